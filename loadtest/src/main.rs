@@ -1,0 +1,3 @@
+//! Simulated players for Raidhall.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Raidhall: a real-time WebSocket game-session server for co-op raids.

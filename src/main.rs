@@ -1,0 +1,3 @@
+//! The `raidhall` command.
+
+fn main() {}
