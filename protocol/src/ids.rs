@@ -1,0 +1,160 @@
+//! The numbers and names that identify things on the wire, each a type of its own.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use ts_rs::TS;
+
+/// One more than the largest id: what a JavaScript number holds exactly.
+const ID_END: u64 = 1 << 53;
+
+/// Why a number is no id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a positive integer below 2^53")]
+pub struct NotAnId;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS)]
+        #[serde(try_from = "u64", into = "u64")]
+        #[ts(as = "u64")]
+        pub struct $name(u64);
+
+        impl $name {
+            /// The id as a plain number.
+            pub const fn get(self) -> u64 {
+                self.0
+            }
+        }
+
+        impl TryFrom<u64> for $name {
+            type Error = NotAnId;
+            fn try_from(number: u64) -> Result<Self, NotAnId> {
+                if (1..ID_END).contains(&number) { Ok(Self(number)) } else { Err(NotAnId) }
+            }
+        }
+
+        impl TryFrom<i64> for $name {
+            type Error = NotAnId;
+            fn try_from(number: i64) -> Result<Self, NotAnId> {
+                u64::try_from(number).map_err(|_| NotAnId)?.try_into()
+            }
+        }
+
+        impl From<$name> for u64 {
+            fn from(id: $name) -> u64 {
+                id.0
+            }
+        }
+
+        impl From<$name> for i64 {
+            fn from(id: $name) -> i64 {
+                id.0.cast_signed() // below 2^53
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+id! {
+    /// A raid.
+    RaidId
+}
+id! {
+    /// A player.
+    PlayerId
+}
+id! {
+    /// A task, numbered within its raid from 1 in the order added.
+    TaskId
+}
+
+/// A place in a raid's history: its events are numbered from 1 without a hole; 0 is before the first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS)]
+#[serde(transparent)]
+pub struct Seq(pub u64);
+
+impl Seq {
+    /// Before the first event.
+    pub const ZERO: Seq = Seq(0);
+
+    /// The place after this one.
+    pub const fn next(self) -> Seq {
+        Seq(self.0 + 1)
+    }
+
+    /// How many events lie between `earlier` and this one; 0 when this is not later.
+    pub const fn since(self, earlier: Seq) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A moment, in milliseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS)]
+#[serde(transparent)]
+pub struct UnixMillis(pub i64);
+
+impl UnixMillis {
+    /// This moment and `millis` milliseconds.
+    pub const fn plus(self, millis: i64) -> UnixMillis {
+        UnixMillis(self.0 + millis)
+    }
+
+    /// Milliseconds from `earlier` to this moment; negative when this is earlier.
+    pub const fn since(self, earlier: UnixMillis) -> i64 {
+        self.0 - earlier.0
+    }
+}
+
+impl fmt::Display for UnixMillis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An idempotency key chosen by a client: 1–64 characters of `A-Z a-z 0-9 _ - .`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS)]
+#[serde(try_from = "String", into = "String")]
+#[ts(as = "String")]
+pub struct OpKey(String);
+
+/// Why a text is no idempotency key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be 1 to 64 characters of A-Z a-z 0-9 _ - .")]
+pub struct NotAnOpKey;
+
+impl OpKey {
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for OpKey {
+    type Error = NotAnOpKey;
+    fn try_from(text: String) -> Result<Self, NotAnOpKey> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+        if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(Self(text))
+        } else {
+            Err(NotAnOpKey)
+        }
+    }
+}
+
+impl From<OpKey> for String {
+    fn from(key: OpKey) -> String {
+        key.0
+    }
+}

@@ -1,0 +1,64 @@
+//! The rules of a raid as a pure state machine: no I/O, no clock, no randomness, no hash order.
+//!
+//! [`decide`] turns a command into events or a refusal and changes nothing; [`apply`] folds an event into the state.
+//! A state folded from a stored form and the events after it equals the live one, byte for byte.
+
+mod apply;
+mod decide;
+mod refusal;
+mod state;
+pub mod stored;
+
+pub use apply::apply;
+pub use decide::decide;
+pub use refusal::Refusal;
+pub use state::State;
+
+use raidhall_protocol::rest::NewRaid;
+use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::{Command as PlayerCommand, PlayerId, UnixMillis};
+use std::collections::BTreeSet;
+
+/// Everything that can be asked of a raid, by whomever.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// A player makes the raid and leads it. Only ever the first command.
+    Create {
+        /// Who leads.
+        leader: PlayerRef,
+        /// A code that no other raid has.
+        invite_code: String,
+        /// What the raid is made of.
+        raid: NewRaid,
+    },
+    /// A player who holds the invite code joins. A member who joins again causes no event and is not refused.
+    Join {
+        /// Who.
+        player: PlayerRef,
+    },
+    /// A player acts.
+    Player {
+        /// Who.
+        by: PlayerId,
+        /// What they want.
+        command: PlayerCommand,
+    },
+    /// The host app's backend acts: `contribute` and nothing else.
+    Service {
+        /// What it wants.
+        command: PlayerCommand,
+    },
+    /// The clock reached the deadline.
+    Deadline,
+    /// The leader was offline for too long while somebody else was online.
+    LeaderOffline,
+}
+
+/// What a decision depends on besides the state.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The database's time.
+    pub now: UnixMillis,
+    /// The members who are online.
+    pub online: &'a BTreeSet<PlayerId>,
+}

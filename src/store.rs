@@ -1,0 +1,356 @@
+//! The durable truth behind one narrow trait: Postgres for a cluster, SQLite for a single instance, and memory for
+//! tests of the loops above it.
+//!
+//! Two rules hold for every implementation. A write that names an owner and an epoch takes effect only while the
+//! raid's row still names them (the fence). And a caller may drop the future of any call, or lose its answer: what
+//! then happened is decided by reading, never by hope.
+
+use async_trait::async_trait;
+use raidhall_protocol::rest::{Contribution, Profile};
+use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::state::RaidStatus;
+use raidhall_protocol::{Event, OpKey, PlayerId, RaidId, Seq, UnixMillis};
+use sha2::{Digest, Sha256};
+use std::ops::Range;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// What a call to the store gives.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// Why a call to the store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Connection lost, time-out, deadlock, serialisation failure. A write may or may not have taken effect; the same
+    /// call may succeed later.
+    #[error("{operation}: store unavailable")]
+    Unavailable {
+        /// What was tried.
+        operation: &'static str,
+        /// Why it failed.
+        source: anyhow::Error,
+    },
+    /// The store will not take this, now or later. A write has not taken effect.
+    #[error("{operation}: store refused")]
+    Refused {
+        /// What was tried.
+        operation: &'static str,
+        /// Why it was refused.
+        source: anyhow::Error,
+    },
+}
+
+/// Why an instance could not enlist.
+#[derive(Debug, thiserror::Error)]
+pub enum EnlistError {
+    /// Another process holds this database.
+    #[error("another instance holds this database")]
+    Held,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// One process that serves raids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstanceId(pub Uuid);
+
+/// How often a raid has been claimed. Each claim adds one; a write under an older epoch is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub u64);
+
+/// The month in which a raid was made, as year × 100 + month, in UTC: the ledger's partition key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Month(pub i32);
+
+/// An idempotency key as the ledger keeps it: the first 16 bytes of SHA-256 over the token's subject and the op, each
+/// prefixed by its length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OpHash(pub [u8; 16]);
+
+impl OpHash {
+    /// The key of an op in the scope of a token's subject.
+    pub fn new(subject: &str, op: &OpKey) -> OpHash {
+        let mut hash = Sha256::new();
+        for part in [subject.as_bytes(), op.as_str().as_bytes()] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        let mut key = [0; 16];
+        key.copy_from_slice(&hash.finalize()[..16]);
+        OpHash(key)
+    }
+}
+
+/// How an instance makes itself known.
+#[derive(Debug, Clone)]
+pub struct Instance {
+    /// Its name, new at every start.
+    pub id: InstanceId,
+    /// Where clients reach its socket door.
+    pub ws_url: String,
+    /// The release it runs.
+    pub release: String,
+}
+
+/// What renewing a lease teaches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renewal {
+    /// The database's time.
+    pub now: UnixMillis,
+    /// The name of this history of the database.
+    pub lineage: String,
+}
+
+/// What came of trying to become a raid's owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// It is ours, under this epoch.
+    Ours(Epoch),
+    /// A living instance has it.
+    Held {
+        /// Where clients reach the owner.
+        ws_url: String,
+    },
+    /// There is no such raid.
+    Missing,
+}
+
+/// Who may write a raid, and how far its history goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// The owner, if any.
+    pub owner: Option<InstanceId>,
+    /// The epoch of the latest claim.
+    pub epoch: Epoch,
+    /// The newest committed seq.
+    pub last_seq: Seq,
+}
+
+/// What a raid is rebuilt from.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// Its ledger's partition.
+    pub born: Month,
+    /// Ownership and newest seq, read together with the rest.
+    pub head: Head,
+    /// The newest snapshot, in the rules' stored form, if there is one.
+    pub snapshot: Option<(Seq, Vec<u8>)>,
+    /// Every event after the snapshot, in order.
+    pub tail: Vec<Event>,
+    /// The op keys of the events after `last_seq` − `op_keys`, oldest first, each with the seq of its event.
+    pub ops: Vec<(OpHash, Seq)>,
+}
+
+/// An event and the op key of the command that it ends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    /// The event.
+    pub event: Event,
+    /// On the last event of a command that carried an op.
+    pub op: Option<OpHash>,
+}
+
+/// The columns of a raid's row that its events change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// Where the raid stands.
+    pub status: RaidStatus,
+    /// When it is lost; while it is active and never after.
+    pub deadline: Option<UnixMillis>,
+    /// The xp earned so far.
+    pub current_xp: u64,
+    /// The tasks done so far.
+    pub current_tasks: u64,
+    /// When it ended.
+    pub ended_at: Option<UnixMillis>,
+}
+
+/// One raid's share of a batch: events that follow on from `first` − 1, all or none.
+#[derive(Debug, Clone)]
+pub struct Append {
+    /// The raid.
+    pub raid: RaidId,
+    /// Its ledger's partition.
+    pub born: Month,
+    /// Who writes.
+    pub owner: InstanceId,
+    /// Under which claim.
+    pub epoch: Epoch,
+    /// The events, contiguous, at least one.
+    pub events: Vec<Recorded>,
+    /// The raid's row after the last of them.
+    pub header: Header,
+    /// The key of the request that made the raid, on the append that begins with `raid_created`.
+    pub create_key: Option<OpHash>,
+}
+
+impl Append {
+    /// The seq of the first event.
+    pub fn first(&self) -> Seq {
+        self.events.first().map_or(Seq::ZERO, |recorded| recorded.event.seq)
+    }
+
+    /// The seq of the last event.
+    pub fn last(&self) -> Seq {
+        self.events.last().map_or(Seq::ZERO, |recorded| recorded.event.seq)
+    }
+}
+
+/// What became of one append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is in the ledger (by this call, or by an earlier one whose answer was lost).
+    Committed,
+    /// The raid has another owner, epoch or history: it will never be in the ledger.
+    Fenced,
+    /// Neither is proven: an earlier statement may still be running. Send the same append again.
+    Unclear,
+    /// A raid of this create key or invite code exists already; nothing was written.
+    Exists,
+}
+
+/// A raid in a list of a player's raids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RaidRow {
+    /// The raid.
+    pub id: RaidId,
+    /// What it is called.
+    pub title: String,
+    /// The goals.
+    pub target_xp: u64,
+    /// The goals.
+    pub target_tasks: u64,
+    /// Seconds from start to deadline.
+    pub time_limit_secs: u64,
+    /// When it was made.
+    pub created_at: UnixMillis,
+    /// Its changing columns.
+    pub header: Header,
+    /// The newest committed seq.
+    pub last_seq: Seq,
+}
+
+/// A family of refresh tokens: one sign-in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FamilyId(pub Uuid);
+
+/// SHA-256 of a refresh token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TokenHash(pub [u8; 32]);
+
+/// What came of presenting a refresh token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rotation {
+    /// It was the current one (its successor is current now), or the one before within the grace: the successor is
+    /// the same each time.
+    Rotated(PlayerRef),
+    /// It was used before: the family is revoked.
+    Reused,
+    /// There is no such family, or it has expired or been revoked.
+    Unknown,
+}
+
+/// The database, as the rest of the server needs it.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Makes this process known and takes the lease. An instance that must be alone (embedded, or Postgres with the
+    /// local bus) takes the database's lock, waits up to `patience` for it and for former leases to run out, and then
+    /// fails with [`EnlistError::Held`]. SQLite voids former leases as soon as it has the lock.
+    async fn enlist(
+        &self,
+        instance: &Instance,
+        ttl: Duration,
+        patience: Duration,
+    ) -> Result<Renewal, EnlistError>;
+
+    /// Renews the lease for `ttl` from now, by the database's clock.
+    async fn renew(&self, instance: &Instance, ttl: Duration) -> Result<Renewal>;
+
+    /// Ends the lease and gives every raid still owned back, at a clean shutdown.
+    async fn retire(&self, instance: InstanceId) -> Result<()>;
+
+    /// Reserves ids for raids to come. Ids never used are lost, harmlessly.
+    async fn reserve_raid_ids(&self, count: u32) -> Result<Range<u64>>;
+
+    /// Becomes a raid's owner if it has none, its owner's lease has run out, or we are its owner already (a reload):
+    /// each time under a new epoch, which fences off whatever is still in flight.
+    async fn claim(&self, raid: RaidId, instance: InstanceId) -> Result<Claim>;
+
+    /// Gives raids up. Those no longer owned under that epoch are passed over.
+    async fn release(&self, raids: &[(RaidId, Epoch)], instance: InstanceId) -> Result<()>;
+
+    /// Commits several raids' events together, each raid fenced by itself; the fates are in the batch's order. No
+    /// raid stands twice in a batch. Totals change only for events that this call inserted. `Refused` means that one
+    /// of the appends (unknown which) is at fault and none is committed.
+    async fn commit(&self, batch: &[Append]) -> Result<Vec<Fate>>;
+
+    /// Reads what a raid is rebuilt from, with at most `op_keys` op keys; `None` if there is no such raid.
+    async fn load(&self, raid: RaidId, op_keys: u64) -> Result<Option<Loaded>>;
+
+    /// Who owns a raid and how far it is; `None` if there is no such raid.
+    async fn head(&self, raid: RaidId) -> Result<Option<Head>>;
+
+    /// Events with a seq over `after`, oldest first, at most `limit`.
+    async fn events(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>>;
+
+    /// Contributions with a seq over `after`, oldest first, at most `limit`.
+    async fn contributions(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Contribution>>;
+
+    /// The seq of the event that carries an op key.
+    async fn find_op(&self, raid: RaidId, op: OpHash) -> Result<Option<Seq>>;
+
+    /// Keeps a snapshot if `owner` still owns the raid under `epoch`, in place of an older one.
+    async fn save_snapshot(
+        &self,
+        raid: RaidId,
+        owner: InstanceId,
+        epoch: Epoch,
+        seq: Seq,
+        state: &[u8],
+    ) -> Result<()>;
+
+    /// Active raids whose deadline is at or before `until` and which no living instance owns, most urgent first.
+    async fn due(&self, until: UnixMillis, limit: u32) -> Result<Vec<RaidId>>;
+
+    /// The raid of an invite code (upper case).
+    async fn raid_by_invite(&self, code: &str) -> Result<Option<RaidId>>;
+
+    /// The raid that a creation request with this key made.
+    async fn raid_by_create_key(&self, key: OpHash) -> Result<Option<RaidId>>;
+
+    /// Raids of which the player is a member, newest (largest id) first, those below `before`, at most `limit`.
+    async fn raids_of(
+        &self,
+        player: PlayerId,
+        status: Option<RaidStatus>,
+        before: Option<RaidId>,
+        limit: u32,
+    ) -> Result<Vec<RaidRow>>;
+
+    /// Makes a player.
+    async fn create_player(&self, name: &str) -> Result<Profile>;
+
+    /// A player with their totals.
+    async fn player(&self, player: PlayerId) -> Result<Option<Profile>>;
+
+    /// Begins a family of refresh tokens.
+    async fn begin_refresh(
+        &self,
+        family: FamilyId,
+        player: PlayerId,
+        token: TokenHash,
+        ttl: Duration,
+    ) -> Result<()>;
+
+    /// Presents a refresh token, atomically: the current one is replaced by `successor` for another `ttl`; the one
+    /// before it is accepted for `grace` after that; any other revokes the family.
+    async fn rotate_refresh(
+        &self,
+        family: FamilyId,
+        presented: TokenHash,
+        successor: TokenHash,
+        grace: Duration,
+        ttl: Duration,
+    ) -> Result<Rotation>;
+}
