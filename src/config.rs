@@ -1,0 +1,93 @@
+//! What an operator may choose, read once at start and checked as a whole.
+//!
+//! `config/default.toml` documents every key and is built in; a file, then the environment, override it (see that
+//! file's head for the exact order). Reading reports *every* fault, each with its key and where its value came from,
+//! so that a deployment is put right in one go. Nothing here touches the process environment or binds anything.
+
+mod auth;
+mod bus;
+mod database;
+mod duration;
+mod effective;
+mod environment;
+mod fault;
+mod lease;
+mod limits;
+mod raid;
+mod ranges;
+mod redact;
+mod relations;
+mod server;
+mod settings;
+mod shutdown;
+mod store;
+mod telemetry;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+pub use auth::{AuthConfig, Secret};
+pub use bus::{BusConfig, BusKind};
+pub use database::{DatabaseConfig, DatabaseKind, DatabaseUrl};
+pub use effective::Effective;
+pub use environment::process as process_environment;
+pub use fault::{Fault, Faults, Source};
+pub use lease::LeaseConfig;
+pub use limits::LimitsConfig;
+pub use raid::RaidConfig;
+pub use redact::url as redact_url;
+pub use server::{AllowedOrigins, BaseUrl, ServerConfig};
+pub use shutdown::ShutdownConfig;
+pub use store::StoreConfig;
+pub use telemetry::{LogFormat, TelemetryConfig};
+
+/// Every choice an operator has, one struct per section of `config/default.toml`.
+///
+/// Values are checked: a `Config` that was loaded has no out-of-range or contradictory value in it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The public listener and who may talk to it.
+    pub server: ServerConfig,
+    /// The durable truth.
+    pub database: DatabaseConfig,
+    /// What carries events between instances.
+    pub bus: BusConfig,
+    /// Tokens and sign-in.
+    pub auth: AuthConfig,
+    /// What one client, player or address may cost.
+    pub limits: LimitsConfig,
+    /// The life of a raid in memory.
+    pub raid: RaidConfig,
+    /// How commits are made.
+    pub store: StoreConfig,
+    /// Who owns a raid, and for how long.
+    pub lease: LeaseConfig,
+    /// How the process ends.
+    pub shutdown: ShutdownConfig,
+    /// Logs and metrics.
+    pub telemetry: TelemetryConfig,
+}
+
+impl Config {
+    /// Reads the defaults, then `file`, then the environment, of which only the variables that `config/default.toml`
+    /// names are looked at. Pure but for reading `file`.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong, at once: an unreadable file, unknown keys, wrong types, values out of range, and values
+    /// that contradict each other.
+    pub fn load(file: Option<&Path>, env: impl Iterator<Item = (String, String)>) -> Result<Self, Faults> {
+        Effective::load(file, env).map(|effective| effective.config)
+    }
+}
+
+/// The configuration of `config/default.toml`, with nothing overridden.
+impl Default for Config {
+    fn default() -> Self {
+        Self::load(None, std::iter::empty()).expect("a test loads the built-in defaults")
+    }
+}

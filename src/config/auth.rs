@@ -1,0 +1,62 @@
+//! Section `[auth]`: tokens and sign-in.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+
+use super::{duration, redact};
+
+/// Tokens and sign-in.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthConfig {
+    /// Signs tokens. `None` only with SQLite: then auth makes one and keeps it beside the database.
+    #[serde(deserialize_with = "secret")]
+    pub secret: Option<Secret>,
+    /// Whether anyone may sign in by a name alone.
+    pub guest: bool,
+    /// Lifetime of an access token.
+    #[serde(rename = "access_ttl_secs", deserialize_with = "duration::secs")]
+    pub access_ttl: Duration,
+    /// Lifetime of an unused refresh token; longer than `access_ttl`.
+    #[serde(rename = "refresh_ttl_secs", deserialize_with = "duration::secs")]
+    pub refresh_ttl: Duration,
+}
+
+/// Key material of at least 32 bytes. It has no `Display`, and `Debug` prints `[redacted]`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Fewest bytes of a secret: the output of SHA-256, the minimum for HS256 by RFC 7518, section 3.2.
+    pub const BYTES_MIN: usize = 32;
+
+    /// `text` as a secret, or `None` if it is shorter than [`Secret::BYTES_MIN`].
+    pub fn new(text: impl Into<String>) -> Option<Self> {
+        let text = text.into();
+        (text.len() >= Self::BYTES_MIN).then_some(Self(text))
+    }
+
+    /// The secret itself: for signing alone.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(redact::REDACTED)
+    }
+}
+
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let found = text.len();
+    let short = || format!("must have at least {} bytes, has {found}", Secret::BYTES_MIN);
+    Secret::new(text).map(Some).ok_or_else(|| D::Error::custom(short()))
+}

@@ -1,0 +1,119 @@
+//! Section `[database]`: the durable truth.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
+
+use super::redact;
+
+/// The durable truth.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseConfig {
+    /// Which database.
+    pub url: DatabaseUrl,
+    /// Whether `serve` brings the schema up to date first.
+    pub migrate: bool,
+    /// Most connections opened for reads and commits.
+    pub connections_max: u32,
+}
+
+/// The kinds of database there is a store for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatabaseKind {
+    /// A file of this machine, used by one process at a time.
+    Sqlite,
+    /// A PostgreSQL server.
+    Postgres,
+}
+
+/// A database's URL, known to be well-formed. `Debug` and `Display` hide its password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl {
+    kind: DatabaseKind,
+    url: String,
+}
+
+impl DatabaseUrl {
+    /// Which kind of database it names.
+    pub fn kind(&self) -> DatabaseKind {
+        self.kind
+    }
+
+    /// The URL, password and all: for the driver alone.
+    pub fn expose(&self) -> &str {
+        &self.url
+    }
+
+    /// The file it names, if it is SQLite; relative to the working directory unless absolute.
+    pub fn sqlite_path(&self) -> Option<PathBuf> {
+        match self.kind {
+            DatabaseKind::Postgres => None,
+            DatabaseKind::Sqlite => {
+                let options = SqliteConnectOptions::from_str(&self.url).expect("checked when it was parsed");
+                Some(options.get_filename().to_path_buf())
+            }
+        }
+    }
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = String;
+
+    /// The drivers' own parsers decide, so that what passes here is not refused later. The error holds no part of a
+    /// URL that may be secret.
+    fn from_str(url: &str) -> Result<Self, Self::Err> {
+        let kind = match url.split_once(':') {
+            Some(("sqlite", rest)) => {
+                SqliteConnectOptions::from_str(url).map_err(|fault| fault.to_string())?;
+                sqlite_fault(rest.trim_start_matches("//")).map_or(Ok(DatabaseKind::Sqlite), Err)
+            }
+            Some(("postgres" | "postgresql", _)) => {
+                PgConnectOptions::from_str(url).map_err(|fault| fault.to_string())?;
+                Ok(DatabaseKind::Postgres)
+            }
+            _ => Err("expected sqlite://PATH or postgres://USER:PASSWORD@HOST/NAME"),
+        };
+        Ok(Self { kind: kind?, url: url.to_owned() })
+    }
+}
+
+fn sqlite_fault(rest: &str) -> Option<&'static str> {
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let is = |pair: &str| query.split('&').any(|given| given == pair);
+    match path {
+        "" => Some("names no file: expected sqlite://PATH"),
+        path if path.ends_with('/') => Some("names a directory: expected sqlite://PATH of a file"),
+        ":memory:" => Some("an in-memory database would forget what it confirmed: expected sqlite://PATH"),
+        _ if is("mode=memory") => {
+            Some("an in-memory database would forget what it confirmed: drop mode=memory")
+        }
+        _ if is("mode=ro") || is("immutable=1") || is("immutable=true") => {
+            Some("a read-only database is of no use here")
+        }
+        _ => None,
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&redact::url(&self.url))
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DatabaseUrl({self})")
+    }
+}
+
+impl<'de> Deserialize<'de> for DatabaseUrl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}

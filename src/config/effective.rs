@@ -1,0 +1,158 @@
+//! From layers to a checked configuration that remembers where each value came from.
+
+use std::fmt;
+use std::path::Path;
+
+use figment::error::{Actual, Kind};
+use figment::value::Value;
+use serde::Deserialize;
+
+use super::fault::{Fault, Faults, Source};
+use super::settings::{DEFAULTS, Setting, Settings};
+use super::{Config, environment, ranges, redact, relations};
+
+/// A checked configuration and where each value of it came from.
+///
+/// `Display` writes it as TOML, in the order of `config/default.toml`, each value with its source, without secrets.
+#[derive(Debug)]
+pub struct Effective {
+    /// The configuration.
+    pub config: Config,
+    settings: Settings,
+}
+
+impl Effective {
+    /// As [`Config::load`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub fn load(file: Option<&Path>, env: impl Iterator<Item = (String, String)>) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let mut settings = Settings::defaults();
+        if let Some(file) = file {
+            settings.merge_file(file, &mut faults);
+        }
+        environment::merge(&mut settings, env, &mut faults);
+        check_ranges(&mut settings, &mut faults);
+        let config = extract(&mut settings, &mut faults);
+        check_relations(&config, &settings, &mut faults);
+        if faults.is_empty() { Ok(Self { config, settings }) } else { Err(faults) }
+    }
+}
+
+fn check_ranges(settings: &mut Settings, faults: &mut Faults) {
+    let fault = |(key, setting): (&str, &Setting)| {
+        let message = ranges::fault(key, &setting.value)?;
+        Some(Fault { key: key.to_owned(), source: setting.source.clone(), message })
+    };
+    let found: Vec<_> = settings.iter().filter_map(fault).collect();
+    for Fault { key, source, message } in found {
+        settings.reset(&key);
+        faults.push(key, source, message);
+    }
+}
+
+/// The structs' own types are the schema. Serde stops at the first value that does not fit; so that one is noted and
+/// replaced by its default, and the rest tried again. Each round removes a value, the defaults fit, so this ends.
+fn extract(settings: &mut Settings, faults: &mut Faults) -> Config {
+    loop {
+        let error = match Config::deserialize(&settings.nested()) {
+            Ok(config) => return config,
+            Err(error) => error,
+        };
+        // Deeper parts of the path are positions in a list.
+        let key = error.path.iter().take(2).map(String::as_str).collect::<Vec<_>>().join(".");
+        let source = settings.get(&key).map(|setting| setting.source.clone());
+        let Some(source) = source.filter(|source| *source != Source::Default) else {
+            unreachable!("a test loads the built-in defaults, but: {error}");
+        };
+        settings.reset(&key);
+        let message = mismatch(&error.kind, is_secret(&key));
+        faults.push(key, source, message);
+    }
+}
+
+fn check_relations(config: &Config, settings: &Settings, faults: &mut Faults) {
+    for relation in relations::RELATIONS {
+        if relation.keys.iter().any(|key| faults.names(key)) || (relation.holds)(config) {
+            continue;
+        }
+        let involved = relation.keys.iter().filter_map(|key| Some((*key, settings.get(key)?)));
+        let involved: Vec<_> = involved.collect();
+        // Of the values that contradict each other, the one somebody set is to be looked at.
+        let blamed = involved.iter().find(|(_, setting)| setting.source != Source::Default);
+        let (key, setting) = blamed.unwrap_or(&involved[0]);
+        let values: Vec<_> = involved.iter().filter(|(key, _)| !is_secret(key)).map(describe).collect();
+        let message = match values.as_slice() {
+            [] => relation.must.to_owned(),
+            values => format!("{}; now {}", relation.must, values.join(", ")),
+        };
+        faults.push(*key, setting.source.clone(), message);
+    }
+}
+
+fn describe((key, setting): &(&str, &Setting)) -> String {
+    format!("{key} = {} ({})", shown(key, &setting.value), setting.source)
+}
+
+/// What serde found wrong, in an operator's words; of a secret value only the type.
+fn mismatch(kind: &Kind, secret: bool) -> String {
+    match kind {
+        Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
+            let expected = match expected.as_str() {
+                "u8" | "u16" | "u32" | "u64" | "usize" | "a nonzero u32" => "a whole number",
+                "a boolean" => "true or false",
+                "a sequence" => "a list",
+                other => other,
+            };
+            match found {
+                found if !secret => format!("expected {expected}, found {found}"),
+                Actual::Seq | Actual::Map => format!("expected {expected}, found {found}"),
+                _ => format!("expected {expected}, found another type (not shown)"),
+            }
+        }
+        Kind::UnknownVariant(found, expected) => {
+            format!("expected {}, found {found:?}", expected.join(" or "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Whether a key's value is, or holds, a credential.
+fn is_secret(key: &str) -> bool {
+    matches!(key, "auth.secret" | "database.url" | "bus.url")
+}
+
+/// `value` as TOML, without credentials.
+fn shown(key: &str, value: &Value) -> String {
+    match (key, value) {
+        ("auth.secret", Value::String(_, text)) if !text.is_empty() => format!("{:?}", redact::REDACTED),
+        ("database.url" | "bus.url", Value::String(_, url)) => format!("{:?}", redact::url(url)),
+        (_, Value::String(_, text)) => format!("{text:?}"),
+        (_, Value::Bool(_, flag)) => flag.to_string(),
+        (_, Value::Array(_, items)) => {
+            let items: Vec<_> = items.iter().map(|item| shown(key, item)).collect();
+            format!("[{}]", items.join(", "))
+        }
+        (_, value) => value.to_i128().map_or_else(String::new, |number| number.to_string()),
+    }
+}
+
+impl fmt::Display for Effective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut section = "";
+        for line in DEFAULTS.lines() {
+            if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+                let gap = if section.is_empty() { "" } else { "\n" };
+                section = name;
+                writeln!(f, "{gap}[{section}]")?;
+            } else if let Some((name, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+                let key = format!("{section}.{name}");
+                let Some(setting) = self.settings.get(&key) else { continue };
+                writeln!(f, "{name} = {}  # {}", shown(&key, &setting.value), setting.source)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,107 @@
+//! The environment as a layer: `RAIDHALL__SECTION__KEY`, and the few names that hosting platforms set.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use figment::value::Value;
+
+use super::fault::{Faults, Source};
+use super::settings::Settings;
+
+/// What the names of our own variables begin with. One underscore less would meet those that Kubernetes makes for a
+/// service called raidhall.
+const PREFIX: &str = "RAIDHALL__";
+
+/// Names that others set, with the key that each gives. An empty one counts as not set.
+const CONVENTIONAL: &[(&str, &str)] =
+    &[("DATABASE_URL", "database.url"), ("REDIS_URL", "bus.url"), ("RUST_LOG", "telemetry.log")];
+
+/// The process's environment, for [`Config::load`](super::Config::load). Names that are not UTF-8 are not ours; in
+/// values, what is not UTF-8 becomes U+FFFD, which loading refuses.
+pub fn process() -> impl Iterator<Item = (String, String)> {
+    let utf8 = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+    };
+    std::env::vars_os().filter_map(utf8)
+}
+
+/// Lays the environment over `settings`: first the conventional names, then our own.
+pub(super) fn merge(
+    settings: &mut Settings,
+    env: impl Iterator<Item = (String, String)>,
+    faults: &mut Faults,
+) {
+    // Sorted, so that faults come in the same order each time.
+    let env: BTreeMap<String, String> = env.collect();
+    if let Some(port) = env.get("PORT").filter(|port| !port.is_empty()) {
+        merge_port(settings, port, env.contains_key("RAIDHALL__SERVER__LISTEN"), faults);
+    }
+    for (name, key) in CONVENTIONAL {
+        if let Some(text) = env.get(*name).filter(|text| !text.is_empty()) {
+            set(settings, key, name, text, faults);
+        }
+    }
+    for (name, text) in &env {
+        if let Some(path) = name.strip_prefix(PREFIX) {
+            set(settings, &path.to_ascii_lowercase().replace("__", "."), name, text, faults);
+        }
+    }
+}
+
+fn set(settings: &mut Settings, key: &str, name: &str, text: &str, faults: &mut Faults) {
+    let source = Source::Env(name.to_owned());
+    if text.contains(char::REPLACEMENT_CHARACTER) {
+        return faults.push(key, source, "is not UTF-8");
+    }
+    let value = settings.default_of(key).map_or_else(|| text.into(), |default| typed(text, default));
+    settings.set(key, value, source, faults);
+}
+
+/// `text` as the type that `default` has, or as it is if it cannot be that: the type check then says so. So a secret
+/// of digits stays text.
+fn typed(text: &str, default: &Value) -> Value {
+    let number = || text.trim().parse::<i64>().map(Value::from).ok();
+    let boolean = || text.trim().parse::<bool>().map(Value::from).ok();
+    match default {
+        Value::Num(..) => number(),
+        Value::Bool(..) => boolean(),
+        Value::Array(..) => Some(list(text)),
+        _ => None,
+    }
+    .unwrap_or_else(|| text.into())
+}
+
+fn list(text: &str) -> Value {
+    match text.trim() {
+        bracketed if bracketed.starts_with('[') => {
+            bracketed.parse().expect("parsing a figment value never fails")
+        }
+        plain => {
+            let items = plain.split(',').map(str::trim).filter(|item| !item.is_empty());
+            Value::from(items.map(Value::from).collect::<Vec<_>>())
+        }
+    }
+}
+
+/// `PORT` replaces the port of `server.listen`, and an address that nobody chose becomes 0.0.0.0.
+fn merge_port(settings: &mut Settings, port: &str, overridden: bool, faults: &mut Faults) {
+    let key = "server.listen";
+    let source = Source::Env("PORT".to_owned());
+    if overridden {
+        return;
+    }
+    let Ok(port) = port.trim().parse::<u16>() else {
+        return faults.push(key, source, format!("expected a port, 0 to 65535, found {port:?}"));
+    };
+    let listen = settings.get(key).expect("there is such a key");
+    let host = match listen.source {
+        Source::Default => Some(Ipv4Addr::UNSPECIFIED.into()),
+        _ => {
+            listen.value.as_str().and_then(|text| text.parse::<SocketAddr>().ok()).map(|address| address.ip())
+        }
+    };
+    // Without a host the file's own value is at fault, and stays in place to be named.
+    if let Some(host) = host {
+        settings.set(key, SocketAddr::new(host, port).to_string().into(), source, faults);
+    }
+}

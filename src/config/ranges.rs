@@ -1,0 +1,61 @@
+//! The range of every number, one line each. They keep out what could only be a slip (a unit mistaken, a digit too
+//! many), and what would overflow a timer or an allocation.
+
+use std::ops::RangeInclusive;
+
+use figment::value::Value;
+
+const DAY_MS: i128 = 24 * 60 * 60 * 1000;
+const MIB: i128 = 1024 * 1024;
+
+/// Every key that holds a number, with what it may be.
+pub(super) const RANGES: &[(&str, RangeInclusive<i128>)] = &[
+    ("database.connections_max", 2..=1000),
+    ("auth.access_ttl_secs", 10..=86_400),
+    ("auth.refresh_ttl_secs", 60..=315_360_000),
+    ("limits.message_bytes", 512..=MIB),
+    ("limits.commands_per_second", 1..=10_000),
+    ("limits.watches", 1..=1024),
+    ("limits.signal_bytes", 1..=65_536),
+    ("limits.connections_per_address", 1..=1_000_000),
+    ("limits.connections_per_player", 1..=1_000_000),
+    ("limits.guest_signins_per_minute", 1..=1_000_000),
+    ("limits.invite_guesses_per_minute", 1..=1_000_000),
+    ("limits.replay_events", 1..=1_000_000),
+    ("limits.outbox_messages", 1..=65_536),
+    ("limits.outbox_bytes", 4096..=64 * MIB),
+    ("limits.hello_timeout_ms", 10..=600_000),
+    ("limits.heartbeat_ms", 10..=600_000),
+    ("limits.write_stall_ms", 10..=600_000),
+    ("limits.body_bytes", 1024..=16 * MIB),
+    ("limits.header_timeout_ms", 10..=600_000),
+    ("limits.request_timeout_ms", 10..=600_000),
+    ("raid.idle_timeout_ms", 1..=DAY_MS),
+    ("raid.presence_grace_ms", 0..=DAY_MS),
+    ("raid.leader_grace_ms", 1..=DAY_MS),
+    ("raid.inbox", 1..=65_536),
+    ("raid.ring_events", 16..=MIB),
+    ("raid.ring_bytes", 4096..=1024 * MIB),
+    ("raid.op_keys", 1..=MIB),
+    ("raid.snapshot_min_events", 1..=MIB),
+    ("store.commit_patience_ms", 0..=60_000),
+    ("store.writers", 1..=64),
+    ("store.batch_events_max", 1..=65_536),
+    ("store.batch_queue", 1..=65_536),
+    ("store.statement_timeout_ms", 10..=600_000),
+    ("store.connect_timeout_ms", 10..=600_000),
+    ("lease.ttl_ms", 100..=600_000),
+    ("lease.renew_ms", 10..=600_000),
+    ("lease.due_scan_ms", 10..=600_000),
+    ("lease.due_ahead_ms", 10..=600_000),
+    ("shutdown.spread_ms", 0..=600_000),
+    ("shutdown.timeout_ms", 1..=3_600_000),
+];
+
+/// What is wrong with `value` for `key`, if it is a whole number out of range.
+pub(super) fn fault(key: &str, value: &Value) -> Option<String> {
+    let number = value.to_i128()?;
+    let (_, range) = RANGES.iter().find(|(name, _)| *name == key)?;
+    let (from, to) = (range.start(), range.end());
+    (!range.contains(&number)).then(|| format!("must be {from} to {to}, is {number}"))
+}

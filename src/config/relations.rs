@@ -1,0 +1,79 @@
+//! What must hold between values, one entry each.
+
+use std::time::Duration;
+
+use super::{Config, DatabaseKind};
+
+/// Something that must hold between the values of several keys.
+pub(super) struct Relation {
+    /// The keys that it is about. It is not looked at while one of them has a fault of its own.
+    pub(super) keys: &'static [&'static str],
+    /// What must hold, for the operator.
+    pub(super) must: &'static str,
+    /// Whether it holds.
+    pub(super) holds: fn(&Config) -> bool,
+}
+
+pub(super) const RELATIONS: &[Relation] = &[
+    Relation {
+        keys: &["auth.secret", "database.url"],
+        must: "with Postgres auth.secret must be set (at least 32 bytes, the same for every instance, for example \
+               from `openssl rand -base64 48`); only with SQLite is one made for you",
+        holds: |c| c.auth.secret.is_some() || c.database.url.kind() == DatabaseKind::Sqlite,
+    },
+    Relation {
+        keys: &["auth.refresh_ttl_secs", "auth.access_ttl_secs"],
+        must: "auth.refresh_ttl_secs must be more than auth.access_ttl_secs",
+        holds: |c| c.auth.refresh_ttl > c.auth.access_ttl,
+    },
+    Relation {
+        keys: &["limits.signal_bytes", "limits.message_bytes"],
+        must: "limits.signal_bytes must be less than limits.message_bytes, which carries the signal",
+        holds: |c| c.limits.signal_bytes < c.limits.message_bytes,
+    },
+    Relation {
+        keys: &["raid.ring_events", "limits.outbox_messages"],
+        must: "raid.ring_events must be at least limits.outbox_messages, or watchers fall off the ring first",
+        holds: |c| c.raid.ring_events >= c.limits.outbox_messages,
+    },
+    Relation {
+        keys: &["raid.ring_bytes", "limits.outbox_bytes"],
+        must: "raid.ring_bytes must be at least limits.outbox_bytes, or watchers fall off the ring first",
+        holds: |c| c.raid.ring_bytes >= c.limits.outbox_bytes,
+    },
+    Relation {
+        keys: &["raid.leader_grace_ms", "raid.presence_grace_ms"],
+        must: "raid.leader_grace_ms must be at least raid.presence_grace_ms: only who is offline loses the lead",
+        holds: |c| c.raid.leader_grace >= c.raid.presence_grace,
+    },
+    Relation {
+        keys: &["store.writers", "database.connections_max"],
+        must: "store.writers must be less than database.connections_max, or commits leave no connection for reads",
+        holds: |c| c.store.writers < c.database.connections_max as usize,
+    },
+    Relation {
+        keys: &["lease.ttl_ms", "lease.renew_ms"],
+        must: "lease.ttl_ms must be more than 2 × lease.renew_ms + 500, or one lost renewal loses every raid",
+        holds: |c| c.lease.ttl > 2 * c.lease.renew + Duration::from_millis(500),
+    },
+    Relation {
+        keys: &["lease.due_ahead_ms", "lease.due_scan_ms"],
+        must: "lease.due_ahead_ms must be at least lease.due_scan_ms, or deadlines fall between two looks",
+        holds: |c| c.lease.due_ahead >= c.lease.due_scan,
+    },
+    Relation {
+        keys: &["shutdown.spread_ms", "shutdown.timeout_ms"],
+        must: "shutdown.spread_ms must be less than shutdown.timeout_ms, or clients are cut off unasked",
+        holds: |c| c.shutdown.spread < c.shutdown.timeout,
+    },
+    Relation {
+        keys: &["telemetry.metrics_listen", "server.listen"],
+        must: "telemetry.metrics_listen must not be the public listener's address and port",
+        holds: |c| c.telemetry.metrics_listen.is_none_or(|metrics| !collide(metrics, c.server.listen)),
+    },
+];
+
+fn collide(a: std::net::SocketAddr, b: std::net::SocketAddr) -> bool {
+    let same_address = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && a.port() != 0 && same_address
+}

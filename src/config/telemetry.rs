@@ -1,0 +1,50 @@
+//! Section `[telemetry]`: logs and metrics.
+
+use std::net::SocketAddr;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+use tracing_subscriber::EnvFilter;
+
+use super::server;
+
+/// Logs and metrics.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TelemetryConfig {
+    /// Where Prometheus may scrape, if anywhere.
+    #[serde(deserialize_with = "metrics_listen")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// What to log: directives that [`EnvFilter`] is known to accept.
+    #[serde(deserialize_with = "directives")]
+    pub log: String,
+    /// How to write it.
+    pub log_format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// [`LogFormat::Human`] when standard error is a terminal, else [`LogFormat::Json`].
+    Auto,
+    /// For people.
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+fn metrics_listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "" => Ok(None),
+        text => server::address(text).map(Some),
+    }
+}
+
+fn directives<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match EnvFilter::builder().parse(&text) {
+        Ok(_) => Ok(text),
+        Err(fault) => Err(D::Error::custom(format!("{text:?} is not a log filter: {fault}"))),
+    }
+}

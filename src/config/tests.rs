@@ -1,0 +1,370 @@
+use std::io::Write;
+use std::time::Duration;
+
+use tempfile::NamedTempFile;
+
+use super::settings::{DEFAULTS, Settings};
+use super::*;
+
+const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+fn file(text: &str) -> NamedTempFile {
+    let mut file = NamedTempFile::new().expect("a temporary file");
+    file.write_all(text.as_bytes()).expect("written");
+    file
+}
+
+fn env(vars: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
+    vars.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect::<Vec<_>>().into_iter()
+}
+
+fn load(text: &str, vars: &[(&str, &str)]) -> Result<Config, Faults> {
+    Config::load(Some(file(text).path()), env(vars))
+}
+
+fn with_env(vars: &[(&str, &str)]) -> Config {
+    Config::load(None, env(vars)).expect("no faults")
+}
+
+/// The faults of a file and an environment, as `key source message`, the file being called `file`.
+fn faults(text: &str, vars: &[(&str, &str)]) -> Vec<String> {
+    let file = file(text);
+    let faults = Config::load(Some(file.path()), env(vars)).expect_err("faults");
+    let path = file.path().display().to_string();
+    let line =
+        |fault: &Fault| format!("{} {} {}", fault.key, fault.source, fault.message).replace(&path, "file");
+    faults.iter().map(line).collect()
+}
+
+/// Asserts that there is one fault, and that it begins with `key source` and contains `message`.
+#[track_caller]
+fn one_fault(text: &str, vars: &[(&str, &str)], begins: &str, contains: &str) {
+    let faults = faults(text, vars);
+    assert_eq!(faults.len(), 1, "{faults:#?}");
+    assert!(faults[0].starts_with(begins) && faults[0].contains(contains), "{faults:#?}");
+}
+
+#[test]
+fn the_defaults_load() {
+    let config = Config::default();
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.server.advertised_url, None);
+    assert_eq!(config.database.url.kind(), DatabaseKind::Sqlite);
+    assert_eq!(config.database.url.sqlite_path(), Some("data/raidhall.db".into()));
+    assert_eq!(config.bus.url, BusKind::Local);
+    assert_eq!(config.auth.secret, None);
+    assert_eq!(config.auth.access_ttl, Duration::from_secs(900));
+    assert_eq!(config.limits.commands_per_second.get(), 20);
+    assert_eq!(config.lease.ttl, Duration::from_secs(3));
+    assert_eq!(config.telemetry.log_format, LogFormat::Auto);
+}
+
+#[test]
+fn every_key_is_documented() {
+    let mut above = "";
+    let mut keys = 0;
+    for line in DEFAULTS.lines() {
+        if line.contains(" = ") && !line.starts_with('#') {
+            keys += 1;
+            assert!(above.starts_with("# "), "no comment above: {line}");
+        }
+        above = line;
+    }
+    // The reader of the defaults sees the same keys as this test; the structs have no key more and no key less,
+    // or the defaults would not load.
+    assert_eq!(keys, Settings::defaults().iter().count());
+}
+
+#[test]
+fn every_number_has_a_range_that_its_comment_tells() {
+    for (key, setting) in Settings::defaults().iter() {
+        let range = ranges::RANGES.iter().find(|(name, _)| *name == key);
+        assert_eq!(range.is_some(), setting.value.to_i128().is_some(), "{key}");
+        if let Some((_, range)) = range {
+            let (_, name) = key.split_once('.').expect("a section");
+            let text = DEFAULTS.split_once(&format!("\n{name} = ")).expect("its line").0;
+            let comment: Vec<_> = text.lines().rev().take_while(|line| line.starts_with('#')).collect();
+            let told = format!("({}-{})", range.start(), range.end());
+            assert!(
+                comment.iter().any(|line| line.contains(&told)),
+                "{key}: its comment doesn't tell {told}"
+            );
+        }
+    }
+}
+
+#[test]
+fn ranges_and_relations_name_keys_that_exist() {
+    let settings = Settings::defaults();
+    let related = relations::RELATIONS.iter().flat_map(|relation| relation.keys);
+    for key in related.chain(ranges::RANGES.iter().map(|(key, _)| key)) {
+        assert!(settings.get(key).is_some(), "{key}");
+    }
+}
+
+#[test]
+fn our_variables_beat_conventional_ones_beat_the_file_beats_the_defaults() {
+    let text = "[database]\nurl = 'sqlite://file.db'\n[limits]\nwatches = 5\nreplay_events = 7";
+    let path = |config: Config| config.database.url.sqlite_path().expect("SQLite");
+    let config = load(text, &[("RAIDHALL__LIMITS__REPLAY_EVENTS", "9")]).expect("no faults");
+    assert_eq!((config.limits.watches, config.limits.replay_events), (5, 9));
+    assert_eq!(config.limits.outbox_messages, 256);
+    assert_eq!(path(config), std::path::Path::new("file.db"));
+
+    let platform = ("DATABASE_URL", "sqlite://platform.db");
+    let ours = ("RAIDHALL__DATABASE__URL", "sqlite://ours.db");
+    assert_eq!(path(load(text, &[platform]).expect("no faults")), std::path::Path::new("platform.db"));
+    assert_eq!(path(load(text, &[ours, platform]).expect("no faults")), std::path::Path::new("ours.db"));
+    assert_eq!(
+        path(load(text, &[("DATABASE_URL", "")]).expect("no faults")),
+        std::path::Path::new("file.db")
+    );
+}
+
+#[test]
+fn port_makes_an_address_nobody_chose_reachable_and_keeps_one_that_was_chosen() {
+    let listen = |config: Config| config.server.listen.to_string();
+    assert_eq!(listen(with_env(&[("PORT", "9000")])), "0.0.0.0:9000");
+    assert_eq!(listen(with_env(&[("PORT", "")])), "127.0.0.1:8080");
+    let chosen = "[server]\nlisten = '[::1]:80'";
+    assert_eq!(listen(load(chosen, &[("PORT", "9000")]).expect("no faults")), "[::1]:9000");
+    let ours = ("RAIDHALL__SERVER__LISTEN", "10.0.0.1:81");
+    assert_eq!(listen(with_env(&[("PORT", "9000"), ours])), "10.0.0.1:81");
+    one_fault("", &[("PORT", "web")], "server.listen PORT ", "found \"web\"");
+    one_fault("", &[("PORT", "70000")], "server.listen PORT ", "0 to 65535");
+    one_fault("[server]\nlisten = 'x'", &[("PORT", "9000")], "server.listen file ", "found \"x\"");
+}
+
+#[test]
+fn variables_take_the_type_of_their_key() {
+    let config = with_env(&[
+        ("RAIDHALL__SERVER__ALLOWED_ORIGINS", "https://a.example, HTTPS://B.example:443"),
+        ("RAIDHALL__SERVER__TRUSTED_PROXIES", "[\"10.0.0.0/8\", \"::1\"]"),
+        ("RAIDHALL__AUTH__GUEST", "false"),
+        ("RAIDHALL__AUTH__SECRET", "11111111111111111111111111111111"),
+        ("RAIDHALL__LIMITS__WATCHES", "3"),
+        ("RAIDHALL__TELEMETRY__METRICS_LISTEN", ""),
+        ("RUST_LOG", "debug,sqlx=warn"),
+        ("HOME", "/root"),
+        ("RAIDHALL_PORT", "tcp://10.0.0.1:80"),
+    ]);
+    assert!(config.server.allowed_origins.allows("https://a.example"));
+    assert!(config.server.allowed_origins.allows("https://b.example"));
+    assert!(!config.server.allowed_origins.allows("https://c.example"));
+    assert_eq!(config.server.trusted_proxies.len(), 2);
+    assert!(!config.auth.guest && config.auth.secret.is_some());
+    assert_eq!(config.limits.watches, 3);
+    assert_eq!(config.telemetry.metrics_listen, None);
+    assert_eq!(config.telemetry.log, "debug,sqlx=warn");
+}
+
+#[test]
+fn unknown_keys_are_faults() {
+    one_fault(
+        "[server]\nlisten_on = 'x'",
+        &[],
+        "server.listen_on file ",
+        "server has advertised_url, allowed_origins, ",
+    );
+    one_fault("[sever]\nlisten = 'x'", &[], "sever.listen file ", "the sections are auth, bus, ");
+    one_fault("[sever]", &[], "sever file ", "unknown key");
+    one_fault("listen = 'x'", &[], "listen file ", "unknown key");
+    one_fault("server = 'x'", &[], "server file ", "is a section");
+    one_fault(
+        "",
+        &[("RAIDHALL__LIMITS__WATCHS", "3")],
+        "limits.watchs RAIDHALL__LIMITS__WATCHS ",
+        "unknown key",
+    );
+    one_fault("", &[("RAIDHALL__LIMITS", "3")], "limits RAIDHALL__LIMITS ", "is a section");
+    one_fault("", &[("RAIDHALL__A__B__C", "3")], "a.b.c RAIDHALL__A__B__C ", "unknown key");
+}
+
+#[test]
+fn wrong_types_are_faults() {
+    one_fault(
+        "[limits]\nwatches = 'many'",
+        &[],
+        "limits.watches file ",
+        "expected a whole number, found string",
+    );
+    one_fault("[limits]\nwatches = 1.5", &[], "limits.watches file ", "expected a whole number, found float");
+    one_fault(
+        "[limits]\ncommands_per_second = 'x'",
+        &[],
+        "limits.commands_per_second file ",
+        "a whole number",
+    );
+    one_fault("[lease]\nttl_ms = '3s'", &[], "lease.ttl_ms file ", "expected a whole number");
+    one_fault("[auth]\nguest = 'yes'", &[], "auth.guest file ", "expected true or false");
+    one_fault("[server]\nlisten = 8080", &[], "server.listen file ", "expected a string");
+    one_fault("[server.listen]\nport = 1", &[], "server.listen file ", "expected a string, found map");
+    one_fault("[server]\nallowed_origins = 'x'", &[], "server.allowed_origins file ", "expected a list");
+    one_fault("[server]\nallowed_origins = [1]", &[], "server.allowed_origins file ", "expected a string");
+    one_fault("", &[("RAIDHALL__AUTH__GUEST", "yes")], "auth.guest RAIDHALL__AUTH__GUEST ", "true or false");
+    one_fault(
+        "",
+        &[("RAIDHALL__LIMITS__WATCHES", "")],
+        "limits.watches RAIDHALL__LIMITS__WATCHES ",
+        "whole number",
+    );
+    one_fault("[telemetry]\nlog_format = 'xml'", &[], "telemetry.log_format file ", "auto or human or json");
+}
+
+#[test]
+fn values_that_cannot_be_are_faults() {
+    for (text, begins, contains) in [
+        ("[limits]\ncommands_per_second = 0", "limits.commands_per_second file ", "must be 1 to 10000, is 0"),
+        ("[limits]\nheartbeat_ms = -5", "limits.heartbeat_ms file ", "must be 10 to 600000, is -5"),
+        ("[server]\nlisten = 'localhost:80'", "server.listen file ", "host names are not resolved"),
+        ("[server]\nadvertised_url = 'ws://x'", "server.advertised_url file ", "not an http://"),
+        ("[server]\nadvertised_url = 'http://u:p@x'", "server.advertised_url file ", "credentials"),
+        ("[server]\nadvertised_url = 'http://x?a'", "server.advertised_url file ", "query"),
+        ("[server]\nallowed_origins = ['https://x/']", "server.allowed_origins file ", "not an origin"),
+        ("[server]\nallowed_origins = ['x']", "server.allowed_origins file ", "not an origin"),
+        ("[server]\ntrusted_proxies = ['lan']", "server.trusted_proxies file ", "neither a network"),
+        ("[database]\nurl = 'mysql://x'", "database.url file ", "expected sqlite://PATH or postgres://"),
+        ("[database]\nurl = 'sqlite::memory:'", "database.url file ", "in-memory"),
+        ("[database]\nurl = 'sqlite://x?mode=memory'", "database.url file ", "in-memory"),
+        ("[database]\nurl = 'sqlite://x?mode=ro'", "database.url file ", "read-only"),
+        ("[database]\nurl = 'sqlite://'", "database.url file ", "names no file"),
+        ("[database]\nurl = 'sqlite://x?bogus=1'", "database.url file ", "bogus"),
+        ("[database]\nurl = 'postgres://h:port/x'", "database.url file ", "port"),
+        ("[bus]\nurl = 'redis://:pw@cache'", "bus.url file ", "only \"local\""),
+        ("[auth]\nsecret = 'short'", "auth.secret file ", "at least 32 bytes, has 5"),
+        ("[telemetry]\nlog = 'a=b=c'", "telemetry.log file ", "not a log filter"),
+        ("[telemetry]\nmetrics_listen = '9464'", "telemetry.metrics_listen file ", "expected ADDRESS:PORT"),
+    ] {
+        one_fault(text, &[], begins, contains);
+    }
+    let redis = [("REDIS_URL", "redis://:pw@cache")];
+    one_fault("", &redis, "bus.url REDIS_URL ", "redis://:[redacted]@cache");
+    one_fault(
+        "",
+        &[("RAIDHALL__AUTH__SECRET", "\u{fffd}")],
+        "auth.secret RAIDHALL__AUTH__SECRET ",
+        "not UTF-8",
+    );
+}
+
+#[test]
+fn values_that_contradict_each_other_are_faults() {
+    for (text, begins) in [
+        ("[lease]\nttl_ms = 2500", "lease.ttl_ms file "),
+        ("[lease]\nrenew_ms = 1300", "lease.renew_ms file "),
+        ("[lease]\ndue_scan_ms = 2001", "lease.due_scan_ms file "),
+        ("[auth]\naccess_ttl_secs = 600\nrefresh_ttl_secs = 600", "auth.refresh_ttl_secs file "),
+        ("[limits]\nsignal_bytes = 16384", "limits.signal_bytes file "),
+        ("[limits]\noutbox_messages = 1025", "limits.outbox_messages file "),
+        ("[raid]\nring_bytes = 4096", "raid.ring_bytes file "),
+        ("[raid]\npresence_grace_ms = 60001", "raid.presence_grace_ms file "),
+        ("[store]\nwriters = 8", "store.writers file "),
+        ("[shutdown]\nspread_ms = 30000", "shutdown.spread_ms file "),
+        ("[telemetry]\nmetrics_listen = '0.0.0.0:8080'", "telemetry.metrics_listen file "),
+        ("[database]\nurl = 'postgres://u:pw@h/x'", "database.url file "),
+    ] {
+        one_fault(text, &[], begins, " must ");
+    }
+    one_fault(
+        "[lease]\nrenew_ms = 1300",
+        &[],
+        "",
+        "; now lease.ttl_ms = 3000 (default), lease.renew_ms = 1300 (file)",
+    );
+    let postgres = [("DATABASE_URL", "postgres://u:pw@h/x"), ("RAIDHALL__AUTH__SECRET", KEY)];
+    assert_eq!(with_env(&postgres).database.url.kind(), DatabaseKind::Postgres);
+}
+
+#[test]
+fn all_faults_come_at_once() {
+    let found = faults(
+        "[server]\nlistne = 'x'\nlisten = 1\n[limits]\nwatches = 0\n[lease]\nrenew_ms = 9000\n[raid]\ninbox = 'x'",
+        &[("RAIDHALL__NOPE__X", "1"), ("DATABASE_URL", "mysql://x"), ("RAIDHALL__AUTH__SECRET", "short")],
+    );
+    let heads: Vec<_> =
+        found.iter().map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(
+        heads,
+        [
+            "server.listne file",
+            "nope.x RAIDHALL__NOPE__X",
+            "limits.watches file",
+            "auth.secret RAIDHALL__AUTH__SECRET",
+            "database.url DATABASE_URL",
+            "raid.inbox file",
+            "server.listen file",
+            "lease.renew_ms file",
+        ]
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_fault_beside_the_others() {
+    let bad = [("RAIDHALL__LIMITS__WATCHES", "0")];
+    let missing = std::path::Path::new("/nonexistent/raidhall.toml");
+    let found = Config::load(Some(missing), env(&bad)).expect_err("faults").to_string();
+    assert!(
+        found.starts_with("2 faults in the configuration:\n  /nonexistent/raidhall.toml: cannot be read"),
+        "{found}"
+    );
+
+    let found = faults("[auth]\nsecret = hunter2\n", &bad);
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found[0].starts_with(" file TOML parse error at line 2"), "{found:#?}");
+    assert!(!found[0].contains("hunter2"), "{found:#?}");
+}
+
+#[test]
+fn nothing_that_is_shown_holds_a_secret() {
+    let vars =
+        [("DATABASE_URL", "postgres://ada:hunter2@h/x?password=hunter2"), ("RAIDHALL__AUTH__SECRET", KEY)];
+    let effective = Effective::load(None, env(&vars)).expect("no faults");
+    let secret = effective.config.auth.secret.clone().expect("a secret");
+    assert_eq!((secret.expose(), format!("{secret:?}")), (KEY, "[redacted]".to_owned()));
+    assert!(effective.config.database.url.expose().contains("hunter2"));
+    for shown in [effective.to_string(), format!("{:?}", effective.config)] {
+        assert!(!shown.contains(KEY) && !shown.contains("hunter2"), "{shown}");
+        assert!(shown.contains("[redacted]"), "{shown}");
+    }
+    for text in [
+        "[auth]\nsecret = 98765",
+        "[database]\nurl = 98765",
+        "[auth]\nsecret = '98765'",
+        "[bus]\nurl = 98765",
+    ] {
+        let found = faults(text, &[]);
+        assert!(!found[0].contains("98765"), "{found:#?}");
+    }
+}
+
+#[test]
+fn what_is_in_effect_is_shown_with_its_source_and_loads_again() {
+    let given = file("[limits]\nwatches = 5\n[server]\nallowed_origins = ['https://a.example', '*']");
+    let effective = Effective::load(Some(given.path()), env(&[("PORT", "9000")])).expect("no faults");
+    let shown = effective.to_string();
+    let source = given.path().display();
+    for line in [
+        "listen = \"0.0.0.0:9000\"  # PORT".to_owned(),
+        format!("allowed_origins = [\"https://a.example\", \"*\"]  # {source}"),
+        format!("watches = 5  # {source}"),
+        "migrate = true  # default".to_owned(),
+    ] {
+        assert!(shown.lines().any(|found| found == line), "no line {line} in\n{shown}");
+    }
+    let again = load(&shown, &[]).expect("no faults");
+    assert_eq!(format!("{again:?}"), format!("{:?}", effective.config));
+}
+
+#[test]
+fn urls_follow_from_what_is_advertised_or_bound() {
+    let bound = "0.0.0.0:9000".parse().expect("an address");
+    let urls = |config: &ServerConfig| {
+        let base = config.base_url(bound);
+        (base.to_string(), base.websocket())
+    };
+    let unset = Config::default().server;
+    assert_eq!(urls(&unset), ("http://127.0.0.1:9000".into(), "ws://127.0.0.1:9000/api/v1/ws".into()));
+    let set = with_env(&[("RAIDHALL__SERVER__ADVERTISED_URL", "https://play.example/raids/")]).server;
+    let expected = ("https://play.example/raids".into(), "wss://play.example/raids/api/v1/ws".into());
+    assert_eq!(urls(&set), expected);
+}
