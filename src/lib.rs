@@ -7,3 +7,4 @@ pub mod config;
 pub mod error;
 pub mod raid;
 pub mod store;
+pub mod telemetry;

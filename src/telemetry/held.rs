@@ -1,0 +1,47 @@
+//! A gauge that cannot leak.
+
+use metrics::Gauge;
+
+/// Counts one in a gauge for as long as it lives: through early returns, cancelled tasks and panics.
+///
+/// ```
+/// # use raidhall::telemetry::{Held, metrics};
+/// let open = Held::one(&metrics().connections);
+/// # drop(open);
+/// ```
+#[must_use = "it counts only while it is held"]
+pub struct Held(Gauge);
+
+impl Held {
+    /// One more in `gauge`, until this is dropped.
+    pub fn one(gauge: &Gauge) -> Self {
+        gauge.increment(1);
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.decrement(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{metrics, render};
+    use super::*;
+
+    #[test]
+    fn a_held_gauge_falls_when_its_holder_panics() {
+        // The recorder is there once the metrics are; this gauge is the test's alone.
+        let _ = metrics();
+        let held = Held::one(&::metrics::gauge!("held_by_a_test"));
+        assert!(render().contains("\nheld_by_a_test 1\n"));
+        let panicked = std::thread::spawn(move || {
+            let _held = held;
+            panic!("on purpose");
+        });
+        assert!(panicked.join().is_err());
+        assert!(render().contains("\nheld_by_a_test 0\n"));
+    }
+}

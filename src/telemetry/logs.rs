@@ -1,0 +1,103 @@
+//! Logs: for people on a terminal, JSON lines otherwise, always on standard error, because standard output carries the
+//! server's URL alone.
+
+use std::io::{self, IsTerminal};
+
+use tracing::Subscriber;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::config::{LogFormat, TelemetryConfig};
+
+/// Starts logging for the whole process, panics included. Where something logs already, nothing changes.
+///
+/// In JSON, `spans` lists the spans that the line was written in, outermost first, with their fields (request,
+/// connection, raid), and `span` is the innermost.
+pub fn init(config: &TelemetryConfig) {
+    let terminal = io::stderr().is_terminal();
+    if tracing::subscriber::set_global_default(subscriber(config, io::stderr, terminal)).is_ok() {
+        std::panic::set_hook(Box::new(log_panic));
+    }
+}
+
+fn log_panic(info: &std::panic::PanicHookInfo<'_>) {
+    let message = info.payload_as_str().unwrap_or("not a string");
+    let location = info.location().map(ToString::to_string);
+    let backtrace = std::backtrace::Backtrace::capture();
+    tracing::error!(message, location, %backtrace, "panic");
+}
+
+fn subscriber<W>(config: &TelemetryConfig, writer: W, terminal: bool) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::builder().parse(&config.log).expect("loading the configuration parsed it");
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let human = match config.log_format {
+        LogFormat::Auto => terminal,
+        LogFormat::Human => true,
+        LogFormat::Json => false,
+    };
+    if human {
+        Box::new(logs.with_ansi(terminal).finish())
+    } else {
+        Box::new(logs.json().with_current_span(true).with_span_list(true).finish())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::config::Config;
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is written for one line in two spans.
+    fn written(format: LogFormat, terminal: bool) -> String {
+        let page = Page::default();
+        let config = TelemetryConfig { log_format: format, ..Config::default().telemetry };
+        let writer = page.clone();
+        tracing::subscriber::with_default(subscriber(&config, move || writer.clone(), terminal), || {
+            let _connection = tracing::info_span!("connection", connection = "c1").entered();
+            let _raid = tracing::info_span!("raid", raid = 7).entered();
+            tracing::info!(seq = 3, "committed");
+            tracing::debug!("not to be seen");
+        });
+        let bytes = page.0.lock().clone();
+        String::from_utf8(bytes).expect("logs are text")
+    }
+
+    #[test]
+    fn json_lines_hold_every_span_with_its_fields() {
+        for text in [written(LogFormat::Json, true), written(LogFormat::Auto, false)] {
+            let line: serde_json::Value = serde_json::from_str(&text).expect("one line of JSON");
+            assert_eq!(line["fields"]["message"], "committed");
+            assert_eq!(line["spans"][0]["connection"], "c1");
+            assert_eq!(line["spans"][1]["raid"], 7);
+        }
+    }
+
+    #[test]
+    fn a_terminal_gets_lines_for_people() {
+        for text in [written(LogFormat::Auto, true), written(LogFormat::Human, false)] {
+            assert!(text.contains("committed") && !text.starts_with('{'), "{text}");
+            assert_eq!(text.lines().count(), 1, "{text}");
+        }
+    }
+}

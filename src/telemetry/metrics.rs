@@ -1,0 +1,230 @@
+//! Every metric there is: its name, unit, help and label, and the handle that counts it.
+//!
+//! Names follow Prometheus: a unit at the end, `_total` for counters. A histogram's buckets follow from its unit:
+//! `_seconds` or `_events`. Labels take their values from fixed sets (a cause enum of the owner, a route's pattern);
+//! never a player's or raid's id.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+use metrics::{Counter, Gauge, Histogram, Unit};
+
+use super::{Counters, recorder};
+
+/// Upper bounds of the `_seconds` histograms: from a commit to a local disk up to the longest timeout.
+pub(super) const SECONDS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// Upper bounds of the `_events` histograms: up to the default of `store.batch_events_max`.
+pub(super) const EVENTS: &[f64] =
+    &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0];
+
+const HTTP_REQUEST: &str = "raidhall_http_request_seconds";
+
+/// A handle for every metric, made once: counting is one atomic operation.
+pub struct Metrics {
+    /// Open WebSockets.
+    pub connections: Gauge,
+    /// Watches, of all connections.
+    pub watches: Gauge,
+    /// Raids in memory on this instance.
+    pub sessions: Gauge,
+    /// Commands answered; `outcome` is `ack`, `duplicate` or the error's type.
+    pub commands: Counters,
+    /// Events in one commit.
+    pub commit_events: Histogram,
+    /// Seconds from handing a batch to the database to its answer, retries included.
+    pub commit_seconds: Histogram,
+    /// Batches sent again after a passing failure.
+    pub commit_retries: Counter,
+    /// Raids' batches that the fence refused: another instance owns the raid.
+    pub batches_fenced: Counter,
+    /// Events committed.
+    pub events_committed: Counter,
+    /// Batches that wait for a writer.
+    pub journal_queue: Gauge,
+    /// Frames written to clients.
+    pub deliveries: Counter,
+    /// Bytes written to clients' WebSockets.
+    pub delivered_bytes: Counter,
+    /// Backlogs that became one snapshot.
+    pub collapses: Counter,
+    /// Signals that reached nobody, or not everybody; by `cause`.
+    pub signals_dropped: Counters,
+    /// WebSockets that ended; by `cause`.
+    pub closes: Counters,
+    /// Members that came online or went offline.
+    pub presence_changes: Counter,
+    /// Sessions that dropped their state to read it again; by `cause`.
+    pub session_reloads: Counters,
+    /// Rows in the default partition of the ledger; more than none: partitions were made too late.
+    pub partition_default_rows: Gauge,
+}
+
+impl Metrics {
+    /// One HTTP request: `route` is the pattern that matched (`/api/v1/raids/{id}`), if one did.
+    pub fn http_request(&self, method: &Method, route: Option<&str>, status: StatusCode, elapsed: Duration) {
+        // Anyone can invent methods and paths: neither may make a new time series.
+        let method = match *method {
+            Method::GET => "GET",
+            Method::HEAD => "HEAD",
+            Method::POST => "POST",
+            Method::PUT => "PUT",
+            Method::PATCH => "PATCH",
+            Method::DELETE => "DELETE",
+            Method::OPTIONS => "OPTIONS",
+            _ => "other",
+        };
+        let route = route.unwrap_or("unmatched").to_owned();
+        let status = status.as_u16().to_string();
+        metrics::histogram!(HTTP_REQUEST, "method" => method, "route" => route, "status" => status)
+            .record(elapsed);
+    }
+
+    /// The declarations: what each metric is called, and what it tells.
+    fn declare() -> Self {
+        describe_http();
+        build_info();
+        Self {
+            connections: gauge("raidhall_connections", Unit::Count, "Open WebSockets."),
+            watches: gauge("raidhall_watches", Unit::Count, "Watches, of all connections."),
+            sessions: gauge("raidhall_sessions", Unit::Count, "Raids in memory on this instance."),
+            commands: counters("raidhall_commands_total", "outcome", "Commands answered, by outcome."),
+            commit_events: histogram("raidhall_commit_events", Unit::Count, "Events in one commit."),
+            commit_seconds: histogram(
+                "raidhall_commit_seconds",
+                Unit::Seconds,
+                "Time from handing a batch to the database to its answer, retries included.",
+            ),
+            commit_retries: counter(
+                "raidhall_commit_retries_total",
+                Unit::Count,
+                "Batches sent again after a passing failure.",
+            ),
+            batches_fenced: counter(
+                "raidhall_batches_fenced_total",
+                Unit::Count,
+                "Raids' batches refused by the fence, because another instance owns the raid.",
+            ),
+            events_committed: counter("raidhall_events_committed_total", Unit::Count, "Events committed."),
+            journal_queue: gauge("raidhall_journal_queue", Unit::Count, "Batches that wait for a writer."),
+            deliveries: counter("raidhall_deliveries_total", Unit::Count, "Frames written to clients."),
+            delivered_bytes: counter(
+                "raidhall_delivered_bytes_total",
+                Unit::Bytes,
+                "Bytes written to clients' WebSockets.",
+            ),
+            collapses: counter(
+                "raidhall_collapses_total",
+                Unit::Count,
+                "Backlogs of slow clients that became one snapshot.",
+            ),
+            signals_dropped: counters(
+                "raidhall_signals_dropped_total",
+                "cause",
+                "Signals that did not reach everybody, by cause.",
+            ),
+            closes: counters("raidhall_closes_total", "cause", "WebSockets that ended, by cause."),
+            presence_changes: counter(
+                "raidhall_presence_changes_total",
+                Unit::Count,
+                "Members that came online or went offline.",
+            ),
+            session_reloads: counters(
+                "raidhall_session_reloads_total",
+                "cause",
+                "Sessions that dropped their state to read it again, by cause.",
+            ),
+            partition_default_rows: gauge(
+                "raidhall_partition_default_rows",
+                Unit::Count,
+                "Rows in the ledger's default partition: more than none means partitions were made too late.",
+            ),
+        }
+    }
+}
+
+/// The process's metrics. Several servers in one process, as tests have them, share them.
+pub fn metrics() -> &'static Metrics {
+    static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
+        recorder::install();
+        Metrics::declare()
+    });
+    &METRICS
+}
+
+fn describe_http() {
+    let help = "Time to answer HTTP requests, by method, route and status.";
+    metrics::describe_histogram!(HTTP_REQUEST, Unit::Seconds, help);
+}
+
+fn build_info() {
+    let name = "raidhall_build_info";
+    metrics::describe_gauge!(name, Unit::Count, "Always 1; the label tells the version that runs.");
+    metrics::gauge!(name, "version" => env!("CARGO_PKG_VERSION")).set(1);
+}
+
+fn counter(name: &'static str, unit: Unit, help: &'static str) -> Counter {
+    metrics::describe_counter!(name, unit, help);
+    metrics::counter!(name)
+}
+
+fn counters(name: &'static str, label: &'static str, help: &'static str) -> Counters {
+    metrics::describe_counter!(name, Unit::Count, help);
+    Counters::new(name, label)
+}
+
+fn gauge(name: &'static str, unit: Unit, help: &'static str) -> Gauge {
+    metrics::describe_gauge!(name, unit, help);
+    metrics::gauge!(name)
+}
+
+fn histogram(name: &'static str, unit: Unit, help: &'static str) -> Histogram {
+    metrics::describe_histogram!(name, unit, help);
+    metrics::histogram!(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::render;
+    use super::*;
+
+    /// The metrics belong to the process, so other tests count in them too: values are checked only under labels
+    /// that no other test uses.
+    #[test]
+    fn metrics_are_rendered_with_their_help_labels_and_buckets() {
+        let all = metrics();
+        for family in [&all.commands, &all.closes, &all.signals_dropped, &all.session_reloads] {
+            family.increment("a_test");
+            family.of("a_test").increment(1);
+        }
+        all.commit_seconds.record(Duration::from_millis(3));
+        all.commit_events.record(12);
+        let invented = Method::from_bytes(b"BREW").expect("a valid method");
+        all.http_request(&Method::GET, Some("/test/{id}"), StatusCode::OK, Duration::from_millis(7));
+        all.http_request(&invented, None, StatusCode::IM_A_TEAPOT, Duration::from_millis(7));
+
+        let page = render();
+        for begins in [
+            "# HELP raidhall_connections Open WebSockets.",
+            "# TYPE raidhall_connections gauge",
+            "# TYPE raidhall_commit_seconds histogram",
+            "# TYPE raidhall_commit_events histogram",
+            "# TYPE raidhall_http_request_seconds histogram",
+            "raidhall_commands_total{outcome=\"a_test\"} 2",
+            "raidhall_closes_total{cause=\"a_test\"} 2",
+            "raidhall_signals_dropped_total{cause=\"a_test\"} 2",
+            "raidhall_session_reloads_total{cause=\"a_test\"} 2",
+            "raidhall_commit_seconds_bucket{le=\"0.0005\"} ",
+            "raidhall_commit_events_bucket{le=\"4096\"} ",
+            "raidhall_http_request_seconds_count{method=\"GET\",route=\"/test/{id}\",status=\"200\"} 1",
+            "raidhall_http_request_seconds_count{method=\"other\",route=\"unmatched\",status=\"418\"} 1",
+            concat!("raidhall_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            "raidhall_events_committed_total ",
+            "raidhall_partition_default_rows ",
+        ] {
+            assert!(page.lines().any(|line| line.starts_with(begins)), "no line begins {begins} in\n{page}");
+        }
+    }
+}

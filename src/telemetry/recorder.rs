@@ -1,0 +1,79 @@
+//! Where metrics are kept, and the page that Prometheus reads.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use super::metrics::{EVENTS, SECONDS, metrics};
+
+/// The Prometheus text format, version 0.0.4.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Samples of histograms pile up until they are read; this often they are folded, read or not.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// The process's recorder, installed at the first call.
+pub(super) fn install() -> &'static PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE.get_or_init(|| {
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)
+            .and_then(|it| it.set_buckets_for_metric(Matcher::Suffix("_events".to_owned()), EVENTS))
+            .expect("there are buckets")
+            .build_recorder();
+        let handle = recorder.handle();
+        metrics::set_global_recorder(recorder).expect("nothing else in this program records metrics");
+        handle
+    })
+}
+
+/// All metrics in Prometheus' text format.
+pub fn render() -> String {
+    // So that the page is complete even if nothing was counted yet.
+    let _ = metrics();
+    install().render()
+}
+
+/// Serves `GET /metrics`; for a listener of its own, never the public one.
+pub fn metrics_router() -> Router {
+    Router::new().route("/metrics", get(async || ([(CONTENT_TYPE, TEXT)], render()).into_response()))
+}
+
+/// Keeps the memory of histograms bounded where nobody scrapes. Runs until it is dropped; more than one does no harm.
+pub async fn upkeep() {
+    let mut ticks = tokio::time::interval(UPKEEP);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        install().run_upkeep();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use axum::http::{Request, StatusCode};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[test]
+    fn installing_twice_keeps_the_first() {
+        assert!(std::ptr::eq(install(), install()));
+    }
+
+    #[tokio::test]
+    async fn the_page_is_prometheus_text() {
+        let request = Request::get("/metrics").body(Body::empty()).expect("a valid request");
+        let response = metrics_router().oneshot(request).await.expect("a router never fails");
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()[CONTENT_TYPE], TEXT);
+        let body = to_bytes(response.into_body(), usize::MAX).await.expect("a whole body");
+        assert!(body.starts_with(b"#"));
+    }
+}
