@@ -3,6 +3,8 @@
 //! `docs/ARCHITECTURE.md` has the map. In short: [`raid`] decides, [`session`] keeps one raid live, [`store`] makes
 //! what it decided durable, [`audience`] shows it to everybody who watches.
 
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod error;
 pub mod raid;

@@ -1,0 +1,143 @@
+//! The command line: what can be asked of `raidhall`, and how it ends.
+
+mod exit;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use exit::Exit;
+
+/// A real-time game-session server for co-op raids.
+#[derive(Debug, Parser)]
+#[command(name = "raidhall", version, propagate_version = true, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  raidhall serve                              SQLite in ./data, on http://127.0.0.1:8080
+  raidhall serve --config raidhall.toml       with a file that holds what differs
+  PORT=9000 raidhall serve                    as hosting platforms start it: on 0.0.0.0:9000
+  DATABASE_URL=postgres://u:p@db/raids raidhall migrate
+  RAIDHALL__LIMITS__WATCHES=8 raidhall check-config
+  raidhall token --player 5 --ttl-secs 600    a token to try the API with
+
+Configuration:
+  Built-in defaults, then --config FILE, then PORT, DATABASE_URL, REDIS_URL and RUST_LOG, then
+  RAIDHALL__SECTION__KEY. `raidhall check-config` shows every key, its value and where it comes from.
+
+Exit codes:
+   0  done, or stopped as asked
+  64  wrong arguments or configuration: every fault is listed
+  69  something needed is unavailable, such as the database
+  70  internal error
+  75  another instance holds the database: try again";
+
+/// What can be asked.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server until SIGTERM or Ctrl-C
+    ///
+    /// Prints the one line with its URL to standard output once it accepts connections; logs go to standard error.
+    /// On SIGTERM raids are stored, clients told to come back, and the process ends with 0.
+    Serve(ConfigArgs),
+    /// Bring the database's schema up to date, then exit
+    ///
+    /// `serve` does it by itself unless database.migrate is false.
+    Migrate(ConfigArgs),
+    /// Show the configuration in effect and where each value comes from, or everything that is wrong with it
+    ///
+    /// Opens and binds nothing. Secrets and passwords are not shown.
+    CheckConfig(ConfigArgs),
+    /// Print an access token for a player, signed with the configured secret
+    ///
+    /// For operators and tests: whoever holds the token acts as that player. Example:
+    /// `curl -H "Authorization: Bearer $(raidhall token --player 5)" http://127.0.0.1:8080/api/v1/me`
+    #[command(verbatim_doc_comment)]
+    Token(TokenCommand),
+}
+
+/// Where the configuration is.
+#[derive(Debug, Clone, Args)]
+pub struct ConfigArgs {
+    /// A TOML file with what differs from the defaults
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// `raidhall token`.
+#[derive(Debug, Args)]
+pub struct TokenCommand {
+    /// Where the secret is configured.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// What to mint.
+    #[command(flatten)]
+    pub token: TokenArgs,
+}
+
+/// The token to mint.
+#[derive(Debug, Clone, Args)]
+pub struct TokenArgs {
+    /// The player it speaks for
+    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u64).range(1..1 << 53))]
+    pub player: u64,
+    /// How long it is valid, in seconds [default: auth.access_ttl_secs]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=315_360_000))]
+    pub ttl_secs: Option<u64>,
+    /// What it may do beyond a player's own doings; may be repeated
+    #[arg(long, value_name = "SCOPE")]
+    pub scope: Vec<TokenScope>,
+}
+
+/// A token's right beyond a player's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TokenScope {
+    /// Watch and read any raid
+    Admin,
+    /// Act as the host app's backend: make players, tokens and raids for others
+    Service,
+}
+
+impl TokenScope {
+    /// The scope's name in a token.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Service => "service",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_token_command_parses() {
+        let words = "raidhall token --player 5 --ttl-secs 60 --scope admin --scope service --config a.toml";
+        let Command::Token(command) = Cli::parse_from(words.split(' ')).command else {
+            panic!("another command")
+        };
+        assert_eq!((command.token.player, command.token.ttl_secs), (5, Some(60)));
+        assert_eq!(command.token.scope, [TokenScope::Admin, TokenScope::Service]);
+        assert_eq!(command.config.config, Some(PathBuf::from("a.toml")));
+    }
+
+    #[test]
+    fn player_ids_are_positive_and_below_2_to_the_53() {
+        for id in ["0", "-1", "9007199254740992", "ada"] {
+            assert!(Cli::try_parse_from(["raidhall", "token", "--player", id]).is_err(), "{id} passed");
+        }
+    }
+}
