@@ -4,9 +4,14 @@
 //! what it decided durable, [`audience`] shows it to everybody who watches.
 
 pub mod app;
+pub mod audience;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod error;
+pub mod frame;
+pub mod outbox;
 pub mod raid;
+pub mod session;
 pub mod store;
 pub mod telemetry;

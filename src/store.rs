@@ -5,6 +5,8 @@
 //! raid's row still names them (the fence). And a caller may drop the future of any call, or lose its answer: what
 //! then happened is decided by reading, never by hope.
 
+pub mod journal;
+
 use async_trait::async_trait;
 use raidhall_protocol::rest::{Contribution, Profile};
 use raidhall_protocol::server::PlayerRef;
@@ -13,6 +15,7 @@ use raidhall_protocol::{Event, OpKey, PlayerId, RaidId, Seq, UnixMillis};
 use sha2::{Digest, Sha256};
 use std::ops::Range;
 use std::time::Duration;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// What a call to the store gives.
@@ -62,6 +65,15 @@ pub struct Epoch(pub u64);
 /// The month in which a raid was made, as year × 100 + month, in UTC: the ledger's partition key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Month(pub i32);
+
+impl Month {
+    /// The month of a moment. Moments beyond the calendar of [`time`] count as 1970-01.
+    pub fn of(at: UnixMillis) -> Month {
+        let date = OffsetDateTime::from_unix_timestamp(at.0.div_euclid(1_000))
+            .unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        Month(date.year() * 100 + i32::from(u8::from(date.month())))
+    }
+}
 
 /// An idempotency key as the ledger keeps it: the first 16 bytes of SHA-256 over the token's subject and the op, each
 /// prefixed by its length.

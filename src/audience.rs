@@ -1,0 +1,238 @@
+//! Who watches a raid on this instance, and a bounded ring of its recent events.
+//!
+//! A watch is a cursor into the ring: publishing encodes an event once per codec and wakes the watchers; each
+//! connection's writer pulls what its client can take. Nothing numbered is ever queued per connection.
+
+mod ring;
+
+use crate::frame::Frames;
+use crate::outbox::{Answer, ConnectionId, Outbox, Signal, Ticket};
+use parking_lot::Mutex;
+use raidhall_protocol::event::LeaveReason;
+use raidhall_protocol::server::UnwatchReason;
+use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, ServerMessage};
+pub use ring::{Pulled, RingOptions};
+use ring::Ring;
+use serde_json::Value;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::Notify;
+
+/// One raid's watchers on this instance, and its recent events.
+pub struct Audience {
+    raid: RaidId,
+    head: AtomicU64,
+    inner: Mutex<Inner>,
+    changed: Notify,
+}
+
+struct Inner {
+    ring: Ring,
+    watchers: HashMap<ConnectionId, Watcher>,
+    members: BTreeSet<PlayerId>,
+}
+
+struct Watcher {
+    outbox: Arc<Outbox>,
+    ticket: Ticket,
+    player: Option<PlayerId>,
+}
+
+/// Why a signal was not passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotAMember;
+
+impl Audience {
+    /// An audience of nobody, whose history begins after `head`.
+    pub fn new(raid: RaidId, options: RingOptions) -> Self {
+        let inner =
+            Inner { ring: Ring::new(options), watchers: HashMap::new(), members: BTreeSet::new() };
+        Self { raid, head: AtomicU64::new(0), inner: Mutex::new(inner), changed: Notify::new() }
+    }
+
+    /// The raid.
+    pub const fn raid(&self) -> RaidId {
+        self.raid
+    }
+
+    /// The newest seq published.
+    pub fn head(&self) -> Seq {
+        Seq(self.head.load(Ordering::Acquire))
+    }
+
+    /// Adopts what the store says of the raid: its members at `seq`, and, if the ring is behind, the events that it
+    /// lacks. `tail` are the latest events up to `seq`; if they don't reach back to the ring's head, the ring starts
+    /// anew and watchers that are behind get a snapshot.
+    pub fn adopt(&self, seq: Seq, members: BTreeSet<PlayerId>, tail: &[Event]) {
+        let head = self.head();
+        let missing = tail.iter().filter(|event| event.seq > head).cloned().collect::<Vec<_>>();
+        if missing.first().is_some_and(|event| event.seq == head.next()) && head > Seq::ZERO {
+            self.publish(&missing);
+        }
+        let mut inner = self.inner.lock();
+        if self.head() != seq {
+            inner.ring.restart(seq);
+            self.head.store(seq.0, Ordering::Release);
+            inner.watchers.values().for_each(|watcher| watcher.outbox.wake());
+        }
+        inner.members = members;
+    }
+
+    /// Shows committed events, the next ones in order, to everybody.
+    pub fn publish(&self, events: &[Event]) {
+        let frames = events.iter().map(|event| {
+            (event.seq, Frames::new(&ServerMessage::Event { raid: self.raid, event: event.clone() }))
+        });
+        let frames = frames.collect::<Vec<_>>();
+        let mut inner = self.inner.lock();
+        for (seq, frames) in frames {
+            inner.ring.push(seq, frames);
+            self.head.store(seq.0, Ordering::Release);
+        }
+        for event in events {
+            inner.follow(event);
+        }
+        for watcher in inner.watchers.values() {
+            watcher.outbox.wake();
+        }
+    }
+
+    /// Pulls frames after `cursor` for one watcher. See [`Pulled`].
+    pub fn pull(&self, cursor: Seq, codec: raidhall_protocol::Codec, budget: usize) -> Pulled {
+        self.inner.lock().ring.pull(cursor, codec, budget)
+    }
+
+    /// How far a cursor is behind the newest event: in messages and bytes.
+    pub fn behind(&self, cursor: Seq) -> (u64, u64) {
+        self.inner.lock().ring.behind(cursor)
+    }
+
+    /// Adds a watcher, in place of the same connection's former watch. Its answer goes out in the same breath, so
+    /// that live begins exactly after it. Nothing is added when the connection is gone.
+    pub fn join(self: &Arc<Self>, joining: Joining) {
+        let Joining { outbox, ticket, player, cursor, promised, frame } = joining;
+        let audience = Arc::clone(self);
+        {
+            let watcher = Watcher { outbox: Arc::clone(&outbox), ticket, player };
+            self.inner.lock().watchers.insert(outbox.id, watcher);
+        }
+        if !outbox.answer(Answer::Joined { ticket, audience, cursor, promised, frame }) {
+            self.leave(outbox.id, ticket);
+            return;
+        }
+        self.changed.notify_one();
+    }
+
+    /// Removes a watcher, unless it has watched anew since.
+    pub fn leave(&self, connection: ConnectionId, ticket: Ticket) {
+        let mut inner = self.inner.lock();
+        if inner.watchers.get(&connection).is_some_and(|watcher| watcher.ticket == ticket) {
+            inner.watchers.remove(&connection);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Waits until watchers have come or gone.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// The members who watch.
+    pub fn watching(&self) -> BTreeSet<PlayerId> {
+        let inner = self.inner.lock();
+        let players = inner.watchers.values().filter_map(|watcher| watcher.player);
+        players.filter(|player| inner.members.contains(player)).collect()
+    }
+
+    /// Whether a player is a member as of the newest event published.
+    pub fn is_member(&self, player: PlayerId) -> bool {
+        self.inner.lock().members.contains(&player)
+    }
+
+    /// Whether anybody watches.
+    pub fn is_watched(&self) -> bool {
+        !self.inner.lock().watchers.is_empty()
+    }
+
+    /// Tells every watcher who came online and who went offline.
+    pub fn announce(&self, online: Vec<PlayerId>, offline: Vec<PlayerId>) {
+        let inner = self.inner.lock();
+        if inner.watchers.is_empty() {
+            return;
+        }
+        let frames = Frames::new(&ServerMessage::Presence { raid: self.raid, online, offline });
+        for watcher in inner.watchers.values() {
+            watcher.outbox.presence(self.raid, frames.get(watcher.outbox.codec).clone());
+        }
+    }
+
+    /// Passes a member's signal on to every watcher but the connection that it came from.
+    pub fn signal(
+        &self,
+        sender: ConnectionId,
+        from: PlayerId,
+        kind: &str,
+        data: Value,
+    ) -> Result<(), NotAMember> {
+        let inner = self.inner.lock();
+        if !inner.members.contains(&from) {
+            return Err(NotAMember);
+        }
+        let others = || inner.watchers.iter().filter(|(id, _)| **id != sender).map(|(_, watcher)| watcher);
+        if others().next().is_none() {
+            return Ok(());
+        }
+        let raid = self.raid;
+        let frames = Frames::new(&ServerMessage::Signal { raid, from, kind: kind.to_owned(), data });
+        let kind: Arc<str> = kind.into();
+        for Watcher { outbox, .. } in others() {
+            let frame = frames.get(outbox.codec).clone();
+            outbox.signal(Signal { raid, from, kind: Arc::clone(&kind), frame });
+        }
+        Ok(())
+    }
+}
+
+/// A watcher about to join.
+pub struct Joining {
+    /// Its connection's outbox.
+    pub outbox: Arc<Outbox>,
+    /// Its watch.
+    pub ticket: Ticket,
+    /// The player whose presence the watch shows; none for a backend or an operator.
+    pub player: Option<PlayerId>,
+    /// The newest seq that the client holds once it has read `frame`.
+    pub cursor: Seq,
+    /// How far the promise of a whole replay goes.
+    pub promised: Seq,
+    /// The `watching` or `snapshot` message.
+    pub frame: bytes::Bytes,
+}
+
+impl Inner {
+    /// Keeps the member set, and ends the watches of whoever left.
+    fn follow(&mut self, event: &Event) {
+        match event.data {
+            EventData::MemberJoined { player, .. } => {
+                self.members.insert(player);
+            }
+            EventData::MemberLeft { player, reason, .. } => {
+                self.members.remove(&player);
+                let reason = match reason {
+                    LeaveReason::Left => UnwatchReason::Left,
+                    LeaveReason::Kicked => UnwatchReason::Kicked,
+                };
+                self.watchers.retain(|_, watcher| {
+                    let theirs = watcher.player == Some(player);
+                    if theirs {
+                        let (ticket, at) = (watcher.ticket, event.seq);
+                        watcher.outbox.answer(Answer::Ended { ticket, at, reason });
+                    }
+                    !theirs
+                });
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The recent events of one raid as frames, bounded in number and bytes.
+
+use crate::frame::Frames;
+use bytes::Bytes;
+use raidhall_protocol::{Codec, Seq};
+use std::collections::VecDeque;
+
+/// How much a ring holds.
+#[derive(Debug, Clone, Copy)]
+pub struct RingOptions {
+    /// Events at most.
+    pub events_max: usize,
+    /// Bytes at most, by the larger codec. The newest event is held whatever its size.
+    pub bytes_max: u64,
+}
+
+/// What a writer got from the ring.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Pulled {
+    /// The frames after the cursor, as many as fit the budget (one at least), and the new cursor. None: nothing is
+    /// newer.
+    Frames(Vec<Bytes>, Seq),
+    /// The event after the cursor is not in the ring any more.
+    Lost,
+}
+
+pub(super) struct Ring {
+    options: RingOptions,
+    /// Contiguous, oldest first.
+    slots: VecDeque<Slot>,
+    head: Seq,
+    /// The weight of everything ever pushed.
+    total: u64,
+}
+
+struct Slot {
+    seq: Seq,
+    frames: Frames,
+    /// The weight of everything pushed up to and with this one.
+    end: u64,
+}
+
+impl Ring {
+    pub(super) const fn new(options: RingOptions) -> Self {
+        Self { options, slots: VecDeque::new(), head: Seq::ZERO, total: 0 }
+    }
+
+    /// Forgets everything; the next event is the one after `head`.
+    pub(super) fn restart(&mut self, head: Seq) {
+        self.slots.clear();
+        self.head = head;
+    }
+
+    pub(super) fn push(&mut self, seq: Seq, frames: Frames) {
+        assert!(seq == self.head.next(), "event {seq} published after {}", self.head);
+        self.head = seq;
+        self.total += frames.weight();
+        self.slots.push_back(Slot { seq, frames, end: self.total });
+        while self.slots.len() > 1 && (self.slots.len() > self.options.events_max || self.weight() > self.options.bytes_max)
+        {
+            self.slots.pop_front();
+        }
+    }
+
+    fn weight(&self) -> u64 {
+        self.slots.front().map_or(0, |first| self.total - first.end + first.frames.weight())
+    }
+
+    /// The index of the slot after `cursor`; none when it is not held.
+    fn after(&self, cursor: Seq) -> Option<usize> {
+        let first = self.slots.front().map_or(self.head.next(), |slot| slot.seq);
+        usize::try_from(cursor.next().0.checked_sub(first.0)?).ok()
+    }
+
+    pub(super) fn pull(&self, cursor: Seq, codec: Codec, budget: usize) -> Pulled {
+        let Some(index) = self.after(cursor) else { return Pulled::Lost };
+        let (mut frames, mut bytes, mut reached) = (Vec::new(), 0, cursor);
+        for slot in self.slots.iter().skip(index) {
+            let frame = slot.frames.get(codec);
+            bytes += frame.len();
+            if bytes > budget && !frames.is_empty() {
+                break;
+            }
+            frames.push(frame.clone());
+            reached = slot.seq;
+        }
+        Pulled::Frames(frames, reached)
+    }
+
+    pub(super) fn behind(&self, cursor: Seq) -> (u64, u64) {
+        let messages = self.head.since(cursor);
+        let bytes = match self.after(cursor) {
+            Some(0) => self.weight(),
+            Some(index) => self.slots.get(index - 1).map_or(0, |slot| self.total - slot.end),
+            None => self.weight(),
+        };
+        (messages, bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ring(events_max: usize, bytes_max: u64, count: u64) -> Ring {
+        let mut ring = Ring::new(RingOptions { events_max, bytes_max });
+        (1..=count).for_each(|n| ring.push(Seq(n), Frames::new(&n)));
+        ring
+    }
+
+    fn pulled(ring: &Ring, cursor: u64, budget: usize) -> Option<(usize, u64)> {
+        match ring.pull(Seq(cursor), Codec::Json, budget) {
+            Pulled::Frames(frames, reached) => Some((frames.len(), reached.0)),
+            Pulled::Lost => None,
+        }
+    }
+
+    #[test]
+    fn a_cursor_gets_what_is_after_it_within_its_budget_and_one_at_least() {
+        let ring = ring(8, 1_000, 5);
+        assert_eq!(pulled(&ring, 2, 1_000), Some((3, 5)));
+        assert_eq!(pulled(&ring, 2, 6), Some((2, 4)));
+        assert_eq!(pulled(&ring, 2, 0), Some((1, 3)));
+        assert_eq!(pulled(&ring, 5, 1_000), Some((0, 5)));
+    }
+
+    #[test]
+    fn a_cursor_that_fell_off_is_told_so() {
+        let ring = ring(3, 1_000, 9);
+        assert_eq!(pulled(&ring, 5, 1_000), None);
+        assert_eq!(pulled(&ring, 6, 1_000), Some((3, 9)));
+    }
+
+    #[test]
+    fn bytes_bound_it_too_but_the_newest_stays() {
+        assert_eq!(pulled(&ring(100, 7, 9), 7, 1_000), Some((2, 9)));
+        assert_eq!(pulled(&ring(100, 1, 9), 8, 1_000), Some((1, 9)));
+    }
+
+    #[test]
+    fn behind_counts_messages_and_bytes() {
+        let ring = ring(8, 1_000, 5);
+        assert_eq!(ring.behind(Seq(5)), (0, 0));
+        assert_eq!(ring.behind(Seq(3)), (2, 6));
+        assert_eq!(ring.behind(Seq(0)), (5, 15));
+    }
+}

@@ -1,0 +1,99 @@
+//! Making a raid: an id and a code of its own, then one command like any other.
+
+use super::actor::Origin;
+use super::message::Message;
+use super::{Sessions, asked};
+use crate::error::Error;
+use crate::raid;
+use crate::store::{OpHash, Store, StoreError};
+use raidhall_protocol::RaidId;
+use raidhall_protocol::rest::NewRaid;
+use raidhall_protocol::server::PlayerRef;
+use rand::TryRngCore;
+use rand::rngs::OsRng;
+use std::ops::Range;
+use tokio::sync::Mutex;
+use tracing::warn;
+
+/// Letters and digits that nobody mistakes for one another.
+const ALPHABET: &[u8; 32] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
+const CODE_LENGTH: usize = 8;
+/// Ids taken from the store at once.
+const IDS: u32 = 32;
+/// A code is taken once in some 10^12 / raids tries; three in a row are none.
+const TRIES: usize = 3;
+
+impl Sessions {
+    /// Makes a raid that `leader` leads, and waits until it is committed. A repeat with the same key gives the raid
+    /// that the first made.
+    pub async fn create(
+        &self,
+        leader: PlayerRef,
+        new: NewRaid,
+        key: Option<OpHash>,
+    ) -> Result<RaidId, Error> {
+        for _ in 0..TRIES {
+            if let Some(key) = key
+                && let Some(raid) = self.0.store.raid_by_create_key(key).await.map_err(unavailable)?
+            {
+                return Ok(raid);
+            }
+            let raid = self.0.ids.next(&*self.0.store).await.map_err(unavailable)?;
+            let command = raid::Command::Create {
+                leader: leader.clone(),
+                invite_code: invite_code().map_err(|_| Error::Internal)?,
+                raid: new.clone(),
+            };
+            let made =
+                asked(|reply| self.send_to(raid, Origin::New, Message::Create { command, key, reply })).await;
+            match made {
+                // The code was taken, or a request with the same key was quicker: the next turn finds out.
+                Err(Error::Unavailable) if self.0.store.head(raid).await.map_err(unavailable)?.is_none() => {}
+                made => return made.map(|_| raid),
+            }
+        }
+        Err(Error::Unavailable)
+    }
+}
+
+fn unavailable(error: StoreError) -> Error {
+    warn!(error = ?error, "a raid could not be made");
+    Error::Unavailable
+}
+
+/// Ids for raids to come, taken from the store in blocks.
+#[derive(Default)]
+pub(super) struct Ids(Mutex<Range<u64>>);
+
+impl Ids {
+    async fn next(&self, store: &dyn Store) -> Result<RaidId, StoreError> {
+        let mut block = self.0.lock().await;
+        if block.is_empty() {
+            *block = store.reserve_raid_ids(IDS).await?;
+        }
+        let id = block.next().and_then(|id| RaidId::try_from(id).ok());
+        Ok(id.expect("the store gives as many ids as it was asked for, all below 2^53"))
+    }
+}
+
+fn invite_code() -> Result<String, rand::rand_core::OsError> {
+    let mut bytes = [0; CODE_LENGTH];
+    OsRng.try_fill_bytes(&mut bytes)?;
+    // 32 letters divide 256: each is as likely as the next.
+    Ok(bytes.iter().map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()])).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_have_eight_letters_of_the_alphabet_and_differ() {
+        let codes = (0..1_000).map(|_| invite_code().expect("randomness")).collect::<Vec<_>>();
+        assert!(codes.iter().all(|code| code.len() == 8 && code.bytes().all(|b| ALPHABET.contains(&b))));
+        let distinct = codes.iter().collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(distinct.len(), codes.len());
+        let letters = codes.concat().bytes().collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(letters.len(), ALPHABET.len(), "every letter is used");
+    }
+}

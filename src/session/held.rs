@@ -1,0 +1,91 @@
+//! Answers that wait for the commit they depend on, released in inbox order.
+
+use super::message::Watch;
+use super::{Ack, Reply, View, count};
+use crate::error::Error;
+use raidhall_protocol::{PlayerId, RaidState, Seq};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// An answer as decided.
+pub(super) enum Held {
+    Ack(Reply<Ack>, Result<Ack, Error>),
+    Read(Reply<View>, Result<(Arc<RaidState>, Seq), Error>),
+    Join(Watch, Result<Basis, Error>),
+    Resync(Watch, Result<Basis, Error>),
+}
+
+/// What a watch begins with.
+pub(super) enum Basis {
+    /// The client has everything up to `since`; what follows up to `seq` is promised whole.
+    Replay { since: Seq, seq: Seq },
+    /// The raid as a whole.
+    Snapshot { seq: Seq, state: Arc<RaidState> },
+}
+
+/// The answers in inbox order, each with the seq at which it was decided.
+#[derive(Default)]
+pub(super) struct Queue(VecDeque<(Seq, Held)>);
+
+impl Queue {
+    pub(super) fn push(&mut self, decided_at: Seq, held: Held) {
+        self.0.push_back((decided_at, held));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The next answer that depends on nothing beyond `committed`.
+    pub(super) fn pop(&mut self, committed: Seq) -> Option<Held> {
+        if self.0.front()?.0 > committed { None } else { self.0.pop_front().map(|(_, held)| held) }
+    }
+
+    /// Fails everything: with `internal` what was decided from `first` to `last`, if given, with `unavailable` the
+    /// rest.
+    pub(super) fn fail(&mut self, culprit: Option<(Seq, Seq)>) {
+        for (decided_at, held) in self.0.drain(..) {
+            let at_fault = culprit.is_some_and(|(first, last)| (first..=last).contains(&decided_at));
+            held.fail(if at_fault { Error::Internal } else { Error::Unavailable });
+        }
+    }
+}
+
+impl Held {
+    fn fail(self, error: Error) {
+        match self {
+            Self::Ack(reply, _) => {
+                let result = Err(error);
+                count(&result);
+                reply.send(result);
+            }
+            Self::Read(reply, _) => reply.send(Err(error)),
+            Self::Join(watch, _) | Self::Resync(watch, _) => watch.reply.send(Err(error)),
+        }
+    }
+
+    /// Gives the answers that need nothing but themselves; gives back a watch, which needs the audience.
+    pub(super) fn give(self, online: impl FnOnce() -> Vec<PlayerId>) -> Option<Opening> {
+        match self {
+            Self::Ack(reply, result) => {
+                count(&result);
+                reply.send(result);
+            }
+            Self::Read(reply, result) => {
+                reply.send(result.map(|(state, seq)| View { state, seq, online: online() }));
+            }
+            Self::Join(watch, Ok(basis)) => return Some(Opening { watch, basis, joins: true }),
+            Self::Resync(watch, Ok(basis)) => return Some(Opening { watch, basis, joins: false }),
+            Self::Join(watch, Err(error)) | Self::Resync(watch, Err(error)) => watch.reply.send(Err(error)),
+        }
+        None
+    }
+}
+
+/// A watch whose answer may go out now.
+pub(super) struct Opening {
+    pub(super) watch: Watch,
+    pub(super) basis: Basis,
+    /// Whether it joins the audience, or has done so before.
+    pub(super) joins: bool,
+}

@@ -1,0 +1,73 @@
+//! Rebuilding a raid from the store: the newest snapshot and every event after it.
+
+use crate::raid::{self, State};
+use crate::store::{self, Loaded, Store};
+use raidhall_protocol::{Event, RaidId, Seq};
+use tracing::warn;
+
+/// Events read at once where the snapshot is of no use.
+const PAGE: u32 = 1_000;
+
+/// A raid as the store has it.
+pub(super) struct Folded {
+    pub(super) state: State,
+    pub(super) loaded: Loaded,
+}
+
+/// Why a raid could not be rebuilt.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LoadError {
+    #[error(transparent)]
+    Store(#[from] store::StoreError),
+    #[error("raid {raid} was written by a newer release: state version {version}")]
+    Newer { raid: RaidId, version: u16 },
+    #[error("the ledger of raid {raid} ends at {found} instead of {expected}")]
+    Broken { raid: RaidId, found: Seq, expected: Seq },
+}
+
+/// Reads and folds a raid; `None` if there is no such raid. Claims nothing.
+pub(super) async fn fold(
+    store: &dyn Store,
+    raid: RaidId,
+    op_keys: u64,
+) -> Result<Option<Folded>, LoadError> {
+    let Some(mut loaded) = store.load(raid, op_keys).await? else { return Ok(None) };
+    let mut state = match &loaded.snapshot {
+        None => State::unborn(raid),
+        Some((seq, bytes)) => match raid::stored::decode(bytes) {
+            Ok(state) => state,
+            Err(raid::stored::StoredError::Newer(version)) => {
+                return Err(LoadError::Newer { raid, version });
+            }
+            Err(error) => {
+                warn!(%raid, %seq, error = %error, "a snapshot is damaged; the raid is rebuilt from its ledger");
+                loaded.tail = whole_ledger(store, raid).await?;
+                State::unborn(raid)
+            }
+        },
+    };
+    let next = |state: &State, event: &Event| event.seq == state.seq().next();
+    for event in &loaded.tail {
+        if !next(&state, event) {
+            break;
+        }
+        raid::apply(&mut state, event);
+    }
+    let (found, expected) = (state.seq(), loaded.head.last_seq);
+    if found < expected {
+        return Err(LoadError::Broken { raid, found, expected });
+    }
+    Ok(Some(Folded { state, loaded }))
+}
+
+async fn whole_ledger(store: &dyn Store, raid: RaidId) -> store::Result<Vec<Event>> {
+    let mut events = Vec::new();
+    loop {
+        let after = events.last().map_or(Seq::ZERO, |event: &Event| event.seq);
+        let page = store.events(raid, after, PAGE).await?;
+        if page.is_empty() {
+            return Ok(events);
+        }
+        events.extend(page);
+    }
+}

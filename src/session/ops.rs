@@ -1,0 +1,65 @@
+//! The op keys that have taken effect, so that a repeat gets the first answer.
+
+use crate::store::OpHash;
+use raidhall_protocol::Seq;
+use std::collections::{HashMap, VecDeque};
+
+/// The latest op keys of one raid, bounded; beyond them the ledger's index knows.
+#[derive(Debug)]
+pub struct Ops {
+    seqs: HashMap<OpHash, Seq>,
+    order: VecDeque<OpHash>,
+    max: usize,
+    /// Whether the ledger may hold op keys that are not here.
+    partial: bool,
+}
+
+impl Ops {
+    /// Holds at most `max` keys. `loaded` are those of the ledger's latest events, oldest first; `whole` says that
+    /// the ledger has no others.
+    pub fn new(max: usize, loaded: Vec<(OpHash, Seq)>, whole: bool) -> Self {
+        let mut ops = Self { seqs: HashMap::new(), order: VecDeque::new(), max, partial: !whole };
+        loaded.into_iter().for_each(|(op, seq)| ops.insert(op, seq));
+        ops
+    }
+
+    /// The seq at which an op took effect, as far as is known here.
+    pub fn get(&self, op: OpHash) -> Option<Seq> {
+        self.seqs.get(&op).copied()
+    }
+
+    /// Whether a miss has to be looked up in the ledger.
+    pub const fn is_partial(&self) -> bool {
+        self.partial
+    }
+
+    /// Notes that an op took effect.
+    pub fn insert(&mut self, op: OpHash, seq: Seq) {
+        if self.seqs.insert(op, seq).is_some() {
+            return;
+        }
+        self.order.push_back(op);
+        if self.order.len() > self.max
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.seqs.remove(&oldest);
+            self.partial = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_pushed_out_has_to_be_looked_up() {
+        let op = |n| OpHash([n; 16]);
+        let mut ops = Ops::new(2, vec![(op(1), Seq(3))], true);
+        ops.insert(op(2), Seq(5));
+        assert!(!ops.is_partial());
+        ops.insert(op(3), Seq(7));
+        assert!(ops.is_partial());
+        assert_eq!((ops.get(op(1)), ops.get(op(2)), ops.get(op(3))), (None, Some(Seq(5)), Some(Seq(7))));
+    }
+}
