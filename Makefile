@@ -1,0 +1,36 @@
+# The commands of this repository. `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench setup clean
+MAKEFLAGS += --no-print-directory
+
+cargo := cargo
+browser := tests/browser
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+
+run: ## build and serve on this machine, with SQLite; it prints where to play
+	$(cargo) run --release --locked --bin raidhall -- serve
+
+test: ## everything, beside a real PostgreSQL, a real Redis and a real browser (installs what is missing)
+	scripts/setup test
+	$(cargo) build --workspace --locked
+	scripts/with-services bash -ec '$(cargo) test --workspace --locked; npm --prefix $(browser) test'
+
+check: ## formatting, lints, documentation, dependencies, scripts
+	scripts/setup check
+	$(cargo) fmt --all --check
+	$(cargo) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(cargo) doc --workspace --no-deps --document-private-items --locked
+	$(cargo) deny --log-level error --workspace check bans licenses sources
+	shellcheck scripts/setup scripts/with-services scripts/tools.sh .ci/run
+
+bench: ## a short load test against a server of its own
+	$(cargo) run --release --locked -p raidhall-loadtest -- smoke --raids 200 --players 4 --seconds 20 --spawn
+
+setup: ## install what test and check need, nothing else
+	scripts/setup
+
+clean: ## remove what was built; data/ stays
+	$(cargo) clean
+	rm -rf $(browser)/node_modules
