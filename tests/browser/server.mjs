@@ -1,0 +1,67 @@
+// The built server as a child process, with a database of its own in a temporary directory.
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+const built = fileURLToPath(new URL('../../target/debug/raidhall', import.meta.url));
+const START_TIMEOUT_MS = 30_000;
+
+export class Server {
+  // Ends with the test `t`. `settings` are environment variables.
+  static async start(t, settings = {}) {
+    const server = new Server();
+    server.settings = settings;
+    server.directory = await mkdtemp(path.join(tmpdir(), 'raidhall-browser-'));
+    t.after(() => server.stop());
+    await server.run('127.0.0.1:0');
+    return server;
+  }
+
+  // The end that nobody is told of.
+  crash() {
+    this.child.kill('SIGKILL');
+  }
+
+  // On the same port, with the same database.
+  async restart() {
+    await this.ended;
+    await this.run(new URL(this.url).host);
+  }
+
+  async stop() {
+    this.child?.kill('SIGKILL');
+    await this.ended;
+    await rm(this.directory, { recursive: true, force: true });
+  }
+
+  async run(listen) {
+    const child = spawn(process.env.RAIDHALL_BIN ?? built, ['serve'], {
+      cwd: this.directory,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: {
+        PATH: process.env.PATH,
+        RAIDHALL__SERVER__LISTEN: listen,
+        RAIDHALL__DATABASE__URL: `sqlite://${this.directory}/raidhall.db`,
+        RAIDHALL__TELEMETRY__METRICS_LISTEN: '',
+        ...this.settings,
+      },
+    });
+    this.child = child;
+    this.ended = new Promise(resolve => child.once('exit', resolve).once('error', resolve));
+    let log = '';
+    child.stderr.on('data', chunk => { log = (log + chunk).slice(-8192); });
+    this.url = await new Promise((resolve, reject) => {
+      const fail = why => reject(new Error(`${why}\n${log}`));
+      const timer = setTimeout(fail, START_TIMEOUT_MS, 'the server printed no address in time');
+      child.on('error', error => fail(`the server could not be started: ${error.message}`));
+      child.on('exit', code => fail(`the server ended with ${code}`));
+      createInterface({ input: child.stdout }).on('line', line => {
+        const url = line.match(/http:\/\/127\.0\.0\.1:\d+/)?.[0];
+        if (url) { clearTimeout(timer); resolve(url); }
+      });
+    });
+  }
+}
