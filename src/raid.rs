@@ -5,9 +5,12 @@
 
 mod apply;
 mod decide;
+mod energy;
+mod ranking;
 mod refusal;
 mod state;
 pub mod stored;
+mod values;
 
 pub use apply::apply;
 pub use decide::decide;

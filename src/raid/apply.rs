@@ -1,12 +1,184 @@
-//! Folding an event into the state.
+//! Folding an event into the state. No rule is checked here: what has been decided has happened.
 
 use super::State;
-use raidhall_protocol::Event;
+use super::state::{Former, place_of};
+use raidhall_protocol::event::LeaveReason;
+use raidhall_protocol::limits::MESSAGES_SHOWN;
+use raidhall_protocol::state::{ChatMessage, Member, RaidStatus, Role, Task, TaskStatus};
+use raidhall_protocol::{Event, EventData, PlayerId, RaidState, TaskId, UnixMillis};
 
 /// Applies one event.
 ///
 /// # Panics
 /// When the event is not the next one of this raid, or contradicts the state: the ledger is broken.
 pub fn apply(state: &mut State, event: &Event) {
-    let _ = (state, event);
+    assert_eq!(event.seq, state.seq.next(), "raid {}: an event is out of its place", state.shown.id);
+    remember(state, event);
+    show(&mut state.shown, event);
+    state.seq = event.seq;
+    state.last_at = state.last_at.max(event.at);
+}
+
+/// What the rules need later and nobody is shown.
+fn remember(state: &mut State, event: &Event) {
+    match event.data {
+        EventData::MemberJoined { player, .. } => {
+            state.former.remove(&player);
+        }
+        EventData::MemberLeft { player, reason, .. } => {
+            let &mut Member { xp, tasks, energy, energy_at, .. } = member(&mut state.shown, player);
+            let former = match reason {
+                LeaveReason::Left => Former::Left { xp, tasks, energy, energy_at },
+                LeaveReason::Kicked => Former::Kicked,
+            };
+            state.former.insert(player, former);
+        }
+        EventData::TaskCompleted { player, .. } | EventData::Contributed { player, .. } => {
+            state.reached.insert(player, event.seq);
+        }
+        _ => {}
+    }
+}
+
+fn show(raid: &mut RaidState, event: &Event) {
+    let at = event.at;
+    match &event.data {
+        EventData::RaidCreated {
+            title,
+            description,
+            invite_code,
+            target_xp,
+            target_tasks,
+            time_limit_secs,
+            max_members,
+            late_join,
+        } => {
+            raid.title.clone_from(title);
+            raid.description.clone_from(description);
+            raid.invite_code.clone_from(invite_code);
+            raid.target_xp = *target_xp;
+            raid.target_tasks = *target_tasks;
+            raid.time_limit_secs = *time_limit_secs;
+            raid.max_members = *max_members;
+            raid.late_join = *late_join;
+            raid.created_at = at;
+        }
+        &EventData::MemberJoined { player, ref name, role, xp, tasks, energy, energy_at, joined_at } => {
+            let name = name.clone();
+            raid.members.push(Member { player, name, role, xp, tasks, energy, energy_at, joined_at });
+            if role == Role::Leader {
+                raid.leader = Some(player);
+                raid.term = 1;
+            }
+        }
+        EventData::MemberLeft { player, released, .. } => {
+            raid.members.retain(|member| member.player != *player);
+            raid.leader = raid.leader.filter(|leader| leader != player);
+            for id in released {
+                open(task(raid, *id));
+            }
+        }
+        EventData::LeaderChanged { player, previous, term, .. } => {
+            // One who left is no member any more, and has no role to give up.
+            if let Some(previous) = raid.members.iter_mut().find(|member| member.player == *previous) {
+                previous.role = Role::Member;
+            }
+            member(raid, *player).role = Role::Leader;
+            raid.leader = Some(*player);
+            raid.term = *term;
+        }
+        EventData::RaidStarted { deadline } => {
+            raid.status = RaidStatus::Active;
+            raid.started_at = Some(at);
+            raid.deadline = Some(*deadline);
+        }
+        EventData::TaskAdded { task, title, xp, minutes } => raid.tasks.push(Task {
+            id: *task,
+            title: title.clone(),
+            xp: *xp,
+            minutes: *minutes,
+            status: TaskStatus::Open,
+            assignee: None,
+            by: actor(event),
+            claimed_at: None,
+            ended_at: None,
+        }),
+        EventData::TaskClaimed { task: id, player, energy } => {
+            let task = task(raid, *id);
+            task.status = TaskStatus::Claimed;
+            task.assignee = Some(*player);
+            task.claimed_at = Some(at);
+            set_energy(member(raid, *player), *energy, at);
+        }
+        EventData::TaskReleased { task: id, .. } => open(task(raid, *id)),
+        EventData::TaskCompleted {
+            task: id,
+            player,
+            energy,
+            member_xp,
+            member_tasks,
+            current_xp,
+            current_tasks,
+            ..
+        } => {
+            let task = task(raid, *id);
+            task.status = TaskStatus::Completed;
+            task.ended_at = Some(at);
+            set_energy(member(raid, *player), *energy, at);
+            credit(raid, *player, (*member_xp, *member_tasks), (*current_xp, *current_tasks));
+        }
+        EventData::TaskFailed { task: id, player, energy } => {
+            open(task(raid, *id));
+            set_energy(member(raid, *player), *energy, at);
+        }
+        EventData::Contributed { player, member_xp, member_tasks, current_xp, current_tasks, .. } => {
+            credit(raid, *player, (*member_xp, *member_tasks), (*current_xp, *current_tasks));
+        }
+        EventData::Said { text } => {
+            raid.messages.push(ChatMessage { seq: event.seq, by: actor(event), text: text.clone(), at });
+            let surplus = raid.messages.len().saturating_sub(MESSAGES_SHOWN);
+            raid.messages.drain(..surplus);
+        }
+        EventData::RaidCompleted { ranking } => {
+            raid.status = RaidStatus::Completed;
+            raid.ended_at = Some(at);
+            raid.ranking = Some(ranking.clone());
+        }
+        EventData::RaidFailed { reason } => {
+            raid.status = RaidStatus::Failed;
+            raid.ended_at = Some(at);
+            raid.reason = Some(*reason);
+        }
+    }
+}
+
+fn open(task: &mut Task) {
+    task.status = TaskStatus::Open;
+    task.assignee = None;
+    task.claimed_at = None;
+}
+
+const fn set_energy(member: &mut Member, energy: u32, at: UnixMillis) {
+    member.energy = energy;
+    member.energy_at = at;
+}
+
+/// Sets the sums (xp, tasks) of a member and of the raid.
+fn credit(raid: &mut RaidState, player: PlayerId, of_member: (u64, u64), of_raid: (u64, u64)) {
+    let member = member(raid, player);
+    (member.xp, member.tasks) = of_member;
+    (raid.current_xp, raid.current_tasks) = of_raid;
+}
+
+fn member(raid: &mut RaidState, player: PlayerId) -> &mut Member {
+    let found = raid.members.iter_mut().find(|member| member.player == player);
+    found.expect("an event names members who are there")
+}
+
+fn task(raid: &mut RaidState, task: TaskId) -> &mut Task {
+    raid.tasks.get_mut(place_of(task)).expect("an event names tasks that are there")
+}
+
+fn actor(event: &Event) -> PlayerId {
+    event.by.expect("a player acts")
 }

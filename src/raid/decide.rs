@@ -1,11 +1,118 @@
 //! What a command causes.
+//!
+//! Where several things speak against a command, the refusal is the first of these, whatever the command: the raid is
+//! not there for this caller (`not_found`), nobody like them may ask this (`forbidden`), faulty values (`invalid`, with
+//! all of them), not the leader (`not_leader`), the raid's status (`wrong_status`), what is named is not there
+//! (`not_member`, `not_found` for a task), the task's status or owner, and what has run out (places, tasks, energy).
+//!
+//! All events of one decision bear the same time and the same `by`.
+
+mod contributions;
+mod lifecycle;
+mod membership;
+mod talk;
+mod tasks;
 
 use super::{Command, Context, Refusal, State};
-use raidhall_protocol::Event;
+use raidhall_protocol::state::{Member, RaidStatus, Role};
+use raidhall_protocol::{Command as PlayerCommand, Event, EventData, PlayerId, Seq, UnixMillis};
+use std::collections::BTreeSet;
+
+type Decision = Result<Vec<Event>, Refusal>;
 
 /// What a command causes: events that carry their seq and time, none of them applied yet. No events: nothing had to
-/// change (a member joins again).
+/// change (a member joins again, a timer that fired for nothing).
+///
+/// An event is never stamped earlier than the one before it, whatever the clock says. A deadline that has passed is to
+/// be decided before anything else; until it is, everything else meets a raid that has failed.
 pub fn decide(state: &State, command: &Command, context: Context<'_>) -> Result<Vec<Event>, Refusal> {
-    let _ = (state, command, context);
-    Ok(Vec::new())
+    let at = context.now.max(state.last_at());
+    match command {
+        Command::Create { leader, invite_code, raid } => {
+            lifecycle::create(state, at, leader, invite_code, raid)
+        }
+        Command::Join { player } => membership::join(state, at, player),
+        Command::Player { by, command } => {
+            let member = state.member(*by).ok_or(Refusal::NotFound)?;
+            decide_act(&Act { state, at, member, online: context.online }, command)
+        }
+        Command::Service { command } => contributions::by_service(state, at, command),
+        Command::Deadline => Ok(lifecycle::deadline(state, at)),
+        Command::LeaderOffline => Ok(membership::leader_offline(state, at, context.online)),
+    }
+}
+
+fn decide_act(act: &Act<'_>, command: &PlayerCommand) -> Decision {
+    match command {
+        PlayerCommand::Start => lifecycle::start(act),
+        PlayerCommand::Cancel => lifecycle::cancel(act),
+        PlayerCommand::Leave => membership::leave(act),
+        PlayerCommand::Kick { player } => membership::kick(act, *player),
+        PlayerCommand::Promote { player } => membership::promote(act, *player),
+        PlayerCommand::AddTask { title, xp, minutes } => tasks::add(act, title, *xp, *minutes),
+        PlayerCommand::ClaimTask { task } => tasks::claim(act, *task),
+        PlayerCommand::ReleaseTask { task } => tasks::release(act, *task),
+        PlayerCommand::CompleteTask { task } => tasks::complete(act, *task),
+        PlayerCommand::FailTask { task } => tasks::fail(act, *task),
+        PlayerCommand::Contribute { .. } => Err(Refusal::Forbidden),
+        PlayerCommand::Say { text } => talk::say(act, text),
+    }
+}
+
+/// A member acts.
+struct Act<'a> {
+    state: &'a State,
+    at: UnixMillis,
+    member: &'a Member,
+    online: &'a BTreeSet<PlayerId>,
+}
+
+impl Act<'_> {
+    const fn by(&self) -> PlayerId {
+        self.member.player
+    }
+
+    const fn leads(&self) -> bool {
+        matches!(self.member.role, Role::Leader)
+    }
+
+    fn require_leader(&self) -> Result<(), Refusal> {
+        if self.leads() { Ok(()) } else { Err(Refusal::NotLeader) }
+    }
+
+    fn require_status(&self, status: RaidStatus) -> Result<(), Refusal> {
+        if self.state.status_at(self.at) == status { Ok(()) } else { Err(Refusal::WrongStatus) }
+    }
+
+    fn require_not_ended(&self) -> Result<(), Refusal> {
+        if self.state.status_at(self.at).ended() { Err(Refusal::WrongStatus) } else { Ok(()) }
+    }
+
+    fn draft(&self) -> Draft {
+        Draft::new(self.state, self.at, Some(self.by()))
+    }
+
+    fn causes(&self, data: EventData) -> Decision {
+        Ok(self.draft().and(data).events)
+    }
+}
+
+/// The events of one decision, numbered and stamped as they are added.
+struct Draft {
+    last: Seq,
+    at: UnixMillis,
+    by: Option<PlayerId>,
+    events: Vec<Event>,
+}
+
+impl Draft {
+    const fn new(state: &State, at: UnixMillis, by: Option<PlayerId>) -> Draft {
+        Draft { last: state.seq(), at, by, events: Vec::new() }
+    }
+
+    fn and(mut self, data: EventData) -> Draft {
+        self.last = self.last.next();
+        self.events.push(Event { seq: self.last, at: self.at, by: self.by, data });
+        self
+    }
 }

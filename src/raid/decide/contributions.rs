@@ -1,0 +1,71 @@
+//! What members earn, and the win that it may bring.
+
+use super::{Decision, Draft};
+use crate::raid::ranking::{Latest, ranking};
+use crate::raid::values::Values;
+use crate::raid::{Refusal, State};
+use raidhall_protocol::state::{Member, RaidStatus};
+use raidhall_protocol::{Command, Event, EventData, PlayerId, UnixMillis};
+
+/// The host app's backend credits a member; it may do nothing else.
+pub(super) fn by_service(state: &State, at: UnixMillis, command: &Command) -> Decision {
+    if state.is_unborn() {
+        return Err(Refusal::NotFound);
+    }
+    let Command::Contribute { player, xp, kind, note } = command else {
+        return Err(Refusal::Forbidden);
+    };
+    let mut values = Values::default();
+    let xp = values.number("xp", *xp, 1..=10_000);
+    let kind = values.word("kind", kind, 1..=50);
+    let note = values.optional_text("note", note.as_deref(), 200);
+    values.finish()?;
+    if state.status_at(at) != RaidStatus::Active {
+        return Err(Refusal::WrongStatus);
+    }
+    let member = state.member(*player).ok_or(Refusal::NotMember)?;
+    let earned = Earned::new(state, member, xp);
+    let contributed = EventData::Contributed {
+        player: *player,
+        xp,
+        kind,
+        note,
+        member_xp: earned.member_xp,
+        member_tasks: earned.member_tasks,
+        current_xp: earned.current_xp,
+        current_tasks: earned.current_tasks,
+    };
+    Ok(earned.conclude(state, Draft::new(state, at, None).and(contributed)))
+}
+
+/// The sums after a contribution. At 10,000 xp each it would take 10^15 contributions to overflow them.
+pub(super) struct Earned {
+    player: PlayerId,
+    pub(super) member_xp: u64,
+    pub(super) member_tasks: u64,
+    pub(super) current_xp: u64,
+    pub(super) current_tasks: u64,
+}
+
+impl Earned {
+    pub(super) const fn new(state: &State, member: &Member, xp: u64) -> Earned {
+        Earned {
+            player: member.player,
+            member_xp: member.xp + xp,
+            member_tasks: member.tasks + 1,
+            current_xp: state.shown.current_xp + xp,
+            current_tasks: state.shown.current_tasks + 1,
+        }
+    }
+
+    /// Ends the draft, whose last event is the contribution: with the win, if it reached both goals.
+    pub(super) fn conclude(&self, state: &State, draft: Draft) -> Vec<Event> {
+        let goals = &state.shown;
+        if self.current_xp < goals.target_xp || self.current_tasks < goals.target_tasks {
+            return draft.events;
+        }
+        let latest =
+            Latest { player: self.player, xp: self.member_xp, tasks: self.member_tasks, seq: draft.last };
+        draft.and(EventData::RaidCompleted { ranking: ranking(state, latest) }).events
+    }
+}

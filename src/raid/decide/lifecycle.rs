@@ -1,0 +1,77 @@
+//! How a raid begins and ends.
+
+use super::{Act, Decision, Draft};
+use crate::raid::values::Values;
+use crate::raid::{Refusal, State, energy};
+use raidhall_protocol::event::FailReason;
+use raidhall_protocol::rest::NewRaid;
+use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::state::{RaidStatus, Role};
+use raidhall_protocol::{Event, EventData, UnixMillis};
+
+const TIME_LIMIT_SECS: i64 = 86_400;
+const MEMBERS: i64 = 4;
+
+pub(super) fn create(
+    state: &State,
+    at: UnixMillis,
+    leader: &PlayerRef,
+    invite_code: &str,
+    raid: &NewRaid,
+) -> Decision {
+    if !state.is_unborn() {
+        return Err(Refusal::WrongStatus);
+    }
+    let mut values = Values::default();
+    let created = EventData::RaidCreated {
+        title: values.text("title", &raid.title, 1..=80),
+        description: values.optional_text("description", raid.description.as_deref(), 500),
+        invite_code: invite_code.to_owned(),
+        target_xp: values.number("target_xp", raid.target_xp, 1..=1_000_000),
+        target_tasks: values.number("target_tasks", raid.target_tasks, 0..=10_000),
+        time_limit_secs: values.number(
+            "time_limit_secs",
+            raid.time_limit_secs.unwrap_or(TIME_LIMIT_SECS),
+            60..=604_800,
+        ),
+        max_members: values.number("max_members", raid.max_members.unwrap_or(MEMBERS), 2..=100),
+        late_join: raid.late_join.unwrap_or(false),
+    };
+    values.finish()?;
+    let joined = EventData::MemberJoined {
+        player: leader.id,
+        name: leader.name.clone(),
+        role: Role::Leader,
+        xp: 0,
+        tasks: 0,
+        energy: energy::FULL,
+        energy_at: at,
+        joined_at: at,
+    };
+    Ok(Draft::new(state, at, Some(leader.id)).and(created).and(joined).events)
+}
+
+pub(super) fn start(act: &Act<'_>) -> Decision {
+    act.require_leader()?;
+    act.require_status(RaidStatus::Recruiting)?;
+    // At most 604,800 seconds.
+    let limit_millis = act.state.shown.time_limit_secs.cast_signed() * 1_000;
+    act.causes(EventData::RaidStarted { deadline: act.at.plus(limit_millis) })
+}
+
+pub(super) fn cancel(act: &Act<'_>) -> Decision {
+    act.require_leader()?;
+    act.require_not_ended()?;
+    act.causes(EventData::RaidFailed { reason: FailReason::Cancelled })
+}
+
+/// Bears the deadline as its time, however late it is decided.
+pub(super) fn deadline(state: &State, at: UnixMillis) -> Vec<Event> {
+    match state.due() {
+        Some(deadline) if at >= deadline => {
+            let at = deadline.max(state.last_at());
+            Draft::new(state, at, None).and(EventData::RaidFailed { reason: FailReason::Deadline }).events
+        }
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,87 @@
+//! Tasks: added, claimed, given back, done or failed.
+
+use super::contributions::Earned;
+use super::{Act, Decision};
+use crate::raid::state::State;
+use crate::raid::values::Values;
+use crate::raid::{Refusal, energy};
+use raidhall_protocol::state::{RaidStatus, Task, TaskStatus};
+use raidhall_protocol::{EventData, TaskId};
+
+const TASKS_MAX: usize = 500;
+
+pub(super) fn add(act: &Act<'_>, title: &str, xp: i64, minutes: i64) -> Decision {
+    let mut values = Values::default();
+    let title = values.text("title", title, 1..=120);
+    let xp = values.number("xp", xp, 1..=1_000);
+    let minutes = values.number("minutes", minutes, 0..=480);
+    values.finish()?;
+    act.require_not_ended()?;
+    let count = act.state.shown.tasks.len();
+    if count >= TASKS_MAX {
+        return Err(Refusal::TooManyTasks);
+    }
+    let task = TaskId::try_from(count as u64 + 1).expect("there are at most 500");
+    act.causes(EventData::TaskAdded { task, title, xp, minutes })
+}
+
+/// A claimed task is taken, whoever has it: oneself too.
+pub(super) fn claim(act: &Act<'_>, task: TaskId) -> Decision {
+    act.require_status(RaidStatus::Active)?;
+    match find(act.state, task)?.status {
+        TaskStatus::Open => {}
+        TaskStatus::Claimed => return Err(Refusal::TaskTaken),
+        TaskStatus::Completed => return Err(Refusal::WrongStatus),
+    }
+    let energy = energy::at(act.member, act.at).checked_sub(energy::CLAIM).ok_or(Refusal::NotEnoughEnergy)?;
+    act.causes(EventData::TaskClaimed { task, player: act.by(), energy })
+}
+
+pub(super) fn release(act: &Act<'_>, task: TaskId) -> Decision {
+    act.require_not_ended()?;
+    let found = find(act.state, task)?;
+    let Some(player) = found.assignee.filter(|_| found.status == TaskStatus::Claimed) else {
+        return Err(Refusal::WrongStatus);
+    };
+    if player != act.by() && !act.leads() {
+        return Err(Refusal::NotYours);
+    }
+    act.causes(EventData::TaskReleased { task, player })
+}
+
+pub(super) fn complete(act: &Act<'_>, task: TaskId) -> Decision {
+    let xp = find_own(act, task)?.xp;
+    let earned = Earned::new(act.state, act.member, xp);
+    let completed = EventData::TaskCompleted {
+        task,
+        player: act.by(),
+        xp,
+        energy: (energy::at(act.member, act.at) + energy::COMPLETION).min(energy::FULL),
+        member_xp: earned.member_xp,
+        member_tasks: earned.member_tasks,
+        current_xp: earned.current_xp,
+        current_tasks: earned.current_tasks,
+    };
+    Ok(earned.conclude(act.state, act.draft().and(completed)))
+}
+
+pub(super) fn fail(act: &Act<'_>, task: TaskId) -> Decision {
+    find_own(act, task)?;
+    let energy = energy::at(act.member, act.at).saturating_sub(energy::FAILURE);
+    act.causes(EventData::TaskFailed { task, player: act.by(), energy })
+}
+
+/// A task that the member has claimed, in an active raid. An open task is not theirs either.
+fn find_own<'a>(act: &Act<'a>, task: TaskId) -> Result<&'a Task, Refusal> {
+    act.require_status(RaidStatus::Active)?;
+    let task = find(act.state, task)?;
+    match task.status {
+        TaskStatus::Completed => Err(Refusal::WrongStatus),
+        TaskStatus::Claimed if task.assignee == Some(act.by()) => Ok(task),
+        TaskStatus::Claimed | TaskStatus::Open => Err(Refusal::NotYours),
+    }
+}
+
+fn find(state: &State, task: TaskId) -> Result<&Task, Refusal> {
+    state.task(task).ok_or(Refusal::NotFound)
+}

@@ -1,0 +1,73 @@
+//! Which values make sense. Every fault is noted, so that a refusal names all faulty fields at once.
+
+use super::Refusal;
+use raidhall_protocol::FieldFault;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+
+/// The values of one command. A faulty one is noted and something harmless returned in its place; nothing may be done
+/// with any of them before [`Values::finish`] has found no fault.
+#[derive(Default)]
+pub(super) struct Values {
+    faults: Vec<FieldFault>,
+}
+
+impl Values {
+    pub(super) fn fault(&mut self, field: &str, message: impl Into<String>) {
+        self.faults.push(FieldFault::new(field, message));
+    }
+
+    /// Errs with every fault noted.
+    pub(super) fn finish(self) -> Result<(), Refusal> {
+        if self.faults.is_empty() { Ok(()) } else { Err(Refusal::Invalid(self.faults)) }
+    }
+
+    /// A text without control characters, trimmed; its length counts characters.
+    pub(super) fn text(&mut self, field: &str, text: &str, chars: RangeInclusive<usize>) -> String {
+        let text = text.trim();
+        if text.chars().any(char::is_control) {
+            self.fault(field, "must not contain control characters");
+        } else if !chars.contains(&text.chars().count()) {
+            self.fault(field, between(&chars) + " characters");
+        }
+        text.to_owned()
+    }
+
+    /// The same, where nothing and an empty text mean the same.
+    pub(super) fn optional_text(
+        &mut self,
+        field: &str,
+        text: Option<&str>,
+        chars_max: usize,
+    ) -> Option<String> {
+        text.map(|text| self.text(field, text, 0..=chars_max)).filter(|text| !text.is_empty())
+    }
+
+    /// A number in a range.
+    pub(super) fn number<T: TryFrom<i64> + Default>(
+        &mut self,
+        field: &str,
+        number: i64,
+        range: RangeInclusive<i64>,
+    ) -> T {
+        if range.contains(&number)
+            && let Ok(number) = T::try_from(number)
+        {
+            return number;
+        }
+        self.fault(field, between(&range));
+        T::default()
+    }
+
+    /// A word of `[a-z_]`.
+    pub(super) fn word(&mut self, field: &str, word: &str, chars: RangeInclusive<usize>) -> String {
+        if !chars.contains(&word.len()) || !word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
+            self.fault(field, between(&chars) + " characters of a-z _");
+        }
+        word.to_owned()
+    }
+}
+
+fn between<T: Display>(range: &RangeInclusive<T>) -> String {
+    format!("must be {} to {}", range.start(), range.end())
+}
