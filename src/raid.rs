@@ -10,6 +10,8 @@ mod ranking;
 mod refusal;
 mod state;
 pub mod stored;
+#[cfg(test)]
+mod tests;
 mod values;
 
 pub use apply::apply;

@@ -1,0 +1,15 @@
+//! The rules, row by row, as scripts and what comes of them.
+
+mod contributions;
+mod energy;
+mod leadership;
+mod lifecycle;
+mod membership;
+mod model;
+mod random;
+mod script;
+mod stored;
+mod talk;
+mod tasks;
+
+use script::check;

@@ -1,0 +1,226 @@
+//! Joining, leaving, being sent away, coming back.
+
+use super::check;
+
+#[test]
+fn anyone_with_the_code_joins_a_recruiting_raid() {
+    check(
+        ". ada create
+         +4s ben join
+         show raid members leader
+         show ben role joined_at",
+        "ben member_joined energy=100 energy_at=4000 joined_at=4000 name=ben player=ben role=member tasks=0 xp=0
+         raid members=ada,ben leader=ada
+         ben role=member joined_at=4000",
+    );
+}
+
+#[test]
+fn joining_twice_is_the_same_membership() {
+    check(
+        ". ada create max_members=2\n. ben join\nben join\nada join\n. ada start\nben join",
+        "nothing\nnothing\nnothing",
+    );
+}
+
+#[test]
+fn a_full_raid_takes_nobody_until_somebody_leaves() {
+    check(
+        ". ada create max_members=2\n. ben join\ncal join\n. ben leave\n. cal join\nben join",
+        "!raid_full\n!raid_full",
+    );
+}
+
+#[test]
+fn an_active_raid_takes_members_only_with_late_join() {
+    check(". ada create\n. ada start\nben join", "!raid_closed");
+    check(". ada create late_join=true\n. ada start\n. ben join\nshow raid members", "raid members=ada,ben");
+}
+
+#[test]
+fn an_ended_raid_takes_nobody() {
+    check(". ada create late_join=true\n. ada cancel\nben join", "!raid_closed");
+}
+
+#[test]
+fn closed_is_said_before_full() {
+    check(". ada create max_members=2\n. ben join\n. ada start\ncal join", "!raid_closed");
+}
+
+#[test]
+fn whoever_is_no_member_finds_no_raid() {
+    check(
+        ". ada create
+         . ben join
+         . ada kick player=ben
+         . cal join
+         . cal leave
+         ben say text=hi
+         ben contribute player=ben xp=1 kind=bonus
+         cal leave
+         dot start
+         dot add_task title=_ xp=0 minutes=-1",
+        "!not_found\n!not_found\n!not_found\n!not_found\n!not_found",
+    );
+}
+
+#[test]
+fn leaving_releases_claims_in_the_same_event_in_task_order() {
+    check(
+        ". ada create
+         . ben join
+         . ada add_task title=One xp=1 minutes=0
+         . ada add_task title=Two xp=1 minutes=0
+         . ada add_task title=Three xp=1 minutes=0
+         . ada add_task title=Four xp=1 minutes=0
+         . ada start
+         . ben claim_task task=3
+         . ben claim_task task=1
+         . ada claim_task task=2
+         . ben claim_task task=4
+         . ben complete_task task=4
+         ben leave
+         show 1 status assignee claimed_at
+         show 2 status assignee
+         show 3 status assignee claimed_at
+         show 4 status assignee
+         show raid members leader term",
+        "ben member_left player=ben reason=left released=[1,3]
+         1 status=open assignee=null claimed_at=null
+         2 status=claimed assignee=ada
+         3 status=open assignee=null claimed_at=null
+         4 status=completed assignee=ben
+         raid members=ada leader=ada term=1",
+    );
+}
+
+#[test]
+fn the_last_to_leave_abandons_the_raid() {
+    check(
+        ". ada create
+         . ben join
+         . ben leave
+         +2s ada leave
+         show raid status reason ended_at leader term members
+         ben join
+         ada say text=hm",
+        "ada member_left player=ada reason=left released=[]
+         ada raid_failed reason=abandoned
+         raid status=failed reason=abandoned ended_at=2000 leader=null term=1 members=
+         !raid_closed
+         !not_found",
+    );
+}
+
+#[test]
+fn an_active_raid_is_abandoned_too_and_its_claims_are_released() {
+    check(
+        ". ada create
+         . ada add_task title=One xp=1 minutes=0
+         . ada start
+         . ada claim_task task=1
+         ada leave
+         show 1 status assignee",
+        "ada member_left player=ada reason=left released=[1]
+         ada raid_failed reason=abandoned
+         1 status=open assignee=null",
+    );
+}
+
+#[test]
+fn the_leader_kicks_and_claims_are_released() {
+    check(
+        ". ada create late_join=true
+         . ben join
+         . cal join
+         . ada add_task title=One xp=1 minutes=0
+         . ada start
+         . ben claim_task task=1
+         cal kick player=ben
+         cal kick player=cal
+         ada kick player=ada
+         ada kick player=dot
+         ada kick player=ben
+         show raid members leader term
+         show 1 status assignee claimed_at
+         ben join
+         ada kick player=ben",
+        "!not_leader
+         !invalid player
+         !invalid player
+         !not_member
+         ada member_left player=ben reason=kicked released=[1]
+         raid members=ada,cal leader=ada term=1
+         1 status=open assignee=null claimed_at=null
+         !forbidden
+         !not_member",
+    );
+}
+
+#[test]
+fn who_was_kicked_hears_forbidden_even_where_the_raid_is_closed_or_full() {
+    check(
+        ". ada create max_members=2
+         . ben join
+         . ada kick player=ben
+         . cal join
+         ben join
+         . ada start
+         ben join
+         . ada cancel
+         ben join",
+        "!forbidden\n!forbidden\n!forbidden",
+    );
+}
+
+#[test]
+fn who_joins_again_finds_xp_tasks_and_energy_and_stands_last() {
+    check(
+        ". ada create target_xp=1000 late_join=true
+         . ben join
+         . cal join
+         . ada add_task title=One xp=40 minutes=0
+         . ada start
+         . +1s ben claim_task task=1
+         . +1s ben complete_task task=1
+         . ben leave
+         show raid current_xp current_tasks members
+         +90s ben join
+         show raid members
+         show ben xp tasks energy energy_at joined_at",
+        "raid current_xp=40 current_tasks=1 members=ada,cal
+         ben member_joined energy=95 energy_at=2000 joined_at=92000 name=ben player=ben role=member tasks=1 xp=40
+         raid members=ada,cal,ben
+         ben xp=40 tasks=1 energy=95 energy_at=2000 joined_at=92000",
+    );
+}
+
+#[test]
+fn a_former_leader_joins_again_as_a_plain_member() {
+    check(
+        ". ada create
+         . ben join
+         . ada leave
+         ada join
+         show raid leader term members
+         show ben role",
+        "ada member_joined energy=100 energy_at=0 joined_at=0 name=ada player=ada role=member tasks=0 xp=0
+         raid leader=ben term=2 members=ben,ada
+         ben role=leader",
+    );
+}
+
+#[test]
+fn who_came_back_may_leave_and_be_kicked_like_anybody() {
+    check(
+        ". ada create
+         . ben join
+         . ben leave
+         . ben join
+         . ben leave
+         . ben join
+         . ada kick player=ben
+         ben join",
+        "!forbidden",
+    );
+}

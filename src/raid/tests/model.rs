@@ -1,0 +1,232 @@
+//! The rules once more, too simple to be wrong: plain numbers, linear searches, sums recounted every time, and one
+//! `bool` per command. No events, no refusals, no seqs.
+
+/// A player or task, by number.
+type Id = u64;
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Step {
+    Join(Id),
+    Start(Id),
+    Leave(Id),
+    Kick(Id, Id),
+    Promote(Id, Id),
+    Cancel(Id),
+    Add(Id, u64),
+    Claim(Id, Id),
+    Release(Id, Id),
+    Complete(Id, Id),
+    Fail(Id, Id),
+    Contribute(Id, u64),
+    Say(Id),
+    LeaderOffline,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Status {
+    Recruiting,
+    Active,
+    Won,
+    Lost,
+}
+
+pub(super) struct Task {
+    pub xp: u64,
+    pub claimed_by: Option<Id>,
+    pub completed_by: Option<Id>,
+}
+
+pub(super) struct Model {
+    pub target_xp: u64,
+    pub target_tasks: u64,
+    pub time_limit: i64,
+    pub max_members: usize,
+    pub late_join: bool,
+    pub now: i64,
+    pub online: Vec<Id>,
+    pub status: Status,
+    pub deadline: i64,
+    pub ended_at: i64,
+    /// In joining order.
+    pub members: Vec<Id>,
+    pub leader: Option<Id>,
+    pub term: u64,
+    pub kicked: Vec<Id>,
+    pub tasks: Vec<Task>,
+    /// Who earned how much, in order.
+    pub earned: Vec<(Id, u64)>,
+    /// Who had how much energy when; the last entry of a player counts.
+    pub energies: Vec<(Id, u32, i64)>,
+    pub said: usize,
+}
+
+impl Model {
+    /// Lets time pass; the deadline ends an active raid.
+    pub(super) fn pass(&mut self, millis: i64) {
+        self.now += millis;
+        if self.status == Status::Active && self.now >= self.deadline {
+            self.end(Status::Lost, self.deadline);
+        }
+    }
+
+    /// Does it, if it may be done. Says whether it might.
+    pub(super) fn step(&mut self, step: Step) -> bool {
+        let live = matches!(self.status, Status::Recruiting | Status::Active);
+        let active = self.status == Status::Active;
+        let member = |id| self.members.contains(&id);
+        let leads = |id| self.leader == Some(id);
+        let task = |id: Id| self.tasks.get(usize::try_from(id).expect("small") - 1);
+        let claimed = |id, by| task(id).is_some_and(|task| task.claimed_by == Some(by));
+        let allowed = match step {
+            Step::Join(id) => {
+                let open = self.status == Status::Recruiting || (active && self.late_join);
+                let room = self.members.len() < self.max_members;
+                member(id) || (!self.kicked.contains(&id) && open && room)
+            }
+            Step::Start(by) => leads(by) && self.status == Status::Recruiting,
+            Step::Leave(by) => member(by) && live,
+            Step::Kick(by, id) | Step::Promote(by, id) => leads(by) && live && member(id) && by != id,
+            Step::Cancel(by) => leads(by) && live,
+            Step::Add(by, _) => member(by) && live,
+            Step::Claim(by, id) => {
+                let open = |task: &Task| task.claimed_by.is_none() && task.completed_by.is_none();
+                member(by) && active && task(id).is_some_and(open) && self.energy(by) >= 10
+            }
+            Step::Release(by, id) => {
+                let somebodys = task(id).is_some_and(|task| task.claimed_by.is_some());
+                member(by) && live && (claimed(id, by) || (leads(by) && somebodys))
+            }
+            Step::Complete(by, id) | Step::Fail(by, id) => member(by) && active && claimed(id, by),
+            Step::Contribute(id, _) => active && member(id),
+            Step::Say(by) => member(by) && (live || self.now <= self.ended_at + 3_600_000),
+            Step::LeaderOffline => true,
+        };
+        if allowed {
+            self.act(step);
+        }
+        allowed
+    }
+
+    fn act(&mut self, step: Step) {
+        match step {
+            Step::Join(id) => {
+                if !self.members.contains(&id) {
+                    self.members.push(id);
+                    if !self.energies.iter().any(|(player, ..)| *player == id) {
+                        self.energies.push((id, 100, self.now));
+                    }
+                }
+            }
+            Step::Start(_) => {
+                self.status = Status::Active;
+                self.deadline = self.now + self.time_limit;
+            }
+            Step::Leave(id) => {
+                self.go(id);
+                if self.members.is_empty() {
+                    self.leader = None;
+                    self.end(Status::Lost, self.now);
+                } else if self.leader == Some(id) {
+                    self.lead(self.first_online().unwrap_or(self.members[0]));
+                }
+            }
+            Step::Kick(_, id) => {
+                self.go(id);
+                self.kicked.push(id);
+            }
+            Step::Promote(_, id) => self.lead(id),
+            Step::Cancel(_) => self.end(Status::Lost, self.now),
+            Step::Add(_, xp) => self.tasks.push(Task { xp, claimed_by: None, completed_by: None }),
+            Step::Claim(by, id) => {
+                self.energies.push((by, self.energy(by) - 10, self.now));
+                self.task(id).claimed_by = Some(by);
+            }
+            Step::Release(_, id) => self.task(id).claimed_by = None,
+            Step::Complete(by, id) => {
+                self.energies.push((by, (self.energy(by) + 5).min(100), self.now));
+                let task = self.task(id);
+                (task.claimed_by, task.completed_by) = (None, Some(by));
+                let xp = task.xp;
+                self.earn(by, xp);
+            }
+            Step::Fail(by, id) => {
+                self.energies.push((by, self.energy(by).saturating_sub(15), self.now));
+                self.task(id).claimed_by = None;
+            }
+            Step::Contribute(id, xp) => self.earn(id, xp),
+            Step::Say(_) => self.said += 1,
+            Step::LeaderOffline => {
+                let live = matches!(self.status, Status::Recruiting | Status::Active);
+                let gone = self.leader.is_some_and(|leader| !self.online.contains(&leader));
+                if let (true, true, Some(next)) = (live, gone, self.first_online()) {
+                    self.lead(next);
+                }
+            }
+        }
+    }
+
+    pub(super) fn energy(&self, player: Id) -> u32 {
+        let last = self.energies.iter().rev().find(|(id, ..)| *id == player);
+        let (_, energy, at) = *last.expect("a member has energy");
+        (energy + u32::try_from((self.now - at) / 60_000).expect("not years")).min(100)
+    }
+
+    pub(super) fn xp_of(&self, player: Id) -> u64 {
+        self.earned.iter().filter(|(id, _)| *id == player).map(|(_, xp)| xp).sum()
+    }
+
+    pub(super) fn tasks_of(&self, player: Id) -> u64 {
+        self.earned.iter().filter(|(id, _)| *id == player).count() as u64
+    }
+
+    pub(super) fn current_xp(&self) -> u64 {
+        self.earned.iter().map(|(_, xp)| xp).sum()
+    }
+
+    /// Each goes before all who have less, who came to as much later, or who have none either and joined later.
+    pub(super) fn ranking(&self) -> Vec<Id> {
+        let mut ranked: Vec<Id> = Vec::new();
+        for &id in &self.members {
+            let last = |id| self.earned.iter().rposition(|(player, _)| *player == id);
+            let beats = |other: Id| {
+                let (xp, theirs) = (self.xp_of(id), self.xp_of(other));
+                xp > theirs || (xp == theirs && last(id) < last(other))
+            };
+            let place = ranked.iter().position(|other| beats(*other)).unwrap_or(ranked.len());
+            ranked.insert(place, id);
+        }
+        ranked
+    }
+
+    fn earn(&mut self, player: Id, xp: u64) {
+        self.earned.push((player, xp));
+        if self.current_xp() >= self.target_xp && self.earned.len() as u64 >= self.target_tasks {
+            self.end(Status::Won, self.now);
+        }
+    }
+
+    fn end(&mut self, status: Status, at: i64) {
+        self.status = status;
+        self.ended_at = at;
+    }
+
+    fn go(&mut self, player: Id) {
+        self.members.retain(|id| *id != player);
+        for task in self.tasks.iter_mut().filter(|task| task.claimed_by == Some(player)) {
+            task.claimed_by = None;
+        }
+    }
+
+    fn lead(&mut self, player: Id) {
+        self.leader = Some(player);
+        self.term += 1;
+    }
+
+    fn first_online(&self) -> Option<Id> {
+        self.members.iter().copied().find(|id| self.online.contains(id))
+    }
+
+    fn task(&mut self, id: Id) -> &mut Task {
+        &mut self.tasks[usize::try_from(id).expect("small") - 1]
+    }
+}

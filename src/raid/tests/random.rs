@@ -1,0 +1,280 @@
+//! Random raids: the rules against the model, and what must hold of any ledger.
+
+use super::model::{Model, Status, Step, Task};
+use super::script::raid_id;
+use crate::raid::{Command, Context, State, apply, decide, stored};
+use proptest::prelude::*;
+use raidhall_protocol::rest::NewRaid;
+use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::state::{RaidStatus, Role, TaskStatus};
+use raidhall_protocol::{Command as PlayerCommand, Event, EventData, PlayerId, TaskId, UnixMillis};
+use std::collections::BTreeSet;
+
+#[derive(Debug, Clone)]
+struct Plan {
+    goals: (u64, u64),
+    time_limit_secs: i64,
+    max_members: usize,
+    late_join: bool,
+    turns: Vec<(i64, Vec<u64>, Step)>,
+}
+
+fn plans() -> impl Strategy<Value = Plan> {
+    let setting = ((1..150_u64, 0..6_u64), 60..20_000_i64, 2..=5_usize, any::<bool>());
+    let turn = (passing(), proptest::sample::subsequence(vec![1, 2, 3, 4, 5], 0..=5), snippets());
+    (setting, openings(), prop::collection::vec(turn, 0..120)).prop_map(|(setting, opening, turns)| {
+        let (goals, time_limit_secs, max_members, late_join) = setting;
+        let opening = opening.into_iter().map(|step| (0, vec![1], step));
+        let turns = turns.into_iter().flat_map(|(millis, online, snippet)| {
+            (0..).zip(snippet).map(move |(n, step)| (if n == 0 { millis } else { 0 }, online.clone(), step))
+        });
+        let turns = opening.chain(turns).collect();
+        Plan { goals, time_limit_secs, max_members, late_join, turns }
+    })
+}
+
+/// Most raids get going: some join, there are tasks, and the leader starts.
+fn openings() -> impl Strategy<Value = Vec<Step>> {
+    (1..=5_u64, prop::collection::vec(1..=20_u64, 0..5), 0..5).prop_map(|(last, tasks, luck)| {
+        let joins = (2..=last).map(Step::Join);
+        let tasks = tasks.into_iter().map(|xp| Step::Add(1, xp));
+        joins.chain(tasks).chain((luck > 0).then_some(Step::Start(1))).collect()
+    })
+}
+
+/// Mostly nothing, sometimes long enough to regenerate, rarely an hour.
+fn passing() -> impl Strategy<Value = i64> {
+    prop_oneof![30 => Just(0_i64), 15 => 1..120_000_i64, 1 => 0..3_700_000_i64]
+}
+
+/// One step, or two that make sense together.
+fn snippets() -> impl Strategy<Value = Vec<Step>> {
+    let (task, two) = (|| (1..=5_u64, 1..=5_u64), || (1..=5_u64, 1..=5_u64));
+    prop_oneof![
+        20 => steps().prop_map(|step| vec![step]),
+        10 => task().prop_map(|(by, id)| vec![Step::Claim(by, id), Step::Complete(by, id)]),
+        10 => task().prop_map(|(by, id)| vec![Step::Claim(by, id), Step::Fail(by, id)]),
+        2 => two().prop_map(|(by, other)| vec![Step::Leave(by), Step::Join(other), Step::Join(by)]),
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let (who, task, xp) = (|| 1..=5_u64, || 1..=5_u64, || 1..=20_u64);
+    prop_oneof![
+        40 => who().prop_map(Step::Join),
+        10 => who().prop_map(Step::Start),
+        10 => who().prop_map(Step::Leave),
+        10 => (who(), who()).prop_map(|(by, id)| Step::Kick(by, id)),
+        30 => (who(), who()).prop_map(|(by, id)| Step::Promote(by, id)),
+        10 => Just(Step::LeaderOffline),
+        20 => (who(), xp()).prop_map(|(by, xp)| Step::Add(by, xp)),
+        80 => (who(), task()).prop_map(|(by, id)| Step::Claim(by, id)),
+        80 => (who(), task()).prop_map(|(by, id)| Step::Release(by, id)),
+        60 => (who(), task()).prop_map(|(by, id)| Step::Complete(by, id)),
+        60 => (who(), task()).prop_map(|(by, id)| Step::Fail(by, id)),
+        60 => (who(), xp()).prop_map(|(id, xp)| Step::Contribute(id, xp)),
+        20 => who().prop_map(Step::Say),
+        1 => who().prop_map(Step::Cancel),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_rules_and_the_model_agree_and_the_ledger_is_sound(plan in plans(), snapshot_at in 0..150_usize) {
+        let (mut model, mut live) = (model(&plan), Live::create(&plan));
+        let mut snapshot = stored::encode(&live.state);
+        for (turn, (millis, online, step)) in plan.turns.iter().enumerate() {
+            model.online.clone_from(online);
+            model.pass(*millis);
+            live.pass(*millis, online);
+            prop_assert_eq!(live.step(*step), model.step(*step), "{:?} at turn {}", step, turn);
+            assert_agreement(&live.state, &model);
+            assert_soundness(&live.state);
+            if turn == snapshot_at {
+                snapshot = stored::encode(&live.state);
+            }
+        }
+        assert_ledger(&live.ledger, &live.state);
+        let bytes = stored::encode(&live.state);
+        let mut replayed = State::unborn(raid_id());
+        live.ledger.iter().for_each(|event| apply(&mut replayed, event));
+        prop_assert_eq!(&stored::encode(&replayed), &bytes, "replay differs from live");
+        let mut recovered = stored::decode(&snapshot).expect("a snapshot");
+        let tail = live.ledger.iter().filter(|event| event.seq > recovered.seq()).cloned().collect::<Vec<_>>();
+        tail.iter().for_each(|event| apply(&mut recovered, event));
+        prop_assert_eq!(&stored::encode(&recovered), &bytes, "snapshot and tail differ from live");
+        prop_assert_eq!(&recovered, &live.state);
+    }
+}
+
+struct Live {
+    state: State,
+    now: UnixMillis,
+    online: BTreeSet<PlayerId>,
+    ledger: Vec<Event>,
+}
+
+impl Live {
+    fn create(plan: &Plan) -> Live {
+        let state = State::unborn(raid_id());
+        let mut live = Live { state, now: UnixMillis(0), online: BTreeSet::new(), ledger: Vec::new() };
+        let raid = NewRaid {
+            title: "Raid".to_owned(),
+            description: None,
+            target_xp: plan.goals.0.cast_signed(),
+            target_tasks: plan.goals.1.cast_signed(),
+            time_limit_secs: Some(plan.time_limit_secs),
+            max_members: Some(plan.max_members as i64),
+            late_join: Some(plan.late_join),
+        };
+        let create = Command::Create { leader: player_ref(1), invite_code: "K7MQ2XNB".to_owned(), raid };
+        assert!(live.decide(&create));
+        live
+    }
+
+    fn pass(&mut self, millis: i64, online: &[u64]) {
+        self.now = self.now.plus(millis);
+        self.online = online.iter().copied().map(player).collect();
+        assert!(self.decide(&Command::Deadline));
+    }
+
+    fn step(&mut self, step: Step) -> bool {
+        self.decide(&command(step))
+    }
+
+    fn decide(&mut self, command: &Command) -> bool {
+        let decision = decide(&self.state, command, Context { now: self.now, online: &self.online });
+        for event in decision.iter().flatten() {
+            apply(&mut self.state, event);
+            self.ledger.push(event.clone());
+        }
+        decision.is_ok()
+    }
+}
+
+fn command(step: Step) -> Command {
+    let act = |by, command| Command::Player { by: player(by), command };
+    match step {
+        Step::Join(id) => Command::Join { player: player_ref(id) },
+        Step::Start(by) => act(by, PlayerCommand::Start),
+        Step::Leave(by) => act(by, PlayerCommand::Leave),
+        Step::Kick(by, id) => act(by, PlayerCommand::Kick { player: player(id) }),
+        Step::Promote(by, id) => act(by, PlayerCommand::Promote { player: player(id) }),
+        Step::Cancel(by) => act(by, PlayerCommand::Cancel),
+        Step::Add(by, xp) => {
+            act(by, PlayerCommand::AddTask { title: "x".to_owned(), xp: xp.cast_signed(), minutes: 1 })
+        }
+        Step::Claim(by, id) => act(by, PlayerCommand::ClaimTask { task: task(id) }),
+        Step::Release(by, id) => act(by, PlayerCommand::ReleaseTask { task: task(id) }),
+        Step::Complete(by, id) => act(by, PlayerCommand::CompleteTask { task: task(id) }),
+        Step::Fail(by, id) => act(by, PlayerCommand::FailTask { task: task(id) }),
+        Step::Contribute(id, xp) => {
+            let (player, xp, kind) = (player(id), xp.cast_signed(), "bonus".to_owned());
+            Command::Service { command: PlayerCommand::Contribute { player, xp, kind, note: None } }
+        }
+        Step::Say(by) => act(by, PlayerCommand::Say { text: "hi".to_owned() }),
+        Step::LeaderOffline => Command::LeaderOffline,
+    }
+}
+
+fn model(plan: &Plan) -> Model {
+    Model {
+        target_xp: plan.goals.0,
+        target_tasks: plan.goals.1,
+        time_limit: plan.time_limit_secs * 1_000,
+        max_members: plan.max_members,
+        late_join: plan.late_join,
+        now: 0,
+        online: Vec::new(),
+        status: Status::Recruiting,
+        deadline: 0,
+        ended_at: 0,
+        members: vec![1],
+        leader: Some(1),
+        term: 1,
+        kicked: Vec::new(),
+        tasks: Vec::new(),
+        earned: Vec::new(),
+        energies: vec![(1, 100, 0)],
+        said: 0,
+    }
+}
+
+fn assert_agreement(state: &State, model: &Model) {
+    let raid = state.shown();
+    let status = match model.status {
+        Status::Recruiting => RaidStatus::Recruiting,
+        Status::Active => RaidStatus::Active,
+        Status::Won => RaidStatus::Completed,
+        Status::Lost => RaidStatus::Failed,
+    };
+    assert_eq!(raid.status, status);
+    assert_eq!(raid.ended_at, status.ended().then_some(UnixMillis(model.ended_at)));
+    assert_eq!(raid.leader.map(PlayerId::get), model.leader);
+    assert_eq!(raid.term, model.term);
+    assert_eq!((raid.current_xp, raid.current_tasks), (model.current_xp(), model.earned.len() as u64));
+    assert_eq!(raid.messages.len(), model.said.min(50));
+    let members: Vec<u64> = raid.members.iter().map(|member| member.player.get()).collect();
+    assert_eq!(members, model.members);
+    for member in &raid.members {
+        let id = member.player.get();
+        assert_eq!((member.xp, member.tasks), (model.xp_of(id), model.tasks_of(id)));
+        assert_eq!(crate::raid::energy::at(member, UnixMillis(model.now)), model.energy(id));
+    }
+    let stand = |task: &Task| match (task.claimed_by, task.completed_by) {
+        (_, Some(by)) => (TaskStatus::Completed, Some(by)),
+        (Some(by), None) => (TaskStatus::Claimed, Some(by)),
+        (None, None) => (TaskStatus::Open, None),
+    };
+    let stands = raid.tasks.iter().map(|task| (task.status, task.assignee.map(PlayerId::get)));
+    assert!(stands.eq(model.tasks.iter().map(stand)));
+    let ranking = raid.ranking.as_ref().map(|ranking| ranking.iter().map(|rank| rank.player.get()).collect());
+    assert_eq!(ranking, (model.status == Status::Won).then(|| model.ranking()));
+}
+
+fn assert_soundness(state: &State) {
+    let raid = state.shown();
+    let leaders: Vec<PlayerId> =
+        raid.members.iter().filter(|m| m.role == Role::Leader).map(|m| m.player).collect();
+    assert_eq!(leaders, Vec::from_iter(raid.leader), "one leader, and the raid knows who");
+    assert_eq!(leaders.is_empty(), raid.members.is_empty(), "no raid with members is without a leader");
+    assert!(raid.members.iter().all(|member| member.energy <= 100));
+    for task in &raid.tasks {
+        match task.status {
+            TaskStatus::Open => assert!(task.assignee.is_none() && task.claimed_at.is_none()),
+            TaskStatus::Claimed => assert!(state.is_member(task.assignee.expect("an assignee"))),
+            TaskStatus::Completed => assert!(task.assignee.is_some() && task.ended_at.is_some()),
+        }
+    }
+    assert_eq!(state.due().is_some(), raid.status == RaidStatus::Active);
+}
+
+fn assert_ledger(ledger: &[Event], state: &State) {
+    assert!(ledger.iter().zip(1..).all(|(event, seq)| event.seq.0 == seq), "seqs are contiguous from 1");
+    assert!(ledger.is_sorted_by_key(|event| event.at), "time goes forward");
+    assert_eq!(ledger.last().map(|event| event.seq), Some(state.seq()));
+    let (xp, tasks) =
+        ledger.iter().filter_map(|event| event.data.earned()).fold((0, 0), |(xp, n), (_, x)| (xp + x, n + 1));
+    assert_eq!((state.shown().current_xp, state.shown().current_tasks), (xp, tasks), "sums are the ledger's");
+    let ends =
+        |event: &&Event| matches!(event.data, EventData::RaidCompleted { .. } | EventData::RaidFailed { .. });
+    assert!(ledger.iter().filter(ends).count() <= 1, "a raid ends once");
+    let after = ledger.iter().skip_while(|event| !ends(event)).skip(1);
+    for event in after {
+        assert!(matches!(event.data, EventData::Said { .. }), "after the end: {event:?}");
+    }
+}
+
+fn player(id: u64) -> PlayerId {
+    PlayerId::try_from(id).expect("an id")
+}
+
+fn player_ref(id: u64) -> PlayerRef {
+    PlayerRef { id: player(id), name: format!("p{id}") }
+}
+
+fn task(id: u64) -> TaskId {
+    TaskId::try_from(id).expect("an id")
+}

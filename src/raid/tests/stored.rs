@@ -1,0 +1,82 @@
+//! The stored form: what it keeps, and what it refuses.
+
+use super::script::{play, raid_id};
+use crate::raid::stored::{StoredError, decode, encode};
+use crate::raid::{State, apply};
+use raidhall_protocol::{Event, EventData, Seq, UnixMillis};
+
+/// A raid with something in every field.
+fn eventful() -> State {
+    play(
+        "ada create description=why target_xp=100 max_members=6 late_join=true
+         ben join
+         cal join
+         dot join
+         +1s ada start
+         ada add_task title=One xp=40 minutes=5
+         ada add_task title=Two xp=60 minutes=5
+         ada add_task title=Three xp=1 minutes=5
+         +1s ben claim_task task=1
+         ben complete_task task=1
+         cal claim_task task=2
+         dot claim_task task=3
+         ben say text=bye
+         ben leave
+         ada kick player=dot
+         +1s cal complete_task task=2",
+    )
+}
+
+#[test]
+fn every_kind_of_state_survives_storing() {
+    let scripts = ["ada create", "ada create\nada start", "ada create\nada cancel", "ada create\nada leave"];
+    for state in scripts.map(play).into_iter().chain([State::unborn(raid_id()), eventful()]) {
+        let bytes = encode(&state);
+        assert_eq!(decode(&bytes).expect("a state"), state);
+        assert_eq!(encode(&state.clone()), bytes);
+    }
+}
+
+#[test]
+fn the_version_comes_first_and_a_newer_one_is_told_from_damage() {
+    let mut bytes = encode(&eventful());
+    assert_eq!(bytes[..2], [0, 1]);
+    bytes[1] = 2;
+    assert!(matches!(decode(&bytes), Err(StoredError::Newer(2))));
+    bytes[1] = 0;
+    assert!(matches!(decode(&bytes), Err(StoredError::Damaged(_))));
+}
+
+#[test]
+fn the_first_form_stays_readable() {
+    // If this fails, the form has changed, and databases hold the old one: give the new one a version and keep both.
+    let bytes = include_bytes!("eventful.v1");
+    assert_eq!(decode(bytes).expect("a state"), eventful());
+    assert_eq!(encode(&eventful()), bytes);
+}
+
+#[test]
+fn no_shortened_or_lengthened_form_is_a_state() {
+    let bytes = encode(&eventful());
+    for length in 0..bytes.len() {
+        assert!(matches!(decode(&bytes[..length]), Err(StoredError::Damaged(_))), "cut to {length}");
+    }
+    assert!(decode(&[bytes, vec![0]].concat()).is_err());
+}
+
+#[test]
+#[should_panic(expected = "out of its place")]
+fn an_event_out_of_its_place_is_a_broken_ledger() {
+    let mut state = play("ada create");
+    let data = EventData::RaidStarted { deadline: UnixMillis(3_000) };
+    apply(&mut state, &Event { seq: Seq(4), at: UnixMillis(2_000), by: None, data });
+}
+
+#[test]
+fn the_largest_raid_is_stored_in_bounded_space() {
+    let script = "ada create\n".to_owned() + &"ada add_task title=🔥*120 xp=1 minutes=0\n".repeat(500);
+    let state = play(&script);
+    let bytes = encode(&state);
+    assert!(bytes.len() < 300 * 1024, "{} bytes", bytes.len());
+    assert_eq!(decode(&bytes).expect("a state"), state);
+}

@@ -1,0 +1,163 @@
+//! Tasks.
+
+use super::check;
+
+#[test]
+fn any_member_adds_tasks_while_the_raid_has_not_ended() {
+    check(
+        ". ada create
+         . ben join
+         ben add_task title=_Fix_the_build_ xp=40 minutes=25
+         show 1 id title xp minutes status assignee by claimed_at ended_at
+         . ada start
+         ben add_task title=é*120 xp=1000 minutes=480
+         ben add_task title=x xp=1 minutes=0",
+        &format!(
+            "ben task_added minutes=25 task=1 title=Fix_the_build xp=40
+             1 id=1 title=Fix_the_build xp=40 minutes=25 status=open assignee=null by=ben claimed_at=null ended_at=null
+             ben task_added minutes=480 task=2 title={} xp=1000
+             ben task_added minutes=0 task=3 title=x xp=1",
+            "é".repeat(120)
+        ),
+    );
+}
+
+#[test]
+fn a_task_with_faults_names_them_all() {
+    check(
+        ". ada create
+         ada add_task title=_ xp=0 minutes=-1
+         ada add_task title=x*121 xp=1001 minutes=481
+         ada add_task title=a\\nb xp=1 minutes=1",
+        "!invalid title xp minutes\n!invalid title xp minutes\n!invalid title",
+    );
+}
+
+#[test]
+fn five_hundred_tasks_are_enough() {
+    let script = ". ada create\n".to_owned()
+        + &". ada add_task title=x xp=1 minutes=0\n".repeat(500)
+        + "ada add_task title=x xp=1 minutes=0\nada add_task title=_ xp=1 minutes=0\nshow 500 id";
+    check(&script, "!too_many_tasks\n!invalid title\n500 id=500");
+}
+
+#[test]
+fn a_claim_costs_ten_energy() {
+    check(
+        ". ada create
+         . ben join
+         . ada add_task title=One xp=1 minutes=0
+         ben claim_task task=1
+         . ada start
+         +7s ben claim_task task=1
+         show 1 status assignee claimed_at
+         show ben energy energy_at
+         ben claim_task task=1
+         ada claim_task task=1
+         ada claim_task task=2",
+        "!wrong_status
+         ben task_claimed energy=90 player=ben task=1
+         1 status=claimed assignee=ben claimed_at=7000
+         ben energy=90 energy_at=7000
+         !task_taken
+         !task_taken
+         !not_found",
+    );
+}
+
+#[test]
+fn the_assignee_or_the_leader_gives_a_claim_back() {
+    check(
+        ". ada create
+         . ben join
+         . cal join
+         . ada add_task title=One xp=1 minutes=0
+         . ada start
+         ben release_task task=1
+         . ben claim_task task=1
+         cal release_task task=1
+         ben release_task task=1
+         show 1 status assignee claimed_at
+         show ben energy
+         . ben claim_task task=1
+         ada release_task task=1
+         ada release_task task=1
+         ben release_task task=9",
+        "!wrong_status
+         !not_yours
+         ben task_released player=ben task=1
+         1 status=open assignee=null claimed_at=null
+         ben energy=90
+         ada task_released player=ben task=1
+         !wrong_status
+         !not_found",
+    );
+}
+
+#[test]
+fn completing_earns_the_tasks_xp_for_member_and_raid() {
+    check(
+        ". ada create target_xp=1000
+         . ben join
+         . ada add_task title=One xp=40 minutes=0
+         . ada add_task title=Two xp=2 minutes=0
+         ben complete_task task=1
+         . ada start
+         ben complete_task task=1
+         . +1s ben claim_task task=1
+         ada complete_task task=1
+         +1s ben complete_task task=1
+         show 1 status assignee claimed_at ended_at
+         show ben xp tasks energy energy_at
+         show raid current_xp current_tasks
+         . ben claim_task task=2
+         ben complete_task task=2
+         ben complete_task task=1
+         ada complete_task task=1
+         ada claim_task task=1
+         ben release_task task=1
+         ben fail_task task=1
+         ben complete_task task=3",
+        "!wrong_status
+         !not_yours
+         !not_yours
+         ben task_completed current_tasks=1 current_xp=40 energy=95 member_tasks=1 member_xp=40 player=ben task=1 xp=40
+         1 status=completed assignee=ben claimed_at=1000 ended_at=2000
+         ben xp=40 tasks=1 energy=95 energy_at=2000
+         raid current_xp=40 current_tasks=1
+         ben task_completed current_tasks=2 current_xp=42 energy=90 member_tasks=2 member_xp=42 player=ben task=2 xp=2
+         !wrong_status
+         !wrong_status
+         !wrong_status
+         !wrong_status
+         !wrong_status
+         !not_found",
+    );
+}
+
+#[test]
+fn failing_opens_the_task_again_and_costs_fifteen_energy() {
+    check(
+        ". ada create
+         . ben join
+         . ada add_task title=One xp=40 minutes=0
+         ben fail_task task=1
+         . ada start
+         ben fail_task task=1
+         . ben claim_task task=1
+         ada fail_task task=1
+         +1s ben fail_task task=1
+         show 1 status assignee claimed_at ended_at
+         show ben xp tasks energy energy_at
+         ada claim_task task=1
+         ben fail_task task=2",
+        "!wrong_status
+         !not_yours
+         !not_yours
+         ben task_failed energy=75 player=ben task=1
+         1 status=open assignee=null claimed_at=null ended_at=null
+         ben xp=0 tasks=0 energy=75 energy_at=1000
+         ada task_claimed energy=90 player=ada task=1
+         !not_found",
+    );
+}
