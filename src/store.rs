@@ -6,6 +6,8 @@
 //! then happened is decided by reading, never by hope.
 
 pub mod journal;
+mod batch;
+pub mod memory;
 
 use async_trait::async_trait;
 use raidhall_protocol::rest::{Contribution, Profile};
@@ -214,12 +216,27 @@ impl Append {
 pub enum Fate {
     /// It is in the ledger (by this call, or by an earlier one whose answer was lost).
     Committed,
-    /// The raid has another owner, epoch or history: it will never be in the ledger.
+    /// The raid has another owner, epoch or history: this call did not write it and none under its epoch will. (An
+    /// earlier call whose answer was lost may have, before the raid changed hands: a load shows.)
     Fenced,
     /// Neither is proven: an earlier statement may still be running. Send the same append again.
     Unclear,
     /// A raid of this create key or invite code exists already; nothing was written.
     Exists,
+}
+
+impl Fate {
+    /// What became of an append that a call did not write, by the raid's head as that call, or a later read, saw it.
+    pub fn unwritten(append: &Append, head: Head) -> Fate {
+        match head.last_seq {
+            _ if head.owner != Some(append.owner) || head.epoch != append.epoch => Fate::Fenced,
+            // Under this epoch nobody but this owner has written: it was an earlier attempt at this append.
+            last_seq if last_seq >= append.last() => Fate::Committed,
+            // An earlier append, or an earlier attempt at this one, has not landed yet.
+            last_seq if last_seq < append.first() => Fate::Unclear,
+            _ => Fate::Fenced,
+        }
+    }
 }
 
 /// A raid in a list of a player's raids.

@@ -1,0 +1,216 @@
+//! The store as a few maps in memory: no I/O, so that it runs under tokio's paused time, and faults on demand, so
+//! that the loops above it can be tested against a database at its worst.
+
+mod faults;
+mod tables;
+
+pub use faults::{Call, Faults};
+
+use super::*;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use tables::Tables;
+
+/// A database in memory. Clones share everything; [`MemoryStore::another`] shares the database only.
+#[derive(Clone)]
+pub struct MemoryStore {
+    tables: Arc<Mutex<Tables>>,
+    faults: Faults,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new(UnixMillis(1_800_000_000_000))
+    }
+}
+
+impl MemoryStore {
+    /// An empty database whose clock stands at `now` and goes on with tokio's.
+    pub fn new(now: UnixMillis) -> MemoryStore {
+        MemoryStore { tables: Arc::new(Mutex::new(Tables::new(now))), faults: Faults::default() }
+    }
+
+    /// Another connection to the same database, with faults of its own: an instance that can be cut off alone.
+    pub fn another(&self) -> MemoryStore {
+        MemoryStore { tables: Arc::clone(&self.tables), faults: Faults::default() }
+    }
+
+    /// What can go wrong on this connection.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// The database's time.
+    pub fn now(&self) -> UnixMillis {
+        self.tables.lock().now()
+    }
+
+    /// Sets the database's clock, forwards or backwards.
+    pub fn set_now(&self, now: UnixMillis) {
+        self.tables.lock().set_now(now);
+    }
+
+    /// Another history from now on, as after a restore.
+    pub fn set_lineage(&self, lineage: &str) {
+        self.tables.lock().lineage = lineage.to_owned();
+    }
+
+    /// Another instance claims the raid and keeps it, whoever had it; `None` if there is no such raid.
+    pub fn seize(&self, raid: RaidId, by: &Instance) -> Option<Epoch> {
+        self.tables.lock().seize(raid, by)
+    }
+
+    /// Another instance claims the raid and gives it up again: its former owner is fenced, and may claim it anew.
+    pub fn fence(&self, raid: RaidId) {
+        let stranger = InstanceId(Uuid::max());
+        let mut tables = self.tables.lock();
+        let by = Instance { id: stranger, ws_url: String::new(), release: String::new() };
+        tables.seize(raid, &by);
+        tables.retire(stranger);
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn enlist(
+        &self,
+        instance: &Instance,
+        ttl: Duration,
+        _patience: Duration,
+    ) -> Result<Renewal, EnlistError> {
+        self.faults.enter(Call::Enlist).await?;
+        Ok(self.tables.lock().renew(instance, ttl))
+    }
+
+    async fn renew(&self, instance: &Instance, ttl: Duration) -> Result<Renewal> {
+        self.faults.enter(Call::Renew).await?;
+        Ok(self.tables.lock().renew(instance, ttl))
+    }
+
+    async fn retire(&self, instance: InstanceId) -> Result<()> {
+        self.faults.enter(Call::Retire).await?;
+        self.tables.lock().retire(instance);
+        Ok(())
+    }
+
+    async fn reserve_raid_ids(&self, count: u32) -> Result<Range<u64>> {
+        self.faults.enter(Call::ReserveRaidIds).await?;
+        Ok(self.tables.lock().reserve_raid_ids(count))
+    }
+
+    async fn claim(&self, raid: RaidId, instance: InstanceId) -> Result<Claim> {
+        self.faults.enter(Call::Claim).await?;
+        Ok(self.tables.lock().claim(raid, instance))
+    }
+
+    async fn release(&self, raids: &[(RaidId, Epoch)], instance: InstanceId) -> Result<()> {
+        self.faults.enter(Call::Release).await?;
+        self.tables.lock().release(raids, instance);
+        Ok(())
+    }
+
+    async fn commit(&self, batch: &[Append]) -> Result<Vec<Fate>> {
+        self.faults.enter(Call::Commit).await?;
+        let tables = Arc::clone(&self.tables);
+        self.faults.commit(batch, move |batch| tables.lock().commit(batch)).await
+    }
+
+    async fn load(&self, raid: RaidId, op_keys: u64) -> Result<Option<Loaded>> {
+        self.faults.enter(Call::Load).await?;
+        Ok(self.tables.lock().load(raid, op_keys))
+    }
+
+    async fn head(&self, raid: RaidId) -> Result<Option<Head>> {
+        self.faults.enter(Call::Head).await?;
+        Ok(self.tables.lock().head(raid))
+    }
+
+    async fn events(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>> {
+        self.faults.enter(Call::Events).await?;
+        Ok(self.tables.lock().events(raid, after).take(limit as usize).cloned().collect())
+    }
+
+    async fn contributions(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Contribution>> {
+        self.faults.enter(Call::Contributions).await?;
+        let tables = self.tables.lock();
+        Ok(tables.events(raid, after).filter_map(tables::contribution).take(limit as usize).collect())
+    }
+
+    async fn find_op(&self, raid: RaidId, op: OpHash) -> Result<Option<Seq>> {
+        self.faults.enter(Call::FindOp).await?;
+        Ok(self.tables.lock().find_op(raid, op))
+    }
+
+    async fn save_snapshot(
+        &self,
+        raid: RaidId,
+        owner: InstanceId,
+        epoch: Epoch,
+        seq: Seq,
+        state: &[u8],
+    ) -> Result<()> {
+        self.faults.enter(Call::SaveSnapshot).await?;
+        self.tables.lock().save_snapshot(raid, owner, epoch, seq, state);
+        Ok(())
+    }
+
+    async fn due(&self, until: UnixMillis, limit: u32) -> Result<Vec<RaidId>> {
+        self.faults.enter(Call::Due).await?;
+        Ok(self.tables.lock().due(until, limit))
+    }
+
+    async fn raid_by_invite(&self, code: &str) -> Result<Option<RaidId>> {
+        self.faults.enter(Call::RaidByInvite).await?;
+        Ok(self.tables.lock().raid_by_invite(code))
+    }
+
+    async fn raid_by_create_key(&self, key: OpHash) -> Result<Option<RaidId>> {
+        self.faults.enter(Call::RaidByCreateKey).await?;
+        Ok(self.tables.lock().raid_by_create_key(key))
+    }
+
+    async fn raids_of(
+        &self,
+        player: PlayerId,
+        status: Option<RaidStatus>,
+        before: Option<RaidId>,
+        limit: u32,
+    ) -> Result<Vec<RaidRow>> {
+        self.faults.enter(Call::RaidsOf).await?;
+        Ok(self.tables.lock().raids_of(player, status, before, limit))
+    }
+
+    async fn create_player(&self, name: &str) -> Result<Profile> {
+        self.faults.enter(Call::CreatePlayer).await?;
+        Ok(self.tables.lock().create_player(name))
+    }
+
+    async fn player(&self, player: PlayerId) -> Result<Option<Profile>> {
+        self.faults.enter(Call::Player).await?;
+        Ok(self.tables.lock().player(player))
+    }
+
+    async fn begin_refresh(
+        &self,
+        family: FamilyId,
+        player: PlayerId,
+        token: TokenHash,
+        ttl: Duration,
+    ) -> Result<()> {
+        self.faults.enter(Call::BeginRefresh).await?;
+        self.tables.lock().begin_refresh(family, player, token, ttl);
+        Ok(())
+    }
+
+    async fn rotate_refresh(
+        &self,
+        family: FamilyId,
+        presented: TokenHash,
+        successor: TokenHash,
+        grace: Duration,
+        ttl: Duration,
+    ) -> Result<Rotation> {
+        self.faults.enter(Call::RotateRefresh).await?;
+        Ok(self.tables.lock().rotate_refresh(family, presented, successor, grace, ttl))
+    }
+}

@@ -1,0 +1,377 @@
+//! The tables, and what each call of the store does to them: the contract in its plainest form.
+
+use crate::store::*;
+use anyhow::ensure;
+use raidhall_protocol::EventData;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use tokio::time::Instant;
+
+pub(super) struct Tables {
+    clock: (UnixMillis, Instant),
+    pub(super) lineage: String,
+    raid_ids_reserved: u64,
+    instances: HashMap<InstanceId, Lease>,
+    raids: BTreeMap<RaidId, Raid>,
+    members: BTreeSet<(PlayerId, RaidId)>,
+    players: BTreeMap<PlayerId, Profile>,
+    families: HashMap<FamilyId, Family>,
+}
+
+struct Lease {
+    ws_url: String,
+    until: UnixMillis,
+}
+
+struct Raid {
+    row: RaidRow,
+    born: Month,
+    invite_code: String,
+    create_key: Option<OpHash>,
+    owner: Option<InstanceId>,
+    epoch: Epoch,
+    events: Vec<Event>,
+    ops: BTreeMap<Seq, OpHash>,
+    snapshot: Option<(Seq, Vec<u8>)>,
+}
+
+struct Family {
+    player: PlayerId,
+    current: TokenHash,
+    previous: Option<(TokenHash, UnixMillis)>,
+    expires_at: UnixMillis,
+}
+
+impl Tables {
+    pub(super) fn new(now: UnixMillis) -> Tables {
+        Tables {
+            clock: (now, Instant::now()),
+            lineage: Uuid::now_v7().to_string(),
+            raid_ids_reserved: 0,
+            instances: HashMap::new(),
+            raids: BTreeMap::new(),
+            members: BTreeSet::new(),
+            players: BTreeMap::new(),
+            families: HashMap::new(),
+        }
+    }
+
+    pub(super) fn now(&self) -> UnixMillis {
+        after(self.clock.0, self.clock.1.elapsed())
+    }
+
+    pub(super) fn set_now(&mut self, now: UnixMillis) {
+        self.clock = (now, Instant::now());
+    }
+
+    pub(super) fn renew(&mut self, instance: &Instance, ttl: Duration) -> Renewal {
+        let now = self.now();
+        let lease = Lease { ws_url: instance.ws_url.clone(), until: after(now, ttl) };
+        self.instances.insert(instance.id, lease);
+        Renewal { now, lineage: self.lineage.clone() }
+    }
+
+    pub(super) fn retire(&mut self, instance: InstanceId) {
+        self.instances.remove(&instance);
+        self.raids
+            .values_mut()
+            .filter(|raid| raid.owner == Some(instance))
+            .for_each(|raid| raid.owner = None);
+    }
+
+    pub(super) fn reserve_raid_ids(&mut self, count: u32) -> Range<u64> {
+        let first = self.raid_ids_reserved + 1;
+        self.raid_ids_reserved += u64::from(count);
+        first..first + u64::from(count)
+    }
+
+    pub(super) fn claim(&mut self, raid: RaidId, instance: InstanceId) -> Claim {
+        let now = self.now();
+        let Some(raid) = self.raids.get_mut(&raid) else { return Claim::Missing };
+        let holder =
+            raid.owner.filter(|owner| *owner != instance).and_then(|owner| self.instances.get(&owner));
+        if let Some(holder) = holder.filter(|lease| lease.until > now) {
+            return Claim::Held { ws_url: holder.ws_url.clone() };
+        }
+        raid.owner = Some(instance);
+        raid.epoch.0 += 1;
+        Claim::Ours(raid.epoch)
+    }
+
+    pub(super) fn seize(&mut self, raid: RaidId, by: &Instance) -> Option<Epoch> {
+        self.renew(by, Duration::from_secs(1 << 32));
+        let raid = self.raids.get_mut(&raid)?;
+        raid.owner = Some(by.id);
+        raid.epoch.0 += 1;
+        Some(raid.epoch)
+    }
+
+    pub(super) fn release(&mut self, raids: &[(RaidId, Epoch)], instance: InstanceId) {
+        for (raid, epoch) in raids {
+            if let Some(raid) = self.raids.get_mut(raid).filter(|raid| raid.is_held(instance, *epoch)) {
+                raid.owner = None;
+            }
+        }
+    }
+
+    pub(super) fn commit(&mut self, batch: &[Append]) -> Result<Vec<Fate>> {
+        batch::check(batch)?;
+        for append in batch {
+            self.check(append).map_err(|source| StoreError::Refused { operation: "commit", source })?;
+        }
+        Ok(batch.iter().map(|append| self.append(append)).collect())
+    }
+
+    /// What a database would refuse by its types and constraints.
+    fn check(&self, append: &Append) -> anyhow::Result<()> {
+        let earned = append.events.iter().filter_map(|recorded| recorded.event.data.earned());
+        let numbers = [append.header.current_xp, append.header.current_tasks, append.last().0];
+        for number in numbers.into_iter().chain(earned.map(|(_, xp)| xp)) {
+            i64::try_from(number)?;
+        }
+        let known = self.raids.get(&append.raid);
+        if known.is_none_or(|raid| raid.takes(append)) {
+            let mut ops: HashSet<_> = known.iter().flat_map(|raid| raid.ops.values()).collect();
+            let mut added = append.events.iter().filter_map(|recorded| recorded.op.as_ref());
+            ensure!(added.all(|op| ops.insert(op)), "raid {}: op repeated", append.raid);
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, append: &Append) -> Fate {
+        if let Some(raid) = self.raids.get(&append.raid).filter(|raid| !raid.takes(append)) {
+            return Fate::unwritten(append, raid.head());
+        }
+        if !self.raids.contains_key(&append.raid) {
+            let Some(raid) = Raid::unborn(append) else { return Fate::Fenced };
+            let twin = |other: &Raid| {
+                other.invite_code == raid.invite_code
+                    || raid.create_key.is_some() && other.create_key == raid.create_key
+            };
+            if self.raids.values().any(twin) {
+                return Fate::Exists;
+            }
+            self.raids.insert(append.raid, raid);
+        }
+        for Recorded { event, .. } in &append.events {
+            self.count(append.raid, event);
+        }
+        if let Some(raid) = self.raids.get_mut(&append.raid) {
+            raid.row.header = append.header;
+            raid.row.last_seq = append.last();
+            raid.events.extend(append.events.iter().map(|recorded| recorded.event.clone()));
+            let ops = append.events.iter().filter_map(|recorded| Some((recorded.event.seq, recorded.op?)));
+            raid.ops.extend(ops);
+        }
+        Fate::Committed
+    }
+
+    /// Memberships and totals.
+    fn count(&mut self, raid: RaidId, event: &Event) {
+        match &event.data {
+            EventData::MemberJoined { player, .. } => drop(self.members.insert((*player, raid))),
+            EventData::MemberLeft { player, .. } => drop(self.members.remove(&(*player, raid))),
+            EventData::RaidCompleted { ranking } => {
+                for rank in ranking {
+                    self.players.entry(rank.player).and_modify(|player| player.raids_won += 1);
+                }
+            }
+            _ => {}
+        }
+        if let Some((player, xp)) = event.data.earned() {
+            self.players.entry(player).and_modify(|player| {
+                player.xp += xp;
+                player.tasks += 1;
+            });
+        }
+    }
+
+    pub(super) fn head(&self, raid: RaidId) -> Option<Head> {
+        self.raids.get(&raid).map(Raid::head)
+    }
+
+    pub(super) fn load(&self, raid: RaidId, op_keys: u64) -> Option<Loaded> {
+        let (head, found) = (self.head(raid)?, self.raids.get(&raid)?);
+        let snapshot = found.snapshot.clone();
+        let after = snapshot.as_ref().map_or(Seq::ZERO, |(seq, _)| *seq);
+        let ops_from = Seq(head.last_seq.0.saturating_sub(op_keys)).next();
+        Some(Loaded {
+            born: found.born,
+            head,
+            snapshot,
+            tail: self.events(raid, after).cloned().collect(),
+            ops: found.ops.range(ops_from..).map(|(seq, op)| (*op, *seq)).collect(),
+        })
+    }
+
+    pub(super) fn events(&self, raid: RaidId, after: Seq) -> impl Iterator<Item = &Event> {
+        let events = self.raids.get(&raid).map_or(&[][..], |raid| &raid.events);
+        events.iter().skip_while(move |event| event.seq <= after)
+    }
+
+    pub(super) fn find_op(&self, raid: RaidId, op: OpHash) -> Option<Seq> {
+        self.raids.get(&raid)?.ops.iter().find(|(_, known)| **known == op).map(|(seq, _)| *seq)
+    }
+
+    pub(super) fn save_snapshot(
+        &mut self,
+        raid: RaidId,
+        owner: InstanceId,
+        epoch: Epoch,
+        seq: Seq,
+        state: &[u8],
+    ) {
+        let Some(raid) = self.raids.get_mut(&raid).filter(|raid| raid.is_held(owner, epoch)) else { return };
+        if raid.snapshot.as_ref().is_none_or(|(kept, _)| *kept < seq) {
+            raid.snapshot = Some((seq, state.to_vec()));
+        }
+    }
+
+    pub(super) fn due(&self, until: UnixMillis, limit: u32) -> Vec<RaidId> {
+        let now = self.now();
+        let lives = |id| self.instances.get(&id).is_some_and(|lease| lease.until > now);
+        let mut due: Vec<_> = (self.raids.values())
+            .filter(|raid| raid.row.header.status == RaidStatus::Active && !raid.owner.is_some_and(lives))
+            .filter_map(|raid| Some((raid.row.header.deadline.filter(|at| *at <= until)?, raid.row.id)))
+            .collect();
+        due.sort_unstable();
+        due.into_iter().map(|(_, raid)| raid).take(limit as usize).collect()
+    }
+
+    pub(super) fn raid_by_invite(&self, code: &str) -> Option<RaidId> {
+        self.raids.values().find(|raid| raid.invite_code == code).map(|raid| raid.row.id)
+    }
+
+    pub(super) fn raid_by_create_key(&self, key: OpHash) -> Option<RaidId> {
+        self.raids.values().find(|raid| raid.create_key == Some(key)).map(|raid| raid.row.id)
+    }
+
+    pub(super) fn raids_of(
+        &self,
+        player: PlayerId,
+        status: Option<RaidStatus>,
+        before: Option<RaidId>,
+        limit: u32,
+    ) -> Vec<RaidRow> {
+        (self.members.iter().rev())
+            .filter(|(member, raid)| *member == player && before.is_none_or(|before| *raid < before))
+            .filter_map(|(_, raid)| Some(self.raids.get(raid)?.row.clone()))
+            .filter(|row| status.is_none_or(|status| row.header.status == status))
+            .take(limit as usize)
+            .collect()
+    }
+
+    pub(super) fn create_player(&mut self, name: &str) -> Profile {
+        let newest = self.players.keys().next_back().map_or(0, |id| id.get());
+        let id = PlayerId::try_from(newest + 1).expect("fewer than 2^53 players");
+        let created_at = self.now();
+        let profile = Profile { id, name: name.to_owned(), xp: 0, tasks: 0, raids_won: 0, created_at };
+        self.players.insert(id, profile.clone());
+        profile
+    }
+
+    pub(super) fn player(&self, player: PlayerId) -> Option<Profile> {
+        self.players.get(&player).cloned()
+    }
+
+    pub(super) fn begin_refresh(
+        &mut self,
+        family: FamilyId,
+        player: PlayerId,
+        token: TokenHash,
+        ttl: Duration,
+    ) {
+        let expires_at = after(self.now(), ttl);
+        self.families.insert(family, Family { player, current: token, previous: None, expires_at });
+    }
+
+    pub(super) fn rotate_refresh(
+        &mut self,
+        family: FamilyId,
+        presented: TokenHash,
+        successor: TokenHash,
+        grace: Duration,
+        ttl: Duration,
+    ) -> Rotation {
+        let now = self.now();
+        let Some(found) = self.families.get_mut(&family).filter(|family| family.expires_at > now) else {
+            return Rotation::Unknown;
+        };
+        let Some(player) = self.players.get(&found.player) else { return Rotation::Unknown };
+        let player = PlayerRef { id: player.id, name: player.name.clone() };
+        match found.previous {
+            _ if found.current == presented => {
+                found.previous = Some((presented, now));
+                found.current = successor;
+                found.expires_at = after(now, ttl);
+                Rotation::Rotated(player)
+            }
+            Some((previous, at)) if previous == presented && now < after(at, grace) => {
+                Rotation::Rotated(player)
+            }
+            _ => {
+                self.families.remove(&family);
+                Rotation::Reused
+            }
+        }
+    }
+}
+
+impl Raid {
+    /// The raid that a creation makes, before its events; `None` if the append is no creation.
+    fn unborn(append: &Append) -> Option<Raid> {
+        let first = append.events.first().filter(|first| first.event.seq == Seq(1))?;
+        let EventData::RaidCreated { title, invite_code, target_xp, target_tasks, time_limit_secs, .. } =
+            &first.event.data
+        else {
+            return None;
+        };
+        Some(Raid {
+            row: RaidRow {
+                id: append.raid,
+                title: title.clone(),
+                target_xp: *target_xp,
+                target_tasks: *target_tasks,
+                time_limit_secs: *time_limit_secs,
+                created_at: first.event.at,
+                header: append.header,
+                last_seq: Seq::ZERO,
+            },
+            born: append.born,
+            invite_code: invite_code.clone(),
+            create_key: append.create_key,
+            owner: Some(append.owner),
+            epoch: append.epoch,
+            events: Vec::new(),
+            ops: BTreeMap::new(),
+            snapshot: None,
+        })
+    }
+
+    fn is_held(&self, owner: InstanceId, epoch: Epoch) -> bool {
+        self.owner == Some(owner) && self.epoch == epoch
+    }
+
+    fn head(&self) -> Head {
+        Head { owner: self.owner, epoch: self.epoch, last_seq: self.row.last_seq }
+    }
+
+    /// Whether the append may be written: the fence.
+    fn takes(&self, append: &Append) -> bool {
+        self.is_held(append.owner, append.epoch) && self.row.last_seq.next() == append.first()
+    }
+}
+
+/// The contribution that an event is, if it is one.
+pub(super) fn contribution(event: &Event) -> Option<Contribution> {
+    let (player, xp) = event.data.earned()?;
+    let (kind, task, note) = match &event.data {
+        EventData::TaskCompleted { task, .. } => ("task_complete", Some(*task), None),
+        EventData::Contributed { kind, note, .. } => (kind.as_str(), None, note.clone()),
+        _ => return None,
+    };
+    Some(Contribution { seq: event.seq, at: event.at, player, xp, kind: kind.to_owned(), task, note })
+}
+
+fn after(moment: UnixMillis, time: Duration) -> UnixMillis {
+    moment.plus(i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 2))
+}

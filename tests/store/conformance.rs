@@ -1,0 +1,176 @@
+//! The checks that every store passes, and what they share.
+
+pub mod accounts;
+pub mod claims;
+pub mod commits;
+pub mod leases;
+pub mod reads;
+pub mod text;
+
+use crate::history::{History, instance, raid};
+use raidhall::store::{Append, Fate, Instance, Renewal, Store, StoreError};
+use raidhall_protocol::{PlayerId, UnixMillis};
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Long enough for a lease or a token to outlive any test.
+pub const LONG: Duration = Duration::from_secs(3_600);
+/// Over before anything else can happen.
+pub const BRIEF: Duration = Duration::from_millis(1);
+
+/// A store over a database of its own.
+pub struct Fresh {
+    pub store: Arc<dyn Store>,
+    _kept: Box<dyn Any>,
+}
+
+impl Fresh {
+    /// `kept` is dropped after the test: whatever removes the database.
+    pub fn new(store: Arc<dyn Store>, kept: impl Any) -> Fresh {
+        Fresh { store, _kept: Box::new(kept) }
+    }
+}
+
+/// Makes a test of each check, with a fresh store from `$fresh().await`.
+macro_rules! conformance_suite {
+    ($fresh:path) => {
+        conformance_suite! { $fresh;
+            leases: a_lease_tells_the_databases_time;
+            leases: the_lineage_stays;
+            leases: two_instances_live_side_by_side;
+            leases: reserved_ids_start_at_one_and_never_overlap;
+            leases: retiring_gives_every_raid_back;
+            claims: a_raid_that_does_not_exist_is_missing;
+            claims: a_raid_of_a_living_instance_is_held;
+            claims: a_raid_whose_owners_lease_has_run_out_can_be_claimed;
+            claims: a_raid_whose_owner_never_enlisted_can_be_claimed;
+            claims: each_claim_is_a_new_epoch;
+            claims: ones_own_raid_can_be_claimed_again;
+            claims: a_released_raid_belongs_to_nobody;
+            claims: a_release_under_an_older_epoch_changes_nothing;
+            claims: of_rival_claims_one_wins;
+            claims: due_raids_are_those_that_nobody_living_owns;
+            claims: due_raids_come_most_urgent_first;
+            claims: ended_raids_are_not_due;
+            commits: a_creation_makes_the_raid;
+            commits: a_second_creation_with_the_same_key_exists;
+            commits: a_second_creation_with_the_same_invite_code_exists;
+            commits: of_two_creations_with_one_key_in_one_batch_one_is_made;
+            commits: a_creation_sent_again_is_committed_once;
+            commits: an_append_sent_again_is_committed_once;
+            commits: an_append_overtaken_by_the_next_is_committed_once;
+            commits: an_older_epoch_is_fenced;
+            commits: another_owner_is_fenced;
+            commits: a_released_raid_is_fenced;
+            commits: a_raid_that_was_never_made_is_fenced;
+            commits: an_append_ahead_of_its_predecessor_is_unclear;
+            commits: an_append_across_the_head_is_fenced;
+            commits: an_empty_batch_is_nothing;
+            commits: one_fenced_raid_leaves_the_other_49_alone;
+            commits: a_repeated_op_refuses_the_batch_and_only_it_is_refused_alone;
+            commits: a_number_too_large_refuses_the_batch;
+            commits: two_appends_of_one_raid_are_refused;
+            commits: a_hole_between_events_is_refused;
+            commits: earnings_add_up_across_raids_and_within_one;
+            commits: what_was_committed_before_is_not_counted_again_beside_new_raids;
+            commits: whoever_leaves_and_rejoins_at_once_is_a_member;
+            commits: whoever_joins_and_leaves_at_once_is_no_member;
+            commits: the_ranked_players_have_won_one_raid_more;
+            commits: the_row_follows_the_events;
+            commits: a_commit_whose_caller_gave_up_leaves_the_store_usable;
+            commits: concurrent_commits_each_take_effect_once;
+            reads: a_load_is_the_snapshot_and_the_events_after_it;
+            reads: a_load_of_a_missing_raid_is_none;
+            reads: a_snapshot_is_not_replaced_by_an_older_one;
+            reads: a_snapshot_of_a_former_owner_is_dropped;
+            reads: an_op_is_found_for_ever;
+            reads: ops_are_loaded_oldest_first_within_the_window;
+            reads: events_come_in_pages;
+            reads: contributions_come_in_pages;
+            reads: every_kind_of_event_comes_back_as_it_was;
+            reads: raids_are_found_by_invite_code_and_create_key;
+            reads: a_players_raids_come_newest_first_in_pages;
+            reads: a_players_raids_can_be_filtered_by_status;
+            reads: a_raid_left_is_no_longer_listed;
+            accounts: a_player_starts_with_nothing;
+            accounts: an_unknown_player_is_none;
+            accounts: a_refresh_token_is_replaced;
+            accounts: a_repeat_within_the_grace_gets_the_same_successor;
+            accounts: reuse_after_the_grace_revokes_the_family;
+            accounts: reuse_of_an_older_token_revokes_the_family;
+            accounts: a_forged_token_revokes_the_family;
+            accounts: an_expired_family_is_unknown;
+            accounts: rotating_prolongs_a_family;
+            accounts: families_are_independent;
+            text: hostile_text_comes_back_as_it_was;
+            text: the_largest_ids_fit;
+        }
+    };
+    ($fresh:path; $($module:ident: $check:ident;)*) => {
+        $(
+            #[tokio::test]
+            async fn $check() {
+                let fresh = $fresh().await;
+                $crate::conformance::$module::$check(fresh.store.as_ref()).await;
+            }
+        )*
+    };
+}
+
+/// An instance with a lease that outlives the test.
+pub async fn enlisted(store: &dyn Store) -> Instance {
+    let instance = instance();
+    store.enlist(&instance, LONG, LONG).await.expect("enlist");
+    instance
+}
+
+/// A raid that has been made, of one member.
+pub async fn made(store: &dyn Store, id: u64, owner: &Instance, leader: PlayerId) -> History {
+    let mut history = History::of(raid(id), owner.id);
+    let creation = history.creation(leader);
+    assert_eq!(commit(store, &creation).await, Fate::Committed);
+    history
+}
+
+/// Commits one append.
+pub async fn commit(store: &dyn Store, append: &Append) -> Fate {
+    let fates = store.commit(std::slice::from_ref(append)).await.expect("commit");
+    assert_eq!(fates.len(), 1);
+    fates[0]
+}
+
+/// The batch is refused as a whole.
+pub async fn assert_refused(store: &dyn Store, batch: &[Append]) {
+    let result = store.commit(batch).await;
+    assert!(matches!(result, Err(StoreError::Refused { .. })), "{result:?}");
+}
+
+/// A player of this name.
+pub async fn newcomer(store: &dyn Store, name: &str) -> PlayerId {
+    store.create_player(name).await.expect("create player").id
+}
+
+/// A player's xp, tasks and raids won.
+pub async fn totals(store: &dyn Store, player: PlayerId) -> (u64, u64, u64) {
+    let player = store.player(player).await.expect("read player").expect("a player");
+    (player.xp, player.tasks, player.raids_won)
+}
+
+/// Makes the instance's lease run out.
+pub async fn let_lapse(store: &dyn Store, instance: &Instance) {
+    let renewal = store.renew(instance, BRIEF).await.expect("renew");
+    wait_until(store, renewal.now.plus(2)).await;
+}
+
+/// Waits until the database's clock has passed the moment.
+pub async fn wait_until(store: &dyn Store, moment: UnixMillis) {
+    let bystander = instance();
+    loop {
+        let Renewal { now, .. } = store.renew(&bystander, BRIEF).await.expect("renew");
+        if now > moment {
+            return;
+        }
+        tokio::time::sleep(BRIEF).await;
+    }
+}

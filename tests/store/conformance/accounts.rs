@@ -1,0 +1,109 @@
+//! Players and their refresh tokens.
+
+use super::*;
+use crate::history::player;
+use raidhall::store::{FamilyId, Rotation, TokenHash};
+use raidhall_protocol::server::PlayerRef;
+use uuid::Uuid;
+
+fn family() -> FamilyId {
+    FamilyId(Uuid::now_v7())
+}
+
+fn token(n: u8) -> TokenHash {
+    TokenHash([n; 32])
+}
+
+/// A player signed in with token 1.
+async fn signed_in(store: &dyn Store, ttl: Duration) -> (FamilyId, Rotation) {
+    let (family, id) = (family(), newcomer(store, "Ada").await);
+    store.begin_refresh(family, id, token(1), ttl).await.expect("begin");
+    (family, Rotation::Rotated(PlayerRef { id, name: "Ada".into() }))
+}
+
+async fn rotate(store: &dyn Store, family: FamilyId, from: u8, to: u8, grace: Duration) -> Rotation {
+    store.rotate_refresh(family, token(from), token(to), grace, LONG).await.expect("rotate")
+}
+
+async fn now(store: &dyn Store) -> UnixMillis {
+    store.renew(&instance(), BRIEF).await.expect("renew").now
+}
+
+pub async fn a_player_starts_with_nothing(store: &dyn Store) {
+    let before = now(store).await;
+    let made = store.create_player("Ada").await.expect("create player");
+    assert_eq!((made.name.as_str(), made.xp, made.tasks, made.raids_won), ("Ada", 0, 0, 0));
+    assert!(made.created_at >= before && made.created_at <= now(store).await);
+    assert_eq!(store.player(made.id).await.expect("read player"), Some(made.clone()));
+    let namesake = store.create_player("Ada").await.expect("create player");
+    assert_ne!(namesake.id, made.id, "names need not differ");
+}
+
+pub async fn an_unknown_player_is_none(store: &dyn Store) {
+    assert_eq!(store.player(player(12_345)).await.expect("read player"), None);
+}
+
+pub async fn a_refresh_token_is_replaced(store: &dyn Store) {
+    let (family, rotated) = signed_in(store, LONG).await;
+    for from in 1..5 {
+        assert_eq!(rotate(store, family, from, from + 1, LONG).await, rotated);
+    }
+}
+
+pub async fn a_repeat_within_the_grace_gets_the_same_successor(store: &dyn Store) {
+    let (family, rotated) = signed_in(store, LONG).await;
+    for _ in 0..3 {
+        assert_eq!(rotate(store, family, 1, 2, LONG).await, rotated);
+    }
+    assert_eq!(rotate(store, family, 2, 3, LONG).await, rotated, "the successor is current");
+    let again = tokio::join!(rotate(store, family, 3, 4, LONG), rotate(store, family, 3, 4, LONG));
+    assert_eq!(again, (rotated.clone(), rotated), "at the same time");
+}
+
+pub async fn reuse_after_the_grace_revokes_the_family(store: &dyn Store) {
+    let (family, rotated) = signed_in(store, LONG).await;
+    assert_eq!(rotate(store, family, 1, 2, BRIEF).await, rotated);
+    wait_until(store, now(store).await.plus(2)).await;
+    assert_eq!(rotate(store, family, 1, 2, BRIEF).await, Rotation::Reused);
+    for stolen in [1, 2] {
+        assert_eq!(rotate(store, family, stolen, 9, LONG).await, Rotation::Unknown);
+    }
+}
+
+pub async fn reuse_of_an_older_token_revokes_the_family(store: &dyn Store) {
+    let (family, rotated) = signed_in(store, LONG).await;
+    assert_eq!(rotate(store, family, 1, 2, LONG).await, rotated);
+    assert_eq!(rotate(store, family, 2, 3, LONG).await, rotated);
+    assert_eq!(rotate(store, family, 1, 2, LONG).await, Rotation::Reused, "two generations back");
+    assert_eq!(rotate(store, family, 3, 4, LONG).await, Rotation::Unknown);
+}
+
+pub async fn a_forged_token_revokes_the_family(store: &dyn Store) {
+    let (family, _) = signed_in(store, LONG).await;
+    assert_eq!(rotate(store, family, 77, 78, LONG).await, Rotation::Reused);
+    assert_eq!(rotate(store, family, 1, 2, LONG).await, Rotation::Unknown);
+}
+
+pub async fn an_expired_family_is_unknown(store: &dyn Store) {
+    let (family, _) = signed_in(store, BRIEF).await;
+    wait_until(store, now(store).await.plus(2)).await;
+    assert_eq!(rotate(store, family, 1, 2, LONG).await, Rotation::Unknown);
+    assert_eq!(rotate(store, self::family(), 1, 2, LONG).await, Rotation::Unknown);
+}
+
+pub async fn rotating_prolongs_a_family(store: &dyn Store) {
+    let ttl = Duration::from_millis(1_000);
+    let (family, rotated) = signed_in(store, ttl).await;
+    let begun = now(store).await;
+    assert_eq!(rotate(store, family, 1, 2, LONG).await, rotated);
+    wait_until(store, begun.plus(1_000)).await;
+    assert_eq!(rotate(store, family, 2, 3, LONG).await, rotated);
+}
+
+pub async fn families_are_independent(store: &dyn Store) {
+    let (phone, ada) = signed_in(store, LONG).await;
+    let (laptop, namesake) = signed_in(store, LONG).await;
+    assert_eq!(rotate(store, phone, 77, 78, LONG).await, Rotation::Reused);
+    assert_eq!(rotate(store, laptop, 1, 2, LONG).await, namesake);
+    assert_ne!(ada, namesake);
+}

@@ -1,0 +1,56 @@
+//! Instances and their leases.
+
+use super::*;
+use crate::history::player;
+use raidhall::store::Claim;
+
+pub async fn a_lease_tells_the_databases_time(store: &dyn Store) {
+    let instance = instance();
+    let first = store.enlist(&instance, LONG, LONG).await.expect("enlist");
+    assert!(first.now > UnixMillis(1_600_000_000_000), "milliseconds since 1970: {}", first.now);
+    wait_until(store, first.now).await;
+    let second = store.renew(&instance, LONG).await.expect("renew");
+    assert!(second.now > first.now);
+}
+
+pub async fn the_lineage_stays(store: &dyn Store) {
+    let instance = instance();
+    let first = store.enlist(&instance, LONG, LONG).await.expect("enlist");
+    let second = store.renew(&instance, LONG).await.expect("renew");
+    assert!(!first.lineage.is_empty());
+    assert_eq!(first.lineage, second.lineage);
+}
+
+pub async fn two_instances_live_side_by_side(store: &dyn Store) {
+    let (first, second) = (enlisted(store).await, enlisted(store).await);
+    let here = made(store, 1, &first, player(1)).await;
+    let there = made(store, 2, &second, player(1)).await;
+    let held = |by: &Instance| Claim::Held { ws_url: by.ws_url.clone() };
+    assert_eq!(store.claim(there.raid, first.id).await.expect("claim"), held(&second));
+    assert_eq!(store.claim(here.raid, second.id).await.expect("claim"), held(&first));
+}
+
+pub async fn reserved_ids_start_at_one_and_never_overlap(store: &dyn Store) {
+    assert_eq!(store.reserve_raid_ids(3).await.expect("reserve"), 1..4);
+    let (one, other) = tokio::join!(store.reserve_raid_ids(10), store.reserve_raid_ids(10));
+    let (one, other) = (one.expect("reserve"), other.expect("reserve"));
+    assert_eq!((one.end - one.start, other.end - other.start), (10, 10));
+    assert!(one.start >= 4 && other.start >= 4);
+    assert!(one.end <= other.start || other.end <= one.start, "{one:?} and {other:?}");
+}
+
+pub async fn retiring_gives_every_raid_back(store: &dyn Store) {
+    let (leaving, staying) = (enlisted(store).await, enlisted(store).await);
+    let mut history = made(store, 1, &leaving, player(1)).await;
+    let kept = made(store, 2, &staying, player(1)).await;
+
+    store.retire(leaving.id).await.expect("retire");
+
+    let head = store.head(history.raid).await.expect("head").expect("a raid");
+    assert_eq!(head.owner, None);
+    assert_eq!(head.epoch, history.epoch);
+    assert_eq!(commit(store, &history.append([crate::history::said("late")])).await, Fate::Fenced);
+    assert!(matches!(store.claim(history.raid, staying.id).await.expect("claim"), Claim::Ours(_)));
+    assert_eq!(store.head(kept.raid).await.expect("head").expect("a raid").owner, Some(staying.id));
+    store.retire(leaving.id).await.expect("retire twice");
+}

@@ -1,0 +1,15 @@
+//! What every store must do, checked on each of them.
+//!
+//! The checks are in `conformance/`, each an async function of a fresh, empty store; `conformance_suite!` is the one
+//! list of them and makes each a test of one store.
+
+#![allow(unreachable_pub, reason = "a test has no outside")]
+
+#[path = "../support/history.rs"]
+#[allow(dead_code, reason = "shared with tests of the loops")]
+mod history;
+
+#[macro_use]
+mod conformance;
+
+mod memory;

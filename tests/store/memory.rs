@@ -1,0 +1,136 @@
+//! The suite on the store in memory.
+
+use crate::conformance::Fresh;
+use raidhall::store::memory::MemoryStore;
+use std::sync::Arc;
+
+async fn fresh() -> Fresh {
+    Fresh::new(Arc::new(MemoryStore::default()), ())
+}
+
+conformance_suite!(fresh);
+
+mod faults {
+    use crate::conformance::{LONG, commit, enlisted, made};
+    use crate::history::{instance, player, raid, said};
+    use raidhall::store::memory::{Call, MemoryStore};
+    use raidhall::store::{Append, Claim, Epoch, Fate, Store, StoreError};
+    use raidhall_protocol::{Seq, UnixMillis};
+    use std::time::Duration;
+
+    async fn with_a_raid() -> (MemoryStore, Append) {
+        let store = MemoryStore::default();
+        let owner = enlisted(&store).await;
+        let append = made(&store, 1, &owner, player(1)).await.append([said("hello")]);
+        (store, append)
+    }
+
+    async fn last_seq(store: &MemoryStore) -> Seq {
+        store.head(raid(1)).await.expect("read head").expect("a raid").last_seq
+    }
+
+    fn is_unavailable<T>(result: Result<T, StoreError>) -> bool {
+        matches!(result, Err(StoreError::Unavailable { .. }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_databases_clock_is_tokios() {
+        let store = MemoryStore::new(UnixMillis(1_000));
+        tokio::time::advance(Duration::from_millis(234)).await;
+        assert_eq!(store.renew(&instance(), LONG).await.expect("renew").now, UnixMillis(1_234));
+        store.set_now(UnixMillis(50));
+        assert_eq!(store.now(), UnixMillis(50));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failed_commits_take_no_effect_and_lost_answers_hide_one() {
+        let (store, append) = with_a_raid().await;
+        let faults = store.faults();
+        faults.fail(Call::Commit, 2);
+        for _ in 0..2 {
+            assert!(is_unavailable(store.commit(std::slice::from_ref(&append)).await));
+            assert_eq!(last_seq(&store).await, Seq(2));
+        }
+        faults.lose_answers(1);
+        assert!(is_unavailable(store.commit(std::slice::from_ref(&append)).await));
+        assert_eq!(last_seq(&store).await, Seq(3));
+        assert_eq!(commit(&store, &append).await, Fate::Committed);
+        assert_eq!(faults.calls(Call::Commit), 5, "with the creation");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stalled_commit_lands_after_its_caller_gave_up() {
+        let (store, append) = with_a_raid().await;
+        store.faults().stall_commits(2);
+        let batch = [append];
+        let gave_up = tokio::time::timeout(Duration::from_secs(1), store.commit(&batch)).await;
+        assert!(gave_up.is_err());
+        let again = tokio::spawn({
+            let (store, batch) = (store.clone(), batch.clone());
+            async move { store.commit(&batch).await }
+        });
+        while store.faults().stalled() < 2 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(last_seq(&store).await, Seq(2));
+        store.faults().land_stalled();
+        assert_eq!(again.await.expect("join").expect("commit"), [Fate::Committed]);
+        assert_eq!(last_seq(&store).await, Seq(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stalled_commit_can_be_lost() {
+        let (store, append) = with_a_raid().await;
+        store.faults().stall_commits(1);
+        let (faults, batch) = (store.faults().clone(), [append]);
+        let (result, ()) = tokio::join!(store.commit(&batch), async move { faults.lose_stalled() });
+        assert!(is_unavailable(result));
+        assert_eq!(last_seq(&store).await, Seq(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_held_call_goes_on_when_let_go_and_never_if_its_caller_gave_up() {
+        let (store, append) = with_a_raid().await;
+        store.faults().hold(Call::Commit);
+        let batch = [append];
+        assert!(tokio::time::timeout(Duration::from_secs(1), store.commit(&batch)).await.is_err());
+        store.faults().go_on(Call::Commit);
+        assert_eq!(last_seq(&store).await, Seq(2));
+        assert_eq!(store.commit(&batch).await.expect("commit"), [Fate::Committed]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_with_a_refused_raid_is_refused_whole() {
+        let (store, append) = with_a_raid().await;
+        store.faults().refuse(raid(1));
+        let result = store.commit(std::slice::from_ref(&append)).await;
+        assert!(matches!(result, Err(StoreError::Refused { .. })));
+        store.faults().accept(raid(1));
+        assert_eq!(commit(&store, &append).await, Fate::Committed);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fenced_raid_can_be_claimed_anew_and_a_seized_one_cannot() {
+        let (store, append) = with_a_raid().await;
+        store.fence(raid(1));
+        assert_eq!(commit(&store, &append).await, Fate::Fenced);
+        assert_eq!(store.claim(raid(1), append.owner).await.expect("claim"), Claim::Ours(Epoch(3)));
+
+        let stranger = instance();
+        assert_eq!(store.seize(raid(1), &stranger), Some(Epoch(4)));
+        let held = Claim::Held { ws_url: stranger.ws_url };
+        assert_eq!(store.claim(raid(1), append.owner).await.expect("claim"), held);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_connection_is_cut_and_the_other_lives() {
+        let (store, append) = with_a_raid().await;
+        let other = store.another();
+        store.faults().cut(true);
+        assert!(is_unavailable(store.load(raid(1), 1).await));
+        assert!(is_unavailable(store.claim(raid(1), append.owner).await));
+        assert_eq!(last_seq(&other).await, Seq(2));
+        store.faults().cut(false);
+        assert_eq!(last_seq(&store).await, Seq(2));
+    }
+}

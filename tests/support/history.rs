@@ -1,0 +1,204 @@
+//! A raid's history for tests of the store: it numbers events, keeps the raid's row, and makes appends of both.
+//! The events need not obey the rules: the store doesn't know them.
+
+use raidhall::store::{Append, Epoch, Header, Instance, InstanceId, Month, OpHash, Recorded};
+use raidhall_protocol::event::{FailReason, LeaveReason};
+use raidhall_protocol::state::{RaidStatus, Rank, Role};
+use raidhall_protocol::{Event, EventData, OpKey, PlayerId, RaidId, Seq, TaskId, UnixMillis};
+use uuid::Uuid;
+
+/// When every test raid is made.
+pub const MADE_AT: UnixMillis = UnixMillis(1_800_000_000_000);
+
+/// A raid as its owner sees it.
+#[derive(Debug, Clone)]
+pub struct History {
+    pub raid: RaidId,
+    pub born: Month,
+    pub owner: InstanceId,
+    pub epoch: Epoch,
+    pub seq: Seq,
+    pub header: Header,
+    pub create_key: Option<OpHash>,
+}
+
+impl History {
+    /// A raid that is not made yet.
+    pub fn of(raid: RaidId, owner: InstanceId) -> History {
+        let header = Header {
+            status: RaidStatus::Recruiting,
+            deadline: None,
+            current_xp: 0,
+            current_tasks: 0,
+            ended_at: None,
+        };
+        let (born, epoch) = (Month(202_701), Epoch(1));
+        History { raid, born, owner, epoch, seq: Seq::ZERO, header, create_key: None }
+    }
+
+    /// The creation, and the first member's joining, as one append.
+    pub fn creation(&mut self, leader: PlayerId) -> Append {
+        self.append([raid_created(self.raid), joined(leader)])
+    }
+
+    /// The next events as one append.
+    pub fn append(&mut self, data: impl IntoIterator<Item = EventData>) -> Append {
+        self.append_op(data, None)
+    }
+
+    /// The next events as one append, the last with an op key.
+    pub fn append_op(&mut self, data: impl IntoIterator<Item = EventData>, op: Option<OpHash>) -> Append {
+        let mut events: Vec<_> = data.into_iter().map(|data| self.next(data)).collect();
+        if let Some(last) = events.last_mut() {
+            last.op = op;
+        }
+        let create_key = self.create_key.take();
+        let Self { raid, born, owner, epoch, header, .. } = *self;
+        Append { raid, born, owner, epoch, events, header, create_key }
+    }
+
+    fn next(&mut self, data: EventData) -> Recorded {
+        self.seq = self.seq.next();
+        let at = MADE_AT.plus(self.seq.0.cast_signed());
+        match &data {
+            EventData::RaidStarted { deadline } => {
+                (self.header.status, self.header.deadline) = (RaidStatus::Active, Some(*deadline));
+            }
+            EventData::RaidCompleted { .. } => self.end(RaidStatus::Completed, at),
+            EventData::RaidFailed { .. } => self.end(RaidStatus::Failed, at),
+            _ => {}
+        }
+        if let Some((_, xp)) = data.earned() {
+            self.header.current_xp = self.header.current_xp.saturating_add(xp);
+            self.header.current_tasks += 1;
+        }
+        Recorded {
+            event: Event { seq: self.seq, at, by: data.earned().map(|(player, _)| player), data },
+            op: None,
+        }
+    }
+
+    fn end(&mut self, status: RaidStatus, at: UnixMillis) {
+        (self.header.status, self.header.deadline, self.header.ended_at) = (status, None, Some(at));
+    }
+}
+
+/// A raid's id.
+pub fn raid(id: u64) -> RaidId {
+    RaidId::try_from(id).expect("a raid's id")
+}
+
+/// A player's id.
+pub fn player(id: u64) -> PlayerId {
+    PlayerId::try_from(id).expect("a player's id")
+}
+
+/// A task's id.
+pub fn task(id: u64) -> TaskId {
+    TaskId::try_from(id).expect("a task's id")
+}
+
+/// An instance that nobody has seen yet.
+pub fn instance() -> Instance {
+    let id = Uuid::now_v7();
+    Instance { id: InstanceId(id), ws_url: format!("ws://{id}/api/v1/ws"), release: "0.1.0".into() }
+}
+
+/// An op key.
+pub fn op(name: &str) -> OpHash {
+    OpHash::new("player:1", &OpKey::try_from(name.to_owned()).expect("an op key"))
+}
+
+/// The invite code of a test raid.
+pub fn invite_code(raid: RaidId) -> String {
+    format!("T{raid:0>7}")
+}
+
+/// The making of a raid.
+pub fn raid_created(raid: RaidId) -> EventData {
+    EventData::RaidCreated {
+        title: format!("Raid {raid}"),
+        description: None,
+        invite_code: invite_code(raid),
+        target_xp: 500,
+        target_tasks: 10,
+        time_limit_secs: 86_400,
+        max_members: 4,
+        late_join: true,
+    }
+}
+
+/// A player joins.
+pub fn joined(player: PlayerId) -> EventData {
+    EventData::MemberJoined {
+        player,
+        name: format!("Player {player}"),
+        role: Role::Member,
+        xp: 0,
+        tasks: 0,
+        energy: 100,
+        energy_at: MADE_AT,
+        joined_at: MADE_AT,
+    }
+}
+
+/// A player leaves.
+pub fn left(player: PlayerId) -> EventData {
+    EventData::MemberLeft { player, reason: LeaveReason::Left, released: vec![task(1), task(2)] }
+}
+
+/// The raid starts.
+pub fn started(deadline: UnixMillis) -> EventData {
+    EventData::RaidStarted { deadline }
+}
+
+/// A player completes a task.
+pub fn completed_task(player: PlayerId, xp: u64) -> EventData {
+    let sums = (xp, 1);
+    EventData::TaskCompleted {
+        task: task(3),
+        player,
+        xp,
+        energy: 95,
+        member_xp: sums.0,
+        member_tasks: sums.1,
+        current_xp: sums.0,
+        current_tasks: sums.1,
+    }
+}
+
+/// The backend credits a player.
+pub fn contributed(player: PlayerId, xp: u64) -> EventData {
+    EventData::Contributed {
+        player,
+        xp,
+        kind: "habit".into(),
+        note: Some("ten push-ups".into()),
+        member_xp: xp,
+        member_tasks: 1,
+        current_xp: xp,
+        current_tasks: 1,
+    }
+}
+
+/// Somebody says something.
+pub fn said(text: &str) -> EventData {
+    EventData::Said { text: text.into() }
+}
+
+/// The raid is won by these.
+pub fn won(players: &[PlayerId]) -> EventData {
+    let rank = |(player, rank): (&PlayerId, u32)| Rank {
+        player: *player,
+        name: format!("Player {player}"),
+        xp: 10,
+        tasks: 1,
+        rank,
+    };
+    EventData::RaidCompleted { ranking: players.iter().zip(1..).map(rank).collect() }
+}
+
+/// The raid is lost.
+pub fn failed() -> EventData {
+    EventData::RaidFailed { reason: FailReason::Deadline }
+}
