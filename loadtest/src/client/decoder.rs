@@ -1,0 +1,109 @@
+//! Reading what the server sends, once for all clients that get the same bytes.
+//!
+//! A server encodes an event once per codec, so a hundred watchers get a hundred equal frames. Decoding each would
+//! make the tester slower than what it tests. Equal bytes decode equally, so nothing is hidden by this: a frame that
+//! differs in one bit is another frame.
+
+use parking_lot::Mutex;
+use raidhall_protocol::{Codec, ServerMessage};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// How many frames one generation remembers; there are two.
+const REMEMBERED: usize = 256;
+const EXCERPT_CHARS: usize = 200;
+
+/// Decodes frames and remembers the latest.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    remembered: Mutex<Generations>,
+}
+
+#[derive(Debug, Default)]
+struct Generations {
+    young: HashMap<Box<[u8]>, Arc<ServerMessage>>,
+    old: HashMap<Box<[u8]>, Arc<ServerMessage>>,
+}
+
+/// A frame that is no message of the contract.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Its beginning and what is wrong.
+    pub text: String,
+    /// Whether it called itself an `error`.
+    pub error: bool,
+}
+
+impl Decoder {
+    /// Remembers nothing yet.
+    pub fn new() -> Arc<Decoder> {
+        Arc::default()
+    }
+
+    /// Reads a frame.
+    pub fn read(&self, codec: Codec, frame: &[u8]) -> Result<Arc<ServerMessage>, Unreadable> {
+        if let Some(known) = self.remembered.lock().find(frame) {
+            return Ok(known);
+        }
+        let message = codec.decode::<ServerMessage>(frame).map_err(|why| unreadable(codec, frame, &why))?;
+        let message = Arc::new(message);
+        // Answers are for one client each.
+        if !matches!(*message, ServerMessage::Ack { .. } | ServerMessage::Welcome { .. }) {
+            self.remembered.lock().keep(frame, &message);
+        }
+        Ok(message)
+    }
+}
+
+impl Generations {
+    fn find(&self, frame: &[u8]) -> Option<Arc<ServerMessage>> {
+        self.young.get(frame).or_else(|| self.old.get(frame)).cloned()
+    }
+
+    fn keep(&mut self, frame: &[u8], message: &Arc<ServerMessage>) {
+        if self.young.len() >= REMEMBERED {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(frame.into(), Arc::clone(message));
+    }
+}
+
+fn unreadable(codec: Codec, frame: &[u8], why: &dyn std::error::Error) -> Unreadable {
+    let map = codec.decode::<serde_json::Value>(frame).unwrap_or_default();
+    let shown = match codec {
+        Codec::Json => String::from_utf8_lossy(frame).into_owned(),
+        Codec::MessagePack => map.to_string(),
+    };
+    let shown: String = shown.chars().take(EXCERPT_CHARS).collect();
+    Unreadable { text: format!("{why}: {shown}"), error: map.get("t").is_some_and(|t| t == "error") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use raidhall_protocol::{Event, EventData, RaidId, Seq, UnixMillis};
+
+    #[test]
+    fn equal_frames_share_a_message_in_both_codecs() {
+        let data = EventData::Said { text: "on it".to_owned() };
+        let event = Event { seq: Seq(1), at: UnixMillis(5), by: None, data };
+        let message = ServerMessage::Event { raid: RaidId::try_from(7_u64).unwrap(), event };
+        for codec in Codec::ALL {
+            let decoder = Decoder::new();
+            let frame = codec.encode(&message);
+            let first = decoder.read(codec, &frame).unwrap();
+            assert_eq!(*first, message);
+            assert!(Arc::ptr_eq(&first, &decoder.read(codec, &frame).unwrap()));
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_says_so() {
+        let decoder = Decoder::new();
+        let unknown = decoder.read(Codec::Json, br#"{"t":"surprise"}"#).unwrap_err();
+        assert!(!unknown.error && unknown.text.contains("surprise"));
+        let untyped = decoder.read(Codec::Json, br#"{"t":"error","re":"do","error":"no"}"#).unwrap_err();
+        assert!(untyped.error);
+        assert!(decoder.read(Codec::MessagePack, &[0xc1]).is_err());
+    }
+}

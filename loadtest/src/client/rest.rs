@@ -1,0 +1,254 @@
+//! The REST doors, as a player uses them.
+
+use crate::target::Target;
+use raidhall_protocol::rest::{CommandResult, Contribution, Data, NewRaid, Profile, RaidView, TokenPair};
+use raidhall_protocol::{Command, ErrorBody, Event, OpKey, RaidId, Seq};
+use reqwest::{Client, Method, StatusCode};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+const PAGE_ROWS: u64 = 100;
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+
+/// The REST doors of one server, for one player or for nobody in particular.
+#[derive(Debug, Clone)]
+pub struct Rest {
+    http: Client,
+    target: Target,
+    token: Option<String>,
+    patience: Duration,
+}
+
+/// Why a request has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum RestError {
+    /// A typed error of the contract.
+    #[error("{what}: {} ({status}): {}", .body.r#type.as_str(), .body.message)]
+    Refused {
+        /// The request.
+        what: String,
+        /// The HTTP status.
+        status: u16,
+        /// The error.
+        body: ErrorBody,
+    },
+    /// An answer that is not of the contract.
+    #[error("{what}: status {status} with {text:?}")]
+    NotTyped {
+        /// The request.
+        what: String,
+        /// The HTTP status.
+        status: u16,
+        /// The body's beginning.
+        text: String,
+    },
+    /// No answer.
+    #[error("{what}: {why}")]
+    NoAnswer {
+        /// The request.
+        what: String,
+        /// What broke.
+        why: reqwest::Error,
+    },
+}
+
+impl RestError {
+    /// Whether the same request may succeed later.
+    pub const fn retry(&self) -> bool {
+        match self {
+            Self::Refused { body, .. } => body.retry,
+            Self::NotTyped { .. } => false,
+            Self::NoAnswer { .. } => true,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Failure {
+    error: ErrorBody,
+}
+
+impl Rest {
+    /// The doors of a server, signed in as nobody.
+    pub fn new(target: &Target) -> anyhow::Result<Rest> {
+        // Neither a proxy nor a redirect may lead away from this machine.
+        let http = Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(REQUEST_TIMEOUT)
+            .build()?;
+        Ok(Rest { http, target: *target, token: None, patience: Duration::ZERO })
+    }
+
+    /// The same doors with a player's access token.
+    pub fn with_token(&self, token: &str) -> Rest {
+        Rest { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// The same doors, asking again for so long when the server is away or says `retry`. Only for requests that may
+    /// be repeated: all of these are, `create` by its key.
+    pub fn with_patience(&self, patience: Duration) -> Rest {
+        Rest { patience, ..self.clone() }
+    }
+
+    /// Where they are.
+    pub const fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Signs a new guest in.
+    pub async fn guest(&self, name: &str) -> Result<TokenPair, RestError> {
+        self.call(Method::POST, "/auth/guest", Some(json!({ "name": name })), None).await
+    }
+
+    /// The next pair of tokens.
+    pub async fn refresh(&self, refresh_token: &str) -> Result<TokenPair, RestError> {
+        let body = json!({ "refresh_token": refresh_token });
+        self.call(Method::POST, "/auth/refresh", Some(body), None).await
+    }
+
+    /// Who the token belongs to, with their totals.
+    pub async fn me(&self) -> Result<Profile, RestError> {
+        self.call(Method::GET, "/me", None, None).await
+    }
+
+    /// Creates a raid; a repeat with the same key is the same raid.
+    pub async fn create(&self, raid: &NewRaid, key: Option<&OpKey>) -> Result<RaidView, RestError> {
+        self.call(Method::POST, "/raids", Some(body_of(raid)), key).await
+    }
+
+    /// Joins a raid.
+    pub async fn join(&self, invite_code: &str) -> Result<RaidView, RestError> {
+        self.call(Method::POST, "/raids/join", Some(json!({ "invite_code": invite_code })), None).await
+    }
+
+    /// Reads a raid.
+    pub async fn raid(&self, raid: RaidId) -> Result<RaidView, RestError> {
+        self.call(Method::GET, &format!("/raids/{raid}"), None, None).await
+    }
+
+    /// Commands by REST.
+    pub async fn command(
+        &self,
+        raid: RaidId,
+        op: Option<&OpKey>,
+        command: &Command,
+    ) -> Result<CommandResult, RestError> {
+        let body = json!({ "op": op, "cmd": command });
+        self.call(Method::POST, &format!("/raids/{raid}/commands"), Some(body), None).await
+    }
+
+    /// One page of the ledger after a seq: at most `limit` (1–100) events.
+    pub async fn events(&self, raid: RaidId, after: Seq, limit: u64) -> Result<Vec<Event>, RestError> {
+        let path = format!("/raids/{raid}/events?after={after}&limit={limit}");
+        self.call(Method::GET, &path, None, None).await
+    }
+
+    /// The whole ledger, page by page. Pages that do not go forward end it.
+    pub async fn all_events(&self, raid: RaidId) -> Result<Vec<Event>, RestError> {
+        let mut all: Vec<Event> = Vec::new();
+        loop {
+            let after = all.last().map_or(Seq::ZERO, |event| event.seq);
+            let page = self.events(raid, after, PAGE_ROWS).await?;
+            let full = page.len() as u64 == PAGE_ROWS && page.last().is_some_and(|event| event.seq > after);
+            all.extend(page);
+            if !full {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// All contributions of the ledger, page by page.
+    pub async fn all_contributions(&self, raid: RaidId) -> Result<Vec<Contribution>, RestError> {
+        let mut all: Vec<Contribution> = Vec::new();
+        loop {
+            let after = all.last().map_or(Seq::ZERO, |row| row.seq);
+            let path = format!("/raids/{raid}/contributions?after={after}&limit={PAGE_ROWS}");
+            let page: Vec<Contribution> = self.call(Method::GET, &path, None, None).await?;
+            let full = page.len() as u64 == PAGE_ROWS && page.last().is_some_and(|row| row.seq > after);
+            all.extend(page);
+            if !full {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Whether the server says that it is ready (`GET /readyz`).
+    pub async fn ready(&self) -> bool {
+        let asked = self.http.get(self.target.url("/readyz")).send().await;
+        asked.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        key: Option<&OpKey>,
+    ) -> Result<T, RestError> {
+        let until = Instant::now() + self.patience;
+        loop {
+            let result = self.once(method.clone(), path, body.as_ref(), key).await;
+            match result {
+                Err(error) if error.retry() && Instant::now() + RETRY_PAUSE < until => {
+                    let asked = match &error {
+                        RestError::Refused { body, .. } => body.retry_after_ms,
+                        _ => None,
+                    };
+                    sleep(asked.map_or(RETRY_PAUSE, Duration::from_millis).min(Duration::from_secs(5))).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn once<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        key: Option<&OpKey>,
+    ) -> Result<T, RestError> {
+        let what = format!("{method} {}", path.split('?').next().unwrap_or(path));
+        let mut request = self.http.request(method, self.target.url(&format!("/api/v1{path}")));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(key) = key {
+            request = request.header("Idempotency-Key", key.as_str());
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let no_answer = |why| RestError::NoAnswer { what: what.clone(), why };
+        let answer = request.send().await.map_err(no_answer)?;
+        let status = answer.status();
+        let bytes = answer.bytes().await.map_err(no_answer)?;
+        read(what, status, &bytes)
+    }
+}
+
+fn read<T: DeserializeOwned>(what: String, status: StatusCode, bytes: &[u8]) -> Result<T, RestError> {
+    let not_typed = |what, why: serde_json::Error| {
+        let start: String = String::from_utf8_lossy(bytes).chars().take(200).collect();
+        RestError::NotTyped { what, status: status.as_u16(), text: format!("{why}: {start}") }
+    };
+    if status.is_success() {
+        return match serde_json::from_slice::<Data<T>>(bytes) {
+            Ok(answer) => Ok(answer.data),
+            Err(why) => Err(not_typed(what, why)),
+        };
+    }
+    match serde_json::from_slice::<Failure>(bytes) {
+        Ok(failure) => Err(RestError::Refused { what, status: status.as_u16(), body: failure.error }),
+        Err(why) => Err(not_typed(what, why)),
+    }
+}
+
+fn body_of(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).expect("contract types have text keys only")
+}

@@ -1,0 +1,261 @@
+//! One WebSocket connection, in one codec, and nothing that outlives it.
+
+use super::decoder::{Decoder, Unreadable};
+use crate::target::Target;
+use futures_util::{SinkExt, StreamExt};
+use raidhall_protocol::limits::SOCKET_PATH;
+use raidhall_protocol::{ClientMessage, Codec, ServerMessage};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+/// How long connecting and upgrading may take together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the server may refuse to take a message in.
+const SEND_TIMEOUT: Duration = Duration::from_secs(15);
+/// Larger than any snapshot: 500 tasks and 100 members.
+const MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// A connection to the server.
+#[derive(Debug)]
+pub struct Socket {
+    stream: WebSocketStream<TcpStream>,
+    codec: Codec,
+    decoder: Arc<Decoder>,
+}
+
+/// How to ask for the upgrade, for tests that do it in other ways than a good client.
+#[derive(Debug, Clone, Default)]
+pub struct Upgrade {
+    /// `Sec-WebSocket-Protocol`; none offers nothing.
+    pub subprotocols: Option<String>,
+    /// `Authorization: Bearer`.
+    pub bearer: Option<String>,
+    /// `Origin`.
+    pub origin: Option<String>,
+}
+
+/// Something came.
+#[derive(Debug)]
+pub enum Incoming {
+    /// A message.
+    Message(Arc<ServerMessage>),
+    /// A frame that is none.
+    Unreadable(Unreadable),
+    /// A WebSocket ping or pong: a sign of life.
+    Alive,
+    /// The end.
+    Closed(Closed),
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closed {
+    /// The close code; none when it just broke.
+    pub code: Option<u16>,
+    /// The server's reason, or what broke.
+    pub reason: String,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The server answered the upgrade with another status.
+    #[error("upgrade refused with status {status}")]
+    Refused {
+        /// The status.
+        status: u16,
+        /// `Retry-After`, in seconds.
+        retry_after: Option<u64>,
+    },
+    /// The server chose a subprotocol that was not offered, or none.
+    #[error("server chose subprotocol {0:?}")]
+    Subprotocol(Option<String>),
+    /// It took too long.
+    #[error("connect: no answer in {CONNECT_TIMEOUT:?}")]
+    Timeout,
+    /// Nobody listens, or the connection broke.
+    #[error("connect: {0}")]
+    Broken(#[from] Box<Error>),
+}
+
+impl Socket {
+    /// Connects and upgrades, asking for the codec by its subprotocol.
+    pub async fn connect(
+        target: &Target,
+        codec: Codec,
+        decoder: Arc<Decoder>,
+    ) -> Result<Socket, ConnectError> {
+        let upgrade = Upgrade { subprotocols: Some(codec.subprotocol().to_owned()), ..Upgrade::default() };
+        Self::upgrade(target, &upgrade, decoder).await
+    }
+
+    /// Connects and upgrades as told. Without subprotocols the codec is JSON.
+    pub async fn upgrade(
+        target: &Target,
+        upgrade: &Upgrade,
+        decoder: Arc<Decoder>,
+    ) -> Result<Socket, ConnectError> {
+        let connecting = connect(target, request(target, upgrade)?);
+        let (stream, chosen) =
+            timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| ConnectError::Timeout)??;
+        let offered = upgrade.subprotocols.as_deref().unwrap_or_default();
+        let codec = match chosen.as_deref() {
+            None if upgrade.subprotocols.is_none() => Codec::Json,
+            Some(name) if offered.split(',').any(|offer| offer.trim() == name) => {
+                Codec::from_subprotocol(name)
+                    .ok_or_else(|| ConnectError::Subprotocol(Some(name.to_owned())))?
+            }
+            _ => return Err(ConnectError::Subprotocol(chosen)),
+        };
+        Ok(Socket { stream, codec, decoder })
+    }
+
+    /// The codec that was agreed on.
+    pub const fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    /// Sends a message.
+    pub async fn send(&mut self, message: &ClientMessage) -> Result<(), Closed> {
+        let bytes = self.codec.encode(message);
+        self.send_frame(match self.codec {
+            Codec::Json => match String::from_utf8(bytes) {
+                Ok(text) => Message::text(text),
+                Err(no_text) => return Err(broken(&no_text)),
+            },
+            Codec::MessagePack => Message::binary(bytes),
+        })
+        .await
+    }
+
+    /// Sends a frame as it is, for tests of hostile clients.
+    pub async fn send_frame(&mut self, frame: Message) -> Result<(), Closed> {
+        match timeout(SEND_TIMEOUT, self.stream.send(frame)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(why)) => Err(broken(&why)),
+            Err(_) => Err(Closed { code: None, reason: format!("server took nothing for {SEND_TIMEOUT:?}") }),
+        }
+    }
+
+    /// The next thing that comes. Cancel-safe.
+    pub async fn next(&mut self) -> Incoming {
+        match self.stream.next().await {
+            Some(Ok(Message::Text(text))) if self.codec == Codec::Json => self.read(text.into()),
+            Some(Ok(Message::Binary(bytes))) if self.codec == Codec::MessagePack => self.read(bytes),
+            Some(Ok(Message::Text(_) | Message::Binary(_) | Message::Frame(_))) => {
+                let text = format!("frame of the other type on a {:?} connection", self.codec);
+                Incoming::Unreadable(Unreadable { text, error: false })
+            }
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Incoming::Alive,
+            Some(Ok(Message::Close(Some(close)))) => {
+                let (code, reason) = (Some(close.code.into()), close.reason.to_string());
+                // One more read lets tungstenite answer the close before the socket is dropped.
+                let _ = timeout(Duration::from_secs(1), self.stream.next()).await;
+                Incoming::Closed(Closed { code, reason })
+            }
+            Some(Ok(Message::Close(None))) | None => {
+                Incoming::Closed(Closed { code: None, reason: "closed without a code".to_owned() })
+            }
+            Some(Err(why)) => Incoming::Closed(broken(&why)),
+        }
+    }
+
+    fn read(&self, frame: Bytes) -> Incoming {
+        match self.decoder.read(self.codec, &frame) {
+            Ok(message) => Incoming::Message(message),
+            Err(unreadable) => Incoming::Unreadable(unreadable),
+        }
+    }
+
+    /// The next message, for tests that expect one.
+    ///
+    /// # Errs
+    /// When the connection ends or something unreadable comes instead.
+    pub async fn message(&mut self) -> anyhow::Result<Arc<ServerMessage>> {
+        loop {
+            match self.next().await {
+                Incoming::Message(message) => return Ok(message),
+                Incoming::Alive => {}
+                Incoming::Unreadable(what) => anyhow::bail!("unreadable: {}", what.text),
+                Incoming::Closed(closed) => anyhow::bail!("closed: {closed:?}"),
+            }
+        }
+    }
+
+    /// Says hello and returns the welcome.
+    pub async fn hello(&mut self, token: &str) -> anyhow::Result<Arc<ServerMessage>> {
+        let (token, client) = (token.to_owned(), Some("loadtest".to_owned()));
+        let sent = self.send(&ClientMessage::Hello { token, client }).await;
+        sent.map_err(|closed| anyhow::anyhow!("send hello: {closed:?}"))?;
+        let answer = self.message().await?;
+        anyhow::ensure!(matches!(*answer, ServerMessage::Welcome { .. }), "no welcome but {answer:?}");
+        Ok(answer)
+    }
+
+    /// Says goodbye as RFC 6455 has it, and waits a little for the answer.
+    pub async fn close(mut self) {
+        if self.stream.close(None).await.is_ok() {
+            let drained = async { while let Some(Ok(_)) = self.stream.next().await {} };
+            let _ = timeout(Duration::from_secs(2), drained).await;
+        }
+    }
+}
+
+fn request(target: &Target, upgrade: &Upgrade) -> Result<Request, ConnectError> {
+    let url = format!("ws://{}{SOCKET_PATH}", target.address());
+    let mut request = url.into_client_request().map_err(Box::new)?;
+    let mut set = |name, value: Option<String>| {
+        if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
+            request.headers_mut().insert(name, value);
+        }
+    };
+    set(header::SEC_WEBSOCKET_PROTOCOL, upgrade.subprotocols.clone());
+    set(header::AUTHORIZATION, upgrade.bearer.as_ref().map(|token| format!("Bearer {token}")));
+    set(header::ORIGIN, upgrade.origin.clone());
+    Ok(request)
+}
+
+async fn connect(
+    target: &Target,
+    request: Request,
+) -> Result<(WebSocketStream<TcpStream>, Option<String>), ConnectError> {
+    let io = |why| ConnectError::Broken(Box::new(Error::Io(why)));
+    let tcp = TcpStream::connect(target.address()).await.map_err(io)?;
+    tcp.set_nodelay(true).map_err(io)?;
+    // The default read buffer would be 128 KiB a connection: five thousand idle ones would need 640 MB here.
+    let config = WebSocketConfig::default()
+        .read_buffer_size(4096)
+        .write_buffer_size(0)
+        .max_write_buffer_size(1 << 20)
+        .max_message_size(Some(MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(MESSAGE_BYTES_MAX));
+    match client_async_with_config(request, tcp, Some(config)).await {
+        Ok((stream, response)) => {
+            let chosen = response.headers().get(header::SEC_WEBSOCKET_PROTOCOL);
+            Ok((stream, chosen.and_then(|name| name.to_str().ok()).map(str::to_owned)))
+        }
+        Err(Error::Http(response)) => Err(ConnectError::Refused {
+            status: response.status().as_u16(),
+            retry_after: response
+                .headers()
+                .get(header::RETRY_AFTER)
+                .and_then(|value| value.to_str().ok()?.parse().ok()),
+        }),
+        Err(Error::Protocol(why)) if why.to_string().contains("SubProtocol") => {
+            Err(ConnectError::Subprotocol(None))
+        }
+        Err(why) => Err(Box::new(why).into()),
+    }
+}
+
+fn broken(why: &dyn std::error::Error) -> Closed {
+    Closed { code: None, reason: why.to_string() }
+}

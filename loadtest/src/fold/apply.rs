@@ -1,0 +1,204 @@
+//! What each event type changes, line by line from the contract.
+
+use super::Contradiction;
+use raidhall_protocol::limits::MESSAGES_SHOWN;
+use raidhall_protocol::state::{ChatMessage, Member, RaidStatus, Role, Task, TaskStatus};
+use raidhall_protocol::{Event, EventData, PlayerId, RaidId, RaidState, TaskId, UnixMillis};
+
+/// The state that a raid's first event makes.
+pub(super) fn born(raid: RaidId, event: &Event) -> Result<RaidState, Contradiction> {
+    let EventData::RaidCreated {
+        title,
+        description,
+        invite_code,
+        target_xp,
+        target_tasks,
+        time_limit_secs,
+        max_members,
+        late_join,
+    } = &event.data
+    else {
+        return Err(Contradiction::Birth);
+    };
+    Ok(RaidState {
+        id: raid,
+        title: title.clone(),
+        description: description.clone(),
+        invite_code: invite_code.clone(),
+        status: RaidStatus::Recruiting,
+        reason: None,
+        target_xp: *target_xp,
+        target_tasks: *target_tasks,
+        current_xp: 0,
+        current_tasks: 0,
+        max_members: *max_members,
+        late_join: *late_join,
+        time_limit_secs: *time_limit_secs,
+        created_at: event.at,
+        started_at: None,
+        deadline: None,
+        ended_at: None,
+        leader: None,
+        term: 0,
+        members: Vec::new(),
+        tasks: Vec::new(),
+        messages: Vec::new(),
+        ranking: None,
+    })
+}
+
+/// Puts the results of a later event into the state. On a contradiction the state is as it was.
+pub(super) fn apply(state: &mut RaidState, event: &Event) -> Result<(), Contradiction> {
+    let at = event.at;
+    match &event.data {
+        EventData::RaidCreated { .. } => return Err(Contradiction::Birth),
+        EventData::MemberJoined { player, name, role, xp, tasks, energy, energy_at, joined_at } => {
+            if member(state, *player).is_ok() {
+                return Err(Contradiction::MemberTwice(*player));
+            }
+            let (name, xp, tasks) = (name.clone(), *xp, *tasks);
+            let (role, energy, energy_at, joined_at) = (*role, *energy, *energy_at, *joined_at);
+            state.members.push(Member {
+                player: *player,
+                name,
+                role,
+                xp,
+                tasks,
+                energy,
+                energy_at,
+                joined_at,
+            });
+            if role == Role::Leader {
+                (state.leader, state.term) = (Some(*player), 1);
+            }
+        }
+        EventData::MemberLeft { player, released, .. } => left(state, *player, released)?,
+        EventData::LeaderChanged { player, previous, term, .. } => {
+            member(state, *player)?.role = Role::Leader;
+            if let Ok(previous) = member(state, *previous) {
+                previous.role = Role::Member; // one who left is not there any more
+            }
+            (state.leader, state.term) = (Some(*player), *term);
+        }
+        EventData::RaidStarted { deadline } => {
+            state.status = RaidStatus::Active;
+            (state.started_at, state.deadline) = (Some(at), Some(*deadline));
+        }
+        EventData::TaskAdded { task: id, title, xp, minutes } => {
+            if task(state, *id).is_ok() {
+                return Err(Contradiction::TaskTwice(*id));
+            }
+            let by = event.by.ok_or(Contradiction::NoPlayer)?;
+            state.tasks.push(open_task(*id, title, *xp, *minutes, by));
+        }
+        EventData::TaskClaimed { task: id, player, energy } => {
+            task(state, *id)?;
+            tire(state, *player, *energy, at)?;
+            let task = task(state, *id)?;
+            task.status = TaskStatus::Claimed;
+            (task.assignee, task.claimed_at) = (Some(*player), Some(at));
+        }
+        EventData::TaskReleased { task: id, .. } => reopen(task(state, *id)?),
+        EventData::TaskCompleted {
+            task: id,
+            player,
+            energy,
+            member_xp,
+            member_tasks,
+            current_xp,
+            current_tasks,
+            ..
+        } => {
+            task(state, *id)?;
+            tire(state, *player, *energy, at)?;
+            credit(state, *player, [*member_xp, *member_tasks, *current_xp, *current_tasks])?;
+            let task = task(state, *id)?;
+            task.status = TaskStatus::Completed;
+            task.ended_at = Some(at);
+        }
+        EventData::TaskFailed { task: id, player, energy } => {
+            task(state, *id)?;
+            tire(state, *player, *energy, at)?;
+            reopen(task(state, *id)?);
+        }
+        EventData::Contributed { player, member_xp, member_tasks, current_xp, current_tasks, .. } => {
+            credit(state, *player, [*member_xp, *member_tasks, *current_xp, *current_tasks])?;
+        }
+        EventData::Said { text } => {
+            let by = event.by.ok_or(Contradiction::NoPlayer)?;
+            state.messages.push(ChatMessage { seq: event.seq, by, text: text.clone(), at });
+            let surplus = state.messages.len().saturating_sub(MESSAGES_SHOWN);
+            state.messages.drain(..surplus);
+        }
+        EventData::RaidCompleted { ranking } => {
+            state.status = RaidStatus::Completed;
+            (state.ended_at, state.ranking) = (Some(at), Some(ranking.clone()));
+        }
+        EventData::RaidFailed { reason } => {
+            state.status = RaidStatus::Failed;
+            (state.ended_at, state.reason) = (Some(at), Some(*reason));
+        }
+    }
+    Ok(())
+}
+
+fn left(state: &mut RaidState, player: PlayerId, released: &[TaskId]) -> Result<(), Contradiction> {
+    member(state, player)?;
+    for id in released {
+        task(state, *id)?;
+    }
+    for id in released {
+        reopen(task(state, *id)?);
+    }
+    state.members.retain(|member| member.player != player);
+    if state.members.is_empty() {
+        state.leader = None;
+    }
+    Ok(())
+}
+
+fn tire(state: &mut RaidState, player: PlayerId, energy: u32, at: UnixMillis) -> Result<(), Contradiction> {
+    let member = member(state, player)?;
+    (member.energy, member.energy_at) = (energy, at);
+    Ok(())
+}
+
+fn credit(state: &mut RaidState, player: PlayerId, sums: [u64; 4]) -> Result<(), Contradiction> {
+    let member = member(state, player)?;
+    [member.xp, member.tasks, state.current_xp, state.current_tasks] = sums;
+    Ok(())
+}
+
+fn open_task(id: TaskId, title: &str, xp: u64, minutes: u32, by: PlayerId) -> Task {
+    Task {
+        id,
+        title: title.to_owned(),
+        xp,
+        minutes,
+        status: TaskStatus::Open,
+        assignee: None,
+        by,
+        claimed_at: None,
+        ended_at: None,
+    }
+}
+
+fn reopen(task: &mut Task) {
+    task.status = TaskStatus::Open;
+    (task.assignee, task.claimed_at) = (None, None);
+}
+
+fn member(state: &mut RaidState, player: PlayerId) -> Result<&mut Member, Contradiction> {
+    state.members.iter_mut().find(|member| member.player == player).ok_or(Contradiction::NoMember(player))
+}
+
+/// Tasks are numbered from 1 in the order added, so the place is known; a search is the way out if it is not.
+fn task(state: &mut RaidState, id: TaskId) -> Result<&mut Task, Contradiction> {
+    let guess = usize::try_from(id.get() - 1).unwrap_or(usize::MAX);
+    let at = if state.tasks.get(guess).is_some_and(|task| task.id == id) {
+        Some(guess)
+    } else {
+        state.tasks.iter().position(|task| task.id == id)
+    };
+    at.and_then(|at| state.tasks.get_mut(at)).ok_or(Contradiction::NoTask(id))
+}

@@ -1,0 +1,64 @@
+//! Where two states differ, for a person to read.
+
+use raidhall_protocol::state::RaidStatus;
+use raidhall_protocol::{RaidId, RaidState, UnixMillis};
+use serde_json::Value;
+
+const EXCERPT_CHARS: usize = 160;
+
+/// The first place where what was told differs from what was folded, with both values.
+pub(super) fn first(told: &RaidState, folded: &RaidState) -> String {
+    let encode = |state| serde_json::to_value(state).unwrap_or(Value::Null);
+    place("", &encode(told), &encode(folded)).unwrap_or_else(|| "equal".to_owned())
+}
+
+fn place(path: &str, told: &Value, folded: &Value) -> Option<String> {
+    match (told, folded) {
+        _ if told == folded => None,
+        (Value::Object(a), Value::Object(b)) => a.iter().find_map(|(key, told)| {
+            place(&format!("{path}.{key}"), told, b.get(key).unwrap_or(&Value::Null))
+        }),
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => a
+            .iter()
+            .zip(b)
+            .enumerate()
+            .find_map(|(i, (told, folded))| place(&format!("{path}[{i}]"), told, folded)),
+        (Value::Array(a), Value::Array(b)) => {
+            Some(format!("{path} told {} entries, folded {}", a.len(), b.len()))
+        }
+        _ => Some(format!("{path} told {}, folded {}", excerpt(told), excerpt(folded))),
+    }
+}
+
+fn excerpt(value: &Value) -> String {
+    value.to_string().chars().take(EXCERPT_CHARS).collect()
+}
+
+/// A state that stands for "unknown" after a hole at the very beginning. It is never compared.
+pub(super) fn nothing() -> RaidState {
+    RaidState {
+        id: RaidId::try_from(1_u64).expect("1 is an id"),
+        title: String::new(),
+        description: None,
+        invite_code: String::new(),
+        status: RaidStatus::Recruiting,
+        reason: None,
+        target_xp: 0,
+        target_tasks: 0,
+        current_xp: 0,
+        current_tasks: 0,
+        max_members: 0,
+        late_join: false,
+        time_limit_secs: 0,
+        created_at: UnixMillis(0),
+        started_at: None,
+        deadline: None,
+        ended_at: None,
+        leader: None,
+        term: 0,
+        members: Vec::new(),
+        tasks: Vec::new(),
+        messages: Vec::new(),
+        ranking: None,
+    }
+}

@@ -1,0 +1,14 @@
+//! Simulated players for Raidhall, and the judge of what the server told them.
+//!
+//! A run has three parts that know nothing of each other. Players ([`client`]) talk to a real server and
+//! write down everything they send and hear in a [`ledger`]. The [`judge`] reads those ledgers afterwards and convicts
+//! the server of every broken promise it finds. [`fold`] is the client's half of the contract, written from the
+//! specification and not from the server, so that the two can disagree.
+//!
+//! The server's own integration tests use the same client, fold and judge.
+
+pub mod client;
+pub mod fold;
+pub mod judge;
+pub mod ledger;
+pub mod target;

@@ -1,0 +1,229 @@
+//! The fold against states written by hand from the contract.
+
+use crate::court::{created, event, history, joined, player, raid, task};
+use raidhall_loadtest::fold::{Contradiction, Fold};
+use raidhall_protocol::event::{FailReason, LeaderReason, LeaveReason};
+use raidhall_protocol::state::{Rank, Role};
+use raidhall_protocol::{Event, EventData, RaidState, Seq, UnixMillis};
+use serde_json::{Value, json};
+
+/// The state after the events, as JSON; every state must survive both codecs.
+fn folded(events: &[Event]) -> Value {
+    let fold = Fold::of(raid(), events).unwrap();
+    assert_eq!(fold.seq(), events.last().unwrap().seq);
+    let state = fold.state().unwrap();
+    for codec in raidhall_protocol::Codec::ALL {
+        assert_eq!(codec.decode::<RaidState>(&codec.encode(state)).unwrap(), *state);
+    }
+    serde_json::to_value(state).unwrap()
+}
+
+fn check(state: &Value, pointers: &[(&str, Value)]) {
+    for (pointer, expected) in pointers {
+        assert_eq!(state.pointer(pointer), Some(expected), "{pointer}");
+    }
+}
+
+const T: i64 = 1_767_225_600_000;
+
+#[test]
+fn the_story_makes_the_state_that_the_contract_says() {
+    let expected = json!({
+        "id": 7, "title": "Ship it", "description": null, "invite_code": "K7MQ2XNB",
+        "status": "active", "reason": null, "target_xp": 500, "target_tasks": 10,
+        "current_xp": 40, "current_tasks": 1, "max_members": 4, "late_join": false,
+        "time_limit_secs": 86400, "created_at": T + 1000, "started_at": T + 4000,
+        "deadline": 1_767_312_004_000_i64, "ended_at": null, "leader": 5, "term": 1,
+        "members": [
+            {"player": 5, "name": "Ada", "role": "leader", "xp": 0, "tasks": 0, "energy": 100,
+             "energy_at": 1, "joined_at": 1},
+            {"player": 6, "name": "Ben", "role": "member", "xp": 40, "tasks": 1, "energy": 95,
+             "energy_at": T + 7000, "joined_at": 2}],
+        "tasks": [{"id": 1, "title": "Fix", "xp": 40, "minutes": 25, "status": "completed", "assignee": 6,
+                   "by": 5, "claimed_at": T + 6000, "ended_at": T + 7000}],
+        "messages": [{"seq": 8, "by": 5, "text": "well done", "at": T + 8000}],
+        "ranking": null
+    });
+    assert_eq!(folded(&history()), expected);
+}
+
+#[test]
+fn release_failure_and_leaving_open_a_task_again() {
+    let claimed = || EventData::TaskClaimed { task: task(1), player: player(6), energy: 90 };
+    let left =
+        EventData::MemberLeft { player: player(6), reason: LeaveReason::Left, released: vec![task(1)] };
+    for (data, energy) in [
+        (EventData::TaskReleased { task: task(1), player: player(6) }, Some((90, T + 6000))),
+        (EventData::TaskFailed { task: task(1), player: player(6), energy: 75 }, Some((75, T + 7000))),
+        (left, None),
+    ] {
+        let mut events = history()[..5].to_vec();
+        events.push(event(6, 6, claimed()));
+        check(
+            &folded(&events),
+            &[("/tasks/0/status", json!("claimed")), ("/tasks/0/claimed_at", json!(T + 6000))],
+        );
+        events.push(event(7, 6, data));
+        let state = folded(&events);
+        check(
+            &state,
+            &[
+                ("/tasks/0/status", json!("open")),
+                ("/tasks/0/assignee", json!(null)),
+                ("/tasks/0/claimed_at", json!(null)),
+                ("/tasks/0/ended_at", json!(null)),
+            ],
+        );
+        match energy {
+            Some((energy, at)) => {
+                check(&state, &[("/members/1/energy", json!(energy)), ("/members/1/energy_at", json!(at))]);
+            }
+            None => assert_eq!(state["members"].as_array().unwrap().len(), 1),
+        }
+    }
+}
+
+#[test]
+fn leadership_swaps_both_roles_and_survives_the_leader_s_leaving() {
+    let mut events = history()[..4].to_vec();
+    let change = |previous, player, reason, term| EventData::LeaderChanged { player, previous, reason, term };
+    events.push(event(5, 5, change(player(5), player(6), LeaderReason::Promoted, 2)));
+    check(
+        &folded(&events),
+        &[
+            ("/leader", json!(6)),
+            ("/term", json!(2)),
+            ("/members/0/role", json!("member")),
+            ("/members/1/role", json!("leader")),
+        ],
+    );
+    let left = EventData::MemberLeft { player: player(6), reason: LeaveReason::Left, released: vec![] };
+    events.push(event(6, 6, left));
+    events.push(event(7, 6, change(player(6), player(5), LeaderReason::Left, 3)));
+    check(
+        &folded(&events),
+        &[("/leader", json!(5)), ("/term", json!(3)), ("/members/0/role", json!("leader"))],
+    );
+    let left = EventData::MemberLeft { player: player(5), reason: LeaveReason::Left, released: vec![] };
+    events.push(event(8, 5, left));
+    events.push(event(9, 5, EventData::RaidFailed { reason: FailReason::Abandoned }));
+    check(
+        &folded(&events),
+        &[
+            ("/leader", json!(null)),
+            ("/members", json!([])),
+            ("/status", json!("failed")),
+            ("/reason", json!("abandoned")),
+            ("/ended_at", json!(T + 9000)),
+        ],
+    );
+}
+
+#[test]
+fn credit_from_outside_and_victory_are_taken_as_told() {
+    let mut events = history();
+    let contributed = EventData::Contributed {
+        player: player(5),
+        xp: 460,
+        kind: "bonus".to_owned(),
+        note: None,
+        member_xp: 460,
+        member_tasks: 1,
+        current_xp: 500,
+        current_tasks: 2,
+    };
+    events.push(Event { by: None, ..event(9, 5, contributed) });
+    let rank =
+        |id, name: &str, xp, rank| Rank { player: player(id), name: name.to_owned(), xp, tasks: 1, rank };
+    let ranking = vec![rank(5, "Ada", 460, 1), rank(6, "Ben", 40, 2)];
+    events.push(Event { by: None, ..event(10, 5, EventData::RaidCompleted { ranking }) });
+    events.push(event(11, 6, EventData::Said { text: "gg".to_owned() }));
+    check(
+        &folded(&events),
+        &[
+            ("/current_xp", json!(500)),
+            ("/current_tasks", json!(2)),
+            ("/members/0/xp", json!(460)),
+            ("/members/0/energy_at", json!(1)),
+            ("/status", json!("completed")),
+            ("/ended_at", json!(T + 10_000)),
+            ("/ranking/0/player", json!(5)),
+            ("/messages/1/text", json!("gg")),
+        ],
+    );
+}
+
+#[test]
+fn only_the_latest_fifty_messages_are_shown() {
+    let mut events = history()[..3].to_vec();
+    for seq in 4..=60 {
+        events.push(event(seq, 6, EventData::Said { text: seq.to_string() }));
+    }
+    let state = folded(&events);
+    assert_eq!(state["messages"].as_array().unwrap().len(), 50);
+    check(&state, &[("/messages/0/text", json!("11")), ("/messages/49/seq", json!(60))]);
+}
+
+#[test]
+fn one_who_comes_back_stands_last_with_what_they_had() {
+    let mut events = history();
+    let left = EventData::MemberLeft { player: player(6), reason: LeaveReason::Left, released: vec![] };
+    events.push(event(9, 6, left));
+    let mut back = joined(6, "Ben", Role::Member, 77);
+    if let EventData::MemberJoined { xp, tasks, energy, .. } = &mut back {
+        (*xp, *tasks, *energy) = (40, 1, 96);
+    }
+    events.push(event(10, 6, back));
+    check(
+        &folded(&events),
+        &[
+            ("/members/1/player", json!(6)),
+            ("/members/1/xp", json!(40)),
+            ("/members/1/energy", json!(96)),
+            ("/members/1/joined_at", json!(77)),
+        ],
+    );
+}
+
+#[test]
+fn snapshot_and_tail_make_the_same_as_all_events() {
+    let events = history();
+    let whole = Fold::of(raid(), &events).unwrap();
+    for cut in 1..events.len() {
+        let head = Fold::of(raid(), &events[..cut]).unwrap();
+        let mut fold = Fold::from_snapshot(raid(), head.seq(), head.state().unwrap().clone());
+        events[cut..].iter().for_each(|event| fold.apply(event).unwrap());
+        assert_eq!(fold, whole);
+    }
+}
+
+#[test]
+fn what_contradicts_is_said_and_changes_nothing() {
+    let base = Fold::of(raid(), &history()).unwrap();
+    let said = || EventData::Said { text: "x".to_owned() };
+    for (event, why) in [
+        (event(8, 5, said()), Contradiction::NotNext { held: Seq(8), got: Seq(8) }),
+        (event(10, 5, said()), Contradiction::NotNext { held: Seq(8), got: Seq(10) }),
+        (event(9, 5, created()), Contradiction::Birth),
+        (event(9, 6, joined(6, "Ben", Role::Member, 9)), Contradiction::MemberTwice(player(6))),
+        (
+            event(9, 6, EventData::TaskClaimed { task: task(2), player: player(6), energy: 1 }),
+            Contradiction::NoTask(task(2)),
+        ),
+        (
+            event(9, 8, EventData::TaskClaimed { task: task(1), player: player(8), energy: 1 }),
+            Contradiction::NoMember(player(8)),
+        ),
+        (Event { by: None, ..event(9, 5, said()) }, Contradiction::NoPlayer),
+    ] {
+        let mut fold = base.clone();
+        assert_eq!(fold.apply(&event), Err(why));
+        assert_eq!(fold, base);
+    }
+    let mut ended = base;
+    ended.apply(&event(9, 5, EventData::RaidFailed { reason: FailReason::Cancelled })).unwrap();
+    let deadline = UnixMillis(0);
+    assert_eq!(ended.apply(&event(10, 5, EventData::RaidStarted { deadline })), Err(Contradiction::Ended));
+    assert_eq!(ended.apply(&event(10, 5, said())), Ok(()));
+    assert_eq!(Fold::new(raid()).apply(&event(1, 5, said())), Err(Contradiction::Birth));
+}
