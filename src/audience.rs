@@ -10,9 +10,9 @@ use crate::outbox::{Answer, ConnectionId, Outbox, Signal, Ticket};
 use parking_lot::Mutex;
 use raidhall_protocol::event::LeaveReason;
 use raidhall_protocol::server::UnwatchReason;
-use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, ServerMessage};
-pub use ring::{Pulled, RingOptions};
+use raidhall_protocol::{Codec, Event, EventData, PlayerId, RaidId, Seq, ServerMessage};
 use ring::Ring;
+pub use ring::{Pulled, RingOptions};
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -46,8 +46,7 @@ pub struct NotAMember;
 impl Audience {
     /// An audience of nobody, whose history begins after `head`.
     pub fn new(raid: RaidId, options: RingOptions) -> Self {
-        let inner =
-            Inner { ring: Ring::new(options), watchers: HashMap::new(), members: BTreeSet::new() };
+        let inner = Inner { ring: Ring::new(options), watchers: HashMap::new(), members: BTreeSet::new() };
         Self { raid, head: AtomicU64::new(0), inner: Mutex::new(inner), changed: Notify::new() }
     }
 
@@ -98,9 +97,22 @@ impl Audience {
         }
     }
 
-    /// Pulls frames after `cursor` for one watcher. See [`Pulled`].
-    pub fn pull(&self, cursor: Seq, codec: raidhall_protocol::Codec, budget: usize) -> Pulled {
-        self.inner.lock().ring.pull(cursor, codec, budget)
+    /// Pulls frames after `cursor` for one watcher: up to `until` for a watch that ends there. A watch that has ended
+    /// and does not know where gets [`Pulled::Ended`]; the end is in its outbox.
+    pub fn pull(
+        &self,
+        (connection, ticket): (ConnectionId, Ticket),
+        cursor: Seq,
+        until: Option<Seq>,
+        codec: Codec,
+        budget: usize,
+    ) -> Pulled {
+        let inner = self.inner.lock();
+        let watches = || inner.watchers.get(&connection).is_some_and(|watcher| watcher.ticket == ticket);
+        if until.is_none() && !watches() {
+            return Pulled::Ended;
+        }
+        inner.ring.pull(cursor, until.unwrap_or(Seq(u64::MAX)), codec, budget)
     }
 
     /// How far a cursor is behind the newest event: in messages and bytes.

@@ -67,7 +67,10 @@ pub struct Frames {
 impl Frames {
     /// Encodes a message once for everybody.
     pub fn new<T: Serialize>(message: &T) -> Frames {
-        Frames { json: self::message(Codec::Json, message), msgpack: self::message(Codec::MessagePack, message) }
+        Frames {
+            json: self::message(Codec::Json, message),
+            msgpack: self::message(Codec::MessagePack, message),
+        }
     }
 
     /// The frame in a codec.

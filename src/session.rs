@@ -265,10 +265,7 @@ impl Sessions {
 
     /// Forgets a session if nothing waits in its inbox and nobody watches.
     fn forget_if_idle(&self, raid: RaidId, inbox: &mpsc::Receiver<Message>) -> bool {
-        self.0
-            .live
-            .remove_if(&raid, |_, live| inbox.is_empty() && !live.audience.is_watched())
-            .is_some()
+        self.0.live.remove_if(&raid, |_, live| inbox.is_empty() && !live.audience.is_watched()).is_some()
     }
 }
 

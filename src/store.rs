@@ -5,8 +5,8 @@
 //! raid's row still names them (the fence). And a caller may drop the future of any call, or lose its answer: what
 //! then happened is decided by reading, never by hope.
 
-pub mod journal;
 mod batch;
+pub mod journal;
 pub mod memory;
 
 use async_trait::async_trait;
@@ -71,8 +71,8 @@ pub struct Month(pub i32);
 impl Month {
     /// The month of a moment. Moments beyond the calendar of [`time`] count as 1970-01.
     pub fn of(at: UnixMillis) -> Month {
-        let date = OffsetDateTime::from_unix_timestamp(at.0.div_euclid(1_000))
-            .unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let date =
+            OffsetDateTime::from_unix_timestamp(at.0.div_euclid(1_000)).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         Month(date.year() * 100 + i32::from(u8::from(date.month())))
     }
 }

@@ -85,6 +85,29 @@ impl ClientMessage {
         }
     }
 
+    /// The raid it is about, if any.
+    pub const fn raid(&self) -> Option<RaidId> {
+        match self {
+            Self::Watch { raid, .. }
+            | Self::Unwatch { raid, .. }
+            | Self::Do { raid, .. }
+            | Self::Signal { raid, .. } => Some(*raid),
+            Self::Hello { .. } | Self::Beat => None,
+        }
+    }
+
+    /// Its name on the wire.
+    pub const fn t(&self) -> &'static str {
+        match self {
+            Self::Hello { .. } => "hello",
+            Self::Watch { .. } => "watch",
+            Self::Unwatch { .. } => "unwatch",
+            Self::Do { .. } => "do",
+            Self::Signal { .. } => "signal",
+            Self::Beat => "beat",
+        }
+    }
+
     /// Reads the message named `t` from the fields of its map. Errs with every faulty field.
     pub fn read(t: &str, map: &Map<String, Value>) -> Result<ClientMessage, Vec<FieldFault>> {
         let mut fields = Fields::new(map);

@@ -22,6 +22,8 @@ pub enum Pulled {
     Frames(Vec<Bytes>, Seq),
     /// The event after the cursor is not in the ring any more.
     Lost,
+    /// The watch has ended.
+    Ended,
 }
 
 pub(super) struct Ring {
@@ -56,7 +58,8 @@ impl Ring {
         self.head = seq;
         self.total += frames.weight();
         self.slots.push_back(Slot { seq, frames, end: self.total });
-        while self.slots.len() > 1 && (self.slots.len() > self.options.events_max || self.weight() > self.options.bytes_max)
+        while self.slots.len() > 1
+            && (self.slots.len() > self.options.events_max || self.weight() > self.options.bytes_max)
         {
             self.slots.pop_front();
         }
@@ -72,10 +75,10 @@ impl Ring {
         usize::try_from(cursor.next().0.checked_sub(first.0)?).ok()
     }
 
-    pub(super) fn pull(&self, cursor: Seq, codec: Codec, budget: usize) -> Pulled {
+    pub(super) fn pull(&self, cursor: Seq, until: Seq, codec: Codec, budget: usize) -> Pulled {
         let Some(index) = self.after(cursor) else { return Pulled::Lost };
         let (mut frames, mut bytes, mut reached) = (Vec::new(), 0, cursor);
-        for slot in self.slots.iter().skip(index) {
+        for slot in self.slots.iter().skip(index).take_while(|slot| slot.seq <= until) {
             let frame = slot.frames.get(codec);
             bytes += frame.len();
             if bytes > budget && !frames.is_empty() {
@@ -109,9 +112,9 @@ mod tests {
     }
 
     fn pulled(ring: &Ring, cursor: u64, budget: usize) -> Option<(usize, u64)> {
-        match ring.pull(Seq(cursor), Codec::Json, budget) {
+        match ring.pull(Seq(cursor), Seq(u64::MAX), Codec::Json, budget) {
             Pulled::Frames(frames, reached) => Some((frames.len(), reached.0)),
-            Pulled::Lost => None,
+            Pulled::Lost | Pulled::Ended => None,
         }
     }
 

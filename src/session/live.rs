@@ -170,7 +170,9 @@ impl Live {
 
     async fn handle(&mut self, message: Message, presence: &mut Presence) -> Result<(), &'static str> {
         match message {
-            Message::Execute { command, op, reply } => return self.execute(command, op, reply, presence).await,
+            Message::Execute { command, op, reply } => {
+                return self.execute(command, op, reply, presence).await;
+            }
             Message::Create { command, key, reply } => {
                 self.create_key = key;
                 return self.execute(command, None, reply, presence).await;
@@ -306,7 +308,8 @@ impl Live {
             metrics().presence_changes.increment((change.online.len() + change.offline.len()) as u64);
             self.audience.announce(change.online, change.offline);
         }
-        self.leader_away_since = self.leader_is_missed(presence).then(|| self.leader_away_since.unwrap_or(now));
+        self.leader_away_since =
+            self.leader_is_missed(presence).then(|| self.leader_away_since.unwrap_or(now));
         if self.leader_away_since.is_some_and(|since| now >= since + hall.options.leader_grace) {
             let _ = self.decide(&raid::Command::LeaderOffline, None, presence);
             self.leader_away_since = None;

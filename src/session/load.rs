@@ -26,11 +26,7 @@ pub(super) enum LoadError {
 }
 
 /// Reads and folds a raid; `None` if there is no such raid. Claims nothing.
-pub(super) async fn fold(
-    store: &dyn Store,
-    raid: RaidId,
-    op_keys: u64,
-) -> Result<Option<Folded>, LoadError> {
+pub(super) async fn fold(store: &dyn Store, raid: RaidId, op_keys: u64) -> Result<Option<Folded>, LoadError> {
     let Some(mut loaded) = store.load(raid, op_keys).await? else { return Ok(None) };
     let mut state = match &loaded.snapshot {
         None => State::unborn(raid),

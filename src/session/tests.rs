@@ -1,1 +1,17 @@
+//! The session loop on paused time, over a store in memory that fails on demand.
 
+mod commits;
+mod hall;
+mod lifecycle;
+
+use crate::raid;
+use raidhall_protocol::Command;
+
+/// A chat message that makes deciding panic, for tests of what a panic may break.
+const PANIC: &str = "panic, please";
+
+pub(super) fn panic_if_told(command: &raid::Command) {
+    if let raid::Command::Player { command: Command::Say { text }, .. } = command {
+        assert!(text != PANIC, "told to panic");
+    }
+}

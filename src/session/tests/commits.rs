@@ -1,0 +1,218 @@
+//! What is told depends on what is durable.
+
+use super::PANIC;
+use super::hall::{Hall, options};
+use crate::error::Error;
+use crate::session::{Ack, Caller, Options};
+use crate::store::memory::Call;
+use crate::store::{Claim, Store};
+use raidhall_protocol::{Command, RaidId, Seq, ServerMessage};
+use std::time::Duration;
+use tokio::time::sleep;
+
+fn ack(seq: u64) -> Result<Ack, Error> {
+    Ok(Ack { seq: Seq(seq), duplicate: false })
+}
+
+fn duplicate(seq: u64) -> Result<Ack, Error> {
+    Ok(Ack { seq: Seq(seq), duplicate: true })
+}
+
+/// Lets every task run until it waits for time or for the store.
+async fn settle() {
+    sleep(Duration::from_millis(1)).await;
+}
+
+/// Every seq from 1, once.
+async fn assert_contiguous(hall: &Hall, raid: RaidId) -> u64 {
+    let seqs = hall.ledger(raid).await.iter().map(|event| event.seq.0).collect::<Vec<_>>();
+    assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>());
+    seqs.len() as u64
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_told_before_its_commit_and_then_in_order() {
+    let hall = Hall::open(options()).await;
+    let raid = hall.raid(&[2]).await;
+    let mut watcher = hall.watch(raid, 2, Some(4));
+    watcher.answer().await.expect("watches");
+    hall.store.faults().hold(Call::Commit);
+    let (mut first, mut second) = (hall.submit(raid, "one", None), hall.submit(raid, "two", None));
+    let mut refused = hall.submit_command(raid, Command::Start, None);
+    settle().await;
+    assert_eq!((first.now(), second.now(), refused.now()), (None, None, None));
+    assert_eq!(watcher.events(), [] as [u64; 0]);
+    hall.store.faults().go_on(Call::Commit);
+    assert_eq!(first.answer().await, ack(5));
+    assert_eq!(watcher.events(), [5, 6], "events are published before they are acknowledged");
+    assert_eq!(second.answer().await, ack(6));
+    assert!(matches!(refused.answer().await, Err(Error::Refused(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusal_read_duplicate_and_snapshot_fail_with_the_commit_they_wait_for() {
+    let hall = Hall::open(options()).await;
+    let raid = hall.raid(&[2]).await;
+    hall.store.faults().stall_commits(1);
+    let command = hall.submit(raid, "never", Some("a"));
+    let repeat = hall.submit(raid, "never", Some("a"));
+    let refusal = hall.submit_command(raid, Command::Start, None);
+    let mut watcher = hall.watch(raid, 2, None);
+    let read = tokio::spawn({
+        let sessions = hall.sessions.clone();
+        async move { sessions.read(raid, Caller::Service).await }
+    });
+    settle().await;
+    hall.store.faults().cut(true);
+    sleep(Duration::from_secs(3)).await;
+    hall.store.faults().lose_stalled();
+    assert_eq!(command.answer().await, Err(Error::Unavailable));
+    assert_eq!(repeat.answer().await, Err(Error::Unavailable));
+    assert_eq!(refusal.answer().await, Err(Error::Unavailable));
+    assert_eq!(watcher.answer().await.err(), Some(Error::Unavailable));
+    assert_eq!(read.await.expect("no panic").err(), Some(Error::Unavailable));
+    hall.store.faults().cut(false);
+    assert_eq!(hall.say(raid, "now", Some("a")).await, ack(5), "the op left no trace");
+    assert_eq!(assert_contiguous(&hall, raid).await, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_op_takes_effect_once_whoever_repeats_it_and_when() {
+    let hall = Hall::open(options()).await;
+    let raid = hall.raid(&[]).await;
+    hall.store.faults().hold(Call::Commit);
+    let (first, repeat) = (hall.submit(raid, "once", Some("a")), hall.submit(raid, "other", Some("a")));
+    settle().await;
+    hall.store.faults().go_on(Call::Commit);
+    assert_eq!(first.answer().await, ack(4));
+    assert_eq!(repeat.answer().await, duplicate(4));
+    assert_eq!(hall.say(raid, "again", Some("a")).await, duplicate(4));
+    hall.store.fence(raid);
+    assert_eq!(hall.say(raid, "b", Some("b")).await, Err(Error::Unavailable), "fenced");
+    assert_eq!(hall.say(raid, "again", Some("a")).await, duplicate(4), "known after a reload");
+    assert_eq!(hall.say(raid, "b", Some("b")).await, ack(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_op_that_memory_has_forgotten_is_found_in_the_ledger() {
+    let hall = Hall::open(Options { op_keys: 2, ..options() }).await;
+    let raid = hall.raid(&[]).await;
+    for op in ["a", "b", "c", "d"] {
+        hall.say(raid, op, Some(op)).await.expect("said");
+    }
+    assert_eq!(hall.say(raid, "a", Some("a")).await, duplicate(4));
+    assert_eq!(
+        hall.store.faults().calls(Call::FindOp),
+        2,
+        "once the memory is full, a new one is looked up too"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_whose_answer_was_lost_counts_once() {
+    let hall = Hall::open(options()).await;
+    let raid = hall.raid(&[]).await;
+    hall.store.faults().lose_answers(1);
+    assert_eq!(hall.say(raid, "once", None).await, ack(4));
+    assert_eq!(hall.say(raid, "twice", None).await, ack(5));
+    assert_eq!(assert_contiguous(&hall, raid).await, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_lands_after_its_session_reloaded_is_fenced_off() {
+    let hall = Hall::open(options()).await;
+    let raid = hall.raid(&[2]).await;
+    let mut watcher = hall.watch(raid, 2, None);
+    watcher.answer().await.expect("watches");
+    hall.store.faults().stall_commits(100);
+    assert_eq!(hall.say(raid, "late", Some("late")).await, Err(Error::Unavailable));
+    let stalled = hall.store.faults().stalled();
+    assert!(stalled > 0);
+    hall.store.faults().stall_commits(0);
+    assert_eq!(hall.say(raid, "next", None).await, ack(5));
+    hall.store.faults().land_stalled();
+    settle().await;
+    assert_eq!(hall.say(raid, "late", Some("late")).await, ack(6), "the late batch took no effect");
+    assert_eq!(watcher.events(), [5, 6]);
+    assert_eq!(assert_contiguous(&hall, raid).await, 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_append_is_the_culprits_alone() {
+    let hall = Hall::open(options()).await;
+    let (culprit, other) = (hall.raid(&[]).await, hall.raid(&[]).await);
+    hall.store.faults().refuse(culprit);
+    let (bad, good) = (hall.submit(culprit, "bad", None), hall.submit(other, "good", None));
+    assert_eq!(bad.answer().await, Err(Error::Internal));
+    assert_eq!(good.answer().await, ack(4));
+    hall.store.faults().accept(culprit);
+    assert_eq!(hall.say(culprit, "better", None).await, ack(4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_reloads_that_raid_alone_and_names_its_culprit() {
+    let hall = Hall::open(options()).await;
+    let (raid, other) = (hall.raid(&[]).await, hall.raid(&[]).await);
+    hall.store.faults().hold(Call::Commit);
+    let (before, elsewhere) = (hall.submit(raid, "before", Some("x")), hall.submit(other, "fine", None));
+    settle().await;
+    let (culprit, behind) = (hall.submit(raid, PANIC, None), hall.submit(raid, "behind", None));
+    settle().await;
+    hall.store.faults().go_on(Call::Commit);
+    assert_eq!(culprit.answer().await, Err(Error::Internal));
+    assert_eq!(before.answer().await, Err(Error::Unavailable), "its fate is unknown to a session that died");
+    assert_eq!(elsewhere.answer().await, ack(4));
+    assert!(behind.answer().await.is_ok(), "who waited in the inbox is served by the next incarnation");
+    assert_eq!(
+        hall.say(raid, "before", Some("x")).await,
+        ack(5),
+        "its commit was fenced off by the new claim"
+    );
+    assert_eq!(assert_contiguous(&hall, raid).await, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_zombie_owner_is_refused_by_the_fence_and_tells_nobody() {
+    let hall = Hall::open(options()).await;
+    let raid = hall.raid(&[2]).await;
+    let mut watcher = hall.watch(raid, 2, None);
+    watcher.answer().await.expect("watches");
+    hall.store.faults().hold(Call::Commit);
+    let mut zombie = hall.submit(raid, "from the grave", None);
+    settle().await;
+    let rival = crate::store::Instance {
+        id: crate::store::InstanceId(uuid::Uuid::now_v7()),
+        ..hall.instance.clone()
+    };
+    hall.store.seize(raid, &rival).expect("the raid");
+    hall.store.faults().go_on(Call::Commit);
+    settle().await;
+    assert_eq!(zombie.now(), Some(Err(Error::Unavailable)));
+    assert_eq!(watcher.events(), [] as [u64; 0]);
+    assert!(matches!(hall.store.claim(raid, hall.instance.id).await, Ok(Claim::Held { .. })));
+    assert_eq!(assert_contiguous(&hall, raid).await, 3 + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_ahead_of_a_superseded_session_makes_it_reload() {
+    let hall = Hall::open(options()).await;
+    let raid = hall.raid(&[2]).await;
+    hall.store.fence(raid);
+    let mut watcher = hall.watch(raid, 2, Some(9));
+    let answer = loop {
+        match watcher.answer().await {
+            Err(Error::Unavailable) => watcher = hall.watch(raid, 2, Some(9)),
+            answer => break answer,
+        }
+    };
+    assert!(matches!(answer, Ok(ServerMessage::Snapshot { seq: Seq(4), .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_inbox_is_told_at_once() {
+    let hall = Hall::open(Options { inbox: 2, ..options() }).await;
+    let raid = hall.raid(&[]).await;
+    let mut answers = (0..200).map(|n| hall.submit(raid, &n.to_string(), None)).collect::<Vec<_>>();
+    let overloaded = answers.iter_mut().filter_map(super::hall::Pending::now).collect::<Vec<_>>();
+    assert_eq!(overloaded, vec![Err(Error::Overloaded); 198]);
+}

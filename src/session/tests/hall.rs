@@ -1,0 +1,223 @@
+//! A small hall: sessions over a store in memory, and players who ask them things.
+
+use crate::audience::{Audience, Pulled, RingOptions};
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::outbox::{Answer, ConnectionId, Outbox, Ticket};
+use crate::raid;
+use crate::session::{Ack, Caller, Options, Reply, Sessions};
+use crate::store::journal::{self, Journal};
+use crate::store::memory::MemoryStore;
+use crate::store::{Instance, InstanceId, OpHash, Store};
+use raidhall_protocol::rest::NewRaid;
+use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::{Codec, Command, Event, OpKey, PlayerId, RaidId, Seq, ServerMessage, UnixMillis};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+pub(super) const START: UnixMillis = UnixMillis(1_767_225_600_000);
+
+pub(super) struct Hall {
+    pub(super) store: MemoryStore,
+    pub(super) sessions: Sessions,
+    pub(super) tasks: TaskTracker,
+    pub(super) stop: CancellationToken,
+    pub(super) instance: Instance,
+}
+
+pub(super) fn options() -> Options {
+    Options {
+        inbox: 64,
+        idle_timeout: Duration::from_secs(60),
+        presence_grace: Duration::from_secs(5),
+        leader_grace: Duration::from_secs(60),
+        op_keys: 1_000,
+        snapshot_min_events: 256,
+        replay_events: 1_024,
+        ring: RingOptions { events_max: 512, bytes_max: 1 << 20 },
+        load_patience: Duration::from_secs(2),
+    }
+}
+
+impl Hall {
+    pub(super) async fn open(options: Options) -> Hall {
+        Hall::over(MemoryStore::new(START), options).await
+    }
+
+    pub(super) async fn over(store: MemoryStore, options: Options) -> Hall {
+        let instance = Instance {
+            id: InstanceId(Uuid::now_v7()),
+            ws_url: "ws://127.0.0.1:1/api/v1/ws".into(),
+            release: "test".into(),
+        };
+        let ttl = Duration::from_secs(3_600 * 24 * 30);
+        let renewal = store.enlist(&instance, ttl, Duration::from_secs(5)).await.expect("alone");
+        let shared: Arc<dyn Store> = Arc::new(store.clone());
+        let journal_options = journal::Options {
+            writers: 1,
+            batch_events_max: 4_096,
+            queue: 1_024,
+            commit_patience: Duration::from_secs(2),
+        };
+        let (journal, writers) = Journal::new(&shared, &journal_options);
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        for writer in writers {
+            tokio::spawn(writer.run());
+        }
+        let clock = Arc::new(Clock::new(renewal.now));
+        let sessions =
+            Sessions::new(shared, journal, clock, instance.id, options, tasks.clone(), stop.clone());
+        Hall { store, sessions, tasks, stop, instance }
+    }
+
+    /// A raid that player 1 leads and `others` have joined, started.
+    pub(super) async fn raid(&self, others: &[u64]) -> RaidId {
+        let new = NewRaid {
+            title: "Test".into(),
+            description: None,
+            target_xp: 1_000,
+            target_tasks: 0,
+            time_limit_secs: Some(3_600),
+            max_members: Some(10),
+            late_join: Some(true),
+        };
+        let raid = self.sessions.create(named(1), new, None).await.expect("a raid");
+        for other in others {
+            let join = raid::Command::Join { player: named(*other) };
+            self.sessions.execute(raid, join, None).await.expect("joins");
+        }
+        self.execute(raid, 1, Command::Start, None).await.expect("starts");
+        raid
+    }
+
+    pub(super) async fn execute(
+        &self,
+        raid: RaidId,
+        by: u64,
+        command: Command,
+        op: Option<&str>,
+    ) -> Result<Ack, Error> {
+        self.sessions.execute(raid, raid::Command::Player { by: player(by), command }, op.map(key)).await
+    }
+
+    pub(super) async fn say(&self, raid: RaidId, text: &str, op: Option<&str>) -> Result<Ack, Error> {
+        self.execute(raid, 1, Command::Say { text: text.into() }, op).await
+    }
+
+    /// Hands a message in at once; the answer comes later.
+    pub(super) fn submit(&self, raid: RaidId, text: &str, op: Option<&str>) -> Pending {
+        self.submit_command(raid, Command::Say { text: text.into() }, op)
+    }
+
+    pub(super) fn submit_command(&self, raid: RaidId, command: Command, op: Option<&str>) -> Pending {
+        let (sender, answer) = oneshot::channel();
+        let reply = Reply::new(move |result| drop(sender.send(result)));
+        let command = raid::Command::Player { by: player(1), command };
+        self.sessions.submit(raid, command, op.map(key), reply);
+        Pending(answer)
+    }
+
+    pub(super) async fn ledger(&self, raid: RaidId) -> Vec<Event> {
+        self.store.events(raid, Seq::ZERO, 10_000).await.expect("the ledger")
+    }
+
+    pub(super) fn watch(&self, raid: RaidId, by: u64, since: Option<u64>) -> Watcher {
+        let outbox = Arc::new(Outbox::new(ConnectionId(by), Codec::Json));
+        let ticket = Ticket { raid, number: 1 };
+        self.sessions.watch(Arc::clone(&outbox), ticket, Caller::Player(player(by)), since.map(Seq));
+        Watcher { outbox, ticket, audience: None, cursor: Seq::ZERO }
+    }
+}
+
+/// An answer that is yet to come.
+pub(super) struct Pending(oneshot::Receiver<Result<Ack, Error>>);
+
+impl Pending {
+    pub(super) async fn answer(self) -> Result<Ack, Error> {
+        self.0.await.expect("every request is answered")
+    }
+
+    /// The answer, if it is there already.
+    pub(super) fn now(&mut self) -> Option<Result<Ack, Error>> {
+        self.0.try_recv().ok()
+    }
+}
+
+/// A connection, as the session sees one.
+pub(super) struct Watcher {
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) ticket: Ticket,
+    audience: Option<Arc<Audience>>,
+    cursor: Seq,
+}
+
+impl Watcher {
+    /// The answer to the watch.
+    pub(super) async fn answer(&mut self) -> Result<ServerMessage, Error> {
+        loop {
+            self.outbox.woken().await;
+            for answer in self.outbox.take().answers {
+                match answer {
+                    Answer::Joined { audience, cursor, frame, .. } => {
+                        (self.audience, self.cursor) = (Some(audience), cursor);
+                        return Ok(message(&frame));
+                    }
+                    Answer::Refused { error, .. } => return Err(error),
+                    _ => panic!("an answer to something that was not asked"),
+                }
+            }
+        }
+    }
+
+    /// What has been published since.
+    pub(super) fn events(&mut self) -> Vec<u64> {
+        let audience = self.audience.as_ref().expect("watching");
+        let reader = (self.outbox.id, self.ticket);
+        let Pulled::Frames(frames, reached) =
+            audience.pull(reader, self.cursor, None, Codec::Json, usize::MAX)
+        else {
+            panic!("the watch has ended or fell off the ring");
+        };
+        self.cursor = reached;
+        let seq = |message| match message {
+            ServerMessage::Event { event, .. } => event.seq.0,
+            other => panic!("not an event: {other:?}"),
+        };
+        frames.iter().map(message).map(seq).collect()
+    }
+
+    /// Presence messages since the last call.
+    pub(super) fn presence(&self) -> Vec<ServerMessage> {
+        self.outbox.take().presence.iter().map(|(_, frame)| message(frame)).collect()
+    }
+
+    pub(super) fn leave(&self) {
+        self.audience.as_ref().expect("watching").leave(self.outbox.id, self.ticket);
+    }
+}
+
+/// Reads a frame of JSON back: its header has 2, 4 or 10 bytes.
+fn message(frame: &bytes::Bytes) -> ServerMessage {
+    let header = match frame[1] {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    };
+    Codec::Json.decode(&frame[header..]).expect("a message")
+}
+
+pub(super) fn player(id: u64) -> PlayerId {
+    PlayerId::try_from(id).expect("a test's id")
+}
+
+fn named(id: u64) -> PlayerRef {
+    PlayerRef { id: player(id), name: format!("Player {id}") }
+}
+
+fn key(op: &str) -> OpHash {
+    OpHash::new("1", &OpKey::try_from(op.to_owned()).expect("a test's op"))
+}

@@ -1,0 +1,156 @@
+//! Time, presence, and raids that nobody needs.
+
+use super::hall::{Hall, START, Watcher, options, player};
+use crate::raid::Refusal;
+use crate::session::{Caller, Options};
+use crate::store::Store;
+use crate::store::memory::Call;
+use raidhall_protocol::event::{FailReason, LeaderReason};
+use raidhall_protocol::state::RaidStatus;
+use raidhall_protocol::{Command, EventData, RaidId, Seq, ServerMessage};
+use std::time::Duration;
+use tokio::time::sleep;
+
+async fn watch(hall: &Hall, raid: RaidId, by: u64) -> Watcher {
+    let mut watcher = hall.watch(raid, by, None);
+    watcher.answer().await.expect("watches");
+    watcher
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_fires_once_on_time_though_nobody_is_connected() {
+    let hall = Hall::open(Options { idle_timeout: Duration::from_secs(7_200), ..options() }).await;
+    let raid = hall.raid(&[]).await;
+    sleep(Duration::from_secs(3_601)).await;
+    let last = hall.ledger(raid).await.pop().expect("events");
+    assert_eq!(last.data, EventData::RaidFailed { reason: FailReason::Deadline });
+    assert_eq!(last.at, START.plus(3_600_000), "stamped with the deadline");
+    assert!(hall.execute(raid, 1, Command::Start, None).await.is_err());
+    assert_eq!(hall.ledger(raid).await.len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_of_an_idle_raid_claims_nothing_unless_its_deadline_is_due() {
+    let hall = Hall::open(options()).await;
+    let raid = hall.raid(&[]).await;
+    sleep(Duration::from_secs(120)).await;
+    assert_eq!((hall.sessions.live(), hall.tasks.len()), (0, 0), "idle: no session, no task");
+    let claims = hall.store.faults().calls(Call::Claim);
+    let view = hall.sessions.read(raid, Caller::Player(player(1))).await.expect("seen");
+    assert_eq!((view.seq, view.state.status), (Seq(3), RaidStatus::Active));
+    assert_eq!(hall.store.faults().calls(Call::Claim), claims);
+    assert_eq!(hall.sessions.live(), 0);
+    sleep(Duration::from_secs(3_600)).await;
+    let view = hall.sessions.read(raid, Caller::Player(player(1))).await.expect("seen");
+    assert_eq!(view.state.status, RaidStatus::Failed);
+    let stranger = hall.sessions.read(raid, Caller::Player(player(9))).await;
+    assert_eq!(stranger.err(), Some(Refusal::NotFound.into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_raid_is_released_and_a_watched_one_is_not() {
+    let hall = Hall::open(options()).await;
+    let raid = hall.raid(&[2]).await;
+    let watcher = watch(&hall, raid, 1).await;
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(hall.sessions.live(), 1);
+    watcher.leave();
+    sleep(Duration::from_secs(70)).await;
+    assert_eq!((hall.sessions.live(), hall.tasks.len()), (0, 0));
+    hall.sessions.release_idle().await;
+    assert_eq!(hall.store.head(raid).await.expect("a head").expect("a raid").owner, None);
+    assert_eq!(hall.say(raid, "back", None).await.expect("said").seq, Seq(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_raid_that_does_not_exist_leaves_nothing_behind() {
+    let hall = Hall::open(options()).await;
+    let raid = RaidId::try_from(77_u64).expect("an id");
+    assert_eq!(hall.say(raid, "hello?", None).await.err(), Some(Refusal::NotFound.into()));
+    let mut watcher = hall.watch(raid, 1, None);
+    assert_eq!(watcher.answer().await.err(), Some(Refusal::NotFound.into()));
+    sleep(Duration::from_millis(10)).await;
+    assert_eq!((hall.sessions.live(), hall.tasks.len()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn leadership_moves_only_after_a_minute_without_the_leader_while_another_is_online() {
+    let hall = Hall::open(options()).await;
+    let raid = hall.raid(&[2]).await;
+    let leader = watch(&hall, raid, 1).await;
+    let _other = watch(&hall, raid, 2).await;
+    leader.leave();
+    sleep(Duration::from_secs(40)).await;
+    let leader = watch(&hall, raid, 1).await;
+    sleep(Duration::from_secs(40)).await;
+    assert_eq!(hall.ledger(raid).await.len(), 4, "a blink moves nothing");
+    leader.leave();
+    sleep(Duration::from_secs(64)).await;
+    assert_eq!(hall.ledger(raid).await.len(), 4, "five seconds of grace come first");
+    sleep(Duration::from_secs(2)).await;
+    let last = hall.ledger(raid).await.pop().expect("events").data;
+    let reason = LeaderReason::LeaderOffline;
+    assert_eq!(last, EventData::LeaderChanged { player: player(2), previous: player(1), reason, term: 2 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_whom_nobody_misses_keeps_the_lead() {
+    let hall = Hall::open(options()).await;
+    let raid = hall.raid(&[2]).await;
+    watch(&hall, raid, 1).await.leave();
+    sleep(Duration::from_secs(1_000)).await;
+    assert_eq!(hall.ledger(raid).await.len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn watchers_are_told_who_comes_and_goes() {
+    let hall = Hall::open(options()).await;
+    let raid = hall.raid(&[2]).await;
+    let first = watch(&hall, raid, 1).await;
+    sleep(Duration::from_secs(1)).await;
+    first.presence();
+    let mut second = hall.watch(raid, 2, Some(4));
+    let answer = second.answer().await.expect("watches");
+    let online = vec![player(1), player(2)];
+    assert_eq!(answer, ServerMessage::Watching { raid, seq: Seq(4), recovered: true, online });
+    sleep(Duration::from_secs(1)).await;
+    let came = ServerMessage::Presence { raid, online: vec![player(2)], offline: vec![] };
+    assert_eq!(first.presence(), [came]);
+    second.leave();
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!(first.presence(), []);
+    sleep(Duration::from_secs(2)).await;
+    let went = ServerMessage::Presence { raid, online: vec![], offline: vec![player(2)] };
+    assert_eq!(first.presence(), [went]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_raid_is_rebuilt_from_snapshot_and_tail_as_it_was() {
+    let hall = Hall::open(Options { snapshot_min_events: 10, ..options() }).await;
+    let raid = hall.raid(&[2, 3]).await;
+    for n in 0..67 {
+        hall.say(raid, &format!("message {n}"), None).await.expect("said");
+    }
+    let before = hall.sessions.read(raid, Caller::Service).await.expect("seen");
+    sleep(Duration::from_secs(120)).await;
+    let loaded = hall.store.load(raid, 0).await.expect("loads").expect("a raid");
+    let (seq, _) = loaded.snapshot.expect("a snapshot");
+    assert!(seq > Seq(10) && loaded.tail.len() < 72, "snapshot at {seq}");
+    let after = hall.sessions.read(raid, Caller::Service).await.expect("seen");
+    assert_eq!((after.seq, after.state), (before.seq, before.state));
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_answers_what_is_on_its_way_and_leaves_no_task() {
+    let hall = Hall::open(options()).await;
+    let raid = hall.raid(&[]).await;
+    hall.store.faults().hold(Call::Commit);
+    let on_its_way = hall.submit(raid, "last words", None);
+    sleep(Duration::from_millis(1)).await;
+    hall.stop.cancel();
+    assert!(hall.say(raid, "too late", None).await.is_err());
+    hall.store.faults().go_on(Call::Commit);
+    assert_eq!(on_its_way.answer().await.expect("committed").seq, Seq(4));
+    hall.tasks.close();
+    hall.tasks.wait().await;
+}
