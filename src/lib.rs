@@ -3,8 +3,10 @@
 //! `docs/ARCHITECTURE.md` has the map. In short: [`raid`] decides, [`session`] keeps one raid live, [`store`] makes
 //! what it decided durable, [`audience`] shows it to everybody who watches.
 
+pub mod address;
 pub mod app;
 pub mod audience;
+pub mod auth;
 pub mod cli;
 pub mod clock;
 pub mod config;

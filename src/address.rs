@@ -1,0 +1,121 @@
+//! Who is at the other end: the client's address behind the proxies that are trusted to tell it.
+
+use axum::http::HeaderMap;
+use ipnet::IpNet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// The other end of the TCP connection. In the extensions of every request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
+/// The client's address, as far as it can be known. In the extensions of every request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAddress(pub IpAddr);
+
+impl ClientAddress {
+    /// Where the request did not come over a connection (a router called directly).
+    pub const UNKNOWN: ClientAddress = ClientAddress(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+
+    /// What limits count by: an IPv4 address, or the /64 of an IPv6 one, since whoever has one address of a /64
+    /// usually has all of them.
+    pub fn network(self) -> IpAddr {
+        match self.0 {
+            IpAddr::V4(ip) => IpAddr::V4(ip),
+            IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64))),
+        }
+    }
+}
+
+/// The networks of proxies whose `X-Forwarded-For` is believed.
+#[derive(Debug, Clone, Default)]
+pub struct Proxies(Vec<IpNet>);
+
+impl Proxies {
+    /// Believes these and nobody else.
+    pub fn new(networks: Vec<IpNet>) -> Proxies {
+        Proxies(networks)
+    }
+
+    /// The nearest address that no trusted proxy has. Each proxy appends the address it was called from, so the
+    /// header is read from its end, and only for as long as the address that wrote an entry is trusted: whatever a
+    /// client writes there itself lies beyond that. An entry that is no address ends the search at its writer.
+    pub fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> ClientAddress {
+        let mut client = peer.ip().to_canonical();
+        if !self.trusts(client) {
+            return ClientAddress(client);
+        }
+        for line in headers.get_all(FORWARDED_FOR).iter().rev() {
+            for entry in line.to_str().unwrap_or_default().rsplit(',') {
+                let Some(address) = parse(entry.trim()) else { return ClientAddress(client) };
+                client = address;
+                if !self.trusts(client) {
+                    return ClientAddress(client);
+                }
+            }
+        }
+        ClientAddress(client)
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// An address, as some proxies write it also with a port or in brackets.
+fn parse(entry: &str) -> Option<IpAddr> {
+    let bracketed = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    let with_port = || entry.parse::<SocketAddr>().ok().map(|address| address.ip());
+    entry.parse().ok().or_else(bracketed).or_else(with_port).map(|address: IpAddr| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The client as seen through trusted 10.0.0.0/8 and fd00::/8.
+    fn client(peer: &str, forwarded: &[&'static str]) -> String {
+        let trusted = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().expect("a network"));
+        let mut headers = HeaderMap::new();
+        for line in forwarded {
+            headers.append(FORWARDED_FOR, line.parse().expect("a header"));
+        }
+        let peer = SocketAddr::new(peer.parse().expect("an address"), 4000);
+        Proxies::new(trusted.to_vec()).client(peer, &headers).0.to_string()
+    }
+
+    #[test]
+    fn a_stranger_is_the_client_whatever_it_claims() {
+        assert_eq!(client("192.0.2.1", &["203.0.113.9"]), "192.0.2.1");
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_believed() {
+        assert_eq!(client("10.0.0.1", &["203.0.113.9"]), "203.0.113.9");
+        assert_eq!(client("::ffff:10.0.0.1", &["203.0.113.9:5123"]), "203.0.113.9");
+        assert_eq!(client("fd00::1", &["[2001:db8::7]:443"]), "2001:db8::7");
+        assert_eq!(client("fd00::1", &["[2001:db8::7]"]), "2001:db8::7");
+    }
+
+    #[test]
+    fn what_the_client_put_in_front_is_not_believed() {
+        assert_eq!(client("10.0.0.1", &["1.1.1.1, 203.0.113.9"]), "203.0.113.9");
+        assert_eq!(client("10.0.0.1", &["1.1.1.1", "203.0.113.9,10.2.2.2"]), "203.0.113.9");
+    }
+
+    #[test]
+    fn rubbish_ends_at_the_proxy_that_passed_it_on() {
+        assert_eq!(client("10.0.0.1", &["1.1.1.1, rubbish, 10.0.0.2"]), "10.0.0.2");
+        assert_eq!(client("10.0.0.1", &[""]), "10.0.0.1");
+        assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
+    }
+
+    #[test]
+    fn limits_count_ipv6_by_64() {
+        let network = |text: &str| ClientAddress(text.parse().expect("an address")).network();
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), network("2001:db8:1:2::"));
+        assert_ne!(network("2001:db8:1:3::"), network("2001:db8:1:2::"));
+        assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
+    }
+}

@@ -1,0 +1,110 @@
+//! Refresh tokens: `<family>.<32 bytes>` in hex. A family is one sign-in; its tokens follow one another.
+//!
+//! A token's successor is derived from it, so that a client whose answer was lost gets the very same one when it asks
+//! again, and nothing but hashes need be stored. Without the key nobody can derive it.
+
+use super::Secret;
+use crate::store::{FamilyId, TokenHash};
+use data_encoding::HEXLOWER;
+use hmac::{Hmac, KeyInit, Mac};
+use rand::TryRngCore;
+use rand::rngs::OsRng;
+use sha2::{Digest, Sha256};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// How long a token that was just used may be repeated.
+pub const REFRESH_GRACE: Duration = Duration::from_secs(60);
+
+const FAMILY_CHARS: usize = 32;
+const SECRET_CHARS: usize = 64;
+
+/// Derives successors. Not the secret itself, which signs access tokens.
+pub(super) struct Key([u8; 32]);
+
+impl Key {
+    pub(super) fn new(secret: &Secret) -> Key {
+        Key(derive(secret.expose(), b"raidhall refresh tokens"))
+    }
+}
+
+/// A refresh token. It has no `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct RefreshToken {
+    pub(super) family: FamilyId,
+    text: String,
+}
+
+impl RefreshToken {
+    /// The first of a new family.
+    pub(super) fn begin() -> RefreshToken {
+        let mut random = [0; 32];
+        OsRng.try_fill_bytes(&mut random).expect("the operating system has randomness");
+        RefreshToken::new(FamilyId(Uuid::now_v7()), &random)
+    }
+
+    /// Reads what a client presents. Only the exact form that was given out is a token.
+    pub(super) fn parse(text: &str) -> Option<RefreshToken> {
+        let (family, secret) = text.split_once('.')?;
+        let hex = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if family.len() != FAMILY_CHARS || secret.len() != SECRET_CHARS || !hex(family) || !hex(secret) {
+            return None;
+        }
+        Some(RefreshToken { family: FamilyId(Uuid::try_parse(family).ok()?), text: text.to_owned() })
+    }
+
+    /// The one that takes its place: the same each time.
+    pub(super) fn successor(&self, key: &Key) -> RefreshToken {
+        RefreshToken::new(self.family, &derive(&key.0, self.text.as_bytes()))
+    }
+
+    pub(super) fn hash(&self) -> TokenHash {
+        TokenHash(Sha256::digest(self.text.as_bytes()).into())
+    }
+
+    pub(super) fn into_text(self) -> String {
+        self.text
+    }
+
+    fn new(family: FamilyId, secret: &[u8; 32]) -> RefreshToken {
+        let text = format!("{}.{}", family.0.simple(), HEXLOWER.encode(secret));
+        RefreshToken { family, text }
+    }
+}
+
+fn derive(key: &[u8], message: &[u8]) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(message);
+    mac.finalize().into_bytes().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(byte: u8) -> Key {
+        Key::new(&Secret::new([byte; 32]).expect("long enough"))
+    }
+
+    #[test]
+    fn a_successor_is_the_same_each_time_and_needs_the_key() {
+        let first = RefreshToken::begin();
+        let second = first.successor(&key(1));
+        assert!(second == first.successor(&key(1)));
+        assert!(second != first.successor(&key(2)));
+        assert!(second != first && second.successor(&key(1)) != second);
+        assert_eq!(second.family, first.family);
+        assert_ne!(second.hash(), first.hash());
+    }
+
+    #[test]
+    fn a_token_survives_its_text_and_nothing_else_is_one() {
+        let token = RefreshToken::begin();
+        let text = token.clone().into_text();
+        assert!(RefreshToken::parse(&text) == Some(token));
+        for other in ["", ".", &text[1..], &text.to_uppercase(), &format!("{text}0"), &text.replace('.', "-")]
+        {
+            assert!(RefreshToken::parse(other).is_none(), "{other}");
+        }
+    }
+}

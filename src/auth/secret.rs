@@ -1,0 +1,180 @@
+//! The secret that signs tokens: given by the operator, or made once and kept beside the database.
+
+use data_encoding::HEXLOWER;
+use rand::TryRngCore;
+use rand::rngs::OsRng;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Fewest bytes: the output of SHA-256, the minimum for HS256 (RFC 7518, section 3.2).
+pub const SECRET_BYTES_MIN: usize = 32;
+
+/// Key material of at least [`SECRET_BYTES_MIN`] bytes. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// These bytes as a secret, or `None` if they are too few.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Option<Secret> {
+        let bytes = bytes.into();
+        (bytes.len() >= SECRET_BYTES_MIN).then_some(Secret(bytes))
+    }
+
+    pub(super) fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// Why there is no secret.
+#[derive(Debug, Error)]
+pub enum SecretError {
+    /// The file could not be read.
+    #[error("read the secret in {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file could not be made.
+    #[error("keep a new secret in {path}")]
+    Create {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file holds too little.
+    #[error(
+        "the secret in {path} has {found} bytes and needs at least {SECRET_BYTES_MIN}; delete the file for a new one, which ends every session"
+    )]
+    Short {
+        /// The file.
+        path: PathBuf,
+        /// How many there are.
+        found: usize,
+    },
+}
+
+/// The secret kept in `path`; made from the operating system's randomness, readable by its owner alone, if there is no
+/// such file. Blocks on the file system. Of several processes that make it at once, all get the one that was first.
+///
+/// # Errors
+///
+/// See [`SecretError`].
+pub fn load_or_create(path: &Path) -> Result<Secret, SecretError> {
+    if let Some(secret) = load(path)? {
+        return Ok(secret);
+    }
+    create(path).map_err(|source| SecretError::Create { path: path.to_owned(), source })?;
+    load(path)?
+        .ok_or_else(|| SecretError::Read { path: path.to_owned(), source: io::ErrorKind::NotFound.into() })
+}
+
+fn load(path: &Path) -> Result<Option<Secret>, SecretError> {
+    let text = match fs::read(path) {
+        Ok(bytes) => bytes.trim_ascii().to_vec(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(SecretError::Read { path: path.to_owned(), source }),
+    };
+    let found = text.len();
+    Secret::new(text).map(Some).ok_or_else(|| SecretError::Short { path: path.to_owned(), found })
+}
+
+/// Appears whole or not at all: written under a name of its own, synced, and only then linked to its place, where it
+/// never replaces what is there.
+fn create(path: &Path) -> io::Result<()> {
+    let mut random = [0; SECRET_BYTES_MIN];
+    OsRng.try_fill_bytes(&mut random).map_err(io::Error::other)?;
+    let written = path.with_extension(format!("{}.tmp", uuid::Uuid::now_v7().simple()));
+    let linked = write(&written, &HEXLOWER.encode(&random)).and_then(|()| link(&written, path));
+    let _ = fs::remove_file(&written);
+    linked?;
+    // The name must survive a power cut as well, or the next start makes another secret and ends every session.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+fn link(written: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(written, path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        // Some network and container file systems know no hard links.
+        Err(_) => fs::rename(written, path),
+        Ok(()) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_made_once_and_kept_to_its_owner() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("secret");
+        let made = load_or_create(&path).expect("made");
+        assert_eq!(load_or_create(&path).expect("kept"), made);
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "nothing is left over");
+        #[cfg(unix)]
+        {
+            let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(&path).expect("a file"));
+            assert_eq!(mode & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn processes_that_start_together_share_one_secret() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("secret");
+        let start = std::sync::Barrier::new(8);
+        let secrets: Vec<Secret> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8)
+                .map(|_| {
+                    scope.spawn(|| {
+                        start.wait();
+                        load_or_create(&path).expect("made")
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+        });
+        assert!(secrets.iter().all(|secret| *secret == secrets[0]));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_the_path() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("secret");
+        fs::write(&path, "too short\n").expect("written");
+        let error = load_or_create(&path).expect_err("too short").to_string();
+        assert!(error.contains("has 9 bytes") && error.contains("secret"), "{error}");
+        let error = load_or_create(&folder.path().join("missing/secret")).expect_err("no folder");
+        assert!(matches!(error, SecretError::Create { .. }));
+        assert!(matches!(load_or_create(folder.path()), Err(SecretError::Read { .. })));
+    }
+
+    #[test]
+    fn debug_shows_nothing() {
+        assert_eq!(format!("{:?}", Secret::new([7; 32])), "Some([redacted])");
+        assert_eq!(Secret::new([7; 31]), None);
+    }
+}

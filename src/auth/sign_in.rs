@@ -1,0 +1,101 @@
+//! Signing in and staying signed in: pairs of an access and a refresh token.
+
+use super::Auth;
+use super::refresh::{REFRESH_GRACE, RefreshToken};
+use crate::store::{FamilyId, Rotation, Store, StoreError};
+use raidhall_protocol::UnixMillis;
+use raidhall_protocol::rest::TokenPair;
+use raidhall_protocol::server::PlayerRef;
+use thiserror::Error;
+
+const NAME_CHARS_MAX: usize = 40;
+
+/// Why a refresh token gave no pair.
+#[derive(Debug, Error)]
+pub enum RefreshError {
+    /// It is not a token, or its family is unknown, has expired or was revoked.
+    #[error("refresh token is unknown")]
+    Unknown,
+    /// It was used before, longer ago than the grace: it may have been stolen, and its family is revoked now.
+    #[error("refresh token of family {} was used again", .0.0.simple())]
+    Reused(FamilyId),
+    /// The store failed; the same call may succeed later.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Auth {
+    /// Signs a player in: the first pair of a new family.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub async fn sign_in(
+        &self,
+        store: &dyn Store,
+        player: PlayerRef,
+        now: UnixMillis,
+    ) -> Result<TokenPair, StoreError> {
+        let token = RefreshToken::begin();
+        store.begin_refresh(token.family, player.id, token.hash(), self.0.refresh_ttl).await?;
+        Ok(self.pair(player, token, now))
+    }
+
+    /// The next pair. The token presented is used up by it; presented again within [`REFRESH_GRACE`], it gets the same
+    /// refresh token as before, because the answer may have been lost.
+    ///
+    /// # Errors
+    ///
+    /// See [`RefreshError`].
+    pub async fn refresh(
+        &self,
+        store: &dyn Store,
+        presented: &str,
+        now: UnixMillis,
+    ) -> Result<TokenPair, RefreshError> {
+        let presented = RefreshToken::parse(presented).ok_or(RefreshError::Unknown)?;
+        let next = presented.successor(&self.0.refresh);
+        let (family, ttl) = (presented.family, self.0.refresh_ttl);
+        match store.rotate_refresh(family, presented.hash(), next.hash(), REFRESH_GRACE, ttl).await? {
+            Rotation::Rotated(player) => Ok(self.pair(player, next, now)),
+            Rotation::Reused => Err(RefreshError::Reused(family)),
+            Rotation::Unknown => Err(RefreshError::Unknown),
+        }
+    }
+
+    fn pair(&self, player: PlayerRef, token: RefreshToken, now: UnixMillis) -> TokenPair {
+        TokenPair {
+            access_token: self.mint(&player, token.family, now),
+            refresh_token: token.into_text(),
+            expires_in: self.0.access_ttl.as_secs(),
+            player,
+        }
+    }
+}
+
+/// What a guest is called: `text` without the space around it.
+///
+/// # Errors
+///
+/// When it is empty, too long or holds control characters: what it must be.
+pub fn guest_name(text: &str) -> Result<&str, &'static str> {
+    let name = text.trim();
+    if !(1..=NAME_CHARS_MAX).contains(&name.chars().count()) {
+        return Err("must have 1 to 40 characters");
+    }
+    if name.chars().any(char::is_control) { Err("must not hold control characters") } else { Ok(name) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_short_visible_text() {
+        assert_eq!(guest_name("  Ada Lovelace\n"), Ok("Ada Lovelace"));
+        assert_eq!(guest_name(&"ö".repeat(40)).map(str::len), Ok(80));
+        for bad in ["", "   ", "a\0b", "a\u{85}b", "a\nb", &"ö".repeat(41)] {
+            assert!(guest_name(bad).is_err(), "{bad:?}");
+        }
+    }
+}

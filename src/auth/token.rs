@@ -1,0 +1,239 @@
+//! Access tokens: JWTs signed with HS256 (RFC 7519), checked without I/O.
+
+use super::{Auth, Identity, Scope, Secret, Who};
+use crate::error::Error;
+use crate::store::FamilyId;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::{PlayerId, UnixMillis};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Issuer and audience: a token that somebody signed with the same secret for something else is none of ours.
+const RAIDHALL: &str = "raidhall";
+/// Far above any token of ours; longer ones are not worth decoding.
+const TOKEN_BYTES_MAX: usize = 4096;
+const NOT_VALID: Error = Error::Unauthenticated("The access token is not valid");
+const EXPIRED: Error = Error::Unauthenticated("The access token has expired");
+
+pub(super) struct Tokens {
+    signing: EncodingKey,
+    checking: DecodingKey,
+    validation: Validation,
+}
+
+#[derive(Serialize)]
+struct Minted<'a> {
+    iss: &'static str,
+    aud: &'static str,
+    sub: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sid: Option<String>,
+    iat: i64,
+    exp: i64,
+}
+
+/// Issuer and audience are the validation's to read.
+#[derive(Deserialize)]
+struct Claims {
+    sub: String,
+    name: Option<String>,
+    scope: Option<String>,
+    #[serde(rename = "iat")]
+    _iat: i64,
+    exp: i64,
+}
+
+impl Tokens {
+    pub(super) fn new(secret: &Secret) -> Tokens {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_issuer(&[RAIDHALL]);
+        validation.set_audience(&[RAIDHALL]);
+        validation.set_required_spec_claims(&["exp", "sub", "iss", "aud"]);
+        // Against the database's clock instead of this machine's: see `verify`.
+        validation.validate_exp = false;
+        Tokens {
+            signing: EncodingKey::from_secret(secret.expose()),
+            checking: DecodingKey::from_secret(secret.expose()),
+            validation,
+        }
+    }
+
+    fn mint(&self, claims: &Minted<'_>) -> String {
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &self.signing)
+            .expect("HS256 signs whatever serialises")
+    }
+
+    fn claims(&self, token: &str) -> Option<Claims> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return None;
+        }
+        jsonwebtoken::decode(token, &self.checking, &self.validation).ok().map(|token| token.claims)
+    }
+}
+
+impl Auth {
+    /// An access token for a player, as part of the sign-in `family`.
+    pub fn mint(&self, player: &PlayerRef, family: FamilyId, now: UnixMillis) -> String {
+        let iat = now.0.div_euclid(1000);
+        self.0.tokens.mint(&Minted {
+            iss: RAIDHALL,
+            aud: RAIDHALL,
+            sub: &player.id.to_string(),
+            name: Some(&player.name),
+            scope: None,
+            sid: Some(family.0.simple().to_string()),
+            iat,
+            exp: iat.saturating_add_unsigned(self.0.access_ttl.as_secs()),
+        })
+    }
+
+    /// An access token of a scope for whoever `subject` names: what `raidhall token` prints. A player's subject is the
+    /// player's id, and their name is then `subject` too.
+    pub fn mint_scoped(&self, scope: Scope, subject: &str, ttl: Duration, now: UnixMillis) -> String {
+        let iat = now.0.div_euclid(1000);
+        self.0.tokens.mint(&Minted {
+            iss: RAIDHALL,
+            aud: RAIDHALL,
+            sub: subject,
+            name: Some(subject),
+            scope: scope.as_str(),
+            sid: None,
+            iat,
+            exp: iat.saturating_add_unsigned(ttl.as_secs()),
+        })
+    }
+
+    /// Checks an access token. Touches nothing but memory.
+    ///
+    /// # Errors
+    ///
+    /// `Unauthenticated` when it is not one of ours, or at `now` has ended; there is no leeway.
+    pub fn verify(&self, token: &str, now: UnixMillis) -> Result<Identity, Error> {
+        let claims = self.0.tokens.claims(token).ok_or(NOT_VALID)?;
+        let expires_at = UnixMillis(claims.exp.saturating_mul(1000));
+        if expires_at <= now {
+            return Err(EXPIRED);
+        }
+        let (who, subject) = read(claims).ok_or(NOT_VALID)?;
+        Ok(Identity { who, subject, expires_at })
+    }
+}
+
+/// Who the claims speak of, and the scope of their idempotency keys. A service may call itself `5` and still is not
+/// player 5.
+fn read(claims: Claims) -> Option<(Who, String)> {
+    let Claims { sub, name, scope, .. } = claims;
+    match scope.as_deref() {
+        None => {
+            let id = PlayerId::try_from(sub.parse::<u64>().ok()?).ok()?;
+            Some((Who::Player(PlayerRef { id, name: name? }), id.to_string()))
+        }
+        Some("service") => Some((Who::Service, format!("service:{sub}"))),
+        Some("admin") => Some((Who::Admin, format!("admin:{sub}"))),
+        Some(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Options, secret};
+    use super::*;
+    use serde_json::{Value, json};
+    use uuid::Uuid;
+
+    const NOW: UnixMillis = UnixMillis(1_767_225_600_500);
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+    fn auth(secret: &str) -> Auth {
+        Auth::new(Options {
+            secret: secret::Secret::new(secret).expect("long enough"),
+            access_ttl: Duration::from_secs(900),
+            refresh_ttl: Duration::from_secs(86_400),
+            guest: true,
+        })
+    }
+
+    fn ada() -> PlayerRef {
+        PlayerRef { id: PlayerId::try_from(5_u64).expect("an id"), name: "Ada".into() }
+    }
+
+    /// A token of these claims over a good player's, null taking one away, under the given header and secret.
+    fn forged(header: &Header, secret: &str, changes: Value) -> String {
+        let mut claims = json!({"iss": "raidhall", "aud": "raidhall", "sub": "5", "name": "Ada",
+            "iat": 1_767_225_600, "exp": 1_767_226_500});
+        for (claim, value) in changes.as_object().expect("a map") {
+            claims[claim] = value.clone();
+        }
+        claims.as_object_mut().expect("a map").retain(|_, value| !value.is_null());
+        jsonwebtoken::encode(header, &claims, &EncodingKey::from_secret(secret.as_bytes())).expect("encodes")
+    }
+
+    fn check(changes: Value) -> Result<Identity, Error> {
+        auth(SECRET).verify(&forged(&Header::default(), SECRET, changes), NOW)
+    }
+
+    #[test]
+    fn a_minted_token_proves_its_player_until_it_ends() {
+        let auth = auth(SECRET);
+        let token = auth.mint(&ada(), FamilyId(Uuid::nil()), NOW);
+        let identity = auth.verify(&token, NOW).expect("valid");
+        assert_eq!(identity.player(), Some(&ada()));
+        assert_eq!(identity.subject, "5");
+        assert_eq!(identity.expires_at, UnixMillis(1_767_226_500_000));
+        assert!(auth.verify(&token, UnixMillis(1_767_226_499_999)).is_ok());
+        assert_eq!(auth.verify(&token, UnixMillis(1_767_226_500_000)), Err(EXPIRED));
+    }
+
+    #[test]
+    fn scopes_are_read_and_kept_apart() {
+        let auth = auth(SECRET);
+        let token = auth.mint_scoped(Scope::Service, "5", Duration::from_secs(60), NOW);
+        let identity = auth.verify(&token, NOW).expect("valid");
+        assert_eq!((identity.scope(), identity.subject.as_str()), (Scope::Service, "service:5"));
+        assert_eq!(identity.player(), None);
+        let token = auth.mint_scoped(Scope::Admin, "ops", Duration::from_secs(60), NOW);
+        assert_eq!(auth.verify(&token, NOW).map(|identity| identity.who), Ok(Who::Admin));
+        assert_eq!(check(json!({"scope": "root"})), Err(NOT_VALID));
+    }
+
+    #[test]
+    fn every_claim_that_matters_is_required_and_checked() {
+        assert!(check(json!({})).is_ok());
+        for claim in ["iss", "aud", "sub", "name", "iat", "exp"] {
+            assert_eq!(check(json!({ claim: null })), Err(NOT_VALID), "{claim} is missing");
+        }
+        for (claim, value) in [
+            ("iss", json!("elsewhere")),
+            ("aud", json!("elsewhere")),
+            ("sub", json!("0")),
+            ("sub", json!("ada")),
+            ("sub", json!("9007199254740992")),
+            ("exp", json!("1767226500")),
+        ] {
+            assert_eq!(check(json!({ claim: value })), Err(NOT_VALID), "{claim}: {value}");
+        }
+        assert_eq!(check(json!({"exp": 0})), Err(EXPIRED));
+        assert!(check(json!({"exp": i64::MAX})).is_ok());
+    }
+
+    #[test]
+    fn only_hs256_with_our_secret_is_believed() {
+        let auth = auth(SECRET);
+        let other = "another secret of at least 32 bytes";
+        let refused = |token: &str| assert_eq!(auth.verify(token, NOW), Err(NOT_VALID), "{token}");
+        refused(&forged(&Header::default(), other, json!({})));
+        refused(&forged(&Header::new(Algorithm::HS512), SECRET, json!({})));
+        let good = forged(&Header::default(), SECRET, json!({}));
+        let (_, rest) = good.split_once('.').expect("three parts");
+        refused(&format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{rest}"));
+        refused(&good[..good.rfind('.').expect("three parts") + 1]);
+        for rubbish in ["", ".", "..", "a.b.c", &"x".repeat(TOKEN_BYTES_MAX + 1)] {
+            refused(rubbish);
+        }
+    }
+}
