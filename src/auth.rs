@@ -9,7 +9,7 @@ pub mod secret;
 mod sign_in;
 mod token;
 
-pub use identity::{Identity, Scope, Who};
+pub use identity::{Identity, Scope};
 pub use refresh::REFRESH_GRACE;
 pub use secret::Secret;
 pub use sign_in::{RefreshError, guest_name};

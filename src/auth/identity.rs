@@ -1,30 +1,20 @@
 //! What a checked access token says.
 
+use crate::session::Caller;
 use raidhall_protocol::UnixMillis;
 use raidhall_protocol::server::PlayerRef;
-
-use crate::session::Caller;
 
 /// Whoever a token was made for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// Who.
-    pub who: Who,
+    /// The player it speaks for. A player's token always has one; a token of another scope may.
+    pub player: Option<PlayerRef>,
+    /// What it is good for.
+    pub scope: Scope,
     /// The scope of idempotency keys: alike for all tokens of one player or service, unlike for any two of them.
     pub subject: String,
     /// When the token ends.
     pub expires_at: UnixMillis,
-}
-
-/// Who is asking.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Who {
-    /// A player.
-    Player(PlayerRef),
-    /// The host app's backend.
-    Service,
-    /// An operator.
-    Admin,
 }
 
 /// What a token is good for.
@@ -50,29 +40,12 @@ impl Scope {
 }
 
 impl Identity {
-    /// The player, if it is one.
-    pub const fn player(&self) -> Option<&PlayerRef> {
-        match &self.who {
-            Who::Player(player) => Some(player),
-            Who::Service | Who::Admin => None,
-        }
-    }
-
-    /// What the token is good for.
-    pub const fn scope(&self) -> Scope {
-        match self.who {
-            Who::Player(_) => Scope::Player,
-            Who::Service => Scope::Service,
-            Who::Admin => Scope::Admin,
-        }
-    }
-
     /// Whom a session sees.
-    pub const fn caller(&self) -> Caller {
-        match &self.who {
-            Who::Player(player) => Caller::Player(player.id),
-            Who::Service => Caller::Service,
-            Who::Admin => Caller::Admin,
+    pub fn caller(&self) -> Caller {
+        match self.scope {
+            Scope::Player => Caller::Player(self.player.as_ref().expect("a player's token has a player").id),
+            Scope::Service => Caller::Service,
+            Scope::Admin => Caller::Admin,
         }
     }
 }

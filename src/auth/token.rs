@@ -1,6 +1,6 @@
 //! Access tokens: JWTs signed with HS256 (RFC 7519), checked without I/O.
 
-use super::{Auth, Identity, Scope, Secret, Who};
+use super::{Auth, Identity, Scope, Secret};
 use crate::error::Error;
 use crate::store::FamilyId;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -63,11 +63,6 @@ impl Tokens {
         }
     }
 
-    fn mint(&self, claims: &Minted<'_>) -> String {
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &self.signing)
-            .expect("HS256 signs whatever serialises")
-    }
-
     fn claims(&self, token: &str) -> Option<Claims> {
         if token.len() > TOKEN_BYTES_MAX {
             return None;
@@ -79,33 +74,45 @@ impl Tokens {
 impl Auth {
     /// An access token for a player, as part of the sign-in `family`.
     pub fn mint(&self, player: &PlayerRef, family: FamilyId, now: UnixMillis) -> String {
-        let iat = now.0.div_euclid(1000);
-        self.0.tokens.mint(&Minted {
-            iss: RAIDHALL,
-            aud: RAIDHALL,
-            sub: &player.id.to_string(),
-            name: Some(&player.name),
-            scope: None,
-            sid: Some(family.0.simple().to_string()),
-            iat,
-            exp: iat.saturating_add_unsigned(self.0.access_ttl.as_secs()),
-        })
+        let (subject, name) = (player.id.to_string(), Some(player.name.as_str()));
+        self.encode(Scope::Player, &subject, name, Some(family), self.0.access_ttl, now)
     }
 
-    /// An access token of a scope for whoever `subject` names: what `raidhall token` prints. A player's subject is the
-    /// player's id, and their name is then `subject` too.
-    pub fn mint_scoped(&self, scope: Scope, subject: &str, ttl: Duration, now: UnixMillis) -> String {
+    /// An access token outside any sign-in: what `raidhall token` prints. Where `subject` is a player's id and there is
+    /// a name, it speaks for that player; a token of [`Scope::Player`] is good for nothing without.
+    pub fn mint_scoped(
+        &self,
+        scope: Scope,
+        subject: &str,
+        name: Option<&str>,
+        ttl: Duration,
+        now: UnixMillis,
+    ) -> String {
+        self.encode(scope, subject, name, None, ttl, now)
+    }
+
+    fn encode(
+        &self,
+        scope: Scope,
+        subject: &str,
+        name: Option<&str>,
+        family: Option<FamilyId>,
+        ttl: Duration,
+        now: UnixMillis,
+    ) -> String {
         let iat = now.0.div_euclid(1000);
-        self.0.tokens.mint(&Minted {
+        let claims = Minted {
             iss: RAIDHALL,
             aud: RAIDHALL,
             sub: subject,
-            name: Some(subject),
+            name,
             scope: scope.as_str(),
-            sid: None,
+            sid: family.map(|family| family.0.simple().to_string()),
             iat,
             exp: iat.saturating_add_unsigned(ttl.as_secs()),
-        })
+        };
+        let header = Header::new(Algorithm::HS256);
+        jsonwebtoken::encode(&header, &claims, &self.0.tokens.signing).expect("HS256 signs any claims")
     }
 
     /// Checks an access token. Touches nothing but memory.
@@ -119,24 +126,22 @@ impl Auth {
         if expires_at <= now {
             return Err(EXPIRED);
         }
-        let (who, subject) = read(claims).ok_or(NOT_VALID)?;
-        Ok(Identity { who, subject, expires_at })
+        identity(claims, expires_at).ok_or(NOT_VALID)
     }
 }
 
-/// Who the claims speak of, and the scope of their idempotency keys. A service may call itself `5` and still is not
-/// player 5.
-fn read(claims: Claims) -> Option<(Who, String)> {
+/// A service may call itself `5`, or speak for player 5, and still shares no idempotency keys with player 5.
+fn identity(claims: Claims, expires_at: UnixMillis) -> Option<Identity> {
     let Claims { sub, name, scope, .. } = claims;
-    match scope.as_deref() {
-        None => {
-            let id = PlayerId::try_from(sub.parse::<u64>().ok()?).ok()?;
-            Some((Who::Player(PlayerRef { id, name: name? }), id.to_string()))
-        }
-        Some("service") => Some((Who::Service, format!("service:{sub}"))),
-        Some("admin") => Some((Who::Admin, format!("admin:{sub}"))),
-        Some(_) => None,
-    }
+    let id = || PlayerId::try_from(sub.parse::<u64>().ok()?).ok();
+    let player = name.and_then(|name| Some(PlayerRef { id: id()?, name }));
+    let (scope, subject) = match scope.as_deref() {
+        None => (Scope::Player, player.as_ref()?.id.to_string()),
+        Some("service") => (Scope::Service, format!("service:{sub}")),
+        Some("admin") => (Scope::Admin, format!("admin:{sub}")),
+        Some(_) => return None,
+    };
+    Some(Identity { player, scope, subject, expires_at })
 }
 
 #[cfg(test)]
@@ -182,7 +187,7 @@ mod tests {
         let auth = auth(SECRET);
         let token = auth.mint(&ada(), FamilyId(Uuid::nil()), NOW);
         let identity = auth.verify(&token, NOW).expect("valid");
-        assert_eq!(identity.player(), Some(&ada()));
+        assert_eq!((identity.player, identity.scope), (Some(ada()), Scope::Player));
         assert_eq!(identity.subject, "5");
         assert_eq!(identity.expires_at, UnixMillis(1_767_226_500_000));
         assert!(auth.verify(&token, UnixMillis(1_767_226_499_999)).is_ok());
@@ -192,12 +197,16 @@ mod tests {
     #[test]
     fn scopes_are_read_and_kept_apart() {
         let auth = auth(SECRET);
-        let token = auth.mint_scoped(Scope::Service, "5", Duration::from_secs(60), NOW);
+        let minute = Duration::from_secs(60);
+        let token = auth.mint_scoped(Scope::Service, "5", None, minute, NOW);
         let identity = auth.verify(&token, NOW).expect("valid");
-        assert_eq!((identity.scope(), identity.subject.as_str()), (Scope::Service, "service:5"));
-        assert_eq!(identity.player(), None);
-        let token = auth.mint_scoped(Scope::Admin, "ops", Duration::from_secs(60), NOW);
-        assert_eq!(auth.verify(&token, NOW).map(|identity| identity.who), Ok(Who::Admin));
+        assert_eq!((identity.scope, identity.subject.as_str()), (Scope::Service, "service:5"));
+        assert_eq!(identity.player, None);
+        let token = auth.mint_scoped(Scope::Admin, "5", Some("Ada"), minute, NOW);
+        let identity = auth.verify(&token, NOW).expect("valid");
+        assert_eq!((identity.scope, identity.player), (Scope::Admin, Some(ada())));
+        let token = auth.mint_scoped(Scope::Player, "ops", Some("Ops"), minute, NOW);
+        assert_eq!(auth.verify(&token, NOW), Err(NOT_VALID));
         assert_eq!(check(json!({"scope": "root"})), Err(NOT_VALID));
     }
 
