@@ -12,6 +12,8 @@ pub mod clock;
 pub mod config;
 pub mod error;
 pub mod frame;
+pub mod http;
+pub mod listener;
 pub mod outbox;
 pub mod raid;
 pub mod session;

@@ -1,11 +1,11 @@
 //! The bodies of the REST doors.
 
-use crate::error::FieldFault;
+use crate::error::{ErrorBody, FieldFault};
 use crate::event::Event;
 use crate::fields::Fields;
-use crate::ids::{PlayerId, Seq, TaskId, UnixMillis};
+use crate::ids::{PlayerId, RaidId, Seq, TaskId, UnixMillis};
 use crate::server::PlayerRef;
-use crate::state::RaidState;
+use crate::state::{RaidState, RaidStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use ts_rs::TS;
@@ -24,6 +24,25 @@ pub struct Page<T> {
     pub data: Vec<T>,
     /// What to pass as `cursor` for the next page; null on the last.
     pub next_cursor: Option<String>,
+}
+
+/// Failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct Failed {
+    /// What went wrong.
+    pub error: RestError,
+}
+
+/// An error as REST gives it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct RestError {
+    /// The error as every door gives it.
+    #[serde(flatten)]
+    pub body: ErrorBody,
+    /// The answer's HTTP status.
+    pub status: u16,
+    /// The answer's `X-Request-ID`.
+    pub request_id: String,
 }
 
 /// The answer to a sign-in or a refresh.
@@ -68,6 +87,35 @@ pub struct RaidView {
     pub online: Vec<PlayerId>,
     /// Where a socket reaches it directly.
     pub ws_url: String,
+}
+
+/// A raid in a list (`GET /raids`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct RaidSummary {
+    /// The raid.
+    pub id: RaidId,
+    /// What it is called.
+    pub title: String,
+    /// Where it stands.
+    pub status: RaidStatus,
+    /// The goal in xp.
+    pub target_xp: u64,
+    /// The goal in tasks.
+    pub target_tasks: u64,
+    /// The xp earned so far.
+    pub current_xp: u64,
+    /// The tasks done so far.
+    pub current_tasks: u64,
+    /// Seconds from start to deadline.
+    pub time_limit_secs: u64,
+    /// When it was made.
+    pub created_at: UnixMillis,
+    /// When it is lost, while it is active.
+    pub deadline: Option<UnixMillis>,
+    /// When it ended.
+    pub ended_at: Option<UnixMillis>,
+    /// The newest seq.
+    pub seq: Seq,
 }
 
 /// The answer to a command by REST.

@@ -1,0 +1,98 @@
+//! The REST doors: one file per resource. Handlers translate; they hold no rules.
+//!
+//! `edge` is what every request passes through, `failure` how every error leaves, `server` the accept loop underneath.
+
+mod accounts;
+mod body;
+mod commands;
+mod edge;
+mod failure;
+mod gate;
+mod health;
+mod idempotency;
+mod ledger;
+mod limiter;
+mod limits;
+mod origins;
+mod page;
+mod query;
+mod raids;
+mod readiness;
+mod request_id;
+pub mod server;
+
+pub use failure::Failure;
+pub use gate::Clock;
+pub use origins::Origins;
+pub use readiness::{Phase, Readiness};
+pub use request_id::RequestId;
+
+use crate::address::Proxies;
+use crate::auth::Auth;
+use crate::session::Sessions;
+use crate::store::Store;
+use axum::Router;
+use axum::http::{Method, StatusCode};
+use std::sync::Arc;
+use std::time::Duration;
+
+const API: &str = "/api/v1";
+
+/// Told of every answer: method, the pattern that matched if one did, status, and how long it took.
+pub type Observe = fn(&Method, Option<&str>, StatusCode, Duration);
+
+/// What the doors lead to.
+#[derive(Clone)]
+pub struct Doors {
+    /// The live raids.
+    pub sessions: Sessions,
+    /// The database.
+    pub store: Arc<dyn Store>,
+    /// What makes and checks tokens.
+    pub auth: Auth,
+    /// The database's time.
+    pub clock: Clock,
+    /// What the health doors tell.
+    pub readiness: Readiness,
+}
+
+/// How the doors behave.
+#[derive(Clone)]
+pub struct Options {
+    /// Where a socket reaches this instance directly.
+    pub ws_url: String,
+    /// The largest request body.
+    pub body_bytes: usize,
+    /// How long a request may take to be answered.
+    pub request_timeout: Duration,
+    /// Whose pages may call.
+    pub allowed_origins: Origins,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Proxies,
+    /// Per client address.
+    pub guest_signins_per_minute: u32,
+    /// Wrong ones, per player; a few times as many per client address.
+    pub invite_guesses_per_minute: u32,
+    /// By REST, per player.
+    pub commands_per_second: u32,
+    /// Told of every answer.
+    pub observe: Observe,
+}
+
+/// All of HTTP. `socket` is merged in, so that the socket's upgrade passes through the same edge: its requests carry
+/// [`RequestId`] and [`ClientAddress`](crate::address::ClientAddress), and it may answer with a [`Failure`].
+pub fn router(doors: Doors, options: &Options, socket: Router) -> Router {
+    let Doors { sessions, store, auth, clock, readiness } = doors;
+    let gate = gate::Gate { auth, clock };
+    let limits = Arc::new(limits::Limits::new(options));
+    let accounts =
+        accounts::Accounts { gate: gate.clone(), store: Arc::clone(&store), limits: Arc::clone(&limits) };
+    let raids = raids::Raids { gate, store, sessions, limits, ws_url: options.ws_url.as_str().into() };
+    let routes = Router::new()
+        .merge(page::routes(&options.ws_url))
+        .merge(health::routes(readiness))
+        .merge(accounts::routes(accounts))
+        .merge(raids::routes(raids))
+        .merge(socket);
+    edge::around(routes, options)
+}

@@ -1,0 +1,78 @@
+//! `/auth` and `/me`: signing in, staying signed in, and what a player has done.
+
+use super::body::Body;
+use super::failure::Failure;
+use super::gate::{Gate, Signed};
+use super::limits::Limits;
+use crate::address::ClientAddress;
+use crate::auth::{RefreshError, guest_name};
+use crate::error::Error;
+use crate::store::Store;
+use axum::extract::{FromRef, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use raidhall_protocol::rest::{Data, Profile, TokenPair};
+use raidhall_protocol::server::PlayerRef;
+use std::sync::Arc;
+
+#[derive(Clone)]
+pub(super) struct Accounts {
+    pub(super) gate: Gate,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) limits: Arc<Limits>,
+}
+
+pub(super) fn routes(accounts: Accounts) -> Router {
+    Router::new()
+        .route("/api/v1/auth/guest", post(guest))
+        .route("/api/v1/auth/refresh", post(refresh))
+        .route("/api/v1/me", get(me))
+        .with_state(accounts)
+}
+
+async fn guest(
+    State(Accounts { gate, store, limits }): State<Accounts>,
+    from: ClientAddress,
+    body: Body,
+) -> Result<(StatusCode, Json<Data<TokenPair>>), Failure> {
+    if !gate.auth.guests_welcome() {
+        return Err(Error::Forbidden("Guests cannot sign in here").into());
+    }
+    let name = body.read(|fields| {
+        let text = fields.text("name")?;
+        guest_name(&text).map(str::to_owned).map_err(|must| fields.fault("name", must)).ok()
+    })?;
+    limits.guest(from)?;
+    let Profile { id, name, .. } = store.create_player(&name).await?;
+    let data = gate.auth.sign_in(&*store, PlayerRef { id, name }, (gate.clock)()).await?;
+    Ok((StatusCode::CREATED, Json(Data { data })))
+}
+
+async fn refresh(
+    State(Accounts { gate, store, .. }): State<Accounts>,
+    body: Body,
+) -> Result<Json<Data<TokenPair>>, Failure> {
+    let token = body.read(|fields| fields.text("refresh_token"))?;
+    match gate.auth.refresh(&*store, &token, (gate.clock)()).await {
+        Ok(data) => Ok(Json(Data { data })),
+        Err(RefreshError::Store(error)) => Err(error.into()),
+        Err(RefreshError::Unknown) => Err(Error::Unauthenticated("The refresh token is not valid").into()),
+        Err(error @ RefreshError::Reused(_)) => {
+            tracing::warn!(%error, "a sign-in was revoked");
+            Err(Error::Unauthenticated("The refresh token was used before; sign in again").into())
+        }
+    }
+}
+
+async fn me(State(accounts): State<Accounts>, signed: Signed) -> Result<Json<Data<Profile>>, Failure> {
+    let profile = accounts.store.player(signed.player()?.id).await?;
+    let data = profile.ok_or(Error::NotFound("There is no such player"))?;
+    Ok(Json(Data { data }))
+}
+
+impl FromRef<Accounts> for Gate {
+    fn from_ref(accounts: &Accounts) -> Gate {
+        accounts.gate.clone()
+    }
+}

@@ -1,0 +1,86 @@
+//! `/raids/{id}/commands`: everything that can be done in a raid.
+
+use super::body::Body;
+use super::failure::Failure;
+use super::gate::Signed;
+use super::idempotency;
+use super::raids::{RaidPath, Raids};
+use crate::auth::Scope;
+use crate::raid;
+use crate::session::Ack;
+use crate::store::OpHash;
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use raidhall_protocol::rest::{CommandResult, Data};
+use raidhall_protocol::{Command, OpKey};
+
+pub(super) async fn carry_out(
+    State(raids): State<Raids>,
+    signed: Signed,
+    RaidPath(raid): RaidPath,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Data<CommandResult>>, Failure> {
+    let (op, command) = read(&headers, &body)?;
+    let command = match signed.0.scope {
+        Scope::Service => raid::Command::Service { command },
+        Scope::Player | Scope::Admin => {
+            let by = signed.player()?.id;
+            raids.limits.command(by)?;
+            raid::Command::Player { by, command }
+        }
+    };
+    let op = op.map(|op| OpHash::new(&signed.0.subject, &op));
+    let Ack { seq, duplicate } = raids.sessions.execute(raid, command, op).await?;
+    Ok(Json(Data { data: CommandResult { seq, duplicate } }))
+}
+
+/// The command and the key that header or body give it. Faults of both are told together.
+fn read(headers: &HeaderMap, body: &Body) -> Result<(Option<OpKey>, Command), Failure> {
+    body.read(|fields| {
+        let header =
+            idempotency::key(headers).map_err(|fault| fields.fault(&fault.field, fault.message)).ok();
+        let op = fields.optional_op("op");
+        let command = fields.nested("cmd", Command::read);
+        let op = idempotency::agreed(header?, op?).map_err(|fault| fields.fault(&fault.field, fault.message));
+        Some((op.ok()?, command?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use idempotency::IDEMPOTENCY_KEY;
+    use serde_json::{Value, json};
+
+    fn headers(key: &'static str) -> HeaderMap {
+        let key = (!key.is_empty()).then_some(key);
+        let name = axum::http::HeaderName::from_bytes(IDEMPOTENCY_KEY.as_bytes()).expect("a name");
+        key.map(|key| (name, key.parse().expect("a header"))).into_iter().collect()
+    }
+
+    fn parse(key: &'static str, body: Value) -> Result<(Option<OpKey>, Command), Failure> {
+        read(&headers(key), &Body(body.as_object().expect("a map").clone()))
+    }
+
+    #[test]
+    fn header_and_body_name_the_op_alike() {
+        let op = || OpKey::try_from("k1".to_owned()).ok();
+        let cmd = json!({"type": "start", "role": "leader", "xp": 9000});
+        assert_eq!(parse("", json!({"cmd": cmd})).expect("read"), (None, Command::Start));
+        assert_eq!(parse("k1", json!({"cmd": cmd})).expect("read"), (op(), Command::Start));
+        assert_eq!(parse("", json!({"op": "k1", "cmd": cmd})).expect("read"), (op(), Command::Start));
+        assert_eq!(parse("k1", json!({"op": "k1", "cmd": cmd})).expect("read"), (op(), Command::Start));
+        assert!(parse("k1", json!({"op": "k2", "cmd": cmd})).is_err());
+    }
+
+    #[test]
+    fn every_fault_is_named_at_once() {
+        let failure = parse("not a key", json!({"op": 7, "cmd": {"type": "add_task", "xp": "lots"}}));
+        let shown = format!("{:?}", failure.expect_err("faults"));
+        for field in [IDEMPOTENCY_KEY, "op", "title", "xp", "minutes"] {
+            assert!(shown.contains(&format!("field: \"{field}\"")), "{field} in {shown}");
+        }
+    }
+}

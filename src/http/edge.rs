@@ -1,0 +1,87 @@
+//! What every request passes through, whatever it asks for: an id, the client's address, a time limit, a span; and on
+//! the way back the one shape of errors, the headers that all answers have, a metric and a line in the log.
+
+use super::failure::Failure;
+use super::request_id::{RequestId, X_REQUEST_ID};
+use super::{Observe, Options};
+use crate::address::{ClientAddress, Peer, Proxies};
+use crate::error::Error;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use std::any::Any;
+use std::time::Duration;
+use tokio::time::Instant;
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument;
+
+#[derive(Clone)]
+struct Edge {
+    proxies: Proxies,
+    observe: Observe,
+}
+
+/// Puts the edge around all routes. Layers run from the last to the first, so that errors of every layer pass through
+/// those that mark and render answers.
+pub(super) fn around(router: Router, options: &Options) -> Router {
+    let edge = Edge { proxies: options.trusted_proxies.clone(), observe: options.observe };
+    router
+        .fallback(|| async { Failure::from(Error::NotFound("There is nothing at this path")) })
+        .method_not_allowed_fallback(|| async { Failure::from(Error::MethodNotAllowed) })
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(DefaultBodyLimit::max(options.body_bytes))
+        .layer(from_fn_with_state(options.request_timeout, in_time))
+        .layer(options.allowed_origins.cors())
+        .layer(from_fn_with_state(edge, pass))
+}
+
+/// The panic hook has logged where and why.
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    Failure::from(Error::Internal).into_response()
+}
+
+/// Ends a request that takes too long to be answered, its body included. What its handler had begun may still take
+/// effect, as with any `unavailable`. An answer that has begun may take as long as it likes.
+async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    let answered = tokio::time::timeout(limit, next.run(request)).await;
+    answered.unwrap_or_else(|_| Failure::from(Error::Unavailable).into_response())
+}
+
+async fn pass(State(edge): State<Edge>, mut request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let id = RequestId::of(request.headers());
+    let client = request
+        .extensions()
+        .get()
+        .map_or(ClientAddress::UNKNOWN, |Peer(peer)| edge.proxies.client(*peer, request.headers()));
+    let (method, path) = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());
+    let route = path.as_ref().map(MatchedPath::as_str);
+    let span = tracing::info_span!("request", request_id = %id, %method, route);
+    request.extensions_mut().insert(id.clone());
+    request.extensions_mut().insert(client);
+
+    let answer = async {
+        let mut response = next.run(request).await;
+        if let Some(failure) = response.extensions_mut().remove::<Failure>() {
+            failure.render(id.as_str(), &mut response);
+        }
+        mark(response.headers_mut(), &id);
+        tracing::debug!(status = response.status().as_u16(), ms = begun.elapsed().as_millis(), "answered");
+        response
+    };
+    let response = answer.instrument(span).await;
+    (edge.observe)(&method, route, response.status(), begun.elapsed());
+    response
+}
+
+fn mark(headers: &mut HeaderMap, id: &RequestId) {
+    headers.insert(X_REQUEST_ID, id.header());
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,43 @@
+//! Who may come in: the access token of a request.
+
+use super::failure::Failure;
+use crate::auth::{self, Auth, Identity};
+use crate::error::Error;
+use axum::extract::{FromRef, FromRequestParts};
+use axum::http::request::Parts;
+use raidhall_protocol::UnixMillis;
+use raidhall_protocol::server::PlayerRef;
+use std::sync::Arc;
+
+/// The database's time, as this instance knows it.
+pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
+
+/// What checks tokens.
+#[derive(Clone)]
+pub(super) struct Gate {
+    pub(super) auth: Auth,
+    pub(super) clock: Clock,
+}
+
+/// A caller with a valid access token.
+pub(super) struct Signed(pub(super) Identity);
+
+impl Signed {
+    /// The player whom the token speaks for.
+    pub(super) fn player(&self) -> Result<&PlayerRef, Failure> {
+        self.0.player.as_ref().ok_or_else(|| Error::Forbidden("Only a player may do this").into())
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Signed
+where
+    Gate: FromRef<S>,
+{
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Signed, Failure> {
+        let Gate { auth, clock } = Gate::from_ref(state);
+        let token = auth::bearer(&parts.headers).ok_or(Error::Unauthenticated("Sign in first"))?;
+        Ok(Signed(auth.verify(token, clock())?))
+    }
+}

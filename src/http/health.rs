@@ -1,0 +1,24 @@
+//! `/healthz`: the process answers. `/readyz`: send it clients, or not.
+
+use super::readiness::Readiness;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
+
+pub(super) fn routes(readiness: Readiness) -> Router {
+    Router::new().route("/healthz", get(alive)).route("/readyz", get(ready)).with_state(readiness)
+}
+
+async fn alive() -> Response {
+    Json(json!({"status": "ok"})).into_response()
+}
+
+async fn ready(State(readiness): State<Readiness>) -> Response {
+    let report = readiness.report();
+    let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let checks = json!({"store": report.store, "bus": report.bus});
+    (status, Json(json!({"status": report.status, "checks": checks}))).into_response()
+}

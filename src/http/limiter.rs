@@ -1,0 +1,141 @@
+//! How often somebody may do something: a token bucket per key, as one moment each (GCRA, ITU-T I.371).
+//!
+//! Unlike `governor`'s it can take a charge back, so that what is limited may be known only after it was tried: wrong
+//! invite codes count and right ones don't, yet no number of concurrent tries goes beyond the limit.
+
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// From this many keys on, those that are back at their full allowance are forgotten now and then.
+const SWEEP_FROM: usize = 1024;
+
+/// An allowance of some number in some time, for each key. It starts full and comes back evenly.
+pub(super) struct Limiter<K> {
+    limit: u32,
+    interval: Duration,
+    keys: Mutex<Keys<K>>,
+}
+
+struct Keys<K> {
+    /// When the key's allowance will be full again; not in here: it is.
+    full_at: HashMap<K, Instant>,
+    sweep_at: usize,
+}
+
+/// Too often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Exceeded {
+    /// How many there may be at once.
+    pub(super) limit: u32,
+    /// When there may be one more.
+    pub(super) retry_after: Duration,
+    /// When there may be `limit` again.
+    pub(super) reset_after: Duration,
+}
+
+impl Exceeded {
+    /// `reset_after` in seconds, rounded up.
+    pub(super) fn reset_secs(&self) -> u64 {
+        u64::try_from(self.reset_after.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
+    }
+}
+
+impl<K: Eq + Hash + Clone> Limiter<K> {
+    /// `limit` in each `period`, for each key.
+    pub(super) fn new(limit: u32, period: Duration) -> Self {
+        let limit = limit.max(1);
+        let keys = Mutex::new(Keys { full_at: HashMap::new(), sweep_at: SWEEP_FROM });
+        Limiter { limit, interval: period / limit, keys }
+    }
+
+    /// Charges one, unless the allowance is used up; then nothing is charged.
+    pub(super) fn charge(&self, key: &K) -> Result<(), Exceeded> {
+        let now = Instant::now();
+        let mut keys = self.keys.lock();
+        let full_at = keys.full_at.get(key).map_or(now, |full_at| now.max(*full_at));
+        let charged = full_at + self.interval;
+        let used = charged - now;
+        let allowance = self.interval * self.limit;
+        if used > allowance {
+            let (limit, retry_after) = (self.limit, used - allowance);
+            return Err(Exceeded { limit, retry_after, reset_after: full_at - now });
+        }
+        keys.full_at.insert(key.clone(), charged);
+        keys.sweep(now);
+        Ok(())
+    }
+
+    /// Takes one charge back.
+    pub(super) fn refund(&self, key: &K) {
+        if let Some(full_at) = self.keys.lock().full_at.get_mut(key) {
+            *full_at = full_at.checked_sub(self.interval).unwrap_or(*full_at);
+        }
+    }
+}
+
+impl<K: Eq + Hash> Keys<K> {
+    /// Forgets those whose allowance is full, once their number has doubled: so that memory is bounded by how many were
+    /// charged within one period, and the work per charge by a constant.
+    fn sweep(&mut self, now: Instant) {
+        if self.full_at.len() < self.sweep_at {
+            return;
+        }
+        self.full_at.retain(|_, full_at| *full_at > now);
+        self.full_at.shrink_to(SWEEP_FROM);
+        self.sweep_at = SWEEP_FROM.max(self.full_at.len() * 2);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::advance;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn sixty_a_minute() -> Limiter<u32> {
+        Limiter::new(60, SECOND * 60)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_allowance_is_used_up_and_comes_back_evenly() {
+        let limiter = sixty_a_minute();
+        for _ in 0..60 {
+            assert_eq!(limiter.charge(&1), Ok(()));
+        }
+        let exceeded = Exceeded { limit: 60, retry_after: SECOND, reset_after: SECOND * 60 };
+        assert_eq!(limiter.charge(&1), Err(exceeded));
+        assert_eq!(limiter.charge(&2), Ok(()), "others are not concerned");
+        advance(SECOND).await;
+        assert_eq!(limiter.charge(&1), Ok(()));
+        assert_eq!(limiter.charge(&1), Err(exceeded), "a refusal charges nothing");
+        advance(SECOND * 3600).await;
+        for _ in 0..60 {
+            assert_eq!(limiter.charge(&1), Ok(()));
+        }
+        assert!(limiter.charge(&1).is_err(), "no more is saved up than the limit");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_refunded_was_never_charged() {
+        let limiter = sixty_a_minute();
+        for _ in 0..1000 {
+            assert_eq!(limiter.charge(&1), Ok(()));
+            limiter.refund(&1);
+        }
+        limiter.refund(&2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn memory_is_bounded_by_who_came_lately() {
+        let limiter = sixty_a_minute();
+        for key in 0..100_000 {
+            assert_eq!(limiter.charge(&key), Ok(()));
+            advance(Duration::from_millis(10)).await;
+        }
+        assert!(limiter.keys.lock().full_at.len() <= SWEEP_FROM);
+    }
+}

@@ -1,0 +1,85 @@
+//! Which pages may talk to this server.
+
+use super::failure::{LIMIT, REMAINING, RESET};
+use super::request_id::X_REQUEST_ID;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use std::sync::Arc;
+use std::time::Duration;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+/// How long a browser may remember what it was allowed.
+const PREFLIGHT_AGE: Duration = Duration::from_secs(3600);
+
+/// The origins besides the server's own whose pages may talk to it.
+#[derive(Clone)]
+pub struct Origins(Arc<dyn Fn(&str) -> bool + Send + Sync>);
+
+impl Origins {
+    /// Those for which `allows` is true; it is given the value of an `Origin` header.
+    pub fn new(allows: impl Fn(&str) -> bool + Send + Sync + 'static) -> Origins {
+        Origins(Arc::new(allows))
+    }
+
+    /// No others.
+    pub fn none() -> Origins {
+        Origins::new(|_| false)
+    }
+
+    /// Whether a socket may be opened: by the server's own pages, by those allowed, and by what is no page.
+    pub fn admit(&self, headers: &HeaderMap) -> bool {
+        let Some(origin) = headers.get(ORIGIN) else { return true };
+        let Ok(origin) = origin.to_str() else { return false };
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+        // The scheme is not compared: behind a proxy that ends TLS it is not known here.
+        let own = origin
+            .split_once("://")
+            .zip(host)
+            .is_some_and(|((_, from), host)| from.eq_ignore_ascii_case(host));
+        own || (self.0)(origin)
+    }
+
+    /// Answers preflights and marks answers for pages of the origins allowed. Credentials are never allowed: tokens
+    /// travel in `Authorization`, which a page adds itself.
+    pub(super) fn cors(&self) -> CorsLayer {
+        let Origins(allows) = self.clone();
+        let allowed = move |origin: &HeaderValue, _: &_| origin.to_str().is_ok_and(|origin| allows(origin));
+        let name = HeaderName::from_static;
+        CorsLayer::new()
+            .allow_origin(AllowOrigin::predicate(allowed))
+            .allow_methods([Method::GET, Method::POST])
+            .allow_headers([
+                AUTHORIZATION,
+                CONTENT_TYPE,
+                X_REQUEST_ID,
+                name("idempotency-key"),
+                name("last-event-id"),
+            ])
+            .expose_headers([X_REQUEST_ID, RETRY_AFTER, LIMIT, REMAINING, RESET])
+            .max_age(PREFLIGHT_AGE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admits(origin: &str, host: &str) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(ORIGIN, origin.parse().expect("a header"));
+        headers.insert(HOST, host.parse().expect("a header"));
+        Origins::new(|origin| origin == "https://play.example").admit(&headers)
+    }
+
+    #[test]
+    fn own_pages_and_allowed_ones_may_open_sockets() {
+        assert!(admits("http://localhost:8080", "localhost:8080"));
+        assert!(admits("https://RAID.example", "raid.example"));
+        assert!(admits("https://play.example", "raid.example"));
+        assert!(Origins::none().admit(&HeaderMap::new()), "no page at all");
+        for stranger in ["https://evil.example", "null", "http://localhost:8081", "https://play.example.evil"]
+        {
+            assert!(!admits(stranger, "localhost:8080"), "{stranger}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Query strings, and the paging that every list shares.
+
+use super::failure::Failure;
+use axum::extract::{FromRequestParts, Query as Pairs};
+use axum::http::request::Parts;
+use data_encoding::BASE64URL_NOPAD;
+use raidhall_protocol::state::RaidStatus;
+use raidhall_protocol::{FieldFault, RaidId, Seq};
+use std::collections::HashMap;
+
+const ROWS: u32 = 20;
+const ROWS_MAX: u32 = 100;
+const SEQ_END: u64 = 1 << 53;
+
+/// What stands after the `?`. Readers note faults and go on; [`Query::finish`] tells them all. An empty value counts as
+/// absent.
+pub(super) struct Query {
+    pairs: HashMap<String, String>,
+    faults: Vec<FieldFault>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Query {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Query, Failure> {
+        let malformed = |_| Failure::malformed("The query string cannot be read");
+        let Pairs(pairs) = Pairs::from_request_parts(parts, state).await.map_err(malformed)?;
+        Ok(Query { pairs, faults: Vec::new() })
+    }
+}
+
+impl Query {
+    /// How many rows are wanted.
+    pub(super) fn limit(&mut self) -> u32 {
+        let read = |text: &str| text.parse().ok().filter(|rows| (1..=ROWS_MAX).contains(rows));
+        self.read("limit", "must be a whole number from 1 to 100", read).unwrap_or(ROWS)
+    }
+
+    /// The seq after which to go on.
+    pub(super) fn after(&mut self) -> Seq {
+        let read = |text: &str| text.parse().ok().filter(|seq| *seq < SEQ_END).map(Seq);
+        self.read("after", "must be a seq: a whole number from 0 to 2^53 - 1", read).unwrap_or(Seq::ZERO)
+    }
+
+    /// The status that is wanted, if one is.
+    pub(super) fn status(&mut self) -> Option<RaidStatus> {
+        let read = |text: &str| RaidStatus::ALL.into_iter().find(|status| status.as_str() == text);
+        self.read("status", "must be recruiting, active, completed or failed", read)
+    }
+
+    /// The raid below which to go on.
+    pub(super) fn cursor(&mut self) -> Option<RaidId> {
+        self.read("cursor", "must be a next_cursor that was given out", |text| {
+            let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
+            RaidId::try_from(u64::from_be_bytes(bytes.try_into().ok()?)).ok()
+        })
+    }
+
+    /// All faults at once, if there are any.
+    pub(super) fn finish(self) -> Result<(), Failure> {
+        if self.faults.is_empty() { Ok(()) } else { Err(Failure::invalid(self.faults)) }
+    }
+
+    fn read<T>(&mut self, name: &str, fault: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        let text = self.pairs.get(name).filter(|text| !text.is_empty())?;
+        let value = read(text);
+        if value.is_none() {
+            self.faults.push(FieldFault::new(name, fault));
+        }
+        value
+    }
+}
+
+/// The cursor that goes on below a raid.
+pub(super) fn cursor(last: RaidId) -> String {
+    BASE64URL_NOPAD.encode(&last.get().to_be_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(pairs: &[(&str, &str)]) -> Query {
+        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Query { pairs, faults: Vec::new() }
+    }
+
+    #[test]
+    fn what_is_absent_has_its_default() {
+        let mut query = query(&[("status", ""), ("unknown", "x")]);
+        let read = (query.limit(), query.after(), query.status(), query.cursor());
+        assert_eq!(read, (20, Seq::ZERO, None, None));
+        assert!(query.finish().is_ok());
+    }
+
+    #[test]
+    fn a_cursor_survives_its_text() {
+        let raid = RaidId::try_from(123_456_u64).expect("an id");
+        let mut query =
+            query(&[("cursor", &cursor(raid)), ("status", "active"), ("after", "7"), ("limit", "100")]);
+        let read = (query.cursor(), query.status(), query.after(), query.limit());
+        assert_eq!(read, (Some(raid), Some(RaidStatus::Active), Seq(7), 100));
+        assert!(query.finish().is_ok());
+    }
+
+    #[test]
+    fn every_fault_is_named() {
+        for (limit, after, cursor) in
+            [("0", "-1", "7"), ("101", "9007199254740992", "AAAAAAAAAAA"), ("x", "1.5", "é")]
+        {
+            let mut query =
+                query(&[("limit", limit), ("after", after), ("cursor", cursor), ("status", "won")]);
+            let _ = (query.limit(), query.after(), query.cursor(), query.status());
+            let named: Vec<&str> = query.faults.iter().map(|fault| fault.field.as_str()).collect();
+            assert_eq!(named, ["limit", "after", "cursor", "status"]);
+        }
+    }
+}

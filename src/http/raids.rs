@@ -1,0 +1,148 @@
+//! `/raids`: making one, joining one, looking at one and at all of one's own.
+
+use super::body::Body;
+use super::failure::Failure;
+use super::gate::{Gate, Signed};
+use super::limits::Limits;
+use super::query::{Query, cursor};
+use super::{API, commands, idempotency, ledger};
+use crate::address::ClientAddress;
+use crate::error::Error;
+use crate::raid;
+use crate::session::{Sessions, View};
+use crate::store::{OpHash, RaidRow, Store};
+use axum::extract::{FromRef, FromRequestParts, Path, State};
+use axum::http::header::LOCATION;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use raidhall_protocol::RaidId;
+use raidhall_protocol::rest::{Data, NewRaid, Page, RaidSummary, RaidView};
+use std::sync::Arc;
+
+/// What the doors to raids share.
+#[derive(Clone)]
+pub(super) struct Raids {
+    pub(super) gate: Gate,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) sessions: Sessions,
+    pub(super) limits: Arc<Limits>,
+    pub(super) ws_url: Arc<str>,
+}
+
+pub(super) fn routes(raids: Raids) -> Router {
+    Router::new()
+        .route("/api/v1/raids", post(create).get(list))
+        .route("/api/v1/raids/join", post(join))
+        .route("/api/v1/raids/{id}", get(show))
+        .route("/api/v1/raids/{id}/commands", post(commands::carry_out))
+        .route("/api/v1/raids/{id}/events", get(ledger::events))
+        .route("/api/v1/raids/{id}/contributions", get(ledger::contributions))
+        .with_state(raids)
+}
+
+type Shown = Json<Data<RaidView>>;
+
+async fn create(
+    State(raids): State<Raids>,
+    signed: Signed,
+    headers: HeaderMap,
+    Body(map): Body,
+) -> Result<(StatusCode, [(HeaderName, String); 1], Shown), Failure> {
+    let leader = signed.player()?;
+    let key = idempotency::key(&headers).map_err(|fault| Failure::invalid(vec![fault]))?;
+    let new = NewRaid::read(&map).map_err(Failure::invalid)?;
+    raids.limits.command(leader.id)?;
+    let key = key.map(|key| OpHash::new(&signed.0.subject, &key));
+    let raid = raids.sessions.create(leader.clone(), new, key).await?;
+    let location = [(LOCATION, format!("{API}/raids/{raid}"))];
+    Ok((StatusCode::CREATED, location, raids.show(raid, &signed).await?))
+}
+
+async fn join(
+    State(raids): State<Raids>,
+    signed: Signed,
+    from: ClientAddress,
+    body: Body,
+) -> Result<Shown, Failure> {
+    let player = signed.player()?;
+    let code = body.read(|fields| fields.text("invite_code"))?;
+    let guess = raids.limits.guess(player.id, from)?;
+    let found = raids.store.raid_by_invite(&code.trim().to_ascii_uppercase()).await;
+    if !matches!(found, Ok(None)) {
+        guess.forgive();
+    }
+    let raid = found?.ok_or(Error::NotFound("No raid has this invite code"))?;
+    raids.sessions.execute(raid, raid::Command::Join { player: player.clone() }, None).await?;
+    raids.show(raid, &signed).await
+}
+
+async fn show(
+    State(raids): State<Raids>,
+    signed: Signed,
+    RaidPath(raid): RaidPath,
+) -> Result<Shown, Failure> {
+    raids.show(raid, &signed).await
+}
+
+async fn list(
+    State(raids): State<Raids>,
+    signed: Signed,
+    mut query: Query,
+) -> Result<Json<Page<RaidSummary>>, Failure> {
+    let (status, limit, before) = (query.status(), query.limit(), query.cursor());
+    query.finish()?;
+    // One more than asked for tells whether there is another page.
+    let mut rows = raids.store.raids_of(signed.player()?.id, status, before, limit + 1).await?;
+    let more = rows.len() > limit as usize;
+    rows.truncate(limit as usize);
+    let next_cursor = rows.last().filter(|_| more).map(|row| cursor(row.id));
+    Ok(Json(Page { data: rows.into_iter().map(summary).collect(), next_cursor }))
+}
+
+impl Raids {
+    /// The raid as the caller sees it.
+    async fn show(&self, raid: RaidId, signed: &Signed) -> Result<Shown, Failure> {
+        let View { state, seq, online } = self.sessions.read(raid, signed.0.caller()).await?;
+        let ws_url = self.ws_url.to_string();
+        Ok(Json(Data { data: RaidView { state: Arc::unwrap_or_clone(state), seq, online, ws_url } }))
+    }
+}
+
+fn summary(row: RaidRow) -> RaidSummary {
+    let RaidRow { id, title, target_xp, target_tasks, time_limit_secs, created_at, header, last_seq } = row;
+    RaidSummary {
+        id,
+        title,
+        status: header.status,
+        target_xp,
+        target_tasks,
+        current_xp: header.current_xp,
+        current_tasks: header.current_tasks,
+        time_limit_secs,
+        created_at,
+        deadline: header.deadline,
+        ended_at: header.ended_at,
+        seq: last_seq,
+    }
+}
+
+/// The raid in a path. What is no id names no raid.
+pub(super) struct RaidPath(pub(super) RaidId);
+
+impl<S: Send + Sync> FromRequestParts<S> for RaidPath {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<RaidPath, Failure> {
+        let id = Path::<String>::from_request_parts(parts, state).await.ok();
+        let id = id.and_then(|Path(id)| RaidId::try_from(id.parse::<u64>().ok()?).ok());
+        id.map(RaidPath).ok_or_else(|| Error::NotFound("There is no such raid").into())
+    }
+}
+
+impl FromRef<Raids> for Gate {
+    fn from_ref(raids: &Raids) -> Gate {
+        raids.gate.clone()
+    }
+}

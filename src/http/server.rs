@@ -1,0 +1,103 @@
+//! The accept loop: HTTP/1.1 with upgrades, one task per connection.
+//!
+//! hyper's own connection is used, neither `axum::serve`, which puts no limit on how long a request's head may take,
+//! nor hyper-util's `auto`, which waits without limit for a connection's first bytes to tell HTTP/1 from HTTP/2.
+
+use crate::address::Peer;
+use crate::listener::{Listener, Stream};
+use axum::Router;
+use axum::body::Body;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+use tracing::Instrument;
+
+/// How long accepting rests after it failed (usually for want of file descriptors).
+const ACCEPT_REST: Duration = Duration::from_millis(200);
+/// The most that is held of a request's head, and of an answer that the client is slow to take.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// How to serve.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// How long a request's head may take to arrive, counted from the connection's start or the answer before: also
+    /// how long an idle connection is kept.
+    pub header_timeout: Duration,
+}
+
+/// Serves every connection until `drain` is cancelled, and then those requests that are under way. Ends when the last
+/// of them is answered: who can't wait for that drops the future, which stops nothing that was begun. Upgraded
+/// connections belong to whoever took them over and are not waited for.
+pub async fn serve<L: Listener>(mut listener: L, router: Router, options: Options, drain: CancellationToken) {
+    let connections = TaskTracker::new();
+    while let Some((stream, peer)) = drain.run_until_cancelled(accept(&mut listener)).await {
+        let connection = connection(stream, peer, router.clone(), options, drain.clone());
+        connections.spawn(connection.instrument(tracing::debug_span!("connection", %peer)));
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+async fn accept<L: Listener>(listener: &mut L) -> (Stream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) if gone(&error) => {
+                tracing::debug!(%error, "a connection was gone before it was accepted")
+            }
+            Err(error) => {
+                tracing::warn!(%error, "accepting connections failed; trying again");
+                tokio::time::sleep(ACCEPT_REST).await;
+            }
+        }
+    }
+}
+
+/// Whether this is one connection's misfortune and says nothing about the next.
+fn gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+async fn connection(
+    stream: Stream,
+    peer: SocketAddr,
+    router: Router,
+    options: Options,
+    drain: CancellationToken,
+) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Peer(peer));
+        router.clone().oneshot(request)
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(options.header_timeout)
+        .max_buf_size(BUFFER_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut served = std::pin::pin!(served);
+    let ended = match drain.run_until_cancelled(served.as_mut()).await {
+        Some(ended) => ended,
+        None => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection failed");
+    }
+}
+
+#[cfg(test)]
+mod tests;
