@@ -15,8 +15,8 @@ use ts_rs::TS;
 pub enum ServerMessage {
     /// The answer to `hello`.
     Welcome {
-        /// Who you are.
-        player: PlayerRef,
+        /// Who you are; null for a token that speaks for no player.
+        player: Option<PlayerRef>,
         /// This connection's name in the server's logs.
         session: String,
         /// The server's clock.

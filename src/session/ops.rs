@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 
 /// The latest op keys of one raid, bounded; beyond them the ledger's index knows.
 #[derive(Debug)]
-pub struct Ops {
+pub(super) struct Ops {
     seqs: HashMap<OpHash, Seq>,
     order: VecDeque<OpHash>,
     max: usize,
@@ -17,24 +17,24 @@ pub struct Ops {
 impl Ops {
     /// Holds at most `max` keys. `loaded` are those of the ledger's latest events, oldest first; `whole` says that
     /// the ledger has no others.
-    pub fn new(max: usize, loaded: Vec<(OpHash, Seq)>, whole: bool) -> Self {
+    pub(super) fn new(max: usize, loaded: Vec<(OpHash, Seq)>, whole: bool) -> Self {
         let mut ops = Self { seqs: HashMap::new(), order: VecDeque::new(), max, partial: !whole };
         loaded.into_iter().for_each(|(op, seq)| ops.insert(op, seq));
         ops
     }
 
     /// The seq at which an op took effect, as far as is known here.
-    pub fn get(&self, op: OpHash) -> Option<Seq> {
+    pub(super) fn get(&self, op: OpHash) -> Option<Seq> {
         self.seqs.get(&op).copied()
     }
 
     /// Whether a miss has to be looked up in the ledger.
-    pub const fn is_partial(&self) -> bool {
+    pub(super) const fn is_partial(&self) -> bool {
         self.partial
     }
 
     /// Notes that an op took effect.
-    pub fn insert(&mut self, op: OpHash, seq: Seq) {
+    pub(super) fn insert(&mut self, op: OpHash, seq: Seq) {
         if self.seqs.insert(op, seq).is_some() {
             return;
         }

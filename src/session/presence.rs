@@ -13,7 +13,7 @@ const COALESCE: Duration = Duration::from_millis(100);
 
 /// The presence of one raid's members.
 #[derive(Debug, Default)]
-pub struct Presence {
+pub(super) struct Presence {
     online: BTreeSet<PlayerId>,
     /// Online, but no connection watches: until when they stay so.
     leaving: BTreeMap<PlayerId, Instant>,
@@ -23,21 +23,21 @@ pub struct Presence {
 
 /// What to tell the watchers.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Change {
+pub(super) struct Change {
     /// Who is online now and was not.
-    pub online: Vec<PlayerId>,
+    pub(super) online: Vec<PlayerId>,
     /// Who was online and is not.
-    pub offline: Vec<PlayerId>,
+    pub(super) offline: Vec<PlayerId>,
 }
 
 impl Presence {
     /// The members who are online.
-    pub const fn online(&self) -> &BTreeSet<PlayerId> {
+    pub(super) const fn online(&self) -> &BTreeSet<PlayerId> {
         &self.online
     }
 
     /// Follows the set of members who watch.
-    pub fn follow(&mut self, watching: &BTreeSet<PlayerId>, now: Instant, grace: Duration) {
+    pub(super) fn follow(&mut self, watching: &BTreeSet<PlayerId>, now: Instant, grace: Duration) {
         watching.iter().for_each(|player| self.arrive(*player, now));
         for player in &self.online {
             if !watching.contains(player) {
@@ -47,7 +47,7 @@ impl Presence {
     }
 
     /// Takes a player online whose watch begins this moment.
-    pub fn arrive(&mut self, player: PlayerId, now: Instant) {
+    pub(super) fn arrive(&mut self, player: PlayerId, now: Instant) {
         self.leaving.remove(&player);
         if self.online.insert(player) {
             self.touched(now);
@@ -55,7 +55,7 @@ impl Presence {
     }
 
     /// Forgets everybody who is no member any more.
-    pub fn retain(&mut self, is_member: impl Fn(PlayerId) -> bool, now: Instant) {
+    pub(super) fn retain(&mut self, is_member: impl Fn(PlayerId) -> bool, now: Instant) {
         let before = self.online.len();
         self.online.retain(|player| is_member(*player));
         self.leaving.retain(|player, _| is_member(*player));
@@ -65,12 +65,12 @@ impl Presence {
     }
 
     /// When something happens next by itself.
-    pub fn next(&self) -> Option<Instant> {
+    pub(super) fn next(&self) -> Option<Instant> {
         self.leaving.values().copied().chain(self.announce_at).min()
     }
 
     /// Takes those offline whose grace is over. Gives what is to be announced, when it is time.
-    pub fn advance(&mut self, now: Instant) -> Option<Change> {
+    pub(super) fn advance(&mut self, now: Instant) -> Option<Change> {
         let over = self.leaving.extract_if(.., |_, until| *until <= now).map(|(player, _)| player);
         for player in over.collect::<Vec<_>>() {
             self.online.remove(&player);

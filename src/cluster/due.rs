@@ -1,0 +1,43 @@
+//! Deadlines of raids that no living instance serves: they fire though nobody is connected.
+
+use crate::clock::Clock;
+use crate::session::Sessions;
+use crate::store::Store;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::warn;
+
+/// Raids made live at once; the rest follows with the next scan.
+const RAIDS: u32 = 200;
+
+/// What scanning needs.
+pub struct Scanner {
+    /// Where raids are.
+    pub store: Arc<dyn Store>,
+    /// Where they are made live.
+    pub sessions: Sessions,
+    /// What time it is.
+    pub clock: Arc<Clock>,
+    /// How often to look.
+    pub every: Duration,
+    /// How long before its deadline a raid is made live.
+    pub ahead: Duration,
+}
+
+impl Scanner {
+    /// Looks until dropped. Gives back raids whose sessions ended as well: both are due once a second.
+    pub async fn run(self) {
+        let mut ticks = interval(self.every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let ahead = i64::try_from(self.ahead.as_millis()).unwrap_or(i64::MAX);
+        loop {
+            ticks.tick().await;
+            self.sessions.release_idle().await;
+            match self.store.due(self.clock.now().plus(ahead), RAIDS).await {
+                Ok(raids) => raids.into_iter().for_each(|raid| self.sessions.wake(raid)),
+                Err(error) => warn!(?error, "due raids could not be looked up"),
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The WebSocket door: upgrade, handshake, and one task for each connection.
+//!
+//! The upgrade checks what can be refused over HTTP. The handshake ([`greeting`]) consumes itself: until `hello` was
+//! accepted, nothing else is possible. The connection then receives, sends and keeps time in one loop. It holds
+//! cursors into the rings of the raids that it watches, and never a raid's state.
+
+mod connection;
+mod greeting;
+mod inbound;
+mod outbound;
+mod registry;
+mod requests;
+mod upgrade;
+mod watches;
+
+use crate::auth::Auth;
+use crate::clock::Clock;
+use crate::http::Origins;
+use crate::session::Sessions;
+use crate::store::Store;
+use axum::Router;
+use axum::routing::any;
+use parking_lot::RwLock;
+use raidhall_protocol::limits::SOCKET_PATH;
+use registry::Registry;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::task::TaskTracker;
+
+/// How sockets behave.
+#[derive(Clone)]
+pub struct Options {
+    /// Whose pages may connect.
+    pub allowed_origins: Origins,
+    /// The largest message of a client, in bytes.
+    pub message_bytes: usize,
+    /// Commands, watches and signals of one connection per second; twice as many in a burst.
+    pub commands_per_second: NonZeroU32,
+    /// Raids that one connection may watch.
+    pub watches: usize,
+    /// The largest data of a signal, in bytes of JSON.
+    pub signal_bytes: usize,
+    /// Connections from one address.
+    pub connections_per_address: usize,
+    /// Connections of one player.
+    pub connections_per_player: usize,
+    /// Requests of one connection that may be unanswered before its socket is not read any more.
+    pub outbox_messages: usize,
+    /// How far, in bytes, a watch may be behind before it collapses into a snapshot. In messages it is
+    /// `outbox_messages`.
+    pub outbox_bytes: u64,
+    /// How long a connection may take to say `hello`.
+    pub hello_timeout: Duration,
+    /// How often `beat` and a ping go out; two of them without a byte from the client end the connection.
+    pub heartbeat: Duration,
+    /// How long writing may stand still.
+    pub write_stall: Duration,
+    /// Over how long a drain lets its clients go.
+    pub drain_spread: Duration,
+}
+
+/// What every connection shares.
+#[derive(Clone)]
+pub struct Sockets(Arc<Hub>);
+
+struct Hub {
+    sessions: Sessions,
+    store: Arc<dyn Store>,
+    auth: Auth,
+    clock: Arc<Clock>,
+    /// The name of this history of the database, as last learned.
+    lineage: Arc<RwLock<String>>,
+    options: Options,
+    registry: Registry,
+    tasks: TaskTracker,
+}
+
+impl Sockets {
+    /// No connection yet; each will be a task on `tasks`.
+    pub fn new(
+        sessions: Sessions,
+        store: Arc<dyn Store>,
+        auth: Auth,
+        clock: Arc<Clock>,
+        lineage: Arc<RwLock<String>>,
+        options: Options,
+        tasks: TaskTracker,
+    ) -> Self {
+        let registry = Registry::new(options.connections_per_address, options.connections_per_player);
+        Self(Arc::new(Hub { sessions, store, auth, clock, lineage, options, registry, tasks }))
+    }
+
+    /// The door, to be merged into the server's routes. No layer may sit on it that buffers, times out or compresses.
+    pub fn router(&self) -> Router {
+        Router::new().route(SOCKET_PATH, any(upgrade::upgrade)).with_state(self.clone())
+    }
+
+    /// Lets every client go, spread over `drain_spread`, each with `bye` and a code that tells it to come back.
+    pub fn drain(&self) {
+        self.0.registry.drain();
+    }
+}

@@ -1,0 +1,146 @@
+//! The handshake: until `hello` was accepted, nothing else is possible. Accepting it consumes the greeting and gives
+//! a connection.
+
+use super::Sockets;
+use super::connection::Connection;
+use super::inbound::{Inbound, Received};
+use super::outbound::Outbound;
+use super::requests::error_frame;
+use crate::auth::Identity;
+use crate::error::Error;
+use crate::frame;
+use crate::listener::Stream;
+use crate::outbox::{ConnectionId, Outbox};
+use crate::raid::Refusal;
+use crate::telemetry::{Held, metrics};
+use bytes::Bytes;
+use raidhall_protocol::decode::{DecodeError, decode};
+use raidhall_protocol::{ClientMessage, CloseCode, Codec};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::debug;
+
+/// How long the client's side is read and dropped after our Close, so that a reset cannot overtake its code.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Why a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// We close it, with this code.
+    Close(CloseCode),
+    /// The client closed it, or is gone.
+    Gone,
+}
+
+/// A connection that has not said who it is.
+pub(super) struct Greeting {
+    sockets: Sockets,
+    id: ConnectionId,
+    codec: Codec,
+    inbound: Inbound,
+    outbound: Outbound,
+}
+
+impl Greeting {
+    pub(super) async fn new(
+        sockets: Sockets,
+        id: ConnectionId,
+        codec: Codec,
+        stream: Stream,
+        first: Bytes,
+    ) -> Self {
+        let (read, write) = tokio::io::split(stream);
+        let inbound = Inbound::new(read, first, codec, sockets.0.options.message_bytes).await;
+        Self { sockets, id, codec, inbound, outbound: Outbound::new(write) }
+    }
+
+    /// Serves the client until it is gone. `identity` is known already if the upgrade carried a token.
+    pub(super) async fn run(mut self, identity: Option<Identity>) {
+        let _gauge = Held::one(&metrics().connections);
+        let deadline = Instant::now() + self.sockets.0.options.hello_timeout;
+        let greeted = match identity {
+            Some(identity) => Ok(identity),
+            None => timeout_at(deadline, self.hello())
+                .await
+                .unwrap_or(Err(Ending::Close(CloseCode::Unauthenticated))),
+        };
+        let Self { sockets, id, codec, mut inbound, mut outbound } = self;
+        let ending = match greeted {
+            Err(ending) => ending,
+            Ok(identity) => {
+                let player = identity.player.as_ref().map(|player| player.id);
+                let place = player.map(|player| sockets.0.registry.place_for_player(player));
+                if let Some(None) = place {
+                    Ending::Close(CloseCode::TooManyConnections)
+                } else {
+                    let outbox = Arc::new(Outbox::new(id, codec));
+                    let mut connection = Connection::new(sockets, outbox, identity);
+                    let ending = connection.run(&mut inbound, &mut outbound).await;
+                    connection.leave();
+                    ending
+                }
+            }
+        };
+        let code = match ending {
+            Ending::Close(code) => code,
+            Ending::Gone => CloseCode::Normal,
+        };
+        metrics().closes.increment(if ending == Ending::Gone { "gone" } else { code.as_str() });
+        debug!(cause = code.as_str(), "the connection ends");
+        farewell(&mut inbound, &mut outbound, code).await;
+    }
+
+    async fn hello(&mut self) -> Result<Identity, Ending> {
+        loop {
+            let received = self.inbound.next().await;
+            let frame = match received {
+                Received::Message(frame) => frame,
+                Received::Ping(payload) => {
+                    self.send(frame::pong(&payload)).await?;
+                    continue;
+                }
+                Received::Pong => continue,
+                Received::Fault(code) => return Err(Ending::Close(code)),
+                Received::Gone => return Err(Ending::Gone),
+            };
+            match decode(self.codec, &frame) {
+                Ok(ClientMessage::Hello { token, client }) => {
+                    debug!(client, "hello");
+                    let verified = self.sockets.0.auth.verify(&token, self.sockets.0.clock.now());
+                    return verified.map_err(|_| Ending::Close(CloseCode::Unauthenticated));
+                }
+                Err(DecodeError::Undecodable(_)) => return Err(Ending::Close(CloseCode::BadMessage)),
+                Err(DecodeError::Invalid(invalid)) if invalid.re == "hello" => {
+                    let error = Error::Refused(Refusal::Invalid(invalid.fields));
+                    self.send(error_frame(self.codec, "hello", invalid.id, invalid.raid, &error)).await?;
+                }
+                Ok(_) | Err(DecodeError::Invalid(_)) => {
+                    return Err(Ending::Close(CloseCode::Unauthenticated));
+                }
+            }
+        }
+    }
+
+    async fn send(&mut self, frame: Bytes) -> Result<(), Ending> {
+        self.outbound.push(frame);
+        while !self.outbound.is_empty() {
+            self.outbound.write().await.map_err(|_| Ending::Gone)?;
+        }
+        Ok(())
+    }
+}
+
+/// Ends a connection: what has begun to go out is finished, the Close frame follows, and what still comes in is read
+/// and dropped for a while.
+async fn farewell(inbound: &mut Inbound, outbound: &mut Outbound, code: CloseCode) {
+    outbound.truncate();
+    outbound.push(frame::close(code));
+    let goodbye = async {
+        if outbound.finish().await.is_ok() {
+            inbound.discard().await;
+        }
+    };
+    // Whoever does not take it within the time is dropped.
+    let _ = timeout(LINGER, goodbye).await;
+}

@@ -1,0 +1,115 @@
+//! Which connections there are, and how many of whom.
+
+use crate::outbox::{ConnectionId, Outbox};
+use dashmap::DashMap;
+use raidhall_protocol::PlayerId;
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+pub(super) struct Registry {
+    next: AtomicU64,
+    open: DashMap<ConnectionId, Arc<Outbox>>,
+    addresses: Arc<Counts<IpAddr>>,
+    players: Arc<Counts<PlayerId>>,
+    draining: AtomicBool,
+}
+
+impl Registry {
+    pub(super) fn new(per_address: usize, per_player: usize) -> Self {
+        Self {
+            next: AtomicU64::new(1),
+            open: DashMap::new(),
+            addresses: Arc::new(Counts::new(per_address)),
+            players: Arc::new(Counts::new(per_player)),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn next_id(&self) -> ConnectionId {
+        ConnectionId(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Takes a place for an address, or none if it has as many as it may.
+    pub(super) fn place_for_address(&self, address: IpAddr) -> Option<Place<IpAddr>> {
+        Counts::take(&self.addresses, address)
+    }
+
+    /// Takes a place for a player, or none if it has as many as it may.
+    pub(super) fn place_for_player(&self, player: PlayerId) -> Option<Place<PlayerId>> {
+        Counts::take(&self.players, player)
+    }
+
+    pub(super) fn add(&self, outbox: &Arc<Outbox>) {
+        self.open.insert(outbox.id, Arc::clone(outbox));
+    }
+
+    pub(super) fn remove(&self, outbox: &Outbox) {
+        self.open.remove(&outbox.id);
+    }
+
+    pub(super) fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.open.iter().for_each(|outbox| outbox.wake());
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+}
+
+/// How many connections each key has, up to a maximum. A key without any takes no memory.
+struct Counts<K: Eq + Hash> {
+    max: usize,
+    counts: DashMap<K, usize>,
+}
+
+/// One connection's place in a count, given back when dropped.
+pub(super) struct Place<K: Eq + Hash + Copy> {
+    counts: Arc<Counts<K>>,
+    key: K,
+}
+
+impl<K: Eq + Hash + Copy> Counts<K> {
+    fn new(max: usize) -> Self {
+        Self { max, counts: DashMap::new() }
+    }
+
+    fn take(counts: &Arc<Self>, key: K) -> Option<Place<K>> {
+        let mut count = counts.counts.entry(key).or_insert(0);
+        if *count >= counts.max {
+            return None;
+        }
+        *count += 1;
+        drop(count);
+        Some(Place { counts: Arc::clone(counts), key })
+    }
+}
+
+impl<K: Eq + Hash + Copy> Drop for Place<K> {
+    fn drop(&mut self) {
+        if let Some(mut count) = self.counts.counts.get_mut(&self.key) {
+            *count -= 1;
+        }
+        self.counts.counts.remove_if(&self.key, |_, count| *count == 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_given_back_and_leave_nothing() {
+        let counts = Arc::new(Counts::new(2));
+        let (first, second) = (Counts::take(&counts, 7), Counts::take(&counts, 7));
+        assert!(first.is_some() && second.is_some());
+        assert!(Counts::take(&counts, 7).is_none());
+        assert!(Counts::take(&counts, 8).is_some());
+        drop(first);
+        assert!(Counts::take(&counts, 7).is_some());
+        drop(second);
+        assert!(counts.counts.is_empty());
+    }
+}

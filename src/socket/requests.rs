@@ -1,0 +1,139 @@
+//! What a client's messages ask for, translated for the session and back.
+
+use super::connection::Connection;
+use super::greeting::Ending;
+use crate::auth::Scope;
+use crate::error::Error;
+use crate::frame;
+use crate::outbox::{Answer, Outbox};
+use crate::raid::{self, Refusal};
+use crate::session::{Ack, Reply};
+use crate::store::OpHash;
+use bytes::Bytes;
+use raidhall_protocol::server::UnwatchReason;
+use raidhall_protocol::{ClientMessage, Codec, Command, FieldFault, OpKey, RaidId, Seq, ServerMessage};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// An error in answer to a message.
+pub(super) fn error_frame(
+    codec: Codec,
+    re: &str,
+    id: Option<u64>,
+    raid: Option<RaidId>,
+    error: &Error,
+) -> Bytes {
+    let message = ServerMessage::Error { re: re.to_owned(), id, raid, error: error.body() };
+    frame::message(codec, &message)
+}
+
+fn invalid(field: &str, message: impl Into<String>) -> Error {
+    Error::Refused(Refusal::Invalid(vec![FieldFault::new(field, message)]))
+}
+
+impl Connection {
+    /// Carries out one message.
+    pub(super) fn request(&mut self, message: ClientMessage) -> Result<(), Ending> {
+        match message {
+            ClientMessage::Beat => {}
+            ClientMessage::Hello { token, .. } => self.renew(&token),
+            ClientMessage::Watch { id, raid, since } => self.watch(id, raid, since),
+            ClientMessage::Unwatch { raid, .. } => {
+                self.watches.remove(raid);
+                let reason = UnwatchReason::Asked;
+                self.answer(Some(raid), &ServerMessage::Unwatched { raid, reason });
+            }
+            ClientMessage::Do { id, raid, op, cmd } => self.execute(id, raid, op, cmd),
+            ClientMessage::Signal { id, raid, kind, data } => self.signal(id, raid, &kind, data),
+        }
+        Ok(())
+    }
+
+    fn renew(&mut self, token: &str) {
+        let refused = match self.sockets.0.auth.verify(token, self.sockets.0.clock.now()) {
+            Ok(identity) if identity.subject == self.identity.subject => {
+                self.identity = identity;
+                let welcome = self.welcome();
+                return self.answer(None, &welcome);
+            }
+            Ok(_) => Error::Forbidden("This token is another player's"),
+            Err(error) => error,
+        };
+        self.refuse("hello", None, None, &refused);
+    }
+
+    fn watch(&mut self, id: Option<u64>, raid: RaidId, since: Option<Seq>) {
+        let max = self.sockets.0.options.watches;
+        if self.watches.len() >= max && !self.watches.contains(raid) {
+            let error = invalid("raid", format!("at most {max} raids can be watched at once"));
+            return self.refuse("watch", id, Some(raid), &error);
+        }
+        let ticket = self.watches.ask(raid, id);
+        let outbox = Arc::clone(&self.outbox);
+        self.sockets.0.sessions.watch(outbox, ticket, self.identity.caller(), since);
+    }
+
+    fn execute(&mut self, id: u64, raid: RaidId, op: Option<OpKey>, command: Command) {
+        let op = op.map(|op| OpHash::new(&self.identity.subject, &op));
+        let command = match (&self.identity.player, self.identity.scope) {
+            (Some(player), Scope::Player) => raid::Command::Player { by: player.id, command },
+            (_, Scope::Service) => raid::Command::Service { command },
+            _ => {
+                let error = Error::Forbidden("This token may look and no more");
+                return self.refuse("do", Some(id), Some(raid), &error);
+            }
+        };
+        let outbox = Arc::clone(&self.outbox);
+        self.watches.expect_answer();
+        let reply = Reply::new(move |result| answer_do(&outbox, id, raid, result));
+        self.sockets.0.sessions.submit(raid, command, op, reply);
+    }
+
+    fn signal(&mut self, id: Option<u64>, raid: RaidId, kind: &str, data: Value) {
+        let max = self.sockets.0.options.signal_bytes;
+        if Codec::Json.encode(&data).len() > max {
+            let error = invalid("data", format!("must be at most {max} bytes of JSON"));
+            return self.refuse("signal", id, Some(raid), &error);
+        }
+        let Some(player) = self.identity.player.as_ref().map(|player| player.id) else {
+            return self.refuse("signal", id, Some(raid), &Refusal::NotMember.into());
+        };
+        if let Some(audience) = self.watches.audience(raid) {
+            if audience.signal(self.outbox.id, player, kind, data).is_err() {
+                self.refuse("signal", id, Some(raid), &Refusal::NotMember.into());
+            }
+            return;
+        }
+        let outbox = Arc::clone(&self.outbox);
+        let reply = Reply::new(move |result| {
+            if let Err(error) = result {
+                let frame = error_frame(outbox.codec, "signal", id, Some(raid), &error);
+                outbox.answer(Answer::Frame { raid: Some(raid), seq: Seq::ZERO, frame });
+            }
+        });
+        self.sockets.0.sessions.signal(raid, self.outbox.id, player, kind.to_owned(), data, reply);
+    }
+
+    /// Answers a message with an error.
+    pub(super) fn refuse(&mut self, re: &str, id: Option<u64>, raid: Option<RaidId>, error: &Error) {
+        let frame = error_frame(self.outbox.codec, re, id, raid, error);
+        self.watches.expect_answer();
+        self.outbox.answer(Answer::Frame { raid, seq: Seq::ZERO, frame });
+    }
+
+    fn answer(&mut self, raid: Option<RaidId>, message: &ServerMessage) {
+        let frame = frame::message(self.outbox.codec, message);
+        self.watches.expect_answer();
+        self.outbox.answer(Answer::Frame { raid, seq: Seq::ZERO, frame });
+    }
+}
+
+fn answer_do(outbox: &Outbox, id: u64, raid: RaidId, result: Result<Ack, Error>) {
+    let (seq, frame) = match result {
+        Ok(Ack { seq, duplicate }) => {
+            (seq, frame::message(outbox.codec, &ServerMessage::Ack { id, raid, seq, duplicate }))
+        }
+        Err(error) => (Seq::ZERO, error_frame(outbox.codec, "do", Some(id), Some(raid), &error)),
+    };
+    outbox.answer(Answer::Frame { raid: Some(raid), seq, frame });
+}
