@@ -280,6 +280,17 @@ pub enum Rotation {
     Unknown,
 }
 
+/// What upkeep found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Maintenance {
+    /// Partitions of the ledger that it made.
+    pub partitions_made: u32,
+    /// Months, of this one and the next three, that still have no partition of their own.
+    pub partitions_missing: u32,
+    /// Events in the default partition, which takes what has no other; counted up to 100,000.
+    pub partition_default_rows: u64,
+}
+
 /// The database, as the rest of the server needs it.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
@@ -298,6 +309,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// Ends the lease and gives every raid still owned back, at a clean shutdown.
     async fn retire(&self, instance: InstanceId) -> Result<()>;
+
+    /// The daily upkeep: makes the ledger's partitions for the months to come, deletes sign-ins and instances that are
+    /// long over. Whatever it could not do now it does the next time.
+    async fn maintain(&self) -> Result<Maintenance> {
+        Ok(Maintenance::default())
+    }
 
     /// Reserves ids for raids to come. Ids never used are lost, harmlessly.
     async fn reserve_raid_ids(&self, count: u32) -> Result<Range<u64>>;
