@@ -8,6 +8,7 @@
 mod batch;
 pub mod journal;
 pub mod memory;
+pub mod postgres;
 
 use async_trait::async_trait;
 use raidhall_protocol::rest::{Contribution, Profile};

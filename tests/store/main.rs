@@ -9,7 +9,11 @@
 #[allow(dead_code, reason = "shared with tests of the loops")]
 mod history;
 
+#[path = "../support/postgres.rs"]
+mod database;
+
 #[macro_use]
 mod conformance;
 
 mod memory;
+mod postgres;

@@ -1,0 +1,274 @@
+//! The store in Postgres (15 or newer), for a cluster or a single instance.
+//!
+//! Every call is one statement (see [`connections`]), and every statement is planned for indexes only: the first plan
+//! of a connection is made when tables may be empty, and is kept while they grow.
+
+mod accounts;
+mod claims;
+mod columns;
+mod commit;
+mod connections;
+mod fault;
+mod lease;
+mod ledger;
+mod partitions;
+mod raids;
+
+use super::{
+    Append, Claim, EnlistError, Epoch, FamilyId, Fate, Head, Instance, InstanceId, Loaded, Maintenance,
+    OpHash, RaidRow, Renewal, Result, Rotation, Store, TokenHash,
+};
+use anyhow::anyhow;
+use async_trait::async_trait;
+use connections::{Connections, Dial};
+use lease::Lease;
+use partitions::Partitions;
+use raidhall_protocol::rest::{Contribution, Profile};
+use raidhall_protocol::state::RaidStatus;
+use raidhall_protocol::{Event, PlayerId, RaidId, Seq, UnixMillis};
+use sqlx::migrate::MigrateError;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection};
+use std::ops::Range;
+use std::time::Duration;
+
+/// The oldest server that has what the statements use.
+const SERVER_VERSION_MIN: i32 = 150_000;
+
+const SERVER: &str = "
+    SELECT current_setting('server_version_num')::integer, current_setting('synchronous_commit') <> 'off'";
+
+/// How long a migration waits for another process's, or for a lock.
+const MIGRATION_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a statement waits for a lock before it gives up; its caller tries again.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What an answer may take beyond the statement's own time limit.
+const ANSWER_MARGIN: Duration = Duration::from_secs(1);
+
+/// How to reach the database.
+pub struct PostgresOptions {
+    /// `postgres://user:password@host:port/database`, of a direct connection: a transaction pooler between would
+    /// break locks and prepared statements.
+    pub url: String,
+    /// How many connections at most, beside the lease's own. Half of them are for commits alone, so that no number of
+    /// reads can hold up a raid.
+    pub connections_max: u32,
+    /// How long the server works on one statement.
+    pub statement_timeout: Duration,
+    /// How long to wait for a connection.
+    pub connect_timeout: Duration,
+    /// Whether this process must be the only one on this database (the local bus).
+    pub alone: bool,
+}
+
+/// A Postgres database.
+pub struct PostgresStore {
+    dial: Dial,
+    commits: Connections,
+    rest: Connections,
+    lease: Lease,
+    partitions: Partitions,
+}
+
+impl PostgresStore {
+    /// Connects, and fails at once if that is impossible. The schema is not looked at: see
+    /// [`PostgresStore::migrate`].
+    pub async fn connect(options: PostgresOptions) -> Result<PostgresStore> {
+        let url: PgConnectOptions =
+            options.url.parse().map_err(|error| fault::refused("read database url", anyhow!("{error}")))?;
+        let dial = Dial {
+            options: url.disable_statement_logging().application_name("raidhall").options([
+                ("default_transaction_isolation", "read committed".to_owned()),
+                ("enable_seqscan", "off".to_owned()),
+                ("jit", "off".to_owned()),
+                ("lock_timeout", LOCK_TIMEOUT.as_millis().to_string()),
+                ("plan_cache_mode", "force_generic_plan".to_owned()),
+                ("statement_timeout", options.statement_timeout.as_millis().to_string()),
+            ]),
+            connect_timeout: options.connect_timeout,
+            answer_timeout: options.statement_timeout + ANSWER_MARGIN,
+        };
+        check_server(&dial).await?;
+        let connections_max = options.connections_max.max(2) as usize;
+        Ok(PostgresStore {
+            commits: Connections::new(dial.clone(), connections_max.div_ceil(2)),
+            rest: Connections::new(dial.clone(), connections_max / 2),
+            lease: Lease::new(dial.clone(), options.alone),
+            partitions: Partitions::new(dial.clone()),
+            dial,
+        })
+    }
+
+    /// Brings the schema up to date; several processes may try at once. Migrations of a newer release are left alone:
+    /// that release runs beside this one.
+    pub async fn migrate(&self) -> Result<()> {
+        const OPERATION: &str = "migrate";
+        let mut dial = self.dial.clone();
+        dial.options = dial.options.options([
+            ("lock_timeout", MIGRATION_LOCK_TIMEOUT.as_millis().to_string()),
+            ("statement_timeout", "0".to_owned()),
+        ]);
+        let mut connection = dial.connect(OPERATION).await?;
+        let mut migrations = sqlx::migrate!("migrations/postgres");
+        migrations.set_ignore_missing(true);
+        migrations.run(&mut connection).await.map_err(|error| match error {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+                fault::of(OPERATION, error)
+            }
+            error => fault::refused(OPERATION, error),
+        })?;
+        connection.close().await.map_err(|error| fault::of(OPERATION, error))
+    }
+}
+
+/// Refuses a server that is too old, or one that answers before a commit is on its disk.
+async fn check_server(dial: &Dial) -> Result<()> {
+    const OPERATION: &str = "check the database server";
+    let mut connection = dial.connect(OPERATION).await?;
+    let (version, durable): (i32, bool) = sqlx::query_as(SERVER)
+        .fetch_one(&mut connection)
+        .await
+        .map_err(|error| fault::of(OPERATION, error))?;
+    if version < SERVER_VERSION_MIN {
+        return Err(fault::refused(OPERATION, anyhow!("Postgres 15 or newer is needed, this is {version}")));
+    }
+    if !durable {
+        return Err(fault::refused(
+            OPERATION,
+            anyhow!("synchronous_commit is off: a crash would take commits back"),
+        ));
+    }
+    connection.close().await.map_err(|error| fault::of(OPERATION, error))
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn enlist(
+        &self,
+        instance: &Instance,
+        ttl: Duration,
+        patience: Duration,
+    ) -> Result<Renewal, EnlistError> {
+        // A server that can't make partitions serves all the same: the default one takes the rows.
+        if let Err(error) = self.partitions.ensure().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "ledger partitions were not made");
+        }
+        self.lease.enlist(instance, ttl, patience).await
+    }
+
+    async fn renew(&self, instance: &Instance, ttl: Duration) -> Result<Renewal> {
+        self.lease.renew(instance, ttl).await
+    }
+
+    async fn retire(&self, instance: InstanceId) -> Result<()> {
+        claims::retire(&self.rest, instance).await?;
+        self.lease.end().await;
+        Ok(())
+    }
+
+    async fn maintain(&self) -> Result<Maintenance> {
+        lease::forget_dead(&self.rest).await?;
+        accounts::forget_expired(&self.rest).await?;
+        self.partitions.ensure().await
+    }
+
+    async fn reserve_raid_ids(&self, count: u32) -> Result<Range<u64>> {
+        raids::reserve_ids(&self.rest, count).await
+    }
+
+    async fn claim(&self, raid: RaidId, instance: InstanceId) -> Result<Claim> {
+        claims::claim(&self.rest, raid, instance).await
+    }
+
+    async fn release(&self, raids: &[(RaidId, Epoch)], instance: InstanceId) -> Result<()> {
+        claims::release(&self.rest, raids, instance).await
+    }
+
+    async fn commit(&self, batch: &[Append]) -> Result<Vec<Fate>> {
+        commit::commit(&self.commits, batch).await
+    }
+
+    async fn load(&self, raid: RaidId, op_keys: u64) -> Result<Option<Loaded>> {
+        ledger::load(&self.rest, raid, op_keys).await
+    }
+
+    async fn head(&self, raid: RaidId) -> Result<Option<Head>> {
+        claims::head(&self.rest, raid).await
+    }
+
+    async fn events(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>> {
+        ledger::events(&self.rest, raid, after, limit).await
+    }
+
+    async fn contributions(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Contribution>> {
+        ledger::contributions(&self.rest, raid, after, limit).await
+    }
+
+    async fn find_op(&self, raid: RaidId, op: OpHash) -> Result<Option<Seq>> {
+        ledger::find_op(&self.rest, raid, op).await
+    }
+
+    async fn save_snapshot(
+        &self,
+        raid: RaidId,
+        owner: InstanceId,
+        epoch: Epoch,
+        seq: Seq,
+        state: &[u8],
+    ) -> Result<()> {
+        ledger::save_snapshot(&self.rest, raid, owner, epoch, seq, state).await
+    }
+
+    async fn due(&self, until: UnixMillis, limit: u32) -> Result<Vec<RaidId>> {
+        claims::due(&self.rest, until, limit).await
+    }
+
+    async fn raid_by_invite(&self, code: &str) -> Result<Option<RaidId>> {
+        raids::by_invite(&self.rest, code).await
+    }
+
+    async fn raid_by_create_key(&self, key: OpHash) -> Result<Option<RaidId>> {
+        raids::by_create_key(&self.rest, key).await
+    }
+
+    async fn raids_of(
+        &self,
+        player: PlayerId,
+        status: Option<RaidStatus>,
+        before: Option<RaidId>,
+        limit: u32,
+    ) -> Result<Vec<RaidRow>> {
+        raids::of_player(&self.rest, player, status, before, limit).await
+    }
+
+    async fn create_player(&self, name: &str) -> Result<Profile> {
+        accounts::create_player(&self.rest, name).await
+    }
+
+    async fn player(&self, player: PlayerId) -> Result<Option<Profile>> {
+        accounts::player(&self.rest, player).await
+    }
+
+    async fn begin_refresh(
+        &self,
+        family: FamilyId,
+        player: PlayerId,
+        token: TokenHash,
+        ttl: Duration,
+    ) -> Result<()> {
+        accounts::begin_refresh(&self.rest, family, player, token, ttl).await
+    }
+
+    async fn rotate_refresh(
+        &self,
+        family: FamilyId,
+        presented: TokenHash,
+        successor: TokenHash,
+        grace: Duration,
+        ttl: Duration,
+    ) -> Result<Rotation> {
+        accounts::rotate_refresh(&self.rest, family, presented, successor, grace, ttl).await
+    }
+}

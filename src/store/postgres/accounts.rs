@@ -1,0 +1,102 @@
+//! Players, their totals and their sign-ins.
+
+use super::columns::{millis, number, player as player_id};
+use super::connections::Connections;
+use crate::store::{FamilyId, Result, Rotation, TokenHash};
+use raidhall_protocol::rest::Profile;
+use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::{PlayerId, UnixMillis};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use std::time::Duration;
+
+const CREATE_PLAYER: &str = "
+    INSERT INTO players (name, created_at) VALUES ($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint)
+    RETURNING id, name, xp, tasks, raids_won, created_at";
+
+const PLAYER: &str = "SELECT id, name, xp, tasks, raids_won, created_at FROM players WHERE id = $1";
+
+const BEGIN_REFRESH: &str = "
+    INSERT INTO refresh_families (id, player, current, rotated_at, expires_at)
+    VALUES ($1, $2, $3, clock_timestamp(), clock_timestamp() + $4::bigint * interval '1 millisecond')";
+
+/// Of two that present the same token at once the second waits for the row, and then finds its token to be the one
+/// before: Postgres evaluates the conditions and the new values again on the row as it has become.
+const ROTATE_REFRESH: &str = "
+    UPDATE refresh_families f SET
+        previous = CASE WHEN f.current = $2 THEN f.current ELSE f.previous END,
+        current = CASE WHEN f.current = $2 THEN $3 ELSE f.current END,
+        rotated_at = CASE WHEN f.current = $2 THEN clock_timestamp() ELSE f.rotated_at END,
+        expires_at = CASE WHEN f.current = $2 THEN clock_timestamp() + $5::bigint * interval '1 millisecond'
+                          ELSE f.expires_at END,
+        revoked = f.current <> $2 AND (
+            f.previous IS DISTINCT FROM $2 OR f.rotated_at + $4::bigint * interval '1 millisecond' <= clock_timestamp())
+    FROM players p
+    WHERE f.id = $1 AND NOT f.revoked AND f.expires_at > clock_timestamp() AND p.id = f.player
+    RETURNING f.revoked, p.id, p.name";
+
+/// Bounded, so that no backlog of them makes one long statement; the rest goes the next day.
+const FORGET_EXPIRED: &str = "
+    DELETE FROM refresh_families WHERE id = ANY (ARRAY(
+        SELECT id FROM refresh_families WHERE expires_at < clock_timestamp() - interval '1 day'
+        ORDER BY expires_at LIMIT 100000))";
+
+pub(super) async fn create_player(connections: &Connections, name: &str) -> Result<Profile> {
+    connections.only("create a player", sqlx::query(CREATE_PLAYER).bind(name.to_owned()), profile).await
+}
+
+pub(super) async fn player(connections: &Connections, player: PlayerId) -> Result<Option<Profile>> {
+    connections.first("read a player", sqlx::query(PLAYER).bind(i64::from(player)), profile).await
+}
+
+pub(super) async fn begin_refresh(
+    connections: &Connections,
+    family: FamilyId,
+    player: PlayerId,
+    token: TokenHash,
+    ttl: Duration,
+) -> Result<()> {
+    let statement =
+        sqlx::query(BEGIN_REFRESH).bind(family.0).bind(i64::from(player)).bind(token.0).bind(millis(ttl));
+    connections.rows("begin a family of refresh tokens", statement).await.map(drop)
+}
+
+pub(super) async fn rotate_refresh(
+    connections: &Connections,
+    family: FamilyId,
+    presented: TokenHash,
+    successor: TokenHash,
+    grace: Duration,
+    ttl: Duration,
+) -> Result<Rotation> {
+    let statement = sqlx::query(ROTATE_REFRESH)
+        .bind(family.0)
+        .bind(presented.0)
+        .bind(successor.0)
+        .bind(millis(grace))
+        .bind(millis(ttl));
+    let rotated = connections.first("rotate a refresh token", statement, rotation).await?;
+    Ok(rotated.unwrap_or(Rotation::Unknown))
+}
+
+pub(super) async fn forget_expired(connections: &Connections) -> Result<()> {
+    connections.rows("forget expired sign-ins", sqlx::query(FORGET_EXPIRED)).await.map(drop)
+}
+
+fn rotation(row: &PgRow) -> sqlx::Result<Rotation> {
+    if row.try_get("revoked")? {
+        return Ok(Rotation::Reused);
+    }
+    Ok(Rotation::Rotated(PlayerRef { id: player_id(row, "id")?, name: row.try_get("name")? }))
+}
+
+fn profile(row: &PgRow) -> sqlx::Result<Profile> {
+    Ok(Profile {
+        id: player_id(row, "id")?,
+        name: row.try_get("name")?,
+        xp: number(row, "xp")?,
+        tasks: number(row, "tasks")?,
+        raids_won: number(row, "raids_won")?,
+        created_at: UnixMillis(row.try_get("created_at")?),
+    })
+}

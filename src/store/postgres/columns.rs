@@ -1,0 +1,102 @@
+//! How the store's types stand in columns.
+
+use crate::store::{Header, InstanceId, OpHash};
+use raidhall_protocol::event::EVENT_VERSION;
+use raidhall_protocol::state::RaidStatus;
+use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, UnixMillis};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use std::num::TryFromIntError;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// A number to be written.
+pub(super) fn bigint(number: u64) -> Result<i64, TryFromIntError> {
+    number.try_into()
+}
+
+/// A bound to compare with: nothing stored is larger than the largest bigint.
+pub(super) fn bound(number: u64) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}
+
+/// A length of time in milliseconds.
+pub(super) fn millis(duration: Duration) -> i64 {
+    // A thousand years, so that a date plus it is still a date.
+    const MAX: i64 = 1_000 * 366 * 86_400_000;
+    i64::try_from(duration.as_millis()).map_or(MAX, |millis| millis.min(MAX))
+}
+
+/// The event's own data, without its type.
+pub(super) fn content(data: &EventData) -> serde_json::Result<String> {
+    let mut tagged = serde_json::to_value(data)?;
+    serde_json::to_string(&tagged["data"].take())
+}
+
+/// An event from the columns seq, at, by, kind, version and data (as text).
+pub(super) fn event(row: &PgRow) -> sqlx::Result<Event> {
+    let version: i16 = row.try_get("version")?;
+    if version > EVENT_VERSION.cast_signed() {
+        return Err(sqlx::Error::Decode(
+            format!("event version {version} is newer than this release").into(),
+        ));
+    }
+    let (kind, content): (&str, &str) = (row.try_get("kind")?, row.try_get("data")?);
+    let tagged = format!(r#"{{"type":"{kind}","data":{content}}}"#);
+    Ok(Event {
+        seq: seq(row, "seq")?,
+        at: UnixMillis(row.try_get("at")?),
+        by: row.try_get::<Option<i64>, _>("by")?.map(PlayerId::try_from).transpose().map_err(decode)?,
+        data: serde_json::from_str(&tagged).map_err(decode)?,
+    })
+}
+
+/// The columns of a raid's row that its events change.
+pub(super) fn header(row: &PgRow) -> sqlx::Result<Header> {
+    let name: &str = row.try_get("status")?;
+    let status = RaidStatus::ALL.into_iter().find(|status| status.as_str() == name);
+    let moment = |column| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.map(UnixMillis));
+    Ok(Header {
+        status: status.ok_or_else(|| decode(format!("unknown status {name:?}")))?,
+        deadline: moment("deadline")?,
+        current_xp: number(row, "current_xp")?,
+        current_tasks: number(row, "current_tasks")?,
+        ended_at: moment("ended_at")?,
+    })
+}
+
+/// A number that is never negative.
+pub(super) fn number(row: &PgRow, column: &str) -> sqlx::Result<u64> {
+    row.try_get::<i64, _>(column)?.try_into().map_err(decode)
+}
+
+/// A place in a raid's history.
+pub(super) fn seq(row: &PgRow, column: &str) -> sqlx::Result<Seq> {
+    number(row, column).map(Seq)
+}
+
+/// A raid's id.
+pub(super) fn raid(row: &PgRow, column: &str) -> sqlx::Result<RaidId> {
+    row.try_get::<i64, _>(column)?.try_into().map_err(decode)
+}
+
+/// A player's id.
+pub(super) fn player(row: &PgRow, column: &str) -> sqlx::Result<PlayerId> {
+    row.try_get::<i64, _>(column)?.try_into().map_err(decode)
+}
+
+/// An instance, or nobody.
+pub(super) fn instance(row: &PgRow, column: &str) -> sqlx::Result<Option<InstanceId>> {
+    Ok(row.try_get::<Option<Uuid>, _>(column)?.map(InstanceId))
+}
+
+/// An op key, where there is one.
+pub(super) fn op(row: &PgRow, column: &str) -> sqlx::Result<Option<OpHash>> {
+    let bytes: Option<&[u8]> = row.try_get(column)?;
+    bytes.map(|bytes| bytes.try_into().map(OpHash).map_err(decode)).transpose()
+}
+
+/// What does not fit the types of this release.
+pub(super) fn decode(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> sqlx::Error {
+    sqlx::Error::Decode(error.into())
+}

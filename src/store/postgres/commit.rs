@@ -1,0 +1,336 @@
+//! The commit: several raids' events in one autocommitted statement, each raid fenced by itself.
+
+use super::claims::head_of;
+use super::columns::{bigint, content, raid};
+use super::connections::{Connections, Statement};
+use super::fault;
+use crate::store::{Append, Fate, Head, Recorded, Result, batch};
+use anyhow::Context;
+use raidhall_protocol::event::EVENT_VERSION;
+use raidhall_protocol::{EventData, RaidId, Seq};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use std::collections::{BTreeMap, HashMap};
+use uuid::Uuid;
+
+/// All parts see the database as it was when the statement began; only row locks see further. Hence:
+///
+/// - A raid is either created (with its final row) or moved on, never both.
+/// - Only raids that `written` names get events, and only events that `recorded` inserted count for anybody.
+/// - A fence that waited for another commit of the same raid is tested on the row as that left it, but the `head` that
+///   comes back is the old one. It can look as if nothing stood in the way: that is [`Fate::Unclear`].
+///
+/// Deadlocks: raids before players, each in the order of ids (the arrays are sorted).
+pub(super) const COMMIT: &str = "
+    WITH batch AS MATERIALIZED (
+        SELECT * FROM unnest(
+            $1::bigint[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[],
+            $8::bigint[], $9::bigint[], $10::bigint[], $11::integer[], $12::text[], $13::text[], $14::bytea[],
+            $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[]
+        ) AS b (raid, owner, epoch, first, last, status, deadline, current_xp, current_tasks, ended_at,
+                born, title, invite_code, create_key, target_xp, target_tasks, time_limit_secs, created_at)
+    ), created AS (
+        INSERT INTO raids (id, born, title, invite_code, create_key, target_xp, target_tasks, time_limit_secs,
+            created_at, status, deadline, current_xp, current_tasks, ended_at, owner, epoch, last_seq)
+        SELECT raid, born, title, invite_code, create_key, target_xp, target_tasks, time_limit_secs,
+            created_at, status, deadline, current_xp, current_tasks, ended_at, owner, epoch, last
+        FROM batch WHERE title IS NOT NULL
+        ORDER BY create_key, raid
+        ON CONFLICT DO NOTHING
+        RETURNING id, born, invite_code, create_key
+    ), moved AS (
+        UPDATE raids r
+        SET last_seq = b.last, status = b.status, deadline = b.deadline, current_xp = b.current_xp,
+            current_tasks = b.current_tasks, ended_at = b.ended_at
+        FROM batch b
+        WHERE r.id = b.raid AND b.title IS NULL
+            AND r.owner = b.owner AND r.epoch = b.epoch AND r.last_seq = b.first - 1
+        RETURNING r.id, r.born
+    ), written AS MATERIALIZED (
+        SELECT id, born FROM created UNION ALL SELECT id, born FROM moved
+    ), recorded AS (
+        INSERT INTO raid_events (born, raid_id, seq, at, by, player, xp, version, kind, op_key, data)
+        SELECT w.born, e.raid, e.seq, e.at, e.by, e.player, e.xp, $19::smallint, e.kind, e.op_key, e.data::jsonb
+        FROM unnest($20::bigint[], $21::bigint[], $22::bigint[], $23::bigint[], $24::bigint[], $25::bigint[],
+                    $26::text[], $27::bytea[], $28::text[])
+            AS e (raid, seq, at, by, player, xp, kind, op_key, data)
+        JOIN written w ON w.id = e.raid
+        RETURNING raid_id, kind, player, xp
+    ), earned AS MATERIALIZED (
+        SELECT player, sum(xp)::bigint AS xp, sum(tasks)::bigint AS tasks, sum(won)::bigint AS won
+        FROM (
+            SELECT player, xp, 1 AS tasks, 0 AS won FROM recorded WHERE player IS NOT NULL
+            UNION ALL
+            SELECT v.player, 0, 0, 1
+            FROM unnest($29::bigint[], $30::bigint[]) AS v (raid, player)
+            JOIN recorded r ON r.raid_id = v.raid AND r.kind = 'raid_completed'
+        ) AS each
+        GROUP BY player
+    ), locked AS MATERIALIZED (
+        SELECT p.id FROM players p JOIN earned e ON e.player = p.id
+        ORDER BY p.id
+        FOR NO KEY UPDATE OF p
+    ), credited AS (
+        UPDATE players p
+        SET xp = p.xp + e.xp, tasks = p.tasks + e.tasks, raids_won = p.raids_won + e.won
+        FROM locked l JOIN earned e ON e.player = l.id
+        WHERE p.id = l.id
+    ), enrolled AS (
+        INSERT INTO raid_members (player, raid_id, member)
+        SELECT m.player, m.raid, m.member
+        FROM unnest($31::bigint[], $32::bigint[], $33::boolean[]) AS m (raid, player, member)
+        JOIN written w ON w.id = m.raid
+        ON CONFLICT (player, raid_id) DO UPDATE SET member = excluded.member
+    )
+    SELECT b.raid, w.id IS NOT NULL AS written, h.owner, h.epoch, h.last_seq,
+        CASE WHEN w.id IS NULL AND h.epoch IS NULL AND b.title IS NOT NULL THEN coalesce(
+            (SELECT t.id FROM raids t WHERE t.invite_code = b.invite_code),
+            (SELECT t.id FROM raids t WHERE t.create_key = b.create_key),
+            (SELECT t.id FROM created t WHERE t.invite_code = b.invite_code),
+            (SELECT t.id FROM created t WHERE t.create_key = b.create_key)
+        ) IS NOT NULL END AS taken
+    FROM batch b
+    LEFT JOIN written w ON w.id = b.raid
+    LEFT JOIN LATERAL (
+        SELECT r.owner, r.epoch, r.last_seq FROM raids r WHERE r.id = b.raid AND w.id IS NULL
+    ) h ON true";
+
+pub(super) async fn commit(connections: &Connections, batch: &[Append]) -> Result<Vec<Fate>> {
+    const OPERATION: &str = "commit";
+    if batch.is_empty() {
+        return Ok(Vec::new());
+    }
+    batch::check(batch)?;
+    let statement = statement(batch).map_err(|error| fault::refused(OPERATION, error))?;
+    let seen: HashMap<_, _> = connections.all(OPERATION, statement, seen).await?.into_iter().collect();
+    Ok(batch
+        .iter()
+        .map(|append| seen.get(&append.raid).map_or(Fate::Unclear, |seen| seen.fate(append)))
+        .collect())
+}
+
+/// What the statement tells of one raid.
+enum Seen {
+    Written,
+    /// Not written, and this is how the raid stood before.
+    Head(Head),
+    /// Not created: another raid has the invite code or the create key.
+    Taken,
+    /// Not written, and no such raid was there before. If it was to be created, somebody else was at it meanwhile.
+    Nothing,
+}
+
+impl Seen {
+    fn fate(&self, append: &Append) -> Fate {
+        match self {
+            Seen::Written => Fate::Committed,
+            Seen::Taken => Fate::Exists,
+            Seen::Nothing if creation(append).is_some() => Fate::Unclear,
+            Seen::Nothing => Fate::Fenced,
+            Seen::Head(head) => Fate::unwritten(append, *head),
+        }
+    }
+}
+
+fn seen(row: &PgRow) -> sqlx::Result<(RaidId, Seen)> {
+    let seen = if row.try_get("written")? {
+        Seen::Written
+    } else if row.try_get::<Option<i64>, _>("epoch")?.is_some() {
+        Seen::Head(head_of(row)?)
+    } else if row.try_get::<Option<bool>, _>("taken")? == Some(true) {
+        Seen::Taken
+    } else {
+        Seen::Nothing
+    };
+    Ok((raid(row, "raid")?, seen))
+}
+
+/// The statement's arguments, an array per column.
+#[derive(Default)]
+struct Columns {
+    raids: RaidColumns,
+    events: EventColumns,
+    wins: (Vec<i64>, Vec<i64>),
+    members: (Vec<i64>, Vec<i64>, Vec<bool>),
+}
+
+#[derive(Default)]
+struct RaidColumns {
+    raid: Vec<i64>,
+    owner: Vec<Uuid>,
+    epoch: Vec<i64>,
+    first: Vec<i64>,
+    last: Vec<i64>,
+    status: Vec<&'static str>,
+    deadline: Vec<Option<i64>>,
+    current_xp: Vec<i64>,
+    current_tasks: Vec<i64>,
+    ended_at: Vec<Option<i64>>,
+    born: Vec<i32>,
+    title: Vec<Option<String>>,
+    invite_code: Vec<Option<String>>,
+    create_key: Vec<Option<Vec<u8>>>,
+    target_xp: Vec<Option<i64>>,
+    target_tasks: Vec<Option<i64>>,
+    time_limit_secs: Vec<Option<i64>>,
+    created_at: Vec<Option<i64>>,
+}
+
+#[derive(Default)]
+struct EventColumns {
+    raid: Vec<i64>,
+    seq: Vec<i64>,
+    at: Vec<i64>,
+    by: Vec<Option<i64>>,
+    player: Vec<Option<i64>>,
+    xp: Vec<Option<i64>>,
+    kind: Vec<&'static str>,
+    op_key: Vec<Option<Vec<u8>>>,
+    data: Vec<String>,
+}
+
+/// The row of a raid that an append creates.
+struct Creation<'a> {
+    title: &'a str,
+    invite_code: &'a str,
+    target_xp: u64,
+    target_tasks: u64,
+    time_limit_secs: u64,
+    created_at: i64,
+}
+
+/// `None` if the append goes on from an earlier one.
+fn creation(append: &Append) -> Option<Creation<'_>> {
+    let first = append.events.first().filter(|first| first.event.seq == Seq(1))?;
+    match &first.event.data {
+        EventData::RaidCreated { title, invite_code, target_xp, target_tasks, time_limit_secs, .. } => {
+            Some(Creation {
+                title,
+                invite_code,
+                target_xp: *target_xp,
+                target_tasks: *target_tasks,
+                time_limit_secs: *time_limit_secs,
+                created_at: first.event.at.0,
+            })
+        }
+        _ => None,
+    }
+}
+
+fn statement(batch: &[Append]) -> anyhow::Result<Statement> {
+    let mut appends: Vec<_> = batch.iter().collect();
+    appends.sort_unstable_by_key(|append| append.raid);
+    let mut columns = Columns::default();
+    for append in &appends {
+        columns.add(append).with_context(|| format!("raid {}", append.raid))?;
+    }
+    Ok(columns.bind())
+}
+
+impl Columns {
+    fn add(&mut self, append: &Append) -> anyhow::Result<()> {
+        self.raids.add(append)?;
+        let raid = i64::from(append.raid);
+        let mut members = BTreeMap::new();
+        for recorded in &append.events {
+            self.events.add(raid, recorded)?;
+            match &recorded.event.data {
+                // The last word on each player counts.
+                EventData::MemberJoined { player, .. } => drop(members.insert(*player, true)),
+                EventData::MemberLeft { player, .. } => drop(members.insert(*player, false)),
+                EventData::RaidCompleted { ranking } => {
+                    self.wins.0.extend(ranking.iter().map(|_| raid));
+                    self.wins.1.extend(ranking.iter().map(|rank| i64::from(rank.player)));
+                }
+                _ => {}
+            }
+        }
+        for (player, member) in members {
+            self.members.0.push(raid);
+            self.members.1.push(i64::from(player));
+            self.members.2.push(member);
+        }
+        Ok(())
+    }
+
+    fn bind(self) -> Statement {
+        let Columns { raids: r, events: e, wins, members } = self;
+        sqlx::query(COMMIT)
+            .bind(r.raid)
+            .bind(r.owner)
+            .bind(r.epoch)
+            .bind(r.first)
+            .bind(r.last)
+            .bind(r.status)
+            .bind(r.deadline)
+            .bind(r.current_xp)
+            .bind(r.current_tasks)
+            .bind(r.ended_at)
+            .bind(r.born)
+            .bind(r.title)
+            .bind(r.invite_code)
+            .bind(r.create_key)
+            .bind(r.target_xp)
+            .bind(r.target_tasks)
+            .bind(r.time_limit_secs)
+            .bind(r.created_at)
+            .bind(EVENT_VERSION.cast_signed())
+            .bind(e.raid)
+            .bind(e.seq)
+            .bind(e.at)
+            .bind(e.by)
+            .bind(e.player)
+            .bind(e.xp)
+            .bind(e.kind)
+            .bind(e.op_key)
+            .bind(e.data)
+            .bind(wins.0)
+            .bind(wins.1)
+            .bind(members.0)
+            .bind(members.1)
+            .bind(members.2)
+    }
+}
+
+impl RaidColumns {
+    fn add(&mut self, append: &Append) -> anyhow::Result<()> {
+        let header = &append.header;
+        self.raid.push(append.raid.into());
+        self.owner.push(append.owner.0);
+        self.epoch.push(bigint(append.epoch.0)?);
+        self.first.push(bigint(append.first().0)?);
+        self.last.push(bigint(append.last().0)?);
+        self.status.push(header.status.as_str());
+        self.deadline.push(header.deadline.map(|deadline| deadline.0));
+        self.current_xp.push(bigint(header.current_xp)?);
+        self.current_tasks.push(bigint(header.current_tasks)?);
+        self.ended_at.push(header.ended_at.map(|ended_at| ended_at.0));
+        self.born.push(append.born.0);
+        let creation = creation(append);
+        let creation = creation.as_ref();
+        self.title.push(creation.map(|made| made.title.to_owned()));
+        self.invite_code.push(creation.map(|made| made.invite_code.to_owned()));
+        self.create_key.push(append.create_key.map(|key| key.0.to_vec()));
+        self.target_xp.push(creation.map(|made| bigint(made.target_xp)).transpose()?);
+        self.target_tasks.push(creation.map(|made| bigint(made.target_tasks)).transpose()?);
+        self.time_limit_secs.push(creation.map(|made| bigint(made.time_limit_secs)).transpose()?);
+        self.created_at.push(creation.map(|made| made.created_at));
+        Ok(())
+    }
+}
+
+impl EventColumns {
+    fn add(&mut self, raid: i64, Recorded { event, op }: &Recorded) -> anyhow::Result<()> {
+        let earned = event.data.earned();
+        self.raid.push(raid);
+        self.seq.push(bigint(event.seq.0)?);
+        self.at.push(event.at.0);
+        self.by.push(event.by.map(i64::from));
+        self.player.push(earned.map(|(player, _)| i64::from(player)));
+        self.xp.push(earned.map(|(_, xp)| bigint(xp)).transpose()?);
+        self.kind.push(event.data.kind());
+        self.op_key.push(op.map(|op| op.0.to_vec()));
+        self.data.push(content(&event.data)?);
+        Ok(())
+    }
+}

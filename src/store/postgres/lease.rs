@@ -1,0 +1,193 @@
+//! This process's own row among the instances, and the database's lock, on a connection of their own.
+//!
+//! The lock is a session's: exclusive for an instance that must be alone, shared for those of a cluster, so that the
+//! two kinds never meet. The session ends by itself when it has been idle for as long as the lease, so the lock of a
+//! process that vanished is free when its lease has run out.
+
+use super::columns::millis;
+use super::connections::{Connections, Dial, Statement};
+use super::fault;
+use crate::store::{EnlistError, Instance, InstanceId, Renewal, Result};
+use anyhow::anyhow;
+use raidhall_protocol::UnixMillis;
+use sqlx::postgres::PgRow;
+use sqlx::{Connection, PgConnection, Row};
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
+
+/// The lock of this database.
+const DATABASE_LOCK: i64 = 0x7261_6964_0001;
+
+/// How often a lock or lease that another holds is looked at.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How long the server may take to end a session of our own that we have lost.
+const EVICTION_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The shortest time that an idle session lives.
+const IDLE_SESSION_MIN: Duration = Duration::from_secs(1);
+
+const ADMIT: &str = "
+    SELECT CASE WHEN $1 THEN pg_try_advisory_lock($2) ELSE pg_try_advisory_lock_shared($2) END
+        AND NOT ($1 AND EXISTS (SELECT FROM instances WHERE id <> $3 AND lease_until > clock_timestamp()))
+        AS admitted";
+
+/// Ends the sessions of an instance that has lost its connection to them, which may hold its lock.
+const EVICT: &str = "
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE application_name = $1 AND datname = current_database() AND pid <> pg_backend_pid()";
+
+const RENEW: &str = "
+    WITH renewed AS (
+        INSERT INTO instances (id, ws_url, release, lease_until)
+        VALUES ($1, $2, $3, clock_timestamp() + $4::bigint * interval '1 millisecond')
+        ON CONFLICT (id) DO UPDATE SET ws_url = excluded.ws_url, release = excluded.release,
+            lease_until = clock_timestamp() + $4::bigint * interval '1 millisecond'
+        RETURNING id
+    )
+    SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now,
+        (SELECT value FROM meta WHERE key = 'lineage') AS lineage
+    FROM renewed";
+
+const FORGET_DEAD: &str = "DELETE FROM instances WHERE lease_until < clock_timestamp() - interval '1 day'";
+
+/// The lease's connection.
+pub(super) struct Lease {
+    dial: Dial,
+    alone: bool,
+    session: Mutex<Option<PgConnection>>,
+}
+
+impl Lease {
+    pub(super) fn new(dial: Dial, alone: bool) -> Lease {
+        Lease { dial, alone, session: Mutex::new(None) }
+    }
+
+    pub(super) async fn enlist(
+        &self,
+        instance: &Instance,
+        ttl: Duration,
+        patience: Duration,
+    ) -> Result<Renewal, EnlistError> {
+        let mut kept = self.session.lock().await;
+        let session = self.open(instance, ttl).await?;
+        let session = self.admit(session, instance, patience).await?.ok_or(EnlistError::Held)?;
+        let (renewal, session) = self.renew_on(session, instance, ttl).await;
+        *kept = session;
+        Ok(renewal?)
+    }
+
+    /// Renews on the session that holds the lock. If that is lost, the lock has to be taken anew first: should another
+    /// process have it by now, the renewal is refused.
+    pub(super) async fn renew(&self, instance: &Instance, ttl: Duration) -> Result<Renewal> {
+        const OPERATION: &str = "take the database's lock again";
+        let mut kept = self.session.lock().await;
+        // Taken, not borrowed: if this future is dropped, so is the session.
+        if let Some(session) = kept.take() {
+            let (renewal, session) = self.renew_on(session, instance, ttl).await;
+            *kept = session;
+            if kept.is_some() {
+                return renewal;
+            }
+        }
+        let session = self.open(instance, ttl).await?;
+        let session = self.admit(session, instance, EVICTION_PATIENCE).await?;
+        let session =
+            session.ok_or_else(|| fault::refused(OPERATION, anyhow!("another process holds it")))?;
+        let (renewal, session) = self.renew_on(session, instance, ttl).await;
+        *kept = session;
+        renewal
+    }
+
+    /// Gives the lock back.
+    pub(super) async fn end(&self) {
+        if let Some(session) = self.session.lock().await.take() {
+            // Failing that, the server ends the session when it notices.
+            let _ = session.close().await;
+        }
+    }
+
+    async fn open(&self, instance: &Instance, ttl: Duration) -> Result<PgConnection> {
+        let Dial { options, .. } = &self.dial;
+        let idle_timeout = ttl.max(IDLE_SESSION_MIN).as_millis().min(i32::MAX as u128);
+        let options = options
+            .clone()
+            .application_name(&session_name(instance.id))
+            .options([("idle_session_timeout", idle_timeout)]);
+        let dial = Dial { options, ..self.dial.clone() };
+        let session = dial.connect("open the lease's session").await?;
+        let evict = sqlx::query(EVICT).bind(session_name(instance.id));
+        let (_, session) = self.ask("end lost sessions", session, evict).await?;
+        Ok(session)
+    }
+
+    /// Waits until the session has the lock and, if it must be alone, until no other lease lives. `None` if that took
+    /// longer than `patience`.
+    async fn admit(
+        &self,
+        mut session: PgConnection,
+        instance: &Instance,
+        patience: Duration,
+    ) -> Result<Option<PgConnection>> {
+        let began = Instant::now();
+        loop {
+            let admit = sqlx::query(ADMIT).bind(self.alone).bind(DATABASE_LOCK).bind(instance.id.0);
+            let (rows, session_again) = self.ask("take the database's lock", session, admit).await?;
+            session = session_again;
+            match rows.first().map(|row| row.try_get("admitted")) {
+                Some(Ok(true)) => return Ok(Some(session)),
+                _ if began.elapsed() >= patience => return Ok(None),
+                _ => sleep(POLL_INTERVAL).await,
+            }
+        }
+    }
+
+    /// Renews; gives the session back if it is still good.
+    async fn renew_on(
+        &self,
+        session: PgConnection,
+        instance: &Instance,
+        ttl: Duration,
+    ) -> (Result<Renewal>, Option<PgConnection>) {
+        const OPERATION: &str = "renew the lease";
+        let statement = sqlx::query(RENEW)
+            .bind(instance.id.0)
+            .bind(instance.ws_url.clone())
+            .bind(instance.release.clone())
+            .bind(millis(ttl));
+        let (answer, session) = self.dial.ask(OPERATION, session, statement).await;
+        let renewal = answer.and_then(|rows| {
+            let row = rows.first().ok_or(sqlx::Error::RowNotFound);
+            row.and_then(renewal).map_err(|error| fault::of(OPERATION, error))
+        });
+        (renewal, session)
+    }
+
+    /// Asks on a session that is of no use once anything fails.
+    async fn ask(
+        &self,
+        operation: &'static str,
+        session: PgConnection,
+        statement: Statement,
+    ) -> Result<(Vec<PgRow>, PgConnection)> {
+        let (answer, session) = self.dial.ask(operation, session, statement).await;
+        let rows = answer?;
+        let session = session.ok_or_else(|| fault::unavailable(operation, anyhow!("session lost")))?;
+        Ok((rows, session))
+    }
+}
+
+/// Forgets instances whose lease ran out long ago. A raid that still names one is free, as before.
+pub(super) async fn forget_dead(connections: &Connections) -> Result<()> {
+    connections.rows("forget dead instances", sqlx::query(FORGET_DEAD)).await.map(drop)
+}
+
+fn renewal(row: &PgRow) -> sqlx::Result<Renewal> {
+    Ok(Renewal { now: UnixMillis(row.try_get("now")?), lineage: row.try_get("lineage")? })
+}
+
+/// Fits the 63 bytes that an application name may have.
+fn session_name(instance: InstanceId) -> String {
+    format!("raidhall lease {}", instance.0)
+}

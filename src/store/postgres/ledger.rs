@@ -1,0 +1,146 @@
+//! Reading the ledger, and what a raid is rebuilt from. Every read names the raid's partition.
+
+use super::claims::head_of;
+use super::columns::{bound, event, number, op, player, seq};
+use super::connections::Connections;
+use super::fault;
+use crate::store::{Epoch, InstanceId, Loaded, Month, OpHash, Result};
+use raidhall_protocol::rest::Contribution;
+use raidhall_protocol::{Event, RaidId, Seq, TaskId, UnixMillis};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
+/// The raid's own row first, then its events: those after the snapshot whole, earlier ones only for their op keys. One
+/// statement, so all of it is of one moment.
+const LOAD: &str = "
+    WITH raid AS MATERIALIZED (
+        SELECT r.id, r.born, r.owner, r.epoch, r.last_seq, s.seq AS snapshot_seq, s.state,
+            coalesce(s.seq, 0) AS tail_after, r.last_seq - $2 AS ops_after
+        FROM raids r LEFT JOIN raid_snapshots s ON s.raid_id = r.id
+        WHERE r.id = $1
+    )
+    SELECT born, owner, epoch, last_seq, snapshot_seq, state,
+        NULL::bigint AS seq, NULL::bigint AS at, NULL::bigint AS by, NULL::text AS kind, NULL::smallint AS version,
+        NULL::text AS data, NULL::bytea AS op_key
+    FROM raid
+    UNION ALL (
+        SELECT NULL, NULL, NULL, NULL, NULL, NULL, e.seq, e.at, e.by, e.kind, e.version,
+            CASE WHEN e.seq > (SELECT tail_after FROM raid) THEN e.data::text END,
+            CASE WHEN e.seq > (SELECT ops_after FROM raid) THEN e.op_key END
+        FROM raid_events e
+        WHERE e.born = (SELECT born FROM raid) AND e.raid_id = $1
+            AND e.seq > (SELECT least(tail_after, ops_after) FROM raid)
+            AND (e.seq > (SELECT tail_after FROM raid) OR e.op_key IS NOT NULL)
+        ORDER BY e.seq
+    )";
+
+const EVENTS: &str = "
+    SELECT seq, at, by, kind, version, data::text AS data
+    FROM raid_events
+    WHERE born = (SELECT born FROM raids WHERE id = $1) AND raid_id = $1 AND seq > $2
+    ORDER BY seq
+    LIMIT $3";
+
+const CONTRIBUTIONS: &str = "
+    SELECT seq, at, player, xp, kind, task, note
+    FROM raid_contributions
+    WHERE born = (SELECT born FROM raids WHERE id = $1) AND raid_id = $1 AND seq > $2
+    ORDER BY seq
+    LIMIT $3";
+
+const FIND_OP: &str = "
+    SELECT seq FROM raid_events
+    WHERE born = (SELECT born FROM raids WHERE id = $1) AND raid_id = $1 AND op_key = $2";
+
+/// A snapshot of what is committed is true whoever owns the raid a moment later, so the fence needs no lock.
+const SAVE_SNAPSHOT: &str = "
+    INSERT INTO raid_snapshots AS kept (raid_id, seq, state)
+    SELECT id, $4, $5 FROM raids WHERE id = $1 AND owner = $2 AND epoch = $3 AND last_seq >= $4
+    ON CONFLICT (raid_id) DO UPDATE SET seq = excluded.seq, state = excluded.state WHERE kept.seq < excluded.seq";
+
+pub(super) async fn load(connections: &Connections, raid: RaidId, op_keys: u64) -> Result<Option<Loaded>> {
+    const OPERATION: &str = "load a raid";
+    let statement = sqlx::query(LOAD).bind(i64::from(raid)).bind(bound(op_keys));
+    let rows = connections.rows(OPERATION, statement).await?;
+    loaded(&rows).map_err(|error| fault::of(OPERATION, error))
+}
+
+fn loaded(rows: &[PgRow]) -> sqlx::Result<Option<Loaded>> {
+    let (mut raid, mut tail, mut ops) = (None, Vec::new(), Vec::new());
+    for row in rows {
+        if row.try_get::<Option<i64>, _>("seq")?.is_none() {
+            raid = Some(row);
+            continue;
+        }
+        if row.try_get::<Option<&str>, _>("data")?.is_some() {
+            tail.push(event(row)?);
+        }
+        if let Some(op) = op(row, "op_key")? {
+            ops.push((op, seq(row, "seq")?));
+        }
+    }
+    let Some(raid) = raid else { return Ok(None) };
+    tail.sort_unstable_by_key(|event| event.seq);
+    ops.sort_unstable_by_key(|(_, seq)| *seq);
+    let snapshot = match raid.try_get::<Option<i64>, _>("snapshot_seq")? {
+        Some(_) => Some((seq(raid, "snapshot_seq")?, raid.try_get("state")?)),
+        None => None,
+    };
+    Ok(Some(Loaded { born: Month(raid.try_get("born")?), head: head_of(raid)?, snapshot, tail, ops }))
+}
+
+pub(super) async fn events(
+    connections: &Connections,
+    raid: RaidId,
+    after: Seq,
+    limit: u32,
+) -> Result<Vec<Event>> {
+    let statement = sqlx::query(EVENTS).bind(i64::from(raid)).bind(bound(after.0)).bind(i64::from(limit));
+    connections.all("read events", statement, event).await
+}
+
+pub(super) async fn contributions(
+    connections: &Connections,
+    raid: RaidId,
+    after: Seq,
+    limit: u32,
+) -> Result<Vec<Contribution>> {
+    let statement =
+        sqlx::query(CONTRIBUTIONS).bind(i64::from(raid)).bind(bound(after.0)).bind(i64::from(limit));
+    connections.all("read contributions", statement, contribution).await
+}
+
+fn contribution(row: &PgRow) -> sqlx::Result<Contribution> {
+    let task: Option<i64> = row.try_get("task")?;
+    Ok(Contribution {
+        seq: seq(row, "seq")?,
+        at: UnixMillis(row.try_get("at")?),
+        player: player(row, "player")?,
+        xp: number(row, "xp")?,
+        kind: row.try_get("kind")?,
+        task: task.map(TaskId::try_from).transpose().map_err(super::columns::decode)?,
+        note: row.try_get("note")?,
+    })
+}
+
+pub(super) async fn find_op(connections: &Connections, raid: RaidId, op: OpHash) -> Result<Option<Seq>> {
+    let statement = sqlx::query(FIND_OP).bind(i64::from(raid)).bind(op.0);
+    connections.first("find an op", statement, |row| seq(row, "seq")).await
+}
+
+pub(super) async fn save_snapshot(
+    connections: &Connections,
+    raid: RaidId,
+    owner: InstanceId,
+    epoch: Epoch,
+    seq: Seq,
+    state: &[u8],
+) -> Result<()> {
+    let statement = sqlx::query(SAVE_SNAPSHOT)
+        .bind(i64::from(raid))
+        .bind(owner.0)
+        .bind(bound(epoch.0))
+        .bind(bound(seq.0))
+        .bind(state.to_vec());
+    connections.rows("save a snapshot", statement).await.map(drop)
+}

@@ -1,0 +1,77 @@
+//! Raids as rows: new ids, and finding a raid by what is known of it.
+
+use super::columns::{bound, header, number, raid, seq};
+use super::connections::Connections;
+use crate::store::{OpHash, RaidRow, Result};
+use raidhall_protocol::state::RaidStatus;
+use raidhall_protocol::{PlayerId, RaidId, UnixMillis};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use std::ops::Range;
+
+/// Held while ids are reserved, so that each range is in one piece.
+const RESERVATION_LOCK: i64 = 0x7261_6964_0003;
+
+const RESERVE_IDS: &str = "
+    WITH undisturbed AS MATERIALIZED (SELECT pg_advisory_xact_lock($2)),
+        reserved AS MATERIALIZED (SELECT nextval('raid_ids') AS first FROM undisturbed)
+    SELECT first, setval('raid_ids', first + $1 - 1) FROM reserved";
+
+const BY_INVITE: &str = "SELECT id FROM raids WHERE invite_code = $1";
+
+const BY_CREATE_KEY: &str = "SELECT id FROM raids WHERE create_key = $1";
+
+const OF_PLAYER: &str = "
+    SELECT r.id, r.title, r.target_xp, r.target_tasks, r.time_limit_secs, r.created_at, r.status, r.deadline,
+        r.current_xp, r.current_tasks, r.ended_at, r.last_seq
+    FROM raid_members m JOIN raids r ON r.id = m.raid_id
+    WHERE m.player = $1 AND m.member AND m.raid_id < $2 AND ($3::text IS NULL OR r.status = $3)
+    ORDER BY m.raid_id DESC
+    LIMIT $4";
+
+pub(super) async fn reserve_ids(connections: &Connections, count: u32) -> Result<Range<u64>> {
+    if count == 0 {
+        return Ok(0..0);
+    }
+    let statement = sqlx::query(RESERVE_IDS).bind(i64::from(count)).bind(RESERVATION_LOCK);
+    let first = connections.only("reserve raid ids", statement, |row| number(row, "first")).await?;
+    Ok(first..first + u64::from(count))
+}
+
+pub(super) async fn by_invite(connections: &Connections, code: &str) -> Result<Option<RaidId>> {
+    let statement = sqlx::query(BY_INVITE).bind(code.to_owned());
+    connections.first("find a raid by invite code", statement, |row| raid(row, "id")).await
+}
+
+pub(super) async fn by_create_key(connections: &Connections, key: OpHash) -> Result<Option<RaidId>> {
+    let statement = sqlx::query(BY_CREATE_KEY).bind(key.0);
+    connections.first("find a raid by create key", statement, |row| raid(row, "id")).await
+}
+
+pub(super) async fn of_player(
+    connections: &Connections,
+    player: PlayerId,
+    status: Option<RaidStatus>,
+    before: Option<RaidId>,
+    limit: u32,
+) -> Result<Vec<RaidRow>> {
+    let statement = sqlx::query(OF_PLAYER)
+        .bind(i64::from(player))
+        .bind(bound(before.map_or(u64::MAX, RaidId::get)))
+        .bind(status.map(RaidStatus::as_str))
+        .bind(i64::from(limit));
+    connections.all("read a player's raids", statement, raid_row).await
+}
+
+fn raid_row(row: &PgRow) -> sqlx::Result<RaidRow> {
+    Ok(RaidRow {
+        id: raid(row, "id")?,
+        title: row.try_get("title")?,
+        target_xp: number(row, "target_xp")?,
+        target_tasks: number(row, "target_tasks")?,
+        time_limit_secs: number(row, "time_limit_secs")?,
+        created_at: UnixMillis(row.try_get("created_at")?),
+        header: header(row)?,
+        last_seq: seq(row, "last_seq")?,
+    })
+}

@@ -1,0 +1,60 @@
+//! A Postgres database per test, on the server of `RAIDHALL_TEST_POSTGRES_URL` (`scripts/with-services` starts one).
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
+use std::env;
+use uuid::Uuid;
+
+const SERVER: &str = "RAIDHALL_TEST_POSTGRES_URL";
+
+/// A database that lives as long as this.
+pub struct Database {
+    server: PgConnectOptions,
+    name: String,
+}
+
+impl Database {
+    /// A new, empty database. Panics if there is no server to make it on: a test that passes without having run would
+    /// say nothing.
+    pub async fn create() -> Database {
+        let url = env::var(SERVER)
+            .unwrap_or_else(|_| panic!("{SERVER} is not set: run scripts/with-services cargo test"));
+        let server: PgConnectOptions = url.parse().expect("a database url");
+        let name = format!("raidhall_test_{}", Uuid::now_v7().simple());
+        run(&server, format!("CREATE DATABASE {name}")).await;
+        Database { server, name }
+    }
+
+    /// Where the database is.
+    pub fn url(&self) -> String {
+        self.options().to_url_lossy().into()
+    }
+
+    /// A connection beside the store's, with the server's defaults.
+    pub async fn connect(&self) -> PgConnection {
+        self.options().connect().await.expect("connect")
+    }
+
+    fn options(&self) -> PgConnectOptions {
+        self.server.clone().database(&self.name)
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let (server, drop) = (self.server.clone(), format!("DROP DATABASE {} WITH (FORCE)", self.name));
+        // The test's own runtime is busy being left.
+        let dropping = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(run(&server, drop));
+        });
+        dropping.join().expect("drop the database");
+    }
+}
+
+async fn run(server: &PgConnectOptions, statement: String) {
+    let mut connection = server.connect().await.expect("connect to the test server");
+    connection.execute(AssertSqlSafe(statement)).await.expect("run on the test server");
+    connection.close().await.expect("close");
+}
