@@ -1,9 +1,8 @@
 // A raid played in two windows of a real browser, against the built server: `make test` runs it.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { mkdtemp } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 import { Server } from './server.mjs';
 
@@ -12,13 +11,13 @@ const flags = [
   '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync',
 ];
-let browser, shots;
+const shots = fileURLToPath(new URL('../../target/screenshots', import.meta.url));
+let browser;
 
 before(async () => {
   const executablePath = process.env.RAIDHALL_TEST_CHROMIUM;
   assert.ok(executablePath, 'RAIDHALL_TEST_CHROMIUM is not set: run this by `make test`');
   browser = await chromium.launch({ executablePath, args: flags });
-  shots = await mkdtemp(path.join(tmpdir(), 'raidhall-screenshots-'));
   console.log(`screenshots: ${shots}`);
 });
 after(() => browser?.close());
