@@ -6,7 +6,8 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-const built = fileURLToPath(new URL('../../target/debug/raidhall', import.meta.url));
+const target = process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL('../../target', import.meta.url));
+const built = process.env.RAIDHALL_BIN ?? path.join(target, 'debug/raidhall');
 const START_TIMEOUT_MS = 30_000;
 
 export class Server {
@@ -38,7 +39,7 @@ export class Server {
   }
 
   async run(listen) {
-    const child = spawn(process.env.RAIDHALL_BIN ?? built, ['serve'], {
+    const child = spawn(built, ['serve'], {
       cwd: this.directory,
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
