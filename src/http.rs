@@ -22,24 +22,20 @@ mod request_id;
 pub mod server;
 
 pub use failure::Failure;
-pub use gate::Clock;
 pub use origins::Origins;
 pub use readiness::{Phase, Readiness};
 pub use request_id::RequestId;
 
 use crate::address::Proxies;
 use crate::auth::Auth;
+use crate::clock::Clock;
 use crate::session::Sessions;
 use crate::store::Store;
 use axum::Router;
-use axum::http::{Method, StatusCode};
 use std::sync::Arc;
 use std::time::Duration;
 
 const API: &str = "/api/v1";
-
-/// Told of every answer: method, the pattern that matched if one did, status, and how long it took.
-pub type Observe = fn(&Method, Option<&str>, StatusCode, Duration);
 
 /// What the doors lead to.
 #[derive(Clone)]
@@ -51,7 +47,7 @@ pub struct Doors {
     /// What makes and checks tokens.
     pub auth: Auth,
     /// The database's time.
-    pub clock: Clock,
+    pub clock: Arc<Clock>,
     /// What the health doors tell.
     pub readiness: Readiness,
 }
@@ -75,8 +71,6 @@ pub struct Options {
     pub invite_guesses_per_minute: u32,
     /// By REST, per player.
     pub commands_per_second: u32,
-    /// Told of every answer.
-    pub observe: Observe,
 }
 
 /// All of HTTP. `socket` is merged in, so that the socket's upgrade passes through the same edge: its requests carry

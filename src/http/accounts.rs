@@ -45,7 +45,7 @@ async fn guest(
     })?;
     limits.guest(from)?;
     let Profile { id, name, .. } = store.create_player(&name).await?;
-    let data = gate.auth.sign_in(&*store, PlayerRef { id, name }, (gate.clock)()).await?;
+    let data = gate.auth.sign_in(&*store, PlayerRef { id, name }, gate.clock.now()).await?;
     Ok((StatusCode::CREATED, Json(Data { data })))
 }
 
@@ -54,7 +54,7 @@ async fn refresh(
     body: Body,
 ) -> Result<Json<Data<TokenPair>>, Failure> {
     let token = body.read(|fields| fields.text("refresh_token"))?;
-    match gate.auth.refresh(&*store, &token, (gate.clock)()).await {
+    match gate.auth.refresh(&*store, &token, gate.clock.now()).await {
         Ok(data) => Ok(Json(Data { data })),
         Err(RefreshError::Store(error)) => Err(error.into()),
         Err(RefreshError::Unknown) => Err(Error::Unauthenticated("The refresh token is not valid").into()),

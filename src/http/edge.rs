@@ -1,11 +1,12 @@
 //! What every request passes through, whatever it asks for: an id, the client's address, a time limit, a span; and on
 //! the way back the one shape of errors, the headers that all answers have, a metric and a line in the log.
 
+use super::Options;
 use super::failure::Failure;
 use super::request_id::{RequestId, X_REQUEST_ID};
-use super::{Observe, Options};
 use crate::address::{ClientAddress, Peer, Proxies};
 use crate::error::Error;
+use crate::telemetry::metrics;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
@@ -18,16 +19,9 @@ use tokio::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
-#[derive(Clone)]
-struct Edge {
-    proxies: Proxies,
-    observe: Observe,
-}
-
 /// Puts the edge around all routes. Layers run from the last to the first, so that errors of every layer pass through
 /// those that mark and render answers.
 pub(super) fn around(router: Router, options: &Options) -> Router {
-    let edge = Edge { proxies: options.trusted_proxies.clone(), observe: options.observe };
     router
         .fallback(|| async { Failure::from(Error::NotFound("There is nothing at this path")) })
         .method_not_allowed_fallback(|| async { Failure::from(Error::MethodNotAllowed) })
@@ -35,7 +29,7 @@ pub(super) fn around(router: Router, options: &Options) -> Router {
         .layer(DefaultBodyLimit::max(options.body_bytes))
         .layer(from_fn_with_state(options.request_timeout, in_time))
         .layer(options.allowed_origins.cors())
-        .layer(from_fn_with_state(edge, pass))
+        .layer(from_fn_with_state(options.trusted_proxies.clone(), pass))
 }
 
 /// The panic hook has logged where and why.
@@ -50,13 +44,13 @@ async fn in_time(State(limit): State<Duration>, request: Request, next: Next) ->
     answered.unwrap_or_else(|_| Failure::from(Error::Unavailable).into_response())
 }
 
-async fn pass(State(edge): State<Edge>, mut request: Request, next: Next) -> Response {
+async fn pass(State(proxies): State<Proxies>, mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let id = RequestId::of(request.headers());
     let client = request
         .extensions()
         .get()
-        .map_or(ClientAddress::UNKNOWN, |Peer(peer)| edge.proxies.client(*peer, request.headers()));
+        .map_or(ClientAddress::UNKNOWN, |Peer(peer)| proxies.client(*peer, request.headers()));
     let (method, path) = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());
     let route = path.as_ref().map(MatchedPath::as_str);
     let span = tracing::info_span!("request", request_id = %id, %method, route);
@@ -73,7 +67,7 @@ async fn pass(State(edge): State<Edge>, mut request: Request, next: Next) -> Res
         response
     };
     let response = answer.instrument(span).await;
-    (edge.observe)(&method, route, response.status(), begun.elapsed());
+    metrics().http_request(&method, route, response.status(), begun.elapsed());
     response
 }
 

@@ -2,21 +2,18 @@
 
 use super::failure::Failure;
 use crate::auth::{self, Auth, Identity};
+use crate::clock::Clock;
 use crate::error::Error;
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
-use raidhall_protocol::UnixMillis;
 use raidhall_protocol::server::PlayerRef;
 use std::sync::Arc;
-
-/// The database's time, as this instance knows it.
-pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
 
 /// What checks tokens.
 #[derive(Clone)]
 pub(super) struct Gate {
     pub(super) auth: Auth,
-    pub(super) clock: Clock,
+    pub(super) clock: Arc<Clock>,
 }
 
 /// A caller with a valid access token.
@@ -38,6 +35,6 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Signed, Failure> {
         let Gate { auth, clock } = Gate::from_ref(state);
         let token = auth::bearer(&parts.headers).ok_or(Error::Unauthenticated("Sign in first"))?;
-        Ok(Signed(auth.verify(token, clock())?))
+        Ok(Signed(auth.verify(token, clock.now())?))
     }
 }

@@ -19,7 +19,7 @@ fn peer() -> SocketAddr {
 
 async fn upgrade(mut request: axum::extract::Request) -> axum::http::Response<Body> {
     let upgrade = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>().expect("an upgrade");
-    tokio::spawn(async move {
+    TaskTracker::new().spawn(async move {
         let upgraded = upgrade.await.expect("upgraded");
         let (mut stream, ahead) = Stream::reclaim(upgraded).expect("one of ours");
         stream.write_all(&ahead).await.expect("written");
@@ -44,7 +44,7 @@ fn routes() -> Router {
 fn start() -> (MemoryConnector, CancellationToken, JoinHandle<()>) {
     let (listener, connector) = memory();
     let drain = CancellationToken::new();
-    let served = tokio::spawn(serve(listener, routes(), OPTIONS, drain.clone()));
+    let served = TaskTracker::new().spawn(serve(listener, routes(), OPTIONS, drain.clone()));
     (connector, drain, served)
 }
 
@@ -153,7 +153,7 @@ impl<L: Listener> Listener for Exhausted<L> {
 async fn failing_to_accept_is_a_pause_and_not_the_end() {
     let (listener, connector) = memory();
     let begun = Instant::now();
-    tokio::spawn(serve(Exhausted(3, listener), routes(), OPTIONS, CancellationToken::new()));
+    TaskTracker::new().spawn(serve(Exhausted(3, listener), routes(), OPTIONS, CancellationToken::new()));
     let mut stream = open(&connector).await;
     ask(&mut stream, "/", "").await;
     read_to(&mut stream, "192.0.2.7:4000").await;
@@ -165,7 +165,7 @@ async fn real_connections_are_served_alike() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let address = listener.local_addr().expect("an address");
     let drain = CancellationToken::new();
-    let served = tokio::spawn(serve(listener, routes(), OPTIONS, drain.clone()));
+    let served = TaskTracker::new().spawn(serve(listener, routes(), OPTIONS, drain.clone()));
     let mut stream = TcpStream::connect(address).await.expect("connected");
     stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.expect("written");
     let mut answer = Vec::new();

@@ -1,0 +1,186 @@
+//! Everything behind the doors, started, and a client that knocks.
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request, StatusCode};
+use raidhall::address::{Peer, Proxies};
+use raidhall::audience::RingOptions;
+use raidhall::auth::{self, Auth, Scope, Secret};
+use raidhall::clock::Clock;
+use raidhall::http::{self, Doors, Origins, Readiness};
+use raidhall::session::{self, Sessions};
+use raidhall::store::journal::{self, Journal};
+use raidhall::store::memory::MemoryStore;
+use raidhall::store::{Instance, InstanceId, Store};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+use uuid::Uuid;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A server without a socket.
+pub struct House {
+    pub router: Router,
+    pub store: MemoryStore,
+    pub auth: Auth,
+    pub clock: Arc<Clock>,
+}
+
+impl House {
+    pub async fn open() -> House {
+        House::with(|_, _| {}).await
+    }
+
+    /// A house whose rules of entry `change` makes different.
+    pub async fn with(change: impl FnOnce(&mut http::Options, &mut auth::Options)) -> House {
+        let memory = MemoryStore::default();
+        let store: Arc<dyn Store> = Arc::new(memory.clone());
+        let ws_url = "ws://127.0.0.1:8080/api/v1/ws".to_owned();
+        let instance =
+            Instance { id: InstanceId(Uuid::now_v7()), ws_url: ws_url.clone(), release: "test".into() };
+        let renewal = store.enlist(&instance, SECOND * 3600, SECOND).await.expect("enlisted");
+        let clock = Arc::new(Clock::new(renewal.now));
+        let mut options = http::Options {
+            ws_url,
+            body_bytes: 65_536,
+            request_timeout: SECOND * 15,
+            allowed_origins: Origins::none(),
+            trusted_proxies: Proxies::default(),
+            guest_signins_per_minute: 60,
+            invite_guesses_per_minute: 20,
+            commands_per_second: 1000,
+        };
+        let mut tokens = auth::Options {
+            secret: Secret::new([7; 32]).expect("long enough"),
+            access_ttl: SECOND * 900,
+            refresh_ttl: SECOND * 86_400,
+            guest: true,
+        };
+        change(&mut options, &mut tokens);
+        let auth = Auth::new(tokens);
+        let sessions = sessions(&store, &clock, instance.id);
+        let readiness = Readiness::new(SECOND * 3);
+        let doors = Doors { sessions, store, auth: auth.clone(), clock: Arc::clone(&clock), readiness };
+        House { router: http::router(doors, &options, Router::new()), store: memory, auth, clock }
+    }
+
+    /// Asks `method path` with a token (if not empty), headers and a body (if not null).
+    pub async fn ask(&self, request: &str, token: &str, headers: &[(&str, &str)], body: Value) -> Answer {
+        let (method, path) = request.split_once(' ').expect("method and path");
+        let mut request = Request::builder().method(method).uri(format!("/api/v1{path}"));
+        request = request.extension(Peer(SocketAddr::from(([192, 0, 2, 1], 4000))));
+        if !token.is_empty() {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+        let request = request.body(body).expect("a request");
+        let (parts, body) = self.router.clone().oneshot(request).await.expect("infallible").into_parts();
+        let bytes = to_bytes(body, usize::MAX).await.expect("a body");
+        let body = serde_json::from_slice(&bytes).expect("JSON");
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    pub async fn get(&self, path: &str, token: &str) -> Answer {
+        self.ask(&format!("GET {path}"), token, &[], Value::Null).await
+    }
+
+    pub async fn post(&self, path: &str, token: &str, body: Value) -> Answer {
+        self.ask(&format!("POST {path}"), token, &[], body).await
+    }
+
+    /// A guest's pair of tokens.
+    pub async fn guest(&self, name: &str) -> Value {
+        self.post("/auth/guest", "", json!({"name": name})).await.ok(201)
+    }
+
+    /// A guest's access token.
+    pub async fn token(&self, name: &str) -> String {
+        text(&self.guest(name).await["access_token"])
+    }
+
+    /// A token of another scope.
+    pub fn scoped(&self, scope: Scope) -> String {
+        self.auth.mint_scoped(scope, "backend", None, SECOND * 60, self.clock.now())
+    }
+
+    /// A raid of this leader that two contributions win.
+    pub async fn raid(&self, leader: &str) -> Value {
+        let new = json!({"title": "Ship it", "target_xp": 100, "target_tasks": 2});
+        self.post("/raids", leader, new).await.ok(201)
+    }
+
+    /// Carries out a command and gives its seq.
+    pub async fn command(&self, raid: &Value, token: &str, cmd: Value) -> Answer {
+        self.post(&format!("/raids/{raid}/commands"), token, json!({ "cmd": cmd })).await
+    }
+}
+
+/// What the house answered.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+impl Answer {
+    /// The data of a success.
+    #[track_caller]
+    pub fn ok(self, status: u16) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.body);
+        self.body["data"].clone()
+    }
+
+    /// The error of a failure of this type.
+    #[track_caller]
+    pub fn failed(self, kind: &str) -> Value {
+        assert_eq!(self.body["error"]["type"], kind, "{}", self.body);
+        assert_eq!(self.body["error"]["status"], self.status.as_u16());
+        self.body["error"].clone()
+    }
+
+    /// The names of the faulty fields of an `invalid`.
+    #[track_caller]
+    pub fn faulty(self) -> Vec<String> {
+        let error = self.failed("invalid");
+        let fields = error["fields"].as_array().expect("fields");
+        fields.iter().map(|fault| text(&fault["field"])).collect()
+    }
+}
+
+/// A JSON text's text.
+#[track_caller]
+pub fn text(value: &Value) -> String {
+    value.as_str().expect("a text").to_owned()
+}
+
+fn sessions(store: &Arc<dyn Store>, clock: &Arc<Clock>, instance: InstanceId) -> Sessions {
+    let (journal, writers) = Journal::new(
+        store,
+        &journal::Options { writers: 2, batch_events_max: 4096, queue: 1024, commit_patience: SECOND * 2 },
+    );
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    for writer in writers {
+        tasks.spawn(writer.run());
+    }
+    let options = session::Options {
+        inbox: 256,
+        idle_timeout: SECOND * 60,
+        presence_grace: SECOND * 5,
+        leader_grace: SECOND * 60,
+        op_keys: 65_536,
+        snapshot_min_events: 256,
+        replay_events: 1024,
+        ring: RingOptions { events_max: 1024, bytes_max: 1 << 20 },
+        load_patience: SECOND * 5,
+    };
+    Sessions::new(Arc::clone(store), journal, Arc::clone(clock), instance, options, tasks, stop)
+}

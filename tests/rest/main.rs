@@ -1,0 +1,9 @@
+//! The REST doors with real sessions behind them, over a store in memory: what the contract says, asked from outside.
+
+#![allow(unreachable_pub, reason = "a test has no outside")]
+
+mod accounts;
+mod house;
+mod limits;
+mod raids;
+mod service;
