@@ -1,9 +1,23 @@
 //! The one place where concrete parts are wired together.
+//!
+//! [`serve`] is what `main` calls: it opens what the configuration names. [`run`] wires the parts over any store and
+//! any listener; tests call it too.
 
-use thiserror::Error;
+mod open;
+mod parts;
+mod signals;
 
+use crate::auth::Scope;
 use crate::cli::TokenArgs;
 use crate::config::Config;
+use crate::store::StoreError;
+use anyhow::Context;
+pub use parts::{Host, run};
+use raidhall_protocol::PlayerId;
+use std::io::Write;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tracing::info;
 
 /// Why the server, or a command, did not start or did not end well. Each variant has an exit code of its own: see
 /// [`crate::cli::Exit`].
@@ -26,13 +40,48 @@ pub enum StartError {
     Internal(#[from] anyhow::Error),
 }
 
-/// Runs the server until it is told to stop and has let its raids and clients go.
+impl StartError {
+    fn unavailable(what: impl Into<String>, source: impl Into<anyhow::Error>) -> Self {
+        Self::Unavailable { what: what.into(), source: source.into() }
+    }
+
+    fn of_store(what: String, error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable { .. } => Self::unavailable(what, error),
+            StoreError::Refused { .. } => Self::Internal(anyhow::Error::new(error).context(what)),
+        }
+    }
+}
+
+/// Runs the server until it is told to stop and has let its raids and clients go. Once it serves, it prints one line
+/// with the URL that a person opens.
 ///
 /// # Errors
 ///
 /// See [`StartError`].
-pub async fn serve(_config: Config) -> Result<(), StartError> {
-    Err(anyhow::anyhow!("the server is not wired yet").into())
+pub async fn serve(config: Config) -> Result<(), StartError> {
+    let store = open::store(&config).await?;
+    let secret = open::secret(&config).await?;
+    let listener = bind(config.server.listen, "server.listen").await?;
+    let metrics = match config.telemetry.metrics_listen {
+        Some(address) => Some(bind(address, "telemetry.metrics_listen").await?),
+        None => None,
+    };
+    let bound = listener.local_addr().context("read the address that was bound")?;
+    let base_url = config.server.base_url(bound);
+    let host = Host { config, store, secret, base_url: base_url.clone(), metrics };
+    let announce = move || {
+        info!(url = base_url.as_str(), "serving");
+        // Standard output may be closed; the log has the URL too.
+        let _ = writeln!(std::io::stdout(), "Raidhall is open at {}", base_url.as_str());
+    };
+    run(host, listener, announce, signals::first()).await
+}
+
+async fn bind(address: std::net::SocketAddr, key: &str) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| StartError::unavailable(format!("{key} {address}"), error))
 }
 
 /// Brings the database's schema up to date.
@@ -40,15 +89,23 @@ pub async fn serve(_config: Config) -> Result<(), StartError> {
 /// # Errors
 ///
 /// See [`StartError`].
-pub async fn migrate(_config: &Config) -> Result<(), StartError> {
-    Err(anyhow::anyhow!("the store is not wired yet").into())
+pub async fn migrate(config: &Config) -> Result<(), StartError> {
+    open::migrated(config).await.map(|_| ())
 }
 
-/// Mints an access token with the configured secret.
+/// Mints an access token with the configured secret. A player's name is looked up in the database.
 ///
 /// # Errors
 ///
-/// If there is no secret to sign with.
-pub async fn token(_config: &Config, _args: TokenArgs) -> anyhow::Result<String> {
-    anyhow::bail!("auth is not wired yet")
+/// If there is no secret to sign with, or no such player.
+pub async fn token(config: &Config, args: TokenArgs) -> anyhow::Result<String> {
+    let auth = open::auth(config, open::secret(config).await?);
+    let store = open::store(config).await?;
+    let player = PlayerId::try_from(args.player)?;
+    let profile = store.player(player).await?.with_context(|| format!("there is no player {player}"))?;
+    let scope = args.scope.map_or(Scope::Player, Scope::from);
+    let ttl = args.ttl_secs.map_or(config.auth.access_ttl, std::time::Duration::from_secs);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    let now = raidhall_protocol::UnixMillis(i64::try_from(now.as_millis())?);
+    Ok(auth.mint_scoped(scope, &player.to_string(), Some(&profile.name), ttl, now))
 }

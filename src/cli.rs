@@ -4,6 +4,7 @@ mod exit;
 
 use std::path::PathBuf;
 
+use crate::auth::Scope;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use exit::Exit;
@@ -89,9 +90,9 @@ pub struct TokenArgs {
     /// How long it is valid, in seconds [default: auth.access_ttl_secs]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=315_360_000))]
     pub ttl_secs: Option<u64>,
-    /// What it may do beyond a player's own doings; may be repeated
+    /// What it may do beyond a player's own doings
     #[arg(long, value_name = "SCOPE")]
-    pub scope: Vec<TokenScope>,
+    pub scope: Option<TokenScope>,
 }
 
 /// A token's right beyond a player's own.
@@ -103,12 +104,11 @@ pub enum TokenScope {
     Service,
 }
 
-impl TokenScope {
-    /// The scope's name in a token.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-            Self::Service => "service",
+impl From<TokenScope> for Scope {
+    fn from(scope: TokenScope) -> Self {
+        match scope {
+            TokenScope::Admin => Self::Admin,
+            TokenScope::Service => Self::Service,
         }
     }
 }
@@ -125,12 +125,12 @@ mod tests {
 
     #[test]
     fn a_token_command_parses() {
-        let words = "raidhall token --player 5 --ttl-secs 60 --scope admin --scope service --config a.toml";
+        let words = "raidhall token --player 5 --ttl-secs 60 --scope service --config a.toml";
         let Command::Token(command) = Cli::parse_from(words.split(' ')).command else {
             panic!("another command")
         };
         assert_eq!((command.token.player, command.token.ttl_secs), (5, Some(60)));
-        assert_eq!(command.token.scope, [TokenScope::Admin, TokenScope::Service]);
+        assert_eq!(command.token.scope, Some(TokenScope::Service));
         assert_eq!(command.config.config, Some(PathBuf::from("a.toml")));
     }
 

@@ -9,6 +9,7 @@ mod batch;
 pub mod journal;
 pub mod memory;
 pub mod postgres;
+pub mod sqlite;
 
 use async_trait::async_trait;
 use raidhall_protocol::rest::{Contribution, Profile};

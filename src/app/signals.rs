@@ -1,0 +1,38 @@
+//! Being told to stop.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{info, warn};
+
+/// The exit code of a process that was told twice: as a shell gives it for an interrupt.
+const TOLD_TWICE: i32 = 130;
+
+/// Waits for SIGTERM or SIGINT. From then on a second one ends the process at once.
+pub(super) async fn first() {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        warn!("signals cannot be received; only a kill stops this process");
+        return std::future::pending().await;
+    };
+    either(&mut terminate, &mut interrupt).await;
+    info!("told to stop; once more stops at once");
+    let twice = std::thread::Builder::new().name("second-signal".into());
+    // A runtime of its own: whatever keeps the server's busy must not keep this from being heard.
+    let listening = twice.spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        if let Ok(runtime) = runtime {
+            runtime.block_on(either(&mut terminate, &mut interrupt));
+            std::process::exit(TOLD_TWICE);
+        }
+    });
+    if let Err(error) = listening {
+        warn!(%error, "a second signal will not be heard");
+    }
+}
+
+async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

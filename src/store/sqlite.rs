@@ -1,0 +1,277 @@
+//! SQLite: the store of a single instance. One file, durable commits, one process at a time.
+//!
+//! [`writer`] owns the one connection that writes; reads go to a small pool and see what was committed when they
+//! began. [`ledger`] commits, [`raids`] claims and reads, [`leases`] and [`accounts`] keep what their names say.
+
+mod accounts;
+mod fault;
+mod leases;
+mod ledger;
+mod lock;
+mod raids;
+mod statements;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use super::*;
+use fault::{failed, refused};
+use lock::Lock;
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use std::path::Path;
+use tokio::time::Instant;
+use writer::{Lane, Writer};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// How long a statement waits for another process that has the file open (a backup, a shell).
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a read waits for one of the reading connections.
+const READER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a held lock is tried again.
+const LOCK_RETRY: Duration = Duration::from_millis(50);
+
+/// A database file, opened. It is closed once this is dropped and what was begun has ended.
+pub struct SqliteStore {
+    writer: Writer,
+    readers: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens the database of a `sqlite:` URL, with up to `readers` connections for reading. The file, and the
+    /// directory that it is in, are made if they are missing. Databases in memory are refused: they are not durable.
+    pub async fn open(url: &str, readers: u32) -> Result<SqliteStore> {
+        const OPERATION: &str = "open database";
+        if url.contains(":memory:") || url.contains("mode=memory") {
+            let source = anyhow::anyhow!("a database in memory is not durable");
+            return Err(StoreError::Refused { operation: OPERATION, source });
+        }
+        let options: SqliteConnectOptions = url.parse().map_err(failed(OPERATION))?;
+        let path = options.get_filename().to_owned();
+        make_directory(&path).map_err(|error| refused(OPERATION, error))?;
+        let options = options
+            .create_if_missing(true)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT)
+            .row_buffer_size(512)
+            .pragma("temp_store", "memory");
+        let writing = options
+            .clone()
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .pragma("cache_size", "-32768") // KiB
+            .pragma("journal_size_limit", "67108864"); // bytes: what the log keeps of the disk after a burst
+        let writer = Writer::start(writing, Lock::beside(&path)).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(readers.max(1))
+            .acquire_timeout(READER_TIMEOUT)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+            .connect_lazy_with(options.pragma("query_only", "on"));
+        Ok(SqliteStore { writer, readers })
+    }
+
+    /// Brings the schema up to this release. It takes the database's lock first, as [`Store::enlist`] does, and keeps
+    /// it: a schema never changes under a running server. A newer schema is left as it is, since migrations only add.
+    pub async fn migrate(&self, patience: Duration) -> Result<(), EnlistError> {
+        self.lock(patience).await?;
+        let migrate = self.writer.run("migrate", Lane::Others, |hand| {
+            Box::pin(async {
+                let mut migrations =
+                    Migrator { migrations: MIGRATIONS.migrations.clone(), ..Migrator::DEFAULT };
+                migrations.set_ignore_missing(true);
+                let migrated = migrations.run_direct(None, &mut hand.connection, false).await;
+                migrated.map_err(|error| refused("migrate", error))
+            })
+        });
+        Ok(migrate.await?)
+    }
+
+    /// Names this history anew, under the database's lock: the last step of every restore.
+    pub async fn rename_lineage(&self, patience: Duration) -> Result<(), EnlistError> {
+        self.lock(patience).await?;
+        Ok(self
+            .writer
+            .run("rename lineage", Lane::Others, |hand| Box::pin(leases::rename_lineage(hand)))
+            .await?)
+    }
+
+    /// Takes the lock, waiting for it if another process has it.
+    async fn lock(&self, patience: Duration) -> Result<(), EnlistError> {
+        let deadline = Instant::now() + patience;
+        let take =
+            || self.writer.run("lock database", Lane::Leases, |hand| Box::pin(async { hand.lock.take() }));
+        while !take().await? {
+            if Instant::now() >= deadline {
+                return Err(EnlistError::Held);
+            }
+            tokio::time::sleep(LOCK_RETRY).await;
+        }
+        Ok(())
+    }
+}
+
+fn make_directory(database: &Path) -> std::io::Result<()> {
+    match database.parent() {
+        Some(directory) => std::fs::create_dir_all(directory),
+        None => Ok(()),
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn enlist(
+        &self,
+        instance: &Instance,
+        ttl: Duration,
+        patience: Duration,
+    ) -> Result<Renewal, EnlistError> {
+        self.lock(patience).await?;
+        let instance = instance.clone();
+        let enlist = self.writer.run("enlist", Lane::Leases, move |hand| {
+            Box::pin(async move { leases::enlist(hand, &instance, ttl).await })
+        });
+        Ok(enlist.await?)
+    }
+
+    async fn renew(&self, instance: &Instance, ttl: Duration) -> Result<Renewal> {
+        let instance = instance.clone();
+        let renew = self.writer.run("renew lease", Lane::Leases, move |hand| {
+            Box::pin(async move { leases::renew(hand, &instance, ttl).await })
+        });
+        renew.await
+    }
+
+    async fn retire(&self, instance: InstanceId) -> Result<()> {
+        let retire =
+            self.writer.run("retire", Lane::Leases, move |hand| Box::pin(leases::retire(hand, instance)));
+        retire.await
+    }
+
+    async fn reserve_raid_ids(&self, count: u32) -> Result<Range<u64>> {
+        let reserve = self.writer.run("reserve raid ids", Lane::Others, move |hand| {
+            Box::pin(leases::reserve_raid_ids(hand, count))
+        });
+        reserve.await
+    }
+
+    async fn claim(&self, raid: RaidId, instance: InstanceId) -> Result<Claim> {
+        let claim = self
+            .writer
+            .run("claim raid", Lane::Others, move |hand| Box::pin(raids::claim(hand, raid, instance)));
+        claim.await
+    }
+
+    async fn release(&self, raids: &[(RaidId, Epoch)], instance: InstanceId) -> Result<()> {
+        let raids = raids.to_vec();
+        let release = self.writer.run("release raids", Lane::Others, move |hand| {
+            Box::pin(async move { raids::release(hand, &raids, instance).await })
+        });
+        release.await
+    }
+
+    async fn commit(&self, batch: &[Append]) -> Result<Vec<Fate>> {
+        ledger::commit(&self.writer, batch).await
+    }
+
+    async fn load(&self, raid: RaidId, op_keys: u64) -> Result<Option<Loaded>> {
+        raids::load(&self.readers, raid, op_keys).await
+    }
+
+    async fn head(&self, raid: RaidId) -> Result<Option<Head>> {
+        raids::read_head(&self.readers, raid).await
+    }
+
+    async fn events(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>> {
+        raids::events(&self.readers, raid, after, limit).await
+    }
+
+    async fn contributions(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Contribution>> {
+        raids::contributions(&self.readers, raid, after, limit).await
+    }
+
+    async fn find_op(&self, raid: RaidId, op: OpHash) -> Result<Option<Seq>> {
+        raids::find_op(&self.readers, raid, op).await
+    }
+
+    async fn save_snapshot(
+        &self,
+        raid: RaidId,
+        owner: InstanceId,
+        epoch: Epoch,
+        seq: Seq,
+        state: &[u8],
+    ) -> Result<()> {
+        let state = state.to_vec();
+        let save = self.writer.run("save snapshot", Lane::Others, move |hand| {
+            Box::pin(raids::save_snapshot(hand, raid, (owner, epoch), seq, state))
+        });
+        save.await
+    }
+
+    async fn due(&self, until: UnixMillis, limit: u32) -> Result<Vec<RaidId>> {
+        raids::due(&self.readers, until, limit).await
+    }
+
+    async fn raid_by_invite(&self, code: &str) -> Result<Option<RaidId>> {
+        raids::by_invite(&self.readers, code).await
+    }
+
+    async fn raid_by_create_key(&self, key: OpHash) -> Result<Option<RaidId>> {
+        raids::by_create_key(&self.readers, key).await
+    }
+
+    async fn raids_of(
+        &self,
+        player: PlayerId,
+        status: Option<RaidStatus>,
+        before: Option<RaidId>,
+        limit: u32,
+    ) -> Result<Vec<RaidRow>> {
+        raids::raids_of(&self.readers, player, status, before, limit).await
+    }
+
+    async fn create_player(&self, name: &str) -> Result<Profile> {
+        let name = name.to_owned();
+        let create = self
+            .writer
+            .run("create player", Lane::Others, move |hand| Box::pin(accounts::create_player(hand, name)));
+        create.await
+    }
+
+    async fn player(&self, player: PlayerId) -> Result<Option<Profile>> {
+        accounts::player(&self.readers, player).await
+    }
+
+    async fn begin_refresh(
+        &self,
+        family: FamilyId,
+        player: PlayerId,
+        token: TokenHash,
+        ttl: Duration,
+    ) -> Result<()> {
+        let begin = self.writer.run("begin refresh family", Lane::Others, move |hand| {
+            Box::pin(accounts::begin_refresh(hand, family, player, token, ttl))
+        });
+        begin.await
+    }
+
+    async fn rotate_refresh(
+        &self,
+        family: FamilyId,
+        presented: TokenHash,
+        successor: TokenHash,
+        grace: Duration,
+        ttl: Duration,
+    ) -> Result<Rotation> {
+        let presented = accounts::Presented { family, token: presented, successor, grace, ttl };
+        let rotate = self.writer.run("rotate refresh token", Lane::Others, move |hand| {
+            Box::pin(accounts::rotate_refresh(hand, presented))
+        });
+        rotate.await
+    }
+}

@@ -1,0 +1,106 @@
+//! Players, and the families of their refresh tokens.
+
+use super::fault::{failed, refused, whole};
+use super::leases::millis;
+use super::statements::{now, statements};
+use super::writer::Hand;
+use crate::store::{FamilyId, Result, Rotation, TokenHash};
+use raidhall_protocol::rest::Profile;
+use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::{PlayerId, UnixMillis};
+use sqlx::{Connection, SqlitePool};
+use std::time::Duration;
+
+statements! {
+    CREATE_PLAYER = "INSERT INTO players (name, created_at) VALUES (?1, ", now!(), ") RETURNING id, created_at";
+    PLAYER = "SELECT name, xp, tasks, raids_won, created_at FROM players WHERE id = ?1";
+    /// A few at each sign-in, so that they cannot pile up and no sweep is needed.
+    FORGET_EXPIRED =
+        "DELETE FROM refresh_families WHERE id IN ",
+        "    (SELECT id FROM refresh_families WHERE expires_at <= ", now!(), " ORDER BY expires_at LIMIT 16)";
+    BEGIN =
+        "INSERT INTO refresh_families (id, player, current, rotated_at, expires_at) ",
+        "VALUES (?1, ?2, ?3, ", now!(), ", ", now!(), " + ?4)";
+    FAMILY =
+        "SELECT player, name, current = ?2, previous = ?2 AND ", now!(), " < rotated_at + ?3 ",
+        "FROM refresh_families JOIN players ON players.id = player ",
+        "WHERE refresh_families.id = ?1 AND expires_at > ", now!();
+    ROTATE =
+        "UPDATE refresh_families SET current = ?2, previous = current, rotated_at = ", now!(), ", ",
+        "    expires_at = ", now!(), " + ?3 WHERE id = ?1";
+    REVOKE = "DELETE FROM refresh_families WHERE id = ?1";
+}
+
+pub(super) async fn create_player(hand: &mut Hand, name: String) -> Result<Profile> {
+    let create = sqlx::query_as(CREATE_PLAYER).bind(&name);
+    let (id, created_at) = create.fetch_one(&mut hand.connection).await.map_err(failed("create player"))?;
+    let (id, created_at) = (player_id(id)?, UnixMillis(created_at));
+    Ok(Profile { id, name, xp: 0, tasks: 0, raids_won: 0, created_at })
+}
+
+pub(super) async fn player(readers: &SqlitePool, id: PlayerId) -> Result<Option<Profile>> {
+    const OPERATION: &str = "read player";
+    let read = sqlx::query_as(PLAYER).bind(i64::from(id)).fetch_optional(readers);
+    let row: Option<(String, i64, i64, i64, i64)> = read.await.map_err(failed(OPERATION))?;
+    let Some((name, xp, tasks, raids_won, created_at)) = row else { return Ok(None) };
+    Ok(Some(Profile {
+        id,
+        name,
+        xp: whole(OPERATION, xp)?,
+        tasks: whole(OPERATION, tasks)?,
+        raids_won: whole(OPERATION, raids_won)?,
+        created_at: UnixMillis(created_at),
+    }))
+}
+
+pub(super) async fn begin_refresh(
+    hand: &mut Hand,
+    family: FamilyId,
+    player: PlayerId,
+    token: TokenHash,
+    ttl: Duration,
+) -> Result<()> {
+    let failed = failed("begin refresh family");
+    let mut transaction = hand.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
+    sqlx::query(FORGET_EXPIRED).execute(&mut *transaction).await.map_err(&failed)?;
+    let begin =
+        sqlx::query(BEGIN).bind(family.0).bind(i64::from(player)).bind(token.0.to_vec()).bind(millis(ttl));
+    begin.execute(&mut *transaction).await.map_err(&failed)?;
+    transaction.commit().await.map_err(failed)
+}
+
+/// A presented token, and what is to follow it.
+pub(super) struct Presented {
+    pub(super) family: FamilyId,
+    pub(super) token: TokenHash,
+    pub(super) successor: TokenHash,
+    pub(super) grace: Duration,
+    pub(super) ttl: Duration,
+}
+
+pub(super) async fn rotate_refresh(hand: &mut Hand, presented: Presented) -> Result<Rotation> {
+    let Presented { family, token, successor, grace, ttl } = presented;
+    let failed = failed("rotate refresh token");
+    let mut transaction = hand.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
+    let find = sqlx::query_as(FAMILY).bind(family.0).bind(token.0.to_vec()).bind(millis(grace));
+    let found: Option<(i64, String, bool, Option<bool>)> =
+        find.fetch_optional(&mut *transaction).await.map_err(&failed)?;
+    let Some((id, name, is_current, is_previous)) = found else { return Ok(Rotation::Unknown) };
+
+    let rotation = if is_current {
+        let rotate = sqlx::query(ROTATE).bind(family.0).bind(successor.0.to_vec()).bind(millis(ttl));
+        rotate.execute(&mut *transaction).await.map_err(&failed)?;
+        Rotation::Rotated(PlayerRef { id: player_id(id)?, name })
+    } else if is_previous == Some(true) {
+        Rotation::Rotated(PlayerRef { id: player_id(id)?, name })
+    } else {
+        sqlx::query(REVOKE).bind(family.0).execute(&mut *transaction).await.map_err(&failed)?;
+        Rotation::Reused
+    };
+    transaction.commit().await.map_err(failed)?;
+    Ok(rotation)
+}
+
+fn player_id(id: i64) -> Result<PlayerId> {
+    PlayerId::try_from(id).map_err(|error| refused("read player", error))
+}

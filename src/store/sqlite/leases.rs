@@ -1,0 +1,73 @@
+//! Instances: the lock, leases, and the ids that they reserve.
+
+use super::fault::{failed, whole};
+use super::statements::{now, statements};
+use super::writer::Hand;
+use crate::store::{Instance, InstanceId, Renewal, Result};
+use raidhall_protocol::UnixMillis;
+use sqlx::Connection;
+use std::ops::Range;
+use std::time::Duration;
+
+statements! {
+    VOID_LEASES = "DELETE FROM instances";
+    RENEW =
+        "INSERT INTO instances (id, ws_url, release, lease_until) VALUES (?1, ?2, ?3, ", now!(), " + ?4) ",
+        "ON CONFLICT (id) DO UPDATE SET ws_url = excluded.ws_url, release = excluded.release, ",
+        "    lease_until = excluded.lease_until ",
+        "RETURNING lease_until - ?4, (SELECT value FROM meta WHERE key = 'lineage')";
+    END_LEASE = "DELETE FROM instances WHERE id = ?1";
+    GIVE_BACK = "UPDATE raids SET owner = NULL WHERE owner = ?1";
+    RESERVE_RAID_IDS = "UPDATE raid_ids SET reserved = reserved + ?1 RETURNING reserved";
+    RENAME_LINEAGE = "UPDATE meta SET value = lower(hex(randomblob(16))) WHERE key = 'lineage'";
+}
+
+/// Enlists, under the database's lock. The first to do so in this process voids the leases of former ones: they are
+/// dead, or they would have the lock.
+pub(super) async fn enlist(hand: &mut Hand, instance: &Instance, ttl: Duration) -> Result<Renewal> {
+    if !hand.alone {
+        let void = sqlx::query(VOID_LEASES).execute(&mut hand.connection).await;
+        void.map_err(failed("void former leases"))?;
+        hand.alone = true;
+    }
+    renew(hand, instance, ttl).await
+}
+
+pub(super) async fn renew(hand: &mut Hand, instance: &Instance, ttl: Duration) -> Result<Renewal> {
+    let renewal: (i64, String) = sqlx::query_as(RENEW)
+        .bind(instance.id.0)
+        .bind(&instance.ws_url)
+        .bind(&instance.release)
+        .bind(millis(ttl))
+        .fetch_one(&mut hand.connection)
+        .await
+        .map_err(failed("renew lease"))?;
+    Ok(Renewal { now: UnixMillis(renewal.0), lineage: renewal.1 })
+}
+
+pub(super) async fn retire(hand: &mut Hand, instance: InstanceId) -> Result<()> {
+    let failed = failed("retire");
+    let mut transaction = hand.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
+    for statement in [END_LEASE, GIVE_BACK] {
+        sqlx::query(statement).bind(instance.0).execute(&mut *transaction).await.map_err(&failed)?;
+    }
+    transaction.commit().await.map_err(failed)
+}
+
+pub(super) async fn reserve_raid_ids(hand: &mut Hand, count: u32) -> Result<Range<u64>> {
+    const OPERATION: &str = "reserve raid ids";
+    let reserve = sqlx::query_scalar(RESERVE_RAID_IDS).bind(count);
+    let last: i64 = reserve.fetch_one(&mut hand.connection).await.map_err(failed(OPERATION))?;
+    let end = whole(OPERATION, last)? + 1;
+    Ok(end - u64::from(count)..end)
+}
+
+pub(super) async fn rename_lineage(hand: &mut Hand) -> Result<()> {
+    let renamed = sqlx::query(RENAME_LINEAGE).execute(&mut hand.connection).await;
+    renamed.map(drop).map_err(failed("rename lineage"))
+}
+
+/// Whole milliseconds, for arithmetic in SQL.
+pub(super) fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 4) // far beyond any lease, and no overflow when added
+}

@@ -1,0 +1,179 @@
+//! The rows that an append makes in each table, as JSON arrays. Blobs go as hexadecimal text.
+
+use crate::store::sqlite::fault::refused;
+use crate::store::{Append, Recorded, Result};
+use raidhall_protocol::event::EVENT_VERSION;
+use raidhall_protocol::{EventData, PlayerId, Seq};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What one append writes.
+pub(super) struct Rows {
+    pub(super) raid: i64,
+    /// For `CREATE`, if the append makes the raid.
+    pub(super) creation: Option<String>,
+    /// For `ADVANCE`.
+    pub(super) header: String,
+    /// For `RECORD`.
+    pub(super) events: Vec<String>,
+    /// For `JOIN`: who is a member after the append and may not have been one before.
+    pub(super) joined: Vec<String>,
+    /// For `LEAVE`: who is no member after it.
+    pub(super) left: Vec<String>,
+    earned: Vec<(PlayerId, Earned)>,
+}
+
+/// What a player gains.
+#[derive(Debug, Clone, Copy, Default)]
+struct Earned {
+    xp: u64,
+    tasks: u64,
+    raids_won: u64,
+}
+
+/// What each player gains by a batch: one row each.
+pub(super) struct Totals(BTreeMap<PlayerId, Earned>);
+
+/// Whether the append makes its raid.
+pub(super) fn is_creation(append: &Append) -> bool {
+    append.first() == Seq(1)
+        && append
+            .events
+            .first()
+            .is_some_and(|first| matches!(first.event.data, EventData::RaidCreated { .. }))
+}
+
+/// An array of rows; `None` of none.
+pub(super) fn array<T: AsRef<str>>(rows: impl Iterator<Item = T>) -> Option<String> {
+    let mut text = String::from("[");
+    for row in rows {
+        text.push_str(row.as_ref());
+        text.push(',');
+    }
+    (text.pop() == Some(',')).then(|| text + "]")
+}
+
+impl Rows {
+    pub(super) fn of(append: &Append) -> Result<Rows> {
+        let mut members = BTreeMap::new();
+        let mut earned = Vec::new();
+        for Recorded { event, .. } in &append.events {
+            match &event.data {
+                EventData::MemberJoined { player, .. } => drop(members.insert(*player, true)),
+                EventData::MemberLeft { player, .. } => drop(members.insert(*player, false)),
+                EventData::RaidCompleted { ranking } => {
+                    let won = Earned { raids_won: 1, ..Earned::default() };
+                    earned.extend(ranking.iter().map(|rank| (rank.player, won)));
+                }
+                _ => {}
+            }
+            if let Some((player, xp)) = event.data.earned() {
+                earned.push((player, Earned { xp, tasks: 1, ..Earned::default() }));
+            }
+        }
+        let members_if = |is_member| {
+            let rows = members.iter().filter(|(_, member)| **member == is_member);
+            rows.map(|(player, _)| row(&(player, append.raid))).collect::<Result<Vec<_>>>()
+        };
+        Ok(Rows {
+            raid: append.raid.into(),
+            creation: creation(append)?,
+            header: header(append)?,
+            events: append.events.iter().map(|recorded| event(append, recorded)).collect::<Result<_>>()?,
+            joined: members_if(true)?,
+            left: members_if(false)?,
+            earned,
+        })
+    }
+}
+
+impl Totals {
+    pub(super) fn of(rows: &[Rows]) -> Totals {
+        let mut totals: BTreeMap<PlayerId, Earned> = BTreeMap::new();
+        for (player, earned) in rows.iter().flat_map(|rows| &rows.earned) {
+            let total = totals.entry(*player).or_default();
+            total.xp = total.xp.saturating_add(earned.xp);
+            total.tasks += earned.tasks;
+            total.raids_won += earned.raids_won;
+        }
+        Totals(totals)
+    }
+
+    /// For `EARN`.
+    pub(super) fn encode(&self) -> Option<String> {
+        array(
+            self.0.iter().map(|(player, Earned { xp, tasks, raids_won })| {
+                format!("[{player},{xp},{tasks},{raids_won}]")
+            }),
+        )
+    }
+}
+
+fn creation(append: &Append) -> Result<Option<String>> {
+    let Some(EventData::RaidCreated { title, invite_code, target_xp, target_tasks, time_limit_secs, .. }) =
+        append.events.first().filter(|_| is_creation(append)).map(|first| &first.event.data)
+    else {
+        return Ok(None);
+    };
+    row(&(
+        append.raid,
+        append.born.0,
+        title,
+        invite_code,
+        append.create_key.map(|key| hex(key.0)),
+        target_xp,
+        target_tasks,
+        time_limit_secs,
+        append.events[0].event.at,
+        hex(append.owner.0.into_bytes()),
+        append.epoch.0,
+    ))
+    .map(Some)
+}
+
+fn header(append: &Append) -> Result<String> {
+    let header = &append.header;
+    row(&(
+        append.raid,
+        hex(append.owner.0.into_bytes()),
+        append.epoch.0,
+        append.first().0 - 1, // checked with the batch: at least 1
+        append.last(),
+        header.status,
+        header.deadline,
+        header.current_xp,
+        header.current_tasks,
+        header.ended_at,
+    ))
+}
+
+fn event(append: &Append, Recorded { event, op }: &Recorded) -> Result<String> {
+    let (player, xp) = event.data.earned().unzip();
+    row(&(
+        append.born.0,
+        append.raid,
+        event.seq,
+        event.at,
+        event.by,
+        player,
+        xp,
+        EVENT_VERSION,
+        event.data.kind(),
+        op.map(|key| hex(key.0)),
+        data(&event.data)?,
+    ))
+}
+
+/// The content of an event's data, without its type, as JSON text.
+fn data(data: &EventData) -> Result<String> {
+    let tagged = serde_json::to_value(data).map_err(|error| refused("encode event", error))?;
+    Ok(tagged["data"].to_string())
+}
+
+fn row(columns: &impl Serialize) -> Result<String> {
+    serde_json::to_string(columns).map_err(|error| refused("encode row", error))
+}
+
+fn hex(bytes: [u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(bytes))
+}

@@ -1,0 +1,43 @@
+//! The lock file beside the database: one process at a time.
+//!
+//! It is the operating system's lock, not the file's existence, that counts: it vanishes with its process, however
+//! that dies. The file stays.
+
+use crate::store::{Result, StoreError};
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+/// The lock of one database, held or not. Dropping it lets go.
+#[derive(Debug)]
+pub(super) struct Lock {
+    path: PathBuf,
+    held: Option<File>,
+}
+
+impl Lock {
+    /// The lock of this database, not yet held.
+    pub(super) fn beside(database: &Path) -> Lock {
+        let mut path = database.as_os_str().to_owned();
+        path.push(".lock");
+        Lock { path: path.into(), held: None }
+    }
+
+    /// Takes the lock if nobody has it; whether it is ours now.
+    pub(super) fn take(&mut self) -> Result<bool> {
+        if self.held.is_some() {
+            return Ok(true);
+        }
+        let unavailable = |error: std::io::Error| StoreError::Unavailable {
+            operation: "lock database",
+            source: anyhow::Error::new(error).context(format!("lock file {}", self.path.display())),
+        };
+        let options = File::options().create(true).truncate(false).write(true).open(&self.path);
+        let file = options.map_err(unavailable)?;
+        match file.try_lock() {
+            Ok(()) => self.held = Some(file),
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            Err(TryLockError::Error(error)) => return Err(unavailable(error)),
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,236 @@
+//! What can't be seen from outside: query plans, settings, and the writing thread at its worst.
+
+use super::*;
+use sqlx::{AssertSqlSafe, Row};
+use tempfile::TempDir;
+
+async fn opened() -> (SqliteStore, TempDir) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = format!("sqlite://{}", directory.path().join("raidhall.db").display());
+    let store = SqliteStore::open(&url, 2).await.expect("open");
+    store.migrate(Duration::ZERO).await.expect("migrate");
+    (store, directory)
+}
+
+/// Runs SQL on the writing connection.
+async fn execute(store: &SqliteStore, sql: String) -> Result<()> {
+    let execute = store.writer.run("test", Lane::Others, |hand| {
+        Box::pin(async {
+            let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut hand.connection).await;
+            done.map(drop).map_err(failed("test"))
+        })
+    });
+    execute.await
+}
+
+mod plans {
+    use super::*;
+
+    /// Every file with statements.
+    const FILES: [(&str, &[(&str, &str)]); 4] = [
+        (include_str!("leases.rs"), leases::STATEMENTS),
+        (include_str!("ledger.rs"), ledger::STATEMENTS),
+        (include_str!("raids.rs"), raids::STATEMENTS),
+        (include_str!("accounts.rs"), accounts::STATEMENTS),
+    ];
+
+    /// Tables that grow with use. The others have a row per instance or fewer.
+    const LARGE: [&str; 6] =
+        ["raids", "raid_events", "raid_members", "raid_snapshots", "players", "refresh_families"];
+
+    const HUNDRED_THOUSAND_RAIDS: &str = "
+        BEGIN;
+        CREATE TEMP TABLE n AS WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)
+            SELECT i FROM n;
+        INSERT INTO raids
+            SELECT i, 202701, 'Raid', 'CODE' || i, CASE i % 2 WHEN 0 THEN randomblob(16) END, 500, 10, 86400, 1,
+                iif(i % 3 = 0, 'active', 'completed'), iif(i % 3 = 0, i, NULL), 0, 0, NULL,
+                iif(i % 5 = 0, randomblob(16), NULL), 1, 2
+            FROM n;
+        INSERT INTO raid_events (born, raid_id, seq, at, \"by\", player, xp, version, kind, op_key, data)
+            SELECT 202701, i, s.value, 1, i % 1000, i % 1000, 5, 1, 'task_completed', randomblob(16), '{}'
+            FROM n, json_each('[1,2]') AS s;
+        INSERT INTO raid_snapshots SELECT i, 2, randomblob(20) FROM n;
+        INSERT INTO raid_members SELECT i % 1000, i FROM n;
+        INSERT INTO players (id, name, created_at) SELECT i, 'Player', 1 FROM n;
+        INSERT INTO refresh_families SELECT randomblob(16), i, randomblob(32), NULL, 1, i FROM n;
+        COMMIT;";
+
+    /// The steps of a plan that read a large table from end to end, or sort.
+    async fn faults_of(store: &SqliteStore, sql: &str) -> Vec<String> {
+        let explain = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")));
+        let steps = explain.fetch_all(&store.readers).await.expect("explain");
+        let steps = steps.iter().map(|step| step.get::<String, _>("detail"));
+        let is_fault = |step: &String| {
+            let scanned = step.strip_prefix("SCAN ").and_then(|rest| rest.split_whitespace().next());
+            scanned.is_some_and(|table| LARGE.contains(&table)) || step.contains("TEMP B-TREE")
+        };
+        steps.filter(is_fault).collect()
+    }
+
+    #[tokio::test]
+    async fn no_statement_scans_a_table_of_100_000_raids() {
+        let (store, _directory) = opened().await;
+        execute(&store, HUNDRED_THOUSAND_RAIDS.into()).await.expect("fill");
+        for analysis in ["", "ANALYZE"] {
+            execute(&store, analysis.into()).await.expect("analyze");
+            for (name, sql) in FILES.iter().flat_map(|(_, statements)| *statements) {
+                let faults = faults_of(&store, sql).await;
+                assert!(faults.is_empty(), "{name}: {faults:?}\n{sql}");
+            }
+            let faults = faults_of(&store, "SELECT id FROM raids WHERE title = 'Raid' ORDER BY title").await;
+            assert_eq!(faults, ["SCAN raids"], "the test must see a scan");
+        }
+    }
+
+    #[test]
+    fn every_statement_is_in_a_list() {
+        for (source, statements) in FILES {
+            for call in ["query(", "query_as(", "query_scalar("] {
+                for (at, _) in source.match_indices(call) {
+                    let argument = source[at + call.len()..].split(')').next().expect("an argument");
+                    let listed = statements.iter().any(|(name, _)| *name == argument);
+                    assert!(listed || argument == "statement", "{call}{argument})");
+                }
+            }
+        }
+    }
+}
+
+mod writing {
+    use super::*;
+    use raidhall_protocol::EventData;
+    use tokio::sync::oneshot;
+
+    /// A raid in the making.
+    fn creation(raid: u64, title: String) -> Append {
+        let created = EventData::RaidCreated {
+            title,
+            description: None,
+            invite_code: format!("CODE{raid}"),
+            target_xp: 1,
+            target_tasks: 1,
+            time_limit_secs: 60,
+            max_members: 4,
+            late_join: false,
+        };
+        let header = Header {
+            status: RaidStatus::Recruiting,
+            deadline: None,
+            current_xp: 0,
+            current_tasks: 0,
+            ended_at: None,
+        };
+        let event = Event { seq: Seq(1), at: UnixMillis(1), by: None, data: created };
+        Append {
+            raid: raid.try_into().expect("an id"),
+            born: Month(202_701),
+            owner: InstanceId(Uuid::max()),
+            epoch: Epoch(1),
+            events: vec![Recorded { event, op: None }],
+            header,
+            create_key: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn commits_are_durable() {
+        let (store, _directory) = opened().await;
+        let settings = store.writer.run("test", Lane::Others, |hand| {
+            Box::pin(async {
+                let read = sqlx::query_as(
+                    "SELECT journal_mode, synchronous, foreign_keys \
+                     FROM pragma_journal_mode, pragma_synchronous, pragma_foreign_keys",
+                );
+                read.fetch_one(&mut hand.connection).await.map_err(failed("test"))
+            })
+        });
+        let settings: (String, i64, i64) = settings.await.expect("read settings");
+        assert_eq!(
+            settings,
+            ("wal".into(), 2, 1),
+            "a log, synchronised at each commit, with references checked"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_reader_cannot_write() {
+        let (store, _directory) = opened().await;
+        let write = sqlx::query("DELETE FROM meta").execute(&store.readers).await;
+        assert!(write.expect_err("refused").to_string().contains("readonly"));
+    }
+
+    /// SQLite ends the transaction by itself when the disk is full, which sqlx doesn't notice.
+    #[tokio::test]
+    async fn a_full_disk_is_unavailable_until_there_is_room() {
+        let (store, _directory) = opened().await;
+        execute(&store, "PRAGMA max_page_count = 1".into()).await.expect("no more pages");
+        let append = creation(1, "x".repeat(100_000));
+        let full = store.commit(std::slice::from_ref(&append)).await;
+        assert!(matches!(full, Err(StoreError::Unavailable { .. })), "{full:?}");
+        assert_eq!(store.head(append.raid).await.expect("read head"), None);
+        // The writing connection is a new one, without that limit.
+        assert_eq!(store.commit(&[append]).await.expect("commit"), [Fate::Committed]);
+        assert_eq!(store.commit(&[creation(2, "y".into())]).await.expect("commit"), [Fate::Committed]);
+    }
+
+    #[tokio::test]
+    async fn a_renewal_overtakes_what_waits() {
+        let (store, _directory) = opened().await;
+        let (go, gate) = oneshot::channel::<()>();
+        let (begun, has_begun) = oneshot::channel();
+        let busy = store.writer.run("test", Lane::Others, move |_| {
+            Box::pin(async move {
+                let _ = begun.send(());
+                let _ = gate.await;
+                Ok(())
+            })
+        });
+        let order = parking_lot::Mutex::new(Vec::new());
+        let commit = async {
+            store.commit(&[creation(1, "Raid".into())]).await.expect("commit");
+            order.lock().push("commit");
+        };
+        let renew = async {
+            let instance = Instance { id: InstanceId(Uuid::max()), ws_url: "".into(), release: "".into() };
+            store.renew(&instance, Duration::from_secs(3)).await.expect("renew");
+            order.lock().push("renew");
+        };
+        let open_gate = async {
+            has_begun.await.expect("the first job has begun");
+            for _ in 0..10 {
+                tokio::task::yield_now().await; // until both wait in their queues
+            }
+            go.send(()).expect("the gate");
+        };
+        let (busy, (), (), ()) = tokio::join!(busy, commit, renew, open_gate);
+        busy.expect("the first job");
+        assert_eq!(*order.lock(), ["renew", "commit"]);
+    }
+
+    #[tokio::test]
+    async fn an_event_of_a_newer_release_is_refused() {
+        let (store, _directory) = opened().await;
+        let append = creation(1, "Raid".into());
+        store.commit(std::slice::from_ref(&append)).await.expect("commit");
+        execute(&store, "UPDATE raid_events SET version = 2".into()).await.expect("update");
+        let refused = store.load(append.raid, 1).await.expect_err("refused");
+        assert!(matches!(refused, StoreError::Refused { .. }), "{refused:?}");
+        execute(&store, "UPDATE raid_events SET version = 1, data = '{}'".into()).await.expect("update");
+        let refused = store.events(append.raid, Seq::ZERO, 1).await.expect_err("refused");
+        assert!(matches!(refused, StoreError::Refused { .. }), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn the_schema_of_a_newer_release_is_left_alone() {
+        let (store, directory) = opened().await;
+        let newer = "INSERT INTO _sqlx_migrations SELECT version + 1, 'newer', installed_on, success, checksum, \
+                     execution_time FROM _sqlx_migrations; CREATE TABLE newer (id INTEGER);";
+        execute(&store, newer.into()).await.expect("migrate further");
+        drop(store);
+        let url = format!("sqlite://{}", directory.path().join("raidhall.db").display());
+        let store = SqliteStore::open(&url, 1).await.expect("open");
+        store.migrate(Duration::from_secs(10)).await.expect("migrate");
+        assert_eq!(store.commit(&[creation(1, "Raid".into())]).await.expect("commit"), [Fate::Committed]);
+    }
+}
