@@ -4,7 +4,7 @@ use crate::command::Command;
 use crate::error::FieldFault;
 use crate::fields::Fields;
 use crate::ids::{OpKey, RaidId, Seq};
-use crate::limits::SIGNAL_KIND_CHARS_MAX;
+use crate::limits::{SIGNAL_DATA_BYTES_MAX, SIGNAL_KIND_CHARS_MAX};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use ts_rs::TS;
@@ -67,7 +67,7 @@ pub enum ClientMessage {
         raid: RaidId,
         /// What it is, `[a-z_]{1,32}`.
         kind: String,
-        /// Anything, at most 1 KiB encoded.
+        /// Anything, at most 1 KiB as JSON.
         #[ts(type = "unknown")]
         data: Value,
     },
@@ -110,7 +110,10 @@ impl ClientMessage {
 
     /// Reads the message named `t` from the fields of its map. Errs with every faulty field.
     pub fn read(t: &str, map: &Map<String, Value>) -> Result<ClientMessage, Vec<FieldFault>> {
-        let mut fields = Fields::new(map);
+        Self::read_fields(t, Fields::new(map))
+    }
+
+    pub(crate) fn read_fields(t: &str, mut fields: Fields<'_>) -> Result<ClientMessage, Vec<FieldFault>> {
         let message = read(t, &mut fields);
         fields.finish(message)
     }
@@ -139,8 +142,8 @@ fn read(t: &str, fields: &mut Fields<'_>) -> Option<ClientMessage> {
         }
         "signal" => {
             let (id, raid) = (fields.optional_natural("id"), fields.id("raid"));
-            let kind = read_signal_kind(fields);
-            ClientMessage::Signal { id: id?, raid: raid?, kind: kind?, data: fields.any("data").clone() }
+            let (kind, data) = (read_signal_kind(fields), read_signal_data(fields));
+            ClientMessage::Signal { id: id?, raid: raid?, kind: kind?, data: data? }
         }
         "beat" => ClientMessage::Beat,
         _ => {
@@ -158,5 +161,14 @@ fn read_signal_kind(fields: &mut Fields<'_>) -> Option<String> {
         return Some(kind);
     }
     fields.fault("kind", "must be 1 to 32 characters of a-z _");
+    None
+}
+
+fn read_signal_data(fields: &mut Fields<'_>) -> Option<Value> {
+    let data = fields.any("data");
+    if data.to_string().len() <= SIGNAL_DATA_BYTES_MAX {
+        return Some(data.clone());
+    }
+    fields.fault("data", "must be at most 1 KiB as JSON");
     None
 }

@@ -32,6 +32,23 @@ pub enum CloseCode {
 }
 
 impl CloseCode {
+    /// Every code.
+    pub const ALL: [CloseCode; 13] = [
+        Self::Normal,
+        Self::ProtocolError,
+        Self::InvalidPayload,
+        Self::MessageTooBig,
+        Self::BadMessage,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::TooManyConnections,
+        Self::Overloaded,
+        Self::RateLimited,
+        Self::Draining,
+        Self::HeartbeatTimeout,
+        Self::SlowConsumer,
+    ];
+
     /// The number in the Close frame.
     pub const fn code(self) -> u16 {
         match self {

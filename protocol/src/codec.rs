@@ -55,7 +55,14 @@ impl Codec {
     pub fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, CodecError> {
         Ok(match self {
             Self::Json => serde_json::from_slice(bytes)?,
-            Self::MessagePack => rmp_serde::from_slice(bytes)?,
+            Self::MessagePack => {
+                let mut deserializer = rmp_serde::Deserializer::new(bytes);
+                let message = T::deserialize(&mut deserializer)?;
+                if !deserializer.into_inner().is_empty() {
+                    return Err(rmp_serde::decode::Error::Syntax("bytes after the message".to_owned()).into());
+                }
+                message
+            }
         })
     }
 }

@@ -34,7 +34,13 @@ pub enum Command {
     /// Fail a claimed task.
     FailTask { task: TaskId },
     /// Credit a member from outside (the host app's backend only).
-    Contribute { player: PlayerId, xp: i64, kind: String, note: Option<String> },
+    Contribute {
+        player: PlayerId,
+        xp: i64,
+        kind: String,
+        #[ts(optional = nullable)]
+        note: Option<String>,
+    },
     /// Chat.
     Say { text: String },
 }

@@ -2,17 +2,23 @@
 //!
 //! The first asks only whether the frame is exactly one map with a string `t`; if not, the frame is undecodable and
 //! the socket ends. The second reads the fields; whatever is wrong there is an answer that names each faulty field.
-//! One pass over the bytes serves both, allocates no more than the frame is long times a constant, and nests no
-//! deeper than [`DEPTH_MAX`].
+//! That goes for values that are no plain data too (binary data, NaN, half a surrogate pair, nesting deeper than
+//! [`DEPTH_MAX`](crate::limits::DEPTH_MAX)): they are faults of the field that holds them, and none in a field that
+//! nobody reads.
+//!
+//! Memory stays within the frame's length times a constant, the stack within that depth, whatever lengths a frame
+//! declares.
+
+mod json;
+mod msgpack;
 
 use crate::client::ClientMessage;
 use crate::codec::Codec;
 use crate::error::FieldFault;
+use crate::fields::{Fields, Foreign, natural};
 use crate::ids::RaidId;
-use crate::limits::DEPTH_MAX;
-use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
-use std::fmt;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// Why a frame is no message.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -40,161 +46,80 @@ pub struct InvalidMessage {
 
 /// Decodes what a client sent in one frame.
 pub fn decode(codec: Codec, frame: &[u8]) -> Result<ClientMessage, DecodeError> {
-    let Envelope { t, mut map, foreign } = match codec {
-        Codec::Json => serde_json::from_slice(frame).map_err(|e| DecodeError::Undecodable(e.to_string()))?,
-        Codec::MessagePack => decode_msgpack(frame)?,
+    let parsed = match codec {
+        Codec::Json => json::parse(frame),
+        Codec::MessagePack => msgpack::parse(frame),
     };
-    let read = if foreign.is_empty() { ClientMessage::read(&t, &map) } else { Err(foreign) };
-    read.map_err(|fields| {
-        let mut number = |field| map.remove(field).and_then(|value: Value| value.as_u64());
-        let id = number("id");
+    let Parsed { value, foreign } = parsed.map_err(DecodeError::Undecodable)?;
+    let Value::Object(map) = value else { return Err(DecodeError::Undecodable("no map".to_owned())) };
+    let Some(Value::String(t)) = map.get("t") else {
+        return Err(DecodeError::Undecodable("no string `t`".to_owned()));
+    };
+    ClientMessage::read_fields(t, Fields::with_foreign(&map, foreign.as_ref())).map_err(|fields| {
+        let number = |field| map.get(field).and_then(natural);
+        let (re, id) = (t.chars().take(64).collect(), number("id"));
         let raid = number("raid").and_then(|raid| RaidId::try_from(raid).ok());
-        DecodeError::Invalid(InvalidMessage { re: t.chars().take(64).collect(), id, raid, fields })
+        DecodeError::Invalid(InvalidMessage { re, id, raid, fields })
     })
 }
 
-fn decode_msgpack(frame: &[u8]) -> Result<Envelope, DecodeError> {
-    let mut deserializer = rmp_serde::Deserializer::new(frame);
-    deserializer.set_max_depth(DEPTH_MAX);
-    let envelope =
-        Envelope::deserialize(&mut deserializer).map_err(|e| DecodeError::Undecodable(e.to_string()))?;
-    let rest = deserializer.into_inner();
-    if rest.is_empty() {
-        Ok(envelope)
-    } else {
-        Err(DecodeError::Undecodable("bytes after the map".to_owned()))
-    }
+/// A value, without what is foreign to JSON in it, and where that was.
+struct Parsed {
+    value: Value,
+    foreign: Option<Foreign>,
 }
 
-/// The first stage: one map with a string `t`, and the faults of values that JSON has no form for.
-struct Envelope {
-    t: String,
-    map: Map<String, Value>,
-    foreign: Vec<FieldFault>,
-}
+const TOO_DEEP: &str = "must not nest that deep";
+const NOT_FINITE: &str = "must be a finite number";
+const NOT_UNICODE: &str = "must be valid Unicode";
+const NOT_TEXT_KEYS: &str = "must not hold a map with keys that are not texts";
 
-impl<'de> Deserialize<'de> for Envelope {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(EnvelopeVisitor)
-    }
-}
-
-struct EnvelopeVisitor;
-
-impl<'de> Visitor<'de> for EnvelopeVisitor {
-    type Value = Envelope;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a map with a string `t`")
+impl Parsed {
+    const fn foreign(reason: &'static str) -> Parsed {
+        Parsed { value: Value::Null, foreign: Some(Foreign::Whole(reason)) }
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Envelope, A::Error> {
-        let (mut map, mut foreign) = (Map::new(), Vec::new());
-        while let Some((key, value)) = access.next_entry::<AnyValue, AnyValue>()? {
-            // An unknown field is ignored, and a key that is no text can only be one.
-            let Ok(Value::String(key)) = key.0 else { continue };
-            match value.0 {
-                Ok(value) => {
-                    map.insert(key, value);
-                }
-                Err(reason) => foreign.push(FieldFault::new(key, reason)),
-            }
+    /// A list with anything foreign in it is foreign as a whole.
+    fn list<E>(items: impl IntoIterator<Item = Result<Parsed, E>>) -> Result<Parsed, E> {
+        let (mut values, mut foreign) = (Vec::new(), None);
+        for item in items {
+            let item = item?;
+            values.push(item.value);
+            foreign = foreign.or(item.foreign);
         }
-        match map.remove("t") {
-            Some(Value::String(t)) => Ok(Envelope { t, map, foreign }),
-            _ => Err(A::Error::custom("no string `t`")),
-        }
+        Ok(Parsed { value: Value::Array(values), foreign })
     }
 }
 
-/// Any value of either codec: as JSON, or why it has no JSON form. Reading one never fails for what it holds.
-struct AnyValue(Result<Value, &'static str>);
+/// A map in the making. Of two entries with one key the later counts, as in every JSON parser at large.
+#[derive(Default)]
+struct Entries {
+    values: Map<String, Value>,
+    foreign: BTreeMap<String, Foreign>,
+}
 
-impl<'de> Deserialize<'de> for AnyValue {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyVisitor).map(AnyValue)
+impl Entries {
+    /// A key that is no text can only be an unknown field's, except in data that is passed on as a whole.
+    fn insert(&mut self, key: Option<String>, entry: Parsed) {
+        let (key, Parsed { value, foreign }) = match key {
+            Some(key) => (key, entry),
+            None => (String::new(), Parsed::foreign(NOT_TEXT_KEYS)),
+        };
+        match foreign {
+            Some(foreign) => self.foreign.insert(key.clone(), foreign),
+            None => self.foreign.remove(&key),
+        };
+        self.values.insert(key, value);
+    }
+
+    fn finish(self) -> Parsed {
+        let foreign = (!self.foreign.is_empty()).then_some(Foreign::Within(self.foreign));
+        Parsed { value: Value::Object(self.values), foreign }
     }
 }
 
-struct AnyVisitor;
-
-impl<'de> Visitor<'de> for AnyVisitor {
-    type Value = Result<Value, &'static str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
-        Ok(Ok(Value::Bool(value)))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
-        Ok(Ok(Value::from(value)))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(Ok(Value::from(value)))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
-        Ok(Number::from_f64(value).map(Value::Number).ok_or("must be a finite number"))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
-        Ok(Ok(Value::from(value)))
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Self::Value, E> {
-        Ok(Ok(Value::String(value)))
-    }
-
-    fn visit_bytes<E>(self, _: &[u8]) -> Result<Self::Value, E> {
-        Ok(Err("must not hold binary data or text that is not UTF-8"))
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Ok(Value::Null))
-    }
-
-    fn visit_none<E>(self) -> Result<Self::Value, E> {
-        Ok(Ok(Value::Null))
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-
-    /// A MessagePack extension.
-    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(IgnoredAny)?;
-        Ok(Err("must not hold a MessagePack extension"))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-        let mut items = Ok(Vec::new());
-        while let Some(AnyValue(item)) = access.next_element()? {
-            match (&mut items, item) {
-                (Ok(items), Ok(item)) => items.push(item),
-                (Ok(_), Err(reason)) => items = Err(reason),
-                (Err(_), _) => {}
-            }
-        }
-        Ok(items.map(Value::Array))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-        let mut map = Ok(Map::new());
-        while let Some((AnyValue(key), AnyValue(value))) = access.next_entry()? {
-            match (&mut map, key, value) {
-                (Ok(map), Ok(Value::String(key)), Ok(value)) => {
-                    map.insert(key, value);
-                }
-                (Ok(_), Ok(Value::String(_)), Err(reason)) => map = Err(reason),
-                (Ok(_), _, _) => map = Err("must not hold a map with keys that are not texts"),
-                (Err(_), _, _) => {}
-            }
-        }
-        Ok(map.map(Value::Object))
+impl From<Value> for Parsed {
+    fn from(value: Value) -> Self {
+        Parsed { value, foreign: None }
     }
 }

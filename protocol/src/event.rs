@@ -13,6 +13,7 @@ pub const EVENT_VERSION: u16 = 1;
 
 /// One numbered event of one raid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(rename = "RaidEvent")] // browsers have an Event of their own
 pub struct Event {
     /// Its place in the raid's history.
     pub seq: Seq,

@@ -3,20 +3,47 @@
 use crate::error::FieldFault;
 use crate::ids::OpKey;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// The fields of one map. Readers return `None` after noting a fault under the field's name; unknown fields are
-/// ignored. Null counts as absent.
+/// ignored, whatever they hold. Null counts as absent. A whole number is one whichever way it is written: 7.0 is 7.
 pub struct Fields<'a> {
     map: &'a Map<String, Value>,
+    foreign: Option<&'a Foreign>,
     faults: Vec<FieldFault>,
 }
 
+/// Where a message holds what no field can be (binary data, NaN, half a surrogate pair): beside its values, in which
+/// such things are left out. It matters only if somebody reads that field.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Foreign {
+    /// The value as a whole, and why.
+    Whole(&'static str),
+    /// Some fields of a map.
+    Within(BTreeMap<String, Foreign>),
+}
+
+impl Foreign {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Whole(reason) => reason,
+            Self::Within(fields) => fields.values().next().map_or("must hold plain data", Self::reason),
+        }
+    }
+}
+
 const REQUIRED: &str = "is required";
+/// One more than the largest whole number that a JavaScript number holds exactly, as is each below it.
+const WHOLE_END: i64 = 1 << 53;
 
 impl<'a> Fields<'a> {
     /// Starts to read a map.
     pub fn new(map: &'a Map<String, Value>) -> Self {
-        Self { map, faults: Vec::new() }
+        Self { map, foreign: None, faults: Vec::new() }
+    }
+
+    pub(crate) const fn with_foreign(map: &'a Map<String, Value>, foreign: Option<&'a Foreign>) -> Self {
+        Self { map, foreign, faults: Vec::new() }
     }
 
     /// Notes a fault.
@@ -36,8 +63,19 @@ impl<'a> Fields<'a> {
         self.map.get(field).filter(|value| !value.is_null())
     }
 
+    fn foreign(&self, field: &str) -> Option<&'a Foreign> {
+        match self.foreign {
+            Some(Foreign::Within(fields)) => fields.get(field),
+            _ => None,
+        }
+    }
+
     fn required<T>(&mut self, field: &str, read: impl FnOnce(&'a Value) -> Result<T, String>) -> Option<T> {
-        match self.get(field).ok_or_else(|| REQUIRED.to_owned()).and_then(read) {
+        let value = match self.foreign(field) {
+            Some(Foreign::Whole(reason)) => Err((*reason).to_owned()),
+            _ => self.get(field).ok_or_else(|| REQUIRED.to_owned()),
+        };
+        match value.and_then(read) {
             Ok(value) => Some(value),
             Err(message) => {
                 self.fault(field, message);
@@ -51,7 +89,8 @@ impl<'a> Fields<'a> {
         field: &str,
         read: impl FnOnce(&'a Value) -> Result<T, String>,
     ) -> Option<Option<T>> {
-        if self.get(field).is_none() { Some(None) } else { self.required(field, read).map(Some) }
+        let absent = self.get(field).is_none() && self.foreign(field).is_none();
+        if absent { Some(None) } else { self.required(field, read).map(Some) }
     }
 
     /// A text.
@@ -92,7 +131,7 @@ impl<'a> Fields<'a> {
     /// An id.
     pub fn id<T: TryFrom<u64, Error: ToString>>(&mut self, field: &str) -> Option<T> {
         self.required(field, |value| {
-            T::try_from(value.as_u64().unwrap_or(0)).map_err(|error| error.to_string())
+            T::try_from(natural(value).unwrap_or(0)).map_err(|error| error.to_string())
         })
     }
 
@@ -103,6 +142,9 @@ impl<'a> Fields<'a> {
 
     /// Any value; null when absent.
     pub fn any(&mut self, field: &str) -> &'a Value {
+        if let Some(foreign) = self.foreign(field) {
+            self.fault(field, foreign.reason());
+        }
         self.map.get(field).unwrap_or(&Value::Null)
     }
 
@@ -110,7 +152,7 @@ impl<'a> Fields<'a> {
     pub fn nested<T>(&mut self, field: &str, read: impl FnOnce(&mut Fields<'a>) -> Option<T>) -> Option<T> {
         let map =
             self.required(field, |value| value.as_object().ok_or_else(|| "must be a map".to_owned()))?;
-        let mut inner = Fields::new(map);
+        let mut inner = Fields::with_foreign(map, self.foreign(field));
         let value = read(&mut inner);
         self.faults.append(&mut inner.faults);
         value
@@ -122,12 +164,24 @@ fn read_text(value: &Value) -> Result<String, String> {
 }
 
 fn read_integer(value: &Value) -> Result<i64, String> {
-    value.as_i64().ok_or_else(|| "must be a whole number".to_owned())
+    integer(value).ok_or_else(|| "must be a whole number".to_owned())
 }
 
 fn read_natural(value: &Value) -> Result<u64, String> {
-    value
-        .as_u64()
-        .filter(|number| *number < 1 << 53)
-        .ok_or_else(|| "must be a whole number from 0 to 2^53 - 1".to_owned())
+    natural(value).ok_or_else(|| "must be a whole number from 0 to 2^53 - 1".to_owned())
+}
+
+/// The whole number from 0 to 2^53 − 1 that a value is.
+pub(crate) fn natural(value: &Value) -> Option<u64> {
+    integer(value).filter(|number| *number < WHOLE_END)?.try_into().ok()
+}
+
+/// Some MessagePack writers know floats only for what exceeds 32 bits.
+fn integer(value: &Value) -> Option<i64> {
+    let from_float = || {
+        let number = value.as_f64()?;
+        let whole = number.fract() == 0.0 && number.abs() < WHOLE_END as f64;
+        whole.then_some(number as i64)
+    };
+    value.as_i64().or_else(from_float)
 }

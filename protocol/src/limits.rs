@@ -6,9 +6,11 @@ pub const SOCKET_PATH: &str = "/api/v1/ws";
 pub const SUBPROTOCOL_MSGPACK: &str = "raidhall.v1.msgpack";
 /// The subprotocol of JSON text frames.
 pub const SUBPROTOCOL_JSON: &str = "raidhall.v1.json";
-/// How deep a message may nest.
+/// How many maps and lists deep a message may nest, itself counted.
 pub const DEPTH_MAX: usize = 32;
 /// How many chat messages a raid's state holds.
 pub const MESSAGES_SHOWN: usize = 50;
 /// Characters of a signal's kind.
 pub const SIGNAL_KIND_CHARS_MAX: usize = 32;
+/// Bytes of a signal's data, counted as JSON without spaces, whichever codec carries it.
+pub const SIGNAL_DATA_BYTES_MAX: usize = 1024;

@@ -1,0 +1,4 @@
+//! The wire contract: what hostile bytes come to.
+
+mod hostile;
+mod round_trip;
