@@ -1,6 +1,6 @@
 //! The rules of a raid as a pure state machine: no I/O, no clock, no randomness, no hash order.
 //!
-//! [`decide`] turns a command into events or a refusal and changes nothing; [`apply`] folds an event into the state.
+//! [`decide()`] turns a command into events or a refusal and changes nothing; [`apply()`] folds an event into the state.
 //! A state folded from a stored form and the events after it equals the live one, byte for byte.
 
 mod apply;

@@ -1,4 +1,33 @@
-//! The wire contract: what hostile bytes come to.
+//! The wire contract: golden bytes, generated types, and what hostile bytes come to.
 
+mod golden;
 mod hostile;
+mod layout;
 mod round_trip;
+mod samples;
+mod typescript;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Compares a file that is kept with what it should hold, or writes it with `UPDATE_FIXTURES=1`.
+#[track_caller]
+fn check_kept(path: &Path, content: &[u8]) {
+    if updating() {
+        fs::create_dir_all(path.parent().expect("a file in a folder")).expect("make the folder");
+        return fs::write(path, content).expect("write the file");
+    }
+    let kept = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}{HINT}", path.display()));
+    let (kept_text, text) = (String::from_utf8_lossy(&kept), String::from_utf8_lossy(content));
+    assert!(kept == content, "{} differs{HINT}\nkept: {kept_text}\nnow:  {text}", path.display());
+}
+
+fn updating() -> bool {
+    std::env::var_os("UPDATE_FIXTURES").is_some()
+}
+
+fn kept(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+const HINT: &str = "; if the contract was meant to change, run with UPDATE_FIXTURES=1";

@@ -1,0 +1,104 @@
+//! The TypeScript types, generated from the Rust ones.
+
+use crate::layout::lay_out;
+use crate::{check_kept, kept};
+use raidhall_protocol::close::CloseCode;
+use raidhall_protocol::error::{ErrorBody, ErrorType, FieldFault};
+use raidhall_protocol::event::{self, Event, EventData};
+use raidhall_protocol::rest::{self, Data, Page};
+use raidhall_protocol::server::{self, ServerMessage};
+use raidhall_protocol::state::{self, RaidState};
+use raidhall_protocol::{ClientMessage, Command, OpKey, PlayerId, RaidId, Seq, TaskId, UnixMillis, limits};
+use std::fmt::Write as _;
+use ts_rs::{Config, TS};
+
+#[test]
+fn typescript_types_are_those_of_this_build() {
+    check_kept(&kept("typescript/protocol.ts"), generate().as_bytes());
+}
+
+/// Every type on the wire as TypeScript, and the numbers that are part of the contract.
+fn generate() -> String {
+    let mut out = "// Generated from the Rust types of raidhall-protocol; do not edit.\n\
+                   // `UPDATE_FIXTURES=1 cargo test -p raidhall-protocol` writes it anew.\n"
+        .to_owned();
+    for declaration in declarations() {
+        out.push('\n');
+        out.push_str(&declaration);
+    }
+    out.push('\n');
+    write_constants(&mut out).expect("a string takes all");
+    out
+}
+
+/// The declaration of every type on the wire.
+pub(crate) fn declarations() -> Vec<String> {
+    vec![
+        declare::<RaidId>(),
+        declare::<PlayerId>(),
+        declare::<TaskId>(),
+        declare::<Seq>(),
+        declare::<UnixMillis>(),
+        declare::<OpKey>(),
+        declare::<ClientMessage>(),
+        declare::<Command>(),
+        declare::<ServerMessage>(),
+        declare::<server::PlayerRef>(),
+        declare::<server::WelcomeLimits>(),
+        declare::<server::UnwatchReason>(),
+        declare::<server::ByeReason>(),
+        declare::<Event>(),
+        declare::<EventData>(),
+        declare::<event::LeaveReason>(),
+        declare::<event::LeaderReason>(),
+        declare::<event::FailReason>(),
+        declare::<RaidState>(),
+        declare::<state::RaidStatus>(),
+        declare::<state::Member>(),
+        declare::<state::Role>(),
+        declare::<state::Task>(),
+        declare::<state::TaskStatus>(),
+        declare::<state::ChatMessage>(),
+        declare::<state::Rank>(),
+        declare::<ErrorBody>(),
+        declare::<ErrorType>(),
+        declare::<FieldFault>(),
+        declare::<Data<ts_rs::Dummy>>(),
+        declare::<Page<ts_rs::Dummy>>(),
+        declare::<rest::TokenPair>(),
+        declare::<rest::Profile>(),
+        declare::<rest::NewRaid>(),
+        declare::<rest::RaidView>(),
+        declare::<rest::CommandResult>(),
+        declare::<rest::Contribution>(),
+    ]
+}
+
+fn declare<T: TS>() -> String {
+    let config = Config::new().with_large_int("number");
+    let tidy = |source: String| source.replace("/**\n * ", "/** ").replace("\n */\n", " */\n");
+    tidy(T::docs().unwrap_or_default()) + "export " + &lay_out(&tidy(T::decl(&config)))
+}
+
+fn write_constants(out: &mut String) -> std::fmt::Result {
+    writeln!(out, "/** The codes with which the server closes a socket. */\nexport const CLOSE_CODES = {{")?;
+    for close in CloseCode::ALL {
+        writeln!(out, "  {}: {},", close.as_str(), close.code())?;
+    }
+    writeln!(out, "}} as const;\n")?;
+    writeln!(out, "/** The HTTP status of each error, and whether the same request may succeed later. */")?;
+    writeln!(out, "export const ERRORS: Record<ErrorType, {{ status: number, retry: boolean }}> = {{")?;
+    for error in ErrorType::ALL {
+        let (name, status, retry) = (error.as_str(), error.status(), error.retry());
+        writeln!(out, "  {name}: {{ status: {status}, retry: {retry} }},")?;
+    }
+    writeln!(out, "}};\n")?;
+    writeln!(out, "/** The path of the WebSocket door. */")?;
+    writeln!(out, "export const SOCKET_PATH = {:?};", limits::SOCKET_PATH)?;
+    writeln!(out, "/** The subprotocol of binary MessagePack frames. */")?;
+    writeln!(out, "export const SUBPROTOCOL_MSGPACK = {:?};", limits::SUBPROTOCOL_MSGPACK)?;
+    writeln!(out, "/** The subprotocol of JSON text frames. */")?;
+    writeln!(out, "export const SUBPROTOCOL_JSON = {:?};", limits::SUBPROTOCOL_JSON)?;
+    writeln!(out, "/** How many chat messages a raid's state holds. */")?;
+    writeln!(out, "export const MESSAGES_SHOWN = {};", limits::MESSAGES_SHOWN)
+}
