@@ -4,7 +4,7 @@ use crate::command::Command;
 use crate::error::FieldFault;
 use crate::fields::Fields;
 use crate::ids::{OpKey, RaidId, Seq};
-use crate::limits::{SIGNAL_DATA_BYTES_MAX, SIGNAL_KIND_CHARS_MAX};
+use crate::limits::SIGNAL_KIND_CHARS_MAX;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use ts_rs::TS;
@@ -142,8 +142,8 @@ fn read(t: &str, fields: &mut Fields<'_>) -> Option<ClientMessage> {
         }
         "signal" => {
             let (id, raid) = (fields.optional_natural("id"), fields.id("raid"));
-            let (kind, data) = (read_signal_kind(fields), read_signal_data(fields));
-            ClientMessage::Signal { id: id?, raid: raid?, kind: kind?, data: data? }
+            let kind = read_signal_kind(fields);
+            ClientMessage::Signal { id: id?, raid: raid?, kind: kind?, data: fields.any("data").clone() }
         }
         "beat" => ClientMessage::Beat,
         _ => {
@@ -161,14 +161,5 @@ fn read_signal_kind(fields: &mut Fields<'_>) -> Option<String> {
         return Some(kind);
     }
     fields.fault("kind", "must be 1 to 32 characters of a-z _");
-    None
-}
-
-fn read_signal_data(fields: &mut Fields<'_>) -> Option<Value> {
-    let data = fields.any("data");
-    if data.to_string().len() <= SIGNAL_DATA_BYTES_MAX {
-        return Some(data.clone());
-    }
-    fields.fault("data", "must be at most 1 KiB as JSON");
     None
 }

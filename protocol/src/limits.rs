@@ -12,5 +12,3 @@ pub const DEPTH_MAX: usize = 32;
 pub const MESSAGES_SHOWN: usize = 50;
 /// Characters of a signal's kind.
 pub const SIGNAL_KIND_CHARS_MAX: usize = 32;
-/// Bytes of a signal's data, counted as JSON without spaces, whichever codec carries it.
-pub const SIGNAL_DATA_BYTES_MAX: usize = 1024;

@@ -93,8 +93,8 @@ export type Command =
 export type ServerMessage =
   | {
     t: "welcome",
-    /** Who you are. */
-    player: PlayerRef,
+    /** Who you are; null for a token that speaks for no player. */
+    player: PlayerRef | null,
     /** This connection's name in the server's logs. */
     session: string,
     /** The server's clock. */

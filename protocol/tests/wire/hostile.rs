@@ -146,14 +146,6 @@ fn faults_inside_the_map_are_answered_and_named() {
 }
 
 #[test]
-fn a_signal_carries_a_kibibyte_and_no_more() {
-    for (length, expected) in [(1022, "ok"), (1023, "data")] {
-        let data = "x".repeat(length); // and two quotes
-        check_both(&[(&format!(r#"{{"t":"signal","raid":7,"kind":"emote","data":"{data}"}}"#), expected)]);
-    }
-}
-
-#[test]
 fn of_two_fields_with_one_name_the_later_counts() {
     check_json(&[
         (r#"{"t":1,"t":"beat"}"#, "ok"),

@@ -93,7 +93,8 @@ pub(crate) fn server() -> Vec<(String, ServerMessage)> {
         state: Box::new(state),
     };
     let mut samples = vec![
-        ("welcome".to_owned(), welcome()),
+        ("welcome".to_owned(), welcome(Some(PlayerRef { id: player(5), name: "Ada".to_owned() }))),
+        ("welcome_service".to_owned(), welcome(None)),
         (
             "watching".to_owned(),
             ServerMessage::Watching { raid, seq: Seq(123), recovered: true, online: online.clone() },
@@ -148,9 +149,9 @@ pub(crate) fn server() -> Vec<(String, ServerMessage)> {
     samples
 }
 
-fn welcome() -> ServerMessage {
+fn welcome(player: Option<PlayerRef>) -> ServerMessage {
     ServerMessage::Welcome {
-        player: PlayerRef { id: player(5), name: "Ada".to_owned() },
+        player,
         session: "01JGFJJZ00".to_owned(),
         now: UnixMillis(NOW),
         heartbeat_ms: 20_000,
