@@ -111,3 +111,4 @@ CREATE TABLE refresh_families (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX refresh_families_expiry ON refresh_families (expires_at);
+CREATE INDEX refresh_families_player ON refresh_families (player);

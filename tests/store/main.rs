@@ -17,3 +17,4 @@ mod conformance;
 
 mod memory;
 mod postgres;
+mod sqlite;

@@ -154,6 +154,18 @@ mod writing {
     }
 
     #[tokio::test]
+    async fn the_log_does_not_outgrow_what_it_holds_back() {
+        let (store, directory) = opened().await;
+        for raid in 1..=200 {
+            let fates = store.commit(&[creation(raid, "x".repeat(100_000))]).await.expect("commit");
+            assert_eq!(fates, [Fate::Committed]);
+        }
+        let bytes = |name| std::fs::metadata(directory.path().join(name)).expect("a file").len();
+        let (database, log) = (bytes("raidhall.db"), bytes("raidhall.db-wal"));
+        assert!(database > 20_000_000 && log < 10_000_000, "database {database}, log {log}");
+    }
+
+    #[tokio::test]
     async fn a_reader_cannot_write() {
         let (store, _directory) = opened().await;
         let write = sqlx::query("DELETE FROM meta").execute(&store.readers).await;

@@ -1,0 +1,177 @@
+//! The suite on SQLite, and what only SQLite promises.
+
+use crate::conformance::{Fresh, LONG};
+use raidhall::store::sqlite::SqliteStore;
+use std::sync::Arc;
+
+async fn fresh() -> Fresh {
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = format!("sqlite://{}/data/raidhall.db", directory.path().display());
+    let store = SqliteStore::open(&url, 2).await.expect("open");
+    store.migrate(LONG).await.expect("migrate");
+    Fresh::new(Arc::new(store), directory)
+}
+
+conformance_suite!(fresh);
+
+mod one_process {
+    use super::*;
+    use crate::conformance::{BRIEF, commit, enlisted, made};
+    use crate::history::{instance, player, raid, said, started};
+    use raidhall::store::{Claim, EnlistError, Epoch, Fate, Store};
+    use raidhall_protocol::{Seq, UnixMillis};
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+    use std::time::Duration;
+    use tempfile::TempDir;
+
+    fn url(directory: &TempDir) -> String {
+        format!("sqlite:{}", directory.path().join("raidhall.db").display())
+    }
+
+    async fn opened(directory: &TempDir) -> SqliteStore {
+        let store = SqliteStore::open(&url(directory), 1).await.expect("open");
+        store.migrate(LONG).await.expect("migrate");
+        store
+    }
+
+    #[tokio::test]
+    async fn a_second_process_is_refused_until_the_first_is_gone() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let first = opened(&directory).await;
+        enlisted(&first).await;
+
+        let second = SqliteStore::open(&url(&directory), 1).await.expect("opening needs no lock");
+        let held = second.enlist(&instance(), LONG, BRIEF).await;
+        assert!(matches!(held, Err(EnlistError::Held)), "{held:?}");
+        assert!(matches!(second.migrate(Duration::ZERO).await, Err(EnlistError::Held)));
+        assert!(matches!(second.rename_lineage(Duration::ZERO).await, Err(EnlistError::Held)));
+
+        let waiting = instance();
+        let (enlisted, ()) = tokio::join!(second.enlist(&waiting, LONG, LONG), async { drop(first) });
+        enlisted.expect("enlist");
+    }
+
+    #[tokio::test]
+    async fn a_restart_serves_at_once_what_was_committed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = opened(&directory).await;
+        let owner = enlisted(&store).await;
+        let mut history = made(&store, 1, &owner, player(1)).await;
+        let deadline = UnixMillis(1_900_000_000_000);
+        assert_eq!(commit(&store, &history.append([started(deadline)])).await, Fate::Committed);
+        let lineage = store.renew(&owner, LONG).await.expect("renew").lineage;
+        drop(store); // with an hour left on the lease
+
+        let store = opened(&directory).await;
+        let successor = instance();
+        let renewal = store.enlist(&successor, LONG, LONG).await.expect("enlist");
+        assert_eq!(renewal.lineage, lineage);
+        assert_eq!(store.due(deadline, 10).await.expect("due"), [raid(1)]);
+        assert_eq!(store.claim(raid(1), successor.id).await.expect("claim"), Claim::Ours(Epoch(2)));
+        assert_eq!(store.events(raid(1), Seq::ZERO, 10).await.expect("events").len(), 3);
+        assert_eq!(store.reserve_raid_ids(1).await.expect("reserve"), 1..2);
+
+        store.rename_lineage(LONG).await.expect("rename lineage");
+        assert_ne!(store.renew(&successor, LONG).await.expect("renew").lineage, lineage);
+    }
+
+    /// Not a test by itself: the process that the next test kills.
+    #[tokio::test]
+    #[ignore = "run by a_killed_process_holds_nothing"]
+    async fn victim() {
+        let store = SqliteStore::open(&std::env::var("VICTIM_URL").expect("a URL"), 1).await.expect("open");
+        store.migrate(LONG).await.expect("migrate");
+        let owner = enlisted(&store).await;
+        let mut history = made(&store, 1, &owner, player(1)).await;
+        eprintln!("enlisted");
+        loop {
+            commit(&store, &history.append([said("still here")])).await;
+            eprintln!("{}", history.seq);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_killed_process_holds_nothing_and_has_lost_nothing() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut victim = Command::new(std::env::current_exe().expect("this test"))
+            .args(["--ignored", "--exact", "--nocapture", "sqlite::one_process::victim"])
+            .env("VICTIM_URL", url(&directory))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("spawn");
+        let mut lines = BufReader::new(victim.stderr.take().expect("a pipe")).lines();
+        let mut told = || lines.next().and_then(Result::ok);
+        while told().expect("the victim lives") != "enlisted" {}
+
+        let store = SqliteStore::open(&url(&directory), 1).await.expect("open");
+        assert!(matches!(store.enlist(&instance(), LONG, BRIEF).await, Err(EnlistError::Held)));
+        let mut committed = 0;
+        while committed < 50 {
+            committed = told().expect("the victim lives").parse().expect("a seq");
+        }
+        victim.kill().expect("kill");
+        victim.wait().expect("wait");
+        while let Some(seq) = told() {
+            committed = seq.parse().unwrap_or(committed); // the last line may be cut
+        }
+
+        let successor = instance();
+        store.enlist(&successor, LONG, Duration::ZERO).await.expect("the lock went with the process");
+        let claim = store.claim(raid(1), successor.id).await.expect("claim");
+        assert_eq!(claim, Claim::Ours(Epoch(2)), "and so did its lease");
+        let last = store.head(raid(1)).await.expect("head").expect("a raid").last_seq;
+        assert!(last >= Seq(committed), "{last} is behind {committed}");
+        let events = store.events(raid(1), Seq::ZERO, u32::MAX).await.expect("events");
+        assert!((1..=last.0).eq(events.iter().map(|event| event.seq.0)));
+    }
+
+    #[tokio::test]
+    async fn a_database_in_memory_is_refused() {
+        for url in ["sqlite::memory:", "sqlite://:memory:", "sqlite:file.db?mode=memory"] {
+            assert!(SqliteStore::open(url, 1).await.is_err(), "{url}");
+        }
+    }
+}
+
+mod speed {
+    use super::*;
+    use crate::conformance::{made, newcomer};
+    use crate::history::{History, completed_task};
+    use raidhall::store::{Append, Fate};
+    use std::time::Instant;
+
+    /// `cargo test --release --test store speed -- --ignored --nocapture`
+    #[tokio::test]
+    #[ignore = "a measurement"]
+    async fn of_commits() {
+        let fresh = fresh().await;
+        let store = fresh.store.as_ref();
+        let owner = crate::conformance::enlisted(store).await;
+        let ada = newcomer(store, "Ada").await;
+        for raids in [1, 10, 100, 1_000] {
+            let mut histories: Vec<History> = Vec::new();
+            for id in 1..=raids {
+                histories.push(made(store, raids * 10_000 + id, &owner, ada).await);
+            }
+            let mut times = Vec::new();
+            while times.len() < 200 {
+                let batch: Vec<Append> =
+                    histories.iter_mut().map(|history| history.append([completed_task(ada, 5)])).collect();
+                let begun = Instant::now();
+                let fates = store.commit(&batch).await.expect("commit");
+                times.push(begun.elapsed());
+                assert!(fates.iter().all(|fate| *fate == Fate::Committed));
+            }
+            times.sort_unstable();
+            let total: f64 = times.iter().map(std::time::Duration::as_secs_f64).sum();
+            println!(
+                "{raids:>5} raids a batch: {:>7.0} events/s, a commit takes {:?} (median), {:?} (p99)",
+                (raids * 200) as f64 / total,
+                times[100],
+                times[197]
+            );
+        }
+    }
+}
