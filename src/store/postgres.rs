@@ -12,6 +12,8 @@ mod fault;
 mod lease;
 mod ledger;
 mod partitions;
+#[cfg(test)]
+mod plans;
 mod raids;
 
 use super::{
@@ -41,9 +43,6 @@ const SERVER: &str = "
 /// How long a migration waits for another process's, or for a lock.
 const MIGRATION_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long a statement waits for a lock before it gives up; its caller tries again.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// What an answer may take beyond the statement's own time limit.
 const ANSWER_MARGIN: Duration = Duration::from_secs(1);
 
@@ -55,7 +54,7 @@ pub struct PostgresOptions {
     /// How many connections at most, beside the lease's own. Half of them are for commits alone, so that no number of
     /// reads can hold up a raid.
     pub connections_max: u32,
-    /// How long the server works on one statement.
+    /// How long the server works on one statement; for up to half of it the statement may wait for a lock.
     pub statement_timeout: Duration,
     /// How long to wait for a connection.
     pub connect_timeout: Duration,
@@ -83,7 +82,7 @@ impl PostgresStore {
                 ("default_transaction_isolation", "read committed".to_owned()),
                 ("enable_seqscan", "off".to_owned()),
                 ("jit", "off".to_owned()),
-                ("lock_timeout", LOCK_TIMEOUT.as_millis().to_string()),
+                ("lock_timeout", (options.statement_timeout / 2).as_millis().to_string()),
                 ("plan_cache_mode", "force_generic_plan".to_owned()),
                 ("statement_timeout", options.statement_timeout.as_millis().to_string()),
             ]),
@@ -91,10 +90,13 @@ impl PostgresStore {
             answer_timeout: options.statement_timeout + ANSWER_MARGIN,
         };
         check_server(&dial).await?;
+        // From a few rows to what belongs to them, by index. (A commit also joins its own arrays, by hash.)
+        let nested = ["enable_hashjoin", "enable_mergejoin"].map(|join| (join, "off"));
+        let looking_up = Dial { options: dial.options.clone().options(nested), ..dial.clone() };
         let connections_max = options.connections_max.max(2) as usize;
         Ok(PostgresStore {
             commits: Connections::new(dial.clone(), connections_max.div_ceil(2)),
-            rest: Connections::new(dial.clone(), connections_max / 2),
+            rest: Connections::new(looking_up, connections_max / 2),
             lease: Lease::new(dial.clone(), options.alone),
             partitions: Partitions::new(dial.clone()),
             dial,

@@ -38,7 +38,7 @@ const ROTATE_REFRESH: &str = "
 /// Bounded, so that no backlog of them makes one long statement; the rest goes the next day.
 const FORGET_EXPIRED: &str = "
     DELETE FROM refresh_families WHERE id = ANY (ARRAY(
-        SELECT id FROM refresh_families WHERE expires_at < clock_timestamp() - interval '1 day'
+        SELECT id FROM refresh_families WHERE expires_at < now() - interval '1 day'
         ORDER BY expires_at LIMIT 100000))";
 
 pub(super) async fn create_player(connections: &Connections, name: &str) -> Result<Profile> {

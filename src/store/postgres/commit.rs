@@ -21,6 +21,9 @@ use uuid::Uuid;
 ///   comes back is the old one. It can look as if nothing stood in the way: that is [`Fate::Unclear`].
 ///
 /// Deadlocks: raids before players, each in the order of ids (the arrays are sorted).
+///
+/// Large tables are met by `= ANY` or a lateral subquery with a limit, which leave the planner no way but an index,
+/// whatever it believes about their size.
 pub(super) const COMMIT: &str = "
     WITH batch AS MATERIALIZED (
         SELECT * FROM unnest(
@@ -67,14 +70,15 @@ pub(super) const COMMIT: &str = "
         ) AS each
         GROUP BY player
     ), locked AS MATERIALIZED (
-        SELECT p.id FROM players p JOIN earned e ON e.player = p.id
-        ORDER BY p.id
-        FOR NO KEY UPDATE OF p
+        SELECT id FROM players
+        WHERE id = ANY (ARRAY(SELECT player FROM earned))
+        ORDER BY id
+        FOR NO KEY UPDATE
     ), credited AS (
         UPDATE players p
         SET xp = p.xp + e.xp, tasks = p.tasks + e.tasks, raids_won = p.raids_won + e.won
-        FROM locked l JOIN earned e ON e.player = l.id
-        WHERE p.id = l.id
+        FROM earned e
+        WHERE p.id = ANY (ARRAY(SELECT id FROM locked)) AND e.player = p.id
     ), enrolled AS (
         INSERT INTO raid_members (player, raid_id, member)
         SELECT m.player, m.raid, m.member
@@ -92,7 +96,7 @@ pub(super) const COMMIT: &str = "
     FROM batch b
     LEFT JOIN written w ON w.id = b.raid
     LEFT JOIN LATERAL (
-        SELECT r.owner, r.epoch, r.last_seq FROM raids r WHERE r.id = b.raid AND w.id IS NULL
+        SELECT r.owner, r.epoch, r.last_seq FROM raids r WHERE r.id = b.raid AND w.id IS NULL LIMIT 1
     ) h ON true";
 
 pub(super) async fn commit(connections: &Connections, batch: &[Append]) -> Result<Vec<Fate>> {

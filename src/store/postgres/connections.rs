@@ -132,6 +132,12 @@ impl Connections {
         first.ok_or_else(|| fault::of(operation, sqlx::Error::RowNotFound))
     }
 
+    /// A session like those that statements get.
+    #[cfg(test)]
+    pub(super) async fn session(&self) -> PgConnection {
+        self.dial.connect("test").await.expect("connect")
+    }
+
     async fn permit(&self, operation: &'static str) -> Result<SemaphorePermit<'_>> {
         match timeout(self.dial.connect_timeout, self.permits.acquire()).await {
             Ok(permit) => permit.map_err(|closed| fault::unavailable(operation, closed)),

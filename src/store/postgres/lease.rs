@@ -50,7 +50,7 @@ const RENEW: &str = "
         (SELECT value FROM meta WHERE key = 'lineage') AS lineage
     FROM renewed";
 
-const FORGET_DEAD: &str = "DELETE FROM instances WHERE lease_until < clock_timestamp() - interval '1 day'";
+const FORGET_DEAD: &str = "DELETE FROM instances WHERE lease_until < now() - interval '1 day'";
 
 /// The lease's connection.
 pub(super) struct Lease {

@@ -42,10 +42,10 @@ const MONTHS: &str = "
             SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
             WHERE i.inhparent = 'raid_events'::regclass AND c.relname = 'raid_events_' || month
         ) AS made,
-        EXISTS (SELECT FROM raid_events_default WHERE born = month) AS stays
+        (SELECT true FROM raid_events_default WHERE born = month LIMIT 1) IS NOT NULL AS stays
     FROM months ORDER BY month";
 
-const DEFAULT_ROWS: &str = "SELECT count(*) FROM (SELECT FROM raid_events_default LIMIT 100000) AS some";
+const DEFAULT_ROWS: &str = "SELECT count(*) FROM (SELECT FROM raid_events_default LIMIT 100000) AS counted";
 
 /// Makes partitions.
 pub(super) struct Partitions {
@@ -83,7 +83,10 @@ async fn ensure_on(connection: &mut PgConnection) -> sqlx::Result<Maintenance> {
     let mut found = Maintenance::default();
     if sqlx::query(LOCK).bind(PARTITIONS_LOCK).execute(&mut *connection).await.is_ok() {
         for month in months(connection).await?.iter().filter(|month| !month.made && !month.stays) {
-            found.partitions_made += u32::from(make(connection, month).await);
+            if !make(connection, month).await {
+                break; // what was in the way of this one is in the way of the next
+            }
+            found.partitions_made += 1;
         }
     }
     let missing = months(connection).await?.iter().filter(|month| !month.made).count();

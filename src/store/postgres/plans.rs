@@ -1,0 +1,185 @@
+//! No statement reads a large table from end to end: its plan, on a session as the store opens them, is looked through
+//! on an empty database, over 100,000 raids, and at sizes between.
+
+#[path = "../../../tests/support/postgres.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with tests that have no outside")]
+mod database;
+
+use super::{PostgresOptions, PostgresStore};
+use crate::store::Store;
+use database::Database;
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Bounded by a limit, and over a table that should be empty.
+const MAY_SCAN: [&str; 1] = ["DEFAULT_ROWS"];
+
+/// Small for ever: a row per instance, or per setting.
+const SMALL: [&str; 2] = ["instances", "meta"];
+
+/// What tables may hold when a session makes its plans, which it keeps while they grow.
+const SIZES: [u32; 6] = [0, 100, 300, 1_000, 5_000, 100_000];
+
+/// Raids up to that many, each with two members, two events and a snapshot; as many players and sign-ins.
+fn fill(from: u32, to: u32) -> AssertSqlSafe<String> {
+    let numbers = format!("generate_series({from} + 1, {to}) AS n");
+    AssertSqlSafe(format!(
+        "INSERT INTO raids
+            SELECT n, 202600 + 1 + n % 12, 'Raid', 'code-' || n, sha256(n::text::bytea), 500, 10, 86400, n,
+                CASE n % 3 WHEN 0 THEN 'active' WHEN 1 THEN 'recruiting' ELSE 'completed' END,
+                CASE n % 3 WHEN 0 THEN n END, 0, 0, NULL,
+                CASE n % 5 WHEN 0 THEN md5((n % 50)::text)::uuid END, 1, 2
+            FROM {numbers};
+        INSERT INTO raid_events (born, raid_id, seq, at, player, xp, version, kind, op_key, data)
+            SELECT 202600 + 1 + n % 12, n, seq, n, n, 5, 1, 'task_completed', sha256(seq::text::bytea), '{{}}'
+            FROM {numbers}, generate_series(1, 2) AS seq;
+        INSERT INTO raid_members SELECT n + k, n, true FROM {numbers}, generate_series(1, 2) AS k;
+        INSERT INTO players (name, created_at) SELECT 'player', n FROM {numbers};
+        INSERT INTO raid_snapshots SELECT n, 1, '' FROM {numbers};
+        INSERT INTO refresh_families
+            SELECT md5(n::text)::uuid, n, '', NULL, now(), now() + n * interval '1 second' FROM {numbers};
+        INSERT INTO instances
+            SELECT md5(n::text)::uuid, 'ws://host', '1', now() + interval '1 hour' FROM generate_series(1, 50, 2) AS n
+            ON CONFLICT DO NOTHING;
+        ANALYZE"
+    ))
+}
+
+async fn open(database: &Database) -> PostgresStore {
+    let seconds = Duration::from_secs(60);
+    let store = PostgresStore::connect(PostgresOptions {
+        url: database.url(),
+        connections_max: 2,
+        statement_timeout: seconds,
+        connect_timeout: seconds,
+        alone: false,
+    });
+    let store = store.await.expect("connect");
+    store.migrate().await.expect("migrate");
+    store.maintain().await.expect("make partitions");
+    store
+}
+
+#[tokio::test]
+async fn no_statement_reads_a_large_table_from_end_to_end() {
+    let database = Database::create().await;
+    let store = open(&database).await;
+    let mut committing = store.commits.session().await;
+    let mut looking_up = store.rest.session().await;
+    let mut filled = 0;
+    for size in SIZES {
+        if size > filled {
+            looking_up.execute(fill(filled, size)).await.expect("fill");
+            filled = size;
+        }
+        for (name, sql) in statements() {
+            let session = if name == "COMMIT" { &mut committing } else { &mut looking_up };
+            let plan = explain(session, &sql, "FORMAT JSON", &[]).await;
+            let scans: Vec<_> = nodes(&plan).into_iter().filter_map(end_to_end).collect();
+            let allowed = MAY_SCAN.contains(&name.as_str());
+            assert!(
+                scans.is_empty() || allowed,
+                "{name}, at {size} raids, scans {scans:?}:\n{sql}\n{plan:#}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn reads_of_the_ledger_open_one_partition() {
+    let database = Database::create().await;
+    let mut session = open(&database).await.rest.session().await;
+    session.execute(fill(0, 1_000)).await.expect("fill");
+    let (raid, key) = ("77", "sha256('1')");
+    let statements = statements();
+    for (name, arguments) in [
+        ("EVENTS", vec![raid, "0", "10"]),
+        ("CONTRIBUTIONS", vec![raid, "0", "10"]),
+        ("FIND_OP", vec![raid, key]),
+        ("LOAD", vec![raid, "65536"]),
+    ] {
+        let plan = explain(&mut session, &statements[name], "ANALYZE, FORMAT JSON", &arguments).await;
+        let opened: Vec<_> = (nodes(&plan).into_iter())
+            .filter(|node| node["Actual Loops"] != 0)
+            .filter_map(|node| node["Relation Name"].as_str())
+            .filter(|relation| relation.starts_with("raid_events"))
+            .collect();
+        assert_eq!(opened.len(), 1, "{name} opens {opened:?}:\n{plan:#}");
+    }
+}
+
+/// Every constant of these files that is a statement, by name. That nothing else is sent is checked too.
+fn statements() -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut sent = Vec::new();
+    for source in sources() {
+        let text = fs::read_to_string(&source).expect("read source");
+        for part in text.split("\nconst ").flat_map(|part| part.split("\npub(super) const ")) {
+            let Some((name, value)) = part.split_once(": &str = \"") else { continue };
+            let sql = value.split_once("\";").expect("an end").0;
+            if ["SELECT", "WITH", "INSERT", "UPDATE", "DELETE"]
+                .iter()
+                .any(|verb| sql.trim().starts_with(verb))
+            {
+                found.insert(name.to_owned(), sql.to_owned());
+            }
+        }
+        for call in ["sqlx::query(", "sqlx::query_as("] {
+            sent.extend(text.split(call).skip(1).map(|rest| rest.split(')').next().unwrap_or("").to_owned()));
+        }
+    }
+    assert!(found.len() > 20, "{} statements", found.len());
+    for name in sent {
+        assert!(found.contains_key(&name), "sent but not looked through: {name}");
+    }
+    found
+}
+
+fn sources() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
+    let files = fs::read_dir(folder.join("postgres")).expect("read folder");
+    let mut sources: Vec<_> = files.map(|file| file.expect("read folder").path()).collect();
+    sources.retain(|source| !source.ends_with("plans.rs"));
+    sources.push(folder.join("postgres.rs"));
+    sources
+}
+
+/// The plan that the session keeps for the statement. Without arguments they are all null.
+async fn explain(session: &mut PgConnection, sql: &str, options: &str, arguments: &[&str]) -> Value {
+    let count = (1..).take_while(|n| sql.contains(&format!("${n}"))).count();
+    let arguments = if arguments.is_empty() { vec!["NULL"; count].join(", ") } else { arguments.join(", ") };
+    let execute = if count == 0 { String::new() } else { format!("({arguments})") };
+    session.execute(AssertSqlSafe(format!("PREPARE looked_through AS {sql}"))).await.expect(sql);
+    let explain = AssertSqlSafe(format!("EXPLAIN ({options}) EXECUTE looked_through{execute}"));
+    let row = sqlx::raw_sql(explain).fetch_one(&mut *session).await.expect(sql);
+    session.execute("DEALLOCATE looked_through").await.expect("deallocate");
+    serde_json::from_str(row.try_get_unchecked(0).expect("a plan")).expect("json")
+}
+
+fn nodes(plan: &Value) -> Vec<&Value> {
+    match plan {
+        Value::Array(parts) => parts.iter().flat_map(nodes).collect(),
+        Value::Object(parts) => {
+            let below = parts.values().flat_map(nodes);
+            std::iter::once(plan).filter(|node| node["Node Type"].is_string()).chain(below).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// What a node reads from end to end, if that is large.
+fn end_to_end(node: &Value) -> Option<&str> {
+    let relation = match node["Node Type"].as_str()? {
+        "Seq Scan" | "Sample Scan" | "Tid Scan" => node["Relation Name"].as_str()?,
+        "Index Scan" | "Index Only Scan" | "Bitmap Index Scan" if node["Index Cond"].is_null() => {
+            node["Index Name"].as_str()?
+        }
+        _ => return None,
+    };
+    let is_small = relation.starts_with("pg_") || SMALL.iter().any(|small| relation.starts_with(small));
+    (!is_small).then_some(relation)
+}

@@ -1,0 +1,341 @@
+//! Statements that are cut off, given up, overtaken or held up while they run.
+
+use super::{holding, open, open_with, options, terminate, waiting_for_locks};
+use crate::conformance::{LONG, commit, enlisted, let_lapse, made, newcomer, totals};
+use crate::database::Database;
+use crate::history::{History, completed_task, player, raid, said};
+use raidhall::store::postgres::PostgresOptions;
+use raidhall::store::{Append, Claim, Epoch, Fate, Store, StoreError};
+use raidhall_protocol::{PlayerId, Seq};
+use sqlx::Executor;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// A database, a store, and an append that credits a player.
+async fn with_an_append(database: &Database) -> (Arc<dyn Store>, PlayerId, Append) {
+    let store: Arc<dyn Store> = open(database).await;
+    let (owner, ada) = (enlisted(&*store).await, newcomer(&*store, "Ada").await);
+    let append = made(&*store, 1, &owner, ada).await.append([completed_task(ada, 40)]);
+    (store, ada, append)
+}
+
+/// Locks a player's row: a commit that credits them stops there, its events already inserted.
+const HOLD_PLAYERS: &str = "SELECT FROM players FOR UPDATE";
+
+fn sent(
+    store: &Arc<dyn Store>,
+    append: &Append,
+) -> tokio::task::JoinHandle<raidhall::store::Result<Vec<Fate>>> {
+    let (store, batch) = (Arc::clone(store), [append.clone()]);
+    tokio::spawn(async move { store.commit(&batch).await })
+}
+
+async fn event_count(store: &dyn Store) -> usize {
+    store.events(raid(1), Seq::ZERO, 1_000).await.expect("read events").len()
+}
+
+#[tokio::test]
+async fn a_commit_whose_session_is_terminated_takes_effect_once_when_sent_again() {
+    let database = Database::create().await;
+    let (store, ada, append) = with_an_append(&database).await;
+    let mut holder = holding(&database, HOLD_PLAYERS).await;
+    let sent = sent(&store, &append);
+    let pid = waiting_for_locks(&database, 1).await[0];
+
+    sqlx::query("SELECT pg_terminate_backend($1)").bind(pid).execute(&mut holder).await.expect("terminate");
+    let cut_off = sent.await.expect("join");
+    assert!(matches!(cut_off, Err(StoreError::Unavailable { .. })), "{cut_off:?}");
+    holder.execute("COMMIT").await.expect("commit");
+
+    assert_eq!(timeout(LONG, retried(&*store, &append)).await, Ok(Fate::Committed));
+    assert_eq!(event_count(&*store).await, 3);
+    assert_eq!(totals(&*store, ada).await, (40, 1, 0));
+}
+
+/// Commits as the journal does: again while the store is unavailable or its word unclear.
+async fn retried(store: &dyn Store, append: &Append) -> Fate {
+    loop {
+        match store.commit(std::slice::from_ref(append)).await.as_deref() {
+            Ok([Fate::Unclear]) | Err(StoreError::Unavailable { .. }) => {}
+            Ok([fate]) => return *fate,
+            answer => panic!("{answer:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_append_sent_again_behind_a_given_up_commit_is_unclear_and_then_committed() {
+    let database = Database::create().await;
+    let (store, ada, append) = with_an_append(&database).await;
+    let mut holder = holding(&database, HOLD_PLAYERS).await;
+    let given_up = sent(&store, &append);
+    waiting_for_locks(&database, 1).await;
+    given_up.abort();
+    assert!(given_up.await.expect_err("given up").is_cancelled());
+
+    let again = sent(&store, &append);
+    waiting_for_locks(&database, 2).await; // the second waits for the raid's row, which the first still has
+    holder.execute("COMMIT").await.expect("commit");
+
+    assert_eq!(again.await.expect("join").expect("commit"), [Fate::Unclear]);
+    assert_eq!(commit(&*store, &append).await, Fate::Committed);
+    assert_eq!(event_count(&*store).await, 3);
+    assert_eq!(totals(&*store, ada).await, (40, 1, 0));
+}
+
+#[tokio::test]
+async fn a_given_up_commit_that_fails_later_leaves_the_append_to_the_next() {
+    let database = Database::create().await;
+    let (store, ada, append) = with_an_append(&database).await;
+    let mut holder = holding(&database, HOLD_PLAYERS).await;
+    let given_up = sent(&store, &append);
+    let pid = waiting_for_locks(&database, 1).await[0];
+    given_up.abort();
+    let again = sent(&store, &append);
+    waiting_for_locks(&database, 2).await;
+
+    sqlx::query("SELECT pg_cancel_backend($1)").bind(pid).execute(&mut holder).await.expect("cancel");
+    holder.execute("COMMIT").await.expect("commit");
+
+    assert_eq!(again.await.expect("join").expect("commit"), [Fate::Committed]);
+    assert_eq!(event_count(&*store).await, 3);
+    assert_eq!(totals(&*store, ada).await, (40, 1, 0));
+}
+
+#[tokio::test]
+async fn a_given_up_commit_does_not_keep_its_connection_from_others() {
+    let database = Database::create().await;
+    let options = PostgresOptions { connections_max: 2, ..options(&database) }; // one for commits
+    let store: Arc<dyn Store> = open_with(options).await;
+    let (owner, ada) = (enlisted(&*store).await, newcomer(&*store, "Ada").await);
+    let (mut one, mut other) = (made(&*store, 1, &owner, ada).await, made(&*store, 2, &owner, ada).await);
+    let holder = holding(&database, HOLD_PLAYERS).await;
+    let given_up = sent(&store, &one.append([completed_task(ada, 40)]));
+    waiting_for_locks(&database, 1).await;
+    given_up.abort();
+
+    let meanwhile = other.append([said("nothing is in my way")]);
+    assert_eq!(timeout(LONG, commit(&*store, &meanwhile)).await, Ok(Fate::Committed));
+    drop(holder);
+}
+
+#[tokio::test]
+async fn a_commit_that_waits_too_long_for_a_lock_is_unavailable() {
+    let database = Database::create().await;
+    let (patient, ada, append) = with_an_append(&database).await;
+    let statement_timeout = Duration::from_millis(400);
+    let hasty = open_with(PostgresOptions { statement_timeout, ..options(&database) }).await;
+    let holder = holding(&database, HOLD_PLAYERS).await;
+    let batch = [append];
+    for _ in 0..2 {
+        let held_up = hasty.commit(&batch).await;
+        assert!(matches!(held_up, Err(StoreError::Unavailable { .. })), "{held_up:?}");
+    }
+    drop(holder);
+    assert_eq!(retried(&*patient, &batch[0]).await, Fate::Committed);
+    assert_eq!(totals(&*patient, ada).await, (40, 1, 0));
+}
+
+#[tokio::test]
+async fn a_busy_pool_is_unavailable_and_does_not_hold_up_other_calls() {
+    let database = Database::create().await;
+    let connect_timeout = Duration::from_millis(500);
+    let options = PostgresOptions { connections_max: 2, connect_timeout, ..options(&database) };
+    let store: Arc<dyn Store> = open_with(options).await;
+    let (owner, ada) = (enlisted(&*store).await, newcomer(&*store, "Ada").await);
+    let mut history = made(&*store, 1, &owner, ada).await;
+    let mut holder = holding(&database, HOLD_PLAYERS).await;
+    let first = sent(&store, &history.append([completed_task(ada, 40)]));
+    waiting_for_locks(&database, 1).await;
+
+    let crowded_out = store.commit(&[history.append([said("me too")])]).await;
+    assert!(matches!(crowded_out, Err(StoreError::Unavailable { .. })), "{crowded_out:?}");
+    assert_eq!(store.head(raid(1)).await.expect("read head").expect("a raid").last_seq, Seq(2));
+    holder.execute("COMMIT").await.expect("commit");
+    assert_eq!(first.await.expect("join").expect("commit"), [Fate::Committed]);
+}
+
+#[tokio::test]
+async fn after_a_restart_one_call_fails_at_most() {
+    let database = Database::create().await;
+    let store = open(&database).await;
+    enlisted(&*store).await;
+    let ada = newcomer(&*store, "Ada").await;
+    let reads = || store.player(ada);
+    let all = tokio::join!(reads(), reads(), reads(), reads());
+    assert!(all.0.is_ok() && all.1.is_ok() && all.2.is_ok() && all.3.is_ok());
+
+    terminate(&database, "raidhall%").await;
+
+    let failed = reads().await;
+    assert!(matches!(failed, Err(StoreError::Unavailable { .. })), "{failed:?}");
+    let all = tokio::join!(reads(), reads(), reads(), reads());
+    assert!(all.0.is_ok() && all.1.is_ok() && all.2.is_ok() && all.3.is_ok());
+}
+
+#[tokio::test]
+async fn an_unreachable_server_is_unavailable() {
+    let database = Database::create().await;
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("bind"); // accepts, and never answers
+    let url =
+        format!("postgres://raidhall@{}/none?sslmode=disable", nobody.local_addr().expect("an address"));
+    let connect_timeout = Duration::from_millis(300);
+    let silent = PostgresOptions { url, connect_timeout, ..options(&database) };
+    let url = "postgres://raidhall@127.0.0.1:1/none".to_owned();
+    let absent = PostgresOptions { url, ..options(&database) };
+    for options in [silent, absent] {
+        let connected = raidhall::store::postgres::PostgresStore::connect(options).await.map(drop);
+        assert!(matches!(connected, Err(StoreError::Unavailable { .. })), "{connected:?}");
+    }
+}
+
+/// Batches that credit the same players, listed in opposite orders, by two writers at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_that_credit_the_same_players_in_opposite_orders_do_not_deadlock() {
+    const PLAYERS: u64 = 30;
+    const ROUNDS: u64 = 60;
+    let database = Database::create().await;
+    let store: Arc<dyn Store> = open(&database).await;
+    let owner = enlisted(&*store).await;
+    let mut players = Vec::new();
+    for _ in 0..PLAYERS {
+        players.push(newcomer(&*store, "Ada").await);
+    }
+    let mut writers = Vec::new();
+    for writer in 0..4 {
+        if writer == 2 {
+            players.reverse();
+        }
+        let mut history = made(&*store, 1 + writer, &owner, player(1)).await;
+        let (store, players) = (Arc::clone(&store), players.clone());
+        writers.push(tokio::spawn(async move {
+            for _ in 0..ROUNDS {
+                let append = history.append(players.iter().map(|player| completed_task(*player, 1)));
+                assert_eq!(commit(&*store, &append).await, Fate::Committed);
+            }
+        }));
+    }
+    for writer in writers {
+        writer.await.expect("no deadlock");
+    }
+    for player in players {
+        assert_eq!(totals(&*store, player).await, (4 * ROUNDS, 4 * ROUNDS, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_claim_waits_for_a_renewal_in_flight_and_then_finds_the_raid_held() {
+    let database = Database::create().await;
+    let store = open(&database).await;
+    let (owner, rival) = (enlisted(&*store).await, enlisted(&*store).await);
+    made(&*store, 1, &owner, player(1)).await;
+    let_lapse(&*store, &owner).await;
+    let renewal =
+        format!("UPDATE instances SET lease_until = now() + interval '1 hour' WHERE id = '{}'", owner.id.0);
+    let mut renewing = holding(&database, &renewal).await;
+
+    let claiming = {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move { store.claim(raid(1), rival.id).await })
+    };
+    waiting_for_locks(&database, 1).await;
+    renewing.execute("COMMIT").await.expect("commit");
+
+    let held = Claim::Held { ws_url: owner.ws_url };
+    assert_eq!(claiming.await.expect("join").expect("claim"), held);
+}
+
+#[tokio::test]
+async fn a_renewal_waits_for_a_claim_in_flight_and_then_sees_it() {
+    let database = Database::create().await;
+    let store = open(&database).await;
+    let (owner, rival) = (enlisted(&*store).await, enlisted(&*store).await);
+    made(&*store, 1, &owner, player(1)).await;
+    let_lapse(&*store, &owner).await;
+    let mut holder = holding(&database, "SELECT FROM raids WHERE id = 1 FOR UPDATE").await;
+
+    let claiming = {
+        let (store, rival) = (Arc::clone(&store), rival.id);
+        tokio::spawn(async move { store.claim(raid(1), rival).await })
+    };
+    waiting_for_locks(&database, 1).await;
+    let renewing = {
+        let (store, owner) = (Arc::clone(&store), owner.clone());
+        tokio::spawn(async move { store.renew(&owner, LONG).await })
+    };
+    waiting_for_locks(&database, 2).await;
+    holder.execute("COMMIT").await.expect("commit");
+
+    renewing.await.expect("join").expect("renew");
+    let head = store.head(raid(1)).await.expect("read head").expect("a raid");
+    assert_eq!((head.owner, head.epoch), (Some(rival.id), Epoch(2)));
+    assert_eq!(claiming.await.expect("join").expect("claim"), Claim::Ours(Epoch(2)));
+}
+
+#[tokio::test]
+async fn a_claim_between_fences_off_the_commit_that_waited_for_it() {
+    let database = Database::create().await;
+    let (store, ada, append) = with_an_append(&database).await;
+    let mut claiming = holding(&database, "UPDATE raids SET epoch = 2 WHERE id = 1").await;
+    let stale = sent(&store, &append);
+    waiting_for_locks(&database, 1).await;
+    claiming.execute("COMMIT").await.expect("commit");
+
+    assert_eq!(stale.await.expect("join").expect("commit"), [Fate::Unclear], "it saw the raid as it was");
+    assert_eq!(commit(&*store, &append).await, Fate::Fenced);
+    assert_eq!(totals(&*store, ada).await, (0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_creation_that_waited_for_another_of_its_key_is_told_of_it_the_next_time() {
+    let database = Database::create().await;
+    let store: Arc<dyn Store> = open(&database).await;
+    let owner = enlisted(&*store).await;
+    let (mut first, mut second) = (History::of(raid(1), owner.id), History::of(raid(2), owner.id));
+    let key = Some(crate::history::op("make"));
+    (first.create_key, second.create_key) = (key, key);
+    let ada = newcomer(&*store, "Ada").await;
+    let created = crate::history::raid_created;
+    let (first, second) = (
+        first.append([created(raid(1)), completed_task(ada, 1)]),
+        second.append([created(raid(2)), completed_task(ada, 1)]),
+    );
+    let mut holder = holding(&database, HOLD_PLAYERS).await;
+    let winning = sent(&store, &first);
+    waiting_for_locks(&database, 1).await;
+    let losing = sent(&store, &second);
+    waiting_for_locks(&database, 2).await;
+    holder.execute("COMMIT").await.expect("commit");
+
+    assert_eq!(winning.await.expect("join").expect("commit"), [Fate::Committed]);
+    assert_eq!(losing.await.expect("join").expect("commit"), [Fate::Unclear]);
+    assert_eq!(commit(&*store, &second).await, Fate::Exists);
+    assert_eq!(totals(&*store, ada).await, (1, 1, 0));
+}
+
+/// Nothing that every commit changes is in an index, so the new row version stays on its page.
+#[tokio::test]
+async fn commits_update_rows_in_place() {
+    const UPDATES: &str = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = $1";
+    let database = Database::create().await;
+    let (store, ada, append) = with_an_append(&database).await;
+    commit(&*store, &append).await;
+    let mut history = History { seq: append.last(), ..History::of(raid(1), append.owner) };
+    for _ in 0..100 {
+        assert_eq!(commit(&*store, &history.append([completed_task(ada, 1)])).await, Fate::Committed);
+    }
+    drop(store); // sessions report when they end
+    let mut session = database.connect().await;
+    for table in ["raids", "players"] {
+        loop {
+            let (all, in_place): (i64, i64) =
+                sqlx::query_as(UPDATES).bind(table).fetch_one(&mut session).await.expect("read statistics");
+            if all >= 100 {
+                assert!(in_place * 10 >= all * 9, "{table}: {in_place} of {all}");
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The database's lock: an instance that must be alone, and those of a cluster.
+
+use super::{holding, open, open_with, options, terminate, waiting_for_locks};
+use crate::conformance::{LONG, enlisted};
+use crate::database::Database;
+use crate::history::instance;
+use raidhall::store::postgres::{PostgresOptions, PostgresStore};
+use raidhall::store::{EnlistError, Instance, Renewal, Store, StoreError};
+use sqlx::Executor;
+use std::sync::Arc;
+use std::time::Duration;
+
+const SHORT: Duration = Duration::from_millis(200);
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn alone(database: &Database) -> Arc<PostgresStore> {
+    open_with(PostgresOptions { alone: true, ..options(database) }).await
+}
+
+fn assert_held(result: Result<Renewal, EnlistError>) {
+    assert!(matches!(result, Err(EnlistError::Held)), "{result:?}");
+}
+
+#[tokio::test]
+async fn a_second_instance_that_must_be_alone_is_refused_until_the_first_retires() {
+    let database = Database::create().await;
+    let (first, second) = (alone(&database).await, alone(&database).await);
+    let holder = enlisted(&*first).await;
+    assert_held(second.enlist(&instance(), LONG, SHORT).await);
+
+    first.retire(holder.id).await.expect("retire");
+    second.enlist(&instance(), LONG, SHORT).await.expect("enlist");
+}
+
+#[tokio::test]
+async fn an_instance_that_must_be_alone_and_a_cluster_exclude_each_other() {
+    let database = Database::create().await;
+    let (single, node) = (alone(&database).await, open(&database).await);
+    let member = enlisted(&*node).await;
+    assert_held(single.enlist(&instance(), LONG, SHORT).await);
+    node.retire(member.id).await.expect("retire");
+    enlisted(&*single).await;
+    assert_held(node.enlist(&instance(), LONG, SHORT).await);
+}
+
+#[tokio::test]
+async fn an_instance_that_must_be_alone_waits_for_former_leases_to_run_out() {
+    let database = Database::create().await;
+    let store = alone(&database).await;
+    let mut session = database.connect().await;
+    let lease =
+        "INSERT INTO instances VALUES (gen_random_uuid(), '', '', clock_timestamp() + interval '1 second')";
+    session.execute(lease).await.expect("a former lease");
+    assert_held(store.enlist(&instance(), LONG, SHORT).await);
+    store.enlist(&instance(), LONG, 5 * SECOND).await.expect("enlist");
+}
+
+#[tokio::test]
+async fn the_lock_of_a_process_that_vanished_is_free_when_its_lease_has_run_out() {
+    let database = Database::create().await;
+    let (frozen, next) = (alone(&database).await, alone(&database).await);
+    frozen.enlist(&instance(), SECOND, SHORT).await.expect("enlist");
+    assert_held(next.enlist(&instance(), SECOND, SHORT).await);
+    next.enlist(&instance(), SECOND, SECOND * 4).await.expect("enlist");
+}
+
+#[tokio::test]
+async fn a_lease_whose_session_is_lost_is_renewed_on_another_with_the_lock() {
+    let database = Database::create().await;
+    let (store, rival) = (alone(&database).await, alone(&database).await);
+    let holder = enlisted(&*store).await;
+    terminate(&database, "raidhall lease%").await;
+    store.renew(&holder, LONG).await.expect("renew");
+    assert_held(rival.enlist(&instance(), LONG, SHORT).await);
+}
+
+#[tokio::test]
+async fn a_renewal_is_refused_once_another_process_has_the_lock() {
+    let database = Database::create().await;
+    let store = alone(&database).await;
+    let holder = Instance { ..instance() };
+    store.enlist(&holder, SECOND / 2, SHORT).await.expect("enlist");
+    let rival = alone(&database).await;
+    enlisted_within(&rival, SECOND * 5).await;
+    let refused = store.renew(&holder, LONG).await;
+    assert!(matches!(refused, Err(StoreError::Refused { .. })), "{refused:?}");
+}
+
+async fn enlisted_within(store: &PostgresStore, patience: Duration) {
+    store.enlist(&instance(), LONG, patience).await.expect("enlist");
+}
+
+/// The server still runs the old renewal, on a session that still has the lock.
+#[tokio::test]
+async fn a_renewal_that_was_given_up_does_not_lock_its_own_process_out() {
+    let database = Database::create().await;
+    let store = alone(&database).await;
+    let holder = enlisted(&*store).await;
+    let mut blocking = holding(&database, "UPDATE instances SET release = '' ").await;
+    let renewing = {
+        let (store, holder) = (Arc::clone(&store), holder.clone());
+        tokio::spawn(async move { store.renew(&holder, LONG).await })
+    };
+    waiting_for_locks(&database, 1).await;
+    renewing.abort();
+    assert!(renewing.await.expect_err("given up").is_cancelled());
+    blocking.execute("COMMIT").await.expect("commit");
+    store.renew(&holder, LONG).await.expect("renew");
+
+    let blocking = holding(&database, "UPDATE instances SET release = '' ").await;
+    let given_up = tokio::time::timeout(SHORT, store.renew(&holder, LONG)).await;
+    assert!(given_up.is_err());
+    let again = {
+        let (store, holder) = (Arc::clone(&store), holder.clone());
+        tokio::spawn(async move { store.renew(&holder, LONG).await })
+    };
+    waiting_for_locks(&database, 1).await;
+    drop(blocking);
+    again.await.expect("join").expect("renew");
+}
