@@ -13,7 +13,7 @@ pub use stream::{Deed, Seen};
 pub use truth::Truth;
 pub use violation::{Breach, Violation};
 
-use crate::ledger::Ledger;
+use crate::ledger::{Entry, Ledger};
 use raidhall_protocol::{Event, RaidId, Seq};
 use std::collections::{BTreeMap, BTreeSet};
 use stream::{event_of, state_of};
@@ -71,6 +71,9 @@ pub fn judge(raid: RaidId, ledgers: &[Ledger], truth: Option<&Truth>) -> Verdict
     if let Some(truth) = truth {
         history.extend(truth.events.iter().map(|event| (event.seq, ("the server's ledger", event))));
     }
+    if let Some(truth) = truth {
+        verdict.violations.extend(compare_online(raid, ledgers, truth));
+    }
     for (ledger, seen) in &clients {
         compare_events(raid, ledger, seen, truth.is_some(), &mut history, &mut verdict);
         verdict.violations.extend(seen.violations.iter().cloned());
@@ -92,6 +95,19 @@ pub fn judge(raid: RaidId, ledgers: &[Ledger], truth: Option<&Truth>) -> Verdict
 /// Reads one ledger without judging it against others: for latencies, and for tests of a single client.
 pub fn read(ledger: &Ledger) -> Seen {
     stream::read(ledger)
+}
+
+/// Whom the server shows online by REST once the run came to rest.
+fn compare_online(raid: RaidId, ledgers: &[Ledger], truth: &Truth) -> Option<Violation> {
+    let mut entries = ledgers.iter().flat_map(Ledger::records).map(|record| &record.entry);
+    let online = entries.find_map(|entry| match entry {
+        Entry::Settled { online, .. } => Some(online.clone()),
+        _ => None,
+    })?;
+    let shown = truth.online.clone();
+    let same = shown.iter().collect::<BTreeSet<_>>() == online.iter().collect::<BTreeSet<_>>();
+    let breach = Breach::PresenceWrong { shown, online };
+    (!same).then(|| Violation { raid, client: "server".to_owned(), breach })
 }
 
 fn compare_events<'a>(

@@ -1,6 +1,6 @@
 //! Simulated players for Raidhall, and the judge of what the server told them.
 //!
-//! A run has three parts that know nothing of each other. Players ([`client`]) talk to a real server and
+//! A run has three parts that know nothing of each other. Players ([`client`], [`play`]) talk to a real server and
 //! write down everything they send and hear in a [`ledger`]. The [`judge`] reads those ledgers afterwards and convicts
 //! the server of every broken promise it finds. [`fold`] is the client's half of the contract, written from the
 //! specification and not from the server, so that the two can disagree.
@@ -10,5 +10,11 @@
 pub mod client;
 pub mod fold;
 pub mod judge;
+pub mod latency;
 pub mod ledger;
+pub mod play;
+pub mod process;
+pub mod report;
+pub mod run;
+pub mod spawn;
 pub mod target;

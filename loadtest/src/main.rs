@@ -1,3 +1,66 @@
-//! Simulated players for Raidhall.
+//! The `raidhall-loadtest` command.
 
-fn main() {}
+use clap::{Parser, Subcommand};
+use raidhall_loadtest::report::Report;
+use raidhall_loadtest::run::{Chaos, Idle, Smoke, chaos, idle, smoke};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Simulated players for Raidhall: they play, keep a ledger each, and judge what the server told them.
+///
+/// Exit codes: 0 no violation, 1 violations (each is printed), 2 the run could not be made.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    /// Write the figures as JSON
+    #[arg(long, global = true, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Threads that play; the server needs cores too
+    #[arg(long, global = true, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: u16,
+    #[command(subcommand)]
+    run: Run,
+}
+
+#[derive(Debug, Subcommand)]
+enum Run {
+    /// Play whole raids, measure, and judge
+    Smoke(Smoke),
+    /// The same while the server is killed and started again
+    Chaos(Chaos),
+    /// Hold connections that do nothing, and measure what they cost
+    Idle(Idle),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(report) => {
+            let _ = writeln!(std::io::stdout(), "{report}");
+            if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+        }
+        Err(why) => {
+            let _ = writeln!(std::io::stderr(), "error: {why:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<Report> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(usize::from(cli.threads))
+        .enable_all()
+        .build()?;
+    let report = runtime.block_on(async {
+        match &cli.run {
+            Run::Smoke(args) => smoke(args).await,
+            Run::Chaos(args) => chaos(args).await,
+            Run::Idle(args) => idle(args).await,
+        }
+    })?;
+    if let Some(path) = &cli.json {
+        std::fs::write(path, serde_json::to_vec_pretty(&report)?)?;
+    }
+    Ok(report)
+}

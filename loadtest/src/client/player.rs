@@ -164,6 +164,23 @@ impl Player {
             && self.views.get(&raid).is_some_and(|view| view.phase == Phase::Live)
     }
 
+    /// Whether the server ended the watch: the player left, was sent away, or may not see the raid.
+    pub fn watch_ended(&self, raid: RaidId) -> bool {
+        self.views.get(&raid).is_some_and(|view| view.phase == Phase::Ended)
+    }
+
+    /// Gives up on a raid whose watch ended.
+    pub fn forget(&mut self, raid: RaidId) {
+        if let Some(view) = self.views.get_mut(&raid) {
+            view.phase = Phase::Forgotten;
+        }
+    }
+
+    /// Whether [`Self::forget`] was called, and no watch since.
+    pub fn forgotten(&self, raid: RaidId) -> bool {
+        self.views.get(&raid).is_some_and(|view| view.phase == Phase::Forgotten)
+    }
+
     /// How many commands wait for an answer.
     pub fn unanswered(&self) -> usize {
         self.pending.len()

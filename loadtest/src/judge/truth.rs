@@ -16,6 +16,8 @@ pub struct Truth {
     pub state: RaidState,
     /// The seq that it is a function of.
     pub seq: Seq,
+    /// Whom it shows online.
+    pub online: Vec<PlayerId>,
     /// The contributions, if they were read.
     pub contributions: Option<Vec<Contribution>>,
     /// The profiles of players who have played in no other raid.

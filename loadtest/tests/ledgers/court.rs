@@ -179,6 +179,7 @@ impl Court {
             events: events.clone(),
             state: fold.state().unwrap().clone(),
             seq: Seq(8),
+            online: both(),
             contributions: None,
             profiles: Vec::new(),
         };

@@ -271,6 +271,9 @@ fn presence_that_is_wrong_at_rest_is_convicted() {
     let offline = vec![player(6)];
     court.ada.insert(12, told(ServerMessage::Presence { raid: raid(), online: Vec::new(), offline }));
     court.convict("ada", |breach| matches!(breach, Breach::PresenceWrong { .. }));
+    let mut court = Court::honest();
+    court.truth().online.pop();
+    court.convict("server", |breach| matches!(breach, Breach::PresenceWrong { .. }));
 }
 
 #[test]

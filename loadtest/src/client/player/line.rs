@@ -56,7 +56,7 @@ impl Player {
         self.line = Line::Up { socket: Box::new(socket), since: now, heard: now, heartbeat };
         self.tally.reconnects += u64::from(std::mem::replace(&mut self.connected_before, true));
         for (raid, view) in &mut self.views {
-            if view.phase != Phase::Ended {
+            if !matches!(view.phase, Phase::Ended | Phase::Forgotten) {
                 view.phase = Phase::Wanted;
             }
             let (client, player) = (&self.equipment.name, self.equipment.tokens.player.id);

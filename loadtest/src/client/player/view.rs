@@ -25,6 +25,8 @@ pub(super) enum Phase {
     Live,
     /// The server ended the watch.
     Ended,
+    /// The player does not want it any more.
+    Forgotten,
 }
 
 impl View {

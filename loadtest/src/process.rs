@@ -1,0 +1,86 @@
+//! What a process of this machine uses, from `/proc` (proc(5)).
+
+use anyhow::Context;
+use std::fs;
+use std::time::Duration;
+
+/// What a process has used so far, and holds now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU time of all its threads, in the kernel too. The kernel counts in ticks of 10 ms.
+    pub cpu: Duration,
+    /// Resident memory.
+    pub rss_bytes: u64,
+    /// How often its threads went to sleep by themselves: the wake-ups of an idle process.
+    pub sleeps: u64,
+}
+
+impl Usage {
+    /// Reads it.
+    pub fn of(pid: u32) -> anyhow::Result<Usage> {
+        let read = |path: String| fs::read_to_string(&path).with_context(|| format!("read {path}"));
+        let stat = read(format!("/proc/{pid}/stat"))?;
+        let status = read(format!("/proc/{pid}/status"))?;
+        let ticks = cpu_ticks(&stat).with_context(|| format!("parse /proc/{pid}/stat"))?;
+        let cpu = Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64);
+        let rss_bytes = field(&status, "VmRSS:").unwrap_or(0) * 1024;
+        let mut sleeps = 0;
+        for task in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
+            // A thread may end while it is read.
+            let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
+            sleeps += field(&status, "voluntary_ctxt_switches:").unwrap_or(0);
+        }
+        Ok(Usage { cpu, rss_bytes, sleeps })
+    }
+
+    /// This process's.
+    pub fn own() -> anyhow::Result<Usage> {
+        Self::of(std::process::id())
+    }
+}
+
+/// Raises the limit of open files to what the system allows without asking; children inherit it. Errs with what to
+/// do when that is less than needed.
+pub fn allow_files(needed: u64) -> anyhow::Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= needed) {
+        return Ok(());
+    }
+    let most = limit.maximum.unwrap_or(needed).min(needed.max(limit.current.unwrap_or(0)));
+    setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: limit.maximum })
+        .context("raise the limit of open files")?;
+    anyhow::ensure!(
+        most >= needed,
+        "{needed} open files are needed, {most} allowed: run `ulimit -n {needed}` first"
+    );
+    Ok(())
+}
+
+/// utime and stime: fields 14 and 15, counted from behind the name, which may hold blanks and brackets.
+fn cpu_ticks(stat: &str) -> Option<u64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
+    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
+}
+
+fn field(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_blanks_and_brackets_is_skipped() {
+        let stat = "42 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 70 30 0 0 20 0 1 0";
+        assert_eq!(cpu_ticks(stat), Some(100));
+    }
+
+    #[test]
+    fn this_process_uses_something() {
+        let usage = Usage::own().expect("proc is mounted");
+        assert!(usage.rss_bytes > 100_000);
+    }
+}

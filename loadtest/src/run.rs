@@ -1,0 +1,48 @@
+//! The runs: whole raids judged at the end (`smoke`), the same while the server dies again and again (`chaos`), and
+//! connections that do nothing (`idle`). All are bounded in count and time and stop by themselves.
+
+mod chaos;
+mod gathered;
+mod host;
+mod idle;
+mod smoke;
+mod tester;
+
+pub use chaos::{Chaos, chaos};
+pub use host::{Host, HostArgs};
+pub use idle::{Idle, idle};
+pub use smoke::{Codecs, Smoke, smoke};
+
+use crate::judge::{Verdict, judge};
+use crate::latency::{CommandLatency, Latency, of_raid};
+use crate::play::{Outcome, Reading};
+use crate::report::Report;
+use std::time::Duration;
+
+/// Nothing that this program does on its own account takes longer than this on top of the time it is told to play.
+const OVERHEAD_MAX: Duration = Duration::from_secs(420);
+
+/// Judges the raids and sums their figures up.
+fn sum_up(report: &mut Report, outcomes: &[Outcome]) {
+    let (mut verdict, mut commands, mut signals) =
+        (Verdict::default(), CommandLatency::default(), Latency::default());
+    for outcome in outcomes {
+        verdict.add(judge(outcome.raid, &outcome.ledgers, Some(&outcome.truth)));
+        commands.merge(&of_raid(&outcome.ledgers));
+        outcome.signals.iter().for_each(|micros| signals.add(*micros));
+        outcome.tallies.iter().for_each(|tally| report.counted.add(tally));
+        report.counted.held_back += outcome.held_back;
+    }
+    report.ack_latency = commands.ack.percentiles();
+    report.event_latency = commands.event.percentiles();
+    report.signal_latency = signals.percentiles();
+    report.judge(&verdict);
+}
+
+/// Fills the rates in from two readings of the meter.
+fn rates(report: &mut Report, from: Reading, to: Reading, lasted: Duration) {
+    let per_second = |count: u64| count as f64 / lasted.as_secs_f64().max(0.001);
+    report.deliveries_per_second = per_second(to.deliveries - from.deliveries);
+    report.signals_per_second = per_second(to.signals - from.signals);
+    report.acks_per_second = per_second(to.acks - from.acks);
+}

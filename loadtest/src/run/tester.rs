@@ -1,0 +1,50 @@
+//! Watching the watcher: how late this program's own timers are, and how much CPU it takes.
+
+use crate::latency::Latency;
+use crate::process::Usage;
+use crate::report::Tester;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until};
+
+const TICK: Duration = Duration::from_millis(20);
+
+/// A measurement of this program under way.
+#[derive(Debug)]
+pub(super) struct SelfWatch {
+    began: Instant,
+    usage: Usage,
+    lag: Arc<Mutex<Latency>>,
+    ticker: AbortHandle,
+}
+
+impl SelfWatch {
+    pub(super) fn start() -> anyhow::Result<SelfWatch> {
+        let lag = Arc::new(Mutex::new(Latency::default()));
+        let sink = Arc::clone(&lag);
+        let ticker = tokio::spawn(async move {
+            let mut due = Instant::now();
+            loop {
+                due += TICK;
+                sleep_until(due).await;
+                let late = due.elapsed();
+                sink.lock().add(u64::try_from(late.as_micros()).unwrap_or(u64::MAX));
+                due = due.max(Instant::now() - TICK); // after a stall, count it once
+            }
+        });
+        Ok(SelfWatch { began: Instant::now(), usage: Usage::own()?, lag, ticker: ticker.abort_handle() })
+    }
+
+    pub(super) fn finish(self) -> anyhow::Result<Tester> {
+        self.ticker.abort();
+        let cpu = Usage::own()?.cpu.saturating_sub(self.usage.cpu);
+        let workers = tokio::runtime::Handle::current().metrics().num_workers();
+        Ok(Tester {
+            lag: self.lag.lock().percentiles(),
+            cpu_cores: cpu.as_secs_f64() / self.began.elapsed().as_secs_f64(),
+            cpu_cores_max: workers as f64,
+        })
+    }
+}

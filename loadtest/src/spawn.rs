@@ -1,0 +1,176 @@
+//! A server of one's own: started on a free port with a database of its own, killed and started again at will.
+
+use crate::client::Rest;
+use crate::target::Target;
+use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout};
+
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+const STOP_TIMEOUT: Duration = Duration::from_secs(45);
+const LOG_TAIL_LINES: usize = 20;
+
+/// A server process and the place that it lives in, which outlives it.
+#[derive(Debug)]
+pub struct Server {
+    binary: PathBuf,
+    database: String,
+    home: TempDir,
+    running: Option<Child>,
+    target: Option<Target>,
+}
+
+impl Server {
+    /// Starts `binary serve` on a free port. Without `database` it gets a SQLite file that goes when this does.
+    pub async fn start(binary: &Path, database: Option<&str>) -> anyhow::Result<Server> {
+        let home = tempfile::tempdir().context("make a directory for the server")?;
+        let database = database
+            .map_or_else(|| format!("sqlite://{}", home.path().join("raidhall.db").display()), str::to_owned);
+        let mut server = Server { binary: binary.to_owned(), database, home, running: None, target: None };
+        server.resume().await?;
+        Ok(server)
+    }
+
+    /// The server beside this program, for when no path is given.
+    pub fn sibling() -> anyhow::Result<PathBuf> {
+        let own = std::env::current_exe().context("find this program")?;
+        let path = own.with_file_name("raidhall");
+        anyhow::ensure!(path.exists(), "no server at {}: build it, or name it", path.display());
+        Ok(path)
+    }
+
+    /// Where it listens.
+    pub fn target(&self) -> Target {
+        self.target.expect("start() came back, so it listens")
+    }
+
+    /// Its process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.running.as_ref().and_then(Child::id)
+    }
+
+    /// Starts it again, on the same port and the same database.
+    pub async fn resume(&mut self) -> anyhow::Result<()> {
+        let listen = self.target.map_or("127.0.0.1:0".to_owned(), |target| target.address().to_string());
+        let mut child =
+            self.command(&listen)?.spawn().with_context(|| format!("run {}", self.binary.display()))?;
+        let stdout = child.stdout.take().context("the server's standard output")?;
+        self.running = Some(child);
+        let mut lines = BufReader::new(stdout).lines();
+        let announced = async {
+            while let Some(line) = lines.next_line().await? {
+                if let Some(target) = announced(&line) {
+                    return Ok(target);
+                }
+            }
+            bail!("it ended without saying where it listens")
+        };
+        let target = match timeout(START_TIMEOUT, announced).await {
+            Ok(Ok(target)) => target,
+            Ok(Err(why)) => return Err(why.context(self.log_tail())),
+            Err(_) => bail!("the server said nothing for {START_TIMEOUT:?}\n{}", self.log_tail()),
+        };
+        // Whatever else it says must not block it; the task ends with the pipe.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        self.target = Some(target);
+        let (rest, until) = (Rest::new(&target)?, Instant::now() + START_TIMEOUT);
+        while !rest.ready().await {
+            anyhow::ensure!(Instant::now() < until, "the server is not ready\n{}", self.log_tail());
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    /// Ends it as a power cut would: SIGKILL.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        if let Some(mut child) = self.running.take() {
+            child.kill().await.context("kill the server")?;
+        }
+        Ok(())
+    }
+
+    /// Ends it as a deploy would: SIGTERM, and waits.
+    pub async fn terminate(&mut self) -> anyhow::Result<ExitStatus> {
+        let mut child = self.running.take().context("the server is not running")?;
+        let pid = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        kill_process(pid.context("the server has ended by itself")?, Signal::TERM)?;
+        match timeout(STOP_TIMEOUT, child.wait()).await {
+            Ok(status) => Ok(status?),
+            Err(_) => bail!("the server did not end within {STOP_TIMEOUT:?} of SIGTERM\n{}", self.log_tail()),
+        }
+    }
+
+    /// The end of what it logged.
+    pub fn log_tail(&self) -> String {
+        let log = fs::read_to_string(self.log_path()).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        format!("the server's log ends:\n{}", lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n"))
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.home.path().join("server.log")
+    }
+
+    fn command(&self, listen: &str) -> anyhow::Result<Command> {
+        let log: File = OpenOptions::new().create(true).append(true).open(self.log_path())?;
+        let mut command = Command::new(&self.binary);
+        command
+            .arg("serve")
+            .current_dir(self.home.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .kill_on_drop(true);
+        for name in ["PORT", "DATABASE_URL", "REDIS_URL", "RUST_LOG"] {
+            command.env_remove(name);
+        }
+        // All players of a run share one address.
+        let limits = [
+            ("GUEST_SIGNINS_PER_MINUTE", "1000000"),
+            ("INVITE_GUESSES_PER_MINUTE", "1000000"),
+            ("CONNECTIONS_PER_ADDRESS", "100000"),
+            ("COMMANDS_PER_SECOND", "1000"),
+        ];
+        for (name, value) in limits {
+            command.env(format!("RAIDHALL__LIMITS__{name}"), value);
+        }
+        command
+            .env("RAIDHALL__SERVER__LISTEN", listen)
+            .env("RAIDHALL__DATABASE__URL", &self.database)
+            .env("RAIDHALL__TELEMETRY__METRICS_LISTEN", "")
+            .env("RAIDHALL__TELEMETRY__LOG", "warn");
+        Ok(command)
+    }
+}
+
+/// The URL in the line that says where the server listens.
+fn announced(line: &str) -> Option<Target> {
+    let url = &line[line.find("http://")?..];
+    let end =
+        url.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | ')')).unwrap_or(url.len());
+    Target::parse(&url[..end]).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_is_found_wherever_it_stands_in_the_line() {
+        for line in [
+            "http://127.0.0.1:4711",
+            "raidhall listens on http://127.0.0.1:4711/ (sqlite)",
+            r#"{"message":"listening","url":"http://127.0.0.1:4711"}"#,
+        ] {
+            assert_eq!(announced(line).map(|target| target.address().port()), Some(4711), "{line}");
+        }
+        assert_eq!(announced("starting"), None);
+    }
+}

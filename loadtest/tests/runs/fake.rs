@@ -1,0 +1,124 @@
+//! A server small enough to be right by inspection: raids in memory, a few rules, no durability, and one fault on
+//! demand. It shares nothing with the real one but the contract's types.
+
+mod doors;
+mod raid;
+mod world;
+
+pub(crate) use world::Fault;
+
+use futures_util::{SinkExt, StreamExt};
+use raidhall_protocol::server::{PlayerRef, WelcomeLimits};
+use raidhall_protocol::{ClientMessage, Codec, PlayerId, RaidId, ServerMessage, UnixMillis};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio_tungstenite::accept_hdr_async;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use world::World;
+
+/// Serves on a free port until the test's runtime ends.
+pub(crate) async fn serve(fault: Fault) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let world = Arc::new(World::new(fault));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let world = Arc::clone(&world);
+            tokio::spawn(async move {
+                let mut head = [0; 16];
+                let read = stream.peek(&mut head).await.unwrap_or(0);
+                if head[..read].starts_with(b"GET /api/v1/ws") {
+                    socket(stream, world).await;
+                } else {
+                    doors::answer(stream, &world).await;
+                }
+            });
+        }
+    });
+    url
+}
+
+#[allow(clippy::result_large_err, reason = "the callback's type is tungstenite's")]
+async fn socket(stream: TcpStream, world: Arc<World>) {
+    let mut codec = Codec::Json;
+    let choose = |request: &Request, mut response: Response| {
+        let offered = request.headers()["sec-websocket-protocol"].to_str().unwrap();
+        codec = Codec::from_subprotocol(offered).unwrap();
+        let chosen = HeaderValue::from_static(codec.subprotocol());
+        response.headers_mut().insert("sec-websocket-protocol", chosen);
+        Ok(response)
+    };
+    let mut stream = accept_hdr_async(stream, choose).await.unwrap();
+    let (out, mut outbox) = mpsc::unbounded_channel::<Arc<ServerMessage>>();
+    let (mut who, mut watches) = (None, HashMap::new());
+    loop {
+        tokio::select! {
+            biased;
+            Some(message) = outbox.recv() => {
+                let bytes = codec.encode(&*message);
+                let frame = match codec {
+                    Codec::Json => Message::text(String::from_utf8(bytes).unwrap()),
+                    Codec::MessagePack => Message::binary(bytes),
+                };
+                if stream.send(frame).await.is_err() {
+                    break;
+                }
+            }
+            received = stream.next() => match received {
+                Some(Ok(frame @ (Message::Text(_) | Message::Binary(_)))) => {
+                    let message = codec.decode(&frame.into_data()).unwrap();
+                    if !handle(&world, &mut who, &mut watches, &out, message) {
+                        break; // without a word, as a crash would
+                    }
+                }
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => break,
+            },
+        }
+    }
+    for (raid, watch) in watches {
+        world.unwatch(raid, watch);
+    }
+}
+
+/// False: cut the connection.
+fn handle(
+    world: &World,
+    who: &mut Option<PlayerId>,
+    watches: &mut HashMap<RaidId, u64>,
+    out: &UnboundedSender<Arc<ServerMessage>>,
+    message: ClientMessage,
+) -> bool {
+    let me = || who.expect("hello comes first");
+    match message {
+        ClientMessage::Hello { token, .. } => {
+            let id = PlayerId::try_from(token.parse::<u64>().unwrap()).unwrap();
+            *who = Some(id);
+            let limits = WelcomeLimits { message_bytes: 16_384, commands_per_second: 1000, watches: 32 };
+            let _ = out.send(Arc::new(ServerMessage::Welcome {
+                player: PlayerRef { id, name: world.name(id) },
+                session: "s".to_owned(),
+                now: UnixMillis(0),
+                heartbeat_ms: 20_000,
+                limits,
+                lineage: "fake".to_owned(),
+            }));
+        }
+        ClientMessage::Watch { raid, since, .. } => {
+            if let Some(before) = watches.insert(raid, world.watch(raid, me(), since, out.clone())) {
+                world.unwatch(raid, before);
+            }
+        }
+        ClientMessage::Unwatch { .. } | ClientMessage::Beat => {}
+        ClientMessage::Do { id, raid, op, cmd } => return world.act(raid, me(), (id, op, &cmd), out),
+        ClientMessage::Signal { raid, kind, data, .. } => {
+            let from = me();
+            world.signal(raid, from, &ServerMessage::Signal { raid, from, kind, data });
+        }
+    }
+    true
+}

@@ -1,0 +1,224 @@
+//! The fake's raids: what happened, who watches, and the one thing that is wrong with it.
+
+use super::raid::{Out, Raid, Watcher, joined};
+use parking_lot::Mutex;
+use raidhall_protocol::rest::NewRaid;
+use raidhall_protocol::server::UnwatchReason;
+use raidhall_protocol::state::Role;
+use raidhall_protocol::{Command, ErrorBody, EventData, OpKey, PlayerId, RaidId, Seq, ServerMessage};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// What is wrong with the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    None,
+    /// Now and then a connection breaks between a commit and its ack. That is allowed.
+    CutsConnections,
+    SkipsEvents,
+    AcksFirst,
+    DoesTwice,
+    Forgets,
+    /// Connections break, and repeats are not recognised.
+    ForgetsOps,
+    /// Connections break, and those who return always get a snapshot.
+    NeverReplays,
+}
+
+/// Cuts end after so many, so that the run can come to rest.
+const CUTS_MAX: u32 = 12;
+
+pub(super) struct World {
+    fault: Fault,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    names: Vec<String>,
+    raids: Vec<Raid>,
+    cuts: u32,
+    watches: u64,
+}
+
+impl Inner {
+    fn raid(&mut self, id: RaidId) -> &mut Raid {
+        &mut self.raids[usize::try_from(id.get() - 1).unwrap()]
+    }
+
+    fn name(&self, player: PlayerId) -> String {
+        self.names[usize::try_from(player.get() - 1).unwrap()].clone()
+    }
+}
+
+impl World {
+    pub(super) fn new(fault: Fault) -> World {
+        World { fault, inner: Mutex::default() }
+    }
+
+    pub(super) fn name(&self, player: PlayerId) -> String {
+        self.inner.lock().name(player)
+    }
+
+    pub(super) fn guest(&self, name: &str) -> Value {
+        let mut inner = self.inner.lock();
+        inner.names.push(name.to_owned());
+        let id = inner.names.len();
+        json!({ "access_token": id.to_string(), "refresh_token": "r", "expires_in": 3600,
+                "player": { "id": id, "name": name } })
+    }
+
+    pub(super) fn me(&self, player: PlayerId) -> Value {
+        let inner = self.inner.lock();
+        let (xp, tasks) =
+            inner.raids.iter().map(|raid| raid.earned(player)).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+        json!({ "id": player, "name": "x", "xp": xp, "tasks": tasks, "raids_won": 0, "created_at": 0 })
+    }
+
+    pub(super) fn create(&self, leader: PlayerId, new: NewRaid) -> Value {
+        let mut inner = self.inner.lock();
+        let (name, id) = (inner.name(leader), RaidId::try_from(inner.raids.len() as u64 + 1).unwrap());
+        inner.raids.push(Raid::new(id));
+        let created = EventData::RaidCreated {
+            title: new.title,
+            description: new.description,
+            invite_code: id.to_string(),
+            target_xp: new.target_xp.unsigned_abs(),
+            target_tasks: new.target_tasks.unsigned_abs(),
+            time_limit_secs: 86_400,
+            max_members: 100,
+            late_join: true,
+        };
+        let raid = inner.raid(id);
+        raid.commit(self.fault, leader, vec![created, joined(leader, name, Role::Leader, (0, 0))]);
+        raid.view()
+    }
+
+    pub(super) fn join(&self, player: PlayerId, code: &str) -> Value {
+        let mut inner = self.inner.lock();
+        let name = inner.name(player);
+        let raid = inner.raids.iter_mut().find(|raid| raid.id.to_string() == code).unwrap();
+        if raid.state().members.iter().all(|member| member.player != player) {
+            let had = raid.earned(player);
+            raid.commit(self.fault, player, vec![joined(player, name, Role::Member, had)]);
+        }
+        raid.view()
+    }
+
+    pub(super) fn view(&self, raid: RaidId) -> Value {
+        self.inner.lock().raid(raid).view()
+    }
+
+    pub(super) fn events(&self, raid: RaidId, after: Seq) -> Value {
+        let mut inner = self.inner.lock();
+        let rows: Vec<_> = inner.raid(raid).after(after).take(100).collect();
+        serde_json::to_value(rows).unwrap()
+    }
+
+    pub(super) fn contributions(&self, raid: RaidId, after: Seq) -> Value {
+        let mut inner = self.inner.lock();
+        let row = |event: &raidhall_protocol::Event| {
+            let EventData::TaskCompleted { task, player, xp, .. } = event.data else { return None };
+            Some(json!({ "seq": event.seq, "at": event.at, "player": player, "xp": xp,
+                         "kind": "task_complete", "task": task, "note": null }))
+        };
+        Value::Array(inner.raid(raid).after(after).filter_map(row).take(100).collect())
+    }
+
+    pub(super) fn watch(&self, raid: RaidId, player: PlayerId, since: Option<Seq>, out: Out) -> u64 {
+        let mut inner = self.inner.lock();
+        inner.watches += 1;
+        let (number, raid) = (inner.watches, inner.raid(raid));
+        let came = !raid.online().contains(&player);
+        raid.watchers.push(Watcher { number, player, out: out.clone() });
+        let (id, seq, online) = (raid.id, raid.fold.seq(), raid.online());
+        let since = since.filter(|_| self.fault != Fault::NeverReplays);
+        let first = match since {
+            Some(_) => ServerMessage::Watching { raid: id, seq, recovered: true, online },
+            None => {
+                let state = Box::new(raid.state().clone());
+                ServerMessage::Snapshot { raid: id, seq, recovered: false, online, state }
+            }
+        };
+        let _ = out.send(Arc::new(first));
+        for event in raid.after(since.unwrap_or(seq)) {
+            let _ = out.send(Arc::new(ServerMessage::Event { raid: id, event: event.clone() }));
+        }
+        if came {
+            let presence = ServerMessage::Presence { raid: id, online: vec![player], offline: vec![] };
+            raid.tell(&presence, Some(player));
+        }
+        number
+    }
+
+    pub(super) fn unwatch(&self, raid: RaidId, number: u64) {
+        let mut inner = self.inner.lock();
+        let raid = inner.raid(raid);
+        let Some(at) = raid.watchers.iter().position(|watcher| watcher.number == number) else { return };
+        let player = raid.watchers.remove(at).player;
+        if !raid.online().contains(&player) {
+            let presence = ServerMessage::Presence { raid: raid.id, online: vec![], offline: vec![player] };
+            raid.tell(&presence, None);
+        }
+    }
+
+    pub(super) fn signal(&self, raid: RaidId, from: PlayerId, signal: &ServerMessage) {
+        self.inner.lock().raid(raid).tell(signal, Some(from));
+    }
+
+    /// False: the connection breaks, after what was asked has been done and before it is answered.
+    pub(super) fn act(
+        &self,
+        raid: RaidId,
+        by: PlayerId,
+        (id, op, command): (u64, Option<OpKey>, &Command),
+        out: &Out,
+    ) -> bool {
+        let mut guard = self.inner.lock();
+        let inner = &mut *guard;
+        let (fault, cuts) = (self.fault, &mut inner.cuts);
+        let raid = &mut inner.raids[usize::try_from(raid.get() - 1).unwrap()];
+        let raid_id = raid.id;
+        let answer = |seq, duplicate| {
+            let _ = out.send(Arc::new(ServerMessage::Ack { id, raid: raid_id, seq, duplicate }));
+            true
+        };
+        let key = op.map(|op| (by, op)).filter(|_| fault != Fault::ForgetsOps);
+        if let Some(seq) = key.as_ref().and_then(|key| raid.ops.get(key)) {
+            return answer(*seq, true);
+        }
+        let mut events = match raid.decide(by, command) {
+            Ok(events) => events,
+            Err(why) => {
+                let (re, error) = ("do".to_owned(), ErrorBody::new(why, "refused"));
+                let error = ServerMessage::Error { re, id: Some(id), raid: Some(raid_id), error };
+                let _ = out.send(Arc::new(error));
+                return true;
+            }
+        };
+        let last = Seq(raid.fold.seq().0 + events.len() as u64);
+        let wrong = matches!(command, Command::Say { .. }) && last.0.is_multiple_of(5);
+        if wrong && fault == Fault::Forgets {
+            return answer(raid.fold.seq(), false);
+        }
+        if wrong && fault == Fault::DoesTwice {
+            events.push(events[0].clone());
+        }
+        if fault == Fault::AcksFirst {
+            answer(last, false);
+        }
+        raid.commit(fault, by, events);
+        raid.ops.extend(key.map(|key| (key, raid.fold.seq())));
+        if matches!(command, Command::Leave) {
+            raid.watchers.retain(|watcher| watcher.player != by);
+            let left = ServerMessage::Unwatched { raid: raid_id, reason: UnwatchReason::Left };
+            let _ = out.send(Arc::new(left));
+        }
+        let cutting = matches!(fault, Fault::CutsConnections | Fault::ForgetsOps | Fault::NeverReplays);
+        if cutting && wrong && *cuts < CUTS_MAX {
+            *cuts += 1;
+            return false;
+        }
+        fault == Fault::AcksFirst || answer(raid.fold.seq(), false)
+    }
+}
