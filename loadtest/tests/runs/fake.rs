@@ -100,7 +100,7 @@ fn handle(
             *who = Some(id);
             let limits = WelcomeLimits { message_bytes: 16_384, commands_per_second: 1000, watches: 32 };
             let _ = out.send(Arc::new(ServerMessage::Welcome {
-                player: PlayerRef { id, name: world.name(id) },
+                player: Some(PlayerRef { id, name: world.name(id) }),
                 session: "s".to_owned(),
                 now: UnixMillis(0),
                 heartbeat_ms: 20_000,
