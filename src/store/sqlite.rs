@@ -27,8 +27,9 @@ use writer::{Lane, Writer};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
-/// How long a statement waits for another process that has the file open (a backup, a shell).
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a statement waits for another process that has the file locked (a backup, a shell): well below any lease,
+/// since renewals wait behind it.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a read waits for one of the reading connections.
 const READER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a held lock is tried again.

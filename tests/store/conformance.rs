@@ -50,6 +50,7 @@ macro_rules! conformance_suite {
             claims: a_released_raid_belongs_to_nobody;
             claims: a_release_under_an_older_epoch_changes_nothing;
             claims: of_rival_claims_one_wins;
+            claims: a_claim_whose_caller_gave_up_leaves_the_store_usable;
             claims: due_raids_are_those_that_nobody_living_owns;
             claims: due_raids_come_most_urgent_first;
             claims: ended_raids_are_not_due;
@@ -81,6 +82,7 @@ macro_rules! conformance_suite {
             commits: a_commit_whose_caller_gave_up_leaves_the_store_usable;
             commits: concurrent_commits_each_take_effect_once;
             reads: a_load_is_the_snapshot_and_the_events_after_it;
+            reads: a_load_whose_caller_gave_up_leaves_the_store_usable;
             reads: a_load_of_a_missing_raid_is_none;
             reads: a_snapshot_is_not_replaced_by_an_older_one;
             reads: a_snapshot_of_a_former_owner_is_dropped;
@@ -161,6 +163,17 @@ pub async fn totals(store: &dyn Store, player: PlayerId) -> (u64, u64, u64) {
 pub async fn let_lapse(store: &dyn Store, instance: &Instance) {
     let renewal = store.renew(instance, BRIEF).await.expect("renew");
     wait_until(store, renewal.now.plus(2)).await;
+}
+
+/// Makes a call again and again, and gives up on each at a later moment, until one ends by itself.
+pub async fn give_up_on<T, F: Future<Output = T>>(mut call: impl FnMut() -> F) -> T {
+    let mut patience = Duration::ZERO;
+    loop {
+        if let Ok(answer) = tokio::time::timeout(patience, call()).await {
+            return answer;
+        }
+        patience += Duration::from_micros(50);
+    }
 }
 
 /// Waits until the database's clock has passed the moment.

@@ -113,6 +113,16 @@ pub async fn of_rival_claims_one_wins(store: &dyn Store) {
     }
 }
 
+pub async fn a_claim_whose_caller_gave_up_leaves_the_store_usable(store: &dyn Store) {
+    let owner = enlisted(store).await;
+    let mut history = made(store, 1, &owner, player(1)).await;
+    give_up_on(|| store.claim(history.raid, owner.id)).await.expect("claim");
+    let Claim::Ours(epoch) = claim(store, history.raid, &owner).await else { panic!("not ours") };
+    assert_eq!(head(store, history.raid).await.epoch, epoch);
+    history.epoch = epoch;
+    assert_eq!(commit(store, &history.append([said("here")])).await, Fate::Committed);
+}
+
 /// An active raid with this deadline.
 async fn active(store: &dyn Store, id: u64, owner: &Instance, deadline: UnixMillis) -> History {
     let mut history = made(store, id, owner, player(1)).await;

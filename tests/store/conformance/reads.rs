@@ -41,6 +41,17 @@ pub async fn a_load_is_the_snapshot_and_the_events_after_it(store: &dyn Store) {
     assert_eq!(loaded.tail, []);
 }
 
+pub async fn a_load_whose_caller_gave_up_leaves_the_store_usable(store: &dyn Store) {
+    let owner = enlisted(store).await;
+    let mut history = talkative(store, &owner, 100).await;
+    for _ in 0..10 {
+        give_up_on(|| store.load(raid(1), 100)).await.expect("load");
+        assert_eq!(commit(store, &history.append([said("and on")])).await, Fate::Committed);
+        let loaded = store.load(raid(1), 100).await.expect("load").expect("a raid");
+        assert_eq!((loaded.head.last_seq, loaded.tail.len() as u64), (history.seq, history.seq.0));
+    }
+}
+
 pub async fn a_load_of_a_missing_raid_is_none(store: &dyn Store) {
     assert!(store.load(raid(1), 10).await.expect("load").is_none());
     assert_eq!(store.events(raid(1), Seq::ZERO, 10).await.expect("events"), []);
