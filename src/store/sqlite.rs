@@ -1,7 +1,7 @@
 //! SQLite: the store of a single instance. One file, durable commits, one process at a time.
 //!
-//! [`writer`] owns the one connection that writes; reads go to a small pool and see what was committed when they
-//! began. [`ledger`] commits, [`raids`] claims and reads, [`leases`] and [`accounts`] keep what their names say.
+//! `writer` owns the one connection that writes; reads go to a small pool and see what was committed when they
+//! began. `ledger` commits, `raids` claims and reads, `leases` and `accounts` keep what their names say.
 
 mod accounts;
 mod fault;
