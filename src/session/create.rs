@@ -32,10 +32,13 @@ impl Sessions {
         new: NewRaid,
         key: Option<OpHash>,
     ) -> Result<RaidId, Error> {
+        // Without a key of the client's it gets one of its own: a try whose fate is unknown must not make a second.
+        let key = match key {
+            Some(key) => key,
+            None => OpHash(random().map_err(|_| Error::Internal)?),
+        };
         for _ in 0..TRIES {
-            if let Some(key) = key
-                && let Some(raid) = self.0.store.raid_by_create_key(key).await.map_err(unavailable)?
-            {
+            if let Some(raid) = self.0.store.raid_by_create_key(key).await.map_err(unavailable)? {
                 return Ok(raid);
             }
             let raid = self.0.ids.next(&*self.0.store).await.map_err(unavailable)?;
@@ -76,9 +79,14 @@ impl Ids {
     }
 }
 
-fn invite_code() -> Result<String, rand::rand_core::OsError> {
-    let mut bytes = [0; CODE_LENGTH];
+fn random<const N: usize>() -> Result<[u8; N], rand::rand_core::OsError> {
+    let mut bytes = [0; N];
     OsRng.try_fill_bytes(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn invite_code() -> Result<String, rand::rand_core::OsError> {
+    let bytes: [u8; CODE_LENGTH] = random()?;
     // 32 letters divide 256: each is as likely as the next.
     Ok(bytes.iter().map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()])).collect())
 }

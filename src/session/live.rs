@@ -174,7 +174,7 @@ impl Live {
                 return self.execute(command, op, reply, presence).await;
             }
             Message::Create { command, key, reply } => {
-                self.create_key = key;
+                self.create_key = Some(key);
                 return self.execute(command, None, reply, presence).await;
             }
             Message::Read { caller, reply } => {

@@ -13,7 +13,7 @@ pub(super) enum Message {
     /// Carry a command out.
     Execute { command: raid::Command, op: Option<OpHash>, reply: Reply<Ack> },
     /// The first command of a raid that is being made.
-    Create { command: raid::Command, key: Option<OpHash>, reply: Reply<Ack> },
+    Create { command: raid::Command, key: OpHash, reply: Reply<Ack> },
     /// Show the raid.
     Read { caller: Caller, reply: Reply<View> },
     /// Add a watcher.

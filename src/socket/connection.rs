@@ -55,6 +55,8 @@ pub(super) struct Connection {
     /// When a drain lets this client go.
     drain_at: Option<Instant>,
     page: Option<Page>,
+    /// The answer to the latest ping; it stands for those to earlier ones (RFC 6455 section 5.5.3).
+    pong: Option<Bytes>,
 }
 
 /// A page of the ledger, being read for a watch.
@@ -83,6 +85,7 @@ impl Connection {
             received: 0,
             drain_at: None,
             page: None,
+            pong: None,
             sockets,
         }
     }
@@ -144,7 +147,7 @@ impl Connection {
                     }
                 }
                 received = inbound.next(), if reads => {
-                    if let Err(ending) = self.on_received(received, outbound) {
+                    if let Err(ending) = self.on_received(received) {
                         return ending;
                     }
                 }
@@ -157,6 +160,9 @@ impl Connection {
     fn write_at_once(&mut self, outbound: &mut Outbound) -> std::io::Result<()> {
         loop {
             if outbound.is_empty() {
+                if let Some(pong) = self.pong.take() {
+                    outbound.push(pong);
+                }
                 for need in self.watches.gather(outbound) {
                     self.serve(need);
                 }
@@ -198,11 +204,11 @@ impl Connection {
         }
     }
 
-    fn on_received(&mut self, received: Received, outbound: &mut Outbound) -> Result<(), Ending> {
+    fn on_received(&mut self, received: Received) -> Result<(), Ending> {
         match received {
-            Received::Message(frame) => self.on_message(&frame),
+            Received::Message(message) => self.on_message(&message),
             Received::Ping(payload) => {
-                outbound.push_control(frame::pong(&payload));
+                self.pong = Some(frame::pong(&payload));
                 Ok(())
             }
             Received::Pong => Ok(()),

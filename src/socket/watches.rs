@@ -127,9 +127,13 @@ impl Watches {
     /// Ends a watch, if there is one.
     pub(super) fn remove(&mut self, raid: RaidId) {
         if let Some(index) = self.watches.iter().position(|watch| watch.ticket.raid == raid) {
-            let watch = self.watches.remove(index);
-            if let Phase::Live(Live { audience, .. }) | Phase::Collapsed { audience, .. } = watch.phase {
-                audience.leave(self.outbox.id, watch.ticket);
+            let Watch { ticket, phase, .. } = self.watches.remove(index);
+            match phase {
+                // Its answer, when it comes, is nobody's any more.
+                Phase::Asked => self.pending -= 1,
+                Phase::Live(Live { audience, .. }) | Phase::Collapsed { audience, .. } => {
+                    audience.leave(self.outbox.id, ticket);
+                }
             }
         }
     }
@@ -200,16 +204,14 @@ impl Watches {
     fn take_answer(&mut self, answer: Answer, outbound: &mut Outbound) {
         match answer {
             Answer::Frame { raid, seq, frame } => self.acks.push_back((raid, seq, frame)),
-            Answer::Joined { ticket, audience, cursor, promised, frame } => {
-                self.pending -= 1;
-                match self.find(ticket) {
-                    Some(watch) => {
-                        watch.phase = Phase::Live(Live { audience, cursor, promised });
-                        outbound.push(frame);
-                    }
-                    None => audience.leave(self.outbox.id, ticket),
+            Answer::Joined { ticket, audience, cursor, promised, frame } => match self.find(ticket) {
+                Some(watch) => {
+                    watch.phase = Phase::Live(Live { audience, cursor, promised });
+                    self.pending -= 1;
+                    outbound.push(frame);
                 }
-            }
+                None => audience.leave(self.outbox.id, ticket),
+            },
             Answer::Resynced { ticket, seq, frame } => {
                 if let Some(watch) = self.find(ticket)
                     && let Phase::Collapsed { audience, ask_at: None } = &watch.phase
@@ -238,7 +240,6 @@ impl Watches {
             Phase::Asked => {
                 let frame = error_frame(codec, "watch", watch.id, Some(ticket.raid), error);
                 outbound.push(frame);
-                self.pending -= 1;
                 self.remove(ticket.raid);
             }
             Phase::Collapsed { .. } if error.error_type() == ErrorType::NotFound => {
