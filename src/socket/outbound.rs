@@ -103,3 +103,11 @@ impl Outbound {
         self.half.shutdown().await
     }
 }
+
+#[cfg(test)]
+impl Outbound {
+    /// Everything queued, as if it had gone out.
+    pub(super) fn drain(&mut self) -> Vec<Bytes> {
+        self.queue.drain(..).collect()
+    }
+}

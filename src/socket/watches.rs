@@ -4,6 +4,9 @@
 //! too far behind, not counting what its resume still has to replay, collapses: it asks for one snapshot and goes on
 //! from there.
 
+#[cfg(test)]
+mod tests;
+
 use crate::audience::{Audience, Pulled};
 use crate::error::Error;
 use crate::frame;
