@@ -7,6 +7,9 @@ use raidhall_protocol::Seq;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
+/// Longer than any run waits for anything.
+const LONGEST_MICROS: u64 = 600_000_000;
+
 /// A distribution of durations.
 #[derive(Debug, Clone)]
 pub struct Latency {
@@ -30,8 +33,9 @@ pub struct Percentiles {
 
 impl Default for Latency {
     fn default() -> Self {
-        // From 1 µs on without an upper bound, to three digits.
-        Self { micros: Histogram::new(3).expect("3 digits are a valid precision") }
+        // A histogram that grows by itself would clamp what is recorded by saturation to the little it has.
+        let micros = Histogram::new_with_bounds(1, LONGEST_MICROS, 3);
+        Self { micros: micros.expect("bounds and digits are in hdrhistogram's range") }
     }
 }
 
@@ -101,4 +105,26 @@ pub fn of_raid(ledgers: &[Ledger]) -> CommandLatency {
         }
     }
     latency
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_what_was_added_and_sums_of_two() {
+        let (mut latency, mut other) = (Latency::default(), Latency::default());
+        (1..=99).for_each(|n| latency.add(n * 1000));
+        other.add(5_000_000);
+        latency.merge(&other);
+        let shown = latency.percentiles();
+        assert_eq!(shown.count, 100);
+        for (shown, expected) in
+            [(shown.p50_ms, 50.0), (shown.p95_ms, 95.0), (shown.p99_ms, 99.0), (shown.max_ms, 5000.0)]
+        {
+            assert!((shown / expected - 1.0).abs() < 0.01, "{shown} for {expected}");
+        }
+        other.add(u64::MAX);
+        assert!(other.percentiles().max_ms >= 600_000.0, "the longest are clamped, not lost");
+    }
 }

@@ -163,14 +163,16 @@ impl fmt::Display for Report {
             "{}: {} raids, {} connections, {:.0} s",
             self.run, self.raids, self.connections, self.seconds
         )?;
-        writeln!(
-            f,
-            "  delivered   {:.0}/s ({:.0} signals/s), {:.1} acks/s",
-            self.deliveries_per_second, self.signals_per_second, self.acks_per_second
-        )?;
-        for (name, latency) in
-            [("ack", self.ack_latency), ("event", self.event_latency), ("signal", self.signal_latency)]
-        {
+        if self.deliveries_per_second > 0.0 {
+            writeln!(
+                f,
+                "  delivered   {:.0}/s ({:.0} signals/s), {:.1} acks/s",
+                self.deliveries_per_second, self.signals_per_second, self.acks_per_second
+            )?;
+        }
+        let latencies =
+            [("ack", self.ack_latency), ("event", self.event_latency), ("signal", self.signal_latency)];
+        for (name, latency) in latencies.into_iter().filter(|(_, latency)| latency.count > 0) {
             writeln!(f, "  {name:<11} {latency}")?;
         }
         if let Some(server) = &self.server {
@@ -195,7 +197,10 @@ impl fmt::Display for Report {
             self.tester.lag, self.tester.cpu_cores, self.tester.cpu_cores_max
         )?;
         if self.tester.is_bottleneck() {
-            writeln!(f, "  NOTE: the tester itself was the bottleneck; the latencies are an upper bound")?;
+            writeln!(
+                f,
+                "  NOTE: this program, or the machine, was too busy to measure well: latencies are upper bounds"
+            )?;
         }
         for violation in self.violations.iter().take(SHOWN_MAX) {
             writeln!(f, "  VIOLATION   {violation}")?;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -25,6 +26,8 @@ pub struct Server {
     home: TempDir,
     running: Option<Child>,
     target: Option<Target>,
+    /// Reads what the server says after its first words, so that a full pipe cannot block it.
+    listeners: JoinSet<()>,
 }
 
 impl Server {
@@ -33,7 +36,8 @@ impl Server {
         let home = tempfile::tempdir().context("make a directory for the server")?;
         let database = database
             .map_or_else(|| format!("sqlite://{}", home.path().join("raidhall.db").display()), str::to_owned);
-        let mut server = Server { binary: binary.to_owned(), database, home, running: None, target: None };
+        let (binary, listeners) = (binary.to_owned(), JoinSet::new());
+        let mut server = Server { binary, database, home, running: None, target: None, listeners };
         server.resume().await?;
         Ok(server)
     }
@@ -77,8 +81,7 @@ impl Server {
             Ok(Err(why)) => return Err(why.context(self.log_tail())),
             Err(_) => bail!("the server said nothing for {START_TIMEOUT:?}\n{}", self.log_tail()),
         };
-        // Whatever else it says must not block it; the task ends with the pipe.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        self.listeners.spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         self.target = Some(target);
         let (rest, until) = (Rest::new(&target)?, Instant::now() + START_TIMEOUT);
         while !rest.ready().await {

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 
 /// Parties that sign in at the same time: enough to keep the server busy, too few to be a test of their own.
 const GATHERING_AT_ONCE: usize = 8;
+const CONNECTING_AT_ONCE: usize = 200;
 const CONNECT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The parties of a run.
@@ -39,17 +40,24 @@ impl Gathered {
         self.parties.iter().map(Party::watching).sum()
     }
 
-    /// Connects everybody and waits until all watch. A small pause between parties keeps the listen queue short.
+    /// Connects everybody and waits until all watch. Few are on their way at a time: a server gives each a few
+    /// seconds to say hello, and the machine may be busy.
     pub(super) async fn connect(&mut self, clock: RunClock) -> anyhow::Result<()> {
-        for party in &mut self.parties {
-            party.connect(&self.rest, clock, &self.meter);
-            sleep(Duration::from_millis(party.players() as u64 / 2)).await;
+        let mut asked = 0;
+        for party in 0..self.parties.len() {
+            self.parties[party].connect(&self.rest, clock, &self.meter);
+            asked += self.parties[party].players();
+            self.watched(asked.saturating_sub(CONNECTING_AT_ONCE)).await?;
         }
+        self.watched(asked).await
+    }
+
+    async fn watched(&self, all: usize) -> anyhow::Result<()> {
         let until = Instant::now() + CONNECT_PATIENCE;
-        while self.watching() < self.connections() {
-            let (watching, all) = (self.watching(), self.connections());
+        while self.watching() < all {
+            let watching = self.watching();
             anyhow::ensure!(Instant::now() < until, "only {watching} of {all} players watch after a minute");
-            sleep(Duration::from_millis(50)).await;
+            sleep(Duration::from_millis(5)).await;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::report::Tester;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::AbortHandle;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 const TICK: Duration = Duration::from_millis(20);
@@ -17,14 +17,16 @@ pub(super) struct SelfWatch {
     began: Instant,
     usage: Usage,
     lag: Arc<Mutex<Latency>>,
-    ticker: AbortHandle,
+    /// One task; it ends with this.
+    _ticker: JoinSet<()>,
 }
 
 impl SelfWatch {
     pub(super) fn start() -> anyhow::Result<SelfWatch> {
         let lag = Arc::new(Mutex::new(Latency::default()));
         let sink = Arc::clone(&lag);
-        let ticker = tokio::spawn(async move {
+        let mut ticker = JoinSet::new();
+        ticker.spawn(async move {
             let mut due = Instant::now();
             loop {
                 due += TICK;
@@ -34,11 +36,10 @@ impl SelfWatch {
                 due = due.max(Instant::now() - TICK); // after a stall, count it once
             }
         });
-        Ok(SelfWatch { began: Instant::now(), usage: Usage::own()?, lag, ticker: ticker.abort_handle() })
+        Ok(SelfWatch { began: Instant::now(), usage: Usage::own()?, lag, _ticker: ticker })
     }
 
     pub(super) fn finish(self) -> anyhow::Result<Tester> {
-        self.ticker.abort();
         let cpu = Usage::own()?.cpu.saturating_sub(self.usage.cpu);
         let workers = tokio::runtime::Handle::current().metrics().num_workers();
         Ok(Tester {

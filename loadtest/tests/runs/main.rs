@@ -1,6 +1,7 @@
 //! Whole runs against a small server that keeps the contract, and against ones that break it in one way each.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::disallowed_methods, reason = "the fake's tasks end with the test's runtime")]
 
 mod fake;
 
