@@ -16,6 +16,9 @@ struct Cli {
     /// Write the figures as JSON
     #[arg(long, global = true, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write the ledgers of clients that saw a violation into this directory
+    #[arg(long, global = true, value_name = "DIR")]
+    evidence: Option<PathBuf>,
     /// Threads that play; the server needs cores too
     #[arg(long, global = true, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: u16,
@@ -61,6 +64,12 @@ fn run(cli: &Cli) -> anyhow::Result<Report> {
     })?;
     if let Some(path) = &cli.json {
         std::fs::write(path, serde_json::to_vec_pretty(&report)?)?;
+    }
+    if let Some(directory) = &cli.evidence {
+        std::fs::create_dir_all(directory)?;
+        for evidence in &report.evidence {
+            std::fs::write(directory.join(&evidence.name), &evidence.text)?;
+        }
     }
     Ok(report)
 }

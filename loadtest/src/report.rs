@@ -3,6 +3,7 @@
 use crate::client::Tally;
 use crate::judge::{Breach, Verdict};
 use crate::latency::Percentiles;
+use crate::ledger::Ledger;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -43,6 +44,30 @@ pub struct Report {
     pub tester: Tester,
     /// Every violation.
     pub violations: Vec<String>,
+    /// The ledgers of those who saw them.
+    #[serde(skip)]
+    pub evidence: Vec<Evidence>,
+}
+
+/// One client's ledger as text, a line per entry.
+#[derive(Debug)]
+pub struct Evidence {
+    /// A name for its file.
+    pub name: String,
+    /// The lines.
+    pub text: String,
+}
+
+impl Evidence {
+    /// Writes a ledger out, with times in milliseconds since the run began.
+    pub fn of(ledger: &Ledger) -> Evidence {
+        let seat = ledger.client.split(' ').next().unwrap_or_default();
+        let mut text = format!("raid {} client {} player {}\n", ledger.raid, ledger.client, ledger.player);
+        for record in ledger.records() {
+            text.push_str(&format!("{:>12.3} {:?}\n", record.at.0 as f64 / 1000.0, record.entry));
+        }
+        Evidence { name: format!("raid-{}-client-{seat}.txt", ledger.raid), text }
+    }
 }
 
 /// What the server's process used.

@@ -15,19 +15,27 @@ pub use smoke::{Codecs, Smoke, smoke};
 
 use crate::judge::{Verdict, judge};
 use crate::latency::{CommandLatency, Latency, of_raid};
+use crate::ledger::Ledger;
 use crate::play::{Outcome, Reading};
-use crate::report::Report;
+use crate::report::{Evidence, Report};
 use std::time::Duration;
 
 /// Nothing that this program does on its own account takes longer than this on top of the time it is told to play.
 const OVERHEAD_MAX: Duration = Duration::from_secs(420);
+/// Ledgers kept as evidence: enough to find a fault, not enough to fill a disk.
+const EVIDENCE_MAX: usize = 20;
 
 /// Judges the raids and sums their figures up.
 fn sum_up(report: &mut Report, outcomes: &[Outcome]) {
     let (mut verdict, mut commands, mut signals) =
         (Verdict::default(), CommandLatency::default(), Latency::default());
     for outcome in outcomes {
-        verdict.add(judge(outcome.raid, &outcome.ledgers, Some(&outcome.truth)));
+        let judged = judge(outcome.raid, &outcome.ledgers, Some(&outcome.truth));
+        let saw =
+            |ledger: &&Ledger| judged.violations.iter().any(|violation| violation.client == ledger.client);
+        let room = EVIDENCE_MAX - report.evidence.len();
+        report.evidence.extend(outcome.ledgers.iter().filter(saw).take(room).map(Evidence::of));
+        verdict.add(judged);
         commands.merge(&of_raid(&outcome.ledgers));
         outcome.signals.iter().for_each(|micros| signals.add(*micros));
         outcome.tallies.iter().for_each(|tally| report.counted.add(tally));
