@@ -171,9 +171,10 @@ impl Store for PostgresStore {
     }
 
     async fn maintain(&self) -> Result<Maintenance> {
+        let found = self.partitions.ensure().await?;
         lease::forget_dead(&self.rest).await?;
         accounts::forget_expired(&self.rest).await?;
-        self.partitions.ensure().await
+        Ok(found)
     }
 
     async fn reserve_raid_ids(&self, count: u32) -> Result<Range<u64>> {

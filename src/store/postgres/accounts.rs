@@ -35,11 +35,15 @@ const ROTATE_REFRESH: &str = "
     WHERE f.id = $1 AND NOT f.revoked AND f.expires_at > clock_timestamp() AND p.id = f.player
     RETURNING f.revoked, p.id, p.name";
 
-/// Bounded, so that no backlog of them makes one long statement; the rest goes the next day.
+/// A few at a time, so that no backlog makes a statement too long for its time limit.
 const FORGET_EXPIRED: &str = "
-    DELETE FROM refresh_families WHERE id = ANY (ARRAY(
-        SELECT id FROM refresh_families WHERE expires_at < now() - interval '1 day'
-        ORDER BY expires_at LIMIT 100000))";
+    WITH gone AS (
+        DELETE FROM refresh_families WHERE id = ANY (ARRAY(
+            SELECT id FROM refresh_families WHERE expires_at < now() - interval '1 day'
+            ORDER BY expires_at LIMIT 1000))
+        RETURNING id
+    )
+    SELECT count(*) FROM gone";
 
 pub(super) async fn create_player(connections: &Connections, name: &str) -> Result<Profile> {
     connections.only("create a player", sqlx::query(CREATE_PLAYER).bind(name.to_owned()), profile).await
@@ -80,7 +84,12 @@ pub(super) async fn rotate_refresh(
 }
 
 pub(super) async fn forget_expired(connections: &Connections) -> Result<()> {
-    connections.rows("forget expired sign-ins", sqlx::query(FORGET_EXPIRED)).await.map(drop)
+    loop {
+        let statement = sqlx::query(FORGET_EXPIRED);
+        if connections.only("forget expired sign-ins", statement, |row| number(row, "count")).await? == 0 {
+            return Ok(());
+        }
+    }
 }
 
 fn rotation(row: &PgRow) -> sqlx::Result<Rotation> {

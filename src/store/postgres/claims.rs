@@ -41,9 +41,10 @@ const RELEASE: &str = "
     FROM unnest($1::bigint[], $2::bigint[]) AS g (raid, epoch)
     WHERE r.id = g.raid AND r.epoch = g.epoch AND r.owner = $3";
 
+/// The lease first, as in a claim, so that the two can't deadlock.
 const RETIRE: &str = "
-    WITH gone AS (DELETE FROM instances WHERE id = $1)
-    UPDATE raids SET owner = NULL WHERE owner = $1";
+    WITH gone AS (DELETE FROM instances WHERE id = $1 RETURNING id)
+    UPDATE raids SET owner = NULL WHERE (SELECT count(*) FROM gone) IS NOT NULL AND owner = $1";
 
 const HEAD: &str = "SELECT owner, epoch, last_seq FROM raids WHERE id = $1";
 

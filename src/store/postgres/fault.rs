@@ -60,3 +60,21 @@ fn moved_away(error: &PgDatabaseError) -> bool {
 fn database_error(error: &sqlx::Error) -> Option<&PgDatabaseError> {
     error.as_database_error()?.try_downcast_ref()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_refused_code;
+
+    #[test]
+    fn data_and_statements_are_refused_and_moments_are_not() {
+        for code in ["22P05", "22003", "22021", "23505", "23502", "42P01", "42501", "54000"] {
+            assert!(is_refused_code(code), "{code}");
+        }
+        for code in [
+            "08006", "25006", "40001", "40P01", "53100", "53200", "53300", "55P03", "57014", "57P01",
+            "57P03", "57P05", "58030", "XX000", "0A000", "26000", "",
+        ] {
+            assert!(!is_refused_code(code), "{code}");
+        }
+    }
+}

@@ -52,7 +52,8 @@ const RENEW: &str = "
 
 const FORGET_DEAD: &str = "DELETE FROM instances WHERE lease_until < now() - interval '1 day'";
 
-/// The lease's connection.
+/// The lease's connection. Its socket belongs to the runtime that opened it: call [`Lease::enlist`] where
+/// [`Lease::renew`] will be called.
 pub(super) struct Lease {
     dial: Dial,
     alone: bool,

@@ -118,3 +118,26 @@ async fn a_renewal_that_was_given_up_does_not_lock_its_own_process_out() {
     drop(blocking);
     again.await.expect("join").expect("renew");
 }
+
+#[tokio::test]
+async fn upkeep_forgets_what_is_long_over_and_nothing_else() {
+    const LEFT: &str = "SELECT (SELECT count(*) FROM instances), (SELECT count(*) FROM refresh_families)";
+    let database = Database::create().await;
+    let store = open(&database).await;
+    enlisted(&*store).await;
+    let mut session = database.connect().await;
+    session
+        .execute(
+            "INSERT INTO instances SELECT gen_random_uuid(), '', '', now() - n * interval '10 hours'
+                FROM generate_series(1, 4) AS n;
+            INSERT INTO players (name, created_at) VALUES ('Ada', 0);
+            INSERT INTO refresh_families
+                SELECT gen_random_uuid(), 1, '', NULL, now(), now() - n * interval '1 minute'
+                FROM generate_series(1, 5000) AS n",
+        )
+        .await
+        .expect("insert");
+    store.maintain().await.expect("maintain");
+    let left: (i64, i64) = sqlx::query_as(LEFT).fetch_one(&mut session).await.expect("count");
+    assert_eq!(left, (1 + 2, 1_439)); // what is over for less than a day
+}

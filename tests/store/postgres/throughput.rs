@@ -16,6 +16,7 @@ const MEASURED: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "measures, asserts nothing"]
+#[expect(clippy::print_stdout, reason = "its only result")]
 async fn commits_per_second() {
     let database = Database::create().await;
     let store = open(&database).await;
