@@ -1,0 +1,269 @@
+//! What no good client sends, and what it is told.
+
+use crate::bounded;
+use crate::party::{Party, long_raid};
+use crate::process::{Server, Site};
+use crate::raw::{BINARY, CLOSE, PING, PONG, Raw, TEXT, UPGRADE, frame};
+use crate::wire::Wire;
+use raidhall_protocol::{Codec, ErrorType};
+use serde_json::{Value, json};
+
+const JSON: &str = "raidhall.v1.json";
+const MSGPACK: &str = "raidhall.v1.msgpack";
+
+/// A server, a raid on it, and a member's token.
+async fn house(site: &Site, settings: &[(&str, &str)]) -> (Server, Party, String) {
+    let server = site.start_with(settings).await;
+    let party = Party::gather(server.target(), 1, &long_raid(2)).await;
+    let token = party.witness().await.access_token;
+    (server, party, token)
+}
+
+async fn greeted(server: &Server, token: &str) -> Raw {
+    let mut raw = Raw::open(server.target(), JSON).await;
+    raw.frame(TEXT, json!({"t": "hello", "token": token}).to_string().as_bytes()).await;
+    assert_eq!(next(&mut raw).await["t"], "welcome");
+    raw
+}
+
+/// The next message of a JSON connection.
+async fn next(raw: &mut Raw) -> Value {
+    loop {
+        match raw.next().await.expect("a message") {
+            (TEXT, payload) => return serde_json::from_slice(&payload).expect("JSON"),
+            (CLOSE, payload) => panic!("closed: {payload:?}"),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn broken_frames_close_with_the_code_that_says_why() {
+    bounded(async {
+        let site = Site::sqlite().await;
+        let (server, _, token) = house(&site, &[]).await;
+        let text = |payload: &[u8]| frame(0x80 | TEXT, Some([1, 2, 3, 4]), payload);
+        let huge = json!({"t": "beat", "x": "x".repeat(20 * 1024)}).to_string();
+        let cases: [(&str, Vec<u8>, u16); 12] = [
+            ("an unmasked frame", frame(0x80 | TEXT, None, br#"{"t":"beat"}"#), 1002),
+            ("a reserved bit", frame(0xc0 | TEXT, Some([1; 4]), b"{}"), 1002),
+            ("a reserved opcode", frame(0x80 | 3, Some([1; 4]), b"{}"), 1002),
+            ("a ping in pieces", frame(PING, Some([1; 4]), b"x"), 1002),
+            ("a continuation of nothing", frame(0x80, Some([1; 4]), b"{}"), 1002),
+            ("a message of 20 KiB", text(huge.as_bytes()), 1009),
+            ("a length of 2^62", [&[0x81, 0xff, 0x40][..], &[0; 7], &[1; 4]].concat(), 1009),
+            ("text that is no UTF-8", text(&[b'"', 0xff, b'"']), 1007),
+            ("text that is no JSON", text(b"hello?"), 4000),
+            ("two maps", text(br#"{"t":"beat"}{"t":"beat"}"#), 4000),
+            ("a map without t", text(br#"{"x":1}"#), 4000),
+            ("a binary frame on a JSON connection", frame(0x80 | BINARY, Some([1; 4]), br#"{"t":"beat"}"#), 4000),
+        ];
+        for (what, bytes, code) in &cases {
+            let mut raw = greeted(&server, &token).await;
+            raw.bytes(bytes).await;
+            assert_eq!(raw.close_code().await, *code, "{what}");
+            assert!(raw.next().await.is_none(), "nothing follows a Close frame: {what}");
+        }
+        let mut raw = Raw::open(server.target(), MSGPACK).await;
+        raw.frame(TEXT, br#"{"t":"hello","token":"x"}"#).await;
+        assert_eq!(raw.close_code().await, 4000, "a text frame on a msgpack connection");
+        let mut raw = Raw::open(server.target(), MSGPACK).await;
+        raw.frame(BINARY, &[0xc1]).await;
+        assert_eq!(raw.close_code().await, 4000, "msgpack that is none");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_but_hello_comes_first() {
+    bounded(async {
+        let site = Site::sqlite().await;
+        let (server, party, token) = house(&site, &[("LIMITS__HELLO_TIMEOUT_MS", "600")]).await;
+        for (first, code) in [
+            (json!({"t": "watch", "raid": party.raid}), 4001),
+            (json!({"t": "beat"}), 4001),
+            (json!({"t": "no_such"}), 4001),
+            (json!({"t": "hello", "token": "no.such.token"}), 4001),
+            (json!({"t": 5}), 4000),
+            (json!([]), 4000),
+        ] {
+            let mut raw = Raw::open(server.target(), JSON).await;
+            raw.frame(TEXT, first.to_string().as_bytes()).await;
+            assert_eq!(raw.close_code().await, code, "{first}");
+        }
+        let mut silent = Raw::open(server.target(), JSON).await;
+        assert_eq!(silent.close_code().await, 4001, "no hello in time");
+        // A hello with a fault is told so, and may be said again.
+        let mut raw = Raw::open(server.target(), JSON).await;
+        raw.frame(TEXT, br#"{"t":"hello"}"#).await;
+        assert_eq!(next(&mut raw).await["error"]["type"], "invalid");
+        raw.frame(TEXT, json!({"t": "hello", "token": token}).to_string().as_bytes()).await;
+        assert_eq!(next(&mut raw).await["t"], "welcome");
+        let expired = site.token(raidhall::auth::Scope::Admin, None, std::time::Duration::ZERO);
+        let mut raw = Raw::open(server.target(), JSON).await;
+        raw.frame(TEXT, json!({"t": "hello", "token": expired}).to_string().as_bytes()).await;
+        assert_eq!(raw.close_code().await, 4001, "an expired token");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn upgrades_that_cannot_be_are_refused_before_them() {
+    bounded(async {
+        let site = Site::sqlite().await;
+        let allowed = [("SERVER__ALLOWED_ORIGINS", "https://play.example"), ("LIMITS__CONNECTIONS_PER_ADDRESS", "3")];
+        let (server, _, token) = house(&site, &allowed).await;
+        let own = format!("http://{}", server.target().address());
+        let bearer = format!("Bearer {token}");
+        let cases: [(&str, &str, u16); 13] = [
+            ("Sec-WebSocket-Protocol", "raidhall.v9.json", 400),
+            ("Sec-WebSocket-Protocol", "raidhall.v9.json, raidhall.v1.json", 101),
+            ("Origin", "https://evil.example", 403),
+            ("Origin", "null", 403),
+            ("Origin", "https://play.example", 101),
+            ("Origin", &own, 101),
+            ("Sec-WebSocket-Key", "short", 400),
+            ("Sec-WebSocket-Key", "", 400),
+            ("Sec-WebSocket-Version", "8", 400),
+            ("Upgrade", "h2c", 400),
+            ("Connection", "keep-alive", 400),
+            ("Authorization", "Bearer no.such.token", 401),
+            ("Authorization", &bearer, 101),
+        ];
+        for (name, value, status) in cases {
+            let headers = [&UPGRADE[..], &[(name, value)]].concat();
+            let (head, mut raw) = Raw::upgrade(server.target(), &headers).await;
+            assert_eq!(head.status, status, "{name}: {value}");
+            assert_eq!(head.header("sec-websocket-extensions"), None);
+            if name == "Authorization" && status == 101 {
+                assert_eq!(next(&mut raw).await["t"], "welcome", "unasked");
+            }
+            if status == 101 {
+                // One after the other: each gives its place back.
+                raw.frame(CLOSE, &1000_u16.to_be_bytes()).await;
+                assert_eq!(raw.close_code().await, 1000);
+                while raw.next().await.is_some() {}
+            }
+        }
+        let mut open = Vec::new();
+        let refused = loop {
+            let (head, raw) = Raw::upgrade(server.target(), &UPGRADE).await;
+            if head.status != 101 {
+                break head;
+            }
+            open.push(raw);
+        };
+        assert_eq!((refused.status, open.len()), (503, 3));
+        let after = refused.header("retry-after").expect("Retry-After");
+        assert!(after.parse::<u64>().is_ok_and(|secs| secs > 0), "{after}");
+        open.clear();
+        while Raw::upgrade(server.target(), &UPGRADE).await.0.status != 101 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_faulty_message_is_answered_with_every_fault_and_the_socket_stays_open() {
+    bounded(async {
+        let site = Site::sqlite().await;
+        let (server, party, token) = house(&site, &[]).await;
+        let mut raw = greeted(&server, &token).await;
+        let raid = party.raid;
+        let cases = [
+            (json!({"t": "no_such", "id": 1}), json!(["t"])),
+            (json!({"t": "watch"}), json!(["raid"])),
+            (json!({"t": "watch", "raid": -7, "since": "x"}), json!(["raid", "since"])),
+            (json!({"t": "do", "id": 5}), json!(["raid", "cmd"])),
+            (json!({"t": "do", "op": "a b", "raid": 0, "cmd": {"type": "say"}}), json!(["id", "raid", "op", "cmd.text"])),
+            (json!({"t": "do", "id": 6, "raid": raid, "cmd": {"type": "fly"}}), json!(["cmd.type"])),
+            (json!({"t": "do", "id": 7, "raid": raid, "cmd": {"type": "add_task", "title": "", "xp": 0, "minutes": -1}}),
+                json!(["title", "xp", "minutes"])),
+            (json!({"t": "signal", "raid": raid, "kind": "UPPER", "data": 1}), json!(["kind"])),
+            (json!({"t": "signal", "raid": raid, "kind": "emote", "data": "x".repeat(2000)}), json!(["data"])),
+        ];
+        for (message, named) in cases {
+            raw.frame(TEXT, message.to_string().as_bytes()).await;
+            let answer = next(&mut raw).await;
+            assert_eq!((&answer["t"], &answer["re"]), (&json!("error"), &message["t"]), "{answer}");
+            let error = &answer["error"];
+            assert_eq!((&error["type"], &error["retry"]), (&json!("invalid"), &json!(false)), "{answer}");
+            let fields: Vec<_> = error["fields"].as_array().expect("fields").iter().map(|f| &f["field"]).collect();
+            assert_eq!(json!(fields), named, "{message}");
+        }
+        raw.frame(TEXT, json!({"t": "watch", "raid": 999_999, "id": 8}).to_string().as_bytes()).await;
+        let answer = next(&mut raw).await;
+        assert_eq!((&answer["error"]["type"], &answer["id"]), (&json!("not_found"), &json!(8)));
+        raw.frame(TEXT, json!({"t": "watch", "raid": raid, "colour": "ignored"}).to_string().as_bytes()).await;
+        assert_eq!(next(&mut raw).await["t"], "snapshot");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pings_are_answered_with_pongs_of_the_same_payload_even_before_hello() {
+    bounded(async {
+        let site = Site::sqlite().await;
+        let (server, _, token) = house(&site, &[]).await;
+        for mut raw in [Raw::open(server.target(), JSON).await, greeted(&server, &token).await] {
+            for payload in [&b""[..], b"here?", &[0xff; 125]] {
+                raw.frame(PING, payload).await;
+                assert_eq!(raw.next().await, Some((PONG, payload.to_vec())));
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_silent_heartbeats_close_with_4201_and_a_pong_counts_as_life() {
+    bounded(async {
+        let site = Site::sqlite().await;
+        let (server, _, token) = house(&site, &[("LIMITS__HEARTBEAT_MS", "300")]).await;
+        let mut silent = greeted(&server, &token).await;
+        let mut beats = Wire::open(server.target(), Codec::Json, &token).await;
+        let mut seen = Vec::new();
+        let code = loop {
+            match silent.next().await.expect("a Close frame at least") {
+                (CLOSE, payload) => break u16::from_be_bytes([payload[0], payload[1]]),
+                (opcode, _) => seen.push(opcode),
+            }
+        };
+        assert_eq!(code, 4201);
+        assert!(seen.contains(&PING) && seen.contains(&TEXT), "pinged, and told a beat: {seen:?}");
+        for _ in 0..8 {
+            beats.next().await; // answers pings by itself
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_asks_too_fast_is_told_when_to_go_on_and_who_floods_is_closed_with_4101() {
+    bounded(async {
+        let site = Site::sqlite().await;
+        let (server, party, token) = house(&site, &[("LIMITS__COMMANDS_PER_SECOND", "5")]).await;
+        let mut raw = greeted(&server, &token).await;
+        let message = json!({"t": "unwatch", "raid": party.raid}).to_string();
+        for _ in 0..40 {
+            raw.frame(TEXT, message.as_bytes()).await;
+        }
+        let mut limited = 0;
+        for _ in 0..40 {
+            let answer = next(&mut raw).await;
+            if answer["t"] == "error" {
+                let error = &answer["error"];
+                assert_eq!(error["type"], json!(ErrorType::RateLimited.as_str()));
+                assert!(error["retry"] == true && error["retry_after_ms"].as_u64().is_some_and(|ms| ms > 0), "{error}");
+                limited += 1;
+            }
+        }
+        assert!((20..40).contains(&limited), "{limited} of 40");
+        for _ in 0..600 {
+            raw.frame(TEXT, message.as_bytes()).await;
+        }
+        assert_eq!(raw.close_code().await, 4101);
+    })
+    .await;
+}

@@ -1,0 +1,40 @@
+//! Ring 4: real processes, real databases, real sockets, and everything that breaks.
+//!
+//! Needs a Postgres server: `make test`, or `scripts/with-services cargo test --test reality`.
+
+#![allow(clippy::disallowed_methods, reason = "a test ends with its process; its tasks need no other owner")]
+
+#[path = "../support/postgres.rs"]
+mod postgres;
+#[path = "../support/process.rs"]
+mod process;
+#[path = "../support/proxy.rs"]
+mod proxy;
+
+mod party;
+mod raw;
+mod wire;
+
+mod alone;
+mod conversation;
+mod crash;
+mod deadline;
+mod garbage;
+mod resume;
+mod shutdown;
+mod slow;
+mod start;
+mod store_faults;
+mod zombie;
+
+use std::future::Future;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Far beyond what any of these tests takes.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+/// Runs a test, and fails it when it hangs.
+async fn bounded(test: impl Future<Output = ()>) {
+    timeout(PATIENCE, test).await.expect("the test hangs");
+}

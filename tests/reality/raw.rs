@@ -1,0 +1,161 @@
+//! A WebSocket client made of bytes, for what no library would send.
+
+use raidhall_loadtest::target::Target;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const MASK: [u8; 4] = [0x11, 0x22, 0x33, 0x44];
+
+pub const TEXT: u8 = 1;
+pub const BINARY: u8 = 2;
+pub const CLOSE: u8 = 8;
+pub const PING: u8 = 9;
+pub const PONG: u8 = 10;
+
+/// The headers of a good upgrade, without a subprotocol.
+pub const UPGRADE: [(&str, &str); 4] = [
+    ("Connection", "Upgrade"),
+    ("Upgrade", "websocket"),
+    ("Sec-WebSocket-Version", "13"),
+    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+];
+
+pub struct Raw {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+/// An answer to an upgrade.
+pub struct Head {
+    pub status: u16,
+    text: String,
+}
+
+impl Head {
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.text.lines().filter_map(|line| line.split_once(": "));
+        lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+}
+
+impl Raw {
+    /// Asks for the socket door with these headers, later ones in place of earlier ones.
+    pub async fn upgrade(target: &Target, headers: &[(&str, &str)]) -> (Head, Raw) {
+        let stream = TcpStream::connect(target.address()).await.expect("a connection");
+        let mut raw = Raw { stream, buffer: Vec::new() };
+        let mut request = format!("GET /api/v1/ws HTTP/1.1\r\nHost: {}\r\n", target.address());
+        for (index, (name, value)) in headers.iter().enumerate() {
+            if !headers[index + 1..].iter().any(|(later, _)| later == name) {
+                request.push_str(&format!("{name}: {value}\r\n"));
+            }
+        }
+        request.push_str("\r\n");
+        raw.bytes(request.as_bytes()).await;
+        let head = timeout(PATIENCE, raw.head()).await.expect("an answer");
+        (head, raw)
+    }
+
+    /// A socket that speaks a subprotocol.
+    pub async fn open(target: &Target, subprotocol: &str) -> Raw {
+        let headers = [&UPGRADE[..], &[("Sec-WebSocket-Protocol", subprotocol)]].concat();
+        let (head, raw) = Self::upgrade(target, &headers).await;
+        assert_eq!((head.status, head.header("sec-websocket-protocol")), (101, Some(subprotocol)));
+        raw
+    }
+
+    async fn head(&mut self) -> Head {
+        loop {
+            if let Some(end) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+                let rest = self.buffer.split_off(end + 4);
+                let text = String::from_utf8(std::mem::replace(&mut self.buffer, rest)).expect("text");
+                let status = text.split(' ').nth(1).and_then(|word| word.parse().ok());
+                return Head { status: status.expect("a status"), text };
+            }
+            assert!(self.fill().await, "the server closed instead of answering");
+        }
+    }
+
+    /// Sends bytes as they are. A server that has closed already is fine.
+    pub async fn bytes(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes).await;
+    }
+
+    /// Sends a whole, masked frame.
+    pub async fn frame(&mut self, opcode: u8, payload: &[u8]) {
+        let masked = frame(0x80 | opcode, Some(MASK), payload);
+        self.bytes(&masked).await;
+    }
+
+    /// The next frame; none at the end.
+    pub async fn next(&mut self) -> Option<(u8, Vec<u8>)> {
+        timeout(PATIENCE, self.read_frame()).await.expect("silence")
+    }
+
+    /// Reads on to the Close frame.
+    pub async fn close_code(&mut self) -> u16 {
+        loop {
+            match self.next().await {
+                Some((CLOSE, payload)) => {
+                    return u16::from_be_bytes([payload[0], payload[1]]);
+                }
+                Some(_) => {}
+                None => panic!("the connection ended without a Close frame"),
+            }
+        }
+    }
+
+    async fn read_frame(&mut self) -> Option<(u8, Vec<u8>)> {
+        loop {
+            if let Some((frame, length)) = parse(&self.buffer) {
+                self.buffer.drain(..length);
+                return Some(frame);
+            }
+            if !self.fill().await {
+                return None;
+            }
+        }
+    }
+
+    async fn fill(&mut self) -> bool {
+        self.stream.read_buf(&mut self.buffer).await.is_ok_and(|count| count > 0)
+    }
+}
+
+/// A frame of any shape.
+pub fn frame(first: u8, mask: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
+    let masked = if mask.is_some() { 0x80 } else { 0 };
+    let mut bytes = vec![first];
+    match payload.len() {
+        length @ 0..=125 => bytes.push(masked | length as u8),
+        length @ 126..=0xffff => {
+            bytes.push(masked | 126);
+            bytes.extend((length as u16).to_be_bytes());
+        }
+        length => {
+            bytes.push(masked | 127);
+            bytes.extend((length as u64).to_be_bytes());
+        }
+    }
+    let mask_bytes = mask.unwrap_or_default();
+    bytes.extend(mask.into_iter().flatten());
+    bytes.extend(payload.iter().zip(mask_bytes.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    bytes
+}
+
+/// The first whole frame of a server, and how long it is.
+fn parse(bytes: &[u8]) -> Option<((u8, Vec<u8>), usize)> {
+    let (first, second) = (*bytes.first()?, *bytes.get(1)?);
+    assert_eq!(first & 0xf0, 0x80, "server frames are whole");
+    assert_eq!(second & 0x80, 0, "server frames are not masked");
+    let (length, start) = match second {
+        126 => (usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)), 4),
+        127 => (u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?) as usize, 10),
+        length => (usize::from(length), 2),
+    };
+    let payload = bytes.get(start..start + length)?.to_vec();
+    Some(((first & 0x0f, payload), start + length))
+}

@@ -1,0 +1,158 @@
+//! An owner that sleeps through the end of its lease.
+
+use crate::bounded;
+use crate::party::{Party, long_raid};
+use crate::process::Site;
+use crate::proxy::Way::ToServer;
+use crate::wire::{Wire, answer_to, event_seq};
+use raidhall::store::{Append, Claim, Fate, Header, Instance, InstanceId, Recorded, Store};
+use raidhall_protocol::state::RaidStatus;
+use raidhall_protocol::{Codec, Command, ErrorType, Event, EventData, RaidId, Seq};
+use rustix::process::Signal;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep;
+use uuid::Uuid;
+
+const TTL: Duration = Duration::from_secs(3);
+
+/// Somebody else, who takes a raid over and writes one event.
+struct Heir {
+    store: Arc<dyn Store>,
+    instance: Instance,
+}
+
+impl Heir {
+    /// Waits until the former owner's lease and lock are gone.
+    async fn enlist(site: &Site) -> Heir {
+        let id = InstanceId(Uuid::now_v7());
+        let instance =
+            Instance { id, ws_url: "ws://127.0.0.1:1/api/v1/ws".into(), release: "0.0.0".into() };
+        let store = site.store().await;
+        store.enlist(&instance, TTL, Duration::from_secs(20)).await.expect("enlist");
+        Heir { store, instance }
+    }
+
+    async fn take_over(&self, raid: RaidId) -> Seq {
+        let Claim::Ours(epoch) = self.store.claim(raid, self.instance.id).await.expect("claim") else {
+            panic!("the raid is still held");
+        };
+        let loaded = self.store.load(raid, 0).await.expect("load").expect("a raid");
+        let last = loaded.tail.last().expect("events").clone();
+        let seq = loaded.head.last_seq.next();
+        let data = EventData::Said { text: "the heir's".into() };
+        let header = Header {
+            status: RaidStatus::Recruiting,
+            deadline: None,
+            current_xp: 0,
+            current_tasks: 0,
+            ended_at: None,
+        };
+        let append = Append {
+            raid,
+            born: loaded.born,
+            owner: self.instance.id,
+            epoch,
+            events: vec![Recorded { event: Event { seq, data, ..last }, op: None }],
+            header,
+            create_key: None,
+        };
+        assert_eq!(self.store.commit(&[append]).await.expect("commit"), [Fate::Committed]);
+        seq
+    }
+
+    /// Goes on living.
+    async fn live(&self) {
+        self.store.renew(&self.instance, TTL).await.expect("renew");
+    }
+
+    async fn retire(self) {
+        self.store.retire(self.instance.id).await.expect("retire");
+    }
+}
+
+#[tokio::test]
+async fn an_owner_that_wakes_after_its_raid_was_taken_over_misleads_nobody() {
+    bounded(async {
+        let site = Site::proxied().await;
+        let server = site.start().await;
+        let party = Party::gather(server.target(), 1, &long_raid(2)).await;
+        let (raid, ada) = (party.raid, party.witness().await.access_token);
+        let bob = party.witness().await.access_token;
+        let mut ada = Wire::open(server.target(), Codec::Json, &ada).await;
+        let mut bob = Wire::open(server.target(), Codec::MessagePack, &bob).await;
+        bob.watch(raid, None).await;
+        let before = ada.say(raid, "before").await;
+
+        // Decided, sent, and not arrived: then the owner sleeps.
+        site.proxy().hold(&[ToServer]);
+        let number = ada.ask(raid, Some("zombie"), Command::Say { text: "zombie".into() }).await;
+        sleep(Duration::from_millis(300)).await;
+        server.signal(Signal::STOP);
+        let heir = Heir::enlist(&site).await;
+        let taken = heir.take_over(raid).await;
+        assert_eq!(taken, before.next());
+        site.proxy().release();
+        sleep(Duration::from_millis(300)).await;
+        server.signal(Signal::CONT);
+
+        let error = ada.answer(number).await.expect_err("its write is refused");
+        assert_eq!((error.r#type, error.retry), (ErrorType::Unavailable, true));
+        // As long as the heir lives, the raid is the heir's.
+        for _ in 0..10 {
+            heir.live().await;
+            let again = ada.act(raid, Some("zombie"), Command::Say { text: "zombie".into() }).await;
+            assert_eq!(again.expect_err("not the owner").r#type, ErrorType::Unavailable);
+            sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!(bob.seqs(), [before.0], "nobody was told of what was not committed");
+        heir.retire().await;
+
+        let (seq, duplicate) = loop {
+            match ada.act(raid, Some("zombie"), Command::Say { text: "zombie".into() }).await {
+                Ok(acknowledged) => break acknowledged,
+                Err(error) => assert_eq!(error.r#type, ErrorType::Unavailable),
+            }
+            sleep(Duration::from_millis(100)).await;
+        };
+        assert_eq!((seq, duplicate), (taken.next(), false));
+        while bob.seqs().last() != Some(&seq.0) {
+            bob.seek(event_seq).await;
+        }
+        assert_eq!(bob.seqs(), [before.0, taken.0, seq.0], "the heir's event among them");
+        let ledger = site.store().await.events(raid, Seq::ZERO, 100).await.expect("the ledger");
+        assert!(ledger.iter().zip(1..).all(|(event, seq)| event.seq == Seq(seq)) && ledger.len() as u64 == seq.0);
+    })
+    .await;
+}
+
+/// The command arrives only after the owner wakes, so it is decided on a state that is history.
+#[tokio::test]
+async fn an_owner_that_decides_on_a_state_of_before_its_sleep_is_fenced_and_loads_anew() {
+    bounded(async {
+        let site = Site::postgres().await;
+        let server = site.start().await;
+        let party = Party::gather(server.target(), 1, &long_raid(1)).await;
+        let (raid, ada) = (party.raid, party.witness().await.access_token);
+        let mut ada = Wire::open(server.target(), Codec::Json, &ada).await;
+        ada.watch(raid, None).await;
+        let before = ada.say(raid, "before").await;
+
+        server.signal(Signal::STOP);
+        let heir = Heir::enlist(&site).await;
+        let taken = heir.take_over(raid).await;
+        heir.retire().await;
+        let number = ada.ask(raid, Some("late"), Command::Say { text: "late".into() }).await;
+        server.signal(Signal::CONT);
+
+        let mut answer = ada.seek(|message| answer_to(message, number)).await;
+        while let Err(error) = answer {
+            assert_eq!((error.r#type, error.retry), (ErrorType::Unavailable, true));
+            sleep(Duration::from_millis(100)).await;
+            answer = ada.act(raid, Some("late"), Command::Say { text: "late".into() }).await;
+        }
+        assert_eq!(answer, Ok((taken.next(), false)));
+        assert_eq!(ada.seqs(), [before.0, taken.0, taken.0 + 1]);
+    })
+    .await;
+}

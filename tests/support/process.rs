@@ -1,0 +1,251 @@
+//! Real server processes on a database of their own, each ended by its own id.
+
+use super::postgres::Database;
+use super::proxy::Proxy;
+use parking_lot::Mutex;
+use raidhall::auth::{Auth, Options, Scope, Secret};
+use raidhall::store::Store;
+use raidhall::store::postgres::{PostgresOptions, PostgresStore};
+use raidhall::store::sqlite::SqliteStore;
+use raidhall_loadtest::target::Target;
+use raidhall_protocol::UnixMillis;
+use raidhall_protocol::server::PlayerRef;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
+
+const SECRET: &str = "a secret for tests, of thirty-two bytes and more";
+/// How long a server may take to say that it serves.
+const START: Duration = Duration::from_secs(30);
+
+/// What every server of these tests is told: any free port, no metrics, and limits that a test does not run into
+/// unless it wants to.
+const SETTINGS: [(&str, &str); 7] = [
+    ("SERVER__LISTEN", "127.0.0.1:0"),
+    ("TELEMETRY__METRICS_LISTEN", ""),
+    ("AUTH__SECRET", SECRET),
+    ("LIMITS__GUEST_SIGNINS_PER_MINUTE", "1000000"),
+    ("LIMITS__INVITE_GUESSES_PER_MINUTE", "1000000"),
+    ("LIMITS__COMMANDS_PER_SECOND", "10000"),
+    ("LIMITS__CONNECTIONS_PER_ADDRESS", "100000"),
+];
+
+/// A database, and a place for the servers on it.
+pub struct Site {
+    directory: TempDir,
+    database: Option<Database>,
+    proxy: Option<Proxy>,
+    logs: Mutex<Vec<PathBuf>>,
+}
+
+impl Site {
+    /// On a SQLite file that does not exist yet.
+    pub async fn sqlite() -> Site {
+        let directory = tempfile::tempdir().expect("a directory");
+        Site { directory, database: None, proxy: None, logs: Mutex::default() }
+    }
+
+    /// On an empty Postgres database.
+    pub async fn postgres() -> Site {
+        let mut site = Self::sqlite().await;
+        site.database = Some(Database::create().await);
+        site
+    }
+
+    /// On an empty Postgres database behind a proxy.
+    pub async fn proxied() -> Site {
+        let mut site = Self::postgres().await;
+        let url = reqwest::Url::parse(&site.direct_url()).expect("a database url");
+        let (host, port) = (url.host_str().expect("a host"), url.port().expect("a port"));
+        let address = tokio::net::lookup_host((host, port)).await.expect("an address").next();
+        site.proxy = Some(Proxy::to(address.expect("an address")).await);
+        site
+    }
+
+    /// The proxy in front of Postgres.
+    pub fn proxy(&self) -> &Proxy {
+        self.proxy.as_ref().expect("a site with a proxy")
+    }
+
+    /// Where the servers find the database.
+    pub fn url(&self) -> String {
+        let direct = self.direct_url();
+        let Some(proxy) = &self.proxy else { return direct };
+        let mut url = reqwest::Url::parse(&direct).expect("a database url");
+        url.set_ip_host(proxy.address().ip()).expect("a host");
+        url.set_port(Some(proxy.address().port())).expect("a port");
+        url.into()
+    }
+
+    fn direct_url(&self) -> String {
+        match &self.database {
+            Some(database) => database.url(),
+            None => format!("sqlite://{}", self.directory.path().join("raidhall.db").display()),
+        }
+    }
+
+    /// The database as the server's own library opens it, past the proxy.
+    pub async fn store(&self) -> Arc<dyn Store> {
+        let url = self.direct_url();
+        if self.database.is_none() {
+            return Arc::new(SqliteStore::open(&url, 2).await.expect("open"));
+        }
+        Arc::new(self.postgres_store(url).await)
+    }
+
+    async fn postgres_store(&self, url: String) -> PostgresStore {
+        let options = PostgresOptions {
+            url,
+            connections_max: 4,
+            statement_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(10),
+            alone: true,
+        };
+        PostgresStore::connect(options).await.expect("connect")
+    }
+
+    /// The database with its schema, before any server has seen it.
+    pub async fn migrated_store(&self) -> Arc<dyn Store> {
+        let url = self.direct_url();
+        if self.database.is_none() {
+            let store = SqliteStore::open(&url, 2).await.expect("open");
+            store.migrate(Duration::from_secs(10)).await.expect("migrate");
+            return Arc::new(store);
+        }
+        let store = self.postgres_store(url).await;
+        store.migrate().await.expect("migrate");
+        Arc::new(store)
+    }
+
+    /// A command of the `raidhall` program, for this database.
+    pub fn command(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_raidhall"));
+        command.env_clear().args(arguments).current_dir(self.directory.path()).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.env("RAIDHALL__DATABASE__URL", self.url());
+        for (key, value) in SETTINGS.iter().chain(settings) {
+            command.env(format!("RAIDHALL__{key}"), value);
+        }
+        command
+    }
+
+    /// A server that serves.
+    pub async fn start(&self) -> Server {
+        self.start_with(&[]).await
+    }
+
+    /// A server with settings of its own, such as `("LIMITS__WATCHES", "2")`.
+    pub async fn start_with(&self, settings: &[(&str, &str)]) -> Server {
+        let mut command = self.command(&["serve"], settings);
+        let log = self.directory.path().join(format!("server-{}.log", self.logs.lock().len()));
+        self.logs.lock().push(log.clone());
+        command.stderr(File::create(log).expect("a log"));
+        let mut child = command.spawn().expect("start a server");
+        let mut stdout = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let line = timeout(START, stdout.next_line()).await.expect("a server starts in time");
+        let line = line.expect("its output").expect("a server that does not end at once says where it serves");
+        let url = line.split(' ').find(|word| word.starts_with("http://"));
+        let target = Target::parse(url.unwrap_or_else(|| panic!("no URL in {line:?}"))).expect("a target");
+        Server { child, stdout, target }
+    }
+
+    /// A token that the servers believe.
+    pub fn token(&self, scope: Scope, player: Option<&PlayerRef>, ttl: Duration) -> String {
+        let options = Options {
+            secret: Secret::new(SECRET).expect("a secret"),
+            access_ttl: ttl,
+            refresh_ttl: ttl,
+            guest: true,
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
+        let now = UnixMillis(i64::try_from(now).expect("milliseconds"));
+        let subject = player.map_or_else(|| "tests".to_owned(), |player| player.id.to_string());
+        let name = player.map(|player| player.name.as_str());
+        Auth::new(options).mint_scoped(scope, &subject, name, ttl, now)
+    }
+
+    /// Whether nothing has been written here.
+    pub fn is_empty(&self) -> bool {
+        std::fs::read_dir(self.directory.path()).expect("a directory").next().is_none()
+    }
+
+    /// What all servers here logged.
+    pub fn logged(&self) -> String {
+        let logs = self.logs.lock();
+        logs.iter().map(|log| std::fs::read_to_string(log).unwrap_or_default()).collect()
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let logged = self.logged();
+            let lines: Vec<_> = logged.lines().collect();
+            println!("--- the servers' last words\n{}", lines[lines.len().saturating_sub(60)..].join("\n"));
+        }
+    }
+}
+
+/// A server process. Dropping it kills it.
+pub struct Server {
+    child: Child,
+    stdout: Lines<BufReader<ChildStdout>>,
+    target: Target,
+}
+
+impl Server {
+    /// Where it serves.
+    pub const fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("signal a server");
+    }
+
+    /// `kill -9`, and no process any more.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("kill a server");
+    }
+
+    /// How it ended; it has so long.
+    pub async fn exit_code(&mut self, patience: Duration) -> Option<i32> {
+        let ended = timeout(patience, self.child.wait()).await;
+        ended.expect("the server ends in time").expect("its status").code()
+    }
+
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().expect("its status").is_none()
+    }
+
+    /// What else it wrote to standard output by its end.
+    pub async fn rest_of_output(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        while let Ok(Some(line)) = self.stdout.next_line().await {
+            lines.push(line);
+        }
+        lines
+    }
+
+    /// The memory that it holds, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid().as_raw_nonzero()));
+        let status = status.expect("a status in /proc");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    fn pid(&self) -> Pid {
+        let id = self.child.id().expect("a server that runs");
+        Pid::from_raw(i32::try_from(id).expect("a process id")).expect("a process id")
+    }
+}
