@@ -418,7 +418,10 @@ impl Live {
         if let (Some(player), true) = (caller.player(), joins) {
             presence.arrive(player, Instant::now());
         }
-        let online = presence.online().iter().copied().collect::<Vec<_>>();
+        let known = presence.announced().iter().copied();
+        let itself = caller.player().filter(|player| joins && !presence.announced().contains(player));
+        let mut online = known.chain(itself).collect::<Vec<_>>();
+        online.sort_unstable();
         let (cursor, promised, frame) = match basis {
             Basis::Replay { since, seq } => {
                 let watching = ServerMessage::Watching { raid: ticket.raid, seq, recovered: true, online };

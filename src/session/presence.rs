@@ -36,6 +36,12 @@ impl Presence {
         &self.online
     }
 
+    /// Who is online as the watchers know it: what a new watcher starts from, since it is told the same changes as
+    /// they from then on.
+    pub(super) const fn announced(&self) -> &BTreeSet<PlayerId> {
+        &self.announced
+    }
+
     /// Follows the set of members who watch.
     pub(super) fn follow(&mut self, watching: &BTreeSet<PlayerId>, now: Instant, grace: Duration) {
         watching.iter().for_each(|player| self.arrive(*player, now));
@@ -139,6 +145,22 @@ mod tests {
         presence.follow(&players(&[1, 2]), start + COALESCE / 2, GRACE);
         assert_eq!(presence.advance(start + COALESCE / 2), None);
         assert_eq!(presence.advance(start + COALESCE), change(&[1, 2], &[]));
+    }
+
+    #[test]
+    fn who_comes_to_watch_between_two_announcements_ends_up_knowing_what_all_know() {
+        let (mut presence, start) = (Presence::default(), Instant::now());
+        let at = |tenths: u32| start + COALESCE * tenths / 2;
+        presence.follow(&players(&[1, 2]), at(0), GRACE);
+        presence.advance(at(2));
+        presence.retain(|player| player.get() != 2, at(3));
+        let mut known = presence.announced().clone();
+        presence.arrive(players(&[2]).pop_first().expect("two"), at(4));
+        for change in presence.advance(at(9)) {
+            known.extend(change.online);
+            known.retain(|player| !change.offline.contains(player));
+        }
+        assert_eq!(&known, presence.online());
     }
 
     #[test]

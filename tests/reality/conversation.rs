@@ -80,7 +80,9 @@ async fn the_answer_to_a_watch_comes_before_the_ack_of_a_command_sent_after_it()
                 .heard
                 .iter()
                 .filter_map(|message| match &**message {
-                    ServerMessage::Watching { seq, .. } | ServerMessage::Snapshot { seq, .. } => Some(("watch", seq.0)),
+                    ServerMessage::Watching { seq, .. } | ServerMessage::Snapshot { seq, .. } => {
+                        Some(("watch", seq.0))
+                    }
                     ServerMessage::Event { event, .. } => Some(("event", event.seq.0)),
                     ServerMessage::Ack { seq, .. } => Some(("ack", seq.0)),
                     _ => None,
@@ -141,7 +143,10 @@ async fn a_player_is_shown_offline_five_seconds_after_the_last_connection_and_a_
         ada.watch(raid, None).await;
         let mut first = Wire::open(server.target(), Codec::Json, &tokens[1].access_token).await;
         first.watch(raid, None).await;
-        ada.seek(|message| matches!(message, ServerMessage::Presence { online, .. } if online.contains(&bob)).then_some(())).await;
+        ada.seek(|message| {
+            matches!(message, ServerMessage::Presence { online, .. } if online.contains(&bob)).then_some(())
+        })
+        .await;
         drop(first);
         sleep(Duration::from_millis(500)).await; // away for a moment
         let mut second = Wire::open(server.target(), Codec::Json, &tokens[1].access_token).await;
@@ -242,7 +247,10 @@ async fn signals_reach_the_other_watchers_from_members_only() {
             assert_eq!(ada.seek(from_bob).await, (tokens[1].player.id, "cursor".into(), json!(number)));
         }
         bob.say(raid, "the end").await;
-        assert!(!bob.heard.iter().any(|message| matches!(**message, ServerMessage::Signal { .. })), "not to oneself");
+        assert!(
+            !bob.heard.iter().any(|message| matches!(**message, ServerMessage::Signal { .. })),
+            "not to oneself"
+        );
     })
     .await;
 }

@@ -56,7 +56,11 @@ async fn broken_frames_close_with_the_code_that_says_why() {
             ("text that is no JSON", text(b"hello?"), 4000),
             ("two maps", text(br#"{"t":"beat"}{"t":"beat"}"#), 4000),
             ("a map without t", text(br#"{"x":1}"#), 4000),
-            ("a binary frame on a JSON connection", frame(0x80 | BINARY, Some([1; 4]), br#"{"t":"beat"}"#), 4000),
+            (
+                "a binary frame on a JSON connection",
+                frame(0x80 | BINARY, Some([1; 4]), br#"{"t":"beat"}"#),
+                4000,
+            ),
         ];
         for (what, bytes, code) in &cases {
             let mut raw = greeted(&server, &token).await;
@@ -111,7 +115,8 @@ async fn nothing_but_hello_comes_first() {
 async fn upgrades_that_cannot_be_are_refused_before_them() {
     bounded(async {
         let site = Site::sqlite().await;
-        let allowed = [("SERVER__ALLOWED_ORIGINS", "https://play.example"), ("LIMITS__CONNECTIONS_PER_ADDRESS", "3")];
+        let allowed =
+            [("SERVER__ALLOWED_ORIGINS", "https://play.example"), ("LIMITS__CONNECTIONS_PER_ADDRESS", "3")];
         let (server, _, token) = house(&site, &allowed).await;
         let own = format!("http://{}", server.target().address());
         let bearer = format!("Bearer {token}");
@@ -255,7 +260,10 @@ async fn who_asks_too_fast_is_told_when_to_go_on_and_who_floods_is_closed_with_4
             if answer["t"] == "error" {
                 let error = &answer["error"];
                 assert_eq!(error["type"], json!(ErrorType::RateLimited.as_str()));
-                assert!(error["retry"] == true && error["retry_after_ms"].as_u64().is_some_and(|ms| ms > 0), "{error}");
+                assert!(
+                    error["retry"] == true && error["retry_after_ms"].as_u64().is_some_and(|ms| ms > 0),
+                    "{error}"
+                );
                 limited += 1;
             }
         }

@@ -199,13 +199,16 @@ async fn play(mut player: Player, raid: RaidId, stopped: watch::Receiver<bool>) 
 fn choose(player: &Player, raid: RaidId, turn: u64) -> Command {
     let me = player.who().id;
     if let Some(state) = player.state(raid) {
-        let energy = state.members.iter().find(|member| member.player == me).map_or(0, |member| member.energy);
+        let energy =
+            state.members.iter().find(|member| member.player == me).map_or(0, |member| member.energy);
         let mine = |task: &&Task| task.status == TaskStatus::Claimed && task.assignee == Some(me);
         if let Some(task) = state.tasks.iter().find(mine) {
             return Command::CompleteTask { task: task.id };
         }
         let open = || state.tasks.iter().filter(|task| task.status == TaskStatus::Open);
-        if energy >= CLAIM_ENERGY && let Some(task) = open().nth(me.get() as usize % open().count().max(1)) {
+        if energy >= CLAIM_ENERGY
+            && let Some(task) = open().nth(me.get() as usize % open().count().max(1))
+        {
             return Command::ClaimTask { task: task.id };
         }
         if state.tasks.len() < 60 && turn % 2 == 0 {
@@ -229,4 +232,3 @@ pub async fn until(player: &mut Player, what: &str, so: impl Fn(&Player) -> bool
 pub fn status(player: &Player, raid: RaidId) -> Option<RaidStatus> {
     player.state(raid).map(|state| state.status)
 }
-

@@ -74,7 +74,9 @@ async fn a_slow_return(settings: &[(&str, &str)], codec: Codec) {
             }
             _ => {}
         }
-        if held >= promised.0 + 20 && let (Some(stop), Some(talking)) = (stop.take(), talking.take()) {
+        if held >= promised.0 + 20
+            && let (Some(stop), Some(talking)) = (stop.take(), talking.take())
+        {
             let _ = stop.send(());
             end = Some(talking.await.expect("the last word"));
         }

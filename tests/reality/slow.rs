@@ -88,7 +88,8 @@ async fn delivery(server: &Server, slow: bool) -> (Duration, Wire, RaidId) {
     let mut watchers = Vec::new();
     for (number, (_, token)) in members[..HEALTHY].iter().enumerate() {
         let codec = Codec::ALL[number % 2];
-        let mut socket = Socket::connect(server.target(), codec, Arc::clone(&decoder)).await.expect("connect");
+        let mut socket =
+            Socket::connect(server.target(), codec, Arc::clone(&decoder)).await.expect("connect");
         socket.hello(token).await.expect("a welcome");
         watchers.push(watcher(socket, raid, Arc::clone(&sent)));
     }
@@ -132,7 +133,8 @@ async fn delivery(server: &Server, slow: bool) -> (Duration, Wire, RaidId) {
                 _ => {}
             }
         }
-        let snapshots = last.heard.iter().filter(|message| matches!(***message, ServerMessage::Snapshot { .. }));
+        let snapshots =
+            last.heard.iter().filter(|message| matches!(***message, ServerMessage::Snapshot { .. }));
         assert!(snapshots.count() >= 2, "its backlog became a snapshot");
         let events = last.seqs().len() as u64;
         assert!(events < WORDS / 2 + 100, "{events} events were kept for it");
@@ -173,16 +175,20 @@ async fn a_client_that_takes_nothing_for_write_stall_is_closed_with_4202_after_w
             healthy.say(raid, words(number)).await;
         }
         // Others see it gone at the moment when it is closed.
-        while !healthy.heard.iter().any(|message| matches!(&**message,
-            ServerMessage::Presence { offline, .. } if offline.contains(&who)))
-        {
+        while !healthy.heard.iter().any(|message| {
+            matches!(&**message,
+            ServerMessage::Presence { offline, .. } if offline.contains(&who))
+        }) {
             healthy.next().await;
         }
         link.release();
         let closed = stuck.end().await;
         assert_eq!(closed.code, Some(4202), "{closed:?}");
         let seqs = stuck.seqs();
-        assert!(!seqs.is_empty() && seqs[0] == from.0 + 1 && seqs.is_sorted_by(|a, b| a + 1 == *b), "{seqs:?}");
+        assert!(
+            !seqs.is_empty() && seqs[0] == from.0 + 1 && seqs.is_sorted_by(|a, b| a + 1 == *b),
+            "{seqs:?}"
+        );
     })
     .await;
 }
@@ -226,7 +232,8 @@ async fn a_client_that_takes_a_trickle_is_not_closed_and_gets_snapshots_now_and_
                 head = Some(done.await.expect("the talker"));
             }
         }
-        let snapshots = slow.heard.iter().filter(|message| matches!(***message, ServerMessage::Snapshot { .. }));
+        let snapshots =
+            slow.heard.iter().filter(|message| matches!(***message, ServerMessage::Snapshot { .. }));
         assert!(snapshots.count() >= 2, "it fell behind and caught up");
     })
     .await;

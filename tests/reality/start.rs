@@ -72,10 +72,8 @@ async fn a_configuration_with_faults_ends_with_64_and_touches_nothing() {
 async fn a_database_that_is_not_there_ends_the_start_with_69() {
     bounded(async {
         let site = Site::sqlite().await;
-        let nowhere = [
-            ("DATABASE__URL", "postgres://nobody@127.0.0.1:1/none"),
-            ("STORE__CONNECT_TIMEOUT_MS", "500"),
-        ];
+        let nowhere =
+            [("DATABASE__URL", "postgres://nobody@127.0.0.1:1/none"), ("STORE__CONNECT_TIMEOUT_MS", "500")];
         let output = site.command(&["serve"], &nowhere).output().await.expect("it runs");
         assert_eq!(output.status.code(), Some(69), "{output:?}");
         assert!(output.stdout.is_empty(), "{output:?}");

@@ -173,11 +173,16 @@ async fn a_batch_that_arrives_after_its_session_reloaded_is_fenced() {
             assert_eq!(said.0, seq.0 + number);
         }
         let rows = site.store().await.events(raid, Seq::ZERO, 1_000).await.expect("the ledger");
-        let texts = rows.iter().filter(|event| matches!(&event.data,
-            raidhall_protocol::EventData::Said { text } if text == "late"));
+        let texts = rows.iter().filter(|event| {
+            matches!(&event.data,
+            raidhall_protocol::EventData::Said { text } if text == "late")
+        });
         assert_eq!(texts.count(), 1);
         assert!(rows.iter().zip(1..).all(|(event, seq)| event.seq == Seq(seq)), "a hole");
-        assert_eq!(bob.seqs().last().copied(), ada.act(raid, Some("late"), said("late")).await.ok().map(|_| seq.0 + 20));
+        assert_eq!(
+            bob.seqs().last().copied(),
+            ada.act(raid, Some("late"), said("late")).await.ok().map(|_| seq.0 + 20)
+        );
     })
     .await;
 }

@@ -26,8 +26,7 @@ impl Heir {
     /// Waits until the former owner's lease and lock are gone.
     async fn enlist(site: &Site) -> Heir {
         let id = InstanceId(Uuid::now_v7());
-        let instance =
-            Instance { id, ws_url: "ws://127.0.0.1:1/api/v1/ws".into(), release: "0.0.0".into() };
+        let instance = Instance { id, ws_url: "ws://127.0.0.1:1/api/v1/ws".into(), release: "0.0.0".into() };
         let store = site.store().await;
         store.enlist(&instance, TTL, Duration::from_secs(20)).await.expect("enlist");
         Heir { store, instance }
@@ -121,7 +120,9 @@ async fn an_owner_that_wakes_after_its_raid_was_taken_over_misleads_nobody() {
         }
         assert_eq!(bob.seqs(), [before.0, taken.0, seq.0], "the heir's event among them");
         let ledger = site.store().await.events(raid, Seq::ZERO, 100).await.expect("the ledger");
-        assert!(ledger.iter().zip(1..).all(|(event, seq)| event.seq == Seq(seq)) && ledger.len() as u64 == seq.0);
+        assert!(
+            ledger.iter().zip(1..).all(|(event, seq)| event.seq == Seq(seq)) && ledger.len() as u64 == seq.0
+        );
     })
     .await;
 }

@@ -150,7 +150,8 @@ impl Site {
         let mut child = command.spawn().expect("start a server");
         let mut stdout = BufReader::new(child.stdout.take().expect("its output")).lines();
         let line = timeout(START, stdout.next_line()).await.expect("a server starts in time");
-        let line = line.expect("its output").expect("a server that does not end at once says where it serves");
+        let line =
+            line.expect("its output").expect("a server that does not end at once says where it serves");
         let url = line.split(' ').find(|word| word.starts_with("http://"));
         let target = Target::parse(url.unwrap_or_else(|| panic!("no URL in {line:?}"))).expect("a target");
         Server { child, stdout, target }
