@@ -1,6 +1,6 @@
 //! The store in Postgres (15 or newer), for a cluster or a single instance.
 //!
-//! Every call is one statement (see [`connections`]), and every statement is planned for indexes only: the first plan
+//! Every call is one autocommitted statement, and every statement is planned for indexes only: the first plan
 //! of a connection is made when tables may be empty, and is kept while they grow.
 
 mod accounts;
