@@ -5,7 +5,7 @@
 
 mod ring;
 
-use crate::frame::Frames;
+use crate::frame::{self, Frames};
 use crate::outbox::{Answer, ConnectionId, Outbox, Signal, Ticket};
 use parking_lot::Mutex;
 use raidhall_protocol::event::LeaveReason;
@@ -170,12 +170,10 @@ impl Audience {
     /// Tells every watcher who came online and who went offline.
     pub fn announce(&self, online: Vec<PlayerId>, offline: Vec<PlayerId>) {
         let inner = self.inner.lock();
-        if inner.watchers.is_empty() {
-            return;
-        }
-        let frames = Frames::new(&ServerMessage::Presence { raid: self.raid, online, offline });
+        let message = ServerMessage::Presence { raid: self.raid, online, offline };
+        let mut frames = frame::Lazy::new(&message);
         for watcher in inner.watchers.values() {
-            watcher.outbox.presence(self.raid, frames.get(watcher.outbox.codec).clone());
+            watcher.outbox.presence(self.raid, frames.get(watcher.outbox.codec));
         }
     }
 
@@ -196,10 +194,11 @@ impl Audience {
             return Ok(());
         }
         let raid = self.raid;
-        let frames = Frames::new(&ServerMessage::Signal { raid, from, kind: kind.to_owned(), data });
+        let message = ServerMessage::Signal { raid, from, kind: kind.to_owned(), data };
+        let mut frames = frame::Lazy::new(&message);
         let kind: Arc<str> = kind.into();
         for Watcher { outbox, .. } in others() {
-            let frame = frames.get(outbox.codec).clone();
+            let frame = frames.get(outbox.codec);
             outbox.signal(Signal { raid, from, kind: Arc::clone(&kind), frame });
         }
         Ok(())

@@ -57,6 +57,25 @@ fn frame(opcode: u8, payload: &[u8]) -> Bytes {
     frame.freeze()
 }
 
+/// One message, encoded at most once per codec, when somebody needs it.
+pub struct Lazy<'a, T> {
+    message: &'a T,
+    frames: [Option<Bytes>; 2],
+}
+
+impl<'a, T: Serialize> Lazy<'a, T> {
+    /// A message that is not encoded yet.
+    pub const fn new(message: &'a T) -> Self {
+        Self { message, frames: [None, None] }
+    }
+
+    /// The frame in a codec.
+    pub fn get(&mut self, codec: Codec) -> Bytes {
+        let frame = &mut self.frames[codec as usize];
+        frame.get_or_insert_with(|| self::message(codec, self.message)).clone()
+    }
+}
+
 /// One message in both codecs.
 #[derive(Debug, Clone)]
 pub struct Frames {

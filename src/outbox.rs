@@ -191,9 +191,9 @@ impl Outbox {
         true
     }
 
-    /// Takes everything that waits.
-    pub fn take(&self) -> Lanes {
-        std::mem::take(&mut self.state.lock().lanes)
+    /// Takes everything that waits, in exchange for lanes that are empty: their memory serves again.
+    pub fn take(&self, lanes: &mut Lanes) {
+        std::mem::swap(&mut self.state.lock().lanes, lanes);
     }
 
     /// Refuses all that comes after, and gives what still waited: a watch answered in between must be left.

@@ -76,6 +76,7 @@ pub(super) struct Watches {
     watches: Vec<Watch>,
     /// Answers that wait for their event to go out first, and those behind them of the same raid.
     acks: VecDeque<(Option<RaidId>, Seq, Bytes)>,
+    /// Empty but while gathering.
     lanes: Lanes,
     tickets: u64,
     /// Requests that are not answered yet.
@@ -190,13 +191,11 @@ impl Watches {
     }
 
     fn take_lanes(&mut self, outbound: &mut Outbound) {
-        let lanes = self.outbox.take();
-        for answer in lanes.answers {
+        self.outbox.take(&mut self.lanes);
+        while let Some(answer) = self.lanes.answers.pop_front() {
             self.take_answer(answer, outbound);
         }
-        self.lanes.presence.extend(lanes.presence);
-        self.lanes.signals.extend(lanes.signals);
-        for raid in lanes.presence_lost {
+        while let Some(raid) = self.lanes.presence_lost.pop() {
             self.lanes.presence.retain(|(of, _)| *of != raid);
             if let Some(watch) = self.watches.iter_mut().find(|watch| watch.ticket.raid == raid) {
                 watch.collapse();
@@ -342,12 +341,12 @@ impl Watches {
 
     /// Queues presence and signals of raids that are shown.
     fn release_soft(&mut self, outbound: &mut Outbound) {
-        for (raid, frame) in std::mem::take(&mut self.lanes.presence) {
+        while let Some((raid, frame)) = self.lanes.presence.pop_front() {
             if self.is_live(raid) {
                 outbound.push(frame);
             }
         }
-        for signal in std::mem::take(&mut self.lanes.signals) {
+        while let Some(signal) = self.lanes.signals.pop_front() {
             if self.is_live(signal.raid) {
                 outbound.push(signal.frame);
             }

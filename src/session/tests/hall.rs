@@ -3,7 +3,7 @@
 use crate::audience::{Audience, Pulled, RingOptions};
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::outbox::{Answer, ConnectionId, Outbox, Ticket};
+use crate::outbox::{Answer, ConnectionId, Lanes, Outbox, Ticket};
 use crate::raid;
 use crate::session::{Ack, Caller, Options, Reply, Sessions};
 use crate::store::journal::{self, Journal};
@@ -160,7 +160,7 @@ impl Watcher {
     pub(super) async fn answer(&mut self) -> Result<ServerMessage, Error> {
         loop {
             self.outbox.woken().await;
-            for answer in self.outbox.take().answers {
+            for answer in taken(&self.outbox).answers {
                 match answer {
                     Answer::Joined { audience, cursor, frame, .. } => {
                         (self.audience, self.cursor) = (Some(audience), cursor);
@@ -192,12 +192,18 @@ impl Watcher {
 
     /// Presence messages since the last call.
     pub(super) fn presence(&self) -> Vec<ServerMessage> {
-        self.outbox.take().presence.iter().map(|(_, frame)| message(frame)).collect()
+        taken(&self.outbox).presence.iter().map(|(_, frame)| message(frame)).collect()
     }
 
     pub(super) fn leave(&self) {
         self.audience.as_ref().expect("watching").leave(self.outbox.id, self.ticket);
     }
+}
+
+fn taken(outbox: &Outbox) -> Lanes {
+    let mut lanes = Lanes::default();
+    outbox.take(&mut lanes);
+    lanes
 }
 
 /// Reads a frame of JSON back: its header has 2, 4 or 10 bytes.
