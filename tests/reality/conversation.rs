@@ -4,7 +4,7 @@ use crate::bounded;
 use crate::party::{Party, long_raid, target};
 use crate::process::{Server, Site};
 use crate::proxy::Proxy;
-use crate::proxy::Way::ToClient;
+use crate::proxy::Way::{ToClient, ToServer};
 use crate::wire::{Wire, answer_to, event_seq};
 use raidhall_protocol::event::LeaveReason;
 use raidhall_protocol::rest::TokenPair;
@@ -395,6 +395,44 @@ async fn an_op_that_is_sent_twice_at_once_takes_effect_once_on_whichever_door() 
             two.seek(event_seq).await;
         }
         assert_eq!(two.seqs().len(), 20);
+    })
+    .await;
+}
+
+/// No word, no end: the line is dead in both directions.
+#[tokio::test]
+async fn a_player_on_a_dead_line_goes_offline_and_comes_back_while_the_old_line_still_stands() {
+    bounded(async {
+        let site = Site::sqlite().await;
+        let settings = [("LIMITS__HEARTBEAT_MS", "400"), ("RAID__PRESENCE_GRACE_MS", "300")];
+        let (server, party, tokens) = table(&site, &settings, 2).await;
+        let (raid, bob) = (party.raid, tokens[1].player.id);
+        let link = Proxy::to(server.target().address()).await;
+        let mut ada = Wire::open(server.target(), Codec::Json, &tokens[0].access_token).await;
+        ada.watch(raid, None).await;
+        let mut old = Wire::open(&target(link.address()), Codec::Json, &tokens[1].access_token).await;
+        let (seen, _) = old.watch(raid, None).await;
+        link.hold(&[ToServer, ToClient]);
+        let shown = |gone: bool| {
+            move |message: &ServerMessage| match message {
+                ServerMessage::Presence { online, offline, .. } => {
+                    (if gone { offline } else { online }).contains(&bob).then_some(())
+                }
+                _ => None,
+            }
+        };
+        // Back at once, before anybody could notice: shown online all the while.
+        let mut new = Wire::open(server.target(), Codec::MessagePack, &tokens[1].access_token).await;
+        assert!(new.watch(raid, Some(seen)).await.1);
+        ada.seek(shown(false)).await;
+        for _ in 0..6 {
+            let beat = |message: &ServerMessage| matches!(message, ServerMessage::Beat { .. }).then_some(());
+            new.seek(beat).await; // long enough for the old line to be given up
+            ada.seek(beat).await;
+        }
+        assert!(!ada.heard.iter().any(|message| shown(true)(message).is_some()), "shown offline");
+        drop(new);
+        ada.seek(shown(true)).await;
     })
     .await;
 }

@@ -86,3 +86,28 @@ async fn the_last_word_is_kept(site: Site) {
 async fn whatever_was_acknowledged_survives_an_immediate_kill_on_sqlite() {
     bounded(async { the_last_word_is_kept(Site::sqlite().await).await }).await;
 }
+
+#[tokio::test]
+async fn a_raid_that_is_killed_again_and_again_loses_nothing_and_doubles_nothing() {
+    bounded(async {
+        let site = Site::sqlite().await;
+        let mut server = site.start().await;
+        let door = Proxy::to(server.target().address()).await;
+        let party = Party::at_play(&target(door.address()), 4, &long_raid(4)).await;
+        let (raid, rest) = (party.raid, party.players[0].rest().with_patience(Duration::from_secs(30)));
+        let game = party.play();
+        for round in 0..8 {
+            let from = rest.raid(raid).await.expect("the raid").seq.0;
+            while rest.raid(raid).await.expect("the raid").seq.0 < from + 5 + round {
+                sleep(Duration::from_millis(5)).await;
+            }
+            server.kill().await;
+            server = site.start().await;
+            door.lead_to(server.target().address());
+        }
+        let (verdict, _) = game.stop().await.settle().await;
+        verdict.expect_innocent();
+        assert!(verdict.resumes >= 4, "{verdict:?}");
+    })
+    .await;
+}

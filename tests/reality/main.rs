@@ -2,9 +2,13 @@
 //!
 //! Needs a Postgres server: `make test`, or `scripts/with-services cargo test --test reality`.
 
+#![allow(unreachable_pub, reason = "a test has no outside")]
 #![allow(clippy::disallowed_methods, reason = "a test ends with its process; its tasks need no other owner")]
 
+#[path = "../support/cluster.rs"]
+mod cluster;
 #[path = "../support/postgres.rs"]
+#[allow(dead_code, reason = "shared with tests of the store")]
 mod postgres;
 #[path = "../support/process.rs"]
 mod process;

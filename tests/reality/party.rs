@@ -7,7 +7,7 @@ use raidhall_loadtest::ledger::RunClock;
 use raidhall_loadtest::target::Target;
 use raidhall_protocol::rest::{NewRaid, TokenPair};
 use raidhall_protocol::state::{RaidStatus, Task, TaskStatus};
-use raidhall_protocol::{Codec, Command, PlayerId, RaidId, RaidState, Seq};
+use raidhall_protocol::{Codec, Command, PlayerId, RaidId, RaidState};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -150,6 +150,7 @@ impl Party {
             contributions: Some(rest.all_contributions(self.raid).await.expect("the contributions")),
             state: view.state,
             seq: view.seq,
+            online: view.online,
             profiles,
         }
     }

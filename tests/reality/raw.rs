@@ -43,10 +43,20 @@ impl Head {
 }
 
 impl Raw {
+    /// Connected, and no word said.
+    pub async fn connect(target: &Target) -> Raw {
+        let stream = TcpStream::connect(target.address()).await.expect("a connection");
+        Raw { stream, buffer: Vec::new() }
+    }
+
+    /// Reads on to the end of the connection.
+    pub async fn end(&mut self) {
+        timeout(PATIENCE, async { while self.fill().await {} }).await.expect("the server hangs up");
+    }
+
     /// Asks for the socket door with these headers, later ones in place of earlier ones.
     pub async fn upgrade(target: &Target, headers: &[(&str, &str)]) -> (Head, Raw) {
-        let stream = TcpStream::connect(target.address()).await.expect("a connection");
-        let mut raw = Raw { stream, buffer: Vec::new() };
+        let mut raw = Self::connect(target).await;
         let mut request = format!("GET /api/v1/ws HTTP/1.1\r\nHost: {}\r\n", target.address());
         for (index, (name, value)) in headers.iter().enumerate() {
             if !headers[index + 1..].iter().any(|(later, _)| later == name) {

@@ -39,8 +39,9 @@ async fn hundred(server: &Server) -> (RaidId, Vec<(PlayerId, String)>) {
     (made.expect("a raid").0, members)
 }
 
+/// Nearly 2 KiB that can be told from all others.
 fn words(number: u64) -> String {
-    format!("{number:04} {}", "blah ".repeat(90))
+    format!("{number:04} {}", "🦀".repeat(450))
 }
 
 /// A watcher who notes when each event came, until the last one.

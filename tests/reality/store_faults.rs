@@ -1,6 +1,7 @@
 //! Postgres goes away, stalls, and loses answers, while a raid is being played.
 
 use crate::bounded;
+use crate::cluster::Cluster;
 use crate::party::{Game, Party, long_raid};
 use crate::process::{Server, Site};
 use crate::proxy::Way::{ToClient, ToServer};
@@ -206,6 +207,85 @@ async fn a_batch_that_arrives_before_its_session_reloads_counts_and_its_retry_is
             assert!(wire.seqs().is_sorted_by(|a, b| a + 1 == *b), "{:?}", wire.seqs());
         }
         assert_eq!(bob.seqs()[bob.seqs().len() - 2..], [seq.0, seq.0 + 1]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn when_postgres_itself_is_killed_and_recovers_nothing_acknowledged_is_lost() {
+    bounded(async {
+        let mut cluster = Cluster::start().await;
+        let site = Site::on(&cluster).await;
+        let server = site.start().await;
+        let (game, rest) = game(&server).await;
+        for _ in 0..3 {
+            goes_on(&rest, game.raid, 30).await;
+            cluster.crash_and_recover().await;
+        }
+        goes_on(&rest, game.raid, 30).await;
+        judged(game).await;
+    })
+    .await;
+}
+
+/// Requests that make something are repeated with their key when their answer is lost.
+#[tokio::test]
+async fn when_answers_are_lost_a_raid_is_made_once_and_a_sign_in_goes_on() {
+    bounded(async {
+        let site = Site::proxied().await;
+        let server = site.start().await;
+        let rest = Rest::new(server.target()).expect("doors").with_patience(Duration::from_secs(30));
+        let mut tokens = rest.guest("Ada").await.expect("a guest");
+        for round in 0..12 {
+            let own = rest.with_token(&tokens.access_token);
+            let key = raidhall_protocol::OpKey::try_from(format!("raid-{round}")).expect("a key");
+            site.proxy().lose_answers();
+            let made = own.create(&long_raid(2), Some(&key)).await.expect("a raid");
+            assert_eq!(own.create(&long_raid(2), Some(&key)).await.expect("a raid").state, made.state);
+            site.proxy().lose_answers();
+            tokens = rest.refresh(&tokens.refresh_token).await.expect("the next pair");
+            let own = rest.with_token(&tokens.access_token);
+            site.proxy().lose_answers();
+            let answer = own.command(made.state.id, Some(&key), &said("once")).await.expect("said");
+            let events = own.all_events(made.state.id).await.expect("the ledger");
+            assert_eq!((answer.seq, events.len()), (Seq(3), 3), "{events:?}");
+        }
+        let mine = site.store().await.raids_of(tokens.player.id, None, None, 100).await.expect("the list");
+        assert_eq!(mine.len(), 12, "one raid for each key");
+        assert!(site.proxy().lost() >= 36, "{} answers lost", site.proxy().lost());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn while_postgres_is_gone_requests_are_refused_with_503_and_a_time_to_retry() {
+    bounded(async {
+        let site = Site::proxied().await;
+        let server = site.start_with(&[("STORE__CONNECT_TIMEOUT_MS", "500")]).await;
+        let party = Party::gather(server.target(), 1, &long_raid(1)).await;
+        let rest = party.players[0].rest().with_patience(Duration::ZERO);
+        site.proxy().close();
+        let key = raidhall_protocol::OpKey::try_from("gone".to_owned()).expect("a key");
+        let results = [
+            rest.guest("Bob").await.map(drop),
+            rest.me().await.map(drop),
+            rest.create(&long_raid(2), Some(&key)).await.map(drop),
+            rest.command(party.raid, Some(&key), &said("gone")).await.map(drop),
+            rest.events(party.raid, Seq::ZERO, 10).await.map(drop),
+        ];
+        for result in results {
+            match result {
+                Err(raidhall_loadtest::client::RestError::Refused { status: 503, body, .. }) => {
+                    is_unavailable(&body)
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        site.proxy().release();
+        let back = rest.with_patience(Duration::from_secs(30));
+        back.me().await.expect("a profile");
+        let answer = back.command(party.raid, Some(&key), &said("gone")).await.expect("said");
+        assert_eq!((answer.seq, answer.duplicate), (Seq(3), false));
     })
     .await;
 }

@@ -82,6 +82,7 @@ async fn an_owner_that_wakes_after_its_raid_was_taken_over_misleads_nobody() {
         let mut bob = Wire::open(server.target(), Codec::MessagePack, &bob).await;
         bob.watch(raid, None).await;
         let before = ada.say(raid, "before").await;
+        bob.seek(event_seq).await;
 
         // Decided, sent, and not arrived: then the owner sleeps.
         site.proxy().hold(&[ToServer]);

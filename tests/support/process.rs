@@ -1,5 +1,6 @@
 //! Real server processes on a database of their own, each ended by its own id.
 
+use super::cluster::Cluster;
 use super::postgres::Database;
 use super::proxy::Proxy;
 use parking_lot::Mutex;
@@ -41,6 +42,7 @@ const SETTINGS: [(&str, &str); 7] = [
 pub struct Site {
     directory: TempDir,
     database: Option<Database>,
+    elsewhere: Option<String>,
     proxy: Option<Proxy>,
     logs: Mutex<Vec<PathBuf>>,
 }
@@ -49,7 +51,7 @@ impl Site {
     /// On a SQLite file that does not exist yet.
     pub async fn sqlite() -> Site {
         let directory = tempfile::tempdir().expect("a directory");
-        Site { directory, database: None, proxy: None, logs: Mutex::default() }
+        Site { directory, database: None, elsewhere: None, proxy: None, logs: Mutex::default() }
     }
 
     /// On an empty Postgres database.
@@ -69,6 +71,13 @@ impl Site {
         site
     }
 
+    /// On a Postgres server of its own.
+    pub async fn on(cluster: &Cluster) -> Site {
+        let mut site = Self::sqlite().await;
+        site.elsewhere = Some(format!("postgres://raidhall@{}/postgres", cluster.address()));
+        site
+    }
+
     /// The proxy in front of Postgres.
     pub fn proxy(&self) -> &Proxy {
         self.proxy.as_ref().expect("a site with a proxy")
@@ -85,16 +94,17 @@ impl Site {
     }
 
     fn direct_url(&self) -> String {
-        match &self.database {
-            Some(database) => database.url(),
-            None => format!("sqlite://{}", self.directory.path().join("raidhall.db").display()),
+        match (&self.database, &self.elsewhere) {
+            (Some(database), _) => database.url(),
+            (None, Some(url)) => url.clone(),
+            (None, None) => format!("sqlite://{}", self.directory.path().join("raidhall.db").display()),
         }
     }
 
     /// The database as the server's own library opens it, past the proxy.
     pub async fn store(&self) -> Arc<dyn Store> {
         let url = self.direct_url();
-        if self.database.is_none() {
+        if url.starts_with("sqlite") {
             return Arc::new(SqliteStore::open(&url, 2).await.expect("open"));
         }
         Arc::new(self.postgres_store(url).await)
@@ -114,7 +124,7 @@ impl Site {
     /// The database with its schema, before any server has seen it.
     pub async fn migrated_store(&self) -> Arc<dyn Store> {
         let url = self.direct_url();
-        if self.database.is_none() {
+        if url.starts_with("sqlite") {
             let store = SqliteStore::open(&url, 2).await.expect("open");
             store.migrate(Duration::from_secs(10)).await.expect("migrate");
             return Arc::new(store);
