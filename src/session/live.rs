@@ -135,13 +135,15 @@ impl Live {
                     }
                 }
                 () = stop.cancelled(), if !stopping => {}
-                () = sleep_until(next) => {}
                 () = audience.changed() => self.follow_watchers(presence),
                 message = inbox.recv(), if !stopping && self.flights.len() < FLIGHTS_MAX => {
                     if let Err(cause) = self.burst(message, inbox, presence).await {
                         return End::Reload(cause);
                     }
                 }
+                // Last, for it only wakes: what is due is decided in every turn and before every message, and a moment
+                // that has passed would keep everything behind it waiting for ever.
+                () = sleep_until(next) => {}
             }
         }
     }
@@ -328,17 +330,22 @@ impl Live {
         let hall = &self.sessions.0;
         let deadline = self.state.due().map(|due| hall.clock.instant_of(due));
         let leader = self.leader_away_since.map(|since| since + hall.options.leader_grace);
-        let idle = self.needed_at.max(Instant::now()) + hall.options.idle_timeout;
-        let idle = if self.audience.is_watched() { idle } else { self.needed_at + hall.options.idle_timeout };
+        // A raid that is needed looks again when what needs it is gone, and spends no time on its idleness until then.
+        let since = if self.is_needed(presence) { Instant::now() } else { self.needed_at };
+        let idle = since + hall.options.idle_timeout;
         [deadline, leader, presence.next()].into_iter().flatten().fold(idle, Instant::min)
     }
 
     fn is_idle(&self, presence: &Presence) -> bool {
-        self.flights.is_empty()
-            && self.held.is_empty()
-            && presence.next().is_none()
-            && self.needed_at.elapsed() >= self.sessions.0.options.idle_timeout
-            && !self.audience.is_watched()
+        !self.is_needed(presence) && self.needed_at.elapsed() >= self.sessions.0.options.idle_timeout
+    }
+
+    /// Whether somebody watches, or something is on its way.
+    fn is_needed(&self, presence: &Presence) -> bool {
+        self.audience.is_watched()
+            || !self.flights.is_empty()
+            || !self.held.is_empty()
+            || presence.next().is_some()
     }
 
     fn follow_watchers(&mut self, presence: &mut Presence) {

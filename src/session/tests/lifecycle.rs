@@ -154,3 +154,16 @@ async fn stopping_answers_what_is_on_its_way_and_leaves_no_task() {
     hall.tasks.close();
     hall.tasks.wait().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_comes_at_the_moment_of_idleness_is_carried_out() {
+    let hall = Hall::open(options()).await;
+    let raid = hall.raid(&[]).await;
+    // Both wake at the same moment, and this one speaks first: the session finds its time up and its inbox not empty.
+    sleep(options().idle_timeout).await;
+    let mut said = hall.submit(raid, "just in time", None);
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await; // time stands still while a task is busy: nothing else would end this test
+    }
+    assert!(matches!(said.now(), Some(Ok(_))), "the session spins and never reads its inbox");
+}
