@@ -91,7 +91,9 @@ async fn whatever_was_acknowledged_survives_an_immediate_kill_on_sqlite() {
 async fn a_raid_that_is_killed_again_and_again_loses_nothing_and_doubles_nothing() {
     bounded(async {
         let site = Site::sqlite().await;
-        let mut server = site.start().await;
+        // Snapshots all the time, and most op keys in the ledger only.
+        let settings = [("RAID__SNAPSHOT_MIN_EVENTS", "1"), ("RAID__OP_KEYS", "4")];
+        let mut server = site.start_with(&settings).await;
         let door = Proxy::to(server.target().address()).await;
         let party = Party::at_play(&target(door.address()), 4, &long_raid(4)).await;
         let (raid, rest) = (party.raid, party.players[0].rest().with_patience(Duration::from_secs(30)));
@@ -102,7 +104,7 @@ async fn a_raid_that_is_killed_again_and_again_loses_nothing_and_doubles_nothing
                 sleep(Duration::from_millis(5)).await;
             }
             server.kill().await;
-            server = site.start().await;
+            server = site.start_with(&settings).await;
             door.lead_to(server.target().address());
         }
         let (verdict, _) = game.stop().await.settle().await;

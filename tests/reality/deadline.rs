@@ -98,7 +98,7 @@ async fn a_deadline_passes_in_the_dark(site: Site) {
         by: None,
         data: EventData::RaidFailed { reason: FailReason::Deadline },
     };
-    assert_eq!(ledger().await[3..], [end.clone()]);
+    assert_eq!(ledger().await[3..], *std::slice::from_ref(&end));
     server.kill().await;
     server = site.start().await;
     let token = site.token(Scope::Admin, None, Duration::from_secs(60));

@@ -294,3 +294,87 @@ async fn a_connection_that_never_finishes_its_request_is_dropped() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_hello_that_comes_in_one_piece_with_the_upgrade_is_heard() {
+    bounded(async {
+        let site = Site::sqlite().await;
+        let (server, party, token) = house(&site, &[]).await;
+        let mut raw = Raw::connect(server.target()).await;
+        let lines: String = UPGRADE.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let mut bytes = format!("GET /api/v1/ws HTTP/1.1\r\nHost: x\r\n{lines}\r\n").into_bytes();
+        for message in [json!({"t": "hello", "token": token}), json!({"t": "watch", "raid": party.raid})] {
+            bytes.extend(frame(0x80 | TEXT, Some([9; 4]), message.to_string().as_bytes()));
+        }
+        raw.bytes(&bytes).await;
+        assert_eq!(raw.head().await.status, 101);
+        assert_eq!(next(&mut raw).await["t"], "welcome");
+        assert_eq!(next(&mut raw).await["t"], "snapshot");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn messages_in_fragments_and_bytes_one_by_one_are_understood() {
+    bounded(async {
+        let site = Site::sqlite().await;
+        let (server, party, token) = house(&site, &[]).await;
+        let mut raw = greeted(&server, &token).await;
+        let message = json!({"t": "watch", "raid": party.raid}).to_string();
+        let (begin, rest) = message.as_bytes().split_at(5);
+        let (middle, end) = rest.split_at(3);
+        raw.bytes(&frame(TEXT, Some([1, 2, 3, 4]), begin)).await;
+        raw.frame(PING, b"between").await;
+        assert_eq!(raw.next().await, Some((PONG, b"between".to_vec())));
+        raw.bytes(&frame(0, Some([5, 6, 7, 8]), middle)).await;
+        for byte in frame(0x80, Some([0; 4]), end) {
+            raw.bytes(&[byte]).await;
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(next(&mut raw).await["t"], "snapshot");
+        // Fragments of a message that grows too large.
+        raw.bytes(&frame(TEXT, Some([1; 4]), &[b' '; 10_000])).await;
+        raw.bytes(&frame(0, Some([1; 4]), &[b' '; 10_000])).await;
+        assert_eq!(raw.close_code().await, 1009);
+    })
+    .await;
+}
+
+/// What makes a careless decoder overflow its stack or its memory.
+#[tokio::test]
+async fn bombs_close_their_own_connection_and_hurt_nobody() {
+    bounded(async {
+        let site = Site::sqlite().await;
+        let (mut server, party, token) = house(&site, &[]).await;
+        let mut healthy = Wire::open(server.target(), Codec::Json, &token).await;
+        healthy.watch(party.raid, None).await;
+        let memory = server.resident_kib();
+        let mut sealed = br#"{"t":"beat","x":"#.to_vec();
+        sealed.extend([b'['; 15_000]);
+        let text: [&[u8]; 2] = [&[b'['; 16_000], &sealed];
+        for bomb in text {
+            let mut raw = Raw::open(server.target(), JSON).await;
+            raw.frame(TEXT, bomb).await;
+            assert!(matches!(raw.close_code().await, 4000 | 4001)); // no hello, whatever it is
+        }
+        // {"t": "beat", "x": …} with arrays in arrays, maps in maps, and lengths that lie.
+        let open = [&[0x82, 0xa1, b't', 0xa4][..], b"beat", &[0xa1, b'x']].concat();
+        let binary: [Vec<u8>; 6] = [
+            vec![0x91; 16_000],
+            [&open[..], &[0x91; 16_000]].concat(),
+            [&open[..], &[0x81, 0xa1, b'x'].repeat(5_000)].concat(),
+            [&open[..], &[0xdd, 0xff, 0xff, 0xff, 0xff]].concat(),
+            [&open[..], &[0xc6, 0xff, 0xff, 0xff, 0xff, 1, 2, 3]].concat(),
+            vec![0xdf, 0xff, 0xff, 0xff, 0xff, 0xa1, b't', 0xa1, b'x'],
+        ];
+        for bomb in binary {
+            let mut raw = Raw::open(server.target(), MSGPACK).await;
+            raw.frame(BINARY, &bomb).await;
+            assert!(matches!(raw.close_code().await, 4000 | 4001), "{:x?}", &bomb[..12.min(bomb.len())]);
+        }
+        assert!(server.runs());
+        assert!(server.resident_kib() < memory + 32 * 1024, "{} KiB, before {memory}", server.resident_kib());
+        healthy.say(party.raid, "unhurt").await;
+    })
+    .await;
+}

@@ -3,6 +3,7 @@
 //! Needs a Postgres server: `make test`, or `scripts/with-services cargo test --test reality`.
 
 #![allow(unreachable_pub, reason = "a test has no outside")]
+#![allow(clippy::print_stdout, reason = "measurements, and the servers' last words")]
 #![allow(clippy::disallowed_methods, reason = "a test ends with its process; its tasks need no other owner")]
 
 #[path = "../support/cluster.rs"]
@@ -24,6 +25,7 @@ mod conversation;
 mod crash;
 mod deadline;
 mod garbage;
+mod pressure;
 mod resume;
 mod shutdown;
 mod slow;

@@ -212,7 +212,7 @@ fn choose(player: &Player, raid: RaidId, turn: u64) -> Command {
         {
             return Command::ClaimTask { task: task.id };
         }
-        if state.tasks.len() < 60 && turn % 2 == 0 {
+        if state.tasks.len() < 60 && turn.is_multiple_of(2) {
             return Command::AddTask { title: format!("{me}'s task {turn}"), xp: 20, minutes: 5 };
         }
     }

@@ -65,8 +65,7 @@ impl Raw {
         }
         request.push_str("\r\n");
         raw.bytes(request.as_bytes()).await;
-        let head = timeout(PATIENCE, raw.head()).await.expect("an answer");
-        (head, raw)
+        (raw.head().await, raw)
     }
 
     /// A socket that speaks a subprotocol.
@@ -77,7 +76,12 @@ impl Raw {
         raw
     }
 
-    async fn head(&mut self) -> Head {
+    /// The answer to an upgrade.
+    pub async fn head(&mut self) -> Head {
+        timeout(PATIENCE, self.read_head()).await.expect("an answer")
+    }
+
+    async fn read_head(&mut self) -> Head {
         loop {
             if let Some(end) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
                 let rest = self.buffer.split_off(end + 4);

@@ -7,7 +7,9 @@ use crate::proxy::Way::ToServer;
 use crate::wire::{Wire, answer_to, event_seq};
 use raidhall::store::{Append, Claim, Fate, Header, Instance, InstanceId, Recorded, Store};
 use raidhall_protocol::state::RaidStatus;
-use raidhall_protocol::{Codec, Command, ErrorType, Event, EventData, RaidId, Seq};
+use raidhall_protocol::{
+    ClientMessage, Codec, Command, ErrorType, Event, EventData, RaidId, Seq, ServerMessage,
+};
 use rustix::process::Signal;
 use std::sync::Arc;
 use std::time::Duration;
@@ -155,6 +157,42 @@ async fn an_owner_that_decides_on_a_state_of_before_its_sleep_is_fenced_and_load
         }
         assert_eq!(answer, Ok((taken.next(), false)));
         assert_eq!(ada.seqs(), [before.0, taken.0, taken.0 + 1]);
+    })
+    .await;
+}
+
+/// Between waking and renewing its lease, an owner cannot know what it missed: it may not answer from memory.
+#[tokio::test]
+async fn an_owner_that_wakes_shows_nobody_a_state_of_before_its_sleep() {
+    bounded(async {
+        let site = Site::postgres().await;
+        let server = site.start().await;
+        let party = Party::gather(server.target(), 1, &long_raid(1)).await;
+        let (raid, token) = (party.raid, party.witness().await.access_token);
+        let mut watcher = Wire::open(server.target(), Codec::Json, &token).await;
+        let mut late = Wire::open(server.target(), Codec::Json, &token).await;
+        watcher.watch(raid, None).await; // keeps the raid live
+        watcher.say(raid, "before").await;
+
+        server.signal(Signal::STOP);
+        let heir = Heir::enlist(&site).await;
+        let taken = heir.take_over(raid).await;
+        heir.retire().await;
+        late.send(ClientMessage::Watch { id: None, raid, since: None }).await;
+        server.signal(Signal::CONT);
+        let shown = loop {
+            let shown = late.seek(|message| match message {
+                ServerMessage::Snapshot { seq, .. } => Some(Some(*seq)),
+                ServerMessage::Error { .. } => Some(None),
+                _ => None,
+            });
+            if let Some(seq) = shown.await {
+                break seq;
+            }
+            sleep(Duration::from_millis(100)).await;
+            late.send(ClientMessage::Watch { id: None, raid, since: None }).await;
+        };
+        assert!(shown >= taken, "shown {shown} when {taken} was committed");
     })
     .await;
 }

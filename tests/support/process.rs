@@ -11,7 +11,7 @@ use raidhall::store::sqlite::SqliteStore;
 use raidhall_loadtest::target::Target;
 use raidhall_protocol::UnixMillis;
 use raidhall_protocol::server::PlayerRef;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -253,6 +253,22 @@ impl Server {
         let status = status.expect("a status in /proc");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
         line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// Lets it open no more than so many files.
+    pub fn limit_files(&self, count: u64) {
+        let limit = Rlimit { current: Some(count), maximum: Some(count) };
+        prlimit(Some(self.pid()), Resource::Nofile, limit).expect("limit a server");
+    }
+
+    /// The processor time that it has used.
+    pub fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid().as_raw_nonzero()));
+        let stat = stat.expect("a stat in /proc");
+        let (_, fields) = stat.rsplit_once(')').expect("its name in brackets");
+        let ticks =
+            |index| fields.split(' ').nth(index).and_then(|field| field.parse().ok()).unwrap_or(0_u64);
+        Duration::from_millis((ticks(12) + ticks(13)) * 10) // USER_HZ is 100
     }
 
     fn pid(&self) -> Pid {
