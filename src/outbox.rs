@@ -45,6 +45,8 @@ pub enum Answer {
         /// The frame.
         frame: Bytes,
     },
+    /// A request was carried out that nothing is said about.
+    Silence,
     /// The watch is live from `cursor` on; everything up to `promised` must come whole.
     Joined {
         /// Which watch.

@@ -20,7 +20,6 @@ use crate::session::Sessions;
 use crate::store::Store;
 use axum::Router;
 use axum::routing::any;
-use parking_lot::RwLock;
 use raidhall_protocol::limits::SOCKET_PATH;
 use registry::Registry;
 use std::num::NonZeroU32;
@@ -69,8 +68,8 @@ struct Hub {
     store: Arc<dyn Store>,
     auth: Auth,
     clock: Arc<Clock>,
-    /// The name of this history of the database, as last learned.
-    lineage: Arc<RwLock<String>>,
+    /// The name of this history of the database.
+    lineage: String,
     options: Options,
     registry: Registry,
     tasks: TaskTracker,
@@ -83,7 +82,7 @@ impl Sockets {
         store: Arc<dyn Store>,
         auth: Auth,
         clock: Arc<Clock>,
-        lineage: Arc<RwLock<String>>,
+        lineage: String,
         options: Options,
         tasks: TaskTracker,
     ) -> Self {

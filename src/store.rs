@@ -358,8 +358,9 @@ pub trait Store: Send + Sync + 'static {
         state: &[u8],
     ) -> Result<()>;
 
-    /// Active raids whose deadline is at or before `until` and which no living instance owns, most urgent first.
-    async fn due(&self, until: UnixMillis, limit: u32) -> Result<Vec<RaidId>>;
+    /// Active raids whose deadline is at or before `until` and which no other living instance owns, most urgent first.
+    /// Our own are among them: one that we own and do not serve, after a load that failed, must be found as well.
+    async fn due(&self, instance: InstanceId, until: UnixMillis, limit: u32) -> Result<Vec<RaidId>>;
 
     /// The raid of an invite code (upper case).
     async fn raid_by_invite(&self, code: &str) -> Result<Option<RaidId>>;

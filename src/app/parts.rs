@@ -15,7 +15,6 @@ use crate::socket::{self, Sockets};
 use crate::store::journal::{self, Journal};
 use crate::store::{Instance, InstanceId, Store};
 use crate::telemetry::{metrics, metrics_router, upkeep};
-use parking_lot::RwLock;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -24,6 +23,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info, info_span, warn};
 use uuid::Uuid;
+
+/// How much of the time for shutting down clients may take; the rest is for the raids.
+const CLIENTS_SHARE: f64 = 0.7;
 
 /// How often the store looks after itself.
 const MAINTENANCE: Duration = Duration::from_secs(24 * 3_600);
@@ -46,7 +48,8 @@ pub struct Host {
 ///
 /// # Errors
 ///
-/// [`StartError::AlreadyRunning`] if another instance holds the database; others if the store fails at the start.
+/// [`StartError::AlreadyRunning`] if another instance holds the database; [`StartError::Unavailable`] if the lease was
+/// lost for good; others if the store fails at the start.
 pub async fn run<L: Listener>(
     host: Host,
     listener: L,
@@ -63,7 +66,6 @@ pub async fn run<L: Listener>(
     let renewal =
         enlisted.map_err(|error| open::held(format!("the database {}", host.config.database.url), error))?;
     let clock = Arc::new(Clock::new(renewal.now));
-    let lineage = Arc::new(RwLock::new(renewal.lineage));
     let stop = CancellationToken::new();
     let tasks = Tasks::default();
 
@@ -88,7 +90,7 @@ pub async fn run<L: Listener>(
         Arc::clone(&host.store),
         auth.clone(),
         Arc::clone(&clock),
-        Arc::clone(&lineage),
+        renewal.lineage.clone(),
         socket_options(&host.config, origins.clone()),
         tasks.connections.clone(),
     );
@@ -101,17 +103,26 @@ pub async fn run<L: Listener>(
         ttl: host.config.lease.ttl,
         renew: host.config.lease.renew,
         clock: Arc::clone(&clock),
-        lineage,
+        lineage: renewal.lineage,
     };
     let scanner = Scanner {
         store: Arc::clone(&host.store),
         sessions: sessions.clone(),
         clock: Arc::clone(&clock),
+        instance: instance.id,
         every: host.config.lease.due_scan,
         ahead: host.config.lease.due_ahead,
     };
     let renewed = readiness.clone();
-    tasks.until(&stop, "lease", keeper.run(move || renewed.renewed()));
+    let lost = CancellationToken::new();
+    let keeping = {
+        let lost = lost.clone();
+        async move {
+            keeper.run(move || renewed.renewed()).await;
+            lost.cancel();
+        }
+    };
+    tasks.until(&stop, "lease", keeping);
     tasks.until(&stop, "due", scanner.run());
     tasks.until(&stop, "maintenance", maintain(Arc::clone(&host.store)));
     tasks.until(&stop, "metrics", upkeep());
@@ -135,13 +146,21 @@ pub async fn run<L: Listener>(
     readiness.enter(Phase::Running);
     ready();
 
-    shutdown.await;
+    tokio::select! {
+        () = shutdown => {}
+        () = lost.cancelled() => {}
+    }
     readiness.enter(Phase::Draining);
     draining.cancel();
     sockets.drain();
-    let ending = async {
+    let clients = async {
         tasks.doors.finish().await;
         tasks.connections.finish().await;
+    };
+    if timeout(host.config.shutdown.timeout.mul_f64(CLIENTS_SHARE), clients).await.is_err() {
+        warn!("some clients do not let go; the raids are put away without them");
+    }
+    let ending = async {
         stop.cancel();
         tasks.background.finish().await;
         tasks.sessions.finish().await;
@@ -151,10 +170,14 @@ pub async fn run<L: Listener>(
             warn!(?error, "the lease was not given back; it runs out by itself");
         }
     };
-    if timeout(host.config.shutdown.timeout, ending).await.is_err() {
+    if timeout(host.config.shutdown.timeout.mul_f64(1.0 - CLIENTS_SHARE), ending).await.is_err() {
         warn!("not everything ended in time; what was acknowledged is durable all the same");
     }
     info!("stopped");
+    if lost.is_cancelled() {
+        let why = anyhow::anyhow!("another instance has it, or the database has another history now");
+        return Err(StartError::unavailable("the lease", why));
+    }
     Ok(())
 }
 

@@ -1,8 +1,8 @@
-//! Deadlines of raids that no living instance serves: they fire though nobody is connected.
+//! Deadlines of raids that nobody serves: they fire though nobody is connected.
 
 use crate::clock::Clock;
 use crate::session::Sessions;
-use crate::store::Store;
+use crate::store::{InstanceId, Store};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
@@ -17,6 +17,8 @@ pub struct Scanner {
     pub store: Arc<dyn Store>,
     /// Where they are made live.
     pub sessions: Sessions,
+    /// Who looks.
+    pub instance: InstanceId,
     /// What time it is.
     pub clock: Arc<Clock>,
     /// How often to look.
@@ -34,7 +36,7 @@ impl Scanner {
         loop {
             ticks.tick().await;
             self.sessions.release_idle().await;
-            match self.store.due(self.clock.now().plus(ahead), RAIDS).await {
+            match self.store.due(self.instance, self.clock.now().plus(ahead), RAIDS).await {
                 Ok(raids) => raids.into_iter().for_each(|raid| self.sessions.wake(raid)),
                 Err(error) => warn!(?error, "due raids could not be looked up"),
             }

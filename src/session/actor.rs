@@ -66,38 +66,41 @@ impl Actor {
 
     pub(super) async fn run(mut self) {
         let _gauge = Gauged::one(&metrics().sessions);
-        let mut pause = RELOAD_PAUSE_MIN;
+        let (mut pause, mut falls) = (RELOAD_PAUSE_MIN, 0);
         loop {
+            let began = Instant::now();
             let end = AssertUnwindSafe(self.incarnation()).catch_unwind().await.unwrap_or_else(|_| {
                 error!("a session panicked; its raid reloads");
                 Ok(End::Reload("panic"))
             });
-            match end {
+            self.origin = Origin::Stored;
+            if began.elapsed() >= RELOAD_PAUSE_MAX {
+                (pause, falls) = (RELOAD_PAUSE_MIN, 0);
+            }
+            let error = match end {
                 Ok(End::Idle) => return,
                 Ok(End::Stopped) => break,
                 Ok(End::Reload(cause)) => {
                     metrics().session_reloads.increment(cause);
                     warn!(cause, "the raid reloads");
-                    pause = RELOAD_PAUSE_MIN;
-                }
-                Err(Failure::Missing) => {
-                    self.fail_waiting(&Error::Refused(Refusal::NotFound));
-                    if self.sessions.forget_if_idle(self.raid, &self.inbox) {
-                        return;
+                    falls += 1;
+                    if falls == 1 {
+                        // The next incarnation serves those who wait.
+                        continue;
                     }
+                    Error::Unavailable
                 }
-                Err(Failure::Unavailable) => {
-                    self.fail_waiting(&Error::Unavailable);
-                    if self.sessions.forget_if_idle(self.raid, &self.inbox) {
-                        return;
-                    }
-                    // Somebody watches: try again, for them and for the raid's deadline.
-                    let stop = &self.sessions.0.stop;
-                    tokio::select! { biased; () = stop.cancelled() => break, () = sleep(pause) => {} }
-                    pause = (pause * 2).min(RELOAD_PAUSE_MAX);
-                }
+                Err(Failure::Missing) => Error::Refused(Refusal::NotFound),
+                Err(Failure::Unavailable) => Error::Unavailable,
+            };
+            // It does not get up, or falls again at once: whoever waits is told, and the store is spared.
+            self.fail_waiting(&error);
+            if self.sessions.forget_if_idle(self.raid, &self.inbox) {
+                return;
             }
-            self.origin = Origin::Stored;
+            let stop = &self.sessions.0.stop;
+            tokio::select! { biased; () = stop.cancelled() => break, () = sleep(pause) => {} }
+            pause = (pause * 2).min(RELOAD_PAUSE_MAX);
         }
         self.inbox.close();
         self.fail_waiting(&Error::Unavailable);

@@ -4,7 +4,7 @@ use super::actor::Origin;
 use super::message::Message;
 use super::{Sessions, asked};
 use crate::error::Error;
-use crate::raid;
+use crate::raid::{self, Refusal};
 use crate::store::{OpHash, Store, StoreError};
 use raidhall_protocol::RaidId;
 use raidhall_protocol::rest::NewRaid;
@@ -50,9 +50,15 @@ impl Sessions {
             let made =
                 asked(|reply| self.send_to(raid, Origin::New, Message::Create { command, key, reply })).await;
             match made {
-                // The code was taken, or a request with the same key was quicker: the next turn finds out.
-                Err(Error::Unavailable) if self.0.store.head(raid).await.map_err(unavailable)?.is_none() => {}
-                made => return made.map(|_| raid),
+                Ok(_) => return Ok(raid),
+                // The id is ours alone: if there is such a raid, it is this one. If not, the code was taken, a request
+                // with the same key was quicker, or somebody asked for the id before there was a raid: the next turn.
+                Err(Error::Unavailable | Error::Refused(Refusal::NotFound)) => {
+                    if self.0.store.head(raid).await.map_err(unavailable)?.is_some() {
+                        return Ok(raid);
+                    }
+                }
+                Err(error) => return Err(error),
             }
         }
         Err(Error::Unavailable)

@@ -36,6 +36,10 @@ impl Queue {
         self.0.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The next answer that depends on nothing beyond `committed`.
     pub(super) fn pop(&mut self, committed: Seq) -> Option<Held> {
         if self.0.front()?.0 > committed { None } else { self.0.pop_front().map(|(_, held)| held) }

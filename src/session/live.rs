@@ -24,12 +24,17 @@ use raidhall_protocol::{Codec, Event, PlayerId, RaidState, Seq, ServerMessage};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{error, warn};
 
 /// Commits in flight at most; beyond that the inbox waits.
 const FLIGHTS_MAX: usize = 32;
+/// Answers that wait for a commit at most; beyond that the inbox waits too.
+const HELD_MAX: usize = 1_024;
+/// How long the raid waits for the store to say whether it has another owner.
+const HEAD_PATIENCE: Duration = Duration::from_secs(1);
 /// Messages decided at most before what they caused is handed to the journal.
 const BURST: usize = 64;
 
@@ -56,6 +61,8 @@ pub(super) struct Live {
     /// Decided, not handed to the journal yet.
     building: Vec<Recorded>,
     create_key: Option<OpHash>,
+    /// Its creation was refused: there is nothing to be live for.
+    unmade: bool,
     flights: VecDeque<Flight>,
     /// The state as last shown to somebody, shared while it stays the same.
     frozen: Option<(Seq, Arc<RaidState>)>,
@@ -64,6 +71,8 @@ pub(super) struct Live {
     /// When somebody last needed the raid.
     needed_at: Instant,
     since_snapshot: u64,
+    /// A snapshot that is kept once its seq is durable.
+    snapshot: Option<(Seq, Vec<u8>)>,
 }
 
 /// Events on their way to the store.
@@ -100,12 +109,14 @@ impl Live {
             held: Queue::default(),
             building: Vec::new(),
             create_key: None,
+            unmade: false,
             flights: VecDeque::new(),
             frozen: None,
             snapshots: [None, None],
             leader_away_since: None,
             needed_at: Instant::now(),
             since_snapshot,
+            snapshot: None,
         }
     }
 
@@ -136,7 +147,7 @@ impl Live {
                 }
                 () = stop.cancelled(), if !stopping => {}
                 () = audience.changed() => self.follow_watchers(presence),
-                message = inbox.recv(), if !stopping && self.flights.len() < FLIGHTS_MAX => {
+                message = inbox.recv(), if !stopping && self.has_room() => {
                     if let Err(cause) = self.burst(message, inbox, presence).await {
                         return End::Reload(cause);
                     }
@@ -156,18 +167,15 @@ impl Live {
         presence: &mut Presence,
     ) -> Result<(), &'static str> {
         let mut next = first;
-        for _ in 0..BURST {
+        for room in (0..BURST).rev() {
             let Some(message) = next.take() else { break };
             self.needed_at = Instant::now();
             self.advance(presence);
             self.handle(message, presence).await?;
             self.release(presence);
-            next = inbox.try_recv().ok();
+            next = if room > 0 { inbox.try_recv().ok() } else { None };
         }
-        match next {
-            Some(message) => self.handle(message, presence).await,
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     async fn handle(&mut self, message: Message, presence: &mut Presence) -> Result<(), &'static str> {
@@ -177,7 +185,8 @@ impl Live {
             }
             Message::Create { command, key, reply } => {
                 self.create_key = Some(key);
-                return self.execute(command, None, reply, presence).await;
+                self.execute(command, None, reply, presence).await?;
+                self.unmade = self.state.seq() == Seq::ZERO;
             }
             Message::Read { caller, reply } => {
                 let seen = self.seen_by(caller).map(|()| (self.freeze(), self.state.seq()));
@@ -259,6 +268,11 @@ impl Live {
         Ok(self.state.seq())
     }
 
+    /// Whether more may be decided while earlier commits are in flight.
+    fn has_room(&self) -> bool {
+        self.flights.len() < FLIGHTS_MAX && self.held.len() < HELD_MAX
+    }
+
     fn seen_by(&self, caller: Caller) -> Result<(), Error> {
         if caller.may_see(&self.state) { Ok(()) } else { Err(Refusal::NotFound.into()) }
     }
@@ -269,8 +283,12 @@ impl Live {
         if let Err(error) = self.seen_by(watch.caller) {
             return Ok(Err(error));
         }
-        if watch.since.is_some_and(|since| since > seq) && self.is_superseded().await {
-            return Err("superseded");
+        if watch.since.is_some_and(|since| since > seq) {
+            match self.is_superseded().await {
+                Ok(false) => {}
+                Ok(true) => return Err("superseded"),
+                Err(error) => return Ok(Err(error)),
+            }
         }
         Ok(Ok(match watch.since {
             Some(since) if since <= seq && seq.since(since) <= self.sessions.0.options.replay_events => {
@@ -281,9 +299,10 @@ impl Live {
     }
 
     /// Whether the store knows of a later owner than this session.
-    async fn is_superseded(&self) -> bool {
-        let head = self.sessions.0.store.head(self.audience.raid()).await;
-        head.is_ok_and(|head| head.is_some_and(|head| head.epoch != self.epoch))
+    async fn is_superseded(&self) -> Result<bool, Error> {
+        let head = timeout(HEAD_PATIENCE, self.sessions.0.store.head(self.audience.raid())).await;
+        let head = head.ok().and_then(Result::ok).ok_or(Error::Unavailable)?;
+        Ok(head.is_some_and(|head| head.epoch != self.epoch))
     }
 
     fn freeze(&mut self) -> Arc<RaidState> {
@@ -337,7 +356,8 @@ impl Live {
     }
 
     fn is_idle(&self, presence: &Presence) -> bool {
-        !self.is_needed(presence) && self.needed_at.elapsed() >= self.sessions.0.options.idle_timeout
+        !self.is_needed(presence)
+            && (self.unmade || self.needed_at.elapsed() >= self.sessions.0.options.idle_timeout)
     }
 
     /// Whether somebody watches, or something is on its way.
@@ -458,19 +478,20 @@ impl Live {
         frame
     }
 
-    /// Writes a snapshot, off the commit path, when the tail outweighs the state and nothing is in flight.
+    /// Writes a snapshot, off the commit path, when the tail outweighs the state. It is made of the state as decided, and
+    /// written when that is durable.
     fn keep_snapshot(&mut self, events: u64) {
         self.since_snapshot += events;
         let hall = Arc::clone(&self.sessions.0);
         let shown = self.state.shown();
         let weight = (shown.tasks.len() + shown.members.len() + shown.messages.len()) as u64;
         let due = hall.options.snapshot_min_events.max(weight);
-        if self.since_snapshot < due || self.state.seq() != self.committed {
-            return;
+        if self.since_snapshot >= due {
+            self.since_snapshot = 0;
+            self.snapshot = Some((self.state.seq(), raid::stored::encode(&self.state)));
         }
-        self.since_snapshot = 0;
-        let (raid, epoch, seq) = (self.audience.raid(), self.epoch, self.committed);
-        let bytes = raid::stored::encode(&self.state);
+        let Some((seq, bytes)) = self.snapshot.take_if(|(seq, _)| *seq <= self.committed) else { return };
+        let (raid, epoch) = (self.audience.raid(), self.epoch);
         let tasks = hall.tasks.clone();
         tasks.spawn(async move {
             if let Err(error) = hall.store.save_snapshot(raid, hall.instance, epoch, seq, &bytes).await {

@@ -1,6 +1,6 @@
 //! What can be asked of a session.
 
-use super::{Ack, Caller, Reply, View};
+use super::{Ack, Caller, Reply, View, count};
 use crate::error::Error;
 use crate::outbox::{ConnectionId, Outbox, Ticket};
 use crate::raid;
@@ -37,7 +37,11 @@ pub(super) struct Watch {
 impl Message {
     pub(super) fn fail(self, error: Error) {
         match self {
-            Self::Execute { reply, .. } | Self::Create { reply, .. } => reply.send(Err(error)),
+            Self::Execute { reply, .. } | Self::Create { reply, .. } => {
+                let result = Err(error);
+                count(&result);
+                reply.send(result);
+            }
             Self::Read { reply, .. } => reply.send(Err(error)),
             Self::Watch(watch) | Self::Resync(watch) => watch.reply.send(Err(error)),
             Self::Signal { reply, .. } => reply.send(Err(error)),

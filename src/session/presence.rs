@@ -156,7 +156,7 @@ mod tests {
         presence.retain(|player| player.get() != 2, at(3));
         let mut known = presence.announced().clone();
         presence.arrive(players(&[2]).pop_first().expect("two"), at(4));
-        for change in presence.advance(at(9)) {
+        if let Some(change) = presence.advance(at(9)) {
             known.extend(change.online);
             known.retain(|player| !change.offline.contains(player));
         }

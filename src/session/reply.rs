@@ -2,8 +2,7 @@
 
 use crate::error::Error;
 
-/// Where one answer goes. Dropping it answers too: with `internal` while a panic unwinds (this request is the one
-/// that caused it), else with `unavailable`.
+/// Where one answer goes. Dropping it answers too: with `unavailable`, for what then became of the request is unknown.
 pub struct Reply<T>(Option<Answer<T>>);
 
 type Answer<T> = Box<dyn FnOnce(Result<T, Error>) + Send + Sync>;
@@ -25,7 +24,7 @@ impl<T> Reply<T> {
 impl<T> Drop for Reply<T> {
     fn drop(&mut self) {
         if let Some(answer) = self.0.take() {
-            answer(Err(if std::thread::panicking() { Error::Internal } else { Error::Unavailable }));
+            answer(Err(Error::Unavailable));
         }
     }
 }

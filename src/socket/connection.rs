@@ -50,6 +50,8 @@ pub(super) struct Connection {
     limiter: DefaultDirectRateLimiter,
     over_limit: u32,
     heartbeat_at: Instant,
+    /// When the token has ended for good.
+    pub(super) token_ends: Instant,
     silent: u32,
     received: u64,
     /// When a drain lets this client go.
@@ -74,6 +76,7 @@ impl Connection {
         let heartbeat_at = Instant::now() + options.heartbeat;
         sockets.0.registry.add(&outbox);
         Self {
+            token_ends: token_ends(&sockets, &identity),
             watches: Watches::new(Arc::clone(&outbox), slack),
             outbox,
             identity,
@@ -90,12 +93,6 @@ impl Connection {
         }
     }
 
-    /// Gives up every watch and whatever was on its way.
-    pub(super) fn leave(mut self) {
-        self.sockets.0.registry.remove(&self.outbox);
-        self.watches.leave_all();
-    }
-
     pub(super) fn welcome(&self) -> ServerMessage {
         let options = &self.sockets.0.options;
         ServerMessage::Welcome {
@@ -108,7 +105,7 @@ impl Connection {
                 commands_per_second: u64::from(options.commands_per_second.get()),
                 watches: options.watches as u64,
             },
-            lineage: self.sockets.0.lineage.read().clone(),
+            lineage: self.sockets.0.lineage.clone(),
         }
     }
 
@@ -129,7 +126,7 @@ impl Connection {
                 timer.as_mut().reset(next);
             }
             let blocked = !outbound.is_empty();
-            let reads = self.watches.pending() < self.sockets.0.options.outbox_messages;
+            let reads = self.reads();
             tokio::select! { biased;
                 () = &mut timer => {
                     if let Err(ending) = self.on_timer(inbound, outbound) {
@@ -177,6 +174,11 @@ impl Connection {
         }
     }
 
+    /// Whether the client may ask for more.
+    fn reads(&self) -> bool {
+        self.watches.pending() < self.sockets.0.options.outbox_messages
+    }
+
     fn serve(&mut self, need: Need) {
         match need {
             Need::Snapshot(ticket) => {
@@ -195,13 +197,8 @@ impl Connection {
     /// A replay that was promised comes whole, or the connection ends with a code that tells the client to resume.
     fn on_page(&mut self, events: Option<Vec<Event>>, outbound: &mut Outbound) -> Result<(), Ending> {
         let Some(Page { ticket, .. }) = self.page.take() else { return Ok(()) };
-        match events {
-            Some(events) if !events.is_empty() => {
-                self.watches.show_page(ticket, events, outbound);
-                Ok(())
-            }
-            _ => Err(Ending::Close(CloseCode::SlowConsumer)),
-        }
+        let came = self.watches.show_page(ticket, events.unwrap_or_default(), outbound);
+        if came { Ok(()) } else { Err(Ending::Close(CloseCode::SlowConsumer)) }
     }
 
     fn on_received(&mut self, received: Received) -> Result<(), Ending> {
@@ -268,9 +265,14 @@ impl Connection {
 
     /// The moment at which something has to be done even if nothing happens.
     fn next_timer(&self, outbound: &Outbound) -> Instant {
-        let stall = (!outbound.is_empty()).then(|| outbound.progress() + self.sockets.0.options.write_stall);
-        let others = [stall, self.drain_at, self.watches.next_ask()];
-        others.into_iter().flatten().fold(self.heartbeat_at, Instant::min)
+        // What is asked for is asked while gathering, which waits until everything has been written.
+        let writing = if outbound.is_empty() {
+            self.watches.next_ask()
+        } else {
+            Some(outbound.progress() + self.sockets.0.options.write_stall)
+        };
+        let others = [writing, self.drain_at].into_iter().flatten();
+        others.fold(self.heartbeat_at.min(self.token_ends), Instant::min)
     }
 
     fn on_timer(&mut self, inbound: &Inbound, outbound: &mut Outbound) -> Result<(), Ending> {
@@ -283,10 +285,10 @@ impl Connection {
             let spread = u64::try_from(options.drain_spread.as_millis()).unwrap_or(u64::MAX).max(1);
             let reconnect_after_ms = rand::rng().random_range(0..spread);
             let bye = ServerMessage::Bye { reason: ByeReason::Draining, reconnect_after_ms };
-            outbound.truncate();
-            outbound.push(frame::message(self.outbox.codec, &bye));
-            let _ = outbound.write().now_or_never();
-            return Err(Ending::Close(CloseCode::Draining));
+            return Err(Ending::Drained(frame::message(self.outbox.codec, &bye)));
+        }
+        if now >= self.token_ends {
+            return Err(Ending::Close(CloseCode::Unauthenticated));
         }
         if now >= self.heartbeat_at {
             self.heartbeat_at = now + options.heartbeat;
@@ -298,20 +300,33 @@ impl Connection {
     /// Counted, not timed: a stall of the server delays its own heartbeats and is never the client's fault.
     fn heartbeat(&mut self, inbound: &Inbound, outbound: &mut Outbound) -> Result<(), Ending> {
         let received = inbound.received();
-        self.silent = if received == self.received { self.silent + 1 } else { 0 };
+        // A client that is still taking what we write, or that we do not read, cannot show life in another way.
+        let busy = !outbound.is_empty() || !self.reads();
+        self.silent = if received == self.received && !busy { self.silent + 1 } else { 0 };
         self.received = received;
         if self.silent >= SILENT_HEARTBEATS {
             return Err(Ending::Close(CloseCode::HeartbeatTimeout));
         }
-        let now = self.sockets.0.clock.now();
-        if now > self.identity.expires_at.plus(TOKEN_GRACE_MS) {
-            return Err(Ending::Close(CloseCode::Unauthenticated));
+        if outbound.is_empty() {
+            let beat = ServerMessage::Beat { now: self.sockets.0.clock.now(), heads: self.watches.heads() };
+            outbound.push(frame::ping());
+            outbound.push(frame::message(self.outbox.codec, &beat));
         }
-        let beat = ServerMessage::Beat { now, heads: self.watches.heads() };
-        outbound.push_control(frame::message(self.outbox.codec, &beat));
-        outbound.push_control(frame::ping());
         Ok(())
     }
+}
+
+/// Whatever ended it, a connection gives up every watch and what was on its way.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.sockets.0.registry.remove(&self.outbox);
+        self.watches.leave_all();
+    }
+}
+
+/// The moment until which a token keeps a connection open: its end and a grace.
+pub(super) fn token_ends(sockets: &Sockets, identity: &Identity) -> Instant {
+    sockets.0.clock.instant_of(identity.expires_at.plus(TOKEN_GRACE_MS))
 }
 
 async fn read(page: &mut Option<Page>) -> Option<Vec<Event>> {

@@ -25,10 +25,12 @@ use tracing::debug;
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Why a connection ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ending {
     /// We close it, with this code.
     Close(CloseCode),
+    /// The server goes away: this message says so, and when to come back.
+    Drained(Bytes),
     /// The client closed it, or is gone.
     Gone,
 }
@@ -75,19 +77,19 @@ impl Greeting {
                     Ending::Close(CloseCode::TooManyConnections)
                 } else {
                     let outbox = Arc::new(Outbox::new(id, codec));
-                    let mut connection = Connection::new(sockets, outbox, identity);
-                    let ending = connection.run(&mut inbound, &mut outbound).await;
-                    connection.leave();
-                    ending
+                    Connection::new(sockets, outbox, identity).run(&mut inbound, &mut outbound).await
                 }
             }
         };
-        let code = match ending {
-            Ending::Close(code) => code,
-            Ending::Gone => CloseCode::Normal,
+        let (cause, code, bye) = match ending {
+            Ending::Close(code) => (code.as_str(), code, None),
+            Ending::Drained(bye) => (CloseCode::Draining.as_str(), CloseCode::Draining, Some(bye)),
+            Ending::Gone => ("gone", CloseCode::Normal, None),
         };
-        metrics().closes.increment(if ending == Ending::Gone { "gone" } else { code.as_str() });
-        debug!(cause = code.as_str(), "the connection ends");
+        metrics().closes.increment(cause);
+        debug!(cause, "the connection ends");
+        outbound.truncate();
+        bye.into_iter().for_each(|bye| outbound.push(bye));
         farewell(&mut inbound, &mut outbound, code).await;
     }
 
@@ -134,7 +136,6 @@ impl Greeting {
 /// Ends a connection: what has begun to go out is finished, the Close frame follows, and what still comes in is read
 /// and dropped for a while.
 async fn farewell(inbound: &mut Inbound, outbound: &mut Outbound, code: CloseCode) {
-    outbound.truncate();
     outbound.push(frame::close(code));
     let goodbye = async {
         if outbound.finish().await.is_ok() {

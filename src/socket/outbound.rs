@@ -37,20 +37,10 @@ impl Outbound {
 
     /// Adds a frame at the end.
     pub(super) fn push(&mut self, frame: Bytes) {
-        self.starts_now();
-        self.queue.push_back(frame);
-    }
-
-    /// Adds a control frame in front of all that has not begun to go out.
-    pub(super) fn push_control(&mut self, frame: Bytes) {
-        self.starts_now();
-        self.queue.insert(usize::from(self.begun), frame);
-    }
-
-    fn starts_now(&mut self) {
         if self.queue.is_empty() {
             self.progress = Instant::now();
         }
+        self.queue.push_back(frame);
     }
 
     /// Drops every frame that has not begun to go out.

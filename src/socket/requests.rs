@@ -1,6 +1,6 @@
 //! What a client's messages ask for, translated for the session and back.
 
-use super::connection::Connection;
+use super::connection::{Connection, token_ends};
 use super::greeting::Ending;
 use crate::auth::Scope;
 use crate::error::Error;
@@ -40,8 +40,7 @@ impl Connection {
             ClientMessage::Watch { id, raid, since } => self.watch(id, raid, since),
             ClientMessage::Unwatch { raid, .. } => {
                 self.watches.remove(raid);
-                let reason = UnwatchReason::Asked;
-                self.answer(Some(raid), &ServerMessage::Unwatched { raid, reason });
+                self.answer(&ServerMessage::Unwatched { raid, reason: UnwatchReason::Asked });
             }
             ClientMessage::Do { id, raid, op, cmd } => self.execute(id, raid, op, cmd),
             ClientMessage::Signal { id, raid, kind, data } => self.signal(id, raid, &kind, data),
@@ -52,9 +51,10 @@ impl Connection {
     fn renew(&mut self, token: &str) {
         let refused = match self.sockets.0.auth.verify(token, self.sockets.0.clock.now()) {
             Ok(identity) if identity.subject == self.identity.subject => {
+                self.token_ends = token_ends(&self.sockets, &identity);
                 self.identity = identity;
                 let welcome = self.welcome();
-                return self.answer(None, &welcome);
+                return self.answer(&welcome);
             }
             Ok(_) => Error::Forbidden("This token is another player's"),
             Err(error) => error,
@@ -105,11 +105,13 @@ impl Connection {
             return;
         }
         let outbox = Arc::clone(&self.outbox);
+        self.watches.expect_answer();
         let reply = Reply::new(move |result| {
-            if let Err(error) = result {
-                let frame = error_frame(outbox.codec, "signal", id, Some(raid), &error);
-                outbox.answer(Answer::Frame { raid: Some(raid), seq: Seq::ZERO, frame });
-            }
+            let refused = |error| error_frame(outbox.codec, "signal", id, Some(raid), &error);
+            outbox.answer(match result {
+                Ok(()) => Answer::Silence,
+                Err(error) => Answer::Frame { raid: Some(raid), seq: Seq::ZERO, frame: refused(error) },
+            });
         });
         self.sockets.0.sessions.signal(raid, self.outbox.id, player, kind.to_owned(), data, reply);
     }
@@ -121,10 +123,11 @@ impl Connection {
         self.outbox.answer(Answer::Frame { raid, seq: Seq::ZERO, frame });
     }
 
-    fn answer(&mut self, raid: Option<RaidId>, message: &ServerMessage) {
+    /// Answers at once, whatever else is still to be answered.
+    fn answer(&mut self, message: &ServerMessage) {
         let frame = frame::message(self.outbox.codec, message);
         self.watches.expect_answer();
-        self.outbox.answer(Answer::Frame { raid, seq: Seq::ZERO, frame });
+        self.outbox.answer(Answer::Frame { raid: None, seq: Seq::ZERO, frame });
     }
 }
 

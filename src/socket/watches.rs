@@ -53,6 +53,14 @@ struct Live {
     cursor: Seq,
     /// Everything up to here comes whole, whatever happens.
     promised: Seq,
+    /// Who is online is not known any more: it needs a snapshot.
+    presence_lost: bool,
+}
+
+impl Live {
+    const fn new(audience: Arc<Audience>, cursor: Seq, promised: Seq) -> Self {
+        Self { audience, cursor, promised, presence_lost: false }
+    }
 }
 
 /// How far a watch may be behind.
@@ -197,18 +205,28 @@ impl Watches {
         }
         while let Some(raid) = self.lanes.presence_lost.pop() {
             self.lanes.presence.retain(|(of, _)| *of != raid);
-            if let Some(watch) = self.watches.iter_mut().find(|watch| watch.ticket.raid == raid) {
-                watch.collapse();
+            if let Some(watch) = self.watches.iter_mut().find(|watch| watch.ticket.raid == raid)
+                && let Phase::Live(live) = &mut watch.phase
+            {
+                live.presence_lost = true;
             }
         }
     }
 
     fn take_answer(&mut self, answer: Answer, outbound: &mut Outbound) {
         match answer {
-            Answer::Frame { raid, seq, frame } => self.acks.push_back((raid, seq, frame)),
+            Answer::Frame { raid, seq, frame } => {
+                if self.waits(raid, seq) {
+                    self.acks.push_back((raid, seq, frame));
+                } else {
+                    self.pending -= 1;
+                    outbound.push(frame);
+                }
+            }
+            Answer::Silence => self.pending -= 1,
             Answer::Joined { ticket, audience, cursor, promised, frame } => match self.find(ticket) {
                 Some(watch) => {
-                    watch.phase = Phase::Live(Live { audience, cursor, promised });
+                    watch.phase = Phase::Live(Live::new(audience, cursor, promised));
                     self.pending -= 1;
                     outbound.push(frame);
                 }
@@ -219,7 +237,7 @@ impl Watches {
                     && let Phase::Collapsed { audience, ask_at: None } = &watch.phase
                 {
                     let audience = Arc::clone(audience);
-                    watch.phase = Phase::Live(Live { audience, cursor: seq, promised: seq });
+                    watch.phase = Phase::Live(Live::new(audience, seq, seq));
                     outbound.push(frame);
                 }
             }
@@ -260,11 +278,11 @@ impl Watches {
     fn show(&mut self, index: usize, outbound: &mut Outbound) -> Option<Need> {
         let watch = &mut self.watches[index];
         if let Phase::Live(live) = &mut watch.phase {
-            if live.audience.head() <= live.cursor {
+            if live.audience.head() <= live.cursor && !live.presence_lost {
                 return None;
             }
             let (messages, bytes) = live.audience.behind(live.cursor);
-            let slow = messages > self.slack.messages || bytes > self.slack.bytes;
+            let slow = live.presence_lost || messages > self.slack.messages || bytes > self.slack.bytes;
             if live.cursor >= live.promised && slow && watch.ends.is_none() {
                 watch.collapse();
             } else {
@@ -300,10 +318,12 @@ impl Watches {
         true
     }
 
-    /// Queues promised events that were read from the store. False if the watch is not waiting for them any more.
-    pub(super) fn show_page(&mut self, ticket: Ticket, events: Vec<Event>, outbound: &mut Outbound) {
+    /// Queues promised events that were read from the store. False if the watch still waits and they are not the ones
+    /// that it waits for.
+    pub(super) fn show_page(&mut self, ticket: Ticket, events: Vec<Event>, outbound: &mut Outbound) -> bool {
         let codec = self.outbox.codec;
-        let Some(Watch { phase: Phase::Live(live), .. }) = self.find(ticket) else { return };
+        let Some(Watch { phase: Phase::Live(live), .. }) = self.find(ticket) else { return true };
+        let before = live.cursor;
         for event in events {
             // Beyond the promise the ring has them, or the watch collapses.
             if event.seq == live.cursor.next() && event.seq <= live.promised {
@@ -311,6 +331,7 @@ impl Watches {
                 outbound.push(frame::message(codec, &ServerMessage::Event { raid: ticket.raid, event }));
             }
         }
+        live.cursor > before
     }
 
     /// Queues the answers whose events have gone out.
@@ -318,17 +339,20 @@ impl Watches {
         if self.acks.is_empty() {
             return;
         }
-        let mut held = Vec::new();
         for (raid, seq, frame) in std::mem::take(&mut self.acks) {
-            let waits = raid.is_some_and(|raid| held.contains(&raid) || !self.has_passed(raid, seq));
-            if waits {
-                held.extend(raid);
+            if self.waits(raid, seq) {
                 self.acks.push_back((raid, seq, frame));
             } else {
-                self.pending = self.pending.saturating_sub(1);
+                self.pending -= 1;
                 outbound.push(frame);
             }
         }
+    }
+
+    /// Whether an answer has to wait: for its event, or for an answer of the same raid that does.
+    fn waits(&self, raid: Option<RaidId>, seq: Seq) -> bool {
+        let Some(raid) = raid else { return false };
+        self.acks.iter().any(|(of, ..)| *of == Some(raid)) || !self.has_passed(raid, seq)
     }
 
     /// Whether a client has seen everything of a raid up to `seq`, or does not watch it.
@@ -349,6 +373,8 @@ impl Watches {
         while let Some(signal) = self.lanes.signals.pop_front() {
             if self.is_live(signal.raid) {
                 outbound.push(signal.frame);
+            } else {
+                metrics().signals_dropped.increment("not_live");
             }
         }
     }

@@ -12,8 +12,10 @@
 
 use super::{Append, Fate, Store, StoreError};
 use crate::telemetry::metrics;
+use futures_util::FutureExt;
 use raidhall_protocol::RaidId;
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -102,7 +104,10 @@ impl Writer {
             metrics().journal_queue.decrement(batch.entries() as f64);
             metrics().commit_events.record(batch.events as f64);
             let deadline = Instant::now() + self.options.commit_patience;
-            self.commit(batch.units, deadline).await;
+            // A panic costs this batch, whose sessions then find out from the store, and not the raids of this writer.
+            if AssertUnwindSafe(self.commit(batch.units, deadline)).catch_unwind().await.is_err() {
+                error!("a commit panicked; its raids reload");
+            }
         }
     }
 

@@ -154,9 +154,9 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn due(&self, until: UnixMillis, limit: u32) -> Result<Vec<RaidId>> {
+    async fn due(&self, instance: InstanceId, until: UnixMillis, limit: u32) -> Result<Vec<RaidId>> {
         self.faults.enter(Call::Due).await?;
-        Ok(self.tables.lock().due(until, limit))
+        Ok(self.tables.lock().due(instance, until, limit))
     }
 
     async fn raid_by_invite(&self, code: &str) -> Result<Option<RaidId>> {

@@ -224,8 +224,8 @@ impl Store for PostgresStore {
         ledger::save_snapshot(&self.rest, raid, owner, epoch, seq, state).await
     }
 
-    async fn due(&self, until: UnixMillis, limit: u32) -> Result<Vec<RaidId>> {
-        claims::due(&self.rest, until, limit).await
+    async fn due(&self, instance: InstanceId, until: UnixMillis, limit: u32) -> Result<Vec<RaidId>> {
+        claims::due(&self.rest, instance, until, limit).await
     }
 
     async fn raid_by_invite(&self, code: &str) -> Result<Option<RaidId>> {

@@ -214,8 +214,8 @@ impl Store for SqliteStore {
         save.await
     }
 
-    async fn due(&self, until: UnixMillis, limit: u32) -> Result<Vec<RaidId>> {
-        raids::due(&self.readers, until, limit).await
+    async fn due(&self, instance: InstanceId, until: UnixMillis, limit: u32) -> Result<Vec<RaidId>> {
+        raids::due(&self.readers, instance, until, limit).await
     }
 
     async fn raid_by_invite(&self, code: &str) -> Result<Option<RaidId>> {

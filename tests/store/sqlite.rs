@@ -67,7 +67,7 @@ mod one_process {
         let successor = instance();
         let renewal = store.enlist(&successor, LONG, LONG).await.expect("enlist");
         assert_eq!(renewal.lineage, lineage);
-        assert_eq!(store.due(deadline, 10).await.expect("due"), [raid(1)]);
+        assert_eq!(store.due(instance().id, deadline, 10).await.expect("due"), [raid(1)]);
         assert_eq!(store.claim(raid(1), successor.id).await.expect("claim"), Claim::Ours(Epoch(2)));
         assert_eq!(store.events(raid(1), Seq::ZERO, 10).await.expect("events").len(), 3);
         assert_eq!(store.reserve_raid_ids(1).await.expect("reserve"), 1..2);

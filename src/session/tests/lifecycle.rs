@@ -6,6 +6,8 @@ use crate::session::{Caller, Options};
 use crate::store::Store;
 use crate::store::memory::Call;
 use raidhall_protocol::event::{FailReason, LeaderReason};
+use raidhall_protocol::rest::NewRaid;
+use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{Command, EventData, RaidId, Seq, ServerMessage};
 use std::time::Duration;
@@ -60,6 +62,38 @@ async fn an_idle_raid_is_released_and_a_watched_one_is_not() {
     hall.sessions.release_idle().await;
     assert_eq!(hall.store.head(raid).await.expect("a head").expect("a raid").owner, None);
     assert_eq!(hall.say(raid, "back", None).await.expect("said").seq, Seq(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_raid_whose_load_failed_after_its_claim_is_still_found_when_it_is_due() {
+    let hall = Hall::open(options()).await;
+    let raid = hall.raid(&[]).await;
+    sleep(Duration::from_secs(120)).await;
+    hall.store.faults().fail(Call::Load, 1_000);
+    assert!(hall.say(raid, "hello?", None).await.is_err());
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(hall.sessions.live(), 0);
+    hall.store.faults().fail(Call::Load, 0);
+    let due = hall.store.due(hall.instance.id, START.plus(3_600_000), 10).await;
+    assert_eq!(due.expect("due"), [raid]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_raid_that_could_not_be_made_leaves_nothing_behind() {
+    let hall = Hall::open(options()).await;
+    let leader = PlayerRef { id: player(1), name: "Ada".into() };
+    let new = NewRaid {
+        title: String::new(),
+        description: None,
+        target_xp: 1,
+        target_tasks: 0,
+        time_limit_secs: None,
+        max_members: None,
+        late_join: None,
+    };
+    assert!(hall.sessions.create(leader, new, None).await.is_err());
+    sleep(Duration::from_millis(10)).await;
+    assert_eq!((hall.sessions.live(), hall.tasks.len()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]

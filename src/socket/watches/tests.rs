@@ -59,7 +59,8 @@ impl Client {
         self.audience.publish(&events);
     }
 
-    fn ack(&self, seq: u64) {
+    fn ack(&mut self, seq: u64) {
+        self.watches.expect_answer();
         let ack = ServerMessage::Ack { id: seq, raid: raid(), seq: Seq(seq), duplicate: false };
         let (raid, frame) = (Some(raid()), message(Codec::Json, &ack));
         self.outbox.answer(Answer::Frame { raid, seq: Seq(seq), frame });
@@ -158,11 +159,12 @@ fn a_promised_replay_comes_whole_however_far_behind() {
     assert_eq!(words, "watching20");
     assert!(matches!(needs[..], [Need::Page(of, Seq(5))] if of == ticket));
     client.publish(3);
-    client.watches.show_page(ticket, (6..=14).map(said).collect(), &mut client.outbound);
+    assert!(client.watches.show_page(ticket, (6..=14).map(said).collect(), &mut client.outbound));
     let (words, needs) = client.gathered();
     assert!(words.starts_with("event6 ") && words.ends_with(" event14"), "{words}");
     assert!(matches!(needs[..], [Need::Page(_, Seq(14))]), "the ring holds 16 to 23");
-    client.watches.show_page(ticket, (15..=23).map(said).collect(), &mut client.outbound);
+    assert!(!client.watches.show_page(ticket, vec![said(17)], &mut client.outbound), "not what comes next");
+    assert!(client.watches.show_page(ticket, (15..=23).map(said).collect(), &mut client.outbound));
     let (words, needs) = client.gathered();
     assert_eq!(words, "event15 event16 event17 event18 event19 event20 event21 event22 event23");
     assert!(needs.is_empty());
@@ -193,6 +195,44 @@ fn presence_that_overflows_is_replaced_by_a_snapshot() {
     }
     let (words, needs) = client.gathered();
     assert!(words.is_empty() && matches!(needs[..], [Need::Snapshot(of)] if of == ticket), "{words}");
+}
+
+#[test]
+fn presence_that_overflows_breaks_no_promised_replay() {
+    let mut client = Client::new();
+    client.publish(6);
+    let ticket = client.watches.ask(raid(), None);
+    client.answer(ticket, 0, 6);
+    for _ in 0..65 {
+        client.audience.announce(vec![player(1)], vec![]);
+    }
+    assert_eq!(client.sent(), "watching6 event1 event2 event3 event4 event5 event6");
+    assert!(matches!(client.gathered().1[..], [Need::Snapshot(of)] if of == ticket));
+}
+
+#[test]
+fn unwatched_goes_out_before_the_answer_to_a_later_watch() {
+    let mut client = Client::new();
+    client.watch(0, 0);
+    assert_eq!(client.sent(), "watching0");
+    client.ack(1);
+    client.watches.remove(raid());
+    let reason = UnwatchReason::Asked;
+    let frame = message(Codec::Json, &ServerMessage::Unwatched { raid: raid(), reason });
+    client.watches.expect_answer();
+    client.outbox.answer(Answer::Frame { raid: None, seq: Seq::ZERO, frame });
+    client.watch(0, 0);
+    assert_eq!(client.sent(), "unwatched watching0");
+    client.publish(1);
+    assert_eq!(client.sent(), "event1 ack1");
+}
+
+#[test]
+fn a_signal_that_was_passed_on_is_answered_by_silence() {
+    let mut client = Client::new();
+    client.watches.expect_answer();
+    client.outbox.answer(Answer::Silence);
+    assert_eq!((client.sent().as_str(), client.watches.pending()), ("", 0));
 }
 
 #[test]

@@ -226,9 +226,9 @@ impl Tables {
         }
     }
 
-    pub(super) fn due(&self, until: UnixMillis, limit: u32) -> Vec<RaidId> {
+    pub(super) fn due(&self, instance: InstanceId, until: UnixMillis, limit: u32) -> Vec<RaidId> {
         let now = self.now();
-        let lives = |id| self.instances.get(&id).is_some_and(|lease| lease.until > now);
+        let lives = |id| id != instance && self.instances.get(&id).is_some_and(|lease| lease.until > now);
         let mut due: Vec<_> = (self.raids.values())
             .filter(|raid| raid.row.header.status == RaidStatus::Active && !raid.owner.is_some_and(lives))
             .filter_map(|raid| Some((raid.row.header.deadline.filter(|at| *at <= until)?, raid.row.id)))

@@ -52,7 +52,7 @@ const DUE: &str = "
     SELECT r.id
     FROM raids r LEFT JOIN instances i ON i.id = r.owner
     WHERE r.deadline <= $1 AND r.status = 'active'
-        AND (i.id IS NULL OR i.lease_until < clock_timestamp())
+        AND (i.id IS NULL OR i.id = $3 OR i.lease_until < clock_timestamp())
     ORDER BY r.deadline, r.id
     LIMIT $2";
 
@@ -113,7 +113,12 @@ pub(super) fn head_of(row: &PgRow) -> sqlx::Result<Head> {
     })
 }
 
-pub(super) async fn due(connections: &Connections, until: UnixMillis, limit: u32) -> Result<Vec<RaidId>> {
-    let statement = sqlx::query(DUE).bind(until.0).bind(i64::from(limit));
+pub(super) async fn due(
+    connections: &Connections,
+    instance: InstanceId,
+    until: UnixMillis,
+    limit: u32,
+) -> Result<Vec<RaidId>> {
+    let statement = sqlx::query(DUE).bind(until.0).bind(i64::from(limit)).bind(instance.0);
     connections.all("read due raids", statement, |row| raid(row, "id")).await
 }

@@ -54,7 +54,7 @@ statements! {
         "    WHERE excluded.seq > raid_snapshots.seq";
     DUE =
         "SELECT id FROM raids WHERE deadline <= ?1 AND status = 'active' AND NOT EXISTS ",
-        "    (SELECT 1 FROM instances WHERE instances.id = raids.owner AND lease_until > ", now!(), ") ",
+        "    (SELECT 1 FROM instances WHERE instances.id = raids.owner AND instances.id <> ?3 AND lease_until > ", now!(), ") ",
         "ORDER BY deadline, id LIMIT ?2";
     BY_INVITE = "SELECT id FROM raids WHERE invite_code = ?1";
     BY_CREATE_KEY = "SELECT id FROM raids WHERE create_key = ?1";
@@ -189,9 +189,14 @@ pub(super) async fn find_op(readers: &SqlitePool, raid: RaidId, op: OpHash) -> R
     seq.map(|seq| whole(OPERATION, seq).map(Seq)).transpose()
 }
 
-pub(super) async fn due(readers: &SqlitePool, until: UnixMillis, limit: u32) -> Result<Vec<RaidId>> {
+pub(super) async fn due(
+    readers: &SqlitePool,
+    instance: InstanceId,
+    until: UnixMillis,
+    limit: u32,
+) -> Result<Vec<RaidId>> {
     const OPERATION: &str = "find due raids";
-    let due = sqlx::query_scalar(DUE).bind(until.0).bind(limit);
+    let due = sqlx::query_scalar(DUE).bind(until.0).bind(limit).bind(instance.0);
     let raids: Vec<i64> = due.fetch_all(readers).await.map_err(failed(OPERATION))?;
     raids.into_iter().map(|raid| raid_id(OPERATION, raid)).collect()
 }

@@ -1,7 +1,7 @@
 //! Who owns a raid, and which raids wait for an owner.
 
 use super::*;
-use crate::history::{failed, player, said, started};
+use crate::history::{failed, instance, player, said, started};
 use raidhall::store::{Claim, Epoch, Head};
 use raidhall_protocol::{RaidId, Seq};
 
@@ -139,15 +139,18 @@ pub async fn due_raids_are_those_that_nobody_living_owns(store: &dyn Store) {
     let later = active(store, 4, &dying, at.plus(1)).await;
     made(store, 5, &dying, player(1)).await; // not started
     store.release(&[(released.raid, released.epoch)], living.id).await.expect("release");
-    assert_eq!(store.due(at, 10).await.expect("due"), [released.raid]);
+    assert_eq!(store.due(instance().id, at, 10).await.expect("due"), [released.raid]);
 
     let_lapse(store, &dying).await;
-    assert_eq!(store.due(at, 10).await.expect("due"), [orphan.raid, released.raid]);
-    assert_eq!(store.due(at.plus(-1), 10).await.expect("due"), []);
-    assert_eq!(store.due(at.plus(1), 10).await.expect("due"), [orphan.raid, released.raid, later.raid]);
+    assert_eq!(store.due(instance().id, at, 10).await.expect("due"), [orphan.raid, released.raid]);
+    assert_eq!(store.due(instance().id, at.plus(-1), 10).await.expect("due"), []);
+    assert_eq!(
+        store.due(instance().id, at.plus(1), 10).await.expect("due"),
+        [orphan.raid, released.raid, later.raid]
+    );
 
     let_lapse(store, &living).await;
-    assert_eq!(store.due(at, 10).await.expect("due"), [held.raid, orphan.raid, released.raid]);
+    assert_eq!(store.due(instance().id, at, 10).await.expect("due"), [held.raid, orphan.raid, released.raid]);
 }
 
 pub async fn due_raids_come_most_urgent_first(store: &dyn Store) {
@@ -155,14 +158,14 @@ pub async fn due_raids_come_most_urgent_first(store: &dyn Store) {
     for (id, offset) in [(1, 30), (2, 10), (3, 20), (4, 0)] {
         active(store, id, &instance(), at.plus(offset)).await;
     }
-    let due = store.due(at.plus(100), 3).await.expect("due");
+    let due = store.due(instance().id, at.plus(100), 3).await.expect("due");
     assert_eq!(due, [raid(4), raid(2), raid(3)]);
 }
 
 pub async fn ended_raids_are_not_due(store: &dyn Store) {
     let at = UnixMillis(1_900_000_000_000);
     let mut history = active(store, 1, &instance(), at).await;
-    assert_eq!(store.due(at, 10).await.expect("due"), [history.raid]);
+    assert_eq!(store.due(instance().id, at, 10).await.expect("due"), [history.raid]);
     assert_eq!(commit(store, &history.append([failed()])).await, Fate::Committed);
-    assert_eq!(store.due(at, 10).await.expect("due"), []);
+    assert_eq!(store.due(instance().id, at, 10).await.expect("due"), []);
 }
