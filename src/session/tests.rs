@@ -1,5 +1,7 @@
 //! The session loop on paused time, over a store in memory that fails on demand.
 
+#![allow(clippy::disallowed_methods, reason = "a test's runtime ends what it spawned")]
+
 mod commits;
 mod hall;
 mod lifecycle;

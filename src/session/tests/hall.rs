@@ -160,15 +160,14 @@ impl Watcher {
     pub(super) async fn answer(&mut self) -> Result<ServerMessage, Error> {
         loop {
             self.outbox.woken().await;
-            for answer in taken(&self.outbox).answers {
-                match answer {
-                    Answer::Joined { audience, cursor, frame, .. } => {
-                        (self.audience, self.cursor) = (Some(audience), cursor);
-                        return Ok(message(&frame));
-                    }
-                    Answer::Refused { error, .. } => return Err(error),
-                    _ => panic!("an answer to something that was not asked"),
+            match taken(&self.outbox).answers.pop_front() {
+                Some(Answer::Joined { audience, cursor, frame, .. }) => {
+                    (self.audience, self.cursor) = (Some(audience), cursor);
+                    return Ok(message(&frame));
                 }
+                Some(Answer::Refused { error, .. }) => return Err(error),
+                Some(_) => panic!("an answer to something that was not asked"),
+                None => {}
             }
         }
     }
