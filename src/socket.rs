@@ -1,6 +1,6 @@
 //! The WebSocket door: upgrade, handshake, and one task for each connection.
 //!
-//! The upgrade checks what can be refused over HTTP. The handshake ([`greeting`]) consumes itself: until `hello` was
+//! The upgrade checks what can be refused over HTTP. The handshake (`greeting`) consumes itself: until `hello` was
 //! accepted, nothing else is possible. The connection then receives, sends and keeps time in one loop. It holds
 //! cursors into the rings of the raids that it watches, and never a raid's state.
 
