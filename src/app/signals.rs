@@ -6,14 +6,20 @@ use tracing::{info, warn};
 /// The exit code of a process that was told twice: as a shell gives it for an interrupt.
 const TOLD_TWICE: i32 = 130;
 
-/// Waits for SIGTERM or SIGINT. From then on a second one ends the process at once.
-pub(super) async fn first() {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        warn!("signals cannot be received; only a kill stops this process");
-        return std::future::pending().await;
-    };
+/// Listens for SIGTERM and SIGINT from this call on, and gives the wait for either. After the first, a second one ends
+/// the process at once.
+pub(super) fn first() -> impl Future<Output = ()> {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    async move {
+        let (Ok(terminate), Ok(interrupt)) = signals else {
+            warn!("signals cannot be received; only a kill stops this process");
+            return std::future::pending().await;
+        };
+        heard(terminate, interrupt).await;
+    }
+}
+
+async fn heard(mut terminate: Signal, mut interrupt: Signal) {
     either(&mut terminate, &mut interrupt).await;
     info!("told to stop; once more stops at once");
     let twice = std::thread::Builder::new().name("second-signal".into());

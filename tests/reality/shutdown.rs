@@ -97,6 +97,19 @@ async fn commands_in_flight_during_two_deploys_are_acknowledged_once_on_postgres
 }
 
 #[tokio::test]
+async fn a_term_that_comes_right_after_the_first_line_is_heard() {
+    bounded(async {
+        let site = Site::sqlite().await;
+        for _ in 0..20 {
+            let mut server = site.start().await;
+            server.signal(Signal::TERM);
+            assert_eq!(server.exit_code(Duration::from_secs(30)).await, Some(0));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_second_signal_ends_the_process_at_once() {
     bounded(async {
         let site = Site::sqlite().await;
