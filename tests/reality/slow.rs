@@ -47,20 +47,18 @@ fn words(number: u64) -> String {
 /// A watcher who notes when each event came, until the last one.
 fn watcher(
     mut socket: Socket,
-    raid: RaidId,
+    mut held: Seq,
     sent: Arc<Mutex<Vec<Instant>>>,
 ) -> JoinHandle<(Vec<Duration>, Socket)> {
     tokio::spawn(async move {
-        socket.send(&ClientMessage::Watch { id: None, raid, since: None }).await.expect("sent");
         let mut delays = Vec::new();
-        let mut held = None;
         loop {
             let Incoming::Message(message) = socket.next().await else { continue };
             match &*message {
-                ServerMessage::Snapshot { seq, .. } => held = Some(*seq),
+                ServerMessage::Snapshot { .. } => panic!("a healthy watcher falls behind"),
                 ServerMessage::Event { event: Event { seq, data: EventData::Said { text }, .. }, .. } => {
-                    assert_eq!(Some(*seq), held.map(Seq::next), "a healthy watcher misses nothing");
-                    held = Some(*seq);
+                    assert_eq!(*seq, held.next(), "a healthy watcher misses nothing");
+                    held = *seq;
                     let Ok(number) = text[..4].parse::<usize>() else { continue };
                     delays.push(sent.lock()[number].elapsed());
                     if number as u64 + 1 == WORDS {
@@ -92,7 +90,13 @@ async fn delivery(server: &Server, slow: bool) -> (Duration, Wire, RaidId) {
         let mut socket =
             Socket::connect(server.target(), codec, Arc::clone(&decoder)).await.expect("connect");
         socket.hello(token).await.expect("a welcome");
-        watchers.push(watcher(socket, raid, Arc::clone(&sent)));
+        socket.send(&ClientMessage::Watch { id: None, raid, since: None }).await.expect("sent");
+        let held = loop {
+            if let ServerMessage::Snapshot { seq, .. } = &*socket.message().await.expect("a snapshot") {
+                break *seq;
+            }
+        };
+        watchers.push(watcher(socket, held, Arc::clone(&sent)));
     }
     let mut talker = Wire::open(server.target(), Codec::MessagePack, &members[0].1).await;
     let memory = server.resident_kib();
@@ -172,15 +176,20 @@ async fn a_client_that_takes_nothing_for_write_stall_is_closed_with_4202_after_w
         let mut stuck = Wire::open(&target(link.address()), Codec::Json, &stuck.access_token).await;
         let (from, _) = stuck.watch(raid, None).await;
         link.hold(&[ToClient]);
-        for number in 0..WORDS {
-            healthy.say(raid, words(number)).await;
-        }
-        // Others see it gone at the moment when it is closed.
-        while !healthy.heard.iter().any(|message| {
-            matches!(&**message,
-            ServerMessage::Presence { offline, .. } if offline.contains(&who))
-        }) {
-            healthy.next().await;
+        // Others see it gone at the moment when it is closed; then it has a second to take the Close frame.
+        let gone = |healthy: &Wire| {
+            healthy.heard.iter().any(|message| {
+                matches!(&**message, ServerMessage::Presence { offline, .. } if offline.contains(&who))
+            })
+        };
+        let mut number = 0;
+        while !gone(&healthy) {
+            if number < WORDS {
+                healthy.say(raid, words(number)).await;
+                number += 1;
+            } else {
+                healthy.next().await;
+            }
         }
         link.release();
         let closed = stuck.end().await;
