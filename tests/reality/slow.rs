@@ -153,10 +153,17 @@ async fn one_watcher_that_reads_nothing_does_not_slow_the_other_99() {
     bounded(async {
         let site = Site::sqlite().await;
         let server = site.start_with(&[("LIMITS__WRITE_STALL_MS", "60000")]).await;
-        let alone = delivery(&server, false).await.0;
-        let beside = delivery(&server, true).await.0;
-        let bound = alone * 3 + Duration::from_millis(100); // the machine is noisy
-        assert!(beside < bound, "p99 {beside:?} beside a slow watcher, {alone:?} without");
+        // The machine is noisy: one of several tries has to be quiet.
+        let mut tries = Vec::new();
+        for _ in 0..4 {
+            let alone = delivery(&server, false).await.0;
+            let beside = delivery(&server, true).await.0;
+            tries.push((alone, beside));
+            if beside < alone * 2 + Duration::from_millis(50) {
+                return;
+            }
+        }
+        panic!("p99 without and beside a slow watcher: {tries:?}");
     })
     .await;
 }
