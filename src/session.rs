@@ -17,6 +17,7 @@ mod tests;
 
 use crate::audience::{Audience, RingOptions};
 use crate::clock::Clock;
+use crate::cluster::lease::Lease;
 use crate::error::Error;
 use crate::outbox::{Answer, ConnectionId, Outbox, Ticket};
 use crate::raid;
@@ -119,6 +120,7 @@ struct Hall {
     store: Arc<dyn Store>,
     journal: Journal,
     clock: Arc<Clock>,
+    lease: Arc<Lease>,
     instance: InstanceId,
     options: Options,
     live: DashMap<RaidId, Live>,
@@ -137,17 +139,19 @@ struct Live {
 
 impl Sessions {
     /// No session yet; they will be spawned on `tasks` and end when `stop` is cancelled.
+    #[allow(clippy::too_many_arguments, reason = "called once, where the parts are wired")]
     pub fn new(
         store: Arc<dyn Store>,
         journal: Journal,
         clock: Arc<Clock>,
+        lease: Arc<Lease>,
         instance: InstanceId,
         options: Options,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
         let (live, idle, ids) = (DashMap::new(), Mutex::default(), create::Ids::default());
-        Self(Arc::new(Hall { store, journal, clock, instance, options, live, idle, ids, tasks, stop }))
+        Self(Arc::new(Hall { store, journal, clock, lease, instance, options, live, idle, ids, tasks, stop }))
     }
 
     /// Carries a command out and waits until it is committed or refused.

@@ -306,6 +306,12 @@ pub trait Store: Send + Sync + 'static {
         patience: Duration,
     ) -> Result<Renewal, EnlistError>;
 
+    /// Whether the lock that `enlist` took keeps all others out for as long as this process lives, whatever becomes of
+    /// its lease.
+    fn excludes_others(&self) -> bool {
+        false
+    }
+
     /// Renews the lease for `ttl` from now, by the database's clock.
     async fn renew(&self, instance: &Instance, ttl: Duration) -> Result<Renewal>;
 

@@ -6,7 +6,7 @@ use crate::audience::RingOptions;
 use crate::auth::Secret;
 use crate::clock::Clock;
 use crate::cluster::due::Scanner;
-use crate::cluster::lease::Keeper;
+use crate::cluster::lease::{Keeper, Lease};
 use crate::config::{BaseUrl, Config};
 use crate::http::{self, Doors, Origins, Phase, Readiness};
 use crate::listener::Listener;
@@ -18,7 +18,7 @@ use crate::telemetry::{metrics, metrics_router, upkeep};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info, info_span, warn};
@@ -62,10 +62,22 @@ pub async fn run<L: Listener>(
         ws_url: host.base_url.websocket(),
         release: env!("CARGO_PKG_VERSION").to_owned(),
     };
+    let sent = Instant::now();
     let enlisted = host.store.enlist(&instance, host.config.lease.ttl, patience).await;
     let renewal =
         enlisted.map_err(|error| open::held(format!("the database {}", host.config.database.url), error))?;
     let clock = Arc::new(Clock::new(renewal.now));
+    let ttl = host.config.lease.ttl;
+    let lease = if host.store.excludes_others() {
+        Lease::unlimited()
+    } else {
+        // Its start may have been a long wait for a former instance: renewed at once, it counts from now.
+        let renewed = Instant::now();
+        let again = host.store.renew(&instance, ttl).await;
+        let sent = if again.is_ok() { renewed } else { sent };
+        Lease::new(sent, ttl)
+    };
+    let lease = Arc::new(lease);
     let stop = CancellationToken::new();
     let tasks = Tasks::default();
 
@@ -77,6 +89,7 @@ pub async fn run<L: Listener>(
         Arc::clone(&host.store),
         journal,
         Arc::clone(&clock),
+        Arc::clone(&lease),
         instance.id,
         session_options(&host.config),
         tasks.sessions.clone(),
@@ -100,7 +113,8 @@ pub async fn run<L: Listener>(
     let keeper = Keeper {
         store: Arc::clone(&host.store),
         instance: instance.clone(),
-        ttl: host.config.lease.ttl,
+        lease,
+        ttl,
         renew: host.config.lease.renew,
         clock: Arc::clone(&clock),
         lineage: renewal.lineage,

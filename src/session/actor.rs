@@ -146,6 +146,10 @@ impl Actor {
             warn!(?error, "the raid could not be loaded");
             Failure::Unavailable
         };
+        if !hall.lease.holds() {
+            debug!("the lease has run out; the raid waits for its renewal");
+            return Err(Failure::Unavailable);
+        }
         let epoch = match hall.store.claim(raid, hall.instance).await.map_err(|e| unavailable(&e))? {
             Claim::Ours(epoch) => epoch,
             Claim::Missing => return Err(Failure::Missing),

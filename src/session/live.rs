@@ -125,6 +125,9 @@ impl Live {
         let audience = Arc::clone(&self.audience);
         self.follow_watchers(presence);
         loop {
+            if !self.sessions.0.lease.holds() {
+                return End::Reload("lease");
+            }
             let turn = catch_unwind(AssertUnwindSafe(|| self.advance(presence)));
             if turn.is_err() {
                 return End::Reload("panic");
@@ -169,6 +172,9 @@ impl Live {
         let mut next = first;
         for room in (0..BURST).rev() {
             let Some(message) = next.take() else { break };
+            if !self.sessions.0.lease.holds() {
+                return Err("lease");
+            }
             self.needed_at = Instant::now();
             self.advance(presence);
             self.handle(message, presence).await?;
@@ -403,6 +409,9 @@ impl Live {
     /// Takes the oldest commit's outcome: shows what is durable, and releases the answers that waited for it.
     fn land(&mut self, outcome: Outcome, presence: &mut Presence) -> Result<(), &'static str> {
         let Some(Flight { events, .. }) = self.flights.pop_front() else { return Ok(()) };
+        if !self.sessions.0.lease.holds() {
+            return Err("lease");
+        }
         let first = events.first().map_or(Seq::ZERO, |event| event.seq);
         let last = events.last().map_or(Seq::ZERO, |event| event.seq);
         let cause = match outcome {

@@ -139,6 +139,10 @@ impl Store for SqliteStore {
         Ok(enlist.await?)
     }
 
+    fn excludes_others(&self) -> bool {
+        true
+    }
+
     async fn renew(&self, instance: &Instance, ttl: Duration) -> Result<Renewal> {
         let instance = instance.clone();
         let renew = self.writer.run("renew lease", Lane::Leases, move |hand| {

@@ -7,6 +7,7 @@ use raidhall::address::{Peer, Proxies};
 use raidhall::audience::RingOptions;
 use raidhall::auth::{self, Auth, Scope, Secret};
 use raidhall::clock::Clock;
+use raidhall::cluster::lease::Lease;
 use raidhall::http::{self, Doors, Origins, Readiness};
 use raidhall::session::{self, Sessions};
 use raidhall::store::journal::{self, Journal};
@@ -182,5 +183,14 @@ fn sessions(store: &Arc<dyn Store>, clock: &Arc<Clock>, instance: InstanceId) ->
         ring: RingOptions { events_max: 1024, bytes_max: 1 << 20 },
         load_patience: SECOND * 5,
     };
-    Sessions::new(Arc::clone(store), journal, Arc::clone(clock), instance, options, tasks, stop)
+    Sessions::new(
+        Arc::clone(store),
+        journal,
+        Arc::clone(clock),
+        Arc::new(Lease::unlimited()),
+        instance,
+        options,
+        tasks,
+        stop,
+    )
 }

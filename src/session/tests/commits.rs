@@ -194,6 +194,19 @@ async fn a_zombie_owner_is_refused_by_the_fence_and_tells_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_owner_whose_lease_ran_out_while_it_slept_shows_nothing_that_it_remembers() {
+    let hall = Hall::open(options()).await;
+    let raid = hall.raid(&[2]).await;
+    hall.lease.renew(tokio::time::Instant::now(), Duration::ZERO);
+    let mut asleep = hall.watch(raid, 2, None);
+    assert_eq!(asleep.answer().await.err(), Some(Error::Unavailable));
+    assert_eq!(hall.sessions.read(raid, Caller::Service).await.err(), Some(Error::Unavailable));
+    assert_eq!(hall.say(raid, "hello?", None).await, Err(Error::Unavailable));
+    hall.lease.renew(tokio::time::Instant::now(), Duration::from_secs(3_600));
+    assert_eq!(hall.say(raid, "awake", None).await, ack(5));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_ahead_of_a_superseded_session_makes_it_reload() {
     let hall = Hall::open(options()).await;
     let raid = hall.raid(&[2]).await;

@@ -2,6 +2,7 @@
 
 use crate::audience::{Audience, Pulled, RingOptions};
 use crate::clock::Clock;
+use crate::cluster::lease::Lease;
 use crate::error::Error;
 use crate::outbox::{Answer, ConnectionId, Lanes, Outbox, Ticket};
 use crate::raid;
@@ -15,6 +16,7 @@ use raidhall_protocol::{Codec, Command, Event, OpKey, PlayerId, RaidId, Seq, Ser
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -24,6 +26,7 @@ pub(super) const START: UnixMillis = UnixMillis(1_767_225_600_000);
 pub(super) struct Hall {
     pub(super) store: MemoryStore,
     pub(super) sessions: Sessions,
+    pub(super) lease: Arc<Lease>,
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
     pub(super) instance: Instance,
@@ -69,9 +72,18 @@ impl Hall {
             tokio::spawn(writer.run());
         }
         let clock = Arc::new(Clock::new(renewal.now));
-        let sessions =
-            Sessions::new(shared, journal, clock, instance.id, options, tasks.clone(), stop.clone());
-        Hall { store, sessions, tasks, stop, instance }
+        let lease = Arc::new(Lease::new(Instant::now(), ttl));
+        let sessions = Sessions::new(
+            shared,
+            journal,
+            clock,
+            Arc::clone(&lease),
+            instance.id,
+            options,
+            tasks.clone(),
+            stop.clone(),
+        );
+        Hall { store, sessions, lease, tasks, stop, instance }
     }
 
     /// A raid that player 1 leads and `others` have joined, started.
