@@ -26,7 +26,7 @@ pub(super) async fn carry_out(
     let command = match signed.0.scope {
         Scope::Service => raid::Command::Service { command },
         Scope::Player | Scope::Admin => {
-            let by = signed.player()?.id;
+            let by = signed.acting()?.id;
             raids.limits.command(by)?;
             raid::Command::Player { by, command }
         }

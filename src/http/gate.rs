@@ -1,7 +1,7 @@
 //! Who may come in: the access token of a request.
 
 use super::failure::Failure;
-use crate::auth::{self, Auth, Identity};
+use crate::auth::{self, Auth, Identity, Scope};
 use crate::clock::Clock;
 use crate::error::Error;
 use axum::extract::{FromRef, FromRequestParts};
@@ -20,6 +20,14 @@ pub(super) struct Gate {
 pub(super) struct Signed(pub(super) Identity);
 
 impl Signed {
+    /// The player who acts by this token: an operator's only looks, whomever it names.
+    pub(super) fn acting(&self) -> Result<&PlayerRef, Failure> {
+        match self.0.scope {
+            Scope::Player | Scope::Service => self.player(),
+            Scope::Admin => Err(Error::Forbidden("This token may look and no more").into()),
+        }
+    }
+
     /// The player whom the token speaks for.
     pub(super) fn player(&self) -> Result<&PlayerRef, Failure> {
         self.0.player.as_ref().ok_or_else(|| Error::Forbidden("Only a player may do this").into())

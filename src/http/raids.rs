@@ -50,7 +50,7 @@ async fn create(
     headers: HeaderMap,
     Body(map): Body,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Shown), Failure> {
-    let leader = signed.player()?;
+    let leader = signed.acting()?;
     let key = idempotency::key(&headers).map_err(|fault| Failure::invalid(vec![fault]))?;
     let new = NewRaid::read(&map).map_err(Failure::invalid)?;
     raids.limits.command(leader.id)?;
@@ -66,7 +66,7 @@ async fn join(
     from: ClientAddress,
     body: Body,
 ) -> Result<Shown, Failure> {
-    let player = signed.player()?;
+    let player = signed.acting()?;
     let code = body.read(|fields| fields.text("invite_code"))?;
     let guess = raids.limits.guess(player.id, from)?;
     let found = raids.store.raid_by_invite(&code.trim().to_ascii_uppercase()).await;

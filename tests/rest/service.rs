@@ -64,3 +64,19 @@ async fn an_operator_looks_and_does_not_touch() {
     }
     house.post("/raids/join", &admin, json!({"invite_code": raid["invite_code"]})).await.failed("forbidden");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_who_is_a_player_too_does_not_touch_either() {
+    let house = House::open().await;
+    let ada = house.guest("Ada").await;
+    let token = text(&ada["access_token"]);
+    let (raid, id) = (house.raid(&token).await, ada["player"]["id"].to_string());
+    let minute = std::time::Duration::from_secs(60);
+    let admin = house.auth.mint_scoped(Scope::Admin, &id, Some("Ada"), minute, house.clock.now());
+    let new = json!({"title": "Ship it", "target_xp": 100, "target_tasks": 2});
+    house.post("/raids", &admin, new).await.failed("forbidden");
+    house.post("/raids/join", &admin, json!({"invite_code": raid["invite_code"]})).await.failed("forbidden");
+    house.command(&raid["id"], &admin, json!({"type": "start"})).await.failed("forbidden");
+    assert_eq!(house.get(&format!("/raids/{}", raid["id"]), &admin).await.ok(200), raid);
+    assert_eq!(house.get("/me", &admin).await.ok(200)["id"], ada["player"]["id"]);
+}
