@@ -248,6 +248,8 @@ pub struct RaidRow {
     pub id: RaidId,
     /// What it is called.
     pub title: String,
+    /// Its invite code (upper case).
+    pub invite_code: String,
     /// The goals.
     pub target_xp: u64,
     /// The goals.

@@ -96,6 +96,8 @@ pub struct RaidSummary {
     pub id: RaidId,
     /// What it is called.
     pub title: String,
+    /// Opens it to whoever has it.
+    pub invite_code: String,
     /// Where it stands.
     pub status: RaidStatus,
     /// The goal in xp.

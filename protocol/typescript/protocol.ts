@@ -813,6 +813,36 @@ export type RaidView = {
   ranking: Array<Rank> | null,
 };
 
+/** A raid in a list (`GET /raids`). */
+export type RaidSummary = {
+  /** The raid. */
+  id: RaidId,
+  /** What it is called. */
+  title: string,
+  /** Opens it to whoever has it. */
+  invite_code: string,
+  /** Where it stands. */
+  status: RaidStatus,
+  /** The goal in xp. */
+  target_xp: number,
+  /** The goal in tasks. */
+  target_tasks: number,
+  /** The xp earned so far. */
+  current_xp: number,
+  /** The tasks done so far. */
+  current_tasks: number,
+  /** Seconds from start to deadline. */
+  time_limit_secs: number,
+  /** When it was made. */
+  created_at: UnixMillis,
+  /** When it is lost, while it is active. */
+  deadline: UnixMillis | null,
+  /** When it ended. */
+  ended_at: UnixMillis | null,
+  /** The newest seq. */
+  seq: Seq,
+};
+
 /** The answer to a command by REST. */
 export type CommandResult = {
   /** The seq of the last event it caused. */

@@ -111,10 +111,21 @@ impl Raids {
 }
 
 fn summary(row: RaidRow) -> RaidSummary {
-    let RaidRow { id, title, target_xp, target_tasks, time_limit_secs, created_at, header, last_seq } = row;
+    let RaidRow {
+        id,
+        title,
+        invite_code,
+        target_xp,
+        target_tasks,
+        time_limit_secs,
+        created_at,
+        header,
+        last_seq,
+    } = row;
     RaidSummary {
         id,
         title,
+        invite_code,
         status: header.status,
         target_xp,
         target_tasks,

@@ -162,6 +162,7 @@ async fn ones_own_raids_are_listed_newest_first_in_pages() {
         "deadline",
         "ended_at",
         "id",
+        "invite_code",
         "seq",
         "status",
         "target_tasks",
@@ -170,6 +171,8 @@ async fn ones_own_raids_are_listed_newest_first_in_pages() {
         "title",
     ];
     assert_eq!((keys, &row["seq"]), (expected.to_vec(), &json!(3)));
+    let shown = house.get(&format!("/raids/{}", made[1]), &ada).await.ok(200);
+    assert_eq!(row["invite_code"], shown["invite_code"]);
     assert_eq!(house.get("/raids", &bob).await.body, json!({"data": [], "next_cursor": null}));
     let bad = house.get("/raids?status=won&limit=0&cursor=x", &ada).await;
     assert_eq!(bad.faulty(), ["status", "limit", "cursor"]);

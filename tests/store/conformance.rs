@@ -93,6 +93,7 @@ macro_rules! conformance_suite {
             reads: every_kind_of_event_comes_back_as_it_was;
             reads: raids_are_found_by_invite_code_and_create_key;
             reads: a_players_raids_come_newest_first_in_pages;
+            reads: a_listed_raid_is_as_it_was_made;
             reads: a_players_raids_can_be_filtered_by_status;
             reads: a_raid_left_is_no_longer_listed;
             accounts: a_player_starts_with_nothing;

@@ -69,6 +69,7 @@ pub(crate) fn declarations() -> Vec<String> {
         declare::<rest::Profile>(),
         declare::<rest::NewRaid>(),
         declare::<rest::RaidView>(),
+        declare::<rest::RaidSummary>(),
         declare::<rest::CommandResult>(),
         declare::<rest::Contribution>(),
     ]

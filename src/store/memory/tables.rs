@@ -25,7 +25,6 @@ struct Lease {
 struct Raid {
     row: RaidRow,
     born: Month,
-    invite_code: String,
     create_key: Option<OpHash>,
     owner: Option<InstanceId>,
     epoch: Epoch,
@@ -144,7 +143,7 @@ impl Tables {
         if !self.raids.contains_key(&append.raid) {
             let Some(raid) = Raid::unborn(append) else { return Fate::Fenced };
             let twin = |other: &Raid| {
-                other.invite_code == raid.invite_code
+                other.row.invite_code == raid.row.invite_code
                     || raid.create_key.is_some() && other.create_key == raid.create_key
             };
             if self.raids.values().any(twin) {
@@ -238,7 +237,7 @@ impl Tables {
     }
 
     pub(super) fn raid_by_invite(&self, code: &str) -> Option<RaidId> {
-        self.raids.values().find(|raid| raid.invite_code == code).map(|raid| raid.row.id)
+        self.raids.values().find(|raid| raid.row.invite_code == code).map(|raid| raid.row.id)
     }
 
     pub(super) fn raid_by_create_key(&self, key: OpHash) -> Option<RaidId> {
@@ -329,6 +328,7 @@ impl Raid {
             row: RaidRow {
                 id: append.raid,
                 title: title.clone(),
+                invite_code: invite_code.clone(),
                 target_xp: *target_xp,
                 target_tasks: *target_tasks,
                 time_limit_secs: *time_limit_secs,
@@ -337,7 +337,6 @@ impl Raid {
                 last_seq: Seq::ZERO,
             },
             born: append.born,
-            invite_code: invite_code.clone(),
             create_key: append.create_key,
             owner: Some(append.owner),
             epoch: append.epoch,

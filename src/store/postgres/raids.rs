@@ -22,8 +22,8 @@ const BY_INVITE: &str = "SELECT id FROM raids WHERE invite_code = $1";
 const BY_CREATE_KEY: &str = "SELECT id FROM raids WHERE create_key = $1";
 
 const OF_PLAYER: &str = "
-    SELECT r.id, r.title, r.target_xp, r.target_tasks, r.time_limit_secs, r.created_at, r.status, r.deadline,
-        r.current_xp, r.current_tasks, r.ended_at, r.last_seq
+    SELECT r.id, r.title, r.invite_code, r.target_xp, r.target_tasks, r.time_limit_secs, r.created_at, r.status,
+        r.deadline, r.current_xp, r.current_tasks, r.ended_at, r.last_seq
     FROM raid_members m JOIN raids r ON r.id = m.raid_id
     WHERE m.player = $1 AND m.member AND m.raid_id < $2 AND ($3::text IS NULL OR r.status = $3)
     ORDER BY m.raid_id DESC
@@ -67,6 +67,7 @@ fn raid_row(row: &PgRow) -> sqlx::Result<RaidRow> {
     Ok(RaidRow {
         id: raid(row, "id")?,
         title: row.try_get("title")?,
+        invite_code: row.try_get("invite_code")?,
         target_xp: number(row, "target_xp")?,
         target_tasks: number(row, "target_tasks")?,
         time_limit_secs: number(row, "time_limit_secs")?,

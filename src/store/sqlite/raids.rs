@@ -242,6 +242,7 @@ fn raid_row(row: &SqliteRow) -> Result<RaidRow> {
     Ok(RaidRow {
         id: RaidId::try_from(number("id")?).map_err(|error| refused(OPERATION, error))?,
         title: text("title")?,
+        invite_code: text("invite_code")?,
         target_xp: number("target_xp")?,
         target_tasks: number("target_tasks")?,
         time_limit_secs: number("time_limit_secs")?,

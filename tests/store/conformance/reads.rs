@@ -243,6 +243,24 @@ pub async fn a_players_raids_come_newest_first_in_pages(store: &dyn Store) {
     assert_eq!(page(Some(1), 2).await, []);
 }
 
+pub async fn a_listed_raid_is_as_it_was_made(store: &dyn Store) {
+    let owner = enlisted(store).await;
+    let history = made(store, 1, &owner, player(1)).await;
+    let rows = store.raids_of(player(1), None, None, 10).await.expect("raids of");
+    let expected = RaidRow {
+        id: raid(1),
+        title: "Raid 1".into(),
+        invite_code: invite_code(raid(1)),
+        target_xp: 500,
+        target_tasks: 10,
+        time_limit_secs: 86_400,
+        created_at: MADE_AT.plus(1),
+        header: history.header,
+        last_seq: history.seq,
+    };
+    assert_eq!(rows, [expected]);
+}
+
 pub async fn a_players_raids_can_be_filtered_by_status(store: &dyn Store) {
     let owner = enlisted(store).await;
     let deadline = UnixMillis(1_900_000_000_000);
