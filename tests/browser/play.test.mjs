@@ -97,6 +97,7 @@ test('a reload comes back to the raid, and the lobby lists it', async t => {
   await sees(page, '#raids', 'Ship it');
   await page.click('#raids button');
   await sees(page, '#title', 'Ship it');
+  assert.equal(new URL(page.url()).hash, '#' + code);
 });
 
 test('refusals are shown: a wrong code, a full raid, a task that another has', async t => {
