@@ -26,6 +26,7 @@ check: ## formatting, lints, documentation, dependencies, scripts
 	shellcheck scripts/setup scripts/with-services scripts/tools.sh .ci/run
 
 bench: ## a short load test against a server of its own
+	$(cargo) build --release --locked --workspace --bins
 	$(cargo) run --release --locked -p raidhall-loadtest -- smoke --raids 200 --players 4 --seconds 20 --spawn
 
 setup: ## install what test and check need, nothing else
