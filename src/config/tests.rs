@@ -255,7 +255,7 @@ fn values_that_contradict_each_other_are_faults() {
         ("[lease]\ndue_scan_ms = 2001", "lease.due_scan_ms file "),
         ("[auth]\naccess_ttl_secs = 600\nrefresh_ttl_secs = 600", "auth.refresh_ttl_secs file "),
         ("[limits]\nsignal_bytes = 16384", "limits.signal_bytes file "),
-        ("[limits]\noutbox_messages = 1025", "limits.outbox_messages file "),
+        ("[limits]\noutbox_messages = 513", "limits.outbox_messages file "),
         ("[raid]\nring_bytes = 4096", "raid.ring_bytes file "),
         ("[raid]\npresence_grace_ms = 60001", "raid.presence_grace_ms file "),
         ("[store]\nwriters = 8", "store.writers file "),
