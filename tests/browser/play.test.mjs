@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 import { Server } from './server.mjs';
 
-const hostile = '<img src=x onerror="window.pwned=1"><b>raid</b>';
+const hostile = '<img src=x onerror="window.pwned=1"><b>'; // short enough for a name
 const flags = [
   '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync',
