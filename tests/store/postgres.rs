@@ -8,7 +8,7 @@ mod throughput;
 use crate::conformance::{BRIEF, Fresh};
 use crate::database::Database;
 use raidhall::store::postgres::{PostgresOptions, PostgresStore};
-use sqlx::{AssertSqlSafe, Executor, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,9 +41,14 @@ async fn open_with(options: PostgresOptions) -> Arc<PostgresStore> {
     Arc::new(store)
 }
 
+/// A session beside the store's, with the server's defaults.
+async fn connect(database: &Database) -> PgConnection {
+    PgConnection::connect(&database.url()).await.expect("connect")
+}
+
 /// A session that has changed something and not committed it.
 async fn holding(database: &Database, change: &str) -> PgConnection {
-    let mut session = database.connect().await;
+    let mut session = connect(database).await;
     session.execute("BEGIN").await.expect("begin");
     session.execute(AssertSqlSafe(change.to_owned())).await.expect(change);
     session
@@ -55,7 +60,7 @@ async fn waiting_for_locks(database: &Database, count: usize) -> Vec<i32> {
         SELECT pid FROM pg_stat_activity
         WHERE datname = current_database() AND application_name LIKE 'raidhall%' AND wait_event_type = 'Lock'
             AND state = 'active'";
-    let mut session = database.connect().await;
+    let mut session = connect(database).await;
     loop {
         let pids: Vec<i32> =
             sqlx::query_scalar(WAITING).fetch_all(&mut session).await.expect("read activity");
@@ -71,6 +76,6 @@ async fn terminate(database: &Database, application: &str) {
     const TERMINATE: &str = "
         SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
         WHERE datname = current_database() AND application_name LIKE $1";
-    let mut session = database.connect().await;
+    let mut session = connect(database).await;
     sqlx::query(TERMINATE).bind(application).execute(&mut session).await.expect("terminate");
 }

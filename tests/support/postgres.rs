@@ -1,11 +1,12 @@
 //! A Postgres database per test, on the server of `RAIDHALL_TEST_POSTGRES_URL` (`scripts/with-services` starts one).
 
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 use std::env;
 use uuid::Uuid;
 
-const SERVER: &str = "RAIDHALL_TEST_POSTGRES_URL";
+/// Names the server.
+pub const SERVER: &str = "RAIDHALL_TEST_POSTGRES_URL";
 
 /// A database that lives as long as this.
 pub struct Database {
@@ -27,16 +28,7 @@ impl Database {
 
     /// Where the database is.
     pub fn url(&self) -> String {
-        self.options().to_url_lossy().into()
-    }
-
-    /// A connection beside the store's, with the server's defaults.
-    pub async fn connect(&self) -> PgConnection {
-        self.options().connect().await.expect("connect")
-    }
-
-    fn options(&self) -> PgConnectOptions {
-        self.server.clone().database(&self.name)
+        self.server.clone().database(&self.name).to_url_lossy().into()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Statements that are cut off, given up, overtaken or held up while they run.
 
-use super::{holding, open, open_with, options, terminate, waiting_for_locks};
+use super::{connect, holding, open, open_with, options, terminate, waiting_for_locks};
 use crate::conformance::{LONG, commit, enlisted, let_lapse, made, newcomer, totals};
 use crate::database::Database;
 use crate::history::{History, completed_task, player, raid, said};
@@ -326,7 +326,7 @@ async fn commits_update_rows_in_place() {
         assert_eq!(commit(&*store, &history.append([completed_task(ada, 1)])).await, Fate::Committed);
     }
     drop(store); // sessions report when they end
-    let mut session = database.connect().await;
+    let mut session = connect(&database).await;
     for table in ["raids", "players"] {
         loop {
             let (all, in_place): (i64, i64) =

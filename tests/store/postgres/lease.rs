@@ -1,6 +1,6 @@
 //! The database's lock: an instance that must be alone, and those of a cluster.
 
-use super::{holding, open, open_with, options, terminate, waiting_for_locks};
+use super::{connect, holding, open, open_with, options, terminate, waiting_for_locks};
 use crate::conformance::{LONG, enlisted};
 use crate::database::Database;
 use crate::history::instance;
@@ -47,7 +47,7 @@ async fn an_instance_that_must_be_alone_and_a_cluster_exclude_each_other() {
 async fn an_instance_that_must_be_alone_waits_for_former_leases_to_run_out() {
     let database = Database::create().await;
     let store = alone(&database).await;
-    let mut session = database.connect().await;
+    let mut session = connect(&database).await;
     let lease =
         "INSERT INTO instances VALUES (gen_random_uuid(), '', '', clock_timestamp() + interval '1 second')";
     session.execute(lease).await.expect("a former lease");
@@ -125,7 +125,7 @@ async fn upkeep_forgets_what_is_long_over_and_nothing_else() {
     let database = Database::create().await;
     let store = open(&database).await;
     enlisted(&*store).await;
-    let mut session = database.connect().await;
+    let mut session = connect(&database).await;
     session
         .execute(
             "INSERT INTO instances SELECT gen_random_uuid(), '', '', now() - n * interval '10 hours'

@@ -1,6 +1,6 @@
 //! The ledger's partitions are made while the ledger is written.
 
-use super::{holding, open, waiting_for_locks};
+use super::{connect, holding, open, waiting_for_locks};
 use crate::conformance::{commit, enlisted, newcomer};
 use crate::database::Database;
 use crate::history::{History, joined, raid, raid_created, said};
@@ -15,7 +15,7 @@ const LONG_AGO: Month = Month(199_912);
 
 async fn this_month(database: &Database) -> Month {
     const NOW: &str = "SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYYMM')::integer";
-    Month(sqlx::query_scalar(NOW).fetch_one(&mut database.connect().await).await.expect("read the month"))
+    Month(sqlx::query_scalar(NOW).fetch_one(&mut connect(database).await).await.expect("read the month"))
 }
 
 /// Raid 1, made in that month by an instance that never enlisted: enlisting makes partitions.
@@ -29,7 +29,7 @@ async fn born(store: &PostgresStore, month: Month) -> History {
 
 async fn row_count(database: &Database, table: &str) -> i64 {
     let count = AssertSqlSafe(format!("SELECT count(*) FROM ONLY {table}"));
-    sqlx::query_scalar(count).fetch_one(&mut database.connect().await).await.expect("count")
+    sqlx::query_scalar(count).fetch_one(&mut connect(database).await).await.expect("count")
 }
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn a_partition_has_everything_that_the_ledger_has() {
     let database = Database::create().await;
     let store = open(&database).await;
     store.maintain().await.expect("maintain");
-    let mut session = database.connect().await;
+    let mut session = connect(&database).await;
     let difference: i64 = sqlx::query_scalar(DIFFERENCE).fetch_one(&mut session).await.expect("compare");
     assert_eq!(difference, 0, "each of its indexes is part of one of the ledger's");
 }
@@ -134,7 +134,7 @@ async fn commits_go_on_while_attaching_a_partition_has_to_wait() {
         WHERE relation = 'raid_events_default'::regclass AND mode = 'AccessExclusiveLock' AND NOT granted";
     let database = Database::create().await;
     let store = open(&database).await;
-    let mut session = database.connect().await;
+    let mut session = connect(&database).await;
     let partition =
         "CREATE TABLE raid_events_199912 PARTITION OF raid_events FOR VALUES FROM (199912) TO (200001)";
     session.execute(partition).await.expect("make a partition");
