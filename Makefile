@@ -1,13 +1,13 @@
 # The commands of this repository. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench setup clean
+.PHONY: help run test check bench bench-store setup clean
 MAKEFLAGS += --no-print-directory
 
 cargo := cargo
 browser := tests/browser
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: ## build and serve on this machine, with SQLite; it prints where to play
 	$(cargo) run --release --locked --bin raidhall -- serve
@@ -28,6 +28,10 @@ check: ## formatting, lints, documentation, dependencies, scripts
 bench: ## a short load test against a server of its own
 	$(cargo) build --release --locked --workspace --bins
 	$(cargo) run --release --locked -p raidhall-loadtest -- smoke --raids 200 --players 4 --seconds 20 --spawn
+
+bench-store: ## how fast the stores commit: SQLite, and a real PostgreSQL
+	scripts/setup test
+	scripts/with-services $(cargo) bench --locked --bench store
 
 setup: ## install what test and check need, nothing else
 	scripts/setup

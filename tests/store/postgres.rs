@@ -3,7 +3,6 @@
 mod in_flight;
 mod lease;
 mod partitions;
-mod throughput;
 
 use crate::conformance::{BRIEF, Fresh};
 use crate::database::Database;

@@ -76,12 +76,9 @@ mod one_process {
         assert_ne!(store.renew(&successor, LONG).await.expect("renew").lineage, lineage);
     }
 
-    /// Not a test by itself: the process that the next test kills.
-    #[tokio::test]
-    #[ignore = "run by a_killed_process_holds_nothing"]
-    async fn victim() {
-        let Ok(url) = std::env::var("VICTIM_URL") else { return };
-        let store = SqliteStore::open(&url, 1).await.expect("open");
+    /// Holds the database and writes until it is killed.
+    async fn be_the_victim(url: &str) -> ! {
+        let store = SqliteStore::open(url, 1).await.expect("open");
         store.migrate(LONG).await.expect("migrate");
         let owner = enlisted(&store).await;
         let mut history = made(&store, 1, &owner, player(1)).await;
@@ -92,11 +89,16 @@ mod one_process {
         }
     }
 
+    /// The process that is killed is this test again, told by a variable to be the victim.
     #[tokio::test]
     async fn a_killed_process_holds_nothing_and_has_lost_nothing() {
+        if let Ok(url) = std::env::var("VICTIM_URL") {
+            be_the_victim(&url).await;
+        }
         let directory = tempfile::tempdir().expect("a directory");
         let mut victim = Command::new(std::env::current_exe().expect("this test"))
-            .args(["--ignored", "--exact", "--nocapture", "sqlite::one_process::victim"])
+            .args(["--exact", "--nocapture"])
+            .arg("sqlite::one_process::a_killed_process_holds_nothing_and_has_lost_nothing")
             .env("VICTIM_URL", url(&directory))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -132,48 +134,6 @@ mod one_process {
     async fn a_database_in_memory_is_refused() {
         for url in ["sqlite::memory:", "sqlite://:memory:", "sqlite:file.db?mode=memory"] {
             assert!(SqliteStore::open(url, 1).await.is_err(), "{url}");
-        }
-    }
-}
-
-mod speed {
-    use super::*;
-    use crate::conformance::{made, newcomer};
-    use crate::history::{History, completed_task};
-    use raidhall::store::{Append, Fate};
-    use std::time::Instant;
-
-    /// `cargo test --release --test store speed -- --ignored --nocapture`
-    #[tokio::test]
-    #[ignore = "a measurement"]
-    #[allow(clippy::print_stdout, reason = "its result")]
-    async fn of_commits() {
-        let fresh = fresh().await;
-        let store = fresh.store.as_ref();
-        let owner = crate::conformance::enlisted(store).await;
-        let ada = newcomer(store, "Ada").await;
-        for raids in [1, 10, 100, 1_000] {
-            let mut histories: Vec<History> = Vec::new();
-            for id in 1..=raids {
-                histories.push(made(store, raids * 10_000 + id, &owner, ada).await);
-            }
-            let mut times = Vec::new();
-            while times.len() < 200 {
-                let batch: Vec<Append> =
-                    histories.iter_mut().map(|history| history.append([completed_task(ada, 5)])).collect();
-                let begun = Instant::now();
-                let fates = store.commit(&batch).await.expect("commit");
-                times.push(begun.elapsed());
-                assert!(fates.iter().all(|fate| *fate == Fate::Committed));
-            }
-            times.sort_unstable();
-            let total: f64 = times.iter().map(std::time::Duration::as_secs_f64).sum();
-            println!(
-                "{raids:>5} raids a batch: {:>7.0} events/s, a commit takes {:?} (median), {:?} (p99)",
-                (raids * 200) as f64 / total,
-                times[100],
-                times[197]
-            );
         }
     }
 }

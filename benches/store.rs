@@ -1,0 +1,120 @@
+//! How fast the stores commit, by the raids in a batch: `make bench-store`, or for SQLite alone
+//! `cargo bench --bench store`.
+
+#![allow(unreachable_pub, reason = "a measurement has no outside")]
+
+#[path = "../tests/support/history.rs"]
+#[allow(dead_code, reason = "shared with tests")]
+mod history;
+
+#[path = "../tests/support/postgres.rs"]
+mod database;
+
+use database::{Database, SERVER};
+use history::{History, completed_task, instance, op, raid, said};
+use raidhall::store::postgres::{PostgresOptions, PostgresStore};
+use raidhall::store::sqlite::SqliteStore;
+use raidhall::store::{Append, Fate, Store};
+use raidhall_protocol::PlayerId;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const MEASURED: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Longer than all of it.
+const LEASE: Duration = Duration::from_secs(3_600);
+const PLAYERS: usize = 1_000;
+const RAIDS_PER_BATCH: [usize; 4] = [1, 10, 50, 200];
+
+#[tokio::main]
+async fn main() {
+    heading();
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = format!("sqlite://{}", directory.path().join("raidhall.db").display());
+    let store = SqliteStore::open(&url, 2).await.expect("open");
+    store.migrate(PATIENCE).await.expect("migrate");
+    measure("sqlite", 1, Arc::new(store)).await;
+
+    if std::env::var_os(SERVER).is_none() {
+        eprintln!("{SERVER} is not set: Postgres is not measured");
+        return;
+    }
+    let database = Database::create().await;
+    let options = PostgresOptions {
+        url: database.url(),
+        connections_max: 8,
+        statement_timeout: LEASE,
+        connect_timeout: PATIENCE,
+        alone: false,
+    };
+    let store = PostgresStore::connect(options).await.expect("connect");
+    store.migrate().await.expect("migrate");
+    measure("postgres", 4, Arc::new(store)).await;
+}
+
+/// Commits of batches of each size, by `writers` at the same time.
+async fn measure(name: &str, writers: usize, store: Arc<dyn Store>) {
+    let owner = instance();
+    store.enlist(&owner, LEASE, PATIENCE).await.expect("enlist");
+    let mut players = Vec::new();
+    for _ in 0..PLAYERS {
+        players.push(store.create_player("Ada").await.expect("create player").id);
+    }
+    let mut next_raid = 1..;
+    for size in RAIDS_PER_BATCH {
+        let mut writing = Vec::new();
+        for _ in 0..writers {
+            let histories: Vec<_> =
+                next_raid.by_ref().take(size).map(|id| History::of(raid(id), owner.id)).collect();
+            writing.push(tokio::spawn(write(Arc::clone(&store), histories, players.clone())));
+        }
+        let mut times = Vec::new();
+        for writer in writing {
+            times.extend(writer.await.expect("a writer"));
+        }
+        times.sort_unstable();
+        report(name, writers, size, &times);
+    }
+}
+
+/// One event per raid in each batch: every third a completed task, the others talk, each with an op. Gives how long
+/// each commit took.
+async fn write(store: Arc<dyn Store>, mut histories: Vec<History>, players: Vec<PlayerId>) -> Vec<Duration> {
+    let creations: Vec<_> = histories.iter_mut().map(|history| history.creation(players[0])).collect();
+    assert_eq!(store.commit(&creations).await.expect("create"), vec![Fate::Committed; creations.len()]);
+    let (mut times, began) = (Vec::new(), Instant::now());
+    for round in 0.. {
+        if began.elapsed() > MEASURED {
+            break;
+        }
+        let batch: Vec<Append> = (histories.iter_mut().enumerate())
+            .map(|(index, history)| {
+                let player = players[(index * 7 + round) % players.len()];
+                let event = match (index + round) % 3 {
+                    0 => completed_task(player, 10),
+                    _ => said("onwards, together, until it is done"),
+                };
+                history.append_op([event], Some(op(&format!("op-{round}"))))
+            })
+            .collect();
+        let sent = Instant::now();
+        let fates = store.commit(&batch).await.expect("commit");
+        times.push(sent.elapsed());
+        assert!(fates.iter().all(|fate| *fate == Fate::Committed), "{fates:?}");
+    }
+    times
+}
+
+#[expect(clippy::print_stdout, reason = "its result")]
+fn heading() {
+    println!("store     writers  raids/batch  commits/s  events/s  p50 ms  p99 ms");
+}
+
+#[expect(clippy::print_stdout, reason = "its result")]
+fn report(name: &str, writers: usize, size: usize, sorted: &[Duration]) {
+    let at = |share: f64| sorted[((sorted.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
+    let commits = sorted.len() as f64 / MEASURED.as_secs_f64();
+    let events = commits * size as f64;
+    let (p50, p99) = (at(0.5), at(0.99));
+    println!("{name:8}  {writers:7}  {size:11}  {commits:9.0}  {events:8.0}  {p50:6.2}  {p99:6.2}");
+}
