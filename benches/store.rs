@@ -1,6 +1,7 @@
 //! How fast the stores commit, by the raids in a batch: `make bench-store`, or for SQLite alone
 //! `cargo bench --bench store`.
 
+#![allow(clippy::disallowed_methods, reason = "it measures real time, and its tasks end with the process")]
 #![allow(unreachable_pub, reason = "a measurement has no outside")]
 
 #[path = "../tests/support/history.rs"]
