@@ -348,7 +348,7 @@ async fn bombs_close_their_own_connection_and_hurt_nobody() {
         let (mut server, party, token) = house(&site, &[]).await;
         let mut healthy = Wire::open(server.target(), Codec::Json, &token).await;
         healthy.watch(party.raid, None).await;
-        let memory = server.resident_kib();
+        let memory = server.usage().rss_bytes;
         let mut sealed = br#"{"t":"beat","x":"#.to_vec();
         sealed.extend([b'['; 15_000]);
         let text: [&[u8]; 2] = [&[b'['; 16_000], &sealed];
@@ -373,7 +373,8 @@ async fn bombs_close_their_own_connection_and_hurt_nobody() {
             assert!(matches!(raw.close_code().await, 4000 | 4001), "{:x?}", &bomb[..12.min(bomb.len())]);
         }
         assert!(server.runs());
-        assert!(server.resident_kib() < memory + 32 * 1024, "{} KiB, before {memory}", server.resident_kib());
+        let now = server.usage().rss_bytes;
+        assert!(now < memory + (32 << 20), "{now} bytes, before {memory}");
         healthy.say(party.raid, "unhurt").await;
     })
     .await;

@@ -20,6 +20,21 @@ const WORDS: u64 = 400;
 /// Between two of them.
 const PACE: Duration = Duration::from_millis(10);
 
+/// The next message for who has heard the raid up to `held`: events without a hole, or a snapshot further on.
+fn follow(held: &mut Option<u64>, message: &ServerMessage) {
+    match message {
+        ServerMessage::Event { event, .. } => {
+            assert!(held.is_none_or(|held| event.seq.0 == held + 1), "a hole before {}", event.seq);
+            *held = Some(event.seq.0);
+        }
+        ServerMessage::Snapshot { seq, .. } => {
+            assert!(held.is_none_or(|held| seq.0 > held), "back in time to {seq}");
+            *held = Some(seq.0);
+        }
+        _ => {}
+    }
+}
+
 /// A hundred members, of whom the last is the slow one.
 async fn hundred(server: &Server) -> (RaidId, Vec<(PlayerId, String)>) {
     let rest = Rest::new(server.target()).expect("doors");
@@ -99,7 +114,7 @@ async fn delivery(server: &Server, slow: bool) -> (Duration, Wire, RaidId) {
         watchers.push(watcher(socket, held, Arc::clone(&sent)));
     }
     let mut talker = Wire::open(server.target(), Codec::MessagePack, &members[0].1).await;
-    let memory = server.resident_kib();
+    let memory = server.usage().rss_bytes;
     for number in 0..WORDS {
         let next = Instant::now() + PACE;
         sent.lock().push(Instant::now());
@@ -114,7 +129,7 @@ async fn delivery(server: &Server, slow: bool) -> (Duration, Wire, RaidId) {
         delays.extend(mine);
         sockets.push(socket);
     }
-    let grown = server.resident_kib().saturating_sub(memory);
+    let grown = server.usage().rss_bytes.saturating_sub(memory) >> 10;
     assert!(grown < 64 * 1024, "the server grew by {grown} KiB");
     delays.sort_unstable();
     let p99 = delays[delays.len() * 99 / 100];
@@ -126,17 +141,7 @@ async fn delivery(server: &Server, slow: bool) -> (Duration, Wire, RaidId) {
         let head = talker.say(raid, "are you there?").await;
         let mut held = None;
         while held.is_none_or(|held: u64| held < head.0) {
-            match &*last.next().await {
-                ServerMessage::Event { event, .. } => {
-                    assert!(held.is_none_or(|held| event.seq.0 == held + 1), "a hole before {}", event.seq);
-                    held = Some(event.seq.0);
-                }
-                ServerMessage::Snapshot { seq, .. } => {
-                    assert!(held.is_none_or(|held| seq.0 > held), "back in time to {seq}");
-                    held = Some(seq.0);
-                }
-                _ => {}
-            }
+            follow(&mut held, &*last.next().await);
         }
         let snapshots =
             last.heard.iter().filter(|message| matches!(***message, ServerMessage::Snapshot { .. }));
@@ -234,17 +239,7 @@ async fn a_client_that_takes_a_trickle_is_not_closed_and_gets_snapshots_now_and_
         let mut head = None;
         let mut talking = Some(talking);
         while head.is_none_or(|head: Seq| held.is_none_or(|held: u64| held < head.0)) {
-            match &*slow.next().await {
-                ServerMessage::Event { event, .. } => {
-                    assert!(held.is_none_or(|held| event.seq.0 == held + 1), "a hole before {}", event.seq);
-                    held = Some(event.seq.0);
-                }
-                ServerMessage::Snapshot { seq, .. } => {
-                    assert!(held.is_none_or(|held| seq.0 > held), "back in time to {seq}");
-                    held = Some(seq.0);
-                }
-                _ => {}
-            }
+            follow(&mut held, &*slow.next().await);
             if let Some(done) = talking.take_if(|talking| talking.is_finished()) {
                 head = Some(done.await.expect("the talker"));
             }

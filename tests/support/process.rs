@@ -8,6 +8,7 @@ use raidhall::auth::{Auth, Options, Scope, Secret};
 use raidhall::store::Store;
 use raidhall::store::postgres::{PostgresOptions, PostgresStore};
 use raidhall::store::sqlite::SqliteStore;
+use raidhall_loadtest::process::Usage;
 use raidhall_loadtest::target::Target;
 use raidhall_protocol::UnixMillis;
 use raidhall_protocol::server::PlayerRef;
@@ -247,28 +248,15 @@ impl Server {
         lines
     }
 
-    /// The memory that it holds, in KiB.
-    pub fn resident_kib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid().as_raw_nonzero()));
-        let status = status.expect("a status in /proc");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    /// What it has used so far, and holds now.
+    pub fn usage(&self) -> Usage {
+        Usage::of(self.pid().as_raw_nonzero().get().unsigned_abs()).expect("a server that runs")
     }
 
     /// Lets it open no more than so many files.
     pub fn limit_files(&self, count: u64) {
         let limit = Rlimit { current: Some(count), maximum: Some(count) };
         prlimit(Some(self.pid()), Resource::Nofile, limit).expect("limit a server");
-    }
-
-    /// The processor time that it has used.
-    pub fn processor_time(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid().as_raw_nonzero()));
-        let stat = stat.expect("a stat in /proc");
-        let (_, fields) = stat.rsplit_once(')').expect("its name in brackets");
-        let ticks =
-            |index| fields.split(' ').nth(index).and_then(|field| field.parse().ok()).unwrap_or(0_u64);
-        Duration::from_millis((ticks(12) + ticks(13)) * 10) // USER_HZ is 100
     }
 
     fn pid(&self) -> Pid {
