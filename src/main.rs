@@ -32,17 +32,19 @@ fn run(command: Command) -> Result<Exit, Exit> {
         Command::Serve(args) => {
             let config = load(&args)?.config;
             telemetry::init(&config.telemetry);
-            outcome(block_on(app::serve(config))?)
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            let threads = config.server.threads(cores);
+            outcome(block_on(threads, app::serve(config))?)
         }
         Command::Migrate(args) => {
             let config = load(&args)?.config;
             telemetry::init(&config.telemetry);
-            outcome(block_on(app::migrate(&config))?)
+            outcome(block_on(1, app::migrate(&config))?)
         }
         Command::CheckConfig(args) => print(load(&args)?),
         Command::Token(TokenCommand { config, token }) => {
             let config = load(&config)?.config;
-            match block_on(app::token(&config, token))? {
+            match block_on(1, app::token(&config, token))? {
                 Ok(token) => print(format!("{token}\n")),
                 Err(error) => Err(complain(format_args!("no token: {error:#}"), Exit::Internal)),
             }
@@ -67,8 +69,8 @@ fn outcome(result: Result<(), StartError>) -> Result<Exit, Exit> {
     })
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Exit> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+fn block_on<T>(threads: usize, future: impl Future<Output = T>) -> Result<T, Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     let runtime = runtime.map_err(|error| complain(format_args!("no runtime: {error}"), Exit::Internal))?;
     let output = runtime.block_on(future);
     // Whoever got here has waited for what matters; a stuck blocking call must not keep the process alive.

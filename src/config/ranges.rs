@@ -10,6 +10,7 @@ const MIB: i128 = 1024 * 1024;
 
 /// Every key that holds a number, with what it may be.
 pub(super) const RANGES: &[(&str, RangeInclusive<i128>)] = &[
+    ("server.worker_threads", 0..=1024),
     ("database.connections_max", 2..=1000),
     ("auth.access_ttl_secs", 10..=86_400),
     ("auth.refresh_ttl_secs", 60..=315_360_000),

@@ -24,9 +24,16 @@ pub struct ServerConfig {
     /// Peers whose `X-Forwarded-For` is believed.
     #[serde(deserialize_with = "networks")]
     pub trusted_proxies: Vec<IpNet>,
+    /// Threads that serve; 0 leaves the choice to [`ServerConfig::threads`].
+    pub worker_threads: usize,
 }
 
 impl ServerConfig {
+    /// Threads that serve on a machine of this many cores.
+    pub fn threads(&self, cores: usize) -> usize {
+        if self.worker_threads > 0 { self.worker_threads } else { cores.saturating_sub(1).max(1) }
+    }
+
     /// Where clients reach this instance, listening on `bound`: the advertised URL, or else `http://` and `bound`,
     /// with loopback in place of an unspecified address such as 0.0.0.0, which nobody can connect to.
     pub fn base_url(&self, bound: SocketAddr) -> BaseUrl {
