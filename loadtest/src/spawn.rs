@@ -147,11 +147,15 @@ impl Server {
         command
             .env("RAIDHALL__SERVER__LISTEN", listen)
             .env("RAIDHALL__DATABASE__URL", &self.database)
+            .env("RAIDHALL__AUTH__SECRET", SECRET)
             .env("RAIDHALL__TELEMETRY__METRICS_LISTEN", "")
             .env("RAIDHALL__TELEMETRY__LOG", "warn");
         Ok(command)
     }
 }
+
+/// Signs the tokens of a server that nobody else can reach, and of none other. Postgres has no place to keep one.
+const SECRET: &str = "a load test's own, on loopback only";
 
 /// The URL in the line that says where the server listens.
 fn announced(line: &str) -> Option<Target> {
