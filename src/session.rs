@@ -238,6 +238,12 @@ impl Sessions {
         }
     }
 
+    /// How many raids wait to be given back.
+    #[cfg(test)]
+    fn waiting_for_release(&self) -> usize {
+        self.0.idle.lock().len()
+    }
+
     fn send(&self, raid: RaidId, message: Message) {
         self.send_to(raid, Origin::Stored, message);
     }

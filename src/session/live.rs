@@ -6,35 +6,31 @@
 //! Events are published, before the answers that depend on them, when they are durable. If a commit fails, everything
 //! behind it is `unavailable` and this incarnation ends.
 
-use super::held::{Basis, Held, Opening, Queue};
-use super::message::{Message, Watch};
+mod show;
+mod timers;
+
+use super::held::{Held, Queue};
+use super::message::Message;
 use super::ops::Ops;
 use super::presence::Presence;
-use super::{Ack, Caller, Reply, Sessions};
-use crate::audience::{Audience, Joining};
+use super::{Ack, Reply, Sessions};
+use crate::audience::Audience;
 use crate::error::Error;
-use crate::frame;
-use crate::outbox::Answer;
 use crate::raid::{self, Context, Refusal, State};
 use crate::store::journal::Outcome;
 use crate::store::{Append, Epoch, Header, Month, OpHash, Recorded};
-use crate::telemetry::metrics;
-use bytes::Bytes;
-use raidhall_protocol::{Codec, Event, PlayerId, RaidState, Seq, ServerMessage};
+use raidhall_protocol::{Event, RaidState, Seq};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tracing::{error, warn};
 
 /// Commits in flight at most; beyond that the inbox waits.
 const FLIGHTS_MAX: usize = 32;
 /// Answers that wait for a commit at most; beyond that the inbox waits too.
 const HELD_MAX: usize = 1_024;
-/// How long the raid waits for the store to say whether it has another owner.
-const HEAD_PATIENCE: Duration = Duration::from_secs(1);
 /// Messages decided at most before what they caused is handed to the journal.
 const BURST: usize = 64;
 
@@ -66,7 +62,7 @@ pub(super) struct Live {
     flights: VecDeque<Flight>,
     /// The state as last shown to somebody, shared while it stays the same.
     frozen: Option<(Seq, Arc<RaidState>)>,
-    snapshots: [Option<SnapshotFrame>; 2],
+    snapshots: [Option<show::SnapshotFrame>; 2],
     leader_away_since: Option<Instant>,
     /// When somebody last needed the raid.
     needed_at: Instant,
@@ -79,13 +75,6 @@ pub(super) struct Live {
 struct Flight {
     events: Vec<Event>,
     outcome: oneshot::Receiver<Outcome>,
-}
-
-/// The bytes of a snapshot, shared by all who need it while nothing changes.
-struct SnapshotFrame {
-    seq: Seq,
-    online: Vec<PlayerId>,
-    frame: Bytes,
 }
 
 impl Live {
@@ -279,106 +268,6 @@ impl Live {
         self.flights.len() < FLIGHTS_MAX && self.held.len() < HELD_MAX
     }
 
-    fn seen_by(&self, caller: Caller) -> Result<(), Error> {
-        if caller.may_see(&self.state) { Ok(()) } else { Err(Refusal::NotFound.into()) }
-    }
-
-    /// What a watch begins with.
-    async fn basis(&mut self, watch: &Watch) -> Result<Result<Basis, Error>, &'static str> {
-        let seq = self.state.seq();
-        if let Err(error) = self.seen_by(watch.caller) {
-            return Ok(Err(error));
-        }
-        if watch.since.is_some_and(|since| since > seq) {
-            match self.is_superseded().await {
-                Ok(false) => {}
-                Ok(true) => return Err("superseded"),
-                Err(error) => return Ok(Err(error)),
-            }
-        }
-        Ok(Ok(match watch.since {
-            Some(since) if since <= seq && seq.since(since) <= self.sessions.0.options.replay_events => {
-                Basis::Replay { since, seq }
-            }
-            _ => Basis::Snapshot { seq, state: self.freeze() },
-        }))
-    }
-
-    /// Whether the store knows of a later owner than this session.
-    async fn is_superseded(&self) -> Result<bool, Error> {
-        let head = timeout(HEAD_PATIENCE, self.sessions.0.store.head(self.audience.raid())).await;
-        let head = head.ok().and_then(Result::ok).ok_or(Error::Unavailable)?;
-        Ok(head.is_some_and(|head| head.epoch != self.epoch))
-    }
-
-    fn freeze(&mut self) -> Arc<RaidState> {
-        let seq = self.state.seq();
-        match &self.frozen {
-            Some((at, state)) if *at == seq => Arc::clone(state),
-            _ => {
-                let state = Arc::new(self.state.shown().clone());
-                self.frozen = Some((seq, Arc::clone(&state)));
-                state
-            }
-        }
-    }
-
-    /// Decides what is due, shows who came online and went offline, and releases what may go.
-    fn advance(&mut self, presence: &mut Presence) {
-        let hall = Arc::clone(&self.sessions.0);
-        if self.state.due().is_some_and(|due| due <= hall.clock.now()) {
-            // Refused by nobody: the server itself decides.
-            let _ = self.decide(&raid::Command::Deadline, None, presence);
-        }
-        let now = Instant::now();
-        if let Some(change) = presence.advance(now) {
-            metrics().presence_changes.increment((change.online.len() + change.offline.len()) as u64);
-            self.audience.announce(change.online, change.offline);
-        }
-        self.leader_away_since =
-            self.leader_is_missed(presence).then(|| self.leader_away_since.unwrap_or(now));
-        if self.leader_away_since.is_some_and(|since| now >= since + hall.options.leader_grace) {
-            let _ = self.decide(&raid::Command::LeaderOffline, None, presence);
-            self.leader_away_since = None;
-        }
-        self.release(presence);
-    }
-
-    /// Whether the leader is offline while another member is online.
-    fn leader_is_missed(&self, presence: &Presence) -> bool {
-        let shown = self.state.shown();
-        let Some(leader) = shown.leader.filter(|_| !shown.status.ended()) else { return false };
-        !presence.online().contains(&leader) && !presence.online().is_empty()
-    }
-
-    fn next_timer(&self, presence: &Presence) -> Instant {
-        let hall = &self.sessions.0;
-        let deadline = self.state.due().map(|due| hall.clock.instant_of(due));
-        let leader = self.leader_away_since.map(|since| since + hall.options.leader_grace);
-        // A raid that is needed looks again when what needs it is gone, and spends no time on its idleness until then.
-        let since = if self.is_needed(presence) { Instant::now() } else { self.needed_at };
-        let idle = since + hall.options.idle_timeout;
-        [deadline, leader, presence.next()].into_iter().flatten().fold(idle, Instant::min)
-    }
-
-    fn is_idle(&self, presence: &Presence) -> bool {
-        !self.is_needed(presence)
-            && (self.unmade || self.needed_at.elapsed() >= self.sessions.0.options.idle_timeout)
-    }
-
-    /// Whether somebody watches, or something is on its way.
-    fn is_needed(&self, presence: &Presence) -> bool {
-        self.audience.is_watched()
-            || !self.flights.is_empty()
-            || !self.held.is_empty()
-            || presence.next().is_some()
-    }
-
-    fn follow_watchers(&mut self, presence: &mut Presence) {
-        self.needed_at = Instant::now();
-        presence.follow(&self.audience.watching(), self.needed_at, self.sessions.0.options.presence_grace);
-    }
-
     /// Hands what was decided to the journal.
     async fn submit(&mut self) {
         if self.building.is_empty() {
@@ -442,49 +331,6 @@ impl Live {
                 self.open(opening, presence);
             }
         }
-    }
-
-    /// Answers a watch, which joins the audience in the same breath.
-    fn open(&mut self, opening: Opening, presence: &mut Presence) {
-        let Opening { watch: Watch { outbox, ticket, caller, reply, .. }, basis, joins } = opening;
-        // Whoever left since the watch was decided may not see what came after.
-        if caller.player().is_some_and(|player| !self.audience.is_member(player)) {
-            return reply.send(Err(Refusal::NotFound.into()));
-        }
-        if let (Some(player), true) = (caller.player(), joins) {
-            presence.arrive(player, Instant::now());
-        }
-        let known = presence.announced().iter().copied();
-        let itself = caller.player().filter(|player| joins && !presence.announced().contains(player));
-        let mut online = known.chain(itself).collect::<Vec<_>>();
-        online.sort_unstable();
-        let (cursor, promised, frame) = match basis {
-            Basis::Replay { since, seq } => {
-                let watching = ServerMessage::Watching { raid: ticket.raid, seq, recovered: true, online };
-                (since, seq, frame::message(outbox.codec, &watching))
-            }
-            Basis::Snapshot { seq, state } => (seq, seq, self.snapshot(outbox.codec, seq, &state, online)),
-        };
-        if joins {
-            let player = caller.player();
-            self.audience.join(Joining { outbox, ticket, player, cursor, promised, frame });
-        } else {
-            outbox.answer(Answer::Resynced { ticket, seq: cursor, frame });
-        }
-        reply.send(Ok(()));
-    }
-
-    fn snapshot(&mut self, codec: Codec, seq: Seq, state: &Arc<RaidState>, online: Vec<PlayerId>) -> Bytes {
-        let slot = &mut self.snapshots[codec as usize];
-        if let Some(made) = slot.as_ref().filter(|made| made.seq == seq && made.online == online) {
-            return made.frame.clone();
-        }
-        let raid = self.audience.raid();
-        let state = Box::new(RaidState::clone(state));
-        let message = ServerMessage::Snapshot { raid, seq, recovered: false, online: online.clone(), state };
-        let frame = frame::message(codec, &message);
-        *slot = Some(SnapshotFrame { seq, online, frame: frame.clone() });
-        frame
     }
 
     /// Writes a snapshot, off the commit path, when the tail outweighs the state. It is made of the state as decided, and

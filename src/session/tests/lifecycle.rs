@@ -201,3 +201,16 @@ async fn a_command_that_comes_at_the_moment_of_idleness_is_carried_out() {
     }
     assert!(matches!(said.now(), Some(Ok(_))), "the session spins and never reads its inbox");
 }
+
+#[tokio::test(start_paused = true)]
+async fn thousands_of_raids_that_nobody_watches_cost_no_task_and_no_memory() {
+    let hall = Hall::open(options()).await;
+    for _ in 0..3_000 {
+        hall.raid(&[]).await;
+    }
+    sleep(Duration::from_secs(120)).await;
+    assert_eq!((hall.sessions.live(), hall.tasks.len()), (0, 0));
+    hall.sessions.release_idle().await;
+    assert_eq!(hall.sessions.waiting_for_release(), 0);
+    assert_eq!(hall.store.faults().calls(Call::Release), 1, "all are given back in one call");
+}
