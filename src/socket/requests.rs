@@ -110,7 +110,12 @@ impl Connection {
             let refused = |error| error_frame(outbox.codec, "signal", id, Some(raid), &error);
             outbox.answer(match result {
                 Ok(()) => Answer::Silence,
-                Err(error) => Answer::Frame { raid: Some(raid), seq: Seq::ZERO, frame: refused(error) },
+                Err(error) => {
+                    // Nobody learns by a signal which raids exist.
+                    let hidden = error == Error::Refused(Refusal::NotFound);
+                    let error = if hidden { Refusal::NotMember.into() } else { error };
+                    Answer::Frame { raid: Some(raid), seq: Seq::ZERO, frame: refused(error) }
+                }
             });
         });
         self.sockets.0.sessions.signal(raid, self.outbox.id, player, kind.to_owned(), data, reply);

@@ -234,8 +234,11 @@ async fn signals_reach_the_other_watchers_from_members_only() {
         let mut bob = Wire::open(server.target(), Codec::MessagePack, &tokens[1].access_token).await;
         let mut eve = Wire::open(server.target(), Codec::Json, &stranger.access_token).await;
         ada.watch(raid, None).await;
-        eve.send(signal(raid, 1)).await;
-        assert_eq!(eve.error("signal").await.r#type, ErrorType::NotMember);
+        let no_raid = RaidId::try_from(77_777_u64).expect("an id");
+        for raid in [raid, no_raid] {
+            eve.send(signal(raid, 1)).await;
+            assert_eq!(eve.error("signal").await.r#type, ErrorType::NotMember);
+        }
         bob.send(signal(raid, 2)).await; // a member who does not watch
         bob.watch(raid, None).await;
         bob.send(signal(raid, 3)).await;
