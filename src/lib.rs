@@ -17,6 +17,7 @@ pub mod http;
 pub mod listener;
 pub mod outbox;
 pub mod raid;
+pub mod rate;
 pub mod session;
 pub mod socket;
 pub mod store;

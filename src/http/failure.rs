@@ -1,9 +1,9 @@
 //! Every error's way out. A handler's failure travels as an empty response with the failure in its extensions; the
 //! edge, which knows the request's id, writes the one body that errors have, and logs what needs to be.
 
-use super::limiter::Exceeded;
 use crate::error::Error;
 use crate::raid::Refusal;
+use crate::rate::Exceeded;
 use crate::store::StoreError;
 use axum::Json;
 use axum::http::header::{CONTENT_LENGTH, RETRY_AFTER, WWW_AUTHENTICATE};

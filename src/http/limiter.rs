@@ -1,8 +1,9 @@
-//! How often somebody may do something: a token bucket per key, as one moment each (GCRA, ITU-T I.371).
+//! How often somebody may do something: a [`Rate`] per key.
 //!
-//! Unlike `governor`'s it can take a charge back, so that what is limited may be known only after it was tried: wrong
-//! invite codes count and right ones don't, yet no number of concurrent tries goes beyond the limit.
+//! A charge can be taken back, so that what is limited may be known only after it was tried: wrong invite codes count
+//! and right ones don't, yet no number of concurrent tries goes beyond the limit.
 
+use crate::rate::{Exceeded, Rate};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -14,8 +15,7 @@ const SWEEP_FROM: usize = 1024;
 
 /// An allowance of some number in some time, for each key. It starts full and comes back evenly.
 pub(super) struct Limiter<K> {
-    limit: u32,
-    interval: Duration,
+    rate: Rate,
     keys: Mutex<Keys<K>>,
 }
 
@@ -25,44 +25,19 @@ struct Keys<K> {
     sweep_at: usize,
 }
 
-/// Too often.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Exceeded {
-    /// How many there may be at once.
-    pub(super) limit: u32,
-    /// When there may be one more.
-    pub(super) retry_after: Duration,
-    /// When there may be `limit` again.
-    pub(super) reset_after: Duration,
-}
-
-impl Exceeded {
-    /// `reset_after` in seconds, rounded up.
-    pub(super) fn reset_secs(&self) -> u64 {
-        u64::try_from(self.reset_after.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
-    }
-}
-
 impl<K: Eq + Hash + Clone> Limiter<K> {
     /// `limit` in each `period`, for each key.
     pub(super) fn new(limit: u32, period: Duration) -> Self {
-        let limit = limit.max(1);
         let keys = Mutex::new(Keys { full_at: HashMap::new(), sweep_at: SWEEP_FROM });
-        Limiter { limit, interval: period / limit, keys }
+        Limiter { rate: Rate::new(limit, period), keys }
     }
 
     /// Charges one, unless the allowance is used up; then nothing is charged.
     pub(super) fn charge(&self, key: &K) -> Result<(), Exceeded> {
         let now = Instant::now();
         let mut keys = self.keys.lock();
-        let full_at = keys.full_at.get(key).map_or(now, |full_at| now.max(*full_at));
-        let charged = full_at + self.interval;
-        let used = charged - now;
-        let allowance = self.interval * self.limit;
-        if used > allowance {
-            let (limit, retry_after) = (self.limit, used - allowance);
-            return Err(Exceeded { limit, retry_after, reset_after: full_at - now });
-        }
+        let full_at = keys.full_at.get(key).copied().unwrap_or(now);
+        let charged = self.rate.charge(full_at, now)?;
         keys.full_at.insert(key.clone(), charged);
         keys.sweep(now);
         Ok(())
@@ -71,7 +46,7 @@ impl<K: Eq + Hash + Clone> Limiter<K> {
     /// Takes one charge back.
     pub(super) fn refund(&self, key: &K) {
         if let Some(full_at) = self.keys.lock().full_at.get_mut(key) {
-            *full_at = full_at.checked_sub(self.interval).unwrap_or(*full_at);
+            *full_at = self.rate.refund(*full_at);
         }
     }
 }

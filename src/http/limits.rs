@@ -1,8 +1,9 @@
 //! What is limited, by whom it is counted, and how much there is of it.
 
 use super::Options;
-use super::limiter::{Exceeded, Limiter};
+use super::limiter::Limiter;
 use crate::address::ClientAddress;
+use crate::rate::Exceeded;
 use raidhall_protocol::PlayerId;
 use std::net::IpAddr;
 use std::time::Duration;

@@ -14,12 +14,11 @@ use crate::error::Error;
 use crate::frame;
 use crate::outbox::{Outbox, Ticket};
 use crate::raid::Refusal;
+use crate::rate::Rate;
 use crate::store;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use governor::clock::Clock as _;
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use raidhall_protocol::decode::{DecodeError, decode};
 use raidhall_protocol::server::{ByeReason, WelcomeLimits};
 use raidhall_protocol::{ClientMessage, CloseCode, Event, Seq, ServerMessage};
@@ -47,7 +46,9 @@ pub(super) struct Connection {
     pub(super) watches: Watches,
     /// Names the connection in `welcome` and in the logs.
     session: Uuid,
-    limiter: DefaultDirectRateLimiter,
+    rate: Rate,
+    /// When the allowance of `rate` is full again.
+    rate_full_at: Instant,
     over_limit: u32,
     heartbeat_at: Instant,
     /// When the token has ended for good.
@@ -71,8 +72,8 @@ impl Connection {
     pub(super) fn new(sockets: Sockets, outbox: Arc<Outbox>, identity: Identity) -> Self {
         let options = &sockets.0.options;
         let slack = Slack { messages: options.outbox_messages as u64, bytes: options.outbox_bytes };
-        let rate = options.commands_per_second;
-        let quota = Quota::per_second(rate).allow_burst(rate.saturating_add(rate.get()));
+        // Evenly as many as the limit says, and a burst of what two seconds give.
+        let rate = Rate::new(options.commands_per_second.get().saturating_mul(2), Duration::from_secs(2));
         let heartbeat_at = Instant::now() + options.heartbeat;
         sockets.0.registry.add(&outbox);
         Self {
@@ -81,7 +82,8 @@ impl Connection {
             outbox,
             identity,
             session: Uuid::now_v7(),
-            limiter: RateLimiter::direct(quota),
+            rate,
+            rate_full_at: Instant::now(),
             over_limit: 0,
             heartbeat_at,
             silent: 0,
@@ -223,9 +225,9 @@ impl Connection {
             debug!(reason, "undecodable frame");
             return Err(Ending::Close(CloseCode::BadMessage));
         }
-        if let Err(until) = self.limiter.check() {
-            let wait = until.wait_time_from(self.limiter.clock().now());
-            return self.over_limit(decoded, wait);
+        match self.rate.charge(self.rate_full_at, Instant::now()) {
+            Ok(full_at) => self.rate_full_at = full_at,
+            Err(exceeded) => return self.over_limit(decoded, exceeded.retry_after),
         }
         self.over_limit = 0;
         match decoded {

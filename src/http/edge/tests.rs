@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::http::body::Body;
-use crate::http::limiter::Exceeded;
 use crate::http::origins::Origins;
 use crate::http::{health, page, readiness::Readiness};
+use crate::rate::Exceeded;
 use crate::store::StoreError;
 use axum::Json;
 use axum::http::StatusCode;

@@ -1,0 +1,57 @@
+//! How often something may be done: a token bucket, kept as one moment (GCRA, ITU-T I.371).
+//!
+//! Unlike `governor`'s it can take a charge back, and it runs on tokio's clock, so that tests need not wait.
+
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// An allowance of some number in some time, which starts full and comes back evenly.
+#[derive(Debug, Clone, Copy)]
+pub struct Rate {
+    limit: u32,
+    interval: Duration,
+}
+
+/// Too often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exceeded {
+    /// How many there may be at once.
+    pub limit: u32,
+    /// When there may be one more.
+    pub retry_after: Duration,
+    /// When there may be `limit` again.
+    pub reset_after: Duration,
+}
+
+impl Exceeded {
+    /// `reset_after` in seconds, rounded up.
+    pub fn reset_secs(&self) -> u64 {
+        u64::try_from(self.reset_after.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
+    }
+}
+
+impl Rate {
+    /// `limit` in each `period`; one at least.
+    pub fn new(limit: u32, period: Duration) -> Self {
+        let limit = limit.max(1);
+        Self { limit, interval: period / limit }
+    }
+
+    /// Charges one at `now` to an allowance that is full again at `full_at`, and gives the moment at which it now will
+    /// be. If it is used up, nothing is charged.
+    pub fn charge(self, full_at: Instant, now: Instant) -> Result<Instant, Exceeded> {
+        let full_at = full_at.max(now);
+        let charged = full_at + self.interval;
+        let (used, allowance) = (charged - now, self.interval * self.limit);
+        if used > allowance {
+            let (limit, retry_after) = (self.limit, used - allowance);
+            return Err(Exceeded { limit, retry_after, reset_after: full_at - now });
+        }
+        Ok(charged)
+    }
+
+    /// The moment at which an allowance is full again after one charge was taken back.
+    pub fn refund(self, full_at: Instant) -> Instant {
+        full_at.checked_sub(self.interval).unwrap_or(full_at)
+    }
+}
