@@ -1,0 +1,149 @@
+//! The bus: what carries messages between instances, fast and without a promise.
+//!
+//! Messages of one channel arrive in the order in which they were published, or not at all. Whoever listens heals from
+//! the store: [`Delivery::Lost`] and [`Delivery::LostAll`] say when.
+
+mod intake;
+
+pub use intake::{Deliveries, Intake, Refusal, intake};
+
+use crate::store::InstanceId;
+use async_trait::async_trait;
+use bytes::Bytes;
+use raidhall_protocol::RaidId;
+use std::fmt::{self, Display, Formatter};
+use std::str::FromStr;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+/// Where a message goes. Its name has literal braces, so that a Redis Cluster keeps a raid's channels together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Channel {
+    /// `raid:{7}:events`: what is numbered.
+    Events(RaidId),
+    /// `raid:{7}:live`: presence and signals, which are dropped first.
+    Live(RaidId),
+    /// `instance:ID:inbox`: what is meant for one instance.
+    Inbox(InstanceId),
+}
+
+/// Carries messages between instances.
+#[async_trait]
+pub trait Bus: Send + Sync + 'static {
+    /// Queues a message; never waits. False if it was dropped (queue full, or the bus is down), which is counted.
+    fn publish(&self, channel: Channel, message: Bytes) -> bool;
+
+    /// Publishes, and tells how many subscriptions got it; `None` when that cannot be known now (bus down, timed out).
+    /// Does not overtake what was published to the same channel before.
+    async fn publish_counted(&self, channel: Channel, message: Bytes) -> Option<u64>;
+
+    /// Subscribes and waits for the confirmation. Held, and restored after every reconnect, until `unsubscribe`.
+    ///
+    /// # Errors
+    ///
+    /// Not confirmed now, because the bus is down; the channels stay wanted, and are subscribed when it is back.
+    async fn subscribe(&self, channels: &[Channel]) -> Result<(), BusDown>;
+
+    /// Wants no more of these channels; some messages that were on their way may still arrive.
+    fn unsubscribe(&self, channels: &[Channel]);
+
+    /// Whether the bus is proven to work, now and at each change.
+    fn proven(&self) -> watch::Receiver<bool>;
+}
+
+/// What comes out of the bus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery {
+    /// A message, from whoever may publish: to be treated as untrusted.
+    Message(Channel, Bytes),
+    /// Messages of this channel were dropped, or may have been missed.
+    Lost(Channel),
+    /// Messages of every channel may have been missed.
+    LostAll,
+}
+
+/// The bus does not work now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the bus is down")]
+pub struct BusDown;
+
+/// The name is none of a channel's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a channel of the bus")]
+pub struct NotAChannel;
+
+impl Display for Channel {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Events(raid) => write!(f, "raid:{{{}}}:events", raid.get()),
+            Self::Live(raid) => write!(f, "raid:{{{}}}:live", raid.get()),
+            Self::Inbox(instance) => write!(f, "instance:{}:inbox", instance.0),
+        }
+    }
+}
+
+impl FromStr for Channel {
+    type Err = NotAChannel;
+
+    fn from_str(name: &str) -> Result<Self, NotAChannel> {
+        let channel = match name.split_once(':') {
+            Some(("raid", rest)) => {
+                let (raid, kind) =
+                    rest.strip_prefix('{').and_then(|it| it.split_once("}:")).ok_or(NotAChannel)?;
+                let raid = raid.parse().ok().and_then(|raid: u64| RaidId::try_from(raid).ok());
+                let raid = raid.ok_or(NotAChannel)?;
+                match kind {
+                    "events" => Self::Events(raid),
+                    "live" => Self::Live(raid),
+                    _ => return Err(NotAChannel),
+                }
+            }
+            Some(("instance", rest)) => {
+                let id = rest.strip_suffix(":inbox").and_then(|id| Uuid::try_parse(id).ok());
+                Self::Inbox(InstanceId(id.ok_or(NotAChannel)?))
+            }
+            _ => return Err(NotAChannel),
+        };
+        // One spelling for each: `raid:{07}:live` is another channel to the server.
+        if channel.to_string() == name { Ok(channel) } else { Err(NotAChannel) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channels_name_is_read_back_as_the_channel() {
+        let raid = RaidId::try_from(7_u64).expect("an id");
+        let instance = InstanceId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001));
+        for (channel, name) in [
+            (Channel::Events(raid), "raid:{7}:events"),
+            (Channel::Live(raid), "raid:{7}:live"),
+            (Channel::Inbox(instance), "instance:01900000-0000-7000-8000-000000000001:inbox"),
+        ] {
+            assert_eq!(channel.to_string(), name);
+            assert_eq!(name.parse(), Ok(channel));
+        }
+    }
+
+    #[test]
+    fn every_other_name_is_no_channel() {
+        for name in [
+            "",
+            "raid",
+            "raid:7:events",
+            "raid:{7}:chat",
+            "raid:{07}:events",
+            "raid:{+7}:events",
+            "raid:{0}:events",
+            "raid:{99999999999999999999}:events",
+            "raid:{7}:events:",
+            "instance:x:inbox",
+            "instance:01900000000070008000000000000001:inbox",
+            "instance:01900000-0000-7000-8000-00000000000A:inbox",
+        ] {
+            assert_eq!(name.parse::<Channel>(), Err(NotAChannel), "{name:?}");
+        }
+    }
+}
