@@ -30,7 +30,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 pub use auth::{AuthConfig, Secret};
-pub use bus::{BusConfig, BusKind};
+pub use bus::{BusConfig, BusKind, BusUrl};
 pub use database::{DatabaseConfig, DatabaseKind, DatabaseUrl};
 pub use effective::Effective;
 pub use environment::process as process_environment;

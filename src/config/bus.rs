@@ -1,5 +1,10 @@
 //! Section `[bus]`: what carries events between instances.
 
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use axum::http::Uri;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
@@ -10,7 +15,12 @@ use super::redact;
 #[serde(deny_unknown_fields)]
 pub struct BusConfig {
     /// Which bus.
-    pub url: BusKind,
+    pub url: BusUrl,
+    /// Whether the URL names a node of a Redis Cluster.
+    pub cluster: bool,
+    /// A PEM file with the only authorities that may vouch for a `rediss://` server; the public ones if there is none.
+    #[serde(deserialize_with = "ca_file")]
+    pub ca_file: Option<PathBuf>,
 }
 
 /// The kinds of bus.
@@ -18,17 +28,94 @@ pub struct BusConfig {
 pub enum BusKind {
     /// Within this process: one instance serves the database.
     Local,
+    /// Redis pub/sub: any number of instances serve it together.
+    Redis,
 }
 
-impl<'de> Deserialize<'de> for BusKind {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match String::deserialize(deserializer)?.as_str() {
-            "local" => Ok(Self::Local),
-            url => Err(D::Error::custom(format!(
-                "this release supports only \"local\", one instance per database, and would not use {:?}; \
-                 set bus.url = \"local\" (RAIDHALL__BUS__URL=local), or unset REDIS_URL",
-                redact::url(url)
-            ))),
-        }
+/// Which bus, known to be well-formed. `Debug` and `Display` hide its password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BusUrl {
+    kind: BusKind,
+    url: String,
+}
+
+impl BusUrl {
+    /// Which kind of bus it names.
+    pub fn kind(&self) -> BusKind {
+        self.kind
     }
+
+    /// The URL, password and all: for the driver alone. `local` for the local one.
+    pub fn expose(&self) -> &str {
+        &self.url
+    }
+
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.url.starts_with("rediss:")
+    }
+
+    /// The number in its path, which selects one of a server's databases.
+    pub(super) fn redis_database(&self) -> Option<&str> {
+        let (_, after_scheme) = self.url.split_once("://")?;
+        after_scheme.split_once('/').map(|(_, path)| path).filter(|path| !path.is_empty())
+    }
+}
+
+impl FromStr for BusUrl {
+    type Err = &'static str;
+
+    /// The error holds no part of a URL that may be secret.
+    fn from_str(url: &str) -> Result<Self, Self::Err> {
+        let kind = match url.split_once("://") {
+            None if url == "local" => Ok(BusKind::Local),
+            Some(("redis" | "rediss", _)) => redis_fault(url).map_or(Ok(BusKind::Redis), Err),
+            _ => Err("expected \"local\", redis://USER:PASSWORD@HOST:PORT or, encrypted, rediss://…"),
+        };
+        Ok(Self { kind: kind?, url: url.to_owned() })
+    }
+}
+
+/// Drivers read options into a query and a fragment, one of which turns verification off: nothing of that passes.
+fn redis_fault(url: &str) -> Option<&'static str> {
+    if url.contains(['?', '#']) {
+        return Some("takes neither query nor fragment (in a password they are written %3F and %23)");
+    }
+    let Ok(uri) = Uri::from_str(url) else {
+        return Some("not a URL (special characters in a password are percent-encoded)");
+    };
+    let Some(authority) = uri.authority().filter(|authority| !authority.host().is_empty()) else {
+        return Some("names no host: expected redis://HOST:PORT");
+    };
+    let after_host = authority.as_str().rsplit_once(authority.host()).map_or("", |(_, rest)| rest);
+    if after_host.strip_prefix(':').is_some_and(|port| !port.parse::<u16>().is_ok_and(|port| port > 0)) {
+        return Some("its port is not a number from 1 to 65535");
+    }
+    match uri.path().trim_start_matches('/') {
+        "" => None,
+        database if database.parse::<u32>().is_ok() => None,
+        _ => Some("its path is not the number of a database"),
+    }
+}
+
+impl fmt::Display for BusUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&redact::url(&self.url))
+    }
+}
+
+impl fmt::Debug for BusUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BusUrl({self})")
+    }
+}
+
+impl<'de> Deserialize<'de> for BusUrl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+fn ca_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Ok((!text.is_empty()).then(|| text.into()))
 }

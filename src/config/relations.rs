@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Config, DatabaseKind};
+use super::{BusKind, Config, DatabaseKind};
 
 /// Something that must hold between the values of several keys.
 pub(super) struct Relation {
@@ -20,6 +20,34 @@ pub(super) const RELATIONS: &[Relation] = &[
         must: "with Postgres auth.secret must be set (at least 32 bytes, the same for every instance, for example \
                from `openssl rand -base64 48`); only with SQLite is one made for you",
         holds: |c| c.auth.secret.is_some() || c.database.url.kind() == DatabaseKind::Sqlite,
+    },
+    Relation {
+        keys: &["bus.url", "database.url"],
+        must: "with a Redis bus database.url must be Postgres (postgres://USER:PASSWORD@HOST/NAME): SQLite is one \
+               machine's file and cannot be shared; for a single instance set bus.url = \"local\" or unset REDIS_URL",
+        holds: |c| !is_cluster_node(c) || c.database.url.kind() == DatabaseKind::Postgres,
+    },
+    Relation {
+        keys: &["server.advertised_url", "server.listen", "bus.url"],
+        must: "with a Redis bus server.advertised_url must be set if server.listen binds every address: other \
+               instances and clients are told where this one is, and nobody can connect to 0.0.0.0 or [::]",
+        holds: |c| {
+            let told = c.server.advertised_url.is_some() || !c.server.listen.ip().is_unspecified();
+            told || !is_cluster_node(c)
+        },
+    },
+    Relation {
+        keys: &["bus.cluster", "bus.url"],
+        must: "bus.cluster must be false unless bus.url names a node of a Redis Cluster, which has no database but 0",
+        holds: |c| {
+            let first_database = c.bus.url.redis_database().is_none_or(|number| number == "0");
+            !c.bus.cluster || (is_cluster_node(c) && first_database)
+        },
+    },
+    Relation {
+        keys: &["bus.ca_file", "bus.url"],
+        must: "bus.ca_file must be empty unless bus.url is rediss://…: nothing else is encrypted",
+        holds: |c| c.bus.ca_file.is_none() || c.bus.url.is_encrypted(),
     },
     Relation {
         keys: &["auth.refresh_ttl_secs", "auth.access_ttl_secs"],
@@ -62,9 +90,10 @@ pub(super) const RELATIONS: &[Relation] = &[
         holds: |c| c.lease.due_ahead >= c.lease.due_scan,
     },
     Relation {
-        keys: &["shutdown.spread_ms", "shutdown.timeout_ms"],
-        must: "shutdown.spread_ms must be less than shutdown.timeout_ms, or clients are cut off unasked",
-        holds: |c| c.shutdown.spread < c.shutdown.timeout,
+        keys: &["shutdown.spread_ms", "shutdown.readiness_delay_ms", "shutdown.timeout_ms"],
+        must: "shutdown.readiness_delay_ms + shutdown.spread_ms must be less than shutdown.timeout_ms, or clients are \
+               cut off unasked",
+        holds: |c| c.shutdown.readiness_delay + c.shutdown.spread < c.shutdown.timeout,
     },
     Relation {
         keys: &["telemetry.metrics_listen", "server.listen"],
@@ -72,6 +101,10 @@ pub(super) const RELATIONS: &[Relation] = &[
         holds: |c| c.telemetry.metrics_listen.is_none_or(|metrics| !collide(metrics, c.server.listen)),
     },
 ];
+
+fn is_cluster_node(config: &Config) -> bool {
+    config.bus.url.kind() == BusKind::Redis
+}
 
 fn collide(a: std::net::SocketAddr, b: std::net::SocketAddr) -> bool {
     let same_address = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();

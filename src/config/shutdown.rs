@@ -10,10 +10,13 @@ use super::duration::millis;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ShutdownConfig {
-    /// Over how long clients are told to come back; less than `timeout`.
+    /// For how long an instance that was told to stop goes on serving while it already says that it is not ready.
+    #[serde(rename = "readiness_delay_ms", deserialize_with = "millis")]
+    pub readiness_delay: Duration,
+    /// Over how long clients are told to come back; with `readiness_delay` less than `timeout`.
     #[serde(rename = "spread_ms", deserialize_with = "millis")]
     pub spread: Duration,
-    /// Time for what is under way to finish.
+    /// Time for all of it; then the process ends regardless.
     #[serde(rename = "timeout_ms", deserialize_with = "millis")]
     pub timeout: Duration,
 }

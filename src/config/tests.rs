@@ -51,7 +51,10 @@ fn the_defaults_load() {
     assert_eq!(config.server.advertised_url, None);
     assert_eq!(config.database.url.kind(), DatabaseKind::Sqlite);
     assert_eq!(config.database.url.sqlite_path(), Some("data/raidhall.db".into()));
-    assert_eq!(config.bus.url, BusKind::Local);
+    assert_eq!(
+        (config.bus.url.kind(), config.bus.cluster, config.bus.ca_file),
+        (BusKind::Local, false, None)
+    );
     assert_eq!(config.auth.secret, None);
     assert_eq!(config.auth.access_ttl, Duration::from_secs(900));
     assert_eq!(config.limits.commands_per_second.get(), 20);
@@ -230,15 +233,23 @@ fn values_that_cannot_be_are_faults() {
         ("[database]\nurl = 'sqlite://'", "database.url file ", "names no file"),
         ("[database]\nurl = 'sqlite://x?bogus=1'", "database.url file ", "bogus"),
         ("[database]\nurl = 'postgres://h:port/x'", "database.url file ", "port"),
-        ("[bus]\nurl = 'redis://:pw@cache'", "bus.url file ", "only \"local\""),
+        ("[bus]\nurl = 'cache:6379'", "bus.url file ", "expected \"local\", redis://"),
+        ("[bus]\nurl = 'redis+unix:///run/redis.sock'", "bus.url file ", "expected \"local\", redis://"),
+        ("[bus]\nurl = 'redis://'", "bus.url file ", "not a URL"),
+        ("[bus]\nurl = 'redis://:pw@'", "bus.url file ", "not a URL"),
+        ("[bus]\nurl = 'redis://:6379'", "bus.url file ", "no host"),
+        ("[bus]\nurl = 'redis://cache:99999'", "bus.url file ", "port"),
+        ("[bus]\nurl = 'redis://cache:0'", "bus.url file ", "port"),
+        ("[bus]\nurl = 'redis://[::1]:x'", "bus.url file ", "port"),
+        ("[bus]\nurl = 'redis://cache/first'", "bus.url file ", "number of a database"),
+        ("[bus]\nurl = 'rediss://cache/#insecure'", "bus.url file ", "fragment"),
+        ("[bus]\nurl = 'redis://cache?protocol=resp2'", "bus.url file ", "query"),
         ("[auth]\nsecret = 'short'", "auth.secret file ", "at least 32 bytes, has 5"),
         ("[telemetry]\nlog = 'a=b=c'", "telemetry.log file ", "not a log filter"),
         ("[telemetry]\nmetrics_listen = '9464'", "telemetry.metrics_listen file ", "expected ADDRESS:PORT"),
     ] {
         one_fault(text, &[], begins, contains);
     }
-    let redis = [("REDIS_URL", "redis://:pw@cache")];
-    one_fault("", &redis, "bus.url REDIS_URL ", "redis://:[redacted]@cache");
     one_fault(
         "",
         &[("RAIDHALL__AUTH__SECRET", "\u{fffd}")],
@@ -260,6 +271,10 @@ fn values_that_contradict_each_other_are_faults() {
         ("[raid]\npresence_grace_ms = 60001", "raid.presence_grace_ms file "),
         ("[store]\nwriters = 8", "store.writers file "),
         ("[shutdown]\nspread_ms = 30000", "shutdown.spread_ms file "),
+        ("[shutdown]\nreadiness_delay_ms = 28000", "shutdown.readiness_delay_ms file "),
+        ("[bus]\nurl = 'redis://:pw@cache'", "bus.url file "),
+        ("[bus]\ncluster = true", "bus.cluster file "),
+        ("[bus]\nca_file = 'ca.pem'", "bus.ca_file file "),
         ("[telemetry]\nmetrics_listen = '0.0.0.0:8080'", "telemetry.metrics_listen file "),
         ("[database]\nurl = 'postgres://u:pw@h/x'", "database.url file "),
     ] {
@@ -273,6 +288,45 @@ fn values_that_contradict_each_other_are_faults() {
     );
     let postgres = [("DATABASE_URL", "postgres://u:pw@h/x"), ("RAIDHALL__AUTH__SECRET", KEY)];
     assert_eq!(with_env(&postgres).database.url.kind(), DatabaseKind::Postgres);
+}
+
+#[test]
+fn postgres_and_redis_make_a_cluster_node_wherever_they_are_set() {
+    let database = ("DATABASE_URL", "postgres://u:pw@h/x");
+    let secret = ("RAIDHALL__AUTH__SECRET", KEY);
+    for name in ["REDIS_URL", "RAIDHALL__BUS__URL"] {
+        for url in ["redis://cache", "rediss://ada:h%3Funter2@cache:6380/0", "redis://:pw@[::1]:6379/7"] {
+            let bus = with_env(&[database, secret, (name, url)]).bus;
+            assert_eq!((bus.url.kind(), bus.url.expose()), (BusKind::Redis, url));
+        }
+    }
+    let tls = [database, secret, ("REDIS_URL", "rediss://cache"), ("RAIDHALL__BUS__CA_FILE", "ca.pem")];
+    assert_eq!(with_env(&tls).bus.ca_file, Some("ca.pem".into()));
+
+    let cluster = ("RAIDHALL__BUS__CLUSTER", "true");
+    assert!(with_env(&[database, secret, cluster, ("REDIS_URL", "redis://cache/0")]).bus.cluster);
+    let second = [database, secret, cluster, ("REDIS_URL", "redis://cache/1")];
+    one_fault("", &second, "bus.cluster RAIDHALL__BUS__CLUSTER ", "no database but 0");
+    let plain = [database, secret, ("REDIS_URL", "redis://cache"), ("RAIDHALL__BUS__CA_FILE", "ca.pem")];
+    one_fault("", &plain, "bus.ca_file RAIDHALL__BUS__CA_FILE ", "rediss://");
+}
+
+#[test]
+fn a_cluster_node_says_where_it_is_unless_its_address_does() {
+    let node = [
+        ("DATABASE_URL", "postgres://u:pw@h/x"),
+        ("REDIS_URL", "redis://:hunter2@cache"),
+        ("RAIDHALL__AUTH__SECRET", KEY),
+    ];
+    for listen in ["0.0.0.0:8080", "[::]:8080"] {
+        let text = format!("[server]\nlisten = '{listen}'");
+        one_fault(&text, &node, "server.listen file ", "server.advertised_url must be set");
+        load(&format!("{text}\nadvertised_url = 'https://a.example'"), &node).expect("no faults");
+        load(&text, &[node[0], node[2]]).expect("no faults without Redis");
+    }
+    load("[server]\nlisten = '10.0.0.1:8080'", &node).expect("no faults");
+    let port = [node[0], node[1], node[2], ("PORT", "9000")];
+    one_fault("", &port, "server.listen PORT ", "server.listen = \"0.0.0.0:9000\" (PORT)");
 }
 
 #[test]
@@ -316,12 +370,16 @@ fn a_file_that_cannot_be_read_is_a_fault_beside_the_others() {
 
 #[test]
 fn nothing_that_is_shown_holds_a_secret() {
-    let vars =
-        [("DATABASE_URL", "postgres://ada:hunter2@h/x?password=hunter2"), ("RAIDHALL__AUTH__SECRET", KEY)];
+    let vars = [
+        ("DATABASE_URL", "postgres://ada:hunter2@h/x?password=hunter2"),
+        ("REDIS_URL", "redis://ada:hunter2@cache"),
+        ("RAIDHALL__AUTH__SECRET", KEY),
+    ];
     let effective = Effective::load(None, env(&vars)).expect("no faults");
     let secret = effective.config.auth.secret.clone().expect("a secret");
     assert_eq!((secret.expose(), format!("{secret:?}")), (KEY, "[redacted]".to_owned()));
     assert!(effective.config.database.url.expose().contains("hunter2"));
+    assert!(effective.config.bus.url.expose().contains("hunter2"));
     for shown in [effective.to_string(), format!("{:?}", effective.config)] {
         assert!(!shown.contains(KEY) && !shown.contains("hunter2"), "{shown}");
         assert!(shown.contains("[redacted]"), "{shown}");
@@ -331,6 +389,8 @@ fn nothing_that_is_shown_holds_a_secret() {
         "[database]\nurl = 98765",
         "[auth]\nsecret = '98765'",
         "[bus]\nurl = 98765",
+        "[bus]\nurl = 'cache:98765'",
+        "[bus]\nurl = 'redis://:98765@'",
     ] {
         let found = faults(text, &[]);
         assert!(!found[0].contains("98765"), "{found:#?}");
