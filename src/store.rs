@@ -107,6 +107,21 @@ pub struct Instance {
     pub ws_url: String,
     /// The release it runs.
     pub release: String,
+    /// Whether it is about to leave: nobody should send it more raids or clients.
+    pub draining: bool,
+}
+
+/// Another instance whose lease lives, as a renewal saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its name.
+    pub id: InstanceId,
+    /// Where clients reach its socket door.
+    pub ws_url: String,
+    /// Whether it is about to leave.
+    pub draining: bool,
+    /// When its lease runs out unless it is renewed, by the database's clock.
+    pub lease_until: UnixMillis,
 }
 
 /// What renewing a lease teaches.
@@ -116,6 +131,8 @@ pub struct Renewal {
     pub now: UnixMillis,
     /// The name of this history of the database.
     pub lineage: String,
+    /// Every other instance whose lease lives, by id.
+    pub peers: Vec<Peer>,
 }
 
 /// What came of trying to become a raid's owner.
@@ -125,11 +142,15 @@ pub enum Claim {
     Ours(Epoch),
     /// A living instance has it.
     Held {
+        /// Who.
+        owner: InstanceId,
         /// Where clients reach the owner.
         ws_url: String,
     },
     /// There is no such raid.
     Missing,
+    /// Others were changing it each time that it was looked at: ask again.
+    Contested,
 }
 
 /// Who may write a raid, and how far its history goes.
@@ -314,7 +335,8 @@ pub trait Store: Send + Sync + 'static {
         false
     }
 
-    /// Renews the lease for `ttl` from now, by the database's clock.
+    /// Renews the lease for `ttl` from now, by the database's clock, whether or not it has run out meanwhile, and makes
+    /// known what has changed of the instance.
     async fn renew(&self, instance: &Instance, ttl: Duration) -> Result<Renewal>;
 
     /// Ends the lease and gives every raid still owned back, at a clean shutdown.
@@ -329,9 +351,10 @@ pub trait Store: Send + Sync + 'static {
     /// Reserves ids for raids to come. Ids never used are lost, harmlessly.
     async fn reserve_raid_ids(&self, count: u32) -> Result<Range<u64>>;
 
-    /// Becomes a raid's owner if it has none, its owner's lease has run out, or we are its owner already (a reload):
-    /// each time under a new epoch, which fences off whatever is still in flight.
-    async fn claim(&self, raid: RaidId, instance: InstanceId) -> Result<Claim>;
+    /// Becomes the owner of each raid that has none, whose owner's lease has run out, or that is our own already (a
+    /// reload): each time under a new epoch, which fences off whatever is still in flight. One answer per raid, in the
+    /// order asked; each raid stands for itself.
+    async fn claim(&self, raids: &[RaidId], instance: InstanceId) -> Result<Vec<Claim>>;
 
     /// Gives raids up. Those no longer owned under that epoch are passed over.
     async fn release(&self, raids: &[(RaidId, Epoch)], instance: InstanceId) -> Result<()>;
@@ -344,8 +367,16 @@ pub trait Store: Send + Sync + 'static {
     /// Reads what a raid is rebuilt from, with at most `op_keys` op keys; `None` if there is no such raid.
     async fn load(&self, raid: RaidId, op_keys: u64) -> Result<Option<Loaded>>;
 
+    /// Who owns each raid and how far it is, in no order. Those that do not exist are absent.
+    async fn heads(&self, raids: &[RaidId]) -> Result<Vec<(RaidId, Head)>>;
+
     /// Who owns a raid and how far it is; `None` if there is no such raid.
-    async fn head(&self, raid: RaidId) -> Result<Option<Head>>;
+    async fn head(&self, raid: RaidId) -> Result<Option<Head>> {
+        Ok(self.heads(&[raid]).await?.pop().map(|(_, head)| head))
+    }
+
+    /// The raids that an instance owns now, and under which claims, by id.
+    async fn owned(&self, instance: InstanceId) -> Result<Vec<(RaidId, Epoch)>>;
 
     /// Events with a seq over `after`, oldest first, at most `limit`.
     async fn events(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>>;

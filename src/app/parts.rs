@@ -61,6 +61,7 @@ pub async fn run<L: Listener>(
         id: InstanceId(Uuid::now_v7()),
         ws_url: host.base_url.websocket(),
         release: env!("CARGO_PKG_VERSION").to_owned(),
+        draining: false,
     };
     let sent = Instant::now();
     let enlisted = host.store.enlist(&instance, host.config.lease.ttl, patience).await;

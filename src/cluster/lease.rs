@@ -69,7 +69,7 @@ impl Keeper {
             ticks.tick().await;
             let sent = Instant::now();
             match timeout(self.ttl, self.store.renew(&self.instance, self.ttl)).await {
-                Ok(Ok(Renewal { now, lineage })) => {
+                Ok(Ok(Renewal { now, lineage, .. })) => {
                     if lineage != self.lineage {
                         return error!(lineage, "the database has another history now");
                     }

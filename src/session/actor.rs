@@ -150,11 +150,12 @@ impl Actor {
             debug!("the lease has run out; the raid waits for its renewal");
             return Err(Failure::Unavailable);
         }
-        let epoch = match hall.store.claim(raid, hall.instance).await.map_err(|e| unavailable(&e))? {
-            Claim::Ours(epoch) => epoch,
-            Claim::Missing => return Err(Failure::Missing),
-            Claim::Held { ws_url } => {
-                debug!(ws_url, "another instance owns the raid");
+        let claims = hall.store.claim(&[raid], hall.instance).await.map_err(|e| unavailable(&e))?;
+        let epoch = match claims.into_iter().next() {
+            Some(Claim::Ours(epoch)) => epoch,
+            Some(Claim::Missing) => return Err(Failure::Missing),
+            other => {
+                debug!(claim = ?other, "the raid is not to be had now");
                 return Err(Failure::Unavailable);
             }
         };

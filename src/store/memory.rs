@@ -64,7 +64,7 @@ impl MemoryStore {
     pub fn fence(&self, raid: RaidId) {
         let stranger = InstanceId(Uuid::max());
         let mut tables = self.tables.lock();
-        let by = Instance { id: stranger, ws_url: String::new(), release: String::new() };
+        let by = Instance { id: stranger, ws_url: String::new(), release: String::new(), draining: false };
         tables.seize(raid, &by);
         tables.retire(stranger);
     }
@@ -98,9 +98,10 @@ impl Store for MemoryStore {
         Ok(self.tables.lock().reserve_raid_ids(count))
     }
 
-    async fn claim(&self, raid: RaidId, instance: InstanceId) -> Result<Claim> {
+    async fn claim(&self, raids: &[RaidId], instance: InstanceId) -> Result<Vec<Claim>> {
         self.faults.enter(Call::Claim).await?;
-        Ok(self.tables.lock().claim(raid, instance))
+        let mut tables = self.tables.lock();
+        Ok(raids.iter().map(|raid| tables.claim(*raid, instance)).collect())
     }
 
     async fn release(&self, raids: &[(RaidId, Epoch)], instance: InstanceId) -> Result<()> {
@@ -120,9 +121,15 @@ impl Store for MemoryStore {
         Ok(self.tables.lock().load(raid, op_keys))
     }
 
-    async fn head(&self, raid: RaidId) -> Result<Option<Head>> {
-        self.faults.enter(Call::Head).await?;
-        Ok(self.tables.lock().head(raid))
+    async fn heads(&self, raids: &[RaidId]) -> Result<Vec<(RaidId, Head)>> {
+        self.faults.enter(Call::Heads).await?;
+        let tables = self.tables.lock();
+        Ok(raids.iter().filter_map(|raid| Some((*raid, tables.head(*raid)?))).collect())
+    }
+
+    async fn owned(&self, instance: InstanceId) -> Result<Vec<(RaidId, Epoch)>> {
+        self.faults.enter(Call::Owned).await?;
+        Ok(self.tables.lock().owned(instance))
     }
 
     async fn events(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>> {

@@ -181,8 +181,8 @@ impl Store for PostgresStore {
         raids::reserve_ids(&self.rest, count).await
     }
 
-    async fn claim(&self, raid: RaidId, instance: InstanceId) -> Result<Claim> {
-        claims::claim(&self.rest, raid, instance).await
+    async fn claim(&self, raids: &[RaidId], instance: InstanceId) -> Result<Vec<Claim>> {
+        claims::claim(&self.rest, raids, instance).await
     }
 
     async fn release(&self, raids: &[(RaidId, Epoch)], instance: InstanceId) -> Result<()> {
@@ -197,8 +197,12 @@ impl Store for PostgresStore {
         ledger::load(&self.rest, raid, op_keys).await
     }
 
-    async fn head(&self, raid: RaidId) -> Result<Option<Head>> {
-        claims::head(&self.rest, raid).await
+    async fn heads(&self, raids: &[RaidId]) -> Result<Vec<(RaidId, Head)>> {
+        claims::heads(&self.rest, raids).await
+    }
+
+    async fn owned(&self, instance: InstanceId) -> Result<Vec<(RaidId, Epoch)>> {
+        claims::owned(&self.rest, instance).await
     }
 
     async fn events(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>> {

@@ -164,10 +164,11 @@ impl Store for SqliteStore {
         reserve.await
     }
 
-    async fn claim(&self, raid: RaidId, instance: InstanceId) -> Result<Claim> {
-        let claim = self
-            .writer
-            .run("claim raid", Lane::Others, move |hand| Box::pin(raids::claim(hand, raid, instance)));
+    async fn claim(&self, raids: &[RaidId], instance: InstanceId) -> Result<Vec<Claim>> {
+        let raids = raids.to_vec();
+        let claim = self.writer.run("claim raids", Lane::Others, move |hand| {
+            Box::pin(async move { raids::claim(hand, &raids, instance).await })
+        });
         claim.await
     }
 
@@ -187,8 +188,12 @@ impl Store for SqliteStore {
         raids::load(&self.readers, raid, op_keys).await
     }
 
-    async fn head(&self, raid: RaidId) -> Result<Option<Head>> {
-        raids::read_head(&self.readers, raid).await
+    async fn heads(&self, raids: &[RaidId]) -> Result<Vec<(RaidId, Head)>> {
+        raids::heads(&self.readers, raids).await
+    }
+
+    async fn owned(&self, instance: InstanceId) -> Result<Vec<(RaidId, Epoch)>> {
+        raids::owned(&self.readers, instance).await
     }
 
     async fn events(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>> {

@@ -23,6 +23,7 @@ async fn abandoned_raid(store: &Arc<dyn Store>) -> (RaidId, UnixMillis) {
         id: InstanceId(Uuid::now_v7()),
         ws_url: "ws://127.0.0.1:1/api/v1/ws".into(),
         release: "0.0.0".into(),
+        draining: false,
     };
     store.enlist(&instance, TTL, TTL).await.expect("enlist");
     let leader = store.create_player("Ada").await.expect("a player").id;
@@ -51,7 +52,7 @@ async fn abandoned_raid(store: &Arc<dyn Store>) -> (RaidId, UnixMillis) {
         create_key: None,
     };
     assert_eq!(store.commit(&[append]).await.expect("commit"), [Fate::Committed]);
-    assert_eq!(store.claim(raid, instance.id).await.expect("claim"), Claim::Ours(Epoch(2)));
+    assert_eq!(store.claim(&[raid], instance.id).await.expect("claim"), [Claim::Ours(Epoch(2))]);
     (raid, deadline)
 }
 

@@ -28,16 +28,20 @@ impl Heir {
     /// Waits until the former owner's lease and lock are gone.
     async fn enlist(site: &Site) -> Heir {
         let id = InstanceId(Uuid::now_v7());
-        let instance = Instance { id, ws_url: "ws://127.0.0.1:1/api/v1/ws".into(), release: "0.0.0".into() };
+        let instance = Instance {
+            id,
+            ws_url: "ws://127.0.0.1:1/api/v1/ws".into(),
+            release: "0.0.0".into(),
+            draining: false,
+        };
         let store = site.store().await;
         store.enlist(&instance, TTL, Duration::from_secs(20)).await.expect("enlist");
         Heir { store, instance }
     }
 
     async fn take_over(&self, raid: RaidId) -> Seq {
-        let Claim::Ours(epoch) = self.store.claim(raid, self.instance.id).await.expect("claim") else {
-            panic!("the raid is still held");
-        };
+        let claims = self.store.claim(&[raid], self.instance.id).await.expect("claim");
+        let [Claim::Ours(epoch)] = claims[..] else { panic!("the raid is still held: {claims:?}") };
         let loaded = self.store.load(raid, 0).await.expect("load").expect("a raid");
         let last = loaded.tail.last().expect("events").clone();
         let seq = loaded.head.last_seq.next();

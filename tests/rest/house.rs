@@ -42,8 +42,12 @@ impl House {
         let memory = MemoryStore::default();
         let store: Arc<dyn Store> = Arc::new(memory.clone());
         let ws_url = "ws://127.0.0.1:8080/api/v1/ws".to_owned();
-        let instance =
-            Instance { id: InstanceId(Uuid::now_v7()), ws_url: ws_url.clone(), release: "test".into() };
+        let instance = Instance {
+            id: InstanceId(Uuid::now_v7()),
+            ws_url: ws_url.clone(),
+            release: "test".into(),
+            draining: false,
+        };
         let renewal = store.enlist(&instance, SECOND * 3600, SECOND).await.expect("enlisted");
         let clock = Arc::new(Clock::new(renewal.now));
         let mut options = http::Options {

@@ -114,12 +114,13 @@ mod faults {
         let (store, append) = with_a_raid().await;
         store.fence(raid(1));
         assert_eq!(commit(&store, &append).await, Fate::Fenced);
-        assert_eq!(store.claim(raid(1), append.owner).await.expect("claim"), Claim::Ours(Epoch(3)));
+        let claims = store.claim(&[raid(1)], append.owner).await.expect("claim");
+        assert_eq!(claims, [Claim::Ours(Epoch(3))]);
 
         let stranger = instance();
         assert_eq!(store.seize(raid(1), &stranger), Some(Epoch(4)));
-        let held = Claim::Held { ws_url: stranger.ws_url };
-        assert_eq!(store.claim(raid(1), append.owner).await.expect("claim"), held);
+        let held = [Claim::Held { owner: stranger.id, ws_url: stranger.ws_url }];
+        assert_eq!(store.claim(&[raid(1)], append.owner).await.expect("claim"), held);
     }
 
     #[tokio::test(start_paused = true)]
@@ -128,7 +129,7 @@ mod faults {
         let other = store.another();
         store.faults().cut(true);
         assert!(is_unavailable(store.load(raid(1), 1).await));
-        assert!(is_unavailable(store.claim(raid(1), append.owner).await));
+        assert!(is_unavailable(store.claim(&[raid(1)], append.owner).await));
         assert_eq!(last_seq(&other).await, Seq(2));
         store.faults().cut(false);
         assert_eq!(last_seq(&store).await, Seq(2));

@@ -68,7 +68,7 @@ mod one_process {
         let renewal = store.enlist(&successor, LONG, LONG).await.expect("enlist");
         assert_eq!(renewal.lineage, lineage);
         assert_eq!(store.due(instance().id, deadline, 10).await.expect("due"), [raid(1)]);
-        assert_eq!(store.claim(raid(1), successor.id).await.expect("claim"), Claim::Ours(Epoch(2)));
+        assert_eq!(store.claim(&[raid(1)], successor.id).await.expect("claim"), [Claim::Ours(Epoch(2))]);
         assert_eq!(store.events(raid(1), Seq::ZERO, 10).await.expect("events").len(), 3);
         assert_eq!(store.reserve_raid_ids(1).await.expect("reserve"), 1..2);
 
@@ -122,8 +122,8 @@ mod one_process {
 
         let successor = instance();
         store.enlist(&successor, LONG, Duration::ZERO).await.expect("the lock went with the process");
-        let claim = store.claim(raid(1), successor.id).await.expect("claim");
-        assert_eq!(claim, Claim::Ours(Epoch(2)), "and so did its lease");
+        let claims = store.claim(&[raid(1)], successor.id).await.expect("claim");
+        assert_eq!(claims, [Claim::Ours(Epoch(2))], "and so did its lease");
         let last = store.head(raid(1)).await.expect("head").expect("a raid").last_seq;
         assert!(last >= Seq(committed), "{last} is behind {committed}");
         let events = store.events(raid(1), Seq::ZERO, u32::MAX).await.expect("events");

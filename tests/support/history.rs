@@ -101,7 +101,12 @@ pub fn task(id: u64) -> TaskId {
 /// An instance that nobody has seen yet.
 pub fn instance() -> Instance {
     let id = Uuid::now_v7();
-    Instance { id: InstanceId(id), ws_url: format!("ws://{id}/api/v1/ws"), release: "0.1.0".into() }
+    Instance {
+        id: InstanceId(id),
+        ws_url: format!("ws://{id}/api/v1/ws"),
+        release: "0.1.0".into(),
+        draining: false,
+    }
 }
 
 /// An op key.

@@ -56,6 +56,7 @@ impl Hall {
             id: InstanceId(Uuid::now_v7()),
             ws_url: "ws://127.0.0.1:1/api/v1/ws".into(),
             release: "test".into(),
+            draining: false,
         };
         let ttl = Duration::from_secs(3_600 * 24 * 30);
         let renewal = store.enlist(&instance, ttl, Duration::from_secs(5)).await.expect("alone");

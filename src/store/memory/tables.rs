@@ -10,7 +10,7 @@ pub(super) struct Tables {
     clock: (UnixMillis, Instant),
     pub(super) lineage: String,
     raid_ids_reserved: u64,
-    instances: HashMap<InstanceId, Lease>,
+    instances: BTreeMap<InstanceId, Lease>,
     raids: BTreeMap<RaidId, Raid>,
     members: BTreeSet<(PlayerId, RaidId)>,
     players: BTreeMap<PlayerId, Profile>,
@@ -19,6 +19,7 @@ pub(super) struct Tables {
 
 struct Lease {
     ws_url: String,
+    draining: bool,
     until: UnixMillis,
 }
 
@@ -46,7 +47,7 @@ impl Tables {
             clock: (now, Instant::now()),
             lineage: Uuid::now_v7().to_string(),
             raid_ids_reserved: 0,
-            instances: HashMap::new(),
+            instances: BTreeMap::new(),
             raids: BTreeMap::new(),
             members: BTreeSet::new(),
             players: BTreeMap::new(),
@@ -64,9 +65,16 @@ impl Tables {
 
     pub(super) fn renew(&mut self, instance: &Instance, ttl: Duration) -> Renewal {
         let now = self.now();
-        let lease = Lease { ws_url: instance.ws_url.clone(), until: after(now, ttl) };
-        self.instances.insert(instance.id, lease);
-        Renewal { now, lineage: self.lineage.clone() }
+        let Instance { id, ws_url, draining, .. } = instance.clone();
+        self.instances.insert(id, Lease { ws_url, draining, until: after(now, ttl) });
+        let living = self.instances.iter().filter(|(peer, lease)| **peer != id && lease.until > now);
+        let peers = living.map(|(peer, lease)| Peer {
+            id: *peer,
+            ws_url: lease.ws_url.clone(),
+            draining: lease.draining,
+            lease_until: lease.until,
+        });
+        Renewal { now, lineage: self.lineage.clone(), peers: peers.collect() }
     }
 
     pub(super) fn retire(&mut self, instance: InstanceId) {
@@ -86,10 +94,10 @@ impl Tables {
     pub(super) fn claim(&mut self, raid: RaidId, instance: InstanceId) -> Claim {
         let now = self.now();
         let Some(raid) = self.raids.get_mut(&raid) else { return Claim::Missing };
-        let holder =
-            raid.owner.filter(|owner| *owner != instance).and_then(|owner| self.instances.get(&owner));
-        if let Some(holder) = holder.filter(|lease| lease.until > now) {
-            return Claim::Held { ws_url: holder.ws_url.clone() };
+        let another = raid.owner.filter(|owner| *owner != instance);
+        let holder = another.and_then(|owner| self.instances.get_key_value(&owner));
+        if let Some((owner, lease)) = holder.filter(|(_, lease)| lease.until > now) {
+            return Claim::Held { owner: *owner, ws_url: lease.ws_url.clone() };
         }
         raid.owner = Some(instance);
         raid.epoch.0 += 1;
@@ -186,6 +194,11 @@ impl Tables {
 
     pub(super) fn head(&self, raid: RaidId) -> Option<Head> {
         self.raids.get(&raid).map(Raid::head)
+    }
+
+    pub(super) fn owned(&self, instance: InstanceId) -> Vec<(RaidId, Epoch)> {
+        let owned = self.raids.iter().filter(|(_, raid)| raid.owner == Some(instance));
+        owned.map(|(id, raid)| (*id, raid.epoch)).collect()
     }
 
     pub(super) fn load(&self, raid: RaidId, op_keys: u64) -> Option<Loaded> {

@@ -2,51 +2,75 @@
 
 use super::columns::{instance, number, raid, seq};
 use super::connections::Connections;
-use super::fault;
 use crate::store::{Claim, Epoch, Head, InstanceId, Result};
-use anyhow::anyhow;
 use raidhall_protocol::{RaidId, UnixMillis};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::time::sleep;
 
-/// How often a claim is tried while others change what it saw.
+/// How often raids are looked at that others hold on to.
 const CLAIM_ATTEMPTS: u32 = 5;
+
+/// Longer than a commit or a renewal takes.
+const CLAIM_PAUSE: Duration = Duration::from_millis(20);
 
 /// A compare-and-set on the epoch that it saw. If a lease seems to have run out, its row is locked against renewal
 /// and read again; a claim and a renewal thus can't pass each other: whichever is second sees the first.
+///
+/// It never waits for a lock. Rows that others have locked are skipped, and it is neither part of a deadlock nor held
+/// up as a whole by one raid or one instance. A raid that is neither taken nor held is to be looked at again.
 const CLAIM: &str = "
     WITH seen AS MATERIALIZED (
         SELECT r.id, r.epoch,
             r.owner IS NULL OR r.owner = $2 OR i.id IS NULL AS free,
-            i.lease_until >= clock_timestamp() AS held,
+            i.lease_until >= clock_timestamp() AS lives,
             i.id AS holder, i.ws_url
         FROM raids r LEFT JOIN instances i ON i.id = r.owner
-        WHERE r.id = $1
+        WHERE r.id = ANY ($1::bigint[])
     ), lapsed AS MATERIALIZED (
         SELECT i.id
-        FROM seen s JOIN instances i ON i.id = s.holder
-        WHERE NOT s.free AND i.lease_until < clock_timestamp()
-        FOR SHARE OF i
+        FROM instances i
+        WHERE i.id = ANY (ARRAY(SELECT holder FROM seen WHERE NOT free AND NOT lives))
+            AND i.lease_until < clock_timestamp()
+        FOR SHARE SKIP LOCKED
+    ), locked AS MATERIALIZED (
+        SELECT r.id
+        FROM seen s JOIN raids r ON r.id = s.id
+        WHERE r.epoch = s.epoch AND (s.free OR s.holder IN (SELECT id FROM lapsed))
+        FOR NO KEY UPDATE OF r SKIP LOCKED
     ), taken AS (
         UPDATE raids r SET owner = $2, epoch = r.epoch + 1
-        FROM seen s LEFT JOIN lapsed l ON true
-        WHERE r.id = s.id AND r.epoch = s.epoch AND (s.free OR l.id IS NOT NULL)
-        RETURNING r.epoch
+        FROM locked l
+        WHERE r.id = l.id
+        RETURNING r.id, r.epoch
     )
-    SELECT t.epoch, NOT s.free AND s.held AS held, s.ws_url
-    FROM seen s LEFT JOIN taken t ON true";
+    SELECT id, epoch, NULL::uuid AS owner, NULL::text AS ws_url FROM taken
+    UNION ALL
+    SELECT id, NULL, CASE WHEN NOT free AND lives THEN holder END, ws_url
+    FROM seen WHERE id NOT IN (SELECT id FROM taken)";
 
 const RELEASE: &str = "
     UPDATE raids r SET owner = NULL
     FROM unnest($1::bigint[], $2::bigint[]) AS g (raid, epoch)
     WHERE r.id = g.raid AND r.epoch = g.epoch AND r.owner = $3";
 
-/// The lease first, as in a claim, so that the two can't deadlock.
+/// Raids in the order of ids, as in a commit, so that the two can't deadlock.
 const RETIRE: &str = "
-    WITH gone AS (DELETE FROM instances WHERE id = $1 RETURNING id)
-    UPDATE raids SET owner = NULL WHERE (SELECT count(*) FROM gone) IS NOT NULL AND owner = $1";
+    WITH gone AS (
+        DELETE FROM instances WHERE id = $1 RETURNING id
+    ), locked AS MATERIALIZED (
+        SELECT id FROM raids
+        WHERE (SELECT count(*) FROM gone) IS NOT NULL AND owner = $1
+        ORDER BY id
+        FOR NO KEY UPDATE
+    )
+    UPDATE raids r SET owner = NULL FROM locked l WHERE r.id = l.id";
 
-const HEAD: &str = "SELECT owner, epoch, last_seq FROM raids WHERE id = $1";
+const HEADS: &str = "SELECT id, owner, epoch, last_seq FROM raids WHERE id = ANY ($1::bigint[])";
+
+const OWNED: &str = "SELECT id, epoch FROM raids WHERE owner = $1";
 
 const DUE: &str = "
     SELECT r.id
@@ -56,28 +80,41 @@ const DUE: &str = "
     ORDER BY r.deadline, r.id
     LIMIT $2";
 
-pub(super) async fn claim(connections: &Connections, raid: RaidId, claimer: InstanceId) -> Result<Claim> {
-    const OPERATION: &str = "claim a raid";
-    for _ in 0..CLAIM_ATTEMPTS {
-        let statement = sqlx::query(CLAIM).bind(i64::from(raid)).bind(claimer.0);
-        match connections.first(OPERATION, statement, outcome).await? {
-            Some(Some(claim)) => return Ok(claim),
-            Some(None) => {}
-            None => return Ok(Claim::Missing),
+pub(super) async fn claim(
+    connections: &Connections,
+    raids: &[RaidId],
+    claimer: InstanceId,
+) -> Result<Vec<Claim>> {
+    let mut claims = HashMap::new();
+    let mut asked = raids.to_vec();
+    for attempt in 0..CLAIM_ATTEMPTS {
+        if asked.is_empty() {
+            break;
         }
+        if attempt > 0 {
+            sleep(CLAIM_PAUSE).await;
+        }
+        let statement = sqlx::query(CLAIM).bind(ids(&asked)).bind(claimer.0);
+        match connections.all("claim raids", statement, outcome).await {
+            Ok(outcomes) => claims.extend(outcomes),
+            Err(error) if attempt == 0 => return Err(error),
+            // What has been taken is not to be forgotten for the rest.
+            Err(_) => break,
+        }
+        asked.retain(|raid| claims.get(raid) == Some(&Claim::Contested));
     }
-    Err(fault::unavailable(OPERATION, anyhow!("raid {raid} changed hands {CLAIM_ATTEMPTS} times meanwhile")))
+    Ok(raids.iter().map(|raid| claims.get(raid).cloned().unwrap_or(Claim::Missing)).collect())
 }
 
-/// `None` if another got in between: look again.
-fn outcome(row: &PgRow) -> sqlx::Result<Option<Claim>> {
-    if row.try_get::<Option<i64>, _>("epoch")?.is_some() {
-        return Ok(Some(Claim::Ours(Epoch(number(row, "epoch")?))));
-    }
-    if row.try_get::<Option<bool>, _>("held")? == Some(true) {
-        return Ok(Some(Claim::Held { ws_url: row.try_get("ws_url")? }));
-    }
-    Ok(None)
+fn outcome(row: &PgRow) -> sqlx::Result<(RaidId, Claim)> {
+    let claim = if row.try_get::<Option<i64>, _>("epoch")?.is_some() {
+        Claim::Ours(Epoch(number(row, "epoch")?))
+    } else if let Some(owner) = instance(row, "owner")? {
+        Claim::Held { owner, ws_url: row.try_get("ws_url")? }
+    } else {
+        Claim::Contested
+    };
+    Ok((raid(row, "id")?, claim))
 }
 
 pub(super) async fn release(
@@ -100,8 +137,17 @@ pub(super) async fn retire(connections: &Connections, owner: InstanceId) -> Resu
     connections.rows("retire an instance", sqlx::query(RETIRE).bind(owner.0)).await.map(drop)
 }
 
-pub(super) async fn head(connections: &Connections, raid: RaidId) -> Result<Option<Head>> {
-    connections.first("read a raid's head", sqlx::query(HEAD).bind(i64::from(raid)), head_of).await
+pub(super) async fn heads(connections: &Connections, raids: &[RaidId]) -> Result<Vec<(RaidId, Head)>> {
+    let statement = sqlx::query(HEADS).bind(ids(raids));
+    connections.all("read raids' heads", statement, |row| Ok((raid(row, "id")?, head_of(row)?))).await
+}
+
+pub(super) async fn owned(connections: &Connections, owner: InstanceId) -> Result<Vec<(RaidId, Epoch)>> {
+    let statement = sqlx::query(OWNED).bind(owner.0);
+    let raid = |row: &PgRow| Ok((raid(row, "id")?, Epoch(number(row, "epoch")?)));
+    let mut owned = connections.all("read owned raids", statement, raid).await?;
+    owned.sort_unstable(); // here: an order by id would tempt the planner to read all raids by it
+    Ok(owned)
 }
 
 /// The columns owner, epoch and last_seq.
@@ -121,4 +167,8 @@ pub(super) async fn due(
 ) -> Result<Vec<RaidId>> {
     let statement = sqlx::query(DUE).bind(until.0).bind(i64::from(limit)).bind(instance.0);
     connections.all("read due raids", statement, |row| raid(row, "id")).await
+}
+
+fn ids(raids: &[RaidId]) -> Vec<i64> {
+    raids.iter().map(|raid| i64::from(*raid)).collect()
 }

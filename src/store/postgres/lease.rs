@@ -4,10 +4,10 @@
 //! two kinds never meet. The session ends by itself when it has been idle for as long as the lease, so the lock of a
 //! process that vanished is free when its lease has run out.
 
-use super::columns::millis;
+use super::columns::{self, millis};
 use super::connections::{Connections, Dial, Statement};
 use super::fault;
-use crate::store::{EnlistError, Instance, InstanceId, Renewal, Result};
+use crate::store::{EnlistError, Instance, InstanceId, Peer, Renewal, Result};
 use anyhow::anyhow;
 use raidhall_protocol::UnixMillis;
 use sqlx::postgres::PgRow;
@@ -40,17 +40,23 @@ const EVICT: &str = "
 
 const RENEW: &str = "
     WITH renewed AS (
-        INSERT INTO instances (id, ws_url, release, lease_until)
-        VALUES ($1, $2, $3, clock_timestamp() + $4::bigint * interval '1 millisecond')
+        INSERT INTO instances (id, ws_url, release, lease_until, draining)
+        VALUES ($1, $2, $3, clock_timestamp() + $4::bigint * interval '1 millisecond', $5)
         ON CONFLICT (id) DO UPDATE SET ws_url = excluded.ws_url, release = excluded.release,
-            lease_until = clock_timestamp() + $4::bigint * interval '1 millisecond'
+            lease_until = clock_timestamp() + $4::bigint * interval '1 millisecond', draining = excluded.draining
         RETURNING id
     )
     SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now,
-        (SELECT value FROM meta WHERE key = 'lineage') AS lineage
-    FROM renewed";
+        (SELECT value FROM meta WHERE key = 'lineage') AS lineage,
+        p.id, p.ws_url, p.draining, floor(extract(epoch FROM p.lease_until) * 1000)::bigint AS lease_until
+    FROM renewed LEFT JOIN instances p ON p.id <> renewed.id AND p.lease_until > clock_timestamp()
+    ORDER BY p.id";
 
-const FORGET_DEAD: &str = "DELETE FROM instances WHERE lease_until < now() - interval '1 day'";
+/// Those that nobody holds on to: it never waits with others' rows locked.
+const FORGET_DEAD: &str = "
+    DELETE FROM instances WHERE id = ANY (ARRAY(
+        SELECT id FROM instances WHERE lease_until < now() - interval '1 day' FOR UPDATE SKIP LOCKED
+    ))";
 
 /// The lease's connection. Its socket belongs to the runtime that opened it: call [`Lease::enlist`] where
 /// [`Lease::renew`] will be called.
@@ -156,12 +162,10 @@ impl Lease {
             .bind(instance.id.0)
             .bind(instance.ws_url.clone())
             .bind(instance.release.clone())
-            .bind(millis(ttl));
+            .bind(millis(ttl))
+            .bind(instance.draining);
         let (answer, session) = self.dial.ask(OPERATION, session, statement).await;
-        let renewal = answer.and_then(|rows| {
-            let row = rows.first().ok_or(sqlx::Error::RowNotFound);
-            row.and_then(renewal).map_err(|error| fault::of(OPERATION, error))
-        });
+        let renewal = answer.and_then(|rows| renewal(&rows).map_err(|error| fault::of(OPERATION, error)));
         (renewal, session)
     }
 
@@ -184,8 +188,21 @@ pub(super) async fn forget_dead(connections: &Connections) -> Result<()> {
     connections.rows("forget dead instances", sqlx::query(FORGET_DEAD)).await.map(drop)
 }
 
-fn renewal(row: &PgRow) -> sqlx::Result<Renewal> {
-    Ok(Renewal { now: UnixMillis(row.try_get("now")?), lineage: row.try_get("lineage")? })
+/// From a row per peer, or one without.
+fn renewal(rows: &[PgRow]) -> sqlx::Result<Renewal> {
+    let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+    let peers = rows.iter().filter_map(|row| peer(row).transpose()).collect::<sqlx::Result<_>>()?;
+    Ok(Renewal { now: UnixMillis(row.try_get("now")?), lineage: row.try_get("lineage")?, peers })
+}
+
+fn peer(row: &PgRow) -> sqlx::Result<Option<Peer>> {
+    let Some(id) = columns::instance(row, "id")? else { return Ok(None) };
+    Ok(Some(Peer {
+        id,
+        ws_url: row.try_get("ws_url")?,
+        draining: row.try_get("draining")?,
+        lease_until: UnixMillis(row.try_get("lease_until")?),
+    }))
 }
 
 /// Fits the 63 bytes that an application name may have.

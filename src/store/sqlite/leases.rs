@@ -3,19 +3,23 @@
 use super::fault::{failed, whole};
 use super::statements::{now, statements};
 use super::writer::Hand;
-use crate::store::{Instance, InstanceId, Renewal, Result};
+use crate::store::{Instance, InstanceId, Peer, Renewal, Result};
 use raidhall_protocol::UnixMillis;
 use sqlx::Connection;
 use std::ops::Range;
 use std::time::Duration;
+use uuid::Uuid;
 
 statements! {
     VOID_LEASES = "DELETE FROM instances";
     RENEW =
-        "INSERT INTO instances (id, ws_url, release, lease_until) VALUES (?1, ?2, ?3, ", now!(), " + ?4) ",
+        "INSERT INTO instances (id, ws_url, release, lease_until, draining) VALUES (?1, ?2, ?3, ", now!(), " + ?4, ?5) ",
         "ON CONFLICT (id) DO UPDATE SET ws_url = excluded.ws_url, release = excluded.release, ",
-        "    lease_until = excluded.lease_until ",
+        "    lease_until = excluded.lease_until, draining = excluded.draining ",
         "RETURNING lease_until - ?4, (SELECT value FROM meta WHERE key = 'lineage')";
+    /// The lock keeps other processes out, but not other instances of this one.
+    PEERS =
+        "SELECT id, ws_url, draining, lease_until FROM instances WHERE id <> ?1 AND lease_until > ?2 ORDER BY id";
     END_LEASE = "DELETE FROM instances WHERE id = ?1";
     GIVE_BACK = "UPDATE raids SET owner = NULL WHERE owner = ?1";
     RESERVE_RAID_IDS = "UPDATE raid_ids SET reserved = reserved + ?1 RETURNING reserved";
@@ -34,15 +38,25 @@ pub(super) async fn enlist(hand: &mut Hand, instance: &Instance, ttl: Duration) 
 }
 
 pub(super) async fn renew(hand: &mut Hand, instance: &Instance, ttl: Duration) -> Result<Renewal> {
-    let renewal: (i64, String) = sqlx::query_as(RENEW)
+    let failed = failed("renew lease");
+    let (now, lineage): (i64, String) = sqlx::query_as(RENEW)
         .bind(instance.id.0)
         .bind(&instance.ws_url)
         .bind(&instance.release)
         .bind(millis(ttl))
+        .bind(instance.draining)
         .fetch_one(&mut hand.connection)
         .await
-        .map_err(failed("renew lease"))?;
-    Ok(Renewal { now: UnixMillis(renewal.0), lineage: renewal.1 })
+        .map_err(&failed)?;
+    let peers = sqlx::query_as(PEERS).bind(instance.id.0).bind(now).fetch_all(&mut hand.connection).await;
+    let peers: Vec<(Uuid, String, bool, i64)> = peers.map_err(failed)?;
+    let peer = |(id, ws_url, draining, lease_until)| Peer {
+        id: InstanceId(id),
+        ws_url,
+        draining,
+        lease_until: UnixMillis(lease_until),
+    };
+    Ok(Renewal { now: UnixMillis(now), lineage, peers: peers.into_iter().map(peer).collect() })
 }
 
 pub(super) async fn retire(hand: &mut Hand, instance: InstanceId) -> Result<()> {

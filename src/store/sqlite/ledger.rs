@@ -10,8 +10,9 @@ use super::statements::statements;
 use super::writer::{Hand, Lane, Writer};
 use crate::store::{Append, Epoch, Fate, Head, InstanceId, Result, batch};
 use raidhall_protocol::Seq;
-use rows::{Rows, Totals, array};
-use sqlx::{Connection, SqliteConnection};
+pub(super) use rows::array;
+use rows::{Rows, Totals};
+use sqlx::{Connection, SqliteConnection, SqliteExecutor};
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
@@ -84,9 +85,10 @@ async fn write(connection: &mut SqliteConnection, mut rows: Vec<Rows>) -> Result
     let mut unwritten = Unwritten::new();
     if written.len() < rows.len() {
         let written: HashSet<i64> = written.into_iter().collect();
-        unwritten =
-            heads(&mut transaction, rows.iter().map(|rows| rows.raid).filter(|raid| !written.contains(raid)))
-                .await?;
+        let missed = rows.iter().map(|rows| rows.raid).filter(|raid| !written.contains(raid));
+        unwritten.extend(missed.clone().map(|raid| (raid, None)));
+        let found = heads(&mut *transaction, OPERATION, missed).await?;
+        unwritten.extend(found.into_iter().map(|(raid, head)| (raid, Some(head))));
         rows.retain(|rows| written.contains(&rows.raid));
     }
 
@@ -110,15 +112,17 @@ async fn execute(
     Ok(())
 }
 
-async fn heads(connection: &mut SqliteConnection, raids: impl Iterator<Item = i64>) -> Result<Unwritten> {
-    let mut heads: Unwritten = raids.map(|raid| (raid, None)).collect();
-    let ids = array(heads.keys().map(i64::to_string));
+/// The heads of those of these raids that exist.
+pub(super) async fn heads(
+    executor: impl SqliteExecutor<'_>,
+    operation: &'static str,
+    raids: impl Iterator<Item = i64>,
+) -> Result<Vec<(i64, Head)>> {
+    let ids = array(raids.map(|raid| raid.to_string()));
     let found: Vec<(i64, Option<Uuid>, i64, i64)> =
-        sqlx::query_as(HEADS).bind(ids).fetch_all(connection).await.map_err(failed(OPERATION))?;
-    for (raid, owner, epoch, last_seq) in found {
-        heads.insert(raid, Some(head(owner, epoch, last_seq)?));
-    }
-    Ok(heads)
+        sqlx::query_as(HEADS).bind(ids).fetch_all(executor).await.map_err(failed(operation))?;
+    let head = |(raid, owner, epoch, last_seq)| Ok((raid, head(owner, epoch, last_seq)?));
+    found.into_iter().map(head).collect()
 }
 
 /// A raid's head from its columns.

@@ -3,7 +3,7 @@
 mod ledger_row;
 
 use super::fault::{failed, refused, whole};
-use super::ledger::head;
+use super::ledger::{self, array, head};
 use super::statements::{now, statements};
 use super::writer::Hand;
 use crate::store::{
@@ -16,15 +16,19 @@ use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{Event, PlayerId, RaidId, Seq, TaskId, UnixMillis};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, Row, SqlitePool};
+use std::collections::HashMap;
 use uuid::Uuid;
 
 statements! {
     CLAIM =
         "UPDATE raids SET owner = ?2, epoch = epoch + 1 ",
-        "WHERE id = ?1 AND (owner IS NULL OR owner = ?2 OR NOT EXISTS ",
+        "WHERE id IN (SELECT value FROM json_each(?1)) AND (owner IS NULL OR owner = ?2 OR NOT EXISTS ",
         "    (SELECT 1 FROM instances WHERE instances.id = raids.owner AND lease_until > ", now!(), ")) ",
-        "RETURNING epoch";
-    OWNER = "SELECT ws_url FROM raids LEFT JOIN instances ON instances.id = raids.owner WHERE raids.id = ?1";
+        "RETURNING id, epoch";
+    HOLDERS =
+        "SELECT raids.id, owner, ws_url FROM raids CROSS JOIN instances ON instances.id = raids.owner ",
+        "WHERE raids.id IN (SELECT value FROM json_each(?1)) AND owner <> ?2";
+    OWNED = "SELECT id, epoch FROM raids WHERE owner = ?1";
     RELEASE =
         "UPDATE raids SET owner = NULL FROM json_each(?1) AS given ",
         "WHERE raids.id = given.value ->> 0 AND raids.epoch = given.value ->> 1 AND raids.owner = ?2";
@@ -64,22 +68,27 @@ statements! {
         "ORDER BY raid_members.raid_id DESC LIMIT ?4";
 }
 
-pub(super) async fn claim(hand: &mut Hand, raid: RaidId, instance: InstanceId) -> Result<Claim> {
-    let failed = failed("claim raid");
+pub(super) async fn claim(hand: &mut Hand, raids: &[RaidId], instance: InstanceId) -> Result<Vec<Claim>> {
+    const OPERATION: &str = "claim raids";
+    let (failed, ids) = (failed(OPERATION), array(raids.iter().map(RaidId::to_string)));
     let mut transaction = hand.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
-    let claim = sqlx::query_scalar(CLAIM).bind(i64::from(raid)).bind(instance.0);
-    let claim = match claim.fetch_optional(&mut *transaction).await.map_err(&failed)? {
-        Some(epoch) => Claim::Ours(Epoch(whole("claim raid", epoch)?)),
-        None => {
-            let owner = sqlx::query_scalar(OWNER).bind(i64::from(raid));
-            let ws_url: Option<Option<String>> =
-                owner.fetch_optional(&mut *transaction).await.map_err(&failed)?;
-            // In this transaction, a raid that we could not claim has an owner with a lease.
-            ws_url.map_or(Claim::Missing, |ws_url| Claim::Held { ws_url: ws_url.unwrap_or_default() })
-        }
-    };
+    let claim = sqlx::query_as(CLAIM).bind(&ids).bind(instance.0);
+    let taken: Vec<(i64, i64)> = claim.fetch_all(&mut *transaction).await.map_err(&failed)?;
+    // In this transaction, a raid that we could not claim has an owner with a lease.
+    let holders = sqlx::query_as(HOLDERS).bind(ids).bind(instance.0);
+    let held: Vec<(i64, Uuid, String)> = holders.fetch_all(&mut *transaction).await.map_err(&failed)?;
     transaction.commit().await.map_err(failed)?;
-    Ok(claim)
+
+    let mut claims = HashMap::new();
+    for (raid, epoch) in taken {
+        claims.insert(raid, Claim::Ours(Epoch(whole(OPERATION, epoch)?)));
+    }
+    claims.extend(
+        held.into_iter()
+            .map(|(raid, owner, ws_url)| (raid, Claim::Held { owner: InstanceId(owner), ws_url })),
+    );
+    let answer = |raid: &RaidId| claims.get(&i64::from(*raid)).cloned().unwrap_or(Claim::Missing);
+    Ok(raids.iter().map(answer).collect())
 }
 
 pub(super) async fn release(hand: &mut Hand, raids: &[(RaidId, Epoch)], instance: InstanceId) -> Result<()> {
@@ -143,13 +152,21 @@ pub(super) async fn load(readers: &SqlitePool, raid: RaidId, op_keys: u64) -> Re
     }))
 }
 
-pub(super) async fn read_head(readers: &SqlitePool, raid: RaidId) -> Result<Option<Head>> {
-    let row: Option<(i32, Option<Uuid>, i64, i64)> = sqlx::query_as(BORN_AND_HEAD)
-        .bind(i64::from(raid))
-        .fetch_optional(readers)
-        .await
-        .map_err(failed("read head"))?;
-    row.map(|(_, owner, epoch, last_seq)| head(owner, epoch, last_seq)).transpose()
+pub(super) async fn heads(readers: &SqlitePool, raids: &[RaidId]) -> Result<Vec<(RaidId, Head)>> {
+    const OPERATION: &str = "read heads";
+    let heads = ledger::heads(readers, OPERATION, raids.iter().map(|raid| i64::from(*raid))).await?;
+    heads.into_iter().map(|(raid, head)| Ok((raid_id(OPERATION, raid)?, head))).collect()
+}
+
+pub(super) async fn owned(readers: &SqlitePool, instance: InstanceId) -> Result<Vec<(RaidId, Epoch)>> {
+    const OPERATION: &str = "read owned raids";
+    let owned = sqlx::query_as(OWNED).bind(instance.0).fetch_all(readers).await;
+    let mut owned: Vec<(i64, i64)> = owned.map_err(failed(OPERATION))?;
+    owned.sort_unstable();
+    owned
+        .into_iter()
+        .map(|(raid, epoch)| Ok((raid_id(OPERATION, raid)?, Epoch(whole(OPERATION, epoch)?))))
+        .collect()
 }
 
 pub(super) async fn events(readers: &SqlitePool, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>> {

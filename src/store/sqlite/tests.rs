@@ -204,7 +204,12 @@ mod writing {
             order.lock().push("commit");
         };
         let renew = async {
-            let instance = Instance { id: InstanceId(Uuid::max()), ws_url: "".into(), release: "".into() };
+            let instance = Instance {
+                id: InstanceId(Uuid::max()),
+                ws_url: "".into(),
+                release: "".into(),
+                draining: false,
+            };
             store.renew(&instance, Duration::from_secs(3)).await.expect("renew");
             order.lock().push("renew");
         };
@@ -236,8 +241,8 @@ mod writing {
     #[tokio::test]
     async fn the_schema_of_a_newer_release_is_left_alone() {
         let (store, directory) = opened().await;
-        let newer = "INSERT INTO _sqlx_migrations SELECT version + 1, 'newer', installed_on, success, checksum, \
-                     execution_time FROM _sqlx_migrations; CREATE TABLE newer (id INTEGER);";
+        let newer = "INSERT INTO _sqlx_migrations SELECT max(version) + 1, 'newer', installed_on, success, \
+                     checksum, execution_time FROM _sqlx_migrations; CREATE TABLE newer (id INTEGER);";
         execute(&store, newer.into()).await.expect("migrate further");
         drop(store);
         let url = format!("sqlite://{}", directory.path().join("raidhall.db").display());

@@ -6,7 +6,16 @@ use raidhall::store::{Claim, Epoch, Head};
 use raidhall_protocol::{RaidId, Seq};
 
 async fn claim(store: &dyn Store, raid: RaidId, by: &Instance) -> Claim {
-    store.claim(raid, by.id).await.expect("claim")
+    let [claim] = &claim_all(store, &[raid], by).await[..] else { panic!("one answer") };
+    claim.clone()
+}
+
+async fn claim_all(store: &dyn Store, raids: &[RaidId], by: &Instance) -> Vec<Claim> {
+    store.claim(raids, by.id).await.expect("claim")
+}
+
+fn held(by: &Instance) -> Claim {
+    Claim::Held { owner: by.id, ws_url: by.ws_url.clone() }
 }
 
 async fn head(store: &dyn Store, raid: RaidId) -> Head {
@@ -22,8 +31,7 @@ pub async fn a_raid_that_does_not_exist_is_missing(store: &dyn Store) {
 pub async fn a_raid_of_a_living_instance_is_held(store: &dyn Store) {
     let (owner, rival) = (enlisted(store).await, enlisted(store).await);
     let history = made(store, 1, &owner, player(1)).await;
-    let held = Claim::Held { ws_url: owner.ws_url.clone() };
-    assert_eq!(claim(store, history.raid, &rival).await, held);
+    assert_eq!(claim(store, history.raid, &rival).await, held(&owner));
     assert_eq!(
         head(store, history.raid).await,
         Head { owner: Some(owner.id), epoch: Epoch(1), last_seq: Seq(2) }
@@ -38,7 +46,7 @@ pub async fn a_raid_whose_owners_lease_has_run_out_can_be_claimed(store: &dyn St
     assert_eq!(claim(store, history.raid, &rival).await, Claim::Ours(Epoch(2)));
     store.renew(&owner, LONG).await.expect("renew");
     assert_eq!(commit(store, &history.append([said("I was asleep")])).await, Fate::Fenced);
-    assert_eq!(claim(store, history.raid, &owner).await, Claim::Held { ws_url: rival.ws_url });
+    assert_eq!(claim(store, history.raid, &owner).await, held(&rival));
 }
 
 pub async fn a_raid_whose_owner_never_enlisted_can_be_claimed(store: &dyn Store) {
@@ -109,14 +117,15 @@ pub async fn of_rival_claims_one_wins(store: &dyn Store) {
     let claims = [claims.0, claims.1, claims.2];
     let winner = claims.iter().position(|claim| *claim == Claim::Ours(Epoch(2))).expect("a winner");
     for (index, claim) in claims.into_iter().enumerate().filter(|(index, _)| *index != winner) {
-        assert_eq!(claim, Claim::Held { ws_url: rivals[winner].ws_url.clone() }, "rival {index}");
+        assert_eq!(claim, held(&rivals[winner]), "rival {index}");
     }
 }
 
 pub async fn a_claim_whose_caller_gave_up_leaves_the_store_usable(store: &dyn Store) {
     let owner = enlisted(store).await;
     let mut history = made(store, 1, &owner, player(1)).await;
-    give_up_on(|| store.claim(history.raid, owner.id)).await.expect("claim");
+    let raids = [history.raid];
+    give_up_on(|| store.claim(&raids, owner.id)).await.expect("claim");
     let Claim::Ours(epoch) = claim(store, history.raid, &owner).await else { panic!("not ours") };
     assert_eq!(head(store, history.raid).await.epoch, epoch);
     history.epoch = epoch;

@@ -116,7 +116,7 @@ pub async fn an_older_epoch_is_fenced(store: &dyn Store) {
     let ada = newcomer(store, "Ada").await;
     let mut history = made(store, 1, &owner, ada).await;
     let stale = history.append([completed_task(ada, 40)]);
-    assert_eq!(store.claim(raid(1), owner.id).await.expect("claim"), Claim::Ours(Epoch(2)));
+    assert_eq!(store.claim(&[raid(1)], owner.id).await.expect("claim"), [Claim::Ours(Epoch(2))]);
     assert_eq!(commit(store, &stale).await, Fate::Fenced);
     assert_eq!(event_count(store, 1).await, 2);
     assert_eq!(totals(store, ada).await, (0, 0, 0));

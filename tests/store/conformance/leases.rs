@@ -25,9 +25,9 @@ pub async fn two_instances_live_side_by_side(store: &dyn Store) {
     let (first, second) = (enlisted(store).await, enlisted(store).await);
     let here = made(store, 1, &first, player(1)).await;
     let there = made(store, 2, &second, player(1)).await;
-    let held = |by: &Instance| Claim::Held { ws_url: by.ws_url.clone() };
-    assert_eq!(store.claim(there.raid, first.id).await.expect("claim"), held(&second));
-    assert_eq!(store.claim(here.raid, second.id).await.expect("claim"), held(&first));
+    let held = |by: &Instance| [Claim::Held { owner: by.id, ws_url: by.ws_url.clone() }];
+    assert_eq!(store.claim(&[there.raid], first.id).await.expect("claim"), held(&second));
+    assert_eq!(store.claim(&[here.raid], second.id).await.expect("claim"), held(&first));
 }
 
 pub async fn reserved_ids_start_at_one_and_never_overlap(store: &dyn Store) {
@@ -50,7 +50,7 @@ pub async fn retiring_gives_every_raid_back(store: &dyn Store) {
     assert_eq!(head.owner, None);
     assert_eq!(head.epoch, history.epoch);
     assert_eq!(commit(store, &history.append([crate::history::said("late")])).await, Fate::Fenced);
-    assert!(matches!(store.claim(history.raid, staying.id).await.expect("claim"), Claim::Ours(_)));
+    assert!(matches!(store.claim(&[history.raid], staying.id).await.expect("claim")[..], [Claim::Ours(_)]));
     assert_eq!(store.head(kept.raid).await.expect("head").expect("a raid").owner, Some(staying.id));
     store.retire(leaving.id).await.expect("retire twice");
 }

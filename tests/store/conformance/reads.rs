@@ -73,7 +73,7 @@ pub async fn a_snapshot_is_not_replaced_by_an_older_one(store: &dyn Store) {
 pub async fn a_snapshot_of_a_former_owner_is_dropped(store: &dyn Store) {
     let owner = enlisted(store).await;
     let history = talkative(store, &owner, 8).await;
-    store.claim(raid(1), owner.id).await.expect("claim");
+    store.claim(&[raid(1)], owner.id).await.expect("claim");
     store.save_snapshot(raid(1), owner.id, history.epoch, Seq(5), b"stale").await.expect("save");
     store.save_snapshot(raid(1), instance().id, Epoch(2), Seq(5), b"strange").await.expect("save");
     store.save_snapshot(raid(77), owner.id, Epoch(1), Seq(5), b"nowhere").await.expect("save");

@@ -3,7 +3,7 @@
 use super::{connect, holding, open, open_with, options, terminate, waiting_for_locks};
 use crate::conformance::{LONG, commit, enlisted, let_lapse, made, newcomer, totals};
 use crate::database::Database;
-use crate::history::{History, completed_task, player, raid, said};
+use crate::history::{History, completed_task, instance, player, raid, said};
 use raidhall::store::postgres::PostgresOptions;
 use raidhall::store::{Append, Claim, Epoch, Fate, Store, StoreError};
 use raidhall_protocol::{PlayerId, Seq};
@@ -225,39 +225,57 @@ async fn commits_that_credit_the_same_players_in_opposite_orders_do_not_deadlock
 }
 
 #[tokio::test]
-async fn a_claim_waits_for_a_renewal_in_flight_and_then_finds_the_raid_held() {
+async fn a_claim_passes_a_renewal_in_flight_over_and_then_finds_the_raid_held() {
     let database = Database::create().await;
     let store = open(&database).await;
     let (owner, rival) = (enlisted(&*store).await, enlisted(&*store).await);
     made(&*store, 1, &owner, player(1)).await;
+    let free = made(&*store, 2, &instance(), player(1)).await.raid;
     let_lapse(&*store, &owner).await;
     let renewal =
         format!("UPDATE instances SET lease_until = now() + interval '1 hour' WHERE id = '{}'", owner.id.0);
     let mut renewing = holding(&database, &renewal).await;
 
-    let claiming = {
-        let store = Arc::clone(&store);
-        tokio::spawn(async move { store.claim(raid(1), rival.id).await })
-    };
-    waiting_for_locks(&database, 1).await;
+    let claims = store.claim(&[raid(1), free], rival.id).await.expect("claim");
+    assert_eq!(claims, [Claim::Contested, Claim::Ours(Epoch(2))]);
     renewing.execute("COMMIT").await.expect("commit");
+    let claims = store.claim(&[raid(1)], rival.id).await.expect("claim");
+    assert_eq!(claims, [Claim::Held { owner: owner.id, ws_url: owner.ws_url }]);
+}
 
-    let held = Claim::Held { ws_url: owner.ws_url };
-    assert_eq!(claiming.await.expect("join").expect("claim"), held);
+#[tokio::test]
+async fn a_claim_passes_a_raid_over_that_another_statement_has_and_is_not_held_up() {
+    let database = Database::create().await;
+    let store = open(&database).await;
+    let owner = enlisted(&*store).await;
+    for id in 1..=3 {
+        made(&*store, id, &owner, player(1)).await;
+    }
+    let mut holder = holding(&database, "UPDATE raids SET last_seq = last_seq WHERE id = 2").await;
+    let claims = store.claim(&[raid(1), raid(2), raid(3)], owner.id).await.expect("claim");
+    assert_eq!(claims, [Claim::Ours(Epoch(2)), Claim::Contested, Claim::Ours(Epoch(2))]);
+    holder.execute("COMMIT").await.expect("commit");
+    assert_eq!(store.claim(&[raid(2)], owner.id).await.expect("claim"), [Claim::Ours(Epoch(2))]);
 }
 
 #[tokio::test]
 async fn a_renewal_waits_for_a_claim_in_flight_and_then_sees_it() {
+    /// Stops a claim at its last step, for as long as somebody has the lock.
+    const STOP_CLAIMS: &str = "
+        CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql
+            AS 'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END';
+        CREATE TRIGGER stop BEFORE UPDATE ON raids FOR EACH ROW EXECUTE FUNCTION stop()";
     let database = Database::create().await;
     let store = open(&database).await;
     let (owner, rival) = (enlisted(&*store).await, enlisted(&*store).await);
     made(&*store, 1, &owner, player(1)).await;
     let_lapse(&*store, &owner).await;
-    let mut holder = holding(&database, "SELECT FROM raids WHERE id = 1 FOR UPDATE").await;
+    connect(&database).await.execute(STOP_CLAIMS).await.expect("a trigger");
+    let mut holder = holding(&database, "SELECT pg_advisory_xact_lock(1)").await;
 
     let claiming = {
         let (store, rival) = (Arc::clone(&store), rival.id);
-        tokio::spawn(async move { store.claim(raid(1), rival).await })
+        tokio::spawn(async move { store.claim(&[raid(1)], rival).await })
     };
     waiting_for_locks(&database, 1).await;
     let renewing = {
@@ -270,7 +288,7 @@ async fn a_renewal_waits_for_a_claim_in_flight_and_then_sees_it() {
     renewing.await.expect("join").expect("renew");
     let head = store.head(raid(1)).await.expect("read head").expect("a raid");
     assert_eq!((head.owner, head.epoch), (Some(rival.id), Epoch(2)));
-    assert_eq!(claiming.await.expect("join").expect("claim"), Claim::Ours(Epoch(2)));
+    assert_eq!(claiming.await.expect("join").expect("claim"), [Claim::Ours(Epoch(2))]);
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ pub(super) fn is_creation(append: &Append) -> bool {
 }
 
 /// An array of rows; `None` of none.
-pub(super) fn array<T: AsRef<str>>(rows: impl Iterator<Item = T>) -> Option<String> {
+pub(in super::super) fn array<T: AsRef<str>>(rows: impl Iterator<Item = T>) -> Option<String> {
     let mut text = String::from("[");
     for row in rows {
         text.push_str(row.as_ref());
