@@ -8,6 +8,7 @@ pub use faults::{Call, Faults};
 
 use super::*;
 use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tables::Tables;
 
@@ -100,8 +101,7 @@ impl Store for MemoryStore {
 
     async fn claim(&self, raids: &[RaidId], instance: InstanceId) -> Result<Vec<Claim>> {
         self.faults.enter(Call::Claim).await?;
-        let mut tables = self.tables.lock();
-        Ok(raids.iter().map(|raid| tables.claim(*raid, instance)).collect())
+        Ok(self.tables.lock().claim(raids, instance))
     }
 
     async fn release(&self, raids: &[(RaidId, Epoch)], instance: InstanceId) -> Result<()> {
@@ -123,8 +123,8 @@ impl Store for MemoryStore {
 
     async fn heads(&self, raids: &[RaidId]) -> Result<Vec<(RaidId, Head)>> {
         self.faults.enter(Call::Heads).await?;
-        let tables = self.tables.lock();
-        Ok(raids.iter().filter_map(|raid| Some((*raid, tables.head(*raid)?))).collect())
+        let (tables, asked) = (self.tables.lock(), BTreeSet::from_iter(raids));
+        Ok(asked.into_iter().filter_map(|raid| Some((*raid, tables.head(*raid)?))).collect())
     }
 
     async fn owned(&self, instance: InstanceId) -> Result<Vec<(RaidId, Epoch)>> {

@@ -41,6 +41,9 @@ macro_rules! conformance_suite {
             leases: two_instances_live_side_by_side;
             leases: reserved_ids_start_at_one_and_never_overlap;
             leases: retiring_gives_every_raid_back;
+            leases: living_peers_are_named_and_a_retired_one_is_not;
+            leases: a_peer_whose_lease_has_run_out_is_gone_until_it_renews;
+            leases: a_peer_that_drains_says_so;
             claims: a_raid_that_does_not_exist_is_missing;
             claims: a_raid_of_a_living_instance_is_held;
             claims: a_raid_whose_owners_lease_has_run_out_can_be_claimed;
@@ -50,6 +53,12 @@ macro_rules! conformance_suite {
             claims: a_released_raid_belongs_to_nobody;
             claims: a_release_under_an_older_epoch_changes_nothing;
             claims: of_rival_claims_one_wins;
+            claims: each_raid_of_a_claim_is_answered_by_itself_and_in_order;
+            claims: a_claim_of_nothing_is_nothing;
+            claims: a_raid_that_is_asked_for_twice_is_claimed_once;
+            claims: rival_claims_of_many_raids_give_each_to_one;
+            claims: an_instance_owns_what_it_made_and_claimed_and_did_not_release;
+            claims: heads_of_several_raids_leave_missing_ones_out;
             claims: a_claim_whose_caller_gave_up_leaves_the_store_usable;
             claims: due_raids_are_those_that_nobody_living_owns;
             claims: due_raids_come_most_urgent_first;

@@ -43,6 +43,22 @@ mod faults {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_lease_runs_out_by_tokios_clock_and_can_be_renewed_all_the_same() {
+        const TTL: Duration = Duration::from_secs(3);
+        let store = MemoryStore::default();
+        let (sleeper, watcher) = (instance(), instance());
+        let there = store.another();
+        there.enlist(&sleeper, TTL, LONG).await.expect("enlist");
+        let peers = async || store.renew(&watcher, TTL).await.expect("renew").peers.len();
+        tokio::time::advance(TTL - Duration::from_millis(1)).await;
+        assert_eq!(peers().await, 1);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(peers().await, 0);
+        there.renew(&sleeper, TTL).await.expect("renew");
+        assert_eq!(peers().await, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn failed_commits_take_no_effect_and_lost_answers_hide_one() {
         let (store, append) = with_a_raid().await;
         let faults = store.faults();

@@ -3,6 +3,7 @@
 mod in_flight;
 mod lease;
 mod partitions;
+mod rivals;
 
 use crate::conformance::{BRIEF, Fresh};
 use crate::database::Database;

@@ -91,7 +91,15 @@ impl Tables {
         first..first + u64::from(count)
     }
 
-    pub(super) fn claim(&mut self, raid: RaidId, instance: InstanceId) -> Claim {
+    pub(super) fn claim(&mut self, raids: &[RaidId], instance: InstanceId) -> Vec<Claim> {
+        let mut claims = BTreeMap::new();
+        for raid in raids {
+            claims.entry(*raid).or_insert_with(|| self.claim_one(*raid, instance));
+        }
+        raids.iter().map(|raid| claims[raid].clone()).collect()
+    }
+
+    fn claim_one(&mut self, raid: RaidId, instance: InstanceId) -> Claim {
         let now = self.now();
         let Some(raid) = self.raids.get_mut(&raid) else { return Claim::Missing };
         let another = raid.owner.filter(|owner| *owner != instance);

@@ -132,6 +132,126 @@ pub async fn a_claim_whose_caller_gave_up_leaves_the_store_usable(store: &dyn St
     assert_eq!(commit(store, &history.append([said("here")])).await, Fate::Committed);
 }
 
+pub async fn each_raid_of_a_claim_is_answered_by_itself_and_in_order(store: &dyn Store) {
+    let (claimer, living, sleeping) = (enlisted(store).await, enlisted(store).await, enlisted(store).await);
+    let ours = made(store, 5, &claimer, player(1)).await.raid;
+    let theirs = made(store, 4, &living, player(1)).await.raid;
+    let orphan = made(store, 3, &sleeping, player(1)).await.raid;
+    let stray = made(store, 2, &instance(), player(1)).await.raid;
+    let free = made(store, 1, &living, player(1)).await.raid;
+    store.release(&[(free, Epoch(1))], living.id).await.expect("release");
+    let_lapse(store, &sleeping).await;
+
+    let claims = claim_all(store, &[theirs, raid(99), ours, orphan, free, stray], &claimer).await;
+    let mine = Claim::Ours(Epoch(2));
+    assert_eq!(claims, [held(&living), Claim::Missing, mine.clone(), mine.clone(), mine.clone(), mine]);
+    for raid in [ours, orphan, free, stray] {
+        assert_eq!(
+            head(store, raid).await,
+            Head { owner: Some(claimer.id), epoch: Epoch(2), last_seq: Seq(2) }
+        );
+    }
+    assert_eq!(head(store, theirs).await.epoch, Epoch(1));
+
+    store.renew(&sleeping, LONG).await.expect("renew");
+    assert_eq!(claim_all(store, &[orphan, theirs], &sleeping).await, [held(&claimer), held(&living)]);
+}
+
+pub async fn a_claim_of_nothing_is_nothing(store: &dyn Store) {
+    let claimer = enlisted(store).await;
+    assert_eq!(claim_all(store, &[], &claimer).await, []);
+    assert_eq!(store.heads(&[]).await.expect("heads"), []);
+    assert_eq!(store.owned(claimer.id).await.expect("owned"), []);
+}
+
+pub async fn a_raid_that_is_asked_for_twice_is_claimed_once(store: &dyn Store) {
+    let owner = enlisted(store).await;
+    let (one, other) =
+        (made(store, 1, &owner, player(1)).await.raid, made(store, 2, &owner, player(1)).await.raid);
+    let claims = claim_all(store, &[one, other, one], &owner).await;
+    assert_eq!(claims, [Claim::Ours(Epoch(2)), Claim::Ours(Epoch(2)), Claim::Ours(Epoch(2))]);
+    assert_eq!(head(store, one).await.epoch, Epoch(2));
+    assert_eq!(store.heads(&[one, one]).await.expect("heads").len(), 1);
+}
+
+/// What each rival is told is true, and nobody is told an error.
+pub async fn rival_claims_of_many_raids_give_each_to_one(store: &dyn Store) {
+    const RAIDS: u64 = 200;
+    let (former, one, other) = (enlisted(store).await, enlisted(store).await, enlisted(store).await);
+    let mut raids = Vec::new();
+    for id in 1..=RAIDS {
+        raids.push(made(store, id, &former, player(1)).await.raid);
+    }
+    let reversed: Vec<_> = raids.iter().rev().copied().collect();
+    // Their owner's lease has run out, then they are nobody's.
+    let_lapse(store, &former).await;
+    for round in 0..5 {
+        let (mine, theirs) = tokio::join!(
+            claim_until_settled(store, &raids, &one),
+            claim_until_settled(store, &reversed, &other)
+        );
+        for (raid, (mine, theirs)) in raids.iter().zip(mine.iter().zip(theirs.iter().rev())) {
+            let epoch = Epoch(round + 2);
+            let owner = match (mine, theirs) {
+                (Claim::Ours(won), lost) if *lost == held(&one) && *won == epoch => &one,
+                (lost, Claim::Ours(won)) if *lost == held(&other) && *won == epoch => &other,
+                both => panic!("raid {raid}: {both:?}"),
+            };
+            let head = head(store, *raid).await;
+            assert_eq!((head.owner, head.epoch), (Some(owner.id), epoch), "raid {raid}");
+        }
+        for rival in [&one, &other] {
+            let owned = store.owned(rival.id).await.expect("owned");
+            store.release(&owned, rival.id).await.expect("release");
+        }
+    }
+}
+
+async fn claim_until_settled(store: &dyn Store, raids: &[RaidId], by: &Instance) -> Vec<Claim> {
+    let mut claims = claim_all(store, raids, by).await;
+    for (raid, claim) in raids.iter().zip(&mut claims) {
+        while *claim == Claim::Contested {
+            *claim = self::claim(store, *raid, by).await;
+        }
+    }
+    claims
+}
+
+pub async fn an_instance_owns_what_it_made_and_claimed_and_did_not_release(store: &dyn Store) {
+    let (owner, other) = (enlisted(store).await, enlisted(store).await);
+    let claimed = made(store, 3, &instance(), player(1)).await.raid;
+    let made_by_owner = made(store, 2, &owner, player(1)).await.raid;
+    let released = made(store, 1, &owner, player(1)).await.raid;
+    let kept = made(store, 4, &other, player(1)).await.raid;
+    assert_eq!(claim(store, claimed, &owner).await, Claim::Ours(Epoch(2)));
+    store.release(&[(released, Epoch(1))], owner.id).await.expect("release");
+
+    let owned = store.owned(owner.id).await.expect("owned");
+    assert_eq!(owned, [(made_by_owner, Epoch(1)), (claimed, Epoch(2))]);
+    assert_eq!(store.owned(other.id).await.expect("owned"), [(kept, Epoch(1))]);
+    assert_eq!(store.owned(instance().id).await.expect("owned"), []);
+
+    let_lapse(store, &owner).await;
+    let owned = store.owned(owner.id).await.expect("owned");
+    assert_eq!(owned.len(), 2, "until somebody claims them");
+    assert_eq!(claim(store, claimed, &other).await, Claim::Ours(Epoch(3)));
+    assert_eq!(store.owned(owner.id).await.expect("owned"), [(made_by_owner, Epoch(1))]);
+}
+
+pub async fn heads_of_several_raids_leave_missing_ones_out(store: &dyn Store) {
+    let owner = enlisted(store).await;
+    let mut spoken = made(store, 2, &owner, player(1)).await;
+    assert_eq!(commit(store, &spoken.append([said("hello")])).await, Fate::Committed);
+    let free = made(store, 1, &owner, player(1)).await;
+    store.release(&[(free.raid, Epoch(1))], owner.id).await.expect("release");
+
+    let mut heads = store.heads(&[spoken.raid, raid(9), free.raid, raid(8)]).await.expect("heads");
+    heads.sort_unstable_by_key(|(raid, _)| *raid);
+    let head = |owner, last_seq| Head { owner, epoch: Epoch(1), last_seq: Seq(last_seq) };
+    assert_eq!(heads, [(free.raid, head(None, 2)), (spoken.raid, head(Some(owner.id), 3))]);
+    assert_eq!(store.heads(&[raid(9)]).await.expect("heads"), []);
+}
+
 /// An active raid with this deadline.
 async fn active(store: &dyn Store, id: u64, owner: &Instance, deadline: UnixMillis) -> History {
     let mut history = made(store, id, owner, player(1)).await;

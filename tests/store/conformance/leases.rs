@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::history::player;
-use raidhall::store::Claim;
+use raidhall::store::{Claim, InstanceId, Peer};
 
 pub async fn a_lease_tells_the_databases_time(store: &dyn Store) {
     let instance = instance();
@@ -53,4 +53,54 @@ pub async fn retiring_gives_every_raid_back(store: &dyn Store) {
     assert!(matches!(store.claim(&[history.raid], staying.id).await.expect("claim")[..], [Claim::Ours(_)]));
     assert_eq!(store.head(kept.raid).await.expect("head").expect("a raid").owner, Some(staying.id));
     store.retire(leaving.id).await.expect("retire twice");
+}
+
+/// The peers that a renewal sees, without those that only look at the clock.
+async fn peers(store: &dyn Store, of: &Instance) -> Vec<Peer> {
+    store.renew(of, LONG).await.expect("renew").peers
+}
+
+fn ids(peers: &[Peer]) -> Vec<InstanceId> {
+    peers.iter().map(|peer| peer.id).collect()
+}
+
+pub async fn living_peers_are_named_and_a_retired_one_is_not(store: &dyn Store) {
+    let first = enlisted(store).await;
+    let before = store.renew(&first, LONG).await.expect("renew").now;
+    let second = instance();
+    let renewal = store.enlist(&second, LONG, LONG).await.expect("enlist");
+    assert_eq!(ids(&renewal.peers), [first.id], "by enlisting, too");
+    let third = enlisted(store).await;
+
+    let seen = peers(store, &first).await;
+    assert_eq!(ids(&seen), [second.id, third.id]);
+    assert_eq!(seen[0].ws_url, second.ws_url);
+    assert!(!seen[0].draining);
+    let expected = [before, renewal.now].map(|now| now.plus(LONG.as_millis() as i64));
+    assert!(expected[0] <= seen[0].lease_until && seen[0].lease_until <= expected[1], "{seen:?}");
+
+    store.retire(second.id).await.expect("retire");
+    assert_eq!(ids(&peers(store, &first).await), [third.id]);
+}
+
+pub async fn a_peer_whose_lease_has_run_out_is_gone_until_it_renews(store: &dyn Store) {
+    let (watcher, sleeper) = (enlisted(store).await, enlisted(store).await);
+    let_lapse(store, &sleeper).await;
+    assert!(!ids(&peers(store, &watcher).await).contains(&sleeper.id));
+    assert!(ids(&peers(store, &sleeper).await).contains(&watcher.id));
+    assert!(ids(&peers(store, &watcher).await).contains(&sleeper.id));
+}
+
+pub async fn a_peer_that_drains_says_so(store: &dyn Store) {
+    let (watcher, leaving) = (enlisted(store).await, enlisted(store).await);
+    let drains =
+        async || peers(store, &watcher).await.iter().any(|peer| peer.id == leaving.id && peer.draining);
+    assert!(!drains().await);
+    store.renew(&Instance { draining: true, ..leaving.clone() }, LONG).await.expect("renew");
+    assert!(drains().await);
+    let late = instance();
+    store.enlist(&Instance { draining: true, ..late.clone() }, LONG, LONG).await.expect("enlist");
+    assert!(peers(store, &watcher).await.iter().any(|peer| peer.id == late.id && peer.draining));
+    store.renew(&leaving, LONG).await.expect("renew");
+    assert!(!drains().await);
 }

@@ -44,6 +44,51 @@ async fn an_instance_that_must_be_alone_and_a_cluster_exclude_each_other() {
 }
 
 #[tokio::test]
+async fn a_cluster_enlists_side_by_side_and_keeps_one_that_must_be_alone_out() {
+    let database = Database::create().await;
+    let single = alone(&database).await;
+    let mut nodes = Vec::new();
+    for _ in 0..4 {
+        nodes.push((open(&database).await, instance()));
+    }
+    let enlisting = nodes.iter().map(|(node, instance)| node.enlist(instance, LONG, SHORT));
+    for enlisted in futures_util::future::join_all(enlisting).await {
+        enlisted.expect("enlist");
+    }
+    for (node, instance) in &nodes {
+        assert_eq!(node.renew(instance, LONG).await.expect("renew").peers.len(), nodes.len() - 1);
+    }
+    assert_held(single.enlist(&instance(), LONG, SHORT).await);
+
+    let (last, leaving) = nodes.split_last().expect("nodes");
+    for (node, instance) in leaving {
+        node.retire(instance.id).await.expect("retire");
+    }
+    assert_held(single.enlist(&instance(), LONG, SHORT).await);
+    last.0.retire(last.1.id).await.expect("retire");
+    single.enlist(&instance(), LONG, SHORT).await.expect("enlist");
+}
+
+/// As the release before the column `draining` writes it.
+#[tokio::test]
+async fn the_former_releases_renewal_is_understood() {
+    const FORMER_RENEW: &str = "
+        INSERT INTO instances (id, ws_url, release, lease_until)
+        VALUES ($1, 'ws://former/', '0.1.0', clock_timestamp() + interval '1 hour')
+        ON CONFLICT (id) DO UPDATE SET ws_url = excluded.ws_url, release = excluded.release,
+            lease_until = excluded.lease_until";
+    let database = Database::create().await;
+    let store = open(&database).await;
+    let (former, mut session) = (instance(), connect(&database).await);
+    for _ in 0..2 {
+        sqlx::query(FORMER_RENEW).bind(former.id.0).execute(&mut session).await.expect("renew");
+    }
+    let renewal = store.enlist(&instance(), LONG, SHORT).await.expect("enlist");
+    let [peer] = &renewal.peers[..] else { panic!("{:?}", renewal.peers) };
+    assert_eq!((peer.id, peer.ws_url.as_str(), peer.draining), (former.id, "ws://former/", false));
+}
+
+#[tokio::test]
 async fn an_instance_that_must_be_alone_waits_for_former_leases_to_run_out() {
     let database = Database::create().await;
     let store = alone(&database).await;
