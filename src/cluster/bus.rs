@@ -3,8 +3,11 @@
 //! Messages of one channel arrive in the order in which they were published, or not at all. Whoever listens heals from
 //! the store: [`Delivery::Lost`] and [`Delivery::LostAll`] say when.
 
+mod dropped;
 mod intake;
+pub mod redis;
 
+pub use dropped::Dropped;
 pub use intake::{Deliveries, Intake, Refusal, intake};
 
 use crate::store::InstanceId;

@@ -60,6 +60,12 @@ pub struct Metrics {
     pub session_reloads: Counters,
     /// Rows in the default partition of the ledger; more than none: partitions were made too late.
     pub partition_default_rows: Gauge,
+    /// Whether the bus between instances is proven to work: 1 or 0.
+    pub bus_proven: Gauge,
+    /// Attempts to connect to the bus anew.
+    pub bus_reconnects: Counter,
+    /// Messages between instances that went nowhere; by `cause`.
+    pub bus_dropped: Counters,
 }
 
 impl Metrics {
@@ -141,6 +147,21 @@ impl Metrics {
                 Unit::Count,
                 "Rows in the ledger's default partition: more than none means partitions were made too late.",
             ),
+            bus_proven: gauge(
+                "raidhall_bus_proven",
+                Unit::Count,
+                "Whether the bus between instances is proven to work: 1 or 0.",
+            ),
+            bus_reconnects: counter(
+                "raidhall_bus_reconnects_total",
+                Unit::Count,
+                "Attempts to connect to the bus between instances anew.",
+            ),
+            bus_dropped: counters(
+                "raidhall_bus_dropped_total",
+                "cause",
+                "Messages between instances that were dropped, by cause.",
+            ),
         }
     }
 }
@@ -195,7 +216,9 @@ mod tests {
     #[test]
     fn metrics_are_rendered_with_their_help_labels_and_buckets() {
         let all = metrics();
-        for family in [&all.commands, &all.closes, &all.signals_dropped, &all.session_reloads] {
+        for family in
+            [&all.commands, &all.closes, &all.signals_dropped, &all.session_reloads, &all.bus_dropped]
+        {
             family.increment("a_test");
             family.of("a_test").increment(1);
         }
@@ -223,6 +246,9 @@ mod tests {
             concat!("raidhall_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
             "raidhall_events_committed_total ",
             "raidhall_partition_default_rows ",
+            "# TYPE raidhall_bus_proven gauge",
+            "raidhall_bus_reconnects_total ",
+            "raidhall_bus_dropped_total{cause=\"a_test\"} 2",
         ] {
             assert!(page.lines().any(|line| line.starts_with(begins)), "no line begins {begins} in\n{page}");
         }

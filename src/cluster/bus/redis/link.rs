@@ -1,0 +1,200 @@
+//! One connection, to a server or to all nodes of a cluster: the same few commands either way.
+
+use super::super::Channel;
+use super::outgoing::Queued;
+use super::server::{ANSWER, within};
+use futures_util::stream::{self, TryStreamExt};
+use futures_util::{StreamExt, future};
+use redis::aio::MultiplexedConnection;
+use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
+use redis::{Pipeline, RedisResult, Value};
+use std::collections::HashMap;
+
+/// Channels in one command, and commands at once.
+const CHUNK: usize = 500;
+
+/// A connection. Clones share it; it closes with the last.
+#[derive(Clone)]
+pub(super) enum Link {
+    Single(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+#[derive(Clone, Copy)]
+enum Wish {
+    Subscribe,
+    Unsubscribe,
+}
+
+impl Link {
+    /// Publishes in one round trip, in order within each channel, and tells how many subscriptions got each message.
+    pub(super) async fn publish(&self, batch: &[Queued]) -> RedisResult<Vec<u64>> {
+        match self {
+            Self::Single(connection) => {
+                let mut pipeline = Pipeline::with_capacity(batch.len());
+                for queued in batch {
+                    add(&mut pipeline, "PUBLISH", queued);
+                }
+                within(ANSWER, pipeline.query_async(&mut connection.clone())).await
+            }
+            Self::Cluster(connection) => publish_sharded(connection, batch).await,
+        }
+    }
+
+    /// Publishes one message, by the name of its channel.
+    pub(super) async fn publish_one(&self, channel: Channel, message: Vec<u8>) -> RedisResult<()> {
+        let queued = Queued { channel, message: message.into(), count: None };
+        self.publish(&[queued]).await.map(drop)
+    }
+
+    /// Subscribes, and waits until the server has confirmed every channel.
+    pub(super) async fn subscribe(&self, channels: &[Channel]) -> RedisResult<()> {
+        self.wish(Wish::Subscribe, channels).await
+    }
+
+    /// Unsubscribes, and waits likewise.
+    pub(super) async fn unsubscribe(&self, channels: &[Channel]) -> RedisResult<()> {
+        self.wish(Wish::Unsubscribe, channels).await
+    }
+
+    /// Asks the server, or every shard, for a sign of life.
+    pub(super) async fn ping(&self) -> RedisResult<()> {
+        let ping = redis::cmd("PING");
+        match self {
+            Self::Single(connection) => within(ANSWER, ping.exec_async(&mut connection.clone())).await,
+            Self::Cluster(connection) => within(ANSWER, ping.exec_async(&mut connection.clone())).await,
+        }
+    }
+
+    /// The nodes of a cluster; of a single server, none.
+    pub(super) async fn nodes(&self) -> RedisResult<Vec<(String, u16)>> {
+        let Self::Cluster(connection) = self else { return Ok(Vec::new()) };
+        let mut slots = redis::cmd("CLUSTER");
+        slots.arg("SLOTS");
+        let any = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
+        let answer = within(ANSWER, connection.clone().route_command(slots, any)).await?;
+        let mut nodes = nodes_of(answer.extract_error()?);
+        nodes.sort_unstable();
+        nodes.dedup();
+        Ok(nodes)
+    }
+
+    async fn wish(&self, wish: Wish, channels: &[Channel]) -> RedisResult<()> {
+        match self {
+            Self::Single(connection) => {
+                for chunk in channels.chunks(CHUNK) {
+                    let mut connection = connection.clone();
+                    let names: Vec<_> = chunk.iter().map(Channel::to_string).collect();
+                    match wish {
+                        Wish::Subscribe => within(ANSWER, connection.subscribe(names)).await?,
+                        Wish::Unsubscribe => within(ANSWER, connection.unsubscribe(names)).await?,
+                    }
+                }
+                Ok(())
+            }
+            Self::Cluster(connection) => {
+                // The channels of one command must be of one slot.
+                let homes = by_home(channels.iter().copied(), |channel| *channel);
+                let one = |channels: Vec<Channel>| {
+                    let mut connection = connection.clone();
+                    async move {
+                        let names: Vec<_> = channels.iter().map(Channel::to_string).collect();
+                        match wish {
+                            Wish::Subscribe => within(ANSWER, connection.ssubscribe(names)).await,
+                            Wish::Unsubscribe => within(ANSWER, connection.sunsubscribe(names)).await,
+                        }
+                    }
+                };
+                stream::iter(homes).map(one).buffer_unordered(CHUNK).try_collect().await
+            }
+        }
+    }
+}
+
+async fn publish_sharded(connection: &ClusterConnection, batch: &[Queued]) -> RedisResult<Vec<u64>> {
+    let homes = by_home(0..batch.len(), |index| batch[*index].channel);
+    let publishing = homes.iter().map(|indices| {
+        let mut pipeline = Pipeline::with_capacity(indices.len());
+        for index in indices {
+            add(&mut pipeline, "SPUBLISH", &batch[*index]);
+        }
+        let mut connection = connection.clone();
+        async move { within(ANSWER, pipeline.query_async::<Vec<u64>>(&mut connection)).await }
+    });
+    let counted = future::try_join_all(publishing).await?;
+    let mut counts = vec![0; batch.len()];
+    for (index, count) in homes.into_iter().flatten().zip(counted.into_iter().flatten()) {
+        counts[index] = count;
+    }
+    Ok(counts)
+}
+
+fn add(pipeline: &mut Pipeline, command: &str, queued: &Queued) {
+    pipeline.cmd(command).arg(queued.channel.to_string()).arg(&queued.message[..]);
+}
+
+/// Groups what is certain to live in the same slot: a raid's two channels, an instance's inbox. Keeps the order within.
+fn by_home<T>(items: impl Iterator<Item = T>, channel: impl Fn(&T) -> Channel) -> Vec<Vec<T>> {
+    let mut homes: HashMap<Channel, Vec<T>> = HashMap::new();
+    for item in items {
+        let home = match channel(&item) {
+            Channel::Live(raid) => Channel::Events(raid),
+            other => other,
+        };
+        homes.entry(home).or_default().push(item);
+    }
+    homes.into_values().collect()
+}
+
+/// Reads the answer to `CLUSTER SLOTS`: `[[first slot, last slot, [host, port, …], …], …]`.
+fn nodes_of(answer: Value) -> Vec<(String, u16)> {
+    let ranges = array(answer);
+    let nodes = ranges.into_iter().flat_map(|range| array(range).into_iter().skip(2).map(array));
+    nodes
+        .filter_map(|node| match &node[..] {
+            [Value::BulkString(host), Value::Int(port), ..] if !host.is_empty() && host != b"?" => {
+                Some((String::from_utf8(host.clone()).ok()?, u16::try_from(*port).ok()?))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+fn array(value: Value) -> Vec<Value> {
+    if let Value::Array(items) = value { items } else { Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use raidhall_protocol::RaidId;
+
+    #[test]
+    fn a_raids_channels_share_a_home_and_keep_their_order() {
+        let raid = |id: u64| RaidId::try_from(id).expect("an id");
+        let channels = [
+            Channel::Live(raid(1)),
+            Channel::Events(raid(2)),
+            Channel::Events(raid(1)),
+            Channel::Live(raid(1)),
+        ];
+        let mut homes = by_home(0..channels.len(), |index| channels[*index]);
+        homes.sort();
+        assert_eq!(homes, [vec![0, 2, 3], vec![1]]);
+    }
+
+    #[test]
+    fn nodes_are_read_from_the_slots_and_what_is_odd_is_left_out() {
+        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let node = |host: &str, port| Value::Array(vec![text(host), Value::Int(port), text("id")]);
+        let range = |nodes: Vec<Value>| Value::Array([vec![Value::Int(0), Value::Int(9)], nodes].concat());
+        let answer = Value::Array(vec![
+            range(vec![node("10.0.0.1", 7000), node("10.0.0.2", 7001)]),
+            range(vec![node("", 7002), node("?", 7003), node("10.0.0.3", 70_000), Value::Nil]),
+            Value::Nil,
+        ]);
+        assert_eq!(nodes_of(answer), [("10.0.0.1".to_owned(), 7000), ("10.0.0.2".to_owned(), 7001)]);
+        assert_eq!(nodes_of(Value::Okay), []);
+    }
+}

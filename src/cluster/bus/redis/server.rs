@@ -1,0 +1,158 @@
+//! Where Redis is and how it is reached: addresses, credentials, TLS, time-outs.
+
+use super::RedisOptions;
+use super::link::Link;
+use super::receiver::Receiver;
+use crate::config::redact_url;
+use anyhow::{Context, bail, ensure};
+use parking_lot::Mutex;
+use redis::cluster::{ClusterClient, ClusterClientBuilder};
+use redis::io::tcp::TcpSettings;
+use redis::io::tcp::socket2::TcpKeepalive;
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
+    RedisError, RedisResult, TlsCertificates,
+};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(2);
+/// How long a whole cluster may take: a node that is gone must not hide the others.
+const CONNECT_CLUSTER: Duration = Duration::from_secs(5);
+/// How long any answer may take.
+pub(super) const ANSWER: Duration = Duration::from_secs(1);
+/// Nodes of a cluster that are remembered, so that the one in the URL may be gone.
+const NODES_MAX: usize = 32;
+
+/// A server, or a cluster of them.
+pub(super) struct Server {
+    info: ConnectionInfo,
+    certificates: TlsCertificates,
+    /// The nodes that were there last, of a cluster.
+    nodes: Option<Mutex<Vec<(String, u16)>>>,
+}
+
+impl Server {
+    pub(super) fn new(options: &RedisOptions) -> anyhow::Result<Self> {
+        let shown = redact_url(&options.url);
+        // Its errors may quote the URL.
+        let Ok(info) = options.url.as_str().into_connection_info() else {
+            bail!("{shown} is no URL of a Redis server")
+        };
+        match info.addr() {
+            ConnectionAddr::Tcp(..) => {
+                ensure!(options.ca_pem.is_none(), "{shown} is not TLS: no CA is needed")
+            }
+            ConnectionAddr::TcpTls { insecure, .. } => {
+                ensure!(!insecure, "{shown} asks for TLS without a check of the server");
+                if let Some(pem) = &options.ca_pem {
+                    let found = CertificateDer::pem_slice_iter(pem).next().is_some();
+                    ensure!(found, "the CA of {shown} holds no certificate");
+                }
+                // The process may have chosen before: either is right.
+                let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+            }
+            _ => bail!("{shown} is no TCP address"),
+        }
+        let keepalive = TcpKeepalive::new()
+            .with_time(Duration::from_secs(3))
+            .with_interval(Duration::from_secs(1))
+            .with_retries(3);
+        let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+        let resp3 = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let info = info.set_tcp_settings(settings).set_redis_settings(resp3.set_skip_set_lib_name());
+        let certificates = TlsCertificates { client_tls: None, root_cert: options.ca_pem.clone() };
+        let server = Self { info, certificates, nodes: options.cluster.then(Mutex::default) };
+        // Tries the certificates.
+        if options.cluster { server.cluster(None).map(drop) } else { server.client().map(drop) }
+            .with_context(|| format!("the bus at {shown}"))?;
+        Ok(server)
+    }
+
+    /// A new connection; what the server pushes goes to `receiver`.
+    pub(super) async fn connect(&self, receiver: Option<&Arc<Receiver>>) -> RedisResult<Link> {
+        if self.nodes.is_some() {
+            let client = self.cluster(receiver)?;
+            return within(CONNECT_CLUSTER, client.get_async_connection()).await.map(Link::Cluster);
+        }
+        let mut config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT))
+            .set_response_timeout(Some(ANSWER));
+        if let Some(receiver) = receiver {
+            config = config.set_push_sender(pushes(receiver));
+        }
+        let client = self.client()?;
+        let connecting = client.get_multiplexed_async_connection_with_config(&config);
+        within(CONNECT, connecting).await.map(Link::Single)
+    }
+
+    /// Remembers which nodes a cluster has now.
+    pub(super) fn remember(&self, mut nodes: Vec<(String, u16)>) {
+        nodes.truncate(NODES_MAX);
+        if let Some(known) = &self.nodes {
+            *known.lock() = nodes;
+        }
+    }
+
+    fn client(&self) -> RedisResult<Client> {
+        match self.info.addr() {
+            ConnectionAddr::TcpTls { .. } => {
+                Client::build_with_tls(self.info.clone(), self.certificates.clone())
+            }
+            _ => Client::open(self.info.clone()),
+        }
+    }
+
+    fn cluster(&self, receiver: Option<&Arc<Receiver>>) -> RedisResult<ClusterClient> {
+        let known = self.nodes.as_ref().map(|nodes| nodes.lock().clone()).unwrap_or_default();
+        let known =
+            known.into_iter().map(|(host, port)| self.info.clone().set_addr(self.address(host, port)));
+        let mut builder = ClusterClientBuilder::new(std::iter::once(self.info.clone()).chain(known))
+            .use_protocol(ProtocolVersion::RESP3)
+            .tcp_settings(self.info.tcp_settings().clone())
+            .connection_timeout(CONNECT)
+            .response_timeout(ANSWER)
+            // A doubt ends the link; a new one knows where the slots are.
+            .retries(0);
+        if matches!(self.info.addr(), ConnectionAddr::TcpTls { .. }) {
+            builder = builder.certs(self.certificates.clone());
+        }
+        if let Some(receiver) = receiver {
+            builder = builder.push_sender(pushes(receiver));
+        }
+        builder.build()
+    }
+
+    fn address(&self, host: String, port: u16) -> ConnectionAddr {
+        match self.info.addr() {
+            ConnectionAddr::TcpTls { .. } => {
+                ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
+            }
+            _ => ConnectionAddr::Tcp(host, port),
+        }
+    }
+}
+
+fn pushes(
+    receiver: &Arc<Receiver>,
+) -> impl Fn(redis::PushInfo) -> Result<(), Infallible> + Send + Sync + 'static {
+    let receiver = Arc::clone(receiver);
+    move |info| {
+        receiver.push(info);
+        Ok(())
+    }
+}
+
+/// What `asking` gives, if it does in time.
+pub(super) async fn within<T>(
+    limit: Duration,
+    asking: impl Future<Output = RedisResult<T>>,
+) -> RedisResult<T> {
+    let late = || RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
+    timeout(limit, asking).await.unwrap_or_else(|_| Err(late()))
+}

@@ -1,0 +1,241 @@
+//! Which channels are wanted, which the server has confirmed, and who waits for that.
+//!
+//! What was asked for last wins: changes are not replayed, the two sets are compared. A round takes all channels whose
+//! wish has changed, and everybody who waits; it sends what makes the server agree, and then all of them have their
+//! answer.
+
+use super::super::{BusDown, Channel};
+use parking_lot::Mutex;
+use std::collections::HashSet;
+use tokio::sync::{Notify, oneshot};
+
+/// Wishes and confirmations.
+pub(super) struct Subscriptions {
+    /// Wanted for as long as the bus lives.
+    always: Channel,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    phase: Phase,
+    wanted: HashSet<Channel>,
+    /// The server has confirmed these, and we have not told it otherwise.
+    held: HashSet<Channel>,
+    /// Since the last round these may have become unequal.
+    changed: HashSet<Channel>,
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum Phase {
+    /// No connection.
+    #[default]
+    Down,
+    /// What was wanted is being subscribed.
+    Linking,
+    /// Proven.
+    Up,
+}
+
+/// What the server is to be told.
+pub(super) struct Round {
+    pub(super) subscribe: Vec<Channel>,
+    pub(super) unsubscribe: Vec<Channel>,
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
+impl Subscriptions {
+    /// Wants nothing but one channel, always.
+    pub(super) fn new(always: Channel) -> Self {
+        let state = State { wanted: HashSet::from([always]), ..State::default() };
+        Self { always, state: Mutex::new(state), changed: Notify::new() }
+    }
+
+    /// Wants channels. None if all of them are confirmed already; else what tells when they are, or fails.
+    pub(super) fn want(&self, channels: &[Channel]) -> Result<Option<oneshot::Receiver<()>>, BusDown> {
+        let mut state = self.state.lock();
+        state.wanted.extend(channels);
+        if state.phase == Phase::Down {
+            return Err(BusDown);
+        }
+        let missing: Vec<_> = channels.iter().filter(|it| !state.held.contains(it)).copied().collect();
+        if missing.is_empty() {
+            return Ok(None);
+        }
+        state.changed.extend(missing);
+        if state.phase == Phase::Linking {
+            return Err(BusDown);
+        }
+        let (confirm, confirmed) = oneshot::channel();
+        state.waiting.push(confirm);
+        self.changed.notify_one();
+        Ok(Some(confirmed))
+    }
+
+    /// Wants channels no more.
+    pub(super) fn unwant(&self, channels: &[Channel]) {
+        let mut state = self.state.lock();
+        for channel in channels.iter().filter(|it| **it != self.always) {
+            if state.wanted.remove(channel) && state.phase != Phase::Down {
+                state.changed.insert(*channel);
+            }
+        }
+        self.changed.notify_one();
+    }
+
+    /// Whether the server has confirmed a channel, and was not told to forget it.
+    pub(super) fn holds(&self, channel: Channel) -> bool {
+        self.state.lock().held.contains(&channel)
+    }
+
+    /// There is a connection: what must be subscribed on it.
+    pub(super) fn link(&self) -> Vec<Channel> {
+        let mut state = self.state.lock();
+        state.phase = Phase::Linking;
+        state.wanted.iter().copied().collect()
+    }
+
+    /// The server has confirmed all of these.
+    pub(super) fn linked(&self, channels: Vec<Channel>) {
+        let mut state = self.state.lock();
+        state.phase = Phase::Up;
+        state.held.extend(channels);
+        self.changed.notify_one();
+    }
+
+    /// The connection is gone; whoever waits is told so.
+    pub(super) fn unlink(&self) {
+        let mut state = self.state.lock();
+        let wanted = std::mem::take(&mut state.wanted);
+        *state = State { wanted, ..State::default() };
+    }
+
+    /// The next round, once something is to be done. Nothing is lost if the future is dropped before it gives one.
+    pub(super) async fn round(&self) -> Round {
+        loop {
+            self.changed.notified().await;
+            if let Some(round) = self.state.lock().round() {
+                return round;
+            }
+        }
+    }
+
+    /// The server has confirmed the round.
+    pub(super) fn done(&self, round: Round) {
+        self.state.lock().held.extend(round.subscribe);
+        for waiting in round.waiting {
+            // Whoever waited may have left.
+            let _ = waiting.send(());
+        }
+    }
+}
+
+impl State {
+    fn round(&mut self) -> Option<Round> {
+        if self.phase != Phase::Up || (self.changed.is_empty() && self.waiting.is_empty()) {
+            return None;
+        }
+        let mut round = Round {
+            subscribe: Vec::new(),
+            unsubscribe: Vec::new(),
+            waiting: std::mem::take(&mut self.waiting),
+        };
+        for channel in self.changed.drain() {
+            if self.wanted.contains(&channel) {
+                if !self.held.contains(&channel) {
+                    round.subscribe.push(channel);
+                }
+            } else if self.held.remove(&channel) {
+                round.unsubscribe.push(channel);
+            }
+        }
+        Some(round)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::InstanceId;
+    use futures_util::FutureExt;
+    use raidhall_protocol::RaidId;
+    use uuid::Uuid;
+
+    const INBOX: Channel = Channel::Inbox(InstanceId(Uuid::nil()));
+
+    fn raid(id: u64) -> Channel {
+        Channel::Events(RaidId::try_from(id).expect("an id"))
+    }
+
+    fn up() -> Subscriptions {
+        let subscriptions = Subscriptions::new(INBOX);
+        let channels = subscriptions.link();
+        subscriptions.linked(channels);
+        subscriptions
+    }
+
+    fn round(subscriptions: &Subscriptions) -> Option<Round> {
+        subscriptions.round().now_or_never()
+    }
+
+    #[test]
+    fn one_round_serves_everybody_who_waits() {
+        let subscriptions = up();
+        let mut first = subscriptions.want(&[raid(1), raid(2)]).expect("up").expect("not confirmed");
+        let mut second = subscriptions.want(&[raid(2), raid(3)]).expect("up").expect("not confirmed");
+        let round = round(&subscriptions).expect("a round");
+        assert_eq!(round.subscribe.iter().copied().collect::<HashSet<_>>(), (1..=3).map(raid).collect());
+        assert!(first.try_recv().is_err() && second.try_recv().is_err());
+        subscriptions.done(round);
+        assert!(first.try_recv().is_ok() && second.try_recv().is_ok());
+        assert!(matches!(subscriptions.want(&[raid(2)]), Ok(None)), "confirmed already");
+    }
+
+    #[test]
+    fn what_was_asked_for_last_wins_whatever_is_on_its_way() {
+        let subscriptions = up();
+        let _waits = subscriptions.want(&[raid(1)]);
+        let subscribing = round(&subscriptions).expect("a round");
+        subscriptions.unwant(&[raid(1)]);
+        subscriptions.done(subscribing);
+        let unsubscribing = round(&subscriptions).expect("a round");
+        assert_eq!((unsubscribing.subscribe.len(), &*unsubscribing.unsubscribe), (0, &[raid(1)][..]));
+        let mut confirmed = subscriptions.want(&[raid(1)]).expect("up").expect("not confirmed");
+        subscriptions.done(unsubscribing);
+        assert!(confirmed.try_recv().is_err(), "that was the unsubscription");
+        let again = round(&subscriptions).expect("a round");
+        assert_eq!(again.subscribe, [raid(1)]);
+        subscriptions.done(again);
+        assert!(confirmed.try_recv().is_ok());
+    }
+
+    #[test]
+    fn a_wish_that_is_taken_back_before_the_round_costs_no_command() {
+        let subscriptions = up();
+        let mut confirmed = subscriptions.want(&[raid(1)]).expect("up").expect("not confirmed");
+        subscriptions.unwant(&[raid(1)]);
+        let round = round(&subscriptions).expect("somebody waits");
+        assert!(round.subscribe.is_empty() && round.unsubscribe.is_empty());
+        subscriptions.done(round);
+        assert!(confirmed.try_recv().is_ok());
+    }
+
+    #[test]
+    fn wishes_outlive_the_connection_and_waiting_does_not() {
+        let subscriptions = up();
+        let mut confirmed = subscriptions.want(&[raid(1)]).expect("up").expect("not confirmed");
+        subscriptions.unlink();
+        assert_eq!(confirmed.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+        assert_eq!(subscriptions.want(&[raid(2)]).err(), Some(BusDown));
+        subscriptions.unwant(&[raid(1), INBOX]);
+        let channels: HashSet<_> = subscriptions.link().into_iter().collect();
+        assert_eq!(channels, HashSet::from([raid(2), INBOX]));
+        assert_eq!(subscriptions.want(&[raid(3)]).err(), Some(BusDown), "not proven yet");
+        subscriptions.unwant(&[raid(2)]);
+        subscriptions.linked(channels.into_iter().collect());
+        let round = round(&subscriptions).expect("a round");
+        assert_eq!((&*round.subscribe, &*round.unsubscribe), (&[raid(3)][..], &[raid(2)][..]));
+    }
+}

@@ -1,0 +1,18 @@
+//! The bus on Redis, against servers of the tests' own: killed, paused, cut off, restarted, and a Redis Cluster.
+
+#![allow(clippy::disallowed_methods, reason = "a test ends with its process; its tasks need no other owner")]
+#![allow(unreachable_pub, reason = "a test has no outside")]
+
+#[path = "../support/proxy.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod proxy;
+
+#[path = "../support/redis.rs"]
+mod server;
+
+mod access;
+mod cluster;
+mod faults;
+mod pressure;
+mod station;
+mod traffic;

@@ -1,0 +1,130 @@
+//! One instance's end of the bus.
+
+use crate::server::RedisServer;
+use bytes::Bytes;
+use raidhall::cluster::bus::redis::{RedisBus, RedisOptions};
+use raidhall::cluster::bus::{Bus, Channel, Deliveries, Delivery};
+use raidhall::store::InstanceId;
+use raidhall::telemetry::render;
+use raidhall_protocol::RaidId;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+/// Nothing that a test waits for takes longer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A bus that is being driven until this is dropped.
+pub struct Station {
+    pub bus: Arc<RedisBus>,
+    pub deliveries: Deliveries,
+    pub inbox: Channel,
+    pub driver: JoinHandle<()>,
+}
+
+impl Station {
+    /// One that has begun to connect.
+    pub fn new(url: &str, cluster: bool, ca_pem: Option<&str>) -> Station {
+        let instance = InstanceId(Uuid::now_v7());
+        let ca_pem = ca_pem.map(|pem| pem.as_bytes().to_vec());
+        let options = RedisOptions { url: url.to_owned(), cluster, ca_pem, instance };
+        let (bus, driver, deliveries) = RedisBus::new(options).expect("options that make sense");
+        let driver = tokio::spawn(driver.run());
+        Station { bus, deliveries, inbox: Channel::Inbox(instance), driver }
+    }
+
+    /// One that works.
+    pub async fn up(url: &str) -> Station {
+        Self::new(url, false, None).ready().await
+    }
+
+    /// Two that work, on one server.
+    pub async fn pair(server: &RedisServer) -> (Station, Station) {
+        (Self::up(&server.url()).await, Self::up(&server.url()).await)
+    }
+
+    /// Waits until it works.
+    pub async fn ready(mut self) -> Station {
+        self.proven(true).await;
+        assert_eq!(self.next().await, Delivery::LostAll, "whatever was published before was missed");
+        self
+    }
+
+    /// Waits until the bus is, or is no more, proven.
+    pub async fn proven(&self, wanted: bool) {
+        let mut proven = self.bus.proven();
+        let changed = proven.wait_for(|proven| *proven == wanted);
+        let changed = timeout(PATIENCE, changed).await.is_ok();
+        assert!(changed, "not proven == {wanted} in time: {:?}", self.bus.fault());
+    }
+
+    /// Subscribes as often as it takes.
+    pub async fn subscribed(&self, channels: &[Channel]) {
+        while self.bus.subscribe(channels).await.is_err() {
+            self.proven(true).await;
+        }
+    }
+
+    /// The next delivery.
+    pub async fn next(&mut self) -> Delivery {
+        let next = timeout(PATIENCE, self.deliveries.next()).await;
+        next.expect("a delivery in time").expect("a bus that is there")
+    }
+
+    /// The next message, whatever else comes before.
+    pub async fn message(&mut self) -> (Channel, Bytes) {
+        loop {
+            if let Delivery::Message(channel, message) = self.next().await {
+                return (channel, message);
+            }
+        }
+    }
+
+    /// Publishes to a channel until as many subscriptions as that got it.
+    pub async fn reaches(&self, channel: Channel, count: u64) {
+        let reached = async {
+            while self.bus.publish_counted(channel, Bytes::from_static(b"probe")).await != Some(count) {
+                self.proven(true).await;
+                tokio::task::yield_now().await;
+            }
+        };
+        assert!(timeout(PATIENCE, reached).await.is_ok(), "{channel} never had {count} subscriptions");
+    }
+
+    /// Publishes to a channel until another station gets it, and takes what is there.
+    pub async fn heard_by(&self, other: &mut Station, channel: Channel) {
+        self.reaches(channel, 1).await;
+        while other.message().await != (channel, Bytes::from_static(b"probe")) {}
+    }
+}
+
+impl Drop for Station {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// A raid's numbered channel.
+pub fn events(raid: u64) -> Channel {
+    Channel::Events(RaidId::try_from(raid).expect("an id"))
+}
+
+/// A raid's other channel.
+pub fn live(raid: u64) -> Channel {
+    Channel::Live(RaidId::try_from(raid).expect("an id"))
+}
+
+/// A number as a message.
+pub fn numbered(number: u64) -> Bytes {
+    Bytes::copy_from_slice(&number.to_be_bytes())
+}
+
+/// How many messages this process has dropped for a cause. Tests run beside each other: it may grow by others' doing.
+pub fn dropped(cause: &str) -> u64 {
+    let name = format!("raidhall_bus_dropped_total{{cause=\"{cause}\"}} ");
+    let page = render();
+    let value = page.lines().find_map(|line| line.strip_prefix(&name));
+    value.map_or(0, |value| value.parse().expect("a count"))
+}

@@ -1,0 +1,193 @@
+//! A Redis server of a test's own, to be killed, paused and restarted; or three of them as a Redis Cluster.
+
+use redis::aio::MultiplexedConnection;
+use redis::{Client, RedisResult};
+use rustix::process::{Pid, Signal, kill_process};
+use std::env;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep};
+
+const BINARY: &str = "RAIDHALL_TEST_REDIS_SERVER";
+/// How long a start may take.
+const START: Duration = Duration::from_secs(20);
+const SLOTS: u16 = 16_384;
+
+/// A server on a directory and port of its own. Dropping it kills it.
+pub struct RedisServer {
+    directory: TempDir,
+    address: SocketAddr,
+    configuration: String,
+    server: Child,
+}
+
+impl RedisServer {
+    /// A running server that lets everybody in.
+    pub async fn start() -> RedisServer {
+        Self::start_with("").await
+    }
+
+    /// A running server with more lines in its configuration file.
+    pub async fn start_with(lines: &str) -> RedisServer {
+        Self::start_in(tempfile::tempdir().expect("a directory"), |port| format!("port {port}\n{lines}"))
+            .await
+    }
+
+    /// A running server that speaks TLS alone, with this certificate and key, in PEM.
+    pub async fn start_tls(certificate: &str, key: &str) -> RedisServer {
+        let directory = tempfile::tempdir().expect("a directory");
+        let write = |name: &str, pem: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, pem).expect("write a file");
+            path.display().to_string()
+        };
+        let (certificate, key) = (write("certificate.pem", certificate), write("key.pem", key));
+        let lines = format!(
+            "tls-cert-file {certificate}\ntls-key-file {key}\ntls-ca-cert-file {certificate}\ntls-auth-clients no"
+        );
+        Self::start_in(directory, |port| format!("port 0\ntls-port {port}\n{lines}")).await
+    }
+
+    async fn start_in(directory: TempDir, configuration: impl Fn(u16) -> String) -> RedisServer {
+        let address = free_address().await;
+        let configuration = configuration(address.port());
+        let server = serve(directory.path(), &configuration).await;
+        RedisServer { directory, address, configuration, server }
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+
+    /// A connection of the test's own.
+    pub async fn connect(&self) -> MultiplexedConnection {
+        connect(&self.url()).await.expect("connect to Redis")
+    }
+
+    /// `kill -9`.
+    pub async fn kill(&mut self) {
+        self.server.kill().await.expect("kill Redis");
+    }
+
+    /// `kill -9`, and a new start on the same port: it remembers nothing, except its place in a cluster.
+    pub async fn restart(&mut self) {
+        self.kill().await;
+        self.server = serve(self.directory.path(), &self.configuration).await;
+    }
+
+    /// SIGSTOP: it keeps its connections and says nothing.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = self.server.id().expect("a server that runs");
+        let pid = Pid::from_raw(i32::try_from(id).expect("a process id")).expect("a process id");
+        kill_process(pid, signal).expect("signal Redis");
+    }
+}
+
+/// Connects to the server of a URL.
+pub async fn connect(url: &str) -> RedisResult<MultiplexedConnection> {
+    Client::open(url)?.get_multiplexed_async_connection().await
+}
+
+/// Three masters that share the slots.
+pub struct RedisCluster {
+    pub nodes: Vec<RedisServer>,
+}
+
+impl RedisCluster {
+    /// A running cluster whose nodes have more lines in their configuration files.
+    pub async fn start_with(lines: &str) -> RedisCluster {
+        let mut nodes = Vec::new();
+        let mut bus_ports = Vec::new();
+        for _ in 0..3 {
+            let bus_port = free_address().await.port();
+            let own =
+                format!("cluster-enabled yes\ncluster-port {bus_port}\ncluster-node-timeout 1000\n{lines}");
+            nodes.push(RedisServer::start_with(&own).await);
+            bus_ports.push(bus_port);
+        }
+        let mut first = nodes[0].connect().await;
+        for (index, (node, bus_port)) in nodes.iter().zip(bus_ports).enumerate() {
+            let index = u16::try_from(index).expect("few");
+            let begin = SLOTS / 3 * index;
+            let end = if index == 2 { SLOTS } else { begin + SLOTS / 3 } - 1;
+            let mut add = redis::cmd("CLUSTER");
+            add.arg("ADDSLOTSRANGE").arg(begin).arg(end);
+            add.exec_async(&mut node.connect().await).await.expect("give a node its slots");
+            let mut meet = redis::cmd("CLUSTER");
+            meet.arg("MEET").arg("127.0.0.1").arg(node.address.port()).arg(bus_port);
+            meet.exec_async(&mut first).await.expect("introduce a node");
+        }
+        let cluster = RedisCluster { nodes };
+        cluster.settle().await;
+        cluster
+    }
+
+    /// Waits until every node says that the cluster is whole.
+    pub async fn settle(&self) {
+        let deadline = Instant::now() + START;
+        for node in &self.nodes {
+            loop {
+                let mut info = redis::cmd("CLUSTER");
+                info.arg("INFO");
+                let state: String = info.query_async(&mut node.connect().await).await.expect("ask a node");
+                if state.contains("cluster_state:ok") && state.contains("cluster_known_nodes:3") {
+                    break;
+                }
+                assert!(Instant::now() < deadline, "the cluster does not form: {state}");
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+}
+
+async fn free_address() -> SocketAddr {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    free.local_addr().expect("its address")
+}
+
+/// A server that takes connections.
+async fn serve(directory: &Path, configuration: &str) -> Child {
+    let binary = env::var_os(BINARY).unwrap_or_else(|| panic!("{BINARY} is not set: run `make test`"));
+    let log = directory.join("log");
+    let file = directory.join("redis.conf");
+    let lines = format!(
+        "bind 127.0.0.1\ndir {}\nlogfile {}\nsave \"\"\nappendonly no\n{configuration}\n",
+        directory.display(),
+        log.display()
+    );
+    std::fs::write(&file, lines).expect("write the configuration");
+    let _ = std::fs::remove_file(&log);
+    let mut command = Command::new(binary);
+    command.arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    let mut server = command.spawn().expect("start redis-server");
+    let deadline = Instant::now() + START;
+    loop {
+        let said = std::fs::read_to_string(&log).unwrap_or_default();
+        if said.contains("Ready to accept connections") {
+            return server;
+        }
+        let gone = server.try_wait().expect("its status");
+        assert!(gone.is_none() && Instant::now() < deadline, "redis-server does not start: {said}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
