@@ -6,6 +6,7 @@
 mod open;
 mod parts;
 mod signals;
+mod tenure;
 
 use crate::auth::Scope;
 use crate::cli::TokenArgs;

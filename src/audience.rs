@@ -5,8 +5,11 @@
 
 mod ring;
 
+use crate::cluster::envelope::Note;
+use crate::cluster::link::{About, Link};
 use crate::frame::{self, Frames};
 use crate::outbox::{Answer, ConnectionId, Outbox, Signal, Ticket};
+use crate::store::Epoch;
 use parking_lot::Mutex;
 use raidhall_protocol::event::LeaveReason;
 use raidhall_protocol::server::UnwatchReason;
@@ -23,6 +26,8 @@ use tokio::sync::Notify;
 pub struct Audience {
     raid: RaidId,
     head: AtomicU64,
+    /// How far the store was when it was last asked, where another instance owns the raid.
+    stored: AtomicU64,
     inner: Mutex<Inner>,
     changed: Notify,
 }
@@ -31,6 +36,8 @@ struct Inner {
     ring: Ring,
     watchers: HashMap<ConnectionId, Watcher>,
     members: BTreeSet<PlayerId>,
+    /// Where signals go too, while somebody may watch at another instance.
+    relay: Option<(Link, Epoch)>,
 }
 
 struct Watcher {
@@ -46,8 +53,9 @@ pub struct NotAMember;
 impl Audience {
     /// An audience of nobody, whose history begins after `head`.
     pub fn new(raid: RaidId, options: RingOptions) -> Self {
-        let inner = Inner { ring: Ring::new(options), watchers: HashMap::new(), members: BTreeSet::new() };
-        Self { raid, head: AtomicU64::new(0), inner: Mutex::new(inner), changed: Notify::new() }
+        let (ring, watchers, members) = (Ring::new(options), HashMap::new(), BTreeSet::new());
+        let inner = Mutex::new(Inner { ring, watchers, members, relay: None });
+        Self { raid, head: AtomicU64::new(0), stored: AtomicU64::new(0), inner, changed: Notify::new() }
     }
 
     /// The raid.
@@ -58,6 +66,21 @@ impl Audience {
     /// The newest seq published.
     pub fn head(&self) -> Seq {
         Seq(self.head.load(Ordering::Acquire))
+    }
+
+    /// The newest seq that there is, as far as anybody here knows: published, or seen in the store.
+    pub fn newest(&self) -> Seq {
+        self.head().max(Seq(self.stored.load(Ordering::Relaxed)))
+    }
+
+    /// The store has the raid up to here.
+    pub fn saw_stored(&self, seq: Seq) {
+        self.stored.fetch_max(seq.0, Ordering::Relaxed);
+    }
+
+    /// Sends signals over the bus too, under the epoch of the raid's owner, or no longer.
+    pub fn relay(&self, to: Option<(Link, Epoch)>) {
+        self.inner.lock().relay = to;
     }
 
     /// Adopts what the store says of the raid: its members at `seq`, and, if the ring is behind, the events that it
@@ -189,19 +212,20 @@ impl Audience {
         if !inner.members.contains(&from) {
             return Err(NotAMember);
         }
-        let others = || inner.watchers.iter().filter(|(id, _)| **id != sender).map(|(_, watcher)| watcher);
-        if others().next().is_none() {
-            return Ok(());
+        if let Some((link, epoch)) = &inner.relay {
+            let about = About { raid: self.raid, epoch: *epoch, seq: Seq::ZERO };
+            link.say(about, Note::Signal { from, kind: kind.to_owned(), data: data.clone() });
         }
-        let raid = self.raid;
-        let message = ServerMessage::Signal { raid, from, kind: kind.to_owned(), data };
-        let mut frames = frame::Lazy::new(&message);
-        let kind: Arc<str> = kind.into();
-        for Watcher { outbox, .. } in others() {
-            let frame = frames.get(outbox.codec);
-            outbox.signal(Signal { raid, from, kind: Arc::clone(&kind), frame });
-        }
+        inner.deliver(self.raid, Some(sender), from, kind, data);
         Ok(())
+    }
+
+    /// Passes on a signal of a member who is connected to another instance.
+    pub fn deliver_signal(&self, from: PlayerId, kind: &str, data: Value) {
+        let inner = self.inner.lock();
+        if inner.members.contains(&from) {
+            inner.deliver(self.raid, None, from, kind, data);
+        }
     }
 }
 
@@ -222,6 +246,21 @@ pub struct Joining {
 }
 
 impl Inner {
+    fn deliver(&self, raid: RaidId, sender: Option<ConnectionId>, from: PlayerId, kind: &str, data: Value) {
+        let others =
+            || self.watchers.iter().filter(|(id, _)| Some(**id) != sender).map(|(_, watcher)| watcher);
+        if others().next().is_none() {
+            return;
+        }
+        let message = ServerMessage::Signal { raid, from, kind: kind.to_owned(), data };
+        let mut frames = frame::Lazy::new(&message);
+        let kind: Arc<str> = kind.into();
+        for Watcher { outbox, .. } in others() {
+            let frame = frames.get(outbox.codec);
+            outbox.signal(Signal { raid, from, kind: Arc::clone(&kind), frame });
+        }
+    }
+
     /// Keeps the member set, and ends the watches of whoever left.
     fn follow(&mut self, event: &Event) {
         match event.data {

@@ -1,6 +1,13 @@
-//! What makes instances one cluster: the lease that keeps an instance alive, the search for raids that nobody serves
-//! though something is due in them, and the bus between instances.
+//! Many instances on one database: who owns which raid, what they tell each other, and what is done when one is gone.
+//!
+//! The database is the judge of ownership; the bus makes it fast and is needed for nothing to be right.
 
 pub mod bus;
+pub mod claims;
 pub mod due;
+pub mod envelope;
+pub mod heads;
 pub mod lease;
+pub mod link;
+pub mod peers;
+pub mod post;

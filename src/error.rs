@@ -25,6 +25,9 @@ pub enum Error {
     Overloaded,
     /// The store or the raid's owner cannot be reached, or a commit failed. An op makes the retry safe.
     Unavailable,
+    /// Another instance owns the raid, and nothing took effect here. Only instances hear this: whoever forwarded a
+    /// command finds out who does.
+    NotOwner,
     /// A fault of ours; nothing took effect.
     Internal,
 }
@@ -47,7 +50,7 @@ impl Error {
             Self::TooLarge => ErrorType::TooLarge,
             Self::RateLimited(_) => ErrorType::RateLimited,
             Self::Overloaded => ErrorType::Overloaded,
-            Self::Unavailable => ErrorType::Unavailable,
+            Self::Unavailable | Self::NotOwner => ErrorType::Unavailable,
             Self::Internal => ErrorType::Internal,
         }
     }
@@ -56,7 +59,7 @@ impl Error {
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::RateLimited(after) => Some(*after),
-            Self::Overloaded | Self::Unavailable => Some(Duration::from_millis(500)),
+            Self::Overloaded | Self::Unavailable | Self::NotOwner => Some(Duration::from_millis(500)),
             Self::Internal => Some(Duration::from_secs(1)),
             _ => None,
         }
@@ -94,7 +97,7 @@ impl Error {
             Self::TooLarge => "Too large",
             Self::RateLimited(_) => "Too many requests",
             Self::Overloaded => "The raid is busy; try again",
-            Self::Unavailable => "Temporarily unavailable; try again",
+            Self::Unavailable | Self::NotOwner => "Temporarily unavailable; try again",
             Self::Internal => "Something went wrong on our side",
         }
     }

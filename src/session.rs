@@ -5,19 +5,26 @@
 
 mod actor;
 mod create;
+mod edge;
 mod held;
+mod inbox;
 mod live;
 mod load;
 mod message;
 mod ops;
 mod presence;
+mod remotes;
 mod reply;
+mod show;
 #[cfg(test)]
 mod tests;
 
 use crate::audience::{Audience, RingOptions};
 use crate::clock::Clock;
+use crate::cluster::claims::Claims;
+use crate::cluster::envelope::Watching;
 use crate::cluster::lease::Lease;
+use crate::cluster::link::{Link, Sight};
 use crate::error::Error;
 use crate::outbox::{Answer, ConnectionId, Outbox, Ticket};
 use crate::raid;
@@ -25,16 +32,18 @@ use crate::store::journal::Journal;
 use crate::store::{Epoch, InstanceId, OpHash, Store};
 use crate::telemetry::metrics;
 use actor::{Actor, Origin};
-use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
-use message::{Message, Watch};
+use dashmap::{DashMap, DashSet};
+use inbox::Inbox;
+use message::{Execute, Message, Watch};
 use parking_lot::Mutex;
 use raidhall_protocol::{PlayerId, RaidId, RaidState, Seq};
 pub use reply::Reply;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info_span, warn};
@@ -60,6 +69,8 @@ pub struct Options {
     pub ring: RingOptions,
     /// How long a raid is tried to be loaded before those who wait get `unavailable`.
     pub load_patience: Duration,
+    /// Raids loaded at once: when a node dies, its raids must not take every connection to the store.
+    pub loads: usize,
 }
 
 /// Who asks.
@@ -109,6 +120,24 @@ pub struct View {
     pub seq: Seq,
     /// The members who are online.
     pub online: Vec<PlayerId>,
+    /// Where a socket reaches the raid's owner, if that is another instance.
+    pub ws_url: Option<String>,
+}
+
+/// What sessions are built on.
+pub struct Parts {
+    /// The durable truth.
+    pub store: Arc<dyn Store>,
+    /// Where events are committed.
+    pub journal: Journal,
+    /// The database's time.
+    pub clock: Arc<Clock>,
+    /// How long this instance may speak for its raids.
+    pub lease: Arc<Lease>,
+    /// The other instances.
+    pub link: Link,
+    /// Where raids are claimed and given up.
+    pub claims: Claims,
 }
 
 /// All live raids of this instance. Cheap to clone.
@@ -121,14 +150,46 @@ struct Hall {
     journal: Journal,
     clock: Arc<Clock>,
     lease: Arc<Lease>,
-    instance: InstanceId,
+    link: Link,
+    claims: Claims,
     options: Options,
     live: DashMap<RaidId, Live>,
     /// Raids whose session ended, to be given back to the store with the next [`Sessions::release_idle`].
     idle: Mutex<Vec<(RaidId, Epoch)>>,
     ids: create::Ids,
+    loads: Semaphore,
+    /// How many raids are ours.
+    owned: watch::Sender<usize>,
+    /// Raids that a newer release has written: we can only follow them.
+    foreign: DashSet<RaidId>,
+    /// Nothing is claimed any more, and what is ours is given to others.
+    handing_over: CancellationToken,
     tasks: TaskTracker,
     stop: CancellationToken,
+}
+
+/// Counts one raid as ours for as long as it lives.
+struct Owning(watch::Sender<usize>);
+
+impl Owning {
+    fn one(owned: &watch::Sender<usize>) -> Self {
+        owned.send_modify(|count| *count += 1);
+        Self(owned.clone())
+    }
+}
+
+impl Drop for Owning {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+impl Hall {
+    /// Folds a raid from the store, a few at a time.
+    async fn load(&self, raid: RaidId, op_keys: u64) -> Result<Option<load::Folded>, load::LoadError> {
+        let _permit = self.loads.acquire().await;
+        load::fold(&*self.store, raid, op_keys).await
+    }
 }
 
 /// What is known of a live raid from outside.
@@ -139,19 +200,26 @@ struct Live {
 
 impl Sessions {
     /// No session yet; they will be spawned on `tasks` and end when `stop` is cancelled.
-    #[allow(clippy::too_many_arguments, reason = "called once, where the parts are wired")]
-    pub fn new(
-        store: Arc<dyn Store>,
-        journal: Journal,
-        clock: Arc<Clock>,
-        lease: Arc<Lease>,
-        instance: InstanceId,
-        options: Options,
-        tasks: TaskTracker,
-        stop: CancellationToken,
-    ) -> Self {
-        let (live, idle, ids) = (DashMap::new(), Mutex::default(), create::Ids::default());
-        Self(Arc::new(Hall { store, journal, clock, lease, instance, options, live, idle, ids, tasks, stop }))
+    pub fn new(parts: Parts, options: Options, tasks: TaskTracker, stop: CancellationToken) -> Self {
+        let Parts { store, journal, clock, lease, link, claims } = parts;
+        Self(Arc::new(Hall {
+            store,
+            journal,
+            clock,
+            lease,
+            link,
+            claims,
+            loads: Semaphore::new(options.loads.max(1)),
+            options,
+            live: DashMap::new(),
+            idle: Mutex::default(),
+            ids: create::Ids::default(),
+            owned: watch::Sender::new(0),
+            foreign: DashSet::new(),
+            handing_over: CancellationToken::new(),
+            tasks,
+            stop,
+        }))
     }
 
     /// Carries a command out and waits until it is committed or refused.
@@ -166,27 +234,101 @@ impl Sessions {
 
     /// Hands a command in; the answer comes through `reply`, after those handed in before it.
     pub fn submit(&self, raid: RaidId, command: raid::Command, op: Option<OpHash>, reply: Reply<Ack>) {
-        self.send(raid, Message::Execute { command, op, reply });
+        self.send(raid, Message::Execute(Execute { command, op, reply, until: None, forwarded: false }));
     }
 
-    /// The raid as the caller may see it. A raid that is not live is read from the store and stays so.
+    /// Hands a command in that another instance forwarded: unless the raid is ours, or can be, the answer is
+    /// [`Error::NotOwner`]. After `until` it is not begun.
+    pub fn submit_forwarded(
+        &self,
+        raid: RaidId,
+        command: raid::Command,
+        op: OpHash,
+        until: Instant,
+        reply: Reply<Ack>,
+    ) {
+        let (op, until) = (Some(op), Some(until));
+        self.send(raid, Message::Execute(Execute { command, op, reply, until, forwarded: true }));
+    }
+
+    /// Another instance says who watches there. Nothing comes of it unless the raid is live here.
+    pub fn watching(&self, raid: RaidId, from: InstanceId, watching: Watching) {
+        if let Some(live) = self.0.live.get(&raid) {
+            // An announcement that finds no room is followed by others.
+            let _ = live.inbox.try_send(Message::Watching { from, watching });
+        }
+    }
+
+    /// Another instance gave the raid up and names us its heir.
+    pub fn take(&self, raid: RaidId, online: Vec<PlayerId>) {
+        self.send(raid, Message::Take { online });
+    }
+
+    /// Another instance asks how far the raid is; [`Error::NotOwner`] if it is not live here.
+    pub fn ask(&self, raid: RaidId, reply: Reply<Sight>) {
+        let live = self.0.live.get(&raid);
+        match live.map(|live| live.inbox.clone()) {
+            Some(inbox) => {
+                if let Err(error) = inbox.try_send(Message::Ask { reply }) {
+                    error.into_inner().fail(Error::Overloaded);
+                }
+            }
+            None => reply.send(Err(Error::NotOwner)),
+        }
+    }
+
+    /// A newer release has written this raid: we can only follow it.
+    pub fn never_claim(&self, raid: RaidId) {
+        self.0.foreign.insert(raid);
+    }
+
+    fn may_claim(&self, raid: RaidId) -> bool {
+        !self.0.handing_over.is_cancelled() && !self.0.foreign.contains(&raid)
+    }
+
+    /// Gives every raid that is ours to others, and claims none any more; ends when none is left. Whoever is connected
+    /// here is served as by an edge from then on.
+    pub async fn hand_over(&self) {
+        self.0.handing_over.cancel();
+        let mut owned = self.0.owned.subscribe();
+        // The sender lives as long as we do.
+        let _ = owned.wait_for(|count| *count == 0).await;
+        self.release_idle().await;
+    }
+
+    /// The raid as the caller may see it. A raid that is not live here is read from the store and stays so; if it is
+    /// live at another instance, that one says how far it is and who is online.
     pub async fn read(&self, raid: RaidId, caller: Caller) -> Result<View, Error> {
         if !self.0.live.contains_key(&raid) {
-            let folded = load::fold(&*self.0.store, raid, 0).await.map_err(|error| {
-                warn!(%raid, error = ?error, "a raid could not be read");
-                Error::Unavailable
-            })?;
-            let folded = folded.ok_or(raid::Refusal::NotFound)?;
+            let mut folded = self.fold(raid).await?;
+            let (peers, owner) = (self.0.link.peers(), folded.loaded.head.owner);
+            let ws_url = owner.and_then(|owner| peers.ws_url(owner));
+            let sight = match owner.filter(|_| ws_url.is_some()) {
+                Some(owner) => self.0.link.ask(owner, raid).await,
+                None => None,
+            };
+            if sight.as_ref().is_some_and(|sight| sight.seq > folded.state.seq()) {
+                folded = self.fold(raid).await?;
+            }
             // What is due has to happen before anybody reads: then the raid is needed live.
-            if folded.state.due().is_none_or(|due| due > self.0.clock.now()) {
+            let due = folded.state.due().is_some_and(|due| due <= self.0.clock.now());
+            if !due || sight.is_some() {
                 if !caller.may_see(&folded.state) {
                     return Err(raid::Refusal::NotFound.into());
                 }
                 let (state, seq) = (Arc::new(folded.state.shown().clone()), folded.state.seq());
-                return Ok(View { state, seq, online: Vec::new() });
+                return Ok(View { state, seq, online: sight.map_or_else(Vec::new, |it| it.online), ws_url });
             }
         }
         asked(|reply| self.send(raid, Message::Read { caller, reply })).await
+    }
+
+    async fn fold(&self, raid: RaidId) -> Result<load::Folded, Error> {
+        let folded = load::fold(&*self.0.store, raid, 0).await.map_err(|error| {
+            warn!(%raid, error = ?error, "a raid could not be read");
+            Error::Unavailable
+        })?;
+        folded.ok_or_else(|| raid::Refusal::NotFound.into())
     }
 
     /// Starts a watch. What comes of it arrives in the outbox, as [`Answer::Joined`] or [`Answer::Refused`].
@@ -232,7 +374,7 @@ impl Sessions {
         if idle.is_empty() {
             return;
         }
-        if let Err(error) = self.0.store.release(&idle, self.0.instance).await {
+        if let Err(error) = self.0.store.release(&idle, self.0.link.instance()).await {
             warn!(raids = idle.len(), error = ?error, "idle raids could not be released");
             self.0.idle.lock().extend(idle);
         }
@@ -274,7 +416,7 @@ impl Sessions {
     }
 
     /// Forgets a session if nothing waits in its inbox and nobody watches.
-    fn forget_if_idle(&self, raid: RaidId, inbox: &mpsc::Receiver<Message>) -> bool {
+    fn forget_if_idle(&self, raid: RaidId, inbox: &Inbox) -> bool {
         self.0.live.remove_if(&raid, |_, live| inbox.is_empty() && !live.audience.is_watched()).is_some()
     }
 }

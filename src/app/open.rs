@@ -2,14 +2,19 @@
 
 use super::StartError;
 use crate::auth::{self, Auth, Secret};
-use crate::config::{Config, DatabaseKind};
+use crate::cluster::bus::Deliveries;
+use crate::cluster::bus::redis::{Driver, RedisBus, RedisOptions};
+use crate::config::{BusKind, Config, DatabaseKind};
 use crate::store::postgres::{PostgresOptions, PostgresStore};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{EnlistError, Store};
+use crate::store::{EnlistError, InstanceId, Store};
 use anyhow::Context;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// A bus, what drives it, and what it delivers.
+pub(super) type Connected = (Arc<RedisBus>, Driver, Deliveries);
 
 /// How much longer than a lease a start waits for a former instance to be gone.
 const PATIENCE_MARGIN: Duration = Duration::from_secs(1);
@@ -46,7 +51,7 @@ async fn open(config: &Config, migrate: bool) -> Result<Arc<dyn Store>, StartErr
                 connections_max: config.database.connections_max,
                 statement_timeout: config.store.statement_timeout,
                 connect_timeout: config.store.connect_timeout,
-                alone: true,
+                alone: config.bus.url.kind() == BusKind::Local,
             };
             let store = PostgresStore::connect(options);
             let store = store.await.map_err(|error| StartError::of_store(what(), error))?;
@@ -86,4 +91,26 @@ pub(super) fn auth(config: &Config, secret: Secret) -> Auth {
         refresh_ttl: config.auth.refresh_ttl,
         guest: config.auth.guest,
     })
+}
+
+/// The bus that the configuration names: none for an instance that is alone. It connects when its driver runs.
+pub(super) fn bus(config: &Config, instance: InstanceId) -> Result<Option<Connected>, StartError> {
+    if config.bus.url.kind() == BusKind::Local {
+        return Ok(None);
+    }
+    let ca_pem = match &config.bus.ca_file {
+        Some(path) => {
+            let what = || format!("bus.ca_file {}", path.display());
+            Some(std::fs::read(path).map_err(|error| StartError::unavailable(what(), error))?)
+        }
+        None => None,
+    };
+    let options = RedisOptions {
+        url: config.bus.url.expose().to_owned(),
+        cluster: config.bus.cluster,
+        ca_pem,
+        instance,
+    };
+    let (bus, driver, deliveries) = RedisBus::new(options).context("use the bus")?;
+    Ok(Some((bus, driver, deliveries)))
 }

@@ -1,12 +1,16 @@
 //! One instance: its parts, what they are to one another, and how they end.
 
+use super::tenure::{Kept, Tenure};
 use super::{StartError, open};
 use crate::address::Proxies;
 use crate::audience::RingOptions;
 use crate::auth::Secret;
-use crate::clock::Clock;
+use crate::cluster::claims::Claims;
 use crate::cluster::due::Scanner;
-use crate::cluster::lease::{Keeper, Lease};
+use crate::cluster::envelope::Seal;
+use crate::cluster::heads::Heads;
+use crate::cluster::link::Link;
+use crate::cluster::post::Post;
 use crate::config::{BaseUrl, Config};
 use crate::http::{self, Doors, Origins, Phase, Readiness};
 use crate::listener::Listener;
@@ -16,15 +20,20 @@ use crate::store::journal::{self, Journal};
 use crate::store::{Instance, InstanceId, Store};
 use crate::telemetry::{metrics, metrics_router, upkeep};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info, info_span, warn};
 use uuid::Uuid;
 
-/// How much of the time for shutting down clients may take; the rest is for the raids.
+/// How much of the time for shutting down handing raids over may take.
+const RAIDS_SHARE: f64 = 0.4;
+
+/// How much of what is then left clients may take; the rest is for putting everything away.
 const CLIENTS_SHARE: f64 = 0.7;
 
 /// How often the store looks after itself.
@@ -44,7 +53,7 @@ pub struct Host {
     pub metrics: Option<TcpListener>,
 }
 
-/// Serves until `shutdown` ends, then lets clients and raids go. `ready` is called once everything runs.
+/// Serves until `shutdown` ends, then lets raids and clients go. `ready` is called once everything runs.
 ///
 /// # Errors
 ///
@@ -56,144 +65,185 @@ pub async fn run<L: Listener>(
     ready: impl FnOnce(),
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
-    let patience = open::patience(&host.config);
+    let Host { config, store, secret, base_url, metrics: metrics_listener } = host;
     let instance = Instance {
         id: InstanceId(Uuid::now_v7()),
-        ws_url: host.base_url.websocket(),
+        ws_url: base_url.websocket(),
         release: env!("CARGO_PKG_VERSION").to_owned(),
         draining: false,
     };
-    let sent = Instant::now();
-    let enlisted = host.store.enlist(&instance, host.config.lease.ttl, patience).await;
-    let renewal =
-        enlisted.map_err(|error| open::held(format!("the database {}", host.config.database.url), error))?;
-    let clock = Arc::new(Clock::new(renewal.now));
-    let ttl = host.config.lease.ttl;
-    let lease = if host.store.excludes_others() {
-        Lease::unlimited()
-    } else {
-        // Its start may have been a long wait for a former instance: renewed at once, it counts from now.
-        let renewed = Instant::now();
-        let again = host.store.renew(&instance, ttl).await;
-        let sent = if again.is_ok() { renewed } else { sent };
-        Lease::new(sent, ttl)
+    let readiness = Readiness::new(config.lease.ttl);
+    let draining = Arc::new(AtomicBool::new(false));
+    let tenure = Tenure {
+        store: Arc::clone(&store),
+        instance: instance.clone(),
+        draining: Arc::clone(&draining),
+        ttl: config.lease.ttl,
+        renew: config.lease.renew,
+        patience: open::patience(&config),
+        readiness: readiness.clone(),
     };
-    let lease = Arc::new(lease);
+    let kept = tenure.begin().await;
+    let kept = kept.map_err(|error| open::held(format!("the database {}", config.database.url), error))?;
+    let Kept { clock, lease, peers, lineage, .. } = &kept;
     let stop = CancellationToken::new();
     let tasks = Tasks::default();
 
-    let (journal, writers) = Journal::new(&host.store, &journal_options(&host.config));
+    let (journal, writers) = Journal::new(&store, &journal_options(&config));
     for (number, writer) in writers.into_iter().enumerate() {
         tasks.journal.spawn(writer.run().instrument(info_span!("writer", number)));
     }
-    let sessions = Sessions::new(
-        Arc::clone(&host.store),
+    let (claims, clerk) = Claims::new(Arc::clone(&store), instance.id);
+    tasks.journal.spawn(clerk.run().instrument(info_span!("claims")));
+    let (bus, silence) = (open::bus(&config, instance.id)?, CancellationToken::new());
+    let (link, deliveries) = match bus {
+        None => {
+            let (clock, peers) = (Arc::clone(clock), peers.clone());
+            (Link::alone(instance.id, instance.ws_url.clone(), clock, peers), None)
+        }
+        Some((bus, driver, deliveries)) => {
+            let (silence, driver) = (silence.clone(), driver.run());
+            let drive = async move {
+                let _ = silence.run_until_cancelled(driver).await;
+            };
+            tasks.bus.spawn(drive.instrument(info_span!("bus")));
+            let (seal, ws_url) = (Seal::new(&secret, lineage), instance.ws_url.clone());
+            let link = Link::over(bus, seal, instance.id, ws_url, Arc::clone(clock), peers.clone());
+            (link, Some(deliveries))
+        }
+    };
+    let parts = session::Parts {
+        store: Arc::clone(&store),
         journal,
-        Arc::clone(&clock),
-        Arc::clone(&lease),
-        instance.id,
-        session_options(&host.config),
-        tasks.sessions.clone(),
-        stop.clone(),
-    );
-    let auth = open::auth(&host.config, host.secret);
-    let origins = host.config.server.allowed_origins.clone();
+        clock: Arc::clone(clock),
+        lease: Arc::clone(lease),
+        link: link.clone(),
+        claims,
+    };
+    let sessions = Sessions::new(parts, session_options(&config), tasks.sessions.clone(), stop.clone());
+    if let Some(deliveries) = deliveries {
+        let post = Post::new(link.clone(), sessions.clone());
+        tasks.until(&stop, "post", post.run(deliveries));
+        tasks.until(&stop, "heads", Heads { store: Arc::clone(&store), link: link.clone() }.run());
+        let lease = Arc::clone(lease);
+        tasks.until(&stop, "peers", peers.clone().run(move || lease.holds()));
+        tasks.until(&stop, "bus health", report(link.proven(), readiness.clone()));
+    }
+    let auth = open::auth(&config, secret);
+    let origins = config.server.allowed_origins.clone();
     let origins = Origins::new(move |origin| origins.allows(origin));
     let sockets = Sockets::new(
         sessions.clone(),
-        Arc::clone(&host.store),
+        Arc::clone(&store),
         auth.clone(),
-        Arc::clone(&clock),
-        renewal.lineage.clone(),
-        socket_options(&host.config, origins.clone()),
+        Arc::clone(clock),
+        lineage.clone(),
+        socket_options(&config, origins.clone()),
         tasks.connections.clone(),
     );
-    let readiness = Readiness::new(host.config.lease.ttl);
-    readiness.renewed();
-
-    let keeper = Keeper {
-        store: Arc::clone(&host.store),
-        instance: instance.clone(),
-        lease,
-        ttl,
-        renew: host.config.lease.renew,
-        clock: Arc::clone(&clock),
-        lineage: renewal.lineage,
-    };
     let scanner = Scanner {
-        store: Arc::clone(&host.store),
+        store: Arc::clone(&store),
         sessions: sessions.clone(),
-        clock: Arc::clone(&clock),
+        clock: Arc::clone(clock),
         instance: instance.id,
-        every: host.config.lease.due_scan,
-        ahead: host.config.lease.due_ahead,
+        every: config.lease.due_scan,
+        ahead: config.lease.due_ahead,
     };
-    let renewed = readiness.clone();
-    let lost = CancellationToken::new();
-    let keeping = {
-        let lost = lost.clone();
-        async move {
-            keeper.run(move || renewed.renewed()).await;
-            lost.cancel();
-        }
-    };
-    tasks.until(&stop, "lease", keeping);
+    tasks.until(&stop, "lease terms", Arc::clone(lease).confirm(Arc::clone(&store), instance.clone()));
     tasks.until(&stop, "due", scanner.run());
-    tasks.until(&stop, "maintenance", maintain(Arc::clone(&host.store)));
+    tasks.until(&stop, "maintenance", maintain(Arc::clone(&store)));
     tasks.until(&stop, "metrics", upkeep());
-    if let Some(listener) = host.metrics {
-        let options = http::server::Options { header_timeout: host.config.limits.header_timeout };
+    if let Some(listener) = metrics_listener {
+        let options = http::server::Options { header_timeout: config.limits.header_timeout };
         tasks.until(&stop, "metrics", http::server::serve(listener, metrics_router(), options, stop.clone()));
     }
 
     let doors = Doors {
         sessions: sessions.clone(),
-        store: Arc::clone(&host.store),
+        store: Arc::clone(&store),
         auth,
-        clock,
+        clock: Arc::clone(clock),
         readiness: readiness.clone(),
     };
-    let router = http::router(doors, &http_options(&host.config, &instance, origins), sockets.router());
-    let draining = CancellationToken::new();
-    let options = http::server::Options { header_timeout: host.config.limits.header_timeout };
-    let serving = http::server::serve(listener, router, options, draining.clone());
+    let router = http::router(doors, &http_options(&config, &instance, origins), sockets.router());
+    let closing = CancellationToken::new();
+    let options = http::server::Options { header_timeout: config.limits.header_timeout };
+    let serving = http::server::serve(listener, router, options, closing.clone());
     tasks.doors.spawn(serving.instrument(info_span!("http")));
     readiness.enter(Phase::Running);
     ready();
 
     tokio::select! {
         () = shutdown => {}
-        () = lost.cancelled() => {}
+        () = kept.lost() => {}
     }
     readiness.enter(Phase::Draining);
-    draining.cancel();
+    draining.store(true, Ordering::Relaxed);
+    let mut left = Budget::of(config.shutdown.timeout);
+    if !kept.is_lost() {
+        sleep(config.shutdown.readiness_delay).await;
+    }
+    if peers.any_fit() {
+        left.spend(RAIDS_SHARE, "some raids could not be handed over", sessions.hand_over()).await;
+    }
+    closing.cancel();
     sockets.drain();
     let clients = async {
         tasks.doors.finish().await;
         tasks.connections.finish().await;
     };
-    if timeout(host.config.shutdown.timeout.mul_f64(CLIENTS_SHARE), clients).await.is_err() {
-        warn!("some clients do not let go; the raids are put away without them");
-    }
+    let late = "some clients do not let go; the raids are put away without them";
+    left.spend(CLIENTS_SHARE, late, clients).await;
     let ending = async {
         stop.cancel();
         tasks.background.finish().await;
         tasks.sessions.finish().await;
         drop((sessions, sockets));
         tasks.journal.finish().await;
-        if let Err(error) = host.store.retire(instance.id).await {
-            warn!(?error, "the lease was not given back; it runs out by itself");
-        }
+        // The last words of the sessions.
+        link.flush().await;
+        silence.cancel();
+        tasks.bus.finish().await;
     };
-    if timeout(host.config.shutdown.timeout.mul_f64(1.0 - CLIENTS_SHARE), ending).await.is_err() {
-        warn!("not everything ended in time; what was acknowledged is durable all the same");
-    }
+    let late = "not everything ended in time; what was acknowledged is durable all the same";
+    left.spend(1.0, late, ending).await;
+    let lost = kept.is_lost();
+    kept.end().await;
     info!("stopped");
-    if lost.is_cancelled() {
+    if lost {
         let why = anyhow::anyhow!("another instance has it, or the database has another history now");
         return Err(StartError::unavailable("the lease", why));
     }
     Ok(())
+}
+
+/// Tells the health doors whether the bus works.
+async fn report(mut proven: watch::Receiver<bool>, readiness: Readiness) {
+    loop {
+        readiness.bus(*proven.borrow_and_update());
+        if proven.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The time for shutting down, spent step by step.
+struct Budget {
+    until: Instant,
+}
+
+impl Budget {
+    fn of(time: Duration) -> Budget {
+        Budget { until: Instant::now() + time }
+    }
+
+    /// Gives a step a share of what is left; what it does not use is left to the others.
+    async fn spend(&mut self, share: f64, late: &'static str, step: impl Future<Output = ()>) {
+        let left = self.until.saturating_duration_since(Instant::now());
+        if timeout(left.mul_f64(share), step).await.is_err() {
+            warn!("{late}");
+        }
+    }
 }
 
 /// The tasks of an instance, in the order in which they end.
@@ -204,6 +254,7 @@ struct Tasks {
     background: TaskTracker,
     sessions: TaskTracker,
     journal: TaskTracker,
+    bus: TaskTracker,
 }
 
 impl Tasks {
@@ -267,6 +318,7 @@ fn session_options(config: &Config) -> session::Options {
         replay_events: config.limits.replay_events as u64,
         ring: RingOptions { events_max: raid.ring_events, bytes_max: raid.ring_bytes as u64 },
         load_patience: config.store.commit_patience,
+        loads: config.database.connections_max as usize / 4,
     }
 }
 

@@ -4,6 +4,7 @@
 //! the store: [`Delivery::Lost`] and [`Delivery::LostAll`] say when.
 
 mod dropped;
+pub mod exchange;
 mod intake;
 pub mod redis;
 
@@ -49,6 +50,12 @@ pub trait Bus: Send + Sync + 'static {
 
     /// Wants no more of these channels; some messages that were on their way may still arrive.
     fn unsubscribe(&self, channels: &[Channel]);
+
+    /// Waits until everything that was published before has gone out, or cannot.
+    async fn flush(&self) {
+        // To nobody, behind everything else.
+        self.publish_counted(Channel::Inbox(InstanceId(Uuid::nil())), Bytes::new()).await;
+    }
 
     /// Whether the bus is proven to work, now and at each change.
     fn proven(&self) -> watch::Receiver<bool>;

@@ -1,41 +1,135 @@
-//! The lease: one small write a second says that this instance lives, and teaches it the database's time.
+//! The lease: one small write a second says that this instance lives, and teaches it the database's time and who else
+//! does.
+//!
+//! Time without a lease is a gap: others may have claimed our raids in it. Each gap begins a new term, and what was
+//! ours before may speak again only when the store has confirmed it, by a statement begun after the lease was ours
+//! again.
 
+use super::peers::Peers;
 use crate::clock::Clock;
-use crate::store::{Instance, Renewal, Store, StoreError};
+use crate::store::{Epoch, Instance, Renewal, Store, StoreError};
+use crate::telemetry::metrics;
 use parking_lot::RwLock;
+use raidhall_protocol::RaidId;
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
-use tracing::{error, warn};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
+use tracing::{error, info, warn};
 
 /// How long before its lease runs out an instance stops to rely on it: clocks drift, and answers take time.
 const MARGIN: Duration = Duration::from_millis(500);
 
+/// Between two tries to learn what is still ours after a gap.
+const CONFIRM_PAUSE: Duration = Duration::from_millis(50);
+
+/// What was ours, as the store had it after a gap.
+type Owned = Arc<HashMap<RaidId, Epoch>>;
+
 /// Until when this instance may speak for its raids. A process that slept beyond it must not serve what it remembers:
 /// another may have gone on with the raids.
 #[derive(Debug)]
-pub struct Lease(RwLock<Option<Instant>>);
+pub struct Lease {
+    /// None: nothing but the end of the process ends it.
+    until: RwLock<Option<Instant>>,
+    /// Grows with each gap.
+    term: AtomicU64,
+    /// The latest term whose raids are confirmed.
+    confirmed: watch::Sender<(u64, Owned)>,
+    /// The latest term that is to be confirmed.
+    gaps: watch::Sender<u64>,
+}
 
 impl Lease {
     /// One that was asked for at `sent` and lasts for `ttl` from then at least.
     pub fn new(sent: Instant, ttl: Duration) -> Self {
-        Self(RwLock::new(Some(sent + ttl.saturating_sub(MARGIN))))
+        Self::until(Some(sent + ttl.saturating_sub(MARGIN)))
     }
 
     /// One that nothing but the end of the process ends: a lock keeps all others out.
-    pub const fn unlimited() -> Self {
-        Self(RwLock::new(None))
+    pub fn unlimited() -> Self {
+        Self::until(None)
+    }
+
+    fn until(until: Option<Instant>) -> Self {
+        Self {
+            until: RwLock::new(until),
+            term: AtomicU64::new(0),
+            confirmed: watch::Sender::new((0, Owned::default())),
+            gaps: watch::Sender::new(0),
+        }
     }
 
     /// Whether it holds now.
     pub fn holds(&self) -> bool {
-        self.0.read().is_none_or(|until| Instant::now() < until)
+        self.until.read().is_none_or(|until| Instant::now() < until)
     }
 
-    /// It was renewed by a request that was sent at `sent`.
-    pub fn renew(&self, sent: Instant, ttl: Duration) {
-        if let Some(until) = &mut *self.0.write() {
-            *until = sent + ttl.saturating_sub(MARGIN);
+    /// How long it still holds.
+    pub fn remaining(&self) -> Option<Duration> {
+        self.until.read().map(|until| until.saturating_duration_since(Instant::now()))
+    }
+
+    /// The present term. Read before a claim, it says under which the raid was claimed.
+    pub fn term(&self) -> u64 {
+        self.term.load(Ordering::Acquire)
+    }
+
+    /// Whether what was claimed or confirmed under `term` may be served now.
+    pub fn serves(&self, term: u64) -> bool {
+        self.term() == term && self.holds()
+    }
+
+    /// Waits until the lease holds and the raids of its term are confirmed. Gives the term, and the epoch under which
+    /// the raid was ours then, if it was.
+    pub async fn regained(&self, raid: RaidId) -> (u64, Option<Epoch>) {
+        let mut confirmed = self.confirmed.subscribe();
+        loop {
+            {
+                let latest = confirmed.borrow_and_update();
+                if self.serves(latest.0) {
+                    return (latest.0, latest.1.get(&raid).copied());
+                }
+            }
+            // A lease that has run out makes itself heard only when it is renewed.
+            if confirmed.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// It was renewed by a request that was sent at `sent`. True if there was a gap before.
+    pub fn renew(&self, sent: Instant, ttl: Duration) -> bool {
+        let mut until = self.until.write();
+        let Some(until) = &mut *until else { return false };
+        let gap = *until <= Instant::now();
+        if gap {
+            let term = self.term.fetch_add(1, Ordering::AcqRel) + 1;
+            self.gaps.send_replace(term);
+        }
+        *until = sent + ttl.saturating_sub(MARGIN);
+        gap
+    }
+
+    /// Confirms, after each gap, what is still ours. Runs until dropped.
+    pub async fn confirm(self: Arc<Self>, store: Arc<dyn Store>, instance: Instance) {
+        let mut gaps = self.gaps.subscribe();
+        while gaps.changed().await.is_ok() {
+            loop {
+                let term = self.term();
+                match store.owned(instance.id).await {
+                    Ok(owned) if self.term() == term => {
+                        info!(term, raids = owned.len(), "the lease holds again; these raids are still ours");
+                        self.confirmed.send_replace((term, Arc::new(owned.into_iter().collect())));
+                        break;
+                    }
+                    Ok(_) => {}
+                    Err(error) => warn!(?error, "what is still ours could not be read"),
+                }
+                sleep(CONFIRM_PAUSE).await;
+            }
         }
     }
 }
@@ -46,6 +140,8 @@ pub struct Keeper {
     pub store: Arc<dyn Store>,
     /// Whose it is.
     pub instance: Instance,
+    /// Whether the instance is about to end, which its row says for all to see.
+    pub draining: Arc<AtomicBool>,
     /// What is kept.
     pub lease: Arc<Lease>,
     /// How long it lasts from each renewal.
@@ -54,6 +150,8 @@ pub struct Keeper {
     pub renew: Duration,
     /// Learns the database's time.
     pub clock: Arc<Clock>,
+    /// Learns who else lives.
+    pub peers: Peers,
     /// The name of the history of the database that is being served.
     pub lineage: String,
 }
@@ -62,19 +160,24 @@ impl Keeper {
     /// Renews the lease until it is lost for good: another process has it, or the database has another history than
     /// the one that this process serves. A store that cannot be reached is tried again for ever, and a renewal that
     /// takes longer than the lease lasts counts as that. `renewed` is called after each success.
-    pub async fn run(self, renewed: impl Fn()) {
+    pub async fn run(mut self, renewed: impl Fn()) {
         let mut ticks = interval_at(Instant::now() + self.renew, self.renew);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            self.instance.draining = self.draining.load(Ordering::Relaxed);
+            if let Some(remaining) = self.lease.remaining() {
+                metrics().lease_margin.set(remaining.as_secs_f64());
+            }
             let sent = Instant::now();
             match timeout(self.ttl, self.store.renew(&self.instance, self.ttl)).await {
-                Ok(Ok(Renewal { now, lineage, .. })) => {
+                Ok(Ok(Renewal { now, lineage, peers })) => {
                     if lineage != self.lineage {
                         return error!(lineage, "the database has another history now");
                     }
                     self.clock.learn(now);
-                    self.lease.renew(sent, self.ttl);
+                    let gap = self.lease.renew(sent, self.ttl);
+                    self.peers.learn(now, peers, gap);
                     renewed();
                 }
                 Ok(Err(error @ StoreError::Refused { .. })) => return error!(?error, "the lease is lost"),
@@ -82,5 +185,29 @@ impl Keeper {
                 Err(_) => warn!("the lease was not renewed in time"),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::advance;
+
+    const TTL: Duration = Duration::from_secs(3);
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_ours_before_a_gap_speaks_only_when_it_is_confirmed() {
+        let raid = RaidId::try_from(7_u64).expect("an id");
+        let lease = Lease::new(Instant::now(), TTL);
+        assert!(lease.serves(0));
+        advance(TTL - MARGIN).await;
+        assert!(!lease.serves(0));
+        assert!(lease.renew(Instant::now(), TTL), "there was a gap");
+        assert!(lease.holds() && !lease.serves(0) && lease.serves(1), "claims of the new term are good");
+        let waiting = timeout(Duration::from_millis(10), lease.regained(raid)).await;
+        assert!(waiting.is_err(), "not confirmed yet");
+        lease.confirmed.send_replace((1, Arc::new(HashMap::from([(raid, Epoch(4))]))));
+        assert_eq!(lease.regained(raid).await, (1, Some(Epoch(4))));
+        assert!(!lease.renew(Instant::now(), TTL), "no gap");
     }
 }

@@ -104,8 +104,8 @@ async fn list(
 impl Raids {
     /// The raid as the caller sees it.
     async fn show(&self, raid: RaidId, signed: &Signed) -> Result<Shown, Failure> {
-        let View { state, seq, online } = self.sessions.read(raid, signed.0.caller()).await?;
-        let ws_url = self.ws_url.to_string();
+        let View { state, seq, online, ws_url } = self.sessions.read(raid, signed.0.caller()).await?;
+        let ws_url = ws_url.unwrap_or_else(|| self.ws_url.to_string());
         Ok(Json(Data { data: RaidView { state: Arc::unwrap_or_clone(state), seq, online, ws_url } }))
     }
 }

@@ -49,4 +49,29 @@ impl Refusal {
             Self::NotEnoughEnergy => ErrorType::NotEnoughEnergy,
         }
     }
+
+    /// The refusal of a type on the wire, with the faults that `invalid` names; none for a type that is no refusal.
+    pub fn of(kind: ErrorType, fields: Vec<FieldFault>) -> Option<Refusal> {
+        Some(match kind {
+            ErrorType::Invalid => Self::Invalid(fields),
+            ErrorType::NotFound => Self::NotFound,
+            ErrorType::NotMember => Self::NotMember,
+            ErrorType::NotLeader => Self::NotLeader,
+            ErrorType::NotYours => Self::NotYours,
+            ErrorType::Forbidden => Self::Forbidden,
+            ErrorType::WrongStatus => Self::WrongStatus,
+            ErrorType::TaskTaken => Self::TaskTaken,
+            ErrorType::RaidFull => Self::RaidFull,
+            ErrorType::RaidClosed => Self::RaidClosed,
+            ErrorType::TooManyTasks => Self::TooManyTasks,
+            ErrorType::NotEnoughEnergy => Self::NotEnoughEnergy,
+            ErrorType::Unauthenticated
+            | ErrorType::MethodNotAllowed
+            | ErrorType::TooLarge
+            | ErrorType::RateLimited
+            | ErrorType::Overloaded
+            | ErrorType::Unavailable
+            | ErrorType::Internal => return None,
+        })
+    }
 }

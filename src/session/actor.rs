@@ -1,18 +1,25 @@
-//! The task of one raid: it makes the raid live, and makes it live again after any doubt.
+//! The task of one raid: it makes the raid live here, as its owner or as an edge of another instance's, and makes it
+//! live again after any doubt.
 //!
 //! Crash-only: a failed commit, a lost raid or a panic ends the incarnation, everything that depended on it is
 //! answered `unavailable`, and the next incarnation starts from the store under a new claim. The inbox and who is
 //! online outlive it.
 
-use super::live::{End, Live};
+use super::edge::Edge;
+use super::inbox::Inbox;
+use super::live::{End, Live, Start};
+use super::load::{self, LoadError};
 use super::message::Message;
 use super::ops::Ops;
 use super::presence::Presence;
-use super::{Sessions, load};
+use super::remotes::Remotes;
+use super::{Owning, Sessions};
 use crate::audience::Audience;
+use crate::cluster::envelope::Note;
+use crate::cluster::link::About;
 use crate::error::Error;
 use crate::raid::{Refusal, State};
-use crate::store::{Claim, Epoch, Month};
+use crate::store::{Claim, Epoch, InstanceId, Month};
 use crate::telemetry::{Held as Gauged, metrics};
 use futures_util::FutureExt;
 use raidhall_protocol::{RaidId, Seq};
@@ -21,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 /// The longest pause between two tries to load a raid that somebody watches.
 const RELOAD_PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -40,9 +47,25 @@ pub(super) struct Actor {
     sessions: Sessions,
     raid: RaidId,
     audience: Arc<Audience>,
-    inbox: mpsc::Receiver<Message>,
     origin: Origin,
-    presence: Presence,
+    lasting: Lasting,
+    /// The edge that ended only to claim the raid: if another was quicker, it goes on.
+    edge: Option<Edge>,
+    /// Why the raid is claimed.
+    cause: &'static str,
+}
+
+/// What outlives an incarnation.
+pub(super) struct Lasting {
+    pub(super) inbox: Inbox,
+    pub(super) presence: Presence,
+    pub(super) remotes: Remotes,
+}
+
+/// What the raid is here.
+enum Role {
+    Owner(Box<Live>, Owning),
+    Edge(Box<Edge>),
 }
 
 /// Why a raid could not be made live.
@@ -61,7 +84,9 @@ impl Actor {
         inbox: mpsc::Receiver<Message>,
         origin: Origin,
     ) -> Self {
-        Self { sessions, raid, audience, inbox, origin, presence: Presence::default() }
+        let (presence, remotes) = (Presence::default(), Remotes::default());
+        let lasting = Lasting { inbox: Inbox::new(inbox), presence, remotes };
+        Self { sessions, raid, audience, origin, lasting, edge: None, cause: "needed" }
     }
 
     pub(super) async fn run(mut self) {
@@ -80,9 +105,19 @@ impl Actor {
             let error = match end {
                 Ok(End::Idle) => return,
                 Ok(End::Stopped) => break,
+                Ok(End::HandOver) => continue,
+                Ok(End::Claim(cause)) => {
+                    self.cause = cause;
+                    // Claims that lead nowhere must not follow one another without a breath.
+                    if began.elapsed() < RELOAD_PAUSE_MIN {
+                        sleep(RELOAD_PAUSE_MIN).await;
+                    }
+                    continue;
+                }
                 Ok(End::Reload(cause)) => {
                     metrics().session_reloads.increment(cause);
                     warn!(cause, "the raid reloads");
+                    (self.edge, self.cause) = (None, "reload");
                     falls += 1;
                     if falls == 1 {
                         // The next incarnation serves those who wait.
@@ -94,82 +129,178 @@ impl Actor {
                 Err(Failure::Unavailable) => Error::Unavailable,
             };
             // It does not get up, or falls again at once: whoever waits is told, and the store is spared.
-            self.fail_waiting(&error);
-            if self.sessions.forget_if_idle(self.raid, &self.inbox) {
+            self.lasting.inbox.fail_all(&error);
+            if self.sessions.forget_if_idle(self.raid, &self.lasting.inbox) {
                 return;
             }
             let stop = &self.sessions.0.stop;
             tokio::select! { biased; () = stop.cancelled() => break, () = sleep(pause) => {} }
             pause = (pause * 2).min(RELOAD_PAUSE_MAX);
         }
-        self.inbox.close();
-        self.fail_waiting(&Error::Unavailable);
-    }
-
-    fn fail_waiting(&mut self, error: &Error) {
-        while let Ok(message) = self.inbox.try_recv() {
-            message.fail(error.clone());
-        }
+        self.lasting.inbox.close();
+        self.lasting.inbox.fail_all(&Error::Unavailable);
     }
 
     async fn incarnation(&mut self) -> Result<End, Failure> {
         let deadline = Instant::now() + self.sessions.0.options.load_patience;
         let mut pause = RELOAD_PAUSE_MIN;
-        let mut live = loop {
+        let role = loop {
             let stop = self.sessions.0.stop.clone();
             let loaded = tokio::select! { biased;
                 () = stop.cancelled() => return Ok(End::Stopped),
-                loaded = timeout_at(deadline, self.load()) => loaded,
+                loaded = timeout_at(deadline, self.find_role()) => loaded,
             };
             match loaded {
-                Ok(Ok(live)) => break live,
+                Ok(Ok(role)) => break role,
                 Ok(Err(Failure::Missing)) => return Err(Failure::Missing),
                 Ok(Err(Failure::Unavailable)) if Instant::now() + pause < deadline => sleep(pause).await,
                 Ok(Err(Failure::Unavailable)) | Err(_) => return Err(Failure::Unavailable),
             }
             pause = (pause * 2).min(RELOAD_PAUSE_MAX);
         };
-        Ok(live.run(&mut self.inbox, &mut self.presence).await)
+        match role {
+            Role::Owner(mut live, owning) => {
+                if self.origin == Origin::Stored {
+                    live.begin(&mut self.lasting).await;
+                }
+                let end = live.run(&mut self.lasting).await;
+                if matches!(end, End::HandOver) {
+                    self.hand_over(*live).await;
+                }
+                drop(owning);
+                Ok(end)
+            }
+            Role::Edge(mut edge) => {
+                let end = edge.run(&mut self.lasting).await;
+                if matches!(end, End::Claim(_)) {
+                    self.edge = Some(*edge);
+                }
+                Ok(end)
+            }
+        }
     }
 
-    async fn load(&self) -> Result<Live, Failure> {
-        let (sessions, raid) = (self.sessions.clone(), self.raid);
-        let audience = Arc::clone(&self.audience);
-        let hall = &sessions.0;
+    /// Gives the raid to another instance: to one that has watchers, or else to any that can take it, if it is needed
+    /// at all. Whoever is connected here is served as by an edge from now on.
+    async fn hand_over(&mut self, live: Live) {
+        let hall = Arc::clone(&self.sessions.0);
+        let (epoch, raid) = (live.epoch(), self.raid);
+        let state = live.into_state();
+        let online: Vec<_> = self.lasting.presence.online().iter().copied().collect();
+        let about = About { raid, epoch, seq: state.seq() };
+        let needed =
+            self.audience.is_watched() || !self.lasting.remotes.is_empty() || !self.lasting.inbox.is_empty();
+        let (sessions, audience) = (self.sessions.clone(), Arc::clone(&self.audience));
+        if needed || !online.is_empty() {
+            let edge = Edge::of_former_owner(sessions, audience, state, epoch, online.clone()).await;
+            self.edge = Some(edge);
+        }
+        if let Err(error) = hall.claims.release(raid, epoch).await {
+            warn!(?error, "the raid could not be given up; it is free when the lease has run out");
+        }
+        if self.edge.is_some() {
+            hall.link.say(about, Note::Released);
+            let peers = hall.link.peers();
+            let watching = self.lasting.remotes.instances().find(|id| peers.lives(*id));
+            if let Some(heir) = watching.or_else(|| peers.heir_of(raid)) {
+                debug!(heir = %heir.0, "the raid is handed over");
+                hall.link.tell(heir, about, Note::Take(online));
+            }
+        }
+    }
+
+    /// Finds out what the raid is here: ours, by a claim, or another's.
+    async fn find_role(&mut self) -> Result<Role, Failure> {
+        let hall = Arc::clone(&self.sessions.0);
         if self.origin == Origin::New {
             let (epoch, born) = (Epoch(1), Month::of(hall.clock.now()));
+            let (state, term) = (State::unborn(self.raid), hall.lease.term());
             let ops = Ops::new(hall.options.op_keys, Vec::new(), true);
-            let state = State::unborn(raid);
-            return Ok(Live::new(sessions.clone(), audience, state, epoch, born, ops, 0));
+            return Ok(self.owner(Start { epoch, term, born, state, ops, since_snapshot: 0 }));
         }
-        let unavailable = |error: &dyn std::fmt::Debug| {
-            warn!(?error, "the raid could not be loaded");
-            Failure::Unavailable
-        };
+        if !self.sessions.may_claim(self.raid) {
+            return self.follow().await;
+        }
         if !hall.lease.holds() {
             debug!("the lease has run out; the raid waits for its renewal");
             return Err(Failure::Unavailable);
         }
-        let claims = hall.store.claim(&[raid], hall.instance).await.map_err(|e| unavailable(&e))?;
-        let epoch = match claims.into_iter().next() {
-            Some(Claim::Ours(epoch)) => epoch,
-            Some(Claim::Missing) => return Err(Failure::Missing),
-            other => {
-                debug!(claim = ?other, "the raid is not to be had now");
+        let term = hall.lease.term();
+        match hall.claims.claim(self.raid).await.map_err(|_| Failure::Unavailable)? {
+            Claim::Ours(epoch) => self.take(epoch, term).await,
+            Claim::Missing => Err(Failure::Missing),
+            Claim::Contested => Err(Failure::Unavailable),
+            Claim::Held { ws_url, .. } if hall.link.is_alone() => {
+                debug!(ws_url, "another instance owns the raid");
+                Err(Failure::Unavailable)
+            }
+            Claim::Held { owner, ws_url } => {
+                hall.link.peers().meet(owner, &ws_url);
+                Ok(self.edge(Some(owner), Epoch(0)))
+            }
+        }
+    }
+
+    fn owner(&self, start: Start) -> Role {
+        let live = Live::new(self.sessions.clone(), Arc::clone(&self.audience), start);
+        Role::Owner(Box::new(live), Owning::one(&self.sessions.0.owned))
+    }
+
+    fn edge(&mut self, owner: Option<InstanceId>, epoch: Epoch) -> Role {
+        let (sessions, audience) = (self.sessions.clone(), Arc::clone(&self.audience));
+        let edge = match self.edge.take() {
+            Some(mut edge) => {
+                edge.go_on_under(owner, epoch);
+                edge
+            }
+            None => Edge::new(sessions, audience, owner, epoch),
+        };
+        Role::Edge(Box::new(edge))
+    }
+
+    /// Follows whoever owns the raid, or nobody yet: we may not own it ourselves.
+    async fn follow(&mut self) -> Result<Role, Failure> {
+        if self.edge.is_some() {
+            return Ok(self.edge(None, Epoch(0)));
+        }
+        let hall = &self.sessions.0;
+        let head = hall.store.head(self.raid).await.map_err(|_| Failure::Unavailable)?;
+        let head = head.ok_or(Failure::Missing)?;
+        let owner = head.owner.filter(|owner| hall.link.peers().lives(*owner));
+        Ok(self.edge(owner, head.epoch))
+    }
+
+    /// Loads a raid that is ours under `epoch`.
+    async fn take(&mut self, epoch: Epoch, term: u64) -> Result<Role, Failure> {
+        let hall = Arc::clone(&self.sessions.0);
+        // Who watches by an edge is looked after by the audience from here on.
+        self.edge = None;
+        let op_keys = hall.options.op_keys as u64;
+        let folded = match hall.load(self.raid, op_keys).await {
+            Ok(folded) => folded.ok_or(Failure::Missing)?,
+            Err(error) => {
+                warn!(?error, "the raid could not be loaded");
+                if matches!(error, LoadError::Newer { .. }) {
+                    // A newer release can serve it: it must not wait for our lease.
+                    self.sessions.never_claim(self.raid);
+                    let _ = hall.claims.release(self.raid, epoch).await;
+                }
                 return Err(Failure::Unavailable);
             }
         };
-        let op_keys = hall.options.op_keys as u64;
-        let folded = load::fold(&*hall.store, raid, op_keys).await.map_err(|e| unavailable(&e))?;
-        let load::Folded { state, loaded } = folded.ok_or(Failure::Missing)?;
-        if (loaded.head.epoch, loaded.head.owner) != (epoch, Some(hall.instance)) {
+        let load::Folded { state, loaded } = folded;
+        if (loaded.head.epoch, loaded.head.owner) != (epoch, Some(hall.link.instance())) {
             return Err(Failure::Unavailable);
         }
+        if !hall.link.is_alone() {
+            metrics().takeovers.increment(self.cause);
+            info!(cause = self.cause, epoch = epoch.0, seq = state.seq().0, "the raid is ours");
+        }
         let members = state.shown().members.iter().map(|member| member.player).collect();
-        audience.adopt(state.seq(), members, &loaded.tail);
+        self.audience.adopt(state.seq(), members, &loaded.tail);
         let whole = state.seq() <= Seq(op_keys);
         let ops = Ops::new(hall.options.op_keys, loaded.ops, whole);
         let since_snapshot = state.seq().since(loaded.snapshot.map_or(Seq::ZERO, |(seq, _)| seq));
-        Ok(Live::new(sessions.clone(), audience, state, epoch, loaded.born, ops, since_snapshot))
+        Ok(self.owner(Start { epoch, term, born: loaded.born, state, ops, since_snapshot }))
     }
 }

@@ -32,6 +32,9 @@ impl Sessions {
         new: NewRaid,
         key: Option<OpHash>,
     ) -> Result<RaidId, Error> {
+        if self.0.handing_over.is_cancelled() {
+            return Err(Error::Unavailable);
+        }
         // Without a key of the client's it gets one of its own: a try whose fate is unknown must not make a second.
         let key = match key {
             Some(key) => key,
@@ -85,7 +88,7 @@ impl Ids {
     }
 }
 
-fn random<const N: usize>() -> Result<[u8; N], rand::rand_core::OsError> {
+pub(super) fn random<const N: usize>() -> Result<[u8; N], rand::rand_core::OsError> {
     let mut bytes = [0; N];
     OsRng.try_fill_bytes(&mut bytes)?;
     Ok(bytes)

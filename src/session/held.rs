@@ -2,6 +2,7 @@
 
 use super::message::Watch;
 use super::{Ack, Reply, View, count};
+use crate::cluster::link::Sight;
 use crate::error::Error;
 use raidhall_protocol::{PlayerId, RaidState, Seq};
 use std::collections::VecDeque;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 pub(super) enum Held {
     Ack(Reply<Ack>, Result<Ack, Error>),
     Read(Reply<View>, Result<(Arc<RaidState>, Seq), Error>),
+    Sight(Reply<Sight>, Seq),
     Join(Watch, Result<Basis, Error>),
     Resync(Watch, Result<Basis, Error>),
 }
@@ -64,6 +66,7 @@ impl Held {
                 reply.send(result);
             }
             Self::Read(reply, _) => reply.send(Err(error)),
+            Self::Sight(reply, _) => reply.send(Err(error)),
             Self::Join(watch, _) | Self::Resync(watch, _) => watch.reply.send(Err(error)),
         }
     }
@@ -76,8 +79,9 @@ impl Held {
                 reply.send(result);
             }
             Self::Read(reply, result) => {
-                reply.send(result.map(|(state, seq)| View { state, seq, online: online() }));
+                reply.send(result.map(|(state, seq)| View { state, seq, online: online(), ws_url: None }));
             }
+            Self::Sight(reply, seq) => reply.send(Ok(Sight { seq, online: online() })),
             Self::Join(watch, Ok(basis)) => return Some(Opening { watch, basis, joins: true }),
             Self::Resync(watch, Ok(basis)) => return Some(Opening { watch, basis, joins: false }),
             Self::Join(watch, Err(error)) | Self::Resync(watch, Err(error)) => watch.reply.send(Err(error)),

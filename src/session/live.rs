@@ -6,27 +6,35 @@
 //! Events are published, before the answers that depend on them, when they are durable. If a commit fails, everything
 //! behind it is `unavailable` and this incarnation ends.
 
-mod show;
 mod timers;
+mod watchers;
 
-use super::held::{Held, Queue};
-use super::message::Message;
+use super::actor::Lasting;
+use super::held::{Basis, Held, Queue};
+use super::message::{Execute, Message, Watch};
 use super::ops::Ops;
 use super::presence::Presence;
-use super::{Ack, Reply, Sessions};
+use super::show::Show;
+use super::{Ack, Caller, Reply, Sessions};
 use crate::audience::Audience;
+use crate::cluster::envelope::Note;
+use crate::cluster::link::{About, Following, Heard};
 use crate::error::Error;
 use crate::raid::{self, Context, Refusal, State};
 use crate::store::journal::Outcome;
 use crate::store::{Append, Epoch, Header, Month, OpHash, Recorded};
-use raidhall_protocol::{Event, RaidState, Seq};
+use crate::telemetry::{Held as Gauged, metrics};
+use raidhall_protocol::{Event, Seq};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, warn};
 
+/// How long the raid waits for the store to say whether it has another owner.
+const HEAD_PATIENCE: Duration = Duration::from_secs(1);
 /// Commits in flight at most; beyond that the inbox waits.
 const FLIGHTS_MAX: usize = 32;
 /// Answers that wait for a commit at most; beyond that the inbox waits too.
@@ -40,6 +48,10 @@ pub(super) enum End {
     Idle,
     /// The server stops.
     Stopped,
+    /// The server is about to end: the raid is to be given to another instance.
+    HandOver,
+    /// Try to become its owner, for this cause.
+    Claim(&'static str),
     /// Something is in doubt: start anew from the store.
     Reload(&'static str),
 }
@@ -48,6 +60,8 @@ pub(super) struct Live {
     sessions: Sessions,
     audience: Arc<Audience>,
     epoch: Epoch,
+    /// The term of the lease under which the raid is ours.
+    term: u64,
     born: Month,
     /// Ahead of the store by what is in `building` and `flights`.
     state: State,
@@ -60,15 +74,36 @@ pub(super) struct Live {
     /// Its creation was refused: there is nothing to be live for.
     unmade: bool,
     flights: VecDeque<Flight>,
-    /// The state as last shown to somebody, shared while it stays the same.
-    frozen: Option<(Seq, Arc<RaidState>)>,
-    snapshots: [Option<show::SnapshotFrame>; 2],
+    /// The outcome of the oldest flight, which waits until the lease is sure.
+    landed: Option<Outcome>,
+    show: Show,
     leader_away_since: Option<Instant>,
     /// When somebody last needed the raid.
     needed_at: Instant,
+    /// When the raid became ours.
+    since: Instant,
+    /// Signals from other instances, while somebody watches there.
+    following: Option<Following>,
+    /// Counts what other instances are told about who is online.
+    told: u64,
+    /// When they are told again, though nothing has changed.
+    tell_at: Option<Instant>,
+    /// Who watches is in doubt: nobody is taken offline, no leader is missed.
+    in_doubt: bool,
     since_snapshot: u64,
     /// A snapshot that is kept once its seq is durable.
     snapshot: Option<(Seq, Vec<u8>)>,
+    _owned: Gauged,
+}
+
+/// What a live raid begins with.
+pub(super) struct Start {
+    pub(super) epoch: Epoch,
+    pub(super) term: u64,
+    pub(super) born: Month,
+    pub(super) state: State,
+    pub(super) ops: Ops,
+    pub(super) since_snapshot: u64,
 }
 
 /// Events on their way to the store.
@@ -78,19 +113,15 @@ struct Flight {
 }
 
 impl Live {
-    pub(super) fn new(
-        sessions: Sessions,
-        audience: Arc<Audience>,
-        state: State,
-        epoch: Epoch,
-        born: Month,
-        ops: Ops,
-        since_snapshot: u64,
-    ) -> Self {
+    pub(super) fn new(sessions: Sessions, audience: Arc<Audience>, start: Start) -> Self {
+        let Start { epoch, term, born, state, ops, since_snapshot } = start;
+        let now = Instant::now();
+        let show = Show::new(Arc::clone(&audience), sessions.0.options.replay_events);
         Self {
             sessions,
             audience,
             epoch,
+            term,
             born,
             committed: state.seq(),
             state,
@@ -100,47 +131,73 @@ impl Live {
             create_key: None,
             unmade: false,
             flights: VecDeque::new(),
-            frozen: None,
-            snapshots: [None, None],
+            landed: None,
+            show,
             leader_away_since: None,
-            needed_at: Instant::now(),
+            needed_at: now,
+            since: now,
+            following: None,
+            told: 0,
+            tell_at: None,
+            in_doubt: false,
             since_snapshot,
             snapshot: None,
+            _owned: Gauged::one(&metrics().raids_owned),
         }
     }
 
-    pub(super) async fn run(&mut self, inbox: &mut mpsc::Receiver<Message>, presence: &mut Presence) -> End {
-        let stop = self.sessions.0.stop.clone();
+    pub(super) const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The state of a raid that is handed over: all of it is committed.
+    pub(super) fn into_state(self) -> State {
+        self.state
+    }
+
+    pub(super) async fn run(&mut self, lasting: &mut Lasting) -> End {
+        let hall = Arc::clone(&self.sessions.0);
         let audience = Arc::clone(&self.audience);
-        self.follow_watchers(presence);
+        let (mut peers, mut proven) = (hall.link.peers().changes(), hall.link.proven());
+        self.follow_watchers(lasting).await;
         loop {
-            if !self.sessions.0.lease.holds() {
+            if !hall.lease.serves(self.term) && !self.regain(lasting).await {
                 return End::Reload("lease");
             }
-            let turn = catch_unwind(AssertUnwindSafe(|| self.advance(presence)));
-            if turn.is_err() {
+            if let Some(outcome) = self.landed.take()
+                && let Err(cause) = self.land(outcome, &mut lasting.presence)
+            {
+                return End::Reload(cause);
+            }
+            if lasting.remotes.forget_dead(hall.link.peers(), Instant::now()) {
+                self.follow_watchers(lasting).await;
+            }
+            if catch_unwind(AssertUnwindSafe(|| self.advance(lasting))).is_err() {
                 return End::Reload("panic");
             }
             self.submit().await;
-            if self.is_idle(presence) && self.sessions.forget_if_idle(audience.raid(), inbox) {
-                self.sessions.0.idle.lock().push((audience.raid(), self.epoch));
+            if self.is_idle(lasting) && self.sessions.forget_if_idle(audience.raid(), &lasting.inbox) {
+                hall.idle.lock().push((audience.raid(), self.epoch));
                 return End::Idle;
             }
-            let stopping = stop.is_cancelled();
-            if stopping && self.flights.is_empty() {
+            let (stopping, leaving) = (hall.stop.is_cancelled(), hall.handing_over.is_cancelled());
+            if self.flights.is_empty() && stopping {
                 return End::Stopped;
             }
-            let next = self.next_timer(presence);
+            if self.flights.is_empty() && leaving {
+                return End::HandOver;
+            }
+            let next = self.next_timer(&lasting.presence);
             tokio::select! { biased;
-                outcome = landed(&mut self.flights) => {
-                    if let Err(cause) = self.land(outcome, presence) {
-                        return End::Reload(cause);
-                    }
-                }
-                () = stop.cancelled(), if !stopping => {}
-                () = audience.changed() => self.follow_watchers(presence),
-                message = inbox.recv(), if !stopping && self.has_room() => {
-                    if let Err(cause) = self.burst(message, inbox, presence).await {
+                outcome = landed(&mut self.flights) => self.landed = Some(outcome),
+                () = hall.stop.cancelled(), if !stopping => {}
+                () = hall.handing_over.cancelled(), if !leaving => {}
+                () = audience.changed() => self.follow_watchers(lasting).await,
+                heard = heard(&mut self.following) => self.hear(heard),
+                _ = peers.changed() => self.follow_watchers(lasting).await,
+                _ = proven.changed() => {}
+                message = lasting.inbox.next(), if !stopping && !leaving && self.has_room() => {
+                    if let Err(cause) = self.burst(message, lasting).await {
                         return End::Reload(cause);
                     }
                 }
@@ -151,31 +208,61 @@ impl Live {
         }
     }
 
+    /// Waits, after a time without a lease, until the store says whether the raid is still ours. Until then nothing
+    /// that is remembered may be told, and whoever has asked for something hears that it is not to be had now.
+    async fn regain(&mut self, lasting: &mut Lasting) -> bool {
+        let hall = Arc::clone(&self.sessions.0);
+        let regained = hall.lease.regained(self.audience.raid());
+        tokio::pin!(regained);
+        loop {
+            tokio::select! { biased;
+                (term, epoch) = &mut regained => {
+                    self.term = term;
+                    return epoch == Some(self.epoch);
+                }
+                () = hall.stop.cancelled() => return false,
+                outcome = landed(&mut self.flights), if self.landed.is_none() => {
+                    if outcome != Outcome::Committed {
+                        return false;
+                    }
+                    self.landed = Some(outcome);
+                }
+                () = sleep(hall.options.load_patience) => lasting.inbox.fail_all(&Error::Unavailable),
+            }
+        }
+    }
+
+    /// What every message about this raid names.
+    fn about(&self, seq: Seq) -> About {
+        About { raid: self.audience.raid(), epoch: self.epoch, seq }
+    }
+
     /// Decides a message and those that wait behind it, so that they are committed together.
-    async fn burst(
-        &mut self,
-        first: Option<Message>,
-        inbox: &mut mpsc::Receiver<Message>,
-        presence: &mut Presence,
-    ) -> Result<(), &'static str> {
+    async fn burst(&mut self, first: Option<Message>, lasting: &mut Lasting) -> Result<(), &'static str> {
         let mut next = first;
         for room in (0..BURST).rev() {
             let Some(message) = next.take() else { break };
-            if !self.sessions.0.lease.holds() {
-                return Err("lease");
+            if !self.sessions.0.lease.serves(self.term) {
+                lasting.inbox.put_back([message].into_iter());
+                break;
             }
             self.needed_at = Instant::now();
-            self.advance(presence);
-            self.handle(message, presence).await?;
-            self.release(presence);
-            next = if room > 0 { inbox.try_recv().ok() } else { None };
+            self.advance(lasting);
+            self.handle(message, lasting).await?;
+            self.release(&mut lasting.presence);
+            next = if room > 0 { lasting.inbox.next_now() } else { None };
         }
         Ok(())
     }
 
-    async fn handle(&mut self, message: Message, presence: &mut Presence) -> Result<(), &'static str> {
+    async fn handle(&mut self, message: Message, lasting: &mut Lasting) -> Result<(), &'static str> {
+        let presence = &mut lasting.presence;
         match message {
-            Message::Execute { command, op, reply } => {
+            Message::Execute(Execute { command, op, reply, until, .. }) => {
+                if until.is_some_and(|until| until <= Instant::now()) {
+                    reply.send(Err(Error::Unavailable));
+                    return Ok(());
+                }
                 return self.execute(command, op, reply, presence).await;
             }
             Message::Create { command, key, reply } => {
@@ -184,8 +271,12 @@ impl Live {
                 self.unmade = self.state.seq() == Seq::ZERO;
             }
             Message::Read { caller, reply } => {
-                let seen = self.seen_by(caller).map(|()| (self.freeze(), self.state.seq()));
+                let seen = self.seen_by(caller).map(|()| (self.show.freeze(&self.state), self.state.seq()));
                 self.held.push(self.state.seq(), Held::Read(reply, seen));
+            }
+            Message::Ask { reply } => {
+                let seq = self.state.seq();
+                self.held.push(seq, Held::Sight(reply, seq));
             }
             Message::Watch(watch) => {
                 let basis = self.basis(&watch).await?;
@@ -199,8 +290,34 @@ impl Live {
                 let passed = self.audience.signal(sender, from, &kind, data);
                 reply.send(passed.map_err(|_| Refusal::NotMember.into()));
             }
+            Message::Watching { from, watching } => self.hear_watching(from, watching, lasting).await,
+            Message::Take { online } => self.take(&online, lasting),
         }
         Ok(())
+    }
+
+    fn seen_by(&self, caller: Caller) -> Result<(), Error> {
+        if caller.may_see(&self.state) { Ok(()) } else { Err(Refusal::NotFound.into()) }
+    }
+
+    /// What a watch begins with. A client that is ahead of us knows more: then the store is asked for a later owner.
+    async fn basis(&mut self, watch: &Watch) -> Result<Result<Basis, Error>, &'static str> {
+        let ahead = watch.since.is_some_and(|since| since > self.state.seq());
+        if ahead && self.seen_by(watch.caller).is_ok() {
+            match self.is_superseded().await {
+                Ok(false) => {}
+                Ok(true) => return Err("superseded"),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Ok(self.show.basis(&self.state, watch))
+    }
+
+    /// Whether the store knows of a later owner than this session.
+    async fn is_superseded(&self) -> Result<bool, Error> {
+        let head = timeout(HEAD_PATIENCE, self.sessions.0.store.head(self.audience.raid())).await;
+        let head = head.ok().and_then(Result::ok).ok_or(Error::Unavailable)?;
+        Ok(head.is_some_and(|head| head.epoch != self.epoch))
     }
 
     async fn execute(
@@ -278,7 +395,7 @@ impl Live {
         let append = Append {
             raid: self.audience.raid(),
             born: self.born,
-            owner: self.sessions.0.instance,
+            owner: self.sessions.0.link.instance(),
             epoch: self.epoch,
             header: Header {
                 status: shown.status,
@@ -298,18 +415,19 @@ impl Live {
     /// Takes the oldest commit's outcome: shows what is durable, and releases the answers that waited for it.
     fn land(&mut self, outcome: Outcome, presence: &mut Presence) -> Result<(), &'static str> {
         let Some(Flight { events, .. }) = self.flights.pop_front() else { return Ok(()) };
-        if !self.sessions.0.lease.holds() {
-            return Err("lease");
-        }
         let first = events.first().map_or(Seq::ZERO, |event| event.seq);
         let last = events.last().map_or(Seq::ZERO, |event| event.seq);
         let cause = match outcome {
             Outcome::Committed => {
                 self.committed = last;
                 self.audience.publish(&events);
+                let written = events.len() as u64;
+                if !self.sessions.0.link.is_alone() {
+                    self.sessions.0.link.say(self.about(last), Note::Events(events));
+                }
                 presence.retain(|player| self.audience.is_member(player), Instant::now());
                 self.release(presence);
-                self.keep_snapshot(events.len() as u64);
+                self.keep_snapshot(written);
                 return Ok(());
             }
             Outcome::Refused => {
@@ -328,7 +446,11 @@ impl Live {
         while let Some(held) = self.held.pop(self.committed) {
             let online = || presence.online().iter().copied().collect();
             if let Some(opening) = held.give(online) {
-                self.open(opening, presence);
+                let player = opening.watch.caller.player().filter(|player| self.audience.is_member(*player));
+                if let (Some(player), true) = (player, opening.joins) {
+                    presence.arrive(player, Instant::now());
+                }
+                self.show.open(opening, presence.announced());
             }
         }
     }
@@ -349,10 +471,19 @@ impl Live {
         let (raid, epoch) = (self.audience.raid(), self.epoch);
         let tasks = hall.tasks.clone();
         tasks.spawn(async move {
-            if let Err(error) = hall.store.save_snapshot(raid, hall.instance, epoch, seq, &bytes).await {
+            if let Err(error) = hall.store.save_snapshot(raid, hall.link.instance(), epoch, seq, &bytes).await
+            {
                 warn!(%raid, ?error, "a snapshot was not kept; the ledger has everything");
             }
         });
+    }
+}
+
+/// What is heard from other instances; for ever nothing when none is followed.
+async fn heard(following: &mut Option<Following>) -> Heard {
+    match following {
+        Some(following) => following.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,17 +1,20 @@
 //! What can be asked of a session.
 
 use super::{Ack, Caller, Reply, View, count};
+use crate::cluster::envelope::Watching;
+use crate::cluster::link::Sight;
 use crate::error::Error;
 use crate::outbox::{ConnectionId, Outbox, Ticket};
 use crate::raid;
-use crate::store::OpHash;
+use crate::store::{InstanceId, OpHash};
 use raidhall_protocol::{PlayerId, Seq};
 use serde_json::Value;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 pub(super) enum Message {
     /// Carry a command out.
-    Execute { command: raid::Command, op: Option<OpHash>, reply: Reply<Ack> },
+    Execute(Execute),
     /// The first command of a raid that is being made.
     Create { command: raid::Command, key: OpHash, reply: Reply<Ack> },
     /// Show the raid.
@@ -22,6 +25,23 @@ pub(super) enum Message {
     Resync(Watch),
     /// Pass a signal on.
     Signal { sender: ConnectionId, from: PlayerId, kind: String, data: Value, reply: Reply<()> },
+    /// Another instance says who watches there.
+    Watching { from: InstanceId, watching: Watching },
+    /// Another instance gave the raid up and names us its heir. These were online.
+    Take { online: Vec<PlayerId> },
+    /// Another instance asks how far the raid is.
+    Ask { reply: Reply<Sight> },
+}
+
+/// A command, asked for.
+pub(super) struct Execute {
+    pub(super) command: raid::Command,
+    pub(super) op: Option<OpHash>,
+    pub(super) reply: Reply<Ack>,
+    /// When it is answered `unavailable` at the latest, once it had to wait for an owner.
+    pub(super) until: Option<Instant>,
+    /// It comes from another instance, which wants to hear if we are not the owner.
+    pub(super) forwarded: bool,
 }
 
 /// A watch, asked for.
@@ -37,7 +57,7 @@ pub(super) struct Watch {
 impl Message {
     pub(super) fn fail(self, error: Error) {
         match self {
-            Self::Execute { reply, .. } | Self::Create { reply, .. } => {
+            Self::Execute(Execute { reply, .. }) | Self::Create { reply, .. } => {
                 let result = Err(error);
                 count(&result);
                 reply.send(result);
@@ -45,6 +65,8 @@ impl Message {
             Self::Read { reply, .. } => reply.send(Err(error)),
             Self::Watch(watch) | Self::Resync(watch) => watch.reply.send(Err(error)),
             Self::Signal { reply, .. } => reply.send(Err(error)),
+            Self::Ask { reply } => reply.send(Err(error)),
+            Self::Watching { .. } | Self::Take { .. } => {}
         }
     }
 }

@@ -70,15 +70,22 @@ impl Presence {
         }
     }
 
-    /// When something happens next by itself.
-    pub(super) fn next(&self) -> Option<Instant> {
-        self.leaving.values().copied().chain(self.announce_at).min()
+    /// When something happens next by itself. Nobody goes offline in doubt.
+    pub(super) fn next(&self, in_doubt: bool) -> Option<Instant> {
+        let leaving = self.leaving.values().copied().min().filter(|_| !in_doubt);
+        leaving.into_iter().chain(self.announce_at).min()
     }
 
-    /// Takes those offline whose grace is over. Gives what is to be announced, when it is time.
-    pub(super) fn advance(&mut self, now: Instant) -> Option<Change> {
-        let over = self.leaving.extract_if(.., |_, until| *until <= now).map(|(player, _)| player);
-        for player in over.collect::<Vec<_>>() {
+    /// Whether anybody is online, or about to be told.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.leaving.is_empty() && self.announce_at.is_none()
+    }
+
+    /// Takes those offline whose grace is over, unless who watches is in doubt. Gives what is to be announced, when it
+    /// is time.
+    pub(super) fn advance(&mut self, now: Instant, in_doubt: bool) -> Option<Change> {
+        let over = |_: &PlayerId, until: &mut Instant| !in_doubt && *until <= now;
+        for (player, _) in self.leaving.extract_if(.., over).collect::<Vec<_>>() {
             self.online.remove(&player);
             self.touched(now);
         }
@@ -91,6 +98,41 @@ impl Presence {
         (!change.online.is_empty() || !change.offline.is_empty()).then_some(change)
     }
 
+    /// A doubt is over: everybody who does not watch gets the whole grace again.
+    pub(super) fn begin_anew(&mut self, now: Instant, grace: Duration) {
+        self.leaving.values_mut().for_each(|until| *until = (*until).max(now + grace));
+    }
+
+    /// Takes over who was online at a former owner: all stay so for a grace, and nobody needs to be told.
+    pub(super) fn inherit(&mut self, known: &[PlayerId], now: Instant, grace: Duration) {
+        for player in known {
+            self.announced.insert(*player);
+            if self.online.insert(*player) {
+                self.leaving.insert(*player, now + grace);
+            }
+        }
+    }
+
+    /// The raid is ours now: who was known to be online is so for a grace, until it is known who watches.
+    pub(super) fn take_over(&mut self, now: Instant, grace: Duration) {
+        self.online.clone_from(&self.announced);
+        self.leaving = self.online.iter().map(|player| (*player, now + grace)).collect();
+        self.announce_at = None;
+    }
+
+    /// Follows what the raid's owner at another instance says. Gives what is to be told here.
+    pub(super) fn adopt(&mut self, online: BTreeSet<PlayerId>) -> Option<Change> {
+        let change = Change {
+            online: online.difference(&self.announced).copied().collect(),
+            offline: self.announced.difference(&online).copied().collect(),
+        };
+        self.online.clone_from(&online);
+        self.announced = online;
+        self.leaving.clear();
+        self.announce_at = None;
+        (!change.online.is_empty() || !change.offline.is_empty()).then_some(change)
+    }
+
     fn touched(&mut self, now: Instant) {
         self.announce_at.get_or_insert(now + COALESCE);
     }
@@ -99,6 +141,12 @@ impl Presence {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Presence {
+        fn passes(&mut self, now: Instant) -> Option<Change> {
+            self.advance(now, false)
+        }
+    }
 
     const GRACE: Duration = Duration::from_secs(5);
 
@@ -116,11 +164,11 @@ mod tests {
         let (mut presence, start) = (Presence::default(), Instant::now());
         let at = |secs| start + Duration::from_secs(secs);
         presence.follow(&players(&[1, 2]), at(0), GRACE);
-        assert_eq!(presence.advance(at(1)), change(&[1, 2], &[]));
+        assert_eq!(presence.passes(at(1)), change(&[1, 2], &[]));
         presence.follow(&players(&[1]), at(10), GRACE);
-        assert_eq!(presence.advance(at(14)), None);
+        assert_eq!(presence.passes(at(14)), None);
         presence.follow(&players(&[1, 2]), at(14), GRACE);
-        assert_eq!(presence.advance(at(60)), None);
+        assert_eq!(presence.passes(at(60)), None);
         assert_eq!(presence.online(), &players(&[1, 2]));
     }
 
@@ -129,13 +177,13 @@ mod tests {
         let (mut presence, start) = (Presence::default(), Instant::now());
         let at = |secs| start + Duration::from_secs(secs);
         presence.follow(&players(&[1, 2]), at(0), GRACE);
-        presence.advance(at(1));
+        presence.passes(at(1));
         presence.follow(&players(&[1]), at(10), GRACE);
-        assert_eq!(presence.next(), Some(at(15)));
-        assert_eq!(presence.advance(at(15)), None, "gathered first");
+        assert_eq!(presence.next(false), Some(at(15)));
+        assert_eq!(presence.passes(at(15)), None, "gathered first");
         assert_eq!(presence.online(), &players(&[1]));
-        assert_eq!(presence.advance(at(16)), change(&[], &[2]));
-        assert_eq!(presence.next(), None);
+        assert_eq!(presence.passes(at(16)), change(&[], &[2]));
+        assert_eq!(presence.next(false), None);
     }
 
     #[test]
@@ -143,8 +191,8 @@ mod tests {
         let (mut presence, start) = (Presence::default(), Instant::now());
         presence.follow(&players(&[1]), start, GRACE);
         presence.follow(&players(&[1, 2]), start + COALESCE / 2, GRACE);
-        assert_eq!(presence.advance(start + COALESCE / 2), None);
-        assert_eq!(presence.advance(start + COALESCE), change(&[1, 2], &[]));
+        assert_eq!(presence.passes(start + COALESCE / 2), None);
+        assert_eq!(presence.passes(start + COALESCE), change(&[1, 2], &[]));
     }
 
     #[test]
@@ -152,11 +200,11 @@ mod tests {
         let (mut presence, start) = (Presence::default(), Instant::now());
         let at = |tenths: u32| start + COALESCE * tenths / 2;
         presence.follow(&players(&[1, 2]), at(0), GRACE);
-        presence.advance(at(2));
+        presence.passes(at(2));
         presence.retain(|player| player.get() != 2, at(3));
         let mut known = presence.announced().clone();
         presence.arrive(players(&[2]).pop_first().expect("two"), at(4));
-        if let Some(change) = presence.advance(at(9)) {
+        if let Some(change) = presence.passes(at(9)) {
             known.extend(change.online);
             known.retain(|player| !change.offline.contains(player));
         }
@@ -167,8 +215,37 @@ mod tests {
     fn who_is_no_member_is_not_online() {
         let (mut presence, start) = (Presence::default(), Instant::now());
         presence.follow(&players(&[1, 2]), start, GRACE);
-        presence.advance(start + COALESCE);
+        presence.passes(start + COALESCE);
         presence.retain(|player| player.get() == 1, start + GRACE);
-        assert_eq!(presence.advance(start + GRACE * 2), change(&[], &[2]));
+        assert_eq!(presence.passes(start + GRACE * 2), change(&[], &[2]));
+    }
+
+    #[test]
+    fn in_doubt_nobody_goes_offline_and_after_it_the_grace_begins_anew() {
+        let (mut presence, start) = (Presence::default(), Instant::now());
+        let at = |secs| start + Duration::from_secs(secs);
+        presence.follow(&players(&[1, 2]), at(0), GRACE);
+        presence.passes(at(1));
+        presence.follow(&players(&[1]), at(10), GRACE);
+        assert_eq!(presence.advance(at(30), true), None);
+        assert_eq!(presence.next(true), None, "nothing to wake for");
+        presence.begin_anew(at(30), GRACE);
+        assert_eq!(presence.next(false), Some(at(35)));
+        presence.passes(at(35));
+        assert_eq!(presence.passes(at(36)), change(&[], &[2]));
+    }
+
+    #[test]
+    fn a_new_owner_starts_from_whom_it_knew_and_tells_nobody_what_has_not_changed() {
+        let (mut presence, start) = (Presence::default(), Instant::now());
+        let at = |secs| start + Duration::from_secs(secs);
+        assert_eq!(presence.adopt(players(&[1, 2])), change(&[1, 2], &[]));
+        assert_eq!(presence.adopt(players(&[1, 2, 3])), change(&[3], &[]));
+        presence.take_over(at(0), GRACE);
+        presence.inherit(&[PlayerId::try_from(4_u64).expect("an id")], at(0), GRACE);
+        presence.follow(&players(&[1, 2, 4]), at(1), GRACE);
+        assert_eq!(presence.passes(at(4)), None, "three has time to come back");
+        presence.passes(at(5));
+        assert_eq!(presence.passes(at(6)), change(&[], &[3]));
     }
 }

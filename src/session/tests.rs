@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test's runtime ends what it spawned")]
 
+mod cluster;
 mod commits;
 mod hall;
 mod lifecycle;

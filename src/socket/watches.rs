@@ -166,7 +166,7 @@ impl Watches {
     pub(super) fn heads(&self) -> BTreeMap<String, Seq> {
         let head = |watch: &Watch| match &watch.phase {
             Phase::Asked => None,
-            Phase::Live(Live { audience, .. }) | Phase::Collapsed { audience, .. } => Some(audience.head()),
+            Phase::Live(Live { audience, .. }) | Phase::Collapsed { audience, .. } => Some(audience.newest()),
         };
         let heads = self.watches.iter().map(|watch| (watch.ticket.raid.to_string(), head(watch)));
         heads.filter_map(|(raid, head)| Some((raid, head?))).collect()

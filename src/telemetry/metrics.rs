@@ -30,6 +30,22 @@ pub struct Metrics {
     pub watches: Gauge,
     /// Raids in memory on this instance.
     pub sessions: Gauge,
+    /// Raids that this instance owns.
+    pub raids_owned: Gauge,
+    /// Raids that this instance came to own; by `cause`.
+    pub takeovers: Counters,
+    /// Seconds for which the lease still held when it was about to be renewed.
+    pub lease_margin: Gauge,
+    /// Seconds from a message's publication to its receipt, by the database's clock.
+    pub bus_lag: Histogram,
+    /// Messages of the bus that were not believed or not understood; by `cause`.
+    pub bus_rejected: Counters,
+    /// Times an edge read from the store what the bus had not brought; by `cause`.
+    pub gaps_repaired: Counters,
+    /// Commands forwarded to another instance; by `outcome`.
+    pub forwards: Counters,
+    /// Bundles of forwarded commands that were sent again.
+    pub forward_retries: Counter,
     /// Commands answered; `outcome` is `ack`, `duplicate` or the error's type.
     pub commands: Counters,
     /// Events in one commit.
@@ -96,6 +112,42 @@ impl Metrics {
             connections: gauge("raidhall_connections", Unit::Count, "Open WebSockets."),
             watches: gauge("raidhall_watches", Unit::Count, "Watches, of all connections."),
             sessions: gauge("raidhall_sessions", Unit::Count, "Raids in memory on this instance."),
+            raids_owned: gauge("raidhall_raids_owned", Unit::Count, "Raids that this instance owns."),
+            takeovers: counters(
+                "raidhall_takeovers_total",
+                "cause",
+                "Raids that this instance came to own, by cause.",
+            ),
+            lease_margin: gauge(
+                "raidhall_lease_margin_seconds",
+                Unit::Seconds,
+                "Time for which the lease still held when it was about to be renewed.",
+            ),
+            bus_lag: histogram(
+                "raidhall_bus_lag_seconds",
+                Unit::Seconds,
+                "Time from a message's publication on the bus to its receipt, by the database's clock.",
+            ),
+            bus_rejected: counters(
+                "raidhall_bus_rejected_total",
+                "cause",
+                "Messages of the bus that were not believed or not understood, by cause.",
+            ),
+            gaps_repaired: counters(
+                "raidhall_gaps_repaired_total",
+                "cause",
+                "Times what the bus had not brought was read from the store, by cause.",
+            ),
+            forwards: counters(
+                "raidhall_forwards_total",
+                "outcome",
+                "Commands forwarded to the raid's owner, by outcome.",
+            ),
+            forward_retries: counter(
+                "raidhall_forward_retries_total",
+                Unit::Count,
+                "Bundles of forwarded commands that were sent again for want of an answer.",
+            ),
             commands: counters("raidhall_commands_total", "outcome", "Commands answered, by outcome."),
             commit_events: histogram("raidhall_commit_events", Unit::Count, "Events in one commit."),
             commit_seconds: histogram(

@@ -7,7 +7,10 @@ use raidhall::address::{Peer, Proxies};
 use raidhall::audience::RingOptions;
 use raidhall::auth::{self, Auth, Scope, Secret};
 use raidhall::clock::Clock;
+use raidhall::cluster::claims::Claims;
 use raidhall::cluster::lease::Lease;
+use raidhall::cluster::link::Link;
+use raidhall::cluster::peers::Peers;
 use raidhall::http::{self, Doors, Origins, Readiness};
 use raidhall::session::{self, Sessions};
 use raidhall::store::journal::{self, Journal};
@@ -68,7 +71,7 @@ impl House {
         };
         change(&mut options, &mut tokens);
         let auth = Auth::new(tokens);
-        let sessions = sessions(&store, &clock, instance.id);
+        let sessions = sessions(&store, &clock, &instance);
         let readiness = Readiness::new(SECOND * 3);
         let doors = Doors { sessions, store, auth: auth.clone(), clock: Arc::clone(&clock), readiness };
         House { router: http::router(doors, &options, Router::new()), store: memory, auth, clock }
@@ -167,7 +170,7 @@ pub fn text(value: &Value) -> String {
     value.as_str().expect("a text").to_owned()
 }
 
-fn sessions(store: &Arc<dyn Store>, clock: &Arc<Clock>, instance: InstanceId) -> Sessions {
+fn sessions(store: &Arc<dyn Store>, clock: &Arc<Clock>, instance: &Instance) -> Sessions {
     let (journal, writers) = Journal::new(
         store,
         &journal::Options { writers: 2, batch_events_max: 4096, queue: 1024, commit_patience: SECOND * 2 },
@@ -186,15 +189,13 @@ fn sessions(store: &Arc<dyn Store>, clock: &Arc<Clock>, instance: InstanceId) ->
         replay_events: 1024,
         ring: RingOptions { events_max: 1024, bytes_max: 1 << 20 },
         load_patience: SECOND * 5,
+        loads: 4,
     };
-    Sessions::new(
-        Arc::clone(store),
-        journal,
-        Arc::clone(clock),
-        Arc::new(Lease::unlimited()),
-        instance,
-        options,
-        tasks,
-        stop,
-    )
+    let (claims, clerk) = Claims::new(Arc::clone(store), instance.id);
+    tasks.spawn(clerk.run());
+    let peers = Peers::new(Arc::clone(clock), SECOND * 3);
+    let link = Link::alone(instance.id, instance.ws_url.clone(), Arc::clone(clock), peers);
+    let (store, clock) = (Arc::clone(store), Arc::clone(clock));
+    let parts = session::Parts { store, journal, clock, lease: Arc::new(Lease::unlimited()), link, claims };
+    Sessions::new(parts, options, tasks, stop)
 }

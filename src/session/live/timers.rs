@@ -1,5 +1,6 @@
 //! What time brings: deadlines, presence, a leader who is missed, and the end of a raid that nobody needs.
 
+use super::super::actor::Lasting;
 use super::super::presence::Presence;
 use super::Live;
 use crate::raid;
@@ -9,14 +10,21 @@ use tokio::time::Instant;
 
 impl Live {
     /// Decides what is due, shows who came online and went offline, and releases what may go.
-    pub(super) fn advance(&mut self, presence: &mut Presence) {
+    pub(super) fn advance(&mut self, lasting: &mut Lasting) {
         let hall = Arc::clone(&self.sessions.0);
         if self.state.due().is_some_and(|due| due <= hall.clock.now()) {
             // Refused by nobody: the server itself decides.
-            let _ = self.decide(&raid::Command::Deadline, None, presence);
+            let _ = self.decide(&raid::Command::Deadline, None, &lasting.presence);
         }
         let now = Instant::now();
-        if let Some(change) = presence.advance(now) {
+        self.doubt(lasting, now);
+        let presence = &mut lasting.presence;
+        let change = presence.advance(now, self.in_doubt);
+        let retold = self.tell_at.take_if(|at| *at <= now).is_some();
+        if change.is_some() || retold {
+            self.tell_presence(presence, now);
+        }
+        if let Some(change) = change {
             metrics().presence_changes.increment((change.online.len() + change.offline.len()) as u64);
             self.audience.announce(change.online, change.offline);
         }
@@ -29,10 +37,12 @@ impl Live {
         self.release(presence);
     }
 
-    /// Whether the leader is offline while another member is online.
+    /// Whether the leader is offline while another member is online. In doubt nobody is missed.
     fn leader_is_missed(&self, presence: &Presence) -> bool {
         let shown = self.state.shown();
-        let Some(leader) = shown.leader.filter(|_| !shown.status.ended()) else { return false };
+        let Some(leader) = shown.leader.filter(|_| !shown.status.ended() && !self.in_doubt) else {
+            return false;
+        };
         !presence.online().contains(&leader) && !presence.online().is_empty()
     }
 
@@ -43,11 +53,13 @@ impl Live {
         // A raid that is needed looks again when what needs it is gone, and spends no time on its idleness until then.
         let since = if self.is_needed(presence) { Instant::now() } else { self.needed_at };
         let idle = since + hall.options.idle_timeout;
-        [deadline, leader, presence.next()].into_iter().flatten().fold(idle, Instant::min)
+        let others = [deadline, leader, presence.next(self.in_doubt), self.tell_at];
+        others.into_iter().flatten().fold(idle, Instant::min)
     }
 
-    pub(super) fn is_idle(&self, presence: &Presence) -> bool {
-        !self.is_needed(presence)
+    pub(super) fn is_idle(&self, lasting: &Lasting) -> bool {
+        !self.is_needed(&lasting.presence)
+            && lasting.remotes.is_empty()
             && (self.unmade || self.needed_at.elapsed() >= self.sessions.0.options.idle_timeout)
     }
 
@@ -56,11 +68,7 @@ impl Live {
         self.audience.is_watched()
             || !self.flights.is_empty()
             || !self.held.is_empty()
-            || presence.next().is_some()
-    }
-
-    pub(super) fn follow_watchers(&mut self, presence: &mut Presence) {
-        self.needed_at = Instant::now();
-        presence.follow(&self.audience.watching(), self.needed_at, self.sessions.0.options.presence_grace);
+            || !presence.is_quiet()
+            || self.following.is_some()
     }
 }

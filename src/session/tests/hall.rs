@@ -1,19 +1,30 @@
 //! A small hall: sessions over a store in memory, and players who ask them things.
 
 use crate::audience::{Audience, Pulled, RingOptions};
+use crate::auth::Secret;
 use crate::clock::Clock;
-use crate::cluster::lease::Lease;
+use crate::cluster::bus::exchange::{Exchange, Station};
+use crate::cluster::bus::{Bus, Channel};
+use crate::cluster::claims::Claims;
+use crate::cluster::envelope::Seal;
+use crate::cluster::heads::Heads;
+use crate::cluster::lease::{Keeper, Lease};
+use crate::cluster::link::Link;
+use crate::cluster::peers::Peers;
+use crate::cluster::post::Post;
 use crate::error::Error;
 use crate::outbox::{Answer, ConnectionId, Lanes, Outbox, Ticket};
 use crate::raid;
-use crate::session::{Ack, Caller, Options, Reply, Sessions};
+use crate::session::{Ack, Caller, Options, Parts, Reply, Sessions};
 use crate::store::journal::{self, Journal};
 use crate::store::memory::MemoryStore;
 use crate::store::{Instance, InstanceId, OpHash, Store};
+use futures_util::future::BoxFuture;
 use raidhall_protocol::rest::NewRaid;
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{Codec, Command, Event, OpKey, PlayerId, RaidId, Seq, ServerMessage, UnixMillis};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -23,6 +34,12 @@ use uuid::Uuid;
 
 pub(super) const START: UnixMillis = UnixMillis(1_767_225_600_000);
 
+/// How long a node's lease lasts.
+pub(super) const TTL: Duration = Duration::from_secs(3);
+
+/// Tells the nodes' addresses apart.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
+
 pub(super) struct Hall {
     pub(super) store: MemoryStore,
     pub(super) sessions: Sessions,
@@ -30,6 +47,10 @@ pub(super) struct Hall {
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
     pub(super) instance: Instance,
+    /// Its end of the bus.
+    pub(super) station: Option<Arc<Station>>,
+    /// Until when its own tasks run.
+    life: CancellationToken,
 }
 
 pub(super) fn options() -> Options {
@@ -43,6 +64,7 @@ pub(super) fn options() -> Options {
         replay_events: 1_024,
         ring: RingOptions { events_max: 512, bytes_max: 1 << 20 },
         load_patience: Duration::from_secs(2),
+        loads: 4,
     }
 }
 
@@ -52,14 +74,24 @@ impl Hall {
     }
 
     pub(super) async fn over(store: MemoryStore, options: Options) -> Hall {
-        let instance = Instance {
-            id: InstanceId(Uuid::now_v7()),
-            ws_url: "ws://127.0.0.1:1/api/v1/ws".into(),
-            release: "test".into(),
-            draining: false,
-        };
-        let ttl = Duration::from_secs(3_600 * 24 * 30);
-        let renewal = store.enlist(&instance, ttl, Duration::from_secs(5)).await.expect("alone");
+        Hall::furnish(store, options, Duration::from_secs(3_600 * 24 * 30), None).await
+    }
+
+    /// One instance of a cluster, with a lease that is kept.
+    pub(super) async fn node(store: &MemoryStore, exchange: &Exchange, options: Options) -> Hall {
+        Hall::furnish(store.another(), options, TTL, Some(exchange)).await
+    }
+
+    async fn furnish(
+        store: MemoryStore,
+        options: Options,
+        ttl: Duration,
+        exchange: Option<&Exchange>,
+    ) -> Hall {
+        let ws_url = format!("ws://127.0.0.1:{}/api/v1/ws", NUMBERS.fetch_add(1, Ordering::Relaxed));
+        let id = InstanceId(Uuid::now_v7());
+        let instance = Instance { id, ws_url, release: "test".into(), draining: false };
+        let renewal = store.enlist(&instance, ttl, Duration::from_secs(5)).await.expect("enlisted");
         let shared: Arc<dyn Store> = Arc::new(store.clone());
         let journal_options = journal::Options {
             writers: 1,
@@ -68,23 +100,67 @@ impl Hall {
             commit_patience: Duration::from_secs(2),
         };
         let (journal, writers) = Journal::new(&shared, &journal_options);
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let (tasks, stop, life) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
+        let live = |task: BoxFuture<'static, ()>| {
+            let life = life.clone();
+            tokio::spawn(async move { life.run_until_cancelled(task).await });
+        };
         for writer in writers {
-            tokio::spawn(writer.run());
+            live(Box::pin(writer.run()));
         }
+        let (claims, clerk) = Claims::new(Arc::clone(&shared), id);
+        live(Box::pin(clerk.run()));
         let clock = Arc::new(Clock::new(renewal.now));
         let lease = Arc::new(Lease::new(Instant::now(), ttl));
-        let sessions = Sessions::new(
-            shared,
+        let peers = Peers::new(Arc::clone(&clock), ttl);
+        peers.learn(renewal.now, renewal.peers, false);
+        live(Box::pin(Arc::clone(&lease).confirm(Arc::clone(&shared), instance.clone())));
+        let seal = Seal::new(&Secret::new([7; 32]).expect("long enough"), &renewal.lineage);
+        let (url, shared_clock) = (instance.ws_url.clone(), Arc::clone(&clock));
+        let (link, station, deliveries) = match exchange {
+            None => (Link::alone(id, url, shared_clock, peers.clone()), None, None),
+            Some(exchange) => {
+                let (station, deliveries) = exchange.connect();
+                station.subscribe(&[Channel::Inbox(id)]).await.expect("connected");
+                let link = Link::over(Arc::clone(&station) as _, seal, id, url, shared_clock, peers.clone());
+                (link, Some(station), Some(deliveries))
+            }
+        };
+        let parts = Parts {
+            store: Arc::clone(&shared),
             journal,
-            clock,
-            Arc::clone(&lease),
-            instance.id,
-            options,
-            tasks.clone(),
-            stop.clone(),
-        );
-        Hall { store, sessions, lease, tasks, stop, instance }
+            clock: Arc::clone(&clock),
+            lease: Arc::clone(&lease),
+            link: link.clone(),
+            claims,
+        };
+        let sessions = Sessions::new(parts, options, tasks.clone(), stop.clone());
+        if let Some(deliveries) = deliveries {
+            live(Box::pin(Post::new(link.clone(), sessions.clone()).run(deliveries)));
+            live(Box::pin(Heads { store: Arc::clone(&shared), link }.run()));
+            let judging = Arc::clone(&lease);
+            live(Box::pin(peers.clone().run(move || judging.holds())));
+            let keeper = Keeper {
+                store: shared,
+                instance: instance.clone(),
+                draining: Arc::default(),
+                lease: Arc::clone(&lease),
+                ttl,
+                renew: Duration::from_secs(1),
+                clock,
+                peers,
+                lineage: renewal.lineage,
+            };
+            live(Box::pin(keeper.run(|| {})));
+        }
+        Hall { store, sessions, lease, tasks, stop, instance, station, life }
+    }
+
+    /// `kill -9`: nothing of this instance reaches anybody any more.
+    pub(super) fn die(&self) {
+        self.life.cancel();
+        self.store.faults().cut(true);
+        self.station.as_ref().expect("a node").leave();
     }
 
     /// A raid that player 1 leads and `others` have joined, started.
@@ -205,6 +281,21 @@ impl Watcher {
     /// Presence messages since the last call.
     pub(super) fn presence(&self) -> Vec<ServerMessage> {
         taken(&self.outbox).presence.iter().map(|(_, frame)| message(frame)).collect()
+    }
+
+    /// Sends a signal as this player.
+    pub(super) fn signal(&self, from: u64, kind: &str) {
+        let audience = self.audience.as_ref().expect("watching");
+        audience.signal(self.outbox.id, player(from), kind, serde_json::Value::Null).expect("a member");
+    }
+
+    /// Signals since the last call: who sent them, and which.
+    pub(super) fn signals(&self) -> Vec<String> {
+        let text = |frame| match message(frame) {
+            ServerMessage::Signal { from, kind, .. } => format!("{from} {kind}"),
+            other => panic!("not a signal: {other:?}"),
+        };
+        taken(&self.outbox).signals.iter().map(|signal| text(&signal.frame)).collect()
     }
 
     pub(super) fn leave(&self) {

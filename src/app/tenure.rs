@@ -1,0 +1,171 @@
+//! The lease of this instance, from its start to its end: kept on a thread and a connection of its own, so that no
+//! load delays it.
+//!
+//! A store whose lock alone keeps others out needs no such care: there a task keeps the lease.
+
+use crate::clock::Clock;
+use crate::cluster::lease::{Keeper, Lease};
+use crate::cluster::peers::Peers;
+use crate::http::Readiness;
+use crate::store::{EnlistError, Instance, Renewal, Store, StoreError};
+use anyhow::anyhow;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, info_span, warn};
+
+/// How long giving the lease back may take; failing that, it runs out by itself.
+const RETIRE_PATIENCE: Duration = Duration::from_secs(3);
+
+/// What it takes to serve.
+pub(super) struct Tenure {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) instance: Instance,
+    /// Whether the instance is about to end.
+    pub(super) draining: Arc<AtomicBool>,
+    pub(super) ttl: Duration,
+    pub(super) renew: Duration,
+    /// How long to wait for a former instance to be gone.
+    pub(super) patience: Duration,
+    /// Told of each renewal.
+    pub(super) readiness: Readiness,
+}
+
+/// A lease that is being kept.
+pub(super) struct Kept {
+    pub(super) clock: Arc<Clock>,
+    pub(super) lease: Arc<Lease>,
+    pub(super) peers: Peers,
+    pub(super) lineage: String,
+    lost: CancellationToken,
+    stop: CancellationToken,
+    ended: oneshot::Receiver<()>,
+}
+
+/// What the start of a tenure brings.
+struct Begun {
+    clock: Arc<Clock>,
+    lease: Arc<Lease>,
+    peers: Peers,
+    lineage: String,
+}
+
+impl Tenure {
+    /// Enlists, and keeps the lease from then on.
+    pub(super) async fn begin(self) -> Result<Kept, EnlistError> {
+        let (sender, begun) = oneshot::channel();
+        let (ending, ended) = oneshot::channel();
+        let (lost, stop) = (CancellationToken::new(), CancellationToken::new());
+        let task = self.excludes_others();
+        let keeping = {
+            let (lost, stop) = (lost.clone(), stop.clone());
+            async move {
+                self.keep(sender, lost, stop).await;
+                // Nobody may be left to hear it.
+                let _ = ending.send(());
+            }
+            .instrument(info_span!("lease"))
+        };
+        if task {
+            TaskTracker::new().spawn(keeping);
+        } else {
+            let run = move || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime.block_on(keeping),
+                Err(error) => warn!(%error, "there is no runtime for the lease"),
+            };
+            let thread = std::thread::Builder::new().name("lease".into()).spawn(run);
+            thread.map_err(|error| no_thread(error.into()))?;
+        }
+        let begun = begun.await.map_err(|_| no_thread(anyhow!("it ended")))??;
+        let Begun { clock, lease, peers, lineage } = begun;
+        Ok(Kept { clock, lease, peers, lineage, lost, stop, ended })
+    }
+
+    fn excludes_others(&self) -> bool {
+        self.store.excludes_others()
+    }
+
+    async fn keep(
+        self,
+        begun: oneshot::Sender<Result<Begun, EnlistError>>,
+        lost: CancellationToken,
+        stop: CancellationToken,
+    ) {
+        let (start, renewal) = match self.enlist().await {
+            Ok(enlisted) => enlisted,
+            // Whoever waits for it hears it.
+            Err(error) => return drop(begun.send(Err(error))),
+        };
+        let clock = Arc::new(Clock::new(renewal.now));
+        let peers = Peers::new(Arc::clone(&clock), self.ttl);
+        peers.learn(renewal.now, renewal.peers, false);
+        let lease =
+            Arc::new(if self.excludes_others() { Lease::unlimited() } else { Lease::new(start, self.ttl) });
+        let Tenure { store, instance, draining, ttl, renew, readiness, .. } = self;
+        readiness.renewed();
+        let keeper = Keeper {
+            store: Arc::clone(&store),
+            instance: instance.clone(),
+            draining,
+            lease: Arc::clone(&lease),
+            ttl,
+            renew,
+            clock: Arc::clone(&clock),
+            peers: peers.clone(),
+            lineage: renewal.lineage.clone(),
+        };
+        if begun.send(Ok(Begun { clock, lease, peers, lineage: renewal.lineage })).is_ok() {
+            if stop.run_until_cancelled(keeper.run(move || readiness.renewed())).await.is_some() {
+                lost.cancel();
+                stop.cancelled().await;
+            }
+        }
+        match timeout(RETIRE_PATIENCE, store.retire(instance.id)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(?error, "the lease was not given back; it runs out by itself"),
+            Err(_) => warn!("the lease was not given back in time; it runs out by itself"),
+        }
+    }
+
+    /// Enlists. Gives the moment from which the lease counts.
+    async fn enlist(&self) -> Result<(Instant, Renewal), EnlistError> {
+        let sent = Instant::now();
+        let enlisted = self.store.enlist(&self.instance, self.ttl, self.patience).await?;
+        if self.excludes_others() {
+            return Ok((sent, enlisted));
+        }
+        // The start may have been a long wait for a former instance: renewed at once, the lease counts from now.
+        let renewed = Instant::now();
+        Ok(match self.store.renew(&self.instance, self.ttl).await {
+            Ok(renewal) => (renewed, renewal),
+            Err(_) => (sent, enlisted),
+        })
+    }
+}
+
+fn no_thread(source: anyhow::Error) -> EnlistError {
+    EnlistError::Store(StoreError::Refused { operation: "start the lease's thread", source })
+}
+
+impl Kept {
+    /// Waits until the lease is lost for good.
+    pub(super) async fn lost(&self) {
+        self.lost.cancelled().await;
+    }
+
+    /// Whether it is lost for good.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.is_cancelled()
+    }
+
+    /// Gives the lease back, and every raid that is still ours.
+    pub(super) async fn end(self) {
+        self.stop.cancel();
+        // Ends in any case: by itself, or with its thread.
+        let _ = self.ended.await;
+    }
+}

@@ -1,0 +1,124 @@
+//! Becoming a raid's owner and giving raids up, many at once: after a node's death or before our own end, thousands of
+//! raids change hands in a few statements.
+//!
+//! What waits while one statement runs goes into the next; an idle instance adds no delay.
+
+use crate::store::{Claim, Epoch, InstanceId, Store, StoreError};
+use anyhow::anyhow;
+use raidhall_protocol::RaidId;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tracing::warn;
+
+/// Raids in one statement.
+const BATCH: usize = 200;
+/// Requests that may wait; more wait at their own place.
+const QUEUE: usize = 1_024;
+/// How long one statement may take; then those who wait are told that the store is not to be had.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where sessions ask. Cheap to clone.
+#[derive(Clone)]
+pub struct Claims(mpsc::Sender<Request>);
+
+/// The loop that serves them, to be spawned by the owner of the tasks.
+pub struct Clerk {
+    store: Arc<dyn Store>,
+    instance: InstanceId,
+    requests: mpsc::Receiver<Request>,
+}
+
+enum Request {
+    Claim(RaidId, oneshot::Sender<Claim>),
+    Release(RaidId, Epoch, oneshot::Sender<()>),
+}
+
+impl Claims {
+    /// A handle, and the loop behind it.
+    pub fn new(store: Arc<dyn Store>, instance: InstanceId) -> (Claims, Clerk) {
+        let (sender, requests) = mpsc::channel(QUEUE);
+        (Claims(sender), Clerk { store, instance, requests })
+    }
+
+    /// Tries to become a raid's owner.
+    ///
+    /// # Errors
+    ///
+    /// The store is not to be had. The claim may have been made all the same; the next one tells.
+    pub async fn claim(&self, raid: RaidId) -> Result<Claim, StoreError> {
+        let (sender, answer) = oneshot::channel();
+        // A clerk that is gone drops the sender, and so answers.
+        let _ = self.0.send(Request::Claim(raid, sender)).await;
+        answer.await.map_err(|_| unavailable("claim a raid"))
+    }
+
+    /// Gives a raid up, if it is still ours under that epoch.
+    ///
+    /// # Errors
+    ///
+    /// The store is not to be had; the raid is free when our lease has run out.
+    pub async fn release(&self, raid: RaidId, epoch: Epoch) -> Result<(), StoreError> {
+        let (sender, answer) = oneshot::channel();
+        let _ = self.0.send(Request::Release(raid, epoch, sender)).await;
+        answer.await.map_err(|_| unavailable("release a raid"))
+    }
+}
+
+fn unavailable(operation: &'static str) -> StoreError {
+    StoreError::Unavailable { operation, source: anyhow!("not answered in time") }
+}
+
+impl Clerk {
+    /// Serves until every handle is gone.
+    pub async fn run(mut self) {
+        let mut requests = Vec::new();
+        while self.requests.recv_many(&mut requests, BATCH).await > 0 {
+            let (mut claims, mut releases) = (Vec::new(), Vec::new());
+            for request in requests.drain(..) {
+                match request {
+                    Request::Claim(raid, answer) => claims.push((raid, answer)),
+                    Request::Release(raid, epoch, answer) => releases.push(((raid, epoch), answer)),
+                }
+            }
+            // What is given up first may be claimed anew.
+            self.release(releases).await;
+            self.claim(claims).await;
+        }
+    }
+
+    async fn release(&self, releases: Vec<((RaidId, Epoch), oneshot::Sender<()>)>) {
+        let (raids, answers): (Vec<_>, Vec<_>) = releases.into_iter().unzip();
+        if raids.is_empty() {
+            return;
+        }
+        match timeout(PATIENCE, self.store.release(&raids, self.instance)).await {
+            Ok(Ok(())) => {
+                for answer in answers {
+                    // Whoever asked may be gone.
+                    let _ = answer.send(());
+                }
+            }
+            Ok(Err(error)) => warn!(raids = raids.len(), ?error, "raids could not be released"),
+            Err(_) => warn!(raids = raids.len(), "raids were not released in time"),
+        }
+    }
+
+    async fn claim(&self, claims: Vec<(RaidId, oneshot::Sender<Claim>)>) {
+        let (raids, answers): (Vec<_>, Vec<_>) = claims.into_iter().unzip();
+        if raids.is_empty() {
+            return;
+        }
+        match timeout(PATIENCE, self.store.claim(&raids, self.instance)).await {
+            Ok(Ok(claims)) => {
+                for (answer, claim) in answers.into_iter().zip(claims) {
+                    // Whoever asked may be gone; its claim is given up when our lease is, at the latest.
+                    let _ = answer.send(claim);
+                }
+            }
+            Ok(Err(error)) => warn!(raids = raids.len(), ?error, "raids could not be claimed"),
+            Err(_) => warn!(raids = raids.len(), "raids were not claimed in time"),
+        }
+    }
+}

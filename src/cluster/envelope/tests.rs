@@ -1,0 +1,119 @@
+use super::*;
+use raidhall_protocol::EventData;
+use serde_json::json;
+
+fn seal(secret: u8, lineage: &str) -> Seal {
+    Seal::new(&Secret::new([secret; 32]).expect("long enough"), lineage)
+}
+
+fn player(id: u64) -> PlayerId {
+    PlayerId::try_from(id).expect("an id")
+}
+
+fn envelope(note: Note) -> Envelope {
+    Envelope {
+        from: InstanceId(Uuid::from_u128(1)),
+        at: UnixMillis(1_800_000_000_000),
+        raid: RaidId::try_from(7_u64).expect("an id"),
+        epoch: Epoch(3),
+        seq: Seq(9),
+        note,
+    }
+}
+
+fn notes() -> Vec<Note> {
+    let event = Event {
+        seq: Seq(9),
+        at: UnixMillis(1),
+        by: Some(player(5)),
+        data: EventData::Said { text: "hé 🔥".into() },
+    };
+    let ada = PlayerRef { id: player(5), name: "Ada".into() };
+    let wishes = [
+        Wish::Join(ada),
+        Wish::Player { by: player(5), command: Command::Say { text: "x".into() } },
+        Wish::Service(Command::Start),
+    ];
+    let items = wishes.into_iter().map(|wish| Item { op: OpHash([8; 16]), wish }).collect();
+    let answers = vec![
+        ForwardAnswer::Ack { seq: Seq(4), duplicate: true },
+        ForwardAnswer::Error {
+            kind: ErrorType::Invalid,
+            fields: vec![FieldFault::new("text", "must have 1 to 500 characters")],
+        },
+        ForwardAnswer::NotOwner,
+    ];
+    vec![
+        Note::Events(vec![event]),
+        Note::Owned,
+        Note::Released,
+        Note::Presence { counter: 4, online: vec![player(1), player(2)] },
+        Note::Signal { from: player(5), kind: "emote".into(), data: json!({"emoji": ["🔥", null, 1.5]}) },
+        Note::Watching(Watching { watched: true, players: vec![player(1)], known: vec![], draining: true }),
+        Note::Take(vec![player(3)]),
+        Note::Forward { request: 77, remaining_ms: 4_900, items },
+        Note::Answers { request: 77, answers },
+        Note::Ask { request: 78 },
+        Note::Seen { request: 78, online: Some(vec![player(1)]) },
+        Note::Seen { request: 79, online: None },
+    ]
+}
+
+#[test]
+fn every_note_comes_out_as_it_went_in() {
+    let seal = seal(7, "a");
+    for note in notes() {
+        let sent = envelope(note);
+        assert_eq!(seal.open(&seal.close(sent.clone())), Ok(sent));
+    }
+}
+
+#[test]
+fn strangers_other_histories_and_changed_bytes_are_not_heard() {
+    let ours = seal(7, "a");
+    let message = ours.close(envelope(Note::Owned));
+    assert_eq!(seal(8, "a").open(&message), Err(Unreadable::Seal));
+    assert_eq!(seal(7, "b").open(&message), Err(Unreadable::Seal));
+    for index in 0..message.len() {
+        let mut changed = message.to_vec();
+        changed[index] ^= 1;
+        assert_eq!(ours.open(&changed), Err(Unreadable::Seal), "byte {index}");
+    }
+    for length in 0..message.len() {
+        assert_eq!(ours.open(&message[..length]), Err(Unreadable::Seal), "{length} bytes");
+    }
+}
+
+#[test]
+fn what_is_sealed_and_makes_no_sense_is_malformed_and_what_is_newer_names_its_raid() {
+    let seal = seal(7, "a");
+    let sealed = |content: &[u8]| [&seal.mark(content)[..], content].concat();
+    let wire = |v, kind: &str, body: &[u8]| {
+        let Envelope { from, at, raid, epoch, seq, .. } = envelope(Note::Owned);
+        let (kind, body) = (kind.to_owned(), Bytes::copy_from_slice(body));
+        pack(&Wire { v, kind, from: from.0.as_u128(), at, raid, epoch: epoch.0, seq, body })
+    };
+    for content in
+        [vec![], vec![0xC1], wire(1, "no such kind", &[]), wire(1, "events", &[0xDD, 255, 255, 255, 255])]
+    {
+        assert_eq!(seal.open(&sealed(&content)), Err(Unreadable::Malformed));
+    }
+    let raid = envelope(Note::Owned).raid;
+    assert_eq!(seal.open(&sealed(&wire(2, "no such kind", &[]))), Err(Unreadable::Newer { raid }));
+}
+
+#[test]
+fn errors_arrive_as_they_were_or_as_one_that_may_be_tried_again() {
+    let fields = vec![FieldFault::new("xp", "is too much")];
+    for error in [
+        Error::Refused(Refusal::Invalid(fields)),
+        Error::Refused(Refusal::TaskTaken),
+        Error::Refused(Refusal::NotMember),
+        Error::Overloaded,
+        Error::Unavailable,
+        Error::Internal,
+        Error::NotOwner,
+    ] {
+        assert_eq!(ForwardAnswer::of(Err(error.clone())).result(), Err(error));
+    }
+}

@@ -1,0 +1,218 @@
+//! The other instances, as far as their leases tell: who lives, and where clients reach them.
+//!
+//! The database is the judge. Each renewal of our own lease brings the list of all that live; between two of them a
+//! lease that was not seen to be renewed runs out here as it does there.
+
+use crate::clock::Clock;
+use crate::store::{InstanceId, Peer};
+use parking_lot::RwLock;
+use raidhall_protocol::{RaidId, UnixMillis};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::sleep_until;
+
+/// How much later than in the database a lease runs out here: what was learned is some milliseconds old.
+const LATE_MS: i64 = 50;
+
+/// Everybody else. Cheap to clone.
+#[derive(Clone)]
+pub struct Peers(Arc<Inner>);
+
+struct Inner {
+    clock: Arc<Clock>,
+    ttl_ms: i64,
+    known: RwLock<HashMap<InstanceId, Peer>>,
+    /// Moves whenever somebody has come, gone, or begun to drain.
+    changes: watch::Sender<u64>,
+    /// Moves whenever anything was learned.
+    learned: watch::Sender<u64>,
+}
+
+impl Peers {
+    /// Nobody yet. `ttl` is how long a lease lasts.
+    pub fn new(clock: Arc<Clock>, ttl: Duration) -> Peers {
+        let ttl_ms = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
+        let (changes, learned) = (watch::Sender::new(0), watch::Sender::new(0));
+        Peers(Arc::new(Inner { clock, ttl_ms, known: RwLock::default(), changes, learned }))
+    }
+
+    /// Takes in who lives as of `now`. Whoever was away itself (`lapsed`) judges nobody by a single look: those who
+    /// have not renewed either get the length of a lease to do so.
+    pub fn learn(&self, now: UnixMillis, living: Vec<Peer>, lapsed: bool) {
+        let before = self.standing();
+        {
+            let mut known = self.0.known.write();
+            let mut next: HashMap<_, _> = living.into_iter().map(|peer| (peer.id, peer)).collect();
+            for (id, peer) in known.drain() {
+                let doubtful = lapsed && !next.contains_key(&id);
+                if doubtful {
+                    next.insert(id, Peer { lease_until: now.plus(self.0.ttl_ms), ..peer });
+                }
+            }
+            *known = next;
+        }
+        self.tell(before);
+    }
+
+    /// The store named an instance as a living owner, which may be younger than the latest list.
+    pub fn meet(&self, id: InstanceId, ws_url: &str) {
+        let before = self.standing();
+        {
+            let mut known = self.0.known.write();
+            let lease_until = self.0.clock.now().plus(self.0.ttl_ms);
+            let ws_url = ws_url.to_owned();
+            known.entry(id).or_insert(Peer { id, ws_url, draining: false, lease_until });
+        }
+        self.tell(before);
+    }
+
+    /// Whether an instance's lease lives.
+    pub fn lives(&self, id: InstanceId) -> bool {
+        self.0.known.read().contains_key(&id)
+    }
+
+    /// Where clients reach a living instance.
+    pub fn ws_url(&self, id: InstanceId) -> Option<String> {
+        self.0.known.read().get(&id).map(|peer| peer.ws_url.clone())
+    }
+
+    /// Whether somebody is there who may take raids over.
+    pub fn any_fit(&self) -> bool {
+        self.0.known.read().values().any(|peer| !peer.draining)
+    }
+
+    /// An instance that may take a raid over: raids are spread over those that do not drain (rendezvous hashing,
+    /// Thaler and Ravishankar 1998).
+    pub fn heir_of(&self, raid: RaidId) -> Option<InstanceId> {
+        let known = self.0.known.read();
+        let fit = known.values().filter(|peer| !peer.draining).map(|peer| peer.id);
+        fit.max_by_key(|id| weight(raid, *id))
+    }
+
+    /// Moves whenever somebody has come, gone, or begun to drain.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+
+    /// Forgets those whose lease runs out, until dropped. `judges` says whether we hold a lease of our own: without one
+    /// we know nothing of others.
+    pub async fn run(self, judges: impl Fn() -> bool) {
+        let mut learned = self.0.learned.subscribe();
+        loop {
+            learned.mark_unchanged();
+            let next = self.0.known.read().values().map(|peer| peer.lease_until).min();
+            let over = async {
+                match next {
+                    Some(at) => sleep_until(self.0.clock.instant_of(at.plus(LATE_MS))).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                changed = learned.changed() => if changed.is_err() { return },
+                () = over => if judges() { self.forget_dead() } else if learned.changed().await.is_err() { return },
+            }
+        }
+    }
+
+    fn forget_dead(&self) {
+        let before = self.standing();
+        let now = self.0.clock.now();
+        self.0.known.write().retain(|_, peer| peer.lease_until.plus(LATE_MS) > now);
+        self.tell(before);
+    }
+
+    /// Who is there, and who of them drains.
+    fn standing(&self) -> Vec<(InstanceId, bool)> {
+        let known = self.0.known.read();
+        let mut standing: Vec<_> = known.values().map(|peer| (peer.id, peer.draining)).collect();
+        standing.sort_unstable();
+        standing
+    }
+
+    fn tell(&self, before: Vec<(InstanceId, bool)>) {
+        self.0.learned.send_modify(|count| *count += 1);
+        if before != self.standing() {
+            self.0.changes.send_modify(|count| *count += 1);
+        }
+    }
+}
+
+/// A number for a pair, as good as random and the same everywhere (the finaliser of SplitMix64, Steele et al. 2014).
+fn weight(raid: RaidId, instance: InstanceId) -> u64 {
+    let (high, low) = instance.0.as_u64_pair();
+    let mut mixed = raid.get() ^ high.rotate_left(31) ^ low;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    const TTL: Duration = Duration::from_secs(3);
+    const START: UnixMillis = UnixMillis(1_000_000);
+
+    fn id(number: u128) -> InstanceId {
+        InstanceId(Uuid::from_u128(number))
+    }
+
+    fn peer(number: u128, lease_until: UnixMillis) -> Peer {
+        Peer { id: id(number), ws_url: format!("ws://{number}"), draining: false, lease_until }
+    }
+
+    fn peers() -> Peers {
+        Peers::new(Arc::new(Clock::new(START)), TTL)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_is_not_seen_to_be_renewed_runs_out_on_time() {
+        let peers = peers();
+        let mut changes = peers.changes();
+        peers.learn(START, vec![peer(1, START.plus(2_500)), peer(2, START.plus(3_000))], false);
+        changes.changed().await.expect("somebody came");
+        let began = tokio::time::Instant::now();
+        let watching = peers.clone().run(|| true);
+        tokio::select! { () = watching => unreachable!(), changed = changes.changed() => changed.expect("gone") }
+        let after = began.elapsed();
+        assert!(after >= Duration::from_millis(2_500) && after < Duration::from_millis(2_600), "{after:?}");
+        assert!(!peers.lives(id(1)) && peers.lives(id(2)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_was_away_itself_gives_the_others_a_leases_length() {
+        let peers = peers();
+        peers.learn(START, vec![peer(1, START.plus(3_000))], false);
+        let later = START.plus(10_000);
+        peers.learn(later, vec![], true);
+        assert!(peers.lives(id(1)), "it may have been away for the same reason");
+        peers.learn(later.plus(1_000), vec![], false);
+        assert!(!peers.lives(id(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_owner_that_is_younger_than_the_list_is_believed_to_live() {
+        let peers = peers();
+        peers.meet(id(9), "ws://nine");
+        assert_eq!(peers.ws_url(id(9)).as_deref(), Some("ws://nine"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn raids_are_spread_over_those_that_do_not_drain() {
+        let peers = peers();
+        let mut living: Vec<_> = (1..=4).map(|number| peer(number, START.plus(3_000))).collect();
+        living[0].draining = true;
+        peers.learn(START, living, false);
+        let mut counts = HashMap::new();
+        for raid in 1..=3_000_u64 {
+            let heir = peers.heir_of(RaidId::try_from(raid).expect("an id")).expect("one is fit");
+            *counts.entry(heir).or_insert(0) += 1;
+        }
+        assert_eq!(counts.len(), 3);
+        assert!(!counts.contains_key(&id(1)));
+        assert!(counts.values().all(|count| (700..1_300).contains(count)), "{counts:?}");
+    }
+}

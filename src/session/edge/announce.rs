@@ -1,0 +1,50 @@
+//! Saying to a raid's owner who watches here.
+
+use super::Edge;
+use crate::cluster::envelope::{Note, Watching};
+use crate::session::remotes::ANNOUNCE_EVERY;
+use raidhall_protocol::PlayerId;
+use tokio::time::Instant;
+
+impl Edge {
+    /// Says who watches here now.
+    pub(super) fn announce(&mut self) {
+        self.say_watching(self.audience.is_watched(), Vec::new());
+    }
+
+    /// Makes ourselves known to a new owner: it learns whom we last knew to be online as well.
+    pub(super) fn introduce(&mut self) {
+        let memories = self.memories.clone();
+        self.say_watching(self.audience.is_watched(), memories);
+    }
+
+    /// Says before the first watcher is answered that one is coming, so that the owner tells us who is online.
+    pub(super) fn announce_ahead(&mut self) {
+        self.say_watching(true, Vec::new());
+    }
+
+    /// Says that nobody watches here any more.
+    pub(super) fn say_goodbye(&mut self) {
+        if self.replica.is_some() {
+            self.say_watching(false, Vec::new());
+        }
+    }
+
+    fn say_watching(&mut self, watched: bool, known: Vec<PlayerId>) {
+        self.announce_at = Instant::now() + ANNOUNCE_EVERY;
+        let hall = &self.sessions.0;
+        let Some(owner) = self.owner else { return };
+        let players = self.audience.watching().into_iter().collect();
+        let draining = hall.handing_over.is_cancelled();
+        let watching = Watching { watched, players, known, draining };
+        hall.link.tell(owner, self.about(), Note::Watching(watching));
+    }
+
+    /// A former owner names us its heir, but another instance was quicker: that one is told who was online.
+    pub(super) fn remember(&mut self, online: Vec<PlayerId>) {
+        self.memories = online;
+        if self.owner.is_some() {
+            self.introduce();
+        }
+    }
+}

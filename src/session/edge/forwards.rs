@@ -1,0 +1,196 @@
+//! Commands on their way to the raid's owner: in order, one bundle at a time, sent again until they are answered.
+//!
+//! A bundle keeps its number while it goes to one owner, so that the owner answers a repetition without deciding
+//! anew. To another owner it goes under a new number: what took effect is known there by its op, and what was refused
+//! left no trace.
+
+use crate::cluster::envelope::{ForwardAnswer, Item, Note, Wish};
+use crate::cluster::link::{About, Forwarding, Link};
+use crate::error::Error;
+use crate::session::create::random;
+use crate::session::message::{Execute, Message};
+use crate::session::{Ack, Reply};
+use crate::store::{InstanceId, OpHash};
+use crate::telemetry::metrics;
+use raidhall_protocol::Seq;
+use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Commands in one bundle.
+const BUNDLE: usize = 64;
+/// Commands that may wait; beyond that the inbox is not read, and fills.
+const WAITING_MAX: usize = 1_024;
+/// How long an answer may take before the bundle is sent again.
+const RESEND: Duration = Duration::from_millis(700);
+
+#[derive(Default)]
+pub(super) struct Forwards {
+    waiting: VecDeque<Parked>,
+    flight: Option<Flight>,
+}
+
+struct Parked {
+    item: Item,
+    reply: Reply<Ack>,
+    until: Instant,
+}
+
+/// A bundle under way. Who has waited too long is answered, and its place stays empty.
+struct Flight {
+    forwarding: Forwarding,
+    items: Vec<Item>,
+    parked: Vec<Option<Parked>>,
+    resend_at: Instant,
+}
+
+/// What a bundle's answers mean for the edge.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// The newest seq acknowledged.
+    pub(super) acknowledged: Option<Seq>,
+    /// Some are to be sent again: whoever was asked does not own the raid, or could not carry them out.
+    pub(super) again: bool,
+}
+
+impl Forwards {
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.flight.is_none()
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.waiting.len() < WAITING_MAX
+    }
+
+    /// Lets a command wait for the owner, until the moment given.
+    pub(super) fn park(&mut self, execute: Execute, until: Instant) {
+        let Execute { command, op, reply, .. } = execute;
+        let Some(wish) = Wish::of(command) else { return reply.send(Err(Error::Internal)) };
+        // Without a key of the client's it gets one of ours, so that sending it again is safe; that it was then known
+        // is nothing to the client.
+        let (op, reply) = match op {
+            Some(op) => (op, reply),
+            None => {
+                let Ok(drawn) = random() else { return reply.send(Err(Error::Internal)) };
+                let reply =
+                    |result: Result<Ack, _>| reply.send(result.map(|ack| Ack { duplicate: false, ..ack }));
+                (OpHash(drawn), Reply::new(reply))
+            }
+        };
+        self.waiting.push_back(Parked { item: Item { op, wish }, reply, until });
+    }
+
+    /// Sends the next bundle, or again the one under way when it is time.
+    pub(super) fn send(&mut self, link: &Link, to: InstanceId, about: About) {
+        let now = Instant::now();
+        if self.flight.as_ref().is_some_and(|flight| flight.forwarding.to() != to) {
+            self.begin_anew();
+        }
+        match &mut self.flight {
+            Some(flight) if flight.resend_at > now => return,
+            Some(_) => metrics().forward_retries.increment(1),
+            None if self.waiting.is_empty() => return,
+            None => {
+                let bundle = self.waiting.drain(..BUNDLE.min(self.waiting.len())).collect::<Vec<_>>();
+                let items = bundle.iter().map(|parked| parked.item.clone()).collect();
+                let parked = bundle.into_iter().map(Some).collect();
+                self.flight = Some(Flight { forwarding: link.forward(to), items, parked, resend_at: now });
+            }
+        }
+        let Some(flight) = &mut self.flight else { return };
+        flight.resend_at = now + RESEND;
+        let last = flight.parked.iter().flatten().map(|parked| parked.until).max().unwrap_or(now);
+        let remaining_ms = u64::try_from(last.saturating_duration_since(now).as_millis()).unwrap_or(0);
+        let request = flight.forwarding.number();
+        link.tell(to, about, Note::Forward { request, remaining_ms, items: flight.items.clone() });
+    }
+
+    /// The answers to the bundle under way. May be dropped and asked for again.
+    pub(super) async fn answers(&mut self) -> Vec<ForwardAnswer> {
+        match &mut self.flight {
+            Some(flight) => flight.forwarding.answers().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Gives the answers out. What nobody took on waits again, in its order; if `patient`, so does what was
+    /// `unavailable`.
+    pub(super) fn take_answers(&mut self, answers: Vec<ForwardAnswer>, patient: bool) -> Taken {
+        let Some(flight) = self.flight.take() else { return Taken::default() };
+        let (mut taken, mut again) = (Taken::default(), Vec::new());
+        let answers = answers.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
+        for (parked, answer) in flight.parked.into_iter().zip(answers) {
+            let answer = answer.unwrap_or(ForwardAnswer::NotOwner);
+            if let ForwardAnswer::Ack { seq, .. } = answer {
+                taken.acknowledged = taken.acknowledged.max(Some(seq));
+            }
+            let Some(parked) = parked else { continue };
+            match answer.result() {
+                Err(Error::NotOwner) => again.push(parked),
+                Err(Error::Unavailable) if patient => again.push(parked),
+                result => {
+                    metrics().forwards.increment(if result.is_ok() { "ack" } else { "refused" });
+                    parked.reply.send(result);
+                }
+            }
+        }
+        taken.again = !again.is_empty();
+        if taken.again {
+            metrics().forwards.increment("again");
+        }
+        again.into_iter().rev().for_each(|parked| self.waiting.push_front(parked));
+        taken
+    }
+
+    /// The bundle under way goes to whoever owns the raid now.
+    pub(super) fn begin_anew(&mut self) {
+        if let Some(flight) = self.flight.take() {
+            flight.parked.into_iter().flatten().rev().for_each(|parked| self.waiting.push_front(parked));
+        }
+    }
+
+    /// Tells those who have waited too long.
+    pub(super) fn expire(&mut self, now: Instant) {
+        let late = |parked: &Parked| parked.until <= now;
+        let mut over = Vec::new();
+        if self.waiting.iter().any(late) {
+            for parked in std::mem::take(&mut self.waiting) {
+                if late(&parked) { over.push(parked) } else { self.waiting.push_back(parked) }
+            }
+        }
+        if let Some(flight) = &mut self.flight {
+            over.extend(flight.parked.iter_mut().filter_map(|place| place.take_if(|parked| late(parked))));
+            if flight.parked.iter().all(Option::is_none) {
+                self.flight = None;
+            }
+        }
+        for parked in over {
+            metrics().forwards.increment("expired");
+            parked.reply.send(Err(Error::Unavailable));
+        }
+    }
+
+    pub(super) fn fail_all(&mut self, error: &Error) {
+        self.begin_anew();
+        self.waiting.drain(..).for_each(|parked| parked.reply.send(Err(error.clone())));
+    }
+
+    /// Everything that is not answered, as it was asked for.
+    pub(super) fn take_all(&mut self) -> Vec<Message> {
+        self.begin_anew();
+        let message = |Parked { item: Item { op, wish }, reply, until }| {
+            let (command, op, until) = (wish.command(), Some(op), Some(until));
+            Message::Execute(Execute { command, op, reply, until, forwarded: false })
+        };
+        self.waiting.drain(..).map(message).collect()
+    }
+
+    /// When something is to be done though nobody answers.
+    pub(super) fn next_timer(&self) -> Option<Instant> {
+        let waiting = self.waiting.iter().map(|parked| parked.until).min();
+        let flight = self.flight.as_ref().map(|flight| {
+            flight.parked.iter().flatten().map(|parked| parked.until).fold(flight.resend_at, Instant::min)
+        });
+        waiting.into_iter().chain(flight).min()
+    }
+}

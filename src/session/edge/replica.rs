@@ -1,0 +1,150 @@
+//! The raid as an edge has it: folded from the store, moved on by what is heard, mended from the store.
+
+use super::Edge;
+use crate::audience::Audience;
+use crate::cluster::link::{Following, Heard};
+use crate::error::Error;
+use crate::raid::{self, Refusal, State};
+use crate::session::actor::Lasting;
+use crate::session::load::{self, LoadError};
+use crate::store::Store;
+use crate::telemetry::metrics;
+use raidhall_protocol::{Event, RaidId, Seq};
+use std::time::Duration;
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::warn;
+
+/// Events read at once.
+const PAGE: u32 = 1_000;
+/// How long reading a page may take.
+const PAGE_PATIENCE: Duration = Duration::from_secs(2);
+/// The pause before the store is asked again.
+const MEND_PAUSE: Duration = Duration::from_millis(200);
+/// How long the first watcher waits for the owner to say who is online.
+const PRESENCE_PATIENCE: Duration = Duration::from_millis(150);
+
+pub(super) struct Replica {
+    state: State,
+    following: Following,
+    /// Something is missing, and the store is read at this moment.
+    mend_at: Option<Instant>,
+}
+
+impl Replica {
+    pub(super) const fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub(super) fn seq(&self) -> Seq {
+        self.state.seq()
+    }
+
+    pub(super) const fn mend_at(&self) -> Option<Instant> {
+        self.mend_at
+    }
+
+    pub(super) async fn next(&mut self) -> Heard {
+        self.following.next().await
+    }
+
+    /// Shows those of the events that come next. False if some are missing before them.
+    pub(super) fn take(&mut self, audience: &Audience, mut events: Vec<Event>) -> bool {
+        events.retain(|event| event.seq > self.seq());
+        let next =
+            events.iter().zip(self.seq().0 + 1..).take_while(|(event, seq)| event.seq.0 == *seq).count();
+        let whole = next == events.len();
+        events.truncate(next);
+        for event in &events {
+            raid::apply(&mut self.state, event);
+        }
+        if !events.is_empty() {
+            audience.publish(&events);
+        }
+        whole
+    }
+
+    /// Reads what the store has and we have not.
+    async fn mend(&mut self, store: &dyn Store, audience: &Audience, raid: RaidId) {
+        self.mend_at = None;
+        loop {
+            match timeout(PAGE_PATIENCE, store.events(raid, self.seq(), PAGE)).await {
+                Ok(Ok(events)) => {
+                    let last = events.len() < PAGE as usize;
+                    self.take(audience, events);
+                    if last {
+                        return;
+                    }
+                }
+                Ok(Err(error)) => {
+                    warn!(%raid, ?error, "what an edge has missed could not be read");
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        self.mend_at = Some(Instant::now() + MEND_PAUSE);
+    }
+}
+
+impl Edge {
+    /// Follows the raid with a state to start from.
+    pub(super) async fn followed(&self, state: State) -> Replica {
+        let following = self.sessions.0.link.follow(self.raid(), true);
+        following.confirm().await;
+        Replica { state, following, mend_at: None }
+    }
+
+    /// Follows the raid, if it is not followed yet: first the subscription, then the store, so that nothing falls
+    /// between the two.
+    pub(super) async fn attach(&mut self, lasting: &mut Lasting) -> Result<(), Error> {
+        if self.replica.is_some() {
+            return Ok(());
+        }
+        let hall = std::sync::Arc::clone(&self.sessions.0);
+        let following = hall.link.follow(self.raid(), true);
+        following.confirm().await;
+        let folded = match timeout(hall.options.load_patience, hall.load(self.raid(), 0)).await {
+            Ok(Ok(folded)) => folded.ok_or(Refusal::NotFound)?,
+            Ok(Err(error)) => {
+                warn!(raid = %self.raid(), ?error, "an edge could not load the raid");
+                if matches!(error, LoadError::Newer { .. }) {
+                    self.sessions.never_claim(self.raid());
+                }
+                return Err(Error::Unavailable);
+            }
+            Err(_) => return Err(Error::Unavailable),
+        };
+        let load::Folded { state, loaded } = folded;
+        let members = state.shown().members.iter().map(|member| member.player).collect();
+        self.audience.adopt(state.seq(), members, &loaded.tail);
+        self.replica = Some(Replica { state, following, mend_at: None });
+        self.audience.relay(Some((hall.link.clone(), self.epoch)));
+        self.meet(loaded.head);
+        self.announce_ahead();
+        self.learn_who_is_online(lasting).await;
+        Ok(())
+    }
+
+    async fn learn_who_is_online(&mut self, lasting: &mut Lasting) {
+        let until = Instant::now() + PRESENCE_PATIENCE;
+        let proven = *self.sessions.0.link.proven().borrow();
+        while proven && self.owner.is_some() && self.presence_told.0 < self.epoch {
+            let Some(replica) = &mut self.replica else { return };
+            match timeout_at(until, replica.next()).await {
+                Ok(heard) => Box::pin(self.hear(heard, lasting)).await,
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Reads from the store what is missing, whatever it was that told.
+    pub(super) async fn catch_up(&mut self, cause: &'static str) {
+        let raid = self.raid();
+        let Some(replica) = &mut self.replica else { return };
+        let before = replica.seq();
+        replica.mend(&*self.sessions.0.store, &self.audience, raid).await;
+        if replica.seq() > before {
+            metrics().gaps_repaired.increment(cause);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Who watches, here and at other instances, and what those are told.
+
+use super::super::actor::Lasting;
+use super::super::presence::Presence;
+use super::Live;
+use crate::cluster::envelope::{Note, Watching};
+use crate::cluster::link::Heard;
+use crate::store::InstanceId;
+use raidhall_protocol::PlayerId;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often other instances are told who is online, though nothing has changed.
+const TELL_EVERY: Duration = Duration::from_secs(15);
+
+/// How long after a raid became ours others are believed who say whom they knew to be online.
+const MEMORIES: Duration = Duration::from_secs(5);
+
+/// How long a new owner that knows nobody waits for those who follow the raid to say who watches.
+const ROLL_CALL: Duration = Duration::from_millis(150);
+
+impl Live {
+    /// Says that the raid is ours now, and takes over who was known to be online.
+    pub(in super::super) async fn begin(&mut self, lasting: &mut Lasting) {
+        let link = self.sessions.0.link.clone();
+        let now = Instant::now();
+        lasting.presence.take_over(now, self.grace(lasting, now));
+        if link.is_alone() {
+            return;
+        }
+        let followers = link.claim_aloud(self.about(self.committed)).await.unwrap_or(0);
+        if lasting.presence.announced().is_empty() {
+            self.call_the_roll(followers, lasting).await;
+        }
+    }
+
+    /// Whoever watches first must not be told that nobody is there when others only have not been asked yet.
+    async fn call_the_roll(&mut self, followers: u64, lasting: &mut Lasting) {
+        let until = Instant::now() + ROLL_CALL;
+        let (mut answers, mut others) = (0, Vec::new());
+        while answers < followers {
+            match tokio::time::timeout_at(until, lasting.inbox.next()).await {
+                Ok(Some(super::Message::Watching { from, watching })) => {
+                    self.hear_watching(from, watching, lasting).await;
+                    answers += 1;
+                }
+                Ok(Some(super::Message::Take { online })) => self.take(&online, lasting),
+                Ok(Some(message)) => others.push(message),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        lasting.inbox.put_back(others.into_iter());
+    }
+
+    /// Follows who watches, here and elsewhere.
+    pub(super) async fn follow_watchers(&mut self, lasting: &mut Lasting) {
+        let hall = Arc::clone(&self.sessions.0);
+        let now = Instant::now();
+        self.needed_at = now;
+        lasting.remotes.forget_dead(hall.link.peers(), now);
+        let mut watching = self.audience.watching();
+        watching
+            .extend(lasting.remotes.players().into_iter().filter(|player| self.audience.is_member(*player)));
+        let grace = self.grace(lasting, now);
+        lasting.presence.follow(&watching, now, grace);
+        let elsewhere = !lasting.remotes.is_empty();
+        self.audience.relay(elsewhere.then(|| (hall.link.clone(), self.epoch)));
+        if !elsewhere {
+            (self.following, self.tell_at) = (None, None);
+        } else if self.following.is_none() {
+            let following = hall.link.follow(self.audience.raid(), false);
+            following.confirm().await;
+            self.following = Some(following);
+        }
+    }
+
+    /// Another instance says who watches there.
+    pub(super) async fn hear_watching(
+        &mut self,
+        from: InstanceId,
+        watching: Watching,
+        lasting: &mut Lasting,
+    ) {
+        let known = watching.known.clone();
+        let new = lasting.remotes.hear(from, watching, Instant::now());
+        if !known.is_empty() && self.since.elapsed() < MEMORIES {
+            self.inherit(&known, lasting);
+        }
+        self.follow_watchers(lasting).await;
+        if new {
+            self.tell_presence(&lasting.presence, Instant::now());
+        }
+    }
+
+    /// A former owner, which is about to end, names us its heir.
+    pub(super) fn take(&mut self, known: &[PlayerId], lasting: &mut Lasting) {
+        lasting.remotes.drained(Instant::now());
+        self.inherit(known, lasting);
+    }
+
+    /// These were online at a former owner; whoever of them does not come back in time goes offline.
+    fn inherit(&mut self, known: &[PlayerId], lasting: &mut Lasting) {
+        let now = Instant::now();
+        let members: Vec<_> =
+            known.iter().copied().filter(|player| self.audience.is_member(*player)).collect();
+        lasting.presence.inherit(&members, now, self.grace(lasting, now));
+    }
+
+    /// How long who stops to watch stays online: longer while an instance lets its clients go, for they are on their
+    /// way to another.
+    fn grace(&self, lasting: &Lasting, now: Instant) -> Duration {
+        let grace = self.sessions.0.options.presence_grace;
+        if lasting.remotes.drains(now) { grace * 2 } else { grace }
+    }
+
+    /// Tells the other instances everybody who is online.
+    pub(super) fn tell_presence(&mut self, presence: &Presence, now: Instant) {
+        if self.following.is_none() {
+            return;
+        }
+        self.told += 1;
+        self.tell_at = Some(now + TELL_EVERY);
+        let online = presence.announced().iter().copied().collect();
+        let note = Note::Presence { counter: self.told, online };
+        self.sessions.0.link.say(self.about(self.committed), note);
+    }
+
+    /// Looks whether it is sure who watches. When a doubt ends, everybody has the whole grace to be seen.
+    pub(super) fn doubt(&mut self, lasting: &mut Lasting, now: Instant) {
+        let in_doubt = !*self.sessions.0.link.proven().borrow() || lasting.remotes.in_doubt(now);
+        if self.in_doubt && !in_doubt {
+            lasting.presence.begin_anew(now, self.grace(lasting, now));
+            self.leader_away_since = None;
+        }
+        self.in_doubt = in_doubt;
+    }
+
+    /// Other instances' signals, for those who watch here.
+    pub(super) fn hear(&self, heard: Heard) {
+        if let Heard::Said(envelope) = heard
+            && let Note::Signal { from, kind, data } = envelope.note
+        {
+            self.audience.deliver_signal(from, &kind, data);
+        }
+    }
+}
