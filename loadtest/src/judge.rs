@@ -5,10 +5,12 @@
 
 mod difference;
 mod effects;
+mod presence;
 mod stream;
 mod truth;
 mod violation;
 
+pub use presence::{Calm, Flaps, flaps};
 pub use stream::{Deed, Seen};
 pub use truth::Truth;
 pub use violation::{Breach, Violation};

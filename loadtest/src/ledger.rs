@@ -56,6 +56,8 @@ pub enum Entry {
     Connected {
         /// The history that the server says it holds.
         lineage: String,
+        /// Which of the servers that the client knows.
+        server: usize,
     },
     /// The connection is gone.
     Disconnected {

@@ -18,3 +18,5 @@ pub mod report;
 pub mod run;
 pub mod spawn;
 pub mod target;
+pub mod targets;
+pub mod waits;

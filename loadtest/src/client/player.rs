@@ -31,7 +31,8 @@ use view::{Phase, View};
 pub struct Equipment {
     /// What the report calls the client.
     pub name: String,
-    /// The REST doors, for new tokens.
+    /// The REST doors, for new tokens; their servers are those that it connects to, home first. A lost or refused
+    /// connection leads to the next, as a balancer in front of them would.
     pub rest: Rest,
     /// What it signed in with.
     pub tokens: TokenPair,
@@ -96,6 +97,10 @@ pub struct Player {
     equipment: Equipment,
     rng: SmallRng,
     line: Line,
+    /// The server of the current connection, or of the next one to try.
+    place: usize,
+    /// Servers that refused a connection since the last one that did not.
+    refused: usize,
     views: BTreeMap<RaidId, View>,
     ledgers: BTreeMap<RaidId, Ledger>,
     pending: Pending,
@@ -113,11 +118,13 @@ pub struct Player {
 impl Player {
     /// A player who connects at the first step.
     pub fn new(equipment: Equipment) -> Player {
-        let renew_at = renewal(&equipment.tokens);
+        let (renew_at, place) = (renewal(&equipment.tokens), equipment.rest.targets().home());
         Player {
             rng: SmallRng::seed_from_u64(equipment.seed),
             equipment,
             line: Line::Down { until: Instant::now() },
+            place,
+            refused: 0,
             views: BTreeMap::new(),
             ledgers: BTreeMap::new(),
             pending: Pending::default(),

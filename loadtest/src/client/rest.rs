@@ -1,6 +1,7 @@
 //! The REST doors, as a player uses them.
 
 use crate::target::Target;
+use crate::targets::Targets;
 use raidhall_protocol::rest::{CommandResult, Contribution, Data, NewRaid, Profile, RaidView, TokenPair};
 use raidhall_protocol::{Command, ErrorBody, Event, OpKey, RaidId, Seq};
 use reqwest::{Client, Method, StatusCode};
@@ -9,16 +10,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
+use uuid::Uuid;
 
 const PAGE_ROWS: u64 = 100;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// The REST doors of one server, for one player or for nobody in particular.
+/// The REST doors of a server, or of any that answers of several, for one player or for nobody in particular.
 #[derive(Debug, Clone)]
 pub struct Rest {
     http: Client,
-    target: Target,
+    targets: Targets,
     token: Option<String>,
     patience: Duration,
 }
@@ -65,6 +68,11 @@ impl RestError {
             Self::NoAnswer { .. } => true,
         }
     }
+
+    /// Whether another server may answer what this one cannot.
+    const fn elsewhere(&self) -> bool {
+        matches!(self, Self::NoAnswer { .. } | Self::Refused { status: 503, .. })
+    }
 }
 
 #[derive(Deserialize)]
@@ -75,13 +83,19 @@ struct Failure {
 impl Rest {
     /// The doors of a server, signed in as nobody.
     pub fn new(target: &Target) -> anyhow::Result<Rest> {
+        Self::over(Targets::from(*target))
+    }
+
+    /// The doors of several servers, signed in as nobody. Asks at home first. A server that gives no answer is not
+    /// asked twice while there are others: each request goes round once at once, whatever the patience.
+    pub fn over(targets: Targets) -> anyhow::Result<Rest> {
         // Neither a proxy nor a redirect may lead away from this machine.
         let http = Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(REQUEST_TIMEOUT)
             .build()?;
-        Ok(Rest { http, target: *target, token: None, patience: Duration::ZERO })
+        Ok(Rest { http, targets, token: None, patience: Duration::ZERO })
     }
 
     /// The same doors with a player's access token.
@@ -95,9 +109,14 @@ impl Rest {
         Rest { patience, ..self.clone() }
     }
 
+    /// The same doors with another server asked first.
+    pub fn at(&self, home: usize) -> Rest {
+        Rest { targets: self.targets.at(home), ..self.clone() }
+    }
+
     /// Where they are.
-    pub const fn target(&self) -> &Target {
-        &self.target
+    pub const fn targets(&self) -> &Targets {
+        &self.targets
     }
 
     /// Signs a new guest in.
@@ -116,9 +135,11 @@ impl Rest {
         self.call(Method::GET, "/me", None, None).await
     }
 
-    /// Creates a raid; a repeat with the same key is the same raid.
+    /// Creates a raid; a repeat with the same key is the same raid. Without a key it gets one of its own, since any
+    /// of several servers may have made it before it fell silent.
     pub async fn create(&self, raid: &NewRaid, key: Option<&OpKey>) -> Result<RaidView, RestError> {
-        self.call(Method::POST, "/raids", Some(body_of(raid)), key).await
+        let own = OpKey::try_from(format!("create-{}", Uuid::now_v7())).ok();
+        self.call(Method::POST, "/raids", Some(body_of(raid)), key.or(own.as_ref())).await
     }
 
     /// Joins a raid.
@@ -179,7 +200,7 @@ impl Rest {
 
     /// Whether the server says that it is ready (`GET /readyz`).
     pub async fn ready(&self) -> bool {
-        let asked = self.http.get(self.target.url("/readyz")).send().await;
+        let asked = self.http.get(self.targets.get(self.targets.home()).url("/readyz")).send().await;
         asked.is_ok_and(|answer| answer.status().is_success())
     }
 
@@ -191,30 +212,42 @@ impl Rest {
         key: Option<&OpKey>,
     ) -> Result<T, RestError> {
         let until = Instant::now() + self.patience;
+        let (mut place, mut silent) = (self.targets.home(), 0);
         loop {
-            let result = self.once(method.clone(), path, body.as_ref(), key).await;
-            match result {
-                Err(error) if error.retry() && Instant::now() + RETRY_PAUSE < until => {
-                    let asked = match &error {
-                        RestError::Refused { body, .. } => body.retry_after_ms,
-                        _ => None,
-                    };
-                    sleep(asked.map_or(RETRY_PAUSE, Duration::from_millis).min(Duration::from_secs(5))).await;
-                }
+            let error = match self.once(place, method.clone(), path, body.as_ref(), key).await {
+                Err(error) if error.retry() => error,
                 result => return result,
+            };
+            if error.elsewhere() {
+                place = self.targets.after(place);
             }
+            let mut pause = RETRY_PAUSE;
+            if let RestError::Refused { body, .. } = &error {
+                pause = body.retry_after_ms.map_or(pause, Duration::from_millis).min(PAUSE_MAX);
+            } else {
+                silent += 1;
+                if silent < self.targets.count() {
+                    continue;
+                }
+            }
+            if Instant::now() + RETRY_PAUSE >= until {
+                return Err(error);
+            }
+            silent = 0;
+            sleep(pause).await;
         }
     }
 
     async fn once<T: DeserializeOwned>(
         &self,
+        place: usize,
         method: Method,
         path: &str,
         body: Option<&Value>,
         key: Option<&OpKey>,
     ) -> Result<T, RestError> {
         let what = format!("{method} {}", path.split('?').next().unwrap_or(path));
-        let mut request = self.http.request(method, self.target.url(&format!("/api/v1{path}")));
+        let mut request = self.http.request(method, self.targets.get(place).url(&format!("/api/v1{path}")));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }

@@ -31,6 +31,10 @@ pub struct Deed {
     pub ack: Option<(Moment, Seq, bool)>,
     /// Whether its last answer was a refusal that no retry can change.
     pub refused: bool,
+    /// Which server the client was connected to when it was first sent.
+    pub server: usize,
+    /// Whether the connection was lost before it was acknowledged.
+    pub torn: bool,
     answered: bool,
     sent_while_asked: bool,
 }
@@ -70,6 +74,7 @@ struct Reader<'a> {
     clock: UnixMillis,
     online: BTreeSet<PlayerId>,
     lineage: Option<&'a str>,
+    server: usize,
     ops: BTreeMap<OpKey, Seq>,
     seen: Seen,
 }
@@ -84,6 +89,7 @@ pub(super) fn read(ledger: &Ledger) -> Seen {
         clock: UnixMillis(i64::MIN),
         online: BTreeSet::new(),
         lineage: None,
+        server: 0,
         ops: BTreeMap::new(),
         seen: Seen::default(),
     };
@@ -117,9 +123,14 @@ impl<'a> Reader<'a> {
 
     fn take(&mut self, at: Moment, entry: &'a Entry) {
         match entry {
-            Entry::Connected { lineage } => self.connected(lineage),
+            Entry::Connected { lineage, server } => {
+                self.server = *server;
+                self.connected(lineage);
+            }
             Entry::Disconnected { code } => {
                 self.watch = Watch::Off;
+                let open = self.seen.deeds.values_mut().filter(|deed| deed.ack.is_none() && !deed.refused);
+                open.for_each(|deed| deed.torn = true);
                 if let Some(code @ (4000..=4099 | 1002 | 1007 | 1009)) = *code
                     && code != 4001
                 {
@@ -168,6 +179,8 @@ impl<'a> Reader<'a> {
                     tries: 0,
                     ack: None,
                     refused: false,
+                    server: self.server,
+                    torn: false,
                     answered: false,
                     sent_while_asked,
                 });

@@ -219,6 +219,22 @@ pub enum Breach {
         /// All resumes.
         resumes: u64,
     },
+    /// P7: somebody was shown gone who was there, or away for less than the grace.
+    #[error("player {player} was shown gone {at_ms} ms into the run, without having been away for so long")]
+    ShownGone {
+        /// Who.
+        player: PlayerId,
+        /// When the client was told, in milliseconds of the run.
+        at_ms: u64,
+    },
+    /// P7: the lead was taken from somebody who was there.
+    #[error("event {seq} takes the lead from player {leader}, who was not offline for so long")]
+    Deposed {
+        /// The event's seq.
+        seq: Seq,
+        /// Who led.
+        leader: PlayerId,
+    },
 }
 
 impl fmt::Display for Violation {

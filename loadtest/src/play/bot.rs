@@ -44,6 +44,7 @@ pub(super) struct Finished {
 #[derive(Debug, Default)]
 pub(super) struct Marks {
     pub(super) watching: AtomicUsize,
+    pub(super) complete: AtomicUsize,
     pub(super) quiet: AtomicUsize,
     pub(super) settled: AtomicUsize,
     /// The REST doors with the raid's maker's latest token, once it is quiet.
@@ -64,6 +65,10 @@ pub(super) struct Bot {
     pub(super) stage: watch::Receiver<Stage>,
     /// Whether this one made the raid, and so starts it and holds the task that wins it.
     pub(super) finisher: bool,
+    /// Whether it commands and signals, or only watches.
+    pub(super) acts: bool,
+    /// How many are to be shown online, itself included.
+    pub(super) company: usize,
     pub(super) started: bool,
     pub(super) signals: Vec<u64>,
     pub(super) held_back: u64,
@@ -73,7 +78,7 @@ impl Bot {
     /// Plays until the party is over.
     pub(super) async fn run(mut self) -> Finished {
         self.player.watch(self.raid).await;
-        let (mut watching, mut profile) = (false, None);
+        let (mut watching, mut complete, mut profile) = (false, false, None);
         let mut next_command = Instant::now();
         let mut next_signal = Instant::now();
         let (mut finished, mut quiet, mut settled) = (false, false, false);
@@ -85,9 +90,11 @@ impl Bot {
                 Stage::Play => {
                     self.begin().await;
                     self.rejoin().await;
-                    next_command = self.command_when_due(next_command).await;
-                    next_signal = self.signal_when_due(next_signal).await;
-                    wake = wake.min(next_command).min(next_signal);
+                    if self.acts {
+                        next_command = self.command_when_due(next_command).await;
+                        next_signal = self.signal_when_due(next_signal).await;
+                        wake = wake.min(next_command).min(next_signal);
+                    }
                 }
                 Stage::Finale => {
                     if self.finisher && !finished {
@@ -118,6 +125,10 @@ impl Bot {
             if !watching && self.player.watches(self.raid) {
                 watching = true;
                 self.marks.watching.fetch_add(1, Ordering::Relaxed);
+            }
+            if !complete && self.player.online(self.raid).is_some_and(|shown| shown.len() == self.company) {
+                complete = true;
+                self.marks.complete.fetch_add(1, Ordering::Relaxed);
             }
         }
         let (ledgers, tally) = self.player.leave().await;

@@ -49,6 +49,10 @@ pub struct Plan {
     pub pace: Pace,
     /// Whether the raid is won in its finale, rather than out of reach.
     pub to_be_won: bool,
+    /// Whether players leave the raid now and then and come back.
+    pub restless: bool,
+    /// How many act, the first of them; the others watch.
+    pub actors: usize,
 }
 
 /// What the bots of a party are told to do.
@@ -89,6 +93,8 @@ pub struct Outcome {
     pub ledgers: Vec<Ledger>,
     /// What the server says.
     pub truth: Truth,
+    /// Where the raid's owner may be reached, as the server says.
+    pub ws_url: String,
     /// What each player counted.
     pub tallies: Vec<Tally>,
     /// Microseconds from sending to receiving, of signals.
@@ -99,18 +105,21 @@ pub struct Outcome {
 
 impl Party {
     /// Signs the players in; the first makes the raid, the others join by its invite code. Nobody is connected yet.
+    /// Of several servers each player has another as home, in turn; the first player's is that of the party's number.
     pub async fn gather(rest: &Rest, plan: Plan) -> anyhow::Result<Party> {
         let rest = rest.with_patience(GATHER_PATIENCE);
         let mut seats = Vec::with_capacity(plan.players);
         for seat in 0..plan.players {
             let name = format!("Player {seat} of party {}", plan.index);
-            seats.push(rest.guest(&name).await.context("sign a guest in")?);
+            seats.push(rest.at(plan.index + seat).guest(&name).await.context("sign a guest in")?);
         }
         let first = seats.first().context("a party needs players")?;
         let key = OpKey::try_from(format!("create-{}-{}", first.player.id, plan.seed))?;
-        let made = rest.with_token(&first.access_token).create(&new_raid(&plan), Some(&key)).await?;
-        for seat in &seats[1..] {
-            let joined = rest.with_token(&seat.access_token).join(&made.state.invite_code).await?;
+        let home = rest.at(plan.index).with_token(&first.access_token);
+        let made = home.create(&new_raid(&plan), Some(&key)).await?;
+        for (number, seat) in seats.iter().enumerate().skip(1) {
+            let home = rest.at(plan.index + number).with_token(&seat.access_token);
+            let joined = home.join(&made.state.invite_code).await?;
             anyhow::ensure!(joined.state.id == made.state.id, "the invite code led to another raid");
         }
         let (raid, invite_code) = (made.state.id, made.state.invite_code);
@@ -126,7 +135,7 @@ impl Party {
             let seed = self.plan.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(seat as u64);
             let equipment = Equipment {
                 name: format!("{}.{seat} ({codec:?})", self.plan.index),
-                rest: rest.clone(),
+                rest: rest.at(self.plan.index + seat),
                 tokens: tokens.clone(),
                 codec,
                 decoder: Arc::clone(&decoder),
@@ -134,12 +143,13 @@ impl Party {
                 seed,
             };
             let (me, finisher) = (tokens.player.id, seat == 0);
+            let restless = self.plan.restless && !finisher && self.plan.players > 2;
             let mind_rng = SmallRng::seed_from_u64(seed ^ 1);
             let bot = Bot {
                 player: Player::new(equipment),
                 raid: self.raid,
                 invite_code: self.invite_code.clone(),
-                mind: Mind::new(mind_rng, me, self.plan.to_be_won, !finisher && self.plan.players > 2),
+                mind: Mind::new(mind_rng, me, self.plan.to_be_won, restless),
                 pace: self.plan.pace,
                 rng: SmallRng::seed_from_u64(seed ^ 2),
                 clock,
@@ -147,6 +157,8 @@ impl Party {
                 marks: Arc::clone(&self.marks),
                 stage: self.stage.subscribe(),
                 finisher,
+                acts: seat < self.plan.actors,
+                company: self.plan.players,
                 started: false,
                 signals: Vec::new(),
                 held_back: 0,
@@ -158,6 +170,11 @@ impl Party {
     /// How many were watching at least once.
     pub fn watching(&self) -> usize {
         self.marks.watching.load(Ordering::Relaxed)
+    }
+
+    /// How many were shown the whole party online at least once.
+    pub fn complete(&self) -> usize {
+        self.marks.complete.load(Ordering::Relaxed)
     }
 
     /// How many play.
@@ -193,8 +210,9 @@ impl Party {
         self.reached(&self.marks.settled, SETTLE_PATIENCE).await;
         let truth = read_truth(&rest, self.raid).await?;
         self.stage.send_replace(Stage::Over);
-        let (raid, ledgers, tallies, signals) = (self.raid, Vec::new(), Vec::new(), Vec::new());
-        let mut outcome = Outcome { raid, ledgers, truth, tallies, signals, held_back: 0 };
+        let (raid, ws_url) = (self.raid, view.ws_url);
+        let (ledgers, tallies, signals) = (Vec::new(), Vec::new(), Vec::new());
+        let mut outcome = Outcome { raid, ledgers, truth, ws_url, tallies, signals, held_back: 0 };
         while let Some(finished) = self.bots.join_next().await {
             let finished = finished.context("a player's task")?;
             outcome.ledgers.extend(finished.ledgers);

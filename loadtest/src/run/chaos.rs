@@ -44,7 +44,7 @@ pub async fn chaos(args: &Chaos) -> anyhow::Result<Report> {
 
 async fn play(args: &Chaos, host: &mut Host) -> anyhow::Result<Report> {
     let (clock, target) = (RunClock::start(), host.target());
-    let mut gathered = Gathered::gather(&target, args.play.plans()).await?;
+    let mut gathered = Gathered::gather(target.into(), args.play.plans()).await?;
     gathered.connect(clock).await?;
     gathered.play();
     let (from, began, tester) = (gathered.meter.read(), Instant::now(), SelfWatch::start()?);

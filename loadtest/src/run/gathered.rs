@@ -3,7 +3,7 @@
 use crate::client::Rest;
 use crate::ledger::RunClock;
 use crate::play::{Meter, Outcome, Party, Plan};
-use crate::target::Target;
+use crate::targets::Targets;
 use futures_util::StreamExt;
 use futures_util::stream;
 use std::sync::Arc;
@@ -24,8 +24,8 @@ pub(super) struct Gathered {
 
 impl Gathered {
     /// Signs everybody in and makes the raids; nobody is connected yet.
-    pub(super) async fn gather(target: &Target, plans: Vec<Plan>) -> anyhow::Result<Gathered> {
-        let rest = Rest::new(target)?;
+    pub(super) async fn gather(targets: Targets, plans: Vec<Plan>) -> anyhow::Result<Gathered> {
+        let rest = Rest::over(targets)?;
         let gathering = plans.into_iter().map(|plan| Party::gather(&rest, plan));
         let gathered: Vec<_> = stream::iter(gathering).buffer_unordered(GATHERING_AT_ONCE).collect().await;
         let parties = gathered.into_iter().collect::<anyhow::Result<_>>()?;

@@ -46,7 +46,7 @@ pub async fn idle(args: &Idle) -> anyhow::Result<Report> {
 
 async fn stay(args: &Idle, host: &Host) -> anyhow::Result<Report> {
     let (clock, target) = (RunClock::start(), host.target());
-    let mut gathered = Gathered::gather(&target, plans(args.connections as usize)).await?;
+    let mut gathered = Gathered::gather(target.into(), plans(args.connections as usize)).await?;
     let before = host.usage();
     gathered.connect(clock).await?;
     sleep(CALM).await;
@@ -80,6 +80,8 @@ fn plans(connections: usize) -> Vec<Plan> {
             seed: index as u64,
             pace,
             to_be_won: false,
+            restless: false,
+            actors: PLAYERS_MAX,
         })
         .collect()
 }

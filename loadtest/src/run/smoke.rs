@@ -61,7 +61,7 @@ pub enum Codecs {
 }
 
 impl Codecs {
-    const fn list(self) -> &'static [Codec] {
+    pub(super) const fn list(self) -> &'static [Codec] {
         match self {
             Self::Both => &Codec::ALL,
             Self::Json => &[Codec::Json],
@@ -86,6 +86,8 @@ impl Smoke {
                 seed: self.seed.wrapping_mul(1_000_003).wrapping_add(index as u64),
                 pace,
                 to_be_won: index % 2 == 0,
+                restless: true,
+                actors: usize::from(self.players),
             })
             .collect()
     }
@@ -108,7 +110,7 @@ pub async fn smoke(args: &Smoke) -> anyhow::Result<Report> {
 
 async fn play(args: &Smoke, host: &Host) -> anyhow::Result<Report> {
     let (clock, target) = (RunClock::start(), host.target());
-    let mut gathered = Gathered::gather(&target, args.plans()).await?;
+    let mut gathered = Gathered::gather(target.into(), args.plans()).await?;
     let before = host.usage();
     gathered.connect(clock).await?;
     let (connected, began_idle) = (host.usage(), Instant::now());

@@ -85,7 +85,7 @@ pub(crate) fn told_event(event: &Event) -> Entry {
 }
 
 pub(crate) fn connected() -> Entry {
-    Entry::Connected { lineage: "9f2c".to_owned() }
+    Entry::Connected { lineage: "9f2c".to_owned(), server: 0 }
 }
 
 pub(crate) fn watch(since: Option<u64>) -> Entry {

@@ -302,7 +302,7 @@ fn a_well_behaved_client_sent_away_for_good_is_convicted() {
 #[test]
 fn another_lineage_and_a_wrong_signal_are_convicted() {
     let mut court = Court::honest();
-    court.ben[10] = Entry::Connected { lineage: "0000".to_owned() };
+    court.ben[10] = Entry::Connected { lineage: "0000".to_owned(), server: 0 };
     court.ada.insert(5, Entry::SignalWrong { from: player(5) });
     court.convict("ben", |breach| *breach == Breach::LineageChanged);
     court.convict("ada", |breach| matches!(breach, Breach::SignalWrong { .. }));

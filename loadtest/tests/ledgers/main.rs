@@ -5,3 +5,5 @@
 mod court;
 mod folding;
 mod judging;
+mod presence;
+mod waiting;

@@ -11,6 +11,7 @@ use futures_util::{SinkExt, StreamExt};
 use raidhall_protocol::server::{PlayerRef, WelcomeLimits};
 use raidhall_protocol::{ClientMessage, Codec, PlayerId, RaidId, ServerMessage, UnixMillis};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{self, UnboundedSender};
@@ -18,32 +19,66 @@ use tokio_tungstenite::accept_hdr_async;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_util::sync::CancellationToken;
 use world::World;
 
 /// Serves on a free port until the test's runtime ends.
 pub(crate) async fn serve(fault: Fault) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let world = Arc::new(World::new(fault));
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let world = Arc::clone(&world);
-            tokio::spawn(async move {
-                let mut head = [0; 16];
-                let read = stream.peek(&mut head).await.unwrap_or(0);
-                if head[..read].starts_with(b"GET /api/v1/ws") {
-                    socket(stream, world).await;
-                } else {
-                    doors::answer(stream, &world).await;
-                }
-            });
+    Nodes::serve(fault, 1).await.url(0)
+}
+
+/// Servers that share one world, each of which can be killed and started again.
+pub(crate) struct Nodes {
+    world: Arc<World>,
+    nodes: Vec<(SocketAddr, CancellationToken)>,
+}
+
+impl Nodes {
+    pub(crate) async fn serve(fault: Fault, count: usize) -> Nodes {
+        let mut nodes = Nodes { world: Arc::new(World::new(fault)), nodes: Vec::new() };
+        for _ in 0..count {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let node = (listener.local_addr().unwrap(), CancellationToken::new());
+            nodes.nodes.push(node.clone());
+            tokio::spawn(accept(listener, Arc::clone(&nodes.world), node.1));
         }
-    });
-    url
+        nodes
+    }
+
+    pub(crate) fn url(&self, node: usize) -> String {
+        format!("http://{}", self.nodes[node].0)
+    }
+
+    /// Its connections break without a word, and new ones are refused.
+    pub(crate) fn kill(&self, node: usize) {
+        self.nodes[node].1.cancel();
+    }
+
+    /// On another port.
+    pub(crate) async fn start_again(&mut self, node: usize) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        self.nodes[node] = (listener.local_addr().unwrap(), CancellationToken::new());
+        tokio::spawn(accept(listener, Arc::clone(&self.world), self.nodes[node].1.clone()));
+    }
+}
+
+async fn accept(listener: TcpListener, world: Arc<World>, killed: CancellationToken) {
+    while let Some(Ok((stream, _))) = killed.run_until_cancelled(listener.accept()).await {
+        let (world, killed) = (Arc::clone(&world), killed.clone());
+        tokio::spawn(async move {
+            let mut head = [0; 16];
+            let read = stream.peek(&mut head).await.unwrap_or(0);
+            if head[..read].starts_with(b"GET /api/v1/ws") {
+                socket(stream, world, killed).await;
+            } else {
+                doors::answer(stream, &world).await;
+            }
+        });
+    }
 }
 
 #[allow(clippy::result_large_err, reason = "the callback's type is tungstenite's")]
-async fn socket(stream: TcpStream, world: Arc<World>) {
+async fn socket(stream: TcpStream, world: Arc<World>, killed: CancellationToken) {
     let mut codec = Codec::Json;
     let choose = |request: &Request, mut response: Response| {
         let offered = request.headers()["sec-websocket-protocol"].to_str().unwrap();
@@ -58,6 +93,7 @@ async fn socket(stream: TcpStream, world: Arc<World>) {
     loop {
         tokio::select! {
             biased;
+            () = killed.cancelled() => break,
             Some(message) = outbox.recv() => {
                 let bytes = codec.encode(&*message);
                 let frame = match codec {

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "the fake's tasks end with the test's runtime")]
 
 mod fake;
+mod falling_over;
 
 use fake::{Fault, serve};
 use raidhall_loadtest::report::Report;

@@ -21,7 +21,8 @@ impl Player {
             self.renew().await;
         }
         let Equipment { rest, codec, decoder, .. } = &self.equipment;
-        match Socket::connect(rest.target(), *codec, Arc::clone(decoder)).await {
+        let target = rest.targets().get(self.place);
+        match Socket::connect(&target, *codec, Arc::clone(decoder)).await {
             Ok(socket) => match self.greet(socket).await {
                 Ok(()) => return true,
                 Err(closed) => self.hang_up(closed),
@@ -34,7 +35,14 @@ impl Player {
                     _ => Duration::ZERO,
                 };
                 *self.tally.ends.entry("not connected".to_owned()).or_default() += 1;
-                let until = Instant::now() + told + self.lost.wait(&mut self.rng);
+                self.refused += 1;
+                let mut until = Instant::now();
+                // Only when all have refused is there a reason to wait.
+                if self.refused >= rest.targets().count() {
+                    self.refused = 0;
+                    until += told + self.lost.wait(&mut self.rng);
+                }
+                self.place = rest.targets().after(self.place);
                 self.line = Line::Down { until };
             }
         }
@@ -53,6 +61,7 @@ impl Player {
         };
         let ServerMessage::Welcome { heartbeat_ms, lineage, .. } = &*welcome else { return Err(silent) };
         let (now, heartbeat) = (Instant::now(), Duration::from_millis(*heartbeat_ms));
+        self.refused = 0;
         self.line = Line::Up { socket: Box::new(socket), since: now, heard: now, heartbeat };
         self.tally.reconnects += u64::from(std::mem::replace(&mut self.connected_before, true));
         for (raid, view) in &mut self.views {
@@ -61,7 +70,10 @@ impl Player {
             }
             let (client, player) = (&self.equipment.name, self.equipment.tokens.player.id);
             let ledger = self.ledgers.entry(*raid).or_insert_with(|| Ledger::new(client, player, *raid));
-            ledger.note(self.equipment.clock.now(), Entry::Connected { lineage: lineage.clone() });
+            ledger.note(
+                self.equipment.clock.now(),
+                Entry::Connected { lineage: lineage.clone(), server: self.place },
+            );
         }
         self.send_watches().await;
         Ok(())
@@ -83,6 +95,7 @@ impl Player {
             self.note(raid, Entry::Disconnected { code: closed.code });
         }
         self.pending.lost(Instant::now());
+        self.place = self.equipment.rest.targets().after(self.place);
         let wait = match class {
             CloseClass::Stop => {
                 self.line = Line::GivenUp;
