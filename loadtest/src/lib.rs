@@ -16,6 +16,7 @@ pub mod play;
 pub mod process;
 pub mod report;
 pub mod run;
+pub mod service;
 pub mod spawn;
 pub mod target;
 pub mod targets;

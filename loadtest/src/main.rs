@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use raidhall_loadtest::report::Report;
-use raidhall_loadtest::run::{Chaos, Idle, Smoke, chaos, idle, smoke};
+use raidhall_loadtest::run::{Chaos, Cluster, Idle, Lag, Smoke, chaos, cluster, idle, lag, smoke};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,6 +32,10 @@ enum Run {
     Smoke(Smoke),
     /// The same while the server is killed and started again
     Chaos(Chaos),
+    /// Play on several nodes while these are killed, frozen or deployed
+    Cluster(Cluster),
+    /// Measure how long events take from one node to another
+    Lag(Lag),
     /// Hold connections that do nothing, and measure what they cost
     Idle(Idle),
 }
@@ -59,6 +63,8 @@ fn run(cli: &Cli) -> anyhow::Result<Report> {
         match &cli.run {
             Run::Smoke(args) => smoke(args).await,
             Run::Chaos(args) => chaos(args).await,
+            Run::Cluster(args) => cluster(args).await,
+            Run::Lag(args) => lag(args).await,
             Run::Idle(args) => idle(args).await,
         }
     })?;

@@ -39,6 +39,19 @@ impl Usage {
     }
 }
 
+/// Whether every thread of a process has stopped, as SIGSTOP makes them one after the other.
+pub fn stopped(pid: u32) -> anyhow::Result<bool> {
+    let path = format!("/proc/{pid}/task");
+    for task in fs::read_dir(&path).with_context(|| format!("read {path}"))?.flatten() {
+        let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        // Behind the name: T, or t under a debugger.
+        if !stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with(['T', 't'])) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Raises the limit of open files to what the system allows without asking; children inherit it. Errs with what to
 /// do when that is less than needed.
 pub fn allow_files(needed: u64) -> anyhow::Result<()> {
@@ -82,5 +95,6 @@ mod tests {
     fn this_process_uses_something() {
         let usage = Usage::own().expect("proc is mounted");
         assert!(usage.rss_bytes > 100_000);
+        assert!(!stopped(std::process::id()).expect("proc is mounted"));
     }
 }

@@ -1,9 +1,14 @@
 //! What a run says at its end: figures for people and, as JSON, for programs.
 
+mod cluster;
+
+pub use cluster::{ClusterFigures, LagFigures};
+
 use crate::client::Tally;
 use crate::judge::{Breach, Verdict};
 use crate::latency::Percentiles;
 use crate::ledger::Ledger;
+use raidhall_protocol::RaidId;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,6 +41,10 @@ pub struct Report {
     pub signal_latency: Percentiles,
     /// The server, where it could be measured.
     pub server: Option<ServerFigures>,
+    /// What was done to a cluster, and what of it was noticed.
+    pub cluster: Option<ClusterFigures>,
+    /// How long events took from node to node.
+    pub lag: Option<LagFigures>,
     /// What the judge read.
     pub judged: Judged,
     /// What the clients counted.
@@ -61,12 +70,17 @@ pub struct Evidence {
 impl Evidence {
     /// Writes a ledger out, with times in milliseconds since the run began.
     pub fn of(ledger: &Ledger) -> Evidence {
-        let seat = ledger.client.split(' ').next().unwrap_or_default();
         let mut text = format!("raid {} client {} player {}\n", ledger.raid, ledger.client, ledger.player);
         for record in ledger.records() {
             text.push_str(&format!("{:>12.3} {:?}\n", record.at.0 as f64 / 1000.0, record.entry));
         }
-        Evidence { name: format!("raid-{}-client-{seat}.txt", ledger.raid), text }
+        Evidence { name: Self::file_name(ledger.raid, &ledger.client), text }
+    }
+
+    /// The name of the file for a client's ledger of a raid.
+    pub fn file_name(raid: RaidId, client: &str) -> String {
+        let seat = client.split(' ').next().unwrap_or_default();
+        format!("raid-{raid}-client-{seat}.txt")
     }
 }
 
@@ -202,6 +216,12 @@ impl fmt::Display for Report {
         }
         if let Some(server) = &self.server {
             write!(f, "{server}")?;
+        }
+        if let Some(cluster) = &self.cluster {
+            write!(f, "{cluster}")?;
+        }
+        if let Some(lag) = &self.lag {
+            write!(f, "{lag}")?;
         }
         let judged = &self.judged;
         writeln!(

@@ -1,16 +1,21 @@
-//! The runs: whole raids judged at the end (`smoke`), the same while the server dies again and again (`chaos`), and
-//! connections that do nothing (`idle`). All are bounded in count and time and stop by themselves.
+//! The runs: whole raids judged at the end (`smoke`), the same while the server dies again and again (`chaos`) or the
+//! nodes of a cluster do (`cluster`), how long events take between nodes (`lag`), and connections that do nothing
+//! (`idle`). All are bounded in count and time and stop by themselves.
 
 mod chaos;
+mod cluster;
 mod gathered;
 mod host;
 mod idle;
+mod lag;
 mod smoke;
 mod tester;
 
 pub use chaos::{Chaos, chaos};
+pub use cluster::{Cluster, Disturb, Nodes, Services, Steady, cluster, cluster_on};
 pub use host::{Host, HostArgs};
 pub use idle::{Idle, idle};
+pub use lag::{Lag, lag};
 pub use smoke::{Codecs, Smoke, smoke};
 
 use crate::judge::{Verdict, judge};

@@ -1,10 +1,12 @@
 //! A server of one's own: started on a free port with a database of its own, killed and started again at will.
 
 use crate::client::Rest;
+use crate::process::stopped;
 use crate::target::Target;
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File, OpenOptions};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -18,14 +20,26 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_TIMEOUT: Duration = Duration::from_secs(45);
 const LOG_TAIL_LINES: usize = 20;
 
+/// What a server is made of.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The program.
+    pub binary: PathBuf,
+    /// Its database; none makes a SQLite file that goes when the server does.
+    pub database: Option<String>,
+    /// The bus to the other servers of a cluster; none has only itself.
+    pub bus: Option<String>,
+}
+
 /// A server process and the place that it lives in, which outlives it.
 #[derive(Debug)]
 pub struct Server {
     binary: PathBuf,
     database: String,
+    bus: Option<String>,
     home: TempDir,
     running: Option<Child>,
-    target: Option<Target>,
+    target: Target,
     /// Reads what the server says after its first words, so that a full pipe cannot block it.
     listeners: JoinSet<()>,
 }
@@ -33,11 +47,18 @@ pub struct Server {
 impl Server {
     /// Starts `binary serve` on a free port. Without `database` it gets a SQLite file that goes when this does.
     pub async fn start(binary: &Path, database: Option<&str>) -> anyhow::Result<Server> {
+        let (binary, database) = (binary.to_owned(), database.map(str::to_owned));
+        Self::start_with(Setup { binary, database, bus: None }).await
+    }
+
+    /// Starts it on a free port that it keeps over restarts, and waits until it is ready.
+    pub async fn start_with(setup: Setup) -> anyhow::Result<Server> {
         let home = tempfile::tempdir().context("make a directory for the server")?;
-        let database = database
-            .map_or_else(|| format!("sqlite://{}", home.path().join("raidhall.db").display()), str::to_owned);
-        let (binary, listeners) = (binary.to_owned(), JoinSet::new());
-        let mut server = Server { binary, database, home, running: None, target: None, listeners };
+        let Setup { binary, database, bus } = setup;
+        let database =
+            database.unwrap_or_else(|| format!("sqlite://{}", home.path().join("raidhall.db").display()));
+        let (listeners, target) = (JoinSet::new(), free_target()?);
+        let mut server = Server { binary, database, bus, home, running: None, target, listeners };
         server.resume().await?;
         Ok(server)
     }
@@ -51,8 +72,8 @@ impl Server {
     }
 
     /// Where it listens.
-    pub fn target(&self) -> Target {
-        self.target.expect("start() came back, so it listens")
+    pub const fn target(&self) -> Target {
+        self.target
     }
 
     /// Its process id, while it runs.
@@ -60,9 +81,19 @@ impl Server {
         self.running.as_ref().and_then(Child::id)
     }
 
+    /// Starts another program the next time.
+    pub fn change_binary(&mut self, binary: &Path) {
+        binary.clone_into(&mut self.binary);
+    }
+
+    /// Whether it ended though nobody ended it.
+    pub fn crashed(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.running.as_mut().map(Child::try_wait).transpose()?.flatten())
+    }
+
     /// Starts it again, on the same port and the same database.
     pub async fn resume(&mut self) -> anyhow::Result<()> {
-        let listen = self.target.map_or("127.0.0.1:0".to_owned(), |target| target.address().to_string());
+        let listen = self.target().address().to_string();
         let mut child =
             self.command(&listen)?.spawn().with_context(|| format!("run {}", self.binary.display()))?;
         let stdout = child.stdout.take().context("the server's standard output")?;
@@ -82,7 +113,7 @@ impl Server {
             Err(_) => bail!("the server said nothing for {START_TIMEOUT:?}\n{}", self.log_tail()),
         };
         self.listeners.spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        self.target = Some(target);
+        self.target = target;
         let (rest, until) = (Rest::new(&target)?, Instant::now() + START_TIMEOUT);
         while !rest.ready().await {
             anyhow::ensure!(Instant::now() < until, "the server is not ready\n{}", self.log_tail());
@@ -92,27 +123,61 @@ impl Server {
     }
 
     /// Ends it as a power cut would: SIGKILL.
+    ///
+    /// # Errs
+    /// When it had ended by itself before.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
+        if let Some(status) = self.crashed()? {
+            bail!("the server ended by itself with {status}\n{}", self.log_tail());
+        }
         if let Some(mut child) = self.running.take() {
             child.kill().await.context("kill the server")?;
         }
         Ok(())
     }
 
+    /// Stops it where it stands, with its connections open: SIGSTOP, and waits until all of it has stopped.
+    pub async fn freeze(&self) -> anyhow::Result<()> {
+        self.signal(Signal::STOP)?;
+        let (pid, until) = (self.pid().context("the server is not running")?, Instant::now() + STOP_TIMEOUT);
+        while !stopped(pid)? {
+            anyhow::ensure!(
+                Instant::now() < until,
+                "the server did not stop within {STOP_TIMEOUT:?} of SIGSTOP"
+            );
+            sleep(Duration::from_millis(1)).await;
+        }
+        Ok(())
+    }
+
+    /// Lets a frozen one go on: SIGCONT.
+    pub fn thaw(&self) -> anyhow::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = self.pid().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        kill_process(pid.context("the server is not running")?, signal).context("signal the server")
+    }
+
     /// Ends it as a deploy would: SIGTERM, and waits.
     pub async fn terminate(&mut self) -> anyhow::Result<ExitStatus> {
+        self.signal(Signal::TERM)?;
         let mut child = self.running.take().context("the server is not running")?;
-        let pid = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-        kill_process(pid.context("the server has ended by itself")?, Signal::TERM)?;
         match timeout(STOP_TIMEOUT, child.wait()).await {
             Ok(status) => Ok(status?),
             Err(_) => bail!("the server did not end within {STOP_TIMEOUT:?} of SIGTERM\n{}", self.log_tail()),
         }
     }
 
+    /// All that it logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
     /// The end of what it logged.
     pub fn log_tail(&self) -> String {
-        let log = fs::read_to_string(self.log_path()).unwrap_or_default();
+        let log = self.log();
         let lines: Vec<_> = log.lines().collect();
         format!("the server's log ends:\n{}", lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n"))
     }
@@ -150,12 +215,27 @@ impl Server {
             .env("RAIDHALL__AUTH__SECRET", SECRET)
             .env("RAIDHALL__TELEMETRY__METRICS_LISTEN", "")
             .env("RAIDHALL__TELEMETRY__LOG", "warn");
+        if let Some(bus) = &self.bus {
+            command.env("RAIDHALL__BUS__URL", bus);
+        }
         Ok(command)
     }
 }
 
 /// Signs the tokens of a server that nobody else can reach, and of none other. Postgres has no place to keep one.
 const SECRET: &str = "a load test's own, on loopback only";
+
+/// Where nobody listens now. Below the range that the system gives to outgoing connections, so that none of them takes
+/// the port while its server is dead.
+fn free_target() -> anyhow::Result<Target> {
+    for _ in 0..100 {
+        let port = rand::random_range(20_000..32_000_u16);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(Target::parse(&format!("http://127.0.0.1:{port}"))?);
+        }
+    }
+    bail!("find a free port")
+}
 
 /// The URL in the line that says where the server listens.
 fn announced(line: &str) -> Option<Target> {

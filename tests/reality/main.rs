@@ -31,6 +31,7 @@ mod shutdown;
 mod slow;
 mod start;
 mod store_faults;
+mod tester;
 mod zombie;
 
 use std::future::Future;

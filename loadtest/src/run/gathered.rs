@@ -62,6 +62,22 @@ impl Gathered {
         Ok(())
     }
 
+    /// Waits until everybody was shown everybody else of the party online.
+    pub(super) async fn complete(&self) -> anyhow::Result<()> {
+        let (until, all) = (Instant::now() + CONNECT_PATIENCE, self.connections());
+        loop {
+            let complete: usize = self.parties.iter().map(Party::complete).sum();
+            if complete >= all {
+                return Ok(());
+            }
+            anyhow::ensure!(
+                Instant::now() < until,
+                "only {complete} of {all} players were shown their whole party online after a minute"
+            );
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     pub(super) fn play(&self) {
         self.parties.iter().for_each(Party::play);
     }

@@ -1,0 +1,134 @@
+//! The servers of a cluster, each on a port that it keeps, with a bus and a database that they share.
+
+use crate::report::Evidence;
+use crate::service::ServiceUrl;
+use crate::spawn::{Server, Setup};
+use crate::targets::Targets;
+use anyhow::Context;
+use std::path::PathBuf;
+
+/// Where a cluster finds what it needs.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Services {
+    /// The PostgreSQL database that the nodes share, on this machine
+    #[arg(long, value_name = "URL", value_parser = ServiceUrl::postgres)]
+    pub database: ServiceUrl,
+    /// The Redis that carries messages between the nodes, on this machine
+    #[arg(long, value_name = "URL", value_parser = ServiceUrl::redis)]
+    pub redis: ServiceUrl,
+    /// The server's program; by default the one beside this program
+    #[arg(long, value_name = "PATH")]
+    pub binary: Option<PathBuf>,
+}
+
+/// Servers that run.
+#[derive(Debug)]
+pub struct Nodes {
+    servers: Vec<Server>,
+    targets: Targets,
+    releases: Option<[PathBuf; 2]>,
+    restarts: Vec<usize>,
+}
+
+impl Nodes {
+    /// Starts so many nodes, one after the other. With another release, a node runs it after its first restart, the
+    /// present one after the second, and so on.
+    pub async fn start(
+        services: &Services,
+        count: usize,
+        previous: Option<&PathBuf>,
+    ) -> anyhow::Result<Nodes> {
+        let find = |path: &PathBuf| path.canonicalize().with_context(|| format!("find {}", path.display()));
+        let binary = services.binary.as_ref().map_or_else(Server::sibling, find)?;
+        let previous = previous.map(find).transpose()?;
+        let mut servers = Vec::with_capacity(count);
+        for node in 0..count {
+            let setup = Setup {
+                binary: binary.clone(),
+                database: Some(services.database.as_str().to_owned()),
+                bus: Some(services.redis.as_str().to_owned()),
+            };
+            servers.push(Server::start_with(setup).await.with_context(|| format!("start node {node}"))?);
+        }
+        let mut nodes = Self::of(servers)?;
+        nodes.releases = previous.map(|previous| [binary, previous]);
+        Ok(nodes)
+    }
+
+    /// Takes servers that run already.
+    ///
+    /// # Errs
+    /// When there is none.
+    pub fn of(servers: Vec<Server>) -> anyhow::Result<Nodes> {
+        let targets = Targets::new(servers.iter().map(Server::target).collect())?;
+        let restarts = vec![0; servers.len()];
+        Ok(Nodes { servers, targets, releases: None, restarts })
+    }
+
+    /// Where they listen.
+    pub fn targets(&self) -> Targets {
+        self.targets.clone()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.servers.len()
+    }
+
+    /// Ends one as a power cut would.
+    pub(super) async fn kill(&mut self, node: usize) -> anyhow::Result<()> {
+        self.servers[node].kill().await.with_context(|| format!("kill node {node}"))
+    }
+
+    /// Ends one as a deploy would; it must say that all went well.
+    pub(super) async fn terminate(&mut self, node: usize) -> anyhow::Result<()> {
+        let server = &mut self.servers[node];
+        let status = server.terminate().await.with_context(|| format!("end node {node}"))?;
+        anyhow::ensure!(status.success(), "node {node} ended with {status}\n{}", server.log_tail());
+        Ok(())
+    }
+
+    /// Starts one again where it was, and waits until it is ready.
+    pub(super) async fn start_again(&mut self, node: usize) -> anyhow::Result<()> {
+        self.restarts[node] += 1;
+        let server = &mut self.servers[node];
+        if let Some(releases) = &self.releases {
+            server.change_binary(&releases[self.restarts[node] % 2]);
+        }
+        server.resume().await.with_context(|| format!("start node {node} again"))?;
+        self.targets.moved(node, server.target());
+        Ok(())
+    }
+
+    pub(super) async fn freeze(&self, node: usize) -> anyhow::Result<()> {
+        self.servers[node].freeze().await.with_context(|| format!("freeze node {node}"))
+    }
+
+    pub(super) fn thaw(&self, node: usize) -> anyhow::Result<()> {
+        self.servers[node].thaw().with_context(|| format!("thaw node {node}"))
+    }
+
+    /// Errs when one has ended that nobody ended.
+    pub(in crate::run) fn check(&mut self) -> anyhow::Result<()> {
+        for (node, server) in self.servers.iter_mut().enumerate() {
+            if let Some(status) = server.crashed()? {
+                anyhow::bail!("node {node} ended by itself with {status}\n{}", server.log_tail());
+            }
+        }
+        Ok(())
+    }
+
+    /// What each has logged.
+    pub(super) fn logs(&self) -> impl Iterator<Item = Evidence> {
+        let logs = self.servers.iter().map(Server::log).enumerate();
+        logs.map(|(node, text)| Evidence { name: format!("node-{node}.log"), text })
+    }
+
+    /// Ends all, one after the other; each must say that all went well.
+    pub(in crate::run) async fn close(&mut self) -> anyhow::Result<()> {
+        for node in 0..self.count() {
+            self.terminate(node).await?;
+        }
+        Ok(())
+    }
+}

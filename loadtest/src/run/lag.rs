@@ -1,0 +1,258 @@
+//! How much later than on its own node an event arrives on another: one process watches both ends by one clock.
+
+use super::cluster::{Nodes, Services};
+use super::gathered::Gathered;
+use super::tester::SelfWatch;
+use super::{OVERHEAD_MAX, rates, sum_up};
+use crate::judge;
+use crate::latency::Latency;
+use crate::ledger::{Entry, Ledger, Moment, RunClock};
+use crate::play::{Outcome, Pace, Plan};
+use crate::process::allow_files;
+use crate::report::{LagFigures, Report};
+use crate::targets::Targets;
+use anyhow::Context;
+use raidhall_protocol::{Codec, Seq};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+
+const NODES: usize = 2;
+/// The one who acts, a watcher on the other node, and one on the same: homes go round.
+const PLAYERS: usize = 3;
+/// How long playing takes to become steady.
+const RAMP: Duration = Duration::from_secs(2);
+/// Some commands are refused, as real players' are, and timers are late: so many more are sent.
+const REFUSED: f64 = 1.1;
+
+/// How fast, and for how long.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Lag {
+    /// What the two nodes need.
+    #[command(flatten)]
+    pub services: Services,
+    /// Events of all raids together
+    #[arg(long, default_value_t = 1000.0)]
+    pub events_per_second: f64,
+    /// How long to measure, 1 to 3600
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub seconds: u64,
+    /// Raids that they are spread over, half of them on each node, 1 to 1000
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub raids: u16,
+}
+
+impl Lag {
+    fn plans(&self) -> Vec<Plan> {
+        let pace = Pace {
+            commands_per_second: self.events_per_second * REFUSED / f64::from(self.raids),
+            signals_per_second: 0.0,
+            look: Duration::from_millis(200),
+        };
+        let plan = |index| Plan {
+            index,
+            players: PLAYERS,
+            codecs: &Codec::ALL,
+            seed: index as u64,
+            pace,
+            to_be_won: false,
+            restless: false,
+            actors: 1,
+        };
+        (0..usize::from(self.raids)).map(plan).collect()
+    }
+}
+
+/// Starts two nodes, plays, measures, judges and reports.
+pub async fn lag(args: &Lag) -> anyhow::Result<Report> {
+    let nodes = Nodes::start(&args.services, NODES, None).await?;
+    lag_on(nodes, args).await
+}
+
+async fn lag_on(mut nodes: Nodes, args: &Lag) -> anyhow::Result<Report> {
+    allow_files(u64::from(args.raids) * PLAYERS as u64 + 256)?;
+    let most = Duration::from_secs(args.seconds) + OVERHEAD_MAX;
+    let report = timeout(most, play(args, nodes.targets())).await.context("the run took too long")??;
+    nodes.check()?;
+    nodes.close().await?;
+    Ok(report)
+}
+
+async fn play(args: &Lag, targets: Targets) -> anyhow::Result<Report> {
+    let clock = RunClock::start();
+    let mut gathered = Gathered::gather(targets.clone(), args.plans()).await?;
+    gathered.connect(clock).await?;
+    gathered.play();
+    sleep(RAMP).await;
+    let (from, read, began) = (clock.now(), gathered.meter.read(), Instant::now());
+    let tester = SelfWatch::start()?;
+    sleep(Duration::from_secs(args.seconds)).await;
+    let (to, done, lasted, tester) = (clock.now(), gathered.meter.read(), began.elapsed(), tester.finish()?);
+    let connections = gathered.connections();
+    let outcomes = gathered.rest().await?;
+    let mut report = Report {
+        run: "lag".to_owned(),
+        raids: usize::from(args.raids),
+        connections,
+        seconds: lasted.as_secs_f64(),
+        tester,
+        ..Report::default()
+    };
+    rates(&mut report, read, done, lasted);
+    sum_up(&mut report, &outcomes);
+    let figures = measure(&outcomes, &targets, (from, to));
+    anyhow::ensure!(figures.other_node.count > 0, "no event was seen on another node than its own");
+    report.lag = Some(figures);
+    Ok(report)
+}
+
+/// A client that stayed where it was.
+struct Seat<'a> {
+    server: usize,
+    ledger: &'a Ledger,
+}
+
+/// Measures the events of the commands that were sent in this stretch.
+fn measure(outcomes: &[Outcome], targets: &Targets, (from, to): (Moment, Moment)) -> LagFigures {
+    let (mut same, mut other, mut hop) = (Latency::default(), Latency::default(), Latency::default());
+    let (mut events, mut left_out) = (0_u64, 0);
+    for outcome in outcomes {
+        let seats: Vec<_> = outcome.ledgers.iter().filter_map(seat).collect();
+        let sent: Vec<_> = seats.iter().map(|seat| (seat, sent(seat.ledger))).collect();
+        let Some((actor, sent)) = sent.into_iter().find(|(_, sent)| !sent.is_empty()) else { continue };
+        if owner(&outcome.ws_url, targets) != Some(actor.server) {
+            left_out += 1;
+            continue;
+        }
+        let sent: BTreeMap<_, _> = sent.into_iter().filter(|(_, at)| from <= *at && *at <= to).collect();
+        events += sent.len() as u64;
+        let mut arrived: BTreeMap<Seq, [Option<Moment>; 2]> = BTreeMap::new();
+        for seat in seats.iter().filter(|seat| !std::ptr::eq(seat.ledger, actor.ledger)) {
+            let elsewhere = seat.server != actor.server;
+            for (seq, (at, _)) in judge::read(seat.ledger).events {
+                let Some(sent) = sent.get(&seq) else { continue };
+                if elsewhere { &mut other } else { &mut same }.add(at.since(*sent));
+                arrived.entry(seq).or_default()[usize::from(elsewhere)] = Some(at);
+            }
+        }
+        for arrived in arrived.into_values() {
+            if let [Some(here), Some(there)] = arrived {
+                hop.add(there.since(here));
+            }
+        }
+    }
+    let seconds = to.since(from) as f64 / 1e6;
+    LagFigures {
+        events_per_second: events as f64 / seconds.max(0.001),
+        same_node: same.percentiles(),
+        other_node: other.percentiles(),
+        hop: hop.percentiles(),
+        left_out,
+    }
+}
+
+fn seat(ledger: &Ledger) -> Option<Seat<'_>> {
+    let servers = ledger.records().iter().filter_map(|record| match record.entry {
+        Entry::Connected { server, .. } => Some(server),
+        _ => None,
+    });
+    let servers: Vec<_> = servers.collect();
+    match servers[..] {
+        [server] => Some(Seat { server, ledger }),
+        _ => None,
+    }
+}
+
+/// When the commands were sent that became these events. One that was sent again is left out.
+fn sent(ledger: &Ledger) -> BTreeMap<Seq, Moment> {
+    let deeds = judge::read(ledger).deeds.into_values();
+    deeds.filter(|deed| deed.tries == 1).filter_map(|deed| Some((deed.ack?.1, deed.first_sent))).collect()
+}
+
+/// The server that the URL leads to.
+fn owner(ws_url: &str, targets: &Targets) -> Option<usize> {
+    let authority = ws_url.split_once("://")?.1.split('/').next()?;
+    (0..targets.count()).find(|place| targets.get(*place).address().to_string() == authority)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::Truth;
+    use crate::target::Target;
+    use raidhall_protocol::{
+        ClientMessage, Command, Event, EventData, PlayerId, RaidId, RaidState, ServerMessage, UnixMillis,
+    };
+    use std::sync::Arc;
+
+    const OURS: &str = "ws://127.0.0.1:4001/api/v1/ws";
+
+    fn raid() -> RaidId {
+        RaidId::try_from(7_u64).unwrap()
+    }
+
+    fn state() -> RaidState {
+        serde_json::from_value(serde_json::json!({
+            "id": 7, "title": "Ship it", "description": null, "invite_code": "K7MQ2XNB", "status": "active",
+            "reason": null, "target_xp": 1, "target_tasks": 1, "current_xp": 0, "current_tasks": 0,
+            "max_members": 4, "late_join": false, "time_limit_secs": 60, "created_at": 0, "started_at": 0,
+            "deadline": 1, "ended_at": null, "leader": null, "term": 1, "members": [], "tasks": [],
+            "messages": [], "ranking": null
+        }))
+        .unwrap()
+    }
+
+    /// A client who gets event 2 at this time (in milliseconds), and who sent it if told so.
+    fn client(server: usize, arrived: u64, sent: Option<u64>) -> Ledger {
+        let mut ledger = Ledger::new(format!("{server}"), PlayerId::try_from(5_u64).unwrap(), raid());
+        let mut note = |ms: u64, entry| ledger.note(Moment(ms * 1000), entry);
+        let told = |message| Entry::Received(Arc::new(message));
+        note(1, Entry::Connected { lineage: "9f2c".to_owned(), server });
+        note(2, Entry::Sent(ClientMessage::Watch { id: None, raid: raid(), since: None }));
+        let (seq, online, state) = (Seq(1), Vec::new(), Box::new(state()));
+        note(3, told(ServerMessage::Snapshot { raid: raid(), seq, recovered: false, online, state }));
+        let cmd = Command::Say { text: "on it".to_owned() };
+        if let Some(ms) = sent {
+            note(ms, Entry::Sent(ClientMessage::Do { id: 1, raid: raid(), op: None, cmd }));
+        }
+        let data = EventData::Said { text: "on it".to_owned() };
+        let event = Event { seq: Seq(2), at: UnixMillis(1), by: None, data };
+        note(arrived, told(ServerMessage::Event { raid: raid(), event }));
+        if sent.is_some() {
+            note(arrived, told(ServerMessage::Ack { id: 1, raid: raid(), seq: Seq(2), duplicate: false }));
+        }
+        ledger
+    }
+
+    fn measured(ledgers: Vec<Ledger>, ws_url: &str) -> LagFigures {
+        let target = |port| Target::parse(&format!("http://127.0.0.1:{port}")).unwrap();
+        let targets = Targets::new(vec![target(4000), target(4001)]).unwrap();
+        let (events, online, profiles) = (Vec::new(), Vec::new(), Vec::new());
+        let truth = Truth { events, state: state(), seq: Seq(2), online, contributions: None, profiles };
+        let (tallies, signals, ws_url) = (Vec::new(), Vec::new(), ws_url.to_owned());
+        let outcome = Outcome { raid: raid(), ledgers, truth, ws_url, tallies, signals, held_back: 0 };
+        measure(&[outcome], &targets, (Moment(50_000), Moment(1_050_000)))
+    }
+
+    #[test]
+    fn watchers_of_the_actor_s_node_and_of_another_are_told_apart_event_by_event() {
+        let ledgers = || vec![client(1, 102, Some(100)), client(0, 115, None), client(1, 105, None)];
+        let figures = measured(ledgers(), OURS);
+        let rounded =
+            [figures.same_node, figures.other_node, figures.hop].map(|p| (p.count, p.max_ms.round()));
+        assert_eq!(rounded, [(1, 5.0), (1, 15.0), (1, 10.0)]);
+        assert!((figures.events_per_second - 1.0).abs() < 0.001 && figures.left_out == 0, "{figures:?}");
+        let elsewhere = measured(ledgers(), "ws://127.0.0.1:4000/api/v1/ws");
+        assert_eq!((elsewhere.left_out, elsewhere.other_node.count), (1, 0));
+    }
+
+    #[test]
+    fn what_was_sent_before_and_who_moved_meanwhile_is_not_measured() {
+        let early = measured(vec![client(1, 42, Some(40)), client(0, 55, None)], OURS);
+        assert_eq!(early.other_node.count, 0);
+        let mut moved = client(0, 115, None);
+        moved.note(Moment(120_000), Entry::Connected { lineage: "9f2c".to_owned(), server: 1 });
+        let figures = measured(vec![client(1, 102, Some(100)), moved, client(1, 105, None)], OURS);
+        assert_eq!((figures.same_node.count, figures.other_node.count), (1, 0));
+    }
+}

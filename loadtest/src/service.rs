@@ -1,0 +1,99 @@
+//! What the servers of a run need beside them: a database, a bus. On this machine and nowhere else, like the servers.
+
+use std::fmt;
+use std::net::IpAddr;
+
+/// The URL of a service on this machine. There is no way to make one that points elsewhere.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ServiceUrl(String);
+
+/// Why a URL is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotAService {
+    /// Not of this kind.
+    #[error("write {0}")]
+    Unreadable(&'static str),
+    /// Not this machine, or it cannot be told.
+    #[error(
+        "refused: a run uses services at a loopback address of this machine only, named in the URL's host"
+    )]
+    NotLoopback,
+}
+
+impl ServiceUrl {
+    /// A PostgreSQL database.
+    pub fn postgres(url: &str) -> Result<ServiceUrl, NotAService> {
+        Self::parse(url, &["postgres", "postgresql"], "postgres://USER@127.0.0.1:PORT/DATABASE")
+    }
+
+    /// A Redis.
+    pub fn redis(url: &str) -> Result<ServiceUrl, NotAService> {
+        Self::parse(url, &["redis", "rediss"], "redis://127.0.0.1:PORT")
+    }
+
+    fn parse(url: &str, schemes: &[&str], example: &'static str) -> Result<ServiceUrl, NotAService> {
+        let parsed = reqwest::Url::parse(url.trim()).map_err(|_| NotAService::Unreadable(example))?;
+        if !schemes.contains(&parsed.scheme()) {
+            return Err(NotAService::Unreadable(example));
+        }
+        let host = parsed.host_str().unwrap_or_default();
+        let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
+        let local = host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback());
+        // A parameter may name another host than the URL's own.
+        let elsewhere = parsed.query_pairs().any(|(name, _)| name.to_ascii_lowercase().contains("host"));
+        if local && !elsewhere {
+            Ok(ServiceUrl(url.trim().to_owned()))
+        } else {
+            Err(NotAService::NotLoopback)
+        }
+    }
+
+    /// The URL, with the password if there is one.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ServiceUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ServiceUrl(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_of_this_machine_are_taken_as_written() {
+        for url in ["postgres://a:b@127.0.0.1:5432/c", "postgresql://localhost/c?sslmode=disable"] {
+            assert_eq!(ServiceUrl::postgres(url).map(|url| url.as_str().to_owned()), Ok(url.to_owned()));
+        }
+        for url in ["redis://127.0.0.1:6379", "rediss://:secret@[::1]:1/0"] {
+            assert_eq!(ServiceUrl::redis(url).map(|url| url.as_str().to_owned()), Ok(url.to_owned()));
+        }
+        let shown = format!("{:?}", ServiceUrl::redis("redis://:secret@localhost").unwrap());
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for url in [
+            "postgres://192.0.2.1/c",
+            "postgres:///c",
+            "postgres://db.example.com/c",
+            "postgres://127.0.0.1@192.0.2.1/c",
+            "postgres://127.0.0.1,192.0.2.1/c",
+            "postgres://127.0.0.1/c?host=192.0.2.1",
+            "postgres://127.0.0.1/c?hostaddr=192.0.2.1",
+        ] {
+            assert_eq!(ServiceUrl::postgres(url), Err(NotAService::NotLoopback), "{url}");
+        }
+        for url in ["redis://cache.example.com", "redis://0.0.0.0:1"] {
+            assert_eq!(ServiceUrl::redis(url), Err(NotAService::NotLoopback), "{url}");
+        }
+        for url in ["", "127.0.0.1", "sqlite://x.db", "redis://127.0.0.1"] {
+            assert!(matches!(ServiceUrl::postgres(url), Err(NotAService::Unreadable(_))), "{url}");
+        }
+    }
+}
