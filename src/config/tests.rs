@@ -330,6 +330,30 @@ fn a_cluster_node_says_where_it_is_unless_its_address_does() {
 }
 
 #[test]
+fn the_files_for_clusters_load_with_what_they_leave_to_the_environment() {
+    let shared = [
+        ("DATABASE_URL", "postgres://u:pw@h/x"),
+        ("REDIS_URL", "rediss://:pw@cache"),
+        ("RAIDHALL__AUTH__SECRET", KEY),
+        ("RAIDHALL__SERVER__ADVERTISED_URL", "https://a.example"),
+    ];
+    for name in ["cluster.toml", "production.toml"] {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name);
+        let effective =
+            Effective::load(Some(&path), env(&shared)).unwrap_or_else(|faults| panic!("{faults}"));
+        assert_eq!(effective.config.bus.url.kind(), BusKind::Redis, "{name}");
+        assert!(!effective.config.shutdown.readiness_delay.is_zero(), "{name}");
+        let same = |line: &&str| {
+            let (setting, source) = line.split_once("  # ").unwrap_or_default();
+            let default = DEFAULTS.lines().any(|line| line == setting);
+            source == path.display().to_string() && default
+        };
+        let shown = effective.to_string();
+        assert_eq!(shown.lines().filter(same).collect::<Vec<_>>(), [""; 0], "{name} repeats defaults");
+    }
+}
+
+#[test]
 fn all_faults_come_at_once() {
     let found = faults(
         "[server]\nlistne = 'x'\nlisten = 1\n[limits]\nwatches = 0\n[lease]\nrenew_ms = 9000\n[raid]\ninbox = 'x'",
