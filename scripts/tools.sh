@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Where the programs are that tests need. Sourced by setup and with-services, so that both look in the same places.
-# Each function prints a path, or fails when there is nothing good enough.
+# Where the programs are that tests and the cluster need. Sourced by every script here, so that all look in the same
+# places. Each function prints a path, or fails when there is nothing good enough.
 
 postgres_major_min=15
 node_major_min=18
@@ -21,6 +21,45 @@ find_postgres_bin() {
 
 find_redis() {
   command -v redis-server
+}
+
+find_redis_cli() {
+  command -v redis-cli
+}
+
+find_openssl() {
+  command -v openssl
+}
+
+# The library that gives a process another clock, by LD_PRELOAD: the build for programs with threads.
+find_faketime() {
+  local library
+  for library in "${RAIDHALL_TEST_FAKETIME:-}" /usr/lib/*/faketime/libfaketimeMT.so.1 \
+    /usr/lib{,64}/faketime/libfaketimeMT.so.1 /usr/local/lib/faketime/libfaketimeMT.so.1; do
+    [[ -f $library ]] && printf '%s\n' "$library" && return
+  done
+  return 1
+}
+
+# Debian keeps it where only root looks.
+find_haproxy() {
+  PATH=$PATH:/usr/sbin:/usr/local/sbin command -v haproxy
+}
+
+# A port that nobody listens on now, below the range that the system hands out by itself. Another may take it before its
+# caller does.
+free_port() {
+  local port
+  while :; do
+    port=$((20000 + RANDOM % 12000))
+    is_free "$port" && break
+  done
+  echo "$port"
+}
+
+# Whether nobody listens on this port of 127.0.0.1.
+is_free() {
+  ! (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null
 }
 
 find_node() {
