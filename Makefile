@@ -1,6 +1,6 @@
 # The commands of this repository. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench bench-store setup clean
+.PHONY: help run cluster test check bench bench-store setup clean
 MAKEFLAGS += --no-print-directory
 
 cargo := cargo
@@ -11,6 +11,11 @@ help: ## this list
 
 run: ## build and serve on this machine, with SQLite; it prints where to play
 	$(cargo) run --release --locked --bin raidhall -- serve
+
+cluster: ## three instances behind a load balancer, with a PostgreSQL and a Redis; play, and kill them: scripts/cluster
+	scripts/setup cluster
+	$(cargo) build --release --locked --bin raidhall
+	scripts/cluster start
 
 test: ## everything, beside a real PostgreSQL, a real Redis and a real browser (installs what is missing)
 	scripts/setup test
@@ -23,7 +28,7 @@ check: ## formatting, lints, documentation, dependencies, scripts
 	$(cargo) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(cargo) doc --workspace --no-deps --document-private-items --locked
 	$(cargo) deny --log-level error --workspace check bans licenses sources
-	shellcheck scripts/setup scripts/with-services scripts/tools.sh .ci/run
+	shellcheck scripts/* .ci/run
 
 bench: ## a short load test against a server of its own
 	$(cargo) build --release --locked --workspace --bins
