@@ -5,6 +5,8 @@ MAKEFLAGS += --no-print-directory
 
 cargo := cargo
 browser := tests/browser
+# An older release cannot be an instance of a cluster, nor run beside this one.
+first_cluster_release := 0.2.0
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -19,8 +21,10 @@ cluster: ## three instances behind a load balancer, with a PostgreSQL and a Redi
 
 test: ## everything, beside a real PostgreSQL, a real Redis and a real browser (installs what is missing)
 	scripts/setup test
-	$(cargo) build --workspace --locked
-	scripts/with-services bash -ec '$(cargo) test --workspace --locked; npm --prefix $(browser) test'
+	previous=$$(scripts/previous-release $(first_cluster_release)) && \
+	$(cargo) build --workspace --locked && \
+	RAIDHALL_TEST_PREVIOUS=$$previous \
+	  scripts/with-services bash -ec '$(cargo) test --workspace --locked; npm --prefix $(browser) test'
 
 check: ## formatting, lints, documentation, dependencies, scripts
 	scripts/setup check
