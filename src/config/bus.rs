@@ -18,7 +18,7 @@ pub struct BusConfig {
     pub url: BusUrl,
     /// Whether the URL names a node of a Redis Cluster.
     pub cluster: bool,
-    /// A PEM file with the only authorities that may vouch for a `rediss://` server; the public ones if there is none.
+    /// A PEM file with the only authorities that may vouch for a `rediss://` server; the system's if there is none.
     #[serde(deserialize_with = "ca_file")]
     pub ca_file: Option<PathBuf>,
 }
