@@ -15,7 +15,11 @@ mod postgres;
 mod process;
 #[path = "../support/proxy.rs"]
 mod proxy;
+#[path = "../support/redis.rs"]
+#[allow(dead_code, reason = "shared with tests of the bus")]
+mod redis;
 
+mod fleet;
 mod party;
 mod raw;
 mod wire;
@@ -25,6 +29,7 @@ mod conversation;
 mod crash;
 mod deadline;
 mod garbage;
+mod node_death;
 mod pressure;
 mod resume;
 mod shutdown;

@@ -5,6 +5,7 @@ use raidhall_loadtest::client::{Decoder, Equipment, Player, Rest};
 use raidhall_loadtest::judge::{Truth, Verdict, judge};
 use raidhall_loadtest::ledger::RunClock;
 use raidhall_loadtest::target::Target;
+use raidhall_loadtest::targets::Targets;
 use raidhall_protocol::rest::{NewRaid, TokenPair};
 use raidhall_protocol::state::{RaidStatus, Task, TaskStatus};
 use raidhall_protocol::{Codec, Command, PlayerId, RaidId, RaidState};
@@ -50,12 +51,18 @@ pub fn target(address: SocketAddr) -> Target {
 impl Party {
     /// Guests who have created and joined a raid. They talk alternately in either codec and are not connected yet.
     pub async fn gather(target: &Target, members: usize, raid: &NewRaid) -> Party {
-        let rest = Rest::new(target).expect("doors").with_patience(PATIENCE);
+        Self::gather_over(&Targets::from(*target), members, raid).await
+    }
+
+    /// The same at several instances: player N is at home at instance N modulo their number.
+    pub async fn gather_over(targets: &Targets, members: usize, raid: &NewRaid) -> Party {
+        let rest = Rest::over(targets.clone()).expect("doors").with_patience(PATIENCE);
         let (clock, decoder) = (RunClock::start(), Decoder::new());
         let mut players = Vec::new();
         let mut made: Option<(RaidId, String)> = None;
         for number in 0..members {
             let name = format!("player {number}");
+            let rest = rest.at(number);
             let tokens = rest.guest(&name).await.expect("a guest");
             let own = rest.with_token(&tokens.access_token);
             let view = match &made {
@@ -64,7 +71,7 @@ impl Party {
             };
             made = Some((view.state.id, view.state.invite_code));
             let codec = Codec::ALL[number % 2];
-            let (rest, decoder, seed) = (rest.clone(), decoder.clone(), number as u64);
+            let (decoder, seed) = (decoder.clone(), number as u64);
             players.push(Player::new(Equipment { name, rest, tokens, codec, decoder, clock, seed }));
         }
         let (raid, invite) = made.expect("a raid has a member");
