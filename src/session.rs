@@ -37,7 +37,7 @@ use dashmap::{DashMap, DashSet};
 use inbox::Inbox;
 use message::{Execute, Message, Watch};
 use parking_lot::Mutex;
-use raidhall_protocol::{PlayerId, RaidId, RaidState, Seq};
+use raidhall_protocol::{PlayerId, RaidId, RaidState, Seq, UnixMillis};
 pub use reply::Reply;
 use serde_json::Value;
 use std::sync::Arc;
@@ -251,12 +251,20 @@ impl Sessions {
         self.send(raid, Message::Execute(Execute { command, op, reply, until, forwarded: true }));
     }
 
-    /// Another instance says who watches there. Nothing comes of it unless the raid is live here.
-    pub fn watching(&self, raid: RaidId, from: InstanceId, watching: Watching) {
+    /// Another instance says who watched there at a moment. Nothing comes of it unless the raid is live here.
+    pub fn watching(&self, raid: RaidId, from: InstanceId, at: UnixMillis, watching: Watching) {
         if let Some(live) = self.0.live.get(&raid) {
             // An announcement that finds no room is followed by others.
-            let _ = live.inbox.try_send(Message::Watching { from, watching });
+            let _ = live.inbox.try_send(Message::Watching { from, at, watching });
         }
+    }
+
+    /// The raid's owner asks whether anybody watches here. False if certainly nobody does; else the session says.
+    pub fn who_watches(&self, raid: RaidId) -> bool {
+        let live = self.0.live.get(&raid);
+        live.is_some_and(|live| {
+            live.inbox.try_send(Message::WhoWatches).is_ok() || live.audience.is_watched()
+        })
     }
 
     /// Another instance gave the raid up and names us its heir.

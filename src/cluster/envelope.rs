@@ -72,6 +72,8 @@ pub enum Note {
     },
     /// To a raid's owner: who watches at the sender.
     Watching(Watching),
+    /// To an instance that was not heard for a while: does anybody watch there still?
+    WhoWatches,
     /// To one instance: claim the raid if you can. These were online.
     Take(Vec<PlayerId>),
     /// To a raid's owner: carry these out in order and answer under this number, unless you have done so before.
@@ -250,6 +252,7 @@ impl Note {
             Self::Presence { .. } => "presence",
             Self::Signal { .. } => "signal",
             Self::Watching(_) => "watching",
+            Self::WhoWatches => "who_watches",
             Self::Take(_) => "take",
             Self::Forward { .. } => "forward",
             Self::Answers { .. } => "answers",
@@ -261,7 +264,7 @@ impl Note {
     fn body(self) -> Vec<u8> {
         match self {
             Self::Events(events) => pack(&events),
-            Self::Owned | Self::Released => Vec::new(),
+            Self::Owned | Self::Released | Self::WhoWatches => Vec::new(),
             Self::Presence { counter, online } => pack(&PresenceBody { counter, online }),
             Self::Signal { from, kind, data } => pack(&SignalBody { from, kind, data }),
             Self::Watching(watching) => pack(&watching),
@@ -289,6 +292,7 @@ impl Note {
                 Self::Signal { from, kind, data }
             }
             "watching" => Self::Watching(unpack(body)?),
+            "who_watches" => Self::WhoWatches,
             "take" => Self::Take(unpack(body)?),
             "forward" => {
                 let ForwardBody { request, remaining_ms, items } = unpack(body)?;

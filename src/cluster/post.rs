@@ -2,7 +2,7 @@
 //! seal is checked.
 
 use super::bus::{Channel, Deliveries, Delivery};
-use super::envelope::{Envelope, ForwardAnswer, Item, Note, Unreadable};
+use super::envelope::{Envelope, ForwardAnswer, Item, Note, Unreadable, Watching};
 use super::link::{About, Heard, Link, Sight};
 use crate::error::Error;
 use crate::session::{Reply, Sessions};
@@ -73,10 +73,16 @@ impl Post {
     }
 
     fn receive_own(&self, envelope: Envelope) {
-        let Envelope { from, raid, epoch, ref note, .. } = envelope;
+        let Envelope { from, at, raid, epoch, ref note, .. } = envelope;
         match note {
             Note::Answers { .. } | Note::Seen { .. } => self.link.answered(envelope),
-            Note::Watching(watching) => self.sessions.watching(raid, from, watching.clone()),
+            Note::Watching(watching) => self.sessions.watching(raid, from, at, watching.clone()),
+            Note::WhoWatches => {
+                if !self.sessions.who_watches(raid) {
+                    let about = About { raid, epoch, seq: Seq::ZERO };
+                    self.link.tell(from, about, Note::Watching(Watching::default()));
+                }
+            }
             Note::Take(online) => self.sessions.take(raid, online.clone()),
             Note::Forward { request, remaining_ms, items } => {
                 let until = Instant::now() + Duration::from_millis((*remaining_ms).min(60_000));

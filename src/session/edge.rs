@@ -156,7 +156,7 @@ impl Edge {
                         self.handle(message, lasting).await;
                     }
                 }
-                () = sleep_until(next) => self.on_timer().await,
+                () = sleep_until(next) => self.on_timer(lasting).await,
             }
         }
     }
@@ -230,6 +230,7 @@ impl Edge {
             }
             // Said to the owner, which we are not, or not any more.
             Message::Watching { .. } => {}
+            Message::WhoWatches => self.announce(),
             Message::Take { online } => self.remember(online),
             Message::Ask { reply } => reply.send(Err(Error::NotOwner)),
         }
@@ -392,10 +393,13 @@ impl Edge {
         all.into_iter().flatten().min().unwrap_or_else(|| self.needed_at + Duration::from_secs(3_600))
     }
 
-    async fn on_timer(&mut self) {
+    async fn on_timer(&mut self, lasting: &mut Lasting) {
         let now = Instant::now();
         if self.resolve_at.take_if(|at| *at <= now).is_some() || (self.owner.is_none() && self.is_needed()) {
             self.resolve().await;
+        }
+        if self.replica.is_none() && self.audience.is_watched() && self.attach(lasting).await.is_err() {
+            self.resolve_at = Some(now + RESOLVE_PAUSE);
         }
         if self.announce_at <= now && self.audience.is_watched() {
             self.announce();

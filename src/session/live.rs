@@ -159,7 +159,7 @@ impl Live {
         let hall = Arc::clone(&self.sessions.0);
         let audience = Arc::clone(&self.audience);
         let (mut peers, mut proven) = (hall.link.peers().changes(), hall.link.proven());
-        self.follow_watchers(lasting).await;
+        self.follow_watchers(lasting);
         loop {
             if !hall.lease.serves(self.term) && !self.regain(lasting).await {
                 return End::Reload("lease");
@@ -170,7 +170,7 @@ impl Live {
                 return End::Reload(cause);
             }
             if lasting.remotes.forget_dead(hall.link.peers(), Instant::now()) {
-                self.follow_watchers(lasting).await;
+                self.follow_watchers(lasting);
             }
             if catch_unwind(AssertUnwindSafe(|| self.advance(lasting))).is_err() {
                 return End::Reload("panic");
@@ -187,14 +187,14 @@ impl Live {
             if self.flights.is_empty() && leaving {
                 return End::HandOver;
             }
-            let next = self.next_timer(&lasting.presence);
+            let next = self.next_timer(lasting);
             tokio::select! { biased;
                 outcome = landed(&mut self.flights) => self.landed = Some(outcome),
                 () = hall.stop.cancelled(), if !stopping => {}
                 () = hall.handing_over.cancelled(), if !leaving => {}
-                () = audience.changed() => self.follow_watchers(lasting).await,
+                () = audience.changed() => self.follow_watchers(lasting),
                 heard = heard(&mut self.following) => self.hear(heard),
-                _ = peers.changed() => self.follow_watchers(lasting).await,
+                _ = peers.changed() => self.follow_watchers(lasting),
                 _ = proven.changed() => {}
                 message = lasting.inbox.next(), if !stopping && !leaving && self.has_room() => {
                     if let Err(cause) = self.burst(message, lasting).await {
@@ -290,7 +290,11 @@ impl Live {
                 let passed = self.audience.signal(sender, from, &kind, data);
                 reply.send(passed.map_err(|_| Refusal::NotMember.into()));
             }
-            Message::Watching { from, watching } => self.hear_watching(from, watching, lasting).await,
+            Message::Watching { from, at, watching } => {
+                self.hear_watching(from, at, watching, lasting);
+            }
+            // It takes another for the owner, and will find out.
+            Message::WhoWatches => {}
             Message::Take { online } => self.take(&online, lasting),
         }
         Ok(())

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::outbox::{ConnectionId, Outbox, Ticket};
 use crate::raid;
 use crate::store::{InstanceId, OpHash};
-use raidhall_protocol::{PlayerId, Seq};
+use raidhall_protocol::{PlayerId, Seq, UnixMillis};
 use serde_json::Value;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -25,8 +25,10 @@ pub(super) enum Message {
     Resync(Watch),
     /// Pass a signal on.
     Signal { sender: ConnectionId, from: PlayerId, kind: String, data: Value, reply: Reply<()> },
-    /// Another instance says who watches there.
-    Watching { from: InstanceId, watching: Watching },
+    /// Another instance says who watched there at a moment.
+    Watching { from: InstanceId, at: UnixMillis, watching: Watching },
+    /// The raid's owner asks whether anybody watches here.
+    WhoWatches,
     /// Another instance gave the raid up and names us its heir. These were online.
     Take { online: Vec<PlayerId> },
     /// Another instance asks how far the raid is.
@@ -66,7 +68,7 @@ impl Message {
             Self::Watch(watch) | Self::Resync(watch) => watch.reply.send(Err(error)),
             Self::Signal { reply, .. } => reply.send(Err(error)),
             Self::Ask { reply } => reply.send(Err(error)),
-            Self::Watching { .. } | Self::Take { .. } => {}
+            Self::Watching { .. } | Self::WhoWatches | Self::Take { .. } => {}
         }
     }
 }

@@ -3,13 +3,17 @@
 use crate::cluster::envelope::Watching;
 use crate::cluster::peers::Peers;
 use crate::store::InstanceId;
-use raidhall_protocol::PlayerId;
+use raidhall_protocol::{PlayerId, UnixMillis};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// How often an instance says who watches, though nothing has changed.
 pub(super) const ANNOUNCE_EVERY: Duration = Duration::from_secs(5);
+
+/// An instance that was not heard for so long is asked, and again as often as [`ASK_EVERY`].
+const SILENT: Duration = Duration::from_secs(7);
+const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// An instance that was not heard for so long, two announcements and a margin, is in doubt.
 const STALE: Duration = Duration::from_secs(12);
@@ -29,12 +33,25 @@ pub(super) struct Remotes {
 
 struct Remote {
     players: Vec<PlayerId>,
+    /// When it said so, by the database's clock: an older word is of no account.
+    at: UnixMillis,
     heard: Instant,
+    /// When it is asked, if it stays silent.
+    ask_at: Instant,
 }
 
 impl Remotes {
     /// Takes in what an instance says. True if it had not been known to have watchers.
-    pub(super) fn hear(&mut self, from: InstanceId, watching: Watching, now: Instant) -> bool {
+    pub(super) fn hear(
+        &mut self,
+        from: InstanceId,
+        at: UnixMillis,
+        watching: Watching,
+        now: Instant,
+    ) -> bool {
+        if self.remotes.get(&from).is_some_and(|remote| at < remote.at) {
+            return false;
+        }
         if watching.draining {
             self.drained_at = Some(now);
         }
@@ -42,7 +59,8 @@ impl Remotes {
             self.remotes.remove(&from);
             return false;
         }
-        self.remotes.insert(from, Remote { players: watching.players, heard: now }).is_none()
+        let remote = Remote { players: watching.players, at, heard: now, ask_at: now + SILENT };
+        self.remotes.insert(from, remote).is_none()
     }
 
     /// An instance drains and has handed us the raid.
@@ -76,6 +94,22 @@ impl Remotes {
     /// The players who watch elsewhere.
     pub(super) fn players(&self) -> BTreeSet<PlayerId> {
         self.remotes.values().flat_map(|remote| remote.players.iter().copied()).collect()
+    }
+
+    /// Those who are to be asked now whether anybody watches there.
+    pub(super) fn silent(&mut self, now: Instant) -> Vec<InstanceId> {
+        let silent = self.remotes.iter_mut().filter(|(_, remote)| remote.ask_at <= now);
+        silent
+            .map(|(id, remote)| {
+                remote.ask_at = now + ASK_EVERY;
+                *id
+            })
+            .collect()
+    }
+
+    /// When somebody is to be asked next.
+    pub(super) fn next_silence(&self) -> Option<Instant> {
+        self.remotes.values().map(|remote| remote.ask_at).min()
     }
 
     /// Whether an instance that lives has not been heard for too long: what it last said proves nothing.

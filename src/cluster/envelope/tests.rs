@@ -50,6 +50,7 @@ fn notes() -> Vec<Note> {
         Note::Presence { counter: 4, online: vec![player(1), player(2)] },
         Note::Signal { from: player(5), kind: "emote".into(), data: json!({"emoji": ["🔥", null, 1.5]}) },
         Note::Watching(Watching { watched: true, players: vec![player(1)], known: vec![], draining: true }),
+        Note::WhoWatches,
         Note::Take(vec![player(3)]),
         Note::Forward { request: 77, remaining_ms: 4_900, items },
         Note::Answers { request: 77, answers },

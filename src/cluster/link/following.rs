@@ -4,6 +4,7 @@ use crate::cluster::bus::{Bus, Channel};
 use crate::cluster::envelope::Envelope;
 use crate::store::Head;
 use dashmap::DashMap;
+use futures_util::FutureExt;
 use raidhall_protocol::RaidId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -77,6 +78,11 @@ impl Following {
         *entry = own;
         drop(entry);
         Following { follows, bus, raid, number, channels, feed, lost }
+    }
+
+    /// Begins to subscribe, and waits for nothing.
+    pub fn begin(&self) {
+        let _ = self.confirm().now_or_never();
     }
 
     /// Subscribes. True once the bus has confirmed it; false if it did not within a moment: then something may be

@@ -17,6 +17,7 @@ impl Live {
             let _ = self.decide(&raid::Command::Deadline, None, &lasting.presence);
         }
         let now = Instant::now();
+        self.ask_the_silent(lasting, now);
         self.doubt(lasting, now);
         let presence = &mut lasting.presence;
         let change = presence.advance(now, self.in_doubt);
@@ -46,14 +47,16 @@ impl Live {
         !presence.online().contains(&leader) && !presence.online().is_empty()
     }
 
-    pub(super) fn next_timer(&self, presence: &Presence) -> Instant {
+    pub(super) fn next_timer(&self, lasting: &Lasting) -> Instant {
+        let presence = &lasting.presence;
         let hall = &self.sessions.0;
         let deadline = self.state.due().map(|due| hall.clock.instant_of(due));
         let leader = self.leader_away_since.map(|since| since + hall.options.leader_grace);
         // A raid that is needed looks again when what needs it is gone, and spends no time on its idleness until then.
         let since = if self.is_needed(presence) { Instant::now() } else { self.needed_at };
         let idle = since + hall.options.idle_timeout;
-        let others = [deadline, leader, presence.next(self.in_doubt), self.tell_at];
+        let silent = lasting.remotes.next_silence();
+        let others = [deadline, leader, presence.next(self.in_doubt), self.tell_at, silent];
         others.into_iter().flatten().fold(idle, Instant::min)
     }
 

@@ -6,7 +6,7 @@ use super::Live;
 use crate::cluster::envelope::{Note, Watching};
 use crate::cluster::link::Heard;
 use crate::store::InstanceId;
-use raidhall_protocol::PlayerId;
+use raidhall_protocol::{PlayerId, Seq, UnixMillis};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -41,8 +41,8 @@ impl Live {
         let (mut answers, mut others) = (0, Vec::new());
         while answers < followers {
             match tokio::time::timeout_at(until, lasting.inbox.next()).await {
-                Ok(Some(super::Message::Watching { from, watching })) => {
-                    self.hear_watching(from, watching, lasting).await;
+                Ok(Some(super::Message::Watching { from, at, watching })) => {
+                    self.hear_watching(from, at, watching, lasting);
                     answers += 1;
                 }
                 Ok(Some(super::Message::Take { online })) => self.take(&online, lasting),
@@ -54,7 +54,7 @@ impl Live {
     }
 
     /// Follows who watches, here and elsewhere.
-    pub(super) async fn follow_watchers(&mut self, lasting: &mut Lasting) {
+    pub(super) fn follow_watchers(&mut self, lasting: &mut Lasting) {
         let hall = Arc::clone(&self.sessions.0);
         let now = Instant::now();
         self.needed_at = now;
@@ -70,24 +70,26 @@ impl Live {
             (self.following, self.tell_at) = (None, None);
         } else if self.following.is_none() {
             let following = hall.link.follow(self.audience.raid(), false);
-            following.confirm().await;
+            // Signals may be lost; nothing waits for them.
+            following.begin();
             self.following = Some(following);
         }
     }
 
     /// Another instance says who watches there.
-    pub(super) async fn hear_watching(
+    pub(super) fn hear_watching(
         &mut self,
         from: InstanceId,
+        at: UnixMillis,
         watching: Watching,
         lasting: &mut Lasting,
     ) {
         let known = watching.known.clone();
-        let new = lasting.remotes.hear(from, watching, Instant::now());
+        let new = lasting.remotes.hear(from, at, watching, Instant::now());
         if !known.is_empty() && self.since.elapsed() < MEMORIES {
             self.inherit(&known, lasting);
         }
-        self.follow_watchers(lasting).await;
+        self.follow_watchers(lasting);
         if new {
             self.tell_presence(&lasting.presence, Instant::now());
         }
@@ -134,6 +136,14 @@ impl Live {
             self.leader_away_since = None;
         }
         self.in_doubt = in_doubt;
+    }
+
+    /// Asks those who have been silent for a while whether anybody still watches there: what they last said may have
+    /// been lost.
+    pub(super) fn ask_the_silent(&self, lasting: &mut Lasting, now: Instant) {
+        for silent in lasting.remotes.silent(now) {
+            self.sessions.0.link.tell(silent, self.about(Seq::ZERO), Note::WhoWatches);
+        }
     }
 
     /// Other instances' signals, for those who watch here.

@@ -405,3 +405,22 @@ async fn many_raids_of_a_dead_node_are_taken_over_once_each() {
         assert_eq!(see(watcher, 1).await, [6]);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_whose_last_word_was_lost_is_asked_and_keeps_nothing_in_doubt() {
+    let cluster = Cluster::with(2, Options { idle_timeout: Duration::from_secs(20), ..options() }).await;
+    let raid = cluster.node(0).raid(&[2]).await;
+    let (owner_s, _) = watch(cluster.node(0), raid, 1, None).await;
+    let (edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
+    sleep(Duration::from_secs(1)).await;
+    owner_s.presence();
+    cluster.exchange.fault(Some(Fault::Lose(1)));
+    edge_s.leave();
+    sleep(Duration::from_millis(10)).await;
+    cluster.exchange.fault(None);
+    let told = presence_within(&owner_s, Duration::from_secs(15)).await;
+    assert!(told.iter().any(went_offline), "{told:?}");
+    owner_s.leave();
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!((cluster.node(0).sessions.live(), cluster.node(1).sessions.live()), (0, 0));
+}
