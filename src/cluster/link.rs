@@ -48,8 +48,9 @@ struct Inner {
     line: Option<Line>,
     follows: Arc<Follows>,
     questions: Arc<Questions>,
-    /// For whoever is alone: always proven.
-    alone: watch::Sender<bool>,
+    proven: watch::Receiver<bool>,
+    /// Keeps `proven` open for whoever is alone.
+    _alone: watch::Sender<bool>,
 }
 
 /// What an instance in a cluster has and one that is alone has not.
@@ -85,7 +86,9 @@ impl Link {
     ) -> Link {
         let (follows, questions) = (Arc::default(), Arc::default());
         let alone = watch::Sender::new(true);
-        Link(Arc::new(Inner { instance, ws_url, clock, peers, line, follows, questions, alone }))
+        let proven = line.as_ref().map_or_else(|| alone.subscribe(), |line| line.bus.proven());
+        let _alone = alone;
+        Link(Arc::new(Inner { instance, ws_url, clock, peers, line, follows, questions, proven, _alone }))
     }
 
     /// Whether this instance is the only one by configuration.
@@ -110,7 +113,12 @@ impl Link {
 
     /// Whether the bus is proven to work, now and at each change.
     pub fn proven(&self) -> watch::Receiver<bool> {
-        self.0.line.as_ref().map_or_else(|| self.0.alone.subscribe(), |line| line.bus.proven())
+        self.0.proven.clone()
+    }
+
+    /// Whether the bus is proven to work now; for whoever is alone it always is.
+    pub fn is_proven(&self) -> bool {
+        *self.0.proven.borrow()
     }
 
     /// Says something to all who follow the raid. Soft notes (presence, signals) are the first to be dropped when the
@@ -201,7 +209,7 @@ impl Link {
 
     /// Asks a raid's owner how far it is and who is online; none if it does not say within a moment.
     pub async fn ask(&self, owner: InstanceId, raid: RaidId) -> Option<Sight> {
-        if self.is_alone() || !*self.proven().borrow() {
+        if self.is_alone() || !self.is_proven() {
             return None;
         }
         let (request, answer) = self.0.questions.ask(owner);

@@ -74,6 +74,7 @@ impl Readiness {
         let status = match now.phase {
             Phase::Starting => "starting",
             Phase::Draining => "draining",
+            Phase::Running if ready && !now.bus => "degraded",
             Phase::Running if ready => "ready",
             Phase::Running => "unavailable",
         };
@@ -99,7 +100,7 @@ mod tests {
         assert_eq!(status(), (false, "unavailable", "failing"));
         readiness.renewed();
         readiness.bus(false);
-        assert_eq!(status(), (true, "ready", "ok"));
+        assert_eq!(status(), (true, "degraded", "ok"));
         assert_eq!(readiness.report().bus, "failing");
         readiness.enter(Phase::Draining);
         assert_eq!(status(), (false, "draining", "ok"));

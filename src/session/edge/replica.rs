@@ -127,7 +127,7 @@ impl Edge {
 
     async fn learn_who_is_online(&mut self, lasting: &mut Lasting) {
         let until = Instant::now() + PRESENCE_PATIENCE;
-        let proven = *self.sessions.0.link.proven().borrow();
+        let proven = self.sessions.0.link.is_proven();
         while proven && self.owner.is_some() && self.presence_told.0 < self.epoch {
             let Some(replica) = &mut self.replica else { return };
             match timeout_at(until, replica.next()).await {

@@ -130,7 +130,7 @@ impl Live {
 
     /// Looks whether it is sure who watches. When a doubt ends, everybody has the whole grace to be seen.
     pub(super) fn doubt(&mut self, lasting: &mut Lasting, now: Instant) {
-        let in_doubt = !*self.sessions.0.link.proven().borrow() || lasting.remotes.in_doubt(now);
+        let in_doubt = !self.sessions.0.link.is_proven() || lasting.remotes.in_doubt(now);
         if self.in_doubt && !in_doubt {
             lasting.presence.begin_anew(now, self.grace(lasting, now));
             self.leader_away_since = None;
