@@ -3,6 +3,7 @@
 //! [`serve`] is what `main` calls: it opens what the configuration names. [`run`] wires the parts over any store and
 //! any listener; tests call it too.
 
+mod ending;
 mod open;
 mod parts;
 mod signals;

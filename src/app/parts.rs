@@ -1,4 +1,4 @@
-//! One instance: its parts, what they are to one another, and how they end.
+//! One instance: its parts, and what they are to one another.
 
 use super::tenure::{Kept, Tenure};
 use super::{StartError, open};
@@ -11,7 +11,7 @@ use crate::cluster::envelope::Seal;
 use crate::cluster::heads::Heads;
 use crate::cluster::link::Link;
 use crate::cluster::post::Post;
-use crate::config::{BaseUrl, Config};
+use crate::config::{BaseUrl, Config, ShutdownConfig};
 use crate::http::{self, Doors, Origins, Phase, Readiness};
 use crate::listener::Listener;
 use crate::session::{self, Sessions};
@@ -20,21 +20,15 @@ use crate::store::journal::{self, Journal};
 use crate::store::{Instance, InstanceId, Store};
 use crate::telemetry::{metrics, metrics_router, upkeep};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, info, info_span, warn};
+use tracing::{Instrument, info_span, warn};
 use uuid::Uuid;
-
-/// How much of the time for shutting down handing raids over may take.
-const RAIDS_SHARE: f64 = 0.4;
-
-/// How much of what is then left clients may take; the rest is for putting everything away.
-const CLIENTS_SHARE: f64 = 0.7;
 
 /// How often the store looks after itself.
 const MAINTENANCE: Duration = Duration::from_secs(24 * 3_600);
@@ -65,6 +59,37 @@ pub async fn run<L: Listener>(
     ready: impl FnOnce(),
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
+    let running = start(host, listener).await?;
+    running.readiness.enter(Phase::Running);
+    ready();
+    tokio::select! {
+        () = shutdown => {}
+        () = running.kept.lost() => {}
+    }
+    running.end().await
+}
+
+/// An instance that serves.
+pub(super) struct Running {
+    pub(super) shutdown: ShutdownConfig,
+    pub(super) readiness: Readiness,
+    pub(super) kept: Kept,
+    /// Says for all to see that this instance is about to end.
+    pub(super) draining: Arc<AtomicBool>,
+    pub(super) sessions: Sessions,
+    pub(super) sockets: Sockets,
+    pub(super) link: Link,
+    pub(super) tasks: Tasks,
+    /// Closes the doors.
+    pub(super) closing: CancellationToken,
+    /// Ends the background tasks, and the sessions when nothing of theirs is in flight.
+    pub(super) stop: CancellationToken,
+    /// Ends the bus.
+    pub(super) silence: CancellationToken,
+}
+
+/// Builds every part and sets it going.
+async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartError> {
     let Host { config, store, secret, base_url, metrics: metrics_listener } = host;
     let instance = Instance {
         id: InstanceId(Uuid::now_v7()),
@@ -72,6 +97,7 @@ pub async fn run<L: Listener>(
         release: env!("CARGO_PKG_VERSION").to_owned(),
         draining: false,
     };
+    let bus = open::bus(&config, instance.id)?;
     let readiness = Readiness::new(config.lease.ttl);
     let draining = Arc::new(AtomicBool::new(false));
     let tenure = Tenure {
@@ -86,7 +112,8 @@ pub async fn run<L: Listener>(
     let kept = tenure.begin().await;
     let kept = kept.map_err(|error| open::held(format!("the database {}", config.database.url), error))?;
     let Kept { clock, lease, peers, lineage, .. } = &kept;
-    let stop = CancellationToken::new();
+    let (stop, silence, closing) =
+        (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let tasks = Tasks::default();
 
     let (journal, writers) = Journal::new(&store, &journal_options(&config));
@@ -95,19 +122,15 @@ pub async fn run<L: Listener>(
     }
     let (claims, clerk) = Claims::new(Arc::clone(&store), instance.id);
     tasks.journal.spawn(clerk.run().instrument(info_span!("claims")));
-    let (bus, silence) = (open::bus(&config, instance.id)?, CancellationToken::new());
+    let (ws_url, seal) = (instance.ws_url.clone(), Seal::new(&secret, lineage));
     let (link, deliveries) = match bus {
-        None => {
-            let (clock, peers) = (Arc::clone(clock), peers.clone());
-            (Link::alone(instance.id, instance.ws_url.clone(), clock, peers), None)
-        }
+        None => (Link::alone(instance.id, ws_url, Arc::clone(clock), peers.clone()), None),
         Some((bus, driver, deliveries)) => {
             let (silence, driver) = (silence.clone(), driver.run());
             let drive = async move {
                 let _ = silence.run_until_cancelled(driver).await;
             };
             tasks.bus.spawn(drive.instrument(info_span!("bus")));
-            let (seal, ws_url) = (Seal::new(&secret, lineage), instance.ws_url.clone());
             let link = Link::over(bus, seal, instance.id, ws_url, Arc::clone(clock), peers.clone());
             (link, Some(deliveries))
         }
@@ -153,68 +176,34 @@ pub async fn run<L: Listener>(
     tasks.until(&stop, "due", scanner.run());
     tasks.until(&stop, "maintenance", maintain(Arc::clone(&store)));
     tasks.until(&stop, "metrics", upkeep());
+    let options = http::server::Options { header_timeout: config.limits.header_timeout };
     if let Some(listener) = metrics_listener {
-        let options = http::server::Options { header_timeout: config.limits.header_timeout };
         tasks.until(&stop, "metrics", http::server::serve(listener, metrics_router(), options, stop.clone()));
     }
-
     let doors = Doors {
         sessions: sessions.clone(),
-        store: Arc::clone(&store),
+        store,
         auth,
         clock: Arc::clone(clock),
         readiness: readiness.clone(),
     };
     let router = http::router(doors, &http_options(&config, &instance, origins), sockets.router());
-    let closing = CancellationToken::new();
-    let options = http::server::Options { header_timeout: config.limits.header_timeout };
     let serving = http::server::serve(listener, router, options, closing.clone());
     tasks.doors.spawn(serving.instrument(info_span!("http")));
-    readiness.enter(Phase::Running);
-    ready();
-
-    tokio::select! {
-        () = shutdown => {}
-        () = kept.lost() => {}
-    }
-    readiness.enter(Phase::Draining);
-    draining.store(true, Ordering::Relaxed);
-    let mut left = Budget::of(config.shutdown.timeout);
-    if !kept.is_lost() {
-        sleep(config.shutdown.readiness_delay).await;
-    }
-    if peers.any_fit() {
-        left.spend(RAIDS_SHARE, "some raids could not be handed over", sessions.hand_over()).await;
-    }
-    closing.cancel();
-    sockets.drain();
-    let clients = async {
-        tasks.doors.finish().await;
-        tasks.connections.finish().await;
-    };
-    let late = "some clients do not let go; the raids are put away without them";
-    left.spend(CLIENTS_SHARE, late, clients).await;
-    let ending = async {
-        stop.cancel();
-        tasks.background.finish().await;
-        tasks.sessions.finish().await;
-        drop((sessions, sockets));
-        tasks.journal.finish().await;
-        // The last words of the sessions.
-        link.flush().await;
-        silence.cancel();
-        tasks.bus.finish().await;
-    };
-    let late = "not everything ended in time; what was acknowledged is durable all the same";
-    left.spend(1.0, late, ending).await;
-    let lost = kept.is_lost();
-    kept.end().await;
-    info!("stopped");
-    if lost {
-        let why = anyhow::anyhow!("another instance has it, or the database has another history now");
-        return Err(StartError::unavailable("the lease", why));
-    }
-    Ok(())
+    let shutdown = config.shutdown;
+    Ok(Running {
+        shutdown,
+        readiness,
+        kept,
+        draining,
+        sessions,
+        sockets,
+        link,
+        tasks,
+        closing,
+        stop,
+        silence,
+    })
 }
 
 /// Tells the health doors whether the bus works.
@@ -227,34 +216,15 @@ async fn report(mut proven: watch::Receiver<bool>, readiness: Readiness) {
     }
 }
 
-/// The time for shutting down, spent step by step.
-struct Budget {
-    until: Instant,
-}
-
-impl Budget {
-    fn of(time: Duration) -> Budget {
-        Budget { until: Instant::now() + time }
-    }
-
-    /// Gives a step a share of what is left; what it does not use is left to the others.
-    async fn spend(&mut self, share: f64, late: &'static str, step: impl Future<Output = ()>) {
-        let left = self.until.saturating_duration_since(Instant::now());
-        if timeout(left.mul_f64(share), step).await.is_err() {
-            warn!("{late}");
-        }
-    }
-}
-
 /// The tasks of an instance, in the order in which they end.
 #[derive(Default)]
-struct Tasks {
-    doors: TaskTracker,
-    connections: TaskTracker,
-    background: TaskTracker,
-    sessions: TaskTracker,
-    journal: TaskTracker,
-    bus: TaskTracker,
+pub(super) struct Tasks {
+    pub(super) doors: TaskTracker,
+    pub(super) connections: TaskTracker,
+    pub(super) background: TaskTracker,
+    pub(super) sessions: TaskTracker,
+    pub(super) journal: TaskTracker,
+    pub(super) bus: TaskTracker,
 }
 
 impl Tasks {
@@ -270,18 +240,6 @@ impl Tasks {
             let _ = stop.run_until_cancelled(task).await;
         };
         self.background.spawn(task.instrument(info_span!("background", name)));
-    }
-}
-
-/// Ends a tracker: no task more, and those that are left are waited for.
-trait Finish {
-    async fn finish(&self);
-}
-
-impl Finish for TaskTracker {
-    async fn finish(&self) {
-        self.close();
-        self.wait().await;
     }
 }
 
