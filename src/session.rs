@@ -34,6 +34,7 @@ use crate::telemetry::metrics;
 use actor::{Actor, Origin};
 use dashmap::mapref::entry::Entry;
 use dashmap::{DashMap, DashSet};
+pub use edge::PARKED_MAX;
 use inbox::Inbox;
 use message::{Execute, Message, Watch};
 use parking_lot::Mutex;
@@ -43,7 +44,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info_span, warn};
@@ -185,10 +186,11 @@ impl Drop for Owning {
 }
 
 impl Hall {
-    /// Folds a raid from the store, a few at a time.
+    /// Folds a raid from the store, a few at a time. Waits for its turn without limit, for the store with one.
     async fn load(&self, raid: RaidId, op_keys: u64) -> Result<Option<load::Folded>, load::LoadError> {
         let _permit = self.loads.acquire().await;
-        load::fold(&*self.store, raid, op_keys).await
+        let folding = load::fold(&*self.store, raid, op_keys);
+        timeout(self.options.load_patience, folding).await.unwrap_or(Err(load::LoadError::Late))
     }
 }
 
@@ -234,7 +236,7 @@ impl Sessions {
 
     /// Hands a command in; the answer comes through `reply`, after those handed in before it.
     pub fn submit(&self, raid: RaidId, command: raid::Command, op: Option<OpHash>, reply: Reply<Ack>) {
-        self.send(raid, Message::Execute(Execute { command, op, reply, until: None, forwarded: false }));
+        self.send(raid, Message::Execute(Execute { command, op, reply, until: None, from: None }));
     }
 
     /// Hands a command in that another instance forwarded: unless the raid is ours, or can be, the answer is
@@ -242,20 +244,20 @@ impl Sessions {
     pub fn submit_forwarded(
         &self,
         raid: RaidId,
+        from: InstanceId,
         command: raid::Command,
         op: OpHash,
         until: Instant,
         reply: Reply<Ack>,
     ) {
-        let (op, until) = (Some(op), Some(until));
-        self.send(raid, Message::Execute(Execute { command, op, reply, until, forwarded: true }));
+        let (op, until, from) = (Some(op), Some(until), Some(from));
+        self.send(raid, Message::Execute(Execute { command, op, reply, until, from }));
     }
 
-    /// Another instance says who watched there at a moment. Nothing comes of it unless the raid is live here.
+    /// Another instance, which takes us for the raid's owner, says who watched there at a moment.
     pub fn watching(&self, raid: RaidId, from: InstanceId, at: UnixMillis, watching: Watching) {
-        if let Some(live) = self.0.live.get(&raid) {
-            // An announcement that finds no room is followed by others.
-            let _ = live.inbox.try_send(Message::Watching { from, at, watching });
+        if watching.watched || self.0.live.contains_key(&raid) {
+            self.send(raid, Message::Watching { from, at, watching });
         }
     }
 
@@ -268,8 +270,8 @@ impl Sessions {
     }
 
     /// Another instance gave the raid up and names us its heir.
-    pub fn take(&self, raid: RaidId, online: Vec<PlayerId>) {
-        self.send(raid, Message::Take { online });
+    pub fn take(&self, raid: RaidId, from: InstanceId, online: Vec<PlayerId>) {
+        self.send(raid, Message::Take { from, online });
     }
 
     /// Another instance asks how far the raid is; [`Error::NotOwner`] if it is not live here.
@@ -301,6 +303,11 @@ impl Sessions {
         let mut owned = self.0.owned.subscribe();
         // The sender lives as long as we do.
         let _ = owned.wait_for(|count| *count == 0).await;
+        // Whatever is ours in the store all the same has nobody here who serves it.
+        match self.0.store.owned(self.0.link.instance()).await {
+            Ok(left) => self.0.idle.lock().extend(left),
+            Err(error) => warn!(?error, "what is left of ours could not be read"),
+        }
         self.release_idle().await;
     }
 

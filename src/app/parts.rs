@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -122,16 +122,16 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
     }
     let (claims, clerk) = Claims::new(Arc::clone(&store), instance.id);
     tasks.journal.spawn(clerk.run().instrument(info_span!("claims")));
-    let (ws_url, seal) = (instance.ws_url.clone(), Seal::new(&secret, lineage));
+    let seal = Seal::new(&secret, lineage);
     let (link, deliveries) = match bus {
-        None => (Link::alone(instance.id, ws_url, Arc::clone(clock), peers.clone()), None),
+        None => (Link::alone(instance.id, Arc::clone(clock), peers.clone()), None),
         Some((bus, driver, deliveries)) => {
             let (silence, driver) = (silence.clone(), driver.run());
             let drive = async move {
                 let _ = silence.run_until_cancelled(driver).await;
             };
             tasks.bus.spawn(drive.instrument(info_span!("bus")));
-            let link = Link::over(bus, seal, instance.id, ws_url, Arc::clone(clock), peers.clone());
+            let link = Link::over(bus, seal, instance.id, Arc::clone(clock), peers.clone());
             (link, Some(deliveries))
         }
     };
@@ -145,9 +145,10 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
     };
     let sessions = Sessions::new(parts, session_options(&config), tasks.sessions.clone(), stop.clone());
     if let Some(deliveries) = deliveries {
-        let post = Post::new(link.clone(), sessions.clone());
+        let now = Arc::<Notify>::default();
+        let post = Post::new(link.clone(), sessions.clone(), Arc::clone(&now));
         tasks.until(&stop, "post", post.run(deliveries));
-        tasks.until(&stop, "heads", Heads { store: Arc::clone(&store), link: link.clone() }.run());
+        tasks.until(&stop, "heads", Heads { store: Arc::clone(&store), link: link.clone(), now }.run());
         let lease = Arc::clone(lease);
         tasks.until(&stop, "peers", peers.clone().run(move || lease.holds()));
         tasks.until(&stop, "bus health", report(link.proven(), readiness.clone()));

@@ -95,6 +95,8 @@ impl Tenure {
         lost: CancellationToken,
         stop: CancellationToken,
     ) {
+        // Whatever ends it, a panic too: without a lease there is nothing to serve.
+        let lost = lost.drop_guard();
         let (start, renewal) = match self.enlist().await {
             Ok(enlisted) => enlisted,
             // Whoever waits for it hears it.
@@ -119,9 +121,12 @@ impl Tenure {
             lineage: renewal.lineage.clone(),
         };
         if begun.send(Ok(Begun { clock, lease, peers, lineage: renewal.lineage })).is_ok() {
-            if stop.run_until_cancelled(keeper.run(move || readiness.renewed())).await.is_some() {
-                lost.cancel();
-                stop.cancelled().await;
+            match stop.run_until_cancelled(keeper.run(move || readiness.renewed())).await {
+                Some(()) => {
+                    drop(lost);
+                    stop.cancelled().await;
+                }
+                None => drop(lost.disarm()),
             }
         }
         match timeout(RETIRE_PATIENCE, store.retire(instance.id)).await {

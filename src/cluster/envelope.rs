@@ -1,9 +1,11 @@
 //! What instances tell each other: versioned, bounded, and sealed, for the bus may carry anybody's words.
 //!
-//! A seal is an HMAC that only instances with the same secret and the same history of the database can make, so a
-//! stranger on the bus, or another cluster on the same one, is heard by nobody. A repeated message is harmless by its
-//! content: events have a seq, commands an op, presence a counter.
+//! A seal is an HMAC, for one channel, that only instances with the same secret and the same history of the database can
+//! make. So a stranger on the bus, or another cluster on the same one, is heard by nobody, and no message is heard where
+//! it was not said. A repeated one is harmless by its content: events have a seq, commands an op and a bundle's number,
+//! presence a count. What is addressed or soft is of no account when it is old.
 
+use super::bus::Channel;
 use crate::auth::Secret;
 use crate::error::Error;
 use crate::raid::{self, Refusal};
@@ -177,6 +179,9 @@ pub enum Unreadable {
     /// Sealed, but of no form that this release knows.
     #[error("malformed")]
     Malformed,
+    /// Said too long ago to be of any account.
+    #[error("old")]
+    Old,
     /// Written by a newer release.
     #[error("of a newer release")]
     Newer {
@@ -191,6 +196,7 @@ impl Unreadable {
         match self {
             Self::Seal => "seal",
             Self::Malformed => "malformed",
+            Self::Old => "old",
             Self::Newer { .. } => "newer",
         }
     }
@@ -333,8 +339,8 @@ impl Seal {
         Seal(Hmac::new_from_slice(&key).expect("HMAC takes keys of any length"))
     }
 
-    /// The message, ready for the bus.
-    pub fn close(&self, envelope: Envelope) -> Bytes {
+    /// The message, ready for a channel of the bus, and good for no other.
+    pub fn close(&self, channel: Channel, envelope: Envelope) -> Bytes {
         let Envelope { from, at, raid, epoch, seq, note } = envelope;
         let kind = note.kind().to_owned();
         let wire = Wire {
@@ -349,20 +355,19 @@ impl Seal {
         };
         let content = pack(&wire);
         let mut sealed = BytesMut::with_capacity(SEAL_BYTES + content.len());
-        sealed.put_slice(&self.mark(&content));
+        sealed.put_slice(&self.mark(channel, &content));
         sealed.put_slice(&content);
         sealed.freeze()
     }
 
-    /// The message that was closed.
+    /// The message that was closed for this channel.
     ///
     /// # Errors
     ///
-    /// Whatever is not of this cluster and of a known form.
-    pub fn open(&self, sealed: &[u8]) -> Result<Envelope, Unreadable> {
+    /// Whatever is not of this cluster, for this channel and of a known form.
+    pub fn open(&self, channel: Channel, sealed: &[u8]) -> Result<Envelope, Unreadable> {
         let (mark, content) = sealed.split_at_checked(SEAL_BYTES).ok_or(Unreadable::Seal)?;
-        let verifier = self.0.clone().chain_update(content);
-        verifier.verify_truncated_left(mark).map_err(|_| Unreadable::Seal)?;
+        self.over(channel, content).verify_truncated_left(mark).map_err(|_| Unreadable::Seal)?;
         let wire: Wire = unpack(content).ok_or(Unreadable::Malformed)?;
         if wire.v > ENVELOPE_VERSION {
             return Err(Unreadable::Newer { raid: wire.raid });
@@ -372,11 +377,16 @@ impl Seal {
         Ok(Envelope { from: InstanceId(Uuid::from_u128(from)), at, raid, epoch: Epoch(epoch), seq, note })
     }
 
-    fn mark(&self, content: &[u8]) -> [u8; SEAL_BYTES] {
-        let whole = self.0.clone().chain_update(content).finalize().into_bytes();
+    fn mark(&self, channel: Channel, content: &[u8]) -> [u8; SEAL_BYTES] {
+        let whole = self.over(channel, content).finalize().into_bytes();
         let mut mark = [0; SEAL_BYTES];
         mark.copy_from_slice(&whole[..SEAL_BYTES]);
         mark
+    }
+
+    fn over(&self, channel: Channel, content: &[u8]) -> Hmac<Sha256> {
+        // No channel's name begins another's.
+        self.0.clone().chain_update(channel.to_string()).chain_update(content)
     }
 }
 

@@ -1,11 +1,13 @@
 //! The poll that makes a lost message harmless: how far the raids are that we follow, by the store's own word.
 //!
-//! One indexed read, every few seconds, and every second while the bus is not proven to work.
+//! One indexed read, every few seconds, every second while the bus is not proven to work, and at once when it says that
+//! anything may have been missed.
 
 use super::link::Link;
 use crate::store::Store;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 
@@ -22,6 +24,8 @@ pub struct Heads {
     pub store: Arc<dyn Store>,
     /// What is followed, and who is told.
     pub link: Link,
+    /// Wakes the poll.
+    pub now: Arc<Notify>,
 }
 
 impl Heads {
@@ -31,10 +35,14 @@ impl Heads {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut proven, mut skipped) = (self.link.proven(), 0);
         loop {
-            ticks.tick().await;
-            skipped += 1;
-            if *proven.borrow_and_update() && skipped < PROVEN {
-                continue;
+            tokio::select! {
+                _ = ticks.tick() => {
+                    skipped += 1;
+                    if *proven.borrow_and_update() && skipped < PROVEN {
+                        continue;
+                    }
+                }
+                () = self.now.notified() => {}
             }
             skipped = 0;
             self.poll().await;

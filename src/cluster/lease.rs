@@ -79,7 +79,8 @@ impl Lease {
 
     /// Whether what was claimed or confirmed under `term` may be served now.
     pub fn serves(&self, term: u64) -> bool {
-        self.term() == term && self.holds()
+        // In this order: a renewal after a gap moves the term first.
+        self.holds() && self.term() == term
     }
 
     /// Waits until the lease holds and the raids of its term are confirmed. Gives the term, and the epoch under which

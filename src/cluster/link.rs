@@ -25,6 +25,9 @@ use tokio::sync::watch;
 /// How long a statement of the bus may take before we go on without it.
 const BUS_PATIENCE: Duration = Duration::from_millis(300);
 
+/// From this age on, in milliseconds, nothing but committed events is of any account.
+const OLD_MS: i64 = 10_000;
+
 /// Which raid, under which owner's epoch, up to which event: what every message names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct About {
@@ -42,7 +45,6 @@ pub struct Link(Arc<Inner>);
 
 struct Inner {
     instance: InstanceId,
-    ws_url: String,
     clock: Arc<Clock>,
     peers: Peers,
     line: Option<Line>,
@@ -61,8 +63,8 @@ struct Line {
 
 impl Link {
     /// The link of an instance that is the only one on its database.
-    pub fn alone(instance: InstanceId, ws_url: String, clock: Arc<Clock>, peers: Peers) -> Link {
-        Self::new(instance, ws_url, clock, peers, None)
+    pub fn alone(instance: InstanceId, clock: Arc<Clock>, peers: Peers) -> Link {
+        Self::new(instance, clock, peers, None)
     }
 
     /// The link of an instance in a cluster.
@@ -70,25 +72,17 @@ impl Link {
         bus: Arc<dyn Bus>,
         seal: Seal,
         instance: InstanceId,
-        ws_url: String,
         clock: Arc<Clock>,
         peers: Peers,
     ) -> Link {
-        Self::new(instance, ws_url, clock, peers, Some(Line { bus, seal }))
+        Self::new(instance, clock, peers, Some(Line { bus, seal }))
     }
 
-    fn new(
-        instance: InstanceId,
-        ws_url: String,
-        clock: Arc<Clock>,
-        peers: Peers,
-        line: Option<Line>,
-    ) -> Link {
+    fn new(instance: InstanceId, clock: Arc<Clock>, peers: Peers, line: Option<Line>) -> Link {
         let (follows, questions) = (Arc::default(), Arc::default());
-        let alone = watch::Sender::new(true);
-        let proven = line.as_ref().map_or_else(|| alone.subscribe(), |line| line.bus.proven());
-        let _alone = alone;
-        Link(Arc::new(Inner { instance, ws_url, clock, peers, line, follows, questions, proven, _alone }))
+        let _alone = watch::Sender::new(true);
+        let proven = line.as_ref().map_or_else(|| _alone.subscribe(), |line| line.bus.proven());
+        Link(Arc::new(Inner { instance, clock, peers, line, follows, questions, proven, _alone }))
     }
 
     /// Whether this instance is the only one by configuration.
@@ -99,11 +93,6 @@ impl Link {
     /// Who we are.
     pub fn instance(&self) -> InstanceId {
         self.0.instance
-    }
-
-    /// Where clients reach us.
-    pub fn ws_url(&self) -> &str {
-        &self.0.ws_url
     }
 
     /// Who else lives.
@@ -139,37 +128,35 @@ impl Link {
 
     fn publish(&self, channel: Channel, about: About, note: Note) {
         if let Some(line) = &self.0.line {
-            line.bus.publish(channel, self.sealed(line, about, note));
+            line.bus.publish(channel, self.sealed(line, channel, about, note));
         }
     }
 
     /// Says that the raid is ours, and learns how many follow it. None: unknown.
     pub async fn claim_aloud(&self, about: About) -> Option<u64> {
         let line = self.0.line.as_ref()?;
-        let message = self.sealed(line, about, Note::Owned);
-        line.bus.publish_counted(Channel::Events(about.raid), message).await
+        let channel = Channel::Events(about.raid);
+        line.bus.publish_counted(channel, self.sealed(line, channel, about, Note::Owned)).await
     }
 
-    fn sealed(&self, line: &Line, about: About, note: Note) -> Bytes {
+    fn sealed(&self, line: &Line, channel: Channel, about: About, note: Note) -> Bytes {
         let About { raid, epoch, seq } = about;
-        line.seal.close(Envelope { from: self.0.instance, at: self.0.clock.now(), raid, epoch, seq, note })
+        let (from, at) = (self.0.instance, self.0.clock.now());
+        line.seal.close(channel, Envelope { from, at, raid, epoch, seq, note })
     }
 
     /// Opens a message of the bus, and notes how long it was under way.
     ///
     /// # Errors
     ///
-    /// Whatever is not of this cluster, not of a known form, or on the wrong channel.
+    /// Whatever is not of this cluster, not of a known form, not for this channel, or old.
     pub fn open(&self, channel: Channel, message: &[u8]) -> Result<Envelope, Unreadable> {
         let line = self.0.line.as_ref().ok_or(Unreadable::Seal)?;
-        let envelope = line.seal.open(message)?;
-        match channel {
-            Channel::Events(raid) | Channel::Live(raid) if raid != envelope.raid => {
-                return Err(Unreadable::Malformed);
-            }
-            _ => {}
-        }
+        let envelope = line.seal.open(channel, message)?;
         let lag = self.0.clock.now().since(envelope.at).max(0);
+        if lag > OLD_MS && !matches!(envelope.note, Note::Events(_)) {
+            return Err(Unreadable::Old);
+        }
         metrics().bus_lag.record(lag as f64 / 1_000.0);
         Ok(envelope)
     }
@@ -195,11 +182,6 @@ impl Link {
     /// The store's word on a raid, for whoever follows it.
     pub fn hand_head(&self, raid: RaidId, head: Head) {
         self.0.follows.hand(raid, Heard::Head(head));
-    }
-
-    /// Something was missed about every raid.
-    pub fn hand_all_lost(&self) {
-        self.0.follows.all_lost();
     }
 
     /// Forwards commands to a raid's owner. Keep what comes back: answers come through it, and it can be sent again.

@@ -83,6 +83,11 @@ impl Peers {
         self.0.known.read().values().any(|peer| !peer.draining)
     }
 
+    /// Whether an instance lives and does not drain.
+    pub fn is_fit(&self, id: InstanceId) -> bool {
+        self.0.known.read().get(&id).is_some_and(|peer| !peer.draining)
+    }
+
     /// An instance that may take a raid over: raids are spread over those that do not drain (rendezvous hashing,
     /// Thaler and Ravishankar 1998).
     pub fn heir_of(&self, raid: RaidId) -> Option<InstanceId> {

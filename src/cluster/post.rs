@@ -5,7 +5,7 @@ use super::bus::{Channel, Deliveries, Delivery};
 use super::envelope::{Envelope, ForwardAnswer, Item, Note, Unreadable, Watching};
 use super::link::{About, Heard, Link, Sight};
 use crate::error::Error;
-use crate::session::{Reply, Sessions};
+use crate::session::{PARKED_MAX, Reply, Sessions};
 use crate::store::{Epoch, InstanceId};
 use crate::telemetry::metrics;
 use parking_lot::Mutex;
@@ -13,6 +13,7 @@ use raidhall_protocol::{RaidId, Seq};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
@@ -24,13 +25,15 @@ const REMEMBERED: usize = 16_384;
 pub struct Post {
     link: Link,
     sessions: Sessions,
+    /// Wakes the poll of heads: something may have been missed about any raid.
+    heads: Arc<Notify>,
     answers: Arc<Answers>,
 }
 
 impl Post {
     /// A post that has received nothing.
-    pub fn new(link: Link, sessions: Sessions) -> Post {
-        Post { link, sessions, answers: Arc::default() }
+    pub fn new(link: Link, sessions: Sessions, heads: Arc<Notify>) -> Post {
+        Post { link, sessions, heads, answers: Arc::default() }
     }
 
     /// Receives until the bus is gone.
@@ -43,7 +46,7 @@ impl Post {
                 }
                 // Whoever waits for an answer asks again.
                 Delivery::Lost(Channel::Inbox(_)) => {}
-                Delivery::LostAll => self.link.hand_all_lost(),
+                Delivery::LostAll => self.heads.notify_one(),
             }
         }
     }
@@ -64,7 +67,7 @@ impl Post {
                         self.sessions.never_claim(raid);
                         self.link.hand(raid, Heard::Lost);
                     }
-                    Unreadable::Seal | Unreadable::Malformed => {
+                    Unreadable::Seal | Unreadable::Malformed | Unreadable::Old => {
                         debug!(%channel, %unreadable, "a message of the bus is dropped");
                     }
                 }
@@ -83,9 +86,9 @@ impl Post {
                     self.link.tell(from, about, Note::Watching(Watching::default()));
                 }
             }
-            Note::Take(online) => self.sessions.take(raid, online.clone()),
+            Note::Take(online) => self.sessions.take(raid, from, online.clone()),
             Note::Forward { request, remaining_ms, items } => {
-                let until = Instant::now() + Duration::from_millis((*remaining_ms).min(60_000));
+                let until = Instant::now() + Duration::from_millis(*remaining_ms).min(PARKED_MAX);
                 self.carry_out(Bundle { from, raid, epoch, request: *request }, items.clone(), until);
             }
             Note::Ask { request } => self.look(from, raid, *request),
@@ -110,7 +113,7 @@ impl Post {
         for (index, Item { op, wish }) in items.into_iter().enumerate() {
             let collector = Arc::clone(&collector);
             let reply = Reply::new(move |result| collector.put(index, ForwardAnswer::of(result)));
-            self.sessions.submit_forwarded(bundle.raid, wish.command(), op, until, reply);
+            self.sessions.submit_forwarded(bundle.raid, bundle.from, wish.command(), op, until, reply);
         }
     }
 

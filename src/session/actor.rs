@@ -53,6 +53,8 @@ pub(super) struct Actor {
     edge: Option<Edge>,
     /// Why the raid is claimed.
     cause: &'static str,
+    /// A claim that has not been served yet, and the lease's term under which it was made.
+    claimed: Option<(Epoch, u64)>,
 }
 
 /// What outlives an incarnation.
@@ -66,6 +68,13 @@ pub(super) struct Lasting {
 enum Role {
     Owner(Box<Live>, Owning),
     Edge(Box<Edge>),
+}
+
+/// What came of asking whose the raid is.
+enum Found {
+    Role(Role),
+    /// It is ours, and has to be loaded.
+    Ours(Epoch, u64),
 }
 
 /// Why a raid could not be made live.
@@ -86,7 +95,7 @@ impl Actor {
     ) -> Self {
         let (presence, remotes) = (Presence::default(), Remotes::default());
         let lasting = Lasting { inbox: Inbox::new(inbox), presence, remotes };
-        Self { sessions, raid, audience, origin, lasting, edge: None, cause: "needed" }
+        Self { sessions, raid, audience, origin, lasting, edge: None, cause: "needed", claimed: None }
     }
 
     pub(super) async fn run(mut self) {
@@ -130,7 +139,8 @@ impl Actor {
             };
             // It does not get up, or falls again at once: whoever waits is told, and the store is spared.
             self.lasting.inbox.fail_all(&error);
-            if self.sessions.forget_if_idle(self.raid, &self.lasting.inbox) {
+            let needed = !self.lasting.remotes.is_empty();
+            if !needed && self.sessions.forget_if_idle(self.raid, &self.lasting.inbox) {
                 return;
             }
             let stop = &self.sessions.0.stop;
@@ -143,21 +153,30 @@ impl Actor {
 
     async fn incarnation(&mut self) -> Result<End, Failure> {
         let deadline = Instant::now() + self.sessions.0.options.load_patience;
-        let mut pause = RELOAD_PAUSE_MIN;
+        let (stop, mut pause) = (self.sessions.0.stop.clone(), RELOAD_PAUSE_MIN);
         let role = loop {
-            let stop = self.sessions.0.stop.clone();
-            let loaded = tokio::select! { biased;
+            let found = tokio::select! { biased;
                 () = stop.cancelled() => return Ok(End::Stopped),
-                loaded = timeout_at(deadline, self.find_role()) => loaded,
+                found = timeout_at(deadline, self.find_owner()) => found.unwrap_or(Err(Failure::Unavailable)),
             };
-            match loaded {
-                Ok(Ok(role)) => break role,
-                Ok(Err(Failure::Missing)) => return Err(Failure::Missing),
-                Ok(Err(Failure::Unavailable)) if Instant::now() + pause < deadline => sleep(pause).await,
-                Ok(Err(Failure::Unavailable)) | Err(_) => return Err(Failure::Unavailable),
+            let role = match found {
+                Ok(Found::Role(role)) => Ok(role),
+                // Loading has a patience of its own: after a node's death many wait for their turn.
+                Ok(Found::Ours(epoch, term)) => tokio::select! { biased;
+                    () = stop.cancelled() => return Ok(End::Stopped),
+                    taken = self.take(epoch, term) => taken,
+                },
+                Err(failure) => Err(failure),
+            };
+            match role {
+                Ok(role) => break role,
+                Err(Failure::Missing) => return Err(Failure::Missing),
+                Err(Failure::Unavailable) if Instant::now() + pause < deadline => sleep(pause).await,
+                Err(Failure::Unavailable) => return Err(Failure::Unavailable),
             }
             pause = (pause * 2).min(RELOAD_PAUSE_MAX);
         };
+        self.claimed = None;
         match role {
             Role::Owner(mut live, owning) => {
                 if self.origin == Origin::Stored {
@@ -192,16 +211,17 @@ impl Actor {
             self.audience.is_watched() || !self.lasting.remotes.is_empty() || !self.lasting.inbox.is_empty();
         let (sessions, audience) = (self.sessions.clone(), Arc::clone(&self.audience));
         if needed || !online.is_empty() {
+            // Followed before it is given up, so that nothing falls between the two.
             let edge = Edge::of_former_owner(sessions, audience, state, epoch, online.clone()).await;
             self.edge = Some(edge);
         }
         if let Err(error) = hall.claims.release(raid, epoch).await {
-            warn!(?error, "the raid could not be given up; it is free when the lease has run out");
-        }
-        if self.edge.is_some() {
+            warn!(?error, "the raid could not be given up yet");
+            hall.idle.lock().push((raid, epoch));
+        } else if self.edge.is_some() {
             hall.link.say(about, Note::Released);
             let peers = hall.link.peers();
-            let watching = self.lasting.remotes.instances().find(|id| peers.lives(*id));
+            let watching = self.lasting.remotes.instances().find(|id| peers.is_fit(*id));
             if let Some(heir) = watching.or_else(|| peers.heir_of(raid)) {
                 debug!(heir = %heir.0, "the raid is handed over");
                 hall.link.tell(heir, about, Note::Take(online));
@@ -209,25 +229,31 @@ impl Actor {
         }
     }
 
-    /// Finds out what the raid is here: ours, by a claim, or another's.
-    async fn find_role(&mut self) -> Result<Role, Failure> {
+    /// Finds out whose the raid is: ours, by a claim, or another's.
+    async fn find_owner(&mut self) -> Result<Found, Failure> {
         let hall = Arc::clone(&self.sessions.0);
         if self.origin == Origin::New {
             let (epoch, born) = (Epoch(1), Month::of(hall.clock.now()));
             let (state, term) = (State::unborn(self.raid), hall.lease.term());
             let ops = Ops::new(hall.options.op_keys, Vec::new(), true);
-            return Ok(self.owner(Start { epoch, term, born, state, ops, since_snapshot: 0 }));
+            return Ok(Found::Role(self.owner(Start { epoch, term, born, state, ops, since_snapshot: 0 })));
         }
         if !self.sessions.may_claim(self.raid) {
-            return self.follow().await;
+            return self.follow().await.map(Found::Role);
         }
         if !hall.lease.holds() {
             debug!("the lease has run out; the raid waits for its renewal");
             return Err(Failure::Unavailable);
         }
+        if let Some((epoch, term)) = self.claimed.filter(|(_, term)| hall.lease.serves(*term)) {
+            return Ok(Found::Ours(epoch, term));
+        }
         let term = hall.lease.term();
         match hall.claims.claim(self.raid).await.map_err(|_| Failure::Unavailable)? {
-            Claim::Ours(epoch) => self.take(epoch, term).await,
+            Claim::Ours(epoch) => {
+                self.claimed = Some((epoch, term));
+                Ok(Found::Ours(epoch, term))
+            }
             Claim::Missing => Err(Failure::Missing),
             Claim::Contested => Err(Failure::Unavailable),
             Claim::Held { ws_url, .. } if hall.link.is_alone() => {
@@ -236,7 +262,7 @@ impl Actor {
             }
             Claim::Held { owner, ws_url } => {
                 hall.link.peers().meet(owner, &ws_url);
-                Ok(self.edge(Some(owner), Epoch(0)))
+                Ok(Found::Role(self.edge(Some(owner), Epoch(0))))
             }
         }
     }
@@ -258,14 +284,15 @@ impl Actor {
         Role::Edge(Box::new(edge))
     }
 
-    /// Follows whoever owns the raid, or nobody yet: we may not own it ourselves.
+    /// Follows whoever owns the raid, or nobody yet: we may not own it ourselves. If it is ours all the same, it is given
+    /// up, so that somebody else can.
     async fn follow(&mut self) -> Result<Role, Failure> {
-        if self.edge.is_some() {
-            return Ok(self.edge(None, Epoch(0)));
-        }
-        let hall = &self.sessions.0;
+        let hall = Arc::clone(&self.sessions.0);
         let head = hall.store.head(self.raid).await.map_err(|_| Failure::Unavailable)?;
         let head = head.ok_or(Failure::Missing)?;
+        if head.owner == Some(hall.link.instance()) {
+            hall.claims.release(self.raid, head.epoch).await.map_err(|_| Failure::Unavailable)?;
+        }
         let owner = head.owner.filter(|owner| hall.link.peers().lives(*owner));
         Ok(self.edge(owner, head.epoch))
     }
@@ -273,8 +300,6 @@ impl Actor {
     /// Loads a raid that is ours under `epoch`.
     async fn take(&mut self, epoch: Epoch, term: u64) -> Result<Role, Failure> {
         let hall = Arc::clone(&self.sessions.0);
-        // Who watches by an edge is looked after by the audience from here on.
-        self.edge = None;
         let op_keys = hall.options.op_keys as u64;
         let folded = match hall.load(self.raid, op_keys).await {
             Ok(folded) => folded.ok_or(Failure::Missing)?,
@@ -283,6 +308,7 @@ impl Actor {
                 if matches!(error, LoadError::Newer { .. }) {
                     // A newer release can serve it: it must not wait for our lease.
                     self.sessions.never_claim(self.raid);
+                    self.claimed = None;
                     let _ = hall.claims.release(self.raid, epoch).await;
                 }
                 return Err(Failure::Unavailable);
@@ -290,8 +316,10 @@ impl Actor {
         };
         let load::Folded { state, loaded } = folded;
         if (loaded.head.epoch, loaded.head.owner) != (epoch, Some(hall.link.instance())) {
+            self.claimed = None;
             return Err(Failure::Unavailable);
         }
+        self.edge = None;
         if !hall.link.is_alone() {
             metrics().takeovers.increment(self.cause);
             info!(cause = self.cause, epoch = epoch.0, seq = state.seq().0, "the raid is ours");

@@ -7,6 +7,7 @@
 
 mod announce;
 mod forwards;
+mod owner;
 mod replica;
 
 use super::Sessions;
@@ -21,25 +22,25 @@ use crate::cluster::envelope::{Envelope, ForwardAnswer, Note};
 use crate::cluster::link::{About, Heard, Sight};
 use crate::error::Error;
 use crate::raid::{Refusal, State};
-use crate::store::{Epoch, Head, InstanceId};
+use crate::store::{Epoch, InstanceId};
 use forwards::Forwards;
 use raidhall_protocol::{PlayerId, RaidId, Seq};
 use replica::Replica;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 /// How long a command waits for an owner, all in all.
-pub(super) const PARKED_MAX: Duration = Duration::from_secs(5);
+pub const PARKED_MAX: Duration = Duration::from_secs(5);
 
 /// How long an acknowledgement may be ahead of its event before the store is read.
 const ACK_PATIENCE: Duration = Duration::from_millis(50);
 
+/// A moment that is never waited for: something else comes first.
+const LONG: Duration = Duration::from_secs(3_600);
+
 /// How long to wait before a raid whose owner is not known is looked up again.
 const RESOLVE_PAUSE: Duration = Duration::from_millis(100);
-
-/// How long the store may take to say who owns a raid.
-const RESOLVE_PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) struct Edge {
     sessions: Sessions,
@@ -60,6 +61,8 @@ pub(super) struct Edge {
     awaited: Option<(Seq, Instant)>,
     /// Why there is no owner, for when we become it.
     vacancy: &'static str,
+    /// Another instance wants us to own the raid.
+    called: bool,
     /// Somebody has asked something of the raid since this edge began.
     wanted: bool,
     needed_at: Instant,
@@ -88,6 +91,7 @@ impl Edge {
             resolve_at: None,
             awaited: None,
             vacancy: "lapsed",
+            called: false,
             wanted: false,
             needed_at: now,
         }
@@ -109,30 +113,19 @@ impl Edge {
         edge
     }
 
-    /// We wanted to own the raid, and did not come to: goes on under its owner, if there is one.
-    pub(super) fn go_on_under(&mut self, owner: Option<InstanceId>, epoch: Epoch) {
-        self.epoch = self.epoch.max(epoch);
-        self.owner = owner;
-        if owner.is_some() {
-            self.introduce();
-        }
-    }
-
     pub(super) async fn run(&mut self, lasting: &mut Lasting) -> End {
         let hall = Arc::clone(&self.sessions.0);
         let audience = Arc::clone(&self.audience);
         let (mut peers, raid) = (hall.link.peers().changes(), self.raid());
         lasting.remotes.clear();
-        // Watchers from an earlier incarnation are still here.
-        if audience.is_watched() && self.attach(lasting).await.is_err() {
-            self.resolve_at = Some(Instant::now() + RESOLVE_PAUSE);
-        }
+        // Watchers from an earlier incarnation may still be here.
+        self.look_after_watchers(lasting).await;
         loop {
+            self.do_what_is_due(lasting).await;
             if let Some(cause) = self.vacant() {
                 lasting.inbox.put_back(self.forwards.take_all().into_iter());
                 return End::Claim(cause);
             }
-            self.forwards.expire(Instant::now());
             self.send();
             if self.is_idle() && self.sessions.forget_if_idle(raid, &lasting.inbox) {
                 return End::Idle;
@@ -156,7 +149,8 @@ impl Edge {
                         self.handle(message, lasting).await;
                     }
                 }
-                () = sleep_until(next) => self.on_timer(lasting).await,
+                // Last, for it only wakes: what is due is done in every turn.
+                () = sleep_until(next) => {}
             }
         }
     }
@@ -170,12 +164,6 @@ impl Edge {
         About { raid: self.raid(), epoch: self.epoch, seq }
     }
 
-    /// Why the raid should be claimed now: it has no owner that lives, and is needed here.
-    fn vacant(&self) -> Option<&'static str> {
-        let free = self.owner.is_none() && self.sessions.may_claim(self.raid());
-        (free && self.is_needed() && self.resolve_at.is_none()).then_some(self.vacancy)
-    }
-
     fn is_needed(&self) -> bool {
         self.audience.is_watched() || !self.forwards.is_empty()
     }
@@ -185,23 +173,20 @@ impl Edge {
         !self.is_needed() && idle
     }
 
-    fn owner_may_be_gone(&mut self) {
-        if self.owner.is_some_and(|owner| !self.sessions.0.link.peers().lives(owner)) {
-            (self.owner, self.vacancy) = (None, "lapsed");
-            self.forwards.begin_anew();
-        }
-    }
-
-    /// Where commands go: to the owner. An instance that may not claim a raid without one asks another to: by taking
-    /// the command, that one finds out that it may.
-    fn target(&self) -> Option<InstanceId> {
-        let heir = || self.sessions.0.link.peers().heir_of(self.raid());
-        self.owner.or_else(|| (!self.sessions.may_claim(self.raid())).then(heir).flatten())
-    }
-
     fn send(&mut self) {
-        if let Some(to) = self.target().filter(|_| self.resolve_at.is_none()) {
-            self.forwards.send(&self.sessions.0.link, to, self.about());
+        if self.resolve_at.is_some() || self.forwards.is_empty() {
+            return;
+        }
+        let about = self.about();
+        let now = Instant::now();
+        match self.target() {
+            Some(to) => {
+                // Without an answer it may be somebody else's by now.
+                if self.forwards.send(&self.sessions.0.link, to, about) {
+                    self.resolve_at = Some(now);
+                }
+            }
+            None => self.resolve_at = Some(now + RESOLVE_PAUSE),
         }
     }
 
@@ -209,8 +194,13 @@ impl Edge {
         self.wanted = true;
         self.needed_at = Instant::now();
         match message {
-            Message::Execute(execute) if execute.forwarded => execute.reply.send(Err(Error::NotOwner)),
-            Message::Execute(execute) => self.park(execute),
+            Message::Execute(execute) => match execute.from {
+                Some(from) if self.is_called_by(from).await => {
+                    lasting.inbox.put_back([Message::Execute(execute)].into_iter());
+                }
+                Some(_) => execute.reply.send(Err(Error::NotOwner)),
+                None => self.park(execute),
+            },
             Message::Create { reply, .. } => reply.send(Err(Error::Unavailable)),
             Message::Read { caller, reply } => {
                 let view = self.read(caller, lasting).await;
@@ -219,7 +209,7 @@ impl Edge {
             Message::Watch(watch) => self.watch(watch, true, lasting).await,
             Message::Resync(watch) => self.watch(watch, false, lasting).await,
             Message::Signal { sender, from, kind, data, reply } => {
-                let passed = match self.attach(lasting).await {
+                let passed = match self.attach().await {
                     Ok(()) => {
                         let passed = self.audience.signal(sender, from, &kind, data);
                         passed.map_err(|_| Refusal::NotMember.into())
@@ -231,7 +221,14 @@ impl Edge {
             // Said to the owner, which we are not, or not any more.
             Message::Watching { .. } => {}
             Message::WhoWatches => self.announce(),
-            Message::Take { online } => self.remember(online),
+            Message::Take { from, online } => {
+                if self.is_called_by(from).await {
+                    lasting.inbox.put_back([Message::Take { from, online }].into_iter());
+                } else {
+                    // Another was quicker: that one is told who was online.
+                    self.remember(online);
+                }
+            }
             Message::Ask { reply } => reply.send(Err(Error::NotOwner)),
         }
     }
@@ -242,12 +239,12 @@ impl Edge {
     }
 
     async fn read(&mut self, caller: Caller, lasting: &mut Lasting) -> Result<View, Error> {
-        self.attach(lasting).await?;
+        self.attach().await?;
         let sight = self.ask_owner().await;
         if sight.as_ref().is_none_or(|sight| Some(sight.seq) > self.replica.as_ref().map(Replica::seq)) {
-            self.catch_up("read").await;
+            self.catch_up("read").await?;
         }
-        let Some(replica) = &self.replica else { return Err(Error::Unavailable) };
+        let replica = self.replica.as_ref().ok_or(Error::Unavailable)?;
         if !caller.may_see(replica.state()) {
             return Err(Refusal::NotFound.into());
         }
@@ -264,15 +261,11 @@ impl Edge {
     }
 
     async fn watch(&mut self, watch: Watch, joins: bool, lasting: &mut Lasting) {
-        if let Err(error) = self.attach(lasting).await {
+        if let Err(error) = self.prepare(&watch).await {
             return watch.reply.send(Err(error));
         }
-        let behind = |replica: &Replica| {
-            !watch.caller.may_see(replica.state()) || watch.since.is_some_and(|since| since > replica.seq())
-        };
-        // The caller may have joined, or seen more, at another instance a moment ago.
-        if self.replica.as_ref().is_some_and(behind) {
-            self.catch_up("watch").await;
+        if joins && !self.audience.is_watched() {
+            self.expect_watcher(lasting).await;
         }
         let Some(replica) = &self.replica else { return };
         match self.show.basis(replica.state(), &watch) {
@@ -280,6 +273,26 @@ impl Edge {
                 self.show.open(Opening { watch, basis, joins }, lasting.presence.announced());
             }
             Err(error) => watch.reply.send(Err(error)),
+        }
+        // It was refused after all, or its connection is gone.
+        if joins && !self.audience.is_watched() {
+            self.announce();
+        }
+    }
+
+    /// Makes sure that a watch can be answered, and that whoever may not see the raid is nobody who joined, and nobody
+    /// who saw more, at another instance a moment ago.
+    async fn prepare(&mut self, watch: &Watch) -> Result<(), Error> {
+        self.attach().await?;
+        let behind = |replica: &Replica| {
+            !watch.caller.may_see(replica.state()) || watch.since.is_some_and(|since| since > replica.seq())
+        };
+        if self.replica.as_ref().is_some_and(behind) {
+            self.catch_up("watch").await?;
+        }
+        match &self.replica {
+            Some(replica) if watch.caller.may_see(replica.state()) => Ok(()),
+            _ => Err(Refusal::NotFound.into()),
         }
     }
 
@@ -290,10 +303,10 @@ impl Edge {
                 self.audience.saw_stored(head.last_seq);
                 self.meet(head);
                 if self.replica.as_ref().is_some_and(|replica| replica.seq() < head.last_seq) {
-                    self.catch_up("head").await;
+                    self.mend("head").await;
                 }
             }
-            Heard::Lost => self.catch_up("lost").await,
+            Heard::Lost => self.mend("lost").await,
         }
     }
 
@@ -304,22 +317,21 @@ impl Edge {
                 self.meet_owner(from, epoch);
                 let whole = self.replica.as_mut().is_none_or(|replica| replica.take(&self.audience, events));
                 if !whole {
-                    self.catch_up("gap").await;
+                    self.mend("gap").await;
                 }
             }
             Note::Owned => {
                 self.meet_owner(from, epoch);
                 if self.replica.as_ref().is_some_and(|replica| replica.seq() < seq) {
-                    self.catch_up("gap").await;
+                    self.mend("gap").await;
                 }
             }
             Note::Released if epoch >= self.epoch => {
-                (self.owner, self.vacancy) = (None, "released");
-                self.forwards.begin_anew();
+                self.lose_owner("released");
             }
             Note::Presence { counter, online } => {
                 self.meet_owner(from, epoch);
-                if (epoch, counter) > self.presence_told {
+                if epoch >= self.epoch && (epoch, counter) > self.presence_told {
                     self.presence_told = (epoch, counter);
                     if let Some(change) = lasting.presence.adopt(online.into_iter().collect()) {
                         self.audience.announce(change.online, change.offline);
@@ -329,37 +341,6 @@ impl Edge {
             }
             Note::Signal { from, kind, data } => self.audience.deliver_signal(from, &kind, data),
             _ => {}
-        }
-    }
-
-    /// Somebody speaks as the owner under an epoch. Only a newer one changes anything.
-    fn meet_owner(&mut self, from: InstanceId, epoch: Epoch) {
-        if epoch < self.epoch || (epoch == self.epoch && self.owner.is_some()) {
-            return;
-        }
-        let changed = self.owner != Some(from);
-        (self.owner, self.epoch, self.resolve_at) = (Some(from), epoch, None);
-        self.audience.relay(Some((self.sessions.0.link.clone(), epoch)));
-        if changed {
-            self.forwards.begin_anew();
-            self.introduce();
-        }
-    }
-
-    /// The store's word on who owns the raid.
-    fn meet(&mut self, head: Head) {
-        let (link, peers) = (&self.sessions.0.link, self.sessions.0.link.peers());
-        if head.epoch < self.epoch {
-            return;
-        }
-        match head.owner {
-            Some(owner) if owner != link.instance() && peers.lives(owner) => {
-                self.meet_owner(owner, head.epoch)
-            }
-            owner => {
-                let cause = if owner.is_some() { "lapsed" } else { "released" };
-                (self.owner, self.epoch, self.vacancy) = (None, head.epoch, cause);
-            }
         }
     }
 
@@ -382,24 +363,20 @@ impl Edge {
 
     fn next_timer(&self) -> Instant {
         let idle = self.needed_at + self.sessions.0.options.idle_timeout;
-        let idle = if self.is_needed() { None } else { Some(idle) };
-        let announces = self.owner.is_some() && self.audience.is_watched();
+        let idle = (!self.is_needed()).then_some(idle);
+        let announces = (self.owner.is_some() && self.audience.is_watched()).then_some(self.announce_at);
         let mend = self.replica.as_ref().and_then(Replica::mend_at);
         let awaited = self.awaited.map(|(_, at)| at);
-        let ownerless = self.owner.is_none() && !self.forwards.is_empty();
-        let resolve = self.resolve_at.or_else(|| ownerless.then(|| Instant::now() + RESOLVE_PAUSE));
-        let all =
-            [idle, announces.then_some(self.announce_at), mend, awaited, resolve, self.forwards.next_timer()];
-        all.into_iter().flatten().min().unwrap_or_else(|| self.needed_at + Duration::from_secs(3_600))
+        let all = [idle, announces, mend, awaited, self.resolve_at, self.forwards.next_timer()];
+        all.into_iter().flatten().min().unwrap_or_else(|| self.needed_at + LONG)
     }
 
-    async fn on_timer(&mut self, lasting: &mut Lasting) {
+    async fn do_what_is_due(&mut self, lasting: &mut Lasting) {
         let now = Instant::now();
-        if self.resolve_at.take_if(|at| *at <= now).is_some() || (self.owner.is_none() && self.is_needed()) {
+        self.forwards.expire(now);
+        if self.resolve_at.take_if(|at| *at <= now).is_some() {
             self.resolve().await;
-        }
-        if self.replica.is_none() && self.audience.is_watched() && self.attach(lasting).await.is_err() {
-            self.resolve_at = Some(now + RESOLVE_PAUSE);
+            self.look_after_watchers(lasting).await;
         }
         if self.announce_at <= now && self.audience.is_watched() {
             self.announce();
@@ -407,25 +384,21 @@ impl Edge {
         if let Some((seq, _)) = self.awaited.take_if(|(_, at)| *at <= now)
             && self.replica.as_ref().is_some_and(|replica| replica.seq() < seq)
         {
-            self.catch_up("ack").await;
+            self.mend("ack").await;
         }
         if self.replica.as_ref().and_then(Replica::mend_at).is_some_and(|at| at <= now) {
-            self.catch_up("again").await;
+            self.mend("again").await;
         }
     }
 
-    /// Asks the store who owns the raid.
-    async fn resolve(&mut self) {
-        let head = timeout(RESOLVE_PATIENCE, self.sessions.0.store.head(self.raid())).await;
-        match head {
-            Ok(Ok(Some(head))) => {
-                // The store may know an owner that we have not met.
-                self.epoch = self.epoch.max(head.epoch);
-                self.owner = None;
-                self.meet(head);
-            }
-            Ok(Ok(None)) => self.forwards.fail_all(&Refusal::NotFound.into()),
-            Ok(Err(_)) | Err(_) => self.resolve_at = Some(Instant::now() + RESOLVE_PAUSE),
+    /// Whoever watches is shown the raid; if it cannot be loaded now, that is tried again.
+    async fn look_after_watchers(&mut self, lasting: &mut Lasting) {
+        if self.replica.is_some() || !self.audience.is_watched() {
+            return;
+        }
+        match self.attach().await {
+            Ok(()) => self.expect_watcher(lasting).await,
+            Err(_) => self.resolve_at = Some(Instant::now() + RESOLVE_PAUSE),
         }
     }
 }

@@ -295,7 +295,7 @@ impl Live {
             }
             // It takes another for the owner, and will find out.
             Message::WhoWatches => {}
-            Message::Take { online } => self.take(&online, lasting),
+            Message::Take { online, .. } => self.take(&online, lasting),
         }
         Ok(())
     }
@@ -333,6 +333,8 @@ impl Live {
     ) -> Result<(), &'static str> {
         let result = match self.taken_effect(op).await {
             Ok(Some(seq)) => Ok(Ack { seq, duplicate: true }),
+            // The store was asked meanwhile: what is remembered may have become history.
+            Ok(None) if !self.sessions.0.lease.serves(self.term) => Err(Error::Unavailable),
             Ok(None) => match catch_unwind(AssertUnwindSafe(|| self.decide(&command, op, presence))) {
                 Ok(decided) => decided.map(|seq| Ack { seq, duplicate: false }).map_err(Error::from),
                 Err(_) => {
@@ -447,6 +449,9 @@ impl Live {
     }
 
     fn release(&mut self, presence: &mut Presence) {
+        if !self.sessions.0.lease.serves(self.term) {
+            return;
+        }
         while let Some(held) = self.held.pop(self.committed) {
             let online = || presence.online().iter().copied().collect();
             if let Some(opening) = held.give(online) {

@@ -19,6 +19,8 @@ pub(super) struct Folded {
 pub(super) enum LoadError {
     #[error(transparent)]
     Store(#[from] store::StoreError),
+    #[error("the store did not answer in time")]
+    Late,
     #[error("raid {raid} was written by a newer release: state version {version}")]
     Newer { raid: RaidId, version: u16 },
     #[error("the ledger of raid {raid} ends at {found} instead of {expected}")]

@@ -30,7 +30,7 @@ pub(super) enum Message {
     /// The raid's owner asks whether anybody watches here.
     WhoWatches,
     /// Another instance gave the raid up and names us its heir. These were online.
-    Take { online: Vec<PlayerId> },
+    Take { from: InstanceId, online: Vec<PlayerId> },
     /// Another instance asks how far the raid is.
     Ask { reply: Reply<Sight> },
 }
@@ -43,7 +43,7 @@ pub(super) struct Execute {
     /// When it is answered `unavailable` at the latest, once it had to wait for an owner.
     pub(super) until: Option<Instant>,
     /// It comes from another instance, which wants to hear if we are not the owner.
-    pub(super) forwarded: bool,
+    pub(super) from: Option<InstanceId>,
 }
 
 /// A watch, asked for.

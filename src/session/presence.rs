@@ -76,7 +76,7 @@ impl Presence {
         leaving.into_iter().chain(self.announce_at).min()
     }
 
-    /// Whether anybody is online, or about to be told.
+    /// Whether nothing happens by itself: nobody is leaving, and nothing is about to be told.
     pub(super) fn is_quiet(&self) -> bool {
         self.leaving.is_empty() && self.announce_at.is_none()
     }
@@ -103,12 +103,18 @@ impl Presence {
         self.leaving.values_mut().for_each(|until| *until = (*until).max(now + grace));
     }
 
-    /// Takes over who was online at a former owner: all stay so for a grace, and nobody needs to be told.
-    pub(super) fn inherit(&mut self, known: &[PlayerId], now: Instant, grace: Duration) {
+    /// Takes over who was online at a former owner: all stay so for a grace. Whoever watches here is told whom it did not
+    /// know; if nobody does, they just start from it.
+    pub(super) fn inherit(&mut self, known: &[PlayerId], now: Instant, grace: Duration, watched: bool) {
         for player in known {
-            self.announced.insert(*player);
             if self.online.insert(*player) {
                 self.leaving.insert(*player, now + grace);
+                if watched {
+                    self.touched(now);
+                }
+            }
+            if !watched {
+                self.announced.insert(*player);
             }
         }
     }
@@ -242,8 +248,9 @@ mod tests {
         assert_eq!(presence.adopt(players(&[1, 2])), change(&[1, 2], &[]));
         assert_eq!(presence.adopt(players(&[1, 2, 3])), change(&[3], &[]));
         presence.take_over(at(0), GRACE);
-        presence.inherit(&[PlayerId::try_from(4_u64).expect("an id")], at(0), GRACE);
+        presence.inherit(&[PlayerId::try_from(4_u64).expect("an id")], at(0), GRACE, true);
         presence.follow(&players(&[1, 2, 4]), at(1), GRACE);
+        assert_eq!(presence.passes(at(2)), change(&[4], &[]), "who watches here has not heard of four");
         assert_eq!(presence.passes(at(4)), None, "three has time to come back");
         presence.passes(at(5));
         assert_eq!(presence.passes(at(6)), change(&[], &[3]));

@@ -60,11 +60,6 @@ impl Exchange {
         }
     }
 
-    /// How many messages were published.
-    pub fn published(&self) -> u64 {
-        self.0.lock().published
-    }
-
     fn publish(&self, channel: Channel, message: Bytes) -> u64 {
         let mut state = self.0.lock();
         state.published += 1;

@@ -1,7 +1,7 @@
 //! The bus on Redis: pub/sub on one server, sharded pub/sub on a Redis Cluster.
 //!
 //! Two connections, one to publish and one to listen, live and die together. What is proven, at first and every five seconds, is
-//! that a message of our own makes the round trip, at first and every five seconds. Any doubt (an error, a time-out, a
+//! that a message of our own makes the round trip. Any doubt (an error, a time-out, a
 //! message to ourselves that does not come back) ends both, and they are made anew with a back-off of at most a second.
 //! Every channel that is wanted is subscribed again before the bus counts as proven, and then
 //! [`Delivery::LostAll`](super::Delivery::LostAll) tells that messages may have been missed.

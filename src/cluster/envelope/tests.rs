@@ -6,6 +6,10 @@ fn seal(secret: u8, lineage: &str) -> Seal {
     Seal::new(&Secret::new([secret; 32]).expect("long enough"), lineage)
 }
 
+fn channel() -> Channel {
+    Channel::Inbox(InstanceId(Uuid::from_u128(9)))
+}
+
 fn player(id: u64) -> PlayerId {
     PlayerId::try_from(id).expect("an id")
 }
@@ -65,30 +69,32 @@ fn every_note_comes_out_as_it_went_in() {
     let seal = seal(7, "a");
     for note in notes() {
         let sent = envelope(note);
-        assert_eq!(seal.open(&seal.close(sent.clone())), Ok(sent));
+        assert_eq!(seal.open(channel(), &seal.close(channel(), sent.clone())), Ok(sent));
     }
 }
 
 #[test]
 fn strangers_other_histories_and_changed_bytes_are_not_heard() {
     let ours = seal(7, "a");
-    let message = ours.close(envelope(Note::Owned));
-    assert_eq!(seal(8, "a").open(&message), Err(Unreadable::Seal));
-    assert_eq!(seal(7, "b").open(&message), Err(Unreadable::Seal));
+    let message = ours.close(channel(), envelope(Note::Owned));
+    assert_eq!(seal(8, "a").open(channel(), &message), Err(Unreadable::Seal));
+    assert_eq!(seal(7, "b").open(channel(), &message), Err(Unreadable::Seal));
+    let elsewhere = Channel::Inbox(InstanceId(Uuid::from_u128(8)));
+    assert_eq!(ours.open(elsewhere, &message), Err(Unreadable::Seal), "said to somebody else");
     for index in 0..message.len() {
         let mut changed = message.to_vec();
         changed[index] ^= 1;
-        assert_eq!(ours.open(&changed), Err(Unreadable::Seal), "byte {index}");
+        assert_eq!(ours.open(channel(), &changed), Err(Unreadable::Seal), "byte {index}");
     }
     for length in 0..message.len() {
-        assert_eq!(ours.open(&message[..length]), Err(Unreadable::Seal), "{length} bytes");
+        assert_eq!(ours.open(channel(), &message[..length]), Err(Unreadable::Seal), "{length} bytes");
     }
 }
 
 #[test]
 fn what_is_sealed_and_makes_no_sense_is_malformed_and_what_is_newer_names_its_raid() {
     let seal = seal(7, "a");
-    let sealed = |content: &[u8]| [&seal.mark(content)[..], content].concat();
+    let sealed = |content: &[u8]| [&seal.mark(channel(), content)[..], content].concat();
     let wire = |v, kind: &str, body: &[u8]| {
         let Envelope { from, at, raid, epoch, seq, .. } = envelope(Note::Owned);
         let (kind, body) = (kind.to_owned(), Bytes::copy_from_slice(body));
@@ -97,10 +103,10 @@ fn what_is_sealed_and_makes_no_sense_is_malformed_and_what_is_newer_names_its_ra
     for content in
         [vec![], vec![0xC1], wire(1, "no such kind", &[]), wire(1, "events", &[0xDD, 255, 255, 255, 255])]
     {
-        assert_eq!(seal.open(&sealed(&content)), Err(Unreadable::Malformed));
+        assert_eq!(seal.open(channel(), &sealed(&content)), Err(Unreadable::Malformed));
     }
     let raid = envelope(Note::Owned).raid;
-    assert_eq!(seal.open(&sealed(&wire(2, "no such kind", &[]))), Err(Unreadable::Newer { raid }));
+    assert_eq!(seal.open(channel(), &sealed(&wire(2, "no such kind", &[]))), Err(Unreadable::Newer { raid }));
 }
 
 #[test]

@@ -70,13 +70,11 @@ impl Following {
         let (sender, feed) = mpsc::channel(FEED);
         let number = follows.next.fetch_add(1, Ordering::Relaxed);
         let (lost, channels) = (Arc::<Lost>::default(), channels.to_vec());
-        let mut own = Feed { number, channels: channels.clone(), sender, lost: Arc::clone(&lost) };
-        let mut entry = follows.feeds.entry(raid).or_insert_with(|| Feed { ..own.again() });
         // Whoever followed before is about to stop: its channels are ours to give up then.
-        let before = std::mem::take(&mut entry.channels);
-        own.channels.extend(before.into_iter().filter(|channel| !channels.contains(channel)));
-        *entry = own;
-        drop(entry);
+        let mut own = channels.clone();
+        let before = follows.feeds.remove(&raid).map_or_else(Vec::new, |(_, feed)| feed.channels);
+        own.extend(before.into_iter().filter(|channel| !channels.contains(channel)));
+        follows.feeds.insert(raid, Feed { number, channels: own, sender, lost: Arc::clone(&lost) });
         Following { follows, bus, raid, number, channels, feed, lost }
     }
 
@@ -85,14 +83,11 @@ impl Following {
         let _ = self.confirm().now_or_never();
     }
 
-    /// Subscribes. True once the bus has confirmed it; false if it did not within a moment: then something may be
-    /// missed until it has.
-    pub async fn confirm(&self) -> bool {
-        match &self.bus {
-            Some(bus) => {
-                timeout(CONFIRM_PATIENCE, bus.subscribe(&self.channels)).await.is_ok_and(|it| it.is_ok())
-            }
-            None => true,
+    /// Subscribes, and waits for the bus to confirm it, but no longer than a moment: what is missed until it has is found
+    /// in the store.
+    pub async fn confirm(&self) {
+        if let Some(bus) = &self.bus {
+            let _ = timeout(CONFIRM_PATIENCE, bus.subscribe(&self.channels)).await;
         }
     }
 
@@ -130,15 +125,6 @@ impl Drop for Following {
 }
 
 impl Feed {
-    fn again(&self) -> Feed {
-        Feed {
-            number: self.number,
-            channels: Vec::new(),
-            sender: self.sender.clone(),
-            lost: Arc::clone(&self.lost),
-        }
-    }
-
     fn hand(&self, heard: Heard) {
         if heard == Heard::Lost || self.sender.try_send(heard).is_err() {
             self.lost.flag.store(true, Ordering::Release);
@@ -152,10 +138,6 @@ impl Follows {
         if let Some(feed) = self.feeds.get(&raid) {
             feed.hand(heard);
         }
-    }
-
-    pub(super) fn all_lost(&self) {
-        self.feeds.iter().for_each(|feed| feed.hand(Heard::Lost));
     }
 
     pub(super) fn whole(&self) -> Vec<RaidId> {

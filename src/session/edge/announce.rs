@@ -2,9 +2,14 @@
 
 use super::Edge;
 use crate::cluster::envelope::{Note, Watching};
+use crate::session::actor::Lasting;
 use crate::session::remotes::ANNOUNCE_EVERY;
 use raidhall_protocol::PlayerId;
-use tokio::time::Instant;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// How long the first watcher waits for the owner to say who is online.
+const PRESENCE_PATIENCE: Duration = Duration::from_millis(150);
 
 impl Edge {
     /// Says who watches here now.
@@ -18,9 +23,19 @@ impl Edge {
         self.say_watching(self.audience.is_watched(), memories);
     }
 
-    /// Says before the first watcher is answered that one is coming, so that the owner tells us who is online.
-    pub(super) fn announce_ahead(&mut self) {
+    /// Says before the first watcher is answered that one is coming, and waits a moment for the owner to tell who is
+    /// online.
+    pub(super) async fn expect_watcher(&mut self, lasting: &mut Lasting) {
         self.say_watching(true, Vec::new());
+        let until = Instant::now() + PRESENCE_PATIENCE;
+        let proven = self.sessions.0.link.is_proven();
+        while proven && self.owner.is_some() && self.presence_told.0 < self.epoch {
+            let Some(replica) = &mut self.replica else { return };
+            match timeout_at(until, replica.next()).await {
+                Ok(heard) => self.hear(heard, lasting).await,
+                Err(_) => return,
+            }
+        }
     }
 
     /// Says that nobody watches here any more.
@@ -40,7 +55,7 @@ impl Edge {
         hall.link.tell(owner, self.about(), Note::Watching(watching));
     }
 
-    /// A former owner names us its heir, but another instance was quicker: that one is told who was online.
+    /// Who was online at a former owner, for the present one.
     pub(super) fn remember(&mut self, online: Vec<PlayerId>) {
         self.memories = online;
         if self.owner.is_some() {

@@ -80,16 +80,17 @@ impl Forwards {
         self.waiting.push_back(Parked { item: Item { op, wish }, reply, until });
     }
 
-    /// Sends the next bundle, or again the one under way when it is time.
-    pub(super) fn send(&mut self, link: &Link, to: InstanceId, about: About) {
+    /// Sends the next bundle, or again the one under way when it is time. True if it has been sent before.
+    pub(super) fn send(&mut self, link: &Link, to: InstanceId, about: About) -> bool {
         let now = Instant::now();
         if self.flight.as_ref().is_some_and(|flight| flight.forwarding.to() != to) {
             self.begin_anew();
         }
+        let again = self.flight.is_some();
         match &mut self.flight {
-            Some(flight) if flight.resend_at > now => return,
+            Some(flight) if flight.resend_at > now => return false,
             Some(_) => metrics().forward_retries.increment(1),
-            None if self.waiting.is_empty() => return,
+            None if self.waiting.is_empty() => return false,
             None => {
                 let bundle = self.waiting.drain(..BUNDLE.min(self.waiting.len())).collect::<Vec<_>>();
                 let items = bundle.iter().map(|parked| parked.item.clone()).collect();
@@ -97,12 +98,13 @@ impl Forwards {
                 self.flight = Some(Flight { forwarding: link.forward(to), items, parked, resend_at: now });
             }
         }
-        let Some(flight) = &mut self.flight else { return };
+        let Some(flight) = &mut self.flight else { return false };
         flight.resend_at = now + RESEND;
         let last = flight.parked.iter().flatten().map(|parked| parked.until).max().unwrap_or(now);
         let remaining_ms = u64::try_from(last.saturating_duration_since(now).as_millis()).unwrap_or(0);
         let request = flight.forwarding.number();
         link.tell(to, about, Note::Forward { request, remaining_ms, items: flight.items.clone() });
+        again
     }
 
     /// The answers to the bundle under way. May be dropped and asked for again.
@@ -180,7 +182,7 @@ impl Forwards {
         self.begin_anew();
         let message = |Parked { item: Item { op, wish }, reply, until }| {
             let (command, op, until) = (wish.command(), Some(op), Some(until));
-            Message::Execute(Execute { command, op, reply, until, forwarded: false })
+            Message::Execute(Execute { command, op, reply, until, from: None })
         };
         self.waiting.drain(..).map(message).collect()
     }

@@ -5,13 +5,13 @@ use crate::audience::Audience;
 use crate::cluster::link::{Following, Heard};
 use crate::error::Error;
 use crate::raid::{self, Refusal, State};
-use crate::session::actor::Lasting;
 use crate::session::load::{self, LoadError};
 use crate::store::Store;
 use crate::telemetry::metrics;
 use raidhall_protocol::{Event, RaidId, Seq};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 /// Events read at once.
@@ -20,8 +20,6 @@ const PAGE: u32 = 1_000;
 const PAGE_PATIENCE: Duration = Duration::from_secs(2);
 /// The pause before the store is asked again.
 const MEND_PAUSE: Duration = Duration::from_millis(200);
-/// How long the first watcher waits for the owner to say who is online.
-const PRESENCE_PATIENCE: Duration = Duration::from_millis(150);
 
 pub(super) struct Replica {
     state: State,
@@ -96,23 +94,22 @@ impl Edge {
 
     /// Follows the raid, if it is not followed yet: first the subscription, then the store, so that nothing falls
     /// between the two.
-    pub(super) async fn attach(&mut self, lasting: &mut Lasting) -> Result<(), Error> {
+    pub(super) async fn attach(&mut self) -> Result<(), Error> {
         if self.replica.is_some() {
             return Ok(());
         }
-        let hall = std::sync::Arc::clone(&self.sessions.0);
+        let hall = Arc::clone(&self.sessions.0);
         let following = hall.link.follow(self.raid(), true);
         following.confirm().await;
-        let folded = match timeout(hall.options.load_patience, hall.load(self.raid(), 0)).await {
-            Ok(Ok(folded)) => folded.ok_or(Refusal::NotFound)?,
-            Ok(Err(error)) => {
+        let folded = match hall.load(self.raid(), 0).await {
+            Ok(folded) => folded.ok_or(Refusal::NotFound)?,
+            Err(error) => {
                 warn!(raid = %self.raid(), ?error, "an edge could not load the raid");
                 if matches!(error, LoadError::Newer { .. }) {
                     self.sessions.never_claim(self.raid());
                 }
                 return Err(Error::Unavailable);
             }
-            Err(_) => return Err(Error::Unavailable),
         };
         let load::Folded { state, loaded } = folded;
         let members = state.shown().members.iter().map(|member| member.player).collect();
@@ -120,31 +117,24 @@ impl Edge {
         self.replica = Some(Replica { state, following, mend_at: None });
         self.audience.relay(Some((hall.link.clone(), self.epoch)));
         self.meet(loaded.head);
-        self.announce_ahead();
-        self.learn_who_is_online(lasting).await;
         Ok(())
     }
 
-    async fn learn_who_is_online(&mut self, lasting: &mut Lasting) {
-        let until = Instant::now() + PRESENCE_PATIENCE;
-        let proven = self.sessions.0.link.is_proven();
-        while proven && self.owner.is_some() && self.presence_told.0 < self.epoch {
-            let Some(replica) = &mut self.replica else { return };
-            match timeout_at(until, replica.next()).await {
-                Ok(heard) => Box::pin(self.hear(heard, lasting)).await,
-                Err(_) => return,
-            }
-        }
+    /// Reads from the store what is missing, whatever it was that told. What fails is tried again by itself.
+    pub(super) async fn mend(&mut self, cause: &'static str) {
+        // Whoever has to know whether it worked asks by `catch_up`.
+        let _ = self.catch_up(cause).await;
     }
 
-    /// Reads from the store what is missing, whatever it was that told.
-    pub(super) async fn catch_up(&mut self, cause: &'static str) {
+    /// The same for somebody who must not be answered from a state that is behind.
+    pub(super) async fn catch_up(&mut self, cause: &'static str) -> Result<(), Error> {
         let raid = self.raid();
-        let Some(replica) = &mut self.replica else { return };
+        let Some(replica) = &mut self.replica else { return Ok(()) };
         let before = replica.seq();
         replica.mend(&*self.sessions.0.store, &self.audience, raid).await;
         if replica.seq() > before {
             metrics().gaps_repaired.increment(cause);
         }
+        if replica.mend_at.is_some() { Err(Error::Unavailable) } else { Ok(()) }
     }
 }

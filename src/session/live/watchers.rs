@@ -45,7 +45,7 @@ impl Live {
                     self.hear_watching(from, at, watching, lasting);
                     answers += 1;
                 }
-                Ok(Some(super::Message::Take { online })) => self.take(&online, lasting),
+                Ok(Some(super::Message::Take { online, .. })) => self.take(&online, lasting),
                 Ok(Some(message)) => others.push(message),
                 Ok(None) | Err(_) => break,
             }
@@ -106,7 +106,8 @@ impl Live {
         let now = Instant::now();
         let members: Vec<_> =
             known.iter().copied().filter(|player| self.audience.is_member(*player)).collect();
-        lasting.presence.inherit(&members, now, self.grace(lasting, now));
+        let watched = self.audience.is_watched();
+        lasting.presence.inherit(&members, now, self.grace(lasting, now), watched);
     }
 
     /// How long who stops to watch stays online: longer while an instance lets its clients go, for they are on their
@@ -123,7 +124,7 @@ impl Live {
         }
         self.told += 1;
         self.tell_at = Some(now + TELL_EVERY);
-        let online = presence.announced().iter().copied().collect();
+        let online = presence.online().iter().copied().collect();
         let note = Note::Presence { counter: self.told, online };
         self.sessions.0.link.say(self.about(self.committed), note);
     }

@@ -5,7 +5,7 @@ use crate::cluster::bus::exchange::{Exchange, Fault};
 use crate::error::Error;
 use crate::session::{Ack, Caller, Options};
 use crate::store::Store;
-use crate::store::memory::MemoryStore;
+use crate::store::memory::{Call, MemoryStore};
 use raidhall_protocol::event::LeaderReason;
 use raidhall_protocol::{Command, EventData, RaidId, Seq, ServerMessage};
 use std::time::Duration;
@@ -423,4 +423,91 @@ async fn an_instance_whose_last_word_was_lost_is_asked_and_keeps_nothing_in_doub
     owner_s.leave();
     sleep(Duration::from_secs(60)).await;
     assert_eq!((cluster.node(0).sessions.live(), cluster.node(1).sessions.live()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_or_a_refused_watch_at_another_instance_leaves_nothing_in_doubt() {
+    let cluster = Cluster::with(2, Options { idle_timeout: Duration::from_secs(20), ..options() }).await;
+    let raid = cluster.node(0).raid(&[2]).await;
+    let (owner_s, _) = watch(cluster.node(0), raid, 1, None).await;
+    cluster.say(1, raid, "makes an edge", "a").await.expect("said");
+    cluster.node(1).sessions.read(raid, Caller::Player(player(2))).await.expect("seen");
+    let mut stranger = cluster.node(1).watch(raid, 9, None);
+    assert!(matches!(stranger.answer().await, Err(Error::Refused(_))));
+    owner_s.leave();
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!((cluster.node(0).sessions.live(), cluster.node(1).sessions.live()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_heir_takes_a_raid_of_which_it_already_is_an_edge() {
+    let cluster = Cluster::of(2).await;
+    let raid = cluster.node(0).raid(&[2]).await;
+    let (mut first, _) = watch(cluster.node(0), raid, 1, None).await;
+    cluster.say(1, raid, "makes an edge", "a").await.expect("said");
+    cluster.node(0).sessions.hand_over().await;
+    let began = Instant::now();
+    let ack = cluster.say(0, raid, "on", "b").await.expect("said");
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    assert_eq!(ack.seq, Seq(6));
+    assert_eq!(see(&mut first, 2).await, [5, 6]);
+    let head = cluster.store.head(raid).await.expect("read").expect("a raid");
+    assert_eq!(head.owner, Some(cluster.node(1).instance.id));
+    let (_second, answer) = watch(cluster.node(1), raid, 2, None).await;
+    assert_eq!(online(&answer), [1, 2], "who was online is known to the heir");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edge_that_cannot_read_what_a_client_has_seen_says_so_and_shows_nothing_older() {
+    let cluster = Cluster::of(2).await;
+    let raid = cluster.node(0).raid(&[2]).await;
+    let (_edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
+    cluster.exchange.fault(Some(Fault::Lose(1)));
+    cluster.say(0, raid, "unheard", "a").await.expect("said");
+    cluster.node(1).store.faults().cut(true);
+    let mut returning = cluster.node(1).watch(raid, 1, Some(5));
+    assert_eq!(returning.answer().await.err(), Some(Error::Unavailable));
+    cluster.node(1).store.faults().cut(false);
+    let mut returning = cluster.node(1).watch(raid, 1, Some(5));
+    let answer = returning.answer().await.expect("watches");
+    assert!(matches!(answer, ServerMessage::Watching { seq: Seq(5), recovered: true, .. }), "{answer:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn watchers_of_an_owner_that_became_an_edge_are_shown_the_raid_as_soon_as_it_can_be_loaded() {
+    let cluster = Cluster::of(2).await;
+    let raid = cluster.node(0).raid(&[2]).await;
+    let (mut first, _) = watch(cluster.node(0), raid, 1, None).await;
+    let (_second, _) = watch(cluster.node(1), raid, 2, None).await;
+    cluster.node(0).store.faults().cut(true);
+    cluster.say(1, raid, "meanwhile", "a").await.expect("taken over");
+    // It can renew and claim again, but not load.
+    cluster.node(0).store.faults().cut(false);
+    cluster.node(0).store.faults().hold(Call::Load);
+    sleep(Duration::from_secs(8)).await;
+    assert_eq!(first.events(), [] as [u64; 0]);
+    cluster.node(0).store.faults().go_on(Call::Load);
+    assert_eq!(see(&mut first, 1).await, [5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_raid_that_reloads_while_its_node_drains_is_given_up_all_the_same() {
+    let cluster = Cluster::of(2).await;
+    let raid = cluster.node(0).raid(&[2]).await;
+    let (_first, _) = watch(cluster.node(0), raid, 1, None).await;
+    cluster.node(0).store.faults().stall_commits(1);
+    let pending = cluster.node(0).submit(raid, "stalled", Some("a"));
+    let sessions = cluster.node(0).sessions.clone();
+    let handing_over = tokio::spawn(async move { sessions.hand_over().await });
+    sleep(Duration::from_millis(100)).await;
+    cluster.node(0).store.faults().cut(true);
+    sleep(Duration::from_millis(2_200)).await;
+    cluster.node(0).store.faults().lose_stalled();
+    cluster.node(0).store.faults().cut(false);
+    assert_eq!(pending.answer().await, Err(Error::Unavailable));
+    timeout(Duration::from_secs(5), handing_over).await.expect("ends").expect("no panic");
+    let ack = cluster.say(1, raid, "on", "b").await.expect("said");
+    assert!(!ack.duplicate, "{ack:?}");
+    let head = cluster.store.head(raid).await.expect("read").expect("a raid");
+    assert_eq!(head.owner, Some(cluster.node(1).instance.id));
 }

@@ -26,7 +26,7 @@ use raidhall_protocol::{Codec, Command, Event, OpKey, PlayerId, RaidId, Seq, Ser
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -116,13 +116,13 @@ impl Hall {
         peers.learn(renewal.now, renewal.peers, false);
         live(Box::pin(Arc::clone(&lease).confirm(Arc::clone(&shared), instance.clone())));
         let seal = Seal::new(&Secret::new([7; 32]).expect("long enough"), &renewal.lineage);
-        let (url, shared_clock) = (instance.ws_url.clone(), Arc::clone(&clock));
+        let shared_clock = Arc::clone(&clock);
         let (link, station, deliveries) = match exchange {
-            None => (Link::alone(id, url, shared_clock, peers.clone()), None, None),
+            None => (Link::alone(id, shared_clock, peers.clone()), None, None),
             Some(exchange) => {
                 let (station, deliveries) = exchange.connect();
                 station.subscribe(&[Channel::Inbox(id)]).await.expect("connected");
-                let link = Link::over(Arc::clone(&station) as _, seal, id, url, shared_clock, peers.clone());
+                let link = Link::over(Arc::clone(&station) as _, seal, id, shared_clock, peers.clone());
                 (link, Some(station), Some(deliveries))
             }
         };
@@ -136,8 +136,9 @@ impl Hall {
         };
         let sessions = Sessions::new(parts, options, tasks.clone(), stop.clone());
         if let Some(deliveries) = deliveries {
-            live(Box::pin(Post::new(link.clone(), sessions.clone()).run(deliveries)));
-            live(Box::pin(Heads { store: Arc::clone(&shared), link }.run()));
+            let now = Arc::<Notify>::default();
+            live(Box::pin(Post::new(link.clone(), sessions.clone(), Arc::clone(&now)).run(deliveries)));
+            live(Box::pin(Heads { store: Arc::clone(&shared), link, now }.run()));
             let judging = Arc::clone(&lease);
             live(Box::pin(peers.clone().run(move || judging.holds())));
             let keeper = Keeper {
