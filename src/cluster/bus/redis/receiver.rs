@@ -93,8 +93,13 @@ impl Receiver {
     fn proven_by(&self, message: &[u8]) {
         let number = message[PROOF.len()..].strip_prefix(&self.nonce);
         // Another nonce is that of a former link, or a lie.
-        if let Some(number) = number.and_then(|number| number.try_into().ok()) {
-            self.echo.send_replace(u64::from_be_bytes(number));
+        if let Some(number) = number.and_then(|number| number.try_into().ok()).map(u64::from_be_bytes) {
+            // An earlier one that is repeated takes nothing back.
+            self.echo.send_if_modified(|latest| {
+                let later = number > *latest;
+                *latest = number.max(*latest);
+                later
+            });
         }
     }
 
@@ -106,4 +111,29 @@ impl Receiver {
 
 fn channel(name: &[u8]) -> Option<Channel> {
     std::str::from_utf8(name).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::intake;
+    use super::super::{RedisBus, RedisOptions};
+    use super::*;
+    use crate::store::InstanceId;
+    use futures_util::FutureExt;
+
+    #[test]
+    fn an_earlier_proof_that_is_repeated_takes_nothing_back() {
+        let instance = InstanceId(uuid::Uuid::from_u128(1));
+        let options =
+            RedisOptions { url: "redis://localhost".into(), cluster: false, ca_pem: None, instance };
+        let (bus, _driver, _deliveries) = RedisBus::new(options).expect("options that make sense");
+        let receiver = Receiver::new(Arc::clone(&bus.0), intake().0);
+        for number in [1, 2, 1] {
+            let name = Value::BulkString(bus.0.inbox.to_string().into());
+            let data = vec![name, Value::BulkString(receiver.proof(number))];
+            receiver.push(PushInfo { kind: PushKind::Message, data });
+        }
+        assert!(receiver.echoed(2).now_or_never().is_some());
+        assert!(receiver.echoed(3).now_or_never().is_none());
+    }
 }
