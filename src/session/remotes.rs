@@ -28,13 +28,14 @@ const DRAINED: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub(super) struct Remotes {
     remotes: BTreeMap<InstanceId, Remote>,
+    /// When each instance that lives last said anything, by the database's clock: an older word is of no account, and
+    /// a goodbye stays one.
+    latest: BTreeMap<InstanceId, UnixMillis>,
     drained_at: Option<Instant>,
 }
 
 struct Remote {
     players: Vec<PlayerId>,
-    /// When it said so, by the database's clock: an older word is of no account.
-    at: UnixMillis,
     heard: Instant,
     /// When it is asked, if it stays silent.
     ask_at: Instant,
@@ -49,9 +50,11 @@ impl Remotes {
         watching: Watching,
         now: Instant,
     ) -> bool {
-        if self.remotes.get(&from).is_some_and(|remote| at < remote.at) {
+        let latest = self.latest.entry(from).or_insert(at);
+        if at < *latest {
             return false;
         }
+        *latest = at;
         if watching.draining {
             self.drained_at = Some(now);
         }
@@ -59,7 +62,7 @@ impl Remotes {
             self.remotes.remove(&from);
             return false;
         }
-        let remote = Remote { players: watching.players, at, heard: now, ask_at: now + SILENT };
+        let remote = Remote { players: watching.players, heard: now, ask_at: now + SILENT };
         self.remotes.insert(from, remote).is_none()
     }
 
@@ -73,6 +76,7 @@ impl Remotes {
     pub(super) fn forget_dead(&mut self, peers: &Peers, now: Instant) -> bool {
         let before = self.remotes.len();
         self.remotes.retain(|id, remote| peers.lives(*id) || now.duration_since(remote.heard) < LATELY);
+        self.latest.retain(|id, _| peers.lives(*id) || self.remotes.contains_key(id));
         self.remotes.len() < before
     }
 
@@ -120,5 +124,30 @@ impl Remotes {
     /// Whether players are on their way from an instance that drains.
     pub(super) fn drains(&self, now: Instant) -> bool {
         self.drained_at.is_some_and(|at| now.duration_since(at) < DRAINED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn a_word_of_before_is_of_no_account_even_after_a_goodbye() {
+        let (mut remotes, now) = (Remotes::default(), Instant::now());
+        let id = InstanceId(Uuid::from_u128(1));
+        let mut says = |at, players: &[u64]| {
+            let players: Vec<_> =
+                players.iter().map(|id| PlayerId::try_from(*id).expect("a test's id")).collect();
+            let watching = Watching { watched: !players.is_empty(), players, ..Watching::default() };
+            remotes.hear(id, UnixMillis(at), watching, now);
+            remotes.players().iter().map(|player| player.get()).collect::<Vec<_>>()
+        };
+        assert_eq!(says(1_000, &[1, 2]), [1, 2]);
+        assert_eq!(says(2_000, &[2]), [2]);
+        assert_eq!(says(1_000, &[1, 2]), [2]);
+        assert_eq!(says(3_000, &[]), [] as [u64; 0]);
+        assert_eq!(says(2_000, &[2]), [] as [u64; 0], "a goodbye stays one");
+        assert_eq!(says(3_001, &[3]), [3]);
     }
 }
