@@ -66,7 +66,12 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     let secret = open::secret(&config).await?;
     let listener = bind(config.server.listen, "server.listen").await?;
     let metrics = match config.telemetry.metrics_listen {
-        Some(address) => Some(bind(address, "telemetry.metrics_listen").await?),
+        Some(address) => {
+            let metrics = bind(address, "telemetry.metrics_listen").await?;
+            let address = metrics.local_addr().context("read the metrics' address")?;
+            info!(%address, "metrics are served");
+            Some(metrics)
+        }
         None => None,
     };
     let bound = listener.local_addr().context("read the address that was bound")?;

@@ -1,14 +1,15 @@
 //! Several instances on one database and one bus, each of which may be reached through a proxy of its own, and players
 //! spread over them.
 
-use crate::party::{Party, until};
+use crate::party::Party;
 use crate::process::{Server, Site};
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, Way};
 use crate::redis::RedisServer;
+use crate::wire::Wire;
+use raidhall_loadtest::client::Rest;
 use raidhall_loadtest::targets::Targets;
-use raidhall_protocol::Command;
 use raidhall_protocol::rest::NewRaid;
-use raidhall_protocol::state::RaidStatus;
+use raidhall_protocol::{Codec, RaidId};
 
 /// The instances, and what they share.
 pub struct Fleet {
@@ -28,7 +29,16 @@ impl Fleet {
 
     /// The same on a site of one's own, with settings of one's own.
     pub async fn on(site: Site, count: usize, settings: &[(&str, &str)]) -> Fleet {
-        let redis = RedisServer::start().await;
+        Self::over(site, RedisServer::start().await, count, settings).await
+    }
+
+    /// The same with a Redis of one's own. Settings may lead past the proxies.
+    pub async fn over(
+        site: Site,
+        redis: RedisServer,
+        count: usize,
+        settings: &[(&str, &str)],
+    ) -> Fleet {
         let (mut buses, mut servers) = (Vec::new(), Vec::new());
         for _ in 0..count {
             let bus = Proxy::to(redis.address()).await;
@@ -48,18 +58,38 @@ impl Fleet {
 
     /// A raid that is being played: player N is at home at instance N modulo their number, and all watch.
     pub async fn at_play(&self, members: usize, raid: &NewRaid) -> Party {
-        let mut party = Party::gather_over(&self.targets, members, raid).await;
-        let raid = party.raid;
-        for player in &mut party.players {
-            player.watch(raid).await;
-            until(player, "watches", |player| player.watches(raid)).await;
+        Party::at_play_over(&self.targets, members, raid).await
+    }
+
+    /// The instance that owns a raid, by what any member is told.
+    pub async fn owner_of(&self, rest: &Rest, raid: RaidId) -> usize {
+        let view = rest.raid(raid).await.expect("the raid");
+        let at = |server: &Server| view.ws_url.contains(&server.target().address().to_string());
+        self.servers.iter().position(at).unwrap_or_else(|| panic!("nobody is at {}", view.ws_url))
+    }
+
+    /// A member's connection to one of the instances, which watches the raid.
+    pub async fn wire(&self, index: usize, raid: RaidId, token: &str) -> Wire {
+        let mut wire = Wire::open(self.servers[index].target(), Codec::ALL[index % 2], token).await;
+        wire.watch(raid, None).await;
+        wire
+    }
+
+    /// Lets nothing through between any instance and Redis, without a word to anybody.
+    pub fn hold_buses(&self) {
+        self.buses.iter().for_each(|bus| bus.hold(&[Way::ToServer, Way::ToClient]));
+    }
+
+    /// Everything goes through again.
+    pub fn release_buses(&self) {
+        self.buses.iter().for_each(Proxy::release);
+    }
+
+    /// Waits until every instance says that its bus works.
+    pub async fn heals(&self) {
+        for server in &self.servers {
+            server.bus_works(true).await;
         }
-        party.players[0].act(raid, Command::Start).await;
-        for player in &mut party.players {
-            let active = |state: &raidhall_protocol::RaidState| state.status == RaidStatus::Active;
-            until(player, "sees the start", |player| player.state(raid).is_some_and(active)).await;
-        }
-        party
     }
 }
 

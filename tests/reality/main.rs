@@ -19,12 +19,19 @@ mod proxy;
 #[allow(dead_code, reason = "shared with tests of the bus")]
 mod redis;
 
+mod eavesdropper;
 mod fleet;
+mod instruments;
+mod lookout;
 mod party;
 mod raw;
 mod wire;
 
 mod alone;
+mod bus_access;
+mod bus_messages;
+mod bus_outages;
+mod cluster_store_faults;
 mod conversation;
 mod crash;
 mod deadline;

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 /// How long anything that must happen may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -80,7 +80,12 @@ impl Party {
 
     /// The same, with the raid started and everybody watching.
     pub async fn at_play(target: &Target, members: usize, raid: &NewRaid) -> Party {
-        let mut party = Self::gather(target, members, raid).await;
+        Self::at_play_over(&Targets::from(*target), members, raid).await
+    }
+
+    /// The same at several instances: player N is at home at instance N modulo their number.
+    pub async fn at_play_over(targets: &Targets, members: usize, raid: &NewRaid) -> Party {
+        let mut party = Self::gather_over(targets, members, raid).await;
         let raid = party.raid;
         for player in &mut party.players {
             player.watch(raid).await;
@@ -105,9 +110,10 @@ impl Party {
     pub fn play(self) -> Game {
         let (stop, stopped) = watch::channel(false);
         let raid = self.raid;
+        let rest = self.players[0].rest().with_patience(PATIENCE);
         let play = |player| tokio::spawn(play(player, raid, stopped.clone()));
         let players = self.players.into_iter().map(play).collect();
-        Game { raid, invite: self.invite, stop, players }
+        Game { raid, invite: self.invite, rest, stop, players }
     }
 
     /// Waits until everybody holds all of it and shows the right players online, then judges what everybody was told
@@ -167,11 +173,21 @@ impl Party {
 pub struct Game {
     pub raid: RaidId,
     invite: String,
+    rest: Rest,
     stop: watch::Sender<bool>,
     players: Vec<JoinHandle<Player>>,
 }
 
 impl Game {
+    /// Waits until the raid has gone on by so many events.
+    pub async fn goes_on(&self, events: u64) {
+        let seq = || async { self.rest.raid(self.raid).await.expect("the raid").seq.0 };
+        let from = seq().await;
+        while seq().await < from + events {
+            sleep(GLANCE).await;
+        }
+    }
+
     /// The players, once everything that they asked for is answered.
     pub async fn stop(self) -> Party {
         self.stop.send_replace(true);

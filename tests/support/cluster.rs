@@ -1,5 +1,6 @@
 //! A Postgres server of a test's own, to be killed.
 
+use rustix::process::{Pid, Signal, kill_process};
 use std::env;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -49,6 +50,16 @@ impl Cluster {
     /// `kill -9` to its postmaster, which takes every session with it, and a new start on the same directory.
     pub async fn crash_and_recover(&mut self) {
         self.server.kill().await.expect("kill the postmaster");
+        self.server = serve(&self.directory.path().join("data"), self.address).await;
+    }
+
+    /// What `pg_ctl restart -m immediate` does: every session is ended without a word, and what was not committed is
+    /// gone.
+    pub async fn restart_immediately(&mut self) {
+        let id = self.server.id().expect("a postmaster that runs");
+        let pid = Pid::from_raw(i32::try_from(id).expect("a process id")).expect("a process id");
+        kill_process(pid, Signal::QUIT).expect("signal the postmaster");
+        self.server.wait().await.expect("the postmaster's status");
         self.server = serve(&self.directory.path().join("data"), self.address).await;
     }
 }

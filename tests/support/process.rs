@@ -157,7 +157,7 @@ impl Site {
         let mut command = self.command(&["serve"], settings);
         let log = self.directory.path().join(format!("server-{}.log", self.logs.lock().len()));
         self.logs.lock().push(log.clone());
-        command.stderr(File::create(log).expect("a log"));
+        command.stderr(File::create(&log).expect("a log"));
         let mut child = command.spawn().expect("start a server");
         let mut stdout = BufReader::new(child.stdout.take().expect("its output")).lines();
         let line = timeout(START, stdout.next_line()).await.expect("a server starts in time");
@@ -165,7 +165,7 @@ impl Site {
             line.expect("its output").expect("a server that does not end at once says where it serves");
         let url = line.split(' ').find(|word| word.starts_with("http://"));
         let target = Target::parse(url.unwrap_or_else(|| panic!("no URL in {line:?}"))).expect("a target");
-        Server { child, stdout, target }
+        Server { child, stdout, target, log }
     }
 
     /// A token that the servers believe.
@@ -210,6 +210,7 @@ pub struct Server {
     child: Child,
     stdout: Lines<BufReader<ChildStdout>>,
     target: Target,
+    log: PathBuf,
 }
 
 impl Server {
@@ -246,6 +247,11 @@ impl Server {
             lines.push(line);
         }
         lines
+    }
+
+    /// What it logged.
+    pub fn logged(&self) -> String {
+        std::fs::read_to_string(&self.log).expect("its log")
     }
 
     /// What it has used so far, and holds now.

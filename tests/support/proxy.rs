@@ -49,6 +49,9 @@ struct Shared {
     /// Bytes a second towards the client.
     pace: Option<u64>,
     lost: AtomicU64,
+    /// What the server says that contains this vanishes.
+    unheard: Mutex<Option<Vec<u8>>>,
+    swallowed: AtomicU64,
 }
 
 /// How one connection stands.
@@ -80,6 +83,8 @@ impl Proxy {
             links: Mutex::default(),
             pace,
             lost: AtomicU64::new(0),
+            unheard: Mutex::default(),
+            swallowed: AtomicU64::new(0),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
         Proxy { address, shared, accepting }
@@ -134,10 +139,34 @@ impl Proxy {
         self.shared.lost.load(Ordering::Relaxed)
     }
 
+    /// From now on, what the server says that contains this vanishes, and nothing breaks: for protocols whose messages
+    /// come whole, and need not come.
+    pub fn swallow(&self, containing: &str) {
+        *self.shared.unheard.lock() = Some(containing.into());
+    }
+
+    /// Nothing vanishes any more. Gives how often something has, since the start.
+    pub fn swallow_no_more(&self) -> u64 {
+        *self.shared.unheard.lock() = None;
+        self.swallowed()
+    }
+
+    /// How often something has vanished without a break.
+    pub fn swallowed(&self) -> u64 {
+        self.shared.swallowed.load(Ordering::Relaxed)
+    }
+
     fn each(&self, change: impl Fn(&mut Gate)) {
         let mut links = self.shared.links.lock();
         links.retain(|link| link.receiver_count() > 0);
         links.iter().for_each(|link| link.send_modify(&change));
+    }
+}
+
+impl Shared {
+    fn is_unheard(&self, said: &[u8]) -> bool {
+        let unheard = self.unheard.lock();
+        unheard.as_ref().is_some_and(|what| said.windows(what.len()).any(|part| part == what))
     }
 }
 
@@ -218,6 +247,10 @@ async fn pump(
         if way == Way::ToClient && now.lose_answer {
             shared.lost.fetch_add(1, Ordering::Relaxed);
             break;
+        }
+        if way == Way::ToClient && shared.is_unheard(&buffer[..count]) {
+            shared.swallowed.fetch_add(1, Ordering::Relaxed);
+            continue;
         }
         let written = tokio::select! { biased;
             _ = gate.wait_for(|gate| gate.cut) => return,

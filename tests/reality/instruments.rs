@@ -1,0 +1,62 @@
+//! What an instance says of itself: its health and its metrics.
+
+use crate::process::Server;
+use serde_json::Value;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// Lets an instance serve its metrics on any free port.
+pub const METRICS: (&str, &str) = ("TELEMETRY__METRICS_LISTEN", "127.0.0.1:0");
+
+/// What `/readyz` tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// Whether clients should be sent there.
+    pub ready: bool,
+    pub status: String,
+    pub store: String,
+    pub bus: String,
+}
+
+impl Server {
+    pub async fn health(&self) -> Health {
+        let answer = reqwest::get(self.target().url("/readyz")).await.expect("an answer");
+        let ready = answer.status().is_success();
+        let body: Value = serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON");
+        let word = |word: &Value| word.as_str().expect("a word").to_owned();
+        let (store, bus) = (word(&body["checks"]["store"]), word(&body["checks"]["bus"]));
+        Health { ready, status: word(&body["status"]), store, bus }
+    }
+
+    /// Waits until it says that its bus works, or that it fails. It must be ready all the time.
+    pub async fn bus_works(&self, works: bool) {
+        let expected = if works { ("ready", "ok") } else { ("degraded", "failing") };
+        loop {
+            let health = self.health().await;
+            assert!(health.ready, "without a bus it is slower, and no worse: {health:?}");
+            if (&*health.status, &*health.bus) == expected {
+                return;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The sum of a metric over all its labels, or of the one series named with its labels. Needs [`METRICS`].
+    pub async fn metric(&self, name: &str) -> f64 {
+        let answer = reqwest::get(format!("http://{}/metrics", self.metrics_address())).await;
+        let page = answer.expect("the metrics").text().await.expect("the metrics");
+        let value = |line: &str| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let family = series.split('{').next()?;
+            (series == name || family == name).then(|| value.parse::<f64>().expect("a number"))
+        };
+        page.lines().filter_map(value).sum()
+    }
+
+    fn metrics_address(&self) -> String {
+        let logged = self.logged();
+        let line = logged.lines().find(|line| line.contains("metrics are served"));
+        let line: Value = serde_json::from_str(line.expect("metrics are served")).expect("a line of JSON");
+        line["fields"]["address"].as_str().expect("an address").to_owned()
+    }
+}
