@@ -371,6 +371,14 @@ impl Sessions {
         self.send(raid, Message::Signal { sender, from, kind, data, reply });
     }
 
+    /// A member who is connected to another instance has signalled. Goes past the session, which may be waiting for the
+    /// store.
+    pub fn signalled(&self, raid: RaidId, from: PlayerId, kind: &str, data: Value) {
+        if let Some(live) = self.0.live.get(&raid) {
+            live.audience.deliver_signal(from, kind, data);
+        }
+    }
+
     /// Makes a raid live, for what is due in it.
     pub fn wake(&self, raid: RaidId) {
         if let Entry::Vacant(vacant) = self.0.live.entry(raid) {

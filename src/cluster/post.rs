@@ -56,7 +56,7 @@ impl Post {
             // What we said ourselves comes back to us too.
             Ok(envelope) if envelope.from == self.link.instance() => {}
             Ok(envelope) => match channel {
-                Channel::Events(raid) | Channel::Live(raid) => self.link.hand(raid, Heard::Said(envelope)),
+                Channel::Events(raid) | Channel::Live(raid) => self.receive_said(raid, envelope),
                 Channel::Inbox(_) => self.receive_own(envelope),
             },
             Err(unreadable) => {
@@ -72,6 +72,13 @@ impl Post {
                     }
                 }
             }
+        }
+    }
+
+    fn receive_said(&self, raid: RaidId, envelope: Envelope) {
+        match envelope.note {
+            Note::Signal { from, kind, data } => self.sessions.signalled(raid, from, &kind, data),
+            _ => self.link.hand(raid, Heard::Said(envelope)),
         }
     }
 

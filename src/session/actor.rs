@@ -16,7 +16,7 @@ use super::remotes::Remotes;
 use super::{Owning, Sessions};
 use crate::audience::Audience;
 use crate::cluster::envelope::Note;
-use crate::cluster::link::About;
+use crate::cluster::link::{About, Following};
 use crate::error::Error;
 use crate::raid::{Refusal, State};
 use crate::store::{Claim, Epoch, InstanceId, Month};
@@ -62,6 +62,8 @@ pub(super) struct Lasting {
     pub(super) inbox: Inbox,
     pub(super) presence: Presence,
     pub(super) remotes: Remotes,
+    /// What other instances say to whoever watches here, while we own the raid and somebody watches there.
+    pub(super) following: Option<Following>,
 }
 
 /// What the raid is here.
@@ -94,7 +96,7 @@ impl Actor {
         origin: Origin,
     ) -> Self {
         let (presence, remotes) = (Presence::default(), Remotes::default());
-        let lasting = Lasting { inbox: Inbox::new(inbox), presence, remotes };
+        let lasting = Lasting { inbox: Inbox::new(inbox), presence, remotes, following: None };
         Self { sessions, raid, audience, origin, lasting, edge: None, cause: "needed", claimed: None }
     }
 

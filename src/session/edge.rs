@@ -120,6 +120,8 @@ impl Edge {
         lasting.remotes.clear();
         // Watchers from an earlier incarnation may still be here.
         self.look_after_watchers(lasting).await;
+        // The replica follows in its place.
+        lasting.following = None;
         loop {
             self.do_what_is_due(lasting).await;
             if let Some(cause) = self.vacant() {
@@ -339,7 +341,6 @@ impl Edge {
                     self.memories = lasting.presence.announced().iter().copied().collect();
                 }
             }
-            Note::Signal { from, kind, data } => self.audience.deliver_signal(from, &kind, data),
             _ => {}
         }
     }

@@ -18,7 +18,7 @@ use super::show::Show;
 use super::{Ack, Caller, Reply, Sessions};
 use crate::audience::Audience;
 use crate::cluster::envelope::Note;
-use crate::cluster::link::{About, Following, Heard};
+use crate::cluster::link::About;
 use crate::error::Error;
 use crate::raid::{self, Context, Refusal, State};
 use crate::store::journal::Outcome;
@@ -82,8 +82,6 @@ pub(super) struct Live {
     needed_at: Instant,
     /// When the raid became ours.
     since: Instant,
-    /// Signals from other instances, while somebody watches there.
-    following: Option<Following>,
     /// Counts what other instances are told about who is online.
     told: u64,
     /// When they are told again, though nothing has changed.
@@ -136,7 +134,6 @@ impl Live {
             leader_away_since: None,
             needed_at: now,
             since: now,
-            following: None,
             told: 0,
             tell_at: None,
             in_doubt: false,
@@ -193,7 +190,6 @@ impl Live {
                 () = hall.stop.cancelled(), if !stopping => {}
                 () = hall.handing_over.cancelled(), if !leaving => {}
                 () = audience.changed() => self.follow_watchers(lasting),
-                heard = heard(&mut self.following) => self.hear(heard),
                 _ = peers.changed() => self.follow_watchers(lasting),
                 _ = proven.changed() => {}
                 message = lasting.inbox.next(), if !stopping && !leaving && self.has_room() => {
@@ -485,14 +481,6 @@ impl Live {
                 warn!(%raid, ?error, "a snapshot was not kept; the ledger has everything");
             }
         });
-    }
-}
-
-/// What is heard from other instances; for ever nothing when none is followed.
-async fn heard(following: &mut Option<Following>) -> Heard {
-    match following {
-        Some(following) => following.next().await,
-        None => std::future::pending().await,
     }
 }
 

@@ -19,10 +19,10 @@ impl Live {
         let now = Instant::now();
         self.ask_the_silent(lasting, now);
         self.doubt(lasting, now);
-        let presence = &mut lasting.presence;
+        let (presence, followed) = (&mut lasting.presence, lasting.following.is_some());
         let change = presence.advance(now, self.in_doubt);
         let retold = self.tell_at.take_if(|at| *at <= now).is_some();
-        if change.is_some() || retold {
+        if followed && (change.is_some() || retold) {
             self.tell_presence(presence, now);
         }
         if let Some(change) = change {
@@ -53,7 +53,7 @@ impl Live {
         let deadline = self.state.due().map(|due| hall.clock.instant_of(due));
         let leader = self.leader_away_since.map(|since| since + hall.options.leader_grace);
         // A raid that is needed looks again when what needs it is gone, and spends no time on its idleness until then.
-        let since = if self.is_needed(presence) { Instant::now() } else { self.needed_at };
+        let since = if self.is_needed(lasting) { Instant::now() } else { self.needed_at };
         let idle = since + hall.options.idle_timeout;
         let silent = lasting.remotes.next_silence();
         let others = [deadline, leader, presence.next(self.in_doubt), self.tell_at, silent];
@@ -61,17 +61,17 @@ impl Live {
     }
 
     pub(super) fn is_idle(&self, lasting: &Lasting) -> bool {
-        !self.is_needed(&lasting.presence)
+        !self.is_needed(lasting)
             && lasting.remotes.is_empty()
             && (self.unmade || self.needed_at.elapsed() >= self.sessions.0.options.idle_timeout)
     }
 
     /// Whether somebody watches, or something is on its way.
-    fn is_needed(&self, presence: &Presence) -> bool {
+    fn is_needed(&self, lasting: &Lasting) -> bool {
         self.audience.is_watched()
             || !self.flights.is_empty()
             || !self.held.is_empty()
-            || !presence.is_quiet()
-            || self.following.is_some()
+            || !lasting.presence.is_quiet()
+            || lasting.following.is_some()
     }
 }

@@ -4,7 +4,6 @@ use super::super::actor::Lasting;
 use super::super::presence::Presence;
 use super::Live;
 use crate::cluster::envelope::{Note, Watching};
-use crate::cluster::link::Heard;
 use crate::store::InstanceId;
 use raidhall_protocol::{PlayerId, Seq, UnixMillis};
 use std::sync::Arc;
@@ -67,12 +66,12 @@ impl Live {
         let elsewhere = !lasting.remotes.is_empty();
         self.audience.relay(elsewhere.then(|| (hall.link.clone(), self.epoch)));
         if !elsewhere {
-            (self.following, self.tell_at) = (None, None);
-        } else if self.following.is_none() {
+            (lasting.following, self.tell_at) = (None, None);
+        } else if lasting.following.is_none() {
             let following = hall.link.follow(self.audience.raid(), false);
             // Signals may be lost; nothing waits for them.
             following.begin();
-            self.following = Some(following);
+            lasting.following = Some(following);
         }
     }
 
@@ -119,9 +118,6 @@ impl Live {
 
     /// Tells the other instances everybody who is online.
     pub(super) fn tell_presence(&mut self, presence: &Presence, now: Instant) {
-        if self.following.is_none() {
-            return;
-        }
         self.told += 1;
         self.tell_at = Some(now + TELL_EVERY);
         let online = presence.online().iter().copied().collect();
@@ -144,15 +140,6 @@ impl Live {
     pub(super) fn ask_the_silent(&self, lasting: &mut Lasting, now: Instant) {
         for silent in lasting.remotes.silent(now) {
             self.sessions.0.link.tell(silent, self.about(Seq::ZERO), Note::WhoWatches);
-        }
-    }
-
-    /// Other instances' signals, for those who watch here.
-    pub(super) fn hear(&self, heard: Heard) {
-        if let Heard::Said(envelope) = heard
-            && let Note::Signal { from, kind, data } = envelope.note
-        {
-            self.audience.deliver_signal(from, &kind, data);
         }
     }
 }
