@@ -211,19 +211,21 @@ impl Live {
         let regained = hall.lease.regained(self.audience.raid());
         tokio::pin!(regained);
         loop {
+            if self.landed.is_some_and(|outcome| outcome != Outcome::Committed) {
+                self.held.fail(None);
+                return false;
+            }
             tokio::select! { biased;
                 (term, epoch) = &mut regained => {
                     self.term = term;
                     return epoch == Some(self.epoch);
                 }
                 () = hall.stop.cancelled() => return false,
-                outcome = landed(&mut self.flights), if self.landed.is_none() => {
-                    if outcome != Outcome::Committed {
-                        return false;
-                    }
-                    self.landed = Some(outcome);
+                outcome = landed(&mut self.flights), if self.landed.is_none() => self.landed = Some(outcome),
+                () = sleep(hall.options.load_patience) => {
+                    self.held.fail(None);
+                    lasting.inbox.fail_all(&Error::Unavailable);
                 }
-                () = sleep(hall.options.load_patience) => lasting.inbox.fail_all(&Error::Unavailable),
             }
         }
     }

@@ -1,14 +1,14 @@
 //! What is told depends on what is durable.
 
 use super::PANIC;
-use super::hall::{Hall, options};
+use super::hall::{Hall, Pending, options};
 use crate::error::Error;
 use crate::session::{Ack, Caller, Options};
 use crate::store::memory::Call;
 use crate::store::{Claim, Store};
 use raidhall_protocol::{Command, RaidId, Seq, ServerMessage};
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout};
 
 fn ack(seq: u64) -> Result<Ack, Error> {
     Ok(Ack { seq: Seq(seq), duplicate: false })
@@ -205,6 +205,35 @@ async fn an_owner_whose_lease_ran_out_while_it_slept_shows_nothing_that_it_remem
     assert_eq!(hall.say(raid, "hello?", None).await, Err(Error::Unavailable));
     hall.lease.renew(tokio::time::Instant::now(), Duration::from_secs(3_600));
     assert_eq!(hall.say(raid, "awake", None).await, ack(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_a_commit_while_the_lease_is_out_is_answered_in_time() {
+    let hall = Hall::open(options()).await;
+    let raid = hall.raid(&[2]).await;
+    let answered = async |command: Pending| timeout(Duration::from_secs(10), command.answer()).await;
+    let out = || hall.lease.renew(Instant::now(), Duration::ZERO);
+    let back = || hall.lease.renew(Instant::now(), Duration::from_secs(3_600));
+
+    hall.store.faults().stall_commits(100);
+    let command = hall.submit(raid, "failed", Some("a"));
+    settle().await;
+    out();
+    assert_eq!(answered(command).await, Ok(Err(Error::Unavailable)));
+    hall.store.faults().stall_commits(0);
+    hall.store.faults().lose_stalled();
+    back();
+    assert_eq!(hall.say(raid, "failed", Some("a")).await, ack(5));
+
+    hall.store.faults().hold(Call::Commit);
+    let command = hall.submit(raid, "durable", Some("b"));
+    settle().await;
+    out();
+    hall.store.faults().go_on(Call::Commit);
+    assert_eq!(answered(command).await, Ok(Err(Error::Unavailable)), "it may be another's raid by now");
+    back();
+    assert_eq!(hall.say(raid, "durable", Some("b")).await, duplicate(6));
+    assert_eq!(assert_contiguous(&hall, raid).await, 6);
 }
 
 #[tokio::test(start_paused = true)]
