@@ -29,6 +29,8 @@ pub struct Setup {
     pub database: Option<String>,
     /// The bus to the other servers of a cluster; none has only itself.
     pub bus: Option<String>,
+    /// More settings, such as `("SHUTDOWN__SPREAD_MS", "300")`; they win over this program's own.
+    pub settings: Vec<(String, String)>,
 }
 
 /// A server process and the place that it lives in, which outlives it.
@@ -37,6 +39,7 @@ pub struct Server {
     binary: PathBuf,
     database: String,
     bus: Option<String>,
+    settings: Vec<(String, String)>,
     home: TempDir,
     running: Option<Child>,
     target: Target,
@@ -48,17 +51,17 @@ impl Server {
     /// Starts `binary serve` on a free port. Without `database` it gets a SQLite file that goes when this does.
     pub async fn start(binary: &Path, database: Option<&str>) -> anyhow::Result<Server> {
         let (binary, database) = (binary.to_owned(), database.map(str::to_owned));
-        Self::start_with(Setup { binary, database, bus: None }).await
+        Self::start_with(Setup { binary, database, bus: None, settings: Vec::new() }).await
     }
 
     /// Starts it on a free port that it keeps over restarts, and waits until it is ready.
     pub async fn start_with(setup: Setup) -> anyhow::Result<Server> {
         let home = tempfile::tempdir().context("make a directory for the server")?;
-        let Setup { binary, database, bus } = setup;
+        let Setup { binary, database, bus, settings } = setup;
         let database =
             database.unwrap_or_else(|| format!("sqlite://{}", home.path().join("raidhall.db").display()));
         let (listeners, target) = (JoinSet::new(), free_target()?);
-        let mut server = Server { binary, database, bus, home, running: None, target, listeners };
+        let mut server = Server { binary, database, bus, settings, home, running: None, target, listeners };
         server.resume().await?;
         Ok(server)
     }
@@ -217,6 +220,9 @@ impl Server {
             .env("RAIDHALL__TELEMETRY__LOG", "warn");
         if let Some(bus) = &self.bus {
             command.env("RAIDHALL__BUS__URL", bus);
+        }
+        for (name, value) in &self.settings {
+            command.env(format!("RAIDHALL__{name}"), value);
         }
         Ok(command)
     }

@@ -182,13 +182,12 @@ impl Actor {
         match role {
             Role::Owner(mut live, owning) => {
                 if self.origin == Origin::Stored {
-                    live.begin(&mut self.lasting).await;
+                    live.begin(&mut self.lasting, self.edge.take()).await;
                 }
                 let end = live.run(&mut self.lasting).await;
                 if matches!(end, End::HandOver) {
-                    self.hand_over(*live).await;
+                    self.hand_over(*live, owning).await;
                 }
-                drop(owning);
                 Ok(end)
             }
             Role::Edge(mut edge) => {
@@ -203,7 +202,7 @@ impl Actor {
 
     /// Gives the raid to another instance: to one that has watchers, or else to any that can take it, if it is needed
     /// at all. Whoever is connected here is served as by an edge from now on.
-    async fn hand_over(&mut self, live: Live) {
+    async fn hand_over(&mut self, live: Live, owning: Owning) {
         let hall = Arc::clone(&self.sessions.0);
         let (epoch, raid) = (live.epoch(), self.raid);
         let state = live.into_state();
@@ -220,14 +219,12 @@ impl Actor {
         if let Err(error) = hall.claims.release(raid, epoch).await {
             warn!(?error, "the raid could not be given up yet");
             hall.idle.lock().push((raid, epoch));
-        } else if self.edge.is_some() {
+        } else if let Some(edge) = &mut self.edge {
             hall.link.say(about, Note::Released);
+            edge.give(owning);
             let peers = hall.link.peers();
             let watching = self.lasting.remotes.instances().find(|id| peers.is_fit(*id));
-            if let Some(heir) = watching.or_else(|| peers.heir_of(raid)) {
-                debug!(heir = %heir.0, "the raid is handed over");
-                hall.link.tell(heir, about, Note::Take(online));
-            }
+            edge.offer(watching);
         }
     }
 
@@ -321,7 +318,6 @@ impl Actor {
             self.claimed = None;
             return Err(Failure::Unavailable);
         }
-        self.edge = None;
         if !hall.link.is_alone() {
             metrics().takeovers.increment(self.cause);
             info!(cause = self.cause, epoch = epoch.0, seq = state.seq().0, "the raid is ours");

@@ -16,7 +16,7 @@ use super::held::Opening;
 use super::live::End;
 use super::message::{Execute, Message, Watch};
 use super::show::Show;
-use super::{Caller, View};
+use super::{Caller, Owning, View};
 use crate::audience::Audience;
 use crate::cluster::envelope::{Envelope, ForwardAnswer, Note};
 use crate::cluster::link::{About, Heard, Sight};
@@ -56,6 +56,8 @@ pub(super) struct Edge {
     /// Who was online under the owner before, for the next one.
     memories: Vec<PlayerId>,
     announce_at: Instant,
+    /// Somebody is about to watch here.
+    expecting: bool,
     resolve_at: Option<Instant>,
     /// An acknowledged event that has not come yet, and when the store is read for it.
     awaited: Option<(Seq, Instant)>,
@@ -63,6 +65,10 @@ pub(super) struct Edge {
     vacancy: &'static str,
     /// Another instance wants us to own the raid.
     called: bool,
+    /// Counts the raid as ours until another instance has taken over what we hand over.
+    giving: Option<Owning>,
+    /// When it is offered again.
+    offer_at: Instant,
     /// Somebody has asked something of the raid since this edge began.
     wanted: bool,
     needed_at: Instant,
@@ -88,10 +94,13 @@ impl Edge {
             presence_told: (Epoch(0), 0),
             memories: Vec::new(),
             announce_at: now,
+            expecting: false,
             resolve_at: None,
             awaited: None,
             vacancy: "lapsed",
             called: false,
+            giving: None,
+            offer_at: now,
             wanted: false,
             needed_at: now,
         }
@@ -111,6 +120,11 @@ impl Edge {
         edge.memories = online;
         edge.wanted = true;
         edge
+    }
+
+    /// The raid is given up, and stays on our mind until somebody has it.
+    pub(super) fn give(&mut self, owning: Owning) {
+        self.giving = Some(owning);
     }
 
     pub(super) async fn run(&mut self, lasting: &mut Lasting) -> End {
@@ -155,6 +169,11 @@ impl Edge {
                 () = sleep_until(next) => {}
             }
         }
+    }
+
+    /// Whether it is subscribed to what the raid's owner says.
+    pub(super) const fn follows(&self) -> bool {
+        self.replica.is_some()
     }
 
     fn raid(&self) -> RaidId {
@@ -268,6 +287,11 @@ impl Edge {
         }
         if joins && !self.audience.is_watched() {
             self.expect_watcher(lasting).await;
+            if self.is_free() {
+                // Whoever owns it next knows who is online; we don't.
+                self.call();
+                return lasting.inbox.put_back([Message::Watch(watch)].into_iter());
+            }
         }
         let Some(replica) = &self.replica else { return };
         match self.show.basis(replica.state(), &watch) {
@@ -368,7 +392,8 @@ impl Edge {
         let announces = (self.owner.is_some() && self.audience.is_watched()).then_some(self.announce_at);
         let mend = self.replica.as_ref().and_then(Replica::mend_at);
         let awaited = self.awaited.map(|(_, at)| at);
-        let all = [idle, announces, mend, awaited, self.resolve_at, self.forwards.next_timer()];
+        let offer = self.giving.as_ref().map(|_| self.offer_at);
+        let all = [idle, announces, mend, awaited, offer, self.resolve_at, self.forwards.next_timer()];
         all.into_iter().flatten().min().unwrap_or_else(|| self.needed_at + LONG)
     }
 
@@ -381,6 +406,9 @@ impl Edge {
         }
         if self.announce_at <= now && self.audience.is_watched() {
             self.announce();
+        }
+        if self.giving.is_some() && self.offer_at <= now {
+            self.offer(None);
         }
         if let Some((seq, _)) = self.awaited.take_if(|(_, at)| *at <= now)
             && self.replica.as_ref().is_some_and(|replica| replica.seq() < seq)

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 /// How long the first watcher waits for the owner to say who is online.
-const PRESENCE_PATIENCE: Duration = Duration::from_millis(150);
+const PRESENCE_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Edge {
     /// Says who watches here now.
@@ -24,18 +24,20 @@ impl Edge {
     }
 
     /// Says before the first watcher is answered that one is coming, and waits a moment for the owner to tell who is
-    /// online.
+    /// online: it does so whenever an instance begins to have watchers. What was said before may be of no account: who
+    /// has no watchers is told nothing. If the raid turns out to be free, there is nobody to wait for.
     pub(super) async fn expect_watcher(&mut self, lasting: &mut Lasting) {
-        self.say_watching(true, Vec::new());
-        let until = Instant::now() + PRESENCE_PATIENCE;
-        let proven = self.sessions.0.link.is_proven();
-        while proven && self.owner.is_some() && self.presence_told.0 < self.epoch {
-            let Some(replica) = &mut self.replica else { return };
+        self.expecting = true;
+        self.announce();
+        let (before, until) = (self.presence_told, Instant::now() + PRESENCE_PATIENCE);
+        while self.sessions.0.link.is_proven() && self.presence_told <= before && !self.is_free() {
+            let Some(replica) = &mut self.replica else { break };
             match timeout_at(until, replica.next()).await {
                 Ok(heard) => self.hear(heard, lasting).await,
-                Err(_) => return,
+                Err(_) => break,
             }
         }
+        self.expecting = false;
     }
 
     /// Says that nobody watches here any more.
@@ -49,6 +51,7 @@ impl Edge {
         self.announce_at = Instant::now() + ANNOUNCE_EVERY;
         let hall = &self.sessions.0;
         let Some(owner) = self.owner else { return };
+        let watched = watched || self.expecting;
         let players = self.audience.watching().into_iter().collect();
         let draining = hall.handing_over.is_cancelled();
         let watching = Watching { watched, players, known, draining };

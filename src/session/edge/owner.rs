@@ -1,13 +1,18 @@
 //! Who owns the raid, as an edge learns it: from the bus, from the store, from the end of a lease.
 
 use super::{Edge, RESOLVE_PAUSE};
+use crate::cluster::envelope::Note;
 use crate::raid::Refusal;
 use crate::store::{Epoch, Head, InstanceId};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
+use tracing::debug;
 
 /// How long the store may take to say who owns a raid.
 const RESOLVE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long an instance that was named the heir has to take the raid, before one is named again.
+const OFFER_EVERY: Duration = Duration::from_millis(250);
 
 impl Edge {
     /// We wanted to own the raid, and did not come to: goes on under its owner, if there is one.
@@ -15,14 +20,25 @@ impl Edge {
         self.epoch = self.epoch.max(epoch);
         (self.owner, self.called) = (owner, false);
         if owner.is_some() {
+            self.giving = None;
             self.introduce();
         }
     }
 
     /// Why the raid should be claimed now: it has no owner that lives, and is needed here.
     pub(super) fn vacant(&self) -> Option<&'static str> {
-        let free = self.owner.is_none() && self.sessions.may_claim(self.raid());
-        (free && (self.is_needed() || self.called) && self.resolve_at.is_none()).then_some(self.vacancy)
+        (self.is_free() && (self.is_needed() || self.called) && self.resolve_at.is_none())
+            .then_some(self.vacancy)
+    }
+
+    /// Whether nobody owns the raid, and we may.
+    pub(super) fn is_free(&self) -> bool {
+        self.owner.is_none() && self.sessions.may_claim(self.raid())
+    }
+
+    /// Claims the raid in the next turn, whoever needs it.
+    pub(super) fn call(&mut self) {
+        (self.called, self.resolve_at) = (true, None);
     }
 
     /// Whether another instance, by what it sends us, takes us for one that can own the raid, and is right: nobody does.
@@ -31,11 +47,12 @@ impl Edge {
         if self.owner == Some(from) {
             self.resolve().await;
         }
-        if self.owner.is_some() || !self.sessions.may_claim(self.raid()) {
-            return false;
+        let free = self.is_free();
+        if free {
+            self.vacancy = "handed_over";
+            self.call();
         }
-        (self.vacancy, self.called, self.resolve_at) = ("handed_over", true, None);
-        true
+        free
     }
 
     /// Where commands go: to the owner. An instance that may not claim a raid without one asks another to: by taking
@@ -43,6 +60,20 @@ impl Edge {
     pub(super) fn target(&self) -> Option<InstanceId> {
         let heir = || self.sessions.0.link.peers().heir_of(self.raid());
         self.owner.or_else(|| (!self.sessions.may_claim(self.raid())).then(heir).flatten())
+    }
+
+    /// Names an instance the raid's heir: again and again until one has taken it, for whom we know may be gone by now, and
+    /// who was online must not be forgotten with us.
+    pub(in super::super) fn offer(&mut self, preferred: Option<InstanceId>) {
+        let link = &self.sessions.0.link;
+        match preferred.or_else(|| link.peers().heir_of(self.raid())) {
+            Some(heir) => {
+                debug!(heir = %heir.0, "the raid is handed over");
+                link.tell(heir, self.about(), Note::Take(self.memories.clone()));
+            }
+            None => self.giving = None,
+        }
+        self.offer_at = Instant::now() + OFFER_EVERY;
     }
 
     pub(super) fn owner_may_be_gone(&mut self) {
@@ -64,7 +95,7 @@ impl Edge {
         }
         let changed = self.owner != Some(from);
         (self.owner, self.epoch, self.resolve_at) = (Some(from), epoch, None);
-        self.called = false;
+        (self.called, self.giving) = (false, None);
         self.audience.relay(Some((self.sessions.0.link.clone(), epoch)));
         if changed {
             self.forwards.begin_anew();

@@ -1,11 +1,13 @@
 //! Who watches, here and at other instances, and what those are told.
 
 use super::super::actor::Lasting;
+use super::super::edge::Edge;
 use super::super::presence::Presence;
 use super::Live;
 use crate::cluster::envelope::{Note, Watching};
 use crate::store::InstanceId;
 use raidhall_protocol::{PlayerId, Seq, UnixMillis};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -16,12 +18,14 @@ const TELL_EVERY: Duration = Duration::from_secs(15);
 /// How long after a raid became ours others are believed who say whom they knew to be online.
 const MEMORIES: Duration = Duration::from_secs(5);
 
-/// How long a new owner that knows nobody waits for those who follow the raid to say who watches.
-const ROLL_CALL: Duration = Duration::from_millis(150);
+/// How long a new owner waits for those who follow the raid to say who watches: less than they wait for it to say who is
+/// online.
+const ROLL_CALL: Duration = Duration::from_millis(500);
 
 impl Live {
-    /// Says that the raid is ours now, and takes over who was known to be online.
-    pub(in super::super) async fn begin(&mut self, lasting: &mut Lasting) {
+    /// Says that the raid is ours now, and takes over who was known to be online. `former` is the edge that we were until
+    /// now: it follows the raid, and is counted, until it is known how many others do.
+    pub(in super::super) async fn begin(&mut self, lasting: &mut Lasting, former: Option<Edge>) {
         let link = self.sessions.0.link.clone();
         let now = Instant::now();
         lasting.presence.take_over(now, self.grace(lasting, now));
@@ -29,20 +33,25 @@ impl Live {
             return;
         }
         let followers = link.claim_aloud(self.about(self.committed)).await.unwrap_or(0);
-        if lasting.presence.announced().is_empty() {
+        let ourselves = former.is_some_and(|edge| edge.follows());
+        let followers = followers.saturating_sub(u64::from(ourselves));
+        // What we know is what the owner before us told, unless it had no reason to tell us.
+        if !self.audience.is_watched() || lasting.presence.announced().is_empty() {
             self.call_the_roll(followers, lasting).await;
         }
     }
 
-    /// Whoever watches first must not be told that nobody is there when others only have not been asked yet.
+    /// Whoever watches first must not be told that nobody is there when others only have not been asked yet, and nobody
+    /// is told anything before the call is over.
     async fn call_the_roll(&mut self, followers: u64, lasting: &mut Lasting) {
         let until = Instant::now() + ROLL_CALL;
-        let (mut answers, mut others) = (0, Vec::new());
-        while answers < followers {
+        let (mut answers, mut others) = (BTreeSet::new(), Vec::new());
+        while (answers.len() as u64) < followers {
             match tokio::time::timeout_at(until, lasting.inbox.next()).await {
                 Ok(Some(super::Message::Watching { from, at, watching })) => {
-                    self.hear_watching(from, at, watching, lasting);
-                    answers += 1;
+                    // It may say more than once, as when somebody begins to watch there.
+                    answers.insert(from);
+                    self.learn_watching(from, at, watching, lasting);
                 }
                 Ok(Some(super::Message::Take { online, .. })) => self.take(&online, lasting),
                 Ok(Some(message)) => others.push(message),
@@ -50,6 +59,9 @@ impl Live {
             }
         }
         lasting.inbox.put_back(others.into_iter());
+        if !answers.is_empty() {
+            self.tell_presence(&lasting.presence, Instant::now());
+        }
     }
 
     /// Follows who watches, here and elsewhere.
@@ -83,15 +95,26 @@ impl Live {
         watching: Watching,
         lasting: &mut Lasting,
     ) {
+        if self.learn_watching(from, at, watching, lasting) {
+            self.tell_presence(&lasting.presence, Instant::now());
+        }
+    }
+
+    /// Takes in who watches at another instance. True if it had not been known to have watchers.
+    fn learn_watching(
+        &mut self,
+        from: InstanceId,
+        at: UnixMillis,
+        watching: Watching,
+        lasting: &mut Lasting,
+    ) -> bool {
         let known = watching.known.clone();
         let new = lasting.remotes.hear(from, at, watching, Instant::now());
         if !known.is_empty() && self.since.elapsed() < MEMORIES {
             self.inherit(&known, lasting);
         }
         self.follow_watchers(lasting);
-        if new {
-            self.tell_presence(&lasting.presence, Instant::now());
-        }
+        new
     }
 
     /// A former owner, which is about to end, names us its heir.

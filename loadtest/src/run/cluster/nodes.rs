@@ -47,12 +47,20 @@ impl Nodes {
                 binary: binary.clone(),
                 database: Some(services.database.as_str().to_owned()),
                 bus: Some(services.redis.as_str().to_owned()),
+                settings: Vec::new(),
             };
             servers.push(Server::start_with(setup).await.with_context(|| format!("start node {node}"))?);
         }
         let mut nodes = Self::of(servers)?;
-        nodes.releases = previous.map(|previous| [binary, previous]);
+        if let Some(previous) = previous {
+            nodes.alternate(binary, previous);
+        }
         Ok(nodes)
+    }
+
+    /// From now on a node runs the other release after its first restart, the present one after the second, and so on.
+    pub fn alternate(&mut self, present: PathBuf, other: PathBuf) {
+        self.releases = Some([present, other]);
     }
 
     /// Takes servers that run already.
