@@ -40,9 +40,8 @@ async fn the_last_message_before_a_silence_is_lost_and_healed_by_the_heads() {
         let token = party.witness().await.access_token;
         let mut own = fleet.wire(owner, raid, &token).await;
         let lookout = Lookout::of(fleet.wire(edge, raid, &token).await);
-        let healed = async || {
-            fleet.servers[edge].metric("raidhall_gaps_repaired_total{cause=\"head\"}").await
-        };
+        let healed =
+            async || fleet.servers[edge].metric("raidhall_gaps_repaired_total{cause=\"head\"}").await;
         let before = healed().await;
         for round in 1..=3 {
             fleet.buses[edge].swallow(&format!("raid:{{{raid}}}:events"));
@@ -141,7 +140,10 @@ async fn messages_that_are_repeated_and_reordered_change_nothing() {
             drop(visit);
             let left = Instant::now();
             while lookouts.iter().any(|lookout| lookout.gone() != [guest.player.id]) {
-                assert!(left.elapsed() < Duration::from_secs(15), "the guest was said to be there for too long");
+                assert!(
+                    left.elapsed() < Duration::from_secs(15),
+                    "the guest was said to be there for too long"
+                );
                 sleep(Duration::from_millis(20)).await;
             }
             let gone = Instant::now();
@@ -200,8 +202,11 @@ async fn garbage_on_the_bus_is_counted_and_changes_nothing() {
         for round in 0..10 {
             game.goes_on(15).await;
             let overheard = shuffled(eavesdropper.heard()).into_iter().take(100);
-            let spoilt: Vec<_> =
-                overheard.filter(|(_, message)| !message.is_empty()).enumerate().map(|(number, message)| spoilt(message, number + round)).collect();
+            let spoilt: Vec<_> = overheard
+                .filter(|(_, message)| !message.is_empty())
+                .enumerate()
+                .map(|(number, message)| spoilt(message, number + round))
+                .collect();
             heard += eavesdropper.say(&spoilt).await.into_iter().sum::<u64>();
             let inboxes = spoilt.iter().filter(|(channel, _)| channel.starts_with("instance:"));
             let inbox = inboxes.map(|(channel, _)| channel.clone()).next().expect("an inbox");

@@ -134,13 +134,16 @@ async fn a_stall_of_postgres_is_waited_out_and_moves_no_raid() {
         let signals = async {
             let mut sent = 0;
             while began.elapsed() < Duration::from_secs(10) {
-                let signal = ClientMessage::Signal { id: None, raid, kind: "emote".into(), data: json!(sent) };
+                let signal =
+                    ClientMessage::Signal { id: None, raid, kind: "emote".into(), data: json!(sent) };
                 signalling.send(signal).await;
                 sent += 1;
                 let at = Instant::now();
                 for lookout in [&at_owner, &elsewhere] {
                     let seen = timeout(Duration::from_secs(2), lookout.saw_signals(sent)).await;
-                    seen.unwrap_or_else(|_| panic!("signal {sent} was not seen, {:?} into the stall", at - began));
+                    seen.unwrap_or_else(|_| {
+                        panic!("signal {sent} was not seen, {:?} into the stall", at - began)
+                    });
                 }
                 sleep(Duration::from_millis(250)).await;
             }

@@ -6,6 +6,7 @@ use raidhall::auth::Scope;
 use raidhall::store::{Append, Claim, Epoch, Fate, Header, Instance, InstanceId, Month, Recorded, Store};
 use raidhall_loadtest::client::Rest;
 use raidhall_protocol::event::FailReason;
+use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::state::{RaidStatus, Role};
 use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, UnixMillis};
 use std::sync::Arc;
@@ -17,8 +18,17 @@ use uuid::Uuid;
 const BEGAN: UnixMillis = UnixMillis(1_700_000_000_000);
 const TTL: Duration = Duration::from_secs(3);
 
-/// The history of a raid that was started and then left alone, as a server of that time would have written it.
-async fn abandoned_raid(store: &Arc<dyn Store>) -> (RaidId, UnixMillis) {
+/// A raid as a server of the time when it began would have written it.
+pub struct Begun {
+    pub raid: RaidId,
+    pub leader: PlayerRef,
+    pub deadline: UnixMillis,
+    /// Its lease runs out in a few seconds, unless it retires before.
+    pub owner: InstanceId,
+}
+
+/// The history of a raid that was started at this time, for the shortest time that there is, and then left alone.
+pub async fn begun_at(store: &Arc<dyn Store>, began: UnixMillis) -> Begun {
     let instance = Instance {
         id: InstanceId(Uuid::now_v7()),
         ws_url: "ws://127.0.0.1:1/api/v1/ws".into(),
@@ -26,10 +36,10 @@ async fn abandoned_raid(store: &Arc<dyn Store>) -> (RaidId, UnixMillis) {
         draining: false,
     };
     store.enlist(&instance, TTL, TTL).await.expect("enlist");
-    let leader = store.create_player("Ada").await.expect("a player").id;
+    let leader = store.create_player("Ada").await.expect("a player");
     let raid = store.reserve_raid_ids(1).await.expect("an id").start;
     let raid = RaidId::try_from(raid).expect("an id");
-    let deadline = BEGAN.plus(60_000);
+    let deadline = began.plus(60_000);
     let header = Header {
         status: RaidStatus::Active,
         deadline: Some(deadline),
@@ -37,14 +47,14 @@ async fn abandoned_raid(store: &Arc<dyn Store>) -> (RaidId, UnixMillis) {
         current_tasks: 0,
         ended_at: None,
     };
-    let history = [created(), joined(leader), EventData::RaidStarted { deadline }];
+    let history = [created(raid), joined(leader.id, began), EventData::RaidStarted { deadline }];
     let events = history.into_iter().zip(1..).map(|(data, seq)| Recorded {
-        event: Event { seq: Seq(seq), at: BEGAN, by: Some(leader), data },
+        event: Event { seq: Seq(seq), at: began, by: Some(leader.id), data },
         op: None,
     });
     let append = Append {
         raid,
-        born: Month::of(BEGAN),
+        born: Month::of(began),
         owner: instance.id,
         epoch: Epoch(1),
         events: events.collect(),
@@ -53,14 +63,15 @@ async fn abandoned_raid(store: &Arc<dyn Store>) -> (RaidId, UnixMillis) {
     };
     assert_eq!(store.commit(&[append]).await.expect("commit"), [Fate::Committed]);
     assert_eq!(store.claim(&[raid], instance.id).await.expect("claim"), [Claim::Ours(Epoch(2))]);
-    (raid, deadline)
+    let leader = PlayerRef { id: leader.id, name: leader.name };
+    Begun { raid, leader, deadline, owner: instance.id }
 }
 
-fn created() -> EventData {
+fn created(raid: RaidId) -> EventData {
     EventData::RaidCreated {
         title: "Left alone".into(),
         description: None,
-        invite_code: "ABCDEFGH".into(),
+        invite_code: format!("ABC{raid:0>5}"),
         target_xp: 100,
         target_tasks: 1,
         time_limit_secs: 60,
@@ -69,7 +80,7 @@ fn created() -> EventData {
     }
 }
 
-fn joined(player: PlayerId) -> EventData {
+fn joined(player: PlayerId, at: UnixMillis) -> EventData {
     EventData::MemberJoined {
         player,
         name: "Ada".into(),
@@ -77,14 +88,14 @@ fn joined(player: PlayerId) -> EventData {
         xp: 0,
         tasks: 0,
         energy: 100,
-        energy_at: BEGAN,
-        joined_at: BEGAN,
+        energy_at: at,
+        joined_at: at,
     }
 }
 
 async fn a_deadline_passes_in_the_dark(site: Site) {
     let store = site.migrated_store().await;
-    let (raid, deadline) = abandoned_raid(&store).await;
+    let Begun { raid, deadline, .. } = begun_at(&store, BEGAN).await;
     drop(store); // as a crash would leave it: owned, its lease running out by itself
     let mut server = site.start().await;
     let store = site.store().await;

@@ -10,6 +10,12 @@ use raidhall_loadtest::client::Rest;
 use raidhall_loadtest::targets::Targets;
 use raidhall_protocol::rest::NewRaid;
 use raidhall_protocol::{Codec, RaidId};
+use rustix::process::Signal;
+use std::time::Duration;
+
+/// How long after a node's end somebody who was forgotten over it would be shown gone at the latest: the longest grace,
+/// which is that after a drain, and a little more.
+pub const AFTERMATH: Duration = Duration::from_secs(12);
 
 /// The instances, and what they share.
 pub struct Fleet {
@@ -33,12 +39,7 @@ impl Fleet {
     }
 
     /// The same with a Redis of one's own. Settings may lead past the proxies.
-    pub async fn over(
-        site: Site,
-        redis: RedisServer,
-        count: usize,
-        settings: &[(&str, &str)],
-    ) -> Fleet {
+    pub async fn over(site: Site, redis: RedisServer, count: usize, settings: &[(&str, &str)]) -> Fleet {
         let (mut buses, mut servers) = (Vec::new(), Vec::new());
         for _ in 0..count {
             let bus = Proxy::to(redis.address()).await;
@@ -50,15 +51,26 @@ impl Fleet {
         Fleet { site, redis, buses, servers, targets }
     }
 
+    /// An instance more, with settings of its own, and with more in its environment. Players who are there do not learn
+    /// of it.
+    pub async fn join(&mut self, settings: &[(&str, &str)], environment: &[(&str, &str)]) {
+        let bus = Proxy::to(self.redis.address()).await;
+        self.servers.push(self.site.start_node_in(&bus, settings, environment).await);
+        self.buses.push(bus);
+        let targets = self.servers.iter().map(|server| *server.target()).collect();
+        self.targets = Targets::new(targets).expect("one at least");
+    }
+
     /// Starts an instance again that was killed or has ended, on another port; the players' list says where.
     pub async fn restart(&mut self, index: usize) {
         self.servers[index] = self.site.start_node(&self.buses[index], &[]).await;
         self.targets.moved(index, *self.servers[index].target());
     }
 
-    /// A raid that is being played: player N is at home at instance N modulo their number, and all watch.
-    pub async fn at_play(&self, members: usize, raid: &NewRaid) -> Party {
-        Party::at_play_over(&self.targets, members, raid).await
+    /// `kill -9` to one, and no process any more.
+    pub async fn kill(&mut self, index: usize) {
+        self.servers[index].signal(Signal::KILL);
+        self.servers[index].exit_code(Duration::from_secs(10)).await;
     }
 
     /// The instance that owns a raid, by what any member is told.
@@ -66,6 +78,11 @@ impl Fleet {
         let view = rest.raid(raid).await.expect("the raid");
         let at = |server: &Server| view.ws_url.contains(&server.target().address().to_string());
         self.servers.iter().position(at).unwrap_or_else(|| panic!("nobody is at {}", view.ws_url))
+    }
+
+    /// A raid that is being played: player N is at home at instance N modulo their number, and all watch.
+    pub async fn at_play(&self, members: usize, raid: &NewRaid) -> Party {
+        Party::at_play_over(&self.targets, members, raid).await
     }
 
     /// A member's connection to one of the instances, which watches the raid.
@@ -96,9 +113,18 @@ impl Fleet {
 impl Site {
     /// An instance whose bus is behind a proxy.
     pub async fn start_node(&self, bus: &Proxy, settings: &[(&str, &str)]) -> Server {
+        self.start_node_in(bus, settings, &[]).await
+    }
+
+    async fn start_node_in(
+        &self,
+        bus: &Proxy,
+        settings: &[(&str, &str)],
+        environment: &[(&str, &str)],
+    ) -> Server {
         let url = format!("redis://{}", bus.address());
         let mut all = vec![("BUS__URL", url.as_str())];
         all.extend(settings);
-        self.start_with(&all).await
+        self.start_in(&all, environment).await
     }
 }

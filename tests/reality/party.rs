@@ -2,8 +2,8 @@
 //! judged in the end.
 
 use raidhall_loadtest::client::{Decoder, Equipment, Player, Rest};
-use raidhall_loadtest::judge::{Truth, Verdict, judge};
-use raidhall_loadtest::ledger::RunClock;
+use raidhall_loadtest::judge::{Calm, Flaps, Truth, Verdict, flaps, judge};
+use raidhall_loadtest::ledger::{Ledger, Moment, RunClock};
 use raidhall_loadtest::target::Target;
 use raidhall_loadtest::targets::Targets;
 use raidhall_protocol::rest::{NewRaid, TokenPair};
@@ -11,6 +11,8 @@ use raidhall_protocol::state::{RaidStatus, Task, TaskStatus};
 use raidhall_protocol::{Codec, Command, PlayerId, RaidId, RaidState};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -23,11 +25,18 @@ const GLANCE: Duration = Duration::from_millis(20);
 /// What claiming a task costs.
 const CLAIM_ENERGY: u32 = 10;
 
+/// `raid.presence_grace_ms` of the servers.
+const PRESENCE_GRACE: Duration = Duration::from_secs(5);
+/// `raid.leader_grace_ms` of the servers.
+const LEADER_GRACE: Duration = Duration::from_secs(60);
+
 /// A raid and its players; the first leads.
 pub struct Party {
     pub raid: RaidId,
     pub invite: String,
     pub players: Vec<Player>,
+    /// What the players' ledgers are written by.
+    pub clock: RunClock,
 }
 
 /// A raid that nobody wins by accident.
@@ -56,26 +65,43 @@ impl Party {
 
     /// The same at several instances: player N is at home at instance N modulo their number.
     pub async fn gather_over(targets: &Targets, members: usize, raid: &NewRaid) -> Party {
+        Self::seat(targets, members, 1, |number| number, raid).await
+    }
+
+    /// Members with so many devices each, all at home at the first instance.
+    pub async fn crowd(targets: &Targets, members: usize, devices: usize, raid: &NewRaid) -> Party {
+        Self::seat(targets, members, devices, |_| 0, raid).await
+    }
+
+    async fn seat(
+        targets: &Targets,
+        members: usize,
+        devices: usize,
+        home: impl Fn(usize) -> usize,
+        raid: &NewRaid,
+    ) -> Party {
         let rest = Rest::over(targets.clone()).expect("doors").with_patience(PATIENCE);
         let (clock, decoder) = (RunClock::start(), Decoder::new());
         let mut players = Vec::new();
         let mut made: Option<(RaidId, String)> = None;
         for number in 0..members {
-            let name = format!("player {number}");
-            let rest = rest.at(number);
-            let tokens = rest.guest(&name).await.expect("a guest");
+            let rest = rest.at(home(number));
+            let tokens = rest.guest(&format!("player {number}")).await.expect("a guest");
             let own = rest.with_token(&tokens.access_token);
             let view = match &made {
                 None => own.create(raid, None).await.expect("a raid"),
                 Some((_, invite)) => own.join(invite).await.expect("a member"),
             };
             made = Some((view.state.id, view.state.invite_code));
-            let codec = Codec::ALL[number % 2];
-            let (decoder, seed) = (decoder.clone(), number as u64);
-            players.push(Player::new(Equipment { name, rest, tokens, codec, decoder, clock, seed }));
+            for device in number * devices..(number + 1) * devices {
+                let (rest, tokens, decoder) = (rest.clone(), tokens.clone(), decoder.clone());
+                let (name, seed) = (format!("player {number}, device {device}"), device as u64);
+                let codec = Codec::ALL[device % 2];
+                players.push(Player::new(Equipment { name, rest, tokens, codec, decoder, clock, seed }));
+            }
         }
         let (raid, invite) = made.expect("a raid has a member");
-        Party { raid, invite, players }
+        Party { raid, invite, players, clock }
     }
 
     /// The same, with the raid started and everybody watching.
@@ -106,25 +132,53 @@ impl Party {
         tokens
     }
 
+    /// Waits until everybody is shown everybody online.
+    pub async fn meet(&mut self) {
+        let (raid, everybody) = (self.raid, self.everybody());
+        for player in &mut self.players {
+            until(player, "sees all", |player| player.online(raid) == Some(&everybody)).await;
+        }
+    }
+
+    fn everybody(&self) -> BTreeSet<PlayerId> {
+        self.players.iter().map(|player| player.who().id).collect()
+    }
+
     /// Everybody plays until told to stop, or until the raid is over, and then until all is answered.
     pub fn play(self) -> Game {
+        let actors = self.players.len();
+        self.play_gently(actors, Duration::ZERO)
+    }
+
+    /// The same, but only the first players act, each once in this time at most; the others watch.
+    pub fn play_gently(self, actors: usize, every: Duration) -> Game {
         let (stop, stopped) = watch::channel(false);
-        let raid = self.raid;
-        let rest = self.players[0].rest().with_patience(PATIENCE);
-        let play = |player| tokio::spawn(play(player, raid, stopped.clone()));
-        let players = self.players.into_iter().map(play).collect();
-        Game { raid, invite: self.invite, rest, stop, players }
+        let Party { raid, invite, players, clock } = self;
+        let rest = players[0].rest().with_patience(PATIENCE);
+        let watching = Arc::new(AtomicUsize::new(0));
+        let play = |(number, player)| {
+            let (pause, watching) = ((number < actors).then_some(every), Arc::clone(&watching));
+            tokio::spawn(play(player, raid, pause, watching, stopped.clone()))
+        };
+        let players = players.into_iter().enumerate().map(play).collect();
+        Game { raid, invite, rest, clock, watching, stop, players }
     }
 
     /// Waits until everybody holds all of it and shows the right players online, then judges what everybody was told
     /// against the server's own account.
-    pub async fn settle(mut self) -> (Verdict, RaidState) {
+    pub async fn settle(self) -> (Verdict, RaidState) {
+        let Settled { verdict, truth, .. } = self.settle_in_full().await;
+        (verdict, truth.state)
+    }
+
+    /// The same, with all that there is to be judged.
+    pub async fn settle_in_full(mut self) -> Settled {
         let raid = self.raid;
         let rest = self.players[0].rest();
         for player in &mut self.players {
             until(player, "is answered", |player| player.unanswered() == 0).await;
         }
-        let everybody: BTreeSet<_> = self.players.iter().map(|player| player.who().id).collect();
+        let everybody = self.everybody();
         let (view, online) = loop {
             let view = rest.raid(raid).await.expect("the raid");
             for player in &mut self.players {
@@ -148,13 +202,14 @@ impl Party {
         for player in self.players {
             ledgers.extend(player.leave().await.0);
         }
-        (judge(raid, &ledgers, Some(&truth)), truth.state)
+        Settled { verdict: judge(raid, &ledgers, Some(&truth)), raid, ledgers, truth }
     }
 
     async fn truth(&self) -> Truth {
         let rest = self.players[0].rest();
         let mut profiles = Vec::new();
-        for player in &self.players {
+        for id in self.everybody() {
+            let player = self.players.iter().find(|player| player.who().id == id).expect("one of us");
             profiles.push(player.rest().me().await.expect("a profile"));
         }
         let view = rest.raid(self.raid).await.expect("the raid");
@@ -169,11 +224,29 @@ impl Party {
     }
 }
 
+/// A raid that came to rest.
+pub struct Settled {
+    pub verdict: Verdict,
+    pub raid: RaidId,
+    pub ledgers: Vec<Ledger>,
+    pub truth: Truth,
+}
+
+impl Settled {
+    /// Whom players were shown gone in this time, in which everybody meant to be there.
+    pub fn flaps(&self, from: Moment, to: Moment) -> Flaps {
+        let calm = Calm { from, to, presence_grace: PRESENCE_GRACE, leader_grace: LEADER_GRACE };
+        flaps(self.raid, &self.ledgers, Some(&self.truth), &calm)
+    }
+}
+
 /// A raid being played.
 pub struct Game {
     pub raid: RaidId,
+    pub clock: RunClock,
     invite: String,
     rest: Rest,
+    watching: Arc<AtomicUsize>,
     stop: watch::Sender<bool>,
     players: Vec<JoinHandle<Player>>,
 }
@@ -188,6 +261,11 @@ impl Game {
         }
     }
 
+    /// How many of the players watch now.
+    pub fn watching(&self) -> usize {
+        self.watching.load(Ordering::Relaxed)
+    }
+
     /// The players, once everything that they asked for is answered.
     pub async fn stop(self) -> Party {
         self.stop.send_replace(true);
@@ -200,20 +278,35 @@ impl Game {
         for player in self.players {
             players.push(player.await.expect("a player"));
         }
-        Party { raid: self.raid, invite: self.invite, players }
+        Party { raid: self.raid, invite: self.invite, players, clock: self.clock }
     }
 }
 
-async fn play(mut player: Player, raid: RaidId, stopped: watch::Receiver<bool>) -> Player {
+/// Plays, with this pause between commands; without one it watches.
+async fn play(
+    mut player: Player,
+    raid: RaidId,
+    pause: Option<Duration>,
+    watching: Arc<AtomicUsize>,
+    stopped: watch::Receiver<bool>,
+) -> Player {
     let over = |player: &Player| player.state(raid).is_some_and(|state| state.status.ended());
-    let mut turn = 0;
+    let (mut turn, mut next, mut watches) = (0, Instant::now(), false);
     while !*stopped.borrow() && !over(&player) {
-        if player.unanswered() < 4 {
-            turn += 1;
+        if let Some(pause) = pause
+            && player.unanswered() < 4
+            && next <= Instant::now()
+        {
+            (turn, next) = (turn + 1, Instant::now() + pause);
             let command = choose(&player, raid, turn);
             player.act(raid, command).await;
         }
-        player.step(Instant::now() + GLANCE).await;
+        player.step(Instant::now() + if pause.is_some() { GLANCE } else { GLANCE * 10 }).await;
+        if watches != player.watches(raid) {
+            watches = !watches;
+            let change = if watches { 1 } else { usize::MAX };
+            watching.fetch_add(change, Ordering::Relaxed);
+        }
     }
     until(&mut player, "is answered", |player| player.unanswered() == 0).await;
     player

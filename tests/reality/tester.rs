@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 fn setup() -> Setup {
-    Setup { binary: Path::new(env!("CARGO_BIN_EXE_raidhall")).to_owned(), database: None, bus: None }
+    let binary = Path::new(env!("CARGO_BIN_EXE_raidhall")).to_owned();
+    Setup { binary, database: None, bus: None, settings: Vec::new() }
 }
 
 async fn play(disturb: Disturb) -> Report {

@@ -65,11 +65,18 @@ impl Site {
     /// On an empty Postgres database behind a proxy.
     pub async fn proxied() -> Site {
         let mut site = Self::postgres().await;
-        let url = reqwest::Url::parse(&site.direct_url()).expect("a database url");
+        site.proxy = Some(site.another_way().await.0);
+        site
+    }
+
+    /// A proxy more in front of Postgres, and the URL that leads through it.
+    pub async fn another_way(&self) -> (Proxy, String) {
+        let url = reqwest::Url::parse(&self.direct_url()).expect("a database url");
         let (host, port) = (url.host_str().expect("a host"), url.port().expect("a port"));
         let address = tokio::net::lookup_host((host, port)).await.expect("an address").next();
-        site.proxy = Some(Proxy::to(address.expect("an address")).await);
-        site
+        let proxy = Proxy::to(address.expect("an address")).await;
+        let url = through(&proxy, url);
+        (proxy, url)
     }
 
     /// On a Postgres server of its own.
@@ -88,10 +95,7 @@ impl Site {
     pub fn url(&self) -> String {
         let direct = self.direct_url();
         let Some(proxy) = &self.proxy else { return direct };
-        let mut url = reqwest::Url::parse(&direct).expect("a database url");
-        url.set_ip_host(proxy.address().ip()).expect("a host");
-        url.set_port(Some(proxy.address().port())).expect("a port");
-        url.into()
+        through(proxy, reqwest::Url::parse(&direct).expect("a database url"))
     }
 
     fn direct_url(&self) -> String {
@@ -108,16 +112,21 @@ impl Site {
         if url.starts_with("sqlite") {
             return Arc::new(SqliteStore::open(&url, 2).await.expect("open"));
         }
-        Arc::new(self.postgres_store(url).await)
+        Arc::new(self.postgres_store(url, true).await)
     }
 
-    async fn postgres_store(&self, url: String) -> PostgresStore {
+    /// The same database as instances open it that share it.
+    pub async fn store_beside(&self) -> Arc<dyn Store> {
+        Arc::new(self.postgres_store(self.direct_url(), false).await)
+    }
+
+    async fn postgres_store(&self, url: String, alone: bool) -> PostgresStore {
         let options = PostgresOptions {
             url,
             connections_max: 4,
             statement_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
-            alone: true,
+            alone,
         };
         PostgresStore::connect(options).await.expect("connect")
     }
@@ -130,7 +139,7 @@ impl Site {
             store.migrate(Duration::from_secs(10)).await.expect("migrate");
             return Arc::new(store);
         }
-        let store = self.postgres_store(url).await;
+        let store = self.postgres_store(url, true).await;
         store.migrate().await.expect("migrate");
         Arc::new(store)
     }
@@ -154,7 +163,13 @@ impl Site {
 
     /// A server with settings of its own, such as `("LIMITS__WATCHES", "2")`.
     pub async fn start_with(&self, settings: &[(&str, &str)]) -> Server {
+        self.start_in(settings, &[]).await
+    }
+
+    /// The same, with more in its environment than settings.
+    pub async fn start_in(&self, settings: &[(&str, &str)], environment: &[(&str, &str)]) -> Server {
         let mut command = self.command(&["serve"], settings);
+        command.envs(environment.iter().copied());
         let log = self.directory.path().join(format!("server-{}.log", self.logs.lock().len()));
         self.logs.lock().push(log.clone());
         command.stderr(File::create(&log).expect("a log"));
@@ -193,6 +208,12 @@ impl Site {
         let logs = self.logs.lock();
         logs.iter().map(|log| std::fs::read_to_string(log).unwrap_or_default()).collect()
     }
+}
+
+fn through(proxy: &Proxy, mut url: reqwest::Url) -> String {
+    url.set_ip_host(proxy.address().ip()).expect("a host");
+    url.set_port(Some(proxy.address().port())).expect("a port");
+    url.into()
 }
 
 impl Drop for Site {

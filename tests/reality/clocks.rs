@@ -1,0 +1,157 @@
+//! Nodes whose own clocks are wrong: time is the database's, whoever owns a raid.
+
+use crate::bounded;
+use crate::deadline::{Begun, begun_at};
+use crate::fleet::Fleet;
+use crate::node_death::now;
+use crate::party::{Party, long_raid};
+use crate::process::{Server, Site};
+use crate::wire::Wire;
+use raidhall::auth::Scope;
+use raidhall_loadtest::client::Rest;
+use raidhall_protocol::event::FailReason;
+use raidhall_protocol::{Codec, Event, EventData, Seq, ServerMessage, UnixMillis};
+use rustix::process::Signal;
+use std::env;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// How far apart two nodes may be, and they and the database.
+const APART_MAX_MS: i64 = 2_000;
+const HOUR_SECS: i64 = 3_600;
+/// Beats come often, for they tell the time.
+const SETTINGS: [(&str, &str); 1] = [("LIMITS__HEARTBEAT_MS", "500")];
+
+/// Three nodes, the second of which believes that it is an hour later.
+async fn one_is_an_hour_ahead() -> Fleet {
+    let library =
+        env::var("RAIDHALL_TEST_FAKETIME").expect("RAIDHALL_TEST_FAKETIME is not set: run `make test`");
+    let environment =
+        [("LD_PRELOAD", library.as_str()), ("FAKETIME", "+1h"), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
+    let mut fleet = Fleet::on(Site::postgres().await, 1, &SETTINGS).await;
+    fleet.join(&SETTINGS, &environment).await;
+    fleet.join(&SETTINGS, &[]).await;
+    let ahead = second_of_day(&fleet.servers[1]).await - second_of_day(&fleet.servers[0]).await;
+    let off = (ahead - HOUR_SECS).rem_euclid(24 * HOUR_SECS);
+    assert!(off.min(24 * HOUR_SECS - off) < 10, "{ahead} s ahead");
+    fleet
+}
+
+/// What a server's own clock says, by the `Date` of its answers (RFC 9110 section 5.6.7).
+async fn second_of_day(server: &Server) -> i64 {
+    let url = format!("http://{}/healthz", server.target().address());
+    let answer = reqwest::get(url).await.expect("an answer");
+    let date = answer.headers()["date"].to_str().expect("a date").to_owned();
+    let time = date.split(' ').nth(4).unwrap_or_else(|| panic!("no time in {date:?}"));
+    time.split(':').fold(0, |sum, part| sum * 60 + part.parse::<i64>().expect("a number"))
+}
+
+fn is_about(told: UnixMillis, now: UnixMillis) -> bool {
+    told.since(now).abs() < APART_MAX_MS
+}
+
+#[tokio::test]
+async fn nodes_an_hour_apart_tell_the_same_time_and_believe_each_other_s_tokens() {
+    bounded(async {
+        let fleet = one_is_an_hour_ahead().await;
+        for minting in 0..2 {
+            let rest = Rest::over(fleet.targets.at(minting)).expect("doors");
+            let tokens = rest.guest("Ada").await.expect("a guest");
+            for server in &fleet.servers {
+                let mut wire = Wire::connect(server.target(), Codec::Json).await;
+                wire.send(hello(&tokens.access_token)).await;
+                for _ in 0..2 {
+                    let told = wire.seek(time_told).await;
+                    assert!(is_about(told, now()), "told {told:?} at {:?}", now());
+                }
+                let own = Rest::new(server.target()).expect("doors").with_token(&tokens.access_token);
+                own.me().await.expect("a profile");
+                own.refresh(&tokens.refresh_token).await.expect("the next tokens");
+            }
+        }
+    })
+    .await;
+}
+
+fn hello(token: &str) -> raidhall_protocol::ClientMessage {
+    raidhall_protocol::ClientMessage::Hello { token: token.to_owned(), client: None }
+}
+
+fn time_told(message: &ServerMessage) -> Option<UnixMillis> {
+    match message {
+        ServerMessage::Welcome { now, .. } | ServerMessage::Beat { now, .. } => Some(*now),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn a_raid_s_time_never_goes_back_or_astray_when_it_moves_between_nodes_an_hour_apart() {
+    bounded(async {
+        let mut fleet = one_is_an_hour_ahead().await;
+        let party = Party::gather_over(&fleet.targets, 1, &long_raid(1)).await;
+        let (raid, token) = (party.raid, party.witness().await.access_token);
+        let mut said = Vec::new();
+        // From right to wrong by a kill, and back to right by a drain.
+        for owner in [0, 1, 2] {
+            let mut wire = Wire::open(fleet.servers[owner].target(), Codec::Json, &token).await;
+            wire.watch(raid, None).await;
+            let rest = Rest::new(fleet.servers[owner].target()).expect("doors").with_token(&token);
+            loop {
+                said.push((wire.say(raid, format!("from {owner}")).await, now()));
+                if fleet.owner_of(&rest, raid).await == owner {
+                    break;
+                }
+                sleep(Duration::from_millis(100)).await;
+            }
+            said.push((wire.say(raid, format!("at {owner}")).await, now()));
+            drop(wire);
+            if owner == 1 {
+                fleet.servers[owner].signal(Signal::TERM);
+                assert_eq!(fleet.servers[owner].exit_code(Duration::from_secs(30)).await, Some(0));
+            } else {
+                fleet.kill(owner).await;
+            }
+        }
+        let ledger =
+            fleet.site.store_beside().await.events(raid, Seq::ZERO, 1_000).await.expect("the ledger");
+        assert!(ledger.windows(2).all(|pair| pair[0].at <= pair[1].at), "{ledger:?}");
+        for (seq, at) in said {
+            let event = ledger.iter().find(|event| event.seq == seq).expect("an acknowledged event");
+            assert!(is_about(event.at, at), "{event:?} at {at:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_deadline_comes_at_the_same_time_at_either_of_two_nodes_an_hour_apart() {
+    bounded(async {
+        let fleet = one_is_an_hour_ahead().await;
+        let store = fleet.site.store_beside().await;
+        for owner in 0..2 {
+            let begun = begun_at(&store, now().plus(-54_000)).await;
+            let Begun { raid, leader, deadline, owner: former } = begun;
+            store.retire(former).await.expect("retire");
+            let token = fleet.site.token(Scope::Player, Some(&leader), Duration::from_secs(600));
+            let mut wire = Wire::open(fleet.servers[owner].target(), Codec::Json, &token).await;
+            wire.watch(raid, None).await;
+            let rest = Rest::new(fleet.servers[2].target()).expect("doors").with_token(&token);
+            assert_eq!(fleet.owner_of(&rest, raid).await, owner);
+            let end = wire.seek(ended).await;
+            let late = now().since(deadline);
+            assert!((0..APART_MAX_MS).contains(&late), "{late} ms after the deadline");
+            let data = EventData::RaidFailed { reason: FailReason::Deadline };
+            assert_eq!((end.at, end.by, end.data), (deadline, None, data));
+        }
+    })
+    .await;
+}
+
+fn ended(message: &ServerMessage) -> Option<Event> {
+    match message {
+        ServerMessage::Event { event, .. } => {
+            matches!(event.data, EventData::RaidFailed { .. }).then(|| event.clone())
+        }
+        _ => None,
+    }
+}
