@@ -1,7 +1,8 @@
 //! The other instances, as far as their leases tell: who lives, and where clients reach them.
 //!
 //! The database is the judge. Each renewal of our own lease brings the list of all that live; between two of them a
-//! lease that was not seen to be renewed runs out here as it does there.
+//! lease that was not seen to be renewed runs out here as it does there. But a database that has fallen silent to us has
+//! perhaps fallen silent to all: then nobody's lease runs out here before it is heard again.
 
 use crate::clock::Clock;
 use crate::store::{InstanceId, Peer};
@@ -11,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 
 /// How much later than in the database a lease runs out here: what was learned is some milliseconds old.
 const LATE_MS: i64 = 50;
@@ -23,6 +24,8 @@ pub struct Peers(Arc<Inner>);
 struct Inner {
     clock: Arc<Clock>,
     ttl_ms: i64,
+    /// When the database was last heard.
+    heard: RwLock<Instant>,
     known: RwLock<HashMap<InstanceId, Peer>>,
     /// Moves whenever somebody has come, gone, or begun to drain.
     changes: watch::Sender<u64>,
@@ -35,13 +38,15 @@ impl Peers {
     pub fn new(clock: Arc<Clock>, ttl: Duration) -> Peers {
         let ttl_ms = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
         let (changes, learned) = (watch::Sender::new(0), watch::Sender::new(0));
-        Peers(Arc::new(Inner { clock, ttl_ms, known: RwLock::default(), changes, learned }))
+        let heard = RwLock::new(Instant::now());
+        Peers(Arc::new(Inner { clock, ttl_ms, heard, known: RwLock::default(), changes, learned }))
     }
 
     /// Takes in who lives as of `now`. Whoever was away itself (`lapsed`) judges nobody by a single look: those who
     /// have not renewed either get the length of a lease to do so.
     pub fn learn(&self, now: UnixMillis, living: Vec<Peer>, lapsed: bool) {
         let before = self.standing();
+        *self.0.heard.write() = Instant::now();
         {
             let mut known = self.0.known.write();
             let mut next: HashMap<_, _> = living.into_iter().map(|peer| (peer.id, peer)).collect();
@@ -116,9 +121,21 @@ impl Peers {
             };
             tokio::select! {
                 changed = learned.changed() => if changed.is_err() { return },
-                () = over => if judges() { self.forget_dead() } else if learned.changed().await.is_err() { return },
+                () = over => {
+                    if judges() && self.hears() {
+                        self.forget_dead();
+                    } else if learned.changed().await.is_err() {
+                        return;
+                    }
+                }
             }
         }
+    }
+
+    /// Whether the database was heard within half the time that a lease lasts.
+    fn hears(&self) -> bool {
+        let heard = self.0.heard.read().elapsed();
+        heard.as_millis() < u128::from(self.0.ttl_ms.unsigned_abs() / 2)
     }
 
     fn forget_dead(&self) {
@@ -156,6 +173,7 @@ fn weight(raid: RaidId, instance: InstanceId) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::time::{advance, sleep};
     use uuid::Uuid;
 
     const TTL: Duration = Duration::from_secs(3);
@@ -177,14 +195,29 @@ mod tests {
     async fn a_lease_that_is_not_seen_to_be_renewed_runs_out_on_time() {
         let peers = peers();
         let mut changes = peers.changes();
-        peers.learn(START, vec![peer(1, START.plus(2_500)), peer(2, START.plus(3_000))], false);
+        let began = Instant::now();
+        let living = vec![peer(1, START.plus(2_500)), peer(2, START.plus(3_000))];
+        peers.learn(START, living.clone(), false);
         changes.changed().await.expect("somebody came");
-        let began = tokio::time::Instant::now();
+        advance(Duration::from_secs(2)).await;
+        peers.learn(START.plus(2_000), living, false);
         let watching = peers.clone().run(|| true);
         tokio::select! { () = watching => unreachable!(), changed = changes.changed() => changed.expect("gone") }
         let after = began.elapsed();
         assert!(after >= Duration::from_millis(2_500) && after < Duration::from_millis(2_600), "{after:?}");
         assert!(!peers.lives(id(1)) && peers.lives(id(2)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_taken_for_dead_while_the_database_is_silent_to_us_too() {
+        let peers = peers();
+        peers.learn(START, vec![peer(1, START.plus(2_000))], false);
+        let watching = peers.clone().run(|| true);
+        let silence = sleep(Duration::from_secs(30));
+        tokio::select! { () = watching => unreachable!(), () = silence => {} }
+        assert!(peers.lives(id(1)));
+        peers.learn(START.plus(30_000), vec![], false);
+        assert!(!peers.lives(id(1)), "the database has spoken");
     }
 
     #[tokio::test(start_paused = true)]
