@@ -8,6 +8,7 @@
 mod proxy;
 
 #[path = "../support/redis.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
 mod server;
 
 mod access;

@@ -73,16 +73,16 @@ impl Fleet {
         self.servers[index].exit_code(Duration::from_secs(10)).await;
     }
 
+    /// A raid that is being played: player N is at home at instance N modulo their number, and all watch.
+    pub async fn at_play(&self, members: usize, raid: &NewRaid) -> Party {
+        Party::at_play_over(&self.targets, members, raid).await
+    }
+
     /// The instance that owns a raid, by what any member is told.
     pub async fn owner_of(&self, rest: &Rest, raid: RaidId) -> usize {
         let view = rest.raid(raid).await.expect("the raid");
         let at = |server: &Server| view.ws_url.contains(&server.target().address().to_string());
         self.servers.iter().position(at).unwrap_or_else(|| panic!("nobody is at {}", view.ws_url))
-    }
-
-    /// A raid that is being played: player N is at home at instance N modulo their number, and all watch.
-    pub async fn at_play(&self, members: usize, raid: &NewRaid) -> Party {
-        Party::at_play_over(&self.targets, members, raid).await
     }
 
     /// A member's connection to one of the instances, which watches the raid.

@@ -47,11 +47,6 @@ async fn twenty_one_deploys_of_one_node_after_the_other_lose_nothing_and_nobody_
         };
         let disturb = Disturb { roll: Some(ROLLS), ..Disturb::default() };
         let report = cluster_on(nodes, &steady, &disturb).await.expect("a report");
-        println!("{:#?}", report.cluster.as_ref().unwrap().timeline);
-        let _ = std::fs::create_dir_all("/tmp/r1-ev");
-        for evidence in &report.evidence {
-            std::fs::write(format!("/tmp/r1-ev/{}", evidence.name), &evidence.text).unwrap();
-        }
         // A lost acknowledgement, somebody shown gone who was there, and a lead that moved are violations.
         assert!(report.violations.is_empty(), "{report}");
         let figures = report.cluster.as_ref().expect("figures");

@@ -221,7 +221,7 @@ impl Drop for Site {
         if std::thread::panicking() {
             let logged = self.logged();
             let lines: Vec<_> = logged.lines().collect();
-            println!("--- the servers' last words\n{}", lines[lines.len().saturating_sub(60)..].join("\n"));
+            println!("--- the servers' last words\n{}", lines[lines.len().saturating_sub(400)..].join("\n"));
         }
     }
 }

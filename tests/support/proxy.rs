@@ -2,6 +2,7 @@
 
 use parking_lot::Mutex;
 use socket2::{Domain, Socket, Type};
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,6 +43,9 @@ pub struct Proxy {
     accepting: JoinHandle<()>,
 }
 
+/// What is left of what the server says.
+type Censor = Box<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>;
+
 struct Shared {
     server: Mutex<SocketAddr>,
     newcomers: Mutex<Newcomers>,
@@ -49,9 +53,8 @@ struct Shared {
     /// Bytes a second towards the client.
     pace: Option<u64>,
     lost: AtomicU64,
-    /// What the server says that contains this vanishes.
-    unheard: Mutex<Option<Vec<u8>>>,
-    swallowed: AtomicU64,
+    censor: Mutex<Option<Censor>>,
+    censored: AtomicU64,
 }
 
 /// How one connection stands.
@@ -83,8 +86,8 @@ impl Proxy {
             links: Mutex::default(),
             pace,
             lost: AtomicU64::new(0),
-            unheard: Mutex::default(),
-            swallowed: AtomicU64::new(0),
+            censor: Mutex::default(),
+            censored: AtomicU64::new(0),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
         Proxy { address, shared, accepting }
@@ -139,21 +142,19 @@ impl Proxy {
         self.shared.lost.load(Ordering::Relaxed)
     }
 
-    /// From now on, what the server says that contains this vanishes, and nothing breaks: for protocols whose messages
-    /// come whole, and need not come.
-    pub fn swallow(&self, containing: &str) {
-        *self.shared.unheard.lock() = Some(containing.into());
+    /// From now on the client hears what this leaves of what the server says, piece by piece.
+    pub fn censor(&self, censor: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static) {
+        *self.shared.censor.lock() = Some(Box::new(censor));
     }
 
-    /// Nothing vanishes any more. Gives how often something has, since the start.
-    pub fn swallow_no_more(&self) -> u64 {
-        *self.shared.unheard.lock() = None;
-        self.swallowed()
+    /// The client hears everything again.
+    pub fn censor_no_more(&self) {
+        *self.shared.censor.lock() = None;
     }
 
-    /// How often something has vanished without a break.
-    pub fn swallowed(&self) -> u64 {
-        self.shared.swallowed.load(Ordering::Relaxed)
+    /// How many pieces were changed by a censor.
+    pub fn censored(&self) -> u64 {
+        self.shared.censored.load(Ordering::Relaxed)
     }
 
     fn each(&self, change: impl Fn(&mut Gate)) {
@@ -164,9 +165,12 @@ impl Proxy {
 }
 
 impl Shared {
-    fn is_unheard(&self, said: &[u8]) -> bool {
-        let unheard = self.unheard.lock();
-        unheard.as_ref().is_some_and(|what| said.windows(what.len()).any(|part| part == what))
+    fn censored<'a>(&self, said: &'a [u8]) -> Cow<'a, [u8]> {
+        let Some(left) = self.censor.lock().as_ref().map(|censor| censor(said)) else { return said.into() };
+        if left != said {
+            self.censored.fetch_add(1, Ordering::Relaxed);
+        }
+        left.into()
     }
 }
 
@@ -248,13 +252,13 @@ async fn pump(
             shared.lost.fetch_add(1, Ordering::Relaxed);
             break;
         }
-        if way == Way::ToClient && shared.is_unheard(&buffer[..count]) {
-            shared.swallowed.fetch_add(1, Ordering::Relaxed);
-            continue;
-        }
+        let passed = match way {
+            Way::ToServer => Cow::Borrowed(&buffer[..count]),
+            Way::ToClient => shared.censored(&buffer[..count]),
+        };
         let written = tokio::select! { biased;
             _ = gate.wait_for(|gate| gate.cut) => return,
-            written = to.write_all(&buffer[..count]) => written,
+            written = to.write_all(&passed) => written,
         };
         if written.is_err() {
             break;

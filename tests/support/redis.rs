@@ -108,6 +108,31 @@ pub async fn connect(url: &str) -> RedisResult<MultiplexedConnection> {
     Client::open(url)?.get_multiplexed_async_connection().await
 }
 
+/// What is left of what a server says (RESP3) without the messages of a channel that are in it whole.
+pub fn without_messages(channel: &str) -> impl Fn(&[u8]) -> Vec<u8> + use<> {
+    let header = format!(">3\r\n$7\r\nmessage\r\n${}\r\n{channel}\r\n$", channel.len()).into_bytes();
+    move |said| {
+        let (mut left, mut rest) = (Vec::new(), said);
+        while !rest.is_empty() {
+            match rest.strip_prefix(&*header).and_then(after_bulk) {
+                Some(after) => rest = after,
+                None => {
+                    left.push(rest[0]);
+                    rest = &rest[1..];
+                }
+            }
+        }
+        left
+    }
+}
+
+/// What follows a bulk string, of which the `$` is gone already.
+fn after_bulk(said: &[u8]) -> Option<&[u8]> {
+    let end = said.windows(2).position(|pair| pair == b"\r\n")?;
+    let length: usize = std::str::from_utf8(&said[..end]).ok()?.parse().ok()?;
+    said.get(end + 2 + length + 2..)
+}
+
 /// Three masters that share the slots.
 pub struct RedisCluster {
     pub nodes: Vec<RedisServer>,

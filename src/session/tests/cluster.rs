@@ -511,3 +511,34 @@ async fn a_raid_that_reloads_while_its_node_drains_is_given_up_all_the_same() {
     let head = cluster.store.head(raid).await.expect("read").expect("a raid");
     assert_eq!(head.owner, Some(cluster.node(1).instance.id));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_raid_whose_heir_does_not_hear_of_it_is_offered_again_and_who_was_online_is_not_forgotten() {
+    let cluster = Cluster::of(2).await;
+    let raid = cluster.node(0).raid(&[2]).await;
+    let (leaving, _) = watch(cluster.node(0), raid, 1, None).await;
+    cluster.exchange.fault(Some(Fault::Lose(1)));
+    let sessions = cluster.node(0).sessions.clone();
+    let handing_over = tokio::spawn(async move { sessions.hand_over().await });
+    sleep(Duration::from_millis(200)).await;
+    assert!(!handing_over.is_finished(), "nobody has it yet");
+    cluster.exchange.fault(None);
+    timeout(Duration::from_secs(1), handing_over).await.expect("ends").expect("no panic");
+    leaving.leave();
+    let head = cluster.store.head(raid).await.expect("read").expect("a raid");
+    assert_eq!(head.owner, Some(cluster.node(1).instance.id));
+    let (_second, answer) = watch(cluster.node(1), raid, 2, None).await;
+    assert_eq!(online(&answer), [1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_raid_that_nobody_can_take_is_let_go() {
+    let cluster = Cluster::of(2).await;
+    let raid = cluster.node(0).raid(&[2]).await;
+    let (_leaving, _) = watch(cluster.node(0), raid, 1, None).await;
+    // It is taken for living until its lease runs out.
+    cluster.node(1).die();
+    timeout(Duration::from_secs(5), cluster.node(0).sessions.hand_over()).await.expect("ends");
+    let head = cluster.store.head(raid).await.expect("read").expect("a raid");
+    assert_eq!(head.owner, None);
+}
