@@ -6,9 +6,9 @@
 
 use crate::clock::Clock;
 use crate::store::{InstanceId, Peer};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use raidhall_protocol::{RaidId, UnixMillis};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -27,6 +27,8 @@ struct Inner {
     /// When the database was last heard.
     heard: RwLock<Instant>,
     known: RwLock<HashMap<InstanceId, Peer>>,
+    /// Those of them whom the latest list does not name, and who have time to come back.
+    reprieved: Mutex<HashSet<InstanceId>>,
     /// Moves whenever somebody has come, gone, or begun to drain.
     changes: watch::Sender<u64>,
     /// Moves whenever anything was learned.
@@ -39,7 +41,15 @@ impl Peers {
         let ttl_ms = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
         let (changes, learned) = (watch::Sender::new(0), watch::Sender::new(0));
         let heard = RwLock::new(Instant::now());
-        Peers(Arc::new(Inner { clock, ttl_ms, heard, known: RwLock::default(), changes, learned }))
+        Peers(Arc::new(Inner {
+            clock,
+            ttl_ms,
+            heard,
+            known: RwLock::default(),
+            reprieved: Mutex::default(),
+            changes,
+            learned,
+        }))
     }
 
     /// Takes in who lives as of `now`. Whoever was away itself (`lapsed`) judges nobody by a single look: those who
@@ -50,10 +60,14 @@ impl Peers {
         {
             let mut known = self.0.known.write();
             let mut next: HashMap<_, _> = living.into_iter().map(|peer| (peer.id, peer)).collect();
-            for (id, peer) in known.drain() {
-                let doubtful = lapsed && !next.contains_key(&id);
-                if doubtful {
-                    next.insert(id, Peer { lease_until: now.plus(self.0.ttl_ms), ..peer });
+            let mut reprieved = self.0.reprieved.lock();
+            let before = std::mem::take(&mut *reprieved);
+            let missing: Vec<_> = known.drain().filter(|(id, _)| !next.contains_key(id)).collect();
+            for (id, peer) in missing {
+                let lease_until = if lapsed { now.plus(self.0.ttl_ms) } else { peer.lease_until };
+                if lapsed || (before.contains(&id) && lease_until > now) {
+                    reprieved.insert(id);
+                    next.insert(id, Peer { lease_until, ..peer });
                 }
             }
             *known = next;
@@ -227,8 +241,14 @@ mod tests {
         let later = START.plus(10_000);
         peers.learn(later, vec![], true);
         assert!(peers.lives(id(1)), "it may have been away for the same reason");
-        peers.learn(later.plus(1_000), vec![], false);
+        // Held up itself, it looks again at once.
+        peers.learn(later.plus(10), vec![], false);
+        assert!(peers.lives(id(1)), "it may need as long as its lease lasts");
+        peers.learn(later.plus(3_000), vec![], false);
         assert!(!peers.lives(id(1)));
+        peers.learn(later.plus(3_100), vec![peer(1, later.plus(6_000))], false);
+        peers.learn(later.plus(3_200), vec![], false);
+        assert!(!peers.lives(id(1)), "whoever says goodbye is gone at once");
     }
 
     #[tokio::test(start_paused = true)]

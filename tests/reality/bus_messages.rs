@@ -5,7 +5,7 @@ use crate::eavesdropper::{Eavesdropper, Overheard, shuffled};
 use crate::fleet::Fleet;
 use crate::instruments::METRICS;
 use crate::lookout::Lookout;
-use crate::party::{Game, Party, long_raid};
+use crate::party::{Party, long_raid};
 use crate::process::Site;
 use crate::redis::without_messages;
 use raidhall_loadtest::targets::Targets;
@@ -17,17 +17,6 @@ const HEALED: Duration = Duration::from_secs(6);
 
 async fn measured(count: usize) -> Fleet {
     Fleet::on(Site::postgres().await, count, &[METRICS]).await
-}
-
-async fn judged(game: Game) {
-    let party = game.stop().await;
-    for player in &party.players {
-        assert_eq!(player.tally().reconnects, 0, "{:?}", player.tally());
-    }
-    let (verdict, _) = party.settle().await;
-    verdict.expect_innocent();
-    println!("{verdict:?}");
-    assert!(verdict.acks > 60, "{verdict:?}");
 }
 
 #[tokio::test]
@@ -159,7 +148,7 @@ async fn messages_that_are_repeated_and_reordered_change_nothing() {
                 assert!(lookout.saw_no_hole());
             }
             drop(lookouts);
-            judged(game).await;
+            game.judged().await;
         };
         tokio::select! {
             () = playing => {}
@@ -169,12 +158,10 @@ async fn messages_that_are_repeated_and_reordered_change_nothing() {
         assert_eq!((after.owner, after.epoch), (before.owner, before.epoch));
         assert!(eavesdropper.heard().len() > 200, "there was something to repeat");
         for server in &fleet.servers {
-            assert_eq!(server.health().await.bus, "ok");
             for cause in ["seal", "malformed", "newer"] {
                 let series = format!("raidhall_bus_rejected_total{{cause=\"{cause}\"}}");
                 assert_eq!(server.metric(&series).await, 0.0, "each is genuine, but old");
             }
-            assert_eq!(server.metric("raidhall_bus_reconnects_total").await, 0.0, "and proved nothing wrong");
         }
     })
     .await;
@@ -235,10 +222,10 @@ async fn garbage_on_the_bus_is_counted_and_changes_nothing() {
         };
         timeout(Duration::from_secs(20), all_counted).await.expect("garbage is counted");
         assert!(heard > 1_000, "{heard} pieces of garbage were heard");
-        judged(game).await;
+        game.judged().await;
         for server in &fleet.servers {
-            assert_eq!(server.metric("raidhall_bus_reconnects_total").await, 0.0);
-            assert_eq!(server.metric("raidhall_session_reloads_total").await, 0.0);
+            let panics = "raidhall_session_reloads_total{cause=\"panic\"}";
+            assert_eq!(server.metric(panics).await, 0.0);
         }
     })
     .await;

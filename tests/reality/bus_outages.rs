@@ -3,7 +3,7 @@
 use crate::bounded;
 use crate::fleet::Fleet;
 use crate::lookout::Lookout;
-use crate::party::{Game, Party, long_raid};
+use crate::party::{Party, long_raid};
 use crate::proxy::Proxy;
 use crate::proxy::Way::{ToClient, ToServer};
 use crate::wire::{Answer, Wire};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// How soon an owner acknowledges, whatever the bus does.
-const AT_ONCE: Duration = Duration::from_secs(1);
+const AT_ONCE: Duration = Duration::from_secs(2);
 /// How late an edge sees what the bus does not bring, once it knows that the bus is gone: the poll's second, and some.
 const POLLED: Duration = Duration::from_secs(3);
 /// The same while it does not know yet, or is not told at all: five of the poll's seconds, and some.
@@ -22,18 +22,6 @@ const PARKED: Duration = Duration::from_secs(6);
 
 fn said(text: &str) -> Command {
     Command::Say { text: text.into() }
-}
-
-/// Nobody was disconnected, and everything is accounted for.
-async fn judged(game: Game) {
-    let party = game.stop().await;
-    for player in &party.players {
-        assert_eq!(player.tally().reconnects, 0, "{:?}", player.tally());
-    }
-    let (verdict, _) = party.settle().await;
-    verdict.expect_innocent();
-    println!("{verdict:?}");
-    assert!(verdict.acks > 60, "{verdict:?}");
 }
 
 #[tokio::test]
@@ -51,7 +39,7 @@ async fn a_redis_that_restarts_empty_costs_nothing() {
         fleet.redis.restart().await;
         fleet.heals().await;
         game.goes_on(40).await;
-        judged(game).await;
+        game.judged().await;
     })
     .await;
 }
@@ -73,7 +61,7 @@ async fn a_redis_that_flaps_twenty_times_costs_nothing() {
         }
         fleet.heals().await;
         game.goes_on(40).await;
-        judged(game).await;
+        game.judged().await;
     })
     .await;
 }
@@ -164,7 +152,7 @@ async fn while_redis_is_a_black_hole_owners_serve_their_own_and_edges_heal_by_th
         assert!(late < AT_ONCE, "the bus works, and brought it {late:?} after its acknowledgement");
         assert_eq!(lookout.gone(), [], "nobody has left");
         drop((own, lookout, asking));
-        judged(game).await;
+        game.judged().await;
     })
     .await;
 }
@@ -200,7 +188,7 @@ async fn an_edge_that_is_cut_off_from_redis_alone_sees_all_by_the_poll() {
         assert_eq!(lookout.gone(), [], "nobody has left");
         assert!(lookout.saw_no_hole());
         drop((own, lookout, asking, elsewhere));
-        judged(game).await;
+        game.judged().await;
     })
     .await;
 }
@@ -237,7 +225,7 @@ async fn an_owner_that_is_cut_off_from_redis_alone_keeps_its_raid_and_serves_its
         assert_eq!(lookout.gone(), [], "nobody has left");
         assert!(lookout.saw_no_hole());
         drop((own, lookout, asking));
-        judged(game).await;
+        game.judged().await;
     })
     .await;
 }

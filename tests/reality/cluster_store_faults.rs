@@ -5,7 +5,7 @@ use crate::cluster::Cluster;
 use crate::fleet::Fleet;
 use crate::instruments::METRICS;
 use crate::lookout::Lookout;
-use crate::party::{Game, Party, long_raid};
+use crate::party::{Party, long_raid};
 use crate::process::Site;
 use crate::proxy::Way::{ToClient, ToServer};
 use crate::wire::Wire;
@@ -19,18 +19,6 @@ fn said(text: &str) -> Command {
     Command::Say { text: text.into() }
 }
 
-/// Nobody was disconnected, and everything is accounted for.
-async fn judged(game: Game) {
-    let party = game.stop().await;
-    for player in &party.players {
-        assert_eq!(player.tally().reconnects, 0, "{:?}", player.tally());
-    }
-    let (verdict, _) = party.settle().await;
-    verdict.expect_innocent();
-    println!("{verdict:?}");
-    assert!(verdict.acks > 60, "{verdict:?}");
-}
-
 #[tokio::test]
 async fn a_fleet_survives_that_postgres_is_restarted_at_once() {
     bounded(async {
@@ -42,7 +30,7 @@ async fn a_fleet_survives_that_postgres_is_restarted_at_once() {
             cluster.restart_immediately().await;
         }
         game.goes_on(60).await;
-        judged(game).await;
+        game.judged().await;
     })
     .await;
 }
@@ -58,7 +46,7 @@ async fn when_answers_of_the_store_are_lost_every_effect_counts_once_across_a_fl
         }
         game.goes_on(30).await;
         assert!(fleet.site.proxy().lost() >= 25, "{} answers lost", fleet.site.proxy().lost());
-        judged(game).await;
+        game.judged().await;
     })
     .await;
 }

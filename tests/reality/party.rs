@@ -266,6 +266,18 @@ impl Game {
         self.watching.load(Ordering::Relaxed)
     }
 
+    /// Stops, and judges: nobody was disconnected, and everything is accounted for.
+    pub async fn judged(self) {
+        let party = self.stop().await;
+        for player in &party.players {
+            assert_eq!(player.tally().reconnects, 0, "{:?}", player.tally());
+        }
+        let (verdict, _) = party.settle().await;
+        verdict.expect_innocent();
+        println!("{verdict:?}");
+        assert!(verdict.acks > 60, "{verdict:?}");
+    }
+
     /// The players, once everything that they asked for is answered.
     pub async fn stop(self) -> Party {
         self.stop.send_replace(true);
