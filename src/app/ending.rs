@@ -31,6 +31,9 @@ impl Running {
         if !lost {
             sleep(self.shutdown.readiness_delay).await;
         }
+        if !link.is_alone() {
+            kept.look_around().await;
+        }
         // Without the bus nobody could be told, and we could not forward.
         if !lost && kept.peers.any_fit() && link.is_proven() {
             left.spend(RAIDS_SHARE, "some raids could not be handed over", sessions.hand_over()).await;

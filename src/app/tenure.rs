@@ -12,7 +12,7 @@ use anyhow::anyhow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,6 +20,9 @@ use tracing::{Instrument, info_span, warn};
 
 /// How long giving the lease back may take; failing that, it runs out by itself.
 const RETIRE_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long a renewal out of turn may take.
+const LOOK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What it takes to serve.
 pub(super) struct Tenure {
@@ -41,6 +44,7 @@ pub(super) struct Kept {
     pub(super) lease: Arc<Lease>,
     pub(super) peers: Peers,
     pub(super) lineage: String,
+    nudge: Arc<Notify>,
     lost: CancellationToken,
     stop: CancellationToken,
     ended: oneshot::Receiver<()>,
@@ -59,12 +63,12 @@ impl Tenure {
     pub(super) async fn begin(self) -> Result<Kept, EnlistError> {
         let (sender, begun) = oneshot::channel();
         let (ending, ended) = oneshot::channel();
-        let (lost, stop) = (CancellationToken::new(), CancellationToken::new());
+        let (lost, stop, nudge) = (CancellationToken::new(), CancellationToken::new(), Arc::default());
         let task = self.excludes_others();
         let keeping = {
-            let (lost, stop) = (lost.clone(), stop.clone());
+            let (lost, stop, nudge) = (lost.clone(), stop.clone(), Arc::clone(&nudge));
             async move {
-                self.keep(sender, lost, stop).await;
+                self.keep(sender, nudge, lost, stop).await;
                 // Nobody may be left to hear it.
                 let _ = ending.send(());
             }
@@ -82,7 +86,7 @@ impl Tenure {
         }
         let begun = begun.await.map_err(|_| no_thread(anyhow!("it ended")))??;
         let Begun { clock, lease, peers, lineage } = begun;
-        Ok(Kept { clock, lease, peers, lineage, lost, stop, ended })
+        Ok(Kept { clock, lease, peers, lineage, nudge, lost, stop, ended })
     }
 
     fn excludes_others(&self) -> bool {
@@ -92,6 +96,7 @@ impl Tenure {
     async fn keep(
         self,
         begun: oneshot::Sender<Result<Begun, EnlistError>>,
+        nudge: Arc<Notify>,
         lost: CancellationToken,
         stop: CancellationToken,
     ) {
@@ -118,6 +123,7 @@ impl Tenure {
             renew,
             clock: Arc::clone(&clock),
             peers: peers.clone(),
+            nudge,
             lineage: renewal.lineage.clone(),
         };
         if begun.send(Ok(Begun { clock, lease, peers, lineage: renewal.lineage })).is_ok() {
@@ -165,6 +171,14 @@ impl Kept {
     /// Whether it is lost for good.
     pub(super) fn is_lost(&self) -> bool {
         self.lost.is_cancelled()
+    }
+
+    /// Renews out of turn, so that all learn that we drain, and we learn who is there to take our raids. Waits for it no
+    /// longer than a moment.
+    pub(super) async fn look_around(&self) {
+        let mut learned = self.peers.learned();
+        self.nudge.notify_one();
+        let _ = timeout(LOOK_PATIENCE, learned.changed()).await;
     }
 
     /// Gives the lease back, and every raid that is still ours.

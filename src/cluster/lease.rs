@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tracing::{error, info, warn};
 
@@ -153,6 +153,8 @@ pub struct Keeper {
     pub clock: Arc<Clock>,
     /// Learns who else lives.
     pub peers: Peers,
+    /// Wakes it for a renewal out of turn.
+    pub nudge: Arc<Notify>,
     /// The name of the history of the database that is being served.
     pub lineage: String,
 }
@@ -165,7 +167,10 @@ impl Keeper {
         let mut ticks = interval_at(Instant::now() + self.renew, self.renew);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = self.nudge.notified() => {}
+            }
             self.instance.draining = self.draining.load(Ordering::Relaxed);
             if let Some(remaining) = self.lease.remaining() {
                 metrics().lease_margin.set(remaining.as_secs_f64());

@@ -120,6 +120,11 @@ impl Peers {
         self.0.changes.subscribe()
     }
 
+    /// Moves whenever anything was learned.
+    pub fn learned(&self) -> watch::Receiver<u64> {
+        self.0.learned.subscribe()
+    }
+
     /// Forgets those whose lease runs out, until dropped. `judges` says whether we hold a lease of our own: without one
     /// we know nothing of others.
     pub async fn run(self, judges: impl Fn() -> bool) {

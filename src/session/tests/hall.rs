@@ -146,6 +146,7 @@ impl Hall {
                 instance: instance.clone(),
                 draining: Arc::default(),
                 lease: Arc::clone(&lease),
+                nudge: Arc::default(),
                 ttl,
                 renew: Duration::from_secs(1),
                 clock,
