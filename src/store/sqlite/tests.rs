@@ -99,7 +99,9 @@ mod plans {
 
 mod writing {
     use super::*;
+    use futures_util::FutureExt;
     use raidhall_protocol::EventData;
+    use std::pin::pin;
     use tokio::sync::oneshot;
 
     /// A raid in the making.
@@ -213,14 +215,14 @@ mod writing {
             store.renew(&instance, Duration::from_secs(3)).await.expect("renew");
             order.lock().push("renew");
         };
-        let open_gate = async {
-            has_begun.await.expect("the first job has begun");
-            for _ in 0..10 {
-                tokio::task::yield_now().await; // until both wait in their queues
-            }
-            go.send(()).expect("the gate");
-        };
-        let (busy, (), (), ()) = tokio::join!(busy, commit, renew, open_gate);
+        let open_gate = async { go.send(()).expect("the gate") };
+        let (mut busy, mut commit) = (pin!(busy), pin!(commit));
+        assert!(busy.as_mut().now_or_never().is_none());
+        has_begun.await.expect("the first job has begun");
+        assert!(commit.as_mut().now_or_never().is_none(), "it waits behind the first job");
+        // When both have ended before we look, the renewal is looked at first: only a commit that ended alone, and so
+        // earlier, comes before it.
+        let (busy, (), (), ()) = tokio::join!(biased; busy, renew, commit, open_gate);
         busy.expect("the first job");
         assert_eq!(*order.lock(), ["renew", "commit"]);
     }
