@@ -158,6 +158,7 @@ async fn messages_that_are_repeated_and_reordered_change_nothing() {
         assert_eq!((after.owner, after.epoch), (before.owner, before.epoch));
         assert!(eavesdropper.heard().len() > 200, "there was something to repeat");
         for server in &fleet.servers {
+            server.bus_works(true).await;
             for cause in ["seal", "malformed", "newer"] {
                 let series = format!("raidhall_bus_rejected_total{{cause=\"{cause}\"}}");
                 assert_eq!(server.metric(&series).await, 0.0, "each is genuine, but old");

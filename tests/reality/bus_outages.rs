@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// How soon an owner acknowledges, whatever the bus does.
-const AT_ONCE: Duration = Duration::from_secs(2);
+const AT_ONCE: Duration = Duration::from_secs(1);
 /// How late an edge sees what the bus does not bring, once it knows that the bus is gone: the poll's second, and some.
 const POLLED: Duration = Duration::from_secs(3);
 /// The same while it does not know yet, or is not told at all: five of the poll's seconds, and some.
