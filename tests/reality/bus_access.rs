@@ -14,12 +14,13 @@ use tokio::time::Instant;
 /// The user that the documentation of the bus asks for.
 const USER: &str = "user raidhall on >hunter2 resetkeys resetchannels &raid:* &instance:* -@all +hello +ping";
 
-/// A raid is played over the fleet, whose bus works before and after.
+/// A raid is played over the fleet, whose bus works all the time.
 async fn plays(fleet: &Fleet) {
     fleet.heals().await;
     let game = fleet.at_play(6, &long_raid(6)).await.play();
     game.goes_on(100).await;
     fleet.heals().await;
+    assert!(!fleet.site.logged().contains("the bus is down"), "the bus has worked throughout");
     game.judged().await;
 }
 
@@ -78,6 +79,7 @@ async fn a_fleet_plays_on_a_redis_cluster_whose_nodes_restart() {
         let targets = Targets::new(targets).expect("three");
         let game = Party::at_play_over(&targets, 6, &long_raid(6)).await.play();
         game.goes_on(60).await;
+        assert!(!site.logged().contains("the bus is down"), "the bus has worked so far");
         for node in &mut cluster.nodes {
             node.restart().await;
             game.goes_on(20).await;

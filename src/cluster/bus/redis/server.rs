@@ -11,14 +11,14 @@ use redis::io::tcp::TcpSettings;
 use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
-    RedisError, RedisResult, TlsCertificates,
+    RedisResult, TlsCertificates,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -26,6 +26,8 @@ const CONNECT: Duration = Duration::from_secs(2);
 const CONNECT_CLUSTER: Duration = Duration::from_secs(5);
 /// How long any answer may take.
 pub(super) const ANSWER: Duration = Duration::from_secs(1);
+/// Into how many slices a limit is cut.
+const SLICES: u32 = 20;
 /// Nodes of a cluster that are remembered, so that the one in the URL may be gone.
 const NODES_MAX: usize = 32;
 
@@ -80,9 +82,7 @@ impl Server {
             let client = self.cluster(receiver)?;
             return within(CONNECT_CLUSTER, client.get_async_connection()).await.map(Link::Cluster);
         }
-        let mut config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(Some(ANSWER));
+        let mut config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         if let Some(receiver) = receiver {
             config = config.set_push_sender(pushes(receiver));
         }
@@ -116,7 +116,8 @@ impl Server {
             .use_protocol(ProtocolVersion::RESP3)
             .tcp_settings(self.info.tcp_settings().clone())
             .connection_timeout(CONNECT)
-            .response_timeout(ANSWER)
+            // Never the first: `within` is.
+            .response_timeout(CONNECT_CLUSTER)
             // A doubt ends the link; a new one knows where the slots are.
             .retries(0);
         if matches!(self.info.addr(), ConnectionAddr::TcpTls { .. }) {
@@ -148,11 +149,47 @@ fn pushes(
     }
 }
 
-/// What `asking` gives, if it does in time.
+/// What `asking` gives, if it does in time. A time in which nothing of this process ran is no fault of the server's: it
+/// counts as one slice, however long it was.
 pub(super) async fn within<T>(
     limit: Duration,
     asking: impl Future<Output = RedisResult<T>>,
 ) -> RedisResult<T> {
-    let late = || RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
-    timeout(limit, asking).await.unwrap_or_else(|_| Err(late()))
+    let patience = async {
+        for _ in 0..SLICES {
+            sleep(limit / SLICES).await;
+        }
+    };
+    tokio::select! { biased;
+        answer = asking => answer,
+        () = patience => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+    use tokio::task::yield_now;
+    use tokio::time::{Instant, advance};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_is_waited_for_until_the_limit() {
+        let began = Instant::now();
+        let late = within(ANSWER, std::future::pending::<RedisResult<()>>()).await;
+        assert!(late.expect_err("no answer").is_timeout());
+        assert_eq!(began.elapsed(), ANSWER);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stall_of_our_own_does_not_use_up_the_limit() {
+        let (reader, answer) = oneshot::channel();
+        let asking = tokio::spawn(within(ANSWER, async { Ok(answer.await.expect("an answer")) }));
+        yield_now().await;
+        // Nothing is polled meanwhile. The answer is there, but whoever reads it has its turn after the timer.
+        advance(ANSWER * 3).await;
+        yield_now().await;
+        reader.send(7).expect("still waited for");
+        assert_eq!(asking.await.expect("no panic").expect("in time"), 7);
+    }
 }
