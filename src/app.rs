@@ -50,7 +50,9 @@ impl StartError {
     fn of_store(what: String, error: StoreError) -> Self {
         match error {
             StoreError::Unavailable { .. } => Self::unavailable(what, error),
-            StoreError::Refused { .. } => Self::Internal(anyhow::Error::new(error).context(what)),
+            StoreError::Refused { .. } | StoreError::Newer { .. } => {
+                Self::Internal(anyhow::Error::new(error).context(what))
+            }
         }
     }
 }

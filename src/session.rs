@@ -234,9 +234,11 @@ impl Sessions {
         asked(|reply| self.submit(raid, command, op, reply)).await
     }
 
-    /// Hands a command in; the answer comes through `reply`, after those handed in before it.
+    /// Hands a command in; the answer comes through `reply`, after those handed in before it. What could not be begun within
+    /// [`PARKED_MAX`] is `unavailable`.
     pub fn submit(&self, raid: RaidId, command: raid::Command, op: Option<OpHash>, reply: Reply<Ack>) {
-        self.send(raid, Message::Execute(Execute { command, op, reply, until: None, from: None }));
+        let until = Instant::now() + PARKED_MAX;
+        self.send(raid, Message::Execute(Execute { command, op, reply, until, from: None }));
     }
 
     /// Hands a command in that another instance forwarded: unless the raid is ours, or can be, the answer is
@@ -250,7 +252,7 @@ impl Sessions {
         until: Instant,
         reply: Reply<Ack>,
     ) {
-        let (op, until, from) = (Some(op), Some(until), Some(from));
+        let (op, from) = (Some(op), Some(from));
         self.send(raid, Message::Execute(Execute { command, op, reply, until, from }));
     }
 
@@ -289,7 +291,12 @@ impl Sessions {
 
     /// A newer release has written this raid: we can only follow it.
     pub fn never_claim(&self, raid: RaidId) {
-        self.0.foreign.insert(raid);
+        if self.0.foreign.insert(raid)
+            && let Some(live) = self.0.live.get(&raid)
+        {
+            // It only wakes: a full inbox is awake.
+            let _ = live.inbox.try_send(Message::Newer);
+        }
     }
 
     fn may_claim(&self, raid: RaidId) -> bool {

@@ -45,6 +45,12 @@ pub enum StoreError {
         /// Why it was refused.
         source: anyhow::Error,
     },
+    /// A newer release wrote what was to be read: only that one can serve it.
+    #[error("an event of version {version} is newer than this release")]
+    Newer {
+        /// The version of the event's form.
+        version: u16,
+    },
 }
 
 /// Why an instance could not enlist.
@@ -131,6 +137,8 @@ pub struct Renewal {
     pub now: UnixMillis,
     /// The name of this history of the database.
     pub lineage: String,
+    /// Whether there was a time without a lease before: others may have claimed our raids in it.
+    pub lapsed: bool,
     /// Every other instance whose lease lives, by id.
     pub peers: Vec<Peer>,
 }

@@ -108,7 +108,7 @@ impl Tenure {
             Err(error) => return drop(begun.send(Err(error))),
         };
         let clock = Arc::new(Clock::new(renewal.now));
-        let peers = Peers::new(Arc::clone(&clock), self.ttl);
+        let peers = Peers::new(self.ttl);
         peers.learn(renewal.now, renewal.peers, false);
         let lease =
             Arc::new(if self.excludes_others() { Lease::unlimited() } else { Lease::new(start, self.ttl) });
@@ -173,8 +173,8 @@ impl Kept {
         self.lost.is_cancelled()
     }
 
-    /// Renews out of turn, so that all learn that we drain, and we learn who is there to take our raids. Waits for it no
-    /// longer than a moment.
+    /// Renews out of turn, so that all learn that we drain, and we learn who is there to take our raids. Waits until
+    /// something was learned, but no longer than a moment.
     pub(super) async fn look_around(&self) {
         let mut learned = self.peers.learned();
         self.nudge.notify_one();

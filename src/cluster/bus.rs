@@ -4,6 +4,7 @@
 //! the store: [`Delivery::Lost`] and [`Delivery::LostAll`] say when.
 
 mod dropped;
+#[cfg(test)]
 pub mod exchange;
 mod intake;
 pub mod redis;
@@ -51,7 +52,7 @@ pub trait Bus: Send + Sync + 'static {
     /// Wants no more of these channels; some messages that were on their way may still arrive.
     fn unsubscribe(&self, channels: &[Channel]);
 
-    /// Waits until everything that was published before has gone out, or cannot.
+    /// Waits until everything that was published before has gone out, or cannot, but no longer than a moment.
     async fn flush(&self) {
         // To nobody, behind everything else.
         self.publish_counted(Channel::Inbox(InstanceId(Uuid::nil())), Bytes::new()).await;

@@ -113,7 +113,7 @@ impl Clerk {
         match timeout(PATIENCE, self.store.claim(&raids, self.instance)).await {
             Ok(Ok(claims)) => {
                 for (answer, claim) in answers.into_iter().zip(claims) {
-                    // Whoever asked may be gone; its claim is given up when our lease is, at the latest.
+                    // Whoever asked may be gone: then the raid is ours and not live, and whoever needs it next makes it so.
                     let _ = answer.send(claim);
                 }
             }

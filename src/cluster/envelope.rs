@@ -5,16 +5,16 @@
 //! it was not said. A repeated one is harmless by its content: events have a seq, commands an op and a bundle's number,
 //! presence a count. What is addressed or soft is of no account when it is old.
 
+mod forward;
+
+pub use forward::{ForwardAnswer, Item, Wish};
+
 use super::bus::Channel;
 use crate::auth::Secret;
-use crate::error::Error;
-use crate::raid::{self, Refusal};
-use crate::session::Ack;
-use crate::store::{Epoch, InstanceId, OpHash};
+use crate::store::{Epoch, InstanceId};
 use bytes::{BufMut, Bytes, BytesMut};
 use hmac::{Hmac, KeyInit, Mac};
-use raidhall_protocol::server::PlayerRef;
-use raidhall_protocol::{Command, ErrorType, Event, FieldFault, PlayerId, RaidId, Seq, UnixMillis};
+use raidhall_protocol::{Event, PlayerId, RaidId, Seq, UnixMillis};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -119,55 +119,6 @@ pub struct Watching {
     pub known: Vec<PlayerId>,
     /// The sender is about to end: whoever vanishes from it is on the way to another instance.
     pub draining: bool,
-}
-
-/// One command on its way to the raid's owner.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Item {
-    /// Makes it safe to be sent again.
-    #[serde(with = "serde_op")]
-    pub op: OpHash,
-    /// What is wanted.
-    pub wish: Wish,
-}
-
-/// A command as instances tell it; what only an owner decides by itself has no form here.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Wish {
-    /// A player joins.
-    Join(PlayerRef),
-    /// A player acts.
-    Player {
-        /// Who.
-        by: PlayerId,
-        /// What they want.
-        command: Command,
-    },
-    /// The host app's backend acts.
-    Service(Command),
-}
-
-/// What became of a forwarded command.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ForwardAnswer {
-    /// It is committed.
-    Ack {
-        /// At this seq.
-        seq: Seq,
-        /// It had taken effect before.
-        duplicate: bool,
-    },
-    /// It was not carried out.
-    Error {
-        /// Why.
-        kind: ErrorType,
-        /// Which fields are at fault.
-        fields: Vec<FieldFault>,
-    },
-    /// The instance asked does not own the raid; it did nothing.
-    NotOwner,
 }
 
 /// Why a message is dropped.
@@ -387,74 +338,6 @@ impl Seal {
     fn over(&self, channel: Channel, content: &[u8]) -> Hmac<Sha256> {
         // No channel's name begins another's.
         self.0.clone().chain_update(channel.to_string()).chain_update(content)
-    }
-}
-
-impl Wish {
-    /// The command, if it is one that may be asked for from elsewhere.
-    pub fn of(command: raid::Command) -> Option<Wish> {
-        Some(match command {
-            raid::Command::Join { player } => Self::Join(player),
-            raid::Command::Player { by, command } => Self::Player { by, command },
-            raid::Command::Service { command } => Self::Service(command),
-            raid::Command::Create { .. } | raid::Command::Deadline | raid::Command::LeaderOffline => {
-                return None;
-            }
-        })
-    }
-
-    /// The command again.
-    pub fn command(self) -> raid::Command {
-        match self {
-            Self::Join(player) => raid::Command::Join { player },
-            Self::Player { by, command } => raid::Command::Player { by, command },
-            Self::Service(command) => raid::Command::Service { command },
-        }
-    }
-}
-
-impl ForwardAnswer {
-    /// A session's answer as it travels.
-    pub fn of(result: Result<Ack, Error>) -> ForwardAnswer {
-        match result {
-            Ok(Ack { seq, duplicate }) => Self::Ack { seq, duplicate },
-            Err(Error::NotOwner) => Self::NotOwner,
-            Err(error) => {
-                let kind = error.error_type();
-                let fields = match error {
-                    Error::Refused(Refusal::Invalid(fields)) => fields,
-                    _ => Vec::new(),
-                };
-                Self::Error { kind, fields }
-            }
-        }
-    }
-
-    /// The answer as the caller gets it.
-    pub fn result(self) -> Result<Ack, Error> {
-        match self {
-            Self::Ack { seq, duplicate } => Ok(Ack { seq, duplicate }),
-            Self::NotOwner => Err(Error::NotOwner),
-            Self::Error { kind, fields } => Err(match kind {
-                ErrorType::Overloaded => Error::Overloaded,
-                ErrorType::Internal => Error::Internal,
-                kind => Refusal::of(kind, fields).map_or(Error::Unavailable, Error::Refused),
-            }),
-        }
-    }
-}
-
-/// An op's hash as a number, which MessagePack carries as its 16 bytes.
-mod serde_op {
-    use crate::store::OpHash;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(op: &OpHash, serializer: S) -> Result<S::Ok, S::Error> {
-        u128::from_be_bytes(op.0).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OpHash, D::Error> {
-        u128::deserialize(deserializer).map(|number| OpHash(number.to_be_bytes()))
     }
 }
 

@@ -101,11 +101,12 @@ impl Lease {
         }
     }
 
-    /// It was renewed by a request that was sent at `sent`. True if there was a gap before.
-    pub fn renew(&self, sent: Instant, ttl: Duration) -> bool {
+    /// It was renewed by a request that was sent at `sent`; by the database's clock it had `lapsed` before, or not. True if
+    /// there was a gap: our own clock may have stood still, as while the machine is suspended.
+    pub fn renew(&self, sent: Instant, ttl: Duration, lapsed: bool) -> bool {
         let mut until = self.until.write();
         let Some(until) = &mut *until else { return false };
-        let gap = *until <= Instant::now();
+        let gap = lapsed || *until <= Instant::now();
         if gap {
             let term = self.term.fetch_add(1, Ordering::AcqRel) + 1;
             self.gaps.send_replace(term);
@@ -177,12 +178,12 @@ impl Keeper {
             }
             let sent = Instant::now();
             match timeout(self.ttl, self.store.renew(&self.instance, self.ttl)).await {
-                Ok(Ok(Renewal { now, lineage, peers })) => {
+                Ok(Ok(Renewal { now, lineage, lapsed, peers })) => {
                     if lineage != self.lineage {
                         return error!(lineage, "the database has another history now");
                     }
                     self.clock.learn(now);
-                    let gap = self.lease.renew(sent, self.ttl);
+                    let gap = self.lease.renew(sent, self.ttl, lapsed);
                     self.peers.learn(now, peers, gap);
                     renewed();
                 }
@@ -208,12 +209,19 @@ mod tests {
         assert!(lease.serves(0));
         advance(TTL - MARGIN).await;
         assert!(!lease.serves(0));
-        assert!(lease.renew(Instant::now(), TTL), "there was a gap");
+        assert!(lease.renew(Instant::now(), TTL, false), "there was a gap");
         assert!(lease.holds() && !lease.serves(0) && lease.serves(1), "claims of the new term are good");
         let waiting = timeout(Duration::from_millis(10), lease.regained(raid)).await;
         assert!(waiting.is_err(), "not confirmed yet");
         lease.confirmed.send_replace((1, Arc::new(HashMap::from([(raid, Epoch(4))]))));
         assert_eq!(lease.regained(raid).await, (1, Some(Epoch(4))));
-        assert!(!lease.renew(Instant::now(), TTL), "no gap");
+        assert!(!lease.renew(Instant::now(), TTL, false), "no gap");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_gap_that_only_the_database_saw_is_one() {
+        let lease = Lease::new(Instant::now(), TTL);
+        assert!(lease.renew(Instant::now(), TTL, true), "our own clock stood still");
+        assert!(lease.holds() && !lease.serves(0), "what was ours has to be confirmed");
     }
 }

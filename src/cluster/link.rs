@@ -153,7 +153,7 @@ impl Link {
     pub fn open(&self, channel: Channel, message: &[u8]) -> Result<Envelope, Unreadable> {
         let line = self.0.line.as_ref().ok_or(Unreadable::Seal)?;
         let envelope = line.seal.open(channel, message)?;
-        let lag = self.0.clock.now().since(envelope.at).max(0);
+        let lag = self.0.clock.told().since(envelope.at).max(0);
         if lag > OLD_MS && !matches!(envelope.note, Note::Events(_)) {
             return Err(Unreadable::Old);
         }

@@ -4,7 +4,6 @@
 //! lease that was not seen to be renewed runs out here as it does there. But a database that has fallen silent to us has
 //! perhaps fallen silent to all: then nobody's lease runs out here before it is heard again.
 
-use crate::clock::Clock;
 use crate::store::{InstanceId, Peer};
 use parking_lot::{Mutex, RwLock};
 use raidhall_protocol::{RaidId, UnixMillis};
@@ -15,18 +14,17 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 /// How much later than in the database a lease runs out here: what was learned is some milliseconds old.
-const LATE_MS: i64 = 50;
+const LATE: Duration = Duration::from_millis(50);
 
 /// Everybody else. Cheap to clone.
 #[derive(Clone)]
 pub struct Peers(Arc<Inner>);
 
 struct Inner {
-    clock: Arc<Clock>,
-    ttl_ms: i64,
+    ttl: Duration,
     /// When the database was last heard.
     heard: RwLock<Instant>,
-    known: RwLock<HashMap<InstanceId, Peer>>,
+    known: RwLock<HashMap<InstanceId, Known>>,
     /// Those of them whom the latest list does not name, and who have time to come back.
     reprieved: Mutex<HashSet<InstanceId>>,
     /// Moves whenever somebody has come, gone, or begun to drain.
@@ -35,15 +33,22 @@ struct Inner {
     learned: watch::Sender<u64>,
 }
 
+/// What is known of an instance.
+#[derive(Clone)]
+struct Known {
+    ws_url: String,
+    draining: bool,
+    /// When its lease runs out here unless it is seen to be renewed: by our own clock, for the database's may be set.
+    until: Instant,
+}
+
 impl Peers {
     /// Nobody yet. `ttl` is how long a lease lasts.
-    pub fn new(clock: Arc<Clock>, ttl: Duration) -> Peers {
-        let ttl_ms = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
+    pub fn new(ttl: Duration) -> Peers {
         let (changes, learned) = (watch::Sender::new(0), watch::Sender::new(0));
         let heard = RwLock::new(Instant::now());
         Peers(Arc::new(Inner {
-            clock,
-            ttl_ms,
+            ttl,
             heard,
             known: RwLock::default(),
             reprieved: Mutex::default(),
@@ -55,19 +60,25 @@ impl Peers {
     /// Takes in who lives as of `now`. Whoever was away itself (`lapsed`) judges nobody by a single look: those who
     /// have not renewed either get the length of a lease to do so.
     pub fn learn(&self, now: UnixMillis, living: Vec<Peer>, lapsed: bool) {
-        let before = self.standing();
-        *self.0.heard.write() = Instant::now();
+        let (before, moment) = (self.standing(), Instant::now());
+        *self.0.heard.write() = moment;
         {
             let mut known = self.0.known.write();
-            let mut next: HashMap<_, _> = living.into_iter().map(|peer| (peer.id, peer)).collect();
+            let mut next: HashMap<_, _> = living
+                .into_iter()
+                .map(|Peer { id, ws_url, draining, lease_until }| {
+                    let left = u64::try_from(lease_until.since(now)).unwrap_or(0);
+                    (id, Known { ws_url, draining, until: moment + Duration::from_millis(left) })
+                })
+                .collect();
             let mut reprieved = self.0.reprieved.lock();
             let before = std::mem::take(&mut *reprieved);
             let missing: Vec<_> = known.drain().filter(|(id, _)| !next.contains_key(id)).collect();
             for (id, peer) in missing {
-                let lease_until = if lapsed { now.plus(self.0.ttl_ms) } else { peer.lease_until };
-                if lapsed || (before.contains(&id) && lease_until > now) {
+                let until = if lapsed { moment + self.0.ttl } else { peer.until };
+                if lapsed || (before.contains(&id) && until > moment) {
                     reprieved.insert(id);
-                    next.insert(id, Peer { lease_until, ..peer });
+                    next.insert(id, Known { until, ..peer });
                 }
             }
             *known = next;
@@ -80,9 +91,8 @@ impl Peers {
         let before = self.standing();
         {
             let mut known = self.0.known.write();
-            let lease_until = self.0.clock.now().plus(self.0.ttl_ms);
-            let ws_url = ws_url.to_owned();
-            known.entry(id).or_insert(Peer { id, ws_url, draining: false, lease_until });
+            let (ws_url, until) = (ws_url.to_owned(), Instant::now() + self.0.ttl);
+            known.entry(id).or_insert(Known { ws_url, draining: false, until });
         }
         self.tell(before);
     }
@@ -111,7 +121,7 @@ impl Peers {
     /// Thaler and Ravishankar 1998).
     pub fn heir_of(&self, raid: RaidId) -> Option<InstanceId> {
         let known = self.0.known.read();
-        let fit = known.values().filter(|peer| !peer.draining).map(|peer| peer.id);
+        let fit = known.iter().filter(|(_, peer)| !peer.draining).map(|(id, _)| *id);
         fit.max_by_key(|id| weight(raid, *id))
     }
 
@@ -131,10 +141,10 @@ impl Peers {
         let mut learned = self.0.learned.subscribe();
         loop {
             learned.mark_unchanged();
-            let next = self.0.known.read().values().map(|peer| peer.lease_until).min();
+            let next = self.0.known.read().values().map(|peer| peer.until).min();
             let over = async {
                 match next {
-                    Some(at) => sleep_until(self.0.clock.instant_of(at.plus(LATE_MS))).await,
+                    Some(at) => sleep_until(at + LATE).await,
                     None => std::future::pending().await,
                 }
             };
@@ -153,21 +163,19 @@ impl Peers {
 
     /// Whether the database was heard within half the time that a lease lasts.
     fn hears(&self) -> bool {
-        let heard = self.0.heard.read().elapsed();
-        heard.as_millis() < u128::from(self.0.ttl_ms.unsigned_abs() / 2)
+        self.0.heard.read().elapsed() < self.0.ttl / 2
     }
 
     fn forget_dead(&self) {
-        let before = self.standing();
-        let now = self.0.clock.now();
-        self.0.known.write().retain(|_, peer| peer.lease_until.plus(LATE_MS) > now);
+        let (before, now) = (self.standing(), Instant::now());
+        self.0.known.write().retain(|_, peer| peer.until + LATE > now);
         self.tell(before);
     }
 
     /// Who is there, and who of them drains.
     fn standing(&self) -> Vec<(InstanceId, bool)> {
         let known = self.0.known.read();
-        let mut standing: Vec<_> = known.values().map(|peer| (peer.id, peer.draining)).collect();
+        let mut standing: Vec<_> = known.iter().map(|(id, peer)| (*id, peer.draining)).collect();
         standing.sort_unstable();
         standing
     }
@@ -207,7 +215,7 @@ mod tests {
     }
 
     fn peers() -> Peers {
-        Peers::new(Arc::new(Clock::new(START)), TTL)
+        Peers::new(TTL)
     }
 
     #[tokio::test(start_paused = true)]
@@ -247,13 +255,31 @@ mod tests {
         peers.learn(later, vec![], true);
         assert!(peers.lives(id(1)), "it may have been away for the same reason");
         // Held up itself, it looks again at once.
+        advance(Duration::from_millis(10)).await;
         peers.learn(later.plus(10), vec![], false);
         assert!(peers.lives(id(1)), "it may need as long as its lease lasts");
+        advance(Duration::from_millis(2_990)).await;
         peers.learn(later.plus(3_000), vec![], false);
         assert!(!peers.lives(id(1)));
         peers.learn(later.plus(3_100), vec![peer(1, later.plus(6_000))], false);
         peers.learn(later.plus(3_200), vec![], false);
         assert!(!peers.lives(id(1)), "whoever says goodbye is gone at once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_database_clock_that_was_set_back_kills_nobody() {
+        let peers = peers();
+        peers.learn(START, vec![peer(1, START.plus(3_000))], false);
+        let watching = peers.clone().run(|| true);
+        let set_back = async {
+            for second in 0..10 {
+                sleep(Duration::from_secs(1)).await;
+                let now = START.plus(1_000 * second - 60_000);
+                peers.learn(now, vec![peer(1, now.plus(3_000))], false);
+                assert!(peers.lives(id(1)));
+            }
+        };
+        tokio::select! { () = watching => unreachable!(), () = set_back => {} }
     }
 
     #[tokio::test(start_paused = true)]

@@ -98,7 +98,8 @@ impl From<Error> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
         let shown = match error {
-            StoreError::Unavailable { .. } => Error::Unavailable,
+            // An instance of the newer release has the answer.
+            StoreError::Unavailable { .. } | StoreError::Newer { .. } => Error::Unavailable,
             StoreError::Refused { .. } => Error::Internal,
         };
         Failure { cause: Some(Arc::new(error)), ..shown.into() }

@@ -15,8 +15,7 @@ use super::presence::Presence;
 use super::remotes::Remotes;
 use super::{Owning, Sessions};
 use crate::audience::Audience;
-use crate::cluster::envelope::Note;
-use crate::cluster::link::{About, Following};
+use crate::cluster::link::Following;
 use crate::error::Error;
 use crate::raid::{Refusal, State};
 use crate::store::{Claim, Epoch, InstanceId, Month};
@@ -116,7 +115,12 @@ impl Actor {
             let error = match end {
                 Ok(End::Idle) => return,
                 Ok(End::Stopped) => break,
-                Ok(End::HandOver) => continue,
+                Ok(End::HandOver) => {
+                    if self.edge.is_none() && self.sessions.forget_if_idle(self.raid, &self.lasting.inbox) {
+                        return;
+                    }
+                    continue;
+                }
                 Ok(End::Claim(cause)) => {
                     self.cause = cause;
                     // Claims that lead nowhere must not follow one another without a breath.
@@ -207,25 +211,23 @@ impl Actor {
         let (epoch, raid) = (live.epoch(), self.raid);
         let state = live.into_state();
         let online: Vec<_> = self.lasting.presence.online().iter().copied().collect();
-        let about = About { raid, epoch, seq: state.seq() };
         let needed =
             self.audience.is_watched() || !self.lasting.remotes.is_empty() || !self.lasting.inbox.is_empty();
+        if !needed && online.is_empty() {
+            if let Err(error) = hall.claims.release(raid, epoch).await {
+                warn!(?error, "the raid could not be given up yet");
+                hall.idle.lock().push((raid, epoch));
+            }
+            return;
+        }
         let (sessions, audience) = (self.sessions.clone(), Arc::clone(&self.audience));
-        if needed || !online.is_empty() {
-            // Followed before it is given up, so that nothing falls between the two.
-            let edge = Edge::of_former_owner(sessions, audience, state, epoch, online.clone()).await;
-            self.edge = Some(edge);
-        }
-        if let Err(error) = hall.claims.release(raid, epoch).await {
-            warn!(?error, "the raid could not be given up yet");
-            hall.idle.lock().push((raid, epoch));
-        } else if let Some(edge) = &mut self.edge {
-            hall.link.say(about, Note::Released);
-            edge.give(owning);
-            let peers = hall.link.peers();
-            let watching = self.lasting.remotes.instances().find(|id| peers.is_fit(*id));
-            edge.offer(watching);
-        }
+        // Followed before it is given up, so that nothing falls between the two.
+        let mut edge = Edge::of_former_owner(sessions, audience, state, epoch, online).await;
+        edge.give(owning);
+        let peers = hall.link.peers();
+        let watching = self.lasting.remotes.instances().find(|id| peers.is_fit(*id));
+        edge.pass_on(watching).await;
+        self.edge = Some(edge);
     }
 
     /// Finds out whose the raid is: ours, by a claim, or another's.
@@ -300,7 +302,8 @@ impl Actor {
     async fn take(&mut self, epoch: Epoch, term: u64) -> Result<Role, Failure> {
         let hall = Arc::clone(&self.sessions.0);
         let op_keys = hall.options.op_keys as u64;
-        let folded = match hall.load(self.raid, op_keys).await {
+        let loading = hall.load(self.raid, op_keys);
+        let folded = match self.lasting.inbox.expiring(hall.options.inbox, loading).await {
             Ok(folded) => folded.ok_or(Failure::Missing)?,
             Err(error) => {
                 warn!(?error, "the raid could not be loaded");

@@ -32,15 +32,15 @@ impl Sessions {
         new: NewRaid,
         key: Option<OpHash>,
     ) -> Result<RaidId, Error> {
-        if self.0.handing_over.is_cancelled() {
-            return Err(Error::Unavailable);
-        }
         // Without a key of the client's it gets one of its own: a try whose fate is unknown must not make a second.
         let key = match key {
             Some(key) => key,
             None => OpHash(random().map_err(|_| Error::Internal)?),
         };
         for _ in 0..TRIES {
+            if self.0.handing_over.is_cancelled() {
+                break;
+            }
             if let Some(raid) = self.0.store.raid_by_create_key(key).await.map_err(unavailable)? {
                 return Ok(raid);
             }

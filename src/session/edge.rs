@@ -14,7 +14,7 @@ use super::Sessions;
 use super::actor::Lasting;
 use super::held::Opening;
 use super::live::End;
-use super::message::{Execute, Message, Watch};
+use super::message::{Message, Watch};
 use super::show::Show;
 use super::{Caller, Owning, View};
 use crate::audience::Audience;
@@ -67,6 +67,8 @@ pub(super) struct Edge {
     called: bool,
     /// Counts the raid as ours until another instance has taken over what we hand over.
     giving: Option<Owning>,
+    /// It is still ours in the store.
+    unreleased: bool,
     /// When it is offered again.
     offer_at: Instant,
     /// Somebody has asked something of the raid since this edge began.
@@ -100,6 +102,7 @@ impl Edge {
             vacancy: "lapsed",
             called: false,
             giving: None,
+            unreleased: false,
             offer_at: now,
             wanted: false,
             needed_at: now,
@@ -122,9 +125,9 @@ impl Edge {
         edge
     }
 
-    /// The raid is given up, and stays on our mind until somebody has it.
+    /// The raid is to be given up, and stays on our mind until somebody has it.
     pub(super) fn give(&mut self, owning: Owning) {
-        self.giving = Some(owning);
+        (self.giving, self.unreleased) = (Some(owning), true);
     }
 
     pub(super) async fn run(&mut self, lasting: &mut Lasting) -> End {
@@ -159,6 +162,7 @@ impl Edge {
                 () = audience.changed() => {
                     self.needed_at = Instant::now();
                     self.announce();
+                    self.forget_presence(lasting);
                 }
                 message = lasting.inbox.next(), if room => {
                     if let Some(message) = message {
@@ -220,7 +224,7 @@ impl Edge {
                     lasting.inbox.put_back([Message::Execute(execute)].into_iter());
                 }
                 Some(_) => execute.reply.send(Err(Error::NotOwner)),
-                None => self.park(execute),
+                None => self.forwards.park(execute),
             },
             Message::Create { reply, .. } => reply.send(Err(Error::Unavailable)),
             Message::Read { caller, reply } => {
@@ -251,12 +255,9 @@ impl Edge {
                 }
             }
             Message::Ask { reply } => reply.send(Err(Error::NotOwner)),
+            // It claims nothing any more, which is looked at in every turn.
+            Message::Newer => {}
         }
-    }
-
-    fn park(&mut self, execute: Execute) {
-        let until = execute.until.unwrap_or_else(|| Instant::now() + PARKED_MAX);
-        self.forwards.park(execute, until);
     }
 
     async fn read(&mut self, caller: Caller, lasting: &mut Lasting) -> Result<View, Error> {
@@ -277,8 +278,9 @@ impl Edge {
     }
 
     /// How far the owner is, and who is online. What is due happens in the turn in which it is asked.
-    async fn ask_owner(&self) -> Option<Sight> {
-        self.sessions.0.link.ask(self.owner?, self.raid()).await
+    async fn ask_owner(&mut self) -> Option<Sight> {
+        let (owner, raid, link) = (self.owner?, self.raid(), self.sessions.0.link.clone());
+        self.forwards.expiring(link.ask(owner, raid)).await
     }
 
     async fn watch(&mut self, watch: Watch, joins: bool, lasting: &mut Lasting) {
@@ -394,7 +396,7 @@ impl Edge {
         let awaited = self.awaited.map(|(_, at)| at);
         let offer = self.giving.as_ref().map(|_| self.offer_at);
         let all = [idle, announces, mend, awaited, offer, self.resolve_at, self.forwards.next_timer()];
-        all.into_iter().flatten().min().unwrap_or_else(|| self.needed_at + LONG)
+        all.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + LONG)
     }
 
     async fn do_what_is_due(&mut self, lasting: &mut Lasting) {
@@ -408,7 +410,7 @@ impl Edge {
             self.announce();
         }
         if self.giving.is_some() && self.offer_at <= now {
-            self.offer(None);
+            self.pass_on(None).await;
         }
         if let Some((seq, _)) = self.awaited.take_if(|(_, at)| *at <= now)
             && self.replica.as_ref().is_some_and(|replica| replica.seq() < seq)

@@ -3,7 +3,12 @@
 use super::message::Message;
 use crate::error::Error;
 use std::collections::VecDeque;
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+
+/// How often it is looked who has waited too long.
+const EXPIRE_EVERY: Duration = Duration::from_millis(250);
 
 pub(super) struct Inbox {
     /// First to last, before anything in `coming`.
@@ -38,6 +43,32 @@ impl Inbox {
     pub(super) fn fail_all(&mut self, error: &Error) {
         while let Some(message) = self.next_now() {
             message.fail(error.clone());
+        }
+    }
+
+    /// Waits for something else, and tells those meanwhile whose time runs out. At most `room` messages are looked through.
+    pub(super) async fn expiring<T>(&mut self, room: usize, something: impl Future<Output = T>) -> T {
+        tokio::pin!(something);
+        loop {
+            tokio::select! { biased;
+                done = &mut something => return done,
+                () = sleep(EXPIRE_EVERY) => self.expire(room, Instant::now()),
+            }
+        }
+    }
+
+    fn expire(&mut self, room: usize, now: Instant) {
+        while self.returned.len() < room
+            && let Ok(message) = self.coming.try_recv()
+        {
+            self.returned.push_back(message);
+        }
+        for message in std::mem::take(&mut self.returned) {
+            if message.is_late(now) {
+                message.fail(Error::Unavailable);
+            } else {
+                self.returned.push_back(message);
+            }
         }
     }
 

@@ -135,7 +135,8 @@ impl Live {
             needed_at: now,
             since: now,
             told: 0,
-            tell_at: None,
+            // Whoever knew us before, or another owner, may have missed what was said last.
+            tell_at: Some(now),
             in_doubt: false,
             since_snapshot,
             snapshot: None,
@@ -177,7 +178,8 @@ impl Live {
                 hall.idle.lock().push((audience.raid(), self.epoch));
                 return End::Idle;
             }
-            let (stopping, leaving) = (hall.stop.is_cancelled(), hall.handing_over.is_cancelled());
+            let stopping = hall.stop.is_cancelled();
+            let leaving = !self.sessions.may_claim(audience.raid());
             if self.flights.is_empty() && stopping {
                 return End::Stopped;
             }
@@ -218,14 +220,28 @@ impl Live {
             tokio::select! { biased;
                 (term, epoch) = &mut regained => {
                     self.term = term;
+                    self.begin_anew(lasting);
                     return epoch == Some(self.epoch);
                 }
                 () = hall.stop.cancelled() => return false,
                 outcome = landed(&mut self.flights), if self.landed.is_none() => self.landed = Some(outcome),
                 () = sleep(hall.options.load_patience) => {
                     self.held.fail(None);
-                    lasting.inbox.fail_all(&Error::Unavailable);
+                    self.refuse_all(lasting);
                 }
+            }
+        }
+    }
+
+    /// Answers whoever has asked for something. What other instances tell is taken in all the same.
+    fn refuse_all(&mut self, lasting: &mut Lasting) {
+        while let Some(message) = lasting.inbox.next_now() {
+            match message {
+                Message::Watching { from, at, watching } => {
+                    self.learn_watching(from, at, watching, lasting);
+                }
+                Message::Take { online, .. } => self.take(&online, lasting),
+                message => message.fail(Error::Unavailable),
             }
         }
     }
@@ -257,7 +273,7 @@ impl Live {
         let presence = &mut lasting.presence;
         match message {
             Message::Execute(Execute { command, op, reply, until, .. }) => {
-                if until.is_some_and(|until| until <= Instant::now()) {
+                if until <= Instant::now() {
                     reply.send(Err(Error::Unavailable));
                     return Ok(());
                 }
@@ -291,8 +307,14 @@ impl Live {
             Message::Watching { from, at, watching } => {
                 self.hear_watching(from, at, watching, lasting);
             }
-            // It takes another for the owner, and will find out.
-            Message::WhoWatches => {}
+            // It takes another for the owner: the store says who is right.
+            Message::WhoWatches => {
+                if self.is_superseded().await.unwrap_or(false) {
+                    return Err("superseded");
+                }
+            }
+            // That the raid is not ours to own is looked at in every turn.
+            Message::Newer => {}
             Message::Take { online, .. } => self.take(&online, lasting),
         }
         Ok(())

@@ -18,13 +18,22 @@ pub(super) struct Folded {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LoadError {
     #[error(transparent)]
-    Store(#[from] store::StoreError),
+    Store(store::StoreError),
     #[error("the store did not answer in time")]
     Late,
-    #[error("raid {raid} was written by a newer release: state version {version}")]
-    Newer { raid: RaidId, version: u16 },
+    #[error("the raid was written by a newer release, in a form of version {version}")]
+    Newer { version: u16 },
     #[error("the ledger of raid {raid} ends at {found} instead of {expected}")]
     Broken { raid: RaidId, found: Seq, expected: Seq },
+}
+
+impl From<store::StoreError> for LoadError {
+    fn from(error: store::StoreError) -> Self {
+        match error {
+            store::StoreError::Newer { version } => Self::Newer { version },
+            error => Self::Store(error),
+        }
+    }
 }
 
 /// Reads and folds a raid; `None` if there is no such raid. Claims nothing.
@@ -35,7 +44,7 @@ pub(super) async fn fold(store: &dyn Store, raid: RaidId, op_keys: u64) -> Resul
         Some((seq, bytes)) => match raid::stored::decode(bytes) {
             Ok(state) => state,
             Err(raid::stored::StoredError::Newer(version)) => {
-                return Err(LoadError::Newer { raid, version });
+                return Err(LoadError::Newer { version });
             }
             Err(error) => {
                 warn!(%raid, %seq, error = %error, "a snapshot is damaged; the raid is rebuilt from its ledger");

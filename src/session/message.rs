@@ -33,6 +33,8 @@ pub(super) enum Message {
     Take { from: InstanceId, online: Vec<PlayerId> },
     /// Another instance asks how far the raid is.
     Ask { reply: Reply<Sight> },
+    /// A newer release has written this raid: it is not ours to own.
+    Newer,
 }
 
 /// A command, asked for.
@@ -40,8 +42,8 @@ pub(super) struct Execute {
     pub(super) command: raid::Command,
     pub(super) op: Option<OpHash>,
     pub(super) reply: Reply<Ack>,
-    /// When it is answered `unavailable` at the latest, once it had to wait for an owner.
-    pub(super) until: Option<Instant>,
+    /// When it is answered `unavailable`, unless it is being committed by then.
+    pub(super) until: Instant,
     /// It comes from another instance, which wants to hear if we are not the owner.
     pub(super) from: Option<InstanceId>,
 }
@@ -57,6 +59,11 @@ pub(super) struct Watch {
 }
 
 impl Message {
+    /// Whether it has waited for too long to be begun.
+    pub(super) fn is_late(&self, now: Instant) -> bool {
+        matches!(self, Self::Execute(execute) if execute.until <= now)
+    }
+
     pub(super) fn fail(self, error: Error) {
         match self {
             Self::Execute(Execute { reply, .. }) | Self::Create { reply, .. } => {
@@ -68,7 +75,7 @@ impl Message {
             Self::Watch(watch) | Self::Resync(watch) => watch.reply.send(Err(error)),
             Self::Signal { reply, .. } => reply.send(Err(error)),
             Self::Ask { reply } => reply.send(Err(error)),
-            Self::Watching { .. } | Self::WhoWatches | Self::Take { .. } => {}
+            Self::Watching { .. } | Self::WhoWatches | Self::Take { .. } | Self::Newer => {}
         }
     }
 }

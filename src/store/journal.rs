@@ -178,7 +178,7 @@ impl Writer {
                     warn!(operation, error = %source, raids = units.len(), "the store refused a batch");
                     return units;
                 }
-                Ok(Err(error @ StoreError::Unavailable { .. })) => {
+                Ok(Err(error @ (StoreError::Unavailable { .. } | StoreError::Newer { .. }))) => {
                     debug!(error = ?error, "a commit failed; it is sent again");
                 }
                 Err(_) => {}

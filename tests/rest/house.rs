@@ -193,7 +193,7 @@ fn sessions(store: &Arc<dyn Store>, clock: &Arc<Clock>, instance: &Instance) -> 
     };
     let (claims, clerk) = Claims::new(Arc::clone(store), instance.id);
     tasks.spawn(clerk.run());
-    let peers = Peers::new(Arc::clone(clock), SECOND * 3);
+    let peers = Peers::new(SECOND * 3);
     let link = Link::alone(instance.id, Arc::clone(clock), peers);
     let (store, clock) = (Arc::clone(store), Arc::clone(clock));
     let parts = session::Parts { store, journal, clock, lease: Arc::new(Lease::unlimited()), link, claims };

@@ -6,13 +6,13 @@
 //! Every channel that is wanted is subscribed again before the bus counts as proven, and then
 //! [`Delivery::LostAll`](super::Delivery::LostAll) tells that messages may have been missed.
 //!
-//! Redis needs no more than this user; no key is ever touched. On one server (6.2 or newer):
+//! Redis needs no more than this user; no key is ever touched. On one server:
 //!
 //! ```text
 //! ACL SETUSER raidhall on >PASSWORD resetkeys resetchannels &raid:* &instance:* -@all +hello +ping +publish +subscribe +unsubscribe
 //! ```
 //!
-//! with `+select` if the URL names a database other than 0. On each node of a Redis Cluster (7.0 or newer):
+//! with `+select` if the URL names a database other than 0. On each node of a Redis Cluster:
 //!
 //! ```text
 //! ACL SETUSER raidhall on >PASSWORD resetkeys resetchannels &raid:* &instance:* -@all +hello +ping +cluster|slots +spublish +ssubscribe +sunsubscribe

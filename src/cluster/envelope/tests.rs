@@ -1,5 +1,10 @@
 use super::*;
+use crate::error::Error;
+use crate::raid::Refusal;
+use crate::store::OpHash;
 use raidhall_protocol::EventData;
+use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::{Command, ErrorType, FieldFault};
 use serde_json::json;
 
 fn seal(secret: u8, lineage: &str) -> Seal {

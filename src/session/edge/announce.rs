@@ -3,6 +3,7 @@
 use super::Edge;
 use crate::cluster::envelope::{Note, Watching};
 use crate::session::actor::Lasting;
+use crate::session::presence::Presence;
 use crate::session::remotes::ANNOUNCE_EVERY;
 use raidhall_protocol::PlayerId;
 use std::time::Duration;
@@ -32,12 +33,19 @@ impl Edge {
         let (before, until) = (self.presence_told, Instant::now() + PRESENCE_PATIENCE);
         while self.sessions.0.link.is_proven() && self.presence_told <= before && !self.is_free() {
             let Some(replica) = &mut self.replica else { break };
-            match timeout_at(until, replica.next()).await {
+            match self.forwards.expiring(timeout_at(until, replica.next())).await {
                 Ok(heard) => self.hear(heard, lasting).await,
                 Err(_) => break,
             }
         }
         self.expecting = false;
+    }
+
+    /// Where nobody watches nothing is told: what was known of who is online grows old, and must not be passed on.
+    pub(super) fn forget_presence(&mut self, lasting: &mut Lasting) {
+        if !self.audience.is_watched() && !self.expecting && self.giving.is_none() {
+            (self.memories, lasting.presence) = (Vec::new(), Presence::default());
+        }
     }
 
     /// Says that nobody watches here any more.

@@ -15,10 +15,12 @@ use crate::telemetry::metrics;
 use raidhall_protocol::Seq;
 use std::collections::VecDeque;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 /// Commands in one bundle.
 const BUNDLE: usize = 64;
+/// Bytes of commands in one bundle, and of one command: far below what the bus takes, far above what any rule accepts.
+const BUNDLE_BYTES: usize = 256 * 1_024;
 /// Commands that may wait; beyond that the inbox is not read, and fills.
 const WAITING_MAX: usize = 1_024;
 /// How long an answer may take before the bundle is sent again.
@@ -32,6 +34,7 @@ pub(super) struct Forwards {
 
 struct Parked {
     item: Item,
+    bytes: usize,
     reply: Reply<Ack>,
     until: Instant,
 }
@@ -62,9 +65,9 @@ impl Forwards {
         self.waiting.len() < WAITING_MAX
     }
 
-    /// Lets a command wait for the owner, until the moment given.
-    pub(super) fn park(&mut self, execute: Execute, until: Instant) {
-        let Execute { command, op, reply, .. } = execute;
+    /// Lets a command wait for the owner, for as long as it may.
+    pub(super) fn park(&mut self, execute: Execute) {
+        let Execute { command, op, reply, until, .. } = execute;
         let Some(wish) = Wish::of(command) else { return reply.send(Err(Error::Internal)) };
         // Without a key of the client's it gets one of ours, so that sending it again is safe; that it was then known
         // is nothing to the client.
@@ -77,7 +80,23 @@ impl Forwards {
                 (OpHash(drawn), Reply::new(reply))
             }
         };
-        self.waiting.push_back(Parked { item: Item { op, wish }, reply, until });
+        let item = Item { op, wish };
+        match item.bytes() {
+            bytes if bytes > BUNDLE_BYTES => reply.send(Err(Error::TooLarge)),
+            bytes => self.waiting.push_back(Parked { item, bytes, reply, until }),
+        }
+    }
+
+    /// The first that waits, as many as one bundle takes.
+    fn take_bundle(&mut self) -> Vec<Parked> {
+        let mut room = BUNDLE_BYTES;
+        let fits = |parked: &&Parked| {
+            let left = room.checked_sub(parked.bytes);
+            room = left.unwrap_or(0);
+            left.is_some()
+        };
+        let count = self.waiting.iter().take(BUNDLE).take_while(fits).count();
+        self.waiting.drain(..count).collect()
     }
 
     /// Sends the next bundle, or again the one under way when it is time. True if it has been sent before.
@@ -92,7 +111,7 @@ impl Forwards {
             Some(_) => metrics().forward_retries.increment(1),
             None if self.waiting.is_empty() => return false,
             None => {
-                let bundle = self.waiting.drain(..BUNDLE.min(self.waiting.len())).collect::<Vec<_>>();
+                let bundle = self.take_bundle();
                 let items = bundle.iter().map(|parked| parked.item.clone()).collect();
                 let parked = bundle.into_iter().map(Some).collect();
                 self.flight = Some(Flight { forwarding: link.forward(to), items, parked, resend_at: now });
@@ -116,20 +135,23 @@ impl Forwards {
     }
 
     /// Gives the answers out. What nobody took on waits again, in its order; if `patient`, so does what was
-    /// `unavailable`.
+    /// `unavailable`. But nothing is carried out after what was asked for later: whatever stands before a command that was
+    /// decided is `unavailable` for good.
     pub(super) fn take_answers(&mut self, answers: Vec<ForwardAnswer>, patient: bool) -> Taken {
         let Some(flight) = self.flight.take() else { return Taken::default() };
         let (mut taken, mut again) = (Taken::default(), Vec::new());
         let answers = answers.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
-        for (parked, answer) in flight.parked.into_iter().zip(answers) {
-            let answer = answer.unwrap_or(ForwardAnswer::NotOwner);
+        let answers = answers.take(flight.parked.len()).map(|given| given.unwrap_or(ForwardAnswer::NotOwner));
+        let answers = answers.collect::<Vec<_>>();
+        let undecided = answers.iter().rposition(|it| !it.is_undecided()).map_or(0, |last| last + 1);
+        for (index, (parked, answer)) in flight.parked.into_iter().zip(answers).enumerate() {
             if let ForwardAnswer::Ack { seq, .. } = answer {
                 taken.acknowledged = taken.acknowledged.max(Some(seq));
             }
             let Some(parked) = parked else { continue };
             match answer.result() {
-                Err(Error::NotOwner) => again.push(parked),
-                Err(Error::Unavailable) if patient => again.push(parked),
+                Err(Error::NotOwner) if index >= undecided => again.push(parked),
+                Err(Error::Unavailable) if index >= undecided && patient => again.push(parked),
                 result => {
                     metrics().forwards.increment(if result.is_ok() { "ack" } else { "refused" });
                     parked.reply.send(result);
@@ -172,6 +194,20 @@ impl Forwards {
         }
     }
 
+    /// Waits for something else, and tells those meanwhile whose time runs out.
+    pub(super) async fn expiring<T>(&mut self, something: impl Future<Output = T>) -> T {
+        tokio::pin!(something);
+        loop {
+            let parked =
+                self.waiting.iter().chain(self.flight.iter().flat_map(|it| it.parked.iter().flatten()));
+            let next = parked.map(|parked| parked.until).min();
+            tokio::select! { biased;
+                done = &mut something => return done,
+                () = at(next) => self.expire(Instant::now()),
+            }
+        }
+    }
+
     pub(super) fn fail_all(&mut self, error: &Error) {
         self.begin_anew();
         self.waiting.drain(..).for_each(|parked| parked.reply.send(Err(error.clone())));
@@ -180,8 +216,8 @@ impl Forwards {
     /// Everything that is not answered, as it was asked for.
     pub(super) fn take_all(&mut self) -> Vec<Message> {
         self.begin_anew();
-        let message = |Parked { item: Item { op, wish }, reply, until }| {
-            let (command, op, until) = (wish.command(), Some(op), Some(until));
+        let message = |Parked { item: Item { op, wish }, reply, until, .. }| {
+            let (command, op) = (wish.command(), Some(op));
             Message::Execute(Execute { command, op, reply, until, from: None })
         };
         self.waiting.drain(..).map(message).collect()
@@ -196,3 +232,14 @@ impl Forwards {
         waiting.into_iter().chain(flight).min()
     }
 }
+
+/// Waits until a moment; for ever if there is none.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,9 +4,10 @@ use super::{Edge, RESOLVE_PAUSE};
 use crate::cluster::envelope::Note;
 use crate::raid::Refusal;
 use crate::store::{Epoch, Head, InstanceId};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
-use tracing::debug;
+use tracing::{debug, warn};
 
 /// How long the store may take to say who owns a raid.
 const RESOLVE_PATIENCE: Duration = Duration::from_secs(1);
@@ -62,9 +63,25 @@ impl Edge {
         self.owner.or_else(|| (!self.sessions.may_claim(self.raid())).then(heir).flatten())
     }
 
+    /// Gives the raid up, unless that is done, and names an heir. What fails is tried again.
+    pub(in super::super) async fn pass_on(&mut self, preferred: Option<InstanceId>) {
+        let (hall, about) = (Arc::clone(&self.sessions.0), self.about());
+        if self.unreleased {
+            let released = self.forwards.expiring(hall.claims.release(about.raid, about.epoch)).await;
+            if let Err(error) = released {
+                warn!(?error, "the raid could not be given up yet");
+                self.offer_at = Instant::now() + OFFER_EVERY;
+                return;
+            }
+            self.unreleased = false;
+            hall.link.say(about, Note::Released);
+        }
+        self.offer(preferred);
+    }
+
     /// Names an instance the raid's heir: again and again until one has taken it, for whom we know may be gone by now, and
     /// who was online must not be forgotten with us.
-    pub(in super::super) fn offer(&mut self, preferred: Option<InstanceId>) {
+    fn offer(&mut self, preferred: Option<InstanceId>) {
         let link = &self.sessions.0.link;
         match preferred.or_else(|| link.peers().heir_of(self.raid())) {
             Some(heir) => {
@@ -124,7 +141,8 @@ impl Edge {
 
     /// Asks the store who owns the raid.
     pub(super) async fn resolve(&mut self) {
-        let head = timeout(RESOLVE_PATIENCE, self.sessions.0.store.head(self.raid())).await;
+        let (hall, raid) = (Arc::clone(&self.sessions.0), self.raid());
+        let head = self.forwards.expiring(timeout(RESOLVE_PATIENCE, hall.store.head(raid))).await;
         match head {
             Ok(Ok(Some(head))) => self.meet(head),
             Ok(Ok(None)) => self.forwards.fail_all(&Refusal::NotFound.into()),

@@ -18,17 +18,23 @@ use tracing::warn;
 const PAGE: u32 = 1_000;
 /// How long reading a page may take.
 const PAGE_PATIENCE: Duration = Duration::from_secs(2);
-/// The pause before the store is asked again.
+/// The pause before the store is asked again; each failure doubles it up to the longest.
 const MEND_PAUSE: Duration = Duration::from_millis(200);
+const MEND_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 pub(super) struct Replica {
     state: State,
     following: Following,
     /// Something is missing, and the store is read at this moment.
     mend_at: Option<Instant>,
+    mend_pause: Duration,
 }
 
 impl Replica {
+    const fn new(state: State, following: Following) -> Self {
+        Self { state, following, mend_at: None, mend_pause: MEND_PAUSE }
+    }
+
     pub(super) const fn state(&self) -> &State {
         &self.state
     }
@@ -62,25 +68,20 @@ impl Replica {
     }
 
     /// Reads what the store has and we have not.
-    async fn mend(&mut self, store: &dyn Store, audience: &Audience, raid: RaidId) {
-        self.mend_at = None;
+    async fn mend(&mut self, store: &dyn Store, audience: &Audience, raid: RaidId) -> Result<(), LoadError> {
+        // Whatever ends it early, it is tried again.
+        self.mend_at = Some(Instant::now() + self.mend_pause);
+        self.mend_pause = (self.mend_pause * 2).min(MEND_PAUSE_MAX);
         loop {
-            match timeout(PAGE_PATIENCE, store.events(raid, self.seq(), PAGE)).await {
-                Ok(Ok(events)) => {
-                    let last = events.len() < PAGE as usize;
-                    self.take(audience, events);
-                    if last {
-                        return;
-                    }
-                }
-                Ok(Err(error)) => {
-                    warn!(%raid, ?error, "what an edge has missed could not be read");
-                    break;
-                }
-                Err(_) => break,
+            let page = timeout(PAGE_PATIENCE, store.events(raid, self.seq(), PAGE)).await;
+            let events = page.map_err(|_| LoadError::Late)??;
+            let last = events.len() < PAGE as usize;
+            self.take(audience, events);
+            if last {
+                (self.mend_at, self.mend_pause) = (None, MEND_PAUSE);
+                return Ok(());
             }
         }
-        self.mend_at = Some(Instant::now() + MEND_PAUSE);
     }
 }
 
@@ -89,7 +90,7 @@ impl Edge {
     pub(super) async fn followed(&self, state: State) -> Replica {
         let following = self.sessions.0.link.follow(self.raid(), true);
         following.confirm().await;
-        Replica { state, following, mend_at: None }
+        Replica::new(state, following)
     }
 
     /// Follows the raid, if it is not followed yet: first the subscription, then the store, so that nothing falls
@@ -99,14 +100,18 @@ impl Edge {
             return Ok(());
         }
         let hall = Arc::clone(&self.sessions.0);
-        let following = hall.link.follow(self.raid(), true);
-        following.confirm().await;
-        let folded = match hall.load(self.raid(), 0).await {
+        let raid = self.raid();
+        let following = hall.link.follow(raid, true);
+        let loading = async {
+            following.confirm().await;
+            hall.load(raid, 0).await
+        };
+        let folded = match self.forwards.expiring(loading).await {
             Ok(folded) => folded.ok_or(Refusal::NotFound)?,
             Err(error) => {
-                warn!(raid = %self.raid(), ?error, "an edge could not load the raid");
+                warn!(%raid, ?error, "an edge could not load the raid");
                 if matches!(error, LoadError::Newer { .. }) {
-                    self.sessions.never_claim(self.raid());
+                    self.sessions.never_claim(raid);
                 }
                 return Err(Error::Unavailable);
             }
@@ -114,7 +119,7 @@ impl Edge {
         let load::Folded { state, loaded } = folded;
         let members = state.shown().members.iter().map(|member| member.player).collect();
         self.audience.adopt(state.seq(), members, &loaded.tail);
-        self.replica = Some(Replica { state, following, mend_at: None });
+        self.replica = Some(Replica::new(state, following));
         self.audience.relay(Some((hall.link.clone(), self.epoch)));
         self.meet(loaded.head);
         Ok(())
@@ -131,10 +136,17 @@ impl Edge {
         let raid = self.raid();
         let Some(replica) = &mut self.replica else { return Ok(()) };
         let before = replica.seq();
-        replica.mend(&*self.sessions.0.store, &self.audience, raid).await;
+        let mending = replica.mend(&*self.sessions.0.store, &self.audience, raid);
+        let mended = self.forwards.expiring(mending).await;
         if replica.seq() > before {
             metrics().gaps_repaired.increment(cause);
         }
-        if replica.mend_at.is_some() { Err(Error::Unavailable) } else { Ok(()) }
+        mended.map_err(|error| {
+            warn!(%raid, ?error, "what an edge has missed could not be read");
+            if matches!(error, LoadError::Newer { .. }) {
+                self.sessions.never_claim(raid);
+            }
+            Error::Unavailable
+        })
     }
 }

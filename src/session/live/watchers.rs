@@ -46,7 +46,8 @@ impl Live {
     async fn call_the_roll(&mut self, followers: u64, lasting: &mut Lasting) {
         let until = Instant::now() + ROLL_CALL;
         let (mut answers, mut others) = (BTreeSet::new(), Vec::new());
-        while (answers.len() as u64) < followers {
+        let room = self.sessions.0.options.inbox;
+        while (answers.len() as u64) < followers && others.len() < room {
             match tokio::time::timeout_at(until, lasting.inbox.next()).await {
                 Ok(Some(super::Message::Watching { from, at, watching })) => {
                     // It may say more than once, as when somebody begins to watch there.
@@ -101,7 +102,7 @@ impl Live {
     }
 
     /// Takes in who watches at another instance. True if it had not been known to have watchers.
-    fn learn_watching(
+    pub(super) fn learn_watching(
         &mut self,
         from: InstanceId,
         at: UnixMillis,
@@ -152,10 +153,16 @@ impl Live {
     pub(super) fn doubt(&mut self, lasting: &mut Lasting, now: Instant) {
         let in_doubt = !self.sessions.0.link.is_proven() || lasting.remotes.in_doubt(now);
         if self.in_doubt && !in_doubt {
-            lasting.presence.begin_anew(now, self.grace(lasting, now));
-            self.leader_away_since = None;
+            self.begin_anew(lasting);
         }
         self.in_doubt = in_doubt;
+    }
+
+    /// For a while it was not known who watches: everybody has the whole grace again, a leader too.
+    pub(in super::super) fn begin_anew(&mut self, lasting: &mut Lasting) {
+        let now = Instant::now();
+        lasting.presence.begin_anew(now, self.grace(lasting, now));
+        self.leader_away_since = None;
     }
 
     /// Asks those who have been silent for a while whether anybody still watches there: what they last said may have

@@ -1,15 +1,16 @@
 //! Several instances on one store and one bus, on paused time.
 
-use super::hall::{Hall, START, Watcher, options, player};
+use super::hall::{Hall, START, Watcher, named, new_raid, options, player};
 use crate::cluster::bus::exchange::{Exchange, Fault};
 use crate::error::Error;
 use crate::session::{Ack, Caller, Options};
-use crate::store::Store;
 use crate::store::memory::{Call, MemoryStore};
+use crate::store::{Claim, Instance, InstanceId, Store};
 use raidhall_protocol::event::LeaderReason;
 use raidhall_protocol::{Command, EventData, RaidId, Seq, ServerMessage};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
+use uuid::Uuid;
 
 struct Cluster {
     store: MemoryStore,
@@ -541,4 +542,104 @@ async fn a_raid_that_nobody_can_take_is_let_go() {
     timeout(Duration::from_secs(5), cluster.node(0).sessions.hand_over()).await.expect("ends");
     let head = cluster.store.head(raid).await.expect("read").expect("a raid");
     assert_eq!(head.owner, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_whose_own_clock_stood_still_notices_that_others_went_on() {
+    let cluster = Cluster::of(1).await;
+    let raid = cluster.node(0).raid(&[2]).await;
+    let (_first, _) = watch(cluster.node(0), raid, 1, None).await;
+    // The machine is suspended for a minute. Another instance enlists meanwhile and takes the raid.
+    cluster.store.set_now(cluster.store.now().plus(60_000));
+    let ws_url = "ws://127.0.0.1:9/api/v1/ws".to_owned();
+    let next = Instance { id: InstanceId(Uuid::now_v7()), ws_url, release: "test".into(), draining: false };
+    cluster.store.enlist(&next, Duration::from_secs(600), Duration::ZERO).await.expect("enlisted");
+    let claims = cluster.store.claim(&[raid], next.id).await.expect("claimed");
+    assert!(matches!(claims[..], [Claim::Ours(_)]), "{claims:?}");
+    sleep(Duration::from_secs(2)).await;
+    let view = cluster.node(0).sessions.read(raid, Caller::Player(player(1))).await.expect("seen");
+    assert_eq!(view.ws_url, Some(next.ws_url), "it knows whose the raid is");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_heir_shows_nobody_who_had_left_before() {
+    let cluster = Cluster::of(2).await;
+    let raid = cluster.node(0).raid(&[3]).await;
+    let (first, _) = watch(cluster.node(0), raid, 1, None).await;
+    let (third, _) = watch(cluster.node(1), raid, 3, None).await;
+    sleep(Duration::from_secs(2)).await;
+    third.leave();
+    sleep(Duration::from_secs(30)).await;
+    drop(first.presence());
+    cluster.node(0).sessions.hand_over().await;
+    assert_eq!(presence_within(&first, Duration::from_secs(30)).await, []);
+    let head = cluster.store.head(raid).await.expect("read").expect("a raid");
+    assert_eq!(head.owner, Some(cluster.node(1).instance.id));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_who_came_back_while_the_store_was_away_keeps_the_lead() {
+    let cluster = Cluster::of(2).await;
+    let raid = cluster.node(0).raid(&[2, 3]).await;
+    let (leader, _) = watch(cluster.node(0), raid, 1, None).await;
+    let (_second, _) = watch(cluster.node(0), raid, 2, None).await;
+    let (_third, _) = watch(cluster.node(1), raid, 3, None).await;
+    leader.leave();
+    // Missed since the fifth second, for a minute at the sixty-fifth.
+    sleep(Duration::from_secs(57)).await;
+    cluster.nodes.iter().for_each(|node| node.store.faults().cut(true));
+    sleep(Duration::from_secs(4)).await;
+    let (_leader, _) = watch(cluster.node(1), raid, 1, None).await;
+    sleep(Duration::from_millis(4_500)).await;
+    cluster.nodes.iter().for_each(|node| node.store.faults().cut(false));
+    sleep(Duration::from_secs(90)).await;
+    assert_eq!(cluster.leader_changes(raid).await, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_raid_that_is_being_made_does_not_hold_a_drain_up() {
+    let cluster = Cluster::of(2).await;
+    let node = cluster.node(0);
+    node.store.faults().hold(Call::ReserveRaidIds);
+    let sessions = node.sessions.clone();
+    let making = tokio::spawn(async move { sessions.create(named(1), new_raid(), None).await });
+    sleep(Duration::from_millis(10)).await;
+    let sessions = node.sessions.clone();
+    let drained = tokio::spawn(async move { sessions.hand_over().await });
+    sleep(Duration::from_millis(10)).await;
+    node.store.faults().go_on(Call::ReserveRaidIds);
+    assert_eq!(making.await.expect("no panic"), Err(Error::Unavailable));
+    timeout(Duration::from_secs(1), drained).await.expect("soon").expect("no panic");
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!((node.sessions.live(), *node.sessions.0.owned.borrow()), (0, 0), "nothing is left of it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_raid_whose_release_fails_at_first_is_handed_over_with_all_that_is_known() {
+    let cluster = Cluster::of(2).await;
+    let raid = cluster.node(0).raid(&[2]).await;
+    let (first, _) = watch(cluster.node(0), raid, 1, None).await;
+    let (second, _) = watch(cluster.node(0), raid, 2, None).await;
+    sleep(Duration::from_secs(1)).await;
+    cluster.node(0).store.faults().fail(Call::Release, 3);
+    timeout(Duration::from_secs(5), cluster.node(0).sessions.hand_over()).await.expect("in the end");
+    first.leave();
+    second.leave();
+    cluster.node(0).die();
+    let (first, answer) = watch(cluster.node(1), raid, 1, Some(4)).await;
+    assert_eq!(online(&answer), [1, 2], "the heir was told who is online");
+    let (_second, _) = watch(cluster.node(1), raid, 2, Some(4)).await;
+    assert_eq!(presence_within(&first, Duration::from_secs(30)).await, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_hears_of_a_newer_release_gives_the_raid_to_one_that_can_own_it() {
+    let cluster = Cluster::of(2).await;
+    let raid = cluster.node(0).raid(&[2]).await;
+    let (mut first, _) = watch(cluster.node(0), raid, 1, None).await;
+    cluster.node(0).sessions.never_claim(raid);
+    cluster.say(0, raid, "on", "a").await.expect("forwarded");
+    assert_eq!(see(&mut first, 1).await, [5], "its watchers stay");
+    let head = cluster.store.head(raid).await.expect("read").expect("a raid");
+    assert_eq!(head.owner, Some(cluster.node(1).instance.id));
 }

@@ -198,12 +198,12 @@ async fn a_zombie_owner_is_refused_by_the_fence_and_tells_nobody() {
 async fn an_owner_whose_lease_ran_out_while_it_slept_shows_nothing_that_it_remembers() {
     let hall = Hall::open(options()).await;
     let raid = hall.raid(&[2]).await;
-    hall.lease.renew(tokio::time::Instant::now(), Duration::ZERO);
+    hall.lease.renew(tokio::time::Instant::now(), Duration::ZERO, false);
     let mut asleep = hall.watch(raid, 2, None);
     assert_eq!(asleep.answer().await.err(), Some(Error::Unavailable));
     assert_eq!(hall.sessions.read(raid, Caller::Service).await.err(), Some(Error::Unavailable));
     assert_eq!(hall.say(raid, "hello?", None).await, Err(Error::Unavailable));
-    hall.lease.renew(tokio::time::Instant::now(), Duration::from_secs(3_600));
+    hall.lease.renew(tokio::time::Instant::now(), Duration::from_secs(3_600), false);
     assert_eq!(hall.say(raid, "awake", None).await, ack(5));
 }
 
@@ -212,8 +212,8 @@ async fn whoever_waits_for_a_commit_while_the_lease_is_out_is_answered_in_time()
     let hall = Hall::open(options()).await;
     let raid = hall.raid(&[2]).await;
     let answered = async |command: Pending| timeout(Duration::from_secs(10), command.answer()).await;
-    let out = || hall.lease.renew(Instant::now(), Duration::ZERO);
-    let back = || hall.lease.renew(Instant::now(), Duration::from_secs(3_600));
+    let out = || hall.lease.renew(Instant::now(), Duration::ZERO, false);
+    let back = || hall.lease.renew(Instant::now(), Duration::from_secs(3_600), false);
 
     hall.store.faults().stall_commits(100);
     let command = hall.submit(raid, "failed", Some("a"));

@@ -112,7 +112,7 @@ impl Hall {
         live(Box::pin(clerk.run()));
         let clock = Arc::new(Clock::new(renewal.now));
         let lease = Arc::new(Lease::new(Instant::now(), ttl));
-        let peers = Peers::new(Arc::clone(&clock), ttl);
+        let peers = Peers::new(ttl);
         peers.learn(renewal.now, renewal.peers, false);
         live(Box::pin(Arc::clone(&lease).confirm(Arc::clone(&shared), instance.clone())));
         let seal = Seal::new(&Secret::new([7; 32]).expect("long enough"), &renewal.lineage);
@@ -167,16 +167,7 @@ impl Hall {
 
     /// A raid that player 1 leads and `others` have joined, started.
     pub(super) async fn raid(&self, others: &[u64]) -> RaidId {
-        let new = NewRaid {
-            title: "Test".into(),
-            description: None,
-            target_xp: 1_000,
-            target_tasks: 0,
-            time_limit_secs: Some(3_600),
-            max_members: Some(10),
-            late_join: Some(true),
-        };
-        let raid = self.sessions.create(named(1), new, None).await.expect("a raid");
+        let raid = self.sessions.create(named(1), new_raid(), None).await.expect("a raid");
         for other in others {
             let join = raid::Command::Join { player: named(*other) };
             self.sessions.execute(raid, join, None).await.expect("joins");
@@ -325,7 +316,19 @@ pub(super) fn player(id: u64) -> PlayerId {
     PlayerId::try_from(id).expect("a test's id")
 }
 
-fn named(id: u64) -> PlayerRef {
+pub(super) fn new_raid() -> NewRaid {
+    NewRaid {
+        title: "Test".into(),
+        description: None,
+        target_xp: 1_000,
+        target_tasks: 0,
+        time_limit_secs: Some(3_600),
+        max_members: Some(10),
+        late_join: Some(true),
+    }
+}
+
+pub(super) fn named(id: u64) -> PlayerRef {
     PlayerRef { id: player(id), name: format!("Player {id}") }
 }
 

@@ -66,7 +66,8 @@ impl Tables {
     pub(super) fn renew(&mut self, instance: &Instance, ttl: Duration) -> Renewal {
         let now = self.now();
         let Instance { id, ws_url, draining, .. } = instance.clone();
-        self.instances.insert(id, Lease { ws_url, draining, until: after(now, ttl) });
+        let former = self.instances.insert(id, Lease { ws_url, draining, until: after(now, ttl) });
+        let lapsed = former.is_none_or(|former| former.until <= now);
         let living = self.instances.iter().filter(|(peer, lease)| **peer != id && lease.until > now);
         let peers = living.map(|(peer, lease)| Peer {
             id: *peer,
@@ -74,7 +75,7 @@ impl Tables {
             draining: lease.draining,
             lease_until: lease.until,
         });
-        Renewal { now, lineage: self.lineage.clone(), peers: peers.collect() }
+        Renewal { now, lineage: self.lineage.clone(), lapsed, peers: peers.collect() }
     }
 
     pub(super) fn retire(&mut self, instance: InstanceId) {

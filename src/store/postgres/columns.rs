@@ -33,13 +33,16 @@ pub(super) fn content(data: &EventData) -> serde_json::Result<String> {
     serde_json::to_string(&tagged["data"].take())
 }
 
+/// An event's version, which this release does not know.
+#[derive(Debug, thiserror::Error)]
+#[error("event version {0} is newer than this release")]
+pub(super) struct Newer(pub(super) u16);
+
 /// An event from the columns seq, at, by, kind, version and data (as text).
 pub(super) fn event(row: &PgRow) -> sqlx::Result<Event> {
     let version: i16 = row.try_get("version")?;
     if version > EVENT_VERSION.cast_signed() {
-        return Err(sqlx::Error::Decode(
-            format!("event version {version} is newer than this release").into(),
-        ));
+        return Err(decode(Newer(version.cast_unsigned())));
     }
     let (kind, content): (&str, &str) = (row.try_get("kind")?, row.try_get("data")?);
     let tagged = format!(r#"{{"type":"{kind}","data":{content}}}"#);

@@ -1,5 +1,6 @@
 //! What an error of the driver or the database means to the store's callers, and to the connection that it came on.
 
+use super::columns::Newer;
 use crate::store::StoreError;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
@@ -8,6 +9,11 @@ const DEFAULT_PARTITION: &str = "raid_events_default";
 
 /// The error of an operation, by what may help: trying again, or nothing.
 pub(super) fn of(operation: &'static str, error: sqlx::Error) -> StoreError {
+    if let sqlx::Error::Decode(source) = &error
+        && let Some(Newer(version)) = source.downcast_ref()
+    {
+        return StoreError::Newer { version: *version };
+    }
     if is_refusal(&error) { refused(operation, error) } else { unavailable(operation, error) }
 }
 

@@ -38,8 +38,12 @@ const EVICT: &str = "
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE application_name = $1 AND datname = current_database() AND pid <> pg_backend_pid()";
 
+/// What the former lease was is compared with a time after the new one was written: a claim that saw it run out was
+/// before that.
 const RENEW: &str = "
-    WITH renewed AS (
+    WITH former AS (
+        SELECT lease_until FROM instances WHERE id = $1
+    ), renewed AS (
         INSERT INTO instances (id, ws_url, release, lease_until, draining)
         VALUES ($1, $2, $3, clock_timestamp() + $4::bigint * interval '1 millisecond', $5)
         ON CONFLICT (id) DO UPDATE SET ws_url = excluded.ws_url, release = excluded.release,
@@ -48,6 +52,7 @@ const RENEW: &str = "
     )
     SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now,
         (SELECT value FROM meta WHERE key = 'lineage') AS lineage,
+        COALESCE((SELECT lease_until FROM former) <= clock_timestamp(), true) AS lapsed,
         p.id, p.ws_url, p.draining, floor(extract(epoch FROM p.lease_until) * 1000)::bigint AS lease_until
     FROM renewed LEFT JOIN instances p ON p.id <> renewed.id AND p.lease_until > clock_timestamp()
     ORDER BY p.id";
@@ -192,7 +197,8 @@ pub(super) async fn forget_dead(connections: &Connections) -> Result<()> {
 fn renewal(rows: &[PgRow]) -> sqlx::Result<Renewal> {
     let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
     let peers = rows.iter().filter_map(|row| peer(row).transpose()).collect::<sqlx::Result<_>>()?;
-    Ok(Renewal { now: UnixMillis(row.try_get("now")?), lineage: row.try_get("lineage")?, peers })
+    let (now, lapsed) = (UnixMillis(row.try_get("now")?), row.try_get("lapsed")?);
+    Ok(Renewal { now, lineage: row.try_get("lineage")?, lapsed, peers })
 }
 
 fn peer(row: &PgRow) -> sqlx::Result<Option<Peer>> {

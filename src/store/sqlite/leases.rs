@@ -56,7 +56,9 @@ pub(super) async fn renew(hand: &mut Hand, instance: &Instance, ttl: Duration) -
         draining,
         lease_until: UnixMillis(lease_until),
     };
-    Ok(Renewal { now: UnixMillis(now), lineage, peers: peers.into_iter().map(peer).collect() })
+    // Whoever has the database's lock needs no lease.
+    let lapsed = false;
+    Ok(Renewal { now: UnixMillis(now), lineage, lapsed, peers: peers.into_iter().map(peer).collect() })
 }
 
 pub(super) async fn retire(hand: &mut Hand, instance: InstanceId) -> Result<()> {

@@ -233,8 +233,8 @@ mod writing {
         let append = creation(1, "Raid".into());
         store.commit(std::slice::from_ref(&append)).await.expect("commit");
         execute(&store, "UPDATE raid_events SET version = 2".into()).await.expect("update");
-        let refused = store.load(append.raid, 1).await.expect_err("refused");
-        assert!(matches!(refused, StoreError::Refused { .. }), "{refused:?}");
+        let newer = store.load(append.raid, 1).await.expect_err("refused");
+        assert!(matches!(newer, StoreError::Newer { version: 2 }), "{newer:?}");
         execute(&store, "UPDATE raid_events SET version = 1, data = '{}'".into()).await.expect("update");
         let refused = store.events(append.raid, Seq::ZERO, 1).await.expect_err("refused");
         assert!(matches!(refused, StoreError::Refused { .. }), "{refused:?}");

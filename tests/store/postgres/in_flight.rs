@@ -357,3 +357,15 @@ async fn commits_update_rows_in_place() {
         }
     }
 }
+
+#[tokio::test]
+async fn an_event_of_a_newer_release_is_told_as_such() {
+    let database = Database::create().await;
+    let (store, _, append) = with_an_append(&database).await;
+    commit(&*store, &append).await;
+    connect(&database).await.execute("UPDATE raid_events SET version = 7").await.expect("updated");
+    let read = store.events(raid(1), Seq::ZERO, 10).await;
+    assert!(matches!(read, Err(StoreError::Newer { version: 7 })), "{read:?}");
+    let loaded = store.load(raid(1), 10).await;
+    assert!(matches!(loaded, Err(StoreError::Newer { version: 7 })), "{loaded:?}");
+}

@@ -120,6 +120,21 @@ async fn a_lease_whose_session_is_lost_is_renewed_on_another_with_the_lock() {
 }
 
 #[tokio::test]
+async fn a_renewal_tells_whether_the_lease_had_run_out_in_the_database() {
+    let database = Database::create().await;
+    let store = open(&database).await;
+    let holder = enlisted(&*store).await;
+    let lapsed = async || store.renew(&holder, LONG).await.expect("renewed").lapsed;
+    assert!(!lapsed().await);
+    let mut another = connect(&database).await;
+    for change in ["UPDATE instances SET lease_until = now() - interval '1 s'", "DELETE FROM instances"] {
+        another.execute(change).await.expect("changed");
+        assert!(lapsed().await, "{change}");
+        assert!(!lapsed().await, "it is ours again");
+    }
+}
+
+#[tokio::test]
 async fn a_renewal_is_refused_once_another_process_has_the_lock() {
     let database = Database::create().await;
     let store = alone(&database).await;

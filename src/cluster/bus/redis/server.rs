@@ -184,12 +184,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stall_of_our_own_does_not_use_up_the_limit() {
         let (reader, answer) = oneshot::channel();
-        let asking = tokio::spawn(within(ANSWER, async { Ok(answer.await.expect("an answer")) }));
-        yield_now().await;
+        let asking = within(ANSWER, async { Ok(answer.await.expect("an answer")) });
         // Nothing is polled meanwhile. The answer is there, but whoever reads it has its turn after the timer.
-        advance(ANSWER * 3).await;
-        yield_now().await;
-        reader.send(7).expect("still waited for");
-        assert_eq!(asking.await.expect("no panic").expect("in time"), 7);
+        let stalled = async {
+            advance(ANSWER * 3).await;
+            yield_now().await;
+            reader.send(7).expect("still waited for");
+        };
+        assert_eq!(tokio::join!(asking, stalled).0.expect("in time"), 7);
     }
 }

@@ -2,7 +2,6 @@
 
 use super::super::fault::{refused, whole};
 use crate::store::{Result, StoreError};
-use anyhow::anyhow;
 use raidhall_protocol::event::EVENT_VERSION;
 use raidhall_protocol::{Event, EventData, PlayerId, Seq, UnixMillis};
 
@@ -20,12 +19,10 @@ pub(super) struct LedgerRow {
 }
 
 impl LedgerRow {
-    /// The event. Refused when a newer release wrote it, or when it is damaged.
+    /// The event, unless a newer release wrote it, or it is damaged.
     pub(super) fn decode(self) -> Result<Event> {
         if self.version > i64::from(EVENT_VERSION) {
-            let (seq, version) = (self.seq, self.version);
-            let source = anyhow!("event {seq}: version {version} is newer than this release");
-            return Err(StoreError::Refused { operation: OPERATION, source });
+            return Err(StoreError::Newer { version: u16::try_from(self.version).unwrap_or(u16::MAX) });
         }
         // Kinds are names that need no quoting.
         let tagged = format!(r#"{{"type":"{}","data":{}}}"#, self.kind, self.data);
