@@ -1,0 +1,155 @@
+//! What an instance serves of a raid that another owns.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_command_and_a_watch_work_at_every_instance() {
+    let cluster = Cluster::of(3).await;
+    let raid = cluster.node(0).raid(&[2, 3]).await;
+    let mut watchers = Vec::new();
+    for (node, by) in [(0, 1), (1, 2), (2, 3)] {
+        watchers.push(watch(cluster.node(node), raid, by, None).await.0);
+    }
+    for node in 0..3 {
+        let ack =
+            cluster.say(node, raid, &format!("from {node}"), &format!("op-{node}")).await.expect("said");
+        assert_eq!(ack, Ack { seq: Seq(5 + node as u64 + 1), duplicate: false });
+        let again = cluster.say((node + 1) % 3, raid, "again", &format!("op-{node}")).await.expect("said");
+        assert_eq!(again, Ack { duplicate: true, ..ack }, "the op is known at every instance");
+    }
+    for watcher in &mut watchers {
+        assert_eq!(see(watcher, 3).await, [6, 7, 8]);
+    }
+    assert_eq!(cluster.ledger(raid).await, ["from 0", "from 1", "from 2"]);
+    let refused = cluster.node(2).execute(raid, 3, Command::Start, None).await;
+    assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_at_another_instance_shows_what_was_acknowledged_and_where_the_owner_is() {
+    let cluster = Cluster::of(2).await;
+    let raid = cluster.node(0).raid(&[2]).await;
+    let _watcher = watch(cluster.node(0), raid, 1, None).await;
+    cluster.say(0, raid, "hello", "a").await.expect("said");
+    let view = cluster.node(1).sessions.read(raid, Caller::Player(player(2))).await.expect("seen");
+    assert_eq!((view.seq, view.online), (Seq(5), vec![player(1)]));
+    assert_eq!(view.ws_url.as_deref(), Some(cluster.node(0).instance.ws_url.as_str()));
+    assert_eq!(cluster.node(1).sessions.live(), 0, "a look makes nothing live");
+    let (_watcher, _) = watch(cluster.node(1), raid, 2, None).await;
+    cluster.say(0, raid, "again", "b").await.expect("said");
+    let view = cluster.node(1).sessions.read(raid, Caller::Player(player(2))).await.expect("seen");
+    assert_eq!((view.seq, view.online.len()), (Seq(6), 2));
+    assert_eq!(view.ws_url.as_deref(), Some(cluster.node(0).instance.ws_url.as_str()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_repeated_and_reordered_messages_make_it_late_and_never_wrong() {
+    for fault in [Fault::Lose(3), Fault::Lose(1), Fault::Repeat, Fault::Reorder] {
+        let cluster = Cluster::of(2).await;
+        let raid = cluster.node(0).raid(&[2]).await;
+        let (mut owner_s, _) = watch(cluster.node(0), raid, 1, None).await;
+        let (mut edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
+        cluster.exchange.fault(Some(fault));
+        let mut expected = Vec::new();
+        for number in 0..12_u64 {
+            let (text, node) = (format!("{number}"), usize::from(number % 2 == 1));
+            // From the edge it may take several sendings; a bus that loses everything refuses in the end.
+            match cluster.say(node, raid, &text, &text).await {
+                Ok(ack) => assert!(!ack.duplicate || node == 1, "{fault:?}"),
+                Err(error) => assert_eq!((error, fault), (Error::Unavailable, Fault::Lose(1))),
+            }
+            expected.push(text);
+        }
+        let said = cluster.ledger(raid).await;
+        if fault != Fault::Lose(1) {
+            assert_eq!(said, expected, "{fault:?}: each once, in order");
+        }
+        let seqs: Vec<_> = (5..5 + said.len() as u64).collect();
+        assert_eq!(see(&mut owner_s, said.len()).await, seqs, "{fault:?}");
+        assert_eq!(see(&mut edge_s, said.len()).await, seqs, "{fault:?}: healed from the store");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_message_before_a_silence_is_found_by_the_poll_of_heads() {
+    let cluster = Cluster::of(2).await;
+    let raid = cluster.node(0).raid(&[2]).await;
+    let (mut edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
+    cluster.exchange.fault(Some(Fault::Lose(1)));
+    cluster.say(0, raid, "lost", "a").await.expect("said");
+    cluster.exchange.fault(None);
+    let began = Instant::now();
+    assert_eq!(see(&mut edge_s, 1).await, [5]);
+    assert!(began.elapsed() <= Duration::from_secs(6), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_bus_an_edge_sees_by_polling_and_its_commands_are_refused_in_time() {
+    let cluster = Cluster::of(2).await;
+    let raid = cluster.node(0).raid(&[2]).await;
+    let _owner_s = watch(cluster.node(0), raid, 1, None).await;
+    let (mut edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
+    cluster.nodes.iter().for_each(|node| node.station.as_ref().expect("a node").cut(true));
+    let began = Instant::now();
+    cluster.say(0, raid, "local", "a").await.expect("an owner needs no bus");
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    assert_eq!(see(&mut edge_s, 1).await, [5]);
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    let began = Instant::now();
+    assert_eq!(cluster.say(1, raid, "remote", "b").await, Err(Error::Unavailable));
+    assert_eq!(began.elapsed().as_secs(), 5);
+    sleep(Duration::from_secs(120)).await;
+    let changes = [edge_s.presence(), _owner_s.0.presence()].concat();
+    assert!(!changes.iter().any(went_offline), "in doubt nobody goes offline: {changes:?}");
+    assert_eq!(cluster.leader_changes(raid).await, []);
+    cluster.nodes.iter().for_each(|node| node.station.as_ref().expect("a node").cut(false));
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(cluster.say(1, raid, "remote", "b").await, Ok(Ack { seq: Seq(6), duplicate: false }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn signals_reach_the_watchers_of_other_instances_once_and_not_their_sender() {
+    let cluster = Cluster::of(2).await;
+    let raid = cluster.node(0).raid(&[2]).await;
+    let (owner_s, _) = watch(cluster.node(0), raid, 1, None).await;
+    let (edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
+    sleep(Duration::from_millis(200)).await;
+    owner_s.signal(1, "wave");
+    edge_s.signal(2, "nod");
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(owner_s.signals(), ["2 nod"]);
+    assert_eq!(edge_s.signals(), ["1 wave"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edge_that_cannot_read_what_a_client_has_seen_says_so_and_shows_nothing_older() {
+    let cluster = Cluster::of(2).await;
+    let raid = cluster.node(0).raid(&[2]).await;
+    let (_edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
+    cluster.exchange.fault(Some(Fault::Lose(1)));
+    cluster.say(0, raid, "unheard", "a").await.expect("said");
+    cluster.node(1).store.faults().cut(true);
+    let mut returning = cluster.node(1).watch(raid, 1, Some(5));
+    assert_eq!(returning.answer().await.err(), Some(Error::Unavailable));
+    cluster.node(1).store.faults().cut(false);
+    let mut returning = cluster.node(1).watch(raid, 1, Some(5));
+    let answer = returning.answer().await.expect("watches");
+    assert!(matches!(answer, ServerMessage::Watching { seq: Seq(5), recovered: true, .. }), "{answer:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn watchers_of_an_owner_that_became_an_edge_are_shown_the_raid_as_soon_as_it_can_be_loaded() {
+    let cluster = Cluster::of(2).await;
+    let raid = cluster.node(0).raid(&[2]).await;
+    let (mut first, _) = watch(cluster.node(0), raid, 1, None).await;
+    let (_second, _) = watch(cluster.node(1), raid, 2, None).await;
+    cluster.node(0).store.faults().cut(true);
+    cluster.say(1, raid, "meanwhile", "a").await.expect("taken over");
+    // It can renew and claim again, but not load.
+    cluster.node(0).store.faults().cut(false);
+    cluster.node(0).store.faults().hold(Call::Load);
+    sleep(Duration::from_secs(8)).await;
+    assert_eq!(first.events(), [] as [u64; 0]);
+    cluster.node(0).store.faults().go_on(Call::Load);
+    assert_eq!(see(&mut first, 1).await, [5]);
+}
