@@ -78,7 +78,8 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     };
     let bound = listener.local_addr().context("read the address that was bound")?;
     let base_url = config.server.base_url(bound);
-    let host = Host { config, store, secret, base_url: base_url.clone(), metrics };
+    let accepted_secret = open::accepted_secret(&config)?;
+    let host = Host { config, store, secret, accepted_secret, base_url: base_url.clone(), metrics };
     let announce = move || {
         info!(url = base_url.as_str(), "serving");
         // Standard output may be closed; the log has the URL too.
@@ -108,7 +109,7 @@ pub async fn migrate(config: &Config) -> Result<(), StartError> {
 ///
 /// If there is no secret to sign with, or no such player.
 pub async fn token(config: &Config, args: TokenArgs) -> anyhow::Result<String> {
-    let auth = open::auth(config, open::secret(config).await?);
+    let auth = open::auth(config, open::secret(config).await?, None);
     let store = open::store(config).await?;
     let player = PlayerId::try_from(args.player)?;
     let profile = store.player(player).await?.with_context(|| format!("there is no player {player}"))?;

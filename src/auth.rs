@@ -1,8 +1,10 @@
 //! Who is asking: access tokens that prove it without a look at the store, and refresh tokens that renew them.
 //!
-//! An access token is a JWT (HS256) and good until it ends; nothing revokes it, so its life is short. A refresh token
-//! is opaque, stored only as a hash, and used once: see [`refresh`](Auth::refresh).
+//! An access token is a JWT (HS256). A refresh token is opaque, stored only as a hash, and used once: see
+//! [`refresh`](Auth::refresh). Two secrets may be known at once: one signs, both are believed, so that a secret can be
+//! changed without ending anybody's session.
 
+mod header;
 mod identity;
 mod refresh;
 pub mod secret;
@@ -22,8 +24,10 @@ use std::time::Duration;
 /// How tokens are made.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Signs every token. Another secret ends every session.
+    /// Signs every token.
     pub secret: Secret,
+    /// Believed too, and signs nothing: the former secret, or the one to come.
+    pub accepted_secret: Option<Secret>,
     /// How long an access token lives.
     pub access_ttl: Duration,
     /// How long a refresh token lives that is not used.
@@ -38,7 +42,7 @@ pub struct Auth(Arc<Inner>);
 
 struct Inner {
     tokens: token::Tokens,
-    refresh: refresh::Key,
+    refresh: refresh::Keys,
     access_ttl: Duration,
     refresh_ttl: Duration,
     guest: bool,
@@ -47,10 +51,10 @@ struct Inner {
 impl Auth {
     /// Gets ready to make and check tokens.
     pub fn new(options: Options) -> Auth {
-        let Options { secret, access_ttl, refresh_ttl, guest } = options;
+        let Options { secret, accepted_secret, access_ttl, refresh_ttl, guest } = options;
         Auth(Arc::new(Inner {
-            tokens: token::Tokens::new(&secret),
-            refresh: refresh::Key::new(&secret),
+            tokens: token::Tokens::new(&secret, accepted_secret.as_ref()),
+            refresh: refresh::Keys::new(&secret, accepted_secret.as_ref()),
             access_ttl,
             refresh_ttl,
             guest,

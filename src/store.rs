@@ -304,9 +304,14 @@ pub struct TokenHash(pub [u8; 32]);
 /// What came of presenting a refresh token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rotation {
-    /// It was the current one (its successor is current now), or the one before within the grace: the successor is
-    /// the same each time.
-    Rotated(PlayerRef),
+    /// It was the current one (its successor is current now), or the one before within the grace: then the successor is
+    /// what it was the first time.
+    Rotated {
+        /// Who is signed in.
+        player: PlayerRef,
+        /// The successor that holds.
+        current: TokenHash,
+    },
     /// It was used before: the family is revoked.
     Reused,
     /// There is no such family, or it has expired or been revoked.

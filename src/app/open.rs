@@ -84,9 +84,17 @@ pub(super) async fn secret(config: &Config) -> Result<Secret, StartError> {
     Ok(made.await.context("keep the secret")?.context("keep the secret")?)
 }
 
-pub(super) fn auth(config: &Config, secret: Secret) -> Auth {
+/// What is believed besides, if anything.
+pub(super) fn accepted_secret(config: &Config) -> Result<Option<Secret>, StartError> {
+    let Some(secret) = &config.auth.accepted_secret else { return Ok(None) };
+    let secret = Secret::new(secret.expose().as_bytes());
+    Ok(Some(secret.context("auth.accepted_secret is too short")?))
+}
+
+pub(super) fn auth(config: &Config, secret: Secret, accepted_secret: Option<Secret>) -> Auth {
     Auth::new(auth::Options {
         secret,
+        accepted_secret,
         access_ttl: config.auth.access_ttl,
         refresh_ttl: config.auth.refresh_ttl,
         guest: config.auth.guest,

@@ -41,6 +41,8 @@ pub struct Host {
     pub store: Arc<dyn Store>,
     /// What signs tokens.
     pub secret: Secret,
+    /// What is believed besides, while the secret is being changed.
+    pub accepted_secret: Option<Secret>,
     /// Where clients reach this instance.
     pub base_url: BaseUrl,
     /// Where metrics are served, if they are.
@@ -90,7 +92,7 @@ pub(super) struct Running {
 
 /// Builds every part and sets it going.
 async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartError> {
-    let Host { config, store, secret, base_url, metrics: metrics_listener } = host;
+    let Host { config, store, secret, accepted_secret, base_url, metrics: metrics_listener } = host;
     let instance = Instance {
         id: InstanceId(Uuid::now_v7()),
         ws_url: base_url.websocket(),
@@ -122,7 +124,7 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
     }
     let (claims, clerk) = Claims::new(Arc::clone(&store), instance.id);
     tasks.journal.spawn(clerk.run().instrument(info_span!("claims")));
-    let seal = Seal::new(&secret, lineage);
+    let seal = Seal::new(&secret, lineage).accepting(accepted_secret.as_ref(), lineage);
     let (link, deliveries) = match bus {
         None => (Link::alone(instance.id, Arc::clone(clock), peers.clone()), None),
         Some((bus, driver, deliveries)) => {
@@ -153,7 +155,7 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
         tasks.until(&stop, "peers", peers.clone().run(move || lease.holds()));
         tasks.until(&stop, "bus health", report(link.proven(), readiness.clone()));
     }
-    let auth = open::auth(&config, secret);
+    let auth = open::auth(&config, secret, accepted_secret);
     let origins = config.server.allowed_origins.clone();
     let origins = Origins::new(move |origin| origins.allows(origin));
     let sockets = Sockets::new(

@@ -22,6 +22,29 @@ const SECRET_CHARS: usize = 64;
 /// Derives successors. Not the secret itself, which signs access tokens.
 pub(super) struct Key([u8; 32]);
 
+/// The key that derives successors now, and one that did or will.
+pub(super) struct Keys {
+    current: Key,
+    accepted: Option<Key>,
+}
+
+impl Keys {
+    pub(super) fn new(secret: &Secret, accepted: Option<&Secret>) -> Keys {
+        Keys { current: Key::new(secret), accepted: accepted.map(Key::new) }
+    }
+
+    /// What a token is to be replaced by.
+    pub(super) fn successor(&self, token: &RefreshToken) -> RefreshToken {
+        token.successor(&self.current)
+    }
+
+    /// What a token was replaced by, under whichever key that happened.
+    pub(super) fn replaced(&self, token: &RefreshToken, by: TokenHash) -> Option<RefreshToken> {
+        let keys = std::iter::once(&self.current).chain(&self.accepted);
+        keys.map(|key| token.successor(key)).find(|successor| successor.hash() == by)
+    }
+}
+
 impl Key {
     pub(super) fn new(secret: &Secret) -> Key {
         Key(derive(secret.expose(), b"raidhall refresh tokens"))
@@ -95,6 +118,17 @@ mod tests {
         assert!(second != first && second.successor(&key(1)) != second);
         assert_eq!(second.family, first.family);
         assert_ne!(second.hash(), first.hash());
+    }
+
+    #[test]
+    fn a_successor_is_found_under_the_former_key_too() {
+        let secret = |byte| Secret::new([byte; 32]).expect("long enough");
+        let token = RefreshToken::begin();
+        let given = Keys::new(&secret(1), None).successor(&token);
+        let rotated = Keys::new(&secret(2), Some(&secret(1)));
+        assert!(rotated.replaced(&token, given.hash()) == Some(given.clone()));
+        assert!(rotated.successor(&token) != given);
+        assert!(Keys::new(&secret(2), None).replaced(&token, given.hash()).is_none());
     }
 
     #[test]

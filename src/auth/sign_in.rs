@@ -54,10 +54,14 @@ impl Auth {
         now: UnixMillis,
     ) -> Result<TokenPair, RefreshError> {
         let presented = RefreshToken::parse(presented).ok_or(RefreshError::Unknown)?;
-        let next = presented.successor(&self.0.refresh);
+        let next = self.0.refresh.successor(&presented);
         let (family, ttl) = (presented.family, self.0.refresh_ttl);
         match store.rotate_refresh(family, presented.hash(), next.hash(), REFRESH_GRACE, ttl).await? {
-            Rotation::Rotated(player) => Ok(self.pair(player, next, now)),
+            Rotation::Rotated { player, current } => {
+                // An instance with another secret may have given the successor out.
+                let next = self.0.refresh.replaced(&presented, current).ok_or(RefreshError::Unknown)?;
+                Ok(self.pair(player, next, now))
+            }
             Rotation::Reused => Err(RefreshError::Reused(family)),
             Rotation::Unknown => Err(RefreshError::Unknown),
         }

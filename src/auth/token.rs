@@ -1,9 +1,14 @@
-//! Access tokens: JWTs signed with HS256 (RFC 7519), checked without I/O.
+//! Access tokens of our own: JWTs signed with HS256 (RFC 7519), checked without I/O.
+//!
+//! A token names its key (`kid`), so that a secret can be changed: see [`Options`](super::Options). Those of the release
+//! before this one name none, and are tried with each key there is.
 
+use super::header::Header;
 use super::{Auth, Identity, Scope, Secret};
 use crate::error::Error;
 use crate::store::FamilyId;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use data_encoding::HEXLOWER;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Validation};
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{PlayerId, UnixMillis};
 use serde::{Deserialize, Serialize};
@@ -11,15 +16,27 @@ use std::time::Duration;
 
 /// Issuer and audience: a token that somebody signed with the same secret for something else is none of ours.
 const RAIDHALL: &str = "raidhall";
-/// Far above any token of ours; longer ones are not worth decoding.
-const TOKEN_BYTES_MAX: usize = 4096;
 const NOT_VALID: Error = Error::Unauthenticated("The access token is not valid");
 const EXPIRED: Error = Error::Unauthenticated("The access token has expired");
 
 pub(super) struct Tokens {
     signing: EncodingKey,
-    checking: DecodingKey,
+    /// The signing key first.
+    checking: Vec<CheckingKey>,
     validation: Validation,
+}
+
+struct CheckingKey {
+    id: String,
+    key: DecodingKey,
+}
+
+impl CheckingKey {
+    fn new(secret: &Secret) -> CheckingKey {
+        // Tells which key it is, and nothing about it.
+        let id = HEXLOWER.encode(&secret.derive("raidhall token key id", "")[..8]);
+        CheckingKey { id, key: DecodingKey::from_secret(secret.expose()) }
+    }
 }
 
 #[derive(Serialize)]
@@ -49,7 +66,7 @@ struct Claims {
 }
 
 impl Tokens {
-    pub(super) fn new(secret: &Secret) -> Tokens {
+    pub(super) fn new(secret: &Secret, accepted: Option<&Secret>) -> Tokens {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_issuer(&[RAIDHALL]);
         validation.set_audience(&[RAIDHALL]);
@@ -58,16 +75,24 @@ impl Tokens {
         validation.validate_exp = false;
         Tokens {
             signing: EncodingKey::from_secret(secret.expose()),
-            checking: DecodingKey::from_secret(secret.expose()),
+            checking: std::iter::once(secret).chain(accepted).map(CheckingKey::new).collect(),
             validation,
         }
     }
 
     fn claims(&self, token: &str) -> Option<Claims> {
-        if token.len() > TOKEN_BYTES_MAX {
+        let Header { alg, kid, .. } = Header::read(token)?;
+        if alg != "HS256" {
             return None;
         }
-        jsonwebtoken::decode(token, &self.checking, &self.validation).ok().map(|token| token.claims)
+        let mut keys = self.checking.iter().filter(|key| kid.as_ref().is_none_or(|kid| *kid == key.id));
+        keys.find_map(|CheckingKey { key, .. }| jsonwebtoken::decode(token, key, &self.validation).ok())
+            .map(|token| token.claims)
+    }
+
+    fn header(&self) -> jsonwebtoken::Header {
+        let kid = self.checking.first().map(|key| key.id.clone());
+        jsonwebtoken::Header { kid, ..jsonwebtoken::Header::new(Algorithm::HS256) }
     }
 }
 
@@ -111,8 +136,8 @@ impl Auth {
             iat,
             exp: iat.saturating_add_unsigned(ttl.as_secs()),
         };
-        let header = Header::new(Algorithm::HS256);
-        jsonwebtoken::encode(&header, &claims, &self.0.tokens.signing).expect("HS256 signs any claims")
+        let Tokens { signing, .. } = &self.0.tokens;
+        jsonwebtoken::encode(&self.0.tokens.header(), &claims, signing).expect("HS256 signs any claims")
     }
 
     /// Checks an access token. Touches nothing but memory.
@@ -148,6 +173,7 @@ fn identity(claims: Claims, expires_at: UnixMillis) -> Option<Identity> {
 mod tests {
     use super::super::{Options, secret};
     use super::*;
+    use jsonwebtoken::Header;
     use serde_json::{Value, json};
     use uuid::Uuid;
 
@@ -155,8 +181,14 @@ mod tests {
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
     fn auth(secret: &str) -> Auth {
+        accepting(secret, None)
+    }
+
+    fn accepting(secret: &str, accepted: Option<&str>) -> Auth {
+        let of = |text: &str| secret::Secret::new(text).expect("long enough");
         Auth::new(Options {
-            secret: secret::Secret::new(secret).expect("long enough"),
+            secret: of(secret),
+            accepted_secret: accepted.map(of),
             access_ttl: Duration::from_secs(900),
             refresh_ttl: Duration::from_secs(86_400),
             guest: true,
@@ -231,6 +263,38 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_can_be_changed_while_its_tokens_live() {
+        let (old, new) = (SECRET, "another secret of at least 32 bytes");
+        let minted = |auth: &Auth| auth.mint(&ada(), FamilyId(Uuid::nil()), NOW);
+        let before = [auth(old), accepting(old, Some(new))];
+        let after = [accepting(new, Some(old)), accepting(old, Some(new))];
+        for auth in &after {
+            for token in before.iter().chain(&after).map(minted) {
+                assert!(auth.verify(&token, NOW).is_ok());
+            }
+            let of_the_release_before = forged(&Header::default(), old, json!({}));
+            assert!(auth.verify(&of_the_release_before, NOW).is_ok());
+        }
+        let over = auth(new);
+        assert!(over.verify(&minted(&after[0]), NOW).is_ok());
+        assert_eq!(over.verify(&minted(&before[0]), NOW), Err(NOT_VALID));
+        let kid = |auth: &Auth| jsonwebtoken::decode_header(minted(auth)).expect("a header").kid;
+        assert_eq!(kid(&over), kid(&after[0]));
+        assert_ne!(kid(&over), kid(&before[0]));
+    }
+
+    #[test]
+    fn a_key_is_only_tried_for_what_names_it() {
+        let named = |kid: &str| Header { kid: Some(kid.to_owned()), ..Header::default() };
+        let kid = auth(SECRET).0.tokens.header().kid.expect("a name");
+        assert!(auth(SECRET).verify(&forged(&named(&kid), SECRET, json!({})), NOW).is_ok());
+        for other in ["", "0000000000000000", &kid.to_uppercase(), "../../dev/null"] {
+            let token = forged(&named(other), SECRET, json!({}));
+            assert_eq!(auth(SECRET).verify(&token, NOW), Err(NOT_VALID), "{other}");
+        }
+    }
+
+    #[test]
     fn only_hs256_with_our_secret_is_believed() {
         let auth = auth(SECRET);
         let other = "another secret of at least 32 bytes";
@@ -241,7 +305,7 @@ mod tests {
         let (_, rest) = good.split_once('.').expect("three parts");
         refused(&format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{rest}"));
         refused(&good[..good.rfind('.').expect("three parts") + 1]);
-        for rubbish in ["", ".", "..", "a.b.c", &"x".repeat(TOKEN_BYTES_MAX + 1)] {
+        for rubbish in ["", ".", "..", "a.b.c", &"x".repeat(10_000)] {
             refused(rubbish);
         }
     }

@@ -281,13 +281,22 @@ fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 
 /// Seals and opens the messages of one cluster.
 #[derive(Clone)]
-pub struct Seal(Hmac<Sha256>);
+pub struct Seal {
+    ours: Hmac<Sha256>,
+    /// Believed too: instances that have another secret while it is being changed.
+    accepted: Option<Hmac<Sha256>>,
+}
 
 impl Seal {
     /// The seal of all instances that share this secret and serve this history of the database.
     pub fn new(secret: &Secret, lineage: &str) -> Seal {
-        let key = secret.derive("raidhall bus", lineage);
-        Seal(Hmac::new_from_slice(&key).expect("HMAC takes keys of any length"))
+        Seal { ours: keyed(secret, lineage), accepted: None }
+    }
+
+    /// The same, believing what is sealed with another secret as well.
+    #[must_use]
+    pub fn accepting(self, secret: Option<&Secret>, lineage: &str) -> Seal {
+        Seal { accepted: secret.map(|secret| keyed(secret, lineage)), ..self }
     }
 
     /// The message, ready for a channel of the bus, and good for no other.
@@ -318,7 +327,10 @@ impl Seal {
     /// Whatever is not of this cluster, for this channel and of a known form.
     pub fn open(&self, channel: Channel, sealed: &[u8]) -> Result<Envelope, Unreadable> {
         let (mark, content) = sealed.split_at_checked(SEAL_BYTES).ok_or(Unreadable::Seal)?;
-        self.over(channel, content).verify_truncated_left(mark).map_err(|_| Unreadable::Seal)?;
+        let fits = |key: &Hmac<Sha256>| over(key, channel, content).verify_truncated_left(mark).is_ok();
+        if !fits(&self.ours) && !self.accepted.as_ref().is_some_and(fits) {
+            return Err(Unreadable::Seal);
+        }
         let wire: Wire = unpack(content).ok_or(Unreadable::Malformed)?;
         if wire.v > ENVELOPE_VERSION {
             return Err(Unreadable::Newer { raid: wire.raid });
@@ -329,16 +341,21 @@ impl Seal {
     }
 
     fn mark(&self, channel: Channel, content: &[u8]) -> [u8; SEAL_BYTES] {
-        let whole = self.over(channel, content).finalize().into_bytes();
+        let whole = over(&self.ours, channel, content).finalize().into_bytes();
         let mut mark = [0; SEAL_BYTES];
         mark.copy_from_slice(&whole[..SEAL_BYTES]);
         mark
     }
+}
 
-    fn over(&self, channel: Channel, content: &[u8]) -> Hmac<Sha256> {
-        // No channel's name begins another's.
-        self.0.clone().chain_update(channel.to_string()).chain_update(content)
-    }
+fn keyed(secret: &Secret, lineage: &str) -> Hmac<Sha256> {
+    let key = secret.derive("raidhall bus", lineage);
+    Hmac::new_from_slice(&key).expect("HMAC takes keys of any length")
+}
+
+fn over(key: &Hmac<Sha256>, channel: Channel, content: &[u8]) -> Hmac<Sha256> {
+    // No channel's name begins another's.
+    key.clone().chain_update(channel.to_string()).chain_update(content)
 }
 
 #[cfg(test)]

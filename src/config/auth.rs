@@ -15,6 +15,9 @@ pub struct AuthConfig {
     /// Signs tokens. `None` only with SQLite: then auth makes one and keeps it beside the database.
     #[serde(deserialize_with = "secret")]
     pub secret: Option<Secret>,
+    /// Believed besides `secret`, and signs nothing.
+    #[serde(deserialize_with = "secret")]
+    pub accepted_secret: Option<Secret>,
     /// Whether anyone may sign in by a name alone.
     pub guest: bool,
     /// Lifetime of an access token.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::fault::{Fault, Faults, Source};
 use super::settings::{DEFAULTS, Setting, Settings};
-use super::{Config, environment, ranges, redact, relations};
+use super::{Config, environment, production, ranges, redact, relations};
 
 /// A checked configuration and where each value of it came from.
 ///
@@ -37,6 +37,7 @@ impl Effective {
         check_ranges(&mut settings, &mut faults);
         let config = extract(&mut settings, &mut faults);
         check_relations(&config, &settings, &mut faults);
+        production::check(&config, &settings, &mut faults);
         if faults.is_empty() { Ok(Self { config, settings }) } else { Err(faults) }
     }
 }
@@ -120,14 +121,16 @@ fn mismatch(kind: &Kind, secret: bool) -> String {
 }
 
 /// Whether a key's value is, or holds, a credential.
-fn is_secret(key: &str) -> bool {
-    matches!(key, "auth.secret" | "database.url" | "bus.url")
+pub(super) fn is_secret(key: &str) -> bool {
+    matches!(key, "auth.secret" | "auth.accepted_secret" | "database.url" | "bus.url")
 }
 
 /// `value` as TOML, without credentials.
 fn shown(key: &str, value: &Value) -> String {
     match (key, value) {
-        ("auth.secret", Value::String(_, text)) if !text.is_empty() => format!("{:?}", redact::REDACTED),
+        ("auth.secret" | "auth.accepted_secret", Value::String(_, text)) if !text.is_empty() => {
+            format!("{:?}", redact::REDACTED)
+        }
         ("database.url" | "bus.url", Value::String(_, url)) => format!("{:?}", redact::url(url)),
         (_, Value::String(_, text)) => format!("{text:?}"),
         (_, Value::Bool(_, flag)) => flag.to_string(),

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use figment::value::Value;
 
+use super::effective::is_secret;
 use super::fault::{Faults, Source};
 use super::settings::Settings;
 
@@ -42,9 +43,31 @@ pub(super) fn merge(
         }
     }
     for (name, text) in &env {
-        if let Some(path) = name.strip_prefix(PREFIX) {
-            set(settings, &path.to_ascii_lowercase().replace("__", "."), name, text, faults);
+        let Some(path) = name.strip_prefix(PREFIX) else { continue };
+        let key = path.to_ascii_lowercase().replace("__", ".");
+        match key.strip_suffix("_file").filter(|key| is_secret(key)) {
+            Some(key) => merge_secret_file(settings, &env, key, name, text, faults),
+            None => set(settings, &key, name, text, faults),
         }
+    }
+}
+
+/// `RAIDHALL__SECTION__KEY_FILE` names the file that holds a secret, as Docker and Kubernetes mount them.
+fn merge_secret_file(
+    settings: &mut Settings,
+    env: &BTreeMap<String, String>,
+    key: &str,
+    name: &str,
+    path: &str,
+    faults: &mut Faults,
+) {
+    let source = Source::Env(name.to_owned());
+    if env.contains_key(name.trim_end_matches("_FILE")) {
+        return faults.push(key, source, "is set beside the same name without _FILE: set one of them");
+    }
+    match std::fs::read_to_string(path) {
+        Ok(text) => set(settings, key, name, text.trim_end_matches(['\r', '\n']), faults),
+        Err(error) => faults.push(key, source, format!("the file {path} cannot be read: {error}")),
     }
 }
 

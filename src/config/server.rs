@@ -13,6 +13,8 @@ use serde::{Deserialize, Deserializer};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServerConfig {
+    /// What the server is for.
+    pub profile: Profile,
     /// Where to bind; port 0 takes any free one.
     #[serde(deserialize_with = "listen")]
     pub listen: SocketAddr,
@@ -26,6 +28,16 @@ pub struct ServerConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// Threads that serve; 0 leaves the choice to [`ServerConfig::threads`].
     pub worker_threads: usize,
+}
+
+/// What a server is for: decides which settings are faults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// Trying out and developing, on one's own machine.
+    Development,
+    /// Strangers come.
+    Production,
 }
 
 impl ServerConfig {
@@ -99,6 +111,11 @@ pub struct AllowedOrigins {
 }
 
 impl AllowedOrigins {
+    /// Whether every origin is allowed.
+    pub fn allows_all(&self) -> bool {
+        self.any
+    }
+
     /// Whether `origin`, the value of an `Origin` header, is on the list.
     pub fn allows(&self, origin: &str) -> bool {
         self.any || self.exact.iter().any(|allowed| allowed == origin)

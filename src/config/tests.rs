@@ -7,6 +7,8 @@ use super::settings::{DEFAULTS, Settings};
 use super::*;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
+/// Fit for production.
+const RANDOM: &str = "cK9pEmsZkqYfC0rj5nNUu2wVbGQ8xLt4";
 
 fn file(text: &str) -> NamedTempFile {
     let mut file = NamedTempFile::new().expect("a temporary file");
@@ -334,7 +336,7 @@ fn the_files_for_clusters_load_with_what_they_leave_to_the_environment() {
     let shared = [
         ("DATABASE_URL", "postgres://u:pw@h/x"),
         ("REDIS_URL", "rediss://:pw@cache"),
-        ("RAIDHALL__AUTH__SECRET", KEY),
+        ("RAIDHALL__AUTH__SECRET", RANDOM),
         ("RAIDHALL__SERVER__ADVERTISED_URL", "https://a.example"),
     ];
     for name in ["cluster.toml", "production.toml"] {
@@ -398,6 +400,7 @@ fn nothing_that_is_shown_holds_a_secret() {
         ("DATABASE_URL", "postgres://ada:hunter2@h/x?password=hunter2"),
         ("REDIS_URL", "redis://ada:hunter2@cache"),
         ("RAIDHALL__AUTH__SECRET", KEY),
+        ("RAIDHALL__AUTH__ACCEPTED_SECRET", KEY),
     ];
     let effective = Effective::load(None, env(&vars)).expect("no faults");
     let secret = effective.config.auth.secret.clone().expect("a secret");
@@ -451,4 +454,51 @@ fn urls_follow_from_what_is_advertised_or_bound() {
     let set = with_env(&[("RAIDHALL__SERVER__ADVERTISED_URL", "https://play.example/raids/")]).server;
     let expected = ("https://play.example/raids".into(), "wss://play.example/raids/api/v1/ws".into());
     assert_eq!(urls(&set), expected);
+}
+
+#[test]
+fn production_refuses_what_is_fine_on_ones_own_machine_all_at_once() {
+    let production = "[server]\nprofile = 'production'\nallowed_origins = ['*']\n[auth]\naccepted_secret = \
+                      'please change me, please change me'";
+    let found = faults(production, &[]);
+    let heads: Vec<_> = found.iter().map(|line| line.split(" must ").next().expect("a head")).collect();
+    let expected = [
+        "auth.secret default",
+        "auth.accepted_secret file",
+        "auth.guest default",
+        "server.allowed_origins file",
+    ];
+    assert_eq!(heads, expected, "{found:#?}");
+    load(&production.replace("production", "development"), &[]).expect("fine on one's own machine");
+}
+
+#[test]
+fn production_takes_a_random_secret_and_a_decision_on_guests() {
+    let production = "[server]\nprofile = 'production'\n[auth]\nguest = ";
+    let secret = [("RAIDHALL__AUTH__SECRET", RANDOM)];
+    assert!(load(&format!("{production}true"), &secret).expect("no faults").auth.guest);
+    assert!(!load(&format!("{production}false"), &secret).expect("no faults").auth.guest);
+    for made_up in [KEY, "11111111111111111111111111111111", "My-Own-Password-Is-Long-Enough-For-This"] {
+        let secret = [("RAIDHALL__AUTH__SECRET", made_up)];
+        one_fault(&format!("{production}true"), &secret, "auth.secret RAIDHALL__AUTH__SECRET ", "random");
+    }
+}
+
+#[test]
+fn a_secret_may_stand_in_a_file() {
+    let kept = file(&format!("{KEY}\n"));
+    let path = kept.path().display().to_string();
+    let config = with_env(&[("RAIDHALL__AUTH__SECRET_FILE", &path)]);
+    assert_eq!(config.auth.secret.expect("a secret").expose(), KEY);
+    let url = file("postgres://u:hunter2@h/x");
+    let url = url.path().display().to_string();
+    let database = [("RAIDHALL__DATABASE__URL_FILE", url.as_str()), ("RAIDHALL__AUTH__SECRET", KEY)];
+    assert_eq!(with_env(&database).database.url.expose(), "postgres://u:hunter2@h/x");
+
+    let name = "auth.secret RAIDHALL__AUTH__SECRET_FILE ";
+    one_fault("", &[("RAIDHALL__AUTH__SECRET_FILE", "/nonexistent/secret")], name, "cannot be read");
+    let both = [("RAIDHALL__AUTH__SECRET_FILE", path.as_str()), ("RAIDHALL__AUTH__SECRET", KEY)];
+    one_fault("", &both, name, "set one of them");
+    let tls = "bus.ca_file RAIDHALL__BUS__CA_FILE ";
+    one_fault("", &[("RAIDHALL__BUS__CA_FILE", "ca.pem")], tls, "rediss://");
 }

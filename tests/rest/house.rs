@@ -65,6 +65,7 @@ impl House {
         };
         let mut tokens = auth::Options {
             secret: Secret::new([7; 32]).expect("long enough"),
+            accepted_secret: None,
             access_ttl: SECOND * 900,
             refresh_ttl: SECOND * 86_400,
             guest: true,

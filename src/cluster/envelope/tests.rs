@@ -129,3 +129,18 @@ fn errors_arrive_as_they_were_or_as_one_that_may_be_tried_again() {
         assert_eq!(ForwardAnswer::of(Err(error.clone())).result(), Err(error));
     }
 }
+
+#[test]
+fn while_the_secret_is_changed_both_are_believed() {
+    let secret = |byte| Secret::new([byte; 32]).expect("long enough");
+    let (old, new) = (seal(1, "a"), seal(2, "a"));
+    let (before, after) =
+        (old.clone().accepting(Some(&secret(2)), "a"), new.clone().accepting(Some(&secret(1)), "a"));
+    for (from, to) in [(&before, &after), (&after, &before), (&old, &after), (&new, &before)] {
+        assert!(to.open(channel(), &from.close(channel(), envelope(Note::Owned))).is_ok());
+    }
+    let stranger = seal(3, "a").close(channel(), envelope(Note::Owned));
+    assert_eq!(after.open(channel(), &stranger), Err(Unreadable::Seal));
+    let restored = seal(1, "b").close(channel(), envelope(Note::Owned));
+    assert_eq!(after.open(channel(), &restored), Err(Unreadable::Seal));
+}

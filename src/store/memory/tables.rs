@@ -324,10 +324,10 @@ impl Tables {
                 found.previous = Some((presented, now));
                 found.current = successor;
                 found.expires_at = after(now, ttl);
-                Rotation::Rotated(player)
+                Rotation::Rotated { player, current: successor }
             }
             Some((previous, at)) if previous == presented && now < after(at, grace) => {
-                Rotation::Rotated(player)
+                Rotation::Rotated { player, current: found.current }
             }
             _ => {
                 self.families.remove(&family);

@@ -33,7 +33,7 @@ const ROTATE_REFRESH: &str = "
             f.previous IS DISTINCT FROM $2 OR f.rotated_at + $4::bigint * interval '1 millisecond' <= clock_timestamp())
     FROM players p
     WHERE f.id = $1 AND NOT f.revoked AND f.expires_at > clock_timestamp() AND p.id = f.player
-    RETURNING f.revoked, p.id, p.name";
+    RETURNING f.revoked, f.current, p.id, p.name";
 
 /// A few at a time, so that no backlog makes a statement too long for its time limit.
 const FORGET_EXPIRED: &str = "
@@ -96,7 +96,10 @@ fn rotation(row: &PgRow) -> sqlx::Result<Rotation> {
     if row.try_get("revoked")? {
         return Ok(Rotation::Reused);
     }
-    Ok(Rotation::Rotated(PlayerRef { id: player_id(row, "id")?, name: row.try_get("name")? }))
+    Ok(Rotation::Rotated {
+        player: PlayerRef { id: player_id(row, "id")?, name: row.try_get("name")? },
+        current: TokenHash(row.try_get("current")?),
+    })
 }
 
 fn profile(row: &PgRow) -> sqlx::Result<Profile> {

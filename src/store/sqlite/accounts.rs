@@ -22,7 +22,7 @@ statements! {
         "INSERT INTO refresh_families (id, player, current, rotated_at, expires_at) ",
         "VALUES (?1, ?2, ?3, ", now!(), ", ", now!(), " + ?4)";
     FAMILY =
-        "SELECT player, name, current = ?2, previous = ?2 AND ", now!(), " < rotated_at + ?3 ",
+        "SELECT player, name, current = ?2, previous = ?2 AND ", now!(), " < rotated_at + ?3, current ",
         "FROM refresh_families JOIN players ON players.id = player ",
         "WHERE refresh_families.id = ?1 AND expires_at > ", now!();
     ROTATE =
@@ -83,16 +83,18 @@ pub(super) async fn rotate_refresh(hand: &mut Hand, presented: Presented) -> Res
     let failed = failed("rotate refresh token");
     let mut transaction = hand.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
     let find = sqlx::query_as(FAMILY).bind(family.0).bind(token.0.to_vec()).bind(millis(grace));
-    let found: Option<(i64, String, bool, Option<bool>)> =
+    let found: Option<(i64, String, bool, Option<bool>, Vec<u8>)> =
         find.fetch_optional(&mut *transaction).await.map_err(&failed)?;
-    let Some((id, name, is_current, is_previous)) = found else { return Ok(Rotation::Unknown) };
+    let Some((id, name, is_current, is_previous, current)) = found else { return Ok(Rotation::Unknown) };
 
     let rotation = if is_current {
         let rotate = sqlx::query(ROTATE).bind(family.0).bind(successor.0.to_vec()).bind(millis(ttl));
         rotate.execute(&mut *transaction).await.map_err(&failed)?;
-        Rotation::Rotated(PlayerRef { id: player_id(id)?, name })
+        Rotation::Rotated { player: PlayerRef { id: player_id(id)?, name }, current: successor }
     } else if is_previous == Some(true) {
-        Rotation::Rotated(PlayerRef { id: player_id(id)?, name })
+        let current = <[u8; 32]>::try_from(current.as_slice());
+        let current = TokenHash(current.map_err(|error| refused("rotate refresh token", error))?);
+        Rotation::Rotated { player: PlayerRef { id: player_id(id)?, name }, current }
     } else {
         sqlx::query(REVOKE).bind(family.0).execute(&mut *transaction).await.map_err(&failed)?;
         Rotation::Reused

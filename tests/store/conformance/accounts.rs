@@ -15,10 +15,21 @@ fn token(n: u8) -> TokenHash {
 }
 
 /// A player signed in with token 1.
-async fn signed_in(store: &dyn Store, ttl: Duration) -> (FamilyId, Rotation) {
+async fn signed_in(store: &dyn Store, ttl: Duration) -> (FamilyId, Signed) {
     let (family, id) = (family(), newcomer(store, "Ada").await);
     store.begin_refresh(family, id, token(1), ttl).await.expect("begin");
-    (family, Rotation::Rotated(PlayerRef { id, name: "Ada".into() }))
+    (family, Signed(PlayerRef { id, name: "Ada".into() }))
+}
+
+/// Who signed in.
+#[derive(Debug, Clone, PartialEq)]
+struct Signed(PlayerRef);
+
+impl Signed {
+    /// What a rotation answers whose token is replaced by this one.
+    fn to(&self, n: u8) -> Rotation {
+        Rotation::Rotated { player: self.0.clone(), current: token(n) }
+    }
 }
 
 async fn rotate(store: &dyn Store, family: FamilyId, from: u8, to: u8, grace: Duration) -> Rotation {
@@ -46,23 +57,24 @@ pub async fn an_unknown_player_is_none(store: &dyn Store) {
 pub async fn a_refresh_token_is_replaced(store: &dyn Store) {
     let (family, rotated) = signed_in(store, LONG).await;
     for from in 1..5 {
-        assert_eq!(rotate(store, family, from, from + 1, LONG).await, rotated);
+        assert_eq!(rotate(store, family, from, from + 1, LONG).await, rotated.to(from + 1));
     }
 }
 
 pub async fn a_repeat_within_the_grace_gets_the_same_successor(store: &dyn Store) {
     let (family, rotated) = signed_in(store, LONG).await;
     for _ in 0..3 {
-        assert_eq!(rotate(store, family, 1, 2, LONG).await, rotated);
+        assert_eq!(rotate(store, family, 1, 2, LONG).await, rotated.to(2));
     }
-    assert_eq!(rotate(store, family, 2, 3, LONG).await, rotated, "the successor is current");
+    assert_eq!(rotate(store, family, 1, 99, LONG).await, rotated.to(2), "the first successor holds");
+    assert_eq!(rotate(store, family, 2, 3, LONG).await, rotated.to(3), "the successor is current");
     let again = tokio::join!(rotate(store, family, 3, 4, LONG), rotate(store, family, 3, 4, LONG));
-    assert_eq!(again, (rotated.clone(), rotated), "at the same time");
+    assert_eq!(again, (rotated.to(4), rotated.to(4)), "at the same time");
 }
 
 pub async fn reuse_after_the_grace_revokes_the_family(store: &dyn Store) {
     let (family, rotated) = signed_in(store, LONG).await;
-    assert_eq!(rotate(store, family, 1, 2, BRIEF).await, rotated);
+    assert_eq!(rotate(store, family, 1, 2, BRIEF).await, rotated.to(2));
     wait_until(store, now(store).await.plus(2)).await;
     assert_eq!(rotate(store, family, 1, 2, BRIEF).await, Rotation::Reused);
     for stolen in [1, 2] {
@@ -72,8 +84,8 @@ pub async fn reuse_after_the_grace_revokes_the_family(store: &dyn Store) {
 
 pub async fn reuse_of_an_older_token_revokes_the_family(store: &dyn Store) {
     let (family, rotated) = signed_in(store, LONG).await;
-    assert_eq!(rotate(store, family, 1, 2, LONG).await, rotated);
-    assert_eq!(rotate(store, family, 2, 3, LONG).await, rotated);
+    assert_eq!(rotate(store, family, 1, 2, LONG).await, rotated.to(2));
+    assert_eq!(rotate(store, family, 2, 3, LONG).await, rotated.to(3));
     assert_eq!(rotate(store, family, 1, 2, LONG).await, Rotation::Reused, "two generations back");
     assert_eq!(rotate(store, family, 3, 4, LONG).await, Rotation::Unknown);
 }
@@ -95,15 +107,15 @@ pub async fn rotating_prolongs_a_family(store: &dyn Store) {
     let ttl = Duration::from_millis(1_000);
     let (family, rotated) = signed_in(store, ttl).await;
     let begun = now(store).await;
-    assert_eq!(rotate(store, family, 1, 2, LONG).await, rotated);
+    assert_eq!(rotate(store, family, 1, 2, LONG).await, rotated.to(2));
     wait_until(store, begun.plus(1_000)).await;
-    assert_eq!(rotate(store, family, 2, 3, LONG).await, rotated);
+    assert_eq!(rotate(store, family, 2, 3, LONG).await, rotated.to(3));
 }
 
 pub async fn families_are_independent(store: &dyn Store) {
     let (phone, ada) = signed_in(store, LONG).await;
     let (laptop, namesake) = signed_in(store, LONG).await;
     assert_eq!(rotate(store, phone, 77, 78, LONG).await, Rotation::Reused);
-    assert_eq!(rotate(store, laptop, 1, 2, LONG).await, namesake);
+    assert_eq!(rotate(store, laptop, 1, 2, LONG).await, namesake.to(2));
     assert_ne!(ada, namesake);
 }

@@ -1,0 +1,73 @@
+//! What a JWT says about itself before it is believed: enough to choose the key that must have signed it.
+
+use data_encoding::BASE64URL_NOPAD;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Far above any token worth decoding: a signature of RSA-4096 has 683 characters.
+const TOKEN_BYTES_MAX: usize = 8192;
+
+/// The header of a token (RFC 7515, section 4.1), of which nothing is proven.
+#[derive(Debug, Deserialize)]
+pub(super) struct Header {
+    pub(super) alg: String,
+    pub(super) kid: Option<String>,
+    crit: Option<Value>,
+}
+
+impl Header {
+    /// Reads the header of a token of reasonable size. What demands extensions to be understood is no token for us (RFC
+    /// 7515, section 4.1.11).
+    pub(super) fn read(token: &str) -> Option<Header> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return None;
+        }
+        let mut parts = token.split('.');
+        let header = parts.next()?;
+        if parts.count() != 2 {
+            return None;
+        }
+        let header = BASE64URL_NOPAD.decode(header.as_bytes()).ok()?;
+        serde_json::from_slice(&header).ok().filter(|header: &Header| header.crit.is_none())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(header: &str) -> Option<Header> {
+        Header::read(&format!("{}.e30.c2ln", BASE64URL_NOPAD.encode(header.as_bytes())))
+    }
+
+    #[test]
+    fn a_header_says_which_key_it_wants() {
+        let header = read(r#"{"typ":"JWT","alg":"EdDSA","kid":"a","jwk":{"kty":"oct"},"x5u":"https://e"}"#);
+        let header = header.expect("a header");
+        assert_eq!((header.alg.as_str(), header.kid.as_deref()), ("EdDSA", Some("a")));
+    }
+
+    #[test]
+    fn what_is_no_plain_header_is_no_token() {
+        for header in [
+            r#"{"alg":"HS256","crit":["b64"],"b64":false}"#,
+            r#"{"alg":"HS256","crit":[]}"#,
+            r#"{"alg":"HS256","alg":"none"}"#,
+            r#"{"alg":"HS256","kid":"a","kid":"b"}"#,
+            r#"{"alg":"HS256","kid":7}"#,
+            r#"{"alg":null}"#,
+            "{}",
+            "[]",
+            "",
+        ] {
+            assert!(read(header).is_none(), "{header}");
+        }
+        for token in
+            ["", ".", "..", "a.b", "a.b.c", "eyJhbGciOiJIUzI1NiJ9.e30.c.d", "eyJhbGciOiJIUzI1NiJ9=.e30.c"]
+        {
+            assert!(Header::read(token).is_none(), "{token}");
+        }
+        let long = format!("eyJhbGciOiJIUzI1NiJ9.{}.c", "e".repeat(TOKEN_BYTES_MAX));
+        assert!(Header::read(&long).is_none());
+    }
+}

@@ -1,0 +1,60 @@
+//! What must hold where strangers come: `server.profile = "production"`.
+
+use super::fault::{Faults, Source};
+use super::settings::Settings;
+use super::{Config, Profile, Secret};
+
+/// Parts of secrets that people make up or copy from a page.
+const MADE_UP: &[&str] = &[
+    "change", "secret", "password", "passwd", "example", "raidhall", "insecure", "default", "12345", "abcde",
+];
+
+/// Fewest different bytes of a random secret: 32 random hexadecimal digits have fewer than once in a million times.
+const DIFFERENT_BYTES_MIN: usize = 8;
+
+/// Notes everything that is fine on one's own machine only.
+pub(super) fn check(config: &Config, settings: &Settings, faults: &mut Faults) {
+    if config.server.profile != Profile::Production {
+        return;
+    }
+    for (key, message) in unsafe_settings(config, settings) {
+        if !faults.names(key) {
+            let source = settings.get(key).map_or(Source::Default, |setting| setting.source.clone());
+            faults.push(key, source, message);
+        }
+    }
+}
+
+fn unsafe_settings(config: &Config, settings: &Settings) -> Vec<(&'static str, &'static str)> {
+    const RANDOM: &str = "must in production be random, for example from `openssl rand -base64 48`: this is a text that \
+                          somebody made up, or could guess";
+    let auth = &config.auth;
+    let made_up = |secret: &Option<Secret>| secret.as_ref().is_some_and(is_made_up);
+    let undecided = settings.get("auth.guest").is_none_or(|setting| setting.source == Source::Default);
+    let rules = [
+        (
+            auth.secret.is_none(),
+            "auth.secret",
+            "must be set in production (at least 32 bytes, for example from `openssl rand -base64 48`)",
+        ),
+        (made_up(&auth.secret), "auth.secret", RANDOM),
+        (made_up(&auth.accepted_secret), "auth.accepted_secret", RANDOM),
+        (
+            auth.guest && undecided,
+            "auth.guest",
+            "must be set in production: true if anyone may sign in by a name alone, else false",
+        ),
+        (
+            config.server.allowed_origins.allows_all(),
+            "server.allowed_origins",
+            "must in production name the origins whose pages may call: \"*\" lets every page act with its visitor's token",
+        ),
+    ];
+    rules.into_iter().filter(|(broken, ..)| *broken).map(|(_, key, message)| (key, message)).collect()
+}
+
+fn is_made_up(secret: &Secret) -> bool {
+    let text = secret.expose().to_ascii_lowercase();
+    let different: std::collections::BTreeSet<u8> = text.bytes().collect();
+    different.len() < DIFFERENT_BYTES_MIN || MADE_UP.iter().any(|part| text.contains(part))
+}
