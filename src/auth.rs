@@ -6,20 +6,30 @@
 
 mod header;
 mod identity;
+mod lookout;
 mod refresh;
+mod revoked;
 pub mod secret;
 mod sign_in;
 mod token;
 
 pub use identity::{Identity, Scope};
+pub use lookout::Lookout;
 pub use refresh::REFRESH_GRACE;
+pub use revoked::Unwelcome;
 pub use secret::Secret;
 pub use sign_in::{RefreshError, guest_name};
 
+use crate::error::Error;
+use crate::store::Notice;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use raidhall_protocol::{PlayerId, UnixMillis};
+use revoked::Revoked;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// How tokens are made.
 #[derive(Debug, Clone)]
@@ -46,6 +56,8 @@ struct Inner {
     access_ttl: Duration,
     refresh_ttl: Duration,
     guest: bool,
+    revoked: Revoked,
+    changed: Notify,
 }
 
 impl Auth {
@@ -58,7 +70,41 @@ impl Auth {
             access_ttl,
             refresh_ttl,
             guest,
+            revoked: Revoked::default(),
+            changed: Notify::new(),
         }))
+    }
+
+    /// Whether a token that was genuine is good still: its player is not banned, its sign-in not ended.
+    ///
+    /// # Errors
+    ///
+    /// `Forbidden` for whoever is banned, `Unauthenticated` for whoever has signed out.
+    pub fn check_standing(&self, identity: &Identity) -> Result<(), Error> {
+        self.0.revoked.check(identity)
+    }
+
+    /// Whether the player may not come in, as far as this instance has heard.
+    pub fn is_banned(&self, player: PlayerId) -> bool {
+        self.0.revoked.is_banned(player)
+    }
+
+    /// Has the [`Lookout`] look at once: something was changed here.
+    pub fn look_again(&self) {
+        self.0.changed.notify_one();
+    }
+
+    async fn changed(&self) {
+        self.0.changed.notified().await;
+    }
+
+    fn learn(&self, notices: impl IntoIterator<Item = Notice>, now: UnixMillis) {
+        self.0.revoked.learn(notices, now);
+    }
+
+    fn learn_anew(&self, banned: HashSet<PlayerId>, notices: Vec<Notice>, now: UnixMillis) {
+        self.0.revoked.learn(notices, now);
+        self.0.revoked.learn_all_bans(banned);
     }
 
     /// Whether anyone may sign in by a name alone.

@@ -2,7 +2,9 @@
 //!
 //! `edge` is what every request passes through, `failure` how every error leaves, `server` the accept loop underneath.
 
+mod account_for;
 mod accounts;
+mod admin;
 mod body;
 mod commands;
 mod edge;
@@ -81,12 +83,14 @@ pub fn router(doors: Doors, options: &Options, socket: Router) -> Router {
     let limits = Arc::new(limits::Limits::new(options));
     let accounts =
         accounts::Accounts { gate: gate.clone(), store: Arc::clone(&store), limits: Arc::clone(&limits) };
+    let admin = admin::Admin { gate: gate.clone(), store: Arc::clone(&store), sessions: sessions.clone() };
     let raids = raids::Raids { gate, store, sessions, limits, ws_url: options.ws_url.as_str().into() };
     let routes = Router::new()
         .merge(page::routes(&options.ws_url))
         .merge(health::routes(readiness))
         .merge(accounts::routes(accounts))
         .merge(raids::routes(raids))
+        .merge(admin::routes(admin))
         .merge(socket);
     edge::around(routes, options)
 }

@@ -11,9 +11,9 @@ use crate::telemetry::metrics;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use raidhall_protocol::server::UnwatchReason;
-use raidhall_protocol::{Codec, PlayerId, RaidId, Seq};
+use raidhall_protocol::{CloseCode, Codec, PlayerId, RaidId, Seq};
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 
 /// Presence messages held before the watch gets a snapshot instead.
@@ -119,6 +119,8 @@ pub struct Outbox {
     /// How the client wants its messages.
     pub codec: Codec,
     state: Mutex<OutboxState>,
+    ending: OnceLock<CloseCode>,
+    ended: Notify,
     wake: Notify,
 }
 
@@ -131,12 +133,35 @@ struct OutboxState {
 impl Outbox {
     /// An empty one.
     pub fn new(id: ConnectionId, codec: Codec) -> Self {
-        Self { id, codec, state: Mutex::default(), wake: Notify::new() }
+        Self {
+            id,
+            codec,
+            state: Mutex::default(),
+            ending: OnceLock::new(),
+            ended: Notify::new(),
+            wake: Notify::new(),
+        }
     }
 
     /// Tells the connection that there is something to send: here, or in a ring that it watches.
     pub fn wake(&self) {
         self.wake.notify_one();
+    }
+
+    /// Tells the connection to end. The first code that is given holds.
+    pub fn end(&self, code: CloseCode) {
+        let _ = self.ending.set(code);
+        self.ended.notify_one();
+    }
+
+    /// Waits for [`Outbox::end`]. Unlike [`Outbox::woken`], it is of account even while the client takes nothing.
+    pub async fn ended(&self) {
+        self.ended.notified().await;
+    }
+
+    /// The code to end with, if the connection was told to.
+    pub fn ending(&self) -> Option<CloseCode> {
+        self.ending.get().copied()
     }
 
     /// Waits for [`Outbox::wake`]. One call is remembered while nobody waits.

@@ -53,6 +53,8 @@ pub enum Command {
         /// What it wants.
         command: PlayerCommand,
     },
+    /// An operator ends the raid.
+    End,
     /// The clock reached the deadline.
     Deadline,
     /// The leader was offline for too long while somebody else was online.

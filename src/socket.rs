@@ -13,7 +13,7 @@ mod requests;
 mod upgrade;
 mod watches;
 
-use crate::auth::Auth;
+use crate::auth::{Auth, Unwelcome};
 use crate::clock::Clock;
 use crate::http::Origins;
 use crate::session::Sessions;
@@ -93,6 +93,11 @@ impl Sockets {
     /// The door, to be merged into the server's routes. No layer may sit on it that buffers, times out or compresses.
     pub fn router(&self) -> Router {
         Router::new().route(SOCKET_PATH, any(upgrade::upgrade)).with_state(self.clone())
+    }
+
+    /// Closes the connections of whoever may not be here any more.
+    pub fn end(&self, unwelcome: &Unwelcome) {
+        self.0.registry.end(unwelcome);
     }
 
     /// Lets every client go, spread over `drain_spread`, each with `bye` and a code that tells it to come back.

@@ -6,10 +6,17 @@
 //! then happened is decided by reading, never by hope.
 
 mod batch;
+pub mod identities;
 pub mod journal;
 pub mod memory;
+pub mod oversight;
 pub mod postgres;
 pub mod sqlite;
+pub mod standing;
+
+pub use identities::{Identities, Link};
+pub use oversight::{Deed, InstanceRow, Oversight, PlayerLookup, PlayerRow, RaidLookup};
+pub use standing::{Ban, Notice, Notices, Standing};
 
 use async_trait::async_trait;
 use raidhall_protocol::rest::{Contribution, Profile};
@@ -331,7 +338,7 @@ pub struct Maintenance {
 
 /// The database, as the rest of the server needs it.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Standing + Oversight + Identities + Send + Sync + 'static {
     /// Makes this process known and takes the lease. An instance that must be alone (embedded, or Postgres with the
     /// local bus) takes the database's lock, waits up to `patience` for it and for former leases to run out, and then
     /// fails with [`EnlistError::Held`]. SQLite voids former leases as soon as it has the lock.

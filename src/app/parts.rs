@@ -4,7 +4,7 @@ use super::tenure::{Kept, Tenure};
 use super::{StartError, open};
 use crate::address::Proxies;
 use crate::audience::RingOptions;
-use crate::auth::Secret;
+use crate::auth::{Lookout, Secret};
 use crate::cluster::claims::Claims;
 use crate::cluster::due::Scanner;
 use crate::cluster::envelope::Seal;
@@ -156,6 +156,8 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
         tasks.until(&stop, "bus health", report(link.proven(), readiness.clone()));
     }
     let auth = open::auth(&config, secret, accepted_secret);
+    let lookout = Lookout::begin(Arc::clone(&store), auth.clone(), Arc::clone(clock)).await;
+    let lookout = lookout.map_err(|error| StartError::of_store("bans and sign-outs".into(), error))?;
     let origins = config.server.allowed_origins.clone();
     let origins = Origins::new(move |origin| origins.allows(origin));
     let sockets = Sockets::new(
@@ -167,6 +169,8 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
         socket_options(&config, origins.clone()),
         tasks.connections.clone(),
     );
+    let ended = sockets.clone();
+    tasks.until(&stop, "lookout", lookout.run(move |unwelcome| ended.end(unwelcome)));
     let scanner = Scanner {
         store: Arc::clone(&store),
         sessions: sessions.clone(),

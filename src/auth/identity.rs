@@ -1,6 +1,7 @@
 //! What a checked access token says.
 
 use crate::session::Caller;
+use crate::store::FamilyId;
 use raidhall_protocol::UnixMillis;
 use raidhall_protocol::server::PlayerRef;
 
@@ -13,6 +14,8 @@ pub struct Identity {
     pub scope: Scope,
     /// The scope of idempotency keys: alike for all tokens of one player or service, unlike for any two of them.
     pub subject: String,
+    /// The sign-in that it belongs to, if any.
+    pub family: Option<FamilyId>,
     /// When the token ends.
     pub expires_at: UnixMillis,
 }

@@ -6,9 +6,12 @@ use crate::store::{FamilyId, Rotation, Store, StoreError};
 use raidhall_protocol::UnixMillis;
 use raidhall_protocol::rest::TokenPair;
 use raidhall_protocol::server::PlayerRef;
+use std::time::Duration;
 use thiserror::Error;
 
 const NAME_CHARS_MAX: usize = 40;
+/// How much longer than its token a connection may live, and the difference between two clocks.
+const CONNECTION_GRACE: Duration = Duration::from_secs(300);
 
 /// Why a refresh token gave no pair.
 #[derive(Debug, Error)]
@@ -19,6 +22,9 @@ pub enum RefreshError {
     /// It was used before, longer ago than the grace: it may have been stolen, and its family is revoked now.
     #[error("refresh token of family {} was used again", .0.0.simple())]
     Reused(FamilyId),
+    /// The player is banned.
+    #[error("player is banned")]
+    Banned,
     /// The store failed; the same call may succeed later.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -58,13 +64,32 @@ impl Auth {
         let (family, ttl) = (presented.family, self.0.refresh_ttl);
         match store.rotate_refresh(family, presented.hash(), next.hash(), REFRESH_GRACE, ttl).await? {
             Rotation::Rotated { player, current } => {
+                if self.is_banned(player.id) {
+                    return Err(RefreshError::Banned);
+                }
                 // An instance with another secret may have given the successor out.
                 let next = self.0.refresh.replaced(&presented, current).ok_or(RefreshError::Unknown)?;
                 Ok(self.pair(player, next, now))
             }
-            Rotation::Reused => Err(RefreshError::Reused(family)),
+            Rotation::Reused => {
+                // Whoever has its access token may be the thief.
+                self.sign_out(store, family).await?;
+                Err(RefreshError::Reused(family))
+            }
             Rotation::Unknown => Err(RefreshError::Unknown),
         }
+    }
+
+    /// Ends a sign-in: its refresh token is good for nothing from now on, its access tokens and connections within moments,
+    /// on every instance.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub async fn sign_out(&self, store: &dyn Store, family: FamilyId) -> Result<(), StoreError> {
+        store.sign_out(family, self.0.access_ttl + CONNECTION_GRACE).await?;
+        self.look_again();
+        Ok(())
     }
 
     fn pair(&self, player: PlayerRef, token: RefreshToken, now: UnixMillis) -> TokenPair {

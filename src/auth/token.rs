@@ -13,6 +13,7 @@ use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{PlayerId, UnixMillis};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use uuid::Uuid;
 
 /// Issuer and audience: a token that somebody signed with the same secret for something else is none of ours.
 const RAIDHALL: &str = "raidhall";
@@ -60,6 +61,7 @@ struct Claims {
     sub: String,
     name: Option<String>,
     scope: Option<String>,
+    sid: Option<String>,
     #[serde(rename = "iat")]
     _iat: i64,
     exp: i64,
@@ -144,20 +146,27 @@ impl Auth {
     ///
     /// # Errors
     ///
-    /// `Unauthenticated` when it is not one of ours, or at `now` has ended; there is no leeway.
+    /// `Unauthenticated` when it is not one of ours, at `now` has ended (there is no leeway), or its sign-in was ended;
+    /// `Forbidden` when its player is banned.
     pub fn verify(&self, token: &str, now: UnixMillis) -> Result<Identity, Error> {
         let claims = self.0.tokens.claims(token).ok_or(NOT_VALID)?;
         let expires_at = UnixMillis(claims.exp.saturating_mul(1000));
         if expires_at <= now {
             return Err(EXPIRED);
         }
-        identity(claims, expires_at).ok_or(NOT_VALID)
+        let identity = identity(claims, expires_at).ok_or(NOT_VALID)?;
+        self.check_standing(&identity)?;
+        Ok(identity)
     }
 }
 
 /// A service may call itself `5`, or speak for player 5, and still shares no idempotency keys with player 5.
 fn identity(claims: Claims, expires_at: UnixMillis) -> Option<Identity> {
-    let Claims { sub, name, scope, .. } = claims;
+    let Claims { sub, name, scope, sid, .. } = claims;
+    let family = match sid {
+        Some(sid) => Some(FamilyId(Uuid::try_parse(&sid).ok()?)),
+        None => None,
+    };
     let id = || PlayerId::try_from(sub.parse::<u64>().ok()?).ok();
     let player = name.and_then(|name| Some(PlayerRef { id: id()?, name }));
     let (scope, subject) = match scope.as_deref() {
@@ -166,7 +175,7 @@ fn identity(claims: Claims, expires_at: UnixMillis) -> Option<Identity> {
         Some("admin") => (Scope::Admin, format!("admin:{sub}")),
         Some(_) => return None,
     };
-    Some(Identity { player, scope, subject, expires_at })
+    Some(Identity { player, scope, subject, family, expires_at })
 }
 
 #[cfg(test)]
@@ -175,7 +184,6 @@ mod tests {
     use super::*;
     use jsonwebtoken::Header;
     use serde_json::{Value, json};
-    use uuid::Uuid;
 
     const NOW: UnixMillis = UnixMillis(1_767_225_600_500);
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -255,6 +263,7 @@ mod tests {
             ("sub", json!("ada")),
             ("sub", json!("9007199254740992")),
             ("exp", json!("1767226500")),
+            ("sid", json!("phone")),
         ] {
             assert_eq!(check(json!({ claim: value })), Err(NOT_VALID), "{claim}: {value}");
         }

@@ -12,6 +12,7 @@ use axum::extract::{FromRef, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use raidhall_protocol::admin::SignedOut;
 use raidhall_protocol::rest::{Data, Profile, TokenPair};
 use raidhall_protocol::server::PlayerRef;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub(super) fn routes(accounts: Accounts) -> Router {
     Router::new()
         .route("/api/v1/auth/guest", post(guest))
         .route("/api/v1/auth/refresh", post(refresh))
+        .route("/api/v1/auth/sign-out", post(sign_out))
         .route("/api/v1/me", get(me))
         .with_state(accounts)
 }
@@ -57,12 +59,23 @@ async fn refresh(
     match gate.auth.refresh(&*store, &token, gate.clock.now()).await {
         Ok(data) => Ok(Json(Data { data })),
         Err(RefreshError::Store(error)) => Err(error.into()),
+        Err(RefreshError::Banned) => Err(Error::Forbidden("This player is banned").into()),
         Err(RefreshError::Unknown) => Err(Error::Unauthenticated("The refresh token is not valid").into()),
         Err(error @ RefreshError::Reused(_)) => {
             tracing::warn!(%error, "a sign-in was revoked");
             Err(Error::Unauthenticated("The refresh token was used before; sign in again").into())
         }
     }
+}
+
+async fn sign_out(
+    State(Accounts { gate, store, .. }): State<Accounts>,
+    signed: Signed,
+) -> Result<Json<Data<SignedOut>>, Failure> {
+    let family =
+        signed.0.family.ok_or(Error::Forbidden("This token belongs to no sign-in; it ends by itself"))?;
+    gate.auth.sign_out(&*store, family).await?;
+    Ok(Json(Data { data: SignedOut { signed_out: true } }))
 }
 
 async fn me(State(accounts): State<Accounts>, signed: Signed) -> Result<Json<Data<Profile>>, Failure> {

@@ -42,6 +42,18 @@ impl Query {
         self.read("after", "must be a seq: a whole number from 0 to 2^53 - 1", read).unwrap_or(Seq::ZERO)
     }
 
+    /// An id.
+    pub(super) fn id(&mut self, name: &str) -> Option<u64> {
+        let read = |text: &str| text.parse().ok().filter(|id| (1..SEQ_END).contains(id));
+        self.read(name, "must be an id: a whole number from 1 to 2^53 - 1", read)
+    }
+
+    /// A text without control characters.
+    pub(super) fn text(&mut self, name: &str) -> Option<String> {
+        let read = |text: &str| (!text.chars().any(char::is_control)).then(|| text.to_owned());
+        self.read(name, "must not hold control characters", read)
+    }
+
     /// The status that is wanted, if one is.
     pub(super) fn status(&mut self) -> Option<RaidStatus> {
         let read = |text: &str| RaidStatus::ALL.into_iter().find(|status| status.as_str() == text);

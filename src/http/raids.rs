@@ -110,7 +110,7 @@ impl Raids {
     }
 }
 
-fn summary(row: RaidRow) -> RaidSummary {
+pub(super) fn summary(row: RaidRow) -> RaidSummary {
     let RaidRow {
         id,
         title,

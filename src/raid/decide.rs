@@ -37,6 +37,7 @@ pub fn decide(state: &State, command: &Command, context: Context<'_>) -> Result<
             decide_act(&Act { state, at, member, online: context.online }, command)
         }
         Command::Service { command } => contributions::by_service(state, at, command),
+        Command::End => lifecycle::end(state, at),
         Command::Deadline => Ok(lifecycle::deadline(state, at)),
         Command::LeaderOffline => Ok(membership::leader_offline(state, at, context.online)),
     }

@@ -75,7 +75,11 @@ impl Connection {
         // Evenly as many as the limit says, and a burst of what two seconds give.
         let rate = Rate::new(options.commands_per_second.get().saturating_mul(2), Duration::from_secs(2));
         let heartbeat_at = Instant::now() + options.heartbeat;
-        sockets.0.registry.add(&outbox);
+        sockets.0.registry.add(&outbox, &identity);
+        // Whoever was revoked since the token was checked may have been missed when connections were ended.
+        if let Err(error) = sockets.0.auth.check_standing(&identity) {
+            outbox.end(close_code(&error));
+        }
         Self {
             token_ends: token_ends(&sockets, &identity),
             watches: Watches::new(Arc::clone(&outbox), slack),
@@ -117,6 +121,9 @@ impl Connection {
         let timer = sleep_until(self.heartbeat_at);
         tokio::pin!(timer);
         loop {
+            if let Some(code) = self.outbox.ending() {
+                return Ending::Close(code);
+            }
             if self.sockets.0.registry.is_draining() {
                 self.begin_to_drain();
             }
@@ -130,6 +137,7 @@ impl Connection {
             let blocked = !outbound.is_empty();
             let reads = self.reads();
             tokio::select! { biased;
+                () = self.outbox.ended() => {}
                 () = &mut timer => {
                     if let Err(ending) = self.on_timer(inbound, outbound) {
                         return ending;
@@ -324,6 +332,11 @@ impl Drop for Connection {
         self.sockets.0.registry.remove(&self.outbox);
         self.watches.leave_all();
     }
+}
+
+/// How a connection ends whose token is not accepted.
+pub(super) fn close_code(error: &Error) -> CloseCode {
+    if matches!(error, Error::Forbidden(_)) { CloseCode::Forbidden } else { CloseCode::Unauthenticated }
 }
 
 /// The moment until which a token keeps a connection open: its end and a grace.

@@ -3,6 +3,7 @@
 
 use super::Sockets;
 use super::connection::Connection;
+use super::connection::close_code;
 use super::inbound::{Inbound, Received};
 use super::outbound::Outbound;
 use super::requests::error_frame;
@@ -110,7 +111,7 @@ impl Greeting {
                 Ok(ClientMessage::Hello { token, client }) => {
                     debug!(client, "hello");
                     let verified = self.sockets.0.auth.verify(&token, self.sockets.0.clock.now());
-                    return verified.map_err(|_| Ending::Close(CloseCode::Unauthenticated));
+                    return verified.map_err(|error| Ending::Close(close_code(&error)));
                 }
                 Err(DecodeError::Undecodable(_)) => return Err(Ending::Close(CloseCode::BadMessage)),
                 Err(DecodeError::Invalid(invalid)) if invalid.re == "hello" => {

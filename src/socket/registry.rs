@@ -1,5 +1,6 @@
 //! Which connections there are, and how many of whom.
 
+use crate::auth::{Identity, Unwelcome};
 use crate::outbox::{ConnectionId, Outbox};
 use dashmap::DashMap;
 use raidhall_protocol::PlayerId;
@@ -8,9 +9,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+/// A connection, and who it is.
+struct Open {
+    outbox: Arc<Outbox>,
+    identity: Identity,
+}
+
 pub(super) struct Registry {
     next: AtomicU64,
-    open: DashMap<ConnectionId, Arc<Outbox>>,
+    open: DashMap<ConnectionId, Open>,
     addresses: Arc<Counts<IpAddr>>,
     players: Arc<Counts<PlayerId>>,
     draining: AtomicBool,
@@ -41,8 +48,18 @@ impl Registry {
         Counts::take(&self.players, player)
     }
 
-    pub(super) fn add(&self, outbox: &Arc<Outbox>) {
-        self.open.insert(outbox.id, Arc::clone(outbox));
+    /// Adds a connection, or notes who it is now.
+    pub(super) fn add(&self, outbox: &Arc<Outbox>, identity: &Identity) {
+        self.open.insert(outbox.id, Open { outbox: Arc::clone(outbox), identity: identity.clone() });
+    }
+
+    /// Ends the connections of whoever may not be here any more.
+    pub(super) fn end(&self, unwelcome: &Unwelcome) {
+        for open in &self.open {
+            if let Some(code) = unwelcome.closes(&open.identity) {
+                open.outbox.end(code);
+            }
+        }
     }
 
     pub(super) fn remove(&self, outbox: &Outbox) {
@@ -51,7 +68,7 @@ impl Registry {
 
     pub(super) fn drain(&self) {
         self.draining.store(true, Ordering::Release);
-        self.open.iter().for_each(|outbox| outbox.wake());
+        self.open.iter().for_each(|open| open.outbox.wake());
     }
 
     pub(super) fn is_draining(&self) -> bool {

@@ -1,6 +1,6 @@
 //! What a client's messages ask for, translated for the session and back.
 
-use super::connection::{Connection, token_ends};
+use super::connection::{Connection, close_code, token_ends};
 use super::greeting::Ending;
 use crate::auth::Scope;
 use crate::error::Error;
@@ -53,6 +53,10 @@ impl Connection {
             Ok(identity) if identity.subject == self.identity.subject => {
                 self.token_ends = token_ends(&self.sockets, &identity);
                 self.identity = identity;
+                self.sockets.0.registry.add(&self.outbox, &self.identity);
+                if let Err(error) = self.sockets.0.auth.check_standing(&self.identity) {
+                    self.outbox.end(close_code(&error));
+                }
                 let welcome = self.welcome();
                 return self.answer(&welcome);
             }

@@ -2,6 +2,7 @@
 //! that the loops above it can be tested against a database at its worst.
 
 mod faults;
+mod standing;
 mod tables;
 
 pub use faults::{Call, Faults};

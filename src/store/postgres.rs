@@ -9,12 +9,15 @@ mod columns;
 mod commit;
 mod connections;
 mod fault;
+mod identities;
 mod lease;
 mod ledger;
+mod oversight;
 mod partitions;
 #[cfg(test)]
 mod plans;
 mod raids;
+mod standing;
 
 use super::{
     Append, Claim, EnlistError, Epoch, FamilyId, Fate, Head, Instance, InstanceId, Loaded, Maintenance,
@@ -174,6 +177,8 @@ impl Store for PostgresStore {
         let found = self.partitions.ensure().await?;
         lease::forget_dead(&self.rest).await?;
         accounts::forget_expired(&self.rest).await?;
+        standing::forget_notices(&self.rest).await?;
+        identities::forget_proofs(&self.rest).await?;
         Ok(found)
     }
 

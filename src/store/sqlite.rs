@@ -5,10 +5,13 @@
 
 mod accounts;
 mod fault;
+mod identities;
 mod leases;
 mod ledger;
 mod lock;
+mod oversight;
 mod raids;
+mod standing;
 mod statements;
 #[cfg(test)]
 mod tests;

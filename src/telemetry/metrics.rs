@@ -82,6 +82,8 @@ pub struct Metrics {
     pub bus_reconnects: Counter,
     /// Messages between instances that went nowhere; by `cause`.
     pub bus_dropped: Counters,
+    /// Seconds since bans and sign-outs were last read from the store.
+    pub revocations_age: Gauge,
 }
 
 impl Metrics {
@@ -213,6 +215,11 @@ impl Metrics {
                 "raidhall_bus_dropped_total",
                 "cause",
                 "Messages between instances that were dropped, by cause.",
+            ),
+            revocations_age: gauge(
+                "raidhall_revocations_age_seconds",
+                Unit::Seconds,
+                "Time since bans and sign-outs were last read from the store.",
             ),
         }
     }

@@ -18,10 +18,10 @@ async fn transactions(connection: &mut PgConnection) -> i64 {
     sqlx::query_scalar(sum).fetch_one(connection).await.expect("the database's statistics")
 }
 
-/// One small UPDATE (the lease) and two indexed reads (due deadlines, heads of what is followed) a second, whatever the
-/// number of raids.
+/// One small UPDATE (the lease) and three indexed reads (due deadlines, heads of what is followed, bans and sign-outs) a
+/// second, whatever the number of raids.
 #[tokio::test]
-async fn an_instance_at_rest_costs_three_statements_a_second_however_many_raids_there_are() {
+async fn an_instance_at_rest_costs_four_statements_a_second_however_many_raids_there_are() {
     bounded(async {
         let fleet = Fleet::of(2).await;
         let mut parties = Vec::new();
@@ -46,7 +46,7 @@ async fn an_instance_at_rest_costs_three_statements_a_second_however_many_raids_
             let each = (after - before) as f64 / began.elapsed().as_secs_f64() / 2.0;
             println!("{each:.2} transactions a second for each instance, 60 watches of 30 raids");
             assert!(each > 1.0, "nothing was counted: {each}");
-            if each <= 3.0 {
+            if each <= 3.5 {
                 break;
             }
             assert!(Instant::now() < deadline, "{each} transactions a second for each instance");

@@ -47,6 +47,7 @@ mod resume;
 mod rolling;
 mod shutdown;
 mod slow;
+mod standing;
 mod start;
 mod store_faults;
 mod tester;

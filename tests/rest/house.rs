@@ -5,7 +5,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use raidhall::address::{Peer, Proxies};
 use raidhall::audience::RingOptions;
-use raidhall::auth::{self, Auth, Scope, Secret};
+use raidhall::auth::{self, Auth, Lookout, Scope, Secret};
 use raidhall::clock::Clock;
 use raidhall::cluster::claims::Claims;
 use raidhall::cluster::lease::Lease;
@@ -73,6 +73,8 @@ impl House {
         change(&mut options, &mut tokens);
         let auth = Auth::new(tokens);
         let sessions = sessions(&store, &clock, &instance);
+        let lookout = Lookout::begin(Arc::clone(&store), auth.clone(), Arc::clone(&clock)).await;
+        TaskTracker::new().spawn(lookout.expect("the store answers").run(|_| {}));
         let readiness = Readiness::new(SECOND * 3);
         let doors = Doors { sessions, store, auth: auth.clone(), clock: Arc::clone(&clock), readiness };
         House { router: http::router(doors, &options, Router::new()), store: memory, auth, clock }

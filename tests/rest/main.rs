@@ -3,7 +3,9 @@
 #![allow(unreachable_pub, reason = "a test has no outside")]
 
 mod accounts;
+mod admin;
 mod house;
 mod limits;
 mod raids;
 mod service;
+mod standing;

@@ -3,8 +3,11 @@
 pub mod accounts;
 pub mod claims;
 pub mod commits;
+pub mod identities;
 pub mod leases;
+pub mod oversight;
 pub mod reads;
+pub mod standing;
 pub mod text;
 
 use crate::history::{History, instance, raid};
@@ -115,6 +118,20 @@ macro_rules! conformance_suite {
             accounts: an_expired_family_is_unknown;
             accounts: rotating_prolongs_a_family;
             accounts: families_are_independent;
+            standing: a_ban_is_told_listed_and_on_record;
+            standing: a_ban_that_was_lifted_is_told_as_it_stands;
+            standing: nobody_who_does_not_exist_is_banned;
+            standing: notices_go_on_where_they_ended;
+            standing: a_sign_out_ends_the_family_and_is_told_until_its_tokens_have_ended;
+            oversight: the_audit_log_keeps_every_deed_in_order;
+            oversight: players_are_found_by_id_external_id_and_how_their_name_begins;
+            oversight: raids_are_found_by_id_and_how_their_title_begins;
+            oversight: instances_are_listed_while_their_lease_lives;
+            identities: an_identity_is_the_same_player_each_time;
+            identities: of_many_who_bring_an_identity_at_once_one_player_is_made;
+            identities: an_identity_is_linked_unless_either_side_is_taken;
+            identities: of_two_who_link_an_identity_at_once_one_has_it;
+            identities: a_proof_is_good_for_once_until_it_is_forgotten;
             text: hostile_text_comes_back_as_it_was;
             text: the_largest_ids_fit;
         }

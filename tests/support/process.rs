@@ -187,6 +187,7 @@ impl Site {
     pub fn token(&self, scope: Scope, player: Option<&PlayerRef>, ttl: Duration) -> String {
         let options = Options {
             secret: Secret::new(SECRET).expect("a secret"),
+            accepted_secret: None,
             access_ttl: ttl,
             refresh_ttl: ttl,
             guest: true,

@@ -58,6 +58,8 @@ pub enum Wish {
     },
     /// The host app's backend acts.
     Service(Command),
+    /// An operator ends the raid. The release before this one does not know it, and does not answer.
+    End,
 }
 
 /// What became of a forwarded command.
@@ -89,6 +91,7 @@ impl Wish {
             raid::Command::Join { player } => Self::Join(player),
             raid::Command::Player { by, command } => Self::Player { by, command },
             raid::Command::Service { command } => Self::Service(command),
+            raid::Command::End => Self::End,
             raid::Command::Create { .. } | raid::Command::Deadline | raid::Command::LeaderOffline => {
                 return None;
             }
@@ -101,6 +104,7 @@ impl Wish {
             Self::Join(player) => raid::Command::Join { player },
             Self::Player { by, command } => raid::Command::Player { by, command },
             Self::Service(command) => raid::Command::Service { command },
+            Self::End => raid::Command::End,
         }
     }
 }

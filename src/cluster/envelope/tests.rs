@@ -42,6 +42,7 @@ fn notes() -> Vec<Note> {
         Wish::Join(ada),
         Wish::Player { by: player(5), command: Command::Say { text: "x".into() } },
         Wish::Service(Command::Start),
+        Wish::End,
     ];
     let items = wishes.into_iter().map(|wish| Item { op: OpHash([8; 16]), wish }).collect();
     let answers = vec![

@@ -65,6 +65,18 @@ pub(super) fn cancel(act: &Act<'_>) -> Decision {
     act.causes(EventData::RaidFailed { reason: FailReason::Cancelled })
 }
 
+/// An operator ends it, as its leader would. It is by nobody who plays.
+pub(super) fn end(state: &State, at: UnixMillis) -> Decision {
+    if state.is_unborn() {
+        return Err(Refusal::NotFound);
+    }
+    if state.status_at(at).ended() {
+        return Err(Refusal::WrongStatus);
+    }
+    let failed = EventData::RaidFailed { reason: FailReason::Cancelled };
+    Ok(Draft::new(state, at, None).and(failed).events)
+}
+
 /// Bears the deadline as its time, however late it is decided.
 pub(super) fn deadline(state: &State, at: UnixMillis) -> Vec<Event> {
     match state.due() {

@@ -240,3 +240,20 @@ fn a_clock_that_goes_backwards_never_takes_the_ledger_with_it() {
     let events = decide(&state, &say, at(10)).expect("talk");
     assert_eq!(events[0].at, UnixMillis(50_000));
 }
+
+#[test]
+fn an_operator_ends_a_raid_that_has_not_ended() {
+    check(
+        "operator end
+         . ada create
+         operator end
+         show raid status reason
+         operator end
+         ada say text=bye",
+        "!not_found
+         - raid_failed reason=cancelled
+         raid status=failed reason=cancelled
+         !wrong_status
+         ada said text=bye",
+    );
+}

@@ -158,6 +158,7 @@ pub(super) fn command(who: &str, what: &str, fields: &[&str]) -> Command {
     match (who, what) {
         ("clock", "deadline") => Command::Deadline,
         ("clock", "leader_offline") => Command::LeaderOffline,
+        ("operator", "end") => Command::End,
         (_, "create") => {
             let raid = NewRaid::read(&map).expect("fields of the right types");
             Command::Create { leader: player_ref(who), invite_code: "K7MQ2XNB".to_owned(), raid }

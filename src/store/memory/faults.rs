@@ -35,6 +35,21 @@ pub enum Call {
     Player,
     BeginRefresh,
     RotateRefresh,
+    Ban,
+    Unban,
+    Disconnect,
+    Bans,
+    SignOut,
+    Notices,
+    Record,
+    Audit,
+    FindPlayers,
+    FindRaids,
+    Instances,
+    PlayerOfIdentity,
+    AdmitIdentity,
+    LinkIdentity,
+    UseProof,
 }
 
 /// The faults of one connection. Clones are handles to the same faults.

@@ -6,25 +6,36 @@ use raidhall_protocol::EventData;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use tokio::time::Instant;
 
+#[derive(Default)]
+pub(super) struct Guard {
+    pub(super) bans: BTreeMap<PlayerId, (String, String, UnixMillis)>,
+    pub(super) notices: Vec<Notice>,
+    pub(super) audit: Vec<oversight::Recorded>,
+    pub(super) identities: BTreeMap<PlayerId, String>,
+    pub(super) proofs: HashMap<[u8; 32], UnixMillis>,
+}
+
 pub(super) struct Tables {
+    pub(super) guard: Guard,
     clock: (UnixMillis, Instant),
     pub(super) lineage: String,
     raid_ids_reserved: u64,
-    instances: BTreeMap<InstanceId, Lease>,
-    raids: BTreeMap<RaidId, Raid>,
+    pub(super) instances: BTreeMap<InstanceId, Lease>,
+    pub(super) raids: BTreeMap<RaidId, Raid>,
     members: BTreeSet<(PlayerId, RaidId)>,
-    players: BTreeMap<PlayerId, Profile>,
-    families: HashMap<FamilyId, Family>,
+    pub(super) players: BTreeMap<PlayerId, Profile>,
+    pub(super) families: HashMap<FamilyId, Family>,
 }
 
-struct Lease {
-    ws_url: String,
-    draining: bool,
-    until: UnixMillis,
+pub(super) struct Lease {
+    pub(super) ws_url: String,
+    pub(super) release: String,
+    pub(super) draining: bool,
+    pub(super) until: UnixMillis,
 }
 
-struct Raid {
-    row: RaidRow,
+pub(super) struct Raid {
+    pub(super) row: RaidRow,
     born: Month,
     create_key: Option<OpHash>,
     owner: Option<InstanceId>,
@@ -34,7 +45,7 @@ struct Raid {
     snapshot: Option<(Seq, Vec<u8>)>,
 }
 
-struct Family {
+pub(super) struct Family {
     player: PlayerId,
     current: TokenHash,
     previous: Option<(TokenHash, UnixMillis)>,
@@ -44,6 +55,7 @@ struct Family {
 impl Tables {
     pub(super) fn new(now: UnixMillis) -> Tables {
         Tables {
+            guard: Guard::default(),
             clock: (now, Instant::now()),
             lineage: Uuid::now_v7().to_string(),
             raid_ids_reserved: 0,
@@ -65,8 +77,8 @@ impl Tables {
 
     pub(super) fn renew(&mut self, instance: &Instance, ttl: Duration) -> Renewal {
         let now = self.now();
-        let Instance { id, ws_url, draining, .. } = instance.clone();
-        let former = self.instances.insert(id, Lease { ws_url, draining, until: after(now, ttl) });
+        let Instance { id, ws_url, draining, release } = instance.clone();
+        let former = self.instances.insert(id, Lease { ws_url, release, draining, until: after(now, ttl) });
         let lapsed = former.is_none_or(|former| former.until <= now);
         let living = self.instances.iter().filter(|(peer, lease)| **peer != id && lease.until > now);
         let peers = living.map(|(peer, lease)| Peer {
@@ -393,6 +405,6 @@ pub(super) fn contribution(event: &Event) -> Option<Contribution> {
     Some(Contribution { seq: event.seq, at: event.at, player, xp, kind: kind.to_owned(), task, note })
 }
 
-fn after(moment: UnixMillis, time: Duration) -> UnixMillis {
+pub(super) fn after(moment: UnixMillis, time: Duration) -> UnixMillis {
     moment.plus(i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 2))
 }

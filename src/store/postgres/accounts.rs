@@ -102,7 +102,7 @@ fn rotation(row: &PgRow) -> sqlx::Result<Rotation> {
     })
 }
 
-fn profile(row: &PgRow) -> sqlx::Result<Profile> {
+pub(super) fn profile(row: &PgRow) -> sqlx::Result<Profile> {
     Ok(Profile {
         id: player_id(row, "id")?,
         name: row.try_get("name")?,

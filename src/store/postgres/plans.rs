@@ -42,6 +42,11 @@ fn fill(from: u32, to: u32) -> AssertSqlSafe<String> {
         INSERT INTO raid_snapshots SELECT n, 1, '' FROM {numbers};
         INSERT INTO refresh_families
             SELECT md5(n::text)::uuid, n, '', NULL, now(), now() + n * interval '1 second' FROM {numbers};
+        INSERT INTO bans SELECT n, 'reason', 'admin:ops', n FROM {numbers};
+        INSERT INTO notices (kind, player, until) SELECT 'player', n, now() FROM {numbers};
+        INSERT INTO audit_log (at, actor, action, target, request_id, details)
+            SELECT n, 'admin:ops', 'ban', 'player', 'r', '{{}}' FROM {numbers};
+        INSERT INTO used_proofs SELECT sha256(n::text::bytea), now() FROM {numbers};
         INSERT INTO instances
             SELECT md5(n::text)::uuid, 'ws://host', '1', now() + interval '1 hour' FROM generate_series(1, 50, 2) AS n
             ON CONFLICT DO NOTHING;

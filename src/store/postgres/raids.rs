@@ -63,7 +63,7 @@ pub(super) async fn of_player(
     connections.all("read a player's raids", statement, raid_row).await
 }
 
-fn raid_row(row: &PgRow) -> sqlx::Result<RaidRow> {
+pub(super) fn raid_row(row: &PgRow) -> sqlx::Result<RaidRow> {
     Ok(RaidRow {
         id: raid(row, "id")?,
         title: row.try_get("title")?,

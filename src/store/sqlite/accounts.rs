@@ -103,6 +103,6 @@ pub(super) async fn rotate_refresh(hand: &mut Hand, presented: Presented) -> Res
     Ok(rotation)
 }
 
-fn player_id(id: i64) -> Result<PlayerId> {
+pub(super) fn player_id(id: i64) -> Result<PlayerId> {
     PlayerId::try_from(id).map_err(|error| refused("read player", error))
 }

@@ -248,7 +248,7 @@ pub(super) async fn raids_of(
     rows.iter().map(raid_row).collect()
 }
 
-fn raid_row(row: &SqliteRow) -> Result<RaidRow> {
+pub(super) fn raid_row(row: &SqliteRow) -> Result<RaidRow> {
     const OPERATION: &str = "list raids";
     let number = |column| row.try_get(column).map_err(failed(OPERATION)).and_then(|n| whole(OPERATION, n));
     let moment =

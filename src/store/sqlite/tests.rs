@@ -27,16 +27,29 @@ mod plans {
     use super::*;
 
     /// Every file with statements.
-    const FILES: [(&str, &[(&str, &str)]); 4] = [
+    const FILES: [(&str, &[(&str, &str)]); 7] = [
         (include_str!("leases.rs"), leases::STATEMENTS),
         (include_str!("ledger.rs"), ledger::STATEMENTS),
         (include_str!("raids.rs"), raids::STATEMENTS),
         (include_str!("accounts.rs"), accounts::STATEMENTS),
+        (include_str!("standing.rs"), standing::STATEMENTS),
+        (include_str!("oversight.rs"), oversight::STATEMENTS),
+        (include_str!("identities.rs"), identities::STATEMENTS),
     ];
 
     /// Tables that grow with use. The others have a row per instance or fewer.
-    const LARGE: [&str; 6] =
-        ["raids", "raid_events", "raid_members", "raid_snapshots", "players", "refresh_families"];
+    const LARGE: [&str; 10] = [
+        "raids",
+        "raid_events",
+        "raid_members",
+        "raid_snapshots",
+        "players",
+        "refresh_families",
+        "bans",
+        "notices",
+        "audit_log",
+        "used_proofs",
+    ];
 
     const HUNDRED_THOUSAND_RAIDS: &str = "
         BEGIN;
@@ -54,6 +67,10 @@ mod plans {
         INSERT INTO raid_members SELECT i % 1000, i FROM n;
         INSERT INTO players (id, name, created_at) SELECT i, 'Player', 1 FROM n;
         INSERT INTO refresh_families SELECT randomblob(16), i, randomblob(32), NULL, 1, i FROM n;
+        INSERT INTO bans SELECT i, 'reason', 'admin:ops', 1 FROM n;
+        INSERT INTO notices (kind, player, until) SELECT 'player', i, i FROM n;
+        INSERT INTO audit_log SELECT i, 1, 'admin:ops', 'ban', 'player 1', 'r', '{}' FROM n;
+        INSERT INTO used_proofs SELECT randomblob(32), i FROM n;
         COMMIT;";
 
     /// The steps of a plan that read a large table from end to end, or sort.
@@ -238,6 +255,23 @@ mod writing {
         execute(&store, "UPDATE raid_events SET version = 1, data = '{}'".into()).await.expect("update");
         let refused = store.events(append.raid, Seq::ZERO, 1).await.expect_err("refused");
         assert!(matches!(refused, StoreError::Refused { .. }), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_taken_from_the_audit_log() {
+        let (store, _directory) = opened().await;
+        let deed = Deed {
+            actor: "admin:ops".into(),
+            action: "ban",
+            target: "player 1".into(),
+            request_id: "r".into(),
+            details: serde_json::Value::Null,
+        };
+        store.record(&deed).await.expect("record");
+        for change in ["DELETE FROM audit_log", "UPDATE audit_log SET actor = 'nobody'"] {
+            execute(&store, change.into()).await.expect_err("refused");
+        }
+        assert_eq!(store.audit(0, 10).await.expect("audit")[0].actor, "admin:ops");
     }
 
     #[tokio::test]

@@ -1,0 +1,89 @@
+//! The bodies of the operators' doors, and of signing out.
+
+use crate::ids::{PlayerId, UnixMillis};
+use crate::rest::Profile;
+use crate::server::PlayerRef;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The answer to a sign-out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedOut {
+    /// True: the sign-in is over.
+    pub signed_out: bool,
+}
+
+/// How a player stands, after a ban was set or lifted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Who.
+    pub player: PlayerId,
+    /// Whether they may not come in.
+    pub banned: bool,
+}
+
+/// The answer to the wish to disconnect a player.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disconnected {
+    /// Whose connections end within two seconds, on every instance.
+    pub player: PlayerId,
+}
+
+/// A ban in the list of bans.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ban {
+    /// Who may not come in.
+    pub player: PlayerRef,
+    /// Why.
+    pub reason: String,
+    /// The subject of the operator who said so.
+    pub by: String,
+    /// When.
+    pub at: UnixMillis,
+}
+
+/// A player as operators see them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlayerView {
+    /// Name and totals.
+    #[serde(flatten)]
+    pub profile: Profile,
+    /// The id in the host app.
+    pub external_id: Option<String>,
+    /// Why they are banned; null if they are not.
+    pub ban: Option<String>,
+}
+
+/// An instance whose lease lives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceView {
+    /// Its name, new at each start.
+    pub id: String,
+    /// Where clients reach its socket.
+    pub ws_url: String,
+    /// The release it runs.
+    pub release: String,
+    /// Whether it is about to leave.
+    pub draining: bool,
+    /// When its lease runs out unless it is renewed.
+    pub lease_until: UnixMillis,
+}
+
+/// A deed in the audit log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// Grows with each; pass the last as `after` to go on.
+    pub id: u64,
+    /// When.
+    pub at: UnixMillis,
+    /// The subject of the token.
+    pub actor: String,
+    /// What was done.
+    pub action: String,
+    /// To whom or what.
+    pub target: String,
+    /// The request's `X-Request-ID`.
+    pub request_id: String,
+    /// With which values.
+    pub details: Value,
+}

@@ -1,0 +1,69 @@
+//! Whoever acts with more than a player's rights is held to account: what they do is in the audit log, before it takes
+//! effect or together with it.
+
+use super::failure::Failure;
+use super::gate::{Gate, Signed};
+use super::request_id::RequestId;
+use crate::auth::Scope;
+use crate::error::Error;
+use crate::store::{Deed, Store};
+use axum::extract::{Extension, FromRef, FromRequestParts};
+use axum::http::request::Parts;
+use serde_json::Value;
+
+/// A signed caller whose deeds go on record: ask for it where [`Signed`] would do, and record before acting.
+pub(super) struct Accountable {
+    pub(super) signed: Signed,
+    request: RequestId,
+}
+
+/// An operator: a caller with the `admin` scope.
+pub(super) struct Operator(pub(super) Accountable);
+
+impl Accountable {
+    /// What the caller is about to do, for a store's call that records it in the same transaction.
+    pub(super) fn deed(&self, action: &'static str, target: String, details: Value) -> Deed {
+        let (actor, request_id) = (self.signed.0.subject.clone(), self.request.as_str().to_owned());
+        Deed { actor, action, target, request_id, details }
+    }
+
+    /// Records what the caller is about to do. Without a record it must not be done: pass the failure on.
+    pub(super) async fn record(
+        &self,
+        store: &dyn Store,
+        action: &'static str,
+        target: String,
+        details: Value,
+    ) -> Result<(), Failure> {
+        Ok(store.record(&self.deed(action, target, details)).await?)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Accountable
+where
+    Gate: FromRef<S>,
+{
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Accountable, Failure> {
+        let signed = Signed::from_request_parts(parts, state).await?;
+        let request = Extension::<RequestId>::from_request_parts(parts, state).await;
+        let Extension(request) = request.map_err(|_| Error::Internal)?;
+        Ok(Accountable { signed, request })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Operator
+where
+    Gate: FromRef<S>,
+{
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Operator, Failure> {
+        let accountable = Accountable::from_request_parts(parts, state).await?;
+        match accountable.signed.0.scope {
+            Scope::Admin => Ok(Operator(accountable)),
+            Scope::Player | Scope::Service => Err(Error::Forbidden("Only operators may do this").into()),
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! `/admin`: what operators look up and do. Everything they do is on record.
+
+use super::account_for::Operator;
+use super::body::Body;
+use super::failure::Failure;
+use super::gate::Gate;
+use super::idempotency;
+use super::query::Query;
+use super::raids::{RaidPath, summary};
+use crate::error::Error;
+use crate::raid;
+use crate::session::{Ack, Sessions};
+use crate::store::oversight::Recorded;
+use crate::store::{self, InstanceRow, OpHash, PlayerLookup, PlayerRow, RaidLookup, Store};
+use axum::extract::{FromRef, FromRequestParts, Path, State};
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use raidhall_protocol::PlayerId;
+use raidhall_protocol::admin::{AuditEntry, Ban, Disconnected, InstanceView, PlayerView, Standing};
+use raidhall_protocol::rest::{CommandResult, Data, Page, RaidSummary};
+use serde_json::json;
+use std::sync::Arc;
+
+const REASON_CHARS_MAX: usize = 500;
+const NO_PLAYER: Error = Error::NotFound("There is no such player");
+
+/// What the operators' doors share.
+#[derive(Clone)]
+pub(super) struct Admin {
+    pub(super) gate: Gate,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) sessions: Sessions,
+}
+
+pub(super) fn routes(admin: Admin) -> Router {
+    Router::new()
+        .route("/api/v1/admin/players", get(players))
+        .route("/api/v1/admin/players/{id}/ban", post(ban).delete(unban))
+        .route("/api/v1/admin/players/{id}/disconnect", post(disconnect))
+        .route("/api/v1/admin/bans", get(bans))
+        .route("/api/v1/admin/raids", get(raids))
+        .route("/api/v1/admin/raids/{id}/end", post(end))
+        .route("/api/v1/admin/instances", get(instances))
+        .route("/api/v1/admin/audit", get(audit))
+        .with_state(admin)
+}
+
+async fn ban(
+    State(admin): State<Admin>,
+    Operator(by): Operator,
+    PlayerPath(player): PlayerPath,
+    body: Body,
+) -> Result<Json<Data<Standing>>, Failure> {
+    let reason = body.read(|fields| {
+        let text = fields.text("reason")?;
+        reason(&text).map_err(|must| fields.fault("reason", must)).ok()
+    })?;
+    let deed = by.deed("ban", format!("player {player}"), json!({ "reason": reason }));
+    if !admin.store.ban(player, &reason, &deed).await? {
+        return Err(NO_PLAYER.into());
+    }
+    admin.gate.auth.look_again();
+    Ok(Json(Data { data: Standing { player, banned: true } }))
+}
+
+async fn unban(
+    State(admin): State<Admin>,
+    Operator(by): Operator,
+    PlayerPath(player): PlayerPath,
+) -> Result<Json<Data<Standing>>, Failure> {
+    let deed = by.deed("unban", format!("player {player}"), json!({}));
+    if !admin.store.unban(player, &deed).await? {
+        return Err(Error::NotFound("This player is not banned").into());
+    }
+    admin.gate.auth.look_again();
+    Ok(Json(Data { data: Standing { player, banned: false } }))
+}
+
+async fn disconnect(
+    State(admin): State<Admin>,
+    Operator(by): Operator,
+    PlayerPath(player): PlayerPath,
+) -> Result<Json<Data<Disconnected>>, Failure> {
+    let deed = by.deed("disconnect", format!("player {player}"), json!({}));
+    if !admin.store.disconnect(player, &deed).await? {
+        return Err(NO_PLAYER.into());
+    }
+    admin.gate.auth.look_again();
+    Ok(Json(Data { data: Disconnected { player } }))
+}
+
+async fn bans(
+    State(admin): State<Admin>,
+    _operator: Operator,
+    mut query: Query,
+) -> Result<Json<Data<Vec<Ban>>>, Failure> {
+    let (after, limit) = (query.after(), query.limit());
+    query.finish()?;
+    let after = PlayerId::try_from(after.0).ok();
+    let rows = admin.store.bans(after, limit).await?;
+    let shown = |store::Ban { player, reason, by, at }| Ban { player, reason, by, at };
+    Ok(Json(Data { data: rows.into_iter().map(shown).collect() }))
+}
+
+async fn players(
+    State(admin): State<Admin>,
+    _operator: Operator,
+    mut query: Query,
+) -> Result<Json<Data<Vec<PlayerView>>>, Failure> {
+    let (id, external_id, name) = (query.id("id"), query.text("external_id"), query.text("name"));
+    let limit = query.limit();
+    query.finish()?;
+    let lookup = match (id.map(PlayerId::try_from), external_id, name) {
+        (Some(Ok(id)), None, None) => PlayerLookup::Id(id),
+        (None, Some(external_id), None) => PlayerLookup::ExternalId(external_id),
+        (None, None, Some(name)) => PlayerLookup::Name(name),
+        _ => {
+            return Err(Failure::field(
+                "id",
+                "or external_id or name (how it begins) must be given, one of them",
+            ));
+        }
+    };
+    let rows = admin.store.find_players(&lookup, limit).await?;
+    let shown = |PlayerRow { profile, external_id, ban }| PlayerView { profile, external_id, ban };
+    Ok(Json(Data { data: rows.into_iter().map(shown).collect() }))
+}
+
+async fn raids(
+    State(admin): State<Admin>,
+    _operator: Operator,
+    mut query: Query,
+) -> Result<Json<Page<RaidSummary>>, Failure> {
+    let (id, code, title, player) =
+        (query.id("id"), query.text("invite_code"), query.text("title"), query.id("player"));
+    let (status, before, limit) = (query.status(), query.cursor(), query.limit());
+    query.finish()?;
+    let store = &admin.store;
+    let (rows, paged) = match (id.map(TryFrom::try_from), code, title, player.map(PlayerId::try_from)) {
+        (Some(Ok(id)), None, None, None) => (store.find_raids(&RaidLookup::Id(id), limit).await?, false),
+        (None, Some(code), None, None) => {
+            match store.raid_by_invite(&code.trim().to_ascii_uppercase()).await? {
+                Some(id) => (store.find_raids(&RaidLookup::Id(id), limit).await?, false),
+                None => (Vec::new(), false),
+            }
+        }
+        (None, None, Some(title), None) => (store.find_raids(&RaidLookup::Title(title), limit).await?, false),
+        (None, None, None, Some(Ok(player))) => (store.raids_of(player, status, before, limit).await?, true),
+        _ => {
+            let must = "or invite_code, title (how it begins) or player must be given, one of them";
+            return Err(Failure::field("id", must));
+        }
+    };
+    let more = paged && rows.len() == limit as usize;
+    let next_cursor = rows.last().filter(|_| more).map(|row| super::query::cursor(row.id));
+    Ok(Json(Page { data: rows.into_iter().map(summary).collect(), next_cursor }))
+}
+
+async fn end(
+    State(admin): State<Admin>,
+    Operator(by): Operator,
+    RaidPath(raid): RaidPath,
+    headers: HeaderMap,
+) -> Result<Json<Data<CommandResult>>, Failure> {
+    let key = idempotency::key(&headers).map_err(|fault| Failure::invalid(vec![fault]))?;
+    let op = key.map(|key| OpHash::new(&by.signed.0.subject, &key));
+    by.record(&*admin.store, "end_raid", format!("raid {raid}"), json!({})).await?;
+    let Ack { seq, duplicate } = admin.sessions.execute(raid, raid::Command::End, op).await?;
+    Ok(Json(Data { data: CommandResult { seq, duplicate } }))
+}
+
+async fn instances(
+    State(admin): State<Admin>,
+    _operator: Operator,
+) -> Result<Json<Data<Vec<InstanceView>>>, Failure> {
+    let rows = admin.store.instances().await?;
+    let shown = |InstanceRow { id, ws_url, release, draining, lease_until }| InstanceView {
+        id: id.0.to_string(),
+        ws_url,
+        release,
+        draining,
+        lease_until,
+    };
+    Ok(Json(Data { data: rows.into_iter().map(shown).collect() }))
+}
+
+async fn audit(
+    State(admin): State<Admin>,
+    _operator: Operator,
+    mut query: Query,
+) -> Result<Json<Data<Vec<AuditEntry>>>, Failure> {
+    let (after, limit) = (query.after(), query.limit());
+    query.finish()?;
+    let rows = admin.store.audit(after.0, limit).await?;
+    let shown = |Recorded { id, at, actor, action, target, request_id, details }| AuditEntry {
+        id,
+        at,
+        actor,
+        action,
+        target,
+        request_id,
+        details,
+    };
+    Ok(Json(Data { data: rows.into_iter().map(shown).collect() }))
+}
+
+fn reason(text: &str) -> Result<String, &'static str> {
+    let text = text.trim();
+    if !(1..=REASON_CHARS_MAX).contains(&text.chars().count()) {
+        return Err("must have 1 to 500 characters");
+    }
+    if text.chars().any(char::is_control) {
+        return Err("must not hold control characters");
+    }
+    Ok(text.to_owned())
+}
+
+/// The player in a path. What is no id names no player.
+struct PlayerPath(PlayerId);
+
+impl<S: Send + Sync> FromRequestParts<S> for PlayerPath {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<PlayerPath, Failure> {
+        let id = Path::<String>::from_request_parts(parts, state).await.ok();
+        let id = id.and_then(|Path(id)| PlayerId::try_from(id.parse::<u64>().ok()?).ok());
+        id.map(PlayerPath).ok_or_else(|| NO_PLAYER.into())
+    }
+}
+
+impl FromRef<Admin> for Gate {
+    fn from_ref(admin: &Admin) -> Gate {
+        admin.gate.clone()
+    }
+}

@@ -1,0 +1,112 @@
+//! Players by what they are called elsewhere, and proofs that are good for once.
+
+use super::PostgresStore;
+use super::columns::{millis, number, player as player_id};
+use super::connections::Connections;
+use crate::store::{Identities, Link, Result};
+use async_trait::async_trait;
+use raidhall_protocol::PlayerId;
+use raidhall_protocol::server::PlayerRef;
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use std::time::Duration;
+
+const OF_IDENTITY: &str = "SELECT id, name FROM players WHERE external_id = $1";
+
+/// Of many that ask at once one makes the row; the others find it there, and read it by a statement begun after that.
+const ADMIT_IDENTITY: &str = "
+    INSERT INTO players (name, created_at, external_id)
+    VALUES ($2, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, $1)
+    ON CONFLICT (external_id) DO NOTHING
+    RETURNING id, name";
+
+/// One row for the player, with what it has now; nothing is changed unless neither side is taken. Of two that link the
+/// same identity at once the second is refused by the index, and finds out when it asks again.
+const LINK_IDENTITY: &str = "
+    WITH linked AS (
+        UPDATE players SET external_id = $2
+        WHERE id = $1 AND external_id IS NULL AND NOT EXISTS (SELECT FROM players o WHERE o.external_id = $2)
+        RETURNING id
+    )
+    SELECT EXISTS (SELECT FROM linked) OR p.external_id IS NOT DISTINCT FROM $2 AS linked,
+        p.external_id IS NOT NULL AS has_another
+    FROM players p WHERE p.id = $1";
+
+const USE_PROOF: &str = "
+    WITH used AS (
+        INSERT INTO used_proofs (proof, until)
+        VALUES ($1, clock_timestamp() + $2::bigint * interval '1 millisecond')
+        ON CONFLICT (proof) DO NOTHING
+        RETURNING proof
+    )
+    SELECT count(*) FROM used";
+
+/// A few at a time, so that no backlog makes a statement too long for its time limit.
+const FORGET_PROOFS: &str = "
+    WITH gone AS (
+        DELETE FROM used_proofs WHERE proof = ANY (ARRAY(
+            SELECT proof FROM used_proofs WHERE until < now() ORDER BY until LIMIT 1000))
+        RETURNING proof
+    )
+    SELECT count(*) FROM gone";
+
+#[async_trait]
+impl Identities for PostgresStore {
+    async fn player_of_identity(&self, external_id: &str) -> Result<Option<PlayerRef>> {
+        let statement = sqlx::query(OF_IDENTITY).bind(external_id.to_owned());
+        self.rest.first("find a player by identity", statement, player).await
+    }
+
+    async fn admit_identity(&self, external_id: &str, name: &str) -> Result<PlayerRef> {
+        const OPERATION: &str = "admit an identity";
+        if let Some(known) = self.player_of_identity(external_id).await? {
+            return Ok(known);
+        }
+        let statement = sqlx::query(ADMIT_IDENTITY).bind(external_id.to_owned()).bind(name.to_owned());
+        if let Some(made) = self.rest.first(OPERATION, statement, player).await? {
+            return Ok(made);
+        }
+        let statement = sqlx::query(OF_IDENTITY).bind(external_id.to_owned());
+        self.rest.only(OPERATION, statement, player).await
+    }
+
+    async fn link_identity(&self, player: PlayerId, external_id: &str) -> Result<Link> {
+        let statement = sqlx::query(LINK_IDENTITY).bind(i64::from(player)).bind(external_id.to_owned());
+        let linked = self.rest.first("link an identity", statement, link).await;
+        match linked {
+            Ok(link) => Ok(link.unwrap_or(Link::Missing)),
+            Err(error) => match self.player_of_identity(external_id).await? {
+                Some(owner) if owner.id == player => Ok(Link::Linked),
+                Some(_) => Ok(Link::Taken),
+                None => Err(error),
+            },
+        }
+    }
+
+    async fn use_proof(&self, proof: [u8; 32], ttl: Duration) -> Result<bool> {
+        let statement = sqlx::query(USE_PROOF).bind(proof).bind(millis(ttl));
+        Ok(self.rest.only("use a proof", statement, |row| number(row, "count")).await? > 0)
+    }
+}
+
+pub(super) async fn forget_proofs(connections: &Connections) -> Result<()> {
+    loop {
+        let statement = sqlx::query(FORGET_PROOFS);
+        if connections.only("forget used proofs", statement, |row| number(row, "count")).await? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+fn player(row: &PgRow) -> sqlx::Result<PlayerRef> {
+    Ok(PlayerRef { id: player_id(row, "id")?, name: row.try_get("name")? })
+}
+
+fn link(row: &PgRow) -> sqlx::Result<Link> {
+    let (linked, has_another): (bool, bool) = (row.try_get("linked")?, row.try_get("has_another")?);
+    Ok(match (linked, has_another) {
+        (true, _) => Link::Linked,
+        (false, true) => Link::HasAnother,
+        (false, false) => Link::Taken,
+    })
+}

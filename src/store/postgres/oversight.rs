@@ -1,0 +1,122 @@
+//! The audit log, and what operators look up.
+
+use super::PostgresStore;
+use super::accounts::profile;
+use super::columns::{self, number};
+use super::raids::raid_row;
+use crate::store::oversight::Recorded;
+use crate::store::{Deed, InstanceRow, Oversight, PlayerLookup, PlayerRow, RaidLookup, RaidRow, Result};
+use async_trait::async_trait;
+use raidhall_protocol::UnixMillis;
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
+const RECORD: &str = "
+    INSERT INTO audit_log (at, actor, action, target, request_id, details)
+    VALUES (floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, $1, $2, $3, $4, $5::text::jsonb)";
+
+const AUDIT: &str = "
+    SELECT id, at, actor, action, target, request_id, details::text AS details
+    FROM audit_log WHERE id > $1 ORDER BY id LIMIT $2";
+
+const PLAYER_BY_ID: &str = "
+    SELECT p.id, p.name, p.xp, p.tasks, p.raids_won, p.created_at, p.external_id, b.reason
+    FROM players p LEFT JOIN bans b ON b.player = p.id WHERE p.id = $1 LIMIT $2";
+
+const PLAYER_BY_EXTERNAL_ID: &str = "
+    SELECT p.id, p.name, p.xp, p.tasks, p.raids_won, p.created_at, p.external_id, b.reason
+    FROM players p LEFT JOIN bans b ON b.player = p.id WHERE p.external_id = $1 LIMIT $2";
+
+/// From the prefix up to the prefix and the last character there is.
+const PLAYERS_BY_NAME: &str = "
+    SELECT p.id, p.name, p.xp, p.tasks, p.raids_won, p.created_at, p.external_id, b.reason
+    FROM players p LEFT JOIN bans b ON b.player = p.id
+    WHERE lower(p.name) ~>=~ lower($1) AND lower(p.name) ~<~ (lower($1) || chr(1114111))
+    ORDER BY lower(p.name) USING ~<~, p.id LIMIT $2";
+
+const RAID_BY_ID: &str = "
+    SELECT id, title, invite_code, target_xp, target_tasks, time_limit_secs, created_at, status, deadline, current_xp,
+        current_tasks, ended_at, last_seq
+    FROM raids WHERE id = $1 LIMIT $2";
+
+const RAIDS_BY_TITLE: &str = "
+    SELECT id, title, invite_code, target_xp, target_tasks, time_limit_secs, created_at, status, deadline, current_xp,
+        current_tasks, ended_at, last_seq
+    FROM raids
+    WHERE lower(title) ~>=~ lower($1) AND lower(title) ~<~ (lower($1) || chr(1114111))
+    ORDER BY lower(title) USING ~<~, id LIMIT $2";
+
+const INSTANCES: &str = "
+    SELECT id, ws_url, release, draining, floor(extract(epoch FROM lease_until) * 1000)::bigint AS lease_until
+    FROM instances WHERE lease_until > clock_timestamp() ORDER BY id";
+
+#[async_trait]
+impl Oversight for PostgresStore {
+    async fn record(&self, deed: &Deed) -> Result<()> {
+        let statement = sqlx::query(RECORD)
+            .bind(deed.actor.clone())
+            .bind(deed.action)
+            .bind(deed.target.clone())
+            .bind(deed.request_id.clone())
+            .bind(deed.details.to_string());
+        self.rest.rows("record a deed", statement).await.map(drop)
+    }
+
+    async fn audit(&self, after: u64, limit: u32) -> Result<Vec<Recorded>> {
+        let statement = sqlx::query(AUDIT).bind(columns::bound(after)).bind(i64::from(limit));
+        self.rest.all("read the audit log", statement, recorded).await
+    }
+
+    async fn find_players(&self, lookup: &PlayerLookup, limit: u32) -> Result<Vec<PlayerRow>> {
+        let statement = match lookup {
+            PlayerLookup::Id(id) => sqlx::query(PLAYER_BY_ID).bind(i64::from(*id)),
+            PlayerLookup::ExternalId(id) => sqlx::query(PLAYER_BY_EXTERNAL_ID).bind(id.clone()),
+            PlayerLookup::Name(name) => sqlx::query(PLAYERS_BY_NAME).bind(name.clone()),
+        };
+        self.rest.all("find players", statement.bind(i64::from(limit)), player_row).await
+    }
+
+    async fn find_raids(&self, lookup: &RaidLookup, limit: u32) -> Result<Vec<RaidRow>> {
+        let statement = match lookup {
+            RaidLookup::Id(id) => sqlx::query(RAID_BY_ID).bind(i64::from(*id)),
+            RaidLookup::Title(title) => sqlx::query(RAIDS_BY_TITLE).bind(title.clone()),
+        };
+        self.rest.all("find raids", statement.bind(i64::from(limit)), raid_row).await
+    }
+
+    async fn instances(&self) -> Result<Vec<InstanceRow>> {
+        self.rest.all("list instances", sqlx::query(INSTANCES), instance).await
+    }
+}
+
+fn recorded(row: &PgRow) -> sqlx::Result<Recorded> {
+    let details: &str = row.try_get("details")?;
+    Ok(Recorded {
+        id: number(row, "id")?,
+        at: UnixMillis(row.try_get("at")?),
+        actor: row.try_get("actor")?,
+        action: row.try_get("action")?,
+        target: row.try_get("target")?,
+        request_id: row.try_get("request_id")?,
+        details: serde_json::from_str(details).map_err(|error| sqlx::Error::Decode(error.into()))?,
+    })
+}
+
+fn player_row(row: &PgRow) -> sqlx::Result<PlayerRow> {
+    Ok(PlayerRow {
+        profile: profile(row)?,
+        external_id: row.try_get("external_id")?,
+        ban: row.try_get("reason")?,
+    })
+}
+
+fn instance(row: &PgRow) -> sqlx::Result<InstanceRow> {
+    let id = columns::instance(row, "id")?.ok_or(sqlx::Error::RowNotFound)?;
+    Ok(InstanceRow {
+        id,
+        ws_url: row.try_get("ws_url")?,
+        release: row.try_get("release")?,
+        draining: row.try_get("draining")?,
+        lease_until: UnixMillis(row.try_get("lease_until")?),
+    })
+}

@@ -1,0 +1,172 @@
+//! Bans, sign-ins that were ended, and the notices of both.
+
+use super::PostgresStore;
+use super::columns::{millis, number, player as player_id};
+use super::connections::Connections;
+use crate::store::standing::NOTICES_KEPT;
+use crate::store::{Ban, Deed, FamilyId, Notice, Notices, Result, Standing};
+use async_trait::async_trait;
+use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::{PlayerId, UnixMillis};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use std::time::Duration;
+use uuid::Uuid;
+
+const BAN: &str = "
+    WITH changed AS (
+        INSERT INTO bans (player, reason, by, at)
+        SELECT id, $2, $4, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM players WHERE id = $1
+        ON CONFLICT (player) DO UPDATE SET reason = excluded.reason, by = excluded.by, at = excluded.at
+        RETURNING player
+    ), noticed AS (
+        INSERT INTO notices (kind, player, until)
+        SELECT 'player', player, clock_timestamp() + $3::bigint * interval '1 millisecond' FROM changed
+    ), recorded AS (
+        INSERT INTO audit_log (at, actor, action, target, request_id, details)
+        SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, $4, $5, $6, $7, $8::text::jsonb FROM changed
+    )
+    SELECT count(*) FROM changed";
+
+const UNBAN: &str = "
+    WITH changed AS (
+        DELETE FROM bans WHERE player = $1 RETURNING player
+    ), noticed AS (
+        INSERT INTO notices (kind, player, until)
+        SELECT 'player', player, clock_timestamp() + $2::bigint * interval '1 millisecond' FROM changed
+    ), recorded AS (
+        INSERT INTO audit_log (at, actor, action, target, request_id, details)
+        SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, $3, $4, $5, $6, $7::text::jsonb FROM changed
+    )
+    SELECT count(*) FROM changed";
+
+const DISCONNECT: &str = "
+    WITH found AS (
+        SELECT id FROM players WHERE id = $1
+    ), noticed AS (
+        INSERT INTO notices (kind, player, until)
+        SELECT 'disconnect', id, clock_timestamp() + $2::bigint * interval '1 millisecond' FROM found
+    ), recorded AS (
+        INSERT INTO audit_log (at, actor, action, target, request_id, details)
+        SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, $3, $4, $5, $6, $7::text::jsonb FROM found
+    )
+    SELECT count(*) FROM found";
+
+const BANS: &str = "
+    SELECT b.player AS id, p.name, b.reason, b.by, b.at FROM bans b JOIN players p ON p.id = b.player
+    WHERE b.player > $1 ORDER BY b.player LIMIT $2";
+
+const SIGN_OUT: &str = "
+    WITH ended AS (UPDATE refresh_families SET revoked = true WHERE id = $1)
+    INSERT INTO notices (kind, family, until)
+    VALUES ('family', $1, clock_timestamp() + $2::bigint * interval '1 millisecond')";
+
+/// What is below the oldest transaction under way has been seen, whether it committed or not; what is above it and has
+/// committed already will be seen again.
+const NOTICES: &str = "
+    SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS next, n.id, n.kind, n.player, n.family,
+        floor(extract(epoch FROM n.until) * 1000)::bigint AS until, b.player IS NOT NULL AS banned
+    FROM (SELECT) AS one
+    LEFT JOIN notices n ON n.tx >= $1::text::xid8 AND n.until > clock_timestamp()
+    LEFT JOIN bans b ON b.player = n.player
+    ORDER BY n.tx, n.id";
+
+/// A few at a time, so that no backlog makes a statement too long for its time limit.
+const FORGET_NOTICES: &str = "
+    WITH gone AS (
+        DELETE FROM notices WHERE id = ANY (ARRAY(
+            SELECT id FROM notices WHERE until < now() ORDER BY until LIMIT 1000))
+        RETURNING id
+    )
+    SELECT count(*) FROM gone";
+
+#[async_trait]
+impl Standing for PostgresStore {
+    async fn ban(&self, player: PlayerId, reason: &str, deed: &Deed) -> Result<bool> {
+        let statement = sqlx::query(BAN)
+            .bind(i64::from(player))
+            .bind(reason.to_owned())
+            .bind(millis(NOTICES_KEPT))
+            .bind(deed.actor.clone())
+            .bind(deed.action)
+            .bind(deed.target.clone())
+            .bind(deed.request_id.clone())
+            .bind(deed.details.to_string());
+        Ok(self.rest.only("ban a player", statement, |row| number(row, "count")).await? > 0)
+    }
+
+    async fn unban(&self, player: PlayerId, deed: &Deed) -> Result<bool> {
+        let statement = sqlx::query(UNBAN)
+            .bind(i64::from(player))
+            .bind(millis(NOTICES_KEPT))
+            .bind(deed.actor.clone())
+            .bind(deed.action)
+            .bind(deed.target.clone())
+            .bind(deed.request_id.clone())
+            .bind(deed.details.to_string());
+        Ok(self.rest.only("lift a ban", statement, |row| number(row, "count")).await? > 0)
+    }
+
+    async fn disconnect(&self, player: PlayerId, deed: &Deed) -> Result<bool> {
+        let statement = sqlx::query(DISCONNECT)
+            .bind(i64::from(player))
+            .bind(millis(NOTICES_KEPT))
+            .bind(deed.actor.clone())
+            .bind(deed.action)
+            .bind(deed.target.clone())
+            .bind(deed.request_id.clone())
+            .bind(deed.details.to_string());
+        Ok(self.rest.only("disconnect a player", statement, |row| number(row, "count")).await? > 0)
+    }
+
+    async fn bans(&self, after: Option<PlayerId>, limit: u32) -> Result<Vec<Ban>> {
+        let statement = sqlx::query(BANS).bind(after.map_or(0, i64::from)).bind(i64::from(limit));
+        self.rest.all("read bans", statement, ban).await
+    }
+
+    async fn sign_out(&self, family: FamilyId, ttl: Duration) -> Result<()> {
+        let statement = sqlx::query(SIGN_OUT).bind(family.0).bind(millis(ttl));
+        self.rest.rows("end a sign-in", statement).await.map(drop)
+    }
+
+    async fn notices(&self, after: u64) -> Result<Notices> {
+        let statement = sqlx::query(NOTICES).bind(after.to_string());
+        let rows = self.rest.all("read notices", statement, notice).await?;
+        let next = rows.first().map_or(after, |(next, _)| *next);
+        Ok(Notices { list: rows.into_iter().filter_map(|(_, notice)| notice).collect(), next })
+    }
+}
+
+pub(super) async fn forget_notices(connections: &Connections) -> Result<()> {
+    loop {
+        let statement = sqlx::query(FORGET_NOTICES);
+        if connections.only("forget notices", statement, |row| number(row, "count")).await? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+fn ban(row: &PgRow) -> sqlx::Result<Ban> {
+    Ok(Ban {
+        player: PlayerRef { id: player_id(row, "id")?, name: row.try_get("name")? },
+        reason: row.try_get("reason")?,
+        by: row.try_get("by")?,
+        at: UnixMillis(row.try_get("at")?),
+    })
+}
+
+/// Where to go on, and the notice if the row holds one. A kind of a newer release is passed over.
+fn notice(row: &PgRow) -> sqlx::Result<(u64, Option<(u64, Notice)>)> {
+    let next = number(row, "next")?;
+    let Some(kind) = row.try_get::<Option<&str>, _>("kind")? else { return Ok((next, None)) };
+    let notice = match kind {
+        "player" => Notice::Player { player: player_id(row, "player")?, banned: row.try_get("banned")? },
+        "disconnect" => Notice::Disconnect(player_id(row, "player")?),
+        "family" => Notice::SignedOut {
+            family: FamilyId(row.try_get::<Uuid, _>("family")?),
+            until: UnixMillis(row.try_get("until")?),
+        },
+        _ => return Ok((next, None)),
+    };
+    Ok((next, Some((number(row, "id")?, notice))))
+}

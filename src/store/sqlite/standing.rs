@@ -1,0 +1,167 @@
+//! Bans, sign-ins that were ended, and the notices of both.
+
+use super::SqliteStore;
+use super::accounts::player_id;
+use super::fault::{failed, refused, whole};
+use super::leases::millis;
+use super::oversight::record;
+use super::statements::{now, statements};
+use super::writer::{Hand, Lane};
+use crate::store::standing::NOTICES_KEPT;
+use crate::store::{Ban, Deed, FamilyId, Notice, Notices, Result, Standing};
+use anyhow::anyhow;
+use async_trait::async_trait;
+use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::{PlayerId, UnixMillis};
+use sqlx::{Connection, SqliteConnection};
+use std::time::Duration;
+use uuid::Uuid;
+
+statements! {
+    BAN =
+        "INSERT INTO bans (player, reason, \"by\", at) SELECT id, ?2, ?3, ", now!(), " FROM players WHERE id = ?1 ",
+        "ON CONFLICT (player) DO UPDATE SET reason = excluded.reason, \"by\" = excluded.\"by\", at = excluded.at";
+    UNBAN = "DELETE FROM bans WHERE player = ?1";
+    EXISTS = "SELECT id FROM players WHERE id = ?1";
+    NOTICE_OF_PLAYER = "INSERT INTO notices (kind, player, until) VALUES (?1, ?2, ", now!(), " + ?3)";
+    NOTICE_OF_FAMILY = "INSERT INTO notices (kind, family, until) VALUES ('family', ?1, ", now!(), " + ?2)";
+    END_FAMILY = "DELETE FROM refresh_families WHERE id = ?1";
+    BANS =
+        "SELECT bans.player, name, reason, \"by\", at FROM bans CROSS JOIN players ON players.id = bans.player ",
+        "WHERE bans.player > ?1 ORDER BY bans.player LIMIT ?2";
+    /// Ids follow the order of commits.
+    NOTICES =
+        "SELECT notices.id, kind, notices.player, family, until, bans.player IS NOT NULL ",
+        "FROM notices LEFT JOIN bans ON bans.player = notices.player ",
+        "WHERE notices.id > ?1 AND until > ", now!(), " ORDER BY notices.id";
+    NEWEST_NOTICE = "SELECT coalesce(max(id), 0) FROM notices WHERE id >= ?1";
+    /// A few with each new one, so that they cannot pile up and no sweep is needed. The newest stays: ids never go back.
+    FORGET_NOTICES =
+        "DELETE FROM notices WHERE id IN ",
+        "    (SELECT id FROM notices WHERE until <= ", now!(), " ORDER BY until LIMIT 16)";
+}
+
+type NoticeRow = (i64, String, Option<i64>, Option<Uuid>, i64, bool);
+
+#[async_trait]
+impl Standing for SqliteStore {
+    async fn ban(&self, player: PlayerId, reason: &str, deed: &Deed) -> Result<bool> {
+        self.change(Change::Ban(reason.to_owned()), player, deed).await
+    }
+
+    async fn unban(&self, player: PlayerId, deed: &Deed) -> Result<bool> {
+        self.change(Change::Unban, player, deed).await
+    }
+
+    async fn disconnect(&self, player: PlayerId, deed: &Deed) -> Result<bool> {
+        self.change(Change::Disconnect, player, deed).await
+    }
+
+    async fn bans(&self, after: Option<PlayerId>, limit: u32) -> Result<Vec<Ban>> {
+        let read = sqlx::query_as(BANS).bind(after.map_or(0, i64::from)).bind(limit).fetch_all(&self.readers);
+        let rows: Vec<(i64, String, String, String, i64)> = read.await.map_err(failed("read bans"))?;
+        let ban = |(id, name, reason, by, at)| {
+            Ok(Ban { player: PlayerRef { id: player_id(id)?, name }, reason, by, at: UnixMillis(at) })
+        };
+        rows.into_iter().map(ban).collect()
+    }
+
+    async fn sign_out(&self, family: FamilyId, ttl: Duration) -> Result<()> {
+        let sign_out =
+            self.writer.run("end a sign-in", Lane::Others, move |hand| Box::pin(sign_out(hand, family, ttl)));
+        sign_out.await
+    }
+
+    async fn notices(&self, after: u64) -> Result<Notices> {
+        const OPERATION: &str = "read notices";
+        let failed = failed(OPERATION);
+        let from = i64::try_from(after).map_err(|error| refused(OPERATION, error))?;
+        // In one transaction, so that nothing is committed between the two.
+        let mut reading = self.readers.begin().await.map_err(&failed)?;
+        let rows: Vec<NoticeRow> =
+            sqlx::query_as(NOTICES).bind(from).fetch_all(&mut *reading).await.map_err(&failed)?;
+        let newest: i64 =
+            sqlx::query_scalar(NEWEST_NOTICE).bind(from).fetch_one(&mut *reading).await.map_err(&failed)?;
+        reading.commit().await.map_err(failed)?;
+        let list = rows.into_iter().filter_map(|row| notice(row).transpose()).collect::<Result<_>>()?;
+        Ok(Notices { list, next: whole(OPERATION, newest)?.max(after) })
+    }
+}
+
+enum Change {
+    Ban(String),
+    Unban,
+    Disconnect,
+}
+
+impl SqliteStore {
+    async fn change(&self, change: Change, player: PlayerId, deed: &Deed) -> Result<bool> {
+        let deed = deed.clone();
+        let change = self.writer.run("change a player's standing", Lane::Others, move |hand| {
+            Box::pin(async move { apply(hand, &change, player, &deed).await })
+        });
+        change.await
+    }
+}
+
+async fn apply(hand: &mut Hand, change: &Change, player: PlayerId, deed: &Deed) -> Result<bool> {
+    let failed = failed("change a player's standing");
+    let mut transaction = hand.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
+    let id = i64::from(player);
+    let (kind, found) = match change {
+        Change::Ban(reason) => {
+            let ban = sqlx::query(BAN).bind(id).bind(reason).bind(&deed.actor);
+            ("player", ban.execute(&mut *transaction).await.map_err(&failed)?.rows_affected() > 0)
+        }
+        Change::Unban => {
+            let unban = sqlx::query(UNBAN).bind(id).execute(&mut *transaction);
+            ("player", unban.await.map_err(&failed)?.rows_affected() > 0)
+        }
+        Change::Disconnect => {
+            let found: Option<(i64,)> =
+                sqlx::query_as(EXISTS).bind(id).fetch_optional(&mut *transaction).await.map_err(&failed)?;
+            ("disconnect", found.is_some())
+        }
+    };
+    if !found {
+        return Ok(false);
+    }
+    forget_old(&mut transaction).await?;
+    let notice = sqlx::query(NOTICE_OF_PLAYER).bind(kind).bind(id).bind(millis(NOTICES_KEPT));
+    notice.execute(&mut *transaction).await.map_err(&failed)?;
+    record(&mut transaction, deed).await?;
+    transaction.commit().await.map_err(failed)?;
+    Ok(true)
+}
+
+async fn sign_out(hand: &mut Hand, family: FamilyId, ttl: Duration) -> Result<()> {
+    let failed = failed("end a sign-in");
+    let mut transaction = hand.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
+    forget_old(&mut transaction).await?;
+    let end = sqlx::query(END_FAMILY).bind(family.0).execute(&mut *transaction);
+    end.await.map_err(&failed)?;
+    let notice = sqlx::query(NOTICE_OF_FAMILY).bind(family.0).bind(millis(ttl));
+    notice.execute(&mut *transaction).await.map_err(&failed)?;
+    transaction.commit().await.map_err(failed)
+}
+
+async fn forget_old(connection: &mut SqliteConnection) -> Result<()> {
+    let forget = sqlx::query(FORGET_NOTICES).execute(connection).await;
+    forget.map(drop).map_err(failed("forget notices"))
+}
+
+/// A kind of a newer release is passed over.
+fn notice((id, kind, player, family, until, banned): NoticeRow) -> Result<Option<(u64, Notice)>> {
+    const OPERATION: &str = "read notices";
+    let missing = || refused(OPERATION, std::io::Error::other(anyhow!("notice {id} names nobody")));
+    let player = || player_id(player.ok_or_else(missing)?);
+    let notice = match kind.as_str() {
+        "player" => Notice::Player { player: player()?, banned },
+        "disconnect" => Notice::Disconnect(player()?),
+        "family" => {
+            Notice::SignedOut { family: FamilyId(family.ok_or_else(missing)?), until: UnixMillis(until) }
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some((whole(OPERATION, id)?, notice)))
+}
