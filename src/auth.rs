@@ -4,6 +4,7 @@
 //! [`refresh`](Auth::refresh). Two secrets may be known at once: one signs, both are believed, so that a secret can be
 //! changed without ending anybody's session.
 
+mod foreign;
 mod header;
 mod identity;
 mod lookout;
@@ -11,19 +12,23 @@ mod refresh;
 mod revoked;
 pub mod secret;
 mod sign_in;
+mod telegram;
 mod token;
 
+pub use foreign::{IssuerOptions, Source as IssuerSource, Vouched};
 pub use identity::{Identity, Scope};
 pub use lookout::Lookout;
 pub use refresh::REFRESH_GRACE;
 pub use revoked::Unwelcome;
 pub use secret::Secret;
 pub use sign_in::{RefreshError, guest_name};
+pub use telegram::{BotToken, PREFIX as TELEGRAM_PREFIX, TelegramUser};
 
 use crate::error::Error;
-use crate::store::Notice;
+use crate::store::{Notice, Store};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use foreign::Foreign;
 use raidhall_protocol::{PlayerId, UnixMillis};
 use revoked::Revoked;
 use std::collections::HashSet;
@@ -44,6 +49,10 @@ pub struct Options {
     pub refresh_ttl: Duration,
     /// Whether anyone may sign in by a name alone.
     pub guest: bool,
+    /// Whose tokens are believed besides our own.
+    pub issuers: Vec<IssuerOptions>,
+    /// The bot whose users may sign in, and how old what Telegram says of them may be.
+    pub telegram: Option<(BotToken, Duration)>,
 }
 
 /// Makes and checks tokens. Cheap to clone.
@@ -56,6 +65,8 @@ struct Inner {
     access_ttl: Duration,
     refresh_ttl: Duration,
     guest: bool,
+    foreign: Foreign,
+    telegram: Option<telegram::Telegram>,
     revoked: Revoked,
     changed: Notify,
 }
@@ -63,13 +74,15 @@ struct Inner {
 impl Auth {
     /// Gets ready to make and check tokens.
     pub fn new(options: Options) -> Auth {
-        let Options { secret, accepted_secret, access_ttl, refresh_ttl, guest } = options;
+        let Options { secret, accepted_secret, access_ttl, refresh_ttl, guest, issuers, telegram } = options;
         Auth(Arc::new(Inner {
             tokens: token::Tokens::new(&secret, accepted_secret.as_ref()),
             refresh: refresh::Keys::new(&secret, accepted_secret.as_ref()),
             access_ttl,
             refresh_ttl,
             guest,
+            foreign: Foreign::new(issuers),
+            telegram: telegram.map(|(token, age_max)| telegram::Telegram::new(&token, age_max)),
             revoked: Revoked::default(),
             changed: Notify::new(),
         }))
@@ -87,6 +100,51 @@ impl Auth {
     /// Whether the player may not come in, as far as this instance has heard.
     pub fn is_banned(&self, player: PlayerId) -> bool {
         self.0.revoked.is_banned(player)
+    }
+
+    /// Who holds an access token, ours or foreign. Ours is checked as by [`Auth::verify`], without a look at anything but
+    /// memory. A foreign one may have its issuer's keys asked for, and its player looked up or made.
+    ///
+    /// # Errors
+    ///
+    /// As [`Auth::verify`]; `Unavailable` when the store, or the issuer's keys, cannot be had.
+    pub async fn identify(&self, store: &dyn Store, token: &str, now: UnixMillis) -> Result<Identity, Error> {
+        if !self.may_be_foreign(token) {
+            return self.verify(token, now);
+        }
+        let identity = self.0.foreign.identify(store, token, now).await?;
+        self.check_standing(&identity)?;
+        Ok(identity)
+    }
+
+    /// Whether [`Auth::identify`] may have to wait for somebody.
+    pub fn may_be_foreign(&self, token: &str) -> bool {
+        !self.0.foreign.is_empty() && header::Header::read(token).is_some_and(|header| header.alg != "HS256")
+    }
+
+    /// Whom a foreign token vouches for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Auth::identify`].
+    pub async fn vouched(&self, token: &str, now: UnixMillis) -> Result<Vouched, Error> {
+        self.0.foreign.vouched(token, now).await
+    }
+
+    /// Whether users of Telegram may sign in.
+    pub fn telegram_welcome(&self) -> bool {
+        self.0.telegram.is_some()
+    }
+
+    /// Whom Telegram vouches for by a Mini App's init data; none if it does not, or not any more. The proof has to be used
+    /// up before anybody is let in by it.
+    pub fn telegram_user(&self, init_data: &str, now: UnixMillis) -> Option<TelegramUser> {
+        self.0.telegram.as_ref()?.user(init_data, now)
+    }
+
+    /// Keeps the issuers' keys fresh until dropped.
+    pub async fn keep_keys(self) {
+        self.0.foreign.keep_keys().await;
     }
 
     /// Has the [`Lookout`] look at once: something was changed here.

@@ -12,6 +12,7 @@ mod failure;
 mod gate;
 mod health;
 mod idempotency;
+mod identities;
 mod ledger;
 mod limiter;
 mod limits;
@@ -79,7 +80,7 @@ pub struct Options {
 /// [`RequestId`] and [`ClientAddress`](crate::address::ClientAddress), and it may answer with a [`Failure`].
 pub fn router(doors: Doors, options: &Options, socket: Router) -> Router {
     let Doors { sessions, store, auth, clock, readiness } = doors;
-    let gate = gate::Gate { auth, clock };
+    let gate = gate::Gate { auth, clock, store: Arc::clone(&store) };
     let limits = Arc::new(limits::Limits::new(options));
     let accounts =
         accounts::Accounts { gate: gate.clone(), store: Arc::clone(&store), limits: Arc::clone(&limits) };
@@ -88,6 +89,7 @@ pub fn router(doors: Doors, options: &Options, socket: Router) -> Router {
     let routes = Router::new()
         .merge(page::routes(&options.ws_url))
         .merge(health::routes(readiness))
+        .merge(identities::routes(accounts.clone()))
         .merge(accounts::routes(accounts))
         .merge(raids::routes(raids))
         .merge(admin::routes(admin))

@@ -13,8 +13,9 @@ mod requests;
 mod upgrade;
 mod watches;
 
-use crate::auth::{Auth, Unwelcome};
+use crate::auth::{Auth, Identity, Unwelcome};
 use crate::clock::Clock;
+use crate::error::Error;
 use crate::http::Origins;
 use crate::session::Sessions;
 use crate::store::Store;
@@ -98,6 +99,12 @@ impl Sockets {
     /// Closes the connections of whoever may not be here any more.
     pub fn end(&self, unwelcome: &Unwelcome) {
         self.0.registry.end(unwelcome);
+    }
+
+    /// Who holds a token.
+    async fn identify(&self, token: &str) -> Result<Identity, Error> {
+        let Hub { auth, store, clock, .. } = &*self.0;
+        auth.identify(&**store, token, clock.now()).await
     }
 
     /// Lets every client go, spread over `drain_spread`, each with `bye` and a code that tells it to come back.

@@ -1,4 +1,4 @@
-//! The bodies of the operators' doors, and of signing out.
+//! The bodies of the operators' doors, of signing out, and of linking.
 
 use crate::ids::{PlayerId, UnixMillis};
 use crate::rest::Profile;
@@ -11,6 +11,15 @@ use serde_json::Value;
 pub struct SignedOut {
     /// True: the sign-in is over.
     pub signed_out: bool,
+}
+
+/// The answer to a link: the player is whom the identity vouches for from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Linked {
+    /// Who.
+    pub player: PlayerId,
+    /// The id under which they are known elsewhere.
+    pub external_id: String,
 }
 
 /// How a player stands, after a ban was set or lifted.

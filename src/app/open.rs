@@ -1,10 +1,10 @@
 //! Opening what the configuration names: the database and the secret.
 
 use super::StartError;
-use crate::auth::{self, Auth, Secret};
+use crate::auth::{self, Auth, BotToken, IssuerOptions, Secret, TELEGRAM_PREFIX};
 use crate::cluster::bus::Deliveries;
 use crate::cluster::bus::redis::{Driver, RedisBus, RedisOptions};
-use crate::config::{BusKind, Config, DatabaseKind};
+use crate::config::{BusKind, Config, DatabaseKind, IssuerConfig};
 use crate::store::postgres::{PostgresOptions, PostgresStore};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{EnlistError, InstanceId, Store};
@@ -98,7 +98,33 @@ pub(super) fn auth(config: &Config, secret: Secret, accepted_secret: Option<Secr
         access_ttl: config.auth.access_ttl,
         refresh_ttl: config.auth.refresh_ttl,
         guest: config.auth.guest,
+        telegram: telegram(config),
+        issuers: config.auth.issuers.iter().map(|issuer| issuer_options(issuer, config)).collect(),
     })
+}
+
+fn telegram(config: &Config) -> Option<(BotToken, Duration)> {
+    let token = config.auth.telegram_bot_token.as_ref()?;
+    Some((BotToken::new(token.expose()), config.auth.telegram_age_max))
+}
+
+fn issuer_options(issuer: &IssuerConfig, config: &Config) -> IssuerOptions {
+    let prefixes = config.auth.issuers.iter().map(|other| other.external_id_prefix.clone());
+    let ours = &issuer.external_id_prefix;
+    // Whoever has a longer prefix is not to be met under a shorter one.
+    let longer = |prefix: &String| prefix != ours && prefix.starts_with(ours.as_str());
+    let others_prefixes = prefixes.chain([TELEGRAM_PREFIX.to_owned()]).filter(longer).collect();
+    IssuerOptions {
+        issuer: issuer.issuer.clone(),
+        audience: issuer.audience.clone(),
+        jwks: issuer.jwks.clone(),
+        subject_claim: issuer.subject_claim.clone(),
+        name_claim: issuer.name_claim.clone(),
+        external_id_prefix: ours.clone(),
+        scope_claim: Some(issuer.scope_claim.clone()).filter(|claim| !claim.is_empty()),
+        lifetime_max: issuer.lifetime_max,
+        others_prefixes,
+    }
 }
 
 /// The bus that the configuration names: none for an instance that is alone. It connects when its driver runs.

@@ -169,6 +169,7 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
         socket_options(&config, origins.clone()),
         tasks.connections.clone(),
     );
+    tasks.until(&stop, "issuers' keys", auth.clone().keep_keys());
     let ended = sockets.clone();
     tasks.until(&stop, "lookout", lookout.run(move |unwelcome| ended.end(unwelcome)));
     let scanner = Scanner {

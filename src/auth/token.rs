@@ -200,6 +200,8 @@ mod tests {
             access_ttl: Duration::from_secs(900),
             refresh_ttl: Duration::from_secs(86_400),
             guest: true,
+            issuers: Vec::new(),
+            telegram: None,
         })
     }
 

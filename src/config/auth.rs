@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
+use super::issuers::IssuerConfig;
 use super::{duration, redact};
 
 /// Tokens and sign-in.
@@ -26,6 +27,14 @@ pub struct AuthConfig {
     /// Lifetime of an unused refresh token; longer than `access_ttl`.
     #[serde(rename = "refresh_ttl_secs", deserialize_with = "duration::secs")]
     pub refresh_ttl: Duration,
+    /// The token of the bot whose users may sign in; none: they may not.
+    #[serde(deserialize_with = "bot_token")]
+    pub telegram_bot_token: Option<Secret>,
+    /// How old what Telegram says of its user may be.
+    #[serde(rename = "telegram_age_max_secs", deserialize_with = "duration::secs")]
+    pub telegram_age_max: Duration,
+    /// Whose tokens are believed besides our own.
+    pub issuers: Vec<IssuerConfig>,
 }
 
 /// Key material of at least 32 bytes. It has no `Display`, and `Debug` prints `[redacted]`.
@@ -51,6 +60,20 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(redact::REDACTED)
+    }
+}
+
+/// `<number>:<35 characters>`, as Telegram gives them out.
+fn bot_token<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let is_token = |text: &str| {
+        let (id, key) = text.split_once(':').unwrap_or_default();
+        !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()) && key.len() >= 30
+    };
+    match text.as_str() {
+        "" => Ok(None),
+        text if is_token(text) => Ok(Secret::new(text)),
+        _ => Err(D::Error::custom("is not a bot's token: digits, a colon, and 30 characters or more")),
     }
 }
 

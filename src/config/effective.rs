@@ -120,15 +120,18 @@ fn mismatch(kind: &Kind, secret: bool) -> String {
     }
 }
 
+/// Keys whose whole value is a credential.
+const SECRETS: [&str; 3] = ["auth.secret", "auth.accepted_secret", "auth.telegram_bot_token"];
+
 /// Whether a key's value is, or holds, a credential.
 pub(super) fn is_secret(key: &str) -> bool {
-    matches!(key, "auth.secret" | "auth.accepted_secret" | "database.url" | "bus.url")
+    SECRETS.contains(&key) || matches!(key, "database.url" | "bus.url")
 }
 
 /// `value` as TOML, without credentials.
 fn shown(key: &str, value: &Value) -> String {
     match (key, value) {
-        ("auth.secret" | "auth.accepted_secret", Value::String(_, text)) if !text.is_empty() => {
+        (key, Value::String(_, text)) if SECRETS.contains(&key) && !text.is_empty() => {
             format!("{:?}", redact::REDACTED)
         }
         ("database.url" | "bus.url", Value::String(_, url)) => format!("{:?}", redact::url(url)),
@@ -137,6 +140,11 @@ fn shown(key: &str, value: &Value) -> String {
         (_, Value::Array(_, items)) => {
             let items: Vec<_> = items.iter().map(|item| shown(key, item)).collect();
             format!("[{}]", items.join(", "))
+        }
+        (_, Value::Dict(_, fields)) => {
+            let fields: Vec<_> =
+                fields.iter().map(|(name, item)| format!("{name} = {}", shown(name, item))).collect();
+            format!("{{ {} }}", fields.join(", "))
         }
         (_, value) => value.to_i128().map_or_else(String::new, |number| number.to_string()),
     }

@@ -14,6 +14,7 @@ pub(super) const RANGES: &[(&str, RangeInclusive<i128>)] = &[
     ("database.connections_max", 2..=1000),
     ("auth.access_ttl_secs", 10..=86_400),
     ("auth.refresh_ttl_secs", 60..=315_360_000),
+    ("auth.telegram_age_max_secs", 10..=86_400),
     ("limits.message_bytes", 512..=MIB),
     ("limits.commands_per_second", 1..=10_000),
     ("limits.watches", 1..=1024),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{BusKind, Config, DatabaseKind};
+use super::{BusKind, Config, DatabaseKind, IssuerConfig};
 
 /// Something that must hold between the values of several keys.
 pub(super) struct Relation {
@@ -55,6 +55,12 @@ pub(super) const RELATIONS: &[Relation] = &[
         holds: |c| c.auth.refresh_ttl > c.auth.access_ttl,
     },
     Relation {
+        keys: &["auth.issuers"],
+        must: "auth.issuers must each have an issuer and an audience, an issuer of their own (not \"raidhall\", which is \
+               ours) and an external_id_prefix of their own (not \"telegram:\", which is Telegram's)",
+        holds: |c| issuers_are_apart(&c.auth.issuers),
+    },
+    Relation {
         keys: &["limits.signal_bytes", "limits.message_bytes"],
         must: "limits.signal_bytes must be less than limits.message_bytes, which carries the signal",
         holds: |c| c.limits.signal_bytes < c.limits.message_bytes,
@@ -101,6 +107,19 @@ pub(super) const RELATIONS: &[Relation] = &[
         holds: |c| c.telemetry.metrics_listen.is_none_or(|metrics| !collide(metrics, c.server.listen)),
     },
 ];
+
+fn issuers_are_apart(issuers: &[IssuerConfig]) -> bool {
+    let named =
+        |one: &IssuerConfig| !one.issuer.is_empty() && !one.audience.is_empty() && one.issuer != "raidhall";
+    let prefixed = |one: &IssuerConfig| !one.external_id_prefix.starts_with("telegram:");
+    let apart = |index: usize, one: &IssuerConfig| {
+        let others = &issuers[index + 1..];
+        others
+            .iter()
+            .all(|other| one.issuer != other.issuer && one.external_id_prefix != other.external_id_prefix)
+    };
+    issuers.iter().enumerate().all(|(index, one)| named(one) && prefixed(one) && apart(index, one))
+}
 
 fn is_cluster_node(config: &Config) -> bool {
     config.bus.url.kind() == BusKind::Redis

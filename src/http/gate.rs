@@ -4,6 +4,7 @@ use super::failure::Failure;
 use crate::auth::{self, Auth, Identity, Scope};
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::store::Store;
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
 use raidhall_protocol::server::PlayerRef;
@@ -14,6 +15,8 @@ use std::sync::Arc;
 pub(super) struct Gate {
     pub(super) auth: Auth,
     pub(super) clock: Arc<Clock>,
+    /// Knows players who come with foreign tokens.
+    pub(super) store: Arc<dyn Store>,
 }
 
 /// A caller with a valid access token.
@@ -41,8 +44,8 @@ where
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Signed, Failure> {
-        let Gate { auth, clock } = Gate::from_ref(state);
+        let Gate { auth, clock, store } = Gate::from_ref(state);
         let token = auth::bearer(&parts.headers).ok_or(Error::Unauthenticated("Sign in first"))?;
-        Ok(Signed(auth.verify(token, clock.now())?))
+        Ok(Signed(auth.identify(&*store, token, clock.now()).await?))
     }
 }

@@ -1,6 +1,7 @@
 //! Which pages may talk to this server.
 
 use super::failure::{LIMIT, REMAINING, RESET};
+use super::identities::INIT_DATA;
 use super::request_id::X_REQUEST_ID;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -54,6 +55,7 @@ impl Origins {
                 X_REQUEST_ID,
                 name("idempotency-key"),
                 name("last-event-id"),
+                INIT_DATA,
             ])
             .expose_headers([X_REQUEST_ID, RETRY_AFTER, LIMIT, REMAINING, RESET])
             .max_age(PREFLIGHT_AGE)

@@ -58,6 +58,8 @@ pub(super) struct Connection {
     /// When a drain lets this client go.
     drain_at: Option<Instant>,
     page: Option<Page>,
+    /// A token that renews the connection's, being looked at.
+    pub(super) renewal: Option<BoxFuture<'static, Result<Identity, Error>>>,
     /// The answer to the latest ping; it stands for those to earlier ones (RFC 6455 section 5.5.3).
     pong: Option<Bytes>,
 }
@@ -94,6 +96,7 @@ impl Connection {
             received: 0,
             drain_at: None,
             page: None,
+            renewal: None,
             pong: None,
             sockets,
         }
@@ -153,6 +156,10 @@ impl Connection {
                         return ending;
                     }
                 }
+                renewed = looked_at(&mut self.renewal), if self.renewal.is_some() => {
+                    self.renewal = None;
+                    self.renewed(renewed);
+                }
                 received = inbound.next(), if reads => {
                     if let Err(ending) = self.on_received(received) {
                         return ending;
@@ -184,9 +191,9 @@ impl Connection {
         }
     }
 
-    /// Whether the client may ask for more.
+    /// Whether the client may ask for more: not before its token has been looked at, since messages are handled in order.
     fn reads(&self) -> bool {
-        self.watches.pending() < self.sockets.0.options.outbox_messages
+        self.renewal.is_none() && self.watches.pending() < self.sockets.0.options.outbox_messages
     }
 
     fn serve(&mut self, need: Need) {
@@ -336,12 +343,26 @@ impl Drop for Connection {
 
 /// How a connection ends whose token is not accepted.
 pub(super) fn close_code(error: &Error) -> CloseCode {
-    if matches!(error, Error::Forbidden(_)) { CloseCode::Forbidden } else { CloseCode::Unauthenticated }
+    match error {
+        Error::Forbidden(_) => CloseCode::Forbidden,
+        // The token may be good: who could tell cannot be asked now.
+        Error::Unavailable => CloseCode::Overloaded,
+        _ => CloseCode::Unauthenticated,
+    }
 }
 
 /// The moment until which a token keeps a connection open: its end and a grace.
 pub(super) fn token_ends(sockets: &Sockets, identity: &Identity) -> Instant {
     sockets.0.clock.instant_of(identity.expires_at.plus(TOKEN_GRACE_MS))
+}
+
+async fn looked_at(
+    renewal: &mut Option<BoxFuture<'static, Result<Identity, Error>>>,
+) -> Result<Identity, Error> {
+    match renewal {
+        Some(renewal) => renewal.await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn read(page: &mut Option<Page>) -> Option<Vec<Event>> {

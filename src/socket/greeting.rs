@@ -110,7 +110,7 @@ impl Greeting {
             match decode(self.codec, &frame) {
                 Ok(ClientMessage::Hello { token, client }) => {
                     debug!(client, "hello");
-                    let verified = self.sockets.0.auth.verify(&token, self.sockets.0.clock.now());
+                    let verified = self.sockets.identify(&token).await;
                     return verified.map_err(|error| Ending::Close(close_code(&error)));
                 }
                 Err(DecodeError::Undecodable(_)) => return Err(Ending::Close(CloseCode::BadMessage)),

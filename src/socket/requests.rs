@@ -2,7 +2,7 @@
 
 use super::connection::{Connection, close_code, token_ends};
 use super::greeting::Ending;
-use crate::auth::Scope;
+use crate::auth::{Identity, Scope};
 use crate::error::Error;
 use crate::frame;
 use crate::outbox::{Answer, Outbox};
@@ -36,7 +36,7 @@ impl Connection {
     pub(super) fn request(&mut self, message: ClientMessage) -> Result<(), Ending> {
         match message {
             ClientMessage::Beat => {}
-            ClientMessage::Hello { token, .. } => self.renew(&token),
+            ClientMessage::Hello { token, .. } => self.renew(token),
             ClientMessage::Watch { id, raid, since } => self.watch(id, raid, since),
             ClientMessage::Unwatch { raid, .. } => {
                 self.watches.remove(raid);
@@ -48,8 +48,20 @@ impl Connection {
         Ok(())
     }
 
-    fn renew(&mut self, token: &str) {
-        let refused = match self.sockets.0.auth.verify(token, self.sockets.0.clock.now()) {
+    /// A token of our own is looked at on the spot.
+    fn renew(&mut self, token: String) {
+        let auth = &self.sockets.0.auth;
+        if !auth.may_be_foreign(&token) {
+            let verified = auth.verify(&token, self.sockets.0.clock.now());
+            return self.renewed(verified);
+        }
+        let sockets = self.sockets.clone();
+        self.renewal = Some(Box::pin(async move { sockets.identify(&token).await }));
+    }
+
+    /// The token has been looked at.
+    pub(super) fn renewed(&mut self, token: Result<Identity, Error>) {
+        let refused = match token {
             Ok(identity) if identity.subject == self.identity.subject => {
                 self.token_ends = token_ends(&self.sockets, &identity);
                 self.identity = identity;

@@ -28,7 +28,7 @@ pub(super) async fn upgrade(
     address: Option<axum::Extension<ClientAddress>>,
     mut request: Request,
 ) -> Response {
-    let checked = check(&sockets, request.method(), request.headers());
+    let checked = check(&sockets, request.method(), request.headers()).await;
     let accepted = match checked {
         Ok(accepted) => accepted,
         Err(response) => return *response,
@@ -69,7 +69,7 @@ struct Accepted {
     identity: Option<auth::Identity>,
 }
 
-fn check(sockets: &Sockets, method: &Method, headers: &HeaderMap) -> Result<Accepted, Box<Response>> {
+async fn check(sockets: &Sockets, method: &Method, headers: &HeaderMap) -> Result<Accepted, Box<Response>> {
     if method != Method::GET {
         return Err(Box::new(Failure::from(Error::MethodNotAllowed).into_response()));
     }
@@ -93,7 +93,10 @@ fn check(sockets: &Sockets, method: &Method, headers: &HeaderMap) -> Result<Acce
     if codec.is_none() && !offered.is_empty() {
         return Err(Box::new(refuse("None of the subprotocols offered is spoken here")));
     }
-    let identity = auth::bearer(headers).map(|token| sockets.0.auth.verify(token, sockets.0.clock.now()));
+    let identity = match auth::bearer(headers) {
+        Some(token) => Some(sockets.identify(token).await),
+        None => None,
+    };
     let identity = identity.transpose().map_err(|error| Box::new(Failure::from(error).into_response()))?;
     Ok(Accepted { codec: codec.unwrap_or(Codec::Json), named: codec.is_some(), key, identity })
 }

@@ -84,6 +84,10 @@ pub struct Metrics {
     pub bus_dropped: Counters,
     /// Seconds since bans and sign-outs were last read from the store.
     pub revocations_age: Gauge,
+    /// Times an issuer's keys were asked for; by `outcome`.
+    pub jwks_fetches: Counters,
+    /// Seconds since the keys of the issuer were had that has not given any for the longest time.
+    pub jwks_age: Gauge,
 }
 
 impl Metrics {
@@ -215,6 +219,16 @@ impl Metrics {
                 "raidhall_bus_dropped_total",
                 "cause",
                 "Messages between instances that were dropped, by cause.",
+            ),
+            jwks_fetches: counters(
+                "raidhall_jwks_fetches_total",
+                "outcome",
+                "Times the keys of a foreign issuer were asked for, by outcome.",
+            ),
+            jwks_age: gauge(
+                "raidhall_jwks_age_seconds",
+                Unit::Seconds,
+                "Time since the keys of a foreign issuer were last had, the longest if there are several.",
             ),
             revocations_age: gauge(
                 "raidhall_revocations_age_seconds",

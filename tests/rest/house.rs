@@ -69,6 +69,8 @@ impl House {
             access_ttl: SECOND * 900,
             refresh_ttl: SECOND * 86_400,
             guest: true,
+            issuers: Vec::new(),
+            telegram: None,
         };
         change(&mut options, &mut tokens);
         let auth = Auth::new(tokens);

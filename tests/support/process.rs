@@ -191,6 +191,8 @@ impl Site {
             access_ttl: ttl,
             refresh_ttl: ttl,
             guest: true,
+            issuers: Vec::new(),
+            telegram: None,
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
         let now = UnixMillis(i64::try_from(now).expect("milliseconds"));

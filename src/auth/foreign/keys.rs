@@ -1,0 +1,167 @@
+//! The public keys of an issuer (RFC 7517), and opening a token with the one that it names.
+//!
+//! A key's algorithm follows from the key alone, never from a token: RS256, ES256 or EdDSA. So nobody can pass a public
+//! key off as a secret, and `none` is no algorithm.
+
+use super::claims::Claims;
+use crate::auth::header::Header;
+use data_encoding::BASE64URL_NOPAD;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use serde::Deserialize;
+use std::collections::HashMap;
+use thiserror::Error;
+
+/// More keys than any issuer has at once.
+const KEYS_MAX: usize = 64;
+/// Shorter ones can be broken (NIST SP 800-131A).
+const RSA_BYTES_MIN: usize = 256;
+/// Longer ones only cost time.
+const RSA_BYTES_MAX: usize = 1024;
+
+/// An issuer's keys.
+pub(super) struct KeySet {
+    keys: Vec<Key>,
+    /// How many were of no use.
+    pub(super) passed_over: usize,
+}
+
+struct Key {
+    id: Option<String>,
+    algorithm: Algorithm,
+    key: DecodingKey,
+}
+
+/// Why a document holds no keys for us.
+#[derive(Debug, Error)]
+pub(super) enum KeySetError {
+    /// It is no key set.
+    #[error("not a JSON Web Key Set: {0}")]
+    Unreadable(#[from] serde_json::Error),
+    /// Nothing in it can be used.
+    #[error("holds no key for RS256, ES256 or EdDSA that only checks signatures")]
+    Empty,
+    /// It holds more than anybody needs.
+    #[error("holds more than {KEYS_MAX} keys")]
+    TooMany,
+}
+
+/// Why a token was not opened.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unusable {
+    /// No key of that name is known. It may be a new one.
+    UnknownKey,
+    /// The signature is not that key's, or the algorithm is not.
+    Forged,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    keys: Vec<serde_json::Value>,
+}
+
+/// What we look at of a key. `d` makes it a private one, which has no business in a published set.
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    kid: Option<String>,
+    alg: Option<String>,
+    r#use: Option<String>,
+    key_ops: Option<Vec<String>>,
+    crv: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
+    d: Option<serde_json::Value>,
+}
+
+impl KeySet {
+    pub(super) fn read(document: &[u8]) -> Result<KeySet, KeySetError> {
+        let Document { keys } = serde_json::from_slice(document)?;
+        let count = keys.len();
+        if count > KEYS_MAX {
+            return Err(KeySetError::TooMany);
+        }
+        let mut keys: Vec<Key> = keys.into_iter().filter_map(Key::read).collect();
+        let mut times: HashMap<Option<String>, usize> = HashMap::new();
+        keys.iter().for_each(|key| *times.entry(key.id.clone()).or_default() += 1);
+        // Of two keys with one name nobody can tell which is meant: neither is believed.
+        keys.retain(|key| key.id.is_none() || times[&key.id] == 1);
+        if keys.is_empty() {
+            return Err(KeySetError::Empty);
+        }
+        Ok(KeySet { passed_over: count - keys.len(), keys })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The claims of a token that one of the keys has signed. A token without a name is opened only where there is but
+    /// one key.
+    pub(super) fn open(&self, header: &Header, token: &str) -> Result<Claims, Unusable> {
+        let key = match (&header.kid, self.keys.as_slice()) {
+            (Some(kid), keys) => {
+                keys.iter().find(|key| key.id.as_ref() == Some(kid)).ok_or(Unusable::UnknownKey)?
+            }
+            (None, [only]) => only,
+            (None, _) => return Err(Unusable::Forged),
+        };
+        if header.alg != name(key.algorithm) {
+            return Err(Unusable::Forged);
+        }
+        let mut validation = Validation::new(key.algorithm);
+        // Judged by the database's clock, and by rules of our own: see `claims`.
+        validation.required_spec_claims.clear();
+        (validation.validate_exp, validation.validate_nbf, validation.validate_aud) = (false, false, false);
+        let opened = jsonwebtoken::decode(token, &key.key, &validation);
+        opened.map(|token| token.claims).map_err(|_| Unusable::Forged)
+    }
+}
+
+impl Key {
+    fn read(value: serde_json::Value) -> Option<Key> {
+        let jwk: Jwk = serde_json::from_value(value).ok()?;
+        let checks = jwk.r#use.as_deref().is_none_or(|purpose| purpose == "sig")
+            && jwk.key_ops.as_ref().is_none_or(|ops| ops.iter().any(|op| op == "verify"));
+        if !checks || jwk.d.is_some() {
+            return None;
+        }
+        let (algorithm, key) = material(&jwk)?;
+        let fits = jwk.alg.as_deref().is_none_or(|alg| alg == name(algorithm));
+        fits.then_some(Key { id: jwk.kid, algorithm, key })
+    }
+}
+
+fn material(jwk: &Jwk) -> Option<(Algorithm, DecodingKey)> {
+    let bytes = |part: &Option<String>| BASE64URL_NOPAD.decode(part.as_deref()?.as_bytes()).ok();
+    match (jwk.kty.as_str(), jwk.crv.as_deref()) {
+        ("RSA", None) => {
+            let (modulus, exponent) = (bytes(&jwk.n)?, bytes(&jwk.e)?);
+            let length = modulus.iter().skip_while(|byte| **byte == 0).count();
+            if !(RSA_BYTES_MIN..=RSA_BYTES_MAX).contains(&length) {
+                return None;
+            }
+            Some((Algorithm::RS256, DecodingKey::from_rsa_raw_components(&modulus, &exponent)))
+        }
+        ("EC", Some("P-256")) => {
+            let (x, y) = (jwk.x.as_deref()?, jwk.y.as_deref()?);
+            Some((Algorithm::ES256, DecodingKey::from_ec_components(x, y).ok()?))
+        }
+        ("OKP", Some("Ed25519")) => {
+            let x = jwk.x.as_deref()?;
+            (bytes(&jwk.x)?.len() == 32).then_some(())?;
+            Some((Algorithm::EdDSA, DecodingKey::from_ed_components(x).ok()?))
+        }
+        _ => None,
+    }
+}
+
+const fn name(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::RS256 => "RS256",
+        Algorithm::ES256 => "ES256",
+        Algorithm::EdDSA => "EdDSA",
+        _ => "",
+    }
+}

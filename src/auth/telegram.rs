@@ -1,0 +1,210 @@
+//! What a Telegram Mini App knows of its user, proven by Telegram's signature
+//! (<https://core.telegram.org/bots/webapps#validating-data-received-via-the-mini-app>).
+
+use super::foreign::Vouched;
+use data_encoding::HEXLOWER;
+use hmac::{Hmac, KeyInit, Mac};
+use raidhall_protocol::UnixMillis;
+use serde::Deserialize;
+use serde_json::Value;
+use sha2::Sha256;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// What the external ids of Telegram's users begin with.
+pub const PREFIX: &str = "telegram:";
+
+/// Several times what Telegram sends.
+const INIT_DATA_BYTES_MAX: usize = 8192;
+const FIELDS_MAX: usize = 32;
+/// How far Telegram's clock may be ahead of the database's, in milliseconds.
+const AHEAD_MS: i64 = 30_000;
+
+/// Believes what Telegram says of a bot's users.
+pub(super) struct Telegram {
+    key: Hmac<Sha256>,
+    age_max: Duration,
+}
+
+/// A user whom Telegram vouches for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TelegramUser {
+    /// The id under which the player is known, and the name.
+    pub vouched: Vouched,
+    /// Good for one sign-in.
+    pub proof: [u8; 32],
+    /// For how long the proof has to be remembered.
+    pub remember: Duration,
+}
+
+/// The token of a bot: whoever has it can be Telegram. `Debug` does not show it.
+#[derive(Clone)]
+pub struct BotToken(String);
+
+impl BotToken {
+    /// This text as a token.
+    pub fn new(text: impl Into<String>) -> BotToken {
+        BotToken(text.into())
+    }
+}
+
+impl fmt::Debug for BotToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+#[derive(Deserialize)]
+struct User {
+    id: u64,
+    first_name: Option<String>,
+    last_name: Option<String>,
+    username: Option<String>,
+}
+
+impl Telegram {
+    pub(super) fn new(token: &BotToken, age_max: Duration) -> Telegram {
+        let key = mac(b"WebAppData").chain_update(token.0.as_bytes()).finalize().into_bytes();
+        Telegram { key: mac(&key), age_max }
+    }
+
+    /// The user of init data that Telegram has signed, not longer ago than it may be. None if any of that does not hold.
+    pub(super) fn user(&self, init_data: &str, now: UnixMillis) -> Option<TelegramUser> {
+        let mut fields = fields(init_data)?;
+        let hash = fields.remove("hash")?;
+        let proof: [u8; 32] = HEXLOWER.decode(hash.as_bytes()).ok()?.try_into().ok()?;
+        let lines: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        // Compares in constant time.
+        self.key.clone().chain_update(lines.join("\n")).verify_slice(&proof).ok()?;
+        let signed = UnixMillis(fields.get("auth_date")?.parse::<i64>().ok()?.checked_mul(1_000)?);
+        let age_max = i64::try_from(self.age_max.as_millis()).unwrap_or(i64::MAX);
+        let age = now.since(signed);
+        if !(-AHEAD_MS..=age_max).contains(&age) {
+            return None;
+        }
+        let user: User = serde_json::from_str(fields.get("user")?).ok()?;
+        let remember = self.age_max + Duration::from_millis(2 * AHEAD_MS.unsigned_abs());
+        Some(TelegramUser { vouched: vouched(user), proof, remember })
+    }
+}
+
+fn vouched(user: User) -> Vouched {
+    let User { id, first_name, last_name, username } = user;
+    let whole = [first_name, last_name].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    let name = if whole.trim().is_empty() { username.unwrap_or_default() } else { whole };
+    let name = super::foreign::player_name(Some(&Value::String(name)));
+    Vouched { external_id: format!("{PREFIX}{id}"), name }
+}
+
+/// The fields of a query string, in the order of their names; none if one stands there twice.
+fn fields(init_data: &str) -> Option<BTreeMap<String, String>> {
+    if init_data.len() > INIT_DATA_BYTES_MAX {
+        return None;
+    }
+    let mut fields = BTreeMap::new();
+    for (name, value) in form_urlencoded::parse(init_data.as_bytes()) {
+        let twice = fields.insert(name.into_owned(), value.into_owned()).is_some();
+        if twice || fields.len() > FIELDS_MAX {
+            return None;
+        }
+    }
+    Some(fields)
+}
+
+fn mac(key: &[u8]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
+}
+
+/// Init data as Telegram signs it, for tests.
+#[cfg(test)]
+pub(super) fn signed(token: &str, fields: &[(&str, &str)]) -> String {
+    let key = mac(b"WebAppData").chain_update(token.as_bytes()).finalize().into_bytes();
+    let sorted: BTreeMap<_, _> = fields.iter().copied().collect();
+    let lines: Vec<String> = sorted.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let hash = mac(&key).chain_update(lines.join("\n")).finalize().into_bytes();
+    let mut data = form_urlencoded::Serializer::new(String::new());
+    data.extend_pairs(fields).append_pair("hash", &HEXLOWER.encode(&hash)).finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = "5768337691:AAH5YkoiEuPk8-FZa32hStHTqXiLPtAEhx8";
+    const NOW: UnixMillis = UnixMillis(1_662_771_800_000);
+    const USER: &str =
+        r#"{"id":279058397,"first_name":"Vladislav","last_name":"Kibenko","username":"vdkfrost"}"#;
+
+    fn telegram() -> Telegram {
+        Telegram::new(&BotToken::new(TOKEN), Duration::from_secs(300))
+    }
+
+    fn fields() -> Vec<(&'static str, &'static str)> {
+        vec![("query_id", "AAHdF6IQ"), ("user", USER), ("auth_date", "1662771648")]
+    }
+
+    /// An example that was made by Telegram itself, as its client libraries' tests have it.
+    #[test]
+    fn what_telegram_has_signed_is_believed() {
+        let data = "query_id=AAHdF6IQAAAAAN0XohDhrOrc&user=%7B%22id%22%3A279058397%2C%22first_name%22%3A%22Vladislav%22%2C\
+                    %22last_name%22%3A%22Kibenko%22%2C%22username%22%3A%22vdkfrost%22%2C%22language_code%22%3A%22ru%22%2C\
+                    %22is_premium%22%3Atrue%7D&auth_date=1662771648&hash=c501b71e775f74ce10e377dea85a7ea24ecd640b223ea86dfe453e0eaed2e2b2";
+        let user = telegram().user(data, NOW).expect("believed");
+        let expected = Vouched { external_id: "telegram:279058397".into(), name: "Vladislav Kibenko".into() };
+        assert_eq!(user.vouched, expected);
+        assert!(telegram().user(&data.replace("Vladislav", "Vladimir"), NOW).is_none());
+        let other = Telegram::new(&BotToken::new("1:other"), Duration::from_secs(300));
+        assert!(other.user(data, NOW).is_none());
+    }
+
+    #[test]
+    fn what_was_signed_too_long_ago_or_in_time_to_come_is_not() {
+        let data = signed(TOKEN, &fields());
+        let at =
+            |seconds: i64| telegram().user(&data, UnixMillis((1_662_771_648 + seconds) * 1_000)).is_some();
+        assert_eq!([-31, -30, 0, 300, 301].map(at), [false, true, true, true, false]);
+        assert_eq!(telegram().user(&data, NOW).expect("a user").remember, Duration::from_secs(360));
+    }
+
+    #[test]
+    fn what_is_not_exactly_what_was_signed_is_not_believed() {
+        let good = signed(TOKEN, &fields());
+        assert!(telegram().user(&good, NOW).is_some());
+        let no_hash = good.split("&hash=").next().expect("a part").to_owned();
+        for bad in [
+            String::new(),
+            no_hash.clone(),
+            format!("{no_hash}&hash="),
+            format!("{no_hash}&hash={}", "0".repeat(64)),
+            format!("{good}&extra=1"),
+            format!("{good}&hash={}", "0".repeat(64)),
+            format!("auth_date=1662771700&{good}"),
+            good.replace("279058397", "279058398"),
+            good.replace("hash=", "hash=0"),
+            format!("{good}&{}", "x".repeat(INIT_DATA_BYTES_MAX)),
+        ] {
+            assert!(telegram().user(&bad, NOW).is_none(), "{bad}");
+        }
+        for lacking in ["user", "auth_date"] {
+            let rest: Vec<_> = fields().into_iter().filter(|(name, _)| *name != lacking).collect();
+            assert!(telegram().user(&signed(TOKEN, &rest), NOW).is_none(), "{lacking}");
+        }
+        for user in [r#"{"id":-5}"#, r#"{"id":"5"}"#, r#"{"first_name":"Ada"}"#, "null", ""] {
+            let data = signed(TOKEN, &[("user", user), ("auth_date", "1662771648")]);
+            assert!(telegram().user(&data, NOW).is_none(), "{user}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_made_of_what_there_is() {
+        let name = |user: &str| {
+            let data = signed(TOKEN, &[("user", user), ("auth_date", "1662771648")]);
+            telegram().user(&data, NOW).expect("believed").vouched.name
+        };
+        assert_eq!(name(r#"{"id":5,"first_name":"Ada"}"#), "Ada");
+        assert_eq!(name(r#"{"id":5,"first_name":" ","username":"ada"}"#), "ada");
+        assert_eq!(name(r#"{"id":5}"#), "Player");
+        assert_eq!(name(&format!(r#"{{"id":5,"first_name":"{}\n"}}"#, "é".repeat(50))), "é".repeat(40));
+    }
+}
