@@ -502,3 +502,55 @@ fn a_secret_may_stand_in_a_file() {
     let tls = "bus.ca_file RAIDHALL__BUS__CA_FILE ";
     one_fault("", &[("RAIDHALL__BUS__CA_FILE", "ca.pem")], tls, "rediss://");
 }
+
+const ISSUER: &str = "[[auth.issuers]]\nissuer = 'https://host.example'\naudience = 'raids'\njwks = ";
+
+#[test]
+fn issuers_are_listed_with_what_their_tokens_are_checked_by() {
+    let second = "[[auth.issuers]]\nissuer = 'b'\naudience = 'c'\njwks = 'keys.json'\nexternal_id_prefix = 'b:'\n\
+                  scope_claim = 'scope'\nlifetime_max_secs = 600";
+    let text = format!("{ISSUER}'https://host.example/jwks'\n{second}");
+    let config = load(&text, &[]).expect("no faults");
+    let [first, second] = config.auth.issuers.as_slice() else { panic!("two") };
+    assert_eq!((first.subject_claim.as_str(), first.name_claim.as_str()), ("sub", "name"));
+    assert_eq!((first.scope_claim.as_str(), first.lifetime_max), ("", Duration::from_secs(86_400)));
+    assert_eq!((second.external_id_prefix.as_str(), second.lifetime_max), ("b:", Duration::from_secs(600)));
+
+    let given = file(&text);
+    let shown = Effective::load(Some(given.path()), env(&[])).expect("no faults").to_string();
+    let again = load(&shown, &[]).expect("what is shown loads again");
+    assert_eq!(format!("{:?}", again.auth.issuers), format!("{:?}", config.auth.issuers));
+}
+
+#[test]
+fn issuers_that_cannot_be_told_apart_or_trusted_are_faults() {
+    let begins = "auth.issuers file ";
+    one_fault(&format!("{ISSUER}'http://host.example/jwks'"), &[], begins, "must be https://");
+    one_fault(&format!("{ISSUER}'ftp://host.example'"), &[], begins, "must be https://");
+    one_fault(&format!("{ISSUER}'k'\nlifetime_max_secs = 5"), &[], begins, "60 to 2592000");
+    one_fault(&format!("{ISSUER}'k'\nalg = 'none'"), &[], begins, "alg");
+    one_fault("[[auth.issuers]]\nissuer = 'x'\njwks = 'k'", &[], begins, "audience");
+    one_fault(&format!("{ISSUER}'k'\n{ISSUER}'k'\nexternal_id_prefix = 'b:'"), &[], begins, "of their own");
+    let prefix = "[[auth.issuers]]\nissuer = 'b'\naudience = 'c'\njwks = 'k'\nexternal_id_prefix = ";
+    one_fault(&format!("{ISSUER}'k'\n{prefix}''"), &[], begins, "of their own");
+    one_fault(&format!("{prefix}'telegram:'"), &[], begins, "Telegram's");
+    one_fault(&format!("{prefix}''").replace("'b'", "'raidhall'"), &[], begins, "ours");
+}
+
+#[test]
+fn a_bots_token_looks_like_one_and_is_not_shown() {
+    let token = "5768337691:AAH5YkoiEuPk8-FZa32hStHTqXiLPtAEhx8";
+    let vars = [("RAIDHALL__AUTH__TELEGRAM_BOT_TOKEN", token)];
+    let effective = Effective::load(None, env(&vars)).expect("no faults");
+    assert_eq!(effective.config.auth.telegram_bot_token.as_ref().expect("a token").expose(), token);
+    assert!(!effective.to_string().contains("AAH5") && !format!("{:?}", effective.config).contains("AAH5"));
+    for bad in
+        ["AAH5YkoiEuPk8-FZa32hStHTqXiLPtAEhx8", "5768337691:short", "bot:AAH5YkoiEuPk8-FZa32hStHTqXiLPtAEhx8"]
+    {
+        let found = faults(&format!("[auth]\ntelegram_bot_token = '{bad}'"), &[]);
+        assert!(
+            found[0].starts_with("auth.telegram_bot_token file ") && !found[0].contains(bad),
+            "{found:#?}"
+        );
+    }
+}

@@ -5,6 +5,7 @@
 mod accounts;
 mod admin;
 mod house;
+mod identities;
 mod limits;
 mod raids;
 mod service;

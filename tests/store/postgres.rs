@@ -4,6 +4,7 @@ mod in_flight;
 mod lease;
 mod partitions;
 mod rivals;
+mod standing;
 
 use crate::conformance::{BRIEF, Fresh};
 use crate::database::Database;

@@ -1,0 +1,56 @@
+//! What only transactions that overlap can show.
+
+use super::{connect, holding, open};
+use crate::conformance::{LONG, newcomer};
+use crate::database::Database;
+use raidhall::store::{Deed, FamilyId, Notice, Oversight, Standing};
+use sqlx::Executor;
+use uuid::Uuid;
+
+#[tokio::test]
+async fn a_notice_that_commits_late_is_not_missed() {
+    let database = Database::create().await;
+    let store = open(&database).await;
+    let (late, early) = (FamilyId(Uuid::from_u128(1)), FamilyId(Uuid::from_u128(2)));
+    let insert = format!(
+        "INSERT INTO notices (kind, family, until) VALUES ('family', '{}', now() + interval '1 hour')",
+        late.0
+    );
+    let mut session = holding(&database, &insert).await;
+    store.sign_out(early, LONG).await.expect("sign out");
+    let told = async |after| {
+        let notices = store.notices(after).await.expect("notices");
+        let families = notices.list.into_iter().filter_map(|(_, notice)| match notice {
+            Notice::SignedOut { family, .. } => Some(family),
+            _ => None,
+        });
+        (families.collect::<Vec<_>>(), notices.next)
+    };
+    let (first, next) = told(0).await;
+    assert_eq!(first, [early]);
+    session.execute("COMMIT").await.expect("commit");
+    let (second, next) = told(next).await;
+    assert!(second.contains(&late), "{second:?}");
+    store.notices(next).await.expect("notices");
+    assert_eq!(told(next).await.0, [], "and then it is over");
+}
+
+#[tokio::test]
+async fn nothing_is_taken_from_the_audit_log() {
+    let database = Database::create().await;
+    let store = open(&database).await;
+    let ada = newcomer(store.as_ref(), "Ada").await;
+    let deed = Deed {
+        actor: "admin:ops".into(),
+        action: "ban",
+        target: format!("player {ada}"),
+        request_id: "r".into(),
+        details: serde_json::json!({}),
+    };
+    assert!(store.ban(ada, "spam", &deed).await.expect("ban"));
+    let mut session = connect(&database).await;
+    for change in ["DELETE FROM audit_log", "UPDATE audit_log SET actor = 'nobody'", "TRUNCATE audit_log"] {
+        session.execute(change).await.expect_err("refused");
+    }
+    assert_eq!(store.audit(0, 10).await.expect("audit")[0].actor, "admin:ops");
+}
