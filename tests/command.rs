@@ -66,3 +66,15 @@ fn check_config_prints_what_is_in_effect_without_secrets() {
     assert!(text.contains("url = \"postgres://ada:[redacted]@db/raids\"  # DATABASE_URL\n"), "{text}");
     assert!(!text.contains(secret) && !text.contains("hunter2"), "{text}");
 }
+
+#[test]
+fn production_does_not_start_as_a_developers_machine_does_and_says_all_that_is_wrong() {
+    let env = [("RAIDHALL__SERVER__PROFILE", "production"), ("RAIDHALL__SERVER__ALLOWED_ORIGINS", "*")];
+    let output = raidhall(&["serve"], &env);
+    assert_eq!(output.status.code(), Some(64), "{output:?}");
+    let text = stderr(&output);
+    for key in ["auth.secret", "auth.guest", "server.allowed_origins"] {
+        assert!(text.contains(&format!("\n  {key} (")), "{key} is not in: {text}");
+    }
+    assert!(text.starts_with("raidhall: 3 faults"), "{text}");
+}

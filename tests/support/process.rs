@@ -23,7 +23,8 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-const SECRET: &str = "a secret for tests, of thirty-two bytes and more";
+/// What signs tokens unless a test says otherwise.
+pub const SECRET: &str = "a secret for tests, of thirty-two bytes and more";
 /// How long a server may take to say that it serves.
 const START: Duration = Duration::from_secs(30);
 

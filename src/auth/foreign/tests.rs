@@ -217,7 +217,7 @@ async fn no_algorithm_is_believed_but_the_keys_own() {
 
 #[tokio::test]
 async fn a_token_brings_no_key_of_its_own() {
-    let host = Host::of(&[EC.public.clone()]);
+    let host = Host::of(std::slice::from_ref(&EC.public));
     let attacker = &ED.public;
     for header in [
         json!({"alg": "EdDSA", "jwk": attacker}),
@@ -425,7 +425,7 @@ impl Publisher {
 #[tokio::test]
 async fn an_unknown_key_has_keys_asked_for_but_no_number_of_tokens_has_them_asked_for_often() {
     let publisher = Publisher::start().await;
-    publisher.publish(&[ED.public.clone()]);
+    publisher.publish(std::slice::from_ref(&ED.public));
     let (auth, store) = (auth(options(publisher.source())), MemoryStore::default());
     let ask = async |token: String| auth.identify(&store, &token, NOW).await;
     assert!(ask(sign(&ED, Some("ed"), json!({}))).await.is_ok());
@@ -450,7 +450,7 @@ async fn the_last_good_keys_hold_while_there_are_no_others() {
     publisher.say("500 Internal Server Error", "");
     assert_eq!(auth.identify(&store, &token, NOW).await, Err(Error::Unavailable), "nobody can tell");
     let issuer = &auth.0.foreign.issuers[0];
-    publisher.publish(&[ED.public.clone()]);
+    publisher.publish(std::slice::from_ref(&ED.public));
     issuer.ask().await;
     assert!(auth.identify(&store, &token, NOW).await.is_ok());
     let huge = format!("{{\"keys\": [], \"x\": \"{}\"}}", "x".repeat(300_000));

@@ -78,13 +78,15 @@ pub(super) struct Presented {
     pub(super) ttl: Duration,
 }
 
+/// The player and their name, whether the token presented is the current one or the one before, and the current one.
+type FamilyRow = (i64, String, bool, Option<bool>, Vec<u8>);
+
 pub(super) async fn rotate_refresh(hand: &mut Hand, presented: Presented) -> Result<Rotation> {
     let Presented { family, token, successor, grace, ttl } = presented;
     let failed = failed("rotate refresh token");
     let mut transaction = hand.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
     let find = sqlx::query_as(FAMILY).bind(family.0).bind(token.0.to_vec()).bind(millis(grace));
-    let found: Option<(i64, String, bool, Option<bool>, Vec<u8>)> =
-        find.fetch_optional(&mut *transaction).await.map_err(&failed)?;
+    let found: Option<FamilyRow> = find.fetch_optional(&mut *transaction).await.map_err(&failed)?;
     let Some((id, name, is_current, is_previous, current)) = found else { return Ok(Rotation::Unknown) };
 
     let rotation = if is_current {
