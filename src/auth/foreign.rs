@@ -173,8 +173,9 @@ impl Foreign {
                 let fresh = issuer.age().is_some_and(|age| age < KEYS_AGE);
                 next = next.min(if fresh { KEYS_AGE / 2 } else { KEYS_RETRY });
             }
-            let oldest = self.issuers.iter().map(|issuer| issuer.age().unwrap_or(Duration::MAX)).max();
-            metrics().jwks_age.set(oldest.map_or(f64::INFINITY, |age| age.as_secs_f64()));
+            let ages =
+                self.issuers.iter().map(|issuer| issuer.age().map_or(f64::INFINITY, |age| age.as_secs_f64()));
+            metrics().jwks_age.set(ages.fold(0.0, f64::max));
             sleep(next).await;
         }
     }
