@@ -18,9 +18,9 @@ $$;
 CREATE TRIGGER audit_log_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log
     FOR EACH STATEMENT EXECUTE FUNCTION audit_log_is_append_only();
 
--- Operators look players and raids up by how a name begins.
-CREATE INDEX players_name ON players (lower(name) text_pattern_ops, id);
-CREATE INDEX raids_title ON raids (lower(title) text_pattern_ops, id);
+-- Operators look players and raids up by how a name begins. An index takes only so much of a text.
+CREATE INDEX players_name ON players (left(lower(name), 64) text_pattern_ops, id);
+CREATE INDEX raids_title ON raids (left(lower(title), 64) text_pattern_ops, id);
 
 -- Proofs that are good for one sign-in, remembered until they are too old anyway.
 CREATE TABLE used_proofs (

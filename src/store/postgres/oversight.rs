@@ -27,12 +27,14 @@ const PLAYER_BY_EXTERNAL_ID: &str = "
     SELECT p.id, p.name, p.xp, p.tasks, p.raids_won, p.created_at, p.external_id, b.reason
     FROM players p LEFT JOIN bans b ON b.player = p.id WHERE p.external_id = $1 LIMIT $2";
 
-/// From the prefix up to the prefix and the last character there is.
+/// From the prefix up to the prefix and the last character there is, as far as the index goes.
 const PLAYERS_BY_NAME: &str = "
     SELECT p.id, p.name, p.xp, p.tasks, p.raids_won, p.created_at, p.external_id, b.reason
     FROM players p LEFT JOIN bans b ON b.player = p.id
-    WHERE lower(p.name) ~>=~ lower($1) AND lower(p.name) ~<~ (lower($1) || chr(1114111))
-    ORDER BY lower(p.name) USING ~<~, p.id LIMIT $2";
+    WHERE left(lower(p.name), 64) ~>=~ left(lower($1), 64)
+        AND left(lower(p.name), 64) ~<~ (left(lower($1), 64) || chr(1114111))
+        AND starts_with(lower(p.name), lower($1))
+    ORDER BY left(lower(p.name), 64) USING ~<~, p.id LIMIT $2";
 
 const RAID_BY_ID: &str = "
     SELECT id, title, invite_code, target_xp, target_tasks, time_limit_secs, created_at, status, deadline, current_xp,
@@ -43,8 +45,10 @@ const RAIDS_BY_TITLE: &str = "
     SELECT id, title, invite_code, target_xp, target_tasks, time_limit_secs, created_at, status, deadline, current_xp,
         current_tasks, ended_at, last_seq
     FROM raids
-    WHERE lower(title) ~>=~ lower($1) AND lower(title) ~<~ (lower($1) || chr(1114111))
-    ORDER BY lower(title) USING ~<~, id LIMIT $2";
+    WHERE left(lower(title), 64) ~>=~ left(lower($1), 64)
+        AND left(lower(title), 64) ~<~ (left(lower($1), 64) || chr(1114111))
+        AND starts_with(lower(title), lower($1))
+    ORDER BY left(lower(title), 64) USING ~<~, id LIMIT $2";
 
 const INSTANCES: &str = "
     SELECT id, ws_url, release, draining, floor(extract(epoch FROM lease_until) * 1000)::bigint AS lease_until

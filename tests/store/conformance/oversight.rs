@@ -41,6 +41,10 @@ pub async fn players_are_found_by_id_external_id_and_how_their_name_begins(store
     assert_eq!(found(name("ADA ")).await, [ada]);
     assert_eq!(found(name("%")).await, [percent], "no wildcard");
     assert_eq!(found(name("da")).await, []);
+    let long = |end: &str| format!("{}{end}", "é".repeat(70));
+    let (one, two) = (newcomer(store, &long("one")).await, newcomer(store, &long("two")).await);
+    assert_eq!(found(name(&long("tw"))).await, [two], "however long it is");
+    assert_eq!(found(name(&long(""))).await, [one, two]);
     assert_eq!(found(PlayerLookup::Id(adam)).await, [adam]);
     assert_eq!(found(PlayerLookup::Id(player(12_345))).await, []);
     assert_eq!(found(PlayerLookup::ExternalId("host:7".into())).await, [known]);

@@ -7,7 +7,7 @@ use crate::history::{History, joined, raid, raid_created, said};
 use raidhall::store::postgres::PostgresStore;
 use raidhall::store::{Fate, Maintenance, Month, Store, StoreError};
 use raidhall_protocol::Seq;
-use sqlx::{AssertSqlSafe, Connection, Executor};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use std::sync::Arc;
 
 /// No test runs in this month.
@@ -129,9 +129,6 @@ async fn a_commit_that_meets_the_attaching_of_its_own_month_is_unavailable_once(
 /// A long read of the default partition is in the way of attaching: attaching gives up, and no commit waits for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commits_go_on_while_attaching_a_partition_has_to_wait() {
-    const WAITS_SINCE: &str = "
-        SELECT waitstart::text FROM pg_locks
-        WHERE relation = 'raid_events_default'::regclass AND mode = 'AccessExclusiveLock' AND NOT granted";
     let database = Database::create().await;
     let store = open(&database).await;
     let mut session = connect(&database).await;
@@ -147,10 +144,9 @@ async fn commits_go_on_while_attaching_a_partition_has_to_wait() {
     };
     let mut commits_meanwhile = 0;
     while !maintaining.is_finished() {
-        let before: Option<String> =
-            sqlx::query_scalar(WAITS_SINCE).fetch_optional(&mut session).await.expect("read locks");
+        let before = waits_since(&mut session).await;
         assert_eq!(commit(&*store, &history.append([said("on and on")])).await, Fate::Committed);
-        let after = sqlx::query_scalar(WAITS_SINCE).fetch_optional(&mut session).await.expect("read locks");
+        let after = waits_since(&mut session).await;
         commits_meanwhile += u32::from(before.is_some() && before == after);
     }
     assert!(commits_meanwhile > 0, "each commit waited for attaching to give up");
@@ -160,4 +156,13 @@ async fn commits_go_on_while_attaching_a_partition_has_to_wait() {
     reading.close().await.expect("close");
     assert_eq!(store.maintain().await.expect("maintain").partitions_made, 4);
     assert_eq!(commit(&*store, &history.append([said("and on")])).await, Fate::Committed);
+}
+
+/// Since when somebody waits for the default partition; unknown for the first moment of a wait.
+async fn waits_since(session: &mut PgConnection) -> Option<String> {
+    const WAITS_SINCE: &str = "
+        SELECT waitstart::text FROM pg_locks
+        WHERE relation = 'raid_events_default'::regclass AND mode = 'AccessExclusiveLock' AND NOT granted";
+    let since = sqlx::query_scalar::<_, Option<String>>(WAITS_SINCE).fetch_optional(session).await;
+    since.expect("read locks").flatten()
 }
