@@ -11,6 +11,7 @@ mod edge;
 mod failure;
 mod gate;
 mod health;
+mod host_app;
 mod idempotency;
 mod identities;
 mod ledger;
@@ -91,6 +92,7 @@ pub fn router(doors: Doors, options: &Options, socket: Router) -> Router {
         .merge(health::routes(readiness))
         .merge(identities::routes(accounts.clone()))
         .merge(accounts::routes(accounts))
+        .merge(host_app::routes(raids.clone()))
         .merge(raids::routes(raids))
         .merge(admin::routes(admin))
         .merge(socket);

@@ -218,7 +218,7 @@ fn reason(text: &str) -> Result<String, &'static str> {
 }
 
 /// The player in a path. What is no id names no player.
-struct PlayerPath(PlayerId);
+pub(super) struct PlayerPath(pub(super) PlayerId);
 
 impl<S: Send + Sync> FromRequestParts<S> for PlayerPath {
     type Rejection = Failure;

@@ -1,8 +1,8 @@
 //! `/raids/{id}/commands`: everything that can be done in a raid.
 
+use super::account_for::Accountable;
 use super::body::Body;
 use super::failure::Failure;
-use super::gate::Signed;
 use super::idempotency;
 use super::raids::{RaidPath, Raids};
 use crate::auth::Scope;
@@ -17,21 +17,26 @@ use raidhall_protocol::{Command, OpKey};
 
 pub(super) async fn carry_out(
     State(raids): State<Raids>,
-    signed: Signed,
+    by: Accountable,
     RaidPath(raid): RaidPath,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Data<CommandResult>>, Failure> {
     let (op, command) = read(&headers, &body)?;
+    let signed = &by.signed;
+    let op = op.map(|op| OpHash::new(&signed.0.subject, &op));
     let command = match signed.0.scope {
-        Scope::Service => raid::Command::Service { command },
+        Scope::Service => {
+            let details = serde_json::to_value(&command).unwrap_or_default();
+            by.record(&*raids.store, "command", format!("raid {raid}"), details).await?;
+            raid::Command::Service { command }
+        }
         Scope::Player | Scope::Admin => {
             let by = signed.acting()?.id;
             raids.limits.command(by)?;
             raid::Command::Player { by, command }
         }
     };
-    let op = op.map(|op| OpHash::new(&signed.0.subject, &op));
     let Ack { seq, duplicate } = raids.sessions.execute(raid, command, op).await?;
     Ok(Json(Data { data: CommandResult { seq, duplicate } }))
 }

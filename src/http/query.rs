@@ -1,6 +1,8 @@
 //! Query strings, and the paging that every list shares.
 
 use super::failure::Failure;
+use super::host_app::place;
+use crate::store::Place;
 use axum::extract::{FromRequestParts, Query as Pairs};
 use axum::http::request::Parts;
 use data_encoding::BASE64URL_NOPAD;
@@ -66,6 +68,11 @@ impl Query {
             let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
             RaidId::try_from(u64::from_be_bytes(bytes.try_into().ok()?)).ok()
         })
+    }
+
+    /// A place in the feed of all raids, with its lineage.
+    pub(super) fn place(&mut self, name: &str) -> Option<(String, Place)> {
+        self.read(name, "must be a next_cursor that was given out", place)
     }
 
     /// All faults at once, if there are any.

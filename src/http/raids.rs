@@ -1,5 +1,6 @@
 //! `/raids`: making one, joining one, looking at one and at all of one's own.
 
+use super::account_for::Accountable;
 use super::body::Body;
 use super::failure::Failure;
 use super::gate::{Gate, Signed};
@@ -7,6 +8,7 @@ use super::limits::Limits;
 use super::query::{Query, cursor};
 use super::{API, commands, idempotency, ledger};
 use crate::address::ClientAddress;
+use crate::auth::Scope;
 use crate::error::Error;
 use crate::raid;
 use crate::session::{Sessions, View};
@@ -19,6 +21,8 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use raidhall_protocol::RaidId;
 use raidhall_protocol::rest::{Data, NewRaid, Page, RaidSummary, RaidView};
+use raidhall_protocol::server::PlayerRef;
+use serde_json::json;
 use std::sync::Arc;
 
 /// What the doors to raids share.
@@ -42,22 +46,21 @@ pub(super) fn routes(raids: Raids) -> Router {
         .with_state(raids)
 }
 
-type Shown = Json<Data<RaidView>>;
+pub(super) type Shown = Json<Data<RaidView>>;
 
 async fn create(
     State(raids): State<Raids>,
-    signed: Signed,
+    by: Accountable,
     headers: HeaderMap,
-    Body(map): Body,
+    body: Body,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Shown), Failure> {
-    let leader = signed.acting()?;
     let key = idempotency::key(&headers).map_err(|fault| Failure::invalid(vec![fault]))?;
-    let new = NewRaid::read(&map).map_err(Failure::invalid)?;
-    raids.limits.command(leader.id)?;
-    let key = key.map(|key| OpHash::new(&signed.0.subject, &key));
-    let raid = raids.sessions.create(leader.clone(), new, key).await?;
+    let new = NewRaid::read(&body.0).map_err(Failure::invalid)?;
+    let leader = raids.leader(&by, &body).await?;
+    let key = key.map(|key| OpHash::new(&by.signed.0.subject, &key));
+    let raid = raids.sessions.create(leader, new, key).await?;
     let location = [(LOCATION, format!("{API}/raids/{raid}"))];
-    Ok((StatusCode::CREATED, location, raids.show(raid, &signed).await?))
+    Ok((StatusCode::CREATED, location, raids.show(raid, &by.signed).await?))
 }
 
 async fn join(
@@ -102,8 +105,25 @@ async fn list(
 }
 
 impl Raids {
+    /// Who is to lead a new raid: the caller, or whom the host app's backend names.
+    async fn leader(&self, by: &Accountable, body: &Body) -> Result<PlayerRef, Failure> {
+        let named = body.0.contains_key("leader");
+        if !named {
+            let leader = by.signed.acting()?;
+            self.limits.command(leader.id)?;
+            return Ok(leader.clone());
+        }
+        if by.signed.0.scope != Scope::Service {
+            return Err(Failure::field("leader", "may be named by the host app's backend only"));
+        }
+        let id = body.read(|fields| fields.id("leader"))?;
+        let leader = self.player(id).await?.ok_or_else(|| Failure::field("leader", "must be a player"))?;
+        by.record(&*self.store, "create_raid", format!("player {id}"), json!({})).await?;
+        Ok(leader)
+    }
+
     /// The raid as the caller sees it.
-    async fn show(&self, raid: RaidId, signed: &Signed) -> Result<Shown, Failure> {
+    pub(super) async fn show(&self, raid: RaidId, signed: &Signed) -> Result<Shown, Failure> {
         let View { state, seq, online, ws_url } = self.sessions.read(raid, signed.0.caller()).await?;
         let ws_url = ws_url.unwrap_or_else(|| self.ws_url.to_string());
         Ok(Json(Data { data: RaidView { state: Arc::unwrap_or_clone(state), seq, online, ws_url } }))

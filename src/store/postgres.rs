@@ -9,6 +9,7 @@ mod columns;
 mod commit;
 mod connections;
 mod fault;
+mod feed;
 mod identities;
 mod lease;
 mod ledger;

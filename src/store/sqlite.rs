@@ -5,9 +5,11 @@
 
 mod accounts;
 mod fault;
+mod feed;
 mod identities;
 mod leases;
 mod ledger;
+mod ledger_row;
 mod lock;
 mod oversight;
 mod raids;

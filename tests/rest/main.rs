@@ -2,8 +2,10 @@
 
 #![allow(unreachable_pub, reason = "a test has no outside")]
 
+mod access;
 mod accounts;
 mod admin;
+mod host_app;
 mod house;
 mod identities;
 mod limits;

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod claims;
 pub mod commits;
+pub mod feed;
 pub mod identities;
 pub mod leases;
 pub mod oversight;
@@ -93,6 +94,8 @@ macro_rules! conformance_suite {
             commits: the_row_follows_the_events;
             commits: a_commit_whose_caller_gave_up_leaves_the_store_usable;
             commits: concurrent_commits_each_take_effect_once;
+            feed: the_feed_is_every_raids_events_in_order_whatever_the_page;
+            feed: the_feed_names_the_lineage_though_it_is_empty;
             reads: a_load_is_the_snapshot_and_the_events_after_it;
             reads: a_load_whose_caller_gave_up_leaves_the_store_usable;
             reads: a_load_of_a_missing_raid_is_none;

@@ -1,5 +1,6 @@
 //! The suite on Postgres, and what only a server with several connections can show.
 
+mod feed;
 mod in_flight;
 mod lease;
 mod partitions;

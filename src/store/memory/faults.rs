@@ -24,6 +24,7 @@ pub enum Call {
     Heads,
     Owned,
     Events,
+    Feed,
     Contributions,
     FindOp,
     SaveSnapshot,

@@ -210,3 +210,15 @@ impl Identities for MemoryStore {
 fn begins(text: &str, with: &str) -> bool {
     text.to_lowercase().starts_with(&with.to_lowercase())
 }
+
+#[async_trait]
+impl Feed for MemoryStore {
+    async fn feed(&self, after: Place, limit: u32) -> Result<Fed> {
+        self.faults.enter(Call::Feed).await?;
+        let tables = self.tables.lock();
+        let from = usize::try_from(after.commit).unwrap_or(usize::MAX).min(tables.feed.len());
+        let events: Vec<_> = tables.feed[from..].iter().take(limit as usize).cloned().collect();
+        let next = Place { commit: (from + events.len()) as u64, ..Place::default() };
+        Ok(Fed { lineage: tables.lineage.clone(), events, next })
+    }
+}

@@ -22,6 +22,8 @@ pub(super) struct Tables {
     raid_ids_reserved: u64,
     pub(super) instances: BTreeMap<InstanceId, Lease>,
     pub(super) raids: BTreeMap<RaidId, Raid>,
+    /// Every event, in the order in which they were committed.
+    pub(super) feed: Vec<(RaidId, Event)>,
     members: BTreeSet<(PlayerId, RaidId)>,
     pub(super) players: BTreeMap<PlayerId, Profile>,
     pub(super) families: HashMap<FamilyId, Family>,
@@ -61,6 +63,7 @@ impl Tables {
             raid_ids_reserved: 0,
             instances: BTreeMap::new(),
             raids: BTreeMap::new(),
+            feed: Vec::new(),
             members: BTreeSet::new(),
             players: BTreeMap::new(),
             families: HashMap::new(),
@@ -181,6 +184,7 @@ impl Tables {
             self.raids.insert(append.raid, raid);
         }
         for Recorded { event, .. } in &append.events {
+            self.feed.push((append.raid, event.clone()));
             self.count(append.raid, event);
         }
         if let Some(raid) = self.raids.get_mut(&append.raid) {

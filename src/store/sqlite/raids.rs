@@ -1,16 +1,14 @@
 //! Raids one by one: claimed and released, loaded, paged through, looked up.
 
-mod ledger_row;
-
 use super::fault::{failed, refused, whole};
 use super::ledger::{self, array, head};
+use super::ledger_row::LedgerRow;
 use super::statements::{now, statements};
 use super::writer::Hand;
 use crate::store::{
     Claim, Epoch, Head, Header, InstanceId, Loaded, Month, OpHash, RaidRow, Result, StoreError,
 };
 use anyhow::anyhow;
-use ledger_row::LedgerRow;
 use raidhall_protocol::rest::Contribution;
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{Event, PlayerId, RaidId, Seq, TaskId, UnixMillis};

@@ -27,7 +27,7 @@ mod plans {
     use super::*;
 
     /// Every file with statements.
-    const FILES: [(&str, &[(&str, &str)]); 7] = [
+    const FILES: [(&str, &[(&str, &str)]); 8] = [
         (include_str!("leases.rs"), leases::STATEMENTS),
         (include_str!("ledger.rs"), ledger::STATEMENTS),
         (include_str!("raids.rs"), raids::STATEMENTS),
@@ -35,6 +35,7 @@ mod plans {
         (include_str!("standing.rs"), standing::STATEMENTS),
         (include_str!("oversight.rs"), oversight::STATEMENTS),
         (include_str!("identities.rs"), identities::STATEMENTS),
+        (include_str!("feed.rs"), feed::STATEMENTS),
     ];
 
     /// Tables that grow with use. The others have a row per instance or fewer.

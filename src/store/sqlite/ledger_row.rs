@@ -1,6 +1,6 @@
 //! An event as the ledger keeps it.
 
-use super::super::fault::{refused, whole};
+use super::fault::{refused, whole};
 use crate::store::{Result, StoreError};
 use raidhall_protocol::event::EVENT_VERSION;
 use raidhall_protocol::{Event, EventData, PlayerId, Seq, UnixMillis};
@@ -10,12 +10,12 @@ const OPERATION: &str = "decode event";
 /// The columns of an event that make it up.
 #[derive(sqlx::FromRow)]
 pub(super) struct LedgerRow {
-    seq: i64,
-    at: i64,
-    by: Option<i64>,
-    version: i64,
-    kind: String,
-    data: String,
+    pub(super) seq: i64,
+    pub(super) at: i64,
+    pub(super) by: Option<i64>,
+    pub(super) version: i64,
+    pub(super) kind: String,
+    pub(super) data: String,
 }
 
 impl LedgerRow {

@@ -1,0 +1,51 @@
+//! All raids' events in the order of their transactions.
+
+use super::PostgresStore;
+use super::columns::{bound, event, number, raid as raid_id};
+use crate::store::Result;
+use crate::store::feed::{Fed, Feed, Place};
+use async_trait::async_trait;
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
+/// Only what is below the oldest transaction under way: nothing can be committed before it any more. (An event of a later
+/// transaction may have been committed already; its turn comes.) A reading of the index of each partition from its place on.
+const FEED: &str = "
+    SELECT m.value AS lineage, e.tx::text::bigint AS tx, e.raid_id, e.seq, e.at, e.by, e.kind, e.version, e.data
+    FROM meta m LEFT JOIN LATERAL (
+        SELECT tx, raid_id, seq, at, by, kind, version, data::text AS data
+        FROM raid_events
+        WHERE (tx, raid_id, seq) > ($1::text::xid8, $2, $3) AND tx < pg_snapshot_xmin(pg_current_snapshot())
+        ORDER BY tx, raid_id, seq
+        LIMIT $4
+    ) e ON true
+    WHERE m.key = 'lineage'
+    ORDER BY e.tx, e.raid_id, e.seq";
+
+#[async_trait]
+impl Feed for PostgresStore {
+    async fn feed(&self, after: Place, limit: u32) -> Result<Fed> {
+        const OPERATION: &str = "read the feed";
+        let statement = sqlx::query(FEED)
+            .bind(after.commit.to_string())
+            .bind(bound(after.raid))
+            .bind(bound(after.seq))
+            .bind(i64::from(limit));
+        let rows = self.rest.rows(OPERATION, statement).await?;
+        fed(&rows, after).map_err(|error| super::fault::of(OPERATION, error))
+    }
+}
+
+fn fed(rows: &[PgRow], after: Place) -> sqlx::Result<Fed> {
+    let lineage = rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get("lineage")?;
+    let (mut events, mut next) = (Vec::new(), after);
+    for row in rows {
+        if row.try_get::<Option<i64>, _>("raid_id")?.is_none() {
+            continue;
+        }
+        let (raid, event) = (raid_id(row, "raid_id")?, event(row)?);
+        next = Place { commit: number(row, "tx")?, raid: raid.get(), seq: event.seq.0 };
+        events.push((raid, event));
+    }
+    Ok(Fed { lineage, events, next })
+}

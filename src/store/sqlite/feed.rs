@@ -1,0 +1,64 @@
+//! All raids' events in the order in which they were written. There is one writer at a time, so that is the order of their
+//! commits.
+
+use super::SqliteStore;
+use super::fault::{failed, whole};
+use super::ledger_row::LedgerRow;
+use super::statements::statements;
+use crate::store::Result;
+use crate::store::feed::{Fed, Feed, Place};
+use async_trait::async_trait;
+use raidhall_protocol::RaidId;
+
+const OPERATION: &str = "read the feed";
+
+statements! {
+    /// The lineage stands in each row, and in a row of its own where nothing new is.
+    FEED =
+        "SELECT m.value AS lineage, e.position, e.raid_id, e.seq, e.at, e.\"by\", e.version, e.kind, e.data ",
+        "FROM meta m LEFT JOIN (",
+        "    SELECT position, raid_id, seq, at, \"by\", version, kind, data FROM raid_events ",
+        "    WHERE position > ?1 ORDER BY position LIMIT ?2",
+        ") e ON true ",
+        "WHERE m.key = 'lineage' ORDER BY e.position";
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    lineage: String,
+    position: Option<i64>,
+    raid_id: Option<i64>,
+    seq: Option<i64>,
+    at: Option<i64>,
+    by: Option<i64>,
+    version: Option<i64>,
+    kind: Option<String>,
+    data: Option<String>,
+}
+
+#[async_trait]
+impl Feed for SqliteStore {
+    async fn feed(&self, after: Place, limit: u32) -> Result<Fed> {
+        let position = i64::try_from(after.commit).unwrap_or(i64::MAX);
+        let rows = sqlx::query_as(FEED).bind(position).bind(limit).fetch_all(&self.readers).await;
+        let rows: Vec<Row> = rows.map_err(failed(OPERATION))?;
+        let mut fed = Fed { lineage: String::new(), events: Vec::new(), next: after };
+        for row in rows {
+            fed.lineage.clone_from(&row.lineage);
+            let Some((position, raid, event)) = row.event() else { continue };
+            let raid = RaidId::try_from(whole(OPERATION, raid)?)
+                .map_err(|error| super::fault::refused(OPERATION, error))?;
+            fed.next = Place { commit: whole(OPERATION, position)?, ..Place::default() };
+            fed.events.push((raid, event.decode()?));
+        }
+        Ok(fed)
+    }
+}
+
+impl Row {
+    fn event(self) -> Option<(i64, i64, LedgerRow)> {
+        let (seq, at, version) = (self.seq?, self.at?, self.version?);
+        let event = LedgerRow { seq, at, by: self.by, version, kind: self.kind?, data: self.data? };
+        Some((self.position?, self.raid_id?, event))
+    }
+}

@@ -1,0 +1,47 @@
+//! All raids' events in one order.
+
+use super::*;
+use raidhall::store::Place;
+use raidhall_protocol::{Event, RaidId};
+
+/// The whole feed, in pages.
+async fn followed(store: &dyn Store, page: u32) -> Vec<(RaidId, Event)> {
+    let (mut place, mut all) = (Place::default(), Vec::new());
+    loop {
+        let fed = store.feed(place, page).await.expect("feed");
+        assert!(fed.events.len() <= page as usize);
+        if fed.events.is_empty() {
+            assert_eq!(fed.next, place, "the end stays where it is");
+            return all;
+        }
+        assert!(fed.next > place);
+        (place, all) = (fed.next, [all, fed.events].concat());
+    }
+}
+
+pub async fn the_feed_is_every_raids_events_in_order_whatever_the_page(store: &dyn Store) {
+    assert_eq!(followed(store, 10).await, []);
+    let (owner, ada) = (enlisted(store).await, newcomer(store, "Ada").await);
+    let mut expected = Vec::new();
+    let mut raids: Vec<_> = Vec::new();
+    for id in 1..=3 {
+        let mut history = History::of(raid(id), owner.id);
+        let append = history.append([crate::history::raid_created(raid(id)), crate::history::joined(ada)]);
+        commit(store, &append).await;
+        expected.extend(append.events.into_iter().map(|recorded| (raid(id), recorded.event)));
+        raids.push(history);
+    }
+    for (round, id) in (0..12).zip([2, 1, 3, 3].into_iter().cycle()) {
+        let append = raids[id as usize - 1].append([crate::history::said(&round.to_string())]);
+        commit(store, &append).await;
+        expected.extend(append.events.into_iter().map(|recorded| (raid(id), recorded.event)));
+    }
+    for page in [1, 2, 7, 100] {
+        assert_eq!(followed(store, page).await, expected, "in pages of {page}");
+    }
+}
+
+pub async fn the_feed_names_the_lineage_though_it_is_empty(store: &dyn Store) {
+    let lineage = store.renew(&enlisted(store).await, LONG).await.expect("renew").lineage;
+    assert_eq!(store.feed(Place::default(), 1).await.expect("feed").lineage, lineage);
+}

@@ -1,0 +1,63 @@
+//! The feed while others commit.
+
+use super::{connect, holding, open, waiting_for_locks};
+use crate::conformance::{commit, enlisted, made, newcomer};
+use crate::database::Database;
+use crate::history::{completed_task, raid, said};
+use raidhall::store::{Place, Store};
+use raidhall_protocol::{RaidId, Seq};
+use sqlx::Executor;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Whoever follows while two writers commit, one of them slow and one of its attempts cut off, sees all, once, each raid's
+/// in order.
+#[tokio::test]
+async fn a_follower_misses_no_late_commit_and_sees_none_twice() {
+    const ROUNDS: usize = 60;
+    let database = Database::create().await;
+    let store: Arc<dyn Store> = open(&database).await;
+    let (owner, ada) = (enlisted(&*store).await, newcomer(&*store, "Ada").await);
+    let mut slow = made(&*store, 1, &owner, ada).await;
+    let mut quick = made(&*store, 2, &owner, ada).await;
+
+    // This one has its number before the others, and stops at a player's row until they have committed.
+    let mut holder = holding(&database, "SELECT FROM players FOR UPDATE").await;
+    let late = slow.append([completed_task(ada, 40)]);
+    let sent = {
+        let (store, late) = (Arc::clone(&store), late.clone());
+        tokio::spawn(async move { commit(&*store, &late).await })
+    };
+    waiting_for_locks(&database, 1).await;
+    let writing = async {
+        for round in 0..ROUNDS {
+            commit(&*store, &quick.append([said(&round.to_string())])).await;
+            if round == ROUNDS / 2 {
+                holder.execute("COMMIT").await.expect("let go");
+            }
+        }
+        sent.await.expect("no panic");
+    };
+    let total = 2 * 2 + 1 + ROUNDS;
+    let following = async {
+        let (mut place, mut seen) = (Place::default(), HashMap::<RaidId, u64>::new());
+        while seen.values().sum::<u64>() < total as u64 {
+            let fed = store.feed(place, 7).await.expect("feed");
+            place = fed.next;
+            for (raid, event) in fed.events {
+                let last = seen.entry(raid).or_default();
+                assert_eq!(event.seq, Seq(*last + 1), "raid {raid}");
+                *last = event.seq.0;
+            }
+        }
+        seen
+    };
+    let (seen, ()) = timeout(MINUTE, async { tokio::join!(following, writing) }).await.expect("all is seen");
+    assert_eq!(seen[&raid(1)], 3);
+    assert_eq!(seen[&raid(2)], 2 + ROUNDS as u64);
+    drop(connect(&database).await);
+}
