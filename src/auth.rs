@@ -26,6 +26,7 @@ pub use telegram::{BotToken, PREFIX as TELEGRAM_PREFIX, TelegramUser};
 
 use crate::error::Error;
 use crate::store::{Notice, Store};
+use crate::telemetry::metrics;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use foreign::Foreign;
@@ -109,17 +110,19 @@ impl Auth {
     ///
     /// As [`Auth::verify`]; `Unavailable` when the store, or the issuer's keys, cannot be had.
     pub async fn identify(&self, store: &dyn Store, token: &str, now: UnixMillis) -> Result<Identity, Error> {
-        if !self.may_be_foreign(token) {
-            return self.verify(token, now);
+        if let Some(identified) = self.identify_at_once(token, now) {
+            return identified;
         }
-        let identity = self.0.foreign.identify(store, token, now).await?;
-        self.check_standing(&identity)?;
-        Ok(identity)
+        let identified = self.0.foreign.identify(store, token, now).await;
+        let standing = identified.and_then(|identity| self.check_standing(&identity).map(|()| identity));
+        standing.inspect_err(count_refusal)
     }
 
-    /// Whether [`Auth::identify`] may have to wait for somebody.
-    pub fn may_be_foreign(&self, token: &str) -> bool {
-        !self.0.foreign.is_empty() && header::Header::read(token).is_some_and(|header| header.alg != "HS256")
+    /// The same without waiting for anybody; none if the token may be foreign.
+    pub fn identify_at_once(&self, token: &str, now: UnixMillis) -> Option<Result<Identity, Error>> {
+        let may_be_foreign = !self.0.foreign.is_empty()
+            && header::Header::read(token).is_some_and(|header| header.alg != "HS256");
+        (!may_be_foreign).then(|| self.verify(token, now).inspect_err(count_refusal))
     }
 
     /// Whom a foreign token vouches for.
@@ -169,6 +172,17 @@ impl Auth {
     pub fn guests_welcome(&self) -> bool {
         self.0.guest
     }
+}
+
+fn count_refusal(error: &Error) {
+    let cause = match *error {
+        token::EXPIRED => "expired",
+        revoked::BANNED => "banned",
+        revoked::SIGNED_OUT => "signed_out",
+        Error::Unavailable => "unavailable",
+        _ => "not_valid",
+    };
+    metrics().tokens_refused.increment(cause);
 }
 
 /// The token in `Authorization: Bearer`, if there is one.

@@ -11,6 +11,7 @@ mod known;
 mod tests;
 
 use super::header::Header;
+use super::token::{EXPIRED, NOT_VALID};
 use super::{Identity, Scope};
 use crate::error::Error;
 use crate::store::{Store, StoreError};
@@ -35,9 +36,6 @@ const KEYS_AGE: Duration = Duration::from_secs(900);
 const KEYS_RETRY: Duration = Duration::from_secs(30);
 /// How often an unknown key may have keys asked for.
 const UNKNOWN_KEY_EVERY: Duration = Duration::from_secs(10);
-
-pub(super) const NOT_VALID: Error = Error::Unauthenticated("The access token is not valid");
-const EXPIRED: Error = Error::Unauthenticated("The access token has expired");
 
 /// Somebody whose tokens are believed.
 #[derive(Debug, Clone)]

@@ -10,8 +10,8 @@ use parking_lot::RwLock;
 use raidhall_protocol::{CloseCode, PlayerId, UnixMillis};
 use std::collections::{HashMap, HashSet};
 
-const BANNED: Error = Error::Forbidden("This player is banned");
-const SIGNED_OUT: Error = Error::Unauthenticated("This sign-in has ended; sign in again");
+pub(super) const BANNED: Error = Error::Forbidden("This player is banned");
+pub(super) const SIGNED_OUT: Error = Error::Unauthenticated("This sign-in has ended; sign in again");
 
 /// Who is banned, and which sign-ins were ended.
 #[derive(Debug, Default)]

@@ -144,7 +144,7 @@ mod tests {
         vec![("query_id", "AAHdF6IQ"), ("user", USER), ("auth_date", "1662771648")]
     }
 
-    /// An example that was made by Telegram itself, as its client libraries' tests have it.
+    /// The example by which other implementations check themselves.
     #[test]
     fn what_telegram_has_signed_is_believed() {
         let data = "query_id=AAHdF6IQAAAAAN0XohDhrOrc&user=%7B%22id%22%3A279058397%2C%22first_name%22%3A%22Vladislav%22%2C\

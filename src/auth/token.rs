@@ -17,8 +17,8 @@ use uuid::Uuid;
 
 /// Issuer and audience: a token that somebody signed with the same secret for something else is none of ours.
 const RAIDHALL: &str = "raidhall";
-const NOT_VALID: Error = Error::Unauthenticated("The access token is not valid");
-const EXPIRED: Error = Error::Unauthenticated("The access token has expired");
+pub(super) const NOT_VALID: Error = Error::Unauthenticated("The access token is not valid");
+pub(super) const EXPIRED: Error = Error::Unauthenticated("The access token has expired");
 
 pub(super) struct Tokens {
     signing: EncodingKey,

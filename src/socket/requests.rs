@@ -50,10 +50,9 @@ impl Connection {
 
     /// A token of our own is looked at on the spot.
     fn renew(&mut self, token: String) {
-        let auth = &self.sockets.0.auth;
-        if !auth.may_be_foreign(&token) {
-            let verified = auth.verify(&token, self.sockets.0.clock.now());
-            return self.renewed(verified);
+        let (auth, now) = (&self.sockets.0.auth, self.sockets.0.clock.now());
+        if let Some(identified) = auth.identify_at_once(&token, now) {
+            return self.renewed(identified);
         }
         let sockets = self.sockets.clone();
         self.renewal = Some(Box::pin(async move { sockets.identify(&token).await }));

@@ -84,6 +84,8 @@ pub struct Metrics {
     pub bus_dropped: Counters,
     /// Seconds since bans and sign-outs were last read from the store.
     pub revocations_age: Gauge,
+    /// Access tokens that opened nothing; by `cause`.
+    pub tokens_refused: Counters,
     /// Times an issuer's keys were asked for; by `outcome`.
     pub jwks_fetches: Counters,
     /// Seconds since the keys of the issuer were had that has not given any for the longest time.
@@ -219,6 +221,11 @@ impl Metrics {
                 "raidhall_bus_dropped_total",
                 "cause",
                 "Messages between instances that were dropped, by cause.",
+            ),
+            tokens_refused: counters(
+                "raidhall_tokens_refused_total",
+                "cause",
+                "Access tokens that opened nothing, by cause.",
             ),
             jwks_fetches: counters(
                 "raidhall_jwks_fetches_total",

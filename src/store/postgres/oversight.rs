@@ -3,6 +3,7 @@
 use super::PostgresStore;
 use super::accounts::profile;
 use super::columns::{self, number};
+use super::connections::Statement;
 use super::raids::raid_row;
 use crate::store::oversight::Recorded;
 use crate::store::{Deed, InstanceRow, Oversight, PlayerLookup, PlayerRow, RaidLookup, RaidRow, Result};
@@ -57,12 +58,7 @@ const INSTANCES: &str = "
 #[async_trait]
 impl Oversight for PostgresStore {
     async fn record(&self, deed: &Deed) -> Result<()> {
-        let statement = sqlx::query(RECORD)
-            .bind(deed.actor.clone())
-            .bind(deed.action)
-            .bind(deed.target.clone())
-            .bind(deed.request_id.clone())
-            .bind(deed.details.to_string());
+        let statement = with_deed(sqlx::query(RECORD), deed);
         self.rest.rows("record a deed", statement).await.map(drop)
     }
 
@@ -91,6 +87,16 @@ impl Oversight for PostgresStore {
     async fn instances(&self) -> Result<Vec<InstanceRow>> {
         self.rest.all("list instances", sqlx::query(INSTANCES), instance).await
     }
+}
+
+/// Adds what a row of the audit log is made of.
+pub(super) fn with_deed(statement: Statement, deed: &Deed) -> Statement {
+    statement
+        .bind(deed.actor.clone())
+        .bind(deed.action)
+        .bind(deed.target.clone())
+        .bind(deed.request_id.clone())
+        .bind(deed.details.to_string())
 }
 
 fn recorded(row: &PgRow) -> sqlx::Result<Recorded> {

@@ -2,7 +2,8 @@
 
 use super::PostgresStore;
 use super::columns::{millis, number, player as player_id};
-use super::connections::Connections;
+use super::connections::{Connections, Statement};
+use super::oversight::with_deed;
 use crate::store::standing::NOTICES_KEPT;
 use crate::store::{Ban, Deed, FamilyId, Notice, Notices, Result, Standing};
 use async_trait::async_trait;
@@ -16,15 +17,15 @@ use uuid::Uuid;
 const BAN: &str = "
     WITH changed AS (
         INSERT INTO bans (player, reason, by, at)
-        SELECT id, $2, $4, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM players WHERE id = $1
+        SELECT id, $8, $3, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM players WHERE id = $1
         ON CONFLICT (player) DO UPDATE SET reason = excluded.reason, by = excluded.by, at = excluded.at
         RETURNING player
     ), noticed AS (
         INSERT INTO notices (kind, player, until)
-        SELECT 'player', player, clock_timestamp() + $3::bigint * interval '1 millisecond' FROM changed
+        SELECT 'player', player, clock_timestamp() + $2::bigint * interval '1 millisecond' FROM changed
     ), recorded AS (
         INSERT INTO audit_log (at, actor, action, target, request_id, details)
-        SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, $4, $5, $6, $7, $8::text::jsonb FROM changed
+        SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, $3, $4, $5, $6, $7::text::jsonb FROM changed
     )
     SELECT count(*) FROM changed";
 
@@ -83,40 +84,16 @@ const FORGET_NOTICES: &str = "
 #[async_trait]
 impl Standing for PostgresStore {
     async fn ban(&self, player: PlayerId, reason: &str, deed: &Deed) -> Result<bool> {
-        let statement = sqlx::query(BAN)
-            .bind(i64::from(player))
-            .bind(reason.to_owned())
-            .bind(millis(NOTICES_KEPT))
-            .bind(deed.actor.clone())
-            .bind(deed.action)
-            .bind(deed.target.clone())
-            .bind(deed.request_id.clone())
-            .bind(deed.details.to_string());
-        Ok(self.rest.only("ban a player", statement, |row| number(row, "count")).await? > 0)
+        let statement = about(sqlx::query(BAN), player, deed).bind(reason.to_owned());
+        self.changed("ban a player", statement).await
     }
 
     async fn unban(&self, player: PlayerId, deed: &Deed) -> Result<bool> {
-        let statement = sqlx::query(UNBAN)
-            .bind(i64::from(player))
-            .bind(millis(NOTICES_KEPT))
-            .bind(deed.actor.clone())
-            .bind(deed.action)
-            .bind(deed.target.clone())
-            .bind(deed.request_id.clone())
-            .bind(deed.details.to_string());
-        Ok(self.rest.only("lift a ban", statement, |row| number(row, "count")).await? > 0)
+        self.changed("lift a ban", about(sqlx::query(UNBAN), player, deed)).await
     }
 
     async fn disconnect(&self, player: PlayerId, deed: &Deed) -> Result<bool> {
-        let statement = sqlx::query(DISCONNECT)
-            .bind(i64::from(player))
-            .bind(millis(NOTICES_KEPT))
-            .bind(deed.actor.clone())
-            .bind(deed.action)
-            .bind(deed.target.clone())
-            .bind(deed.request_id.clone())
-            .bind(deed.details.to_string());
-        Ok(self.rest.only("disconnect a player", statement, |row| number(row, "count")).await? > 0)
+        self.changed("disconnect a player", about(sqlx::query(DISCONNECT), player, deed)).await
     }
 
     async fn bans(&self, after: Option<PlayerId>, limit: u32) -> Result<Vec<Ban>> {
@@ -135,6 +112,19 @@ impl Standing for PostgresStore {
         let next = rows.first().map_or(after, |(next, _)| *next);
         Ok(Notices { list: rows.into_iter().filter_map(|(_, notice)| notice).collect(), next })
     }
+}
+
+impl PostgresStore {
+    /// Whether there was anything to change.
+    async fn changed(&self, operation: &'static str, statement: Statement) -> Result<bool> {
+        Ok(self.rest.only(operation, statement, |row| number(row, "count")).await? > 0)
+    }
+}
+
+/// The arguments that every change of a player's standing begins with.
+fn about(statement: Statement, player: PlayerId, deed: &Deed) -> Statement {
+    let statement = statement.bind(i64::from(player)).bind(millis(NOTICES_KEPT));
+    with_deed(statement, deed)
 }
 
 pub(super) async fn forget_notices(connections: &Connections) -> Result<()> {
