@@ -13,6 +13,7 @@ pub mod decode;
 pub mod error;
 pub mod event;
 pub mod fields;
+pub mod host_app;
 pub mod ids;
 pub mod limits;
 pub mod rest;

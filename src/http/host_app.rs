@@ -20,7 +20,8 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use data_encoding::BASE64URL_NOPAD;
 use raidhall_protocol::PlayerId;
-use raidhall_protocol::rest::{Data, FeedEvent, FeedPage, HostPlayer, TokenPair};
+use raidhall_protocol::host_app::{FeedEvent, FeedPage, HostPlayer};
+use raidhall_protocol::rest::{Data, TokenPair};
 use raidhall_protocol::server::PlayerRef;
 use serde_json::json;
 

@@ -71,9 +71,6 @@ pub(crate) fn declarations() -> Vec<String> {
         declare::<rest::RaidView>(),
         declare::<rest::RaidSummary>(),
         declare::<rest::CommandResult>(),
-        declare::<rest::HostPlayer>(),
-        declare::<rest::FeedEvent>(),
-        declare::<rest::FeedPage>(),
         declare::<rest::Contribution>(),
     ]
 }
