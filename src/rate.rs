@@ -50,6 +50,16 @@ impl Rate {
         Ok(charged)
     }
 
+    /// Charges `count`, whether there is so much left or not, and gives the moment at which the allowance is full again.
+    pub fn spend(self, full_at: Instant, now: Instant, count: u32) -> Instant {
+        full_at.max(now) + self.interval * count
+    }
+
+    /// How long nothing more may be charged to an allowance that is full again at `full_at`; zero: one may at once.
+    pub fn beyond(self, full_at: Instant, now: Instant) -> Duration {
+        full_at.saturating_duration_since(now).saturating_sub(self.interval * self.limit)
+    }
+
     /// The moment at which an allowance is full again after one charge was taken back.
     pub fn refund(self, full_at: Instant) -> Instant {
         full_at.checked_sub(self.interval).unwrap_or(full_at)

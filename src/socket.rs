@@ -7,6 +7,7 @@
 mod connection;
 mod greeting;
 mod inbound;
+mod meter;
 mod outbound;
 mod registry;
 mod requests;
@@ -20,12 +21,16 @@ use crate::session::Sessions;
 use crate::store::Store;
 use axum::Router;
 use axum::routing::any;
+use meter::Allowance;
 use raidhall_protocol::limits::SOCKET_PATH;
 use registry::Registry;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::task::TaskTracker;
+
+/// Frames per second that carry no command: answers to beats and pings, and what a client's library adds of its own.
+const CONTROL_FRAMES: u32 = 120;
 
 /// How sockets behave.
 #[derive(Clone)]
@@ -36,6 +41,8 @@ pub struct Options {
     pub message_bytes: usize,
     /// Commands, watches and signals of one connection per second; twice as many in a burst.
     pub commands_per_second: NonZeroU32,
+    /// Bytes of one connection per second; twice as many in a burst.
+    pub bytes_per_second: u32,
     /// Raids that one connection may watch.
     pub watches: usize,
     /// The largest data of a signal, in bytes of JSON.
@@ -57,6 +64,14 @@ pub struct Options {
     pub write_stall: Duration,
     /// Over how long a drain lets its clients go.
     pub drain_spread: Duration,
+}
+
+impl Options {
+    /// Frames of every kind, beats, pings and pongs among them, besides the commands.
+    fn allowance(&self) -> Allowance {
+        let commands = self.commands_per_second.get();
+        Allowance::new(commands.saturating_mul(2).saturating_add(CONTROL_FRAMES), self.bytes_per_second)
+    }
 }
 
 /// What every connection shares.

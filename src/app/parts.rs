@@ -287,6 +287,7 @@ fn socket_options(config: &Config, allowed_origins: Origins) -> socket::Options 
         allowed_origins,
         message_bytes: limits.message_bytes,
         commands_per_second: limits.commands_per_second,
+        bytes_per_second: limits.bytes_per_second,
         watches: limits.watches,
         signal_bytes: limits.signal_bytes,
         connections_per_address: limits.connections_per_address,

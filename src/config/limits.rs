@@ -15,6 +15,8 @@ pub struct LimitsConfig {
     pub message_bytes: usize,
     /// Sustained commands a second of one connection.
     pub commands_per_second: NonZeroU32,
+    /// Sustained bytes a second of one connection.
+    pub bytes_per_second: u32,
     /// Raids one connection may watch.
     pub watches: usize,
     /// Largest `data` of a signal, in bytes.

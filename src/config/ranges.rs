@@ -16,6 +16,7 @@ pub(super) const RANGES: &[(&str, RangeInclusive<i128>)] = &[
     ("auth.refresh_ttl_secs", 60..=315_360_000),
     ("limits.message_bytes", 512..=MIB),
     ("limits.commands_per_second", 1..=10_000),
+    ("limits.bytes_per_second", 4096..=64 * MIB),
     ("limits.watches", 1..=1024),
     ("limits.signal_bytes", 1..=65_536),
     ("limits.connections_per_address", 1..=1_000_000),

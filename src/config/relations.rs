@@ -60,6 +60,11 @@ pub(super) const RELATIONS: &[Relation] = &[
         holds: |c| c.limits.signal_bytes < c.limits.message_bytes,
     },
     Relation {
+        keys: &["limits.message_bytes", "limits.bytes_per_second"],
+        must: "limits.bytes_per_second must be at least limits.message_bytes, or no such message passes",
+        holds: |c| c.limits.bytes_per_second as usize >= c.limits.message_bytes,
+    },
+    Relation {
         keys: &["raid.ring_events", "limits.outbox_messages"],
         must: "raid.ring_events must be at least limits.outbox_messages, or watchers fall off the ring first",
         holds: |c| c.raid.ring_events >= c.limits.outbox_messages,

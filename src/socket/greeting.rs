@@ -5,7 +5,7 @@ use super::Sockets;
 use super::connection::Connection;
 use super::inbound::{Inbound, Received};
 use super::outbound::Outbound;
-use super::requests::error_frame;
+use super::requests::{error_frame, excess_frame};
 use crate::auth::Identity;
 use crate::error::Error;
 use crate::frame;
@@ -53,7 +53,8 @@ impl Greeting {
         first: Bytes,
     ) -> Self {
         let (read, write) = tokio::io::split(stream);
-        let inbound = Inbound::new(read, first, codec, sockets.0.options.message_bytes).await;
+        let options = &sockets.0.options;
+        let inbound = Inbound::new(read, first, codec, options.message_bytes, options.allowance()).await;
         Self { sockets, id, codec, inbound, outbound: Outbound::new(write) }
     }
 
@@ -103,6 +104,10 @@ impl Greeting {
                     continue;
                 }
                 Received::Pong => continue,
+                Received::Excess(excess, wait) => {
+                    self.send(excess_frame(self.codec, excess, wait)).await?;
+                    continue;
+                }
                 Received::Fault(code) => return Err(Ending::Close(code)),
                 Received::Gone => return Err(Ending::Gone),
             };

@@ -68,6 +68,8 @@ pub struct Metrics {
     pub collapses: Counter,
     /// Signals that reached nobody, or not everybody; by `cause`.
     pub signals_dropped: Counters,
+    /// Times a client was not read for a while because it sent too much; by `cause`.
+    pub excess: Counters,
     /// WebSockets that ended; by `cause`.
     pub closes: Counters,
     /// Members that came online or went offline.
@@ -182,6 +184,11 @@ impl Metrics {
                 "raidhall_signals_dropped_total",
                 "cause",
                 "Signals that did not reach everybody, by cause.",
+            ),
+            excess: counters(
+                "raidhall_excess_total",
+                "cause",
+                "Times a client was not read for a while because it sent too many frames or bytes, by cause.",
             ),
             closes: counters("raidhall_closes_total", "cause", "WebSockets that ended, by cause."),
             presence_changes: counter(

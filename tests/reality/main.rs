@@ -38,6 +38,7 @@ mod conversation;
 mod crash;
 mod crowd;
 mod deadline;
+mod floods;
 mod garbage;
 mod node_death;
 mod node_sleep;

@@ -29,13 +29,14 @@ const START: Duration = Duration::from_secs(30);
 
 /// What every server of these tests is told: any free port, no metrics, and limits that a test does not run into
 /// unless it wants to.
-const SETTINGS: [(&str, &str); 7] = [
+const SETTINGS: [(&str, &str); 8] = [
     ("SERVER__LISTEN", "127.0.0.1:0"),
     ("TELEMETRY__METRICS_LISTEN", ""),
     ("AUTH__SECRET", SECRET),
     ("LIMITS__GUEST_SIGNINS_PER_MINUTE", "1000000"),
     ("LIMITS__INVITE_GUESSES_PER_MINUTE", "1000000"),
     ("LIMITS__COMMANDS_PER_SECOND", "10000"),
+    ("LIMITS__BYTES_PER_SECOND", "67108864"),
     ("LIMITS__CONNECTIONS_PER_ADDRESS", "100000"),
 ];
 
