@@ -63,7 +63,7 @@ pub struct Options {
     pub request_timeout: Duration,
     /// Whose pages may call.
     pub allowed_origins: Origins,
-    /// Whose `X-Forwarded-For` is believed.
+    /// Whose `X-Forwarded-For` and `Forwarded` are believed.
     pub trusted_proxies: Proxies,
     /// Per client address.
     pub guest_signins_per_minute: u32,
