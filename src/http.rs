@@ -11,7 +11,6 @@ mod gate;
 mod health;
 mod idempotency;
 mod ledger;
-mod limiter;
 mod limits;
 mod origins;
 mod page;

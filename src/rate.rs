@@ -2,6 +2,10 @@
 //!
 //! Unlike `governor`'s it can take a charge back, and it runs on tokio's clock, so that tests need not wait.
 
+mod limiter;
+
+pub use limiter::Limiter;
+
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -40,14 +44,25 @@ impl Rate {
     /// Charges one at `now` to an allowance that is full again at `full_at`, and gives the moment at which it now will
     /// be. If it is used up, nothing is charged.
     pub fn charge(self, full_at: Instant, now: Instant) -> Result<Instant, Exceeded> {
+        self.reserve(full_at, now, Duration::ZERO).map(|(full_at, _)| full_at)
+    }
+
+    /// Charges one likewise, for whoever waits before using it, up to `patience`; and gives how long.
+    pub fn reserve(
+        self,
+        full_at: Instant,
+        now: Instant,
+        patience: Duration,
+    ) -> Result<(Instant, Duration), Exceeded> {
         let full_at = full_at.max(now);
         let charged = full_at + self.interval;
         let (used, allowance) = (charged - now, self.interval * self.limit);
-        if used > allowance {
-            let (limit, retry_after) = (self.limit, used - allowance);
+        let wait = used.saturating_sub(allowance);
+        if wait > patience {
+            let (limit, retry_after) = (self.limit, wait);
             return Err(Exceeded { limit, retry_after, reset_after: full_at - now });
         }
-        Ok(charged)
+        Ok((charged, wait))
     }
 
     /// Charges `count`, whether there is so much left or not, and gives the moment at which the allowance is full again.

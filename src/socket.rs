@@ -11,6 +11,7 @@ mod meter;
 mod outbound;
 mod registry;
 mod requests;
+mod turns;
 mod upgrade;
 mod watches;
 
@@ -23,11 +24,13 @@ use axum::Router;
 use axum::routing::any;
 use meter::Allowance;
 use raidhall_protocol::limits::SOCKET_PATH;
+pub use registry::Places;
 use registry::Registry;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::task::TaskTracker;
+use turns::Turns;
 
 /// Frames per second that carry no command: answers to beats and pings, and what a client's library adds of its own.
 const CONTROL_FRAMES: u32 = 120;
@@ -47,10 +50,10 @@ pub struct Options {
     pub watches: usize,
     /// The largest data of a signal, in bytes of JSON.
     pub signal_bytes: usize,
-    /// Connections from one address.
-    pub connections_per_address: usize,
-    /// Connections of one player.
-    pub connections_per_player: usize,
+    /// How many connections there may be.
+    pub places: Places,
+    /// Upgrades a second; others wait a moment, or come back.
+    pub handshakes_per_second: NonZeroU32,
     /// Requests of one connection that may be unanswered before its socket is not read any more.
     pub outbox_messages: usize,
     /// How far, in bytes, a watch may be behind before it collapses into a snapshot. In messages it is
@@ -87,6 +90,7 @@ struct Hub {
     lineage: String,
     options: Options,
     registry: Registry,
+    turns: Turns,
     tasks: TaskTracker,
 }
 
@@ -101,8 +105,9 @@ impl Sockets {
         options: Options,
         tasks: TaskTracker,
     ) -> Self {
-        let registry = Registry::new(options.connections_per_address, options.connections_per_player);
-        Self(Arc::new(Hub { sessions, store, auth, clock, lineage, options, registry, tasks }))
+        let registry = Registry::new(options.places);
+        let turns = Turns::new(options.handshakes_per_second.get());
+        Self(Arc::new(Hub { sessions, store, auth, clock, lineage, options, registry, turns, tasks }))
     }
 
     /// The door, to be merged into the server's routes. No layer may sit on it that buffers, times out or compresses.

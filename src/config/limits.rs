@@ -21,6 +21,14 @@ pub struct LimitsConfig {
     pub watches: usize,
     /// Largest `data` of a signal, in bytes.
     pub signal_bytes: usize,
+    /// Open WebSockets in all.
+    pub connections: usize,
+    /// Open WebSockets that have not said who they are.
+    pub unauthenticated: usize,
+    /// Of those, from one address.
+    pub unauthenticated_per_address: usize,
+    /// WebSocket upgrades a second.
+    pub handshakes_per_second: NonZeroU32,
     /// Open WebSockets from one address.
     pub connections_per_address: usize,
     /// Open WebSockets of one player.

@@ -1,9 +1,8 @@
 //! What is limited, by whom it is counted, and how much there is of it.
 
 use super::Options;
-use super::limiter::Limiter;
 use crate::address::ClientAddress;
-use crate::rate::Exceeded;
+use crate::rate::{Exceeded, Limiter};
 use raidhall_protocol::PlayerId;
 use std::net::IpAddr;
 use std::time::Duration;

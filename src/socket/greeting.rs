@@ -5,6 +5,7 @@ use super::Sockets;
 use super::connection::Connection;
 use super::inbound::{Inbound, Received};
 use super::outbound::Outbound;
+use super::registry::Admission;
 use super::requests::{error_frame, excess_frame};
 use crate::auth::Identity;
 use crate::error::Error;
@@ -59,7 +60,7 @@ impl Greeting {
     }
 
     /// Serves the client until it is gone. `identity` is known already if the upgrade carried a token.
-    pub(super) async fn run(mut self, identity: Option<Identity>) {
+    pub(super) async fn run(mut self, identity: Option<Identity>, mut admission: Admission) {
         let _gauge = Held::one(&metrics().connections);
         let deadline = Instant::now() + self.sockets.0.options.hello_timeout;
         let greeted = match identity {
@@ -72,6 +73,7 @@ impl Greeting {
         let ending = match greeted {
             Err(ending) => ending,
             Ok(identity) => {
+                admission.introduced();
                 let player = identity.player.as_ref().map(|player| player.id);
                 let place = player.map(|player| sockets.0.registry.place_for_player(player));
                 if let Some(None) = place {

@@ -70,6 +70,8 @@ pub struct Metrics {
     pub signals_dropped: Counters,
     /// Times a client was not read for a while because it sent too much; by `cause`.
     pub excess: Counters,
+    /// Upgrades refused because there were too many connections, or too many at once.
+    pub upgrades_refused: Counter,
     /// WebSockets that ended; by `cause`.
     pub closes: Counters,
     /// Members that came online or went offline.
@@ -189,6 +191,11 @@ impl Metrics {
                 "raidhall_excess_total",
                 "cause",
                 "Times a client was not read for a while because it sent too many frames or bytes, by cause.",
+            ),
+            upgrades_refused: counter(
+                "raidhall_upgrades_refused_total",
+                Unit::Count,
+                "WebSockets refused with 503: too many were open, or too many came at once.",
             ),
             closes: counters("raidhall_closes_total", "cause", "WebSockets that ended, by cause."),
             presence_changes: counter(
