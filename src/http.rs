@@ -58,6 +58,8 @@ pub struct Options {
     pub ws_url: String,
     /// The largest request body.
     pub body_bytes: usize,
+    /// How long a request's body may take to arrive.
+    pub body_timeout: Duration,
     /// How long a request may take to be answered.
     pub request_timeout: Duration,
     /// Whose pages may call.

@@ -13,7 +13,7 @@ use crate::cluster::link::Link;
 use crate::cluster::post::Post;
 use crate::config::{BaseUrl, Config, ShutdownConfig};
 use crate::http::{self, Doors, Origins, Phase, Readiness};
-use crate::listener::Listener;
+use crate::listener::{Listener, Seats};
 use crate::session::{self, Sessions};
 use crate::socket::{self, Sockets};
 use crate::store::journal::{self, Journal};
@@ -32,6 +32,11 @@ use uuid::Uuid;
 
 /// How often the store looks after itself.
 const MAINTENANCE: Duration = Duration::from_secs(24 * 3_600);
+
+/// Who may look at the metrics at once.
+const METRICS_SEATS: u64 = 8;
+/// Files for connections to the bus, which may be to each of a cluster's nodes.
+const BUS_FILES: u64 = 32;
 
 /// What an instance is made of.
 pub struct Host {
@@ -177,8 +182,8 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
     tasks.until(&stop, "due", scanner.run());
     tasks.until(&stop, "maintenance", maintain(Arc::clone(&store)));
     tasks.until(&stop, "metrics", upkeep());
-    let options = http::server::Options { header_timeout: config.limits.header_timeout };
     if let Some(listener) = metrics_listener {
+        let options = server_options(&config, Seats::new(METRICS_SEATS));
         tasks.until(&stop, "metrics", http::server::serve(listener, metrics_router(), options, stop.clone()));
     }
     let doors = Doors {
@@ -189,7 +194,8 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
         readiness: readiness.clone(),
     };
     let router = http::router(doors, &http_options(&config, &instance, origins), sockets.router());
-    let serving = http::server::serve(listener, router, options, closing.clone());
+    let seats = Seats::of_process(u64::from(config.database.connections_max) + METRICS_SEATS + BUS_FILES);
+    let serving = http::server::serve(listener, router, server_options(&config, seats), closing.clone());
     tasks.doors.spawn(serving.instrument(info_span!("http")));
     let shutdown = config.shutdown;
     Ok(Running {
@@ -265,6 +271,11 @@ fn journal_options(config: &Config) -> journal::Options {
     }
 }
 
+fn server_options(config: &Config, seats: Seats) -> http::server::Options {
+    let limits = &config.limits;
+    http::server::Options { header_timeout: limits.header_timeout, write_stall: limits.write_stall, seats }
+}
+
 fn session_options(config: &Config) -> session::Options {
     let raid = &config.raid;
     session::Options {
@@ -312,6 +323,7 @@ fn http_options(config: &Config, instance: &Instance, allowed_origins: Origins) 
     http::Options {
         ws_url: instance.ws_url.clone(),
         body_bytes: limits.body_bytes,
+        body_timeout: limits.body_timeout,
         request_timeout: limits.request_timeout,
         allowed_origins,
         trusted_proxies: Proxies::new(config.server.trusted_proxies.clone()),

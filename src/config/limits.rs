@@ -57,6 +57,9 @@ pub struct LimitsConfig {
     /// Time for an HTTP request's head to arrive.
     #[serde(rename = "header_timeout_ms", deserialize_with = "millis")]
     pub header_timeout: Duration,
+    /// Time for an HTTP request's body to arrive.
+    #[serde(rename = "body_timeout_ms", deserialize_with = "millis")]
+    pub body_timeout: Duration,
     /// Time for an HTTP request to be answered.
     #[serde(rename = "request_timeout_ms", deserialize_with = "millis")]
     pub request_timeout: Duration,

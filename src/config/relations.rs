@@ -60,6 +60,11 @@ pub(super) const RELATIONS: &[Relation] = &[
         holds: |c| c.limits.signal_bytes < c.limits.message_bytes,
     },
     Relation {
+        keys: &["limits.body_timeout_ms", "limits.request_timeout_ms"],
+        must: "limits.body_timeout_ms must not be more than limits.request_timeout_ms, which ends it all",
+        holds: |c| c.limits.body_timeout <= c.limits.request_timeout,
+    },
+    Relation {
         keys: &["limits.message_bytes", "limits.bytes_per_second"],
         must: "limits.bytes_per_second must be at least limits.message_bytes, or no such message passes",
         holds: |c| c.limits.bytes_per_second as usize >= c.limits.message_bytes,

@@ -2,17 +2,18 @@
 //! the way back the one shape of errors, the headers that all answers have, a metric and a line in the log.
 
 use super::Options;
+use super::body::BodyTimeout;
 use super::failure::Failure;
 use super::request_id::{RequestId, X_REQUEST_ID};
 use crate::address::{ClientAddress, Peer, Proxies};
 use crate::error::Error;
 use crate::telemetry::metrics;
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Router};
 use std::any::Any;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -27,6 +28,7 @@ pub(super) fn around(router: Router, options: &Options) -> Router {
         .method_not_allowed_fallback(|| async { Failure::from(Error::MethodNotAllowed) })
         .layer(CatchPanicLayer::custom(panicked))
         .layer(DefaultBodyLimit::max(options.body_bytes))
+        .layer(Extension(BodyTimeout(options.body_timeout)))
         .layer(from_fn_with_state(options.request_timeout, in_time))
         .layer(options.allowed_origins.cors())
         .layer(from_fn_with_state(options.trusted_proxies.clone(), pass))

@@ -33,6 +33,11 @@ impl Failure {
         Failure { status: StatusCode::BAD_REQUEST, body, cause: None, exceeded: None }
     }
 
+    /// The request does not arrive as fast as it must: 408.
+    pub fn late(message: impl Into<String>) -> Failure {
+        Failure { status: StatusCode::REQUEST_TIMEOUT, ..Failure::malformed(message) }
+    }
+
     /// Values that make no sense, every one named.
     pub fn invalid(faults: Vec<FieldFault>) -> Failure {
         Error::Refused(Refusal::Invalid(faults)).into()

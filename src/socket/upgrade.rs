@@ -6,7 +6,7 @@ use crate::address::ClientAddress;
 use crate::auth;
 use crate::error::Error;
 use crate::http::Failure;
-use crate::listener::Stream;
+use crate::listener::{Paced, Reclaimed};
 use crate::telemetry::metrics;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -61,9 +61,10 @@ pub(super) async fn upgrade(
                 Ok(upgraded) => upgraded,
                 Err(error) => return debug!(%error, "the upgrade failed"),
             };
-            let Some((stream, first)) = Stream::reclaim(upgraded) else {
+            let Some(Reclaimed { stream, seat, first }) = Paced::reclaim(upgraded) else {
                 return debug!("the upgraded connection is of an unknown kind");
             };
+            let _seat = seat;
             Greeting::new(sockets, id, codec, stream, first).await.run(identity, admission).await;
         }
         .instrument(span),

@@ -72,6 +72,8 @@ pub struct Metrics {
     pub excess: Counters,
     /// Upgrades refused because there were too many connections, or too many at once.
     pub upgrades_refused: Counter,
+    /// Times no connection was accepted for a while; by `cause`.
+    pub accept_rests: Counters,
     /// WebSockets that ended; by `cause`.
     pub closes: Counters,
     /// Members that came online or went offline.
@@ -196,6 +198,11 @@ impl Metrics {
                 "raidhall_upgrades_refused_total",
                 Unit::Count,
                 "WebSockets refused with 503: too many were open, or too many came at once.",
+            ),
+            accept_rests: counters(
+                "raidhall_accept_rests_total",
+                "cause",
+                "Times no connection was accepted for a while: all seats taken, or accepting failed, by cause.",
             ),
             closes: counters("raidhall_closes_total", "cause", "WebSockets that ended, by cause."),
             presence_changes: counter(

@@ -50,6 +50,7 @@ mod shutdown;
 mod slow;
 mod start;
 mod store_faults;
+mod storms;
 mod tester;
 mod zombie;
 

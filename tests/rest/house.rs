@@ -56,6 +56,7 @@ impl House {
         let mut options = http::Options {
             ws_url,
             body_bytes: 65_536,
+            body_timeout: SECOND * 10,
             request_timeout: SECOND * 15,
             allowed_origins: Origins::none(),
             trusted_proxies: Proxies::default(),

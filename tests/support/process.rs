@@ -150,7 +150,11 @@ impl Site {
 
     /// A command of the `raidhall` program, for this database.
     pub fn command(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_raidhall"));
+        self.command_of(env!("CARGO_BIN_EXE_raidhall"), arguments, settings)
+    }
+
+    fn command_of(&self, program: &str, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(program);
         command.env_clear().args(arguments).current_dir(self.directory.path()).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.env("RAIDHALL__DATABASE__URL", self.url());
@@ -174,6 +178,16 @@ impl Site {
     pub async fn start_in(&self, settings: &[(&str, &str)], environment: &[(&str, &str)]) -> Server {
         let mut command = self.command(&["serve"], settings);
         command.envs(environment.iter().copied());
+        self.launch(command).await
+    }
+
+    /// A server that may open so many files, from its start.
+    pub async fn start_with_files(&self, count: u64) -> Server {
+        let script = format!("ulimit -n {count} && exec \"$0\" serve");
+        self.launch(self.command_of("/bin/sh", &["-c", &script, env!("CARGO_BIN_EXE_raidhall")], &[])).await
+    }
+
+    async fn launch(&self, mut command: Command) -> Server {
         let log = self.directory.path().join(format!("server-{}.log", self.logs.lock().len()));
         self.logs.lock().push(log.clone());
         command.stderr(File::create(&log).expect("a log"));
