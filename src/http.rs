@@ -19,6 +19,7 @@ mod raids;
 mod readiness;
 mod request_id;
 pub mod server;
+mod tally;
 
 pub use failure::Failure;
 pub use origins::Origins;
@@ -28,6 +29,7 @@ pub use request_id::RequestId;
 use crate::address::Proxies;
 use crate::auth::Auth;
 use crate::clock::Clock;
+use crate::cluster::bus::redis::Allowances;
 use crate::session::Sessions;
 use crate::store::Store;
 use axum::Router;
@@ -72,14 +74,20 @@ pub struct Options {
     pub invite_guesses_per_minute: u32,
     /// By REST, per player.
     pub commands_per_second: u32,
+    /// Per player; ten times as many per client address.
+    pub rest_reads_per_minute: u32,
+    /// Per player; ten times as many per client address.
+    pub rest_writes_per_minute: u32,
+    /// Where all instances count together.
+    pub shared_limits: Option<Allowances>,
 }
 
 /// All of HTTP. `socket` is merged in, so that the socket's upgrade passes through the same edge: its requests carry
 /// [`RequestId`] and [`ClientAddress`](crate::address::ClientAddress), and it may answer with a [`Failure`].
 pub fn router(doors: Doors, options: &Options, socket: Router) -> Router {
     let Doors { sessions, store, auth, clock, readiness } = doors;
-    let gate = gate::Gate { auth, clock };
     let limits = Arc::new(limits::Limits::new(options));
+    let gate = gate::Gate { auth, clock, limits: Arc::clone(&limits) };
     let accounts =
         accounts::Accounts { gate: gate.clone(), store: Arc::clone(&store), limits: Arc::clone(&limits) };
     let raids = raids::Raids { gate, store, sessions, limits, ws_url: options.ws_url.as_str().into() };

@@ -27,18 +27,49 @@ pub struct Exceeded {
     pub reset_after: Duration,
 }
 
-impl Exceeded {
-    /// `reset_after` in seconds, rounded up.
-    pub fn reset_secs(&self) -> u64 {
-        u64::try_from(self.reset_after.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
-    }
+/// What is left of an allowance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// How many there may be at once.
+    pub limit: u32,
+    /// How many there still may be now.
+    pub remaining: u32,
+    /// When there may be `limit` again.
+    pub reset_after: Duration,
 }
 
 impl Rate {
+    /// How many there may be at once.
+    pub const fn limit(self) -> u32 {
+        self.limit
+    }
+
+    /// How long one takes to come back.
+    pub const fn interval(self) -> Duration {
+        self.interval
+    }
+
     /// `limit` in each `period`; one at least.
     pub fn new(limit: u32, period: Duration) -> Self {
         let limit = limit.max(1);
         Self { limit, interval: period / limit }
+    }
+
+    /// What is left of an allowance that is full again after `used`.
+    pub fn standing(self, used: Duration) -> Standing {
+        let left = (self.interval * self.limit).saturating_sub(used);
+        let remaining = left.as_nanos() / self.interval.as_nanos().max(1);
+        Standing {
+            limit: self.limit,
+            remaining: u32::try_from(remaining).unwrap_or(self.limit),
+            reset_after: used,
+        }
+    }
+
+    /// Why one more is too much for an allowance that is full again after `used`.
+    pub fn exceeded(self, used: Duration) -> Exceeded {
+        let retry_after = (used + self.interval).saturating_sub(self.interval * self.limit);
+        Exceeded { limit: self.limit, retry_after, reset_after: used }
     }
 
     /// Charges one at `now` to an allowance that is full again at `full_at`, and gives the moment at which it now will
@@ -59,8 +90,7 @@ impl Rate {
         let (used, allowance) = (charged - now, self.interval * self.limit);
         let wait = used.saturating_sub(allowance);
         if wait > patience {
-            let (limit, retry_after) = (self.limit, wait);
-            return Err(Exceeded { limit, retry_after, reset_after: full_at - now });
+            return Err(self.exceeded(full_at - now));
         }
         Ok((charged, wait))
     }

@@ -5,6 +5,7 @@ use super::{StartError, open};
 use crate::address::Proxies;
 use crate::audience::RingOptions;
 use crate::auth::Secret;
+use crate::cluster::bus::redis::Allowances;
 use crate::cluster::claims::Claims;
 use crate::cluster::due::Scanner;
 use crate::cluster::envelope::Seal;
@@ -103,6 +104,7 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
         draining: false,
     };
     let bus = open::bus(&config, instance.id)?;
+    let allowances = open::allowances(&config, instance.id)?;
     let readiness = Readiness::new(config.lease.ttl);
     let draining = Arc::new(AtomicBool::new(false));
     let tenure = Tenure {
@@ -193,7 +195,12 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
         clock: Arc::clone(clock),
         readiness: readiness.clone(),
     };
-    let router = http::router(doors, &http_options(&config, &instance, origins), sockets.router());
+    let shared_limits = allowances.map(|(allowances, keeper)| {
+        tasks.until(&stop, "shared limits", keeper.run());
+        allowances
+    });
+    let router =
+        http::router(doors, &http_options(&config, &instance, origins, shared_limits), sockets.router());
     let seats = Seats::of_process(u64::from(config.database.connections_max) + METRICS_SEATS + BUS_FILES);
     let serving = http::server::serve(listener, router, server_options(&config, seats), closing.clone());
     tasks.doors.spawn(serving.instrument(info_span!("http")));
@@ -318,7 +325,12 @@ fn socket_options(config: &Config, allowed_origins: Origins) -> socket::Options 
     }
 }
 
-fn http_options(config: &Config, instance: &Instance, allowed_origins: Origins) -> http::Options {
+fn http_options(
+    config: &Config,
+    instance: &Instance,
+    allowed_origins: Origins,
+    shared_limits: Option<Allowances>,
+) -> http::Options {
     let limits = &config.limits;
     http::Options {
         ws_url: instance.ws_url.clone(),
@@ -330,5 +342,8 @@ fn http_options(config: &Config, instance: &Instance, allowed_origins: Origins) 
         guest_signins_per_minute: limits.guest_signins_per_minute.get(),
         invite_guesses_per_minute: limits.invite_guesses_per_minute.get(),
         commands_per_second: limits.commands_per_second.get(),
+        rest_reads_per_minute: limits.rest_reads_per_minute.get(),
+        rest_writes_per_minute: limits.rest_writes_per_minute.get(),
+        shared_limits,
     }
 }

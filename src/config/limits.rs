@@ -37,6 +37,10 @@ pub struct LimitsConfig {
     pub guest_signins_per_minute: NonZeroU32,
     /// Invite codes a minute that one player may try.
     pub invite_guesses_per_minute: NonZeroU32,
+    /// Requests a minute by REST that read, of one player.
+    pub rest_reads_per_minute: NonZeroU32,
+    /// Requests a minute by REST that write, of one player.
+    pub rest_writes_per_minute: NonZeroU32,
     /// Events behind up to which a return is replayed rather than given a snapshot.
     pub replay_events: usize,
     /// Messages held for a connection or watch before its backlog collapses.

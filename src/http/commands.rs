@@ -5,6 +5,7 @@ use super::failure::Failure;
 use super::gate::Signed;
 use super::idempotency;
 use super::raids::{RaidPath, Raids};
+use super::tally::Tally;
 use crate::auth::Scope;
 use crate::raid;
 use crate::session::Ack;
@@ -19,6 +20,7 @@ pub(super) async fn carry_out(
     State(raids): State<Raids>,
     signed: Signed,
     RaidPath(raid): RaidPath,
+    tally: Tally,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Data<CommandResult>>, Failure> {
@@ -27,7 +29,7 @@ pub(super) async fn carry_out(
         Scope::Service => raid::Command::Service { command },
         Scope::Player | Scope::Admin => {
             let by = signed.acting()?.id;
-            raids.limits.command(by)?;
+            raids.limits.command(by, &tally).await?;
             raid::Command::Player { by, command }
         }
     };

@@ -5,6 +5,7 @@ use super::Options;
 use super::body::BodyTimeout;
 use super::failure::Failure;
 use super::request_id::{RequestId, X_REQUEST_ID};
+use super::tally::Tally;
 use crate::address::{ClientAddress, Peer, Proxies};
 use crate::error::Error;
 use crate::telemetry::metrics;
@@ -57,7 +58,9 @@ async fn pass(State(proxies): State<Proxies>, mut request: Request, next: Next) 
     let route = path.as_ref().map(MatchedPath::as_str);
     let span = tracing::info_span!("request", request_id = %id, %method, route);
     request.extensions_mut().insert(id.clone());
+    let tally = Tally::default();
     request.extensions_mut().insert(client);
+    request.extensions_mut().insert(tally.clone());
 
     let answer = async {
         let mut response = next.run(request).await;
@@ -65,6 +68,7 @@ async fn pass(State(proxies): State<Proxies>, mut request: Request, next: Next) 
             failure.render(id.as_str(), &mut response);
         }
         mark(response.headers_mut(), &id);
+        tally.mark(response.headers_mut());
         tracing::debug!(status = response.status().as_u16(), ms = begun.elapsed().as_millis(), "answered");
         response
     };

@@ -5,6 +5,7 @@ use super::failure::Failure;
 use super::gate::{Gate, Signed};
 use super::limits::Limits;
 use super::query::{Query, cursor};
+use super::tally::Tally;
 use super::{API, commands, idempotency, ledger};
 use crate::address::ClientAddress;
 use crate::error::Error;
@@ -47,13 +48,14 @@ type Shown = Json<Data<RaidView>>;
 async fn create(
     State(raids): State<Raids>,
     signed: Signed,
+    tally: Tally,
     headers: HeaderMap,
     Body(map): Body,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Shown), Failure> {
     let leader = signed.acting()?;
     let key = idempotency::key(&headers).map_err(|fault| Failure::invalid(vec![fault]))?;
     let new = NewRaid::read(&map).map_err(Failure::invalid)?;
-    raids.limits.command(leader.id)?;
+    raids.limits.command(leader.id, &tally).await?;
     let key = key.map(|key| OpHash::new(&signed.0.subject, &key));
     let raid = raids.sessions.create(leader.clone(), new, key).await?;
     let location = [(LOCATION, format!("{API}/raids/{raid}"))];
@@ -64,14 +66,15 @@ async fn join(
     State(raids): State<Raids>,
     signed: Signed,
     from: ClientAddress,
+    tally: Tally,
     body: Body,
 ) -> Result<Shown, Failure> {
     let player = signed.acting()?;
     let code = body.read(|fields| fields.text("invite_code"))?;
-    let guess = raids.limits.guess(player.id, from)?;
+    let guess = raids.limits.guess(player.id, from, &tally).await?;
     let found = raids.store.raid_by_invite(&code.trim().to_ascii_uppercase()).await;
     if !matches!(found, Ok(None)) {
-        guess.forgive();
+        guess.forgive().await;
     }
     let raid = found?.ok_or(Error::NotFound("No raid has this invite code"))?;
     raids.sessions.execute(raid, raid::Command::Join { player: player.clone() }, None).await?;

@@ -74,6 +74,8 @@ pub struct Metrics {
     pub upgrades_refused: Counter,
     /// Times no connection was accepted for a while; by `cause`.
     pub accept_rests: Counters,
+    /// Charges to a rate limit that this instance counted alone, though Redis should have; by `cause`.
+    pub limits_local: Counters,
     /// WebSockets that ended; by `cause`.
     pub closes: Counters,
     /// Members that came online or went offline.
@@ -203,6 +205,11 @@ impl Metrics {
                 "raidhall_accept_rests_total",
                 "cause",
                 "Times no connection was accepted for a while: all seats taken, or accepting failed, by cause.",
+            ),
+            limits_local: counters(
+                "raidhall_limits_local_total",
+                "cause",
+                "Requests counted by this instance alone because Redis could not be asked, by cause.",
             ),
             closes: counters("raidhall_closes_total", "cause", "WebSockets that ended, by cause."),
             presence_changes: counter(

@@ -63,6 +63,9 @@ impl House {
             guest_signins_per_minute: 60,
             invite_guesses_per_minute: 20,
             commands_per_second: 1000,
+            rest_reads_per_minute: 1200,
+            rest_writes_per_minute: 300,
+            shared_limits: None,
         };
         let mut tokens = auth::Options {
             secret: Secret::new([7; 32]).expect("long enough"),

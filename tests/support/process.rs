@@ -29,7 +29,7 @@ const START: Duration = Duration::from_secs(30);
 
 /// What every server of these tests is told: any free port, no metrics, and limits that a test does not run into
 /// unless it wants to.
-const SETTINGS: [(&str, &str); 11] = [
+const SETTINGS: [(&str, &str); 13] = [
     ("SERVER__LISTEN", "127.0.0.1:0"),
     ("TELEMETRY__METRICS_LISTEN", ""),
     ("AUTH__SECRET", SECRET),
@@ -38,6 +38,8 @@ const SETTINGS: [(&str, &str); 11] = [
     ("LIMITS__COMMANDS_PER_SECOND", "10000"),
     ("LIMITS__BYTES_PER_SECOND", "67108864"),
     ("LIMITS__CONNECTIONS_PER_ADDRESS", "100000"),
+    ("LIMITS__REST_READS_PER_MINUTE", "1000000"),
+    ("LIMITS__REST_WRITES_PER_MINUTE", "1000000"),
     ("LIMITS__UNAUTHENTICATED", "100000"),
     ("LIMITS__UNAUTHENTICATED_PER_ADDRESS", "100000"),
     ("LIMITS__HANDSHAKES_PER_SECOND", "100000"),

@@ -51,6 +51,9 @@ fn app() -> Router {
         guest_signins_per_minute: 1,
         invite_guesses_per_minute: 1,
         commands_per_second: 1,
+        rest_reads_per_minute: 1,
+        rest_writes_per_minute: 1,
+        shared_limits: None,
     };
     around(routes, &options)
 }
