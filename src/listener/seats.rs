@@ -73,6 +73,6 @@ mod tests {
         }
         assert!(timeout(Duration::from_secs(1), seats.take()).await.is_err());
         taken.pop();
-        timeout(Duration::from_secs(1), seats.take()).await.expect("one was given back");
+        let _seat = timeout(Duration::from_secs(1), seats.take()).await.expect("one was given back");
     }
 }

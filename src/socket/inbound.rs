@@ -23,6 +23,9 @@ use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 /// What an idle connection keeps for reading; tungstenite's default is 128 KiB.
 const READ_BUFFER: usize = 1_024;
 
+/// What is read at most of a client that was told to go.
+const DISCARDED_MAX: usize = 256 * 1_024;
+
 /// What came in.
 pub(super) enum Received {
     /// A message in the connection's codec.
@@ -97,10 +100,18 @@ impl Inbound {
         self.socket.get_ref().meter.received
     }
 
-    /// Reads and drops everything until the client is gone.
+    /// Reads and drops what the client had under way, until it is gone. One that goes on and on is not read any more, and
+    /// waited for as long as the caller likes.
     pub(super) async fn discard(&mut self) {
-        let mut sink = [0; 512];
-        while self.socket.get_mut().half.read(&mut sink).await.is_ok_and(|count| count > 0) {}
+        let mut sink = [0; 2_048];
+        let mut left = DISCARDED_MAX;
+        while left > 0 {
+            match self.socket.get_mut().half.read(&mut sink).await {
+                Ok(count @ 1..) => left = left.saturating_sub(count),
+                _ => return,
+            }
+        }
+        std::future::pending().await
     }
 }
 

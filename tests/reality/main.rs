@@ -38,6 +38,7 @@ mod conversation;
 mod crash;
 mod crowd;
 mod deadline;
+mod drips;
 mod floods;
 mod garbage;
 mod node_death;
@@ -52,6 +53,7 @@ mod start;
 mod store_faults;
 mod storms;
 mod tester;
+mod texts;
 mod zombie;
 
 use std::future::Future;
