@@ -1,5 +1,7 @@
 //! Who is at the other end: the client's address behind the proxies that are trusted to tell it.
 
+mod forwarded;
+
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
@@ -7,7 +9,8 @@ use ipnet::IpNet;
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-const FORWARDED_FOR: &str = "x-forwarded-for";
+const X_FORWARDED_FOR: &str = "x-forwarded-for";
+const FORWARDED: &str = "forwarded";
 
 /// The other end of the TCP connection. In the extensions of every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +42,7 @@ impl<S: Sync> FromRequestParts<S> for ClientAddress {
     }
 }
 
-/// The networks of proxies whose `X-Forwarded-For` is believed.
+/// The networks of proxies whose `X-Forwarded-For` and `Forwarded` are believed.
 #[derive(Debug, Clone, Default)]
 pub struct Proxies(Vec<IpNet>);
 
@@ -49,24 +52,41 @@ impl Proxies {
         Proxies(networks)
     }
 
-    /// The nearest address that no trusted proxy has. Each proxy appends the address it was called from, so the
-    /// header is read from its end, and only for as long as the address that wrote an entry is trusted: whatever a
-    /// client writes there itself lies beyond that. An entry that is no address ends the search at its writer.
+    /// The nearest address that no trusted proxy has. Each proxy appends the address it was called from, so the headers
+    /// are read from their end, and only for as long as the address that wrote an entry is trusted: whatever a client
+    /// writes there itself lies beyond that. An entry that is no address ends the search at its writer.
+    ///
+    /// A proxy that writes one header passes the other on as the client made it up. So where the two name different
+    /// clients neither is believed, and the last trusted proxy stands for all who lie to it.
     pub fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> ClientAddress {
-        let mut client = peer.ip().to_canonical();
-        if !self.trusts(client) {
-            return ClientAddress(client);
+        let peer = peer.ip().to_canonical();
+        if !self.trusts(peer) {
+            return ClientAddress(peer);
         }
-        for line in headers.get_all(FORWARDED_FOR).iter().rev() {
-            for entry in line.to_str().unwrap_or_default().rsplit(',') {
-                let Some(address) = parse(entry.trim()) else { return ClientAddress(client) };
-                client = address;
-                if !self.trusts(client) {
-                    return ClientAddress(client);
-                }
+        let lines = |name: &'static str| {
+            headers.get_all(name).into_iter().rev().map(|line| line.to_str().unwrap_or_default())
+        };
+        let said = self.nearest(peer, lines(X_FORWARDED_FOR).flat_map(|line| line.rsplit(',').map(parse)));
+        let forwarded = lines(FORWARDED).flat_map(|line| forwarded::addresses(line).into_iter().rev());
+        match (said, self.nearest(peer, forwarded)) {
+            (said, named) if said == named => ClientAddress(said),
+            (said, named) if named == peer => ClientAddress(said),
+            (said, named) if said == peer => ClientAddress(named),
+            _ => ClientAddress(peer),
+        }
+    }
+
+    /// The first that is not trusted, from the peer on; the last that is, if none is not.
+    fn nearest(&self, peer: IpAddr, entries: impl Iterator<Item = Option<IpAddr>>) -> IpAddr {
+        let mut client = peer;
+        for entry in entries {
+            let Some(address) = entry else { return client };
+            client = address;
+            if !self.trusts(client) {
+                return client;
             }
         }
-        ClientAddress(client)
+        client
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
@@ -76,6 +96,7 @@ impl Proxies {
 
 /// An address, as some proxies write it also with a port or in brackets.
 fn parse(entry: &str) -> Option<IpAddr> {
+    let entry = entry.trim();
     let bracketed = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
     let with_port = || entry.parse::<SocketAddr>().ok().map(|address| address.ip());
     entry.parse().ok().or_else(bracketed).or_else(with_port).map(|address: IpAddr| address.to_canonical())
@@ -87,10 +108,15 @@ mod tests {
 
     /// The client as seen through trusted 10.0.0.0/8 and fd00::/8.
     fn client(peer: &str, forwarded: &[&'static str]) -> String {
+        let headers: Vec<_> = forwarded.iter().map(|line| (X_FORWARDED_FOR, *line)).collect();
+        seen(peer, &headers)
+    }
+
+    fn seen(peer: &str, forwarded: &[(&'static str, &'static str)]) -> String {
         let trusted = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().expect("a network"));
         let mut headers = HeaderMap::new();
-        for line in forwarded {
-            headers.append(FORWARDED_FOR, line.parse().expect("a header"));
+        for (name, line) in forwarded {
+            headers.append(*name, line.parse().expect("a header"));
         }
         let peer = SocketAddr::new(peer.parse().expect("an address"), 4000);
         Proxies::new(trusted.to_vec()).client(peer, &headers).0.to_string()
@@ -120,6 +146,32 @@ mod tests {
         assert_eq!(client("10.0.0.1", &["1.1.1.1, rubbish, 10.0.0.2"]), "10.0.0.2");
         assert_eq!(client("10.0.0.1", &[""]), "10.0.0.1");
         assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
+    }
+
+    #[test]
+    fn the_standard_header_is_believed_alike() {
+        let forwarded = |peer, line| seen(peer, &[(FORWARDED, line)]);
+        assert_eq!(forwarded("192.0.2.1", "for=203.0.113.9"), "192.0.2.1");
+        assert_eq!(forwarded("10.0.0.1", "for=203.0.113.9"), "203.0.113.9");
+        assert_eq!(
+            forwarded("10.0.0.1", "for=1.1.1.1, for=203.0.113.9;proto=https, for=10.2.2.2"),
+            "203.0.113.9"
+        );
+        assert_eq!(forwarded("10.0.0.1", "by=10.0.0.1;FOR=\"[2001:db8::7]:443\""), "2001:db8::7");
+        assert_eq!(forwarded("10.0.0.1", "for=\"[::ffff:203.0.113.9]\""), "203.0.113.9");
+        assert_eq!(forwarded("10.0.0.1", "for=1.1.1.1, for=_hidden, for=10.0.0.2"), "10.0.0.2");
+        assert_eq!(forwarded("10.0.0.1", "for=1.1.1.1, for=unknown"), "10.0.0.1");
+        assert_eq!(forwarded("10.0.0.1", "for=1.1.1.1, proto=https"), "10.0.0.1", "no address is no address");
+    }
+
+    #[test]
+    fn of_two_headers_that_differ_neither_is_believed() {
+        let both = |said, named| seen("10.0.0.1", &[(X_FORWARDED_FOR, said), (FORWARDED, named)]);
+        assert_eq!(both("203.0.113.9", "for=203.0.113.9"), "203.0.113.9");
+        assert_eq!(both("203.0.113.9, 10.0.0.2", "for=203.0.113.9"), "203.0.113.9");
+        assert_eq!(both("203.0.113.9", "for=198.51.100.1"), "10.0.0.1");
+        assert_eq!(both("203.0.113.9", "for=_hidden"), "203.0.113.9", "one that names nobody says nothing");
+        assert_eq!(both("rubbish", "for=203.0.113.9"), "203.0.113.9");
     }
 
     #[test]

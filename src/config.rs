@@ -7,6 +7,8 @@
 mod auth;
 mod bus;
 mod database;
+#[cfg(test)]
+mod documented;
 mod duration;
 mod effective;
 mod environment;

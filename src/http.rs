@@ -15,7 +15,6 @@ mod host_app;
 mod idempotency;
 mod identities;
 mod ledger;
-mod limiter;
 mod limits;
 mod origins;
 mod page;
@@ -24,6 +23,7 @@ mod raids;
 mod readiness;
 mod request_id;
 pub mod server;
+mod tally;
 
 pub use failure::Failure;
 pub use origins::Origins;
@@ -33,6 +33,7 @@ pub use request_id::RequestId;
 use crate::address::Proxies;
 use crate::auth::Auth;
 use crate::clock::Clock;
+use crate::cluster::bus::redis::Allowances;
 use crate::session::Sessions;
 use crate::store::Store;
 use axum::Router;
@@ -63,11 +64,13 @@ pub struct Options {
     pub ws_url: String,
     /// The largest request body.
     pub body_bytes: usize,
+    /// How long a request's body may take to arrive.
+    pub body_timeout: Duration,
     /// How long a request may take to be answered.
     pub request_timeout: Duration,
     /// Whose pages may call.
     pub allowed_origins: Origins,
-    /// Whose `X-Forwarded-For` is believed.
+    /// Whose `X-Forwarded-For` and `Forwarded` are believed.
     pub trusted_proxies: Proxies,
     /// Per client address.
     pub guest_signins_per_minute: u32,
@@ -75,14 +78,20 @@ pub struct Options {
     pub invite_guesses_per_minute: u32,
     /// By REST, per player.
     pub commands_per_second: u32,
+    /// Per player; ten times as many per client address.
+    pub rest_reads_per_minute: u32,
+    /// Per player; ten times as many per client address.
+    pub rest_writes_per_minute: u32,
+    /// Where all instances count together.
+    pub shared_limits: Option<Allowances>,
 }
 
 /// All of HTTP. `socket` is merged in, so that the socket's upgrade passes through the same edge: its requests carry
 /// [`RequestId`] and [`ClientAddress`](crate::address::ClientAddress), and it may answer with a [`Failure`].
 pub fn router(doors: Doors, options: &Options, socket: Router) -> Router {
     let Doors { sessions, store, auth, clock, readiness } = doors;
-    let gate = gate::Gate { auth, clock, store: Arc::clone(&store) };
     let limits = Arc::new(limits::Limits::new(options));
+    let gate = gate::Gate { auth, clock, store: Arc::clone(&store), limits: Arc::clone(&limits) };
     let accounts =
         accounts::Accounts { gate: gate.clone(), store: Arc::clone(&store), limits: Arc::clone(&limits) };
     let admin = admin::Admin { gate: gate.clone(), store: Arc::clone(&store), sessions: sessions.clone() };

@@ -1,8 +1,11 @@
 //! Where connections come from: TCP, or memory in a simulation.
 
-use bytes::Bytes;
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
+mod paced;
+mod seats;
+
+pub use paced::{Paced, Reclaimed};
+pub use seats::{Seat, Seats};
+
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -19,15 +22,6 @@ pub enum Stream {
     Tcp(TcpStream),
     /// Within the process.
     Memory(DuplexStream),
-}
-
-impl Stream {
-    /// Takes the connection back after an upgrade, with what was read of it ahead; `None` if it is not one of
-    /// [`serve`](crate::http::server::serve)'s.
-    pub fn reclaim(upgraded: Upgraded) -> Option<(Stream, Bytes)> {
-        let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
-        Some((parts.io.into_inner(), parts.read_buf))
-    }
 }
 
 /// A source of connections.

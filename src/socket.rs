@@ -7,9 +7,11 @@
 mod connection;
 mod greeting;
 mod inbound;
+mod meter;
 mod outbound;
 mod registry;
 mod requests;
+mod turns;
 mod upgrade;
 mod watches;
 
@@ -21,12 +23,18 @@ use crate::session::Sessions;
 use crate::store::Store;
 use axum::Router;
 use axum::routing::any;
+use meter::Allowance;
 use raidhall_protocol::limits::SOCKET_PATH;
+pub use registry::Places;
 use registry::Registry;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::task::TaskTracker;
+use turns::Turns;
+
+/// Frames per second that carry no command: answers to beats and pings, and what a client's library adds of its own.
+const CONTROL_FRAMES: u32 = 120;
 
 /// How sockets behave.
 #[derive(Clone)]
@@ -37,14 +45,16 @@ pub struct Options {
     pub message_bytes: usize,
     /// Commands, watches and signals of one connection per second; twice as many in a burst.
     pub commands_per_second: NonZeroU32,
+    /// Bytes of one connection per second; twice as many in a burst.
+    pub bytes_per_second: u32,
     /// Raids that one connection may watch.
     pub watches: usize,
     /// The largest data of a signal, in bytes of JSON.
     pub signal_bytes: usize,
-    /// Connections from one address.
-    pub connections_per_address: usize,
-    /// Connections of one player.
-    pub connections_per_player: usize,
+    /// How many connections there may be.
+    pub places: Places,
+    /// Upgrades a second; others wait a moment, or come back.
+    pub handshakes_per_second: NonZeroU32,
     /// Requests of one connection that may be unanswered before its socket is not read any more.
     pub outbox_messages: usize,
     /// How far, in bytes, a watch may be behind before it collapses into a snapshot. In messages it is
@@ -60,6 +70,14 @@ pub struct Options {
     pub drain_spread: Duration,
 }
 
+impl Options {
+    /// Frames of every kind, beats, pings and pongs among them, besides the commands.
+    fn allowance(&self) -> Allowance {
+        let commands = self.commands_per_second.get();
+        Allowance::new(commands.saturating_mul(2).saturating_add(CONTROL_FRAMES), self.bytes_per_second)
+    }
+}
+
 /// What every connection shares.
 #[derive(Clone)]
 pub struct Sockets(Arc<Hub>);
@@ -73,6 +91,7 @@ struct Hub {
     lineage: String,
     options: Options,
     registry: Registry,
+    turns: Turns,
     tasks: TaskTracker,
 }
 
@@ -87,8 +106,9 @@ impl Sockets {
         options: Options,
         tasks: TaskTracker,
     ) -> Self {
-        let registry = Registry::new(options.connections_per_address, options.connections_per_player);
-        Self(Arc::new(Hub { sessions, store, auth, clock, lineage, options, registry, tasks }))
+        let registry = Registry::new(options.places);
+        let turns = Turns::new(options.handshakes_per_second.get());
+        Self(Arc::new(Hub { sessions, store, auth, clock, lineage, options, registry, turns, tasks }))
     }
 
     /// The door, to be merged into the server's routes. No layer may sit on it that buffers, times out or compresses.

@@ -20,6 +20,27 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_TIMEOUT: Duration = Duration::from_secs(45);
 const LOG_TAIL_LINES: usize = 20;
 
+/// All players of a run share one address.
+const LIMITS: [(&str, &str); 11] = [
+    ("GUEST_SIGNINS_PER_MINUTE", "1000000"),
+    ("INVITE_GUESSES_PER_MINUTE", "1000000"),
+    ("CONNECTIONS_PER_ADDRESS", "100000"),
+    ("COMMANDS_PER_SECOND", "1000"),
+    ("BYTES_PER_SECOND", "67108864"),
+    ("CONNECTIONS", "100000"),
+    ("UNAUTHENTICATED", "100000"),
+    ("UNAUTHENTICATED_PER_ADDRESS", "100000"),
+    ("HANDSHAKES_PER_SECOND", "100000"),
+    ("REST_READS_PER_MINUTE", "1000000"),
+    ("REST_WRITES_PER_MINUTE", "1000000"),
+];
+
+/// What the program may be told: it may be of another release than this one, which refuses keys that it does not know.
+fn known_keys(binary: &Path) -> String {
+    let shown = std::process::Command::new(binary).arg("check-config").env_clear().output();
+    shown.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+}
+
 /// What a server is made of.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -202,14 +223,10 @@ impl Server {
         for name in ["PORT", "DATABASE_URL", "REDIS_URL", "RUST_LOG"] {
             command.env_remove(name);
         }
-        // All players of a run share one address.
-        let limits = [
-            ("GUEST_SIGNINS_PER_MINUTE", "1000000"),
-            ("INVITE_GUESSES_PER_MINUTE", "1000000"),
-            ("CONNECTIONS_PER_ADDRESS", "100000"),
-            ("COMMANDS_PER_SECOND", "1000"),
-        ];
-        for (name, value) in limits {
+        let known = known_keys(&self.binary);
+        let knows =
+            |name: &str| known.lines().any(|line| line.starts_with(&format!("{} = ", name.to_lowercase())));
+        for (name, value) in LIMITS.iter().filter(|(name, _)| knows(name)) {
             command.env(format!("RAIDHALL__LIMITS__{name}"), value);
         }
         command

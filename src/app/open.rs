@@ -3,7 +3,7 @@
 use super::StartError;
 use crate::auth::{self, Auth, BotToken, IssuerOptions, Secret, TELEGRAM_PREFIX};
 use crate::cluster::bus::Deliveries;
-use crate::cluster::bus::redis::{Driver, RedisBus, RedisOptions};
+use crate::cluster::bus::redis::{Allowances, Driver, Keeper, RedisBus, RedisOptions};
 use crate::config::{BusKind, Config, DatabaseKind, IssuerConfig};
 use crate::store::postgres::{PostgresOptions, PostgresStore};
 use crate::store::sqlite::SqliteStore;
@@ -129,6 +129,21 @@ fn issuer_options(issuer: &IssuerConfig, config: &Config) -> IssuerOptions {
 
 /// The bus that the configuration names: none for an instance that is alone. It connects when its driver runs.
 pub(super) fn bus(config: &Config, instance: InstanceId) -> Result<Option<Connected>, StartError> {
+    let Some(options) = redis(config, instance)? else { return Ok(None) };
+    let (bus, driver, deliveries) = RedisBus::new(options).context("use the bus")?;
+    Ok(Some((bus, driver, deliveries)))
+}
+
+/// The rate limits that all instances share: none for an instance that is alone.
+pub(super) fn allowances(
+    config: &Config,
+    instance: InstanceId,
+) -> Result<Option<(Allowances, Keeper)>, StartError> {
+    let Some(options) = redis(config, instance)? else { return Ok(None) };
+    Ok(Some(Allowances::new(&options).context("use the bus")?))
+}
+
+fn redis(config: &Config, instance: InstanceId) -> Result<Option<RedisOptions>, StartError> {
     if config.bus.url.kind() == BusKind::Local {
         return Ok(None);
     }
@@ -139,12 +154,10 @@ pub(super) fn bus(config: &Config, instance: InstanceId) -> Result<Option<Connec
         }
         None => None,
     };
-    let options = RedisOptions {
+    Ok(Some(RedisOptions {
         url: config.bus.url.expose().to_owned(),
         cluster: config.bus.cluster,
         ca_pem,
         instance,
-    };
-    let (bus, driver, deliveries) = RedisBus::new(options).context("use the bus")?;
-    Ok(Some((bus, driver, deliveries)))
+    }))
 }

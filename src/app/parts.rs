@@ -5,6 +5,7 @@ use super::{StartError, open};
 use crate::address::Proxies;
 use crate::audience::RingOptions;
 use crate::auth::{Lookout, Secret};
+use crate::cluster::bus::redis::Allowances;
 use crate::cluster::claims::Claims;
 use crate::cluster::due::Scanner;
 use crate::cluster::envelope::Seal;
@@ -13,7 +14,7 @@ use crate::cluster::link::Link;
 use crate::cluster::post::Post;
 use crate::config::{BaseUrl, Config, ShutdownConfig};
 use crate::http::{self, Doors, Origins, Phase, Readiness};
-use crate::listener::Listener;
+use crate::listener::{Listener, Seats};
 use crate::session::{self, Sessions};
 use crate::socket::{self, Sockets};
 use crate::store::journal::{self, Journal};
@@ -32,6 +33,11 @@ use uuid::Uuid;
 
 /// How often the store looks after itself.
 const MAINTENANCE: Duration = Duration::from_secs(24 * 3_600);
+
+/// Who may look at the metrics at once.
+const METRICS_SEATS: u64 = 8;
+/// Files for connections to the bus, which may be to each of a cluster's nodes.
+const BUS_FILES: u64 = 32;
 
 /// What an instance is made of.
 pub struct Host {
@@ -100,6 +106,7 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
         draining: false,
     };
     let bus = open::bus(&config, instance.id)?;
+    let allowances = open::allowances(&config, instance.id)?;
     let readiness = Readiness::new(config.lease.ttl);
     let draining = Arc::new(AtomicBool::new(false));
     let tenure = Tenure {
@@ -184,8 +191,8 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
     tasks.until(&stop, "due", scanner.run());
     tasks.until(&stop, "maintenance", maintain(Arc::clone(&store)));
     tasks.until(&stop, "metrics", upkeep());
-    let options = http::server::Options { header_timeout: config.limits.header_timeout };
     if let Some(listener) = metrics_listener {
+        let options = server_options(&config, Seats::new(METRICS_SEATS));
         tasks.until(&stop, "metrics", http::server::serve(listener, metrics_router(), options, stop.clone()));
     }
     let doors = Doors {
@@ -195,8 +202,14 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
         clock: Arc::clone(clock),
         readiness: readiness.clone(),
     };
-    let router = http::router(doors, &http_options(&config, &instance, origins), sockets.router());
-    let serving = http::server::serve(listener, router, options, closing.clone());
+    let shared_limits = allowances.map(|(allowances, keeper)| {
+        tasks.until(&stop, "shared limits", keeper.run());
+        allowances
+    });
+    let router =
+        http::router(doors, &http_options(&config, &instance, origins, shared_limits), sockets.router());
+    let seats = Seats::of_process(u64::from(config.database.connections_max) + METRICS_SEATS + BUS_FILES);
+    let serving = http::server::serve(listener, router, server_options(&config, seats), closing.clone());
     tasks.doors.spawn(serving.instrument(info_span!("http")));
     let shutdown = config.shutdown;
     Ok(Running {
@@ -272,6 +285,11 @@ fn journal_options(config: &Config) -> journal::Options {
     }
 }
 
+fn server_options(config: &Config, seats: Seats) -> http::server::Options {
+    let limits = &config.limits;
+    http::server::Options { header_timeout: limits.header_timeout, write_stall: limits.write_stall, seats }
+}
+
 fn session_options(config: &Config) -> session::Options {
     let raid = &config.raid;
     session::Options {
@@ -294,10 +312,17 @@ fn socket_options(config: &Config, allowed_origins: Origins) -> socket::Options 
         allowed_origins,
         message_bytes: limits.message_bytes,
         commands_per_second: limits.commands_per_second,
+        bytes_per_second: limits.bytes_per_second,
         watches: limits.watches,
         signal_bytes: limits.signal_bytes,
-        connections_per_address: limits.connections_per_address,
-        connections_per_player: limits.connections_per_player,
+        places: socket::Places {
+            connections: limits.connections,
+            per_address: limits.connections_per_address,
+            per_player: limits.connections_per_player,
+            unauthenticated: limits.unauthenticated,
+            unauthenticated_per_address: limits.unauthenticated_per_address,
+        },
+        handshakes_per_second: limits.handshakes_per_second,
         outbox_messages: limits.outbox_messages,
         outbox_bytes: limits.outbox_bytes as u64,
         hello_timeout: limits.hello_timeout,
@@ -307,16 +332,25 @@ fn socket_options(config: &Config, allowed_origins: Origins) -> socket::Options 
     }
 }
 
-fn http_options(config: &Config, instance: &Instance, allowed_origins: Origins) -> http::Options {
+fn http_options(
+    config: &Config,
+    instance: &Instance,
+    allowed_origins: Origins,
+    shared_limits: Option<Allowances>,
+) -> http::Options {
     let limits = &config.limits;
     http::Options {
         ws_url: instance.ws_url.clone(),
         body_bytes: limits.body_bytes,
+        body_timeout: limits.body_timeout,
         request_timeout: limits.request_timeout,
         allowed_origins,
         trusted_proxies: Proxies::new(config.server.trusted_proxies.clone()),
         guest_signins_per_minute: limits.guest_signins_per_minute.get(),
         invite_guesses_per_minute: limits.invite_guesses_per_minute.get(),
         commands_per_second: limits.commands_per_second.get(),
+        rest_reads_per_minute: limits.rest_reads_per_minute.get(),
+        rest_writes_per_minute: limits.rest_writes_per_minute.get(),
+        shared_limits,
     }
 }

@@ -15,10 +15,20 @@ pub struct LimitsConfig {
     pub message_bytes: usize,
     /// Sustained commands a second of one connection.
     pub commands_per_second: NonZeroU32,
+    /// Sustained bytes a second of one connection.
+    pub bytes_per_second: u32,
     /// Raids one connection may watch.
     pub watches: usize,
     /// Largest `data` of a signal, in bytes.
     pub signal_bytes: usize,
+    /// Open WebSockets in all.
+    pub connections: usize,
+    /// Open WebSockets that have not said who they are.
+    pub unauthenticated: usize,
+    /// Of those, from one address.
+    pub unauthenticated_per_address: usize,
+    /// WebSocket upgrades a second.
+    pub handshakes_per_second: NonZeroU32,
     /// Open WebSockets from one address.
     pub connections_per_address: usize,
     /// Open WebSockets of one player.
@@ -27,6 +37,10 @@ pub struct LimitsConfig {
     pub guest_signins_per_minute: NonZeroU32,
     /// Invite codes a minute that one player may try.
     pub invite_guesses_per_minute: NonZeroU32,
+    /// Requests a minute by REST that read, of one player.
+    pub rest_reads_per_minute: NonZeroU32,
+    /// Requests a minute by REST that write, of one player.
+    pub rest_writes_per_minute: NonZeroU32,
     /// Events behind up to which a return is replayed rather than given a snapshot.
     pub replay_events: usize,
     /// Messages held for a connection or watch before its backlog collapses.
@@ -47,6 +61,9 @@ pub struct LimitsConfig {
     /// Time for an HTTP request's head to arrive.
     #[serde(rename = "header_timeout_ms", deserialize_with = "millis")]
     pub header_timeout: Duration,
+    /// Time for an HTTP request's body to arrive.
+    #[serde(rename = "body_timeout_ms", deserialize_with = "millis")]
+    pub body_timeout: Duration,
     /// Time for an HTTP request to be answered.
     #[serde(rename = "request_timeout_ms", deserialize_with = "millis")]
     pub request_timeout: Duration,

@@ -66,6 +66,16 @@ pub(super) const RELATIONS: &[Relation] = &[
         holds: |c| c.limits.signal_bytes < c.limits.message_bytes,
     },
     Relation {
+        keys: &["limits.body_timeout_ms", "limits.request_timeout_ms"],
+        must: "limits.body_timeout_ms must not be more than limits.request_timeout_ms, which ends it all",
+        holds: |c| c.limits.body_timeout <= c.limits.request_timeout,
+    },
+    Relation {
+        keys: &["limits.message_bytes", "limits.bytes_per_second"],
+        must: "limits.bytes_per_second must be at least limits.message_bytes, or no such message passes",
+        holds: |c| c.limits.bytes_per_second as usize >= c.limits.message_bytes,
+    },
+    Relation {
         keys: &["raid.ring_events", "limits.outbox_messages"],
         must: "raid.ring_events must be at least limits.outbox_messages, or watchers fall off the ring first",
         holds: |c| c.raid.ring_events >= c.limits.outbox_messages,

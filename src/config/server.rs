@@ -23,7 +23,7 @@ pub struct ServerConfig {
     pub advertised_url: Option<BaseUrl>,
     /// Origins besides the server's own whose pages may talk to it.
     pub allowed_origins: AllowedOrigins,
-    /// Peers whose `X-Forwarded-For` is believed.
+    /// Peers whose `X-Forwarded-For` and `Forwarded` are believed.
     #[serde(deserialize_with = "networks")]
     pub trusted_proxies: Vec<IpNet>,
     /// Threads that serve; 0 leaves the choice to [`ServerConfig::threads`].

@@ -4,6 +4,7 @@ use super::body::Body;
 use super::failure::Failure;
 use super::gate::{Gate, Signed};
 use super::limits::Limits;
+use super::tally::Tally;
 use crate::address::ClientAddress;
 use crate::auth::{RefreshError, guest_name};
 use crate::error::Error;
@@ -36,6 +37,7 @@ pub(super) fn routes(accounts: Accounts) -> Router {
 async fn guest(
     State(Accounts { gate, store, limits }): State<Accounts>,
     from: ClientAddress,
+    tally: Tally,
     body: Body,
 ) -> Result<(StatusCode, Json<Data<TokenPair>>), Failure> {
     if !gate.auth.guests_welcome() {
@@ -45,17 +47,20 @@ async fn guest(
         let text = fields.text("name")?;
         guest_name(&text).map(str::to_owned).map_err(|must| fields.fault("name", must)).ok()
     })?;
-    limits.guest(from)?;
+    limits.guest(from, &tally).await?;
     let Profile { id, name, .. } = store.create_player(&name).await?;
     let data = gate.auth.sign_in(&*store, PlayerRef { id, name }, gate.clock.now()).await?;
     Ok((StatusCode::CREATED, Json(Data { data })))
 }
 
 async fn refresh(
-    State(Accounts { gate, store, .. }): State<Accounts>,
+    State(Accounts { gate, store, limits }): State<Accounts>,
+    from: ClientAddress,
+    tally: Tally,
     body: Body,
 ) -> Result<Json<Data<TokenPair>>, Failure> {
     let token = body.read(|fields| fields.text("refresh_token"))?;
+    limits.refresh(from, &tally).await?;
     match gate.auth.refresh(&*store, &token, gate.clock.now()).await {
         Ok(data) => Ok(Json(Data { data })),
         Err(RefreshError::Store(error)) => Err(error.into()),

@@ -9,6 +9,12 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use raidhall_protocol::fields::Fields;
 use serde_json::{Map, Value};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long a request's body may take to arrive. In the extensions of every request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BodyTimeout(pub(super) Duration);
 
 /// The body's fields.
 pub(super) struct Body(pub(super) Map<String, Value>);
@@ -29,11 +35,12 @@ impl<S: Send + Sync> FromRequest<S> for Body {
         if !is_json(request.headers()) {
             return Err(Failure::malformed("The body must be sent as application/json"));
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
-            match rejection.into_response().status() {
-                StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge.into(),
-                _ => Failure::malformed("The body did not arrive whole"),
-            }
+        let limit = request.extensions().get().map_or(Duration::MAX, |BodyTimeout(limit)| *limit);
+        let arriving = timeout(limit, Bytes::from_request(request, state));
+        let arrived = arriving.await.map_err(|_| Failure::late("The body did not arrive in time"))?;
+        let bytes = arrived.map_err(|rejection| match rejection.into_response().status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge.into(),
+            _ => Failure::malformed("The body did not arrive whole"),
         })?;
         match serde_json::from_slice(&bytes) {
             Ok(Value::Object(map)) => Ok(Body(map)),

@@ -5,6 +5,7 @@ use super::body::Body;
 use super::failure::Failure;
 use super::idempotency;
 use super::raids::{RaidPath, Raids};
+use super::tally::Tally;
 use crate::auth::Scope;
 use crate::raid;
 use crate::session::Ack;
@@ -19,6 +20,7 @@ pub(super) async fn carry_out(
     State(raids): State<Raids>,
     by: Accountable,
     RaidPath(raid): RaidPath,
+    tally: Tally,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Data<CommandResult>>, Failure> {
@@ -33,7 +35,7 @@ pub(super) async fn carry_out(
         }
         Scope::Player | Scope::Admin => {
             let by = signed.acting()?.id;
-            raids.limits.command(by)?;
+            raids.limits.command(by, &tally).await?;
             raid::Command::Player { by, command }
         }
     };

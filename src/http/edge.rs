@@ -2,17 +2,19 @@
 //! the way back the one shape of errors, the headers that all answers have, a metric and a line in the log.
 
 use super::Options;
+use super::body::BodyTimeout;
 use super::failure::Failure;
 use super::request_id::{RequestId, X_REQUEST_ID};
+use super::tally::Tally;
 use crate::address::{ClientAddress, Peer, Proxies};
 use crate::error::Error;
 use crate::telemetry::metrics;
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Router};
 use std::any::Any;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -27,6 +29,7 @@ pub(super) fn around(router: Router, options: &Options) -> Router {
         .method_not_allowed_fallback(|| async { Failure::from(Error::MethodNotAllowed) })
         .layer(CatchPanicLayer::custom(panicked))
         .layer(DefaultBodyLimit::max(options.body_bytes))
+        .layer(Extension(BodyTimeout(options.body_timeout)))
         .layer(from_fn_with_state(options.request_timeout, in_time))
         .layer(options.allowed_origins.cors())
         .layer(from_fn_with_state(options.trusted_proxies.clone(), pass))
@@ -55,7 +58,9 @@ async fn pass(State(proxies): State<Proxies>, mut request: Request, next: Next) 
     let route = path.as_ref().map(MatchedPath::as_str);
     let span = tracing::info_span!("request", request_id = %id, %method, route);
     request.extensions_mut().insert(id.clone());
+    let tally = Tally::default();
     request.extensions_mut().insert(client);
+    request.extensions_mut().insert(tally.clone());
 
     let answer = async {
         let mut response = next.run(request).await;
@@ -63,6 +68,7 @@ async fn pass(State(proxies): State<Proxies>, mut request: Request, next: Next) 
             failure.render(id.as_str(), &mut response);
         }
         mark(response.headers_mut(), &id);
+        tally.mark(response.headers_mut());
         tracing::debug!(status = response.status().as_u16(), ms = begun.elapsed().as_millis(), "answered");
         response
     };

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use raidhall_protocol::rest::{Failed, RestError};
 use raidhall_protocol::{ErrorBody, ErrorType, FieldFault};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(super) const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 pub(super) const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
@@ -31,6 +32,11 @@ impl Failure {
     pub fn malformed(message: impl Into<String>) -> Failure {
         let body = Box::new(ErrorBody::new(ErrorType::Invalid, message));
         Failure { status: StatusCode::BAD_REQUEST, body, cause: None, exceeded: None }
+    }
+
+    /// The request does not arrive as fast as it must: 408.
+    pub fn late(message: impl Into<String>) -> Failure {
+        Failure { status: StatusCode::REQUEST_TIMEOUT, ..Failure::malformed(message) }
     }
 
     /// Values that make no sense, every one named.
@@ -77,8 +83,13 @@ fn set_headers(headers: &mut HeaderMap, failure: &Failure) {
     if let Some(exceeded) = failure.exceeded {
         headers.insert(LIMIT, exceeded.limit.into());
         headers.insert(REMAINING, 0.into());
-        headers.insert(RESET, exceeded.reset_secs().into());
+        headers.insert(RESET, seconds(exceeded.reset_after).into());
     }
+}
+
+/// Seconds, rounded up.
+pub(super) fn seconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
 }
 
 /// The error and what caused it, in one line.

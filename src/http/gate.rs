@@ -1,6 +1,8 @@
 //! Who may come in: the access token of a request.
 
 use super::failure::Failure;
+use super::limits::Limits;
+use crate::address::ClientAddress;
 use crate::auth::{self, Auth, Identity, Scope};
 use crate::clock::Clock;
 use crate::error::Error;
@@ -17,9 +19,11 @@ pub(super) struct Gate {
     pub(super) clock: Arc<Clock>,
     /// Knows players who come with foreign tokens.
     pub(super) store: Arc<dyn Store>,
+    pub(super) limits: Arc<Limits>,
 }
 
-/// A caller with a valid access token.
+/// A caller with a valid access token, who has not asked too often. Players are counted; the host app's backend, which
+/// asks for all of them, and operators are not.
 pub(super) struct Signed(pub(super) Identity);
 
 impl Signed {
@@ -44,8 +48,14 @@ where
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Signed, Failure> {
-        let Gate { auth, clock, store } = Gate::from_ref(state);
+        let Gate { auth, clock, store, limits } = Gate::from_ref(state);
         let token = auth::bearer(&parts.headers).ok_or(Error::Unauthenticated("Sign in first"))?;
-        Ok(Signed(auth.identify(&*store, token, clock.now()).await?))
+        let identity = auth.identify(&*store, token, clock.now()).await?;
+        if let (Scope::Player, Some(player)) = (identity.scope, &identity.player) {
+            let from = parts.extensions.get().copied().unwrap_or(ClientAddress::UNKNOWN);
+            let tally = parts.extensions.get().cloned().unwrap_or_default();
+            limits.request(&parts.method, player.id, from, &tally).await?;
+        }
+        Ok(Signed(identity))
     }
 }

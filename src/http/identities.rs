@@ -4,6 +4,7 @@ use super::accounts::Accounts;
 use super::body::Body;
 use super::failure::Failure;
 use super::gate::Signed;
+use super::tally::Tally;
 use crate::address::ClientAddress;
 use crate::auth::{Scope, Vouched};
 use crate::error::Error;
@@ -46,12 +47,13 @@ impl Presented {
 async fn telegram(
     State(accounts): State<Accounts>,
     from: ClientAddress,
+    tally: Tally,
     presented: Presented,
 ) -> Result<Json<Data<TokenPair>>, Failure> {
     let Presented::InitData(init_data) = presented else {
         return Err(Failure::field("init_data", "is required"));
     };
-    accounts.limits.guest(from)?;
+    accounts.limits.guest(from, &tally).await?;
     let vouched = accounts.telegram_user(&init_data).await?;
     let Accounts { gate, store, .. } = accounts;
     let player = store.admit_identity(&vouched.external_id, &vouched.name).await?;
@@ -67,13 +69,14 @@ async fn link(
     State(accounts): State<Accounts>,
     signed: Signed,
     from: ClientAddress,
+    tally: Tally,
     presented: Presented,
 ) -> Result<Json<Data<Linked>>, Failure> {
     if signed.0.scope != Scope::Player {
         return Err(Error::Forbidden("Only a player may do this").into());
     }
     let player = signed.player()?.id;
-    accounts.limits.guest(from)?;
+    accounts.limits.guest(from, &tally).await?;
     let field = presented.field();
     let Vouched { external_id, .. } = match presented {
         Presented::InitData(init_data) => accounts.telegram_user(&init_data).await?,

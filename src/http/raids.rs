@@ -6,6 +6,7 @@ use super::failure::Failure;
 use super::gate::{Gate, Signed};
 use super::limits::Limits;
 use super::query::{Query, cursor};
+use super::tally::Tally;
 use super::{API, commands, idempotency, ledger};
 use crate::address::ClientAddress;
 use crate::auth::Scope;
@@ -51,12 +52,13 @@ pub(super) type Shown = Json<Data<RaidView>>;
 async fn create(
     State(raids): State<Raids>,
     by: Accountable,
+    tally: Tally,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Shown), Failure> {
     let key = idempotency::key(&headers).map_err(|fault| Failure::invalid(vec![fault]))?;
     let new = NewRaid::read(&body.0).map_err(Failure::invalid)?;
-    let leader = raids.leader(&by, &body).await?;
+    let leader = raids.leader(&by, &body, &tally).await?;
     let key = key.map(|key| OpHash::new(&by.signed.0.subject, &key));
     let raid = raids.sessions.create(leader, new, key).await?;
     let location = [(LOCATION, format!("{API}/raids/{raid}"))];
@@ -67,14 +69,15 @@ async fn join(
     State(raids): State<Raids>,
     signed: Signed,
     from: ClientAddress,
+    tally: Tally,
     body: Body,
 ) -> Result<Shown, Failure> {
     let player = signed.acting()?;
     let code = body.read(|fields| fields.text("invite_code"))?;
-    let guess = raids.limits.guess(player.id, from)?;
+    let guess = raids.limits.guess(player.id, from, &tally).await?;
     let found = raids.store.raid_by_invite(&code.trim().to_ascii_uppercase()).await;
     if !matches!(found, Ok(None)) {
-        guess.forgive();
+        guess.forgive().await;
     }
     let raid = found?.ok_or(Error::NotFound("No raid has this invite code"))?;
     raids.sessions.execute(raid, raid::Command::Join { player: player.clone() }, None).await?;
@@ -106,11 +109,11 @@ async fn list(
 
 impl Raids {
     /// Who is to lead a new raid: the caller, or whom the host app's backend names.
-    async fn leader(&self, by: &Accountable, body: &Body) -> Result<PlayerRef, Failure> {
+    async fn leader(&self, by: &Accountable, body: &Body, tally: &Tally) -> Result<PlayerRef, Failure> {
         let named = body.0.contains_key("leader");
         if !named {
             let leader = by.signed.acting()?;
-            self.limits.command(leader.id)?;
+            self.limits.command(leader.id, tally).await?;
             return Ok(leader.clone());
         }
         if by.signed.0.scope != Scope::Service {

@@ -4,7 +4,8 @@
 //! nor hyper-util's `auto`, which waits without limit for a connection's first bytes to tell HTTP/1 from HTTP/2.
 
 use crate::address::Peer;
-use crate::listener::{Listener, Stream};
+use crate::listener::{Listener, Paced, Seat, Seats, Stream};
+use crate::telemetry::metrics;
 use axum::Router;
 use axum::body::Body;
 use hyper::Request;
@@ -22,15 +23,21 @@ use tracing::Instrument;
 
 /// How long accepting rests after it failed (usually for want of file descriptors).
 const ACCEPT_REST: Duration = Duration::from_millis(200);
-/// The most that is held of a request's head, and of an answer that the client is slow to take.
+/// The most that is held of a body, and of an answer that the client is slow to take.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// The largest head of a request; a larger one is answered 431, as are more than hyper's hundred headers.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// How to serve.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// How long a request's head may take to arrive, counted from the connection's start or the answer before: also
     /// how long an idle connection is kept.
     pub header_timeout: Duration,
+    /// How long a client may take nothing, or next to nothing, of its answer.
+    pub write_stall: Duration,
+    /// Places for connections.
+    pub seats: Seats,
 }
 
 /// Serves every connection until `drain` is cancelled, and then those requests that are under way. Ends when the last
@@ -38,8 +45,11 @@ pub struct Options {
 /// connections belong to whoever took them over and are not waited for.
 pub async fn serve<L: Listener>(mut listener: L, router: Router, options: Options, drain: CancellationToken) {
     let connections = TaskTracker::new();
-    while let Some((stream, peer)) = drain.run_until_cancelled(accept(&mut listener)).await {
-        let connection = connection(stream, peer, router.clone(), options, drain.clone());
+    while let Some((stream, seat, peer)) =
+        drain.run_until_cancelled(accept(&mut listener, &options.seats)).await
+    {
+        let stream = Paced::new(stream, Some(seat), options.write_stall);
+        let connection = connection(stream, peer, router.clone(), options.header_timeout, drain.clone());
         connections.spawn(connection.instrument(tracing::debug_span!("connection", %peer)));
     }
     drop(listener);
@@ -47,15 +57,27 @@ pub async fn serve<L: Listener>(mut listener: L, router: Router, options: Option
     connections.wait().await;
 }
 
-async fn accept<L: Listener>(listener: &mut L) -> (Stream, SocketAddr) {
+/// The next connection. A failure is told once, until there is a connection again.
+async fn accept<L: Listener>(listener: &mut L, seats: &Seats) -> (Stream, Seat, SocketAddr) {
+    let seat = seats.take().await;
+    let mut failed = false;
     loop {
         match listener.accept().await {
-            Ok(accepted) => return accepted,
+            Ok((stream, peer)) => {
+                if failed {
+                    tracing::info!("connections are accepted again");
+                }
+                return (stream, seat, peer);
+            }
             Err(error) if gone(&error) => {
                 tracing::debug!(%error, "a connection was gone before it was accepted")
             }
             Err(error) => {
-                tracing::warn!(%error, "accepting connections failed; trying again");
+                metrics().accept_rests.increment("failed");
+                if !failed {
+                    tracing::warn!(%error, "accepting connections failed; trying again");
+                }
+                failed = true;
                 tokio::time::sleep(ACCEPT_REST).await;
             }
         }
@@ -69,10 +91,10 @@ fn gone(error: &io::Error) -> bool {
 }
 
 async fn connection(
-    stream: Stream,
+    stream: Paced,
     peer: SocketAddr,
     router: Router,
-    options: Options,
+    header_timeout: Duration,
     drain: CancellationToken,
 ) {
     let service = service_fn(move |request: Request<Incoming>| {
@@ -82,7 +104,8 @@ async fn connection(
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(options.header_timeout)
+        .header_read_timeout(header_timeout)
+        .max_header_size(HEAD_BYTES_MAX)
         .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();

@@ -8,6 +8,7 @@ use super::Sockets;
 use super::greeting::Ending;
 use super::inbound::{Inbound, Received};
 use super::outbound::Outbound;
+use super::requests::excess_frame;
 use super::watches::{Need, Slack, Watches};
 use crate::auth::Identity;
 use crate::error::Error;
@@ -62,6 +63,8 @@ pub(super) struct Connection {
     pub(super) renewal: Option<BoxFuture<'static, Result<Identity, Error>>>,
     /// The answer to the latest ping; it stands for those to earlier ones (RFC 6455 section 5.5.3).
     pong: Option<Bytes>,
+    /// What the client is told that sent too much.
+    excess: Option<Bytes>,
 }
 
 /// A page of the ledger, being read for a watch.
@@ -98,6 +101,7 @@ impl Connection {
             page: None,
             renewal: None,
             pong: None,
+            excess: None,
             sockets,
         }
     }
@@ -174,9 +178,7 @@ impl Connection {
     fn write_at_once(&mut self, outbound: &mut Outbound) -> std::io::Result<()> {
         loop {
             if outbound.is_empty() {
-                if let Some(pong) = self.pong.take() {
-                    outbound.push(pong);
-                }
+                self.pong.take().into_iter().chain(self.excess.take()).for_each(|frame| outbound.push(frame));
                 for need in self.watches.gather(outbound) {
                     self.serve(need);
                 }
@@ -226,6 +228,10 @@ impl Connection {
                 Ok(())
             }
             Received::Pong => Ok(()),
+            Received::Excess(excess, wait) => {
+                self.excess = Some(excess_frame(self.outbox.codec, excess, wait));
+                Ok(())
+            }
             Received::Fault(code) => Err(Ending::Close(code)),
             Received::Gone => Err(Ending::Gone),
         }

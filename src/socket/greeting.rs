@@ -6,7 +6,8 @@ use super::connection::Connection;
 use super::connection::close_code;
 use super::inbound::{Inbound, Received};
 use super::outbound::Outbound;
-use super::requests::error_frame;
+use super::registry::Admission;
+use super::requests::{error_frame, excess_frame};
 use crate::auth::Identity;
 use crate::error::Error;
 use crate::frame;
@@ -54,12 +55,13 @@ impl Greeting {
         first: Bytes,
     ) -> Self {
         let (read, write) = tokio::io::split(stream);
-        let inbound = Inbound::new(read, first, codec, sockets.0.options.message_bytes).await;
+        let options = &sockets.0.options;
+        let inbound = Inbound::new(read, first, codec, options.message_bytes, options.allowance()).await;
         Self { sockets, id, codec, inbound, outbound: Outbound::new(write) }
     }
 
     /// Serves the client until it is gone. `identity` is known already if the upgrade carried a token.
-    pub(super) async fn run(mut self, identity: Option<Identity>) {
+    pub(super) async fn run(mut self, identity: Option<Identity>, mut admission: Admission) {
         let _gauge = Held::one(&metrics().connections);
         let deadline = Instant::now() + self.sockets.0.options.hello_timeout;
         let greeted = match identity {
@@ -72,6 +74,7 @@ impl Greeting {
         let ending = match greeted {
             Err(ending) => ending,
             Ok(identity) => {
+                admission.introduced();
                 let player = identity.player.as_ref().map(|player| player.id);
                 let place = player.map(|player| sockets.0.registry.place_for_player(player));
                 if let Some(None) = place {
@@ -104,6 +107,10 @@ impl Greeting {
                     continue;
                 }
                 Received::Pong => continue,
+                Received::Excess(excess, wait) => {
+                    self.send(excess_frame(self.codec, excess, wait)).await?;
+                    continue;
+                }
                 Received::Fault(code) => return Err(Ending::Close(code)),
                 Received::Gone => return Err(Ending::Gone),
             };

@@ -4,20 +4,27 @@
 //! itself could land in the middle of a frame of ours. The connection answers pings and closes, through its one
 //! writer.
 
+use super::meter::{Allowance, Excess, Meter, Verdict};
 use crate::listener::Stream;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use raidhall_protocol::{CloseCode, Codec};
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, ReadHalf};
+use tokio::time::{Instant, Sleep, sleep};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 
 /// What an idle connection keeps for reading; tungstenite's default is 128 KiB.
 const READ_BUFFER: usize = 1_024;
+
+/// What is read at most of a client that was told to go.
+const DISCARDED_MAX: usize = 256 * 1_024;
 
 /// What came in.
 pub(super) enum Received {
@@ -27,6 +34,8 @@ pub(super) enum Received {
     Ping(Bytes),
     /// A sign of life, and no more.
     Pong,
+    /// More than the client may send: nothing is read for so long.
+    Excess(Excess, Duration),
     /// The connection must end with this code.
     Fault(CloseCode),
     /// The client says goodbye, or is gone without a word.
@@ -45,6 +54,7 @@ impl Inbound {
         first: Bytes,
         codec: Codec,
         message_bytes: usize,
+        allowance: Allowance,
     ) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
@@ -52,7 +62,9 @@ impl Inbound {
             .max_write_buffer_size(READ_BUFFER)
             .max_message_size(Some(message_bytes))
             .max_frame_size(Some(message_bytes));
-        let side = ReadSide { half, received: first.len() as u64 };
+        let mut meter = Meter::new(allowance);
+        let verdict = meter.count(&first, Instant::now());
+        let side = ReadSide { half, meter, pause: Pause::after(verdict) };
         let socket =
             WebSocketStream::from_partially_read(side, first.to_vec(), Role::Server, Some(config)).await;
         Self { socket, codec }
@@ -60,7 +72,17 @@ impl Inbound {
 
     /// The next thing that comes in. May be dropped at any time without losing anything.
     pub(super) async fn next(&mut self) -> Received {
-        match (self.socket.next().await, self.codec) {
+        let next = poll_fn(|cx| match self.socket.poll_next_unpin(cx) {
+            Poll::Ready(next) => Poll::Ready(Ok(next)),
+            Poll::Pending => {
+                self.socket.get_mut().pause.untold().map_or(Poll::Pending, |excess| Poll::Ready(Err(excess)))
+            }
+        });
+        let next = match next.await {
+            Ok(next) => next,
+            Err((excess, wait)) => return Received::Excess(excess, wait),
+        };
+        match (next, self.codec) {
             (Some(Ok(Message::Text(text))), Codec::Json) => Received::Message(text.into()),
             (Some(Ok(Message::Binary(bytes))), Codec::MessagePack) => Received::Message(bytes),
             (Some(Ok(Message::Text(_) | Message::Binary(_) | Message::Frame(_))), _) => {
@@ -75,13 +97,21 @@ impl Inbound {
 
     /// How many bytes have come in so far.
     pub(super) fn received(&self) -> u64 {
-        self.socket.get_ref().received
+        self.socket.get_ref().meter.received
     }
 
-    /// Reads and drops everything until the client is gone.
+    /// Reads and drops what the client had under way, until it is gone. One that goes on and on is not read any more, and
+    /// waited for as long as the caller likes.
     pub(super) async fn discard(&mut self) {
-        let mut sink = [0; 512];
-        while self.socket.get_mut().half.read(&mut sink).await.is_ok_and(|count| count > 0) {}
+        let mut sink = [0; 2_048];
+        let mut left = DISCARDED_MAX;
+        while left > 0 {
+            match self.socket.get_mut().half.read(&mut sink).await {
+                Ok(count @ 1..) => left = left.saturating_sub(count),
+                _ => return,
+            }
+        }
+        std::future::pending().await
     }
 }
 
@@ -91,14 +121,67 @@ fn fault(error: &Error) -> Received {
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Received::Gone,
         Error::Protocol(_) | Error::Capacity(_) => Received::Fault(CloseCode::ProtocolError),
         Error::Utf8(_) => Received::Fault(CloseCode::InvalidPayload),
+        Error::Io(error) if is_flood(error) => Received::Fault(CloseCode::RateLimited),
         _ => Received::Gone,
     }
 }
 
-/// Counts what is read; drops what is written.
+/// Meters what is read; drops what is written.
 struct ReadSide {
     half: ReadHalf<Stream>,
-    received: u64,
+    meter: Meter,
+    pause: Pause,
+}
+
+/// Why and how long the client is not read.
+#[derive(Default)]
+enum Pause {
+    #[default]
+    None,
+    Until {
+        sleep: Pin<Box<Sleep>>,
+        /// What the client has to be told.
+        untold: Option<(Excess, Duration)>,
+    },
+    /// For good.
+    Flood,
+}
+
+impl Pause {
+    fn after(verdict: Verdict) -> Pause {
+        match verdict {
+            Verdict::Read => Pause::None,
+            Verdict::Pause(excess, wait) => {
+                Pause::Until { sleep: Box::pin(sleep(wait)), untold: Some((excess, wait)) }
+            }
+            Verdict::Flood => Pause::Flood,
+        }
+    }
+
+    fn untold(&mut self) -> Option<(Excess, Duration)> {
+        if let Pause::Until { untold, .. } = self { untold.take() } else { None }
+    }
+
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Pause::None => Poll::Ready(Ok(())),
+            Pause::Flood => Poll::Ready(Err(io::Error::other(Flood))),
+            Pause::Until { sleep, .. } => {
+                ready!(sleep.as_mut().poll(cx));
+                *self = Pause::None;
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+}
+
+/// The client never stops.
+#[derive(Debug, thiserror::Error)]
+#[error("a flood")]
+struct Flood;
+
+fn is_flood(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Flood>())
 }
 
 impl AsyncRead for ReadSide {
@@ -107,10 +190,12 @@ impl AsyncRead for ReadSide {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        ready!(self.pause.poll_over(cx))?;
         let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.half).poll_read(cx, buffer);
-        self.received += (buffer.filled().len() - before) as u64;
-        polled
+        ready!(Pin::new(&mut self.half).poll_read(cx, buffer))?;
+        let verdict = self.meter.count(&buffer.filled()[before..], Instant::now());
+        self.pause = Pause::after(verdict);
+        Poll::Ready(Ok(()))
     }
 }
 

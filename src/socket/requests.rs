@@ -2,6 +2,7 @@
 
 use super::connection::{Connection, close_code, token_ends};
 use super::greeting::Ending;
+use super::meter::Excess;
 use crate::auth::{Identity, Scope};
 use crate::error::Error;
 use crate::frame;
@@ -9,11 +10,13 @@ use crate::outbox::{Answer, Outbox};
 use crate::raid::{self, Refusal};
 use crate::session::{Ack, Reply};
 use crate::store::OpHash;
+use crate::telemetry::metrics;
 use bytes::Bytes;
 use raidhall_protocol::server::UnwatchReason;
 use raidhall_protocol::{ClientMessage, Codec, Command, FieldFault, OpKey, RaidId, Seq, ServerMessage};
 use serde_json::Value;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An error in answer to a message.
 pub(super) fn error_frame(
@@ -25,6 +28,12 @@ pub(super) fn error_frame(
 ) -> Bytes {
     let message = ServerMessage::Error { re: re.to_owned(), id, raid, error: error.body() };
     frame::message(codec, &message)
+}
+
+/// The error for what was too much below the level of messages.
+pub(super) fn excess_frame(codec: Codec, excess: Excess, wait: Duration) -> Bytes {
+    metrics().excess.increment(excess.as_str());
+    error_frame(codec, excess.as_str(), None, None, &Error::RateLimited(wait))
 }
 
 fn invalid(field: &str, message: impl Into<String>) -> Error {

@@ -68,6 +68,14 @@ pub struct Metrics {
     pub collapses: Counter,
     /// Signals that reached nobody, or not everybody; by `cause`.
     pub signals_dropped: Counters,
+    /// Times a client was not read for a while because it sent too much; by `cause`.
+    pub excess: Counters,
+    /// Upgrades refused because there were too many connections, or too many at once.
+    pub upgrades_refused: Counter,
+    /// Times no connection was accepted for a while; by `cause`.
+    pub accept_rests: Counters,
+    /// Charges to a rate limit that this instance counted alone, though Redis should have; by `cause`.
+    pub limits_local: Counters,
     /// WebSockets that ended; by `cause`.
     pub closes: Counters,
     /// Members that came online or went offline.
@@ -190,6 +198,26 @@ impl Metrics {
                 "raidhall_signals_dropped_total",
                 "cause",
                 "Signals that did not reach everybody, by cause.",
+            ),
+            excess: counters(
+                "raidhall_excess_total",
+                "cause",
+                "Times a client was not read for a while because it sent too many frames or bytes, by cause.",
+            ),
+            upgrades_refused: counter(
+                "raidhall_upgrades_refused_total",
+                Unit::Count,
+                "WebSockets refused with 503: too many were open, or too many came at once.",
+            ),
+            accept_rests: counters(
+                "raidhall_accept_rests_total",
+                "cause",
+                "Times no connection was accepted for a while: all seats taken, or accepting failed, by cause.",
+            ),
+            limits_local: counters(
+                "raidhall_limits_local_total",
+                "cause",
+                "Requests counted by this instance alone because Redis could not be asked, by cause.",
             ),
             closes: counters("raidhall_closes_total", "cause", "WebSockets that ended, by cause."),
             presence_changes: counter(

@@ -12,8 +12,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 /// The user that the documentation of the bus asks for.
-pub const USER: &str =
-    "user raidhall on >hunter2 resetkeys resetchannels &raid:* &instance:* -@all +hello +ping";
+pub const USER: &str = "user raidhall on >hunter2 resetkeys ~ratelimit:* resetchannels &raid:* &instance:* -@all +hello +ping +eval +get +set +time";
 
 #[tokio::test]
 async fn a_user_that_may_do_nothing_else_suffices() {

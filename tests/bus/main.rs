@@ -12,6 +12,7 @@ mod proxy;
 mod server;
 
 mod access;
+mod allowances;
 mod cluster;
 mod faults;
 mod pressure;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The user that the documentation of the bus asks for.
-const USER: &str = "user raidhall on >hunter2 resetkeys resetchannels &raid:* &instance:* -@all +hello +ping";
+const USER: &str = "user raidhall on >hunter2 resetkeys ~ratelimit:* resetchannels &raid:* &instance:* -@all +hello +ping +eval +get +set +time";
 
 /// A raid is played over the fleet, whose bus works all the time.
 async fn plays(fleet: &Fleet) {
@@ -33,6 +33,25 @@ async fn a_fleet_plays_as_a_user_that_may_touch_its_own_channels_only() {
         let fleet = Fleet::over(Site::postgres().await, redis, 3, &[("BUS__URL", &url)]).await;
         plays(&fleet).await;
         assert!(!fleet.site.logged().contains("hunter2"), "the password is in the log");
+    })
+    .await;
+}
+
+/// As the documentation of release 0.2.0 has it.
+#[tokio::test]
+async fn a_fleet_plays_as_a_user_that_may_touch_no_keys_and_says_so_once() {
+    bounded(async {
+        let user = "user raidhall on >hunter2 resetkeys resetchannels &raid:* &instance:* -@all +hello +ping \
+                    +publish +subscribe +unsubscribe\nuser default off";
+        let redis = RedisServer::start_with(user).await;
+        let url = format!("redis://raidhall:hunter2@{}", redis.address());
+        let fleet = Fleet::over(Site::postgres().await, redis, 2, &[("BUS__URL", &url)]).await;
+        plays(&fleet).await;
+        for server in &fleet.servers {
+            let log = server.logged();
+            let told = log.matches("rate limits are counted by this instance alone").count();
+            assert_eq!(told, 1, "{log}");
+        }
     })
     .await;
 }

@@ -38,6 +38,8 @@ mod conversation;
 mod crash;
 mod crowd;
 mod deadline;
+mod drips;
+mod floods;
 mod garbage;
 mod node_death;
 mod node_sleep;
@@ -52,7 +54,9 @@ mod slow;
 mod standing;
 mod start;
 mod store_faults;
+mod storms;
 mod tester;
+mod texts;
 mod zombie;
 
 use std::future::Future;

@@ -1,6 +1,7 @@
 //! A WebSocket client made of bytes, for what no library would send.
 
 use raidhall_loadtest::target::Target;
+use socket2::SockRef;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -83,19 +84,45 @@ impl Raw {
 
     async fn read_head(&mut self) -> Head {
         loop {
-            if let Some(end) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
-                let rest = self.buffer.split_off(end + 4);
-                let text = String::from_utf8(std::mem::replace(&mut self.buffer, rest)).expect("text");
-                let status = text.split(' ').nth(1).and_then(|word| word.parse().ok());
-                return Head { status: status.expect("a status"), text };
+            if let Some(head) = self.take_head() {
+                return head;
             }
             assert!(self.fill().await, "the server closed instead of answering");
+        }
+    }
+
+    fn take_head(&mut self) -> Option<Head> {
+        let end = self.buffer.windows(4).position(|window| window == b"\r\n\r\n")?;
+        let rest = self.buffer.split_off(end + 4);
+        let text = String::from_utf8(std::mem::replace(&mut self.buffer, rest)).expect("text");
+        let status = text.split(' ').nth(1).and_then(|word| word.parse().ok());
+        Some(Head { status: status.expect("a status"), text })
+    }
+
+    /// Sends a few bytes after each pause, until the server answers or hangs up; and its answer, if it gave one.
+    pub async fn drip(&mut self, bytes: &[u8], pause: Duration) -> Option<Head> {
+        loop {
+            let read = timeout(pause, self.fill()).await;
+            if let Some(head) = self.take_head() {
+                return Some(head);
+            }
+            if read == Ok(false) {
+                return None;
+            }
+            self.bytes(bytes).await;
         }
     }
 
     /// Sends bytes as they are. A server that has closed already is fine.
     pub async fn bytes(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes).await;
+    }
+
+    /// Sends bytes again and again until the server hangs up, and reads nothing.
+    pub async fn flood(&mut self, bytes: &[u8]) {
+        // What the system would take ahead of the server says nothing about the server.
+        SockRef::from(&self.stream).set_send_buffer_size(32 * 1024).expect("a small buffer");
+        while self.stream.write_all(bytes).await.is_ok() {}
     }
 
     /// Sends a whole, masked frame.

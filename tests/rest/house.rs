@@ -56,12 +56,16 @@ impl House {
         let mut options = http::Options {
             ws_url,
             body_bytes: 65_536,
+            body_timeout: SECOND * 10,
             request_timeout: SECOND * 15,
             allowed_origins: Origins::none(),
             trusted_proxies: Proxies::default(),
             guest_signins_per_minute: 60,
             invite_guesses_per_minute: 20,
             commands_per_second: 1000,
+            rest_reads_per_minute: 1200,
+            rest_writes_per_minute: 300,
+            shared_limits: None,
         };
         let mut tokens = auth::Options {
             secret: Secret::new([7; 32]).expect("long enough"),

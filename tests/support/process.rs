@@ -30,14 +30,20 @@ const START: Duration = Duration::from_secs(30);
 
 /// What every server of these tests is told: any free port, no metrics, and limits that a test does not run into
 /// unless it wants to.
-const SETTINGS: [(&str, &str); 7] = [
+const SETTINGS: [(&str, &str); 13] = [
     ("SERVER__LISTEN", "127.0.0.1:0"),
     ("TELEMETRY__METRICS_LISTEN", ""),
     ("AUTH__SECRET", SECRET),
     ("LIMITS__GUEST_SIGNINS_PER_MINUTE", "1000000"),
     ("LIMITS__INVITE_GUESSES_PER_MINUTE", "1000000"),
     ("LIMITS__COMMANDS_PER_SECOND", "10000"),
+    ("LIMITS__BYTES_PER_SECOND", "67108864"),
     ("LIMITS__CONNECTIONS_PER_ADDRESS", "100000"),
+    ("LIMITS__REST_READS_PER_MINUTE", "1000000"),
+    ("LIMITS__REST_WRITES_PER_MINUTE", "1000000"),
+    ("LIMITS__UNAUTHENTICATED", "100000"),
+    ("LIMITS__UNAUTHENTICATED_PER_ADDRESS", "100000"),
+    ("LIMITS__HANDSHAKES_PER_SECOND", "100000"),
 ];
 
 /// A database, and a place for the servers on it.
@@ -147,7 +153,11 @@ impl Site {
 
     /// A command of the `raidhall` program, for this database.
     pub fn command(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_raidhall"));
+        self.command_of(env!("CARGO_BIN_EXE_raidhall"), arguments, settings)
+    }
+
+    fn command_of(&self, program: &str, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(program);
         command.env_clear().args(arguments).current_dir(self.directory.path()).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.env("RAIDHALL__DATABASE__URL", self.url());
@@ -171,6 +181,16 @@ impl Site {
     pub async fn start_in(&self, settings: &[(&str, &str)], environment: &[(&str, &str)]) -> Server {
         let mut command = self.command(&["serve"], settings);
         command.envs(environment.iter().copied());
+        self.launch(command).await
+    }
+
+    /// A server that may open so many files, from its start.
+    pub async fn start_with_files(&self, count: u64) -> Server {
+        let script = format!("ulimit -n {count} && exec \"$0\" serve");
+        self.launch(self.command_of("/bin/sh", &["-c", &script, env!("CARGO_BIN_EXE_raidhall")], &[])).await
+    }
+
+    async fn launch(&self, mut command: Command) -> Server {
         let log = self.directory.path().join(format!("server-{}.log", self.logs.lock().len()));
         self.logs.lock().push(log.clone());
         command.stderr(File::create(&log).expect("a log"));

@@ -6,18 +6,22 @@
 //! Every channel that is wanted is subscribed again before the bus counts as proven, and then
 //! [`Delivery::LostAll`](super::Delivery::LostAll) tells that messages may have been missed.
 //!
-//! Redis needs no more than this user; no key is ever touched. On one server:
+//! Rate limits that instances share are counted there too, on a connection of their own ([`Allowances`]).
+//!
+//! Redis needs no more than this user. Without the keys and the four commands for them, each instance limits for itself. On
+//! one server:
 //!
 //! ```text
-//! ACL SETUSER raidhall on >PASSWORD resetkeys resetchannels &raid:* &instance:* -@all +hello +ping +publish +subscribe +unsubscribe
+//! ACL SETUSER raidhall on >PASSWORD resetkeys ~ratelimit:* resetchannels &raid:* &instance:* -@all +hello +ping +eval +get +set +time +publish +subscribe +unsubscribe
 //! ```
 //!
 //! with `+select` if the URL names a database other than 0. On each node of a Redis Cluster:
 //!
 //! ```text
-//! ACL SETUSER raidhall on >PASSWORD resetkeys resetchannels &raid:* &instance:* -@all +hello +ping +cluster|slots +spublish +ssubscribe +sunsubscribe
+//! ACL SETUSER raidhall on >PASSWORD resetkeys ~ratelimit:* resetchannels &raid:* &instance:* -@all +hello +ping +eval +get +set +time +cluster|slots +spublish +ssubscribe +sunsubscribe
 //! ```
 
+mod allowances;
 mod backoff;
 mod life;
 mod link;
@@ -25,6 +29,8 @@ mod outgoing;
 mod receiver;
 mod server;
 mod subscriptions;
+
+pub use self::allowances::{Allowances, Keeper};
 
 use self::backoff::Backoff;
 use self::life::Life;

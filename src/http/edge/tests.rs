@@ -1,12 +1,13 @@
 //! The edge around toy routes: every way to fail, and what each answer carries.
 
 use super::*;
-use crate::http::body::Body;
+use crate::http::body::Body as Fields;
 use crate::http::origins::Origins;
 use crate::http::{health, page, readiness::Readiness};
 use crate::rate::Exceeded;
 use crate::store::StoreError;
 use axum::Json;
+use axum::body::Body;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use serde_json::{Value, json};
@@ -14,7 +15,7 @@ use tower::ServiceExt;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-async fn echo(Body(map): Body) -> Json<Value> {
+async fn echo(Fields(map): Fields) -> Json<Value> {
     Json(map.into())
 }
 
@@ -43,12 +44,16 @@ fn app() -> Router {
     let options = Options {
         ws_url: "ws://localhost/api/v1/ws".into(),
         body_bytes: 1024,
+        body_timeout: SECOND * 10,
         request_timeout: SECOND * 15,
         allowed_origins: Origins::new(|origin| origin == "https://play.example"),
         trusted_proxies: Proxies::new(vec!["10.0.0.0/8".parse().expect("a network")]),
         guest_signins_per_minute: 1,
         invite_guesses_per_minute: 1,
         commands_per_second: 1,
+        rest_reads_per_minute: 1,
+        rest_writes_per_minute: 1,
+        shared_limits: None,
     };
     around(routes, &options)
 }
@@ -127,6 +132,14 @@ async fn faults_of_ours_say_when_to_try_again_and_nothing_more() {
 #[tokio::test(start_paused = true)]
 async fn a_request_that_takes_too_long_is_answered_all_the_same() {
     error(call("GET /slow", &[], "").await, "unavailable", 503);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_never_ends_is_not_waited_for() {
+    let begun = Instant::now();
+    let body = Body::from_stream(futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
+    error(call("POST /echo/1", &[], body).await, "invalid", 408);
+    assert_eq!(begun.elapsed(), SECOND * 10);
 }
 
 #[tokio::test]

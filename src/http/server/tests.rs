@@ -1,7 +1,7 @@
 //! The accept loop over connections in memory, in paused time, and over real ones.
 
 use super::*;
-use crate::listener::{MemoryConnector, memory};
+use crate::listener::{MemoryConnector, Reclaimed, memory};
 use axum::Extension;
 use axum::routing::get;
 use bytes::Bytes;
@@ -11,7 +11,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 const SECOND: Duration = Duration::from_secs(1);
-const OPTIONS: Options = Options { header_timeout: Duration::from_secs(10) };
+
+fn options() -> Options {
+    Options { header_timeout: SECOND * 10, write_stall: SECOND * 10, seats: Seats::new(1000) }
+}
 
 fn peer() -> SocketAddr {
     "192.0.2.7:4000".parse().expect("an address")
@@ -21,8 +24,9 @@ async fn upgrade(mut request: axum::extract::Request) -> axum::http::Response<Bo
     let upgrade = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>().expect("an upgrade");
     TaskTracker::new().spawn(async move {
         let upgraded = upgrade.await.expect("upgraded");
-        let (mut stream, ahead) = Stream::reclaim(upgraded).expect("one of ours");
-        stream.write_all(&ahead).await.expect("written");
+        let Reclaimed { mut stream, seat, first } = Paced::reclaim(upgraded).expect("one of ours");
+        let _seat = seat;
+        stream.write_all(&first).await.expect("written");
         let (mut reading, mut writing) = tokio::io::split(stream);
         tokio::io::copy(&mut reading, &mut writing).await
     });
@@ -38,13 +42,14 @@ fn routes() -> Router {
     Router::new()
         .route("/", get(|Extension(Peer(peer)): Extension<Peer>| async move { peer.to_string() }))
         .route("/slow", get(|| async { sleep(SECOND * 5).await }))
+        .route("/large", get(|| async { "x".repeat(10_000_000) }))
         .route("/upgrade", get(upgrade))
 }
 
 fn start() -> (MemoryConnector, CancellationToken, JoinHandle<()>) {
     let (listener, connector) = memory();
     let drain = CancellationToken::new();
-    let served = TaskTracker::new().spawn(serve(listener, routes(), OPTIONS, drain.clone()));
+    let served = TaskTracker::new().spawn(serve(listener, routes(), options(), drain.clone()));
     (connector, drain, served)
 }
 
@@ -101,6 +106,70 @@ async fn whoever_is_slow_with_a_head_is_let_go() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_takes_an_answer_in_drips_or_not_at_all_is_let_go() {
+    let (connector, ..) = start();
+    let (mut none, mut drips) = (open(&connector).await, open(&connector).await);
+    ask(&mut none, "/large", "").await;
+    ask(&mut drips, "/large", "").await;
+    for _ in 0..2_500 {
+        drips.read_u8().await.expect("what was in flight");
+        sleep(Duration::from_millis(10)).await;
+    }
+    for mut stream in [none, drips] {
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).await.expect("its end");
+        assert!(rest.len() < 200_000, "more came after all: {}", rest.len());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_merely_slow_gets_all_of_its_answer() {
+    let (connector, ..) = start();
+    let mut stream = open(&connector).await;
+    ask(&mut stream, "/large", "connection: close\r\n").await;
+    let begun = Instant::now();
+    let (mut all, mut buffer) = (0, vec![0; 60_000]);
+    while let read @ 1.. = stream.read(&mut buffer).await.expect("read") {
+        all += read;
+        sleep(Duration::from_millis(300)).await;
+    }
+    assert!(all > 10_000_000 && begun.elapsed() > SECOND * 30, "{all} in {:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn heads_too_large_are_answered_431() {
+    let (connector, ..) = start();
+    let (mut long, mut many) = (open(&connector).await, open(&connector).await);
+    ask(&mut long, "/", &format!("x: {}\r\n", "y".repeat(17_000))).await;
+    assert!(read_to(&mut long, "\r\n\r\n").await.starts_with("HTTP/1.1 431"));
+    ask(&mut many, "/", &"x: y\r\n".repeat(101)).await;
+    assert!(read_to(&mut many, "\r\n\r\n").await.starts_with("HTTP/1.1 431"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_seat_a_connection_waits_and_those_who_have_one_are_served() {
+    let (listener, connector) = memory();
+    let options = Options { seats: Seats::new(8), ..options() };
+    TaskTracker::new().spawn(serve(listener, routes(), options, CancellationToken::new()));
+    let mut seated = Vec::new();
+    for _ in 0..8 {
+        let mut stream = open(&connector).await;
+        ask(&mut stream, "/", "").await;
+        read_to(&mut stream, "192.0.2.7:4000").await;
+        seated.push(stream);
+    }
+    let mut late = open(&connector).await;
+    ask(&mut late, "/", "").await;
+    let waiting = read_to(&mut late, "192.0.2.7:4000");
+    tokio::pin!(waiting);
+    assert!(tokio::time::timeout(SECOND * 5, &mut waiting).await.is_err(), "no seat");
+    ask(&mut seated[0], "/", "").await;
+    read_to(&mut seated[0], "192.0.2.7:4000").await;
+    seated.clear();
+    waiting.await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_upgraded_connection_is_handed_over_with_what_was_read_ahead() {
     let (connector, drain, served) = start();
     let mut stream = open(&connector).await;
@@ -153,7 +222,7 @@ impl<L: Listener> Listener for Exhausted<L> {
 async fn failing_to_accept_is_a_pause_and_not_the_end() {
     let (listener, connector) = memory();
     let begun = Instant::now();
-    TaskTracker::new().spawn(serve(Exhausted(3, listener), routes(), OPTIONS, CancellationToken::new()));
+    TaskTracker::new().spawn(serve(Exhausted(3, listener), routes(), options(), CancellationToken::new()));
     let mut stream = open(&connector).await;
     ask(&mut stream, "/", "").await;
     read_to(&mut stream, "192.0.2.7:4000").await;
@@ -165,7 +234,7 @@ async fn real_connections_are_served_alike() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let address = listener.local_addr().expect("an address");
     let drain = CancellationToken::new();
-    let served = TaskTracker::new().spawn(serve(listener, routes(), OPTIONS, drain.clone()));
+    let served = TaskTracker::new().spawn(serve(listener, routes(), options(), drain.clone()));
     let mut stream = TcpStream::connect(address).await.expect("connected");
     stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.expect("written");
     let mut answer = Vec::new();

@@ -8,7 +8,7 @@ use futures_util::{StreamExt, future};
 use redis::aio::MultiplexedConnection;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
-use redis::{Pipeline, RedisResult, Value};
+use redis::{Cmd, FromRedisValue, Pipeline, RedisResult, Value};
 use std::collections::HashMap;
 
 /// Channels in one command, and commands at once.
@@ -56,6 +56,14 @@ impl Link {
     /// Unsubscribes, and waits likewise.
     pub(super) async fn unsubscribe(&self, channels: &[Channel]) -> RedisResult<()> {
         self.wish(Wish::Unsubscribe, channels).await
+    }
+
+    /// The answer to a command, from whichever node has its key.
+    pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
+        match self {
+            Self::Single(connection) => command.query_async(&mut connection.clone()).await,
+            Self::Cluster(connection) => command.query_async(&mut connection.clone()).await,
+        }
     }
 
     /// Asks the server, or every shard, for a sign of life.

@@ -3,7 +3,7 @@
 //! A charge can be taken back, so that what is limited may be known only after it was tried: wrong invite codes count
 //! and right ones don't, yet no number of concurrent tries goes beyond the limit.
 
-use crate::rate::{Exceeded, Rate};
+use super::{Exceeded, Rate, Standing};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 const SWEEP_FROM: usize = 1024;
 
 /// An allowance of some number in some time, for each key. It starts full and comes back evenly.
-pub(super) struct Limiter<K> {
+pub struct Limiter<K> {
     rate: Rate,
     keys: Mutex<Keys<K>>,
 }
@@ -27,24 +27,39 @@ struct Keys<K> {
 
 impl<K: Eq + Hash + Clone> Limiter<K> {
     /// `limit` in each `period`, for each key.
-    pub(super) fn new(limit: u32, period: Duration) -> Self {
+    pub fn new(limit: u32, period: Duration) -> Self {
+        Self::of(Rate::new(limit, period))
+    }
+
+    /// The rate for each key.
+    pub fn of(rate: Rate) -> Self {
         let keys = Mutex::new(Keys { full_at: HashMap::new(), sweep_at: SWEEP_FROM });
-        Limiter { rate: Rate::new(limit, period), keys }
+        Limiter { rate, keys }
     }
 
     /// Charges one, unless the allowance is used up; then nothing is charged.
-    pub(super) fn charge(&self, key: &K) -> Result<(), Exceeded> {
+    pub fn charge(&self, key: &K) -> Result<Standing, Exceeded> {
+        self.book(key, Duration::ZERO).map(|(used, _)| self.rate.standing(used))
+    }
+
+    /// Charges one that may be used after the time that is given, unless that is more than `patience`.
+    pub fn reserve(&self, key: &K, patience: Duration) -> Result<Duration, Exceeded> {
+        self.book(key, patience).map(|(_, wait)| wait)
+    }
+
+    /// When the allowance is full again after the charge, and the wait for it.
+    fn book(&self, key: &K, patience: Duration) -> Result<(Duration, Duration), Exceeded> {
         let now = Instant::now();
         let mut keys = self.keys.lock();
         let full_at = keys.full_at.get(key).copied().unwrap_or(now);
-        let charged = self.rate.charge(full_at, now)?;
+        let (charged, wait) = self.rate.reserve(full_at, now, patience)?;
         keys.full_at.insert(key.clone(), charged);
         keys.sweep(now);
-        Ok(())
+        Ok((charged - now, wait))
     }
 
     /// Takes one charge back.
-    pub(super) fn refund(&self, key: &K) {
+    pub fn refund(&self, key: &K) {
         if let Some(full_at) = self.keys.lock().full_at.get_mut(key) {
             *full_at = self.rate.refund(*full_at);
         }
@@ -79,26 +94,40 @@ mod tests {
     async fn an_allowance_is_used_up_and_comes_back_evenly() {
         let limiter = sixty_a_minute();
         for _ in 0..60 {
-            assert_eq!(limiter.charge(&1), Ok(()));
+            assert!(limiter.charge(&1).is_ok());
         }
         let exceeded = Exceeded { limit: 60, retry_after: SECOND, reset_after: SECOND * 60 };
         assert_eq!(limiter.charge(&1), Err(exceeded));
-        assert_eq!(limiter.charge(&2), Ok(()), "others are not concerned");
+        assert!(limiter.charge(&2).is_ok(), "others are not concerned");
         advance(SECOND).await;
-        assert_eq!(limiter.charge(&1), Ok(()));
+        assert!(limiter.charge(&1).is_ok());
         assert_eq!(limiter.charge(&1), Err(exceeded), "a refusal charges nothing");
         advance(SECOND * 3600).await;
         for _ in 0..60 {
-            assert_eq!(limiter.charge(&1), Ok(()));
+            assert!(limiter.charge(&1).is_ok());
         }
         assert!(limiter.charge(&1).is_err(), "no more is saved up than the limit");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_patience_gets_a_turn_after_those_before() {
+        let limiter = sixty_a_minute();
+        for _ in 0..60 {
+            assert_eq!(limiter.reserve(&1, SECOND * 2), Ok(Duration::ZERO));
+        }
+        assert_eq!(limiter.reserve(&1, SECOND * 2), Ok(SECOND));
+        assert_eq!(limiter.reserve(&1, SECOND * 2), Ok(SECOND * 2));
+        let exceeded = Exceeded { limit: 60, retry_after: SECOND * 3, reset_after: SECOND * 62 };
+        assert_eq!(limiter.reserve(&1, SECOND * 2), Err(exceeded));
+        advance(SECOND).await;
+        assert_eq!(limiter.reserve(&1, SECOND * 2), Ok(SECOND * 2));
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_refunded_was_never_charged() {
         let limiter = sixty_a_minute();
         for _ in 0..1000 {
-            assert_eq!(limiter.charge(&1), Ok(()));
+            assert!(limiter.charge(&1).is_ok());
             limiter.refund(&1);
         }
         limiter.refund(&2);
@@ -108,7 +137,7 @@ mod tests {
     async fn memory_is_bounded_by_who_came_lately() {
         let limiter = sixty_a_minute();
         for key in 0..100_000 {
-            assert_eq!(limiter.charge(&key), Ok(()));
+            assert!(limiter.charge(&key).is_ok());
             advance(Duration::from_millis(10)).await;
         }
         assert!(limiter.keys.lock().full_at.len() <= SWEEP_FROM);

@@ -1,0 +1,122 @@
+//! A connection whose client must take what is written to it, at a modest pace at least.
+
+use super::Stream;
+use super::seats::Seat;
+use bytes::Bytes;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// The least that a client has to take of what waits for it, in bytes per second.
+const PACE: u64 = 1024;
+
+/// A connection that fails when its client reads nothing for `stall`, or next to nothing.
+#[derive(Debug)]
+pub struct Paced {
+    stream: Stream,
+    seat: Option<Seat>,
+    stall: Duration,
+    backlog: Option<Backlog>,
+}
+
+/// What waits for the client, since the system took no more of it.
+#[derive(Debug)]
+struct Backlog {
+    taken: u64,
+    check: Pin<Box<Sleep>>,
+}
+
+/// A connection as it was before it was paced.
+pub struct Reclaimed {
+    /// The connection.
+    pub stream: Stream,
+    /// Its place, to be kept as long as it.
+    pub seat: Option<Seat>,
+    /// What was read of it ahead.
+    pub first: Bytes,
+}
+
+impl Paced {
+    /// Lets the client take nothing for `stall` at most.
+    pub const fn new(stream: Stream, seat: Option<Seat>, stall: Duration) -> Paced {
+        Paced { stream, seat, stall, backlog: None }
+    }
+
+    /// Takes the connection back after an upgrade; `None` if it is not one of
+    /// [`serve`](crate::http::server::serve)'s.
+    pub fn reclaim(upgraded: Upgraded) -> Option<Reclaimed> {
+        let parts = upgraded.downcast::<TokioIo<Paced>>().ok()?;
+        let Paced { stream, seat, .. } = parts.io.into_inner();
+        Some(Reclaimed { stream, seat, first: parts.read_buf })
+    }
+
+    fn written(&mut self, polled: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match (polled, &mut self.backlog) {
+            (Poll::Pending, _) => self.poll_pace(cx),
+            (Poll::Ready(Ok(count)), Some(backlog)) => {
+                backlog.taken += count as u64;
+                Poll::Ready(Ok(count))
+            }
+            (ready, _) => ready,
+        }
+    }
+
+    /// Pending for as long as the client takes something.
+    fn poll_pace<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let stall = self.stall;
+        let backlog = self.backlog.get_or_insert_with(|| Backlog { taken: 0, check: Box::pin(sleep(stall)) });
+        loop {
+            ready!(backlog.check.as_mut().poll(cx));
+            if backlog.taken < PACE * stall.as_secs().max(1) {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            backlog.taken = 0;
+            backlog.check.as_mut().reset(Instant::now() + stall);
+        }
+    }
+}
+
+impl AsyncRead for Paced {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Paced {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.written(polled, cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.written(polled, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    /// Called when everything was written: nothing waits for the client any more.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.backlog = None;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,78 @@
+//! How many connections a process has files for, beside those that it needs itself.
+
+use crate::telemetry::metrics;
+use rustix::process::{Resource, getrlimit};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Files that a process has open besides connections of clients and of its pools: listeners, logs, the runtime's own.
+const OWN_FILES: u64 = 48;
+/// Even a process that may open next to nothing takes a few.
+const SEATS_MIN: u64 = 8;
+/// Where nothing limits files: far more than there can be connections.
+const SEATS_MAX: u64 = 1 << 24;
+
+/// A place for a connection, given back when dropped.
+pub type Seat = OwnedSemaphorePermit;
+
+/// Places for connections. Whoever finds none waits where the system queues connections, and costs nothing.
+#[derive(Debug, Clone)]
+pub struct Seats {
+    places: Arc<Semaphore>,
+    count: usize,
+    /// Whether it was said that all are taken.
+    told: Arc<AtomicBool>,
+}
+
+impl Seats {
+    /// As many as the process's limit of open files leaves, beside `reserved` for its own connections.
+    pub fn of_process(reserved: u64) -> Seats {
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(SEATS_MAX);
+        Seats::new(limit.saturating_sub(OWN_FILES + reserved))
+    }
+
+    /// So many, within reason.
+    pub fn new(count: u64) -> Seats {
+        let count = count.clamp(SEATS_MIN, SEATS_MAX);
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        Seats { places: Arc::new(Semaphore::new(count)), count, told: Arc::default() }
+    }
+
+    /// A place, as soon as there is one. That all are taken is said once, until a tenth is free again.
+    pub async fn take(&self) -> Seat {
+        if let Ok(seat) = Arc::clone(&self.places).try_acquire_owned() {
+            if self.places.available_permits() >= self.count / 10 {
+                self.told.store(false, Ordering::Relaxed);
+            }
+            return seat;
+        }
+        metrics().accept_rests.increment("seats");
+        if !self.told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                connections = self.count,
+                "every file that connections may use is in use: new ones wait (raise the limit of open files)"
+            );
+        }
+        Arc::clone(&self.places).acquire_owned().await.expect("never closed")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::time::timeout;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_finds_no_seat_waits_for_one() {
+        let seats = Seats::new(0);
+        let mut taken = Vec::new();
+        for _ in 0..SEATS_MIN {
+            taken.push(seats.take().await);
+        }
+        assert!(timeout(Duration::from_secs(1), seats.take()).await.is_err());
+        taken.pop();
+        let _seat = timeout(Duration::from_secs(1), seats.take()).await.expect("one was given back");
+    }
+}

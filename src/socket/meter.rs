@@ -1,0 +1,223 @@
+//! What a client sends, counted below the WebSocket layer: bytes, and frames of every kind. Pings, and fragments of a
+//! message that never ends, are no messages, and would pass any limit that counts those.
+//!
+//! Nothing is dropped: a client that sends too much is not read for a while, which slows nobody but itself. One that
+//! goes on and on is let go.
+
+use crate::rate::Rate;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Allowances are what this time gives: a burst may be as long.
+const BURST: Duration = Duration::from_secs(2);
+/// How long a client is not read that has used up an allowance, so that a fair share of it is back by then.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Pauses, without an allowance ever being full again between them, before the connection is closed.
+const PAUSES: u32 = 6;
+
+/// What there may be of it, on one connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Allowance {
+    frames: Rate,
+    bytes: Rate,
+}
+
+impl Allowance {
+    /// So many a second, sustained.
+    pub(super) fn new(frames: u32, bytes: u32) -> Self {
+        let rate = |count: u32| Rate::new(count.saturating_mul(2), BURST);
+        Self { frames: rate(frames), bytes: rate(bytes) }
+    }
+}
+
+/// What there was too much of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Excess {
+    Frames,
+    Bytes,
+}
+
+impl Excess {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Frames => "frames",
+            Self::Bytes => "bytes",
+        }
+    }
+}
+
+/// What is to be done about what came in.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Read,
+    /// Nothing is read until then.
+    Pause(Excess, Duration),
+    /// It never stops.
+    Flood,
+}
+
+/// One connection's count.
+pub(super) struct Meter {
+    allowance: Allowance,
+    frames_full_at: Instant,
+    bytes_full_at: Instant,
+    pauses: u32,
+    scanner: Scanner,
+    /// Bytes so far.
+    pub(super) received: u64,
+}
+
+impl Meter {
+    pub(super) fn new(allowance: Allowance) -> Self {
+        let now = Instant::now();
+        let scanner = Scanner::default();
+        Self { allowance, frames_full_at: now, bytes_full_at: now, pauses: 0, scanner, received: 0 }
+    }
+
+    /// Counts what was read at `now`.
+    pub(super) fn count(&mut self, bytes: &[u8], now: Instant) -> Verdict {
+        if self.frames_full_at.max(self.bytes_full_at) <= now {
+            self.pauses = 0;
+        }
+        self.received += bytes.len() as u64;
+        let Allowance { frames, bytes: rate } = self.allowance;
+        self.frames_full_at = frames.spend(self.frames_full_at, now, self.scanner.frames(bytes));
+        let count = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.bytes_full_at = rate.spend(self.bytes_full_at, now, count);
+        let excess = [
+            (Excess::Frames, frames.beyond(self.frames_full_at, now)),
+            (Excess::Bytes, rate.beyond(self.bytes_full_at, now)),
+        ];
+        let Some((what, beyond)) = excess.into_iter().max_by_key(|(_, beyond)| *beyond) else {
+            return Verdict::Read;
+        };
+        if beyond.is_zero() {
+            return Verdict::Read;
+        }
+        self.pauses += 1;
+        if self.pauses > PAUSES { Verdict::Flood } else { Verdict::Pause(what, beyond + PAUSE) }
+    }
+}
+
+/// Finds where frames begin (RFC 6455 section 5.2). What is wrong with them is for others to say.
+#[derive(Default)]
+struct Scanner {
+    /// How many bytes of a frame's head there are so far, and of how many.
+    head: u8,
+    head_length: u8,
+    /// Where the extended length ends in it, and the mask begins.
+    length_end: u8,
+    /// The length as far as it is read, then the payload that has not come yet.
+    payload: u64,
+}
+
+/// The bytes before the extended length.
+const FIXED: u8 = 2;
+const MASK: u8 = 4;
+
+impl Scanner {
+    /// How many frames begin in the next bytes.
+    fn frames(&mut self, mut bytes: &[u8]) -> u32 {
+        let mut begun = 0;
+        while let Some((&byte, rest)) = bytes.split_first() {
+            if self.head == self.head_length && self.payload > 0 {
+                let skipped = bytes.len().min(usize::try_from(self.payload).unwrap_or(usize::MAX));
+                self.payload -= skipped as u64;
+                bytes = &bytes[skipped..];
+                continue;
+            }
+            if self.head == self.head_length {
+                *self = Self { head_length: FIXED, ..Self::default() };
+                begun += 1;
+            }
+            self.take(byte);
+            bytes = rest;
+        }
+        begun
+    }
+
+    /// One byte of a head.
+    fn take(&mut self, byte: u8) {
+        let (position, mask) = (self.head, if byte & 0x80 == 0 { 0 } else { MASK });
+        self.head += 1;
+        if position == 1 {
+            let extended = match byte & 0x7f {
+                126 => 2,
+                127 => 8,
+                length => {
+                    self.payload = u64::from(length);
+                    0
+                }
+            };
+            self.head_length = FIXED + extended + mask;
+            self.length_end = FIXED + extended;
+        } else if position > 1 && position < self.length_end {
+            self.payload = self.payload << 8 | u64::from(byte);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::advance;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn frame(payload: usize) -> Vec<u8> {
+        let mut frame = match payload {
+            0..126 => vec![0x89, 0x80 | payload as u8],
+            126..65_536 => vec![0x82, 0x80 | 126, (payload >> 8) as u8, payload as u8],
+            _ => [&[0x82, 0x80 | 127][..], &(payload as u64).to_be_bytes()].concat(),
+        };
+        frame.extend([1, 2, 3, 4]);
+        frame.resize(frame.len() + payload, 0xff);
+        frame
+    }
+
+    #[test]
+    fn frames_are_found_however_they_are_cut() {
+        let stream: Vec<u8> = [0, 1, 125, 126, 300, 65_535, 65_536, 0, 0].map(frame).concat();
+        for size in [1, 2, 3, 7, 1024, stream.len()] {
+            let mut scanner = Scanner::default();
+            let found: u32 = stream.chunks(size).map(|chunk| scanner.frames(chunk)).sum();
+            assert_eq!(found, 9, "in pieces of {size}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_honest_burst_passes_and_an_endless_one_is_a_flood() {
+        let mut meter = Meter::new(Allowance::new(100, 1_000_000));
+        let empty = frame(0);
+        for _ in 0..200 {
+            assert_eq!(meter.count(&empty, Instant::now()), Verdict::Read);
+        }
+        for _ in 0..PAUSES {
+            let Verdict::Pause(Excess::Frames, wait) = meter.count(&empty.repeat(170), Instant::now()) else {
+                panic!("beyond the allowance")
+            };
+            assert!(wait > PAUSE, "{wait:?}");
+            advance(wait).await;
+        }
+        assert_eq!(meter.count(&empty.repeat(170), Instant::now()), Verdict::Flood);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_pauses_now_and_then_is_never_a_flood() {
+        let mut meter = Meter::new(Allowance::new(100, 1_000_000));
+        for _ in 0..100 {
+            let verdict = meter.count(&frame(0).repeat(250), Instant::now());
+            assert!(matches!(verdict, Verdict::Pause(Excess::Frames, _)), "{verdict:?}");
+            advance(SECOND * 3).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_count_though_they_are_one_frame() {
+        let mut meter = Meter::new(Allowance::new(100, 1_000));
+        assert_eq!(meter.count(&frame(1_990)[..1_990], Instant::now()), Verdict::Read);
+        let verdict = meter.count(&[0; 100], Instant::now());
+        assert!(matches!(verdict, Verdict::Pause(Excess::Bytes, _)), "{verdict:?}");
+        assert_eq!(meter.received, 2_090);
+    }
+}

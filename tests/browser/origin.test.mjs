@@ -1,0 +1,82 @@
+// Pages of other sites, in a real browser: what a browser sends of itself must open nothing.
+import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
+import { once } from 'node:events';
+import { after, before, test } from 'node:test';
+import { chromium } from 'playwright-core';
+import { Server } from './server.mjs';
+
+let browser;
+
+before(async () => {
+  const executablePath = process.env.RAIDHALL_TEST_CHROMIUM;
+  assert.ok(executablePath, 'RAIDHALL_TEST_CHROMIUM is not set: run this by `make test`');
+  browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'] });
+});
+after(() => browser?.close());
+
+// A page on another port of this machine: another origin, though the same site.
+async function stranger(t) {
+  const site = createServer((_, answer) => answer.setHeader('content-type', 'text/html').end('<title>stranger</title>'));
+  site.listen(0, '127.0.0.1');
+  await once(site, 'listening');
+  t.after(() => site.close());
+  return `http://127.0.0.1:${site.address().port}`;
+}
+
+async function open(t, url) {
+  const context = await browser.newContext();
+  t.after(() => context.close());
+  const page = await context.newPage();
+  await page.goto(url);
+  return page;
+}
+
+// How a socket that the page opens ends up: 'open', or the code of its end.
+const socket = (page, url) => page.evaluate(url => new Promise(resolve => {
+  const socket = new WebSocket(url.replace('http', 'ws') + '/api/v1/ws', 'raidhall.v1.json');
+  socket.onopen = () => resolve('open');
+  socket.onclose = event => resolve(event.code);
+}), url);
+
+// What a page reads of an answer, or 'blocked'.
+const read = (page, url) => page.evaluate(url => fetch(url + '/api/v1/auth/guest', {
+  method: 'POST',
+  headers: { 'content-type': 'application/json' },
+  body: '{"name":"Ada"}',
+}).then(answer => answer.status, () => 'blocked'), url);
+
+test('a page of another origin opens no socket and reads no answer', async t => {
+  const server = await Server.start(t);
+  const page = await open(t, await stranger(t));
+  assert.equal(await socket(page, server.url), 1006);
+  assert.equal(await read(page, server.url), 'blocked');
+});
+
+test('a sandboxed frame, whose origin is null, opens none either', async t => {
+  const server = await Server.start(t);
+  const site = await stranger(t);
+  const other = await open(t, site);
+  const ended = await other.evaluate(url => new Promise(resolve => {
+    addEventListener('message', event => resolve(event.data));
+    const frame = document.createElement('iframe');
+    frame.sandbox = 'allow-scripts';
+    frame.srcdoc = `<script>
+      const socket = new WebSocket('${url.replace('http', 'ws')}/api/v1/ws', 'raidhall.v1.json');
+      socket.onopen = () => parent.postMessage('open', '*');
+      socket.onclose = event => parent.postMessage(event.code, '*');
+    </script>`;
+    document.body.append(frame);
+  }), server.url);
+  assert.equal(ended, 1006);
+});
+
+test('the server\'s own pages and those of an allowed origin do', async t => {
+  const site = await stranger(t);
+  const server = await Server.start(t, { RAIDHALL__SERVER__ALLOWED_ORIGINS: site });
+  const own = await open(t, server.url);
+  assert.equal(await socket(own, server.url), 'open');
+  const allowed = await open(t, site);
+  assert.equal(await socket(allowed, server.url), 'open');
+  assert.equal(await read(allowed, server.url), 201);
+});

@@ -1,0 +1,102 @@
+//! Clients of plain HTTP that are slow on purpose, or send far too much.
+
+use crate::bounded;
+use crate::process::Site;
+use crate::raw::Raw;
+use raidhall_loadtest::client::Rest;
+use raidhall_loadtest::target::Target;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+const ATTACKERS: usize = 300;
+const PAUSE: Duration = Duration::from_millis(100);
+const HEAD: &str = "GET /api/v1/me HTTP/1.1\r\nHost: x\r\n";
+const POST: &str = "POST /api/v1/auth/guest HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+
+/// Begins a request and goes on by a few bytes at a time; how long the server bore it, and the answer's status.
+async fn drip(target: Target, beginning: String, more: &'static str) -> (Duration, Option<u16>) {
+    let mut raw = Raw::connect(&target).await;
+    let begun = Instant::now();
+    raw.bytes(beginning.as_bytes()).await;
+    let answer = raw.drip(more.as_bytes(), PAUSE).await;
+    (begun.elapsed(), answer.map(|head| head.status))
+}
+
+#[tokio::test]
+async fn slow_heads_and_bodies_end_in_time_and_everybody_else_is_served() {
+    bounded(async {
+        let site = Site::sqlite().await;
+        let settings = [("LIMITS__HEADER_TIMEOUT_MS", "2000"), ("LIMITS__BODY_TIMEOUT_MS", "2000")];
+        let server = site.start_with(&settings).await;
+        let mut attack = JoinSet::new();
+        for number in 0..ATTACKERS * 2 {
+            let (target, slow_body) = (*server.target(), number % 2 == 0);
+            let beginning =
+                if slow_body { format!("{POST}Content-Length: 1000\r\n\r\n{{") } else { HEAD.to_owned() };
+            let more = if slow_body { " " } else { "x: y\r\n" };
+            attack.spawn(async move { (slow_body, drip(target, beginning, more).await) });
+        }
+        let rest = Rest::new(server.target()).expect("doors");
+        for number in 0..20 {
+            let begun = Instant::now();
+            rest.guest(&format!("polite {number}")).await.expect("served");
+            assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+        }
+        for (slow_body, (borne, status)) in attack.join_all().await {
+            assert!(borne < Duration::from_secs(8), "{borne:?}");
+            assert_eq!(status, if slow_body { Some(408) } else { None });
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn bodies_of_ten_megabytes_are_refused_and_not_held() {
+    const MEGABYTE: usize = 1 << 20;
+    bounded(async {
+        let site = Site::sqlite().await;
+        let server = site.start().await;
+        let before = server.usage().rss_bytes;
+        let mut sending = JoinSet::new();
+        for number in 0..40 {
+            let (target, chunked) = (*server.target(), number % 2 == 0);
+            sending.spawn(async move {
+                let mut raw = Raw::connect(&target).await;
+                let length = if chunked {
+                    "Transfer-Encoding: chunked\r\n\r\n100000\r\n".to_owned()
+                } else {
+                    format!("Content-Length: {}\r\n\r\n", 10 * MEGABYTE)
+                };
+                raw.bytes(format!("{POST}{length}").as_bytes()).await;
+                // More than a body may be, and no more than the answer waits for: bytes that nobody reads would make
+                // the system drop it.
+                raw.bytes(&vec![b' '; 66_000]).await;
+                let status = raw.head().await.status;
+                for _ in 0..10 {
+                    raw.bytes(&vec![b' '; MEGABYTE]).await;
+                }
+                status
+            });
+        }
+        assert_eq!(sending.join_all().await, [413; 40]);
+        let grown = server.usage().rss_bytes.saturating_sub(before);
+        assert!(grown < 32 * MEGABYTE as u64, "{} KiB for forty of them", grown / 1024);
+        Rest::new(server.target()).expect("doors").guest("polite").await.expect("served");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn heads_beyond_sixteen_kilobytes_or_a_hundred_headers_are_answered_431() {
+    bounded(async {
+        let site = Site::sqlite().await;
+        let server = site.start().await;
+        for headers in [format!("x: {}\r\n", "y".repeat(20_000)), "x: y\r\n".repeat(150)] {
+            let mut raw = Raw::connect(server.target()).await;
+            raw.bytes(format!("{HEAD}{headers}\r\n").as_bytes()).await;
+            assert_eq!(raw.head().await.status, 431);
+        }
+    })
+    .await;
+}
