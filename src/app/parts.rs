@@ -28,7 +28,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, info_span, warn};
+use tracing::{Instrument, info, info_span, warn};
 use uuid::Uuid;
 
 /// How often the store looks after itself.
@@ -209,6 +209,10 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
     let router =
         http::router(doors, &http_options(&config, &instance, origins, shared_limits), sockets.router());
     let seats = Seats::of_process(u64::from(config.database.connections_max) + METRICS_SEATS + BUS_FILES);
+    if seats.count() < config.limits.connections {
+        let (seats, connections) = (seats.count(), config.limits.connections);
+        info!(seats, connections, "the limit of open files allows fewer connections than limits.connections");
+    }
     let serving = http::server::serve(listener, router, server_options(&config, seats), closing.clone());
     tasks.doors.spawn(serving.instrument(info_span!("http")));
     let shutdown = config.shutdown;

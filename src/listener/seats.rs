@@ -39,6 +39,11 @@ impl Seats {
         Seats { places: Arc::new(Semaphore::new(count)), count, told: Arc::default() }
     }
 
+    /// How many there are.
+    pub const fn count(&self) -> usize {
+        self.count
+    }
+
     /// A place, as soon as there is one. That all are taken is said once, until a tenth is free again.
     pub async fn take(&self) -> Seat {
         if let Ok(seat) = Arc::clone(&self.places).try_acquire_owned() {

@@ -43,10 +43,14 @@ async fn slow_heads_and_bodies_end_in_time_and_everybody_else_is_served() {
             rest.guest(&format!("polite {number}")).await.expect("served");
             assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
         }
+        let mut told = 0;
         for (slow_body, (borne, status)) in attack.join_all().await {
             assert!(borne < Duration::from_secs(8), "{borne:?}");
-            assert_eq!(status, if slow_body { Some(408) } else { None });
+            // The answer may be lost to one that goes on sending: a reset overtakes it.
+            assert!(status.is_none() || (slow_body && status == Some(408)), "{status:?}");
+            told += usize::from(status.is_some());
         }
+        assert!(told > ATTACKERS / 2, "{told} of {ATTACKERS} were told");
     })
     .await;
 }

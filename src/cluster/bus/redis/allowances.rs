@@ -37,6 +37,9 @@ if count > 0 and charged - now > interval * limit then return {0, full_at - now}
 redis.call('SET', KEYS[1], string.format('%.0f', charged), 'PX', math.max(1, math.ceil((charged - now) / 1000)))
 return {1, charged - now}";
 
+/// How Redis says that the user may run a script, and not what is in it: it has no code for that.
+const IN_SCRIPT: [&str; 2] = ["The user executing the script can't", "ACL failure in script"];
+
 /// A handle. It works while its [`Keeper`] runs.
 #[derive(Clone)]
 pub struct Allowances(Arc<Shared>);
@@ -148,6 +151,10 @@ impl Keeper {
 
     async fn begin(&self) -> RedisResult<Link> {
         let link = self.server.connect(None).await?;
+        // Next time the node of the URL may be gone.
+        if let Ok(nodes) = link.nodes().await {
+            self.server.remember(nodes);
+        }
         charge(&link, PROBE, Rate::new(1, Duration::from_millis(1)), 1).await?;
         Ok(link)
     }
@@ -177,5 +184,5 @@ async fn charge(link: &Link, key: &str, rate: Rate, count: i32) -> RedisResult<(
 
 /// Whether this user may not do it, itself or in a script.
 fn is_forbidden(error: &RedisError) -> bool {
-    error.code() == Some("NOPERM") || error.to_string().contains("ACL failure")
+    error.code() == Some("NOPERM") || IN_SCRIPT.iter().any(|words| error.to_string().contains(words))
 }
