@@ -4,6 +4,7 @@
 //! of a connection is made when tables may be empty, and is kept while they grow.
 
 mod accounts;
+mod archive;
 mod claims;
 mod columns;
 mod commit;
@@ -21,6 +22,7 @@ use super::{
     OpHash, RaidRow, Renewal, Result, Rotation, Store, TokenHash,
 };
 use anyhow::anyhow;
+pub use archive::{PostgresSource, PostgresTarget};
 use async_trait::async_trait;
 use connections::{Connections, Dial};
 use lease::Lease;
@@ -122,6 +124,14 @@ impl PostgresStore {
             error => fault::refused(OPERATION, error),
         })?;
         connection.close().await.map_err(|error| fault::of(OPERATION, error))
+    }
+}
+
+impl PostgresStore {
+    /// Names this history anew: the last step of every restore. `None`, and nothing is changed, while instances live;
+    /// if `forced`, they notice at their next renewal, let their clients go and end.
+    pub async fn rename_lineage(&self, forced: bool) -> Result<Option<String>> {
+        lease::rename_lineage(&self.rest, forced).await
     }
 }
 

@@ -4,6 +4,7 @@
 //! began. `ledger` commits, `raids` claims and reads, `leases` and `accounts` keep what their names say.
 
 mod accounts;
+mod archive;
 mod fault;
 mod leases;
 mod ledger;
@@ -15,6 +16,7 @@ mod tests;
 mod writer;
 
 use super::*;
+pub use archive::{SqliteSource, SqliteTarget};
 use fault::{failed, refused};
 use lock::Lock;
 use sqlx::migrate::Migrator;
@@ -93,7 +95,7 @@ impl SqliteStore {
     }
 
     /// Names this history anew, under the database's lock: the last step of every restore.
-    pub async fn rename_lineage(&self, patience: Duration) -> Result<(), EnlistError> {
+    pub async fn rename_lineage(&self, patience: Duration) -> Result<String, EnlistError> {
         self.lock(patience).await?;
         Ok(self
             .writer

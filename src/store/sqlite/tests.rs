@@ -27,11 +27,12 @@ mod plans {
     use super::*;
 
     /// Every file with statements.
-    const FILES: [(&str, &[(&str, &str)]); 4] = [
+    const FILES: [(&str, &[(&str, &str)]); 5] = [
         (include_str!("leases.rs"), leases::STATEMENTS),
         (include_str!("ledger.rs"), ledger::STATEMENTS),
         (include_str!("raids.rs"), raids::STATEMENTS),
         (include_str!("accounts.rs"), accounts::STATEMENTS),
+        (include_str!("archive.rs"), archive::STATEMENTS),
     ];
 
     /// Tables that grow with use. The others have a row per instance or fewer.
