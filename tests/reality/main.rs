@@ -43,6 +43,7 @@ mod node_death;
 mod node_sleep;
 mod node_stop;
 mod pressure;
+mod restore;
 mod resume;
 mod rolling;
 mod shutdown;
