@@ -97,8 +97,8 @@ impl PostgresStore {
         let looking_up = Dial { options: dial.options.clone().options(nested), ..dial.clone() };
         let connections_max = options.connections_max.max(2) as usize;
         Ok(PostgresStore {
-            commits: Connections::new(dial.clone(), connections_max.div_ceil(2)),
-            rest: Connections::new(looking_up, connections_max / 2),
+            commits: Connections::new(dial.clone(), connections_max.div_ceil(2), "commits"),
+            rest: Connections::new(looking_up, connections_max / 2, "rest"),
             lease: Lease::new(dial.clone(), options.alone),
             partitions: Partitions::new(dial.clone()),
             dial,
