@@ -107,8 +107,9 @@ pub trait Target: Send {
     /// Adds events of a raid to the ledger.
     async fn events(&mut self, raid: &Raid, rows: &[Event]) -> store::Result<()>;
 
-    /// Names a raid's members.
-    async fn members(&mut self, raid: RaidId, members: &[PlayerId]) -> store::Result<()>;
+    /// Names a raid's members, and who was one before.
+    async fn members(&mut self, raid: RaidId, members: &[PlayerId], former: &[PlayerId])
+    -> store::Result<()>;
 
     /// Adds sign-ins.
     async fn sign_ins(&mut self, rows: &[SignIn]) -> store::Result<()>;

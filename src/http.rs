@@ -6,6 +6,7 @@ mod accounts;
 mod body;
 mod commands;
 mod edge;
+mod export;
 mod failure;
 mod gate;
 mod health;
@@ -85,6 +86,7 @@ pub fn router(doors: Doors, options: &Options, socket: Router) -> Router {
     let routes = Router::new()
         .merge(page::routes(&options.ws_url))
         .merge(health::routes(readiness))
+        .merge(export::routes(accounts.clone()))
         .merge(accounts::routes(accounts))
         .merge(raids::routes(raids))
         .merge(socket);

@@ -6,6 +6,7 @@ use raidhall_protocol::event::EVENT_VERSION;
 use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, UnixMillis};
 use serde::Serialize;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// One raid, as far as its events have been seen.
@@ -14,12 +15,15 @@ pub(super) struct Fold {
     id: RaidId,
     state: State,
     snapshot: Option<Snapshot>,
+    /// Whoever was ever a member.
+    visitors: BTreeSet<PlayerId>,
 }
 
 /// What a fold that has come to its end has shown.
 pub(super) struct Folded {
     pub(super) id: RaidId,
     pub(super) members: Vec<PlayerId>,
+    pub(super) former: Vec<PlayerId>,
 }
 
 impl Fold {
@@ -29,7 +33,7 @@ impl Fold {
         if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) {
             return Err(format!("born: {} is no month", row.born));
         }
-        Ok(Fold { row, id, state: State::unborn(id), snapshot: None })
+        Ok(Fold { row, id, state: State::unborn(id), snapshot: None, visitors: BTreeSet::new() })
     }
 
     /// A snapshot to be compared when its seq has come.
@@ -54,6 +58,9 @@ impl Fold {
         }
         let apply = AssertUnwindSafe(|| raid::apply(&mut self.state, &event));
         catch_unwind(apply).map_err(|_| format!("event {found} contradicts those before it"))?;
+        if let EventData::MemberJoined { player, .. } = event.data {
+            self.visitors.insert(player);
+        }
         let due = self.snapshot.take_if(|snapshot| u64::try_from(snapshot.seq) == Ok(found.0));
         Ok(due.filter(|snapshot| snapshot.state == hex(&stored::encode(&self.state))))
     }
@@ -79,8 +86,9 @@ impl Fold {
         if let Some((column, row, ledger)) = columns.iter().find(|(_, row, ledger)| row != ledger) {
             return Err(format!("{column} is {row}, and by the ledger {ledger}"));
         }
-        let members = shown.members.iter().map(|member| member.player).collect();
-        Ok(Folded { id: self.id, members })
+        let members: Vec<_> = shown.members.iter().map(|member| member.player).collect();
+        let former = self.visitors.iter().filter(|visitor| !members.contains(visitor)).copied().collect();
+        Ok(Folded { id: self.id, members, former })
     }
 }
 

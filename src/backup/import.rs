@@ -188,7 +188,7 @@ impl Import {
         let Some(fold) = self.fold.take() else { return Ok(()) };
         let place = format!("raid {}", fold.row.id);
         let folded = fold.end().map_err(|why| BackupError::wrong(place, why))?;
-        Ok(self.target.members(folded.id, &folded.members).await?)
+        Ok(self.target.members(folded.id, &folded.members, &folded.former).await?)
     }
 
     async fn flush_rows(&mut self) -> Result<(), BackupError> {

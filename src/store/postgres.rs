@@ -18,8 +18,8 @@ mod plans;
 mod raids;
 
 use super::{
-    Append, Claim, EnlistError, Epoch, FamilyId, Fate, Head, Instance, InstanceId, Loaded, Maintenance,
-    OpHash, RaidRow, Renewal, Result, Rotation, Store, TokenHash,
+    Account, Append, Claim, EnlistError, Epoch, FamilyId, Fate, Head, Instance, InstanceId, Loaded,
+    Maintenance, OpHash, RaidRow, Renewal, Result, Rotation, Store, TokenHash,
 };
 use anyhow::anyhow;
 pub use archive::{PostgresSource, PostgresTarget};
@@ -266,6 +266,19 @@ impl Store for PostgresStore {
 
     async fn player(&self, player: PlayerId) -> Result<Option<Profile>> {
         accounts::player(&self.rest, player).await
+    }
+
+    async fn account(&self, player: PlayerId) -> Result<Option<Account>> {
+        accounts::account(&self.rest, player).await
+    }
+
+    async fn raids_visited(
+        &self,
+        player: PlayerId,
+        after: Option<RaidId>,
+        limit: u32,
+    ) -> Result<Vec<RaidId>> {
+        raids::visited(&self.rest, player, after, limit).await
     }
 
     async fn begin_refresh(

@@ -259,6 +259,19 @@ impl Store for SqliteStore {
         accounts::player(&self.readers, player).await
     }
 
+    async fn account(&self, player: PlayerId) -> Result<Option<Account>> {
+        accounts::account(&self.readers, player).await
+    }
+
+    async fn raids_visited(
+        &self,
+        player: PlayerId,
+        after: Option<RaidId>,
+        limit: u32,
+    ) -> Result<Vec<RaidId>> {
+        raids::visited(&self.readers, player, after, limit).await
+    }
+
     async fn begin_refresh(
         &self,
         family: FamilyId,

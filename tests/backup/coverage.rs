@@ -5,7 +5,7 @@ use sqlx::{Connection, PgConnection, SqliteConnection};
 use std::collections::BTreeSet;
 
 /// Every column, and why it is not lost: it is in the file, it follows from what is, or it is of the moment.
-const COLUMNS: [&str; 9] = [
+const COLUMNS: [&str; 10] = [
     // In the header, and in the line of ids.
     "meta: key value",
     "raid_ids: reserved",
@@ -20,6 +20,7 @@ const COLUMNS: [&str; 9] = [
     "raid_snapshots: raid_id seq state",
     // Follows from the ledger.
     "raid_members: member player raid_id",
+    "raid_visits: player raid_id",
     // Without those that were revoked.
     "refresh_families: current expires_at id player previous revoked rotated_at",
 ];

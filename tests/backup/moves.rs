@@ -53,7 +53,9 @@ async fn from_sqlite_to_postgres_and_back_the_file_stays_the_same() {
         let mut listed = Vec::new();
         for store in &stores {
             let raids = store.raids_of(player.id, None, None, 100).await.expect("raids");
-            listed.push((store.player(player.id).await.expect("a player"), raids));
+            let visited = store.raids_visited(player.id, None, 100).await.expect("raids");
+            assert!(visited.len() > raids.len(), "somebody left");
+            listed.push((store.account(player.id).await.expect("an account"), visited, raids));
         }
         assert!(listed.iter().all(|one| *one == listed[0]), "{listed:?}");
     }

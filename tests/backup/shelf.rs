@@ -104,7 +104,7 @@ impl Target for Filling {
         Ok(())
     }
 
-    async fn members(&mut self, raid: RaidId, members: &[PlayerId]) -> Result<()> {
+    async fn members(&mut self, raid: RaidId, members: &[PlayerId], _: &[PlayerId]) -> Result<()> {
         self.shelf.members.push((raid, members.to_vec()));
         Ok(())
     }

@@ -5,5 +5,6 @@
 mod accounts;
 mod house;
 mod limits;
+mod own_data;
 mod raids;
 mod service;

@@ -33,6 +33,8 @@ pub enum Call {
     RaidsOf,
     CreatePlayer,
     Player,
+    Account,
+    RaidsVisited,
     BeginRefresh,
     RotateRefresh,
 }

@@ -97,6 +97,10 @@ const ADD_MEMBERS: &str = "
     INSERT INTO raid_members (player, raid_id, member)
     SELECT value::bigint, $2, true FROM jsonb_array_elements_text($1::jsonb)";
 
+const ADD_FORMER: &str = "
+    INSERT INTO raid_members (player, raid_id, member)
+    SELECT value::bigint, $2, false FROM jsonb_array_elements_text($1::jsonb)";
+
 const ADD_SIGN_INS: &str = "
     INSERT INTO refresh_families (id, player, current, previous, rotated_at, expires_at)
     SELECT id::uuid, player, decode(current, 'hex'), decode(previous, 'hex'),
@@ -294,8 +298,9 @@ impl Target for PostgresTarget {
         self.add(ADD_EVENTS, &earned(rows), raid.born.into()).await
     }
 
-    async fn members(&mut self, raid: RaidId, members: &[PlayerId]) -> Result<()> {
-        self.add(ADD_MEMBERS, &members, raid.into()).await
+    async fn members(&mut self, raid: RaidId, members: &[PlayerId], former: &[PlayerId]) -> Result<()> {
+        self.add(ADD_MEMBERS, &members, raid.into()).await?;
+        self.add(ADD_FORMER, &former, raid.into()).await
     }
 
     async fn sign_ins(&mut self, rows: &[SignIn]) -> Result<()> {

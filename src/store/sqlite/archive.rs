@@ -66,6 +66,7 @@ statements! {
         "    value ->> 'xp', value ->> 'version', value ->> 'kind', unhex(value ->> 'op_key'), value -> 'data' ",
         "FROM json_each(?1)";
     ADD_MEMBERS = "INSERT INTO raid_members (player, raid_id) SELECT value, ?2 FROM json_each(?1)";
+    ADD_FORMER = "INSERT INTO raid_visits (player, raid_id) SELECT value, ?2 FROM json_each(?1)";
     ADD_SIGN_INS =
         "INSERT INTO refresh_families (id, player, current, previous, rotated_at, expires_at) ",
         "SELECT unhex(value ->> 'id'), value ->> 'player', unhex(value ->> 'current'), ",
@@ -227,8 +228,9 @@ impl Target for SqliteTarget {
         self.add(ADD_EVENTS, &earned(rows), raid.born.into()).await
     }
 
-    async fn members(&mut self, raid: RaidId, members: &[PlayerId]) -> Result<()> {
-        self.add(ADD_MEMBERS, &members, raid.into()).await
+    async fn members(&mut self, raid: RaidId, members: &[PlayerId], former: &[PlayerId]) -> Result<()> {
+        self.add(ADD_MEMBERS, &members, raid.into()).await?;
+        self.add(ADD_FORMER, &former, raid.into()).await
     }
 
     async fn sign_ins(&mut self, rows: &[SignIn]) -> Result<()> {
