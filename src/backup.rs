@@ -1,7 +1,7 @@
 //! Everything that a database keeps, as one file; and a database from such a file.
 //!
 //! The file goes between the stores: SQLite to Postgres and back. [`export`] reads one moment of a database that may be
-//! in use, [`import`] fills an empty one in one transaction and believes nothing that it has not folded. Neither holds
+//! in use, [`import()`] fills an empty one in one transaction and believes nothing that it has not folded. Neither holds
 //! more than a raid's state and a page of rows. The form is in `docs/BACKUP.md`.
 
 mod check;
