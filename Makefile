@@ -26,11 +26,13 @@ test: ## everything, beside a real PostgreSQL, a real Redis and a real browser (
 	RAIDHALL_TEST_PREVIOUS=$$previous \
 	  scripts/with-services bash -ec '$(cargo) test --workspace --locked; npm --prefix $(browser) test'
 
-check: ## formatting, lints, documentation, dependencies, scripts
+check: ## formatting, lints, documentation, alerts, dependencies, scripts
 	scripts/setup check
 	$(cargo) fmt --all --check
 	$(cargo) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(cargo) doc --workspace --no-deps --document-private-items --locked
+	promtool check rules config/prometheus/alerts.yaml
+	promtool test rules config/prometheus/tests.yaml
 	$(cargo) deny --log-level error --workspace check bans licenses sources
 	shellcheck scripts/* .ci/run
 

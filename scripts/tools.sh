@@ -41,6 +41,10 @@ find_faketime() {
   return 1
 }
 
+find_promtool() {
+  command -v promtool
+}
+
 # Debian keeps it where only root looks.
 find_haproxy() {
   PATH=$PATH:/usr/sbin:/usr/local/sbin command -v haproxy

@@ -3,6 +3,7 @@
 //! [`serve`] is what `main` calls: it opens what the configuration names. [`run`] wires the parts over any store and
 //! any listener; tests call it too.
 
+mod backup;
 mod ending;
 mod open;
 mod parts;
@@ -10,10 +11,12 @@ mod signals;
 mod tenure;
 
 use crate::auth::Scope;
+use crate::backup::BackupError;
 use crate::cli::TokenArgs;
 use crate::config::Config;
 use crate::store::StoreError;
 use anyhow::Context;
+pub use backup::{export, import, new_lineage};
 pub use parts::{Host, run};
 use raidhall_protocol::PlayerId;
 use std::io::Write;
@@ -37,6 +40,9 @@ pub enum StartError {
     /// Another instance holds the database and did not let go in time. Trying again later may help.
     #[error("another instance holds {0}")]
     AlreadyRunning(String),
+    /// A backup cannot be taken as it is, or not here. Nothing was changed.
+    #[error("no import")]
+    Backup(#[source] BackupError),
     /// Anything else: a defect, or a state that an operator must look at.
     #[error(transparent)]
     Internal(#[from] anyhow::Error),

@@ -26,6 +26,7 @@ Examples:
   DATABASE_URL=postgres://u:p@db/raids raidhall migrate
   RAIDHALL__LIMITS__WATCHES=8 raidhall check-config
   raidhall token --player 5 --ttl-secs 600    a token to try the API with
+  raidhall export raids.backup                everything, as one file; `import` takes it into an empty database
 
 Configuration:
   Built-in defaults, then --config FILE, then PORT, DATABASE_URL, REDIS_URL and RUST_LOG, then
@@ -34,6 +35,7 @@ Configuration:
 Exit codes:
    0  done, or stopped as asked
   64  wrong arguments or configuration: every fault is listed
+  65  the backup is damaged or cannot be true, or the database is not empty: nothing was imported
   69  something needed is unavailable, such as the database
   70  internal error
   75  another instance holds the database: try again";
@@ -60,6 +62,18 @@ pub enum Command {
     /// `curl -H "Authorization: Bearer $(raidhall token --player 5)" http://127.0.0.1:8080/api/v1/me`
     #[command(verbatim_doc_comment)]
     Token(TokenCommand),
+    /// Write everything that the database keeps into one file; the server may be running
+    ///
+    /// The file is a backup, and the way from SQLite to Postgres and back. See docs/BACKUP.md.
+    Export(ExportCommand),
+    /// Fill an empty database from such a file, all of it or nothing
+    ///
+    /// The file and the ledger in it are checked. Clients that come back drop what they hold and start from snapshots.
+    Import(ImportCommand),
+    /// Name the database's history anew, so that clients drop what they hold: the last step of a restore
+    ///
+    /// Not needed after `import`, which does it. Prints the new name.
+    NewLineage(NewLineageCommand),
 }
 
 /// Where the configuration is.
@@ -79,6 +93,45 @@ pub struct TokenCommand {
     /// What to mint.
     #[command(flatten)]
     pub token: TokenArgs,
+}
+
+/// `raidhall export`.
+#[derive(Debug, Args)]
+pub struct ExportCommand {
+    /// Where the database is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The file to write, or - for standard output. It holds personal data: only its owner may read it
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Leave sign-ins out: after a restore all players sign in again
+    #[arg(long)]
+    pub without_sign_ins: bool,
+}
+
+/// `raidhall import`.
+#[derive(Debug, Args)]
+pub struct ImportCommand {
+    /// Where the database is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The file to read, or - for standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Keep the history's name: only for a move whose source has served nobody since the export
+    #[arg(long)]
+    pub keep_lineage: bool,
+}
+
+/// `raidhall new-lineage`.
+#[derive(Debug, Args)]
+pub struct NewLineageCommand {
+    /// Where the database is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Do it though instances live (Postgres): they let their clients go and end, to be started again
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// The token to mint.

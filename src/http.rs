@@ -8,6 +8,7 @@ mod admin;
 mod body;
 mod commands;
 mod edge;
+mod export;
 mod failure;
 mod gate;
 mod health;
@@ -100,6 +101,7 @@ pub fn router(doors: Doors, options: &Options, socket: Router) -> Router {
         .merge(page::routes(&options.ws_url))
         .merge(health::routes(readiness))
         .merge(identities::routes(accounts.clone()))
+        .merge(export::routes(accounts.clone()))
         .merge(accounts::routes(accounts))
         .merge(host_app::routes(raids.clone()))
         .merge(raids::routes(raids))

@@ -7,6 +7,7 @@ pub mod address;
 pub mod app;
 pub mod audience;
 pub mod auth;
+pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod cluster;

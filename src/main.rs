@@ -41,6 +41,24 @@ fn run(command: Command) -> Result<Exit, Exit> {
             telemetry::init(&config.telemetry);
             outcome(block_on(1, app::migrate(&config))?)
         }
+        Command::Export(args) => {
+            let config = load(&args.config)?.config;
+            telemetry::init(&config.telemetry);
+            outcome(block_on(1, app::export(&config, &args.file, !args.without_sign_ins))?)
+        }
+        Command::Import(args) => {
+            let config = load(&args.config)?.config;
+            telemetry::init(&config.telemetry);
+            outcome(block_on(1, app::import(&config, &args.file, args.keep_lineage))?)
+        }
+        Command::NewLineage(args) => {
+            let config = load(&args.config)?.config;
+            telemetry::init(&config.telemetry);
+            match block_on(1, app::new_lineage(&config, args.force))? {
+                Ok(lineage) => print(format!("{lineage}\n")),
+                Err(error) => outcome(Err(error)),
+            }
+        }
         Command::CheckConfig(args) => print(load(&args)?),
         Command::Token(TokenCommand { config, token }) => {
             let config = load(&config)?.config;

@@ -212,7 +212,9 @@ impl Outbox {
             if state.closed {
                 return false;
             }
+            let waited = state.lanes.len();
             add(&mut state.lanes);
+            metrics().outbox_messages.increment(state.lanes.len() as f64 - waited as f64);
         }
         self.wake();
         true
@@ -220,13 +222,29 @@ impl Outbox {
 
     /// Takes everything that waits, in exchange for lanes that are empty: their memory serves again.
     pub fn take(&self, lanes: &mut Lanes) {
+        let given = lanes.len() as f64;
         std::mem::swap(&mut self.state.lock().lanes, lanes);
+        metrics().outbox_messages.increment(given - lanes.len() as f64);
     }
 
     /// Refuses all that comes after, and gives what still waited: a watch answered in between must be left.
     pub fn close(&self) -> Lanes {
         let mut state = self.state.lock();
         state.closed = true;
+        metrics().outbox_messages.decrement(state.lanes.len() as f64);
         std::mem::take(&mut state.lanes)
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        metrics().outbox_messages.decrement(self.state.get_mut().lanes.len() as f64);
+    }
+}
+
+impl Lanes {
+    /// Messages in all lanes.
+    fn len(&self) -> usize {
+        self.answers.len() + self.presence.len() + self.signals.len()
     }
 }

@@ -61,6 +61,20 @@ pub enum Command {
     LeaderOffline,
 }
 
+impl Command {
+    /// The name of what is asked for: a player's command by its name on the wire.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Create { .. } => "create",
+            Self::Join { .. } => "join",
+            Self::Player { command, .. } | Self::Service { command } => command.kind(),
+            Self::End => "end",
+            Self::Deadline => "deadline",
+            Self::LeaderOffline => "leader_offline",
+        }
+    }
+}
+
 /// What a decision depends on besides the state.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {

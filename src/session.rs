@@ -238,6 +238,7 @@ impl Sessions {
     /// [`PARKED_MAX`] is `unavailable`.
     pub fn submit(&self, raid: RaidId, command: raid::Command, op: Option<OpHash>, reply: Reply<Ack>) {
         let until = Instant::now() + PARKED_MAX;
+        let reply = measured(command.kind(), reply);
         self.send(raid, Message::Execute(Execute { command, op, reply, until, from: None }));
     }
 
@@ -473,9 +474,23 @@ fn refusal(outbox: &Arc<Outbox>, ticket: Ticket) -> Reply<()> {
 
 /// Counts what became of commands.
 fn count(result: &Result<Ack, Error>) {
-    metrics().commands.increment(match result {
+    metrics().commands.increment(outcome(result));
+}
+
+/// The same, for what clients of this instance were told, and how long that took.
+fn measured(kind: &'static str, reply: Reply<Ack>) -> Reply<Ack> {
+    let asked = Instant::now();
+    Reply::new(move |result| {
+        metrics().client_commands.increment([kind, outcome(&result)]);
+        metrics().command_seconds.record(asked.elapsed());
+        reply.send(result);
+    })
+}
+
+fn outcome(result: &Result<Ack, Error>) -> &'static str {
+    match result {
         Ok(Ack { duplicate: false, .. }) => "committed",
         Ok(Ack { duplicate: true, .. }) => "duplicate",
         Err(error) => error.error_type().as_str(),
-    });
+    }
 }

@@ -302,6 +302,29 @@ pub struct RaidRow {
     pub last_seq: Seq,
 }
 
+/// Everything that is kept of a player outside of raids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Name and totals.
+    pub profile: Profile,
+    /// Their name in the host app.
+    pub external_id: Option<String>,
+    /// Sign-ins that can be renewed, oldest first; at most [`SIGN_INS_TOLD`].
+    pub sign_ins: Vec<SignIn>,
+}
+
+/// How many sign-ins are told of.
+pub const SIGN_INS_TOLD: u32 = 1_000;
+
+/// One sign-in, without its secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SignIn {
+    /// When its token was last renewed.
+    pub renewed_at: UnixMillis,
+    /// Until when it can be.
+    pub expires_at: UnixMillis,
+}
+
 /// A family of refresh tokens: one sign-in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FamilyId(pub Uuid);
@@ -443,6 +466,13 @@ pub trait Store: Standing + Oversight + Identities + Feed + Send + Sync + 'stati
 
     /// A player with their totals.
     async fn player(&self, player: PlayerId) -> Result<Option<Profile>>;
+
+    /// Everything that is kept of a player outside of raids.
+    async fn account(&self, player: PlayerId) -> Result<Option<Account>>;
+
+    /// Raids that the player is or was a member of, with ids over `after`, in their order, at most `limit`.
+    async fn raids_visited(&self, player: PlayerId, after: Option<RaidId>, limit: u32)
+    -> Result<Vec<RaidId>>;
 
     /// Begins a family of refresh tokens.
     async fn begin_refresh(

@@ -2,12 +2,15 @@
 
 mod family;
 mod held;
+mod lag;
 mod logs;
 mod metrics;
+mod process;
 mod recorder;
 
-pub use family::Counters;
+pub use family::{Counters, Gauges, Grid};
 pub use held::Held;
+pub use lag::lag;
 pub use logs::init;
 pub use metrics::{Metrics, metrics};
 pub use recorder::{metrics_router, render, upkeep};

@@ -43,7 +43,15 @@ fn every_command_lists_all_faults_and_ends_with_64() {
         ("RAIDHALL__NOPE", "1"),
         ("REDIS_URL", "redis://:hunter2@cache"),
     ];
-    for args in [&["serve"][..], &["migrate"], &["check-config"], &["token", "--player", "5"]] {
+    for args in [
+        &["serve"][..],
+        &["migrate"],
+        &["check-config"],
+        &["token", "--player", "5"],
+        &["export", "f"],
+        &["import", "f"],
+        &["new-lineage"],
+    ] {
         let output = raidhall(args, &env);
         assert_eq!(output.status.code(), Some(64), "{output:?}");
         assert!(output.stdout.is_empty(), "{output:?}");

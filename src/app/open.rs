@@ -7,7 +7,7 @@ use crate::cluster::bus::redis::{Allowances, Driver, Keeper, RedisBus, RedisOpti
 use crate::config::{BusKind, Config, DatabaseKind, IssuerConfig};
 use crate::store::postgres::{PostgresOptions, PostgresStore};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{EnlistError, InstanceId, Store};
+use crate::store::{EnlistError, InstanceId, Store, StoreError};
 use anyhow::Context;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,21 +46,25 @@ async fn open(config: &Config, migrate: bool) -> Result<Arc<dyn Store>, StartErr
             Ok(Arc::new(store))
         }
         DatabaseKind::Postgres => {
-            let options = PostgresOptions {
-                url: config.database.url.expose().to_owned(),
-                connections_max: config.database.connections_max,
-                statement_timeout: config.store.statement_timeout,
-                connect_timeout: config.store.connect_timeout,
-                alone: config.bus.url.kind() == BusKind::Local,
-            };
-            let store = PostgresStore::connect(options);
-            let store = store.await.map_err(|error| StartError::of_store(what(), error))?;
+            let store = postgres(config).await.map_err(|error| StartError::of_store(what(), error))?;
             if migrate {
                 store.migrate().await.map_err(|error| StartError::of_store(what(), error))?;
             }
             Ok(Arc::new(store))
         }
     }
+}
+
+/// The Postgres that the configuration names.
+pub(super) async fn postgres(config: &Config) -> Result<PostgresStore, StoreError> {
+    PostgresStore::connect(PostgresOptions {
+        url: config.database.url.expose().to_owned(),
+        connections_max: config.database.connections_max,
+        statement_timeout: config.store.statement_timeout,
+        connect_timeout: config.store.connect_timeout,
+        alone: config.bus.url.kind() == BusKind::Local,
+    })
+    .await
 }
 
 pub(super) fn held(what: String, error: EnlistError) -> StartError {

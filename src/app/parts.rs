@@ -19,7 +19,7 @@ use crate::session::{self, Sessions};
 use crate::socket::{self, Sockets};
 use crate::store::journal::{self, Journal};
 use crate::store::{Instance, InstanceId, Store};
-use crate::telemetry::{metrics, metrics_router, upkeep};
+use crate::telemetry::{lag, metrics, metrics_router, upkeep};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -191,6 +191,7 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
     tasks.until(&stop, "due", scanner.run());
     tasks.until(&stop, "maintenance", maintain(Arc::clone(&store)));
     tasks.until(&stop, "metrics", upkeep());
+    tasks.until(&stop, "event loop", lag());
     if let Some(listener) = metrics_listener {
         let options = server_options(&config, Seats::new(METRICS_SEATS));
         tasks.until(&stop, "metrics", http::server::serve(listener, metrics_router(), options, stop.clone()));

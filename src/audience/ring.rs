@@ -1,6 +1,7 @@
 //! The recent events of one raid as frames, bounded in number and bytes.
 
 use crate::frame::Frames;
+use crate::telemetry::metrics;
 use bytes::Bytes;
 use raidhall_protocol::{Codec, Seq};
 use std::collections::VecDeque;
@@ -49,12 +50,14 @@ impl Ring {
 
     /// Forgets everything; the next event is the one after `head`.
     pub(super) fn restart(&mut self, head: Seq) {
+        Self::gauge(-(self.slots.len() as f64), -(self.weight() as f64));
         self.slots.clear();
         self.head = head;
     }
 
     pub(super) fn push(&mut self, seq: Seq, frames: Frames) {
         assert!(seq == self.head.next(), "event {seq} published after {}", self.head);
+        let (events, bytes) = (self.slots.len() as f64, self.weight() as f64);
         self.head = seq;
         self.total += frames.weight();
         self.slots.push_back(Slot { seq, frames, end: self.total });
@@ -63,6 +66,13 @@ impl Ring {
         {
             self.slots.pop_front();
         }
+        Self::gauge(self.slots.len() as f64 - events, self.weight() as f64 - bytes);
+    }
+
+    /// So much more is held now, by all rings together.
+    fn gauge(events: f64, bytes: f64) {
+        metrics().ring_events.increment(events);
+        metrics().ring_bytes.increment(bytes);
     }
 
     fn weight(&self) -> u64 {
@@ -98,6 +108,12 @@ impl Ring {
             None => self.weight(),
         };
         (messages, bytes)
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        Self::gauge(-(self.slots.len() as f64), -(self.weight() as f64));
     }
 }
 

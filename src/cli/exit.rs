@@ -12,6 +12,8 @@ pub enum Exit {
     Ok = 0,
     /// The arguments or the configuration are wrong (EX_USAGE). Starting again unchanged cannot help.
     Configuration = 64,
+    /// A backup is not what was written, or has no room here (EX_DATAERR): nothing was imported.
+    Data = 65,
     /// Something needed from outside is missing, such as the database at start (EX_UNAVAILABLE).
     Unavailable = 69,
     /// A defect, or a state that an operator must look at (EX_SOFTWARE).
@@ -24,6 +26,7 @@ impl From<&StartError> for Exit {
     fn from(error: &StartError) -> Self {
         match error {
             StartError::Unavailable { .. } => Self::Unavailable,
+            StartError::Backup(_) => Self::Data,
             StartError::AlreadyRunning(_) => Self::AlreadyRunning,
             StartError::Internal(_) => Self::Internal,
         }

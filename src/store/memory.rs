@@ -198,6 +198,21 @@ impl Store for MemoryStore {
         Ok(self.tables.lock().player(player))
     }
 
+    async fn account(&self, player: PlayerId) -> Result<Option<Account>> {
+        self.faults.enter(Call::Account).await?;
+        Ok(self.tables.lock().account(player))
+    }
+
+    async fn raids_visited(
+        &self,
+        player: PlayerId,
+        after: Option<RaidId>,
+        limit: u32,
+    ) -> Result<Vec<RaidId>> {
+        self.faults.enter(Call::RaidsVisited).await?;
+        Ok(self.tables.lock().raids_visited(player, after, limit))
+    }
+
     async fn begin_refresh(
         &self,
         family: FamilyId,

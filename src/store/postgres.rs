@@ -4,6 +4,7 @@
 //! of a connection is made when tables may be empty, and is kept while they grow.
 
 mod accounts;
+mod archive;
 mod claims;
 mod columns;
 mod commit;
@@ -21,10 +22,11 @@ mod raids;
 mod standing;
 
 use super::{
-    Append, Claim, EnlistError, Epoch, FamilyId, Fate, Head, Instance, InstanceId, Loaded, Maintenance,
-    OpHash, RaidRow, Renewal, Result, Rotation, Store, TokenHash,
+    Account, Append, Claim, EnlistError, Epoch, FamilyId, Fate, Head, Instance, InstanceId, Loaded,
+    Maintenance, OpHash, RaidRow, Renewal, Result, Rotation, Store, TokenHash,
 };
 use anyhow::anyhow;
+pub use archive::{PostgresSource, PostgresTarget};
 use async_trait::async_trait;
 use connections::{Connections, Dial};
 use lease::Lease;
@@ -99,8 +101,8 @@ impl PostgresStore {
         let looking_up = Dial { options: dial.options.clone().options(nested), ..dial.clone() };
         let connections_max = options.connections_max.max(2) as usize;
         Ok(PostgresStore {
-            commits: Connections::new(dial.clone(), connections_max.div_ceil(2)),
-            rest: Connections::new(looking_up, connections_max / 2),
+            commits: Connections::new(dial.clone(), connections_max.div_ceil(2), "commits"),
+            rest: Connections::new(looking_up, connections_max / 2, "rest"),
             lease: Lease::new(dial.clone(), options.alone),
             partitions: Partitions::new(dial.clone()),
             dial,
@@ -126,6 +128,14 @@ impl PostgresStore {
             error => fault::refused(OPERATION, error),
         })?;
         connection.close().await.map_err(|error| fault::of(OPERATION, error))
+    }
+}
+
+impl PostgresStore {
+    /// Names this history anew: the last step of every restore. `None`, and nothing is changed, while instances live;
+    /// if `forced`, they notice at their next renewal, let their clients go and end.
+    pub async fn rename_lineage(&self, forced: bool) -> Result<Option<String>> {
+        lease::rename_lineage(&self.rest, forced).await
     }
 }
 
@@ -262,6 +272,19 @@ impl Store for PostgresStore {
 
     async fn player(&self, player: PlayerId) -> Result<Option<Profile>> {
         accounts::player(&self.rest, player).await
+    }
+
+    async fn account(&self, player: PlayerId) -> Result<Option<Account>> {
+        accounts::account(&self.rest, player).await
+    }
+
+    async fn raids_visited(
+        &self,
+        player: PlayerId,
+        after: Option<RaidId>,
+        limit: u32,
+    ) -> Result<Vec<RaidId>> {
+        raids::visited(&self.rest, player, after, limit).await
     }
 
     async fn begin_refresh(

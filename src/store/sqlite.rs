@@ -4,6 +4,7 @@
 //! began. `ledger` commits, `raids` claims and reads, `leases` and `accounts` keep what their names say.
 
 mod accounts;
+mod archive;
 mod fault;
 mod feed;
 mod identities;
@@ -20,6 +21,7 @@ mod tests;
 mod writer;
 
 use super::*;
+pub use archive::{SqliteSource, SqliteTarget};
 use fault::{failed, refused};
 use lock::Lock;
 use sqlx::migrate::Migrator;
@@ -98,7 +100,7 @@ impl SqliteStore {
     }
 
     /// Names this history anew, under the database's lock: the last step of every restore.
-    pub async fn rename_lineage(&self, patience: Duration) -> Result<(), EnlistError> {
+    pub async fn rename_lineage(&self, patience: Duration) -> Result<String, EnlistError> {
         self.lock(patience).await?;
         Ok(self
             .writer
@@ -260,6 +262,19 @@ impl Store for SqliteStore {
 
     async fn player(&self, player: PlayerId) -> Result<Option<Profile>> {
         accounts::player(&self.readers, player).await
+    }
+
+    async fn account(&self, player: PlayerId) -> Result<Option<Account>> {
+        accounts::account(&self.readers, player).await
+    }
+
+    async fn raids_visited(
+        &self,
+        player: PlayerId,
+        after: Option<RaidId>,
+        limit: u32,
+    ) -> Result<Vec<RaidId>> {
+        raids::visited(&self.readers, player, after, limit).await
     }
 
     async fn begin_refresh(

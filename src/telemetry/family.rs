@@ -1,7 +1,8 @@
 //! Counters that differ in one label, each looked up once.
 
-use metrics::Counter;
+use metrics::{Counter, Gauge};
 use parking_lot::RwLock;
+use std::collections::BTreeMap;
 
 /// One counter per value of a label. The values come from a fixed set, in code: never ids, never input.
 pub struct Counters {
@@ -31,5 +32,46 @@ impl Counters {
             made.push((value, counter.clone()));
         }
         counter
+    }
+}
+
+/// One counter per pair of values of two labels, each from a fixed set in code.
+pub struct Grid {
+    name: &'static str,
+    labels: [&'static str; 2],
+    made: RwLock<BTreeMap<[&'static str; 2], Counter>>,
+}
+
+impl Grid {
+    pub(super) fn new(name: &'static str, labels: [&'static str; 2]) -> Self {
+        Self { name, labels, made: RwLock::default() }
+    }
+
+    /// Counts one for these values, in the labels' order.
+    pub fn increment(&self, values: [&'static str; 2]) {
+        if let Some(counter) = self.made.read().get(&values) {
+            return counter.increment(1);
+        }
+        let ([first, second], [one, other]) = (self.labels, values);
+        let counter = metrics::counter!(self.name, first => one, second => other);
+        counter.increment(1);
+        self.made.write().insert(values, counter);
+    }
+}
+
+/// A gauge per value of a label, each from a fixed set in code.
+pub struct Gauges {
+    name: &'static str,
+    label: &'static str,
+}
+
+impl Gauges {
+    pub(super) const fn new(name: &'static str, label: &'static str) -> Self {
+        Self { name, label }
+    }
+
+    /// The gauge of `value`, to be kept where it changes often.
+    pub fn of(&self, value: &'static str) -> Gauge {
+        metrics::gauge!(self.name, self.label => value)
     }
 }

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use metrics::{Counter, Gauge, Histogram, Unit};
+use raidhall_protocol::{CloseCode, ErrorType};
 
-use super::{Counters, recorder};
+use super::{Counters, Gauges, Grid, recorder};
 
 /// Upper bounds of the `_seconds` histograms: from a commit to a local disk up to the longest timeout.
 pub(super) const SECONDS: &[f64] =
@@ -98,6 +99,28 @@ pub struct Metrics {
     pub jwks_fetches: Counters,
     /// Seconds since the keys of the issuer were had that has not given any for the longest time.
     pub jwks_age: Gauge,
+    /// What clients of this instance asked for, and what they were told; by `type` and `outcome`.
+    pub client_commands: Grid,
+    /// Seconds from a client's command to its answer.
+    pub command_seconds: Histogram,
+    /// Events in the rings of all raids.
+    pub ring_events: Gauge,
+    /// Bytes in the rings of all raids, by the larger codec.
+    pub ring_bytes: Gauge,
+    /// Answers, presence and signals that wait for clients.
+    pub outbox_messages: Gauge,
+    /// Connections to the database with a statement; by `pool`.
+    pub store_busy: Gauges,
+    /// Connections to the database that there may be; by `pool`.
+    pub store_connections_max: Gauges,
+    /// Seconds that a statement waited for a connection.
+    pub store_wait_seconds: Histogram,
+    /// Seconds by which a timer of the runtime was late.
+    pub event_loop_lag: Histogram,
+    /// Bytes of memory that the process has.
+    pub memory: Gauge,
+    /// Files that the process has open.
+    pub open_files: Gauge,
 }
 
 impl Metrics {
@@ -270,7 +293,83 @@ impl Metrics {
                 Unit::Seconds,
                 "Time since bans and sign-outs were last read from the store.",
             ),
+            client_commands: grid(
+                "raidhall_client_commands_total",
+                ["type", "outcome"],
+                "Commands of clients of this instance, by type and outcome.",
+            ),
+            command_seconds: histogram(
+                "raidhall_command_seconds",
+                Unit::Seconds,
+                "Time from a client's command to its answer.",
+            ),
+            ring_events: gauge("raidhall_ring_events", Unit::Count, "Events in the rings of all raids."),
+            ring_bytes: gauge("raidhall_ring_bytes", Unit::Bytes, "Bytes in the rings of all raids."),
+            outbox_messages: gauge(
+                "raidhall_outbox_messages",
+                Unit::Count,
+                "Answers, presence and signals that wait for clients.",
+            ),
+            store_busy: gauges(
+                "raidhall_store_busy",
+                "pool",
+                "Connections to the database that have a statement, by pool.",
+            ),
+            store_connections_max: gauges(
+                "raidhall_store_connections_max",
+                "pool",
+                "Connections to the database that there may be, by pool.",
+            ),
+            store_wait_seconds: histogram(
+                "raidhall_store_wait_seconds",
+                Unit::Seconds,
+                "Time that a statement waited for a connection to the database.",
+            ),
+            event_loop_lag: histogram(
+                "raidhall_event_loop_lag_seconds",
+                Unit::Seconds,
+                "Time by which a timer of the runtime was late: the tasks before it took so long.",
+            ),
+            memory: gauge("process_resident_memory_bytes", Unit::Bytes, "Memory that the process has."),
+            open_files: gauge(
+                "process_open_fds",
+                Unit::Count,
+                "Files and sockets that the process has open.",
+            ),
         }
+    }
+}
+
+/// What the labels of counters may be, where an alert asks how much one has grown: a series that begins with 1 has not
+/// grown in Prometheus's eyes, and its first panic would go unnoticed.
+const CAUSES_OF_TAKEOVERS: [&str; 4] = ["lapsed", "needed", "released", "reload"];
+const CAUSES_OF_REJECTION: [&str; 4] = ["seal", "malformed", "old", "newer"];
+const OUTCOMES_OF_FORWARDS: [&str; 4] = ["ack", "refused", "again", "expired"];
+const CAUSES_OF_DROPS: [&str; 6] =
+    ["queue_full", "down", "live_pressure", "incoming_full", "too_large", "bad_channel"];
+const CAUSES_OF_REPAIRS: [&str; 4] = ["gap", "head", "lost", "ack"];
+const CAUSES_OF_LOST_SIGNALS: [&str; 3] = ["replaced", "overflow", "not_live"];
+
+impl Metrics {
+    fn begin_at_zero(&self) {
+        let errors = ErrorType::ALL.map(ErrorType::as_str);
+        let closes = CloseCode::ALL.map(CloseCode::as_str);
+        let families: [(&Counters, &[&'static str]); 9] = [
+            (&self.takeovers, &CAUSES_OF_TAKEOVERS),
+            (&self.bus_rejected, &CAUSES_OF_REJECTION),
+            (&self.forwards, &OUTCOMES_OF_FORWARDS),
+            (&self.bus_dropped, &CAUSES_OF_DROPS),
+            (&self.gaps_repaired, &CAUSES_OF_REPAIRS),
+            (&self.signals_dropped, &CAUSES_OF_LOST_SIGNALS),
+            (&self.session_reloads, &["panic", "lease"]),
+            (&self.commands, &errors),
+            (&self.closes, &closes),
+        ];
+        for (family, values) in families {
+            values.iter().for_each(|value| drop(family.of(value)));
+        }
+        ["committed", "duplicate"].iter().for_each(|value| drop(self.commands.of(value)));
+        drop(self.closes.of("gone"));
     }
 }
 
@@ -278,7 +377,9 @@ impl Metrics {
 pub fn metrics() -> &'static Metrics {
     static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
         recorder::install();
-        Metrics::declare()
+        let metrics = Metrics::declare();
+        metrics.begin_at_zero();
+        metrics
     });
     &METRICS
 }
@@ -302,6 +403,16 @@ fn counter(name: &'static str, unit: Unit, help: &'static str) -> Counter {
 fn counters(name: &'static str, label: &'static str, help: &'static str) -> Counters {
     metrics::describe_counter!(name, Unit::Count, help);
     Counters::new(name, label)
+}
+
+fn grid(name: &'static str, labels: [&'static str; 2], help: &'static str) -> Grid {
+    metrics::describe_counter!(name, Unit::Count, help);
+    Grid::new(name, labels)
+}
+
+fn gauges(name: &'static str, label: &'static str, help: &'static str) -> Gauges {
+    metrics::describe_gauge!(name, Unit::Count, help);
+    Gauges::new(name, label)
 }
 
 fn gauge(name: &'static str, unit: Unit, help: &'static str) -> Gauge {

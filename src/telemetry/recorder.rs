@@ -10,6 +10,7 @@ use axum::routing::get;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::metrics::{EVENTS, SECONDS, metrics};
+use super::process;
 
 /// The Prometheus text format, version 0.0.4.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -44,13 +45,14 @@ pub fn metrics_router() -> Router {
     Router::new().route("/metrics", get(async || ([(CONTENT_TYPE, TEXT)], render()).into_response()))
 }
 
-/// Keeps the memory of histograms bounded where nobody scrapes. Runs until it is dropped; more than one does no harm.
+/// Keeps the memory of histograms bounded where nobody scrapes, and looks at what the process holds. Runs until it is dropped; more than one does no harm.
 pub async fn upkeep() {
     let mut ticks = tokio::time::interval(UPKEEP);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         install().run_upkeep();
+        process::sample();
     }
 }
 

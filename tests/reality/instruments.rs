@@ -41,10 +41,15 @@ impl Server {
         }
     }
 
+    /// The page of metrics. Needs [`METRICS`].
+    pub async fn metrics_page(&self) -> String {
+        let answer = reqwest::get(format!("http://{}/metrics", self.metrics_address())).await;
+        answer.expect("the metrics").text().await.expect("the metrics")
+    }
+
     /// The sum of a metric over all its labels, or of the one series named with its labels. Needs [`METRICS`].
     pub async fn metric(&self, name: &str) -> f64 {
-        let answer = reqwest::get(format!("http://{}/metrics", self.metrics_address())).await;
-        let page = answer.expect("the metrics").text().await.expect("the metrics");
+        let page = self.metrics_page().await;
         let value = |line: &str| {
             let (series, value) = line.rsplit_once(' ')?;
             let family = series.split('{').next()?;

@@ -9,6 +9,7 @@ mod host_app;
 mod house;
 mod identities;
 mod limits;
+mod own_data;
 mod raids;
 mod service;
 mod standing;

@@ -113,6 +113,8 @@ macro_rules! conformance_suite {
             reads: a_raid_left_is_no_longer_listed;
             accounts: a_player_starts_with_nothing;
             accounts: an_unknown_player_is_none;
+            accounts: an_account_is_told_with_the_sign_ins_that_can_be_renewed;
+            accounts: raids_visited_are_those_of_today_and_those_that_were_left_in_pages;
             accounts: a_refresh_token_is_replaced;
             accounts: a_repeat_within_the_grace_gets_the_same_successor;
             accounts: reuse_after_the_grace_revokes_the_family;

@@ -34,6 +34,8 @@ pub enum Call {
     RaidsOf,
     CreatePlayer,
     Player,
+    Account,
+    RaidsVisited,
     BeginRefresh,
     RotateRefresh,
     Ban,

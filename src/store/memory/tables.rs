@@ -25,6 +25,8 @@ pub(super) struct Tables {
     /// Every event, in the order in which they were committed.
     pub(super) feed: Vec<(RaidId, Event)>,
     members: BTreeSet<(PlayerId, RaidId)>,
+    /// Whoever was ever a member.
+    visits: BTreeSet<(PlayerId, RaidId)>,
     pub(super) players: BTreeMap<PlayerId, Profile>,
     pub(super) families: HashMap<FamilyId, Family>,
 }
@@ -51,6 +53,7 @@ pub(super) struct Family {
     player: PlayerId,
     current: TokenHash,
     previous: Option<(TokenHash, UnixMillis)>,
+    renewed_at: UnixMillis,
     expires_at: UnixMillis,
 }
 
@@ -65,6 +68,7 @@ impl Tables {
             raids: BTreeMap::new(),
             feed: Vec::new(),
             members: BTreeSet::new(),
+            visits: BTreeSet::new(),
             players: BTreeMap::new(),
             families: HashMap::new(),
         }
@@ -200,7 +204,10 @@ impl Tables {
     /// Memberships and totals.
     fn count(&mut self, raid: RaidId, event: &Event) {
         match &event.data {
-            EventData::MemberJoined { player, .. } => drop(self.members.insert((*player, raid))),
+            EventData::MemberJoined { player, .. } => {
+                self.members.insert((*player, raid));
+                self.visits.insert((*player, raid));
+            }
             EventData::MemberLeft { player, .. } => drop(self.members.remove(&(*player, raid))),
             EventData::RaidCompleted { ranking } => {
                 for rank in ranking {
@@ -310,6 +317,24 @@ impl Tables {
         self.players.get(&player).cloned()
     }
 
+    pub(super) fn account(&self, player: PlayerId) -> Option<Account> {
+        let (profile, now) = (self.players.get(&player)?.clone(), self.now());
+        let families = self.families.values();
+        let living = families.filter(|family| family.player == player && family.expires_at > now);
+        let mut sign_ins: Vec<_> = living
+            .map(|family| SignIn { renewed_at: family.renewed_at, expires_at: family.expires_at })
+            .take(SIGN_INS_TOLD as usize)
+            .collect();
+        sign_ins.sort_unstable();
+        Some(Account { profile, external_id: None, sign_ins })
+    }
+
+    pub(super) fn raids_visited(&self, player: PlayerId, after: Option<RaidId>, limit: u32) -> Vec<RaidId> {
+        let later = |raid: &RaidId| after.is_none_or(|after| *raid > after);
+        let visits = self.visits.iter().filter(|(of, _)| *of == player).map(|(_, raid)| *raid);
+        visits.filter(later).take(limit as usize).collect()
+    }
+
     pub(super) fn begin_refresh(
         &mut self,
         family: FamilyId,
@@ -317,8 +342,9 @@ impl Tables {
         token: TokenHash,
         ttl: Duration,
     ) {
-        let expires_at = after(self.now(), ttl);
-        self.families.insert(family, Family { player, current: token, previous: None, expires_at });
+        let (renewed_at, expires_at) = (self.now(), after(self.now(), ttl));
+        let made = Family { player, current: token, previous: None, renewed_at, expires_at };
+        self.families.insert(family, made);
     }
 
     pub(super) fn rotate_refresh(
@@ -339,7 +365,7 @@ impl Tables {
             _ if found.current == presented => {
                 found.previous = Some((presented, now));
                 found.current = successor;
-                found.expires_at = after(now, ttl);
+                (found.renewed_at, found.expires_at) = (now, after(now, ttl));
                 Rotation::Rotated { player, current: successor }
             }
             Some((previous, at)) if previous == presented && now < after(at, grace) => {

@@ -2,7 +2,7 @@
 
 use super::columns::{millis, number, player as player_id};
 use super::connections::Connections;
-use crate::store::{FamilyId, Result, Rotation, TokenHash};
+use crate::store::{Account, FamilyId, Result, Rotation, SIGN_INS_TOLD, SignIn, TokenHash};
 use raidhall_protocol::rest::Profile;
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{PlayerId, UnixMillis};
@@ -15,6 +15,16 @@ const CREATE_PLAYER: &str = "
     RETURNING id, name, xp, tasks, raids_won, created_at";
 
 const PLAYER: &str = "SELECT id, name, xp, tasks, raids_won, created_at FROM players WHERE id = $1";
+
+const ACCOUNT: &str = "
+    SELECT p.id, p.name, p.xp, p.tasks, p.raids_won, p.created_at, p.external_id, f.renewed_at, f.expires_at
+    FROM players p LEFT JOIN LATERAL (
+        SELECT floor(extract(epoch FROM rotated_at) * 1000)::bigint AS renewed_at,
+            floor(extract(epoch FROM expires_at) * 1000)::bigint AS expires_at
+        FROM refresh_families
+        WHERE player = p.id AND NOT revoked AND expires_at > clock_timestamp() LIMIT $2
+    ) f ON true
+    WHERE p.id = $1";
 
 const BEGIN_REFRESH: &str = "
     INSERT INTO refresh_families (id, player, current, rotated_at, expires_at)
@@ -51,6 +61,27 @@ pub(super) async fn create_player(connections: &Connections, name: &str) -> Resu
 
 pub(super) async fn player(connections: &Connections, player: PlayerId) -> Result<Option<Profile>> {
     connections.first("read a player", sqlx::query(PLAYER).bind(i64::from(player)), profile).await
+}
+
+pub(super) async fn account(connections: &Connections, player: PlayerId) -> Result<Option<Account>> {
+    const OPERATION: &str = "read an account";
+    let statement = sqlx::query(ACCOUNT).bind(i64::from(player)).bind(i64::from(SIGN_INS_TOLD));
+    let rows = connections.all(OPERATION, statement, |row| Ok((account_of(row)?, sign_in(row)?))).await?;
+    let (accounts, sign_ins): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+    let mut sign_ins: Vec<_> = sign_ins.into_iter().flatten().collect();
+    sign_ins.sort_unstable();
+    Ok(accounts.into_iter().next().map(|account| Account { sign_ins, ..account }))
+}
+
+fn account_of(row: &PgRow) -> sqlx::Result<Account> {
+    Ok(Account { profile: profile(row)?, external_id: row.try_get("external_id")?, sign_ins: Vec::new() })
+}
+
+/// A player without any has one row all the same.
+fn sign_in(row: &PgRow) -> sqlx::Result<Option<SignIn>> {
+    let renewed_at: Option<i64> = row.try_get("renewed_at")?;
+    let Some(renewed_at) = renewed_at.map(UnixMillis) else { return Ok(None) };
+    Ok(Some(SignIn { renewed_at, expires_at: UnixMillis(row.try_get("expires_at")?) }))
 }
 
 pub(super) async fn begin_refresh(

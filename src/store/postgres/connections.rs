@@ -10,6 +10,8 @@
 
 use super::fault;
 use crate::store::Result;
+use crate::telemetry::{Held, metrics};
+use ::metrics::Gauge;
 use parking_lot::Mutex;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::query::Query;
@@ -67,6 +69,7 @@ pub(super) struct Connections {
     dial: Dial,
     permits: Semaphore,
     idle: Mutex<Vec<Idle>>,
+    busy: Gauge,
 }
 
 struct Idle {
@@ -76,14 +79,19 @@ struct Idle {
 }
 
 impl Connections {
-    /// At most `max` connections.
-    pub(super) fn new(dial: Dial, max: usize) -> Connections {
-        Connections { dial, permits: Semaphore::new(max), idle: Mutex::default() }
+    /// At most `max` connections; `pool` is what metrics call them.
+    pub(super) fn new(dial: Dial, max: usize, pool: &'static str) -> Connections {
+        metrics().store_connections_max.of(pool).set(max as f64);
+        let busy = metrics().store_busy.of(pool);
+        Connections { dial, permits: Semaphore::new(max), idle: Mutex::default(), busy }
     }
 
     /// Runs a statement and gives its rows. Waits for a connection, for at most the connect timeout.
     pub(super) async fn rows(&self, operation: &'static str, statement: Statement) -> Result<Vec<PgRow>> {
-        let _permit = self.permit(operation).await?;
+        let asked = Instant::now();
+        let permit = self.permit(operation).await;
+        metrics().store_wait_seconds.record(asked.elapsed());
+        let (_permit, _busy) = (permit?, Held::one(&self.busy));
         let (connection, opened) = match self.take_idle() {
             Some(idle) => (idle.connection, idle.opened),
             None => (self.dial.connect(operation).await?, Instant::now()),

@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 /// The lock of this database.
-const DATABASE_LOCK: i64 = 0x7261_6964_0001;
+pub(super) const DATABASE_LOCK: i64 = 0x7261_6964_0001;
 
 /// How often a lock or lease that another holds is looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -56,6 +56,12 @@ const RENEW: &str = "
         p.id, p.ws_url, p.draining, floor(extract(epoch FROM p.lease_until) * 1000)::bigint AS lease_until
     FROM renewed LEFT JOIN instances p ON p.id <> renewed.id AND p.lease_until > clock_timestamp()
     ORDER BY p.id";
+
+/// Nothing, if somebody lives who would hold states of the history that is renamed.
+const RENAME_LINEAGE: &str = "
+    UPDATE meta SET value = replace(gen_random_uuid()::text, '-', '')
+    WHERE key = 'lineage' AND ($1 OR NOT EXISTS (SELECT FROM instances WHERE lease_until > clock_timestamp()))
+    RETURNING value";
 
 /// Those that nobody holds on to: it never waits with others' rows locked.
 const FORGET_DEAD: &str = "
@@ -191,6 +197,12 @@ impl Lease {
 /// Forgets instances whose lease ran out long ago. A raid that still names one is free, as before.
 pub(super) async fn forget_dead(connections: &Connections) -> Result<()> {
     connections.rows("forget dead instances", sqlx::query(FORGET_DEAD)).await.map(drop)
+}
+
+/// Gives the new name, or `None` if instances live and it was not `forced`.
+pub(super) async fn rename_lineage(connections: &Connections, forced: bool) -> Result<Option<String>> {
+    let rename = sqlx::query(RENAME_LINEAGE).bind(forced);
+    connections.first("rename lineage", rename, |row| row.try_get("value")).await
 }
 
 /// From a row per peer, or one without.

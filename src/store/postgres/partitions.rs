@@ -45,6 +45,8 @@ const MONTHS: &str = "
         (SELECT true FROM raid_events_default WHERE born = month LIMIT 1) IS NOT NULL AS stays
     FROM months ORDER BY month";
 
+const MADE: &str = "SELECT to_regclass($1) IS NOT NULL AS made";
+
 const DEFAULT_ROWS: &str = "SELECT count(*) FROM (SELECT FROM raid_events_default LIMIT 100000) AS counted";
 
 /// Makes partitions.
@@ -94,6 +96,17 @@ async fn ensure_on(connection: &mut PgConnection) -> sqlx::Result<Maintenance> {
     let rows = sqlx::query(DEFAULT_ROWS).fetch_one(connection).await?;
     found.partition_default_rows = number(&rows, "count")?;
     Ok(found)
+}
+
+/// Makes one month's partition if there is none, in the caller's transaction. The default partition must be empty.
+pub(super) async fn make_one(connection: &mut PgConnection, month: i32) -> sqlx::Result<()> {
+    let made = sqlx::query(MADE).bind(format!("raid_events_{month}")).fetch_one(&mut *connection).await?;
+    if made.try_get("made")? {
+        return Ok(());
+    }
+    let next = if month % 100 == 12 { month + 89 } else { month + 1 };
+    let month = Month { month, next, made: false, stays: false };
+    sqlx::raw_sql(AssertSqlSafe(definition(&month))).execute(connection).await.map(drop)
 }
 
 async fn months(connection: &mut PgConnection) -> sqlx::Result<Vec<Month>> {

@@ -29,6 +29,21 @@ const OF_PLAYER: &str = "
     ORDER BY m.raid_id DESC
     LIMIT $4";
 
+/// Whoever left is still listed.
+const VISITED: &str = "
+    SELECT raid_id FROM raid_members WHERE player = $1 AND raid_id > $2 ORDER BY raid_id LIMIT $3";
+
+pub(super) async fn visited(
+    connections: &Connections,
+    player: PlayerId,
+    after: Option<RaidId>,
+    limit: u32,
+) -> Result<Vec<RaidId>> {
+    let after = after.map_or(0, i64::from);
+    let statement = sqlx::query(VISITED).bind(i64::from(player)).bind(after).bind(i64::from(limit));
+    connections.all("list raids visited", statement, |row| raid(row, "raid_id")).await
+}
+
 pub(super) async fn reserve_ids(connections: &Connections, count: u32) -> Result<Range<u64>> {
     if count == 0 {
         return Ok(0..0);

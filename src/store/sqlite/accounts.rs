@@ -4,7 +4,7 @@ use super::fault::{failed, refused, whole};
 use super::leases::millis;
 use super::statements::{now, statements};
 use super::writer::Hand;
-use crate::store::{FamilyId, Result, Rotation, TokenHash};
+use crate::store::{Account, FamilyId, Result, Rotation, SIGN_INS_TOLD, SignIn, TokenHash};
 use raidhall_protocol::rest::Profile;
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{PlayerId, UnixMillis};
@@ -14,6 +14,10 @@ use std::time::Duration;
 statements! {
     CREATE_PLAYER = "INSERT INTO players (name, created_at) VALUES (?1, ", now!(), ") RETURNING id, created_at";
     PLAYER = "SELECT name, xp, tasks, raids_won, created_at FROM players WHERE id = ?1";
+    EXTERNAL_ID = "SELECT external_id FROM players WHERE id = ?1";
+    SIGN_INS =
+        "SELECT rotated_at, expires_at FROM refresh_families ",
+        "WHERE player = ?1 AND expires_at > ", now!(), " LIMIT ?2";
     /// A few at each sign-in, so that they cannot pile up and no sweep is needed.
     FORGET_EXPIRED =
         "DELETE FROM refresh_families WHERE id IN ",
@@ -51,6 +55,21 @@ pub(super) async fn player(readers: &SqlitePool, id: PlayerId) -> Result<Option<
         raids_won: whole(OPERATION, raids_won)?,
         created_at: UnixMillis(created_at),
     }))
+}
+
+pub(super) async fn account(readers: &SqlitePool, id: PlayerId) -> Result<Option<Account>> {
+    let failed = failed("read account");
+    let Some(profile) = player(readers, id).await? else { return Ok(None) };
+    let external_id = sqlx::query_scalar(EXTERNAL_ID).bind(i64::from(id)).fetch_optional(readers).await;
+    let sign_ins = sqlx::query_as(SIGN_INS).bind(i64::from(id)).bind(SIGN_INS_TOLD).fetch_all(readers).await;
+    let sign_ins: Vec<(i64, i64)> = sign_ins.map_err(&failed)?;
+    let sign_in = |(renewed_at, expires_at)| SignIn {
+        renewed_at: UnixMillis(renewed_at),
+        expires_at: UnixMillis(expires_at),
+    };
+    let mut sign_ins: Vec<_> = sign_ins.into_iter().map(sign_in).collect();
+    sign_ins.sort_unstable();
+    Ok(Some(Account { profile, external_id: external_id.map_err(failed)?.flatten(), sign_ins }))
 }
 
 pub(super) async fn begin_refresh(

@@ -23,7 +23,7 @@ statements! {
     END_LEASE = "DELETE FROM instances WHERE id = ?1";
     GIVE_BACK = "UPDATE raids SET owner = NULL WHERE owner = ?1";
     RESERVE_RAID_IDS = "UPDATE raid_ids SET reserved = reserved + ?1 RETURNING reserved";
-    RENAME_LINEAGE = "UPDATE meta SET value = lower(hex(randomblob(16))) WHERE key = 'lineage'";
+    RENAME_LINEAGE = "UPDATE meta SET value = lower(hex(randomblob(16))) WHERE key = 'lineage' RETURNING value";
 }
 
 /// Enlists, under the database's lock. The first to do so in this process voids the leases of former ones: they are
@@ -78,9 +78,9 @@ pub(super) async fn reserve_raid_ids(hand: &mut Hand, count: u32) -> Result<Rang
     Ok(end - u64::from(count)..end)
 }
 
-pub(super) async fn rename_lineage(hand: &mut Hand) -> Result<()> {
-    let renamed = sqlx::query(RENAME_LINEAGE).execute(&mut hand.connection).await;
-    renamed.map(drop).map_err(failed("rename lineage"))
+pub(super) async fn rename_lineage(hand: &mut Hand) -> Result<String> {
+    let renamed = sqlx::query_scalar(RENAME_LINEAGE).fetch_one(&mut hand.connection).await;
+    renamed.map_err(failed("rename lineage"))
 }
 
 /// Whole milliseconds, for arithmetic in SQL.

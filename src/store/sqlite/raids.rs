@@ -60,6 +60,7 @@ statements! {
         "ORDER BY deadline, id LIMIT ?2";
     BY_INVITE = "SELECT id FROM raids WHERE invite_code = ?1";
     BY_CREATE_KEY = "SELECT id FROM raids WHERE create_key = ?1";
+    VISITED = "SELECT raid_id FROM raid_visits WHERE player = ?1 AND raid_id > ?2 ORDER BY raid_id LIMIT ?3";
     RAIDS_OF =
         "SELECT raids.* FROM raid_members CROSS JOIN raids ON raids.id = raid_members.raid_id ",
         "WHERE raid_members.player = ?1 AND raid_members.raid_id < ?2 AND (?3 IS NULL OR raids.status = ?3) ",
@@ -244,6 +245,19 @@ pub(super) async fn raids_of(
         .await
         .map_err(failed("list raids"))?;
     rows.iter().map(raid_row).collect()
+}
+
+pub(super) async fn visited(
+    readers: &SqlitePool,
+    player: PlayerId,
+    after: Option<RaidId>,
+    limit: u32,
+) -> Result<Vec<RaidId>> {
+    const OPERATION: &str = "list raids visited";
+    let visited =
+        sqlx::query_scalar(VISITED).bind(i64::from(player)).bind(after.map_or(0, i64::from)).bind(limit);
+    let raids: Vec<i64> = visited.fetch_all(readers).await.map_err(failed(OPERATION))?;
+    raids.into_iter().map(|raid| raid_id(OPERATION, raid)).collect()
 }
 
 pub(super) fn raid_row(row: &SqliteRow) -> Result<RaidRow> {

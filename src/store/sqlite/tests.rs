@@ -27,7 +27,7 @@ mod plans {
     use super::*;
 
     /// Every file with statements.
-    const FILES: [(&str, &[(&str, &str)]); 8] = [
+    const FILES: [(&str, &[(&str, &str)]); 9] = [
         (include_str!("leases.rs"), leases::STATEMENTS),
         (include_str!("ledger.rs"), ledger::STATEMENTS),
         (include_str!("raids.rs"), raids::STATEMENTS),
@@ -36,6 +36,7 @@ mod plans {
         (include_str!("oversight.rs"), oversight::STATEMENTS),
         (include_str!("identities.rs"), identities::STATEMENTS),
         (include_str!("feed.rs"), feed::STATEMENTS),
+        (include_str!("archive.rs"), archive::STATEMENTS),
     ];
 
     /// Tables that grow with use. The others have a row per instance or fewer.
@@ -286,5 +287,38 @@ mod writing {
         let store = SqliteStore::open(&url, 1).await.expect("open");
         store.migrate(Duration::from_secs(10)).await.expect("migrate");
         assert_eq!(store.commit(&[creation(1, "Raid".into())]).await.expect("commit"), [Fate::Committed]);
+    }
+}
+
+mod migrating {
+    use super::*;
+    use sqlx::ConnectOptions;
+
+    /// A database that a former release has filled: what is new about it has to be found in its ledger.
+    #[tokio::test]
+    async fn whoever_was_in_a_raid_before_visits_were_kept_is_found_in_the_ledger() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let url = format!("sqlite://{}", directory.path().join("raidhall.db").display());
+        let options: SqliteConnectOptions = url.parse().expect("a url");
+        let mut former = options.create_if_missing(true).connect().await.expect("connect");
+        let before = MIGRATIONS.iter().filter(|migration| migration.version < 7).cloned().collect::<Vec<_>>();
+        let migrator = Migrator { migrations: before.into(), ..Migrator::DEFAULT };
+        migrator.run_direct(None, &mut former, false).await.expect("migrate");
+        let left = "
+            INSERT INTO raid_members VALUES (5, 1);
+            INSERT INTO raid_events (born, raid_id, seq, at, version, kind, data) VALUES
+                (202701, 1, 2, 0, 1, 'member_joined', '{\"player\":5}'),
+                (202701, 2, 2, 0, 1, 'member_joined', '{\"player\":5}'),
+                (202701, 2, 3, 0, 1, 'member_left', '{\"player\":5}'),
+                (202701, 2, 4, 0, 1, 'member_joined', '{\"player\":5}'),
+                (202701, 3, 2, 0, 1, 'member_joined', '{\"player\":6}');";
+        sqlx::raw_sql(left).execute(&mut former).await.expect("fill");
+        drop(former);
+
+        let store = SqliteStore::open(&url, 1).await.expect("open");
+        store.migrate(Duration::ZERO).await.expect("migrate");
+        let player = PlayerId::try_from(5u64).expect("an id");
+        let visited = store.raids_visited(player, None, 10).await.expect("raids");
+        assert_eq!(visited.iter().map(|raid| raid.get()).collect::<Vec<_>>(), [1, 2]);
     }
 }

@@ -7,10 +7,14 @@
 use super::fault::{failed, gone};
 use super::lock::Lock;
 use crate::store::{Result, StoreError};
+use crate::telemetry::{Held, metrics};
 use futures_util::future::BoxFuture;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{mpsc, oneshot};
+
+/// What metrics call the one connection.
+const POOL: &str = "writer";
 
 /// Jobs that wait for the thread; more make their callers wait. The journal has a few in flight at most.
 const WAITING_MAX: usize = 64;
@@ -107,6 +111,8 @@ impl Writer {
 
 impl Hand {
     async fn work(mut self, mut leases: mpsc::Receiver<Job>, mut others: mpsc::Receiver<Job>) {
+        metrics().store_connections_max.of(POOL).set(1);
+        let busy = metrics().store_busy.of(POOL);
         loop {
             let job = tokio::select! {
                 biased;
@@ -114,6 +120,7 @@ impl Hand {
                 Some(job) = others.recv() => job,
                 else => break,
             };
+            let _busy = Held::one(&busy);
             if job(&mut self).await == Health::Doubtful {
                 self.reconnect().await;
             }

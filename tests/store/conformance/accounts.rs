@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::history::player;
+use crate::history::{joined, left};
 use raidhall::store::{FamilyId, Rotation, TokenHash};
 use raidhall_protocol::server::PlayerRef;
 use uuid::Uuid;
@@ -118,4 +119,45 @@ pub async fn families_are_independent(store: &dyn Store) {
     assert_eq!(rotate(store, phone, 77, 78, LONG).await, Rotation::Reused);
     assert_eq!(rotate(store, laptop, 1, 2, LONG).await, namesake.to(2));
     assert_ne!(ada, namesake);
+}
+
+pub async fn an_account_is_told_with_the_sign_ins_that_can_be_renewed(store: &dyn Store) {
+    let (ada, bob) = (newcomer(store, "Ada").await, newcomer(store, "Bob").await);
+    for (player, token, ttl) in
+        [(ada, 1, LONG), (ada, 2, LONG), (ada, 3, BRIEF), (ada, 4, LONG), (bob, 5, LONG)]
+    {
+        let (family, token) = (FamilyId(Uuid::now_v7()), TokenHash([token; 32]));
+        store.begin_refresh(family, player, token, ttl).await.expect("begin");
+        if token == TokenHash([4; 32]) {
+            let forged = store.rotate_refresh(family, TokenHash([9; 32]), token, LONG, LONG).await;
+            assert_eq!(forged.expect("rotate"), Rotation::Reused);
+        }
+    }
+    wait_until(store, now(store).await.plus(2)).await;
+    let account = store.account(ada).await.expect("read account").expect("an account");
+    assert_eq!(Some(account.profile), store.player(ada).await.expect("read player"));
+    assert_eq!((account.external_id, account.sign_ins.len()), (None, 2));
+    let now = now(store).await;
+    assert!(account.sign_ins.iter().all(|one| one.renewed_at <= now && one.expires_at > now));
+    assert_eq!(store.account(player(12_345)).await.expect("read account"), None);
+}
+
+pub async fn raids_visited_are_those_of_today_and_those_that_were_left_in_pages(store: &dyn Store) {
+    let owner = enlisted(store).await;
+    let (ada, bob) = (newcomer(store, "Ada").await, newcomer(store, "Bob").await);
+    for id in 1..=4 {
+        let mut history = made(store, id, &owner, if id == 3 { bob } else { ada }).await;
+        if id == 2 {
+            assert_eq!(commit(store, &history.append([left(ada)])).await, Fate::Committed);
+        }
+        if id == 4 {
+            let both = history.append([left(ada), joined(ada), joined(bob), left(bob)]);
+            assert_eq!(commit(store, &both).await, Fate::Committed);
+        }
+    }
+    let visited = |player, after: Option<u64>, limit| store.raids_visited(player, after.map(raid), limit);
+    assert_eq!(visited(ada, None, 10).await.expect("raids"), [raid(1), raid(2), raid(4)]);
+    assert_eq!(visited(ada, None, 2).await.expect("raids"), [raid(1), raid(2)]);
+    assert_eq!(visited(ada, Some(2), 2).await.expect("raids"), [raid(4)]);
+    assert_eq!(visited(bob, None, 10).await.expect("raids"), [raid(3), raid(4)], "left within one commit");
 }

@@ -5,7 +5,7 @@ use crate::store::{Append, Recorded, Result};
 use raidhall_protocol::event::EVENT_VERSION;
 use raidhall_protocol::{EventData, PlayerId, Seq};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What one append writes.
 pub(super) struct Rows {
@@ -16,7 +16,7 @@ pub(super) struct Rows {
     pub(super) header: String,
     /// For `RECORD`.
     pub(super) events: Vec<String>,
-    /// For `JOIN`: who is a member after the append and may not have been one before.
+    /// For `JOIN`, which `LEAVE` follows: who joined by the append, though they may have left again.
     pub(super) joined: Vec<String>,
     /// For `LEAVE`: who is no member after it.
     pub(super) left: Vec<String>,
@@ -55,11 +55,14 @@ pub(in super::super) fn array<T: AsRef<str>>(rows: impl Iterator<Item = T>) -> O
 
 impl Rows {
     pub(super) fn of(append: &Append) -> Result<Rows> {
-        let mut members = BTreeMap::new();
+        let (mut members, mut joined) = (BTreeMap::new(), BTreeSet::new());
         let mut earned = Vec::new();
         for Recorded { event, .. } in &append.events {
             match &event.data {
-                EventData::MemberJoined { player, .. } => drop(members.insert(*player, true)),
+                EventData::MemberJoined { player, .. } => {
+                    members.insert(*player, true);
+                    joined.insert(*player);
+                }
                 EventData::MemberLeft { player, .. } => drop(members.insert(*player, false)),
                 EventData::RaidCompleted { ranking } => {
                     let won = Earned { raids_won: 1, ..Earned::default() };
@@ -71,17 +74,15 @@ impl Rows {
                 earned.push((player, Earned { xp, tasks: 1, ..Earned::default() }));
             }
         }
-        let members_if = |is_member| {
-            let rows = members.iter().filter(|(_, member)| **member == is_member);
-            rows.map(|(player, _)| row(&(player, append.raid))).collect::<Result<Vec<_>>>()
-        };
+        let gone = members.iter().filter(|(_, is_member)| !**is_member).map(|(player, _)| player);
+        let rows_of = |player: &PlayerId| row(&(player, append.raid));
         Ok(Rows {
             raid: append.raid.into(),
             creation: creation(append)?,
             header: header(append)?,
             events: append.events.iter().map(|recorded| event(append, recorded)).collect::<Result<_>>()?,
-            joined: members_if(true)?,
-            left: members_if(false)?,
+            joined: joined.iter().map(rows_of).collect::<Result<_>>()?,
+            left: gone.map(rows_of).collect::<Result<_>>()?,
             earned,
         })
     }

@@ -1,0 +1,85 @@
+//! Blocks of lines: each a gzip member of its own, so that `zcat` reads the file and a fault has a place.
+//!
+//! A member has the shortest header that RFC 1952 knows, always the same ten bytes. The last block is stored, not
+//! deflated: there is one way only to write it, and a reader can tell whether it was written so.
+
+use flate2::write::DeflateEncoder;
+use flate2::{Compression, Crc};
+use sha2::{Digest, Sha256};
+use std::io::{self, Write};
+
+/// Magic, deflate, no flags, no time, no hints, unknown system.
+pub(super) const MEMBER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+
+/// The text that a block holds at least, but the last ones. No line is cut.
+const BLOCK: usize = 256 * 1024;
+
+/// The text that a reader accepts in one block: the largest line, a snapshot, is far below.
+pub(super) const BLOCK_MAX: usize = 64 * 1024 * 1024;
+
+/// Writes lines in blocks.
+pub(super) struct BlockWriter<W> {
+    out: W,
+    text: Vec<u8>,
+    blocks: u64,
+    hash: Sha256,
+}
+
+impl<W: Write> BlockWriter<W> {
+    pub(super) fn new(out: W) -> BlockWriter<W> {
+        BlockWriter { out, text: Vec::with_capacity(BLOCK * 2), blocks: 0, hash: Sha256::new() }
+    }
+
+    /// Adds a line; writes the block when it is full.
+    pub(super) fn line(&mut self, line: &impl serde::Serialize) -> io::Result<()> {
+        serde_json::to_writer(&mut self.text, line)?;
+        self.text.push(b'\n');
+        if self.text.len() >= BLOCK { self.block() } else { Ok(()) }
+    }
+
+    /// Writes what waits, and then the line that `last` makes of the number of blocks and the hash of all of them.
+    pub(super) fn end<L: serde::Serialize>(mut self, last: impl FnOnce(u64, String) -> L) -> io::Result<W> {
+        if !self.text.is_empty() {
+            self.block()?;
+        }
+        let mut line = serde_json::to_vec(&last(self.blocks, super::form::hex(&self.hash.finalize())))?;
+        line.push(b'\n');
+        self.out.write_all(&stored(&line)?)?;
+        self.out.flush()?;
+        Ok(self.out)
+    }
+
+    fn block(&mut self) -> io::Result<()> {
+        let mut encoder = DeflateEncoder::new(MEMBER.to_vec(), Compression::default());
+        encoder.write_all(&self.text)?;
+        let mut block = encoder.finish()?;
+        block.extend(trailer(&self.text));
+        self.hash.update(&block);
+        self.out.write_all(&block)?;
+        self.text.clear();
+        self.blocks += 1;
+        Ok(())
+    }
+}
+
+/// A block of one stored text, which is short.
+pub(super) fn stored(text: &[u8]) -> io::Result<Vec<u8>> {
+    let length = u16::try_from(text.len()).map_err(io::Error::other)?;
+    let mut block = MEMBER.to_vec();
+    block.push(1); // the last part of the member, stored
+    block.extend(length.to_le_bytes());
+    block.extend((!length).to_le_bytes());
+    block.extend(text);
+    block.extend(trailer(text));
+    Ok(block)
+}
+
+/// CRC-32 and length of a member's text.
+pub(super) fn trailer(text: &[u8]) -> [u8; 8] {
+    let mut crc = Crc::new();
+    crc.update(text);
+    let mut trailer = [0; 8];
+    trailer[..4].copy_from_slice(&crc.sum().to_le_bytes());
+    trailer[4..].copy_from_slice(&crc.amount().to_le_bytes());
+    trailer
+}

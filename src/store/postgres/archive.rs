@@ -1,0 +1,324 @@
+//! The whole database for a backup, and from one. Rows travel as JSON, which Postgres makes and takes itself.
+
+use super::connections::Dial;
+use super::lease::DATABASE_LOCK;
+use super::{MIGRATION_LOCK_TIMEOUT, PostgresStore, fault, partitions};
+use crate::backup::form::{Event, Ids, Player, Raid, SignIn, Snapshot};
+use crate::backup::{BackupError, Source, Target, earned};
+use crate::store::Result;
+use anyhow::anyhow;
+use async_trait::async_trait;
+use raidhall_protocol::{PlayerId, RaidId};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sqlx::postgres::PgArguments;
+use sqlx::{Connection, PgConnection, Postgres, query::QueryScalar};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+const READ: &str = "read the database for a backup";
+const WRITE: &str = "fill the database from a backup";
+
+/// How often a held lock is tried again.
+const LOCK_RETRY: Duration = Duration::from_millis(50);
+
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+const SCHEMA: &str = "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version";
+const LOCK: &str = "SELECT pg_try_advisory_lock($1)";
+const LINEAGE: &str = "SELECT value FROM meta WHERE key = 'lineage'";
+
+const PLAYERS: &str = "
+    SELECT row_to_json(r)::text FROM (
+        SELECT id, name, xp, tasks, raids_won, created_at, external_id FROM players
+        WHERE id > $1 ORDER BY id LIMIT $2
+    ) r";
+
+const RAIDS: &str = "
+    SELECT row_to_json(r)::text FROM (
+        SELECT id, born, title, invite_code, encode(create_key, 'hex') AS create_key, target_xp, target_tasks,
+            time_limit_secs, created_at, status, deadline, current_xp, current_tasks, ended_at, epoch, last_seq
+        FROM raids WHERE id > $1 ORDER BY id LIMIT $2
+    ) r";
+
+const SNAPSHOT: &str = "
+    SELECT row_to_json(r)::text FROM (
+        SELECT raid_id AS raid, seq, encode(state, 'hex') AS state FROM raid_snapshots WHERE raid_id = $1
+    ) r";
+
+const EVENTS: &str = "
+    SELECT row_to_json(r)::text FROM (
+        SELECT raid_id AS raid, seq, at, by, version, kind, encode(op_key, 'hex') AS op_key, data
+        FROM raid_events WHERE born = $1 AND raid_id = $2 AND seq > $3 ORDER BY seq LIMIT $4
+    ) r";
+
+const SIGN_INS: &str = "
+    SELECT row_to_json(r)::text FROM (
+        SELECT replace(id::text, '-', '') AS id, player, encode(current, 'hex') AS current,
+            encode(previous, 'hex') AS previous,
+            floor(extract(epoch FROM rotated_at) * 1000)::bigint AS rotated_at,
+            floor(extract(epoch FROM expires_at) * 1000)::bigint AS expires_at
+        FROM refresh_families WHERE NOT revoked AND ($1 = '' OR id > nullif($1, '')::uuid) ORDER BY id LIMIT $2
+    ) r";
+
+/// Sequences stand outside of the transaction, and are never behind what it sees.
+const IDS: &str = "
+    SELECT json_build_object(
+        'players', coalesce(pg_sequence_last_value(pg_get_serial_sequence('players', 'id')), 0),
+        'raids', coalesce(pg_sequence_last_value('raid_ids'), 0))::text";
+
+const ADD_PLAYERS: &str = "
+    INSERT INTO players (id, name, xp, tasks, raids_won, created_at, external_id)
+    SELECT id, name, xp, tasks, raids_won, created_at, external_id
+    FROM jsonb_to_recordset($1::jsonb) AS r (id bigint, name text, xp bigint, tasks bigint, raids_won bigint,
+        created_at bigint, external_id text) WHERE $2 IS NOT NULL";
+
+const ADD_RAIDS: &str = "
+    INSERT INTO raids (id, born, title, invite_code, create_key, target_xp, target_tasks, time_limit_secs, created_at,
+        status, deadline, current_xp, current_tasks, ended_at, epoch, last_seq)
+    SELECT id, born, title, invite_code, decode(create_key, 'hex'), target_xp, target_tasks, time_limit_secs,
+        created_at, status, deadline, current_xp, current_tasks, ended_at, epoch, last_seq
+    FROM jsonb_to_recordset($1::jsonb) AS r (id bigint, born integer, title text, invite_code text, create_key text,
+        target_xp bigint, target_tasks bigint, time_limit_secs bigint, created_at bigint, status text,
+        deadline bigint, current_xp bigint, current_tasks bigint, ended_at bigint, epoch bigint, last_seq bigint)
+    WHERE $2 IS NOT NULL";
+
+const ADD_SNAPSHOTS: &str = "
+    INSERT INTO raid_snapshots (raid_id, seq, state) SELECT raid, seq, decode(state, 'hex')
+    FROM jsonb_to_recordset($1::jsonb) AS r (raid bigint, seq bigint, state text) WHERE $2 IS NOT NULL";
+
+const ADD_EVENTS: &str = "
+    INSERT INTO raid_events (born, raid_id, seq, at, by, player, xp, version, kind, op_key, data)
+    SELECT $2::bigint::integer, raid, seq, at, by, player, xp, version, kind, decode(op_key, 'hex'), data
+    FROM jsonb_to_recordset($1::jsonb) AS r (raid bigint, seq bigint, at bigint, by bigint, player bigint, xp bigint,
+        version smallint, kind text, op_key text, data jsonb)";
+
+const ADD_MEMBERS: &str = "
+    INSERT INTO raid_members (player, raid_id, member)
+    SELECT value::bigint, $2, true FROM jsonb_array_elements_text($1::jsonb)";
+
+const ADD_FORMER: &str = "
+    INSERT INTO raid_members (player, raid_id, member)
+    SELECT value::bigint, $2, false FROM jsonb_array_elements_text($1::jsonb)";
+
+const ADD_SIGN_INS: &str = "
+    INSERT INTO refresh_families (id, player, current, previous, rotated_at, expires_at)
+    SELECT id::uuid, player, decode(current, 'hex'), decode(previous, 'hex'),
+        'epoch'::timestamptz + rotated_at * interval '1 millisecond',
+        'epoch'::timestamptz + expires_at * interval '1 millisecond'
+    FROM jsonb_to_recordset($1::jsonb) AS r (id text, player bigint, current text, previous text,
+        rotated_at bigint, expires_at bigint) WHERE $2 IS NOT NULL";
+
+const SET_PLAYER_IDS: &str =
+    "SELECT setval(pg_get_serial_sequence('players', 'id'), greatest($1, 1), $1 > 0)";
+const SET_RAID_IDS: &str = "SELECT setval('raid_ids', greatest($1, 1), $1 > 0)";
+
+const SET_LINEAGE: &str = "
+    UPDATE meta SET value = coalesce($1, replace(gen_random_uuid()::text, '-', '')) WHERE key = 'lineage'";
+
+/// What must be empty, by what it holds.
+const EMPTY: [(&str, &str); 4] = [
+    ("players", "SELECT EXISTS (SELECT FROM players)"),
+    ("raids", "SELECT EXISTS (SELECT FROM raids)"),
+    ("events", "SELECT EXISTS (SELECT FROM raid_events)"),
+    ("sign-ins", "SELECT EXISTS (SELECT FROM refresh_families)"),
+];
+
+/// Reads the whole ledger, once.
+const WRONG_TOTALS: &str = "
+    SELECT p.id FROM players p
+    LEFT JOIN (
+        SELECT player, sum(xp) AS xp, count(*) AS tasks FROM raid_events WHERE player IS NOT NULL GROUP BY player
+    ) AS earned ON earned.player = p.id
+    LEFT JOIN (
+        SELECT (ranked ->> 'player')::bigint AS player, count(*) AS won
+        FROM raid_events, jsonb_array_elements(data -> 'ranking') AS ranked
+        WHERE kind = 'raid_completed' GROUP BY 1
+    ) AS wins ON wins.player = p.id
+    WHERE p.xp <> coalesce(earned.xp, 0) OR p.tasks <> coalesce(earned.tasks, 0)
+        OR p.raids_won <> coalesce(wins.won, 0)
+    LIMIT 1";
+
+impl PostgresStore {
+    /// One moment of the database, which servers may be using. It must have this release's schema.
+    pub async fn source(&self) -> Result<PostgresSource> {
+        let mut connection = unhurried(&self.dial).connect(READ).await?;
+        execute(&mut connection, READ, BEGIN).await?;
+        // The first read is the moment that all others see.
+        let applied = sqlx::query_scalar(SCHEMA).fetch_all(&mut connection).await;
+        let applied: Vec<i64> = applied.map_err(|error| fault::of(READ, error))?;
+        let known = sqlx::migrate!("migrations/postgres");
+        if !known.iter().map(|migration| migration.version).eq(applied) {
+            let why = "its schema is not this release's: run `raidhall migrate` of the release that serves";
+            return Err(fault::refused(READ, anyhow!(why)));
+        }
+        Ok(PostgresSource { connection })
+    }
+
+    /// The database, locked against all servers, its schema up to date, found to be empty, in a transaction.
+    pub async fn target(&self, patience: Duration) -> Result<PostgresTarget, BackupError> {
+        let mut connection = unhurried(&self.dial).connect(WRITE).await?;
+        let began = Instant::now();
+        while !ask(&mut connection, sqlx::query_scalar(LOCK).bind(DATABASE_LOCK)).await? {
+            if began.elapsed() >= patience {
+                return Err(BackupError::InUse);
+            }
+            sleep(LOCK_RETRY).await;
+        }
+        self.migrate().await?;
+        execute(&mut connection, WRITE, "BEGIN").await?;
+        for (what, exists) in EMPTY {
+            if ask(&mut connection, sqlx::query_scalar(exists)).await? {
+                return Err(BackupError::NotEmpty(what));
+            }
+        }
+        Ok(PostgresTarget { connection, months: BTreeSet::new() })
+    }
+}
+
+/// Sessions that may take their time, and may read a table from end to end.
+fn unhurried(dial: &Dial) -> Dial {
+    let options = dial.options.clone().options([
+        ("enable_seqscan", "on".to_owned()),
+        ("idle_in_transaction_session_timeout", "0".to_owned()),
+        ("lock_timeout", MIGRATION_LOCK_TIMEOUT.as_millis().to_string()),
+        ("plan_cache_mode", "auto".to_owned()),
+        ("statement_timeout", "0".to_owned()),
+    ]);
+    Dial { options, ..dial.clone() }
+}
+
+async fn execute(
+    connection: &mut PgConnection,
+    operation: &'static str,
+    statement: &'static str,
+) -> Result<()> {
+    let done = sqlx::raw_sql(statement).execute(connection).await;
+    done.map(drop).map_err(|error| fault::of(operation, error))
+}
+
+async fn ask(
+    connection: &mut PgConnection,
+    query: QueryScalar<'_, Postgres, bool, PgArguments>,
+) -> Result<bool> {
+    query.fetch_one(connection).await.map_err(|error| fault::of(WRITE, error))
+}
+
+/// One moment of a database.
+pub struct PostgresSource {
+    connection: PgConnection,
+}
+
+impl PostgresSource {
+    async fn rows<T: DeserializeOwned>(&mut self, query: Texts<'_>) -> Result<Vec<T>> {
+        let texts = query.fetch_all(&mut self.connection).await.map_err(|error| fault::of(READ, error))?;
+        let row = |text: &String| serde_json::from_str(text).map_err(|error| fault::refused(READ, error));
+        texts.iter().map(row).collect()
+    }
+}
+
+type Texts<'q> = QueryScalar<'q, Postgres, String, PgArguments>;
+
+#[async_trait]
+impl Source for PostgresSource {
+    fn kind(&self) -> &'static str {
+        "postgres"
+    }
+
+    async fn lineage(&mut self) -> Result<String> {
+        let lineage = sqlx::query_scalar(LINEAGE).fetch_one(&mut self.connection).await;
+        lineage.map_err(|error| fault::of(READ, error))
+    }
+
+    async fn ids(&mut self) -> Result<Ids> {
+        Ok(self.rows(sqlx::query_scalar(IDS)).await?.pop().unwrap_or_default())
+    }
+
+    async fn players(&mut self, after: i64, limit: u32) -> Result<Vec<Player>> {
+        self.rows(sqlx::query_scalar(PLAYERS).bind(after).bind(i64::from(limit))).await
+    }
+
+    async fn raids(&mut self, after: i64, limit: u32) -> Result<Vec<Raid>> {
+        self.rows(sqlx::query_scalar(RAIDS).bind(after).bind(i64::from(limit))).await
+    }
+
+    async fn snapshot(&mut self, raid: i64) -> Result<Option<Snapshot>> {
+        Ok(self.rows(sqlx::query_scalar(SNAPSHOT).bind(raid)).await?.pop())
+    }
+
+    async fn events(&mut self, raid: &Raid, after: i64, limit: u32) -> Result<Vec<Event>> {
+        let limit = i64::from(limit);
+        self.rows(sqlx::query_scalar(EVENTS).bind(raid.born).bind(raid.id).bind(after).bind(limit)).await
+    }
+
+    async fn sign_ins(&mut self, after: &str, limit: u32) -> Result<Vec<SignIn>> {
+        self.rows(sqlx::query_scalar(SIGN_INS).bind(after.to_owned()).bind(i64::from(limit))).await
+    }
+}
+
+/// An empty database in a transaction. The lock that keeps servers out ends with its session.
+pub struct PostgresTarget {
+    connection: PgConnection,
+    /// Those that have a partition for sure.
+    months: BTreeSet<i32>,
+}
+
+impl PostgresTarget {
+    async fn add(&mut self, statement: &'static str, rows: &impl Serialize, of: i64) -> Result<()> {
+        let rows = serde_json::to_string(rows).map_err(|error| fault::refused(WRITE, error))?;
+        let add = sqlx::query(statement).bind(rows).bind(of).execute(&mut self.connection).await;
+        add.map(drop).map_err(|error| fault::of(WRITE, error))
+    }
+
+    async fn set(&mut self, statement: &'static str, to: i64) -> Result<()> {
+        let set = sqlx::query(statement).bind(to).execute(&mut self.connection).await;
+        set.map(drop).map_err(|error| fault::of(WRITE, error))
+    }
+}
+
+#[async_trait]
+impl Target for PostgresTarget {
+    async fn players(&mut self, rows: &[Player]) -> Result<()> {
+        self.add(ADD_PLAYERS, &rows, 0).await
+    }
+
+    async fn raid(&mut self, raid: &Raid) -> Result<()> {
+        if self.months.insert(raid.born) {
+            let made = partitions::make_one(&mut self.connection, raid.born).await;
+            made.map_err(|error| fault::of(WRITE, error))?;
+        }
+        self.add(ADD_RAIDS, &[raid], 0).await
+    }
+
+    async fn snapshot(&mut self, row: &Snapshot) -> Result<()> {
+        self.add(ADD_SNAPSHOTS, &[row], 0).await
+    }
+
+    async fn events(&mut self, raid: &Raid, rows: &[Event]) -> Result<()> {
+        self.add(ADD_EVENTS, &earned(rows), raid.born.into()).await
+    }
+
+    async fn members(&mut self, raid: RaidId, members: &[PlayerId], former: &[PlayerId]) -> Result<()> {
+        self.add(ADD_MEMBERS, &members, raid.into()).await?;
+        self.add(ADD_FORMER, &former, raid.into()).await
+    }
+
+    async fn sign_ins(&mut self, rows: &[SignIn]) -> Result<()> {
+        self.add(ADD_SIGN_INS, &rows, 0).await
+    }
+
+    async fn wrong_totals(&mut self) -> Result<Option<i64>> {
+        let wrong = sqlx::query_scalar(WRONG_TOTALS).fetch_optional(&mut self.connection).await;
+        wrong.map_err(|error| fault::of(WRITE, error))
+    }
+
+    async fn finish(mut self: Box<Self>, ids: &Ids, lineage: Option<&str>) -> Result<()> {
+        self.set(SET_PLAYER_IDS, ids.players).await?;
+        self.set(SET_RAID_IDS, ids.raids).await?;
+        let name =
+            sqlx::query(SET_LINEAGE).bind(lineage.map(str::to_owned)).execute(&mut self.connection).await;
+        name.map_err(|error| fault::of(WRITE, error))?;
+        execute(&mut self.connection, WRITE, "COMMIT").await?;
+        self.connection.close().await.map_err(|error| fault::of(WRITE, error))
+    }
+}

@@ -1,0 +1,255 @@
+//! The whole database for a backup, and from one. Rows travel as JSON, which SQLite makes and takes itself.
+
+use super::fault::{failed, refused};
+use super::statements::statements;
+use super::{LOCK_RETRY, MIGRATIONS, SqliteStore};
+use crate::backup::form::{Event, Ids, Player, Raid, SignIn, Snapshot};
+use crate::backup::{BackupError, Source, Target, earned};
+use crate::store::{EnlistError, Result, StoreError};
+use anyhow::anyhow;
+use async_trait::async_trait;
+use raidhall_protocol::{PlayerId, RaidId};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Sqlite, query::QueryScalar};
+use std::time::Duration;
+
+const READ: &str = "read the database for a backup";
+const WRITE: &str = "fill the database from a backup";
+
+statements! {
+    PLAYERS =
+        "SELECT json_object('id', id, 'name', name, 'xp', xp, 'tasks', tasks, 'raids_won', raids_won, ",
+        "    'created_at', created_at, 'external_id', external_id) ",
+        "FROM players WHERE id > ?1 ORDER BY id LIMIT ?2";
+    RAIDS =
+        "SELECT json_object('id', id, 'born', born, 'title', title, 'invite_code', invite_code, ",
+        "    'create_key', nullif(lower(hex(create_key)), ''), 'target_xp', target_xp, 'target_tasks', target_tasks, ",
+        "    'time_limit_secs', time_limit_secs, 'created_at', created_at, 'status', status, 'deadline', deadline, ",
+        "    'current_xp', current_xp, 'current_tasks', current_tasks, 'ended_at', ended_at, 'epoch', epoch, ",
+        "    'last_seq', last_seq) ",
+        "FROM raids WHERE id > ?1 ORDER BY id LIMIT ?2";
+    SNAPSHOT =
+        "SELECT json_object('raid', raid_id, 'seq', seq, 'state', lower(hex(state))) ",
+        "FROM raid_snapshots WHERE raid_id = ?1";
+    EVENTS =
+        "SELECT json_object('raid', raid_id, 'seq', seq, 'at', at, 'by', \"by\", 'version', version, 'kind', kind, ",
+        "    'op_key', nullif(lower(hex(op_key)), ''), 'data', json(data)) ",
+        "FROM raid_events WHERE born = ?1 AND raid_id = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4";
+    SIGN_INS =
+        "SELECT json_object('id', lower(hex(id)), 'player', player, 'current', lower(hex(current)), ",
+        "    'previous', nullif(lower(hex(previous)), ''), 'rotated_at', rotated_at, 'expires_at', expires_at) ",
+        "FROM refresh_families WHERE id > unhex(?1) ORDER BY id LIMIT ?2";
+    LINEAGE = "SELECT value FROM meta WHERE key = 'lineage'";
+    IDS =
+        "SELECT json_object('players', coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'players'), 0), ",
+        "    'raids', (SELECT reserved FROM raid_ids))";
+    ADD_PLAYERS =
+        "INSERT INTO players (id, name, xp, tasks, raids_won, created_at, external_id) ",
+        "SELECT value ->> 'id', value ->> 'name', value ->> 'xp', value ->> 'tasks', value ->> 'raids_won', ",
+        "    value ->> 'created_at', value ->> 'external_id' FROM json_each(?1)";
+    ADD_RAIDS =
+        "INSERT INTO raids (id, born, title, invite_code, create_key, target_xp, target_tasks, time_limit_secs, ",
+        "    created_at, status, deadline, current_xp, current_tasks, ended_at, epoch, last_seq) ",
+        "SELECT value ->> 'id', value ->> 'born', value ->> 'title', value ->> 'invite_code', ",
+        "    unhex(value ->> 'create_key'), value ->> 'target_xp', value ->> 'target_tasks', ",
+        "    value ->> 'time_limit_secs', value ->> 'created_at', value ->> 'status', value ->> 'deadline', ",
+        "    value ->> 'current_xp', value ->> 'current_tasks', value ->> 'ended_at', value ->> 'epoch', ",
+        "    value ->> 'last_seq' FROM json_each(?1)";
+    ADD_SNAPSHOTS =
+        "INSERT INTO raid_snapshots (raid_id, seq, state) ",
+        "SELECT value ->> 'raid', value ->> 'seq', unhex(value ->> 'state') FROM json_each(?1)";
+    ADD_EVENTS =
+        "INSERT INTO raid_events (born, raid_id, seq, at, \"by\", player, xp, version, kind, op_key, data) ",
+        "SELECT ?2, value ->> 'raid', value ->> 'seq', value ->> 'at', value ->> 'by', value ->> 'player', ",
+        "    value ->> 'xp', value ->> 'version', value ->> 'kind', unhex(value ->> 'op_key'), value -> 'data' ",
+        "FROM json_each(?1)";
+    ADD_MEMBERS = "INSERT INTO raid_members (player, raid_id) SELECT value, ?2 FROM json_each(?1)";
+    ADD_FORMER = "INSERT INTO raid_visits (player, raid_id) SELECT value, ?2 FROM json_each(?1)";
+    ADD_SIGN_INS =
+        "INSERT INTO refresh_families (id, player, current, previous, rotated_at, expires_at) ",
+        "SELECT unhex(value ->> 'id'), value ->> 'player', unhex(value ->> 'current'), ",
+        "    unhex(value ->> 'previous'), value ->> 'rotated_at', value ->> 'expires_at' FROM json_each(?1)";
+    SET_RAID_IDS = "UPDATE raid_ids SET reserved = ?1";
+    FORGET_PLAYER_IDS = "DELETE FROM sqlite_sequence WHERE name = 'players'";
+    SET_PLAYER_IDS = "INSERT INTO sqlite_sequence (name, seq) VALUES ('players', ?1)";
+    SET_LINEAGE = "UPDATE meta SET value = coalesce(?1, lower(hex(randomblob(16)))) WHERE key = 'lineage'";
+    SCHEMA = "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version";
+}
+
+/// What must be empty, by what it holds.
+const EMPTY: [(&str, &str); 4] = [
+    ("players", "SELECT EXISTS (SELECT 1 FROM players)"),
+    ("raids", "SELECT EXISTS (SELECT 1 FROM raids)"),
+    ("events", "SELECT EXISTS (SELECT 1 FROM raid_events)"),
+    ("sign-ins", "SELECT EXISTS (SELECT 1 FROM refresh_families)"),
+];
+
+/// Reads the whole ledger, once.
+const WRONG_TOTALS: &str = "
+    SELECT p.id FROM players p
+    LEFT JOIN (
+        SELECT player, sum(xp) AS xp, count(*) AS tasks FROM raid_events WHERE player IS NOT NULL GROUP BY player
+    ) AS earned ON earned.player = p.id
+    LEFT JOIN (
+        SELECT ranked.value ->> 'player' AS player, count(*) AS won
+        FROM raid_events, json_each(raid_events.data, '$.ranking') AS ranked
+        WHERE raid_events.kind = 'raid_completed' GROUP BY 1
+    ) AS wins ON wins.player = p.id
+    WHERE p.xp <> coalesce(earned.xp, 0) OR p.tasks <> coalesce(earned.tasks, 0)
+        OR p.raids_won <> coalesce(wins.won, 0)
+    LIMIT 1";
+
+/// One moment of a database that a server may be using.
+pub struct SqliteSource {
+    connection: SqliteConnection,
+}
+
+impl SqliteSource {
+    /// Begins to read the database of a `sqlite:` URL, which must exist and have this release's schema.
+    pub async fn open(url: &str) -> Result<SqliteSource> {
+        let options: SqliteConnectOptions = url.parse().map_err(failed(READ))?;
+        let options =
+            options.create_if_missing(false).busy_timeout(super::BUSY_TIMEOUT).pragma("query_only", "on");
+        let mut connection = options.connect().await.map_err(failed(READ))?;
+        sqlx::raw_sql("BEGIN").execute(&mut connection).await.map_err(failed(READ))?;
+        // The first read is the moment that all others see.
+        let applied: Vec<i64> =
+            sqlx::query_scalar(SCHEMA).fetch_all(&mut connection).await.map_err(failed(READ))?;
+        if !MIGRATIONS.iter().map(|migration| migration.version).eq(applied) {
+            let source = anyhow!(
+                "its schema is not this release's: run `raidhall migrate` of the release that serves"
+            );
+            return Err(StoreError::Refused { operation: READ, source });
+        }
+        Ok(SqliteSource { connection })
+    }
+
+    async fn rows<T: DeserializeOwned>(&mut self, query: Texts<'_>) -> Result<Vec<T>> {
+        let texts: Vec<String> = query.fetch_all(&mut self.connection).await.map_err(failed(READ))?;
+        let row = |text: &String| serde_json::from_str(text).map_err(|error| refused(READ, error));
+        texts.iter().map(row).collect()
+    }
+}
+
+type Texts<'q> = QueryScalar<'q, Sqlite, String, SqliteArguments>;
+
+#[async_trait]
+impl Source for SqliteSource {
+    fn kind(&self) -> &'static str {
+        "sqlite"
+    }
+
+    async fn lineage(&mut self) -> Result<String> {
+        sqlx::query_scalar(LINEAGE).fetch_one(&mut self.connection).await.map_err(failed(READ))
+    }
+
+    async fn ids(&mut self) -> Result<Ids> {
+        Ok(self.rows(sqlx::query_scalar(IDS)).await?.pop().unwrap_or_default())
+    }
+
+    async fn players(&mut self, after: i64, limit: u32) -> Result<Vec<Player>> {
+        self.rows(sqlx::query_scalar(PLAYERS).bind(after).bind(limit)).await
+    }
+
+    async fn raids(&mut self, after: i64, limit: u32) -> Result<Vec<Raid>> {
+        self.rows(sqlx::query_scalar(RAIDS).bind(after).bind(limit)).await
+    }
+
+    async fn snapshot(&mut self, raid: i64) -> Result<Option<Snapshot>> {
+        Ok(self.rows(sqlx::query_scalar(SNAPSHOT).bind(raid)).await?.pop())
+    }
+
+    async fn events(&mut self, raid: &Raid, after: i64, limit: u32) -> Result<Vec<Event>> {
+        self.rows(sqlx::query_scalar(EVENTS).bind(raid.born).bind(raid.id).bind(after).bind(limit)).await
+    }
+
+    async fn sign_ins(&mut self, after: &str, limit: u32) -> Result<Vec<SignIn>> {
+        self.rows(sqlx::query_scalar(SIGN_INS).bind(after.to_owned()).bind(limit)).await
+    }
+}
+
+/// An empty database, locked, in a transaction.
+pub struct SqliteTarget {
+    connection: SqliteConnection,
+    /// Holds the lock.
+    _store: SqliteStore,
+}
+
+impl SqliteTarget {
+    /// Makes or opens the database of a `sqlite:` URL, brings its schema up to date and makes sure that it is empty.
+    pub async fn open(url: &str, patience: Duration) -> Result<SqliteTarget, BackupError> {
+        let store = SqliteStore::open(url, 1).await?;
+        store.migrate(patience).await.map_err(|error| match error {
+            EnlistError::Held => BackupError::InUse,
+            EnlistError::Store(error) => error.into(),
+        })?;
+        let options: SqliteConnectOptions = url.parse().map_err(failed(WRITE))?;
+        let options = options.foreign_keys(true).busy_timeout(super::BUSY_TIMEOUT.max(LOCK_RETRY));
+        let mut connection = options.connect().await.map_err(failed(WRITE))?;
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut connection).await.map_err(failed(WRITE))?;
+        for (what, statement) in EMPTY {
+            let exists = sqlx::query_scalar(statement).fetch_one(&mut connection).await;
+            if exists.map_err(failed(WRITE))? {
+                return Err(BackupError::NotEmpty(what));
+            }
+        }
+        Ok(SqliteTarget { connection, _store: store })
+    }
+
+    async fn add(&mut self, statement: &'static str, rows: &impl Serialize, of: i64) -> Result<()> {
+        let rows = serde_json::to_string(rows).map_err(|error| refused(WRITE, error))?;
+        let add = sqlx::query(statement).bind(rows).bind(of).execute(&mut self.connection).await;
+        add.map(drop).map_err(failed(WRITE))
+    }
+
+    async fn set(&mut self, statement: &'static str, to: i64) -> Result<()> {
+        let set = sqlx::query(statement).bind(to).execute(&mut self.connection).await;
+        set.map(drop).map_err(failed(WRITE))
+    }
+}
+
+#[async_trait]
+impl Target for SqliteTarget {
+    async fn players(&mut self, rows: &[Player]) -> Result<()> {
+        self.add(ADD_PLAYERS, &rows, 0).await
+    }
+
+    async fn raid(&mut self, raid: &Raid) -> Result<()> {
+        self.add(ADD_RAIDS, &[raid], 0).await
+    }
+
+    async fn snapshot(&mut self, row: &Snapshot) -> Result<()> {
+        self.add(ADD_SNAPSHOTS, &[row], 0).await
+    }
+
+    async fn events(&mut self, raid: &Raid, rows: &[Event]) -> Result<()> {
+        self.add(ADD_EVENTS, &earned(rows), raid.born.into()).await
+    }
+
+    async fn members(&mut self, raid: RaidId, members: &[PlayerId], former: &[PlayerId]) -> Result<()> {
+        self.add(ADD_MEMBERS, &members, raid.into()).await?;
+        self.add(ADD_FORMER, &former, raid.into()).await
+    }
+
+    async fn sign_ins(&mut self, rows: &[SignIn]) -> Result<()> {
+        self.add(ADD_SIGN_INS, &rows, 0).await
+    }
+
+    async fn wrong_totals(&mut self) -> Result<Option<i64>> {
+        let statement = WRONG_TOTALS;
+        sqlx::query_scalar(statement).fetch_optional(&mut self.connection).await.map_err(failed(WRITE))
+    }
+
+    async fn finish(mut self: Box<Self>, ids: &Ids, lineage: Option<&str>) -> Result<()> {
+        self.set(SET_RAID_IDS, ids.raids).await?;
+        self.set(FORGET_PLAYER_IDS, 0).await?;
+        self.set(SET_PLAYER_IDS, ids.players).await?;
+        let set =
+            sqlx::query(SET_LINEAGE).bind(lineage.map(str::to_owned)).execute(&mut self.connection).await;
+        set.map_err(failed(WRITE))?;
+        sqlx::raw_sql("COMMIT").execute(&mut self.connection).await.map_err(failed(WRITE))?;
+        self.connection.close().await.map_err(failed(WRITE))
+    }
+}

@@ -1,0 +1,20 @@
+//! How late the runtime is: a timer that should fire ten times a second, and when it did.
+
+use super::metrics;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+
+/// How often it is measured.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// Measures until it is dropped. What it sees is what every task of this runtime suffers: a poll that takes long, more to
+/// do than there are cores, a machine that stands still.
+pub async fn lag() {
+    let mut due = Instant::now() + EVERY;
+    loop {
+        sleep_until(due).await;
+        let late = due.elapsed();
+        metrics().event_loop_lag.record(late);
+        due = Instant::now() + EVERY;
+    }
+}

@@ -1,0 +1,17 @@
+//! Backups: from store to store and back, damaged, untrue, interrupted.
+
+#![allow(clippy::disallowed_methods, reason = "a test ends with its process; its tasks need no other owner")]
+#![allow(unreachable_pub, reason = "a test has no outside")]
+
+#[path = "../support/postgres.rs"]
+mod database;
+
+mod play;
+mod shelf;
+mod site;
+
+mod coverage;
+mod damage;
+mod killed;
+mod lies;
+mod moves;

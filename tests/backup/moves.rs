@@ -1,0 +1,169 @@
+//! From one store to another and back: nothing is lost, and what comes later does not collide.
+
+use crate::play::fill;
+use crate::shelf::Shelf;
+use crate::site::{Site, exported};
+use raidhall::backup::BackupError;
+use raidhall::store::{Instance, InstanceId, Store};
+use raidhall_protocol::{PlayerId, RaidId};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// What both files hold besides where they come from.
+async fn contents(file: &[u8]) -> Shelf {
+    let (mut shelf, imported) = Shelf::read(file).await.expect("a good file");
+    assert_eq!(imported.snapshots_left_out, 0);
+    shelf.lineage.clear();
+    shelf
+}
+
+/// The lines after the header.
+fn lines(file: &[u8]) -> String {
+    let mut text = String::new();
+    let mut rest = file;
+    while !rest.is_empty() {
+        let mut member = flate2::bufread::GzDecoder::new(rest);
+        std::io::Read::read_to_string(&mut member, &mut text).expect("gzip");
+        rest = member.into_inner();
+    }
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines[0].starts_with(r#"{"header":{"format":"raidhall-backup","version":1,"#), "{}", lines[0]);
+    assert!(lines[lines.len() - 1].starts_with(r#"{"footer":{"#));
+    lines[1..lines.len() - 1].join("\n")
+}
+
+#[tokio::test]
+async fn from_sqlite_to_postgres_and_back_the_file_stays_the_same() {
+    let (first, second, third) = (Site::sqlite(), Site::postgres().await, Site::sqlite());
+    let players = fill(first.store().await.as_ref(), 40, 60, 1).await;
+    let (file, counted) = first.export().await;
+    assert!(counted.raids == 40 && counted.players == 6 && counted.sign_ins == 6, "{counted:?}");
+    assert!(counted.events > 700, "{counted:?}");
+    second.import(&file).await.expect("into Postgres");
+    let (through, _) = second.export().await;
+    assert_eq!(lines(&file), lines(&through));
+    third.import(&through).await.expect("into SQLite");
+    let (back, _) = third.export().await;
+    assert_eq!(lines(&file), lines(&back));
+    let shelf = contents(&file).await;
+    assert!(shelf.snapshots.len() > 10 && shelf.events.iter().any(|event| event.op_key.is_some()));
+    assert_eq!(shelf, contents(&back).await);
+    let stores = [first.store().await, second.store().await, third.store().await];
+    for player in players {
+        let mut listed = Vec::new();
+        for store in &stores {
+            let raids = store.raids_of(player.id, None, None, 100).await.expect("raids");
+            let visited = store.raids_visited(player.id, None, 100).await.expect("raids");
+            assert!(visited.len() > raids.len(), "somebody left");
+            listed.push((store.account(player.id).await.expect("an account"), visited, raids));
+        }
+        assert!(listed.iter().all(|one| *one == listed[0]), "{listed:?}");
+    }
+    for raid in &shelf.raids {
+        let raid = RaidId::try_from(raid.id).expect("an id");
+        let mut loads = Vec::new();
+        for store in &stores {
+            let loaded = store.load(raid, 100_000).await.expect("load").expect("a raid");
+            loads.push((loaded.born, loaded.head, loaded.snapshot, loaded.tail, loaded.ops));
+        }
+        assert!(loads.iter().all(|one| *one == loads[0]));
+    }
+}
+
+async fn what_comes_later_has_ids_of_its_own(site: Site) {
+    let origin = Site::sqlite();
+    let store = origin.store().await;
+    fill(store.as_ref(), 3, 10, 2).await;
+    store.reserve_raid_ids(10).await.expect("ids that are never used");
+    site.import(&origin.export().await.0).await.expect("import");
+    let store = site.store().await;
+    assert_eq!(store.reserve_raid_ids(2).await.expect("ids"), 14..16);
+    let player = store.create_player("next").await.expect("a player");
+    assert_eq!(player.id, PlayerId::try_from(7u64).expect("an id"));
+}
+
+#[tokio::test]
+async fn what_comes_after_an_import_into_sqlite_has_ids_of_its_own() {
+    what_comes_later_has_ids_of_its_own(Site::sqlite()).await;
+}
+
+#[tokio::test]
+async fn what_comes_after_an_import_into_postgres_has_ids_of_its_own() {
+    what_comes_later_has_ids_of_its_own(Site::postgres().await).await;
+}
+
+async fn lineage(store: &dyn Store) -> String {
+    let id = InstanceId(Uuid::now_v7());
+    let instance = Instance { id, ws_url: String::new(), release: String::new(), draining: false };
+    let (ttl, patience) = (Duration::from_millis(1), Duration::from_secs(5));
+    store.enlist(&instance, ttl, patience).await.expect("enlist").lineage
+}
+
+#[tokio::test]
+async fn an_import_names_the_history_anew_unless_told_to_keep_it() {
+    let origin = Site::sqlite();
+    let before = lineage(origin.store().await.as_ref()).await;
+    let (file, _) = origin.export().await;
+    for (keep, site) in [
+        (false, Site::sqlite()),
+        (true, Site::sqlite()),
+        (false, Site::postgres().await),
+        (true, Site::postgres().await),
+    ] {
+        site.import_as(&file, keep).await.expect("import");
+        assert_eq!(lineage(site.store().await.as_ref()).await == before, keep);
+    }
+}
+
+#[tokio::test]
+async fn an_import_goes_only_into_an_empty_database() {
+    let origin = Site::sqlite();
+    fill(origin.store().await.as_ref(), 1, 3, 3).await;
+    let (file, _) = origin.export().await;
+    for site in [Site::sqlite(), Site::postgres().await] {
+        site.store().await.create_player("first").await.expect("a player");
+        let refused = site.import(&file).await;
+        assert!(matches!(refused, Err(BackupError::NotEmpty("players"))), "{refused:?}");
+        assert_eq!(site.export().await.1.raids, 0);
+    }
+}
+
+#[tokio::test]
+async fn an_import_needs_the_database_for_itself() {
+    let (file, _) = {
+        let origin = Site::sqlite();
+        drop(origin.store().await);
+        origin.export().await
+    };
+    for site in [Site::sqlite(), Site::postgres().await] {
+        let store = site.store().await;
+        lineage(store.as_ref()).await; // enlists, and so holds the lock
+        let refused = site.import(&file).await;
+        assert!(matches!(refused, Err(BackupError::InUse)), "{refused:?}");
+    }
+}
+
+/// What is committed while an export is under way is not in it, or it would not be of one moment.
+async fn an_export_is_of_one_moment(site: Site) {
+    let store = site.store().await;
+    fill(store.as_ref(), 5, 20, 4).await;
+    let mut source = site.source().await;
+    let (before, _) = exported(source.as_mut()).await;
+    fill(store.as_ref(), 5, 20, 5).await;
+    let (during, _) = exported(source.as_mut()).await;
+    let shelf = contents(&before).await;
+    let mut later = contents(&during).await;
+    later.ids = shelf.ids; // those of Postgres are of no moment, and never behind
+    assert_eq!(shelf, later);
+    assert_eq!(site.export().await.1.raids, 10);
+}
+
+#[tokio::test]
+async fn an_export_of_sqlite_is_of_one_moment() {
+    an_export_is_of_one_moment(Site::sqlite()).await;
+}
+
+#[tokio::test]
+async fn an_export_of_postgres_is_of_one_moment() {
+    an_export_is_of_one_moment(Site::postgres().await).await;
+}
