@@ -14,7 +14,7 @@ mod writing;
 use crate::store::{self, StoreError};
 use async_trait::async_trait;
 pub(crate) use check::earned;
-use form::{Entry, Event, Header, Ids, Player, Raid, SignIn, Snapshot};
+use form::{Ban, Deed, Entry, Event, Header, Ids, Player, Raid, SignIn, Snapshot};
 use raidhall_protocol::{PlayerId, RaidId};
 use std::io;
 
@@ -90,6 +90,12 @@ pub trait Source: Send {
 
     /// Sign-ins that were not revoked, with ids over `after` (hexadecimal), in their order.
     async fn sign_ins(&mut self, after: &str, limit: u32) -> store::Result<Vec<SignIn>>;
+
+    /// Bans of players with ids over `after`, in their order.
+    async fn bans(&mut self, after: i64, limit: u32) -> store::Result<Vec<Ban>>;
+
+    /// Lines of the audit log with ids over `after`, in their order.
+    async fn deeds(&mut self, after: i64, limit: u32) -> store::Result<Vec<Deed>>;
 }
 
 /// An empty database inside one transaction: whatever is not finished has never been.
@@ -113,6 +119,12 @@ pub trait Target: Send {
 
     /// Adds sign-ins.
     async fn sign_ins(&mut self, rows: &[SignIn]) -> store::Result<()>;
+
+    /// Adds bans.
+    async fn bans(&mut self, rows: &[Ban]) -> store::Result<()>;
+
+    /// Adds lines to the audit log, in their order.
+    async fn deeds(&mut self, rows: &[Deed]) -> store::Result<()>;
 
     /// The id of a player whose totals are not what the ledger adds up to, if there is one.
     async fn wrong_totals(&mut self) -> store::Result<Option<i64>>;

@@ -32,8 +32,8 @@ pub async fn export(config: &Config, file: &Path, sign_ins: bool) -> Result<(), 
         into_file(source.as_mut(), file, options).await
     };
     let done = exported.map_err(|error| of_backup(config, error))?;
-    let backup::Exported { players, raids, events, sign_ins } = done;
-    info!(players, raids, events, sign_ins, "exported");
+    let backup::Exported { players, raids, events, sign_ins, bans, deeds } = done;
+    info!(players, raids, events, sign_ins, bans, deeds, "exported");
     Ok(())
 }
 

@@ -13,7 +13,7 @@ pub const VERSION: u32 = 1;
 pub const FORMAT: &str = "raidhall-backup";
 
 /// One line. They come in this order: the header, players by id, raids by id (each followed by its snapshot and its
-/// events by seq), sign-ins by id, ids, the footer.
+/// events by seq), sign-ins by id, bans by player, deeds in their order, ids, the footer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "named as what they hold")]
@@ -24,6 +24,8 @@ pub enum Entry {
     Snapshot(Snapshot),
     Event(Event),
     SignIn(SignIn),
+    Ban(Ban),
+    Deed(Deed),
     Ids(Ids),
     Footer(Footer),
 }
@@ -124,6 +126,33 @@ pub struct SignIn {
     pub expires_at: i64,
 }
 
+/// A player who may not come in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as the columns")]
+pub struct Ban {
+    pub player: i64,
+    pub reason: String,
+    pub by: String,
+    pub at: i64,
+}
+
+/// A line of the audit log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as the columns")]
+pub struct Deed {
+    /// Only their order is kept.
+    #[serde(default, skip_serializing)]
+    pub id: i64,
+    pub at: i64,
+    pub actor: String,
+    pub action: String,
+    pub target: String,
+    pub request_id: String,
+    pub details: Value,
+}
+
 /// Ids up to these have been given out, whether or not they were used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -145,6 +174,10 @@ pub struct Footer {
     pub events: u64,
     /// Likewise.
     pub sign_ins: u64,
+    /// Likewise.
+    pub bans: u64,
+    /// Likewise.
+    pub deeds: u64,
     /// The blocks before this one.
     pub blocks: u64,
     /// SHA-256 of all bytes of the file before this block, in hexadecimal.

@@ -3,7 +3,7 @@
 use super::check::Fold;
 use super::form::{FORMAT, Footer, VERSION};
 use super::reading::Lines;
-use super::{BackupError, Entry, Event, Header, Ids, PAGE, Player, SignIn, Target};
+use super::{BackupError, Ban, Deed, Entry, Event, Header, Ids, PAGE, Player, SignIn, Target};
 use std::io::Read;
 
 /// What came out of a backup.
@@ -73,6 +73,8 @@ enum Part {
     Players,
     Raids,
     SignIns,
+    Bans,
+    Deeds,
     Ids,
     Footer,
 }
@@ -84,6 +86,8 @@ impl Part {
             Entry::Player(_) => Part::Players,
             Entry::Raid(_) | Entry::Snapshot(_) | Entry::Event(_) => Part::Raids,
             Entry::SignIn(_) => Part::SignIns,
+            Entry::Ban(_) => Part::Bans,
+            Entry::Deed(_) => Part::Deeds,
             Entry::Ids(_) => Part::Ids,
             Entry::Footer(_) => Part::Footer,
         }
@@ -98,6 +102,8 @@ struct Import {
     fold: Option<Fold>,
     events: Vec<Event>,
     sign_ins: Vec<SignIn>,
+    bans: Vec<Ban>,
+    deeds: Vec<Deed>,
     ids: Ids,
     counted: Footer,
     snapshots: u64,
@@ -113,6 +119,8 @@ impl Import {
             fold: None,
             events: Vec::new(),
             sign_ins: Vec::new(),
+            bans: Vec::new(),
+            deeds: Vec::new(),
             ids: Ids::default(),
             counted: Footer::default(),
             snapshots: 0,
@@ -144,11 +152,21 @@ impl Import {
                 self.sign_ins.push(sign_in);
                 self.counted.sign_ins += 1;
             }
+            Entry::Ban(ban) => {
+                self.bans.push(ban);
+                self.counted.bans += 1;
+            }
+            Entry::Deed(deed) => {
+                self.deeds.push(deed);
+                self.counted.deeds += 1;
+            }
             Entry::Header(_) | Entry::Ids(_) | Entry::Footer(_) => {
                 return Err(BackupError::wrong(place, "a line is out of its place"));
             }
         }
-        if self.players.len() + self.events.len() + self.sign_ins.len() >= PAGE as usize {
+        let waiting =
+            [self.players.len(), self.events.len(), self.sign_ins.len(), self.bans.len(), self.deeds.len()];
+        if waiting.iter().sum::<usize>() >= PAGE as usize {
             self.flush_rows().await?;
         }
         Ok(())
@@ -202,6 +220,12 @@ impl Import {
         }
         if !self.sign_ins.is_empty() {
             self.target.sign_ins(&std::mem::take(&mut self.sign_ins)).await?;
+        }
+        if !self.bans.is_empty() {
+            self.target.bans(&std::mem::take(&mut self.bans)).await?;
+        }
+        if !self.deeds.is_empty() {
+            self.target.deeds(&std::mem::take(&mut self.deeds)).await?;
         }
         Ok(())
     }

@@ -22,6 +22,8 @@ pub struct Exported {
     pub raids: u64,
     pub events: u64,
     pub sign_ins: u64,
+    pub bans: u64,
+    pub deeds: u64,
 }
 
 /// Writes a backup of one moment of a database. An error leaves a file that no import accepts.
@@ -46,6 +48,8 @@ pub async fn export(
     if options.sign_ins {
         export.sign_ins().await?;
     }
+    export.bans().await?;
+    export.deeds().await?;
     export.end().await
 }
 
@@ -114,12 +118,38 @@ impl<W: Write + Send> Export<'_, W> {
         }
     }
 
+    async fn bans(&mut self) -> Result<(), BackupError> {
+        let mut after = 0;
+        loop {
+            let page = self.source.bans(after, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.player;
+            for ban in page {
+                self.line(&Entry::Ban(ban))?;
+                self.wrote.bans += 1;
+            }
+        }
+    }
+
+    async fn deeds(&mut self) -> Result<(), BackupError> {
+        let mut after = 0;
+        loop {
+            let page = self.source.deeds(after, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.id;
+            for deed in page {
+                self.line(&Entry::Deed(deed))?;
+                self.wrote.deeds += 1;
+            }
+        }
+    }
+
     async fn end(mut self) -> Result<Exported, BackupError> {
         let ids = self.source.ids().await?;
         self.line(&Entry::Ids(ids))?;
-        let Exported { players, raids, events, sign_ins } = self.wrote;
-        let footer =
-            |blocks, sha256| Entry::Footer(Footer { players, raids, events, sign_ins, blocks, sha256 });
+        let Exported { players, raids, events, sign_ins, bans, deeds } = self.wrote;
+        let counted = Footer { players, raids, events, sign_ins, bans, deeds, ..Footer::default() };
+        let footer = |blocks, sha256| Entry::Footer(Footer { blocks, sha256, ..counted });
         self.out.end(footer).map_err(not_written)?;
         Ok(self.wrote)
     }

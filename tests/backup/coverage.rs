@@ -5,7 +5,7 @@ use sqlx::{Connection, PgConnection, SqliteConnection};
 use std::collections::BTreeSet;
 
 /// Every column, and why it is not lost: it is in the file, it follows from what is, or it is of the moment.
-const COLUMNS: [&str; 10] = [
+const COLUMNS: [&str; 14] = [
     // In the header, and in the line of ids.
     "meta: key value",
     "raid_ids: reserved",
@@ -21,6 +21,13 @@ const COLUMNS: [&str; 10] = [
     // Follows from the ledger.
     "raid_members: member player raid_id",
     "raid_visits: player raid_id",
+    // Ids are given anew, in the same order.
+    "audit_log: action actor at details id request_id target",
+    "bans: at by player reason",
+    // Of the moment: whoever starts reads all bans, and a sign-in that was ended is revoked.
+    "notices: family id kind player tx until",
+    // Of the moment: they are too old to be good within minutes.
+    "used_proofs: proof until",
     // Without those that were revoked.
     "refresh_families: current expires_at id player previous revoked rotated_at",
 ];

@@ -4,7 +4,7 @@ use crate::play::fill;
 use crate::shelf::Shelf;
 use crate::site::{Site, exported};
 use raidhall::backup::BackupError;
-use raidhall::store::{Instance, InstanceId, Store};
+use raidhall::store::{Deed, Instance, InstanceId, Store};
 use raidhall_protocol::{PlayerId, RaidId};
 use std::time::Duration;
 use uuid::Uuid;
@@ -36,6 +36,16 @@ fn lines(file: &[u8]) -> String {
 async fn from_sqlite_to_postgres_and_back_the_file_stays_the_same() {
     let (first, second, third) = (Site::sqlite(), Site::postgres().await, Site::sqlite());
     let players = fill(first.store().await.as_ref(), 40, 60, 1).await;
+    for (round, player) in (0..).zip(&players) {
+        let deed = Deed {
+            actor: "admin:ops".into(),
+            action: "ban",
+            target: format!("player {}", player.id),
+            request_id: format!("r-{round}"),
+            details: serde_json::json!({"reason": "\"quoted\"", "a": round}),
+        };
+        assert!(first.store().await.ban(player.id, "for ’s sake", &deed).await.expect("banned"));
+    }
     let (file, counted) = first.export().await;
     assert!(counted.raids == 40 && counted.players == 6 && counted.sign_ins == 6, "{counted:?}");
     assert!(counted.events > 700, "{counted:?}");
@@ -46,6 +56,7 @@ async fn from_sqlite_to_postgres_and_back_the_file_stays_the_same() {
     let (back, _) = third.export().await;
     assert_eq!(lines(&file), lines(&back));
     let shelf = contents(&file).await;
+    assert_eq!((shelf.bans.len(), shelf.deeds.len()), (players.len(), players.len()));
     assert!(shelf.snapshots.len() > 10 && shelf.events.iter().any(|event| event.op_key.is_some()));
     assert_eq!(shelf, contents(&back).await);
     let stores = [first.store().await, second.store().await, third.store().await];

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use raidhall::backup::form::{Event, Ids, Player, Raid, SignIn, Snapshot};
+use raidhall::backup::form::{Ban, Deed, Event, Ids, Player, Raid, SignIn, Snapshot};
 use raidhall::backup::{BackupError, Imported, Source, Target, import};
 use raidhall::store::Result;
 use raidhall_protocol::{PlayerId, RaidId};
@@ -18,6 +18,8 @@ pub struct Shelf {
     pub snapshots: Vec<Snapshot>,
     pub events: Vec<Event>,
     pub sign_ins: Vec<SignIn>,
+    pub bans: Vec<Ban>,
+    pub deeds: Vec<Deed>,
     pub members: Vec<(RaidId, Vec<PlayerId>)>,
 }
 
@@ -80,6 +82,17 @@ impl Source for Shelf {
     async fn sign_ins(&mut self, after: &str, limit: u32) -> Result<Vec<SignIn>> {
         Ok(page(&self.sign_ins, |sign_in| sign_in.id.as_str() > after, limit))
     }
+
+    async fn bans(&mut self, after: i64, limit: u32) -> Result<Vec<Ban>> {
+        Ok(page(&self.bans, |ban| ban.player > after, limit))
+    }
+
+    async fn deeds(&mut self, after: i64, limit: u32) -> Result<Vec<Deed>> {
+        // Their ids are not in a file: here their places are.
+        let from = usize::try_from(after).expect("a place");
+        let rest = self.deeds.iter().zip(1..).skip(from).take(limit as usize);
+        Ok(rest.map(|(deed, id)| Deed { id, ..deed.clone() }).collect())
+    }
 }
 
 #[async_trait]
@@ -111,6 +124,16 @@ impl Target for Filling {
 
     async fn sign_ins(&mut self, rows: &[SignIn]) -> Result<()> {
         self.shelf.sign_ins.extend_from_slice(rows);
+        Ok(())
+    }
+
+    async fn bans(&mut self, rows: &[Ban]) -> Result<()> {
+        self.shelf.bans.extend_from_slice(rows);
+        Ok(())
+    }
+
+    async fn deeds(&mut self, rows: &[Deed]) -> Result<()> {
+        self.shelf.deeds.extend_from_slice(rows);
         Ok(())
     }
 

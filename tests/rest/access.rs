@@ -35,6 +35,7 @@ fn doors() -> Vec<Row> {
             json!({"title": "Ship it", "target_xp": 100, "target_tasks": 2}),
             [401, 201, 201, 201, 201, 403, 403, 403],
         ),
+        row("GET /me/export", none(), [401, 200, 200, 200, 200, 403, 403, 403]),
         row("GET /raids", none(), [401, 200, 200, 200, 200, 403, 403, 403]),
         row("GET /raids/{raid}", none(), [401, 404, 200, 200, 404, 403, 200, 200]),
         row("GET /raids/{raid}/events", none(), [401, 404, 200, 200, 404, 403, 200, 200]),

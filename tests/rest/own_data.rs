@@ -15,7 +15,7 @@ fn seqs(raid: &Value) -> Vec<u64> {
 
 #[tokio::test(start_paused = true)]
 async fn a_player_is_given_what_they_did_and_what_names_them_in_every_raid_they_were_in() {
-    let house = House::open().await;
+    let house = House::with(|options, _| options.rest_writes_per_minute = 10_000).await;
     let (ada, bob) = (house.guest("Ada").await, house.guest("Bob").await);
     let (ada_token, bob_token) = (text(&ada["access_token"]), text(&bob["access_token"]));
     let own = house.raid(&ada_token).await; // 1 and 2

@@ -3,7 +3,7 @@
 use super::connections::Dial;
 use super::lease::DATABASE_LOCK;
 use super::{MIGRATION_LOCK_TIMEOUT, PostgresStore, fault, partitions};
-use crate::backup::form::{Event, Ids, Player, Raid, SignIn, Snapshot};
+use crate::backup::form::{Ban, Deed, Event, Ids, Player, Raid, SignIn, Snapshot};
 use crate::backup::{BackupError, Source, Target, earned};
 use crate::store::Result;
 use anyhow::anyhow;
@@ -61,6 +61,16 @@ const SIGN_INS: &str = "
         FROM refresh_families WHERE NOT revoked AND ($1 = '' OR id > nullif($1, '')::uuid) ORDER BY id LIMIT $2
     ) r";
 
+const BANS: &str = "
+    SELECT row_to_json(r)::text FROM (
+        SELECT player, reason, by, at FROM bans WHERE player > $1 ORDER BY player LIMIT $2
+    ) r";
+
+const DEEDS: &str = "
+    SELECT row_to_json(r)::text FROM (
+        SELECT id, at, actor, action, target, request_id, details FROM audit_log WHERE id > $1 ORDER BY id LIMIT $2
+    ) r";
+
 /// Sequences stand outside of the transaction, and are never behind what it sees.
 const IDS: &str = "
     SELECT json_build_object(
@@ -109,6 +119,15 @@ const ADD_SIGN_INS: &str = "
     FROM jsonb_to_recordset($1::jsonb) AS r (id text, player bigint, current text, previous text,
         rotated_at bigint, expires_at bigint) WHERE $2 IS NOT NULL";
 
+const ADD_BANS: &str = "
+    INSERT INTO bans (player, reason, by, at) SELECT player, reason, by, at
+    FROM jsonb_to_recordset($1::jsonb) AS r (player bigint, reason text, by text, at bigint) WHERE $2 IS NOT NULL";
+
+const ADD_DEEDS: &str = "
+    INSERT INTO audit_log (at, actor, action, target, request_id, details)
+    SELECT (r ->> 'at')::bigint, r ->> 'actor', r ->> 'action', r ->> 'target', r ->> 'request_id', r -> 'details'
+    FROM jsonb_array_elements($1::jsonb) WITH ORDINALITY AS rows (r, place) WHERE $2 IS NOT NULL ORDER BY place";
+
 const SET_PLAYER_IDS: &str =
     "SELECT setval(pg_get_serial_sequence('players', 'id'), greatest($1, 1), $1 > 0)";
 const SET_RAID_IDS: &str = "SELECT setval('raid_ids', greatest($1, 1), $1 > 0)";
@@ -117,11 +136,12 @@ const SET_LINEAGE: &str = "
     UPDATE meta SET value = coalesce($1, replace(gen_random_uuid()::text, '-', '')) WHERE key = 'lineage'";
 
 /// What must be empty, by what it holds.
-const EMPTY: [(&str, &str); 4] = [
+const EMPTY: [(&str, &str); 5] = [
     ("players", "SELECT EXISTS (SELECT FROM players)"),
     ("raids", "SELECT EXISTS (SELECT FROM raids)"),
     ("events", "SELECT EXISTS (SELECT FROM raid_events)"),
     ("sign-ins", "SELECT EXISTS (SELECT FROM refresh_families)"),
+    ("an audit log", "SELECT EXISTS (SELECT FROM audit_log)"),
 ];
 
 /// Reads the whole ledger, once.
@@ -254,6 +274,14 @@ impl Source for PostgresSource {
     async fn sign_ins(&mut self, after: &str, limit: u32) -> Result<Vec<SignIn>> {
         self.rows(sqlx::query_scalar(SIGN_INS).bind(after.to_owned()).bind(i64::from(limit))).await
     }
+
+    async fn bans(&mut self, after: i64, limit: u32) -> Result<Vec<Ban>> {
+        self.rows(sqlx::query_scalar(BANS).bind(after).bind(i64::from(limit))).await
+    }
+
+    async fn deeds(&mut self, after: i64, limit: u32) -> Result<Vec<Deed>> {
+        self.rows(sqlx::query_scalar(DEEDS).bind(after).bind(i64::from(limit))).await
+    }
 }
 
 /// An empty database in a transaction. The lock that keeps servers out ends with its session.
@@ -305,6 +333,14 @@ impl Target for PostgresTarget {
 
     async fn sign_ins(&mut self, rows: &[SignIn]) -> Result<()> {
         self.add(ADD_SIGN_INS, &rows, 0).await
+    }
+
+    async fn bans(&mut self, rows: &[Ban]) -> Result<()> {
+        self.add(ADD_BANS, &rows, 0).await
+    }
+
+    async fn deeds(&mut self, rows: &[Deed]) -> Result<()> {
+        self.add(ADD_DEEDS, &rows, 0).await
     }
 
     async fn wrong_totals(&mut self) -> Result<Option<i64>> {

@@ -3,7 +3,7 @@
 use super::fault::{failed, refused};
 use super::statements::statements;
 use super::{LOCK_RETRY, MIGRATIONS, SqliteStore};
-use crate::backup::form::{Event, Ids, Player, Raid, SignIn, Snapshot};
+use crate::backup::form::{Ban, Deed, Event, Ids, Player, Raid, SignIn, Snapshot};
 use crate::backup::{BackupError, Source, Target, earned};
 use crate::store::{EnlistError, Result, StoreError};
 use anyhow::anyhow;
@@ -41,6 +41,13 @@ statements! {
         "SELECT json_object('id', lower(hex(id)), 'player', player, 'current', lower(hex(current)), ",
         "    'previous', nullif(lower(hex(previous)), ''), 'rotated_at', rotated_at, 'expires_at', expires_at) ",
         "FROM refresh_families WHERE id > unhex(?1) ORDER BY id LIMIT ?2";
+    BANS =
+        "SELECT json_object('player', player, 'reason', reason, 'by', \"by\", 'at', at) ",
+        "FROM bans WHERE player > ?1 ORDER BY player LIMIT ?2";
+    DEEDS =
+        "SELECT json_object('id', id, 'at', at, 'actor', actor, 'action', action, 'target', target, ",
+        "    'request_id', request_id, 'details', json(details)) ",
+        "FROM audit_log WHERE id > ?1 ORDER BY id LIMIT ?2";
     LINEAGE = "SELECT value FROM meta WHERE key = 'lineage'";
     IDS =
         "SELECT json_object('players', coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'players'), 0), ",
@@ -71,6 +78,13 @@ statements! {
         "INSERT INTO refresh_families (id, player, current, previous, rotated_at, expires_at) ",
         "SELECT unhex(value ->> 'id'), value ->> 'player', unhex(value ->> 'current'), ",
         "    unhex(value ->> 'previous'), value ->> 'rotated_at', value ->> 'expires_at' FROM json_each(?1)";
+    ADD_BANS =
+        "INSERT INTO bans (player, reason, \"by\", at) ",
+        "SELECT value ->> 'player', value ->> 'reason', value ->> 'by', value ->> 'at' FROM json_each(?1)";
+    ADD_DEEDS =
+        "INSERT INTO audit_log (at, actor, action, target, request_id, details) ",
+        "SELECT value ->> 'at', value ->> 'actor', value ->> 'action', value ->> 'target', ",
+        "    value ->> 'request_id', value -> 'details' FROM json_each(?1) ORDER BY key";
     SET_RAID_IDS = "UPDATE raid_ids SET reserved = ?1";
     FORGET_PLAYER_IDS = "DELETE FROM sqlite_sequence WHERE name = 'players'";
     SET_PLAYER_IDS = "INSERT INTO sqlite_sequence (name, seq) VALUES ('players', ?1)";
@@ -79,11 +93,12 @@ statements! {
 }
 
 /// What must be empty, by what it holds.
-const EMPTY: [(&str, &str); 4] = [
+const EMPTY: [(&str, &str); 5] = [
     ("players", "SELECT EXISTS (SELECT 1 FROM players)"),
     ("raids", "SELECT EXISTS (SELECT 1 FROM raids)"),
     ("events", "SELECT EXISTS (SELECT 1 FROM raid_events)"),
     ("sign-ins", "SELECT EXISTS (SELECT 1 FROM refresh_families)"),
+    ("an audit log", "SELECT EXISTS (SELECT 1 FROM audit_log)"),
 ];
 
 /// Reads the whole ledger, once.
@@ -168,6 +183,14 @@ impl Source for SqliteSource {
     async fn sign_ins(&mut self, after: &str, limit: u32) -> Result<Vec<SignIn>> {
         self.rows(sqlx::query_scalar(SIGN_INS).bind(after.to_owned()).bind(limit)).await
     }
+
+    async fn bans(&mut self, after: i64, limit: u32) -> Result<Vec<Ban>> {
+        self.rows(sqlx::query_scalar(BANS).bind(after).bind(limit)).await
+    }
+
+    async fn deeds(&mut self, after: i64, limit: u32) -> Result<Vec<Deed>> {
+        self.rows(sqlx::query_scalar(DEEDS).bind(after).bind(limit)).await
+    }
 }
 
 /// An empty database, locked, in a transaction.
@@ -235,6 +258,14 @@ impl Target for SqliteTarget {
 
     async fn sign_ins(&mut self, rows: &[SignIn]) -> Result<()> {
         self.add(ADD_SIGN_INS, &rows, 0).await
+    }
+
+    async fn bans(&mut self, rows: &[Ban]) -> Result<()> {
+        self.add(ADD_BANS, &rows, 0).await
+    }
+
+    async fn deeds(&mut self, rows: &[Deed]) -> Result<()> {
+        self.add(ADD_DEEDS, &rows, 0).await
     }
 
     async fn wrong_totals(&mut self) -> Result<Option<i64>> {
