@@ -23,14 +23,6 @@ find_redis() {
   command -v redis-server
 }
 
-find_redis_cli() {
-  command -v redis-cli
-}
-
-find_openssl() {
-  command -v openssl
-}
-
 # The library that gives a process another clock, by LD_PRELOAD: the build for programs with threads.
 find_faketime() {
   local library

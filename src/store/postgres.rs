@@ -135,7 +135,8 @@ impl PostgresStore {
     /// Names this history anew: the last step of every restore. `None`, and nothing is changed, while instances live;
     /// if `forced`, they notice at their next renewal, let their clients go and end.
     pub async fn rename_lineage(&self, forced: bool) -> Result<Option<String>> {
-        lease::rename_lineage(&self.rest, forced).await
+        let mut session = archive::unhurried(&self.dial).connect("rename lineage").await?;
+        lease::rename_lineage(&mut session, forced).await
     }
 }
 

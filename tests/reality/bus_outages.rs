@@ -2,8 +2,10 @@
 
 use crate::bounded;
 use crate::fleet::Fleet;
+use crate::instruments::METRICS;
 use crate::lookout::Lookout;
 use crate::party::{Party, long_raid};
+use crate::process::Site;
 use crate::proxy::Proxy;
 use crate::proxy::Way::{ToClient, ToServer};
 use crate::wire::{Answer, Wire};
@@ -35,7 +37,10 @@ async fn a_redis_that_restarts_empty_costs_nothing() {
         }
         game.goes_on(20).await;
         fleet.redis.kill().await;
-        game.goes_on(20).await;
+        for server in &fleet.servers {
+            server.bus_works(false).await;
+        }
+        game.goes_on(60).await;
         fleet.redis.restart().await;
         fleet.heals().await;
         game.goes_on(40).await;
@@ -47,10 +52,11 @@ async fn a_redis_that_restarts_empty_costs_nothing() {
 #[tokio::test]
 async fn a_redis_that_flaps_twenty_times_costs_nothing() {
     bounded(async {
-        let mut fleet = Fleet::of(3).await;
+        let mut fleet = Fleet::on(Site::postgres().await, 3, &[METRICS]).await;
         let game = fleet.at_play(6, &long_raid(6)).await.play();
         for round in 0..20 {
             game.goes_on(4).await;
+            let before = reconnects(&fleet).await;
             match round % 4 {
                 0 => fleet.redis.restart().await,
                 1 => fleet.buses.iter().for_each(Proxy::cut),
@@ -58,12 +64,26 @@ async fn a_redis_that_flaps_twenty_times_costs_nothing() {
                 2 => fleet.buses[round % 3].cut(),
                 _ => fleet.buses.iter().for_each(Proxy::lose_answers),
             }
+            // Each is an outage of its own, noticed and over before the next.
+            while reconnects(&fleet).await == before {
+                sleep(Duration::from_millis(5)).await;
+            }
+            fleet.heals().await;
         }
         fleet.heals().await;
         game.goes_on(40).await;
         game.judged().await;
     })
     .await;
+}
+
+/// How often the instances have connected to Redis again, all together.
+async fn reconnects(fleet: &Fleet) -> f64 {
+    let mut sum = 0.0;
+    for server in &fleet.servers {
+        sum += server.metric("raidhall_bus_reconnects_total").await;
+    }
+    sum
 }
 
 /// A raid being played, its owner's place, and two members more.

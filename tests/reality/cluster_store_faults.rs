@@ -38,7 +38,7 @@ async fn a_fleet_survives_that_postgres_is_restarted_at_once() {
 #[tokio::test]
 async fn when_answers_of_the_store_are_lost_every_effect_counts_once_across_a_fleet() {
     bounded(async {
-        let fleet = Fleet::on(Site::proxied().await, 3, &[]).await;
+        let fleet = Fleet::on(Site::proxied().await, 3, &[METRICS]).await;
         let game = fleet.at_play(6, &long_raid(6)).await.play();
         for _ in 0..25 {
             game.goes_on(3).await;
@@ -46,6 +46,12 @@ async fn when_answers_of_the_store_are_lost_every_effect_counts_once_across_a_fl
         }
         game.goes_on(30).await;
         assert!(fleet.site.proxy().lost() >= 25, "{} answers lost", fleet.site.proxy().lost());
+        let mut repeated = 0.0;
+        for server in &fleet.servers {
+            repeated += server.metric("raidhall_commit_retries_total").await;
+        }
+        println!("{repeated} commits were sent again");
+        assert!(repeated >= 3.0, "those of commits were among them");
         game.judged().await;
     })
     .await;

@@ -68,6 +68,10 @@ async fn two_thousand_clients_of_a_killed_node_come_back_at_once_and_the_others_
             tokio::spawn(async move { rest.command(raid, Some(&op()), &command()).await })
         });
         let talking: Vec<_> = talking.collect();
+        // First they are gone, or those of before would be counted.
+        while crowd.iter().map(Game::watching).sum::<usize>() == CROWD {
+            sleep(Duration::from_millis(1)).await;
+        }
         all_watch(&crowd, CROWD, RETURN_MAX).await;
         println!("{CROWD} clients were back after {:?}", killed.elapsed());
         for talking in talking {

@@ -57,7 +57,7 @@ async fn the_connections_of_a_banned_player_end_at_every_instance_and_none_is_ma
     bounded(async {
         let fleet = Fleet::of(2).await;
         let (pair, raid, wires) = watcher(&fleet, "Ada").await;
-        let (_, _, mut bystanders) = watcher(&fleet, "Ben").await;
+        let (_, theirs, mut bystanders) = watcher(&fleet, "Ben").await;
         let path = format!("/api/v1/admin/players/{}/ban", pair.player.id);
         let body = json!({"reason": "spam"});
         let (status, answer) = ask(&fleet.servers[0], Method::POST, &path, &admin(&fleet), body).await;
@@ -72,10 +72,11 @@ async fn the_connections_of_a_banned_player_end_at_every_instance_and_none_is_ma
             let (status, answer) = ask(server, Method::GET, &path, &pair.access_token, Value::Null).await;
             assert_eq!((status, &answer["error"]["type"]), (StatusCode::FORBIDDEN, &json!("forbidden")));
         }
-        let (_, _, more) = watcher(&fleet, "Cy").await;
-        for wire in bystanders.iter_mut().chain(&mut { more }) {
-            wire.send(ClientMessage::Beat).await;
+        // Nobody else was let go: there are answers.
+        for wire in &mut bystanders {
+            wire.say(theirs, "still here").await;
         }
+        watcher(&fleet, "Cy").await;
     })
     .await;
 }

@@ -197,7 +197,7 @@ impl PostgresStore {
 }
 
 /// Sessions that may take their time, and may read a table from end to end.
-fn unhurried(dial: &Dial) -> Dial {
+pub(super) fn unhurried(dial: &Dial) -> Dial {
     let options = dial.options.clone().options([
         ("enable_seqscan", "on".to_owned()),
         ("idle_in_transaction_session_timeout", "0".to_owned()),

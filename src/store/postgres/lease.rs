@@ -57,11 +57,18 @@ const RENEW: &str = "
     FROM renewed LEFT JOIN instances p ON p.id <> renewed.id AND p.lease_until > clock_timestamp()
     ORDER BY p.id";
 
-/// Nothing, if somebody lives who would hold states of the history that is renamed.
+/// Nothing, if somebody lives who would hold states of the history that is renamed. Events that were restored from another
+/// server may bear transactions that this one has yet to reach: nobody would find them in the feed until then.
 const RENAME_LINEAGE: &str = "
-    UPDATE meta SET value = replace(gen_random_uuid()::text, '-', '')
-    WHERE key = 'lineage' AND ($1 OR NOT EXISTS (SELECT FROM instances WHERE lease_until > clock_timestamp()))
-    RETURNING value";
+    WITH renamed AS (
+        UPDATE meta SET value = replace(gen_random_uuid()::text, '-', '')
+        WHERE key = 'lineage' AND ($1 OR NOT EXISTS (SELECT FROM instances WHERE lease_until > clock_timestamp()))
+        RETURNING value
+    ), reached AS (
+        UPDATE raid_events SET tx = pg_current_xact_id()
+        WHERE tx > pg_current_xact_id() AND EXISTS (SELECT FROM renamed)
+    )
+    SELECT value FROM renamed";
 
 /// Those that nobody holds on to: it never waits with others' rows locked.
 const FORGET_DEAD: &str = "
@@ -200,9 +207,9 @@ pub(super) async fn forget_dead(connections: &Connections) -> Result<()> {
 }
 
 /// Gives the new name, or `None` if instances live and it was not `forced`.
-pub(super) async fn rename_lineage(connections: &Connections, forced: bool) -> Result<Option<String>> {
-    let rename = sqlx::query(RENAME_LINEAGE).bind(forced);
-    connections.first("rename lineage", rename, |row| row.try_get("value")).await
+pub(super) async fn rename_lineage(session: &mut PgConnection, forced: bool) -> Result<Option<String>> {
+    let renamed = sqlx::query_scalar(RENAME_LINEAGE).bind(forced).fetch_optional(session).await;
+    renamed.map_err(|error| fault::of("rename lineage", error))
 }
 
 /// From a row per peer, or one without.

@@ -84,7 +84,7 @@ statements! {
     ADD_DEEDS =
         "INSERT INTO audit_log (at, actor, action, target, request_id, details) ",
         "SELECT value ->> 'at', value ->> 'actor', value ->> 'action', value ->> 'target', ",
-        "    value ->> 'request_id', value -> 'details' FROM json_each(?1) ORDER BY key";
+        "    value ->> 'request_id', value -> 'details' FROM json_each(?1)";
     SET_RAID_IDS = "UPDATE raid_ids SET reserved = ?1";
     FORGET_PLAYER_IDS = "DELETE FROM sqlite_sequence WHERE name = 'players'";
     SET_PLAYER_IDS = "INSERT INTO sqlite_sequence (name, seq) VALUES ('players', ?1)";

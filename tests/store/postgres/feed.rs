@@ -4,7 +4,7 @@ use super::{connect, holding, open, waiting_for_locks};
 use crate::conformance::{commit, enlisted, made, newcomer};
 use crate::database::Database;
 use crate::history::{completed_task, raid, said};
-use raidhall::store::{Place, Store};
+use raidhall::store::{Feed, Place, Store};
 use raidhall_protocol::{RaidId, Seq};
 use sqlx::Executor;
 use std::collections::HashMap;
@@ -59,5 +59,27 @@ async fn a_follower_misses_no_late_commit_and_sees_none_twice() {
     let (seen, ()) = timeout(MINUTE, async { tokio::join!(following, writing) }).await.expect("all is seen");
     assert_eq!(seen[&raid(1)], 3);
     assert_eq!(seen[&raid(2)], 2 + ROUNDS as u64);
-    drop(connect(&database).await);
+}
+
+/// A dump that is restored into another server brings the numbers of transactions with it.
+#[tokio::test]
+async fn events_of_transactions_to_come_are_fed_once_the_lineage_is_new() {
+    let database = Database::create().await;
+    let store = open(&database).await;
+    let (owner, ada) = (enlisted(&*store).await, newcomer(&*store, "Ada").await);
+    made(&*store, 1, &owner, ada).await;
+    connect(&database).await.execute("UPDATE raid_events SET tx = '9999999999'").await.expect("updated");
+    assert_eq!(store.feed(Place::default(), 10).await.expect("feed").events, []);
+    let lineage = store.rename_lineage(true).await.expect("renamed");
+    let all_fed = async {
+        loop {
+            let fed = store.feed(Place::default(), 10).await.expect("feed");
+            assert_eq!(Some(fed.lineage), lineage);
+            if fed.events.len() == 2 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(MINUTE, all_fed).await.expect("once transactions of others are over");
 }
