@@ -23,6 +23,10 @@ find_redis() {
   command -v redis-server
 }
 
+find_python() {
+  command -v python3
+}
+
 # The library that gives a process another clock, by LD_PRELOAD: the build for programs with threads.
 find_faketime() {
   local library

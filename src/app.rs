@@ -109,19 +109,25 @@ pub async fn migrate(config: &Config) -> Result<(), StartError> {
     open::migrated(config).await.map(|_| ())
 }
 
-/// Mints an access token with the configured secret. A player's name is looked up in the database.
+/// Mints an access token with the configured secret. A player's name is looked up in the database, which a server may be
+/// using.
 ///
 /// # Errors
 ///
 /// If there is no secret to sign with, or no such player.
 pub async fn token(config: &Config, args: TokenArgs) -> anyhow::Result<String> {
     let auth = open::auth(config, open::secret(config).await?, None);
-    let store = open::store(config).await?;
-    let player = PlayerId::try_from(args.player)?;
-    let profile = store.player(player).await?.with_context(|| format!("there is no player {player}"))?;
+    let (subject, name) = match args.player {
+        Some(id) => {
+            let player = PlayerId::try_from(id)?;
+            let profile = open::as_it_is(config).await?.player(player).await?;
+            (id.to_string(), Some(profile.with_context(|| format!("there is no player {player}"))?.name))
+        }
+        None => (args.subject, None),
+    };
     let scope = args.scope.map_or(Scope::Player, Scope::from);
     let ttl = args.ttl_secs.map_or(config.auth.access_ttl, std::time::Duration::from_secs);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     let now = raidhall_protocol::UnixMillis(i64::try_from(now.as_millis())?);
-    Ok(auth.mint_scoped(scope, &player.to_string(), Some(&profile.name), ttl, now))
+    Ok(auth.mint_scoped(scope, &subject, name.as_deref(), ttl, now))
 }

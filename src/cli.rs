@@ -56,9 +56,9 @@ pub enum Command {
     ///
     /// Opens and binds nothing. Secrets and passwords are not shown.
     CheckConfig(ConfigArgs),
-    /// Print an access token for a player, signed with the configured secret
+    /// Print an access token for a player, for the host app's backend or for an operator
     ///
-    /// For operators and tests: whoever holds the token acts as that player. Example:
+    /// Signed with the configured secret. Whoever holds the token may do what it says. The server may be running. Example:
     /// `curl -H "Authorization: Bearer $(raidhall token --player 5)" http://127.0.0.1:8080/api/v1/me`
     #[command(verbatim_doc_comment)]
     Token(TokenCommand),
@@ -137,9 +137,13 @@ pub struct NewLineageCommand {
 /// The token to mint.
 #[derive(Debug, Clone, Args)]
 pub struct TokenArgs {
-    /// The player it speaks for
-    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u64).range(1..1 << 53))]
-    pub player: u64,
+    /// The player it speaks for; with a scope it need not speak for any
+    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u64).range(1..1 << 53),
+        required_unless_present = "scope")]
+    pub player: Option<u64>,
+    /// Who has it, for the audit log, if it speaks for no player
+    #[arg(long, value_name = "NAME", default_value = "cli", conflicts_with = "player", requires = "scope")]
+    pub subject: String,
     /// How long it is valid, in seconds [default: auth.access_ttl_secs]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=315_360_000))]
     pub ttl_secs: Option<u64>,
@@ -182,7 +186,7 @@ mod tests {
         let Command::Token(command) = Cli::parse_from(words.split(' ')).command else {
             panic!("another command")
         };
-        assert_eq!((command.token.player, command.token.ttl_secs), (5, Some(60)));
+        assert_eq!((command.token.player, command.token.ttl_secs), (Some(5), Some(60)));
         assert_eq!(command.token.scope, Some(TokenScope::Service));
         assert_eq!(command.config.config, Some(PathBuf::from("a.toml")));
     }

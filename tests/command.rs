@@ -37,6 +37,22 @@ fn wrong_arguments_end_with_64() {
 }
 
 #[test]
+fn a_token_of_a_scope_asks_for_no_player_and_no_database() {
+    let env = [
+        ("RAIDHALL__AUTH__SECRET", "0123456789abcdef0123456789abcdef"),
+        ("DATABASE_URL", "postgres://nobody@127.0.0.1:1/nothing"),
+    ];
+    let output = raidhall(&["token", "--scope", "service", "--subject", "host-app"], &env);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(stdout(&output).trim().split('.').count(), 3, "{output:?}");
+    for args in
+        [&["token", "--subject", "x"][..], &["token", "--scope", "admin", "--player", "5", "--subject", "x"]]
+    {
+        assert_eq!(raidhall(args, &env).status.code(), Some(64), "{args:?}");
+    }
+}
+
+#[test]
 fn every_command_lists_all_faults_and_ends_with_64() {
     let env = [
         ("RAIDHALL__LIMITS__WATCHES", "0"),

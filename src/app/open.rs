@@ -34,6 +34,11 @@ pub(super) async fn migrated(config: &Config) -> Result<Arc<dyn Store>, StartErr
     open(config, true).await
 }
 
+/// The database with whatever schema it has: for a look, while a server may have its lock.
+pub(super) async fn as_it_is(config: &Config) -> Result<Arc<dyn Store>, StartError> {
+    open(config, false).await
+}
+
 async fn open(config: &Config, migrate: bool) -> Result<Arc<dyn Store>, StartError> {
     let what = || format!("the database {}", config.database.url);
     match config.database.url.kind() {

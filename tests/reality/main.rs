@@ -42,6 +42,7 @@ mod dials;
 mod drips;
 mod floods;
 mod garbage;
+mod host_app;
 mod node_death;
 mod node_sleep;
 mod node_stop;

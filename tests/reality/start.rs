@@ -3,7 +3,9 @@
 use crate::bounded;
 use crate::party::{Party, long_raid};
 use crate::process::Site;
+use crate::wire::Wire;
 use raidhall_loadtest::client::Rest;
+use raidhall_protocol::Codec;
 use rustix::process::Signal;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -77,6 +79,21 @@ async fn a_database_that_is_not_there_ends_the_start_with_69() {
         let output = site.command(&["serve"], &nowhere).output().await.expect("it runs");
         assert_eq!(output.status.code(), Some(69), "{output:?}");
         assert!(output.stdout.is_empty(), "{output:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_can_be_printed_while_the_server_runs() {
+    bounded(async {
+        let site = Site::sqlite().await;
+        let server = site.start().await;
+        let party = Party::gather(server.target(), 1, &long_raid(1)).await;
+        let player = party.witness().await.player.id.to_string();
+        let output = site.command(&["token", "--player", &player], &[]).output().await.expect("it runs");
+        assert!(output.status.success(), "{output:?}");
+        let token = String::from_utf8(output.stdout).expect("text");
+        drop(Wire::open(server.target(), Codec::Json, token.trim()).await);
     })
     .await;
 }
