@@ -7,7 +7,7 @@ use crate::instruments::METRICS;
 use crate::lookout::Lookout;
 use crate::party::{Party, long_raid};
 use crate::process::Site;
-use crate::redis::without_messages;
+use crate::redis::{with_messages_swapped, without_messages};
 use raidhall_loadtest::targets::Targets;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
@@ -229,6 +229,24 @@ async fn garbage_on_the_bus_is_counted_and_changes_nothing() {
             assert_eq!(server.metric("raidhall_bus_reconnects_total").await, 0.0);
             assert_eq!(server.metric("raidhall_session_reloads_total").await, 0.0);
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn messages_that_overtake_each_other_are_put_in_order_from_the_store() {
+    bounded(async {
+        let fleet = measured(2).await;
+        let party = fleet.at_play(4, &long_raid(4)).await;
+        let raid = party.raid;
+        let edge = 1 - fleet.owner_of(&party.players[0].rest(), raid).await;
+        fleet.buses[edge].censor(with_messages_swapped(&format!("raid:{{{raid}}}:events")));
+        let game = party.play();
+        game.goes_on(100).await;
+        let gaps = fleet.servers[edge].metric("raidhall_gaps_repaired_total{cause=\"gap\"}").await;
+        assert!(gaps >= 5.0, "{gaps} gaps were seen and repaired");
+        fleet.buses[edge].censor_no_more();
+        game.judged().await;
     })
     .await;
 }

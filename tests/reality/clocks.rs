@@ -97,13 +97,15 @@ async fn a_raid_s_time_never_goes_back_or_astray_when_it_moves_between_nodes_an_
             wire.watch(raid, None).await;
             let rest = Rest::new(fleet.servers[owner].target()).expect("doors").with_token(&token);
             loop {
-                said.push((wire.say(raid, format!("from {owner}")).await, now()));
+                let text = format!("from {owner}");
+                said.push((wire.say(raid, text.clone()).await, text, now()));
                 if fleet.owner_of(&rest, raid).await == owner {
                     break;
                 }
                 sleep(Duration::from_millis(100)).await;
             }
-            said.push((wire.say(raid, format!("at {owner}")).await, now()));
+            let text = format!("at {owner}");
+            said.push((wire.say(raid, text.clone()).await, text, now()));
             drop(wire);
             if owner == 1 {
                 fleet.servers[owner].signal(Signal::TERM);
@@ -115,8 +117,12 @@ async fn a_raid_s_time_never_goes_back_or_astray_when_it_moves_between_nodes_an_
         let ledger =
             fleet.site.store_beside().await.events(raid, Seq::ZERO, 1_000).await.expect("the ledger");
         assert!(ledger.windows(2).all(|pair| pair[0].at <= pair[1].at), "{ledger:?}");
-        for (seq, at) in said {
+        assert!(ledger.iter().zip(1..).all(|(event, seq)| event.seq == Seq(seq)), "contiguous: {ledger:?}");
+        let spoken = ledger.iter().filter(|event| matches!(event.data, EventData::Said { .. })).count();
+        assert_eq!(spoken, said.len(), "each once, and nothing else");
+        for (seq, text, at) in said {
             let event = ledger.iter().find(|event| event.seq == seq).expect("an acknowledged event");
+            assert_eq!(event.data, EventData::Said { text });
             assert!(is_about(event.at, at), "{event:?} at {at:?}");
         }
     })

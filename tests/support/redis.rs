@@ -126,6 +126,33 @@ pub fn without_messages(channel: &str) -> impl Fn(&[u8]) -> Vec<u8> + use<> {
     }
 }
 
+/// What a server says (RESP3), every second message of a channel before the one that came before it.
+pub fn with_messages_swapped(channel: &str) -> impl Fn(&[u8]) -> Vec<u8> + use<> {
+    let header = format!(">3\r\n$7\r\nmessage\r\n${}\r\n{channel}\r\n$", channel.len()).into_bytes();
+    let held = parking_lot::Mutex::new(None::<Vec<u8>>);
+    move |said| {
+        let (mut left, mut rest) = (Vec::new(), said);
+        while !rest.is_empty() {
+            match rest.strip_prefix(&*header).and_then(after_bulk) {
+                Some(after) => {
+                    let message = &rest[..rest.len() - after.len()];
+                    let mut held = held.lock();
+                    match held.take() {
+                        Some(earlier) => left.extend([message, &earlier].concat()),
+                        None => *held = Some(message.to_vec()),
+                    }
+                    rest = after;
+                }
+                None => {
+                    left.push(rest[0]);
+                    rest = &rest[1..];
+                }
+            }
+        }
+        left
+    }
+}
+
 /// What follows a bulk string, of which the `$` is gone already.
 fn after_bulk(said: &[u8]) -> Option<&[u8]> {
     let end = said.windows(2).position(|pair| pair == b"\r\n")?;
