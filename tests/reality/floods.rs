@@ -73,8 +73,11 @@ async fn pings_and_empty_fragments_without_end_are_told_so_and_closed_with_4101(
 
 /// How long the polite are measured, with and without the others.
 const MEASURED: Duration = Duration::from_secs(4);
-/// What a ratio of tiny times says nothing about: a tick of a busy machine.
-const FLOOR: Duration = Duration::from_millis(25);
+/// What a ratio of small times says nothing about: on a machine that is busy with something else, the server that does
+/// more waits more for its turns.
+const FLOOR: Duration = Duration::from_millis(100);
+/// That something else strikes one server and spares the other. A flood that gets through strikes in every round.
+const ROUNDS: usize = 3;
 
 /// A hundred connections in ten raids, each with its raid.
 async fn hundred(server: &Server) -> Vec<(RaidId, Wire)> {
@@ -147,34 +150,43 @@ impl Drop for Attack {
     }
 }
 
+/// Twelve who send messages, pings and fragments without end.
+async fn attack(server: &Server) -> Attack {
+    let tokens = Rest::new(server.target()).expect("doors").guest("flooder").await.expect("a guest");
+    let mask = Some([1; 4]);
+    let floods = [
+        frame(0x80 | TEXT, mask, br#"{"t":"unwatch","raid":1}"#).repeat(1000),
+        frame(0x80 | PING, mask, b"x").repeat(1000),
+        [frame(TEXT, mask, b"{"), frame(EMPTY_FRAGMENT, mask, b"").repeat(1000)].concat(),
+    ];
+    Attack::begin(
+        (0..12)
+            .map(|number| flooder(*server.target(), tokens.access_token.clone(), floods[number % 3].clone())),
+    )
+}
+
 #[tokio::test]
 async fn floods_of_messages_pings_and_fragments_leave_the_polite_their_latency() {
     bounded(async {
-        let site = Site::sqlite().await;
+        let (site, spared_site) = tokio::join!(Site::sqlite(), Site::sqlite());
         let server = site.start_with(&DEFAULTS).await;
-        let polite = hundred(&server).await;
-        let before = server.usage().cpu;
-        let (calm, polite) = measure(polite).await;
-        let quiet = server.usage().cpu - before;
-
-        let flooder_tokens =
-            Rest::new(server.target()).expect("doors").guest("flooder").await.expect("a guest");
-        let mask = Some([1; 4]);
-        let floods = [
-            frame(0x80 | TEXT, mask, br#"{"t":"unwatch","raid":1}"#).repeat(1000),
-            frame(0x80 | PING, mask, b"x").repeat(1000),
-            [frame(TEXT, mask, b"{"), frame(EMPTY_FRAGMENT, mask, b"").repeat(1000)].concat(),
-        ];
-        let attack = Attack::begin((0..12).map(|number| {
-            flooder(*server.target(), flooder_tokens.access_token.clone(), floods[number % 3].clone())
-        }));
-        let before = server.usage().cpu;
-        let (flooded, _polite) = measure(polite).await;
-        let spent = server.usage().cpu - before;
-        drop(attack);
-        println!("server's processor time: {quiet:?} and {spent:?}");
-        println!("p99 of the polite: {calm:?} calm, {flooded:?} beside floods");
-        assert!(flooded <= (calm * 2).max(FLOOR), "p99 {flooded:?}, and {calm:?} when it was calm");
+        let spared_server = spared_site.start_with(&DEFAULTS).await;
+        let (mut polite, mut spared) = tokio::join!(hundred(&server), hundred(&spared_server));
+        let _attack = attack(&server).await;
+        for round in 1..=ROUNDS {
+            let used = || (server.usage().cpu, spared_server.usage().cpu);
+            let before = used();
+            let ((flooded, polite_again), (calm, spared_again)) =
+                tokio::join!(measure(polite), measure(spared));
+            (polite, spared) = (polite_again, spared_again);
+            let (spent, usual) = (used().0 - before.0, used().1 - before.1);
+            println!("p99 of the polite: {flooded:?} beside floods, {calm:?} of those who are spared");
+            println!("processor time of their servers: {spent:?} and {usual:?}");
+            if spent <= usual * 2 && flooded <= (calm * 2).max(FLOOR) {
+                return;
+            }
+            assert!(round < ROUNDS, "floods take the time of the polite in each of {ROUNDS} rounds");
+        }
     })
     .await;
 }
