@@ -1,19 +1,19 @@
 //! Who watches a raid on this instance, and a bounded ring of its recent events.
 //!
-//! A watch is a cursor into the ring: publishing encodes an event once per codec and wakes the watchers; each
+//! A watch is a cursor into the ring: publishing encodes an event once per form and wakes the watchers; each
 //! connection's writer pulls what its client can take. Nothing numbered is ever queued per connection.
 
 mod ring;
 
 use crate::cluster::envelope::Note;
 use crate::cluster::link::{About, Link};
-use crate::frame::{self, Frames};
+use crate::frame::{Form, Lazy, Shared};
 use crate::outbox::{Answer, ConnectionId, Outbox, Signal, Ticket};
 use crate::store::Epoch;
 use parking_lot::Mutex;
 use raidhall_protocol::event::LeaveReason;
 use raidhall_protocol::server::UnwatchReason;
-use raidhall_protocol::{Codec, Event, EventData, PlayerId, RaidId, Seq, ServerMessage};
+use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, ServerMessage};
 use ring::Ring;
 pub use ring::{Pulled, RingOptions};
 use serde_json::Value;
@@ -104,7 +104,7 @@ impl Audience {
     /// Shows committed events, the next ones in order, to everybody.
     pub fn publish(&self, events: &[Event]) {
         let frames = events.iter().map(|event| {
-            (event.seq, Frames::new(&ServerMessage::Event { raid: self.raid, event: event.clone() }))
+            (event.seq, Shared::new(&ServerMessage::Event { raid: self.raid, event: event.clone() }))
         });
         let frames = frames.collect::<Vec<_>>();
         let mut inner = self.inner.lock();
@@ -127,7 +127,7 @@ impl Audience {
         (connection, ticket): (ConnectionId, Ticket),
         cursor: Seq,
         until: Option<Seq>,
-        codec: Codec,
+        form: Form,
         budget: usize,
     ) -> Pulled {
         let inner = self.inner.lock();
@@ -135,7 +135,7 @@ impl Audience {
         if until.is_none() && !watches() {
             return Pulled::Ended;
         }
-        inner.ring.pull(cursor, until.unwrap_or(Seq(u64::MAX)), codec, budget)
+        inner.ring.pull(cursor, until.unwrap_or(Seq(u64::MAX)), form, budget)
     }
 
     /// How far a cursor is behind the newest event: in messages and bytes.
@@ -194,9 +194,9 @@ impl Audience {
     pub fn announce(&self, online: Vec<PlayerId>, offline: Vec<PlayerId>) {
         let inner = self.inner.lock();
         let message = ServerMessage::Presence { raid: self.raid, online, offline };
-        let mut frames = frame::Lazy::new(&message);
+        let mut frames = Lazy::new(&message);
         for watcher in inner.watchers.values() {
-            watcher.outbox.presence(self.raid, frames.get(watcher.outbox.codec));
+            watcher.outbox.presence(self.raid, frames.get(watcher.outbox.form));
         }
     }
 
@@ -253,10 +253,10 @@ impl Inner {
             return;
         }
         let message = ServerMessage::Signal { raid, from, kind: kind.to_owned(), data };
-        let mut frames = frame::Lazy::new(&message);
+        let mut frames = Lazy::new(&message);
         let kind: Arc<str> = kind.into();
         for Watcher { outbox, .. } in others() {
-            let frame = frames.get(outbox.codec);
+            let frame = frames.get(outbox.form);
             outbox.signal(Signal { raid, from, kind: Arc::clone(&kind), frame });
         }
     }

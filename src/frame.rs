@@ -1,9 +1,13 @@
-//! Whole WebSocket frames, built once and shared: a server's frames are unmasked and alike for every client
-//! (RFC 6455 section 5.2).
+//! Messages as the bytes that go out, built once and shared: whole WebSocket frames, which a server sends unmasked and
+//! alike to every client (RFC 6455 section 5.2), or events of a stream.
+
+mod event_stream;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use raidhall_protocol::{CloseCode, Codec};
-use serde::Serialize;
+use event_stream::Label;
+pub use event_stream::{HEARTBEAT, closing};
+use raidhall_protocol::{CloseCode, Codec, ServerMessage};
+use std::sync::OnceLock;
 
 const FIN: u8 = 0x80;
 const TEXT: u8 = 0x1;
@@ -12,13 +16,33 @@ const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xA;
 
-/// A message of the contract as one frame.
-pub fn message<T: Serialize>(codec: Codec, message: &T) -> Bytes {
-    let opcode = match codec {
-        Codec::Json => TEXT,
-        Codec::MessagePack => BINARY,
-    };
-    frame(opcode, &codec.encode(message))
+/// How a client gets its messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// As frames of a WebSocket.
+    Frames(Codec),
+    /// As Server-Sent Events.
+    EventStream,
+}
+
+impl From<Codec> for Form {
+    fn from(codec: Codec) -> Form {
+        Form::Frames(codec)
+    }
+}
+
+/// A message of the contract in a form.
+pub fn message(form: impl Into<Form>, message: &ServerMessage) -> Bytes {
+    match form.into() {
+        Form::Frames(codec) => {
+            let opcode = match codec {
+                Codec::Json => TEXT,
+                Codec::MessagePack => BINARY,
+            };
+            frame(opcode, &codec.encode(message))
+        }
+        Form::EventStream => event_stream::event(Label::of(message), &Codec::Json.encode(message)),
+    }
 }
 
 /// A ping without a payload.
@@ -57,51 +81,84 @@ fn frame(opcode: u8, payload: &[u8]) -> Bytes {
     frame.freeze()
 }
 
-/// One message, encoded at most once per codec, when somebody needs it.
-pub struct Lazy<'a, T> {
-    message: &'a T,
-    frames: [Option<Bytes>; 2],
+/// What a frame carries.
+fn payload(frame: &[u8]) -> &[u8] {
+    let header = match frame[1] {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    };
+    &frame[header..]
 }
 
-impl<'a, T: Serialize> Lazy<'a, T> {
+/// One thing for each form.
+#[derive(Debug, Default)]
+pub struct ByForm<T>([T; 3]);
+
+impl<T> ByForm<T> {
+    /// The one for this form.
+    pub const fn get_mut(&mut self, form: Form) -> &mut T {
+        &mut self.0[match form {
+            Form::Frames(codec) => codec as usize,
+            Form::EventStream => 2,
+        }]
+    }
+}
+
+/// One message, encoded at most once per form, when somebody needs it.
+pub struct Lazy<'a> {
+    message: &'a ServerMessage,
+    encoded: ByForm<Option<Bytes>>,
+}
+
+impl<'a> Lazy<'a> {
     /// A message that is not encoded yet.
-    pub const fn new(message: &'a T) -> Self {
-        Self { message, frames: [None, None] }
+    pub fn new(message: &'a ServerMessage) -> Self {
+        Self { message, encoded: ByForm::default() }
     }
 
-    /// The frame in a codec.
-    pub fn get(&mut self, codec: Codec) -> Bytes {
-        let frame = &mut self.frames[codec as usize];
-        frame.get_or_insert_with(|| self::message(codec, self.message)).clone()
+    /// The bytes in a form.
+    pub fn get(&mut self, form: Form) -> Bytes {
+        self.encoded.get_mut(form).get_or_insert_with(|| message(form, self.message)).clone()
     }
 }
 
-/// One message in both codecs.
-#[derive(Debug, Clone)]
-pub struct Frames {
+/// One message in every form, shared by all who watch. Event streams are few: theirs is made when the first needs it.
+#[derive(Debug)]
+pub struct Shared {
     json: Bytes,
     msgpack: Bytes,
+    label: Label,
+    event: OnceLock<Bytes>,
 }
 
-impl Frames {
+impl Shared {
     /// Encodes a message once for everybody.
-    pub fn new<T: Serialize>(message: &T) -> Frames {
-        Frames {
+    pub fn new(message: &ServerMessage) -> Shared {
+        Shared {
             json: self::message(Codec::Json, message),
             msgpack: self::message(Codec::MessagePack, message),
+            label: Label::of(message),
+            event: OnceLock::new(),
         }
     }
 
-    /// The frame in a codec.
-    pub const fn get(&self, codec: Codec) -> &Bytes {
-        match codec {
-            Codec::Json => &self.json,
-            Codec::MessagePack => &self.msgpack,
+    /// The bytes in a form.
+    pub fn get(&self, form: Form) -> &Bytes {
+        match form {
+            Form::Frames(Codec::Json) => &self.json,
+            Form::Frames(Codec::MessagePack) => &self.msgpack,
+            Form::EventStream => {
+                self.event.get_or_init(|| event_stream::event(self.label, payload(&self.json)))
+            }
         }
     }
 
-    /// What the message counts for in limits of bytes: the larger of the two.
+    /// What the message counts for in limits of bytes: the larger of both codecs.
     pub fn weight(&self) -> u64 {
         self.json.len().max(self.msgpack.len()) as u64
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,8 @@ mod tally;
 
 pub use failure::Failure;
 pub use origins::Origins;
+pub(crate) use query::{Query, seq};
+pub(crate) use raids::RaidPath;
 pub use readiness::{Phase, Readiness};
 pub use request_id::RequestId;
 

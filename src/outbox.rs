@@ -7,11 +7,12 @@
 
 use crate::audience::Audience;
 use crate::error::Error;
+use crate::frame::Form;
 use crate::telemetry::metrics;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use raidhall_protocol::server::UnwatchReason;
-use raidhall_protocol::{CloseCode, Codec, PlayerId, RaidId, Seq};
+use raidhall_protocol::{CloseCode, PlayerId, RaidId, Seq};
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
@@ -117,7 +118,7 @@ pub struct Outbox {
     /// The connection it belongs to.
     pub id: ConnectionId,
     /// How the client wants its messages.
-    pub codec: Codec,
+    pub form: Form,
     state: Mutex<OutboxState>,
     ending: OnceLock<CloseCode>,
     ended: Notify,
@@ -132,10 +133,10 @@ struct OutboxState {
 
 impl Outbox {
     /// An empty one.
-    pub fn new(id: ConnectionId, codec: Codec) -> Self {
+    pub fn new(id: ConnectionId, form: impl Into<Form>) -> Self {
         Self {
             id,
-            codec,
+            form: form.into(),
             state: Mutex::default(),
             ending: OnceLock::new(),
             ended: Notify::new(),

@@ -360,6 +360,19 @@ impl Sessions {
         self.send(ticket.raid, Message::Watch(Watch { outbox, ticket, caller, since, reply }));
     }
 
+    /// Starts a watch, and waits for whether it may be. What comes of it arrives in the outbox, as [`Answer::Joined`].
+    pub async fn open(
+        &self,
+        outbox: Arc<Outbox>,
+        ticket: Ticket,
+        caller: Caller,
+        since: Option<Seq>,
+    ) -> Result<(), Error> {
+        let ask =
+            |reply| self.send(ticket.raid, Message::Watch(Watch { outbox, ticket, caller, since, reply }));
+        asked(ask).await
+    }
+
     /// Asks for a snapshot for a watch that fell behind: [`Answer::Resynced`] or [`Answer::Refused`].
     pub fn resync(&self, outbox: Arc<Outbox>, ticket: Ticket, caller: Caller) {
         let reply = refusal(&outbox, ticket);

@@ -1,16 +1,20 @@
-//! The WebSocket door: upgrade, handshake, and one task for each connection.
+//! The doors through which raids are watched live: a WebSocket, or a stream of events. One task for each connection.
 //!
 //! The upgrade checks what can be refused over HTTP. The handshake (`greeting`) consumes itself: until `hello` was
 //! accepted, nothing else is possible. The connection then receives, sends and keeps time in one loop. It holds
-//! cursors into the rings of the raids that it watches, and never a raid's state.
+//! cursors into the rings of the raids that it watches, and never a raid's state. A `stream` is such a connection of
+//! one raid that cannot ask for anything.
 
 mod connection;
 mod greeting;
 mod inbound;
 mod meter;
 mod outbound;
+mod pages;
+mod queue;
 mod registry;
 mod requests;
+mod stream;
 mod turns;
 mod upgrade;
 mod watches;
@@ -19,22 +23,36 @@ use crate::auth::{Auth, Identity, Unwelcome};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::http::Origins;
+use crate::outbox::Outbox;
 use crate::session::Sessions;
 use crate::store::Store;
+use crate::telemetry::metrics;
 use axum::Router;
-use axum::routing::any;
+use axum::routing::{any, get};
 use meter::Allowance;
 use raidhall_protocol::limits::SOCKET_PATH;
+use raidhall_protocol::server::ByeReason;
+use raidhall_protocol::{CloseCode, ServerMessage};
+use rand::Rng;
 pub use registry::Places;
-use registry::Registry;
+use registry::{Admission, Registry};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
+pub(crate) use stream::LINEAGE;
+use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 use turns::Turns;
+use watches::Slack;
 
 /// Frames per second that carry no command: answers to beats and pings, and what a client's library adds of its own.
 const CONTROL_FRAMES: u32 = 120;
+/// How long a connection stays after its token's end, so that it can be renewed without a break.
+const TOKEN_GRACE_MS: i64 = 60_000;
+
+/// When to come back to a server, or address, that has as many connections as it may have.
+const FULL: Duration = Duration::from_secs(5);
 
 /// How sockets behave.
 #[derive(Clone)]
@@ -71,6 +89,11 @@ pub struct Options {
 }
 
 impl Options {
+    /// How far a watch may be behind.
+    const fn slack(&self) -> Slack {
+        Slack { messages: self.outbox_messages as u64, bytes: self.outbox_bytes }
+    }
+
     /// Frames of every kind, beats, pings and pongs among them, besides the commands.
     fn allowance(&self) -> Allowance {
         let commands = self.commands_per_second.get();
@@ -111,9 +134,12 @@ impl Sockets {
         Self(Arc::new(Hub { sessions, store, auth, clock, lineage, options, registry, turns, tasks }))
     }
 
-    /// The door, to be merged into the server's routes. No layer may sit on it that buffers, times out or compresses.
+    /// The doors, to be merged into the server's routes. No layer may sit on it that buffers, times out or compresses.
     pub fn router(&self) -> Router {
-        Router::new().route(SOCKET_PATH, any(upgrade::upgrade)).with_state(self.clone())
+        Router::new()
+            .route(SOCKET_PATH, any(upgrade::upgrade))
+            .route("/api/v1/raids/{id}/stream", get(stream::stream))
+            .with_state(self.clone())
     }
 
     /// Closes the connections of whoever may not be here any more.
@@ -127,8 +153,68 @@ impl Sockets {
         auth.identify(&**store, token, clock.now()).await
     }
 
+    /// Takes a place for a connection from an address once it is its turn. [`Error::Crowded`] where there are too many, or
+    /// too many that begin.
+    async fn admit(&self, network: IpAddr, known: bool) -> Result<Admission, Error> {
+        let admission = self.0.registry.admit(network, known).ok_or_else(full)?;
+        let wait = self.0.turns.take(network).map_err(|exceeded| crowded(exceeded.retry_after))?;
+        if !wait.is_zero() {
+            sleep(wait).await;
+        }
+        Ok(admission)
+    }
+
+    /// Adds a connection to those that can be ended, or notes who it is now.
+    fn register(&self, outbox: &Arc<Outbox>, identity: &Identity) {
+        self.0.registry.add(outbox, identity);
+        // Whoever was revoked since the token was checked may have been missed when connections were ended.
+        if let Err(error) = self.0.auth.check_standing(identity) {
+            outbox.end(close_code(&error));
+        }
+    }
+
+    /// The moment until which a token keeps a connection open: its end and a grace.
+    fn token_ends(&self, identity: &Identity) -> Instant {
+        self.0.clock.instant_of(identity.expires_at.plus(TOKEN_GRACE_MS))
+    }
+
+    /// When this client is let go, once clients are.
+    fn drains_at(&self) -> Option<Instant> {
+        let spread = self.0.options.drain_spread;
+        let draining = self.0.registry.is_draining();
+        draining.then(|| Instant::now() + spread.mul_f64(rand::rng().random()))
+    }
+
+    /// Tells a client that it is let go, and when to come back.
+    fn bye(&self) -> ServerMessage {
+        let spread = u64::try_from(self.0.options.drain_spread.as_millis()).unwrap_or(u64::MAX).max(1);
+        let reconnect_after_ms = rand::rng().random_range(0..spread);
+        ServerMessage::Bye { reason: ByeReason::Draining, reconnect_after_ms }
+    }
+
     /// Lets every client go, spread over `drain_spread`, each with `bye` and a code that tells it to come back.
     pub fn drain(&self) {
         self.0.registry.drain();
+    }
+}
+
+/// There are as many connections as there may be.
+fn full() -> Error {
+    crowded(FULL)
+}
+
+/// There are too many connections, or too many that begin.
+fn crowded(retry_after: Duration) -> Error {
+    metrics().upgrades_refused.increment(1);
+    Error::Crowded(retry_after)
+}
+
+/// How a connection ends whose token is not accepted.
+fn close_code(error: &Error) -> CloseCode {
+    match error {
+        Error::Forbidden(_) => CloseCode::Forbidden,
+        // The token may be good: who could tell cannot be asked now.
+        Error::Unavailable => CloseCode::Overloaded,
+        _ => CloseCode::Unauthenticated,
     }
 }

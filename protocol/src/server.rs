@@ -126,6 +126,25 @@ pub enum ServerMessage {
     },
 }
 
+impl ServerMessage {
+    /// Its name on the wire.
+    pub const fn t(&self) -> &'static str {
+        match self {
+            Self::Welcome { .. } => "welcome",
+            Self::Watching { .. } => "watching",
+            Self::Snapshot { .. } => "snapshot",
+            Self::Unwatched { .. } => "unwatched",
+            Self::Event { .. } => "event",
+            Self::Presence { .. } => "presence",
+            Self::Beat { .. } => "beat",
+            Self::Ack { .. } => "ack",
+            Self::Error { .. } => "error",
+            Self::Signal { .. } => "signal",
+            Self::Bye { .. } => "bye",
+        }
+    }
+}
+
 /// A player's id and name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 pub struct PlayerRef {

@@ -1,9 +1,9 @@
 //! The recent events of one raid as frames, bounded in number and bytes.
 
-use crate::frame::Frames;
+use crate::frame::{Form, Shared};
 use crate::telemetry::metrics;
 use bytes::Bytes;
-use raidhall_protocol::{Codec, Seq};
+use raidhall_protocol::Seq;
 use std::collections::VecDeque;
 
 /// How much a ring holds.
@@ -38,7 +38,7 @@ pub(super) struct Ring {
 
 struct Slot {
     seq: Seq,
-    frames: Frames,
+    frames: Shared,
     /// The weight of everything pushed up to and with this one.
     end: u64,
 }
@@ -55,7 +55,7 @@ impl Ring {
         self.head = head;
     }
 
-    pub(super) fn push(&mut self, seq: Seq, frames: Frames) {
+    pub(super) fn push(&mut self, seq: Seq, frames: Shared) {
         assert!(seq == self.head.next(), "event {seq} published after {}", self.head);
         let (events, bytes) = (self.slots.len() as f64, self.weight() as f64);
         self.head = seq;
@@ -85,11 +85,11 @@ impl Ring {
         usize::try_from(cursor.next().0.checked_sub(first.0)?).ok()
     }
 
-    pub(super) fn pull(&self, cursor: Seq, until: Seq, codec: Codec, budget: usize) -> Pulled {
+    pub(super) fn pull(&self, cursor: Seq, until: Seq, form: Form, budget: usize) -> Pulled {
         let Some(index) = self.after(cursor) else { return Pulled::Lost };
         let (mut frames, mut bytes, mut reached) = (Vec::new(), 0, cursor);
         for slot in self.slots.iter().skip(index).take_while(|slot| slot.seq <= until) {
-            let frame = slot.frames.get(codec);
+            let frame = slot.frames.get(form);
             bytes += frame.len();
             if bytes > budget && !frames.is_empty() {
                 break;
@@ -120,15 +120,26 @@ impl Drop for Ring {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use raidhall_protocol::{Codec, RaidId, ServerMessage};
+
+    /// One that weighs the same each time.
+    fn message() -> Shared {
+        let raid = RaidId::try_from(7_u64).expect("an id");
+        Shared::new(&ServerMessage::Presence { raid, online: Vec::new(), offline: Vec::new() })
+    }
+
+    fn weight() -> u64 {
+        message().weight()
+    }
 
     fn ring(events_max: usize, bytes_max: u64, count: u64) -> Ring {
         let mut ring = Ring::new(RingOptions { events_max, bytes_max });
-        (1..=count).for_each(|n| ring.push(Seq(n), Frames::new(&n)));
+        (1..=count).for_each(|n| ring.push(Seq(n), message()));
         ring
     }
 
     fn pulled(ring: &Ring, cursor: u64, budget: usize) -> Option<(usize, u64)> {
-        match ring.pull(Seq(cursor), Seq(u64::MAX), Codec::Json, budget) {
+        match ring.pull(Seq(cursor), Seq(u64::MAX), Form::Frames(Codec::Json), budget) {
             Pulled::Frames(frames, reached) => Some((frames.len(), reached.0)),
             Pulled::Lost | Pulled::Ended => None,
         }
@@ -138,7 +149,7 @@ mod tests {
     fn a_cursor_gets_what_is_after_it_within_its_budget_and_one_at_least() {
         let ring = ring(8, 1_000, 5);
         assert_eq!(pulled(&ring, 2, 1_000), Some((3, 5)));
-        assert_eq!(pulled(&ring, 2, 6), Some((2, 4)));
+        assert_eq!(pulled(&ring, 2, 2 * weight() as usize), Some((2, 4)));
         assert_eq!(pulled(&ring, 2, 0), Some((1, 3)));
         assert_eq!(pulled(&ring, 5, 1_000), Some((0, 5)));
     }
@@ -152,7 +163,7 @@ mod tests {
 
     #[test]
     fn bytes_bound_it_too_but_the_newest_stays() {
-        assert_eq!(pulled(&ring(100, 7, 9), 7, 1_000), Some((2, 9)));
+        assert_eq!(pulled(&ring(100, 2 * weight() + 1, 9), 7, 1_000), Some((2, 9)));
         assert_eq!(pulled(&ring(100, 1, 9), 8, 1_000), Some((1, 9)));
     }
 
@@ -160,7 +171,7 @@ mod tests {
     fn behind_counts_messages_and_bytes() {
         let ring = ring(8, 1_000, 5);
         assert_eq!(ring.behind(Seq(5)), (0, 0));
-        assert_eq!(ring.behind(Seq(3)), (2, 6));
-        assert_eq!(ring.behind(Seq(0)), (5, 15));
+        assert_eq!(ring.behind(Seq(3)), (2, 2 * weight()));
+        assert_eq!(ring.behind(Seq(0)), (5, 5 * weight()));
     }
 }

@@ -3,6 +3,7 @@
 use super::failure::{LIMIT, REMAINING, RESET};
 use super::identities::INIT_DATA;
 use super::request_id::X_REQUEST_ID;
+use crate::socket::LINEAGE;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use std::sync::Arc;
@@ -48,7 +49,7 @@ impl Origins {
         let name = HeaderName::from_static;
         CorsLayer::new()
             .allow_origin(AllowOrigin::predicate(allowed))
-            .allow_methods([Method::GET, Method::POST])
+            .allow_methods([Method::GET, Method::POST, Method::DELETE])
             .allow_headers([
                 AUTHORIZATION,
                 CONTENT_TYPE,
@@ -57,7 +58,7 @@ impl Origins {
                 name("last-event-id"),
                 INIT_DATA,
             ])
-            .expose_headers([X_REQUEST_ID, RETRY_AFTER, LIMIT, REMAINING, RESET])
+            .expose_headers([X_REQUEST_ID, RETRY_AFTER, LIMIT, REMAINING, RESET, LINEAGE])
             .max_age(PREFLIGHT_AGE)
     }
 }

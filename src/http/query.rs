@@ -16,7 +16,7 @@ const SEQ_END: u64 = 1 << 53;
 
 /// What stands after the `?`. Readers note faults and go on; [`Query::finish`] tells them all. An empty value counts as
 /// absent.
-pub(super) struct Query {
+pub(crate) struct Query {
     pairs: HashMap<String, String>,
     faults: Vec<FieldFault>,
 }
@@ -40,8 +40,12 @@ impl Query {
 
     /// The seq after which to go on.
     pub(super) fn after(&mut self) -> Seq {
-        let read = |text: &str| text.parse().ok().filter(|seq| *seq < SEQ_END).map(Seq);
-        self.read("after", "must be a seq: a whole number from 0 to 2^53 - 1", read).unwrap_or(Seq::ZERO)
+        self.seq("after").unwrap_or(Seq::ZERO)
+    }
+
+    /// A seq.
+    pub(crate) fn seq(&mut self, name: &str) -> Option<Seq> {
+        self.read(name, "must be a seq: a whole number from 0 to 2^53 - 1", seq)
     }
 
     /// An id.
@@ -51,7 +55,7 @@ impl Query {
     }
 
     /// A text without control characters.
-    pub(super) fn text(&mut self, name: &str) -> Option<String> {
+    pub(crate) fn text(&mut self, name: &str) -> Option<String> {
         let read = |text: &str| (!text.chars().any(char::is_control)).then(|| text.to_owned());
         self.read(name, "must not hold control characters", read)
     }
@@ -76,7 +80,7 @@ impl Query {
     }
 
     /// All faults at once, if there are any.
-    pub(super) fn finish(self) -> Result<(), Failure> {
+    pub(crate) fn finish(self) -> Result<(), Failure> {
         if self.faults.is_empty() { Ok(()) } else { Err(Failure::invalid(self.faults)) }
     }
 
@@ -88,6 +92,11 @@ impl Query {
         }
         value
     }
+}
+
+/// A seq, as a program writes it.
+pub(crate) fn seq(text: &str) -> Option<Seq> {
+    text.parse().ok().filter(|seq| *seq < SEQ_END).map(Seq)
 }
 
 /// The cursor that goes on below a raid.

@@ -163,7 +163,7 @@ pub(super) fn summary(row: RaidRow) -> RaidSummary {
 }
 
 /// The raid in a path. What is no id names no raid.
-pub(super) struct RaidPath(pub(super) RaidId);
+pub(crate) struct RaidPath(pub(crate) RaidId);
 
 impl<S: Send + Sync> FromRequestParts<S> for RaidPath {
     type Rejection = Failure;

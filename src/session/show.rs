@@ -6,11 +6,11 @@ use super::held::{Basis, Opening};
 use super::message::Watch;
 use crate::audience::{Audience, Joining};
 use crate::error::Error;
-use crate::frame;
+use crate::frame::{self, ByForm, Form};
 use crate::outbox::Answer;
 use crate::raid::{Refusal, State};
 use bytes::Bytes;
-use raidhall_protocol::{Codec, PlayerId, RaidState, Seq, ServerMessage};
+use raidhall_protocol::{PlayerId, RaidState, Seq, ServerMessage};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub(super) struct Show {
     replay_events: u64,
     /// The state as last shown to somebody, shared while it stays the same.
     frozen: Option<(Seq, Arc<RaidState>)>,
-    snapshots: [Option<SnapshotFrame>; 2],
+    snapshots: ByForm<Option<SnapshotFrame>>,
 }
 
 /// The bytes of a snapshot, shared by all who need it while nothing changes.
@@ -31,8 +31,8 @@ struct SnapshotFrame {
 }
 
 impl Show {
-    pub(super) const fn new(audience: Arc<Audience>, replay_events: u64) -> Self {
-        Self { audience, replay_events, frozen: None, snapshots: [None, None] }
+    pub(super) fn new(audience: Arc<Audience>, replay_events: u64) -> Self {
+        Self { audience, replay_events, frozen: None, snapshots: ByForm::default() }
     }
 
     pub(super) fn freeze(&mut self, state: &State) -> Arc<RaidState> {
@@ -75,9 +75,9 @@ impl Show {
         let (cursor, promised, frame) = match basis {
             Basis::Replay { since, seq } => {
                 let watching = ServerMessage::Watching { raid: ticket.raid, seq, recovered: true, online };
-                (since, seq, frame::message(outbox.codec, &watching))
+                (since, seq, frame::message(outbox.form, &watching))
             }
-            Basis::Snapshot { seq, state } => (seq, seq, self.snapshot(outbox.codec, seq, &state, online)),
+            Basis::Snapshot { seq, state } => (seq, seq, self.snapshot(outbox.form, seq, &state, online)),
         };
         if joins {
             let player = caller.player();
@@ -88,15 +88,15 @@ impl Show {
         reply.send(Ok(()));
     }
 
-    fn snapshot(&mut self, codec: Codec, seq: Seq, state: &Arc<RaidState>, online: Vec<PlayerId>) -> Bytes {
-        let slot = &mut self.snapshots[codec as usize];
+    fn snapshot(&mut self, form: Form, seq: Seq, state: &Arc<RaidState>, online: Vec<PlayerId>) -> Bytes {
+        let slot = self.snapshots.get_mut(form);
         if let Some(made) = slot.as_ref().filter(|made| made.seq == seq && made.online == online) {
             return made.frame.clone();
         }
         let raid = self.audience.raid();
         let state = Box::new(RaidState::clone(state));
         let message = ServerMessage::Snapshot { raid, seq, recovered: false, online: online.clone(), state };
-        let frame = frame::message(codec, &message);
+        let frame = frame::message(form, &message);
         *slot = Some(SnapshotFrame { seq, online, frame: frame.clone() });
         frame
     }

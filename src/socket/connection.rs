@@ -8,40 +8,35 @@ use super::Sockets;
 use super::greeting::Ending;
 use super::inbound::{Inbound, Received};
 use super::outbound::Outbound;
+use super::pages::Pages;
 use super::requests::excess_frame;
-use super::watches::{Need, Slack, Watches};
+use super::watches::{Need, Watches};
 use crate::auth::Identity;
 use crate::error::Error;
 use crate::frame;
-use crate::outbox::{Outbox, Ticket};
+use crate::outbox::{ConnectionId, Outbox, Ticket};
 use crate::raid::Refusal;
 use crate::rate::Rate;
-use crate::store;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use raidhall_protocol::decode::{DecodeError, decode};
-use raidhall_protocol::server::{ByeReason, WelcomeLimits};
-use raidhall_protocol::{ClientMessage, CloseCode, Event, Seq, ServerMessage};
-use rand::Rng;
+use raidhall_protocol::server::WelcomeLimits;
+use raidhall_protocol::{ClientMessage, CloseCode, Codec, Event, ServerMessage};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until, timeout};
-use tracing::{debug, warn};
+use tokio::time::{Instant, sleep_until};
+use tracing::debug;
 use uuid::Uuid;
 
-/// How long a connection stays after its token's end, so that it can be renewed without a break.
-const TOKEN_GRACE_MS: i64 = 60_000;
 /// Heartbeats without a byte from the client before it counts as gone.
 const SILENT_HEARTBEATS: u32 = 2;
 /// Messages over the rate limit in a row before the connection is closed.
 const FLOOD: u32 = 200;
-/// Events read from the store at once, for a replay that the ring does not hold.
-const PAGE: u32 = 128;
-const PAGE_PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) struct Connection {
     pub(super) sockets: Sockets,
+    codec: Codec,
     pub(super) outbox: Arc<Outbox>,
     pub(super) identity: Identity,
     pub(super) watches: Watches,
@@ -58,7 +53,7 @@ pub(super) struct Connection {
     received: u64,
     /// When a drain lets this client go.
     drain_at: Option<Instant>,
-    page: Option<Page>,
+    pages: Pages,
     /// A token that renews the connection's, being looked at.
     pub(super) renewal: Option<BoxFuture<'static, Result<Identity, Error>>>,
     /// The answer to the latest ping; it stands for those to earlier ones (RFC 6455 section 5.5.3).
@@ -67,27 +62,18 @@ pub(super) struct Connection {
     excess: Option<Bytes>,
 }
 
-/// A page of the ledger, being read for a watch.
-struct Page {
-    ticket: Ticket,
-    events: BoxFuture<'static, Option<Vec<Event>>>,
-}
-
 impl Connection {
-    pub(super) fn new(sockets: Sockets, outbox: Arc<Outbox>, identity: Identity) -> Self {
+    pub(super) fn new(sockets: Sockets, id: ConnectionId, codec: Codec, identity: Identity) -> Self {
         let options = &sockets.0.options;
-        let slack = Slack { messages: options.outbox_messages as u64, bytes: options.outbox_bytes };
         // Evenly as many as the limit says, and a burst of what two seconds give.
         let rate = Rate::new(options.commands_per_second.get().saturating_mul(2), Duration::from_secs(2));
         let heartbeat_at = Instant::now() + options.heartbeat;
-        sockets.0.registry.add(&outbox, &identity);
-        // Whoever was revoked since the token was checked may have been missed when connections were ended.
-        if let Err(error) = sockets.0.auth.check_standing(&identity) {
-            outbox.end(close_code(&error));
-        }
+        let outbox = Arc::new(Outbox::new(id, codec));
+        sockets.register(&outbox, &identity);
         Self {
-            token_ends: token_ends(&sockets, &identity),
-            watches: Watches::new(Arc::clone(&outbox), slack),
+            token_ends: sockets.token_ends(&identity),
+            watches: Watches::new(Arc::clone(&outbox), options.slack()),
+            codec,
             outbox,
             identity,
             session: Uuid::now_v7(),
@@ -98,7 +84,7 @@ impl Connection {
             silent: 0,
             received: 0,
             drain_at: None,
-            page: None,
+            pages: Pages::new(&sockets.0.store),
             renewal: None,
             pong: None,
             excess: None,
@@ -124,16 +110,14 @@ impl Connection {
 
     pub(super) async fn run(&mut self, inbound: &mut Inbound, outbound: &mut Outbound) -> Ending {
         debug!(session = %self.session, subject = self.identity.subject, "welcome");
-        outbound.push(frame::message(self.outbox.codec, &self.welcome()));
+        outbound.push(frame::message(self.codec, &self.welcome()));
         let timer = sleep_until(self.heartbeat_at);
         tokio::pin!(timer);
         loop {
             if let Some(code) = self.outbox.ending() {
                 return Ending::Close(code);
             }
-            if self.sockets.0.registry.is_draining() {
-                self.begin_to_drain();
-            }
+            self.drain_at = self.drain_at.or_else(|| self.sockets.drains_at());
             if self.write_at_once(outbound).is_err() {
                 return Ending::Gone;
             }
@@ -155,8 +139,8 @@ impl Connection {
                         return Ending::Gone;
                     }
                 }
-                events = read(&mut self.page), if self.page.is_some() => {
-                    if let Err(ending) = self.on_page(events, outbound) {
+                (ticket, events) = self.pages.next(), if self.pages.is_reading() => {
+                    if let Err(ending) = self.on_page(ticket, events, outbound) {
                         return ending;
                     }
                 }
@@ -179,7 +163,7 @@ impl Connection {
         loop {
             if outbound.is_empty() {
                 self.pong.take().into_iter().chain(self.excess.take()).for_each(|frame| outbound.push(frame));
-                for need in self.watches.gather(outbound) {
+                for need in self.watches.gather(outbound.queue()) {
                     self.serve(need);
                 }
             }
@@ -204,19 +188,13 @@ impl Connection {
                 let outbox = Arc::clone(&self.outbox);
                 self.sockets.0.sessions.resync(outbox, ticket, self.identity.caller());
             }
-            Need::Page(ticket, after) => {
-                if self.page.is_none() {
-                    let events = Box::pin(read_page(Arc::clone(&self.sockets.0.store), ticket, after));
-                    self.page = Some(Page { ticket, events });
-                }
-            }
+            Need::Page(ticket, after) => self.pages.read(ticket, after),
         }
     }
 
     /// A replay that was promised comes whole, or the connection ends with a code that tells the client to resume.
-    fn on_page(&mut self, events: Option<Vec<Event>>, outbound: &mut Outbound) -> Result<(), Ending> {
-        let Some(Page { ticket, .. }) = self.page.take() else { return Ok(()) };
-        let came = self.watches.show_page(ticket, events.unwrap_or_default(), outbound);
+    fn on_page(&mut self, ticket: Ticket, events: Vec<Event>, outbound: &mut Outbound) -> Result<(), Ending> {
+        let came = self.watches.show_page(ticket, events, outbound.queue());
         if came { Ok(()) } else { Err(Ending::Close(CloseCode::SlowConsumer)) }
     }
 
@@ -229,7 +207,7 @@ impl Connection {
             }
             Received::Pong => Ok(()),
             Received::Excess(excess, wait) => {
-                self.excess = Some(excess_frame(self.outbox.codec, excess, wait));
+                self.excess = Some(excess_frame(self.codec, excess, wait));
                 Ok(())
             }
             Received::Fault(code) => Err(Ending::Close(code)),
@@ -238,7 +216,7 @@ impl Connection {
     }
 
     fn on_message(&mut self, frame: &Bytes) -> Result<(), Ending> {
-        let decoded = decode(self.outbox.codec, frame);
+        let decoded = decode(self.codec, frame);
         if matches!(decoded, Ok(ClientMessage::Beat)) {
             return Ok(());
         }
@@ -281,11 +259,6 @@ impl Connection {
         Ok(())
     }
 
-    fn begin_to_drain(&mut self) {
-        let spread = self.sockets.0.options.drain_spread;
-        self.drain_at.get_or_insert_with(|| Instant::now() + spread.mul_f64(rand::rng().random()));
-    }
-
     /// The moment at which something has to be done even if nothing happens.
     fn next_timer(&self, outbound: &Outbound) -> Instant {
         // What is asked for is asked while gathering, which waits until everything has been written.
@@ -305,10 +278,7 @@ impl Connection {
             return Err(Ending::Close(CloseCode::SlowConsumer));
         }
         if self.drain_at.is_some_and(|at| now >= at) {
-            let spread = u64::try_from(options.drain_spread.as_millis()).unwrap_or(u64::MAX).max(1);
-            let reconnect_after_ms = rand::rng().random_range(0..spread);
-            let bye = ServerMessage::Bye { reason: ByeReason::Draining, reconnect_after_ms };
-            return Err(Ending::Drained(frame::message(self.outbox.codec, &bye)));
+            return Err(Ending::Drained(frame::message(self.codec, &self.sockets.bye())));
         }
         if now >= self.token_ends {
             return Err(Ending::Close(CloseCode::Unauthenticated));
@@ -333,7 +303,7 @@ impl Connection {
         if outbound.is_empty() {
             let beat = ServerMessage::Beat { now: self.sockets.0.clock.now(), heads: self.watches.heads() };
             outbound.push(frame::ping());
-            outbound.push(frame::message(self.outbox.codec, &beat));
+            outbound.push(frame::message(self.codec, &beat));
         }
         Ok(())
     }
@@ -347,47 +317,11 @@ impl Drop for Connection {
     }
 }
 
-/// How a connection ends whose token is not accepted.
-pub(super) fn close_code(error: &Error) -> CloseCode {
-    match error {
-        Error::Forbidden(_) => CloseCode::Forbidden,
-        // The token may be good: who could tell cannot be asked now.
-        Error::Unavailable => CloseCode::Overloaded,
-        _ => CloseCode::Unauthenticated,
-    }
-}
-
-/// The moment until which a token keeps a connection open: its end and a grace.
-pub(super) fn token_ends(sockets: &Sockets, identity: &Identity) -> Instant {
-    sockets.0.clock.instant_of(identity.expires_at.plus(TOKEN_GRACE_MS))
-}
-
 async fn looked_at(
     renewal: &mut Option<BoxFuture<'static, Result<Identity, Error>>>,
 ) -> Result<Identity, Error> {
     match renewal {
         Some(renewal) => renewal.await,
         None => std::future::pending().await,
-    }
-}
-
-async fn read(page: &mut Option<Page>) -> Option<Vec<Event>> {
-    match page {
-        Some(page) => (&mut page.events).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn read_page(store: Arc<dyn store::Store>, ticket: Ticket, after: Seq) -> Option<Vec<Event>> {
-    match timeout(PAGE_PATIENCE, store.events(ticket.raid, after, PAGE)).await {
-        Ok(Ok(events)) => Some(events),
-        Ok(Err(error)) => {
-            warn!(raid = %ticket.raid, ?error, "a replay could not be read");
-            None
-        }
-        Err(_) => {
-            warn!(raid = %ticket.raid, "a replay was not read in time");
-            None
-        }
     }
 }

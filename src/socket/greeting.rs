@@ -1,24 +1,22 @@
 //! The handshake: until `hello` was accepted, nothing else is possible. Accepting it consumes the greeting and gives
 //! a connection.
 
-use super::Sockets;
 use super::connection::Connection;
-use super::connection::close_code;
 use super::inbound::{Inbound, Received};
 use super::outbound::Outbound;
 use super::registry::Admission;
 use super::requests::{error_frame, excess_frame};
+use super::{Sockets, close_code};
 use crate::auth::Identity;
 use crate::error::Error;
 use crate::frame;
 use crate::listener::Stream;
-use crate::outbox::{ConnectionId, Outbox};
+use crate::outbox::ConnectionId;
 use crate::raid::Refusal;
 use crate::telemetry::{Held, metrics};
 use bytes::Bytes;
 use raidhall_protocol::decode::{DecodeError, decode};
 use raidhall_protocol::{ClientMessage, CloseCode, Codec};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
@@ -80,8 +78,7 @@ impl Greeting {
                 if let Some(None) = place {
                     Ending::Close(CloseCode::TooManyConnections)
                 } else {
-                    let outbox = Arc::new(Outbox::new(id, codec));
-                    Connection::new(sockets, outbox, identity).run(&mut inbound, &mut outbound).await
+                    Connection::new(sockets, id, codec, identity).run(&mut inbound, &mut outbound).await
                 }
             }
         };

@@ -1,29 +1,30 @@
 //! The sending half of a connection: whole frames, many in one write.
 
+use super::queue::Queue;
 use crate::listener::Stream;
 use crate::telemetry::metrics;
 use bytes::{Buf, Bytes};
-use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use tokio::io::{AsyncWriteExt, WriteHalf};
 use tokio::time::Instant;
 
 /// Frames in one write at most.
 const SLICES: usize = 32;
-/// What an empty queue keeps at most.
-const QUEUE_KEPT: usize = 8;
-
 pub(super) struct Outbound {
     half: WriteHalf<Stream>,
-    queue: VecDeque<Bytes>,
+    queue: Queue,
     /// Whether the first frame has begun to go out, so that nothing may go before it.
     begun: bool,
-    progress: Instant,
 }
 
 impl Outbound {
     pub(super) fn new(half: WriteHalf<Stream>) -> Self {
-        Self { half, queue: VecDeque::new(), begun: false, progress: Instant::now() }
+        Self { half, queue: Queue::new(), begun: false }
+    }
+
+    /// What waits to be written.
+    pub(super) const fn queue(&mut self) -> &mut Queue {
+        &mut self.queue
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -32,15 +33,12 @@ impl Outbound {
 
     /// When something was last written, or the queue was last empty.
     pub(super) const fn progress(&self) -> Instant {
-        self.progress
+        self.queue.progress()
     }
 
     /// Adds a frame at the end.
     pub(super) fn push(&mut self, frame: Bytes) {
-        if self.queue.is_empty() {
-            self.progress = Instant::now();
-        }
-        self.queue.push_back(frame);
+        self.queue.push(frame);
     }
 
     /// Drops every frame that has not begun to go out.
@@ -65,7 +63,6 @@ impl Outbound {
     }
 
     fn advance(&mut self, written: usize) {
-        self.progress = Instant::now();
         metrics().delivered_bytes.increment(written as u64);
         let (mut left, mut whole) = (written, 0);
         while let Some(frame) = self.queue.front_mut() {
@@ -80,9 +77,7 @@ impl Outbound {
             whole += 1;
         }
         metrics().deliveries.increment(whole);
-        if self.queue.is_empty() && self.queue.capacity() > QUEUE_KEPT {
-            self.queue = VecDeque::new();
-        }
+        self.queue.progressed();
     }
 
     /// Writes everything and says that no more comes.
@@ -91,13 +86,5 @@ impl Outbound {
             self.write().await?;
         }
         self.half.shutdown().await
-    }
-}
-
-#[cfg(test)]
-impl Outbound {
-    /// Everything queued, as if it had gone out.
-    pub(super) fn drain(&mut self) -> Vec<Bytes> {
-        self.queue.drain(..).collect()
     }
 }

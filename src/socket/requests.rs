@@ -1,11 +1,11 @@
 //! What a client's messages ask for, translated for the session and back.
 
-use super::connection::{Connection, close_code, token_ends};
+use super::connection::Connection;
 use super::greeting::Ending;
 use super::meter::Excess;
 use crate::auth::{Identity, Scope};
 use crate::error::Error;
-use crate::frame;
+use crate::frame::{self, Form};
 use crate::outbox::{Answer, Outbox};
 use crate::raid::{self, Refusal};
 use crate::session::{Ack, Reply};
@@ -20,20 +20,20 @@ use std::time::Duration;
 
 /// An error in answer to a message.
 pub(super) fn error_frame(
-    codec: Codec,
+    form: impl Into<Form>,
     re: &str,
     id: Option<u64>,
     raid: Option<RaidId>,
     error: &Error,
 ) -> Bytes {
     let message = ServerMessage::Error { re: re.to_owned(), id, raid, error: error.body() };
-    frame::message(codec, &message)
+    frame::message(form, &message)
 }
 
 /// The error for what was too much below the level of messages.
-pub(super) fn excess_frame(codec: Codec, excess: Excess, wait: Duration) -> Bytes {
+pub(super) fn excess_frame(form: impl Into<Form>, excess: Excess, wait: Duration) -> Bytes {
     metrics().excess.increment(excess.as_str());
-    error_frame(codec, excess.as_str(), None, None, &Error::RateLimited(wait))
+    error_frame(form, excess.as_str(), None, None, &Error::RateLimited(wait))
 }
 
 fn invalid(field: &str, message: impl Into<String>) -> Error {
@@ -71,12 +71,9 @@ impl Connection {
     pub(super) fn renewed(&mut self, token: Result<Identity, Error>) {
         let refused = match token {
             Ok(identity) if identity.subject == self.identity.subject => {
-                self.token_ends = token_ends(&self.sockets, &identity);
+                self.token_ends = self.sockets.token_ends(&identity);
                 self.identity = identity;
-                self.sockets.0.registry.add(&self.outbox, &self.identity);
-                if let Err(error) = self.sockets.0.auth.check_standing(&self.identity) {
-                    self.outbox.end(close_code(&error));
-                }
+                self.sockets.register(&self.outbox, &self.identity);
                 let welcome = self.welcome();
                 return self.answer(&welcome);
             }
@@ -131,7 +128,7 @@ impl Connection {
         let outbox = Arc::clone(&self.outbox);
         self.watches.expect_answer();
         let reply = Reply::new(move |result| {
-            let refused = |error| error_frame(outbox.codec, "signal", id, Some(raid), &error);
+            let refused = |error| error_frame(outbox.form, "signal", id, Some(raid), &error);
             outbox.answer(match result {
                 Ok(()) => Answer::Silence,
                 Err(error) => {
@@ -147,14 +144,14 @@ impl Connection {
 
     /// Answers a message with an error.
     pub(super) fn refuse(&mut self, re: &str, id: Option<u64>, raid: Option<RaidId>, error: &Error) {
-        let frame = error_frame(self.outbox.codec, re, id, raid, error);
+        let frame = error_frame(self.outbox.form, re, id, raid, error);
         self.watches.expect_answer();
         self.outbox.answer(Answer::Frame { raid, seq: Seq::ZERO, frame });
     }
 
     /// Answers at once, whatever else is still to be answered.
     fn answer(&mut self, message: &ServerMessage) {
-        let frame = frame::message(self.outbox.codec, message);
+        let frame = frame::message(self.outbox.form, message);
         self.watches.expect_answer();
         self.outbox.answer(Answer::Frame { raid: None, seq: Seq::ZERO, frame });
     }
@@ -163,9 +160,9 @@ impl Connection {
 fn answer_do(outbox: &Outbox, id: u64, raid: RaidId, result: Result<Ack, Error>) {
     let (seq, frame) = match result {
         Ok(Ack { seq, duplicate }) => {
-            (seq, frame::message(outbox.codec, &ServerMessage::Ack { id, raid, seq, duplicate }))
+            (seq, frame::message(outbox.form, &ServerMessage::Ack { id, raid, seq, duplicate }))
         }
-        Err(error) => (Seq::ZERO, error_frame(outbox.codec, "do", Some(id), Some(raid), &error)),
+        Err(error) => (Seq::ZERO, error_frame(outbox.form, "do", Some(id), Some(raid), &error)),
     };
     outbox.answer(Answer::Frame { raid: Some(raid), seq, frame });
 }

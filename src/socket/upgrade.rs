@@ -7,7 +7,6 @@ use crate::auth;
 use crate::error::Error;
 use crate::http::Failure;
 use crate::listener::{Paced, Reclaimed};
-use crate::telemetry::metrics;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
@@ -18,13 +17,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hyper::upgrade::OnUpgrade;
 use raidhall_protocol::Codec;
-use std::time::Duration;
-use tokio::time::sleep;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::{Instrument, debug, info_span};
 
-/// When to come back to a server, or address, that has as many connections as it may have.
-const FULL: Duration = Duration::from_secs(5);
 /// The length of 16 bytes in Base64 (RFC 6455 section 4.1).
 const KEY_LENGTH: usize = 24;
 
@@ -40,14 +35,10 @@ pub(super) async fn upgrade(
     };
     let address = address.map_or(ClientAddress::UNKNOWN, |extension| extension.0);
     let network = address.network();
-    let Some(admission) = sockets.0.registry.admit(network, accepted.identity.is_some()) else {
-        return crowded(FULL);
+    let admission = match sockets.admit(network, accepted.identity.is_some()).await {
+        Ok(admission) => admission,
+        Err(error) => return Failure::from(error).into_response(),
     };
-    match sockets.0.turns.take(network) {
-        Ok(wait) if wait.is_zero() => {}
-        Ok(wait) => sleep(wait).await,
-        Err(exceeded) => return crowded(exceeded.retry_after),
-    }
     let Some(on_upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
         return refuse("The connection cannot be upgraded");
     };
@@ -122,12 +113,6 @@ fn is_key(key: &[u8]) -> bool {
     let (digits, padding) = key.split_at(key.len().min(KEY_LENGTH - 2));
     let digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     key.len() == KEY_LENGTH && padding == b"==" && digits.iter().all(digit)
-}
-
-/// There are too many connections, or too many that begin.
-fn crowded(retry_after: Duration) -> Response {
-    metrics().upgrades_refused.increment(1);
-    Failure::from(Error::Crowded(retry_after)).into_response()
 }
 
 fn refuse(message: &'static str) -> Response {

@@ -11,7 +11,7 @@ use crate::audience::{Audience, Pulled};
 use crate::error::Error;
 use crate::frame;
 use crate::outbox::{Answer, Lanes, Outbox, Ticket};
-use crate::socket::outbound::Outbound;
+use crate::socket::queue::Queue;
 use crate::socket::requests::error_frame;
 use crate::telemetry::{Held, metrics};
 use bytes::Bytes;
@@ -183,25 +183,25 @@ impl Watches {
 
     /// Queues what may go out now, in this order: answers to watches, events, answers that were waiting for them,
     /// presence, signals. Gives what has to be done first for watches that cannot go on.
-    pub(super) fn gather(&mut self, outbound: &mut Outbound) -> Vec<Need> {
-        self.take_lanes(outbound);
+    pub(super) fn gather(&mut self, queue: &mut Queue) -> Vec<Need> {
+        self.take_lanes(queue);
         let mut needs = Vec::new();
         let mut index = 0;
         while index < self.watches.len() {
-            if let Some(need) = self.show(index, outbound) {
+            if let Some(need) = self.show(index, queue) {
                 needs.push(need);
             }
-            index += usize::from(!self.end(index, outbound));
+            index += usize::from(!self.end(index, queue));
         }
-        self.release_acks(outbound);
-        self.release_soft(outbound);
+        self.release_acks(queue);
+        self.release_soft(queue);
         needs
     }
 
-    fn take_lanes(&mut self, outbound: &mut Outbound) {
+    fn take_lanes(&mut self, queue: &mut Queue) {
         self.outbox.take(&mut self.lanes);
         while let Some(answer) = self.lanes.answers.pop_front() {
-            self.take_answer(answer, outbound);
+            self.take_answer(answer, queue);
         }
         while let Some(raid) = self.lanes.presence_lost.pop() {
             self.lanes.presence.retain(|(of, _)| *of != raid);
@@ -213,14 +213,14 @@ impl Watches {
         }
     }
 
-    fn take_answer(&mut self, answer: Answer, outbound: &mut Outbound) {
+    fn take_answer(&mut self, answer: Answer, queue: &mut Queue) {
         match answer {
             Answer::Frame { raid, seq, frame } => {
                 if self.waits(raid, seq) {
                     self.acks.push_back((raid, seq, frame));
                 } else {
                     self.pending -= 1;
-                    outbound.push(frame);
+                    queue.push(frame);
                 }
             }
             Answer::Silence => self.pending -= 1,
@@ -228,7 +228,7 @@ impl Watches {
                 Some(watch) => {
                     watch.phase = Phase::Live(Live::new(audience, cursor, promised));
                     self.pending -= 1;
-                    outbound.push(frame);
+                    queue.push(frame);
                 }
                 None => audience.leave(self.outbox.id, ticket),
             },
@@ -238,10 +238,10 @@ impl Watches {
                 {
                     let audience = Arc::clone(audience);
                     watch.phase = Phase::Live(Live::new(audience, seq, seq));
-                    outbound.push(frame);
+                    queue.push(frame);
                 }
             }
-            Answer::Refused { ticket, error } => self.refused(ticket, &error, outbound),
+            Answer::Refused { ticket, error } => self.refused(ticket, &error, queue),
             Answer::Ended { ticket, at, reason } => {
                 if let Some(watch) = self.find(ticket) {
                     watch.ends = Some((at, reason));
@@ -250,16 +250,16 @@ impl Watches {
         }
     }
 
-    fn refused(&mut self, ticket: Ticket, error: &Error, outbound: &mut Outbound) {
-        let codec = self.outbox.codec;
+    fn refused(&mut self, ticket: Ticket, error: &Error, queue: &mut Queue) {
+        let form = self.outbox.form;
         let Some(watch) = self.find(ticket) else {
             // Another watch has taken its place, and will have an answer of its own.
             return;
         };
         match &mut watch.phase {
             Phase::Asked => {
-                let frame = error_frame(codec, "watch", watch.id, Some(ticket.raid), error);
-                outbound.push(frame);
+                let frame = error_frame(form, "watch", watch.id, Some(ticket.raid), error);
+                queue.push(frame);
                 self.remove(ticket.raid);
             }
             Phase::Collapsed { .. } if error.error_type() == ErrorType::NotFound => {
@@ -275,7 +275,7 @@ impl Watches {
     }
 
     /// Queues the next events of a watch.
-    fn show(&mut self, index: usize, outbound: &mut Outbound) -> Option<Need> {
+    fn show(&mut self, index: usize, queue: &mut Queue) -> Option<Need> {
         let watch = &mut self.watches[index];
         if let Phase::Live(live) = &mut watch.phase {
             if live.audience.head() <= live.cursor && !live.presence_lost {
@@ -288,9 +288,9 @@ impl Watches {
             } else {
                 let reader = (self.outbox.id, watch.ticket);
                 let until = watch.ends.map(|(at, _)| at);
-                match live.audience.pull(reader, live.cursor, until, self.outbox.codec, BUDGET) {
+                match live.audience.pull(reader, live.cursor, until, self.outbox.form, BUDGET) {
                     Pulled::Frames(frames, reached) => {
-                        frames.into_iter().for_each(|frame| outbound.push(frame));
+                        frames.into_iter().for_each(|frame| queue.push(frame));
                         live.cursor = reached;
                     }
                     // Its end is in the outbox by now, and says how far it may still be shown.
@@ -306,36 +306,36 @@ impl Watches {
     }
 
     /// Ends a watch that has shown its last event. True if it did.
-    fn end(&mut self, index: usize, outbound: &mut Outbound) -> bool {
+    fn end(&mut self, index: usize, queue: &mut Queue) -> bool {
         let watch = &self.watches[index];
         let Some((at, reason)) = watch.ends else { return false };
         if matches!(&watch.phase, Phase::Live(live) if live.cursor < at) {
             return false;
         }
         let raid = watch.ticket.raid;
-        outbound.push(frame::message(self.outbox.codec, &ServerMessage::Unwatched { raid, reason }));
+        queue.push(frame::message(self.outbox.form, &ServerMessage::Unwatched { raid, reason }));
         self.remove(raid);
         true
     }
 
     /// Queues promised events that were read from the store. False if the watch still waits and they are not the ones
     /// that it waits for.
-    pub(super) fn show_page(&mut self, ticket: Ticket, events: Vec<Event>, outbound: &mut Outbound) -> bool {
-        let codec = self.outbox.codec;
+    pub(super) fn show_page(&mut self, ticket: Ticket, events: Vec<Event>, queue: &mut Queue) -> bool {
+        let form = self.outbox.form;
         let Some(Watch { phase: Phase::Live(live), .. }) = self.find(ticket) else { return true };
         let before = live.cursor;
         for event in events {
             // Beyond the promise the ring has them, or the watch collapses.
             if event.seq == live.cursor.next() && event.seq <= live.promised {
                 live.cursor = event.seq;
-                outbound.push(frame::message(codec, &ServerMessage::Event { raid: ticket.raid, event }));
+                queue.push(frame::message(form, &ServerMessage::Event { raid: ticket.raid, event }));
             }
         }
         live.cursor > before
     }
 
     /// Queues the answers whose events have gone out.
-    fn release_acks(&mut self, outbound: &mut Outbound) {
+    fn release_acks(&mut self, queue: &mut Queue) {
         if self.acks.is_empty() {
             return;
         }
@@ -344,7 +344,7 @@ impl Watches {
                 self.acks.push_back((raid, seq, frame));
             } else {
                 self.pending -= 1;
-                outbound.push(frame);
+                queue.push(frame);
             }
         }
     }
@@ -364,15 +364,15 @@ impl Watches {
     }
 
     /// Queues presence and signals of raids that are shown.
-    fn release_soft(&mut self, outbound: &mut Outbound) {
+    fn release_soft(&mut self, queue: &mut Queue) {
         while let Some((raid, frame)) = self.lanes.presence.pop_front() {
             if self.is_live(raid) {
-                outbound.push(frame);
+                queue.push(frame);
             }
         }
         while let Some(signal) = self.lanes.signals.pop_front() {
             if self.is_live(signal.raid) {
-                outbound.push(signal.frame);
+                queue.push(signal.frame);
             } else {
                 metrics().signals_dropped.increment("not_live");
             }

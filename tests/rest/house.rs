@@ -13,11 +13,13 @@ use raidhall::cluster::link::Link;
 use raidhall::cluster::peers::Peers;
 use raidhall::http::{self, Doors, Origins, Readiness};
 use raidhall::session::{self, Sessions};
+use raidhall::socket::{self, Places, Sockets};
 use raidhall::store::journal::{self, Journal};
 use raidhall::store::memory::MemoryStore;
 use raidhall::store::{Instance, InstanceId, Store};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -82,8 +84,9 @@ impl House {
         let lookout = Lookout::begin(Arc::clone(&store), auth.clone(), Arc::clone(&clock)).await;
         TaskTracker::new().spawn(lookout.expect("the store answers").run(|_| {}));
         let readiness = Readiness::new(SECOND * 3);
+        let sockets = sockets(&sessions, &store, &auth, &clock, &options);
         let doors = Doors { sessions, store, auth: auth.clone(), clock: Arc::clone(&clock), readiness };
-        House { router: http::router(doors, &options, Router::new()), store: memory, auth, clock }
+        House { router: http::router(doors, &options, sockets.router()), store: memory, auth, clock }
     }
 
     /// Asks `method path` with a token (if not empty), headers and a body (if not null).
@@ -101,7 +104,12 @@ impl House {
         let request = request.body(body).expect("a request");
         let (parts, body) = self.router.clone().oneshot(request).await.expect("infallible").into_parts();
         let bytes = to_bytes(body, usize::MAX).await.expect("a body");
-        let body = serde_json::from_slice(&bytes).expect("JSON");
+        let is_json = parts.headers.get("content-type").is_some_and(|kind| kind == "application/json");
+        let body = if is_json {
+            serde_json::from_slice(&bytes).expect("JSON")
+        } else {
+            String::from_utf8(bytes.into()).expect("text").into()
+        };
         Answer { status: parts.status, headers: parts.headers, body }
     }
 
@@ -138,6 +146,40 @@ impl House {
     pub async fn command(&self, raid: &Value, token: &str, cmd: Value) -> Answer {
         self.post(&format!("/raids/{raid}/commands"), token, json!({ "cmd": cmd })).await
     }
+}
+
+fn sockets(
+    sessions: &Sessions,
+    store: &Arc<dyn Store>,
+    auth: &Auth,
+    clock: &Arc<Clock>,
+    options: &http::Options,
+) -> Sockets {
+    let many = 1_000;
+    let options = socket::Options {
+        allowed_origins: options.allowed_origins.clone(),
+        message_bytes: 16_384,
+        commands_per_second: NonZeroU32::new(1_000).expect("not zero"),
+        bytes_per_second: 1 << 20,
+        watches: 32,
+        signal_bytes: 1024,
+        places: Places {
+            connections: many,
+            per_address: many,
+            per_player: many,
+            unauthenticated: many,
+            unauthenticated_per_address: many,
+        },
+        handshakes_per_second: NonZeroU32::new(1_000).expect("not zero"),
+        outbox_messages: 256,
+        outbox_bytes: 1 << 20,
+        hello_timeout: SECOND * 5,
+        heartbeat: SECOND * 20,
+        write_stall: SECOND * 10,
+        drain_spread: SECOND * 2,
+    };
+    let (sessions, store, auth) = (sessions.clone(), Arc::clone(store), auth.clone());
+    Sockets::new(sessions, store, auth, Arc::clone(clock), "lineage".into(), options, TaskTracker::new())
 }
 
 /// What the house answered.

@@ -13,3 +13,4 @@ mod own_data;
 mod raids;
 mod service;
 mod standing;
+mod streams;

@@ -259,7 +259,7 @@ impl Watcher {
         let audience = self.audience.as_ref().expect("watching");
         let reader = (self.outbox.id, self.ticket);
         let Pulled::Frames(frames, reached) =
-            audience.pull(reader, self.cursor, None, Codec::Json, usize::MAX)
+            audience.pull(reader, self.cursor, None, Codec::Json.into(), usize::MAX)
         else {
             panic!("the watch has ended or fell off the ring");
         };

@@ -3,7 +3,6 @@
 use super::*;
 use crate::audience::{Joining, RingOptions};
 use crate::frame::message;
-use crate::listener::Stream;
 use crate::outbox::ConnectionId;
 use raidhall_protocol::event::LeaveReason;
 use raidhall_protocol::{Codec, EventData, PlayerId, UnixMillis};
@@ -16,7 +15,7 @@ const SLACK: Slack = Slack { messages: 4, bytes: 1 << 20 };
 struct Client {
     outbox: Arc<Outbox>,
     watches: Watches,
-    outbound: Outbound,
+    queue: Queue,
     audience: Arc<Audience>,
 }
 
@@ -31,11 +30,10 @@ fn player(id: u64) -> PlayerId {
 impl Client {
     fn new() -> Self {
         let outbox = Arc::new(Outbox::new(ConnectionId(1), Codec::Json));
-        let (_, write) = tokio::io::split(Stream::Memory(tokio::io::duplex(64).0));
         let audience = Arc::new(Audience::new(raid(), RING));
         audience.adopt(Seq::ZERO, [player(1), player(2)].into(), &[]);
         let watches = Watches::new(Arc::clone(&outbox), SLACK);
-        Self { outbox, watches, outbound: Outbound::new(write), audience }
+        Self { outbox, watches, queue: Queue::new(), audience }
     }
 
     /// Watches, as if the session had answered at once.
@@ -67,14 +65,20 @@ impl Client {
     }
 
     fn resync(&self, ticket: Ticket, seq: u64) {
-        let frame = message(Codec::Json, &serde_json::json!({"t": "snapshot", "seq": seq}));
+        let snapshot = include_bytes!("../../../protocol/fixtures/server/snapshot_new.json");
+        let mut snapshot = Codec::Json.decode(snapshot).expect("a snapshot");
+        if let ServerMessage::Snapshot { seq: at, .. } = &mut snapshot {
+            *at = Seq(seq);
+        }
+        let frame = message(Codec::Json, &snapshot);
         self.outbox.answer(Answer::Resynced { ticket, seq: Seq(seq), frame });
     }
 
     /// What goes out now, in words, and what is needed.
     fn gathered(&mut self) -> (String, Vec<Need>) {
-        let needs = self.watches.gather(&mut self.outbound);
-        let words = self.outbound.drain().iter().map(word).collect::<Vec<_>>();
+        let needs = self.watches.gather(&mut self.queue);
+        let words =
+            std::iter::from_fn(|| self.queue.pop_front()).map(|frame| word(&frame)).collect::<Vec<_>>();
         (words.join(" "), needs)
     }
 
@@ -159,12 +163,12 @@ fn a_promised_replay_comes_whole_however_far_behind() {
     assert_eq!(words, "watching20");
     assert!(matches!(needs[..], [Need::Page(of, Seq(5))] if of == ticket));
     client.publish(3);
-    assert!(client.watches.show_page(ticket, (6..=14).map(said).collect(), &mut client.outbound));
+    assert!(client.watches.show_page(ticket, (6..=14).map(said).collect(), &mut client.queue));
     let (words, needs) = client.gathered();
     assert!(words.starts_with("event6 ") && words.ends_with(" event14"), "{words}");
     assert!(matches!(needs[..], [Need::Page(_, Seq(14))]), "the ring holds 16 to 23");
-    assert!(!client.watches.show_page(ticket, vec![said(17)], &mut client.outbound), "not what comes next");
-    assert!(client.watches.show_page(ticket, (15..=23).map(said).collect(), &mut client.outbound));
+    assert!(!client.watches.show_page(ticket, vec![said(17)], &mut client.queue), "not what comes next");
+    assert!(client.watches.show_page(ticket, (15..=23).map(said).collect(), &mut client.queue));
     let (words, needs) = client.gathered();
     assert_eq!(words, "event15 event16 event17 event18 event19 event20 event21 event22 event23");
     assert!(needs.is_empty());

@@ -1,0 +1,57 @@
+//! Messages as Server-Sent Events, the `text/event-stream` of WHATWG HTML, section 9.2: an event by its type, a message
+//! of another kind by its `t`, and in both the JSON that a socket carries.
+
+use bytes::Bytes;
+use raidhall_protocol::{CloseCode, Seq, ServerMessage};
+use std::io::Write;
+
+/// A line that no client shows: it keeps what lies between from taking the stream for dead.
+pub const HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
+
+/// The last event of a stream that the server ends: the code of a socket's close tells a client what to do.
+pub fn closing(code: CloseCode) -> Bytes {
+    let data = serde_json::json!({"code": code.code(), "name": code.as_str()});
+    event(Label { name: "close", id: None, retry: None }, data.to_string().as_bytes())
+}
+
+/// What stands before the data of an event.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Label {
+    name: &'static str,
+    /// What a client comes back with, as `Last-Event-ID`.
+    id: Option<Seq>,
+    /// When a client comes back, in milliseconds.
+    retry: Option<u64>,
+}
+
+impl Label {
+    pub(super) const fn of(message: &ServerMessage) -> Label {
+        let (name, id, retry) = match message {
+            ServerMessage::Event { event, .. } => (event.data.kind(), Some(event.seq), None),
+            ServerMessage::Snapshot { seq, .. } => (message.t(), Some(*seq), None),
+            ServerMessage::Bye { reconnect_after_ms, .. } => (message.t(), None, Some(*reconnect_after_ms)),
+            _ => (message.t(), None, None),
+        };
+        Label { name, id, retry }
+    }
+}
+
+/// An event of the stream. JSON is one line, whatever its texts hold.
+pub(super) fn event(label: Label, json: &[u8]) -> Bytes {
+    let Label { name, id, retry } = label;
+    let mut event = Vec::with_capacity(json.len() + 64);
+    let written = (|| {
+        writeln!(event, "event: {name}")?;
+        if let Some(id) = id {
+            writeln!(event, "id: {id}")?;
+        }
+        if let Some(retry) = retry {
+            writeln!(event, "retry: {retry}")?;
+        }
+        event.write_all(b"data: ")?;
+        event.write_all(json)?;
+        event.write_all(b"\n\n")
+    })();
+    written.expect("memory takes it");
+    event.into()
+}

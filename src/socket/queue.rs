@@ -1,0 +1,62 @@
+//! What waits to be written to one client, first to last.
+
+use bytes::Bytes;
+use std::collections::VecDeque;
+use tokio::time::Instant;
+
+/// What an empty queue keeps at most.
+const KEPT: usize = 8;
+
+pub(super) struct Queue {
+    frames: VecDeque<Bytes>,
+    progress: Instant,
+}
+
+impl Queue {
+    pub(super) fn new() -> Self {
+        Self { frames: VecDeque::new(), progress: Instant::now() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// When the client last took something, or nothing was waiting.
+    pub(super) const fn progress(&self) -> Instant {
+        self.progress
+    }
+
+    /// Adds bytes that belong together at the end.
+    pub(super) fn push(&mut self, frame: Bytes) {
+        if self.frames.is_empty() {
+            self.progress = Instant::now();
+        }
+        self.frames.push_back(frame);
+    }
+
+    /// The first to last that waits.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Bytes> {
+        self.frames.iter()
+    }
+
+    pub(super) fn front_mut(&mut self) -> Option<&mut Bytes> {
+        self.frames.front_mut()
+    }
+
+    pub(super) fn pop_front(&mut self) -> Option<Bytes> {
+        self.frames.pop_front()
+    }
+
+    /// Drops all but the first few.
+    pub(super) fn truncate(&mut self, kept: usize) {
+        self.frames.truncate(kept);
+    }
+
+    /// The client has taken something.
+    pub(super) fn progressed(&mut self) {
+        self.progress = Instant::now();
+        if self.frames.is_empty() && self.frames.capacity() > KEPT {
+            self.frames = VecDeque::new();
+        }
+    }
+}
