@@ -21,9 +21,9 @@ cluster: ## three instances behind a load balancer, with a PostgreSQL and a Redi
 
 test: ## everything, beside a real PostgreSQL, a real Redis and a real browser (installs what is missing)
 	scripts/setup test
-	previous=$$(scripts/previous-release $(first_cluster_release)) && \
+	previous=$$(scripts/previous-release $(first_cluster_release)) && schemathesis=$$(scripts/schemathesis) && \
 	$(cargo) build --workspace --locked && \
-	RAIDHALL_TEST_PREVIOUS=$$previous \
+	RAIDHALL_TEST_PREVIOUS=$$previous RAIDHALL_TEST_SCHEMATHESIS=$$schemathesis \
 	  scripts/with-services bash -ec '$(cargo) test --workspace --locked; npm --prefix $(browser) test'
 
 check: ## formatting, lints, documentation, alerts, dependencies, scripts

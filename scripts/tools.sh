@@ -27,6 +27,10 @@ find_python() {
   command -v python3
 }
 
+has_venv() {
+  python3 -c 'import ensurepip, venv' 2>/dev/null
+}
+
 # The library that gives a process another clock, by LD_PRELOAD: the build for programs with threads.
 find_faketime() {
   local library

@@ -5,8 +5,10 @@
 mod account_for;
 mod accounts;
 mod admin;
+mod asset;
 mod body;
 mod commands;
+mod documents;
 mod edge;
 mod export;
 mod failure;
@@ -101,6 +103,7 @@ pub fn router(doors: Doors, options: &Options, socket: Router) -> Router {
     let raids = raids::Raids { gate, store, sessions, limits, ws_url: options.ws_url.as_str().into() };
     let routes = Router::new()
         .merge(page::routes(&options.ws_url))
+        .merge(documents::routes())
         .merge(health::routes(readiness))
         .merge(identities::routes(accounts.clone()))
         .merge(export::routes(accounts.clone()))

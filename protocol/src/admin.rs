@@ -3,18 +3,19 @@
 use crate::ids::{PlayerId, UnixMillis};
 use crate::rest::Profile;
 use crate::server::PlayerRef;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The answer to a sign-out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SignedOut {
     /// True: the sign-in is over.
     pub signed_out: bool,
 }
 
 /// The answer to a link: the player is whom the identity vouches for from now on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Linked {
     /// Who.
     pub player: PlayerId,
@@ -23,7 +24,7 @@ pub struct Linked {
 }
 
 /// How a player stands, after a ban was set or lifted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Standing {
     /// Who.
     pub player: PlayerId,
@@ -32,14 +33,14 @@ pub struct Standing {
 }
 
 /// The answer to the wish to disconnect a player.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Disconnected {
     /// Whose connections end within two seconds, on every instance.
     pub player: PlayerId,
 }
 
 /// A ban in the list of bans.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ban {
     /// Who may not come in.
     pub player: PlayerRef,
@@ -52,7 +53,7 @@ pub struct Ban {
 }
 
 /// A player as operators see them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlayerView {
     /// Name and totals.
     #[serde(flatten)]
@@ -64,7 +65,7 @@ pub struct PlayerView {
 }
 
 /// An instance whose lease lives.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InstanceView {
     /// Its name, new at each start.
     pub id: String,
@@ -79,7 +80,7 @@ pub struct InstanceView {
 }
 
 /// A deed in the audit log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditEntry {
     /// Grows with each; pass the last as `after` to go on.
     pub id: u64,

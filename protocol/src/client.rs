@@ -5,12 +5,13 @@ use crate::error::FieldFault;
 use crate::fields::Fields;
 use crate::ids::{OpKey, RaidId, Seq};
 use crate::limits::SIGNAL_KIND_CHARS_MAX;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use ts_rs::TS;
 
 /// A message from a client, by `t`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(tag = "t", rename_all = "snake_case")]
 pub enum ClientMessage {
     /// Who I am; again to renew the token.

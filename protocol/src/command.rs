@@ -5,11 +5,16 @@
 
 use crate::fields::Fields;
 use crate::ids::{PlayerId, TaskId};
+use crate::limits::{
+    CHAT_CHARS_MAX, CONTRIBUTION_KIND_CHARS_MAX, CONTRIBUTION_XP, NOTE_CHARS_MAX, TASK_MINUTES,
+    TASK_TITLE_CHARS_MAX, TASK_XP, TEXT, TEXT_OR_NONE,
+};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 /// A command (`cmd`), by type.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the fields are named as in the events they cause")]
 pub enum Command {
@@ -24,7 +29,14 @@ pub enum Command {
     /// Give the raid up.
     Cancel,
     /// Add a task worth `xp` that should take `minutes`.
-    AddTask { title: String, xp: i64, minutes: i64 },
+    AddTask {
+        #[schemars(length(min = 1, max = TASK_TITLE_CHARS_MAX), regex(pattern = TEXT))]
+        title: String,
+        #[schemars(range(min = *TASK_XP.start(), max = *TASK_XP.end()))]
+        xp: i64,
+        #[schemars(range(min = *TASK_MINUTES.start(), max = *TASK_MINUTES.end()))]
+        minutes: i64,
+    },
     /// Take a task on.
     ClaimTask { task: TaskId },
     /// Give a claim back.
@@ -36,13 +48,19 @@ pub enum Command {
     /// Credit a member from outside (the host app's backend only).
     Contribute {
         player: PlayerId,
+        #[schemars(range(min = *CONTRIBUTION_XP.start(), max = *CONTRIBUTION_XP.end()))]
         xp: i64,
+        #[schemars(length(min = 1, max = CONTRIBUTION_KIND_CHARS_MAX), regex(pattern = "^[a-z_]*$"))]
         kind: String,
         #[ts(optional = nullable)]
+        #[schemars(length(max = NOTE_CHARS_MAX), regex(pattern = TEXT_OR_NONE))]
         note: Option<String>,
     },
     /// Chat.
-    Say { text: String },
+    Say {
+        #[schemars(length(min = 1, max = CHAT_CHARS_MAX), regex(pattern = TEXT))]
+        text: String,
+    },
 }
 
 impl Command {

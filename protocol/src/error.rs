@@ -1,10 +1,11 @@
 //! The one error shape: a type that says whether to retry, for sockets and REST alike.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 /// What went wrong, as far as a client can act on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the names are the contract's own words")]
 pub enum ErrorType {
@@ -106,7 +107,7 @@ impl ErrorType {
 }
 
 /// What is wrong with one field of a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct FieldFault {
     /// The field's name.
     pub field: String,
@@ -122,7 +123,7 @@ impl FieldFault {
 }
 
 /// An error as a client gets it. REST adds `status` and `request_id`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct ErrorBody {
     /// What went wrong.
     pub r#type: ErrorType,

@@ -5,6 +5,7 @@
 
 use crate::ids::{PlayerId, Seq, TaskId, UnixMillis};
 use crate::state::{Rank, Role};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
@@ -12,7 +13,7 @@ use ts_rs::TS;
 pub const EVENT_VERSION: u16 = 1;
 
 /// One numbered event of one raid.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[ts(rename = "RaidEvent")] // browsers have an Event of their own
 pub struct Event {
     /// Its place in the raid's history.
@@ -27,7 +28,7 @@ pub struct Event {
 }
 
 /// What happened, by type.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the fields are named as in the state they change")]
 pub enum EventData {
@@ -130,7 +131,7 @@ impl EventData {
 }
 
 /// Why a member left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LeaveReason {
     /// By their own wish.
@@ -140,7 +141,7 @@ pub enum LeaveReason {
 }
 
 /// Why leadership moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LeaderReason {
     /// The leader left the raid.
@@ -152,7 +153,7 @@ pub enum LeaderReason {
 }
 
 /// Why a raid was lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FailReason {
     /// Time ran out.

@@ -3,10 +3,11 @@
 use crate::event::Event;
 use crate::ids::RaidId;
 use crate::server::PlayerRef;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A player of the host app (`POST /players`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HostPlayer {
     /// Who.
     #[serde(flatten)]
@@ -16,7 +17,7 @@ pub struct HostPlayer {
 }
 
 /// A row of the feed (`GET /events`).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FeedEvent {
     /// The raid.
     pub raid: RaidId,
@@ -26,7 +27,7 @@ pub struct FeedEvent {
 }
 
 /// A stretch of the feed (`GET /events`).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FeedPage {
     /// In the order in which they were committed.
     pub data: Vec<FeedEvent>,

@@ -1,6 +1,8 @@
 //! The numbers and names that identify things on the wire, each a type of its own.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 use ts_rs::TS;
 
@@ -13,8 +15,8 @@ const ID_END: u64 = 1 << 53;
 pub struct NotAnId;
 
 macro_rules! id {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
+    ($(#[doc = $doc:literal])* $name:ident) => {
+        $(#[doc = $doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS)]
         #[serde(try_from = "u64", into = "u64")]
         #[ts(as = "u64")]
@@ -53,6 +55,21 @@ macro_rules! id {
             }
         }
 
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({
+                    "description": concat!($($doc),*).trim(),
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": ID_END - 1,
+                })
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.0.fmt(f)
@@ -75,9 +92,11 @@ id! {
 }
 
 /// A place in a raid's history: its events are numbered from 1 without a hole; 0 is before the first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS, JsonSchema,
+)]
 #[serde(transparent)]
-pub struct Seq(pub u64);
+pub struct Seq(#[schemars(range(max = 9_007_199_254_740_991_u64))] pub u64);
 
 impl Seq {
     /// Before the first event.
@@ -101,7 +120,9 @@ impl fmt::Display for Seq {
 }
 
 /// A moment, in milliseconds since the Unix epoch.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS, JsonSchema,
+)]
 #[serde(transparent)]
 pub struct UnixMillis(pub i64);
 
@@ -124,9 +145,10 @@ impl fmt::Display for UnixMillis {
 }
 
 /// An idempotency key chosen by a client: 1–64 characters of `A-Z a-z 0-9 _ - .`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[ts(as = "String")]
+#[schemars(extend("pattern" = "^[A-Za-z0-9_.-]{1,64}$"))]
 pub struct OpKey(String);
 
 /// Why a text is no idempotency key.

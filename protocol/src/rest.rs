@@ -4,21 +4,26 @@ use crate::error::{ErrorBody, FieldFault};
 use crate::event::Event;
 use crate::fields::Fields;
 use crate::ids::{PlayerId, RaidId, Seq, TaskId, UnixMillis};
+use crate::limits::{
+    DESCRIPTION_CHARS_MAX, MEMBERS, TARGET_TASKS, TARGET_XP, TEXT, TEXT_OR_NONE, TIME_LIMIT_SECS,
+    TITLE_CHARS_MAX,
+};
 use crate::server::PlayerRef;
 use crate::state::{RaidState, RaidStatus};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use ts_rs::TS;
 
 /// Success.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct Data<T> {
     /// What was asked for.
     pub data: T,
 }
 
 /// One page of a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct Page<T> {
     /// The rows.
     pub data: Vec<T>,
@@ -27,14 +32,14 @@ pub struct Page<T> {
 }
 
 /// Failure.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct Failed {
     /// What went wrong.
     pub error: RestError,
 }
 
 /// An error as REST gives it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct RestError {
     /// The error as every door gives it.
     #[serde(flatten)]
@@ -46,7 +51,7 @@ pub struct RestError {
 }
 
 /// The answer to a sign-in or a refresh.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct TokenPair {
     /// For `Authorization: Bearer` and `hello`.
     pub access_token: String,
@@ -59,7 +64,7 @@ pub struct TokenPair {
 }
 
 /// The signed-in player (`GET /me`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct Profile {
     /// Who.
     pub id: PlayerId,
@@ -76,7 +81,7 @@ pub struct Profile {
 }
 
 /// "The raid" in an answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct RaidView {
     /// Its state.
     #[serde(flatten)]
@@ -90,7 +95,7 @@ pub struct RaidView {
 }
 
 /// A raid in a list (`GET /raids`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct RaidSummary {
     /// The raid.
     pub id: RaidId,
@@ -121,7 +126,7 @@ pub struct RaidSummary {
 }
 
 /// The answer to a command by REST.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct CommandResult {
     /// The seq of the last event it caused.
     pub seq: Seq,
@@ -133,7 +138,7 @@ pub struct CommandResult {
 pub type LedgerRow = Event;
 
 /// A row of `GET /raids/{id}/contributions`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct Contribution {
     /// The event's seq.
     pub seq: Seq,
@@ -152,22 +157,28 @@ pub struct Contribution {
 }
 
 /// What a raid is made of (`POST /raids`). Typed only; the rules say which values make sense.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct NewRaid {
     /// 1–80 characters.
+    #[schemars(length(min = 1, max = TITLE_CHARS_MAX), regex(pattern = TEXT))]
     pub title: String,
     /// At most 500 characters.
     #[ts(optional)]
+    #[schemars(length(max = DESCRIPTION_CHARS_MAX), regex(pattern = TEXT_OR_NONE))]
     pub description: Option<String>,
     /// 1–1,000,000.
+    #[schemars(range(min = *TARGET_XP.start(), max = *TARGET_XP.end()))]
     pub target_xp: i64,
     /// 0–10,000.
+    #[schemars(range(min = *TARGET_TASKS.start(), max = *TARGET_TASKS.end()))]
     pub target_tasks: i64,
     /// 60–604,800; 86,400 when absent.
     #[ts(optional)]
+    #[schemars(range(min = *TIME_LIMIT_SECS.start(), max = *TIME_LIMIT_SECS.end()))]
     pub time_limit_secs: Option<i64>,
     /// 2–100; 4 when absent.
     #[ts(optional)]
+    #[schemars(range(min = *MEMBERS.start(), max = *MEMBERS.end()))]
     pub max_members: Option<i64>,
     /// False when absent.
     #[ts(optional)]

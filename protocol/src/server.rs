@@ -4,13 +4,14 @@ use crate::error::ErrorBody;
 use crate::event::Event;
 use crate::ids::{PlayerId, RaidId, Seq, UnixMillis};
 use crate::state::RaidState;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use ts_rs::TS;
 
 /// A message from the server, by `t`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(tag = "t", rename_all = "snake_case")]
 pub enum ServerMessage {
     /// The answer to `hello`.
@@ -146,7 +147,7 @@ impl ServerMessage {
 }
 
 /// A player's id and name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct PlayerRef {
     /// Who.
     pub id: PlayerId,
@@ -155,7 +156,7 @@ pub struct PlayerRef {
 }
 
 /// What one connection may send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct WelcomeLimits {
     /// The largest message, in bytes.
     pub message_bytes: u64,
@@ -166,7 +167,7 @@ pub struct WelcomeLimits {
 }
 
 /// Why a watch ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UnwatchReason {
     /// You asked.
@@ -180,7 +181,7 @@ pub enum UnwatchReason {
 }
 
 /// Why the server lets a connection go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ByeReason {
     /// It is shutting down; another is there, or will be.

@@ -2,11 +2,12 @@
 
 use crate::event::FailReason;
 use crate::ids::{PlayerId, RaidId, Seq, TaskId, UnixMillis};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 /// Everything that a client is shown of a raid.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct RaidState {
     /// The raid.
     pub id: RaidId,
@@ -57,7 +58,7 @@ pub struct RaidState {
 }
 
 /// Where a raid stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RaidStatus {
     /// Gathering members.
@@ -91,7 +92,7 @@ impl RaidStatus {
 }
 
 /// One member of a raid.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct Member {
     /// Who.
     pub player: PlayerId,
@@ -112,7 +113,7 @@ pub struct Member {
 }
 
 /// What a member may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Starts, cancels, kicks, promotes.
@@ -122,7 +123,7 @@ pub enum Role {
 }
 
 /// One task of a raid.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct Task {
     /// Its number within the raid.
     pub id: TaskId,
@@ -145,7 +146,7 @@ pub struct Task {
 }
 
 /// Where a task stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskStatus {
     /// Anybody may claim it.
@@ -157,7 +158,7 @@ pub enum TaskStatus {
 }
 
 /// One chat message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct ChatMessage {
     /// The seq of its `said` event.
     pub seq: Seq,
@@ -170,7 +171,7 @@ pub struct ChatMessage {
 }
 
 /// A place in the final ranking.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct Rank {
     /// Who.
     pub player: PlayerId,

@@ -4,12 +4,12 @@ use super::Auth;
 use super::refresh::{REFRESH_GRACE, RefreshToken};
 use crate::store::{FamilyId, Rotation, Store, StoreError};
 use raidhall_protocol::UnixMillis;
+use raidhall_protocol::limits::NAME_CHARS_MAX;
 use raidhall_protocol::rest::TokenPair;
 use raidhall_protocol::server::PlayerRef;
 use std::time::Duration;
 use thiserror::Error;
 
-const NAME_CHARS_MAX: usize = 40;
 /// How much longer than its token a connection may live, and the difference between two clocks.
 const CONNECTION_GRACE: Duration = Duration::from_secs(300);
 

@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::gate::Gate;
 use super::idempotency;
 use super::query::Query;
-use super::raids::{RaidPath, summary};
+use super::raids::{RaidPath, page_of, summary};
 use crate::error::Error;
 use crate::raid;
 use crate::session::{Ack, Sessions};
@@ -17,13 +17,13 @@ use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use raidhall_protocol::PlayerId;
 use raidhall_protocol::admin::{AuditEntry, Ban, Disconnected, InstanceView, PlayerView, Standing};
+use raidhall_protocol::limits::REASON_CHARS_MAX;
 use raidhall_protocol::rest::{CommandResult, Data, Page, RaidSummary};
+use raidhall_protocol::{PlayerId, RaidId};
 use serde_json::json;
 use std::sync::Arc;
 
-const REASON_CHARS_MAX: usize = 500;
 const NO_PLAYER: Error = Error::NotFound("There is no such player");
 
 /// What the operators' doors share.
@@ -39,6 +39,7 @@ pub(super) fn routes(admin: Admin) -> Router {
         .route("/api/v1/admin/players", get(players))
         .route("/api/v1/admin/players/{id}/ban", post(ban).delete(unban))
         .route("/api/v1/admin/players/{id}/disconnect", post(disconnect))
+        .route("/api/v1/admin/players/{id}/raids", get(raids_of))
         .route("/api/v1/admin/bans", get(bans))
         .route("/api/v1/admin/raids", get(raids))
         .route("/api/v1/admin/raids/{id}/end", post(end))
@@ -112,18 +113,18 @@ async fn players(
     let (id, external_id, name) = (query.id("id"), query.text("external_id"), query.text("name"));
     let limit = query.limit();
     query.finish()?;
-    let lookup = match (id.map(PlayerId::try_from), external_id, name) {
-        (Some(Ok(id)), None, None) => PlayerLookup::Id(id),
-        (None, Some(external_id), None) => PlayerLookup::ExternalId(external_id),
-        (None, None, Some(name)) => PlayerLookup::Name(name),
-        _ => {
-            return Err(Failure::field(
-                "id",
-                "or external_id or name (how it begins) must be given, one of them",
-            ));
-        }
+    let lookup = match (id.and_then(|id| PlayerId::try_from(id).ok()), &external_id, &name) {
+        (Some(id), ..) => PlayerLookup::Id(id),
+        (None, Some(external_id), _) => PlayerLookup::ExternalId(external_id.clone()),
+        (None, None, name) => PlayerLookup::Name(name.clone().unwrap_or_default()),
     };
-    let rows = admin.store.find_players(&lookup, limit).await?;
+    let mut rows = admin.store.find_players(&lookup, limit).await?;
+    if !matches!(lookup, PlayerLookup::Name(_)) {
+        rows.retain(|row| {
+            external_id.as_ref().is_none_or(|id| row.external_id.as_ref() == Some(id))
+                && name.as_ref().is_none_or(|name| begins(&row.profile.name, name))
+        });
+    }
     let shown = |PlayerRow { profile, external_id, ban }| PlayerView { profile, external_id, ban };
     Ok(Json(Data { data: rows.into_iter().map(shown).collect() }))
 }
@@ -132,30 +133,37 @@ async fn raids(
     State(admin): State<Admin>,
     _operator: Operator,
     mut query: Query,
-) -> Result<Json<Page<RaidSummary>>, Failure> {
-    let (id, code, title, player) =
-        (query.id("id"), query.text("invite_code"), query.text("title"), query.id("player"));
-    let (status, before, limit) = (query.status(), query.cursor(), query.limit());
+) -> Result<Json<Data<Vec<RaidSummary>>>, Failure> {
+    let (id, code, title) = (query.id("id"), query.text("invite_code"), query.text("title"));
+    let limit = query.limit();
     query.finish()?;
-    let store = &admin.store;
-    let (rows, paged) = match (id.map(TryFrom::try_from), code, title, player.map(PlayerId::try_from)) {
-        (Some(Ok(id)), None, None, None) => (store.find_raids(&RaidLookup::Id(id), limit).await?, false),
-        (None, Some(code), None, None) => {
-            match store.raid_by_invite(&code.trim().to_ascii_uppercase()).await? {
-                Some(id) => (store.find_raids(&RaidLookup::Id(id), limit).await?, false),
-                None => (Vec::new(), false),
-            }
-        }
-        (None, None, Some(title), None) => (store.find_raids(&RaidLookup::Title(title), limit).await?, false),
-        (None, None, None, Some(Ok(player))) => (store.raids_of(player, status, before, limit).await?, true),
-        _ => {
-            let must = "or invite_code, title (how it begins) or player must be given, one of them";
-            return Err(Failure::field("id", must));
-        }
+    let code = code.map(|code| code.trim().to_ascii_uppercase());
+    let id = match (id.and_then(|id| RaidId::try_from(id).ok()), &code) {
+        (None, Some(code)) => match admin.store.raid_by_invite(code).await? {
+            Some(id) => Some(id),
+            None => return Ok(Json(Data { data: Vec::new() })),
+        },
+        (id, _) => id,
     };
-    let more = paged && rows.len() == limit as usize;
-    let next_cursor = rows.last().filter(|_| more).map(|row| super::query::cursor(row.id));
-    Ok(Json(Page { data: rows.into_iter().map(summary).collect(), next_cursor }))
+    let lookup = id.map_or_else(|| RaidLookup::Title(title.clone().unwrap_or_default()), RaidLookup::Id);
+    let mut rows = admin.store.find_raids(&lookup, limit).await?;
+    if !matches!(lookup, RaidLookup::Title(_)) {
+        rows.retain(|row| {
+            code.as_ref().is_none_or(|code| row.invite_code == *code)
+                && title.as_ref().is_none_or(|title| begins(&row.title, title))
+        });
+    }
+    Ok(Json(Data { data: rows.into_iter().map(summary).collect() }))
+}
+
+/// The raids that a player is a member of, newest first.
+async fn raids_of(
+    State(admin): State<Admin>,
+    _operator: Operator,
+    PlayerPath(player): PlayerPath,
+    query: Query,
+) -> Result<Json<Page<RaidSummary>>, Failure> {
+    page_of(&*admin.store, player, query).await
 }
 
 async fn end(
@@ -204,6 +212,11 @@ async fn audit(
         details,
     };
     Ok(Json(Data { data: rows.into_iter().map(shown).collect() }))
+}
+
+/// How the database compares: without case.
+fn begins(text: &str, beginning: &str) -> bool {
+    text.to_lowercase().starts_with(&beginning.to_lowercase())
 }
 
 fn reason(text: &str) -> Result<String, &'static str> {

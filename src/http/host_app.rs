@@ -21,12 +21,15 @@ use axum::{Json, Router};
 use data_encoding::BASE64URL_NOPAD;
 use raidhall_protocol::PlayerId;
 use raidhall_protocol::host_app::{FeedEvent, FeedPage, HostPlayer};
+use raidhall_protocol::limits::EXTERNAL_ID_CHARS_MAX;
 use raidhall_protocol::rest::{Data, TokenPair};
 use raidhall_protocol::server::PlayerRef;
 use serde_json::json;
 
-const EXTERNAL_ID_CHARS_MAX: usize = 200;
-const NO_PLAYER: Error = Error::NotFound("There is no such player");
+/// Never given out, or of a history that the database has no more.
+const NO_PLACE: Error =
+    Error::NotFound("There is no such place in the feed: after must be a next_cursor of this lineage");
+pub(super) const NO_PLAYER: Error = Error::NotFound("There is no such player");
 
 pub(super) fn routes(raids: Raids) -> Router {
     Router::new()
@@ -82,7 +85,7 @@ async fn add_member(
 ) -> Result<Shown, Failure> {
     let key = idempotency::key(&headers).map_err(|fault| Failure::invalid(vec![fault]))?;
     let id = body.read(|fields| fields.id::<PlayerId>("player"))?;
-    let player = raids.player(id).await?.ok_or_else(|| Failure::field("player", "must be a player"))?;
+    let player = raids.player(id).await?.ok_or(NO_PLAYER)?;
     by.record(&*raids.store, "add_member", format!("raid {raid}"), json!({ "player": id })).await?;
     let op = key.map(|key| OpHash::new(&by.signed.0.subject, &key));
     raids.sessions.execute(raid, raid::Command::Join { player }, op).await?;
@@ -95,12 +98,13 @@ async fn feed(
     Backend(_): Backend,
     mut query: Query,
 ) -> Result<Json<FeedPage>, Failure> {
-    let (after, limit) = (query.place("after"), query.limit());
+    let (after, limit) = (query.text("after"), query.limit());
     query.finish()?;
+    let after = after.map(|cursor| place(&cursor).ok_or(NO_PLACE)).transpose()?;
     let (lineage, place) = after.unzip();
     let Fed { lineage: current, events, next } = raids.store.feed(place.unwrap_or_default(), limit).await?;
     if lineage.is_some_and(|lineage| lineage != current) {
-        return Err(Failure::field("after", "is of a history that the database has no more; begin anew"));
+        return Err(NO_PLACE.into());
     }
     let data = events.into_iter().map(|(raid, event)| FeedEvent { raid, event }).collect();
     Ok(Json(FeedPage { data, next_cursor: cursor(&current, next) }))
@@ -113,7 +117,7 @@ fn cursor(lineage: &str, place: Place) -> String {
 }
 
 /// The lineage and the place that a cursor names.
-pub(super) fn place(cursor: &str) -> Option<(String, Place)> {
+fn place(cursor: &str) -> Option<(String, Place)> {
     let bytes = BASE64URL_NOPAD.decode(cursor.as_bytes()).ok()?;
     let (numbers, lineage) = bytes.split_at_checked(24)?;
     let number = |index: usize| Some(u64::from_be_bytes(numbers[index * 8..][..8].try_into().ok()?));

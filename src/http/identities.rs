@@ -83,8 +83,8 @@ async fn link(
         Presented::Token(token) => {
             let vouched = accounts.gate.auth.vouched(&token, accounts.gate.clock.now()).await;
             vouched.map_err(|error| match error {
-                Error::Unavailable => error.into(),
-                _ => Failure::field("token", "is not a valid token of an issuer that is believed here"),
+                Error::Unavailable => error,
+                _ => Error::Unauthenticated("The token is not one of an issuer that is believed here"),
             })?
         }
     };

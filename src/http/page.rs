@@ -1,45 +1,21 @@
 //! The page at `/`: one file with its script and style in it, and a policy that lets exactly those run.
 
+use super::asset::Asset;
 use axum::Router;
-use axum::extract::State;
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
-};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use data_encoding::{BASE64, HEXLOWER};
+use axum::http::HeaderValue;
+use axum::http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY};
+use data_encoding::BASE64;
 use sha2::{Digest, Sha256};
 
 const PAGE: &str = include_str!("../page/index.html");
 
-/// The headers of every answer, worked out once.
-#[derive(Clone)]
-struct Headers([(HeaderName, HeaderValue); 4]);
-
 /// `ws_url` is where the page may open a socket besides its own origin.
 pub(super) fn routes(ws_url: &str) -> Router {
-    let etag = format!("\"{}\"", &HEXLOWER.encode(&Sha256::digest(PAGE))[..32]);
-    let text = |value: String| HeaderValue::try_from(value).expect("hashes and a URL are plain text");
-    let headers = Headers([
-        (CONTENT_SECURITY_POLICY, text(policy(PAGE, ws_url))),
-        (ETAG, text(etag)),
-        (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-        (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-    ]);
-    Router::new().route("/", get(page)).with_state(headers)
-}
-
-async fn page(State(Headers(headers)): State<Headers>, asked: HeaderMap) -> Response {
-    let known = asked.get_all(IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok());
-    let [_, (_, etag), ..] = &headers;
-    let unchanged =
-        known.flat_map(|line| line.split(',')).any(|tag| tag.trim().trim_start_matches("W/") == etag);
-    if unchanged {
-        return (StatusCode::NOT_MODIFIED, headers).into_response();
-    }
-    let html = HeaderValue::from_static("text/html; charset=utf-8");
-    (headers, [(CONTENT_TYPE, html)], PAGE).into_response()
+    let policy = HeaderValue::try_from(policy(PAGE, ws_url)).expect("hashes and a URL are plain text");
+    Asset::new("text/html; charset=utf-8", PAGE.as_bytes())
+        .with(CONTENT_SECURITY_POLICY, policy)
+        .with(REFERRER_POLICY, HeaderValue::from_static("no-referrer"))
+        .at("/")
 }
 
 /// What the page may do: run and show what is in the file, and talk to this server.

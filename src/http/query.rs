@@ -1,8 +1,6 @@
 //! Query strings, and the paging that every list shares.
 
 use super::failure::Failure;
-use super::host_app::place;
-use crate::store::Place;
 use axum::extract::{FromRequestParts, Query as Pairs};
 use axum::http::request::Parts;
 use data_encoding::BASE64URL_NOPAD;
@@ -14,8 +12,7 @@ const ROWS: u32 = 20;
 const ROWS_MAX: u32 = 100;
 const SEQ_END: u64 = 1 << 53;
 
-/// What stands after the `?`. Readers note faults and go on; [`Query::finish`] tells them all. An empty value counts as
-/// absent.
+/// What stands after the `?`. Readers note faults and go on; [`Query::finish`] tells them all.
 pub(crate) struct Query {
     pairs: HashMap<String, String>,
     faults: Vec<FieldFault>,
@@ -74,18 +71,13 @@ impl Query {
         })
     }
 
-    /// A place in the feed of all raids, with its lineage.
-    pub(super) fn place(&mut self, name: &str) -> Option<(String, Place)> {
-        self.read(name, "must be a next_cursor that was given out", place)
-    }
-
     /// All faults at once, if there are any.
     pub(crate) fn finish(self) -> Result<(), Failure> {
         if self.faults.is_empty() { Ok(()) } else { Err(Failure::invalid(self.faults)) }
     }
 
     fn read<T>(&mut self, name: &str, fault: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
-        let text = self.pairs.get(name).filter(|text| !text.is_empty())?;
+        let text = self.pairs.get(name)?;
         let value = read(text);
         if value.is_none() {
             self.faults.push(FieldFault::new(name, fault));
@@ -115,7 +107,7 @@ mod tests {
 
     #[test]
     fn what_is_absent_has_its_default() {
-        let mut query = query(&[("status", ""), ("unknown", "x")]);
+        let mut query = query(&[("unknown", "x")]);
         let read = (query.limit(), query.after(), query.status(), query.cursor());
         assert_eq!(read, (20, Seq::ZERO, None, None));
         assert!(query.finish().is_ok());
@@ -134,7 +126,7 @@ mod tests {
     #[test]
     fn every_fault_is_named() {
         for (limit, after, cursor) in
-            [("0", "-1", "7"), ("101", "9007199254740992", "AAAAAAAAAAA"), ("x", "1.5", "é")]
+            [("", "", ""), ("0", "-1", "7"), ("101", "9007199254740992", "AAAAAAAAAAA"), ("x", "1.5", "é")]
         {
             let mut query =
                 query(&[("limit", limit), ("after", after), ("cursor", cursor), ("status", "won")]);

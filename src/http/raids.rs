@@ -4,6 +4,7 @@ use super::account_for::Accountable;
 use super::body::Body;
 use super::failure::Failure;
 use super::gate::{Gate, Signed};
+use super::host_app::NO_PLAYER;
 use super::limits::Limits;
 use super::query::{Query, cursor};
 use super::tally::Tally;
@@ -20,9 +21,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use raidhall_protocol::RaidId;
 use raidhall_protocol::rest::{Data, NewRaid, Page, RaidSummary, RaidView};
 use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::{PlayerId, RaidId};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -95,12 +96,21 @@ async fn show(
 async fn list(
     State(raids): State<Raids>,
     signed: Signed,
+    query: Query,
+) -> Result<Json<Page<RaidSummary>>, Failure> {
+    page_of(&*raids.store, signed.player()?.id, query).await
+}
+
+/// A page of the raids that a player is a member of, newest first.
+pub(super) async fn page_of(
+    store: &dyn Store,
+    player: PlayerId,
     mut query: Query,
 ) -> Result<Json<Page<RaidSummary>>, Failure> {
     let (status, limit, before) = (query.status(), query.limit(), query.cursor());
     query.finish()?;
     // One more than asked for tells whether there is another page.
-    let mut rows = raids.store.raids_of(signed.player()?.id, status, before, limit + 1).await?;
+    let mut rows = store.raids_of(player, status, before, limit + 1).await?;
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
     let next_cursor = rows.last().filter(|_| more).map(|row| cursor(row.id));
@@ -110,17 +120,17 @@ async fn list(
 impl Raids {
     /// Who is to lead a new raid: the caller, or whom the host app's backend names.
     async fn leader(&self, by: &Accountable, body: &Body, tally: &Tally) -> Result<PlayerRef, Failure> {
-        let named = body.0.contains_key("leader");
+        let named = body.0.get("leader").is_some_and(|leader| !leader.is_null());
         if !named {
             let leader = by.signed.acting()?;
             self.limits.command(leader.id, tally).await?;
             return Ok(leader.clone());
         }
         if by.signed.0.scope != Scope::Service {
-            return Err(Failure::field("leader", "may be named by the host app's backend only"));
+            return Err(Error::Forbidden("Only the host app's backend may name a leader").into());
         }
         let id = body.read(|fields| fields.id("leader"))?;
-        let leader = self.player(id).await?.ok_or_else(|| Failure::field("leader", "must be a player"))?;
+        let leader = self.player(id).await?.ok_or(NO_PLAYER)?;
         by.record(&*self.store, "create_raid", format!("player {id}"), json!({})).await?;
         Ok(leader)
     }

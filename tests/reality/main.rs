@@ -54,6 +54,7 @@ mod restore;
 mod resume;
 mod rolling;
 mod rotation;
+mod schemathesis;
 mod secrecy;
 mod shutdown;
 mod slow;

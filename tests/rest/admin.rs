@@ -90,27 +90,38 @@ async fn players_raids_and_instances_are_found() {
     let (ada, admin) = (house.guest("Ada").await, house.scoped(Scope::Admin));
     let (token, id) = (text(&ada["access_token"]), ada["player"]["id"].clone());
     let raid = house.raid(&token).await;
-    for query in [format!("id={id}"), "name=AD".to_owned()] {
+    let queries = [format!("id={id}"), "name=AD".to_owned(), format!("id={id}&name=ad"), String::new()];
+    for query in queries {
         let found = house.get(&format!("/admin/players?{query}"), &admin).await.ok(200);
         assert_eq!(
             (&found[0]["id"], &found[0]["ban"], &found[0]["external_id"]),
             (&id, &Value::Null, &Value::Null)
         );
     }
-    assert_eq!(house.get("/admin/players?external_id=nobody", &admin).await.ok(200), json!([]));
+    for query in
+        ["external_id=nobody".to_owned(), format!("id={id}&name=ben"), format!("id={id}&external_id=x")]
+    {
+        assert_eq!(house.get(&format!("/admin/players?{query}"), &admin).await.ok(200), json!([]), "{query}");
+    }
     let code = text(&raid["invite_code"]).to_lowercase();
     for query in [
         format!("id={}", raid["id"]),
         format!("invite_code={code}"),
         "title=SHIP".into(),
-        format!("player={id}"),
+        format!("id={}&invite_code={code}&title=ship", raid["id"]),
+        String::new(),
     ] {
         let found = house.get(&format!("/admin/raids?{query}"), &admin).await.ok(200);
         assert_eq!(found[0]["id"], raid["id"], "{query}");
     }
+    for query in [format!("id={}&title=sink", raid["id"]), "invite_code=22222222".into(), "id=4711".into()] {
+        assert_eq!(house.get(&format!("/admin/raids?{query}"), &admin).await.ok(200), json!([]), "{query}");
+    }
+    let theirs = house.get(&format!("/admin/players/{id}/raids?status=recruiting"), &admin).await.ok(200);
+    assert_eq!((theirs.as_array().map(Vec::len), &theirs[0]["id"]), (Some(1), &raid["id"]));
     let instances = house.get("/admin/instances", &admin).await.ok(200);
     assert_eq!((&instances[0]["release"], &instances[0]["draining"]), (&json!("test"), &json!(false)));
-    for path in ["/admin/players", "/admin/players?id=1&name=a", "/admin/raids", "/admin/raids?id=0"] {
+    for path in ["/admin/players?id=", "/admin/raids?id=0", "/admin/players/1/raids?status=won"] {
         house.get(path, &admin).await.failed("invalid");
     }
 }

@@ -61,11 +61,12 @@ async fn a_backend_lets_its_players_in_makes_their_raids_and_adds_members() {
         assert_eq!(roles, [&json!("leader"), &json!("member")], "added once, and as what members are");
     }
     assert_eq!(house.get("/raids", &token).await.ok(200)[0]["id"], raid["id"]);
-    assert_eq!(house.post(&members, &service, json!({"player": 4711})).await.faulty(), ["player"]);
+    house.post(&members, &service, json!({"player": 4711})).await.failed("not_found");
     assert_eq!(house.post(&members, &service, json!({})).await.faulty(), ["player"]);
     house.post("/raids/4711/members", &service, json!({"player": ben})).await.failed("not_found");
-    assert_eq!(house.post("/raids", &service, new_raid(&json!(4711))).await.faulty(), ["leader"]);
-    assert_eq!(house.post("/raids", &token, new_raid(&ada)).await.faulty(), ["leader"]);
+    house.post("/raids", &service, new_raid(&json!(4711))).await.failed("not_found");
+    house.post("/raids", &token, new_raid(&ada)).await.failed("forbidden");
+    house.post("/raids", &token, new_raid(&Value::Null)).await.ok(201);
     let nameless = json!({"title": "Ship it", "target_xp": 100, "target_tasks": 2});
     house.post("/raids", &service, nameless).await.failed("forbidden");
 }
@@ -101,9 +102,9 @@ async fn the_feed_goes_on_where_it_ended_and_not_in_another_history() {
         seen.push(text(&event["type"]));
     }
     assert_eq!(seen, ["raid_created", "member_joined"]);
-    assert_eq!(house.get("/events?after=nonsense", &service).await.faulty(), ["after"]);
+    house.get("/events?after=nonsense", &service).await.failed("not_found");
     house.store.set_lineage("another");
-    assert_eq!(house.get(&after(&page), &service).await.faulty(), ["after"]);
+    house.get(&after(&page), &service).await.failed("not_found");
 }
 
 #[tokio::test(start_paused = true)]

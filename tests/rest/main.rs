@@ -2,9 +2,13 @@
 
 #![allow(unreachable_pub, reason = "a test has no outside")]
 
+#[path = "../support/routes.rs"]
+mod routes;
+
 mod access;
 mod accounts;
 mod admin;
+mod extra_fields;
 mod host_app;
 mod house;
 mod identities;

@@ -3,6 +3,7 @@
 use super::{IssuerOptions, Vouched};
 use data_encoding::BASE64URL_NOPAD;
 use raidhall_protocol::UnixMillis;
+use raidhall_protocol::limits::{EXTERNAL_ID_CHARS_MAX, NAME_CHARS_MAX};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -10,8 +11,6 @@ use std::time::Duration;
 /// How far an issuer's clock may be from the database's.
 pub(super) const LEEWAY: Duration = Duration::from_secs(30);
 
-const SUBJECT_CHARS_MAX: usize = 200;
-const NAME_CHARS_MAX: usize = 40;
 const NAMELESS: &str = "Player";
 
 pub(super) type Claims = Map<String, Value>;
@@ -110,8 +109,8 @@ fn subject(value: &Value) -> Option<String> {
         Value::Number(number) => number.as_u64()?.to_string(),
         _ => return None,
     };
-    let fits =
-        (1..=SUBJECT_CHARS_MAX).contains(&subject.chars().count()) && !subject.chars().any(char::is_control);
+    let fits = (1..=EXTERNAL_ID_CHARS_MAX).contains(&subject.chars().count())
+        && !subject.chars().any(char::is_control);
     fits.then_some(subject)
 }
 

@@ -4,6 +4,7 @@ use super::{Decision, Draft};
 use crate::raid::ranking::{Latest, ranking};
 use crate::raid::values::Values;
 use crate::raid::{Refusal, State};
+use raidhall_protocol::limits::{CONTRIBUTION_KIND_CHARS_MAX, CONTRIBUTION_XP, NOTE_CHARS_MAX};
 use raidhall_protocol::state::{Member, RaidStatus};
 use raidhall_protocol::{Command, Event, EventData, PlayerId, UnixMillis};
 
@@ -16,9 +17,9 @@ pub(super) fn by_service(state: &State, at: UnixMillis, command: &Command) -> De
         return Err(Refusal::Forbidden);
     };
     let mut values = Values::default();
-    let xp = values.number("xp", *xp, 1..=10_000);
-    let kind = values.word("kind", kind, 1..=50);
-    let note = values.optional_text("note", note.as_deref(), 200);
+    let xp = values.number("xp", *xp, CONTRIBUTION_XP);
+    let kind = values.word("kind", kind, 1..=CONTRIBUTION_KIND_CHARS_MAX);
+    let note = values.optional_text("note", note.as_deref(), NOTE_CHARS_MAX);
     values.finish()?;
     if state.status_at(at) != RaidStatus::Active {
         return Err(Refusal::WrongStatus);

@@ -4,13 +4,18 @@ use super::{Act, Decision, Draft};
 use crate::raid::values::Values;
 use crate::raid::{Refusal, State, energy};
 use raidhall_protocol::event::FailReason;
+use raidhall_protocol::limits::{
+    DESCRIPTION_CHARS_MAX, MEMBERS, TARGET_TASKS, TARGET_XP, TIME_LIMIT_SECS, TITLE_CHARS_MAX,
+};
 use raidhall_protocol::rest::NewRaid;
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::state::{RaidStatus, Role};
 use raidhall_protocol::{Event, EventData, UnixMillis};
 
-const TIME_LIMIT_SECS: i64 = 86_400;
-const MEMBERS: i64 = 4;
+/// The time limit where none is given.
+const DAY_SECS: i64 = 86_400;
+/// The most members where no number is given.
+const A_FEW: i64 = 4;
 
 pub(super) fn create(
     state: &State,
@@ -24,17 +29,17 @@ pub(super) fn create(
     }
     let mut values = Values::default();
     let created = EventData::RaidCreated {
-        title: values.text("title", &raid.title, 1..=80),
-        description: values.optional_text("description", raid.description.as_deref(), 500),
+        title: values.text("title", &raid.title, 1..=TITLE_CHARS_MAX),
+        description: values.optional_text("description", raid.description.as_deref(), DESCRIPTION_CHARS_MAX),
         invite_code: invite_code.to_owned(),
-        target_xp: values.number("target_xp", raid.target_xp, 1..=1_000_000),
-        target_tasks: values.number("target_tasks", raid.target_tasks, 0..=10_000),
+        target_xp: values.number("target_xp", raid.target_xp, TARGET_XP),
+        target_tasks: values.number("target_tasks", raid.target_tasks, TARGET_TASKS),
         time_limit_secs: values.number(
             "time_limit_secs",
-            raid.time_limit_secs.unwrap_or(TIME_LIMIT_SECS),
-            60..=604_800,
+            raid.time_limit_secs.unwrap_or(DAY_SECS),
+            TIME_LIMIT_SECS,
         ),
-        max_members: values.number("max_members", raid.max_members.unwrap_or(MEMBERS), 2..=100),
+        max_members: values.number("max_members", raid.max_members.unwrap_or(A_FEW), MEMBERS),
         late_join: raid.late_join.unwrap_or(false),
     };
     values.finish()?;

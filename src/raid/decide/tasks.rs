@@ -5,6 +5,7 @@ use super::{Act, Decision};
 use crate::raid::state::State;
 use crate::raid::values::Values;
 use crate::raid::{Refusal, energy};
+use raidhall_protocol::limits::{TASK_MINUTES, TASK_TITLE_CHARS_MAX, TASK_XP};
 use raidhall_protocol::state::{RaidStatus, Task, TaskStatus};
 use raidhall_protocol::{EventData, TaskId};
 
@@ -12,9 +13,9 @@ const TASKS_MAX: usize = 500;
 
 pub(super) fn add(act: &Act<'_>, title: &str, xp: i64, minutes: i64) -> Decision {
     let mut values = Values::default();
-    let title = values.text("title", title, 1..=120);
-    let xp = values.number("xp", xp, 1..=1_000);
-    let minutes = values.number("minutes", minutes, 0..=480);
+    let title = values.text("title", title, 1..=TASK_TITLE_CHARS_MAX);
+    let xp = values.number("xp", xp, TASK_XP);
+    let minutes = values.number("minutes", minutes, TASK_MINUTES);
     values.finish()?;
     act.require_not_ended()?;
     let count = act.state.shown.tasks.len();

@@ -1,0 +1,34 @@
+// The page to try the API, in a real browser: it needs nothing from elsewhere, and keeps to its policy.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { chromium } from 'playwright-core';
+import { Server } from './server.mjs';
+
+let browser;
+
+before(async () => {
+  const executablePath = process.env.RAIDHALL_TEST_CHROMIUM;
+  assert.ok(executablePath, 'RAIDHALL_TEST_CHROMIUM is not set: run this by `make test`');
+  browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'] });
+});
+after(() => browser?.close());
+
+test('a guest signs in from the page that documents the API', async t => {
+  const server = await Server.start(t);
+  const page = await browser.newPage();
+  t.after(() => page.close());
+  const complaints = [];
+  page.on('console', message => message.type() === 'error' && complaints.push(message.text()));
+  page.on('pageerror', error => complaints.push(error.message));
+  page.on('request', request => request.url().startsWith('data:') || request.url().startsWith(server.url) || complaints.push(request.url()));
+
+  await page.goto(`${server.url}/docs`);
+  const guest = page.locator('#operations-Signing_in-signInAsGuest, [id="operations-Signing in-signInAsGuest"]');
+  await guest.locator('.opblock-summary-control').click();
+  await guest.getByRole('button', { name: 'Execute' }).click();
+  const answer = guest.locator('.live-responses-table .response-col_status');
+  await answer.first().waitFor();
+  assert.match(await answer.last().textContent(), /201/);
+  assert.match(await guest.locator('.live-responses-table').textContent(), /access_token/);
+  assert.deepEqual(complaints, []);
+});

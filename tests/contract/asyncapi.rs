@@ -1,0 +1,150 @@
+//! The AsyncAPI document of the WebSocket.
+
+use super::keep;
+use super::schemas::Schemas;
+use raidhall_protocol::limits::{SOCKET_PATH, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK};
+use raidhall_protocol::{ClientMessage, CloseCode, ServerMessage};
+use serde_json::{Map, Value, json};
+use std::path::Path;
+
+const ABOUT: &str = "One connection watches raids and acts in them. Every message is one frame: a JSON object in a text frame \
+                     with the subprotocol `raidhall.v1.json`, the same map in MessagePack in a binary frame with \
+                     `raidhall.v1.msgpack`. The first is `hello`, unless the upgrade carried the token. REST is described \
+                     at `/api/openapi.json`.";
+
+fn document() -> Value {
+    let mut schemas = Schemas::new();
+    let (client, server) = (schemas.read::<ClientMessage>(), schemas.written::<ServerMessage>());
+    let mut schemas = schemas.all();
+    let from_client = split(&mut schemas, &client);
+    let from_server = split(&mut schemas, &server);
+    let mut messages = Map::new();
+    for (direction, parts) in [("client", &from_client), ("server", &from_server)] {
+        for (t, payload) in parts {
+            messages.insert(format!("{direction}.{t}"), message(direction, t, payload));
+        }
+    }
+    let references = |direction: &str, parts: &Map<String, Value>, home: &str| {
+        let reference = |t: &String| json!({"$ref": format!("{home}/{direction}.{t}")});
+        parts.keys().map(reference).collect::<Vec<_>>()
+    };
+    let in_channel: Map<_, _> = messages
+        .keys()
+        .map(|name| (name.clone(), json!({"$ref": format!("#/components/messages/{name}")})))
+        .collect();
+    let home = "#/channels/socket/messages";
+    json!({
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Raidhall",
+            "version": "1",
+            "description": format!("{ABOUT}\n\n{}", close_codes()),
+            "license": {"name": "Apache License 2.0"},
+        },
+        "defaultContentType": "application/json",
+        "channels": {"socket": {
+            "address": SOCKET_PATH,
+            "description": "The WebSocket.",
+            "messages": in_channel,
+            "bindings": {"ws": {
+                "method": "GET",
+                "headers": {"type": "object", "properties": {
+                    "Sec-WebSocket-Protocol": {"type": "string", "enum": [SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK]},
+                    "Authorization": {"type": "string", "description": "`Bearer` and an access token, instead of `hello`."},
+                }},
+            }},
+        }},
+        "operations": {
+            "ask": {
+                "action": "receive",
+                "channel": {"$ref": "#/channels/socket"},
+                "summary": "What a client sends.",
+                "messages": references("client", &from_client, home),
+            },
+            "tell": {
+                "action": "send",
+                "channel": {"$ref": "#/channels/socket"},
+                "summary": "What a client gets.",
+                "messages": references("server", &from_server, home),
+            },
+        },
+        "components": {"messages": messages, "schemas": schemas},
+    })
+}
+
+/// The variants of a message by their `t`; the schema of the whole has served its purpose.
+fn split(schemas: &mut Value, whole: &Value) -> Map<String, Value> {
+    let name = whole["$ref"].as_str().and_then(|at| at.rsplit('/').next()).expect("a reference").to_owned();
+    let schema = schemas.as_object_mut().expect("a map").remove(&name).expect("the message");
+    let variants = schema["oneOf"].as_array().expect("variants").clone();
+    variants.into_iter().map(|variant| (text(&variant["properties"]["t"]["const"]), variant)).collect()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("text").to_owned()
+}
+
+fn message(direction: &str, t: &str, payload: &Value) -> Value {
+    let summary = payload.get("description").cloned().unwrap_or_else(|| json!(t));
+    json!({
+        "name": t,
+        "title": t,
+        "summary": summary,
+        "payload": payload,
+        "examples": fixtures(direction, t).iter().map(|(name, example)| json!({"name": name, "payload": example})).collect::<Vec<_>>(),
+    })
+}
+
+/// The golden fixtures of a message.
+fn fixtures(direction: &str, t: &str) -> Vec<(String, Value)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("protocol/fixtures").join(direction);
+    let mut found = Vec::new();
+    for file in std::fs::read_dir(folder).expect("fixtures") {
+        let path = file.expect("a file").path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            let example: Value = serde_json::from_slice(&std::fs::read(&path).expect("read")).expect("JSON");
+            let name = path.file_stem().and_then(|stem| stem.to_str()).expect("a name").to_owned();
+            // What the rules refuse is well-typed, and no example.
+            if example["t"] == t && !name.contains("out_of_range") {
+                found.push((name, example));
+            }
+        }
+    }
+    found.sort_by(|(one, _), (other, _)| one.cmp(other));
+    found
+}
+
+fn close_codes() -> String {
+    let rows = CloseCode::ALL.map(|code| format!("| {} | `{}` |", code.code(), code.as_str()));
+    format!(
+        "40xx: do not retry (4001 after a new token); 41xx: back off; 42xx: reconnect and resume.\n\n\
+         | close code | name |\n|---|---|\n{}",
+        rows.join("\n")
+    )
+}
+
+#[test]
+fn the_document_that_is_served_says_what_the_code_says() {
+    keep("asyncapi.json", &document());
+}
+
+#[test]
+fn every_fixture_is_what_its_message_allows() {
+    let document = document();
+    let mut count = 0;
+    for (name, message) in document["components"]["messages"].as_object().expect("messages") {
+        let mut schema = message["payload"].clone();
+        schema["components"] = document["components"].clone();
+        let validator =
+            jsonschema::draft202012::new(&schema).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let examples = message["examples"].as_array().expect("examples");
+        assert!(!examples.is_empty(), "{name} has no fixture");
+        for example in examples {
+            let faults: Vec<_> =
+                validator.iter_errors(&example["payload"]).map(|error| error.to_string()).collect();
+            assert!(faults.is_empty(), "{}: {faults:#?}", example["name"]);
+            count += 1;
+        }
+    }
+    assert!(count > 60, "{count} fixtures");
+}

@@ -1,0 +1,88 @@
+//! One example of each thing that is answered.
+
+use raidhall_protocol::rest::{Failed, RestError};
+use raidhall_protocol::{ErrorBody, ErrorType, FieldFault};
+use serde_json::{Value, json};
+
+/// An event of a stream.
+pub fn streamed() -> Value {
+    let mut message = of("FeedEvent");
+    message["t"] = json!("event");
+    json!({"event": "task_claimed", "id": "124", "data": message.to_string()})
+}
+
+/// An example of the type of this name.
+pub fn of(name: &str) -> Value {
+    match name {
+        "TokenPair" => json!({"access_token": "eyJ…", "refresh_token": "9f2c…", "expires_in": 900,
+            "player": {"id": 5, "name": "Ada"}}),
+        "Linked" => json!({"player": 5, "external_id": "u-17"}),
+        "SignedOut" => json!({"signed_out": true}),
+        "Profile" => profile(),
+        "RaidView" => raid(),
+        "RaidSummary" => json!({"id": 7, "title": "Ship it", "invite_code": "K7MQ2XNB", "status": "active",
+            "target_xp": 500, "target_tasks": 10, "current_xp": 120, "current_tasks": 3, "time_limit_secs": 86_400,
+            "created_at": 1_767_225_600_000_i64, "deadline": 1_767_312_060_000_i64, "ended_at": null, "seq": 123}),
+        "CommandResult" => json!({"seq": 124, "duplicate": false}),
+        "Event" => event(),
+        "FeedEvent" => {
+            let mut event = event();
+            event["raid"] = json!(7);
+            event
+        }
+        "Contribution" => {
+            json!({"seq": 124, "at": 1_767_225_661_500_i64, "player": 5, "xp": 40, "kind": "task_complete",
+            "task": 3, "note": null})
+        }
+        "HostPlayer" => json!({"id": 5, "name": "Ada", "external_id": "u-17"}),
+        "Standing" => json!({"player": 5, "banned": true}),
+        "Disconnected" => json!({"player": 5}),
+        "Ban" => {
+            json!({"player": {"id": 5, "name": "Ada"}, "reason": "spam", "by": "ops", "at": 1_767_225_600_000_i64})
+        }
+        "PlayerView" => {
+            let mut player = profile();
+            player["external_id"] = json!("u-17");
+            player["ban"] = Value::Null;
+            player
+        }
+        "InstanceView" => {
+            json!({"id": "019b7a1c-0000-7000-8000-000000000001", "ws_url": "wss://a.example/api/v1/ws",
+            "release": "0.3.0", "draining": false, "lease_until": 1_767_225_603_000_i64})
+        }
+        "AuditEntry" => {
+            json!({"id": 9, "at": 1_767_225_600_000_i64, "actor": "ops", "action": "ban", "target": "player 5",
+            "request_id": "01JGFJJZ00", "details": {"reason": "spam"}})
+        }
+        other => panic!("no example of {other}: write one in tests/contract/examples.rs"),
+    }
+}
+
+fn profile() -> Value {
+    json!({"id": 5, "name": "Ada", "xp": 80, "tasks": 2, "raids_won": 0, "created_at": 1_767_225_600_000_i64})
+}
+
+fn event() -> Value {
+    json!({"seq": 124, "at": 1_767_225_661_500_i64, "by": 5, "type": "task_claimed",
+        "data": {"task": 3, "player": 5, "energy": 90}})
+}
+
+fn raid() -> Value {
+    let snapshot = include_str!("../../protocol/fixtures/server/snapshot_active.json");
+    let snapshot: Value = serde_json::from_str(snapshot).expect("a fixture");
+    let mut raid = snapshot["state"].clone();
+    raid["seq"] = snapshot["seq"].clone();
+    raid["online"] = snapshot["online"].clone();
+    raid["ws_url"] = json!("wss://a.example/api/v1/ws");
+    raid
+}
+
+/// An error of this status.
+pub fn failure(status: u16, r#type: ErrorType) -> Value {
+    let mut body = ErrorBody::new(r#type, "What went wrong, for a person");
+    if status == 422 {
+        body.fields = Some(vec![FieldFault::new("title", "must be 1 to 80 characters")]);
+    }
+    body.retry_after_ms = body.retry.then_some(1_000);
+    json!(Failed { error: RestError { body, status, request_id: "01JGFJJZ00".to_owned() } })
+}

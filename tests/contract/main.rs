@@ -1,0 +1,33 @@
+//! The contract as documents: OpenAPI for REST, AsyncAPI for the socket, both generated from the types that the server
+//! speaks. They are kept in `protocol/` and embedded in the server; `UPDATE_FIXTURES=1 cargo test -p raidhall --test
+//! contract` writes them anew.
+
+#![allow(unreachable_pub, reason = "a test has no outside")]
+
+#[path = "../support/routes.rs"]
+mod routes;
+
+mod asyncapi;
+mod examples;
+mod openapi;
+mod operation;
+mod operations;
+mod schemas;
+
+use serde_json::Value;
+use std::path::Path;
+
+/// Compares a committed document with what the code says, or writes it.
+fn keep(name: &str, document: &Value) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("protocol").join(name);
+    let text = format!("{document:#}\n");
+    if std::env::var_os("UPDATE_FIXTURES").is_some() {
+        std::fs::write(&path, text).expect("written");
+        return;
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        kept == text,
+        "{name} is not what the code says: UPDATE_FIXTURES=1 cargo test -p raidhall --test contract"
+    );
+}

@@ -1,0 +1,119 @@
+//! The OpenAPI document.
+
+use super::operation::Operation;
+use super::schemas::Schemas;
+use super::{keep, operations, routes};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
+
+const ABOUT: &str = "Co-op raids in real time. What is live goes over the WebSocket, which the AsyncAPI document at \
+                     `/api/asyncapi.json` describes, or the stream of a raid; everything else is here. Errors say by \
+                     `retry` whether the same request may succeed later. Unknown fields are ignored.";
+
+/// Where an operation is: health at the root, everything else under the API.
+fn path(operation: &Operation) -> String {
+    match operation.path {
+        root @ ("/healthz" | "/readyz") => root.to_owned(),
+        path => format!("/api/v1{path}"),
+    }
+}
+
+fn document() -> Value {
+    let mut schemas = Schemas::new();
+    let (mut paths, mut refusals) = (Map::new(), Map::new());
+    for operation in operations::all(&mut schemas) {
+        let described = operation.document(&mut schemas, &mut refusals);
+        let methods = paths.entry(path(&operation)).or_insert_with(|| json!({}));
+        let former =
+            methods.as_object_mut().expect("a map").insert(operation.method.to_lowercase(), described);
+        assert!(former.is_none(), "{} {} is described twice", operation.method, operation.path);
+    }
+    let whole =
+        |description: &str| json!({"description": description, "schema": {"type": "integer", "minimum": 0}});
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Raidhall",
+            "version": "1",
+            "description": ABOUT,
+            "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"bearer": {
+                "type": "http",
+                "scheme": "bearer",
+                "bearerFormat": "JWT",
+                "description": "An access token: of a player, or of the scope `service` or `admin`.",
+            }},
+            "headers": {
+                "X-Request-ID": {
+                    "description": "Names the request in logs and errors: the caller's own, or a new one.",
+                    "schema": {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"},
+                },
+                "Retry-After": whole("Seconds until the same request may succeed."),
+                "X-RateLimit-Limit": whole("The allowance of the limit that is reached first."),
+                "X-RateLimit-Remaining": whole("What is left of it."),
+                "X-RateLimit-Reset": whole("Seconds until all of it is back."),
+            },
+            "responses": refusals,
+            "schemas": schemas.all(),
+        },
+    })
+}
+
+#[test]
+fn the_document_that_is_served_says_what_the_code_says() {
+    keep("openapi.json", &document());
+}
+
+/// Every example and every default must be what its schema allows.
+#[test]
+fn examples_are_valid() {
+    let document = document();
+    let mut count = 0;
+    let mut check = |what: &str, media: &Value| {
+        let mut schema = media["schema"].clone();
+        schema["components"] = document["components"].clone();
+        let validator =
+            jsonschema::draft202012::new(&schema).unwrap_or_else(|error| panic!("{what}: {error}"));
+        if let Some(example) = media.get("example") {
+            let faults: Vec<_> = validator.iter_errors(example).map(|error| error.to_string()).collect();
+            assert!(faults.is_empty(), "{what}: {faults:#?}");
+            count += 1;
+        }
+    };
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in methods.as_object().expect("methods") {
+            let body = &operation["requestBody"]["content"]["application/json"];
+            if !body.is_null() {
+                check(&format!("the body of {method} {path}"), body);
+            }
+            for (status, response) in operation["responses"].as_object().expect("responses") {
+                let response = match response["$ref"].as_str() {
+                    Some(at) => document.pointer(&at[1..]).expect("a shared response"),
+                    None => response,
+                };
+                for media in response["content"].as_object().expect("content").values() {
+                    check(&format!("{status} of {method} {path}"), media);
+                }
+            }
+        }
+    }
+    assert!(count > 100, "{count} examples");
+}
+
+#[test]
+fn every_route_is_described_and_nothing_else() {
+    let described: BTreeSet<_> = operations::all(&mut Schemas::new())
+        .iter()
+        .filter(|operation| path(operation).starts_with("/api"))
+        .map(|operation| format!("{} {}", operation.method, operation.path))
+        .collect();
+    let served = routes::served();
+    let missing: Vec<_> = served.difference(&described).collect();
+    assert!(missing.is_empty(), "describe these in tests/contract/operations.rs: {missing:?}");
+    let gone: Vec<_> = described.difference(&served).collect();
+    assert!(gone.is_empty(), "tests/contract/operations.rs describes what is not served: {gone:?}");
+}

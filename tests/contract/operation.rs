@@ -1,0 +1,254 @@
+//! How one operation of REST is described.
+
+use super::examples;
+use super::schemas::{Schemas, object};
+use raidhall_protocol::ErrorType;
+use raidhall_protocol::rest::Failed;
+use schemars::JsonSchema;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// Who may ask.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// Anybody.
+    Anybody,
+    /// A signed-in player; for looking at a raid, its members, the host app's backend and operators.
+    Player,
+    /// The host app's backend.
+    Backend,
+    /// An operator.
+    Operator,
+}
+
+pub struct Operation {
+    pub method: &'static str,
+    pub path: &'static str,
+    id: &'static str,
+    tag: &'static str,
+    summary: &'static str,
+    who: Who,
+    parameters: Vec<Value>,
+    body: Option<(Value, Value)>,
+    success: (u16, Value),
+    /// Another status with a body of its own: number, meaning, schema.
+    other: Option<(u16, &'static str, Value)>,
+    refusals: Vec<ErrorType>,
+}
+
+/// What any request may be answered with.
+const ALWAYS: [ErrorType; 2] = [ErrorType::Unavailable, ErrorType::Internal];
+
+impl Operation {
+    /// `asks` is `METHOD /path`; without an answer until one is given.
+    pub fn new(asks: &'static str, id: &'static str, tag: &'static str, summary: &'static str) -> Operation {
+        let (method, path) = asks.split_once(' ').expect("a method and a path");
+        let parameters = if path.contains("{id}") { vec![id_in_path(path)] } else { Vec::new() };
+        let (success, refusals) = ((200, json!({})), ALWAYS.to_vec());
+        Operation {
+            method,
+            path,
+            id,
+            tag,
+            summary,
+            who: Who::Anybody,
+            parameters,
+            body: None,
+            success,
+            other: None,
+            refusals,
+        }
+    }
+
+    pub fn who(mut self, who: Who) -> Self {
+        self.who = who;
+        match who {
+            Who::Anybody => self,
+            Who::Player => {
+                self.refuses(&[ErrorType::Unauthenticated, ErrorType::Forbidden, ErrorType::RateLimited])
+            }
+            Who::Backend | Who::Operator => self.refuses(&[ErrorType::Unauthenticated, ErrorType::Forbidden]),
+        }
+    }
+
+    pub fn refuses(mut self, types: &[ErrorType]) -> Self {
+        self.refusals.extend(types);
+        self
+    }
+
+    /// A query parameter.
+    pub fn query(mut self, name: &str, description: &str, schema: Value) -> Self {
+        self.parameters
+            .push(json!({"name": name, "in": "query", "description": description, "schema": schema}));
+        self.refuses(&[ErrorType::Invalid])
+    }
+
+    /// A header.
+    pub fn header(mut self, name: &str, description: &str, schema: Value) -> Self {
+        self.parameters
+            .push(json!({"name": name, "in": "header", "description": description, "schema": schema}));
+        self.refuses(&[ErrorType::Invalid])
+    }
+
+    /// The page of a list.
+    pub fn paged(self) -> Self {
+        self.query(
+            "limit",
+            "Rows at most.",
+            json!({"type": "integer", "minimum": 1, "maximum": 100, "default": 20}),
+        )
+    }
+
+    /// The key that makes a repeat harmless.
+    pub fn idempotent(self) -> Self {
+        self.header(
+            "Idempotency-Key",
+            "Your own name for this request: repeated under it, it does nothing twice.",
+            json!({"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"}),
+        )
+    }
+
+    pub fn body(mut self, schema: Value, example: Value) -> Self {
+        self.body = Some((schema, example));
+        self.refuses(&[ErrorType::Invalid, ErrorType::TooLarge])
+    }
+
+    /// Success with JSON of any form.
+    pub fn answers(mut self, status: u16, schema: Value) -> Self {
+        self.success = (status, json!({"application/json": {"schema": schema}}));
+        self
+    }
+
+    /// What is neither success nor a refusal.
+    pub fn or_answers(mut self, status: u16, description: &'static str, schema: Value) -> Self {
+        self.other = Some((status, description, schema));
+        self
+    }
+
+    /// Success with `{"data": T}`, and an example of it.
+    pub fn gives<T: JsonSchema>(self, status: u16, schemas: &mut Schemas) -> Self {
+        let schema = object(&[("data", schemas.written::<T>())]);
+        self.shown(status, schema, json!({"data": examples::of(&T::schema_name())}))
+    }
+
+    /// Success with `{"data": [T]}`.
+    pub fn lists<T: JsonSchema>(self, schemas: &mut Schemas) -> Self {
+        let schema = object(&[("data", json!({"type": "array", "items": schemas.written::<T>()}))]);
+        self.shown(200, schema, json!({"data": [examples::of(&T::schema_name())]}))
+    }
+
+    /// Success with a page of `T`, and where the next one begins.
+    pub fn pages<T: JsonSchema>(self, schemas: &mut Schemas, next_cursor: Value) -> Self {
+        let rows = json!({"type": "array", "items": schemas.written::<T>()});
+        let schema = object(&[("data", rows), ("next_cursor", next_cursor)]);
+        self.shown(
+            200,
+            schema,
+            json!({"data": [examples::of(&T::schema_name())], "next_cursor": "AAAAAAAAAAc"}),
+        )
+    }
+
+    fn shown(mut self, status: u16, schema: Value, example: Value) -> Self {
+        self.success = (status, json!({"application/json": {"schema": schema, "example": example}}));
+        self
+    }
+
+    /// Success that goes on: events of this form, one after the other.
+    pub fn streams(mut self, event: Value, example: Value) -> Self {
+        self.success = (200, json!({"text/event-stream": {"schema": event, "example": example}}));
+        self
+    }
+
+    /// The operation; the refusals that it shares with others go into `refusals`.
+    pub fn document(&self, schemas: &mut Schemas, refusals: &mut Map<String, Value>) -> Value {
+        let failed = schemas.written::<Failed>();
+        let mut document = json!({
+            "operationId": self.id,
+            "tags": [self.tag],
+            "summary": self.summary,
+            "responses": self.responses(&failed, refusals),
+        });
+        let fields = document.as_object_mut().expect("a map");
+        if !self.parameters.is_empty() {
+            fields.insert("parameters".into(), json!(self.parameters));
+        }
+        if let Some((schema, example)) = &self.body {
+            let content = json!({"application/json": {"schema": schema, "example": example}});
+            fields.insert("requestBody".into(), json!({"required": true, "content": content}));
+        }
+        let security = if self.who == Who::Anybody { json!([]) } else { json!([{"bearer": []}]) };
+        fields.insert("security".into(), security);
+        document
+    }
+
+    fn responses(&self, failed: &Value, refusals: &mut Map<String, Value>) -> Value {
+        let mut by_status: BTreeMap<u16, Vec<ErrorType>> = BTreeMap::new();
+        for refusal in &self.refusals {
+            let types = by_status.entry(refusal.status()).or_default();
+            if !types.contains(refusal) {
+                types.push(*refusal);
+            }
+        }
+        if self.parameters.iter().any(|parameter| parameter["in"] == "query") || self.body.is_some() {
+            by_status.insert(400, vec![ErrorType::Invalid]);
+        }
+        if self.body.is_some() {
+            by_status.insert(408, vec![ErrorType::Invalid]);
+        }
+        let mut responses = Map::new();
+        let (status, content) = &self.success;
+        responses.insert(status.to_string(), self.success(content));
+        for (status, types) in by_status {
+            let names: Vec<_> = types.iter().map(|r#type| r#type.as_str()).collect();
+            let name = format!("{status}-{}", names.join("-"));
+            responses.insert(status.to_string(), json!({"$ref": format!("#/components/responses/{name}")}));
+            refusals.entry(name).or_insert_with(|| refusal(status, &types, failed));
+        }
+        if let Some((status, description, schema)) = &self.other {
+            let headers = Map::from_iter([header("X-Request-ID")]);
+            let content = json!({"application/json": {"schema": schema}});
+            let response = json!({"description": description, "headers": headers, "content": content});
+            responses.insert(status.to_string(), response);
+        }
+        Value::Object(responses)
+    }
+
+    fn success(&self, content: &Value) -> Value {
+        let mut headers = Map::from_iter([header("X-Request-ID")]);
+        if self.who == Who::Player {
+            headers.extend(["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"].map(header));
+        }
+        json!({"description": "Success.", "headers": headers, "content": content})
+    }
+}
+
+fn header(name: &str) -> (String, Value) {
+    (name.to_owned(), json!({"$ref": format!("#/components/headers/{name}")}))
+}
+
+fn id_in_path(path: &str) -> Value {
+    let what = if path.contains("players") { "player" } else { "raid" };
+    json!({
+        "name": "id",
+        "in": "path",
+        "required": true,
+        "description": format!("The {what}."),
+        "schema": {"type": "integer", "minimum": 1, "maximum": 9_007_199_254_740_991_u64},
+    })
+}
+
+fn refusal(status: u16, types: &[ErrorType], failed: &Value) -> Value {
+    let names: Vec<_> = types.iter().map(|r#type| format!("`{}`", r#type.as_str())).collect();
+    let description = match status {
+        400 => "`invalid`: the request cannot be read.".to_owned(),
+        408 => "`invalid`: the body did not arrive in time.".to_owned(),
+        _ => names.join(", ") + ".",
+    };
+    let mut headers = Map::from_iter([header("X-Request-ID")]);
+    if types.iter().any(|r#type| r#type.retry()) {
+        headers.extend([header("Retry-After")]);
+    }
+    let content =
+        json!({"application/json": {"schema": failed, "example": examples::failure(status, types[0])}});
+    json!({"description": description, "headers": headers, "content": content})
+}

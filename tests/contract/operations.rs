@@ -1,0 +1,319 @@
+//! Every operation of REST. One that the server has and this list has not fails a test, and so does the reverse.
+
+use super::examples;
+use super::operation::{Operation, Who};
+use super::schemas::{Schemas, object};
+use raidhall_protocol::ErrorType::{
+    Forbidden, NotEnoughEnergy, NotFound, NotLeader, NotMember, NotYours, Overloaded, RaidClosed, RaidFull,
+    RateLimited, TaskTaken, TooManyTasks, Unauthenticated, WrongStatus,
+};
+use raidhall_protocol::admin::{
+    AuditEntry, Ban, Disconnected, InstanceView, Linked, PlayerView, SignedOut, Standing,
+};
+use raidhall_protocol::host_app::{FeedEvent, HostPlayer};
+use raidhall_protocol::limits::{
+    EXTERNAL_ID_CHARS_MAX, NAME_CHARS_MAX, REASON_CHARS_MAX, TEXT, TEXT_OR_NONE,
+};
+use raidhall_protocol::rest::{
+    CommandResult, Contribution, LedgerRow, NewRaid, Profile, RaidSummary, RaidView, TokenPair,
+};
+use raidhall_protocol::state::RaidStatus;
+use raidhall_protocol::{Command, OpKey, PlayerId};
+use serde_json::{Value, json};
+
+pub fn all(schemas: &mut Schemas) -> Vec<Operation> {
+    [signing_in(schemas), players(schemas), raids(schemas), backend(schemas), operators(schemas), health()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn text(chars_max: usize) -> Value {
+    json!({"type": "string", "minLength": 1, "maxLength": chars_max, "pattern": TEXT})
+}
+
+fn seq() -> Value {
+    json!({"type": "integer", "minimum": 0, "maximum": 9_007_199_254_740_991_u64})
+}
+
+fn id() -> Value {
+    json!({"type": "integer", "minimum": 1, "maximum": 9_007_199_254_740_991_u64})
+}
+
+fn cursor() -> Value {
+    // A raid's id in eight bytes, as Base64 for URLs; no raid has the id 0.
+    json!({
+        "type": "string",
+        "pattern": "^A[AB][A-Za-z0-9_-]{8}[AEIMQUYcgkosw048]$",
+        "not": {"const": "AAAAAAAAAAA"},
+    })
+}
+
+fn status(schemas: &mut Schemas) -> Value {
+    schemas.written::<RaidStatus>()
+}
+
+fn next_or_none() -> Value {
+    json!({"type": ["string", "null"], "description": "What to pass as `cursor` for the next page; null on the last."})
+}
+
+/// A map with one of two texts.
+fn one_of(one: &str, other: &str) -> Value {
+    let only = |name: &str| json!({"required": [name], "properties": {name: {"type": "string"}}});
+    let maybe = || json!({"type": ["string", "null"]});
+    json!({"type": "object", "properties": {one: maybe(), other: maybe()}, "oneOf": [only(one), only(other)]})
+}
+
+/// Any text without control characters.
+fn words() -> Value {
+    json!({"type": "string", "pattern": TEXT_OR_NONE})
+}
+
+fn signing_in(schemas: &mut Schemas) -> Vec<Operation> {
+    let tag = "Signing in";
+    let new = |asks, id, summary| Operation::new(asks, id, tag, summary);
+    let plain = || json!({"type": "string"});
+    vec![
+        new("POST /auth/guest", "signInAsGuest", "Come in as a guest, by a name")
+            .body(object(&[("name", text(NAME_CHARS_MAX))]), json!({"name": "Ada"}))
+            .refuses(&[Forbidden, RateLimited])
+            .gives::<TokenPair>(201, schemas),
+        new("POST /auth/refresh", "refresh", "A new pair of tokens for a refresh token")
+            .body(object(&[("refresh_token", plain())]), json!({"refresh_token": "9f2c…"}))
+            .refuses(&[Unauthenticated, Forbidden, RateLimited])
+            .gives::<TokenPair>(200, schemas),
+        new("POST /auth/telegram", "signInByTelegram", "Come in as the user of a Telegram Mini App")
+            .header("X-Telegram-Init-Data", "The init data, instead of a body.", plain())
+            .body(
+                object(&[("init_data", plain())]),
+                json!({"init_data": "query_id=…&user=…&auth_date=…&hash=…"}),
+            )
+            .refuses(&[Unauthenticated, Forbidden, RateLimited])
+            .gives::<TokenPair>(200, schemas),
+        new("POST /auth/link", "link", "Become, as a guest, whom a foreign token or Telegram vouches for")
+            .who(Who::Player)
+            .header("X-Telegram-Init-Data", "The init data, instead of a body.", plain())
+            .body(one_of("token", "init_data"), json!({"token": "eyJ…"}))
+            .refuses(&[NotFound])
+            .gives::<Linked>(200, schemas),
+        new(
+            "POST /auth/sign-out",
+            "signOut",
+            "End this sign-in: its tokens, and its connections within two seconds",
+        )
+        .who(Who::Player)
+        .gives::<SignedOut>(200, schemas),
+    ]
+}
+
+fn players(schemas: &mut Schemas) -> Vec<Operation> {
+    let new = |asks, id, summary| Operation::new(asks, id, "Players", summary).who(Who::Player);
+    vec![
+        new("GET /me", "me", "Who you are, and what you have done")
+            .refuses(&[NotFound])
+            .gives::<Profile>(200, schemas),
+        new("GET /me/export", "exportMe", "All that is kept of you, as one download")
+            .refuses(&[NotFound])
+            .answers(200, export(schemas)),
+    ]
+}
+
+fn export(schemas: &mut Schemas) -> Value {
+    let event = json!({"type": "array", "items": schemas.written::<LedgerRow>()});
+    let raid = object(&[
+        ("id", id()),
+        ("events", event),
+        ("title", json!({"type": ["string", "null"]})),
+        ("member", json!({"type": "boolean"})),
+    ]);
+    let sign_in =
+        object(&[("renewed_at", json!({"type": "integer"})), ("expires_at", json!({"type": "integer"}))]);
+    let kept = object(&[
+        ("player", schemas.written::<Profile>()),
+        ("external_id", json!({"type": ["string", "null"]})),
+        ("sign_ins", json!({"type": "array", "items": sign_in})),
+        ("raids", json!({"type": "array", "items": raid})),
+    ]);
+    object(&[("data", kept)])
+}
+
+fn raids(schemas: &mut Schemas) -> Vec<Operation> {
+    let new = |asks, id, summary| Operation::new(asks, id, "Raids", summary).who(Who::Player);
+    let mut new_raid = schemas.read::<NewRaid>();
+    let leader = json!({"type": "object", "properties": {"leader": schemas.read::<Option<PlayerId>>()}});
+    new_raid = json!({"allOf": [new_raid, leader]});
+    let command = json!({
+        "type": "object",
+        "required": ["cmd"],
+        "properties": {"op": schemas.read::<Option<OpKey>>(), "cmd": schemas.read::<Command>()},
+    });
+    let (raid_status, page) = (status(schemas), next_or_none());
+    let text = || json!({"type": "string"});
+    let event = json!({
+        "type": "object",
+        "required": ["event", "data"],
+        "properties": {"event": text(), "data": text(), "id": text(), "retry": {"type": ["integer", "string"]}},
+        "description": "One event of the stream; `data` is the message of the socket, as JSON.",
+    });
+    vec![
+        new("POST /raids", "createRaid", "Make a raid and lead it; the backend names who leads")
+            .idempotent()
+            .body(new_raid, json!({"title": "Ship it", "target_xp": 500, "target_tasks": 10}))
+            .refuses(&[NotFound])
+            .gives::<RaidView>(201, schemas),
+        new("GET /raids", "myRaids", "The raids that you are a member of, newest first")
+            .query("status", "Only those.", raid_status)
+            .query("cursor", "The `next_cursor` of the page before.", cursor())
+            .paged()
+            .pages::<RaidSummary>(schemas, page),
+        new("POST /raids/join", "joinRaid", "Join by an invite code; joining twice is the same membership")
+            .body(object(&[("invite_code", json!({"type": "string"}))]), json!({"invite_code": "K7MQ2XNB"}))
+            .refuses(&[NotFound, RaidFull, RaidClosed, Overloaded])
+            .gives::<RaidView>(200, schemas),
+        new("GET /raids/{id}", "raid", "The raid")
+            .refuses(&[NotFound, Overloaded])
+            .gives::<RaidView>(200, schemas),
+        new("POST /raids/{id}/commands", "command", "Do something in the raid")
+            .idempotent()
+            .body(command, json!({"op": "0190f3-a", "cmd": {"type": "complete_task", "task": 3}}))
+            .refuses(&[
+                NotFound,
+                NotMember,
+                NotLeader,
+                NotYours,
+                WrongStatus,
+                TaskTaken,
+                RaidFull,
+                RaidClosed,
+                TooManyTasks,
+                NotEnoughEnergy,
+                Overloaded,
+            ])
+            .gives::<CommandResult>(200, schemas),
+        new("GET /raids/{id}/events", "events", "The raid's ledger, oldest first")
+            .query("after", "The seq after which to begin.", seq())
+            .paged()
+            .refuses(&[NotFound, Overloaded])
+            .lists::<LedgerRow>(schemas),
+        new("GET /raids/{id}/contributions", "contributions", "Who earned what, oldest first")
+            .query("after", "The seq after which to begin.", seq())
+            .paged()
+            .refuses(&[NotFound, Overloaded])
+            .lists::<Contribution>(schemas),
+        new("GET /raids/{id}/stream", "stream", "The raid, live, as Server-Sent Events")
+            .query("since", "The newest seq that you hold.", seq())
+            .query("lineage", "The history of the database that it is of.", words())
+            .header("Last-Event-ID", "The newest seq that you hold; it counts before `since`.", seq())
+            .refuses(&[NotFound, Overloaded])
+            .streams(event, examples::streamed()),
+    ]
+}
+
+fn backend(schemas: &mut Schemas) -> Vec<Operation> {
+    let new =
+        |asks, id, summary| Operation::new(asks, id, "The host app's backend", summary).who(Who::Backend);
+    let external_id = json!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": EXTERNAL_ID_CHARS_MAX,
+        "pattern": r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$",
+    });
+    let next = json!({"type": "string", "description": "What to pass as `after` for what follows."});
+    vec![
+        new("POST /players", "admitPlayer", "The player of an id in your app, made at the first call")
+            .body(
+                object(&[("external_id", external_id), ("name", text(NAME_CHARS_MAX))]),
+                json!({"external_id": "u-17", "name": "Ada"}),
+            )
+            .gives::<HostPlayer>(200, schemas),
+        new(
+            "POST /players/{id}/tokens",
+            "mintTokens",
+            "A pair of tokens with which the player's client comes in",
+        )
+        .refuses(&[NotFound])
+        .gives::<TokenPair>(201, schemas),
+        new("POST /raids/{id}/members", "addMember", "Add a player to a raid, as if they had joined")
+            .idempotent()
+            .body(object(&[("player", schemas.read::<PlayerId>())]), json!({"player": 5}))
+            .refuses(&[NotFound, RaidFull, RaidClosed, WrongStatus, Overloaded])
+            .gives::<RaidView>(200, schemas),
+        new("GET /events", "feed", "What has happened in all raids, in the order in which it was committed")
+            .query("after", "The `next_cursor` of the page before.", words())
+            .paged()
+            .refuses(&[NotFound])
+            .pages::<FeedEvent>(schemas, next),
+    ]
+}
+
+fn operators(schemas: &mut Schemas) -> Vec<Operation> {
+    let new = |asks, id, summary| Operation::new(asks, id, "Operators", summary).who(Who::Operator);
+    let (raid_status, page) = (status(schemas), next_or_none());
+    vec![
+        new("GET /admin/players", "findPlayers", "Players, by name, who are all that is asked for")
+            .query("id", "The player.", id())
+            .query("external_id", "The id in the host app.", words())
+            .query("name", "How the name begins.", words())
+            .paged()
+            .lists::<PlayerView>(schemas),
+        new(
+            "POST /admin/players/{id}/ban",
+            "ban",
+            "Keep a player out; their connections end within two seconds",
+        )
+        .body(object(&[("reason", text(REASON_CHARS_MAX))]), json!({"reason": "spam"}))
+        .refuses(&[NotFound])
+        .gives::<Standing>(200, schemas),
+        new("DELETE /admin/players/{id}/ban", "unban", "Let a player in again")
+            .refuses(&[NotFound])
+            .gives::<Standing>(200, schemas),
+        new("POST /admin/players/{id}/disconnect", "disconnect", "End a player's connections, once")
+            .refuses(&[NotFound])
+            .gives::<Disconnected>(200, schemas),
+        new("GET /admin/bans", "bans", "Who is banned")
+            .query("after", "The player's id of the last one seen.", seq())
+            .paged()
+            .lists::<Ban>(schemas),
+        new(
+            "GET /admin/players/{id}/raids",
+            "raidsOf",
+            "The raids that a player is a member of, newest first",
+        )
+        .query("status", "Only those.", raid_status)
+        .query("cursor", "The `next_cursor` of the page before.", cursor())
+        .paged()
+        .refuses(&[NotFound])
+        .pages::<RaidSummary>(schemas, page),
+        new("GET /admin/raids", "findRaids", "Raids, by title, that are all that is asked for")
+            .query("id", "The raid.", id())
+            .query("invite_code", "Its invite code.", words())
+            .query("title", "How its title begins.", words())
+            .paged()
+            .lists::<RaidSummary>(schemas),
+        new("POST /admin/raids/{id}/end", "endRaid", "End a raid: it has failed, cancelled")
+            .idempotent()
+            .refuses(&[NotFound, WrongStatus, Overloaded])
+            .gives::<CommandResult>(200, schemas),
+        new("GET /admin/instances", "instances", "The instances that live").lists::<InstanceView>(schemas),
+        new("GET /admin/audit", "audit", "What operators and the backend have done, oldest first")
+            .query("after", "The id of the last one seen.", seq())
+            .paged()
+            .lists::<AuditEntry>(schemas),
+    ]
+}
+
+fn health() -> Vec<Operation> {
+    let status = |states: &[&str]| json!({"type": "string", "enum": states});
+    let part = || status(&["ok", "failing"]);
+    let report = |states: &[&str]| {
+        let checks = object(&[("store", part()), ("bus", part())]);
+        object(&[("status", status(states)), ("checks", checks)])
+    };
+    vec![
+        Operation::new("GET /healthz", "alive", "Health", "Whether the process answers")
+            .answers(200, object(&[("status", status(&["ok"]))])),
+        Operation::new("GET /readyz", "ready", "Health", "Whether to send it clients")
+            .answers(200, report(&["ready", "degraded"]))
+            .or_answers(503, "It is not ready.", report(&["starting", "draining", "unavailable"])),
+    ]
+}

@@ -1,0 +1,29 @@
+//! Every method and path of the API, as the sources register them.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Such as `GET /raids/{id}`.
+pub fn served() -> BTreeSet<String> {
+    let mut served = BTreeSet::new();
+    for path in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
+        let source = std::fs::read_to_string(path).expect("read");
+        served.extend(source.split(".route(\"/api/v1").skip(1).flat_map(methods));
+    }
+    served
+}
+
+fn methods(route: &str) -> Vec<String> {
+    let (path, rest) = route.split_once('"').expect("a path");
+    let handlers = rest.lines().next().unwrap_or_default();
+    let methods = ["get", "post", "put", "patch", "delete"].into_iter();
+    let used = methods.filter(|method| handlers.contains(&format!("{method}(")));
+    used.map(|method| format!("{} {path}", method.to_uppercase())).collect()
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries =
+        std::fs::read_dir(folder).expect("the sources").map(|entry| entry.expect("an entry").path());
+    let inside = entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] });
+    inside.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
+}
