@@ -12,6 +12,7 @@ pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod config;
+mod counts;
 pub mod error;
 pub mod frame;
 pub mod http;

@@ -4,7 +4,7 @@ mod paced;
 mod seats;
 
 pub use paced::{Paced, Reclaimed};
-pub use seats::{Seat, Seats};
+pub use seats::{PerAddress, Seat, Seats};
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;

@@ -14,7 +14,7 @@ use crate::cluster::link::Link;
 use crate::cluster::post::Post;
 use crate::config::{BaseUrl, Config, ShutdownConfig};
 use crate::http::{self, Doors, Origins, Phase, Readiness};
-use crate::listener::{Listener, Seats};
+use crate::listener::{Listener, PerAddress, Seats};
 use crate::session::{self, Sessions};
 use crate::socket::{self, Sockets};
 use crate::store::journal::{self, Journal};
@@ -36,6 +36,8 @@ const MAINTENANCE: Duration = Duration::from_secs(24 * 3_600);
 
 /// Who may look at the metrics at once.
 const METRICS_SEATS: u64 = 8;
+/// Connections of one address beside those for its WebSockets and as many more.
+const SPARE_PER_ADDRESS: usize = 64;
 /// Files for connections to the bus, which may be to each of a cluster's nodes.
 const BUS_FILES: u64 = 32;
 
@@ -193,7 +195,7 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
     tasks.until(&stop, "metrics", upkeep());
     tasks.until(&stop, "event loop", lag());
     if let Some(listener) = metrics_listener {
-        let options = server_options(&config, Seats::new(METRICS_SEATS));
+        let options = server_options(&config, Seats::new(METRICS_SEATS), METRICS_SEATS as usize);
         tasks.until(&stop, "metrics", http::server::serve(listener, metrics_router(), options, stop.clone()));
     }
     let doors = Doors {
@@ -214,7 +216,11 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
         let (seats, connections) = (seats.count(), config.limits.connections);
         info!(seats, connections, "the limit of open files allows fewer connections than limits.connections");
     }
-    let serving = http::server::serve(listener, router, server_options(&config, seats), closing.clone());
+    // A WebSocket is a connection, and its client asks for other things beside it.
+    let per_address =
+        config.limits.connections_per_address.saturating_mul(2).saturating_add(SPARE_PER_ADDRESS);
+    let options = server_options(&config, seats, per_address);
+    let serving = http::server::serve(listener, router, options, closing.clone());
     tasks.doors.spawn(serving.instrument(info_span!("http")));
     let shutdown = config.shutdown;
     Ok(Running {
@@ -290,9 +296,11 @@ fn journal_options(config: &Config) -> journal::Options {
     }
 }
 
-fn server_options(config: &Config, seats: Seats) -> http::server::Options {
+fn server_options(config: &Config, seats: Seats, per_address: usize) -> http::server::Options {
     let limits = &config.limits;
-    http::server::Options { header_timeout: limits.header_timeout, write_stall: limits.write_stall, seats }
+    let per_address = PerAddress::new(per_address, Proxies::new(config.server.trusted_proxies.clone()));
+    let (header_timeout, write_stall) = (limits.header_timeout, limits.write_stall);
+    http::server::Options { header_timeout, write_stall, seats, per_address }
 }
 
 fn session_options(config: &Config) -> session::Options {

@@ -4,10 +4,11 @@
 //! nor hyper-util's `auto`, which waits without limit for a connection's first bytes to tell HTTP/1 from HTTP/2.
 
 use crate::address::Peer;
-use crate::listener::{Listener, Paced, Seat, Seats, Stream};
+use crate::listener::{Listener, Paced, PerAddress, Seat, Seats, Stream};
 use crate::telemetry::metrics;
 use axum::Router;
 use axum::body::Body;
+use futures_util::FutureExt;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -16,6 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -28,6 +30,10 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// The largest head of a request; a larger one is answered 431, as are more than hyper's hundred headers.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
+/// The answer to a connection too many, before it has asked for anything.
+const CROWDED: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
 /// How to serve.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -38,6 +44,8 @@ pub struct Options {
     pub write_stall: Duration,
     /// Places for connections.
     pub seats: Seats,
+    /// How many of them one address may have.
+    pub per_address: PerAddress,
 }
 
 /// Serves every connection until `drain` is cancelled, and then those requests that are under way. Ends when the last
@@ -48,6 +56,10 @@ pub async fn serve<L: Listener>(mut listener: L, router: Router, options: Option
     while let Some((stream, seat, peer)) =
         drain.run_until_cancelled(accept(&mut listener, &options.seats)).await
     {
+        let Some(seat) = options.per_address.admit(seat, peer) else {
+            refuse(stream);
+            continue;
+        };
         let stream = Paced::new(stream, Some(seat), options.write_stall);
         let connection = connection(stream, peer, router.clone(), options.header_timeout, drain.clone());
         connections.spawn(connection.instrument(tracing::debug_span!("connection", %peer)));
@@ -55,6 +67,12 @@ pub async fn serve<L: Listener>(mut listener: L, router: Router, options: Option
     drop(listener);
     connections.close();
     connections.wait().await;
+}
+
+/// An address that has as many connections as it may is told so, if it takes that at once, and hung up on.
+fn refuse(mut stream: Stream) {
+    metrics().connections_refused.increment(1);
+    let _ = stream.write_all(CROWDED).now_or_never();
 }
 
 /// The next connection. A failure is told once, until there is a connection again.

@@ -1,7 +1,10 @@
 //! How many connections a process has files for, beside those that it needs itself.
 
+use crate::address::{ClientAddress, Proxies};
+use crate::counts::{Counts, Place};
 use crate::telemetry::metrics;
 use rustix::process::{Resource, getrlimit};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -14,7 +17,35 @@ const SEATS_MIN: u64 = 8;
 const SEATS_MAX: u64 = 1 << 24;
 
 /// A place for a connection, given back when dropped.
-pub type Seat = OwnedSemaphorePermit;
+#[derive(Debug)]
+pub struct Seat {
+    _file: OwnedSemaphorePermit,
+    of_address: Option<Place<IpAddr>>,
+}
+
+/// How many connections one address may have, whoever is behind it and whatever they do. Proxies have as many as they
+/// like: whom they speak for is counted once they say it.
+#[derive(Debug, Clone)]
+pub struct PerAddress {
+    counts: Arc<Counts<IpAddr>>,
+    proxies: Proxies,
+}
+
+impl PerAddress {
+    /// So many, but for these proxies.
+    pub fn new(max: usize, proxies: Proxies) -> PerAddress {
+        PerAddress { counts: Arc::new(Counts::new(max)), proxies }
+    }
+
+    /// Seats a connection from an address, unless it has as many as it may.
+    pub fn admit(&self, mut seat: Seat, peer: SocketAddr) -> Option<Seat> {
+        let address = peer.ip().to_canonical();
+        if !self.proxies.trusts(address) {
+            seat.of_address = Some(Counts::take(&self.counts, ClientAddress(address).network())?);
+        }
+        Some(seat)
+    }
+}
 
 /// Places for connections. Whoever finds none waits where the system queues connections, and costs nothing.
 #[derive(Debug, Clone)]
@@ -50,7 +81,7 @@ impl Seats {
             if self.places.available_permits() >= self.count / 10 {
                 self.told.store(false, Ordering::Relaxed);
             }
-            return seat;
+            return Seat { _file: seat, of_address: None };
         }
         metrics().accept_rests.increment("seats");
         if !self.told.swap(true, Ordering::Relaxed) {
@@ -59,13 +90,15 @@ impl Seats {
                 "every file that connections may use is in use: new ones wait (raise the limit of open files)"
             );
         }
-        Arc::clone(&self.places).acquire_owned().await.expect("never closed")
+        let seat = Arc::clone(&self.places).acquire_owned().await.expect("never closed");
+        Seat { _file: seat, of_address: None }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ipnet::IpNet;
     use std::time::Duration;
     use tokio::time::timeout;
 
@@ -79,5 +112,21 @@ mod tests {
         assert!(timeout(Duration::from_secs(1), seats.take()).await.is_err());
         taken.pop();
         let _seat = timeout(Duration::from_secs(1), seats.take()).await.expect("one was given back");
+    }
+
+    #[tokio::test]
+    async fn an_address_has_its_part_and_a_proxy_what_it_needs() {
+        let (seats, proxy) = (Seats::new(100), "10.0.0.1".parse().expect("an address"));
+        let part = PerAddress::new(2, Proxies::new(vec![IpNet::from(IpAddr::V4(proxy))]));
+        let admit = async |peer: &str| part.admit(seats.take().await, peer.parse().expect("an address"));
+        let _first = admit("[2001:db8::1]:4000").await.expect("a seat");
+        let second = admit("[2001:db8::2]:4000").await.expect("a seat");
+        assert!(admit("[2001:db8::3]:4000").await.is_none(), "of one network");
+        let _others = admit("[2001:db8:0:1::1]:4000").await.expect("of another");
+        for _ in 0..5 {
+            std::mem::forget(admit("10.0.0.1:4000").await.expect("a proxy"));
+        }
+        drop(second);
+        assert!(admit("[2001:db8::3]:4000").await.is_some(), "given back");
     }
 }

@@ -1,10 +1,10 @@
 //! Which connections there are, and how many of whom.
 
 use crate::auth::{Identity, Unwelcome};
+use crate::counts::{Counts, Place};
 use crate::outbox::{ConnectionId, Outbox};
 use dashmap::DashMap;
 use raidhall_protocol::PlayerId;
-use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -119,43 +119,6 @@ impl Registry {
     }
 }
 
-/// How many connections each key has, up to a maximum. A key without any takes no memory.
-struct Counts<K: Eq + Hash> {
-    max: usize,
-    counts: DashMap<K, usize>,
-}
-
-/// One connection's place in a count, given back when dropped.
-pub(super) struct Place<K: Eq + Hash + Copy> {
-    counts: Arc<Counts<K>>,
-    key: K,
-}
-
-impl<K: Eq + Hash + Copy> Counts<K> {
-    fn new(max: usize) -> Self {
-        Self { max, counts: DashMap::new() }
-    }
-
-    fn take(counts: &Arc<Self>, key: K) -> Option<Place<K>> {
-        let mut count = counts.counts.entry(key).or_insert(0);
-        if *count >= counts.max {
-            return None;
-        }
-        *count += 1;
-        drop(count);
-        Some(Place { counts: Arc::clone(counts), key })
-    }
-}
-
-impl<K: Eq + Hash + Copy> Drop for Place<K> {
-    fn drop(&mut self) {
-        if let Some(mut count) = self.counts.counts.get_mut(&self.key) {
-            *count -= 1;
-        }
-        self.counts.counts.remove_if(&self.key, |_, count| *count == 0);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,18 +145,5 @@ mod tests {
         assert!(registry.admit(there, true).is_none(), "five in all");
         drop(last);
         assert!(registry.admit(there, true).is_some(), "a refusal takes no place");
-    }
-
-    #[test]
-    fn places_are_given_back_and_leave_nothing() {
-        let counts = Arc::new(Counts::new(2));
-        let (first, second) = (Counts::take(&counts, 7), Counts::take(&counts, 7));
-        assert!(first.is_some() && second.is_some());
-        assert!(Counts::take(&counts, 7).is_none());
-        assert!(Counts::take(&counts, 8).is_some());
-        drop(first);
-        assert!(Counts::take(&counts, 7).is_some());
-        drop(second);
-        assert!(counts.counts.is_empty());
     }
 }

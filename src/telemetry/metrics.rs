@@ -73,6 +73,8 @@ pub struct Metrics {
     pub excess: Counters,
     /// Upgrades refused because there were too many connections, or too many at once.
     pub upgrades_refused: Counter,
+    /// Connections of addresses that have too many.
+    pub connections_refused: Counter,
     /// Times no connection was accepted for a while; by `cause`.
     pub accept_rests: Counters,
     /// Charges to a rate limit that this instance counted alone, though Redis should have; by `cause`.
@@ -226,6 +228,11 @@ impl Metrics {
                 "raidhall_excess_total",
                 "cause",
                 "Times a client was not read for a while because it sent too many frames or bytes, by cause.",
+            ),
+            connections_refused: counter(
+                "raidhall_connections_refused_total",
+                Unit::Count,
+                "Connections that were hung up on: their address has as many as it may.",
             ),
             upgrades_refused: counter(
                 "raidhall_upgrades_refused_total",

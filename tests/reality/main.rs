@@ -58,6 +58,7 @@ mod schemathesis;
 mod secrecy;
 mod shutdown;
 mod slow;
+mod slowhttptest;
 mod standing;
 mod start;
 mod store_faults;

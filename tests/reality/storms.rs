@@ -126,7 +126,7 @@ async fn of_a_storm_of_upgrades_some_wait_and_the_rest_are_told_when_to_come_bac
 async fn with_256_files_and_a_thousand_who_knock_those_within_play_on_and_others_come_in_later() {
     bounded(async {
         let site = Site::sqlite().await;
-        let server = site.start_with_files(256).await;
+        let server = site.start_with_files(256, &[]).await;
         let (party, mut wire, token) = watcher(&server).await;
         let mut knocking = Vec::new();
         for _ in 0..1_000 {

@@ -185,9 +185,10 @@ impl Site {
     }
 
     /// A server that may open so many files, from its start.
-    pub async fn start_with_files(&self, count: u64) -> Server {
+    pub async fn start_with_files(&self, count: u64, settings: &[(&str, &str)]) -> Server {
         let script = format!("ulimit -n {count} && exec \"$0\" serve");
-        self.launch(self.command_of("/bin/sh", &["-c", &script, env!("CARGO_BIN_EXE_raidhall")], &[])).await
+        self.launch(self.command_of("/bin/sh", &["-c", &script, env!("CARGO_BIN_EXE_raidhall")], settings))
+            .await
     }
 
     async fn launch(&self, mut command: Command) -> Server {

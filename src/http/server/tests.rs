@@ -1,6 +1,7 @@
 //! The accept loop over connections in memory, in paused time, and over real ones.
 
 use super::*;
+use crate::address::Proxies;
 use crate::listener::{MemoryConnector, Reclaimed, memory};
 use axum::Extension;
 use axum::routing::get;
@@ -13,7 +14,8 @@ use tokio::time::{Instant, sleep};
 const SECOND: Duration = Duration::from_secs(1);
 
 fn options() -> Options {
-    Options { header_timeout: SECOND * 10, write_stall: SECOND * 10, seats: Seats::new(1000) }
+    let per_address = PerAddress::new(20, Proxies::default());
+    Options { header_timeout: SECOND * 10, write_stall: SECOND * 10, seats: Seats::new(1000), per_address }
 }
 
 fn peer() -> SocketAddr {
@@ -243,4 +245,25 @@ async fn real_connections_are_served_alike() {
     assert!(Bytes::from(answer).ends_with(client.as_bytes()));
     drain.cancel();
     served.await.expect("ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_with_too_many_connections_is_told_so_and_keeps_nobody_out() {
+    let (connector, _drain, _served) = start();
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(open(&connector).await);
+    }
+    let mut refused = open(&connector).await;
+    assert!(read_to(&mut refused, "\r\n\r\n").await.starts_with("HTTP/1.1 503 "));
+    assert!(is_closed(&mut refused).await);
+    let other = "192.0.2.8:4000".parse().expect("an address");
+    let mut other = connector.connect(other).await.expect("connected");
+    ask(&mut other, "/", "").await;
+    assert!(read_to(&mut other, "192.0.2.8:4000").await.starts_with("HTTP/1.1 200 "));
+    silent.pop();
+    sleep(SECOND).await;
+    let mut again = open(&connector).await;
+    ask(&mut again, "/", "").await;
+    read_to(&mut again, "192.0.2.7:4000").await;
 }
