@@ -67,3 +67,19 @@ async fn every_column_of_postgres_is_in_a_backup_or_known_to_be_left_out() {
         WHERE c.table_schema = 'public' AND t.table_type = 'BASE TABLE'";
     assert_known(sqlx::query_as(columns).fetch_all(&mut connection).await.expect("columns"));
 }
+
+/// The diagram in docs/ARCHITECTURE.md is of the tables that there are.
+#[test]
+fn every_table_stands_in_the_diagram() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: std::path::PathBuf| std::fs::read_to_string(path).expect("read");
+    let text = read(root.join("docs/ARCHITECTURE.md"));
+    let diagram =
+        text.split("erDiagram").nth(1).and_then(|rest| rest.split("```").next()).expect("a diagram");
+    let drawn: BTreeSet<_> = diagram.lines().filter_map(|line| line.trim().strip_suffix(" {")).collect();
+    let migrations = std::fs::read_dir(root.join("migrations/postgres")).expect("migrations");
+    let migrations: String = migrations.map(|file| read(file.expect("a file").path())).collect();
+    let made = migrations.split("CREATE TABLE ").skip(1).filter_map(|made| made.split([' ', '\n']).next());
+    let made: BTreeSet<_> = made.filter(|table| is_ours(table)).collect();
+    assert_eq!(drawn, made);
+}
