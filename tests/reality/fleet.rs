@@ -63,7 +63,12 @@ impl Fleet {
 
     /// Starts an instance again that was killed or has ended, on another port; the players' list says where.
     pub async fn restart(&mut self, index: usize) {
-        self.servers[index] = self.site.start_node(&self.buses[index], &[]).await;
+        self.restart_with(index, &[]).await;
+    }
+
+    /// The same with settings of its own.
+    pub async fn restart_with(&mut self, index: usize, settings: &[(&str, &str)]) {
+        self.servers[index] = self.site.start_node(&self.buses[index], settings).await;
         self.targets.moved(index, *self.servers[index].target());
     }
 
