@@ -63,18 +63,22 @@ async fn comes_back(site: &Site, server: &Server, text: &str) {
     wire.send(signal).await;
     let seq = wire.say(raid, text).await;
 
-    let heard = wires[1]
-        .seek(|message| match message {
-            ServerMessage::Signal { data, .. } => Some(data.clone()),
-            _ => None,
-        })
-        .await;
-    assert_eq!(serde_json::to_value(heard).expect("JSON"), json!({text: text}));
+    let signalled = |message: &ServerMessage| match message {
+        ServerMessage::Signal { data, .. } => Some(data.clone()),
+        _ => None,
+    };
     let said = |message: &ServerMessage| match message {
         ServerMessage::Event { event, .. } if event.seq == seq => Some(event.data.clone()),
         _ => None,
     };
-    assert_eq!(wires[1].seek(said).await, EventData::Said { text: text.to_owned() });
+    // Signals have no place among events: either may come first.
+    let (mut signal, mut event) = (None, None);
+    while signal.is_none() || event.is_none() {
+        let message = wires[1].next().await;
+        (signal, event) = (signal.or_else(|| signalled(&message)), event.or_else(|| said(&message)));
+    }
+    assert_eq!(signal, Some(json!({text: text})));
+    assert_eq!(event, Some(EventData::Said { text: text.to_owned() }));
 
     let state = own.raid(raid).await.expect("the raid").state;
     let kept = [&state.title, &state.members[0].name, &state.tasks[0].title, &state.messages[0].text];
