@@ -6,8 +6,8 @@ use super::{keep, operations, routes};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
-const ABOUT: &str = "Co-op raids in real time. What is live goes over the WebSocket, which the AsyncAPI document at \
-                     `/api/asyncapi.json` describes, or the stream of a raid; everything else is here. Errors say by \
+const ABOUT: &str = "Co-op raids in real time. What is live goes over the WebSocket, which [an AsyncAPI document](/api/asyncapi.json) \
+                     describes, or the stream of a raid; everything else is here. Errors say by \
                      `retry` whether the same request may succeed later. Unknown fields are ignored.";
 
 /// Where an operation is: health at the root, everything else under the API.
@@ -51,6 +51,12 @@ fn document() -> Value {
                 "X-Request-ID": {
                     "description": "Names the request in logs and errors: the caller's own, or a new one.",
                     "schema": {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"},
+                },
+                "WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}},
+                "Content-Disposition": {"description": "A name for the file.", "schema": {"type": "string"}},
+                "Raidhall-Lineage": {
+                    "description": "Names the history of the database that the ids of the stream belong to.",
+                    "schema": {"type": "string"},
                 },
                 "Retry-After": whole("Seconds until the same request may succeed."),
                 "X-RateLimit-Limit": whole("The allowance of the limit that is reached first."),

@@ -28,6 +28,10 @@ pub struct Operation {
     tag: &'static str,
     summary: &'static str,
     who: Who,
+    /// Whether an answer says what is left of an allowance.
+    counted: bool,
+    /// Headers of success that others do not have.
+    headers: Vec<&'static str>,
     parameters: Vec<Value>,
     body: Option<(Value, Value)>,
     success: (u16, Value),
@@ -36,6 +40,7 @@ pub struct Operation {
     refusals: Vec<ErrorType>,
 }
 
+const ALLOWANCE: [&str; 3] = ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"];
 /// What any request may be answered with.
 const ALWAYS: [ErrorType; 2] = [ErrorType::Unavailable, ErrorType::Internal];
 
@@ -52,6 +57,8 @@ impl Operation {
             tag,
             summary,
             who: Who::Anybody,
+            counted: false,
+            headers: Vec::new(),
             parameters,
             body: None,
             success,
@@ -64,11 +71,31 @@ impl Operation {
         self.who = who;
         match who {
             Who::Anybody => self,
-            Who::Player => {
+            Who::Player => self.refuses(&[ErrorType::Unauthenticated, ErrorType::Forbidden]).counted(),
+            // A player who asks is counted before they are refused.
+            Who::Backend | Who::Operator => {
                 self.refuses(&[ErrorType::Unauthenticated, ErrorType::Forbidden, ErrorType::RateLimited])
             }
-            Who::Backend | Who::Operator => self.refuses(&[ErrorType::Unauthenticated, ErrorType::Forbidden]),
         }
+    }
+
+    /// It takes from an allowance, and its answers say what is left.
+    pub fn counted(mut self) -> Self {
+        self.counted = true;
+        self.refuses(&[ErrorType::RateLimited])
+    }
+
+    /// It takes from no allowance of requests, whoever asks.
+    pub fn uncounted(mut self) -> Self {
+        self.counted = false;
+        self.refusals.retain(|refusal| *refusal != ErrorType::RateLimited);
+        self
+    }
+
+    /// Success has this header too.
+    pub fn with_header(mut self, name: &'static str) -> Self {
+        self.headers.push(name);
+        self
     }
 
     pub fn refuses(mut self, types: &[ErrorType]) -> Self {
@@ -215,9 +242,10 @@ impl Operation {
 
     fn success(&self, content: &Value) -> Value {
         let mut headers = Map::from_iter([header("X-Request-ID")]);
-        if self.who == Who::Player {
-            headers.extend(["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"].map(header));
+        if self.counted {
+            headers.extend(ALLOWANCE.map(header));
         }
+        headers.extend(self.headers.iter().map(|name| header(name)));
         json!({"description": "Success.", "headers": headers, "content": content})
     }
 }
@@ -247,6 +275,11 @@ fn refusal(status: u16, types: &[ErrorType], failed: &Value) -> Value {
     let mut headers = Map::from_iter([header("X-Request-ID")]);
     if types.iter().any(|r#type| r#type.retry()) {
         headers.extend([header("Retry-After")]);
+    }
+    match status {
+        401 => headers.extend([header("WWW-Authenticate")]),
+        429 => headers.extend(ALLOWANCE.map(header)),
+        _ => {}
     }
     let content =
         json!({"application/json": {"schema": failed, "example": examples::failure(status, types[0])}});

@@ -5,7 +5,7 @@ use super::operation::{Operation, Who};
 use super::schemas::{Schemas, object};
 use raidhall_protocol::ErrorType::{
     Forbidden, NotEnoughEnergy, NotFound, NotLeader, NotMember, NotYours, Overloaded, RaidClosed, RaidFull,
-    RateLimited, TaskTaken, TooManyTasks, Unauthenticated, WrongStatus,
+    TaskTaken, TooManyTasks, Unauthenticated, WrongStatus,
 };
 use raidhall_protocol::admin::{
     AuditEntry, Ban, Disconnected, InstanceView, Linked, PlayerView, SignedOut, Standing,
@@ -76,11 +76,13 @@ fn signing_in(schemas: &mut Schemas) -> Vec<Operation> {
     vec![
         new("POST /auth/guest", "signInAsGuest", "Come in as a guest, by a name")
             .body(object(&[("name", text(NAME_CHARS_MAX))]), json!({"name": "Ada"}))
-            .refuses(&[Forbidden, RateLimited])
+            .refuses(&[Forbidden])
+            .counted()
             .gives::<TokenPair>(201, schemas),
         new("POST /auth/refresh", "refresh", "A new pair of tokens for a refresh token")
             .body(object(&[("refresh_token", plain())]), json!({"refresh_token": "9f2c…"}))
-            .refuses(&[Unauthenticated, Forbidden, RateLimited])
+            .refuses(&[Unauthenticated, Forbidden])
+            .counted()
             .gives::<TokenPair>(200, schemas),
         new("POST /auth/telegram", "signInByTelegram", "Come in as the user of a Telegram Mini App")
             .header("X-Telegram-Init-Data", "The init data, instead of a body.", plain())
@@ -88,7 +90,8 @@ fn signing_in(schemas: &mut Schemas) -> Vec<Operation> {
                 object(&[("init_data", plain())]),
                 json!({"init_data": "query_id=…&user=…&auth_date=…&hash=…"}),
             )
-            .refuses(&[Unauthenticated, Forbidden, RateLimited])
+            .refuses(&[Unauthenticated, Forbidden])
+            .counted()
             .gives::<TokenPair>(200, schemas),
         new("POST /auth/link", "link", "Become, as a guest, whom a foreign token or Telegram vouches for")
             .who(Who::Player)
@@ -114,6 +117,7 @@ fn players(schemas: &mut Schemas) -> Vec<Operation> {
             .gives::<Profile>(200, schemas),
         new("GET /me/export", "exportMe", "All that is kept of you, as one download")
             .refuses(&[NotFound])
+            .with_header("Content-Disposition")
             .answers(200, export(schemas)),
     ]
 }
@@ -205,6 +209,8 @@ fn raids(schemas: &mut Schemas) -> Vec<Operation> {
             .query("lineage", "The history of the database that it is of.", words())
             .header("Last-Event-ID", "The newest seq that you hold; it counts before `since`.", seq())
             .refuses(&[NotFound, Overloaded])
+            .uncounted()
+            .with_header("Raidhall-Lineage")
             .streams(event, examples::streamed()),
     ]
 }
