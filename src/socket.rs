@@ -1,9 +1,9 @@
 //! The doors through which raids are watched live: a WebSocket, or a stream of events. One task for each connection.
 //!
 //! The upgrade checks what can be refused over HTTP. The handshake (`greeting`) consumes itself: until `hello` was
-//! accepted, nothing else is possible. The connection then receives, sends and keeps time in one loop. It holds
-//! cursors into the rings of the raids that it watches, and never a raid's state. A `stream` is such a connection of
-//! one raid that cannot ask for anything.
+//! accepted, nothing else is possible. The connection then receives, sends and keeps time in one loop. A `stream` is one
+//! of one raid that cannot ask for anything. Either is a `viewer`, who holds cursors into the rings of the raids that it
+//! watches, and never a raid's state.
 
 mod connection;
 mod greeting;
@@ -17,23 +17,21 @@ mod requests;
 mod stream;
 mod turns;
 mod upgrade;
+mod viewer;
 mod watches;
 
 use crate::auth::{Auth, Identity, Unwelcome};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::http::Origins;
-use crate::outbox::Outbox;
 use crate::session::Sessions;
 use crate::store::Store;
 use crate::telemetry::metrics;
 use axum::Router;
 use axum::routing::{any, get};
 use meter::Allowance;
+use raidhall_protocol::CloseCode;
 use raidhall_protocol::limits::SOCKET_PATH;
-use raidhall_protocol::server::ByeReason;
-use raidhall_protocol::{CloseCode, ServerMessage};
-use rand::Rng;
 pub use registry::Places;
 use registry::{Admission, Registry};
 use std::net::IpAddr;
@@ -41,15 +39,13 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 pub(crate) use stream::LINEAGE;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 use turns::Turns;
 use watches::Slack;
 
 /// Frames per second that carry no command: answers to beats and pings, and what a client's library adds of its own.
 const CONTROL_FRAMES: u32 = 120;
-/// How long a connection stays after its token's end, so that it can be renewed without a break.
-const TOKEN_GRACE_MS: i64 = 60_000;
 
 /// When to come back to a server, or address, that has as many connections as it may have.
 const FULL: Duration = Duration::from_secs(5);
@@ -134,7 +130,7 @@ impl Sockets {
         Self(Arc::new(Hub { sessions, store, auth, clock, lineage, options, registry, turns, tasks }))
     }
 
-    /// The doors, to be merged into the server's routes. No layer may sit on it that buffers, times out or compresses.
+    /// The doors, to be merged into the server's routes. No layer may sit on them that buffers, times out or compresses.
     pub fn router(&self) -> Router {
         Router::new()
             .route(SOCKET_PATH, any(upgrade::upgrade))
@@ -162,34 +158,6 @@ impl Sockets {
             sleep(wait).await;
         }
         Ok(admission)
-    }
-
-    /// Adds a connection to those that can be ended, or notes who it is now.
-    fn register(&self, outbox: &Arc<Outbox>, identity: &Identity) {
-        self.0.registry.add(outbox, identity);
-        // Whoever was revoked since the token was checked may have been missed when connections were ended.
-        if let Err(error) = self.0.auth.check_standing(identity) {
-            outbox.end(close_code(&error));
-        }
-    }
-
-    /// The moment until which a token keeps a connection open: its end and a grace.
-    fn token_ends(&self, identity: &Identity) -> Instant {
-        self.0.clock.instant_of(identity.expires_at.plus(TOKEN_GRACE_MS))
-    }
-
-    /// When this client is let go, once clients are.
-    fn drains_at(&self) -> Option<Instant> {
-        let spread = self.0.options.drain_spread;
-        let draining = self.0.registry.is_draining();
-        draining.then(|| Instant::now() + spread.mul_f64(rand::rng().random()))
-    }
-
-    /// Tells a client that it is let go, and when to come back.
-    fn bye(&self) -> ServerMessage {
-        let spread = u64::try_from(self.0.options.drain_spread.as_millis()).unwrap_or(u64::MAX).max(1);
-        let reconnect_after_ms = rand::rng().random_range(0..spread);
-        ServerMessage::Bye { reason: ByeReason::Draining, reconnect_after_ms }
     }
 
     /// Lets every client go, spread over `drain_spread`, each with `bye` and a code that tells it to come back.

@@ -3,7 +3,6 @@
 
 use bytes::Bytes;
 use raidhall_protocol::{CloseCode, Seq, ServerMessage};
-use std::io::Write;
 
 /// A line that no client shows: it keeps what lies between from taking the stream for dead.
 pub const HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
@@ -39,19 +38,12 @@ impl Label {
 /// An event of the stream. JSON is one line, whatever its texts hold.
 pub(super) fn event(label: Label, json: &[u8]) -> Bytes {
     let Label { name, id, retry } = label;
-    let mut event = Vec::with_capacity(json.len() + 64);
-    let written = (|| {
-        writeln!(event, "event: {name}")?;
-        if let Some(id) = id {
-            writeln!(event, "id: {id}")?;
-        }
-        if let Some(retry) = retry {
-            writeln!(event, "retry: {retry}")?;
-        }
-        event.write_all(b"data: ")?;
-        event.write_all(json)?;
-        event.write_all(b"\n\n")
-    })();
-    written.expect("memory takes it");
-    event.into()
+    let mut event = format!("event: {name}\n");
+    if let Some(id) = id {
+        event += &format!("id: {id}\n");
+    }
+    if let Some(retry) = retry {
+        event += &format!("retry: {retry}\n");
+    }
+    [event.as_bytes(), b"data: ", json, b"\n\n"].concat().into()
 }

@@ -5,16 +5,14 @@
 //! the socket is not read: the client's own backlog slows nobody else.
 
 use super::Sockets;
-use super::greeting::Ending;
 use super::inbound::{Inbound, Received};
 use super::outbound::Outbound;
-use super::pages::Pages;
 use super::requests::excess_frame;
-use super::watches::{Need, Watches};
+use super::viewer::{Ending, Viewer};
 use crate::auth::Identity;
 use crate::error::Error;
 use crate::frame;
-use crate::outbox::{ConnectionId, Outbox, Ticket};
+use crate::outbox::ConnectionId;
 use crate::raid::Refusal;
 use crate::rate::Rate;
 use bytes::Bytes;
@@ -22,8 +20,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use raidhall_protocol::decode::{DecodeError, decode};
 use raidhall_protocol::server::WelcomeLimits;
-use raidhall_protocol::{ClientMessage, CloseCode, Codec, Event, ServerMessage};
-use std::sync::Arc;
+use raidhall_protocol::{ClientMessage, CloseCode, Codec, ServerMessage};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
@@ -35,25 +32,16 @@ const SILENT_HEARTBEATS: u32 = 2;
 const FLOOD: u32 = 200;
 
 pub(super) struct Connection {
-    pub(super) sockets: Sockets,
+    pub(super) viewer: Viewer,
     codec: Codec,
-    pub(super) outbox: Arc<Outbox>,
-    pub(super) identity: Identity,
-    pub(super) watches: Watches,
     /// Names the connection in `welcome` and in the logs.
     session: Uuid,
     rate: Rate,
     /// When the allowance of `rate` is full again.
     rate_full_at: Instant,
     over_limit: u32,
-    heartbeat_at: Instant,
-    /// When the token has ended for good.
-    pub(super) token_ends: Instant,
     silent: u32,
     received: u64,
-    /// When a drain lets this client go.
-    drain_at: Option<Instant>,
-    pages: Pages,
     /// A token that renews the connection's, being looked at.
     pub(super) renewal: Option<BoxFuture<'static, Result<Identity, Error>>>,
     /// The answer to the latest ping; it stands for those to earlier ones (RFC 6455 section 5.5.3).
@@ -64,71 +52,59 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(sockets: Sockets, id: ConnectionId, codec: Codec, identity: Identity) -> Self {
-        let options = &sockets.0.options;
         // Evenly as many as the limit says, and a burst of what two seconds give.
-        let rate = Rate::new(options.commands_per_second.get().saturating_mul(2), Duration::from_secs(2));
-        let heartbeat_at = Instant::now() + options.heartbeat;
-        let outbox = Arc::new(Outbox::new(id, codec));
-        sockets.register(&outbox, &identity);
+        let commands = sockets.0.options.commands_per_second.get().saturating_mul(2);
         Self {
-            token_ends: sockets.token_ends(&identity),
-            watches: Watches::new(Arc::clone(&outbox), options.slack()),
+            viewer: Viewer::new(sockets, id, codec, identity),
             codec,
-            outbox,
-            identity,
             session: Uuid::now_v7(),
-            rate,
+            rate: Rate::new(commands, Duration::from_secs(2)),
             rate_full_at: Instant::now(),
             over_limit: 0,
-            heartbeat_at,
             silent: 0,
             received: 0,
-            drain_at: None,
-            pages: Pages::new(&sockets.0.store),
             renewal: None,
             pong: None,
             excess: None,
-            sockets,
         }
     }
 
     pub(super) fn welcome(&self) -> ServerMessage {
-        let options = &self.sockets.0.options;
+        let options = &self.viewer.sockets.0.options;
         ServerMessage::Welcome {
-            player: self.identity.player.clone(),
+            player: self.viewer.identity.player.clone(),
             session: self.session.to_string(),
-            now: self.sockets.0.clock.now(),
+            now: self.viewer.sockets.0.clock.now(),
             heartbeat_ms: u64::try_from(options.heartbeat.as_millis()).unwrap_or(u64::MAX),
             limits: WelcomeLimits {
                 message_bytes: options.message_bytes as u64,
                 commands_per_second: u64::from(options.commands_per_second.get()),
                 watches: options.watches as u64,
             },
-            lineage: self.sockets.0.lineage.clone(),
+            lineage: self.viewer.sockets.0.lineage.clone(),
         }
     }
 
     pub(super) async fn run(&mut self, inbound: &mut Inbound, outbound: &mut Outbound) -> Ending {
-        debug!(session = %self.session, subject = self.identity.subject, "welcome");
+        debug!(session = %self.session, subject = self.viewer.identity.subject, "welcome");
         outbound.push(frame::message(self.codec, &self.welcome()));
-        let timer = sleep_until(self.heartbeat_at);
+        let timer = sleep_until(self.viewer.next_timer(outbound.queue()));
         tokio::pin!(timer);
         loop {
-            if let Some(code) = self.outbox.ending() {
-                return Ending::Close(code);
+            if let Some(ending) = self.viewer.ending() {
+                return ending;
             }
-            self.drain_at = self.drain_at.or_else(|| self.sockets.drains_at());
             if self.write_at_once(outbound).is_err() {
                 return Ending::Gone;
             }
-            let next = self.next_timer(outbound);
+            let next = self.viewer.next_timer(outbound.queue());
             if next < timer.deadline() || timer.is_elapsed() {
                 timer.as_mut().reset(next);
             }
             let blocked = !outbound.is_empty();
             let reads = self.reads();
             tokio::select! { biased;
-                () = self.outbox.ended() => {}
+                () = self.viewer.outbox.ended() => {}
                 () = &mut timer => {
                     if let Err(ending) = self.on_timer(inbound, outbound) {
                         return ending;
@@ -139,8 +115,8 @@ impl Connection {
                         return Ending::Gone;
                     }
                 }
-                (ticket, events) = self.pages.next(), if self.pages.is_reading() => {
-                    if let Err(ending) = self.on_page(ticket, events, outbound) {
+                (ticket, events) = self.viewer.pages.next(), if self.viewer.pages.is_reading() => {
+                    if let Err(ending) = self.viewer.show_page(ticket, events, outbound.queue()) {
                         return ending;
                     }
                 }
@@ -153,7 +129,7 @@ impl Connection {
                         return ending;
                     }
                 }
-                () = self.outbox.woken(), if !blocked => {}
+                () = self.viewer.outbox.woken(), if !blocked => {}
             }
         }
     }
@@ -163,9 +139,7 @@ impl Connection {
         loop {
             if outbound.is_empty() {
                 self.pong.take().into_iter().chain(self.excess.take()).for_each(|frame| outbound.push(frame));
-                for need in self.watches.gather(outbound.queue()) {
-                    self.serve(need);
-                }
+                self.viewer.gather(outbound.queue());
             }
             if outbound.is_empty() {
                 return Ok(());
@@ -179,23 +153,8 @@ impl Connection {
 
     /// Whether the client may ask for more: not before its token has been looked at, since messages are handled in order.
     fn reads(&self) -> bool {
-        self.renewal.is_none() && self.watches.pending() < self.sockets.0.options.outbox_messages
-    }
-
-    fn serve(&mut self, need: Need) {
-        match need {
-            Need::Snapshot(ticket) => {
-                let outbox = Arc::clone(&self.outbox);
-                self.sockets.0.sessions.resync(outbox, ticket, self.identity.caller());
-            }
-            Need::Page(ticket, after) => self.pages.read(ticket, after),
-        }
-    }
-
-    /// A replay that was promised comes whole, or the connection ends with a code that tells the client to resume.
-    fn on_page(&mut self, ticket: Ticket, events: Vec<Event>, outbound: &mut Outbound) -> Result<(), Ending> {
-        let came = self.watches.show_page(ticket, events, outbound.queue());
-        if came { Ok(()) } else { Err(Ending::Close(CloseCode::SlowConsumer)) }
+        self.renewal.is_none()
+            && self.viewer.watches.pending() < self.viewer.sockets.0.options.outbox_messages
     }
 
     fn on_received(&mut self, received: Received) -> Result<(), Ending> {
@@ -259,35 +218,9 @@ impl Connection {
         Ok(())
     }
 
-    /// The moment at which something has to be done even if nothing happens.
-    fn next_timer(&self, outbound: &Outbound) -> Instant {
-        // What is asked for is asked while gathering, which waits until everything has been written.
-        let writing = if outbound.is_empty() {
-            self.watches.next_ask()
-        } else {
-            Some(outbound.progress() + self.sockets.0.options.write_stall)
-        };
-        let others = [writing, self.drain_at].into_iter().flatten();
-        others.fold(self.heartbeat_at.min(self.token_ends), Instant::min)
-    }
-
     fn on_timer(&mut self, inbound: &Inbound, outbound: &mut Outbound) -> Result<(), Ending> {
-        let now = Instant::now();
-        let options = &self.sockets.0.options;
-        if !outbound.is_empty() && now >= outbound.progress() + options.write_stall {
-            return Err(Ending::Close(CloseCode::SlowConsumer));
-        }
-        if self.drain_at.is_some_and(|at| now >= at) {
-            return Err(Ending::Drained(frame::message(self.codec, &self.sockets.bye())));
-        }
-        if now >= self.token_ends {
-            return Err(Ending::Close(CloseCode::Unauthenticated));
-        }
-        if now >= self.heartbeat_at {
-            self.heartbeat_at = now + options.heartbeat;
-            return self.heartbeat(inbound, outbound);
-        }
-        Ok(())
+        let beats = self.viewer.on_timer(outbound.queue())?;
+        if beats { self.heartbeat(inbound, outbound) } else { Ok(()) }
     }
 
     /// Counted, not timed: a stall of the server delays its own heartbeats and is never the client's fault.
@@ -301,19 +234,14 @@ impl Connection {
             return Err(Ending::Close(CloseCode::HeartbeatTimeout));
         }
         if outbound.is_empty() {
-            let beat = ServerMessage::Beat { now: self.sockets.0.clock.now(), heads: self.watches.heads() };
+            let beat = ServerMessage::Beat {
+                now: self.viewer.sockets.0.clock.now(),
+                heads: self.viewer.watches.heads(),
+            };
             outbound.push(frame::ping());
             outbound.push(frame::message(self.codec, &beat));
         }
         Ok(())
-    }
-}
-
-/// Whatever ended it, a connection gives up every watch and what was on its way.
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.sockets.0.registry.remove(&self.outbox);
-        self.watches.leave_all();
     }
 }
 

@@ -6,6 +6,7 @@ use super::inbound::{Inbound, Received};
 use super::outbound::Outbound;
 use super::registry::Admission;
 use super::requests::{error_frame, excess_frame};
+use super::viewer::Ending;
 use super::{Sockets, close_code};
 use crate::auth::Identity;
 use crate::error::Error;
@@ -23,17 +24,6 @@ use tracing::debug;
 
 /// How long the client's side is read and dropped after our Close, so that a reset cannot overtake its code.
 const LINGER: Duration = Duration::from_secs(1);
-
-/// Why a connection ended.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Ending {
-    /// We close it, with this code.
-    Close(CloseCode),
-    /// The server goes away: this message says so, and when to come back.
-    Drained(Bytes),
-    /// The client closed it, or is gone.
-    Gone,
-}
 
 /// A connection that has not said who it is.
 pub(super) struct Greeting {
@@ -82,10 +72,11 @@ impl Greeting {
                 }
             }
         };
-        let (cause, code, bye) = match ending {
-            Ending::Close(code) => (code.as_str(), code, None),
-            Ending::Drained(bye) => (CloseCode::Draining.as_str(), CloseCode::Draining, Some(bye)),
-            Ending::Gone => ("gone", CloseCode::Normal, None),
+        let cause = ending.cause();
+        let (code, bye) = match ending {
+            Ending::Close(code) => (code, None),
+            Ending::Drained(bye) => (CloseCode::Draining, Some(bye)),
+            Ending::Gone => (CloseCode::Normal, None),
         };
         metrics().closes.increment(cause);
         debug!(cause, "the connection ends");

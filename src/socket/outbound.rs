@@ -6,10 +6,10 @@ use crate::telemetry::metrics;
 use bytes::{Buf, Bytes};
 use std::io::{self, IoSlice};
 use tokio::io::{AsyncWriteExt, WriteHalf};
-use tokio::time::Instant;
 
 /// Frames in one write at most.
 const SLICES: usize = 32;
+
 pub(super) struct Outbound {
     half: WriteHalf<Stream>,
     queue: Queue,
@@ -29,11 +29,6 @@ impl Outbound {
 
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
-    }
-
-    /// When something was last written, or the queue was last empty.
-    pub(super) const fn progress(&self) -> Instant {
-        self.queue.progress()
     }
 
     /// Adds a frame at the end.

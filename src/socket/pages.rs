@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) struct Pages {
     store: Arc<dyn Store>,
-    reading: Option<(Ticket, BoxFuture<'static, Option<Vec<Event>>>)>,
+    reading: Option<(Ticket, BoxFuture<'static, Vec<Event>>)>,
 }
 
 impl Pages {
@@ -25,8 +25,9 @@ impl Pages {
 
     /// Reads the events after a seq for a watch. While another page is being read, the watch will ask again.
     pub(super) fn read(&mut self, ticket: Ticket, after: Seq) {
-        let page = || -> BoxFuture<'static, _> { Box::pin(read(Arc::clone(&self.store), ticket, after)) };
-        self.reading.get_or_insert_with(|| (ticket, page()));
+        if self.reading.is_none() {
+            self.reading = Some((ticket, Box::pin(read(Arc::clone(&self.store), ticket, after))));
+        }
     }
 
     pub(super) const fn is_reading(&self) -> bool {
@@ -36,22 +37,19 @@ impl Pages {
     /// The page that is being read; none of its events if it cannot be had.
     pub(super) async fn next(&mut self) -> (Ticket, Vec<Event>) {
         let Some((ticket, page)) = &mut self.reading else { return std::future::pending().await };
-        let read = (*ticket, page.await.unwrap_or_default());
+        let read = (*ticket, page.await);
         self.reading = None;
         read
     }
 }
 
-async fn read(store: Arc<dyn Store>, ticket: Ticket, after: Seq) -> Option<Vec<Event>> {
+async fn read(store: Arc<dyn Store>, ticket: Ticket, after: Seq) -> Vec<Event> {
     match timeout(PATIENCE, store.events(ticket.raid, after, PAGE)).await {
-        Ok(Ok(events)) => Some(events),
+        Ok(Ok(events)) => return events,
         Ok(Err(error)) => {
             warn!(raid = %ticket.raid, ?error, "a replay could not be read");
-            None
         }
-        Err(_) => {
-            warn!(raid = %ticket.raid, "a replay was not read in time");
-            None
-        }
+        Err(_) => warn!(raid = %ticket.raid, "a replay was not read in time"),
     }
+    Vec::new()
 }

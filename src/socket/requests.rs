@@ -1,8 +1,8 @@
 //! What a client's messages ask for, translated for the session and back.
 
 use super::connection::Connection;
-use super::greeting::Ending;
 use super::meter::Excess;
+use super::viewer::Ending;
 use crate::auth::{Identity, Scope};
 use crate::error::Error;
 use crate::frame::{self, Form};
@@ -48,7 +48,7 @@ impl Connection {
             ClientMessage::Hello { token, .. } => self.renew(token),
             ClientMessage::Watch { id, raid, since } => self.watch(id, raid, since),
             ClientMessage::Unwatch { raid, .. } => {
-                self.watches.remove(raid);
+                self.viewer.watches.remove(raid);
                 self.answer(&ServerMessage::Unwatched { raid, reason: UnwatchReason::Asked });
             }
             ClientMessage::Do { id, raid, op, cmd } => self.execute(id, raid, op, cmd),
@@ -59,21 +59,19 @@ impl Connection {
 
     /// A token of our own is looked at on the spot.
     fn renew(&mut self, token: String) {
-        let (auth, now) = (&self.sockets.0.auth, self.sockets.0.clock.now());
+        let (auth, now) = (&self.viewer.sockets.0.auth, self.viewer.sockets.0.clock.now());
         if let Some(identified) = auth.identify_at_once(&token, now) {
             return self.renewed(identified);
         }
-        let sockets = self.sockets.clone();
+        let sockets = self.viewer.sockets.clone();
         self.renewal = Some(Box::pin(async move { sockets.identify(&token).await }));
     }
 
     /// The token has been looked at.
     pub(super) fn renewed(&mut self, token: Result<Identity, Error>) {
         let refused = match token {
-            Ok(identity) if identity.subject == self.identity.subject => {
-                self.token_ends = self.sockets.token_ends(&identity);
-                self.identity = identity;
-                self.sockets.register(&self.outbox, &self.identity);
+            Ok(identity) if identity.subject == self.viewer.identity.subject => {
+                self.viewer.renew(identity);
                 let welcome = self.welcome();
                 return self.answer(&welcome);
             }
@@ -84,19 +82,19 @@ impl Connection {
     }
 
     fn watch(&mut self, id: Option<u64>, raid: RaidId, since: Option<Seq>) {
-        let max = self.sockets.0.options.watches;
-        if self.watches.len() >= max && !self.watches.contains(raid) {
+        let max = self.viewer.sockets.0.options.watches;
+        if self.viewer.watches.len() >= max && !self.viewer.watches.contains(raid) {
             let error = invalid("raid", format!("at most {max} raids can be watched at once"));
             return self.refuse("watch", id, Some(raid), &error);
         }
-        let ticket = self.watches.ask(raid, id);
-        let outbox = Arc::clone(&self.outbox);
-        self.sockets.0.sessions.watch(outbox, ticket, self.identity.caller(), since);
+        let ticket = self.viewer.watches.ask(raid, id);
+        let outbox = Arc::clone(&self.viewer.outbox);
+        self.viewer.sockets.0.sessions.watch(outbox, ticket, self.viewer.identity.caller(), since);
     }
 
     fn execute(&mut self, id: u64, raid: RaidId, op: Option<OpKey>, command: Command) {
-        let op = op.map(|op| OpHash::new(&self.identity.subject, &op));
-        let command = match (&self.identity.player, self.identity.scope) {
+        let op = op.map(|op| OpHash::new(&self.viewer.identity.subject, &op));
+        let command = match (&self.viewer.identity.player, self.viewer.identity.scope) {
             (Some(player), Scope::Player) => raid::Command::Player { by: player.id, command },
             (_, Scope::Service) => raid::Command::Service { command },
             _ => {
@@ -104,29 +102,29 @@ impl Connection {
                 return self.refuse("do", Some(id), Some(raid), &error);
             }
         };
-        let outbox = Arc::clone(&self.outbox);
-        self.watches.expect_answer();
+        let outbox = Arc::clone(&self.viewer.outbox);
+        self.viewer.watches.expect_answer();
         let reply = Reply::new(move |result| answer_do(&outbox, id, raid, result));
-        self.sockets.0.sessions.submit(raid, command, op, reply);
+        self.viewer.sockets.0.sessions.submit(raid, command, op, reply);
     }
 
     fn signal(&mut self, id: Option<u64>, raid: RaidId, kind: &str, data: Value) {
-        let max = self.sockets.0.options.signal_bytes;
+        let max = self.viewer.sockets.0.options.signal_bytes;
         if Codec::Json.encode(&data).len() > max {
             let error = invalid("data", format!("must be at most {max} bytes of JSON"));
             return self.refuse("signal", id, Some(raid), &error);
         }
-        let Some(player) = self.identity.player.as_ref().map(|player| player.id) else {
+        let Some(player) = self.viewer.identity.player.as_ref().map(|player| player.id) else {
             return self.refuse("signal", id, Some(raid), &Refusal::NotMember.into());
         };
-        if let Some(audience) = self.watches.audience(raid) {
-            if audience.signal(self.outbox.id, player, kind, data).is_err() {
+        if let Some(audience) = self.viewer.watches.audience(raid) {
+            if audience.signal(self.viewer.outbox.id, player, kind, data).is_err() {
                 self.refuse("signal", id, Some(raid), &Refusal::NotMember.into());
             }
             return;
         }
-        let outbox = Arc::clone(&self.outbox);
-        self.watches.expect_answer();
+        let outbox = Arc::clone(&self.viewer.outbox);
+        self.viewer.watches.expect_answer();
         let reply = Reply::new(move |result| {
             let refused = |error| error_frame(outbox.form, "signal", id, Some(raid), &error);
             outbox.answer(match result {
@@ -139,21 +137,28 @@ impl Connection {
                 }
             });
         });
-        self.sockets.0.sessions.signal(raid, self.outbox.id, player, kind.to_owned(), data, reply);
+        self.viewer.sockets.0.sessions.signal(
+            raid,
+            self.viewer.outbox.id,
+            player,
+            kind.to_owned(),
+            data,
+            reply,
+        );
     }
 
     /// Answers a message with an error.
     pub(super) fn refuse(&mut self, re: &str, id: Option<u64>, raid: Option<RaidId>, error: &Error) {
-        let frame = error_frame(self.outbox.form, re, id, raid, error);
-        self.watches.expect_answer();
-        self.outbox.answer(Answer::Frame { raid, seq: Seq::ZERO, frame });
+        let frame = error_frame(self.viewer.outbox.form, re, id, raid, error);
+        self.viewer.watches.expect_answer();
+        self.viewer.outbox.answer(Answer::Frame { raid, seq: Seq::ZERO, frame });
     }
 
     /// Answers at once, whatever else is still to be answered.
     fn answer(&mut self, message: &ServerMessage) {
-        let frame = frame::message(self.outbox.form, message);
-        self.watches.expect_answer();
-        self.outbox.answer(Answer::Frame { raid: None, seq: Seq::ZERO, frame });
+        let frame = frame::message(self.viewer.outbox.form, message);
+        self.viewer.watches.expect_answer();
+        self.viewer.outbox.answer(Answer::Frame { raid: None, seq: Seq::ZERO, frame });
     }
 }
 

@@ -6,16 +6,13 @@
 //! what the client does not take stays in the ring.
 
 use super::Sockets;
-use super::greeting::Ending;
-use super::pages::Pages;
 use super::queue::Queue;
-use super::watches::{Need, Watches};
+use super::viewer::{Ending, Viewer};
 use crate::address::ClientAddress;
 use crate::auth::{self, Identity};
 use crate::error::Error;
 use crate::frame::{self, Form};
 use crate::http::{Failure, Query, RaidPath, seq};
-use crate::outbox::Outbox;
 use crate::telemetry::{Held, metrics};
 use axum::Extension;
 use axum::body::{Body, Bytes};
@@ -29,7 +26,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{sleep_until, timeout};
 use tracing::{Instrument, debug, info_span};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -59,7 +56,7 @@ pub(super) async fn stream(
     let (sink, source) = mpsc::channel(1);
     let mut stream = Stream::new(sockets.clone(), identity, sink);
     stream.open(raid, since).await?;
-    let span = info_span!("stream", connection = stream.outbox.id.0);
+    let span = info_span!("stream", connection = stream.viewer.outbox.id.0);
     let served = async move {
         stream.run().await;
         drop((admission, place));
@@ -89,149 +86,86 @@ fn since(headers: &HeaderMap, mut query: Query, lineage: &str) -> Result<Option<
 }
 
 struct Stream {
-    sockets: Sockets,
-    outbox: Arc<Outbox>,
-    identity: Identity,
-    watches: Watches,
-    pages: Pages,
+    viewer: Viewer,
     queue: Queue,
     /// The answer's body, which takes a piece when the one before has gone to the client.
     sink: mpsc::Sender<Bytes>,
-    heartbeat_at: Instant,
-    token_ends: Instant,
-    drain_at: Option<Instant>,
 }
 
 impl Stream {
     fn new(sockets: Sockets, identity: Identity, sink: mpsc::Sender<Bytes>) -> Self {
-        let outbox = Arc::new(Outbox::new(sockets.0.registry.next_id(), Form::EventStream));
-        sockets.register(&outbox, &identity);
-        Self {
-            watches: Watches::new(Arc::clone(&outbox), sockets.0.options.slack()),
-            pages: Pages::new(&sockets.0.store),
-            queue: Queue::new(),
-            heartbeat_at: Instant::now() + sockets.0.options.heartbeat,
-            token_ends: sockets.token_ends(&identity),
-            drain_at: None,
-            sockets,
-            outbox,
-            identity,
-            sink,
-        }
+        let id = sockets.0.registry.next_id();
+        Self { viewer: Viewer::new(sockets, id, Form::EventStream, identity), queue: Queue::new(), sink }
     }
 
     /// Begins to watch, unless that is refused.
     async fn open(&mut self, raid: RaidId, since: Option<Seq>) -> Result<(), Error> {
-        let ticket = self.watches.ask(raid, None);
-        let outbox = Arc::clone(&self.outbox);
-        self.sockets.0.sessions.open(outbox, ticket, self.identity.caller(), since).await
+        let Viewer { sockets, outbox, identity, watches, .. } = &mut self.viewer;
+        let ticket = watches.ask(raid, None);
+        sockets.0.sessions.open(Arc::clone(outbox), ticket, identity.caller(), since).await
     }
 
     async fn run(&mut self) {
         let _gauge = Held::one(&metrics().connections);
-        debug!(subject = self.identity.subject, "streams");
-        let (cause, last) = match self.follow().await {
-            Ending::Close(CloseCode::Normal) => (CloseCode::Normal.as_str(), None),
-            Ending::Close(code) => (code.as_str(), Some(frame::closing(code))),
-            Ending::Drained(bye) => (CloseCode::Draining.as_str(), Some(bye)),
-            Ending::Gone => ("gone", None),
+        debug!(subject = self.viewer.identity.subject, "streams");
+        let ending = self.follow().await;
+        metrics().closes.increment(ending.cause());
+        debug!(cause = ending.cause(), "the stream ends");
+        let last = match ending {
+            Ending::Close(CloseCode::Normal) | Ending::Gone => return,
+            Ending::Close(code) => frame::closing(code),
+            Ending::Drained(bye) => bye,
         };
-        metrics().closes.increment(cause);
-        debug!(cause, "the stream ends");
-        if let Some(last) = last {
-            // Whoever does not take it within the time comes back by itself.
-            let _ = timeout(LINGER, self.sink.send(last)).await;
-        }
+        // Whoever does not take it within the time comes back by itself.
+        let _ = timeout(LINGER, self.sink.send(last)).await;
     }
 
     async fn follow(&mut self) -> Ending {
+        let timer = sleep_until(self.viewer.next_timer(&self.queue));
+        tokio::pin!(timer);
         loop {
-            if let Some(code) = self.outbox.ending() {
-                return Ending::Close(code);
+            if let Some(ending) = self.viewer.ending() {
+                return ending;
             }
-            self.drain_at = self.drain_at.or_else(|| self.sockets.drains_at());
-            for need in self.watches.gather(&mut self.queue) {
-                match need {
-                    Need::Snapshot(ticket) => {
-                        let outbox = Arc::clone(&self.outbox);
-                        self.sockets.0.sessions.resync(outbox, ticket, self.identity.caller());
-                    }
-                    Need::Page(ticket, after) => self.pages.read(ticket, after),
-                }
+            if self.queue.is_empty() {
+                self.viewer.gather(&mut self.queue);
             }
-            if !self.queue.is_empty() {
-                if let Err(ending) = self.write().await {
-                    return ending;
-                }
-                continue;
-            }
-            if self.watches.len() == 0 {
+            let blocked = !self.queue.is_empty();
+            if !blocked && self.viewer.watches.len() == 0 {
                 return Ending::Close(CloseCode::Normal);
             }
-            let timer = sleep_until(self.next_timer());
+            let next = self.viewer.next_timer(&self.queue);
+            if next < timer.deadline() || timer.is_elapsed() {
+                timer.as_mut().reset(next);
+            }
             tokio::select! { biased;
-                () = self.outbox.ended() => {}
-                () = timer => {
-                    if let Err(ending) = self.on_timer() {
+                () = self.viewer.outbox.ended() => {}
+                () = &mut timer => match self.viewer.on_timer(&self.queue) {
+                    Ok(true) if !blocked => self.queue.push(frame::HEARTBEAT),
+                    Ok(_) => {}
+                    Err(ending) => return ending,
+                },
+                permit = self.sink.reserve(), if blocked => match permit {
+                    Ok(permit) => give(&mut self.queue, permit),
+                    Err(_) => return Ending::Gone,
+                },
+                (ticket, events) = self.viewer.pages.next(), if self.viewer.pages.is_reading() => {
+                    if let Err(ending) = self.viewer.show_page(ticket, events, &mut self.queue) {
                         return ending;
                     }
                 }
-                (ticket, events) = self.pages.next(), if self.pages.is_reading() => {
-                    // A replay that was promised comes whole, or the client is told to resume.
-                    if !self.watches.show_page(ticket, events, &mut self.queue) {
-                        return Ending::Close(CloseCode::SlowConsumer);
-                    }
-                }
-                () = self.sink.closed() => return Ending::Gone,
-                () = self.outbox.woken() => {}
+                () = self.sink.closed(), if !blocked => return Ending::Gone,
+                () = self.viewer.outbox.woken(), if !blocked => {}
             }
         }
-    }
-
-    /// Gives the client all that waits, as fast as it takes it.
-    async fn write(&mut self) -> Result<(), Ending> {
-        while let Some(piece) = self.queue.pop_front() {
-            let length = piece.len() as u64;
-            let stuck_at = self.queue.progress() + self.sockets.0.options.write_stall;
-            tokio::select! { biased;
-                () = self.outbox.ended() => return Err(self.outbox.ending().map_or(Ending::Gone, Ending::Close)),
-                sent = timeout_at(stuck_at, self.sink.send(piece)) => match sent {
-                    Ok(Ok(())) => self.queue.progressed(),
-                    Ok(Err(_)) => return Err(Ending::Gone),
-                    Err(_) => return Err(Ending::Close(CloseCode::SlowConsumer)),
-                }
-            }
-            metrics().deliveries.increment(1);
-            metrics().delivered_bytes.increment(length);
-        }
-        Ok(())
-    }
-
-    fn next_timer(&self) -> Instant {
-        let others = [self.watches.next_ask(), self.drain_at].into_iter().flatten();
-        others.fold(self.heartbeat_at.min(self.token_ends), Instant::min)
-    }
-
-    fn on_timer(&mut self) -> Result<(), Ending> {
-        let now = Instant::now();
-        if self.drain_at.is_some_and(|at| now >= at) {
-            return Err(Ending::Drained(frame::message(Form::EventStream, &self.sockets.bye())));
-        }
-        if now >= self.token_ends {
-            return Err(Ending::Close(CloseCode::Unauthenticated));
-        }
-        if now >= self.heartbeat_at {
-            self.heartbeat_at = now + self.sockets.0.options.heartbeat;
-            self.queue.push(frame::HEARTBEAT);
-        }
-        Ok(())
     }
 }
 
-/// Whatever ended it, a stream gives up its watch and what was on its way.
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.sockets.0.registry.remove(&self.outbox);
-        self.watches.leave_all();
-    }
+/// Gives the client the next piece that waits.
+fn give(queue: &mut Queue, permit: mpsc::Permit<'_, Bytes>) {
+    let Some(piece) = queue.pop_front() else { return };
+    metrics().deliveries.increment(1);
+    metrics().delivered_bytes.increment(piece.len() as u64);
+    permit.send(piece);
+    queue.progressed();
 }
