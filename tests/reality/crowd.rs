@@ -1,8 +1,8 @@
 //! Thousands of clients lose their connections in the same moment, and all come back to the nodes that are left.
 
-use crate::bounded;
 use crate::fleet::Fleet;
 use crate::party::{Game, Party, long_raid};
+use crate::undisturbed;
 use raidhall_loadtest::judge::Verdict;
 use raidhall_loadtest::process::allow_files;
 use raidhall_loadtest::targets::Targets;
@@ -38,7 +38,7 @@ async fn all_watch(games: &[Game], count: usize, patience: Duration) {
 
 #[tokio::test]
 async fn two_thousand_clients_of_a_killed_node_come_back_at_once_and_the_others_hardly_notice() {
-    bounded(async {
+    undisturbed(async {
         allow_files(CROWD as u64 + 512).expect("open files");
         let mut fleet = Fleet::of(3).await;
         let at = |index: usize| *fleet.servers[index].target();

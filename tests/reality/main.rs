@@ -69,12 +69,28 @@ mod zombie;
 
 use std::future::Future;
 use std::time::Duration;
+use tokio::sync::RwLock;
 use tokio::time::timeout;
 
 /// Far beyond what any of these tests takes.
 const PATIENCE: Duration = Duration::from_secs(150);
 
+/// Tests share the machine, but for those that measure.
+static MACHINE: RwLock<()> = RwLock::const_new(());
+
 /// Runs a test, and fails it when it hangs.
 async fn bounded(test: impl Future<Output = ()>) {
+    within(PATIENCE, test).await;
+}
+
+/// Runs a test that may take so long.
+async fn within(patience: Duration, test: impl Future<Output = ()>) {
+    let _shared = MACHINE.read().await;
+    timeout(patience, test).await.expect("the test hangs");
+}
+
+/// Runs a test with no other beside it: one that measures, or that takes all of the machine.
+async fn undisturbed(test: impl Future<Output = ()>) {
+    let _alone = MACHINE.write().await;
     timeout(PATIENCE, test).await.expect("the test hangs");
 }

@@ -1,11 +1,11 @@
 //! One slow phone among a hundred watchers.
 
-use crate::bounded;
 use crate::party::{long_raid, target};
 use crate::process::{Server, Site};
 use crate::proxy::Proxy;
 use crate::proxy::Way::ToClient;
 use crate::wire::Wire;
+use crate::{bounded, undisturbed};
 use parking_lot::Mutex;
 use raidhall_loadtest::client::{Decoder, Incoming, Rest, Socket};
 use raidhall_protocol::{ClientMessage, Codec, Event, EventData, PlayerId, RaidId, Seq, ServerMessage};
@@ -155,7 +155,7 @@ async fn delivery(server: &Server, slow: bool) -> (Duration, Wire, RaidId) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_watcher_that_reads_nothing_does_not_slow_the_other_99() {
-    bounded(async {
+    undisturbed(async {
         let site = Site::sqlite().await;
         let server = site.start_with(&[("LIMITS__WRITE_STALL_MS", "60000")]).await;
         // The machine is noisy: one of several tries has to be quiet.
