@@ -272,14 +272,14 @@ fn refusal(status: u16, types: &[ErrorType], failed: &Value) -> Value {
         408 => "`invalid`: the body did not arrive in time.".to_owned(),
         _ => names.join(", ") + ".",
     };
+    // A refusal takes from an allowance too, where the caller has come as far as that.
     let mut headers = Map::from_iter([header("X-Request-ID")]);
+    headers.extend(ALLOWANCE.map(header));
     if types.iter().any(|r#type| r#type.retry()) {
         headers.extend([header("Retry-After")]);
     }
-    match status {
-        401 => headers.extend([header("WWW-Authenticate")]),
-        429 => headers.extend(ALLOWANCE.map(header)),
-        _ => {}
+    if status == 401 {
+        headers.extend([header("WWW-Authenticate")]);
     }
     let content =
         json!({"application/json": {"schema": failed, "example": examples::failure(status, types[0])}});

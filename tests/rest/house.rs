@@ -1,5 +1,6 @@
 //! Everything behind the doors, started, and a client that knocks.
 
+use crate::documented;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
@@ -89,9 +90,11 @@ impl House {
         House { router: http::router(doors, &options, sockets.router()), store: memory, auth, clock }
     }
 
-    /// Asks `method path` with a token (if not empty), headers and a body (if not null).
+    /// Asks `method path` with a token (if not empty), headers and a body (if not null). The answer must be one that the
+    /// OpenAPI document allows.
     pub async fn ask(&self, request: &str, token: &str, headers: &[(&str, &str)], body: Value) -> Answer {
-        let (method, path) = request.split_once(' ').expect("method and path");
+        let asked = request;
+        let (method, path) = asked.split_once(' ').expect("method and path");
         let mut request = Request::builder().method(method).uri(format!("/api/v1{path}"));
         request = request.extension(Peer(SocketAddr::from(([192, 0, 2, 1], 4000))));
         if !token.is_empty() {
@@ -110,7 +113,9 @@ impl House {
         } else {
             String::from_utf8(bytes.into()).expect("text").into()
         };
-        Answer { status: parts.status, headers: parts.headers, body }
+        let answer = Answer { status: parts.status, headers: parts.headers, body };
+        documented::check(asked, &answer);
+        answer
     }
 
     pub async fn get(&self, path: &str, token: &str) -> Answer {

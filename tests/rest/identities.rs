@@ -1,79 +1,12 @@
 //! Players whom others vouch for: by foreign tokens, by Telegram, and guests who become them.
 
 use crate::house::{House, text};
-use data_encoding::HEXLOWER;
-use hmac::{Hmac, KeyInit, Mac};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use raidhall::auth::{BotToken, IssuerOptions, Scope};
-use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData};
+use crate::vouched::Vouched;
+use raidhall::auth::Scope;
 use serde_json::{Value, json};
-use sha2::Sha256;
-use std::io::Write;
 use std::time::Duration;
-use tempfile::NamedTempFile;
 
-const BOT: &str = "5768337691:AAH5YkoiEuPk8-FZa32hStHTqXiLPtAEhx8";
 const SOON: Duration = Duration::from_secs(2);
-
-/// A house that believes a host app and Telegram.
-struct Vouched {
-    house: House,
-    signing: EncodingKey,
-    _keys: NamedTempFile,
-}
-
-impl Vouched {
-    async fn open() -> Vouched {
-        let pair = KeyPair::generate_for(&PKCS_ED25519).expect("a key");
-        let x = data_encoding::BASE64URL_NOPAD.encode(pair.der_bytes());
-        let mut keys = NamedTempFile::new().expect("a file");
-        let set = json!({"keys": [{"kty": "OKP", "kid": "a", "crv": "Ed25519", "x": x}]});
-        keys.write_all(set.to_string().as_bytes()).expect("written");
-        let issuer = IssuerOptions {
-            issuer: "https://host.example".into(),
-            audience: "raids".into(),
-            jwks: keys.path().display().to_string().parse().expect("a path"),
-            subject_claim: "sub".into(),
-            name_claim: "name".into(),
-            external_id_prefix: "host:".into(),
-            scope_claim: None,
-            lifetime_max: Duration::from_secs(3600),
-            others_prefixes: Vec::new(),
-        };
-        let house = House::with(|_, auth| {
-            auth.issuers = vec![issuer];
-            auth.telegram = Some((BotToken::new(BOT), Duration::from_secs(300)));
-        })
-        .await;
-        let signing = EncodingKey::from_ed_pem(pair.serialize_pem().as_bytes()).expect("a key");
-        Vouched { house, signing, _keys: keys }
-    }
-
-    /// A token of the host app.
-    fn token(&self, subject: &str, name: &str) -> String {
-        let now = self.house.clock.now().0 / 1_000;
-        let claims = json!({"iss": "https://host.example", "aud": "raids", "sub": subject, "name": name,
-            "iat": now, "exp": now + 600});
-        let header = Header { kid: Some("a".into()), ..Header::new(Algorithm::EdDSA) };
-        jsonwebtoken::encode(&header, &claims, &self.signing).expect("signed")
-    }
-
-    /// Init data of a user of the bot, signed so many seconds ago.
-    fn init_data(&self, user: u64, ago: i64) -> String {
-        let date = (self.house.clock.now().0 / 1_000 - ago).to_string();
-        let user = json!({"id": user, "first_name": "Ada"}).to_string();
-        let mac = |key: &[u8]| Hmac::<Sha256>::new_from_slice(key).expect("any length");
-        let key = mac(b"WebAppData").chain_update(BOT.as_bytes()).finalize().into_bytes();
-        let signed = format!("auth_date={date}\nquery_id=q{ago}\nuser={user}");
-        let hash = HEXLOWER.encode(&mac(&key).chain_update(signed).finalize().into_bytes());
-        let fields = [("auth_date", date), ("query_id", format!("q{ago}")), ("user", user), ("hash", hash)];
-        form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
-    }
-
-    async fn telegram(&self, init_data: &str) -> crate::house::Answer {
-        self.house.post("/auth/telegram", "", json!({"init_data": init_data})).await
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_host_apps_own_token_opens_every_door_a_player_has() {
