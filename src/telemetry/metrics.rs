@@ -25,7 +25,7 @@ const HTTP_REQUEST: &str = "raidhall_http_request_seconds";
 
 /// A handle for every metric, made once: counting is one atomic operation.
 pub struct Metrics {
-    /// Open WebSockets.
+    /// Open WebSockets and streams.
     pub connections: Gauge,
     /// Watches, of all connections.
     pub watches: Gauge,
@@ -71,7 +71,7 @@ pub struct Metrics {
     pub signals_dropped: Counters,
     /// Times a client was not read for a while because it sent too much; by `cause`.
     pub excess: Counters,
-    /// Upgrades refused because there were too many connections, or too many at once.
+    /// Upgrades and streams refused because there were too many connections, or too many at once.
     pub upgrades_refused: Counter,
     /// Connections of addresses that have too many.
     pub connections_refused: Counter,
@@ -79,7 +79,7 @@ pub struct Metrics {
     pub accept_rests: Counters,
     /// Charges to a rate limit that this instance counted alone, though Redis should have; by `cause`.
     pub limits_local: Counters,
-    /// WebSockets that ended; by `cause`.
+    /// WebSockets and streams that ended; by `cause`.
     pub closes: Counters,
     /// Members that came online or went offline.
     pub presence_changes: Counter,
@@ -150,7 +150,7 @@ impl Metrics {
         describe_http();
         build_info();
         Self {
-            connections: gauge("raidhall_connections", Unit::Count, "Open WebSockets."),
+            connections: gauge("raidhall_connections", Unit::Count, "Open WebSockets and streams."),
             watches: gauge("raidhall_watches", Unit::Count, "Watches, of all connections."),
             sessions: gauge("raidhall_sessions", Unit::Count, "Raids in memory on this instance."),
             raids_owned: gauge("raidhall_raids_owned", Unit::Count, "Raids that this instance owns."),
@@ -237,7 +237,7 @@ impl Metrics {
             upgrades_refused: counter(
                 "raidhall_upgrades_refused_total",
                 Unit::Count,
-                "WebSockets refused with 503: too many were open, or too many came at once.",
+                "WebSockets and streams refused with 503: too many were open, or too many came at once.",
             ),
             accept_rests: counters(
                 "raidhall_accept_rests_total",
@@ -249,7 +249,11 @@ impl Metrics {
                 "cause",
                 "Requests counted by this instance alone because Redis could not be asked, by cause.",
             ),
-            closes: counters("raidhall_closes_total", "cause", "WebSockets that ended, by cause."),
+            closes: counters(
+                "raidhall_closes_total",
+                "cause",
+                "WebSockets and streams that ended, by cause.",
+            ),
             presence_changes: counter(
                 "raidhall_presence_changes_total",
                 Unit::Count,

@@ -1,22 +1,12 @@
 // The page to try the API, in a real browser: it needs nothing from elsewhere, and keeps to its policy.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { chromium } from 'playwright-core';
+import { test } from 'node:test';
+import { newPage } from './browser.mjs';
 import { Server } from './server.mjs';
-
-let browser;
-
-before(async () => {
-  const executablePath = process.env.RAIDHALL_TEST_CHROMIUM;
-  assert.ok(executablePath, 'RAIDHALL_TEST_CHROMIUM is not set: run this by `make test`');
-  browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'] });
-});
-after(() => browser?.close());
 
 test('a guest signs in from the page that documents the API', async t => {
   const server = await Server.start(t);
-  const page = await browser.newPage();
-  t.after(() => page.close());
+  const page = await newPage(t);
   const complaints = [];
   page.on('console', message => message.type() === 'error' && complaints.push(message.text()));
   page.on('pageerror', error => complaints.push(error.message));

@@ -2,18 +2,9 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import { once } from 'node:events';
-import { after, before, test } from 'node:test';
-import { chromium } from 'playwright-core';
+import { test } from 'node:test';
+import { newPage } from './browser.mjs';
 import { Server } from './server.mjs';
-
-let browser;
-
-before(async () => {
-  const executablePath = process.env.RAIDHALL_TEST_CHROMIUM;
-  assert.ok(executablePath, 'RAIDHALL_TEST_CHROMIUM is not set: run this by `make test`');
-  browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'] });
-});
-after(() => browser?.close());
 
 // A page on another port of this machine: another origin, though the same site.
 async function stranger(t) {
@@ -25,9 +16,7 @@ async function stranger(t) {
 }
 
 async function open(t, url) {
-  const context = await browser.newContext();
-  t.after(() => context.close());
-  const page = await context.newPage();
+  const page = await newPage(t);
   await page.goto(url);
   return page;
 }

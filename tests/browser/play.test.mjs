@@ -1,27 +1,13 @@
 // A raid played in two windows of a real browser, against the built server: `make test` runs it.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { chromium } from 'playwright-core';
+import { newPage } from './browser.mjs';
 import { Server } from './server.mjs';
 
 const hostile = '<img src=x onerror="window.pwned=1"><b>'; // short enough for a name
-const flags = [
-  '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync',
-];
 const shots = fileURLToPath(new URL('../../target/screenshots', import.meta.url));
-let browser;
-
-before(async () => {
-  const executablePath = process.env.RAIDHALL_TEST_CHROMIUM;
-  assert.ok(executablePath, 'RAIDHALL_TEST_CHROMIUM is not set: run this by `make test`');
-  browser = await chromium.launch({ executablePath, args: flags });
-  console.log(`screenshots: ${shots}`);
-});
-after(() => browser?.close());
-
 test('two windows win a raid together, through a crash of the server', async t => {
   const server = await Server.start(t);
   const ada = await open(t, server, { viewport: { width: 1100, height: 800 } });
@@ -170,17 +156,13 @@ test('an event or an answer that gets lost on the way is asked for again, and co
 
 // A window of its own: its own player. Fails the test when the page throws or breaks its content security policy.
 async function open(t, server, options = {}, hash = '') {
-  const context = await browser.newContext(options);
-  const page = await context.newPage();
+  const page = await newPage(t, options);
   const faults = [];
   page.setDefaultTimeout(20_000);
   page.on('pageerror', error => faults.push(String(error)));
   page.on('console', line => { if (line.type() === 'error' && /Content.Security.Policy/i.test(line.text())) faults.push(line.text()); });
   page.on('dialog', dialog => dialog.accept());
-  t.after(async () => {
-    await context.close();
-    assert.deepEqual(faults, []);
-  });
+  t.after(() => assert.deepEqual(faults, []));
   await page.goto(server.url + '/' + hash);
   return page;
 }

@@ -1,11 +1,13 @@
-//! The contract as documents: OpenAPI for REST, AsyncAPI for the socket, both generated from the types that the server
-//! speaks. They are kept in `protocol/` and embedded in the server; `UPDATE_FIXTURES=1 cargo test -p raidhall --test
+//! The contract as documents: AsyncAPI for the socket, all of it from the types that the server speaks; OpenAPI for REST, its
+//! schemas from those types where there are such, its operations as `operations` lists them. They are kept in `protocol/` and embedded in the server; `UPDATE_FIXTURES=1 cargo test -p raidhall --test
 //! contract` writes them anew.
 
 #![allow(unreachable_pub, reason = "a test has no outside")]
 
 #[path = "../support/routes.rs"]
 mod routes;
+#[path = "../support/schema.rs"]
+mod schema;
 
 mod asyncapi;
 mod examples;

@@ -85,7 +85,11 @@ fn signing_in(schemas: &mut Schemas) -> Vec<Operation> {
             .counted()
             .gives::<TokenPair>(200, schemas),
         new("POST /auth/telegram", "signInByTelegram", "Come in as the user of a Telegram Mini App")
-            .header("X-Telegram-Init-Data", "The init data, instead of a body.", plain())
+            .header(
+                "X-Telegram-Init-Data",
+                "The init data, where they do not come in the body; they count before it.",
+                plain(),
+            )
             .body(
                 object(&[("init_data", plain())]),
                 json!({"init_data": "query_id=…&user=…&auth_date=…&hash=…"}),
@@ -95,7 +99,11 @@ fn signing_in(schemas: &mut Schemas) -> Vec<Operation> {
             .gives::<TokenPair>(200, schemas),
         new("POST /auth/link", "link", "Become, as a guest, whom a foreign token or Telegram vouches for")
             .who(Who::Player)
-            .header("X-Telegram-Init-Data", "The init data, instead of a body.", plain())
+            .header(
+                "X-Telegram-Init-Data",
+                "The init data, where they do not come in the body; they count before it.",
+                plain(),
+            )
             .body(one_of("token", "init_data"), json!({"token": "eyJ…"}))
             .refuses(&[NotFound])
             .gives::<Linked>(200, schemas),

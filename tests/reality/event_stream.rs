@@ -250,16 +250,21 @@ fn words(number: u64) -> String {
     format!("{number:04} {}", "🦀".repeat(450))
 }
 
+/// Bob listens over a link that can be held, and may take nothing for so many milliseconds.
+async fn behind_a_slow_link(site: &Site, write_stall_ms: &str) -> (Scene, Proxy, Listener) {
+    let settings = [("LIMITS__WRITE_STALL_MS", write_stall_ms), ("LIMITS__COMMANDS_PER_SECOND", "1000")];
+    let scene = Scene::set(site, &settings).await;
+    let link = Proxy::slow(scene.server.target().address(), 1_000_000).await;
+    let mut slow = Listener::open(&target(link.address()), scene.raid, None, &scene.bob.access_token).await;
+    slow.next().await.expect("a snapshot");
+    (scene, link, slow)
+}
+
 #[tokio::test]
 async fn a_listener_that_does_not_read_for_a_while_goes_on_from_a_snapshot() {
     bounded(async {
         let site = Site::sqlite().await;
-        let settings = [("LIMITS__WRITE_STALL_MS", "60000"), ("LIMITS__COMMANDS_PER_SECOND", "1000")];
-        let mut scene = Scene::set(&site, &settings).await;
-        let link = Proxy::slow(scene.server.target().address(), 1_000_000).await;
-        let mut slow =
-            Listener::open(&target(link.address()), scene.raid, None, &scene.bob.access_token).await;
-        slow.next().await.expect("a snapshot");
+        let (mut scene, link, mut slow) = behind_a_slow_link(&site, "60000").await;
         let memory = scene.server.usage().rss_bytes;
         link.hold(&[ToClient]);
         for number in 0..1_000 {
@@ -288,12 +293,7 @@ async fn a_listener_that_does_not_read_for_a_while_goes_on_from_a_snapshot() {
 async fn a_listener_that_takes_nothing_for_write_stall_is_let_go_and_goes_offline() {
     bounded(async {
         let site = Site::sqlite().await;
-        let settings = [("LIMITS__WRITE_STALL_MS", "1000"), ("LIMITS__COMMANDS_PER_SECOND", "1000")];
-        let mut scene = Scene::set(&site, &settings).await;
-        let link = Proxy::slow(scene.server.target().address(), 1_000_000).await;
-        let mut slow =
-            Listener::open(&target(link.address()), scene.raid, None, &scene.bob.access_token).await;
-        slow.next().await.expect("a snapshot");
+        let (mut scene, link, _slow) = behind_a_slow_link(&site, "1000").await;
         link.hold(&[ToClient]);
         let bob = scene.bob.player.id;
         let is_gone = |message: &ServerMessage| match message {

@@ -1,7 +1,7 @@
 //! Holds every answer that a test gets against the OpenAPI document: its status, its headers and its body.
 
 use crate::house::Answer;
-use jsonschema::Validator;
+use crate::schema;
 use serde_json::Value;
 use std::sync::LazyLock;
 
@@ -38,8 +38,7 @@ pub fn check(asked: &str, answer: &Answer) {
         assert!(known, "{asked} answers {status} with {name}, which is not described");
     }
     if let Some(media) = response["content"].get("application/json") {
-        let faults: Vec<_> =
-            validator(&media["schema"]).iter_errors(&answer.body).map(|error| error.to_string()).collect();
+        let faults = schema::faults(&DOCUMENT, &media["schema"], &answer.body);
         assert!(faults.is_empty(), "{asked} answers {status} otherwise than described: {faults:#?}");
     }
 }
@@ -60,10 +59,4 @@ fn described(path: &str) -> Option<&'static Value> {
 fn resolved(response: &'static Value) -> &'static Value {
     let at = response["$ref"].as_str().map(|at| at.trim_start_matches('#'));
     at.map_or(response, |at| DOCUMENT.pointer(at).expect("a shared response"))
-}
-
-fn validator(schema: &Value) -> Validator {
-    let mut schema = schema.clone();
-    schema["components"] = DOCUMENT["components"].clone();
-    jsonschema::draft202012::new(&schema).expect("a schema")
 }

@@ -4,6 +4,8 @@
 
 #[path = "../support/routes.rs"]
 mod routes;
+#[path = "../support/schema.rs"]
+mod schema;
 
 mod access;
 mod accounts;

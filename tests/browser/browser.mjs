@@ -1,0 +1,24 @@
+// The real browser, started once for each file of tests.
+import assert from 'node:assert/strict';
+import { after, before } from 'node:test';
+import { chromium } from 'playwright-core';
+
+const flags = [
+  '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+  '--disable-component-update', '--disable-sync',
+];
+let browser;
+
+before(async () => {
+  const executablePath = process.env.RAIDHALL_TEST_CHROMIUM;
+  assert.ok(executablePath, 'RAIDHALL_TEST_CHROMIUM is not set: run this by `make test`');
+  browser = await chromium.launch({ executablePath, args: flags });
+});
+after(() => browser?.close());
+
+// A page of a visitor of its own, who leaves with the test `t`.
+export async function newPage(t, options = {}) {
+  const context = await browser.newContext(options);
+  t.after(() => context.close());
+  return context.newPage();
+}
