@@ -460,7 +460,7 @@ mod tests {
 
         let page = render();
         for begins in [
-            "# HELP raidhall_connections Open WebSockets.",
+            "# HELP raidhall_connections Open WebSockets and streams.",
             "# TYPE raidhall_connections gauge",
             "# TYPE raidhall_commit_seconds histogram",
             "# TYPE raidhall_commit_events histogram",
