@@ -101,13 +101,18 @@ impl Audience {
         inner.members = members;
     }
 
-    /// Shows committed events, the next ones in order, to everybody.
+    /// Shows committed events, the next ones in order, to everybody. If they erase somebody, what came before them is
+    /// read from the store from now on, where it is rewritten.
     pub fn publish(&self, events: &[Event]) {
         let frames = events.iter().map(|event| {
             (event.seq, Shared::new(&ServerMessage::Event { raid: self.raid, event: event.clone() }))
         });
         let frames = frames.collect::<Vec<_>>();
+        let erased = events.iter().any(|event| matches!(event.data, EventData::PlayerErased { .. }));
         let mut inner = self.inner.lock();
+        if let Some(first) = events.first().filter(|_| erased) {
+            inner.ring.forget_before(first.seq);
+        }
         for (seq, frames) in frames {
             inner.ring.push(seq, frames);
             self.head.store(seq.0, Ordering::Release);

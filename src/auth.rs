@@ -19,6 +19,7 @@ pub use foreign::{IssuerOptions, Source as IssuerSource, Vouched};
 pub use identity::{Identity, Scope};
 pub use lookout::Lookout;
 pub use refresh::REFRESH_GRACE;
+pub(crate) use revoked::BANNED;
 pub use revoked::Unwelcome;
 pub use secret::Secret;
 pub use sign_in::{RefreshError, guest_name};

@@ -10,6 +10,7 @@ mod body;
 mod commands;
 mod documents;
 mod edge;
+mod erasure;
 mod export;
 mod failure;
 mod gate;
@@ -44,6 +45,7 @@ use crate::store::Store;
 use axum::Router;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 const API: &str = "/api/v1";
 
@@ -60,6 +62,8 @@ pub struct Doors {
     pub clock: Arc<Clock>,
     /// What the health doors tell.
     pub readiness: Readiness,
+    /// Told when an account was closed, whose raids are to be rewritten.
+    pub closed: Arc<Notify>,
 }
 
 /// How the doors behave.
@@ -94,12 +98,13 @@ pub struct Options {
 /// All of HTTP. `socket` is merged in, so that the socket's upgrade passes through the same edge: its requests carry
 /// [`RequestId`] and [`ClientAddress`](crate::address::ClientAddress), and it may answer with a [`Failure`].
 pub fn router(doors: Doors, options: &Options, socket: Router) -> Router {
-    let Doors { sessions, store, auth, clock, readiness } = doors;
+    let Doors { sessions, store, auth, clock, readiness, closed } = doors;
     let limits = Arc::new(limits::Limits::new(options));
     let gate = gate::Gate { auth, clock, store: Arc::clone(&store), limits: Arc::clone(&limits) };
     let accounts =
         accounts::Accounts { gate: gate.clone(), store: Arc::clone(&store), limits: Arc::clone(&limits) };
     let admin = admin::Admin { gate: gate.clone(), store: Arc::clone(&store), sessions: sessions.clone() };
+    let erasing = erasure::Erasing { gate: gate.clone(), store: Arc::clone(&store), closed };
     let raids = raids::Raids { gate, store, sessions, limits, ws_url: options.ws_url.as_str().into() };
     let routes = Router::new()
         .merge(page::routes(&options.ws_url))
@@ -108,6 +113,7 @@ pub fn router(doors: Doors, options: &Options, socket: Router) -> Router {
         .merge(identities::routes(accounts.clone()))
         .merge(export::routes(accounts.clone()))
         .merge(accounts::routes(accounts))
+        .merge(erasure::routes(erasing))
         .merge(host_app::routes(raids.clone()))
         .merge(raids::routes(raids))
         .merge(admin::routes(admin))

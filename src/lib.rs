@@ -13,6 +13,7 @@ pub mod clock;
 pub mod cluster;
 pub mod config;
 mod counts;
+pub mod erasure;
 pub mod error;
 pub mod frame;
 pub mod http;

@@ -6,6 +6,7 @@
 mod apply;
 mod decide;
 mod energy;
+pub mod erasure;
 mod ranking;
 mod refusal;
 mod state;
@@ -55,6 +56,13 @@ pub enum Command {
     },
     /// An operator ends the raid.
     End,
+    /// A player is forgotten: they leave if they can, and their texts are taken back.
+    Erase {
+        /// Who.
+        player: PlayerId,
+        /// Whether it was they who made the raid.
+        made_raid: bool,
+    },
     /// The clock reached the deadline.
     Deadline,
     /// The leader was offline for too long while somebody else was online.
@@ -69,6 +77,7 @@ impl Command {
             Self::Join { .. } => "join",
             Self::Player { command, .. } | Self::Service { command } => command.kind(),
             Self::End => "end",
+            Self::Erase { .. } => "erase",
             Self::Deadline => "deadline",
             Self::LeaderOffline => "leader_offline",
         }

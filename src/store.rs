@@ -6,6 +6,7 @@
 //! then happened is decided by reading, never by hope.
 
 mod batch;
+pub mod erasures;
 pub mod feed;
 pub mod identities;
 pub mod journal;
@@ -15,6 +16,7 @@ pub mod postgres;
 pub mod sqlite;
 pub mod standing;
 
+pub use erasures::{Erasure, Erasures};
 pub use feed::{Fed, Feed, Place};
 pub use identities::{Identities, Link};
 pub use oversight::{Deed, InstanceRow, Oversight, PlayerLookup, PlayerRow, RaidLookup};
@@ -363,7 +365,7 @@ pub struct Maintenance {
 
 /// The database, as the rest of the server needs it.
 #[async_trait]
-pub trait Store: Standing + Oversight + Identities + Feed + Send + Sync + 'static {
+pub trait Store: Standing + Oversight + Identities + Erasures + Feed + Send + Sync + 'static {
     /// Makes this process known and takes the lease. An instance that must be alone (embedded, or Postgres with the
     /// local bus) takes the database's lock, waits up to `patience` for it and for former leases to run out, and then
     /// fails with [`EnlistError::Held`]. SQLite voids former leases as soon as it has the lock.

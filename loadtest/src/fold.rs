@@ -83,7 +83,9 @@ impl Fold {
         match &mut self.state {
             None => self.state = Some(apply::born(self.raid, event)?),
             Some(state) => {
-                if state.status.ended() && !matches!(event.data, EventData::Said { .. }) {
+                let may_follow =
+                    matches!(event.data, EventData::Said { .. } | EventData::PlayerErased { .. });
+                if state.status.ended() && !may_follow {
                     return Err(Contradiction::Ended);
                 }
                 apply::apply(state, event)?;

@@ -1,4 +1,4 @@
-//! The bodies of the operators' doors, of signing out, and of linking.
+//! The bodies of the operators' doors, of signing out, of linking, and of being forgotten.
 
 use crate::ids::{PlayerId, UnixMillis};
 use crate::rest::Profile;
@@ -21,6 +21,15 @@ pub struct Linked {
     pub player: PlayerId,
     /// The id under which they are known elsewhere.
     pub external_id: String,
+}
+
+/// The answer to the wish to be forgotten: the account is closed; what the player wrote in raids is taken back meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Erased {
+    /// Who.
+    pub player: PlayerId,
+    /// True: it is sure to happen.
+    pub erased: bool,
 }
 
 /// How a player stands, after a ban was set or lifted.

@@ -9,8 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
-/// The version of the event data that this build writes. The ledger keeps it with each event.
-pub const EVENT_VERSION: u16 = 1;
+/// The newest version of event data that this build knows. The ledger keeps [`EventData::version`] with each event.
+pub const EVENT_VERSION: u16 = 2;
 
 /// One numbered event of one raid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
@@ -96,6 +96,9 @@ pub enum EventData {
     RaidCompleted { ranking: Vec<Rank> },
     /// The raid is lost.
     RaidFailed { reason: FailReason },
+    /// A player's account was erased: `text` stands now for their name, wherever it stood, for the titles of tasks that
+    /// they added and for what they said; if they made the raid, for its title too, and its description is null.
+    PlayerErased { player: PlayerId, text: String, made_raid: bool },
 }
 
 impl EventData {
@@ -116,6 +119,16 @@ impl EventData {
             Self::Said { .. } => "said",
             Self::RaidCompleted { .. } => "raid_completed",
             Self::RaidFailed { .. } => "raid_failed",
+            Self::PlayerErased { .. } => "player_erased",
+        }
+    }
+
+    /// The version of the form of these data: the first that has this type as it is. A release that does not know it
+    /// leaves the raid to those that do.
+    pub const fn version(&self) -> u16 {
+        match self {
+            Self::PlayerErased { .. } => 2,
+            _ => 1,
         }
     }
 

@@ -245,6 +245,10 @@ export type ServerMessage =
       type: "raid_failed",
       data: { reason: FailReason }
     }
+    | {
+      type: "player_erased",
+      data: { player: PlayerId, text: string, made_raid: boolean }
+    }
   )
   | {
     t: "presence",
@@ -434,6 +438,10 @@ export type RaidEvent =
       type: "raid_failed",
       data: { reason: FailReason }
     }
+    | {
+      type: "player_erased",
+      data: { player: PlayerId, text: string, made_raid: boolean }
+    }
   );
 
 /** What happened, by type. */
@@ -534,6 +542,10 @@ export type EventData =
   | {
     type: "raid_failed",
     data: { reason: FailReason }
+  }
+  | {
+    type: "player_erased",
+    data: { player: PlayerId, text: string, made_raid: boolean }
   };
 
 /** Why a member left. */

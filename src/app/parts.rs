@@ -13,6 +13,7 @@ use crate::cluster::heads::Heads;
 use crate::cluster::link::Link;
 use crate::cluster::post::Post;
 use crate::config::{BaseUrl, Config, ShutdownConfig};
+use crate::erasure::Eraser;
 use crate::http::{self, Doors, Origins, Phase, Readiness};
 use crate::listener::{Listener, PerAddress, Seats};
 use crate::session::{self, Sessions};
@@ -191,6 +192,14 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
     };
     tasks.until(&stop, "lease terms", Arc::clone(lease).confirm(Arc::clone(&store), instance.clone()));
     tasks.until(&stop, "due", scanner.run());
+    let closed = Arc::<Notify>::default();
+    let eraser = Eraser {
+        store: Arc::clone(&store),
+        sessions: sessions.clone(),
+        clock: Arc::clone(clock),
+        closed: Arc::clone(&closed),
+    };
+    tasks.until(&stop, "erasures", eraser.run());
     tasks.until(&stop, "maintenance", maintain(Arc::clone(&store)));
     tasks.until(&stop, "metrics", upkeep());
     tasks.until(&stop, "event loop", lag());
@@ -204,6 +213,7 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
         auth,
         clock: Arc::clone(clock),
         readiness: readiness.clone(),
+        closed,
     };
     let shared_limits = allowances.map(|(allowances, keeper)| {
         tasks.until(&stop, "shared limits", keeper.run());

@@ -69,6 +69,13 @@ impl Ring {
         Self::gauge(self.slots.len() as f64 - events, self.weight() as f64 - bytes);
     }
 
+    /// Holds nothing older than `first` any more. Who has not had it yet is told that it is lost here.
+    pub(super) fn forget_before(&mut self, first: Seq) {
+        let (events, bytes) = (self.slots.len() as f64, self.weight() as f64);
+        while self.slots.pop_front_if(|slot| slot.seq < first).is_some() {}
+        Self::gauge(self.slots.len() as f64 - events, self.weight() as f64 - bytes);
+    }
+
     /// So much more is held now, by all rings together.
     fn gauge(events: f64, bytes: f64) {
         metrics().ring_events.increment(events);
@@ -159,6 +166,19 @@ mod tests {
         let ring = ring(3, 1_000, 9);
         assert_eq!(pulled(&ring, 5, 1_000), None);
         assert_eq!(pulled(&ring, 6, 1_000), Some((3, 9)));
+    }
+
+    #[test]
+    fn what_is_forgotten_is_lost_to_those_behind_and_to_nobody_else() {
+        let mut ring = ring(8, 1_000, 5);
+        ring.forget_before(Seq(4));
+        assert_eq!(pulled(&ring, 2, 1_000), None);
+        assert_eq!(pulled(&ring, 3, 1_000), Some((2, 5)));
+        assert_eq!(ring.behind(Seq(4)), (1, weight()));
+        ring.forget_before(Seq(9));
+        assert_eq!((pulled(&ring, 4, 1_000), pulled(&ring, 5, 1_000)), (None, Some((0, 5))));
+        ring.push(Seq(6), message());
+        assert_eq!(pulled(&ring, 5, 1_000), Some((1, 6)));
     }
 
     #[test]

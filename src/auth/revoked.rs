@@ -10,7 +10,8 @@ use parking_lot::RwLock;
 use raidhall_protocol::{CloseCode, PlayerId, UnixMillis};
 use std::collections::{HashMap, HashSet};
 
-pub(super) const BANNED: Error = Error::Forbidden("This player is banned");
+/// What whoever may not come in is told.
+pub(crate) const BANNED: Error = Error::Forbidden("This player is banned, or was erased");
 pub(super) const SIGNED_OUT: Error = Error::Unauthenticated("This sign-in has ended; sign in again");
 
 /// Who is banned, and which sign-ins were ended.

@@ -61,6 +61,9 @@ pub struct Player {
     pub raids_won: i64,
     pub created_at: i64,
     pub external_id: Option<String>,
+    /// Their raids are looked through once more after an import.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erased_at: Option<i64>,
 }
 
 /// A raid's row, without an owner.

@@ -6,7 +6,7 @@ use super::gate::{Gate, Signed};
 use super::limits::Limits;
 use super::tally::Tally;
 use crate::address::ClientAddress;
-use crate::auth::{RefreshError, guest_name};
+use crate::auth::{BANNED, RefreshError, guest_name};
 use crate::error::Error;
 use crate::store::Store;
 use axum::extract::{FromRef, State};
@@ -64,7 +64,7 @@ async fn refresh(
     match gate.auth.refresh(&*store, &token, gate.clock.now()).await {
         Ok(data) => Ok(Json(Data { data })),
         Err(RefreshError::Store(error)) => Err(error.into()),
-        Err(RefreshError::Banned) => Err(Error::Forbidden("This player is banned").into()),
+        Err(RefreshError::Banned) => Err(BANNED.into()),
         Err(RefreshError::Unknown) => Err(Error::Unauthenticated("The refresh token is not valid").into()),
         Err(error @ RefreshError::Reused(_)) => {
             tracing::warn!(%error, "a sign-in was revoked");

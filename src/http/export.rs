@@ -170,7 +170,8 @@ fn concerns(event: &Event, player: PlayerId) -> bool {
         | EventData::TaskReleased { player, .. }
         | EventData::TaskCompleted { player, .. }
         | EventData::TaskFailed { player, .. }
-        | EventData::Contributed { player, .. } => [Some(*player), None],
+        | EventData::Contributed { player, .. }
+        | EventData::PlayerErased { player, .. } => [Some(*player), None],
         EventData::LeaderChanged { player, previous, .. } => [Some(*player), Some(*previous)],
         EventData::RaidCompleted { ranking } => {
             [ranking.iter().map(|rank| rank.player).find(|ranked| *ranked == player), None]

@@ -9,7 +9,7 @@ use super::gate::Gate;
 use super::idempotency;
 use super::query::Query;
 use super::raids::{RaidPath, Raids, Shown};
-use crate::auth::{Scope, guest_name};
+use crate::auth::{BANNED, Scope, guest_name};
 use crate::error::Error;
 use crate::raid;
 use crate::store::{Fed, OpHash, Place};
@@ -57,8 +57,8 @@ async fn admit(
         });
         Some((id?, name?))
     })?;
-    let details = json!({ "external_id": external_id, "name": name });
-    by.record(&*raids.store, "admit_player", format!("identity {external_id}"), details).await?;
+    // Without the name: nothing is ever taken from the record.
+    by.record(&*raids.store, "admit_player", format!("identity {external_id}"), json!({})).await?;
     let player = raids.store.admit_identity(&external_id, &name).await?;
     Ok(Json(Data { data: HostPlayer { player, external_id } }))
 }
@@ -138,7 +138,7 @@ impl Raids {
     /// A player who may come in, by id.
     pub(super) async fn player(&self, id: PlayerId) -> Result<Option<PlayerRef>, Failure> {
         if self.gate.auth.is_banned(id) {
-            return Err(Error::Forbidden("This player is banned").into());
+            return Err(BANNED.into());
         }
         let profile = self.store.player(id).await?;
         Ok(profile.map(|profile| PlayerRef { id: profile.id, name: profile.name }))

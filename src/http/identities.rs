@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::gate::Signed;
 use super::tally::Tally;
 use crate::address::ClientAddress;
-use crate::auth::{Scope, Vouched};
+use crate::auth::{BANNED, Scope, Vouched};
 use crate::error::Error;
 use crate::store::Link;
 use axum::extract::{FromRequest, Request, State};
@@ -58,7 +58,7 @@ async fn telegram(
     let Accounts { gate, store, .. } = accounts;
     let player = store.admit_identity(&vouched.external_id, &vouched.name).await?;
     if gate.auth.is_banned(player.id) {
-        return Err(Error::Forbidden("This player is banned").into());
+        return Err(BANNED.into());
     }
     let data = gate.auth.sign_in(&*store, player, gate.clock.now()).await?;
     Ok(Json(Data { data }))

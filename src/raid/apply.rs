@@ -149,7 +149,26 @@ fn show(raid: &mut RaidState, event: &Event) {
             raid.ended_at = Some(at);
             raid.reason = Some(*reason);
         }
+        EventData::PlayerErased { player, text, made_raid } => erase(raid, *player, text, *made_raid),
     }
+}
+
+fn erase(raid: &mut RaidState, player: PlayerId, text: &str, made_raid: bool) {
+    if made_raid {
+        text.clone_into(&mut raid.title);
+        raid.description = None;
+    }
+    texts_of(raid, player).for_each(|of_theirs| text.clone_into(of_theirs));
+}
+
+/// Every text of a player's, but for those of the raid that they made.
+fn texts_of(raid: &mut RaidState, player: PlayerId) -> impl Iterator<Item = &mut String> {
+    let names =
+        raid.members.iter_mut().filter(move |member| member.player == player).map(|member| &mut member.name);
+    let ranked = raid.ranking.iter_mut().flatten().filter(move |rank| rank.player == player);
+    let tasks = raid.tasks.iter_mut().filter(move |task| task.by == player).map(|task| &mut task.title);
+    let said = raid.messages.iter_mut().filter(move |message| message.by == player);
+    names.chain(ranked.map(|rank| &mut rank.name)).chain(tasks).chain(said.map(|message| &mut message.text))
 }
 
 fn open(task: &mut Task) {

@@ -8,6 +8,7 @@
 //! All events of one decision bear the same time and the same `by`.
 
 mod contributions;
+mod erasure;
 mod lifecycle;
 mod membership;
 mod talk;
@@ -38,6 +39,9 @@ pub fn decide(state: &State, command: &Command, context: Context<'_>) -> Result<
         }
         Command::Service { command } => contributions::by_service(state, at, command),
         Command::End => lifecycle::end(state, at),
+        Command::Erase { player, made_raid } => {
+            erasure::erase(state, at, context.online, *player, *made_raid)
+        }
         Command::Deadline => Ok(lifecycle::deadline(state, at)),
         Command::LeaderOffline => Ok(membership::leader_offline(state, at, context.online)),
     }

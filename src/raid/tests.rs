@@ -2,6 +2,7 @@
 
 mod contributions;
 mod energy;
+mod erasure;
 mod leadership;
 mod lifecycle;
 mod membership;

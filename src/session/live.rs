@@ -24,7 +24,7 @@ use crate::raid::{self, Context, Refusal, State};
 use crate::store::journal::Outcome;
 use crate::store::{Append, Epoch, Header, Month, OpHash, Recorded};
 use crate::telemetry::{Held as Gauged, metrics};
-use raidhall_protocol::{Event, Seq};
+use raidhall_protocol::{Event, EventData, Seq};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -448,12 +448,13 @@ impl Live {
                 self.committed = last;
                 self.audience.publish(&events);
                 let written = events.len() as u64;
+                let erased = events.iter().any(|event| matches!(event.data, EventData::PlayerErased { .. }));
                 if !self.sessions.0.link.is_alone() {
                     self.sessions.0.link.say(self.about(last), Note::Events(events));
                 }
                 presence.retain(|player| self.audience.is_member(player), Instant::now());
                 self.release(presence);
-                self.keep_snapshot(written);
+                self.keep_snapshot(written, erased);
                 return Ok(());
             }
             Outcome::Refused => {
@@ -484,15 +485,15 @@ impl Live {
         }
     }
 
-    /// Writes a snapshot, off the commit path, when the tail outweighs the state. It is made of the state as decided, and
-    /// written when that is durable.
-    fn keep_snapshot(&mut self, events: u64) {
+    /// Writes a snapshot, off the commit path, when the tail outweighs the state, or at once when there is something that no
+    /// older one may go on telling. It is made of the state as decided, and written when that is durable.
+    fn keep_snapshot(&mut self, events: u64, at_once: bool) {
         self.since_snapshot += events;
         let hall = Arc::clone(&self.sessions.0);
         let shown = self.state.shown();
         let weight = (shown.tasks.len() + shown.members.len() + shown.messages.len()) as u64;
         let due = hall.options.snapshot_min_events.max(weight);
-        if self.since_snapshot >= due {
+        if at_once || self.since_snapshot >= due {
             self.since_snapshot = 0;
             self.snapshot = Some((self.state.seq(), raid::stored::encode(&self.state)));
         }

@@ -9,6 +9,7 @@ mod claims;
 mod columns;
 mod commit;
 mod connections;
+mod erasures;
 mod fault;
 mod feed;
 mod identities;

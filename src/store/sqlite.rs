@@ -5,6 +5,7 @@
 
 mod accounts;
 mod archive;
+mod erasures;
 mod fault;
 mod feed;
 mod identities;
@@ -71,6 +72,7 @@ impl SqliteStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .pragma("cache_size", "-32768") // KiB
+            .pragma("secure_delete", "on") // what an erased player wrote is not to be found in free pages
             .pragma("journal_size_limit", "67108864"); // bytes: what the log keeps of the disk after a burst
         let writer = Writer::start(writing, Lock::beside(&path)).await?;
         let readers = SqlitePoolOptions::new()

@@ -56,10 +56,11 @@ pub struct Notices {
 /// The part of the store that knows who may not come in.
 #[async_trait]
 pub trait Standing: Send + Sync + 'static {
-    /// Bans a player, or changes the ban's reason, and records the deed with it. False if there is no such player.
+    /// Bans a player, or changes the ban's reason, and records the deed with it. False if there is no such player, or no
+    /// more.
     async fn ban(&self, player: PlayerId, reason: &str, deed: &Deed) -> Result<bool>;
 
-    /// Lifts a player's ban and records the deed with it. False if there is none.
+    /// Lifts a player's ban and records the deed with it. False if there is none, or the account was erased.
     async fn unban(&self, player: PlayerId, deed: &Deed) -> Result<bool>;
 
     /// Has every instance close the player's connections, and records the deed with it. False if there is no such

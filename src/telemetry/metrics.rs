@@ -77,6 +77,8 @@ pub struct Metrics {
     pub connections_refused: Counter,
     /// Times no connection was accepted for a while; by `cause`.
     pub accept_rests: Counters,
+    /// Looks through the raids of a player who is to be forgotten; by `outcome`.
+    pub erasures: Counters,
     /// Charges to a rate limit that this instance counted alone, though Redis should have; by `cause`.
     pub limits_local: Counters,
     /// WebSockets and streams that ended; by `cause`.
@@ -244,6 +246,12 @@ impl Metrics {
                 "cause",
                 "Times no connection was accepted for a while: all seats taken, or accepting failed, by cause.",
             ),
+            erasures: counters(
+                "raidhall_erasures_total",
+                "outcome",
+                "Looks through the raids of a player who is to be forgotten, by outcome: settling (all done, but to be \
+                 looked through once more), ended, incomplete (to be tried again).",
+            ),
             limits_local: counters(
                 "raidhall_limits_local_total",
                 "cause",
@@ -365,7 +373,7 @@ impl Metrics {
     fn begin_at_zero(&self) {
         let errors = ErrorType::ALL.map(ErrorType::as_str);
         let closes = CloseCode::ALL.map(CloseCode::as_str);
-        let families: [(&Counters, &[&'static str]); 9] = [
+        let families: [(&Counters, &[&'static str]); 10] = [
             (&self.takeovers, &CAUSES_OF_TAKEOVERS),
             (&self.bus_rejected, &CAUSES_OF_REJECTION),
             (&self.forwards, &OUTCOMES_OF_FORWARDS),
@@ -375,6 +383,7 @@ impl Metrics {
             (&self.session_reloads, &["panic", "lease"]),
             (&self.commands, &errors),
             (&self.closes, &closes),
+            (&self.erasures, &["settling", "ended", "incomplete"]),
         ];
         for (family, values) in families {
             values.iter().for_each(|value| drop(family.of(value)));

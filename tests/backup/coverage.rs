@@ -11,7 +11,8 @@ const COLUMNS: [&str; 14] = [
     "raid_ids: reserved",
     // Of the moment: who serves now.
     "instances: draining id lease_until release ws_url",
-    "players: created_at external_id id name raids_won tasks xp",
+    // What is due follows from who is erased.
+    "players: created_at erase_due erased_at external_id id name raids_won tasks xp",
     // Without its owner.
     "raids: born create_key created_at current_tasks current_xp deadline ended_at epoch id invite_code last_seq owner \
      status target_tasks target_xp time_limit_secs title",

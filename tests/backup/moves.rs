@@ -46,8 +46,16 @@ async fn from_sqlite_to_postgres_and_back_the_file_stays_the_same() {
         };
         assert!(first.store().await.ban(player.id, "for ’s sake", &deed).await.expect("banned"));
     }
+    let deed = Deed {
+        actor: "5".into(),
+        action: "erase",
+        target: format!("player {}", players[2].id),
+        request_id: "r".into(),
+        details: serde_json::json!({}),
+    };
+    assert!(first.store().await.begin_erasure(players[2].id, "[erased]", &deed).await.expect("begun"));
     let (file, counted) = first.export().await;
-    assert!(counted.raids == 40 && counted.players == 6 && counted.sign_ins == 6, "{counted:?}");
+    assert!(counted.raids == 40 && counted.players == 6 && counted.sign_ins == 5, "{counted:?}");
     assert!(counted.events > 700, "{counted:?}");
     second.import(&file).await.expect("into Postgres");
     let (through, _) = second.export().await;
@@ -56,10 +64,14 @@ async fn from_sqlite_to_postgres_and_back_the_file_stays_the_same() {
     let (back, _) = third.export().await;
     assert_eq!(lines(&file), lines(&back));
     let shelf = contents(&file).await;
-    assert_eq!((shelf.bans.len(), shelf.deeds.len()), (players.len(), players.len()));
+    assert_eq!((shelf.bans.len(), shelf.deeds.len()), (players.len(), players.len() + 1));
     assert!(shelf.snapshots.len() > 10 && shelf.events.iter().any(|event| event.op_key.is_some()));
     assert_eq!(shelf, contents(&back).await);
     let stores = [first.store().await, second.store().await, third.store().await];
+    for store in &stores {
+        let due = store.take_erasure(Duration::from_secs(60)).await.expect("erasures").expect("one is due");
+        assert_eq!(due.player, players[2].id);
+    }
     for player in players {
         let mut listed = Vec::new();
         for store in &stores {

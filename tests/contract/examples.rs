@@ -17,6 +17,7 @@ pub fn of(name: &str) -> Value {
         "TokenPair" => json!({"access_token": "eyJ…", "refresh_token": "9f2c…", "expires_in": 900,
             "player": {"id": 5, "name": "Ada"}}),
         "Linked" => json!({"player": 5, "external_id": "u-17"}),
+        "Erased" => json!({"player": 5, "erased": true}),
         "SignedOut" => json!({"signed_out": true}),
         "Profile" => profile(),
         "RaidView" => raid(),

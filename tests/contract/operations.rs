@@ -8,7 +8,7 @@ use raidhall_protocol::ErrorType::{
     TaskTaken, TooManyTasks, Unauthenticated, WrongStatus,
 };
 use raidhall_protocol::admin::{
-    AuditEntry, Ban, Disconnected, InstanceView, Linked, PlayerView, SignedOut, Standing,
+    AuditEntry, Ban, Disconnected, Erased, InstanceView, Linked, PlayerView, SignedOut, Standing,
 };
 use raidhall_protocol::host_app::{FeedEvent, HostPlayer};
 use raidhall_protocol::limits::{
@@ -123,6 +123,9 @@ fn players(schemas: &mut Schemas) -> Vec<Operation> {
         new("GET /me", "me", "Who you are, and what you have done")
             .refuses(&[NotFound])
             .gives::<Profile>(200, schemas),
+        new("DELETE /me", "eraseMe", "Close your account for good, and take back what you wrote in raids")
+            .refuses(&[NotFound])
+            .gives::<Erased>(202, schemas),
         new("GET /me/export", "exportMe", "All that is kept of you, as one download")
             .refuses(&[NotFound])
             .with_header("Content-Disposition")
@@ -247,6 +250,9 @@ fn backend(schemas: &mut Schemas) -> Vec<Operation> {
         )
         .refuses(&[NotFound])
         .gives::<TokenPair>(201, schemas),
+        new("DELETE /players/{id}", "erasePlayer", "Have a player forgotten; operators may do so too")
+            .refuses(&[NotFound])
+            .gives::<Erased>(202, schemas),
         new("POST /raids/{id}/members", "addMember", "Add a player to a raid, as if they had joined")
             .idempotent()
             .body(object(&[("player", schemas.read::<PlayerId>())]), json!({"player": 5}))

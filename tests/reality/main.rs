@@ -41,6 +41,7 @@ mod crowd;
 mod deadline;
 mod dials;
 mod drips;
+mod erasure;
 mod event_stream;
 mod floods;
 mod garbage;

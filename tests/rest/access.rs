@@ -37,6 +37,7 @@ fn doors() -> Vec<Row> {
             [401, 201, 201, 201, 201, 403, 403, 403],
         ),
         row("GET /me/export", none(), [401, 200, 200, 200, 200, 403, 403, 403]),
+        row("DELETE /me", none(), [401, 202, 202, 202, 202, 403, 403, 403]),
         row("GET /raids", none(), [401, 200, 200, 200, 200, 403, 403, 403]),
         row("GET /raids/{raid}", none(), [401, 404, 200, 200, 404, 403, 200, 200]),
         row("GET /raids/{raid}/events", none(), [401, 404, 200, 200, 404, 403, 200, 200]),
@@ -46,6 +47,7 @@ fn doors() -> Vec<Row> {
         // The host app's backend.
         row("POST /players", json!({"external_id": "u-1", "name": "Eve"}), ONLY_SERVICE),
         row("POST /players/{player}/tokens", none(), [401, 403, 403, 403, 403, 403, 201, 403]),
+        row("DELETE /players/{player}", none(), [401, 403, 403, 403, 403, 403, 202, 202]),
         row("POST /raids/{raid}/members", json!({"player": "{player}"}), ONLY_SERVICE),
         row("GET /events", none(), ONLY_SERVICE),
         // Operators.

@@ -12,6 +12,7 @@ use raidhall::cluster::claims::Claims;
 use raidhall::cluster::lease::Lease;
 use raidhall::cluster::link::Link;
 use raidhall::cluster::peers::Peers;
+use raidhall::erasure::Eraser;
 use raidhall::http::{self, Doors, Origins, Readiness};
 use raidhall::session::{self, Sessions};
 use raidhall::socket::{self, Places, Sockets};
@@ -23,6 +24,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -86,7 +88,16 @@ impl House {
         TaskTracker::new().spawn(lookout.expect("the store answers").run(|_| {}));
         let readiness = Readiness::new(SECOND * 3);
         let sockets = sockets(&sessions, &store, &auth, &clock, &options);
-        let doors = Doors { sessions, store, auth: auth.clone(), clock: Arc::clone(&clock), readiness };
+        let closed = Arc::<Notify>::default();
+        let eraser = Eraser {
+            store: Arc::clone(&store),
+            sessions: sessions.clone(),
+            clock: Arc::clone(&clock),
+            closed: Arc::clone(&closed),
+        };
+        TaskTracker::new().spawn(eraser.run());
+        let doors =
+            Doors { sessions, store, auth: auth.clone(), clock: Arc::clone(&clock), readiness, closed };
         House { router: http::router(doors, &options, sockets.router()), store: memory, auth, clock }
     }
 

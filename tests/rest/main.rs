@@ -11,6 +11,7 @@ mod access;
 mod accounts;
 mod admin;
 mod documented;
+mod erasure;
 mod extra_fields;
 mod host_app;
 mod house;

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod claims;
 pub mod commits;
+pub mod erasures;
 pub mod feed;
 pub mod identities;
 pub mod leases;
@@ -132,6 +133,9 @@ macro_rules! conformance_suite {
             oversight: players_are_found_by_id_external_id_and_how_their_name_begins;
             oversight: raids_are_found_by_id_and_how_their_title_begins;
             oversight: instances_are_listed_while_their_lease_lives;
+            erasures: a_closed_account_is_nobodys_any_more;
+            erasures: an_erasure_is_due_until_it_is_ended_and_taken_by_one_at_a_time;
+            erasures: rewritten_events_are_read_everywhere_and_stay_in_their_places;
             identities: an_identity_is_the_same_player_each_time;
             identities: of_many_who_bring_an_identity_at_once_one_player_is_made;
             identities: an_identity_is_linked_unless_either_side_is_taken;

@@ -138,8 +138,22 @@ pub(super) fn apply(state: &mut RaidState, event: &Event) -> Result<(), Contradi
             state.status = RaidStatus::Failed;
             (state.ended_at, state.reason) = (Some(at), Some(*reason));
         }
+        EventData::PlayerErased { player, text, made_raid } => erased(state, *player, text, *made_raid),
     }
     Ok(())
+}
+
+fn erased(state: &mut RaidState, player: PlayerId, text: &str, made_raid: bool) {
+    if made_raid {
+        (state.title, state.description) = (text.to_owned(), None);
+    }
+    let members = state.members.iter_mut().filter(|member| member.player == player);
+    let ranked = state.ranking.iter_mut().flatten().filter(|rank| rank.player == player);
+    let added = state.tasks.iter_mut().filter(|task| task.by == player);
+    let said = state.messages.iter_mut().filter(|message| message.by == player);
+    let texts = members.map(|member| &mut member.name).chain(ranked.map(|rank| &mut rank.name));
+    let texts = texts.chain(added.map(|task| &mut task.title)).chain(said.map(|message| &mut message.text));
+    texts.for_each(|of_theirs| text.clone_into(of_theirs));
 }
 
 fn left(state: &mut RaidState, player: PlayerId, released: &[TaskId]) -> Result<(), Contradiction> {

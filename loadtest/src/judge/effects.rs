@@ -187,7 +187,8 @@ fn effect_of_event(event: &Event) -> Option<Effect> {
         | EventData::MemberJoined { role: Role::Leader | Role::Member, .. }
         | EventData::LeaderChanged { .. }
         | EventData::RaidCompleted { .. }
-        | EventData::RaidFailed { .. } => return None,
+        | EventData::RaidFailed { .. }
+        | EventData::PlayerErased { .. } => return None,
     };
     Some(Effect { by: event.by, kind, what })
 }

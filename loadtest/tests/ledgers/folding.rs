@@ -198,6 +198,25 @@ fn snapshot_and_tail_make_the_same_as_all_events() {
 }
 
 #[test]
+fn who_is_erased_stands_nowhere_any_more() {
+    let mut events = history();
+    let rank =
+        |id, name: &str, rank| Rank { player: player(id), name: name.to_owned(), xp: 1, tasks: 1, rank };
+    events.push(event(9, 5, EventData::Said { text: "mine".to_owned() }));
+    events.push(event(10, 6, EventData::Said { text: "ours".to_owned() }));
+    let ranking = vec![rank(5, "Ada", 1), rank(6, "Ben", 2)];
+    events.push(Event { by: None, ..event(11, 5, EventData::RaidCompleted { ranking }) });
+    let text = "[erased]".to_owned();
+    events.push(event(12, 5, EventData::PlayerErased { player: player(5), text, made_raid: true }));
+    let state = json!(folded(&events));
+    let told = state.to_string();
+    assert!(!told.contains("Ada") && !told.contains("mine") && told.contains("Ben"), "{told}");
+    assert_eq!((&state["title"], &state["description"]), (&json!("[erased]"), &json!(null)));
+    let said = state["messages"].as_array().unwrap().iter().rev().map(|said| said["text"].as_str().unwrap());
+    assert_eq!(said.take(2).collect::<Vec<_>>(), ["ours", "[erased]"]);
+}
+
+#[test]
 fn what_contradicts_is_said_and_changes_nothing() {
     let base = Fold::of(raid(), &history()).unwrap();
     let said = || EventData::Said { text: "x".to_owned() };
@@ -222,6 +241,8 @@ fn what_contradicts_is_said_and_changes_nothing() {
     }
     let mut ended = base;
     ended.apply(&event(9, 5, EventData::RaidFailed { reason: FailReason::Cancelled })).unwrap();
+    let erased = EventData::PlayerErased { player: player(5), text: "[erased]".into(), made_raid: true };
+    assert_eq!(ended.clone().apply(&event(10, 5, erased)), Ok(()));
     let deadline = UnixMillis(0);
     assert_eq!(ended.apply(&event(10, 5, EventData::RaidStarted { deadline })), Err(Contradiction::Ended));
     assert_eq!(ended.apply(&event(10, 5, said())), Ok(()));

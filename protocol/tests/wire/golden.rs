@@ -93,7 +93,7 @@ fn an_event_has_the_keys_of_the_contract_and_no_other() {
         assert_eq!(keys(data), data_keys(&event.data), "{name}");
         seen.insert(event.data.kind());
     }
-    assert_eq!(seen.len(), 14);
+    assert_eq!(seen.len(), 15);
 }
 
 fn keys(map: &Map<String, Value>) -> BTreeSet<&str> {
@@ -114,6 +114,7 @@ fn data_keys(data: &EventData) -> BTreeSet<&'static str> {
         "task_claimed" | "task_failed" => "task, player, energy",
         "task_released" => "task, player",
         "task_completed" => "task, player, xp, energy, member_xp, member_tasks, current_xp, current_tasks",
+        "player_erased" => "player, text, made_raid",
         "contributed" => "player, xp, kind, note, member_xp, member_tasks, current_xp, current_tasks",
         "said" => "text",
         "raid_completed" => "ranking",

@@ -250,6 +250,7 @@ fn events() -> Vec<(&'static str, Option<u64>, EventData)> {
         ("", None, EventData::RaidFailed { reason: FailReason::Deadline }),
         ("_cancelled", Some(5), EventData::RaidFailed { reason: FailReason::Cancelled }),
         ("_abandoned", Some(5), EventData::RaidFailed { reason: FailReason::Abandoned }),
+        ("", Some(5), EventData::PlayerErased { player, text: "[erased]".to_owned(), made_raid: false }),
     ]
 }
 

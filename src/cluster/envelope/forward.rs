@@ -60,6 +60,13 @@ pub enum Wish {
     Service(Command),
     /// An operator ends the raid. The release before this one does not know it, and does not answer.
     End,
+    /// A player is forgotten. Likewise.
+    Erase {
+        /// Who.
+        player: PlayerId,
+        /// Whether it was they who made the raid.
+        made_raid: bool,
+    },
 }
 
 /// What became of a forwarded command.
@@ -92,6 +99,7 @@ impl Wish {
             raid::Command::Player { by, command } => Self::Player { by, command },
             raid::Command::Service { command } => Self::Service(command),
             raid::Command::End => Self::End,
+            raid::Command::Erase { player, made_raid } => Self::Erase { player, made_raid },
             raid::Command::Create { .. } | raid::Command::Deadline | raid::Command::LeaderOffline => {
                 return None;
             }
@@ -105,6 +113,7 @@ impl Wish {
             Self::Player { by, command } => raid::Command::Player { by, command },
             Self::Service(command) => raid::Command::Service { command },
             Self::End => raid::Command::End,
+            Self::Erase { player, made_raid } => raid::Command::Erase { player, made_raid },
         }
     }
 }

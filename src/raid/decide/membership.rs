@@ -47,13 +47,17 @@ pub(super) fn join(state: &State, at: UnixMillis, player: &PlayerRef) -> Decisio
 
 pub(super) fn leave(act: &Act<'_>) -> Decision {
     act.require_not_ended()?;
+    Ok(leaves(act).events)
+}
+
+/// What it causes that a member of a raid that has not ended goes.
+pub(super) fn leaves(act: &Act<'_>) -> Draft {
     let draft = act.draft().and(left(act.state, act.by(), LeaveReason::Left));
-    let draft = match successor(act) {
+    match successor(act) {
         _ if !act.leads() => draft,
         Some(player) => draft.and(leads_now(act.state, player, act.by(), LeaderReason::Left)),
         None => draft.and(EventData::RaidFailed { reason: FailReason::Abandoned }),
-    };
-    Ok(draft.events)
+    }
 }
 
 pub(super) fn kick(act: &Act<'_>, player: PlayerId) -> Decision {

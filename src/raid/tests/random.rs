@@ -2,12 +2,14 @@
 
 use super::model::{Model, Status, Step, Task};
 use super::script::raid_id;
+use crate::raid::erasure::redacted;
 use crate::raid::{Command, Context, State, apply, decide, stored};
 use proptest::prelude::*;
 use raidhall_protocol::rest::NewRaid;
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::state::{RaidStatus, Role, TaskStatus};
 use raidhall_protocol::{Command as PlayerCommand, Event, EventData, PlayerId, TaskId, UnixMillis};
+use serde_json::json;
 use std::collections::BTreeSet;
 
 #[derive(Debug, Clone)]
@@ -107,6 +109,34 @@ proptest! {
         prop_assert_eq!(&stored::encode(&recovered), &bytes, "snapshot and tail differ from live");
         prop_assert_eq!(&recovered, &live.state);
     }
+
+    /// Whoever holds what was delivered before, and whoever reads the rewritten ledger, have one state from the erasure on,
+    /// and no text of the player's is in it.
+    #[test]
+    fn who_is_erased_stands_nowhere_and_everybody_has_the_same_raid(
+        plan in plans(), who in 1..=5_u64, erased_at in 0..120_usize
+    ) {
+        let mut live = Live::create(&plan);
+        let erase = Command::Erase { player: player(who), made_raid: who == 1 };
+        for (turn, (millis, online, step)) in plan.turns.iter().enumerate() {
+            live.pass(*millis, online);
+            // Whoever is erased may still get something in, until everybody has heard of it.
+            live.step(*step);
+            if turn == erased_at {
+                prop_assert!(live.decide(&erase));
+            }
+        }
+        prop_assert!(live.decide(&erase));
+        let written = live.ledger.len();
+        prop_assert!(live.decide(&erase) && live.ledger.len() == written, "a second time changes nothing");
+        let rewritten: Vec<_> = live.ledger.iter().map(|event| redacted(event, player(who)).unwrap_or_else(|| event.clone())).collect();
+        let mut replayed = State::unborn(raid_id());
+        rewritten.iter().for_each(|event| apply(&mut replayed, event));
+        prop_assert_eq!(&replayed, &live.state);
+        let told = format!("{}{}", json!(rewritten), json!(live.state.shown()));
+        prop_assert!(!told.contains(&format!("p{who}")), "{}", told);
+        prop_assert!(rewritten.iter().all(|event| redacted(event, player(who)).is_none()));
+    }
 }
 
 struct Live {
@@ -121,8 +151,8 @@ impl Live {
         let state = State::unborn(raid_id());
         let mut live = Live { state, now: UnixMillis(0), online: BTreeSet::new(), ledger: Vec::new() };
         let raid = NewRaid {
-            title: "Raid".to_owned(),
-            description: None,
+            title: "Raid of p1".to_owned(),
+            description: Some("by p1".to_owned()),
             target_xp: plan.goals.0.cast_signed(),
             target_tasks: plan.goals.1.cast_signed(),
             time_limit_secs: Some(plan.time_limit_secs),
@@ -164,7 +194,7 @@ fn command(step: Step) -> Command {
         Step::Promote(by, id) => act(by, PlayerCommand::Promote { player: player(id) }),
         Step::Cancel(by) => act(by, PlayerCommand::Cancel),
         Step::Add(by, xp) => {
-            act(by, PlayerCommand::AddTask { title: "x".to_owned(), xp: xp.cast_signed(), minutes: 1 })
+            act(by, PlayerCommand::AddTask { title: format!("x of p{by}"), xp: xp.cast_signed(), minutes: 1 })
         }
         Step::Claim(by, id) => act(by, PlayerCommand::ClaimTask { task: task(id) }),
         Step::Release(by, id) => act(by, PlayerCommand::ReleaseTask { task: task(id) }),
@@ -172,9 +202,11 @@ fn command(step: Step) -> Command {
         Step::Fail(by, id) => act(by, PlayerCommand::FailTask { task: task(id) }),
         Step::Contribute(id, xp) => {
             let (player, xp, kind) = (player(id), xp.cast_signed(), "bonus".to_owned());
-            Command::Service { command: PlayerCommand::Contribute { player, xp, kind, note: None } }
+            Command::Service {
+                command: PlayerCommand::Contribute { player, xp, kind, note: Some(format!("for p{id}")) },
+            }
         }
-        Step::Say(by) => act(by, PlayerCommand::Say { text: "hi".to_owned() }),
+        Step::Say(by) => act(by, PlayerCommand::Say { text: format!("hi of p{by}") }),
         Step::LeaderOffline => Command::LeaderOffline,
     }
 }

@@ -1,6 +1,7 @@
 //! Scripts: rules as data.
 //!
-//! A line is `[.] [+TIME] WHO WHAT [KEY=VALUE …]`. WHO is a player by name, `host` (the host app's backend) or `clock`.
+//! A line is `[.] [+TIME] WHO WHAT [KEY=VALUE …]`. WHO is a player by name, `host` (the host app's backend) or `clock`;
+//! `forget WHO` is the wish that somebody be forgotten, and ada made the raid.
 //! A line that begins with a dot only prepares: it must cause something, and what it causes is not compared. `+5s`
 //! (`ms`, `s`, `m`, `h`) moves the clock first. In values `x*81` stands for 81 times x, `\n` and `\0` for these
 //! characters, `_` for a space. Other lines are `online WHO …` (nobody at first) and `show raid|WHO|N KEY …`, which
@@ -159,6 +160,7 @@ pub(super) fn command(who: &str, what: &str, fields: &[&str]) -> Command {
         ("clock", "deadline") => Command::Deadline,
         ("clock", "leader_offline") => Command::LeaderOffline,
         ("operator", "end") => Command::End,
+        ("forget", who) => Command::Erase { player: player(who), made_raid: who == "ada" },
         (_, "create") => {
             let raid = NewRaid::read(&map).expect("fields of the right types");
             Command::Create { leader: player_ref(who), invite_code: "K7MQ2XNB".to_owned(), raid }

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 mod drain;
 mod edge;
+mod erasure;
 mod presence;
 mod takeover;
 

@@ -53,6 +53,10 @@ pub enum Call {
     AdmitIdentity,
     LinkIdentity,
     UseProof,
+    BeginErasure,
+    TakeErasure,
+    Rewrite,
+    EndErasure,
 }
 
 /// The faults of one connection. Clones are handles to the same faults.

@@ -7,7 +7,7 @@ use crate::store::*;
 use std::time::Duration;
 
 impl Tables {
-    fn record(&mut self, deed: &Deed) {
+    pub(super) fn record(&mut self, deed: &Deed) {
         let Deed { actor, action, target, request_id, details } = deed.clone();
         let (id, at) = (self.guard.audit.len() as u64 + 1, self.now());
         self.guard.audit.push(Recorded { id, at, actor, action: action.into(), target, request_id, details });
@@ -32,7 +32,7 @@ impl Standing for MemoryStore {
     async fn ban(&self, player: PlayerId, reason: &str, deed: &Deed) -> Result<bool> {
         self.faults.enter(Call::Ban).await?;
         let mut tables = self.tables.lock();
-        if !tables.players.contains_key(&player) {
+        if !tables.players.contains_key(&player) || tables.guard.erased.contains_key(&player) {
             return Ok(false);
         }
         let ban = (reason.to_owned(), deed.actor.clone(), tables.now());
@@ -45,7 +45,7 @@ impl Standing for MemoryStore {
     async fn unban(&self, player: PlayerId, deed: &Deed) -> Result<bool> {
         self.faults.enter(Call::Unban).await?;
         let mut tables = self.tables.lock();
-        if tables.guard.bans.remove(&player).is_none() {
+        if tables.guard.erased.contains_key(&player) || tables.guard.bans.remove(&player).is_none() {
             return Ok(false);
         }
         tables.guard.notices.push(Notice::Player { player, banned: false });

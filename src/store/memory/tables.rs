@@ -13,6 +13,9 @@ pub(super) struct Guard {
     pub(super) audit: Vec<oversight::Recorded>,
     pub(super) identities: BTreeMap<PlayerId, String>,
     pub(super) proofs: HashMap<[u8; 32], UnixMillis>,
+    /// When each account was closed.
+    pub(super) erased: BTreeMap<PlayerId, UnixMillis>,
+    pub(super) erase_due: BTreeMap<PlayerId, UnixMillis>,
 }
 
 pub(super) struct Tables {
@@ -44,13 +47,13 @@ pub(super) struct Raid {
     create_key: Option<OpHash>,
     owner: Option<InstanceId>,
     epoch: Epoch,
-    events: Vec<Event>,
+    pub(super) events: Vec<Event>,
     ops: BTreeMap<Seq, OpHash>,
-    snapshot: Option<(Seq, Vec<u8>)>,
+    pub(super) snapshot: Option<(Seq, Vec<u8>)>,
 }
 
 pub(super) struct Family {
-    player: PlayerId,
+    pub(super) player: PlayerId,
     current: TokenHash,
     previous: Option<(TokenHash, UnixMillis)>,
     renewed_at: UnixMillis,

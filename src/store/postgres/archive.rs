@@ -30,7 +30,7 @@ const LINEAGE: &str = "SELECT value FROM meta WHERE key = 'lineage'";
 
 const PLAYERS: &str = "
     SELECT row_to_json(r)::text FROM (
-        SELECT id, name, xp, tasks, raids_won, created_at, external_id FROM players
+        SELECT id, name, xp, tasks, raids_won, created_at, external_id, erased_at FROM players
         WHERE id > $1 ORDER BY id LIMIT $2
     ) r";
 
@@ -78,10 +78,10 @@ const IDS: &str = "
         'raids', coalesce(pg_sequence_last_value('raid_ids'), 0))::text";
 
 const ADD_PLAYERS: &str = "
-    INSERT INTO players (id, name, xp, tasks, raids_won, created_at, external_id)
-    SELECT id, name, xp, tasks, raids_won, created_at, external_id
+    INSERT INTO players (id, name, xp, tasks, raids_won, created_at, external_id, erased_at, erase_due)
+    SELECT id, name, xp, tasks, raids_won, created_at, external_id, erased_at, erased_at
     FROM jsonb_to_recordset($1::jsonb) AS r (id bigint, name text, xp bigint, tasks bigint, raids_won bigint,
-        created_at bigint, external_id text) WHERE $2 IS NOT NULL";
+        created_at bigint, external_id text, erased_at bigint) WHERE $2 IS NOT NULL";
 
 const ADD_RAIDS: &str = "
     INSERT INTO raids (id, born, title, invite_code, create_key, target_xp, target_tasks, time_limit_secs, created_at,

@@ -6,7 +6,6 @@ use super::connections::{Connections, Statement};
 use super::fault;
 use crate::store::{Append, Fate, Head, Recorded, Result, batch};
 use anyhow::Context;
-use raidhall_protocol::event::EVENT_VERSION;
 use raidhall_protocol::{EventData, RaidId, Seq};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
@@ -53,10 +52,10 @@ pub(super) const COMMIT: &str = "
         SELECT id, born FROM created UNION ALL SELECT id, born FROM moved
     ), recorded AS (
         INSERT INTO raid_events (born, raid_id, seq, at, by, player, xp, version, kind, op_key, data)
-        SELECT w.born, e.raid, e.seq, e.at, e.by, e.player, e.xp, $19::smallint, e.kind, e.op_key, e.data::jsonb
+        SELECT w.born, e.raid, e.seq, e.at, e.by, e.player, e.xp, e.version, e.kind, e.op_key, e.data::jsonb
         FROM unnest($20::bigint[], $21::bigint[], $22::bigint[], $23::bigint[], $24::bigint[], $25::bigint[],
-                    $26::text[], $27::bytea[], $28::text[])
-            AS e (raid, seq, at, by, player, xp, kind, op_key, data)
+                    $26::text[], $27::bytea[], $28::text[], $19::smallint[])
+            AS e (raid, seq, at, by, player, xp, kind, op_key, data, version)
         JOIN written w ON w.id = e.raid
         RETURNING raid_id, kind, player, xp
     ), earned AS MATERIALIZED (
@@ -188,6 +187,7 @@ struct EventColumns {
     by: Vec<Option<i64>>,
     player: Vec<Option<i64>>,
     xp: Vec<Option<i64>>,
+    version: Vec<i16>,
     kind: Vec<&'static str>,
     op_key: Vec<Option<Vec<u8>>>,
     data: Vec<String>,
@@ -278,7 +278,7 @@ impl Columns {
             .bind(r.target_tasks)
             .bind(r.time_limit_secs)
             .bind(r.created_at)
-            .bind(EVENT_VERSION.cast_signed())
+            .bind(e.version)
             .bind(e.raid)
             .bind(e.seq)
             .bind(e.at)
@@ -332,6 +332,7 @@ impl EventColumns {
         self.by.push(event.by.map(i64::from));
         self.player.push(earned.map(|(player, _)| i64::from(player)));
         self.xp.push(earned.map(|(_, xp)| bigint(xp)).transpose()?);
+        self.version.push(event.data.version().cast_signed());
         self.kind.push(event.data.kind());
         self.op_key.push(op.map(|op| op.0.to_vec()));
         self.data.push(content(&event.data)?);

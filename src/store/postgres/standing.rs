@@ -17,7 +17,8 @@ use uuid::Uuid;
 const BAN: &str = "
     WITH changed AS (
         INSERT INTO bans (player, reason, by, at)
-        SELECT id, $8, $3, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM players WHERE id = $1
+        SELECT id, $8, $3, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM players
+        WHERE id = $1 AND erased_at IS NULL
         ON CONFLICT (player) DO UPDATE SET reason = excluded.reason, by = excluded.by, at = excluded.at
         RETURNING player
     ), noticed AS (
@@ -31,7 +32,9 @@ const BAN: &str = "
 
 const UNBAN: &str = "
     WITH changed AS (
-        DELETE FROM bans WHERE player = $1 RETURNING player
+        DELETE FROM bans
+        WHERE player = $1 AND NOT EXISTS (SELECT FROM players WHERE id = $1 AND erased_at IS NOT NULL)
+        RETURNING player
     ), noticed AS (
         INSERT INTO notices (kind, player, until)
         SELECT 'player', player, clock_timestamp() + $2::bigint * interval '1 millisecond' FROM changed

@@ -21,7 +21,7 @@ const WRITE: &str = "fill the database from a backup";
 statements! {
     PLAYERS =
         "SELECT json_object('id', id, 'name', name, 'xp', xp, 'tasks', tasks, 'raids_won', raids_won, ",
-        "    'created_at', created_at, 'external_id', external_id) ",
+        "    'created_at', created_at, 'external_id', external_id, 'erased_at', erased_at) ",
         "FROM players WHERE id > ?1 ORDER BY id LIMIT ?2";
     RAIDS =
         "SELECT json_object('id', id, 'born', born, 'title', title, 'invite_code', invite_code, ",
@@ -53,9 +53,10 @@ statements! {
         "SELECT json_object('players', coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'players'), 0), ",
         "    'raids', (SELECT reserved FROM raid_ids))";
     ADD_PLAYERS =
-        "INSERT INTO players (id, name, xp, tasks, raids_won, created_at, external_id) ",
+        "INSERT INTO players (id, name, xp, tasks, raids_won, created_at, external_id, erased_at, erase_due) ",
         "SELECT value ->> 'id', value ->> 'name', value ->> 'xp', value ->> 'tasks', value ->> 'raids_won', ",
-        "    value ->> 'created_at', value ->> 'external_id' FROM json_each(?1)";
+        "    value ->> 'created_at', value ->> 'external_id', value ->> 'erased_at', value ->> 'erased_at' ",
+        "FROM json_each(?1)";
     ADD_RAIDS =
         "INSERT INTO raids (id, born, title, invite_code, create_key, target_xp, target_tasks, time_limit_secs, ",
         "    created_at, status, deadline, current_xp, current_tasks, ended_at, epoch, last_seq) ",

@@ -19,9 +19,13 @@ use uuid::Uuid;
 
 statements! {
     BAN =
-        "INSERT INTO bans (player, reason, \"by\", at) SELECT id, ?2, ?3, ", now!(), " FROM players WHERE id = ?1 ",
+        "INSERT INTO bans (player, reason, \"by\", at) SELECT id, ?2, ?3, ", now!(), " FROM players ",
+        "WHERE id = ?1 AND erased_at IS NULL ",
         "ON CONFLICT (player) DO UPDATE SET reason = excluded.reason, \"by\" = excluded.\"by\", at = excluded.at";
-    UNBAN = "DELETE FROM bans WHERE player = ?1";
+    /// Not of an account that was erased.
+    UNBAN =
+        "DELETE FROM bans WHERE player = ?1 ",
+        "    AND NOT EXISTS (SELECT 1 FROM players WHERE id = ?1 AND erased_at IS NOT NULL)";
     EXISTS = "SELECT id FROM players WHERE id = ?1";
     NOTICE_OF_PLAYER = "INSERT INTO notices (kind, player, until) VALUES (?1, ?2, ", now!(), " + ?3)";
     NOTICE_OF_FAMILY = "INSERT INTO notices (kind, family, until) VALUES ('family', ?1, ", now!(), " + ?2)";
@@ -126,9 +130,7 @@ async fn apply(hand: &mut Hand, change: &Change, player: PlayerId, deed: &Deed) 
     if !found {
         return Ok(false);
     }
-    forget_old(&mut transaction).await?;
-    let notice = sqlx::query(NOTICE_OF_PLAYER).bind(kind).bind(id).bind(millis(NOTICES_KEPT));
-    notice.execute(&mut *transaction).await.map_err(&failed)?;
+    notice_player(&mut transaction, kind, player).await?;
     record(&mut transaction, deed).await?;
     transaction.commit().await.map_err(failed)?;
     Ok(true)
@@ -143,6 +145,17 @@ async fn sign_out(hand: &mut Hand, family: FamilyId, ttl: Duration) -> Result<()
     let notice = sqlx::query(NOTICE_OF_FAMILY).bind(family.0).bind(millis(ttl));
     notice.execute(&mut *transaction).await.map_err(&failed)?;
     transaction.commit().await.map_err(failed)
+}
+
+/// Has every instance hear of a player, in whatever transaction there is.
+pub(super) async fn notice_player(
+    connection: &mut SqliteConnection,
+    kind: &str,
+    player: PlayerId,
+) -> Result<()> {
+    forget_old(connection).await?;
+    let notice = sqlx::query(NOTICE_OF_PLAYER).bind(kind).bind(i64::from(player)).bind(millis(NOTICES_KEPT));
+    notice.execute(connection).await.map(drop).map_err(failed("notice a player"))
 }
 
 async fn forget_old(connection: &mut SqliteConnection) -> Result<()> {

@@ -27,12 +27,13 @@ mod plans {
     use super::*;
 
     /// Every file with statements.
-    const FILES: [(&str, &[(&str, &str)]); 9] = [
+    const FILES: [(&str, &[(&str, &str)]); 10] = [
         (include_str!("leases.rs"), leases::STATEMENTS),
         (include_str!("ledger.rs"), ledger::STATEMENTS),
         (include_str!("raids.rs"), raids::STATEMENTS),
         (include_str!("accounts.rs"), accounts::STATEMENTS),
         (include_str!("standing.rs"), standing::STATEMENTS),
+        (include_str!("erasures.rs"), erasures::STATEMENTS),
         (include_str!("oversight.rs"), oversight::STATEMENTS),
         (include_str!("identities.rs"), identities::STATEMENTS),
         (include_str!("feed.rs"), feed::STATEMENTS),
@@ -246,14 +247,50 @@ mod writing {
         assert_eq!(*order.lock(), ["renew", "commit"]);
     }
 
+    /// Neither in the tables, nor in pages that nobody uses, nor in the log.
+    #[tokio::test]
+    async fn what_was_erased_is_not_in_the_files() {
+        const SECRET: &str = "Benedict";
+        let (store, directory) = opened().await;
+        let told = || {
+            let files = std::fs::read_dir(directory.path()).expect("a directory");
+            let bytes = files.map(|file| std::fs::read(file.expect("a file").path()).expect("bytes"));
+            bytes.flatten().collect::<Vec<u8>>().windows(SECRET.len()).any(|part| part == SECRET.as_bytes())
+        };
+        let player = store.create_player(SECRET).await.expect("a player").id;
+        let mut append = creation(1, SECRET.repeat(300));
+        store.commit(std::slice::from_ref(&append)).await.expect("commit");
+        let (owner, epoch) = (append.owner, append.epoch);
+        for seq in 1..=2 {
+            let state = SECRET.repeat(5_000 - seq * 1_000);
+            store.save_snapshot(append.raid, owner, epoch, Seq(1), state.as_bytes()).await.expect("kept");
+        }
+        assert!(told());
+        let deed = Deed {
+            actor: "1".into(),
+            action: "erase",
+            target: "player 1".into(),
+            request_id: "r".into(),
+            details: serde_json::json!({}),
+        };
+        assert!(store.begin_erasure(player, "[erased]", &deed).await.expect("begun"));
+        if let EventData::RaidCreated { title, .. } = &mut append.events[0].event.data {
+            "[erased]".clone_into(title);
+        }
+        let events: Vec<_> = append.events.iter().map(|recorded| recorded.event.clone()).collect();
+        store.rewrite(append.raid, &events, Seq(2)).await.expect("rewritten");
+        store.end_erasure(player).await.expect("ended");
+        assert!(!told());
+    }
+
     #[tokio::test]
     async fn an_event_of_a_newer_release_is_refused() {
         let (store, _directory) = opened().await;
         let append = creation(1, "Raid".into());
         store.commit(std::slice::from_ref(&append)).await.expect("commit");
-        execute(&store, "UPDATE raid_events SET version = 2".into()).await.expect("update");
+        execute(&store, "UPDATE raid_events SET version = 3".into()).await.expect("update");
         let newer = store.load(append.raid, 1).await.expect_err("refused");
-        assert!(matches!(newer, StoreError::Newer { version: 2 }), "{newer:?}");
+        assert!(matches!(newer, StoreError::Newer { version: 3 }), "{newer:?}");
         execute(&store, "UPDATE raid_events SET version = 1, data = '{}'".into()).await.expect("update");
         let refused = store.events(append.raid, Seq::ZERO, 1).await.expect_err("refused");
         assert!(matches!(refused, StoreError::Refused { .. }), "{refused:?}");

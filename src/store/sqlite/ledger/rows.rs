@@ -2,8 +2,7 @@
 
 use crate::store::sqlite::fault::refused;
 use crate::store::{Append, Recorded, Result};
-use raidhall_protocol::event::EVENT_VERSION;
-use raidhall_protocol::{EventData, PlayerId, Seq};
+use raidhall_protocol::{Event, EventData, PlayerId, Seq};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -158,11 +157,16 @@ fn event(append: &Append, Recorded { event, op }: &Recorded) -> Result<String> {
         event.by,
         player,
         xp,
-        EVENT_VERSION,
+        event.data.version(),
         event.data.kind(),
         op.map(|key| hex(key.0)),
         data(&event.data)?,
     ))
+}
+
+/// For `REWRITE` of the erasures: an event that is in the ledger, with other data.
+pub(in super::super) fn rewritten(event: &Event) -> Result<String> {
+    row(&(event.seq, data(&event.data)?))
 }
 
 /// The content of an event's data, without its type, as JSON text.

@@ -1,0 +1,5 @@
+-- Players who asked to be forgotten.
+ALTER TABLE players ADD COLUMN erased_at bigint; -- when their account was closed
+ALTER TABLE players ADD COLUMN erase_due bigint; -- when somebody has to look through their raids, until that is done
+
+CREATE INDEX players_erase_due ON players (erase_due) WHERE erase_due IS NOT NULL;

@@ -1,0 +1,74 @@
+//! Players who want to be forgotten, or whose host app wants it. What is theirs alone is gone with the answer; what they
+//! wrote in raids follows within seconds, whatever dies.
+
+use super::account_for::Accountable;
+use super::admin::PlayerPath;
+use super::failure::Failure;
+use super::gate::Gate;
+use super::host_app::NO_PLAYER;
+use crate::auth::Scope;
+use crate::error::Error;
+use crate::raid::erasure;
+use crate::store::Store;
+use axum::extract::{FromRef, State};
+use axum::http::StatusCode;
+use axum::routing::delete;
+use axum::{Json, Router};
+use raidhall_protocol::PlayerId;
+use raidhall_protocol::admin::Erased;
+use raidhall_protocol::rest::Data;
+use serde_json::json;
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+#[derive(Clone)]
+pub(super) struct Erasing {
+    pub(super) gate: Gate,
+    pub(super) store: Arc<dyn Store>,
+    /// Wakes whoever goes through the raids.
+    pub(super) closed: Arc<Notify>,
+}
+
+pub(super) fn routes(erasing: Erasing) -> Router {
+    Router::new()
+        .route("/api/v1/me", delete(me))
+        .route("/api/v1/players/{id}", delete(player))
+        .with_state(erasing)
+}
+
+type Answer = Result<(StatusCode, Json<Data<Erased>>), Failure>;
+
+async fn me(State(erasing): State<Erasing>, by: Accountable) -> Answer {
+    let player = match by.signed.0.scope {
+        Scope::Player => by.signed.player()?.id,
+        Scope::Service | Scope::Admin => return Err(Error::Forbidden("Only a player may do this").into()),
+    };
+    erasing.erase(player, &by).await
+}
+
+async fn player(State(erasing): State<Erasing>, by: Accountable, PlayerPath(player): PlayerPath) -> Answer {
+    match by.signed.0.scope {
+        Scope::Service | Scope::Admin => erasing.erase(player, &by).await,
+        Scope::Player => {
+            Err(Error::Forbidden("Only the host app's backend and operators may do this").into())
+        }
+    }
+}
+
+impl Erasing {
+    async fn erase(&self, player: PlayerId, by: &Accountable) -> Answer {
+        let deed = by.deed("erase", format!("player {player}"), json!({}));
+        if !self.store.begin_erasure(player, erasure::TEXT, &deed).await? {
+            return Err(NO_PLAYER.into());
+        }
+        self.gate.auth.look_again();
+        self.closed.notify_one();
+        Ok((StatusCode::ACCEPTED, Json(Data { data: Erased { player, erased: true } })))
+    }
+}
+
+impl FromRef<Erasing> for Gate {
+    fn from_ref(erasing: &Erasing) -> Gate {
+        erasing.gate.clone()
+    }
+}

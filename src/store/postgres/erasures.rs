@@ -1,0 +1,103 @@
+//! Forgetting a player.
+
+use super::PostgresStore;
+use super::columns::{content, millis, number, player as player_id};
+use super::oversight::with_deed;
+use crate::store::standing::NOTICES_KEPT;
+use crate::store::{Deed, Erasure, Erasures, Result, erasures};
+use async_trait::async_trait;
+use raidhall_protocol::{Event, PlayerId, RaidId, Seq, UnixMillis};
+use serde_json::value::RawValue;
+use sqlx::Row;
+use std::time::Duration;
+
+/// Whoever is closed already is found, and nothing is changed.
+const BEGIN_ERASURE: &str = "
+    WITH closed AS (
+        UPDATE players SET name = $8, external_id = NULL,
+            erased_at = floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint,
+            erase_due = floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint
+        WHERE id = $1 AND erased_at IS NULL
+        RETURNING id
+    ), signed_out AS (
+        DELETE FROM refresh_families WHERE player = $1 AND EXISTS (SELECT FROM closed)
+    ), banned AS (
+        INSERT INTO bans (player, reason, by, at)
+        SELECT id, 'erased', $3, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM closed
+        ON CONFLICT (player) DO UPDATE SET reason = excluded.reason, by = excluded.by, at = excluded.at
+    ), noticed AS (
+        INSERT INTO notices (kind, player, until)
+        SELECT 'player', id, clock_timestamp() + $2::bigint * interval '1 millisecond' FROM closed
+    ), recorded AS (
+        INSERT INTO audit_log (at, actor, action, target, request_id, details)
+        SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, $3, $4, $5, $6, $7::text::jsonb FROM closed
+    )
+    SELECT count(*) FROM players WHERE id = $1";
+
+/// Of two that ask at once each gets another, or one gets nothing.
+const TAKE_ERASURE: &str = "
+    UPDATE players SET erase_due = floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + $1
+    WHERE id = ANY (ARRAY(
+        SELECT id FROM players
+        WHERE erase_due <= floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint
+        ORDER BY erase_due LIMIT 1
+        FOR NO KEY UPDATE SKIP LOCKED))
+    RETURNING id, erased_at";
+
+const REWRITE: &str = "
+    WITH rewritten AS (
+        UPDATE raid_events e SET data = n.data
+        FROM jsonb_to_recordset($2::text::jsonb) AS n (seq bigint, data jsonb)
+        WHERE e.born = (SELECT born FROM raids WHERE id = $1) AND e.raid_id = $1 AND e.seq = n.seq
+    ), renamed AS (
+        UPDATE raids SET title = $3::text WHERE id = $1 AND $3::text IS NOT NULL
+    ), dropped AS (
+        DELETE FROM raid_snapshots WHERE raid_id = $1 AND seq < $4
+    )
+    SELECT 1";
+
+const END_ERASURE: &str = "UPDATE players SET erase_due = NULL WHERE id = $1";
+
+#[derive(serde::Serialize)]
+struct Rewritten {
+    seq: u64,
+    data: Box<RawValue>,
+}
+
+#[async_trait]
+impl Erasures for PostgresStore {
+    async fn begin_erasure(&self, player: PlayerId, name: &str, deed: &Deed) -> Result<bool> {
+        let statement = sqlx::query(BEGIN_ERASURE).bind(i64::from(player)).bind(millis(NOTICES_KEPT));
+        let statement = with_deed(statement, deed).bind(name.to_owned());
+        let found = self.rest.only("close an account", statement, |row| number(row, "count"));
+        Ok(found.await? > 0)
+    }
+
+    async fn take_erasure(&self, again: Duration) -> Result<Option<Erasure>> {
+        let statement = sqlx::query(TAKE_ERASURE).bind(millis(again));
+        let taken = self.rest.first("take an erasure", statement, |row| {
+            Ok(Erasure { player: player_id(row, "id")?, begun_at: UnixMillis(row.try_get("erased_at")?) })
+        });
+        taken.await
+    }
+
+    async fn rewrite(&self, raid: RaidId, events: &[Event], before: Seq) -> Result<()> {
+        const OPERATION: &str = "rewrite events";
+        let row = |event: &Event| -> serde_json::Result<Rewritten> {
+            Ok(Rewritten { seq: event.seq.0, data: RawValue::from_string(content(&event.data)?)? })
+        };
+        let rows = events.iter().map(row).collect::<serde_json::Result<Vec<_>>>();
+        let rows = rows.and_then(|rows| serde_json::to_string(&rows));
+        let statement = sqlx::query(REWRITE)
+            .bind(i64::from(raid))
+            .bind(rows.map_err(|error| super::fault::refused(OPERATION, error))?)
+            .bind(erasures::title(events).map(str::to_owned))
+            .bind(super::columns::bound(before.0));
+        self.rest.rows(OPERATION, statement).await.map(drop)
+    }
+
+    async fn end_erasure(&self, player: PlayerId) -> Result<()> {
+        let statement = sqlx::query(END_ERASURE).bind(i64::from(player));
+        self.rest.rows("end an erasure", statement).await.map(drop)
+    }
+}
