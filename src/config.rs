@@ -28,6 +28,7 @@ mod store;
 mod telemetry;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 use std::path::Path;
 
@@ -48,6 +49,7 @@ pub use server::{AllowedOrigins, BaseUrl, Profile, ServerConfig};
 pub use shutdown::ShutdownConfig;
 pub use store::StoreConfig;
 pub use telemetry::{LogFormat, TelemetryConfig};
+pub use webhooks::WebhooksConfig;
 
 /// Every choice an operator has, one struct per section of `config/default.toml`.
 ///
@@ -75,6 +77,8 @@ pub struct Config {
     pub shutdown: ShutdownConfig,
     /// Logs and metrics.
     pub telemetry: TelemetryConfig,
+    /// Who is told of what has happened.
+    pub webhooks: WebhooksConfig,
 }
 
 impl Config {

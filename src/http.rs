@@ -28,6 +28,7 @@ mod readiness;
 mod request_id;
 pub mod server;
 mod tally;
+mod webhooks;
 
 pub use failure::Failure;
 pub use origins::Origins;
@@ -42,6 +43,7 @@ use crate::clock::Clock;
 use crate::cluster::bus::redis::Allowances;
 use crate::session::Sessions;
 use crate::store::Store;
+use crate::webhooks::Endpoint;
 use axum::Router;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +66,8 @@ pub struct Doors {
     pub readiness: Readiness,
     /// Told when an account was closed, whose raids are to be rewritten.
     pub closed: Arc<Notify>,
+    /// Who is told of what has happened.
+    pub webhooks: Arc<[Endpoint]>,
 }
 
 /// How the doors behave.
@@ -98,13 +102,14 @@ pub struct Options {
 /// All of HTTP. `socket` is merged in, so that the socket's upgrade passes through the same edge: its requests carry
 /// [`RequestId`] and [`ClientAddress`](crate::address::ClientAddress), and it may answer with a [`Failure`].
 pub fn router(doors: Doors, options: &Options, socket: Router) -> Router {
-    let Doors { sessions, store, auth, clock, readiness, closed } = doors;
+    let Doors { sessions, store, auth, clock, readiness, closed, webhooks } = doors;
     let limits = Arc::new(limits::Limits::new(options));
     let gate = gate::Gate { auth, clock, store: Arc::clone(&store), limits: Arc::clone(&limits) };
     let accounts =
         accounts::Accounts { gate: gate.clone(), store: Arc::clone(&store), limits: Arc::clone(&limits) };
     let admin = admin::Admin { gate: gate.clone(), store: Arc::clone(&store), sessions: sessions.clone() };
     let erasing = erasure::Erasing { gate: gate.clone(), store: Arc::clone(&store), closed };
+    let webhooks = webhooks::Webhooks { gate: gate.clone(), store: Arc::clone(&store), endpoints: webhooks };
     let raids = raids::Raids { gate, store, sessions, limits, ws_url: options.ws_url.as_str().into() };
     let routes = Router::new()
         .merge(page::routes(&options.ws_url))
@@ -117,6 +122,7 @@ pub fn router(doors: Doors, options: &Options, socket: Router) -> Router {
         .merge(host_app::routes(raids.clone()))
         .merge(raids::routes(raids))
         .merge(admin::routes(admin))
+        .merge(webhooks::routes(webhooks))
         .merge(socket);
     edge::around(routes, options)
 }

@@ -15,12 +15,14 @@ pub mod oversight;
 pub mod postgres;
 pub mod sqlite;
 pub mod standing;
+pub mod webhooks;
 
 pub use erasures::{Erasure, Erasures};
 pub use feed::{Fed, Feed, Place};
 pub use identities::{Identities, Link};
 pub use oversight::{Deed, InstanceRow, Oversight, PlayerLookup, PlayerRow, RaidLookup};
 pub use standing::{Ban, Notice, Notices, Standing};
+pub use webhooks::Webhooks;
 
 use async_trait::async_trait;
 use raidhall_protocol::rest::{Contribution, Profile};
@@ -365,7 +367,9 @@ pub struct Maintenance {
 
 /// The database, as the rest of the server needs it.
 #[async_trait]
-pub trait Store: Standing + Oversight + Identities + Erasures + Feed + Send + Sync + 'static {
+pub trait Store:
+    Standing + Oversight + Identities + Erasures + Feed + Webhooks + Send + Sync + 'static
+{
     /// Makes this process known and takes the lease. An instance that must be alone (embedded, or Postgres with the
     /// local bus) takes the database's lock, waits up to `patience` for it and for former leases to run out, and then
     /// fails with [`EnlistError::Held`]. SQLite voids former leases as soon as it has the lock.

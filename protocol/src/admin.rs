@@ -1,6 +1,6 @@
-//! The bodies of the operators' doors, of signing out, of linking, and of being forgotten.
+//! The bodies of the operators' doors (webhooks among them), of signing out, of linking, and of being forgotten.
 
-use crate::ids::{PlayerId, UnixMillis};
+use crate::ids::{PlayerId, RaidId, Seq, UnixMillis};
 use crate::rest::Profile;
 use crate::server::PlayerRef;
 use schemars::JsonSchema;
@@ -105,4 +105,56 @@ pub struct AuditEntry {
     pub request_id: String,
     /// With which values.
     pub details: Value,
+}
+
+/// Where webhooks are posted, and how that goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WebhookView {
+    /// What it is called.
+    pub name: String,
+    /// Its address.
+    pub url: String,
+    /// What it is told.
+    pub types: Vec<String>,
+    /// Which instance delivers; null if none does.
+    pub owner: Option<String>,
+    /// Why nothing is sent, until it is resumed; null if it is not paused.
+    pub paused: Option<String>,
+    /// Deliveries that wait for another try; counted up to 10,000.
+    pub waiting: u64,
+    /// Deliveries that are dead; likewise.
+    pub dead: u64,
+}
+
+/// A webhook that was not delivered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WebhookDelivery {
+    /// Pass it as `after` for those that follow.
+    pub id: u64,
+    /// Of which raid.
+    pub raid: RaidId,
+    /// Of which of its events.
+    pub seq: Seq,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it is tried again; null: it is dead.
+    pub next_at: Option<UnixMillis>,
+    /// What went wrong the last time.
+    pub error: String,
+    /// When it was first tried.
+    pub first_failed_at: UnixMillis,
+}
+
+/// The answer to the wish for a replay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Replayed {
+    /// How many deliveries are tried at once.
+    pub replayed: u64,
+}
+
+/// The answer to the wish that a paused endpoint goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Resumed {
+    /// Whether it was paused.
+    pub resumed: bool,
 }

@@ -21,6 +21,7 @@ use crate::socket::{self, Sockets};
 use crate::store::journal::{self, Journal};
 use crate::store::{Instance, InstanceId, Store};
 use crate::telemetry::{lag, metrics, metrics_router, upkeep};
+use crate::webhooks;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -200,6 +201,10 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
         closed: Arc::clone(&closed),
     };
     tasks.until(&stop, "erasures", eraser.run());
+    for pump in webhooks::pumps(&config.webhooks.endpoints, &store, instance.id) {
+        let span = info_span!("webhooks", endpoint = pump.name());
+        tasks.background.spawn(pump.run(stop.clone()).instrument(span));
+    }
     tasks.until(&stop, "maintenance", maintain(Arc::clone(&store)));
     tasks.until(&stop, "metrics", upkeep());
     tasks.until(&stop, "event loop", lag());
@@ -214,6 +219,7 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
         clock: Arc::clone(clock),
         readiness: readiness.clone(),
         closed,
+        webhooks: config.webhooks.endpoints.clone().into(),
     };
     let shared_limits = allowances.map(|(allowances, keeper)| {
         tasks.until(&stop, "shared limits", keeper.run());

@@ -123,15 +123,20 @@ fn mismatch(kind: &Kind, secret: bool) -> String {
 /// Keys whose whole value is a credential.
 const SECRETS: [&str; 3] = ["auth.secret", "auth.accepted_secret", "auth.telegram_bot_token"];
 
+/// Likewise, in an entry of `webhooks.endpoints`.
+const SECRETS_IN_LISTS: [&str; 2] = ["secret", "previous_secret"];
+
 /// Whether a key's value is, or holds, a credential.
 pub(super) fn is_secret(key: &str) -> bool {
-    SECRETS.contains(&key) || matches!(key, "database.url" | "bus.url")
+    SECRETS.contains(&key) || matches!(key, "database.url" | "bus.url" | "webhooks.endpoints")
 }
 
 /// `value` as TOML, without credentials.
 fn shown(key: &str, value: &Value) -> String {
     match (key, value) {
-        (key, Value::String(_, text)) if SECRETS.contains(&key) && !text.is_empty() => {
+        (key, Value::String(_, text))
+            if !text.is_empty() && (SECRETS.contains(&key) || SECRETS_IN_LISTS.contains(&key)) =>
+        {
             format!("{:?}", redact::REDACTED)
         }
         ("database.url" | "bus.url", Value::String(_, url)) => format!("{:?}", redact::url(url)),

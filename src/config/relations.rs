@@ -112,6 +112,15 @@ pub(super) const RELATIONS: &[Relation] = &[
         holds: |c| c.shutdown.readiness_delay + c.shutdown.spread < c.shutdown.timeout,
     },
     Relation {
+        keys: &["webhooks.endpoints"],
+        must: "webhooks.endpoints must each have a name of their own: it is what the database knows them by",
+        holds: |c| {
+            let names: std::collections::BTreeSet<_> =
+                c.webhooks.endpoints.iter().map(|one| &one.name).collect();
+            names.len() == c.webhooks.endpoints.len()
+        },
+    },
+    Relation {
         keys: &["telemetry.metrics_listen", "server.listen"],
         must: "telemetry.metrics_listen must not be the public listener's address and port",
         holds: |c| c.telemetry.metrics_listen.is_none_or(|metrics| !collide(metrics, c.server.listen)),

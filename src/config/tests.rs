@@ -554,3 +554,44 @@ fn a_bots_token_looks_like_one_and_is_not_shown() {
         );
     }
 }
+
+const ENDPOINT: &str = "[[webhooks.endpoints]]\nname = 'app'\nurl = 'https://app.example/hooks'\nsecret = ";
+const HOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+#[test]
+fn webhook_endpoints_are_listed_and_their_secrets_not_shown() {
+    assert!(Config::default().webhooks.endpoints.is_empty());
+    let text =
+        format!("{ENDPOINT}'{HOOK_SECRET}'\nprevious_secret = '{HOOK_SECRET}'\ntypes = ['raid.failed']");
+    let given = file(&text);
+    let effective = Effective::load(Some(given.path()), env(&[])).expect("no faults");
+    let [endpoint] = effective.config.webhooks.endpoints.as_slice() else { panic!("one") };
+    assert_eq!((endpoint.name.as_str(), endpoint.kinds.len()), ("app", 1));
+    assert!(endpoint.previous_key.is_some());
+    for shown in [effective.to_string(), format!("{:?}", effective.config)] {
+        assert!(!shown.contains("MfKQ9r8G") && shown.contains("redacted"), "{shown}");
+    }
+    let value = format!("[{{name=\"app\",url=\"http://127.0.0.1:9/x\",secret=\"{HOOK_SECRET}\"}}]");
+    let from_environment = with_env(&[("RAIDHALL__WEBHOOKS__ENDPOINTS", value.as_str())]);
+    assert_eq!(from_environment.webhooks.endpoints[0].kinds.len(), 5);
+}
+
+#[test]
+fn webhook_endpoints_that_make_no_sense_are_faults_that_show_no_secret() {
+    let begins = "webhooks.endpoints file ";
+    let good = format!("{ENDPOINT}'{HOOK_SECRET}'");
+    for (bad, about) in [
+        (good.replace("https:", "http:"), "must be https://"),
+        (good.replace("app.example", "me:pass@app.example"), "credentials"),
+        (good.replace("'app'", "'my app'"), "name must be"),
+        (good.replace("whsec_", "x"), "whsec_ and the base64"),
+        (format!("{good}\nprevious_secret = 'whsec_c2hvcnQ='"), "previous_secret"),
+        (format!("{good}\ntypes = ['raid.won']"), "raid.won"),
+        (format!("{good}\nretries = 3"), "retries"),
+        (format!("{good}\n{good}"), "a name of their own"),
+        (format!("{ENDPOINT}7"), ""),
+    ] {
+        one_fault(&bad, &[], begins, about);
+        assert!(!faults(&bad, &[])[0].contains("MfKQ9r8G"));
+    }
+}

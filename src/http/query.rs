@@ -51,6 +51,11 @@ impl Query {
         self.read(name, "must be an id: a whole number from 1 to 2^53 - 1", read)
     }
 
+    /// True or false.
+    pub(super) fn flag(&mut self, name: &str) -> Option<bool> {
+        self.read(name, "must be true or false", |text| text.parse().ok())
+    }
+
     /// A text without control characters.
     pub(crate) fn text(&mut self, name: &str) -> Option<String> {
         let read = |text: &str| (!text.chars().any(char::is_control)).then(|| text.to_owned());

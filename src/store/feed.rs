@@ -32,4 +32,8 @@ pub trait Feed: Send + Sync + 'static {
     /// At most `limit` events behind a place. One raid's come in the order of their seq. An event that is not there yet
     /// comes behind every place that was ever given out.
     async fn feed(&self, after: Place, limit: u32) -> Result<Fed>;
+
+    /// The name of this history, and a place behind all that has been committed so far: what is committed from now on comes
+    /// behind it. What was under way may, too.
+    async fn feed_end(&self) -> Result<(String, Place)>;
 }

@@ -5,6 +5,7 @@ mod erasures;
 mod faults;
 mod standing;
 mod tables;
+mod webhooks;
 
 pub use faults::{Call, Faults};
 

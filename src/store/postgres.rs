@@ -21,6 +21,7 @@ mod partitions;
 mod plans;
 mod raids;
 mod standing;
+mod webhooks;
 
 use super::{
     Account, Append, Claim, EnlistError, Epoch, FamilyId, Fate, Head, Instance, InstanceId, Loaded,

@@ -19,6 +19,7 @@ mod standing;
 mod statements;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 mod writer;
 
 use super::*;

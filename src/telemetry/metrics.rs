@@ -77,6 +77,10 @@ pub struct Metrics {
     pub connections_refused: Counter,
     /// Times no connection was accepted for a while; by `cause`.
     pub accept_rests: Counters,
+    /// Tries to post webhooks, and those given up; by `outcome`.
+    pub webhook_deliveries: Counters,
+    /// How long endpoints take.
+    pub webhook_seconds: Histogram,
     /// Looks through the raids of a player who is to be forgotten; by `outcome`.
     pub erasures: Counters,
     /// Charges to a rate limit that this instance counted alone, though Redis should have; by `cause`.
@@ -246,6 +250,16 @@ impl Metrics {
                 "cause",
                 "Times no connection was accepted for a while: all seats taken, or accepting failed, by cause.",
             ),
+            webhook_deliveries: counters(
+                "raidhall_webhook_deliveries_total",
+                "outcome",
+                "Tries to post webhooks, by outcome (delivered, failed, gone), and deliveries that are given up (dead).",
+            ),
+            webhook_seconds: histogram(
+                "raidhall_webhook_seconds",
+                Unit::Seconds,
+                "Time to post a webhook and get an answer.",
+            ),
             erasures: counters(
                 "raidhall_erasures_total",
                 "outcome",
@@ -373,7 +387,7 @@ impl Metrics {
     fn begin_at_zero(&self) {
         let errors = ErrorType::ALL.map(ErrorType::as_str);
         let closes = CloseCode::ALL.map(CloseCode::as_str);
-        let families: [(&Counters, &[&'static str]); 10] = [
+        let families: [(&Counters, &[&'static str]); 11] = [
             (&self.takeovers, &CAUSES_OF_TAKEOVERS),
             (&self.bus_rejected, &CAUSES_OF_REJECTION),
             (&self.forwards, &OUTCOMES_OF_FORWARDS),
@@ -383,6 +397,7 @@ impl Metrics {
             (&self.session_reloads, &["panic", "lease"]),
             (&self.commands, &errors),
             (&self.closes, &closes),
+            (&self.webhook_deliveries, &["delivered", "failed", "gone", "dead"]),
             (&self.erasures, &["settling", "ended", "incomplete"]),
         ];
         for (family, values) in families {

@@ -48,7 +48,11 @@ impl Operation {
     /// `asks` is `METHOD /path`; without an answer until one is given.
     pub fn new(asks: &'static str, id: &'static str, tag: &'static str, summary: &'static str) -> Operation {
         let (method, path) = asks.split_once(' ').expect("a method and a path");
-        let parameters = if path.contains("{id}") { vec![id_in_path(path)] } else { Vec::new() };
+        let parameters = match path {
+            path if path.contains("{id}") => vec![id_in_path(path)],
+            path if path.contains("{name}") => vec![name_in_path()],
+            _ => Vec::new(),
+        };
         let (success, refusals) = ((200, json!({})), ALWAYS.to_vec());
         Operation {
             method,
@@ -262,6 +266,16 @@ fn id_in_path(path: &str) -> Value {
         "required": true,
         "description": format!("The {what}."),
         "schema": {"type": "integer", "minimum": 1, "maximum": 9_007_199_254_740_991_u64},
+    })
+}
+
+fn name_in_path() -> Value {
+    json!({
+        "name": "name",
+        "in": "path",
+        "required": true,
+        "description": "The endpoint, as it is configured.",
+        "schema": {"type": "string", "pattern": "^[a-z0-9-]{1,64}$"},
     })
 }
 

@@ -8,7 +8,8 @@ use raidhall_protocol::ErrorType::{
     TaskTaken, TooManyTasks, Unauthenticated, WrongStatus,
 };
 use raidhall_protocol::admin::{
-    AuditEntry, Ban, Disconnected, Erased, InstanceView, Linked, PlayerView, SignedOut, Standing,
+    AuditEntry, Ban, Disconnected, Erased, InstanceView, Linked, PlayerView, Replayed, Resumed, SignedOut,
+    Standing, WebhookDelivery, WebhookView,
 };
 use raidhall_protocol::host_app::{FeedEvent, HostPlayer};
 use raidhall_protocol::limits::{
@@ -319,7 +320,35 @@ fn operators(schemas: &mut Schemas) -> Vec<Operation> {
             .query("after", "The id of the last one seen.", seq())
             .paged()
             .lists::<AuditEntry>(schemas),
+        new("GET /admin/webhooks", "webhooks", "Where webhooks are posted, and how that goes")
+            .lists::<WebhookView>(schemas),
+        new("GET /admin/webhooks/{name}/deliveries", "webhookDeliveries", "Webhooks that were not delivered")
+            .query("dead", "Those that are given up, instead of those that wait.", json!({"type": "boolean"}))
+            .query("after", "The id of the last one seen.", seq())
+            .paged()
+            .refuses(&[NotFound])
+            .lists::<WebhookDelivery>(schemas),
+        new(
+            "POST /admin/webhooks/{name}/replay",
+            "replayWebhooks",
+            "Have one webhook, or all dead ones, tried at once",
+        )
+        .body(dead_or_one(), json!({"dead": true}))
+        .refuses(&[NotFound])
+        .gives::<Replayed>(200, schemas),
+        new("POST /admin/webhooks/{name}/resume", "resumeWebhooks", "Go on with an endpoint that is paused")
+            .refuses(&[NotFound])
+            .gives::<Resumed>(200, schemas),
     ]
+}
+
+/// Which webhooks to replay.
+fn dead_or_one() -> Value {
+    let dead = json!({"required": ["dead"], "properties": {"dead": {"const": true}}});
+    let not_dead = json!({"enum": [false, null]});
+    let one =
+        json!({"required": ["raid", "seq"], "properties": {"dead": not_dead, "raid": id(), "seq": seq()}});
+    json!({"type": "object", "oneOf": [dead, one]})
 }
 
 fn health() -> Vec<Operation> {

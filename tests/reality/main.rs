@@ -26,6 +26,7 @@ mod listener;
 mod lookout;
 mod party;
 mod raw;
+mod receiver;
 mod wire;
 
 mod alone;
@@ -66,12 +67,13 @@ mod store_faults;
 mod storms;
 mod tester;
 mod texts;
+mod webhooks;
 mod zombie;
 
 use std::future::Future;
 use std::time::Duration;
 use tokio::sync::RwLock;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// Far beyond what any of these tests takes.
 const PATIENCE: Duration = Duration::from_secs(150);
@@ -82,6 +84,16 @@ static MACHINE: RwLock<()> = RwLock::const_new(());
 /// Runs a test, and fails it when it hangs.
 async fn bounded(test: impl Future<Output = ()>) {
     within(PATIENCE, test).await;
+}
+
+/// Waits until it is so.
+async fn eventually(what: &str, so: impl AsyncFn() -> bool) {
+    let patience = timeout(PATIENCE, async {
+        while !so().await {
+            sleep(Duration::from_millis(20)).await;
+        }
+    });
+    patience.await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 /// Runs a test that may take so long.

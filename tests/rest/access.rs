@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 /// Everybody who may ask, in the order of a row's answers.
 const WHO: [&str; 8] = ["nobody", "stranger", "member", "leader", "kicked", "banned", "service", "admin"];
 
-/// A request as one of them makes it; `{raid}`, `{code}`, `{player}` (another member) and
-/// `{leader}` are filled in.
+/// A request as one of them makes it; `{raid}`, `{code}`, `{player}` (another member),
+/// `{leader}` and `{name}` (a webhook's) are filled in.
 struct Row {
     asks: &'static str,
     body: Value,
@@ -61,6 +61,10 @@ fn doors() -> Vec<Row> {
         row("POST /admin/raids/{raid}/end", none(), ONLY_ADMIN),
         row("GET /admin/instances", none(), ONLY_ADMIN),
         row("GET /admin/audit", none(), ONLY_ADMIN),
+        row("GET /admin/webhooks", none(), ONLY_ADMIN),
+        row("GET /admin/webhooks/{name}/deliveries", none(), ONLY_ADMIN),
+        row("POST /admin/webhooks/{name}/replay", json!({"dead": true}), ONLY_ADMIN),
+        row("POST /admin/webhooks/{name}/resume", none(), ONLY_ADMIN),
         // Ends the sign-in: last, and members' tokens are of no use after it.
         row("POST /auth/sign-out", none(), [401, 200, 200, 200, 200, 403, 403, 403]),
     ]
@@ -149,6 +153,7 @@ impl Scene {
     async fn answers(&self, who: usize, asks: &str, body: &Value) -> u16 {
         let mut asks = asks.to_owned();
         let mut body = body.to_string();
+        asks = asks.replace("{name}", "app");
         for (name, value) in &self.names {
             asks = asks.replace(name, &value.to_string());
             body = body.replace(&format!("\"{name}\""), &value.to_string());

@@ -57,7 +57,8 @@ impl Scene {
     async fn after(&self, path: &str, tag: &str, body: &Value) -> Value {
         let house = &self.vouched.house;
         let id = if path.contains("/players/") { json!(2) } else { self.raid["id"].clone() };
-        let door = path.trim_start_matches("/api/v1").replace("{id}", &id.to_string());
+        let door =
+            path.trim_start_matches("/api/v1").replace("{id}", &id.to_string()).replace("{name}", "app");
         let answer = house.post(&door, &self.token(path, tag, body), body.clone()).await;
         assert!(answer.status.is_success(), "{path} {body}: {answer:?}");
         let admin = house.scoped(Scope::Admin);

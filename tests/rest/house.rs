@@ -19,6 +19,7 @@ use raidhall::socket::{self, Places, Sockets};
 use raidhall::store::journal::{self, Journal};
 use raidhall::store::memory::MemoryStore;
 use raidhall::store::{Instance, InstanceId, Store};
+use raidhall::webhooks::{Endpoint, Kind};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -31,6 +32,17 @@ use tower::ServiceExt;
 use uuid::Uuid;
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// Somebody to be told, whom nobody tells.
+fn endpoint(name: &str) -> Endpoint {
+    Endpoint {
+        name: name.to_owned(),
+        url: "https://app.example/hooks".parse().expect("a URL"),
+        key: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse().expect("a key"),
+        previous_key: None,
+        kinds: Kind::ALL.to_vec(),
+    }
+}
 
 /// A server without a socket.
 pub struct House {
@@ -96,8 +108,15 @@ impl House {
             closed: Arc::clone(&closed),
         };
         TaskTracker::new().spawn(eraser.run());
-        let doors =
-            Doors { sessions, store, auth: auth.clone(), clock: Arc::clone(&clock), readiness, closed };
+        let doors = Doors {
+            sessions,
+            store,
+            auth: auth.clone(),
+            clock: Arc::clone(&clock),
+            readiness,
+            closed,
+            webhooks: Arc::from([endpoint("app"), endpoint("crm")]),
+        };
         House { router: http::router(doors, &options, sockets.router()), store: memory, auth, clock }
     }
 

@@ -23,3 +23,4 @@ mod service;
 mod standing;
 mod streams;
 mod vouched;
+mod webhooks;

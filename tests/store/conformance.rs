@@ -11,6 +11,7 @@ pub mod oversight;
 pub mod reads;
 pub mod standing;
 pub mod text;
+pub mod webhooks;
 
 use crate::history::{History, instance, raid};
 use raidhall::store::{Append, Fate, Instance, Renewal, Store, StoreError};
@@ -136,6 +137,9 @@ macro_rules! conformance_suite {
             erasures: a_closed_account_is_nobodys_any_more;
             erasures: an_erasure_is_due_until_it_is_ended_and_taken_by_one_at_a_time;
             erasures: rewritten_events_are_read_everywhere_and_stay_in_their_places;
+            webhooks: an_endpoint_is_one_living_instances_and_begins_at_the_present;
+            webhooks: what_was_not_taken_is_tried_when_its_time_comes_and_then_dead;
+            webhooks: an_operator_has_deliveries_tried_again_and_goes_on_with_a_paused_endpoint;
             identities: an_identity_is_the_same_player_each_time;
             identities: of_many_who_bring_an_identity_at_once_one_player_is_made;
             identities: an_identity_is_linked_unless_either_side_is_taken;

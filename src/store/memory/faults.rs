@@ -57,6 +57,15 @@ pub enum Call {
     TakeErasure,
     Rewrite,
     EndErasure,
+    FeedEnd,
+    TakeEndpoint,
+    ReleaseEndpoint,
+    NoteProgress,
+    DueDeliveries,
+    ParkedDeliveries,
+    Endpoints,
+    Replay,
+    ResumeEndpoint,
 }
 
 /// The faults of one connection. Clones are handles to the same faults.

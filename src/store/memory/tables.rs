@@ -1,5 +1,6 @@
 //! The tables, and what each call of the store does to them: the contract in its plainest form.
 
+use super::webhooks::Deliveries;
 use crate::store::*;
 use anyhow::ensure;
 use raidhall_protocol::EventData;
@@ -20,6 +21,7 @@ pub(super) struct Guard {
 
 pub(super) struct Tables {
     pub(super) guard: Guard,
+    pub(super) webhooks: Deliveries,
     clock: (UnixMillis, Instant),
     pub(super) lineage: String,
     raid_ids_reserved: u64,
@@ -64,6 +66,7 @@ impl Tables {
     pub(super) fn new(now: UnixMillis) -> Tables {
         Tables {
             guard: Guard::default(),
+            webhooks: Deliveries::default(),
             clock: (now, Instant::now()),
             lineage: Uuid::now_v7().to_string(),
             raid_ids_reserved: 0,

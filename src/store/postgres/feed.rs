@@ -22,6 +22,10 @@ const FEED: &str = "
     WHERE m.key = 'lineage'
     ORDER BY e.tx, e.raid_id, e.seq";
 
+const FEED_END: &str = "
+    SELECT value AS lineage, pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1 AS tx
+    FROM meta WHERE key = 'lineage'";
+
 #[async_trait]
 impl Feed for PostgresStore {
     async fn feed(&self, after: Place, limit: u32) -> Result<Fed> {
@@ -33,6 +37,14 @@ impl Feed for PostgresStore {
             .bind(i64::from(limit));
         let rows = self.rest.rows(OPERATION, statement).await?;
         fed(&rows, after).map_err(|error| super::fault::of(OPERATION, error))
+    }
+
+    async fn feed_end(&self) -> Result<(String, Place)> {
+        let end = self.rest.only("find the feed's end", sqlx::query(FEED_END), |row| {
+            let place = Place { commit: number(row, "tx")?, raid: u64::MAX, seq: u64::MAX };
+            Ok((row.try_get("lineage")?, place))
+        });
+        end.await
     }
 }
 

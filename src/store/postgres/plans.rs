@@ -19,7 +19,7 @@ use std::time::Duration;
 const MAY_SCAN: [&str; 1] = ["DEFAULT_ROWS"];
 
 /// Small for ever: a row per instance, or per setting.
-const SMALL: [&str; 2] = ["instances", "meta"];
+const SMALL: [&str; 3] = ["instances", "meta", "webhook_endpoints"];
 
 /// What tables may hold when a session makes its plans, which it keeps while they grow.
 const SIZES: [u32; 6] = [0, 100, 300, 1_000, 5_000, 100_000];
@@ -46,6 +46,8 @@ fn fill(from: u32, to: u32) -> AssertSqlSafe<String> {
         INSERT INTO notices (kind, player, until) SELECT 'player', n, now() FROM {numbers};
         INSERT INTO audit_log (at, actor, action, target, request_id, details)
             SELECT n, 'admin:ops', 'ban', 'player', 'r', '{{}}' FROM {numbers};
+        INSERT INTO webhook_deliveries (endpoint, raid_id, seq, attempts, next_at, error, first_failed_at)
+            SELECT 'app', n, 1, 1, CASE n % 2 WHEN 0 THEN n END, 'down', n FROM {numbers};
         INSERT INTO used_proofs SELECT sha256(n::text::bytea), now() FROM {numbers};
         INSERT INTO instances
             SELECT md5(n::text)::uuid, 'ws://host', '1', now() + interval '1 hour' FROM generate_series(1, 50, 2) AS n

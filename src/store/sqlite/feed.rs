@@ -21,6 +21,8 @@ statements! {
         "    WHERE position > ?1 ORDER BY position LIMIT ?2",
         ") e ON true ",
         "WHERE m.key = 'lineage' ORDER BY e.position";
+    FEED_END =
+        "SELECT value, (SELECT coalesce(max(position), 0) FROM raid_events) FROM meta WHERE key = 'lineage'";
 }
 
 #[derive(sqlx::FromRow)]
@@ -52,6 +54,13 @@ impl Feed for SqliteStore {
             fed.events.push((raid, event.decode()?));
         }
         Ok(fed)
+    }
+
+    async fn feed_end(&self) -> Result<(String, Place)> {
+        const OPERATION: &str = "find the feed's end";
+        let end = sqlx::query_as(FEED_END).fetch_one(&self.readers).await;
+        let (lineage, position): (String, i64) = end.map_err(failed(OPERATION))?;
+        Ok((lineage, Place { commit: whole(OPERATION, position)?, ..Place::default() }))
     }
 }
 

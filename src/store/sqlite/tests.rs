@@ -27,7 +27,7 @@ mod plans {
     use super::*;
 
     /// Every file with statements.
-    const FILES: [(&str, &[(&str, &str)]); 10] = [
+    const FILES: [(&str, &[(&str, &str)]); 11] = [
         (include_str!("leases.rs"), leases::STATEMENTS),
         (include_str!("ledger.rs"), ledger::STATEMENTS),
         (include_str!("raids.rs"), raids::STATEMENTS),
@@ -37,11 +37,12 @@ mod plans {
         (include_str!("oversight.rs"), oversight::STATEMENTS),
         (include_str!("identities.rs"), identities::STATEMENTS),
         (include_str!("feed.rs"), feed::STATEMENTS),
+        (include_str!("webhooks.rs"), webhooks::STATEMENTS),
         (include_str!("archive.rs"), archive::STATEMENTS),
     ];
 
     /// Tables that grow with use. The others have a row per instance or fewer.
-    const LARGE: [&str; 10] = [
+    const LARGE: [&str; 11] = [
         "raids",
         "raid_events",
         "raid_members",
@@ -52,6 +53,7 @@ mod plans {
         "notices",
         "audit_log",
         "used_proofs",
+        "webhook_deliveries",
     ];
 
     const HUNDRED_THOUSAND_RAIDS: &str = "

@@ -1,0 +1,142 @@
+//! `/admin/webhooks`: how deliveries to the host app's endpoints go, and having them tried again.
+
+use super::account_for::Operator;
+use super::body::Body;
+use super::failure::Failure;
+use super::gate::Gate;
+use super::query::Query;
+use crate::error::Error;
+use crate::store::Store;
+use crate::store::webhooks::{EndpointRow, Parked, Replay};
+use crate::webhooks::{Endpoint, Kind};
+use axum::extract::{FromRef, Path, State};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use raidhall_protocol::admin::{Replayed, Resumed, WebhookDelivery, WebhookView};
+use raidhall_protocol::rest::Data;
+use raidhall_protocol::{RaidId, Seq};
+use serde_json::json;
+use std::sync::Arc;
+
+const NO_ENDPOINT: Error = Error::NotFound("No such endpoint is configured at this instance");
+const NO_EVENT: Error = Error::NotFound("The raid has no such event, or it is none that webhooks tell of");
+
+#[derive(Clone)]
+pub(super) struct Webhooks {
+    pub(super) gate: Gate,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) endpoints: Arc<[Endpoint]>,
+}
+
+pub(super) fn routes(webhooks: Webhooks) -> Router {
+    Router::new()
+        .route("/api/v1/admin/webhooks", get(list))
+        .route("/api/v1/admin/webhooks/{name}/deliveries", get(deliveries))
+        .route("/api/v1/admin/webhooks/{name}/replay", post(replay))
+        .route("/api/v1/admin/webhooks/{name}/resume", post(resume))
+        .with_state(webhooks)
+}
+
+async fn list(
+    State(webhooks): State<Webhooks>,
+    _operator: Operator,
+) -> Result<Json<Data<Vec<WebhookView>>>, Failure> {
+    let rows = webhooks.store.endpoints().await?;
+    let view = |endpoint: &Endpoint| {
+        let row = rows.iter().find(|row| row.name == endpoint.name);
+        let EndpointRow { owner, paused, waiting, dead, .. } = row.cloned().unwrap_or_else(unseen);
+        WebhookView {
+            name: endpoint.name.clone(),
+            url: endpoint.url.uri().to_string(),
+            types: endpoint.kinds.iter().map(|kind| kind.as_str().to_owned()).collect(),
+            owner: owner.map(|owner| owner.0.to_string()),
+            paused,
+            waiting,
+            dead,
+        }
+    };
+    Ok(Json(Data { data: webhooks.endpoints.iter().map(view).collect() }))
+}
+
+/// How an endpoint stands that nobody has delivered to.
+const fn unseen() -> EndpointRow {
+    EndpointRow { name: String::new(), owner: None, paused: None, waiting: 0, dead: 0 }
+}
+
+async fn deliveries(
+    State(webhooks): State<Webhooks>,
+    _operator: Operator,
+    Path(name): Path<String>,
+    mut query: Query,
+) -> Result<Json<Data<Vec<WebhookDelivery>>>, Failure> {
+    let (dead, after, limit) = (query.flag("dead"), query.after(), query.limit());
+    query.finish()?;
+    webhooks.endpoint(&name)?;
+    let rows = webhooks.store.parked_deliveries(&name, dead.unwrap_or(false), after.0, limit).await?;
+    let shown = |Parked { id, raid, seq, attempts, next_at, error, first_failed_at }| WebhookDelivery {
+        id,
+        raid,
+        seq,
+        attempts,
+        next_at,
+        error,
+        first_failed_at,
+    };
+    Ok(Json(Data { data: rows.into_iter().map(shown).collect() }))
+}
+
+async fn replay(
+    State(webhooks): State<Webhooks>,
+    Operator(by): Operator,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<Json<Data<Replayed>>, Failure> {
+    webhooks.endpoint(&name)?;
+    let what = body.read(|fields| match fields.optional_flag("dead")? {
+        Some(true) => Some(Replay::Dead),
+        _ => {
+            let (raid, seq) = (fields.id::<RaidId>("raid"), fields.natural("seq"));
+            Some(Replay::One(raid?, Seq(seq?)))
+        }
+    })?;
+    let details = match what {
+        Replay::Dead => json!({ "dead": true }),
+        Replay::One(raid, seq) => {
+            webhooks.told(raid, seq).await?;
+            json!({ "raid": raid, "seq": seq })
+        }
+    };
+    let deed = by.deed("replay_webhooks", format!("webhook {name}"), details);
+    let replayed = webhooks.store.replay(&name, what, &deed).await?;
+    Ok(Json(Data { data: Replayed { replayed } }))
+}
+
+async fn resume(
+    State(webhooks): State<Webhooks>,
+    Operator(by): Operator,
+    Path(name): Path<String>,
+) -> Result<Json<Data<Resumed>>, Failure> {
+    webhooks.endpoint(&name)?;
+    let deed = by.deed("resume_webhooks", format!("webhook {name}"), json!({}));
+    let resumed = webhooks.store.resume_endpoint(&name, &deed).await?;
+    Ok(Json(Data { data: Resumed { resumed } }))
+}
+
+impl Webhooks {
+    fn endpoint(&self, name: &str) -> Result<&Endpoint, Failure> {
+        self.endpoints.iter().find(|endpoint| endpoint.name == name).ok_or_else(|| NO_ENDPOINT.into())
+    }
+
+    /// Makes sure that there is such an event, and that it is one to tell of.
+    async fn told(&self, raid: RaidId, seq: Seq) -> Result<(), Failure> {
+        let before = Seq(seq.0.saturating_sub(1));
+        let event = self.store.events(raid, before, 1).await?.pop().filter(|event| event.seq == seq);
+        event.and_then(|event| Kind::of(&event.data)).map(drop).ok_or_else(|| NO_EVENT.into())
+    }
+}
+
+impl FromRef<Webhooks> for Gate {
+    fn from_ref(webhooks: &Webhooks) -> Gate {
+        webhooks.gate.clone()
+    }
+}

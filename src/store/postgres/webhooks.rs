@@ -1,0 +1,211 @@
+//! Webhook endpoints, and what they did not take.
+
+use super::PostgresStore;
+use super::columns::{bigint, bound, instance, millis, number, raid as raid_id, seq};
+use super::oversight::with_deed;
+use crate::store::webhooks::{COUNTED, Cursor, EndpointRow, Parked, Progress, Replay, Webhooks};
+use crate::store::{Deed, Feed, InstanceId, Place, Result};
+use async_trait::async_trait;
+use raidhall_protocol::UnixMillis;
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
+const TAKE_ENDPOINT: &str = "
+    UPDATE webhook_endpoints e SET owner = $2
+    WHERE e.name = $1 AND (e.owner IS NULL OR e.owner = $2 OR NOT EXISTS (
+        SELECT FROM instances i WHERE i.id = e.owner AND i.lease_until > clock_timestamp()))
+    RETURNING lineage, place_commit, place_raid, place_seq, paused";
+
+const MAKE_ENDPOINT: &str = "
+    INSERT INTO webhook_endpoints (name, lineage, place_commit, place_raid, place_seq) VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT DO NOTHING";
+
+const RELEASE_ENDPOINT: &str = "UPDATE webhook_endpoints SET owner = NULL WHERE name = $1 AND owner = $2";
+
+const NOTE_PROGRESS: &str = "
+    WITH mine AS (
+        UPDATE webhook_endpoints
+        SET lineage = coalesce($3, lineage), place_commit = coalesce($4, place_commit),
+            place_raid = coalesce($5, place_raid), place_seq = coalesce($6, place_seq), paused = coalesce($7, paused)
+        WHERE name = $1 AND owner = $2
+        RETURNING name
+    ), settled AS (
+        DELETE FROM webhook_deliveries WHERE id = ANY ($8::bigint[]) AND EXISTS (SELECT FROM mine)
+    ), parked AS (
+        INSERT INTO webhook_deliveries (endpoint, raid_id, seq, attempts, next_at, error, first_failed_at)
+        SELECT $1, f.raid, f.seq, f.attempts, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + f.again,
+            f.error, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint
+        FROM unnest($9::bigint[], $10::bigint[], $11::integer[], $12::bigint[], $13::text[])
+            AS f (raid, seq, attempts, again, error)
+        WHERE EXISTS (SELECT FROM mine)
+        ON CONFLICT (endpoint, raid_id, seq) DO UPDATE
+        SET attempts = excluded.attempts, next_at = excluded.next_at, error = excluded.error
+    )
+    SELECT count(*) FROM mine";
+
+const DUE_DELIVERIES: &str = "
+    SELECT id, raid_id, seq, attempts, next_at, error, first_failed_at FROM webhook_deliveries
+    WHERE endpoint = $1 AND next_at <= floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint
+    ORDER BY next_at LIMIT $2";
+
+const WAITING_DELIVERIES: &str = "
+    SELECT id, raid_id, seq, attempts, next_at, error, first_failed_at FROM webhook_deliveries
+    WHERE endpoint = $1 AND id > $2 AND next_at IS NOT NULL ORDER BY id LIMIT $3";
+
+const DEAD_DELIVERIES: &str = "
+    SELECT id, raid_id, seq, attempts, next_at, error, first_failed_at FROM webhook_deliveries
+    WHERE endpoint = $1 AND id > $2 AND next_at IS NULL ORDER BY id LIMIT $3";
+
+const ENDPOINTS: &str = "
+    SELECT e.name, e.owner, e.paused, w.count AS waiting, d.count AS dead
+    FROM webhook_endpoints e
+    CROSS JOIN LATERAL (SELECT count(*) FROM (
+        SELECT FROM webhook_deliveries WHERE endpoint = e.name AND next_at IS NOT NULL LIMIT $1) AS one) w
+    CROSS JOIN LATERAL (SELECT count(*) FROM (
+        SELECT FROM webhook_deliveries WHERE endpoint = e.name AND next_at IS NULL LIMIT $1) AS one) d
+    ORDER BY e.name";
+
+const REPLAY_ONE: &str = "
+    WITH again AS (
+        INSERT INTO webhook_deliveries (endpoint, raid_id, seq, attempts, next_at, error, first_failed_at)
+        SELECT $1, $2, $3, 0, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, 'to be replayed',
+            floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint
+        ON CONFLICT (endpoint, raid_id, seq) DO UPDATE SET attempts = 0, next_at = excluded.next_at
+        RETURNING id
+    ), recorded AS (
+        INSERT INTO audit_log (at, actor, action, target, request_id, details)
+        SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, $4, $5, $6, $7, $8::text::jsonb
+    )
+    SELECT count(*) FROM again";
+
+const REPLAY_DEAD: &str = "
+    WITH again AS (
+        UPDATE webhook_deliveries
+        SET attempts = 0, next_at = floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint
+        WHERE id = ANY (ARRAY(
+            SELECT id FROM webhook_deliveries WHERE endpoint = $1 AND next_at IS NULL ORDER BY id LIMIT $2))
+        RETURNING id
+    ), recorded AS (
+        INSERT INTO audit_log (at, actor, action, target, request_id, details)
+        SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, $3, $4, $5, $6, $7::text::jsonb
+    )
+    SELECT count(*) FROM again";
+
+const RESUME_ENDPOINT: &str = "
+    WITH resumed AS (
+        UPDATE webhook_endpoints SET paused = NULL WHERE name = $1 AND paused IS NOT NULL RETURNING name
+    ), recorded AS (
+        INSERT INTO audit_log (at, actor, action, target, request_id, details)
+        SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, $2, $3, $4, $5, $6::text::jsonb FROM resumed
+    )
+    SELECT count(*) FROM resumed";
+
+#[async_trait]
+impl Webhooks for PostgresStore {
+    async fn take_endpoint(&self, name: &str, instance: InstanceId) -> Result<Option<Cursor>> {
+        const OPERATION: &str = "take a webhook endpoint";
+        let take = || {
+            let statement = sqlx::query(TAKE_ENDPOINT).bind(name.to_owned()).bind(instance.0);
+            self.rest.first(OPERATION, statement, cursor)
+        };
+        if let Some(taken) = take().await? {
+            return Ok(Some(taken));
+        }
+        let (lineage, Place { commit, raid, seq }) = self.feed_end().await?;
+        let make = sqlx::query(MAKE_ENDPOINT).bind(name.to_owned()).bind(lineage);
+        let make = make.bind(bound(commit)).bind(bound(raid)).bind(bound(seq));
+        self.rest.rows(OPERATION, make).await?;
+        take().await
+    }
+
+    async fn release_endpoint(&self, name: &str, instance: InstanceId) -> Result<()> {
+        let statement = sqlx::query(RELEASE_ENDPOINT).bind(name.to_owned()).bind(instance.0);
+        self.rest.rows("release a webhook endpoint", statement).await.map(drop)
+    }
+
+    async fn note_progress(&self, name: &str, instance: InstanceId, progress: &Progress) -> Result<bool> {
+        let Progress { cursor, settled, failed, paused } = progress;
+        let (lineage, place) = cursor.clone().unzip();
+        let statement = sqlx::query(NOTE_PROGRESS)
+            .bind(name.to_owned())
+            .bind(instance.0)
+            .bind(lineage)
+            .bind(place.map(|place| bound(place.commit)))
+            .bind(place.map(|place| bound(place.raid)))
+            .bind(place.map(|place| bound(place.seq)))
+            .bind(paused.clone())
+            .bind(settled.iter().map(|id| bound(*id)).collect::<Vec<_>>())
+            .bind(failed.iter().map(|failed| i64::from(failed.raid)).collect::<Vec<_>>())
+            .bind(failed.iter().map(|failed| bound(failed.seq.0)).collect::<Vec<_>>())
+            .bind(failed.iter().map(|failed| failed.attempts.cast_signed()).collect::<Vec<_>>())
+            .bind(failed.iter().map(|failed| failed.again.map(millis)).collect::<Vec<_>>())
+            .bind(failed.iter().map(|failed| failed.error.clone()).collect::<Vec<_>>());
+        let noted = self.rest.only("note webhook deliveries", statement, |row| number(row, "count"));
+        Ok(noted.await? > 0)
+    }
+
+    async fn due_deliveries(&self, name: &str, limit: u32) -> Result<Vec<Parked>> {
+        let statement = sqlx::query(DUE_DELIVERIES).bind(name.to_owned()).bind(i64::from(limit));
+        self.rest.all("read due webhook deliveries", statement, parked).await
+    }
+
+    async fn parked_deliveries(&self, name: &str, dead: bool, after: u64, limit: u32) -> Result<Vec<Parked>> {
+        let statement = if dead { sqlx::query(DEAD_DELIVERIES) } else { sqlx::query(WAITING_DELIVERIES) };
+        let statement = statement.bind(name.to_owned()).bind(bound(after)).bind(i64::from(limit));
+        self.rest.all("read parked webhook deliveries", statement, parked).await
+    }
+
+    async fn endpoints(&self) -> Result<Vec<EndpointRow>> {
+        let statement = sqlx::query(ENDPOINTS).bind(i64::from(COUNTED));
+        self.rest.all("read webhook endpoints", statement, endpoint).await
+    }
+
+    async fn replay(&self, name: &str, what: Replay, deed: &Deed) -> Result<u64> {
+        const OPERATION: &str = "replay webhook deliveries";
+        let statement = match what {
+            Replay::One(raid, seq) => {
+                let seq = bigint(seq.0).map_err(|error| super::fault::refused(OPERATION, error))?;
+                sqlx::query(REPLAY_ONE).bind(name.to_owned()).bind(i64::from(raid)).bind(seq)
+            }
+            Replay::Dead => sqlx::query(REPLAY_DEAD).bind(name.to_owned()).bind(i64::from(COUNTED)),
+        };
+        self.rest.only(OPERATION, with_deed(statement, deed), |row| number(row, "count")).await
+    }
+
+    async fn resume_endpoint(&self, name: &str, deed: &Deed) -> Result<bool> {
+        let statement = with_deed(sqlx::query(RESUME_ENDPOINT).bind(name.to_owned()), deed);
+        let resumed = self.rest.only("resume a webhook endpoint", statement, |row| number(row, "count"));
+        Ok(resumed.await? > 0)
+    }
+}
+
+fn cursor(row: &PgRow) -> sqlx::Result<Cursor> {
+    let place = Place {
+        commit: number(row, "place_commit")?,
+        raid: number(row, "place_raid")?,
+        seq: number(row, "place_seq")?,
+    };
+    Ok(Cursor { lineage: row.try_get("lineage")?, place, paused: row.try_get("paused")? })
+}
+
+fn parked(row: &PgRow) -> sqlx::Result<Parked> {
+    Ok(Parked {
+        id: number(row, "id")?,
+        raid: raid_id(row, "raid_id")?,
+        seq: seq(row, "seq")?,
+        attempts: row.try_get::<i32, _>("attempts")?.cast_unsigned(),
+        next_at: row.try_get::<Option<i64>, _>("next_at")?.map(UnixMillis),
+        error: row.try_get("error")?,
+        first_failed_at: UnixMillis(row.try_get("first_failed_at")?),
+    })
+}
+
+fn endpoint(row: &PgRow) -> sqlx::Result<EndpointRow> {
+    Ok(EndpointRow {
+        name: row.try_get("name")?,
+        owner: instance(row, "owner")?,
+        paused: row.try_get("paused")?,
+        waiting: number(row, "waiting")?,
+        dead: number(row, "dead")?,
+    })
+}

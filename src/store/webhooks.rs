@@ -1,0 +1,124 @@
+//! How far each webhook endpoint has got in the feed, and what it did not take.
+//!
+//! Bodies are not kept: the ledger has every event, and what is taken back there is not told here either.
+
+use super::feed::Place;
+use super::oversight::Deed;
+use super::{InstanceId, Result};
+use async_trait::async_trait;
+use raidhall_protocol::{RaidId, Seq, UnixMillis};
+use std::time::Duration;
+
+/// How far an endpoint has got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    /// The history of the database that the place is of.
+    pub lineage: String,
+    /// Everything up to there was delivered, or is parked.
+    pub place: Place,
+    /// Why nothing is sent, until an operator resumes it.
+    pub paused: Option<String>,
+}
+
+/// A delivery that did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parked {
+    /// Grows with each.
+    pub id: u64,
+    /// Of which event.
+    pub raid: RaidId,
+    /// Likewise.
+    pub seq: Seq,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it is tried again; none: it is dead.
+    pub next_at: Option<UnixMillis>,
+    /// What went wrong the last time.
+    pub error: String,
+    /// When it was first tried.
+    pub first_failed_at: UnixMillis,
+}
+
+/// A try that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// Of which event.
+    pub raid: RaidId,
+    /// Likewise.
+    pub seq: Seq,
+    /// How often it was tried by now.
+    pub attempts: u32,
+    /// After what time it is tried again; none: never.
+    pub again: Option<Duration>,
+    /// What went wrong.
+    pub error: String,
+}
+
+/// What is noted together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Everything up to there is delivered, or among the failed.
+    pub cursor: Option<(String, Place)>,
+    /// The ids of parked deliveries that need no more tries.
+    pub settled: Vec<u64>,
+    /// What is to be parked, or was and stays so.
+    pub failed: Vec<Failed>,
+    /// Why nothing more is sent, if so.
+    pub paused: Option<String>,
+}
+
+/// How an endpoint stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointRow {
+    /// Its name.
+    pub name: String,
+    /// Which instance delivers to it, if one does.
+    pub owner: Option<InstanceId>,
+    /// Why nothing is sent to it, if so.
+    pub paused: Option<String>,
+    /// Deliveries that wait for another try; counted up to 10,000.
+    pub waiting: u64,
+    /// Deliveries that are dead; likewise.
+    pub dead: u64,
+}
+
+/// What an operator has delivered once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replay {
+    /// One event, whatever became of it.
+    One(RaidId, Seq),
+    /// All dead deliveries, up to 10,000.
+    Dead,
+}
+
+/// The part of the store that webhooks go by.
+#[async_trait]
+pub trait Webhooks: Send + Sync + 'static {
+    /// Becomes the one who delivers to an endpoint, if nobody living is. An endpoint that was never seen begins at what is
+    /// committed from now on. None: a living instance has it.
+    async fn take_endpoint(&self, name: &str, instance: InstanceId) -> Result<Option<Cursor>>;
+
+    /// Gives an endpoint up.
+    async fn release_endpoint(&self, name: &str, instance: InstanceId) -> Result<()>;
+
+    /// Notes what was done, all of it or nothing. False, and nothing: another instance has the endpoint.
+    async fn note_progress(&self, name: &str, instance: InstanceId, progress: &Progress) -> Result<bool>;
+
+    /// Parked deliveries whose time has come, the earliest first, at most `limit`.
+    async fn due_deliveries(&self, name: &str, limit: u32) -> Result<Vec<Parked>>;
+
+    /// Parked deliveries, dead or waiting, with an id over `after`, at most `limit`.
+    async fn parked_deliveries(&self, name: &str, dead: bool, after: u64, limit: u32) -> Result<Vec<Parked>>;
+
+    /// How the endpoints stand that there ever were, by name.
+    async fn endpoints(&self) -> Result<Vec<EndpointRow>>;
+
+    /// Has deliveries tried at once, as if for the first time, and records the deed with it. Gives how many.
+    async fn replay(&self, name: &str, what: Replay, deed: &Deed) -> Result<u64>;
+
+    /// Goes on with an endpoint that is paused, and records the deed with it. False if it is not.
+    async fn resume_endpoint(&self, name: &str, deed: &Deed) -> Result<bool>;
+}
+
+/// How many are counted, and replayed, at most.
+pub(super) const COUNTED: u32 = 10_000;

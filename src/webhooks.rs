@@ -1,0 +1,43 @@
+//! Webhooks: what has happened in raids, posted to a host app's own URLs.
+//!
+//! The ledger's feed is the queue, so nothing can be missed: a `pump` for each endpoint follows it, at whichever instance
+//! has the endpoint. `message` says what is posted, `signature` how it is signed, `schedule` when what failed is tried
+//! again, and `delivery` posts.
+
+mod delivery;
+mod message;
+mod pump;
+mod schedule;
+mod signature;
+
+pub use message::{Kind, Message};
+pub use pump::Pump;
+pub use signature::{Key, KeyError};
+
+use crate::outbound::HttpUrl;
+use crate::store::{InstanceId, Store};
+use std::sync::Arc;
+
+/// Where webhooks are posted.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// What it is called, in the database and by operators.
+    pub name: String,
+    /// Its address.
+    pub url: HttpUrl,
+    /// What its messages are signed with.
+    pub key: Key,
+    /// What they are signed with besides, while the key is being changed.
+    pub previous_key: Option<Key>,
+    /// What it is told.
+    pub kinds: Vec<Kind>,
+}
+
+/// One pump for each endpoint.
+pub fn pumps(
+    endpoints: &[Endpoint],
+    store: &Arc<dyn Store>,
+    instance: InstanceId,
+) -> impl Iterator<Item = Pump> {
+    endpoints.iter().map(move |endpoint| Pump::new(endpoint.clone(), Arc::clone(store), instance))
+}

@@ -1,0 +1,127 @@
+//! What an endpoint is told of an event.
+
+use raidhall_protocol::{Event, EventData, RaidId, UnixMillis};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+/// What is told by webhooks; the rest is in the feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[allow(missing_docs, reason = "named as the events that they tell of")]
+pub enum Kind {
+    #[serde(rename = "raid.started")]
+    RaidStarted,
+    #[serde(rename = "raid.completed")]
+    RaidCompleted,
+    #[serde(rename = "raid.failed")]
+    RaidFailed,
+    #[serde(rename = "member.joined")]
+    MemberJoined,
+    /// Also by being sent away: the data's `reason` says which.
+    #[serde(rename = "member.left")]
+    MemberLeft,
+}
+
+impl Kind {
+    /// All there are.
+    pub const ALL: [Kind; 5] =
+        [Kind::RaidStarted, Kind::RaidCompleted, Kind::RaidFailed, Kind::MemberJoined, Kind::MemberLeft];
+
+    /// What an event is told as, if it is.
+    pub const fn of(data: &EventData) -> Option<Kind> {
+        match data {
+            EventData::RaidStarted { .. } => Some(Kind::RaidStarted),
+            EventData::RaidCompleted { .. } => Some(Kind::RaidCompleted),
+            EventData::RaidFailed { .. } => Some(Kind::RaidFailed),
+            EventData::MemberJoined { .. } => Some(Kind::MemberJoined),
+            EventData::MemberLeft { .. } => Some(Kind::MemberLeft),
+            _ => None,
+        }
+    }
+
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Kind::RaidStarted => "raid.started",
+            Kind::RaidCompleted => "raid.completed",
+            Kind::RaidFailed => "raid.failed",
+            Kind::MemberJoined => "member.joined",
+            Kind::MemberLeft => "member.left",
+        }
+    }
+}
+
+/// What is posted. The same event makes the same message each time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// By which whoever gets it twice knows it again.
+    pub id: String,
+    /// JSON.
+    pub body: Vec<u8>,
+}
+
+impl Message {
+    /// The message of an event in a history of the database; none for events that are not told.
+    pub fn of(lineage: &str, raid: RaidId, event: &Event) -> Option<Message> {
+        let kind = Kind::of(&event.data)?;
+        let mut data = json!({ "raid": raid, "seq": event.seq, "at": event.at, "by": event.by });
+        let content = serde_json::to_value(&event.data).map(|mut tagged| tagged["data"].take());
+        if let (Value::Object(data), Ok(Value::Object(content))) = (&mut data, content) {
+            data.extend(content);
+        }
+        let body = json!({ "type": kind.as_str(), "timestamp": rfc3339(event.at), "data": data });
+        Some(Message { id: format!("{lineage}_{raid}_{}", event.seq), body: body.to_string().into_bytes() })
+    }
+}
+
+/// The moment as RFC 3339 writes it, in UTC. Moments beyond the calendar of [`time`] count as 1970-01-01.
+fn rfc3339(at: UnixMillis) -> String {
+    let whole =
+        OffsetDateTime::from_unix_timestamp(at.0.div_euclid(1_000)).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let (year, month, day) = whole.to_calendar_date();
+    let (hour, minute, second) = whole.to_hms();
+    let (month, millis) = (u8::from(month), at.0.rem_euclid(1_000));
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use raidhall_protocol::event::LeaveReason;
+    use raidhall_protocol::{PlayerId, Seq};
+
+    fn event(data: EventData) -> Event {
+        let by = PlayerId::try_from(5_u64).ok();
+        Event { seq: Seq(12), at: UnixMillis(1_767_225_661_042), by, data }
+    }
+
+    fn raid() -> RaidId {
+        RaidId::try_from(7_u64).expect("an id")
+    }
+
+    #[test]
+    fn an_event_is_told_with_its_place_and_its_data() {
+        let player = PlayerId::try_from(6_u64).expect("an id");
+        let left = EventData::MemberLeft { player, reason: LeaveReason::Kicked, released: Vec::new() };
+        let Message { id, body } = Message::of("abc", raid(), &event(left)).expect("told");
+        assert_eq!(id, "abc_7_12");
+        let body: Value = serde_json::from_slice(&body).expect("JSON");
+        let data = json!({"raid": 7, "seq": 12, "at": 1_767_225_661_042_i64, "by": 5, "player": 6,
+            "reason": "kicked", "released": []});
+        let timestamp = "2026-01-01T00:01:01.042Z";
+        assert_eq!(body, json!({"type": "member.left", "timestamp": timestamp, "data": data}));
+    }
+
+    #[test]
+    fn talk_is_nobodys_business_elsewhere() {
+        assert_eq!(Message::of("abc", raid(), &event(EventData::Said { text: "hi".into() })), None);
+    }
+
+    #[test]
+    fn kinds_are_configured_by_their_names() {
+        for kind in Kind::ALL {
+            let read: Kind = serde_json::from_value(json!(kind.as_str())).expect("a kind");
+            assert_eq!(read, kind);
+        }
+    }
+}

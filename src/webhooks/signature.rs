@@ -1,0 +1,77 @@
+//! Signing messages, as [Standard Webhooks](https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md)
+//! has it: HMAC-SHA256 over the id, the time and the body.
+
+use data_encoding::BASE64;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use std::fmt;
+use std::str::FromStr;
+use thiserror::Error;
+
+/// What a key's text begins with.
+const PREFIX: &str = "whsec_";
+/// Fewest and most bytes of a key, by the specification.
+const BYTES: std::ops::RangeInclusive<usize> = 24..=64;
+
+/// What an endpoint's messages are signed with. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key(Vec<u8>);
+
+/// Why a text is no key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error(
+    "must be whsec_ and the base64 of 24 to 64 random bytes, for example from `echo whsec_$(openssl rand -base64 32)`"
+)]
+pub struct KeyError;
+
+impl FromStr for Key {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Key, KeyError> {
+        let bytes = text.strip_prefix(PREFIX).and_then(|text| BASE64.decode(text.as_bytes()).ok());
+        bytes.filter(|bytes| BYTES.contains(&bytes.len())).map(Key).ok_or(KeyError)
+    }
+}
+
+impl Key {
+    /// One signature: its version and its base64.
+    pub(super) fn sign(&self, id: &str, seconds: i64, body: &[u8]) -> String {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        mac.update(format!("{id}.{seconds}.").as_bytes());
+        mac.update(body);
+        format!("v1,{}", BASE64.encode(&mac.finalize().into_bytes()))
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// From the specification's reference implementations.
+    #[test]
+    fn the_specifications_message_has_its_signature() {
+        let key: Key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse().expect("a key");
+        let signed = key.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, br#"{"test": 2432232314}"#);
+        assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+        assert_eq!(format!("{key:?}"), "[redacted]");
+    }
+
+    #[test]
+    fn what_is_short_long_or_something_else_is_no_key() {
+        let of = |count| format!("whsec_{}", BASE64.encode(&vec![7; count]));
+        for good in [of(24), of(32), of(64)] {
+            assert!(good.parse::<Key>().is_ok());
+        }
+        for bad in
+            [of(23), of(65), of(0), of(32).replace("whsec_", ""), "whsec_not base64!".into(), "".into()]
+        {
+            assert_eq!(bad.parse::<Key>(), Err(KeyError), "{bad}");
+        }
+    }
+}
