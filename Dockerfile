@@ -1,9 +1,11 @@
 FROM rust:1.95-bookworm AS build
+# `--build-arg FEATURES=otel` for traces.
+ARG FEATURES=
 WORKDIR /raidhall
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/raidhall/target \
-    cargo build --release --locked --bin raidhall \
+    cargo build --release --locked --features "$FEATURES" --bin raidhall \
     && cp target/release/raidhall /usr/local/bin/raidhall
 
 FROM debian:bookworm-slim

@@ -24,12 +24,14 @@ test: ## everything, beside a real PostgreSQL, a real Redis and a real browser (
 	previous=$$(scripts/previous-release $(first_cluster_release)) && schemathesis=$$(scripts/schemathesis) && \
 	$(cargo) build --workspace --locked && \
 	RAIDHALL_TEST_PREVIOUS=$$previous RAIDHALL_TEST_SCHEMATHESIS=$$schemathesis \
-	  scripts/with-services bash -ec '$(cargo) test --workspace --locked; npm --prefix $(browser) test'
+	  scripts/with-services bash -ec '$(cargo) test --workspace --locked; \
+	    $(cargo) test --locked --features otel --test reality traces::; npm --prefix $(browser) test'
 
 check: ## formatting, lints, documentation, alerts, dependencies, scripts
 	scripts/setup check
 	$(cargo) fmt --all --check
 	$(cargo) clippy --workspace --all-targets --locked -- -D warnings
+	$(cargo) clippy --workspace --all-targets --locked --features otel -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(cargo) doc --workspace --no-deps --document-private-items --locked
 	promtool check rules config/prometheus/alerts.yaml
 	promtool test rules config/prometheus/tests.yaml

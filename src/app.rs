@@ -15,6 +15,7 @@ use crate::backup::BackupError;
 use crate::cli::TokenArgs;
 use crate::config::Config;
 use crate::store::StoreError;
+use crate::telemetry;
 use anyhow::Context;
 pub use backup::{export, import, new_lineage};
 pub use parts::{Host, run};
@@ -91,7 +92,10 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         // Standard output may be closed; the log has the URL too.
         let _ = writeln!(std::io::stdout(), "Raidhall is open at {}", base_url.as_str());
     };
-    run(host, listener, announce, signals::first()).await
+    let traces = telemetry::begin_traces(&host.config.telemetry);
+    let ended = run(host, listener, announce, signals::first()).await;
+    traces.end().await;
+    ended
 }
 
 async fn bind(address: std::net::SocketAddr, key: &str) -> Result<TcpListener, StartError> {

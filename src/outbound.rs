@@ -68,6 +68,12 @@ impl FromStr for HttpUrl {
 }
 
 impl HttpUrl {
+    /// Anybody, encrypted or not: for what is no secret.
+    #[cfg(feature = "otel")]
+    pub const fn to(uri: Uri) -> HttpUrl {
+        HttpUrl(uri)
+    }
+
     /// As it was written.
     pub const fn uri(&self) -> &Uri {
         &self.0

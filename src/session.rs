@@ -30,7 +30,7 @@ use crate::outbox::{Answer, ConnectionId, Outbox, Ticket};
 use crate::raid;
 use crate::store::journal::Journal;
 use crate::store::{Epoch, InstanceId, OpHash, Store};
-use crate::telemetry::metrics;
+use crate::telemetry::{Trace, metrics};
 use actor::{Actor, Origin};
 use dashmap::mapref::entry::Entry;
 use dashmap::{DashMap, DashSet};
@@ -238,7 +238,7 @@ impl Sessions {
     /// [`PARKED_MAX`] is `unavailable`.
     pub fn submit(&self, raid: RaidId, command: raid::Command, op: Option<OpHash>, reply: Reply<Ack>) {
         let until = Instant::now() + PARKED_MAX;
-        let reply = measured(command.kind(), reply);
+        let reply = measured(command.kind(), raid, reply);
         self.send(raid, Message::Execute(Execute { command, op, reply, until, from: None }));
     }
 
@@ -491,13 +491,17 @@ fn count(result: &Result<Ack, Error>) {
 }
 
 /// The same, for what clients of this instance were told, and how long that took.
-fn measured(kind: &'static str, reply: Reply<Ack>) -> Reply<Ack> {
+fn measured(kind: &'static str, raid: RaidId, reply: Reply<Ack>) -> Reply<Ack> {
     let asked = Instant::now();
-    Reply::new(move |result| {
+    let trace = Trace::command(kind, raid);
+    let ends = trace.clone();
+    let measured = Reply::new(move |result| {
         metrics().client_commands.increment([kind, outcome(&result)]);
         metrics().command_seconds.record(asked.elapsed());
+        ends.end(outcome(&result));
         reply.send(result);
-    })
+    });
+    measured.traced(trace)
 }
 
 fn outcome(result: &Result<Ack, Error>) -> &'static str {

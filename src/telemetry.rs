@@ -7,6 +7,7 @@ mod logs;
 mod metrics;
 mod process;
 mod recorder;
+mod traces;
 
 pub use family::{Counters, Gauges, Grid};
 pub use held::Held;
@@ -14,3 +15,4 @@ pub use lag::lag;
 pub use logs::init;
 pub use metrics::{Metrics, metrics};
 pub use recorder::{metrics_router, render, upkeep};
+pub use traces::{Trace, Traces, begin as begin_traces};

@@ -61,6 +61,7 @@ pub(super) const RANGES: &[(&str, RangeInclusive<i128>)] = &[
     ("shutdown.readiness_delay_ms", 0..=600_000),
     ("shutdown.spread_ms", 0..=600_000),
     ("shutdown.timeout_ms", 1..=3_600_000),
+    ("telemetry.traces_per_thousand", 0..=1_000),
 ];
 
 /// What is wrong with `value` for `key`, if it is a whole number out of range.

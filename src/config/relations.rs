@@ -112,6 +112,11 @@ pub(super) const RELATIONS: &[Relation] = &[
         holds: |c| c.shutdown.readiness_delay + c.shutdown.spread < c.shutdown.timeout,
     },
     Relation {
+        keys: &["telemetry.otlp_endpoint"],
+        must: "telemetry.otlp_endpoint must be empty: this build has no traces; make one with `--features otel`",
+        holds: |c| cfg!(feature = "otel") || c.telemetry.otlp_endpoint.is_none(),
+    },
+    Relation {
         keys: &["webhooks.endpoints"],
         must: "webhooks.endpoints must each have a name of their own: it is what the database knows them by",
         holds: |c| {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use axum::http::Uri;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use tracing_subscriber::EnvFilter;
@@ -20,6 +21,29 @@ pub struct TelemetryConfig {
     pub log: String,
     /// How to write it.
     pub log_format: LogFormat,
+    /// Where traces go, if anywhere: the base address of a collector.
+    #[serde(deserialize_with = "otlp_endpoint")]
+    pub otlp_endpoint: Option<CollectorUrl>,
+    /// How many of a thousand requests and commands are traced.
+    pub traces_per_thousand: u16,
+}
+
+/// `http://` or `https://` to anybody, without credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CollectorUrl(Uri);
+
+impl CollectorUrl {
+    /// As it was written.
+    pub const fn uri(&self) -> &Uri {
+        &self.0
+    }
+}
+
+impl TelemetryConfig {
+    /// The share of requests and commands that are traced, from 0 to 1.
+    pub fn traces_sampled(&self) -> f64 {
+        f64::from(self.traces_per_thousand) / 1_000.0
+    }
 }
 
 /// How log lines are written.
@@ -39,6 +63,20 @@ fn metrics_listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<S
         "" => Ok(None),
         text => server::address(text).map(Some),
     }
+}
+
+fn otlp_endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<CollectorUrl>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let fault = || {
+        D::Error::custom(format!("must be http://HOST:PORT or https://…, without credentials, is {text:?}"))
+    };
+    let uri: Uri = text.parse().map_err(|_| fault())?;
+    let known = matches!(uri.scheme_str(), Some("http" | "https"));
+    let plain = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+    if known && plain { Ok(Some(CollectorUrl(uri))) } else { Err(fault()) }
 }
 
 fn directives<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {

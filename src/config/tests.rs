@@ -595,3 +595,19 @@ fn webhook_endpoints_that_make_no_sense_are_faults_that_show_no_secret() {
         assert!(!faults(&bad, &[])[0].contains("MfKQ9r8G"));
     }
 }
+
+#[test]
+fn traces_go_to_a_collector_where_the_build_has_them() {
+    let begins = "telemetry.otlp_endpoint file ";
+    let at = |url: &str| format!("[telemetry]\notlp_endpoint = '{url}'");
+    if cfg!(feature = "otel") {
+        let config = load(&at("http://collector:4318"), &[]).expect("no faults");
+        assert_eq!(config.telemetry.otlp_endpoint.expect("one").uri().port_u16(), Some(4318));
+    } else {
+        one_fault(&at("http://collector:4318"), &[], begins, "--features otel");
+    }
+    for bad in ["collector:4318", "ftp://collector", "http://me:pass@collector"] {
+        one_fault(&at(bad), &[], begins, "must be http://");
+    }
+    assert!((Config::default().telemetry.traces_sampled() - 0.01).abs() < 1e-9);
+}

@@ -8,7 +8,7 @@ use super::request_id::{RequestId, X_REQUEST_ID};
 use super::tally::Tally;
 use crate::address::{ClientAddress, Peer, Proxies};
 use crate::error::Error;
-use crate::telemetry::metrics;
+use crate::telemetry::{Trace, metrics};
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue};
@@ -56,6 +56,9 @@ async fn pass(State(proxies): State<Proxies>, mut request: Request, next: Next) 
         .map_or(ClientAddress::UNKNOWN, |Peer(peer)| proxies.client(*peer, request.headers()));
     let (method, path) = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());
     let route = path.as_ref().map(MatchedPath::as_str);
+    let believed =
+        request.extensions().get().is_some_and(|Peer(peer)| proxies.trusts(peer.ip().to_canonical()));
+    let trace = Trace::request(&method, route, believed.then(|| request.headers()));
     let span = tracing::info_span!("request", request_id = %id, %method, route);
     request.extensions_mut().insert(id.clone());
     let tally = Tally::default();
@@ -72,7 +75,8 @@ async fn pass(State(proxies): State<Proxies>, mut request: Request, next: Next) 
         tracing::debug!(status = response.status().as_u16(), ms = begun.elapsed().as_millis(), "answered");
         response
     };
-    let response = answer.instrument(span).await;
+    let response = trace.around(answer.instrument(span)).await;
+    trace.answered(response.status());
     metrics().http_request(&method, route, response.status(), begun.elapsed());
     response
 }

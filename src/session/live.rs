@@ -365,6 +365,7 @@ impl Live {
             },
             Err(error) => Err(error),
         };
+        reply.note("decided");
         self.held.push(self.state.seq(), Held::Ack(reply, result));
         Ok(())
     }

@@ -11,7 +11,7 @@
 //!   culprit is told that it was refused.
 
 use super::{Append, Fate, Store, StoreError};
-use crate::telemetry::metrics;
+use crate::telemetry::{Trace, metrics};
 use futures_util::FutureExt;
 use raidhall_protocol::RaidId;
 use std::collections::HashMap;
@@ -166,8 +166,10 @@ impl Writer {
         loop {
             let appends = units.iter().map(Unit::merged).collect::<Vec<_>>();
             let started = Instant::now();
+            let trace = Trace::commit(appends.len(), appends.iter().map(|append| append.events.len()).sum());
             match timeout_at(deadline, self.store.commit(&appends)).await {
                 Ok(Ok(fates)) => {
+                    trace.end("answered");
                     metrics().commit_seconds.record(started.elapsed().as_secs_f64());
                     units = tell_known(units, &appends, &fates);
                     if units.is_empty() {
@@ -175,13 +177,15 @@ impl Writer {
                     }
                 }
                 Ok(Err(StoreError::Refused { operation, source })) => {
+                    trace.end("refused");
                     warn!(operation, error = %source, raids = units.len(), "the store refused a batch");
                     return units;
                 }
                 Ok(Err(error @ (StoreError::Unavailable { .. } | StoreError::Newer { .. }))) => {
+                    trace.end("unavailable");
                     debug!(error = ?error, "a commit failed; it is sent again");
                 }
-                Err(_) => {}
+                Err(_) => trace.end("late"),
             }
             if Instant::now() + pause >= deadline {
                 warn!(raids = units.len(), "a commit was given up; its raids reload");

@@ -77,6 +77,9 @@ pub struct Metrics {
     pub connections_refused: Counter,
     /// Times no connection was accepted for a while; by `cause`.
     pub accept_rests: Counters,
+    /// Batches of traces sent to the collector; by `outcome`. None in a build without traces.
+    #[cfg(feature = "otel")]
+    pub trace_exports: Counters,
     /// Tries to post webhooks, and those given up; by `outcome`.
     pub webhook_deliveries: Counters,
     /// How long endpoints take.
@@ -249,6 +252,12 @@ impl Metrics {
                 "raidhall_accept_rests_total",
                 "cause",
                 "Times no connection was accepted for a while: all seats taken, or accepting failed, by cause.",
+            ),
+            #[cfg(feature = "otel")]
+            trace_exports: counters(
+                "raidhall_trace_exports_total",
+                "outcome",
+                "Batches of traces sent to the collector, by outcome (accepted, failed).",
             ),
             webhook_deliveries: counters(
                 "raidhall_webhook_deliveries_total",

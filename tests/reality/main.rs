@@ -67,6 +67,8 @@ mod store_faults;
 mod storms;
 mod tester;
 mod texts;
+#[cfg(feature = "otel")]
+mod traces;
 mod webhooks;
 mod zombie;
 

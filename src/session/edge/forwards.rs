@@ -68,6 +68,7 @@ impl Forwards {
     /// Lets a command wait for the owner, for as long as it may.
     pub(super) fn park(&mut self, execute: Execute) {
         let Execute { command, op, reply, until, .. } = execute;
+        reply.note("forwarded");
         let Some(wish) = Wish::of(command) else { return reply.send(Err(Error::Internal)) };
         // Without a key of the client's it gets one of ours, so that sending it again is safe; that it was then known
         // is nothing to the client.

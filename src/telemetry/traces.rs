@@ -1,0 +1,14 @@
+//! Traces: where the time of a request, a command or a commit went, for a collector of OpenTelemetry's.
+//!
+//! In a build without the feature `otel` nothing of it exists; without `telemetry.otlp_endpoint` nothing of it runs.
+//! Attributes are names from fixed sets, ids and numbers: no text of a player's, no token, no address.
+
+#[cfg(not(feature = "otel"))]
+mod off;
+#[cfg(feature = "otel")]
+mod otlp;
+
+#[cfg(not(feature = "otel"))]
+pub use off::{Trace, Traces, begin};
+#[cfg(feature = "otel")]
+pub use otlp::{Trace, Traces, begin};

@@ -1,0 +1,186 @@
+//! Traces by OTLP over HTTP. Spans wait in a bounded queue for a thread that sends them; what does not fit is dropped, and
+//! nobody waits for a collector.
+
+use crate::config::TelemetryConfig;
+use crate::outbound::HttpUrl;
+use crate::telemetry::metrics;
+use async_trait::async_trait;
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
+use opentelemetry::context::FutureExt;
+use opentelemetry::propagation::TextMapPropagator;
+use opentelemetry::trace::{SpanKind, Status, TraceContextExt, Tracer, TracerProvider};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_http::{HeaderExtractor, HttpClient, HttpError};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
+use raidhall_protocol::RaidId;
+use std::sync::OnceLock;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+use tracing::warn;
+
+/// How long a collector may take for a batch.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the last batch may take at the end.
+const PARTING: Duration = Duration::from_secs(2);
+/// What a collector may say.
+const ANSWER_MAX: usize = 64 * 1_024;
+
+static TRACER: OnceLock<SdkTracer> = OnceLock::new();
+
+/// What exports traces, if anything does.
+pub struct Traces(Option<SdkTracerProvider>);
+
+/// Begins to export traces, if that is configured. Must be called within the runtime that then sends them.
+pub fn begin(config: &TelemetryConfig) -> Traces {
+    let Some(endpoint) = &config.otlp_endpoint else { return Traces(None) };
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .with_http_client(Sender(Handle::current()))
+        .with_endpoint(format!("{}/v1/traces", endpoint.uri().to_string().trim_end_matches('/')))
+        .with_timeout(PATIENCE)
+        .build();
+    let exporter = match exporter {
+        Ok(exporter) => exporter,
+        Err(error) => {
+            warn!(%error, "no traces are exported");
+            return Traces(None);
+        }
+    };
+    let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
+    let provider = SdkTracerProvider::builder()
+        .with_batch_exporter(exporter)
+        .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(config.traces_sampled()))))
+        .with_resource(Resource::builder().with_service_name("raidhall").with_attribute(version).build())
+        .build();
+    let _ = TRACER.set(provider.tracer("raidhall")); // tests may begin twice in one process
+    Traces(Some(provider))
+}
+
+impl Traces {
+    /// Sends what is left, and ends.
+    pub async fn end(self) {
+        let Some(provider) = self.0 else { return };
+        let ended = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(PARTING)).await;
+        if let Ok(Err(error)) = ended {
+            warn!(%error, "the last traces were not sent");
+        }
+    }
+}
+
+/// A stretch of time, recorded if traces are.
+#[derive(Debug, Clone)]
+pub struct Trace(Option<Context>);
+
+impl Trace {
+    /// Of nothing.
+    pub const fn none() -> Trace {
+        Trace(None)
+    }
+
+    /// A request by HTTP; within another's trace, if its headers are believed and say so.
+    pub fn request(method: &Method, route: Option<&str>, believed: Option<&HeaderMap>) -> Trace {
+        let Some(tracer) = TRACER.get() else { return Trace(None) };
+        let extract = |headers| {
+            TraceContextPropagator::new().extract_with_context(&Context::new(), &HeaderExtractor(headers))
+        };
+        let parent = believed.map_or_else(Context::new, extract);
+        let route = route.unwrap_or("unmatched").to_owned();
+        // Methods that nobody knows are as many as anybody likes.
+        let method = if method.as_str().len() <= 7 { method.to_string() } else { "other".to_owned() };
+        let name = format!("{method} {route}");
+        let attributes =
+            vec![KeyValue::new("http.request.method", method), KeyValue::new("http.route", route)];
+        Self::within(tracer, name, SpanKind::Server, attributes, &parent)
+    }
+
+    /// A command, within the request that it came by.
+    pub fn command(kind: &'static str, raid: RaidId) -> Trace {
+        let Some(tracer) = TRACER.get() else { return Trace(None) };
+        let raid = KeyValue::new("raidhall.raid", i64::from(raid));
+        let name = format!("command {kind}");
+        Self::within(tracer, name, SpanKind::Internal, vec![raid], &Context::current())
+    }
+
+    /// A batch on its way into the store.
+    pub fn commit(raids: usize, events: usize) -> Trace {
+        let Some(tracer) = TRACER.get() else { return Trace(None) };
+        let count =
+            |name: &'static str, count: usize| KeyValue::new(name, i64::try_from(count).unwrap_or(i64::MAX));
+        let attributes = vec![count("raidhall.raids", raids), count("raidhall.events", events)];
+        Self::within(tracer, "commit".to_owned(), SpanKind::Client, attributes, &Context::new())
+    }
+
+    fn within(
+        tracer: &SdkTracer,
+        name: String,
+        kind: SpanKind,
+        attributes: Vec<KeyValue>,
+        parent: &Context,
+    ) -> Trace {
+        let span = tracer.span_builder(name).with_kind(kind).with_attributes(attributes);
+        Trace(Some(parent.with_span(span.start_with_context(tracer, parent))))
+    }
+
+    /// Runs a future within the stretch.
+    pub async fn around<F: Future>(&self, future: F) -> F::Output {
+        match &self.0 {
+            Some(context) => future.with_context(context.clone()).await,
+            None => future.await,
+        }
+    }
+
+    /// Marks a moment.
+    pub fn note(&self, what: &'static str) {
+        if let Some(context) = &self.0 {
+            context.span().add_event(what, Vec::new());
+        }
+    }
+
+    /// Ends a request's.
+    pub fn answered(self, status: StatusCode) {
+        let Some(context) = self.0 else { return };
+        context.span().set_attribute(KeyValue::new("http.response.status_code", i64::from(status.as_u16())));
+        if status.is_server_error() {
+            context.span().set_status(Status::error(""));
+        }
+        context.span().end();
+    }
+
+    /// Ends any other's.
+    pub fn end(self, outcome: &'static str) {
+        let Some(context) = self.0 else { return };
+        context.span().set_attribute(KeyValue::new("raidhall.outcome", outcome));
+        context.span().end();
+    }
+}
+
+/// Sends batches by our own client, on the server's runtime: the thread that waits for it has none.
+#[derive(Debug)]
+struct Sender(Handle);
+
+#[async_trait]
+impl HttpClient for Sender {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let url = HttpUrl::to(request.uri().clone());
+        let sending = self
+            .0
+            .spawn(async move { timeout(PATIENCE, url.ask(request.map(Body::from), ANSWER_MAX)).await });
+        let sent = match sending.await {
+            Ok(Ok(answer)) => answer.map_err(HttpError::from),
+            Ok(Err(late)) => Err(HttpError::from(late)),
+            Err(ended) => Err(HttpError::from(ended)),
+        };
+        let accepted = sent.as_ref().is_ok_and(|answer| answer.status.is_success());
+        metrics().trace_exports.increment(if accepted { "accepted" } else { "failed" });
+        let answer = sent?;
+        let mut response = Response::new(Bytes::from(answer.body));
+        *response.status_mut() = answer.status;
+        *response.headers_mut() = answer.headers;
+        Ok(response)
+    }
+}
