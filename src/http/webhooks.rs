@@ -9,7 +9,8 @@ use crate::error::Error;
 use crate::store::Store;
 use crate::store::webhooks::{EndpointRow, Parked, Replay};
 use crate::webhooks::{Endpoint, Kind};
-use axum::extract::{FromRef, Path, State};
+use axum::extract::{FromRef, FromRequestParts, Path, State};
+use axum::http::request::Parts;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use raidhall_protocol::admin::{Replayed, Resumed, WebhookDelivery, WebhookView};
@@ -66,7 +67,7 @@ const fn unseen() -> EndpointRow {
 async fn deliveries(
     State(webhooks): State<Webhooks>,
     _operator: Operator,
-    Path(name): Path<String>,
+    EndpointPath(name): EndpointPath,
     mut query: Query,
 ) -> Result<Json<Data<Vec<WebhookDelivery>>>, Failure> {
     let (dead, after, limit) = (query.flag("dead"), query.after(), query.limit());
@@ -88,7 +89,7 @@ async fn deliveries(
 async fn replay(
     State(webhooks): State<Webhooks>,
     Operator(by): Operator,
-    Path(name): Path<String>,
+    EndpointPath(name): EndpointPath,
     body: Body,
 ) -> Result<Json<Data<Replayed>>, Failure> {
     webhooks.endpoint(&name)?;
@@ -114,7 +115,7 @@ async fn replay(
 async fn resume(
     State(webhooks): State<Webhooks>,
     Operator(by): Operator,
-    Path(name): Path<String>,
+    EndpointPath(name): EndpointPath,
 ) -> Result<Json<Data<Resumed>>, Failure> {
     webhooks.endpoint(&name)?;
     let deed = by.deed("resume_webhooks", format!("webhook {name}"), json!({}));
@@ -132,6 +133,18 @@ impl Webhooks {
         let before = Seq(seq.0.saturating_sub(1));
         let event = self.store.events(raid, before, 1).await?.pop().filter(|event| event.seq == seq);
         event.and_then(|event| Kind::of(&event.data)).map(drop).ok_or_else(|| NO_EVENT.into())
+    }
+}
+
+/// The endpoint in a path. What is no text names none.
+struct EndpointPath(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for EndpointPath {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<EndpointPath, Failure> {
+        let name = Path::<String>::from_request_parts(parts, state).await.ok();
+        name.map(|Path(name)| EndpointPath(name)).ok_or_else(|| NO_ENDPOINT.into())
     }
 }
 

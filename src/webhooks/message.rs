@@ -64,6 +64,8 @@ impl Message {
     /// The message of an event in a history of the database; none for events that are not told.
     pub fn of(lineage: &str, raid: RaidId, event: &Event) -> Option<Message> {
         let kind = Kind::of(&event.data)?;
+        // A history that came with a backup may be called anything; ids go into a header.
+        let lineage: String = lineage.chars().filter(char::is_ascii_alphanumeric).collect();
         let mut data = json!({ "raid": raid, "seq": event.seq, "at": event.at, "by": event.by });
         let content = serde_json::to_value(&event.data).map(|mut tagged| tagged["data"].take());
         if let (Value::Object(data), Ok(Value::Object(content))) = (&mut data, content) {
@@ -103,7 +105,7 @@ mod tests {
     fn an_event_is_told_with_its_place_and_its_data() {
         let player = PlayerId::try_from(6_u64).expect("an id");
         let left = EventData::MemberLeft { player, reason: LeaveReason::Kicked, released: Vec::new() };
-        let Message { id, body } = Message::of("abc", raid(), &event(left)).expect("told");
+        let Message { id, body } = Message::of("a\nb: c", raid(), &event(left)).expect("told");
         assert_eq!(id, "abc_7_12");
         let body: Value = serde_json::from_slice(&body).expect("JSON");
         let data = json!({"raid": 7, "seq": 12, "at": 1_767_225_661_042_i64, "by": 5, "player": 6,

@@ -27,6 +27,8 @@ const TAKE: Duration = Duration::from_secs(5);
 const PAGE: u32 = 64;
 /// Posts under way at once.
 const POSTS: usize = 8;
+/// How often it is said that the database fails, while it does.
+const COMPLAINTS: Duration = Duration::from_secs(60);
 /// How long giving the endpoint up may take at the end.
 const PARTING: Duration = Duration::from_secs(1);
 
@@ -77,23 +79,27 @@ impl Pump {
     }
 
     async fn deliver(&self) {
+        let mut complained: Option<Instant> = None;
         loop {
-            let taken = self.store.take_endpoint(self.name(), self.instance).await;
-            let pause = match taken {
-                Ok(Some(cursor)) if cursor.paused.is_none() => match self.follow(cursor).await {
-                    Ok(()) => TAKE,
-                    Err(error) => self.complain(&error),
-                },
-                Ok(_) => TAKE,
-                Err(error) => self.complain(&error),
+            let pause = match self.take_and_follow().await {
+                Ok(()) => TAKE,
+                Err(error) => {
+                    if complained.is_none_or(|at| at.elapsed() > COMPLAINTS) {
+                        warn!(endpoint = self.name(), ?error, "webhooks wait for the database");
+                        complained = Some(Instant::now());
+                    }
+                    LOOK
+                }
             };
             sleep(pause).await;
         }
     }
 
-    fn complain(&self, error: &crate::store::StoreError) -> Duration {
-        warn!(endpoint = self.name(), ?error, "webhooks wait for the database");
-        LOOK
+    async fn take_and_follow(&self) -> Result<()> {
+        match self.store.take_endpoint(self.name(), self.instance).await? {
+            Some(cursor) if cursor.paused.is_none() => self.follow(cursor).await,
+            _ => Ok(()),
+        }
     }
 
     /// Delivers for as long as the endpoint is ours and wants it.

@@ -17,16 +17,15 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// The setting that has the receiver told.
-fn settings(receiver: &Receiver) -> Vec<(&'static str, String)> {
-    let url = receiver.url();
-    vec![("WEBHOOKS__ENDPOINTS", format!(r#"[{{name="app",url="{url}",secret="{SECRET}"}}]"#))]
+const ENDPOINTS: &str = "WEBHOOKS__ENDPOINTS";
+
+/// The setting's value that has the receiver told.
+fn told(receiver: &Receiver) -> String {
+    format!(r#"[{{name="app",url="{}",secret="{SECRET}"}}]"#, receiver.url())
 }
 
 async fn start(site: &Site, receiver: &Receiver) -> Server {
-    let settings = settings(receiver);
-    let settings: Vec<_> = settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
-    let server = site.start_with(&settings).await;
+    let server = site.start_with(&[(ENDPOINTS, &told(receiver))]).await;
     ready(site, server.target()).await;
     server
 }
@@ -97,12 +96,12 @@ async fn all_that_is_told_comes_once_signed_and_in_order() {
         let lost = raids(&ada, 1).await[0];
         ada.command(lost, None, &Command::Cancel).await.expect("done");
         let got = receiver.wait_for(7).await;
-        let told: Vec<_> = got.iter().map(|got| got.body["type"].as_str().expect("a type")).collect();
+        let types: Vec<_> = got.iter().map(|got| got.body["type"].as_str().expect("a type")).collect();
         let of_first =
             ["member.joined", "member.joined", "raid.started", "member.left", "raid.completed"].map(Some);
         let first = || got.iter().filter(|got| got.body["data"]["raid"] == json!(raid.id));
-        assert!(first().map(|got| got.body["type"].as_str()).eq(of_first), "{told:?}");
-        assert!(first().any(|got| got.body["data"]["reason"] == "kicked") && told.contains(&"raid.failed"));
+        assert!(first().map(|got| got.body["type"].as_str()).eq(of_first), "{types:?}");
+        assert!(first().any(|got| got.body["data"]["reason"] == "kicked") && types.contains(&"raid.failed"));
         let ids: BTreeSet<_> = got.iter().map(|got| got.id.clone()).collect();
         assert_eq!(ids.len(), got.len());
         assert!(
@@ -147,12 +146,8 @@ async fn who_wants_nothing_any_more_gets_nothing_until_an_operator_goes_on() {
         crate::eventually("it is paused", async || state().await["data"][0]["paused"].is_string()).await;
         receiver.answer(StatusCode::OK);
         let more = raids(&ada, 2).await;
-        let server = {
-            server.kill().await;
-            let settings = settings(&receiver);
-            let settings: Vec<_> = settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
-            site.start_with(&settings).await
-        };
+        server.kill().await;
+        let server = site.start_with(&[(ENDPOINTS, &told(&receiver))]).await;
         assert_eq!(receiver.got().len(), 1, "paused is paused");
         let resumed = ask(&site, server.target(), Method::POST, "/app/resume", Value::Null).await;
         assert_eq!(resumed["data"]["resumed"], true);
@@ -191,9 +186,7 @@ async fn a_server_that_is_killed_goes_on_and_one_that_is_told_to_end_does() {
 async fn one_of_two_instances_delivers_and_the_other_when_it_dies() {
     bounded(async {
         let receiver = Receiver::open().await;
-        let settings = settings(&receiver);
-        let settings: Vec<_> = settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
-        let mut fleet = Fleet::on(Site::postgres().await, 2, &settings).await;
+        let mut fleet = Fleet::on(Site::postgres().await, 2, &[(ENDPOINTS, &told(&receiver))]).await;
         ready(&fleet.site, fleet.servers[1].target()).await;
         let (ada, _) = signed_in(fleet.servers[1].target(), "Ada").await;
         let mut made = raids(&ada, 20).await;

@@ -39,7 +39,9 @@ async fn operators_see_how_deliveries_go_and_have_them_tried_again() {
     assert_eq!((&dead[0]["seq"], &dead[0]["error"]), (&json!(2), &json!("answered with 500")));
     assert_eq!(house.get("/admin/webhooks/app/deliveries", &admin).await.ok(200), json!([]));
     house.get("/admin/webhooks/app/deliveries?dead=maybe", &admin).await.failed("invalid");
-    house.get("/admin/webhooks/nobody/deliveries", &admin).await.failed("not_found");
+    for nobody in ["nobody", "%FF", "%00", "app%2F"] {
+        house.get(&format!("/admin/webhooks/{nobody}/deliveries"), &admin).await.failed("not_found");
+    }
 
     let replay = |body: Value| house.post("/admin/webhooks/app/replay", &admin, body);
     assert_eq!(replay(json!({"dead": true})).await.ok(200), json!({"replayed": 1}));
