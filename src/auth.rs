@@ -114,7 +114,8 @@ impl Auth {
         if let Some(identified) = self.identify_at_once(token, now) {
             return identified;
         }
-        let identified = self.0.foreign.identify(store, token, now).await;
+        // Boxed, for it may have to ask others over HTTP: every connection's task would have room for that as long as it lives.
+        let identified = Box::pin(self.0.foreign.identify(store, token, now)).await;
         let standing = identified.and_then(|identity| self.check_standing(&identity).map(|()| identity));
         standing.inspect_err(count_refusal)
     }

@@ -58,7 +58,7 @@ impl Greeting {
                 .await
                 .unwrap_or(Err(Ending::Close(CloseCode::Unauthenticated))),
         };
-        let Self { sockets, id, codec, mut inbound, mut outbound } = self;
+        let Self { sockets, id, codec, inbound, outbound } = &mut self;
         let ending = match greeted {
             Err(ending) => ending,
             Ok(identity) => {
@@ -68,7 +68,7 @@ impl Greeting {
                 if let Some(None) = place {
                     Ending::Close(CloseCode::TooManyConnections)
                 } else {
-                    Connection::new(sockets, id, codec, identity).run(&mut inbound, &mut outbound).await
+                    Connection::new(sockets.clone(), *id, *codec, identity).run(inbound, outbound).await
                 }
             }
         };
@@ -82,7 +82,7 @@ impl Greeting {
         debug!(cause, "the connection ends");
         outbound.truncate();
         bye.into_iter().for_each(|bye| outbound.push(bye));
-        farewell(&mut inbound, &mut outbound, code).await;
+        farewell(inbound, outbound, code).await;
     }
 
     async fn hello(&mut self) -> Result<Identity, Ending> {
@@ -140,4 +140,20 @@ async fn farewell(inbound: &mut Inbound, outbound: &mut Outbound, code: CloseCod
     };
     // Whoever does not take it within the time is dropped.
     let _ = timeout(LINGER, goodbye).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What every connection costs as long as it lives. A future that is awaited anywhere in it is part of it, however seldom
+    /// it runs: what is large is boxed.
+    #[test]
+    fn a_connections_task_is_small() {
+        fn size<A, B, C, F: Future>(_: fn(A, B, C) -> F) -> usize {
+            std::mem::size_of::<F>()
+        }
+        let task = size(|greeting: Greeting, identity, admission| greeting.run(identity, admission));
+        assert!(task < 4_096, "{task} bytes");
+    }
 }

@@ -103,7 +103,7 @@ impl Inbound {
     /// Reads and drops what the client had under way, until it is gone. One that goes on and on is not read any more, and
     /// waited for as long as the caller likes.
     pub(super) async fn discard(&mut self) {
-        let mut sink = [0; 2_048];
+        let mut sink = vec![0; 2_048]; // not an array, which would be part of every connection's task
         let mut left = DISCARDED_MAX;
         while left > 0 {
             match self.socket.get_mut().half.read(&mut sink).await {

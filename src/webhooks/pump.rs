@@ -23,8 +23,12 @@ use tracing::{info, warn};
 const LOOK: Duration = Duration::from_secs(1);
 /// How often it is tried to become the one who delivers, and whether a paused endpoint was resumed.
 const TAKE: Duration = Duration::from_secs(5);
-/// Events read, or deliveries tried again, at once.
+/// Events read at once.
+const SCAN: u32 = 256;
+/// Messages that are noted together.
 const PAGE: u32 = 64;
+/// After so many events of which nothing is told it is noted how far they go: whoever goes on reads no more of them again.
+const NOTE_EVERY: usize = 10_000;
 /// Posts under way at once.
 const POSTS: usize = 8;
 /// How often it is said that the database fails, while it does.
@@ -53,6 +57,8 @@ struct Letter {
 struct State {
     lineage: String,
     place: Place,
+    /// Events read since the place was last noted.
+    unnoted: usize,
     /// Tries in a row that failed.
     failures: u32,
     /// Nothing is posted before then.
@@ -105,7 +111,7 @@ impl Pump {
     /// Delivers for as long as the endpoint is ours and wants it.
     async fn follow(&self, Cursor { lineage, place, .. }: Cursor) -> Result<()> {
         info!(endpoint = self.name(), "webhooks are delivered from here");
-        let mut state = State { lineage, place, failures: 0, held_until: Instant::now() };
+        let mut state = State { lineage, place, unnoted: 0, failures: 0, held_until: Instant::now() };
         loop {
             sleep_until(state.held_until).await;
             // An endpoint that fails is asked for one thing at a time.
@@ -117,7 +123,7 @@ impl Pump {
             } else {
                 self.parked(&state, due).await?
             };
-            let idle = letters.is_empty();
+            let idle = letters.is_empty() && state.unnoted < NOTE_EVERY;
             self.post(&letters, &mut state, &mut progress).await;
             let moved = progress.cursor.take_if(|_| idle);
             if progress != Progress::default()
@@ -125,6 +131,9 @@ impl Pump {
             {
                 info!(endpoint = self.name(), "another instance delivers these webhooks");
                 return Ok(());
+            }
+            if progress.cursor.is_some() {
+                state.unnoted = 0;
             }
             if let Some(reason) = progress.paused {
                 warn!(endpoint = self.name(), reason, "webhooks are paused until an operator resumes them");
@@ -140,10 +149,10 @@ impl Pump {
         }
     }
 
-    /// What comes next in the feed. Stretches in which nothing is told need not be noted: they are read again, and no more.
+    /// What comes next in the feed.
     /// None if it has to be looked again.
     async fn fresh(&self, state: &mut State, limit: u32) -> Result<Option<(Vec<Letter>, Progress)>> {
-        let fed = self.store.feed(state.place, PAGE).await?;
+        let fed = self.store.feed(state.place, SCAN).await?;
         if fed.lineage != state.lineage {
             warn!(endpoint = self.name(), "the database has another history: webhooks begin at its present");
             (state.lineage, state.place) = self.store.feed_end().await?;
@@ -162,6 +171,7 @@ impl Pump {
                 break;
             }
         }
+        state.unnoted += fed.events.len();
         let cursor = Some((state.lineage.clone(), next));
         Ok(Some((letters, Progress { cursor, ..Progress::default() })))
     }
