@@ -5,6 +5,7 @@ MAKEFLAGS += --no-print-directory
 
 cargo := cargo
 browser := tests/browser
+sdk := clients/typescript
 # An older release cannot be an instance of a cluster, nor run beside this one.
 first_cluster_release := 0.2.0
 
@@ -25,11 +26,12 @@ test: ## everything, beside a real PostgreSQL, a real Redis and a real browser (
 	$(cargo) build --workspace --locked && \
 	RAIDHALL_TEST_PREVIOUS=$$previous RAIDHALL_TEST_SCHEMATHESIS=$$schemathesis \
 	  scripts/with-services bash -ec '$(cargo) test --workspace --locked; \
-	    $(cargo) test --locked --features otel --test reality traces::; npm --prefix $(browser) test'
+	    $(cargo) test --locked --features otel --test reality traces::; npm --prefix $(sdk) test; npm --prefix $(browser) test'
 
 check: ## formatting, lints, documentation, alerts, dependencies, scripts
 	scripts/setup check
 	$(cargo) fmt --all --check
+	npm --prefix $(sdk) run check
 	$(cargo) clippy --workspace --all-targets --locked -- -D warnings
 	$(cargo) clippy --workspace --all-targets --locked --features otel -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(cargo) doc --workspace --no-deps --document-private-items --locked
@@ -51,4 +53,4 @@ setup: ## install what test and check need, nothing else
 
 clean: ## remove what was built; data/ stays
 	$(cargo) clean
-	rm -rf $(browser)/node_modules
+	rm -rf $(browser)/node_modules $(sdk)/node_modules $(sdk)/build $(sdk)/dist

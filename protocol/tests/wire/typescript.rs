@@ -14,7 +14,7 @@ use ts_rs::{Config, TS};
 
 #[test]
 fn typescript_types_are_those_of_this_build() {
-    check_kept(&kept("typescript/protocol.ts"), generate().as_bytes());
+    check_kept(&kept("../clients/typescript/src/protocol.ts"), generate().as_bytes());
 }
 
 /// Every type on the wire as TypeScript, and the numbers that are part of the contract.

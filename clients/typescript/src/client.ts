@@ -1,0 +1,286 @@
+// Everything together: a connection, the raids that are watched over it, and the commands that wait for answers.
+import type { Clock } from './clock.js';
+import { backoff, systemClock } from './clock.js';
+import type { Codec } from './codec.js';
+import { msgpack } from './codec.js';
+import type { GetToken, Socket, Status, Welcome } from './connection.js';
+import { Connection } from './connection.js';
+import { RaidhallError } from './errors.js';
+import type { Storage, Waiting } from './outbox.js';
+import { newOp } from './outbox.js';
+import { SOCKET_PATH } from './protocol.js';
+import type { ClientMessage, Command, PlayerRef, RaidId, ServerMessage } from './protocol.js';
+import type { Ack } from './raid.js';
+import { Raid } from './raid.js';
+
+export interface Options {
+  /** Where the server is: `https://…`, `http://…`, or as `wss://`, `ws://`; a path before `/api` goes along. */
+  readonly url: string;
+  /** An access token that outlives the page; or */
+  readonly token?: string;
+  /** what gives one, each time that one is needed: [`Session.getToken`] does. */
+  readonly getToken?: GetToken;
+  /** Where commands wait while nobody runs. Without one they are lost with the page. */
+  readonly storage?: Storage;
+  /** [`msgpack`] unless you say otherwise. */
+  readonly codec?: Codec;
+  /** Name and version of your program, for the server's logs. */
+  readonly name?: string;
+  /** What opens a WebSocket, where there is none built in (Node before 22). */
+  readonly WebSocket?: new (url: string, subprotocol: string) => unknown;
+  /** For tests. */
+  readonly clock?: Clock;
+}
+
+/** A command that is not answered for so long is sent again: the same key makes that safe. */
+const ANSWER_MS = 15_000;
+
+/** What became of a command that a former run of the page gave. */
+export interface Settled extends Waiting {
+  readonly result: Ack | RaidhallError;
+}
+
+interface Pending {
+  readonly waiting: Waiting;
+  readonly resolve: (ack: Ack) => void;
+  readonly reject: (error: RaidhallError) => void;
+  tries: number;
+  cancelRetry: (() => void) | null;
+}
+
+/** Begins to connect, and keeps connected. */
+export const connect = (options: Options): Client => new Client(options);
+
+export class Client {
+  private readonly clock: Clock;
+  private readonly codec: Codec;
+  private readonly connection: Connection;
+  private readonly raids = new Map<RaidId, Raid>();
+  private readonly statusListeners = new Set<() => void>();
+  private readonly settledListeners = new Set<(settled: Settled) => void>();
+  /** By correlation number, in the order given. */
+  private readonly pending = new Map<number, Pending>();
+  private ids = 0;
+  private lineage: string | null = null;
+  private clockAhead = 0;
+  /** What was kept has been read: before that nothing is sent, so that the order stays. */
+  private ready = false;
+  private who: PlayerRef | null = null;
+  private readonly forget: () => void;
+
+  constructor(private readonly options: Options) {
+    this.clock = options.clock ?? systemClock;
+    this.codec = options.codec ?? msgpack;
+    this.connection = new Connection(
+      {
+        url: `${options.url.replace(/^http/, 'ws').replace(/\/+$/, '')}${SOCKET_PATH}`,
+        codec: this.codec,
+        getToken: options.getToken ?? fixed(options.token),
+        open: opener(options.WebSocket),
+        name: options.name ?? '@raidhall/client',
+        clock: this.clock,
+      },
+      {
+        up: welcome => this.up(welcome),
+        message: message => this.receive(message),
+        down: () => this.raids.forEach(raid => raid.down()),
+        status: () => this.statusListeners.forEach(listener => listener()),
+      },
+    );
+    this.forget = wakeUp(() => this.connection.wake());
+    void this.begin();
+  }
+
+  /** How the connection is doing. The same object until that changes. */
+  readonly getStatus = (): Status => this.connection.status;
+
+  /** Calls `listener` when the connection's status or the number of waiting commands changes. */
+  readonly onStatus = (listener: () => void): (() => void) => {
+    const heard = () => listener();
+    this.statusListeners.add(heard);
+    return () => this.statusListeners.delete(heard);
+  };
+
+  /** Commands that are not answered yet: to be shown while there is no connection. */
+  readonly getWaiting = (): number => this.pending.size;
+
+  /** Who is connected, once somebody was. */
+  get player(): PlayerRef | null {
+    return this.who;
+  }
+
+  /** The server's time, as far as it is known: for countdowns. */
+  now(): number {
+    return this.clock.now() + this.clockAhead;
+  }
+
+  /** A raid; the same object each time. It is watched while somebody subscribes. */
+  raid(id: RaidId): Raid {
+    let raid = this.raids.get(id);
+    if (!raid) {
+      const { clock } = this;
+      raid = new Raid(id, { clock, send: message => this.connection.send(message), execute: (of, command) => this.execute(of, command) });
+      this.raids.set(id, raid);
+    }
+    return raid;
+  }
+
+  /** Calls `listener` with what became of commands that a former run of the page gave and nobody waits for. */
+  onSettled(listener: (settled: Settled) => void): () => void {
+    this.settledListeners.add(listener);
+    return () => this.settledListeners.delete(listener);
+  }
+
+  /** Connects at once if it waits to do so, for instance because the player asks for it. */
+  retryNow(): void {
+    this.connection.wake();
+  }
+
+  /** Ends. Commands that are not answered stay in the storage, and their promises are broken with `closed`. */
+  close(): void {
+    this.forget();
+    this.connection.close();
+    const left = [...this.pending.values()];
+    this.pending.clear(); // not saved: they wait for the next run
+    left.forEach(({ reject, cancelRetry }) => {
+      cancelRetry?.();
+      reject(new RaidhallError('closed', 'The client was closed before the command was answered'));
+    });
+  }
+
+  private async begin(): Promise<void> {
+    const { storage } = this.options;
+    try {
+      const kept = (await storage?.load()) ?? [];
+      const later = [...this.pending.values()];
+      this.pending.clear();
+      for (const waiting of kept) {
+        const settled = (result: Ack | RaidhallError) => this.settledListeners.forEach(listener => listener({ ...waiting, result }));
+        this.pending.set(++this.ids, { waiting, resolve: settled, reject: settled, tries: 0, cancelRetry: null });
+      }
+      later.forEach(pending => this.pending.set(++this.ids, pending));
+    } catch {
+      // What cannot be read cannot be sent.
+    }
+    this.ready = true;
+    this.kept();
+    if (this.connection.status.state !== 'closed') this.connection.start();
+  }
+
+  private execute(raid: RaidId, cmd: Command): Promise<Ack> {
+    return new Promise((resolve, reject) => {
+      if (this.connection.status.state === 'closed') {
+        return reject(new RaidhallError('closed', 'The client is closed'));
+      }
+      const waiting: Waiting = { op: newOp(), raid, cmd };
+      const id = ++this.ids;
+      if (size(this.codec.encode(message(id, waiting))) > this.connection.messageBytesMax) {
+        return reject(new RaidhallError('too_large', 'The command is larger than the server takes'));
+      }
+      this.pending.set(id, { waiting, resolve, reject, tries: 0, cancelRetry: null });
+      this.kept();
+      this.transmit(id);
+    });
+  }
+
+  private transmit(id: number): void {
+    const pending = this.pending.get(id);
+    if (!pending || !this.ready) return;
+    pending.cancelRetry?.();
+    pending.cancelRetry = null;
+    if (!this.connection.send(message(id, pending.waiting))) return;
+    pending.cancelRetry = this.clock.after(ANSWER_MS, () => this.transmit(id));
+  }
+
+  private settle(id: number, how: (pending: Pending) => void): void {
+    const pending = this.pending.get(id);
+    if (!pending) return;
+    pending.cancelRetry?.();
+    this.pending.delete(id);
+    this.kept();
+    how(pending);
+  }
+
+  /** Keeps what waits, and says how much that is. */
+  private kept(): void {
+    if (this.ready) this.options.storage?.save([...this.pending.values()].map(({ waiting }) => waiting));
+    this.statusListeners.forEach(listener => listener());
+  }
+
+  private up(welcome: Welcome): void {
+    const sameHistory = this.lineage === null || this.lineage === welcome.lineage;
+    this.lineage = welcome.lineage;
+    this.who = welcome.player;
+    this.clockAhead = welcome.now - this.clock.now();
+    this.raids.forEach(raid => raid.up(sameHistory));
+    [...this.pending.keys()].forEach(id => this.transmit(id));
+  }
+
+  private receive(message: ServerMessage): void {
+    switch (message.t) {
+      case 'watching':
+        return this.raids.get(message.raid)?.watching(message);
+      case 'snapshot':
+        return this.raids.get(message.raid)?.snapshot(message);
+      case 'unwatched':
+        return this.raids.get(message.raid)?.unwatched(message);
+      case 'event':
+        return this.raids.get(message.raid)?.event(message);
+      case 'presence':
+        return this.raids.get(message.raid)?.presence(message);
+      case 'signal':
+        return this.raids.get(message.raid)?.heard(message);
+      case 'beat':
+        this.clockAhead = message.now - this.clock.now();
+        for (const [raid, head] of Object.entries(message.heads)) this.raids.get(Number(raid))?.head(head as number);
+        return;
+      case 'ack': {
+        const { id, seq, duplicate } = message;
+        return this.settle(id, ({ resolve }) => resolve({ seq, duplicate }));
+      }
+      case 'error':
+        return this.failed(message);
+    }
+  }
+
+  private failed({ re, id, raid, error }: Extract<ServerMessage, { t: 'error' }>): void {
+    if (re === 'watch' && raid != null) return this.raids.get(raid)?.refused(error);
+    const pending = re === 'do' && id != null ? this.pending.get(id) : undefined;
+    if (!pending || id == null) return;
+    if (!error.retry) return this.settle(id, ({ reject }) => reject(RaidhallError.of(error)));
+    pending.cancelRetry?.();
+    const wait = Math.max(error.retry_after_ms ?? 0, backoff(pending.tries++, this.clock.random()));
+    pending.cancelRetry = this.clock.after(wait, () => this.transmit(id));
+  }
+}
+
+const message = (id: number, { raid, op, cmd }: Waiting): ClientMessage => ({ t: 'do', id, raid, op, cmd });
+
+const size = (frame: string | Uint8Array): number => (typeof frame === 'string' ? new TextEncoder().encode(frame).length : frame.length);
+
+function fixed(token: string | undefined): GetToken {
+  if (token === undefined) throw new TypeError('connect needs a token, or getToken');
+  return why => {
+    if (why === 'refused') throw new RaidhallError('unauthenticated', 'The token was refused, and there is no other');
+    return token;
+  };
+}
+
+function opener(given: Options['WebSocket']): (url: string, subprotocol: string) => Socket {
+  const Constructor = given ?? (globalThis as { WebSocket?: Options['WebSocket'] }).WebSocket;
+  if (!Constructor) throw new TypeError('there is no WebSocket here: give one, such as that of the package ws');
+  return (url, subprotocol) => new Constructor(url, subprotocol) as Socket;
+}
+
+/** Calls `wake` when the page is looked at again, or the network is back. Gives what ends that. */
+function wakeUp(wake: () => void): () => void {
+  const page = (globalThis as { document?: EventTarget & { visibilityState: string } }).document;
+  const visible = () => page?.visibilityState === 'visible' && wake();
+  const world = globalThis as Partial<EventTarget>;
+  page?.addEventListener('visibilitychange', visible);
+  world.addEventListener?.('online', wake);
+  return () => {
+    page?.removeEventListener('visibilitychange', visible);
+    world.removeEventListener?.('online', wake);
+  };
+}

@@ -1,0 +1,283 @@
+// One WebSocket after the other: says hello, answers heartbeats, renews the token, and comes back as the close code says.
+import type { Clock } from './clock.js';
+import { backoff } from './clock.js';
+import type { Codec } from './codec.js';
+import { RaidhallError } from './errors.js';
+import { CLOSE_CODES } from './protocol.js';
+import type { ClientMessage, ServerMessage } from './protocol.js';
+
+/** How the connection is doing. */
+export type Status =
+  | { readonly state: 'connecting' }
+  | { readonly state: 'online' }
+  /** Lost; it is tried again at `until`, by `Date.now()`. */
+  | { readonly state: 'waiting'; readonly until: number }
+  /** Nothing is tried any more: sign in anew, or tell the player why. */
+  | { readonly state: 'stopped'; readonly reason: StopReason }
+  /** You closed it. */
+  | { readonly state: 'closed' };
+
+export type StopReason = 'unauthenticated' | 'banned' | 'too_many_connections' | 'refused';
+
+/** Gives an access token: to connect with, in place of one that is about to end (`renew`), or of one that was `refused`. If it
+ * throws a [`RaidhallError`] that says not to retry, the connection stops; anything else is tried again. */
+export type GetToken = (why: 'connect' | 'renew' | 'refused') => string | Promise<string>;
+
+export type Welcome = Extract<ServerMessage, { t: 'welcome' }>;
+
+/** What of WebSocket is used. */
+export interface Socket {
+  binaryType: string;
+  readonly readyState: number;
+  onopen: (() => void) | null;
+  onmessage: ((message: { data: string | ArrayBuffer }) => void) | null;
+  onclose: ((close: { code: number }) => void) | null;
+  onerror: (() => void) | null;
+  send(frame: string | Uint8Array<ArrayBuffer>): void;
+  close(code?: number): void;
+}
+
+export interface ConnectionOptions {
+  readonly url: string;
+  readonly codec: Codec;
+  readonly getToken: GetToken;
+  readonly open: (url: string, subprotocol: string) => Socket;
+  readonly name: string;
+  readonly clock: Clock;
+}
+
+export interface ConnectionHandler {
+  /** A connection begins. */
+  up(welcome: Welcome): void;
+  message(message: ServerMessage): void;
+  /** It has ended. */
+  down(): void;
+  status(status: Status): void;
+}
+
+/** How long a connection may take until `welcome`. */
+const OPENING_MS = 10_000;
+/** After so long a connection counts as good, and the next loss as the first. */
+const GOOD_MS = 5_000;
+/** The longest that a timer of JavaScript's takes. */
+const TIMER_MAX_MS = 2 ** 31 - 1;
+const OPEN = 1;
+
+export class Connection {
+  private socket: Socket | null = null;
+  private current: Status = { state: 'connecting' };
+  private welcome: Welcome | null = null;
+  private heard = 0;
+  private upSince = 0;
+  private tries = 0;
+  private refused = false;
+  private comeBackAfter = 0;
+  /** Counts attempts, so that what belongs to a former one is known. */
+  private attempt = 0;
+  private timers: Partial<Record<'retry' | 'opening' | 'heartbeat' | 'renewal', () => void>> = {};
+
+  constructor(
+    private readonly options: ConnectionOptions,
+    private readonly handler: ConnectionHandler,
+  ) {}
+
+  get status(): Status {
+    return this.current;
+  }
+
+  /** The largest message that the server takes, as far as that is known. */
+  get messageBytesMax(): number {
+    return this.welcome?.limits.message_bytes ?? Infinity;
+  }
+
+  start(): void {
+    void this.open();
+  }
+
+  close(): void {
+    this.hangUp(CLOSE_CODES.normal);
+    this.become({ state: 'closed' });
+  }
+
+  /** Sends, if there is a connection that has begun. */
+  send(message: ClientMessage): boolean {
+    if (!this.welcome || this.socket?.readyState !== OPEN) return false;
+    this.socket.send(this.options.codec.encode(message));
+    return true;
+  }
+
+  /** The machine woke, the page is looked at, the network is back: don't wait, and don't trust a connection that was silent. */
+  wake(): void {
+    if (this.current.state === 'waiting') void this.open();
+    else if (this.welcome && this.options.clock.now() - this.heard > this.welcome.heartbeat_ms * 1.2) this.lost(CLOSE_CODES.heartbeat_timeout);
+  }
+
+  private become(status: Status): void {
+    this.current = status;
+    this.handler.status(status);
+  }
+
+  private async open(): Promise<void> {
+    this.hangUp();
+    const attempt = ++this.attempt;
+    this.become({ state: 'connecting' });
+    let token: string;
+    try {
+      token = await this.options.getToken(this.refused ? 'refused' : 'connect');
+    } catch (error) {
+      if (attempt === this.attempt) this.noToken(error);
+      return;
+    }
+    if (attempt !== this.attempt) return;
+    const { codec, clock, name, url } = this.options;
+    let socket: Socket;
+    try {
+      socket = this.options.open(url, codec.subprotocol);
+    } catch {
+      return this.stop('refused'); // a page may not open it, or the URL is none
+    }
+    this.socket = socket;
+    socket.binaryType = 'arraybuffer';
+    this.timer('opening', OPENING_MS, () => this.lost(0));
+    socket.onopen = () => socket.send(codec.encode({ t: 'hello', token, client: name }));
+    socket.onmessage = ({ data }) => {
+      this.heard = clock.now();
+      let message: ServerMessage;
+      try {
+        message = codec.decode(data);
+      } catch {
+        return this.lost(0); // whoever writes so is no server of ours
+      }
+      this.receive(message, token);
+    };
+    socket.onclose = ({ code }) => this.lost(code);
+    socket.onerror = () => {}; // a close follows
+  }
+
+  private noToken(error: unknown): void {
+    if (error instanceof RaidhallError && !error.retry) this.stop('unauthenticated');
+    else this.retryAfter(backoff(this.tries++, this.options.clock.random()));
+  }
+
+  private receive(message: ServerMessage, token: string): void {
+    switch (message.t) {
+      case 'welcome': {
+        const begins = !this.welcome;
+        this.welcome = message;
+        this.refused = false;
+        this.renewBefore(token);
+        if (!begins) return;
+        this.timer('opening', null);
+        this.upSince = this.heard;
+        this.become({ state: 'online' });
+        this.beat();
+        this.handler.up(message);
+        return;
+      }
+      case 'beat':
+        this.send({ t: 'beat' });
+        break;
+      case 'bye':
+        this.comeBackAfter = message.reconnect_after_ms;
+        return;
+    }
+    this.handler.message(message);
+  }
+
+  /** Two silent heartbeats are the end. */
+  private beat(): void {
+    const every = this.welcome?.heartbeat_ms ?? TIMER_MAX_MS;
+    this.timer('heartbeat', every, () => {
+      if (this.options.clock.now() - this.heard > 2 * every) this.lost(CLOSE_CODES.heartbeat_timeout);
+      else this.beat();
+    });
+  }
+
+  /** Says hello with a new token when three quarters of this one's time are over. */
+  private renewBefore(token: string): void {
+    const ends = expiry(token);
+    if (ends === null || !this.welcome) return;
+    this.renewIn(Math.max(1_000, (ends - this.welcome.now) * 0.75), 0);
+  }
+
+  private renewIn(wait: number, tries: number): void {
+    const attempt = this.attempt;
+    this.timer('renewal', wait, async () => {
+      try {
+        const token = await this.options.getToken('renew');
+        if (attempt !== this.attempt) return;
+        this.send({ t: 'hello', token, client: this.options.name });
+        this.renewBefore(token);
+      } catch (error) {
+        if (attempt !== this.attempt) return;
+        if (error instanceof RaidhallError && !error.retry) return; // the server will say so
+        this.renewIn(backoff(tries, this.options.clock.random()), tries + 1);
+      }
+    });
+  }
+
+  private lost(code: number): void {
+    const { clock } = this.options;
+    if (this.welcome && clock.now() - this.upSince >= GOOD_MS) this.tries = 0;
+    const tries = this.tries++;
+    const asked = this.comeBackAfter;
+    this.hangUp();
+    const again = () => (tries === 0 ? 0 : backoff(tries, clock.random()));
+    if (code === CLOSE_CODES.unauthenticated) {
+      this.refused = true;
+      this.retryAfter(again());
+    } else if (code >= 4000 && code < 4100) {
+      const reasons: Record<number, StopReason> = {
+        [CLOSE_CODES.forbidden]: 'banned',
+        [CLOSE_CODES.too_many_connections]: 'too_many_connections',
+      };
+      this.stop(reasons[code] ?? 'refused');
+    } else if (code >= 4200 && code < 4300) {
+      this.retryAfter(asked + again());
+    } else {
+      this.retryAfter(asked + backoff(tries, clock.random()));
+    }
+  }
+
+  private stop(reason: StopReason): void {
+    this.hangUp();
+    this.become({ state: 'stopped', reason });
+  }
+
+  private retryAfter(wait: number): void {
+    this.become({ state: 'waiting', until: this.options.clock.now() + wait });
+    this.timer('retry', wait, () => void this.open());
+  }
+
+  private hangUp(code?: number): void {
+    this.attempt++;
+    for (const name of ['retry', 'opening', 'heartbeat', 'renewal'] as const) this.timer(name, null);
+    const { socket } = this;
+    const begun = this.welcome !== null;
+    this.socket = this.welcome = null;
+    this.comeBackAfter = 0;
+    if (socket) {
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.onerror = () => {};
+      socket.close(code);
+    }
+    if (begun) this.handler.down();
+  }
+
+  private timer(name: 'retry' | 'opening' | 'heartbeat' | 'renewal', wait: number | null, run?: () => void): void {
+    this.timers[name]?.();
+    delete this.timers[name];
+    if (wait !== null && run) this.timers[name] = this.options.clock.after(Math.min(wait, TIMER_MAX_MS), run);
+  }
+}
+
+/** When a JSON Web Token ends, in milliseconds by its issuer's clock; null if it does not say so. */
+function expiry(token: string): number | null {
+  try {
+    const claims: unknown = JSON.parse(atob((token.split('.')[1] ?? '').replace(/-/g, '+').replace(/_/g, '/')));
+    const ends = (claims as { exp?: unknown }).exp;
+    return typeof ends === 'number' ? ends * 1_000 : null;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,25 @@
+// What can go wrong, as the server says it, and as only the client knows it.
+import type { ErrorBody, ErrorType, FieldFault } from './protocol.js';
+
+/** A refusal, or a fault that did not pass. */
+export class RaidhallError extends Error {
+  readonly type: ErrorType | 'closed' | 'network';
+  /** Whether the same may succeed later. */
+  readonly retry: boolean;
+  readonly retryAfterMs: number | null;
+  /** What is wrong with which field, for `invalid`. */
+  readonly fields: readonly FieldFault[];
+
+  constructor(type: ErrorType | 'closed' | 'network', message: string, rest: Partial<Omit<ErrorBody, 'type' | 'message'>> = {}) {
+    super(message);
+    this.name = 'RaidhallError';
+    this.type = type;
+    this.retry = rest.retry ?? false;
+    this.retryAfterMs = rest.retry_after_ms ?? null;
+    this.fields = rest.fields ?? [];
+  }
+
+  static of({ type, message, ...rest }: ErrorBody): RaidhallError {
+    return new RaidhallError(type, message, rest);
+  }
+}

@@ -1,0 +1,99 @@
+// What an event makes of a state. The data carry results, so there are no rules here: a snapshot with the events after it is
+// the server's state. States are never changed: what an event leaves alone is shared with the state before.
+import { MESSAGES_SHOWN } from './protocol.js';
+import type { Member, RaidEvent, RaidState, Task, TaskId } from './protocol.js';
+
+/** The state after an event; null for an event that this release does not know, or that contradicts the state: then only a
+ * snapshot helps. */
+export function fold(state: RaidState, event: RaidEvent): RaidState | null {
+  const { at } = event;
+  switch (event.type) {
+    case 'raid_created':
+      return null; // only ever the first, and there is a state
+    case 'member_joined': {
+      const leads = event.data.role === 'leader' ? { leader: event.data.player, term: 1 } : {};
+      return { ...state, ...leads, members: [...state.members, { ...event.data }] };
+    }
+    case 'member_left': {
+      const { player, released } = event.data;
+      return {
+        ...state,
+        leader: state.leader === player ? null : state.leader,
+        members: state.members.filter(member => member.player !== player),
+        tasks: released.length ? state.tasks.map(task => (released.includes(task.id) ? reopened(task) : task)) : state.tasks,
+      };
+    }
+    case 'leader_changed': {
+      const { player, previous, term } = event.data;
+      const role = (member: Member): Member =>
+        member.player === player ? { ...member, role: 'leader' } : member.player === previous ? { ...member, role: 'member' } : member;
+      return { ...state, leader: player, term, members: state.members.map(role) };
+    }
+    case 'raid_started':
+      return { ...state, status: 'active', started_at: at, deadline: event.data.deadline };
+    case 'task_added': {
+      if (event.by === null) return null;
+      const { task: id, title, xp, minutes } = event.data;
+      const task: Task = { id, title, xp, minutes, status: 'open', assignee: null, by: event.by, claimed_at: null, ended_at: null };
+      return { ...state, tasks: [...state.tasks, task] };
+    }
+    case 'task_claimed': {
+      const { task, player, energy } = event.data;
+      const claimed = withTask(state, task, { status: 'claimed', assignee: player, claimed_at: at });
+      return claimed && withMember(claimed, player, { energy, energy_at: at });
+    }
+    case 'task_released':
+      return withTask(state, event.data.task, REOPENED);
+    case 'task_completed': {
+      const { task, player, energy, member_xp, member_tasks, current_xp, current_tasks } = event.data;
+      const completed = withTask({ ...state, current_xp, current_tasks }, task, { status: 'completed', ended_at: at });
+      return completed && withMember(completed, player, { energy, energy_at: at, xp: member_xp, tasks: member_tasks });
+    }
+    case 'task_failed': {
+      const { task, player, energy } = event.data;
+      const failed = withTask(state, task, REOPENED);
+      return failed && withMember(failed, player, { energy, energy_at: at });
+    }
+    case 'contributed': {
+      const { player, member_xp, member_tasks, current_xp, current_tasks } = event.data;
+      return withMember({ ...state, current_xp, current_tasks }, player, { xp: member_xp, tasks: member_tasks });
+    }
+    case 'said': {
+      if (event.by === null) return null;
+      const messages = [...state.messages, { seq: event.seq, by: event.by, text: event.data.text, at }];
+      return { ...state, messages: messages.slice(-MESSAGES_SHOWN) };
+    }
+    case 'raid_completed':
+      return { ...state, status: 'completed', ended_at: at, ranking: event.data.ranking };
+    case 'raid_failed':
+      return { ...state, status: 'failed', ended_at: at, reason: event.data.reason };
+    case 'player_erased': {
+      const { player, text, made_raid } = event.data;
+      const named = <T extends { player: number; name: string }>(row: T): T => (row.player === player ? { ...row, name: text } : row);
+      return {
+        ...state,
+        ...(made_raid ? { title: text, description: null } : {}),
+        members: state.members.map(named),
+        ranking: state.ranking && state.ranking.map(named),
+        tasks: state.tasks.map(task => (task.by === player ? { ...task, title: text } : task)),
+        messages: state.messages.map(message => (message.by === player ? { ...message, text } : message)),
+      };
+    }
+    default:
+      return null;
+  }
+}
+
+const REOPENED = { status: 'open', assignee: null, claimed_at: null } as const;
+
+const reopened = (task: Task): Task => ({ ...task, ...REOPENED });
+
+function withTask(state: RaidState, id: TaskId, change: Partial<Task>): RaidState | null {
+  if (!state.tasks.some(task => task.id === id)) return null;
+  return { ...state, tasks: state.tasks.map(task => (task.id === id ? { ...task, ...change } : task)) };
+}
+
+function withMember(state: RaidState, player: number, change: Partial<Member>): RaidState | null {
+  if (!state.members.some(member => member.player === player)) return null;
+  return { ...state, members: state.members.map(member => (member.player === player ? { ...member, ...change } : member)) };
+}

@@ -1,0 +1,21 @@
+export { Client, connect } from './client.js';
+export type { Options, Settled } from './client.js';
+export { json, msgpack } from './codec.js';
+export type { Codec } from './codec.js';
+export type { GetToken, Status, StopReason } from './connection.js';
+export { RaidhallError } from './errors.js';
+export { fold } from './fold.js';
+export { keptIn } from './outbox.js';
+export type { Storage, Waiting } from './outbox.js';
+export { Raid } from './raid.js';
+export type { Ack, RaidView, Signal } from './raid.js';
+export { Rest } from './rest.js';
+export type { RestOptions } from './rest.js';
+export { Session } from './session.js';
+export type { Kept } from './session.js';
+export { storeOf } from './store.js';
+export type { Store } from './store.js';
+export type {
+  ChatMessage, Command, ErrorType, FieldFault, Member, NewRaid, PlayerId, PlayerRef, Profile, RaidEvent, RaidId, RaidState, RaidStatus,
+  RaidSummary, Rank, Role, Seq, Task, TaskId, TaskStatus, TokenPair, UnwatchReason,
+} from './protocol.js';

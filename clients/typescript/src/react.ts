@@ -1,0 +1,20 @@
+// For React: a raid and the connection as hooks.
+import { useMemo, useSyncExternalStore } from 'react';
+import type { Client } from './client.js';
+import type { Status } from './connection.js';
+import type { RaidId } from './protocol.js';
+import type { Raid, RaidView } from './raid.js';
+
+/** A raid, live while the component is mounted, and what to act with. */
+export function useRaid(client: Client, id: RaidId): RaidView & { readonly raid: Raid } {
+  const raid = client.raid(id);
+  const view = useSyncExternalStore(raid.subscribe, raid.getView, raid.getView);
+  return useMemo(() => ({ ...view, raid }), [view, raid]);
+}
+
+/** How the connection is doing, and how many commands wait for an answer. */
+export function useConnection(client: Client): { readonly status: Status; readonly waiting: number } {
+  const status = useSyncExternalStore(client.onStatus, client.getStatus, client.getStatus);
+  const waiting = useSyncExternalStore(client.onStatus, client.getWaiting, client.getWaiting);
+  return useMemo(() => ({ status, waiting }), [status, waiting]);
+}

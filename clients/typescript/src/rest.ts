@@ -1,0 +1,69 @@
+// What is asked for over HTTP: signing in, making and finding raids.
+import { RaidhallError } from './errors.js';
+import type { Command, CommandResult, Contribution, ErrorBody, NewRaid, Page, Profile, RaidEvent, RaidId, RaidStatus, RaidSummary, RaidView, Seq, TokenPair } from './protocol.js';
+
+export interface RestOptions {
+  /** Where the server is, as for `connect`. */
+  readonly url: string;
+  /** What goes into `Authorization`; not needed to sign in. */
+  readonly getToken?: (why: 'connect') => string | Promise<string>;
+  readonly fetch?: typeof globalThis.fetch;
+}
+
+/** Each method gives what the server says, or throws a [`RaidhallError`]: of type `network` if it said nothing. */
+export class Rest {
+  constructor(private readonly options: RestOptions) {}
+
+  /** The same doors with somebody's token. */
+  as(session: { getToken: (why: 'connect') => string | Promise<string> }): Rest {
+    return new Rest({ ...this.options, getToken: session.getToken });
+  }
+
+  guest = (name: string): Promise<TokenPair> => this.ask('POST', '/auth/guest', { name }, false);
+  refresh = (refresh_token: string): Promise<TokenPair> => this.ask('POST', '/auth/refresh', { refresh_token }, false);
+  signOut = (): Promise<{ signed_out: boolean }> => this.ask('POST', '/auth/sign-out');
+  me = (): Promise<Profile> => this.ask('GET', '/me');
+  /** Closes the account for good. */
+  eraseMe = (): Promise<{ player: number; erased: boolean }> => this.ask('DELETE', '/me');
+  /** With the same key, one raid however often it is asked for. */
+  createRaid = (raid: NewRaid, key?: string): Promise<RaidView> => this.ask('POST', '/raids', raid, true, key);
+  joinRaid = (invite_code: string): Promise<RaidView> => this.ask('POST', '/raids/join', { invite_code });
+  raid = (id: RaidId): Promise<RaidView> => this.ask('GET', `/raids/${id}`);
+  raids = (query: { status?: RaidStatus; limit?: number; cursor?: string } = {}): Promise<Page<RaidSummary>> => this.page(`/raids${search(query)}`);
+  command = (id: RaidId, cmd: Command, op?: string): Promise<CommandResult> => this.ask('POST', `/raids/${id}/commands`, { cmd, op });
+  events = (id: RaidId, query: { after?: Seq; limit?: number } = {}): Promise<RaidEvent[]> => this.ask('GET', `/raids/${id}/events${search(query)}`);
+  contributions = (id: RaidId, query: { after?: Seq; limit?: number } = {}): Promise<Contribution[]> => this.ask('GET', `/raids/${id}/contributions${search(query)}`);
+
+  private async ask<T>(method: string, path: string, body?: unknown, signed = true, key?: string): Promise<T> {
+    return ((await this.answer(method, path, body, signed, key)) as { data: T }).data;
+  }
+
+  private async page<T>(path: string): Promise<T> {
+    return (await this.answer('GET', path)) as T;
+  }
+
+  private async answer(method: string, path: string, body?: unknown, signed = true, key?: string): Promise<unknown> {
+    const headers: Record<string, string> = {};
+    if (body !== undefined) headers['content-type'] = 'application/json';
+    if (key !== undefined) headers['idempotency-key'] = key;
+    if (signed) headers['authorization'] = `Bearer ${(await this.options.getToken?.('connect')) ?? ''}`;
+    const url = `${this.options.url.replace(/^ws/, 'http').replace(/\/+$/, '')}/api/v1${path}`;
+    const ask = this.options.fetch ?? globalThis.fetch;
+    let response: Response;
+    let said: unknown;
+    try {
+      response = await ask(url, { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
+      said = await response.json();
+    } catch (error) {
+      throw new RaidhallError('network', error instanceof Error ? error.message : String(error), { retry: true });
+    }
+    if (response.ok) return said;
+    const error = (said as { error?: ErrorBody }).error;
+    throw error ? RaidhallError.of(error) : new RaidhallError('network', `answered with ${response.status}`, { retry: response.status >= 500 });
+  }
+}
+
+function search(query: Record<string, string | number | undefined>): string {
+  const given = Object.entries(query).filter((pair): pair is [string, string | number] => pair[1] !== undefined);
+  return given.length ? `?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}` : '';
+}

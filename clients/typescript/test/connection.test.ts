@@ -1,0 +1,201 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { backoff } from '../src/clock.js';
+import { connect } from '../src/client.js';
+import type { Client } from '../src/client.js';
+import type { GetToken, Socket } from '../src/connection.js';
+import { RaidhallError } from '../src/errors.js';
+import type { ClientMessage, ServerMessage } from '../src/protocol.js';
+import { VirtualClock, codec } from './simulation.js';
+
+/** A server's end that does what the test says. */
+class Peer {
+  readonly clock = new VirtualClock(() => 1);
+  readonly sockets: (Socket & { readyState: number; heard: ClientMessage[]; closed: boolean })[] = [];
+  readonly client: Client;
+
+  constructor(getToken: GetToken = () => 'a token') {
+    const { sockets } = this;
+    const WebSocket = class {
+      constructor() {
+        const socket: Peer['sockets'][number] = {
+          binaryType: '', readyState: 1, heard: [], closed: false, onopen: null, onmessage: null, onclose: null, onerror: null,
+          send: frame => socket.heard.push(JSON.parse(frame as string) as ClientMessage),
+          close: () => (socket.closed = true),
+        };
+        sockets.push(socket);
+        return socket;
+      }
+    };
+    this.client = connect({ url: 'https://server/sub/', getToken, WebSocket, codec, clock: this.clock });
+  }
+
+  get socket(): Peer['sockets'][number] {
+    return this.sockets.at(-1)!;
+  }
+
+  get state(): string {
+    return this.client.getStatus().state;
+  }
+
+  say(message: object): void {
+    this.socket.onmessage?.({ data: JSON.stringify(message as ServerMessage) });
+  }
+
+  async welcome(): Promise<void> {
+    await this.clock.pass(0);
+    this.socket.onopen?.();
+    const limits = { message_bytes: 200, commands_per_second: 20, watches: 32 };
+    this.say({ t: 'welcome', player: { id: 5, name: 'Ada' }, session: 's', now: this.clock.now() + 500, heartbeat_ms: 1_000, limits, lineage: 'one' });
+  }
+
+  lose(code: number): void {
+    this.socket.onclose?.({ code });
+  }
+}
+
+/** How long until it tries again; null if it does not. */
+async function wait(peer: Peer): Promise<number | null> {
+  const status = peer.client.getStatus();
+  return status.state === 'waiting' ? status.until - peer.clock.now() : null;
+}
+
+test('each class of close codes is obeyed', async () => {
+  for (const [code, expected] of [[1006, 1_000], [1001, 1_000], [4100, 1_000], [4101, 1_000], [4200, 0], [4201, 0], [4299, 0], [4001, 0], [4003, null], [4004, null], [4000, null]] as const) {
+    const peer = new Peer();
+    await peer.welcome();
+    peer.lose(code);
+    assert.equal(await wait(peer), expected, `${code}`);
+    peer.client.close();
+  }
+});
+
+test('losses in a row are backed off up to half a minute, and a good connection is a new beginning', async () => {
+  const peer = new Peer();
+  for (const expected of [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]) {
+    await peer.welcome();
+    peer.lose(1006);
+    assert.equal(await wait(peer), expected);
+    await peer.clock.pass(expected);
+  }
+  await peer.welcome();
+  for (let second = 0; second < 6; second++) {
+    await peer.clock.pass(1_000);
+    peer.say({ t: 'beat', now: 0, heads: {} });
+  }
+  peer.lose(1006);
+  assert.equal(await wait(peer), 1_000);
+  assert.deepEqual([backoff(0, 0), backoff(99, 0.5)], [0, 15_000], 'full jitter');
+});
+
+test('a server that leaves says when to come back', async () => {
+  const peer = new Peer();
+  await peer.welcome();
+  peer.say({ t: 'bye', reason: 'draining', reconnect_after_ms: 840 });
+  peer.lose(4200);
+  assert.equal(await wait(peer), 840);
+});
+
+test('heartbeats are answered, and two silent ones are the end', async () => {
+  const peer = new Peer();
+  await peer.welcome();
+  peer.say({ t: 'beat', now: peer.clock.now() + 700, heads: {} });
+  assert.deepEqual(peer.socket.heard.at(-1), { t: 'beat' });
+  assert.equal(peer.client.now() - peer.clock.now(), 700);
+  await peer.clock.pass(2_000);
+  assert.equal(peer.state, 'online');
+  await peer.clock.pass(2_000);
+  assert.deepEqual([peer.sockets.length, peer.sockets[0]!.closed], [2, true]);
+});
+
+test('a machine that wakes does not trust a silent connection, nor wait', async () => {
+  const peer = new Peer();
+  await peer.welcome();
+  peer.client.retryNow();
+  assert.equal(peer.sockets.length, 1, 'it was heard of just now');
+  peer.lose(1006);
+  await peer.clock.pass(1_000);
+  await peer.welcome();
+  peer.lose(1006);
+  peer.client.retryNow();
+  await peer.clock.pass(0);
+  assert.equal(peer.sockets.length, 3);
+});
+
+test('a refused token is replaced, and where there is no other the client stops', async () => {
+  const asked: string[] = [];
+  const peer = new Peer(why => {
+    asked.push(why);
+    if (asked.length > 2) throw new RaidhallError('unauthenticated', 'over');
+    return `token ${asked.length}`;
+  });
+  await peer.welcome();
+  peer.lose(4001);
+  await peer.welcome();
+  assert.deepEqual(peer.socket.heard[0], { t: 'hello', token: 'token 2', client: '@raidhall/client' });
+  peer.lose(4001);
+  await peer.clock.pass(2_000);
+  assert.deepEqual([asked, peer.client.getStatus()], [['connect', 'refused', 'refused'], { state: 'stopped', reason: 'unauthenticated' }]);
+});
+
+test('a token is renewed on the same connection before it ends', async () => {
+  let tokens = 0;
+  const claims = () => btoa(JSON.stringify({ exp: (peer.clock.now() + 500) / 1_000 + 100 })).replace(/=/g, '');
+  const peer: Peer = new Peer(() => `h.${claims()}.${++tokens}`);
+  await peer.welcome();
+  for (let second = 0; second < 80; second++) {
+    await peer.clock.pass(1_000);
+    peer.say({ t: 'beat', now: 0, heads: {} });
+  }
+  const hellos = peer.socket.heard.filter(message => message.t === 'hello');
+  assert.deepEqual([peer.sockets.length, hellos.length, hellos[1]?.t === 'hello' && hellos[1].token.endsWith('.2')], [1, 2, true]);
+});
+
+test('what is no message, and a server that never welcomes, are left', async () => {
+  const peer = new Peer();
+  await peer.welcome();
+  peer.socket.onmessage?.({ data: 'not JSON' });
+  assert.equal(peer.state, 'waiting');
+  await peer.clock.pass(1_000);
+  peer.socket.onopen?.();
+  await peer.clock.pass(10_000);
+  assert.ok(peer.sockets[1]!.closed);
+});
+
+test('a command that is too large for the server is refused at once, and a closed client takes none', async () => {
+  const peer = new Peer();
+  await peer.welcome();
+  await assert.rejects(peer.client.raid(7).do({ type: 'say', text: 'x'.repeat(200) }), { type: 'too_large' });
+  peer.client.close();
+  await assert.rejects(peer.client.raid(7).do({ type: 'start' }), { type: 'closed' });
+  assert.equal(peer.state, 'closed');
+});
+
+test('a raid that may not be seen says so, and one that the player left', async () => {
+  const peer = new Peer();
+  peer.client.raid(7).subscribe(() => {});
+  peer.client.raid(8).subscribe(() => {});
+  await peer.welcome();
+  const error = { type: 'not_found', message: '', retry: false, retry_after_ms: null, fields: null };
+  peer.say({ t: 'error', re: 'watch', id: null, raid: 7, error });
+  peer.say({ t: 'unwatched', raid: 8, reason: 'kicked' });
+  assert.deepEqual([7, 8].map(id => peer.client.raid(id).getView().gone), ['not_found', 'kicked']);
+});
+
+test('signals and presence come and go', async () => {
+  const peer = new Peer();
+  const raid = peer.client.raid(7);
+  const heard: unknown[] = [];
+  raid.onSignal(signal => heard.push(signal));
+  const stop = raid.subscribe(() => {});
+  await peer.welcome();
+  peer.say({ t: 'watching', raid: 7, seq: 0, recovered: true, online: [5] });
+  peer.say({ t: 'presence', raid: 7, online: [6], offline: [5] });
+  peer.say({ t: 'signal', raid: 7, from: 6, kind: 'emote', data: '🔥' });
+  assert.deepEqual([[...raid.getView().online], heard], [[6], [{ from: 6, kind: 'emote', data: '🔥' }]]);
+  assert.ok(raid.signal('emote', 1));
+  stop();
+  assert.deepEqual(peer.socket.heard.at(-1), { t: 'unwatch', raid: 7 });
+  peer.client.close();
+  assert.equal(raid.signal('emote', 1), false);
+});

@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { readFileSync, readdirSync } from 'node:fs';
+import { test } from 'node:test';
+import { fold } from '../src/fold.js';
+import type { RaidEvent, RaidState, ServerMessage } from '../src/protocol.js';
+
+const fixtures = new URL('../../../../protocol/fixtures/server/', import.meta.url);
+const read = (name: string): ServerMessage => JSON.parse(readFileSync(new URL(name, fixtures), 'utf8')) as ServerMessage;
+
+function frozen<T>(value: T): T {
+  if (typeof value === 'object' && value !== null) {
+    Object.values(value).forEach(frozen);
+    Object.freeze(value);
+  }
+  return value;
+}
+
+const active = (): RaidState => {
+  const snapshot = read('snapshot_active.json');
+  assert.ok(snapshot.t === 'snapshot');
+  return frozen(snapshot.state);
+};
+
+test('every type of event is known, and leaves the state before as it was', () => {
+  const names = readdirSync(fixtures).filter(name => /^event_.*\.json$/.test(name));
+  assert.ok(names.length > 20);
+  for (const name of names) {
+    const { t: _, raid: __, ...event } = read(name) as Extract<ServerMessage, { t: 'event' }>;
+    const state = active(); // frozen: a change would throw
+    const next = fold(state, event as RaidEvent);
+    if (event.type === 'raid_created') assert.equal(next, null, name);
+    else assert.ok(next, name);
+  }
+});
+
+const at = 1_767_225_700_000;
+const event = (rest: object): RaidEvent => ({ seq: 124, at, by: 5, ...rest }) as RaidEvent;
+
+test('a task is claimed, completed, and opens again when its owner leaves', () => {
+  const claimed = fold(active(), event({ type: 'task_claimed', data: { task: 1, player: 5, energy: 60 } }));
+  assert.deepEqual(claimed?.tasks[0], { ...active().tasks[0], status: 'claimed', assignee: 5, claimed_at: at });
+  assert.deepEqual(claimed?.members[0]?.energy, 60);
+  const data = { task: 1, player: 5, xp: 40, energy: 65, member_xp: 120, member_tasks: 3, current_xp: 160, current_tasks: 4 };
+  const done = fold(claimed!, event({ type: 'task_completed', data }));
+  assert.deepEqual([done?.current_xp, done?.current_tasks, done?.members[0]?.xp, done?.tasks[0]?.ended_at], [160, 4, 120, at]);
+  const left = fold(done!, event({ by: 6, type: 'member_left', data: { player: 6, reason: 'left', released: [2] } }));
+  assert.deepEqual([left?.members.length, left?.tasks[1]?.status, left?.tasks[1]?.assignee], [1, 'open', null]);
+  assert.equal(left?.tasks[0], done?.tasks[0], 'what is not concerned is shared');
+});
+
+test('the latest fifty messages are kept', () => {
+  let state = active();
+  for (let n = 0; n < 60; n++) state = fold(state, event({ seq: 200 + n, type: 'said', data: { text: `${n}` } }))!;
+  assert.deepEqual([state.messages.length, state.messages[0]?.text, state.messages[49]?.text], [50, '10', '59']);
+});
+
+test('who is erased stands nowhere any more', () => {
+  const data = { player: 5, text: '[erased]', made_raid: true };
+  const told = JSON.stringify(fold(active(), event({ type: 'player_erased', data })));
+  for (const gone of ['Ada', 'Ship it', 'By Friday', 'Fix the build']) assert.ok(!told.includes(gone), gone);
+  assert.ok(told.includes('Ben') && told.includes('on it'));
+});
+
+test('what is unknown or contradicts the state gives none', () => {
+  for (const rest of [
+    { type: 'of_a_later_release', data: {} },
+    { type: 'task_claimed', data: { task: 99, player: 5, energy: 1 } },
+    { type: 'task_claimed', data: { task: 1, player: 99, energy: 1 } },
+    { by: null, type: 'said', data: { text: 'x' } },
+  ]) assert.equal(fold(active(), event(rest)), null);
+});

@@ -1,0 +1,113 @@
+// What the client promises, over a network and a server that keep no promise: see the invariants at the end of each run.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { connect } from '../src/client.js';
+import type { Client } from '../src/client.js';
+import { RaidhallError } from '../src/errors.js';
+import type { Storage, Waiting } from '../src/outbox.js';
+import type { Ack } from '../src/raid.js';
+import { CALM, RAID, SimulatedServer, VirtualClock, chance, codec } from './simulation.js';
+
+const RUNS = Number(process.env['RUNS'] ?? 150);
+
+const begin = (server: SimulatedServer, storage?: Storage): Client =>
+  connect({ url: 'http://server', getToken: () => 'a token', WebSocket: server.WebSocket, codec, clock: server.clock, storage });
+
+interface Given {
+  text: string;
+  result?: Ack | RaidhallError;
+}
+
+function give(client: Client, text: string, all: Given[]): void {
+  const given: Given = { text };
+  all.push(given);
+  const command = text.startsWith('refused') ? ({ type: 'start' } as const) : ({ type: 'say', text } as const);
+  client.raid(RAID).do(command).then(ack => (given.result = ack), error => (given.result = error));
+}
+
+function assertAllWell(server: SimulatedServer, clients: Client[], all: Given[], seed: number): void {
+  const said = server.taken.map(({ event }) => (event.type === 'said' ? event.data.text : ''));
+  for (const { text, result } of all) {
+    assert.ok(result, `seed ${seed}: ${text} was never answered`);
+    const times = said.filter(one => one === text).length;
+    if (result instanceof RaidhallError) assert.deepEqual([times, result.type], [0, 'not_leader'], `seed ${seed}: ${text}`);
+    else assert.deepEqual([times, said[result.seq - 1]], [1, text], `seed ${seed}: ${text}`);
+  }
+  for (const client of clients) {
+    const view = client.raid(RAID).getView();
+    assert.deepEqual([view.seq, view.live, client.getWaiting()], [server.seq, true, 0], `seed ${seed}`);
+    assert.deepEqual(view.state, server.state, `seed ${seed}`);
+  }
+}
+
+test('whatever is lost, repeated, late or restarted, every command counts once and every state is the server\'s', async () => {
+  for (let seed = 1; seed <= RUNS; seed++) {
+    const random = chance(seed);
+    const server = new SimulatedServer(new VirtualClock(random));
+    const clients = [begin(server), begin(server)];
+    const all: Given[] = [];
+    const seqs: number[][] = [[], []];
+    clients.forEach((client, index) => {
+      const raid = client.raid(RAID);
+      raid.subscribe(() => {});
+      raid.onEvent((event, view) => {
+        assert.equal(view.seq, event.seq);
+        seqs[index]!.push(event.seq);
+      });
+    });
+    server.faults = { drop: 0.05 * random(), repeat: 0.1 * random(), cut: 0.15 * random(), overload: 0.2 * random() };
+    for (let turn = 0; turn < 40; turn++) {
+      const client = clients[turn % 2]!;
+      if (random() < 0.8) give(client, `${random() < 0.1 ? 'refused' : 'said'} ${turn}`, all);
+      if (random() < 0.05) server.restart();
+      await server.clock.pass(random() * 2_000);
+    }
+    server.faults = CALM;
+    await server.clock.pass(180_000);
+    assertAllWell(server, clients, all, seed);
+    seqs.forEach(told => assert.ok(told.every((seq, index) => index === 0 || seq > told[index - 1]!), `seed ${seed}: events in order`));
+    clients.forEach(client => client.close());
+  }
+});
+
+test('after a restore everybody has what the server has, and nobody believes an old place', async () => {
+  for (let seed = 1; seed <= 30; seed++) {
+    const server = new SimulatedServer(new VirtualClock(chance(seed)));
+    const client = begin(server);
+    client.raid(RAID).subscribe(() => {});
+    const all: Given[] = [];
+    for (let turn = 0; turn < 12; turn++) give(client, `said ${turn}`, all);
+    await server.clock.pass(5_000);
+    server.restore(5);
+    await server.clock.pass(60_000);
+    for (let turn = 0; turn < 5; turn++) give(client, `again ${turn}`, []);
+    await server.clock.pass(60_000);
+    const view = client.raid(RAID).getView();
+    assert.deepEqual([view.seq, view.state], [server.seq, server.state], `seed ${seed}`);
+    client.close();
+  }
+});
+
+test('commands given offline are sent once by whichever run of the page is connected, in their order', async () => {
+  const server = new SimulatedServer(new VirtualClock(chance(1)));
+  let kept: readonly Waiting[] = [];
+  const storage: Storage = { load: () => kept, save: waiting => (kept = JSON.parse(JSON.stringify(waiting)) as Waiting[]) };
+  const offline = connect({ url: 'http://server', getToken: () => Promise.reject(new Error('no network')), WebSocket: server.WebSocket, codec, clock: server.clock, storage });
+  const all: Given[] = [];
+  await server.clock.pass(100);
+  for (let n = 0; n < 3; n++) give(offline, `said ${n}`, all);
+  await server.clock.pass(1_000);
+  offline.close();
+  await server.clock.pass(0);
+  assert.deepEqual([kept.length, all.map(({ result }) => (result as RaidhallError).type)], [3, ['closed', 'closed', 'closed']]);
+  const told: string[] = [];
+  for (let run = 0; run < 2; run++) {
+    const client = begin(server, storage);
+    client.onSettled(({ result }) => told.push(result instanceof RaidhallError ? result.type : `${result.seq}`));
+    give(client, `then ${run}`, []);
+    await server.clock.pass(20_000);
+    client.close();
+  }
+  assert.deepEqual(server.taken.map(({ event }) => event.type === 'said' && event.data.text), ['said 0', 'said 1', 'said 2', 'then 0', 'then 1']);
+  assert.deepEqual([told, kept], [['1', '2', '3'], []]);
+});
