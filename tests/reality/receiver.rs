@@ -19,6 +19,9 @@ use tokio::task::JoinHandle;
 /// What it and the servers know.
 pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
+/// Whose value [`Receiver::setting`] gives.
+pub const ENDPOINTS: &str = "WEBHOOKS__ENDPOINTS";
+
 /// A message that came and was answered.
 #[derive(Debug, Clone)]
 pub struct Got {
@@ -51,8 +54,9 @@ impl Receiver {
         Receiver { address, shared, serving }
     }
 
-    pub fn url(&self) -> String {
-        format!("http://{}/hooks", self.address)
+    /// What has a server tell it.
+    pub fn setting(&self) -> String {
+        format!(r#"[{{name="app",url="http://{}/hooks",secret="{SECRET}"}}]"#, self.address)
     }
 
     /// What it answers from now on.

@@ -1,10 +1,11 @@
 //! What must never be in a log is not in it, whatever the level: every secret is planted in every place where a client
 //! or an operator can put one.
 
-use crate::bounded;
 use crate::party::{Party, long_raid};
 use crate::process::Site;
+use crate::receiver::{ENDPOINTS, Receiver, SECRET};
 use crate::wire::Wire;
+use crate::{bounded, eventually};
 use raidhall_loadtest::client::Rest;
 use raidhall_protocol::rest::TokenPair;
 use raidhall_protocol::{ClientMessage, Codec, Command};
@@ -42,10 +43,11 @@ async fn leak(url: &str, tokens: &TokenPair, raid: u64) {
 }
 
 async fn no_secret_is_logged(site: Site) {
-    let server = site.start_with(&[("TELEMETRY__LOG", "trace")]).await;
+    let receiver = Receiver::open().await;
+    let server = site.start_with(&[("TELEMETRY__LOG", "trace"), (ENDPOINTS, &receiver.setting())]).await;
     let party = Party::gather(server.target(), 1, &long_raid(1)).await;
     let rest = Rest::over((*server.target()).into()).expect("a door");
-    let tokens = rest.guest("somebody").await.expect("a guest");
+    let tokens = rest.guest(CANARY).await.expect("a guest");
     let (raid, invite) = (party.raid, party.invite.clone());
     rest.with_token(&tokens.access_token).join(&invite).await.expect("a member");
     for codec in Codec::ALL {
@@ -59,6 +61,10 @@ async fn no_secret_is_logged(site: Site) {
     let mut stranger = Wire::connect(server.target(), Codec::Json).await;
     stranger.send(ClientMessage::Hello { token: CANARY.into(), client: None }).await;
     assert_eq!(stranger.end().await.code, Some(4001));
+    eventually("it is told of members", async || {
+        receiver.got().iter().any(|got| got.body["data"]["name"] == CANARY)
+    })
+    .await;
     let url = server.target().url("");
     leak(url.trim_end_matches('/'), &tokens, raid.get()).await;
     let successor = tokens.refresh_token.clone();
@@ -67,11 +73,19 @@ async fn no_secret_is_logged(site: Site) {
     assert_eq!(server.exit_code(Duration::from_secs(40)).await, Some(0));
 
     let logged = site.logged();
-    let witnesses = ["DEBUG", "answered", "welcome", "the connection ends", "\"stopped\""];
+    let witnesses = [
+        "webhooks are delivered from here",
+        "DEBUG",
+        "answered",
+        "welcome",
+        "the connection ends",
+        "\"stopped\"",
+    ];
     assert!(witnesses.iter().all(|word| logged.contains(word)), "this is not everything");
     let secret = "a secret for tests, of thirty-two bytes and more";
     let password = reqwest::Url::parse(&site.url()).ok().and_then(|url| url.password().map(str::to_owned));
-    let secrets = [CANARY, secret, &tokens.access_token, &successor, &invite];
+    let key = SECRET.trim_start_matches("whsec_");
+    let secrets = [CANARY, secret, key, &tokens.access_token, &successor, &invite];
     for planted in secrets.into_iter().chain(password.as_deref().filter(|password| password.len() > 3)) {
         let line = logged.lines().find(|line| line.contains(planted));
         assert_eq!(line, None, "{planted} is logged");

@@ -4,7 +4,7 @@ use crate::bounded;
 use crate::fleet::Fleet;
 use crate::party::long_raid;
 use crate::process::{Server, Site};
-use crate::receiver::{Got, Receiver, SECRET};
+use crate::receiver::{ENDPOINTS, Got, Receiver};
 use axum::http::StatusCode;
 use raidhall::auth::Scope;
 use raidhall_loadtest::client::Rest;
@@ -17,15 +17,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-const ENDPOINTS: &str = "WEBHOOKS__ENDPOINTS";
-
-/// The setting's value that has the receiver told.
-fn told(receiver: &Receiver) -> String {
-    format!(r#"[{{name="app",url="{}",secret="{SECRET}"}}]"#, receiver.url())
-}
-
 async fn start(site: &Site, receiver: &Receiver) -> Server {
-    let server = site.start_with(&[(ENDPOINTS, &told(receiver))]).await;
+    let server = site.start_with(&[(ENDPOINTS, &receiver.setting())]).await;
     ready(site, server.target()).await;
     server
 }
@@ -147,7 +140,7 @@ async fn who_wants_nothing_any_more_gets_nothing_until_an_operator_goes_on() {
         receiver.answer(StatusCode::OK);
         let more = raids(&ada, 2).await;
         server.kill().await;
-        let server = site.start_with(&[(ENDPOINTS, &told(&receiver))]).await;
+        let server = site.start_with(&[(ENDPOINTS, &receiver.setting())]).await;
         assert_eq!(receiver.got().len(), 1, "paused is paused");
         let resumed = ask(&site, server.target(), Method::POST, "/app/resume", Value::Null).await;
         assert_eq!(resumed["data"]["resumed"], true);
@@ -186,7 +179,7 @@ async fn a_server_that_is_killed_goes_on_and_one_that_is_told_to_end_does() {
 async fn one_of_two_instances_delivers_and_the_other_when_it_dies() {
     bounded(async {
         let receiver = Receiver::open().await;
-        let mut fleet = Fleet::on(Site::postgres().await, 2, &[(ENDPOINTS, &told(&receiver))]).await;
+        let mut fleet = Fleet::on(Site::postgres().await, 2, &[(ENDPOINTS, &receiver.setting())]).await;
         ready(&fleet.site, fleet.servers[1].target()).await;
         let (ada, _) = signed_in(fleet.servers[1].target(), "Ada").await;
         let mut made = raids(&ada, 20).await;
