@@ -1,6 +1,7 @@
 //! Asking others over HTTP: one request, no redirect, an answer of bounded size. Encrypted, or to this very machine. How
 //! long it may take is the caller's to say.
 
+use crate::config::redact_url;
 use axum::body::{Body, to_bytes};
 use axum::http::header::{HOST, USER_AGENT};
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
@@ -8,6 +9,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
+use std::fmt;
 use std::pin::pin;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -18,8 +20,15 @@ use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 
 /// Where somebody is asked: `https://…`, or `http://` to this machine, without credentials.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct HttpUrl(Uri);
+
+/// Without what may be a credential in the query.
+impl fmt::Debug for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", redact_url(&self.0.to_string()))
+    }
+}
 
 /// What was answered.
 #[derive(Debug)]
@@ -79,13 +88,17 @@ impl HttpUrl {
         &self.0
     }
 
-    /// Sends a request there and takes the answer, if it has no more than so many bytes. The request's own path and host
-    /// are replaced.
+    /// Sends a request there and takes the answer, if it has no more than so many bytes; with none the body is not waited
+    /// for, whatever it is. The request's own path and host are replaced.
     ///
     /// # Errors
     ///
     /// See [`AskError`]. Whoever was asked may have understood all the same.
-    pub async fn ask(&self, mut request: Request<Body>, bytes_max: usize) -> Result<Answer, AskError> {
+    pub async fn ask(
+        &self,
+        mut request: Request<Body>,
+        bytes_max: Option<usize>,
+    ) -> Result<Answer, AskError> {
         let HttpUrl(uri) = self;
         let encrypted = uri.scheme_str() == Some("https");
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
@@ -114,6 +127,13 @@ async fn connector() -> Result<&'static TlsConnector, AskError> {
         let found = found.await.map_err(|error| AskError::Http(error.to_string()))?;
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() {
+            // Not kept: the next one who asks looks again.
+            return Err(AskError::Http(format!(
+                "no certificates of authorities are found: {:?}",
+                found.errors
+            )));
+        }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -125,7 +145,7 @@ async fn connector() -> Result<&'static TlsConnector, AskError> {
     CONNECTOR.get_or_try_init(make).await
 }
 
-async fn exchange<S>(stream: S, request: Request<Body>, bytes_max: usize) -> Result<Answer, AskError>
+async fn exchange<S>(stream: S, request: Request<Body>, bytes_max: Option<usize>) -> Result<Answer, AskError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -134,8 +154,11 @@ where
     let asked = async {
         let (head, body) = sender.send_request(request).await.map_err(http)?.into_parts();
         // What is longer fails half-way.
-        let body = to_bytes(Body::new(body), bytes_max).await.map_err(|_| AskError::TooLarge(bytes_max))?;
-        Ok(Answer { status: head.status, headers: head.headers, body: body.to_vec() })
+        let body = match bytes_max {
+            Some(max) => to_bytes(Body::new(body), max).await.map_err(|_| AskError::TooLarge(max))?.to_vec(),
+            None => Vec::new(),
+        };
+        Ok(Answer { status: head.status, headers: head.headers, body })
     };
     let (mut asked, mut connection) = (pin!(asked), pin!(connection));
     let mut open = true;

@@ -323,6 +323,11 @@ impl Sessions {
     /// live at another instance, that one says how far it is and who is online.
     pub async fn read(&self, raid: RaidId, caller: Caller) -> Result<View, Error> {
         if !self.0.live.contains_key(&raid) {
+            if let Some(player) = caller.player()
+                && !self.knows(raid, player).await
+            {
+                return Err(raid::Refusal::NotFound.into());
+            }
             let mut folded = self.fold(raid).await?;
             let (peers, owner) = (self.0.link.peers(), folded.loaded.head.owner);
             let ws_url = owner.and_then(|owner| peers.ws_url(owner));
@@ -344,6 +349,16 @@ impl Sessions {
             }
         }
         asked(|reply| self.send(raid, Message::Read { caller, reply })).await
+    }
+
+    /// Whether the player is or was a member, as far as the store can tell now.
+    async fn knows(&self, raid: RaidId, player: PlayerId) -> bool {
+        let before = RaidId::try_from(raid.get() - 1).ok();
+        match self.0.store.raids_visited(player, before, 1).await {
+            Ok(visited) => visited.first() == Some(&raid),
+            // Whatever comes next fails in its own way.
+            Err(_) => true,
+        }
     }
 
     async fn fold(&self, raid: RaidId) -> Result<load::Folded, Error> {
@@ -431,7 +446,7 @@ impl Sessions {
     }
 
     fn send(&self, raid: RaidId, message: Message) {
-        self.send_to(raid, Origin::Stored, message);
+        self.send_to(raid, Origin::Asked, message);
     }
 
     /// Sends under the map's lock, so that a session that ends because its inbox is empty cannot miss a message.
@@ -445,7 +460,7 @@ impl Sessions {
             Err(mpsc::error::TrySendError::Full(message)) => return message.fail(Error::Overloaded),
             Err(mpsc::error::TrySendError::Closed(message)) => message,
         };
-        *live = self.start(raid, Origin::Stored);
+        *live = self.start(raid, Origin::Asked);
         if let Err(error) = live.inbox.try_send(message) {
             error.into_inner().fail(Error::Unavailable);
         }

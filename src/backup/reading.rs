@@ -7,6 +7,9 @@ use flate2::bufread::DeflateDecoder;
 use sha2::{Digest, Sha256};
 use std::io::{self, BufRead, BufReader, Read};
 
+/// Longer than any line is: the largest, a snapshot, has some hundred KiB. What a longer one could become in memory is far
+/// more than it is.
+const LINE_MAX: usize = 8 * 1024 * 1024;
 /// What a file lets be read at once.
 const BUFFER: usize = 64 * 1024;
 
@@ -58,6 +61,9 @@ impl<R: Read> Lines<R> {
         let Some(length) = rest.iter().position(|byte| *byte == b'\n') else {
             return Err(self.fault("its last line has no end"));
         };
+        if length > LINE_MAX {
+            return Err(self.fault(format!("line {} is longer than any line", self.line + 1)));
+        }
         let entry = serde_json::from_slice(&rest[..length]);
         self.at += length + 1;
         self.line += 1;

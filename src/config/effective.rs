@@ -139,7 +139,7 @@ fn shown(key: &str, value: &Value) -> String {
         {
             format!("{:?}", redact::REDACTED)
         }
-        ("database.url" | "bus.url", Value::String(_, url)) => format!("{:?}", redact::url(url)),
+        ("database.url" | "bus.url" | "url", Value::String(_, url)) => format!("{:?}", redact::url(url)),
         (_, Value::String(_, text)) => format!("{text:?}"),
         (_, Value::Bool(_, flag)) => flag.to_string(),
         (_, Value::Array(_, items)) => {

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::store::{Deed, Store};
 use axum::extract::{Extension, FromRef, FromRequestParts};
 use axum::http::request::Parts;
+use raidhall_protocol::{Command, RaidId};
 use serde_json::Value;
 
 /// A signed caller whose deeds go on record: ask for it where [`Signed`] would do, and record before acting.
@@ -25,6 +26,11 @@ impl Accountable {
     pub(super) fn deed(&self, action: &'static str, target: String, details: Value) -> Deed {
         let (actor, request_id) = (self.signed.0.subject.clone(), self.request.as_str().to_owned());
         Deed { actor, action, target, request_id, details }
+    }
+
+    /// The same of a command to a raid.
+    pub(super) fn of_command(&self, raid: RaidId, command: &Command) -> Deed {
+        Deed::of_command(&self.signed.0.subject, self.request.as_str(), raid, command)
     }
 
     /// Records what the caller is about to do. Without a record it must not be done: pass the failure on.

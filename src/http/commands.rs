@@ -29,10 +29,7 @@ pub(super) async fn carry_out(
     let op = op.map(|op| OpHash::new(&signed.0.subject, &op));
     let command = match signed.0.scope {
         Scope::Service => {
-            let mut details = serde_json::to_value(&command).unwrap_or_default();
-            // A note is a text about somebody; the ledger has it, where it can be taken back.
-            details.as_object_mut().map(|fields| fields.remove("note"));
-            by.record(&*raids.store, "command", format!("raid {raid}"), details).await?;
+            raids.store.record(&by.of_command(raid, &command)).await?;
             raid::Command::Service { command }
         }
         Scope::Player | Scope::Admin => {

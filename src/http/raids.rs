@@ -76,7 +76,11 @@ async fn join(
     let player = signed.acting()?;
     let code = body.read(|fields| fields.text("invite_code"))?;
     let guess = raids.limits.guess(player.id, from, &tally).await?;
-    let found = raids.store.raid_by_invite(&code.trim().to_ascii_uppercase()).await;
+    let code = code.trim().to_ascii_uppercase();
+    let found = match code.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        true => raids.store.raid_by_invite(&code).await,
+        false => Ok(None), // nobody's, and nothing to ask the database
+    };
     if !matches!(found, Ok(None)) {
         guess.forgive().await;
     }

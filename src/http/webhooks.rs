@@ -5,6 +5,7 @@ use super::body::Body;
 use super::failure::Failure;
 use super::gate::Gate;
 use super::query::Query;
+use crate::config::redact_url;
 use crate::error::Error;
 use crate::store::Store;
 use crate::store::webhooks::{EndpointRow, Parked, Replay};
@@ -48,7 +49,7 @@ async fn list(
         let EndpointRow { owner, paused, waiting, dead, .. } = row.cloned().unwrap_or_else(unseen);
         WebhookView {
             name: endpoint.name.clone(),
-            url: endpoint.url.uri().to_string(),
+            url: redact_url(&endpoint.url.uri().to_string()),
             types: endpoint.kinds.iter().map(|kind| kind.as_str().to_owned()).collect(),
             owner: owner.map(|owner| owner.0.to_string()),
             paused,

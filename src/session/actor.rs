@@ -38,6 +38,8 @@ const RELOAD_PAUSE_MIN: Duration = Duration::from_millis(20);
 pub(super) enum Origin {
     /// It does not exist yet: the first command makes it, under epoch 1.
     New,
+    /// It is in the store, if it is anywhere, and somebody asks for it who may have no business with it.
+    Asked,
     /// It is in the store.
     Stored,
 }
@@ -102,6 +104,12 @@ impl Actor {
     pub(super) async fn run(mut self) {
         let _gauge = Gauged::one(&metrics().sessions);
         let (mut pause, mut falls) = (RELOAD_PAUSE_MIN, 0);
+        if self.origin == Origin::Asked {
+            if !self.let_in().await {
+                return;
+            }
+            self.origin = Origin::Stored;
+        }
         loop {
             let began = Instant::now();
             let end = AssertUnwindSafe(self.incarnation()).catch_unwind().await.unwrap_or_else(|_| {
@@ -155,6 +163,27 @@ impl Actor {
         }
         self.lasting.inbox.close();
         self.lasting.inbox.fail_all(&Error::Unavailable);
+    }
+
+    /// Turns away who was never a member, before anything is claimed or loaded: else whoever counts through the ids would
+    /// make every raid live, at the expense of those who play. False if nobody else asks.
+    async fn let_in(&mut self) -> bool {
+        loop {
+            while let Some(message) = self.lasting.inbox.next_now() {
+                let knows = match message.player() {
+                    Some(player) => self.sessions.knows(self.raid, player).await,
+                    None => true,
+                };
+                if knows {
+                    self.lasting.inbox.put_back([message].into_iter());
+                    return true;
+                }
+                message.fail(Error::Refused(Refusal::NotFound));
+            }
+            if self.sessions.forget_if_idle(self.raid, &self.lasting.inbox) {
+                return false;
+            }
+        }
     }
 
     async fn incarnation(&mut self) -> Result<End, Failure> {

@@ -64,6 +64,17 @@ impl Message {
         matches!(self, Self::Execute(execute) if execute.until <= now)
     }
 
+    /// The player who asks, where a player does who must be or have been a member.
+    pub(super) fn player(&self) -> Option<PlayerId> {
+        match self {
+            Self::Execute(Execute { command: raid::Command::Player { by, .. }, .. }) => Some(*by),
+            Self::Read { caller, .. } => caller.player(),
+            Self::Watch(watch) | Self::Resync(watch) => watch.caller.player(),
+            Self::Signal { from, .. } => Some(*from),
+            _ => None,
+        }
+    }
+
     pub(super) fn fail(self, error: Error) {
         match self {
             Self::Execute(Execute { reply, .. }) | Self::Create { reply, .. } => {

@@ -7,7 +7,7 @@
 use super::Sockets;
 use super::inbound::{Inbound, Received};
 use super::outbound::Outbound;
-use super::requests::excess_frame;
+use super::requests::{Done, excess_frame};
 use super::viewer::{Ending, Viewer};
 use crate::auth::Identity;
 use crate::error::Error;
@@ -35,15 +35,15 @@ pub(super) struct Connection {
     pub(super) viewer: Viewer,
     codec: Codec,
     /// Names the connection in `welcome` and in the logs.
-    session: Uuid,
+    pub(super) session: Uuid,
     rate: Rate,
     /// When the allowance of `rate` is full again.
     rate_full_at: Instant,
     over_limit: u32,
     silent: u32,
     received: u64,
-    /// A token that renews the connection's, being looked at.
-    pub(super) renewal: Option<BoxFuture<'static, Result<Identity, Error>>>,
+    /// What has to be done before the next message is read.
+    pub(super) errand: Option<BoxFuture<'static, Done>>,
     /// The answer to the latest ping; it stands for those to earlier ones (RFC 6455 section 5.5.3).
     pong: Option<Bytes>,
     /// What the client is told that sent too much.
@@ -63,7 +63,7 @@ impl Connection {
             over_limit: 0,
             silent: 0,
             received: 0,
-            renewal: None,
+            errand: None,
             pong: None,
             excess: None,
         }
@@ -120,9 +120,9 @@ impl Connection {
                         return ending;
                     }
                 }
-                renewed = looked_at(&mut self.renewal), if self.renewal.is_some() => {
-                    self.renewal = None;
-                    self.renewed(renewed);
+                done = done(&mut self.errand), if self.errand.is_some() => {
+                    self.errand = None;
+                    self.after(done);
                 }
                 received = inbound.next(), if reads => {
                     if let Err(ending) = self.on_received(received) {
@@ -151,10 +151,9 @@ impl Connection {
         }
     }
 
-    /// Whether the client may ask for more: not before its token has been looked at, since messages are handled in order.
+    /// Whether the client may ask for more: not before an errand is done, since messages are handled in order.
     fn reads(&self) -> bool {
-        self.renewal.is_none()
-            && self.viewer.watches.pending() < self.viewer.sockets.0.options.outbox_messages
+        self.errand.is_none() && self.viewer.watches.pending() < self.viewer.sockets.0.options.outbox_messages
     }
 
     fn on_received(&mut self, received: Received) -> Result<(), Ending> {
@@ -245,11 +244,9 @@ impl Connection {
     }
 }
 
-async fn looked_at(
-    renewal: &mut Option<BoxFuture<'static, Result<Identity, Error>>>,
-) -> Result<Identity, Error> {
-    match renewal {
-        Some(renewal) => renewal.await,
+async fn done(errand: &mut Option<BoxFuture<'static, Done>>) -> Done {
+    match errand {
+        Some(errand) => errand.await,
         None => std::future::pending().await,
     }
 }

@@ -9,7 +9,7 @@ use crate::frame::{self, Form};
 use crate::outbox::{Answer, Outbox};
 use crate::raid::{self, Refusal};
 use crate::session::{Ack, Reply};
-use crate::store::OpHash;
+use crate::store::{self, Deed, OpHash};
 use crate::telemetry::metrics;
 use bytes::Bytes;
 use raidhall_protocol::server::UnwatchReason;
@@ -17,6 +17,23 @@ use raidhall_protocol::{ClientMessage, Codec, Command, FieldFault, OpKey, RaidId
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::warn;
+
+/// What came of an errand.
+pub(super) enum Done {
+    /// A token that renews the connection's was looked at.
+    LookedAt(Result<Identity, Error>),
+    /// A backend's command is on record, unless that failed.
+    Recorded(Wanted, store::Result<()>),
+}
+
+/// A backend's command.
+pub(super) struct Wanted {
+    id: u64,
+    raid: RaidId,
+    op: Option<OpHash>,
+    command: Command,
+}
 
 /// An error in answer to a message.
 pub(super) fn error_frame(
@@ -64,11 +81,24 @@ impl Connection {
             return self.renewed(identified);
         }
         let sockets = self.viewer.sockets.clone();
-        self.renewal = Some(Box::pin(async move { sockets.identify(&token).await }));
+        self.errand = Some(Box::pin(async move { Done::LookedAt(sockets.identify(&token).await) }));
     }
 
-    /// The token has been looked at.
-    pub(super) fn renewed(&mut self, token: Result<Identity, Error>) {
+    /// An errand is done.
+    pub(super) fn after(&mut self, done: Done) {
+        match done {
+            Done::LookedAt(token) => self.renewed(token),
+            Done::Recorded(Wanted { id, raid, op, command }, Ok(())) => {
+                self.submit(id, raid, op, raid::Command::Service { command });
+            }
+            Done::Recorded(Wanted { id, raid, .. }, Err(error)) => {
+                warn!(?error, "a backend's command could not be recorded, and is not carried out");
+                self.refuse("do", Some(id), Some(raid), &Error::Unavailable);
+            }
+        }
+    }
+
+    fn renewed(&mut self, token: Result<Identity, Error>) {
         let refused = match token {
             Ok(identity) if identity.subject == self.viewer.identity.subject => {
                 self.viewer.renew(identity);
@@ -96,12 +126,24 @@ impl Connection {
         let op = op.map(|op| OpHash::new(&self.viewer.identity.subject, &op));
         let command = match (&self.viewer.identity.player, self.viewer.identity.scope) {
             (Some(player), Scope::Player) => raid::Command::Player { by: player.id, command },
-            (_, Scope::Service) => raid::Command::Service { command },
+            (_, Scope::Service) => return self.record(Wanted { id, raid, op, command }),
             _ => {
                 let error = Error::Forbidden("This token may look and no more");
                 return self.refuse("do", Some(id), Some(raid), &error);
             }
         };
+        self.submit(id, raid, op, command);
+    }
+
+    /// What a backend does is on record before it takes effect.
+    fn record(&mut self, wanted: Wanted) {
+        let (subject, session) = (&self.viewer.identity.subject, self.session.to_string());
+        let deed = Deed::of_command(subject, &session, wanted.raid, &wanted.command);
+        let store = Arc::clone(&self.viewer.sockets.0.store);
+        self.errand = Some(Box::pin(async move { Done::Recorded(wanted, store.record(&deed).await) }));
+    }
+
+    fn submit(&mut self, id: u64, raid: RaidId, op: Option<OpHash>, command: raid::Command) {
         let outbox = Arc::clone(&self.viewer.outbox);
         self.viewer.watches.expect_answer();
         let reply = Reply::new(move |result| answer_do(&outbox, id, raid, result));

@@ -3,8 +3,8 @@
 use super::{InstanceId, RaidRow, Result};
 use async_trait::async_trait;
 use raidhall_protocol::rest::Profile;
-use raidhall_protocol::{PlayerId, RaidId, UnixMillis};
-use serde_json::Value;
+use raidhall_protocol::{Command, PlayerId, RaidId, UnixMillis};
+use serde_json::{Value, json};
 
 /// Something that an operator or the host app's backend does.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +19,20 @@ pub struct Deed {
     pub request_id: String,
     /// With which values.
     pub details: Value,
+}
+
+impl Deed {
+    /// A backend's command to a raid. Without texts: the record is for good, and in the ledger they can be taken back.
+    pub fn of_command(actor: &str, request_id: &str, raid: RaidId, command: &Command) -> Deed {
+        let details = match command {
+            Command::Contribute { player, xp, kind, .. } => {
+                json!({ "type": command.kind(), "player": player, "xp": xp, "kind": kind })
+            }
+            other => json!({ "type": other.kind() }),
+        };
+        let (actor, request_id) = (actor.to_owned(), request_id.to_owned());
+        Deed { actor, action: "command", target: format!("raid {raid}"), request_id, details }
+    }
 }
 
 /// A deed in the audit log.

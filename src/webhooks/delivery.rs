@@ -10,8 +10,6 @@ use tokio::time::{Instant, timeout};
 
 /// How long an endpoint may take, connecting to it included.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// What it may say. Nothing of it is looked at.
-const ANSWER_MAX: usize = 64 * 1024;
 
 const ID: HeaderName = HeaderName::from_static("webhook-id");
 const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
@@ -37,7 +35,7 @@ impl Endpoint {
     /// Posts a message once. If it failed, the endpoint may have got it all the same.
     pub(super) async fn post(&self, message: &Message) -> Outcome {
         let began = Instant::now();
-        let posted = match timeout(PATIENCE, self.url.ask(self.request(message), ANSWER_MAX)).await {
+        let posted = match timeout(PATIENCE, self.url.ask(self.request(message), None)).await {
             Ok(Ok(answer)) => Ok((answer.status, answer.headers.get(RETRY_AFTER).cloned())),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),

@@ -57,6 +57,8 @@ struct Letter {
 struct State {
     lineage: String,
     place: Place,
+    /// The feed had no more for now.
+    caught_up: bool,
     /// Events read since the place was last noted.
     unnoted: usize,
     /// Tries in a row that failed.
@@ -111,7 +113,8 @@ impl Pump {
     /// Delivers for as long as the endpoint is ours and wants it.
     async fn follow(&self, Cursor { lineage, place, .. }: Cursor) -> Result<()> {
         info!(endpoint = self.name(), "webhooks are delivered from here");
-        let mut state = State { lineage, place, unnoted: 0, failures: 0, held_until: Instant::now() };
+        let mut state =
+            State { lineage, place, caught_up: false, unnoted: 0, failures: 0, held_until: Instant::now() };
         loop {
             sleep_until(state.held_until).await;
             // An endpoint that fails is asked for one thing at a time.
@@ -140,9 +143,8 @@ impl Pump {
                 return Ok(());
             }
             if let Some((_, place)) = progress.cursor.or(moved) {
-                let still = place == state.place;
                 state.place = place;
-                if still {
+                if state.caught_up {
                     sleep(LOOK).await;
                 }
             }
@@ -163,11 +165,13 @@ impl Pump {
         }
         let mut letters = Vec::new();
         let mut next = fed.next;
+        state.caught_up = fed.events.len() < SCAN as usize;
         for ((raid, event), read) in fed.events.iter().zip(1..) {
             letters.extend(self.letter(&state.lineage, *raid, event));
             if letters.len() == limit as usize {
                 // The feed says where it stands behind so many.
                 next = self.store.feed(state.place, read).await?.next;
+                state.caught_up = false;
                 break;
             }
         }

@@ -116,12 +116,16 @@ async fn what_a_backend_does_is_on_record() {
     let raid = house.post("/raids", &service, new_raid(&ada)).await.ok(201)["id"].clone();
     let ben = hosted(&house, &service, "u-2").await;
     house.post(&format!("/raids/{raid}/members"), &service, json!({"player": ben})).await.ok(200);
-    let contribute = json!({"type": "contribute", "player": ada, "xp": 5, "kind": "habit"});
+    let note = "about somebody";
+    let contribute = json!({"type": "contribute", "player": ada, "xp": 5, "kind": "habit", "note": note});
     house.command(&raid, &service, contribute).await.failed("wrong_status");
+    house.command(&raid, &service, json!({"type": "say", "text": note})).await.failed("forbidden");
     let audit = house.get("/admin/audit", &admin).await.ok(200);
     let actions: Vec<_> =
         audit.as_array().expect("a list").iter().map(|deed| text(&deed["action"])).collect();
-    let expected = ["admit_player", "mint_tokens", "create_raid", "admit_player", "add_member", "command"];
+    let expected =
+        ["admit_player", "mint_tokens", "create_raid", "admit_player", "add_member", "command", "command"];
     assert_eq!(actions, expected);
+    assert!(!audit.to_string().contains(note), "no texts, which nobody could take back");
     assert!(audit.as_array().expect("a list").iter().all(|deed| deed["actor"] == "service:backend"));
 }

@@ -67,6 +67,12 @@ async fn an_invite_code_opens_a_raid_to_strangers() {
     for door in ["", "/events", "/contributions"] {
         house.get(&format!("{path}{door}"), &bob).await.failed("not_found");
     }
+    for nobodys in ["\u{0}", "K7MQ2XNB\u{0}", "’", "' OR 1=1"] {
+        house
+            .post("/raids/join", &house.token("Cal").await, json!({"invite_code": nobodys}))
+            .await
+            .failed("not_found");
+    }
     let code = json!({"invite_code": format!(" {} ", text(&raid["invite_code"]).to_lowercase())});
     let joined = house.post("/raids/join", &bob, code.clone()).await.ok(200);
     assert_eq!(joined["members"].as_array().map(Vec::len), Some(2));

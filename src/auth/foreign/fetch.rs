@@ -77,7 +77,7 @@ async fn read(file: tokio::fs::File) -> Result<Vec<u8>, SourceError> {
 async fn get(url: &HttpUrl) -> Result<Vec<u8>, SourceError> {
     let mut request = Request::new(Body::empty());
     request.headers_mut().insert(ACCEPT, axum::http::HeaderValue::from_static("application/json"));
-    let answer = url.ask(request, BYTES_MAX).await.map_err(|error| match error {
+    let answer = url.ask(request, Some(BYTES_MAX)).await.map_err(|error| match error {
         AskError::TooLarge(_) => SourceError::TooLarge,
         error => error.into(),
     })?;

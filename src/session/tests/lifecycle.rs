@@ -214,3 +214,44 @@ async fn thousands_of_raids_that_nobody_watches_cost_no_task_and_no_memory() {
     assert_eq!(hall.sessions.waiting_for_release(), 0);
     assert_eq!(hall.store.faults().calls(Call::Release), 1, "all are given back in one call");
 }
+
+#[tokio::test(start_paused = true)]
+async fn strangers_make_no_raid_live_however_many_they_ask_for() {
+    let hall = Hall::open(options()).await;
+    let raid = hall.raid(&[2]).await;
+    sleep(Duration::from_secs(120)).await;
+    let (claims, loads) = (hall.store.faults().calls(Call::Claim), hall.store.faults().calls(Call::Load));
+    let stranger = || Caller::Player(player(9));
+    for _ in 0..3 {
+        let said = hall.execute(raid, 9, Command::Say { text: "hi".into() }, None).await;
+        assert_eq!(said.err(), Some(Refusal::NotFound.into()));
+        let seen = hall.sessions.read(raid, stranger()).await;
+        assert_eq!(seen.err(), Some(Refusal::NotFound.into()));
+        assert!(hall.watch(raid, 9, None).answer().await.is_err());
+    }
+    let faults = hall.store.faults();
+    assert_eq!(
+        (faults.calls(Call::Claim), faults.calls(Call::Load)),
+        (claims, loads),
+        "nothing was claimed or read"
+    );
+    assert_eq!((hall.sessions.live(), hall.tasks.len()), (0, 0));
+    // A member among them is served, in their turn.
+    let crowd: Vec<_> = (0..5).map(|_| hall.watch(raid, 9, None)).collect();
+    let member = hall.execute(raid, 2, Command::Say { text: "hi".into() }, None).await;
+    assert!(member.is_ok(), "{member:?}");
+    for mut refused in crowd {
+        assert!(refused.answer().await.is_err());
+    }
+    assert_eq!(hall.sessions.live(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_a_member_is_told_what_became_of_an_op_though_the_raid_is_idle() {
+    let hall = Hall::open(options()).await;
+    let raid = hall.raid(&[2]).await;
+    let left = hall.execute(raid, 2, Command::Leave, Some("once")).await.expect("left");
+    sleep(Duration::from_secs(120)).await;
+    let again = hall.execute(raid, 2, Command::Leave, Some("once")).await.expect("known");
+    assert_eq!((again.seq, again.duplicate), (left.seq, true));
+}

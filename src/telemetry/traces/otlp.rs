@@ -167,9 +167,9 @@ struct Sender(Handle);
 impl HttpClient for Sender {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let url = HttpUrl::to(request.uri().clone());
-        let sending = self
-            .0
-            .spawn(async move { timeout(PATIENCE, url.ask(request.map(Body::from), ANSWER_MAX)).await });
+        let sending = self.0.spawn(async move {
+            timeout(PATIENCE, url.ask(request.map(Body::from), Some(ANSWER_MAX))).await
+        });
         let sent = match sending.await {
             Ok(Ok(answer)) => answer.map_err(HttpError::from),
             Ok(Err(late)) => Err(HttpError::from(late)),
