@@ -190,9 +190,9 @@ impl Store for PostgresStore {
     async fn maintain(&self) -> Result<Maintenance> {
         let found = self.partitions.ensure().await?;
         lease::forget_dead(&self.rest).await?;
-        accounts::forget_expired(&self.rest).await?;
-        standing::forget_notices(&self.rest).await?;
-        identities::forget_proofs(&self.rest).await?;
+        self.rest.sweep("forget expired sign-ins", accounts::FORGET_EXPIRED).await?;
+        self.rest.sweep("forget notices", standing::FORGET_NOTICES).await?;
+        self.rest.sweep("forget used proofs", identities::FORGET_PROOFS).await?;
         Ok(found)
     }
 

@@ -46,7 +46,7 @@ const ROTATE_REFRESH: &str = "
     RETURNING f.revoked, f.current, p.id, p.name";
 
 /// A few at a time, so that no backlog makes a statement too long for its time limit.
-const FORGET_EXPIRED: &str = "
+pub(super) const FORGET_EXPIRED: &str = "
     WITH gone AS (
         DELETE FROM refresh_families WHERE id = ANY (ARRAY(
             SELECT id FROM refresh_families WHERE expires_at < now() - interval '1 day'
@@ -112,15 +112,6 @@ pub(super) async fn rotate_refresh(
         .bind(millis(ttl));
     let rotated = connections.first("rotate a refresh token", statement, rotation).await?;
     Ok(rotated.unwrap_or(Rotation::Unknown))
-}
-
-pub(super) async fn forget_expired(connections: &Connections) -> Result<()> {
-    loop {
-        let statement = sqlx::query(FORGET_EXPIRED);
-        if connections.only("forget expired sign-ins", statement, |row| number(row, "count")).await? == 0 {
-            return Ok(());
-        }
-    }
 }
 
 fn rotation(row: &PgRow) -> sqlx::Result<Rotation> {

@@ -8,6 +8,7 @@
 //! sqlx offers neither TCP keepalives nor TCP_NODELAY. Each statement therefore has a time limit on this side too, and
 //! is sent in one write, which Linux never delays.
 
+use super::columns::number;
 use super::fault;
 use crate::store::Result;
 use crate::telemetry::{Held, metrics};
@@ -138,6 +139,17 @@ impl Connections {
     ) -> Result<T> {
         let first = self.first(operation, statement, read).await?;
         first.ok_or_else(|| fault::of(operation, sqlx::Error::RowNotFound))
+    }
+
+    /// Runs a statement that gives one row with a count, and reads it.
+    pub(super) async fn count(&self, operation: &'static str, statement: Statement) -> Result<u64> {
+        self.only(operation, statement, |row| number(row, "count")).await
+    }
+
+    /// Runs a statement that does away with a few rows and counts them, until it finds none.
+    pub(super) async fn sweep(&self, operation: &'static str, statement: &'static str) -> Result<()> {
+        while self.count(operation, sqlx::query(statement)).await? > 0 {}
+        Ok(())
     }
 
     /// A session like those that statements get.

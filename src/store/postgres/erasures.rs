@@ -1,7 +1,7 @@
 //! Forgetting a player.
 
 use super::PostgresStore;
-use super::columns::{content, millis, number, player as player_id};
+use super::columns::{content, millis, player as player_id};
 use super::oversight::with_deed;
 use crate::store::standing::NOTICES_KEPT;
 use crate::store::{Deed, Erasure, Erasures, Result, erasures};
@@ -69,8 +69,7 @@ impl Erasures for PostgresStore {
     async fn begin_erasure(&self, player: PlayerId, name: &str, deed: &Deed) -> Result<bool> {
         let statement = sqlx::query(BEGIN_ERASURE).bind(i64::from(player)).bind(millis(NOTICES_KEPT));
         let statement = with_deed(statement, deed).bind(name.to_owned());
-        let found = self.rest.only("close an account", statement, |row| number(row, "count"));
-        Ok(found.await? > 0)
+        Ok(self.rest.count("close an account", statement).await? > 0)
     }
 
     async fn take_erasure(&self, again: Duration) -> Result<Option<Erasure>> {

@@ -1,8 +1,7 @@
 //! Players by what they are called elsewhere, and proofs that are good for once.
 
 use super::PostgresStore;
-use super::columns::{millis, number, player as player_id};
-use super::connections::Connections;
+use super::columns::{millis, player as player_id};
 use crate::store::{Identities, Link, Result};
 use async_trait::async_trait;
 use raidhall_protocol::PlayerId;
@@ -42,7 +41,7 @@ const USE_PROOF: &str = "
     SELECT count(*) FROM used";
 
 /// A few at a time, so that no backlog makes a statement too long for its time limit.
-const FORGET_PROOFS: &str = "
+pub(super) const FORGET_PROOFS: &str = "
     WITH gone AS (
         DELETE FROM used_proofs WHERE proof = ANY (ARRAY(
             SELECT proof FROM used_proofs WHERE until < now() ORDER BY until LIMIT 1000))
@@ -85,16 +84,7 @@ impl Identities for PostgresStore {
 
     async fn use_proof(&self, proof: [u8; 32], ttl: Duration) -> Result<bool> {
         let statement = sqlx::query(USE_PROOF).bind(proof).bind(millis(ttl));
-        Ok(self.rest.only("use a proof", statement, |row| number(row, "count")).await? > 0)
-    }
-}
-
-pub(super) async fn forget_proofs(connections: &Connections) -> Result<()> {
-    loop {
-        let statement = sqlx::query(FORGET_PROOFS);
-        if connections.only("forget used proofs", statement, |row| number(row, "count")).await? == 0 {
-            return Ok(());
-        }
+        Ok(self.rest.count("use a proof", statement).await? > 0)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::PostgresStore;
 use super::columns::{millis, number, player as player_id};
-use super::connections::{Connections, Statement};
+use super::connections::Statement;
 use super::oversight::with_deed;
 use crate::store::standing::NOTICES_KEPT;
 use crate::store::{Ban, Deed, FamilyId, Notice, Notices, Result, Standing};
@@ -76,7 +76,7 @@ const NOTICES: &str = "
     ORDER BY n.tx, n.id";
 
 /// A few at a time, so that no backlog makes a statement too long for its time limit.
-const FORGET_NOTICES: &str = "
+pub(super) const FORGET_NOTICES: &str = "
     WITH gone AS (
         DELETE FROM notices WHERE id = ANY (ARRAY(
             SELECT id FROM notices WHERE until < now() ORDER BY until LIMIT 1000))
@@ -88,15 +88,15 @@ const FORGET_NOTICES: &str = "
 impl Standing for PostgresStore {
     async fn ban(&self, player: PlayerId, reason: &str, deed: &Deed) -> Result<bool> {
         let statement = about(sqlx::query(BAN), player, deed).bind(reason.to_owned());
-        self.changed("ban a player", statement).await
+        Ok(self.rest.count("ban a player", statement).await? > 0)
     }
 
     async fn unban(&self, player: PlayerId, deed: &Deed) -> Result<bool> {
-        self.changed("lift a ban", about(sqlx::query(UNBAN), player, deed)).await
+        Ok(self.rest.count("lift a ban", about(sqlx::query(UNBAN), player, deed)).await? > 0)
     }
 
     async fn disconnect(&self, player: PlayerId, deed: &Deed) -> Result<bool> {
-        self.changed("disconnect a player", about(sqlx::query(DISCONNECT), player, deed)).await
+        Ok(self.rest.count("disconnect a player", about(sqlx::query(DISCONNECT), player, deed)).await? > 0)
     }
 
     async fn bans(&self, after: Option<PlayerId>, limit: u32) -> Result<Vec<Ban>> {
@@ -117,26 +117,10 @@ impl Standing for PostgresStore {
     }
 }
 
-impl PostgresStore {
-    /// Whether there was anything to change.
-    async fn changed(&self, operation: &'static str, statement: Statement) -> Result<bool> {
-        Ok(self.rest.only(operation, statement, |row| number(row, "count")).await? > 0)
-    }
-}
-
 /// The arguments that every change of a player's standing begins with.
 fn about(statement: Statement, player: PlayerId, deed: &Deed) -> Statement {
     let statement = statement.bind(i64::from(player)).bind(millis(NOTICES_KEPT));
     with_deed(statement, deed)
-}
-
-pub(super) async fn forget_notices(connections: &Connections) -> Result<()> {
-    loop {
-        let statement = sqlx::query(FORGET_NOTICES);
-        if connections.only("forget notices", statement, |row| number(row, "count")).await? == 0 {
-            return Ok(());
-        }
-    }
 }
 
 fn ban(row: &PgRow) -> sqlx::Result<Ban> {

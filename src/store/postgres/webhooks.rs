@@ -140,8 +140,7 @@ impl Webhooks for PostgresStore {
             .bind(failed.iter().map(|failed| failed.attempts.cast_signed()).collect::<Vec<_>>())
             .bind(failed.iter().map(|failed| failed.again.map(millis)).collect::<Vec<_>>())
             .bind(failed.iter().map(|failed| failed.error.clone()).collect::<Vec<_>>());
-        let noted = self.rest.only("note webhook deliveries", statement, |row| number(row, "count"));
-        Ok(noted.await? > 0)
+        Ok(self.rest.count("note webhook deliveries", statement).await? > 0)
     }
 
     async fn due_deliveries(&self, name: &str, limit: u32) -> Result<Vec<Parked>> {
@@ -169,13 +168,12 @@ impl Webhooks for PostgresStore {
             }
             Replay::Dead => sqlx::query(REPLAY_DEAD).bind(name.to_owned()).bind(i64::from(COUNTED)),
         };
-        self.rest.only(OPERATION, with_deed(statement, deed), |row| number(row, "count")).await
+        self.rest.count(OPERATION, with_deed(statement, deed)).await
     }
 
     async fn resume_endpoint(&self, name: &str, deed: &Deed) -> Result<bool> {
         let statement = with_deed(sqlx::query(RESUME_ENDPOINT).bind(name.to_owned()), deed);
-        let resumed = self.rest.only("resume a webhook endpoint", statement, |row| number(row, "count"));
-        Ok(resumed.await? > 0)
+        Ok(self.rest.count("resume a webhook endpoint", statement).await? > 0)
     }
 }
 
