@@ -18,6 +18,9 @@ use std::time::Duration;
 /// Bounded by a limit, and over a table that should be empty.
 const MAY_SCAN: [&str; 1] = ["DEFAULT_ROWS"];
 
+/// What a helper calls the statement that it is given. Who gives it is looked through.
+const PASSED_ON: &str = "statement";
+
 /// Small for ever: a row per instance, or per setting.
 const SMALL: [&str; 3] = ["instances", "meta", "webhook_endpoints"];
 
@@ -135,15 +138,22 @@ fn statements() -> BTreeMap<String, String> {
                 found.insert(name.to_owned(), sql.to_owned());
             }
         }
-        for call in ["sqlx::query(", "sqlx::query_as("] {
-            sent.extend(text.split(call).skip(1).map(|rest| rest.split(')').next().unwrap_or("").to_owned()));
+        for call in ["sqlx::query(", "sqlx::query_as(", ".sweep("] {
+            sent.extend(text.split(call).skip(1).map(|rest| last_argument(rest).to_owned()));
         }
     }
     assert!(found.len() > 20, "{} statements", found.len());
+    sent.retain(|name| name != PASSED_ON);
     for name in sent {
         assert!(found.contains_key(&name), "sent but not looked through: {name}");
     }
     found
+}
+
+/// The name alone of a call's last argument.
+fn last_argument(call: &str) -> &str {
+    let arguments = call.split(')').next().unwrap_or("");
+    arguments.rsplit([',', ':', ' ']).next().unwrap_or("")
 }
 
 fn sources() -> Vec<PathBuf> {
