@@ -5,6 +5,7 @@
 //! raid's row still names them (the fence). And a caller may drop the future of any call, or lose its answer: what
 //! then happened is decided by reading, never by hope.
 
+pub mod accounts;
 mod batch;
 pub mod erasures;
 pub mod feed;
@@ -17,6 +18,7 @@ pub mod sqlite;
 pub mod standing;
 pub mod webhooks;
 
+pub use accounts::{Account, Accounts, FamilyId, Rotation, SIGN_INS_TOLD, SignIn, TokenHash};
 pub use erasures::{Erasure, Erasures};
 pub use feed::{Fed, Feed, Place};
 pub use identities::{Identities, Link};
@@ -25,8 +27,7 @@ pub use standing::{Ban, Notice, Notices, Standing};
 pub use webhooks::Webhooks;
 
 use async_trait::async_trait;
-use raidhall_protocol::rest::{Contribution, Profile};
-use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::rest::Contribution;
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{Event, OpKey, PlayerId, RaidId, Seq, UnixMillis};
 use sha2::{Digest, Sha256};
@@ -306,54 +307,6 @@ pub struct RaidRow {
     pub last_seq: Seq,
 }
 
-/// Everything that is kept of a player outside of raids.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
-    /// Name and totals.
-    pub profile: Profile,
-    /// Their name in the host app.
-    pub external_id: Option<String>,
-    /// Sign-ins that can be renewed, oldest first; at most [`SIGN_INS_TOLD`].
-    pub sign_ins: Vec<SignIn>,
-}
-
-/// How many sign-ins are told of.
-pub const SIGN_INS_TOLD: u32 = 1_000;
-
-/// One sign-in, without its secrets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SignIn {
-    /// When its token was last renewed.
-    pub renewed_at: UnixMillis,
-    /// Until when it can be.
-    pub expires_at: UnixMillis,
-}
-
-/// A family of refresh tokens: one sign-in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct FamilyId(pub Uuid);
-
-/// SHA-256 of a refresh token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TokenHash(pub [u8; 32]);
-
-/// What came of presenting a refresh token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rotation {
-    /// It was the current one (its successor is current now), or the one before within the grace: then the successor is
-    /// what it was the first time.
-    Rotated {
-        /// Who is signed in.
-        player: PlayerRef,
-        /// The successor that holds.
-        current: TokenHash,
-    },
-    /// It was used before: the family is revoked.
-    Reused,
-    /// There is no such family, or it has expired or been revoked.
-    Unknown,
-}
-
 /// What upkeep found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Maintenance {
@@ -368,7 +321,7 @@ pub struct Maintenance {
 /// The database, as the rest of the server needs it.
 #[async_trait]
 pub trait Store:
-    Standing + Oversight + Identities + Erasures + Feed + Webhooks + Send + Sync + 'static
+    Accounts + Standing + Oversight + Identities + Erasures + Feed + Webhooks + Send + Sync + 'static
 {
     /// Makes this process known and takes the lease. An instance that must be alone (embedded, or Postgres with the
     /// local bus) takes the database's lock, waits up to `patience` for it and for former leases to run out, and then
@@ -467,36 +420,7 @@ pub trait Store:
         limit: u32,
     ) -> Result<Vec<RaidRow>>;
 
-    /// Makes a player.
-    async fn create_player(&self, name: &str) -> Result<Profile>;
-
-    /// A player with their totals.
-    async fn player(&self, player: PlayerId) -> Result<Option<Profile>>;
-
-    /// Everything that is kept of a player outside of raids.
-    async fn account(&self, player: PlayerId) -> Result<Option<Account>>;
-
     /// Raids that the player is or was a member of, with ids over `after`, in their order, at most `limit`.
     async fn raids_visited(&self, player: PlayerId, after: Option<RaidId>, limit: u32)
     -> Result<Vec<RaidId>>;
-
-    /// Begins a family of refresh tokens.
-    async fn begin_refresh(
-        &self,
-        family: FamilyId,
-        player: PlayerId,
-        token: TokenHash,
-        ttl: Duration,
-    ) -> Result<()>;
-
-    /// Presents a refresh token, atomically: the current one is replaced by `successor` for another `ttl`; the one
-    /// before it is accepted for `grace` after that; any other revokes the family.
-    async fn rotate_refresh(
-        &self,
-        family: FamilyId,
-        presented: TokenHash,
-        successor: TokenHash,
-        grace: Duration,
-        ttl: Duration,
-    ) -> Result<Rotation>;
 }

@@ -1,6 +1,7 @@
 //! The store as a few maps in memory: no I/O, so that it runs under tokio's paused time, and faults on demand, so
 //! that the loops above it can be tested against a database at its worst.
 
+mod accounts;
 mod erasures;
 mod faults;
 mod standing;
@@ -190,21 +191,6 @@ impl Store for MemoryStore {
         Ok(self.tables.lock().raids_of(player, status, before, limit))
     }
 
-    async fn create_player(&self, name: &str) -> Result<Profile> {
-        self.faults.enter(Call::CreatePlayer).await?;
-        Ok(self.tables.lock().create_player(name))
-    }
-
-    async fn player(&self, player: PlayerId) -> Result<Option<Profile>> {
-        self.faults.enter(Call::Player).await?;
-        Ok(self.tables.lock().player(player))
-    }
-
-    async fn account(&self, player: PlayerId) -> Result<Option<Account>> {
-        self.faults.enter(Call::Account).await?;
-        Ok(self.tables.lock().account(player))
-    }
-
     async fn raids_visited(
         &self,
         player: PlayerId,
@@ -213,29 +199,5 @@ impl Store for MemoryStore {
     ) -> Result<Vec<RaidId>> {
         self.faults.enter(Call::RaidsVisited).await?;
         Ok(self.tables.lock().raids_visited(player, after, limit))
-    }
-
-    async fn begin_refresh(
-        &self,
-        family: FamilyId,
-        player: PlayerId,
-        token: TokenHash,
-        ttl: Duration,
-    ) -> Result<()> {
-        self.faults.enter(Call::BeginRefresh).await?;
-        self.tables.lock().begin_refresh(family, player, token, ttl);
-        Ok(())
-    }
-
-    async fn rotate_refresh(
-        &self,
-        family: FamilyId,
-        presented: TokenHash,
-        successor: TokenHash,
-        grace: Duration,
-        ttl: Duration,
-    ) -> Result<Rotation> {
-        self.faults.enter(Call::RotateRefresh).await?;
-        Ok(self.tables.lock().rotate_refresh(family, presented, successor, grace, ttl))
     }
 }

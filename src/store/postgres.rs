@@ -24,8 +24,8 @@ mod standing;
 mod webhooks;
 
 use super::{
-    Account, Append, Claim, EnlistError, Epoch, FamilyId, Fate, Head, Instance, InstanceId, Loaded,
-    Maintenance, OpHash, RaidRow, Renewal, Result, Rotation, Store, TokenHash,
+    Append, Claim, EnlistError, Epoch, Fate, Head, Instance, InstanceId, Loaded, Maintenance, OpHash,
+    RaidRow, Renewal, Result, Store,
 };
 use anyhow::anyhow;
 pub use archive::{PostgresSource, PostgresTarget};
@@ -33,7 +33,7 @@ use async_trait::async_trait;
 use connections::{Connections, Dial};
 use lease::Lease;
 use partitions::Partitions;
-use raidhall_protocol::rest::{Contribution, Profile};
+use raidhall_protocol::rest::Contribution;
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{Event, PlayerId, RaidId, Seq, UnixMillis};
 use sqlx::migrate::MigrateError;
@@ -269,18 +269,6 @@ impl Store for PostgresStore {
         raids::of_player(&self.rest, player, status, before, limit).await
     }
 
-    async fn create_player(&self, name: &str) -> Result<Profile> {
-        accounts::create_player(&self.rest, name).await
-    }
-
-    async fn player(&self, player: PlayerId) -> Result<Option<Profile>> {
-        accounts::player(&self.rest, player).await
-    }
-
-    async fn account(&self, player: PlayerId) -> Result<Option<Account>> {
-        accounts::account(&self.rest, player).await
-    }
-
     async fn raids_visited(
         &self,
         player: PlayerId,
@@ -288,26 +276,5 @@ impl Store for PostgresStore {
         limit: u32,
     ) -> Result<Vec<RaidId>> {
         raids::visited(&self.rest, player, after, limit).await
-    }
-
-    async fn begin_refresh(
-        &self,
-        family: FamilyId,
-        player: PlayerId,
-        token: TokenHash,
-        ttl: Duration,
-    ) -> Result<()> {
-        accounts::begin_refresh(&self.rest, family, player, token, ttl).await
-    }
-
-    async fn rotate_refresh(
-        &self,
-        family: FamilyId,
-        presented: TokenHash,
-        successor: TokenHash,
-        grace: Duration,
-        ttl: Duration,
-    ) -> Result<Rotation> {
-        accounts::rotate_refresh(&self.rest, family, presented, successor, grace, ttl).await
     }
 }

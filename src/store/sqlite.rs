@@ -255,22 +255,6 @@ impl Store for SqliteStore {
         raids::raids_of(&self.readers, player, status, before, limit).await
     }
 
-    async fn create_player(&self, name: &str) -> Result<Profile> {
-        let name = name.to_owned();
-        let create = self
-            .writer
-            .run("create player", Lane::Others, move |hand| Box::pin(accounts::create_player(hand, name)));
-        create.await
-    }
-
-    async fn player(&self, player: PlayerId) -> Result<Option<Profile>> {
-        accounts::player(&self.readers, player).await
-    }
-
-    async fn account(&self, player: PlayerId) -> Result<Option<Account>> {
-        accounts::account(&self.readers, player).await
-    }
-
     async fn raids_visited(
         &self,
         player: PlayerId,
@@ -278,33 +262,5 @@ impl Store for SqliteStore {
         limit: u32,
     ) -> Result<Vec<RaidId>> {
         raids::visited(&self.readers, player, after, limit).await
-    }
-
-    async fn begin_refresh(
-        &self,
-        family: FamilyId,
-        player: PlayerId,
-        token: TokenHash,
-        ttl: Duration,
-    ) -> Result<()> {
-        let begin = self.writer.run("begin refresh family", Lane::Others, move |hand| {
-            Box::pin(accounts::begin_refresh(hand, family, player, token, ttl))
-        });
-        begin.await
-    }
-
-    async fn rotate_refresh(
-        &self,
-        family: FamilyId,
-        presented: TokenHash,
-        successor: TokenHash,
-        grace: Duration,
-        ttl: Duration,
-    ) -> Result<Rotation> {
-        let presented = accounts::Presented { family, token: presented, successor, grace, ttl };
-        let rotate = self.writer.run("rotate refresh token", Lane::Others, move |hand| {
-            Box::pin(accounts::rotate_refresh(hand, presented))
-        });
-        rotate.await
     }
 }

@@ -4,6 +4,8 @@ use super::tables::{Tables, after};
 use super::{Call, MemoryStore};
 use crate::store::oversight::Recorded;
 use crate::store::*;
+use raidhall_protocol::rest::Profile;
+use raidhall_protocol::server::PlayerRef;
 use std::time::Duration;
 
 impl Tables {

@@ -4,6 +4,8 @@ use super::webhooks::Deliveries;
 use crate::store::*;
 use anyhow::ensure;
 use raidhall_protocol::EventData;
+use raidhall_protocol::rest::Profile;
+use raidhall_protocol::server::PlayerRef;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use tokio::time::Instant;
 
@@ -332,7 +334,8 @@ impl Tables {
             .take(SIGN_INS_TOLD as usize)
             .collect();
         sign_ins.sort_unstable();
-        Some(Account { profile, external_id: None, sign_ins })
+        let external_id = self.guard.identities.get(&player).cloned();
+        Some(Account { profile, external_id, sign_ins })
     }
 
     pub(super) fn raids_visited(&self, player: PlayerId, after: Option<RaidId>, limit: u32) -> Vec<RaidId> {

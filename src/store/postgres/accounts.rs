@@ -1,8 +1,9 @@
 //! Players, their totals and their sign-ins.
 
+use super::PostgresStore;
 use super::columns::{millis, number, player as player_id};
-use super::connections::Connections;
-use crate::store::{Account, FamilyId, Result, Rotation, SIGN_INS_TOLD, SignIn, TokenHash};
+use crate::store::{Account, Accounts, FamilyId, Result, Rotation, SIGN_INS_TOLD, SignIn, TokenHash};
+use async_trait::async_trait;
 use raidhall_protocol::rest::Profile;
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{PlayerId, UnixMillis};
@@ -55,22 +56,55 @@ pub(super) const FORGET_EXPIRED: &str = "
     )
     SELECT count(*) FROM gone";
 
-pub(super) async fn create_player(connections: &Connections, name: &str) -> Result<Profile> {
-    connections.only("create a player", sqlx::query(CREATE_PLAYER).bind(name.to_owned()), profile).await
-}
+#[async_trait]
+impl Accounts for PostgresStore {
+    async fn create_player(&self, name: &str) -> Result<Profile> {
+        self.rest.only("create a player", sqlx::query(CREATE_PLAYER).bind(name.to_owned()), profile).await
+    }
 
-pub(super) async fn player(connections: &Connections, player: PlayerId) -> Result<Option<Profile>> {
-    connections.first("read a player", sqlx::query(PLAYER).bind(i64::from(player)), profile).await
-}
+    async fn player(&self, player: PlayerId) -> Result<Option<Profile>> {
+        self.rest.first("read a player", sqlx::query(PLAYER).bind(i64::from(player)), profile).await
+    }
 
-pub(super) async fn account(connections: &Connections, player: PlayerId) -> Result<Option<Account>> {
-    const OPERATION: &str = "read an account";
-    let statement = sqlx::query(ACCOUNT).bind(i64::from(player)).bind(i64::from(SIGN_INS_TOLD));
-    let rows = connections.all(OPERATION, statement, |row| Ok((account_of(row)?, sign_in(row)?))).await?;
-    let (accounts, sign_ins): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
-    let mut sign_ins: Vec<_> = sign_ins.into_iter().flatten().collect();
-    sign_ins.sort_unstable();
-    Ok(accounts.into_iter().next().map(|account| Account { sign_ins, ..account }))
+    async fn account(&self, player: PlayerId) -> Result<Option<Account>> {
+        const OPERATION: &str = "read an account";
+        let statement = sqlx::query(ACCOUNT).bind(i64::from(player)).bind(i64::from(SIGN_INS_TOLD));
+        let rows = self.rest.all(OPERATION, statement, |row| Ok((account_of(row)?, sign_in(row)?))).await?;
+        let (accounts, sign_ins): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+        let mut sign_ins: Vec<_> = sign_ins.into_iter().flatten().collect();
+        sign_ins.sort_unstable();
+        Ok(accounts.into_iter().next().map(|account| Account { sign_ins, ..account }))
+    }
+
+    async fn begin_refresh(
+        &self,
+        family: FamilyId,
+        player: PlayerId,
+        token: TokenHash,
+        ttl: Duration,
+    ) -> Result<()> {
+        let statement =
+            sqlx::query(BEGIN_REFRESH).bind(family.0).bind(i64::from(player)).bind(token.0).bind(millis(ttl));
+        self.rest.rows("begin a family of refresh tokens", statement).await.map(drop)
+    }
+
+    async fn rotate_refresh(
+        &self,
+        family: FamilyId,
+        presented: TokenHash,
+        successor: TokenHash,
+        grace: Duration,
+        ttl: Duration,
+    ) -> Result<Rotation> {
+        let statement = sqlx::query(ROTATE_REFRESH)
+            .bind(family.0)
+            .bind(presented.0)
+            .bind(successor.0)
+            .bind(millis(grace))
+            .bind(millis(ttl));
+        let rotated = self.rest.first("rotate a refresh token", statement, rotation).await?;
+        Ok(rotated.unwrap_or(Rotation::Unknown))
+    }
 }
 
 fn account_of(row: &PgRow) -> sqlx::Result<Account> {
@@ -82,36 +116,6 @@ fn sign_in(row: &PgRow) -> sqlx::Result<Option<SignIn>> {
     let renewed_at: Option<i64> = row.try_get("renewed_at")?;
     let Some(renewed_at) = renewed_at.map(UnixMillis) else { return Ok(None) };
     Ok(Some(SignIn { renewed_at, expires_at: UnixMillis(row.try_get("expires_at")?) }))
-}
-
-pub(super) async fn begin_refresh(
-    connections: &Connections,
-    family: FamilyId,
-    player: PlayerId,
-    token: TokenHash,
-    ttl: Duration,
-) -> Result<()> {
-    let statement =
-        sqlx::query(BEGIN_REFRESH).bind(family.0).bind(i64::from(player)).bind(token.0).bind(millis(ttl));
-    connections.rows("begin a family of refresh tokens", statement).await.map(drop)
-}
-
-pub(super) async fn rotate_refresh(
-    connections: &Connections,
-    family: FamilyId,
-    presented: TokenHash,
-    successor: TokenHash,
-    grace: Duration,
-    ttl: Duration,
-) -> Result<Rotation> {
-    let statement = sqlx::query(ROTATE_REFRESH)
-        .bind(family.0)
-        .bind(presented.0)
-        .bind(successor.0)
-        .bind(millis(grace))
-        .bind(millis(ttl));
-    let rotated = connections.first("rotate a refresh token", statement, rotation).await?;
-    Ok(rotated.unwrap_or(Rotation::Unknown))
 }
 
 fn rotation(row: &PgRow) -> sqlx::Result<Rotation> {

@@ -1,14 +1,16 @@
 //! Players, and the families of their refresh tokens.
 
+use super::SqliteStore;
 use super::fault::{failed, refused, whole};
 use super::leases::millis;
 use super::statements::{now, statements};
-use super::writer::Hand;
-use crate::store::{Account, FamilyId, Result, Rotation, SIGN_INS_TOLD, SignIn, TokenHash};
+use super::writer::{Hand, Lane};
+use crate::store::{Account, Accounts, FamilyId, Result, Rotation, SIGN_INS_TOLD, SignIn, TokenHash};
+use async_trait::async_trait;
 use raidhall_protocol::rest::Profile;
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{PlayerId, UnixMillis};
-use sqlx::{Connection, SqlitePool};
+use sqlx::Connection;
 use std::time::Duration;
 
 statements! {
@@ -35,44 +37,84 @@ statements! {
     REVOKE = "DELETE FROM refresh_families WHERE id = ?1";
 }
 
-pub(super) async fn create_player(hand: &mut Hand, name: String) -> Result<Profile> {
+#[async_trait]
+impl Accounts for SqliteStore {
+    async fn create_player(&self, name: &str) -> Result<Profile> {
+        let name = name.to_owned();
+        let create =
+            self.writer.run("create player", Lane::Others, move |hand| Box::pin(create_player(hand, name)));
+        create.await
+    }
+
+    async fn player(&self, id: PlayerId) -> Result<Option<Profile>> {
+        const OPERATION: &str = "read player";
+        let read = sqlx::query_as(PLAYER).bind(i64::from(id)).fetch_optional(&self.readers);
+        let row: Option<(String, i64, i64, i64, i64)> = read.await.map_err(failed(OPERATION))?;
+        let Some((name, xp, tasks, raids_won, created_at)) = row else { return Ok(None) };
+        Ok(Some(Profile {
+            id,
+            name,
+            xp: whole(OPERATION, xp)?,
+            tasks: whole(OPERATION, tasks)?,
+            raids_won: whole(OPERATION, raids_won)?,
+            created_at: UnixMillis(created_at),
+        }))
+    }
+
+    async fn account(&self, id: PlayerId) -> Result<Option<Account>> {
+        let failed = failed("read account");
+        let Some(profile) = self.player(id).await? else { return Ok(None) };
+        let external_id =
+            sqlx::query_scalar(EXTERNAL_ID).bind(i64::from(id)).fetch_optional(&self.readers).await;
+        let sign_ins =
+            sqlx::query_as(SIGN_INS).bind(i64::from(id)).bind(SIGN_INS_TOLD).fetch_all(&self.readers).await;
+        let sign_ins: Vec<(i64, i64)> = sign_ins.map_err(&failed)?;
+        let sign_in = |(renewed_at, expires_at)| SignIn {
+            renewed_at: UnixMillis(renewed_at),
+            expires_at: UnixMillis(expires_at),
+        };
+        let mut sign_ins: Vec<_> = sign_ins.into_iter().map(sign_in).collect();
+        sign_ins.sort_unstable();
+        Ok(Some(Account { profile, external_id: external_id.map_err(failed)?.flatten(), sign_ins }))
+    }
+
+    async fn begin_refresh(
+        &self,
+        family: FamilyId,
+        player: PlayerId,
+        token: TokenHash,
+        ttl: Duration,
+    ) -> Result<()> {
+        let begin = self.writer.run("begin refresh family", Lane::Others, move |hand| {
+            Box::pin(begin_refresh(hand, family, player, token, ttl))
+        });
+        begin.await
+    }
+
+    async fn rotate_refresh(
+        &self,
+        family: FamilyId,
+        presented: TokenHash,
+        successor: TokenHash,
+        grace: Duration,
+        ttl: Duration,
+    ) -> Result<Rotation> {
+        let presented = Presented { family, token: presented, successor, grace, ttl };
+        let rotate = self
+            .writer
+            .run("rotate refresh token", Lane::Others, move |hand| Box::pin(rotate_refresh(hand, presented)));
+        rotate.await
+    }
+}
+
+async fn create_player(hand: &mut Hand, name: String) -> Result<Profile> {
     let create = sqlx::query_as(CREATE_PLAYER).bind(&name);
     let (id, created_at) = create.fetch_one(&mut hand.connection).await.map_err(failed("create player"))?;
     let (id, created_at) = (player_id(id)?, UnixMillis(created_at));
     Ok(Profile { id, name, xp: 0, tasks: 0, raids_won: 0, created_at })
 }
 
-pub(super) async fn player(readers: &SqlitePool, id: PlayerId) -> Result<Option<Profile>> {
-    const OPERATION: &str = "read player";
-    let read = sqlx::query_as(PLAYER).bind(i64::from(id)).fetch_optional(readers);
-    let row: Option<(String, i64, i64, i64, i64)> = read.await.map_err(failed(OPERATION))?;
-    let Some((name, xp, tasks, raids_won, created_at)) = row else { return Ok(None) };
-    Ok(Some(Profile {
-        id,
-        name,
-        xp: whole(OPERATION, xp)?,
-        tasks: whole(OPERATION, tasks)?,
-        raids_won: whole(OPERATION, raids_won)?,
-        created_at: UnixMillis(created_at),
-    }))
-}
-
-pub(super) async fn account(readers: &SqlitePool, id: PlayerId) -> Result<Option<Account>> {
-    let failed = failed("read account");
-    let Some(profile) = player(readers, id).await? else { return Ok(None) };
-    let external_id = sqlx::query_scalar(EXTERNAL_ID).bind(i64::from(id)).fetch_optional(readers).await;
-    let sign_ins = sqlx::query_as(SIGN_INS).bind(i64::from(id)).bind(SIGN_INS_TOLD).fetch_all(readers).await;
-    let sign_ins: Vec<(i64, i64)> = sign_ins.map_err(&failed)?;
-    let sign_in = |(renewed_at, expires_at)| SignIn {
-        renewed_at: UnixMillis(renewed_at),
-        expires_at: UnixMillis(expires_at),
-    };
-    let mut sign_ins: Vec<_> = sign_ins.into_iter().map(sign_in).collect();
-    sign_ins.sort_unstable();
-    Ok(Some(Account { profile, external_id: external_id.map_err(failed)?.flatten(), sign_ins }))
-}
-
-pub(super) async fn begin_refresh(
+async fn begin_refresh(
     hand: &mut Hand,
     family: FamilyId,
     player: PlayerId,
@@ -89,18 +131,18 @@ pub(super) async fn begin_refresh(
 }
 
 /// A presented token, and what is to follow it.
-pub(super) struct Presented {
-    pub(super) family: FamilyId,
-    pub(super) token: TokenHash,
-    pub(super) successor: TokenHash,
-    pub(super) grace: Duration,
-    pub(super) ttl: Duration,
+struct Presented {
+    family: FamilyId,
+    token: TokenHash,
+    successor: TokenHash,
+    grace: Duration,
+    ttl: Duration,
 }
 
 /// The player and their name, whether the token presented is the current one or the one before, and the current one.
 type FamilyRow = (i64, String, bool, Option<bool>, Vec<u8>);
 
-pub(super) async fn rotate_refresh(hand: &mut Hand, presented: Presented) -> Result<Rotation> {
+async fn rotate_refresh(hand: &mut Hand, presented: Presented) -> Result<Rotation> {
     let Presented { family, token, successor, grace, ttl } = presented;
     let failed = failed("rotate refresh token");
     let mut transaction = hand.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;

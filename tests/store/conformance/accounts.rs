@@ -3,7 +3,7 @@
 use super::*;
 use crate::history::player;
 use crate::history::{joined, left};
-use raidhall::store::{FamilyId, Rotation, TokenHash};
+use raidhall::store::{FamilyId, Link, Rotation, TokenHash};
 use raidhall_protocol::server::PlayerRef;
 use uuid::Uuid;
 
@@ -133,10 +133,11 @@ pub async fn an_account_is_told_with_the_sign_ins_that_can_be_renewed(store: &dy
             assert_eq!(forged.expect("rotate"), Rotation::Reused);
         }
     }
+    assert_eq!(store.link_identity(ada, "host:7").await.expect("link"), Link::Linked);
     wait_until(store, now(store).await.plus(2)).await;
     let account = store.account(ada).await.expect("read account").expect("an account");
     assert_eq!(Some(account.profile), store.player(ada).await.expect("read player"));
-    assert_eq!((account.external_id, account.sign_ins.len()), (None, 2));
+    assert_eq!((account.external_id.as_deref(), account.sign_ins.len()), (Some("host:7"), 2));
     let now = now(store).await;
     assert!(account.sign_ins.iter().all(|one| one.renewed_at <= now && one.expires_at > now));
     assert_eq!(store.account(player(12_345)).await.expect("read account"), None);

@@ -5,7 +5,7 @@ use crate::conformance::{LONG, commit, enlisted, let_lapse, made, newcomer, tota
 use crate::database::Database;
 use crate::history::{History, completed_task, instance, player, raid, said};
 use raidhall::store::postgres::PostgresOptions;
-use raidhall::store::{Append, Claim, Epoch, Fate, Store, StoreError};
+use raidhall::store::{Accounts, Append, Claim, Epoch, Fate, Store, StoreError};
 use raidhall_protocol::{PlayerId, Seq};
 use sqlx::Executor;
 use std::sync::Arc;
