@@ -119,7 +119,12 @@ export class Client {
     let raid = this.raids.get(id);
     if (!raid) {
       const { clock } = this;
-      raid = new Raid(id, { clock, send: message => this.connection.send(message), execute: (of, command) => this.execute(of, command) });
+      raid = new Raid(id, {
+        clock,
+        send: message => this.connection.send(message),
+        execute: (of, command) => this.execute(of, command),
+        player: () => this.who?.id ?? null,
+      });
       this.raids.set(id, raid);
     }
     return raid;
@@ -141,7 +146,7 @@ export class Client {
     this.forget();
     this.connection.close();
     const left = [...this.pending.values()];
-    this.pending.clear(); // not saved: they wait for the next run
+    this.pending.clear(); // not dropped: they wait for the next run
     left.forEach(({ reject, cancelRetry }) => {
       cancelRetry?.();
       reject(new RaidhallError('closed', 'The client was closed before the command was answered'));
@@ -153,17 +158,20 @@ export class Client {
     try {
       const kept = (await storage?.load()) ?? [];
       const later = [...this.pending.values()];
+      const given = new Set(later.map(({ waiting }) => waiting.op));
       this.pending.clear();
       for (const waiting of kept) {
+        if (given.has(waiting.op)) continue;
         const settled = (result: Ack | RaidhallError) => this.settledListeners.forEach(listener => listener({ ...waiting, result }));
         this.pending.set(++this.ids, { waiting, resolve: settled, reject: settled, tries: 0, cancelRetry: null });
+        this.raid(waiting.raid).given(waiting);
       }
       later.forEach(pending => this.pending.set(++this.ids, pending));
     } catch {
       // What cannot be read cannot be sent.
     }
     this.ready = true;
-    this.kept();
+    this.waitingChanged();
     if (this.connection.status.state !== 'closed') this.connection.start();
   }
 
@@ -178,7 +186,9 @@ export class Client {
         return reject(new RaidhallError('too_large', 'The command is larger than the server takes'));
       }
       this.pending.set(id, { waiting, resolve, reject, tries: 0, cancelRetry: null });
-      this.kept();
+      this.options.storage?.put(waiting);
+      this.raid(raid).given(waiting);
+      this.waitingChanged();
       this.transmit(id);
     });
   }
@@ -192,18 +202,22 @@ export class Client {
     pending.cancelRetry = this.clock.after(ANSWER_MS, () => this.transmit(id));
   }
 
-  private settle(id: number, how: (pending: Pending) => void): void {
+  /** `result` is the answer to a command. */
+  private settle(id: number, result: Ack | RaidhallError): void {
     const pending = this.pending.get(id);
     if (!pending) return;
-    pending.cancelRetry?.();
+    const { waiting, resolve, reject, cancelRetry } = pending;
+    cancelRetry?.();
     this.pending.delete(id);
-    this.kept();
-    how(pending);
+    this.options.storage?.drop(waiting.op);
+    const refused = result instanceof RaidhallError;
+    this.raids.get(waiting.raid)?.settled(waiting.op, refused ? null : result.seq);
+    this.waitingChanged();
+    if (refused) reject(result);
+    else resolve(result);
   }
 
-  /** Keeps what waits, and says how much that is. */
-  private kept(): void {
-    if (this.ready) this.options.storage?.save([...this.pending.values()].map(({ waiting }) => waiting));
+  private waitingChanged(): void {
     this.statusListeners.forEach(listener => listener());
   }
 
@@ -236,7 +250,7 @@ export class Client {
         return;
       case 'ack': {
         const { id, seq, duplicate } = message;
-        return this.settle(id, ({ resolve }) => resolve({ seq, duplicate }));
+        return this.settle(id, { seq, duplicate });
       }
       case 'error':
         return this.failed(message);
@@ -247,7 +261,7 @@ export class Client {
     if (re === 'watch' && raid != null) return this.raids.get(raid)?.refused(error);
     const pending = re === 'do' && id != null ? this.pending.get(id) : undefined;
     if (!pending || id == null) return;
-    if (!error.retry) return this.settle(id, ({ reject }) => reject(RaidhallError.of(error)));
+    if (!error.retry) return this.settle(id, RaidhallError.of(error));
     pending.cancelRetry?.();
     const wait = Math.max(error.retry_after_ms ?? 0, backoff(pending.tries++, this.clock.random()));
     pending.cancelRetry = this.clock.after(wait, () => this.transmit(id));

@@ -11,8 +11,8 @@ export { Raid } from './raid.js';
 export type { Ack, RaidView, Signal } from './raid.js';
 export { Rest } from './rest.js';
 export type { RestOptions } from './rest.js';
-export { Session } from './session.js';
-export type { Kept } from './session.js';
+export { Session, sessionIn } from './session.js';
+export type { Keeping, Kept } from './session.js';
 export { storeOf } from './store.js';
 export type { Store } from './store.js';
 export type {

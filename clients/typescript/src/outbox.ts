@@ -9,26 +9,42 @@ export interface Waiting {
   readonly cmd: Command;
 }
 
-/** Where waiting commands are kept while nobody runs: for instance in `localStorage`. Each player needs one of their own. */
+/** Where waiting commands are kept while nobody runs: for instance in `localStorage`. Each player needs one of their own. The tabs
+ * of one player may share it: what two of them send counts once. */
 export interface Storage {
+  /** What is kept, in the order that it was put in. */
   load(): readonly Waiting[] | Promise<readonly Waiting[]>;
-  /** Called with all that wait, whenever that changes. */
-  save(waiting: readonly Waiting[]): void;
+  put(waiting: Waiting): void;
+  drop(op: OpKey): void;
 }
 
-/** A storage under one key of `localStorage`, or of what has its methods. */
-export function keptIn(storage: Pick<globalThis.Storage, 'getItem' | 'setItem'>, key: string): Storage {
+/** A storage in `localStorage`, or in what has its methods: an entry for each command, under keys that begin with `key`. */
+export function keptIn(storage: Pick<globalThis.Storage, 'length' | 'key' | 'getItem' | 'setItem' | 'removeItem'>, key: string): Storage {
+  let puts = 0;
   return {
     load() {
+      const kept: { at: number; turn: number; waiting: Waiting }[] = [];
+      for (let index = 0; index < storage.length; index++) {
+        const name = storage.key(index);
+        if (!name?.startsWith(`${key}/`)) continue;
+        try {
+          const entry = JSON.parse(storage.getItem(name) ?? '');
+          if (entry.waiting.op && entry.waiting.cmd) kept.push(entry);
+        } catch {
+          // Whatever stands there, nobody can send it.
+        }
+      }
+      return kept.sort((one, other) => one.at - other.at || one.turn - other.turn).map(({ waiting }) => waiting);
+    },
+    put(waiting) {
       try {
-        const kept: unknown = JSON.parse(storage.getItem(key) ?? '[]');
-        return Array.isArray(kept) ? (kept as Waiting[]) : [];
+        storage.setItem(`${key}/${waiting.op}`, JSON.stringify({ at: Date.now(), turn: puts++, waiting }));
       } catch {
-        return []; // whatever stands there, nobody can send it
+        // The storage is full or forbidden: then the command lives as long as the page.
       }
     },
-    save(waiting) {
-      storage.setItem(key, JSON.stringify(waiting));
+    drop(op) {
+      storage.removeItem(`${key}/${op}`);
     },
   };
 }

@@ -2,7 +2,8 @@
 // than it takes to ask again.
 import type { Clock } from './clock.js';
 import { fold } from './fold.js';
-import type { ClientMessage, Command, ErrorBody, PlayerId, RaidEvent, RaidId, RaidState, Seq, ServerMessage, UnwatchReason } from './protocol.js';
+import type { Waiting } from './outbox.js';
+import type { ClientMessage, Command, ErrorBody, OpKey, PlayerId, RaidEvent, RaidId, RaidState, Seq, ServerMessage, UnwatchReason } from './protocol.js';
 
 /** A raid at one moment. The same object until something changes. */
 export interface RaidView {
@@ -16,6 +17,8 @@ export interface RaidView {
   readonly live: boolean;
   /** Why it is not shown any more, if so: the player left, was kicked, may not, or there is no such raid. */
   readonly gone: UnwatchReason | 'not_found' | null;
+  /** Commands given here that `state` does not show yet, in that order: for what is shown before the server has answered. */
+  readonly pending: readonly Waiting[];
 }
 
 export interface Ack {
@@ -36,6 +39,8 @@ export interface Carrier {
   readonly clock: Clock;
   send(message: ClientMessage): boolean;
   execute(raid: RaidId, command: Command): Promise<Ack>;
+  /** Who is connected. */
+  player(): PlayerId | null;
 }
 
 type Of<T extends ServerMessage['t']> = Extract<ServerMessage, { t: T }>;
@@ -47,13 +52,15 @@ const ANSWER_MS = 10_000;
 const NOBODY: ReadonlySet<PlayerId> = new Set();
 
 export class Raid {
-  private current: RaidView = { state: null, seq: 0, online: NOBODY, live: false, gone: null };
+  private current: RaidView = { state: null, seq: 0, online: NOBODY, live: false, gone: null, pending: [] };
   /** A watch was asked for, and what comes before its answer belongs to a former one. */
   private asked = false;
   /** The replay goes up to there; listeners hear of it as a whole. */
   private promised: Seq = 0;
   /** Whether the server has the history that our seq is of. */
   private sameHistory = true;
+  /** Commands that have taken effect with events that are not here yet: up to which. */
+  private readonly awaited = new Map<OpKey, Seq>();
   private readonly listeners = new Set<() => void>();
   private readonly eventListeners = new Set<(event: RaidEvent, view: RaidView) => void>();
   private readonly signalListeners = new Set<(signal: Signal) => void>();
@@ -102,6 +109,17 @@ export class Raid {
     return this.carrier.send({ t: 'signal', raid: this.id, kind, data });
   }
 
+  /** @internal A command is on its way. */
+  given(waiting: Waiting): void {
+    this.become({ pending: [...this.current.pending, waiting] });
+  }
+
+  /** @internal It was answered: it shows when `seq` is here, or was refused. */
+  settled(op: OpKey, seq: Seq | null): void {
+    if (seq !== null && seq > this.current.seq && this.current.live) this.awaited.set(op, seq);
+    else this.become({ pending: this.current.pending.filter(pending => pending.op !== op) });
+  }
+
   /** @internal A connection begins. */
   up(sameHistory: boolean): void {
     this.sameHistory &&= sameHistory;
@@ -128,14 +146,15 @@ export class Raid {
     this.answered();
     this.sameHistory = true;
     this.promised = message.seq;
-    this.become({ state: message.state, seq: message.seq, online: new Set(message.online), live: true, gone: null });
+    const pending = this.pendingAt(message.seq);
+    this.become({ state: message.state, seq: message.seq, online: new Set(message.online), live: true, gone: null, pending });
   }
 
   /** @internal */
   unwatched(message: Of<'unwatched'>): void {
     if (message.reason === 'asked') return;
     this.answered();
-    this.become({ live: false, gone: message.reason, online: NOBODY });
+    this.lose(message.reason);
   }
 
   /** @internal */
@@ -149,7 +168,9 @@ export class Raid {
       this.sameHistory = false; // only a snapshot helps
       return this.watch();
     }
-    this.current = { ...this.current, state: next, seq: message.seq };
+    const pending = this.pendingAt(message.seq);
+    const made = event.by === this.carrier.player() ? pending.find(({ cmd }) => makes(cmd, event as RaidEvent)) : undefined;
+    this.current = { ...this.current, state: next, seq: message.seq, pending: made ? pending.filter(other => other !== made) : pending };
     this.eventListeners.forEach(listener => listener(event as RaidEvent, this.current));
     if (message.seq >= this.promised) this.tell();
   }
@@ -184,7 +205,7 @@ export class Raid {
     if (error.retry) {
       this.cancelRetry = this.carrier.clock.after(error.retry_after_ms ?? 1_000, () => this.watch());
     } else {
-      this.become({ live: false, gone: error.type === 'not_found' ? 'not_found' : 'forbidden', online: NOBODY });
+      this.lose(error.type === 'not_found' ? 'not_found' : 'forbidden');
     }
   }
 
@@ -214,6 +235,18 @@ export class Raid {
     this.cancelRetry = this.behind = null;
   }
 
+  private lose(gone: RaidView['gone']): void {
+    this.become({ live: false, gone, online: NOBODY, pending: this.pendingAt(Infinity) });
+  }
+
+  /** What is pending once the state is of `seq`. */
+  private pendingAt(seq: Seq): readonly Waiting[] {
+    const shown = [...this.awaited].filter(([, last]) => last <= seq).map(([op]) => op);
+    if (shown.length === 0) return this.current.pending;
+    shown.forEach(op => this.awaited.delete(op));
+    return this.current.pending.filter(({ op }) => !shown.includes(op));
+  }
+
   private become(change: Partial<RaidView>): void {
     this.current = { ...this.current, ...change };
     this.tell();
@@ -224,3 +257,14 @@ export class Raid {
   }
 }
 
+/** Whether an event is what a command adds to the state. Its answer comes later, and until then it would be there twice. */
+function makes(cmd: Command, event: RaidEvent): boolean {
+  switch (cmd.type) {
+    case 'say':
+      return event.type === 'said' && event.data.text === cmd.text.trim();
+    case 'add_task':
+      return event.type === 'task_added' && event.data.title === cmd.title.trim();
+    default:
+      return false;
+  }
+}

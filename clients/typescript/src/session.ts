@@ -1,10 +1,11 @@
 // Somebody who is signed in: their tokens, renewed in time and one at a time.
 import type { Clock } from './clock.js';
 import { systemClock } from './clock.js';
+import { RaidhallError } from './errors.js';
 import type { PlayerRef, TokenPair } from './protocol.js';
 import type { Rest } from './rest.js';
 
-/** What to keep of a session between two runs of the page: it is a secret of the player's. */
+/** What is kept of a session between two runs of the page: it is a secret of the player's. */
 export interface Kept {
   readonly player: PlayerRef;
   readonly access_token: string;
@@ -13,32 +14,37 @@ export interface Kept {
   readonly until: number;
 }
 
+/** Where a session is kept. The tabs of a browser may share it: whoever renews first does so for all. */
+export interface Keeping {
+  /** Null once the player has signed out. */
+  load(): Kept | null;
+  save(kept: Kept | null): void;
+}
+
 /** A token that ends sooner is not given out any more. */
 const MARGIN_MS = 30_000;
 
 export class Session {
-  private current: Kept;
   private renewing: Promise<Kept> | null = null;
 
   private constructor(
-    kept: Kept,
+    private current: Kept,
     private readonly rest: Rest,
-    private readonly keep: (kept: Kept) => void,
+    private readonly keeping: Keeping,
     private readonly clock: Clock,
-  ) {
-    this.current = kept;
+  ) {}
+
+  /** A session of a pair of tokens that was just got. Without `keeping` it ends with the page. */
+  static begin(rest: Rest, pair: TokenPair, keeping: Keeping = inMemory(), clock: Clock = systemClock): Session {
+    const kept = keptOf(pair, clock);
+    keeping.save(kept);
+    return new Session(kept, rest, keeping, clock);
   }
 
-  /** A session of a pair of tokens that was just got. `keep` is called with what to keep, now and after each renewal. */
-  static begin(rest: Rest, pair: TokenPair, keep: (kept: Kept) => void = () => {}, clock: Clock = systemClock): Session {
-    const session = new Session(keptOf(pair, clock), rest, keep, clock);
-    keep(session.current);
-    return session;
-  }
-
-  /** A session of what was kept. */
-  static resume(rest: Rest, kept: Kept, keep: (kept: Kept) => void = () => {}, clock: Clock = systemClock): Session {
-    return new Session(kept, rest, keep, clock);
+  /** The session that is kept, if one is. */
+  static resume(rest: Rest, keeping: Keeping, clock: Clock = systemClock): Session | null {
+    const kept = keeping.load();
+    return kept && new Session(kept, rest, keeping, clock);
   }
 
   get player(): PlayerRef {
@@ -47,16 +53,28 @@ export class Session {
 
   /** For `connect` and [`Rest`]. */
   readonly getToken = async (why: 'connect' | 'renew' | 'refused'): Promise<string> => {
-    const good = why === 'connect' && this.current.until - this.clock.now() > MARGIN_MS;
+    const renewed = this.adopt();
+    const good = (why === 'connect' || renewed) && this.current.until - this.clock.now() > MARGIN_MS;
     return (good ? this.current : await this.renew()).access_token;
   };
+
+  /** Takes what another tab has renewed. Says whether one has. */
+  private adopt(): boolean {
+    const kept = this.keeping.load();
+    if (kept?.player.id !== this.current.player.id) {
+      throw new RaidhallError('unauthenticated', 'The player has signed out');
+    }
+    const renewed = kept.refresh_token !== this.current.refresh_token;
+    this.current = kept;
+    return renewed;
+  }
 
   private renew(): Promise<Kept> {
     this.renewing ??= this.rest
       .refresh(this.current.refresh_token)
       .then(pair => {
         this.current = keptOf(pair, this.clock);
-        this.keep(this.current);
+        this.keeping.save(this.current);
         return this.current;
       })
       .finally(() => {
@@ -64,6 +82,34 @@ export class Session {
       });
     return this.renewing;
   }
+}
+
+/** Keeps a session under a key of `localStorage`, or of what has its methods. */
+export function sessionIn(storage: Pick<globalThis.Storage, 'getItem' | 'setItem' | 'removeItem'>, key: string): Keeping {
+  const memory = inMemory();
+  return {
+    load() {
+      try {
+        return JSON.parse(storage.getItem(key) ?? 'null') ?? memory.load();
+      } catch {
+        return memory.load();
+      }
+    },
+    save(kept) {
+      memory.save(null);
+      try {
+        if (kept) storage.setItem(key, JSON.stringify(kept));
+        else storage.removeItem(key);
+      } catch {
+        memory.save(kept); // full or forbidden
+      }
+    },
+  };
+}
+
+function inMemory(): Keeping {
+  let current: Kept | null = null;
+  return { load: () => current, save: kept => (current = kept) };
 }
 
 const keptOf = ({ player, access_token, refresh_token, expires_in }: TokenPair, clock: Clock): Kept => ({

@@ -4,9 +4,10 @@ import { test } from 'node:test';
 import { connect } from '../src/client.js';
 import type { Client } from '../src/client.js';
 import { RaidhallError } from '../src/errors.js';
-import type { Storage, Waiting } from '../src/outbox.js';
+import { keptIn } from '../src/outbox.js';
+import type { Storage } from '../src/outbox.js';
 import type { Ack } from '../src/raid.js';
-import { CALM, RAID, SimulatedServer, VirtualClock, chance, codec } from './simulation.js';
+import { CALM, RAID, SimulatedServer, StoredItems, VirtualClock, chance, codec } from './simulation.js';
 
 const RUNS = Number(process.env['RUNS'] ?? 150);
 
@@ -90,8 +91,7 @@ test('after a restore everybody has what the server has, and nobody believes an 
 
 test('commands given offline are sent once by whichever run of the page is connected, in their order', async () => {
   const server = new SimulatedServer(new VirtualClock(chance(1)));
-  let kept: readonly Waiting[] = [];
-  const storage: Storage = { load: () => kept, save: waiting => (kept = JSON.parse(JSON.stringify(waiting)) as Waiting[]) };
+  const storage = keptIn(new StoredItems(), 'commands');
   const offline = connect({ url: 'http://server', getToken: () => Promise.reject(new Error('no network')), WebSocket: server.WebSocket, codec, clock: server.clock, storage });
   const all: Given[] = [];
   await server.clock.pass(100);
@@ -99,7 +99,7 @@ test('commands given offline are sent once by whichever run of the page is conne
   await server.clock.pass(1_000);
   offline.close();
   await server.clock.pass(0);
-  assert.deepEqual([kept.length, all.map(({ result }) => (result as RaidhallError).type)], [3, ['closed', 'closed', 'closed']]);
+  assert.deepEqual([(await storage.load()).length, all.map(({ result }) => (result as RaidhallError).type)], [3, ['closed', 'closed', 'closed']]);
   const told: string[] = [];
   for (let run = 0; run < 2; run++) {
     const client = begin(server, storage);
@@ -109,5 +109,46 @@ test('commands given offline are sent once by whichever run of the page is conne
     client.close();
   }
   assert.deepEqual(server.taken.map(({ event }) => event.type === 'said' && event.data.text), ['said 0', 'said 1', 'said 2', 'then 0', 'then 1']);
-  assert.deepEqual([told, kept], [['1', '2', '3'], []]);
+  assert.deepEqual([told, await storage.load()], [['1', '2', '3'], []]);
+});
+
+test('two tabs keep their commands in one storage, and what both send counts once', async () => {
+  const server = new SimulatedServer(new VirtualClock(chance(2)));
+  const items = new StoredItems();
+  const first = begin(server, keptIn(items, 'commands'));
+  await server.clock.pass(5_000);
+  server.restart();
+  first.raid(RAID).do({ type: 'say', text: 'of the first' }).catch(() => {});
+  const second = begin(server, keptIn(items, 'commands'));
+  second.raid(RAID).do({ type: 'say', text: 'of the second' }).catch(() => {});
+  assert.equal((await keptIn(items, 'commands').load()).length, 2);
+  await server.clock.pass(60_000);
+  assert.deepEqual(server.taken.map(({ event }) => event.type === 'said' && event.data.text).sort(), ['of the first', 'of the second']);
+  assert.deepEqual([items.length, first.getWaiting(), second.getWaiting()], [0, 0, 0]);
+  first.close();
+  second.close();
+});
+
+test('a command is pending from the moment it is given until the state shows it', async () => {
+  const server = new SimulatedServer(new VirtualClock(chance(3)));
+  const client = begin(server);
+  const raid = client.raid(RAID);
+  const shown: string[] = [];
+  raid.subscribe(() => {
+    const { state, pending } = raid.getView();
+    const said = state?.messages.map(({ text }) => text) ?? [];
+    shown.push([...said, ...pending.map(({ cmd }) => (cmd.type === 'say' ? cmd.text : cmd.type))].join());
+  });
+  await server.clock.pass(5_000);
+  shown.length = 0;
+  raid.do({ type: 'say', text: 'hello' }).catch(() => {});
+  assert.deepEqual(shown, ['hello']);
+  await server.clock.pass(5_000);
+  assert.ok(shown.every(texts => texts === 'hello'), `never twice, never not at all: ${shown}`);
+  assert.deepEqual(raid.getView().pending, []);
+  raid.do({ type: 'start' }).catch(() => {});
+  assert.equal(shown.at(-1), 'hello,start');
+  await server.clock.pass(5_000);
+  assert.equal(shown.at(-1), 'hello');
+  client.close();
 });
