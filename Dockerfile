@@ -1,8 +1,17 @@
+FROM node:22-bookworm-slim AS app
+WORKDIR /raidhall
+COPY clients clients
+RUN npm --prefix clients/typescript ci --no-audit --no-fund \
+    && npm --prefix clients/typescript run build \
+    && npm --prefix clients/web ci --no-audit --no-fund \
+    && npm --prefix clients/web run build
+
 FROM rust:1.95-bookworm AS build
 # `--build-arg FEATURES=otel` for traces.
 ARG FEATURES=
 WORKDIR /raidhall
 COPY . .
+COPY --from=app /raidhall/clients/web/dist clients/web/dist
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/raidhall/target \
     cargo build --release --locked --features "$FEATURES" --bin raidhall \

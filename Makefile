@@ -1,37 +1,47 @@
 # The commands of this repository. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test check bench bench-store setup clean
+.PHONY: help run app cluster test check bench bench-store setup clean
 MAKEFLAGS += --no-print-directory
 
 cargo := cargo
 browser := tests/browser
 sdk := clients/typescript
+app := clients/web
 # An older release cannot be an instance of a cluster, nor run beside this one.
 first_cluster_release := 0.2.0
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
-run: ## build and serve on this machine, with SQLite; it prints where to play
+run: app ## build and serve on this machine, with SQLite; it prints where to play
 	$(cargo) run --release --locked --bin raidhall -- serve
 
-cluster: ## three instances behind a load balancer, with a PostgreSQL and a Redis; play, and kill them: scripts/cluster
+app: $(app)/dist/index.html ## the web app, which is built into the server
+
+# Where there is no Node.js and none can be installed it says so, and the server is built without the app.
+$(app)/dist/index.html: $(shell find $(app)/src $(app)/public $(sdk)/src -type f) $(app)/index.html $(wildcard $(app)/*.ts $(app)/*.json)
+	scripts/web-app
+
+cluster: app ## three instances behind a load balancer, with a PostgreSQL and a Redis; play, and kill them: scripts/cluster
 	scripts/setup cluster
 	$(cargo) build --release --locked --bin raidhall
 	scripts/cluster start
 
 test: ## everything, beside a real PostgreSQL, a real Redis and a real browser (installs what is missing)
 	scripts/setup test
+	$(MAKE) app
 	previous=$$(scripts/previous-release $(first_cluster_release)) && schemathesis=$$(scripts/schemathesis) && \
 	$(cargo) build --workspace --locked && \
 	RAIDHALL_TEST_PREVIOUS=$$previous RAIDHALL_TEST_SCHEMATHESIS=$$schemathesis \
 	  scripts/with-services bash -ec '$(cargo) test --workspace --locked; \
-	    $(cargo) test --locked --features otel --test reality traces::; npm --prefix $(sdk) test; npm --prefix $(browser) test'
+	    $(cargo) test --locked --features otel --test reality traces::; npm --prefix $(sdk) test; npm --prefix $(app) test; npm --prefix $(browser) test'
 
 check: ## formatting, lints, documentation, alerts, dependencies, scripts
 	scripts/setup check
 	$(cargo) fmt --all --check
+	$(MAKE) app
 	npm --prefix $(sdk) run check
+	npm --prefix $(app) run check
 	$(cargo) clippy --workspace --all-targets --locked -- -D warnings
 	$(cargo) clippy --workspace --all-targets --locked --features otel -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(cargo) doc --workspace --no-deps --document-private-items --locked
@@ -40,7 +50,7 @@ check: ## formatting, lints, documentation, alerts, dependencies, scripts
 	$(cargo) deny --log-level error --workspace check bans licenses sources
 	shellcheck scripts/* .ci/run
 
-bench: ## a short load test against a server of its own
+bench: app ## a short load test against a server of its own
 	$(cargo) build --release --locked --workspace --bins
 	$(cargo) run --release --locked -p raidhall-loadtest -- smoke --raids 200 --players 4 --seconds 20 --spawn
 
@@ -53,4 +63,4 @@ setup: ## install what test and check need, nothing else
 
 clean: ## remove what was built; data/ stays
 	$(cargo) clean
-	rm -rf $(browser)/node_modules $(sdk)/node_modules $(sdk)/build $(sdk)/dist
+	rm -rf $(browser)/node_modules $(foreach package,$(sdk) $(app),$(addprefix $(package)/,node_modules build dist))

@@ -21,13 +21,13 @@ mod identities;
 mod ledger;
 mod limits;
 mod origins;
-mod page;
 mod query;
 mod raids;
 mod readiness;
 mod request_id;
 pub mod server;
 mod tally;
+mod web_app;
 mod webhooks;
 
 pub use failure::Failure;
@@ -112,7 +112,7 @@ pub fn router(doors: Doors, options: &Options, socket: Router) -> Router {
     let webhooks = webhooks::Webhooks { gate: gate.clone(), store: Arc::clone(&store), endpoints: webhooks };
     let raids = raids::Raids { gate, store, sessions, limits, ws_url: options.ws_url.as_str().into() };
     let routes = Router::new()
-        .merge(page::routes(&options.ws_url))
+        .merge(web_app::routes(&options.ws_url))
         .merge(documents::routes())
         .merge(health::routes(readiness))
         .merge(identities::routes(accounts.clone()))

@@ -1,7 +1,10 @@
-//! Files that are in the binary: served with an `ETag`, so that a browser that has one asks whether it changed, and no more.
+//! Files that are in the binary: served with an `ETag`, so that a browser that has one asks whether it changed, and no more; and
+//! compressed beforehand, so that serving one copies bytes.
 
 use axum::Router;
-use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
+};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -9,28 +12,54 @@ use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
+/// How a body may be encoded, the smallest first.
+const ENCODINGS: [&str; 3] = ["br", "gzip", IDENTITY];
+const IDENTITY: &str = "identity";
+
+#[derive(Clone)]
 pub(super) struct Asset {
-    body: &'static [u8],
+    /// By its encoding, in the order of [`ENCODINGS`].
+    bodies: Vec<Body>,
     /// Of every answer.
     headers: HeaderMap,
     /// Of the answers that have the body.
     kind: &'static str,
-    gzip: bool,
+}
+
+#[derive(Clone)]
+struct Body {
+    encoding: &'static str,
+    bytes: &'static [u8],
+    etag: HeaderValue,
 }
 
 impl Asset {
     /// A file of a media type.
     pub(super) fn new(kind: &'static str, body: &'static [u8]) -> Asset {
-        let etag = format!("\"{}\"", &HEXLOWER.encode(&Sha256::digest(body))[..32]);
-        let mut headers = HeaderMap::new();
-        headers.insert(ETAG, HeaderValue::try_from(etag).expect("a hash is plain text"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        Asset { body, headers, kind, gzip: false }
+        Asset::empty(kind).also(IDENTITY, Some(body))
     }
 
-    /// The same for a body that is compressed already. Every browser takes it.
-    pub(super) fn compressed(kind: &'static str, body: &'static [u8]) -> Asset {
-        Asset { gzip: true, ..Asset::new(kind, body) }
+    /// A file that is there as gzip alone. Every browser takes it.
+    pub(super) fn gzipped(kind: &'static str, body: &'static [u8]) -> Asset {
+        Asset::empty(kind).also("gzip", Some(body))
+    }
+
+    fn empty(kind: &'static str) -> Asset {
+        let headers = HeaderMap::from_iter([(CACHE_CONTROL, HeaderValue::from_static("no-cache"))]);
+        Asset { bodies: Vec::new(), headers, kind }
+    }
+
+    /// The same content in another encoding, if there is one.
+    pub(super) fn also(mut self, encoding: &'static str, body: Option<&'static [u8]>) -> Asset {
+        self.bodies.extend(body.map(|bytes| {
+            let etag = format!("\"{}\"", &HEXLOWER.encode(&Sha256::digest(bytes))[..32]);
+            Body { encoding, bytes, etag: HeaderValue::try_from(etag).expect("a hash is plain text") }
+        }));
+        self.bodies.sort_by_key(|body| ENCODINGS.iter().position(|&encoding| encoding == body.encoding));
+        if self.bodies.len() > 1 {
+            self.headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+        }
+        self
     }
 
     /// With another header.
@@ -45,17 +74,81 @@ impl Asset {
         Router::new().route(path, get(async move |asked: HeaderMap| asset.answer(&asked)))
     }
 
-    fn answer(&self, asked: &HeaderMap) -> Response {
-        let known = asked.get_all(IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok());
-        let same = |tag: &str| tag.trim().trim_start_matches("W/") == self.headers[ETAG];
-        let headers = self.headers.clone();
-        if known.flat_map(|line| line.split(',')).any(same) {
+    pub(super) fn answer(&self, asked: &HeaderMap) -> Response {
+        let Body { encoding, bytes, etag } = self.body_for(asked);
+        let mut headers = self.headers.clone();
+        headers.insert(ETAG, etag.clone());
+        let known = list(asked, &IF_NONE_MATCH);
+        if known.map(|tag| tag.trim_start_matches("W/")).any(|tag| *etag == tag) {
             return (StatusCode::NOT_MODIFIED, headers).into_response();
         }
-        let mut response = (headers, [(CONTENT_TYPE, self.kind)], self.body).into_response();
-        if self.gzip {
-            response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        if *encoding != IDENTITY {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
         }
-        response
+        (headers, [(CONTENT_TYPE, self.kind)], *bytes).into_response()
+    }
+
+    /// The smallest that the client takes; what there is, if it takes none.
+    fn body_for(&self, asked: &HeaderMap) -> &Body {
+        let takes = |body: &&Body| {
+            list(asked, &ACCEPT_ENCODING).any(|offer| {
+                let (name, quality) = offer.split_once(';').unwrap_or((offer, ""));
+                name.trim().eq_ignore_ascii_case(body.encoding)
+                    && !matches!(quality.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
+            })
+        };
+        let least = self.bodies.iter().find(takes).or(self.bodies.last());
+        least.expect("an asset has a body")
+    }
+}
+
+/// The members of a header that is a list.
+fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let lines = headers.get_all(name).into_iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(asset: &Asset, accept: &'static str) -> (String, HeaderMap) {
+        let asked = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(accept))]);
+        let headers = asset.answer(&asked).headers().clone();
+        let encoding = headers.get(CONTENT_ENCODING).map_or("identity", |name| name.to_str().expect("text"));
+        (encoding.to_owned(), headers)
+    }
+
+    #[test]
+    fn the_smallest_body_that_the_client_takes_is_sent() {
+        let asset = Asset::new("text/plain", b"raw").also("gzip", Some(b"gz")).also("br", Some(b"br"));
+        for (accept, expected) in [
+            ("gzip, deflate, br, zstd", "br"),
+            ("gzip;q=1.0, deflate", "gzip"),
+            ("br;q=0, GZIP", "gzip"),
+            ("", "identity"),
+            ("identity;q=0.5, *;q=0", "identity"),
+        ] {
+            let (encoding, headers) = answered(&asset, accept);
+            assert_eq!(
+                (encoding.as_str(), headers[VARY].as_bytes()),
+                (expected, &b"accept-encoding"[..]),
+                "{accept}"
+            );
+        }
+        assert_eq!(answered(&Asset::gzipped("text/plain", b"gz"), "").0, "gzip");
+    }
+
+    #[test]
+    fn each_encoding_has_a_tag_of_its_own() {
+        let asset = Asset::new("text/plain", b"raw").also("br", Some(b"br"));
+        let (raw, br) = (answered(&asset, "").1[ETAG].clone(), answered(&asset, "br").1[ETAG].clone());
+        assert_ne!(raw, br);
+        let ask = |accept, tag: &HeaderValue| {
+            let accept = (ACCEPT_ENCODING, HeaderValue::from_static(accept));
+            asset.answer(&HeaderMap::from_iter([accept, (IF_NONE_MATCH, tag.clone())])).status()
+        };
+        assert_eq!(ask("br", &br), StatusCode::NOT_MODIFIED);
+        assert_eq!(ask("br", &raw), StatusCode::OK);
     }
 }

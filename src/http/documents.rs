@@ -25,6 +25,6 @@ pub(super) fn routes() -> Router {
         .merge(Asset::new("application/json", asyncapi).at("/api/asyncapi.json"))
         .merge(page.at("/docs"))
         .merge(Asset::new(JAVASCRIPT, start).at("/docs/start.js"))
-        .merge(Asset::compressed(JAVASCRIPT, viewer).at("/docs/swagger-ui-bundle.js"))
-        .merge(Asset::compressed("text/css; charset=utf-8", style).at("/docs/swagger-ui.css"))
+        .merge(Asset::gzipped(JAVASCRIPT, viewer).at("/docs/swagger-ui-bundle.js"))
+        .merge(Asset::gzipped("text/css; charset=utf-8", style).at("/docs/swagger-ui.css"))
 }

@@ -9,10 +9,14 @@ const flags = [
 ];
 let browser;
 
-before(async () => {
+export function launch(more = []) {
   const executablePath = process.env.RAIDHALL_TEST_CHROMIUM;
   assert.ok(executablePath, 'RAIDHALL_TEST_CHROMIUM is not set: run this by `make test`');
-  browser = await chromium.launch({ executablePath, args: flags });
+  return chromium.launch({ executablePath, args: [...flags, ...more] });
+}
+
+before(async () => {
+  browser = await launch();
 });
 after(() => browser?.close());
 

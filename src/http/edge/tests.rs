@@ -3,7 +3,7 @@
 use super::*;
 use crate::http::body::Body as Fields;
 use crate::http::origins::Origins;
-use crate::http::{health, page, readiness::Readiness};
+use crate::http::{health, readiness::Readiness, web_app};
 use crate::rate::Exceeded;
 use crate::store::StoreError;
 use axum::Json;
@@ -40,7 +40,7 @@ fn app() -> Router {
         .route("/often", get(too_often))
         .route("/address", get(|from: ClientAddress| async move { from.0.to_string() }))
         .merge(health::routes(Readiness::new(SECOND)))
-        .merge(page::routes("ws://localhost/api/v1/ws"));
+        .merge(web_app::routes("ws://localhost/api/v1/ws"));
     let options = Options {
         ws_url: "ws://localhost/api/v1/ws".into(),
         body_bytes: 1024,

@@ -1,0 +1,43 @@
+import { useEffect, useRef } from 'react';
+import { useAccount } from './account';
+import { Boundary } from './parts/boundary';
+import { Header } from './parts/header';
+import { Notices } from './parts/notices';
+import { useRoute } from './route';
+import { Invited } from './screens/invited';
+import { Lobby } from './screens/lobby';
+import { RaidScreen } from './screens/raid';
+import { SignIn } from './screens/sign-in';
+
+export function App() {
+  return (
+    <Boundary>
+      <Header />
+      <main id="content" tabIndex={-1}><Screen /></main>
+      <Notices />
+      <div id="effects" aria-hidden="true" />
+    </Boundary>
+  );
+}
+
+function Screen() {
+  const account = useAccount();
+  const route = useRoute();
+  const place = `${account?.player.id} ${route.at}`;
+  const shown = useRef(place);
+  useEffect(() => {
+    // Keyboards and screen readers go on at what is new; the first screen has its own beginning.
+    if (shown.current !== place) document.getElementById('content')?.focus({ preventScroll: true });
+    shown.current = place;
+  }, [place]);
+  if (!account) return <SignIn />;
+  const { id } = account.player;
+  switch (route.at) {
+    case 'raid':
+      return <RaidScreen key={`${id} ${route.id}`} account={account} id={route.id} />;
+    case 'invite':
+      return <Invited key={`${id} ${route.code}`} account={account} code={route.code} />;
+    case 'lobby':
+      return <Lobby key={id} account={account} />;
+  }
+}

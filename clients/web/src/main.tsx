@@ -1,0 +1,18 @@
+import './styles/type.css';
+import './styles/base.css';
+import './styles/parts.css';
+import './styles/lobby.css';
+import './styles/raid.css';
+import { StrictMode } from 'react';
+import { createRoot } from 'react-dom/client';
+import { resume } from './account';
+import { App } from './app';
+import { listenForTouch } from './effects/sound';
+import { apply } from './settings';
+
+apply();
+resume();
+listenForTouch();
+createRoot(document.getElementById('root')!).render(<StrictMode><App /></StrictMode>);
+// In development the files change under it.
+if (import.meta.env.PROD && 'serviceWorker' in navigator) void navigator.serviceWorker.register('/sw.js').catch(() => {});

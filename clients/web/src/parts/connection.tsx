@@ -1,0 +1,48 @@
+// The state of the connection, always in sight and honest.
+import type { Client } from '@raidhall/client';
+import { useConnection } from '@raidhall/client/react';
+import { useEffect, useState } from 'react';
+import { useWords } from '../settings';
+
+/** An answer that takes longer is worth a word, though the connection seems to be there. */
+const LATE_MS = 1_000;
+
+export function ConnectionState({ client }: { client: Client }) {
+  const words = useWords();
+  const { status, waiting } = useConnection(client);
+  const [now, tick] = useState(Date.now);
+  const counting = status.state === 'waiting';
+  useEffect(() => {
+    if (!counting) return;
+    tick(Date.now());
+    const timer = setInterval(() => tick(Date.now()), 500);
+    return () => clearInterval(timer);
+  }, [counting]);
+  const late = useLasting(waiting > 0, LATE_MS);
+  const text =
+    status.state === 'online' ? words.online
+    : status.state === 'waiting' ? words.reconnecting(Math.ceil((status.until - now) / 1_000))
+    : status.state === 'stopped' ? words.stopped[status.reason]
+    : words.connecting;
+  return (
+    <div className={`connection ${status.state}`} data-connection={status.state}>
+      <span className="lamp" aria-hidden="true" />
+      <span role="status">{text}{waiting > 0 && (late || status.state !== 'online') && <b> {words.waiting(waiting)}</b>}</span>
+      {counting && <button type="button" className="quiet" onClick={() => client.retryNow()}>{words.retryNow}</button>}
+    </div>
+  );
+}
+
+/** Whether something has been so for a while. */
+function useLasting(is: boolean, milliseconds: number): boolean {
+  const [lasting, setLasting] = useState(false);
+  useEffect(() => {
+    if (!is) return;
+    const timer = setTimeout(() => setLasting(true), milliseconds);
+    return () => {
+      clearTimeout(timer);
+      setLasting(false);
+    };
+  }, [is, milliseconds]);
+  return lasting;
+}

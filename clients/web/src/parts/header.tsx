@@ -1,0 +1,37 @@
+import { signOut, useAccount } from '../account';
+import { complain } from '../notices';
+import { goToLobby } from '../route';
+import { set, useSettings, useWords } from '../settings';
+import type { Theme } from '../settings';
+import { ConnectionState } from './connection';
+
+const NEXT: Record<Theme, Theme> = { system: 'dark', dark: 'light', light: 'system' };
+const FACES: Record<Theme, string> = { system: '◐', dark: '☾', light: '☀' };
+
+export function Header() {
+  const words = useWords();
+  const { theme, sound, language } = useSettings();
+  const account = useAccount();
+  return (
+    <header className="top">
+      <a className="skip" href="#content" onClick={event => { event.preventDefault(); document.getElementById('content')?.focus(); }}>{words.skip}</a>
+      <button type="button" className="brand" onClick={goToLobby} aria-label={account ? `Raidhall: ${words.back}` : 'Raidhall'}>
+        <img src="/icon.svg" alt="" width="32" height="32" /><span>Raidhall</span>
+      </button>
+      {account && <ConnectionState client={account.client} />}
+      <div className="tools">
+        <button type="button" className="quiet icon" lang={words.languageCode} title={words.language} onClick={() => set({ language: language === 'en' ? 'ru' : 'en' })}>
+          {words.languageCode.toUpperCase()} <span className="unseen">{words.language}</span>
+        </button>
+        <button type="button" className="quiet icon" aria-label={words.theme[theme]} title={words.theme[theme]} onClick={() => set({ theme: NEXT[theme] })}>{FACES[theme]}</button>
+        <button type="button" className="quiet icon" aria-pressed={sound} aria-label={words.sound(sound)} title={words.sound(sound)} onClick={() => set({ sound: !sound })}>{sound ? '♪' : '♪̸'}</button>
+        {account && (
+          <>
+            <span className="me" title={account.player.name}>{account.player.name}</span>
+            <button type="button" className="quiet" onClick={() => signOut().catch(complain)}>{words.signOut}</button>
+          </>
+        )}
+      </div>
+    </header>
+  );
+}

@@ -1,0 +1,63 @@
+// What a raid will look like once the server has taken what this player has given: shown at once, and replaced by what the server
+// says without a flicker. Only what the rules leave to the player alone is predicted; who wins a race for a task is not, but that
+// we try is shown. Pure.
+import type { ChatMessage, PlayerId, RaidState, Task, Waiting } from '@raidhall/client';
+
+export const CLAIM_COST = 10;
+const ENERGY_MAX = 100;
+const REGENERATION_MS = 60_000;
+
+export interface Shown extends RaidState {
+  /** Tasks that await an answer, those not known to the server yet among them: these have numbers below 0. */
+  readonly unsure: ReadonlySet<number>;
+  /** Messages on their way. */
+  readonly unsaid: readonly ChatMessage[];
+}
+
+/** Energy at a moment: it comes back, one a minute. */
+export function energyAt({ energy, energy_at }: { energy: number; energy_at: number }, now: number): number {
+  return Math.min(ENERGY_MAX, energy + Math.max(0, Math.floor((now - energy_at) / REGENERATION_MS)));
+}
+
+export function predict(state: RaidState, pending: readonly Waiting[], me: PlayerId, now: number): Shown {
+  let shown: Shown = { ...state, unsure: new Set(), unsaid: [] };
+  const unsure = new Set<number>();
+  const unsaid: ChatMessage[] = [];
+  const task = (id: number, may: (task: Task) => boolean, change: Partial<Task>): void => {
+    const found = shown.tasks.find(task => task.id === id);
+    if (!found || !may(found)) return;
+    unsure.add(id);
+    shown = { ...shown, tasks: shown.tasks.map(task => (task.id === id ? { ...task, ...change } : task)) };
+  };
+  const mine = (task: Task): boolean => task.status === 'claimed' && task.assignee === me;
+  const reopened = { status: 'open', assignee: null, claimed_at: null } as const;
+
+  pending.forEach(({ cmd }, index) => {
+    switch (cmd.type) {
+      case 'add_task': {
+        const { title, xp, minutes } = cmd;
+        const id = -1 - index;
+        unsure.add(id);
+        const added: Task = { id, title, xp, minutes, status: 'open', assignee: null, by: me, claimed_at: null, ended_at: null };
+        shown = { ...shown, tasks: [...shown.tasks, added] };
+        return;
+      }
+      case 'claim_task': {
+        const member = shown.members.find(({ player }) => player === me);
+        if (!member || shown.status !== 'active' || energyAt(member, now) < CLAIM_COST) return;
+        return task(cmd.task, ({ status }) => status === 'open', { status: 'claimed', assignee: me, claimed_at: now });
+      }
+      case 'release_task':
+        return task(cmd.task, task => mine(task) || (shown.leader === me && task.status === 'claimed'), reopened);
+      case 'fail_task':
+        return task(cmd.task, mine, reopened);
+      case 'complete_task':
+        // XP is the server's to give: the bar moves when it does.
+        return task(cmd.task, mine, { status: 'completed', ended_at: now });
+      case 'say':
+        unsaid.push({ seq: -1 - index, by: me, text: cmd.text, at: now });
+        return;
+    }
+  });
+  return { ...shown, unsure, unsaid };
+}

@@ -1,0 +1,35 @@
+// What the others do, for a screen reader: a few lines at a time, so that a busy raid can be followed.
+import type { RaidEvent } from '@raidhall/client';
+import { useEffect, useRef, useState } from 'react';
+import { lineOf } from '../play/history';
+import { useNames } from '../play/use-names';
+import { useWords } from '../settings';
+import { usePlay, useScene } from './play';
+
+const EVERY_MS = 1_000;
+const LINES_MAX = 3;
+
+export function Announcer() {
+  const words = useWords();
+  const { raid, me, account } = usePlay();
+  const { shown } = useScene();
+  const names = useNames(raid, account.rest, shown);
+  const [text, setText] = useState('');
+  const tell = useRef<(event: RaidEvent) => string | undefined>(() => undefined);
+  tell.current = event => lineOf(event, names, shown, words)?.text;
+  useEffect(() => {
+    let fresh: RaidEvent[] = [];
+    const end = raid.onEvent(event => {
+      if (event.by !== me) fresh = [...fresh, event].slice(-LINES_MAX);
+    });
+    const timer = setInterval(() => {
+      if (fresh.length > 0) setText(fresh.flatMap(event => tell.current(event) ?? []).join('. '));
+      fresh = [];
+    }, EVERY_MS);
+    return () => {
+      end();
+      clearInterval(timer);
+    };
+  }, [raid, me]);
+  return <p className="unseen" role="log" aria-live="polite">{text}</p>;
+}

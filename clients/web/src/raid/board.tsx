@@ -1,0 +1,146 @@
+// The tasks: open, in work, done.
+import type { Task } from '@raidhall/client';
+import { memo, useRef, useState } from 'react';
+import type { ReactNode } from 'react';
+import { complain } from '../notices';
+import { CLAIM_COST, energyAt } from '../play/predict';
+import { clock } from '../play/time';
+import { useNow } from '../play/use-raid';
+import { useWords } from '../settings';
+import { give, usePlay, useScene } from './play';
+
+const COLUMNS = ['claimed', 'open', 'completed'] as const;
+
+export function Board() {
+  const words = useWords();
+  const { account, me } = usePlay();
+  const { tasks, members, unsure, leader, status } = useScene().shown;
+  const own = members.find(({ player }) => player === me);
+  const tired = !own || energyAt(own, account.client.now()) < CLAIM_COST;
+  const names = new Map(members.map(({ player, name }) => [player, name]));
+  if (tasks.length === 0) return <p className="panel dim">{words.noTasks}</p>;
+  return (
+    <div className="board">
+      {COLUMNS.map(column => {
+        const there = tasks.filter(task => task.status === column);
+        // Own work first, what was finished last on top.
+        if (column === 'claimed') there.sort((one, other) => Number(other.assignee === me) - Number(one.assignee === me));
+        if (column === 'completed') there.reverse();
+        return (
+          <Column key={column} name={column} tasks={there} card={task => (
+            <TaskCard key={task.id} task={task} unsure={unsure.has(task.id)} mine={task.assignee === me} leads={leader === me} tired={tired && status === 'active'}
+              active={status === 'active'} over={status === 'completed' || status === 'failed'}
+              who={task.assignee === null ? null : (names.get(task.assignee) ?? words.somebody)} />
+          )} />
+        );
+      })}
+    </div>
+  );
+}
+
+/** Of a long column the beginning is shown until the player asks for all: 500 cards are too many for an eye and for a phone. */
+const BEGINNING = 30;
+
+function Column({ name, tasks, card }: { name: (typeof COLUMNS)[number]; tasks: readonly Task[]; card: (task: Task) => ReactNode }) {
+  const words = useWords();
+  const [whole, setWhole] = useState(false);
+  const cut = !whole && tasks.length > BEGINNING;
+  return (
+    <section className={`column ${name}`} aria-label={words.columns[name]}>
+      <h2>{words.columns[name]} <span className="count">{tasks.length}</span></h2>
+      <ul>{(cut ? tasks.slice(0, BEGINNING) : tasks).map(card)}</ul>
+      {cut && <button type="button" className="quiet" onClick={() => setWhole(true)}>{words.showAll(tasks.length)}</button>}
+    </section>
+  );
+}
+
+interface CardProps {
+  task: Task;
+  /** It awaits an answer. */
+  unsure: boolean;
+  mine: boolean;
+  leads: boolean;
+  /** The player has not the energy to claim. */
+  tired: boolean;
+  active: boolean;
+  over: boolean;
+  who: string | null;
+}
+
+const TaskCard = memo(function TaskCard({ task, unsure, mine, leads, tired, active, over, who }: CardProps) {
+  const words = useWords();
+  const { raid } = usePlay();
+  const { id, title, xp, minutes, status } = task;
+  const claimed = status === 'claimed';
+  const act = (type: 'claim_task' | 'complete_task' | 'fail_task' | 'release_task'): void => give(raid, { type, task: id });
+  return (
+    <li className={`task ${status}${mine ? ' mine' : ''}${unsure ? ' unsure' : ''}`} data-task={id}>
+      <p className="task-title">{title}</p>
+      <p className="task-meta">
+        <span className="xp-chip">{words.taskMeta(xp, minutes)}</span>
+        {claimed && !mine && who && <span>{words.inWorkBy(who)}</span>}
+        {status === 'completed' && who && <span>{words.doneBy(who)}</span>}
+        {unsure && <span className="sending">{words.sending}</span>}
+      </p>
+      {claimed && mine && <Focus task={task} />}
+      {!over && id > 0 && (
+        <div className="row">
+          {status === 'open' && active && (
+            <button type="button" className={tired ? 'tired' : ''} aria-label={`${words.claim}: ${title}`} title={tired ? words.errors.not_enough_energy : undefined} onClick={() => act('claim_task')}>{words.claim}</button>
+          )}
+          {claimed && mine && active && <button type="button" className="primary" onClick={() => act('complete_task')}>{words.complete}</button>}
+          {claimed && mine && active && <button type="button" className="quiet" onClick={() => act('fail_task')}>{words.fail}</button>}
+          {claimed && mine && <button type="button" className="quiet" onClick={() => act('release_task')}>{words.release}</button>}
+          {claimed && !mine && leads && <button type="button" className="quiet" onClick={() => act('release_task')}>{words.releaseOf(who ?? words.somebody)}</button>}
+        </div>
+      )}
+    </li>
+  );
+});
+
+/** The time that a task was given, counted down from its claim. */
+function Focus({ task: { minutes, claimed_at } }: { task: Task }) {
+  const words = useWords();
+  const { account } = usePlay();
+  const now = useNow(account.client);
+  if (claimed_at === null) return null;
+  const whole = minutes * 60_000;
+  const spent = Math.max(0, now - claimed_at);
+  const over = spent > whole;
+  return (
+    <div className={`focus${over ? ' over' : ''}`} role="timer" aria-label={words.focus}>
+      <svg viewBox="0 0 36 36" aria-hidden="true">
+        <circle cx="18" cy="18" r="15" /><circle className="spent" cx="18" cy="18" r="15" pathLength="1" strokeDasharray={`${whole > 0 ? Math.min(1, spent / whole) : 1} 1`} />
+      </svg>
+      <b>{clock(over ? spent - whole : whole - spent)}</b>
+      <small>{over && whole > 0 ? words.focusOver : words.focus}</small>
+    </div>
+  );
+}
+
+export function AddTask() {
+  const words = useWords();
+  const { raid } = usePlay();
+  const { shown } = useScene();
+  const title = useRef<HTMLInputElement>(null);
+  if (shown.status === 'completed' || shown.status === 'failed') return null;
+  return (
+    <form className="panel add-task" aria-label={words.addTask} onSubmit={event => {
+      event.preventDefault();
+      const fields = new FormData(event.currentTarget);
+      // Shown at once, so the field is free at once; if it is refused the words come back.
+      const text = String(fields.get('title'));
+      raid.do({ type: 'add_task', title: text, xp: Number(fields.get('xp')), minutes: Number(fields.get('minutes')) }).catch(error => {
+        complain(error);
+        if (title.current && !title.current.value) title.current.value = text;
+      });
+      if (title.current) title.current.value = '';
+      title.current?.focus();
+    }}>
+      <input ref={title} className="grow" name="title" aria-label={words.taskTitle} placeholder={words.taskTitle} maxLength={120} required autoComplete="off" />
+      <label>{words.taskXp}<input name="xp" type="number" inputMode="numeric" min={1} max={1_000} defaultValue={40} required /></label>
+      <label>{words.taskMinutes}<input name="minutes" type="number" inputMode="numeric" min={0} max={480} defaultValue={25} required /></label>
+      <button className="primary">{words.add}</button>
+    </form>
+  );
+}

@@ -1,0 +1,94 @@
+// What the raid is for, how far it is, and how long it has: in sight all the time.
+import { useEffect, useState } from 'react';
+import { comboAt, tensionAt } from '../effects/moments';
+import { play as sound } from '../effects/sound';
+import { Bar } from '../parts/bar';
+import { Confirm } from '../parts/dialog';
+import { clock } from '../play/time';
+import { useNow } from '../play/use-raid';
+import { useWords } from '../settings';
+import { Invite } from './invite';
+import { give, usePlay, useScene } from './play';
+
+export function Goal() {
+  const words = useWords();
+  const { raid, me } = usePlay();
+  const { shown } = useScene();
+  const { status, title, description } = shown;
+  const [dialog, setDialog] = useState<'invite' | 'leave' | 'cancel' | null>(null);
+  const leads = shown.leader === me;
+  const over = status === 'completed' || status === 'failed';
+  const open = status === 'recruiting' || (status === 'active' && shown.late_join);
+  const leader = shown.members.find(({ player }) => player === shown.leader)?.name;
+  const close = (): void => setDialog(null);
+  return (
+    <section className="goal panel" aria-labelledby="raid-title">
+      <div className="goal-head">
+        <div className="grow">
+          <span className={`tag ${status}`} id="raid-status">{words.statusOf[status]}</span>
+          <h1 id="raid-title">{title}</h1>
+          {description && <p className="dim">{description}</p>}
+        </div>
+        <Countdown />
+      </div>
+      <div className="gauges">
+        <div className="gauge" id="xp-gauge">
+          <span>{words.xpOf(shown.current_xp, shown.target_xp)}</span>
+          <Bar label={words.xp} text={words.xpOf(shown.current_xp, shown.target_xp)} value={shown.current_xp} max={shown.target_xp} tone="xp" />
+        </div>
+        <div className="gauge" id="task-gauge">
+          <span>{words.tasksOf(shown.current_tasks, shown.target_tasks)}</span>
+          <Bar label={words.tasks} text={words.tasksOf(shown.current_tasks, shown.target_tasks)} value={shown.current_tasks} max={shown.target_tasks} tone="tasks" />
+        </div>
+      </div>
+      {!over && (
+        <div className="row goal-tools">
+          {status === 'recruiting' && (leads
+            ? <button type="button" className="primary" title={words.startHint} onClick={() => give(raid, { type: 'start' })}>{words.start}</button>
+            : leader && <span className="dim">{words.waitForLeader(leader)}</span>)}
+          {open && <button type="button" onClick={() => setDialog('invite')}>{words.invite}</button>}
+          <Combo />
+          <span className="grow" />
+          {leads && <button type="button" className="quiet" onClick={() => setDialog('cancel')}>{words.cancelRaid}</button>}
+          <button type="button" className="quiet" onClick={() => setDialog('leave')}>{words.leave}</button>
+        </div>
+      )}
+      {dialog === 'invite' && <Invite code={shown.invite_code} title={title} onClose={close} />}
+      {dialog === 'leave' && <Confirm question={words.leaveSure} onYes={() => give(raid, { type: 'leave' })} onClose={close} />}
+      {dialog === 'cancel' && <Confirm question={words.cancelSure} onYes={() => give(raid, { type: 'cancel' })} onClose={close} />}
+    </section>
+  );
+}
+
+function Countdown() {
+  const words = useWords();
+  const { account } = usePlay();
+  const { shown } = useScene();
+  const now = useNow(account.client);
+  const { status, deadline, time_limit_secs, started_at, ended_at } = shown;
+  const tension = tensionAt(shown, now);
+  const limit = time_limit_secs * 1_000;
+  const left = status === 'active' && deadline !== null ? Math.min(deadline - now, limit) : limit;
+  const seconds = Math.ceil(left / 1_000);
+  useEffect(() => {
+    if (tension === 'critical') sound('tick');
+  }, [tension, seconds]);
+  if (ended_at !== null) {
+    return <div className="countdown"><small>{words.took}</small><b>{started_at === null ? '—' : clock(ended_at - started_at)}</b></div>;
+  }
+  return (
+    <div className={`countdown ${tension}`} role="timer">
+      <small>{status === 'active' ? words.timeLeft : words.timeLimit}</small>
+      <b>{clock(left)}</b>
+    </div>
+  );
+}
+
+/** Tasks that are finished one soon after the other. */
+function Combo() {
+  const words = useWords();
+  const { account } = usePlay();
+  const { shown } = useScene();
+  const chain = comboAt(shown, useNow(account.client));
+  return shown.status === 'active' && chain > 1 ? <span className="combo" key={chain}>{words.combo(chain)}</span> : null;
+}

@@ -1,0 +1,38 @@
+import { useState } from 'react';
+import { encode } from 'uqr';
+import { Dialog } from '../parts/dialog';
+import { complain } from '../notices';
+import { inviteUrl } from '../route';
+import { useWords } from '../settings';
+
+export function Invite({ code, title, onClose }: { code: string; title: string; onClose: () => void }) {
+  const words = useWords();
+  const [copied, setCopied] = useState(false);
+  const url = inviteUrl(code);
+  const copy = (): void => {
+    navigator.clipboard.writeText(url).then(() => setCopied(true), complain);
+  };
+  return (
+    <Dialog title={words.inviteTitle} onClose={onClose}>
+      <p className="dim">{words.inviteHint}</p>
+      <QrCode text={url} label={words.qr} />
+      <p className="code big" data-invite={code}>{code}</p>
+      <p><a href={url}>{url}</a></p>
+      <div className="row end">
+        {'share' in navigator && <button type="button" onClick={() => void navigator.share({ title, url }).catch(() => {})}>{words.share}</button>}
+        {/* Only a page from https, or from this machine, may copy. */}
+        {navigator.clipboard && <button type="button" className="primary" onClick={copy}>{copied ? words.copied : words.copy}</button>}
+      </div>
+    </Dialog>
+  );
+}
+
+function QrCode({ text, label }: { text: string; label: string }) {
+  const { data, size } = encode(text, { border: 2 });
+  const path = data.flatMap((row, y) => row.map((dark, x) => (dark ? `M${x} ${y}h1v1h-1z` : ''))).join('');
+  return (
+    <svg className="qr" role="img" aria-label={label} viewBox={`0 0 ${size} ${size}`} shapeRendering="crispEdges">
+      <rect width={size} height={size} fill="#fff" /><path d={path} fill="#15111c" />
+    </svg>
+  );
+}

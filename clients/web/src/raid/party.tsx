@@ -1,0 +1,96 @@
+// Who plays: presence, energy, what each has done, and the emotes they send.
+import type { Member } from '@raidhall/client';
+import { memo, useEffect, useState } from 'react';
+import { Bar } from '../parts/bar';
+import { Confirm } from '../parts/dialog';
+import { energyAt } from '../play/predict';
+import { useNow } from '../play/use-raid';
+import { useWords } from '../settings';
+import { give, usePlay, useScene } from './play';
+
+const EMOTES = ['🔥', '👏', '💪', '😂', '❤️', '🎉'];
+const SHOWN_MS = 2_500;
+
+export function Party() {
+  const words = useWords();
+  const { raid, me, account } = usePlay();
+  const { shown, online } = useScene();
+  const [emotes, setEmotes] = useState<ReadonlyMap<number, { emoji: string; at: number }>>(new Map());
+  const now = useNow(account.client, 5_000);
+  const [kicking, setKicking] = useState<Member | null>(null);
+  const over = shown.status === 'completed' || shown.status === 'failed';
+  const show = (player: number, emoji: string): void => {
+    const at = Date.now();
+    setEmotes(old => new Map(old).set(player, { emoji, at }));
+    setTimeout(() => setEmotes(old => {
+      if (old.get(player)?.at !== at) return old;
+      const left = new Map(old);
+      left.delete(player);
+      return left;
+    }), SHOWN_MS);
+  };
+  useEffect(() => raid.onSignal(({ from, kind, data }) => {
+    const emoji: unknown = (data as { emoji?: unknown } | null)?.emoji;
+    if (kind === 'emote' && typeof emoji === 'string') show(from, firstCharacter(emoji));
+  }), [raid]);
+  return (
+    <div className="panel party">
+      <h2>{words.party} <span className="count">{shown.members.length}/{shown.max_members}</span></h2>
+      <ul>
+        {shown.members.map(member => (
+          <MemberRow key={member.player} member={member} me={member.player === me} leads={shown.leader === me && !over} emote={emotes.get(member.player)?.emoji ?? null}
+            presence={online === null ? 'unknown' : online.has(member.player) ? 'online' : 'offline'} energy={energyAt(member, now)} onKick={setKicking} />
+        ))}
+      </ul>
+      <div className="emotes" role="group" aria-label={words.emotes}>
+        {EMOTES.map(emoji => (
+          <button key={emoji} type="button" className="quiet" aria-label={words.emote(emoji)} onClick={() => raid.signal('emote', { emoji }) && show(me, emoji)}>{emoji}</button>
+        ))}
+      </div>
+      {kicking && <Confirm question={words.kickSure(kicking.name)} onYes={() => give(raid, { type: 'kick', player: kicking.player })} onClose={() => setKicking(null)} />}
+    </div>
+  );
+}
+
+interface RowProps {
+  member: Member;
+  me: boolean;
+  leads: boolean;
+  emote: string | null;
+  presence: 'online' | 'offline' | 'unknown';
+  energy: number;
+  onKick: (member: Member) => void;
+}
+
+const MemberRow = memo(function MemberRow({ member, me, leads, emote, presence, energy, onKick }: RowProps) {
+  const words = useWords();
+  const { raid } = usePlay();
+  const { player, name, role, xp, tasks } = member;
+  const presenceText = { online: words.isOnline, offline: words.isOffline, unknown: words.notKnown }[presence];
+  return (
+    <li className={`member ${presence}`} data-member={player}>
+      <span className={`avatar hue-${player % 8}`} aria-hidden="true">{firstCharacter(name)}{emote && <span className="emoted" key={emote}>{emote}</span>}</span>
+      <div className="grow">
+        <p className="member-name">
+          <span>{name}</span>{me && <small> ({words.you})</small>}
+          {role === 'leader' && <span className="crown" title={words.leader}><span aria-hidden="true">♛</span><span className="unseen">{words.leader}</span></span>}
+          <span className="presence" title={presenceText}><span className="unseen">{presenceText}</span></span>
+        </p>
+        <Bar label={words.energy} text={words.energyOf(energy)} value={energy} max={100} tone={energy < 20 ? 'energy low' : 'energy'} />
+        <small>{words.memberXp(xp, tasks)}</small>
+      </div>
+      {leads && !me && (
+        <div className="member-tools">
+          <button type="button" className="quiet icon" aria-label={words.promote(name)} title={words.promote(name)} onClick={() => give(raid, { type: 'promote', player })}>♛</button>
+          <button type="button" className="quiet icon" aria-label={words.kick(name)} title={words.kick(name)} onClick={() => onKick(member)}>✕</button>
+        </div>
+      )}
+    </li>
+  );
+});
+
+/** What a person calls one character: a flag, a family. */
+function firstCharacter(text: string): string {
+  const first = 'Segmenter' in Intl ? new Intl.Segmenter().segment(text)[Symbol.iterator]().next().value?.segment : [...text][0];
+  return (first ?? '').toUpperCase();
+}

@@ -1,0 +1,35 @@
+// What every part of the raid's screen works with: what stays as it is, apart from what every event changes, so that a part which
+// needs only the former is not drawn again.
+import type { Command, PlayerId, Raid } from '@raidhall/client';
+import { createContext, use } from 'react';
+import type { Account } from '../account';
+import { complain } from '../notices';
+import type { Shown } from '../play/predict';
+
+export interface Play {
+  readonly account: Account;
+  readonly raid: Raid;
+  readonly me: PlayerId;
+}
+
+export interface Scene {
+  readonly shown: Shown;
+  /** Null while that is not known. */
+  readonly online: ReadonlySet<PlayerId> | null;
+}
+
+export const PlayContext = createContext<Play | null>(null);
+export const SceneContext = createContext<Scene | null>(null);
+
+export const usePlay = (): Play => inside(use(PlayContext));
+export const useScene = (): Scene => inside(use(SceneContext));
+
+function inside<T>(value: T | null): T {
+  if (value === null) throw new Error('outside of a raid');
+  return value;
+}
+
+/** Gives a command; the player hears of a refusal. */
+export function give(raid: Raid, command: Command): void {
+  raid.do(command).catch(complain);
+}

@@ -1,0 +1,111 @@
+// What happened and what was said.
+import type { ChatMessage } from '@raidhall/client';
+import { memo, useLayoutEffect, useMemo, useRef, useState } from 'react';
+import { complain } from '../notices';
+import { lineOf, namesIn } from '../play/history';
+import type { Names } from '../play/history';
+import { useHistory } from '../play/use-history';
+import { useNames } from '../play/use-names';
+import { useSettings, useWords } from '../settings';
+import { usePlay, useScene } from './play';
+
+/** How long after the end there is still a word to say, by the rules. */
+const SAY_AFTER_END_MS = 3_600_000;
+
+export function Talk() {
+  const words = useWords();
+  const { raid, account } = usePlay();
+  const names = useNames(raid, account.rest, useScene().shown);
+  const [tab, setTab] = useState<'activity' | 'chat'>('chat');
+  return (
+    <div className="panel talk">
+      <div className="segments" role="group" aria-label={words.view.talk}>
+        {(['chat', 'activity'] as const).map(name => (
+          <button key={name} type="button" aria-pressed={tab === name} onClick={() => setTab(name)}>{words[name]}</button>
+        ))}
+      </div>
+      {tab === 'chat' ? <Chat names={names} /> : <Happened names={names} />}
+      <Say />
+    </div>
+  );
+}
+
+function Happened({ names }: { names: Names }) {
+  const words = useWords();
+  const { raid, account } = usePlay();
+  const history = useHistory(raid, account.rest);
+  const all = useMemo(() => new Map([...names, ...namesIn(history, null)]), [names, history]);
+  const { shown } = useScene();
+  const lines = history.map(event => lineOf(event, all, shown, words)).filter(line => line !== null && !line.chat).reverse();
+  return (
+    <ol className="feed" tabIndex={0} aria-label={words.activity}>
+      {lines.map(line => line && <li key={line.seq} className={line.tone}><Time at={line.at} />{line.text}</li>)}
+    </ol>
+  );
+}
+
+function Chat({ names }: { names: Names }) {
+  const words = useWords();
+  const { me } = usePlay();
+  const { shown } = useScene();
+  const list = useRef<HTMLOListElement>(null);
+  const atEnd = useRef(true);
+  const { messages, unsaid } = shown;
+  const last = unsaid.at(-1)?.seq ?? messages.at(-1)?.seq;
+  useLayoutEffect(() => {
+    // Whoever reads what was said before is left in peace.
+    if (list.current && atEnd.current) list.current.scrollTop = list.current.scrollHeight;
+  }, [last]);
+  const message = (said: ChatMessage) => <Said key={said.seq} said={said} own={said.by === me} name={names.get(said.by) ?? words.somebody} />;
+  return (
+    <ol className="chat" ref={list} tabIndex={0} aria-label={words.chat} onScroll={({ currentTarget: { scrollTop, scrollHeight, clientHeight } }) => {
+      atEnd.current = scrollHeight - scrollTop - clientHeight < 40;
+    }}>
+      {messages.length + unsaid.length === 0 && <li className="dim">{words.noMessages}</li>}
+      {messages.map(message)}
+      {unsaid.map(message)}
+    </ol>
+  );
+}
+
+const Said = memo(function Said({ said: { seq, text, at }, own, name }: { said: ChatMessage; own: boolean; name: string }) {
+  const words = useWords();
+  return (
+    <li className={`${own ? 'own' : ''}${seq < 0 ? ' unsure' : ''}`}>
+      <b>{name}</b> <span>{text}</span> {seq < 0 ? <small>{words.sending}</small> : <Time at={at} />}
+    </li>
+  );
+});
+
+/** Making one costs more than a frame takes. */
+const formats = new Map<string, Intl.DateTimeFormat>();
+
+const Time = memo(function Time({ at }: { at: number }) {
+  const { language } = useSettings();
+  let format = formats.get(language);
+  if (!format) formats.set(language, (format = new Intl.DateTimeFormat(language, { hour: '2-digit', minute: '2-digit' })));
+  return <time dateTime={new Date(at).toISOString()}>{format.format(at)}</time>;
+});
+
+function Say() {
+  const words = useWords();
+  const { raid, account } = usePlay();
+  const { shown } = useScene();
+  const input = useRef<HTMLInputElement>(null);
+  if (shown.ended_at !== null && account.client.now() > shown.ended_at + SAY_AFTER_END_MS) return <p className="dim">{words.chatOver}</p>;
+  return (
+    <form className="row say" onSubmit={event => {
+      event.preventDefault();
+      const text = input.current?.value.trim();
+      if (!text || !input.current) return;
+      input.current.value = '';
+      raid.do({ type: 'say', text }).catch(error => {
+        complain(error);
+        if (input.current && !input.current.value) input.current.value = text;
+      });
+    }}>
+      <input ref={input} className="grow" name="text" aria-label={words.say} placeholder={words.say} maxLength={500} autoComplete="off" enterKeyHint="send" />
+      <button className="primary" aria-label={words.send}>➤</button>
+    </form>
+  );
+}

@@ -1,0 +1,139 @@
+import type { RaidSummary, Rest } from '@raidhall/client';
+import { useCallback, useEffect, useState } from 'react';
+import type { Account } from '../account';
+import { complain } from '../notices';
+import { Bar } from '../parts/bar';
+import { useForm } from '../parts/form';
+import { goToRaid } from '../route';
+import { useWords } from '../settings';
+
+export function Lobby({ account: { rest } }: { account: Account }) {
+  return (
+    <div className="lobby">
+      <MyRaids rest={rest} />
+      <div className="stack">
+        <JoinByCode rest={rest} />
+        <CreateRaid rest={rest} />
+      </div>
+    </div>
+  );
+}
+
+function MyRaids({ rest }: { rest: Rest }) {
+  const words = useWords();
+  const [raids, setRaids] = useState<readonly RaidSummary[] | null>(null);
+  const [cursor, setCursor] = useState<string | null>(null);
+  const load = useCallback(
+    (from?: string) =>
+      rest.raids({ limit: 20, cursor: from }).then(({ data, next_cursor }) => {
+        setRaids(old => (from && old ? [...old, ...data] : data));
+        setCursor(next_cursor);
+      }),
+    [rest],
+  );
+  useEffect(() => {
+    let timer = 0;
+    let ended = false;
+    // What cannot be loaded now is tried again: the list is the way back into a raid.
+    const begin = (wait: number): void => {
+      load().catch(error => {
+        if (ended) return;
+        if (wait === 1_000) complain(error);
+        timer = window.setTimeout(begin, wait, Math.min(wait * 2, 30_000));
+      });
+    };
+    begin(1_000);
+    return () => {
+      ended = true;
+      clearTimeout(timer);
+    };
+  }, [load]);
+  return (
+    <section className="panel" aria-labelledby="my-raids">
+      <h1 id="my-raids">{words.myRaids}</h1>
+      {raids === null && <p className="dim">{words.loading}</p>}
+      {raids?.length === 0 && <p className="dim">{words.noRaids}</p>}
+      <ul className="raids">
+        {raids?.map(raid => (
+          <li key={raid.id}>
+            <button type="button" className={`raid-card ${raid.status}`} aria-label={words.open(raid.title)} onClick={() => goToRaid(raid.id)}>
+              <span className="row"><b className="grow">{raid.title}</b><span className={`tag ${raid.status}`}>{words.statusOf[raid.status]}</span></span>
+              <Bar label={words.xp} text={words.xpOf(raid.current_xp, raid.target_xp)} value={raid.current_xp} max={raid.target_xp} tone="xp" />
+              <small>{words.xpOf(raid.current_xp, raid.target_xp)} · {words.tasksOf(raid.current_tasks, raid.target_tasks)}</small>
+            </button>
+          </li>
+        ))}
+      </ul>
+      {cursor && <button type="button" onClick={() => load(cursor).catch(complain)}>{words.more}</button>}
+    </section>
+  );
+}
+
+function JoinByCode({ rest }: { rest: Rest }) {
+  const words = useWords();
+  const { onSubmit, busy } = useForm(async ({ code }) => goToRaid((await rest.joinRaid((code ?? '').trim())).id));
+  return (
+    <form className="panel" onSubmit={onSubmit} aria-labelledby="join">
+      <h2 id="join">{words.joinTitle}</h2>
+      <div className="row">
+        <input className="grow code" name="code" aria-label={words.inviteCode} placeholder="ABCD2345" minLength={8} maxLength={8} required autoComplete="off" autoCapitalize="characters" spellCheck={false} />
+        <button className="primary" disabled={busy}>{words.join}</button>
+      </div>
+    </form>
+  );
+}
+
+const PRESETS = {
+  sprint: { target_xp: 100, target_tasks: 3, minutes: 25 },
+  evening: { target_xp: 300, target_tasks: 8, minutes: 180 },
+  day: { target_xp: 600, target_tasks: 15, minutes: 1_440 },
+  week: { target_xp: 2_000, target_tasks: 40, minutes: 10_080 },
+} as const;
+
+function CreateRaid({ rest }: { rest: Rest }) {
+  const words = useWords();
+  const [preset, setPreset] = useState<keyof typeof PRESETS>('sprint');
+  // The same form sent again, after an answer that got lost, is the same raid.
+  const [key, setKey] = useState(newKey);
+  const { onSubmit, busy } = useForm(async fields => {
+    const raid = await rest.createRaid(
+      {
+        title: fields.title ?? '',
+        description: fields.description || undefined,
+        target_xp: Number(fields.target_xp),
+        target_tasks: Number(fields.target_tasks),
+        time_limit_secs: Number(fields.minutes) * 60,
+        max_members: Number(fields.max_members),
+        late_join: fields.late_join === 'on',
+      },
+      key,
+    );
+    goToRaid(raid.id);
+  });
+  const { target_xp, target_tasks, minutes } = PRESETS[preset];
+  return (
+    <form className="panel" onSubmit={onSubmit} onChange={() => setKey(newKey())} aria-labelledby="create">
+      <h2 id="create">{words.createTitle}</h2>
+      <label>{words.title}<input name="title" placeholder={words.titlePlaceholder} maxLength={80} required autoComplete="off" /></label>
+      <label>{words.description} <small>({words.optional})</small><input name="description" maxLength={500} autoComplete="off" /></label>
+      <fieldset>
+        <legend>{words.preset}</legend>
+        <div className="segments">
+          {(Object.keys(PRESETS) as (keyof typeof PRESETS)[]).map(name => (
+            <label key={name}><input type="radio" name="preset" checked={preset === name} onChange={() => setPreset(name)} /><span>{words.presets[name]}</span></label>
+          ))}
+        </div>
+      </fieldset>
+      <div className="fields" key={preset}>
+        <label>{words.goalXp}<input name="target_xp" type="number" inputMode="numeric" min={1} max={1_000_000} defaultValue={target_xp} required /></label>
+        <label>{words.goalTasks}<input name="target_tasks" type="number" inputMode="numeric" min={0} max={10_000} defaultValue={target_tasks} required /></label>
+        <label>{words.minutes}<input name="minutes" type="number" inputMode="numeric" min={1} max={10_080} defaultValue={minutes} required /></label>
+        <label>{words.players}<input name="max_members" type="number" inputMode="numeric" min={2} max={100} defaultValue={4} required /></label>
+      </div>
+      <label className="check"><input name="late_join" type="checkbox" defaultChecked />{words.lateJoin}</label>
+      <button className="primary" disabled={busy}>{words.create}</button>
+    </form>
+  );
+}
+
+const newKey = (): string => Array.from(crypto.getRandomValues(new Uint8Array(16)), byte => byte.toString(16).padStart(2, '0')).join('');

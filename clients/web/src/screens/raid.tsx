@@ -1,0 +1,69 @@
+import type { RaidId } from '@raidhall/client';
+import { useConnection } from '@raidhall/client/react';
+import { useEffect, useMemo, useState } from 'react';
+import type { Account } from '../account';
+import { useNarrow } from '../media';
+import { useRaidOnScreen } from '../play/use-raid';
+import { Announcer } from '../raid/announcer';
+import { AddTask, Board } from '../raid/board';
+import { Goal } from '../raid/goal';
+import { Outcome } from '../raid/outcome';
+import { Part } from '../raid/part';
+import { Party } from '../raid/party';
+import { PlayContext, SceneContext } from '../raid/play';
+import { Stage } from '../raid/stage';
+import { Talk } from '../raid/talk';
+import { goToLobby } from '../route';
+import { useWords } from '../settings';
+
+const VIEWS = ['tasks', 'party', 'talk'] as const;
+
+export function RaidScreen({ account, id }: { account: Account; id: RaidId }) {
+  const words = useWords();
+  const { client, player } = account;
+  const { raid, view, shown } = useRaidOnScreen(client, id, player.id);
+  const { status } = useConnection(client);
+  const [part, setPart] = useState<(typeof VIEWS)[number]>('tasks');
+  const narrow = useNarrow();
+  const inView = (name: (typeof VIEWS)[number]): boolean => !narrow || part === name;
+  const play = useMemo(() => ({ account, raid, me: player.id }), [account, raid, player.id]);
+  const title = shown?.title;
+  useEffect(() => {
+    document.title = title ? `${title} · Raidhall` : 'Raidhall';
+    return () => {
+      document.title = 'Raidhall';
+    };
+  }, [title]);
+
+  if (view.gone) {
+    return (
+      <section className="page narrow panel">
+        <h1>{words.gone[view.gone]}</h1>
+        <button type="button" className="primary" onClick={goToLobby}>{words.back}</button>
+      </section>
+    );
+  }
+  if (!shown) return <p className="page dim" role="status">{status.state === 'waiting' ? words.offlinePage : words.loading}</p>;
+  return (
+    <PlayContext value={play}>
+      <SceneContext value={{ shown, online: view.live ? view.online : null }}>
+        <div className="raid" data-status={shown.status}>
+          <Stage />
+          <Goal />
+          <Outcome />
+          <nav className="parts" aria-label={shown.title}>
+            {VIEWS.map(name => (
+              <button key={name} type="button" aria-pressed={part === name} onClick={() => setPart(name)}>{words.view[name]}</button>
+            ))}
+          </nav>
+          <div className="columns">
+            <Part name="tasks" label={words.view.tasks} inView={inView('tasks')}><Board /><AddTask /></Part>
+            <Part name="party" label={words.view.party} inView={inView('party')}><Party /></Part>
+            <Part name="talk" label={words.view.talk} inView={inView('talk')}><Talk /></Part>
+          </div>
+          <Announcer />
+        </div>
+      </SceneContext>
+    </PlayContext>
+  );
+}

@@ -1,0 +1,55 @@
+// What a player has set for this browser: language, theme, sound. Kept in it.
+import { en } from './i18n/en';
+import type { Words } from './i18n/en';
+import { ru } from './i18n/ru';
+import { useValue, value } from './value';
+
+export type Theme = 'system' | 'light' | 'dark';
+
+export interface Settings {
+  readonly language: 'en' | 'ru';
+  readonly theme: Theme;
+  readonly sound: boolean;
+}
+
+const KEY = 'raidhall.settings';
+const languages = { en, ru };
+
+const initial = (): Settings => {
+  const usual: Settings = { language: navigator.language.startsWith('ru') ? 'ru' : 'en', theme: 'system', sound: true };
+  try {
+    const kept = JSON.parse(localStorage.getItem(KEY) ?? '{}') as Partial<Settings>;
+    return {
+      language: kept.language && kept.language in languages ? kept.language : usual.language,
+      theme: kept.theme === 'light' || kept.theme === 'dark' ? kept.theme : usual.theme,
+      sound: typeof kept.sound === 'boolean' ? kept.sound : usual.sound,
+    };
+  } catch {
+    return usual;
+  }
+};
+
+export const settings = value(initial());
+
+export function set(change: Partial<Settings>): void {
+  settings.set({ ...settings.get(), ...change });
+  apply();
+  try {
+    localStorage.setItem(KEY, JSON.stringify(settings.get()));
+  } catch {
+    // Forbidden: then they last as long as the page.
+  }
+}
+
+/** Shows them in the document itself. */
+export function apply(): void {
+  const { language, theme } = settings.get();
+  document.documentElement.lang = language;
+  document.documentElement.dataset.theme = theme;
+}
+
+export const useSettings = (): Settings => useValue(settings);
+
+export const useWords = (): Words => languages[useSettings().language];
+
+export const words = (): Words => languages[settings.get().language];

@@ -1,0 +1,68 @@
+import type { Command, RaidState } from '@raidhall/client';
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { energyAt, predict } from '../src/play/predict';
+import { ADA, BEN, NOW, member, raid, task } from './states';
+
+const after = (state: RaidState, me: number, ...commands: Command[]) =>
+  predict(state, commands.map((cmd, index) => ({ op: `op ${index}`, raid: state.id, cmd })), me, NOW);
+
+test('nothing given, nothing changed', () => {
+  const state = raid({ tasks: [task(1)] });
+  const { unsure, unsaid, ...shown } = after(state, ADA);
+  assert.deepEqual([shown, unsure.size, unsaid], [state, 0, []]);
+});
+
+test('a claim shows at once, and what follows it', () => {
+  const state = raid({ tasks: [task(1), task(2)] });
+  const claimed = after(state, BEN, { type: 'claim_task', task: 1 });
+  assert.deepEqual(claimed.tasks, [task(1, { status: 'claimed', assignee: BEN, claimed_at: NOW }), task(2)]);
+  assert.deepEqual([...claimed.unsure], [1]);
+  const completed = after(state, BEN, { type: 'claim_task', task: 1 }, { type: 'complete_task', task: 1 });
+  assert.equal(completed.tasks[0]?.status, 'completed');
+  assert.deepEqual([completed.current_xp, completed.members], [0, state.members], 'XP is the server\'s to give');
+});
+
+test('what the rules would refuse is not shown', () => {
+  const taken = task(1, { status: 'claimed', assignee: ADA, claimed_at: NOW });
+  const refused: [RaidState, Command][] = [
+    [raid({ tasks: [taken] }), { type: 'claim_task', task: 1 }],
+    [raid({ tasks: [taken] }), { type: 'complete_task', task: 1 }],
+    [raid({ tasks: [taken] }), { type: 'release_task', task: 1 }],
+    [raid({ tasks: [task(1)], status: 'recruiting' }), { type: 'claim_task', task: 1 }],
+    [raid({ tasks: [task(1)], members: [member(BEN, 'Ben', { energy: 9 })] }), { type: 'claim_task', task: 1 }],
+    [raid(), { type: 'claim_task', task: 9 }],
+  ];
+  for (const [state, command] of refused) {
+    const shown = after(state, BEN, command);
+    assert.deepEqual([shown.tasks, shown.unsure.size], [state.tasks, 0], JSON.stringify(command));
+  }
+});
+
+test('what the server has taken already is not shown twice', () => {
+  const state = raid({ tasks: [task(1, { status: 'claimed', assignee: BEN, claimed_at: 5 })] });
+  const shown = after(state, BEN, { type: 'claim_task', task: 1 });
+  assert.deepEqual(shown.tasks, state.tasks);
+});
+
+test('the leader takes a task back from another, a member does not', () => {
+  const state = raid({ tasks: [task(1, { status: 'claimed', assignee: BEN, claimed_at: NOW })] });
+  assert.equal(after(state, ADA, { type: 'release_task', task: 1 }).tasks[0]?.status, 'open');
+  assert.equal(after({ ...state, leader: 3 }, ADA, { type: 'release_task', task: 1 }).tasks[0]?.status, 'claimed');
+});
+
+test('new tasks and messages stand at the end, in their order, under numbers that no server gives', () => {
+  const say = (text: string): Command => ({ type: 'say', text });
+  const add = (title: string): Command => ({ type: 'add_task', title, xp: 10, minutes: 0 });
+  const shown = after(raid({ tasks: [task(1)] }), BEN, add('two'), say('hello'), add('three'), say('there'));
+  assert.deepEqual(shown.tasks.map(({ title }) => title), ['task 1', 'two', 'three']);
+  assert.deepEqual(shown.unsaid.map(({ text, by }) => [text, by]), [['hello', BEN], ['there', BEN]]);
+  const numbers = [...shown.tasks.slice(1).map(({ id }) => id), ...shown.unsaid.map(({ seq }) => seq)];
+  assert.ok(numbers.every(number => number < 0) && new Set(numbers).size === 4);
+});
+
+test('energy comes back, one a minute, up to a hundred', () => {
+  for (const [energy, minutes, expected] of [[50, 0, 50], [50, 0.99, 50], [50, 3, 53], [98, 60, 100], [40, -5, 40]] as const) {
+    assert.equal(energyAt({ energy, energy_at: NOW }, NOW + minutes * 60_000), expected);
+  }
+});

@@ -1,0 +1,131 @@
+//! The web app (`clients/web`), from this binary. A binary that was built without it says so at `/`.
+
+use super::asset::Asset;
+use super::failure::Failure;
+use crate::error::Error;
+use axum::Router;
+use axum::extract::Path;
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A file of the app: what it is called here, its content, and the same compressed where that is smaller.
+struct File {
+    path: &'static str,
+    raw: &'static [u8],
+    brotli: Option<&'static [u8]>,
+    gzip: Option<&'static [u8]>,
+}
+
+/// Empty if the app was not there when this was built.
+static FILES: &[File] = include!(concat!(env!("OUT_DIR"), "/web_app.rs"));
+
+const HTML: &str = "text/html; charset=utf-8";
+/// Files in this folder have a hash of their content in their names: they never change.
+const HASHED: &str = "/assets/";
+
+/// `ws_url` is where the app may open a socket besides its own origin.
+pub(super) fn routes(ws_url: &str) -> Router {
+    let policy = HeaderValue::try_from(policy(ws_url)).expect("a URL is plain text");
+    let page = |asset: Asset| {
+        asset
+            .with(CONTENT_SECURITY_POLICY, policy)
+            .with(REFERRER_POLICY, HeaderValue::from_static("no-referrer"))
+            .at("/")
+    };
+    let (hashed, others): (Vec<_>, Vec<_>) = FILES.iter().partition(|file| file.path.starts_with(HASHED));
+    let (indexes, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|file| file.path == "/index.html");
+    let index = match indexes.first() {
+        Some(index) => page(asset(index)),
+        None => page(Asset::new(HTML, include_bytes!("../page/no-app.html"))),
+    };
+    let others = others.into_iter().map(|file| asset(file).at(file.path)).fold(index, Router::merge);
+    others.route("/assets/{name}", forever(&hashed))
+}
+
+fn forever(files: &[&File]) -> axum::routing::MethodRouter {
+    let immutable = HeaderValue::from_static("public, max-age=31536000, immutable");
+    let files = files.iter().map(|file| {
+        let name = file.path.strip_prefix(HASHED).unwrap_or(file.path);
+        (name, asset(file).with(CACHE_CONTROL, immutable.clone()))
+    });
+    let files: Arc<HashMap<_, _>> = Arc::new(files.collect());
+    get(async move |Path(name): Path<String>, asked: HeaderMap| -> Response {
+        match files.get(name.as_str()) {
+            Some(asset) => asset.answer(&asked),
+            // A page of another release asks; it is told to load anew.
+            None => {
+                Failure::from(Error::NotFound("This release of the app has no such file")).into_response()
+            }
+        }
+    })
+}
+
+fn asset(file: &File) -> Asset {
+    Asset::new(media_type(file.path), file.raw).also("br", file.brotli).also("gzip", file.gzip)
+}
+
+fn media_type(path: &str) -> &'static str {
+    match path.rsplit('.').next() {
+        Some("html") => HTML,
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        Some("png") => "image/png",
+        Some("woff2") => "font/woff2",
+        Some("webmanifest") => "application/manifest+json",
+        Some("txt") => "text/plain; charset=utf-8",
+        _ => "application/octet-stream",
+    }
+}
+
+/// What the app may do: run its own files, and talk to this server.
+fn policy(ws_url: &str) -> String {
+    format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data:; \
+         manifest-src 'self'; worker-src 'self'; connect-src 'self' {}; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        origin(ws_url),
+    )
+}
+
+/// Scheme and host of a URL.
+fn origin(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    let path = url[host..].find('/').map_or(url.len(), |at| host + at);
+    &url[..path]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policy_runs_nothing_that_is_not_a_file_of_ours() {
+        let policy = policy("wss://a.example:8443/base/api/v1/ws");
+        assert!(policy.contains("connect-src 'self' wss://a.example:8443;"), "{policy}");
+        assert!(!policy.contains("unsafe"), "{policy}");
+        assert!(policy.contains("default-src 'none'; script-src 'self';"), "{policy}");
+    }
+
+    #[test]
+    fn the_apps_page_has_no_script_or_style_in_itself() {
+        let pages = FILES.iter().filter(|file| file.path.ends_with(".html")).map(|file| file.raw);
+        for page in pages.chain([&include_bytes!("../page/no-app.html")[..]]) {
+            let page = std::str::from_utf8(page).expect("UTF-8");
+            for refused in ["<style", "style=\"", "<script>", " onclick=", "javascript:", "src=\"http"] {
+                assert!(!page.contains(refused), "the policy would block {refused}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_file_of_the_app_has_a_media_type() {
+        for file in FILES {
+            assert_ne!(media_type(file.path), "application/octet-stream", "{}", file.path);
+        }
+    }
+}

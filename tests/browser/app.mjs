@@ -1,0 +1,117 @@
+// The web app as a player uses it: what is clicked, and what is seen.
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { newPage } from './browser.mjs';
+
+export const hostile = '<img src=x onerror="window.pwned=1"><b>'; // short enough for a name
+export const phone = { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true };
+export const desktop = { viewport: { width: 1180, height: 860 } };
+
+const shots = fileURLToPath(new URL('../../target/screenshots', import.meta.url));
+export const shot = (page, name, options = {}) => page.screenshot({ path: path.join(shots, `${name}.png`), ...options });
+
+// A window of its own: its own player. Fails the test when the page throws, breaks its content security policy, or lets text in
+// as code or markup.
+export async function open(t, server, options = {}, hash = '') {
+  const page = await newPage(t, { ...desktop, locale: 'en-US', ...options });
+  const faults = [];
+  page.setDefaultTimeout(20_000);
+  page.on('pageerror', error => faults.push(String(error)));
+  page.on('console', line => { if (line.type() === 'error' && /Content.Security.Policy|React|Warning/i.test(line.text())) faults.push(line.text()); });
+  t.after(async () => {
+    if (!page.isClosed() && /^http/.test(page.url())) {
+      assert.equal(await page.evaluate(() => window.pwned), undefined, 'a text ran as code');
+      assert.equal(await page.locator('main b b, main script, main img:not(.gate)').count(), 0, 'a text became markup');
+    }
+    assert.deepEqual(faults, []);
+  });
+  await page.goto(server.url + '/' + hash);
+  return page;
+}
+
+export async function signIn(page, name) {
+  await page.getByLabel('Your name').fill(name);
+  await page.getByRole('button', { name: 'Enter the hall' }).click();
+  await online(page);
+}
+
+export const online = page => page.locator('[data-connection=online]').waitFor({ timeout: 60_000 });
+
+// Gives the invite code.
+export async function create(page, { title, xp = 100, tasks = 2, minutes = 60, players = 4 }) {
+  const form = page.getByRole('form', { name: 'Start a raid' });
+  await form.getByLabel('Title').fill(title);
+  for (const [label, value] of [['Goal, XP', xp], ['Goal, tasks', tasks], ['Minutes', minutes], ['Players', players]]) {
+    await form.getByLabel(label).fill(String(value));
+  }
+  await form.getByRole('button', { name: 'Create the raid' }).click();
+  await sees(page, '#raid-title', title);
+  await page.getByRole('button', { name: 'Invite' }).click();
+  const code = await page.locator('[data-invite]').getAttribute('data-invite');
+  await page.keyboard.press('Escape');
+  await page.locator('dialog').waitFor({ state: 'detached' });
+  return code;
+}
+
+export async function joinByCode(page, code) {
+  await page.getByLabel('Invite code').fill(code);
+  await page.getByRole('button', { name: 'Join', exact: true }).click();
+}
+
+export async function addTask(page, title, xp) {
+  const form = page.getByRole('form', { name: 'Add a task' });
+  await form.getByLabel('What is to be done?').fill(title);
+  await form.getByLabel('XP').fill(String(xp));
+  await form.getByRole('button', { name: 'Add' }).click();
+  await sees(page, '.task:not(.unsure)', title);
+}
+
+export const card = (page, title) => page.locator('.task', { hasText: title });
+export const claim = (page, title) => card(page, title).getByRole('button', { name: /^Claim/ }).click();
+export const press = (page, title, name) => card(page, title).getByRole('button', { name }).click();
+
+export async function say(page, text) {
+  await page.getByLabel('Say something').fill(text);
+  await page.getByLabel('Say something').press('Enter');
+}
+
+// On a phone one part is in view at a time.
+export const part = (page, name) => page.locator('.parts').getByRole('button', { name }).click();
+
+export async function sees(page, where, text) {
+  await page.locator(where).filter({ hasText: text }).first().waitFor();
+}
+
+// What the page shows is what the server answers: snapshot plus events, folded and drawn.
+export async function same(server, ...pages) {
+  for (const page of pages) {
+    const { token, id } = await page.evaluate(() => ({
+      token: JSON.parse(localStorage.getItem('raidhall.session')).access_token,
+      id: location.hash.split('/')[2],
+    }));
+    const answer = await fetch(`${server.url}/api/v1/raids/${id}`, { headers: { authorization: `Bearer ${token}` } });
+    const { data: raid } = await answer.json();
+    const one = (number, word) => `${number} ${word}${number === 1 ? '' : 's'}`;
+    const expected = JSON.stringify({
+      xp: `${raid.current_xp} of ${raid.target_xp} XP`,
+      tasks: `${raid.current_tasks} of ${one(raid.target_tasks, 'task')}`,
+      board: raid.tasks.map(({ id, title, status }) => `${id} ${status} ${title}`).sort(),
+      party: raid.members.map(({ player, name, xp, tasks }) => `${player} ${name} ${xp} XP · ${tasks} done`),
+      online: raid.online.sort(),
+    });
+    await page.waitForFunction(expected => {
+      const text = (element, selector) => element.querySelector(selector).textContent;
+      const all = selector => [...document.querySelectorAll(selector)];
+      const shown = {
+        xp: text(document, '#xp-gauge > span'),
+        tasks: text(document, '#task-gauge > span'),
+        board: all('.task').map(task => `${task.dataset.task} ${['open', 'claimed', 'completed'].find(status => task.classList.contains(status))} ${text(task, '.task-title')}`).sort(),
+        party: all('.member').map(member => `${member.dataset.member} ${text(member, '.member-name > span')} ${text(member, 'small:last-child')}`),
+        online: all('.member.online').map(member => Number(member.dataset.member)).sort((one, other) => one - other),
+      };
+      window.lastShown = JSON.stringify(shown);
+      return window.lastShown === expected;
+    }, expected).catch(async () => assert.equal(await page.evaluate(() => window.lastShown), expected));
+  }
+}

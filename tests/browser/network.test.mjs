@@ -1,0 +1,160 @@
+// The app where the network is bad, or away, and what of it stays in the browser.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { addTask, claim, create, joinByCode, online, open, phone, press, same, say, sees, shot, signIn } from './app.mjs';
+import { Server } from './server.mjs';
+
+test('a player goes offline, acts, closes the page, and it all happens once when they are back', async t => {
+  const server = await Server.start(t, { RAIDHALL__LIMITS__HEARTBEAT_MS: '2000' });
+  const [ada, ben] = await Promise.all([open(t, server), open(t, server, phone)]);
+  await signIn(ada, 'Ada');
+  await signIn(ben, 'Ben');
+  await joinByCode(ben, await create(ada, { title: 'Tunnel', xp: 500 }));
+  await addTask(ada, 'Dig', 40);
+  await ada.getByRole('button', { name: 'Start the raid' }).click();
+  await sees(ben, '#raid-status', 'Under way');
+  await ben.evaluate(() => navigator.serviceWorker.ready);
+
+  await ben.context().setOffline(true);
+  await claim(ben, 'Dig');
+  await sees(ben, '.task.mine.unsure', 'Dig');
+  await sees(ben, '.connection', '1 command waiting');
+  await press(ben, 'Dig', 'Complete');
+  await sees(ben, '.task.completed.unsure', 'Dig');
+  await sees(ben, '.connection', '2 commands waiting');
+  await sees(ben, '.connection', 'Reconnecting');
+  await sees(ada, '.member.offline', 'Ben');
+  await ben.reload(); // from what the browser has kept
+  await sees(ben, '.connection', '2 commands waiting');
+  await sees(ben, 'main', 'No network');
+  await shot(ben, 'offline-phone');
+
+  await ben.context().setOffline(false);
+  await online(ben);
+  await sees(ada, '.task.completed', 'Dig');
+  await sees(ada, '#xp-gauge', '40 of 500 XP');
+  await sees(ben, '#xp-gauge', '40 of 500 XP');
+  await ben.waitForFunction(() => Object.keys(localStorage).every(key => !key.startsWith('raidhall.commands')));
+  await same(server, ada, ben);
+});
+
+test('an event or an answer that gets lost on the way is asked for again, and counts once', async t => {
+  const server = await Server.start(t, { RAIDHALL__LIMITS__HEARTBEAT_MS: '1000' });
+  const page = await open(t, server);
+  let lose = () => false;
+  await page.routeWebSocket('**/api/v1/ws', socket => {
+    const upstream = socket.connectToServer();
+    upstream.onMessage(message => {
+      if (lose(Buffer.from(message).toString('latin1'))) lose = () => false;
+      else socket.send(message);
+    });
+  });
+  await page.reload();
+  await signIn(page, 'Ada');
+  await create(page, { title: 'Bad line' });
+
+  lose = message => message.includes('said');
+  await say(page, 'an event is lost');
+  await sees(page, '.chat', 'an event is lost');
+  await page.waitForFunction(() => !document.querySelector('.chat .unsure'));
+
+  lose = message => message.includes('ack') && message.includes('duplicate');
+  await say(page, 'an answer is lost');
+  await page.waitForFunction(() => Object.keys(localStorage).some(key => key.startsWith('raidhall.commands')));
+  await page.waitForFunction(() => Object.keys(localStorage).every(key => !key.startsWith('raidhall.commands')));
+  await say(page, 'the end');
+  await sees(page, '.chat', 'the end');
+  assert.equal(await page.locator('.chat li', { hasText: 'an answer is lost' }).count(), 1);
+  await same(server, page);
+});
+
+test('over slow 3G a phone opens an invite link and plays', async t => {
+  const server = await Server.start(t);
+  const ada = await open(t, server);
+  await signIn(ada, 'Ada');
+  const code = await create(ada, { title: 'Far away', xp: 40, tasks: 1 });
+  await addTask(ada, 'Climb', 40);
+  await ada.getByRole('button', { name: 'Start the raid' }).click();
+
+  // Chromium's own figures for "slow 3G".
+  const slow = { offline: false, latency: 2_000, downloadThroughput: 50_000, uploadThroughput: 50_000 };
+  const ben = await open(t, { url: 'about:blank#' }, phone);
+  const wire = await ben.context().newCDPSession(ben);
+  await wire.send('Network.enable');
+  await wire.send('Network.emulateNetworkConditions', slow);
+  ben.setDefaultTimeout(60_000);
+  await ben.goto(`${server.url}/#${code}`);
+  await ben.getByLabel('Your name').fill('Ben');
+  await ben.getByRole('button', { name: 'Enter the hall' }).click();
+  await sees(ben, '#raid-title', 'Far away');
+  await claim(ben, 'Climb');
+  await press(ben, 'Climb', 'Complete');
+  for (const page of [ada, ben]) await sees(page, '.outcome', 'Victory!');
+  await same(server, ada, ben);
+});
+
+test('a reload comes back to the raid, the lobby lists it, and a session outlives the page', async t => {
+  const server = await Server.start(t);
+  const page = await open(t, server);
+  await signIn(page, 'Ada');
+  await create(page, { title: 'Ship it' });
+  await page.reload();
+  await sees(page, '#raid-title', 'Ship it');
+  await page.getByRole('button', { name: /My raids/ }).click();
+  await sees(page, '.raid-card', 'Ship it');
+  await page.getByRole('button', { name: 'Open Ship it' }).click();
+  await sees(page, '#raid-title', 'Ship it');
+  await page.goBack();
+  await sees(page, 'h1', 'My raids');
+});
+
+test('two tabs are one player: what one does shows in the other, signing out too', async t => {
+  const server = await Server.start(t);
+  const one = await open(t, server);
+  await signIn(one, 'Ada');
+  await create(one, { title: 'Twice' });
+  const other = await one.context().newPage();
+  await other.goto(one.url());
+  await sees(other, '#raid-title', 'Twice');
+  await say(other, 'from the other tab');
+  await sees(one, '.chat', 'from the other tab');
+  assert.equal(await one.locator('.member').count(), 1);
+  await one.getByRole('button', { name: 'Sign out' }).click();
+  for (const page of [one, other]) await page.getByLabel('Your name').waitFor();
+  assert.equal(await one.evaluate(() => localStorage.getItem('raidhall.session')), null);
+});
+
+test('the app can be installed, and its files are sent small and once', async t => {
+  const server = await Server.start(t);
+  const page = await open(t, server);
+  const wire = await page.context().newCDPSession(page);
+  const { errors, data } = await wire.send('Page.getAppManifest');
+  assert.deepEqual(errors, []);
+  const manifest = JSON.parse(data);
+  for (const { src, sizes, type } of manifest.icons) {
+    const icon = await fetch(server.url + src);
+    assert.deepEqual([icon.status, icon.headers.get('content-type')], [200, type]);
+    if (type !== 'image/png') continue;
+    const header = Buffer.from(await icon.arrayBuffer());
+    assert.equal(`${header.readUInt32BE(16)}x${header.readUInt32BE(20)}`, sizes);
+  }
+  await page.evaluate(() => navigator.serviceWorker.ready);
+  const { installabilityErrors } = await wire.send('Page.getInstallabilityErrors');
+  assert.deepEqual(installabilityErrors.filter(({ errorId }) => errorId !== 'in-incognito'), []);
+
+  const scripts = await page.evaluate(() => performance.getEntriesByType('resource').filter(({ initiatorType }) => initiatorType === 'script').map(({ name }) => name));
+  assert.ok(scripts.length > 0);
+  let bytes = 0;
+  for (const url of scripts) {
+    const answer = await fetch(url, { method: 'GET', headers: { 'accept-encoding': 'gzip' } });
+    assert.equal(answer.headers.get('content-encoding'), 'gzip');
+    assert.equal(answer.headers.get('cache-control'), 'public, max-age=31536000, immutable');
+    bytes += Number(answer.headers.get('content-length'));
+  }
+  t.diagnostic(`first load: ${bytes} bytes of gzipped script`);
+  assert.ok(bytes > 10_000 && bytes < 120_000, `${bytes} bytes of script`);
+  const gone = await fetch(server.url + '/assets/of-another-release.js');
+  assert.deepEqual([gone.status, (await gone.json()).error.type], [404, 'not_found']);
+  const index = await fetch(server.url + '/');
+  assert.equal((await fetch(server.url + '/', { headers: { 'if-none-match': index.headers.get('etag') } })).status, 304);
+});

@@ -1,0 +1,173 @@
+// For everybody: by keyboard, by screen reader, in two languages, in both themes, on a slow phone.
+import assert from 'node:assert/strict';
+import axe from 'axe-core';
+import { test } from 'node:test';
+import { addTask, claim, create, joinByCode, open, part, phone, press, say, sees, shot, signIn } from './app.mjs';
+import { Server } from './server.mjs';
+
+async function violations(page, where) {
+  // What is under way has half the contrast that it will have.
+  await page.evaluate(() => Promise.all(document.getAnimations().filter(({ effect }) => effect.getTiming().iterations !== Infinity).map(({ finished }) => finished)));
+  await page.evaluate(axe.source);
+  const found = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
+  assert.deepEqual(found.violations.map(({ id, nodes }) => `${where}: ${id} ${nodes.map(({ html }) => html.slice(0, 120)).join(' ')}`), []);
+}
+
+for (const [name, options] of [['dark, desktop', { colorScheme: 'dark' }], ['light, phone', { ...phone, colorScheme: 'light' }]]) {
+  test(`no screen has a fault that axe knows: ${name}`, async t => {
+    const server = await Server.start(t);
+    const [page, ben] = await Promise.all([open(t, server, options), open(t, server)]);
+    const show = async name => { if (options.isMobile) await part(page, name); };
+    await violations(page, 'sign-in');
+    await signIn(page, 'Ada');
+    await signIn(ben, 'Ben');
+    await violations(page, 'lobby');
+    const code = await create(page, { title: 'For everybody', xp: 50, tasks: 1 });
+    await joinByCode(ben, code);
+    await page.getByRole('button', { name: 'Invite' }).click();
+    await page.locator('.qr').waitFor();
+    await violations(page, 'invite');
+    await page.keyboard.press('Escape');
+    await addTask(page, 'Carry', 30);
+    await addTask(page, 'Open the gate', 40);
+    await violations(page, 'gathering');
+    await page.getByRole('button', { name: 'Start the raid' }).click();
+    await claim(page, 'Carry');
+    await say(ben, 'hello');
+    await claim(ben, 'Open the gate');
+    await press(ben, 'Open the gate', 'Complete');
+    await sees(page, '.task.completed', 'Open the gate');
+    for (const name of ['Tasks', 'Party', 'Talk']) {
+      await show(name);
+      await violations(page, name);
+    }
+    await page.getByRole('button', { name: 'Activity' }).click();
+    await violations(page, 'activity');
+    await page.context().setOffline(true);
+    await say(page, 'waiting');
+    await sees(page, '.connection', 'waiting');
+    await violations(page, 'offline');
+    await page.context().setOffline(false);
+    await show('Tasks');
+    await page.locator('[data-connection=online]').waitFor();
+    await press(page, 'Carry', 'Complete');
+    await sees(page, '.outcome', 'Victory!');
+    await violations(page, 'victory');
+  });
+}
+
+test('a raid is played by keyboard alone', async t => {
+  const server = await Server.start(t);
+  const page = await open(t, server);
+  const focused = () => page.evaluate(() => {
+    const { activeElement: element } = document;
+    if (!element.matches('button, input, a, [tabindex="0"]')) return '';
+    return element.getAttribute('aria-label') ?? element.labels?.[0]?.textContent ?? element.textContent;
+  });
+  // Goes on by Tab until the focus is where it should be.
+  const to = async name => {
+    for (let step = 0; step < 60; step++) {
+      if ((await focused()).includes(name)) {
+        const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+        return assert.notEqual(outline, 'none', `the focus on ${name} is not seen`);
+      }
+      await page.keyboard.press('Tab');
+    }
+    assert.fail(`Tab does not come to ${name}`);
+  };
+  await page.keyboard.press('Tab');
+  await page.getByLabel('Your name').focus();
+  await page.keyboard.type('Ada');
+  await page.keyboard.press('Enter');
+  await sees(page, 'h1', 'My raids');
+  await to('Title');
+  await page.keyboard.type('By keyboard');
+  await to('Goal, XP');
+  await page.keyboard.type('40');
+  await to('Goal, tasks');
+  await page.keyboard.type('1');
+  await page.keyboard.press('Enter');
+  await sees(page, '#raid-title', 'By keyboard');
+  await to('Invite');
+  await page.keyboard.press('Enter');
+  await page.locator('dialog').waitFor();
+  await page.keyboard.press('Escape');
+  await page.locator('dialog').waitFor({ state: 'detached' });
+  await to('What is to be done?');
+  await page.keyboard.type('Type');
+  await page.keyboard.press('Enter');
+  await page.locator('.task:not(.unsure)').waitFor();
+  await to('Start the raid');
+  await page.keyboard.press('Enter');
+  await page.getByRole('button', { name: 'Claim: Type' }).waitFor();
+  await to('Claim: Type');
+  await page.keyboard.press('Enter');
+  await page.getByRole('button', { name: 'Complete' }).waitFor();
+  await to('Complete');
+  await page.keyboard.press('Enter');
+  await sees(page, '.outcome', 'Victory!');
+});
+
+test('what others do is read out, what one does oneself is not', async t => {
+  const server = await Server.start(t);
+  const [ada, ben] = await Promise.all([open(t, server), open(t, server)]);
+  await signIn(ada, 'Ada');
+  await signIn(ben, 'Ben');
+  const code = await create(ada, { title: 'Aloud' });
+  await ada.evaluate(() => {
+    window.read = [];
+    new MutationObserver(() => window.read.push(document.querySelector('[aria-live]').textContent)).observe(document.querySelector('[aria-live]'), { subtree: true, characterData: true, childList: true });
+  });
+  await joinByCode(ben, code);
+  await ada.waitForFunction(() => window.read.join().includes('Ben joined'));
+  await addTask(ada, 'Mine', 10);
+  await addTask(ben, 'Theirs', 10);
+  await ada.waitForFunction(() => window.read.join().includes('Ben added “Theirs”'));
+  assert.ok(!(await ada.evaluate(() => window.read.join())).includes('Mine'));
+});
+
+test('Russian is a language of the app, and the choice stays; so do theme and sound', async t => {
+  const server = await Server.start(t);
+  const page = await open(t, server, { locale: 'ru-RU', colorScheme: 'light' });
+  await page.getByLabel('Ваше имя').fill('Ада');
+  await page.getByRole('button', { name: 'Войти в зал' }).click();
+  await sees(page, 'h1', 'Мои рейды');
+  assert.equal(await page.evaluate(() => document.documentElement.lang), 'ru');
+  await shot(page, 'lobby-russian');
+  await page.getByRole('button', { name: 'English' }).click();
+  await sees(page, 'h1', 'My raids');
+  const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  const light = await ground();
+  await page.getByRole('button', { name: 'Theme: as the system' }).click();
+  await page.getByRole('button', { name: 'Sound is on' }).click();
+  await page.reload();
+  await sees(page, 'h1', 'My raids');
+  assert.notEqual(await ground(), light);
+  await page.getByRole('button', { name: 'Theme: dark' }).waitFor();
+  await page.getByRole('button', { name: 'Sound is off' }).waitFor();
+});
+
+test('nothing scrolls sideways at 360 px, with the longest names and titles', async t => {
+  const server = await Server.start(t);
+  const page = await open(t, server, phone);
+  const narrow = async where => {
+    const width = await page.evaluate(() => document.documentElement.scrollWidth);
+    assert.ok(width <= 360, `${where} is ${width} px wide`);
+  };
+  await narrow('sign-in');
+  await signIn(page, 'W'.repeat(40));
+  await narrow('lobby');
+  await create(page, { title: 'M'.repeat(80) });
+  await addTask(page, 'W'.repeat(120), 1_000);
+  await page.getByRole('button', { name: 'Start the raid' }).click();
+  await claim(page, 'WWW');
+  await page.locator('.task.mine:not(.unsure)').waitFor();
+  for (const name of ['Tasks', 'Party', 'Talk']) {
+    await part(page, name);
+    if (name === 'Talk') await say(page, 'M'.repeat(500));
+    await narrow(name);
+  }
+  await page.getByRole('button', { name: /My raids/ }).click();
+  await sees(page, '.raid-card', 'MMM');
+  await narrow('the list of raids');
+});
