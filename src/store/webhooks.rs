@@ -94,8 +94,10 @@ pub enum Replay {
 /// The part of the store that webhooks go by.
 #[async_trait]
 pub trait Webhooks: Send + Sync + 'static {
-    /// Becomes the one who delivers to an endpoint, if nobody living is. An endpoint that was never seen begins at what is
-    /// committed from now on. None: a living instance has it.
+    /// Becomes the one who delivers to an endpoint, if nobody living is. None: a living instance has it.
+    ///
+    /// An endpoint that was never seen begins at the present, as [`feed_end`](super::Feed::feed_end) tells it: it is told
+    /// all that is committed from now on, and what was committed since the oldest transaction under way began may be too.
     async fn take_endpoint(&self, name: &str, instance: InstanceId) -> Result<Option<Cursor>>;
 
     /// Gives an endpoint up.
