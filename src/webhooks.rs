@@ -2,10 +2,11 @@
 //!
 //! The ledger's feed is the queue, so nothing can be missed: a `pump` for each endpoint follows it, at whichever instance
 //! has the endpoint. `message` says what is posted, `signature` how it is signed, `schedule` when what failed is tried
-//! again, and `delivery` posts.
+//! again; `page` is what is posted together, and `delivery` posts.
 
 mod delivery;
 mod message;
+mod page;
 mod pump;
 mod schedule;
 mod signature;

@@ -4,7 +4,7 @@ use super::{Endpoint, Message};
 use crate::telemetry::metrics;
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{Instant, timeout};
 
@@ -35,18 +35,12 @@ impl Endpoint {
     /// Posts a message once. If it failed, the endpoint may have got it all the same.
     pub(super) async fn post(&self, message: &Message) -> Outcome {
         let began = Instant::now();
-        let posted = match timeout(PATIENCE, self.url.ask(self.request(message), None)).await {
-            Ok(Ok(answer)) => Ok((answer.status, answer.headers.get(RETRY_AFTER).cloned())),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
-        };
-        let outcome = match posted {
-            Ok((status, _)) if status.is_success() => Outcome::Delivered,
-            Ok((StatusCode::GONE, _)) => Outcome::Gone,
-            Ok((status, again)) => {
-                Outcome::Failed { error: format!("answered with {status}"), again: again.and_then(seconds) }
+        let outcome = match timeout(PATIENCE, self.url.ask(self.request(message), None)).await {
+            Ok(Ok(answer)) => outcome(answer.status, &answer.headers),
+            Ok(Err(error)) => Outcome::Failed { error: error.to_string(), again: None },
+            Err(_) => {
+                Outcome::Failed { error: format!("no answer within {} s", PATIENCE.as_secs()), again: None }
             }
-            Err(error) => Outcome::Failed { error, again: None },
         };
         metrics().webhook_seconds.record(began.elapsed());
         metrics().webhook_deliveries.increment(match outcome {
@@ -75,7 +69,66 @@ impl Endpoint {
     }
 }
 
+/// What an answer means. A redirect is a failure: the endpoint is where the configuration says.
+fn outcome(status: StatusCode, headers: &HeaderMap) -> Outcome {
+    match status {
+        StatusCode::GONE => Outcome::Gone,
+        status if status.is_success() => Outcome::Delivered,
+        status => Outcome::Failed {
+            error: format!("answered with {status}"),
+            again: headers.get(RETRY_AFTER).and_then(seconds),
+        },
+    }
+}
+
 /// A date is not understood: then the schedule alone counts.
-fn seconds(value: HeaderValue) -> Option<Duration> {
+fn seconds(value: &HeaderValue) -> Option<Duration> {
     value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::webhooks::{Key, Kind};
+
+    #[test]
+    fn an_answer_says_whether_it_was_taken_and_when_to_come_again() {
+        let of = |status: u16, after: Option<&'static str>| {
+            let after = after.map(|after| (RETRY_AFTER, HeaderValue::from_static(after)));
+            outcome(StatusCode::from_u16(status).expect("a status"), &after.into_iter().collect())
+        };
+        let failed = |error: &str, again| {
+            let error = format!("answered with {error}");
+            Outcome::Failed { error, again }
+        };
+        for taken in [200, 204] {
+            assert_eq!(of(taken, None), Outcome::Delivered);
+        }
+        assert_eq!(of(410, Some("5")), Outcome::Gone);
+        assert_eq!(of(302, None), failed("302 Found", None));
+        let late = Some(Duration::from_secs(120));
+        assert_eq!(of(429, Some(" 120 ")), failed("429 Too Many Requests", late));
+        for unclear in ["Fri, 31 Dec 1999 23:59:59 GMT", "-1", "soon"] {
+            assert_eq!(of(503, Some(unclear)), failed("503 Service Unavailable", None));
+        }
+    }
+
+    #[test]
+    fn a_message_is_signed_with_both_keys_while_one_replaces_the_other() {
+        let key = |filler: &str| format!("whsec_{}", filler.repeat(32)).parse::<Key>().expect("a key");
+        let (key, previous) = (key("A"), key("B"));
+        let url = "http://127.0.0.1:9/".parse().expect("a URL");
+        let (name, kinds) = ("app".to_owned(), Kind::ALL.to_vec());
+        let mut endpoint = Endpoint { name, url, key: key.clone(), previous_key: None, kinds };
+        let message = Message { id: "abc_7_12".to_owned(), body: b"{}".to_vec() };
+        for previous in [None, Some(previous)] {
+            endpoint.previous_key = previous.clone();
+            let request = endpoint.request(&message);
+            let told = |name: HeaderName| request.headers()[name].to_str().expect("text").to_owned();
+            let at = told(TIMESTAMP).parse().expect("seconds");
+            let signed = |key: &Key| key.sign("abc_7_12", at, b"{}");
+            let expected: Vec<_> = [&key].into_iter().chain(&previous).map(signed).collect();
+            assert_eq!((told(ID), told(SIGNATURE)), ("abc_7_12".to_owned(), expected.join(" ")));
+        }
+    }
 }

@@ -1,0 +1,94 @@
+use super::*;
+use crate::store::memory::{Call, MemoryStore};
+use crate::store::webhooks::Webhooks;
+use crate::store::{Append, Epoch, Fate, Feed, Header, Month, Recorded};
+use raidhall_protocol::event::FailReason;
+use raidhall_protocol::state::RaidStatus;
+use raidhall_protocol::{EventData, UnixMillis};
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+/// Whose pump it is.
+const US: InstanceId = InstanceId(Uuid::from_u128(1));
+/// What each call of the store takes, so that a pump without a rest is seen and not a test without an end.
+const LATENCY: Duration = Duration::from_millis(1);
+
+/// A pump that posts where nobody is.
+fn started(store: &MemoryStore) -> JoinHandle<()> {
+    store.faults().delay(LATENCY);
+    let endpoint = Endpoint {
+        name: "app".to_owned(),
+        url: "http://127.0.0.1:9/".parse().expect("a URL"),
+        key: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse().expect("a key"),
+        previous_key: None,
+        kinds: Kind::ALL.to_vec(),
+    };
+    let pump = Pump::new(endpoint, Arc::new(store.clone()), US);
+    TaskTracker::new().spawn(pump.run(CancellationToken::new()))
+}
+
+/// A raid is made, which is told to nobody, and perhaps cancelled, which is.
+async fn made(store: &MemoryStore, raid: u64, cancelled: bool) {
+    let created = EventData::RaidCreated {
+        title: "Kitchen".to_owned(),
+        description: None,
+        invite_code: format!("CODE{raid}"),
+        target_xp: 1,
+        target_tasks: 1,
+        time_limit_secs: 60,
+        max_members: 4,
+        late_join: false,
+    };
+    let failed = EventData::RaidFailed { reason: FailReason::Cancelled };
+    let told = [Some(created), cancelled.then_some(failed)].into_iter().flatten();
+    let event = |(data, seq)| Event { seq: Seq(seq), at: UnixMillis(1), by: None, data };
+    let header = Header {
+        status: RaidStatus::Recruiting,
+        deadline: None,
+        current_xp: 0,
+        current_tasks: 0,
+        ended_at: None,
+    };
+    let append = Append {
+        raid: raid.try_into().expect("an id"),
+        born: Month(202_701),
+        owner: US,
+        epoch: Epoch(1),
+        events: told.zip(1..).map(|one| Recorded { event: event(one), op: None }).collect(),
+        header,
+        create_key: None,
+    };
+    assert_eq!(store.commit(&[append]).await.expect("committed"), [Fate::Committed]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pump_at_rest_reads_the_feed_once_in_a_while_and_notes_nothing() {
+    let store = MemoryStore::default();
+    let pump = started(&store);
+    sleep(LOOK / 2).await;
+    made(&store, 1, false).await;
+    sleep(LOOK * 9).await;
+    assert_eq!(store.faults().calls(Call::Feed), 10);
+    assert_eq!(store.faults().calls(Call::NoteProgress), 0, "nothing was told to anybody");
+    pump.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_history_is_told_from_its_present_on() {
+    let store = MemoryStore::default();
+    let pump = started(&store);
+    sleep(LOOK / 2).await;
+    made(&store, 1, true).await;
+    store.set_lineage("restored");
+    sleep(LOOK).await;
+    let (lineage, place) = store.feed_end().await.expect("the end");
+    assert_eq!(lineage, "restored");
+    let taken = store.take_endpoint("app", US).await.expect("asked").expect("it is ours");
+    assert_eq!(taken, Cursor { lineage, place, paused: None });
+    made(&store, 2, true).await;
+    sleep(LOOK * 20).await;
+    let waiting = store.parked_deliveries("app", false, 0, 10).await.expect("waiting");
+    assert_eq!(waiting.iter().map(|one| one.raid.get()).collect::<Vec<_>>(), [2], "nobody took it");
+    pump.abort();
+}
