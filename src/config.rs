@@ -48,7 +48,7 @@ pub use redact::url as redact_url;
 pub use server::{AllowedOrigins, BaseUrl, Profile, ServerConfig};
 pub use shutdown::ShutdownConfig;
 pub use store::StoreConfig;
-pub use telemetry::{CollectorUrl, LogFormat, TelemetryConfig};
+pub use telemetry::{LogFormat, TelemetryConfig};
 pub use webhooks::WebhooksConfig;
 
 /// Every choice an operator has, one struct per section of `config/default.toml`.

@@ -1,5 +1,5 @@
-//! Asking others over HTTP: one request, no redirect, an answer of bounded size. Encrypted, or to this very machine. How
-//! long it may take is the caller's to say.
+//! Asking others over HTTP: one request, no redirect, an answer of bounded size. How long it may take is the caller's to
+//! say.
 
 use crate::config::redact_url;
 use axum::body::{Body, to_bytes};
@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 
-/// Where somebody is asked: `https://…`, or `http://` to this machine, without credentials.
+/// Where somebody is asked: `https://…` or `http://…`, without credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HttpUrl(Uri);
 
@@ -58,6 +58,7 @@ pub enum AskError {
 impl FromStr for HttpUrl {
     type Err = &'static str;
 
+    /// Anybody, encrypted or not: for what is no secret.
     fn from_str(text: &str) -> Result<HttpUrl, Self::Err> {
         let uri = Uri::from_str(text).map_err(|_| "is not a URL")?;
         let authority = uri.authority().ok_or("has no host")?;
@@ -65,22 +66,27 @@ impl FromStr for HttpUrl {
             return Err("must not hold credentials");
         }
         match uri.scheme_str() {
-            Some("https") => Ok(HttpUrl(uri)),
-            Some("http") if is_loopback(authority.host()) => Ok(HttpUrl(uri)),
-            Some("http") => {
-                Err("must be https://, or http:// to 127.0.0.1, [::1] or localhost: whoever is in \
-                                 between could read it and change it")
-            }
-            _ => Err("must be https://…"),
+            Some("https" | "http") => Ok(HttpUrl(uri)),
+            _ => Err("must be https://… or http://…"),
         }
     }
 }
 
 impl HttpUrl {
-    /// Anybody, encrypted or not: for what is no secret.
-    #[cfg(feature = "otel")]
-    pub const fn to(uri: Uri) -> HttpUrl {
-        HttpUrl(uri)
+    /// Encrypted, or this very machine: for what nobody in between may read or change.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the text, in words that follow the name of what it is.
+    pub fn confidential(text: &str) -> Result<HttpUrl, &'static str> {
+        let url: HttpUrl = text.parse()?;
+        if url.is_encrypted() || url.0.host().is_some_and(is_loopback) {
+            return Ok(url);
+        }
+        Err(
+            "must be https://, or http:// to 127.0.0.1, [::1] or localhost: whoever is in between could read it and \
+             change it",
+        )
     }
 
     /// As it was written.
@@ -99,8 +105,7 @@ impl HttpUrl {
         mut request: Request<Body>,
         bytes_max: Option<usize>,
     ) -> Result<Answer, AskError> {
-        let HttpUrl(uri) = self;
-        let encrypted = uri.scheme_str() == Some("https");
+        let (HttpUrl(uri), encrypted) = (self, self.is_encrypted());
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         *request.uri_mut() = path.parse().map_err(|error| AskError::Http(format!("{error}")))?;
         let host = HeaderValue::from_str(uri.authority().map_or("", |authority| authority.as_str()));
@@ -116,6 +121,10 @@ impl HttpUrl {
         let name =
             ServerName::try_from(host.to_owned()).map_err(|error| AskError::Http(error.to_string()))?;
         exchange(connector().await?.connect(name, stream).await?, request, bytes_max).await
+    }
+
+    fn is_encrypted(&self) -> bool {
+        self.0.scheme_str() == Some("https")
     }
 }
 
@@ -174,4 +183,24 @@ where
 fn is_loopback(host: &str) -> bool {
     let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
     host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_confidential_goes_encrypted_or_to_this_machine() {
+        for url in ["https://a.example/x", "http://127.0.0.1:9/", "http://[::1]:9", "http://localhost/?a=b"] {
+            assert!(HttpUrl::confidential(url).is_ok() && url.parse::<HttpUrl>().is_ok(), "{url}");
+        }
+        for url in ["http://a.example/x", "http://10.0.0.1", "http://localhost.example"] {
+            assert!(HttpUrl::confidential(url).is_err() && url.parse::<HttpUrl>().is_ok(), "{url}");
+        }
+        for url in
+            ["", "/x", "a.example:80", "ftp://a.example", "https://me:pass@a.example", "https://me@[::1]"]
+        {
+            assert!(HttpUrl::confidential(url).is_err() && url.parse::<HttpUrl>().is_err(), "{url}");
+        }
+    }
 }

@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 
-use axum::http::Uri;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use tracing_subscriber::EnvFilter;
 
-use super::server;
+use super::{redact_url, server};
+use crate::outbound::HttpUrl;
 
 /// Logs and metrics.
 #[derive(Debug, Clone, Deserialize)]
@@ -23,20 +23,9 @@ pub struct TelemetryConfig {
     pub log_format: LogFormat,
     /// Where traces go, if anywhere: the base address of a collector.
     #[serde(deserialize_with = "otlp_endpoint")]
-    pub otlp_endpoint: Option<CollectorUrl>,
+    pub otlp_endpoint: Option<HttpUrl>,
     /// How many of a thousand requests and commands are traced.
     pub traces_per_thousand: u16,
-}
-
-/// `http://` or `https://` to anybody, without credentials.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CollectorUrl(Uri);
-
-impl CollectorUrl {
-    /// As it was written.
-    pub const fn uri(&self) -> &Uri {
-        &self.0
-    }
 }
 
 impl TelemetryConfig {
@@ -65,18 +54,16 @@ fn metrics_listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<S
     }
 }
 
-fn otlp_endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<CollectorUrl>, D::Error> {
+fn otlp_endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<HttpUrl>, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text.is_empty() {
         return Ok(None);
     }
-    let fault = || {
-        D::Error::custom(format!("must be http://HOST:PORT or https://…, without credentials, is {text:?}"))
+    let fault = |_| {
+        let shown = redact_url(&text);
+        D::Error::custom(format!("must be http://HOST:PORT or https://…, without credentials, is {shown:?}"))
     };
-    let uri: Uri = text.parse().map_err(|_| fault())?;
-    let known = matches!(uri.scheme_str(), Some("http" | "https"));
-    let plain = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
-    if known && plain { Ok(Some(CollectorUrl(uri))) } else { Err(fault()) }
+    text.parse().map(Some).map_err(fault)
 }
 
 fn directives<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {

@@ -608,6 +608,7 @@ fn traces_go_to_a_collector_where_the_build_has_them() {
     }
     for bad in ["collector:4318", "ftp://collector", "http://me:pass@collector"] {
         one_fault(&at(bad), &[], begins, "must be http://");
+        assert!(!faults(&at(bad), &[])[0].contains("pass"));
     }
     assert!((Config::default().telemetry.traces_sampled() - 0.01).abs() < 1e-9);
 }

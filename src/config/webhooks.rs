@@ -41,7 +41,7 @@ fn read(Written { name, url, secret, previous_secret, types }: Written) -> Resul
         |field: &str, text: &str| text.parse::<Key>().map_err(|error| format!("{name}: {field} {error}"));
     let previous = previous_secret.filter(|text| !text.is_empty());
     Ok(Endpoint {
-        url: url.parse::<HttpUrl>().map_err(|error| format!("{name}: url {error}"))?,
+        url: HttpUrl::confidential(&url).map_err(|error| format!("{name}: url {error}"))?,
         key: key("secret", &secret)?,
         previous_key: previous.map(|text| key("previous_secret", &text)).transpose()?,
         kinds: types.unwrap_or_else(|| Kind::ALL.to_vec()),

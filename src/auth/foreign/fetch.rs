@@ -49,7 +49,7 @@ impl FromStr for Source {
     fn from_str(text: &str) -> Result<Source, Self::Err> {
         match text {
             "" => Err("is empty"),
-            url if url.contains("://") => Ok(Source::Url(url.parse()?)),
+            url if url.contains("://") => Ok(Source::Url(HttpUrl::confidential(url)?)),
             path => Ok(Source::File(path.into())),
         }
     }

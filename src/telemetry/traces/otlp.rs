@@ -166,7 +166,7 @@ struct Sender(Handle);
 #[async_trait]
 impl HttpClient for Sender {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let url = HttpUrl::to(request.uri().clone());
+        let url: HttpUrl = request.uri().to_string().parse()?;
         let sending = self.0.spawn(async move {
             timeout(PATIENCE, url.ask(request.map(Body::from), Some(ANSWER_MAX))).await
         });
