@@ -1,0 +1,70 @@
+//! Credentials come from files too, and are never shown.
+
+use super::*;
+
+#[test]
+fn nothing_that_is_shown_holds_a_secret() {
+    let vars = [
+        ("DATABASE_URL", "postgres://ada:hunter2@h/x?password=hunter2"),
+        ("REDIS_URL", "redis://ada:hunter2@cache"),
+        ("RAIDHALL__AUTH__SECRET", KEY),
+        ("RAIDHALL__AUTH__ACCEPTED_SECRET", KEY),
+    ];
+    let effective = Effective::load(None, env(&vars)).expect("no faults");
+    let secret = effective.config.auth.secret.clone().expect("a secret");
+    assert_eq!((secret.expose(), format!("{secret:?}")), (KEY, "[redacted]".to_owned()));
+    assert!(effective.config.database.url.expose().contains("hunter2"));
+    assert!(effective.config.bus.url.expose().contains("hunter2"));
+    for shown in [effective.to_string(), format!("{:?}", effective.config)] {
+        assert!(!shown.contains(KEY) && !shown.contains("hunter2"), "{shown}");
+        assert!(shown.contains("[redacted]"), "{shown}");
+    }
+    for text in [
+        "[auth]\nsecret = 98765",
+        "[database]\nurl = 98765",
+        "[auth]\nsecret = '98765'",
+        "[bus]\nurl = 98765",
+        "[bus]\nurl = 'cache:98765'",
+        "[bus]\nurl = 'redis://:98765@'",
+    ] {
+        let found = faults(text, &[]);
+        assert!(!found[0].contains("98765"), "{found:#?}");
+    }
+}
+
+#[test]
+fn a_secret_may_stand_in_a_file() {
+    let kept = file(&format!("{KEY}\n"));
+    let path = kept.path().display().to_string();
+    let config = with_env(&[("RAIDHALL__AUTH__SECRET_FILE", &path)]);
+    assert_eq!(config.auth.secret.expect("a secret").expose(), KEY);
+    let url = file("postgres://u:hunter2@h/x");
+    let url = url.path().display().to_string();
+    let database = [("RAIDHALL__DATABASE__URL_FILE", url.as_str()), ("RAIDHALL__AUTH__SECRET", KEY)];
+    assert_eq!(with_env(&database).database.url.expose(), "postgres://u:hunter2@h/x");
+
+    let name = "auth.secret RAIDHALL__AUTH__SECRET_FILE ";
+    one_fault("", &[("RAIDHALL__AUTH__SECRET_FILE", "/nonexistent/secret")], name, "cannot be read");
+    let both = [("RAIDHALL__AUTH__SECRET_FILE", path.as_str()), ("RAIDHALL__AUTH__SECRET", KEY)];
+    one_fault("", &both, name, "set one of them");
+    let tls = "bus.ca_file RAIDHALL__BUS__CA_FILE ";
+    one_fault("", &[("RAIDHALL__BUS__CA_FILE", "ca.pem")], tls, "rediss://");
+}
+
+#[test]
+fn a_bots_token_looks_like_one_and_is_not_shown() {
+    let token = "5768337691:AAH5YkoiEuPk8-FZa32hStHTqXiLPtAEhx8";
+    let vars = [("RAIDHALL__AUTH__TELEGRAM_BOT_TOKEN", token)];
+    let effective = Effective::load(None, env(&vars)).expect("no faults");
+    assert_eq!(effective.config.auth.telegram_bot_token.as_ref().expect("a token").expose(), token);
+    assert!(!effective.to_string().contains("AAH5") && !format!("{:?}", effective.config).contains("AAH5"));
+    for bad in
+        ["AAH5YkoiEuPk8-FZa32hStHTqXiLPtAEhx8", "5768337691:short", "bot:AAH5YkoiEuPk8-FZa32hStHTqXiLPtAEhx8"]
+    {
+        let found = faults(&format!("[auth]\ntelegram_bot_token = '{bad}'"), &[]);
+        assert!(
+            found[0].starts_with("auth.telegram_bot_token file ") && !found[0].contains(bad),
+            "{found:#?}"
+        );
+    }
+}
