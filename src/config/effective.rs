@@ -126,6 +126,10 @@ const SECRETS: [&str; 3] = ["auth.secret", "auth.accepted_secret", "auth.telegra
 /// Likewise, in an entry of `webhooks.endpoints`.
 const SECRETS_IN_LISTS: [&str; 2] = ["secret", "previous_secret"];
 
+/// Keys whose value is an address, in which a credential may stand; `url` in an entry of `webhooks.endpoints`, and `jwks` in
+/// one of `auth.issuers`.
+const ADDRESSES: [&str; 5] = ["database.url", "bus.url", "telemetry.otlp_endpoint", "url", "jwks"];
+
 /// Whether a key's value is, or holds, a credential.
 pub(super) fn is_secret(key: &str) -> bool {
     SECRETS.contains(&key) || matches!(key, "database.url" | "bus.url" | "webhooks.endpoints")
@@ -139,7 +143,7 @@ fn shown(key: &str, value: &Value) -> String {
         {
             format!("{:?}", redact::REDACTED)
         }
-        ("database.url" | "bus.url" | "url", Value::String(_, url)) => format!("{:?}", redact::url(url)),
+        (key, Value::String(_, url)) if ADDRESSES.contains(&key) => format!("{:?}", redact::url(url)),
         (_, Value::String(_, text)) => format!("{text:?}"),
         (_, Value::Bool(_, flag)) => flag.to_string(),
         (_, Value::Array(_, items)) => {

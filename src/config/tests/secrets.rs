@@ -68,3 +68,28 @@ fn a_bots_token_looks_like_one_and_is_not_shown() {
         );
     }
 }
+
+#[test]
+fn a_credential_in_the_query_of_an_address_is_not_shown() {
+    let issuer = "issuer = 'https://host.example'\naudience = 'raids'\njwks = 'https://host.example/jwks?token=hunter2&v=1'";
+    let endpoint = "name = 'app'\nurl = 'https://app.example/hooks?v=1&token=hunter2'";
+    let key = "secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'";
+    let given = file(&format!("[[auth.issuers]]\n{issuer}\n[[webhooks.endpoints]]\n{endpoint}\n{key}"));
+    let effective = Effective::load(Some(given.path()), env(&[])).expect("no faults");
+    assert!(
+        effective.config.webhooks.endpoints[0].url.uri().query().is_some_and(|all| all.ends_with("hunter2"))
+    );
+    for shown in [effective.to_string(), format!("{:?}", effective.config)] {
+        assert!(!shown.contains("hunter2"), "{shown}");
+        for address in ["host.example/jwks?token=[redacted]&v=1", "app.example/hooks?v=1&token=[redacted]"] {
+            assert!(shown.contains(address), "{shown}");
+        }
+    }
+    // A fault of a build without traces, and nothing wrong in one with them.
+    let collector = file("[telemetry]\notlp_endpoint = 'http://collector:4318/?token=hunter2'");
+    let shown = match Effective::load(Some(collector.path()), env(&[])) {
+        Ok(effective) => format!("{effective} {:?}", effective.config),
+        Err(faults) => faults.to_string(),
+    };
+    assert!(shown.contains("4318/?token=[redacted]") && !shown.contains("hunter2"), "{shown}");
+}
