@@ -39,11 +39,13 @@ pub struct Eraser {
     pub closed: Arc<Notify>,
 }
 
-/// Why a raid could not be gone through.
+/// Why a raid, or all of a player's, could not be gone through.
 #[derive(Debug, thiserror::Error)]
 enum Undone {
     #[error("the raid's owner: {0:?}")]
     Session(Error),
+    #[error("raids that are still to do: {0}")]
+    Left(u64),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -64,31 +66,28 @@ impl Eraser {
         }
     }
 
-    /// Goes through all of a player's raids. It ends with a round that began when nothing could be added any more.
-    async fn erase(&self, Erasure { player, begun_at }: Erasure) {
-        let settled = self.clock.now().since(begun_at) >= SETTLED_MILLIS;
-        let outcome = match self.round(player).await {
-            Ok(0) if !settled => "settling",
-            Ok(0) => match self.store.end_erasure(player).await {
-                Ok(()) => {
-                    info!(%player, "a player is forgotten");
-                    "ended"
-                }
-                Err(error) => {
-                    warn!(%player, ?error, "that a player is forgotten could not be noted; it is tried again");
-                    "incomplete"
-                }
-            },
-            Ok(raids) => {
-                warn!(%player, raids, "a player is not forgotten everywhere yet; it is tried again");
-                "incomplete"
-            }
-            Err(error) => {
-                warn!(%player, ?error, "a player's raids could not be read; it is tried again");
-                "incomplete"
-            }
-        };
+    async fn erase(&self, erasure: Erasure) {
+        let player = erasure.player;
+        let outcome = self.go_through(erasure).await.unwrap_or_else(|error| {
+            warn!(%player, ?error, "a player is not forgotten everywhere yet; it is tried again");
+            "incomplete"
+        });
         metrics().erasures.increment(outcome);
+    }
+
+    /// Goes through all of a player's raids. It ends with a round that began when nothing could be added any more.
+    async fn go_through(&self, Erasure { player, begun_at }: Erasure) -> Result<&'static str, Undone> {
+        let settled = self.clock.now().since(begun_at) >= SETTLED_MILLIS;
+        let left = self.round(player).await?;
+        if left > 0 {
+            return Err(Undone::Left(left));
+        }
+        if !settled {
+            return Ok("settling");
+        }
+        self.store.end_erasure(player).await?;
+        info!(%player, "a player is forgotten");
+        Ok("ended")
     }
 
     /// The number of raids that are still to do.
