@@ -17,6 +17,14 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+/// A site, who is told of what happens there, a server that tells it, and a player.
+async fn begun() -> (Site, Receiver, Server, Rest) {
+    let (site, receiver) = (Site::sqlite().await, Receiver::open().await);
+    let server = start(&site, &receiver).await;
+    let (ada, _) = signed_in(server.target(), "Ada").await;
+    (site, receiver, server, ada)
+}
+
 async fn start(site: &Site, receiver: &Receiver) -> Server {
     let server = site.start_with(&[(ENDPOINTS, &receiver.setting())]).await;
     ready(site, server.target()).await;
@@ -69,9 +77,7 @@ fn told_of(raids: &[RaidId]) -> BTreeSet<(u64, u64)> {
 #[tokio::test]
 async fn all_that_is_told_comes_once_signed_and_in_order() {
     bounded(async {
-        let (site, receiver) = (Site::sqlite().await, Receiver::open().await);
-        let server = start(&site, &receiver).await;
-        let (ada, _) = signed_in(server.target(), "Ada").await;
+        let (_site, receiver, server, ada) = begun().await;
         let (ben, ben_id) = signed_in(server.target(), "Ben").await;
         let new = NewRaid { target_xp: 5, target_tasks: 0, ..long_raid(3) };
         let raid = ada.create(&new, None).await.expect("a raid").state;
@@ -107,9 +113,7 @@ async fn all_that_is_told_comes_once_signed_and_in_order() {
 #[tokio::test]
 async fn what_was_refused_comes_again_under_the_same_id() {
     bounded(async {
-        let (site, receiver) = (Site::sqlite().await, Receiver::open().await);
-        let server = start(&site, &receiver).await;
-        let (ada, _) = signed_in(server.target(), "Ada").await;
+        let (site, receiver, server, ada) = begun().await;
         receiver.answer(StatusCode::SERVICE_UNAVAILABLE);
         let first = raids(&ada, 1).await;
         receiver.wait_for(1).await;
@@ -130,9 +134,7 @@ async fn what_was_refused_comes_again_under_the_same_id() {
 #[tokio::test]
 async fn who_wants_nothing_any_more_gets_nothing_until_an_operator_goes_on() {
     bounded(async {
-        let (site, receiver) = (Site::sqlite().await, Receiver::open().await);
-        let server = start(&site, &receiver).await;
-        let (ada, _) = signed_in(server.target(), "Ada").await;
+        let (site, receiver, server, ada) = begun().await;
         receiver.answer(StatusCode::GONE);
         let first = raids(&ada, 1).await;
         let state = || ask(&site, server.target(), Method::GET, "", Value::Null);
@@ -153,9 +155,7 @@ async fn who_wants_nothing_any_more_gets_nothing_until_an_operator_goes_on() {
 #[tokio::test]
 async fn a_server_that_is_killed_goes_on_and_one_that_is_told_to_end_does() {
     bounded(async {
-        let (site, receiver) = (Site::sqlite().await, Receiver::open().await);
-        let server = start(&site, &receiver).await;
-        let (ada, _) = signed_in(server.target(), "Ada").await;
+        let (site, receiver, server, ada) = begun().await;
         let mut made = raids(&ada, 3).await;
         receiver.wait_for(3).await;
         receiver.hang(true);
