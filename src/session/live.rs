@@ -6,6 +6,7 @@
 //! Events are published, before the answers that depend on them, when they are durable. If a commit fails, everything
 //! behind it is `unavailable` and this incarnation ends.
 
+mod commits;
 mod timers;
 mod watchers;
 
@@ -17,19 +18,18 @@ use super::presence::Presence;
 use super::show::Show;
 use super::{Ack, Caller, Reply, Sessions};
 use crate::audience::Audience;
-use crate::cluster::envelope::Note;
 use crate::cluster::link::About;
 use crate::error::Error;
 use crate::raid::{self, Context, Refusal, State};
 use crate::store::journal::Outcome;
-use crate::store::{Append, Epoch, Header, Month, OpHash, Recorded};
+use crate::store::{Epoch, Month, OpHash, Recorded};
 use crate::telemetry::{Held as Gauged, metrics};
-use raidhall_protocol::{Event, EventData, Seq};
+use commits::{Flight, landed};
+use raidhall_protocol::Seq;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, warn};
 
@@ -102,12 +102,6 @@ pub(super) struct Start {
     pub(super) state: State,
     pub(super) ops: Ops,
     pub(super) since_snapshot: u64,
-}
-
-/// Events on their way to the store.
-struct Flight {
-    events: Vec<Event>,
-    outcome: oneshot::Receiver<Outcome>,
 }
 
 impl Live {
@@ -410,110 +404,5 @@ impl Live {
     /// Whether more may be decided while earlier commits are in flight.
     fn has_room(&self) -> bool {
         self.flights.len() < FLIGHTS_MAX && self.held.len() < HELD_MAX
-    }
-
-    /// Hands what was decided to the journal.
-    async fn submit(&mut self) {
-        if self.building.is_empty() {
-            return;
-        }
-        let events = std::mem::take(&mut self.building);
-        let shown = self.state.shown();
-        let append = Append {
-            raid: self.audience.raid(),
-            born: self.born,
-            owner: self.sessions.0.link.instance(),
-            epoch: self.epoch,
-            header: Header {
-                status: shown.status,
-                deadline: self.state.due(),
-                current_xp: shown.current_xp,
-                current_tasks: shown.current_tasks,
-                ended_at: shown.ended_at,
-            },
-            create_key: self.create_key.take(),
-            events,
-        };
-        let events = append.events.iter().map(|recorded| recorded.event.clone()).collect();
-        let outcome = self.sessions.0.journal.append(append).await;
-        self.flights.push_back(Flight { events, outcome });
-    }
-
-    /// Takes the oldest commit's outcome: shows what is durable, and releases the answers that waited for it.
-    fn land(&mut self, outcome: Outcome, presence: &mut Presence) -> Result<(), &'static str> {
-        let Some(Flight { events, .. }) = self.flights.pop_front() else { return Ok(()) };
-        let first = events.first().map_or(Seq::ZERO, |event| event.seq);
-        let last = events.last().map_or(Seq::ZERO, |event| event.seq);
-        let cause = match outcome {
-            Outcome::Committed => {
-                self.committed = last;
-                self.audience.publish(&events);
-                let written = events.len() as u64;
-                let erased = events.iter().any(|event| matches!(event.data, EventData::PlayerErased { .. }));
-                if !self.sessions.0.link.is_alone() {
-                    self.sessions.0.link.say(self.about(last), Note::Events(events));
-                }
-                presence.retain(|player| self.audience.is_member(player), Instant::now());
-                self.release(presence);
-                self.keep_snapshot(written, erased);
-                return Ok(());
-            }
-            Outcome::Refused => {
-                self.held.fail(Some((first, last)));
-                return Err("refused");
-            }
-            Outcome::Fenced => "fenced",
-            Outcome::Exists => "exists",
-            Outcome::GaveUp => "gave_up",
-        };
-        self.held.fail(None);
-        Err(cause)
-    }
-
-    fn release(&mut self, presence: &mut Presence) {
-        if !self.sessions.0.lease.serves(self.term) {
-            return;
-        }
-        while let Some(held) = self.held.pop(self.committed) {
-            let online = || presence.online().iter().copied().collect();
-            if let Some(opening) = held.give(online) {
-                let player = opening.watch.caller.player().filter(|player| self.audience.is_member(*player));
-                if let (Some(player), true) = (player, opening.joins) {
-                    presence.arrive(player, Instant::now());
-                }
-                self.show.open(opening, presence.announced());
-            }
-        }
-    }
-
-    /// Writes a snapshot, off the commit path, when the tail outweighs the state, or at once when there is something that no
-    /// older one may go on telling. It is made of the state as decided, and written when that is durable.
-    fn keep_snapshot(&mut self, events: u64, at_once: bool) {
-        self.since_snapshot += events;
-        let hall = Arc::clone(&self.sessions.0);
-        let shown = self.state.shown();
-        let weight = (shown.tasks.len() + shown.members.len() + shown.messages.len()) as u64;
-        let due = hall.options.snapshot_min_events.max(weight);
-        if at_once || self.since_snapshot >= due {
-            self.since_snapshot = 0;
-            self.snapshot = Some((self.state.seq(), raid::stored::encode(&self.state)));
-        }
-        let Some((seq, bytes)) = self.snapshot.take_if(|(seq, _)| *seq <= self.committed) else { return };
-        let (raid, epoch) = (self.audience.raid(), self.epoch);
-        let tasks = hall.tasks.clone();
-        tasks.spawn(async move {
-            if let Err(error) = hall.store.save_snapshot(raid, hall.link.instance(), epoch, seq, &bytes).await
-            {
-                warn!(%raid, ?error, "a snapshot was not kept; the ledger has everything");
-            }
-        });
-    }
-}
-
-/// Waits for the oldest commit; for ever when none is in flight.
-async fn landed(flights: &mut VecDeque<Flight>) -> Outcome {
-    match flights.front_mut() {
-        Some(flight) => (&mut flight.outcome).await.unwrap_or(Outcome::GaveUp),
-        None => std::future::pending().await,
     }
 }
