@@ -10,9 +10,11 @@ mod held;
 mod inbox;
 mod live;
 mod load;
+mod measured;
 mod message;
 mod ops;
 mod presence;
+mod read;
 mod remotes;
 mod reply;
 mod show;
@@ -30,12 +32,12 @@ use crate::outbox::{Answer, ConnectionId, Outbox, Ticket};
 use crate::raid;
 use crate::store::journal::Journal;
 use crate::store::{Epoch, InstanceId, OpHash, Store};
-use crate::telemetry::{Trace, metrics};
 use actor::{Actor, Origin};
 use dashmap::mapref::entry::Entry;
 use dashmap::{DashMap, DashSet};
 pub use edge::PARKED_MAX;
 use inbox::Inbox;
+use measured::measured;
 use message::{Execute, Message, Watch};
 use parking_lot::Mutex;
 use raidhall_protocol::{PlayerId, RaidId, RaidState, Seq, UnixMillis};
@@ -319,56 +321,6 @@ impl Sessions {
         self.release_idle().await;
     }
 
-    /// The raid as the caller may see it. A raid that is not live here is read from the store and stays so; if it is
-    /// live at another instance, that one says how far it is and who is online.
-    pub async fn read(&self, raid: RaidId, caller: Caller) -> Result<View, Error> {
-        if !self.0.live.contains_key(&raid) {
-            if let Some(player) = caller.player()
-                && !self.knows(raid, player).await
-            {
-                return Err(raid::Refusal::NotFound.into());
-            }
-            let mut folded = self.fold(raid).await?;
-            let (peers, owner) = (self.0.link.peers(), folded.loaded.head.owner);
-            let ws_url = owner.and_then(|owner| peers.ws_url(owner));
-            let sight = match owner.filter(|_| ws_url.is_some()) {
-                Some(owner) => self.0.link.ask(owner, raid).await,
-                None => None,
-            };
-            if sight.as_ref().is_some_and(|sight| sight.seq > folded.state.seq()) {
-                folded = self.fold(raid).await?;
-            }
-            // What is due has to happen before anybody reads: then the raid is needed live.
-            let due = folded.state.due().is_some_and(|due| due <= self.0.clock.now());
-            if !due || sight.is_some() {
-                if !caller.may_see(&folded.state) {
-                    return Err(raid::Refusal::NotFound.into());
-                }
-                let (state, seq) = (Arc::new(folded.state.shown().clone()), folded.state.seq());
-                return Ok(View { state, seq, online: sight.map_or_else(Vec::new, |it| it.online), ws_url });
-            }
-        }
-        asked(|reply| self.send(raid, Message::Read { caller, reply })).await
-    }
-
-    /// Whether the player is or was a member, as far as the store can tell now.
-    async fn knows(&self, raid: RaidId, player: PlayerId) -> bool {
-        let before = RaidId::try_from(raid.get() - 1).ok();
-        match self.0.store.raids_visited(player, before, 1).await {
-            Ok(visited) => visited.first() == Some(&raid),
-            // Whatever comes next fails in its own way.
-            Err(_) => true,
-        }
-    }
-
-    async fn fold(&self, raid: RaidId) -> Result<load::Folded, Error> {
-        let folded = load::fold(&*self.0.store, raid, 0).await.map_err(|error| {
-            warn!(%raid, error = ?error, "a raid could not be read");
-            Error::Unavailable
-        })?;
-        folded.ok_or_else(|| raid::Refusal::NotFound.into())
-    }
-
     /// Starts a watch. What comes of it arrives in the outbox, as [`Answer::Joined`] or [`Answer::Refused`].
     pub fn watch(&self, outbox: Arc<Outbox>, ticket: Ticket, caller: Caller, since: Option<Seq>) {
         let reply = refusal(&outbox, ticket);
@@ -498,31 +450,4 @@ fn refusal(outbox: &Arc<Outbox>, ticket: Ticket) -> Reply<()> {
             outbox.answer(Answer::Refused { ticket, error });
         }
     })
-}
-
-/// Counts what became of commands.
-fn count(result: &Result<Ack, Error>) {
-    metrics().commands.increment(outcome(result));
-}
-
-/// The same, for what clients of this instance were told, and how long that took.
-fn measured(kind: &'static str, raid: RaidId, reply: Reply<Ack>) -> Reply<Ack> {
-    let asked = Instant::now();
-    let trace = Trace::command(kind, raid);
-    let ends = trace.clone();
-    let measured = Reply::new(move |result| {
-        metrics().client_commands.increment([kind, outcome(&result)]);
-        metrics().command_seconds.record(asked.elapsed());
-        ends.end(outcome(&result));
-        reply.send(result);
-    });
-    measured.traced(trace)
-}
-
-fn outcome(result: &Result<Ack, Error>) -> &'static str {
-    match result {
-        Ok(Ack { duplicate: false, .. }) => "committed",
-        Ok(Ack { duplicate: true, .. }) => "duplicate",
-        Err(error) => error.error_type().as_str(),
-    }
 }

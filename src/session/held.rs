@@ -1,7 +1,8 @@
 //! Answers that wait for the commit they depend on, released in inbox order.
 
+use super::measured::count;
 use super::message::Watch;
-use super::{Ack, Reply, View, count};
+use super::{Ack, Reply, View};
 use crate::cluster::link::Sight;
 use crate::error::Error;
 use raidhall_protocol::{PlayerId, RaidState, Seq};

@@ -1,6 +1,7 @@
 //! What can be asked of a session.
 
-use super::{Ack, Caller, Reply, View, count};
+use super::measured::count;
+use super::{Ack, Caller, Reply, View};
 use crate::cluster::envelope::Watching;
 use crate::cluster::link::Sight;
 use crate::error::Error;

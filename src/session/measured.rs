@@ -1,0 +1,34 @@
+//! What became of commands, counted and timed.
+
+use super::{Ack, Reply};
+use crate::error::Error;
+use crate::telemetry::{Trace, metrics};
+use raidhall_protocol::RaidId;
+use tokio::time::Instant;
+
+/// Counts what became of commands.
+pub(super) fn count(result: &Result<Ack, Error>) {
+    metrics().commands.increment(outcome(result));
+}
+
+/// The same, for what clients of this instance were told, and how long that took.
+pub(super) fn measured(kind: &'static str, raid: RaidId, reply: Reply<Ack>) -> Reply<Ack> {
+    let asked = Instant::now();
+    let trace = Trace::command(kind, raid);
+    let ends = trace.clone();
+    let measured = Reply::new(move |result| {
+        metrics().client_commands.increment([kind, outcome(&result)]);
+        metrics().command_seconds.record(asked.elapsed());
+        ends.end(outcome(&result));
+        reply.send(result);
+    });
+    measured.traced(trace)
+}
+
+fn outcome(result: &Result<Ack, Error>) -> &'static str {
+    match result {
+        Ok(Ack { duplicate: false, .. }) => "committed",
+        Ok(Ack { duplicate: true, .. }) => "duplicate",
+        Err(error) => error.error_type().as_str(),
+    }
+}
