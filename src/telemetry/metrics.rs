@@ -23,115 +23,137 @@ pub(super) const EVENTS: &[f64] =
 
 const HTTP_REQUEST: &str = "raidhall_http_request_seconds";
 
-/// A handle for every metric, made once: counting is one atomic operation.
-pub struct Metrics {
+/// Makes [`Metrics`] and what declares them: a field's documentation is the metric's help.
+macro_rules! declare {
+    ($(
+        $(#[doc = $help:literal])+
+        $(#[cfg($built:meta)])?
+        $field:ident: $kind:ty = $make:ident($name:literal, $labels_or_unit:expr),
+    )+) => {
+        /// A handle for every metric, made once: counting is one atomic operation.
+        pub struct Metrics {
+            $($(#[doc = $help])+ $(#[cfg($built)])? pub $field: $kind,)+
+        }
+
+        impl Metrics {
+            fn declare() -> Self {
+                Self {
+                    $($(#[cfg($built)])? $field: $make($name, $labels_or_unit, concat!($($help),+).trim_start()),)+
+                }
+            }
+        }
+    };
+}
+
+declare! {
     /// Open WebSockets and streams.
-    pub connections: Gauge,
+    connections: Gauge = gauge("raidhall_connections", Unit::Count),
     /// Watches, of all connections.
-    pub watches: Gauge,
+    watches: Gauge = gauge("raidhall_watches", Unit::Count),
     /// Raids in memory on this instance.
-    pub sessions: Gauge,
+    sessions: Gauge = gauge("raidhall_sessions", Unit::Count),
     /// Raids that this instance owns.
-    pub raids_owned: Gauge,
-    /// Raids that this instance came to own; by `cause`.
-    pub takeovers: Counters,
-    /// Seconds for which the lease still held when it was about to be renewed.
-    pub lease_margin: Gauge,
-    /// Seconds from a message's publication to its receipt, by the database's clock.
-    pub bus_lag: Histogram,
-    /// Messages of the bus that were not believed or not understood; by `cause`.
-    pub bus_rejected: Counters,
-    /// Times an edge read from the store what the bus had not brought; by `cause`.
-    pub gaps_repaired: Counters,
-    /// Commands forwarded to another instance; by `outcome`.
-    pub forwards: Counters,
-    /// Bundles of forwarded commands that were sent again.
-    pub forward_retries: Counter,
-    /// Commands answered; `outcome` is `ack`, `duplicate` or the error's type.
-    pub commands: Counters,
+    raids_owned: Gauge = gauge("raidhall_raids_owned", Unit::Count),
+    /// Raids that this instance came to own, by cause.
+    takeovers: Counters = counters("raidhall_takeovers_total", "cause"),
+    /// Time for which the lease still held when it was about to be renewed.
+    lease_margin: Gauge = gauge("raidhall_lease_margin_seconds", Unit::Seconds),
+    /// Time from a message's publication on the bus to its receipt, by the database's clock.
+    bus_lag: Histogram = histogram("raidhall_bus_lag_seconds", Unit::Seconds),
+    /// Messages of the bus that were not believed or not understood, by cause.
+    bus_rejected: Counters = counters("raidhall_bus_rejected_total", "cause"),
+    /// Times what the bus had not brought was read from the store, by cause.
+    gaps_repaired: Counters = counters("raidhall_gaps_repaired_total", "cause"),
+    /// Commands forwarded to the raid's owner, by outcome.
+    forwards: Counters = counters("raidhall_forwards_total", "outcome"),
+    /// Bundles of forwarded commands that were sent again for want of an answer.
+    forward_retries: Counter = counter("raidhall_forward_retries_total", Unit::Count),
+    /// Commands answered, by outcome.
+    commands: Counters = counters("raidhall_commands_total", "outcome"),
     /// Events in one commit.
-    pub commit_events: Histogram,
-    /// Seconds from handing a batch to the database to its answer, retries included.
-    pub commit_seconds: Histogram,
+    commit_events: Histogram = histogram("raidhall_commit_events", Unit::Count),
+    /// Time from handing a batch to the database to its answer, retries included.
+    commit_seconds: Histogram = histogram("raidhall_commit_seconds", Unit::Seconds),
     /// Batches sent again after a passing failure.
-    pub commit_retries: Counter,
-    /// Raids' batches that the fence refused: another instance owns the raid.
-    pub batches_fenced: Counter,
+    commit_retries: Counter = counter("raidhall_commit_retries_total", Unit::Count),
+    /// Raids' batches refused by the fence, because another instance owns the raid.
+    batches_fenced: Counter = counter("raidhall_batches_fenced_total", Unit::Count),
     /// Events committed.
-    pub events_committed: Counter,
+    events_committed: Counter = counter("raidhall_events_committed_total", Unit::Count),
     /// Batches that wait for a writer.
-    pub journal_queue: Gauge,
+    journal_queue: Gauge = gauge("raidhall_journal_queue", Unit::Count),
     /// Frames written to clients.
-    pub deliveries: Counter,
+    deliveries: Counter = counter("raidhall_deliveries_total", Unit::Count),
     /// Bytes written to clients' WebSockets.
-    pub delivered_bytes: Counter,
-    /// Backlogs that became one snapshot.
-    pub collapses: Counter,
-    /// Signals that reached nobody, or not everybody; by `cause`.
-    pub signals_dropped: Counters,
-    /// Times a client was not read for a while because it sent too much; by `cause`.
-    pub excess: Counters,
-    /// Upgrades and streams refused because there were too many connections, or too many at once.
-    pub upgrades_refused: Counter,
-    /// Connections of addresses that have too many.
-    pub connections_refused: Counter,
-    /// Times no connection was accepted for a while; by `cause`.
-    pub accept_rests: Counters,
-    /// Batches of traces sent to the collector; by `outcome`. None in a build without traces.
+    delivered_bytes: Counter = counter("raidhall_delivered_bytes_total", Unit::Bytes),
+    /// Backlogs of slow clients that became one snapshot.
+    collapses: Counter = counter("raidhall_collapses_total", Unit::Count),
+    /// Signals that did not reach everybody, by cause.
+    signals_dropped: Counters = counters("raidhall_signals_dropped_total", "cause"),
+    /// Times a client was not read for a while because it sent too many frames or bytes, by cause.
+    excess: Counters = counters("raidhall_excess_total", "cause"),
+    /// WebSockets and streams refused with 503: too many were open, or too many came at once.
+    upgrades_refused: Counter = counter("raidhall_upgrades_refused_total", Unit::Count),
+    /// Connections that were hung up on: their address has as many as it may.
+    connections_refused: Counter = counter("raidhall_connections_refused_total", Unit::Count),
+    /// Times no connection was accepted for a while: all seats taken, or accepting failed, by cause.
+    accept_rests: Counters = counters("raidhall_accept_rests_total", "cause"),
+    /// Batches of traces sent to the collector, by outcome (accepted, failed).
     #[cfg(feature = "otel")]
-    pub trace_exports: Counters,
-    /// Tries to post webhooks, and those given up; by `outcome`.
-    pub webhook_deliveries: Counters,
-    /// How long endpoints take.
-    pub webhook_seconds: Histogram,
-    /// Looks through the raids of a player who is to be forgotten; by `outcome`.
-    pub erasures: Counters,
-    /// Charges to a rate limit that this instance counted alone, though Redis should have; by `cause`.
-    pub limits_local: Counters,
-    /// WebSockets and streams that ended; by `cause`.
-    pub closes: Counters,
+    trace_exports: Counters = counters("raidhall_trace_exports_total", "outcome"),
+    /// Tries to post webhooks, by outcome (delivered, failed, gone), and deliveries that are given up (dead).
+    webhook_deliveries: Counters = counters("raidhall_webhook_deliveries_total", "outcome"),
+    /// Time to post a webhook and get an answer.
+    webhook_seconds: Histogram = histogram("raidhall_webhook_seconds", Unit::Seconds),
+    /// Looks through the raids of a player who is to be forgotten, by outcome: settling (all done, but to be looked
+    /// through once more), ended, incomplete (to be tried again).
+    erasures: Counters = counters("raidhall_erasures_total", "outcome"),
+    /// Requests counted by this instance alone because Redis could not be asked, by cause.
+    limits_local: Counters = counters("raidhall_limits_local_total", "cause"),
+    /// WebSockets and streams that ended, by cause.
+    closes: Counters = counters("raidhall_closes_total", "cause"),
     /// Members that came online or went offline.
-    pub presence_changes: Counter,
-    /// Sessions that dropped their state to read it again; by `cause`.
-    pub session_reloads: Counters,
-    /// Rows in the default partition of the ledger; more than none: partitions were made too late.
-    pub partition_default_rows: Gauge,
+    presence_changes: Counter = counter("raidhall_presence_changes_total", Unit::Count),
+    /// Sessions that dropped their state to read it again, by cause.
+    session_reloads: Counters = counters("raidhall_session_reloads_total", "cause"),
+    /// Rows in the ledger's default partition: more than none means partitions were made too late.
+    partition_default_rows: Gauge = gauge("raidhall_partition_default_rows", Unit::Count),
     /// Whether the bus between instances is proven to work: 1 or 0.
-    pub bus_proven: Gauge,
-    /// Attempts to connect to the bus anew.
-    pub bus_reconnects: Counter,
-    /// Messages between instances that went nowhere; by `cause`.
-    pub bus_dropped: Counters,
-    /// Seconds since bans and sign-outs were last read from the store.
-    pub revocations_age: Gauge,
-    /// Access tokens that opened nothing; by `cause`.
-    pub tokens_refused: Counters,
-    /// Times an issuer's keys were asked for; by `outcome`.
-    pub jwks_fetches: Counters,
-    /// Seconds since the keys of the issuer were had that has not given any for the longest time.
-    pub jwks_age: Gauge,
-    /// What clients of this instance asked for, and what they were told; by `type` and `outcome`.
-    pub client_commands: Grid,
-    /// Seconds from a client's command to its answer.
-    pub command_seconds: Histogram,
+    bus_proven: Gauge = gauge("raidhall_bus_proven", Unit::Count),
+    /// Attempts to connect to the bus between instances anew.
+    bus_reconnects: Counter = counter("raidhall_bus_reconnects_total", Unit::Count),
+    /// Messages between instances that were dropped, by cause.
+    bus_dropped: Counters = counters("raidhall_bus_dropped_total", "cause"),
+    /// Time since bans and sign-outs were last read from the store.
+    revocations_age: Gauge = gauge("raidhall_revocations_age_seconds", Unit::Seconds),
+    /// Access tokens that opened nothing, by cause.
+    tokens_refused: Counters = counters("raidhall_tokens_refused_total", "cause"),
+    /// Times the keys of a foreign issuer were asked for, by outcome.
+    jwks_fetches: Counters = counters("raidhall_jwks_fetches_total", "outcome"),
+    /// Time since the keys of a foreign issuer were last had, the longest if there are several.
+    jwks_age: Gauge = gauge("raidhall_jwks_age_seconds", Unit::Seconds),
+    /// Commands of clients of this instance, by type and outcome.
+    client_commands: Grid = grid("raidhall_client_commands_total", ["type", "outcome"]),
+    /// Time from a client's command to its answer.
+    command_seconds: Histogram = histogram("raidhall_command_seconds", Unit::Seconds),
     /// Events in the rings of all raids.
-    pub ring_events: Gauge,
-    /// Bytes in the rings of all raids, by the larger codec.
-    pub ring_bytes: Gauge,
+    ring_events: Gauge = gauge("raidhall_ring_events", Unit::Count),
+    /// Bytes in the rings of all raids.
+    ring_bytes: Gauge = gauge("raidhall_ring_bytes", Unit::Bytes),
     /// Answers, presence and signals that wait for clients.
-    pub outbox_messages: Gauge,
-    /// Connections to the database with a statement; by `pool`.
-    pub store_busy: Gauges,
-    /// Connections to the database that there may be; by `pool`.
-    pub store_connections_max: Gauges,
-    /// Seconds that a statement waited for a connection.
-    pub store_wait_seconds: Histogram,
-    /// Seconds by which a timer of the runtime was late.
-    pub event_loop_lag: Histogram,
-    /// Bytes of memory that the process has.
-    pub memory: Gauge,
-    /// Files that the process has open.
-    pub open_files: Gauge,
+    outbox_messages: Gauge = gauge("raidhall_outbox_messages", Unit::Count),
+    /// Connections to the database that have a statement, by pool.
+    store_busy: Gauges = gauges("raidhall_store_busy", "pool"),
+    /// Connections to the database that there may be, by pool.
+    store_connections_max: Gauges = gauges("raidhall_store_connections_max", "pool"),
+    /// Time that a statement waited for a connection to the database.
+    store_wait_seconds: Histogram = histogram("raidhall_store_wait_seconds", Unit::Seconds),
+    /// Time by which a timer of the runtime was late: the tasks before it took so long.
+    event_loop_lag: Histogram = histogram("raidhall_event_loop_lag_seconds", Unit::Seconds),
+    /// Memory that the process has.
+    memory: Gauge = gauge("process_resident_memory_bytes", Unit::Bytes),
+    /// Files and sockets that the process has open.
+    open_files: Gauge = gauge("process_open_fds", Unit::Count),
 }
 
 impl Metrics {
@@ -152,233 +174,6 @@ impl Metrics {
         let status = status.as_u16().to_string();
         metrics::histogram!(HTTP_REQUEST, "method" => method, "route" => route, "status" => status)
             .record(elapsed);
-    }
-
-    /// The declarations: what each metric is called, and what it tells.
-    fn declare() -> Self {
-        describe_http();
-        build_info();
-        Self {
-            connections: gauge("raidhall_connections", Unit::Count, "Open WebSockets and streams."),
-            watches: gauge("raidhall_watches", Unit::Count, "Watches, of all connections."),
-            sessions: gauge("raidhall_sessions", Unit::Count, "Raids in memory on this instance."),
-            raids_owned: gauge("raidhall_raids_owned", Unit::Count, "Raids that this instance owns."),
-            takeovers: counters(
-                "raidhall_takeovers_total",
-                "cause",
-                "Raids that this instance came to own, by cause.",
-            ),
-            lease_margin: gauge(
-                "raidhall_lease_margin_seconds",
-                Unit::Seconds,
-                "Time for which the lease still held when it was about to be renewed.",
-            ),
-            bus_lag: histogram(
-                "raidhall_bus_lag_seconds",
-                Unit::Seconds,
-                "Time from a message's publication on the bus to its receipt, by the database's clock.",
-            ),
-            bus_rejected: counters(
-                "raidhall_bus_rejected_total",
-                "cause",
-                "Messages of the bus that were not believed or not understood, by cause.",
-            ),
-            gaps_repaired: counters(
-                "raidhall_gaps_repaired_total",
-                "cause",
-                "Times what the bus had not brought was read from the store, by cause.",
-            ),
-            forwards: counters(
-                "raidhall_forwards_total",
-                "outcome",
-                "Commands forwarded to the raid's owner, by outcome.",
-            ),
-            forward_retries: counter(
-                "raidhall_forward_retries_total",
-                Unit::Count,
-                "Bundles of forwarded commands that were sent again for want of an answer.",
-            ),
-            commands: counters("raidhall_commands_total", "outcome", "Commands answered, by outcome."),
-            commit_events: histogram("raidhall_commit_events", Unit::Count, "Events in one commit."),
-            commit_seconds: histogram(
-                "raidhall_commit_seconds",
-                Unit::Seconds,
-                "Time from handing a batch to the database to its answer, retries included.",
-            ),
-            commit_retries: counter(
-                "raidhall_commit_retries_total",
-                Unit::Count,
-                "Batches sent again after a passing failure.",
-            ),
-            batches_fenced: counter(
-                "raidhall_batches_fenced_total",
-                Unit::Count,
-                "Raids' batches refused by the fence, because another instance owns the raid.",
-            ),
-            events_committed: counter("raidhall_events_committed_total", Unit::Count, "Events committed."),
-            journal_queue: gauge("raidhall_journal_queue", Unit::Count, "Batches that wait for a writer."),
-            deliveries: counter("raidhall_deliveries_total", Unit::Count, "Frames written to clients."),
-            delivered_bytes: counter(
-                "raidhall_delivered_bytes_total",
-                Unit::Bytes,
-                "Bytes written to clients' WebSockets.",
-            ),
-            collapses: counter(
-                "raidhall_collapses_total",
-                Unit::Count,
-                "Backlogs of slow clients that became one snapshot.",
-            ),
-            signals_dropped: counters(
-                "raidhall_signals_dropped_total",
-                "cause",
-                "Signals that did not reach everybody, by cause.",
-            ),
-            excess: counters(
-                "raidhall_excess_total",
-                "cause",
-                "Times a client was not read for a while because it sent too many frames or bytes, by cause.",
-            ),
-            connections_refused: counter(
-                "raidhall_connections_refused_total",
-                Unit::Count,
-                "Connections that were hung up on: their address has as many as it may.",
-            ),
-            upgrades_refused: counter(
-                "raidhall_upgrades_refused_total",
-                Unit::Count,
-                "WebSockets and streams refused with 503: too many were open, or too many came at once.",
-            ),
-            accept_rests: counters(
-                "raidhall_accept_rests_total",
-                "cause",
-                "Times no connection was accepted for a while: all seats taken, or accepting failed, by cause.",
-            ),
-            #[cfg(feature = "otel")]
-            trace_exports: counters(
-                "raidhall_trace_exports_total",
-                "outcome",
-                "Batches of traces sent to the collector, by outcome (accepted, failed).",
-            ),
-            webhook_deliveries: counters(
-                "raidhall_webhook_deliveries_total",
-                "outcome",
-                "Tries to post webhooks, by outcome (delivered, failed, gone), and deliveries that are given up (dead).",
-            ),
-            webhook_seconds: histogram(
-                "raidhall_webhook_seconds",
-                Unit::Seconds,
-                "Time to post a webhook and get an answer.",
-            ),
-            erasures: counters(
-                "raidhall_erasures_total",
-                "outcome",
-                "Looks through the raids of a player who is to be forgotten, by outcome: settling (all done, but to be \
-                 looked through once more), ended, incomplete (to be tried again).",
-            ),
-            limits_local: counters(
-                "raidhall_limits_local_total",
-                "cause",
-                "Requests counted by this instance alone because Redis could not be asked, by cause.",
-            ),
-            closes: counters(
-                "raidhall_closes_total",
-                "cause",
-                "WebSockets and streams that ended, by cause.",
-            ),
-            presence_changes: counter(
-                "raidhall_presence_changes_total",
-                Unit::Count,
-                "Members that came online or went offline.",
-            ),
-            session_reloads: counters(
-                "raidhall_session_reloads_total",
-                "cause",
-                "Sessions that dropped their state to read it again, by cause.",
-            ),
-            partition_default_rows: gauge(
-                "raidhall_partition_default_rows",
-                Unit::Count,
-                "Rows in the ledger's default partition: more than none means partitions were made too late.",
-            ),
-            bus_proven: gauge(
-                "raidhall_bus_proven",
-                Unit::Count,
-                "Whether the bus between instances is proven to work: 1 or 0.",
-            ),
-            bus_reconnects: counter(
-                "raidhall_bus_reconnects_total",
-                Unit::Count,
-                "Attempts to connect to the bus between instances anew.",
-            ),
-            bus_dropped: counters(
-                "raidhall_bus_dropped_total",
-                "cause",
-                "Messages between instances that were dropped, by cause.",
-            ),
-            tokens_refused: counters(
-                "raidhall_tokens_refused_total",
-                "cause",
-                "Access tokens that opened nothing, by cause.",
-            ),
-            jwks_fetches: counters(
-                "raidhall_jwks_fetches_total",
-                "outcome",
-                "Times the keys of a foreign issuer were asked for, by outcome.",
-            ),
-            jwks_age: gauge(
-                "raidhall_jwks_age_seconds",
-                Unit::Seconds,
-                "Time since the keys of a foreign issuer were last had, the longest if there are several.",
-            ),
-            revocations_age: gauge(
-                "raidhall_revocations_age_seconds",
-                Unit::Seconds,
-                "Time since bans and sign-outs were last read from the store.",
-            ),
-            client_commands: grid(
-                "raidhall_client_commands_total",
-                ["type", "outcome"],
-                "Commands of clients of this instance, by type and outcome.",
-            ),
-            command_seconds: histogram(
-                "raidhall_command_seconds",
-                Unit::Seconds,
-                "Time from a client's command to its answer.",
-            ),
-            ring_events: gauge("raidhall_ring_events", Unit::Count, "Events in the rings of all raids."),
-            ring_bytes: gauge("raidhall_ring_bytes", Unit::Bytes, "Bytes in the rings of all raids."),
-            outbox_messages: gauge(
-                "raidhall_outbox_messages",
-                Unit::Count,
-                "Answers, presence and signals that wait for clients.",
-            ),
-            store_busy: gauges(
-                "raidhall_store_busy",
-                "pool",
-                "Connections to the database that have a statement, by pool.",
-            ),
-            store_connections_max: gauges(
-                "raidhall_store_connections_max",
-                "pool",
-                "Connections to the database that there may be, by pool.",
-            ),
-            store_wait_seconds: histogram(
-                "raidhall_store_wait_seconds",
-                Unit::Seconds,
-                "Time that a statement waited for a connection to the database.",
-            ),
-            event_loop_lag: histogram(
-                "raidhall_event_loop_lag_seconds",
-                Unit::Seconds,
-                "Time by which a timer of the runtime was late: the tasks before it took so long.",
-            ),
-            memory: gauge("process_resident_memory_bytes", Unit::Bytes, "Memory that the process has."),
-            open_files: gauge(
-                "process_open_fds",
-                Unit::Count,
-                "Files and sockets that the process has open.",
-            ),
-        }
     }
 }
 
@@ -421,6 +216,8 @@ impl Metrics {
 pub fn metrics() -> &'static Metrics {
     static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
         recorder::install();
+        describe_http();
+        build_info();
         let metrics = Metrics::declare();
         metrics.begin_at_zero();
         metrics
@@ -495,6 +292,8 @@ mod tests {
         for begins in [
             "# HELP raidhall_connections Open WebSockets and streams.",
             "# TYPE raidhall_connections gauge",
+            "# HELP raidhall_erasures_total Looks through the raids of a player who is to be forgotten, by outcome: \
+             settling (all done, but to be looked through once more), ended, incomplete (to be tried again).",
             "# TYPE raidhall_commit_seconds histogram",
             "# TYPE raidhall_commit_events histogram",
             "# TYPE raidhall_http_request_seconds histogram",
