@@ -6,6 +6,7 @@ import { msgpack } from './codec.js';
 import type { GetToken, Socket, Status, Welcome } from './connection.js';
 import { Connection } from './connection.js';
 import { RaidhallError } from './errors.js';
+import { tellAll } from './listeners.js';
 import type { Storage, Waiting } from './outbox.js';
 import { newOp } from './outbox.js';
 import { SOCKET_PATH } from './protocol.js';
@@ -58,6 +59,7 @@ export class Client {
   private readonly raids = new Map<RaidId, Raid>();
   private readonly statusListeners = new Set<() => void>();
   private readonly settledListeners = new Set<(settled: Settled) => void>();
+  private readonly untold: Settled[] = [];
   /** By correlation number, in the order given. */
   private readonly pending = new Map<number, Pending>();
   private ids = 0;
@@ -84,7 +86,7 @@ export class Client {
         up: welcome => this.up(welcome),
         message: message => this.receive(message),
         down: () => this.raids.forEach(raid => raid.down()),
-        status: () => this.statusListeners.forEach(listener => listener()),
+        status: () => tellAll(this.statusListeners),
       },
     );
     this.forget = wakeUp(() => this.connection.wake());
@@ -130,15 +132,17 @@ export class Client {
     return raid;
   }
 
-  /** Calls `listener` with what became of commands that a former run of the page gave and nobody waits for. */
+  /** Calls `listener` with what became of commands that a former run of the page gave and nobody waits for: with those too that were
+   * answered before anybody listened. */
   onSettled(listener: (settled: Settled) => void): () => void {
     this.settledListeners.add(listener);
+    this.untold.splice(0).forEach(settled => this.tellSettled(settled));
     return () => this.settledListeners.delete(listener);
   }
 
-  /** Connects at once if it waits to do so, for instance because the player asks for it. */
+  /** Connects at once if it waits to do so, or has stopped: because the player asks for it. */
   retryNow(): void {
-    this.connection.wake();
+    this.connection.retry();
   }
 
   /** Ends. Commands that are not answered stay in the storage, and their promises are broken with `closed`. */
@@ -162,7 +166,7 @@ export class Client {
       this.pending.clear();
       for (const waiting of kept) {
         if (given.has(waiting.op)) continue;
-        const settled = (result: Ack | RaidhallError) => this.settledListeners.forEach(listener => listener({ ...waiting, result }));
+        const settled = (result: Ack | RaidhallError) => this.tellSettled({ ...waiting, result });
         this.pending.set(++this.ids, { waiting, resolve: settled, reject: settled, tries: 0, cancelRetry: null });
         this.raid(waiting.raid).given(waiting);
       }
@@ -182,9 +186,7 @@ export class Client {
       }
       const waiting: Waiting = { op: newOp(), raid, cmd };
       const id = ++this.ids;
-      if (size(this.codec.encode(message(id, waiting))) > this.connection.messageBytesMax) {
-        return reject(new RaidhallError('too_large', 'The command is larger than the server takes'));
-      }
+      if (!this.connection.fits(message(id, waiting))) return reject(tooLarge());
       this.pending.set(id, { waiting, resolve, reject, tries: 0, cancelRetry: null });
       this.options.storage?.put(waiting);
       this.raid(raid).given(waiting);
@@ -195,11 +197,28 @@ export class Client {
 
   private transmit(id: number): void {
     const pending = this.pending.get(id);
-    if (!pending || !this.ready) return;
+    if (!pending || !this.ready || this.firstOf(pending.waiting.raid) !== id) return;
     pending.cancelRetry?.();
     pending.cancelRetry = null;
+    if (!this.connection.fits(message(id, pending.waiting))) return this.settle(id, tooLarge());
     if (!this.connection.send(message(id, pending.waiting))) return;
     pending.cancelRetry = this.clock.after(ANSWER_MS, () => this.transmit(id));
+  }
+
+  /** The command that is under way in a raid: one after the other, so that none overtakes one that has to be tried again. */
+  private firstOf(raid: RaidId): number | undefined {
+    for (const [id, { waiting }] of this.pending) if (waiting.raid === raid) return id;
+    return undefined;
+  }
+
+  private transmitFirst(raid: RaidId): void {
+    const first = this.firstOf(raid);
+    if (first !== undefined) this.transmit(first);
+  }
+
+  private tellSettled(settled: Settled): void {
+    if (this.settledListeners.size === 0) this.untold.push(settled);
+    else tellAll(this.settledListeners, settled);
   }
 
   /** `result` is the answer to a command. */
@@ -215,10 +234,11 @@ export class Client {
     this.waitingChanged();
     if (refused) reject(result);
     else resolve(result);
+    this.transmitFirst(waiting.raid);
   }
 
   private waitingChanged(): void {
-    this.statusListeners.forEach(listener => listener());
+    tellAll(this.statusListeners);
   }
 
   private up(welcome: Welcome): void {
@@ -227,7 +247,7 @@ export class Client {
     this.who = welcome.player;
     this.clockAhead = welcome.now - this.clock.now();
     this.raids.forEach(raid => raid.up(sameHistory));
-    [...this.pending.keys()].forEach(id => this.transmit(id));
+    new Set([...this.pending.values()].map(({ waiting }) => waiting.raid)).forEach(raid => this.transmitFirst(raid));
   }
 
   private receive(message: ServerMessage): void {
@@ -270,7 +290,7 @@ export class Client {
 
 const message = (id: number, { raid, op, cmd }: Waiting): ClientMessage => ({ t: 'do', id, raid, op, cmd });
 
-const size = (frame: string | Uint8Array): number => (typeof frame === 'string' ? new TextEncoder().encode(frame).length : frame.length);
+const tooLarge = (): RaidhallError => new RaidhallError('too_large', 'The command is larger than the server takes');
 
 function fixed(token: string | undefined): GetToken {
   if (token === undefined) throw new TypeError('connect needs a token, or getToken');

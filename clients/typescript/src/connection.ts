@@ -55,7 +55,7 @@ export interface ConnectionHandler {
   status(status: Status): void;
 }
 
-/** How long a connection may take until `welcome`. */
+/** How long a connection may take until `welcome`, with the token that it needs. */
 const OPENING_MS = 10_000;
 /** After so long a connection counts as good, and the next loss as the first. */
 const GOOD_MS = 5_000;
@@ -67,6 +67,10 @@ export class Connection {
   private socket: Socket | null = null;
   private current: Status = { state: 'connecting' };
   private welcome: Welcome | null = null;
+  private welcomedAt = 0;
+  /** What the player is signed in with now. */
+  private token = '';
+  private messageBytesMax = Infinity;
   private heard = 0;
   private upSince = 0;
   private tries = 0;
@@ -85,9 +89,9 @@ export class Connection {
     return this.current;
   }
 
-  /** The largest message that the server takes, as far as that is known. */
-  get messageBytesMax(): number {
-    return this.welcome?.limits.message_bytes ?? Infinity;
+  /** Whether the server takes a message of that size, as far as is known. */
+  fits(message: ClientMessage): boolean {
+    return size(this.options.codec.encode(message)) <= this.messageBytesMax;
   }
 
   start(): void {
@@ -102,14 +106,27 @@ export class Connection {
   /** Sends, if there is a connection that has begun. */
   send(message: ClientMessage): boolean {
     if (!this.welcome || this.socket?.readyState !== OPEN) return false;
-    this.socket.send(this.options.codec.encode(message));
+    const frame = this.options.codec.encode(message);
+    if (size(frame) > this.messageBytesMax) return false;
+    this.socket.send(frame);
     return true;
+  }
+
+  /** The player asks for it: whatever ended the connection may be over. */
+  retry(): void {
+    if (this.current.state === 'stopped') void this.open();
+    else this.wake();
   }
 
   /** The machine woke, the page is looked at, the network is back: don't wait, and don't trust a connection that was silent. */
   wake(): void {
     if (this.current.state === 'waiting') void this.open();
-    else if (this.welcome && this.options.clock.now() - this.heard > this.welcome.heartbeat_ms * 1.2) this.lost(CLOSE_CODES.heartbeat_timeout);
+    else if (this.welcome && this.silence() > this.welcome.heartbeat_ms * 1.2) this.lost(CLOSE_CODES.heartbeat_timeout);
+  }
+
+  /** A clock that was set back counts as silence: better one connection too many than one that is dead. */
+  private silence(): number {
+    return Math.abs(this.options.clock.now() - this.heard);
   }
 
   private become(status: Status): void {
@@ -120,7 +137,9 @@ export class Connection {
   private async open(): Promise<void> {
     this.hangUp();
     const attempt = ++this.attempt;
+    this.timer('opening', OPENING_MS, () => this.lost(0));
     this.become({ state: 'connecting' });
+    if (attempt !== this.attempt) return;
     let token: string;
     try {
       token = await this.options.getToken(this.refused ? 'refused' : 'connect');
@@ -137,8 +156,8 @@ export class Connection {
       return this.stop('refused'); // a page may not open it, or the URL is none
     }
     this.socket = socket;
+    this.token = token;
     socket.binaryType = 'arraybuffer';
-    this.timer('opening', OPENING_MS, () => this.lost(0));
     socket.onopen = () => socket.send(codec.encode({ t: 'hello', token, client: name }));
     socket.onmessage = ({ data }) => {
       this.heard = clock.now();
@@ -148,24 +167,27 @@ export class Connection {
       } catch {
         return this.lost(0); // whoever writes so is no server of ours
       }
-      this.receive(message, token);
+      this.receive(message);
     };
     socket.onclose = ({ code }) => this.lost(code);
     socket.onerror = () => {}; // a close follows
   }
 
   private noToken(error: unknown): void {
-    if (error instanceof RaidhallError && !error.retry) this.stop('unauthenticated');
+    this.timer('opening', null);
+    if (error instanceof RaidhallError && !error.retry) this.stop(error.type === 'forbidden' ? 'banned' : 'unauthenticated');
     else this.retryAfter(backoff(this.tries++, this.options.clock.random()));
   }
 
-  private receive(message: ServerMessage, token: string): void {
+  private receive(message: ServerMessage): void {
     switch (message.t) {
       case 'welcome': {
         const begins = !this.welcome;
         this.welcome = message;
+        this.welcomedAt = this.options.clock.now();
+        this.messageBytesMax = message.limits.message_bytes;
         this.refused = false;
-        this.renewBefore(token);
+        this.renewInTime();
         if (!begins) return;
         this.timer('opening', null);
         this.upSince = this.heard;
@@ -188,16 +210,17 @@ export class Connection {
   private beat(): void {
     const every = this.welcome?.heartbeat_ms ?? TIMER_MAX_MS;
     this.timer('heartbeat', every, () => {
-      if (this.options.clock.now() - this.heard > 2 * every) this.lost(CLOSE_CODES.heartbeat_timeout);
+      if (this.silence() > 2 * every) this.lost(CLOSE_CODES.heartbeat_timeout);
       else this.beat();
     });
   }
 
   /** Says hello with a new token when three quarters of this one's time are over. */
-  private renewBefore(token: string): void {
-    const ends = expiry(token);
+  private renewInTime(): void {
+    const ends = expiry(this.token);
     if (ends === null || !this.welcome) return;
-    this.renewIn(Math.max(1_000, (ends - this.welcome.now) * 0.75), 0);
+    const now = this.welcome.now + this.options.clock.now() - this.welcomedAt;
+    this.renewIn(Math.max(1_000, (ends - now) * 0.75), 0);
   }
 
   private renewIn(wait: number, tries: number): void {
@@ -206,8 +229,9 @@ export class Connection {
       try {
         const token = await this.options.getToken('renew');
         if (attempt !== this.attempt) return;
+        this.token = token;
         this.send({ t: 'hello', token, client: this.options.name });
-        this.renewBefore(token);
+        this.renewInTime();
       } catch (error) {
         if (attempt !== this.attempt) return;
         if (error instanceof RaidhallError && !error.retry) return; // the server will say so
@@ -222,6 +246,7 @@ export class Connection {
     const tries = this.tries++;
     const asked = this.comeBackAfter;
     this.hangUp();
+    if (this.current.state === 'closed') return; // whoever was told that it is down has closed it
     const again = () => (tries === 0 ? 0 : backoff(tries, clock.random()));
     if (code === CLOSE_CODES.unauthenticated) {
       this.refused = true;
@@ -241,12 +266,13 @@ export class Connection {
 
   private stop(reason: StopReason): void {
     this.hangUp();
+    if (this.current.state === 'closed') return;
     this.become({ state: 'stopped', reason });
   }
 
   private retryAfter(wait: number): void {
-    this.become({ state: 'waiting', until: this.options.clock.now() + wait });
     this.timer('retry', wait, () => void this.open());
+    this.become({ state: 'waiting', until: this.options.clock.now() + wait });
   }
 
   private hangUp(code?: number): void {
@@ -270,6 +296,8 @@ export class Connection {
     if (wait !== null && run) this.timers[name] = this.options.clock.after(Math.min(wait, TIMER_MAX_MS), run);
   }
 }
+
+const size = (frame: string | Uint8Array): number => (typeof frame === 'string' ? new TextEncoder().encode(frame).length : frame.length);
 
 /** When a JSON Web Token ends, in milliseconds by its issuer's clock; null if it does not say so. */
 function expiry(token: string): number | null {

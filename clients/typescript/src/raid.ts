@@ -2,6 +2,7 @@
 // than it takes to ask again.
 import type { Clock } from './clock.js';
 import { fold } from './fold.js';
+import { tellAll } from './listeners.js';
 import type { Waiting } from './outbox.js';
 import type { ClientMessage, Command, ErrorBody, OpKey, PlayerId, RaidEvent, RaidId, RaidState, Seq, ServerMessage, UnwatchReason } from './protocol.js';
 
@@ -15,8 +16,8 @@ export interface RaidView {
   readonly online: ReadonlySet<PlayerId>;
   /** Whether it is kept up to date now: false while the connection is away. */
   readonly live: boolean;
-  /** Why it is not shown any more, if so: the player left, was kicked, may not, or there is no such raid. */
-  readonly gone: UnwatchReason | 'not_found' | null;
+  /** Why it is not shown any more, if so: the player left, was kicked, may not, there is no such raid, or too many are watched. */
+  readonly gone: UnwatchReason | 'not_found' | 'too_many' | null;
   /** Commands given here that `state` does not show yet, in that order: for what is shown before the server has answered. */
   readonly pending: readonly Waiting[];
 }
@@ -80,7 +81,7 @@ export class Raid {
   readonly subscribe = (listener: () => void): (() => void) => {
     const heard = () => listener(); // the same function may subscribe twice
     this.listeners.add(heard);
-    if (this.listeners.size === 1) this.watch();
+    if (this.listeners.size === 1) this.refresh();
     return () => {
       if (this.listeners.delete(heard) && this.listeners.size === 0) this.unwatch();
     };
@@ -109,6 +110,12 @@ export class Raid {
     return this.carrier.send({ t: 'signal', raid: this.id, kind, data });
   }
 
+  /** Asks for it anew, also if it was gone: the player may have joined since. */
+  refresh(): void {
+    if (this.current.gone) this.become({ gone: null });
+    this.watch();
+  }
+
   /** @internal A command is on its way. */
   given(waiting: Waiting): void {
     this.become({ pending: [...this.current.pending, waiting] });
@@ -123,7 +130,7 @@ export class Raid {
   /** @internal A connection begins. */
   up(sameHistory: boolean): void {
     this.sameHistory &&= sameHistory;
-    if (this.listeners.size > 0) this.watch();
+    this.watch();
   }
 
   /** @internal The connection has ended. */
@@ -137,6 +144,7 @@ export class Raid {
   watching(message: Of<'watching'>): void {
     if (!this.asked) return;
     this.answered();
+    if (this.listeners.size === 0) return;
     this.promised = message.seq;
     this.become({ online: new Set(message.online), live: true, gone: null });
   }
@@ -144,6 +152,7 @@ export class Raid {
   /** @internal */
   snapshot(message: Of<'snapshot'>): void {
     this.answered();
+    if (this.listeners.size === 0) return;
     this.sameHistory = true;
     this.promised = message.seq;
     const pending = this.pendingAt(message.seq);
@@ -171,7 +180,7 @@ export class Raid {
     const pending = this.pendingAt(message.seq);
     const made = event.by === this.carrier.player() ? pending.find(({ cmd }) => makes(cmd, event as RaidEvent)) : undefined;
     this.current = { ...this.current, state: next, seq: message.seq, pending: made ? pending.filter(other => other !== made) : pending };
-    this.eventListeners.forEach(listener => listener(event as RaidEvent, this.current));
+    tellAll(this.eventListeners, event as RaidEvent, this.current);
     if (message.seq >= this.promised) this.tell();
   }
 
@@ -187,7 +196,7 @@ export class Raid {
   /** @internal */
   heard(message: Of<'signal'>): void {
     const { from, kind, data } = message;
-    this.signalListeners.forEach(listener => listener({ from, kind, data }));
+    tellAll(this.signalListeners, { from, kind, data });
   }
 
   /** @internal The newest seq that the server has. */
@@ -202,14 +211,17 @@ export class Raid {
   /** @internal The watch was refused. */
   refused(error: ErrorBody): void {
     this.answered();
+    if (this.listeners.size === 0) return;
     if (error.retry) {
       this.cancelRetry = this.carrier.clock.after(error.retry_after_ms ?? 1_000, () => this.watch());
     } else {
-      this.lose(error.type === 'not_found' ? 'not_found' : 'forbidden');
+      const why = { not_found: 'not_found', invalid: 'too_many' } as const;
+      this.lose(this.current.gone ?? why[error.type as keyof typeof why] ?? 'forbidden');
     }
   }
 
   private watch(): void {
+    if (this.listeners.size === 0) return;
     this.calm();
     const since = this.current.state && this.sameHistory ? this.current.seq : undefined;
     this.asked = this.carrier.send({ t: 'watch', raid: this.id, since });
@@ -253,7 +265,7 @@ export class Raid {
   }
 
   private tell(): void {
-    this.listeners.forEach(listener => listener());
+    tellAll(this.listeners);
   }
 }
 

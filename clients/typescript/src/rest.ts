@@ -6,16 +6,19 @@ export interface RestOptions {
   /** Where the server is, as for `connect`. */
   readonly url: string;
   /** What goes into `Authorization`; not needed to sign in. */
-  readonly getToken?: (why: 'connect') => string | Promise<string>;
+  readonly getToken?: (why: 'connect' | 'refused') => string | Promise<string>;
   readonly fetch?: typeof globalThis.fetch;
 }
+
+/** A request that is not answered for so long has failed. */
+const TIMEOUT_MS = 15_000;
 
 /** Each method gives what the server says, or throws a [`RaidhallError`]: of type `network` if it said nothing. */
 export class Rest {
   constructor(private readonly options: RestOptions) {}
 
   /** The same doors with somebody's token. */
-  as(session: { getToken: (why: 'connect') => string | Promise<string> }): Rest {
+  as(session: { getToken: (why: 'connect' | 'refused') => string | Promise<string> }): Rest {
     return new Rest({ ...this.options, getToken: session.getToken });
   }
 
@@ -42,24 +45,37 @@ export class Rest {
     return (await this.answer('GET', path)) as T;
   }
 
+  /** A token that is refused before its time is renewed, once. */
   private async answer(method: string, path: string, body?: unknown, signed = true, key?: string): Promise<unknown> {
+    const { getToken } = this.options;
+    if (!signed || !getToken) return this.exchange(method, path, body, null, key);
+    try {
+      return await this.exchange(method, path, body, await getToken('connect'), key);
+    } catch (error) {
+      if (!(error instanceof RaidhallError) || error.type !== 'unauthenticated') throw error;
+      return this.exchange(method, path, body, await getToken('refused'), key);
+    }
+  }
+
+  private async exchange(method: string, path: string, body: unknown, token: string | null, key?: string): Promise<unknown> {
     const headers: Record<string, string> = {};
     if (body !== undefined) headers['content-type'] = 'application/json';
     if (key !== undefined) headers['idempotency-key'] = key;
-    if (signed) headers['authorization'] = `Bearer ${(await this.options.getToken?.('connect')) ?? ''}`;
+    if (token !== null) headers['authorization'] = `Bearer ${token}`;
     const url = `${this.options.url.replace(/^ws/, 'http').replace(/\/+$/, '')}/api/v1${path}`;
     const ask = this.options.fetch ?? globalThis.fetch;
     let response: Response;
     let said: unknown;
     try {
-      response = await ask(url, { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
+      response = await ask(url, { method, headers, signal: AbortSignal.timeout?.(TIMEOUT_MS), ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
       said = await response.json();
     } catch (error) {
       throw new RaidhallError('network', error instanceof Error ? error.message : String(error), { retry: true });
     }
     if (response.ok) return said;
     const error = (said as { error?: ErrorBody }).error;
-    throw error ? RaidhallError.of(error) : new RaidhallError('network', `answered with ${response.status}`, { retry: response.status >= 500 });
+    // What has no error of ours in it comes from something between: that is no word about the request.
+    throw error ? RaidhallError.of(error) : new RaidhallError('network', `answered with ${response.status}`, { retry: true });
   }
 }
 

@@ -70,11 +70,13 @@ export class Session {
   }
 
   private renew(): Promise<Kept> {
+    const presented = this.current.refresh_token;
     this.renewing ??= this.rest
-      .refresh(this.current.refresh_token)
+      .refresh(presented)
       .then(pair => {
-        this.current = keptOf(pair, this.clock);
-        this.keeping.save(this.current);
+        // Meanwhile the player may have signed out, or somebody else in.
+        if (this.keeping.load()?.refresh_token === presented) this.keeping.save(keptOf(pair, this.clock));
+        this.adopt();
         return this.current;
       })
       .finally(() => {
@@ -86,13 +88,13 @@ export class Session {
 
 /** Keeps a session under a key of `localStorage`, or of what has its methods. */
 export function sessionIn(storage: Pick<globalThis.Storage, 'getItem' | 'setItem' | 'removeItem'>, key: string): Keeping {
-  const memory = inMemory();
+  const memory = inMemory(); // where the storage is full or forbidden
   return {
     load() {
       try {
-        return JSON.parse(storage.getItem(key) ?? 'null') ?? memory.load();
+        return memory.load() ?? JSON.parse(storage.getItem(key) ?? 'null');
       } catch {
-        return memory.load();
+        return null;
       }
     },
     save(kept) {
@@ -101,7 +103,7 @@ export function sessionIn(storage: Pick<globalThis.Storage, 'getItem' | 'setItem
         if (kept) storage.setItem(key, JSON.stringify(kept));
         else storage.removeItem(key);
       } catch {
-        memory.save(kept); // full or forbidden
+        memory.save(kept);
       }
     },
   };

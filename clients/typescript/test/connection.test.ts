@@ -199,3 +199,121 @@ test('signals and presence come and go', async () => {
   peer.client.close();
   assert.equal(raid.signal('emote', 1), false);
 });
+
+const jwt = (seconds: number): string => `x.${btoa(JSON.stringify({ exp: seconds }))}.x`;
+
+test('a token is renewed once in its time, however often the server welcomes', async () => {
+  let renewals = 0;
+  const peer: Peer = new Peer(() => {
+    renewals++;
+    return jwt((peer.clock.now() + 500) / 1_000 + 900);
+  });
+  await peer.welcome();
+  for (let second = 0, hellos = 1; second < 2_000; second++) {
+    await peer.clock.pass(1_000);
+    peer.say({ t: 'beat', now: peer.clock.now() + 500, heads: {} });
+    if (peer.socket.heard.filter(({ t }) => t === 'hello').length > hellos) {
+      hellos++;
+      await peer.welcome();
+      peer.socket.heard.pop(); // welcome() opens the socket, which says hello again
+    }
+  }
+  assert.deepEqual([peer.sockets.length, renewals], [1, 3]);
+  peer.client.close();
+});
+
+test('a token that never comes is not waited for', async () => {
+  let asked = 0;
+  const peer = new Peer(() => (asked++ === 0 ? new Promise<string>(() => {}) : 'a token'));
+  await peer.clock.pass(9_000);
+  assert.equal(peer.state, 'connecting');
+  await peer.clock.pass(3_000);
+  await peer.welcome();
+  assert.equal(peer.state, 'online');
+  peer.client.close();
+});
+
+test('a command that is too large is refused wherever the size becomes known, and holds up no other', async () => {
+  const peer = new Peer();
+  const raid = peer.client.raid(7);
+  const refused: string[] = [];
+  raid.do({ type: 'say', text: 'x'.repeat(300) }).catch((error: RaidhallError) => refused.push(error.type));
+  const good = raid.do({ type: 'say', text: 'short' });
+  await peer.welcome();
+  const sent = peer.socket.heard.flatMap(message => (message.t === 'do' ? [message] : []));
+  assert.deepEqual(sent.map(({ cmd }) => cmd), [{ type: 'say', text: 'short' }]);
+  peer.say({ t: 'ack', id: sent[0]!.id, raid: 7, seq: 1, duplicate: false });
+  assert.equal((await good).seq, 1);
+  assert.deepEqual(refused, ['too_large']);
+  assert.equal(raid.signal('emote', { emoji: 'x'.repeat(300) }), false);
+  peer.client.close();
+});
+
+test('of a raid\'s commands none overtakes one that has to be tried again', async () => {
+  const peer = new Peer();
+  await peer.welcome();
+  const raid = peer.client.raid(7);
+  for (const text of ['one', 'two']) raid.do({ type: 'say', text }).catch(() => {});
+  const sent = () => peer.socket.heard.flatMap(message => (message.t === 'do' && message.cmd.type === 'say' ? [message.cmd.text] : []));
+  const id = (): number => peer.socket.heard.flatMap(message => (message.t === 'do' ? [message.id] : [])).at(-1)!;
+  const error = { type: 'overloaded', message: 'busy', retry: true, retry_after_ms: 500, fields: null };
+  peer.say({ t: 'error', re: 'do', id: id(), raid: 7, error });
+  await peer.clock.pass(1_500);
+  assert.deepEqual(sent(), ['one', 'one']);
+  peer.say({ t: 'ack', id: id(), raid: 7, seq: 1, duplicate: false });
+  assert.deepEqual(sent(), ['one', 'one', 'two']);
+  peer.client.close();
+});
+
+test('whoever closes or tries again from within a listener is obeyed', async () => {
+  const peer = new Peer();
+  await peer.welcome();
+  peer.client.onStatus(() => peer.state === 'waiting' && peer.client.close());
+  peer.lose(1006);
+  await peer.clock.pass(60_000);
+  assert.deepEqual([peer.state, peer.sockets.length], ['closed', 1]);
+
+  const other = new Peer();
+  await other.welcome();
+  other.client.onStatus(() => other.state === 'waiting' && other.client.retryNow());
+  other.lose(1006);
+  await other.welcome();
+  for (let second = 0; second < 10; second++) {
+    await other.clock.pass(1_000);
+    other.say({ t: 'beat', now: other.clock.now(), heads: {} });
+  }
+  assert.deepEqual([other.state, other.sockets.length], ['online', 2]);
+  other.client.close();
+});
+
+test('a stopped connection begins again when the player asks for it', async () => {
+  const peer = new Peer();
+  await peer.welcome();
+  peer.lose(4004);
+  assert.equal(peer.state, 'stopped');
+  peer.client.retryNow();
+  await peer.welcome();
+  assert.equal(peer.state, 'online');
+  peer.client.close();
+});
+
+test('a raid that was gone is there again when the player has joined it', async () => {
+  const peer = new Peer();
+  await peer.welcome();
+  const raid = peer.client.raid(7);
+  const end = raid.subscribe(() => {});
+  const watches = () => peer.socket.heard.filter(({ t }) => t === 'watch').length;
+  const error = { type: 'not_found', message: 'no', retry: false, retry_after_ms: null, fields: null };
+  peer.say({ t: 'error', re: 'watch', id: null, raid: 7, error });
+  assert.equal(raid.getView().gone, 'not_found');
+  raid.refresh();
+  assert.deepEqual([raid.getView().gone, watches()], [null, 2]);
+  peer.say({ t: 'error', re: 'watch', id: null, raid: 7, error: { ...error, type: 'invalid' } });
+  assert.equal(raid.getView().gone, 'too_many');
+  end();
+  raid.subscribe(() => {})();
+  assert.equal(raid.getView().gone, null);
+  peer.say({ t: 'watching', raid: 7, seq: 0, online: [], ws_url: 'ws://server' });
+  assert.equal(raid.getView().live, false, 'nobody looks any more');
+  peer.client.close();
+});

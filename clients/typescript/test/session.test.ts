@@ -54,12 +54,53 @@ test('a tab that slept takes what another has renewed: it never presents an old 
   assert.deepEqual(renewals.asked, ['1', '2']);
 });
 
+test('a full storage does not make an old token a new one', async () => {
+  const { renewals, clock } = play();
+  const items = new StoredItems();
+  const storage = { getItem: items.getItem, removeItem: items.removeItem, setItem: items.setItem };
+  const session = Session.begin(renewals.rest, pair(1), sessionIn(storage, 'session'), clock);
+  storage.setItem = () => { throw new Error('full'); };
+  assert.equal(await session.getToken('renew'), 'access 2');
+  assert.equal(await session.getToken('renew'), 'access 3');
+  assert.deepEqual(renewals.asked, ['1', '2']);
+});
+
+test('signing out while a token is renewed stays signed out', async () => {
+  const { renewals, clock, keeping } = play();
+  const session = Session.begin(renewals.rest, pair(1), keeping(), clock);
+  const renewal = session.getToken('renew');
+  keeping().save(null);
+  await assert.rejects(renewal, (error: RaidhallError) => error.type === 'unauthenticated');
+  assert.equal(keeping().load(), null);
+});
+
 test('who signs out in one tab has no session in any', async () => {
   const { renewals, clock, keeping } = play();
   const session = Session.begin(renewals.rest, pair(1), keeping(), clock);
   keeping().save(null);
   assert.equal(Session.resume(renewals.rest, keeping(), clock), null);
   await assert.rejects(session.getToken('connect'), (error: RaidhallError) => error.type === 'unauthenticated' && !error.retry);
+});
+
+test('REST renews a token that is refused before its time, once', async () => {
+  let refused = 0;
+  const rest = new Rest({
+    url: 'http://server',
+    getToken: why => (why === 'refused' ? 'new' : 'old'),
+    fetch: async (_, init) => {
+      const good = (init?.headers as Record<string, string>)['authorization'] === 'Bearer new';
+      if (!good) refused++;
+      const error = { type: 'unauthenticated', message: 'no', retry: false, retry_after_ms: null, fields: null };
+      return good ? new Response('{"data":{"name":"Ada"}}') : new Response(JSON.stringify({ error }), { status: 401 });
+    },
+  });
+  assert.equal((await rest.me()).name, 'Ada');
+  assert.equal(refused, 1);
+});
+
+test('what something between says is no word of the server about a session', async () => {
+  const rest = new Rest({ url: 'http://server', fetch: async () => new Response('{}', { status: 403 }) });
+  await assert.rejects(rest.refresh('1'), (error: RaidhallError) => error.type === 'network' && error.retry);
 });
 
 test('where nothing may be kept a session lives as long as the page', async () => {

@@ -1,6 +1,8 @@
 // Who plays in this browser: their session, kept in it, and the connection that goes with it.
 import { connect, keptIn, Rest, RaidhallError, Session, sessionIn } from '@raidhall/client';
 import type { Client, PlayerRef, StopReason } from '@raidhall/client';
+import { kept } from './kept';
+import { complain } from './notices';
 import { useValue, value } from './value';
 
 export interface Account {
@@ -11,7 +13,7 @@ export interface Account {
 
 const KEY = 'raidhall.session';
 const rest = new Rest({ url: location.origin });
-const keeping = sessionIn(localStorage, KEY);
+const keeping = sessionIn(kept, KEY);
 
 /** Null while nobody is signed in. */
 export const account = value<Account | null>(null);
@@ -24,8 +26,11 @@ function open(session: Session): void {
   const client = connect({
     url: location.origin,
     getToken: session.getToken,
-    storage: keptIn(localStorage, `raidhall.commands.${session.player.id}`),
+    storage: keptIn(kept, `raidhall.commands.${session.player.id}`),
     name: 'web/1.0',
+  });
+  client.onSettled(({ result }) => {
+    if (result instanceof RaidhallError) complain(result);
   });
   client.onStatus(() => {
     const status = client.getStatus();
@@ -51,8 +56,8 @@ export function resume(): void {
   if (session) open(session);
   addEventListener('storage', ({ key }) => {
     if (key !== KEY && key !== null) return;
-    const kept = keeping.load();
-    if (kept?.player.id === account.get()?.player.id) return;
+    const newest = keeping.load();
+    if (newest?.player.id === account.get()?.player.id) return;
     close(null);
     const other = Session.resume(rest, keeping);
     if (other) open(other);

@@ -2,6 +2,7 @@
 import { en } from './i18n/en';
 import type { Words } from './i18n/en';
 import { ru } from './i18n/ru';
+import { kept } from './kept';
 import { useValue, value } from './value';
 
 export type Theme = 'system' | 'light' | 'dark';
@@ -18,11 +19,11 @@ const languages = { en, ru };
 const initial = (): Settings => {
   const usual: Settings = { language: navigator.language.startsWith('ru') ? 'ru' : 'en', theme: 'system', sound: true };
   try {
-    const kept = JSON.parse(localStorage.getItem(KEY) ?? '{}') as Partial<Settings>;
+    const old = JSON.parse(kept.getItem(KEY) ?? '{}') as Partial<Settings>;
     return {
-      language: kept.language && kept.language in languages ? kept.language : usual.language,
-      theme: kept.theme === 'light' || kept.theme === 'dark' ? kept.theme : usual.theme,
-      sound: typeof kept.sound === 'boolean' ? kept.sound : usual.sound,
+      language: old.language && old.language in languages ? old.language : usual.language,
+      theme: old.theme === 'light' || old.theme === 'dark' ? old.theme : usual.theme,
+      sound: typeof old.sound === 'boolean' ? old.sound : usual.sound,
     };
   } catch {
     return usual;
@@ -35,7 +36,7 @@ export function set(change: Partial<Settings>): void {
   settings.set({ ...settings.get(), ...change });
   apply();
   try {
-    localStorage.setItem(KEY, JSON.stringify(settings.get()));
+    kept.setItem(KEY, JSON.stringify(settings.get()));
   } catch {
     // Forbidden: then they last as long as the page.
   }

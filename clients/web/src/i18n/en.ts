@@ -156,6 +156,7 @@ export const en = {
     forbidden: 'You may not see this raid.',
     not_found: 'There is no such raid, or you are not in it.',
     asked: 'This raid is not shown any more.',
+    too_many: 'Too many raids are open here.',
   },
 
   errors: {

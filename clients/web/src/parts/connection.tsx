@@ -28,7 +28,7 @@ export function ConnectionState({ client }: { client: Client }) {
     <div className={`connection ${status.state}`} data-connection={status.state}>
       <span className="lamp" aria-hidden="true" />
       <span role="status">{text}{waiting > 0 && (late || status.state !== 'online') && <b> {words.waiting(waiting)}</b>}</span>
-      {counting && <button type="button" className="quiet" onClick={() => client.retryNow()}>{words.retryNow}</button>}
+      {(counting || status.state === 'stopped') && <button type="button" className="quiet" onClick={() => client.retryNow()}>{words.retryNow}</button>}
     </div>
   );
 }
