@@ -19,7 +19,7 @@ run: app ## build and serve on this machine, with SQLite; it prints where to pla
 app: $(app)/dist/index.html ## the web app, which is built into the server
 
 # Where there is no Node.js and none can be installed it says so, and the server is built without the app.
-$(app)/dist/index.html: $(shell find $(app)/src $(app)/public $(sdk)/src -type f) $(app)/index.html $(wildcard $(app)/*.ts $(app)/*.json)
+$(app)/dist/index.html: $(shell find $(app)/src $(app)/public $(sdk)/src) $(app)/index.html $(wildcard $(app)/*.ts $(app)/*.json $(sdk)/*.json) scripts/web-app
 	scripts/web-app
 
 cluster: app ## three instances behind a load balancer, with a PostgreSQL and a Redis; play, and kill them: scripts/cluster

@@ -21,7 +21,7 @@ export function serviceWorker(): Plugin {
     configResolved: config => void (folder = path.resolve(config.root, config.build.outDir)),
     closeBundle() {
       const worker = path.join(folder, 'sw.js');
-      const kept = files(folder).filter(file => file !== worker && !/screenshot|\.woff$/.test(file));
+      const kept = files(folder).filter(file => file !== worker && !/(-512\.png|robots\.txt)$/.test(file));
       const version = createHash('sha256');
       kept.sort().forEach(file => version.update(file.slice(folder.length)).update(readFileSync(file)));
       const urls = kept.map(file => `/${path.relative(folder, file)}`.replace('/index.html', '/'));

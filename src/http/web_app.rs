@@ -56,7 +56,7 @@ fn forever(files: &[&File]) -> axum::routing::MethodRouter {
     get(async move |Path(name): Path<String>, asked: HeaderMap| -> Response {
         match files.get(name.as_str()) {
             Some(asset) => asset.answer(&asked),
-            // A page of another release asks; it is told to load anew.
+            // A page of another release asks.
             None => {
                 Failure::from(Error::NotFound("This release of the app has no such file")).into_response()
             }

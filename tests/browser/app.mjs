@@ -14,18 +14,18 @@ export const shot = (page, name, options = {}) => page.screenshot({ path: path.j
 // A window of its own: its own player. Fails the test when the page throws, breaks its content security policy, or lets text in
 // as code or markup.
 export async function open(t, server, options = {}, hash = '') {
-  const page = await newPage(t, { ...desktop, locale: 'en-US', ...options });
   const faults = [];
-  page.setDefaultTimeout(20_000);
-  page.on('pageerror', error => faults.push(String(error)));
-  page.on('console', line => { if (line.type() === 'error' && /Content.Security.Policy|React|Warning/i.test(line.text())) faults.push(line.text()); });
-  t.after(async () => {
-    if (!page.isClosed() && /^http/.test(page.url())) {
+  const page = await newPage(t, { ...desktop, locale: 'en-US', ...options }, async page => {
+    // One that the test has closed has nothing to show.
+    if (!page.isClosed()) {
       assert.equal(await page.evaluate(() => window.pwned), undefined, 'a text ran as code');
       assert.equal(await page.locator('main b b, main script, main img:not(.gate)').count(), 0, 'a text became markup');
     }
     assert.deepEqual(faults, []);
   });
+  page.setDefaultTimeout(20_000);
+  page.on('pageerror', error => faults.push(String(error)));
+  page.on('console', line => { if (line.type() === 'error' && /Content.Security.Policy|React|Warning/i.test(line.text())) faults.push(line.text()); });
   await page.goto(server.url + '/' + hash);
   return page;
 }
@@ -93,25 +93,36 @@ export async function same(server, ...pages) {
     const answer = await fetch(`${server.url}/api/v1/raids/${id}`, { headers: { authorization: `Bearer ${token}` } });
     const { data: raid } = await answer.json();
     const one = (number, word) => `${number} ${word}${number === 1 ? '' : 's'}`;
-    const expected = JSON.stringify({
+    const narrow = await page.locator('.parts').isVisible();
+    const tasks = {
       xp: `${raid.current_xp} of ${raid.target_xp} XP`,
       tasks: `${raid.current_tasks} of ${one(raid.target_tasks, 'task')}`,
       board: raid.tasks.map(({ id, title, status }) => `${id} ${status} ${title}`).sort(),
+    };
+    const party = {
       party: raid.members.map(({ player, name, xp, tasks }) => `${player} ${name} ${xp} XP · ${tasks} done`),
-      online: raid.online.sort(),
-    });
-    await page.waitForFunction(expected => {
-      const text = (element, selector) => element.querySelector(selector).textContent;
-      const all = selector => [...document.querySelectorAll(selector)];
-      const shown = {
-        xp: text(document, '#xp-gauge > span'),
-        tasks: text(document, '#task-gauge > span'),
-        board: all('.task').map(task => `${task.dataset.task} ${['open', 'claimed', 'completed'].find(status => task.classList.contains(status))} ${text(task, '.task-title')}`).sort(),
-        party: all('.member').map(member => `${member.dataset.member} ${text(member, '.member-name > span')} ${text(member, 'small:last-child')}`),
-        online: all('.member.online').map(member => Number(member.dataset.member)).sort((one, other) => one - other),
-      };
-      window.lastShown = JSON.stringify(shown);
-      return window.lastShown === expected;
-    }, expected).catch(async () => assert.equal(await page.evaluate(() => window.lastShown), expected));
+      online: raid.online.sort((one, other) => one - other),
+    };
+    for (const [name, expected] of [['Party', party], ['Tasks', tasks]]) {
+      if (narrow) await part(page, name);
+      await shows(page, expected);
+    }
   }
+}
+
+async function shows(page, expected) {
+  await page.waitForFunction(expected => {
+    const text = (element, selector) => element.querySelector(selector).textContent;
+    const all = selector => [...document.querySelectorAll(selector)];
+    const statusOf = task => ['open', 'claimed', 'completed'].find(status => task.classList.contains(status));
+    const shown = {
+      xp: text(document, '#xp-gauge > span'),
+      tasks: text(document, '#task-gauge > span'),
+      board: all('.task').map(task => `${task.dataset.task} ${statusOf(task)} ${text(task, '.task-title')}`).sort(),
+      party: all('.member').map(member => `${member.dataset.member} ${text(member, '.member-name > span')} ${text(member, 'small:last-child')}`),
+      online: all('.member.online').map(member => Number(member.dataset.member)).sort((one, other) => one - other),
+    };
+    window.lastShown = Object.fromEntries(Object.keys(expected).map(key => [key, shown[key]]));
+    return JSON.stringify(window.lastShown) === JSON.stringify(expected);
+  }, expected).catch(async () => assert.deepEqual(await page.evaluate(() => window.lastShown), expected));
 }

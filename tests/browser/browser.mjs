@@ -20,9 +20,16 @@ before(async () => {
 });
 after(() => browser?.close());
 
-// A page of a visitor of its own, who leaves with the test `t`.
-export async function newPage(t, options = {}) {
+// A page of a visitor of its own, who leaves with the test `t`, after `atEnd` was called with the page.
+export async function newPage(t, options = {}, atEnd = () => {}) {
   const context = await browser.newContext(options);
-  t.after(() => context.close());
-  return context.newPage();
+  const page = await context.newPage();
+  t.after(async () => {
+    try {
+      await atEnd(page);
+    } finally {
+      await context.close();
+    }
+  });
+  return page;
 }

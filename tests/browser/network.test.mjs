@@ -108,6 +108,21 @@ test('a reload comes back to the raid, the lobby lists it, and a session outlive
   await sees(page, 'h1', 'My raids');
 });
 
+test('who has left keeps their name beside what they said', async t => {
+  const server = await Server.start(t);
+  const [ada, ben] = await Promise.all([open(t, server), open(t, server)]);
+  await signIn(ada, 'Ada');
+  await signIn(ben, 'Ben');
+  await joinByCode(ben, await create(ada, { title: 'Farewell' }));
+  await say(ben, 'so long');
+  await ben.getByRole('button', { name: 'Leave' }).click();
+  await ben.locator('dialog').getByRole('button', { name: 'Yes' }).click();
+  await sees(ben, 'main', 'You left this raid.');
+  await sees(ada, '.party .count', '1/4');
+  await ada.reload();
+  await sees(ada, '.chat li', /Ben.*so long/);
+});
+
 test('two tabs are one player: what one does shows in the other, signing out too', async t => {
   const server = await Server.start(t);
   const one = await open(t, server);
@@ -120,11 +135,12 @@ test('two tabs are one player: what one does shows in the other, signing out too
   await sees(one, '.chat', 'from the other tab');
   assert.equal(await one.locator('.member').count(), 1);
   await one.getByRole('button', { name: 'Sign out' }).click();
+  await one.locator('dialog').getByRole('button', { name: 'Yes' }).click();
   for (const page of [one, other]) await page.getByLabel('Your name').waitFor();
   assert.equal(await one.evaluate(() => localStorage.getItem('raidhall.session')), null);
 });
 
-test('the app can be installed, and its files are sent small and once', async t => {
+test('the app can be installed, and its files are sent small', async t => {
   const server = await Server.start(t);
   const page = await open(t, server);
   const wire = await page.context().newCDPSession(page);

@@ -93,6 +93,7 @@ test('a raid is played by keyboard alone', async t => {
   await page.locator('dialog').waitFor();
   await page.keyboard.press('Escape');
   await page.locator('dialog').waitFor({ state: 'detached' });
+  assert.equal(await focused(), 'Invite', 'the focus goes back to where the dialog came from');
   await to('What is to be done?');
   await page.keyboard.type('Type');
   await page.keyboard.press('Enter');
@@ -103,6 +104,7 @@ test('a raid is played by keyboard alone', async t => {
   await to('Claim: Type');
   await page.keyboard.press('Enter');
   await page.getByRole('button', { name: 'Complete' }).waitFor();
+  await page.waitForFunction(() => document.activeElement.matches('.task.claimed'));
   await to('Complete');
   await page.keyboard.press('Enter');
   await sees(page, '.outcome', 'Victory!');

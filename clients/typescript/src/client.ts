@@ -184,7 +184,7 @@ export class Client {
       if (this.connection.status.state === 'closed') {
         return reject(new RaidhallError('closed', 'The client is closed'));
       }
-      const waiting: Waiting = { op: newOp(), raid, cmd };
+      const waiting: Waiting = { op: newOp(), raid, cmd, at: this.now() };
       const id = ++this.ids;
       if (!this.connection.fits(message(id, waiting))) return reject(tooLarge());
       this.pending.set(id, { waiting, resolve, reject, tries: 0, cancelRetry: null });

@@ -7,6 +7,8 @@ export interface Waiting {
   readonly op: OpKey;
   readonly raid: RaidId;
   readonly cmd: Command;
+  /** When it was given, in the server's time as far as that was known. */
+  readonly at: number;
 }
 
 /** Where waiting commands are kept while nobody runs: for instance in `localStorage`. Each player needs one of their own. The tabs
@@ -23,7 +25,7 @@ export function keptIn(storage: Pick<globalThis.Storage, 'length' | 'key' | 'get
   let puts = 0;
   return {
     load() {
-      const kept: { at: number; turn: number; waiting: Waiting }[] = [];
+      const kept: { turn: number; waiting: Waiting }[] = [];
       for (let index = 0; index < storage.length; index++) {
         const name = storage.key(index);
         if (!name?.startsWith(`${key}/`)) continue;
@@ -34,11 +36,11 @@ export function keptIn(storage: Pick<globalThis.Storage, 'length' | 'key' | 'get
           // Whatever stands there, nobody can send it.
         }
       }
-      return kept.sort((one, other) => one.at - other.at || one.turn - other.turn).map(({ waiting }) => waiting);
+      return kept.sort((one, other) => one.waiting.at - other.waiting.at || one.turn - other.turn).map(({ waiting }) => waiting);
     },
     put(waiting) {
       try {
-        storage.setItem(`${key}/${waiting.op}`, JSON.stringify({ at: Date.now(), turn: puts++, waiting }));
+        storage.setItem(`${key}/${waiting.op}`, JSON.stringify({ turn: puts++, waiting }));
       } catch {
         // The storage is full or forbidden: then the command lives as long as the page.
       }

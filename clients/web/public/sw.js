@@ -6,7 +6,8 @@ const FILES = [/* FILES */];
 const PATIENCE_MS = 3_000;
 
 addEventListener('install', event => {
-  const fresh = FILES.map(url => new Request(url, { cache: 'reload' }));
+  // What has its hash in its name is the same wherever it comes from.
+  const fresh = FILES.map(url => new Request(url, { cache: url.startsWith('/assets/') ? 'default' : 'reload' }));
   event.waitUntil(caches.open(KEPT).then(cache => cache.addAll(fresh)));
 });
 
@@ -25,11 +26,18 @@ addEventListener('fetch', event => {
 
 /** The page as the server has it now, else as it was kept. */
 async function newest(request) {
+  const patience = new AbortController();
+  const timer = setTimeout(() => patience.abort(), PATIENCE_MS);
   try {
-    return await fetch(request, { signal: AbortSignal.timeout(PATIENCE_MS) });
+    const answer = await fetch(request, { signal: patience.signal });
+    // A proxy speaks for a server that is away.
+    if (answer.status < 500) return answer;
   } catch {
-    return kept(request);
+    // There is no network, or one that is as good as none.
+  } finally {
+    clearTimeout(timer);
   }
+  return kept(request);
 }
 
 async function kept(request) {

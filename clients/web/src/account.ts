@@ -3,6 +3,7 @@ import { connect, keptIn, Rest, RaidhallError, Session, sessionIn } from '@raidh
 import type { Client, PlayerRef, StopReason } from '@raidhall/client';
 import { kept } from './kept';
 import { complain } from './notices';
+import { goToLobby, parse } from './route';
 import { useValue, value } from './value';
 
 export interface Account {
@@ -23,6 +24,7 @@ export const endedBecause = value<StopReason | null>(null);
 export const useAccount = (): Account | null => useValue(account);
 
 function open(session: Session): void {
+  account.get()?.client.close();
   const client = connect({
     url: location.origin,
     getToken: session.getToken,
@@ -34,7 +36,7 @@ function open(session: Session): void {
   });
   client.onStatus(() => {
     const status = client.getStatus();
-    if (status.state === 'stopped' && status.reason === 'unauthenticated') close(status.reason);
+    if (account.get()?.client === client && status.state === 'stopped' && status.reason === 'unauthenticated') close(status.reason);
   });
   endedBecause.set(null);
   account.set({ player: session.player, rest: rest.as(session), client });
@@ -48,6 +50,8 @@ function close(why: StopReason | null): void {
   // What another tab has begun meanwhile stays.
   if (keeping.load()?.player.id === current.player.id) keeping.save(null);
   current.client.close();
+  // Whoever comes next is somebody else, who is not in that raid.
+  if (parse(location.hash).at === 'raid') goToLobby('replace');
 }
 
 /** Goes on as whoever played here before. */

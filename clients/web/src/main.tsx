@@ -15,4 +15,4 @@ resume();
 listenForTouch();
 createRoot(document.getElementById('root')!).render(<StrictMode><App /></StrictMode>);
 // In development the files change under it.
-if (import.meta.env.PROD && 'serviceWorker' in navigator) void navigator.serviceWorker.register('/sw.js').catch(() => {});
+if (import.meta.env.PROD && 'serviceWorker' in navigator) addEventListener('load', () => void navigator.serviceWorker.register('/sw.js').catch(() => {}));

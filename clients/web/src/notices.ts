@@ -27,10 +27,16 @@ export function dismiss(id: number): void {
 
 /** What to tell a player of an error. */
 export function explain(error: unknown): string {
-  const { errors } = words();
+  const { errors, fieldNames } = words();
   if (!(error instanceof RaidhallError)) return errors.internal;
-  const faults = error.fields.map(({ field, message }) => `${field}: ${message}`).join('; ');
-  return faults || (errors[error.type] ?? error.message);
+  const fields = error.fields.map(({ field }) => fieldNames[field as keyof typeof fieldNames] ?? field);
+  return fields.length > 0 ? `${errors.invalid} (${fields.join(', ')})` : (errors[error.type] ?? error.message);
+}
+
+/** The same of a code to join by. */
+export function complainOfCode(error: unknown): void {
+  if (error instanceof RaidhallError && error.type === 'not_found') notify(words().wrongCode);
+  else complain(error);
 }
 
 /** Tells the player what came of something that failed. A command that was cut off by signing out is not news. */

@@ -11,8 +11,6 @@ export function parse(hash: string): Route {
   return invite?.[1] ? { at: 'invite', code: invite[1].toUpperCase() } : { at: 'lobby' };
 }
 
-const raidHash = (id: RaidId): string => `#/raid/${id}`;
-
 export const inviteUrl = (code: string): string => `${location.origin}/#${code}`;
 
 const subscribe = (listener: () => void): (() => void) => {
@@ -25,11 +23,14 @@ export function useRoute(): Route {
   return useMemo(() => parse(hash), [hash]);
 }
 
-export function goToRaid(id: RaidId, how: 'push' | 'replace' = 'push'): void {
-  if (how === 'push') location.hash = raidHash(id);
-  else location.replace(raidHash(id));
+/** `replace` leaves no step to go back to. */
+type How = 'push' | 'replace';
+
+function go(hash: string, how: How): void {
+  if (how === 'push') location.hash = hash;
+  else location.replace(hash);
 }
 
-export function goToLobby(): void {
-  location.hash = '#/';
-}
+export const goToRaid = (id: RaidId, how: How = 'push'): void => go(`#/raid/${id}`, how);
+
+export const goToLobby = (how: How = 'push'): void => go('#/', how);

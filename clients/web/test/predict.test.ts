@@ -4,8 +4,11 @@ import { test } from 'node:test';
 import { energyAt, predict } from '../src/play/predict';
 import { ADA, BEN, NOW, member, raid, task } from './states';
 
+/** Some time before it is looked at. */
+const GIVEN = NOW - 5_000;
+
 const after = (state: RaidState, me: number, ...commands: Command[]) =>
-  predict(state, commands.map((cmd, index) => ({ op: `op ${index}`, raid: state.id, cmd })), me, NOW);
+  predict(state, commands.map((cmd, index) => ({ op: `op ${index}`, raid: state.id, cmd, at: GIVEN })), me, NOW);
 
 test('nothing given, nothing changed', () => {
   const state = raid({ tasks: [task(1)] });
@@ -16,7 +19,7 @@ test('nothing given, nothing changed', () => {
 test('a claim shows at once, and what follows it', () => {
   const state = raid({ tasks: [task(1), task(2)] });
   const claimed = after(state, BEN, { type: 'claim_task', task: 1 });
-  assert.deepEqual(claimed.tasks, [task(1, { status: 'claimed', assignee: BEN, claimed_at: NOW }), task(2)]);
+  assert.deepEqual(claimed.tasks, [task(1, { status: 'claimed', assignee: BEN, claimed_at: GIVEN }), task(2)]);
   assert.deepEqual([...claimed.unsure], [1]);
   const completed = after(state, BEN, { type: 'claim_task', task: 1 }, { type: 'complete_task', task: 1 });
   assert.equal(completed.tasks[0]?.status, 'completed');
@@ -37,6 +40,15 @@ test('what the rules would refuse is not shown', () => {
     const shown = after(state, BEN, command);
     assert.deepEqual([shown.tasks, shown.unsure.size], [state.tasks, 0], JSON.stringify(command));
   }
+});
+
+test('energy that is spent already is not spent again', () => {
+  const state = raid({ tasks: [task(1), task(2), task(3)], members: [member(BEN, 'Ben', { energy: 16 })] });
+  const claim = (task: number): Command => ({ type: 'claim_task', task });
+  const mine = (...commands: Command[]) => after(state, BEN, ...commands).tasks.filter(({ assignee }) => assignee === BEN).map(({ id }) => id);
+  assert.deepEqual(mine(claim(1), claim(2)), [1]);
+  assert.deepEqual(mine(claim(1), { type: 'complete_task', task: 1 }, claim(2), claim(3)), [1, 2]);
+  assert.deepEqual(mine(claim(1), { type: 'fail_task', task: 1 }, claim(2)), []);
 });
 
 test('what the server has taken already is not shown twice', () => {

@@ -63,7 +63,11 @@ let loading: Promise<Fire> | null = null;
 async function confetti(options: Parameters<Fire>[0]): Promise<void> {
   if (still.get() || document.hidden) return;
   loading ??= load();
-  await (await loading)(options);
+  try {
+    await (await loading)(options);
+  } catch {
+    loading = null; // a release that is gone from the server: the party is without
+  }
 }
 
 /** What draws particles, when it is first needed: on a canvas of ours, since its own would be drawn by a script that the page's

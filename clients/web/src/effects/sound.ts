@@ -26,10 +26,11 @@ const last = new Map<Sound, number>();
 export function listenForTouch(): void {
   const begin = (): void => {
     context ??= new AudioContext();
-    void context.resume();
+    if (context.state !== 'running') void context.resume().catch(() => {});
   };
-  addEventListener('pointerdown', begin, { once: true });
-  addEventListener('keydown', begin, { once: true });
+  // Each time: a call, or another app, may have taken the sound away.
+  addEventListener('pointerup', begin);
+  addEventListener('keydown', begin);
 }
 
 export function play(sound: Sound): void {

@@ -21,13 +21,15 @@ export function ConnectionState({ client }: { client: Client }) {
   const late = useLasting(waiting > 0, LATE_MS);
   const text =
     status.state === 'online' ? words.online
-    : status.state === 'waiting' ? words.reconnecting(Math.ceil((status.until - now) / 1_000))
+    : status.state === 'waiting' ? words.reconnecting
     : status.state === 'stopped' ? words.stopped[status.reason]
     : words.connecting;
   return (
     <div className={`connection ${status.state}`} data-connection={status.state}>
       <span className="lamp" aria-hidden="true" />
       <span role="status">{text}{waiting > 0 && (late || status.state !== 'online') && <b> {words.waiting(waiting)}</b>}</span>
+      {/* Read out once, not each second. */}
+      {counting && <span aria-hidden="true">{words.inSeconds(Math.max(1, Math.ceil((status.until - now) / 1_000)))}</span>}
       {(counting || status.state === 'stopped') && <button type="button" className="quiet" onClick={() => client.retryNow()}>{words.retryNow}</button>}
     </div>
   );

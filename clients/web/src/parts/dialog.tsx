@@ -1,5 +1,5 @@
 // The browser's own dialog: it keeps the focus, and Escape closes it.
-import { useEffect, useId, useRef } from 'react';
+import { useId, useLayoutEffect, useRef } from 'react';
 import type { ReactNode } from 'react';
 import { useWords } from '../settings';
 
@@ -7,7 +7,8 @@ export function Dialog({ title, onClose, children }: { title: string; onClose: (
   const words = useWords();
   const id = useId();
   const ref = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  // Closed while it is still in the page: so the focus goes back to where it came from.
+  useLayoutEffect(() => {
     const dialog = ref.current;
     if (dialog && !dialog.open) dialog.showModal();
     return () => dialog?.close();

@@ -1,9 +1,11 @@
+import { useState } from 'react';
 import { signOut, useAccount } from '../account';
 import { complain } from '../notices';
 import { goToLobby } from '../route';
 import { set, useSettings, useWords } from '../settings';
 import type { Theme } from '../settings';
 import { ConnectionState } from './connection';
+import { Confirm } from './dialog';
 
 const NEXT: Record<Theme, Theme> = { system: 'dark', dark: 'light', light: 'system' };
 const FACES: Record<Theme, string> = { system: '◐', dark: '☾', light: '☀' };
@@ -12,10 +14,11 @@ export function Header() {
   const words = useWords();
   const { theme, sound, language } = useSettings();
   const account = useAccount();
+  const [leaving, setLeaving] = useState(false);
   return (
     <header className="top">
       <a className="skip" href="#content" onClick={event => { event.preventDefault(); document.getElementById('content')?.focus(); }}>{words.skip}</a>
-      <button type="button" className="brand" onClick={goToLobby} aria-label={account ? `Raidhall: ${words.back}` : 'Raidhall'}>
+      <button type="button" className="brand" onClick={() => goToLobby()} aria-label={account ? `Raidhall: ${words.back}` : 'Raidhall'}>
         <img src="/icon.svg" alt="" width="32" height="32" /><span>Raidhall</span>
       </button>
       {account && <ConnectionState client={account.client} />}
@@ -28,7 +31,8 @@ export function Header() {
         {account && (
           <>
             <span className="me" title={account.player.name}>{account.player.name}</span>
-            <button type="button" className="quiet" onClick={() => signOut().catch(complain)}>{words.signOut}</button>
+            <button type="button" className="quiet" onClick={() => setLeaving(true)}>{words.signOut}</button>
+            {leaving && <Confirm question={words.signOutSure(account.player.name)} onYes={() => signOut().catch(complain)} onClose={() => setLeaving(false)} />}
           </>
         )}
       </div>

@@ -4,6 +4,8 @@
 import type { ChatMessage, PlayerId, RaidState, Task, Waiting } from '@raidhall/client';
 
 export const CLAIM_COST = 10;
+const COMPLETION_GAIN = 5;
+const FAILURE_COST = 15;
 const ENERGY_MAX = 100;
 const REGENERATION_MS = 60_000;
 
@@ -23,16 +25,19 @@ export function predict(state: RaidState, pending: readonly Waiting[], me: Playe
   let shown: Shown = { ...state, unsure: new Set(), unsaid: [] };
   const unsure = new Set<number>();
   const unsaid: ChatMessage[] = [];
-  const task = (id: number, may: (task: Task) => boolean, change: Partial<Task>): void => {
+  const task = (id: number, may: (task: Task) => boolean, change: Partial<Task>): boolean => {
     const found = shown.tasks.find(task => task.id === id);
-    if (!found || !may(found)) return;
+    if (!found || !may(found)) return false;
     unsure.add(id);
     shown = { ...shown, tasks: shown.tasks.map(task => (task.id === id ? { ...task, ...change } : task)) };
+    return true;
   };
+  const member = state.members.find(({ player }) => player === me);
+  let energy = member ? energyAt(member, now) : 0;
   const mine = (task: Task): boolean => task.status === 'claimed' && task.assignee === me;
   const reopened = { status: 'open', assignee: null, claimed_at: null } as const;
 
-  pending.forEach(({ cmd }, index) => {
+  pending.forEach(({ cmd, at }, index) => {
     switch (cmd.type) {
       case 'add_task': {
         const { title, xp, minutes } = cmd;
@@ -42,20 +47,22 @@ export function predict(state: RaidState, pending: readonly Waiting[], me: Playe
         shown = { ...shown, tasks: [...shown.tasks, added] };
         return;
       }
-      case 'claim_task': {
-        const member = shown.members.find(({ player }) => player === me);
-        if (!member || shown.status !== 'active' || energyAt(member, now) < CLAIM_COST) return;
-        return task(cmd.task, ({ status }) => status === 'open', { status: 'claimed', assignee: me, claimed_at: now });
-      }
+      case 'claim_task':
+        if (shown.status !== 'active' || energy < CLAIM_COST) return;
+        if (task(cmd.task, ({ status }) => status === 'open', { status: 'claimed', assignee: me, claimed_at: at })) energy -= CLAIM_COST;
+        return;
       case 'release_task':
-        return task(cmd.task, task => mine(task) || (shown.leader === me && task.status === 'claimed'), reopened);
+        task(cmd.task, task => mine(task) || (shown.leader === me && task.status === 'claimed'), reopened);
+        return;
       case 'fail_task':
-        return task(cmd.task, mine, reopened);
+        if (task(cmd.task, mine, reopened)) energy = Math.max(0, energy - FAILURE_COST);
+        return;
       case 'complete_task':
         // XP is the server's to give: the bar moves when it does.
-        return task(cmd.task, mine, { status: 'completed', ended_at: now });
+        if (task(cmd.task, mine, { status: 'completed', ended_at: at })) energy = Math.min(ENERGY_MAX, energy + COMPLETION_GAIN);
+        return;
       case 'say':
-        unsaid.push({ seq: -1 - index, by: me, text: cmd.text, at: now });
+        unsaid.push({ seq: -1 - index, by: me, text: cmd.text, at });
         return;
     }
   });

@@ -1,25 +1,42 @@
-// What players are called: the members now, those who have been since this page looks, and, when somebody else has a word, those
-// who were there at the beginning.
-import type { PlayerId, Raid, RaidState, Rest } from '@raidhall/client';
+// What players are called: the members now, those who have been since this page looks, and, when somebody else has a word or a
+// task, whoever has ever joined.
+import type { PlayerId, Raid, RaidEvent, RaidState, Rest } from '@raidhall/client';
 import { useEffect, useRef, useState } from 'react';
 import { namesIn } from './history';
 import type { Names } from './history';
 
-const EARLIEST = 500;
+/** As many as the server gives at once. */
+const PAGE = 100;
+const PAGES_MAX = 20;
 
-export function useNames(raid: Raid, rest: Rest, state: RaidState): Names {
-  const [early, setEarly] = useState<Names>(new Map());
-  const names = useRef<Names>(early);
-  const changed = state.members.some(({ player, name }) => names.current.get(player) !== name) || early.size > 0;
-  if (changed) names.current = new Map([...early, ...names.current, ...namesIn([], state)]);
-  const unknown = state.messages.some(({ by }: { by: PlayerId }) => !names.current.has(by));
+const NOBODY: Names = new Map();
+
+export function useNames(raid: Raid, rest: Rest, state: RaidState | null): Names {
+  const [former, setFormer] = useState(NOBODY);
+  const names = useRef<Names>(NOBODY);
+  if (state?.members.some(({ player, name }) => names.current.get(player) !== name)) names.current = new Map([...names.current, ...namesIn([], state)]);
+  const known = (player: PlayerId | null): boolean => player === null || names.current.has(player) || former.has(player);
+  const complete = !state || (state.messages.every(({ by }) => known(by)) && state.tasks.every(({ assignee }) => known(assignee)));
   useEffect(() => {
-    if (!unknown) return;
+    if (complete) return;
     let ended = false;
-    rest.events(raid.id, { limit: EARLIEST }).then(events => ended || setEarly(namesIn(events, null)), () => {});
+    everything(raid, rest, () => ended).then(events => ended || setFormer(namesIn(events, null)), () => {});
     return () => {
       ended = true;
     };
-  }, [raid, rest, unknown]);
-  return names.current;
+  }, [raid, rest, complete]);
+  const latest = names.current;
+  const all = useRef({ former, latest, names: latest });
+  if (all.current.former !== former || all.current.latest !== latest) all.current = { former, latest, names: new Map([...former, ...latest]) };
+  return all.current.names;
+}
+
+async function everything(raid: Raid, rest: Rest, ended: () => boolean): Promise<RaidEvent[]> {
+  const events: RaidEvent[] = [];
+  for (let page = 0; page < PAGES_MAX && !ended(); page++) {
+    const found = await rest.events(raid.id, { after: events.at(-1)?.seq ?? 0, limit: PAGE });
+    events.push(...found);
+    if (found.length < PAGE) break;
+  }
+  return events;
 }

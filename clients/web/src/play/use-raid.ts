@@ -66,6 +66,7 @@ function useView(raid: Raid): RaidView {
 export function useNow(client: Client, every = 1_000): number {
   const [now, tick] = useState(() => client.now());
   useEffect(() => {
+    tick(client.now());
     const timer = setInterval(() => tick(client.now()), every);
     return () => clearInterval(timer);
   }, [client, every]);

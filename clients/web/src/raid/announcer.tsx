@@ -2,7 +2,6 @@
 import type { RaidEvent } from '@raidhall/client';
 import { useEffect, useRef, useState } from 'react';
 import { lineOf } from '../play/history';
-import { useNames } from '../play/use-names';
 import { useWords } from '../settings';
 import { usePlay, useScene } from './play';
 
@@ -11,16 +10,16 @@ const LINES_MAX = 3;
 
 export function Announcer() {
   const words = useWords();
-  const { raid, me, account } = usePlay();
-  const { shown } = useScene();
-  const names = useNames(raid, account.rest, shown);
+  const { raid, me } = usePlay();
+  const { shown, names } = useScene();
   const [text, setText] = useState('');
   const tell = useRef<(event: RaidEvent) => string | undefined>(() => undefined);
   tell.current = event => lineOf(event, names, shown, words)?.text;
   useEffect(() => {
     let fresh: RaidEvent[] = [];
     const end = raid.onEvent(event => {
-      if (event.by !== me) fresh = [...fresh, event].slice(-LINES_MAX);
+      const ending = event.type === 'raid_completed' || event.type === 'raid_failed';
+      if (event.by !== me || ending) fresh = [...fresh, event].slice(-LINES_MAX);
     });
     const timer = setInterval(() => {
       if (fresh.length > 0) setText(fresh.flatMap(event => tell.current(event) ?? []).join('. '));

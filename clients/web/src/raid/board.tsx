@@ -3,6 +3,7 @@ import type { Task } from '@raidhall/client';
 import { memo, useRef, useState } from 'react';
 import type { ReactNode } from 'react';
 import { complain } from '../notices';
+import { focusSoon } from '../parts/focus';
 import { CLAIM_COST, energyAt } from '../play/predict';
 import { clock } from '../play/time';
 import { useNow } from '../play/use-raid';
@@ -14,10 +15,11 @@ const COLUMNS = ['claimed', 'open', 'completed'] as const;
 export function Board() {
   const words = useWords();
   const { account, me } = usePlay();
-  const { tasks, members, unsure, leader, status } = useScene().shown;
+  const { shown, names } = useScene();
+  const { tasks, members, unsure, leader, status } = shown;
   const own = members.find(({ player }) => player === me);
-  const tired = !own || energyAt(own, account.client.now()) < CLAIM_COST;
-  const names = new Map(members.map(({ player, name }) => [player, name]));
+  const now = useNow(account.client, 10_000);
+  const tired = !own || energyAt(own, now) < CLAIM_COST;
   if (tasks.length === 0) return <p className="panel dim">{words.noTasks}</p>;
   return (
     <div className="board">
@@ -72,9 +74,12 @@ const TaskCard = memo(function TaskCard({ task, unsure, mine, leads, tired, acti
   const { raid } = usePlay();
   const { id, title, xp, minutes, status } = task;
   const claimed = status === 'claimed';
-  const act = (type: 'claim_task' | 'complete_task' | 'fail_task' | 'release_task'): void => give(raid, { type, task: id });
+  const act = (type: 'claim_task' | 'complete_task' | 'fail_task' | 'release_task'): void => {
+    give(raid, { type, task: id });
+    focusSoon(`[data-task="${id}"]`);
+  };
   return (
-    <li className={`task ${status}${mine ? ' mine' : ''}${unsure ? ' unsure' : ''}`} data-task={id}>
+    <li className={`task ${status}${mine ? ' mine' : ''}${unsure ? ' unsure' : ''}`} data-task={id} tabIndex={-1}>
       <p className="task-title">{title}</p>
       <p className="task-meta">
         <span className="xp-chip">{words.taskMeta(xp, minutes)}</span>

@@ -4,6 +4,7 @@ import { comboAt, tensionAt } from '../effects/moments';
 import { play as sound } from '../effects/sound';
 import { Bar } from '../parts/bar';
 import { Confirm } from '../parts/dialog';
+import { focusSoon } from '../parts/focus';
 import { clock } from '../play/time';
 import { useNow } from '../play/use-raid';
 import { useWords } from '../settings';
@@ -26,7 +27,7 @@ export function Goal() {
       <div className="goal-head">
         <div className="grow">
           <span className={`tag ${status}`} id="raid-status">{words.statusOf[status]}</span>
-          <h1 id="raid-title">{title}</h1>
+          <h1 id="raid-title" tabIndex={-1}>{title}</h1>
           {description && <p className="dim">{description}</p>}
         </div>
         <Countdown />
@@ -44,7 +45,7 @@ export function Goal() {
       {!over && (
         <div className="row goal-tools">
           {status === 'recruiting' && (leads
-            ? <button type="button" className="primary" title={words.startHint} onClick={() => give(raid, { type: 'start' })}>{words.start}</button>
+            ? <button type="button" className="primary" title={words.startHint} onClick={() => { give(raid, { type: 'start' }); focusSoon('#raid-title'); }}>{words.start}</button>
             : leader && <span className="dim">{words.waitForLeader(leader)}</span>)}
           {open && <button type="button" onClick={() => setDialog('invite')}>{words.invite}</button>}
           <Combo />

@@ -1,7 +1,7 @@
 import { useState } from 'react';
 import { encode } from 'uqr';
 import { Dialog } from '../parts/dialog';
-import { complain } from '../notices';
+import { notify } from '../notices';
 import { inviteUrl } from '../route';
 import { useWords } from '../settings';
 
@@ -10,7 +10,7 @@ export function Invite({ code, title, onClose }: { code: string; title: string; 
   const [copied, setCopied] = useState(false);
   const url = inviteUrl(code);
   const copy = (): void => {
-    navigator.clipboard.writeText(url).then(() => setCopied(true), complain);
+    navigator.clipboard.writeText(url).then(() => setCopied(true), () => notify(words.copyFailed));
   };
   return (
     <Dialog title={words.inviteTitle} onClose={onClose}>

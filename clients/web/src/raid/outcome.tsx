@@ -12,7 +12,7 @@ export function Outcome() {
       <section className="outcome panel defeat" aria-labelledby="outcome">
         <h2 id="outcome">{words.defeat}</h2>
         <p>{shown.reason && words.defeatText[shown.reason]}</p>
-        <button type="button" className="primary" onClick={goToLobby}>{words.again}</button>
+        <button type="button" className="primary" onClick={() => goToLobby()}>{words.again}</button>
       </section>
     );
   }
@@ -30,7 +30,7 @@ export function Outcome() {
           </li>
         ))}
       </ol>
-      <button type="button" className="primary" onClick={goToLobby}>{words.again}</button>
+      <button type="button" className="primary" onClick={() => goToLobby()}>{words.again}</button>
     </section>
   );
 }

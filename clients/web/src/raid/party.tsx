@@ -38,7 +38,7 @@ export function Party() {
       <h2>{words.party} <span className="count">{shown.members.length}/{shown.max_members}</span></h2>
       <ul>
         {shown.members.map(member => (
-          <MemberRow key={member.player} member={member} me={member.player === me} leads={shown.leader === me && !over} emote={emotes.get(member.player)?.emoji ?? null}
+          <MemberRow key={member.player} member={member} me={member.player === me} leads={shown.leader === me && !over} emote={emotes.get(member.player) ?? null}
             presence={online === null ? 'unknown' : online.has(member.player) ? 'online' : 'offline'} energy={energyAt(member, now)} onKick={setKicking} />
         ))}
       </ul>
@@ -56,7 +56,7 @@ interface RowProps {
   member: Member;
   me: boolean;
   leads: boolean;
-  emote: string | null;
+  emote: { emoji: string; at: number } | null;
   presence: 'online' | 'offline' | 'unknown';
   energy: number;
   onKick: (member: Member) => void;
@@ -69,7 +69,7 @@ const MemberRow = memo(function MemberRow({ member, me, leads, emote, presence, 
   const presenceText = { online: words.isOnline, offline: words.isOffline, unknown: words.notKnown }[presence];
   return (
     <li className={`member ${presence}`} data-member={player}>
-      <span className={`avatar hue-${player % 8}`} aria-hidden="true">{firstCharacter(name)}{emote && <span className="emoted" key={emote}>{emote}</span>}</span>
+      <span className={`avatar hue-${player % 8}`} aria-hidden="true">{firstCharacter(name)}{emote && <span className="emoted" key={emote.at}>{emote.emoji}</span>}</span>
       <div className="grow">
         <p className="member-name">
           <span>{name}</span>{me && <small> ({words.you})</small>}

@@ -4,6 +4,7 @@ import type { Command, PlayerId, Raid } from '@raidhall/client';
 import { createContext, use } from 'react';
 import type { Account } from '../account';
 import { complain } from '../notices';
+import type { Names } from '../play/history';
 import type { Shown } from '../play/predict';
 
 export interface Play {
@@ -16,6 +17,7 @@ export interface Scene {
   readonly shown: Shown;
   /** Null while that is not known. */
   readonly online: ReadonlySet<PlayerId> | null;
+  readonly names: Names;
 }
 
 export const PlayContext = createContext<Play | null>(null);

@@ -5,7 +5,6 @@ import { complain } from '../notices';
 import { lineOf, namesIn } from '../play/history';
 import type { Names } from '../play/history';
 import { useHistory } from '../play/use-history';
-import { useNames } from '../play/use-names';
 import { useSettings, useWords } from '../settings';
 import { usePlay, useScene } from './play';
 
@@ -14,8 +13,7 @@ const SAY_AFTER_END_MS = 3_600_000;
 
 export function Talk() {
   const words = useWords();
-  const { raid, account } = usePlay();
-  const names = useNames(raid, account.rest, useScene().shown);
+  const { names } = useScene();
   const [tab, setTab] = useState<'activity' | 'chat'>('chat');
   return (
     <div className="panel talk">
@@ -80,11 +78,22 @@ const Said = memo(function Said({ said: { seq, text, at }, own, name }: { said: 
 /** Making one costs more than a frame takes. */
 const formats = new Map<string, Intl.DateTimeFormat>();
 
+function formatOf(language: string, today: boolean): Intl.DateTimeFormat {
+  const key = `${language} ${today}`;
+  let format = formats.get(key);
+  if (!format) {
+    // British and Americans, say, write the time in their own ways.
+    const own = navigator.languages.find(name => name.startsWith(language)) ?? language;
+    format = new Intl.DateTimeFormat(own, { hour: '2-digit', minute: '2-digit', ...(today ? {} : { weekday: 'short' }) });
+    formats.set(key, format);
+  }
+  return format;
+}
+
 const Time = memo(function Time({ at }: { at: number }) {
   const { language } = useSettings();
-  let format = formats.get(language);
-  if (!format) formats.set(language, (format = new Intl.DateTimeFormat(language, { hour: '2-digit', minute: '2-digit' })));
-  return <time dateTime={new Date(at).toISOString()}>{format.format(at)}</time>;
+  const today = new Date(at).toDateString() === new Date().toDateString();
+  return <time dateTime={new Date(at).toISOString()}>{formatOf(language, today).format(at)}</time>;
 });
 
 function Say() {

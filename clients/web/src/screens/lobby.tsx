@@ -1,7 +1,7 @@
 import type { RaidSummary, Rest } from '@raidhall/client';
 import { useCallback, useEffect, useState } from 'react';
 import type { Account } from '../account';
-import { complain } from '../notices';
+import { complain, complainOfCode } from '../notices';
 import { Bar } from '../parts/bar';
 import { useForm } from '../parts/form';
 import { goToRaid } from '../route';
@@ -23,6 +23,7 @@ function MyRaids({ rest }: { rest: Rest }) {
   const words = useWords();
   const [raids, setRaids] = useState<readonly RaidSummary[] | null>(null);
   const [cursor, setCursor] = useState<string | null>(null);
+  const [busy, setBusy] = useState(false);
   const load = useCallback(
     (from?: string) =>
       rest.raids({ limit: 20, cursor: from }).then(({ data, next_cursor }) => {
@@ -64,14 +65,17 @@ function MyRaids({ rest }: { rest: Rest }) {
           </li>
         ))}
       </ul>
-      {cursor && <button type="button" onClick={() => load(cursor).catch(complain)}>{words.more}</button>}
+      {cursor && <button type="button" disabled={busy} onClick={() => { setBusy(true); load(cursor).catch(complain).finally(() => setBusy(false)); }}>{words.more}</button>}
     </section>
   );
 }
 
 function JoinByCode({ rest }: { rest: Rest }) {
   const words = useWords();
-  const { onSubmit, busy } = useForm(async ({ code }) => goToRaid((await rest.joinRaid((code ?? '').trim())).id));
+  const { onSubmit, busy } = useForm(async ({ code }) => {
+    const raid = await rest.joinRaid((code ?? '').trim()).catch(complainOfCode);
+    if (raid) goToRaid(raid.id);
+  });
   return (
     <form className="panel" onSubmit={onSubmit} aria-labelledby="join">
       <h2 id="join">{words.joinTitle}</h2>
@@ -98,7 +102,7 @@ function CreateRaid({ rest }: { rest: Rest }) {
   const { onSubmit, busy } = useForm(async fields => {
     const raid = await rest.createRaid(
       {
-        title: fields.title ?? '',
+        title: (fields.title ?? '').trim(),
         description: fields.description || undefined,
         target_xp: Number(fields.target_xp),
         target_tasks: Number(fields.target_tasks),
@@ -128,8 +132,8 @@ function CreateRaid({ rest }: { rest: Rest }) {
         <label>{words.goalXp}<input name="target_xp" type="number" inputMode="numeric" min={1} max={1_000_000} defaultValue={target_xp} required /></label>
         <label>{words.goalTasks}<input name="target_tasks" type="number" inputMode="numeric" min={0} max={10_000} defaultValue={target_tasks} required /></label>
         <label>{words.minutes}<input name="minutes" type="number" inputMode="numeric" min={1} max={10_080} defaultValue={minutes} required /></label>
-        <label>{words.players}<input name="max_members" type="number" inputMode="numeric" min={2} max={100} defaultValue={4} required /></label>
       </div>
+      <label>{words.players}<input name="max_members" type="number" inputMode="numeric" min={2} max={100} defaultValue={4} required /></label>
       <label className="check"><input name="late_join" type="checkbox" defaultChecked />{words.lateJoin}</label>
       <button className="primary" disabled={busy}>{words.create}</button>
     </form>

@@ -1,8 +1,9 @@
 import type { RaidId } from '@raidhall/client';
 import { useConnection } from '@raidhall/client/react';
-import { useEffect, useMemo, useState } from 'react';
+import { useEffect, useMemo, useRef, useState } from 'react';
 import type { Account } from '../account';
 import { useNarrow } from '../media';
+import { useNames } from '../play/use-names';
 import { useRaidOnScreen } from '../play/use-raid';
 import { Announcer } from '../raid/announcer';
 import { AddTask, Board } from '../raid/board';
@@ -23,7 +24,11 @@ export function RaidScreen({ account, id }: { account: Account; id: RaidId }) {
   const { client, player } = account;
   const { raid, view, shown } = useRaidOnScreen(client, id, player.id);
   const { status } = useConnection(client);
+  // Once tried in vain, it is away until it is back, whatever is tried meanwhile.
+  const away = useRef(false);
+  if (status.state === 'waiting' || status.state === 'online') away.current = status.state === 'waiting';
   const [part, setPart] = useState<(typeof VIEWS)[number]>('tasks');
+  const names = useNames(raid, account.rest, view.state);
   const narrow = useNarrow();
   const inView = (name: (typeof VIEWS)[number]): boolean => !narrow || part === name;
   const play = useMemo(() => ({ account, raid, me: player.id }), [account, raid, player.id]);
@@ -39,14 +44,14 @@ export function RaidScreen({ account, id }: { account: Account; id: RaidId }) {
     return (
       <section className="page narrow panel">
         <h1>{words.gone[view.gone]}</h1>
-        <button type="button" className="primary" onClick={goToLobby}>{words.back}</button>
+        <button type="button" className="primary" onClick={() => goToLobby()}>{words.back}</button>
       </section>
     );
   }
-  if (!shown) return <p className="page dim" role="status">{status.state === 'waiting' ? words.offlinePage : words.loading}</p>;
+  if (!shown) return <p className="page dim" role="status">{status.state === 'stopped' ? words.stopped[status.reason] : away.current ? words.offlinePage : words.loading}</p>;
   return (
     <PlayContext value={play}>
-      <SceneContext value={{ shown, online: view.live ? view.online : null }}>
+      <SceneContext value={{ shown, online: view.live ? view.online : null, names }}>
         <div className="raid" data-status={shown.status}>
           <Stage />
           <Goal />

@@ -6,7 +6,7 @@ import { useValue } from '../value';
 export function SignIn() {
   const words = useWords();
   const ended = useValue(endedBecause);
-  const { onSubmit, busy } = useForm(({ name }) => signIn(name ?? ''));
+  const { onSubmit, busy } = useForm(({ name }) => signIn((name ?? '').trim()));
   return (
     <section className="sign-in">
       <img className="gate" src="/icon.svg" alt="" width="128" height="128" />
