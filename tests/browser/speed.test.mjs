@@ -7,17 +7,24 @@ import { Server } from './server.mjs';
 const SECONDS = 5;
 const EVENTS_PER_SECOND = 50;
 const SLOWDOWN = 4;
+const FRAMES_PER_SECOND = 60;
+/** Of those frames. */
+const DROPPED_AT_MOST = 0.05;
+/** What the player touches waits for the main thread no longer. */
+const BLOCKED_AT_MOST_MS = 250;
 /** Something else may be running on this machine. */
 const TRIES = 3;
 
-// The floor is a part of the frames that the same page draws at rest, in the same run. Without a graphics processor, as here, what
-// rises and glides at every completed task costs what a phone has one for.
-for (const [what, completions, floor] of [['talk and new tasks', false, 0.9], ['a fifth of them claims and completions', true, 0.4]]) {
-  test(`in a burst of 50 events a second, ${what}, a phone with a processor four times slower still draws its frames`, async t => {
+for (const [what, completions] of [['talk and new tasks', false], ['a fifth of them claims and completions', true]]) {
+  test(`in a burst of 50 events a second, ${what}, a phone with a processor four times slower draws its 60 frames a second`, async t => {
     const server = await Server.start(t, { RAIDHALL__LIMITS__COMMANDS_PER_SECOND: '200', RAIDHALL__LIMITS__REST_WRITES_PER_MINUTE: '100000' });
-    let best = 0;
-    for (let attempt = 0; attempt < TRIES && best < floor; attempt++) best = Math.max(best, await measure(t, server, completions));
-    assert.ok(best >= floor, `${best} of the frames at rest`);
+    let best = { dropped: 1 };
+    for (let attempt = 0; attempt < TRIES && best.dropped > DROPPED_AT_MOST; attempt++) {
+      const measured = await measure(t, server, completions);
+      if (measured.dropped < best.dropped) best = measured;
+    }
+    assert.ok(best.dropped <= DROPPED_AT_MOST, `${best.dropped} of the frames were dropped`);
+    assert.ok(best.blocked <= BLOCKED_AT_MOST_MS, `the main thread was blocked for ${best.blocked} ms`);
   });
 }
 
@@ -31,33 +38,38 @@ async function measure(t, server, completions) {
   await sees(page, '#raid-status', 'Under way');
 
   const wire = await page.context().newCDPSession(page);
-  await wire.send('Performance.enable');
   await wire.send('Emulation.setCPUThrottlingRate', { rate: SLOWDOWN });
-  const metrics = async () => Object.fromEntries((await wire.send('Performance.getMetrics')).metrics.map(({ name, value }) => [name, value]));
-  const atRest = await frames(page, 2);
-  const before = await metrics();
-  const [drawn] = await Promise.all([frames(page, SECONDS), burst(others, completions)]);
-  const after = await metrics();
-  const busy = (after.TaskDuration - before.TaskDuration) / (after.Timestamp - before.Timestamp);
+  await page.evaluate(() => {
+    window.blocked = 0;
+    new PerformanceObserver(list => list.getEntries().forEach(({ duration }) => { window.blocked = Math.max(window.blocked, duration); })).observe({ type: 'longtask' });
+  });
+  const frames = await traced(page, () => burst(others, completions));
+  const blocked = await page.evaluate(() => window.blocked);
   if (completions) await sees(page, '#task-gauge', `${SECONDS * 5} of 500 tasks`);
-  t.diagnostic(`${drawn.rate.toFixed(1)} frames a second (${atRest.rate.toFixed(1)} at rest), the longest ${drawn.longest.toFixed(0)} ms; ` +
-    `the main thread was busy ${(busy * 100).toFixed(0)} % of the time`);
   await page.close();
-  return drawn.rate / atRest.rate;
+  const presented = frames.filter(({ state }) => state.startsWith('STATE_PRESENTED')).length;
+  const lost = frames.filter(({ state }) => state === 'STATE_DROPPED').length;
+  const due = FRAMES_PER_SECOND * SECONDS;
+  t.diagnostic(`${lost} of ${due} frames dropped; the main thread was blocked for ${blocked} ms at most`);
+  assert.ok(presented > SECONDS * 5, `${presented} frames: what moves was not seen`);
+  return { dropped: lost / due, blocked };
 }
 
-const frames = (page, seconds) => page.evaluate(seconds => new Promise(resolve => {
-  const begun = performance.now();
-  let [count, last, longest] = [0, begun, 0];
-  const frame = now => {
-    count++;
-    longest = Math.max(longest, now - last);
-    last = now;
-    if (now - begun < seconds * 1_000) requestAnimationFrame(frame);
-    else resolve({ rate: count * 1_000 / (now - begun), longest });
-  };
-  requestAnimationFrame(frame);
-}), seconds);
+// What became of each frame while `act` went on, as Chromium itself accounts for it: what is shown of "dropped frames" in its own
+// tools. A frame that nothing asked for is none.
+async function traced(page, act) {
+  const wire = await page.context().browser().newBrowserCDPSession();
+  const events = [];
+  wire.on('Tracing.dataCollected', ({ value }) => events.push(...value));
+  await wire.send('Tracing.start', { transferMode: 'ReportEvents', traceConfig: { includedCategories: ['cc', 'benchmark', 'viz', 'disabled-by-default-devtools.timeline.frame'] } });
+  await act();
+  const complete = new Promise(resolve => wire.once('Tracing.tracingComplete', resolve));
+  await wire.send('Tracing.end');
+  await complete;
+  await wire.detach();
+  // The key was once another.
+  return events.filter(({ name }) => name === 'PipelineReporter').flatMap(({ args }) => args.frame_reporter ?? args.chrome_frame_reporter ?? []);
+}
 
 // A player without a page. Gives what acts for them.
 async function join(server, name, invite_code) {
