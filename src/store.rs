@@ -18,7 +18,7 @@ pub mod sqlite;
 pub mod standing;
 pub mod webhooks;
 
-pub use accounts::{Account, Accounts, FamilyId, Rotation, SIGN_INS_TOLD, SignIn, TokenHash};
+pub use accounts::{Account, Accounts, FamilyId, Presentation, Rotation, SIGN_INS_TOLD, SignIn, TokenHash};
 pub use erasures::{Erasure, Erasures};
 pub use feed::{Fed, Feed, Place};
 pub use identities::{Identities, Link};

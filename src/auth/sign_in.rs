@@ -2,7 +2,7 @@
 
 use super::Auth;
 use super::refresh::{REFRESH_GRACE, RefreshToken};
-use crate::store::{FamilyId, Rotation, Store, StoreError};
+use crate::store::{FamilyId, Presentation, Rotation, Store, StoreError};
 use raidhall_protocol::UnixMillis;
 use raidhall_protocol::limits::NAME_CHARS_MAX;
 use raidhall_protocol::rest::TokenPair;
@@ -61,8 +61,15 @@ impl Auth {
     ) -> Result<TokenPair, RefreshError> {
         let presented = RefreshToken::parse(presented).ok_or(RefreshError::Unknown)?;
         let next = self.0.refresh.successor(&presented);
-        let (family, ttl) = (presented.family, self.0.refresh_ttl);
-        match store.rotate_refresh(family, presented.hash(), next.hash(), REFRESH_GRACE, ttl).await? {
+        let family = presented.family;
+        let presentation = Presentation {
+            family,
+            presented: presented.hash(),
+            successor: next.hash(),
+            grace: REFRESH_GRACE,
+            ttl: self.0.refresh_ttl,
+        };
+        match store.rotate_refresh(presentation).await? {
             Rotation::Rotated { player, current } => {
                 if self.is_banned(player.id) {
                     return Err(RefreshError::Banned);

@@ -39,6 +39,21 @@ pub struct FamilyId(pub Uuid);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash(pub [u8; 32]);
 
+/// A refresh token that is presented, and what is to follow it.
+#[derive(Debug, Clone, Copy)]
+pub struct Presentation {
+    /// The sign-in that it is of.
+    pub family: FamilyId,
+    /// The token.
+    pub presented: TokenHash,
+    /// The one that replaces it.
+    pub successor: TokenHash,
+    /// How long the token before the current one is accepted still.
+    pub grace: Duration,
+    /// How long the successor is good.
+    pub ttl: Duration,
+}
+
 /// What came of presenting a refresh token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rotation {
@@ -77,14 +92,7 @@ pub trait Accounts: Send + Sync + 'static {
         ttl: Duration,
     ) -> Result<()>;
 
-    /// Presents a refresh token, atomically: the current one is replaced by `successor` for another `ttl`; the one
-    /// before it is accepted for `grace` after that; any other revokes the family.
-    async fn rotate_refresh(
-        &self,
-        family: FamilyId,
-        presented: TokenHash,
-        successor: TokenHash,
-        grace: Duration,
-        ttl: Duration,
-    ) -> Result<Rotation>;
+    /// Presents a refresh token, atomically: the current one is replaced by its successor; the one before it is accepted for
+    /// the grace after that; any other revokes the family.
+    async fn rotate_refresh(&self, presentation: Presentation) -> Result<Rotation>;
 }

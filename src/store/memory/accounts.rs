@@ -33,15 +33,8 @@ impl Accounts for MemoryStore {
         Ok(())
     }
 
-    async fn rotate_refresh(
-        &self,
-        family: FamilyId,
-        presented: TokenHash,
-        successor: TokenHash,
-        grace: Duration,
-        ttl: Duration,
-    ) -> Result<Rotation> {
+    async fn rotate_refresh(&self, presentation: Presentation) -> Result<Rotation> {
         self.faults.enter(Call::RotateRefresh).await?;
-        Ok(self.tables.lock().rotate_refresh(family, presented, successor, grace, ttl))
+        Ok(self.tables.lock().rotate_refresh(presentation))
     }
 }

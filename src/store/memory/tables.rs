@@ -356,14 +356,8 @@ impl Tables {
         self.families.insert(family, made);
     }
 
-    pub(super) fn rotate_refresh(
-        &mut self,
-        family: FamilyId,
-        presented: TokenHash,
-        successor: TokenHash,
-        grace: Duration,
-        ttl: Duration,
-    ) -> Rotation {
+    pub(super) fn rotate_refresh(&mut self, presentation: Presentation) -> Rotation {
+        let Presentation { family, presented, successor, grace, ttl } = presentation;
         let now = self.now();
         let Some(found) = self.families.get_mut(&family).filter(|family| family.expires_at > now) else {
             return Rotation::Unknown;

@@ -2,7 +2,9 @@
 
 use super::PostgresStore;
 use super::columns::{millis, number, player as player_id};
-use crate::store::{Account, Accounts, FamilyId, Result, Rotation, SIGN_INS_TOLD, SignIn, TokenHash};
+use crate::store::{
+    Account, Accounts, FamilyId, Presentation, Result, Rotation, SIGN_INS_TOLD, SignIn, TokenHash,
+};
 use async_trait::async_trait;
 use raidhall_protocol::rest::Profile;
 use raidhall_protocol::server::PlayerRef;
@@ -88,14 +90,8 @@ impl Accounts for PostgresStore {
         self.rest.rows("begin a family of refresh tokens", statement).await.map(drop)
     }
 
-    async fn rotate_refresh(
-        &self,
-        family: FamilyId,
-        presented: TokenHash,
-        successor: TokenHash,
-        grace: Duration,
-        ttl: Duration,
-    ) -> Result<Rotation> {
+    async fn rotate_refresh(&self, presentation: Presentation) -> Result<Rotation> {
+        let Presentation { family, presented, successor, grace, ttl } = presentation;
         let statement = sqlx::query(ROTATE_REFRESH)
             .bind(family.0)
             .bind(presented.0)

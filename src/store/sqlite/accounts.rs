@@ -5,7 +5,9 @@ use super::fault::{failed, refused, whole};
 use super::leases::millis;
 use super::statements::{now, statements};
 use super::writer::{Hand, Lane};
-use crate::store::{Account, Accounts, FamilyId, Result, Rotation, SIGN_INS_TOLD, SignIn, TokenHash};
+use crate::store::{
+    Account, Accounts, FamilyId, Presentation, Result, Rotation, SIGN_INS_TOLD, SignIn, TokenHash,
+};
 use async_trait::async_trait;
 use raidhall_protocol::rest::Profile;
 use raidhall_protocol::server::PlayerRef;
@@ -91,18 +93,10 @@ impl Accounts for SqliteStore {
         begin.await
     }
 
-    async fn rotate_refresh(
-        &self,
-        family: FamilyId,
-        presented: TokenHash,
-        successor: TokenHash,
-        grace: Duration,
-        ttl: Duration,
-    ) -> Result<Rotation> {
-        let presented = Presented { family, token: presented, successor, grace, ttl };
-        let rotate = self
-            .writer
-            .run("rotate refresh token", Lane::Others, move |hand| Box::pin(rotate_refresh(hand, presented)));
+    async fn rotate_refresh(&self, presentation: Presentation) -> Result<Rotation> {
+        let rotate = self.writer.run("rotate refresh token", Lane::Others, move |hand| {
+            Box::pin(rotate_refresh(hand, presentation))
+        });
         rotate.await
     }
 }
@@ -130,20 +124,11 @@ async fn begin_refresh(
     transaction.commit().await.map_err(failed)
 }
 
-/// A presented token, and what is to follow it.
-struct Presented {
-    family: FamilyId,
-    token: TokenHash,
-    successor: TokenHash,
-    grace: Duration,
-    ttl: Duration,
-}
-
 /// The player and their name, whether the token presented is the current one or the one before, and the current one.
 type FamilyRow = (i64, String, bool, Option<bool>, Vec<u8>);
 
-async fn rotate_refresh(hand: &mut Hand, presented: Presented) -> Result<Rotation> {
-    let Presented { family, token, successor, grace, ttl } = presented;
+async fn rotate_refresh(hand: &mut Hand, presentation: Presentation) -> Result<Rotation> {
+    let Presentation { family, presented: token, successor, grace, ttl } = presentation;
     let failed = failed("rotate refresh token");
     let mut transaction = hand.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
     let find = sqlx::query_as(FAMILY).bind(family.0).bind(token.0.to_vec()).bind(millis(grace));

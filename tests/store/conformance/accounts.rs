@@ -3,7 +3,7 @@
 use super::*;
 use crate::history::player;
 use crate::history::{joined, left};
-use raidhall::store::{FamilyId, Link, Rotation, TokenHash};
+use raidhall::store::{FamilyId, Link, Presentation, Rotation, TokenHash};
 use raidhall_protocol::server::PlayerRef;
 use uuid::Uuid;
 
@@ -33,8 +33,16 @@ impl Signed {
     }
 }
 
-async fn rotate(store: &dyn Store, family: FamilyId, from: u8, to: u8, grace: Duration) -> Rotation {
-    store.rotate_refresh(family, token(from), token(to), grace, LONG).await.expect("rotate")
+pub(super) async fn rotate(
+    store: &dyn Store,
+    family: FamilyId,
+    from: u8,
+    to: u8,
+    grace: Duration,
+) -> Rotation {
+    let presentation =
+        Presentation { family, presented: token(from), successor: token(to), grace, ttl: LONG };
+    store.rotate_refresh(presentation).await.expect("rotate")
 }
 
 async fn now(store: &dyn Store) -> UnixMillis {
@@ -129,8 +137,7 @@ pub async fn an_account_is_told_with_the_sign_ins_that_can_be_renewed(store: &dy
         let (family, token) = (FamilyId(Uuid::now_v7()), TokenHash([token; 32]));
         store.begin_refresh(family, player, token, ttl).await.expect("begin");
         if token == TokenHash([4; 32]) {
-            let forged = store.rotate_refresh(family, TokenHash([9; 32]), token, LONG, LONG).await;
-            assert_eq!(forged.expect("rotate"), Rotation::Reused);
+            assert_eq!(rotate(store, family, 9, 4, LONG).await, Rotation::Reused);
         }
     }
     assert_eq!(store.link_identity(ada, "host:7").await.expect("link"), Link::Linked);

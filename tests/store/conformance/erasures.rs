@@ -1,5 +1,6 @@
 //! Players who are to be forgotten.
 
+use super::accounts::rotate;
 use super::*;
 use crate::history::{contributed, joined, player, raid, raid_created, said};
 use raidhall::store::{Deed, Epoch, Erasure, FamilyId, Link, Notice, Place, RaidLookup, Rotation, TokenHash};
@@ -27,8 +28,7 @@ pub async fn a_closed_account_is_nobodys_any_more(store: &dyn Store) {
     assert_eq!(store.player(ada).await.expect("player").expect("a row").name, NAME);
     assert_eq!(store.player(ben).await.expect("player").expect("a row").name, "Ben");
     assert_eq!(store.account(ada).await.expect("account").expect("a row").external_id, None);
-    let rotated = store.rotate_refresh(family, token, TokenHash([2; 32]), LONG, LONG).await.expect("rotate");
-    assert_eq!(rotated, Rotation::Unknown);
+    assert_eq!(rotate(store, family, 1, 2, LONG).await, Rotation::Unknown);
     let bans = store.bans(None, 10).await.expect("bans");
     assert_eq!(
         bans.iter().map(|ban| (ban.player.id, ban.reason.as_str())).collect::<Vec<_>>(),

@@ -1,5 +1,6 @@
 //! Bans, sign-ins that were ended, and what instances hear of them.
 
+use super::accounts::rotate;
 use super::*;
 use crate::history::player;
 use raidhall::store::{Deed, FamilyId, Notice, Rotation, TokenHash};
@@ -84,9 +85,8 @@ pub async fn a_sign_out_ends_the_family_and_is_told_until_its_tokens_have_ended(
     }
     store.sign_out(family, LONG).await.expect("sign out");
     store.sign_out(family, LONG).await.expect("once more");
-    let rotate = |family| store.rotate_refresh(family, TokenHash([1; 32]), TokenHash([2; 32]), LONG, LONG);
-    assert_eq!(rotate(family).await.expect("rotate"), Rotation::Unknown);
-    assert!(matches!(rotate(other).await.expect("rotate"), Rotation::Rotated { .. }));
+    assert_eq!(rotate(store, family, 1, 2, LONG).await, Rotation::Unknown);
+    assert!(matches!(rotate(store, other, 1, 2, LONG).await, Rotation::Rotated { .. }));
     let (notices, _) = told(store, 0).await;
     assert_eq!(notices.len(), 2);
     let of_family = |notice: &Notice| matches!(notice, Notice::SignedOut { family: of, .. } if *of == family);
