@@ -8,7 +8,7 @@ use axum::extract::Path;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -29,6 +29,10 @@ const HASHED: &str = "/assets/";
 
 /// `ws_url` is where the app may open a socket besides its own origin.
 pub(super) fn routes(ws_url: &str) -> Router {
+    serving(FILES, ws_url)
+}
+
+fn serving(files: &'static [File], ws_url: &str) -> Router {
     let policy = HeaderValue::try_from(policy(ws_url)).expect("a URL is plain text");
     let page = |asset: Asset| {
         asset
@@ -36,7 +40,7 @@ pub(super) fn routes(ws_url: &str) -> Router {
             .with(REFERRER_POLICY, HeaderValue::from_static("no-referrer"))
             .at("/")
     };
-    let (hashed, others): (Vec<_>, Vec<_>) = FILES.iter().partition(|file| file.path.starts_with(HASHED));
+    let (hashed, others): (Vec<_>, Vec<_>) = files.iter().partition(|file| file.path.starts_with(HASHED));
     let (indexes, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|file| file.path == "/index.html");
     let index = match indexes.first() {
         Some(index) => page(asset(index)),
@@ -46,7 +50,7 @@ pub(super) fn routes(ws_url: &str) -> Router {
     others.route("/assets/{name}", forever(&hashed))
 }
 
-fn forever(files: &[&File]) -> axum::routing::MethodRouter {
+fn forever(files: &[&File]) -> MethodRouter {
     let immutable = HeaderValue::from_static("public, max-age=31536000, immutable");
     let files = files.iter().map(|file| {
         let name = file.path.strip_prefix(HASHED).unwrap_or(file.path);
@@ -102,6 +106,9 @@ fn origin(url: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::body::{Body, to_bytes};
+    use axum::http::{Request, StatusCode};
+    use tower::ServiceExt;
 
     #[test]
     fn the_policy_runs_nothing_that_is_not_a_file_of_ours() {
@@ -119,6 +126,44 @@ mod tests {
             for refused in ["<style", "style=\"", "<script>", " onclick=", "javascript:", "src=\"http"] {
                 assert!(!page.contains(refused), "the policy would block {refused}");
             }
+        }
+    }
+
+    /// The status of the answer, its headers and its body.
+    async fn ask(files: &'static [File], path: &str) -> (StatusCode, HeaderMap, String) {
+        let request = Request::get(path).body(Body::empty()).expect("a request");
+        let answer = serving(files, "ws://a").oneshot(request).await.expect("an answer");
+        let (head, body) = answer.into_parts();
+        let body = to_bytes(body, usize::MAX).await.expect("a body");
+        (head.status, head.headers, String::from_utf8_lossy(&body).into_owned())
+    }
+
+    #[tokio::test]
+    async fn a_binary_without_the_app_says_so() {
+        let (status, headers, page) = ask(&[], "/").await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(page.contains("built without the web app"), "{page}");
+        assert!(headers.contains_key(CONTENT_SECURITY_POLICY));
+    }
+
+    #[tokio::test]
+    async fn what_has_a_hash_in_its_name_is_kept_for_ever_and_the_rest_asked_for_anew() {
+        static APP: [File; 3] = [
+            File { path: "/index.html", raw: b"<!doctype html>", brotli: None, gzip: None },
+            File { path: "/assets/x-1.js", raw: b"1", brotli: None, gzip: None },
+            File { path: "/sw.js", raw: b"2", brotli: None, gzip: None },
+        ];
+        let cached = |headers: &HeaderMap| headers[CACHE_CONTROL].to_str().expect("text").to_owned();
+        for (path, body, kept) in [
+            ("/", "<!doctype html>", "no-cache"),
+            ("/sw.js", "2", "no-cache"),
+            ("/assets/x-1.js", "1", "public, max-age=31536000, immutable"),
+        ] {
+            let (status, headers, found) = ask(&APP, path).await;
+            assert_eq!((status, found.as_str(), cached(&headers).as_str()), (StatusCode::OK, body, kept));
+        }
+        for missing in ["/assets/x-2.js", "/index.html"] {
+            assert_eq!(ask(&APP, missing).await.0, StatusCode::NOT_FOUND);
         }
     }
 
