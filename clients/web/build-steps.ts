@@ -12,39 +12,36 @@ const files = (folder: string): string[] =>
     .filter(entry => entry.isFile())
     .map(entry => path.join(entry.parentPath ?? entry.path, entry.name));
 
-/** Tells `sw.js` what to keep, and of which version that is. */
-export function serviceWorker(): Plugin {
+/** Does something with the folder that was built. */
+function afterwards(name: string, act: (folder: string) => void): Plugin {
   let folder = '';
   return {
-    name: 'service-worker',
+    name,
     apply: 'build',
-    configResolved: config => void (folder = path.resolve(config.root, config.build.outDir)),
-    closeBundle() {
-      const worker = path.join(folder, 'sw.js');
-      const kept = files(folder).filter(file => file !== worker && !/(-512\.png|robots\.txt)$/.test(file));
-      const version = createHash('sha256');
-      kept.sort().forEach(file => version.update(file.slice(folder.length)).update(readFileSync(file)));
-      const urls = kept.map(file => `/${path.relative(folder, file)}`.replace('/index.html', '/'));
-      const text = readFileSync(worker, 'utf8');
-      writeFileSync(worker, text.replace("'VERSION'", `'${version.digest('hex').slice(0, 16)}'`).replace('[/* FILES */]', JSON.stringify(urls)));
-    },
+    configResolved: ({ root, build }) => void (folder = path.resolve(root, build.outDir)),
+    closeBundle: () => act(folder),
   };
 }
 
+/** Tells `sw.js` what to keep, and of which version that is. */
+export const serviceWorker = (): Plugin =>
+  afterwards('service-worker', folder => {
+    const worker = path.join(folder, 'sw.js');
+    const kept = files(folder).filter(file => file !== worker && !/(-512\.png|robots\.txt)$/.test(file));
+    const version = createHash('sha256');
+    kept.sort().forEach(file => version.update(file.slice(folder.length)).update(readFileSync(file)));
+    const urls = kept.map(file => `/${path.relative(folder, file)}`.replace('/index.html', '/'));
+    const text = readFileSync(worker, 'utf8');
+    writeFileSync(worker, text.replace("'VERSION'", `'${version.digest('hex').slice(0, 16)}'`).replace('[/* FILES */]', JSON.stringify(urls)));
+  });
+
 /** Puts a `.br` and a `.gz` beside each file that becomes smaller by it, so that the server never compresses. */
-export function precompress(): Plugin {
-  let folder = '';
-  return {
-    name: 'precompress',
-    apply: 'build',
-    configResolved: config => void (folder = path.resolve(config.root, config.build.outDir)),
-    closeBundle() {
-      for (const file of files(folder).filter(name => COMPRESSIBLE.test(name))) {
-        const raw = readFileSync(file);
-        const params = { [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY, [constants.BROTLI_PARAM_SIZE_HINT]: raw.length };
-        writeFileSync(`${file}.br`, brotliCompressSync(raw, { params }));
-        writeFileSync(`${file}.gz`, gzipSync(raw, { level: 9 }));
-      }
-    },
-  };
-}
+export const precompress = (): Plugin =>
+  afterwards('precompress', folder => {
+    for (const file of files(folder).filter(name => COMPRESSIBLE.test(name))) {
+      const raw = readFileSync(file);
+      const params = { [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY, [constants.BROTLI_PARAM_SIZE_HINT]: raw.length };
+      writeFileSync(`${file}.br`, brotliCompressSync(raw, { params }));
+      writeFileSync(`${file}.gz`, gzipSync(raw, { level: 9 }));
+    }
+  });

@@ -36,6 +36,16 @@ export async function signIn(page, name) {
   await online(page);
 }
 
+// Ada and Ben, each in a window of their own with these options, in a raid that Ada leads.
+export async function pair(t, server, raid, ...options) {
+  const [ada, ben] = await Promise.all([0, 1].map(index => open(t, server, options[index] ?? {})));
+  await signIn(ada, 'Ada');
+  await signIn(ben, 'Ben');
+  await joinByCode(ben, await create(ada, raid));
+  await sees(ben, '#raid-title', raid.title);
+  return [ada, ben];
+}
+
 export const online = page => page.locator('[data-connection=online]').waitFor({ timeout: 60_000 });
 
 // Gives the invite code.

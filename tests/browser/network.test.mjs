@@ -1,15 +1,12 @@
 // The app where the network is bad, or away, and what of it stays in the browser.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { addTask, claim, create, joinByCode, online, open, phone, press, same, say, sees, shot, signIn } from './app.mjs';
+import { addTask, claim, create, online, open, pair, phone, press, same, say, sees, shot, signIn } from './app.mjs';
 import { Server } from './server.mjs';
 
 test('a player goes offline, acts, closes the page, and it all happens once when they are back', async t => {
   const server = await Server.start(t, { RAIDHALL__LIMITS__HEARTBEAT_MS: '2000' });
-  const [ada, ben] = await Promise.all([open(t, server), open(t, server, phone)]);
-  await signIn(ada, 'Ada');
-  await signIn(ben, 'Ben');
-  await joinByCode(ben, await create(ada, { title: 'Tunnel', xp: 500 }));
+  const [ada, ben] = await pair(t, server, { title: 'Tunnel', xp: 500 }, {}, phone);
   await addTask(ada, 'Dig', 40);
   await ada.getByRole('button', { name: 'Start the raid' }).click();
   await sees(ben, '#raid-status', 'Under way');
@@ -110,10 +107,7 @@ test('a reload comes back to the raid, the lobby lists it, and a session outlive
 
 test('who has left keeps their name beside what they said', async t => {
   const server = await Server.start(t);
-  const [ada, ben] = await Promise.all([open(t, server), open(t, server)]);
-  await signIn(ada, 'Ada');
-  await signIn(ben, 'Ben');
-  await joinByCode(ben, await create(ada, { title: 'Farewell' }));
+  const [ada, ben] = await pair(t, server, { title: 'Farewell' });
   await say(ben, 'so long');
   await ben.getByRole('button', { name: 'Leave' }).click();
   await ben.locator('dialog').getByRole('button', { name: 'Yes' }).click();

@@ -1,7 +1,7 @@
 // A raid played in two windows of a real browser, against the built server: `make test` runs it.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { addTask, card, claim, create, hostile, joinByCode, online, open, part, phone, press, same, say, sees, shot, signIn } from './app.mjs';
+import { addTask, card, claim, create, hostile, joinByCode, online, open, pair, part, phone, press, same, say, sees, shot, signIn } from './app.mjs';
 import { Server } from './server.mjs';
 
 test('two windows win a raid together, through a crash of the server', async t => {
@@ -74,10 +74,7 @@ test('two windows win a raid together, through a crash of the server', async t =
 
 test('XP rises where it was earned and at the other player\'s screen; a failed task shakes both', async t => {
   const server = await Server.start(t);
-  const [ada, ben] = await Promise.all([open(t, server), open(t, server)]);
-  await signIn(ada, 'Ada');
-  await signIn(ben, 'Ben');
-  await joinByCode(ben, await create(ada, { title: 'Effects', xp: 1_000 }));
+  const [ada, ben] = await pair(t, server, { title: 'Effects', xp: 1_000 });
   await addTask(ada, 'Burst', 40);
   await addTask(ada, 'Shake', 250);
   await ada.getByRole('button', { name: 'Start the raid' }).click();
@@ -114,10 +111,7 @@ test('a player who wants no motion gets none, and still sees what was earned', a
 
 test('the leader hands over, and the new leader removes the old one', async t => {
   const server = await Server.start(t);
-  const [ada, ben] = await Promise.all([open(t, server), open(t, server)]);
-  await signIn(ada, 'Ada');
-  await signIn(ben, 'Ben');
-  await joinByCode(ben, await create(ada, { title: 'Succession' }));
+  const [ada, ben] = await pair(t, server, { title: 'Succession' });
   await sees(ben, '.goal-tools', 'Ada starts the raid.');
   await ada.getByRole('button', { name: 'Make Ben the leader' }).click();
   await ben.getByRole('button', { name: 'Start the raid' }).waitFor();
@@ -159,10 +153,7 @@ test('refusals are told: a wrong code, a full raid, a task that another took fir
 
 test('a raid that is not won by its deadline is lost at everybody\'s screen', async t => {
   const server = await Server.start(t);
-  const [ada, ben] = await Promise.all([open(t, server, { colorScheme: 'dark' }), open(t, server, phone)]);
-  await signIn(ada, 'Ada');
-  await signIn(ben, 'Ben');
-  await joinByCode(ben, await create(ada, { title: 'Too much', xp: 1_000, minutes: 1 }));
+  const [ada, ben] = await pair(t, server, { title: 'Too much', xp: 1_000, minutes: 1 }, { colorScheme: 'dark' }, phone);
   await ada.getByRole('button', { name: 'Start the raid' }).click();
   await ada.locator('.countdown.tense').waitFor({ timeout: 60_000 });
   await ada.locator('.countdown.critical').waitFor();

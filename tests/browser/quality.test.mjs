@@ -75,8 +75,7 @@ test('a raid is played by keyboard alone', async t => {
     }
     assert.fail(`Tab does not come to ${name}`);
   };
-  await page.keyboard.press('Tab');
-  await page.getByLabel('Your name').focus();
+  await to('Your name');
   await page.keyboard.type('Ada');
   await page.keyboard.press('Enter');
   await sees(page, 'h1', 'My raids');

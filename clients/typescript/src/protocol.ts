@@ -929,3 +929,18 @@ export const SUBPROTOCOL_MSGPACK = "raidhall.v1.msgpack";
 export const SUBPROTOCOL_JSON = "raidhall.v1.json";
 /** How many chat messages a raid's state holds. */
 export const MESSAGES_SHOWN = 50;
+
+/** The most characters of a text, and the least and the most of a number. */
+export const LIMITS = {
+  name_chars: 40,
+  title_chars: 80,
+  description_chars: 500,
+  task_title_chars: 120,
+  chat_chars: 500,
+  target_xp: { min: 1, max: 1000000 },
+  target_tasks: { min: 0, max: 10000 },
+  time_limit_secs: { min: 60, max: 604800 },
+  members: { min: 2, max: 100 },
+  task_xp: { min: 1, max: 1000 },
+  task_minutes: { min: 0, max: 480 },
+} as const;

@@ -101,5 +101,27 @@ fn write_constants(out: &mut String) -> std::fmt::Result {
     writeln!(out, "/** The subprotocol of JSON text frames. */")?;
     writeln!(out, "export const SUBPROTOCOL_JSON = {:?};", limits::SUBPROTOCOL_JSON)?;
     writeln!(out, "/** How many chat messages a raid's state holds. */")?;
-    writeln!(out, "export const MESSAGES_SHOWN = {};", limits::MESSAGES_SHOWN)
+    writeln!(out, "export const MESSAGES_SHOWN = {};\n", limits::MESSAGES_SHOWN)?;
+    writeln!(out, "/** The most characters of a text, and the least and the most of a number. */")?;
+    writeln!(out, "export const LIMITS = {{")?;
+    for (name, most) in [
+        ("name_chars", limits::NAME_CHARS_MAX),
+        ("title_chars", limits::TITLE_CHARS_MAX),
+        ("description_chars", limits::DESCRIPTION_CHARS_MAX),
+        ("task_title_chars", limits::TASK_TITLE_CHARS_MAX),
+        ("chat_chars", limits::CHAT_CHARS_MAX),
+    ] {
+        writeln!(out, "  {name}: {most},")?;
+    }
+    for (name, range) in [
+        ("target_xp", limits::TARGET_XP),
+        ("target_tasks", limits::TARGET_TASKS),
+        ("time_limit_secs", limits::TIME_LIMIT_SECS),
+        ("members", limits::MEMBERS),
+        ("task_xp", limits::TASK_XP),
+        ("task_minutes", limits::TASK_MINUTES),
+    ] {
+        writeln!(out, "  {name}: {{ min: {}, max: {} }},", range.start(), range.end())?;
+    }
+    writeln!(out, "}} as const;")
 }

@@ -1,4 +1,5 @@
 // The tasks: open, in work, done.
+import { LIMITS } from '@raidhall/client';
 import type { Task } from '@raidhall/client';
 import { memo, useRef, useState } from 'react';
 import type { ReactNode } from 'react';
@@ -142,9 +143,9 @@ export function AddTask() {
       if (title.current) title.current.value = '';
       title.current?.focus();
     }}>
-      <input ref={title} className="grow" name="title" aria-label={words.taskTitle} placeholder={words.taskTitle} maxLength={120} required autoComplete="off" />
-      <label>{words.taskXp}<input name="xp" type="number" inputMode="numeric" min={1} max={1_000} defaultValue={40} required /></label>
-      <label>{words.taskMinutes}<input name="minutes" type="number" inputMode="numeric" min={0} max={480} defaultValue={25} required /></label>
+      <input ref={title} className="grow" name="title" aria-label={words.taskTitle} placeholder={words.taskTitle} maxLength={LIMITS.task_title_chars} required autoComplete="off" />
+      <label>{words.taskXp}<input name="xp" type="number" inputMode="numeric" {...LIMITS.task_xp} defaultValue={40} required /></label>
+      <label>{words.taskMinutes}<input name="minutes" type="number" inputMode="numeric" {...LIMITS.task_minutes} defaultValue={25} required /></label>
       <button className="primary">{words.add}</button>
     </form>
   );

@@ -1,4 +1,5 @@
 // What happened and what was said.
+import { LIMITS } from '@raidhall/client';
 import type { ChatMessage } from '@raidhall/client';
 import { memo, useLayoutEffect, useMemo, useRef, useState } from 'react';
 import { complain } from '../notices';
@@ -113,7 +114,7 @@ function Say() {
         if (input.current && !input.current.value) input.current.value = text;
       });
     }}>
-      <input ref={input} className="grow" name="text" aria-label={words.say} placeholder={words.say} maxLength={500} autoComplete="off" enterKeyHint="send" />
+      <input ref={input} className="grow" name="text" aria-label={words.say} placeholder={words.say} maxLength={LIMITS.chat_chars} autoComplete="off" enterKeyHint="send" />
       <button className="primary" aria-label={words.send}>➤</button>
     </form>
   );

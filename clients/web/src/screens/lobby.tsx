@@ -1,3 +1,4 @@
+import { LIMITS, newOp } from '@raidhall/client';
 import type { RaidSummary, Rest } from '@raidhall/client';
 import { useCallback, useEffect, useState } from 'react';
 import type { Account } from '../account';
@@ -98,7 +99,7 @@ function CreateRaid({ rest }: { rest: Rest }) {
   const words = useWords();
   const [preset, setPreset] = useState<keyof typeof PRESETS>('sprint');
   // The same form sent again, after an answer that got lost, is the same raid.
-  const [key, setKey] = useState(newKey);
+  const [key, setKey] = useState(newOp);
   const { onSubmit, busy } = useForm(async fields => {
     const raid = await rest.createRaid(
       {
@@ -116,10 +117,10 @@ function CreateRaid({ rest }: { rest: Rest }) {
   });
   const { target_xp, target_tasks, minutes } = PRESETS[preset];
   return (
-    <form className="panel" onSubmit={onSubmit} onChange={() => setKey(newKey())} aria-labelledby="create">
+    <form className="panel" onSubmit={onSubmit} onChange={() => setKey(newOp())} aria-labelledby="create">
       <h2 id="create">{words.createTitle}</h2>
-      <label>{words.title}<input name="title" placeholder={words.titlePlaceholder} maxLength={80} required autoComplete="off" /></label>
-      <label>{words.description} <small>({words.optional})</small><input name="description" maxLength={500} autoComplete="off" /></label>
+      <label>{words.title}<input name="title" placeholder={words.titlePlaceholder} maxLength={LIMITS.title_chars} required autoComplete="off" /></label>
+      <label>{words.description} <small>({words.optional})</small><input name="description" maxLength={LIMITS.description_chars} autoComplete="off" /></label>
       <fieldset>
         <legend>{words.preset}</legend>
         <div className="segments">
@@ -129,15 +130,13 @@ function CreateRaid({ rest }: { rest: Rest }) {
         </div>
       </fieldset>
       <div className="fields" key={preset}>
-        <label>{words.goalXp}<input name="target_xp" type="number" inputMode="numeric" min={1} max={1_000_000} defaultValue={target_xp} required /></label>
-        <label>{words.goalTasks}<input name="target_tasks" type="number" inputMode="numeric" min={0} max={10_000} defaultValue={target_tasks} required /></label>
-        <label>{words.minutes}<input name="minutes" type="number" inputMode="numeric" min={1} max={10_080} defaultValue={minutes} required /></label>
+        <label>{words.goalXp}<input name="target_xp" type="number" inputMode="numeric" {...LIMITS.target_xp} defaultValue={target_xp} required /></label>
+        <label>{words.goalTasks}<input name="target_tasks" type="number" inputMode="numeric" {...LIMITS.target_tasks} defaultValue={target_tasks} required /></label>
+        <label>{words.minutes}<input name="minutes" type="number" inputMode="numeric" min={LIMITS.time_limit_secs.min / 60} max={LIMITS.time_limit_secs.max / 60} defaultValue={minutes} required /></label>
       </div>
-      <label>{words.players}<input name="max_members" type="number" inputMode="numeric" min={2} max={100} defaultValue={4} required /></label>
+      <label>{words.players}<input name="max_members" type="number" inputMode="numeric" {...LIMITS.members} defaultValue={4} required /></label>
       <label className="check"><input name="late_join" type="checkbox" defaultChecked />{words.lateJoin}</label>
       <button className="primary" disabled={busy}>{words.create}</button>
     </form>
   );
 }
-
-const newKey = (): string => Array.from(crypto.getRandomValues(new Uint8Array(16)), byte => byte.toString(16).padStart(2, '0')).join('');

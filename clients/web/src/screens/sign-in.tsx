@@ -1,3 +1,4 @@
+import { LIMITS } from '@raidhall/client';
 import { endedBecause, signIn } from '../account';
 import { useForm } from '../parts/form';
 import { useWords } from '../settings';
@@ -16,7 +17,7 @@ export function SignIn() {
         {ended && <p className="warning" role="alert">{words.stopped[ended]}</p>}
         <label>
           {words.yourName}
-          <input name="name" placeholder={words.namePlaceholder} maxLength={40} required autoFocus autoComplete="nickname" />
+          <input name="name" placeholder={words.namePlaceholder} maxLength={LIMITS.name_chars} required autoFocus autoComplete="nickname" />
         </label>
         <button className="primary" disabled={busy}>{words.enter}</button>
         <p className="dim">{words.guestNote}</p>
