@@ -123,7 +123,7 @@ export class Client {
       const { clock } = this;
       raid = new Raid(id, {
         clock,
-        send: message => this.connection.send(message),
+        send: message => this.connection.send(message) === 'sent',
         execute: (of, command) => this.execute(of, command),
         player: () => this.who?.id ?? null,
       });
@@ -186,7 +186,6 @@ export class Client {
       }
       const waiting: Waiting = { op: newOp(), raid, cmd, at: this.now() };
       const id = ++this.ids;
-      if (!this.connection.fits(message(id, waiting))) return reject(tooLarge());
       this.pending.set(id, { waiting, resolve, reject, tries: 0, cancelRetry: null });
       this.options.storage?.put(waiting);
       this.raid(raid).given(waiting);
@@ -200,9 +199,9 @@ export class Client {
     if (!pending || !this.ready || this.firstOf(pending.waiting.raid) !== id) return;
     pending.cancelRetry?.();
     pending.cancelRetry = null;
-    if (!this.connection.fits(message(id, pending.waiting))) return this.settle(id, tooLarge());
-    if (!this.connection.send(message(id, pending.waiting))) return;
-    pending.cancelRetry = this.clock.after(ANSWER_MS, () => this.transmit(id));
+    const sent = this.connection.send(message(id, pending.waiting));
+    if (sent === 'too_large') this.settle(id, new RaidhallError('too_large', 'The command is larger than the server takes'));
+    if (sent === 'sent') pending.cancelRetry = this.clock.after(ANSWER_MS, () => this.transmit(id));
   }
 
   /** The command that is under way in a raid: one after the other, so that none overtakes one that has to be tried again. */
@@ -289,8 +288,6 @@ export class Client {
 }
 
 const message = (id: number, { raid, op, cmd }: Waiting): ClientMessage => ({ t: 'do', id, raid, op, cmd });
-
-const tooLarge = (): RaidhallError => new RaidhallError('too_large', 'The command is larger than the server takes');
 
 function fixed(token: string | undefined): GetToken {
   if (token === undefined) throw new TypeError('connect needs a token, or getToken');

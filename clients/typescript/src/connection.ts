@@ -89,11 +89,6 @@ export class Connection {
     return this.current;
   }
 
-  /** Whether the server takes a message of that size, as far as is known. */
-  fits(message: ClientMessage): boolean {
-    return size(this.options.codec.encode(message)) <= this.messageBytesMax;
-  }
-
   start(): void {
     void this.open();
   }
@@ -103,13 +98,13 @@ export class Connection {
     this.become({ state: 'closed' });
   }
 
-  /** Sends, if there is a connection that has begun. */
-  send(message: ClientMessage): boolean {
-    if (!this.welcome || this.socket?.readyState !== OPEN) return false;
+  /** Sends, if there is a connection that has begun, and the server takes a message of that size as far as is known. */
+  send(message: ClientMessage): 'sent' | 'away' | 'too_large' {
     const frame = this.options.codec.encode(message);
-    if (size(frame) > this.messageBytesMax) return false;
+    if (size(frame) > this.messageBytesMax) return 'too_large';
+    if (!this.welcome || this.socket?.readyState !== OPEN) return 'away';
     this.socket.send(frame);
-    return true;
+    return 'sent';
   }
 
   /** The player asks for it: whatever ended the connection may be over. */

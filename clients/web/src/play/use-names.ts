@@ -1,7 +1,7 @@
-// What players are called: the members now, those who have been since this page looks, and, when somebody else has a word or a
-// task, whoever has ever joined.
+// What players are called: all whom this page has seen as members, and, when somebody else has a word or a task, whoever has ever
+// joined.
 import type { PlayerId, Raid, RaidEvent, RaidState, Rest } from '@raidhall/client';
-import { useEffect, useRef, useState } from 'react';
+import { useEffect, useReducer, useState } from 'react';
 import { namesIn } from './history';
 import type { Names } from './history';
 
@@ -9,26 +9,26 @@ import type { Names } from './history';
 const PAGE = 100;
 const PAGES_MAX = 20;
 
-const NOBODY: Names = new Map();
-
 export function useNames(raid: Raid, rest: Rest, state: RaidState | null): Names {
-  const [former, setFormer] = useState(NOBODY);
-  const names = useRef<Names>(NOBODY);
-  if (state?.members.some(({ player, name }) => names.current.get(player) !== name)) names.current = new Map([...names.current, ...namesIn([], state)]);
-  const known = (player: PlayerId | null): boolean => player === null || names.current.has(player) || former.has(player);
+  const [names] = useState(() => new Map<PlayerId, string>());
+  const [, draw] = useReducer((times: number) => times + 1, 0);
+  namesIn([], state).forEach((name, player) => names.set(player, name));
+  const known = (player: PlayerId | null): boolean => player === null || names.has(player);
   const complete = !state || (state.messages.every(({ by }) => known(by)) && state.tasks.every(({ assignee }) => known(assignee)));
   useEffect(() => {
     if (complete) return;
     let ended = false;
-    everything(raid, rest, () => ended).then(events => ended || setFormer(namesIn(events, null)), () => {});
+    const learn = (events: RaidEvent[]): void => {
+      if (ended) return;
+      namesIn(events, null).forEach((name, player) => known(player) || names.set(player, name));
+      draw();
+    };
+    everything(raid, rest, () => ended).then(learn, () => {});
     return () => {
       ended = true;
     };
   }, [raid, rest, complete]);
-  const latest = names.current;
-  const all = useRef({ former, latest, names: latest });
-  if (all.current.former !== former || all.current.latest !== latest) all.current = { former, latest, names: new Map([...former, ...latest]) };
-  return all.current.names;
+  return names;
 }
 
 async function everything(raid: Raid, rest: Rest, ended: () => boolean): Promise<RaidEvent[]> {

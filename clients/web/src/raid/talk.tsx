@@ -1,7 +1,7 @@
 // What happened and what was said.
 import { LIMITS } from '@raidhall/client';
 import type { ChatMessage } from '@raidhall/client';
-import { memo, useLayoutEffect, useMemo, useRef, useState } from 'react';
+import { memo, useLayoutEffect, useRef, useState } from 'react';
 import { complain } from '../notices';
 import { lineOf, namesIn } from '../play/history';
 import type { Names } from '../play/history';
@@ -33,7 +33,7 @@ function Happened({ names }: { names: Names }) {
   const words = useWords();
   const { raid, account } = usePlay();
   const history = useHistory(raid, account.rest);
-  const all = useMemo(() => new Map([...names, ...namesIn(history, null)]), [names, history]);
+  const all = new Map([...names, ...namesIn(history, null)]);
   const { shown } = useScene();
   const lines = history.map(event => lineOf(event, all, shown, words)).filter(line => line !== null && !line.chat).reverse();
   return (
