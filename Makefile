@@ -1,5 +1,6 @@
 # The commands of this repository. `make` alone lists them.
 .DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
 .PHONY: help run app cluster test check bench bench-store setup clean
 MAKEFLAGS += --no-print-directory
 
@@ -18,7 +19,6 @@ run: app ## build and serve on this machine, with SQLite; it prints where to pla
 
 app: $(app)/dist/index.html ## the web app, which is built into the server
 
-# Where there is no Node.js and none can be installed it says so, and the server is built without the app.
 $(app)/dist/index.html: $(shell find $(app)/src $(app)/public $(sdk)/src) $(app)/index.html $(wildcard $(app)/*.ts $(app)/*.json $(sdk)/*.json) scripts/web-app
 	scripts/web-app
 
