@@ -15,7 +15,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?);
     let app = root.join(APP);
     // A path that is not there would make every build a new one.
-    println!("cargo:rerun-if-changed={}", if app.is_dir() { APP } else { "clients/web" });
+    println!(
+        "cargo:rerun-if-changed={}",
+        if app.is_dir() { APP } else { "clients/web" }
+    );
     println!("cargo:rerun-if-changed=build.rs");
     let out = PathBuf::from(std::env::var("OUT_DIR")?).join("web_app.rs");
     fs::write(out, list(&app)?)?;
@@ -31,10 +34,18 @@ fn list(app: &Path) -> Result<String, Box<dyn Error>> {
     files.sort();
     let mut text = String::from("&[\n");
     for file in files.iter().filter(|file| !is_packed(file)) {
-        let path = file.strip_prefix(app)?.to_str().ok_or("a name that is no Unicode")?.replace('\\', "/");
+        let path = file
+            .strip_prefix(app)?
+            .to_str()
+            .ok_or("a name that is no Unicode")?
+            .replace('\\', "/");
         let packed = |by: &str| {
             let packed = PathBuf::from(format!("{}.{by}", file.display()));
-            if files.contains(&packed) { format!("Some(include_bytes!({packed:?}))") } else { "None".into() }
+            if files.contains(&packed) {
+                format!("Some(include_bytes!({packed:?}))")
+            } else {
+                "None".into()
+            }
         };
         writeln!(
             text,
@@ -61,5 +72,6 @@ fn find(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
 }
 
 fn is_packed(file: &Path) -> bool {
-    file.extension().is_some_and(|end| end == "br" || end == "gz")
+    file.extension()
+        .is_some_and(|end| end == "br" || end == "gz")
 }

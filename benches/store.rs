@@ -1,7 +1,10 @@
 //! How fast the stores commit, by the raids in a batch: `make bench-store`, or for SQLite alone
 //! `cargo bench --bench store`.
 
-#![allow(clippy::disallowed_methods, reason = "it measures real time, and its tasks end with the process")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "it measures real time, and its tasks end with the process"
+)]
 #![allow(unreachable_pub, reason = "a measurement has no outside")]
 
 #[path = "../tests/support/history.rs"]
@@ -11,14 +14,15 @@ mod history;
 #[path = "../tests/support/postgres.rs"]
 mod database;
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use database::{Database, SERVER};
 use history::{History, completed_task, instance, op, raid, said};
 use raidhall::store::postgres::{PostgresOptions, PostgresStore};
 use raidhall::store::sqlite::SqliteStore;
 use raidhall::store::{Append, Fate, Store};
 use raidhall_protocol::PlayerId;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 const MEASURED: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -31,7 +35,10 @@ const RAIDS_PER_BATCH: [usize; 4] = [1, 10, 50, 200];
 async fn main() {
     heading();
     let directory = tempfile::tempdir().expect("a directory");
-    let url = format!("sqlite://{}", directory.path().join("raidhall.db").display());
+    let url = format!(
+        "sqlite://{}",
+        directory.path().join("raidhall.db").display()
+    );
     let store = SqliteStore::open(&url, 2).await.expect("open");
     store.migrate(PATIENCE).await.expect("migrate");
     measure("sqlite", 1, Arc::new(store)).await;
@@ -65,9 +72,16 @@ async fn measure(name: &str, writers: usize, store: Arc<dyn Store>) {
     for size in RAIDS_PER_BATCH {
         let mut writing = Vec::new();
         for _ in 0..writers {
-            let histories: Vec<_> =
-                next_raid.by_ref().take(size).map(|id| History::of(raid(id), owner.id)).collect();
-            writing.push(tokio::spawn(write(Arc::clone(&store), histories, players.clone())));
+            let histories: Vec<_> = next_raid
+                .by_ref()
+                .take(size)
+                .map(|id| History::of(raid(id), owner.id))
+                .collect();
+            writing.push(tokio::spawn(write(
+                Arc::clone(&store),
+                histories,
+                players.clone(),
+            )));
         }
         let mut times = Vec::new();
         for writer in writing {
@@ -80,9 +94,19 @@ async fn measure(name: &str, writers: usize, store: Arc<dyn Store>) {
 
 /// One event per raid in each batch: every third a completed task, the others talk, each with an op. Gives how long
 /// each commit took.
-async fn write(store: Arc<dyn Store>, mut histories: Vec<History>, players: Vec<PlayerId>) -> Vec<Duration> {
-    let creations: Vec<_> = histories.iter_mut().map(|history| history.creation(players[0])).collect();
-    assert_eq!(store.commit(&creations).await.expect("create"), vec![Fate::Committed; creations.len()]);
+async fn write(
+    store: Arc<dyn Store>,
+    mut histories: Vec<History>,
+    players: Vec<PlayerId>,
+) -> Vec<Duration> {
+    let creations: Vec<_> = histories
+        .iter_mut()
+        .map(|history| history.creation(players[0]))
+        .collect();
+    assert_eq!(
+        store.commit(&creations).await.expect("create"),
+        vec![Fate::Committed; creations.len()]
+    );
     let (mut times, began) = (Vec::new(), Instant::now());
     for round in 0.. {
         if began.elapsed() > MEASURED {
@@ -101,7 +125,10 @@ async fn write(store: Arc<dyn Store>, mut histories: Vec<History>, players: Vec<
         let sent = Instant::now();
         let fates = store.commit(&batch).await.expect("commit");
         times.push(sent.elapsed());
-        assert!(fates.iter().all(|fate| *fate == Fate::Committed), "{fates:?}");
+        assert!(
+            fates.iter().all(|fate| *fate == Fate::Committed),
+            "{fates:?}"
+        );
     }
     times
 }

@@ -2,12 +2,13 @@
 
 mod forwarded;
 
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use ipnet::IpNet;
-use std::convert::Infallible;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 const FORWARDED: &str = "forwarded";
@@ -38,7 +39,11 @@ impl<S: Sync> FromRequestParts<S> for ClientAddress {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<ClientAddress, Infallible> {
-        Ok(parts.extensions.get().copied().unwrap_or(ClientAddress::UNKNOWN))
+        Ok(parts
+            .extensions
+            .get()
+            .copied()
+            .unwrap_or(ClientAddress::UNKNOWN))
     }
 }
 
@@ -64,10 +69,18 @@ impl Proxies {
             return ClientAddress(peer);
         }
         let lines = |name: &'static str| {
-            headers.get_all(name).into_iter().rev().map(|line| line.to_str().unwrap_or_default())
+            headers
+                .get_all(name)
+                .into_iter()
+                .rev()
+                .map(|line| line.to_str().unwrap_or_default())
         };
-        let said = self.nearest(peer, lines(X_FORWARDED_FOR).flat_map(|line| line.rsplit(',').map(parse)));
-        let forwarded = lines(FORWARDED).flat_map(|line| forwarded::addresses(line).into_iter().rev());
+        let said = self.nearest(
+            peer,
+            lines(X_FORWARDED_FOR).flat_map(|line| line.rsplit(',').map(parse)),
+        );
+        let forwarded =
+            lines(FORWARDED).flat_map(|line| forwarded::addresses(line).into_iter().rev());
         match (said, self.nearest(peer, forwarded)) {
             (said, named) if said == named => ClientAddress(said),
             (said, named) if named == peer => ClientAddress(said),
@@ -100,7 +113,12 @@ fn parse(entry: &str) -> Option<IpAddr> {
     let entry = entry.trim();
     let bracketed = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
     let with_port = || entry.parse::<SocketAddr>().ok().map(|address| address.ip());
-    entry.parse().ok().or_else(bracketed).or_else(with_port).map(|address: IpAddr| address.to_canonical())
+    entry
+        .parse()
+        .ok()
+        .or_else(bracketed)
+        .or_else(with_port)
+        .map(|address: IpAddr| address.to_canonical())
 }
 
 #[cfg(test)]
@@ -109,7 +127,10 @@ mod tests {
 
     /// The client as seen through trusted 10.0.0.0/8 and fd00::/8.
     fn client(peer: &str, forwarded: &[&'static str]) -> String {
-        let headers: Vec<_> = forwarded.iter().map(|line| (X_FORWARDED_FOR, *line)).collect();
+        let headers: Vec<_> = forwarded
+            .iter()
+            .map(|line| (X_FORWARDED_FOR, *line))
+            .collect();
         seen(peer, &headers)
     }
 
@@ -120,7 +141,10 @@ mod tests {
             headers.append(*name, line.parse().expect("a header"));
         }
         let peer = SocketAddr::new(peer.parse().expect("an address"), 4000);
-        Proxies::new(trusted.to_vec()).client(peer, &headers).0.to_string()
+        Proxies::new(trusted.to_vec())
+            .client(peer, &headers)
+            .0
+            .to_string()
     }
 
     #[test]
@@ -131,7 +155,10 @@ mod tests {
     #[test]
     fn a_trusted_proxy_is_believed() {
         assert_eq!(client("10.0.0.1", &["203.0.113.9"]), "203.0.113.9");
-        assert_eq!(client("::ffff:10.0.0.1", &["203.0.113.9:5123"]), "203.0.113.9");
+        assert_eq!(
+            client("::ffff:10.0.0.1", &["203.0.113.9:5123"]),
+            "203.0.113.9"
+        );
         assert_eq!(client("fd00::1", &["[2001:db8::7]:443"]), "2001:db8::7");
         assert_eq!(client("fd00::1", &["[2001:db8::7]"]), "2001:db8::7");
     }
@@ -139,12 +166,18 @@ mod tests {
     #[test]
     fn what_the_client_put_in_front_is_not_believed() {
         assert_eq!(client("10.0.0.1", &["1.1.1.1, 203.0.113.9"]), "203.0.113.9");
-        assert_eq!(client("10.0.0.1", &["1.1.1.1", "203.0.113.9,10.2.2.2"]), "203.0.113.9");
+        assert_eq!(
+            client("10.0.0.1", &["1.1.1.1", "203.0.113.9,10.2.2.2"]),
+            "203.0.113.9"
+        );
     }
 
     #[test]
     fn rubbish_ends_at_the_proxy_that_passed_it_on() {
-        assert_eq!(client("10.0.0.1", &["1.1.1.1, rubbish, 10.0.0.2"]), "10.0.0.2");
+        assert_eq!(
+            client("10.0.0.1", &["1.1.1.1, rubbish, 10.0.0.2"]),
+            "10.0.0.2"
+        );
         assert_eq!(client("10.0.0.1", &[""]), "10.0.0.1");
         assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
     }
@@ -155,23 +188,49 @@ mod tests {
         assert_eq!(forwarded("192.0.2.1", "for=203.0.113.9"), "192.0.2.1");
         assert_eq!(forwarded("10.0.0.1", "for=203.0.113.9"), "203.0.113.9");
         assert_eq!(
-            forwarded("10.0.0.1", "for=1.1.1.1, for=203.0.113.9;proto=https, for=10.2.2.2"),
+            forwarded(
+                "10.0.0.1",
+                "for=1.1.1.1, for=203.0.113.9;proto=https, for=10.2.2.2"
+            ),
             "203.0.113.9"
         );
-        assert_eq!(forwarded("10.0.0.1", "by=10.0.0.1;FOR=\"[2001:db8::7]:443\""), "2001:db8::7");
-        assert_eq!(forwarded("10.0.0.1", "for=\"[::ffff:203.0.113.9]\""), "203.0.113.9");
-        assert_eq!(forwarded("10.0.0.1", "for=1.1.1.1, for=_hidden, for=10.0.0.2"), "10.0.0.2");
-        assert_eq!(forwarded("10.0.0.1", "for=1.1.1.1, for=unknown"), "10.0.0.1");
-        assert_eq!(forwarded("10.0.0.1", "for=1.1.1.1, proto=https"), "10.0.0.1", "no address is no address");
+        assert_eq!(
+            forwarded("10.0.0.1", "by=10.0.0.1;FOR=\"[2001:db8::7]:443\""),
+            "2001:db8::7"
+        );
+        assert_eq!(
+            forwarded("10.0.0.1", "for=\"[::ffff:203.0.113.9]\""),
+            "203.0.113.9"
+        );
+        assert_eq!(
+            forwarded("10.0.0.1", "for=1.1.1.1, for=_hidden, for=10.0.0.2"),
+            "10.0.0.2"
+        );
+        assert_eq!(
+            forwarded("10.0.0.1", "for=1.1.1.1, for=unknown"),
+            "10.0.0.1"
+        );
+        assert_eq!(
+            forwarded("10.0.0.1", "for=1.1.1.1, proto=https"),
+            "10.0.0.1",
+            "no address is no address"
+        );
     }
 
     #[test]
     fn of_two_headers_that_differ_neither_is_believed() {
         let both = |said, named| seen("10.0.0.1", &[(X_FORWARDED_FOR, said), (FORWARDED, named)]);
         assert_eq!(both("203.0.113.9", "for=203.0.113.9"), "203.0.113.9");
-        assert_eq!(both("203.0.113.9, 10.0.0.2", "for=203.0.113.9"), "203.0.113.9");
+        assert_eq!(
+            both("203.0.113.9, 10.0.0.2", "for=203.0.113.9"),
+            "203.0.113.9"
+        );
         assert_eq!(both("203.0.113.9", "for=198.51.100.1"), "10.0.0.1");
-        assert_eq!(both("203.0.113.9", "for=_hidden"), "203.0.113.9", "one that names nobody says nothing");
+        assert_eq!(
+            both("203.0.113.9", "for=_hidden"),
+            "203.0.113.9",
+            "one that names nobody says nothing"
+        );
         assert_eq!(both("rubbish", "for=203.0.113.9"), "203.0.113.9");
     }
 

@@ -10,20 +10,22 @@ mod parts;
 mod signals;
 mod tenure;
 
+use std::io::Write;
+
+use anyhow::Context;
+pub use backup::{export, import, new_lineage};
+pub use parts::{Host, run};
+use raidhall_protocol::PlayerId;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tracing::info;
+
 use crate::auth::Scope;
 use crate::backup::BackupError;
 use crate::cli::TokenArgs;
 use crate::config::Config;
 use crate::store::StoreError;
 use crate::telemetry;
-use anyhow::Context;
-pub use backup::{export, import, new_lineage};
-pub use parts::{Host, run};
-use raidhall_protocol::PlayerId;
-use std::io::Write;
-use thiserror::Error;
-use tokio::net::TcpListener;
-use tracing::info;
 
 /// Why the server, or a command, did not start or did not end well. Each variant has an exit code of its own: see
 /// [`crate::cli::Exit`].
@@ -51,7 +53,10 @@ pub enum StartError {
 
 impl StartError {
     fn unavailable(what: impl Into<String>, source: impl Into<anyhow::Error>) -> Self {
-        Self::Unavailable { what: what.into(), source: source.into() }
+        Self::Unavailable {
+            what: what.into(),
+            source: source.into(),
+        }
     }
 
     fn of_store(what: String, error: StoreError) -> Self {
@@ -83,14 +88,27 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         }
         None => None,
     };
-    let bound = listener.local_addr().context("read the address that was bound")?;
+    let bound = listener
+        .local_addr()
+        .context("read the address that was bound")?;
     let base_url = config.server.base_url(bound);
     let accepted_secret = open::accepted_secret(&config)?;
-    let host = Host { config, store, secret, accepted_secret, base_url: base_url.clone(), metrics };
+    let host = Host {
+        config,
+        store,
+        secret,
+        accepted_secret,
+        base_url: base_url.clone(),
+        metrics,
+    };
     let announce = move || {
         info!(url = base_url.as_str(), "serving");
         // Standard output may be closed; the log has the URL too.
-        let _ = writeln!(std::io::stdout(), "Raidhall is open at {}", base_url.as_str());
+        let _ = writeln!(
+            std::io::stdout(),
+            "Raidhall is open at {}",
+            base_url.as_str()
+        );
     };
     let traces = telemetry::begin_traces(&host.config.telemetry);
     let ended = run(host, listener, announce, signals::first()).await;
@@ -125,12 +143,21 @@ pub async fn token(config: &Config, args: TokenArgs) -> anyhow::Result<String> {
         Some(id) => {
             let player = PlayerId::try_from(id)?;
             let profile = open::as_it_is(config).await?.player(player).await?;
-            (id.to_string(), Some(profile.with_context(|| format!("there is no player {player}"))?.name))
+            (
+                id.to_string(),
+                Some(
+                    profile
+                        .with_context(|| format!("there is no player {player}"))?
+                        .name,
+                ),
+            )
         }
         None => (args.subject, None),
     };
     let scope = args.scope.map_or(Scope::Player, Scope::from);
-    let ttl = args.ttl_secs.map_or(config.auth.access_ttl, std::time::Duration::from_secs);
+    let ttl = args
+        .ttl_secs
+        .map_or(config.auth.access_ttl, std::time::Duration::from_secs);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     let now = raidhall_protocol::UnixMillis(i64::try_from(now.as_millis())?);
     Ok(auth.mint_scoped(scope, &subject, name.as_deref(), ttl, now))

@@ -5,11 +5,10 @@
 
 mod ring;
 
-use crate::cluster::envelope::Note;
-use crate::cluster::link::{About, Link};
-use crate::frame::{Form, Lazy, Shared};
-use crate::outbox::{Answer, ConnectionId, Outbox, Signal, Ticket};
-use crate::store::Epoch;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use parking_lot::Mutex;
 use raidhall_protocol::event::LeaveReason;
 use raidhall_protocol::server::UnwatchReason;
@@ -17,10 +16,13 @@ use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, ServerMessage};
 use ring::Ring;
 pub use ring::{Pulled, RingOptions};
 use serde_json::Value;
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Notify;
+
+use crate::cluster::envelope::Note;
+use crate::cluster::link::{About, Link};
+use crate::frame::{Form, Lazy, Shared};
+use crate::outbox::{Answer, ConnectionId, Outbox, Signal, Ticket};
+use crate::store::Epoch;
 
 /// One raid's watchers on this instance, and its recent events.
 pub struct Audience {
@@ -54,8 +56,19 @@ impl Audience {
     /// An audience of nobody, whose history begins after `head`.
     pub fn new(raid: RaidId, options: RingOptions) -> Self {
         let (ring, watchers, members) = (Ring::new(options), HashMap::new(), BTreeSet::new());
-        let inner = Mutex::new(Inner { ring, watchers, members, relay: None });
-        Self { raid, head: AtomicU64::new(0), stored: AtomicU64::new(0), inner, changed: Notify::new() }
+        let inner = Mutex::new(Inner {
+            ring,
+            watchers,
+            members,
+            relay: None,
+        });
+        Self {
+            raid,
+            head: AtomicU64::new(0),
+            stored: AtomicU64::new(0),
+            inner,
+            changed: Notify::new(),
+        }
     }
 
     /// The raid.
@@ -88,15 +101,26 @@ impl Audience {
     /// anew and watchers that are behind get a snapshot.
     pub fn adopt(&self, seq: Seq, members: BTreeSet<PlayerId>, tail: &[Event]) {
         let head = self.head();
-        let missing = tail.iter().filter(|event| event.seq > head).cloned().collect::<Vec<_>>();
-        if missing.first().is_some_and(|event| event.seq == head.next()) && head > Seq::ZERO {
+        let missing = tail
+            .iter()
+            .filter(|event| event.seq > head)
+            .cloned()
+            .collect::<Vec<_>>();
+        if missing
+            .first()
+            .is_some_and(|event| event.seq == head.next())
+            && head > Seq::ZERO
+        {
             self.publish(&missing);
         }
         let mut inner = self.inner.lock();
         if self.head() != seq {
             inner.ring.restart(seq);
             self.head.store(seq.0, Ordering::Release);
-            inner.watchers.values().for_each(|watcher| watcher.outbox.wake());
+            inner
+                .watchers
+                .values()
+                .for_each(|watcher| watcher.outbox.wake());
         }
         inner.members = members;
     }
@@ -105,10 +129,18 @@ impl Audience {
     /// read from the store from now on, where it is rewritten.
     pub fn publish(&self, events: &[Event]) {
         let frames = events.iter().map(|event| {
-            (event.seq, Shared::new(&ServerMessage::Event { raid: self.raid, event: event.clone() }))
+            (
+                event.seq,
+                Shared::new(&ServerMessage::Event {
+                    raid: self.raid,
+                    event: event.clone(),
+                }),
+            )
         });
         let frames = frames.collect::<Vec<_>>();
-        let erased = events.iter().any(|event| matches!(event.data, EventData::PlayerErased { .. }));
+        let erased = events
+            .iter()
+            .any(|event| matches!(event.data, EventData::PlayerErased { .. }));
         let mut inner = self.inner.lock();
         if let Some(first) = events.first().filter(|_| erased) {
             inner.ring.forget_before(first.seq);
@@ -136,11 +168,18 @@ impl Audience {
         budget: usize,
     ) -> Pulled {
         let inner = self.inner.lock();
-        let watches = || inner.watchers.get(&connection).is_some_and(|watcher| watcher.ticket == ticket);
+        let watches = || {
+            inner
+                .watchers
+                .get(&connection)
+                .is_some_and(|watcher| watcher.ticket == ticket)
+        };
         if until.is_none() && !watches() {
             return Pulled::Ended;
         }
-        inner.ring.pull(cursor, until.unwrap_or(Seq(u64::MAX)), form, budget)
+        inner
+            .ring
+            .pull(cursor, until.unwrap_or(Seq(u64::MAX)), form, budget)
     }
 
     /// How far a cursor is behind the newest event: in messages and bytes.
@@ -151,13 +190,30 @@ impl Audience {
     /// Adds a watcher, in place of the same connection's former watch. Its answer goes out in the same breath, so
     /// that live begins exactly after it. Nothing is added when the connection is gone.
     pub fn join(self: &Arc<Self>, joining: Joining) {
-        let Joining { outbox, ticket, player, cursor, promised, frame } = joining;
+        let Joining {
+            outbox,
+            ticket,
+            player,
+            cursor,
+            promised,
+            frame,
+        } = joining;
         let audience = Arc::clone(self);
         {
-            let watcher = Watcher { outbox: Arc::clone(&outbox), ticket, player };
+            let watcher = Watcher {
+                outbox: Arc::clone(&outbox),
+                ticket,
+                player,
+            };
             self.inner.lock().watchers.insert(outbox.id, watcher);
         }
-        if !outbox.answer(Answer::Joined { ticket, audience, cursor, promised, frame }) {
+        if !outbox.answer(Answer::Joined {
+            ticket,
+            audience,
+            cursor,
+            promised,
+            frame,
+        }) {
             self.leave(outbox.id, ticket);
             return;
         }
@@ -167,7 +223,11 @@ impl Audience {
     /// Removes a watcher, unless it has watched anew since.
     pub fn leave(&self, connection: ConnectionId, ticket: Ticket) {
         let mut inner = self.inner.lock();
-        if inner.watchers.get(&connection).is_some_and(|watcher| watcher.ticket == ticket) {
+        if inner
+            .watchers
+            .get(&connection)
+            .is_some_and(|watcher| watcher.ticket == ticket)
+        {
             inner.watchers.remove(&connection);
             self.changed.notify_one();
         }
@@ -182,7 +242,9 @@ impl Audience {
     pub fn watching(&self) -> BTreeSet<PlayerId> {
         let inner = self.inner.lock();
         let players = inner.watchers.values().filter_map(|watcher| watcher.player);
-        players.filter(|player| inner.members.contains(player)).collect()
+        players
+            .filter(|player| inner.members.contains(player))
+            .collect()
     }
 
     /// Whether a player is a member as of the newest event published.
@@ -198,10 +260,16 @@ impl Audience {
     /// Tells every watcher who came online and who went offline.
     pub fn announce(&self, online: Vec<PlayerId>, offline: Vec<PlayerId>) {
         let inner = self.inner.lock();
-        let message = ServerMessage::Presence { raid: self.raid, online, offline };
+        let message = ServerMessage::Presence {
+            raid: self.raid,
+            online,
+            offline,
+        };
         let mut frames = Lazy::new(&message);
         for watcher in inner.watchers.values() {
-            watcher.outbox.presence(self.raid, frames.get(watcher.outbox.form));
+            watcher
+                .outbox
+                .presence(self.raid, frames.get(watcher.outbox.form));
         }
     }
 
@@ -218,8 +286,19 @@ impl Audience {
             return Err(NotAMember);
         }
         if let Some((link, epoch)) = &inner.relay {
-            let about = About { raid: self.raid, epoch: *epoch, seq: Seq::ZERO };
-            link.say(about, Note::Signal { from, kind: kind.to_owned(), data: data.clone() });
+            let about = About {
+                raid: self.raid,
+                epoch: *epoch,
+                seq: Seq::ZERO,
+            };
+            link.say(
+                about,
+                Note::Signal {
+                    from,
+                    kind: kind.to_owned(),
+                    data: data.clone(),
+                },
+            );
         }
         inner.deliver(self.raid, Some(sender), from, kind, data);
         Ok(())
@@ -251,18 +330,39 @@ pub struct Joining {
 }
 
 impl Inner {
-    fn deliver(&self, raid: RaidId, sender: Option<ConnectionId>, from: PlayerId, kind: &str, data: Value) {
-        let others =
-            || self.watchers.iter().filter(|(id, _)| Some(**id) != sender).map(|(_, watcher)| watcher);
+    fn deliver(
+        &self,
+        raid: RaidId,
+        sender: Option<ConnectionId>,
+        from: PlayerId,
+        kind: &str,
+        data: Value,
+    ) {
+        let others = || {
+            self.watchers
+                .iter()
+                .filter(|(id, _)| Some(**id) != sender)
+                .map(|(_, watcher)| watcher)
+        };
         if others().next().is_none() {
             return;
         }
-        let message = ServerMessage::Signal { raid, from, kind: kind.to_owned(), data };
+        let message = ServerMessage::Signal {
+            raid,
+            from,
+            kind: kind.to_owned(),
+            data,
+        };
         let mut frames = Lazy::new(&message);
         let kind: Arc<str> = kind.into();
         for Watcher { outbox, .. } in others() {
             let frame = frames.get(outbox.form);
-            outbox.signal(Signal { raid, from, kind: Arc::clone(&kind), frame });
+            outbox.signal(Signal {
+                raid,
+                from,
+                kind: Arc::clone(&kind),
+                frame,
+            });
         }
     }
 

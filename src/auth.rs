@@ -15,28 +15,29 @@ mod sign_in;
 mod telegram;
 mod token;
 
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use foreign::Foreign;
 pub use foreign::{IssuerOptions, Source as IssuerSource, Vouched};
 pub use identity::{Identity, Scope};
 pub use lookout::Lookout;
+use raidhall_protocol::{PlayerId, UnixMillis};
 pub use refresh::REFRESH_GRACE;
 pub(crate) use revoked::BANNED;
+use revoked::Revoked;
 pub use revoked::Unwelcome;
 pub use secret::Secret;
 pub use sign_in::{RefreshError, guest_name};
 pub use telegram::{BotToken, PREFIX as TELEGRAM_PREFIX, TelegramUser};
+use tokio::sync::Notify;
 
 use crate::error::Error;
 use crate::store::{Notice, Store};
 use crate::telemetry::metrics;
-use axum::http::HeaderMap;
-use axum::http::header::AUTHORIZATION;
-use foreign::Foreign;
-use raidhall_protocol::{PlayerId, UnixMillis};
-use revoked::Revoked;
-use std::collections::HashSet;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::Notify;
 
 /// How tokens are made.
 #[derive(Debug, Clone)]
@@ -76,7 +77,15 @@ struct Inner {
 impl Auth {
     /// Gets ready to make and check tokens.
     pub fn new(options: Options) -> Auth {
-        let Options { secret, accepted_secret, access_ttl, refresh_ttl, guest, issuers, telegram } = options;
+        let Options {
+            secret,
+            accepted_secret,
+            access_ttl,
+            refresh_ttl,
+            guest,
+            issuers,
+            telegram,
+        } = options;
         Auth(Arc::new(Inner {
             tokens: token::Tokens::new(&secret, accepted_secret.as_ref()),
             refresh: refresh::Keys::new(&secret, accepted_secret.as_ref()),
@@ -110,18 +119,28 @@ impl Auth {
     /// # Errors
     ///
     /// As [`Auth::verify`]; `Unavailable` when the store, or the issuer's keys, cannot be had.
-    pub async fn identify(&self, store: &dyn Store, token: &str, now: UnixMillis) -> Result<Identity, Error> {
+    pub async fn identify(
+        &self,
+        store: &dyn Store,
+        token: &str,
+        now: UnixMillis,
+    ) -> Result<Identity, Error> {
         if let Some(identified) = self.identify_at_once(token, now) {
             return identified;
         }
         // Boxed, for it may have to ask others over HTTP: every connection's task would have room for that as long as it lives.
         let identified = Box::pin(self.0.foreign.identify(store, token, now)).await;
-        let standing = identified.and_then(|identity| self.check_standing(&identity).map(|()| identity));
+        let standing =
+            identified.and_then(|identity| self.check_standing(&identity).map(|()| identity));
         standing.inspect_err(count_refusal)
     }
 
     /// The same without waiting for anybody; none if the token may be foreign.
-    pub fn identify_at_once(&self, token: &str, now: UnixMillis) -> Option<Result<Identity, Error>> {
+    pub fn identify_at_once(
+        &self,
+        token: &str,
+        now: UnixMillis,
+    ) -> Option<Result<Identity, Error>> {
         let may_be_foreign = !self.0.foreign.is_empty()
             && header::Header::read(token).is_some_and(|header| header.alg != "HS256");
         (!may_be_foreign).then(|| self.verify(token, now).inspect_err(count_refusal))
@@ -190,5 +209,8 @@ fn count_refusal(error: &Error) {
 /// The token in `Authorization: Bearer`, if there is one.
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| token.trim())
+        .filter(|token| !token.is_empty())
 }

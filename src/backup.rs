@@ -11,16 +11,17 @@ mod import;
 mod reading;
 mod writing;
 
-use crate::store::{self, StoreError};
+use std::io;
+
 use async_trait::async_trait;
 pub(crate) use check::earned;
 use form::{Ban, Deed, Entry, Event, Header, Ids, Player, Raid, SignIn, Snapshot};
-use raidhall_protocol::{PlayerId, RaidId};
-use std::io;
-
 pub use import::{Imported, import};
+use raidhall_protocol::{PlayerId, RaidId};
 pub use reading::FileFault;
 pub use writing::{Exported, Options, export};
+
+use crate::store::{self, StoreError};
 
 /// The rows that are read or written at once.
 const PAGE: u32 = 500;
@@ -60,7 +61,10 @@ pub enum BackupError {
 
 impl BackupError {
     fn wrong(place: impl ToString, why: impl ToString) -> BackupError {
-        BackupError::Wrong { place: place.to_string(), why: why.to_string() }
+        BackupError::Wrong {
+            place: place.to_string(),
+            why: why.to_string(),
+        }
     }
 }
 
@@ -114,8 +118,12 @@ pub trait Target: Send {
     async fn events(&mut self, raid: &Raid, rows: &[Event]) -> store::Result<()>;
 
     /// Names a raid's members, and who was one before.
-    async fn members(&mut self, raid: RaidId, members: &[PlayerId], former: &[PlayerId])
-    -> store::Result<()>;
+    async fn members(
+        &mut self,
+        raid: RaidId,
+        members: &[PlayerId],
+        former: &[PlayerId],
+    ) -> store::Result<()>;
 
     /// Adds sign-ins.
     async fn sign_ins(&mut self, rows: &[SignIn]) -> store::Result<()>;

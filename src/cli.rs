@@ -4,10 +4,10 @@ mod exit;
 
 use std::path::PathBuf;
 
-use crate::auth::Scope;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-
 pub use exit::Exit;
+
+use crate::auth::Scope;
 
 /// A real-time game-session server for co-op raids.
 #[derive(Debug, Parser)]
@@ -142,7 +142,13 @@ pub struct TokenArgs {
         required_unless_present = "scope")]
     pub player: Option<u64>,
     /// Who has it, for the audit log, if it speaks for no player
-    #[arg(long, value_name = "NAME", default_value = "cli", conflicts_with = "player", requires = "scope")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "cli",
+        conflicts_with = "player",
+        requires = "scope"
+    )]
     pub subject: String,
     /// How long it is valid, in seconds [default: auth.access_ttl_secs]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=315_360_000))]
@@ -186,7 +192,10 @@ mod tests {
         let Command::Token(command) = Cli::parse_from(words.split(' ')).command else {
             panic!("another command")
         };
-        assert_eq!((command.token.player, command.token.ttl_secs), (Some(5), Some(60)));
+        assert_eq!(
+            (command.token.player, command.token.ttl_secs),
+            (Some(5), Some(60))
+        );
         assert_eq!(command.token.scope, Some(TokenScope::Service));
         assert_eq!(command.config.config, Some(PathBuf::from("a.toml")));
     }
@@ -194,7 +203,10 @@ mod tests {
     #[test]
     fn player_ids_are_positive_and_below_2_to_the_53() {
         for id in ["0", "-1", "9007199254740992", "ada"] {
-            assert!(Cli::try_parse_from(["raidhall", "token", "--player", id]).is_err(), "{id} passed");
+            assert!(
+                Cli::try_parse_from(["raidhall", "token", "--player", id]).is_err(),
+                "{id} passed"
+            );
         }
     }
 }

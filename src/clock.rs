@@ -2,9 +2,10 @@
 //!
 //! Two instances thus agree on when a deadline is, whatever their own wall clocks say.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use parking_lot::RwLock;
 use raidhall_protocol::UnixMillis;
-use std::sync::atomic::{AtomicI64, Ordering};
 use tokio::time::Instant;
 
 /// The database's time as this process knows it. Never goes back.
@@ -17,7 +18,10 @@ pub struct Clock {
 impl Clock {
     /// A clock that was told the time this moment.
     pub fn new(now: UnixMillis) -> Self {
-        Self { anchor: RwLock::new((Instant::now(), now)), latest: AtomicI64::new(now.0) }
+        Self {
+            anchor: RwLock::new((Instant::now(), now)),
+            latest: AtomicI64::new(now.0),
+        }
     }
 
     /// Learns the database's time, as of this moment.
@@ -48,8 +52,9 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::time::Duration;
+
+    use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn a_database_clock_that_was_set_back_does_not_take_us_back() {
@@ -57,7 +62,10 @@ mod tests {
         tokio::time::advance(Duration::from_millis(500)).await;
         assert_eq!(clock.now(), UnixMillis(1_500));
         clock.learn(UnixMillis(200));
-        assert_eq!((clock.now(), clock.told()), (UnixMillis(1_500), UnixMillis(200)));
+        assert_eq!(
+            (clock.now(), clock.told()),
+            (UnixMillis(1_500), UnixMillis(200))
+        );
         tokio::time::advance(Duration::from_millis(2_000)).await;
         assert_eq!(clock.now(), UnixMillis(2_200));
     }

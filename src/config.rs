@@ -32,8 +32,6 @@ mod webhooks;
 
 use std::path::Path;
 
-use serde::Deserialize;
-
 pub use auth::{AuthConfig, Secret};
 pub use bus::{BusConfig, BusKind, BusUrl};
 pub use database::{DatabaseConfig, DatabaseKind, DatabaseUrl};
@@ -45,6 +43,7 @@ pub use lease::LeaseConfig;
 pub use limits::LimitsConfig;
 pub use raid::RaidConfig;
 pub use redact::url as redact_url;
+use serde::Deserialize;
 pub use server::{AllowedOrigins, BaseUrl, Profile, ServerConfig};
 pub use shutdown::ShutdownConfig;
 pub use store::StoreConfig;
@@ -89,7 +88,10 @@ impl Config {
     ///
     /// All that is wrong, at once: an unreadable file, unknown keys, wrong types, values out of range, and values
     /// that contradict each other.
-    pub fn load(file: Option<&Path>, env: impl Iterator<Item = (String, String)>) -> Result<Self, Faults> {
+    pub fn load(
+        file: Option<&Path>,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, Faults> {
         Effective::load(file, env).map(|effective| effective.config)
     }
 }

@@ -1,8 +1,9 @@
 //! How many there are of each, and no more than there may be.
 
-use dashmap::DashMap;
 use std::hash::Hash;
 use std::sync::Arc;
+
+use dashmap::DashMap;
 
 /// How many of something each key has, up to a maximum. A key without any takes no memory.
 #[derive(Debug)]
@@ -21,7 +22,10 @@ pub(crate) struct Place<K: Eq + Hash + Copy> {
 impl<K: Eq + Hash + Copy> Counts<K> {
     /// So many of each key.
     pub(crate) fn new(max: usize) -> Self {
-        Self { max, counts: DashMap::new() }
+        Self {
+            max,
+            counts: DashMap::new(),
+        }
     }
 
     /// A place for a key, or none where it has as many as it may.
@@ -32,7 +36,10 @@ impl<K: Eq + Hash + Copy> Counts<K> {
         }
         *count += 1;
         drop(count);
-        Some(Place { counts: Arc::clone(counts), key })
+        Some(Place {
+            counts: Arc::clone(counts),
+            key,
+        })
     }
 }
 
@@ -41,7 +48,9 @@ impl<K: Eq + Hash + Copy> Drop for Place<K> {
         if let Some(mut count) = self.counts.counts.get_mut(&self.key) {
             *count -= 1;
         }
-        self.counts.counts.remove_if(&self.key, |_, count| *count == 0);
+        self.counts
+            .counts
+            .remove_if(&self.key, |_, count| *count == 0);
     }
 }
 

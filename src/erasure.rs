@@ -4,18 +4,20 @@
 //! in the ledger is rewritten. Whatever dies in between, the store knows who is not forgotten yet, and any instance goes
 //! on. Every step may be taken again.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::raid::{self, erasure};
 use crate::session::Sessions;
 use crate::store::{Erasure, Result, Store, StoreError};
 use crate::telemetry::metrics;
-use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq};
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::Notify;
-use tokio::time::timeout;
-use tracing::{info, warn};
 
 /// How often to look for erasures that another instance began or did not end.
 const LOOK: Duration = Duration::from_secs(10);
@@ -76,7 +78,10 @@ impl Eraser {
     }
 
     /// Goes through all of a player's raids. It ends with a round that began when nothing could be added any more.
-    async fn go_through(&self, Erasure { player, begun_at }: Erasure) -> Result<&'static str, Undone> {
+    async fn go_through(
+        &self,
+        Erasure { player, begun_at }: Erasure,
+    ) -> Result<&'static str, Undone> {
         let settled = self.clock.now().since(begun_at) >= SETTLED_MILLIS;
         let left = self.round(player).await?;
         if left > 0 {
@@ -95,7 +100,9 @@ impl Eraser {
         let (mut left, mut after) = (0, None);
         loop {
             let raids = self.store.raids_visited(player, after, PAGE).await?;
-            let Some(last) = raids.last() else { return Ok(left) };
+            let Some(last) = raids.last() else {
+                return Ok(left);
+            };
             after = Some(*last);
             for raid in raids {
                 if let Err(error) = self.raid(raid, player).await {
@@ -110,7 +117,11 @@ impl Eraser {
         let first = self.store.events(raid, Seq::ZERO, 1).await?.pop();
         let made_raid = first.is_some_and(|first| first.by == Some(player));
         let command = raid::Command::Erase { player, made_raid };
-        let taken_out = self.sessions.execute(raid, command, None).await.map_err(Undone::Session)?;
+        let taken_out = self
+            .sessions
+            .execute(raid, command, None)
+            .await
+            .map_err(Undone::Session)?;
         Ok(self.rewrite(raid, player, taken_out.seq).await?)
     }
 
@@ -122,8 +133,15 @@ impl Eraser {
             let page = self.store.events(raid, after, PAGE).await?;
             let Some(end) = page.last() else { break };
             after = end.seq;
-            let told: Vec<Event> = page.iter().filter_map(|event| erasure::redacted(event, player)).collect();
-            let erased = page.iter().rev().find(|event| names(event, player)).map(|event| event.seq);
+            let told: Vec<Event> = page
+                .iter()
+                .filter_map(|event| erasure::redacted(event, player))
+                .collect();
+            let erased = page
+                .iter()
+                .rev()
+                .find(|event| names(event, player))
+                .map(|event| event.seq);
             clean_from = clean_from.max(erased.unwrap_or(Seq::ZERO));
             if !told.is_empty() {
                 clean_from = last;

@@ -1,8 +1,10 @@
 //! The one error that a door (socket or REST) turns into an answer.
 
-use crate::raid::Refusal;
-use raidhall_protocol::{ErrorBody, ErrorType};
 use std::time::Duration;
+
+use raidhall_protocol::{ErrorBody, ErrorType};
+
+use crate::raid::Refusal;
 
 /// Why a request was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +63,9 @@ impl Error {
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::RateLimited(after) | Self::Crowded(after) => Some(*after),
-            Self::Overloaded | Self::Unavailable | Self::NotOwner => Some(Duration::from_millis(500)),
+            Self::Overloaded | Self::Unavailable | Self::NotOwner => {
+                Some(Duration::from_millis(500))
+            }
             Self::Internal => Some(Duration::from_secs(1)),
             _ => None,
         }
@@ -70,8 +74,9 @@ impl Error {
     /// The answer's body.
     pub fn body(&self) -> ErrorBody {
         let mut body = ErrorBody::new(self.error_type(), self.message());
-        body.retry_after_ms =
-            self.retry_after().map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+        body.retry_after_ms = self
+            .retry_after()
+            .map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
         if let Self::Refused(Refusal::Invalid(fields)) = self {
             body.fields = Some(fields.clone());
         }

@@ -3,11 +3,12 @@
 
 mod event_stream;
 
+use std::sync::OnceLock;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use event_stream::Label;
 pub use event_stream::{HEARTBEAT, closing};
 use raidhall_protocol::{CloseCode, Codec, ServerMessage};
-use std::sync::OnceLock;
 
 const FIN: u8 = 0x80;
 const TEXT: u8 = 0x1;
@@ -114,12 +115,18 @@ pub struct Lazy<'a> {
 impl<'a> Lazy<'a> {
     /// A message that is not encoded yet.
     pub fn new(message: &'a ServerMessage) -> Self {
-        Self { message, encoded: ByForm::default() }
+        Self {
+            message,
+            encoded: ByForm::default(),
+        }
     }
 
     /// The bytes in a form.
     pub fn get(&mut self, form: Form) -> Bytes {
-        self.encoded.get_mut(form).get_or_insert_with(|| message(form, self.message)).clone()
+        self.encoded
+            .get_mut(form)
+            .get_or_insert_with(|| message(form, self.message))
+            .clone()
     }
 }
 
@@ -148,9 +155,9 @@ impl Shared {
         match form {
             Form::Frames(Codec::Json) => &self.json,
             Form::Frames(Codec::MessagePack) => &self.msgpack,
-            Form::EventStream => {
-                self.event.get_or_init(|| event_stream::event(self.label, payload(&self.json)))
-            }
+            Form::EventStream => self
+                .event
+                .get_or_init(|| event_stream::event(self.label, payload(&self.json))),
         }
     }
 

@@ -30,12 +30,17 @@ mod tally;
 mod web_app;
 mod webhooks;
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
 pub use failure::Failure;
 pub use origins::Origins;
 pub(crate) use query::{Query, seq};
 pub(crate) use raids::RaidPath;
 pub use readiness::{Phase, Readiness};
 pub use request_id::RequestId;
+use tokio::sync::Notify;
 
 use crate::address::Proxies;
 use crate::auth::Auth;
@@ -44,10 +49,6 @@ use crate::cluster::bus::redis::Allowances;
 use crate::session::Sessions;
 use crate::store::Store;
 use crate::webhooks::Endpoint;
-use axum::Router;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::Notify;
 
 const API: &str = "/api/v1";
 
@@ -102,15 +103,49 @@ pub struct Options {
 /// All of HTTP. `socket` is merged in, so that the socket's upgrade passes through the same edge: its requests carry
 /// [`RequestId`] and [`ClientAddress`](crate::address::ClientAddress), and it may answer with a [`Failure`].
 pub fn router(doors: Doors, options: &Options, socket: Router) -> Router {
-    let Doors { sessions, store, auth, clock, readiness, closed, webhooks } = doors;
+    let Doors {
+        sessions,
+        store,
+        auth,
+        clock,
+        readiness,
+        closed,
+        webhooks,
+    } = doors;
     let limits = Arc::new(limits::Limits::new(options));
-    let gate = gate::Gate { auth, clock, store: Arc::clone(&store), limits: Arc::clone(&limits) };
-    let accounts =
-        accounts::Accounts { gate: gate.clone(), store: Arc::clone(&store), limits: Arc::clone(&limits) };
-    let admin = admin::Admin { gate: gate.clone(), store: Arc::clone(&store), sessions: sessions.clone() };
-    let erasing = erasure::Erasing { gate: gate.clone(), store: Arc::clone(&store), closed };
-    let webhooks = webhooks::Webhooks { gate: gate.clone(), store: Arc::clone(&store), endpoints: webhooks };
-    let raids = raids::Raids { gate, store, sessions, limits, ws_url: options.ws_url.as_str().into() };
+    let gate = gate::Gate {
+        auth,
+        clock,
+        store: Arc::clone(&store),
+        limits: Arc::clone(&limits),
+    };
+    let accounts = accounts::Accounts {
+        gate: gate.clone(),
+        store: Arc::clone(&store),
+        limits: Arc::clone(&limits),
+    };
+    let admin = admin::Admin {
+        gate: gate.clone(),
+        store: Arc::clone(&store),
+        sessions: sessions.clone(),
+    };
+    let erasing = erasure::Erasing {
+        gate: gate.clone(),
+        store: Arc::clone(&store),
+        closed,
+    };
+    let webhooks = webhooks::Webhooks {
+        gate: gate.clone(),
+        store: Arc::clone(&store),
+        endpoints: webhooks,
+    };
+    let raids = raids::Raids {
+        gate,
+        store,
+        sessions,
+        limits,
+        ws_url: options.ws_url.as_str().into(),
+    };
     let routes = Router::new()
         .merge(web_app::routes(&options.ws_url))
         .merge(documents::routes())

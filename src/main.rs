@@ -21,7 +21,11 @@ fn main() -> ExitCode {
         Err(help) => {
             // `--help` and `--version` come this way too. Nothing is left to do if nobody reads it.
             let _ = help.print();
-            if help.use_stderr() { Exit::Configuration } else { Exit::Ok }
+            if help.use_stderr() {
+                Exit::Configuration
+            } else {
+                Exit::Ok
+            }
         }
     };
     exit.into()
@@ -44,12 +48,18 @@ fn run(command: Command) -> Result<Exit, Exit> {
         Command::Export(args) => {
             let config = load(&args.config)?.config;
             telemetry::init(&config.telemetry);
-            outcome(block_on(1, app::export(&config, &args.file, !args.without_sign_ins))?)
+            outcome(block_on(
+                1,
+                app::export(&config, &args.file, !args.without_sign_ins),
+            )?)
         }
         Command::Import(args) => {
             let config = load(&args.config)?.config;
             telemetry::init(&config.telemetry);
-            outcome(block_on(1, app::import(&config, &args.file, args.keep_lineage))?)
+            outcome(block_on(
+                1,
+                app::import(&config, &args.file, args.keep_lineage),
+            )?)
         }
         Command::NewLineage(args) => {
             let config = load(&args.config)?.config;
@@ -64,7 +74,10 @@ fn run(command: Command) -> Result<Exit, Exit> {
             let config = load(&config)?.config;
             match block_on(1, app::token(&config, token))? {
                 Ok(token) => print(format!("{token}\n")),
-                Err(error) => Err(complain(format_args!("no token: {error:#}"), Exit::Internal)),
+                Err(error) => Err(complain(
+                    format_args!("no token: {error:#}"),
+                    Exit::Internal,
+                )),
             }
         }
     }
@@ -88,8 +101,12 @@ fn outcome(result: Result<(), StartError>) -> Result<Exit, Exit> {
 }
 
 fn block_on<T>(threads: usize, future: impl Future<Output = T>) -> Result<T, Exit> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
-    let runtime = runtime.map_err(|error| complain(format_args!("no runtime: {error}"), Exit::Internal))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build();
+    let runtime =
+        runtime.map_err(|error| complain(format_args!("no runtime: {error}"), Exit::Internal))?;
     let output = runtime.block_on(future);
     // Whoever got here has waited for what matters; a stuck blocking call must not keep the process alive.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -100,9 +117,10 @@ fn print(text: impl std::fmt::Display) -> Result<Exit, Exit> {
     let mut out = std::io::stdout().lock();
     match write!(out, "{text}").and_then(|()| out.flush()) {
         // Whoever reads may have seen enough, as `head` does.
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(complain(format_args!("cannot print: {error}"), Exit::Internal))
-        }
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(complain(
+            format_args!("cannot print: {error}"),
+            Exit::Internal,
+        )),
         _ => Ok(Exit::Ok),
     }
 }

@@ -1,7 +1,11 @@
 //! Asking others over HTTP: one request, no redirect, an answer of bounded size. How long it may take is the caller's to
 //! say.
 
-use crate::config::redact_url;
+use std::fmt;
+use std::pin::pin;
+use std::str::FromStr;
+use std::sync::Arc;
+
 use axum::body::{Body, to_bytes};
 use axum::http::header::{HOST, USER_AGENT};
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
@@ -9,15 +13,13 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
-use std::fmt;
-use std::pin::pin;
-use std::str::FromStr;
-use std::sync::Arc;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
+
+use crate::config::redact_url;
 
 /// Where somebody is asked: `https://…` or `http://…`, without credentials.
 #[derive(Clone, PartialEq, Eq)]
@@ -107,20 +109,35 @@ impl HttpUrl {
     ) -> Result<Answer, AskError> {
         let (HttpUrl(uri), encrypted) = (self, self.is_encrypted());
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        *request.uri_mut() = path.parse().map_err(|error| AskError::Http(format!("{error}")))?;
-        let host = HeaderValue::from_str(uri.authority().map_or("", |authority| authority.as_str()));
-        request.headers_mut().insert(HOST, host.map_err(|error| AskError::Http(error.to_string()))?);
+        *request.uri_mut() = path
+            .parse()
+            .map_err(|error| AskError::Http(format!("{error}")))?;
+        let host =
+            HeaderValue::from_str(uri.authority().map_or("", |authority| authority.as_str()));
+        request.headers_mut().insert(
+            HOST,
+            host.map_err(|error| AskError::Http(error.to_string()))?,
+        );
         let agent = HeaderValue::from_static(concat!("raidhall/", env!("CARGO_PKG_VERSION")));
         request.headers_mut().insert(USER_AGENT, agent);
-        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        let host = uri
+            .host()
+            .unwrap_or_default()
+            .trim_start_matches('[')
+            .trim_end_matches(']');
         let port = uri.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
         let stream = TcpStream::connect((host, port)).await?;
         if !encrypted {
             return exchange(stream, request, bytes_max).await;
         }
-        let name =
-            ServerName::try_from(host.to_owned()).map_err(|error| AskError::Http(error.to_string()))?;
-        exchange(connector().await?.connect(name, stream).await?, request, bytes_max).await
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|error| AskError::Http(error.to_string()))?;
+        exchange(
+            connector().await?.connect(name, stream).await?,
+            request,
+            bytes_max,
+        )
+        .await
     }
 
     fn is_encrypted(&self) -> bool {
@@ -133,7 +150,9 @@ async fn connector() -> Result<&'static TlsConnector, AskError> {
     static CONNECTOR: OnceCell<TlsConnector> = OnceCell::const_new();
     let make = || async {
         let found = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs);
-        let found = found.await.map_err(|error| AskError::Http(error.to_string()))?;
+        let found = found
+            .await
+            .map_err(|error| AskError::Http(error.to_string()))?;
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(found.certs);
         if roots.is_empty() {
@@ -154,20 +173,35 @@ async fn connector() -> Result<&'static TlsConnector, AskError> {
     CONNECTOR.get_or_try_init(make).await
 }
 
-async fn exchange<S>(stream: S, request: Request<Body>, bytes_max: Option<usize>) -> Result<Answer, AskError>
+async fn exchange<S>(
+    stream: S,
+    request: Request<Body>,
+    bytes_max: Option<usize>,
+) -> Result<Answer, AskError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let http = |error: hyper::Error| AskError::Http(error.to_string());
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
     let asked = async {
-        let (head, body) = sender.send_request(request).await.map_err(http)?.into_parts();
+        let (head, body) = sender
+            .send_request(request)
+            .await
+            .map_err(http)?
+            .into_parts();
         // What is longer fails half-way.
         let body = match bytes_max {
-            Some(max) => to_bytes(Body::new(body), max).await.map_err(|_| AskError::TooLarge(max))?.to_vec(),
+            Some(max) => to_bytes(Body::new(body), max)
+                .await
+                .map_err(|_| AskError::TooLarge(max))?
+                .to_vec(),
             None => Vec::new(),
         };
-        Ok(Answer { status: head.status, headers: head.headers, body })
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body,
+        })
     };
     let (mut asked, mut connection) = (pin!(asked), pin!(connection));
     let mut open = true;
@@ -181,7 +215,10 @@ where
 }
 
 fn is_loopback(host: &str) -> bool {
-    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    let ip = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<std::net::IpAddr>();
     host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
@@ -191,16 +228,39 @@ mod tests {
 
     #[test]
     fn what_is_confidential_goes_encrypted_or_to_this_machine() {
-        for url in ["https://a.example/x", "http://127.0.0.1:9/", "http://[::1]:9", "http://localhost/?a=b"] {
-            assert!(HttpUrl::confidential(url).is_ok() && url.parse::<HttpUrl>().is_ok(), "{url}");
+        for url in [
+            "https://a.example/x",
+            "http://127.0.0.1:9/",
+            "http://[::1]:9",
+            "http://localhost/?a=b",
+        ] {
+            assert!(
+                HttpUrl::confidential(url).is_ok() && url.parse::<HttpUrl>().is_ok(),
+                "{url}"
+            );
         }
-        for url in ["http://a.example/x", "http://10.0.0.1", "http://localhost.example"] {
-            assert!(HttpUrl::confidential(url).is_err() && url.parse::<HttpUrl>().is_ok(), "{url}");
+        for url in [
+            "http://a.example/x",
+            "http://10.0.0.1",
+            "http://localhost.example",
+        ] {
+            assert!(
+                HttpUrl::confidential(url).is_err() && url.parse::<HttpUrl>().is_ok(),
+                "{url}"
+            );
         }
-        for url in
-            ["", "/x", "a.example:80", "ftp://a.example", "https://me:pass@a.example", "https://me@[::1]"]
-        {
-            assert!(HttpUrl::confidential(url).is_err() && url.parse::<HttpUrl>().is_err(), "{url}");
+        for url in [
+            "",
+            "/x",
+            "a.example:80",
+            "ftp://a.example",
+            "https://me:pass@a.example",
+            "https://me@[::1]",
+        ] {
+            assert!(
+                HttpUrl::confidential(url).is_err() && url.parse::<HttpUrl>().is_err(),
+                "{url}"
+            );
         }
     }
 }

@@ -5,17 +5,19 @@
 //! fresh snapshot instead, which holds who is online. Signals keep the latest of each sender and kind and drop the
 //! oldest.
 
-use crate::audience::Audience;
-use crate::error::Error;
-use crate::frame::Form;
-use crate::telemetry::metrics;
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
+
 use bytes::Bytes;
 use parking_lot::Mutex;
 use raidhall_protocol::server::UnwatchReason;
 use raidhall_protocol::{CloseCode, PlayerId, RaidId, Seq};
-use std::collections::VecDeque;
-use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
+
+use crate::audience::Audience;
+use crate::error::Error;
+use crate::frame::Form;
+use crate::telemetry::metrics;
 
 /// Presence messages held before the watch gets a snapshot instead.
 const PRESENCE_MAX: usize = 64;
@@ -215,7 +217,9 @@ impl Outbox {
             }
             let waited = state.lanes.len();
             add(&mut state.lanes);
-            metrics().outbox_messages.increment(state.lanes.len() as f64 - waited as f64);
+            metrics()
+                .outbox_messages
+                .increment(state.lanes.len() as f64 - waited as f64);
         }
         self.wake();
         true
@@ -225,21 +229,27 @@ impl Outbox {
     pub fn take(&self, lanes: &mut Lanes) {
         let given = lanes.len() as f64;
         std::mem::swap(&mut self.state.lock().lanes, lanes);
-        metrics().outbox_messages.increment(given - lanes.len() as f64);
+        metrics()
+            .outbox_messages
+            .increment(given - lanes.len() as f64);
     }
 
     /// Refuses all that comes after, and gives what still waited: a watch answered in between must be left.
     pub fn close(&self) -> Lanes {
         let mut state = self.state.lock();
         state.closed = true;
-        metrics().outbox_messages.decrement(state.lanes.len() as f64);
+        metrics()
+            .outbox_messages
+            .decrement(state.lanes.len() as f64);
         std::mem::take(&mut state.lanes)
     }
 }
 
 impl Drop for Outbox {
     fn drop(&mut self) {
-        metrics().outbox_messages.decrement(self.state.get_mut().lanes.len() as f64);
+        metrics()
+            .outbox_messages
+            .decrement(self.state.get_mut().lanes.len() as f64);
     }
 }
 

@@ -15,15 +15,15 @@ pub mod stored;
 mod tests;
 mod values;
 
+use std::collections::BTreeSet;
+
 pub use apply::apply;
 pub use decide::decide;
-pub use refusal::Refusal;
-pub use state::State;
-
 use raidhall_protocol::rest::NewRaid;
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{Command as PlayerCommand, PlayerId, UnixMillis};
-use std::collections::BTreeSet;
+pub use refusal::Refusal;
+pub use state::State;
 
 /// Everything that can be asked of a raid, by whomever.
 #[derive(Debug, Clone, PartialEq)]

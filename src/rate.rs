@@ -4,9 +4,9 @@
 
 mod limiter;
 
-pub use limiter::Limiter;
-
 use std::time::Duration;
+
+pub use limiter::Limiter;
 use tokio::time::Instant;
 
 /// An allowance of some number in some time, which starts full and comes back evenly.
@@ -52,7 +52,10 @@ impl Rate {
     /// `limit` in each `period`; one at least.
     pub fn new(limit: u32, period: Duration) -> Self {
         let limit = limit.max(1);
-        Self { limit, interval: period / limit }
+        Self {
+            limit,
+            interval: period / limit,
+        }
     }
 
     /// What is left of an allowance that is full again after `used`.
@@ -69,13 +72,18 @@ impl Rate {
     /// Why one more is too much for an allowance that is full again after `used`.
     pub fn exceeded(self, used: Duration) -> Exceeded {
         let retry_after = (used + self.interval).saturating_sub(self.interval * self.limit);
-        Exceeded { limit: self.limit, retry_after, reset_after: used }
+        Exceeded {
+            limit: self.limit,
+            retry_after,
+            reset_after: used,
+        }
     }
 
     /// Charges one at `now` to an allowance that is full again at `full_at`, and gives the moment at which it now will
     /// be. If it is used up, nothing is charged.
     pub fn charge(self, full_at: Instant, now: Instant) -> Result<Instant, Exceeded> {
-        self.reserve(full_at, now, Duration::ZERO).map(|(full_at, _)| full_at)
+        self.reserve(full_at, now, Duration::ZERO)
+            .map(|(full_at, _)| full_at)
     }
 
     /// Charges one likewise, for whoever waits before using it, up to `patience`; and gives how long.
@@ -102,7 +110,9 @@ impl Rate {
 
     /// How long nothing more may be charged to an allowance that is full again at `full_at`; zero: one may at once.
     pub fn beyond(self, full_at: Instant, now: Instant) -> Duration {
-        full_at.saturating_duration_since(now).saturating_sub(self.interval * self.limit)
+        full_at
+            .saturating_duration_since(now)
+            .saturating_sub(self.interval * self.limit)
     }
 
     /// The moment at which an allowance is full again after one charge was taken back.

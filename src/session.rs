@@ -21,17 +21,9 @@ mod show;
 #[cfg(test)]
 mod tests;
 
-use crate::audience::{Audience, RingOptions};
-use crate::clock::Clock;
-use crate::cluster::claims::Claims;
-use crate::cluster::envelope::Watching;
-use crate::cluster::lease::Lease;
-use crate::cluster::link::{Link, Sight};
-use crate::error::Error;
-use crate::outbox::{Answer, ConnectionId, Outbox, Ticket};
-use crate::raid;
-use crate::store::journal::Journal;
-use crate::store::{Epoch, InstanceId, OpHash, Store};
+use std::sync::Arc;
+use std::time::Duration;
+
 use actor::{Actor, Origin};
 use dashmap::mapref::entry::Entry;
 use dashmap::{DashMap, DashSet};
@@ -43,13 +35,23 @@ use parking_lot::Mutex;
 use raidhall_protocol::{PlayerId, RaidId, RaidState, Seq, UnixMillis};
 pub use reply::Reply;
 use serde_json::Value;
-use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info_span, warn};
+
+use crate::audience::{Audience, RingOptions};
+use crate::clock::Clock;
+use crate::cluster::claims::Claims;
+use crate::cluster::envelope::Watching;
+use crate::cluster::lease::Lease;
+use crate::cluster::link::{Link, Sight};
+use crate::error::Error;
+use crate::outbox::{Answer, ConnectionId, Outbox, Ticket};
+use crate::raid;
+use crate::store::journal::Journal;
+use crate::store::{Epoch, InstanceId, OpHash, Store};
 
 /// How sessions behave.
 #[derive(Debug, Clone)]
@@ -189,10 +191,16 @@ impl Drop for Owning {
 
 impl Hall {
     /// Folds a raid from the store, a few at a time. Waits for its turn without limit, for the store with one.
-    async fn load(&self, raid: RaidId, op_keys: u64) -> Result<Option<load::Folded>, load::LoadError> {
+    async fn load(
+        &self,
+        raid: RaidId,
+        op_keys: u64,
+    ) -> Result<Option<load::Folded>, load::LoadError> {
         let _permit = self.loads.acquire().await;
         let folding = load::fold(&*self.store, raid, op_keys);
-        timeout(self.options.load_patience, folding).await.unwrap_or(Err(load::LoadError::Late))
+        timeout(self.options.load_patience, folding)
+            .await
+            .unwrap_or(Err(load::LoadError::Late))
     }
 }
 
@@ -204,8 +212,20 @@ struct Live {
 
 impl Sessions {
     /// No session yet; they will be spawned on `tasks` and end when `stop` is cancelled.
-    pub fn new(parts: Parts, options: Options, tasks: TaskTracker, stop: CancellationToken) -> Self {
-        let Parts { store, journal, clock, lease, link, claims } = parts;
+    pub fn new(
+        parts: Parts,
+        options: Options,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        let Parts {
+            store,
+            journal,
+            clock,
+            lease,
+            link,
+            claims,
+        } = parts;
         Self(Arc::new(Hall {
             store,
             journal,
@@ -238,10 +258,25 @@ impl Sessions {
 
     /// Hands a command in; the answer comes through `reply`, after those handed in before it. What could not be begun within
     /// [`PARKED_MAX`] is `unavailable`.
-    pub fn submit(&self, raid: RaidId, command: raid::Command, op: Option<OpHash>, reply: Reply<Ack>) {
+    pub fn submit(
+        &self,
+        raid: RaidId,
+        command: raid::Command,
+        op: Option<OpHash>,
+        reply: Reply<Ack>,
+    ) {
         let until = Instant::now() + PARKED_MAX;
         let reply = measured(command.kind(), raid, reply);
-        self.send(raid, Message::Execute(Execute { command, op, reply, until, from: None }));
+        self.send(
+            raid,
+            Message::Execute(Execute {
+                command,
+                op,
+                reply,
+                until,
+                from: None,
+            }),
+        );
     }
 
     /// Hands a command in that another instance forwarded: unless the raid is ours, or can be, the answer is
@@ -256,7 +291,16 @@ impl Sessions {
         reply: Reply<Ack>,
     ) {
         let (op, from) = (Some(op), Some(from));
-        self.send(raid, Message::Execute(Execute { command, op, reply, until, from }));
+        self.send(
+            raid,
+            Message::Execute(Execute {
+                command,
+                op,
+                reply,
+                until,
+                from,
+            }),
+        );
     }
 
     /// Another instance, which takes us for the raid's owner, says who watched there at a moment.
@@ -324,7 +368,16 @@ impl Sessions {
     /// Starts a watch. What comes of it arrives in the outbox, as [`Answer::Joined`] or [`Answer::Refused`].
     pub fn watch(&self, outbox: Arc<Outbox>, ticket: Ticket, caller: Caller, since: Option<Seq>) {
         let reply = refusal(&outbox, ticket);
-        self.send(ticket.raid, Message::Watch(Watch { outbox, ticket, caller, since, reply }));
+        self.send(
+            ticket.raid,
+            Message::Watch(Watch {
+                outbox,
+                ticket,
+                caller,
+                since,
+                reply,
+            }),
+        );
     }
 
     /// Starts a watch, and waits for whether it may be. What comes of it arrives in the outbox, as [`Answer::Joined`].
@@ -335,15 +388,34 @@ impl Sessions {
         caller: Caller,
         since: Option<Seq>,
     ) -> Result<(), Error> {
-        let ask =
-            |reply| self.send(ticket.raid, Message::Watch(Watch { outbox, ticket, caller, since, reply }));
+        let ask = |reply| {
+            self.send(
+                ticket.raid,
+                Message::Watch(Watch {
+                    outbox,
+                    ticket,
+                    caller,
+                    since,
+                    reply,
+                }),
+            )
+        };
         asked(ask).await
     }
 
     /// Asks for a snapshot for a watch that fell behind: [`Answer::Resynced`] or [`Answer::Refused`].
     pub fn resync(&self, outbox: Arc<Outbox>, ticket: Ticket, caller: Caller) {
         let reply = refusal(&outbox, ticket);
-        self.send(ticket.raid, Message::Resync(Watch { outbox, ticket, caller, since: None, reply }));
+        self.send(
+            ticket.raid,
+            Message::Resync(Watch {
+                outbox,
+                ticket,
+                caller,
+                since: None,
+                reply,
+            }),
+        );
     }
 
     /// Passes a signal on to a raid that the sender does not watch.
@@ -356,7 +428,16 @@ impl Sessions {
         data: Value,
         reply: Reply<()>,
     ) {
-        self.send(raid, Message::Signal { sender, from, kind, data, reply });
+        self.send(
+            raid,
+            Message::Signal {
+                sender,
+                from,
+                kind,
+                data,
+                reply,
+            },
+        );
     }
 
     /// A member who is connected to another instance has signalled. Goes past the session, which may be waiting for the
@@ -406,10 +487,16 @@ impl Sessions {
         if self.0.stop.is_cancelled() {
             return message.fail(Error::Unavailable);
         }
-        let mut live = self.0.live.entry(raid).or_insert_with(|| self.start(raid, origin));
+        let mut live = self
+            .0
+            .live
+            .entry(raid)
+            .or_insert_with(|| self.start(raid, origin));
         let message = match live.inbox.try_send(message) {
             Ok(()) => return,
-            Err(mpsc::error::TrySendError::Full(message)) => return message.fail(Error::Overloaded),
+            Err(mpsc::error::TrySendError::Full(message)) => {
+                return message.fail(Error::Overloaded);
+            }
             Err(mpsc::error::TrySendError::Closed(message)) => message,
         };
         *live = self.start(raid, Origin::Asked);
@@ -422,13 +509,20 @@ impl Sessions {
         let (inbox, messages) = mpsc::channel(self.0.options.inbox);
         let audience = Arc::new(Audience::new(raid, self.0.options.ring));
         let actor = Actor::new(self.clone(), raid, Arc::clone(&audience), messages, origin);
-        self.0.tasks.spawn(actor.run().instrument(info_span!("session", %raid)));
+        self.0
+            .tasks
+            .spawn(actor.run().instrument(info_span!("session", %raid)));
         Live { inbox, audience }
     }
 
     /// Forgets a session if nothing waits in its inbox and nobody watches.
     fn forget_if_idle(&self, raid: RaidId, inbox: &Inbox) -> bool {
-        self.0.live.remove_if(&raid, |_, live| inbox.is_empty() && !live.audience.is_watched()).is_some()
+        self.0
+            .live
+            .remove_if(&raid, |_, live| {
+                inbox.is_empty() && !live.audience.is_watched()
+            })
+            .is_some()
     }
 }
 

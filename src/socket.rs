@@ -20,13 +20,11 @@ mod upgrade;
 mod viewer;
 mod watches;
 
-use crate::auth::{Auth, Identity, Unwelcome};
-use crate::clock::Clock;
-use crate::error::Error;
-use crate::http::Origins;
-use crate::session::Sessions;
-use crate::store::Store;
-use crate::telemetry::metrics;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::Router;
 use axum::routing::{any, get};
 use meter::Allowance;
@@ -34,15 +32,19 @@ use raidhall_protocol::CloseCode;
 use raidhall_protocol::limits::SOCKET_PATH;
 pub use registry::Places;
 use registry::{Admission, Registry};
-use std::net::IpAddr;
-use std::num::NonZeroU32;
-use std::sync::Arc;
-use std::time::Duration;
 pub(crate) use stream::LINEAGE;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 use turns::Turns;
 use watches::Slack;
+
+use crate::auth::{Auth, Identity, Unwelcome};
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::http::Origins;
+use crate::session::Sessions;
+use crate::store::Store;
+use crate::telemetry::metrics;
 
 /// Frames per second that carry no command: answers to beats and pings, and what a client's library adds of its own.
 const CONTROL_FRAMES: u32 = 120;
@@ -87,13 +89,19 @@ pub struct Options {
 impl Options {
     /// How far a watch may be behind.
     const fn slack(&self) -> Slack {
-        Slack { messages: self.outbox_messages as u64, bytes: self.outbox_bytes }
+        Slack {
+            messages: self.outbox_messages as u64,
+            bytes: self.outbox_bytes,
+        }
     }
 
     /// Frames of every kind, beats, pings and pongs among them, besides the commands.
     fn allowance(&self) -> Allowance {
         let commands = self.commands_per_second.get();
-        Allowance::new(commands.saturating_mul(2).saturating_add(CONTROL_FRAMES), self.bytes_per_second)
+        Allowance::new(
+            commands.saturating_mul(2).saturating_add(CONTROL_FRAMES),
+            self.bytes_per_second,
+        )
     }
 }
 
@@ -127,7 +135,17 @@ impl Sockets {
     ) -> Self {
         let registry = Registry::new(options.places);
         let turns = Turns::new(options.handshakes_per_second.get());
-        Self(Arc::new(Hub { sessions, store, auth, clock, lineage, options, registry, turns, tasks }))
+        Self(Arc::new(Hub {
+            sessions,
+            store,
+            auth,
+            clock,
+            lineage,
+            options,
+            registry,
+            turns,
+            tasks,
+        }))
     }
 
     /// The doors, to be merged into the server's routes. No layer may sit on them that buffers, times out or compresses.
@@ -145,7 +163,9 @@ impl Sockets {
 
     /// Who holds a token.
     async fn identify(&self, token: &str) -> Result<Identity, Error> {
-        let Hub { auth, store, clock, .. } = &*self.0;
+        let Hub {
+            auth, store, clock, ..
+        } = &*self.0;
         auth.identify(&**store, token, clock.now()).await
     }
 
@@ -153,7 +173,11 @@ impl Sockets {
     /// too many that begin.
     async fn admit(&self, network: IpAddr, known: bool) -> Result<Admission, Error> {
         let admission = self.0.registry.admit(network, known).ok_or_else(full)?;
-        let wait = self.0.turns.take(network).map_err(|exceeded| crowded(exceeded.retry_after))?;
+        let wait = self
+            .0
+            .turns
+            .take(network)
+            .map_err(|exceeded| crowded(exceeded.retry_after))?;
         if !wait.is_zero() {
             sleep(wait).await;
         }

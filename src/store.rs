@@ -18,23 +18,25 @@ pub mod sqlite;
 pub mod standing;
 pub mod webhooks;
 
-pub use accounts::{Account, Accounts, FamilyId, Presentation, Rotation, SIGN_INS_TOLD, SignIn, TokenHash};
+use std::ops::Range;
+use std::time::Duration;
+
+pub use accounts::{
+    Account, Accounts, FamilyId, Presentation, Rotation, SIGN_INS_TOLD, SignIn, TokenHash,
+};
+use async_trait::async_trait;
 pub use erasures::{Erasure, Erasures};
 pub use feed::{Fed, Feed, Place};
 pub use identities::{Identities, Link};
 pub use oversight::{Deed, InstanceRow, Oversight, PlayerLookup, PlayerRow, RaidLookup};
-pub use standing::{Ban, Notice, Notices, Standing};
-pub use webhooks::Webhooks;
-
-use async_trait::async_trait;
 use raidhall_protocol::rest::Contribution;
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{Event, OpKey, PlayerId, RaidId, Seq, UnixMillis};
 use sha2::{Digest, Sha256};
-use std::ops::Range;
-use std::time::Duration;
+pub use standing::{Ban, Notice, Notices, Standing};
 use time::OffsetDateTime;
 use uuid::Uuid;
+pub use webhooks::Webhooks;
 
 /// What a call to the store gives.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -93,8 +95,8 @@ pub struct Month(pub i32);
 impl Month {
     /// The month of a moment. Moments beyond the calendar of [`time`] count as 1970-01.
     pub fn of(at: UnixMillis) -> Month {
-        let date =
-            OffsetDateTime::from_unix_timestamp(at.0.div_euclid(1_000)).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let date = OffsetDateTime::from_unix_timestamp(at.0.div_euclid(1_000))
+            .unwrap_or(OffsetDateTime::UNIX_EPOCH);
         Month(date.year() * 100 + i32::from(u8::from(date.month())))
     }
 }
@@ -247,12 +249,16 @@ pub struct Append {
 impl Append {
     /// The seq of the first event.
     pub fn first(&self) -> Seq {
-        self.events.first().map_or(Seq::ZERO, |recorded| recorded.event.seq)
+        self.events
+            .first()
+            .map_or(Seq::ZERO, |recorded| recorded.event.seq)
     }
 
     /// The seq of the last event.
     pub fn last(&self) -> Seq {
-        self.events.last().map_or(Seq::ZERO, |recorded| recorded.event.seq)
+        self.events
+            .last()
+            .map_or(Seq::ZERO, |recorded| recorded.event.seq)
     }
 }
 
@@ -386,7 +392,12 @@ pub trait Store:
     async fn events(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>>;
 
     /// Contributions with a seq over `after`, oldest first, at most `limit`.
-    async fn contributions(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Contribution>>;
+    async fn contributions(
+        &self,
+        raid: RaidId,
+        after: Seq,
+        limit: u32,
+    ) -> Result<Vec<Contribution>>;
 
     /// The seq of the event that carries an op key.
     async fn find_op(&self, raid: RaidId, op: OpHash) -> Result<Option<Seq>>;
@@ -403,7 +414,8 @@ pub trait Store:
 
     /// Active raids whose deadline is at or before `until` and which no other living instance owns, most urgent first.
     /// Our own are among them: one that we own and do not serve, after a load that failed, must be found as well.
-    async fn due(&self, instance: InstanceId, until: UnixMillis, limit: u32) -> Result<Vec<RaidId>>;
+    async fn due(&self, instance: InstanceId, until: UnixMillis, limit: u32)
+    -> Result<Vec<RaidId>>;
 
     /// The raid of an invite code (upper case).
     async fn raid_by_invite(&self, code: &str) -> Result<Option<RaidId>>;
@@ -421,6 +433,10 @@ pub trait Store:
     ) -> Result<Vec<RaidRow>>;
 
     /// Raids that the player is or was a member of, with ids over `after`, in their order, at most `limit`.
-    async fn raids_visited(&self, player: PlayerId, after: Option<RaidId>, limit: u32)
-    -> Result<Vec<RaidId>>;
+    async fn raids_visited(
+        &self,
+        player: PlayerId,
+        after: Option<RaidId>,
+        limit: u32,
+    ) -> Result<Vec<RaidId>>;
 }

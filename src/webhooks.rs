@@ -11,13 +11,14 @@ mod pump;
 mod schedule;
 mod signature;
 
+use std::sync::Arc;
+
 pub use message::{Kind, Message};
 pub use pump::Pump;
 pub use signature::{Key, KeyError};
 
 use crate::outbound::HttpUrl;
 use crate::store::{InstanceId, Store};
-use std::sync::Arc;
 
 /// Where webhooks are posted.
 #[derive(Debug, Clone)]
@@ -40,5 +41,7 @@ pub fn pumps(
     store: &Arc<dyn Store>,
     instance: InstanceId,
 ) -> impl Iterator<Item = Pump> {
-    endpoints.iter().map(move |endpoint| Pump::new(endpoint.clone(), Arc::clone(store), instance))
+    endpoints
+        .iter()
+        .map(move |endpoint| Pump::new(endpoint.clone(), Arc::clone(store), instance))
 }

@@ -18,9 +18,13 @@ fn stderr(output: &Output) -> String {
 
 #[test]
 fn help_and_version_succeed() {
-    for (args, says) in
-        [(["--help"], "Examples:"), (["--version"], concat!("raidhall ", env!("CARGO_PKG_VERSION")))]
-    {
+    for (args, says) in [
+        (["--help"], "Examples:"),
+        (
+            ["--version"],
+            concat!("raidhall ", env!("CARGO_PKG_VERSION")),
+        ),
+    ] {
         let output = raidhall(&args, &[]);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         assert!(stdout(&output).contains(says), "{output:?}");
@@ -29,10 +33,19 @@ fn help_and_version_succeed() {
 
 #[test]
 fn wrong_arguments_end_with_64() {
-    for args in [&[][..], &["srve"], &["serve", "--conifg", "x"], &["token"], &["token", "--player", "0"]] {
+    for args in [
+        &[][..],
+        &["srve"],
+        &["serve", "--conifg", "x"],
+        &["token"],
+        &["token", "--player", "0"],
+    ] {
         let output = raidhall(args, &[]);
         assert_eq!(output.status.code(), Some(64), "{output:?}");
-        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{output:?}");
+        assert!(
+            output.stdout.is_empty() && !output.stderr.is_empty(),
+            "{output:?}"
+        );
     }
 }
 
@@ -42,12 +55,24 @@ fn a_token_of_a_scope_asks_for_no_player_and_no_database() {
         ("RAIDHALL__AUTH__SECRET", "0123456789abcdef0123456789abcdef"),
         ("DATABASE_URL", "postgres://nobody@127.0.0.1:1/nothing"),
     ];
-    let output = raidhall(&["token", "--scope", "service", "--subject", "host-app"], &env);
+    let output = raidhall(
+        &["token", "--scope", "service", "--subject", "host-app"],
+        &env,
+    );
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(stdout(&output).trim().split('.').count(), 3, "{output:?}");
-    for args in
-        [&["token", "--subject", "x"][..], &["token", "--scope", "admin", "--player", "5", "--subject", "x"]]
-    {
+    for args in [
+        &["token", "--subject", "x"][..],
+        &[
+            "token",
+            "--scope",
+            "admin",
+            "--player",
+            "5",
+            "--subject",
+            "x",
+        ],
+    ] {
         assert_eq!(raidhall(args, &env).status.code(), Some(64), "{args:?}");
     }
 }
@@ -72,7 +97,10 @@ fn every_command_lists_all_faults_and_ends_with_64() {
         assert_eq!(output.status.code(), Some(64), "{output:?}");
         assert!(output.stdout.is_empty(), "{output:?}");
         let text = stderr(&output);
-        assert!(text.starts_with("raidhall: 3 faults in the configuration:\n"), "{text}");
+        assert!(
+            text.starts_with("raidhall: 3 faults in the configuration:\n"),
+            "{text}"
+        );
         for (name, _) in env {
             assert!(text.contains(name), "{name} is not in: {text}");
         }
@@ -83,22 +111,37 @@ fn every_command_lists_all_faults_and_ends_with_64() {
 #[test]
 fn check_config_prints_what_is_in_effect_without_secrets() {
     let secret = "0123456789abcdef0123456789abcdef";
-    let env = [("RAIDHALL__AUTH__SECRET", secret), ("DATABASE_URL", "postgres://ada:hunter2@db/raids")];
+    let env = [
+        ("RAIDHALL__AUTH__SECRET", secret),
+        ("DATABASE_URL", "postgres://ada:hunter2@db/raids"),
+    ];
     let output = raidhall(&["check-config"], &env);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let text = stdout(&output);
-    assert!(text.contains("url = \"postgres://ada:[redacted]@db/raids\"  # DATABASE_URL\n"), "{text}");
-    assert!(!text.contains(secret) && !text.contains("hunter2"), "{text}");
+    assert!(
+        text.contains("url = \"postgres://ada:[redacted]@db/raids\"  # DATABASE_URL\n"),
+        "{text}"
+    );
+    assert!(
+        !text.contains(secret) && !text.contains("hunter2"),
+        "{text}"
+    );
 }
 
 #[test]
 fn production_does_not_start_as_a_developers_machine_does_and_says_all_that_is_wrong() {
-    let env = [("RAIDHALL__SERVER__PROFILE", "production"), ("RAIDHALL__SERVER__ALLOWED_ORIGINS", "*")];
+    let env = [
+        ("RAIDHALL__SERVER__PROFILE", "production"),
+        ("RAIDHALL__SERVER__ALLOWED_ORIGINS", "*"),
+    ];
     let output = raidhall(&["serve"], &env);
     assert_eq!(output.status.code(), Some(64), "{output:?}");
     let text = stderr(&output);
     for key in ["auth.secret", "auth.guest", "server.allowed_origins"] {
-        assert!(text.contains(&format!("\n  {key} (")), "{key} is not in: {text}");
+        assert!(
+            text.contains(&format!("\n  {key} (")),
+            "{key} is not in: {text}"
+        );
     }
     assert!(text.starts_with("raidhall: 3 faults"), "{text}");
 }

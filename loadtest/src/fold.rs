@@ -53,16 +53,27 @@ pub enum Contradiction {
 impl Fold {
     /// Nothing yet.
     pub const fn new(raid: RaidId) -> Fold {
-        Fold { raid, seq: Seq::ZERO, state: None }
+        Fold {
+            raid,
+            seq: Seq::ZERO,
+            state: None,
+        }
     }
 
     /// Begins with a snapshot.
     pub fn from_snapshot(raid: RaidId, seq: Seq, state: RaidState) -> Fold {
-        Fold { raid, seq, state: Some(state) }
+        Fold {
+            raid,
+            seq,
+            state: Some(state),
+        }
     }
 
     /// Folds a whole history from its first event.
-    pub fn of<'a>(raid: RaidId, events: impl IntoIterator<Item = &'a Event>) -> Result<Fold, Contradiction> {
+    pub fn of<'a>(
+        raid: RaidId,
+        events: impl IntoIterator<Item = &'a Event>,
+    ) -> Result<Fold, Contradiction> {
         let mut fold = Fold::new(raid);
         for event in events {
             fold.apply(event)?;
@@ -78,13 +89,18 @@ impl Fold {
     /// Takes the next event in.
     pub fn apply(&mut self, event: &Event) -> Result<(), Contradiction> {
         if event.seq != self.seq.next() {
-            return Err(Contradiction::NotNext { held: self.seq, got: event.seq });
+            return Err(Contradiction::NotNext {
+                held: self.seq,
+                got: event.seq,
+            });
         }
         match &mut self.state {
             None => self.state = Some(apply::born(self.raid, event)?),
             Some(state) => {
-                let may_follow =
-                    matches!(event.data, EventData::Said { .. } | EventData::PlayerErased { .. });
+                let may_follow = matches!(
+                    event.data,
+                    EventData::Said { .. } | EventData::PlayerErased { .. }
+                );
                 if state.status.ended() && !may_follow {
                     return Err(Contradiction::Ended);
                 }
@@ -107,6 +123,7 @@ impl Fold {
 
     /// Whether the raid is under way.
     pub fn active(&self) -> bool {
-        self.state().is_some_and(|state| state.status == RaidStatus::Active)
+        self.state()
+            .is_some_and(|state| state.status == RaidStatus::Active)
     }
 }

@@ -10,15 +10,16 @@ mod stream;
 mod truth;
 mod violation;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 pub use presence::{Calm, Flaps, flaps};
+use raidhall_protocol::{Event, RaidId, Seq};
 pub use stream::{Deed, Seen};
+use stream::{event_of, state_of};
 pub use truth::Truth;
 pub use violation::{Breach, Violation};
 
 use crate::ledger::{Entry, Ledger};
-use raidhall_protocol::{Event, RaidId, Seq};
-use std::collections::{BTreeMap, BTreeSet};
-use stream::{event_of, state_of};
 
 /// What the judge found.
 #[derive(Debug, Default)]
@@ -60,24 +61,46 @@ impl Verdict {
     /// When there is one.
     pub fn expect_innocent(&self) {
         let list: Vec<_> = self.violations.iter().map(ToString::to_string).collect();
-        assert!(list.is_empty(), "{} violations:\n{}", list.len(), list.join("\n"));
+        assert!(
+            list.is_empty(),
+            "{} violations:\n{}",
+            list.len(),
+            list.join("\n")
+        );
     }
 }
 
 /// Judges one raid by the ledgers of its clients and, if it was read, the server's own account. Without that, what
 /// the clients were told together counts as the history.
 pub fn judge(raid: RaidId, ledgers: &[Ledger], truth: Option<&Truth>) -> Verdict {
-    let clients: Vec<_> = ledgers.iter().map(|ledger| (ledger, stream::read(ledger))).collect();
+    let clients: Vec<_> = ledgers
+        .iter()
+        .map(|ledger| (ledger, stream::read(ledger)))
+        .collect();
     let mut verdict = Verdict::default();
     let mut history: BTreeMap<Seq, (&str, &Event)> = BTreeMap::new();
     if let Some(truth) = truth {
-        history.extend(truth.events.iter().map(|event| (event.seq, ("the server's ledger", event))));
+        history.extend(
+            truth
+                .events
+                .iter()
+                .map(|event| (event.seq, ("the server's ledger", event))),
+        );
     }
     if let Some(truth) = truth {
-        verdict.violations.extend(compare_online(raid, ledgers, truth));
+        verdict
+            .violations
+            .extend(compare_online(raid, ledgers, truth));
     }
     for (ledger, seen) in &clients {
-        compare_events(raid, ledger, seen, truth.is_some(), &mut history, &mut verdict);
+        compare_events(
+            raid,
+            ledger,
+            seen,
+            truth.is_some(),
+            &mut history,
+            &mut verdict,
+        );
         verdict.violations.extend(seen.violations.iter().cloned());
         verdict.told += seen.events.len() as u64;
         verdict.snapshots += seen.snapshots.len() as u64;
@@ -89,8 +112,13 @@ pub fn judge(raid: RaidId, ledgers: &[Ledger], truth: Option<&Truth>) -> Verdict
     }
     compare_snapshots(raid, &clients, truth, &mut verdict);
     verdict.history = history.len() as u64;
-    let events = history.into_iter().map(|(seq, (_, event))| (seq, event)).collect();
-    verdict.violations.extend(effects::judge(raid, &clients, &events, truth.is_some()));
+    let events = history
+        .into_iter()
+        .map(|(seq, (_, event))| (seq, event))
+        .collect();
+    verdict
+        .violations
+        .extend(effects::judge(raid, &clients, &events, truth.is_some()));
     verdict
 }
 
@@ -101,7 +129,10 @@ pub fn read(ledger: &Ledger) -> Seen {
 
 /// Whom the server shows online by REST once the run came to rest.
 fn compare_online(raid: RaidId, ledgers: &[Ledger], truth: &Truth) -> Option<Violation> {
-    let mut entries = ledgers.iter().flat_map(Ledger::records).map(|record| &record.entry);
+    let mut entries = ledgers
+        .iter()
+        .flat_map(Ledger::records)
+        .map(|record| &record.entry);
     let online = entries.find_map(|entry| match entry {
         Entry::Settled { online, .. } => Some(online.clone()),
         _ => None,
@@ -109,7 +140,11 @@ fn compare_online(raid: RaidId, ledgers: &[Ledger], truth: &Truth) -> Option<Vio
     let shown = truth.online.clone();
     let same = shown.iter().collect::<BTreeSet<_>>() == online.iter().collect::<BTreeSet<_>>();
     let breach = Breach::PresenceWrong { shown, online };
-    (!same).then(|| Violation { raid, client: "server".to_owned(), breach })
+    (!same).then(|| Violation {
+        raid,
+        client: "server".to_owned(),
+        breach,
+    })
 }
 
 fn compare_events<'a>(
@@ -121,7 +156,9 @@ fn compare_events<'a>(
     verdict: &mut Verdict,
 ) {
     for (seq, (_, message)) in &seen.events {
-        let Some(event) = event_of(message) else { continue };
+        let Some(event) = event_of(message) else {
+            continue;
+        };
         let other = match history.get(seq) {
             Some((_, known)) if *known == event => continue,
             Some((other, _)) => (*other).to_owned(),
@@ -132,7 +169,11 @@ fn compare_events<'a>(
             }
         };
         let breach = Breach::DifferentEvent { seq: *seq, other };
-        verdict.violations.push(Violation { raid, client: ledger.client.clone(), breach });
+        verdict.violations.push(Violation {
+            raid,
+            client: ledger.client.clone(),
+            breach,
+        });
     }
 }
 
@@ -143,8 +184,10 @@ fn compare_snapshots(
     truth: Option<&Truth>,
     verdict: &mut Verdict,
 ) {
-    let asked: BTreeSet<_> =
-        clients.iter().flat_map(|(_, seen)| seen.snapshots.iter().map(|(seq, _)| *seq)).collect();
+    let asked: BTreeSet<_> = clients
+        .iter()
+        .flat_map(|(_, seen)| seen.snapshots.iter().map(|(seq, _)| *seq))
+        .collect();
     let mut states = BTreeMap::new();
     if let Some(truth) = truth {
         let account = truth::judge(raid, truth, &asked);
@@ -153,12 +196,21 @@ fn compare_snapshots(
     }
     for (ledger, seen) in clients {
         for (seq, message) in &seen.snapshots {
-            let Some(state) = state_of(message) else { continue };
+            let Some(state) = state_of(message) else {
+                continue;
+            };
             let known = states.entry(*seq).or_insert_with(|| state.clone());
             if known != state {
                 let difference = difference::first(state, known);
-                let breach = Breach::StateMismatch { seq: *seq, difference };
-                verdict.violations.push(Violation { raid, client: ledger.client.clone(), breach });
+                let breach = Breach::StateMismatch {
+                    seq: *seq,
+                    difference,
+                };
+                verdict.violations.push(Violation {
+                    raid,
+                    client: ledger.client.clone(),
+                    breach,
+                });
             }
         }
     }

@@ -1,11 +1,13 @@
 //! How long things took, from ledgers and signals, in microseconds on one clock.
 
-use crate::judge;
-use crate::ledger::{Ledger, Moment};
+use std::collections::BTreeMap;
+
 use hdrhistogram::Histogram;
 use raidhall_protocol::Seq;
 use serde::Serialize;
-use std::collections::BTreeMap;
+
+use crate::judge;
+use crate::ledger::{Ledger, Moment};
 
 /// Longer than any run waits for anything.
 const LONGEST_MICROS: u64 = 600_000_000;
@@ -35,7 +37,9 @@ impl Default for Latency {
     fn default() -> Self {
         // A histogram that grows by itself would clamp what is recorded by saturation to the little it has.
         let micros = Histogram::new_with_bounds(1, LONGEST_MICROS, 3);
-        Self { micros: micros.expect("bounds and digits are in hdrhistogram's range") }
+        Self {
+            micros: micros.expect("bounds and digits are in hdrhistogram's range"),
+        }
     }
 }
 
@@ -88,7 +92,9 @@ pub fn of_raid(ledgers: &[Ledger]) -> CommandLatency {
     let mut causes: BTreeMap<Seq, (usize, Moment)> = BTreeMap::new();
     for (who, seen) in seen.iter().enumerate() {
         for deed in seen.deeds.values() {
-            let Some((at, seq, _)) = deed.ack else { continue };
+            let Some((at, seq, _)) = deed.ack else {
+                continue;
+            };
             latency.ack.add(at.since(deed.first_sent));
             if deed.tries == 1 {
                 causes.insert(seq, (who, deed.first_sent));
@@ -119,12 +125,21 @@ mod tests {
         latency.merge(&other);
         let shown = latency.percentiles();
         assert_eq!(shown.count, 100);
-        for (shown, expected) in
-            [(shown.p50_ms, 50.0), (shown.p95_ms, 95.0), (shown.p99_ms, 99.0), (shown.max_ms, 5000.0)]
-        {
-            assert!((shown / expected - 1.0).abs() < 0.01, "{shown} for {expected}");
+        for (shown, expected) in [
+            (shown.p50_ms, 50.0),
+            (shown.p95_ms, 95.0),
+            (shown.p99_ms, 99.0),
+            (shown.max_ms, 5000.0),
+        ] {
+            assert!(
+                (shown / expected - 1.0).abs() < 0.01,
+                "{shown} for {expected}"
+            );
         }
         other.add(u64::MAX);
-        assert!(other.percentiles().max_ms >= 600_000.0, "the longest are clamped, not lost");
+        assert!(
+            other.percentiles().max_ms >= 600_000.0,
+            "the longest are clamped, not lost"
+        );
     }
 }

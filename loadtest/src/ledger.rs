@@ -1,8 +1,9 @@
 //! What one client saw of one raid: everything it sent and heard, in that order, for the judge to read afterwards.
 
-use raidhall_protocol::{ClientMessage, PlayerId, RaidId, Seq, ServerMessage};
 use std::sync::Arc;
 use std::time::Duration;
+
+use raidhall_protocol::{ClientMessage, PlayerId, RaidId, Seq, ServerMessage};
 use tokio::time::Instant;
 
 /// Time since the run began, in microseconds; one clock for every client of a process.
@@ -25,7 +26,9 @@ pub struct RunClock {
 impl RunClock {
     /// A run that begins now.
     pub fn start() -> RunClock {
-        RunClock { began: Instant::now() }
+        RunClock {
+            began: Instant::now(),
+        }
     }
 
     /// Now.
@@ -104,7 +107,12 @@ pub struct Ledger {
 impl Ledger {
     /// An empty ledger.
     pub fn new(client: impl Into<String>, player: PlayerId, raid: RaidId) -> Ledger {
-        Ledger { client: client.into(), player, raid, records: Vec::new() }
+        Ledger {
+            client: client.into(),
+            player,
+            raid,
+            records: Vec::new(),
+        }
     }
 
     /// Writes a line.

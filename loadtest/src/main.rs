@@ -1,11 +1,12 @@
 //! The `raidhall-loadtest` command.
 
-use clap::{Parser, Subcommand};
-use raidhall_loadtest::report::Report;
-use raidhall_loadtest::run::{Chaos, Cluster, Idle, Lag, Smoke, chaos, cluster, idle, lag, smoke};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use raidhall_loadtest::report::Report;
+use raidhall_loadtest::run::{Chaos, Cluster, Idle, Lag, Smoke, chaos, cluster, idle, lag, smoke};
 
 /// Simulated players for Raidhall: they play, keep a ledger each, and judge what the server told them.
 ///
@@ -45,7 +46,11 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(report) => {
             let _ = writeln!(std::io::stdout(), "{report}");
-            if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+            if report.violations.is_empty() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(1)
+            }
         }
         Err(why) => {
             let _ = writeln!(std::io::stderr(), "error: {why:#}");

@@ -4,11 +4,11 @@ mod bot;
 mod mind;
 mod party;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 pub use mind::Mind;
 pub use party::{Outcome, Pace, Party, Plan};
-
 use raidhall_protocol::ServerMessage;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counters that all bots of a run add to, read while they play.
 #[derive(Debug, Default)]

@@ -1,8 +1,9 @@
 //! What a process of this machine uses, from `/proc` (proc(5)).
 
-use anyhow::Context;
 use std::fs;
 use std::time::Duration;
+
+use anyhow::Context;
 
 /// What a process has used so far, and holds now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,7 +23,8 @@ impl Usage {
         let stat = read(format!("/proc/{pid}/stat"))?;
         let status = read(format!("/proc/{pid}/status"))?;
         let ticks = cpu_ticks(&stat).with_context(|| format!("parse /proc/{pid}/stat"))?;
-        let cpu = Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64);
+        let cpu =
+            Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64);
         let rss_bytes = field(&status, "VmRSS:").unwrap_or(0) * 1024;
         let mut sleeps = 0;
         for task in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
@@ -30,7 +32,11 @@ impl Usage {
             let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
             sleeps += field(&status, "voluntary_ctxt_switches:").unwrap_or(0);
         }
-        Ok(Usage { cpu, rss_bytes, sleeps })
+        Ok(Usage {
+            cpu,
+            rss_bytes,
+            sleeps,
+        })
     }
 
     /// This process's.
@@ -42,10 +48,16 @@ impl Usage {
 /// Whether every thread of a process has stopped, as SIGSTOP makes them one after the other.
 pub fn stopped(pid: u32) -> anyhow::Result<bool> {
     let path = format!("/proc/{pid}/task");
-    for task in fs::read_dir(&path).with_context(|| format!("read {path}"))?.flatten() {
+    for task in fs::read_dir(&path)
+        .with_context(|| format!("read {path}"))?
+        .flatten()
+    {
         let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
         // Behind the name: T, or t under a debugger.
-        if !stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with(['T', 't'])) {
+        if !stat
+            .rsplit_once(')')
+            .is_some_and(|(_, rest)| rest.trim_start().starts_with(['T', 't']))
+        {
             return Ok(false);
         }
     }
@@ -60,9 +72,18 @@ pub fn allow_files(needed: u64) -> anyhow::Result<()> {
     if limit.current.is_none_or(|current| current >= needed) {
         return Ok(());
     }
-    let most = limit.maximum.unwrap_or(needed).min(needed.max(limit.current.unwrap_or(0)));
-    setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: limit.maximum })
-        .context("raise the limit of open files")?;
+    let most = limit
+        .maximum
+        .unwrap_or(needed)
+        .min(needed.max(limit.current.unwrap_or(0)));
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: Some(most),
+            maximum: limit.maximum,
+        },
+    )
+    .context("raise the limit of open files")?;
     anyhow::ensure!(
         most >= needed,
         "{needed} open files are needed, {most} allowed: run `ulimit -n {needed}` first"

@@ -2,16 +2,17 @@
 
 mod cluster;
 
+use std::collections::BTreeMap;
+use std::fmt;
+
 pub use cluster::{ClusterFigures, LagFigures};
+use raidhall_protocol::RaidId;
+use serde::Serialize;
 
 use crate::client::Tally;
 use crate::judge::{Breach, Verdict};
 use crate::latency::Percentiles;
 use crate::ledger::Ledger;
-use raidhall_protocol::RaidId;
-use serde::Serialize;
-use std::collections::BTreeMap;
-use std::fmt;
 
 /// Violations printed in full; the rest is counted by kind.
 const SHOWN_MAX: usize = 40;
@@ -70,11 +71,21 @@ pub struct Evidence {
 impl Evidence {
     /// Writes a ledger out, with times in milliseconds since the run began.
     pub fn of(ledger: &Ledger) -> Evidence {
-        let mut text = format!("raid {} client {} player {}\n", ledger.raid, ledger.client, ledger.player);
+        let mut text = format!(
+            "raid {} client {} player {}\n",
+            ledger.raid, ledger.client, ledger.player
+        );
         for record in ledger.records() {
-            text.push_str(&format!("{:>12.3} {:?}\n", record.at.0 as f64 / 1000.0, record.entry));
+            text.push_str(&format!(
+                "{:>12.3} {:?}\n",
+                record.at.0 as f64 / 1000.0,
+                record.entry
+            ));
         }
-        Evidence { name: Self::file_name(ledger.raid, &ledger.client), text }
+        Evidence {
+            name: Self::file_name(ledger.raid, &ledger.client),
+            text,
+        }
     }
 
     /// The name of the file for a client's ledger of a raid.
@@ -190,7 +201,10 @@ impl Report {
         self.violations = verdict.violations.iter().map(ToString::to_string).collect();
         let (replays, resumes) = (verdict.replays, verdict.resumes);
         if replays * 10 < resumes * 9 {
-            self.violations.push(format!("all raids: {}", Breach::TooFewReplays { replays, resumes }));
+            self.violations.push(format!(
+                "all raids: {}",
+                Breach::TooFewReplays { replays, resumes }
+            ));
         }
     }
 }
@@ -209,9 +223,15 @@ impl fmt::Display for Report {
                 self.deliveries_per_second, self.signals_per_second, self.acks_per_second
             )?;
         }
-        let latencies =
-            [("ack", self.ack_latency), ("event", self.event_latency), ("signal", self.signal_latency)];
-        for (name, latency) in latencies.into_iter().filter(|(_, latency)| latency.count > 0) {
+        let latencies = [
+            ("ack", self.ack_latency),
+            ("event", self.event_latency),
+            ("signal", self.signal_latency),
+        ];
+        for (name, latency) in latencies
+            .into_iter()
+            .filter(|(_, latency)| latency.count > 0)
+        {
             writeln!(f, "  {name:<11} {latency}")?;
         }
         if let Some(server) = &self.server {
@@ -262,8 +282,17 @@ impl fmt::Display for Report {
 
 impl fmt::Display for Percentiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Percentiles { count, p50_ms, p95_ms, p99_ms, max_ms } = self;
-        write!(f, "p50 {p50_ms:.2} ms, p95 {p95_ms:.2}, p99 {p99_ms:.2}, max {max_ms:.2} (of {count})")
+        let Percentiles {
+            count,
+            p50_ms,
+            p95_ms,
+            p99_ms,
+            max_ms,
+        } = self;
+        write!(
+            f,
+            "p50 {p50_ms:.2} ms, p95 {p95_ms:.2}, p99 {p99_ms:.2}, max {max_ms:.2} (of {count})"
+        )
     }
 }
 
@@ -297,9 +326,25 @@ impl fmt::Display for ServerFigures {
 
 impl fmt::Display for Counted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |pairs: Vec<String>| if pairs.is_empty() { "none".to_owned() } else { pairs.join(", ") };
-        let refusals = list(self.refusals.iter().map(|(kind, count)| format!("{kind} {count}")).collect());
-        let ends = list(self.ends.iter().map(|(end, count)| format!("{end} {count}")).collect());
+        let list = |pairs: Vec<String>| {
+            if pairs.is_empty() {
+                "none".to_owned()
+            } else {
+                pairs.join(", ")
+            }
+        };
+        let refusals = list(
+            self.refusals
+                .iter()
+                .map(|(kind, count)| format!("{kind} {count}"))
+                .collect(),
+        );
+        let ends = list(
+            self.ends
+                .iter()
+                .map(|(end, count)| format!("{end} {count}"))
+                .collect(),
+        );
         writeln!(f, "  refused     {refusals}; held back {}", self.held_back)?;
         writeln!(
             f,

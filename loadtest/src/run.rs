@@ -11,6 +11,8 @@ mod lag;
 mod smoke;
 mod tester;
 
+use std::time::Duration;
+
 pub use chaos::{Chaos, chaos};
 pub use cluster::{Cluster, Disturb, Nodes, Services, Steady, cluster, cluster_on};
 pub use host::{Host, HostArgs};
@@ -23,7 +25,6 @@ use crate::latency::{CommandLatency, Latency, of_raid};
 use crate::ledger::Ledger;
 use crate::play::{Outcome, Reading};
 use crate::report::{Evidence, Report};
-use std::time::Duration;
 
 /// Nothing that this program does on its own account takes longer than this on top of the time it is told to play.
 const OVERHEAD_MAX: Duration = Duration::from_secs(420);
@@ -32,18 +33,38 @@ const EVIDENCE_MAX: usize = 20;
 
 /// Judges the raids and sums their figures up.
 fn sum_up(report: &mut Report, outcomes: &[Outcome]) {
-    let (mut verdict, mut commands, mut signals) =
-        (Verdict::default(), CommandLatency::default(), Latency::default());
+    let (mut verdict, mut commands, mut signals) = (
+        Verdict::default(),
+        CommandLatency::default(),
+        Latency::default(),
+    );
     for outcome in outcomes {
         let judged = judge(outcome.raid, &outcome.ledgers, Some(&outcome.truth));
-        let saw =
-            |ledger: &&Ledger| judged.violations.iter().any(|violation| violation.client == ledger.client);
+        let saw = |ledger: &&Ledger| {
+            judged
+                .violations
+                .iter()
+                .any(|violation| violation.client == ledger.client)
+        };
         let room = EVIDENCE_MAX - report.evidence.len();
-        report.evidence.extend(outcome.ledgers.iter().filter(saw).take(room).map(Evidence::of));
+        report.evidence.extend(
+            outcome
+                .ledgers
+                .iter()
+                .filter(saw)
+                .take(room)
+                .map(Evidence::of),
+        );
         verdict.add(judged);
         commands.merge(&of_raid(&outcome.ledgers));
-        outcome.signals.iter().for_each(|micros| signals.add(*micros));
-        outcome.tallies.iter().for_each(|tally| report.counted.add(tally));
+        outcome
+            .signals
+            .iter()
+            .for_each(|micros| signals.add(*micros));
+        outcome
+            .tallies
+            .iter()
+            .for_each(|tally| report.counted.add(tally));
         report.counted.held_back += outcome.held_back;
     }
     report.ack_latency = commands.ack.percentiles();

@@ -23,7 +23,11 @@ pub enum NotAService {
 impl ServiceUrl {
     /// A PostgreSQL database.
     pub fn postgres(url: &str) -> Result<ServiceUrl, NotAService> {
-        Self::parse(url, &["postgres", "postgresql"], "postgres://USER@127.0.0.1:PORT/DATABASE")
+        Self::parse(
+            url,
+            &["postgres", "postgresql"],
+            "postgres://USER@127.0.0.1:PORT/DATABASE",
+        )
     }
 
     /// A Redis.
@@ -31,8 +35,13 @@ impl ServiceUrl {
         Self::parse(url, &["redis", "rediss"], "redis://127.0.0.1:PORT")
     }
 
-    fn parse(url: &str, schemes: &[&str], example: &'static str) -> Result<ServiceUrl, NotAService> {
-        let parsed = reqwest::Url::parse(url.trim()).map_err(|_| NotAService::Unreadable(example))?;
+    fn parse(
+        url: &str,
+        schemes: &[&str],
+        example: &'static str,
+    ) -> Result<ServiceUrl, NotAService> {
+        let parsed =
+            reqwest::Url::parse(url.trim()).map_err(|_| NotAService::Unreadable(example))?;
         if !schemes.contains(&parsed.scheme()) {
             return Err(NotAService::Unreadable(example));
         }
@@ -40,7 +49,9 @@ impl ServiceUrl {
         let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
         let local = host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback());
         // A parameter may name another host than the URL's own.
-        let elsewhere = parsed.query_pairs().any(|(name, _)| name.to_ascii_lowercase().contains("host"));
+        let elsewhere = parsed
+            .query_pairs()
+            .any(|(name, _)| name.to_ascii_lowercase().contains("host"));
         if local && !elsewhere {
             Ok(ServiceUrl(url.trim().to_owned()))
         } else {
@@ -66,13 +77,25 @@ mod tests {
 
     #[test]
     fn services_of_this_machine_are_taken_as_written() {
-        for url in ["postgres://a:b@127.0.0.1:5432/c", "postgresql://localhost/c?sslmode=disable"] {
-            assert_eq!(ServiceUrl::postgres(url).map(|url| url.as_str().to_owned()), Ok(url.to_owned()));
+        for url in [
+            "postgres://a:b@127.0.0.1:5432/c",
+            "postgresql://localhost/c?sslmode=disable",
+        ] {
+            assert_eq!(
+                ServiceUrl::postgres(url).map(|url| url.as_str().to_owned()),
+                Ok(url.to_owned())
+            );
         }
         for url in ["redis://127.0.0.1:6379", "rediss://:secret@[::1]:1/0"] {
-            assert_eq!(ServiceUrl::redis(url).map(|url| url.as_str().to_owned()), Ok(url.to_owned()));
+            assert_eq!(
+                ServiceUrl::redis(url).map(|url| url.as_str().to_owned()),
+                Ok(url.to_owned())
+            );
         }
-        let shown = format!("{:?}", ServiceUrl::redis("redis://:secret@localhost").unwrap());
+        let shown = format!(
+            "{:?}",
+            ServiceUrl::redis("redis://:secret@localhost").unwrap()
+        );
         assert!(!shown.contains("secret"), "{shown}");
     }
 
@@ -87,13 +110,24 @@ mod tests {
             "postgres://127.0.0.1/c?host=192.0.2.1",
             "postgres://127.0.0.1/c?hostaddr=192.0.2.1",
         ] {
-            assert_eq!(ServiceUrl::postgres(url), Err(NotAService::NotLoopback), "{url}");
+            assert_eq!(
+                ServiceUrl::postgres(url),
+                Err(NotAService::NotLoopback),
+                "{url}"
+            );
         }
         for url in ["redis://cache.example.com", "redis://0.0.0.0:1"] {
-            assert_eq!(ServiceUrl::redis(url), Err(NotAService::NotLoopback), "{url}");
+            assert_eq!(
+                ServiceUrl::redis(url),
+                Err(NotAService::NotLoopback),
+                "{url}"
+            );
         }
         for url in ["", "127.0.0.1", "sqlite://x.db", "redis://127.0.0.1"] {
-            assert!(matches!(ServiceUrl::postgres(url), Err(NotAService::Unreadable(_))), "{url}");
+            assert!(
+                matches!(ServiceUrl::postgres(url), Err(NotAService::Unreadable(_))),
+                "{url}"
+            );
         }
     }
 }

@@ -1,20 +1,22 @@
 //! A server of one's own: started on a free port with a database of its own, killed and started again at will.
 
-use crate::client::Rest;
-use crate::process::stopped;
-use crate::target::Target;
-use anyhow::{Context, bail};
-use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File, OpenOptions};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
+
+use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
+
+use crate::client::Rest;
+use crate::process::stopped;
+use crate::target::Target;
 
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_TIMEOUT: Duration = Duration::from_secs(45);
@@ -37,8 +39,13 @@ const LIMITS: [(&str, &str); 11] = [
 
 /// What the program may be told: it may be of another release than this one, which refuses keys that it does not know.
 fn known_keys(binary: &Path) -> String {
-    let shown = std::process::Command::new(binary).arg("check-config").env_clear().output();
-    shown.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+    let shown = std::process::Command::new(binary)
+        .arg("check-config")
+        .env_clear()
+        .output();
+    shown
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        .unwrap_or_default()
 }
 
 /// What a server is made of.
@@ -72,17 +79,37 @@ impl Server {
     /// Starts `binary serve` on a free port. Without `database` it gets a SQLite file that goes when this does.
     pub async fn start(binary: &Path, database: Option<&str>) -> anyhow::Result<Server> {
         let (binary, database) = (binary.to_owned(), database.map(str::to_owned));
-        Self::start_with(Setup { binary, database, bus: None, settings: Vec::new() }).await
+        Self::start_with(Setup {
+            binary,
+            database,
+            bus: None,
+            settings: Vec::new(),
+        })
+        .await
     }
 
     /// Starts it on a free port that it keeps over restarts, and waits until it is ready.
     pub async fn start_with(setup: Setup) -> anyhow::Result<Server> {
         let home = tempfile::tempdir().context("make a directory for the server")?;
-        let Setup { binary, database, bus, settings } = setup;
-        let database =
-            database.unwrap_or_else(|| format!("sqlite://{}", home.path().join("raidhall.db").display()));
+        let Setup {
+            binary,
+            database,
+            bus,
+            settings,
+        } = setup;
+        let database = database
+            .unwrap_or_else(|| format!("sqlite://{}", home.path().join("raidhall.db").display()));
         let (listeners, target) = (JoinSet::new(), free_target()?);
-        let mut server = Server { binary, database, bus, settings, home, running: None, target, listeners };
+        let mut server = Server {
+            binary,
+            database,
+            bus,
+            settings,
+            home,
+            running: None,
+            target,
+            listeners,
+        };
         server.resume().await?;
         Ok(server)
     }
@@ -91,7 +118,11 @@ impl Server {
     pub fn sibling() -> anyhow::Result<PathBuf> {
         let own = std::env::current_exe().context("find this program")?;
         let path = own.with_file_name("raidhall");
-        anyhow::ensure!(path.exists(), "no server at {}: build it, or name it", path.display());
+        anyhow::ensure!(
+            path.exists(),
+            "no server at {}: build it, or name it",
+            path.display()
+        );
         Ok(path)
     }
 
@@ -112,15 +143,25 @@ impl Server {
 
     /// Whether it ended though nobody ended it.
     pub fn crashed(&mut self) -> anyhow::Result<Option<ExitStatus>> {
-        Ok(self.running.as_mut().map(Child::try_wait).transpose()?.flatten())
+        Ok(self
+            .running
+            .as_mut()
+            .map(Child::try_wait)
+            .transpose()?
+            .flatten())
     }
 
     /// Starts it again, on the same port and the same database.
     pub async fn resume(&mut self) -> anyhow::Result<()> {
         let listen = self.target().address().to_string();
-        let mut child =
-            self.command(&listen)?.spawn().with_context(|| format!("run {}", self.binary.display()))?;
-        let stdout = child.stdout.take().context("the server's standard output")?;
+        let mut child = self
+            .command(&listen)?
+            .spawn()
+            .with_context(|| format!("run {}", self.binary.display()))?;
+        let stdout = child
+            .stdout
+            .take()
+            .context("the server's standard output")?;
         self.running = Some(child);
         let mut lines = BufReader::new(stdout).lines();
         let announced = async {
@@ -134,13 +175,21 @@ impl Server {
         let target = match timeout(START_TIMEOUT, announced).await {
             Ok(Ok(target)) => target,
             Ok(Err(why)) => return Err(why.context(self.log_tail())),
-            Err(_) => bail!("the server said nothing for {START_TIMEOUT:?}\n{}", self.log_tail()),
+            Err(_) => bail!(
+                "the server said nothing for {START_TIMEOUT:?}\n{}",
+                self.log_tail()
+            ),
         };
-        self.listeners.spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        self.listeners
+            .spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         self.target = target;
         let (rest, until) = (Rest::new(&target)?, Instant::now() + START_TIMEOUT);
         while !rest.ready().await {
-            anyhow::ensure!(Instant::now() < until, "the server is not ready\n{}", self.log_tail());
+            anyhow::ensure!(
+                Instant::now() < until,
+                "the server is not ready\n{}",
+                self.log_tail()
+            );
             sleep(Duration::from_millis(20)).await;
         }
         Ok(())
@@ -152,7 +201,10 @@ impl Server {
     /// When it had ended by itself before.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
         if let Some(status) = self.crashed()? {
-            bail!("the server ended by itself with {status}\n{}", self.log_tail());
+            bail!(
+                "the server ended by itself with {status}\n{}",
+                self.log_tail()
+            );
         }
         if let Some(mut child) = self.running.take() {
             child.kill().await.context("kill the server")?;
@@ -163,7 +215,10 @@ impl Server {
     /// Stops it where it stands, with its connections open: SIGSTOP, and waits until all of it has stopped.
     pub async fn freeze(&self) -> anyhow::Result<()> {
         self.signal(Signal::STOP)?;
-        let (pid, until) = (self.pid().context("the server is not running")?, Instant::now() + STOP_TIMEOUT);
+        let (pid, until) = (
+            self.pid().context("the server is not running")?,
+            Instant::now() + STOP_TIMEOUT,
+        );
         while !stopped(pid)? {
             anyhow::ensure!(
                 Instant::now() < until,
@@ -180,7 +235,9 @@ impl Server {
     }
 
     fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        let pid = self.pid().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        let pid = self
+            .pid()
+            .and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
         kill_process(pid.context("the server is not running")?, signal).context("signal the server")
     }
 
@@ -190,7 +247,10 @@ impl Server {
         let mut child = self.running.take().context("the server is not running")?;
         match timeout(STOP_TIMEOUT, child.wait()).await {
             Ok(status) => Ok(status?),
-            Err(_) => bail!("the server did not end within {STOP_TIMEOUT:?} of SIGTERM\n{}", self.log_tail()),
+            Err(_) => bail!(
+                "the server did not end within {STOP_TIMEOUT:?} of SIGTERM\n{}",
+                self.log_tail()
+            ),
         }
     }
 
@@ -203,7 +263,10 @@ impl Server {
     pub fn log_tail(&self) -> String {
         let log = self.log();
         let lines: Vec<_> = log.lines().collect();
-        format!("the server's log ends:\n{}", lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n"))
+        format!(
+            "the server's log ends:\n{}",
+            lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
+        )
     }
 
     fn log_path(&self) -> PathBuf {
@@ -211,7 +274,10 @@ impl Server {
     }
 
     fn command(&self, listen: &str) -> anyhow::Result<Command> {
-        let log: File = OpenOptions::new().create(true).append(true).open(self.log_path())?;
+        let log: File = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log_path())?;
         let mut command = Command::new(&self.binary);
         command
             .arg("serve")
@@ -224,8 +290,11 @@ impl Server {
             command.env_remove(name);
         }
         let known = known_keys(&self.binary);
-        let knows =
-            |name: &str| known.lines().any(|line| line.starts_with(&format!("{} = ", name.to_lowercase())));
+        let knows = |name: &str| {
+            known
+                .lines()
+                .any(|line| line.starts_with(&format!("{} = ", name.to_lowercase())))
+        };
         for (name, value) in LIMITS.iter().filter(|(name, _)| knows(name)) {
             command.env(format!("RAIDHALL__LIMITS__{name}"), value);
         }
@@ -263,8 +332,9 @@ fn free_target() -> anyhow::Result<Target> {
 /// The URL in the line that says where the server listens.
 fn announced(line: &str) -> Option<Target> {
     let url = &line[line.find("http://")?..];
-    let end =
-        url.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | ')')).unwrap_or(url.len());
+    let end = url
+        .find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | ')'))
+        .unwrap_or(url.len());
     Target::parse(&url[..end]).ok()
 }
 
@@ -279,7 +349,11 @@ mod tests {
             "raidhall listens on http://127.0.0.1:4711/ (sqlite)",
             r#"{"message":"listening","url":"http://127.0.0.1:4711"}"#,
         ] {
-            assert_eq!(announced(line).map(|target| target.address().port()), Some(4711), "{line}");
+            assert_eq!(
+                announced(line).map(|target| target.address().port()),
+                Some(4711),
+                "{line}"
+            );
         }
         assert_eq!(announced("starting"), None);
     }

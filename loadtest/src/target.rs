@@ -34,14 +34,17 @@ impl Target {
         let port = parsed.port_or_known_default().ok_or_else(unreadable)?;
         let ip = match host {
             "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            name => {
-                name.trim_matches(['[', ']']).parse().map_err(|_| NotATarget::NotLoopback(url.to_owned()))?
-            }
+            name => name
+                .trim_matches(['[', ']'])
+                .parse()
+                .map_err(|_| NotATarget::NotLoopback(url.to_owned()))?,
         };
         if !ip.is_loopback() {
             return Err(NotATarget::NotLoopback(url.to_owned()));
         }
-        Ok(Target { address: SocketAddr::new(ip, port) })
+        Ok(Target {
+            address: SocketAddr::new(ip, port),
+        })
     }
 
     /// The address to connect to.
@@ -67,8 +70,12 @@ mod tests {
 
     #[test]
     fn loopback_in_every_spelling_is_a_target() {
-        for url in ["http://127.0.0.1:8080", "http://localhost:8080/x", "ws://[::1]:9", "http://127.9.9.9:1"]
-        {
+        for url in [
+            "http://127.0.0.1:8080",
+            "http://localhost:8080/x",
+            "ws://[::1]:9",
+            "http://127.9.9.9:1",
+        ] {
             assert!(Target::parse(url).is_ok(), "{url}");
         }
     }
@@ -85,10 +92,16 @@ mod tests {
             "http://127.0.0.1@192.0.2.1:80",
             "http://[::ffff:192.0.2.1]:80",
         ] {
-            assert!(matches!(Target::parse(url), Err(NotATarget::NotLoopback(_))), "{url}");
+            assert!(
+                matches!(Target::parse(url), Err(NotATarget::NotLoopback(_))),
+                "{url}"
+            );
         }
         for url in ["", "127.0.0.1:80", "https://127.0.0.1", "ftp://127.0.0.1"] {
-            assert!(matches!(Target::parse(url), Err(NotATarget::Unreadable(_))), "{url}");
+            assert!(
+                matches!(Target::parse(url), Err(NotATarget::Unreadable(_))),
+                "{url}"
+            );
         }
     }
 }

@@ -1,8 +1,10 @@
 //! The servers of a cluster as a client knows them: where each listens now, and which one is its home.
 
-use crate::target::Target;
-use parking_lot::RwLock;
 use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use crate::target::Target;
 
 /// One server or several. Clones share the addresses, so that a server that moves is found by all who know it; each
 /// clone has a home of its own.
@@ -19,12 +21,18 @@ impl Targets {
     /// When there is none.
     pub fn new(targets: Vec<Target>) -> anyhow::Result<Targets> {
         anyhow::ensure!(!targets.is_empty(), "a client needs a server");
-        Ok(Targets { addresses: Arc::new(RwLock::new(targets)), home: 0 })
+        Ok(Targets {
+            addresses: Arc::new(RwLock::new(targets)),
+            home: 0,
+        })
     }
 
     /// The same servers, with the home at this place; counting goes round.
     pub fn at(&self, home: usize) -> Targets {
-        Targets { addresses: Arc::clone(&self.addresses), home: home % self.count() }
+        Targets {
+            addresses: Arc::clone(&self.addresses),
+            home: home % self.count(),
+        }
     }
 
     /// How many there are.
@@ -58,7 +66,10 @@ impl Targets {
 
 impl From<Target> for Targets {
     fn from(target: Target) -> Targets {
-        Targets { addresses: Arc::new(RwLock::new(vec![target])), home: 0 }
+        Targets {
+            addresses: Arc::new(RwLock::new(vec![target])),
+            home: 0,
+        }
     }
 }
 

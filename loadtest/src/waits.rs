@@ -1,11 +1,12 @@
 //! How long commands waited for their ack while servers came and went, by what became of their connection.
 
+use raidhall_protocol::{RaidId, Seq};
+use serde::Serialize;
+
 use crate::judge;
 use crate::judge::Deed;
 use crate::latency::{Latency, Percentiles};
 use crate::ledger::{Ledger, Moment};
-use raidhall_protocol::{RaidId, Seq};
-use serde::Serialize;
 
 /// A stretch in which a server was stopped but not dead, so that its connections stood and nothing came over them.
 #[derive(Debug, Clone, Copy)]
@@ -51,16 +52,22 @@ impl Waits {
     pub fn add(&mut self, raid: RaidId, ledgers: &[Ledger], frozen: &[Frozen]) {
         for ledger in ledgers {
             for deed in judge::read(ledger).deeds.values() {
-                let Some((at, seq, _)) = deed.ack else { continue };
+                let Some((at, seq, _)) = deed.ack else {
+                    continue;
+                };
                 let overlaps = |frozen: &Frozen| {
-                    frozen.server == deed.server && frozen.from <= at && deed.first_sent <= frozen.to
+                    frozen.server == deed.server
+                        && frozen.from <= at
+                        && deed.first_sent <= frozen.to
                 };
                 let wait = match deed.torn {
                     true => &mut self.torn,
                     false if frozen.iter().any(overlaps) => &mut self.frozen,
                     false => &mut self.stood,
                 };
-                wait.add(at.since(deed.first_sent), || describe(raid, ledger, deed, seq));
+                wait.add(at.since(deed.first_sent), || {
+                    describe(raid, ledger, deed, seq)
+                });
             }
         }
     }
@@ -69,15 +76,25 @@ impl Waits {
 impl Wait {
     fn add(&mut self, micros: u64, description: impl FnOnce() -> String) {
         self.latency.add(micros);
-        if self.longest.as_ref().is_none_or(|(longest, _)| micros > *longest) {
+        if self
+            .longest
+            .as_ref()
+            .is_none_or(|(longest, _)| micros > *longest)
+        {
             self.longest = Some((micros, description()));
         }
     }
 
     /// What to show.
     pub fn figures(&self) -> WaitFigures {
-        let longest = self.longest.as_ref().map(|(_, description)| description.clone());
-        WaitFigures { wait: self.latency.percentiles(), longest }
+        let longest = self
+            .longest
+            .as_ref()
+            .map(|(_, description)| description.clone());
+        WaitFigures {
+            wait: self.latency.percentiles(),
+            longest,
+        }
     }
 }
 

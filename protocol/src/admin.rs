@@ -1,11 +1,12 @@
 //! The bodies of the operators' doors (webhooks among them), of signing out, of linking, and of being forgotten.
 
-use crate::ids::{PlayerId, RaidId, Seq, UnixMillis};
-use crate::rest::Profile;
-use crate::server::PlayerRef;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::ids::{PlayerId, RaidId, Seq, UnixMillis};
+use crate::rest::Profile;
+use crate::server::PlayerRef;
 
 /// The answer to a sign-out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

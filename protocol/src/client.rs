@@ -1,14 +1,15 @@
 //! What a client sends.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use ts_rs::TS;
+
 use crate::command::Command;
 use crate::error::FieldFault;
 use crate::fields::Fields;
 use crate::ids::{OpKey, RaidId, Seq};
 use crate::limits::SIGNAL_KIND_CHARS_MAX;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-use ts_rs::TS;
 
 /// A message from a client, by `t`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
@@ -114,7 +115,10 @@ impl ClientMessage {
         Self::read_fields(t, Fields::new(map))
     }
 
-    pub(crate) fn read_fields(t: &str, mut fields: Fields<'_>) -> Result<ClientMessage, Vec<FieldFault>> {
+    pub(crate) fn read_fields(
+        t: &str,
+        mut fields: Fields<'_>,
+    ) -> Result<ClientMessage, Vec<FieldFault>> {
         let message = read(t, &mut fields);
         fields.finish(message)
     }
@@ -124,27 +128,47 @@ fn read(t: &str, fields: &mut Fields<'_>) -> Option<ClientMessage> {
     let message = match t {
         "hello" => {
             let (token, client) = (fields.text("token"), fields.optional_text("client"));
-            ClientMessage::Hello { token: token?, client: client? }
+            ClientMessage::Hello {
+                token: token?,
+                client: client?,
+            }
         }
         "watch" => {
             let (id, raid) = (fields.optional_natural("id"), fields.id("raid"));
             let since = fields.optional_natural("since");
-            ClientMessage::Watch { id: id?, raid: raid?, since: since?.map(Seq) }
+            ClientMessage::Watch {
+                id: id?,
+                raid: raid?,
+                since: since?.map(Seq),
+            }
         }
         "unwatch" => {
             let (id, raid) = (fields.optional_natural("id"), fields.id("raid"));
-            ClientMessage::Unwatch { id: id?, raid: raid? }
+            ClientMessage::Unwatch {
+                id: id?,
+                raid: raid?,
+            }
         }
         "do" => {
             let (id, raid) = (fields.natural("id"), fields.id("raid"));
             let op = fields.optional_op("op");
             let cmd = fields.nested("cmd", Command::read);
-            ClientMessage::Do { id: id?, raid: raid?, op: op?, cmd: cmd? }
+            ClientMessage::Do {
+                id: id?,
+                raid: raid?,
+                op: op?,
+                cmd: cmd?,
+            }
         }
         "signal" => {
             let (id, raid) = (fields.optional_natural("id"), fields.id("raid"));
             let kind = read_signal_kind(fields);
-            ClientMessage::Signal { id: id?, raid: raid?, kind: kind?, data: fields.any("data").clone() }
+            ClientMessage::Signal {
+                id: id?,
+                raid: raid?,
+                kind: kind?,
+                data: fields.any("data").clone(),
+            }
         }
         "beat" => ClientMessage::Beat,
         _ => {

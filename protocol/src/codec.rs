@@ -1,7 +1,8 @@
 //! The two codecs: JSON in text frames, MessagePack in binary ones, the same maps with the same keys.
 
-use crate::limits::{SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK};
 use serde::{Serialize, de::DeserializeOwned};
+
+use crate::limits::{SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK};
 
 /// How messages are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,7 +38,9 @@ impl Codec {
 
     /// The codec that a subprotocol selects.
     pub fn from_subprotocol(name: &str) -> Option<Codec> {
-        Self::ALL.into_iter().find(|codec| codec.subprotocol() == name)
+        Self::ALL
+            .into_iter()
+            .find(|codec| codec.subprotocol() == name)
     }
 
     /// Encodes a message of the contract.
@@ -59,7 +62,10 @@ impl Codec {
                 let mut deserializer = rmp_serde::Deserializer::new(bytes);
                 let message = T::deserialize(&mut deserializer)?;
                 if !deserializer.into_inner().is_empty() {
-                    return Err(rmp_serde::decode::Error::Syntax("bytes after the message".to_owned()).into());
+                    return Err(rmp_serde::decode::Error::Syntax(
+                        "bytes after the message".to_owned(),
+                    )
+                    .into());
                 }
                 message
             }

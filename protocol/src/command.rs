@@ -3,20 +3,24 @@
 //! A command is typed here and no more: which values make sense is for the raid's rules to say, so that every door
 //! gives the same answer.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
 use crate::fields::Fields;
 use crate::ids::{PlayerId, TaskId};
 use crate::limits::{
     CHAT_CHARS_MAX, CONTRIBUTION_KIND_CHARS_MAX, CONTRIBUTION_XP, NOTE_CHARS_MAX, TASK_MINUTES,
     TASK_TITLE_CHARS_MAX, TASK_XP, TEXT, TEXT_OR_NONE,
 };
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use ts_rs::TS;
 
 /// A command (`cmd`), by type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
-#[allow(missing_docs, reason = "the fields are named as in the events they cause")]
+#[allow(
+    missing_docs,
+    reason = "the fields are named as in the events they cause"
+)]
 pub enum Command {
     /// Begin the raid.
     Start,
@@ -88,24 +92,50 @@ impl Command {
         let command = match kind.as_str() {
             "start" => Self::Start,
             "leave" => Self::Leave,
-            "kick" => Self::Kick { player: fields.id("player")? },
-            "promote" => Self::Promote { player: fields.id("player")? },
+            "kick" => Self::Kick {
+                player: fields.id("player")?,
+            },
+            "promote" => Self::Promote {
+                player: fields.id("player")?,
+            },
             "cancel" => Self::Cancel,
             "add_task" => {
-                let (title, xp, minutes) =
-                    (fields.text("title"), fields.integer("xp"), fields.integer("minutes"));
-                Self::AddTask { title: title?, xp: xp?, minutes: minutes? }
+                let (title, xp, minutes) = (
+                    fields.text("title"),
+                    fields.integer("xp"),
+                    fields.integer("minutes"),
+                );
+                Self::AddTask {
+                    title: title?,
+                    xp: xp?,
+                    minutes: minutes?,
+                }
             }
-            "claim_task" => Self::ClaimTask { task: fields.id("task")? },
-            "release_task" => Self::ReleaseTask { task: fields.id("task")? },
-            "complete_task" => Self::CompleteTask { task: fields.id("task")? },
-            "fail_task" => Self::FailTask { task: fields.id("task")? },
+            "claim_task" => Self::ClaimTask {
+                task: fields.id("task")?,
+            },
+            "release_task" => Self::ReleaseTask {
+                task: fields.id("task")?,
+            },
+            "complete_task" => Self::CompleteTask {
+                task: fields.id("task")?,
+            },
+            "fail_task" => Self::FailTask {
+                task: fields.id("task")?,
+            },
             "contribute" => {
                 let (player, xp) = (fields.id("player"), fields.integer("xp"));
                 let (kind, note) = (fields.text("kind"), fields.optional_text("note"));
-                Self::Contribute { player: player?, xp: xp?, kind: kind?, note: note? }
+                Self::Contribute {
+                    player: player?,
+                    xp: xp?,
+                    kind: kind?,
+                    note: note?,
+                }
             }
-            "say" => Self::Say { text: fields.text("text")? },
+            "say" => Self::Say {
+                text: fields.text("text")?,
+            },
             _ => {
                 fields.fault("type", "is not a command");
                 return None;

@@ -12,13 +12,15 @@
 mod json;
 mod msgpack;
 
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
 use crate::client::ClientMessage;
 use crate::codec::Codec;
 use crate::error::FieldFault;
 use crate::fields::{Fields, Foreign, natural};
 use crate::ids::RaidId;
-use serde_json::{Map, Value};
-use std::collections::BTreeMap;
 
 /// Why a frame is no message.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -51,7 +53,9 @@ pub fn decode(codec: Codec, frame: &[u8]) -> Result<ClientMessage, DecodeError> 
         Codec::MessagePack => msgpack::parse(frame),
     };
     let Parsed { value, foreign } = parsed.map_err(DecodeError::Undecodable)?;
-    let Value::Object(map) = value else { return Err(DecodeError::Undecodable("no map".to_owned())) };
+    let Value::Object(map) = value else {
+        return Err(DecodeError::Undecodable("no map".to_owned()));
+    };
     let Some(Value::String(t)) = map.get("t") else {
         return Err(DecodeError::Undecodable("no string `t`".to_owned()));
     };
@@ -59,7 +63,12 @@ pub fn decode(codec: Codec, frame: &[u8]) -> Result<ClientMessage, DecodeError> 
         let number = |field| map.get(field).and_then(natural);
         let (re, id) = (t.chars().take(64).collect(), number("id"));
         let raid = number("raid").and_then(|raid| RaidId::try_from(raid).ok());
-        DecodeError::Invalid(InvalidMessage { re, id, raid, fields })
+        DecodeError::Invalid(InvalidMessage {
+            re,
+            id,
+            raid,
+            fields,
+        })
     })
 }
 
@@ -76,7 +85,10 @@ const NOT_TEXT_KEYS: &str = "must not hold a map with keys that are not texts";
 
 impl Parsed {
     const fn foreign(reason: &'static str) -> Parsed {
-        Parsed { value: Value::Null, foreign: Some(Foreign::Whole(reason)) }
+        Parsed {
+            value: Value::Null,
+            foreign: Some(Foreign::Whole(reason)),
+        }
     }
 
     /// A list with anything foreign in it is foreign as a whole.
@@ -87,7 +99,10 @@ impl Parsed {
             values.push(item.value);
             foreign = foreign.or(item.foreign);
         }
-        Ok(Parsed { value: Value::Array(values), foreign })
+        Ok(Parsed {
+            value: Value::Array(values),
+            foreign,
+        })
     }
 }
 
@@ -114,12 +129,18 @@ impl Entries {
 
     fn finish(self) -> Parsed {
         let foreign = (!self.foreign.is_empty()).then_some(Foreign::Within(self.foreign));
-        Parsed { value: Value::Object(self.values), foreign }
+        Parsed {
+            value: Value::Object(self.values),
+            foreign,
+        }
     }
 }
 
 impl From<Value> for Parsed {
     fn from(value: Value) -> Self {
-        Parsed { value, foreign: None }
+        Parsed {
+            value,
+            foreign: None,
+        }
     }
 }

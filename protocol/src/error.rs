@@ -102,7 +102,10 @@ impl ErrorType {
 
     /// Whether the same request may succeed later.
     pub const fn retry(self) -> bool {
-        matches!(self, Self::RateLimited | Self::Overloaded | Self::Unavailable | Self::Internal)
+        matches!(
+            self,
+            Self::RateLimited | Self::Overloaded | Self::Unavailable | Self::Internal
+        )
     }
 }
 
@@ -118,7 +121,10 @@ pub struct FieldFault {
 impl FieldFault {
     /// A fault of the named field.
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), message: message.into() }
+        Self {
+            field: field.into(),
+            message: message.into(),
+        }
     }
 }
 
@@ -140,6 +146,12 @@ pub struct ErrorBody {
 impl ErrorBody {
     /// An error with neither fields nor a time to wait.
     pub fn new(r#type: ErrorType, message: impl Into<String>) -> Self {
-        Self { r#type, message: message.into(), retry: r#type.retry(), retry_after_ms: None, fields: None }
+        Self {
+            r#type,
+            message: message.into(),
+            retry: r#type.retry(),
+            retry_after_ms: None,
+            fields: None,
+        }
     }
 }

@@ -3,11 +3,12 @@
 //! The data carry results, so that whoever applies events to a snapshot has the server's state without knowing the
 //! rules. Optional fields are null, never absent.
 
-use crate::ids::{PlayerId, Seq, TaskId, UnixMillis};
-use crate::state::{Rank, Role};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
+
+use crate::ids::{PlayerId, Seq, TaskId, UnixMillis};
+use crate::state::{Rank, Role};
 
 /// The newest version of event data that this build knows. The ledger keeps [`EventData::version`] with each event.
 pub const EVENT_VERSION: u16 = 2;
@@ -30,7 +31,10 @@ pub struct Event {
 /// What happened, by type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
-#[allow(missing_docs, reason = "the fields are named as in the state they change")]
+#[allow(
+    missing_docs,
+    reason = "the fields are named as in the state they change"
+)]
 pub enum EventData {
     /// A raid was made. Always the first event.
     RaidCreated {
@@ -55,15 +59,33 @@ pub enum EventData {
         joined_at: UnixMillis,
     },
     /// A member left; the tasks they had claimed are open again.
-    MemberLeft { player: PlayerId, reason: LeaveReason, released: Vec<TaskId> },
+    MemberLeft {
+        player: PlayerId,
+        reason: LeaveReason,
+        released: Vec<TaskId>,
+    },
     /// Leadership moved.
-    LeaderChanged { player: PlayerId, previous: PlayerId, reason: LeaderReason, term: u64 },
+    LeaderChanged {
+        player: PlayerId,
+        previous: PlayerId,
+        reason: LeaderReason,
+        term: u64,
+    },
     /// The raid began; it ends at the deadline.
     RaidStarted { deadline: UnixMillis },
     /// A task was added.
-    TaskAdded { task: TaskId, title: String, xp: u64, minutes: u32 },
+    TaskAdded {
+        task: TaskId,
+        title: String,
+        xp: u64,
+        minutes: u32,
+    },
     /// A task was claimed; the claimer's energy after it.
-    TaskClaimed { task: TaskId, player: PlayerId, energy: u32 },
+    TaskClaimed {
+        task: TaskId,
+        player: PlayerId,
+        energy: u32,
+    },
     /// A claim was given back.
     TaskReleased { task: TaskId, player: PlayerId },
     /// A task was done; sums after it.
@@ -78,7 +100,11 @@ pub enum EventData {
         current_tasks: u64,
     },
     /// A task was failed and is open again; the failer's energy after it.
-    TaskFailed { task: TaskId, player: PlayerId, energy: u32 },
+    TaskFailed {
+        task: TaskId,
+        player: PlayerId,
+        energy: u32,
+    },
     /// The host app's backend credited a member; sums after it.
     Contributed {
         player: PlayerId,
@@ -98,7 +124,11 @@ pub enum EventData {
     RaidFailed { reason: FailReason },
     /// A player's account was erased: `text` stands now for their name, wherever it stood, for the titles of tasks that
     /// they added and for what they said; if they made the raid, for its title too, and its description is null.
-    PlayerErased { player: PlayerId, text: String, made_raid: bool },
+    PlayerErased {
+        player: PlayerId,
+        text: String,
+        made_raid: bool,
+    },
 }
 
 impl EventData {

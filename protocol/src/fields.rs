@@ -1,9 +1,11 @@
 //! Typed reading of a map's fields that notes every fault instead of stopping at the first.
 
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
 use crate::error::FieldFault;
 use crate::ids::OpKey;
-use serde_json::{Map, Value};
-use std::collections::BTreeMap;
 
 /// The fields of one map. Readers return `None` after noting a fault under the field's name; unknown fields are
 /// ignored, whatever they hold. Null counts as absent. A whole number is one whichever way it is written: 7.0 is 7.
@@ -27,7 +29,10 @@ impl Foreign {
     fn reason(&self) -> &'static str {
         match self {
             Self::Whole(reason) => reason,
-            Self::Within(fields) => fields.values().next().map_or("must hold plain data", Self::reason),
+            Self::Within(fields) => fields
+                .values()
+                .next()
+                .map_or("must hold plain data", Self::reason),
         }
     }
 }
@@ -39,11 +44,22 @@ const WHOLE_END: i64 = 1 << 53;
 impl<'a> Fields<'a> {
     /// Starts to read a map.
     pub fn new(map: &'a Map<String, Value>) -> Self {
-        Self { map, foreign: None, faults: Vec::new() }
+        Self {
+            map,
+            foreign: None,
+            faults: Vec::new(),
+        }
     }
 
-    pub(crate) const fn with_foreign(map: &'a Map<String, Value>, foreign: Option<&'a Foreign>) -> Self {
-        Self { map, foreign, faults: Vec::new() }
+    pub(crate) const fn with_foreign(
+        map: &'a Map<String, Value>,
+        foreign: Option<&'a Foreign>,
+    ) -> Self {
+        Self {
+            map,
+            foreign,
+            faults: Vec::new(),
+        }
     }
 
     /// Notes a fault.
@@ -70,7 +86,11 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn required<T>(&mut self, field: &str, read: impl FnOnce(&'a Value) -> Result<T, String>) -> Option<T> {
+    fn required<T>(
+        &mut self,
+        field: &str,
+        read: impl FnOnce(&'a Value) -> Result<T, String>,
+    ) -> Option<T> {
         let value = match self.foreign(field) {
             Some(Foreign::Whole(reason)) => Err((*reason).to_owned()),
             _ => self.get(field).ok_or_else(|| REQUIRED.to_owned()),
@@ -90,7 +110,11 @@ impl<'a> Fields<'a> {
         read: impl FnOnce(&'a Value) -> Result<T, String>,
     ) -> Option<Option<T>> {
         let absent = self.get(field).is_none() && self.foreign(field).is_none();
-        if absent { Some(None) } else { self.required(field, read).map(Some) }
+        if absent {
+            Some(None)
+        } else {
+            self.required(field, read).map(Some)
+        }
     }
 
     /// A text.
@@ -125,7 +149,11 @@ impl<'a> Fields<'a> {
 
     /// True, false, or nothing.
     pub fn optional_flag(&mut self, field: &str) -> Option<Option<bool>> {
-        self.optional(field, |value| value.as_bool().ok_or_else(|| "must be true or false".to_owned()))
+        self.optional(field, |value| {
+            value
+                .as_bool()
+                .ok_or_else(|| "must be true or false".to_owned())
+        })
     }
 
     /// An id.
@@ -137,7 +165,9 @@ impl<'a> Fields<'a> {
 
     /// An idempotency key or nothing.
     pub fn optional_op(&mut self, field: &str) -> Option<Option<OpKey>> {
-        self.optional(field, |value| OpKey::try_from(read_text(value)?).map_err(|error| error.to_string()))
+        self.optional(field, |value| {
+            OpKey::try_from(read_text(value)?).map_err(|error| error.to_string())
+        })
     }
 
     /// Any value; null when absent.
@@ -149,9 +179,14 @@ impl<'a> Fields<'a> {
     }
 
     /// A map inside this one, read by `read`; its faults are noted here.
-    pub fn nested<T>(&mut self, field: &str, read: impl FnOnce(&mut Fields<'a>) -> Option<T>) -> Option<T> {
-        let map =
-            self.required(field, |value| value.as_object().ok_or_else(|| "must be a map".to_owned()))?;
+    pub fn nested<T>(
+        &mut self,
+        field: &str,
+        read: impl FnOnce(&mut Fields<'a>) -> Option<T>,
+    ) -> Option<T> {
+        let map = self.required(field, |value| {
+            value.as_object().ok_or_else(|| "must be a map".to_owned())
+        })?;
         let mut inner = Fields::with_foreign(map, self.foreign(field));
         let value = read(&mut inner);
         self.faults.append(&mut inner.faults);
@@ -160,7 +195,10 @@ impl<'a> Fields<'a> {
 }
 
 fn read_text(value: &Value) -> Result<String, String> {
-    value.as_str().map(str::to_owned).ok_or_else(|| "must be a text".to_owned())
+    value
+        .as_str()
+        .map(str::to_owned)
+        .ok_or_else(|| "must be a text".to_owned())
 }
 
 fn read_integer(value: &Value) -> Result<i64, String> {
@@ -173,7 +211,10 @@ fn read_natural(value: &Value) -> Result<u64, String> {
 
 /// The whole number from 0 to 2^53 − 1 that a value is.
 pub(crate) fn natural(value: &Value) -> Option<u64> {
-    integer(value).filter(|number| *number < WHOLE_END)?.try_into().ok()
+    integer(value)
+        .filter(|number| *number < WHOLE_END)?
+        .try_into()
+        .ok()
 }
 
 /// Some MessagePack writers know floats only for what exceeds 32 bits.

@@ -1,10 +1,11 @@
 //! The bodies of the doors for the host app's backend.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::event::Event;
 use crate::ids::RaidId;
 use crate::server::PlayerRef;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 /// A player of the host app (`POST /players`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

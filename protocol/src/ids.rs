@@ -1,9 +1,10 @@
 //! The numbers and names that identify things on the wire, each a type of its own.
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 /// One more than the largest id: what a JavaScript number holds exactly.
@@ -93,7 +94,19 @@ id! {
 
 /// A place in a raid's history: its events are numbered from 1 without a hole; 0 is before the first.
 #[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS, JsonSchema,
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    TS,
+    JsonSchema,
 )]
 #[serde(transparent)]
 pub struct Seq(#[schemars(range(max = 9_007_199_254_740_991_u64))] pub u64);
@@ -121,7 +134,19 @@ impl fmt::Display for Seq {
 
 /// A moment, in milliseconds since the Unix epoch.
 #[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS, JsonSchema,
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    TS,
+    JsonSchema,
 )]
 #[serde(transparent)]
 pub struct UnixMillis(pub i64);
@@ -145,7 +170,9 @@ impl fmt::Display for UnixMillis {
 }
 
 /// An idempotency key chosen by a client: 1–64 characters of `A-Z a-z 0-9 _ - .`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS, JsonSchema)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS, JsonSchema,
+)]
 #[serde(try_from = "String", into = "String")]
 #[ts(as = "String")]
 #[schemars(extend("pattern" = "^[A-Za-z0-9_.-]{1,64}$"))]

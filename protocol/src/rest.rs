@@ -1,5 +1,10 @@
 //! The bodies of the REST doors.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use ts_rs::TS;
+
 use crate::error::{ErrorBody, FieldFault};
 use crate::event::Event;
 use crate::fields::Fields;
@@ -10,10 +15,6 @@ use crate::limits::{
 };
 use crate::server::PlayerRef;
 use crate::state::{RaidState, RaidStatus};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-use ts_rs::TS;
 
 /// Success.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
@@ -190,7 +191,8 @@ impl NewRaid {
     pub fn read(map: &Map<String, Value>) -> Result<NewRaid, Vec<FieldFault>> {
         let mut fields = Fields::new(map);
         let (title, description) = (fields.text("title"), fields.optional_text("description"));
-        let (target_xp, target_tasks) = (fields.integer("target_xp"), fields.integer("target_tasks"));
+        let (target_xp, target_tasks) =
+            (fields.integer("target_xp"), fields.integer("target_tasks"));
         let time_limit_secs = fields.optional_integer("time_limit_secs");
         let max_members = fields.optional_integer("max_members");
         let late_join = fields.optional_flag("late_join");

@@ -1,14 +1,16 @@
 //! What the server sends.
 
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use ts_rs::TS;
+
 use crate::error::ErrorBody;
 use crate::event::Event;
 use crate::ids::{PlayerId, RaidId, Seq, UnixMillis};
 use crate::state::RaidState;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use std::collections::BTreeMap;
-use ts_rs::TS;
 
 /// A message from the server, by `t`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]

@@ -1,10 +1,11 @@
 //! A raid's state as everybody sees it: a function of the seq alone.
 
-use crate::event::FailReason;
-use crate::ids::{PlayerId, RaidId, Seq, TaskId, UnixMillis};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
+
+use crate::event::FailReason;
+use crate::ids::{PlayerId, RaidId, Seq, TaskId, UnixMillis};
 
 /// Everything that a client is shown of a raid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
@@ -73,7 +74,12 @@ pub enum RaidStatus {
 
 impl RaidStatus {
     /// Every status, for lists of what is allowed.
-    pub const ALL: [RaidStatus; 4] = [Self::Recruiting, Self::Active, Self::Completed, Self::Failed];
+    pub const ALL: [RaidStatus; 4] = [
+        Self::Recruiting,
+        Self::Active,
+        Self::Completed,
+        Self::Failed,
+    ];
 
     /// The name on the wire and in the database.
     pub const fn as_str(self) -> &'static str {

@@ -2,10 +2,11 @@
 //! counts every allocation of its process.
 #![allow(unsafe_code, reason = "an allocator can't be written without")]
 
-use raidhall_protocol::Codec;
-use raidhall_protocol::decode::decode;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use raidhall_protocol::Codec;
+use raidhall_protocol::decode::decode;
 
 /// The largest message that a server takes by default.
 const FRAME_BYTES: usize = 16 * 1024;
@@ -53,8 +54,14 @@ fn a_frame_costs_a_constant_times_its_length() {
         (Codec::MessagePack, filled(msgpack_list, b"\x90")),
         (Codec::MessagePack, filled(msgpack_list, b"\xa1x")),
         (Codec::MessagePack, filled(msgpack_list, b"\x81\xa0\xc0")),
-        (Codec::MessagePack, filled(msgpack_list, b"\x81\xa0\xc4\x00")),
-        (Codec::MessagePack, filled(b"\xdf\xff\xff\xff\xff", b"\xa0\x00")),
+        (
+            Codec::MessagePack,
+            filled(msgpack_list, b"\x81\xa0\xc4\x00"),
+        ),
+        (
+            Codec::MessagePack,
+            filled(b"\xdf\xff\xff\xff\xff", b"\xa0\x00"),
+        ),
         (Codec::MessagePack, filled(b"\x82\xa1t\xa4beat", b"\x91")),
         (Codec::Json, filled(json_list, b"0,")),
         (Codec::Json, filled(json_list, b"[],")),
@@ -72,6 +79,9 @@ fn a_frame_costs_a_constant_times_its_length() {
         let _ = decode(codec, &frame);
         let cost = PEAK.load(Relaxed) - before;
         let shown = String::from_utf8_lossy(&frame[..40]).into_owned();
-        assert!(cost <= frame.len() * BYTES_PER_BYTE_MAX, "{cost} bytes for {shown}…");
+        assert!(
+            cost <= frame.len() * BYTES_PER_BYTE_MAX,
+            "{cost} bytes for {shown}…"
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! The header `Forwarded` (RFC 7239): who each proxy was called by.
 
-use super::parse;
 use std::net::IpAddr;
+
+use super::parse;
 
 /// The address of each element's `for`, first to last: none where it is obfuscated, unknown, missing or malformed.
 pub(super) fn addresses(line: &str) -> Vec<Option<IpAddr>> {
@@ -9,20 +10,29 @@ pub(super) fn addresses(line: &str) -> Vec<Option<IpAddr>> {
 }
 
 fn address(element: &str) -> Option<IpAddr> {
-    let mut pairs = split(element, ';').into_iter().filter_map(|pair| pair.split_once('='));
+    let mut pairs = split(element, ';')
+        .into_iter()
+        .filter_map(|pair| pair.split_once('='));
     let (_, value) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
     parse(&unquoted(value.trim()))
 }
 
 /// The value without its quotes; what they escape stands for itself (RFC 9110 section 5.6.4).
 fn unquoted(value: &str) -> String {
-    let Some(inner) = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+    let Some(inner) = value
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+    else {
         return value.to_owned();
     };
     let mut text = String::with_capacity(inner.len());
     let mut characters = inner.chars();
     while let Some(character) = characters.next() {
-        text.extend(if character == '\\' { characters.next() } else { Some(character) });
+        text.extend(if character == '\\' {
+            characters.next()
+        } else {
+            Some(character)
+        });
     }
     text
 }
@@ -61,17 +71,35 @@ mod tests {
     #[test]
     fn elements_are_read_as_the_standard_writes_them() {
         assert_eq!(read("for=192.0.2.43"), ["192.0.2.43"]);
-        assert_eq!(read("For=\"[2001:db8:cafe::17]:4711\""), ["2001:db8:cafe::17"]);
-        assert_eq!(read("for=192.0.2.60;proto=http;by=203.0.113.43"), ["192.0.2.60"]);
-        assert_eq!(read("for=192.0.2.43, for=198.51.100.17"), ["192.0.2.43", "198.51.100.17"]);
-        assert_eq!(read("for=\"192.0.2.43:47011\",for=\"1\\92.0.2.1\""), ["192.0.2.43", "192.0.2.1"]);
-        assert_eq!(read("for=_gazonk, for=\"_SEVKISEK\", for=unknown"), ["-", "-", "-"]);
+        assert_eq!(
+            read("For=\"[2001:db8:cafe::17]:4711\""),
+            ["2001:db8:cafe::17"]
+        );
+        assert_eq!(
+            read("for=192.0.2.60;proto=http;by=203.0.113.43"),
+            ["192.0.2.60"]
+        );
+        assert_eq!(
+            read("for=192.0.2.43, for=198.51.100.17"),
+            ["192.0.2.43", "198.51.100.17"]
+        );
+        assert_eq!(
+            read("for=\"192.0.2.43:47011\",for=\"1\\92.0.2.1\""),
+            ["192.0.2.43", "192.0.2.1"]
+        );
+        assert_eq!(
+            read("for=_gazonk, for=\"_SEVKISEK\", for=unknown"),
+            ["-", "-", "-"]
+        );
     }
 
     #[test]
     fn what_is_malformed_names_nobody_and_hides_nobody_behind_it() {
         assert_eq!(read(""), ["-"]);
-        assert_eq!(read("proto=\"a,b;for=1.1.1.1\", for=192.0.2.43"), ["-", "192.0.2.43"]);
+        assert_eq!(
+            read("proto=\"a,b;for=1.1.1.1\", for=192.0.2.43"),
+            ["-", "192.0.2.43"]
+        );
         assert_eq!(read("for=192.0.2.43, for=\"1.1.1.1"), ["192.0.2.43", "-"]);
         assert_eq!(read("for=192.0.2.43,,"), ["192.0.2.43", "-", "-"]);
     }

@@ -1,17 +1,19 @@
 //! The commands that take a database as a whole: `export`, `import`, `new-lineage`.
 
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use tracing::{info, warn};
+
 use super::{StartError, open};
 use crate::backup::{self, BackupError, Options, Source, Target};
 use crate::config::{Config, DatabaseKind};
 use crate::store::EnlistError;
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::{SqliteSource, SqliteStore, SqliteTarget};
-use anyhow::Context;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
-use tracing::{info, warn};
 
 /// Standard output, or input.
 const STANDARD: &str = "-";
@@ -22,9 +24,13 @@ const STANDARD: &str = "-";
 ///
 /// See [`StartError`]. Whatever was in the file before is still there.
 pub async fn export(config: &Config, file: &Path, sign_ins: bool) -> Result<(), StartError> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("read the clock")?;
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .context("read the clock")?;
     let now = i64::try_from(now.as_millis()).context("read the clock")?;
-    let mut source = source(config).await.map_err(|error| of_backup(config, error))?;
+    let mut source = source(config)
+        .await
+        .map_err(|error| of_backup(config, error))?;
     let options = Options { sign_ins, now };
     let exported = if file == Path::new(STANDARD) {
         backup::export(source.as_mut(), io::stdout(), options).await
@@ -32,7 +38,14 @@ pub async fn export(config: &Config, file: &Path, sign_ins: bool) -> Result<(), 
         into_file(source.as_mut(), file, options).await
     };
     let done = exported.map_err(|error| of_backup(config, error))?;
-    let backup::Exported { players, raids, events, sign_ins, bans, deeds } = done;
+    let backup::Exported {
+        players,
+        raids,
+        events,
+        sign_ins,
+        bans,
+        deeds,
+    } = done;
     info!(players, raids, events, sign_ins, bans, deeds, "exported");
     Ok(())
 }
@@ -47,17 +60,37 @@ pub async fn import(config: &Config, file: &Path, keep_lineage: bool) -> Result<
         Box::new(io::stdin())
     } else {
         let opened = File::open(file);
-        Box::new(opened.map_err(|error| StartError::unavailable(file.display().to_string(), error))?)
+        Box::new(
+            opened.map_err(|error| StartError::unavailable(file.display().to_string(), error))?,
+        )
     };
-    let target = target(config).await.map_err(|error| of_backup(config, error))?;
+    let target = target(config)
+        .await
+        .map_err(|error| of_backup(config, error))?;
     let imported = backup::import(input, target, keep_lineage).await;
     let imported = imported.map_err(|error| of_backup(config, error))?;
     if imported.snapshots_left_out > 0 {
         let count = imported.snapshots_left_out;
-        warn!(count, "snapshots are not what the ledger amounts to and were left out; nothing is lost");
+        warn!(
+            count,
+            "snapshots are not what the ledger amounts to and were left out; nothing is lost"
+        );
     }
-    let backup::form::Footer { players, raids, events, sign_ins, .. } = imported.footer;
-    info!(players, raids, events, sign_ins, made_at = imported.header.made_at, "imported");
+    let backup::form::Footer {
+        players,
+        raids,
+        events,
+        sign_ins,
+        ..
+    } = imported.footer;
+    info!(
+        players,
+        raids,
+        events,
+        sign_ins,
+        made_at = imported.header.made_at,
+        "imported"
+    );
     Ok(())
 }
 
@@ -75,7 +108,9 @@ pub async fn new_lineage(config: &Config, force: bool) -> Result<String, StartEr
             store.rename_lineage(open::patience(config)).await
         }
         DatabaseKind::Postgres => {
-            let store = open::postgres(config).await.map_err(|error| StartError::of_store(what(), error))?;
+            let store = open::postgres(config)
+                .await
+                .map_err(|error| StartError::of_store(what(), error))?;
             match store.rename_lineage(force).await {
                 Ok(renamed) => renamed.ok_or(EnlistError::Held),
                 Err(error) => Err(error.into()),
@@ -95,7 +130,9 @@ async fn source(config: &Config) -> Result<Box<dyn Source>, BackupError> {
 async fn target(config: &Config) -> Result<Box<dyn Target>, BackupError> {
     let patience = open::patience(config);
     Ok(match config.database.url.kind() {
-        DatabaseKind::Sqlite => Box::new(SqliteTarget::open(config.database.url.expose(), patience).await?),
+        DatabaseKind::Sqlite => {
+            Box::new(SqliteTarget::open(config.database.url.expose(), patience).await?)
+        }
         DatabaseKind::Postgres => {
             Box::new(PostgresStore::target(&open::postgres(config).await?, patience).await?)
         }
@@ -108,14 +145,19 @@ async fn into_file(
     file: &Path,
     options: Options,
 ) -> Result<backup::Exported, BackupError> {
-    let unwritable = |source| BackupError::Io { operation: "write", source };
+    let unwritable = |source| BackupError::Io {
+        operation: "write",
+        source,
+    };
     let mut partial = file.as_os_str().to_owned();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
     let out = private(&partial).map_err(unwritable)?;
     let exported = backup::export(source, io::BufWriter::new(&out), options).await;
     let kept = exported.and_then(|exported| {
-        out.sync_all().and_then(|()| fs::rename(&partial, file)).map_err(unwritable)?;
+        out.sync_all()
+            .and_then(|()| fs::rename(&partial, file))
+            .map_err(unwritable)?;
         Ok(exported)
     });
     if kept.is_err() {
@@ -142,7 +184,8 @@ fn of_backup(config: &Config, error: BackupError) -> StartError {
         BackupError::Io { operation, source } => {
             StartError::unavailable(format!("the backup to {operation}"), source)
         }
-        error @ (BackupError::NotEmpty(_) | BackupError::Damaged(_) | BackupError::Wrong { .. }) => {
+        error
+        @ (BackupError::NotEmpty(_) | BackupError::Damaged(_) | BackupError::Wrong { .. }) => {
             StartError::Backup(error)
         }
     }

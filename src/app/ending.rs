@@ -1,14 +1,16 @@
 //! How an instance ends: raids are handed over, clients let go, everything put away, and the lease given back, all within
 //! one budget of time.
 
-use super::StartError;
-use super::parts::Running;
-use crate::http::Phase;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
+
+use super::StartError;
+use super::parts::Running;
+use crate::http::Phase;
 
 /// How much of the time handing raids over may take.
 const RAIDS_SHARE: f64 = 0.4;
@@ -23,7 +25,18 @@ impl Running {
     ///
     /// [`StartError::Unavailable`] if the lease was lost for good.
     pub(super) async fn end(self) -> Result<(), StartError> {
-        let Running { readiness, kept, sessions, sockets, link, tasks, closing, stop, silence, .. } = self;
+        let Running {
+            readiness,
+            kept,
+            sessions,
+            sockets,
+            link,
+            tasks,
+            closing,
+            stop,
+            silence,
+            ..
+        } = self;
         readiness.enter(Phase::Draining);
         self.draining.store(true, Ordering::Relaxed);
         let mut left = Budget::of(self.shutdown.timeout);
@@ -36,7 +49,12 @@ impl Running {
         }
         // Without the bus nobody could be told, and we could not forward.
         if !lost && kept.peers.any_fit() && link.is_proven() {
-            left.spend(RAIDS_SHARE, "some raids could not be handed over", sessions.hand_over()).await;
+            left.spend(
+                RAIDS_SHARE,
+                "some raids could not be handed over",
+                sessions.hand_over(),
+            )
+            .await;
         }
         closing.cancel();
         sockets.drain();
@@ -62,7 +80,8 @@ impl Running {
         kept.end().await;
         info!("stopped");
         if lost {
-            let why = anyhow::anyhow!("another instance has it, or the database has another history now");
+            let why =
+                anyhow::anyhow!("another instance has it, or the database has another history now");
             return Err(StartError::unavailable("the lease", why));
         }
         Ok(())
@@ -76,7 +95,9 @@ struct Budget {
 
 impl Budget {
     fn of(time: Duration) -> Budget {
-        Budget { until: Instant::now() + time }
+        Budget {
+            until: Instant::now() + time,
+        }
     }
 
     /// Gives a step a share of what is left; what it does not use is left to the others.

@@ -1,5 +1,11 @@
 //! Opening what the configuration names: the database and the secret.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+
 use super::StartError;
 use crate::auth::{self, Auth, BotToken, IssuerOptions, Secret, TELEGRAM_PREFIX};
 use crate::cluster::bus::Deliveries;
@@ -8,10 +14,6 @@ use crate::config::{BusKind, Config, DatabaseKind, IssuerConfig};
 use crate::store::postgres::{PostgresOptions, PostgresStore};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{EnlistError, InstanceId, Store, StoreError};
-use anyhow::Context;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
 
 /// A bus, what drives it, and what it delivers.
 pub(super) type Connected = (Arc<RedisBus>, Driver, Deliveries);
@@ -43,17 +45,30 @@ async fn open(config: &Config, migrate: bool) -> Result<Arc<dyn Store>, StartErr
     let what = || format!("the database {}", config.database.url);
     match config.database.url.kind() {
         DatabaseKind::Sqlite => {
-            let store = SqliteStore::open(config.database.url.expose(), config.database.connections_max);
-            let store = store.await.map_err(|error| StartError::of_store(what(), error))?;
+            let store = SqliteStore::open(
+                config.database.url.expose(),
+                config.database.connections_max,
+            );
+            let store = store
+                .await
+                .map_err(|error| StartError::of_store(what(), error))?;
             if migrate {
-                store.migrate(patience(config)).await.map_err(|error| held(what(), error))?;
+                store
+                    .migrate(patience(config))
+                    .await
+                    .map_err(|error| held(what(), error))?;
             }
             Ok(Arc::new(store))
         }
         DatabaseKind::Postgres => {
-            let store = postgres(config).await.map_err(|error| StartError::of_store(what(), error))?;
+            let store = postgres(config)
+                .await
+                .map_err(|error| StartError::of_store(what(), error))?;
             if migrate {
-                store.migrate().await.map_err(|error| StartError::of_store(what(), error))?;
+                store
+                    .migrate()
+                    .await
+                    .map_err(|error| StartError::of_store(what(), error))?;
             }
             Ok(Arc::new(store))
         }
@@ -85,17 +100,26 @@ pub(super) async fn secret(config: &Config) -> Result<Secret, StartError> {
         let secret = Secret::new(secret.expose().as_bytes());
         return Ok(secret.context("auth.secret is too short")?);
     }
-    let database = config.database.url.sqlite_path().context("auth.secret is not set")?;
+    let database = config
+        .database
+        .url
+        .sqlite_path()
+        .context("auth.secret is not set")?;
     let mut path = database.into_os_string();
     path.push(".secret");
     let path = PathBuf::from(path);
     let made = tokio::task::spawn_blocking(move || auth::secret::load_or_create(&path));
-    Ok(made.await.context("keep the secret")?.context("keep the secret")?)
+    Ok(made
+        .await
+        .context("keep the secret")?
+        .context("keep the secret")?)
 }
 
 /// What is believed besides, if anything.
 pub(super) fn accepted_secret(config: &Config) -> Result<Option<Secret>, StartError> {
-    let Some(secret) = &config.auth.accepted_secret else { return Ok(None) };
+    let Some(secret) = &config.auth.accepted_secret else {
+        return Ok(None);
+    };
     let secret = Secret::new(secret.expose().as_bytes());
     Ok(Some(secret.context("auth.accepted_secret is too short")?))
 }
@@ -108,7 +132,12 @@ pub(super) fn auth(config: &Config, secret: Secret, accepted_secret: Option<Secr
         refresh_ttl: config.auth.refresh_ttl,
         guest: config.auth.guest,
         telegram: telegram(config),
-        issuers: config.auth.issuers.iter().map(|issuer| issuer_options(issuer, config)).collect(),
+        issuers: config
+            .auth
+            .issuers
+            .iter()
+            .map(|issuer| issuer_options(issuer, config))
+            .collect(),
     })
 }
 
@@ -118,11 +147,18 @@ fn telegram(config: &Config) -> Option<(BotToken, Duration)> {
 }
 
 fn issuer_options(issuer: &IssuerConfig, config: &Config) -> IssuerOptions {
-    let prefixes = config.auth.issuers.iter().map(|other| other.external_id_prefix.clone());
+    let prefixes = config
+        .auth
+        .issuers
+        .iter()
+        .map(|other| other.external_id_prefix.clone());
     let ours = &issuer.external_id_prefix;
     // Whoever has a longer prefix is not to be met under a shorter one.
     let longer = |prefix: &String| prefix != ours && prefix.starts_with(ours.as_str());
-    let others_prefixes = prefixes.chain([TELEGRAM_PREFIX.to_owned()]).filter(longer).collect();
+    let others_prefixes = prefixes
+        .chain([TELEGRAM_PREFIX.to_owned()])
+        .filter(longer)
+        .collect();
     IssuerOptions {
         issuer: issuer.issuer.clone(),
         audience: issuer.audience.clone(),
@@ -138,7 +174,9 @@ fn issuer_options(issuer: &IssuerConfig, config: &Config) -> IssuerOptions {
 
 /// The bus that the configuration names: none for an instance that is alone. It connects when its driver runs.
 pub(super) fn bus(config: &Config, instance: InstanceId) -> Result<Option<Connected>, StartError> {
-    let Some(options) = redis(config, instance)? else { return Ok(None) };
+    let Some(options) = redis(config, instance)? else {
+        return Ok(None);
+    };
     let (bus, driver, deliveries) = RedisBus::new(options).context("use the bus")?;
     Ok(Some((bus, driver, deliveries)))
 }
@@ -148,7 +186,9 @@ pub(super) fn allowances(
     config: &Config,
     instance: InstanceId,
 ) -> Result<Option<(Allowances, Keeper)>, StartError> {
-    let Some(options) = redis(config, instance)? else { return Ok(None) };
+    let Some(options) = redis(config, instance)? else {
+        return Ok(None);
+    };
     Ok(Some(Allowances::new(&options).context("use the bus")?))
 }
 

@@ -1,5 +1,17 @@
 //! One instance: its parts, and what they are to one another.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, info, info_span, warn};
+use uuid::Uuid;
+
 use super::tenure::{Kept, Tenure};
 use super::{StartError, open};
 use crate::address::Proxies;
@@ -22,16 +34,6 @@ use crate::store::journal::{self, Journal};
 use crate::store::{Instance, InstanceId, Store};
 use crate::telemetry::{lag, metrics, metrics_router, upkeep};
 use crate::webhooks;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
-use tokio::time::{MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tracing::{Instrument, info, info_span, warn};
-use uuid::Uuid;
 
 /// How often the store looks after itself.
 const MAINTENANCE: Duration = Duration::from_secs(24 * 3_600);
@@ -102,7 +104,14 @@ pub(super) struct Running {
 
 /// Builds every part and sets it going.
 async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartError> {
-    let Host { config, store, secret, accepted_secret, base_url, metrics: metrics_listener } = host;
+    let Host {
+        config,
+        store,
+        secret,
+        accepted_secret,
+        base_url,
+        metrics: metrics_listener,
+    } = host;
     let instance = Instance {
         id: InstanceId(Uuid::now_v7()),
         ws_url: base_url.websocket(),
@@ -123,21 +132,38 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
         readiness: readiness.clone(),
     };
     let kept = tenure.begin().await;
-    let kept = kept.map_err(|error| open::held(format!("the database {}", config.database.url), error))?;
-    let Kept { clock, lease, peers, lineage, .. } = &kept;
-    let (stop, silence, closing) =
-        (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let kept =
+        kept.map_err(|error| open::held(format!("the database {}", config.database.url), error))?;
+    let Kept {
+        clock,
+        lease,
+        peers,
+        lineage,
+        ..
+    } = &kept;
+    let (stop, silence, closing) = (
+        CancellationToken::new(),
+        CancellationToken::new(),
+        CancellationToken::new(),
+    );
     let tasks = Tasks::default();
 
     let (journal, writers) = Journal::new(&store, &journal_options(&config));
     for (number, writer) in writers.into_iter().enumerate() {
-        tasks.journal.spawn(writer.run().instrument(info_span!("writer", number)));
+        tasks
+            .journal
+            .spawn(writer.run().instrument(info_span!("writer", number)));
     }
     let (claims, clerk) = Claims::new(Arc::clone(&store), instance.id);
-    tasks.journal.spawn(clerk.run().instrument(info_span!("claims")));
+    tasks
+        .journal
+        .spawn(clerk.run().instrument(info_span!("claims")));
     let seal = Seal::new(&secret, lineage).accepting(accepted_secret.as_ref(), lineage);
     let (link, deliveries) = match bus {
-        None => (Link::alone(instance.id, Arc::clone(clock), peers.clone()), None),
+        None => (
+            Link::alone(instance.id, Arc::clone(clock), peers.clone()),
+            None,
+        ),
         Some((bus, driver, deliveries)) => {
             let (silence, driver) = (silence.clone(), driver.run());
             let drive = async move {
@@ -156,19 +182,38 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
         link: link.clone(),
         claims,
     };
-    let sessions = Sessions::new(parts, session_options(&config), tasks.sessions.clone(), stop.clone());
+    let sessions = Sessions::new(
+        parts,
+        session_options(&config),
+        tasks.sessions.clone(),
+        stop.clone(),
+    );
     if let Some(deliveries) = deliveries {
         let now = Arc::<Notify>::default();
         let post = Post::new(link.clone(), sessions.clone(), Arc::clone(&now));
         tasks.until(&stop, "post", post.run(deliveries));
-        tasks.until(&stop, "heads", Heads { store: Arc::clone(&store), link: link.clone(), now }.run());
+        tasks.until(
+            &stop,
+            "heads",
+            Heads {
+                store: Arc::clone(&store),
+                link: link.clone(),
+                now,
+            }
+            .run(),
+        );
         let lease = Arc::clone(lease);
         tasks.until(&stop, "peers", peers.clone().run(move || lease.holds()));
-        tasks.until(&stop, "bus health", report(link.proven(), readiness.clone()));
+        tasks.until(
+            &stop,
+            "bus health",
+            report(link.proven(), readiness.clone()),
+        );
     }
     let auth = open::auth(&config, secret, accepted_secret);
     let lookout = Lookout::begin(Arc::clone(&store), auth.clone(), Arc::clone(clock)).await;
-    let lookout = lookout.map_err(|error| StartError::of_store("bans and sign-outs".into(), error))?;
+    let lookout =
+        lookout.map_err(|error| StartError::of_store("bans and sign-outs".into(), error))?;
     let origins = config.server.allowed_origins.clone();
     let origins = Origins::new(move |origin| origins.allows(origin));
     let sockets = Sockets::new(
@@ -182,7 +227,11 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
     );
     tasks.until(&stop, "issuers' keys", auth.clone().keep_keys());
     let ended = sockets.clone();
-    tasks.until(&stop, "lookout", lookout.run(move |unwelcome| ended.end(unwelcome)));
+    tasks.until(
+        &stop,
+        "lookout",
+        lookout.run(move |unwelcome| ended.end(unwelcome)),
+    );
     let scanner = Scanner {
         store: Arc::clone(&store),
         sessions: sessions.clone(),
@@ -191,7 +240,11 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
         every: config.lease.due_scan,
         ahead: config.lease.due_ahead,
     };
-    tasks.until(&stop, "lease terms", Arc::clone(lease).confirm(Arc::clone(&store), instance.clone()));
+    tasks.until(
+        &stop,
+        "lease terms",
+        Arc::clone(lease).confirm(Arc::clone(&store), instance.clone()),
+    );
     tasks.until(&stop, "due", scanner.run());
     let closed = Arc::<Notify>::default();
     let eraser = Eraser {
@@ -203,14 +256,20 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
     tasks.until(&stop, "erasures", eraser.run());
     for pump in webhooks::pumps(&config.webhooks.endpoints, &store, instance.id) {
         let span = info_span!("webhooks", endpoint = pump.name());
-        tasks.background.spawn(pump.run(stop.clone()).instrument(span));
+        tasks
+            .background
+            .spawn(pump.run(stop.clone()).instrument(span));
     }
     tasks.until(&stop, "maintenance", maintain(Arc::clone(&store)));
     tasks.until(&stop, "metrics", upkeep());
     tasks.until(&stop, "event loop", lag());
     if let Some(listener) = metrics_listener {
         let options = server_options(&config, Seats::new(METRICS_SEATS), METRICS_SEATS as usize);
-        tasks.until(&stop, "metrics", http::server::serve(listener, metrics_router(), options, stop.clone()));
+        tasks.until(
+            &stop,
+            "metrics",
+            http::server::serve(listener, metrics_router(), options, stop.clone()),
+        );
     }
     let doors = Doors {
         sessions: sessions.clone(),
@@ -225,16 +284,26 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
         tasks.until(&stop, "shared limits", keeper.run());
         allowances
     });
-    let router =
-        http::router(doors, &http_options(&config, &instance, origins, shared_limits), sockets.router());
-    let seats = Seats::of_process(u64::from(config.database.connections_max) + METRICS_SEATS + BUS_FILES);
+    let router = http::router(
+        doors,
+        &http_options(&config, &instance, origins, shared_limits),
+        sockets.router(),
+    );
+    let seats =
+        Seats::of_process(u64::from(config.database.connections_max) + METRICS_SEATS + BUS_FILES);
     if seats.count() < config.limits.connections {
         let (seats, connections) = (seats.count(), config.limits.connections);
-        info!(seats, connections, "the limit of open files allows fewer connections than limits.connections");
+        info!(
+            seats,
+            connections, "the limit of open files allows fewer connections than limits.connections"
+        );
     }
     // A WebSocket is a connection, and its client asks for other things beside it.
-    let per_address =
-        config.limits.connections_per_address.saturating_mul(2).saturating_add(SPARE_PER_ADDRESS);
+    let per_address = config
+        .limits
+        .connections_per_address
+        .saturating_mul(2)
+        .saturating_add(SPARE_PER_ADDRESS);
     let options = server_options(&config, seats, per_address);
     let serving = http::server::serve(listener, router, options, closing.clone());
     tasks.doors.spawn(serving.instrument(info_span!("http")));
@@ -287,7 +356,8 @@ impl Tasks {
         let task = async move {
             let _ = stop.run_until_cancelled(task).await;
         };
-        self.background.spawn(task.instrument(info_span!("background", name)));
+        self.background
+            .spawn(task.instrument(info_span!("background", name)));
     }
 }
 
@@ -297,8 +367,13 @@ async fn maintain(store: Arc<dyn Store>) {
     loop {
         ticks.tick().await;
         match store.maintain().await {
-            Ok(found) => metrics().partition_default_rows.set(found.partition_default_rows as f64),
-            Err(error) => warn!(?error, "the store could not look after itself; tomorrow again"),
+            Ok(found) => metrics()
+                .partition_default_rows
+                .set(found.partition_default_rows as f64),
+            Err(error) => warn!(
+                ?error,
+                "the store could not look after itself; tomorrow again"
+            ),
         }
     }
 }
@@ -314,9 +389,17 @@ fn journal_options(config: &Config) -> journal::Options {
 
 fn server_options(config: &Config, seats: Seats, per_address: usize) -> http::server::Options {
     let limits = &config.limits;
-    let per_address = PerAddress::new(per_address, Proxies::new(config.server.trusted_proxies.clone()));
+    let per_address = PerAddress::new(
+        per_address,
+        Proxies::new(config.server.trusted_proxies.clone()),
+    );
     let (header_timeout, write_stall) = (limits.header_timeout, limits.write_stall);
-    http::server::Options { header_timeout, write_stall, seats, per_address }
+    http::server::Options {
+        header_timeout,
+        write_stall,
+        seats,
+        per_address,
+    }
 }
 
 fn session_options(config: &Config) -> session::Options {
@@ -329,7 +412,10 @@ fn session_options(config: &Config) -> session::Options {
         op_keys: raid.op_keys,
         snapshot_min_events: raid.snapshot_min_events,
         replay_events: config.limits.replay_events as u64,
-        ring: RingOptions { events_max: raid.ring_events, bytes_max: raid.ring_bytes as u64 },
+        ring: RingOptions {
+            events_max: raid.ring_events,
+            bytes_max: raid.ring_bytes as u64,
+        },
         load_patience: config.store.commit_patience,
         loads: config.database.connections_max as usize / 4,
     }

@@ -9,7 +9,10 @@ const TOLD_TWICE: i32 = 130;
 /// Listens for SIGTERM and SIGINT from this call on, and gives the wait for either. After the first, a second one ends
 /// the process at once.
 pub(super) fn first() -> impl Future<Output = ()> {
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let signals = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    );
     async move {
         let (Ok(terminate), Ok(interrupt)) = signals else {
             warn!("signals cannot be received; only a kill stops this process");
@@ -25,7 +28,9 @@ async fn heard(mut terminate: Signal, mut interrupt: Signal) {
     let twice = std::thread::Builder::new().name("second-signal".into());
     // A runtime of its own: whatever keeps the server's busy must not keep this from being heard.
     let listening = twice.spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
         if let Ok(runtime) = runtime {
             runtime.block_on(either(&mut terminate, &mut interrupt));
             std::process::exit(TOLD_TWICE);

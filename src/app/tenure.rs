@@ -3,20 +3,22 @@
 //!
 //! A store whose lock alone keeps others out needs no such care: there a task keeps the lease.
 
-use crate::clock::Clock;
-use crate::cluster::lease::{Keeper, Lease};
-use crate::cluster::peers::Peers;
-use crate::http::Readiness;
-use crate::store::{EnlistError, Instance, Renewal, Store, StoreError};
-use anyhow::anyhow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+
+use anyhow::anyhow;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info_span, warn};
+
+use crate::clock::Clock;
+use crate::cluster::lease::{Keeper, Lease};
+use crate::cluster::peers::Peers;
+use crate::http::Readiness;
+use crate::store::{EnlistError, Instance, Renewal, Store, StoreError};
 
 /// How long giving the lease back may take; failing that, it runs out by itself.
 const RETIRE_PATIENCE: Duration = Duration::from_secs(3);
@@ -63,7 +65,11 @@ impl Tenure {
     pub(super) async fn begin(self) -> Result<Kept, EnlistError> {
         let (sender, begun) = oneshot::channel();
         let (ending, ended) = oneshot::channel();
-        let (lost, stop, nudge) = (CancellationToken::new(), CancellationToken::new(), Arc::default());
+        let (lost, stop, nudge) = (
+            CancellationToken::new(),
+            CancellationToken::new(),
+            Arc::default(),
+        );
         let task = self.excludes_others();
         let keeping = {
             let (lost, stop, nudge) = (lost.clone(), stop.clone(), Arc::clone(&nudge));
@@ -77,7 +83,10 @@ impl Tenure {
         if task {
             TaskTracker::new().spawn(keeping);
         } else {
-            let run = move || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            let run = move || match tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+            {
                 Ok(runtime) => runtime.block_on(keeping),
                 Err(error) => warn!(%error, "there is no runtime for the lease"),
             };
@@ -85,8 +94,22 @@ impl Tenure {
             thread.map_err(|error| no_thread(error.into()))?;
         }
         let begun = begun.await.map_err(|_| no_thread(anyhow!("it ended")))??;
-        let Begun { clock, lease, peers, lineage } = begun;
-        Ok(Kept { clock, lease, peers, lineage, nudge, lost, stop, ended })
+        let Begun {
+            clock,
+            lease,
+            peers,
+            lineage,
+        } = begun;
+        Ok(Kept {
+            clock,
+            lease,
+            peers,
+            lineage,
+            nudge,
+            lost,
+            stop,
+            ended,
+        })
     }
 
     fn excludes_others(&self) -> bool {
@@ -110,9 +133,20 @@ impl Tenure {
         let clock = Arc::new(Clock::new(renewal.now));
         let peers = Peers::new(self.ttl);
         peers.learn(renewal.now, renewal.peers, false);
-        let lease =
-            Arc::new(if self.excludes_others() { Lease::unlimited() } else { Lease::new(start, self.ttl) });
-        let Tenure { store, instance, draining, ttl, renew, readiness, .. } = self;
+        let lease = Arc::new(if self.excludes_others() {
+            Lease::unlimited()
+        } else {
+            Lease::new(start, self.ttl)
+        });
+        let Tenure {
+            store,
+            instance,
+            draining,
+            ttl,
+            renew,
+            readiness,
+            ..
+        } = self;
         readiness.renewed();
         let keeper = Keeper {
             store: Arc::clone(&store),
@@ -126,8 +160,19 @@ impl Tenure {
             nudge,
             lineage: renewal.lineage.clone(),
         };
-        if begun.send(Ok(Begun { clock, lease, peers, lineage: renewal.lineage })).is_ok() {
-            match stop.run_until_cancelled(keeper.run(move || readiness.renewed())).await {
+        if begun
+            .send(Ok(Begun {
+                clock,
+                lease,
+                peers,
+                lineage: renewal.lineage,
+            }))
+            .is_ok()
+        {
+            match stop
+                .run_until_cancelled(keeper.run(move || readiness.renewed()))
+                .await
+            {
                 Some(()) => {
                     drop(lost);
                     stop.cancelled().await;
@@ -137,7 +182,10 @@ impl Tenure {
         }
         match timeout(RETIRE_PATIENCE, store.retire(instance.id)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(?error, "the lease was not given back; it runs out by itself"),
+            Ok(Err(error)) => warn!(
+                ?error,
+                "the lease was not given back; it runs out by itself"
+            ),
             Err(_) => warn!("the lease was not given back in time; it runs out by itself"),
         }
     }
@@ -145,7 +193,10 @@ impl Tenure {
     /// Enlists. Gives the moment from which the lease counts.
     async fn enlist(&self) -> Result<(Instant, Renewal), EnlistError> {
         let sent = Instant::now();
-        let enlisted = self.store.enlist(&self.instance, self.ttl, self.patience).await?;
+        let enlisted = self
+            .store
+            .enlist(&self.instance, self.ttl, self.patience)
+            .await?;
         if self.excludes_others() {
             return Ok((sent, enlisted));
         }
@@ -159,7 +210,10 @@ impl Tenure {
 }
 
 fn no_thread(source: anyhow::Error) -> EnlistError {
-    EnlistError::Store(StoreError::Refused { operation: "start the lease's thread", source })
+    EnlistError::Store(StoreError::Refused {
+        operation: "start the lease's thread",
+        source,
+    })
 }
 
 impl Kept {

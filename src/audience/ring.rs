@@ -1,10 +1,12 @@
 //! The recent events of one raid as frames, bounded in number and bytes.
 
-use crate::frame::{Form, Shared};
-use crate::telemetry::metrics;
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use raidhall_protocol::Seq;
-use std::collections::VecDeque;
+
+use crate::frame::{Form, Shared};
+use crate::telemetry::metrics;
 
 /// How much a ring holds.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +47,12 @@ struct Slot {
 
 impl Ring {
     pub(super) const fn new(options: RingOptions) -> Self {
-        Self { options, slots: VecDeque::new(), head: Seq::ZERO, total: 0 }
+        Self {
+            options,
+            slots: VecDeque::new(),
+            head: Seq::ZERO,
+            total: 0,
+        }
     }
 
     /// Forgets everything; the next event is the one after `head`.
@@ -56,24 +63,39 @@ impl Ring {
     }
 
     pub(super) fn push(&mut self, seq: Seq, frames: Shared) {
-        assert!(seq == self.head.next(), "event {seq} published after {}", self.head);
+        assert!(
+            seq == self.head.next(),
+            "event {seq} published after {}",
+            self.head
+        );
         let (events, bytes) = (self.slots.len() as f64, self.weight() as f64);
         self.head = seq;
         self.total += frames.weight();
-        self.slots.push_back(Slot { seq, frames, end: self.total });
+        self.slots.push_back(Slot {
+            seq,
+            frames,
+            end: self.total,
+        });
         while self.slots.len() > 1
-            && (self.slots.len() > self.options.events_max || self.weight() > self.options.bytes_max)
+            && (self.slots.len() > self.options.events_max
+                || self.weight() > self.options.bytes_max)
         {
             self.slots.pop_front();
         }
-        Self::gauge(self.slots.len() as f64 - events, self.weight() as f64 - bytes);
+        Self::gauge(
+            self.slots.len() as f64 - events,
+            self.weight() as f64 - bytes,
+        );
     }
 
     /// Holds nothing older than `first` any more. Who has not had it yet is told that it is lost here.
     pub(super) fn forget_before(&mut self, first: Seq) {
         let (events, bytes) = (self.slots.len() as f64, self.weight() as f64);
         while self.slots.pop_front_if(|slot| slot.seq < first).is_some() {}
-        Self::gauge(self.slots.len() as f64 - events, self.weight() as f64 - bytes);
+        Self::gauge(
+            self.slots.len() as f64 - events,
+            self.weight() as f64 - bytes,
+        );
     }
 
     /// So much more is held now, by all rings together.
@@ -83,7 +105,9 @@ impl Ring {
     }
 
     fn weight(&self) -> u64 {
-        self.slots.front().map_or(0, |first| self.total - first.end + first.frames.weight())
+        self.slots
+            .front()
+            .map_or(0, |first| self.total - first.end + first.frames.weight())
     }
 
     /// The index of the slot after `cursor`; none when it is not held.
@@ -93,9 +117,16 @@ impl Ring {
     }
 
     pub(super) fn pull(&self, cursor: Seq, until: Seq, form: Form, budget: usize) -> Pulled {
-        let Some(index) = self.after(cursor) else { return Pulled::Lost };
+        let Some(index) = self.after(cursor) else {
+            return Pulled::Lost;
+        };
         let (mut frames, mut bytes, mut reached) = (Vec::new(), 0, cursor);
-        for slot in self.slots.iter().skip(index).take_while(|slot| slot.seq <= until) {
+        for slot in self
+            .slots
+            .iter()
+            .skip(index)
+            .take_while(|slot| slot.seq <= until)
+        {
             let frame = slot.frames.get(form);
             bytes += frame.len();
             if bytes > budget && !frames.is_empty() {
@@ -111,7 +142,10 @@ impl Ring {
         let messages = self.head.since(cursor);
         let bytes = match self.after(cursor) {
             Some(0) => self.weight(),
-            Some(index) => self.slots.get(index - 1).map_or(0, |slot| self.total - slot.end),
+            Some(index) => self
+                .slots
+                .get(index - 1)
+                .map_or(0, |slot| self.total - slot.end),
             None => self.weight(),
         };
         (messages, bytes)
@@ -126,13 +160,18 @@ impl Drop for Ring {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use raidhall_protocol::{Codec, RaidId, ServerMessage};
+
+    use super::*;
 
     /// One that weighs the same each time.
     fn message() -> Shared {
         let raid = RaidId::try_from(7_u64).expect("an id");
-        Shared::new(&ServerMessage::Presence { raid, online: Vec::new(), offline: Vec::new() })
+        Shared::new(&ServerMessage::Presence {
+            raid,
+            online: Vec::new(),
+            offline: Vec::new(),
+        })
     }
 
     fn weight() -> u64 {
@@ -140,13 +179,21 @@ mod tests {
     }
 
     fn ring(events_max: usize, bytes_max: u64, count: u64) -> Ring {
-        let mut ring = Ring::new(RingOptions { events_max, bytes_max });
+        let mut ring = Ring::new(RingOptions {
+            events_max,
+            bytes_max,
+        });
         (1..=count).for_each(|n| ring.push(Seq(n), message()));
         ring
     }
 
     fn pulled(ring: &Ring, cursor: u64, budget: usize) -> Option<(usize, u64)> {
-        match ring.pull(Seq(cursor), Seq(u64::MAX), Form::Frames(Codec::Json), budget) {
+        match ring.pull(
+            Seq(cursor),
+            Seq(u64::MAX),
+            Form::Frames(Codec::Json),
+            budget,
+        ) {
             Pulled::Frames(frames, reached) => Some((frames.len(), reached.0)),
             Pulled::Lost | Pulled::Ended => None,
         }
@@ -176,14 +223,20 @@ mod tests {
         assert_eq!(pulled(&ring, 3, 1_000), Some((2, 5)));
         assert_eq!(ring.behind(Seq(4)), (1, weight()));
         ring.forget_before(Seq(9));
-        assert_eq!((pulled(&ring, 4, 1_000), pulled(&ring, 5, 1_000)), (None, Some((0, 5))));
+        assert_eq!(
+            (pulled(&ring, 4, 1_000), pulled(&ring, 5, 1_000)),
+            (None, Some((0, 5)))
+        );
         ring.push(Seq(6), message());
         assert_eq!(pulled(&ring, 5, 1_000), Some((1, 6)));
     }
 
     #[test]
     fn bytes_bound_it_too_but_the_newest_stays() {
-        assert_eq!(pulled(&ring(100, 2 * weight() + 1, 9), 7, 1_000), Some((2, 9)));
+        assert_eq!(
+            pulled(&ring(100, 2 * weight() + 1, 9), 7, 1_000),
+            Some((2, 9))
+        );
         assert_eq!(pulled(&ring(100, 1, 9), 8, 1_000), Some((1, 9)));
     }
 

@@ -10,12 +10,9 @@ mod known;
 #[cfg(test)]
 mod tests;
 
-use super::header::Header;
-use super::token::{EXPIRED, NOT_VALID};
-use super::{Identity, Scope};
-use crate::error::Error;
-use crate::store::{Store, StoreError};
-use crate::telemetry::metrics;
+use std::sync::Arc;
+use std::time::Duration;
+
 pub(super) use claims::name as player_name;
 use claims::{Claimed, Unfit};
 pub use fetch::Source;
@@ -24,11 +21,16 @@ use known::Known;
 use parking_lot::RwLock;
 use raidhall_protocol::UnixMillis;
 use raidhall_protocol::server::PlayerRef;
-use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
+
+use super::header::Header;
+use super::token::{EXPIRED, NOT_VALID};
+use super::{Identity, Scope};
+use crate::error::Error;
+use crate::store::{Store, StoreError};
+use crate::telemetry::metrics;
 
 /// How old keys become before they are asked for anew.
 const KEYS_AGE: Duration = Duration::from_secs(900);
@@ -85,7 +87,10 @@ struct Issuer {
 
 impl Foreign {
     pub(super) fn new(issuers: Vec<IssuerOptions>) -> Foreign {
-        Foreign { issuers: issuers.into_iter().map(Issuer::new).collect(), known: Known::default() }
+        Foreign {
+            issuers: issuers.into_iter().map(Issuer::new).collect(),
+            known: Known::default(),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -100,17 +105,28 @@ impl Foreign {
         now: UnixMillis,
     ) -> Result<Identity, Error> {
         let (claimed, expires_at) = self.claimed(token, now).await?;
-        let identity = |player, scope, subject| Identity { player, scope, subject, family: None, expires_at };
+        let identity = |player, scope, subject| Identity {
+            player,
+            scope,
+            subject,
+            family: None,
+            expires_at,
+        };
         Ok(match claimed {
             Claimed::Player(vouched) => {
                 let player = self.player(store, &vouched, now).await.map_err(|error| {
-                    warn!(?error, "a player with a foreign token could not be looked up");
+                    warn!(
+                        ?error,
+                        "a player with a foreign token could not be looked up"
+                    );
                     Error::Unavailable
                 })?;
                 let subject = player.id.to_string();
                 identity(Some(player), Scope::Player, subject)
             }
-            Claimed::Service(subject) => identity(None, Scope::Service, format!("service:{subject}")),
+            Claimed::Service(subject) => {
+                identity(None, Scope::Service, format!("service:{subject}"))
+            }
             Claimed::Admin(subject) => identity(None, Scope::Admin, format!("admin:{subject}")),
         })
     }
@@ -132,7 +148,9 @@ impl Foreign {
         if let Some(player) = self.known.get(&vouched.external_id, now) {
             return Ok(player);
         }
-        let player = store.admit_identity(&vouched.external_id, &vouched.name).await?;
+        let player = store
+            .admit_identity(&vouched.external_id, &vouched.name)
+            .await?;
         self.known.put(&vouched.external_id, player.clone(), now);
         Ok(player)
     }
@@ -140,7 +158,11 @@ impl Foreign {
     async fn claimed(&self, token: &str, now: UnixMillis) -> Result<(Claimed, UnixMillis), Error> {
         let header = Header::read(token).ok_or(NOT_VALID)?;
         let issuer = claims::issuer(token).ok_or(NOT_VALID)?;
-        let issuer = self.issuers.iter().find(|known| known.options.issuer == issuer).ok_or(NOT_VALID)?;
+        let issuer = self
+            .issuers
+            .iter()
+            .find(|known| known.options.issuer == issuer)
+            .ok_or(NOT_VALID)?;
         let claims = match issuer.open(&header, token) {
             Err(Unusable::UnknownKey) => {
                 issuer.ask_for_unknown_key().await;
@@ -171,8 +193,10 @@ impl Foreign {
                 let fresh = issuer.age().is_some_and(|age| age < KEYS_AGE);
                 next = next.min(if fresh { KEYS_AGE / 2 } else { KEYS_RETRY });
             }
-            let ages =
-                self.issuers.iter().map(|issuer| issuer.age().map_or(f64::INFINITY, |age| age.as_secs_f64()));
+            let ages = self
+                .issuers
+                .iter()
+                .map(|issuer| issuer.age().map_or(f64::INFINITY, |age| age.as_secs_f64()));
             metrics().jwks_age.set(ages.fold(0.0, f64::max));
             sleep(next).await;
         }
@@ -182,7 +206,12 @@ impl Foreign {
 impl Issuer {
     fn new(options: IssuerOptions) -> Issuer {
         let (keys, asked, loaded) = (RwLock::default(), Mutex::default(), RwLock::default());
-        Issuer { options, keys, asked, loaded }
+        Issuer {
+            options,
+            keys,
+            asked,
+            loaded,
+        }
     }
 
     fn age(&self) -> Option<Duration> {
@@ -219,13 +248,21 @@ impl Issuer {
         match read {
             Ok(keys) => {
                 metrics().jwks_fetches.increment("ok");
-                info!(issuer, keys = keys.len(), passed_over = keys.passed_over, "an issuer's keys");
+                info!(
+                    issuer,
+                    keys = keys.len(),
+                    passed_over = keys.passed_over,
+                    "an issuer's keys"
+                );
                 *self.keys.write() = Some(Arc::new(keys));
                 *self.loaded.write() = Some(Instant::now());
             }
             Err(error) => {
                 metrics().jwks_fetches.increment("failed");
-                warn!(issuer, error, "an issuer's keys cannot be had; those known hold");
+                warn!(
+                    issuer,
+                    error, "an issuer's keys cannot be had; those known hold"
+                );
             }
         }
     }

@@ -28,7 +28,9 @@ impl Header {
             return None;
         }
         let header = BASE64URL_NOPAD.decode(header.as_bytes()).ok()?;
-        serde_json::from_slice(&header).ok().filter(|header: &Header| header.crit.is_none())
+        serde_json::from_slice(&header)
+            .ok()
+            .filter(|header: &Header| header.crit.is_none())
     }
 }
 
@@ -37,14 +39,21 @@ mod tests {
     use super::*;
 
     fn read(header: &str) -> Option<Header> {
-        Header::read(&format!("{}.e30.c2ln", BASE64URL_NOPAD.encode(header.as_bytes())))
+        Header::read(&format!(
+            "{}.e30.c2ln",
+            BASE64URL_NOPAD.encode(header.as_bytes())
+        ))
     }
 
     #[test]
     fn a_header_says_which_key_it_wants() {
-        let header = read(r#"{"typ":"JWT","alg":"EdDSA","kid":"a","jwk":{"kty":"oct"},"x5u":"https://e"}"#);
+        let header =
+            read(r#"{"typ":"JWT","alg":"EdDSA","kid":"a","jwk":{"kty":"oct"},"x5u":"https://e"}"#);
         let header = header.expect("a header");
-        assert_eq!((header.alg.as_str(), header.kid.as_deref()), ("EdDSA", Some("a")));
+        assert_eq!(
+            (header.alg.as_str(), header.kid.as_deref()),
+            ("EdDSA", Some("a"))
+        );
     }
 
     #[test]
@@ -62,9 +71,15 @@ mod tests {
         ] {
             assert!(read(header).is_none(), "{header}");
         }
-        for token in
-            ["", ".", "..", "a.b", "a.b.c", "eyJhbGciOiJIUzI1NiJ9.e30.c.d", "eyJhbGciOiJIUzI1NiJ9=.e30.c"]
-        {
+        for token in [
+            "",
+            ".",
+            "..",
+            "a.b",
+            "a.b.c",
+            "eyJhbGciOiJIUzI1NiJ9.e30.c.d",
+            "eyJhbGciOiJIUzI1NiJ9=.e30.c",
+        ] {
             assert!(Header::read(token).is_none(), "{token}");
         }
         let long = format!("eyJhbGciOiJIUzI1NiJ9.{}.c", "e".repeat(TOKEN_BYTES_MAX));

@@ -1,9 +1,10 @@
 //! What a checked access token says.
 
-use crate::session::Caller;
-use crate::store::FamilyId;
 use raidhall_protocol::UnixMillis;
 use raidhall_protocol::server::PlayerRef;
+
+use crate::session::Caller;
+use crate::store::FamilyId;
 
 /// Whoever a token was made for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +47,12 @@ impl Identity {
     /// Whom a session sees.
     pub fn caller(&self) -> Caller {
         match self.scope {
-            Scope::Player => Caller::Player(self.player.as_ref().expect("a player's token has a player").id),
+            Scope::Player => Caller::Player(
+                self.player
+                    .as_ref()
+                    .expect("a player's token has a player")
+                    .id,
+            ),
             Scope::Service => Caller::Service,
             Scope::Admin => Caller::Admin,
         }

@@ -5,17 +5,19 @@
 //! end by themselves, and nothing durable can be done without the store anyway. An instance that could not look for longer
 //! than notices are kept begins anew.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tracing::warn;
+
 use super::Auth;
 use super::revoked::Unwelcome;
 use crate::clock::Clock;
 use crate::store::standing::NOTICES_KEPT;
 use crate::store::{Notice, Store, StoreError};
 use crate::telemetry::metrics;
-use std::collections::HashSet;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval};
-use tracing::warn;
 
 /// How often the store is looked at.
 const EVERY: Duration = Duration::from_secs(1);
@@ -41,9 +43,20 @@ impl Lookout {
     /// # Errors
     ///
     /// When the store fails: nobody should be let in before.
-    pub async fn begin(store: Arc<dyn Store>, auth: Auth, clock: Arc<Clock>) -> Result<Lookout, StoreError> {
+    pub async fn begin(
+        store: Arc<dyn Store>,
+        auth: Auth,
+        clock: Arc<Clock>,
+    ) -> Result<Lookout, StoreError> {
         let looked = Instant::now();
-        let mut lookout = Lookout { store, auth, clock, after: 0, seen: HashSet::new(), looked };
+        let mut lookout = Lookout {
+            store,
+            auth,
+            clock,
+            after: 0,
+            seen: HashSet::new(),
+            looked,
+        };
         lookout.learn_all().await?;
         Ok(lookout)
     }
@@ -67,11 +80,16 @@ impl Lookout {
                 }
                 Err(error) if !failing => {
                     failing = true;
-                    warn!(?error, "bans and sign-outs cannot be read; those known hold");
+                    warn!(
+                        ?error,
+                        "bans and sign-outs cannot be read; those known hold"
+                    );
                 }
                 Err(_) => {}
             }
-            metrics().revocations_age.set(self.looked.elapsed().as_secs_f64());
+            metrics()
+                .revocations_age
+                .set(self.looked.elapsed().as_secs_f64());
         }
     }
 
@@ -85,7 +103,10 @@ impl Lookout {
         self.seen = found.list.iter().map(|(number, _)| *number).collect();
         self.after = found.next;
         self.looked = began;
-        let fresh = found.list.into_iter().filter(|(number, _)| !seen.contains(number));
+        let fresh = found
+            .list
+            .into_iter()
+            .filter(|(number, _)| !seen.contains(number));
         let fresh: Vec<Notice> = fresh.map(|(_, notice)| notice).collect();
         self.auth.learn(fresh.iter().copied(), self.clock.now());
         Ok(Unwelcome::of(fresh))
@@ -106,11 +127,15 @@ impl Lookout {
                 break;
             }
         }
-        let at_large = banned.iter().map(|player| Notice::Player { player: *player, banned: true });
+        let at_large = banned.iter().map(|player| Notice::Player {
+            player: *player,
+            banned: true,
+        });
         let ended = found.list.iter().map(|(_, notice)| *notice);
         let unwelcome = Unwelcome::of(ended.chain(at_large));
         let signed_out = found.list.iter().map(|(_, notice)| *notice);
-        self.auth.learn_anew(banned, signed_out.collect(), self.clock.now());
+        self.auth
+            .learn_anew(banned, signed_out.collect(), self.clock.now());
         self.seen = found.list.into_iter().map(|(number, _)| number).collect();
         (self.after, self.looked) = (found.next, began);
         Ok(unwelcome)

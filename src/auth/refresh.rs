@@ -3,15 +3,17 @@
 //! A token's successor is derived from it, so that a client whose answer was lost gets the very same one when it asks
 //! again, and nothing but hashes need be stored. Without the key nobody can derive it.
 
-use super::Secret;
-use crate::store::{FamilyId, TokenHash};
+use std::time::Duration;
+
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 use sha2::{Digest, Sha256};
-use std::time::Duration;
 use uuid::Uuid;
+
+use super::Secret;
+use crate::store::{FamilyId, TokenHash};
 
 /// How long a token that was just used may be repeated.
 pub const REFRESH_GRACE: Duration = Duration::from_secs(60);
@@ -30,7 +32,10 @@ pub(super) struct Keys {
 
 impl Keys {
     pub(super) fn new(secret: &Secret, accepted: Option<&Secret>) -> Keys {
-        Keys { current: Key::new(secret), accepted: accepted.map(Key::new) }
+        Keys {
+            current: Key::new(secret),
+            accepted: accepted.map(Key::new),
+        }
     }
 
     /// What a token is to be replaced by.
@@ -41,7 +46,8 @@ impl Keys {
     /// What a token was replaced by, under whichever key that happened.
     pub(super) fn replaced(&self, token: &RefreshToken, by: TokenHash) -> Option<RefreshToken> {
         let keys = std::iter::once(&self.current).chain(&self.accepted);
-        keys.map(|key| token.successor(key)).find(|successor| successor.hash() == by)
+        keys.map(|key| token.successor(key))
+            .find(|successor| successor.hash() == by)
     }
 }
 
@@ -62,18 +68,30 @@ impl RefreshToken {
     /// The first of a new family.
     pub(super) fn begin() -> RefreshToken {
         let mut random = [0; 32];
-        OsRng.try_fill_bytes(&mut random).expect("the operating system has randomness");
+        OsRng
+            .try_fill_bytes(&mut random)
+            .expect("the operating system has randomness");
         RefreshToken::new(FamilyId(Uuid::now_v7()), &random)
     }
 
     /// Reads what a client presents. Only the exact form that was given out is a token.
     pub(super) fn parse(text: &str) -> Option<RefreshToken> {
         let (family, secret) = text.split_once('.')?;
-        let hex = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        if family.len() != FAMILY_CHARS || secret.len() != SECRET_CHARS || !hex(family) || !hex(secret) {
+        let hex = |part: &str| {
+            part.bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        };
+        if family.len() != FAMILY_CHARS
+            || secret.len() != SECRET_CHARS
+            || !hex(family)
+            || !hex(secret)
+        {
             return None;
         }
-        Some(RefreshToken { family: FamilyId(Uuid::try_parse(family).ok()?), text: text.to_owned() })
+        Some(RefreshToken {
+            family: FamilyId(Uuid::try_parse(family).ok()?),
+            text: text.to_owned(),
+        })
     }
 
     /// The one that takes its place: the same each time.
@@ -128,7 +146,11 @@ mod tests {
         let rotated = Keys::new(&secret(2), Some(&secret(1)));
         assert!(rotated.replaced(&token, given.hash()) == Some(given.clone()));
         assert!(rotated.successor(&token) != given);
-        assert!(Keys::new(&secret(2), None).replaced(&token, given.hash()).is_none());
+        assert!(
+            Keys::new(&secret(2), None)
+                .replaced(&token, given.hash())
+                .is_none()
+        );
     }
 
     #[test]
@@ -136,8 +158,14 @@ mod tests {
         let token = RefreshToken::begin();
         let text = token.clone().into_text();
         assert!(RefreshToken::parse(&text) == Some(token));
-        for other in ["", ".", &text[1..], &text.to_uppercase(), &format!("{text}0"), &text.replace('.', "-")]
-        {
+        for other in [
+            "",
+            ".",
+            &text[1..],
+            &text.to_uppercase(),
+            &format!("{text}0"),
+            &text.replace('.', "-"),
+        ] {
             assert!(RefreshToken::parse(other).is_none(), "{other}");
         }
     }

@@ -3,16 +3,19 @@
 //!
 //! Bans are held as long as they last. A sign-in that was ended is held until its last access token has ended by itself.
 
+use std::collections::{HashMap, HashSet};
+
+use parking_lot::RwLock;
+use raidhall_protocol::{CloseCode, PlayerId, UnixMillis};
+
 use super::{Identity, Scope};
 use crate::error::Error;
 use crate::store::{FamilyId, Notice};
-use parking_lot::RwLock;
-use raidhall_protocol::{CloseCode, PlayerId, UnixMillis};
-use std::collections::{HashMap, HashSet};
 
 /// What whoever may not come in is told.
 pub(crate) const BANNED: Error = Error::Forbidden("This player is banned, or was erased");
-pub(super) const SIGNED_OUT: Error = Error::Unauthenticated("This sign-in has ended; sign in again");
+pub(super) const SIGNED_OUT: Error =
+    Error::Unauthenticated("This sign-in has ended; sign in again");
 
 /// Who is banned, and which sign-ins were ended.
 #[derive(Debug, Default)]
@@ -36,11 +39,16 @@ impl Revoked {
     pub(super) fn check(&self, identity: &Identity) -> Result<(), Error> {
         let held = self.0.read();
         // A ban is a player's: it does not take an operator's or a service's token away.
-        let player = identity.player.as_ref().filter(|_| identity.scope == Scope::Player);
+        let player = identity
+            .player
+            .as_ref()
+            .filter(|_| identity.scope == Scope::Player);
         if player.is_some_and(|player| held.banned.contains(&player.id)) {
             return Err(BANNED);
         }
-        let ended = identity.family.is_some_and(|family| held.ended.contains_key(&family));
+        let ended = identity
+            .family
+            .is_some_and(|family| held.ended.contains_key(&family));
         if ended { Err(SIGNED_OUT) } else { Ok(()) }
     }
 
@@ -53,8 +61,14 @@ impl Revoked {
         let mut held = self.0.write();
         for notice in notices {
             match notice {
-                Notice::Player { player, banned: true } => drop(held.banned.insert(player)),
-                Notice::Player { player, banned: false } => drop(held.banned.remove(&player)),
+                Notice::Player {
+                    player,
+                    banned: true,
+                } => drop(held.banned.insert(player)),
+                Notice::Player {
+                    player,
+                    banned: false,
+                } => drop(held.banned.remove(&player)),
                 Notice::SignedOut { family, until } => drop(held.ended.insert(family, until)),
                 Notice::Disconnect(_) => {}
             }
@@ -74,12 +88,18 @@ impl Unwelcome {
         let mut unwelcome = Unwelcome::default();
         for notice in notices {
             match notice {
-                Notice::Player { player, banned: true } => {
+                Notice::Player {
+                    player,
+                    banned: true,
+                } => {
                     unwelcome.players.insert(player, CloseCode::Forbidden);
                 }
                 // A client that is let go so gets a new token first, by which it is looked at anew.
                 Notice::Disconnect(player) => {
-                    unwelcome.players.entry(player).or_insert(CloseCode::Unauthenticated);
+                    unwelcome
+                        .players
+                        .entry(player)
+                        .or_insert(CloseCode::Unauthenticated);
                 }
                 Notice::SignedOut { family, .. } => drop(unwelcome.families.insert(family)),
                 Notice::Player { banned: false, .. } => {}
@@ -95,18 +115,24 @@ impl Unwelcome {
 
     /// How a connection of this identity is to be closed, if it is.
     pub fn closes(&self, identity: &Identity) -> Option<CloseCode> {
-        let player = identity.player.as_ref().filter(|_| identity.scope == Scope::Player);
+        let player = identity
+            .player
+            .as_ref()
+            .filter(|_| identity.scope == Scope::Player);
         let of_player = player.and_then(|player| self.players.get(&player.id).copied());
-        let signed_out = identity.family.is_some_and(|family| self.families.contains(&family));
+        let signed_out = identity
+            .family
+            .is_some_and(|family| self.families.contains(&family));
         of_player.or_else(|| signed_out.then_some(CloseCode::Unauthenticated))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use raidhall_protocol::server::PlayerRef;
     use uuid::Uuid;
+
+    use super::*;
 
     const NOW: UnixMillis = UnixMillis(1_000);
 
@@ -116,7 +142,10 @@ mod tests {
 
     fn identity(id: u64, family: u128, scope: Scope) -> Identity {
         Identity {
-            player: Some(PlayerRef { id: player(id), name: "Ada".into() }),
+            player: Some(PlayerRef {
+                id: player(id),
+                name: "Ada".into(),
+            }),
             scope,
             subject: id.to_string(),
             family: Some(FamilyId(Uuid::from_u128(family))),
@@ -127,13 +156,25 @@ mod tests {
     #[test]
     fn a_ban_holds_until_it_is_lifted_and_for_players_alone() {
         let revoked = Revoked::default();
-        revoked.learn([Notice::Player { player: player(5), banned: true }], NOW);
+        revoked.learn(
+            [Notice::Player {
+                player: player(5),
+                banned: true,
+            }],
+            NOW,
+        );
         assert_eq!(revoked.check(&identity(5, 1, Scope::Player)), Err(BANNED));
         assert_eq!(revoked.check(&identity(5, 1, Scope::Admin)), Ok(()));
         assert_eq!(revoked.check(&identity(6, 1, Scope::Player)), Ok(()));
         revoked.learn([], UnixMillis(i64::MAX));
         assert!(revoked.is_banned(player(5)), "no time ends it");
-        revoked.learn([Notice::Player { player: player(5), banned: false }], NOW);
+        revoked.learn(
+            [Notice::Player {
+                player: player(5),
+                banned: false,
+            }],
+            NOW,
+        );
         assert_eq!(revoked.check(&identity(5, 1, Scope::Player)), Ok(()));
     }
 
@@ -142,8 +183,15 @@ mod tests {
         let revoked = Revoked::default();
         let (family, until) = (FamilyId(Uuid::from_u128(1)), UnixMillis(1_500));
         revoked.learn([Notice::SignedOut { family, until }], NOW);
-        assert_eq!(revoked.check(&identity(5, 1, Scope::Player)), Err(SIGNED_OUT));
-        assert_eq!(revoked.check(&identity(5, 2, Scope::Player)), Ok(()), "another sign-in of the player");
+        assert_eq!(
+            revoked.check(&identity(5, 1, Scope::Player)),
+            Err(SIGNED_OUT)
+        );
+        assert_eq!(
+            revoked.check(&identity(5, 2, Scope::Player)),
+            Ok(()),
+            "another sign-in of the player"
+        );
         revoked.learn([], until);
         assert!(revoked.0.read().ended.is_empty());
     }
@@ -152,10 +200,16 @@ mod tests {
     fn connections_are_closed_by_player_or_sign_in() {
         let family = FamilyId(Uuid::from_u128(1));
         let notices = [
-            Notice::Player { player: player(5), banned: true },
+            Notice::Player {
+                player: player(5),
+                banned: true,
+            },
             Notice::Disconnect(player(5)),
             Notice::Disconnect(player(6)),
-            Notice::Player { player: player(7), banned: false },
+            Notice::Player {
+                player: player(7),
+                banned: false,
+            },
             Notice::SignedOut { family, until: NOW },
         ];
         let unwelcome = Unwelcome::of(notices);

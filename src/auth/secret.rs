@@ -1,14 +1,15 @@
 //! The secret that signs tokens: given by the operator, or made once and kept beside the database.
 
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 use sha2::Sha256;
-use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// Fewest bytes: the output of SHA-256, the minimum for HS256 (RFC 7518, section 3.2).
@@ -31,7 +32,8 @@ impl Secret {
 
     /// A key for one purpose, in one context: HMAC-SHA256 of both. It tells nothing about the secret or other keys.
     pub fn derive(&self, purpose: &str, context: &str) -> [u8; 32] {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
         for part in [purpose, context] {
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part.as_bytes());
@@ -87,32 +89,51 @@ pub fn load_or_create(path: &Path) -> Result<Secret, SecretError> {
     if let Some(secret) = load(path)? {
         return Ok(secret);
     }
-    create(path).map_err(|source| SecretError::Create { path: path.to_owned(), source })?;
-    load(path)?
-        .ok_or_else(|| SecretError::Read { path: path.to_owned(), source: io::ErrorKind::NotFound.into() })
+    create(path).map_err(|source| SecretError::Create {
+        path: path.to_owned(),
+        source,
+    })?;
+    load(path)?.ok_or_else(|| SecretError::Read {
+        path: path.to_owned(),
+        source: io::ErrorKind::NotFound.into(),
+    })
 }
 
 fn load(path: &Path) -> Result<Option<Secret>, SecretError> {
     let text = match fs::read(path) {
         Ok(bytes) => bytes.trim_ascii().to_vec(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(SecretError::Read { path: path.to_owned(), source }),
+        Err(source) => {
+            return Err(SecretError::Read {
+                path: path.to_owned(),
+                source,
+            });
+        }
     };
     let found = text.len();
-    Secret::new(text).map(Some).ok_or_else(|| SecretError::Short { path: path.to_owned(), found })
+    Secret::new(text)
+        .map(Some)
+        .ok_or_else(|| SecretError::Short {
+            path: path.to_owned(),
+            found,
+        })
 }
 
 /// Appears whole or not at all: written under a name of its own, synced, and only then linked to its place, where it
 /// never replaces what is there.
 fn create(path: &Path) -> io::Result<()> {
     let mut random = [0; SECRET_BYTES_MIN];
-    OsRng.try_fill_bytes(&mut random).map_err(io::Error::other)?;
+    OsRng
+        .try_fill_bytes(&mut random)
+        .map_err(io::Error::other)?;
     let written = path.with_extension(format!("{}.tmp", uuid::Uuid::now_v7().simple()));
     let linked = write(&written, &HEXLOWER.encode(&random)).and_then(|()| link(&written, path));
     let _ = fs::remove_file(&written);
     linked?;
     // The name must survive a power cut as well, or the next start makes another secret and ends every session.
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
@@ -145,7 +166,11 @@ mod tests {
         let path = folder.path().join("secret");
         let made = load_or_create(&path).expect("made");
         assert_eq!(load_or_create(&path).expect("kept"), made);
-        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "nothing is left over");
+        assert_eq!(
+            fs::read_dir(folder.path()).expect("a folder").count(),
+            1,
+            "nothing is left over"
+        );
         #[cfg(unix)]
         {
             let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(&path).expect("a file"));
@@ -167,7 +192,10 @@ mod tests {
                     })
                 })
                 .collect();
-            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().expect("no panic"))
+                .collect()
         });
         assert!(secrets.iter().all(|secret| *secret == secrets[0]));
     }
@@ -178,10 +206,16 @@ mod tests {
         let path = folder.path().join("secret");
         fs::write(&path, "too short\n").expect("written");
         let error = load_or_create(&path).expect_err("too short").to_string();
-        assert!(error.contains("has 9 bytes") && error.contains("secret"), "{error}");
+        assert!(
+            error.contains("has 9 bytes") && error.contains("secret"),
+            "{error}"
+        );
         let error = load_or_create(&folder.path().join("missing/secret")).expect_err("no folder");
         assert!(matches!(error, SecretError::Create { .. }));
-        assert!(matches!(load_or_create(folder.path()), Err(SecretError::Read { .. })));
+        assert!(matches!(
+            load_or_create(folder.path()),
+            Err(SecretError::Read { .. })
+        ));
     }
 
     #[test]

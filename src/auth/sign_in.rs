@@ -1,14 +1,16 @@
 //! Signing in and staying signed in: pairs of an access and a refresh token.
 
-use super::Auth;
-use super::refresh::{REFRESH_GRACE, RefreshToken};
-use crate::store::{FamilyId, Presentation, Rotation, Store, StoreError};
+use std::time::Duration;
+
 use raidhall_protocol::UnixMillis;
 use raidhall_protocol::limits::NAME_CHARS_MAX;
 use raidhall_protocol::rest::TokenPair;
 use raidhall_protocol::server::PlayerRef;
-use std::time::Duration;
 use thiserror::Error;
+
+use super::Auth;
+use super::refresh::{REFRESH_GRACE, RefreshToken};
+use crate::store::{FamilyId, Presentation, Rotation, Store, StoreError};
 
 /// How much longer than its token a connection may live, and the difference between two clocks.
 const CONNECTION_GRACE: Duration = Duration::from_secs(300);
@@ -43,7 +45,9 @@ impl Auth {
         now: UnixMillis,
     ) -> Result<TokenPair, StoreError> {
         let token = RefreshToken::begin();
-        store.begin_refresh(token.family, player.id, token.hash(), self.0.refresh_ttl).await?;
+        store
+            .begin_refresh(token.family, player.id, token.hash(), self.0.refresh_ttl)
+            .await?;
         Ok(self.pair(player, token, now))
     }
 
@@ -75,7 +79,11 @@ impl Auth {
                     return Err(RefreshError::Banned);
                 }
                 // An instance with another secret may have given the successor out.
-                let next = self.0.refresh.replaced(&presented, current).ok_or(RefreshError::Unknown)?;
+                let next = self
+                    .0
+                    .refresh
+                    .replaced(&presented, current)
+                    .ok_or(RefreshError::Unknown)?;
                 Ok(self.pair(player, next, now))
             }
             Rotation::Reused => {
@@ -94,7 +102,9 @@ impl Auth {
     ///
     /// When the store fails.
     pub async fn sign_out(&self, store: &dyn Store, family: FamilyId) -> Result<(), StoreError> {
-        store.sign_out(family, self.0.access_ttl + CONNECTION_GRACE).await?;
+        store
+            .sign_out(family, self.0.access_ttl + CONNECTION_GRACE)
+            .await?;
         self.look_again();
         Ok(())
     }
@@ -119,7 +129,11 @@ pub fn guest_name(text: &str) -> Result<&str, &'static str> {
     if !(1..=NAME_CHARS_MAX).contains(&name.chars().count()) {
         return Err("must have 1 to 40 characters");
     }
-    if name.chars().any(char::is_control) { Err("must not hold control characters") } else { Ok(name) }
+    if name.chars().any(char::is_control) {
+        Err("must not hold control characters")
+    } else {
+        Ok(name)
+    }
 }
 
 #[cfg(test)]

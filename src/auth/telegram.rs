@@ -1,16 +1,18 @@
 //! What a Telegram Mini App knows of its user, proven by Telegram's signature
 //! (<https://core.telegram.org/bots/webapps#validating-data-received-via-the-mini-app>).
 
-use super::foreign::Vouched;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use raidhall_protocol::UnixMillis;
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::Sha256;
-use std::collections::BTreeMap;
-use std::fmt;
-use std::time::Duration;
+
+use super::foreign::Vouched;
 
 /// What the external ids of Telegram's users begin with.
 pub const PREFIX: &str = "telegram:";
@@ -65,8 +67,14 @@ struct User {
 
 impl Telegram {
     pub(super) fn new(token: &BotToken, age_max: Duration) -> Telegram {
-        let key = mac(b"WebAppData").chain_update(token.0.as_bytes()).finalize().into_bytes();
-        Telegram { key: mac(&key), age_max }
+        let key = mac(b"WebAppData")
+            .chain_update(token.0.as_bytes())
+            .finalize()
+            .into_bytes();
+        Telegram {
+            key: mac(&key),
+            age_max,
+        }
     }
 
     /// The user of init data that Telegram has signed, not longer ago than it may be. None if any of that does not hold.
@@ -74,10 +82,23 @@ impl Telegram {
         let mut fields = fields(init_data)?;
         let hash = fields.remove("hash")?;
         let proof: [u8; 32] = HEXLOWER.decode(hash.as_bytes()).ok()?.try_into().ok()?;
-        let lines: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let lines: Vec<String> = fields
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         // Compares in constant time.
-        self.key.clone().chain_update(lines.join("\n")).verify_slice(&proof).ok()?;
-        let signed = UnixMillis(fields.get("auth_date")?.parse::<i64>().ok()?.checked_mul(1_000)?);
+        self.key
+            .clone()
+            .chain_update(lines.join("\n"))
+            .verify_slice(&proof)
+            .ok()?;
+        let signed = UnixMillis(
+            fields
+                .get("auth_date")?
+                .parse::<i64>()
+                .ok()?
+                .checked_mul(1_000)?,
+        );
         let age_max = i64::try_from(self.age_max.as_millis()).unwrap_or(i64::MAX);
         let age = now.since(signed);
         if !(-AHEAD_MS..=age_max).contains(&age) {
@@ -85,16 +106,36 @@ impl Telegram {
         }
         let user: User = serde_json::from_str(fields.get("user")?).ok()?;
         let remember = self.age_max + Duration::from_millis(2 * AHEAD_MS.unsigned_abs());
-        Some(TelegramUser { vouched: vouched(user), proof, remember })
+        Some(TelegramUser {
+            vouched: vouched(user),
+            proof,
+            remember,
+        })
     }
 }
 
 fn vouched(user: User) -> Vouched {
-    let User { id, first_name, last_name, username } = user;
-    let whole = [first_name, last_name].into_iter().flatten().collect::<Vec<_>>().join(" ");
-    let name = if whole.trim().is_empty() { username.unwrap_or_default() } else { whole };
+    let User {
+        id,
+        first_name,
+        last_name,
+        username,
+    } = user;
+    let whole = [first_name, last_name]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(" ");
+    let name = if whole.trim().is_empty() {
+        username.unwrap_or_default()
+    } else {
+        whole
+    };
     let name = super::foreign::player_name(Some(&Value::String(name)));
-    Vouched { external_id: format!("{PREFIX}{id}"), name }
+    Vouched {
+        external_id: format!("{PREFIX}{id}"),
+        name,
+    }
 }
 
 /// The fields of a query string, in the order of their names; none if one stands there twice.
@@ -104,7 +145,9 @@ fn fields(init_data: &str) -> Option<BTreeMap<String, String>> {
     }
     let mut fields = BTreeMap::new();
     for (name, value) in form_urlencoded::parse(init_data.as_bytes()) {
-        let twice = fields.insert(name.into_owned(), value.into_owned()).is_some();
+        let twice = fields
+            .insert(name.into_owned(), value.into_owned())
+            .is_some();
         if twice || fields.len() > FIELDS_MAX {
             return None;
         }
@@ -119,12 +162,23 @@ fn mac(key: &[u8]) -> Hmac<Sha256> {
 /// Init data as Telegram signs it, for tests.
 #[cfg(test)]
 pub(super) fn signed(token: &str, fields: &[(&str, &str)]) -> String {
-    let key = mac(b"WebAppData").chain_update(token.as_bytes()).finalize().into_bytes();
+    let key = mac(b"WebAppData")
+        .chain_update(token.as_bytes())
+        .finalize()
+        .into_bytes();
     let sorted: BTreeMap<_, _> = fields.iter().copied().collect();
-    let lines: Vec<String> = sorted.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let hash = mac(&key).chain_update(lines.join("\n")).finalize().into_bytes();
+    let lines: Vec<String> = sorted
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    let hash = mac(&key)
+        .chain_update(lines.join("\n"))
+        .finalize()
+        .into_bytes();
     let mut data = form_urlencoded::Serializer::new(String::new());
-    data.extend_pairs(fields).append_pair("hash", &HEXLOWER.encode(&hash)).finish()
+    data.extend_pairs(fields)
+        .append_pair("hash", &HEXLOWER.encode(&hash))
+        .finish()
 }
 
 #[cfg(test)]
@@ -141,7 +195,11 @@ mod tests {
     }
 
     fn fields() -> Vec<(&'static str, &'static str)> {
-        vec![("query_id", "AAHdF6IQ"), ("user", USER), ("auth_date", "1662771648")]
+        vec![
+            ("query_id", "AAHdF6IQ"),
+            ("user", USER),
+            ("auth_date", "1662771648"),
+        ]
     }
 
     /// The example by which other implementations check themselves.
@@ -151,9 +209,16 @@ mod tests {
                     %22last_name%22%3A%22Kibenko%22%2C%22username%22%3A%22vdkfrost%22%2C%22language_code%22%3A%22ru%22%2C\
                     %22is_premium%22%3Atrue%7D&auth_date=1662771648&hash=c501b71e775f74ce10e377dea85a7ea24ecd640b223ea86dfe453e0eaed2e2b2";
         let user = telegram().user(data, NOW).expect("believed");
-        let expected = Vouched { external_id: "telegram:279058397".into(), name: "Vladislav Kibenko".into() };
+        let expected = Vouched {
+            external_id: "telegram:279058397".into(),
+            name: "Vladislav Kibenko".into(),
+        };
         assert_eq!(user.vouched, expected);
-        assert!(telegram().user(&data.replace("Vladislav", "Vladimir"), NOW).is_none());
+        assert!(
+            telegram()
+                .user(&data.replace("Vladislav", "Vladimir"), NOW)
+                .is_none()
+        );
         let other = Telegram::new(&BotToken::new("1:other"), Duration::from_secs(300));
         assert!(other.user(data, NOW).is_none());
     }
@@ -161,10 +226,19 @@ mod tests {
     #[test]
     fn what_was_signed_too_long_ago_or_in_time_to_come_is_not() {
         let data = signed(TOKEN, &fields());
-        let at =
-            |seconds: i64| telegram().user(&data, UnixMillis((1_662_771_648 + seconds) * 1_000)).is_some();
-        assert_eq!([-31, -30, 0, 300, 301].map(at), [false, true, true, true, false]);
-        assert_eq!(telegram().user(&data, NOW).expect("a user").remember, Duration::from_secs(360));
+        let at = |seconds: i64| {
+            telegram()
+                .user(&data, UnixMillis((1_662_771_648 + seconds) * 1_000))
+                .is_some()
+        };
+        assert_eq!(
+            [-31, -30, 0, 300, 301].map(at),
+            [false, true, true, true, false]
+        );
+        assert_eq!(
+            telegram().user(&data, NOW).expect("a user").remember,
+            Duration::from_secs(360)
+        );
     }
 
     #[test]
@@ -187,10 +261,22 @@ mod tests {
             assert!(telegram().user(&bad, NOW).is_none(), "{bad}");
         }
         for lacking in ["user", "auth_date"] {
-            let rest: Vec<_> = fields().into_iter().filter(|(name, _)| *name != lacking).collect();
-            assert!(telegram().user(&signed(TOKEN, &rest), NOW).is_none(), "{lacking}");
+            let rest: Vec<_> = fields()
+                .into_iter()
+                .filter(|(name, _)| *name != lacking)
+                .collect();
+            assert!(
+                telegram().user(&signed(TOKEN, &rest), NOW).is_none(),
+                "{lacking}"
+            );
         }
-        for user in [r#"{"id":-5}"#, r#"{"id":"5"}"#, r#"{"first_name":"Ada"}"#, "null", ""] {
+        for user in [
+            r#"{"id":-5}"#,
+            r#"{"id":"5"}"#,
+            r#"{"first_name":"Ada"}"#,
+            "null",
+            "",
+        ] {
             let data = signed(TOKEN, &[("user", user), ("auth_date", "1662771648")]);
             assert!(telegram().user(&data, NOW).is_none(), "{user}");
         }
@@ -205,6 +291,12 @@ mod tests {
         assert_eq!(name(r#"{"id":5,"first_name":"Ada"}"#), "Ada");
         assert_eq!(name(r#"{"id":5,"first_name":" ","username":"ada"}"#), "ada");
         assert_eq!(name(r#"{"id":5}"#), "Player");
-        assert_eq!(name(&format!(r#"{{"id":5,"first_name":"{}\n"}}"#, "é".repeat(50))), "é".repeat(40));
+        assert_eq!(
+            name(&format!(
+                r#"{{"id":5,"first_name":"{}\n"}}"#,
+                "é".repeat(50)
+            )),
+            "é".repeat(40)
+        );
     }
 }

@@ -3,17 +3,19 @@
 //! A token names its key (`kid`), so that a secret can be changed: see [`Options`](super::Options). Those of the release
 //! before this one name none, and are tried with each key there is.
 
-use super::header::Header;
-use super::{Auth, Identity, Scope, Secret};
-use crate::error::Error;
-use crate::store::FamilyId;
+use std::time::Duration;
+
 use data_encoding::HEXLOWER;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Validation};
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{PlayerId, UnixMillis};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
 use uuid::Uuid;
+
+use super::header::Header;
+use super::{Auth, Identity, Scope, Secret};
+use crate::error::Error;
+use crate::store::FamilyId;
 
 /// Issuer and audience: a token that somebody signed with the same secret for something else is none of ours.
 const RAIDHALL: &str = "raidhall";
@@ -36,7 +38,10 @@ impl CheckingKey {
     fn new(secret: &Secret) -> CheckingKey {
         // Tells which key it is, and nothing about it.
         let id = HEXLOWER.encode(&secret.derive("raidhall token key id", "")[..8]);
-        CheckingKey { id, key: DecodingKey::from_secret(secret.expose()) }
+        CheckingKey {
+            id,
+            key: DecodingKey::from_secret(secret.expose()),
+        }
     }
 }
 
@@ -77,7 +82,10 @@ impl Tokens {
         validation.validate_exp = false;
         Tokens {
             signing: EncodingKey::from_secret(secret.expose()),
-            checking: std::iter::once(secret).chain(accepted).map(CheckingKey::new).collect(),
+            checking: std::iter::once(secret)
+                .chain(accepted)
+                .map(CheckingKey::new)
+                .collect(),
             validation,
         }
     }
@@ -87,14 +95,22 @@ impl Tokens {
         if alg != "HS256" {
             return None;
         }
-        let mut keys = self.checking.iter().filter(|key| kid.as_ref().is_none_or(|kid| *kid == key.id));
-        keys.find_map(|CheckingKey { key, .. }| jsonwebtoken::decode(token, key, &self.validation).ok())
-            .map(|token| token.claims)
+        let mut keys = self
+            .checking
+            .iter()
+            .filter(|key| kid.as_ref().is_none_or(|kid| *kid == key.id));
+        keys.find_map(|CheckingKey { key, .. }| {
+            jsonwebtoken::decode(token, key, &self.validation).ok()
+        })
+        .map(|token| token.claims)
     }
 
     fn header(&self) -> jsonwebtoken::Header {
         let kid = self.checking.first().map(|key| key.id.clone());
-        jsonwebtoken::Header { kid, ..jsonwebtoken::Header::new(Algorithm::HS256) }
+        jsonwebtoken::Header {
+            kid,
+            ..jsonwebtoken::Header::new(Algorithm::HS256)
+        }
     }
 }
 
@@ -102,7 +118,14 @@ impl Auth {
     /// An access token for a player, as part of the sign-in `family`.
     pub fn mint(&self, player: &PlayerRef, family: FamilyId, now: UnixMillis) -> String {
         let (subject, name) = (player.id.to_string(), Some(player.name.as_str()));
-        self.encode(Scope::Player, &subject, name, Some(family), self.0.access_ttl, now)
+        self.encode(
+            Scope::Player,
+            &subject,
+            name,
+            Some(family),
+            self.0.access_ttl,
+            now,
+        )
     }
 
     /// An access token outside any sign-in: what `raidhall token` prints. Where `subject` is a player's id and there is
@@ -139,7 +162,8 @@ impl Auth {
             exp: iat.saturating_add_unsigned(ttl.as_secs()),
         };
         let Tokens { signing, .. } = &self.0.tokens;
-        jsonwebtoken::encode(&self.0.tokens.header(), &claims, signing).expect("HS256 signs any claims")
+        jsonwebtoken::encode(&self.0.tokens.header(), &claims, signing)
+            .expect("HS256 signs any claims")
     }
 
     /// Checks an access token. Touches nothing but memory.
@@ -162,7 +186,13 @@ impl Auth {
 
 /// A service may call itself `5`, or speak for player 5, and still shares no idempotency keys with player 5.
 fn identity(claims: Claims, expires_at: UnixMillis) -> Option<Identity> {
-    let Claims { sub, name, scope, sid, .. } = claims;
+    let Claims {
+        sub,
+        name,
+        scope,
+        sid,
+        ..
+    } = claims;
     let family = match sid {
         Some(sid) => Some(FamilyId(Uuid::try_parse(&sid).ok()?)),
         None => None,
@@ -175,15 +205,22 @@ fn identity(claims: Claims, expires_at: UnixMillis) -> Option<Identity> {
         Some("admin") => (Scope::Admin, format!("admin:{sub}")),
         Some(_) => return None,
     };
-    Some(Identity { player, scope, subject, family, expires_at })
+    Some(Identity {
+        player,
+        scope,
+        subject,
+        family,
+        expires_at,
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Options, secret};
-    use super::*;
     use jsonwebtoken::Header;
     use serde_json::{Value, json};
+
+    use super::super::{Options, secret};
+    use super::*;
 
     const NOW: UnixMillis = UnixMillis(1_767_225_600_500);
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -206,7 +243,10 @@ mod tests {
     }
 
     fn ada() -> PlayerRef {
-        PlayerRef { id: PlayerId::try_from(5_u64).expect("an id"), name: "Ada".into() }
+        PlayerRef {
+            id: PlayerId::try_from(5_u64).expect("an id"),
+            name: "Ada".into(),
+        }
     }
 
     /// A token of these claims over a good player's, null taking one away, under the given header and secret.
@@ -216,8 +256,16 @@ mod tests {
         for (claim, value) in changes.as_object().expect("a map") {
             claims[claim] = value.clone();
         }
-        claims.as_object_mut().expect("a map").retain(|_, value| !value.is_null());
-        jsonwebtoken::encode(header, &claims, &EncodingKey::from_secret(secret.as_bytes())).expect("encodes")
+        claims
+            .as_object_mut()
+            .expect("a map")
+            .retain(|_, value| !value.is_null());
+        jsonwebtoken::encode(
+            header,
+            &claims,
+            &EncodingKey::from_secret(secret.as_bytes()),
+        )
+        .expect("encodes")
     }
 
     fn check(changes: Value) -> Result<Identity, Error> {
@@ -229,11 +277,17 @@ mod tests {
         let auth = auth(SECRET);
         let token = auth.mint(&ada(), FamilyId(Uuid::nil()), NOW);
         let identity = auth.verify(&token, NOW).expect("valid");
-        assert_eq!((identity.player, identity.scope), (Some(ada()), Scope::Player));
+        assert_eq!(
+            (identity.player, identity.scope),
+            (Some(ada()), Scope::Player)
+        );
         assert_eq!(identity.subject, "5");
         assert_eq!(identity.expires_at, UnixMillis(1_767_226_500_000));
         assert!(auth.verify(&token, UnixMillis(1_767_226_499_999)).is_ok());
-        assert_eq!(auth.verify(&token, UnixMillis(1_767_226_500_000)), Err(EXPIRED));
+        assert_eq!(
+            auth.verify(&token, UnixMillis(1_767_226_500_000)),
+            Err(EXPIRED)
+        );
     }
 
     #[test]
@@ -242,11 +296,17 @@ mod tests {
         let minute = Duration::from_secs(60);
         let token = auth.mint_scoped(Scope::Service, "5", None, minute, NOW);
         let identity = auth.verify(&token, NOW).expect("valid");
-        assert_eq!((identity.scope, identity.subject.as_str()), (Scope::Service, "service:5"));
+        assert_eq!(
+            (identity.scope, identity.subject.as_str()),
+            (Scope::Service, "service:5")
+        );
         assert_eq!(identity.player, None);
         let token = auth.mint_scoped(Scope::Admin, "5", Some("Ada"), minute, NOW);
         let identity = auth.verify(&token, NOW).expect("valid");
-        assert_eq!((identity.scope, identity.player), (Scope::Admin, Some(ada())));
+        assert_eq!(
+            (identity.scope, identity.player),
+            (Scope::Admin, Some(ada()))
+        );
         let token = auth.mint_scoped(Scope::Player, "ops", Some("Ops"), minute, NOW);
         assert_eq!(auth.verify(&token, NOW), Err(NOT_VALID));
         assert_eq!(check(json!({"scope": "root"})), Err(NOT_VALID));
@@ -256,7 +316,11 @@ mod tests {
     fn every_claim_that_matters_is_required_and_checked() {
         assert!(check(json!({})).is_ok());
         for claim in ["iss", "aud", "sub", "name", "iat", "exp"] {
-            assert_eq!(check(json!({ claim: null })), Err(NOT_VALID), "{claim} is missing");
+            assert_eq!(
+                check(json!({ claim: null })),
+                Err(NOT_VALID),
+                "{claim} is missing"
+            );
         }
         for (claim, value) in [
             ("iss", json!("elsewhere")),
@@ -267,7 +331,11 @@ mod tests {
             ("exp", json!("1767226500")),
             ("sid", json!("phone")),
         ] {
-            assert_eq!(check(json!({ claim: value })), Err(NOT_VALID), "{claim}: {value}");
+            assert_eq!(
+                check(json!({ claim: value })),
+                Err(NOT_VALID),
+                "{claim}: {value}"
+            );
         }
         assert_eq!(check(json!({"exp": 0})), Err(EXPIRED));
         assert!(check(json!({"exp": i64::MAX})).is_ok());
@@ -289,17 +357,33 @@ mod tests {
         let over = auth(new);
         assert!(over.verify(&minted(&after[0]), NOW).is_ok());
         assert_eq!(over.verify(&minted(&before[0]), NOW), Err(NOT_VALID));
-        let kid = |auth: &Auth| jsonwebtoken::decode_header(minted(auth)).expect("a header").kid;
+        let kid = |auth: &Auth| {
+            jsonwebtoken::decode_header(minted(auth))
+                .expect("a header")
+                .kid
+        };
         assert_eq!(kid(&over), kid(&after[0]));
         assert_ne!(kid(&over), kid(&before[0]));
     }
 
     #[test]
     fn a_key_is_only_tried_for_what_names_it() {
-        let named = |kid: &str| Header { kid: Some(kid.to_owned()), ..Header::default() };
+        let named = |kid: &str| Header {
+            kid: Some(kid.to_owned()),
+            ..Header::default()
+        };
         let kid = auth(SECRET).0.tokens.header().kid.expect("a name");
-        assert!(auth(SECRET).verify(&forged(&named(&kid), SECRET, json!({})), NOW).is_ok());
-        for other in ["", "0000000000000000", &kid.to_uppercase(), "../../dev/null"] {
+        assert!(
+            auth(SECRET)
+                .verify(&forged(&named(&kid), SECRET, json!({})), NOW)
+                .is_ok()
+        );
+        for other in [
+            "",
+            "0000000000000000",
+            &kid.to_uppercase(),
+            "../../dev/null",
+        ] {
             let token = forged(&named(other), SECRET, json!({}));
             assert_eq!(auth(SECRET).verify(&token, NOW), Err(NOT_VALID), "{other}");
         }

@@ -1,13 +1,15 @@
 //! A raid of a backup, folded by the rules as it goes by: nothing is taken on trust that the ledger can prove.
 
-use super::form::{Event as Line, Raid, Snapshot, hex};
-use crate::raid::{self, State, stored};
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use raidhall_protocol::event::EVENT_VERSION;
 use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, UnixMillis};
 use serde::Serialize;
 use serde_json::json;
-use std::collections::BTreeSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::form::{Event as Line, Raid, Snapshot, hex};
+use crate::raid::{self, State, stored};
 
 /// One raid, as far as its events have been seen.
 pub(super) struct Fold {
@@ -33,12 +35,19 @@ impl Fold {
         if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) {
             return Err(format!("born: {} is no month", row.born));
         }
-        Ok(Fold { row, id, state: State::unborn(id), snapshot: None, visitors: BTreeSet::new() })
+        Ok(Fold {
+            row,
+            id,
+            state: State::unborn(id),
+            snapshot: None,
+            visitors: BTreeSet::new(),
+        })
     }
 
     /// A snapshot to be compared when its seq has come.
     pub(super) fn expect(&mut self, snapshot: Snapshot) -> Result<(), String> {
-        if snapshot.raid != self.row.id || self.state.seq() != Seq::ZERO || self.snapshot.is_some() {
+        if snapshot.raid != self.row.id || self.state.seq() != Seq::ZERO || self.snapshot.is_some()
+        {
             return Err("a snapshot is out of its place".into());
         }
         self.snapshot = Some(snapshot);
@@ -54,14 +63,18 @@ impl Fold {
         let event = decode(line)?;
         let (found, next) = (event.seq, self.state.seq().next());
         if found != next {
-            return Err(format!("the ledger goes on with event {found} instead of {next}"));
+            return Err(format!(
+                "the ledger goes on with event {found} instead of {next}"
+            ));
         }
         let apply = AssertUnwindSafe(|| raid::apply(&mut self.state, &event));
         catch_unwind(apply).map_err(|_| format!("event {found} contradicts those before it"))?;
         if let EventData::MemberJoined { player, .. } = event.data {
             self.visitors.insert(player);
         }
-        let due = self.snapshot.take_if(|snapshot| u64::try_from(snapshot.seq) == Ok(found.0));
+        let due = self
+            .snapshot
+            .take_if(|snapshot| u64::try_from(snapshot.seq) == Ok(found.0));
         Ok(due.filter(|snapshot| snapshot.state == hex(&stored::encode(&self.state))))
     }
 
@@ -72,37 +85,77 @@ impl Fold {
         let columns = [
             ("last_seq", json!(row.last_seq), json!(self.state.seq())),
             ("title", json!(row.title), json!(shown.title)),
-            ("invite_code", json!(row.invite_code), json!(shown.invite_code)),
+            (
+                "invite_code",
+                json!(row.invite_code),
+                json!(shown.invite_code),
+            ),
             ("target_xp", json!(row.target_xp), json!(shown.target_xp)),
-            ("target_tasks", json!(row.target_tasks), json!(shown.target_tasks)),
-            ("time_limit_secs", json!(row.time_limit_secs), json!(shown.time_limit_secs)),
+            (
+                "target_tasks",
+                json!(row.target_tasks),
+                json!(shown.target_tasks),
+            ),
+            (
+                "time_limit_secs",
+                json!(row.time_limit_secs),
+                json!(shown.time_limit_secs),
+            ),
             ("created_at", json!(row.created_at), json!(shown.created_at)),
             ("status", json!(row.status), json!(shown.status)),
-            ("deadline", json!(row.deadline), json!(moment(self.state.due()))),
+            (
+                "deadline",
+                json!(row.deadline),
+                json!(moment(self.state.due())),
+            ),
             ("current_xp", json!(row.current_xp), json!(shown.current_xp)),
-            ("current_tasks", json!(row.current_tasks), json!(shown.current_tasks)),
-            ("ended_at", json!(row.ended_at), json!(moment(shown.ended_at))),
+            (
+                "current_tasks",
+                json!(row.current_tasks),
+                json!(shown.current_tasks),
+            ),
+            (
+                "ended_at",
+                json!(row.ended_at),
+                json!(moment(shown.ended_at)),
+            ),
         ];
         if let Some((column, row, ledger)) = columns.iter().find(|(_, row, ledger)| row != ledger) {
             return Err(format!("{column} is {row}, and by the ledger {ledger}"));
         }
         let members: Vec<_> = shown.members.iter().map(|member| member.player).collect();
-        let former = self.visitors.iter().filter(|visitor| !members.contains(visitor)).copied().collect();
-        Ok(Folded { id: self.id, members, former })
+        let former = self
+            .visitors
+            .iter()
+            .filter(|visitor| !members.contains(visitor))
+            .copied()
+            .collect();
+        Ok(Folded {
+            id: self.id,
+            members,
+            former,
+        })
     }
 }
 
 fn decode(line: &Line) -> Result<Event, String> {
     let place = |error: &dyn std::fmt::Display| format!("event {}: {error}", line.seq);
     if line.version > i32::from(EVENT_VERSION) {
-        return Err(place(&format!("version {} is newer than this release", line.version)));
+        return Err(place(&format!(
+            "version {} is newer than this release",
+            line.version
+        )));
     }
     let data: EventData = serde_json::from_value(json!({ "type": line.kind, "data": line.data }))
         .map_err(|error| place(&error))?;
     Ok(Event {
         seq: Seq(u64::try_from(line.seq).map_err(|error| place(&error))?),
         at: UnixMillis(line.at),
-        by: line.by.map(PlayerId::try_from).transpose().map_err(|error| place(&error))?,
+        by: line
+            .by
+            .map(PlayerId::try_from)
+            .transpose()
+            .map_err(|error| place(&error))?,
         data,
     })
 }
@@ -120,7 +173,10 @@ pub(crate) struct Earned<'e> {
 pub(crate) fn earned(events: &[Line]) -> Vec<Earned<'_>> {
     let row = |event| {
         // They have been folded: all of them decode.
-        let (player, xp) = decode(event).ok().and_then(|event| event.data.earned()).unzip();
+        let (player, xp) = decode(event)
+            .ok()
+            .and_then(|event| event.data.earned())
+            .unzip();
         Earned { event, player, xp }
     };
     events.iter().map(row).collect()

@@ -3,10 +3,11 @@
 //! A member has the shortest header that RFC 1952 knows, always the same ten bytes. The last block is stored, not
 //! deflated: there is one way only to write it, and a reader can tell whether it was written so.
 
+use std::io::{self, Write};
+
 use flate2::write::DeflateEncoder;
 use flate2::{Compression, Crc};
 use sha2::{Digest, Sha256};
-use std::io::{self, Write};
 
 /// Magic, deflate, no flags, no time, no hints, unknown system.
 pub(super) const MEMBER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
@@ -27,22 +28,35 @@ pub(super) struct BlockWriter<W> {
 
 impl<W: Write> BlockWriter<W> {
     pub(super) fn new(out: W) -> BlockWriter<W> {
-        BlockWriter { out, text: Vec::with_capacity(BLOCK * 2), blocks: 0, hash: Sha256::new() }
+        BlockWriter {
+            out,
+            text: Vec::with_capacity(BLOCK * 2),
+            blocks: 0,
+            hash: Sha256::new(),
+        }
     }
 
     /// Adds a line; writes the block when it is full.
     pub(super) fn line(&mut self, line: &impl serde::Serialize) -> io::Result<()> {
         serde_json::to_writer(&mut self.text, line)?;
         self.text.push(b'\n');
-        if self.text.len() >= BLOCK { self.block() } else { Ok(()) }
+        if self.text.len() >= BLOCK {
+            self.block()
+        } else {
+            Ok(())
+        }
     }
 
     /// Writes what waits, and then the line that `last` makes of the number of blocks and the hash of all of them.
-    pub(super) fn end<L: serde::Serialize>(mut self, last: impl FnOnce(u64, String) -> L) -> io::Result<W> {
+    pub(super) fn end<L: serde::Serialize>(
+        mut self,
+        last: impl FnOnce(u64, String) -> L,
+    ) -> io::Result<W> {
         if !self.text.is_empty() {
             self.block()?;
         }
-        let mut line = serde_json::to_vec(&last(self.blocks, super::form::hex(&self.hash.finalize())))?;
+        let mut line =
+            serde_json::to_vec(&last(self.blocks, super::form::hex(&self.hash.finalize())))?;
         line.push(b'\n');
         self.out.write_all(&stored(&line)?)?;
         self.out.flush()?;

@@ -1,10 +1,11 @@
 //! A database, from a file: each line in its place, each raid folded, and only after the footer is any of it true.
 
+use std::io::Read;
+
 use super::check::Fold;
 use super::form::{FORMAT, Footer, VERSION};
 use super::reading::Lines;
 use super::{BackupError, Ban, Deed, Entry, Event, Header, Ids, PAGE, Player, SignIn, Target};
-use std::io::Read;
 
 /// What came out of a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,14 +31,23 @@ pub async fn import(
     let mut lines = Lines::of(input);
     let header = match lines.next()? {
         Entry::Header(header) => accepted(header)?,
-        _ => return Err(BackupError::wrong(lines.place(), "a header must come first")),
+        _ => {
+            return Err(BackupError::wrong(
+                lines.place(),
+                "a header must come first",
+            ));
+        }
     };
     let mut import = Import::into(target);
     let footer = loop {
         let entry = lines.next()?;
         let part = Part::of(&entry);
-        if part < import.part || part == Part::Header || (part == import.part && part >= Part::Ids) {
-            return Err(BackupError::wrong(lines.place(), "a line is out of its place"));
+        if part < import.part || part == Part::Header || (part == import.part && part >= Part::Ids)
+        {
+            return Err(BackupError::wrong(
+                lines.place(),
+                "a line is out of its place",
+            ));
         }
         if part != import.part {
             import.flush().await?;
@@ -50,17 +60,28 @@ pub async fn import(
         }
     };
     let snapshots_left_out = import.snapshots - import.snapshots_taken;
-    import.end(&footer, keep_lineage.then_some(header.lineage.as_str())).await?;
-    Ok(Imported { header, footer, snapshots_left_out })
+    import
+        .end(&footer, keep_lineage.then_some(header.lineage.as_str()))
+        .await?;
+    Ok(Imported {
+        header,
+        footer,
+        snapshots_left_out,
+    })
 }
 
 fn accepted(header: Header) -> Result<Header, BackupError> {
     if header.format != FORMAT {
-        return Err(BackupError::wrong("header", format!("this is {:?}, not a backup", header.format)));
+        return Err(BackupError::wrong(
+            "header",
+            format!("this is {:?}, not a backup", header.format),
+        ));
     }
     if header.version > VERSION {
-        let why =
-            format!("version {} is newer than this release, which reads up to {VERSION}", header.version);
+        let why = format!(
+            "version {} is newer than this release, which reads up to {VERSION}",
+            header.version
+        );
         return Err(BackupError::wrong("header", why));
     }
     Ok(header)
@@ -131,13 +152,19 @@ impl Import {
     async fn take(&mut self, entry: Entry, place: &str) -> Result<(), BackupError> {
         match entry {
             Entry::Player(player) => {
-                self.reserve(Ids { players: player.id, raids: 0 });
+                self.reserve(Ids {
+                    players: player.id,
+                    raids: 0,
+                });
                 self.players.push(player);
                 self.counted.players += 1;
             }
             Entry::Raid(raid) => {
                 self.end_raid().await?;
-                self.reserve(Ids { players: 0, raids: raid.id });
+                self.reserve(Ids {
+                    players: 0,
+                    raids: raid.id,
+                });
                 self.target.raid(&raid).await?;
                 let place = format!("raid {}", raid.id);
                 self.fold = Some(Fold::of(raid).map_err(|why| BackupError::wrong(place, why))?);
@@ -145,7 +172,9 @@ impl Import {
             }
             Entry::Snapshot(snapshot) => {
                 self.snapshots += 1;
-                self.fold(place)?.expect(snapshot).map_err(|why| BackupError::wrong(place, why))?;
+                self.fold(place)?
+                    .expect(snapshot)
+                    .map_err(|why| BackupError::wrong(place, why))?;
             }
             Entry::Event(event) => self.event(event, place).await?,
             Entry::SignIn(sign_in) => {
@@ -164,8 +193,13 @@ impl Import {
                 return Err(BackupError::wrong(place, "a line is out of its place"));
             }
         }
-        let waiting =
-            [self.players.len(), self.events.len(), self.sign_ins.len(), self.bans.len(), self.deeds.len()];
+        let waiting = [
+            self.players.len(),
+            self.events.len(),
+            self.sign_ins.len(),
+            self.bans.len(),
+            self.deeds.len(),
+        ];
         if waiting.iter().sum::<usize>() >= PAGE as usize {
             self.flush_rows().await?;
         }
@@ -181,7 +215,9 @@ impl Import {
     async fn event(&mut self, event: Event, place: &str) -> Result<(), BackupError> {
         let fold = self.fold(place)?;
         let raid = format!("raid {}", fold.row.id);
-        let snapshot = fold.event(&event).map_err(|why| BackupError::wrong(raid, why))?;
+        let snapshot = fold
+            .event(&event)
+            .map_err(|why| BackupError::wrong(raid, why))?;
         if let Some(snapshot) = snapshot {
             self.target.snapshot(&snapshot).await?;
             self.snapshots_taken += 1;
@@ -192,7 +228,9 @@ impl Import {
     }
 
     fn fold(&mut self, place: &str) -> Result<&mut Fold, BackupError> {
-        self.fold.as_mut().ok_or_else(|| BackupError::wrong(place, "a line without its raid"))
+        self.fold
+            .as_mut()
+            .ok_or_else(|| BackupError::wrong(place, "a line without its raid"))
     }
 
     /// Writes what waits, and puts the raid that was under way to the test.
@@ -203,23 +241,34 @@ impl Import {
 
     async fn end_raid(&mut self) -> Result<(), BackupError> {
         self.flush_rows().await?;
-        let Some(fold) = self.fold.take() else { return Ok(()) };
+        let Some(fold) = self.fold.take() else {
+            return Ok(());
+        };
         let place = format!("raid {}", fold.row.id);
         let folded = fold.end().map_err(|why| BackupError::wrong(place, why))?;
-        Ok(self.target.members(folded.id, &folded.members, &folded.former).await?)
+        Ok(self
+            .target
+            .members(folded.id, &folded.members, &folded.former)
+            .await?)
     }
 
     async fn flush_rows(&mut self) -> Result<(), BackupError> {
         if !self.players.is_empty() {
-            self.target.players(&std::mem::take(&mut self.players)).await?;
+            self.target
+                .players(&std::mem::take(&mut self.players))
+                .await?;
         }
         if let Some(fold) = &self.fold
             && !self.events.is_empty()
         {
-            self.target.events(&fold.row, &std::mem::take(&mut self.events)).await?;
+            self.target
+                .events(&fold.row, &std::mem::take(&mut self.events))
+                .await?;
         }
         if !self.sign_ins.is_empty() {
-            self.target.sign_ins(&std::mem::take(&mut self.sign_ins)).await?;
+            self.target
+                .sign_ins(&std::mem::take(&mut self.sign_ins))
+                .await?;
         }
         if !self.bans.is_empty() {
             self.target.bans(&std::mem::take(&mut self.bans)).await?;
@@ -232,9 +281,16 @@ impl Import {
 
     async fn end(mut self, footer: &Footer, lineage: Option<&str>) -> Result<(), BackupError> {
         let Footer { blocks, sha256, .. } = footer.clone();
-        let counted = Footer { blocks, sha256, ..self.counted };
+        let counted = Footer {
+            blocks,
+            sha256,
+            ..self.counted
+        };
         if counted != *footer {
-            return Err(BackupError::wrong("footer", "it counts other lines than there are"));
+            return Err(BackupError::wrong(
+                "footer",
+                "it counts other lines than there are",
+            ));
         }
         if let Some(player) = self.target.wrong_totals().await? {
             let why = "their totals are not what the ledger adds up to";

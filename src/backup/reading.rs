@@ -1,11 +1,13 @@
 //! Reading a backup, block by block: every line that it gives stood in a block whose checksum was right, and the footer
 //! that it gives last proves all that came before.
 
-use super::file::{BLOCK_MAX, MEMBER, stored, trailer};
-use super::form::{Entry, Footer, hex};
+use std::io::{self, BufRead, BufReader, Read};
+
 use flate2::bufread::DeflateDecoder;
 use sha2::{Digest, Sha256};
-use std::io::{self, BufRead, BufReader, Read};
+
+use super::file::{BLOCK_MAX, MEMBER, stored, trailer};
+use super::form::{Entry, Footer, hex};
 
 /// Longer than any line is: the largest, a snapshot, has some hundred KiB. What a longer one could become in memory is far
 /// more than it is.
@@ -42,7 +44,11 @@ pub(super) struct Lines<R> {
 impl<R: Read> Lines<R> {
     pub(super) fn of(input: R) -> Lines<R> {
         Lines {
-            input: Tally { inner: BufReader::with_capacity(BUFFER, input), hash: Sha256::new(), read: 0 },
+            input: Tally {
+                inner: BufReader::with_capacity(BUFFER, input),
+                hash: Sha256::new(),
+                read: 0,
+            },
             text: Vec::new(),
             at: 0,
             line: 0,
@@ -98,7 +104,9 @@ impl<R: Read> Lines<R> {
             return Err(io::Error::other("no block begins here"));
         }
         let limit = BLOCK_MAX as u64 + 1;
-        DeflateDecoder::new(&mut self.input).take(limit).read_to_end(&mut self.text)?;
+        DeflateDecoder::new(&mut self.input)
+            .take(limit)
+            .read_to_end(&mut self.text)?;
         if self.text.len() > BLOCK_MAX {
             return Err(io::Error::other("it is longer than any block"));
         }
@@ -140,7 +148,11 @@ impl<R: Read> Lines<R> {
     }
 
     fn fault(&self, why: impl ToString) -> FileFault {
-        FileFault { block: self.blocks, offset: self.offset, why: why.to_string() }
+        FileFault {
+            block: self.blocks,
+            offset: self.offset,
+            why: why.to_string(),
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! A database, written line by line.
 
+use std::io::{self, Write};
+
 use super::file::BlockWriter;
 use super::form::{FORMAT, Footer, VERSION};
 use super::{BackupError, Entry, Header, PAGE, Raid, Source};
-use std::io::{self, Write};
 
 /// What goes into a backup besides what must.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +42,11 @@ pub async fn export(
         lineage: source.lineage().await?,
         sign_ins: options.sign_ins,
     };
-    let mut export = Export { source, out: BlockWriter::new(out), wrote: Exported::default() };
+    let mut export = Export {
+        source,
+        out: BlockWriter::new(out),
+        wrote: Exported::default(),
+    };
     export.line(&Entry::Header(header))?;
     export.players().await?;
     export.raids().await?;
@@ -64,7 +69,9 @@ impl<W: Write + Send> Export<'_, W> {
         let mut after = 0;
         loop {
             let page = self.source.players(after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(()) };
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
             after = last.id;
             for player in page {
                 self.line(&Entry::Player(player))?;
@@ -77,7 +84,9 @@ impl<W: Write + Send> Export<'_, W> {
         let mut after = 0;
         loop {
             let page = self.source.raids(after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(()) };
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
             after = last.id;
             for raid in page {
                 self.raid(raid).await?;
@@ -95,7 +104,9 @@ impl<W: Write + Send> Export<'_, W> {
         while after < raid.last_seq {
             let page = self.source.events(&raid, after, PAGE).await?;
             // A ledger with a hole at its end is written as it is: an import says so.
-            let Some(last) = page.last() else { return Ok(()) };
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
             after = last.seq;
             for event in page {
                 self.line(&Entry::Event(event))?;
@@ -109,7 +120,9 @@ impl<W: Write + Send> Export<'_, W> {
         let mut after = String::new();
         loop {
             let page = self.source.sign_ins(&after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(()) };
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
             after.clone_from(&last.id);
             for sign_in in page {
                 self.line(&Entry::SignIn(sign_in))?;
@@ -122,7 +135,9 @@ impl<W: Write + Send> Export<'_, W> {
         let mut after = 0;
         loop {
             let page = self.source.bans(after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(()) };
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
             after = last.player;
             for ban in page {
                 self.line(&Entry::Ban(ban))?;
@@ -135,7 +150,9 @@ impl<W: Write + Send> Export<'_, W> {
         let mut after = 0;
         loop {
             let page = self.source.deeds(after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(()) };
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
             after = last.id;
             for deed in page {
                 self.line(&Entry::Deed(deed))?;
@@ -147,9 +164,30 @@ impl<W: Write + Send> Export<'_, W> {
     async fn end(mut self) -> Result<Exported, BackupError> {
         let ids = self.source.ids().await?;
         self.line(&Entry::Ids(ids))?;
-        let Exported { players, raids, events, sign_ins, bans, deeds } = self.wrote;
-        let counted = Footer { players, raids, events, sign_ins, bans, deeds, ..Footer::default() };
-        let footer = |blocks, sha256| Entry::Footer(Footer { blocks, sha256, ..counted });
+        let Exported {
+            players,
+            raids,
+            events,
+            sign_ins,
+            bans,
+            deeds,
+        } = self.wrote;
+        let counted = Footer {
+            players,
+            raids,
+            events,
+            sign_ins,
+            bans,
+            deeds,
+            ..Footer::default()
+        };
+        let footer = |blocks, sha256| {
+            Entry::Footer(Footer {
+                blocks,
+                sha256,
+                ..counted
+            })
+        };
         self.out.end(footer).map_err(not_written)?;
         Ok(self.wrote)
     }
@@ -160,5 +198,8 @@ impl<W: Write + Send> Export<'_, W> {
 }
 
 fn not_written(source: io::Error) -> BackupError {
-    BackupError::Io { operation: "write", source }
+    BackupError::Io {
+        operation: "write",
+        source,
+    }
 }

@@ -9,17 +9,18 @@ pub mod exchange;
 mod intake;
 pub mod redis;
 
-pub use dropped::Dropped;
-pub use intake::{Deliveries, Intake, Refusal, intake};
-
-use crate::store::InstanceId;
-use async_trait::async_trait;
-use bytes::Bytes;
-use raidhall_protocol::RaidId;
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+pub use dropped::Dropped;
+pub use intake::{Deliveries, Intake, Refusal, intake};
+use raidhall_protocol::RaidId;
 use tokio::sync::watch;
 use uuid::Uuid;
+
+use crate::store::InstanceId;
 
 /// Where a message goes. Its name has literal braces, so that a Redis Cluster keeps a raid's channels together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,7 +56,8 @@ pub trait Bus: Send + Sync + 'static {
     /// Waits until everything that was published before has gone out, or cannot, but no longer than a moment.
     async fn flush(&self) {
         // To nobody, behind everything else.
-        self.publish_counted(Channel::Inbox(InstanceId(Uuid::nil())), Bytes::new()).await;
+        self.publish_counted(Channel::Inbox(InstanceId(Uuid::nil())), Bytes::new())
+            .await;
     }
 
     /// Whether the bus is proven to work, now and at each change.
@@ -99,9 +101,14 @@ impl FromStr for Channel {
     fn from_str(name: &str) -> Result<Self, NotAChannel> {
         let channel = match name.split_once(':') {
             Some(("raid", rest)) => {
-                let (raid, kind) =
-                    rest.strip_prefix('{').and_then(|it| it.split_once("}:")).ok_or(NotAChannel)?;
-                let raid = raid.parse().ok().and_then(|raid: u64| RaidId::try_from(raid).ok());
+                let (raid, kind) = rest
+                    .strip_prefix('{')
+                    .and_then(|it| it.split_once("}:"))
+                    .ok_or(NotAChannel)?;
+                let raid = raid
+                    .parse()
+                    .ok()
+                    .and_then(|raid: u64| RaidId::try_from(raid).ok());
                 let raid = raid.ok_or(NotAChannel)?;
                 match kind {
                     "events" => Self::Events(raid),
@@ -110,13 +117,19 @@ impl FromStr for Channel {
                 }
             }
             Some(("instance", rest)) => {
-                let id = rest.strip_suffix(":inbox").and_then(|id| Uuid::try_parse(id).ok());
+                let id = rest
+                    .strip_suffix(":inbox")
+                    .and_then(|id| Uuid::try_parse(id).ok());
                 Self::Inbox(InstanceId(id.ok_or(NotAChannel)?))
             }
             _ => return Err(NotAChannel),
         };
         // One spelling for each: `raid:{07}:live` is another channel to the server.
-        if channel.to_string() == name { Ok(channel) } else { Err(NotAChannel) }
+        if channel.to_string() == name {
+            Ok(channel)
+        } else {
+            Err(NotAChannel)
+        }
     }
 }
 
@@ -131,7 +144,10 @@ mod tests {
         for (channel, name) in [
             (Channel::Events(raid), "raid:{7}:events"),
             (Channel::Live(raid), "raid:{7}:live"),
-            (Channel::Inbox(instance), "instance:01900000-0000-7000-8000-000000000001:inbox"),
+            (
+                Channel::Inbox(instance),
+                "instance:01900000-0000-7000-8000-000000000001:inbox",
+            ),
         ] {
             assert_eq!(channel.to_string(), name);
             assert_eq!(name.parse(), Ok(channel));

@@ -3,14 +3,16 @@
 //!
 //! What waits while one statement runs goes into the next; an idle instance adds no delay.
 
-use crate::store::{Claim, Epoch, InstanceId, Store, StoreError};
-use anyhow::anyhow;
-use raidhall_protocol::RaidId;
 use std::sync::Arc;
 use std::time::Duration;
+
+use anyhow::anyhow;
+use raidhall_protocol::RaidId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::warn;
+
+use crate::store::{Claim, Epoch, InstanceId, Store, StoreError};
 
 /// Raids in one statement.
 const BATCH: usize = 200;
@@ -39,7 +41,14 @@ impl Claims {
     /// A handle, and the loop behind it.
     pub fn new(store: Arc<dyn Store>, instance: InstanceId) -> (Claims, Clerk) {
         let (sender, requests) = mpsc::channel(QUEUE);
-        (Claims(sender), Clerk { store, instance, requests })
+        (
+            Claims(sender),
+            Clerk {
+                store,
+                instance,
+                requests,
+            },
+        )
     }
 
     /// Tries to become a raid's owner.
@@ -67,7 +76,10 @@ impl Claims {
 }
 
 fn unavailable(operation: &'static str) -> StoreError {
-    StoreError::Unavailable { operation, source: anyhow!("not answered in time") }
+    StoreError::Unavailable {
+        operation,
+        source: anyhow!("not answered in time"),
+    }
 }
 
 impl Clerk {

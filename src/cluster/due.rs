@@ -1,12 +1,14 @@
 //! Deadlines of raids that nobody serves: they fire though nobody is connected.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::warn;
+
 use crate::clock::Clock;
 use crate::session::Sessions;
 use crate::store::{InstanceId, Store};
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::{MissedTickBehavior, interval};
-use tracing::warn;
 
 /// Raids made live at once; the rest follows with the next scan.
 const RAIDS: u32 = 200;
@@ -36,7 +38,11 @@ impl Scanner {
         loop {
             ticks.tick().await;
             self.sessions.release_idle().await;
-            match self.store.due(self.instance, self.clock.now().plus(ahead), RAIDS).await {
+            match self
+                .store
+                .due(self.instance, self.clock.now().plus(ahead), RAIDS)
+                .await
+            {
                 Ok(raids) => raids.into_iter().for_each(|raid| self.sessions.wake(raid)),
                 Err(error) => warn!(?error, "due raids could not be looked up"),
             }

@@ -7,12 +7,8 @@
 
 mod forward;
 
-pub use forward::{ForwardAnswer, Item, Wish};
-
-use super::bus::Channel;
-use crate::auth::Secret;
-use crate::store::{Epoch, InstanceId};
 use bytes::{BufMut, Bytes, BytesMut};
+pub use forward::{ForwardAnswer, Item, Wish};
 use hmac::{Hmac, KeyInit, Mac};
 use raidhall_protocol::{Event, PlayerId, RaidId, Seq, UnixMillis};
 use serde::de::DeserializeOwned;
@@ -20,6 +16,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::Sha256;
 use uuid::Uuid;
+
+use super::bus::Channel;
+use crate::auth::Secret;
+use crate::store::{Epoch, InstanceId};
 
 /// The version of envelope and bodies that this release writes, and the newest that it reads.
 pub const ENVELOPE_VERSION: u16 = 1;
@@ -226,9 +226,15 @@ impl Note {
             Self::Signal { from, kind, data } => pack(&SignalBody { from, kind, data }),
             Self::Watching(watching) => pack(&watching),
             Self::Take(online) => pack(&online),
-            Self::Forward { request, remaining_ms, items } => {
-                pack(&ForwardBody { request, remaining_ms, items })
-            }
+            Self::Forward {
+                request,
+                remaining_ms,
+                items,
+            } => pack(&ForwardBody {
+                request,
+                remaining_ms,
+                items,
+            }),
             Self::Answers { request, answers } => pack(&AnswersBody { request, answers }),
             Self::Ask { request } => pack(&request),
             Self::Seen { request, online } => pack(&SeenBody { request, online }),
@@ -252,14 +258,24 @@ impl Note {
             "who_watches" => Self::WhoWatches,
             "take" => Self::Take(unpack(body)?),
             "forward" => {
-                let ForwardBody { request, remaining_ms, items } = unpack(body)?;
-                Self::Forward { request, remaining_ms, items }
+                let ForwardBody {
+                    request,
+                    remaining_ms,
+                    items,
+                } = unpack(body)?;
+                Self::Forward {
+                    request,
+                    remaining_ms,
+                    items,
+                }
             }
             "answers" => {
                 let AnswersBody { request, answers } = unpack(body)?;
                 Self::Answers { request, answers }
             }
-            "ask" => Self::Ask { request: unpack(body)? },
+            "ask" => Self::Ask {
+                request: unpack(body)?,
+            },
             "seen" => {
                 let SeenBody { request, online } = unpack(body)?;
                 Self::Seen { request, online }
@@ -290,18 +306,31 @@ pub struct Seal {
 impl Seal {
     /// The seal of all instances that share this secret and serve this history of the database.
     pub fn new(secret: &Secret, lineage: &str) -> Seal {
-        Seal { ours: keyed(secret, lineage), accepted: None }
+        Seal {
+            ours: keyed(secret, lineage),
+            accepted: None,
+        }
     }
 
     /// The same, believing what is sealed with another secret as well.
     #[must_use]
     pub fn accepting(self, secret: Option<&Secret>, lineage: &str) -> Seal {
-        Seal { accepted: secret.map(|secret| keyed(secret, lineage)), ..self }
+        Seal {
+            accepted: secret.map(|secret| keyed(secret, lineage)),
+            ..self
+        }
     }
 
     /// The message, ready for a channel of the bus, and good for no other.
     pub fn close(&self, channel: Channel, envelope: Envelope) -> Bytes {
-        let Envelope { from, at, raid, epoch, seq, note } = envelope;
+        let Envelope {
+            from,
+            at,
+            raid,
+            epoch,
+            seq,
+            note,
+        } = envelope;
         let kind = note.kind().to_owned();
         let wire = Wire {
             v: ENVELOPE_VERSION,
@@ -326,8 +355,14 @@ impl Seal {
     ///
     /// Whatever is not of this cluster, for this channel and of a known form.
     pub fn open(&self, channel: Channel, sealed: &[u8]) -> Result<Envelope, Unreadable> {
-        let (mark, content) = sealed.split_at_checked(SEAL_BYTES).ok_or(Unreadable::Seal)?;
-        let fits = |key: &Hmac<Sha256>| over(key, channel, content).verify_truncated_left(mark).is_ok();
+        let (mark, content) = sealed
+            .split_at_checked(SEAL_BYTES)
+            .ok_or(Unreadable::Seal)?;
+        let fits = |key: &Hmac<Sha256>| {
+            over(key, channel, content)
+                .verify_truncated_left(mark)
+                .is_ok()
+        };
         if !fits(&self.ours) && !self.accepted.as_ref().is_some_and(fits) {
             return Err(Unreadable::Seal);
         }
@@ -336,8 +371,22 @@ impl Seal {
             return Err(Unreadable::Newer { raid: wire.raid });
         }
         let note = Note::read(&wire.kind, &wire.body).ok_or(Unreadable::Malformed)?;
-        let Wire { from, at, raid, epoch, seq, .. } = wire;
-        Ok(Envelope { from: InstanceId(Uuid::from_u128(from)), at, raid, epoch: Epoch(epoch), seq, note })
+        let Wire {
+            from,
+            at,
+            raid,
+            epoch,
+            seq,
+            ..
+        } = wire;
+        Ok(Envelope {
+            from: InstanceId(Uuid::from_u128(from)),
+            at,
+            raid,
+            epoch: Epoch(epoch),
+            seq,
+            note,
+        })
     }
 
     fn mark(&self, channel: Channel, content: &[u8]) -> [u8; SEAL_BYTES] {
@@ -355,7 +404,9 @@ fn keyed(secret: &Secret, lineage: &str) -> Hmac<Sha256> {
 
 fn over(key: &Hmac<Sha256>, channel: Channel, content: &[u8]) -> Hmac<Sha256> {
     // No channel's name begins another's.
-    key.clone().chain_update(channel.to_string()).chain_update(content)
+    key.clone()
+        .chain_update(channel.to_string())
+        .chain_update(content)
 }
 
 #[cfg(test)]

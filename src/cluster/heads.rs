@@ -3,13 +3,15 @@
 //! One indexed read, every few seconds, every second while the bus is not proven to work, and at once when it says that
 //! anything may have been missed.
 
-use super::link::Link;
-use crate::store::Store;
 use std::sync::Arc;
 use std::time::Duration;
+
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
+
+use super::link::Link;
+use crate::store::Store;
 
 /// How often it is polled while the bus is not proven.
 const EVERY: Duration = Duration::from_secs(1);
@@ -52,8 +54,12 @@ impl Heads {
     async fn poll(&self) {
         for raids in self.link.followed().chunks(RAIDS) {
             match self.store.heads(raids).await {
-                Ok(heads) => heads.into_iter().for_each(|(raid, head)| self.link.hand_head(raid, head)),
-                Err(error) => return warn!(?error, "the heads of followed raids could not be read"),
+                Ok(heads) => heads
+                    .into_iter()
+                    .for_each(|(raid, head)| self.link.hand_head(raid, head)),
+                Err(error) => {
+                    return warn!(?error, "the heads of followed raids could not be read");
+                }
             }
         }
     }

@@ -5,19 +5,21 @@
 //! ours before may speak again only when the store has confirmed it, by a statement begun after the lease was ours
 //! again.
 
-use super::peers::Peers;
-use crate::clock::Clock;
-use crate::store::{Epoch, Instance, Renewal, Store, StoreError};
-use crate::telemetry::metrics;
-use parking_lot::RwLock;
-use raidhall_protocol::RaidId;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+
+use parking_lot::RwLock;
+use raidhall_protocol::RaidId;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tracing::{error, info, warn};
+
+use super::peers::Peers;
+use crate::clock::Clock;
+use crate::store::{Epoch, Instance, Renewal, Store, StoreError};
+use crate::telemetry::metrics;
 
 /// How long before its lease runs out an instance stops to rely on it: clocks drift, and answers take time.
 const MARGIN: Duration = Duration::from_millis(500);
@@ -69,7 +71,9 @@ impl Lease {
 
     /// How long it still holds.
     pub fn remaining(&self) -> Option<Duration> {
-        self.until.read().map(|until| until.saturating_duration_since(Instant::now()))
+        self.until
+            .read()
+            .map(|until| until.saturating_duration_since(Instant::now()))
     }
 
     /// The present term. Read before a claim, it says under which the raid was claimed.
@@ -105,7 +109,9 @@ impl Lease {
     /// there was a gap: our own clock may have stood still, as while the machine is suspended.
     pub fn renew(&self, sent: Instant, ttl: Duration, lapsed: bool) -> bool {
         let mut until = self.until.write();
-        let Some(until) = &mut *until else { return false };
+        let Some(until) = &mut *until else {
+            return false;
+        };
         let gap = lapsed || *until <= Instant::now();
         if gap {
             let term = self.term.fetch_add(1, Ordering::AcqRel) + 1;
@@ -123,8 +129,13 @@ impl Lease {
                 let term = self.term();
                 match store.owned(instance.id).await {
                     Ok(owned) if self.term() == term => {
-                        info!(term, raids = owned.len(), "the lease holds again; these raids are still ours");
-                        self.confirmed.send_replace((term, Arc::new(owned.into_iter().collect())));
+                        info!(
+                            term,
+                            raids = owned.len(),
+                            "the lease holds again; these raids are still ours"
+                        );
+                        self.confirmed
+                            .send_replace((term, Arc::new(owned.into_iter().collect())));
                         break;
                     }
                     Ok(_) => {}
@@ -178,7 +189,12 @@ impl Keeper {
             }
             let sent = Instant::now();
             match timeout(self.ttl, self.store.renew(&self.instance, self.ttl)).await {
-                Ok(Ok(Renewal { now, lineage, lapsed, peers })) => {
+                Ok(Ok(Renewal {
+                    now,
+                    lineage,
+                    lapsed,
+                    peers,
+                })) => {
                     if lineage != self.lineage {
                         return error!(lineage, "the database has another history now");
                     }
@@ -187,7 +203,9 @@ impl Keeper {
                     self.peers.learn(now, peers, gap);
                     renewed();
                 }
-                Ok(Err(error @ StoreError::Refused { .. })) => return error!(?error, "the lease is lost"),
+                Ok(Err(error @ StoreError::Refused { .. })) => {
+                    return error!(?error, "the lease is lost");
+                }
                 Ok(Err(error)) => warn!(?error, "the lease was not renewed"),
                 Err(_) => warn!("the lease was not renewed in time"),
             }
@@ -197,8 +215,9 @@ impl Keeper {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use tokio::time::advance;
+
+    use super::*;
 
     const TTL: Duration = Duration::from_secs(3);
 
@@ -210,10 +229,15 @@ mod tests {
         advance(TTL - MARGIN).await;
         assert!(!lease.serves(0));
         assert!(lease.renew(Instant::now(), TTL, false), "there was a gap");
-        assert!(lease.holds() && !lease.serves(0) && lease.serves(1), "claims of the new term are good");
+        assert!(
+            lease.holds() && !lease.serves(0) && lease.serves(1),
+            "claims of the new term are good"
+        );
         let waiting = timeout(Duration::from_millis(10), lease.regained(raid)).await;
         assert!(waiting.is_err(), "not confirmed yet");
-        lease.confirmed.send_replace((1, Arc::new(HashMap::from([(raid, Epoch(4))]))));
+        lease
+            .confirmed
+            .send_replace((1, Arc::new(HashMap::from([(raid, Epoch(4))]))));
         assert_eq!(lease.regained(raid).await, (1, Some(Epoch(4))));
         assert!(!lease.renew(Instant::now(), TTL, false), "no gap");
     }
@@ -221,7 +245,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_gap_that_only_the_database_saw_is_one() {
         let lease = Lease::new(Instant::now(), TTL);
-        assert!(lease.renew(Instant::now(), TTL, true), "our own clock stood still");
-        assert!(lease.holds() && !lease.serves(0), "what was ours has to be confirmed");
+        assert!(
+            lease.renew(Instant::now(), TTL, true),
+            "our own clock stood still"
+        );
+        assert!(
+            lease.holds() && !lease.serves(0),
+            "what was ours has to be confirmed"
+        );
     }
 }

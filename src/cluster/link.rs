@@ -5,8 +5,16 @@
 mod following;
 mod questions;
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use following::Follows;
 pub use following::{Following, Heard};
+use questions::Questions;
 pub use questions::{Forwarding, Sight};
+use raidhall_protocol::{RaidId, Seq};
+use tokio::sync::watch;
 
 use super::bus::{Bus, Channel};
 use super::envelope::{Envelope, Note, Seal, Unreadable};
@@ -14,13 +22,6 @@ use super::peers::Peers;
 use crate::clock::Clock;
 use crate::store::{Epoch, Head, InstanceId};
 use crate::telemetry::metrics;
-use bytes::Bytes;
-use following::Follows;
-use questions::Questions;
-use raidhall_protocol::{RaidId, Seq};
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::watch;
 
 /// How long a statement of the bus may take before we go on without it.
 const BUS_PATIENCE: Duration = Duration::from_millis(300);
@@ -81,8 +82,19 @@ impl Link {
     fn new(instance: InstanceId, clock: Arc<Clock>, peers: Peers, line: Option<Line>) -> Link {
         let (follows, questions) = (Arc::default(), Arc::default());
         let _alone = watch::Sender::new(true);
-        let proven = line.as_ref().map_or_else(|| _alone.subscribe(), |line| line.bus.proven());
-        Link(Arc::new(Inner { instance, clock, peers, line, follows, questions, proven, _alone }))
+        let proven = line
+            .as_ref()
+            .map_or_else(|| _alone.subscribe(), |line| line.bus.proven());
+        Link(Arc::new(Inner {
+            instance,
+            clock,
+            peers,
+            line,
+            follows,
+            questions,
+            proven,
+            _alone,
+        }))
     }
 
     /// Whether this instance is the only one by configuration.
@@ -128,7 +140,8 @@ impl Link {
 
     fn publish(&self, channel: Channel, about: About, note: Note) {
         if let Some(line) = &self.0.line {
-            line.bus.publish(channel, self.sealed(line, channel, about, note));
+            line.bus
+                .publish(channel, self.sealed(line, channel, about, note));
         }
     }
 
@@ -136,13 +149,25 @@ impl Link {
     pub async fn claim_aloud(&self, about: About) -> Option<u64> {
         let line = self.0.line.as_ref()?;
         let channel = Channel::Events(about.raid);
-        line.bus.publish_counted(channel, self.sealed(line, channel, about, Note::Owned)).await
+        line.bus
+            .publish_counted(channel, self.sealed(line, channel, about, Note::Owned))
+            .await
     }
 
     fn sealed(&self, line: &Line, channel: Channel, about: About, note: Note) -> Bytes {
         let About { raid, epoch, seq } = about;
         let (from, at) = (self.0.instance, self.0.clock.now());
-        line.seal.close(channel, Envelope { from, at, raid, epoch, seq, note })
+        line.seal.close(
+            channel,
+            Envelope {
+                from,
+                at,
+                raid,
+                epoch,
+                seq,
+                note,
+            },
+        )
     }
 
     /// Opens a message of the bus, and notes how long it was under way.
@@ -163,8 +188,11 @@ impl Link {
 
     /// Follows a raid: its events, presence and signals, or the last two only.
     pub fn follow(&self, raid: RaidId, events: bool) -> Following {
-        let channels: &[Channel] =
-            if events { &[Channel::Events(raid), Channel::Live(raid)] } else { &[Channel::Live(raid)] };
+        let channels: &[Channel] = if events {
+            &[Channel::Events(raid), Channel::Live(raid)]
+        } else {
+            &[Channel::Live(raid)]
+        };
         let bus = self.0.line.as_ref().map(|line| Arc::clone(&line.bus));
         Following::new(Arc::clone(&self.0.follows), bus, raid, channels)
     }
@@ -195,9 +223,22 @@ impl Link {
             return None;
         }
         let (request, answer) = self.0.questions.ask(owner);
-        let about = About { raid, epoch: Epoch(0), seq: Seq::ZERO };
-        self.tell(owner, about, Note::Ask { request: request.number() });
-        tokio::time::timeout(BUS_PATIENCE, answer).await.ok()?.ok()?
+        let about = About {
+            raid,
+            epoch: Epoch(0),
+            seq: Seq::ZERO,
+        };
+        self.tell(
+            owner,
+            about,
+            Note::Ask {
+                request: request.number(),
+            },
+        );
+        tokio::time::timeout(BUS_PATIENCE, answer)
+            .await
+            .ok()?
+            .ok()?
     }
 
     /// Waits until everything that was said has gone out, or cannot.

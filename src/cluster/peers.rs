@@ -4,14 +4,16 @@
 //! lease that was not seen to be renewed runs out here as it does there. But a database that has fallen silent to us has
 //! perhaps fallen silent to all: then nobody's lease runs out here before it is heard again.
 
-use crate::store::{InstanceId, Peer};
-use parking_lot::{Mutex, RwLock};
-use raidhall_protocol::{RaidId, UnixMillis};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use raidhall_protocol::{RaidId, UnixMillis};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
+
+use crate::store::{InstanceId, Peer};
 
 /// How much later than in the database a lease runs out here: what was learned is some milliseconds old.
 const LATE: Duration = Duration::from_millis(50);
@@ -66,16 +68,37 @@ impl Peers {
             let mut known = self.0.known.write();
             let mut next: HashMap<_, _> = living
                 .into_iter()
-                .map(|Peer { id, ws_url, draining, lease_until }| {
-                    let left = u64::try_from(lease_until.since(now)).unwrap_or(0);
-                    (id, Known { ws_url, draining, until: moment + Duration::from_millis(left) })
-                })
+                .map(
+                    |Peer {
+                         id,
+                         ws_url,
+                         draining,
+                         lease_until,
+                     }| {
+                        let left = u64::try_from(lease_until.since(now)).unwrap_or(0);
+                        (
+                            id,
+                            Known {
+                                ws_url,
+                                draining,
+                                until: moment + Duration::from_millis(left),
+                            },
+                        )
+                    },
+                )
                 .collect();
             let mut reprieved = self.0.reprieved.lock();
             let before = std::mem::take(&mut *reprieved);
-            let missing: Vec<_> = known.drain().filter(|(id, _)| !next.contains_key(id)).collect();
+            let missing: Vec<_> = known
+                .drain()
+                .filter(|(id, _)| !next.contains_key(id))
+                .collect();
             for (id, peer) in missing {
-                let until = if lapsed { moment + self.0.ttl } else { peer.until };
+                let until = if lapsed {
+                    moment + self.0.ttl
+                } else {
+                    peer.until
+                };
                 if lapsed || (before.contains(&id) && until > moment) {
                     reprieved.insert(id);
                     next.insert(id, Known { until, ..peer });
@@ -92,7 +115,11 @@ impl Peers {
         {
             let mut known = self.0.known.write();
             let (ws_url, until) = (ws_url.to_owned(), Instant::now() + self.0.ttl);
-            known.entry(id).or_insert(Known { ws_url, draining: false, until });
+            known.entry(id).or_insert(Known {
+                ws_url,
+                draining: false,
+                until,
+            });
         }
         self.tell(before);
     }
@@ -114,14 +141,21 @@ impl Peers {
 
     /// Whether an instance lives and does not drain.
     pub fn is_fit(&self, id: InstanceId) -> bool {
-        self.0.known.read().get(&id).is_some_and(|peer| !peer.draining)
+        self.0
+            .known
+            .read()
+            .get(&id)
+            .is_some_and(|peer| !peer.draining)
     }
 
     /// An instance that may take a raid over: raids are spread over those that do not drain (rendezvous hashing,
     /// Thaler and Ravishankar 1998).
     pub fn heir_of(&self, raid: RaidId) -> Option<InstanceId> {
         let known = self.0.known.read();
-        let fit = known.iter().filter(|(_, peer)| !peer.draining).map(|(id, _)| *id);
+        let fit = known
+            .iter()
+            .filter(|(_, peer)| !peer.draining)
+            .map(|(id, _)| *id);
         fit.max_by_key(|id| weight(raid, *id))
     }
 
@@ -168,14 +202,20 @@ impl Peers {
 
     fn forget_dead(&self) {
         let (before, now) = (self.standing(), Instant::now());
-        self.0.known.write().retain(|_, peer| peer.until + LATE > now);
+        self.0
+            .known
+            .write()
+            .retain(|_, peer| peer.until + LATE > now);
         self.tell(before);
     }
 
     /// Who is there, and who of them drains.
     fn standing(&self) -> Vec<(InstanceId, bool)> {
         let known = self.0.known.read();
-        let mut standing: Vec<_> = known.iter().map(|(id, peer)| (*id, peer.draining)).collect();
+        let mut standing: Vec<_> = known
+            .iter()
+            .map(|(id, peer)| (*id, peer.draining))
+            .collect();
         standing.sort_unstable();
         standing
     }
@@ -199,9 +239,10 @@ fn weight(raid: RaidId, instance: InstanceId) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use tokio::time::{advance, sleep};
     use uuid::Uuid;
+
+    use super::*;
 
     const TTL: Duration = Duration::from_secs(3);
     const START: UnixMillis = UnixMillis(1_000_000);
@@ -211,7 +252,12 @@ mod tests {
     }
 
     fn peer(number: u128, lease_until: UnixMillis) -> Peer {
-        Peer { id: id(number), ws_url: format!("ws://{number}"), draining: false, lease_until }
+        Peer {
+            id: id(number),
+            ws_url: format!("ws://{number}"),
+            draining: false,
+            lease_until,
+        }
     }
 
     fn peers() -> Peers {
@@ -231,7 +277,10 @@ mod tests {
         let watching = peers.clone().run(|| true);
         tokio::select! { () = watching => unreachable!(), changed = changes.changed() => changed.expect("gone") }
         let after = began.elapsed();
-        assert!(after >= Duration::from_millis(2_500) && after < Duration::from_millis(2_600), "{after:?}");
+        assert!(
+            after >= Duration::from_millis(2_500) && after < Duration::from_millis(2_600),
+            "{after:?}"
+        );
         assert!(!peers.lives(id(1)) && peers.lives(id(2)));
     }
 
@@ -253,7 +302,10 @@ mod tests {
         peers.learn(START, vec![peer(1, START.plus(3_000))], false);
         let later = START.plus(10_000);
         peers.learn(later, vec![], true);
-        assert!(peers.lives(id(1)), "it may have been away for the same reason");
+        assert!(
+            peers.lives(id(1)),
+            "it may have been away for the same reason"
+        );
         // Held up itself, it looks again at once.
         advance(Duration::from_millis(10)).await;
         peers.learn(later.plus(10), vec![], false);
@@ -292,16 +344,23 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn raids_are_spread_over_those_that_do_not_drain() {
         let peers = peers();
-        let mut living: Vec<_> = (1..=4).map(|number| peer(number, START.plus(3_000))).collect();
+        let mut living: Vec<_> = (1..=4)
+            .map(|number| peer(number, START.plus(3_000)))
+            .collect();
         living[0].draining = true;
         peers.learn(START, living, false);
         let mut counts = HashMap::new();
         for raid in 1..=3_000_u64 {
-            let heir = peers.heir_of(RaidId::try_from(raid).expect("an id")).expect("one is fit");
+            let heir = peers
+                .heir_of(RaidId::try_from(raid).expect("an id"))
+                .expect("one is fit");
             *counts.entry(heir).or_insert(0) += 1;
         }
         assert_eq!(counts.len(), 3);
         assert!(!counts.contains_key(&id(1)));
-        assert!(counts.values().all(|count| (700..1_300).contains(count)), "{counts:?}");
+        assert!(
+            counts.values().all(|count| (700..1_300).contains(count)),
+            "{counts:?}"
+        );
     }
 }

@@ -1,6 +1,16 @@
 //! Receives what the bus delivers, and hands it to whom it concerns. Nothing that comes this way is trusted before its
 //! seal is checked.
 
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use raidhall_protocol::{RaidId, Seq};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
 use super::bus::{Channel, Deliveries, Delivery};
 use super::envelope::{Envelope, ForwardAnswer, Item, Note, Unreadable, Watching};
 use super::link::{About, Heard, Link, Sight};
@@ -8,14 +18,6 @@ use crate::error::Error;
 use crate::session::{PARKED_MAX, Reply, Sessions};
 use crate::store::{Epoch, InstanceId};
 use crate::telemetry::metrics;
-use parking_lot::Mutex;
-use raidhall_protocol::{RaidId, Seq};
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::Notify;
-use tokio::time::Instant;
-use tracing::{debug, warn};
 
 /// Bundles of forwarded commands that are remembered with their answers: many times as many as can come in while one
 /// is still sent again.
@@ -33,7 +35,12 @@ pub struct Post {
 impl Post {
     /// A post that has received nothing.
     pub fn new(link: Link, sessions: Sessions, heads: Arc<Notify>) -> Post {
-        Post { link, sessions, heads, answers: Arc::default() }
+        Post {
+            link,
+            sessions,
+            heads,
+            answers: Arc::default(),
+        }
     }
 
     /// Receives until the bus is gone.
@@ -83,20 +90,45 @@ impl Post {
     }
 
     fn receive_own(&self, envelope: Envelope) {
-        let Envelope { from, at, raid, epoch, ref note, .. } = envelope;
+        let Envelope {
+            from,
+            at,
+            raid,
+            epoch,
+            ref note,
+            ..
+        } = envelope;
         match note {
             Note::Answers { .. } | Note::Seen { .. } => self.link.answered(envelope),
             Note::Watching(watching) => self.sessions.watching(raid, from, at, watching.clone()),
             Note::WhoWatches => {
                 if !self.sessions.who_watches(raid) {
-                    let about = About { raid, epoch, seq: Seq::ZERO };
-                    self.link.tell(from, about, Note::Watching(Watching::default()));
+                    let about = About {
+                        raid,
+                        epoch,
+                        seq: Seq::ZERO,
+                    };
+                    self.link
+                        .tell(from, about, Note::Watching(Watching::default()));
                 }
             }
             Note::Take(online) => self.sessions.take(raid, from, online.clone()),
-            Note::Forward { request, remaining_ms, items } => {
+            Note::Forward {
+                request,
+                remaining_ms,
+                items,
+            } => {
                 let until = Instant::now() + Duration::from_millis(*remaining_ms).min(PARKED_MAX);
-                self.carry_out(Bundle { from, raid, epoch, request: *request }, items.clone(), until);
+                self.carry_out(
+                    Bundle {
+                        from,
+                        raid,
+                        epoch,
+                        request: *request,
+                    },
+                    items.clone(),
+                    until,
+                );
             }
             Note::Ask { request } => self.look(from, raid, *request),
             _ => warn!(note = note.kind(), "a note for everybody came to our inbox"),
@@ -120,7 +152,14 @@ impl Post {
         for (index, Item { op, wish }) in items.into_iter().enumerate() {
             let collector = Arc::clone(&collector);
             let reply = Reply::new(move |result| collector.put(index, ForwardAnswer::of(result)));
-            self.sessions.submit_forwarded(bundle.raid, bundle.from, wish.command(), op, until, reply);
+            self.sessions.submit_forwarded(
+                bundle.raid,
+                bundle.from,
+                wish.command(),
+                op,
+                until,
+                reply,
+            );
         }
     }
 
@@ -130,7 +169,15 @@ impl Post {
             let sight = result.ok();
             let seq = sight.as_ref().map_or(Seq::ZERO, |sight| sight.seq);
             let online = sight.map(|sight| sight.online);
-            link.tell(from, About { raid, epoch: Epoch(0), seq }, Note::Seen { request, online });
+            link.tell(
+                from,
+                About {
+                    raid,
+                    epoch: Epoch(0),
+                    seq,
+                },
+                Note::Seen { request, online },
+            );
         });
         self.sessions.ask(raid, reply);
     }
@@ -146,8 +193,21 @@ struct Bundle {
 }
 
 fn answer(link: &Link, bundle: Bundle, answers: Vec<ForwardAnswer>) {
-    let Bundle { from, raid, epoch, request } = bundle;
-    link.tell(from, About { raid, epoch, seq: Seq::ZERO }, Note::Answers { request, answers });
+    let Bundle {
+        from,
+        raid,
+        epoch,
+        request,
+    } = bundle;
+    link.tell(
+        from,
+        About {
+            raid,
+            epoch,
+            seq: Seq::ZERO,
+        },
+        Note::Answers { request, answers },
+    );
 }
 
 /// Gathers a bundle's answers, and sends them when all are there.
@@ -219,8 +279,9 @@ impl Answers {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use uuid::Uuid;
+
+    use super::*;
 
     #[test]
     fn a_bundle_that_comes_again_gets_the_first_answer() {
@@ -234,7 +295,10 @@ mod tests {
         assert_eq!(answers.begin(bundle(1)), Known::No);
         assert_eq!(answers.begin(bundle(1)), Known::UnderWay);
         answers.end(bundle(1), &[ForwardAnswer::NotOwner]);
-        assert_eq!(answers.begin(bundle(1)), Known::Answered(vec![ForwardAnswer::NotOwner]));
+        assert_eq!(
+            answers.begin(bundle(1)),
+            Known::Answered(vec![ForwardAnswer::NotOwner])
+        );
         assert_eq!(answers.begin(bundle(2)), Known::No);
         (3..3 + REMEMBERED as u64).for_each(|request| drop(answers.begin(bundle(request))));
         assert_eq!(answers.0.lock().known.len(), REMEMBERED, "bounded");

@@ -73,7 +73,9 @@ fn bot_token<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret
     match text.as_str() {
         "" => Ok(None),
         text if is_token(text) => Ok(Secret::new(text)),
-        _ => Err(D::Error::custom("is not a bot's token: digits, a colon, and 30 characters or more")),
+        _ => Err(D::Error::custom(
+            "is not a bot's token: digits, a colon, and 30 characters or more",
+        )),
     }
 }
 
@@ -83,6 +85,13 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, 
         return Ok(None);
     }
     let found = text.len();
-    let short = || format!("must have at least {} bytes, has {found}", Secret::BYTES_MIN);
-    Secret::new(text).map(Some).ok_or_else(|| D::Error::custom(short()))
+    let short = || {
+        format!(
+            "must have at least {} bytes, has {found}",
+            Secret::BYTES_MIN
+        )
+    };
+    Secret::new(text)
+        .map(Some)
+        .ok_or_else(|| D::Error::custom(short()))
 }

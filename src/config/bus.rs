@@ -57,7 +57,10 @@ impl BusUrl {
     /// The number in its path, which selects one of a server's databases.
     pub(super) fn redis_database(&self) -> Option<&str> {
         let (_, after_scheme) = self.url.split_once("://")?;
-        after_scheme.split_once('/').map(|(_, path)| path).filter(|path| !path.is_empty())
+        after_scheme
+            .split_once('/')
+            .map(|(_, path)| path)
+            .filter(|path| !path.is_empty())
     }
 }
 
@@ -69,25 +72,41 @@ impl FromStr for BusUrl {
         let kind = match url.split_once("://") {
             None if url == "local" => Ok(BusKind::Local),
             Some(("redis" | "rediss", _)) => redis_fault(url).map_or(Ok(BusKind::Redis), Err),
-            _ => Err("expected \"local\", redis://USER:PASSWORD@HOST:PORT or, encrypted, rediss://…"),
+            _ => {
+                Err("expected \"local\", redis://USER:PASSWORD@HOST:PORT or, encrypted, rediss://…")
+            }
         };
-        Ok(Self { kind: kind?, url: url.to_owned() })
+        Ok(Self {
+            kind: kind?,
+            url: url.to_owned(),
+        })
     }
 }
 
 /// Drivers read options into a query and a fragment, one of which turns verification off: nothing of that passes.
 fn redis_fault(url: &str) -> Option<&'static str> {
     if url.contains(['?', '#']) {
-        return Some("takes neither query nor fragment (in a password they are written %3F and %23)");
+        return Some(
+            "takes neither query nor fragment (in a password they are written %3F and %23)",
+        );
     }
     let Ok(uri) = Uri::from_str(url) else {
         return Some("not a URL (special characters in a password are percent-encoded)");
     };
-    let Some(authority) = uri.authority().filter(|authority| !authority.host().is_empty()) else {
+    let Some(authority) = uri
+        .authority()
+        .filter(|authority| !authority.host().is_empty())
+    else {
         return Some("names no host: expected redis://HOST:PORT");
     };
-    let after_host = authority.as_str().rsplit_once(authority.host()).map_or("", |(_, rest)| rest);
-    if after_host.strip_prefix(':').is_some_and(|port| !port.parse::<u16>().is_ok_and(|port| port > 0)) {
+    let after_host = authority
+        .as_str()
+        .rsplit_once(authority.host())
+        .map_or("", |(_, rest)| rest);
+    if after_host
+        .strip_prefix(':')
+        .is_some_and(|port| !port.parse::<u16>().is_ok_and(|port| port > 0))
+    {
         return Some("its port is not a number from 1 to 65535");
     }
     match uri.path().trim_start_matches('/') {
@@ -111,7 +130,9 @@ impl fmt::Debug for BusUrl {
 
 impl<'de> Deserialize<'de> for BusUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
     }
 }
 

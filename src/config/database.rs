@@ -55,7 +55,8 @@ impl DatabaseUrl {
         match self.kind {
             DatabaseKind::Postgres => None,
             DatabaseKind::Sqlite => {
-                let options = SqliteConnectOptions::from_str(&self.url).expect("checked when it was parsed");
+                let options =
+                    SqliteConnectOptions::from_str(&self.url).expect("checked when it was parsed");
                 Some(options.get_filename().to_path_buf())
             }
         }
@@ -79,7 +80,10 @@ impl FromStr for DatabaseUrl {
             }
             _ => Err("expected sqlite://PATH or postgres://USER:PASSWORD@HOST/NAME"),
         };
-        Ok(Self { kind: kind?, url: url.to_owned() })
+        Ok(Self {
+            kind: kind?,
+            url: url.to_owned(),
+        })
     }
 }
 
@@ -89,7 +93,9 @@ fn sqlite_fault(rest: &str) -> Option<&'static str> {
     match path {
         "" => Some("names no file: expected sqlite://PATH"),
         path if path.ends_with('/') => Some("names a directory: expected sqlite://PATH of a file"),
-        ":memory:" => Some("an in-memory database would forget what it confirmed: expected sqlite://PATH"),
+        ":memory:" => {
+            Some("an in-memory database would forget what it confirmed: expected sqlite://PATH")
+        }
         _ if is("mode=memory") => {
             Some("an in-memory database would forget what it confirmed: drop mode=memory")
         }
@@ -114,6 +120,8 @@ impl fmt::Debug for DatabaseUrl {
 
 impl<'de> Deserialize<'de> for DatabaseUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
     }
 }

@@ -1,8 +1,9 @@
 //! `docs/CONFIGURATION.md` against `config/default.toml`: what the one says of a key, the other does.
 
-use super::settings::{DEFAULTS, Settings};
 use std::fmt::Write;
 use std::path::PathBuf;
+
+use super::settings::{DEFAULTS, Settings};
 
 const MARK: &str = "<!-- made from config/default.toml: UPDATE_FIXTURES=1 cargo test -p raidhall --lib configuration_is_documented -->\n";
 
@@ -18,9 +19,15 @@ fn document() -> String {
 fn tables() -> String {
     let (mut tables, mut meaning, mut keys) = (String::new(), Vec::new(), 0);
     for line in DEFAULTS.lines() {
-        if let Some(section) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            write!(tables, "\n### [{section}]\n\n| key | default | meaning |\n|---|---|---|\n")
-                .expect("text");
+        if let Some(section) = line
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+        {
+            write!(
+                tables,
+                "\n### [{section}]\n\n| key | default | meaning |\n|---|---|---|\n"
+            )
+            .expect("text");
             meaning.clear();
         } else if let Some(comment) = line.strip_prefix("# ") {
             meaning.push(comment);
@@ -30,7 +37,11 @@ fn tables() -> String {
             keys += 1;
         }
     }
-    assert_eq!(keys, Settings::defaults().iter().count(), "every key has its line");
+    assert_eq!(
+        keys,
+        Settings::defaults().iter().count(),
+        "every key has its line"
+    );
     tables
 }
 
@@ -42,7 +53,10 @@ fn configuration_is_documented() {
     if std::env::var_os("UPDATE_FIXTURES").is_some() {
         std::fs::write(path(), format!("{by_hand}{MARK}{tables}")).expect("written");
     } else {
-        assert!(made == tables, "docs/CONFIGURATION.md lags: write it with UPDATE_FIXTURES=1");
+        assert!(
+            made == tables,
+            "docs/CONFIGURATION.md lags: write it with UPDATE_FIXTURES=1"
+        );
     }
 }
 
@@ -56,10 +70,15 @@ fn every_limit_is_in_the_tables_at_a_glance_with_its_default() {
         .filter(|line| line.starts_with("| "))
         .map(|line| line.split(" | ").map(str::trim).collect())
         .collect();
-    for (key, setting) in settings.iter().filter(|(key, _)| key.starts_with("limits.")) {
+    for (key, setting) in settings
+        .iter()
+        .filter(|(key, _)| key.starts_with("limits."))
+    {
         let default = setting.value.to_i128().expect("a number").to_string();
-        let named: Vec<_> =
-            rows.iter().filter(|row| row[1].trim_start_matches("two ") == format!("`{key}`")).collect();
+        let named: Vec<_> = rows
+            .iter()
+            .filter(|row| row[1].trim_start_matches("two ") == format!("`{key}`"))
+            .collect();
         assert!(!named.is_empty(), "{key} is in no table");
         for row in named {
             assert_eq!(row[2], default, "{key}");

@@ -27,7 +27,10 @@ impl Effective {
     /// # Errors
     ///
     /// As [`Config::load`].
-    pub fn load(file: Option<&Path>, env: impl Iterator<Item = (String, String)>) -> Result<Self, Faults> {
+    pub fn load(
+        file: Option<&Path>,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, Faults> {
         let mut faults = Faults::default();
         let mut settings = Settings::defaults();
         if let Some(file) = file {
@@ -38,17 +41,30 @@ impl Effective {
         let config = extract(&mut settings, &mut faults);
         check_relations(&config, &settings, &mut faults);
         production::check(&config, &settings, &mut faults);
-        if faults.is_empty() { Ok(Self { config, settings }) } else { Err(faults) }
+        if faults.is_empty() {
+            Ok(Self { config, settings })
+        } else {
+            Err(faults)
+        }
     }
 }
 
 fn check_ranges(settings: &mut Settings, faults: &mut Faults) {
     let fault = |(key, setting): (&str, &Setting)| {
         let message = ranges::fault(key, &setting.value)?;
-        Some(Fault { key: key.to_owned(), source: setting.source.clone(), message })
+        Some(Fault {
+            key: key.to_owned(),
+            source: setting.source.clone(),
+            message,
+        })
     };
     let found: Vec<_> = settings.iter().filter_map(fault).collect();
-    for Fault { key, source, message } in found {
+    for Fault {
+        key,
+        source,
+        message,
+    } in found
+    {
         settings.reset(&key);
         faults.push(key, source, message);
     }
@@ -63,7 +79,13 @@ fn extract(settings: &mut Settings, faults: &mut Faults) -> Config {
             Err(error) => error,
         };
         // Deeper parts of the path are positions in a list.
-        let key = error.path.iter().take(2).map(String::as_str).collect::<Vec<_>>().join(".");
+        let key = error
+            .path
+            .iter()
+            .take(2)
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(".");
         let source = settings.get(&key).map(|setting| setting.source.clone());
         let Some(source) = source.filter(|source| *source != Source::Default) else {
             unreachable!("a test loads the built-in defaults, but: {error}");
@@ -79,12 +101,21 @@ fn check_relations(config: &Config, settings: &Settings, faults: &mut Faults) {
         if relation.keys.iter().any(|key| faults.names(key)) || (relation.holds)(config) {
             continue;
         }
-        let involved = relation.keys.iter().filter_map(|key| Some((*key, settings.get(key)?)));
+        let involved = relation
+            .keys
+            .iter()
+            .filter_map(|key| Some((*key, settings.get(key)?)));
         let involved: Vec<_> = involved.collect();
         // Of the values that contradict each other, the one somebody set is to be looked at.
-        let blamed = involved.iter().find(|(_, setting)| setting.source != Source::Default);
+        let blamed = involved
+            .iter()
+            .find(|(_, setting)| setting.source != Source::Default);
         let (key, setting) = blamed.unwrap_or(&involved[0]);
-        let values: Vec<_> = involved.iter().filter(|(key, _)| !is_secret(key)).map(describe).collect();
+        let values: Vec<_> = involved
+            .iter()
+            .filter(|(key, _)| !is_secret(key))
+            .map(describe)
+            .collect();
         let message = match values.as_slice() {
             [] => relation.must.to_owned(),
             values => format!("{}; now {}", relation.must, values.join(", ")),
@@ -94,7 +125,11 @@ fn check_relations(config: &Config, settings: &Settings, faults: &mut Faults) {
 }
 
 fn describe((key, setting): &(&str, &Setting)) -> String {
-    format!("{key} = {} ({})", shown(key, &setting.value), setting.source)
+    format!(
+        "{key} = {} ({})",
+        shown(key, &setting.value),
+        setting.source
+    )
 }
 
 /// What serde found wrong, in an operator's words; of a secret value only the type.
@@ -121,14 +156,24 @@ fn mismatch(kind: &Kind, secret: bool) -> String {
 }
 
 /// Keys whose whole value is a credential.
-const SECRETS: [&str; 3] = ["auth.secret", "auth.accepted_secret", "auth.telegram_bot_token"];
+const SECRETS: [&str; 3] = [
+    "auth.secret",
+    "auth.accepted_secret",
+    "auth.telegram_bot_token",
+];
 
 /// Likewise, in an entry of `webhooks.endpoints`.
 const SECRETS_IN_LISTS: [&str; 2] = ["secret", "previous_secret"];
 
 /// Keys whose value is an address, in which a credential may stand; `url` in an entry of `webhooks.endpoints`, and `jwks` in
 /// one of `auth.issuers`.
-const ADDRESSES: [&str; 5] = ["database.url", "bus.url", "telemetry.otlp_endpoint", "url", "jwks"];
+const ADDRESSES: [&str; 5] = [
+    "database.url",
+    "bus.url",
+    "telemetry.otlp_endpoint",
+    "url",
+    "jwks",
+];
 
 /// Whether a key's value is, or holds, a credential.
 pub(super) fn is_secret(key: &str) -> bool {
@@ -143,7 +188,9 @@ fn shown(key: &str, value: &Value) -> String {
         {
             format!("{:?}", redact::REDACTED)
         }
-        (key, Value::String(_, url)) if ADDRESSES.contains(&key) => format!("{:?}", redact::url(url)),
+        (key, Value::String(_, url)) if ADDRESSES.contains(&key) => {
+            format!("{:?}", redact::url(url))
+        }
         (_, Value::String(_, text)) => format!("{text:?}"),
         (_, Value::Bool(_, flag)) => flag.to_string(),
         (_, Value::Array(_, items)) => {
@@ -151,11 +198,15 @@ fn shown(key: &str, value: &Value) -> String {
             format!("[{}]", items.join(", "))
         }
         (_, Value::Dict(_, fields)) => {
-            let fields: Vec<_> =
-                fields.iter().map(|(name, item)| format!("{name} = {}", shown(name, item))).collect();
+            let fields: Vec<_> = fields
+                .iter()
+                .map(|(name, item)| format!("{name} = {}", shown(name, item)))
+                .collect();
             format!("{{ {} }}", fields.join(", "))
         }
-        (_, value) => value.to_i128().map_or_else(String::new, |number| number.to_string()),
+        (_, value) => value
+            .to_i128()
+            .map_or_else(String::new, |number| number.to_string()),
     }
 }
 
@@ -163,14 +214,26 @@ impl fmt::Display for Effective {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut section = "";
         for line in DEFAULTS.lines() {
-            if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            if let Some(name) = line
+                .strip_prefix('[')
+                .and_then(|line| line.strip_suffix(']'))
+            {
                 let gap = if section.is_empty() { "" } else { "\n" };
                 section = name;
                 writeln!(f, "{gap}[{section}]")?;
-            } else if let Some((name, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+            } else if let Some((name, _)) =
+                line.split_once(" = ").filter(|_| !line.starts_with('#'))
+            {
                 let key = format!("{section}.{name}");
-                let Some(setting) = self.settings.get(&key) else { continue };
-                writeln!(f, "{name} = {}  # {}", shown(&key, &setting.value), setting.source)?;
+                let Some(setting) = self.settings.get(&key) else {
+                    continue;
+                };
+                writeln!(
+                    f,
+                    "{name} = {}  # {}",
+                    shown(&key, &setting.value),
+                    setting.source
+                )?;
             }
         }
         Ok(())

@@ -14,14 +14,20 @@ use super::settings::Settings;
 const PREFIX: &str = "RAIDHALL__";
 
 /// Names that others set, with the key that each gives. An empty one counts as not set.
-const CONVENTIONAL: &[(&str, &str)] =
-    &[("DATABASE_URL", "database.url"), ("REDIS_URL", "bus.url"), ("RUST_LOG", "telemetry.log")];
+const CONVENTIONAL: &[(&str, &str)] = &[
+    ("DATABASE_URL", "database.url"),
+    ("REDIS_URL", "bus.url"),
+    ("RUST_LOG", "telemetry.log"),
+];
 
 /// The process's environment, for [`Config::load`](super::Config::load). Names that are not UTF-8 are not ours; in
 /// values, what is not UTF-8 becomes U+FFFD, which loading refuses.
 pub fn process() -> impl Iterator<Item = (String, String)> {
     let utf8 = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-        Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+        Some((
+            name.into_string().ok()?,
+            value.to_string_lossy().into_owned(),
+        ))
     };
     std::env::vars_os().filter_map(utf8)
 }
@@ -35,7 +41,12 @@ pub(super) fn merge(
     // Sorted, so that faults come in the same order each time.
     let env: BTreeMap<String, String> = env.collect();
     if let Some(port) = env.get("PORT").filter(|port| !port.is_empty()) {
-        merge_port(settings, port, env.contains_key("RAIDHALL__SERVER__LISTEN"), faults);
+        merge_port(
+            settings,
+            port,
+            env.contains_key("RAIDHALL__SERVER__LISTEN"),
+            faults,
+        );
     }
     for (name, key) in CONVENTIONAL {
         if let Some(text) = env.get(*name).filter(|text| !text.is_empty()) {
@@ -43,7 +54,9 @@ pub(super) fn merge(
         }
     }
     for (name, text) in &env {
-        let Some(path) = name.strip_prefix(PREFIX) else { continue };
+        let Some(path) = name.strip_prefix(PREFIX) else {
+            continue;
+        };
         let key = path.to_ascii_lowercase().replace("__", ".");
         match key.strip_suffix("_file").filter(|key| is_secret(key)) {
             Some(key) => merge_secret_file(settings, &env, key, name, text, faults),
@@ -63,11 +76,25 @@ fn merge_secret_file(
 ) {
     let source = Source::Env(name.to_owned());
     if env.contains_key(name.trim_end_matches("_FILE")) {
-        return faults.push(key, source, "is set beside the same name without _FILE: set one of them");
+        return faults.push(
+            key,
+            source,
+            "is set beside the same name without _FILE: set one of them",
+        );
     }
     match std::fs::read_to_string(path) {
-        Ok(text) => set(settings, key, name, text.trim_end_matches(['\r', '\n']), faults),
-        Err(error) => faults.push(key, source, format!("the file {path} cannot be read: {error}")),
+        Ok(text) => set(
+            settings,
+            key,
+            name,
+            text.trim_end_matches(['\r', '\n']),
+            faults,
+        ),
+        Err(error) => faults.push(
+            key,
+            source,
+            format!("the file {path} cannot be read: {error}"),
+        ),
     }
 }
 
@@ -76,7 +103,9 @@ fn set(settings: &mut Settings, key: &str, name: &str, text: &str, faults: &mut 
     if text.contains(char::REPLACEMENT_CHARACTER) {
         return faults.push(key, source, "is not UTF-8");
     }
-    let value = settings.default_of(key).map_or_else(|| text.into(), |default| typed(text, default));
+    let value = settings
+        .default_of(key)
+        .map_or_else(|| text.into(), |default| typed(text, default));
     settings.set(key, value, source, faults);
 }
 
@@ -96,11 +125,14 @@ fn typed(text: &str, default: &Value) -> Value {
 
 fn list(text: &str) -> Value {
     match text.trim() {
-        bracketed if bracketed.starts_with('[') => {
-            bracketed.parse().expect("parsing a figment value never fails")
-        }
+        bracketed if bracketed.starts_with('[') => bracketed
+            .parse()
+            .expect("parsing a figment value never fails"),
         plain => {
-            let items = plain.split(',').map(str::trim).filter(|item| !item.is_empty());
+            let items = plain
+                .split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty());
             Value::from(items.map(Value::from).collect::<Vec<_>>())
         }
     }
@@ -114,17 +146,28 @@ fn merge_port(settings: &mut Settings, port: &str, overridden: bool, faults: &mu
         return;
     }
     let Ok(port) = port.trim().parse::<u16>() else {
-        return faults.push(key, source, format!("expected a port, 0 to 65535, found {port:?}"));
+        return faults.push(
+            key,
+            source,
+            format!("expected a port, 0 to 65535, found {port:?}"),
+        );
     };
     let listen = settings.get(key).expect("there is such a key");
     let host = match listen.source {
         Source::Default => Some(Ipv4Addr::UNSPECIFIED.into()),
-        _ => {
-            listen.value.as_str().and_then(|text| text.parse::<SocketAddr>().ok()).map(|address| address.ip())
-        }
+        _ => listen
+            .value
+            .as_str()
+            .and_then(|text| text.parse::<SocketAddr>().ok())
+            .map(|address| address.ip()),
     };
     // Without a host the file's own value is at fault, and stays in place to be named.
     if let Some(host) = host {
-        settings.set(key, SocketAddr::new(host, port).to_string().into(), source, faults);
+        settings.set(
+            key,
+            SocketAddr::new(host, port).to_string().into(),
+            source,
+            faults,
+        );
     }
 }

@@ -64,8 +64,17 @@ impl Faults {
         self.0.is_empty()
     }
 
-    pub(super) fn push(&mut self, key: impl Into<String>, source: Source, message: impl Into<String>) {
-        self.0.push(Fault { key: key.into(), source, message: message.into() });
+    pub(super) fn push(
+        &mut self,
+        key: impl Into<String>,
+        source: Source,
+        message: impl Into<String>,
+    ) {
+        self.0.push(Fault {
+            key: key.into(),
+            source,
+            message: message.into(),
+        });
     }
 
     /// Whether `key`'s own value is among them.

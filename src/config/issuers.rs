@@ -1,9 +1,11 @@
 //! `[[auth.issuers]]`: whose tokens are believed besides our own.
 
-use crate::auth::IssuerSource;
+use std::time::Duration;
+
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
-use std::time::Duration;
+
+use crate::auth::IssuerSource;
 
 /// Somebody whose tokens are believed.
 #[derive(Debug, Clone, Deserialize)]
@@ -29,7 +31,11 @@ pub struct IssuerConfig {
     #[serde(default)]
     pub scope_claim: String,
     /// The longest life of a token.
-    #[serde(rename = "lifetime_max_secs", default = "lifetime_max", deserialize_with = "lifetime")]
+    #[serde(
+        rename = "lifetime_max_secs",
+        default = "lifetime_max",
+        deserialize_with = "lifetime"
+    )]
     pub lifetime_max: Duration,
 }
 
@@ -48,12 +54,15 @@ const fn lifetime_max() -> Duration {
 fn lifetime<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let secs = u64::deserialize(deserializer)?;
     if !(60..=2_592_000).contains(&secs) {
-        return Err(D::Error::custom(format!("lifetime_max_secs must be 60 to 2592000, is {secs}")));
+        return Err(D::Error::custom(format!(
+            "lifetime_max_secs must be 60 to 2592000, is {secs}"
+        )));
     }
     Ok(Duration::from_secs(secs))
 }
 
 fn source<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IssuerSource, D::Error> {
     let text = String::deserialize(deserializer)?;
-    text.parse().map_err(|error| D::Error::custom(format!("jwks {error}")))
+    text.parse()
+        .map_err(|error| D::Error::custom(format!("jwks {error}")))
 }

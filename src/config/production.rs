@@ -6,7 +6,8 @@ use super::{Config, Profile, Secret};
 
 /// Parts of secrets that people make up or copy from a page.
 const MADE_UP: &[&str] = &[
-    "change", "secret", "password", "passwd", "example", "raidhall", "insecure", "default", "12345", "abcde",
+    "change", "secret", "password", "passwd", "example", "raidhall", "insecure", "default",
+    "12345", "abcde",
 ];
 
 /// Fewest different bytes of a random secret: 32 random hexadecimal digits have fewer than once in a million times.
@@ -19,7 +20,9 @@ pub(super) fn check(config: &Config, settings: &Settings, faults: &mut Faults) {
     }
     for (key, message) in unsafe_settings(config, settings) {
         if !faults.names(key) {
-            let source = settings.get(key).map_or(Source::Default, |setting| setting.source.clone());
+            let source = settings
+                .get(key)
+                .map_or(Source::Default, |setting| setting.source.clone());
             faults.push(key, source, message);
         }
     }
@@ -30,7 +33,9 @@ fn unsafe_settings(config: &Config, settings: &Settings) -> Vec<(&'static str, &
                           somebody made up, or could guess";
     let auth = &config.auth;
     let made_up = |secret: &Option<Secret>| secret.as_ref().is_some_and(is_made_up);
-    let undecided = settings.get("auth.guest").is_none_or(|setting| setting.source == Source::Default);
+    let undecided = settings
+        .get("auth.guest")
+        .is_none_or(|setting| setting.source == Source::Default);
     let rules = [
         (
             auth.secret.is_none(),
@@ -38,7 +43,11 @@ fn unsafe_settings(config: &Config, settings: &Settings) -> Vec<(&'static str, &
             "must be set in production (at least 32 bytes, for example from `openssl rand -base64 48`)",
         ),
         (made_up(&auth.secret), "auth.secret", RANDOM),
-        (made_up(&auth.accepted_secret), "auth.accepted_secret", RANDOM),
+        (
+            made_up(&auth.accepted_secret),
+            "auth.accepted_secret",
+            RANDOM,
+        ),
         (
             auth.guest && undecided,
             "auth.guest",
@@ -50,7 +59,11 @@ fn unsafe_settings(config: &Config, settings: &Settings) -> Vec<(&'static str, &
             "must in production name the origins whose pages may call: \"*\" lets every page act with its visitor's token",
         ),
     ];
-    rules.into_iter().filter(|(broken, ..)| *broken).map(|(_, key, message)| (key, message)).collect()
+    rules
+        .into_iter()
+        .filter(|(broken, ..)| *broken)
+        .map(|(_, key, message)| (key, message))
+        .collect()
 }
 
 fn is_made_up(secret: &Secret) -> bool {

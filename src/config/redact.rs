@@ -7,7 +7,9 @@ pub(super) const REDACTED: &str = "[redacted]";
 ///
 /// Works on text that is not a valid URL too, since faulty ones are shown as well; when in doubt it hides more.
 pub fn url(url: &str) -> String {
-    let (head, query) = url.split_once('?').map_or((url, None), |(head, query)| (head, Some(query)));
+    let (head, query) = url
+        .split_once('?')
+        .map_or((url, None), |(head, query)| (head, Some(query)));
     // A password with an unescaped `?` or `/` in it must not leak either: then the last `@` is behind the split.
     let (head, query) = match query {
         Some(query) if query.contains('@') => (url, None),
@@ -18,7 +20,11 @@ pub fn url(url: &str) -> String {
     match rest.rsplit_once('@') {
         Some((userinfo, host)) => {
             let user = userinfo.split(':').next().unwrap_or_default();
-            let colon = if userinfo.contains(':') { format!(":{REDACTED}") } else { String::new() };
+            let colon = if userinfo.contains(':') {
+                format!(":{REDACTED}")
+            } else {
+                String::new()
+            };
             shown.push_str(&format!("{user}{colon}@{host}"));
         }
         None => shown.push_str(rest),
@@ -33,7 +39,10 @@ pub fn url(url: &str) -> String {
 fn parameter(pair: &str) -> String {
     let name = pair.split('=').next().unwrap_or_default();
     let lower = name.to_ascii_lowercase();
-    if ["pass", "secret", "token", "auth"].iter().any(|word| lower.contains(word)) {
+    if ["pass", "secret", "token", "auth"]
+        .iter()
+        .any(|word| lower.contains(word))
+    {
         format!("{name}={REDACTED}")
     } else {
         pair.to_owned()
@@ -45,15 +54,39 @@ mod tests {
     #[test]
     fn passwords_never_show() {
         for (given, shown) in [
-            ("postgres://ada:hunter2@db/raids", "postgres://ada:[redacted]@db/raids"),
-            ("postgres://ada@db/raids?sslmode=require", "postgres://ada@db/raids?sslmode=require"),
-            ("postgres://db/raids?password=hunter2&x=1", "postgres://db/raids?password=[redacted]&x=1"),
-            ("postgres://ada:hunt/er2@db/raids", "postgres://ada:[redacted]@db/raids"),
-            ("postgres://ada:hunt?er2@db/raids", "postgres://ada:[redacted]@db/raids"),
-            ("postgres://ada:hu@nter2@db/raids", "postgres://ada:[redacted]@db/raids"),
-            ("redis://:hunter2@cache:6379/0", "redis://:[redacted]@cache:6379/0"),
+            (
+                "postgres://ada:hunter2@db/raids",
+                "postgres://ada:[redacted]@db/raids",
+            ),
+            (
+                "postgres://ada@db/raids?sslmode=require",
+                "postgres://ada@db/raids?sslmode=require",
+            ),
+            (
+                "postgres://db/raids?password=hunter2&x=1",
+                "postgres://db/raids?password=[redacted]&x=1",
+            ),
+            (
+                "postgres://ada:hunt/er2@db/raids",
+                "postgres://ada:[redacted]@db/raids",
+            ),
+            (
+                "postgres://ada:hunt?er2@db/raids",
+                "postgres://ada:[redacted]@db/raids",
+            ),
+            (
+                "postgres://ada:hu@nter2@db/raids",
+                "postgres://ada:[redacted]@db/raids",
+            ),
+            (
+                "redis://:hunter2@cache:6379/0",
+                "redis://:[redacted]@cache:6379/0",
+            ),
             ("ada:hunter2@db", "ada:[redacted]@db"),
-            ("sqlite://data/raidhall.db?mode=rwc", "sqlite://data/raidhall.db?mode=rwc"),
+            (
+                "sqlite://data/raidhall.db?mode=rwc",
+                "sqlite://data/raidhall.db?mode=rwc",
+            ),
             ("local", "local"),
         ] {
             assert_eq!(super::url(given), shown);

@@ -40,7 +40,11 @@ pub(super) const RELATIONS: &[Relation] = &[
         keys: &["bus.cluster", "bus.url"],
         must: "bus.cluster must be false unless bus.url names a node of a Redis Cluster, which has no database but 0",
         holds: |c| {
-            let first_database = c.bus.url.redis_database().is_none_or(|number| number == "0");
+            let first_database = c
+                .bus
+                .url
+                .redis_database()
+                .is_none_or(|number| number == "0");
             !c.bus.cluster || (is_cluster_node(c) && first_database)
         },
     },
@@ -106,7 +110,11 @@ pub(super) const RELATIONS: &[Relation] = &[
         holds: |c| c.lease.due_ahead >= c.lease.due_scan,
     },
     Relation {
-        keys: &["shutdown.spread_ms", "shutdown.readiness_delay_ms", "shutdown.timeout_ms"],
+        keys: &[
+            "shutdown.spread_ms",
+            "shutdown.readiness_delay_ms",
+            "shutdown.timeout_ms",
+        ],
         must: "shutdown.readiness_delay_ms + shutdown.spread_ms must be less than shutdown.timeout_ms, or clients are \
                cut off unasked",
         holds: |c| c.shutdown.readiness_delay + c.shutdown.spread < c.shutdown.timeout,
@@ -128,21 +136,29 @@ pub(super) const RELATIONS: &[Relation] = &[
     Relation {
         keys: &["telemetry.metrics_listen", "server.listen"],
         must: "telemetry.metrics_listen must not be the public listener's address and port",
-        holds: |c| c.telemetry.metrics_listen.is_none_or(|metrics| !collide(metrics, c.server.listen)),
+        holds: |c| {
+            c.telemetry
+                .metrics_listen
+                .is_none_or(|metrics| !collide(metrics, c.server.listen))
+        },
     },
 ];
 
 fn issuers_are_apart(issuers: &[IssuerConfig]) -> bool {
-    let named =
-        |one: &IssuerConfig| !one.issuer.is_empty() && !one.audience.is_empty() && one.issuer != "raidhall";
+    let named = |one: &IssuerConfig| {
+        !one.issuer.is_empty() && !one.audience.is_empty() && one.issuer != "raidhall"
+    };
     let prefixed = |one: &IssuerConfig| !one.external_id_prefix.starts_with("telegram:");
     let apart = |index: usize, one: &IssuerConfig| {
         let others = &issuers[index + 1..];
-        others
-            .iter()
-            .all(|other| one.issuer != other.issuer && one.external_id_prefix != other.external_id_prefix)
+        others.iter().all(|other| {
+            one.issuer != other.issuer && one.external_id_prefix != other.external_id_prefix
+        })
     };
-    issuers.iter().enumerate().all(|(index, one)| named(one) && prefixed(one) && apart(index, one))
+    issuers
+        .iter()
+        .enumerate()
+        .all(|(index, one)| named(one) && prefixed(one) && apart(index, one))
 }
 
 fn is_cluster_node(config: &Config) -> bool {

@@ -43,13 +43,19 @@ pub enum Profile {
 impl ServerConfig {
     /// Threads that serve on a machine of this many cores.
     pub fn threads(&self, cores: usize) -> usize {
-        if self.worker_threads > 0 { self.worker_threads } else { cores.saturating_sub(1).max(1) }
+        if self.worker_threads > 0 {
+            self.worker_threads
+        } else {
+            cores.saturating_sub(1).max(1)
+        }
     }
 
     /// Where clients reach this instance, listening on `bound`: the advertised URL, or else `http://` and `bound`,
     /// with loopback in place of an unspecified address such as 0.0.0.0, which nobody can connect to.
     pub fn base_url(&self, bound: SocketAddr) -> BaseUrl {
-        self.advertised_url.clone().unwrap_or_else(|| BaseUrl::of(bound))
+        self.advertised_url
+            .clone()
+            .unwrap_or_else(|| BaseUrl::of(bound))
     }
 }
 
@@ -74,7 +80,10 @@ impl BaseUrl {
 
     /// The WebSocket endpoint under it: `ws` for `http`, `wss` for `https`, then its path and `/api/v1/ws`.
     pub fn websocket(&self) -> String {
-        let after_http = self.0.strip_prefix("http").expect("a base URL is http or https");
+        let after_http = self
+            .0
+            .strip_prefix("http")
+            .expect("a base URL is http or https");
         format!("ws{after_http}/api/v1/ws")
     }
 }
@@ -90,7 +99,9 @@ impl FromStr for BaseUrl {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let uri = Uri::from_str(text).map_err(|_| "not a URL")?;
-        let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"));
+        let scheme = uri
+            .scheme_str()
+            .filter(|scheme| matches!(*scheme, "http" | "https"));
         let scheme = scheme.ok_or("not an http:// or https:// URL")?;
         let authority = uri.authority().ok_or("has no host")?;
         if authority.as_str().contains('@') {
@@ -99,7 +110,10 @@ impl FromStr for BaseUrl {
         if uri.query().is_some() || text.contains('#') {
             return Err("a query or fragment doesn't belong here");
         }
-        Ok(Self(format!("{scheme}://{authority}{}", uri.path().trim_end_matches('/'))))
+        Ok(Self(format!(
+            "{scheme}://{authority}{}",
+            uri.path().trim_end_matches('/')
+        )))
     }
 }
 
@@ -139,8 +153,12 @@ impl<'de> Deserialize<'de> for AllowedOrigins {
 fn origin(text: &str) -> Result<String, String> {
     let lower = text.to_ascii_lowercase();
     let exact = match lower.split_once("://") {
-        Some(("http", host)) => host.strip_suffix(":80").map(|host| format!("http://{host}")),
-        Some(("https", host)) => host.strip_suffix(":443").map(|host| format!("https://{host}")),
+        Some(("http", host)) => host
+            .strip_suffix(":80")
+            .map(|host| format!("http://{host}")),
+        Some(("https", host)) => host
+            .strip_suffix(":443")
+            .map(|host| format!("https://{host}")),
         Some(_) => None,
         None => return Err(not_an_origin(text)),
     }
@@ -154,13 +172,16 @@ fn origin(text: &str) -> Result<String, String> {
 }
 
 fn not_an_origin(text: &str) -> String {
-    format!("{text:?} is not an origin: expected scheme://host[:port] without path or final slash, or \"*\"")
+    format!(
+        "{text:?} is not an origin: expected scheme://host[:port] without path or final slash, or \"*\""
+    )
 }
 
 /// For the keys that hold an address to bind.
 pub(super) fn address<E: Error>(text: &str) -> Result<SocketAddr, E> {
     let expected = "expected ADDRESS:PORT such as 127.0.0.1:8080 (host names are not resolved)";
-    text.parse().map_err(|_| E::custom(format!("{expected}, found {text:?}")))
+    text.parse()
+        .map_err(|_| E::custom(format!("{expected}, found {text:?}")))
 }
 
 fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
@@ -178,8 +199,13 @@ fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D:
     let parse = |text: &String| {
         let single = || text.parse::<IpAddr>().map(IpNet::from);
         text.parse::<IpNet>().or_else(|_| single()).map_err(|_| {
-            D::Error::custom(format!("{text:?} is neither a network such as 10.0.0.0/8 nor an address"))
+            D::Error::custom(format!(
+                "{text:?} is neither a network such as 10.0.0.0/8 nor an address"
+            ))
         })
     };
-    Vec::<String>::deserialize(deserializer)?.iter().map(parse).collect()
+    Vec::<String>::deserialize(deserializer)?
+        .iter()
+        .map(parse)
+        .collect()
 }

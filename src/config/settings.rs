@@ -29,14 +29,23 @@ pub(super) struct Settings {
 impl Settings {
     /// The built-in defaults. They also say which keys there are.
     pub(super) fn defaults() -> Self {
-        let mut settings = Self { defaults: BTreeMap::new(), current: BTreeMap::new() };
+        let mut settings = Self {
+            defaults: BTreeMap::new(),
+            current: BTreeMap::new(),
+        };
         for (section, value) in parse(DEFAULTS).expect("a test parses the built-in defaults") {
             for (key, value) in value.into_dict().expect("every key is in a section") {
                 settings.defaults.insert(format!("{section}.{key}"), value);
             }
         }
         let setting = |(key, value): (&String, &Value)| {
-            (key.clone(), Setting { value: value.clone(), source: Source::Default })
+            (
+                key.clone(),
+                Setting {
+                    value: value.clone(),
+                    source: Source::Default,
+                },
+            )
         };
         settings.current = settings.defaults.iter().map(setting).collect();
         settings
@@ -57,7 +66,11 @@ impl Settings {
 
     fn merge_dict(&mut self, prefix: &str, dict: Dict, source: &Source, faults: &mut Faults) {
         for (name, value) in dict {
-            let key = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+            let key = if prefix.is_empty() {
+                name
+            } else {
+                format!("{prefix}.{name}")
+            };
             match value {
                 Value::Dict(_, inner) if self.is_table(&key, &inner) => {
                     self.merge_dict(&key, inner, source, faults);
@@ -78,7 +91,13 @@ impl Settings {
     /// Takes a faulty value out of the way, so that the rest can still be judged.
     pub(super) fn reset(&mut self, key: &str) {
         let value = self.defaults[key].clone();
-        self.current.insert(key.to_owned(), Setting { value, source: Source::Default });
+        self.current.insert(
+            key.to_owned(),
+            Setting {
+                value,
+                source: Source::Default,
+            },
+        );
     }
 
     /// What is in effect for `key`.
@@ -93,7 +112,9 @@ impl Settings {
 
     /// Every key and what is in effect, sections and keys in alphabetical order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Setting)> {
-        self.current.iter().map(|(key, setting)| (key.as_str(), setting))
+        self.current
+            .iter()
+            .map(|(key, setting)| (key.as_str(), setting))
     }
 
     /// What is in effect as one value, a map of sections.
@@ -101,7 +122,10 @@ impl Settings {
         let mut sections: BTreeMap<String, Dict> = BTreeMap::new();
         for (key, setting) in &self.current {
             let (section, name) = key.split_once('.').expect("every key is in a section");
-            sections.entry(section.to_owned()).or_default().insert(name.to_owned(), setting.value.clone());
+            sections
+                .entry(section.to_owned())
+                .or_default()
+                .insert(name.to_owned(), setting.value.clone());
         }
         Value::from(sections)
     }
@@ -117,7 +141,9 @@ impl Settings {
 
     fn names_in<'a>(&'a self, section: &'a str) -> impl Iterator<Item = &'a str> {
         let names = self.defaults.keys().filter_map(|key| key.split_once('.'));
-        names.filter(move |(of, _)| *of == section).map(|(_, name)| name)
+        names
+            .filter(move |(of, _)| *of == section)
+            .map(|(_, name)| name)
     }
 
     fn unknown(&self, key: &str) -> String {
@@ -129,7 +155,11 @@ impl Settings {
             let names: Vec<_> = self.names_in(section).collect();
             return format!("unknown key; section {section} has {}", names.join(", "));
         }
-        let mut sections: Vec<_> = self.defaults.keys().filter_map(|key| key.split('.').next()).collect();
+        let mut sections: Vec<_> = self
+            .defaults
+            .keys()
+            .filter_map(|key| key.split('.').next())
+            .collect();
         sections.dedup();
         format!("unknown key; the sections are {}", sections.join(", "))
     }
@@ -137,11 +167,17 @@ impl Settings {
 
 /// Parses TOML. The error says where, but quotes no line, since it could hold a secret.
 fn parse(text: &str) -> Result<Dict, String> {
-    let quoted =
-        |line: &&str| line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').starts_with('|');
+    let quoted = |line: &&str| {
+        line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ')
+            .starts_with('|')
+    };
     let data = Toml::string(text).data().map_err(|error| {
         let error = error.kind.to_string();
-        let lines: Vec<_> = error.lines().map(str::trim_end).filter(|line| !quoted(line)).collect();
+        let lines: Vec<_> = error
+            .lines()
+            .map(str::trim_end)
+            .filter(|line| !quoted(line))
+            .collect();
         lines.join("; ")
     })?;
     Ok(data

@@ -47,7 +47,9 @@ pub enum LogFormat {
     Json,
 }
 
-fn metrics_listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+fn metrics_listen<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<SocketAddr>, D::Error> {
     match String::deserialize(deserializer)?.as_str() {
         "" => Ok(None),
         text => server::address(text).map(Some),
@@ -61,7 +63,9 @@ fn otlp_endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Ht
     }
     let fault = |_| {
         let shown = redact_url(&text);
-        D::Error::custom(format!("must be http://HOST:PORT or https://…, without credentials, is {shown:?}"))
+        D::Error::custom(format!(
+            "must be http://HOST:PORT or https://…, without credentials, is {shown:?}"
+        ))
     };
     text.parse().map(Some).map_err(fault)
 }
@@ -70,6 +74,8 @@ fn directives<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::E
     let text = String::deserialize(deserializer)?;
     match EnvFilter::builder().parse(&text) {
         Ok(_) => Ok(text),
-        Err(fault) => Err(D::Error::custom(format!("{text:?} is not a log filter: {fault}"))),
+        Err(fault) => Err(D::Error::custom(format!(
+            "{text:?} is not a log filter: {fault}"
+        ))),
     }
 }

@@ -7,11 +7,13 @@ mod layers;
 mod lists;
 mod secrets;
 
-use super::settings::{DEFAULTS, Settings};
-use super::*;
 use std::io::Write;
 use std::time::Duration;
+
 use tempfile::NamedTempFile;
+
+use super::settings::{DEFAULTS, Settings};
+use super::*;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 /// Fit for production.
@@ -24,7 +26,10 @@ fn file(text: &str) -> NamedTempFile {
 }
 
 fn env(vars: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
-    vars.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect::<Vec<_>>().into_iter()
+    vars.iter()
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .collect::<Vec<_>>()
+        .into_iter()
 }
 
 fn load(text: &str, vars: &[(&str, &str)]) -> Result<Config, Faults> {
@@ -40,8 +45,9 @@ fn faults(text: &str, vars: &[(&str, &str)]) -> Vec<String> {
     let file = file(text);
     let faults = Config::load(Some(file.path()), env(vars)).expect_err("faults");
     let path = file.path().display().to_string();
-    let line =
-        |fault: &Fault| format!("{} {} {}", fault.key, fault.source, fault.message).replace(&path, "file");
+    let line = |fault: &Fault| {
+        format!("{} {} {}", fault.key, fault.source, fault.message).replace(&path, "file")
+    };
     faults.iter().map(line).collect()
 }
 
@@ -50,5 +56,8 @@ fn faults(text: &str, vars: &[(&str, &str)]) -> Vec<String> {
 fn one_fault(text: &str, vars: &[(&str, &str)], begins: &str, contains: &str) {
     let faults = faults(text, vars);
     assert_eq!(faults.len(), 1, "{faults:#?}");
-    assert!(faults[0].starts_with(begins) && faults[0].contains(contains), "{faults:#?}");
+    assert!(
+        faults[0].starts_with(begins) && faults[0].contains(contains),
+        "{faults:#?}"
+    );
 }

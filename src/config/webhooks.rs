@@ -1,9 +1,10 @@
 //! Section `[webhooks]`: who is told of what has happened.
 
-use crate::outbound::HttpUrl;
-use crate::webhooks::{Endpoint, Key, Kind};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
+
+use crate::outbound::HttpUrl;
+use crate::webhooks::{Endpoint, Key, Kind};
 
 /// Longest name of an endpoint.
 const NAME_MAX: usize = 64;
@@ -29,21 +30,36 @@ struct Written {
 
 fn endpoints<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Endpoint>, D::Error> {
     let written = Vec::<Written>::deserialize(deserializer)?;
-    written.into_iter().map(|written| read(written).map_err(D::Error::custom)).collect()
+    written
+        .into_iter()
+        .map(|written| read(written).map_err(D::Error::custom))
+        .collect()
 }
 
-fn read(Written { name, url, secret, previous_secret, types }: Written) -> Result<Endpoint, String> {
+fn read(
+    Written {
+        name,
+        url,
+        secret,
+        previous_secret,
+        types,
+    }: Written,
+) -> Result<Endpoint, String> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if !(1..=NAME_MAX).contains(&name.len()) || !name.chars().all(plain) {
         return Err("name must be 1 to 64 of a-z, 0-9 and -".to_owned());
     }
-    let key =
-        |field: &str, text: &str| text.parse::<Key>().map_err(|error| format!("{name}: {field} {error}"));
+    let key = |field: &str, text: &str| {
+        text.parse::<Key>()
+            .map_err(|error| format!("{name}: {field} {error}"))
+    };
     let previous = previous_secret.filter(|text| !text.is_empty());
     Ok(Endpoint {
         url: HttpUrl::confidential(&url).map_err(|error| format!("{name}: url {error}"))?,
         key: key("secret", &secret)?,
-        previous_key: previous.map(|text| key("previous_secret", &text)).transpose()?,
+        previous_key: previous
+            .map(|text| key("previous_secret", &text))
+            .transpose()?,
         kinds: types.unwrap_or_else(|| Kind::ALL.to_vec()),
         name,
     })

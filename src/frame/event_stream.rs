@@ -10,7 +10,14 @@ pub const HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
 /// The last event of a stream that the server ends: the code of a socket's close tells a client what to do.
 pub fn closing(code: CloseCode) -> Bytes {
     let data = serde_json::json!({"code": code.code(), "name": code.as_str()});
-    event(Label { name: "close", id: None, retry: None }, data.to_string().as_bytes())
+    event(
+        Label {
+            name: "close",
+            id: None,
+            retry: None,
+        },
+        data.to_string().as_bytes(),
+    )
 }
 
 /// What stands before the data of an event.
@@ -28,7 +35,9 @@ impl Label {
         let (name, id, retry) = match message {
             ServerMessage::Event { event, .. } => (event.data.kind(), Some(event.seq), None),
             ServerMessage::Snapshot { seq, .. } => (message.t(), Some(*seq), None),
-            ServerMessage::Bye { reconnect_after_ms, .. } => (message.t(), None, Some(*reconnect_after_ms)),
+            ServerMessage::Bye {
+                reconnect_after_ms, ..
+            } => (message.t(), None, Some(*reconnect_after_ms)),
             _ => (message.t(), None, None),
         };
         Label { name, id, retry }

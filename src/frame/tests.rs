@@ -1,11 +1,22 @@
-use super::*;
 use raidhall_protocol::server::{ByeReason, UnwatchReason};
 use raidhall_protocol::{Event, EventData, RaidId, Seq, UnixMillis};
 
+use super::*;
+
 fn said(text: &str) -> ServerMessage {
     let raid = RaidId::try_from(7_u64).expect("an id");
-    let data = EventData::Said { text: text.to_owned() };
-    ServerMessage::Event { raid, event: Event { seq: Seq(124), at: UnixMillis(5), by: None, data } }
+    let data = EventData::Said {
+        text: text.to_owned(),
+    };
+    ServerMessage::Event {
+        raid,
+        event: Event {
+            seq: Seq(124),
+            at: UnixMillis(5),
+            by: None,
+            data,
+        },
+    }
 }
 
 #[test]
@@ -14,14 +25,23 @@ fn an_event_of_a_stream_carries_the_json_of_a_socket_under_its_type_and_seq() {
         let message = said(&"ж".repeat(length));
         let json = String::from_utf8(Codec::Json.encode(&message)).expect("text");
         let expected = format!("event: said\nid: 124\ndata: {json}\n\n");
-        assert_eq!(Shared::new(&message).get(Form::EventStream), expected.as_bytes());
-        assert_eq!(self::message(Form::EventStream, &message), expected.as_bytes());
+        assert_eq!(
+            Shared::new(&message).get(Form::EventStream),
+            expected.as_bytes()
+        );
+        assert_eq!(
+            self::message(Form::EventStream, &message),
+            expected.as_bytes()
+        );
     }
 }
 
 #[test]
 fn no_text_ends_an_event_before_its_end() {
-    let event = message(Form::EventStream, &said("a\n\nevent: raid_completed\r\rdata: {}\u{2028}"));
+    let event = message(
+        Form::EventStream,
+        &said("a\n\nevent: raid_completed\r\rdata: {}\u{2028}"),
+    );
     let text = std::str::from_utf8(&event).expect("text");
     assert_eq!(text.lines().count(), 4, "{text}");
     assert!(!text.contains('\r'));
@@ -29,20 +49,33 @@ fn no_text_ends_an_event_before_its_end() {
 
 #[test]
 fn a_stream_says_when_to_come_back_and_why_it_ends() {
-    let bye = ServerMessage::Bye { reason: ByeReason::Draining, reconnect_after_ms: 840 };
+    let bye = ServerMessage::Bye {
+        reason: ByeReason::Draining,
+        reconnect_after_ms: 840,
+    };
     assert!(message(Form::EventStream, &bye).starts_with(b"event: bye\nretry: 840\ndata: {"));
     let raid = RaidId::try_from(7_u64).expect("an id");
-    let unwatched = ServerMessage::Unwatched { raid, reason: UnwatchReason::Kicked };
+    let unwatched = ServerMessage::Unwatched {
+        raid,
+        reason: UnwatchReason::Kicked,
+    };
     assert!(message(Form::EventStream, &unwatched).starts_with(b"event: unwatched\ndata: {"));
     let closing = closing(CloseCode::Unauthenticated);
-    assert_eq!(closing, &b"event: close\ndata: {\"code\":4001,\"name\":\"unauthenticated\"}\n\n"[..]);
+    assert_eq!(
+        closing,
+        &b"event: close\ndata: {\"code\":4001,\"name\":\"unauthenticated\"}\n\n"[..]
+    );
 }
 
 #[test]
 fn a_message_is_encoded_once_in_each_form() {
     let message = said("hi");
     let (shared, mut lazy) = (Shared::new(&message), Lazy::new(&message));
-    for form in [Form::Frames(Codec::Json), Form::Frames(Codec::MessagePack), Form::EventStream] {
+    for form in [
+        Form::Frames(Codec::Json),
+        Form::Frames(Codec::MessagePack),
+        Form::EventStream,
+    ] {
         assert_eq!(shared.get(form).as_ptr(), shared.get(form).as_ptr());
         assert_eq!(lazy.get(form).as_ptr(), lazy.get(form).as_ptr());
         assert_eq!(lazy.get(form), shared.get(form));

@@ -1,16 +1,17 @@
 //! Whoever acts with more than a player's rights is held to account: what they do is in the audit log, before it takes
 //! effect or together with it.
 
+use axum::extract::{Extension, FromRef, FromRequestParts};
+use axum::http::request::Parts;
+use raidhall_protocol::{Command, RaidId};
+use serde_json::Value;
+
 use super::failure::Failure;
 use super::gate::{Gate, Signed};
 use super::request_id::RequestId;
 use crate::auth::Scope;
 use crate::error::Error;
 use crate::store::{Deed, Store};
-use axum::extract::{Extension, FromRef, FromRequestParts};
-use axum::http::request::Parts;
-use raidhall_protocol::{Command, RaidId};
-use serde_json::Value;
 
 /// A signed caller whose deeds go on record: ask for it where [`Signed`] would do, and record before acting.
 pub(super) struct Accountable {
@@ -24,8 +25,17 @@ pub(super) struct Operator(pub(super) Accountable);
 impl Accountable {
     /// What the caller is about to do, for a store's call that records it in the same transaction.
     pub(super) fn deed(&self, action: &'static str, target: String, details: Value) -> Deed {
-        let (actor, request_id) = (self.signed.0.subject.clone(), self.request.as_str().to_owned());
-        Deed { actor, action, target, request_id, details }
+        let (actor, request_id) = (
+            self.signed.0.subject.clone(),
+            self.request.as_str().to_owned(),
+        );
+        Deed {
+            actor,
+            action,
+            target,
+            request_id,
+            details,
+        }
     }
 
     /// The same of a command to a raid.
@@ -69,7 +79,9 @@ where
         let accountable = Accountable::from_request_parts(parts, state).await?;
         match accountable.signed.0.scope {
             Scope::Admin => Ok(Operator(accountable)),
-            Scope::Player | Scope::Service => Err(Error::Forbidden("Only operators may do this").into()),
+            Scope::Player | Scope::Service => {
+                Err(Error::Forbidden("Only operators may do this").into())
+            }
         }
     }
 }

@@ -1,5 +1,15 @@
 //! `/auth` and `/me`: signing in, staying signed in, and what a player has done.
 
+use std::sync::Arc;
+
+use axum::extract::{FromRef, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use raidhall_protocol::admin::SignedOut;
+use raidhall_protocol::rest::{Data, Profile, TokenPair};
+use raidhall_protocol::server::PlayerRef;
+
 use super::body::Body;
 use super::failure::Failure;
 use super::gate::{Gate, Signed};
@@ -9,14 +19,6 @@ use crate::address::ClientAddress;
 use crate::auth::{BANNED, RefreshError, guest_name};
 use crate::error::Error;
 use crate::store::Store;
-use axum::extract::{FromRef, State};
-use axum::http::StatusCode;
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use raidhall_protocol::admin::SignedOut;
-use raidhall_protocol::rest::{Data, Profile, TokenPair};
-use raidhall_protocol::server::PlayerRef;
-use std::sync::Arc;
 
 #[derive(Clone)]
 pub(super) struct Accounts {
@@ -35,7 +37,11 @@ pub(super) fn routes(accounts: Accounts) -> Router {
 }
 
 async fn guest(
-    State(Accounts { gate, store, limits }): State<Accounts>,
+    State(Accounts {
+        gate,
+        store,
+        limits,
+    }): State<Accounts>,
     from: ClientAddress,
     tally: Tally,
     body: Body,
@@ -45,16 +51,26 @@ async fn guest(
     }
     let name = body.read(|fields| {
         let text = fields.text("name")?;
-        guest_name(&text).map(str::to_owned).map_err(|must| fields.fault("name", must)).ok()
+        guest_name(&text)
+            .map(str::to_owned)
+            .map_err(|must| fields.fault("name", must))
+            .ok()
     })?;
     limits.guest(from, &tally).await?;
     let Profile { id, name, .. } = store.create_player(&name).await?;
-    let data = gate.auth.sign_in(&*store, PlayerRef { id, name }, gate.clock.now()).await?;
+    let data = gate
+        .auth
+        .sign_in(&*store, PlayerRef { id, name }, gate.clock.now())
+        .await?;
     Ok((StatusCode::CREATED, Json(Data { data })))
 }
 
 async fn refresh(
-    State(Accounts { gate, store, limits }): State<Accounts>,
+    State(Accounts {
+        gate,
+        store,
+        limits,
+    }): State<Accounts>,
     from: ClientAddress,
     tally: Tally,
     body: Body,
@@ -65,7 +81,9 @@ async fn refresh(
         Ok(data) => Ok(Json(Data { data })),
         Err(RefreshError::Store(error)) => Err(error.into()),
         Err(RefreshError::Banned) => Err(BANNED.into()),
-        Err(RefreshError::Unknown) => Err(Error::Unauthenticated("The refresh token is not valid").into()),
+        Err(RefreshError::Unknown) => {
+            Err(Error::Unauthenticated("The refresh token is not valid").into())
+        }
         Err(error @ RefreshError::Reused(_)) => {
             tracing::warn!(%error, "a sign-in was revoked");
             Err(Error::Unauthenticated("The refresh token was used before; sign in again").into())
@@ -77,13 +95,19 @@ async fn sign_out(
     State(Accounts { gate, store, .. }): State<Accounts>,
     signed: Signed,
 ) -> Result<Json<Data<SignedOut>>, Failure> {
-    let family =
-        signed.0.family.ok_or(Error::Forbidden("This token belongs to no sign-in; it ends by itself"))?;
+    let family = signed.0.family.ok_or(Error::Forbidden(
+        "This token belongs to no sign-in; it ends by itself",
+    ))?;
     gate.auth.sign_out(&*store, family).await?;
-    Ok(Json(Data { data: SignedOut { signed_out: true } }))
+    Ok(Json(Data {
+        data: SignedOut { signed_out: true },
+    }))
 }
 
-async fn me(State(accounts): State<Accounts>, signed: Signed) -> Result<Json<Data<Profile>>, Failure> {
+async fn me(
+    State(accounts): State<Accounts>,
+    signed: Signed,
+) -> Result<Json<Data<Profile>>, Failure> {
     let profile = accounts.store.player(signed.player()?.id).await?;
     let data = profile.ok_or(Error::NotFound("There is no such player"))?;
     Ok(Json(Data { data }))

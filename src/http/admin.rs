@@ -1,5 +1,18 @@
 //! `/admin`: what operators look up and do. Everything they do is on record.
 
+use std::sync::Arc;
+
+use axum::extract::{FromRef, FromRequestParts, Path, State};
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use raidhall_protocol::admin::{AuditEntry, Ban, Disconnected, InstanceView, PlayerView, Standing};
+use raidhall_protocol::limits::REASON_CHARS_MAX;
+use raidhall_protocol::rest::{CommandResult, Data, Page, RaidSummary};
+use raidhall_protocol::{PlayerId, RaidId};
+use serde_json::json;
+
 use super::account_for::Operator;
 use super::body::Body;
 use super::failure::Failure;
@@ -12,17 +25,6 @@ use crate::raid;
 use crate::session::{Ack, Sessions};
 use crate::store::oversight::Recorded;
 use crate::store::{self, InstanceRow, OpHash, PlayerLookup, PlayerRow, RaidLookup, Store};
-use axum::extract::{FromRef, FromRequestParts, Path, State};
-use axum::http::HeaderMap;
-use axum::http::request::Parts;
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use raidhall_protocol::admin::{AuditEntry, Ban, Disconnected, InstanceView, PlayerView, Standing};
-use raidhall_protocol::limits::REASON_CHARS_MAX;
-use raidhall_protocol::rest::{CommandResult, Data, Page, RaidSummary};
-use raidhall_protocol::{PlayerId, RaidId};
-use serde_json::json;
-use std::sync::Arc;
 
 const NO_PLAYER: Error = Error::NotFound("There is no such player");
 
@@ -56,14 +58,25 @@ async fn ban(
 ) -> Result<Json<Data<Standing>>, Failure> {
     let reason = body.read(|fields| {
         let text = fields.text("reason")?;
-        reason(&text).map_err(|must| fields.fault("reason", must)).ok()
+        reason(&text)
+            .map_err(|must| fields.fault("reason", must))
+            .ok()
     })?;
-    let deed = by.deed("ban", format!("player {player}"), json!({ "reason": reason }));
+    let deed = by.deed(
+        "ban",
+        format!("player {player}"),
+        json!({ "reason": reason }),
+    );
     if !admin.store.ban(player, &reason, &deed).await? {
         return Err(NO_PLAYER.into());
     }
     admin.gate.auth.look_again();
-    Ok(Json(Data { data: Standing { player, banned: true } }))
+    Ok(Json(Data {
+        data: Standing {
+            player,
+            banned: true,
+        },
+    }))
 }
 
 async fn unban(
@@ -76,7 +89,12 @@ async fn unban(
         return Err(Error::NotFound("This player is not banned").into());
     }
     admin.gate.auth.look_again();
-    Ok(Json(Data { data: Standing { player, banned: false } }))
+    Ok(Json(Data {
+        data: Standing {
+            player,
+            banned: false,
+        },
+    }))
 }
 
 async fn disconnect(
@@ -89,7 +107,9 @@ async fn disconnect(
         return Err(NO_PLAYER.into());
     }
     admin.gate.auth.look_again();
-    Ok(Json(Data { data: Disconnected { player } }))
+    Ok(Json(Data {
+        data: Disconnected { player },
+    }))
 }
 
 async fn bans(
@@ -101,8 +121,20 @@ async fn bans(
     query.finish()?;
     let after = PlayerId::try_from(after.0).ok();
     let rows = admin.store.bans(after, limit).await?;
-    let shown = |store::Ban { player, reason, by, at }| Ban { player, reason, by, at };
-    Ok(Json(Data { data: rows.into_iter().map(shown).collect() }))
+    let shown = |store::Ban {
+                     player,
+                     reason,
+                     by,
+                     at,
+                 }| Ban {
+        player,
+        reason,
+        by,
+        at,
+    };
+    Ok(Json(Data {
+        data: rows.into_iter().map(shown).collect(),
+    }))
 }
 
 async fn players(
@@ -110,10 +142,18 @@ async fn players(
     _operator: Operator,
     mut query: Query,
 ) -> Result<Json<Data<Vec<PlayerView>>>, Failure> {
-    let (id, external_id, name) = (query.id("id"), query.text("external_id"), query.text("name"));
+    let (id, external_id, name) = (
+        query.id("id"),
+        query.text("external_id"),
+        query.text("name"),
+    );
     let limit = query.limit();
     query.finish()?;
-    let lookup = match (id.and_then(|id| PlayerId::try_from(id).ok()), &external_id, &name) {
+    let lookup = match (
+        id.and_then(|id| PlayerId::try_from(id).ok()),
+        &external_id,
+        &name,
+    ) {
         (Some(id), ..) => PlayerLookup::Id(id),
         (None, Some(external_id), _) => PlayerLookup::ExternalId(external_id.clone()),
         (None, None, name) => PlayerLookup::Name(name.clone().unwrap_or_default()),
@@ -121,12 +161,26 @@ async fn players(
     let mut rows = admin.store.find_players(&lookup, limit).await?;
     if !matches!(lookup, PlayerLookup::Name(_)) {
         rows.retain(|row| {
-            external_id.as_ref().is_none_or(|id| row.external_id.as_ref() == Some(id))
-                && name.as_ref().is_none_or(|name| begins(&row.profile.name, name))
+            external_id
+                .as_ref()
+                .is_none_or(|id| row.external_id.as_ref() == Some(id))
+                && name
+                    .as_ref()
+                    .is_none_or(|name| begins(&row.profile.name, name))
         });
     }
-    let shown = |PlayerRow { profile, external_id, ban }| PlayerView { profile, external_id, ban };
-    Ok(Json(Data { data: rows.into_iter().map(shown).collect() }))
+    let shown = |PlayerRow {
+                     profile,
+                     external_id,
+                     ban,
+                 }| PlayerView {
+        profile,
+        external_id,
+        ban,
+    };
+    Ok(Json(Data {
+        data: rows.into_iter().map(shown).collect(),
+    }))
 }
 
 async fn raids(
@@ -134,7 +188,11 @@ async fn raids(
     _operator: Operator,
     mut query: Query,
 ) -> Result<Json<Data<Vec<RaidSummary>>>, Failure> {
-    let (id, code, title) = (query.id("id"), query.text("invite_code"), query.text("title"));
+    let (id, code, title) = (
+        query.id("id"),
+        query.text("invite_code"),
+        query.text("title"),
+    );
     let limit = query.limit();
     query.finish()?;
     let code = code.map(|code| code.trim().to_ascii_uppercase());
@@ -145,7 +203,10 @@ async fn raids(
         },
         (id, _) => id,
     };
-    let lookup = id.map_or_else(|| RaidLookup::Title(title.clone().unwrap_or_default()), RaidLookup::Id);
+    let lookup = id.map_or_else(
+        || RaidLookup::Title(title.clone().unwrap_or_default()),
+        RaidLookup::Id,
+    );
     let mut rows = admin.store.find_raids(&lookup, limit).await?;
     if !matches!(lookup, RaidLookup::Title(_)) {
         rows.retain(|row| {
@@ -153,7 +214,9 @@ async fn raids(
                 && title.as_ref().is_none_or(|title| begins(&row.title, title))
         });
     }
-    Ok(Json(Data { data: rows.into_iter().map(summary).collect() }))
+    Ok(Json(Data {
+        data: rows.into_iter().map(summary).collect(),
+    }))
 }
 
 /// The raids that a player is a member of, newest first.
@@ -174,9 +237,12 @@ async fn end(
 ) -> Result<Json<Data<CommandResult>>, Failure> {
     let key = idempotency::key(&headers).map_err(|fault| Failure::invalid(vec![fault]))?;
     let op = key.map(|key| OpHash::new(&by.signed.0.subject, &key));
-    by.record(&*admin.store, "end_raid", format!("raid {raid}"), json!({})).await?;
+    by.record(&*admin.store, "end_raid", format!("raid {raid}"), json!({}))
+        .await?;
     let Ack { seq, duplicate } = admin.sessions.execute(raid, raid::Command::End, op).await?;
-    Ok(Json(Data { data: CommandResult { seq, duplicate } }))
+    Ok(Json(Data {
+        data: CommandResult { seq, duplicate },
+    }))
 }
 
 async fn instances(
@@ -184,14 +250,22 @@ async fn instances(
     _operator: Operator,
 ) -> Result<Json<Data<Vec<InstanceView>>>, Failure> {
     let rows = admin.store.instances().await?;
-    let shown = |InstanceRow { id, ws_url, release, draining, lease_until }| InstanceView {
+    let shown = |InstanceRow {
+                     id,
+                     ws_url,
+                     release,
+                     draining,
+                     lease_until,
+                 }| InstanceView {
         id: id.0.to_string(),
         ws_url,
         release,
         draining,
         lease_until,
     };
-    Ok(Json(Data { data: rows.into_iter().map(shown).collect() }))
+    Ok(Json(Data {
+        data: rows.into_iter().map(shown).collect(),
+    }))
 }
 
 async fn audit(
@@ -202,7 +276,15 @@ async fn audit(
     let (after, limit) = (query.after(), query.limit());
     query.finish()?;
     let rows = admin.store.audit(after.0, limit).await?;
-    let shown = |Recorded { id, at, actor, action, target, request_id, details }| AuditEntry {
+    let shown = |Recorded {
+                     id,
+                     at,
+                     actor,
+                     action,
+                     target,
+                     request_id,
+                     details,
+                 }| AuditEntry {
         id,
         at,
         actor,
@@ -211,7 +293,9 @@ async fn audit(
         request_id,
         details,
     };
-    Ok(Json(Data { data: rows.into_iter().map(shown).collect() }))
+    Ok(Json(Data {
+        data: rows.into_iter().map(shown).collect(),
+    }))
 }
 
 /// How the database compares: without case.

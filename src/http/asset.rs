@@ -1,6 +1,8 @@
 //! Files that are in the binary: served with an `ETag`, so that a browser that has one asks whether it changed, and no more; and
 //! compressed beforehand, so that serving one copies bytes.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
@@ -10,7 +12,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
 
 /// How a body may be encoded, the smallest first.
 const ENCODINGS: [&str; 3] = ["br", "gzip", IDENTITY];
@@ -46,18 +47,31 @@ impl Asset {
 
     fn empty(kind: &'static str) -> Asset {
         let headers = HeaderMap::from_iter([(CACHE_CONTROL, HeaderValue::from_static("no-cache"))]);
-        Asset { bodies: Vec::new(), headers, kind }
+        Asset {
+            bodies: Vec::new(),
+            headers,
+            kind,
+        }
     }
 
     /// The same content in another encoding, if there is one.
     pub(super) fn also(mut self, encoding: &'static str, body: Option<&'static [u8]>) -> Asset {
         self.bodies.extend(body.map(|bytes| {
             let etag = format!("\"{}\"", &HEXLOWER.encode(&Sha256::digest(bytes))[..32]);
-            Body { encoding, bytes, etag: HeaderValue::try_from(etag).expect("a hash is plain text") }
+            Body {
+                encoding,
+                bytes,
+                etag: HeaderValue::try_from(etag).expect("a hash is plain text"),
+            }
         }));
-        self.bodies.sort_by_key(|body| ENCODINGS.iter().position(|&encoding| encoding == body.encoding));
+        self.bodies.sort_by_key(|body| {
+            ENCODINGS
+                .iter()
+                .position(|&encoding| encoding == body.encoding)
+        });
         if self.bodies.len() > 1 {
-            self.headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+            self.headers
+                .insert(VARY, HeaderValue::from_static("accept-encoding"));
         }
         self
     }
@@ -71,15 +85,25 @@ impl Asset {
     /// Served at this path.
     pub(super) fn at(self, path: &str) -> Router {
         let asset = Arc::new(self);
-        Router::new().route(path, get(async move |asked: HeaderMap| asset.answer(&asked)))
+        Router::new().route(
+            path,
+            get(async move |asked: HeaderMap| asset.answer(&asked)),
+        )
     }
 
     pub(super) fn answer(&self, asked: &HeaderMap) -> Response {
-        let Body { encoding, bytes, etag } = self.body_for(asked);
+        let Body {
+            encoding,
+            bytes,
+            etag,
+        } = self.body_for(asked);
         let mut headers = self.headers.clone();
         headers.insert(ETAG, etag.clone());
         let known = list(asked, &IF_NONE_MATCH);
-        if known.map(|tag| tag.trim_start_matches("W/")).any(|tag| *etag == tag) {
+        if known
+            .map(|tag| tag.trim_start_matches("W/"))
+            .any(|tag| *etag == tag)
+        {
             return (StatusCode::NOT_MODIFIED, headers).into_response();
         }
         if *encoding != IDENTITY {
@@ -104,7 +128,10 @@ impl Asset {
 
 /// The members of a header that is a list.
 fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    let lines = headers.get_all(name).into_iter().filter_map(|line| line.to_str().ok());
+    let lines = headers
+        .get_all(name)
+        .into_iter()
+        .filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
@@ -115,13 +142,17 @@ mod tests {
     fn answered(asset: &Asset, accept: &'static str) -> (String, HeaderMap) {
         let asked = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(accept))]);
         let headers = asset.answer(&asked).headers().clone();
-        let encoding = headers.get(CONTENT_ENCODING).map_or("identity", |name| name.to_str().expect("text"));
+        let encoding = headers
+            .get(CONTENT_ENCODING)
+            .map_or("identity", |name| name.to_str().expect("text"));
         (encoding.to_owned(), headers)
     }
 
     #[test]
     fn the_smallest_body_that_the_client_takes_is_sent() {
-        let asset = Asset::new("text/plain", b"raw").also("gzip", Some(b"gz")).also("br", Some(b"br"));
+        let asset = Asset::new("text/plain", b"raw")
+            .also("gzip", Some(b"gz"))
+            .also("br", Some(b"br"));
         for (accept, expected) in [
             ("gzip, deflate, br, zstd", "br"),
             ("gzip;q=1.0, deflate", "gzip"),
@@ -142,11 +173,19 @@ mod tests {
     #[test]
     fn each_encoding_has_a_tag_of_its_own() {
         let asset = Asset::new("text/plain", b"raw").also("br", Some(b"br"));
-        let (raw, br) = (answered(&asset, "").1[ETAG].clone(), answered(&asset, "br").1[ETAG].clone());
+        let (raw, br) = (
+            answered(&asset, "").1[ETAG].clone(),
+            answered(&asset, "br").1[ETAG].clone(),
+        );
         assert_ne!(raw, br);
         let ask = |accept, tag: &HeaderValue| {
             let accept = (ACCEPT_ENCODING, HeaderValue::from_static(accept));
-            asset.answer(&HeaderMap::from_iter([accept, (IF_NONE_MATCH, tag.clone())])).status()
+            asset
+                .answer(&HeaderMap::from_iter([
+                    accept,
+                    (IF_NONE_MATCH, tag.clone()),
+                ]))
+                .status()
         };
         assert_eq!(ask("br", &br), StatusCode::NOT_MODIFIED);
         assert_eq!(ask("br", &raw), StatusCode::OK);

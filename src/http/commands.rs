@@ -1,5 +1,11 @@
 //! `/raids/{id}/commands`: everything that can be done in a raid.
 
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use raidhall_protocol::rest::{CommandResult, Data};
+use raidhall_protocol::{Command, OpKey};
+
 use super::account_for::Accountable;
 use super::body::Body;
 use super::failure::Failure;
@@ -10,11 +16,6 @@ use crate::auth::Scope;
 use crate::raid;
 use crate::session::Ack;
 use crate::store::OpHash;
-use axum::Json;
-use axum::extract::State;
-use axum::http::HeaderMap;
-use raidhall_protocol::rest::{CommandResult, Data};
-use raidhall_protocol::{Command, OpKey};
 
 pub(super) async fn carry_out(
     State(raids): State<Raids>,
@@ -39,14 +40,17 @@ pub(super) async fn carry_out(
         }
     };
     let Ack { seq, duplicate } = raids.sessions.execute(raid, command, op).await?;
-    Ok(Json(Data { data: CommandResult { seq, duplicate } }))
+    Ok(Json(Data {
+        data: CommandResult { seq, duplicate },
+    }))
 }
 
 /// The command and its key: the body's, else the header's. Faults of both are told together.
 fn read(headers: &HeaderMap, body: &Body) -> Result<(Option<OpKey>, Command), Failure> {
     body.read(|fields| {
-        let header =
-            idempotency::key(headers).map_err(|fault| fields.fault(&fault.field, fault.message)).ok();
+        let header = idempotency::key(headers)
+            .map_err(|fault| fields.fault(&fault.field, fault.message))
+            .ok();
         let op = fields.optional_op("op");
         let command = fields.nested("cmd", Command::read);
         Some((op?.or(header?), command?))
@@ -55,37 +59,64 @@ fn read(headers: &HeaderMap, body: &Body) -> Result<(Option<OpKey>, Command), Fa
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use idempotency::IDEMPOTENCY_KEY;
     use serde_json::{Value, json};
+
+    use super::*;
 
     fn headers(key: &'static str) -> HeaderMap {
         let key = (!key.is_empty()).then_some(key);
         let name = axum::http::HeaderName::from_bytes(IDEMPOTENCY_KEY.as_bytes()).expect("a name");
-        key.map(|key| (name, key.parse().expect("a header"))).into_iter().collect()
+        key.map(|key| (name, key.parse().expect("a header")))
+            .into_iter()
+            .collect()
     }
 
     fn parse(key: &'static str, body: Value) -> Result<(Option<OpKey>, Command), Failure> {
-        read(&headers(key), &Body(body.as_object().expect("a map").clone()))
+        read(
+            &headers(key),
+            &Body(body.as_object().expect("a map").clone()),
+        )
     }
 
     #[test]
     fn the_op_is_the_body_s_or_else_the_header_s() {
         let op = || OpKey::try_from("k1".to_owned()).ok();
         let cmd = json!({"type": "start", "role": "leader", "xp": 9000});
-        assert_eq!(parse("", json!({"cmd": cmd})).expect("read"), (None, Command::Start));
-        assert_eq!(parse("k1", json!({"cmd": cmd})).expect("read"), (op(), Command::Start));
-        assert_eq!(parse("", json!({"op": "k1", "cmd": cmd})).expect("read"), (op(), Command::Start));
-        assert_eq!(parse("k1", json!({"op": "k1", "cmd": cmd})).expect("read"), (op(), Command::Start));
-        assert_eq!(parse("k2", json!({"op": "k1", "cmd": cmd})).expect("read"), (op(), Command::Start));
+        assert_eq!(
+            parse("", json!({"cmd": cmd})).expect("read"),
+            (None, Command::Start)
+        );
+        assert_eq!(
+            parse("k1", json!({"cmd": cmd})).expect("read"),
+            (op(), Command::Start)
+        );
+        assert_eq!(
+            parse("", json!({"op": "k1", "cmd": cmd})).expect("read"),
+            (op(), Command::Start)
+        );
+        assert_eq!(
+            parse("k1", json!({"op": "k1", "cmd": cmd})).expect("read"),
+            (op(), Command::Start)
+        );
+        assert_eq!(
+            parse("k2", json!({"op": "k1", "cmd": cmd})).expect("read"),
+            (op(), Command::Start)
+        );
     }
 
     #[test]
     fn every_fault_is_named_at_once() {
-        let failure = parse("not a key", json!({"op": 7, "cmd": {"type": "add_task", "xp": "lots"}}));
+        let failure = parse(
+            "not a key",
+            json!({"op": 7, "cmd": {"type": "add_task", "xp": "lots"}}),
+        );
         let shown = format!("{:?}", failure.expect_err("faults"));
         for field in [IDEMPOTENCY_KEY, "op", "title", "xp", "minutes"] {
-            assert!(shown.contains(&format!("field: \"{field}\"")), "{field} in {shown}");
+            assert!(
+                shown.contains(&format!("field: \"{field}\"")),
+                "{field} in {shown}"
+            );
         }
     }
 }

@@ -1,6 +1,19 @@
 //! What every request passes through, whatever it asks for: an id, the client's address, a time limit, a span; and on
 //! the way back the one shape of errors, the headers that all answers have, a metric and a line in the log.
 
+use std::any::Any;
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Router};
+use tokio::time::Instant;
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument;
+
 use super::Options;
 use super::body::BodyTimeout;
 use super::failure::Failure;
@@ -9,17 +22,6 @@ use super::tally::Tally;
 use crate::address::{ClientAddress, Peer, Proxies};
 use crate::error::Error;
 use crate::telemetry::{Trace, metrics};
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderMap, HeaderValue};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
-use axum::{Extension, Router};
-use std::any::Any;
-use std::time::Duration;
-use tokio::time::Instant;
-use tower_http::catch_panic::CatchPanicLayer;
-use tracing::Instrument;
 
 /// Puts the edge around all routes. Layers run from the last to the first, so that errors of every layer pass through
 /// those that mark and render answers.
@@ -53,11 +55,18 @@ async fn pass(State(proxies): State<Proxies>, mut request: Request, next: Next) 
     let client = request
         .extensions()
         .get()
-        .map_or(ClientAddress::UNKNOWN, |Peer(peer)| proxies.client(*peer, request.headers()));
-    let (method, path) = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());
+        .map_or(ClientAddress::UNKNOWN, |Peer(peer)| {
+            proxies.client(*peer, request.headers())
+        });
+    let (method, path) = (
+        request.method().clone(),
+        request.extensions().get::<MatchedPath>().cloned(),
+    );
     let route = path.as_ref().map(MatchedPath::as_str);
-    let believed =
-        request.extensions().get().is_some_and(|Peer(peer)| proxies.trusts(peer.ip().to_canonical()));
+    let believed = request
+        .extensions()
+        .get()
+        .is_some_and(|Peer(peer)| proxies.trusts(peer.ip().to_canonical()));
     let trace = Trace::request(&method, route, believed.then(|| request.headers()));
     let span = tracing::info_span!("request", request_id = %id, %method, route);
     request.extensions_mut().insert(id.clone());
@@ -72,7 +81,11 @@ async fn pass(State(proxies): State<Proxies>, mut request: Request, next: Next) 
         }
         mark(response.headers_mut(), &id);
         tally.mark(response.headers_mut());
-        tracing::debug!(status = response.status().as_u16(), ms = begun.elapsed().as_millis(), "answered");
+        tracing::debug!(
+            status = response.status().as_u16(),
+            ms = begun.elapsed().as_millis(),
+            "answered"
+        );
         response
     };
     let response = trace.around(answer.instrument(span)).await;
@@ -84,7 +97,9 @@ async fn pass(State(proxies): State<Proxies>, mut request: Request, next: Next) 
 fn mark(headers: &mut HeaderMap, id: &RequestId) {
     headers.insert(X_REQUEST_ID, id.header());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
 }
 
 #[cfg(test)]

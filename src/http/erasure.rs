@@ -1,6 +1,18 @@
 //! Players who want to be forgotten, or whose host app wants it. What is theirs alone is gone with the answer; what they
 //! wrote in raids follows within seconds, whatever dies.
 
+use std::sync::Arc;
+
+use axum::extract::{FromRef, State};
+use axum::http::StatusCode;
+use axum::routing::delete;
+use axum::{Json, Router};
+use raidhall_protocol::PlayerId;
+use raidhall_protocol::admin::Erased;
+use raidhall_protocol::rest::Data;
+use serde_json::json;
+use tokio::sync::Notify;
+
 use super::account_for::Accountable;
 use super::admin::PlayerPath;
 use super::failure::Failure;
@@ -10,16 +22,6 @@ use crate::auth::Scope;
 use crate::error::Error;
 use crate::raid::erasure;
 use crate::store::Store;
-use axum::extract::{FromRef, State};
-use axum::http::StatusCode;
-use axum::routing::delete;
-use axum::{Json, Router};
-use raidhall_protocol::PlayerId;
-use raidhall_protocol::admin::Erased;
-use raidhall_protocol::rest::Data;
-use serde_json::json;
-use std::sync::Arc;
-use tokio::sync::Notify;
 
 #[derive(Clone)]
 pub(super) struct Erasing {
@@ -41,12 +43,18 @@ type Answer = Result<(StatusCode, Json<Data<Erased>>), Failure>;
 async fn me(State(erasing): State<Erasing>, by: Accountable) -> Answer {
     let player = match by.signed.0.scope {
         Scope::Player => by.signed.player()?.id,
-        Scope::Service | Scope::Admin => return Err(Error::Forbidden("Only a player may do this").into()),
+        Scope::Service | Scope::Admin => {
+            return Err(Error::Forbidden("Only a player may do this").into());
+        }
     };
     erasing.erase(player, &by).await
 }
 
-async fn player(State(erasing): State<Erasing>, by: Accountable, PlayerPath(player): PlayerPath) -> Answer {
+async fn player(
+    State(erasing): State<Erasing>,
+    by: Accountable,
+    PlayerPath(player): PlayerPath,
+) -> Answer {
     match by.signed.0.scope {
         Scope::Service | Scope::Admin => erasing.erase(player, &by).await,
         Scope::Player => {
@@ -58,12 +66,24 @@ async fn player(State(erasing): State<Erasing>, by: Accountable, PlayerPath(play
 impl Erasing {
     async fn erase(&self, player: PlayerId, by: &Accountable) -> Answer {
         let deed = by.deed("erase", format!("player {player}"), json!({}));
-        if !self.store.begin_erasure(player, erasure::TEXT, &deed).await? {
+        if !self
+            .store
+            .begin_erasure(player, erasure::TEXT, &deed)
+            .await?
+        {
             return Err(NO_PLAYER.into());
         }
         self.gate.auth.look_again();
         self.closed.notify_one();
-        Ok((StatusCode::ACCEPTED, Json(Data { data: Erased { player, erased: true } })))
+        Ok((
+            StatusCode::ACCEPTED,
+            Json(Data {
+                data: Erased {
+                    player,
+                    erased: true,
+                },
+            }),
+        ))
     }
 }
 

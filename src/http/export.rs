@@ -3,11 +3,9 @@
 //! Each raid is paged through, so a reader who is slow, or a player of ten thousand raids, costs a page. Of a raid's
 //! events the caller gets those that they caused or that name them; what others did is others' own.
 
-use super::accounts::Accounts;
-use super::failure::Failure;
-use super::gate::{Gate, Signed};
-use crate::error::Error;
-use crate::store::{self, Account, Store};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRef, State};
@@ -17,9 +15,13 @@ use axum::routing::get;
 use futures_util::stream::try_unfold;
 use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq};
 use serde_json::json;
-use std::collections::VecDeque;
-use std::sync::Arc;
 use tokio::sync::Semaphore;
+
+use super::accounts::Accounts;
+use super::failure::Failure;
+use super::gate::{Gate, Signed};
+use crate::error::Error;
+use crate::store::{self, Account, Store};
 
 /// Pages read at once for all downloads together, so that they cannot take the database's connections from play. The
 /// others wait; a client that does not read holds nothing up.
@@ -36,7 +38,9 @@ struct Exports {
 
 pub(super) fn routes(accounts: Accounts) -> Router {
     let places = Arc::new(Semaphore::new(AT_ONCE));
-    Router::new().route("/api/v1/me/export", get(export)).with_state(Exports { accounts, places })
+    Router::new()
+        .route("/api/v1/me/export", get(export))
+        .with_state(Exports { accounts, places })
 }
 
 impl FromRef<Exports> for Gate {
@@ -48,7 +52,10 @@ impl FromRef<Exports> for Gate {
 async fn export(State(exports): State<Exports>, signed: Signed) -> Result<Response, Failure> {
     let player = signed.player()?.id;
     let store = exports.accounts.store;
-    let account = store.account(player).await?.ok_or(Error::NotFound("There is no such player"))?;
+    let account = store
+        .account(player)
+        .await?
+        .ok_or(Error::NotFound("There is no such player"))?;
     let download = Download {
         store,
         player,
@@ -60,9 +67,16 @@ async fn export(State(exports): State<Exports>, signed: Signed) -> Result<Respon
     };
     let headers = [
         (CONTENT_TYPE, "application/json".to_owned()),
-        (CONTENT_DISPOSITION, format!("attachment; filename=\"raidhall-player-{player}.json\"")),
+        (
+            CONTENT_DISPOSITION,
+            format!("attachment; filename=\"raidhall-player-{player}.json\""),
+        ),
     ];
-    Ok((headers, Body::from_stream(try_unfold(download, Download::step))).into_response())
+    Ok((
+        headers,
+        Body::from_stream(try_unfold(download, Download::step)),
+    )
+        .into_response())
 }
 
 /// A download as far as it has come. An error breaks it off: what arrived is then no whole JSON.
@@ -112,12 +126,28 @@ impl Download {
 
     async fn next_raid(&mut self) -> store::Result<String> {
         if self.raids.is_empty() {
-            self.raids = self.store.raids_visited(self.player, self.after, PAGE).await?.into();
+            self.raids = self
+                .store
+                .raids_visited(self.player, self.after, PAGE)
+                .await?
+                .into();
         }
-        let Some(raid) = self.raids.pop_front() else { return Ok("]}}\n".to_owned()) };
+        let Some(raid) = self.raids.pop_front() else {
+            return Ok("]}}\n".to_owned());
+        };
         self.after = Some(raid);
-        let comma = if std::mem::replace(&mut self.some_raid, true) { "," } else { "" };
-        let own = Own { raid, after: Seq::ZERO, title: None, member: false, some_event: false };
+        let comma = if std::mem::replace(&mut self.some_raid, true) {
+            ","
+        } else {
+            ""
+        };
+        let own = Own {
+            raid,
+            after: Seq::ZERO,
+            title: None,
+            member: false,
+            some_event: false,
+        };
         self.next = Next::Events(own);
         Ok(format!("{comma}{{\"id\":{raid},\"events\":["))
     }
@@ -126,14 +156,22 @@ impl Download {
         let page = self.store.events(own.raid, own.after, PAGE).await?;
         let Some(last) = page.last() else {
             self.next = Next::Raids;
-            return Ok(format!("],\"title\":{},\"member\":{}}}", json!(own.title), own.member));
+            return Ok(format!(
+                "],\"title\":{},\"member\":{}}}",
+                json!(own.title),
+                own.member
+            ));
         };
         own.after = last.seq;
         let mut text = String::new();
         for event in &page {
             own.note(event, self.player);
             if concerns(event, self.player) {
-                let comma = if std::mem::replace(&mut own.some_event, true) { "," } else { "" };
+                let comma = if std::mem::replace(&mut own.some_event, true) {
+                    ","
+                } else {
+                    ""
+                };
                 text.push_str(comma);
                 text.push_str(&json!(event).to_string());
             }
@@ -147,18 +185,28 @@ impl Own {
     fn note(&mut self, event: &Event, player: PlayerId) {
         match &event.data {
             EventData::RaidCreated { title, .. } => self.title = Some(title.clone()),
-            EventData::MemberJoined { player: joined, .. } if *joined == player => self.member = true,
+            EventData::MemberJoined { player: joined, .. } if *joined == player => {
+                self.member = true
+            }
             EventData::MemberLeft { player: left, .. } if *left == player => self.member = false,
             _ => {}
         }
     }
 }
 
-fn beginning(Account { profile, external_id, sign_ins }: &Account) -> String {
+fn beginning(
+    Account {
+        profile,
+        external_id,
+        sign_ins,
+    }: &Account,
+) -> String {
     let sign_in = |sign_in: &store::SignIn| json!({ "renewed_at": sign_in.renewed_at, "expires_at": sign_in.expires_at });
     let sign_ins: Vec<_> = sign_ins.iter().map(sign_in).collect();
     let (player, external_id, sign_ins) = (json!(profile), json!(external_id), json!(sign_ins));
-    format!(r#"{{"data":{{"player":{player},"external_id":{external_id},"sign_ins":{sign_ins},"raids":["#)
+    format!(
+        r#"{{"data":{{"player":{player},"external_id":{external_id},"sign_ins":{sign_ins},"raids":["#
+    )
 }
 
 /// Whether an event is the player's doing, or names them.
@@ -172,10 +220,16 @@ fn concerns(event: &Event, player: PlayerId) -> bool {
         | EventData::TaskFailed { player, .. }
         | EventData::Contributed { player, .. }
         | EventData::PlayerErased { player, .. } => [Some(*player), None],
-        EventData::LeaderChanged { player, previous, .. } => [Some(*player), Some(*previous)],
-        EventData::RaidCompleted { ranking } => {
-            [ranking.iter().map(|rank| rank.player).find(|ranked| *ranked == player), None]
-        }
+        EventData::LeaderChanged {
+            player, previous, ..
+        } => [Some(*player), Some(*previous)],
+        EventData::RaidCompleted { ranking } => [
+            ranking
+                .iter()
+                .map(|rank| rank.player)
+                .find(|ranked| *ranked == player),
+            None,
+        ],
         EventData::RaidCreated { .. }
         | EventData::RaidStarted { .. }
         | EventData::TaskAdded { .. }

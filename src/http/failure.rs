@@ -1,18 +1,20 @@
 //! Every error's way out. A handler's failure travels as an empty response with the failure in its extensions; the
 //! edge, which knows the request's id, writes the one body that errors have, and logs what needs to be.
 
-use crate::error::Error;
-use crate::raid::Refusal;
-use crate::rate::Exceeded;
-use crate::store::StoreError;
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::Json;
 use axum::http::header::{CONTENT_LENGTH, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use raidhall_protocol::rest::{Failed, RestError};
 use raidhall_protocol::{ErrorBody, ErrorType, FieldFault};
-use std::sync::Arc;
-use std::time::Duration;
+
+use crate::error::Error;
+use crate::raid::Refusal;
+use crate::rate::Exceeded;
+use crate::store::StoreError;
 
 pub(super) const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 pub(super) const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
@@ -31,12 +33,20 @@ impl Failure {
     /// The request cannot be read at all: 400, unlike values that make no sense.
     pub fn malformed(message: impl Into<String>) -> Failure {
         let body = Box::new(ErrorBody::new(ErrorType::Invalid, message));
-        Failure { status: StatusCode::BAD_REQUEST, body, cause: None, exceeded: None }
+        Failure {
+            status: StatusCode::BAD_REQUEST,
+            body,
+            cause: None,
+            exceeded: None,
+        }
     }
 
     /// The request does not arrive as fast as it must: 408.
     pub fn late(message: impl Into<String>) -> Failure {
-        Failure { status: StatusCode::REQUEST_TIMEOUT, ..Failure::malformed(message) }
+        Failure {
+            status: StatusCode::REQUEST_TIMEOUT,
+            ..Failure::malformed(message)
+        }
     }
 
     /// Values that make no sense, every one named.
@@ -53,8 +63,11 @@ impl Failure {
     pub(super) fn render(self, request_id: &str, response: &mut Response) {
         self.log();
         set_headers(response.headers_mut(), &self);
-        let error =
-            RestError { body: *self.body, status: self.status.as_u16(), request_id: request_id.to_owned() };
+        let error = RestError {
+            body: *self.body,
+            status: self.status.as_u16(),
+            request_id: request_id.to_owned(),
+        };
         let (parts, body) = Json(Failed { error }).into_response().into_parts();
         response.headers_mut().remove(CONTENT_LENGTH);
         response.headers_mut().extend(parts.headers);
@@ -64,7 +77,9 @@ impl Failure {
     fn log(&self) {
         let cause = || self.cause.as_deref().map_or_else(String::new, chain);
         match self.body.r#type {
-            ErrorType::Internal => tracing::error!(cause = cause(), "request failed by a fault of ours"),
+            ErrorType::Internal => {
+                tracing::error!(cause = cause(), "request failed by a fault of ours")
+            }
             ErrorType::Unavailable if self.cause.is_some() => {
                 tracing::warn!(cause = cause(), "request failed for want of the store");
             }
@@ -101,8 +116,14 @@ fn chain(error: &StoreError) -> String {
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         let body = Box::new(error.body());
-        let status = StatusCode::from_u16(body.r#type.status()).expect("every type has an HTTP status");
-        Failure { status, body, cause: None, exceeded: None }
+        let status =
+            StatusCode::from_u16(body.r#type.status()).expect("every type has an HTTP status");
+        Failure {
+            status,
+            body,
+            cause: None,
+            exceeded: None,
+        }
     }
 }
 
@@ -113,13 +134,19 @@ impl From<StoreError> for Failure {
             StoreError::Unavailable { .. } | StoreError::Newer { .. } => Error::Unavailable,
             StoreError::Refused { .. } => Error::Internal,
         };
-        Failure { cause: Some(Arc::new(error)), ..shown.into() }
+        Failure {
+            cause: Some(Arc::new(error)),
+            ..shown.into()
+        }
     }
 }
 
 impl From<Exceeded> for Failure {
     fn from(exceeded: Exceeded) -> Failure {
-        Failure { exceeded: Some(exceeded), ..Error::RateLimited(exceeded.retry_after).into() }
+        Failure {
+            exceeded: Some(exceeded),
+            ..Error::RateLimited(exceeded.retry_after).into()
+        }
     }
 }
 

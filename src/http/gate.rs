@@ -1,5 +1,11 @@
 //! Who may come in: the access token of a request.
 
+use std::sync::Arc;
+
+use axum::extract::{FromRef, FromRequestParts};
+use axum::http::request::Parts;
+use raidhall_protocol::server::PlayerRef;
+
 use super::failure::Failure;
 use super::limits::Limits;
 use crate::address::ClientAddress;
@@ -7,10 +13,6 @@ use crate::auth::{self, Auth, Identity, Scope};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::store::Store;
-use axum::extract::{FromRef, FromRequestParts};
-use axum::http::request::Parts;
-use raidhall_protocol::server::PlayerRef;
-use std::sync::Arc;
 
 /// What checks tokens.
 #[derive(Clone)]
@@ -37,7 +39,10 @@ impl Signed {
 
     /// The player whom the token speaks for.
     pub(super) fn player(&self) -> Result<&PlayerRef, Failure> {
-        self.0.player.as_ref().ok_or_else(|| Error::Forbidden("Only a player may do this").into())
+        self.0
+            .player
+            .as_ref()
+            .ok_or_else(|| Error::Forbidden("Only a player may do this").into())
     }
 }
 
@@ -48,13 +53,24 @@ where
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Signed, Failure> {
-        let Gate { auth, clock, store, limits } = Gate::from_ref(state);
+        let Gate {
+            auth,
+            clock,
+            store,
+            limits,
+        } = Gate::from_ref(state);
         let token = auth::bearer(&parts.headers).ok_or(Error::Unauthenticated("Sign in first"))?;
         let identity = auth.identify(&*store, token, clock.now()).await?;
         if let (Scope::Player, Some(player)) = (identity.scope, &identity.player) {
-            let from = parts.extensions.get().copied().unwrap_or(ClientAddress::UNKNOWN);
+            let from = parts
+                .extensions
+                .get()
+                .copied()
+                .unwrap_or(ClientAddress::UNKNOWN);
             let tally = parts.extensions.get().cloned().unwrap_or_default();
-            limits.request(&parts.method, player.id, from, &tally).await?;
+            limits
+                .request(&parts.method, player.id, from, &tally)
+                .await?;
         }
         Ok(Signed(identity))
     }

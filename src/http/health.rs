@@ -1,6 +1,5 @@
 //! `/healthz`: the process answers. `/readyz`: send it clients, or not.
 
-use super::readiness::Readiness;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -8,8 +7,13 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
 
+use super::readiness::Readiness;
+
 pub(super) fn routes(readiness: Readiness) -> Router {
-    Router::new().route("/healthz", get(alive)).route("/readyz", get(ready)).with_state(readiness)
+    Router::new()
+        .route("/healthz", get(alive))
+        .route("/readyz", get(ready))
+        .with_state(readiness)
 }
 
 async fn alive() -> Response {
@@ -18,7 +22,15 @@ async fn alive() -> Response {
 
 async fn ready(State(readiness): State<Readiness>) -> Response {
     let report = readiness.report();
-    let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if report.ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     let checks = json!({"store": report.store, "bus": report.bus});
-    (status, Json(json!({"status": report.status, "checks": checks}))).into_response()
+    (
+        status,
+        Json(json!({"status": report.status, "checks": checks})),
+    )
+        .into_response()
 }

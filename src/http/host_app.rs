@@ -1,18 +1,6 @@
 //! What the host app's backend asks for: players, their tokens, members, and the feed of all raids. All that changes
 //! something is on record.
 
-use super::account_for::Accountable;
-use super::admin::PlayerPath;
-use super::body::Body;
-use super::failure::Failure;
-use super::gate::Gate;
-use super::idempotency;
-use super::query::Query;
-use super::raids::{RaidPath, Raids, Shown};
-use crate::auth::{BANNED, Scope, guest_name};
-use crate::error::Error;
-use crate::raid;
-use crate::store::{Fed, OpHash, Place};
 use axum::extract::{FromRef, FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
@@ -26,9 +14,23 @@ use raidhall_protocol::rest::{Data, TokenPair};
 use raidhall_protocol::server::PlayerRef;
 use serde_json::json;
 
+use super::account_for::Accountable;
+use super::admin::PlayerPath;
+use super::body::Body;
+use super::failure::Failure;
+use super::gate::Gate;
+use super::idempotency;
+use super::query::Query;
+use super::raids::{RaidPath, Raids, Shown};
+use crate::auth::{BANNED, Scope, guest_name};
+use crate::error::Error;
+use crate::raid;
+use crate::store::{Fed, OpHash, Place};
+
 /// Never given out, or of a history that the database has no more.
-const NO_PLACE: Error =
-    Error::NotFound("There is no such place in the feed: after must be a next_cursor of this lineage");
+const NO_PLACE: Error = Error::NotFound(
+    "There is no such place in the feed: after must be a next_cursor of this lineage",
+);
 pub(super) const NO_PLAYER: Error = Error::NotFound("There is no such player");
 
 pub(super) fn routes(raids: Raids) -> Router {
@@ -51,16 +53,34 @@ async fn admit(
 ) -> Result<Json<Data<HostPlayer>>, Failure> {
     let (external_id, name) = body.read(|fields| {
         let (id, name) = (fields.text("external_id"), fields.text("name"));
-        let id = id.and_then(|id| external_id(id).map_err(|must| fields.fault("external_id", must)).ok());
+        let id = id.and_then(|id| {
+            external_id(id)
+                .map_err(|must| fields.fault("external_id", must))
+                .ok()
+        });
         let name = name.and_then(|name| {
-            guest_name(&name).map(str::to_owned).map_err(|must| fields.fault("name", must)).ok()
+            guest_name(&name)
+                .map(str::to_owned)
+                .map_err(|must| fields.fault("name", must))
+                .ok()
         });
         Some((id?, name?))
     })?;
     // Without the name: nothing is ever taken from the record.
-    by.record(&*raids.store, "admit_player", format!("identity {external_id}"), json!({})).await?;
+    by.record(
+        &*raids.store,
+        "admit_player",
+        format!("identity {external_id}"),
+        json!({}),
+    )
+    .await?;
     let player = raids.store.admit_identity(&external_id, &name).await?;
-    Ok(Json(Data { data: HostPlayer { player, external_id } }))
+    Ok(Json(Data {
+        data: HostPlayer {
+            player,
+            external_id,
+        },
+    }))
 }
 
 /// A pair of tokens with which a player's client comes in, as after any sign-in.
@@ -70,8 +90,18 @@ async fn tokens(
     PlayerPath(id): PlayerPath,
 ) -> Result<(StatusCode, Json<Data<TokenPair>>), Failure> {
     let player = raids.player(id).await?.ok_or(NO_PLAYER)?;
-    by.record(&*raids.store, "mint_tokens", format!("player {id}"), json!({})).await?;
-    let data = raids.gate.auth.sign_in(&*raids.store, player, raids.gate.clock.now()).await?;
+    by.record(
+        &*raids.store,
+        "mint_tokens",
+        format!("player {id}"),
+        json!({}),
+    )
+    .await?;
+    let data = raids
+        .gate
+        .auth
+        .sign_in(&*raids.store, player, raids.gate.clock.now())
+        .await?;
     Ok((StatusCode::CREATED, Json(Data { data })))
 }
 
@@ -86,9 +116,18 @@ async fn add_member(
     let key = idempotency::key(&headers).map_err(|fault| Failure::invalid(vec![fault]))?;
     let id = body.read(|fields| fields.id::<PlayerId>("player"))?;
     let player = raids.player(id).await?.ok_or(NO_PLAYER)?;
-    by.record(&*raids.store, "add_member", format!("raid {raid}"), json!({ "player": id })).await?;
+    by.record(
+        &*raids.store,
+        "add_member",
+        format!("raid {raid}"),
+        json!({ "player": id }),
+    )
+    .await?;
     let op = key.map(|key| OpHash::new(&by.signed.0.subject, &key));
-    raids.sessions.execute(raid, raid::Command::Join { player }, op).await?;
+    raids
+        .sessions
+        .execute(raid, raid::Command::Join { player }, op)
+        .await?;
     raids.show(raid, &by.signed).await
 }
 
@@ -100,19 +139,33 @@ async fn feed(
 ) -> Result<Json<FeedPage>, Failure> {
     let (after, limit) = (query.text("after"), query.limit());
     query.finish()?;
-    let after = after.map(|cursor| place(&cursor).ok_or(NO_PLACE)).transpose()?;
+    let after = after
+        .map(|cursor| place(&cursor).ok_or(NO_PLACE))
+        .transpose()?;
     let (lineage, place) = after.unzip();
-    let Fed { lineage: current, events, next } = raids.store.feed(place.unwrap_or_default(), limit).await?;
+    let Fed {
+        lineage: current,
+        events,
+        next,
+    } = raids.store.feed(place.unwrap_or_default(), limit).await?;
     if lineage.is_some_and(|lineage| lineage != current) {
         return Err(NO_PLACE.into());
     }
-    let data = events.into_iter().map(|(raid, event)| FeedEvent { raid, event }).collect();
-    Ok(Json(FeedPage { data, next_cursor: cursor(&current, next) }))
+    let data = events
+        .into_iter()
+        .map(|(raid, event)| FeedEvent { raid, event })
+        .collect();
+    Ok(Json(FeedPage {
+        data,
+        next_cursor: cursor(&current, next),
+    }))
 }
 
 /// A place in the feed as text: the lineage first, for it is worth nothing in another.
 fn cursor(lineage: &str, place: Place) -> String {
-    let numbers = [place.commit, place.raid, place.seq].map(u64::to_be_bytes).concat();
+    let numbers = [place.commit, place.raid, place.seq]
+        .map(u64::to_be_bytes)
+        .concat();
     BASE64URL_NOPAD.encode(&[&numbers, lineage.as_bytes()].concat())
 }
 
@@ -120,8 +173,16 @@ fn cursor(lineage: &str, place: Place) -> String {
 fn place(cursor: &str) -> Option<(String, Place)> {
     let bytes = BASE64URL_NOPAD.decode(cursor.as_bytes()).ok()?;
     let (numbers, lineage) = bytes.split_at_checked(24)?;
-    let number = |index: usize| Some(u64::from_be_bytes(numbers[index * 8..][..8].try_into().ok()?));
-    let place = Place { commit: number(0)?, raid: number(1)?, seq: number(2)? };
+    let number = |index: usize| {
+        Some(u64::from_be_bytes(
+            numbers[index * 8..][..8].try_into().ok()?,
+        ))
+    };
+    let place = Place {
+        commit: number(0)?,
+        raid: number(1)?,
+        seq: number(2)?,
+    };
     Some((String::from_utf8(lineage.to_vec()).ok()?, place))
 }
 
@@ -131,7 +192,11 @@ fn external_id(text: String) -> Result<String, &'static str> {
         return Err("must have 1 to 200 characters");
     }
     let plain = text.trim() == text && !text.chars().any(char::is_control);
-    if plain { Ok(text) } else { Err("must not hold control characters, nor begin or end with a space") }
+    if plain {
+        Ok(text)
+    } else {
+        Err("must not hold control characters, nor begin or end with a space")
+    }
 }
 
 impl Raids {
@@ -141,7 +206,10 @@ impl Raids {
             return Err(BANNED.into());
         }
         let profile = self.store.player(id).await?;
-        Ok(profile.map(|profile| PlayerRef { id: profile.id, name: profile.name }))
+        Ok(profile.map(|profile| PlayerRef {
+            id: profile.id,
+            name: profile.name,
+        }))
     }
 }
 

@@ -11,9 +11,12 @@ pub(super) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 ///
 /// When it is there and no key.
 pub(super) fn key(headers: &HeaderMap) -> Result<Option<OpKey>, FieldFault> {
-    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else {
+        return Ok(None);
+    };
     let key = OpKey::try_from(value.to_str().unwrap_or_default().to_owned());
-    key.map(Some).map_err(|error| FieldFault::new(IDEMPOTENCY_KEY, error.to_string()))
+    key.map(Some)
+        .map_err(|error| FieldFault::new(IDEMPOTENCY_KEY, error.to_string()))
 }
 
 #[cfg(test)]

@@ -1,5 +1,12 @@
 //! `/auth/telegram` and `/auth/link`: players whom somebody else vouches for.
 
+use axum::extract::{FromRequest, Request, State};
+use axum::http::HeaderName;
+use axum::routing::post;
+use axum::{Json, Router};
+use raidhall_protocol::admin::Linked;
+use raidhall_protocol::rest::{Data, TokenPair};
+
 use super::accounts::Accounts;
 use super::body::Body;
 use super::failure::Failure;
@@ -9,16 +16,11 @@ use crate::address::ClientAddress;
 use crate::auth::{BANNED, Scope, Vouched};
 use crate::error::Error;
 use crate::store::Link;
-use axum::extract::{FromRequest, Request, State};
-use axum::http::HeaderName;
-use axum::routing::post;
-use axum::{Json, Router};
-use raidhall_protocol::admin::Linked;
-use raidhall_protocol::rest::{Data, TokenPair};
 
 /// Carries what `init_data` does.
 pub(super) const INIT_DATA: HeaderName = HeaderName::from_static("x-telegram-init-data");
-const NOT_VALID: Error = Error::Unauthenticated("The init data are not valid, too old, or were used before");
+const NOT_VALID: Error =
+    Error::Unauthenticated("The init data are not valid, too old, or were used before");
 
 pub(super) fn routes(accounts: Accounts) -> Router {
     Router::new()
@@ -56,7 +58,9 @@ async fn telegram(
     accounts.limits.guest(from, &tally).await?;
     let vouched = accounts.telegram_user(&init_data).await?;
     let Accounts { gate, store, .. } = accounts;
-    let player = store.admit_identity(&vouched.external_id, &vouched.name).await?;
+    let player = store
+        .admit_identity(&vouched.external_id, &vouched.name)
+        .await?;
     if gate.auth.is_banned(player.id) {
         return Err(BANNED.into());
     }
@@ -81,19 +85,34 @@ async fn link(
     let Vouched { external_id, .. } = match presented {
         Presented::InitData(init_data) => accounts.telegram_user(&init_data).await?,
         Presented::Token(token) => {
-            let vouched = accounts.gate.auth.vouched(&token, accounts.gate.clock.now()).await;
+            let vouched = accounts
+                .gate
+                .auth
+                .vouched(&token, accounts.gate.clock.now())
+                .await;
             vouched.map_err(|error| match error {
                 Error::Unavailable => error,
-                _ => Error::Unauthenticated("The token is not one of an issuer that is believed here"),
+                _ => Error::Unauthenticated(
+                    "The token is not one of an issuer that is believed here",
+                ),
             })?
         }
     };
     match accounts.store.link_identity(player, &external_id).await? {
-        Link::Linked => Ok(Json(Data { data: Linked { player, external_id } })),
-        Link::Taken => Err(Failure::field(field, "is another player's already; sign in with it")),
-        Link::HasAnother => {
-            Err(Failure::field(field, "cannot be added: this player has an identity already"))
-        }
+        Link::Linked => Ok(Json(Data {
+            data: Linked {
+                player,
+                external_id,
+            },
+        })),
+        Link::Taken => Err(Failure::field(
+            field,
+            "is another player's already; sign in with it",
+        )),
+        Link::HasAnother => Err(Failure::field(
+            field,
+            "cannot be added: this player has an identity already",
+        )),
         Link::Missing => Err(Error::NotFound("There is no such player").into()),
     }
 }
@@ -105,7 +124,9 @@ impl Accounts {
         if !auth.telegram_welcome() {
             return Err(Error::Forbidden("Users of Telegram cannot sign in here").into());
         }
-        let user = auth.telegram_user(init_data, self.gate.clock.now()).ok_or(NOT_VALID)?;
+        let user = auth
+            .telegram_user(init_data, self.gate.clock.now())
+            .ok_or(NOT_VALID)?;
         if !self.store.use_proof(user.proof, user.remember).await? {
             return Err(NOT_VALID.into());
         }
@@ -118,12 +139,17 @@ impl<S: Send + Sync> FromRequest<S> for Presented {
 
     async fn from_request(request: Request, state: &S) -> Result<Presented, Failure> {
         if let Some(value) = request.headers().get(INIT_DATA) {
-            let text = value.to_str().map_err(|_| Failure::malformed("X-Telegram-Init-Data is not text"))?;
+            let text = value
+                .to_str()
+                .map_err(|_| Failure::malformed("X-Telegram-Init-Data is not text"))?;
             return Ok(Presented::InitData(text.to_owned()));
         }
         let body = Body::from_request(request, state).await?;
         body.read(|fields| {
-            let (token, init_data) = (fields.optional_text("token")?, fields.optional_text("init_data")?);
+            let (token, init_data) = (
+                fields.optional_text("token")?,
+                fields.optional_text("init_data")?,
+            );
             match (token, init_data) {
                 (Some(token), None) => Some(Presented::Token(token)),
                 (None, Some(init_data)) => Some(Presented::InitData(init_data)),

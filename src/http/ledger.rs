@@ -1,13 +1,14 @@
 //! `/raids/{id}/events` and `/contributions`: what has happened, oldest first, for those who may see the raid.
 
-use super::failure::Failure;
-use super::gate::Signed;
-use super::query::Query;
-use super::raids::{RaidPath, Raids};
 use axum::Json;
 use axum::extract::State;
 use raidhall_protocol::rest::{Contribution, Data, LedgerRow};
 use raidhall_protocol::{RaidId, Seq};
+
+use super::failure::Failure;
+use super::gate::Signed;
+use super::query::Query;
+use super::raids::{RaidPath, Raids};
 
 pub(super) async fn events(
     State(raids): State<Raids>,
@@ -16,7 +17,9 @@ pub(super) async fn events(
     query: Query,
 ) -> Result<Json<Data<Vec<LedgerRow>>>, Failure> {
     let (after, limit) = page(&raids, &signed, raid, query).await?;
-    Ok(Json(Data { data: raids.store.events(raid, after, limit).await? }))
+    Ok(Json(Data {
+        data: raids.store.events(raid, after, limit).await?,
+    }))
 }
 
 pub(super) async fn contributions(
@@ -26,11 +29,18 @@ pub(super) async fn contributions(
     query: Query,
 ) -> Result<Json<Data<Vec<Contribution>>>, Failure> {
     let (after, limit) = page(&raids, &signed, raid, query).await?;
-    Ok(Json(Data { data: raids.store.contributions(raid, after, limit).await? }))
+    Ok(Json(Data {
+        data: raids.store.contributions(raid, after, limit).await?,
+    }))
 }
 
 /// Which page is wanted, once it is certain that the caller may see the raid.
-async fn page(raids: &Raids, signed: &Signed, raid: RaidId, mut query: Query) -> Result<(Seq, u32), Failure> {
+async fn page(
+    raids: &Raids,
+    signed: &Signed,
+    raid: RaidId,
+    mut query: Query,
+) -> Result<(Seq, u32), Failure> {
     let page = (query.after(), query.limit());
     query.finish()?;
     raids.sessions.read(raid, signed.0.caller()).await?;

@@ -1,17 +1,19 @@
 //! What is limited, by whom it is counted, and how much there is of it. Shared by all instances where there is a Redis,
 //! and where that is not to be had, each counts for itself.
 
+use std::fmt::{self, Display, Formatter};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use axum::http::Method;
+use raidhall_protocol::PlayerId;
+
 use super::Options;
 use super::failure::Failure;
 use super::tally::Tally;
 use crate::address::ClientAddress;
 use crate::cluster::bus::redis::Allowances;
 use crate::rate::{Exceeded, Limiter, Rate, Standing};
-use axum::http::Method;
-use raidhall_protocol::PlayerId;
-use std::fmt::{self, Display, Formatter};
-use std::net::IpAddr;
-use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -49,7 +51,11 @@ struct Class {
 impl Class {
     fn new(name: &'static str, limit: u32, period: Duration) -> Class {
         let rate = Rate::new(limit, period);
-        Class { name, rate, local: Limiter::of(rate) }
+        Class {
+            name,
+            rate,
+            local: Limiter::of(rate),
+        }
     }
 
     fn key(&self, who: Who) -> String {
@@ -72,9 +78,16 @@ pub(super) struct Limits {
 
 impl Limits {
     pub(super) fn new(options: &Options) -> Limits {
-        let (reads, writes) = (options.rest_reads_per_minute, options.rest_writes_per_minute);
-        let (guests, guesses) = (options.guest_signins_per_minute, options.invite_guesses_per_minute);
-        let minute = |name, limit: u32, times| Class::new(name, limit.saturating_mul(times), MINUTE);
+        let (reads, writes) = (
+            options.rest_reads_per_minute,
+            options.rest_writes_per_minute,
+        );
+        let (guests, guesses) = (
+            options.guest_signins_per_minute,
+            options.invite_guesses_per_minute,
+        );
+        let minute =
+            |name, limit: u32, times| Class::new(name, limit.saturating_mul(times), MINUTE);
         Limits {
             shared: options.shared_limits.clone(),
             reads: minute("read", reads, 1),
@@ -98,8 +111,11 @@ impl Limits {
         tally: &Tally,
     ) -> Result<(), Failure> {
         let reads = matches!(*method, Method::GET | Method::HEAD);
-        let (own, of_address) =
-            if reads { (&self.reads, &self.reads_from) } else { (&self.writes, &self.writes_from) };
+        let (own, of_address) = if reads {
+            (&self.reads, &self.reads_from)
+        } else {
+            (&self.writes, &self.writes_from)
+        };
         self.both((own, by), (of_address, from), tally).await
     }
 
@@ -110,12 +126,14 @@ impl Limits {
 
     /// One guest signs in.
     pub(super) async fn guest(&self, from: ClientAddress, tally: &Tally) -> Result<(), Failure> {
-        self.one(&self.guests, Who::Address(from.network()), tally).await
+        self.one(&self.guests, Who::Address(from.network()), tally)
+            .await
     }
 
     /// A sign-in is renewed.
     pub(super) async fn refresh(&self, from: ClientAddress, tally: &Tally) -> Result<(), Failure> {
-        self.one(&self.refreshes, Who::Address(from.network()), tally).await
+        self.one(&self.refreshes, Who::Address(from.network()), tally)
+            .await
     }
 
     /// One invite code is tried. Charged before it is known to be wrong, so that trying many at once gains nothing, and
@@ -126,8 +144,13 @@ impl Limits {
         from: ClientAddress,
         tally: &Tally,
     ) -> Result<Guess<'_>, Failure> {
-        self.both((&self.guesses, by), (&self.guesses_from, from), tally).await?;
-        Ok(Guess { limits: self, by: Who::Player(by), from: Who::Address(from.network()) })
+        self.both((&self.guesses, by), (&self.guesses_from, from), tally)
+            .await?;
+        Ok(Guess {
+            limits: self,
+            by: Who::Player(by),
+            from: Who::Address(from.network()),
+        })
     }
 
     async fn one(&self, class: &Class, who: Who, tally: &Tally) -> Result<(), Failure> {
@@ -157,9 +180,12 @@ impl Limits {
                 self.refund(of_address, from).await;
                 Err(exceeded.into())
             }
-            (Err(one), Err(other)) => {
-                Err(if one.retry_after >= other.retry_after { one } else { other }.into())
+            (Err(one), Err(other)) => Err(if one.retry_after >= other.retry_after {
+                one
+            } else {
+                other
             }
+            .into()),
         }
     }
 
@@ -192,6 +218,9 @@ impl Guess<'_> {
     /// It was not wrong after all.
     pub(super) async fn forgive(self) {
         let Guess { limits, by, from } = self;
-        tokio::join!(limits.refund(&limits.guesses, by), limits.refund(&limits.guesses_from, from));
+        tokio::join!(
+            limits.refund(&limits.guesses, by),
+            limits.refund(&limits.guesses_from, from)
+        );
     }
 }

@@ -1,14 +1,16 @@
 //! Which pages may talk to this server.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
 use super::failure::{LIMIT, REMAINING, RESET};
 use super::identities::INIT_DATA;
 use super::request_id::X_REQUEST_ID;
 use crate::socket::LINEAGE;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, RETRY_AFTER};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
-use std::sync::Arc;
-use std::time::Duration;
-use tower_http::cors::{AllowOrigin, CorsLayer};
 
 /// How long a browser may remember what it was allowed.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(3600);
@@ -30,8 +32,12 @@ impl Origins {
 
     /// Whether a socket may be opened: by the server's own pages, by those allowed, and by what is no page.
     pub fn admit(&self, headers: &HeaderMap) -> bool {
-        let Some(origin) = headers.get(ORIGIN) else { return true };
-        let Ok(origin) = origin.to_str() else { return false };
+        let Some(origin) = headers.get(ORIGIN) else {
+            return true;
+        };
+        let Ok(origin) = origin.to_str() else {
+            return false;
+        };
         let host = headers.get(HOST).and_then(|host| host.to_str().ok());
         // The scheme is not compared: behind a proxy that ends TLS it is not known here.
         let own = origin
@@ -45,7 +51,8 @@ impl Origins {
     /// travel in `Authorization`, which a page adds itself.
     pub(super) fn cors(&self) -> CorsLayer {
         let Origins(allows) = self.clone();
-        let allowed = move |origin: &HeaderValue, _: &_| origin.to_str().is_ok_and(|origin| allows(origin));
+        let allowed =
+            move |origin: &HeaderValue, _: &_| origin.to_str().is_ok_and(|origin| allows(origin));
         let name = HeaderName::from_static;
         CorsLayer::new()
             .allow_origin(AllowOrigin::predicate(allowed))
@@ -80,8 +87,12 @@ mod tests {
         assert!(admits("https://RAID.example", "raid.example"));
         assert!(admits("https://play.example", "raid.example"));
         assert!(Origins::none().admit(&HeaderMap::new()), "no page at all");
-        for stranger in ["https://evil.example", "null", "http://localhost:8081", "https://play.example.evil"]
-        {
+        for stranger in [
+            "https://evil.example",
+            "null",
+            "http://localhost:8081",
+            "https://play.example.evil",
+        ] {
             assert!(!admits(stranger, "localhost:8080"), "{stranger}");
         }
     }

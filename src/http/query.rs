@@ -1,12 +1,14 @@
 //! Query strings, and the paging that every list shares.
 
-use super::failure::Failure;
+use std::collections::HashMap;
+
 use axum::extract::{FromRequestParts, Query as Pairs};
 use axum::http::request::Parts;
 use data_encoding::BASE64URL_NOPAD;
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{FieldFault, RaidId, Seq};
-use std::collections::HashMap;
+
+use super::failure::Failure;
 
 const ROWS: u32 = 20;
 const ROWS_MAX: u32 = 100;
@@ -23,16 +25,26 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Query, Failure> {
         let malformed = |_| Failure::malformed("The query string cannot be read");
-        let Pairs(pairs) = Pairs::from_request_parts(parts, state).await.map_err(malformed)?;
-        Ok(Query { pairs, faults: Vec::new() })
+        let Pairs(pairs) = Pairs::from_request_parts(parts, state)
+            .await
+            .map_err(malformed)?;
+        Ok(Query {
+            pairs,
+            faults: Vec::new(),
+        })
     }
 }
 
 impl Query {
     /// How many rows are wanted.
     pub(super) fn limit(&mut self) -> u32 {
-        let read = |text: &str| text.parse().ok().filter(|rows| (1..=ROWS_MAX).contains(rows));
-        self.read("limit", "must be a whole number from 1 to 100", read).unwrap_or(ROWS)
+        let read = |text: &str| {
+            text.parse()
+                .ok()
+                .filter(|rows| (1..=ROWS_MAX).contains(rows))
+        };
+        self.read("limit", "must be a whole number from 1 to 100", read)
+            .unwrap_or(ROWS)
     }
 
     /// The seq after which to go on.
@@ -42,13 +54,21 @@ impl Query {
 
     /// A seq.
     pub(crate) fn seq(&mut self, name: &str) -> Option<Seq> {
-        self.read(name, "must be a seq: a whole number from 0 to 2^53 - 1", seq)
+        self.read(
+            name,
+            "must be a seq: a whole number from 0 to 2^53 - 1",
+            seq,
+        )
     }
 
     /// An id.
     pub(super) fn id(&mut self, name: &str) -> Option<u64> {
         let read = |text: &str| text.parse().ok().filter(|id| (1..SEQ_END).contains(id));
-        self.read(name, "must be an id: a whole number from 1 to 2^53 - 1", read)
+        self.read(
+            name,
+            "must be an id: a whole number from 1 to 2^53 - 1",
+            read,
+        )
     }
 
     /// True or false.
@@ -64,24 +84,45 @@ impl Query {
 
     /// The status that is wanted, if one is.
     pub(super) fn status(&mut self) -> Option<RaidStatus> {
-        let read = |text: &str| RaidStatus::ALL.into_iter().find(|status| status.as_str() == text);
-        self.read("status", "must be recruiting, active, completed or failed", read)
+        let read = |text: &str| {
+            RaidStatus::ALL
+                .into_iter()
+                .find(|status| status.as_str() == text)
+        };
+        self.read(
+            "status",
+            "must be recruiting, active, completed or failed",
+            read,
+        )
     }
 
     /// The raid below which to go on.
     pub(super) fn cursor(&mut self) -> Option<RaidId> {
-        self.read("cursor", "must be a next_cursor that was given out", |text| {
-            let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
-            RaidId::try_from(u64::from_be_bytes(bytes.try_into().ok()?)).ok()
-        })
+        self.read(
+            "cursor",
+            "must be a next_cursor that was given out",
+            |text| {
+                let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
+                RaidId::try_from(u64::from_be_bytes(bytes.try_into().ok()?)).ok()
+            },
+        )
     }
 
     /// All faults at once, if there are any.
     pub(crate) fn finish(self) -> Result<(), Failure> {
-        if self.faults.is_empty() { Ok(()) } else { Err(Failure::invalid(self.faults)) }
+        if self.faults.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::invalid(self.faults))
+        }
     }
 
-    fn read<T>(&mut self, name: &str, fault: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+    fn read<T>(
+        &mut self,
+        name: &str,
+        fault: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
         let text = self.pairs.get(name)?;
         let value = read(text);
         if value.is_none() {
@@ -106,8 +147,14 @@ mod tests {
     use super::*;
 
     fn query(pairs: &[(&str, &str)]) -> Query {
-        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Query { pairs, faults: Vec::new() }
+        let pairs = pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        Query {
+            pairs,
+            faults: Vec::new(),
+        }
     }
 
     #[test]
@@ -121,8 +168,12 @@ mod tests {
     #[test]
     fn a_cursor_survives_its_text() {
         let raid = RaidId::try_from(123_456_u64).expect("an id");
-        let mut query =
-            query(&[("cursor", &cursor(raid)), ("status", "active"), ("after", "7"), ("limit", "100")]);
+        let mut query = query(&[
+            ("cursor", &cursor(raid)),
+            ("status", "active"),
+            ("after", "7"),
+            ("limit", "100"),
+        ]);
         let read = (query.cursor(), query.status(), query.after(), query.limit());
         assert_eq!(read, (Some(raid), Some(RaidStatus::Active), Seq(7), 100));
         assert!(query.finish().is_ok());
@@ -130,13 +181,24 @@ mod tests {
 
     #[test]
     fn every_fault_is_named() {
-        for (limit, after, cursor) in
-            [("", "", ""), ("0", "-1", "7"), ("101", "9007199254740992", "AAAAAAAAAAA"), ("x", "1.5", "é")]
-        {
-            let mut query =
-                query(&[("limit", limit), ("after", after), ("cursor", cursor), ("status", "won")]);
+        for (limit, after, cursor) in [
+            ("", "", ""),
+            ("0", "-1", "7"),
+            ("101", "9007199254740992", "AAAAAAAAAAA"),
+            ("x", "1.5", "é"),
+        ] {
+            let mut query = query(&[
+                ("limit", limit),
+                ("after", after),
+                ("cursor", cursor),
+                ("status", "won"),
+            ]);
             let _ = (query.limit(), query.after(), query.cursor(), query.status());
-            let named: Vec<&str> = query.faults.iter().map(|fault| fault.field.as_str()).collect();
+            let named: Vec<&str> = query
+                .faults
+                .iter()
+                .map(|fault| fault.field.as_str())
+                .collect();
             assert_eq!(named, ["limit", "after", "cursor", "status"]);
         }
     }

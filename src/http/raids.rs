@@ -1,5 +1,18 @@
 //! `/raids`: making one, joining one, looking at one and at all of one's own.
 
+use std::sync::Arc;
+
+use axum::extract::{FromRef, FromRequestParts, Path, State};
+use axum::http::header::LOCATION;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use raidhall_protocol::rest::{Data, NewRaid, Page, RaidSummary, RaidView};
+use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::{PlayerId, RaidId};
+use serde_json::json;
+
 use super::account_for::Accountable;
 use super::body::Body;
 use super::failure::Failure;
@@ -15,17 +28,6 @@ use crate::error::Error;
 use crate::raid;
 use crate::session::{Sessions, View};
 use crate::store::{OpHash, RaidRow, Store};
-use axum::extract::{FromRef, FromRequestParts, Path, State};
-use axum::http::header::LOCATION;
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, StatusCode};
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use raidhall_protocol::rest::{Data, NewRaid, Page, RaidSummary, RaidView};
-use raidhall_protocol::server::PlayerRef;
-use raidhall_protocol::{PlayerId, RaidId};
-use serde_json::json;
-use std::sync::Arc;
 
 /// What the doors to raids share.
 #[derive(Clone)]
@@ -44,7 +46,10 @@ pub(super) fn routes(raids: Raids) -> Router {
         .route("/api/v1/raids/{id}", get(show))
         .route("/api/v1/raids/{id}/commands", post(commands::carry_out))
         .route("/api/v1/raids/{id}/events", get(ledger::events))
-        .route("/api/v1/raids/{id}/contributions", get(ledger::contributions))
+        .route(
+            "/api/v1/raids/{id}/contributions",
+            get(ledger::contributions),
+        )
         .with_state(raids)
 }
 
@@ -63,7 +68,11 @@ async fn create(
     let key = key.map(|key| OpHash::new(&by.signed.0.subject, &key));
     let raid = raids.sessions.create(leader, new, key).await?;
     let location = [(LOCATION, format!("{API}/raids/{raid}"))];
-    Ok((StatusCode::CREATED, location, raids.show(raid, &by.signed).await?))
+    Ok((
+        StatusCode::CREATED,
+        location,
+        raids.show(raid, &by.signed).await?,
+    ))
 }
 
 async fn join(
@@ -85,7 +94,16 @@ async fn join(
         guess.forgive().await;
     }
     let raid = found?.ok_or(Error::NotFound("No raid has this invite code"))?;
-    raids.sessions.execute(raid, raid::Command::Join { player: player.clone() }, None).await?;
+    raids
+        .sessions
+        .execute(
+            raid,
+            raid::Command::Join {
+                player: player.clone(),
+            },
+            None,
+        )
+        .await?;
     raids.show(raid, &signed).await
 }
 
@@ -118,12 +136,20 @@ pub(super) async fn page_of(
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
     let next_cursor = rows.last().filter(|_| more).map(|row| cursor(row.id));
-    Ok(Json(Page { data: rows.into_iter().map(summary).collect(), next_cursor }))
+    Ok(Json(Page {
+        data: rows.into_iter().map(summary).collect(),
+        next_cursor,
+    }))
 }
 
 impl Raids {
     /// Who is to lead a new raid: the caller, or whom the host app's backend names.
-    async fn leader(&self, by: &Accountable, body: &Body, tally: &Tally) -> Result<PlayerRef, Failure> {
+    async fn leader(
+        &self,
+        by: &Accountable,
+        body: &Body,
+        tally: &Tally,
+    ) -> Result<PlayerRef, Failure> {
         let named = body.0.get("leader").is_some_and(|leader| !leader.is_null());
         if !named {
             let leader = by.signed.acting()?;
@@ -135,15 +161,33 @@ impl Raids {
         }
         let id = body.read(|fields| fields.id("leader"))?;
         let leader = self.player(id).await?.ok_or(NO_PLAYER)?;
-        by.record(&*self.store, "create_raid", format!("player {id}"), json!({})).await?;
+        by.record(
+            &*self.store,
+            "create_raid",
+            format!("player {id}"),
+            json!({}),
+        )
+        .await?;
         Ok(leader)
     }
 
     /// The raid as the caller sees it.
     pub(super) async fn show(&self, raid: RaidId, signed: &Signed) -> Result<Shown, Failure> {
-        let View { state, seq, online, ws_url } = self.sessions.read(raid, signed.0.caller()).await?;
+        let View {
+            state,
+            seq,
+            online,
+            ws_url,
+        } = self.sessions.read(raid, signed.0.caller()).await?;
         let ws_url = ws_url.unwrap_or_else(|| self.ws_url.to_string());
-        Ok(Json(Data { data: RaidView { state: Arc::unwrap_or_clone(state), seq, online, ws_url } }))
+        Ok(Json(Data {
+            data: RaidView {
+                state: Arc::unwrap_or_clone(state),
+                seq,
+                online,
+                ws_url,
+            },
+        }))
     }
 }
 
@@ -185,7 +229,8 @@ impl<S: Send + Sync> FromRequestParts<S> for RaidPath {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<RaidPath, Failure> {
         let id = Path::<String>::from_request_parts(parts, state).await.ok();
         let id = id.and_then(|Path(id)| RaidId::try_from(id.parse::<u64>().ok()?).ok());
-        id.map(RaidPath).ok_or_else(|| Error::NotFound("There is no such raid").into())
+        id.map(RaidPath)
+            .ok_or_else(|| Error::NotFound("There is no such raid").into())
     }
 }
 

@@ -1,8 +1,9 @@
 //! Whether this instance should be sent new clients.
 
-use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// What the app says about itself, and the health doors read. Cheap to clone.
@@ -47,8 +48,15 @@ impl Readiness {
     /// Starting; the bus counts as working until told otherwise (a local one always works). The store counts as
     /// working for `lease_ttl` after each renewal of the lease, which is a write to it every second.
     pub fn new(lease_ttl: Duration) -> Readiness {
-        let now = Now { phase: Phase::Starting, renewed_at: None, bus: true };
-        Readiness(Arc::new(Inner { lease_ttl, now: Mutex::new(now) }))
+        let now = Now {
+            phase: Phase::Starting,
+            renewed_at: None,
+            bus: true,
+        };
+        Readiness(Arc::new(Inner {
+            lease_ttl,
+            now: Mutex::new(now),
+        }))
     }
 
     /// The instance enters a phase.
@@ -68,7 +76,9 @@ impl Readiness {
 
     pub(super) fn report(&self) -> Report {
         let now = *self.0.now.lock();
-        let store = now.renewed_at.is_some_and(|at| at.elapsed() < self.0.lease_ttl);
+        let store = now
+            .renewed_at
+            .is_some_and(|at| at.elapsed() < self.0.lease_ttl);
         // Without its bus an instance is slower and not wrong: clients are still better off here than nowhere.
         let ready = now.phase == Phase::Running && store;
         let status = match now.phase {
@@ -79,7 +89,12 @@ impl Readiness {
             Phase::Running => "unavailable",
         };
         let word = |works| if works { "ok" } else { "failing" };
-        Report { ready, status, store: word(store), bus: word(now.bus) }
+        Report {
+            ready,
+            status,
+            store: word(store),
+            bus: word(now.bus),
+        }
     }
 }
 
@@ -90,7 +105,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn ready_means_running_with_a_lease_renewed_lately() {
         let readiness = Readiness::new(Duration::from_secs(3));
-        let status = || (readiness.report().ready, readiness.report().status, readiness.report().store);
+        let status = || {
+            (
+                readiness.report().ready,
+                readiness.report().status,
+                readiness.report().store,
+            )
+        };
         assert_eq!(status(), (false, "starting", "failing"));
         readiness.renewed();
         assert_eq!(status(), (false, "starting", "ok"));

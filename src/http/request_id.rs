@@ -1,8 +1,9 @@
 //! A name for each request: in its answer, in its error, in the logs.
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use std::fmt;
 use std::sync::Arc;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -14,7 +15,10 @@ pub struct RequestId(Arc<str>);
 impl RequestId {
     /// The caller's own, if it is 1 to 64 characters that can do no harm in a log; else a new one.
     pub(super) fn of(headers: &HeaderMap) -> RequestId {
-        let given = headers.get(X_REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| harmless(id));
+        let given = headers
+            .get(X_REQUEST_ID)
+            .and_then(|value| value.to_str().ok())
+            .filter(|id| harmless(id));
         RequestId(given.map_or_else(|| Uuid::now_v7().to_string().into(), Arc::from))
     }
 

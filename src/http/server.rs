@@ -3,9 +3,10 @@
 //! hyper's own connection is used, neither `axum::serve`, which puts no limit on how long a request's head may take,
 //! nor hyper-util's `auto`, which waits without limit for a connection's first bytes to tell HTTP/1 from HTTP/2.
 
-use crate::address::Peer;
-use crate::listener::{Listener, Paced, PerAddress, Seat, Seats, Stream};
-use crate::telemetry::metrics;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::Body;
 use futures_util::FutureExt;
@@ -14,14 +15,15 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::io;
-use std::net::SocketAddr;
-use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use tracing::Instrument;
+
+use crate::address::Peer;
+use crate::listener::{Listener, Paced, PerAddress, Seat, Seats, Stream};
+use crate::telemetry::metrics;
 
 /// How long accepting rests after it failed (usually for want of file descriptors).
 const ACCEPT_REST: Duration = Duration::from_millis(200);
@@ -51,17 +53,29 @@ pub struct Options {
 /// Serves every connection until `drain` is cancelled, and then those requests that are under way. Ends when the last
 /// of them is answered: who can't wait for that drops the future, which stops nothing that was begun. Upgraded
 /// connections belong to whoever took them over and are not waited for.
-pub async fn serve<L: Listener>(mut listener: L, router: Router, options: Options, drain: CancellationToken) {
+pub async fn serve<L: Listener>(
+    mut listener: L,
+    router: Router,
+    options: Options,
+    drain: CancellationToken,
+) {
     let connections = TaskTracker::new();
-    while let Some((stream, seat, peer)) =
-        drain.run_until_cancelled(accept(&mut listener, &options.seats)).await
+    while let Some((stream, seat, peer)) = drain
+        .run_until_cancelled(accept(&mut listener, &options.seats))
+        .await
     {
         let Some(seat) = options.per_address.admit(seat, peer) else {
             refuse(stream);
             continue;
         };
         let stream = Paced::new(stream, Some(seat), options.write_stall);
-        let connection = connection(stream, peer, router.clone(), options.header_timeout, drain.clone());
+        let connection = connection(
+            stream,
+            peer,
+            router.clone(),
+            options.header_timeout,
+            drain.clone(),
+        );
         connections.spawn(connection.instrument(tracing::debug_span!("connection", %peer)));
     }
     drop(listener);
@@ -105,7 +119,10 @@ async fn accept<L: Listener>(listener: &mut L, seats: &Seats) -> (Stream, Seat, 
 /// Whether this is one connection's misfortune and says nothing about the next.
 fn gone(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
 }
 
 async fn connection(

@@ -1,13 +1,15 @@
 //! What a request was charged to, and how much of that is left: for the headers of its answer.
 
-use super::failure::{LIMIT, REMAINING, RESET, seconds};
-use crate::rate::Standing;
+use std::convert::Infallible;
+use std::sync::Arc;
+
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use parking_lot::Mutex;
-use std::convert::Infallible;
-use std::sync::Arc;
+
+use super::failure::{LIMIT, REMAINING, RESET, seconds};
+use crate::rate::Standing;
 
 /// One request's. In the extensions of every request.
 #[derive(Debug, Clone, Default)]
@@ -24,7 +26,14 @@ impl Tally {
 
     /// Tells the client, unless it was told already that it is too much.
     pub(super) fn mark(&self, headers: &mut HeaderMap) {
-        let Some(Standing { limit, remaining, reset_after }) = *self.0.lock() else { return };
+        let Some(Standing {
+            limit,
+            remaining,
+            reset_after,
+        }) = *self.0.lock()
+        else {
+            return;
+        };
         if !headers.contains_key(LIMIT) {
             headers.insert(LIMIT, limit.into());
             headers.insert(REMAINING, remaining.into());

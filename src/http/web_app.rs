@@ -1,16 +1,18 @@
 //! The web app (`clients/web`), from this binary. A binary that was built without it says so at `/`.
 
-use super::asset::Asset;
-use super::failure::Failure;
-use crate::error::Error;
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::Path;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
-use std::collections::HashMap;
-use std::sync::Arc;
+
+use super::asset::Asset;
+use super::failure::Failure;
+use crate::error::Error;
 
 /// A file of the app: what it is called here, its content, and the same compressed where that is smaller.
 struct File {
@@ -40,13 +42,19 @@ fn serving(files: &'static [File], ws_url: &str) -> Router {
             .with(REFERRER_POLICY, HeaderValue::from_static("no-referrer"))
             .at("/")
     };
-    let (hashed, others): (Vec<_>, Vec<_>) = files.iter().partition(|file| file.path.starts_with(HASHED));
-    let (indexes, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|file| file.path == "/index.html");
+    let (hashed, others): (Vec<_>, Vec<_>) =
+        files.iter().partition(|file| file.path.starts_with(HASHED));
+    let (indexes, others): (Vec<_>, Vec<_>) = others
+        .into_iter()
+        .partition(|file| file.path == "/index.html");
     let index = match indexes.first() {
         Some(index) => page(asset(index)),
         None => page(Asset::new(HTML, include_bytes!("../page/no-app.html"))),
     };
-    let others = others.into_iter().map(|file| asset(file).at(file.path)).fold(index, Router::merge);
+    let others = others
+        .into_iter()
+        .map(|file| asset(file).at(file.path))
+        .fold(index, Router::merge);
     others.route("/assets/{name}", forever(&hashed))
 }
 
@@ -57,19 +65,22 @@ fn forever(files: &[&File]) -> MethodRouter {
         (name, asset(file).with(CACHE_CONTROL, immutable.clone()))
     });
     let files: Arc<HashMap<_, _>> = Arc::new(files.collect());
-    get(async move |Path(name): Path<String>, asked: HeaderMap| -> Response {
-        match files.get(name.as_str()) {
-            Some(asset) => asset.answer(&asked),
-            // A page of another release asks.
-            None => {
-                Failure::from(Error::NotFound("This release of the app has no such file")).into_response()
+    get(
+        async move |Path(name): Path<String>, asked: HeaderMap| -> Response {
+            match files.get(name.as_str()) {
+                Some(asset) => asset.answer(&asked),
+                // A page of another release asks.
+                None => Failure::from(Error::NotFound("This release of the app has no such file"))
+                    .into_response(),
             }
-        }
-    })
+        },
+    )
 }
 
 fn asset(file: &File) -> Asset {
-    Asset::new(media_type(file.path), file.raw).also("br", file.brotli).also("gzip", file.gzip)
+    Asset::new(media_type(file.path), file.raw)
+        .also("br", file.brotli)
+        .also("gzip", file.gzip)
 }
 
 fn media_type(path: &str) -> &'static str {
@@ -105,25 +116,42 @@ fn origin(url: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use axum::body::{Body, to_bytes};
     use axum::http::{Request, StatusCode};
     use tower::ServiceExt;
 
+    use super::*;
+
     #[test]
     fn the_policy_runs_nothing_that_is_not_a_file_of_ours() {
         let policy = policy("wss://a.example:8443/base/api/v1/ws");
-        assert!(policy.contains("connect-src 'self' wss://a.example:8443;"), "{policy}");
+        assert!(
+            policy.contains("connect-src 'self' wss://a.example:8443;"),
+            "{policy}"
+        );
         assert!(!policy.contains("unsafe"), "{policy}");
-        assert!(policy.contains("default-src 'none'; script-src 'self';"), "{policy}");
+        assert!(
+            policy.contains("default-src 'none'; script-src 'self';"),
+            "{policy}"
+        );
     }
 
     #[test]
     fn the_apps_page_has_no_script_or_style_in_itself() {
-        let pages = FILES.iter().filter(|file| file.path.ends_with(".html")).map(|file| file.raw);
+        let pages = FILES
+            .iter()
+            .filter(|file| file.path.ends_with(".html"))
+            .map(|file| file.raw);
         for page in pages.chain([&include_bytes!("../page/no-app.html")[..]]) {
             let page = std::str::from_utf8(page).expect("UTF-8");
-            for refused in ["<style", "style=\"", "<script>", " onclick=", "javascript:", "src=\"http"] {
+            for refused in [
+                "<style",
+                "style=\"",
+                "<script>",
+                " onclick=",
+                "javascript:",
+                "src=\"http",
+            ] {
                 assert!(!page.contains(refused), "the policy would block {refused}");
             }
         }
@@ -132,10 +160,17 @@ mod tests {
     /// The status of the answer, its headers and its body.
     async fn ask(files: &'static [File], path: &str) -> (StatusCode, HeaderMap, String) {
         let request = Request::get(path).body(Body::empty()).expect("a request");
-        let answer = serving(files, "ws://a").oneshot(request).await.expect("an answer");
+        let answer = serving(files, "ws://a")
+            .oneshot(request)
+            .await
+            .expect("an answer");
         let (head, body) = answer.into_parts();
         let body = to_bytes(body, usize::MAX).await.expect("a body");
-        (head.status, head.headers, String::from_utf8_lossy(&body).into_owned())
+        (
+            head.status,
+            head.headers,
+            String::from_utf8_lossy(&body).into_owned(),
+        )
     }
 
     #[tokio::test]
@@ -149,18 +184,37 @@ mod tests {
     #[tokio::test]
     async fn what_has_a_hash_in_its_name_is_kept_for_ever_and_the_rest_asked_for_anew() {
         static APP: [File; 3] = [
-            File { path: "/index.html", raw: b"<!doctype html>", brotli: None, gzip: None },
-            File { path: "/assets/x-1.js", raw: b"1", brotli: None, gzip: None },
-            File { path: "/sw.js", raw: b"2", brotli: None, gzip: None },
+            File {
+                path: "/index.html",
+                raw: b"<!doctype html>",
+                brotli: None,
+                gzip: None,
+            },
+            File {
+                path: "/assets/x-1.js",
+                raw: b"1",
+                brotli: None,
+                gzip: None,
+            },
+            File {
+                path: "/sw.js",
+                raw: b"2",
+                brotli: None,
+                gzip: None,
+            },
         ];
-        let cached = |headers: &HeaderMap| headers[CACHE_CONTROL].to_str().expect("text").to_owned();
+        let cached =
+            |headers: &HeaderMap| headers[CACHE_CONTROL].to_str().expect("text").to_owned();
         for (path, body, kept) in [
             ("/", "<!doctype html>", "no-cache"),
             ("/sw.js", "2", "no-cache"),
             ("/assets/x-1.js", "1", "public, max-age=31536000, immutable"),
         ] {
             let (status, headers, found) = ask(&APP, path).await;
-            assert_eq!((status, found.as_str(), cached(&headers).as_str()), (StatusCode::OK, body, kept));
+            assert_eq!(
+                (status, found.as_str(), cached(&headers).as_str()),
+                (StatusCode::OK, body, kept)
+            );
         }
         for missing in ["/assets/x-2.js", "/index.html"] {
             assert_eq!(ask(&APP, missing).await.0, StatusCode::NOT_FOUND);
@@ -170,7 +224,12 @@ mod tests {
     #[test]
     fn every_file_of_the_app_has_a_media_type() {
         for file in FILES {
-            assert_ne!(media_type(file.path), "application/octet-stream", "{}", file.path);
+            assert_ne!(
+                media_type(file.path),
+                "application/octet-stream",
+                "{}",
+                file.path
+            );
         }
     }
 }

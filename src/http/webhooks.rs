@@ -1,5 +1,16 @@
 //! `/admin/webhooks`: how deliveries to the host app's endpoints go, and having them tried again.
 
+use std::sync::Arc;
+
+use axum::extract::{FromRef, FromRequestParts, Path, State};
+use axum::http::request::Parts;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use raidhall_protocol::admin::{Replayed, Resumed, WebhookDelivery, WebhookView};
+use raidhall_protocol::rest::Data;
+use raidhall_protocol::{RaidId, Seq};
+use serde_json::json;
+
 use super::account_for::Operator;
 use super::body::Body;
 use super::failure::Failure;
@@ -10,18 +21,10 @@ use crate::error::Error;
 use crate::store::Store;
 use crate::store::webhooks::{EndpointRow, Parked, Replay};
 use crate::webhooks::{Endpoint, Kind};
-use axum::extract::{FromRef, FromRequestParts, Path, State};
-use axum::http::request::Parts;
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use raidhall_protocol::admin::{Replayed, Resumed, WebhookDelivery, WebhookView};
-use raidhall_protocol::rest::Data;
-use raidhall_protocol::{RaidId, Seq};
-use serde_json::json;
-use std::sync::Arc;
 
 const NO_ENDPOINT: Error = Error::NotFound("No such endpoint is configured at this instance");
-const NO_EVENT: Error = Error::NotFound("The raid has no such event, or it is none that webhooks tell of");
+const NO_EVENT: Error =
+    Error::NotFound("The raid has no such event, or it is none that webhooks tell of");
 
 #[derive(Clone)]
 pub(super) struct Webhooks {
@@ -46,23 +49,41 @@ async fn list(
     let rows = webhooks.store.endpoints().await?;
     let view = |endpoint: &Endpoint| {
         let row = rows.iter().find(|row| row.name == endpoint.name);
-        let EndpointRow { owner, paused, waiting, dead, .. } = row.cloned().unwrap_or_else(unseen);
+        let EndpointRow {
+            owner,
+            paused,
+            waiting,
+            dead,
+            ..
+        } = row.cloned().unwrap_or_else(unseen);
         WebhookView {
             name: endpoint.name.clone(),
             url: redact_url(&endpoint.url.uri().to_string()),
-            types: endpoint.kinds.iter().map(|kind| kind.as_str().to_owned()).collect(),
+            types: endpoint
+                .kinds
+                .iter()
+                .map(|kind| kind.as_str().to_owned())
+                .collect(),
             owner: owner.map(|owner| owner.0.to_string()),
             paused,
             waiting,
             dead,
         }
     };
-    Ok(Json(Data { data: webhooks.endpoints.iter().map(view).collect() }))
+    Ok(Json(Data {
+        data: webhooks.endpoints.iter().map(view).collect(),
+    }))
 }
 
 /// How an endpoint stands that nobody has delivered to.
 const fn unseen() -> EndpointRow {
-    EndpointRow { name: String::new(), owner: None, paused: None, waiting: 0, dead: 0 }
+    EndpointRow {
+        name: String::new(),
+        owner: None,
+        paused: None,
+        waiting: 0,
+        dead: 0,
+    }
 }
 
 async fn deliveries(
@@ -74,8 +95,19 @@ async fn deliveries(
     let (dead, after, limit) = (query.flag("dead"), query.after(), query.limit());
     query.finish()?;
     webhooks.endpoint(&name)?;
-    let rows = webhooks.store.parked_deliveries(&name, dead.unwrap_or(false), after.0, limit).await?;
-    let shown = |Parked { id, raid, seq, attempts, next_at, error, first_failed_at }| WebhookDelivery {
+    let rows = webhooks
+        .store
+        .parked_deliveries(&name, dead.unwrap_or(false), after.0, limit)
+        .await?;
+    let shown = |Parked {
+                     id,
+                     raid,
+                     seq,
+                     attempts,
+                     next_at,
+                     error,
+                     first_failed_at,
+                 }| WebhookDelivery {
         id,
         raid,
         seq,
@@ -84,7 +116,9 @@ async fn deliveries(
         error,
         first_failed_at,
     };
-    Ok(Json(Data { data: rows.into_iter().map(shown).collect() }))
+    Ok(Json(Data {
+        data: rows.into_iter().map(shown).collect(),
+    }))
 }
 
 async fn replay(
@@ -110,7 +144,9 @@ async fn replay(
     };
     let deed = by.deed("replay_webhooks", format!("webhook {name}"), details);
     let replayed = webhooks.store.replay(&name, what, &deed).await?;
-    Ok(Json(Data { data: Replayed { replayed } }))
+    Ok(Json(Data {
+        data: Replayed { replayed },
+    }))
 }
 
 async fn resume(
@@ -121,19 +157,32 @@ async fn resume(
     webhooks.endpoint(&name)?;
     let deed = by.deed("resume_webhooks", format!("webhook {name}"), json!({}));
     let resumed = webhooks.store.resume_endpoint(&name, &deed).await?;
-    Ok(Json(Data { data: Resumed { resumed } }))
+    Ok(Json(Data {
+        data: Resumed { resumed },
+    }))
 }
 
 impl Webhooks {
     fn endpoint(&self, name: &str) -> Result<&Endpoint, Failure> {
-        self.endpoints.iter().find(|endpoint| endpoint.name == name).ok_or_else(|| NO_ENDPOINT.into())
+        self.endpoints
+            .iter()
+            .find(|endpoint| endpoint.name == name)
+            .ok_or_else(|| NO_ENDPOINT.into())
     }
 
     /// Makes sure that there is such an event, and that it is one to tell of.
     async fn told(&self, raid: RaidId, seq: Seq) -> Result<(), Failure> {
         let before = Seq(seq.0.saturating_sub(1));
-        let event = self.store.events(raid, before, 1).await?.pop().filter(|event| event.seq == seq);
-        event.and_then(|event| Kind::of(&event.data)).map(drop).ok_or_else(|| NO_EVENT.into())
+        let event = self
+            .store
+            .events(raid, before, 1)
+            .await?
+            .pop()
+            .filter(|event| event.seq == seq);
+        event
+            .and_then(|event| Kind::of(&event.data))
+            .map(drop)
+            .ok_or_else(|| NO_EVENT.into())
     }
 }
 
@@ -145,7 +194,8 @@ impl<S: Send + Sync> FromRequestParts<S> for EndpointPath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<EndpointPath, Failure> {
         let name = Path::<String>::from_request_parts(parts, state).await.ok();
-        name.map(|Path(name)| EndpointPath(name)).ok_or_else(|| NO_ENDPOINT.into())
+        name.map(|Path(name)| EndpointPath(name))
+            .ok_or_else(|| NO_ENDPOINT.into())
     }
 }
 

@@ -1,16 +1,18 @@
 //! A connection whose client must take what is written to it, at a modest pace at least.
 
-use super::Stream;
-use super::seats::Seat;
-use bytes::Bytes;
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
+
+use super::Stream;
+use super::seats::Seat;
 
 /// The least that a client has to take of what waits for it, in bytes per second.
 const PACE: u64 = 1024;
@@ -44,7 +46,12 @@ pub struct Reclaimed {
 impl Paced {
     /// Lets the client take nothing for `stall` at most.
     pub const fn new(stream: Stream, seat: Option<Seat>, stall: Duration) -> Paced {
-        Paced { stream, seat, stall, backlog: None }
+        Paced {
+            stream,
+            seat,
+            stall,
+            backlog: None,
+        }
     }
 
     /// Takes the connection back after an upgrade; `None` if it is not one of
@@ -52,10 +59,18 @@ impl Paced {
     pub fn reclaim(upgraded: Upgraded) -> Option<Reclaimed> {
         let parts = upgraded.downcast::<TokioIo<Paced>>().ok()?;
         let Paced { stream, seat, .. } = parts.io.into_inner();
-        Some(Reclaimed { stream, seat, first: parts.read_buf })
+        Some(Reclaimed {
+            stream,
+            seat,
+            first: parts.read_buf,
+        })
     }
 
-    fn written(&mut self, polled: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn written(
+        &mut self,
+        polled: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
         match (polled, &mut self.backlog) {
             (Poll::Pending, _) => self.poll_pace(cx),
             (Poll::Ready(Ok(count)), Some(backlog)) => {
@@ -69,7 +84,10 @@ impl Paced {
     /// Pending for as long as the client takes something.
     fn poll_pace<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let stall = self.stall;
-        let backlog = self.backlog.get_or_insert_with(|| Backlog { taken: 0, check: Box::pin(sleep(stall)) });
+        let backlog = self.backlog.get_or_insert_with(|| Backlog {
+            taken: 0,
+            check: Box::pin(sleep(stall)),
+        });
         loop {
             ready!(backlog.check.as_mut().poll(cx));
             if backlog.taken < PACE * stall.as_secs().max(1) {
@@ -92,7 +110,11 @@ impl AsyncRead for Paced {
 }
 
 impl AsyncWrite for Paced {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.written(polled, cx)
     }

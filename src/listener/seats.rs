@@ -1,13 +1,15 @@
 //! How many connections a process has files for, beside those that it needs itself.
 
-use crate::address::{ClientAddress, Proxies};
-use crate::counts::{Counts, Place};
-use crate::telemetry::metrics;
-use rustix::process::{Resource, getrlimit};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::process::{Resource, getrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::address::{ClientAddress, Proxies};
+use crate::counts::{Counts, Place};
+use crate::telemetry::metrics;
 
 /// Files that a process has open besides connections of clients and of its pools: listeners, logs, the runtime's own.
 const OWN_FILES: u64 = 48;
@@ -34,14 +36,20 @@ pub struct PerAddress {
 impl PerAddress {
     /// So many, but for these proxies.
     pub fn new(max: usize, proxies: Proxies) -> PerAddress {
-        PerAddress { counts: Arc::new(Counts::new(max)), proxies }
+        PerAddress {
+            counts: Arc::new(Counts::new(max)),
+            proxies,
+        }
     }
 
     /// Seats a connection from an address, unless it has as many as it may.
     pub fn admit(&self, mut seat: Seat, peer: SocketAddr) -> Option<Seat> {
         let address = peer.ip().to_canonical();
         if !self.proxies.trusts(address) {
-            seat.of_address = Some(Counts::take(&self.counts, ClientAddress(address).network())?);
+            seat.of_address = Some(Counts::take(
+                &self.counts,
+                ClientAddress(address).network(),
+            )?);
         }
         Some(seat)
     }
@@ -67,7 +75,11 @@ impl Seats {
     pub fn new(count: u64) -> Seats {
         let count = count.clamp(SEATS_MIN, SEATS_MAX);
         let count = usize::try_from(count).unwrap_or(usize::MAX);
-        Seats { places: Arc::new(Semaphore::new(count)), count, told: Arc::default() }
+        Seats {
+            places: Arc::new(Semaphore::new(count)),
+            count,
+            told: Arc::default(),
+        }
     }
 
     /// How many there are.
@@ -81,7 +93,10 @@ impl Seats {
             if self.places.available_permits() >= self.count / 10 {
                 self.told.store(false, Ordering::Relaxed);
             }
-            return Seat { _file: seat, of_address: None };
+            return Seat {
+                _file: seat,
+                of_address: None,
+            };
         }
         metrics().accept_rests.increment("seats");
         if !self.told.swap(true, Ordering::Relaxed) {
@@ -90,17 +105,25 @@ impl Seats {
                 "every file that connections may use is in use: new ones wait (raise the limit of open files)"
             );
         }
-        let seat = Arc::clone(&self.places).acquire_owned().await.expect("never closed");
-        Seat { _file: seat, of_address: None }
+        let seat = Arc::clone(&self.places)
+            .acquire_owned()
+            .await
+            .expect("never closed");
+        Seat {
+            _file: seat,
+            of_address: None,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use ipnet::IpNet;
     use std::time::Duration;
+
+    use ipnet::IpNet;
     use tokio::time::timeout;
+
+    use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn who_finds_no_seat_waits_for_one() {
@@ -111,17 +134,23 @@ mod tests {
         }
         assert!(timeout(Duration::from_secs(1), seats.take()).await.is_err());
         taken.pop();
-        let _seat = timeout(Duration::from_secs(1), seats.take()).await.expect("one was given back");
+        let _seat = timeout(Duration::from_secs(1), seats.take())
+            .await
+            .expect("one was given back");
     }
 
     #[tokio::test]
     async fn an_address_has_its_part_and_a_proxy_what_it_needs() {
         let (seats, proxy) = (Seats::new(100), "10.0.0.1".parse().expect("an address"));
         let part = PerAddress::new(2, Proxies::new(vec![IpNet::from(IpAddr::V4(proxy))]));
-        let admit = async |peer: &str| part.admit(seats.take().await, peer.parse().expect("an address"));
+        let admit =
+            async |peer: &str| part.admit(seats.take().await, peer.parse().expect("an address"));
         let _first = admit("[2001:db8::1]:4000").await.expect("a seat");
         let second = admit("[2001:db8::2]:4000").await.expect("a seat");
-        assert!(admit("[2001:db8::3]:4000").await.is_none(), "of one network");
+        assert!(
+            admit("[2001:db8::3]:4000").await.is_none(),
+            "of one network"
+        );
         let _others = admit("[2001:db8:0:1::1]:4000").await.expect("of another");
         for _ in 0..5 {
             std::mem::forget(admit("10.0.0.1:4000").await.expect("a proxy"));

@@ -1,18 +1,24 @@
 //! Folding an event into the state. No rule is checked here: what has been decided has happened.
 
-use super::State;
-use super::state::{Former, place_of};
 use raidhall_protocol::event::LeaveReason;
 use raidhall_protocol::limits::MESSAGES_SHOWN;
 use raidhall_protocol::state::{ChatMessage, Member, RaidStatus, Role, Task, TaskStatus};
 use raidhall_protocol::{Event, EventData, PlayerId, RaidState, TaskId, UnixMillis};
+
+use super::State;
+use super::state::{Former, place_of};
 
 /// Applies one event.
 ///
 /// # Panics
 /// When the event is not the next one of this raid, or contradicts the state: the ledger is broken.
 pub fn apply(state: &mut State, event: &Event) {
-    assert_eq!(event.seq, state.seq.next(), "raid {}: an event is out of its place", state.shown.id);
+    assert_eq!(
+        event.seq,
+        state.seq.next(),
+        "raid {}: an event is out of its place",
+        state.shown.id
+    );
     remember(state, event);
     show(&mut state.shown, event);
     state.seq = event.seq;
@@ -26,9 +32,20 @@ fn remember(state: &mut State, event: &Event) {
             state.former.remove(&player);
         }
         EventData::MemberLeft { player, reason, .. } => {
-            let &mut Member { xp, tasks, energy, energy_at, .. } = member(&mut state.shown, player);
+            let &mut Member {
+                xp,
+                tasks,
+                energy,
+                energy_at,
+                ..
+            } = member(&mut state.shown, player);
             let former = match reason {
-                LeaveReason::Left => Former::Left { xp, tasks, energy, energy_at },
+                LeaveReason::Left => Former::Left {
+                    xp,
+                    tasks,
+                    energy,
+                    energy_at,
+                },
                 LeaveReason::Kicked => Former::Kicked,
             };
             state.former.insert(player, former);
@@ -63,24 +80,53 @@ fn show(raid: &mut RaidState, event: &Event) {
             raid.late_join = *late_join;
             raid.created_at = at;
         }
-        &EventData::MemberJoined { player, ref name, role, xp, tasks, energy, energy_at, joined_at } => {
+        &EventData::MemberJoined {
+            player,
+            ref name,
+            role,
+            xp,
+            tasks,
+            energy,
+            energy_at,
+            joined_at,
+        } => {
             let name = name.clone();
-            raid.members.push(Member { player, name, role, xp, tasks, energy, energy_at, joined_at });
+            raid.members.push(Member {
+                player,
+                name,
+                role,
+                xp,
+                tasks,
+                energy,
+                energy_at,
+                joined_at,
+            });
             if role == Role::Leader {
                 raid.leader = Some(player);
                 raid.term = 1;
             }
         }
-        EventData::MemberLeft { player, released, .. } => {
+        EventData::MemberLeft {
+            player, released, ..
+        } => {
             raid.members.retain(|member| member.player != *player);
             raid.leader = raid.leader.filter(|leader| leader != player);
             for id in released {
                 open(task(raid, *id));
             }
         }
-        EventData::LeaderChanged { player, previous, term, .. } => {
+        EventData::LeaderChanged {
+            player,
+            previous,
+            term,
+            ..
+        } => {
             // One who left is no member any more, and has no role to give up.
-            if let Some(previous) = raid.members.iter_mut().find(|member| member.player == *previous) {
+            if let Some(previous) = raid
+                .members
+                .iter_mut()
+                .find(|member| member.player == *previous)
+            {
                 previous.role = Role::Member;
             }
             member(raid, *player).role = Role::Leader;
@@ -92,7 +138,12 @@ fn show(raid: &mut RaidState, event: &Event) {
             raid.started_at = Some(at);
             raid.deadline = Some(*deadline);
         }
-        EventData::TaskAdded { task, title, xp, minutes } => raid.tasks.push(Task {
+        EventData::TaskAdded {
+            task,
+            title,
+            xp,
+            minutes,
+        } => raid.tasks.push(Task {
             id: *task,
             title: title.clone(),
             xp: *xp,
@@ -103,7 +154,11 @@ fn show(raid: &mut RaidState, event: &Event) {
             claimed_at: None,
             ended_at: None,
         }),
-        EventData::TaskClaimed { task: id, player, energy } => {
+        EventData::TaskClaimed {
+            task: id,
+            player,
+            energy,
+        } => {
             let task = task(raid, *id);
             task.status = TaskStatus::Claimed;
             task.assignee = Some(*player);
@@ -125,17 +180,43 @@ fn show(raid: &mut RaidState, event: &Event) {
             task.status = TaskStatus::Completed;
             task.ended_at = Some(at);
             set_energy(member(raid, *player), *energy, at);
-            credit(raid, *player, (*member_xp, *member_tasks), (*current_xp, *current_tasks));
+            credit(
+                raid,
+                *player,
+                (*member_xp, *member_tasks),
+                (*current_xp, *current_tasks),
+            );
         }
-        EventData::TaskFailed { task: id, player, energy } => {
+        EventData::TaskFailed {
+            task: id,
+            player,
+            energy,
+        } => {
             open(task(raid, *id));
             set_energy(member(raid, *player), *energy, at);
         }
-        EventData::Contributed { player, member_xp, member_tasks, current_xp, current_tasks, .. } => {
-            credit(raid, *player, (*member_xp, *member_tasks), (*current_xp, *current_tasks));
+        EventData::Contributed {
+            player,
+            member_xp,
+            member_tasks,
+            current_xp,
+            current_tasks,
+            ..
+        } => {
+            credit(
+                raid,
+                *player,
+                (*member_xp, *member_tasks),
+                (*current_xp, *current_tasks),
+            );
         }
         EventData::Said { text } => {
-            raid.messages.push(ChatMessage { seq: event.seq, by: actor(event), text: text.clone(), at });
+            raid.messages.push(ChatMessage {
+                seq: event.seq,
+                by: actor(event),
+                text: text.clone(),
+                at,
+            });
             let surplus = raid.messages.len().saturating_sub(MESSAGES_SHOWN);
             raid.messages.drain(..surplus);
         }
@@ -149,7 +230,11 @@ fn show(raid: &mut RaidState, event: &Event) {
             raid.ended_at = Some(at);
             raid.reason = Some(*reason);
         }
-        EventData::PlayerErased { player, text, made_raid } => erase(raid, *player, text, *made_raid),
+        EventData::PlayerErased {
+            player,
+            text,
+            made_raid,
+        } => erase(raid, *player, text, *made_raid),
     }
 }
 
@@ -163,12 +248,29 @@ fn erase(raid: &mut RaidState, player: PlayerId, text: &str, made_raid: bool) {
 
 /// Every text of a player's, but for those of the raid that they made.
 fn texts_of(raid: &mut RaidState, player: PlayerId) -> impl Iterator<Item = &mut String> {
-    let names =
-        raid.members.iter_mut().filter(move |member| member.player == player).map(|member| &mut member.name);
-    let ranked = raid.ranking.iter_mut().flatten().filter(move |rank| rank.player == player);
-    let tasks = raid.tasks.iter_mut().filter(move |task| task.by == player).map(|task| &mut task.title);
-    let said = raid.messages.iter_mut().filter(move |message| message.by == player);
-    names.chain(ranked.map(|rank| &mut rank.name)).chain(tasks).chain(said.map(|message| &mut message.text))
+    let names = raid
+        .members
+        .iter_mut()
+        .filter(move |member| member.player == player)
+        .map(|member| &mut member.name);
+    let ranked = raid
+        .ranking
+        .iter_mut()
+        .flatten()
+        .filter(move |rank| rank.player == player);
+    let tasks = raid
+        .tasks
+        .iter_mut()
+        .filter(move |task| task.by == player)
+        .map(|task| &mut task.title);
+    let said = raid
+        .messages
+        .iter_mut()
+        .filter(move |message| message.by == player);
+    names
+        .chain(ranked.map(|rank| &mut rank.name))
+        .chain(tasks)
+        .chain(said.map(|message| &mut message.text))
 }
 
 fn open(task: &mut Task) {
@@ -190,12 +292,17 @@ fn credit(raid: &mut RaidState, player: PlayerId, of_member: (u64, u64), of_raid
 }
 
 fn member(raid: &mut RaidState, player: PlayerId) -> &mut Member {
-    let found = raid.members.iter_mut().find(|member| member.player == player);
+    let found = raid
+        .members
+        .iter_mut()
+        .find(|member| member.player == player);
     found.expect("an event names members who are there")
 }
 
 fn task(raid: &mut RaidState, task: TaskId) -> &mut Task {
-    raid.tasks.get_mut(place_of(task)).expect("an event names tasks that are there")
+    raid.tasks
+        .get_mut(place_of(task))
+        .expect("an event names tasks that are there")
 }
 
 fn actor(event: &Event) -> PlayerId {

@@ -14,10 +14,12 @@ mod membership;
 mod talk;
 mod tasks;
 
-use super::{Command, Context, Refusal, State};
+use std::collections::BTreeSet;
+
 use raidhall_protocol::state::{Member, RaidStatus, Role};
 use raidhall_protocol::{Command as PlayerCommand, Event, EventData, PlayerId, Seq, UnixMillis};
-use std::collections::BTreeSet;
+
+use super::{Command, Context, Refusal, State};
 
 type Decision = Result<Vec<Event>, Refusal>;
 
@@ -26,16 +28,30 @@ type Decision = Result<Vec<Event>, Refusal>;
 ///
 /// An event is never stamped earlier than the one before it, whatever the clock says. A deadline that has passed is to
 /// be decided before anything else; until it is, everything else meets a raid that has failed.
-pub fn decide(state: &State, command: &Command, context: Context<'_>) -> Result<Vec<Event>, Refusal> {
+pub fn decide(
+    state: &State,
+    command: &Command,
+    context: Context<'_>,
+) -> Result<Vec<Event>, Refusal> {
     let at = context.now.max(state.last_at());
     match command {
-        Command::Create { leader, invite_code, raid } => {
-            lifecycle::create(state, at, leader, invite_code, raid)
-        }
+        Command::Create {
+            leader,
+            invite_code,
+            raid,
+        } => lifecycle::create(state, at, leader, invite_code, raid),
         Command::Join { player } => membership::join(state, at, player),
         Command::Player { by, command } => {
             let member = state.member(*by).ok_or(Refusal::NotFound)?;
-            decide_act(&Act { state, at, member, online: context.online }, command)
+            decide_act(
+                &Act {
+                    state,
+                    at,
+                    member,
+                    online: context.online,
+                },
+                command,
+            )
         }
         Command::Service { command } => contributions::by_service(state, at, command),
         Command::End => lifecycle::end(state, at),
@@ -82,15 +98,27 @@ impl Act<'_> {
     }
 
     fn require_leader(&self) -> Result<(), Refusal> {
-        if self.leads() { Ok(()) } else { Err(Refusal::NotLeader) }
+        if self.leads() {
+            Ok(())
+        } else {
+            Err(Refusal::NotLeader)
+        }
     }
 
     fn require_status(&self, status: RaidStatus) -> Result<(), Refusal> {
-        if self.state.status_at(self.at) == status { Ok(()) } else { Err(Refusal::WrongStatus) }
+        if self.state.status_at(self.at) == status {
+            Ok(())
+        } else {
+            Err(Refusal::WrongStatus)
+        }
     }
 
     fn require_not_ended(&self) -> Result<(), Refusal> {
-        if self.state.status_at(self.at).ended() { Err(Refusal::WrongStatus) } else { Ok(()) }
+        if self.state.status_at(self.at).ended() {
+            Err(Refusal::WrongStatus)
+        } else {
+            Ok(())
+        }
     }
 
     fn draft(&self) -> Draft {
@@ -112,12 +140,22 @@ struct Draft {
 
 impl Draft {
     const fn new(state: &State, at: UnixMillis, by: Option<PlayerId>) -> Draft {
-        Draft { last: state.seq(), at, by, events: Vec::new() }
+        Draft {
+            last: state.seq(),
+            at,
+            by,
+            events: Vec::new(),
+        }
     }
 
     fn and(mut self, data: EventData) -> Draft {
         self.last = self.last.next();
-        self.events.push(Event { seq: self.last, at: self.at, by: self.by, data });
+        self.events.push(Event {
+            seq: self.last,
+            at: self.at,
+            by: self.by,
+            data,
+        });
         self
     }
 }

@@ -19,5 +19,8 @@ const REGENERATION_MILLIS: i64 = 60_000;
 /// The energy that a member has at a moment.
 pub(super) fn at(member: &Member, now: UnixMillis) -> u32 {
     let regenerated = now.since(member.energy_at).max(0) / REGENERATION_MILLIS;
-    u32::try_from(regenerated).unwrap_or(FULL).saturating_add(member.energy).min(FULL)
+    u32::try_from(regenerated)
+        .unwrap_or(FULL)
+        .saturating_add(member.energy)
+        .min(FULL)
 }

@@ -13,14 +13,22 @@ pub fn redacted(event: &Event, player: PlayerId) -> Option<Event> {
     let mut clean = event.clone();
     let by_them = event.by == Some(player);
     match &mut clean.data {
-        EventData::RaidCreated { title, description, .. } if by_them => {
+        EventData::RaidCreated {
+            title, description, ..
+        } if by_them => {
             TEXT.clone_into(title);
             *description = None;
         }
-        EventData::MemberJoined { player: joined, name, .. } if *joined == player => TEXT.clone_into(name),
+        EventData::MemberJoined {
+            player: joined,
+            name,
+            ..
+        } if *joined == player => TEXT.clone_into(name),
         EventData::TaskAdded { title, .. } if by_them => TEXT.clone_into(title),
         EventData::Said { text } if by_them => TEXT.clone_into(text),
-        EventData::Contributed { player: to, note, .. } if *to == player => *note = None,
+        EventData::Contributed {
+            player: to, note, ..
+        } if *to == player => *note = None,
         EventData::RaidCompleted { ranking } => {
             let theirs = ranking.iter_mut().filter(|rank| rank.player == player);
             theirs.for_each(|rank| TEXT.clone_into(&mut rank.name));

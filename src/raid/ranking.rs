@@ -1,9 +1,11 @@
 //! Who did how well in a raid that was won.
 
-use super::State;
+use std::cmp::Reverse;
+
 use raidhall_protocol::state::Rank;
 use raidhall_protocol::{PlayerId, Seq};
-use std::cmp::Reverse;
+
+use super::State;
 
 /// A contribution that is decided and not yet applied.
 #[derive(Debug, Clone, Copy)]
@@ -29,12 +31,28 @@ pub(super) fn ranking(state: &State, latest: Latest) -> Vec<Rank> {
             let (xp, tasks, reached) = if member.player == latest.player {
                 (latest.xp, latest.tasks, latest.seq)
             } else {
-                let reached = state.reached.get(&member.player).copied().unwrap_or(Seq::ZERO);
+                let reached = state
+                    .reached
+                    .get(&member.player)
+                    .copied()
+                    .unwrap_or(Seq::ZERO);
                 (member.xp, member.tasks, reached)
             };
-            (reached, Rank { player: member.player, name: member.name.clone(), xp, tasks, rank: 0 })
+            (
+                reached,
+                Rank {
+                    player: member.player,
+                    name: member.name.clone(),
+                    xp,
+                    tasks,
+                    rank: 0,
+                },
+            )
         })
         .collect();
     ranking.sort_by_key(|(reached, rank)| (Reverse(rank.xp), *reached)); // stable: joining order breaks ties
-    (1..).zip(ranking).map(|(rank, (_, row))| Rank { rank, ..row }).collect()
+    (1..)
+        .zip(ranking)
+        .map(|(rank, (_, row))| Rank { rank, ..row })
+        .collect()
 }

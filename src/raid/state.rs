@@ -1,8 +1,9 @@
 //! The state of a raid: what everybody sees, and the little more that the rules remember.
 
+use std::collections::BTreeMap;
+
 use raidhall_protocol::state::{Member, RaidStatus, Task};
 use raidhall_protocol::{PlayerId, RaidId, RaidState, Seq, TaskId, UnixMillis};
-use std::collections::BTreeMap;
 
 /// A raid, live or folded. Before its first event (`seq` 0) it is unborn: nothing but a creation makes sense, and what
 /// it shows are placeholders.
@@ -21,7 +22,12 @@ pub struct State {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Former {
     /// Left of their own accord, and finds this again on joining again.
-    Left { xp: u64, tasks: u64, energy: u32, energy_at: UnixMillis },
+    Left {
+        xp: u64,
+        tasks: u64,
+        energy: u32,
+        energy_at: UnixMillis,
+    },
     /// Sent away for good.
     Kicked,
 }
@@ -55,7 +61,13 @@ impl State {
             ranking: None,
         };
         let (reached, former) = (BTreeMap::new(), BTreeMap::new());
-        State { seq: Seq::ZERO, last_at: UnixMillis(0), shown, reached, former }
+        State {
+            seq: Seq::ZERO,
+            last_at: UnixMillis(0),
+            shown,
+            reached,
+            former,
+        }
     }
 
     /// The seq of the last event applied.
@@ -88,7 +100,11 @@ impl State {
 
     /// Where the raid stands at a moment: at its deadline an active raid is lost, even if that is not yet recorded.
     pub(super) fn status_at(&self, at: UnixMillis) -> RaidStatus {
-        if self.due().is_some_and(|deadline| at >= deadline) { RaidStatus::Failed } else { self.shown.status }
+        if self.due().is_some_and(|deadline| at >= deadline) {
+            RaidStatus::Failed
+        } else {
+            self.shown.status
+        }
     }
 
     pub(super) const fn is_unborn(&self) -> bool {
@@ -96,7 +112,10 @@ impl State {
     }
 
     pub(super) fn member(&self, player: PlayerId) -> Option<&Member> {
-        self.shown.members.iter().find(|member| member.player == player)
+        self.shown
+            .members
+            .iter()
+            .find(|member| member.player == player)
     }
 
     pub(super) fn task(&self, task: TaskId) -> Option<&Task> {

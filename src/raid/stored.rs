@@ -5,8 +5,9 @@
 
 mod v1;
 
-use super::State;
 use serde::Deserialize;
+
+use super::State;
 
 /// The version that this build writes.
 const VERSION: u16 = 1;
@@ -25,13 +26,16 @@ pub enum StoredError {
 /// Encodes a state. Equal states give equal bytes.
 pub fn encode(state: &State) -> Vec<u8> {
     let mut bytes = VERSION.to_be_bytes().to_vec();
-    rmp_serde::encode::write(&mut bytes, &v1::Stored::from(state)).expect("a state has no unsized parts");
+    rmp_serde::encode::write(&mut bytes, &v1::Stored::from(state))
+        .expect("a state has no unsized parts");
     bytes
 }
 
 /// Decodes a state.
 pub fn decode(bytes: &[u8]) -> Result<State, StoredError> {
-    let (version, body) = bytes.split_first_chunk().ok_or_else(|| damaged("no version"))?;
+    let (version, body) = bytes
+        .split_first_chunk()
+        .ok_or_else(|| damaged("no version"))?;
     match u16::from_be_bytes(*version) {
         0 => Err(damaged("version 0")),
         VERSION => {

@@ -1,9 +1,11 @@
 //! Which values make sense. Every fault is noted, so that a refusal names all faulty fields at once.
 
-use super::Refusal;
-use raidhall_protocol::FieldFault;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+
+use raidhall_protocol::FieldFault;
+
+use super::Refusal;
 
 /// The values of one command. A faulty one is noted and something harmless returned in its place; nothing may be done
 /// with any of them before [`Values::finish`] has found no fault.
@@ -19,7 +21,11 @@ impl Values {
 
     /// Errs with every fault noted.
     pub(super) fn finish(self) -> Result<(), Refusal> {
-        if self.faults.is_empty() { Ok(()) } else { Err(Refusal::Invalid(self.faults)) }
+        if self.faults.is_empty() {
+            Ok(())
+        } else {
+            Err(Refusal::Invalid(self.faults))
+        }
     }
 
     /// A text without control characters, trimmed; its length counts characters.
@@ -40,7 +46,8 @@ impl Values {
         text: Option<&str>,
         chars_max: usize,
     ) -> Option<String> {
-        text.map(|text| self.text(field, text, 0..=chars_max)).filter(|text| !text.is_empty())
+        text.map(|text| self.text(field, text, 0..=chars_max))
+            .filter(|text| !text.is_empty())
     }
 
     /// A number in a range.
@@ -61,7 +68,9 @@ impl Values {
 
     /// A word of `[a-z_]`.
     pub(super) fn word(&mut self, field: &str, word: &str, chars: RangeInclusive<usize>) -> String {
-        if !chars.contains(&word.len()) || !word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
+        if !chars.contains(&word.len())
+            || !word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+        {
             self.fault(field, between(&chars) + " characters of a-z _");
         }
         word.to_owned()

@@ -3,12 +3,14 @@
 //! A charge can be taken back, so that what is limited may be known only after it was tried: wrong invite codes count
 //! and right ones don't, yet no number of concurrent tries goes beyond the limit.
 
-use super::{Exceeded, Rate, Standing};
-use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 use tokio::time::Instant;
+
+use super::{Exceeded, Rate, Standing};
 
 /// From this many keys on, those that are back at their full allowance are forgotten now and then.
 const SWEEP_FROM: usize = 1024;
@@ -33,13 +35,17 @@ impl<K: Eq + Hash + Clone> Limiter<K> {
 
     /// The rate for each key.
     pub fn of(rate: Rate) -> Self {
-        let keys = Mutex::new(Keys { full_at: HashMap::new(), sweep_at: SWEEP_FROM });
+        let keys = Mutex::new(Keys {
+            full_at: HashMap::new(),
+            sweep_at: SWEEP_FROM,
+        });
         Limiter { rate, keys }
     }
 
     /// Charges one, unless the allowance is used up; then nothing is charged.
     pub fn charge(&self, key: &K) -> Result<Standing, Exceeded> {
-        self.book(key, Duration::ZERO).map(|(used, _)| self.rate.standing(used))
+        self.book(key, Duration::ZERO)
+            .map(|(used, _)| self.rate.standing(used))
     }
 
     /// Charges one that may be used after the time that is given, unless that is more than `patience`.
@@ -81,8 +87,9 @@ impl<K: Eq + Hash> Keys<K> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use tokio::time::advance;
+
+    use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -96,17 +103,28 @@ mod tests {
         for _ in 0..60 {
             assert!(limiter.charge(&1).is_ok());
         }
-        let exceeded = Exceeded { limit: 60, retry_after: SECOND, reset_after: SECOND * 60 };
+        let exceeded = Exceeded {
+            limit: 60,
+            retry_after: SECOND,
+            reset_after: SECOND * 60,
+        };
         assert_eq!(limiter.charge(&1), Err(exceeded));
         assert!(limiter.charge(&2).is_ok(), "others are not concerned");
         advance(SECOND).await;
         assert!(limiter.charge(&1).is_ok());
-        assert_eq!(limiter.charge(&1), Err(exceeded), "a refusal charges nothing");
+        assert_eq!(
+            limiter.charge(&1),
+            Err(exceeded),
+            "a refusal charges nothing"
+        );
         advance(SECOND * 3600).await;
         for _ in 0..60 {
             assert!(limiter.charge(&1).is_ok());
         }
-        assert!(limiter.charge(&1).is_err(), "no more is saved up than the limit");
+        assert!(
+            limiter.charge(&1).is_err(),
+            "no more is saved up than the limit"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -117,7 +135,11 @@ mod tests {
         }
         assert_eq!(limiter.reserve(&1, SECOND * 2), Ok(SECOND));
         assert_eq!(limiter.reserve(&1, SECOND * 2), Ok(SECOND * 2));
-        let exceeded = Exceeded { limit: 60, retry_after: SECOND * 3, reset_after: SECOND * 62 };
+        let exceeded = Exceeded {
+            limit: 60,
+            retry_after: SECOND * 3,
+            reset_after: SECOND * 62,
+        };
         assert_eq!(limiter.reserve(&1, SECOND * 2), Err(exceeded));
         advance(SECOND).await;
         assert_eq!(limiter.reserve(&1, SECOND * 2), Ok(SECOND * 2));

@@ -5,6 +5,16 @@
 //! answered `unavailable`, and the next incarnation starts from the store under a new claim. The inbox and who is
 //! online outlive it.
 
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use raidhall_protocol::{RaidId, Seq};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{debug, error, info, warn};
+
 use super::edge::Edge;
 use super::inbox::Inbox;
 use super::live::{End, Live, Start};
@@ -20,14 +30,6 @@ use crate::error::Error;
 use crate::raid::{Refusal, State};
 use crate::store::{Claim, Epoch, InstanceId, Month};
 use crate::telemetry::{Held as Gauged, metrics};
-use futures_util::FutureExt;
-use raidhall_protocol::{RaidId, Seq};
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout_at};
-use tracing::{debug, error, info, warn};
 
 /// The longest pause between two tries to load a raid that somebody watches.
 const RELOAD_PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -97,8 +99,22 @@ impl Actor {
         origin: Origin,
     ) -> Self {
         let (presence, remotes) = (Presence::default(), Remotes::default());
-        let lasting = Lasting { inbox: Inbox::new(inbox), presence, remotes, following: None };
-        Self { sessions, raid, audience, origin, lasting, edge: None, cause: "needed", claimed: None }
+        let lasting = Lasting {
+            inbox: Inbox::new(inbox),
+            presence,
+            remotes,
+            following: None,
+        };
+        Self {
+            sessions,
+            raid,
+            audience,
+            origin,
+            lasting,
+            edge: None,
+            cause: "needed",
+            claimed: None,
+        }
     }
 
     pub(super) async fn run(mut self) {
@@ -112,10 +128,13 @@ impl Actor {
         }
         loop {
             let began = Instant::now();
-            let end = AssertUnwindSafe(self.incarnation()).catch_unwind().await.unwrap_or_else(|_| {
-                error!("a session panicked; its raid reloads");
-                Ok(End::Reload("panic"))
-            });
+            let end = AssertUnwindSafe(self.incarnation())
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|_| {
+                    error!("a session panicked; its raid reloads");
+                    Ok(End::Reload("panic"))
+                });
             self.origin = Origin::Stored;
             if began.elapsed() >= RELOAD_PAUSE_MAX {
                 (pause, falls) = (RELOAD_PAUSE_MIN, 0);
@@ -124,7 +143,9 @@ impl Actor {
                 Ok(End::Idle) => return,
                 Ok(End::Stopped) => break,
                 Ok(End::HandOver) => {
-                    if self.edge.is_none() && self.sessions.forget_if_idle(self.raid, &self.lasting.inbox) {
+                    if self.edge.is_none()
+                        && self.sessions.forget_if_idle(self.raid, &self.lasting.inbox)
+                    {
                         return;
                     }
                     continue;
@@ -206,7 +227,9 @@ impl Actor {
             match role {
                 Ok(role) => break role,
                 Err(Failure::Missing) => return Err(Failure::Missing),
-                Err(Failure::Unavailable) if Instant::now() + pause < deadline => sleep(pause).await,
+                Err(Failure::Unavailable) if Instant::now() + pause < deadline => {
+                    sleep(pause).await
+                }
                 Err(Failure::Unavailable) => return Err(Failure::Unavailable),
             }
             pause = (pause * 2).min(RELOAD_PAUSE_MAX);
@@ -240,8 +263,9 @@ impl Actor {
         let (epoch, raid) = (live.epoch(), self.raid);
         let state = live.into_state();
         let online: Vec<_> = self.lasting.presence.online().iter().copied().collect();
-        let needed =
-            self.audience.is_watched() || !self.lasting.remotes.is_empty() || !self.lasting.inbox.is_empty();
+        let needed = self.audience.is_watched()
+            || !self.lasting.remotes.is_empty()
+            || !self.lasting.inbox.is_empty();
         if !needed && online.is_empty() {
             if let Err(error) = hall.claims.release(raid, epoch).await {
                 warn!(?error, "the raid could not be given up yet");
@@ -254,7 +278,11 @@ impl Actor {
         let mut edge = Edge::of_former_owner(sessions, audience, state, epoch, online).await;
         edge.give(owning);
         let peers = hall.link.peers();
-        let watching = self.lasting.remotes.instances().find(|id| peers.is_fit(*id));
+        let watching = self
+            .lasting
+            .remotes
+            .instances()
+            .find(|id| peers.is_fit(*id));
         edge.pass_on(watching).await;
         self.edge = Some(edge);
     }
@@ -266,7 +294,14 @@ impl Actor {
             let (epoch, born) = (Epoch(1), Month::of(hall.clock.now()));
             let (state, term) = (State::unborn(self.raid), hall.lease.term());
             let ops = Ops::new(hall.options.op_keys, Vec::new(), true);
-            return Ok(Found::Role(self.owner(Start { epoch, term, born, state, ops, since_snapshot: 0 })));
+            return Ok(Found::Role(self.owner(Start {
+                epoch,
+                term,
+                born,
+                state,
+                ops,
+                since_snapshot: 0,
+            })));
         }
         if !self.sessions.may_claim(self.raid) {
             return self.follow().await.map(Found::Role);
@@ -279,7 +314,12 @@ impl Actor {
             return Ok(Found::Ours(epoch, term));
         }
         let term = hall.lease.term();
-        match hall.claims.claim(self.raid).await.map_err(|_| Failure::Unavailable)? {
+        match hall
+            .claims
+            .claim(self.raid)
+            .await
+            .map_err(|_| Failure::Unavailable)?
+        {
             Claim::Ours(epoch) => {
                 self.claimed = Some((epoch, term));
                 Ok(Found::Ours(epoch, term))
@@ -318,10 +358,17 @@ impl Actor {
     /// up, so that somebody else can.
     async fn follow(&mut self) -> Result<Role, Failure> {
         let hall = Arc::clone(&self.sessions.0);
-        let head = hall.store.head(self.raid).await.map_err(|_| Failure::Unavailable)?;
+        let head = hall
+            .store
+            .head(self.raid)
+            .await
+            .map_err(|_| Failure::Unavailable)?;
         let head = head.ok_or(Failure::Missing)?;
         if head.owner == Some(hall.link.instance()) {
-            hall.claims.release(self.raid, head.epoch).await.map_err(|_| Failure::Unavailable)?;
+            hall.claims
+                .release(self.raid, head.epoch)
+                .await
+                .map_err(|_| Failure::Unavailable)?;
         }
         let owner = head.owner.filter(|owner| hall.link.peers().lives(*owner));
         Ok(self.edge(owner, head.epoch))
@@ -332,7 +379,12 @@ impl Actor {
         let hall = Arc::clone(&self.sessions.0);
         let op_keys = hall.options.op_keys as u64;
         let loading = hall.load(self.raid, op_keys);
-        let folded = match self.lasting.inbox.expiring(hall.options.inbox, loading).await {
+        let folded = match self
+            .lasting
+            .inbox
+            .expiring(hall.options.inbox, loading)
+            .await
+        {
             Ok(folded) => folded.ok_or(Failure::Missing)?,
             Err(error) => {
                 warn!(?error, "the raid could not be loaded");
@@ -352,13 +404,32 @@ impl Actor {
         }
         if !hall.link.is_alone() {
             metrics().takeovers.increment(self.cause);
-            info!(cause = self.cause, epoch = epoch.0, seq = state.seq().0, "the raid is ours");
+            info!(
+                cause = self.cause,
+                epoch = epoch.0,
+                seq = state.seq().0,
+                "the raid is ours"
+            );
         }
-        let members = state.shown().members.iter().map(|member| member.player).collect();
+        let members = state
+            .shown()
+            .members
+            .iter()
+            .map(|member| member.player)
+            .collect();
         self.audience.adopt(state.seq(), members, &loaded.tail);
         let whole = state.seq() <= Seq(op_keys);
         let ops = Ops::new(hall.options.op_keys, loaded.ops, whole);
-        let since_snapshot = state.seq().since(loaded.snapshot.map_or(Seq::ZERO, |(seq, _)| seq));
-        Ok(self.owner(Start { epoch, term, born: loaded.born, state, ops, since_snapshot }))
+        let since_snapshot = state
+            .seq()
+            .since(loaded.snapshot.map_or(Seq::ZERO, |(seq, _)| seq));
+        Ok(self.owner(Start {
+            epoch,
+            term,
+            born: loaded.born,
+            state,
+            ops,
+            since_snapshot,
+        }))
     }
 }

@@ -1,19 +1,21 @@
 //! Making a raid: an id and a code of its own, then one command like any other.
 
+use std::ops::Range;
+
+use raidhall_protocol::RaidId;
+use raidhall_protocol::rest::NewRaid;
+use raidhall_protocol::server::PlayerRef;
+use rand::TryRngCore;
+use rand::rngs::OsRng;
+use tokio::sync::Mutex;
+use tracing::warn;
+
 use super::actor::Origin;
 use super::message::Message;
 use super::{Sessions, asked};
 use crate::error::Error;
 use crate::raid::{self, Refusal};
 use crate::store::{OpHash, Store, StoreError};
-use raidhall_protocol::RaidId;
-use raidhall_protocol::rest::NewRaid;
-use raidhall_protocol::server::PlayerRef;
-use rand::TryRngCore;
-use rand::rngs::OsRng;
-use std::ops::Range;
-use tokio::sync::Mutex;
-use tracing::warn;
 
 /// Letters and digits that nobody mistakes for one another.
 const ALPHABET: &[u8; 32] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
@@ -41,7 +43,13 @@ impl Sessions {
             if self.0.handing_over.is_cancelled() {
                 break;
             }
-            if let Some(raid) = self.0.store.raid_by_create_key(key).await.map_err(unavailable)? {
+            if let Some(raid) = self
+                .0
+                .store
+                .raid_by_create_key(key)
+                .await
+                .map_err(unavailable)?
+            {
                 return Ok(raid);
             }
             let raid = self.0.ids.next(&*self.0.store).await.map_err(unavailable)?;
@@ -50,14 +58,31 @@ impl Sessions {
                 invite_code: invite_code().map_err(|_| Error::Internal)?,
                 raid: new.clone(),
             };
-            let made =
-                asked(|reply| self.send_to(raid, Origin::New, Message::Create { command, key, reply })).await;
+            let made = asked(|reply| {
+                self.send_to(
+                    raid,
+                    Origin::New,
+                    Message::Create {
+                        command,
+                        key,
+                        reply,
+                    },
+                )
+            })
+            .await;
             match made {
                 Ok(_) => return Ok(raid),
                 // The id is ours alone: if there is such a raid, it is this one. If not, the code was taken, a request
                 // with the same key was quicker, or somebody asked for the id before there was a raid: the next turn.
                 Err(Error::Unavailable | Error::Refused(Refusal::NotFound)) => {
-                    if self.0.store.head(raid).await.map_err(unavailable)?.is_some() {
+                    if self
+                        .0
+                        .store
+                        .head(raid)
+                        .await
+                        .map_err(unavailable)?
+                        .is_some()
+                    {
                         return Ok(raid);
                     }
                 }
@@ -97,7 +122,10 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], rand::rand_core::OsErr
 fn invite_code() -> Result<String, rand::rand_core::OsError> {
     let bytes: [u8; CODE_LENGTH] = random()?;
     // 32 letters divide 256: each is as likely as the next.
-    Ok(bytes.iter().map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()])).collect())
+    Ok(bytes
+        .iter()
+        .map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()]))
+        .collect())
 }
 
 #[cfg(test)]
@@ -106,11 +134,20 @@ mod tests {
 
     #[test]
     fn codes_have_eight_letters_of_the_alphabet_and_differ() {
-        let codes = (0..1_000).map(|_| invite_code().expect("randomness")).collect::<Vec<_>>();
-        assert!(codes.iter().all(|code| code.len() == 8 && code.bytes().all(|b| ALPHABET.contains(&b))));
+        let codes = (0..1_000)
+            .map(|_| invite_code().expect("randomness"))
+            .collect::<Vec<_>>();
+        assert!(
+            codes
+                .iter()
+                .all(|code| code.len() == 8 && code.bytes().all(|b| ALPHABET.contains(&b)))
+        );
         let distinct = codes.iter().collect::<std::collections::BTreeSet<_>>();
         assert_eq!(distinct.len(), codes.len());
-        let letters = codes.concat().bytes().collect::<std::collections::BTreeSet<_>>();
+        let letters = codes
+            .concat()
+            .bytes()
+            .collect::<std::collections::BTreeSet<_>>();
         assert_eq!(letters.len(), ALPHABET.len(), "every letter is used");
     }
 }

@@ -10,6 +10,14 @@ mod forwards;
 mod owner;
 mod replica;
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use forwards::Forwards;
+use raidhall_protocol::{PlayerId, RaidId, Seq};
+use replica::Replica;
+use tokio::time::{Instant, sleep_until};
+
 use super::Sessions;
 use super::actor::Lasting;
 use super::held::Opening;
@@ -23,12 +31,6 @@ use crate::cluster::link::{About, Heard, Sight};
 use crate::error::Error;
 use crate::raid::{Refusal, State};
 use crate::store::{Epoch, InstanceId};
-use forwards::Forwards;
-use raidhall_protocol::{PlayerId, RaidId, Seq};
-use replica::Replica;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::{Instant, sleep_until};
 
 /// How long a command waits for an owner, all in all.
 pub const PARKED_MAX: Duration = Duration::from_secs(5);
@@ -186,7 +188,11 @@ impl Edge {
 
     fn about(&self) -> About {
         let seq = self.replica.as_ref().map_or(Seq::ZERO, Replica::seq);
-        About { raid: self.raid(), epoch: self.epoch, seq }
+        About {
+            raid: self.raid(),
+            epoch: self.epoch,
+            seq,
+        }
     }
 
     fn is_needed(&self) -> bool {
@@ -221,7 +227,9 @@ impl Edge {
         match message {
             Message::Execute(execute) => match execute.from {
                 Some(from) if self.is_called_by(from).await => {
-                    lasting.inbox.put_back([Message::Execute(execute)].into_iter());
+                    lasting
+                        .inbox
+                        .put_back([Message::Execute(execute)].into_iter());
                 }
                 Some(_) => execute.reply.send(Err(Error::NotOwner)),
                 None => self.forwards.park(execute),
@@ -233,7 +241,13 @@ impl Edge {
             }
             Message::Watch(watch) => self.watch(watch, true, lasting).await,
             Message::Resync(watch) => self.watch(watch, false, lasting).await,
-            Message::Signal { sender, from, kind, data, reply } => {
+            Message::Signal {
+                sender,
+                from,
+                kind,
+                data,
+                reply,
+            } => {
                 let passed = match self.attach().await {
                     Ok(()) => {
                         let passed = self.audience.signal(sender, from, &kind, data);
@@ -248,7 +262,9 @@ impl Edge {
             Message::WhoWatches => self.announce(),
             Message::Take { from, online } => {
                 if self.is_called_by(from).await {
-                    lasting.inbox.put_back([Message::Take { from, online }].into_iter());
+                    lasting
+                        .inbox
+                        .put_back([Message::Take { from, online }].into_iter());
                 } else {
                     // Another was quicker: that one is told who was online.
                     self.remember(online);
@@ -263,7 +279,10 @@ impl Edge {
     async fn read(&mut self, caller: Caller, lasting: &mut Lasting) -> Result<View, Error> {
         self.attach().await?;
         let sight = self.ask_owner().await;
-        if sight.as_ref().is_none_or(|sight| Some(sight.seq) > self.replica.as_ref().map(Replica::seq)) {
+        if sight
+            .as_ref()
+            .is_none_or(|sight| Some(sight.seq) > self.replica.as_ref().map(Replica::seq))
+        {
             self.catch_up("read").await?;
         }
         let replica = self.replica.as_ref().ok_or(Error::Unavailable)?;
@@ -273,8 +292,15 @@ impl Edge {
         let (state, seq) = (self.show.freeze(replica.state()), replica.seq());
         let announced = || lasting.presence.announced().iter().copied().collect();
         let online = sight.map_or_else(announced, |sight| sight.online);
-        let ws_url = self.owner.and_then(|owner| self.sessions.0.link.peers().ws_url(owner));
-        Ok(View { state, seq, online, ws_url })
+        let ws_url = self
+            .owner
+            .and_then(|owner| self.sessions.0.link.peers().ws_url(owner));
+        Ok(View {
+            state,
+            seq,
+            online,
+            ws_url,
+        })
     }
 
     /// How far the owner is, and who is online. What is due happens in the turn in which it is asked.
@@ -298,7 +324,14 @@ impl Edge {
         let Some(replica) = &self.replica else { return };
         match self.show.basis(replica.state(), &watch) {
             Ok(basis) => {
-                self.show.open(Opening { watch, basis, joins }, lasting.presence.announced());
+                self.show.open(
+                    Opening {
+                        watch,
+                        basis,
+                        joins,
+                    },
+                    lasting.presence.announced(),
+                );
             }
             Err(error) => watch.reply.send(Err(error)),
         }
@@ -313,7 +346,8 @@ impl Edge {
     async fn prepare(&mut self, watch: &Watch) -> Result<(), Error> {
         self.attach().await?;
         let behind = |replica: &Replica| {
-            !watch.caller.may_see(replica.state()) || watch.since.is_some_and(|since| since > replica.seq())
+            !watch.caller.may_see(replica.state())
+                || watch.since.is_some_and(|since| since > replica.seq())
         };
         if self.replica.as_ref().is_some_and(behind) {
             self.catch_up("watch").await?;
@@ -330,7 +364,11 @@ impl Edge {
             Heard::Head(head) => {
                 self.audience.saw_stored(head.last_seq);
                 self.meet(head);
-                if self.replica.as_ref().is_some_and(|replica| replica.seq() < head.last_seq) {
+                if self
+                    .replica
+                    .as_ref()
+                    .is_some_and(|replica| replica.seq() < head.last_seq)
+                {
                     self.mend("head").await;
                 }
             }
@@ -339,18 +377,31 @@ impl Edge {
     }
 
     async fn hear_said(&mut self, envelope: Envelope, lasting: &mut Lasting) {
-        let Envelope { from, epoch, seq, note, .. } = envelope;
+        let Envelope {
+            from,
+            epoch,
+            seq,
+            note,
+            ..
+        } = envelope;
         match note {
             Note::Events(events) => {
                 self.meet_owner(from, epoch);
-                let whole = self.replica.as_mut().is_none_or(|replica| replica.take(&self.audience, events));
+                let whole = self
+                    .replica
+                    .as_mut()
+                    .is_none_or(|replica| replica.take(&self.audience, events));
                 if !whole {
                     self.mend("gap").await;
                 }
             }
             Note::Owned => {
                 self.meet_owner(from, epoch);
-                if self.replica.as_ref().is_some_and(|replica| replica.seq() < seq) {
+                if self
+                    .replica
+                    .as_ref()
+                    .is_some_and(|replica| replica.seq() < seq)
+                {
                     self.mend("gap").await;
                 }
             }
@@ -380,7 +431,9 @@ impl Edge {
             && seq < acknowledged
         {
             let at = Instant::now() + ACK_PATIENCE;
-            let before = self.awaited.map_or((acknowledged, at), |(seq, at)| (seq.max(acknowledged), at));
+            let before = self
+                .awaited
+                .map_or((acknowledged, at), |(seq, at)| (seq.max(acknowledged), at));
             self.awaited = Some(before);
         }
         if taken.again {
@@ -391,12 +444,24 @@ impl Edge {
     fn next_timer(&self) -> Instant {
         let idle = self.needed_at + self.sessions.0.options.idle_timeout;
         let idle = (!self.is_needed()).then_some(idle);
-        let announces = (self.owner.is_some() && self.audience.is_watched()).then_some(self.announce_at);
+        let announces =
+            (self.owner.is_some() && self.audience.is_watched()).then_some(self.announce_at);
         let mend = self.replica.as_ref().and_then(Replica::mend_at);
         let awaited = self.awaited.map(|(_, at)| at);
         let offer = self.giving.as_ref().map(|_| self.offer_at);
-        let all = [idle, announces, mend, awaited, offer, self.resolve_at, self.forwards.next_timer()];
-        all.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + LONG)
+        let all = [
+            idle,
+            announces,
+            mend,
+            awaited,
+            offer,
+            self.resolve_at,
+            self.forwards.next_timer(),
+        ];
+        all.into_iter()
+            .flatten()
+            .min()
+            .unwrap_or_else(|| Instant::now() + LONG)
     }
 
     async fn do_what_is_due(&mut self, lasting: &mut Lasting) {
@@ -413,11 +478,19 @@ impl Edge {
             self.pass_on(None).await;
         }
         if let Some((seq, _)) = self.awaited.take_if(|(_, at)| *at <= now)
-            && self.replica.as_ref().is_some_and(|replica| replica.seq() < seq)
+            && self
+                .replica
+                .as_ref()
+                .is_some_and(|replica| replica.seq() < seq)
         {
             self.mend("ack").await;
         }
-        if self.replica.as_ref().and_then(Replica::mend_at).is_some_and(|at| at <= now) {
+        if self
+            .replica
+            .as_ref()
+            .and_then(Replica::mend_at)
+            .is_some_and(|at| at <= now)
+        {
             self.mend("again").await;
         }
     }

@@ -1,13 +1,15 @@
 //! Answers that wait for the commit they depend on, released in inbox order.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use raidhall_protocol::{PlayerId, RaidState, Seq};
+
 use super::measured::count;
 use super::message::Watch;
 use super::{Ack, Reply, View};
 use crate::cluster::link::Sight;
 use crate::error::Error;
-use raidhall_protocol::{PlayerId, RaidState, Seq};
-use std::collections::VecDeque;
-use std::sync::Arc;
 
 /// An answer as decided.
 pub(super) enum Held {
@@ -45,15 +47,24 @@ impl Queue {
 
     /// The next answer that depends on nothing beyond `committed`.
     pub(super) fn pop(&mut self, committed: Seq) -> Option<Held> {
-        if self.0.front()?.0 > committed { None } else { self.0.pop_front().map(|(_, held)| held) }
+        if self.0.front()?.0 > committed {
+            None
+        } else {
+            self.0.pop_front().map(|(_, held)| held)
+        }
     }
 
     /// Fails everything: with `internal` what was decided from `first` to `last`, if given, with `unavailable` the
     /// rest.
     pub(super) fn fail(&mut self, culprit: Option<(Seq, Seq)>) {
         for (decided_at, held) in self.0.drain(..) {
-            let at_fault = culprit.is_some_and(|(first, last)| (first..=last).contains(&decided_at));
-            held.fail(if at_fault { Error::Internal } else { Error::Unavailable });
+            let at_fault =
+                culprit.is_some_and(|(first, last)| (first..=last).contains(&decided_at));
+            held.fail(if at_fault {
+                Error::Internal
+            } else {
+                Error::Unavailable
+            });
         }
     }
 }
@@ -80,12 +91,34 @@ impl Held {
                 reply.send(result);
             }
             Self::Read(reply, result) => {
-                reply.send(result.map(|(state, seq)| View { state, seq, online: online(), ws_url: None }));
+                reply.send(result.map(|(state, seq)| View {
+                    state,
+                    seq,
+                    online: online(),
+                    ws_url: None,
+                }));
             }
-            Self::Sight(reply, seq) => reply.send(Ok(Sight { seq, online: online() })),
-            Self::Join(watch, Ok(basis)) => return Some(Opening { watch, basis, joins: true }),
-            Self::Resync(watch, Ok(basis)) => return Some(Opening { watch, basis, joins: false }),
-            Self::Join(watch, Err(error)) | Self::Resync(watch, Err(error)) => watch.reply.send(Err(error)),
+            Self::Sight(reply, seq) => reply.send(Ok(Sight {
+                seq,
+                online: online(),
+            })),
+            Self::Join(watch, Ok(basis)) => {
+                return Some(Opening {
+                    watch,
+                    basis,
+                    joins: true,
+                });
+            }
+            Self::Resync(watch, Ok(basis)) => {
+                return Some(Opening {
+                    watch,
+                    basis,
+                    joins: false,
+                });
+            }
+            Self::Join(watch, Err(error)) | Self::Resync(watch, Err(error)) => {
+                watch.reply.send(Err(error))
+            }
         }
         None
     }

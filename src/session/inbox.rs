@@ -1,11 +1,13 @@
 //! What waits for a session: what an earlier incarnation put back, then what comes in.
 
-use super::message::Message;
-use crate::error::Error;
 use std::collections::VecDeque;
 use std::time::Duration;
+
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
+
+use super::message::Message;
+use crate::error::Error;
 
 /// How often it is looked who has waited too long.
 const EXPIRE_EVERY: Duration = Duration::from_millis(250);
@@ -18,7 +20,10 @@ pub(super) struct Inbox {
 
 impl Inbox {
     pub(super) const fn new(coming: mpsc::Receiver<Message>) -> Self {
-        Self { returned: VecDeque::new(), coming }
+        Self {
+            returned: VecDeque::new(),
+            coming,
+        }
     }
 
     /// The next message; `None` when nobody can send any more. Nothing is lost if the future is dropped.
@@ -31,12 +36,16 @@ impl Inbox {
 
     /// The next message, if it is there already.
     pub(super) fn next_now(&mut self) -> Option<Message> {
-        self.returned.pop_front().or_else(|| self.coming.try_recv().ok())
+        self.returned
+            .pop_front()
+            .or_else(|| self.coming.try_recv().ok())
     }
 
     /// Puts messages back, in their order, before all others.
     pub(super) fn put_back(&mut self, messages: impl DoubleEndedIterator<Item = Message>) {
-        messages.rev().for_each(|message| self.returned.push_front(message));
+        messages
+            .rev()
+            .for_each(|message| self.returned.push_front(message));
     }
 
     /// Answers everything that waits with an error.
@@ -47,7 +56,11 @@ impl Inbox {
     }
 
     /// Waits for something else, and tells those meanwhile whose time runs out. At most `room` messages are looked through.
-    pub(super) async fn expiring<T>(&mut self, room: usize, something: impl Future<Output = T>) -> T {
+    pub(super) async fn expiring<T>(
+        &mut self,
+        room: usize,
+        something: impl Future<Output = T>,
+    ) -> T {
         tokio::pin!(something);
         loop {
             tokio::select! { biased;

@@ -10,6 +10,16 @@ mod commits;
 mod timers;
 mod watchers;
 
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use commits::{Flight, landed};
+use raidhall_protocol::Seq;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tracing::{error, warn};
+
 use super::actor::Lasting;
 use super::held::{Basis, Held, Queue};
 use super::message::{Execute, Message, Watch};
@@ -24,14 +34,6 @@ use crate::raid::{self, Context, Refusal, State};
 use crate::store::journal::Outcome;
 use crate::store::{Epoch, Month, OpHash, Recorded};
 use crate::telemetry::{Held as Gauged, metrics};
-use commits::{Flight, landed};
-use raidhall_protocol::Seq;
-use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tracing::{error, warn};
 
 /// How long the raid waits for the store to say whether it has another owner.
 const HEAD_PATIENCE: Duration = Duration::from_secs(1);
@@ -106,7 +108,14 @@ pub(super) struct Start {
 
 impl Live {
     pub(super) fn new(sessions: Sessions, audience: Arc<Audience>, start: Start) -> Self {
-        let Start { epoch, term, born, state, ops, since_snapshot } = start;
+        let Start {
+            epoch,
+            term,
+            born,
+            state,
+            ops,
+            since_snapshot,
+        } = start;
         let now = Instant::now();
         let show = Show::new(Arc::clone(&audience), sessions.0.options.replay_events);
         Self {
@@ -161,14 +170,21 @@ impl Live {
             {
                 return End::Reload(cause);
             }
-            if lasting.remotes.forget_dead(hall.link.peers(), Instant::now()) {
+            if lasting
+                .remotes
+                .forget_dead(hall.link.peers(), Instant::now())
+            {
                 self.follow_watchers(lasting);
             }
             if catch_unwind(AssertUnwindSafe(|| self.advance(lasting))).is_err() {
                 return End::Reload("panic");
             }
             self.submit().await;
-            if self.is_idle(lasting) && self.sessions.forget_if_idle(audience.raid(), &lasting.inbox) {
+            if self.is_idle(lasting)
+                && self
+                    .sessions
+                    .forget_if_idle(audience.raid(), &lasting.inbox)
+            {
                 hall.idle.lock().push((audience.raid(), self.epoch));
                 return End::Idle;
             }
@@ -207,7 +223,10 @@ impl Live {
         let regained = hall.lease.regained(self.audience.raid());
         tokio::pin!(regained);
         loop {
-            if self.landed.is_some_and(|outcome| outcome != Outcome::Committed) {
+            if self
+                .landed
+                .is_some_and(|outcome| outcome != Outcome::Committed)
+            {
                 self.held.fail(None);
                 return false;
             }
@@ -242,11 +261,19 @@ impl Live {
 
     /// What every message about this raid names.
     fn about(&self, seq: Seq) -> About {
-        About { raid: self.audience.raid(), epoch: self.epoch, seq }
+        About {
+            raid: self.audience.raid(),
+            epoch: self.epoch,
+            seq,
+        }
     }
 
     /// Decides a message and those that wait behind it, so that they are committed together.
-    async fn burst(&mut self, first: Option<Message>, lasting: &mut Lasting) -> Result<(), &'static str> {
+    async fn burst(
+        &mut self,
+        first: Option<Message>,
+        lasting: &mut Lasting,
+    ) -> Result<(), &'static str> {
         let mut next = first;
         for room in (0..BURST).rev() {
             let Some(message) = next.take() else { break };
@@ -258,28 +285,48 @@ impl Live {
             self.advance(lasting);
             self.handle(message, lasting).await?;
             self.release(&mut lasting.presence);
-            next = if room > 0 { lasting.inbox.next_now() } else { None };
+            next = if room > 0 {
+                lasting.inbox.next_now()
+            } else {
+                None
+            };
         }
         Ok(())
     }
 
-    async fn handle(&mut self, message: Message, lasting: &mut Lasting) -> Result<(), &'static str> {
+    async fn handle(
+        &mut self,
+        message: Message,
+        lasting: &mut Lasting,
+    ) -> Result<(), &'static str> {
         let presence = &mut lasting.presence;
         match message {
-            Message::Execute(Execute { command, op, reply, until, .. }) => {
+            Message::Execute(Execute {
+                command,
+                op,
+                reply,
+                until,
+                ..
+            }) => {
                 if until <= Instant::now() {
                     reply.send(Err(Error::Unavailable));
                     return Ok(());
                 }
                 return self.execute(command, op, reply, presence).await;
             }
-            Message::Create { command, key, reply } => {
+            Message::Create {
+                command,
+                key,
+                reply,
+            } => {
                 self.create_key = Some(key);
                 self.execute(command, None, reply, presence).await?;
                 self.unmade = self.state.seq() == Seq::ZERO;
             }
             Message::Read { caller, reply } => {
-                let seen = self.seen_by(caller).map(|()| (self.show.freeze(&self.state), self.state.seq()));
+                let seen = self
+                    .seen_by(caller)
+                    .map(|()| (self.show.freeze(&self.state), self.state.seq()));
                 self.held.push(self.state.seq(), Held::Read(reply, seen));
             }
             Message::Ask { reply } => {
@@ -294,7 +341,13 @@ impl Live {
                 let basis = self.basis(&watch).await?;
                 self.held.push(self.state.seq(), Held::Resync(watch, basis));
             }
-            Message::Signal { sender, from, kind, data, reply } => {
+            Message::Signal {
+                sender,
+                from,
+                kind,
+                data,
+                reply,
+            } => {
                 let passed = self.audience.signal(sender, from, &kind, data);
                 reply.send(passed.map_err(|_| Refusal::NotMember.into()));
             }
@@ -315,7 +368,11 @@ impl Live {
     }
 
     fn seen_by(&self, caller: Caller) -> Result<(), Error> {
-        if caller.may_see(&self.state) { Ok(()) } else { Err(Refusal::NotFound.into()) }
+        if caller.may_see(&self.state) {
+            Ok(())
+        } else {
+            Err(Refusal::NotFound.into())
+        }
     }
 
     /// What a watch begins with. A client that is ahead of us knows more: then the store is asked for a later owner.
@@ -333,7 +390,11 @@ impl Live {
 
     /// Whether the store knows of a later owner than this session.
     async fn is_superseded(&self) -> Result<bool, Error> {
-        let head = timeout(HEAD_PATIENCE, self.sessions.0.store.head(self.audience.raid())).await;
+        let head = timeout(
+            HEAD_PATIENCE,
+            self.sessions.0.store.head(self.audience.raid()),
+        )
+        .await;
         let head = head.ok().and_then(Result::ok).ok_or(Error::Unavailable)?;
         Ok(head.is_some_and(|head| head.epoch != self.epoch))
     }
@@ -346,17 +407,27 @@ impl Live {
         presence: &Presence,
     ) -> Result<(), &'static str> {
         let result = match self.taken_effect(op).await {
-            Ok(Some(seq)) => Ok(Ack { seq, duplicate: true }),
+            Ok(Some(seq)) => Ok(Ack {
+                seq,
+                duplicate: true,
+            }),
             // The store was asked meanwhile: what is remembered may have become history.
             Ok(None) if !self.sessions.0.lease.serves(self.term) => Err(Error::Unavailable),
-            Ok(None) => match catch_unwind(AssertUnwindSafe(|| self.decide(&command, op, presence))) {
-                Ok(decided) => decided.map(|seq| Ack { seq, duplicate: false }).map_err(Error::from),
-                Err(_) => {
-                    error!(?command, "a command panicked; its raid reloads");
-                    reply.send(Err(Error::Internal));
-                    return Err("panic");
+            Ok(None) => {
+                match catch_unwind(AssertUnwindSafe(|| self.decide(&command, op, presence))) {
+                    Ok(decided) => decided
+                        .map(|seq| Ack {
+                            seq,
+                            duplicate: false,
+                        })
+                        .map_err(Error::from),
+                    Err(_) => {
+                        error!(?command, "a command panicked; its raid reloads");
+                        reply.send(Err(Error::Internal));
+                        return Err("panic");
+                    }
                 }
-            },
+            }
             Err(error) => Err(error),
         };
         reply.note("decided");
@@ -373,10 +444,15 @@ impl Live {
         if !self.ops.is_partial() {
             return Ok(None);
         }
-        self.sessions.0.store.find_op(self.audience.raid(), op).await.map_err(|error| {
-            warn!(?error, "an op could not be looked up");
-            Error::Unavailable
-        })
+        self.sessions
+            .0
+            .store
+            .find_op(self.audience.raid(), op)
+            .await
+            .map_err(|error| {
+                warn!(?error, "an op could not be looked up");
+                Error::Unavailable
+            })
     }
 
     /// Decides a command and applies what it causes. Gives the seq of the last event.
@@ -388,7 +464,10 @@ impl Live {
     ) -> Result<Seq, Refusal> {
         #[cfg(test)]
         super::tests::panic_if_told(command);
-        let context = Context { now: self.sessions.0.clock.now(), online: presence.online() };
+        let context = Context {
+            now: self.sessions.0.clock.now(),
+            online: presence.online(),
+        };
         let mut events = raid::decide(&self.state, command, context)?;
         for event in &events {
             raid::apply(&mut self.state, event);
@@ -397,7 +476,12 @@ impl Live {
             self.ops.insert(op, last.seq);
         }
         let last = events.pop().map(|event| Recorded { event, op });
-        self.building.extend(events.into_iter().map(|event| Recorded { event, op: None }).chain(last));
+        self.building.extend(
+            events
+                .into_iter()
+                .map(|event| Recorded { event, op: None })
+                .chain(last),
+        );
         Ok(self.state.seq())
     }
 

@@ -1,9 +1,10 @@
 //! Rebuilding a raid from the store: the newest snapshot and every event after it.
 
-use crate::raid::{self, State};
-use crate::store::{self, Loaded, Store};
 use raidhall_protocol::{Event, RaidId, Seq};
 use tracing::warn;
+
+use crate::raid::{self, State};
+use crate::store::{self, Loaded, Store};
 
 /// Events read at once where the snapshot is of no use.
 const PAGE: u32 = 1_000;
@@ -24,7 +25,11 @@ pub(super) enum LoadError {
     #[error("the raid was written by a newer release, in a form of version {version}")]
     Newer { version: u16 },
     #[error("the ledger of raid {raid} ends at {found} instead of {expected}")]
-    Broken { raid: RaidId, found: Seq, expected: Seq },
+    Broken {
+        raid: RaidId,
+        found: Seq,
+        expected: Seq,
+    },
 }
 
 impl From<store::StoreError> for LoadError {
@@ -37,8 +42,14 @@ impl From<store::StoreError> for LoadError {
 }
 
 /// Reads and folds a raid; `None` if there is no such raid. Claims nothing.
-pub(super) async fn fold(store: &dyn Store, raid: RaidId, op_keys: u64) -> Result<Option<Folded>, LoadError> {
-    let Some(mut loaded) = store.load(raid, op_keys).await? else { return Ok(None) };
+pub(super) async fn fold(
+    store: &dyn Store,
+    raid: RaidId,
+    op_keys: u64,
+) -> Result<Option<Folded>, LoadError> {
+    let Some(mut loaded) = store.load(raid, op_keys).await? else {
+        return Ok(None);
+    };
     let mut state = match &loaded.snapshot {
         None => State::unborn(raid),
         Some((seq, bytes)) => match raid::stored::decode(bytes) {
@@ -62,7 +73,11 @@ pub(super) async fn fold(store: &dyn Store, raid: RaidId, op_keys: u64) -> Resul
     }
     let (found, expected) = (state.seq(), loaded.head.last_seq);
     if found < expected {
-        return Err(LoadError::Broken { raid, found, expected });
+        return Err(LoadError::Broken {
+            raid,
+            found,
+            expected,
+        });
     }
     Ok(Some(Folded { state, loaded }))
 }

@@ -1,10 +1,11 @@
 //! What became of commands, counted and timed.
 
+use raidhall_protocol::RaidId;
+use tokio::time::Instant;
+
 use super::{Ack, Reply};
 use crate::error::Error;
 use crate::telemetry::{Trace, metrics};
-use raidhall_protocol::RaidId;
-use tokio::time::Instant;
 
 /// Counts what became of commands.
 pub(super) fn count(result: &Result<Ack, Error>) {
@@ -17,7 +18,9 @@ pub(super) fn measured(kind: &'static str, raid: RaidId, reply: Reply<Ack>) -> R
     let trace = Trace::command(kind, raid);
     let ends = trace.clone();
     let measured = Reply::new(move |result| {
-        metrics().client_commands.increment([kind, outcome(&result)]);
+        metrics()
+            .client_commands
+            .increment([kind, outcome(&result)]);
         metrics().command_seconds.record(asked.elapsed());
         ends.end(outcome(&result));
         reply.send(result);
@@ -27,8 +30,12 @@ pub(super) fn measured(kind: &'static str, raid: RaidId, reply: Reply<Ack>) -> R
 
 fn outcome(result: &Result<Ack, Error>) -> &'static str {
     match result {
-        Ok(Ack { duplicate: false, .. }) => "committed",
-        Ok(Ack { duplicate: true, .. }) => "duplicate",
+        Ok(Ack {
+            duplicate: false, ..
+        }) => "committed",
+        Ok(Ack {
+            duplicate: true, ..
+        }) => "duplicate",
         Err(error) => error.error_type().as_str(),
     }
 }

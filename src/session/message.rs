@@ -1,5 +1,11 @@
 //! What can be asked of a session.
 
+use std::sync::Arc;
+
+use raidhall_protocol::{PlayerId, Seq, UnixMillis};
+use serde_json::Value;
+use tokio::time::Instant;
+
 use super::measured::count;
 use super::{Ack, Caller, Reply, View};
 use crate::cluster::envelope::Watching;
@@ -8,16 +14,16 @@ use crate::error::Error;
 use crate::outbox::{ConnectionId, Outbox, Ticket};
 use crate::raid;
 use crate::store::{InstanceId, OpHash};
-use raidhall_protocol::{PlayerId, Seq, UnixMillis};
-use serde_json::Value;
-use std::sync::Arc;
-use tokio::time::Instant;
 
 pub(super) enum Message {
     /// Carry a command out.
     Execute(Execute),
     /// The first command of a raid that is being made.
-    Create { command: raid::Command, key: OpHash, reply: Reply<Ack> },
+    Create {
+        command: raid::Command,
+        key: OpHash,
+        reply: Reply<Ack>,
+    },
     /// Show the raid.
     Read { caller: Caller, reply: Reply<View> },
     /// Add a watcher.
@@ -25,13 +31,26 @@ pub(super) enum Message {
     /// Give a watcher a snapshot.
     Resync(Watch),
     /// Pass a signal on.
-    Signal { sender: ConnectionId, from: PlayerId, kind: String, data: Value, reply: Reply<()> },
+    Signal {
+        sender: ConnectionId,
+        from: PlayerId,
+        kind: String,
+        data: Value,
+        reply: Reply<()>,
+    },
     /// Another instance says who watched there at a moment.
-    Watching { from: InstanceId, at: UnixMillis, watching: Watching },
+    Watching {
+        from: InstanceId,
+        at: UnixMillis,
+        watching: Watching,
+    },
     /// The raid's owner asks whether anybody watches here.
     WhoWatches,
     /// Another instance gave the raid up and names us its heir. These were online.
-    Take { from: InstanceId, online: Vec<PlayerId> },
+    Take {
+        from: InstanceId,
+        online: Vec<PlayerId>,
+    },
     /// Another instance asks how far the raid is.
     Ask { reply: Reply<Sight> },
     /// A newer release has written this raid: it is not ours to own.
@@ -68,7 +87,10 @@ impl Message {
     /// The player who asks, where a player does who must be or have been a member.
     pub(super) fn player(&self) -> Option<PlayerId> {
         match self {
-            Self::Execute(Execute { command: raid::Command::Player { by, .. }, .. }) => Some(*by),
+            Self::Execute(Execute {
+                command: raid::Command::Player { by, .. },
+                ..
+            }) => Some(*by),
             Self::Read { caller, .. } => caller.player(),
             Self::Watch(watch) | Self::Resync(watch) => watch.caller.player(),
             Self::Signal { from, .. } => Some(*from),

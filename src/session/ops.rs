@@ -1,8 +1,10 @@
 //! The op keys that have taken effect, so that a repeat gets the first answer.
 
-use crate::store::OpHash;
-use raidhall_protocol::Seq;
 use std::collections::{HashMap, VecDeque};
+
+use raidhall_protocol::Seq;
+
+use crate::store::OpHash;
 
 /// The latest op keys of one raid, bounded; beyond them the ledger's index knows.
 #[derive(Debug)]
@@ -18,7 +20,12 @@ impl Ops {
     /// Holds at most `max` keys. `loaded` are those of the ledger's latest events, oldest first; `whole` says that
     /// the ledger has no others.
     pub(super) fn new(max: usize, loaded: Vec<(OpHash, Seq)>, whole: bool) -> Self {
-        let mut ops = Self { seqs: HashMap::new(), order: VecDeque::new(), max, partial: !whole };
+        let mut ops = Self {
+            seqs: HashMap::new(),
+            order: VecDeque::new(),
+            max,
+            partial: !whole,
+        };
         loaded.into_iter().for_each(|(op, seq)| ops.insert(op, seq));
         ops
     }
@@ -60,6 +67,9 @@ mod tests {
         assert!(!ops.is_partial());
         ops.insert(op(3), Seq(7));
         assert!(ops.is_partial());
-        assert_eq!((ops.get(op(1)), ops.get(op(2)), ops.get(op(3))), (None, Some(Seq(5)), Some(Seq(7))));
+        assert_eq!(
+            (ops.get(op(1)), ops.get(op(2)), ops.get(op(3))),
+            (None, Some(Seq(5)), Some(Seq(7)))
+        );
     }
 }

@@ -3,9 +3,10 @@
 //! A player is online while any of its connections watches the raid, and for a grace after the last one drops, so
 //! that a blink shows nowhere.
 
-use raidhall_protocol::PlayerId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+use raidhall_protocol::PlayerId;
 use tokio::time::Instant;
 
 /// How long changes are gathered before they are announced together.
@@ -100,12 +101,20 @@ impl Presence {
 
     /// A doubt is over: everybody who does not watch gets the whole grace again.
     pub(super) fn begin_anew(&mut self, now: Instant, grace: Duration) {
-        self.leaving.values_mut().for_each(|until| *until = (*until).max(now + grace));
+        self.leaving
+            .values_mut()
+            .for_each(|until| *until = (*until).max(now + grace));
     }
 
     /// Takes over who was online at a former owner: all stay so for a grace. Whoever watches here is told whom it did not
     /// know; if nobody does, they just start from it.
-    pub(super) fn inherit(&mut self, known: &[PlayerId], now: Instant, grace: Duration, watched: bool) {
+    pub(super) fn inherit(
+        &mut self,
+        known: &[PlayerId],
+        now: Instant,
+        grace: Duration,
+        watched: bool,
+    ) {
         for player in known {
             if self.online.insert(*player) {
                 self.leaving.insert(*player, now + grace);
@@ -122,7 +131,11 @@ impl Presence {
     /// The raid is ours now: who was known to be online is so for a grace, until it is known who watches.
     pub(super) fn take_over(&mut self, now: Instant, grace: Duration) {
         self.online.clone_from(&self.announced);
-        self.leaving = self.online.iter().map(|player| (*player, now + grace)).collect();
+        self.leaving = self
+            .online
+            .iter()
+            .map(|player| (*player, now + grace))
+            .collect();
         self.announce_at = None;
     }
 
@@ -157,12 +170,17 @@ mod tests {
     const GRACE: Duration = Duration::from_secs(5);
 
     fn players(ids: &[u64]) -> BTreeSet<PlayerId> {
-        ids.iter().map(|id| PlayerId::try_from(*id).expect("a test's id")).collect()
+        ids.iter()
+            .map(|id| PlayerId::try_from(*id).expect("a test's id"))
+            .collect()
     }
 
     fn change(online: &[u64], offline: &[u64]) -> Option<Change> {
         let list = |ids| players(ids).into_iter().collect();
-        Some(Change { online: list(online), offline: list(offline) })
+        Some(Change {
+            online: list(online),
+            offline: list(offline),
+        })
     }
 
     #[test]
@@ -248,9 +266,18 @@ mod tests {
         assert_eq!(presence.adopt(players(&[1, 2])), change(&[1, 2], &[]));
         assert_eq!(presence.adopt(players(&[1, 2, 3])), change(&[3], &[]));
         presence.take_over(at(0), GRACE);
-        presence.inherit(&[PlayerId::try_from(4_u64).expect("an id")], at(0), GRACE, true);
+        presence.inherit(
+            &[PlayerId::try_from(4_u64).expect("an id")],
+            at(0),
+            GRACE,
+            true,
+        );
         presence.follow(&players(&[1, 2, 4]), at(1), GRACE);
-        assert_eq!(presence.passes(at(2)), change(&[4], &[]), "who watches here has not heard of four");
+        assert_eq!(
+            presence.passes(at(2)),
+            change(&[4], &[]),
+            "who watches here has not heard of four"
+        );
         assert_eq!(presence.passes(at(4)), None, "three has time to come back");
         presence.passes(at(5));
         assert_eq!(presence.passes(at(6)), change(&[], &[3]));

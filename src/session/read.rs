@@ -1,12 +1,14 @@
 //! Reading a raid without making it live.
 
+use std::sync::Arc;
+
+use raidhall_protocol::{PlayerId, RaidId};
+use tracing::warn;
+
 use super::message::Message;
 use super::{Caller, Sessions, View, asked, load};
 use crate::error::Error;
 use crate::raid;
-use raidhall_protocol::{PlayerId, RaidId};
-use std::sync::Arc;
-use tracing::warn;
 
 impl Sessions {
     /// The raid as the caller may see it. A raid that is not live here is read from the store and stays so; if it is
@@ -25,17 +27,28 @@ impl Sessions {
                 Some(owner) => self.0.link.ask(owner, raid).await,
                 None => None,
             };
-            if sight.as_ref().is_some_and(|sight| sight.seq > folded.state.seq()) {
+            if sight
+                .as_ref()
+                .is_some_and(|sight| sight.seq > folded.state.seq())
+            {
                 folded = self.fold(raid).await?;
             }
             // What is due has to happen before anybody reads: then the raid is needed live.
-            let due = folded.state.due().is_some_and(|due| due <= self.0.clock.now());
+            let due = folded
+                .state
+                .due()
+                .is_some_and(|due| due <= self.0.clock.now());
             if !due || sight.is_some() {
                 if !caller.may_see(&folded.state) {
                     return Err(raid::Refusal::NotFound.into());
                 }
                 let (state, seq) = (Arc::new(folded.state.shown().clone()), folded.state.seq());
-                return Ok(View { state, seq, online: sight.map_or_else(Vec::new, |it| it.online), ws_url });
+                return Ok(View {
+                    state,
+                    seq,
+                    online: sight.map_or_else(Vec::new, |it| it.online),
+                    ws_url,
+                });
             }
         }
         asked(|reply| self.send(raid, Message::Read { caller, reply })).await

@@ -1,12 +1,14 @@
 //! Who watches a raid at other instances, as they have told its owner.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use raidhall_protocol::{PlayerId, UnixMillis};
+use tokio::time::Instant;
+
 use crate::cluster::envelope::Watching;
 use crate::cluster::peers::Peers;
 use crate::store::InstanceId;
-use raidhall_protocol::{PlayerId, UnixMillis};
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-use tokio::time::Instant;
 
 /// How often an instance says who watches, though nothing has changed.
 pub(super) const ANNOUNCE_EVERY: Duration = Duration::from_secs(5);
@@ -62,7 +64,11 @@ impl Remotes {
             self.remotes.remove(&from);
             return false;
         }
-        let remote = Remote { players: watching.players, heard: now, ask_at: now + SILENT };
+        let remote = Remote {
+            players: watching.players,
+            heard: now,
+            ask_at: now + SILENT,
+        };
         self.remotes.insert(from, remote).is_none()
     }
 
@@ -75,8 +81,10 @@ impl Remotes {
     /// may not say so yet.
     pub(super) fn forget_dead(&mut self, peers: &Peers, now: Instant) -> bool {
         let before = self.remotes.len();
-        self.remotes.retain(|id, remote| peers.lives(*id) || now.duration_since(remote.heard) < LATELY);
-        self.latest.retain(|id, _| peers.lives(*id) || self.remotes.contains_key(id));
+        self.remotes
+            .retain(|id, remote| peers.lives(*id) || now.duration_since(remote.heard) < LATELY);
+        self.latest
+            .retain(|id, _| peers.lives(*id) || self.remotes.contains_key(id));
         self.remotes.len() < before
     }
 
@@ -97,12 +105,18 @@ impl Remotes {
 
     /// The players who watch elsewhere.
     pub(super) fn players(&self) -> BTreeSet<PlayerId> {
-        self.remotes.values().flat_map(|remote| remote.players.iter().copied()).collect()
+        self.remotes
+            .values()
+            .flat_map(|remote| remote.players.iter().copied())
+            .collect()
     }
 
     /// Those who are to be asked now whether anybody watches there.
     pub(super) fn silent(&mut self, now: Instant) -> Vec<InstanceId> {
-        let silent = self.remotes.iter_mut().filter(|(_, remote)| remote.ask_at <= now);
+        let silent = self
+            .remotes
+            .iter_mut()
+            .filter(|(_, remote)| remote.ask_at <= now);
         silent
             .map(|(id, remote)| {
                 remote.ask_at = now + ASK_EVERY;
@@ -118,30 +132,44 @@ impl Remotes {
 
     /// Whether an instance that lives has not been heard for too long: what it last said proves nothing.
     pub(super) fn in_doubt(&self, now: Instant) -> bool {
-        self.remotes.values().any(|remote| now.duration_since(remote.heard) >= STALE)
+        self.remotes
+            .values()
+            .any(|remote| now.duration_since(remote.heard) >= STALE)
     }
 
     /// Whether players are on their way from an instance that drains.
     pub(super) fn drains(&self, now: Instant) -> bool {
-        self.drained_at.is_some_and(|at| now.duration_since(at) < DRAINED)
+        self.drained_at
+            .is_some_and(|at| now.duration_since(at) < DRAINED)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use uuid::Uuid;
+
+    use super::*;
 
     #[test]
     fn a_word_of_before_is_of_no_account_even_after_a_goodbye() {
         let (mut remotes, now) = (Remotes::default(), Instant::now());
         let id = InstanceId(Uuid::from_u128(1));
         let mut says = |at, players: &[u64]| {
-            let players: Vec<_> =
-                players.iter().map(|id| PlayerId::try_from(*id).expect("a test's id")).collect();
-            let watching = Watching { watched: !players.is_empty(), players, ..Watching::default() };
+            let players: Vec<_> = players
+                .iter()
+                .map(|id| PlayerId::try_from(*id).expect("a test's id"))
+                .collect();
+            let watching = Watching {
+                watched: !players.is_empty(),
+                players,
+                ..Watching::default()
+            };
             remotes.hear(id, UnixMillis(at), watching, now);
-            remotes.players().iter().map(|player| player.get()).collect::<Vec<_>>()
+            remotes
+                .players()
+                .iter()
+                .map(|player| player.get())
+                .collect::<Vec<_>>()
         };
         assert_eq!(says(1_000, &[1, 2]), [1, 2]);
         assert_eq!(says(2_000, &[2]), [2]);

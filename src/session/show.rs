@@ -2,6 +2,12 @@
 //!
 //! Owner and edge show alike: a state is a function of its seq.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use raidhall_protocol::{PlayerId, RaidState, Seq, ServerMessage};
+
 use super::held::{Basis, Opening};
 use super::message::Watch;
 use crate::audience::{Audience, Joining};
@@ -9,10 +15,6 @@ use crate::error::Error;
 use crate::frame::{self, ByForm, Form};
 use crate::outbox::Answer;
 use crate::raid::{Refusal, State};
-use bytes::Bytes;
-use raidhall_protocol::{PlayerId, RaidState, Seq, ServerMessage};
-use std::collections::BTreeSet;
-use std::sync::Arc;
 
 pub(super) struct Show {
     audience: Arc<Audience>,
@@ -32,7 +34,12 @@ struct SnapshotFrame {
 
 impl Show {
     pub(super) fn new(audience: Arc<Audience>, replay_events: u64) -> Self {
-        Self { audience, replay_events, frozen: None, snapshots: ByForm::default() }
+        Self {
+            audience,
+            replay_events,
+            frozen: None,
+            snapshots: ByForm::default(),
+        }
     }
 
     pub(super) fn freeze(&mut self, state: &State) -> Arc<RaidState> {
@@ -57,47 +64,103 @@ impl Show {
             Some(since) if since <= seq && seq.since(since) <= self.replay_events => {
                 Basis::Replay { since, seq }
             }
-            _ => Basis::Snapshot { seq, state: self.freeze(state) },
+            _ => Basis::Snapshot {
+                seq,
+                state: self.freeze(state),
+            },
         })
     }
 
     /// Answers a watch, which joins the audience in the same breath. `announced` is who all watchers know to be
     /// online: they are told the same changes from then on.
     pub(super) fn open(&mut self, opening: Opening, announced: &BTreeSet<PlayerId>) {
-        let Opening { watch: Watch { outbox, ticket, caller, reply, .. }, basis, joins } = opening;
+        let Opening {
+            watch:
+                Watch {
+                    outbox,
+                    ticket,
+                    caller,
+                    reply,
+                    ..
+                },
+            basis,
+            joins,
+        } = opening;
         // Whoever left since the watch was decided may not see what came after.
-        if caller.player().is_some_and(|player| !self.audience.is_member(player)) {
+        if caller
+            .player()
+            .is_some_and(|player| !self.audience.is_member(player))
+        {
             return reply.send(Err(Refusal::NotFound.into()));
         }
-        let itself = caller.player().filter(|player| joins && !announced.contains(player));
+        let itself = caller
+            .player()
+            .filter(|player| joins && !announced.contains(player));
         let mut online = announced.iter().copied().chain(itself).collect::<Vec<_>>();
         online.sort_unstable();
         let (cursor, promised, frame) = match basis {
             Basis::Replay { since, seq } => {
-                let watching = ServerMessage::Watching { raid: ticket.raid, seq, recovered: true, online };
+                let watching = ServerMessage::Watching {
+                    raid: ticket.raid,
+                    seq,
+                    recovered: true,
+                    online,
+                };
                 (since, seq, frame::message(outbox.form, &watching))
             }
-            Basis::Snapshot { seq, state } => (seq, seq, self.snapshot(outbox.form, seq, &state, online)),
+            Basis::Snapshot { seq, state } => {
+                (seq, seq, self.snapshot(outbox.form, seq, &state, online))
+            }
         };
         if joins {
             let player = caller.player();
-            self.audience.join(Joining { outbox, ticket, player, cursor, promised, frame });
+            self.audience.join(Joining {
+                outbox,
+                ticket,
+                player,
+                cursor,
+                promised,
+                frame,
+            });
         } else {
-            outbox.answer(Answer::Resynced { ticket, seq: cursor, frame });
+            outbox.answer(Answer::Resynced {
+                ticket,
+                seq: cursor,
+                frame,
+            });
         }
         reply.send(Ok(()));
     }
 
-    fn snapshot(&mut self, form: Form, seq: Seq, state: &Arc<RaidState>, online: Vec<PlayerId>) -> Bytes {
+    fn snapshot(
+        &mut self,
+        form: Form,
+        seq: Seq,
+        state: &Arc<RaidState>,
+        online: Vec<PlayerId>,
+    ) -> Bytes {
         let slot = self.snapshots.get_mut(form);
-        if let Some(made) = slot.as_ref().filter(|made| made.seq == seq && made.online == online) {
+        if let Some(made) = slot
+            .as_ref()
+            .filter(|made| made.seq == seq && made.online == online)
+        {
             return made.frame.clone();
         }
         let raid = self.audience.raid();
         let state = Box::new(RaidState::clone(state));
-        let message = ServerMessage::Snapshot { raid, seq, recovered: false, online: online.clone(), state };
+        let message = ServerMessage::Snapshot {
+            raid,
+            seq,
+            recovered: false,
+            online: online.clone(),
+            state,
+        };
         let frame = frame::message(form, &message);
-        *slot = Some(SnapshotFrame { seq, online, frame: frame.clone() });
+        *slot = Some(SnapshotFrame {
+            seq,
+            online,
+            frame: frame.clone(),
+        });
         frame
     }
 }

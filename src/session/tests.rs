@@ -1,20 +1,28 @@
 //! The session loop on paused time, over a store in memory that fails on demand.
 
-#![allow(clippy::disallowed_methods, reason = "a test's runtime ends what it spawned")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test's runtime ends what it spawned"
+)]
 
 mod cluster;
 mod commits;
 mod hall;
 mod lifecycle;
 
-use crate::raid;
 use raidhall_protocol::Command;
+
+use crate::raid;
 
 /// A chat message that makes deciding panic, for tests of what a panic may break.
 const PANIC: &str = "panic, please";
 
 pub(super) fn panic_if_told(command: &raid::Command) {
-    if let raid::Command::Player { command: Command::Say { text }, .. } = command {
+    if let raid::Command::Player {
+        command: Command::Say { text },
+        ..
+    } = command
+    {
         assert!(text != PANIC, "told to panic");
     }
 }

@@ -4,6 +4,18 @@
 //! of the ledger, a message, or a wake-up because there is something to send. While too many requests are unanswered
 //! the socket is not read: the client's own backlog slows nobody else.
 
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use raidhall_protocol::decode::{DecodeError, decode};
+use raidhall_protocol::server::WelcomeLimits;
+use raidhall_protocol::{ClientMessage, CloseCode, Codec, ServerMessage};
+use tokio::time::{Instant, sleep_until};
+use tracing::debug;
+use uuid::Uuid;
+
 use super::Sockets;
 use super::inbound::{Inbound, Received};
 use super::outbound::Outbound;
@@ -15,16 +27,6 @@ use crate::frame;
 use crate::outbox::ConnectionId;
 use crate::raid::Refusal;
 use crate::rate::Rate;
-use bytes::Bytes;
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use raidhall_protocol::decode::{DecodeError, decode};
-use raidhall_protocol::server::WelcomeLimits;
-use raidhall_protocol::{ClientMessage, CloseCode, Codec, ServerMessage};
-use std::time::Duration;
-use tokio::time::{Instant, sleep_until};
-use tracing::debug;
-use uuid::Uuid;
 
 /// Heartbeats without a byte from the client before it counts as gone.
 const SILENT_HEARTBEATS: u32 = 2;
@@ -51,9 +53,19 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(sockets: Sockets, id: ConnectionId, codec: Codec, identity: Identity) -> Self {
+    pub(super) fn new(
+        sockets: Sockets,
+        id: ConnectionId,
+        codec: Codec,
+        identity: Identity,
+    ) -> Self {
         // Evenly as many as the limit says, and a burst of what two seconds give.
-        let commands = sockets.0.options.commands_per_second.get().saturating_mul(2);
+        let commands = sockets
+            .0
+            .options
+            .commands_per_second
+            .get()
+            .saturating_mul(2);
         Self {
             viewer: Viewer::new(sockets, id, codec, identity),
             codec,
@@ -138,7 +150,11 @@ impl Connection {
     fn write_at_once(&mut self, outbound: &mut Outbound) -> std::io::Result<()> {
         loop {
             if outbound.is_empty() {
-                self.pong.take().into_iter().chain(self.excess.take()).for_each(|frame| outbound.push(frame));
+                self.pong
+                    .take()
+                    .into_iter()
+                    .chain(self.excess.take())
+                    .for_each(|frame| outbound.push(frame));
                 self.viewer.gather(outbound.queue());
             }
             if outbound.is_empty() {
@@ -153,7 +169,8 @@ impl Connection {
 
     /// Whether the client may ask for more: not before an errand is done, since messages are handled in order.
     fn reads(&self) -> bool {
-        self.errand.is_none() && self.viewer.watches.pending() < self.viewer.sockets.0.options.outbox_messages
+        self.errand.is_none()
+            && self.viewer.watches.pending() < self.viewer.sockets.0.options.outbox_messages
     }
 
     fn on_received(&mut self, received: Received) -> Result<(), Ending> {
@@ -219,7 +236,11 @@ impl Connection {
 
     fn on_timer(&mut self, inbound: &Inbound, outbound: &mut Outbound) -> Result<(), Ending> {
         let beats = self.viewer.on_timer(outbound.queue())?;
-        if beats { self.heartbeat(inbound, outbound) } else { Ok(()) }
+        if beats {
+            self.heartbeat(inbound, outbound)
+        } else {
+            Ok(())
+        }
     }
 
     /// Counted, not timed: a stall of the server delays its own heartbeats and is never the client's fault.
@@ -227,7 +248,11 @@ impl Connection {
         let received = inbound.received();
         // A client that is still taking what we write, or that we do not read, cannot show life in another way.
         let busy = !outbound.is_empty() || !self.reads();
-        self.silent = if received == self.received && !busy { self.silent + 1 } else { 0 };
+        self.silent = if received == self.received && !busy {
+            self.silent + 1
+        } else {
+            0
+        };
         self.received = received;
         if self.silent >= SILENT_HEARTBEATS {
             return Err(Ending::Close(CloseCode::HeartbeatTimeout));

@@ -1,6 +1,14 @@
 //! The handshake: until `hello` was accepted, nothing else is possible. Accepting it consumes the greeting and gives
 //! a connection.
 
+use std::time::Duration;
+
+use bytes::Bytes;
+use raidhall_protocol::decode::{DecodeError, decode};
+use raidhall_protocol::{ClientMessage, CloseCode, Codec};
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::debug;
+
 use super::connection::Connection;
 use super::inbound::{Inbound, Received};
 use super::outbound::Outbound;
@@ -15,12 +23,6 @@ use crate::listener::Stream;
 use crate::outbox::ConnectionId;
 use crate::raid::Refusal;
 use crate::telemetry::{Held, metrics};
-use bytes::Bytes;
-use raidhall_protocol::decode::{DecodeError, decode};
-use raidhall_protocol::{ClientMessage, CloseCode, Codec};
-use std::time::Duration;
-use tokio::time::{Instant, timeout, timeout_at};
-use tracing::debug;
 
 /// How long the client's side is read and dropped after our Close, so that a reset cannot overtake its code.
 const LINGER: Duration = Duration::from_secs(1);
@@ -44,8 +46,21 @@ impl Greeting {
     ) -> Self {
         let (read, write) = tokio::io::split(stream);
         let options = &sockets.0.options;
-        let inbound = Inbound::new(read, first, codec, options.message_bytes, options.allowance()).await;
-        Self { sockets, id, codec, inbound, outbound: Outbound::new(write) }
+        let inbound = Inbound::new(
+            read,
+            first,
+            codec,
+            options.message_bytes,
+            options.allowance(),
+        )
+        .await;
+        Self {
+            sockets,
+            id,
+            codec,
+            inbound,
+            outbound: Outbound::new(write),
+        }
     }
 
     /// Serves the client until it is gone. `identity` is known already if the upgrade carried a token.
@@ -58,7 +73,13 @@ impl Greeting {
                 .await
                 .unwrap_or(Err(Ending::Close(CloseCode::Unauthenticated))),
         };
-        let Self { sockets, id, codec, inbound, outbound } = &mut self;
+        let Self {
+            sockets,
+            id,
+            codec,
+            inbound,
+            outbound,
+        } = &mut self;
         let ending = match greeted {
             Err(ending) => ending,
             Ok(identity) => {
@@ -68,7 +89,9 @@ impl Greeting {
                 if let Some(None) = place {
                     Ending::Close(CloseCode::TooManyConnections)
                 } else {
-                    Connection::new(sockets.clone(), *id, *codec, identity).run(inbound, outbound).await
+                    Connection::new(sockets.clone(), *id, *codec, identity)
+                        .run(inbound, outbound)
+                        .await
                 }
             }
         };
@@ -108,10 +131,19 @@ impl Greeting {
                     let verified = self.sockets.identify(&token).await;
                     return verified.map_err(|error| Ending::Close(close_code(&error)));
                 }
-                Err(DecodeError::Undecodable(_)) => return Err(Ending::Close(CloseCode::BadMessage)),
+                Err(DecodeError::Undecodable(_)) => {
+                    return Err(Ending::Close(CloseCode::BadMessage));
+                }
                 Err(DecodeError::Invalid(invalid)) if invalid.re == "hello" => {
                     let error = Error::Refused(Refusal::Invalid(invalid.fields));
-                    self.send(error_frame(self.codec, "hello", invalid.id, invalid.raid, &error)).await?;
+                    self.send(error_frame(
+                        self.codec,
+                        "hello",
+                        invalid.id,
+                        invalid.raid,
+                        &error,
+                    ))
+                    .await?;
                 }
                 Ok(_) | Err(DecodeError::Invalid(_)) => {
                     return Err(Ending::Close(CloseCode::Unauthenticated));
@@ -153,7 +185,8 @@ mod tests {
         fn size<A, B, C, F: Future>(_: fn(A, B, C) -> F) -> usize {
             std::mem::size_of::<F>()
         }
-        let task = size(|greeting: Greeting, identity, admission| greeting.run(identity, admission));
+        let task =
+            size(|greeting: Greeting, identity, admission| greeting.run(identity, admission));
         assert!(task < 4_096, "{task} bytes");
     }
 }

@@ -4,21 +4,23 @@
 //! itself could land in the middle of a frame of ours. The connection answers pings and closes, through its one
 //! writer.
 
-use super::meter::{Allowance, Excess, Meter, Verdict};
-use crate::listener::Stream;
-use bytes::Bytes;
-use futures_util::StreamExt;
-use raidhall_protocol::{CloseCode, Codec};
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use raidhall_protocol::{CloseCode, Codec};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, ReadHalf};
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
+
+use super::meter::{Allowance, Excess, Meter, Verdict};
+use crate::listener::Stream;
 
 /// What an idle connection keeps for reading; tungstenite's default is 128 KiB.
 const READ_BUFFER: usize = 1_024;
@@ -64,9 +66,14 @@ impl Inbound {
             .max_frame_size(Some(message_bytes));
         let mut meter = Meter::new(allowance);
         let verdict = meter.count(&first, Instant::now());
-        let side = ReadSide { half, meter, pause: Pause::after(verdict) };
+        let side = ReadSide {
+            half,
+            meter,
+            pause: Pause::after(verdict),
+        };
         let socket =
-            WebSocketStream::from_partially_read(side, first.to_vec(), Role::Server, Some(config)).await;
+            WebSocketStream::from_partially_read(side, first.to_vec(), Role::Server, Some(config))
+                .await;
         Self { socket, codec }
     }
 
@@ -74,9 +81,12 @@ impl Inbound {
     pub(super) async fn next(&mut self) -> Received {
         let next = poll_fn(|cx| match self.socket.poll_next_unpin(cx) {
             Poll::Ready(next) => Poll::Ready(Ok(next)),
-            Poll::Pending => {
-                self.socket.get_mut().pause.untold().map_or(Poll::Pending, |excess| Poll::Ready(Err(excess)))
-            }
+            Poll::Pending => self
+                .socket
+                .get_mut()
+                .pause
+                .untold()
+                .map_or(Poll::Pending, |excess| Poll::Ready(Err(excess))),
         });
         let next = match next.await {
             Ok(next) => next,
@@ -117,7 +127,9 @@ impl Inbound {
 
 fn fault(error: &Error) -> Received {
     match error {
-        Error::Capacity(CapacityError::MessageTooLong { .. }) => Received::Fault(CloseCode::MessageTooBig),
+        Error::Capacity(CapacityError::MessageTooLong { .. }) => {
+            Received::Fault(CloseCode::MessageTooBig)
+        }
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Received::Gone,
         Error::Protocol(_) | Error::Capacity(_) => Received::Fault(CloseCode::ProtocolError),
         Error::Utf8(_) => Received::Fault(CloseCode::InvalidPayload),
@@ -151,15 +163,20 @@ impl Pause {
     fn after(verdict: Verdict) -> Pause {
         match verdict {
             Verdict::Read => Pause::None,
-            Verdict::Pause(excess, wait) => {
-                Pause::Until { sleep: Box::pin(sleep(wait)), untold: Some((excess, wait)) }
-            }
+            Verdict::Pause(excess, wait) => Pause::Until {
+                sleep: Box::pin(sleep(wait)),
+                untold: Some((excess, wait)),
+            },
             Verdict::Flood => Pause::Flood,
         }
     }
 
     fn untold(&mut self) -> Option<(Excess, Duration)> {
-        if let Pause::Until { untold, .. } = self { untold.take() } else { None }
+        if let Pause::Until { untold, .. } = self {
+            untold.take()
+        } else {
+            None
+        }
     }
 
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -200,7 +217,11 @@ impl AsyncRead for ReadSide {
 }
 
 impl AsyncWrite for ReadSide {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Poll::Ready(Ok(bytes.len()))
     }
 

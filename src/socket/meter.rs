@@ -4,9 +4,11 @@
 //! Nothing is dropped: a client that sends too much is not read for a while, which slows nobody but itself. One that
 //! goes on and on is let go.
 
-use crate::rate::Rate;
 use std::time::Duration;
+
 use tokio::time::Instant;
+
+use crate::rate::Rate;
 
 /// Allowances are what this time gives: a burst may be as long.
 const BURST: Duration = Duration::from_secs(2);
@@ -26,7 +28,10 @@ impl Allowance {
     /// So many a second, sustained.
     pub(super) fn new(frames: u32, bytes: u32) -> Self {
         let rate = |count: u32| Rate::new(count.saturating_mul(2), BURST);
-        Self { frames: rate(frames), bytes: rate(bytes) }
+        Self {
+            frames: rate(frames),
+            bytes: rate(bytes),
+        }
     }
 }
 
@@ -71,7 +76,14 @@ impl Meter {
     pub(super) fn new(allowance: Allowance) -> Self {
         let now = Instant::now();
         let scanner = Scanner::default();
-        Self { allowance, frames_full_at: now, bytes_full_at: now, pauses: 0, scanner, received: 0 }
+        Self {
+            allowance,
+            frames_full_at: now,
+            bytes_full_at: now,
+            pauses: 0,
+            scanner,
+            received: 0,
+        }
     }
 
     /// Counts what was read at `now`.
@@ -80,7 +92,10 @@ impl Meter {
             self.pauses = 0;
         }
         self.received += bytes.len() as u64;
-        let Allowance { frames, bytes: rate } = self.allowance;
+        let Allowance {
+            frames,
+            bytes: rate,
+        } = self.allowance;
         self.frames_full_at = frames.spend(self.frames_full_at, now, self.scanner.frames(bytes));
         let count = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         self.bytes_full_at = rate.spend(self.bytes_full_at, now, count);
@@ -95,7 +110,11 @@ impl Meter {
             return Verdict::Read;
         }
         self.pauses += 1;
-        if self.pauses > PAUSES { Verdict::Flood } else { Verdict::Pause(what, beyond + PAUSE) }
+        if self.pauses > PAUSES {
+            Verdict::Flood
+        } else {
+            Verdict::Pause(what, beyond + PAUSE)
+        }
     }
 }
 
@@ -121,13 +140,18 @@ impl Scanner {
         let mut begun = 0;
         while let Some((&byte, rest)) = bytes.split_first() {
             if self.head == self.head_length && self.payload > 0 {
-                let skipped = bytes.len().min(usize::try_from(self.payload).unwrap_or(usize::MAX));
+                let skipped = bytes
+                    .len()
+                    .min(usize::try_from(self.payload).unwrap_or(usize::MAX));
                 self.payload -= skipped as u64;
                 bytes = &bytes[skipped..];
                 continue;
             }
             if self.head == self.head_length {
-                *self = Self { head_length: FIXED, ..Self::default() };
+                *self = Self {
+                    head_length: FIXED,
+                    ..Self::default()
+                };
                 begun += 1;
             }
             self.take(byte);
@@ -159,8 +183,9 @@ impl Scanner {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use tokio::time::advance;
+
+    use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -177,7 +202,9 @@ mod tests {
 
     #[test]
     fn frames_are_found_however_they_are_cut() {
-        let stream: Vec<u8> = [0, 1, 125, 126, 300, 65_535, 65_536, 0, 0].map(frame).concat();
+        let stream: Vec<u8> = [0, 1, 125, 126, 300, 65_535, 65_536, 0, 0]
+            .map(frame)
+            .concat();
         for size in [1, 2, 3, 7, 1024, stream.len()] {
             let mut scanner = Scanner::default();
             let found: u32 = stream.chunks(size).map(|chunk| scanner.frames(chunk)).sum();
@@ -193,13 +220,18 @@ mod tests {
             assert_eq!(meter.count(&empty, Instant::now()), Verdict::Read);
         }
         for _ in 0..PAUSES {
-            let Verdict::Pause(Excess::Frames, wait) = meter.count(&empty.repeat(170), Instant::now()) else {
+            let Verdict::Pause(Excess::Frames, wait) =
+                meter.count(&empty.repeat(170), Instant::now())
+            else {
                 panic!("beyond the allowance")
             };
             assert!(wait > PAUSE, "{wait:?}");
             advance(wait).await;
         }
-        assert_eq!(meter.count(&empty.repeat(170), Instant::now()), Verdict::Flood);
+        assert_eq!(
+            meter.count(&empty.repeat(170), Instant::now()),
+            Verdict::Flood
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -207,7 +239,10 @@ mod tests {
         let mut meter = Meter::new(Allowance::new(100, 1_000_000));
         for _ in 0..100 {
             let verdict = meter.count(&frame(0).repeat(250), Instant::now());
-            assert!(matches!(verdict, Verdict::Pause(Excess::Frames, _)), "{verdict:?}");
+            assert!(
+                matches!(verdict, Verdict::Pause(Excess::Frames, _)),
+                "{verdict:?}"
+            );
             advance(SECOND * 3).await;
         }
     }
@@ -215,9 +250,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn bytes_count_though_they_are_one_frame() {
         let mut meter = Meter::new(Allowance::new(100, 1_000));
-        assert_eq!(meter.count(&frame(1_990)[..1_990], Instant::now()), Verdict::Read);
+        assert_eq!(
+            meter.count(&frame(1_990)[..1_990], Instant::now()),
+            Verdict::Read
+        );
         let verdict = meter.count(&[0; 100], Instant::now());
-        assert!(matches!(verdict, Verdict::Pause(Excess::Bytes, _)), "{verdict:?}");
+        assert!(
+            matches!(verdict, Verdict::Pause(Excess::Bytes, _)),
+            "{verdict:?}"
+        );
         assert_eq!(meter.received, 2_090);
     }
 }

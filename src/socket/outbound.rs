@@ -1,11 +1,13 @@
 //! The sending half of a connection: whole frames, many in one write.
 
+use std::io::{self, IoSlice};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncWriteExt, WriteHalf};
+
 use super::queue::Queue;
 use crate::listener::Stream;
 use crate::telemetry::metrics;
-use bytes::{Buf, Bytes};
-use std::io::{self, IoSlice};
-use tokio::io::{AsyncWriteExt, WriteHalf};
 
 /// Frames in one write at most.
 const SLICES: usize = 32;
@@ -19,7 +21,11 @@ pub(super) struct Outbound {
 
 impl Outbound {
     pub(super) fn new(half: WriteHalf<Stream>) -> Self {
-        Self { half, queue: Queue::new(), begun: false }
+        Self {
+            half,
+            queue: Queue::new(),
+            begun: false,
+        }
     }
 
     /// What waits to be written.
@@ -44,8 +50,12 @@ impl Outbound {
     /// One write of as much as the socket takes. May be dropped at any time: it has then written nothing.
     pub(super) async fn write(&mut self) -> io::Result<()> {
         let mut slices = [IoSlice::new(&[]); SLICES];
-        let frames =
-            self.queue.iter().zip(&mut slices).map(|(frame, slice)| *slice = IoSlice::new(frame)).count();
+        let frames = self
+            .queue
+            .iter()
+            .zip(&mut slices)
+            .map(|(frame, slice)| *slice = IoSlice::new(frame))
+            .count();
         let written = match frames {
             1 => self.half.write(&slices[0]).await?,
             frames => self.half.write_vectored(&slices[..frames]).await?,

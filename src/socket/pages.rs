@@ -1,13 +1,15 @@
 //! Reads what a resume was promised and the ring does not hold any more, a page at a time.
 
-use crate::outbox::Ticket;
-use crate::store::Store;
-use futures_util::future::BoxFuture;
-use raidhall_protocol::{Event, Seq};
 use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use raidhall_protocol::{Event, Seq};
 use tokio::time::timeout;
 use tracing::warn;
+
+use crate::outbox::Ticket;
+use crate::store::Store;
 
 /// Events read from the store at once.
 const PAGE: u32 = 128;
@@ -20,13 +22,19 @@ pub(super) struct Pages {
 
 impl Pages {
     pub(super) fn new(store: &Arc<dyn Store>) -> Self {
-        Self { store: Arc::clone(store), reading: None }
+        Self {
+            store: Arc::clone(store),
+            reading: None,
+        }
     }
 
     /// Reads the events after a seq for a watch. While another page is being read, the watch will ask again.
     pub(super) fn read(&mut self, ticket: Ticket, after: Seq) {
         if self.reading.is_none() {
-            self.reading = Some((ticket, Box::pin(read(Arc::clone(&self.store), ticket, after))));
+            self.reading = Some((
+                ticket,
+                Box::pin(read(Arc::clone(&self.store), ticket, after)),
+            ));
         }
     }
 
@@ -36,7 +44,9 @@ impl Pages {
 
     /// The page that is being read; none of its events if it cannot be had.
     pub(super) async fn next(&mut self) -> (Ticket, Vec<Event>) {
-        let Some((ticket, page)) = &mut self.reading else { return std::future::pending().await };
+        let Some((ticket, page)) = &mut self.reading else {
+            return std::future::pending().await;
+        };
         let read = (*ticket, page.await);
         self.reading = None;
         read

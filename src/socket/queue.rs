@@ -1,7 +1,8 @@
 //! What waits to be written to one client, first to last.
 
-use bytes::Bytes;
 use std::collections::VecDeque;
+
+use bytes::Bytes;
 use tokio::time::Instant;
 
 /// What an empty queue keeps at most.
@@ -14,7 +15,10 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn new() -> Self {
-        Self { frames: VecDeque::new(), progress: Instant::now() }
+        Self {
+            frames: VecDeque::new(),
+            progress: Instant::now(),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -1,13 +1,15 @@
 //! Which connections there are, and how many of whom.
 
-use crate::auth::{Identity, Unwelcome};
-use crate::counts::{Counts, Place};
-use crate::outbox::{ConnectionId, Outbox};
-use dashmap::DashMap;
-use raidhall_protocol::PlayerId;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use dashmap::DashMap;
+use raidhall_protocol::PlayerId;
+
+use crate::auth::{Identity, Unwelcome};
+use crate::counts::{Counts, Place};
+use crate::outbox::{ConnectionId, Outbox};
 
 /// A connection, and who it is.
 struct Open {
@@ -81,9 +83,16 @@ impl Registry {
         let stranger = if known {
             None
         } else {
-            Some((Counts::take(&self.strangers, ())?, Counts::take(&self.strangers_of, address)?))
+            Some((
+                Counts::take(&self.strangers, ())?,
+                Counts::take(&self.strangers_of, address)?,
+            ))
         };
-        Some(Admission { stranger, _everybody: everybody, _of_address: of_address })
+        Some(Admission {
+            stranger,
+            _everybody: everybody,
+            _of_address: of_address,
+        })
     }
 
     /// Takes a place for a player, or none if it has as many as it may.
@@ -93,7 +102,13 @@ impl Registry {
 
     /// Adds a connection, or notes who it is now.
     pub(super) fn add(&self, outbox: &Arc<Outbox>, identity: &Identity) {
-        self.open.insert(outbox.id, Open { outbox: Arc::clone(outbox), identity: identity.clone() });
+        self.open.insert(
+            outbox.id,
+            Open {
+                outbox: Arc::clone(outbox),
+                identity: identity.clone(),
+            },
+        );
     }
 
     /// Ends the connections of whoever may not be here any more.
@@ -135,15 +150,23 @@ mod tests {
         let [here, there] = ["192.0.2.1", "192.0.2.2"].map(|ip| ip.parse().expect("an address"));
         let mut first = registry.admit(here, false).expect("a place");
         let _second = registry.admit(here, false).expect("a place");
-        assert!(registry.admit(here, false).is_none(), "strangers of one address");
+        assert!(
+            registry.admit(here, false).is_none(),
+            "strangers of one address"
+        );
         let _third = registry.admit(there, false).expect("a place");
         assert!(registry.admit(there, false).is_none(), "strangers in all");
-        let _known = registry.admit(here, true).expect("those known have their own");
+        let _known = registry
+            .admit(here, true)
+            .expect("those known have their own");
         first.introduced();
         let last = registry.admit(here, false).expect("one stranger less");
         assert!(registry.admit(here, true).is_none(), "four of one address");
         assert!(registry.admit(there, true).is_none(), "five in all");
         drop(last);
-        assert!(registry.admit(there, true).is_some(), "a refusal takes no place");
+        assert!(
+            registry.admit(there, true).is_some(),
+            "a refusal takes no place"
+        );
     }
 }

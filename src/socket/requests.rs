@@ -1,5 +1,16 @@
 //! What a client's messages ask for, translated for the session and back.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use raidhall_protocol::server::UnwatchReason;
+use raidhall_protocol::{
+    ClientMessage, Codec, Command, FieldFault, OpKey, RaidId, Seq, ServerMessage,
+};
+use serde_json::Value;
+use tracing::warn;
+
 use super::connection::Connection;
 use super::meter::Excess;
 use super::viewer::Ending;
@@ -11,13 +22,6 @@ use crate::raid::{self, Refusal};
 use crate::session::{Ack, Reply};
 use crate::store::{self, Deed, OpHash};
 use crate::telemetry::metrics;
-use bytes::Bytes;
-use raidhall_protocol::server::UnwatchReason;
-use raidhall_protocol::{ClientMessage, Codec, Command, FieldFault, OpKey, RaidId, Seq, ServerMessage};
-use serde_json::Value;
-use std::sync::Arc;
-use std::time::Duration;
-use tracing::warn;
 
 /// What came of an errand.
 pub(super) enum Done {
@@ -43,7 +47,12 @@ pub(super) fn error_frame(
     raid: Option<RaidId>,
     error: &Error,
 ) -> Bytes {
-    let message = ServerMessage::Error { re: re.to_owned(), id, raid, error: error.body() };
+    let message = ServerMessage::Error {
+        re: re.to_owned(),
+        id,
+        raid,
+        error: error.body(),
+    };
     frame::message(form, &message)
 }
 
@@ -66,33 +75,57 @@ impl Connection {
             ClientMessage::Watch { id, raid, since } => self.watch(id, raid, since),
             ClientMessage::Unwatch { raid, .. } => {
                 self.viewer.watches.remove(raid);
-                self.answer(&ServerMessage::Unwatched { raid, reason: UnwatchReason::Asked });
+                self.answer(&ServerMessage::Unwatched {
+                    raid,
+                    reason: UnwatchReason::Asked,
+                });
             }
             ClientMessage::Do { id, raid, op, cmd } => self.execute(id, raid, op, cmd),
-            ClientMessage::Signal { id, raid, kind, data } => self.signal(id, raid, &kind, data),
+            ClientMessage::Signal {
+                id,
+                raid,
+                kind,
+                data,
+            } => self.signal(id, raid, &kind, data),
         }
         Ok(())
     }
 
     /// A token of our own is looked at on the spot.
     fn renew(&mut self, token: String) {
-        let (auth, now) = (&self.viewer.sockets.0.auth, self.viewer.sockets.0.clock.now());
+        let (auth, now) = (
+            &self.viewer.sockets.0.auth,
+            self.viewer.sockets.0.clock.now(),
+        );
         if let Some(identified) = auth.identify_at_once(&token, now) {
             return self.renewed(identified);
         }
         let sockets = self.viewer.sockets.clone();
-        self.errand = Some(Box::pin(async move { Done::LookedAt(sockets.identify(&token).await) }));
+        self.errand = Some(Box::pin(async move {
+            Done::LookedAt(sockets.identify(&token).await)
+        }));
     }
 
     /// An errand is done.
     pub(super) fn after(&mut self, done: Done) {
         match done {
             Done::LookedAt(token) => self.renewed(token),
-            Done::Recorded(Wanted { id, raid, op, command }, Ok(())) => {
+            Done::Recorded(
+                Wanted {
+                    id,
+                    raid,
+                    op,
+                    command,
+                },
+                Ok(()),
+            ) => {
                 self.submit(id, raid, op, raid::Command::Service { command });
             }
             Done::Recorded(Wanted { id, raid, .. }, Err(error)) => {
-                warn!(?error, "a backend's command could not be recorded, and is not carried out");
+                warn!(
+                    ?error,
+                    "a backend's command could not be recorded, and is not carried out"
+                );
                 self.refuse("do", Some(id), Some(raid), &Error::Unavailable);
             }
         }
@@ -114,19 +147,36 @@ impl Connection {
     fn watch(&mut self, id: Option<u64>, raid: RaidId, since: Option<Seq>) {
         let max = self.viewer.sockets.0.options.watches;
         if self.viewer.watches.len() >= max && !self.viewer.watches.contains(raid) {
-            let error = invalid("raid", format!("at most {max} raids can be watched at once"));
+            let error = invalid(
+                "raid",
+                format!("at most {max} raids can be watched at once"),
+            );
             return self.refuse("watch", id, Some(raid), &error);
         }
         let ticket = self.viewer.watches.ask(raid, id);
         let outbox = Arc::clone(&self.viewer.outbox);
-        self.viewer.sockets.0.sessions.watch(outbox, ticket, self.viewer.identity.caller(), since);
+        self.viewer
+            .sockets
+            .0
+            .sessions
+            .watch(outbox, ticket, self.viewer.identity.caller(), since);
     }
 
     fn execute(&mut self, id: u64, raid: RaidId, op: Option<OpKey>, command: Command) {
         let op = op.map(|op| OpHash::new(&self.viewer.identity.subject, &op));
         let command = match (&self.viewer.identity.player, self.viewer.identity.scope) {
-            (Some(player), Scope::Player) => raid::Command::Player { by: player.id, command },
-            (_, Scope::Service) => return self.record(Wanted { id, raid, op, command }),
+            (Some(player), Scope::Player) => raid::Command::Player {
+                by: player.id,
+                command,
+            },
+            (_, Scope::Service) => {
+                return self.record(Wanted {
+                    id,
+                    raid,
+                    op,
+                    command,
+                });
+            }
             _ => {
                 let error = Error::Forbidden("This token may look and no more");
                 return self.refuse("do", Some(id), Some(raid), &error);
@@ -140,14 +190,20 @@ impl Connection {
         let (subject, session) = (&self.viewer.identity.subject, self.session.to_string());
         let deed = Deed::of_command(subject, &session, wanted.raid, &wanted.command);
         let store = Arc::clone(&self.viewer.sockets.0.store);
-        self.errand = Some(Box::pin(async move { Done::Recorded(wanted, store.record(&deed).await) }));
+        self.errand = Some(Box::pin(async move {
+            Done::Recorded(wanted, store.record(&deed).await)
+        }));
     }
 
     fn submit(&mut self, id: u64, raid: RaidId, op: Option<OpHash>, command: raid::Command) {
         let outbox = Arc::clone(&self.viewer.outbox);
         self.viewer.watches.expect_answer();
         let reply = Reply::new(move |result| answer_do(&outbox, id, raid, result));
-        self.viewer.sockets.0.sessions.submit(raid, command, op, reply);
+        self.viewer
+            .sockets
+            .0
+            .sessions
+            .submit(raid, command, op, reply);
     }
 
     fn signal(&mut self, id: Option<u64>, raid: RaidId, kind: &str, data: Value) {
@@ -160,7 +216,10 @@ impl Connection {
             return self.refuse("signal", id, Some(raid), &Refusal::NotMember.into());
         };
         if let Some(audience) = self.viewer.watches.audience(raid) {
-            if audience.signal(self.viewer.outbox.id, player, kind, data).is_err() {
+            if audience
+                .signal(self.viewer.outbox.id, player, kind, data)
+                .is_err()
+            {
                 self.refuse("signal", id, Some(raid), &Refusal::NotMember.into());
             }
             return;
@@ -174,8 +233,16 @@ impl Connection {
                 Err(error) => {
                     // Nobody learns by a signal which raids exist.
                     let hidden = error == Error::Refused(Refusal::NotFound);
-                    let error = if hidden { Refusal::NotMember.into() } else { error };
-                    Answer::Frame { raid: Some(raid), seq: Seq::ZERO, frame: refused(error) }
+                    let error = if hidden {
+                        Refusal::NotMember.into()
+                    } else {
+                        error
+                    };
+                    Answer::Frame {
+                        raid: Some(raid),
+                        seq: Seq::ZERO,
+                        frame: refused(error),
+                    }
                 }
             });
         });
@@ -190,26 +257,56 @@ impl Connection {
     }
 
     /// Answers a message with an error.
-    pub(super) fn refuse(&mut self, re: &str, id: Option<u64>, raid: Option<RaidId>, error: &Error) {
+    pub(super) fn refuse(
+        &mut self,
+        re: &str,
+        id: Option<u64>,
+        raid: Option<RaidId>,
+        error: &Error,
+    ) {
         let frame = error_frame(self.viewer.outbox.form, re, id, raid, error);
         self.viewer.watches.expect_answer();
-        self.viewer.outbox.answer(Answer::Frame { raid, seq: Seq::ZERO, frame });
+        self.viewer.outbox.answer(Answer::Frame {
+            raid,
+            seq: Seq::ZERO,
+            frame,
+        });
     }
 
     /// Answers at once, whatever else is still to be answered.
     fn answer(&mut self, message: &ServerMessage) {
         let frame = frame::message(self.viewer.outbox.form, message);
         self.viewer.watches.expect_answer();
-        self.viewer.outbox.answer(Answer::Frame { raid: None, seq: Seq::ZERO, frame });
+        self.viewer.outbox.answer(Answer::Frame {
+            raid: None,
+            seq: Seq::ZERO,
+            frame,
+        });
     }
 }
 
 fn answer_do(outbox: &Outbox, id: u64, raid: RaidId, result: Result<Ack, Error>) {
     let (seq, frame) = match result {
-        Ok(Ack { seq, duplicate }) => {
-            (seq, frame::message(outbox.form, &ServerMessage::Ack { id, raid, seq, duplicate }))
-        }
-        Err(error) => (Seq::ZERO, error_frame(outbox.form, "do", Some(id), Some(raid), &error)),
+        Ok(Ack { seq, duplicate }) => (
+            seq,
+            frame::message(
+                outbox.form,
+                &ServerMessage::Ack {
+                    id,
+                    raid,
+                    seq,
+                    duplicate,
+                },
+            ),
+        ),
+        Err(error) => (
+            Seq::ZERO,
+            error_frame(outbox.form, "do", Some(id), Some(raid), &error),
+        ),
     };
-    outbox.answer(Answer::Frame { raid: Some(raid), seq, frame });
+    outbox.answer(Answer::Frame {
+        raid: Some(raid),
+        seq,
+        frame,
+    });
 }

@@ -5,6 +5,22 @@
 //! collapse into a snapshot, the same places, ends and bounds. Its task gives the answer's body one piece at a time, so
 //! what the client does not take stays in the ring.
 
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderName};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::unfold;
+use raidhall_protocol::{CloseCode, RaidId, Seq};
+use tokio::sync::mpsc;
+use tokio::time::{sleep_until, timeout};
+use tracing::{Instrument, debug, info_span};
+
 use super::Sockets;
 use super::queue::Queue;
 use super::viewer::{Ending, Viewer};
@@ -14,20 +30,6 @@ use crate::error::Error;
 use crate::frame::{self, Form};
 use crate::http::{Failure, Query, RaidPath, seq};
 use crate::telemetry::{Held, metrics};
-use axum::Extension;
-use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, HeaderName};
-use axum::response::{IntoResponse, Response};
-use futures_util::stream::unfold;
-use raidhall_protocol::{CloseCode, RaidId, Seq};
-use std::convert::Infallible;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::mpsc;
-use tokio::time::{sleep_until, timeout};
-use tracing::{Instrument, debug, info_span};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Names the history of the database that the ids belong to.
@@ -50,7 +52,13 @@ pub(super) async fn stream(
     let address = address.map_or(ClientAddress::UNKNOWN, |Extension(address)| address);
     let admission = sockets.admit(address.network(), true).await?;
     let place = match &identity.player {
-        Some(player) => Some(sockets.0.registry.place_for_player(player.id).ok_or_else(super::full)?),
+        Some(player) => Some(
+            sockets
+                .0
+                .registry
+                .place_for_player(player.id)
+                .ok_or_else(super::full)?,
+        ),
         None => None,
     };
     let (sink, source) = mpsc::channel(1);
@@ -64,10 +72,16 @@ pub(super) async fn stream(
     sockets.0.tasks.spawn(served.instrument(span));
 
     let pieces = unfold(source, async |mut source| {
-        source.recv().await.map(|piece| (Ok::<_, Infallible>(piece), source))
+        source
+            .recv()
+            .await
+            .map(|piece| (Ok::<_, Infallible>(piece), source))
     });
-    let headers =
-        [(CONTENT_TYPE, "text/event-stream"), (ACCEL_BUFFERING, "no"), (LINEAGE, sockets.0.lineage.as_str())];
+    let headers = [
+        (CONTENT_TYPE, "text/event-stream"),
+        (ACCEL_BUFFERING, "no"),
+        (LINEAGE, sockets.0.lineage.as_str()),
+    ];
     Ok((headers, Body::from_stream(pieces)).into_response())
 }
 
@@ -78,7 +92,10 @@ fn since(headers: &HeaderMap, mut query: Query, lineage: &str) -> Result<Option<
     query.finish()?;
     let last = match headers.get(LAST_EVENT_ID) {
         Some(id) => Some(id.to_str().ok().and_then(seq).ok_or_else(|| {
-            Failure::field("Last-Event-ID", "must be the id of an event: a whole number from 0 to 2^53 - 1")
+            Failure::field(
+                "Last-Event-ID",
+                "must be the id of an event: a whole number from 0 to 2^53 - 1",
+            )
         })?),
         None => since,
     };
@@ -95,14 +112,28 @@ struct Stream {
 impl Stream {
     fn new(sockets: Sockets, identity: Identity, sink: mpsc::Sender<Bytes>) -> Self {
         let id = sockets.0.registry.next_id();
-        Self { viewer: Viewer::new(sockets, id, Form::EventStream, identity), queue: Queue::new(), sink }
+        Self {
+            viewer: Viewer::new(sockets, id, Form::EventStream, identity),
+            queue: Queue::new(),
+            sink,
+        }
     }
 
     /// Begins to watch, unless that is refused.
     async fn open(&mut self, raid: RaidId, since: Option<Seq>) -> Result<(), Error> {
-        let Viewer { sockets, outbox, identity, watches, .. } = &mut self.viewer;
+        let Viewer {
+            sockets,
+            outbox,
+            identity,
+            watches,
+            ..
+        } = &mut self.viewer;
         let ticket = watches.ask(raid, None);
-        sockets.0.sessions.open(Arc::clone(outbox), ticket, identity.caller(), since).await
+        sockets
+            .0
+            .sessions
+            .open(Arc::clone(outbox), ticket, identity.caller(), since)
+            .await
     }
 
     async fn run(&mut self) {
@@ -163,7 +194,9 @@ impl Stream {
 
 /// Gives the client the next piece that waits.
 fn give(queue: &mut Queue, permit: mpsc::Permit<'_, Bytes>) {
-    let Some(piece) = queue.pop_front() else { return };
+    let Some(piece) = queue.pop_front() else {
+        return;
+    };
     metrics().deliveries.increment(1);
     metrics().delivered_bytes.increment(piece.len() as u64);
     permit.send(piece);

@@ -1,17 +1,10 @@
 //! From an HTTP request to a WebSocket: what can be refused is refused here, before the upgrade.
 
-use super::Sockets;
-use super::greeting::Greeting;
-use crate::address::ClientAddress;
-use crate::auth;
-use crate::error::Error;
-use crate::http::Failure;
-use crate::listener::{Paced, Reclaimed};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
-    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-    UPGRADE,
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -19,6 +12,14 @@ use hyper::upgrade::OnUpgrade;
 use raidhall_protocol::Codec;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::{Instrument, debug, info_span};
+
+use super::Sockets;
+use super::greeting::Greeting;
+use crate::address::ClientAddress;
+use crate::auth;
+use crate::error::Error;
+use crate::http::Failure;
+use crate::listener::{Paced, Reclaimed};
 
 /// The length of 16 bytes in Base64 (RFC 6455 section 4.1).
 const KEY_LENGTH: usize = 24;
@@ -44,7 +45,12 @@ pub(super) async fn upgrade(
     };
     let id = sockets.0.registry.next_id();
     let span = info_span!("connection", connection = id.0);
-    let Accepted { codec, named, key, identity } = accepted;
+    let Accepted {
+        codec,
+        named,
+        key,
+        identity,
+    } = accepted;
     let tasks = sockets.0.tasks.clone();
     tasks.spawn(
         async move {
@@ -52,11 +58,19 @@ pub(super) async fn upgrade(
                 Ok(upgraded) => upgraded,
                 Err(error) => return debug!(%error, "the upgrade failed"),
             };
-            let Some(Reclaimed { stream, seat, first }) = Paced::reclaim(upgraded) else {
+            let Some(Reclaimed {
+                stream,
+                seat,
+                first,
+            }) = Paced::reclaim(upgraded)
+            else {
                 return debug!("the upgraded connection is of an unknown kind");
             };
             let _seat = seat;
-            Greeting::new(sockets, id, codec, stream, first).await.run(identity, admission).await;
+            Greeting::new(sockets, id, codec, stream, first)
+                .await
+                .run(identity, admission)
+                .await;
         }
         .instrument(span),
     );
@@ -71,42 +85,77 @@ struct Accepted {
     identity: Option<auth::Identity>,
 }
 
-async fn check(sockets: &Sockets, method: &Method, headers: &HeaderMap) -> Result<Accepted, Box<Response>> {
+async fn check(
+    sockets: &Sockets,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Accepted, Box<Response>> {
     if method != Method::GET {
-        return Err(Box::new(Failure::from(Error::MethodNotAllowed).into_response()));
+        return Err(Box::new(
+            Failure::from(Error::MethodNotAllowed).into_response(),
+        ));
     }
-    let has =
-        |name: HeaderName, token: &str| list(headers, &name).any(|item| item.eq_ignore_ascii_case(token));
+    let has = |name: HeaderName, token: &str| {
+        list(headers, &name).any(|item| item.eq_ignore_ascii_case(token))
+    };
     if !has(CONNECTION, "upgrade") || !has(UPGRADE, "websocket") {
         return Err(Box::new(refuse("This is a WebSocket endpoint")));
     }
-    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+    if headers
+        .get(SEC_WEBSOCKET_VERSION)
+        .is_none_or(|version| version != "13")
+    {
         let mut response = refuse("Sec-WebSocket-Version must be 13");
-        response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        response
+            .headers_mut()
+            .insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         return Err(Box::new(response));
     }
-    let key = headers.get(SEC_WEBSOCKET_KEY).filter(|key| is_key(key.as_bytes())).cloned();
-    let key = key.ok_or_else(|| Box::new(refuse("Sec-WebSocket-Key must be 16 bytes in Base64")))?;
+    let key = headers
+        .get(SEC_WEBSOCKET_KEY)
+        .filter(|key| is_key(key.as_bytes()))
+        .cloned();
+    let key =
+        key.ok_or_else(|| Box::new(refuse("Sec-WebSocket-Key must be 16 bytes in Base64")))?;
     if !sockets.0.options.allowed_origins.admit(headers) {
-        return Err(Box::new(Failure::from(Error::Forbidden("This origin may not connect")).into_response()));
+        return Err(Box::new(
+            Failure::from(Error::Forbidden("This origin may not connect")).into_response(),
+        ));
     }
     let offered = list(headers, &SEC_WEBSOCKET_PROTOCOL).collect::<Vec<_>>();
-    let codec = offered.iter().find_map(|name| Codec::from_subprotocol(name));
+    let codec = offered
+        .iter()
+        .find_map(|name| Codec::from_subprotocol(name));
     if codec.is_none() && !offered.is_empty() {
-        return Err(Box::new(refuse("None of the subprotocols offered is spoken here")));
+        return Err(Box::new(refuse(
+            "None of the subprotocols offered is spoken here",
+        )));
     }
     let identity = match auth::bearer(headers) {
         Some(token) => Some(sockets.identify(token).await),
         None => None,
     };
-    let identity = identity.transpose().map_err(|error| Box::new(Failure::from(error).into_response()))?;
-    Ok(Accepted { codec: codec.unwrap_or(Codec::Json), named: codec.is_some(), key, identity })
+    let identity = identity
+        .transpose()
+        .map_err(|error| Box::new(Failure::from(error).into_response()))?;
+    Ok(Accepted {
+        codec: codec.unwrap_or(Codec::Json),
+        named: codec.is_some(),
+        key,
+        identity,
+    })
 }
 
 /// The items of a header that holds a list, over however many lines.
 fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    let lines = headers.get_all(name).into_iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(',')).map(str::trim).filter(|item| !item.is_empty())
+    let lines = headers
+        .get_all(name)
+        .into_iter()
+        .filter_map(|line| line.to_str().ok());
+    lines
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
 }
 
 fn is_key(key: &[u8]) -> bool {
@@ -126,9 +175,15 @@ fn switching(key: &HeaderValue, codec: Option<Codec>) -> Response {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes()));
-    headers.insert(SEC_WEBSOCKET_ACCEPT, accept.expect("Base64 is a header value"));
+    headers.insert(
+        SEC_WEBSOCKET_ACCEPT,
+        accept.expect("Base64 is a header value"),
+    );
     if let Some(codec) = codec {
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(codec.subprotocol()));
+        headers.insert(
+            SEC_WEBSOCKET_PROTOCOL,
+            HeaderValue::from_static(codec.subprotocol()),
+        );
     }
     response
 }
@@ -140,9 +195,13 @@ mod tests {
     #[test]
     fn a_malformed_key_is_none() {
         assert!(is_key(b"dGhlIHNhbXBsZSBub25jZQ=="));
-        for key in
-            ["", "==", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZQ=!", "dGhlIHNhbXBs ZSBub25jZQ=="]
-        {
+        for key in [
+            "",
+            "==",
+            "dGhlIHNhbXBsZSBub25jZQ",
+            "dGhlIHNhbXBsZSBub25jZQ=!",
+            "dGhlIHNhbXBs ZSBub25jZQ==",
+        ] {
             assert!(!is_key(key.as_bytes()), "{key}");
         }
     }

@@ -1,5 +1,13 @@
 //! Whoever watches raids over one connection, whatever it speaks: who they are, what they watch, and how it ends.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+use raidhall_protocol::server::ByeReason;
+use raidhall_protocol::{CloseCode, Event, ServerMessage};
+use rand::Rng;
+use tokio::time::Instant;
+
 use super::Sockets;
 use super::close_code;
 use super::pages::Pages;
@@ -8,12 +16,6 @@ use super::watches::{Need, Watches};
 use crate::auth::Identity;
 use crate::frame::{self, Form};
 use crate::outbox::{ConnectionId, Outbox, Ticket};
-use bytes::Bytes;
-use raidhall_protocol::server::ByeReason;
-use raidhall_protocol::{CloseCode, Event, ServerMessage};
-use rand::Rng;
-use std::sync::Arc;
-use tokio::time::Instant;
 
 /// How long a connection stays after its token's end, so that it can be renewed without a break.
 const TOKEN_GRACE_MS: i64 = 60_000;
@@ -54,7 +56,12 @@ pub(super) struct Viewer {
 }
 
 impl Viewer {
-    pub(super) fn new(sockets: Sockets, id: ConnectionId, form: impl Into<Form>, identity: Identity) -> Self {
+    pub(super) fn new(
+        sockets: Sockets,
+        id: ConnectionId,
+        form: impl Into<Form>,
+        identity: Identity,
+    ) -> Self {
         let (outbox, options) = (Arc::new(Outbox::new(id, form)), &sockets.0.options);
         let viewer = Self {
             watches: Watches::new(Arc::clone(&outbox), options.slack()),
@@ -101,7 +108,10 @@ impl Viewer {
             match need {
                 Need::Snapshot(ticket) => {
                     let outbox = Arc::clone(&self.outbox);
-                    self.sockets.0.sessions.resync(outbox, ticket, self.identity.caller());
+                    self.sockets
+                        .0
+                        .sessions
+                        .resync(outbox, ticket, self.identity.caller());
                 }
                 Need::Page(ticket, after) => self.pages.read(ticket, after),
             }
@@ -116,13 +126,21 @@ impl Viewer {
         queue: &mut Queue,
     ) -> Result<(), Ending> {
         let came = self.watches.show_page(ticket, events, queue);
-        if came { Ok(()) } else { Err(Ending::Close(CloseCode::SlowConsumer)) }
+        if came {
+            Ok(())
+        } else {
+            Err(Ending::Close(CloseCode::SlowConsumer))
+        }
     }
 
     /// The moment at which something has to be done even if nothing happens.
     pub(super) fn next_timer(&self, queue: &Queue) -> Instant {
         // What is asked for is asked while gathering, which waits until everything has been written.
-        let writing = if queue.is_empty() { self.watches.next_ask() } else { Some(self.stuck_at(queue)) };
+        let writing = if queue.is_empty() {
+            self.watches.next_ask()
+        } else {
+            Some(self.stuck_at(queue))
+        };
         let others = [writing, self.drain_at].into_iter().flatten();
         others.fold(self.heartbeat_at.min(self.token_ends), Instant::min)
     }
@@ -134,7 +152,10 @@ impl Viewer {
             return Err(Ending::Close(CloseCode::SlowConsumer));
         }
         if self.drain_at.is_some_and(|at| now >= at) {
-            return Err(Ending::Drained(frame::message(self.outbox.form, &self.bye())));
+            return Err(Ending::Drained(frame::message(
+                self.outbox.form,
+                &self.bye(),
+            )));
         }
         if now >= self.token_ends {
             return Err(Ending::Close(CloseCode::Unauthenticated));
@@ -155,7 +176,10 @@ impl Viewer {
         let spread = self.sockets.0.options.drain_spread.as_millis();
         let spread = u64::try_from(spread).unwrap_or(u64::MAX).max(1);
         let reconnect_after_ms = rand::rng().random_range(0..spread);
-        ServerMessage::Bye { reason: ByeReason::Draining, reconnect_after_ms }
+        ServerMessage::Bye {
+            reason: ByeReason::Draining,
+            reconnect_after_ms,
+        }
     }
 }
 
@@ -169,5 +193,8 @@ impl Drop for Viewer {
 
 /// The moment until which a token keeps a connection open: its end and a grace.
 fn token_ends(sockets: &Sockets, identity: &Identity) -> Instant {
-    sockets.0.clock.instant_of(identity.expires_at.plus(TOKEN_GRACE_MS))
+    sockets
+        .0
+        .clock
+        .instant_of(identity.expires_at.plus(TOKEN_GRACE_MS))
 }

@@ -7,6 +7,15 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use raidhall_protocol::server::UnwatchReason;
+use raidhall_protocol::{ErrorType, Event, RaidId, Seq, ServerMessage};
+use tokio::time::Instant;
+
 use crate::audience::{Audience, Pulled};
 use crate::error::Error;
 use crate::frame;
@@ -14,13 +23,6 @@ use crate::outbox::{Answer, Lanes, Outbox, Ticket};
 use crate::socket::queue::Queue;
 use crate::socket::requests::error_frame;
 use crate::telemetry::{Held, metrics};
-use bytes::Bytes;
-use raidhall_protocol::server::UnwatchReason;
-use raidhall_protocol::{ErrorType, Event, RaidId, Seq, ServerMessage};
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::Instant;
 
 /// What one watch may put into the socket's queue at a time, in bytes.
 const BUDGET: usize = 32 * 1024;
@@ -44,7 +46,10 @@ enum Phase {
     /// Showing events.
     Live(Live),
     /// Too far behind: waits for a snapshot, asked for already or to be asked for at the moment given.
-    Collapsed { audience: Arc<Audience>, ask_at: Option<Instant> },
+    Collapsed {
+        audience: Arc<Audience>,
+        ask_at: Option<Instant>,
+    },
 }
 
 struct Live {
@@ -59,7 +64,12 @@ struct Live {
 
 impl Live {
     const fn new(audience: Arc<Audience>, cursor: Seq, promised: Seq) -> Self {
-        Self { audience, cursor, promised, presence_lost: false }
+        Self {
+            audience,
+            cursor,
+            promised,
+            presence_lost: false,
+        }
     }
 }
 
@@ -94,7 +104,15 @@ pub(super) struct Watches {
 impl Watches {
     pub(super) fn new(outbox: Arc<Outbox>, slack: Slack) -> Self {
         let (watches, acks) = (Vec::new(), VecDeque::new());
-        Self { outbox, slack, watches, acks, lanes: Lanes::default(), tickets: 0, pending: 0 }
+        Self {
+            outbox,
+            slack,
+            watches,
+            acks,
+            lanes: Lanes::default(),
+            tickets: 0,
+            pending: 0,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -117,7 +135,10 @@ impl Watches {
 
     /// The audience of a raid that is being watched.
     pub(super) fn audience(&self, raid: RaidId) -> Option<&Arc<Audience>> {
-        let watch = self.watches.iter().find(|watch| watch.ticket.raid == raid)?;
+        let watch = self
+            .watches
+            .iter()
+            .find(|watch| watch.ticket.raid == raid)?;
         match &watch.phase {
             Phase::Asked => None,
             Phase::Live(live) => Some(&live.audience),
@@ -128,17 +149,30 @@ impl Watches {
     /// Begins a watch, in place of a former one of the same raid.
     pub(super) fn ask(&mut self, raid: RaidId, id: Option<u64>) -> Ticket {
         self.tickets += 1;
-        let ticket = Ticket { raid, number: self.tickets };
+        let ticket = Ticket {
+            raid,
+            number: self.tickets,
+        };
         self.remove(raid);
         let gauge = Held::one(&metrics().watches);
-        self.watches.push(Watch { ticket, id, phase: Phase::Asked, ends: None, _gauge: gauge });
+        self.watches.push(Watch {
+            ticket,
+            id,
+            phase: Phase::Asked,
+            ends: None,
+            _gauge: gauge,
+        });
         self.expect_answer();
         ticket
     }
 
     /// Ends a watch, if there is one.
     pub(super) fn remove(&mut self, raid: RaidId) {
-        if let Some(index) = self.watches.iter().position(|watch| watch.ticket.raid == raid) {
+        if let Some(index) = self
+            .watches
+            .iter()
+            .position(|watch| watch.ticket.raid == raid)
+        {
             let Watch { ticket, phase, .. } = self.watches.remove(index);
             match phase {
                 // Its answer, when it comes, is nobody's any more.
@@ -153,7 +187,10 @@ impl Watches {
     /// Ends every watch, and what was still on its way.
     pub(super) fn leave_all(&mut self) {
         for answer in self.outbox.close().answers {
-            if let Answer::Joined { ticket, audience, .. } = answer {
+            if let Answer::Joined {
+                ticket, audience, ..
+            } = answer
+            {
                 audience.leave(self.outbox.id, ticket);
             }
         }
@@ -166,10 +203,17 @@ impl Watches {
     pub(super) fn heads(&self) -> BTreeMap<String, Seq> {
         let head = |watch: &Watch| match &watch.phase {
             Phase::Asked => None,
-            Phase::Live(Live { audience, .. }) | Phase::Collapsed { audience, .. } => Some(audience.newest()),
+            Phase::Live(Live { audience, .. }) | Phase::Collapsed { audience, .. } => {
+                Some(audience.newest())
+            }
         };
-        let heads = self.watches.iter().map(|watch| (watch.ticket.raid.to_string(), head(watch)));
-        heads.filter_map(|(raid, head)| Some((raid, head?))).collect()
+        let heads = self
+            .watches
+            .iter()
+            .map(|watch| (watch.ticket.raid.to_string(), head(watch)));
+        heads
+            .filter_map(|(raid, head)| Some((raid, head?)))
+            .collect()
     }
 
     /// When a collapsed watch wants to ask again.
@@ -205,7 +249,10 @@ impl Watches {
         }
         while let Some(raid) = self.lanes.presence_lost.pop() {
             self.lanes.presence.retain(|(of, _)| *of != raid);
-            if let Some(watch) = self.watches.iter_mut().find(|watch| watch.ticket.raid == raid)
+            if let Some(watch) = self
+                .watches
+                .iter_mut()
+                .find(|watch| watch.ticket.raid == raid)
                 && let Phase::Live(live) = &mut watch.phase
             {
                 live.presence_lost = true;
@@ -224,7 +271,13 @@ impl Watches {
                 }
             }
             Answer::Silence => self.pending -= 1,
-            Answer::Joined { ticket, audience, cursor, promised, frame } => match self.find(ticket) {
+            Answer::Joined {
+                ticket,
+                audience,
+                cursor,
+                promised,
+                frame,
+            } => match self.find(ticket) {
                 Some(watch) => {
                     watch.phase = Phase::Live(Live::new(audience, cursor, promised));
                     self.pending -= 1;
@@ -234,7 +287,10 @@ impl Watches {
             },
             Answer::Resynced { ticket, seq, frame } => {
                 if let Some(watch) = self.find(ticket)
-                    && let Phase::Collapsed { audience, ask_at: None } = &watch.phase
+                    && let Phase::Collapsed {
+                        audience,
+                        ask_at: None,
+                    } = &watch.phase
                 {
                     let audience = Arc::clone(audience);
                     watch.phase = Phase::Live(Live::new(audience, seq, seq));
@@ -263,7 +319,9 @@ impl Watches {
                 self.remove(ticket.raid);
             }
             Phase::Collapsed { .. } if error.error_type() == ErrorType::NotFound => {
-                watch.ends.get_or_insert((Seq::ZERO, UnwatchReason::Forbidden));
+                watch
+                    .ends
+                    .get_or_insert((Seq::ZERO, UnwatchReason::Forbidden));
             }
             Phase::Collapsed { ask_at, .. } => *ask_at = Some(Instant::now() + RESYNC_PAUSE),
             Phase::Live(_) => {}
@@ -282,13 +340,17 @@ impl Watches {
                 return None;
             }
             let (messages, bytes) = live.audience.behind(live.cursor);
-            let slow = live.presence_lost || messages > self.slack.messages || bytes > self.slack.bytes;
+            let slow =
+                live.presence_lost || messages > self.slack.messages || bytes > self.slack.bytes;
             if live.cursor >= live.promised && slow && watch.ends.is_none() {
                 watch.collapse();
             } else {
                 let reader = (self.outbox.id, watch.ticket);
                 let until = watch.ends.map(|(at, _)| at);
-                match live.audience.pull(reader, live.cursor, until, self.outbox.form, BUDGET) {
+                match live
+                    .audience
+                    .pull(reader, live.cursor, until, self.outbox.form, BUDGET)
+                {
                     Pulled::Frames(frames, reached) => {
                         frames.into_iter().for_each(|frame| queue.push(frame));
                         live.cursor = reached;
@@ -308,27 +370,49 @@ impl Watches {
     /// Ends a watch that has shown its last event. True if it did.
     fn end(&mut self, index: usize, queue: &mut Queue) -> bool {
         let watch = &self.watches[index];
-        let Some((at, reason)) = watch.ends else { return false };
+        let Some((at, reason)) = watch.ends else {
+            return false;
+        };
         if matches!(&watch.phase, Phase::Live(live) if live.cursor < at) {
             return false;
         }
         let raid = watch.ticket.raid;
-        queue.push(frame::message(self.outbox.form, &ServerMessage::Unwatched { raid, reason }));
+        queue.push(frame::message(
+            self.outbox.form,
+            &ServerMessage::Unwatched { raid, reason },
+        ));
         self.remove(raid);
         true
     }
 
     /// Queues promised events that were read from the store. False if the watch still waits and they are not the ones
     /// that it waits for.
-    pub(super) fn show_page(&mut self, ticket: Ticket, events: Vec<Event>, queue: &mut Queue) -> bool {
+    pub(super) fn show_page(
+        &mut self,
+        ticket: Ticket,
+        events: Vec<Event>,
+        queue: &mut Queue,
+    ) -> bool {
         let form = self.outbox.form;
-        let Some(Watch { phase: Phase::Live(live), .. }) = self.find(ticket) else { return true };
+        let Some(Watch {
+            phase: Phase::Live(live),
+            ..
+        }) = self.find(ticket)
+        else {
+            return true;
+        };
         let before = live.cursor;
         for event in events {
             // Beyond the promise the ring has them, or the watch collapses.
             if event.seq == live.cursor.next() && event.seq <= live.promised {
                 live.cursor = event.seq;
-                queue.push(frame::message(form, &ServerMessage::Event { raid: ticket.raid, event }));
+                queue.push(frame::message(
+                    form,
+                    &ServerMessage::Event {
+                        raid: ticket.raid,
+                        event,
+                    },
+                ));
             }
         }
         live.cursor > before
@@ -357,10 +441,13 @@ impl Watches {
 
     /// Whether a client has seen everything of a raid up to `seq`, or does not watch it.
     fn has_passed(&self, raid: RaidId, seq: Seq) -> bool {
-        self.watches.iter().find(|watch| watch.ticket.raid == raid).is_none_or(|watch| match &watch.phase {
-            Phase::Live(live) => live.cursor >= seq,
-            Phase::Asked | Phase::Collapsed { .. } => seq == Seq::ZERO,
-        })
+        self.watches
+            .iter()
+            .find(|watch| watch.ticket.raid == raid)
+            .is_none_or(|watch| match &watch.phase {
+                Phase::Live(live) => live.cursor >= seq,
+                Phase::Asked | Phase::Collapsed { .. } => seq == Seq::ZERO,
+            })
     }
 
     /// Queues presence and signals of raids that are shown.
@@ -391,7 +478,10 @@ impl Watch {
         if let Phase::Live(live) = &self.phase {
             metrics().collapses.increment(1);
             let audience = Arc::clone(&live.audience);
-            self.phase = Phase::Collapsed { audience, ask_at: Some(Instant::now()) };
+            self.phase = Phase::Collapsed {
+                audience,
+                ask_at: Some(Instant::now()),
+            };
         }
     }
 

@@ -1,12 +1,14 @@
 //! Players, and their sign-ins.
 
-use super::Result;
+use std::time::Duration;
+
 use async_trait::async_trait;
 use raidhall_protocol::rest::Profile;
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{PlayerId, UnixMillis};
-use std::time::Duration;
 use uuid::Uuid;
+
+use super::Result;
 
 /// Everything that is kept of a player outside of raids.
 #[derive(Debug, Clone, PartialEq, Eq)]

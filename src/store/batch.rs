@@ -1,22 +1,39 @@
 //! What every store demands of a batch before it looks at the database.
 
-use super::{Append, Result, Seq, StoreError};
-use anyhow::ensure;
 use std::collections::HashSet;
+
+use anyhow::ensure;
+
+use super::{Append, Result, Seq, StoreError};
 
 /// Refuses a batch that no store could take: a raid that stands twice in it, or an append without events or with a
 /// hole between them.
 pub(super) fn check(batch: &[Append]) -> Result<()> {
-    shape(batch).map_err(|source| StoreError::Refused { operation: "commit", source })
+    shape(batch).map_err(|source| StoreError::Refused {
+        operation: "commit",
+        source,
+    })
 }
 
 fn shape(batch: &[Append]) -> anyhow::Result<()> {
     let mut raids = HashSet::new();
     for append in batch {
-        ensure!(raids.insert(append.raid), "raid {} stands twice in a batch", append.raid);
-        ensure!(append.first() > Seq::ZERO, "raid {}: no first event", append.raid);
+        ensure!(
+            raids.insert(append.raid),
+            "raid {} stands twice in a batch",
+            append.raid
+        );
+        ensure!(
+            append.first() > Seq::ZERO,
+            "raid {}: no first event",
+            append.raid
+        );
         for (recorded, seq) in append.events.iter().zip(append.first().0..) {
-            ensure!(recorded.event.seq == Seq(seq), "raid {}: hole before {seq}", append.raid);
+            ensure!(
+                recorded.event.seq == Seq(seq),
+                "raid {}: hole before {seq}",
+                append.raid
+            );
         }
     }
     Ok(())

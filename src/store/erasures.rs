@@ -1,10 +1,12 @@
 //! Players who are to be forgotten: the account at once, what they wrote raid by raid.
 
-use super::Result;
-use super::oversight::Deed;
+use std::time::Duration;
+
 use async_trait::async_trait;
 use raidhall_protocol::{Event, PlayerId, RaidId, Seq, UnixMillis};
-use std::time::Duration;
+
+use super::Result;
+use super::oversight::Deed;
 
 /// A player whose texts may still stand in raids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

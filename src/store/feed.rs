@@ -1,8 +1,9 @@
 //! All raids' events in one order: that in which they were committed, so that whoever follows it misses none.
 
-use super::Result;
 use async_trait::async_trait;
 use raidhall_protocol::{Event, RaidId};
+
+use super::Result;
 
 /// A place in the feed. Only the database that gave it understands it, and only within its lineage.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]

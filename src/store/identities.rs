@@ -1,10 +1,12 @@
 //! Players whom somebody else vouches for: by an id that is theirs elsewhere.
 
-use super::Result;
+use std::time::Duration;
+
 use async_trait::async_trait;
 use raidhall_protocol::PlayerId;
 use raidhall_protocol::server::PlayerRef;
-use std::time::Duration;
+
+use super::Result;
 
 /// What came of giving a player an identity.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,17 +10,19 @@
 //! * A batch that is refused for another reason is split and sent raid by raid, then append by append: only the
 //!   culprit is told that it was refused.
 
-use super::{Append, Fate, Store, StoreError};
-use crate::telemetry::{Trace, metrics};
-use futures_util::FutureExt;
-use raidhall_protocol::RaidId;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::FutureExt;
+use raidhall_protocol::RaidId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, error, warn};
+
+use super::{Append, Fate, Store, StoreError};
+use crate::telemetry::{Trace, metrics};
 
 /// How appends are committed.
 #[derive(Debug, Clone)]
@@ -77,10 +79,23 @@ impl Journal {
             .map(|_| {
                 let (sender, queue) = mpsc::channel(options.queue);
                 let (store, options) = (Arc::clone(store), options.clone());
-                (sender, Writer { store, options, queue, held_over: None })
+                (
+                    sender,
+                    Writer {
+                        store,
+                        options,
+                        queue,
+                        held_over: None,
+                    },
+                )
             })
             .unzip::<_, _, Vec<_>, Vec<_>>();
-        (Journal { queues: queues.into() }, writers)
+        (
+            Journal {
+                queues: queues.into(),
+            },
+            writers,
+        )
     }
 
     /// Hands an append in, after those of the same raid before it. The outcome comes when it is known; a closed
@@ -105,7 +120,11 @@ impl Writer {
             metrics().commit_events.record(batch.events as f64);
             let deadline = Instant::now() + self.options.commit_patience;
             // A panic costs this batch, whose sessions then find out from the store, and not the raids of this writer.
-            if AssertUnwindSafe(self.commit(batch.units, deadline)).catch_unwind().await.is_err() {
+            if AssertUnwindSafe(self.commit(batch.units, deadline))
+                .catch_unwind()
+                .await
+                .is_err()
+            {
                 error!("a commit panicked; its raids reload");
             }
         }
@@ -123,7 +142,9 @@ impl Writer {
         let mut batch = Batch::default();
         batch.add(first);
         while batch.events < self.options.batch_events_max {
-            let Ok(entry) = self.queue.try_recv() else { break };
+            let Ok(entry) = self.queue.try_recv() else {
+                break;
+            };
             if batch.fits(&entry) {
                 batch.add(entry);
             } else {
@@ -138,7 +159,11 @@ impl Writer {
     async fn commit(&self, units: Vec<Unit>, deadline: Instant) {
         let alone = units.len() == 1;
         for unit in self.settle(units, deadline).await {
-            let refused = if alone { vec![unit] } else { self.settle(vec![unit], deadline).await };
+            let refused = if alone {
+                vec![unit]
+            } else {
+                self.settle(vec![unit], deadline).await
+            };
             for unit in refused {
                 self.commit_singly(unit, deadline).await;
             }
@@ -150,10 +175,19 @@ impl Writer {
         let mut entries = unit.entries.into_iter();
         for entry in entries.by_ref() {
             let (raid, first) = (entry.append.raid, entry.append.first());
-            let refused = self.settle(vec![Unit { entries: vec![entry] }], deadline).await;
+            let refused = self
+                .settle(
+                    vec![Unit {
+                        entries: vec![entry],
+                    }],
+                    deadline,
+                )
+                .await;
             if !refused.is_empty() {
                 error!(%raid, %first, "the store refused an append; its raid reloads");
-                refused.into_iter().for_each(|unit| unit.tell(Outcome::Refused));
+                refused
+                    .into_iter()
+                    .for_each(|unit| unit.tell(Outcome::Refused));
                 break;
             }
         }
@@ -166,11 +200,16 @@ impl Writer {
         loop {
             let appends = units.iter().map(Unit::merged).collect::<Vec<_>>();
             let started = Instant::now();
-            let trace = Trace::commit(appends.len(), appends.iter().map(|append| append.events.len()).sum());
+            let trace = Trace::commit(
+                appends.len(),
+                appends.iter().map(|append| append.events.len()).sum(),
+            );
             match timeout_at(deadline, self.store.commit(&appends)).await {
                 Ok(Ok(fates)) => {
                     trace.end("answered");
-                    metrics().commit_seconds.record(started.elapsed().as_secs_f64());
+                    metrics()
+                        .commit_seconds
+                        .record(started.elapsed().as_secs_f64());
                     units = tell_known(units, &appends, &fates);
                     if units.is_empty() {
                         return units;
@@ -188,8 +227,13 @@ impl Writer {
                 Err(_) => trace.end("late"),
             }
             if Instant::now() + pause >= deadline {
-                warn!(raids = units.len(), "a commit was given up; its raids reload");
-                units.into_iter().for_each(|unit| unit.tell(Outcome::GaveUp));
+                warn!(
+                    raids = units.len(),
+                    "a commit was given up; its raids reload"
+                );
+                units
+                    .into_iter()
+                    .for_each(|unit| unit.tell(Outcome::GaveUp));
                 return Vec::new();
             }
             metrics().commit_retries.increment(1);
@@ -201,12 +245,18 @@ impl Writer {
 
 /// Tells those whose fate is known, and gives back those whose fate is not.
 fn tell_known(units: Vec<Unit>, appends: &[Append], fates: &[Fate]) -> Vec<Unit> {
-    assert_eq!(units.len(), fates.len(), "the store gives one fate for each append");
+    assert_eq!(
+        units.len(),
+        fates.len(),
+        "the store gives one fate for each append"
+    );
     let mut unclear = Vec::new();
     for ((unit, append), fate) in units.into_iter().zip(appends).zip(fates) {
         match fate {
             Fate::Committed => {
-                metrics().events_committed.increment(append.events.len() as u64);
+                metrics()
+                    .events_committed
+                    .increment(append.events.len() as u64);
                 unit.tell(Outcome::Committed);
             }
             Fate::Fenced => {
@@ -234,7 +284,9 @@ impl Batch {
 
     /// Whether an entry follows on from what the batch holds of its raid.
     fn fits(&self, entry: &Entry) -> bool {
-        let Some(index) = self.index.get(&entry.append.raid) else { return true };
+        let Some(index) = self.index.get(&entry.append.raid) else {
+            return true;
+        };
         let last = &self.units[*index].last().append;
         entry.append.epoch == last.epoch && entry.append.first() == last.last().next()
     }
@@ -243,7 +295,9 @@ impl Batch {
         self.events += entry.append.events.len();
         let units = &mut self.units;
         let index = *self.index.entry(entry.append.raid).or_insert_with(|| {
-            units.push(Unit { entries: Vec::new() });
+            units.push(Unit {
+                entries: Vec::new(),
+            });
             units.len() - 1
         });
         units[index].entries.push(entry);
@@ -262,12 +316,22 @@ impl Unit {
 
     fn merged(&self) -> Append {
         let last = &self.last().append;
-        let events = self.entries.iter().flat_map(|entry| entry.append.events.iter().cloned()).collect();
-        Append { events, create_key: self.entries[0].append.create_key, ..last.clone() }
+        let events = self
+            .entries
+            .iter()
+            .flat_map(|entry| entry.append.events.iter().cloned())
+            .collect();
+        Append {
+            events,
+            create_key: self.entries[0].append.create_key,
+            ..last.clone()
+        }
     }
 
     fn tell(self, outcome: Outcome) {
-        self.entries.into_iter().for_each(|entry| entry.tell(outcome));
+        self.entries
+            .into_iter()
+            .for_each(|entry| entry.tell(outcome));
     }
 }
 

@@ -8,13 +8,14 @@ mod standing;
 mod tables;
 mod webhooks;
 
-pub use faults::{Call, Faults};
-
-use super::*;
-use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+pub use faults::{Call, Faults};
+use parking_lot::Mutex;
 use tables::Tables;
+
+use super::*;
 
 /// A database in memory. Clones share everything; [`MemoryStore::another`] shares the database only.
 #[derive(Clone)]
@@ -32,12 +33,18 @@ impl Default for MemoryStore {
 impl MemoryStore {
     /// An empty database whose clock stands at `now` and goes on with tokio's.
     pub fn new(now: UnixMillis) -> MemoryStore {
-        MemoryStore { tables: Arc::new(Mutex::new(Tables::new(now))), faults: Faults::default() }
+        MemoryStore {
+            tables: Arc::new(Mutex::new(Tables::new(now))),
+            faults: Faults::default(),
+        }
     }
 
     /// Another connection to the same database, with faults of its own: an instance that can be cut off alone.
     pub fn another(&self) -> MemoryStore {
-        MemoryStore { tables: Arc::clone(&self.tables), faults: Faults::default() }
+        MemoryStore {
+            tables: Arc::clone(&self.tables),
+            faults: Faults::default(),
+        }
     }
 
     /// What can go wrong on this connection.
@@ -69,7 +76,12 @@ impl MemoryStore {
     pub fn fence(&self, raid: RaidId) {
         let stranger = InstanceId(Uuid::max());
         let mut tables = self.tables.lock();
-        let by = Instance { id: stranger, ws_url: String::new(), release: String::new(), draining: false };
+        let by = Instance {
+            id: stranger,
+            ws_url: String::new(),
+            release: String::new(),
+            draining: false,
+        };
         tables.seize(raid, &by);
         tables.retire(stranger);
     }
@@ -117,7 +129,9 @@ impl Store for MemoryStore {
     async fn commit(&self, batch: &[Append]) -> Result<Vec<Fate>> {
         self.faults.enter(Call::Commit).await?;
         let tables = Arc::clone(&self.tables);
-        self.faults.commit(batch, move |batch| tables.lock().commit(batch)).await
+        self.faults
+            .commit(batch, move |batch| tables.lock().commit(batch))
+            .await
     }
 
     async fn load(&self, raid: RaidId, op_keys: u64) -> Result<Option<Loaded>> {
@@ -128,7 +142,10 @@ impl Store for MemoryStore {
     async fn heads(&self, raids: &[RaidId]) -> Result<Vec<(RaidId, Head)>> {
         self.faults.enter(Call::Heads).await?;
         let (tables, asked) = (self.tables.lock(), BTreeSet::from_iter(raids));
-        Ok(asked.into_iter().filter_map(|raid| Some((*raid, tables.head(*raid)?))).collect())
+        Ok(asked
+            .into_iter()
+            .filter_map(|raid| Some((*raid, tables.head(*raid)?)))
+            .collect())
     }
 
     async fn owned(&self, instance: InstanceId) -> Result<Vec<(RaidId, Epoch)>> {
@@ -138,13 +155,28 @@ impl Store for MemoryStore {
 
     async fn events(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>> {
         self.faults.enter(Call::Events).await?;
-        Ok(self.tables.lock().events(raid, after).take(limit as usize).cloned().collect())
+        Ok(self
+            .tables
+            .lock()
+            .events(raid, after)
+            .take(limit as usize)
+            .cloned()
+            .collect())
     }
 
-    async fn contributions(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Contribution>> {
+    async fn contributions(
+        &self,
+        raid: RaidId,
+        after: Seq,
+        limit: u32,
+    ) -> Result<Vec<Contribution>> {
         self.faults.enter(Call::Contributions).await?;
         let tables = self.tables.lock();
-        Ok(tables.events(raid, after).filter_map(tables::contribution).take(limit as usize).collect())
+        Ok(tables
+            .events(raid, after)
+            .filter_map(tables::contribution)
+            .take(limit as usize)
+            .collect())
     }
 
     async fn find_op(&self, raid: RaidId, op: OpHash) -> Result<Option<Seq>> {
@@ -161,11 +193,18 @@ impl Store for MemoryStore {
         state: &[u8],
     ) -> Result<()> {
         self.faults.enter(Call::SaveSnapshot).await?;
-        self.tables.lock().save_snapshot(raid, owner, epoch, seq, state);
+        self.tables
+            .lock()
+            .save_snapshot(raid, owner, epoch, seq, state);
         Ok(())
     }
 
-    async fn due(&self, instance: InstanceId, until: UnixMillis, limit: u32) -> Result<Vec<RaidId>> {
+    async fn due(
+        &self,
+        instance: InstanceId,
+        until: UnixMillis,
+        limit: u32,
+    ) -> Result<Vec<RaidId>> {
         self.faults.enter(Call::Due).await?;
         Ok(self.tables.lock().due(instance, until, limit))
     }

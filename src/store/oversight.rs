@@ -1,10 +1,11 @@
 //! What operators see and leave behind: the audit log, and looking up who and what there is.
 
-use super::{InstanceId, RaidRow, Result};
 use async_trait::async_trait;
 use raidhall_protocol::rest::Profile;
 use raidhall_protocol::{Command, PlayerId, RaidId, UnixMillis};
 use serde_json::{Value, json};
+
+use super::{InstanceId, RaidRow, Result};
 
 /// Something that an operator or the host app's backend does.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,13 +26,21 @@ impl Deed {
     /// A backend's command to a raid. Without texts: the record is for good, and in the ledger they can be taken back.
     pub fn of_command(actor: &str, request_id: &str, raid: RaidId, command: &Command) -> Deed {
         let details = match command {
-            Command::Contribute { player, xp, kind, .. } => {
+            Command::Contribute {
+                player, xp, kind, ..
+            } => {
                 json!({ "type": command.kind(), "player": player, "xp": xp, "kind": kind })
             }
             other => json!({ "type": other.kind() }),
         };
         let (actor, request_id) = (actor.to_owned(), request_id.to_owned());
-        Deed { actor, action: "command", target: format!("raid {raid}"), request_id, details }
+        Deed {
+            actor,
+            action: "command",
+            target: format!("raid {raid}"),
+            request_id,
+            details,
+        }
     }
 }
 

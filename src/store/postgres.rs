@@ -23,10 +23,9 @@ mod raids;
 mod standing;
 mod webhooks;
 
-use super::{
-    Append, Claim, EnlistError, Epoch, Fate, Head, Instance, InstanceId, Loaded, Maintenance, OpHash,
-    RaidRow, Renewal, Result, Store,
-};
+use std::ops::Range;
+use std::time::Duration;
+
 use anyhow::anyhow;
 pub use archive::{PostgresSource, PostgresTarget};
 use async_trait::async_trait;
@@ -39,8 +38,11 @@ use raidhall_protocol::{Event, PlayerId, RaidId, Seq, UnixMillis};
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection};
-use std::ops::Range;
-use std::time::Duration;
+
+use super::{
+    Append, Claim, EnlistError, Epoch, Fate, Head, Instance, InstanceId, Loaded, Maintenance,
+    OpHash, RaidRow, Renewal, Result, Store,
+};
 
 /// The oldest server that has what the statements use.
 const SERVER_VERSION_MIN: i32 = 150_000;
@@ -83,24 +85,38 @@ impl PostgresStore {
     /// Connects, and fails at once if that is impossible. The schema is not looked at: see
     /// [`PostgresStore::migrate`].
     pub async fn connect(options: PostgresOptions) -> Result<PostgresStore> {
-        let url: PgConnectOptions =
-            options.url.parse().map_err(|error| fault::refused("read database url", anyhow!("{error}")))?;
+        let url: PgConnectOptions = options
+            .url
+            .parse()
+            .map_err(|error| fault::refused("read database url", anyhow!("{error}")))?;
         let dial = Dial {
-            options: url.disable_statement_logging().application_name("raidhall").options([
-                ("default_transaction_isolation", "read committed".to_owned()),
-                ("enable_seqscan", "off".to_owned()),
-                ("jit", "off".to_owned()),
-                ("lock_timeout", (options.statement_timeout / 2).as_millis().to_string()),
-                ("plan_cache_mode", "force_generic_plan".to_owned()),
-                ("statement_timeout", options.statement_timeout.as_millis().to_string()),
-            ]),
+            options: url
+                .disable_statement_logging()
+                .application_name("raidhall")
+                .options([
+                    ("default_transaction_isolation", "read committed".to_owned()),
+                    ("enable_seqscan", "off".to_owned()),
+                    ("jit", "off".to_owned()),
+                    (
+                        "lock_timeout",
+                        (options.statement_timeout / 2).as_millis().to_string(),
+                    ),
+                    ("plan_cache_mode", "force_generic_plan".to_owned()),
+                    (
+                        "statement_timeout",
+                        options.statement_timeout.as_millis().to_string(),
+                    ),
+                ]),
             connect_timeout: options.connect_timeout,
             answer_timeout: options.statement_timeout + ANSWER_MARGIN,
         };
         check_server(&dial).await?;
         // From a few rows to what belongs to them, by index. (A commit also joins its own arrays, by hash.)
         let nested = ["enable_hashjoin", "enable_mergejoin"].map(|join| (join, "off"));
-        let looking_up = Dial { options: dial.options.clone().options(nested), ..dial.clone() };
+        let looking_up = Dial {
+            options: dial.options.clone().options(nested),
+            ..dial.clone()
+        };
         let connections_max = options.connections_max.max(2) as usize;
         Ok(PostgresStore {
             commits: Connections::new(dial.clone(), connections_max.div_ceil(2), "commits"),
@@ -117,19 +133,28 @@ impl PostgresStore {
         const OPERATION: &str = "migrate";
         let mut dial = self.dial.clone();
         dial.options = dial.options.options([
-            ("lock_timeout", MIGRATION_LOCK_TIMEOUT.as_millis().to_string()),
+            (
+                "lock_timeout",
+                MIGRATION_LOCK_TIMEOUT.as_millis().to_string(),
+            ),
             ("statement_timeout", "0".to_owned()),
         ]);
         let mut connection = dial.connect(OPERATION).await?;
         let mut migrations = sqlx::migrate!("migrations/postgres");
         migrations.set_ignore_missing(true);
-        migrations.run(&mut connection).await.map_err(|error| match error {
-            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
-                fault::of(OPERATION, error)
-            }
-            error => fault::refused(OPERATION, error),
-        })?;
-        connection.close().await.map_err(|error| fault::of(OPERATION, error))
+        migrations
+            .run(&mut connection)
+            .await
+            .map_err(|error| match error {
+                MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+                    fault::of(OPERATION, error)
+                }
+                error => fault::refused(OPERATION, error),
+            })?;
+        connection
+            .close()
+            .await
+            .map_err(|error| fault::of(OPERATION, error))
     }
 }
 
@@ -137,7 +162,9 @@ impl PostgresStore {
     /// Names this history anew: the last step of every restore. `None`, and nothing is changed, while instances live;
     /// if `forced`, they notice at their next renewal, let their clients go and end.
     pub async fn rename_lineage(&self, forced: bool) -> Result<Option<String>> {
-        let mut session = archive::unhurried(&self.dial).connect("rename lineage").await?;
+        let mut session = archive::unhurried(&self.dial)
+            .connect("rename lineage")
+            .await?;
         lease::rename_lineage(&mut session, forced).await
     }
 }
@@ -151,7 +178,10 @@ async fn check_server(dial: &Dial) -> Result<()> {
         .await
         .map_err(|error| fault::of(OPERATION, error))?;
     if version < SERVER_VERSION_MIN {
-        return Err(fault::refused(OPERATION, anyhow!("Postgres 15 or newer is needed, this is {version}")));
+        return Err(fault::refused(
+            OPERATION,
+            anyhow!("Postgres 15 or newer is needed, this is {version}"),
+        ));
     }
     if !durable {
         return Err(fault::refused(
@@ -159,7 +189,10 @@ async fn check_server(dial: &Dial) -> Result<()> {
             anyhow!("synchronous_commit is off: a crash would take commits back"),
         ));
     }
-    connection.close().await.map_err(|error| fault::of(OPERATION, error))
+    connection
+        .close()
+        .await
+        .map_err(|error| fault::of(OPERATION, error))
 }
 
 #[async_trait]
@@ -172,7 +205,10 @@ impl Store for PostgresStore {
     ) -> Result<Renewal, EnlistError> {
         // A server that can't make partitions serves all the same: the default one takes the rows.
         if let Err(error) = self.partitions.ensure().await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "ledger partitions were not made");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "ledger partitions were not made"
+            );
         }
         self.lease.enlist(instance, ttl, patience).await
     }
@@ -190,9 +226,15 @@ impl Store for PostgresStore {
     async fn maintain(&self) -> Result<Maintenance> {
         let found = self.partitions.ensure().await?;
         lease::forget_dead(&self.rest).await?;
-        self.rest.sweep("forget expired sign-ins", accounts::FORGET_EXPIRED).await?;
-        self.rest.sweep("forget notices", standing::FORGET_NOTICES).await?;
-        self.rest.sweep("forget used proofs", identities::FORGET_PROOFS).await?;
+        self.rest
+            .sweep("forget expired sign-ins", accounts::FORGET_EXPIRED)
+            .await?;
+        self.rest
+            .sweep("forget notices", standing::FORGET_NOTICES)
+            .await?;
+        self.rest
+            .sweep("forget used proofs", identities::FORGET_PROOFS)
+            .await?;
         Ok(found)
     }
 
@@ -228,7 +270,12 @@ impl Store for PostgresStore {
         ledger::events(&self.rest, raid, after, limit).await
     }
 
-    async fn contributions(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Contribution>> {
+    async fn contributions(
+        &self,
+        raid: RaidId,
+        after: Seq,
+        limit: u32,
+    ) -> Result<Vec<Contribution>> {
         ledger::contributions(&self.rest, raid, after, limit).await
     }
 
@@ -247,7 +294,12 @@ impl Store for PostgresStore {
         ledger::save_snapshot(&self.rest, raid, owner, epoch, seq, state).await
     }
 
-    async fn due(&self, instance: InstanceId, until: UnixMillis, limit: u32) -> Result<Vec<RaidId>> {
+    async fn due(
+        &self,
+        instance: InstanceId,
+        until: UnixMillis,
+        limit: u32,
+    ) -> Result<Vec<RaidId>> {
         claims::due(&self.rest, instance, until, limit).await
     }
 

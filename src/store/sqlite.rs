@@ -22,7 +22,8 @@ mod tests;
 mod webhooks;
 mod writer;
 
-use super::*;
+use std::path::Path;
+
 pub use archive::{SqliteSource, SqliteTarget};
 use fault::{failed, refused};
 use lock::Lock;
@@ -30,9 +31,10 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use std::path::Path;
 use tokio::time::Instant;
 use writer::{Lane, Writer};
+
+use super::*;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -57,7 +59,10 @@ impl SqliteStore {
         const OPERATION: &str = "open database";
         if url.contains(":memory:") || url.contains("mode=memory") {
             let source = anyhow::anyhow!("a database in memory is not durable");
-            return Err(StoreError::Refused { operation: OPERATION, source });
+            return Err(StoreError::Refused {
+                operation: OPERATION,
+                source,
+            });
         }
         let options: SqliteConnectOptions = url.parse().map_err(failed(OPERATION))?;
         let path = options.get_filename().to_owned();
@@ -92,10 +97,14 @@ impl SqliteStore {
         self.lock(patience).await?;
         let migrate = self.writer.run("migrate", Lane::Others, |hand| {
             Box::pin(async {
-                let mut migrations =
-                    Migrator { migrations: MIGRATIONS.migrations.clone(), ..Migrator::DEFAULT };
+                let mut migrations = Migrator {
+                    migrations: MIGRATIONS.migrations.clone(),
+                    ..Migrator::DEFAULT
+                };
                 migrations.set_ignore_missing(true);
-                let migrated = migrations.run_direct(None, &mut hand.connection, false).await;
+                let migrated = migrations
+                    .run_direct(None, &mut hand.connection, false)
+                    .await;
                 migrated.map_err(|error| refused("migrate", error))
             })
         });
@@ -107,15 +116,20 @@ impl SqliteStore {
         self.lock(patience).await?;
         Ok(self
             .writer
-            .run("rename lineage", Lane::Others, |hand| Box::pin(leases::rename_lineage(hand)))
+            .run("rename lineage", Lane::Others, |hand| {
+                Box::pin(leases::rename_lineage(hand))
+            })
             .await?)
     }
 
     /// Takes the lock, waiting for it if another process has it.
     async fn lock(&self, patience: Duration) -> Result<(), EnlistError> {
         let deadline = Instant::now() + patience;
-        let take =
-            || self.writer.run("lock database", Lane::Leases, |hand| Box::pin(async { hand.lock.take() }));
+        let take = || {
+            self.writer.run("lock database", Lane::Leases, |hand| {
+                Box::pin(async { hand.lock.take() })
+            })
+        };
         while !take().await? {
             if Instant::now() >= deadline {
                 return Err(EnlistError::Held);
@@ -162,15 +176,18 @@ impl Store for SqliteStore {
     }
 
     async fn retire(&self, instance: InstanceId) -> Result<()> {
-        let retire =
-            self.writer.run("retire", Lane::Leases, move |hand| Box::pin(leases::retire(hand, instance)));
+        let retire = self.writer.run("retire", Lane::Leases, move |hand| {
+            Box::pin(leases::retire(hand, instance))
+        });
         retire.await
     }
 
     async fn reserve_raid_ids(&self, count: u32) -> Result<Range<u64>> {
-        let reserve = self.writer.run("reserve raid ids", Lane::Others, move |hand| {
-            Box::pin(leases::reserve_raid_ids(hand, count))
-        });
+        let reserve = self
+            .writer
+            .run("reserve raid ids", Lane::Others, move |hand| {
+                Box::pin(leases::reserve_raid_ids(hand, count))
+            });
         reserve.await
     }
 
@@ -210,7 +227,12 @@ impl Store for SqliteStore {
         raids::events(&self.readers, raid, after, limit).await
     }
 
-    async fn contributions(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Contribution>> {
+    async fn contributions(
+        &self,
+        raid: RaidId,
+        after: Seq,
+        limit: u32,
+    ) -> Result<Vec<Contribution>> {
         raids::contributions(&self.readers, raid, after, limit).await
     }
 
@@ -233,7 +255,12 @@ impl Store for SqliteStore {
         save.await
     }
 
-    async fn due(&self, instance: InstanceId, until: UnixMillis, limit: u32) -> Result<Vec<RaidId>> {
+    async fn due(
+        &self,
+        instance: InstanceId,
+        until: UnixMillis,
+        limit: u32,
+    ) -> Result<Vec<RaidId>> {
         raids::due(&self.readers, instance, until, limit).await
     }
 

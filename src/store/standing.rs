@@ -1,11 +1,13 @@
 //! Who may not come in: bans, sign-ins that were ended, and what instances hear of it.
 
-use super::oversight::Deed;
-use super::{FamilyId, Result};
+use std::time::Duration;
+
 use async_trait::async_trait;
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{PlayerId, UnixMillis};
-use std::time::Duration;
+
+use super::oversight::Deed;
+use super::{FamilyId, Result};
 
 /// For how long notices about players are kept: an instance that has not looked for longer starts over.
 pub const NOTICES_KEPT: Duration = Duration::from_secs(86_400);

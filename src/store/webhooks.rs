@@ -2,12 +2,14 @@
 //!
 //! Bodies are not kept: the ledger has every event, and what is taken back there is not told here either.
 
+use std::time::Duration;
+
+use async_trait::async_trait;
+use raidhall_protocol::{RaidId, Seq, UnixMillis};
+
 use super::feed::Place;
 use super::oversight::Deed;
 use super::{InstanceId, Result};
-use async_trait::async_trait;
-use raidhall_protocol::{RaidId, Seq, UnixMillis};
-use std::time::Duration;
 
 /// How far an endpoint has got.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,13 +106,24 @@ pub trait Webhooks: Send + Sync + 'static {
     async fn release_endpoint(&self, name: &str, instance: InstanceId) -> Result<()>;
 
     /// Notes what was done, all of it or nothing. False, and nothing: another instance has the endpoint.
-    async fn note_progress(&self, name: &str, instance: InstanceId, progress: &Progress) -> Result<bool>;
+    async fn note_progress(
+        &self,
+        name: &str,
+        instance: InstanceId,
+        progress: &Progress,
+    ) -> Result<bool>;
 
     /// Parked deliveries whose time has come, the earliest first, at most `limit`.
     async fn due_deliveries(&self, name: &str, limit: u32) -> Result<Vec<Parked>>;
 
     /// Parked deliveries, dead or waiting, with an id over `after`, at most `limit`.
-    async fn parked_deliveries(&self, name: &str, dead: bool, after: u64, limit: u32) -> Result<Vec<Parked>>;
+    async fn parked_deliveries(
+        &self,
+        name: &str,
+        dead: bool,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<Parked>>;
 
     /// How the endpoints stand that there ever were, by name.
     async fn endpoints(&self) -> Result<Vec<EndpointRow>>;

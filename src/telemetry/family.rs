@@ -1,8 +1,9 @@
 //! Counters that differ in one label, each looked up once.
 
+use std::collections::BTreeMap;
+
 use metrics::{Counter, Gauge};
 use parking_lot::RwLock;
-use std::collections::BTreeMap;
 
 /// One counter per value of a label. The values come from a fixed set, in code: never ids, never input.
 pub struct Counters {
@@ -13,7 +14,11 @@ pub struct Counters {
 
 impl Counters {
     pub(super) fn new(name: &'static str, label: &'static str) -> Self {
-        Self { name, label, made: RwLock::default() }
+        Self {
+            name,
+            label,
+            made: RwLock::default(),
+        }
     }
 
     /// Counts one for `value`, which is the label's value: usually a cause enum's own name for itself.
@@ -44,7 +49,11 @@ pub struct Grid {
 
 impl Grid {
     pub(super) fn new(name: &'static str, labels: [&'static str; 2]) -> Self {
-        Self { name, labels, made: RwLock::default() }
+        Self {
+            name,
+            labels,
+            made: RwLock::default(),
+        }
     }
 
     /// Counts one for these values, in the labels' order.

@@ -1,8 +1,10 @@
 //! How late the runtime is: a timer that should fire ten times a second, and when it did.
 
-use super::metrics;
 use std::time::Duration;
+
 use tokio::time::{Instant, sleep_until};
+
+use super::metrics;
 
 /// How often it is measured.
 const EVERY: Duration = Duration::from_millis(100);

@@ -27,12 +27,20 @@ fn log_panic(info: &std::panic::PanicHookInfo<'_>) {
     tracing::error!(message, location, %backtrace, "panic");
 }
 
-fn subscriber<W>(config: &TelemetryConfig, writer: W, terminal: bool) -> Box<dyn Subscriber + Send + Sync>
+fn subscriber<W>(
+    config: &TelemetryConfig,
+    writer: W,
+    terminal: bool,
+) -> Box<dyn Subscriber + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::builder().parse(&config.log).expect("loading the configuration parsed it");
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let filter = EnvFilter::builder()
+        .parse(&config.log)
+        .expect("loading the configuration parsed it");
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer);
     let human = match config.log_format {
         LogFormat::Auto => terminal,
         LogFormat::Human => true,
@@ -41,7 +49,12 @@ where
     if human {
         Box::new(logs.with_ansi(terminal).finish())
     } else {
-        Box::new(logs.json().with_current_span(true).with_span_list(true).finish())
+        Box::new(
+            logs.json()
+                .with_current_span(true)
+                .with_span_list(true)
+                .finish(),
+        )
     }
 }
 
@@ -71,21 +84,30 @@ mod tests {
     /// What is written for one line in two spans.
     fn written(format: LogFormat, terminal: bool) -> String {
         let page = Page::default();
-        let config = TelemetryConfig { log_format: format, ..Config::default().telemetry };
+        let config = TelemetryConfig {
+            log_format: format,
+            ..Config::default().telemetry
+        };
         let writer = page.clone();
-        tracing::subscriber::with_default(subscriber(&config, move || writer.clone(), terminal), || {
-            let _connection = tracing::info_span!("connection", connection = "c1").entered();
-            let _raid = tracing::info_span!("raid", raid = 7).entered();
-            tracing::info!(seq = 3, "committed");
-            tracing::debug!("not to be seen");
-        });
+        tracing::subscriber::with_default(
+            subscriber(&config, move || writer.clone(), terminal),
+            || {
+                let _connection = tracing::info_span!("connection", connection = "c1").entered();
+                let _raid = tracing::info_span!("raid", raid = 7).entered();
+                tracing::info!(seq = 3, "committed");
+                tracing::debug!("not to be seen");
+            },
+        );
         let bytes = page.0.lock().clone();
         String::from_utf8(bytes).expect("logs are text")
     }
 
     #[test]
     fn json_lines_hold_every_span_with_its_fields() {
-        for text in [written(LogFormat::Json, true), written(LogFormat::Auto, false)] {
+        for text in [
+            written(LogFormat::Json, true),
+            written(LogFormat::Auto, false),
+        ] {
             let line: serde_json::Value = serde_json::from_str(&text).expect("one line of JSON");
             assert_eq!(line["fields"]["message"], "committed");
             assert_eq!(line["spans"][0]["connection"], "c1");
@@ -95,8 +117,14 @@ mod tests {
 
     #[test]
     fn a_terminal_gets_lines_for_people() {
-        for text in [written(LogFormat::Auto, true), written(LogFormat::Human, false)] {
-            assert!(text.contains("committed") && !text.starts_with('{'), "{text}");
+        for text in [
+            written(LogFormat::Auto, true),
+            written(LogFormat::Human, false),
+        ] {
+            assert!(
+                text.contains("committed") && !text.starts_with('{'),
+                "{text}"
+            );
             assert_eq!(text.lines().count(), 1, "{text}");
         }
     }

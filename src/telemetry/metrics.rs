@@ -14,12 +14,14 @@ use raidhall_protocol::{CloseCode, ErrorType};
 use super::{Counters, Gauges, Grid, recorder};
 
 /// Upper bounds of the `_seconds` histograms: from a commit to a local disk up to the longest timeout.
-pub(super) const SECONDS: &[f64] =
-    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+pub(super) const SECONDS: &[f64] = &[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
 
 /// Upper bounds of the `_events` histograms: up to the default of `store.batch_events_max`.
-pub(super) const EVENTS: &[f64] =
-    &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0];
+pub(super) const EVENTS: &[f64] = &[
+    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0,
+];
 
 const HTTP_REQUEST: &str = "raidhall_http_request_seconds";
 
@@ -158,7 +160,13 @@ declare! {
 
 impl Metrics {
     /// One HTTP request: `route` is the pattern that matched (`/api/v1/raids/{id}`), if one did.
-    pub fn http_request(&self, method: &Method, route: Option<&str>, status: StatusCode, elapsed: Duration) {
+    pub fn http_request(
+        &self,
+        method: &Method,
+        route: Option<&str>,
+        status: StatusCode,
+        elapsed: Duration,
+    ) {
         // Anyone can invent methods and paths: neither may make a new time series.
         let method = match *method {
             Method::GET => "GET",
@@ -182,8 +190,14 @@ impl Metrics {
 const CAUSES_OF_TAKEOVERS: [&str; 4] = ["lapsed", "needed", "released", "reload"];
 const CAUSES_OF_REJECTION: [&str; 4] = ["seal", "malformed", "old", "newer"];
 const OUTCOMES_OF_FORWARDS: [&str; 4] = ["ack", "refused", "again", "expired"];
-const CAUSES_OF_DROPS: [&str; 6] =
-    ["queue_full", "down", "live_pressure", "incoming_full", "too_large", "bad_channel"];
+const CAUSES_OF_DROPS: [&str; 6] = [
+    "queue_full",
+    "down",
+    "live_pressure",
+    "incoming_full",
+    "too_large",
+    "bad_channel",
+];
 const CAUSES_OF_REPAIRS: [&str; 4] = ["gap", "head", "lost", "ack"];
 const CAUSES_OF_LOST_SIGNALS: [&str; 3] = ["replaced", "overflow", "not_live"];
 
@@ -201,13 +215,18 @@ impl Metrics {
             (&self.session_reloads, &["panic", "lease"]),
             (&self.commands, &errors),
             (&self.closes, &closes),
-            (&self.webhook_deliveries, &["delivered", "failed", "gone", "dead"]),
+            (
+                &self.webhook_deliveries,
+                &["delivered", "failed", "gone", "dead"],
+            ),
             (&self.erasures, &["settling", "ended", "incomplete"]),
         ];
         for (family, values) in families {
             values.iter().for_each(|value| drop(family.of(value)));
         }
-        ["committed", "duplicate"].iter().for_each(|value| drop(self.commands.of(value)));
+        ["committed", "duplicate"]
+            .iter()
+            .for_each(|value| drop(self.commands.of(value)));
         drop(self.closes.of("gone"));
     }
 }
@@ -232,7 +251,11 @@ fn describe_http() {
 
 fn build_info() {
     let name = "raidhall_build_info";
-    metrics::describe_gauge!(name, Unit::Count, "Always 1; the label tells the version that runs.");
+    metrics::describe_gauge!(
+        name,
+        Unit::Count,
+        "Always 1; the label tells the version that runs."
+    );
     metrics::gauge!(name, "version" => env!("CARGO_PKG_VERSION")).set(1);
 }
 
@@ -276,17 +299,31 @@ mod tests {
     #[test]
     fn metrics_are_rendered_with_their_help_labels_and_buckets() {
         let all = metrics();
-        for family in
-            [&all.commands, &all.closes, &all.signals_dropped, &all.session_reloads, &all.bus_dropped]
-        {
+        for family in [
+            &all.commands,
+            &all.closes,
+            &all.signals_dropped,
+            &all.session_reloads,
+            &all.bus_dropped,
+        ] {
             family.increment("a_test");
             family.of("a_test").increment(1);
         }
         all.commit_seconds.record(Duration::from_millis(3));
         all.commit_events.record(12);
         let invented = Method::from_bytes(b"BREW").expect("a valid method");
-        all.http_request(&Method::GET, Some("/test/{id}"), StatusCode::OK, Duration::from_millis(7));
-        all.http_request(&invented, None, StatusCode::IM_A_TEAPOT, Duration::from_millis(7));
+        all.http_request(
+            &Method::GET,
+            Some("/test/{id}"),
+            StatusCode::OK,
+            Duration::from_millis(7),
+        );
+        all.http_request(
+            &invented,
+            None,
+            StatusCode::IM_A_TEAPOT,
+            Duration::from_millis(7),
+        );
 
         let page = render();
         for begins in [
@@ -305,14 +342,21 @@ mod tests {
             "raidhall_commit_events_bucket{le=\"4096\"} ",
             "raidhall_http_request_seconds_count{method=\"GET\",route=\"/test/{id}\",status=\"200\"} 1",
             "raidhall_http_request_seconds_count{method=\"other\",route=\"unmatched\",status=\"418\"} 1",
-            concat!("raidhall_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            concat!(
+                "raidhall_build_info{version=\"",
+                env!("CARGO_PKG_VERSION"),
+                "\"} 1"
+            ),
             "raidhall_events_committed_total ",
             "raidhall_partition_default_rows ",
             "# TYPE raidhall_bus_proven gauge",
             "raidhall_bus_reconnects_total ",
             "raidhall_bus_dropped_total{cause=\"a_test\"} 2",
         ] {
-            assert!(page.lines().any(|line| line.starts_with(begins)), "no line begins {begins} in\n{page}");
+            assert!(
+                page.lines().any(|line| line.starts_with(begins)),
+                "no line begins {begins} in\n{page}"
+            );
         }
     }
 }

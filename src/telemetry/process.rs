@@ -1,7 +1,8 @@
 //! What the process holds of its machine, where `/proc` tells (Linux). Elsewhere the gauges stay 0.
 
-use super::metrics;
 use std::fs;
+
+use super::metrics;
 
 /// What `statm` counts in, on every machine that we build for.
 const PAGE_BYTES: u64 = 4096;
@@ -18,5 +19,10 @@ pub(super) fn sample() {
 
 /// The second number of `statm` (proc(5)).
 fn resident_pages() -> Option<u64> {
-    fs::read_to_string("/proc/self/statm").ok()?.split_whitespace().nth(1)?.parse().ok()
+    fs::read_to_string("/proc/self/statm")
+        .ok()?
+        .split_whitespace()
+        .nth(1)?
+        .parse()
+        .ok()
 }

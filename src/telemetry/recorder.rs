@@ -28,7 +28,8 @@ pub(super) fn install() -> &'static PrometheusHandle {
             .expect("there are buckets")
             .build_recorder();
         let handle = recorder.handle();
-        metrics::set_global_recorder(recorder).expect("nothing else in this program records metrics");
+        metrics::set_global_recorder(recorder)
+            .expect("nothing else in this program records metrics");
         handle
     })
 }
@@ -42,7 +43,10 @@ pub fn render() -> String {
 
 /// Serves `GET /metrics`; for a listener of its own, never the public one.
 pub fn metrics_router() -> Router {
-    Router::new().route("/metrics", get(async || ([(CONTENT_TYPE, TEXT)], render()).into_response()))
+    Router::new().route(
+        "/metrics",
+        get(async || ([(CONTENT_TYPE, TEXT)], render()).into_response()),
+    )
 }
 
 /// Keeps the memory of histograms bounded where nobody scrapes, and looks at what the process holds. Runs until it is dropped; more than one does no harm.
@@ -71,11 +75,18 @@ mod tests {
 
     #[tokio::test]
     async fn the_page_is_prometheus_text() {
-        let request = Request::get("/metrics").body(Body::empty()).expect("a valid request");
-        let response = metrics_router().oneshot(request).await.expect("a router never fails");
+        let request = Request::get("/metrics")
+            .body(Body::empty())
+            .expect("a valid request");
+        let response = metrics_router()
+            .oneshot(request)
+            .await
+            .expect("a router never fails");
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()[CONTENT_TYPE], TEXT);
-        let body = to_bytes(response.into_body(), usize::MAX).await.expect("a whole body");
+        let body = to_bytes(response.into_body(), usize::MAX)
+            .await
+            .expect("a whole body");
         assert!(body.starts_with(b"#"));
     }
 }

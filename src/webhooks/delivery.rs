@@ -1,12 +1,14 @@
 //! Posting one message, and what comes of it.
 
-use super::{Endpoint, Message};
-use crate::telemetry::metrics;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{Instant, timeout};
+
+use super::{Endpoint, Message};
+use crate::telemetry::metrics;
 
 /// How long an endpoint may take, connecting to it included.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -37,10 +39,14 @@ impl Endpoint {
         let began = Instant::now();
         let outcome = match timeout(PATIENCE, self.url.ask(self.request(message), None)).await {
             Ok(Ok(answer)) => outcome(answer.status, &answer.headers),
-            Ok(Err(error)) => Outcome::Failed { error: error.to_string(), again: None },
-            Err(_) => {
-                Outcome::Failed { error: format!("no answer within {} s", PATIENCE.as_secs()), again: None }
-            }
+            Ok(Err(error)) => Outcome::Failed {
+                error: error.to_string(),
+                again: None,
+            },
+            Err(_) => Outcome::Failed {
+                error: format!("no answer within {} s", PATIENCE.as_secs()),
+                again: None,
+            },
         };
         metrics().webhook_seconds.record(began.elapsed());
         metrics().webhook_deliveries.increment(match outcome {
@@ -53,11 +59,17 @@ impl Endpoint {
 
     fn request(&self, message: &Message) -> Request<Body> {
         // The receiver compares it with its own clock, so it is this machine's and not the database's.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
         let now = i64::try_from(now).unwrap_or(i64::MAX);
         let keys = std::iter::once(&self.key).chain(&self.previous_key);
-        let signatures: Vec<_> = keys.map(|key| key.sign(&message.id, now, &message.body)).collect();
-        let text = |text: String| HeaderValue::try_from(text).expect("ids and signatures are plain ASCII");
+        let signatures: Vec<_> = keys
+            .map(|key| key.sign(&message.id, now, &message.body))
+            .collect();
+        let text =
+            |text: String| HeaderValue::try_from(text).expect("ids and signatures are plain ASCII");
         let mut request = Request::new(Body::from(message.body.clone()));
         *request.method_mut() = Method::POST;
         let headers = request.headers_mut();
@@ -83,7 +95,13 @@ fn outcome(status: StatusCode, headers: &HeaderMap) -> Outcome {
 
 /// A date is not understood: then the schedule alone counts.
 fn seconds(value: &HeaderValue) -> Option<Duration> {
-    value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+    value
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+        .map(Duration::from_secs)
 }
 
 #[cfg(test)]
@@ -95,7 +113,10 @@ mod tests {
     fn an_answer_says_whether_it_was_taken_and_when_to_come_again() {
         let of = |status: u16, after: Option<&'static str>| {
             let after = after.map(|after| (RETRY_AFTER, HeaderValue::from_static(after)));
-            outcome(StatusCode::from_u16(status).expect("a status"), &after.into_iter().collect())
+            outcome(
+                StatusCode::from_u16(status).expect("a status"),
+                &after.into_iter().collect(),
+            )
         };
         let failed = |error: &str, again| {
             let error = format!("answered with {error}");
@@ -107,28 +128,51 @@ mod tests {
         assert_eq!(of(410, Some("5")), Outcome::Gone);
         assert_eq!(of(302, None), failed("302 Found", None));
         let late = Some(Duration::from_secs(120));
-        assert_eq!(of(429, Some(" 120 ")), failed("429 Too Many Requests", late));
+        assert_eq!(
+            of(429, Some(" 120 ")),
+            failed("429 Too Many Requests", late)
+        );
         for unclear in ["Fri, 31 Dec 1999 23:59:59 GMT", "-1", "soon"] {
-            assert_eq!(of(503, Some(unclear)), failed("503 Service Unavailable", None));
+            assert_eq!(
+                of(503, Some(unclear)),
+                failed("503 Service Unavailable", None)
+            );
         }
     }
 
     #[test]
     fn a_message_is_signed_with_both_keys_while_one_replaces_the_other() {
-        let key = |filler: &str| format!("whsec_{}", filler.repeat(32)).parse::<Key>().expect("a key");
+        let key = |filler: &str| {
+            format!("whsec_{}", filler.repeat(32))
+                .parse::<Key>()
+                .expect("a key")
+        };
         let (key, previous) = (key("A"), key("B"));
         let url = "http://127.0.0.1:9/".parse().expect("a URL");
         let (name, kinds) = ("app".to_owned(), Kind::ALL.to_vec());
-        let mut endpoint = Endpoint { name, url, key: key.clone(), previous_key: None, kinds };
-        let message = Message { id: "abc_7_12".to_owned(), body: b"{}".to_vec() };
+        let mut endpoint = Endpoint {
+            name,
+            url,
+            key: key.clone(),
+            previous_key: None,
+            kinds,
+        };
+        let message = Message {
+            id: "abc_7_12".to_owned(),
+            body: b"{}".to_vec(),
+        };
         for previous in [None, Some(previous)] {
             endpoint.previous_key = previous.clone();
             let request = endpoint.request(&message);
-            let told = |name: HeaderName| request.headers()[name].to_str().expect("text").to_owned();
+            let told =
+                |name: HeaderName| request.headers()[name].to_str().expect("text").to_owned();
             let at = told(TIMESTAMP).parse().expect("seconds");
             let signed = |key: &Key| key.sign("abc_7_12", at, b"{}");
             let expected: Vec<_> = [&key].into_iter().chain(&previous).map(signed).collect();
-            assert_eq!((told(ID), told(SIGNATURE)), ("abc_7_12".to_owned(), expected.join(" ")));
+            assert_eq!(
+                (told(ID), told(SIGNATURE)),
+                ("abc_7_12".to_owned(), expected.join(" "))
+            );
         }
     }
 }

@@ -24,8 +24,13 @@ pub enum Kind {
 
 impl Kind {
     /// All there are.
-    pub const ALL: [Kind; 5] =
-        [Kind::RaidStarted, Kind::RaidCompleted, Kind::RaidFailed, Kind::MemberJoined, Kind::MemberLeft];
+    pub const ALL: [Kind; 5] = [
+        Kind::RaidStarted,
+        Kind::RaidCompleted,
+        Kind::RaidFailed,
+        Kind::MemberJoined,
+        Kind::MemberLeft,
+    ];
 
     /// What an event is told as, if it is.
     pub const fn of(data: &EventData) -> Option<Kind> {
@@ -65,21 +70,27 @@ impl Message {
     pub fn of(lineage: &str, raid: RaidId, event: &Event) -> Option<Message> {
         let kind = Kind::of(&event.data)?;
         // A history that came with a backup may be called anything; ids go into a header.
-        let lineage: String = lineage.chars().filter(char::is_ascii_alphanumeric).collect();
+        let lineage: String = lineage
+            .chars()
+            .filter(char::is_ascii_alphanumeric)
+            .collect();
         let mut data = json!({ "raid": raid, "seq": event.seq, "at": event.at, "by": event.by });
         let content = serde_json::to_value(&event.data).map(|mut tagged| tagged["data"].take());
         if let (Value::Object(data), Ok(Value::Object(content))) = (&mut data, content) {
             data.extend(content);
         }
         let body = json!({ "type": kind.as_str(), "timestamp": rfc3339(event.at), "data": data });
-        Some(Message { id: format!("{lineage}_{raid}_{}", event.seq), body: body.to_string().into_bytes() })
+        Some(Message {
+            id: format!("{lineage}_{raid}_{}", event.seq),
+            body: body.to_string().into_bytes(),
+        })
     }
 }
 
 /// The moment as RFC 3339 writes it, in UTC. Moments beyond the calendar of [`time`] count as 1970-01-01.
 fn rfc3339(at: UnixMillis) -> String {
-    let whole =
-        OffsetDateTime::from_unix_timestamp(at.0.div_euclid(1_000)).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let whole = OffsetDateTime::from_unix_timestamp(at.0.div_euclid(1_000))
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let (year, month, day) = whole.to_calendar_date();
     let (hour, minute, second) = whole.to_hms();
     let (month, millis) = (u8::from(month), at.0.rem_euclid(1_000));
@@ -88,13 +99,19 @@ fn rfc3339(at: UnixMillis) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use raidhall_protocol::event::LeaveReason;
     use raidhall_protocol::{PlayerId, Seq};
 
+    use super::*;
+
     fn event(data: EventData) -> Event {
         let by = PlayerId::try_from(5_u64).ok();
-        Event { seq: Seq(12), at: UnixMillis(1_767_225_661_042), by, data }
+        Event {
+            seq: Seq(12),
+            at: UnixMillis(1_767_225_661_042),
+            by,
+            data,
+        }
     }
 
     fn raid() -> RaidId {
@@ -104,19 +121,29 @@ mod tests {
     #[test]
     fn an_event_is_told_with_its_place_and_its_data() {
         let player = PlayerId::try_from(6_u64).expect("an id");
-        let left = EventData::MemberLeft { player, reason: LeaveReason::Kicked, released: Vec::new() };
+        let left = EventData::MemberLeft {
+            player,
+            reason: LeaveReason::Kicked,
+            released: Vec::new(),
+        };
         let Message { id, body } = Message::of("a\nb: c", raid(), &event(left)).expect("told");
         assert_eq!(id, "abc_7_12");
         let body: Value = serde_json::from_slice(&body).expect("JSON");
         let data = json!({"raid": 7, "seq": 12, "at": 1_767_225_661_042_i64, "by": 5, "player": 6,
             "reason": "kicked", "released": []});
         let timestamp = "2026-01-01T00:01:01.042Z";
-        assert_eq!(body, json!({"type": "member.left", "timestamp": timestamp, "data": data}));
+        assert_eq!(
+            body,
+            json!({"type": "member.left", "timestamp": timestamp, "data": data})
+        );
     }
 
     #[test]
     fn talk_is_nobodys_business_elsewhere() {
-        assert_eq!(Message::of("abc", raid(), &event(EventData::Said { text: "hi".into() })), None);
+        assert_eq!(
+            Message::of("abc", raid(), &event(EventData::Said { text: "hi".into() })),
+            None
+        );
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! A page: messages that are posted together, and what is to be noted of them.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, stream};
+use raidhall_protocol::{RaidId, Seq};
+use tracing::warn;
+
 use super::delivery::Outcome;
 use super::{Endpoint, Message, schedule};
 use crate::store::webhooks::{Failed, Progress};
 use crate::telemetry::metrics;
-use futures_util::future::BoxFuture;
-use futures_util::{FutureExt, StreamExt, stream};
-use raidhall_protocol::{RaidId, Seq};
-use std::collections::BTreeMap;
-use std::time::Duration;
-use tracing::warn;
 
 /// Posts under way at once.
 const POSTS: usize = 8;
@@ -39,10 +41,15 @@ impl Page {
     /// noted.
     pub(super) async fn post(&mut self, endpoint: &Endpoint) {
         let mut by_raid: BTreeMap<RaidId, Vec<&Letter>> = BTreeMap::new();
-        self.letters.iter().for_each(|letter| by_raid.entry(letter.raid).or_default().push(letter));
-        let posts: Vec<BoxFuture<'_, _>> =
-            by_raid.into_values().map(|letters| in_turn(endpoint, letters).boxed()).collect();
-        let outcomes: Vec<Vec<(&Letter, Outcome)>> = stream::iter(posts).buffered(POSTS).collect().await;
+        self.letters
+            .iter()
+            .for_each(|letter| by_raid.entry(letter.raid).or_default().push(letter));
+        let posts: Vec<BoxFuture<'_, _>> = by_raid
+            .into_values()
+            .map(|letters| in_turn(endpoint, letters).boxed())
+            .collect();
+        let outcomes: Vec<Vec<(&Letter, Outcome)>> =
+            stream::iter(posts).buffered(POSTS).collect().await;
         for (letter, outcome) in outcomes.into_iter().flatten() {
             letter.fared(outcome, endpoint, &mut self.progress);
         }
@@ -65,13 +72,27 @@ async fn in_turn<'l>(endpoint: &Endpoint, letters: Vec<&'l Letter>) -> Vec<(&'l 
 
 impl Letter {
     fn fared(&self, outcome: Outcome, endpoint: &Endpoint, progress: &mut Progress) {
-        let Letter { raid, seq, parked, attempts, .. } = *self;
-        let failed = |attempts, again, error| Failed { raid, seq, attempts, again, error };
+        let Letter {
+            raid,
+            seq,
+            parked,
+            attempts,
+            ..
+        } = *self;
+        let failed = |attempts, again, error| Failed {
+            raid,
+            seq,
+            attempts,
+            again,
+            error,
+        };
         match outcome {
             Outcome::Delivered => progress.settled.extend(parked),
             Outcome::Gone => {
                 let error = "answered with 410 Gone".to_owned();
-                progress.failed.push(failed(attempts, Some(Duration::ZERO), error.clone()));
+                progress
+                    .failed
+                    .push(failed(attempts, Some(Duration::ZERO), error.clone()));
                 progress.paused = Some(error);
             }
             Outcome::Failed { error, again } => {

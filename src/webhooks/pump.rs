@@ -4,16 +4,18 @@
 //! At least once: what was posted is noted after it was, in one transaction with what failed. Whoever dies in between
 //! posts it again, under the same id.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use raidhall_protocol::{Event, RaidId, Seq};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
 use super::page::{Letter, Page};
 use super::{Endpoint, Kind, Message, schedule};
 use crate::store::webhooks::{Cursor, Parked, Progress};
 use crate::store::{InstanceId, Place, Result, Store};
-use raidhall_protocol::{Event, RaidId, Seq};
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
 
 /// How often the feed, and what is due, are looked at while nothing comes.
 const LOOK: Duration = Duration::from_secs(1);
@@ -50,8 +52,16 @@ struct State {
 }
 
 impl Pump {
-    pub(super) const fn new(endpoint: Endpoint, store: Arc<dyn Store>, instance: InstanceId) -> Pump {
-        Pump { endpoint, store, instance }
+    pub(super) const fn new(
+        endpoint: Endpoint,
+        store: Arc<dyn Store>,
+        instance: InstanceId,
+    ) -> Pump {
+        Pump {
+            endpoint,
+            store,
+            instance,
+        }
     }
 
     /// What the endpoint is called.
@@ -64,7 +74,10 @@ impl Pump {
         let _ = stop.run_until_cancelled(self.deliver()).await;
         let release = self.store.release_endpoint(self.name(), self.instance);
         if !matches!(timeout(PARTING, release).await, Ok(Ok(()))) {
-            info!(endpoint = self.name(), "not given up; it is free when this instance's lease has run out");
+            info!(
+                endpoint = self.name(),
+                "not given up; it is free when this instance's lease has run out"
+            );
         }
     }
 
@@ -75,7 +88,11 @@ impl Pump {
                 Ok(()) => TAKE,
                 Err(error) => {
                     if complained.is_none_or(|at| at.elapsed() > COMPLAINTS) {
-                        warn!(endpoint = self.name(), ?error, "webhooks wait for the database");
+                        warn!(
+                            endpoint = self.name(),
+                            ?error,
+                            "webhooks wait for the database"
+                        );
                         complained = Some(Instant::now());
                     }
                     LOOK
@@ -95,7 +112,13 @@ impl Pump {
     /// Delivers for as long as the endpoint is ours and wants it.
     async fn follow(&self, Cursor { lineage, place, .. }: Cursor) -> Result<()> {
         info!(endpoint = self.name(), "webhooks are delivered from here");
-        let mut state = State { lineage, place, unnoted: 0, failures: 0, held_until: Instant::now() };
+        let mut state = State {
+            lineage,
+            place,
+            unnoted: 0,
+            failures: 0,
+            held_until: Instant::now(),
+        };
         loop {
             sleep_until(state.held_until).await;
             // An endpoint that fails is asked for one thing at a time.
@@ -107,15 +130,28 @@ impl Pump {
                 self.parked(&state, due).await?
             };
             page.post(&self.endpoint).await;
-            let Page { progress, caught_up, .. } = &page;
+            let Page {
+                progress,
+                caught_up,
+                ..
+            } = &page;
             if *progress != Progress::default()
-                && !self.store.note_progress(self.name(), self.instance, progress).await?
+                && !self
+                    .store
+                    .note_progress(self.name(), self.instance, progress)
+                    .await?
             {
-                info!(endpoint = self.name(), "another instance delivers these webhooks");
+                info!(
+                    endpoint = self.name(),
+                    "another instance delivers these webhooks"
+                );
                 return Ok(());
             }
             if let Some(reason) = &progress.paused {
-                warn!(endpoint = self.name(), reason, "webhooks are paused until an operator resumes them");
+                warn!(
+                    endpoint = self.name(),
+                    reason, "webhooks are paused until an operator resumes them"
+                );
                 return Ok(());
             }
             if !page.letters.is_empty() {
@@ -132,9 +168,15 @@ impl Pump {
     async fn fresh(&self, state: &mut State, limit: u32) -> Result<Page> {
         let fed = self.store.feed(state.place, SCAN).await?;
         if fed.lineage != state.lineage {
-            warn!(endpoint = self.name(), "the database has another history: webhooks begin at its present");
+            warn!(
+                endpoint = self.name(),
+                "the database has another history: webhooks begin at its present"
+            );
             (state.lineage, state.place) = self.store.feed_end().await?;
-            return Ok(Page { progress: state.progress(), ..Page::default() });
+            return Ok(Page {
+                progress: state.progress(),
+                ..Page::default()
+            });
         }
         let (mut letters, mut read) = (Vec::new(), 0);
         for (raid, event) in &fed.events {
@@ -146,27 +188,63 @@ impl Pump {
         }
         let whole = read as usize == fed.events.len();
         // The feed says where it stands behind so many.
-        state.place = if whole { fed.next } else { self.store.feed(state.place, read).await?.next };
+        state.place = if whole {
+            fed.next
+        } else {
+            self.store.feed(state.place, read).await?.next
+        };
         state.unnoted += read;
         let to_note = !letters.is_empty() || state.unnoted >= NOTE_EVERY;
-        let progress = if to_note { state.progress() } else { Progress::default() };
-        Ok(Page { letters, progress, caught_up: whole && read < SCAN })
+        let progress = if to_note {
+            state.progress()
+        } else {
+            Progress::default()
+        };
+        Ok(Page {
+            letters,
+            progress,
+            caught_up: whole && read < SCAN,
+        })
     }
 
     fn letter(&self, lineage: &str, raid: RaidId, event: &Event) -> Option<Letter> {
         let told = Kind::of(&event.data).is_some_and(|kind| self.endpoint.kinds.contains(&kind));
         let message = Message::of(lineage, raid, event).filter(|_| told)?;
-        Some(Letter { raid, seq: event.seq, message, parked: None, attempts: 0 })
+        Some(Letter {
+            raid,
+            seq: event.seq,
+            message,
+            parked: None,
+            attempts: 0,
+        })
     }
 
     /// What was parked, read anew from the ledger.
     async fn parked(&self, state: &State, due: Vec<Parked>) -> Result<Page> {
         let mut page = Page::default();
-        for Parked { id, raid, seq, attempts, .. } in due {
+        for Parked {
+            id,
+            raid,
+            seq,
+            attempts,
+            ..
+        } in due
+        {
             let before = Seq(seq.0.saturating_sub(1));
-            let event = self.store.events(raid, before, 1).await?.pop().filter(|event| event.seq == seq);
+            let event = self
+                .store
+                .events(raid, before, 1)
+                .await?
+                .pop()
+                .filter(|event| event.seq == seq);
             match event.and_then(|event| Message::of(&state.lineage, raid, &event)) {
-                Some(message) => page.letters.push(Letter { raid, seq, message, parked: Some(id), attempts }),
+                Some(message) => page.letters.push(Letter {
+                    raid,
+                    seq,
+                    message,
+                    parked: Some(id),
+                    attempts,
+                }),
                 None => page.progress.settled.push(id), // there is no such event to tell of
             }
         }
@@ -176,10 +254,21 @@ impl Pump {
     /// Leaves an endpoint that took nothing alone for a while.
     fn hold_back(&self, state: &mut State, page: &Page) {
         if page.failed() && state.failures == 0 {
-            let error = page.progress.failed.last().map(|failed| failed.error.as_str());
-            warn!(endpoint = self.name(), error, "webhooks fail; they are tried again");
+            let error = page
+                .progress
+                .failed
+                .last()
+                .map(|failed| failed.error.as_str());
+            warn!(
+                endpoint = self.name(),
+                error, "webhooks fail; they are tried again"
+            );
         }
-        state.failures = if page.failed() { state.failures.saturating_add(1) } else { 0 };
+        state.failures = if page.failed() {
+            state.failures.saturating_add(1)
+        } else {
+            0
+        };
         state.held_until = Instant::now() + schedule::hold_back(state.failures);
     }
 }
@@ -188,7 +277,10 @@ impl State {
     /// That everything up to here is dealt with.
     fn progress(&mut self) -> Progress {
         self.unnoted = 0;
-        Progress { cursor: Some((self.lineage.clone(), self.place)), ..Progress::default() }
+        Progress {
+            cursor: Some((self.lineage.clone(), self.place)),
+            ..Progress::default()
+        }
     }
 }
 

@@ -1,11 +1,12 @@
 //! Signing messages, as [Standard Webhooks](https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md)
 //! has it: HMAC-SHA256 over the id, the time and the body.
 
+use std::fmt;
+use std::str::FromStr;
+
 use data_encoding::BASE64;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use std::fmt;
-use std::str::FromStr;
 use thiserror::Error;
 
 /// What a key's text begins with.
@@ -28,15 +29,21 @@ impl FromStr for Key {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Key, KeyError> {
-        let bytes = text.strip_prefix(PREFIX).and_then(|text| BASE64.decode(text.as_bytes()).ok());
-        bytes.filter(|bytes| BYTES.contains(&bytes.len())).map(Key).ok_or(KeyError)
+        let bytes = text
+            .strip_prefix(PREFIX)
+            .and_then(|text| BASE64.decode(text.as_bytes()).ok());
+        bytes
+            .filter(|bytes| BYTES.contains(&bytes.len()))
+            .map(Key)
+            .ok_or(KeyError)
     }
 }
 
 impl Key {
     /// One signature: its version and its base64.
     pub(super) fn sign(&self, id: &str, seconds: i64, body: &[u8]) -> String {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
         mac.update(format!("{id}.{seconds}.").as_bytes());
         mac.update(body);
         format!("v1,{}", BASE64.encode(&mac.finalize().into_bytes()))
@@ -56,8 +63,14 @@ mod tests {
     /// From the specification's reference implementations.
     #[test]
     fn the_specifications_message_has_its_signature() {
-        let key: Key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse().expect("a key");
-        let signed = key.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, br#"{"test": 2432232314}"#);
+        let key: Key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+            .parse()
+            .expect("a key");
+        let signed = key.sign(
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            1_614_265_330,
+            br#"{"test": 2432232314}"#,
+        );
         assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
         assert_eq!(format!("{key:?}"), "[redacted]");
     }
@@ -68,9 +81,14 @@ mod tests {
         for good in [of(24), of(32), of(64)] {
             assert!(good.parse::<Key>().is_ok());
         }
-        for bad in
-            [of(23), of(65), of(0), of(32).replace("whsec_", ""), "whsec_not base64!".into(), "".into()]
-        {
+        for bad in [
+            of(23),
+            of(65),
+            of(0),
+            of(32).replace("whsec_", ""),
+            "whsec_not base64!".into(),
+            "".into(),
+        ] {
             assert_eq!(bad.parse::<Key>(), Err(KeyError), "{bad}");
         }
     }

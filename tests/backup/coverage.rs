@@ -1,8 +1,10 @@
 //! A table or column that somebody adds goes into the backup, or is named here as one that need not.
 
-use crate::site::Site;
-use sqlx::{Connection, PgConnection, SqliteConnection};
 use std::collections::BTreeSet;
+
+use sqlx::{Connection, PgConnection, SqliteConnection};
+
+use crate::site::Site;
 
 /// Every column, and why it is not lost: it is in the file, it follows from what is, or it is of the moment.
 const COLUMNS: [&str; 16] = [
@@ -37,17 +39,26 @@ const COLUMNS: [&str; 16] = [
 ];
 
 fn is_ours(table: &str) -> bool {
-    !table.starts_with("_sqlx") && !table.starts_with("sqlite_") && !table.starts_with("raid_events_")
+    !table.starts_with("_sqlx")
+        && !table.starts_with("sqlite_")
+        && !table.starts_with("raid_events_")
 }
 
 fn assert_known(found: Vec<(String, String)>) {
     let known = |table: &str, column: &str| {
-        let line = COLUMNS.iter().find_map(|line| line.strip_prefix(&format!("{table}: ")));
+        let line = COLUMNS
+            .iter()
+            .find_map(|line| line.strip_prefix(&format!("{table}: ")));
         line.is_some_and(|columns| columns.split_whitespace().any(|known| known == column))
     };
-    let unknown: BTreeSet<_> =
-        found.iter().filter(|(table, column)| is_ours(table) && !known(table, column)).collect();
-    assert!(unknown.is_empty(), "neither in a backup nor named as left out: {unknown:?}");
+    let unknown: BTreeSet<_> = found
+        .iter()
+        .filter(|(table, column)| is_ours(table) && !known(table, column))
+        .collect();
+    assert!(
+        unknown.is_empty(),
+        "neither in a backup nor named as left out: {unknown:?}"
+    );
     assert!(found.len() > 50);
 }
 
@@ -55,10 +66,16 @@ fn assert_known(found: Vec<(String, String)>) {
 async fn every_column_of_sqlite_is_in_a_backup_or_known_to_be_left_out() {
     let site = Site::sqlite();
     drop(site.store().await);
-    let mut connection = SqliteConnection::connect(&site.url()).await.expect("connect");
-    let columns =
-        "SELECT m.name, c.name FROM sqlite_schema m, pragma_table_info(m.name) c WHERE m.type = 'table'";
-    assert_known(sqlx::query_as(columns).fetch_all(&mut connection).await.expect("columns"));
+    let mut connection = SqliteConnection::connect(&site.url())
+        .await
+        .expect("connect");
+    let columns = "SELECT m.name, c.name FROM sqlite_schema m, pragma_table_info(m.name) c WHERE m.type = 'table'";
+    assert_known(
+        sqlx::query_as(columns)
+            .fetch_all(&mut connection)
+            .await
+            .expect("columns"),
+    );
 }
 
 #[tokio::test]
@@ -69,7 +86,12 @@ async fn every_column_of_postgres_is_in_a_backup_or_known_to_be_left_out() {
     let columns = "SELECT c.table_name::text, c.column_name::text FROM information_schema.columns c
         JOIN information_schema.tables t USING (table_schema, table_name)
         WHERE c.table_schema = 'public' AND t.table_type = 'BASE TABLE'";
-    assert_known(sqlx::query_as(columns).fetch_all(&mut connection).await.expect("columns"));
+    assert_known(
+        sqlx::query_as(columns)
+            .fetch_all(&mut connection)
+            .await
+            .expect("columns"),
+    );
 }
 
 /// The diagram in docs/ARCHITECTURE.md is of the tables that there are.
@@ -78,12 +100,23 @@ fn every_table_stands_in_the_diagram() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |path: std::path::PathBuf| std::fs::read_to_string(path).expect("read");
     let text = read(root.join("docs/ARCHITECTURE.md"));
-    let diagram =
-        text.split("erDiagram").nth(1).and_then(|rest| rest.split("```").next()).expect("a diagram");
-    let drawn: BTreeSet<_> = diagram.lines().filter_map(|line| line.trim().strip_suffix(" {")).collect();
+    let diagram = text
+        .split("erDiagram")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .expect("a diagram");
+    let drawn: BTreeSet<_> = diagram
+        .lines()
+        .filter_map(|line| line.trim().strip_suffix(" {"))
+        .collect();
     let migrations = std::fs::read_dir(root.join("migrations/postgres")).expect("migrations");
-    let migrations: String = migrations.map(|file| read(file.expect("a file").path())).collect();
-    let made = migrations.split("CREATE TABLE ").skip(1).filter_map(|made| made.split([' ', '\n']).next());
+    let migrations: String = migrations
+        .map(|file| read(file.expect("a file").path()))
+        .collect();
+    let made = migrations
+        .split("CREATE TABLE ")
+        .skip(1)
+        .filter_map(|made| made.split([' ', '\n']).next());
     let made: BTreeSet<_> = made.filter(|table| is_ours(table)).collect();
     assert_eq!(drawn, made);
 }

@@ -1,9 +1,10 @@
 //! Files that are not what was written: each is refused, and says where it is wrong.
 
+use raidhall::backup::BackupError;
+
 use crate::play::fill;
 use crate::shelf::Shelf;
 use crate::site::Site;
-use raidhall::backup::BackupError;
 
 async fn small_file() -> Vec<u8> {
     let site = Site::sqlite();
@@ -29,7 +30,10 @@ async fn a_flipped_bit_is_found_wherever_it_is() {
             let mut flipped = file.clone();
             flipped[at] ^= 1 << bit;
             let fault = Shelf::read(&flipped).await.err();
-            assert!(matches!(fault, Some(BackupError::Damaged(_))), "byte {at}, bit {bit}: {fault:?}");
+            assert!(
+                matches!(fault, Some(BackupError::Damaged(_))),
+                "byte {at}, bit {bit}: {fault:?}"
+            );
         }
     }
 }
@@ -58,8 +62,10 @@ async fn blocks_that_are_lost_doubled_or_swapped_are_found() {
     fill(site.store().await.as_ref(), 200, 250, 7).await;
     let (file, _) = site.export().await;
     let magic = &file[..10];
-    let begins: Vec<_> =
-        (0..file.len()).filter(|at| file[*at..].starts_with(magic)).chain([file.len()]).collect();
+    let begins: Vec<_> = (0..file.len())
+        .filter(|at| file[*at..].starts_with(magic))
+        .chain([file.len()])
+        .collect();
     let blocks: Vec<_> = begins.windows(2).map(|at| &file[at[0]..at[1]]).collect();
     assert!(blocks.len() >= 5, "{} blocks", blocks.len());
     for blocks in [
@@ -67,8 +73,13 @@ async fn blocks_that_are_lost_doubled_or_swapped_are_found() {
         [&blocks[..2], &blocks[1..]].concat(),
         [&blocks[..1], &[blocks[2], blocks[1]], &blocks[3..]].concat(),
     ] {
-        let error = Shelf::read(&blocks.concat()).await.expect_err("an altered file");
-        assert!(matches!(error, BackupError::Damaged(_) | BackupError::Wrong { .. }), "{error}");
+        let error = Shelf::read(&blocks.concat())
+            .await
+            .expect_err("an altered file");
+        assert!(
+            matches!(error, BackupError::Damaged(_) | BackupError::Wrong { .. }),
+            "{error}"
+        );
     }
 }
 
@@ -77,7 +88,9 @@ async fn a_fault_names_its_block_and_where_that_begins() {
     let site = Site::sqlite();
     fill(site.store().await.as_ref(), 60, 120, 8).await;
     let (mut file, _) = site.export().await;
-    let second = (1..file.len()).find(|at| file[*at..].starts_with(&file[..10])).expect("a second block");
+    let second = (1..file.len())
+        .find(|at| file[*at..].starts_with(&file[..10]))
+        .expect("a second block");
     file[second + 1_000] ^= 4;
     let fault = fault_of(&file).await.expect("a fault");
     assert_eq!((fault.block, fault.offset), (2, second as u64), "{fault}");

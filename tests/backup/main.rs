@@ -1,6 +1,9 @@
 //! Backups: from store to store and back, damaged, untrue, interrupted.
 
-#![allow(clippy::disallowed_methods, reason = "a test ends with its process; its tasks need no other owner")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test ends with its process; its tasks need no other owner"
+)]
 #![allow(unreachable_pub, reason = "a test has no outside")]
 
 #[path = "../support/postgres.rs"]

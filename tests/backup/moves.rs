@@ -1,13 +1,15 @@
 //! From one store to another and back: nothing is lost, and what comes later does not collide.
 
-use crate::play::fill;
-use crate::shelf::Shelf;
-use crate::site::{Site, exported};
+use std::time::Duration;
+
 use raidhall::backup::BackupError;
 use raidhall::store::{Deed, Instance, InstanceId, Store};
 use raidhall_protocol::{PlayerId, RaidId};
-use std::time::Duration;
 use uuid::Uuid;
+
+use crate::play::fill;
+use crate::shelf::Shelf;
+use crate::site::{Site, exported};
 
 /// What both files hold besides where they come from.
 async fn contents(file: &[u8]) -> Shelf {
@@ -27,7 +29,11 @@ fn lines(file: &[u8]) -> String {
         rest = member.into_inner();
     }
     let lines: Vec<_> = text.lines().collect();
-    assert!(lines[0].starts_with(r#"{"header":{"format":"raidhall-backup","version":1,"#), "{}", lines[0]);
+    assert!(
+        lines[0].starts_with(r#"{"header":{"format":"raidhall-backup","version":1,"#),
+        "{}",
+        lines[0]
+    );
     assert!(lines[lines.len() - 1].starts_with(r#"{"footer":{"#));
     lines[1..lines.len() - 1].join("\n")
 }
@@ -44,7 +50,14 @@ async fn from_sqlite_to_postgres_and_back_the_file_stays_the_same() {
             request_id: format!("r-{round}"),
             details: serde_json::json!({"reason": "\"quoted\"", "a": round}),
         };
-        assert!(first.store().await.ban(player.id, "for ’s sake", &deed).await.expect("banned"));
+        assert!(
+            first
+                .store()
+                .await
+                .ban(player.id, "for ’s sake", &deed)
+                .await
+                .expect("banned")
+        );
     }
     let deed = Deed {
         actor: "5".into(),
@@ -53,9 +66,19 @@ async fn from_sqlite_to_postgres_and_back_the_file_stays_the_same() {
         request_id: "r".into(),
         details: serde_json::json!({}),
     };
-    assert!(first.store().await.begin_erasure(players[2].id, "[erased]", &deed).await.expect("begun"));
+    assert!(
+        first
+            .store()
+            .await
+            .begin_erasure(players[2].id, "[erased]", &deed)
+            .await
+            .expect("begun")
+    );
     let (file, counted) = first.export().await;
-    assert!(counted.raids == 40 && counted.players == 6 && counted.sign_ins == 5, "{counted:?}");
+    assert!(
+        counted.raids == 40 && counted.players == 6 && counted.sign_ins == 5,
+        "{counted:?}"
+    );
     assert!(counted.events > 700, "{counted:?}");
     second.import(&file).await.expect("into Postgres");
     let (through, _) = second.export().await;
@@ -64,21 +87,42 @@ async fn from_sqlite_to_postgres_and_back_the_file_stays_the_same() {
     let (back, _) = third.export().await;
     assert_eq!(lines(&file), lines(&back));
     let shelf = contents(&file).await;
-    assert_eq!((shelf.bans.len(), shelf.deeds.len()), (players.len(), players.len() + 1));
+    assert_eq!(
+        (shelf.bans.len(), shelf.deeds.len()),
+        (players.len(), players.len() + 1)
+    );
     assert!(shelf.snapshots.len() > 10 && shelf.events.iter().any(|event| event.op_key.is_some()));
     assert_eq!(shelf, contents(&back).await);
-    let stores = [first.store().await, second.store().await, third.store().await];
+    let stores = [
+        first.store().await,
+        second.store().await,
+        third.store().await,
+    ];
     for store in &stores {
-        let due = store.take_erasure(Duration::from_secs(60)).await.expect("erasures").expect("one is due");
+        let due = store
+            .take_erasure(Duration::from_secs(60))
+            .await
+            .expect("erasures")
+            .expect("one is due");
         assert_eq!(due.player, players[2].id);
     }
     for player in players {
         let mut listed = Vec::new();
         for store in &stores {
-            let raids = store.raids_of(player.id, None, None, 100).await.expect("raids");
-            let visited = store.raids_visited(player.id, None, 100).await.expect("raids");
+            let raids = store
+                .raids_of(player.id, None, None, 100)
+                .await
+                .expect("raids");
+            let visited = store
+                .raids_visited(player.id, None, 100)
+                .await
+                .expect("raids");
             assert!(visited.len() > raids.len(), "somebody left");
-            listed.push((store.account(player.id).await.expect("an account"), visited, raids));
+            listed.push((
+                store.account(player.id).await.expect("an account"),
+                visited,
+                raids,
+            ));
         }
         assert!(listed.iter().all(|one| *one == listed[0]), "{listed:?}");
     }
@@ -86,8 +130,18 @@ async fn from_sqlite_to_postgres_and_back_the_file_stays_the_same() {
         let raid = RaidId::try_from(raid.id).expect("an id");
         let mut loads = Vec::new();
         for store in &stores {
-            let loaded = store.load(raid, 100_000).await.expect("load").expect("a raid");
-            loads.push((loaded.born, loaded.head, loaded.snapshot, loaded.tail, loaded.ops));
+            let loaded = store
+                .load(raid, 100_000)
+                .await
+                .expect("load")
+                .expect("a raid");
+            loads.push((
+                loaded.born,
+                loaded.head,
+                loaded.snapshot,
+                loaded.tail,
+                loaded.ops,
+            ));
         }
         assert!(loads.iter().all(|one| *one == loads[0]));
     }
@@ -97,7 +151,10 @@ async fn what_comes_later_has_ids_of_its_own(site: Site) {
     let origin = Site::sqlite();
     let store = origin.store().await;
     fill(store.as_ref(), 3, 10, 2).await;
-    store.reserve_raid_ids(10).await.expect("ids that are never used");
+    store
+        .reserve_raid_ids(10)
+        .await
+        .expect("ids that are never used");
     site.import(&origin.export().await.0).await.expect("import");
     let store = site.store().await;
     assert_eq!(store.reserve_raid_ids(2).await.expect("ids"), 14..16);
@@ -117,9 +174,18 @@ async fn what_comes_after_an_import_into_postgres_has_ids_of_its_own() {
 
 async fn lineage(store: &dyn Store) -> String {
     let id = InstanceId(Uuid::now_v7());
-    let instance = Instance { id, ws_url: String::new(), release: String::new(), draining: false };
+    let instance = Instance {
+        id,
+        ws_url: String::new(),
+        release: String::new(),
+        draining: false,
+    };
     let (ttl, patience) = (Duration::from_millis(1), Duration::from_secs(5));
-    store.enlist(&instance, ttl, patience).await.expect("enlist").lineage
+    store
+        .enlist(&instance, ttl, patience)
+        .await
+        .expect("enlist")
+        .lineage
 }
 
 #[tokio::test]
@@ -144,9 +210,16 @@ async fn an_import_goes_only_into_an_empty_database() {
     fill(origin.store().await.as_ref(), 1, 3, 3).await;
     let (file, _) = origin.export().await;
     for site in [Site::sqlite(), Site::postgres().await] {
-        site.store().await.create_player("first").await.expect("a player");
+        site.store()
+            .await
+            .create_player("first")
+            .await
+            .expect("a player");
         let refused = site.import(&file).await;
-        assert!(matches!(refused, Err(BackupError::NotEmpty("players"))), "{refused:?}");
+        assert!(
+            matches!(refused, Err(BackupError::NotEmpty("players"))),
+            "{refused:?}"
+        );
         assert_eq!(site.export().await.1.raids, 0);
     }
 }

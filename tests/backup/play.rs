@@ -1,16 +1,18 @@
 //! Raids that were really played, by the rules, from a seed: what a store is filled with before it is exported.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use raidhall::raid::{Command, Context, State, apply, decide, stored};
 use raidhall::store::{
-    Append, Epoch, FamilyId, Fate, Header, Instance, InstanceId, Month, OpHash, Recorded, Store, TokenHash,
+    Append, Epoch, FamilyId, Fate, Header, Instance, InstanceId, Month, OpHash, Recorded, Store,
+    TokenHash,
 };
 use raidhall_protocol::rest::NewRaid;
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{Command as Act, OpKey, PlayerId, RaidId, TaskId, UnixMillis};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use std::collections::BTreeSet;
-use std::time::Duration;
 use uuid::Uuid;
 
 const LONG: Duration = Duration::from_secs(3_600);
@@ -20,19 +22,32 @@ const DAY: i64 = 86_400_000;
 /// Fills a store with raids of several months, each with so many attempts to do something. Gives the players.
 pub async fn fill(store: &dyn Store, raids: u32, acts: u32, seed: u64) -> Vec<PlayerRef> {
     let id = InstanceId(Uuid::now_v7());
-    let instance = Instance { id, ws_url: "ws://here".into(), release: "0".into(), draining: false };
+    let instance = Instance {
+        id,
+        ws_url: "ws://here".into(),
+        release: "0".into(),
+        draining: false,
+    };
     store.enlist(&instance, LONG, LONG).await.expect("enlist");
     let mut players = Vec::new();
     for name in ["Ada", "Zoë \"quote\" \\ 🔥", "Поля́", "d", "e", "\u{202e}f"] {
         let player = store.create_player(name).await.expect("a player");
         let (family, token) = (FamilyId(Uuid::now_v7()), TokenHash([7; 32]));
-        store.begin_refresh(family, player.id, token, LONG).await.expect("sign in");
-        players.push(PlayerRef { id: player.id, name: player.name });
+        store
+            .begin_refresh(family, player.id, token, LONG)
+            .await
+            .expect("sign in");
+        players.push(PlayerRef {
+            id: player.id,
+            name: player.name,
+        });
     }
     let mut chance = StdRng::seed_from_u64(seed);
     for raid in store.reserve_raid_ids(raids).await.expect("ids") {
         let raid = RaidId::try_from(raid).expect("an id");
-        Game::new(raid, id, &players, &mut chance).play(store, acts).await;
+        Game::new(raid, id, &players, &mut chance)
+            .play(store, acts)
+            .await;
     }
     store.retire(id).await.expect("retire");
     players
@@ -49,14 +64,30 @@ struct Game<'g> {
 }
 
 impl<'g> Game<'g> {
-    fn new(raid: RaidId, owner: InstanceId, players: &'g [PlayerRef], chance: &'g mut StdRng) -> Game<'g> {
+    fn new(
+        raid: RaidId,
+        owner: InstanceId,
+        players: &'g [PlayerRef],
+        chance: &'g mut StdRng,
+    ) -> Game<'g> {
         let now = BEGAN.plus(chance.random_range(0..120) * DAY);
-        Game { raid, owner, born: Month::of(now), now, state: State::unborn(raid), players, chance }
+        Game {
+            raid,
+            owner,
+            born: Month::of(now),
+            now,
+            state: State::unborn(raid),
+            players,
+            chance,
+        }
     }
 
     async fn play(mut self, store: &dyn Store, acts: u32) {
         let created = self.creation();
-        let key = self.chance.random_bool(0.5).then(|| OpHash(self.chance.random()));
+        let key = self
+            .chance
+            .random_bool(0.5)
+            .then(|| OpHash(self.chance.random()));
         self.commit(store, &created, key).await;
         for act in 0..acts {
             self.now = self.now.plus(self.chance.random_range(0..60_000));
@@ -64,7 +95,10 @@ impl<'g> Game<'g> {
             self.commit(store, &command, None).await;
             if act == acts / 2 && self.chance.random_bool(0.7) {
                 let (seq, state) = (self.state.seq(), stored::encode(&self.state));
-                store.save_snapshot(self.raid, self.owner, Epoch(1), seq, &state).await.expect("a snapshot");
+                store
+                    .save_snapshot(self.raid, self.owner, Epoch(1), seq, &state)
+                    .await
+                    .expect("a snapshot");
             }
         }
     }
@@ -72,7 +106,10 @@ impl<'g> Game<'g> {
     fn creation(&mut self) -> Command {
         let raid = NewRaid {
             title: format!("Raid \"{}\" ☂", self.raid),
-            description: self.chance.random_bool(0.5).then(|| "two\u{a0}words".into()),
+            description: self
+                .chance
+                .random_bool(0.5)
+                .then(|| "two\u{a0}words".into()),
             target_xp: self.chance.random_range(50..500),
             target_tasks: 2,
             time_limit_secs: Some(86_400),
@@ -80,7 +117,11 @@ impl<'g> Game<'g> {
             late_join: Some(true),
         };
         let invite_code = format!("T{:0>7}", self.raid);
-        Command::Create { leader: self.someone(), invite_code, raid }
+        Command::Create {
+            leader: self.someone(),
+            invite_code,
+            raid,
+        }
     }
 
     fn command(&mut self) -> Command {
@@ -90,17 +131,28 @@ impl<'g> Game<'g> {
             0..=2 => return Command::Join { player: other },
             3 => Act::Leave,
             4 => Act::Promote { player: other.id },
-            5..=6 => Act::AddTask { title: "Näh\t?".replace('\t', " "), xp: 40, minutes: 5 },
+            5..=6 => Act::AddTask {
+                title: "Näh\t?".replace('\t', " "),
+                xp: 40,
+                minutes: 5,
+            },
             7..=8 => Act::ClaimTask { task },
             9 => Act::CompleteTask { task },
             10 => Act::FailTask { task },
             11 => Act::Start,
             12..=13 => {
                 let note = self.chance.random_bool(0.5).then(|| "run".to_owned());
-                let command = Act::Contribute { player: by, xp: 15, kind: "habit".into(), note };
+                let command = Act::Contribute {
+                    player: by,
+                    xp: 15,
+                    kind: "habit".into(),
+                    note,
+                };
                 return Command::Service { command };
             }
-            _ => Act::Say { text: "said {\"so\": [1,2]} 🎲".into() },
+            _ => Act::Say {
+                text: "said {\"so\": [1,2]} 🎲".into(),
+            },
         };
         Command::Player { by, command }
     }
@@ -111,7 +163,10 @@ impl<'g> Game<'g> {
 
     async fn commit(&mut self, store: &dyn Store, command: &Command, create_key: Option<OpHash>) {
         let online = BTreeSet::<PlayerId>::new();
-        let context = Context { now: self.now, online: &online };
+        let context = Context {
+            now: self.now,
+            online: &online,
+        };
         let events = match self.state.due().filter(|due| self.now >= *due) {
             Some(_) => decide(&self.state, &Command::Deadline, context),
             None => decide(&self.state, command, context),
@@ -120,8 +175,13 @@ impl<'g> Game<'g> {
         if events.is_empty() {
             return;
         }
-        events.iter().for_each(|event| apply(&mut self.state, event));
-        let mut events: Vec<_> = events.into_iter().map(|event| Recorded { event, op: None }).collect();
+        events
+            .iter()
+            .for_each(|event| apply(&mut self.state, event));
+        let mut events: Vec<_> = events
+            .into_iter()
+            .map(|event| Recorded { event, op: None })
+            .collect();
         if self.chance.random_bool(0.5) {
             let op = OpKey::try_from(format!("op-{}", self.state.seq())).expect("an op");
             events.last_mut().expect("events").op = Some(OpHash::new("1", &op));
@@ -134,8 +194,21 @@ impl<'g> Game<'g> {
             current_tasks: shown.current_tasks,
             ended_at: shown.ended_at,
         };
-        let Game { raid, owner, born, .. } = *self;
-        let append = Append { raid, born, owner, epoch: Epoch(1), events, header, create_key };
-        assert_eq!(store.commit(&[append]).await.expect("commit"), [Fate::Committed]);
+        let Game {
+            raid, owner, born, ..
+        } = *self;
+        let append = Append {
+            raid,
+            born,
+            owner,
+            epoch: Epoch(1),
+            events,
+            header,
+            create_key,
+        };
+        assert_eq!(
+            store.commit(&[append]).await.expect("commit"),
+            [Fate::Committed]
+        );
     }
 }

@@ -1,12 +1,13 @@
 //! A database that is only the lines of a backup, to be altered between an import and an export.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use raidhall::backup::form::{Ban, Deed, Event, Ids, Player, Raid, SignIn, Snapshot};
 use raidhall::backup::{BackupError, Imported, Source, Target, import};
 use raidhall::store::Result;
 use raidhall_protocol::{PlayerId, RaidId};
-use std::sync::Arc;
 
 /// What was imported.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -27,7 +28,10 @@ impl Shelf {
     /// What a file holds, if it is accepted.
     pub async fn read(file: &[u8]) -> Result<(Shelf, Imported), BackupError> {
         let shelf = Arc::new(Mutex::new(None));
-        let filling = Filling { shelf: Shelf::default(), done: shelf.clone() };
+        let filling = Filling {
+            shelf: Shelf::default(),
+            done: shelf.clone(),
+        };
         let imported = import(file, Box::new(filling), true).await;
         let shelf = shelf.lock().take();
         match imported {
@@ -46,7 +50,11 @@ struct Filling {
 }
 
 fn page<T: Clone>(rows: &[T], wanted: impl Fn(&T) -> bool, limit: u32) -> Vec<T> {
-    rows.iter().filter(|row| wanted(row)).take(limit as usize).cloned().collect()
+    rows.iter()
+        .filter(|row| wanted(row))
+        .take(limit as usize)
+        .cloned()
+        .collect()
 }
 
 #[async_trait]
@@ -72,15 +80,27 @@ impl Source for Shelf {
     }
 
     async fn snapshot(&mut self, raid: i64) -> Result<Option<Snapshot>> {
-        Ok(self.snapshots.iter().find(|snapshot| snapshot.raid == raid).cloned())
+        Ok(self
+            .snapshots
+            .iter()
+            .find(|snapshot| snapshot.raid == raid)
+            .cloned())
     }
 
     async fn events(&mut self, raid: &Raid, after: i64, limit: u32) -> Result<Vec<Event>> {
-        Ok(page(&self.events, |event| event.raid == raid.id && event.seq > after, limit))
+        Ok(page(
+            &self.events,
+            |event| event.raid == raid.id && event.seq > after,
+            limit,
+        ))
     }
 
     async fn sign_ins(&mut self, after: &str, limit: u32) -> Result<Vec<SignIn>> {
-        Ok(page(&self.sign_ins, |sign_in| sign_in.id.as_str() > after, limit))
+        Ok(page(
+            &self.sign_ins,
+            |sign_in| sign_in.id.as_str() > after,
+            limit,
+        ))
     }
 
     async fn bans(&mut self, after: i64, limit: u32) -> Result<Vec<Ban>> {

@@ -1,12 +1,14 @@
 //! Databases to export from and import into.
 
-use crate::database::Database;
+use std::time::Duration;
+
 use raidhall::backup::{self, BackupError, Exported, Imported, Options, Source, Target};
 use raidhall::store::Store;
 use raidhall::store::postgres::{PostgresOptions, PostgresStore};
 use raidhall::store::sqlite::{SqliteSource, SqliteStore, SqliteTarget};
-use std::time::Duration;
 use tempfile::TempDir;
+
+use crate::database::Database;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -27,7 +29,10 @@ impl Site {
 
     pub fn url(&self) -> String {
         match self {
-            Site::Sqlite(directory) => format!("sqlite://{}", directory.path().join("raidhall.db").display()),
+            Site::Sqlite(directory) => format!(
+                "sqlite://{}",
+                directory.path().join("raidhall.db").display()
+            ),
             Site::Postgres(database) => database.url(),
         }
     }
@@ -75,7 +80,11 @@ impl Site {
         self.import_as(file, false).await
     }
 
-    pub async fn import_as(&self, file: &[u8], keep_lineage: bool) -> Result<Imported, BackupError> {
+    pub async fn import_as(
+        &self,
+        file: &[u8],
+        keep_lineage: bool,
+    ) -> Result<Imported, BackupError> {
         let patience = Duration::ZERO;
         let target: Box<dyn Target> = match self {
             Site::Sqlite(_) => Box::new(SqliteTarget::open(&self.url(), patience).await?),
@@ -88,7 +97,12 @@ impl Site {
 /// Everything that a source has, as a file.
 pub async fn exported(source: &mut dyn Source) -> (Vec<u8>, Exported) {
     let mut file = Vec::new();
-    let options = Options { sign_ins: true, now: 1_767_225_600_000 };
-    let exported = backup::export(source, &mut file, options).await.expect("export");
+    let options = Options {
+        sign_ins: true,
+        now: 1_767_225_600_000,
+    };
+    let exported = backup::export(source, &mut file, options)
+        .await
+        .expect("export");
     (file, exported)
 }

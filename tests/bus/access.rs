@@ -1,23 +1,27 @@
 //! Who may speak to whom: passwords, a user that may do nothing else, TLS with a private authority.
 
-use crate::server::{RedisServer, connect};
-use crate::station::{Station, events, numbered};
+use std::time::Duration;
+
 use raidhall::cluster::bus::Bus;
 use raidhall::cluster::bus::redis::{RedisBus, RedisOptions};
 use raidhall::store::InstanceId;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use redis::RedisResult;
-use std::time::Duration;
 use tokio::time::sleep;
 use uuid::Uuid;
+
+use crate::server::{RedisServer, connect};
+use crate::station::{Station, events, numbered};
 
 /// The user that the documentation of the bus asks for.
 pub const USER: &str = "user raidhall on >hunter2 resetkeys ~ratelimit:* resetchannels &raid:* &instance:* -@all +hello +ping +eval +get +set +time";
 
 #[tokio::test]
 async fn a_user_that_may_do_nothing_else_suffices() {
-    let server =
-        RedisServer::start_with(&format!("{USER} +publish +subscribe +unsubscribe\nuser default off")).await;
+    let server = RedisServer::start_with(&format!(
+        "{USER} +publish +subscribe +unsubscribe\nuser default off"
+    ))
+    .await;
     let url = format!("redis://raidhall:hunter2@{}", server.address());
     let (mut hearing, speaking) = (Station::up(&url).await, Station::up(&url).await);
     hearing.subscribed(&[events(1)]).await;
@@ -28,8 +32,15 @@ async fn a_user_that_may_do_nothing_else_suffices() {
     speaking.heard_by(&mut hearing, inbox).await;
 
     let mut user = connect(&url).await.expect("connect as the user");
-    let elsewhere = redis::cmd("PUBLISH").arg("elsewhere").arg("x").exec_async(&mut user).await;
-    let key = redis::cmd("GET").arg("raid:{1}:state").exec_async(&mut user).await;
+    let elsewhere = redis::cmd("PUBLISH")
+        .arg("elsewhere")
+        .arg("x")
+        .exec_async(&mut user)
+        .await;
+    let key = redis::cmd("GET")
+        .arg("raid:{1}:state")
+        .exec_async(&mut user)
+        .await;
     for refused in [elsewhere, key] {
         let refused: RedisResult<()> = refused;
         assert_eq!(refused.expect_err("not allowed").code(), Some("NOPERM"));
@@ -50,15 +61,22 @@ async fn a_wrong_password_is_told_without_the_password() {
 async fn tls_with_a_private_authority_works_and_with_another_does_not() {
     let (ours, other) = (authority("ours"), authority("other"));
     let key = KeyPair::generate().expect("a key");
-    let names = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("names");
+    let names =
+        CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("names");
     let certificate = names.signed_by(&key, &ours).expect("a certificate");
     let server = RedisServer::start_tls(&certificate.pem(), &key.serialize_pem()).await;
     let url = format!("rediss://localhost:{}", server.address().port());
 
     let ready = async |url: &str| Station::new(url, false, Some(&ours.pem())).ready().await;
-    let (mut hearing, speaking) = (ready(&url).await, ready(&format!("rediss://{}", server.address())).await);
+    let (mut hearing, speaking) = (
+        ready(&url).await,
+        ready(&format!("rediss://{}", server.address())).await,
+    );
     hearing.subscribed(&[events(1)]).await;
-    assert_eq!(speaking.bus.publish_counted(events(1), numbered(1)).await, Some(1));
+    assert_eq!(
+        speaking.bus.publish_counted(events(1), numbered(1)).await,
+        Some(1)
+    );
     assert_eq!(hearing.message().await, (events(1), numbered(1)));
 
     for wrong in [Some(other.pem()), None] {
@@ -72,7 +90,10 @@ fn options_that_make_no_sense_are_refused_without_the_password() {
     let authority = authority("ours").pem();
     for (url, ca) in [
         ("redis://:hunter2@localhost", Some(&*authority)),
-        ("rediss://:hunter2@localhost", Some("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----")),
+        (
+            "rediss://:hunter2@localhost",
+            Some("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"),
+        ),
         ("rediss://:hunter2@localhost", Some("no certificate at all")),
         ("rediss://:hunter2@localhost/#insecure", None),
         ("redis://:hunter2@local host", None),
@@ -82,8 +103,15 @@ fn options_that_make_no_sense_are_refused_without_the_password() {
         for cluster in [false, true] {
             let instance = InstanceId(Uuid::now_v7());
             let ca_pem = ca.map(|pem| pem.as_bytes().to_vec());
-            let options = RedisOptions { url: url.to_owned(), cluster, ca_pem, instance };
-            let Err(error) = RedisBus::new(options) else { panic!("{url} with {ca:?} is taken") };
+            let options = RedisOptions {
+                url: url.to_owned(),
+                cluster,
+                ca_pem,
+                instance,
+            };
+            let Err(error) = RedisBus::new(options) else {
+                panic!("{url} with {ca:?} is taken")
+            };
             assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
         }
     }
@@ -91,7 +119,9 @@ fn options_that_make_no_sense_are_refused_without_the_password() {
 
 fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(Vec::new()).expect("no names");
-    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority")
 }

@@ -1,15 +1,17 @@
 //! The bus on a Redis Cluster: sharded pub/sub on every node.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
+use raidhall::cluster::bus::{Bus, Channel, Delivery};
+use redis::Value;
+use redis::aio::MultiplexedConnection;
+use tokio::time::{Instant, sleep};
+
 use crate::access::USER;
 use crate::proxy::{Proxy, Way};
 use crate::server::RedisCluster;
 use crate::station::{Station, events, live, numbered};
-use raidhall::cluster::bus::{Bus, Channel, Delivery};
-use redis::Value;
-use redis::aio::MultiplexedConnection;
-use std::collections::HashMap;
-use std::time::Duration;
-use tokio::time::{Instant, sleep};
 
 /// Enough for every node to have some.
 const RAIDS: std::ops::RangeInclusive<u64> = 1..=60;
@@ -19,7 +21,11 @@ async fn cluster() -> (RedisCluster, Vec<String>) {
     let user = format!("{USER} +cluster|slots +spublish +ssubscribe +sunsubscribe");
     let cluster = RedisCluster::start_with(&user).await;
     let url = |port| format!("redis://raidhall:hunter2@127.0.0.1:{port}");
-    let urls = cluster.nodes.iter().map(|node| url(node.address().port())).collect();
+    let urls = cluster
+        .nodes
+        .iter()
+        .map(|node| url(node.address().port()))
+        .collect();
     (cluster, urls)
 }
 
@@ -49,11 +55,23 @@ async fn messages_go_through_every_shard_in_order() {
         *number += 1;
     }
     for raid in RAIDS {
-        assert_eq!(speaking.bus.publish_counted(events(raid), numbered(0)).await, Some(1));
+        assert_eq!(
+            speaking
+                .bus
+                .publish_counted(events(raid), numbered(0))
+                .await,
+            Some(1)
+        );
         hearing.bus.unsubscribe(&[events(raid)]);
         speaking.reaches(events(raid), 0).await;
         assert_eq!(hearing.bus.subscribe(&[events(raid)]).await, Ok(()));
-        assert_eq!(speaking.bus.publish_counted(events(raid), numbered(0)).await, Some(1));
+        assert_eq!(
+            speaking
+                .bus
+                .publish_counted(events(raid), numbered(0))
+                .await,
+            Some(1)
+        );
     }
 }
 
@@ -83,7 +101,11 @@ async fn a_slot_that_moves_takes_its_subscriptions_along() {
     let mut nodes = Vec::new();
     for node in &cluster.nodes {
         let mut connection = node.connect().await;
-        let id: String = redis::cmd("CLUSTER").arg("MYID").query_async(&mut connection).await.expect("an id");
+        let id: String = redis::cmd("CLUSTER")
+            .arg("MYID")
+            .query_async(&mut connection)
+            .await
+            .expect("an id");
         nodes.push((connection, id));
     }
     let slot = slot(&mut nodes[0].0, events(7)).await;
@@ -92,7 +114,9 @@ async fn a_slot_that_moves_takes_its_subscriptions_along() {
     for order in [target, (target + 1) % 3, (target + 2) % 3] {
         let mut set = redis::cmd("CLUSTER");
         set.arg("SETSLOT").arg(slot).arg("NODE").arg(&id);
-        set.exec_async(&mut nodes[order].0).await.expect("move a slot");
+        set.exec_async(&mut nodes[order].0)
+            .await
+            .expect("move a slot");
     }
     speaking.heard_by(&mut hearing, events(7)).await;
     for raid in RAIDS {
@@ -107,17 +131,29 @@ async fn a_shard_in_a_black_hole_is_noticed_though_the_own_inbox_is_on_another()
     for node in &cluster.nodes {
         let proxy = Proxy::to(node.address()).await;
         let mut announce = redis::cmd("CONFIG");
-        announce.arg("SET").arg("cluster-announce-port").arg(proxy.address().port());
-        announce.exec_async(&mut node.connect().await).await.expect("announce the proxy");
+        announce
+            .arg("SET")
+            .arg("cluster-announce-port")
+            .arg(proxy.address().port());
+        announce
+            .exec_async(&mut node.connect().await)
+            .await
+            .expect("announce the proxy");
         proxies.push(proxy);
     }
     for node in &cluster.nodes {
         let mut connection = node.connect().await;
         loop {
-            let slots: Value =
-                redis::cmd("CLUSTER").arg("SLOTS").query_async(&mut connection).await.expect("slots");
+            let slots: Value = redis::cmd("CLUSTER")
+                .arg("SLOTS")
+                .query_async(&mut connection)
+                .await
+                .expect("slots");
             let slots = format!("{slots:?}");
-            if proxies.iter().all(|proxy| slots.contains(&format!("int({})", proxy.address().port()))) {
+            if proxies
+                .iter()
+                .all(|proxy| slots.contains(&format!("int({})", proxy.address().port())))
+            {
                 break;
             }
             sleep(Duration::from_millis(20)).await;
@@ -130,7 +166,11 @@ async fn a_shard_in_a_black_hole_is_noticed_though_the_own_inbox_is_on_another()
     let held = Instant::now();
     proxy.hold(&[Way::ToServer, Way::ToClient]);
     hearing.proven(false).await;
-    assert!(held.elapsed() < Duration::from_secs(7), "{:?}", held.elapsed());
+    assert!(
+        held.elapsed() < Duration::from_secs(7),
+        "{:?}",
+        held.elapsed()
+    );
     proxy.release();
     while hearing.next().await != Delivery::LostAll {}
     for raid in RAIDS {

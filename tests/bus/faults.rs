@@ -1,12 +1,14 @@
 //! A bus whose server dies, stalls or cannot be reached: it notices, says so, and heals.
 
+use std::time::Duration;
+
+use bytes::Bytes;
+use raidhall::cluster::bus::{Bus, BusDown, Delivery};
+use tokio::time::Instant;
+
 use crate::proxy::{Proxy, Way};
 use crate::server::RedisServer;
 use crate::station::{Station, dropped, events, live, numbered};
-use bytes::Bytes;
-use raidhall::cluster::bus::{Bus, BusDown, Delivery};
-use std::time::Duration;
-use tokio::time::Instant;
 
 const BOTH: [Way; 2] = [Way::ToServer, Way::ToClient];
 
@@ -19,20 +21,33 @@ async fn after_a_restart_of_an_empty_server_every_wish_is_restored_and_all_count
     hearing.bus.unsubscribe(&[events(3)]);
     server.kill().await;
     hearing.proven(false).await;
-    assert_eq!(hearing.bus.subscribe(&[live(1)]).await, Err(BusDown), "it stays wanted");
+    assert_eq!(
+        hearing.bus.subscribe(&[live(1)]).await,
+        Err(BusDown),
+        "it stays wanted"
+    );
     hearing.bus.unsubscribe(&[events(2)]);
     server.restart().await;
     assert_eq!(hearing.next().await, Delivery::LostAll);
     hearing.proven(true).await;
     speaking.proven(true).await;
     for gone in [events(2), events(3)] {
-        assert_eq!(speaking.bus.publish_counted(gone, numbered(0)).await, Some(0));
+        assert_eq!(
+            speaking.bus.publish_counted(gone, numbered(0)).await,
+            Some(0)
+        );
     }
     speaking.reaches(live(1), 1).await;
     assert_eq!(hearing.message().await.0, live(1));
     for channel in [events(1), events(600), events(1_200)] {
-        assert_eq!(speaking.bus.publish_counted(channel, numbered(1)).await, Some(1));
-        assert_eq!(hearing.next().await, Delivery::Message(channel, numbered(1)));
+        assert_eq!(
+            speaking.bus.publish_counted(channel, numbered(1)).await,
+            Some(1)
+        );
+        assert_eq!(
+            hearing.next().await,
+            Delivery::Message(channel, numbered(1))
+        );
     }
 }
 
@@ -62,7 +77,11 @@ async fn a_connection_that_is_cut_is_made_anew_at_once() {
     let cut = Instant::now();
     proxy.cut();
     assert_eq!(hearing.next().await, Delivery::LostAll);
-    assert!(cut.elapsed() < Duration::from_secs(2), "{:?}", cut.elapsed());
+    assert!(
+        cut.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        cut.elapsed()
+    );
     speaking.heard_by(&mut hearing, events(1)).await;
 }
 
@@ -76,10 +95,18 @@ async fn a_black_hole_is_noticed_within_seven_seconds_and_healed() {
     let held = Instant::now();
     proxy.hold(&BOTH);
     hearing.proven(false).await;
-    assert!(held.elapsed() < Duration::from_secs(7), "{:?}", held.elapsed());
+    assert!(
+        held.elapsed() < Duration::from_secs(7),
+        "{:?}",
+        held.elapsed()
+    );
     assert_eq!(hearing.bus.subscribe(&[events(2)]).await, Err(BusDown));
     proxy.release();
-    assert_eq!(hearing.next().await, Delivery::LostAll, "nothing that was held is delivered late");
+    assert_eq!(
+        hearing.next().await,
+        Delivery::LostAll,
+        "nothing that was held is delivered late"
+    );
     hearing.proven(true).await;
     speaking.heard_by(&mut hearing, events(1)).await;
     speaking.heard_by(&mut hearing, events(2)).await;
@@ -93,7 +120,11 @@ async fn a_subscription_that_is_not_confirmed_fails_soon_and_ends_the_connection
     proxy.hold(&[Way::ToClient]);
     let asked = Instant::now();
     assert_eq!(station.bus.subscribe(&[events(1)]).await, Err(BusDown));
-    assert!(asked.elapsed() < Duration::from_millis(1_900), "{:?}", asked.elapsed());
+    assert!(
+        asked.elapsed() < Duration::from_millis(1_900),
+        "{:?}",
+        asked.elapsed()
+    );
     station.proven(false).await;
     proxy.release();
     station.proven(true).await;
@@ -107,11 +138,20 @@ async fn publishing_never_waits_for_a_server_that_stalls_and_what_is_dropped_is_
     let (full, down) = (dropped("queue_full"), dropped("down"));
     server.pause();
     let begun = Instant::now();
-    let accepted = (0..20_000).filter(|number| station.bus.publish(events(1), numbered(*number))).count();
-    assert!(begun.elapsed() < Duration::from_millis(900), "{:?}", begun.elapsed());
+    let accepted = (0..20_000)
+        .filter(|number| station.bus.publish(events(1), numbered(*number)))
+        .count();
+    assert!(
+        begun.elapsed() < Duration::from_millis(900),
+        "{:?}",
+        begun.elapsed()
+    );
     assert!((8_192..=8_192 + 128).contains(&accepted), "{accepted}");
     assert!(dropped("queue_full") >= full + 20_000 - 8_192 - 128);
-    assert_eq!(station.bus.publish_counted(events(1), numbered(0)).await, None);
+    assert_eq!(
+        station.bus.publish_counted(events(1), numbered(0)).await,
+        None
+    );
     station.proven(false).await;
     assert!(
         begun.elapsed() < Duration::from_secs(3),

@@ -1,6 +1,9 @@
 //! The bus on Redis, against servers of the tests' own: killed, paused, cut off, restarted, and a Redis Cluster.
 
-#![allow(clippy::disallowed_methods, reason = "a test ends with its process; its tasks need no other owner")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test ends with its process; its tasks need no other owner"
+)]
 #![allow(unreachable_pub, reason = "a test has no outside")]
 
 #[path = "../support/proxy.rs"]

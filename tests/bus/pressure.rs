@@ -1,9 +1,10 @@
 //! A listener that is too slow, and messages that are too large: what is dropped is known.
 
-use crate::server::RedisServer;
-use crate::station::{Station, dropped, events, numbered};
 use bytes::Bytes;
 use raidhall::cluster::bus::{Bus, Delivery};
+
+use crate::server::RedisServer;
+use crate::station::{Station, dropped, events, numbered};
 
 /// What may wait for a listener.
 const MESSAGES: u64 = 8_192;
@@ -16,7 +17,13 @@ async fn what_a_slow_listener_misses_is_reported_as_lost_and_the_rest_goes_on() 
     let full = dropped("incoming_full");
     for number in 0..MESSAGES + 100 {
         if number % 1_000 == 0 {
-            assert_eq!(speaking.bus.publish_counted(events(1), numbered(number)).await, Some(1));
+            assert_eq!(
+                speaking
+                    .bus
+                    .publish_counted(events(1), numbered(number))
+                    .await,
+                Some(1)
+            );
         } else {
             assert!(speaking.bus.publish(events(1), numbered(number)));
         }
@@ -25,12 +32,21 @@ async fn what_a_slow_listener_misses_is_reported_as_lost_and_the_rest_goes_on() 
         tokio::task::yield_now().await;
     }
     for number in 0..MESSAGES {
-        assert_eq!(hearing.next().await, Delivery::Message(events(1), numbered(number)));
+        assert_eq!(
+            hearing.next().await,
+            Delivery::Message(events(1), numbered(number))
+        );
     }
     assert_eq!(hearing.next().await, Delivery::Lost(events(1)));
     for channel in [events(2), events(1)] {
-        assert_eq!(speaking.bus.publish_counted(channel, numbered(0)).await, Some(1));
-        assert_eq!(hearing.next().await, Delivery::Message(channel, numbered(0)));
+        assert_eq!(
+            speaking.bus.publish_counted(channel, numbered(0)).await,
+            Some(1)
+        );
+        assert_eq!(
+            hearing.next().await,
+            Delivery::Message(channel, numbered(0))
+        );
     }
     hearing.proven(true).await;
 }
@@ -41,14 +57,26 @@ async fn a_message_that_is_too_large_is_lost_at_either_end() {
     let (mut hearing, speaking) = Station::pair(&server).await;
     hearing.subscribed(&[events(1), events(2)]).await;
     let large = vec![0; 1024 * 1024 + 1];
-    assert!(!speaking.bus.publish(events(1), Bytes::from(large.clone())), "nobody would take it");
+    assert!(
+        !speaking.bus.publish(events(1), Bytes::from(large.clone())),
+        "nobody would take it"
+    );
 
     let mut publish = redis::cmd("PUBLISH");
     publish.arg(events(1).to_string()).arg(large);
-    publish.exec_async(&mut server.connect().await).await.expect("publish");
-    assert_eq!(speaking.bus.publish_counted(events(2), numbered(1)).await, Some(1));
+    publish
+        .exec_async(&mut server.connect().await)
+        .await
+        .expect("publish");
+    assert_eq!(
+        speaking.bus.publish_counted(events(2), numbered(1)).await,
+        Some(1)
+    );
     assert_eq!(hearing.next().await, Delivery::Lost(events(1)));
-    assert_eq!(hearing.next().await, Delivery::Message(events(2), numbered(1)));
+    assert_eq!(
+        hearing.next().await,
+        Delivery::Message(events(2), numbered(1))
+    );
 
     let largest = Bytes::from(vec![0; 1024 * 1024]);
     assert!(speaking.bus.publish(events(1), largest.clone()));

@@ -1,17 +1,19 @@
 //! One instance's end of the bus.
 
-use crate::server::RedisServer;
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use raidhall::cluster::bus::redis::{RedisBus, RedisOptions};
 use raidhall::cluster::bus::{Bus, Channel, Deliveries, Delivery};
 use raidhall::store::InstanceId;
 use raidhall::telemetry::render;
 use raidhall_protocol::RaidId;
-use std::sync::Arc;
-use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use uuid::Uuid;
+
+use crate::server::RedisServer;
 
 /// Nothing that a test waits for takes longer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -29,10 +31,20 @@ impl Station {
     pub fn new(url: &str, cluster: bool, ca_pem: Option<&str>) -> Station {
         let instance = InstanceId(Uuid::now_v7());
         let ca_pem = ca_pem.map(|pem| pem.as_bytes().to_vec());
-        let options = RedisOptions { url: url.to_owned(), cluster, ca_pem, instance };
+        let options = RedisOptions {
+            url: url.to_owned(),
+            cluster,
+            ca_pem,
+            instance,
+        };
         let (bus, driver, deliveries) = RedisBus::new(options).expect("options that make sense");
         let driver = tokio::spawn(driver.run());
-        Station { bus, deliveries, inbox: Channel::Inbox(instance), driver }
+        Station {
+            bus,
+            deliveries,
+            inbox: Channel::Inbox(instance),
+            driver,
+        }
     }
 
     /// One that works.
@@ -48,7 +60,11 @@ impl Station {
     /// Waits until it works.
     pub async fn ready(mut self) -> Station {
         self.proven(true).await;
-        assert_eq!(self.next().await, Delivery::LostAll, "whatever was published before was missed");
+        assert_eq!(
+            self.next().await,
+            Delivery::LostAll,
+            "whatever was published before was missed"
+        );
         self
     }
 
@@ -57,7 +73,11 @@ impl Station {
         let mut proven = self.bus.proven();
         let changed = proven.wait_for(|proven| *proven == wanted);
         let changed = timeout(PATIENCE, changed).await.is_ok();
-        assert!(changed, "not proven == {wanted} in time: {:?}", self.bus.fault());
+        assert!(
+            changed,
+            "not proven == {wanted} in time: {:?}",
+            self.bus.fault()
+        );
     }
 
     /// Subscribes as often as it takes.
@@ -70,7 +90,8 @@ impl Station {
     /// The next delivery.
     pub async fn next(&mut self) -> Delivery {
         let next = timeout(PATIENCE, self.deliveries.next()).await;
-        next.expect("a delivery in time").expect("a bus that is there")
+        next.expect("a delivery in time")
+            .expect("a bus that is there")
     }
 
     /// The next message, whatever else comes before.
@@ -85,12 +106,20 @@ impl Station {
     /// Publishes to a channel until as many subscriptions as that got it.
     pub async fn reaches(&self, channel: Channel, count: u64) {
         let reached = async {
-            while self.bus.publish_counted(channel, Bytes::from_static(b"probe")).await != Some(count) {
+            while self
+                .bus
+                .publish_counted(channel, Bytes::from_static(b"probe"))
+                .await
+                != Some(count)
+            {
                 self.proven(true).await;
                 tokio::task::yield_now().await;
             }
         };
-        assert!(timeout(PATIENCE, reached).await.is_ok(), "{channel} never had {count} subscriptions");
+        assert!(
+            timeout(PATIENCE, reached).await.is_ok(),
+            "{channel} never had {count} subscriptions"
+        );
     }
 
     /// Publishes to a channel until another station gets it, and takes what is there.

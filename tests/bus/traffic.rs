@@ -1,11 +1,13 @@
 //! A bus that works: what is published arrives, in order, where it was wanted.
 
-use crate::server::RedisServer;
-use crate::station::{Station, events, live, numbered};
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use futures_util::FutureExt;
 use raidhall::cluster::bus::{Bus, BusDown, Channel, Delivery};
-use std::collections::HashMap;
+
+use crate::server::RedisServer;
+use crate::station::{Station, events, live, numbered};
 
 #[tokio::test]
 async fn messages_of_a_channel_arrive_in_the_order_of_publishing() {
@@ -35,7 +37,10 @@ async fn a_counted_message_does_not_overtake_what_was_published_before() {
     for number in 0..500 {
         assert!(speaking.bus.publish(events(1), numbered(number)));
     }
-    assert_eq!(speaking.bus.publish_counted(events(1), numbered(500)).await, Some(1));
+    assert_eq!(
+        speaking.bus.publish_counted(events(1), numbered(500)).await,
+        Some(1)
+    );
     for number in 0..=500 {
         assert_eq!(hearing.message().await, (events(1), numbered(number)));
     }
@@ -46,9 +51,21 @@ async fn a_subscription_is_confirmed_before_subscribe_returns() {
     let server = RedisServer::start().await;
     let (hearing, speaking) = Station::pair(&server).await;
     for raid in 1..=100 {
-        assert_eq!(speaking.bus.publish_counted(events(raid), numbered(0)).await, Some(0));
+        assert_eq!(
+            speaking
+                .bus
+                .publish_counted(events(raid), numbered(0))
+                .await,
+            Some(0)
+        );
         assert_eq!(hearing.bus.subscribe(&[events(raid)]).await, Ok(()));
-        assert_eq!(speaking.bus.publish_counted(events(raid), numbered(1)).await, Some(1));
+        assert_eq!(
+            speaking
+                .bus
+                .publish_counted(events(raid), numbered(1))
+                .await,
+            Some(1)
+        );
     }
 }
 
@@ -63,7 +80,10 @@ async fn many_subscriptions_at_once_are_all_confirmed() {
     let confirmed = futures_util::future::join_all(subscribing).await;
     assert!(confirmed.iter().all(|confirmed| *confirmed == Ok(())));
     for raid in [1, 1_000, 2_000] {
-        assert_eq!(speaking.bus.publish_counted(live(raid), numbered(1)).await, Some(1));
+        assert_eq!(
+            speaking.bus.publish_counted(live(raid), numbered(1)).await,
+            Some(1)
+        );
     }
 }
 
@@ -84,7 +104,10 @@ async fn of_subscribing_and_unsubscribing_the_last_wins() {
             tokio::task::yield_now().await;
         }
         assert_eq!(hearing.bus.subscribe(&[events(1)]).await, Ok(()));
-        assert_eq!(speaking.bus.publish_counted(events(1), numbered(1)).await, Some(1));
+        assert_eq!(
+            speaking.bus.publish_counted(events(1), numbered(1)).await,
+            Some(1)
+        );
         hearing.bus.unsubscribe(&[events(1)]);
     }
 }
@@ -95,7 +118,13 @@ async fn the_own_inbox_is_subscribed_and_stays_so() {
     let (mut hearing, speaking) = Station::pair(&server).await;
     hearing.bus.unsubscribe(&[hearing.inbox]);
     hearing.subscribed(&[events(1)]).await;
-    assert_eq!(speaking.bus.publish_counted(hearing.inbox, numbered(1)).await, Some(1));
+    assert_eq!(
+        speaking
+            .bus
+            .publish_counted(hearing.inbox, numbered(1))
+            .await,
+        Some(1)
+    );
     assert_eq!(hearing.message().await, (hearing.inbox, numbered(1)));
 }
 
@@ -103,10 +132,30 @@ async fn the_own_inbox_is_subscribed_and_stays_so() {
 async fn nobody_else_can_prove_the_bus_or_reach_its_listener_with_a_proof() {
     let server = RedisServer::start().await;
     let (mut hearing, speaking) = Station::pair(&server).await;
-    let forged = Bytes::from([&b"\0\0raidhall proof\0"[..], &[7; 16], &u64::MAX.to_be_bytes()].concat());
-    assert_eq!(speaking.bus.publish_counted(hearing.inbox, forged).await, Some(1));
-    assert_eq!(speaking.bus.publish_counted(hearing.inbox, numbered(1)).await, Some(1));
-    assert_eq!(hearing.next().await, Delivery::Message(hearing.inbox, numbered(1)), "the first that is seen");
+    let forged = Bytes::from(
+        [
+            &b"\0\0raidhall proof\0"[..],
+            &[7; 16],
+            &u64::MAX.to_be_bytes(),
+        ]
+        .concat(),
+    );
+    assert_eq!(
+        speaking.bus.publish_counted(hearing.inbox, forged).await,
+        Some(1)
+    );
+    assert_eq!(
+        speaking
+            .bus
+            .publish_counted(hearing.inbox, numbered(1))
+            .await,
+        Some(1)
+    );
+    assert_eq!(
+        hearing.next().await,
+        Delivery::Message(hearing.inbox, numbered(1)),
+        "the first that is seen"
+    );
 }
 
 #[tokio::test]
@@ -120,10 +169,17 @@ async fn when_the_driver_ends_so_does_everything() {
     station.proven(false).await;
     assert_eq!(station.bus.subscribe(&[events(2)]).await, Err(BusDown));
     assert!(!station.bus.publish(events(1), numbered(1)));
-    assert_eq!(station.bus.publish_counted(events(1), numbered(1)).await, None);
+    assert_eq!(
+        station.bus.publish_counted(events(1), numbered(1)).await,
+        None
+    );
     loop {
         let mut list = redis::cmd("CLIENT");
-        let clients: String = list.arg("LIST").query_async(&mut own).await.expect("ask Redis");
+        let clients: String = list
+            .arg("LIST")
+            .query_async(&mut own)
+            .await
+            .expect("ask Redis");
         if clients.lines().count() == 1 {
             break;
         }

@@ -1,11 +1,13 @@
 //! The AsyncAPI document of the WebSocket.
 
-use super::schemas::Schemas;
-use super::{keep, schema};
+use std::path::Path;
+
 use raidhall_protocol::limits::{SOCKET_PATH, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK};
 use raidhall_protocol::{ClientMessage, CloseCode, ServerMessage};
 use serde_json::{Map, Value, json};
-use std::path::Path;
+
+use super::schemas::Schemas;
+use super::{keep, schema};
 
 const ABOUT: &str = "One connection watches raids and acts in them. Every message is one frame: a JSON object in a text frame \
                      with the subprotocol `raidhall.v1.json`, the same map in MessagePack in a binary frame with \
@@ -14,7 +16,10 @@ const ABOUT: &str = "One connection watches raids and acts in them. Every messag
 
 fn document() -> Value {
     let mut schemas = Schemas::new();
-    let (client, server) = (schemas.read::<ClientMessage>(), schemas.written::<ServerMessage>());
+    let (client, server) = (
+        schemas.read::<ClientMessage>(),
+        schemas.written::<ServerMessage>(),
+    );
     let mut schemas = schemas.all();
     let from_client = split(&mut schemas, &client);
     let from_server = split(&mut schemas, &server);
@@ -30,7 +35,12 @@ fn document() -> Value {
     };
     let in_channel: Map<_, _> = messages
         .keys()
-        .map(|name| (name.clone(), json!({"$ref": format!("#/components/messages/{name}")})))
+        .map(|name| {
+            (
+                name.clone(),
+                json!({"$ref": format!("#/components/messages/{name}")}),
+            )
+        })
         .collect();
     let home = "#/channels/socket/messages";
     json!({
@@ -74,10 +84,21 @@ fn document() -> Value {
 
 /// The variants of a message by their `t`; the schema of the whole has served its purpose.
 fn split(schemas: &mut Value, whole: &Value) -> Map<String, Value> {
-    let name = whole["$ref"].as_str().and_then(|at| at.rsplit('/').next()).expect("a reference").to_owned();
-    let schema = schemas.as_object_mut().expect("a map").remove(&name).expect("the message");
+    let name = whole["$ref"]
+        .as_str()
+        .and_then(|at| at.rsplit('/').next())
+        .expect("a reference")
+        .to_owned();
+    let schema = schemas
+        .as_object_mut()
+        .expect("a map")
+        .remove(&name)
+        .expect("the message");
     let variants = schema["oneOf"].as_array().expect("variants").clone();
-    variants.into_iter().map(|variant| (text(&variant["properties"]["t"]["const"]), variant)).collect()
+    variants
+        .into_iter()
+        .map(|variant| (text(&variant["properties"]["t"]["const"]), variant))
+        .collect()
 }
 
 fn text(value: &Value) -> String {
@@ -85,7 +106,10 @@ fn text(value: &Value) -> String {
 }
 
 fn message(direction: &str, t: &str, payload: &Value) -> Value {
-    let summary = payload.get("description").cloned().unwrap_or_else(|| json!(t));
+    let summary = payload
+        .get("description")
+        .cloned()
+        .unwrap_or_else(|| json!(t));
     json!({
         "name": t,
         "title": t,
@@ -97,13 +121,23 @@ fn message(direction: &str, t: &str, payload: &Value) -> Value {
 
 /// The golden fixtures of a message.
 fn fixtures(direction: &str, t: &str) -> Vec<(String, Value)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("protocol/fixtures").join(direction);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("protocol/fixtures")
+        .join(direction);
     let mut found = Vec::new();
     for file in std::fs::read_dir(folder).expect("fixtures") {
         let path = file.expect("a file").path();
-        if path.extension().is_some_and(|extension| extension == "json") {
-            let example: Value = serde_json::from_slice(&std::fs::read(&path).expect("read")).expect("JSON");
-            let name = path.file_stem().and_then(|stem| stem.to_str()).expect("a name").to_owned();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
+            let example: Value =
+                serde_json::from_slice(&std::fs::read(&path).expect("read")).expect("JSON");
+            let name = path
+                .file_stem()
+                .and_then(|stem| stem.to_str())
+                .expect("a name")
+                .to_owned();
             // What the rules refuse is well-typed, and no example.
             if example["t"] == t && !name.contains("out_of_range") {
                 found.push((name, example));
@@ -132,7 +166,10 @@ fn the_document_that_is_served_says_what_the_code_says() {
 fn every_fixture_is_what_its_message_allows() {
     let document = document();
     let mut count = 0;
-    for (name, message) in document["components"]["messages"].as_object().expect("messages") {
+    for (name, message) in document["components"]["messages"]
+        .as_object()
+        .expect("messages")
+    {
         let examples = message["examples"].as_array().expect("examples");
         assert!(!examples.is_empty(), "{name} has no fixture");
         for example in examples {

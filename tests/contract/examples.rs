@@ -29,9 +29,11 @@ pub fn of(name: &str) -> Value {
         "SignedOut" => json!({"signed_out": true}),
         "Profile" => profile(),
         "RaidView" => raid(),
-        "RaidSummary" => json!({"id": 7, "title": "Ship it", "invite_code": "K7MQ2XNB", "status": "active",
+        "RaidSummary" => {
+            json!({"id": 7, "title": "Ship it", "invite_code": "K7MQ2XNB", "status": "active",
             "target_xp": 500, "target_tasks": 10, "current_xp": 120, "current_tasks": 3, "time_limit_secs": 86_400,
-            "created_at": 1_767_225_600_000_i64, "deadline": 1_767_312_060_000_i64, "ended_at": null, "seq": 123}),
+            "created_at": 1_767_225_600_000_i64, "deadline": 1_767_312_060_000_i64, "ended_at": null, "seq": 123})
+        }
         "CommandResult" => json!({"seq": 124, "duplicate": false}),
         "Event" => event(),
         "FeedEvent" => {
@@ -93,5 +95,11 @@ pub fn failure(status: u16, r#type: ErrorType) -> Value {
         body.fields = Some(vec![FieldFault::new("title", "must be 1 to 80 characters")]);
     }
     body.retry_after_ms = body.retry.then_some(1_000);
-    json!(Failed { error: RestError { body, status, request_id: "01JGFJJZ00".to_owned() } })
+    json!(Failed {
+        error: RestError {
+            body,
+            status,
+            request_id: "01JGFJJZ00".to_owned()
+        }
+    })
 }

@@ -16,12 +16,15 @@ mod operation;
 mod operations;
 mod schemas;
 
-use serde_json::Value;
 use std::path::Path;
+
+use serde_json::Value;
 
 /// Compares a committed document with what the code says, or writes it.
 fn keep(name: &str, document: &Value) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("protocol").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("protocol")
+        .join(name);
     let text = format!("{document:#}\n");
     if std::env::var_os("UPDATE_FIXTURES").is_some() {
         std::fs::write(&path, text).expect("written");

@@ -1,10 +1,12 @@
 //! The OpenAPI document.
 
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
 use super::operation::Operation;
 use super::schemas::Schemas;
 use super::{keep, operations, routes, schema};
-use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
 
 const ABOUT: &str = "Co-op raids in real time. What is live goes over the WebSocket, which [an AsyncAPI document](/api/asyncapi.json) \
                      describes, or the stream of a raid; everything else is here. Errors say by \
@@ -24,12 +26,18 @@ fn document() -> Value {
     for operation in operations::all(&mut schemas) {
         let described = operation.document(&mut schemas, &mut refusals);
         let methods = paths.entry(path(&operation)).or_insert_with(|| json!({}));
-        let former =
-            methods.as_object_mut().expect("a map").insert(operation.method.to_lowercase(), described);
-        assert!(former.is_none(), "{} {} is described twice", operation.method, operation.path);
+        let former = methods
+            .as_object_mut()
+            .expect("a map")
+            .insert(operation.method.to_lowercase(), described);
+        assert!(
+            former.is_none(),
+            "{} {} is described twice",
+            operation.method,
+            operation.path
+        );
     }
-    let whole =
-        |description: &str| json!({"description": description, "schema": {"type": "integer", "minimum": 0}});
+    let whole = |description: &str| json!({"description": description, "schema": {"type": "integer", "minimum": 0}});
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -115,7 +123,13 @@ fn every_route_is_described_and_nothing_else() {
         .collect();
     let served = routes::served();
     let missing: Vec<_> = served.difference(&described).collect();
-    assert!(missing.is_empty(), "describe these in tests/contract/operations.rs: {missing:?}");
+    assert!(
+        missing.is_empty(),
+        "describe these in tests/contract/operations.rs: {missing:?}"
+    );
     let gone: Vec<_> = described.difference(&served).collect();
-    assert!(gone.is_empty(), "tests/contract/operations.rs describes what is not served: {gone:?}");
+    assert!(
+        gone.is_empty(),
+        "tests/contract/operations.rs describes what is not served: {gone:?}"
+    );
 }

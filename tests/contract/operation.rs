@@ -1,12 +1,14 @@
 //! How one operation of REST is described.
 
-use super::examples;
-use super::schemas::{Schemas, object};
+use std::collections::BTreeMap;
+
 use raidhall_protocol::ErrorType;
 use raidhall_protocol::rest::Failed;
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+
+use super::examples;
+use super::schemas::{Schemas, object};
 
 /// Who may ask.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,13 +42,22 @@ pub struct Operation {
     refusals: Vec<ErrorType>,
 }
 
-const ALLOWANCE: [&str; 3] = ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"];
+const ALLOWANCE: [&str; 3] = [
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+];
 /// What any request may be answered with.
 const ALWAYS: [ErrorType; 2] = [ErrorType::Unavailable, ErrorType::Internal];
 
 impl Operation {
     /// `asks` is `METHOD /path`; without an answer until one is given.
-    pub fn new(asks: &'static str, id: &'static str, tag: &'static str, summary: &'static str) -> Operation {
+    pub fn new(
+        asks: &'static str,
+        id: &'static str,
+        tag: &'static str,
+        summary: &'static str,
+    ) -> Operation {
         let (method, path) = asks.split_once(' ').expect("a method and a path");
         let parameters = match path {
             path if path.contains("{id}") => vec![id_in_path(path)],
@@ -75,11 +86,15 @@ impl Operation {
         self.who = who;
         match who {
             Who::Anybody => self,
-            Who::Player => self.refuses(&[ErrorType::Unauthenticated, ErrorType::Forbidden]).counted(),
+            Who::Player => self
+                .refuses(&[ErrorType::Unauthenticated, ErrorType::Forbidden])
+                .counted(),
             // A player who asks is counted before they are refused.
-            Who::Backend | Who::Operator => {
-                self.refuses(&[ErrorType::Unauthenticated, ErrorType::Forbidden, ErrorType::RateLimited])
-            }
+            Who::Backend | Who::Operator => self.refuses(&[
+                ErrorType::Unauthenticated,
+                ErrorType::Forbidden,
+                ErrorType::RateLimited,
+            ]),
         }
     }
 
@@ -92,7 +107,8 @@ impl Operation {
     /// It takes from no allowance of requests, whoever asks.
     pub fn uncounted(mut self) -> Self {
         self.counted = false;
-        self.refusals.retain(|refusal| *refusal != ErrorType::RateLimited);
+        self.refusals
+            .retain(|refusal| *refusal != ErrorType::RateLimited);
         self
     }
 
@@ -109,15 +125,17 @@ impl Operation {
 
     /// A query parameter.
     pub fn query(mut self, name: &str, description: &str, schema: Value) -> Self {
-        self.parameters
-            .push(json!({"name": name, "in": "query", "description": description, "schema": schema}));
+        self.parameters.push(
+            json!({"name": name, "in": "query", "description": description, "schema": schema}),
+        );
         self.refuses(&[ErrorType::Invalid])
     }
 
     /// A header.
     pub fn header(mut self, name: &str, description: &str, schema: Value) -> Self {
-        self.parameters
-            .push(json!({"name": name, "in": "header", "description": description, "schema": schema}));
+        self.parameters.push(
+            json!({"name": name, "in": "header", "description": description, "schema": schema}),
+        );
         self.refuses(&[ErrorType::Invalid])
     }
 
@@ -159,13 +177,24 @@ impl Operation {
     /// Success with `{"data": T}`, and an example of it.
     pub fn gives<T: JsonSchema>(self, status: u16, schemas: &mut Schemas) -> Self {
         let schema = object(&[("data", schemas.written::<T>())]);
-        self.shown(status, schema, json!({"data": examples::of(&T::schema_name())}))
+        self.shown(
+            status,
+            schema,
+            json!({"data": examples::of(&T::schema_name())}),
+        )
     }
 
     /// Success with `{"data": [T]}`.
     pub fn lists<T: JsonSchema>(self, schemas: &mut Schemas) -> Self {
-        let schema = object(&[("data", json!({"type": "array", "items": schemas.written::<T>()}))]);
-        self.shown(200, schema, json!({"data": [examples::of(&T::schema_name())]}))
+        let schema = object(&[(
+            "data",
+            json!({"type": "array", "items": schemas.written::<T>()}),
+        )]);
+        self.shown(
+            200,
+            schema,
+            json!({"data": [examples::of(&T::schema_name())]}),
+        )
     }
 
     /// Success with a page of `T`, and where the next one begins.
@@ -180,13 +209,19 @@ impl Operation {
     }
 
     fn shown(mut self, status: u16, schema: Value, example: Value) -> Self {
-        self.success = (status, json!({"application/json": {"schema": schema, "example": example}}));
+        self.success = (
+            status,
+            json!({"application/json": {"schema": schema, "example": example}}),
+        );
         self
     }
 
     /// Success that goes on: events of this form, one after the other.
     pub fn streams(mut self, event: Value, example: Value) -> Self {
-        self.success = (200, json!({"text/event-stream": {"schema": event, "example": example}}));
+        self.success = (
+            200,
+            json!({"text/event-stream": {"schema": event, "example": example}}),
+        );
         self
     }
 
@@ -205,9 +240,16 @@ impl Operation {
         }
         if let Some((schema, example)) = &self.body {
             let content = json!({"application/json": {"schema": schema, "example": example}});
-            fields.insert("requestBody".into(), json!({"required": true, "content": content}));
+            fields.insert(
+                "requestBody".into(),
+                json!({"required": true, "content": content}),
+            );
         }
-        let security = if self.who == Who::Anybody { json!([]) } else { json!([{"bearer": []}]) };
+        let security = if self.who == Who::Anybody {
+            json!([])
+        } else {
+            json!([{"bearer": []}])
+        };
         fields.insert("security".into(), security);
         document
     }
@@ -220,7 +262,12 @@ impl Operation {
                 types.push(*refusal);
             }
         }
-        if self.parameters.iter().any(|parameter| parameter["in"] == "query") || self.body.is_some() {
+        if self
+            .parameters
+            .iter()
+            .any(|parameter| parameter["in"] == "query")
+            || self.body.is_some()
+        {
             by_status.insert(400, vec![ErrorType::Invalid]);
         }
         if self.body.is_some() {
@@ -232,13 +279,19 @@ impl Operation {
         for (status, types) in by_status {
             let names: Vec<_> = types.iter().map(|r#type| r#type.as_str()).collect();
             let name = format!("{status}-{}", names.join("-"));
-            responses.insert(status.to_string(), json!({"$ref": format!("#/components/responses/{name}")}));
-            refusals.entry(name).or_insert_with(|| refusal(status, &types, failed));
+            responses.insert(
+                status.to_string(),
+                json!({"$ref": format!("#/components/responses/{name}")}),
+            );
+            refusals
+                .entry(name)
+                .or_insert_with(|| refusal(status, &types, failed));
         }
         if let Some((status, description, schema)) = &self.other {
             let headers = Map::from_iter([header("X-Request-ID")]);
             let content = json!({"application/json": {"schema": schema}});
-            let response = json!({"description": description, "headers": headers, "content": content});
+            let response =
+                json!({"description": description, "headers": headers, "content": content});
             responses.insert(status.to_string(), response);
         }
         Value::Object(responses)
@@ -255,11 +308,18 @@ impl Operation {
 }
 
 fn header(name: &str) -> (String, Value) {
-    (name.to_owned(), json!({"$ref": format!("#/components/headers/{name}")}))
+    (
+        name.to_owned(),
+        json!({"$ref": format!("#/components/headers/{name}")}),
+    )
 }
 
 fn id_in_path(path: &str) -> Value {
-    let what = if path.contains("players") { "player" } else { "raid" };
+    let what = if path.contains("players") {
+        "player"
+    } else {
+        "raid"
+    };
     json!({
         "name": "id",
         "in": "path",
@@ -280,7 +340,10 @@ fn name_in_path() -> Value {
 }
 
 fn refusal(status: u16, types: &[ErrorType], failed: &Value) -> Value {
-    let names: Vec<_> = types.iter().map(|r#type| format!("`{}`", r#type.as_str())).collect();
+    let names: Vec<_> = types
+        .iter()
+        .map(|r#type| format!("`{}`", r#type.as_str()))
+        .collect();
     let description = match status {
         400 => "`invalid`: the request cannot be read.".to_owned(),
         408 => "`invalid`: the body did not arrive in time.".to_owned(),
@@ -295,7 +358,6 @@ fn refusal(status: u16, types: &[ErrorType], failed: &Value) -> Value {
     if status == 401 {
         headers.extend([header("WWW-Authenticate")]);
     }
-    let content =
-        json!({"application/json": {"schema": failed, "example": examples::failure(status, types[0])}});
+    let content = json!({"application/json": {"schema": failed, "example": examples::failure(status, types[0])}});
     json!({"description": description, "headers": headers, "content": content})
 }

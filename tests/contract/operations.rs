@@ -1,15 +1,12 @@
 //! Every operation of REST. One that the server has and this list has not fails a test, and so does the reverse.
 
-use super::examples;
-use super::operation::{Operation, Who};
-use super::schemas::{Schemas, object};
 use raidhall_protocol::ErrorType::{
-    Forbidden, NotEnoughEnergy, NotFound, NotLeader, NotMember, NotYours, Overloaded, RaidClosed, RaidFull,
-    TaskTaken, TooManyTasks, Unauthenticated, WrongStatus,
+    Forbidden, NotEnoughEnergy, NotFound, NotLeader, NotMember, NotYours, Overloaded, RaidClosed,
+    RaidFull, TaskTaken, TooManyTasks, Unauthenticated, WrongStatus,
 };
 use raidhall_protocol::admin::{
-    AuditEntry, Ban, Disconnected, Erased, InstanceView, Linked, PlayerView, Replayed, Resumed, SignedOut,
-    Standing, WebhookDelivery, WebhookView,
+    AuditEntry, Ban, Disconnected, Erased, InstanceView, Linked, PlayerView, Replayed, Resumed,
+    SignedOut, Standing, WebhookDelivery, WebhookView,
 };
 use raidhall_protocol::host_app::{FeedEvent, HostPlayer};
 use raidhall_protocol::limits::{
@@ -22,11 +19,22 @@ use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{Command, OpKey, PlayerId};
 use serde_json::{Value, json};
 
+use super::examples;
+use super::operation::{Operation, Who};
+use super::schemas::{Schemas, object};
+
 pub fn all(schemas: &mut Schemas) -> Vec<Operation> {
-    [signing_in(schemas), players(schemas), raids(schemas), backend(schemas), operators(schemas), health()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        signing_in(schemas),
+        players(schemas),
+        raids(schemas),
+        backend(schemas),
+        operators(schemas),
+        health(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn text(chars_max: usize) -> Value {
@@ -75,39 +83,61 @@ fn signing_in(schemas: &mut Schemas) -> Vec<Operation> {
     let new = |asks, id, summary| Operation::new(asks, id, tag, summary);
     let plain = || json!({"type": "string"});
     vec![
-        new("POST /auth/guest", "signInAsGuest", "Come in as a guest, by a name")
-            .body(object(&[("name", text(NAME_CHARS_MAX))]), json!({"name": "Ada"}))
-            .refuses(&[Forbidden])
-            .counted()
-            .gives::<TokenPair>(201, schemas),
-        new("POST /auth/refresh", "refresh", "A new pair of tokens for a refresh token")
-            .body(object(&[("refresh_token", plain())]), json!({"refresh_token": "9f2c…"}))
-            .refuses(&[Unauthenticated, Forbidden])
-            .counted()
-            .gives::<TokenPair>(200, schemas),
-        new("POST /auth/telegram", "signInByTelegram", "Come in as the user of a Telegram Mini App")
-            .header(
-                "X-Telegram-Init-Data",
-                "The init data, where they do not come in the body; they count before it.",
-                plain(),
-            )
-            .body(
-                object(&[("init_data", plain())]),
-                json!({"init_data": "query_id=…&user=…&auth_date=…&hash=…"}),
-            )
-            .refuses(&[Unauthenticated, Forbidden])
-            .counted()
-            .gives::<TokenPair>(200, schemas),
-        new("POST /auth/link", "link", "Become, as a guest, whom a foreign token or Telegram vouches for")
-            .who(Who::Player)
-            .header(
-                "X-Telegram-Init-Data",
-                "The init data, where they do not come in the body; they count before it.",
-                plain(),
-            )
-            .body(one_of("token", "init_data"), json!({"token": "eyJ…"}))
-            .refuses(&[NotFound])
-            .gives::<Linked>(200, schemas),
+        new(
+            "POST /auth/guest",
+            "signInAsGuest",
+            "Come in as a guest, by a name",
+        )
+        .body(
+            object(&[("name", text(NAME_CHARS_MAX))]),
+            json!({"name": "Ada"}),
+        )
+        .refuses(&[Forbidden])
+        .counted()
+        .gives::<TokenPair>(201, schemas),
+        new(
+            "POST /auth/refresh",
+            "refresh",
+            "A new pair of tokens for a refresh token",
+        )
+        .body(
+            object(&[("refresh_token", plain())]),
+            json!({"refresh_token": "9f2c…"}),
+        )
+        .refuses(&[Unauthenticated, Forbidden])
+        .counted()
+        .gives::<TokenPair>(200, schemas),
+        new(
+            "POST /auth/telegram",
+            "signInByTelegram",
+            "Come in as the user of a Telegram Mini App",
+        )
+        .header(
+            "X-Telegram-Init-Data",
+            "The init data, where they do not come in the body; they count before it.",
+            plain(),
+        )
+        .body(
+            object(&[("init_data", plain())]),
+            json!({"init_data": "query_id=…&user=…&auth_date=…&hash=…"}),
+        )
+        .refuses(&[Unauthenticated, Forbidden])
+        .counted()
+        .gives::<TokenPair>(200, schemas),
+        new(
+            "POST /auth/link",
+            "link",
+            "Become, as a guest, whom a foreign token or Telegram vouches for",
+        )
+        .who(Who::Player)
+        .header(
+            "X-Telegram-Init-Data",
+            "The init data, where they do not come in the body; they count before it.",
+            plain(),
+        )
+        .body(one_of("token", "init_data"), json!({"token": "eyJ…"}))
+        .refuses(&[NotFound])
+        .gives::<Linked>(200, schemas),
         new(
             "POST /auth/sign-out",
             "signOut",
@@ -124,13 +154,21 @@ fn players(schemas: &mut Schemas) -> Vec<Operation> {
         new("GET /me", "me", "Who you are, and what you have done")
             .refuses(&[NotFound])
             .gives::<Profile>(200, schemas),
-        new("DELETE /me", "eraseMe", "Close your account for good, and take back what you wrote in raids")
-            .refuses(&[NotFound])
-            .gives::<Erased>(202, schemas),
-        new("GET /me/export", "exportMe", "All that is kept of you, as one download")
-            .refuses(&[NotFound])
-            .with_header("Content-Disposition")
-            .answers(200, export(schemas)),
+        new(
+            "DELETE /me",
+            "eraseMe",
+            "Close your account for good, and take back what you wrote in raids",
+        )
+        .refuses(&[NotFound])
+        .gives::<Erased>(202, schemas),
+        new(
+            "GET /me/export",
+            "exportMe",
+            "All that is kept of you, as one download",
+        )
+        .refuses(&[NotFound])
+        .with_header("Content-Disposition")
+        .answers(200, export(schemas)),
     ]
 }
 
@@ -142,8 +180,10 @@ fn export(schemas: &mut Schemas) -> Value {
         ("title", json!({"type": ["string", "null"]})),
         ("member", json!({"type": "boolean"})),
     ]);
-    let sign_in =
-        object(&[("renewed_at", json!({"type": "integer"})), ("expires_at", json!({"type": "integer"}))]);
+    let sign_in = object(&[
+        ("renewed_at", json!({"type": "integer"})),
+        ("expires_at", json!({"type": "integer"})),
+    ]);
     let kept = object(&[
         ("player", schemas.written::<Profile>()),
         ("external_id", json!({"type": ["string", "null"]})),
@@ -156,7 +196,8 @@ fn export(schemas: &mut Schemas) -> Value {
 fn raids(schemas: &mut Schemas) -> Vec<Operation> {
     let new = |asks, id, summary| Operation::new(asks, id, "Raids", summary).who(Who::Player);
     let mut new_raid = schemas.read::<NewRaid>();
-    let leader = json!({"type": "object", "properties": {"leader": schemas.read::<Option<PlayerId>>()}});
+    let leader =
+        json!({"type": "object", "properties": {"leader": schemas.read::<Option<PlayerId>>()}});
     new_raid = json!({"allOf": [new_raid, leader]});
     let command = json!({
         "type": "object",
@@ -172,78 +213,129 @@ fn raids(schemas: &mut Schemas) -> Vec<Operation> {
         "description": "One event of the stream; `data` is the message of the socket, as JSON.",
     });
     vec![
-        new("POST /raids", "createRaid", "Make a raid and lead it; the backend names who leads")
-            .idempotent()
-            .body(new_raid, json!({"title": "Ship it", "target_xp": 500, "target_tasks": 10}))
-            .refuses(&[NotFound])
-            .gives::<RaidView>(201, schemas),
-        new("GET /raids", "myRaids", "The raids that you are a member of, newest first")
-            .query("status", "Only those.", raid_status)
-            .query("cursor", "The `next_cursor` of the page before.", cursor())
-            .paged()
-            .pages::<RaidSummary>(schemas, page),
-        new("POST /raids/join", "joinRaid", "Join by an invite code; joining twice is the same membership")
-            .body(object(&[("invite_code", json!({"type": "string"}))]), json!({"invite_code": "K7MQ2XNB"}))
-            .refuses(&[NotFound, RaidFull, RaidClosed, Overloaded])
-            .gives::<RaidView>(200, schemas),
+        new(
+            "POST /raids",
+            "createRaid",
+            "Make a raid and lead it; the backend names who leads",
+        )
+        .idempotent()
+        .body(
+            new_raid,
+            json!({"title": "Ship it", "target_xp": 500, "target_tasks": 10}),
+        )
+        .refuses(&[NotFound])
+        .gives::<RaidView>(201, schemas),
+        new(
+            "GET /raids",
+            "myRaids",
+            "The raids that you are a member of, newest first",
+        )
+        .query("status", "Only those.", raid_status)
+        .query("cursor", "The `next_cursor` of the page before.", cursor())
+        .paged()
+        .pages::<RaidSummary>(schemas, page),
+        new(
+            "POST /raids/join",
+            "joinRaid",
+            "Join by an invite code; joining twice is the same membership",
+        )
+        .body(
+            object(&[("invite_code", json!({"type": "string"}))]),
+            json!({"invite_code": "K7MQ2XNB"}),
+        )
+        .refuses(&[NotFound, RaidFull, RaidClosed, Overloaded])
+        .gives::<RaidView>(200, schemas),
         new("GET /raids/{id}", "raid", "The raid")
             .refuses(&[NotFound, Overloaded])
             .gives::<RaidView>(200, schemas),
-        new("POST /raids/{id}/commands", "command", "Do something in the raid")
-            .idempotent()
-            .body(command, json!({"op": "0190f3-a", "cmd": {"type": "complete_task", "task": 3}}))
-            .refuses(&[
-                NotFound,
-                NotMember,
-                NotLeader,
-                NotYours,
-                WrongStatus,
-                TaskTaken,
-                RaidFull,
-                RaidClosed,
-                TooManyTasks,
-                NotEnoughEnergy,
-                Overloaded,
-            ])
-            .gives::<CommandResult>(200, schemas),
-        new("GET /raids/{id}/events", "events", "The raid's ledger, oldest first")
-            .query("after", "The seq after which to begin.", seq())
-            .paged()
-            .refuses(&[NotFound, Overloaded])
-            .lists::<LedgerRow>(schemas),
-        new("GET /raids/{id}/contributions", "contributions", "Who earned what, oldest first")
-            .query("after", "The seq after which to begin.", seq())
-            .paged()
-            .refuses(&[NotFound, Overloaded])
-            .lists::<Contribution>(schemas),
-        new("GET /raids/{id}/stream", "stream", "The raid, live, as Server-Sent Events")
-            .query("since", "The newest seq that you hold.", seq())
-            .query("lineage", "The history of the database that it is of.", words())
-            .header("Last-Event-ID", "The newest seq that you hold; it counts before `since`.", seq())
-            .refuses(&[NotFound, Overloaded])
-            .uncounted()
-            .with_header("Raidhall-Lineage")
-            .streams(event, examples::streamed()),
+        new(
+            "POST /raids/{id}/commands",
+            "command",
+            "Do something in the raid",
+        )
+        .idempotent()
+        .body(
+            command,
+            json!({"op": "0190f3-a", "cmd": {"type": "complete_task", "task": 3}}),
+        )
+        .refuses(&[
+            NotFound,
+            NotMember,
+            NotLeader,
+            NotYours,
+            WrongStatus,
+            TaskTaken,
+            RaidFull,
+            RaidClosed,
+            TooManyTasks,
+            NotEnoughEnergy,
+            Overloaded,
+        ])
+        .gives::<CommandResult>(200, schemas),
+        new(
+            "GET /raids/{id}/events",
+            "events",
+            "The raid's ledger, oldest first",
+        )
+        .query("after", "The seq after which to begin.", seq())
+        .paged()
+        .refuses(&[NotFound, Overloaded])
+        .lists::<LedgerRow>(schemas),
+        new(
+            "GET /raids/{id}/contributions",
+            "contributions",
+            "Who earned what, oldest first",
+        )
+        .query("after", "The seq after which to begin.", seq())
+        .paged()
+        .refuses(&[NotFound, Overloaded])
+        .lists::<Contribution>(schemas),
+        new(
+            "GET /raids/{id}/stream",
+            "stream",
+            "The raid, live, as Server-Sent Events",
+        )
+        .query("since", "The newest seq that you hold.", seq())
+        .query(
+            "lineage",
+            "The history of the database that it is of.",
+            words(),
+        )
+        .header(
+            "Last-Event-ID",
+            "The newest seq that you hold; it counts before `since`.",
+            seq(),
+        )
+        .refuses(&[NotFound, Overloaded])
+        .uncounted()
+        .with_header("Raidhall-Lineage")
+        .streams(event, examples::streamed()),
     ]
 }
 
 fn backend(schemas: &mut Schemas) -> Vec<Operation> {
-    let new =
-        |asks, id, summary| Operation::new(asks, id, "The host app's backend", summary).who(Who::Backend);
+    let new = |asks, id, summary| {
+        Operation::new(asks, id, "The host app's backend", summary).who(Who::Backend)
+    };
     let external_id = json!({
         "type": "string",
         "minLength": 1,
         "maxLength": EXTERNAL_ID_CHARS_MAX,
         "pattern": r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$",
     });
-    let next = json!({"type": "string", "description": "What to pass as `after` for what follows."});
+    let next =
+        json!({"type": "string", "description": "What to pass as `after` for what follows."});
     vec![
-        new("POST /players", "admitPlayer", "The player of an id in your app, made at the first call")
-            .body(
-                object(&[("external_id", external_id), ("name", text(NAME_CHARS_MAX))]),
-                json!({"external_id": "u-17", "name": "Ada"}),
-            )
-            .gives::<HostPlayer>(200, schemas),
+        new(
+            "POST /players",
+            "admitPlayer",
+            "The player of an id in your app, made at the first call",
+        )
+        .body(
+            object(&[("external_id", external_id), ("name", text(NAME_CHARS_MAX))]),
+            json!({"external_id": "u-17", "name": "Ada"}),
+        )
+        .gives::<HostPlayer>(200, schemas),
         new(
             "POST /players/{id}/tokens",
             "mintTokens",
@@ -251,19 +343,34 @@ fn backend(schemas: &mut Schemas) -> Vec<Operation> {
         )
         .refuses(&[NotFound])
         .gives::<TokenPair>(201, schemas),
-        new("DELETE /players/{id}", "erasePlayer", "Have a player forgotten; operators may do so too")
-            .refuses(&[NotFound])
-            .gives::<Erased>(202, schemas),
-        new("POST /raids/{id}/members", "addMember", "Add a player to a raid, as if they had joined")
-            .idempotent()
-            .body(object(&[("player", schemas.read::<PlayerId>())]), json!({"player": 5}))
-            .refuses(&[NotFound, RaidFull, RaidClosed, WrongStatus, Overloaded])
-            .gives::<RaidView>(200, schemas),
-        new("GET /events", "feed", "What has happened in all raids, in the order in which it was committed")
-            .query("after", "The `next_cursor` of the page before.", words())
-            .paged()
-            .refuses(&[NotFound])
-            .pages::<FeedEvent>(schemas, next),
+        new(
+            "DELETE /players/{id}",
+            "erasePlayer",
+            "Have a player forgotten; operators may do so too",
+        )
+        .refuses(&[NotFound])
+        .gives::<Erased>(202, schemas),
+        new(
+            "POST /raids/{id}/members",
+            "addMember",
+            "Add a player to a raid, as if they had joined",
+        )
+        .idempotent()
+        .body(
+            object(&[("player", schemas.read::<PlayerId>())]),
+            json!({"player": 5}),
+        )
+        .refuses(&[NotFound, RaidFull, RaidClosed, WrongStatus, Overloaded])
+        .gives::<RaidView>(200, schemas),
+        new(
+            "GET /events",
+            "feed",
+            "What has happened in all raids, in the order in which it was committed",
+        )
+        .query("after", "The `next_cursor` of the page before.", words())
+        .paged()
+        .refuses(&[NotFound])
+        .pages::<FeedEvent>(schemas, next),
     ]
 }
 
@@ -271,26 +378,41 @@ fn operators(schemas: &mut Schemas) -> Vec<Operation> {
     let new = |asks, id, summary| Operation::new(asks, id, "Operators", summary).who(Who::Operator);
     let (raid_status, page) = (status(schemas), next_or_none());
     vec![
-        new("GET /admin/players", "findPlayers", "Players, by name, who are all that is asked for")
-            .query("id", "The player.", id())
-            .query("external_id", "The id in the host app.", words())
-            .query("name", "How the name begins.", words())
-            .paged()
-            .lists::<PlayerView>(schemas),
+        new(
+            "GET /admin/players",
+            "findPlayers",
+            "Players, by name, who are all that is asked for",
+        )
+        .query("id", "The player.", id())
+        .query("external_id", "The id in the host app.", words())
+        .query("name", "How the name begins.", words())
+        .paged()
+        .lists::<PlayerView>(schemas),
         new(
             "POST /admin/players/{id}/ban",
             "ban",
             "Keep a player out; their connections end within two seconds",
         )
-        .body(object(&[("reason", text(REASON_CHARS_MAX))]), json!({"reason": "spam"}))
+        .body(
+            object(&[("reason", text(REASON_CHARS_MAX))]),
+            json!({"reason": "spam"}),
+        )
         .refuses(&[NotFound])
         .gives::<Standing>(200, schemas),
-        new("DELETE /admin/players/{id}/ban", "unban", "Let a player in again")
-            .refuses(&[NotFound])
-            .gives::<Standing>(200, schemas),
-        new("POST /admin/players/{id}/disconnect", "disconnect", "End a player's connections, once")
-            .refuses(&[NotFound])
-            .gives::<Disconnected>(200, schemas),
+        new(
+            "DELETE /admin/players/{id}/ban",
+            "unban",
+            "Let a player in again",
+        )
+        .refuses(&[NotFound])
+        .gives::<Standing>(200, schemas),
+        new(
+            "POST /admin/players/{id}/disconnect",
+            "disconnect",
+            "End a player's connections, once",
+        )
+        .refuses(&[NotFound])
+        .gives::<Disconnected>(200, schemas),
         new("GET /admin/bans", "bans", "Who is banned")
             .query("after", "The player's id of the last one seen.", seq())
             .paged()
@@ -305,29 +427,58 @@ fn operators(schemas: &mut Schemas) -> Vec<Operation> {
         .paged()
         .refuses(&[NotFound])
         .pages::<RaidSummary>(schemas, page),
-        new("GET /admin/raids", "findRaids", "Raids, by title, that are all that is asked for")
-            .query("id", "The raid.", id())
-            .query("invite_code", "Its invite code.", words())
-            .query("title", "How its title begins.", words())
-            .paged()
-            .lists::<RaidSummary>(schemas),
-        new("POST /admin/raids/{id}/end", "endRaid", "End a raid: it has failed, cancelled")
-            .idempotent()
-            .refuses(&[NotFound, WrongStatus, Overloaded])
-            .gives::<CommandResult>(200, schemas),
-        new("GET /admin/instances", "instances", "The instances that live").lists::<InstanceView>(schemas),
-        new("GET /admin/audit", "audit", "What operators and the backend have done, oldest first")
-            .query("after", "The id of the last one seen.", seq())
-            .paged()
-            .lists::<AuditEntry>(schemas),
-        new("GET /admin/webhooks", "webhooks", "Where webhooks are posted, and how that goes")
-            .lists::<WebhookView>(schemas),
-        new("GET /admin/webhooks/{name}/deliveries", "webhookDeliveries", "Webhooks that were not delivered")
-            .query("dead", "Those that are given up, instead of those that wait.", json!({"type": "boolean"}))
-            .query("after", "The id of the last one seen.", seq())
-            .paged()
-            .refuses(&[NotFound])
-            .lists::<WebhookDelivery>(schemas),
+        new(
+            "GET /admin/raids",
+            "findRaids",
+            "Raids, by title, that are all that is asked for",
+        )
+        .query("id", "The raid.", id())
+        .query("invite_code", "Its invite code.", words())
+        .query("title", "How its title begins.", words())
+        .paged()
+        .lists::<RaidSummary>(schemas),
+        new(
+            "POST /admin/raids/{id}/end",
+            "endRaid",
+            "End a raid: it has failed, cancelled",
+        )
+        .idempotent()
+        .refuses(&[NotFound, WrongStatus, Overloaded])
+        .gives::<CommandResult>(200, schemas),
+        new(
+            "GET /admin/instances",
+            "instances",
+            "The instances that live",
+        )
+        .lists::<InstanceView>(schemas),
+        new(
+            "GET /admin/audit",
+            "audit",
+            "What operators and the backend have done, oldest first",
+        )
+        .query("after", "The id of the last one seen.", seq())
+        .paged()
+        .lists::<AuditEntry>(schemas),
+        new(
+            "GET /admin/webhooks",
+            "webhooks",
+            "Where webhooks are posted, and how that goes",
+        )
+        .lists::<WebhookView>(schemas),
+        new(
+            "GET /admin/webhooks/{name}/deliveries",
+            "webhookDeliveries",
+            "Webhooks that were not delivered",
+        )
+        .query(
+            "dead",
+            "Those that are given up, instead of those that wait.",
+            json!({"type": "boolean"}),
+        )
+        .query("after", "The id of the last one seen.", seq())
+        .paged()
+        .refuses(&[NotFound])
+        .lists::<WebhookDelivery>(schemas),
         new(
             "POST /admin/webhooks/{name}/replay",
             "replayWebhooks",
@@ -336,9 +487,13 @@ fn operators(schemas: &mut Schemas) -> Vec<Operation> {
         .body(dead_or_one(), json!({"dead": true}))
         .refuses(&[NotFound])
         .gives::<Replayed>(200, schemas),
-        new("POST /admin/webhooks/{name}/resume", "resumeWebhooks", "Go on with an endpoint that is paused")
-            .refuses(&[NotFound])
-            .gives::<Resumed>(200, schemas),
+        new(
+            "POST /admin/webhooks/{name}/resume",
+            "resumeWebhooks",
+            "Go on with an endpoint that is paused",
+        )
+        .refuses(&[NotFound])
+        .gives::<Resumed>(200, schemas),
     ]
 }
 
@@ -346,8 +501,7 @@ fn operators(schemas: &mut Schemas) -> Vec<Operation> {
 fn dead_or_one() -> Value {
     let dead = json!({"required": ["dead"], "properties": {"dead": {"const": true}}});
     let not_dead = json!({"enum": [false, null]});
-    let one =
-        json!({"required": ["raid", "seq"], "properties": {"dead": not_dead, "raid": id(), "seq": seq()}});
+    let one = json!({"required": ["raid", "seq"], "properties": {"dead": not_dead, "raid": id(), "seq": seq()}});
     json!({"type": "object", "oneOf": [dead, one]})
 }
 
@@ -359,10 +513,24 @@ fn health() -> Vec<Operation> {
         object(&[("status", status(states)), ("checks", checks)])
     };
     vec![
-        Operation::new("GET /healthz", "alive", "Health", "Whether the process answers")
-            .answers(200, object(&[("status", status(&["ok"]))])),
-        Operation::new("GET /readyz", "ready", "Health", "Whether to send it clients")
-            .answers(200, report(&["ready", "degraded"]))
-            .or_answers(503, "It is not ready.", report(&["starting", "draining", "unavailable"])),
+        Operation::new(
+            "GET /healthz",
+            "alive",
+            "Health",
+            "Whether the process answers",
+        )
+        .answers(200, object(&[("status", status(&["ok"]))])),
+        Operation::new(
+            "GET /readyz",
+            "ready",
+            "Health",
+            "Whether to send it clients",
+        )
+        .answers(200, report(&["ready", "degraded"]))
+        .or_answers(
+            503,
+            "It is not ready.",
+            report(&["starting", "draining", "unavailable"]),
+        ),
     ]
 }

@@ -23,7 +23,10 @@ impl Schemas {
             settings.contract = contract;
             settings.into_generator()
         };
-        Schemas { read: generator(Contract::Deserialize), written: generator(Contract::Serialize) }
+        Schemas {
+            read: generator(Contract::Deserialize),
+            written: generator(Contract::Serialize),
+        }
     }
 
     /// Of what a client sends.
@@ -39,8 +42,11 @@ impl Schemas {
     /// All that were asked for, and what they are made of.
     pub fn all(mut self) -> Value {
         let mut all = Map::new();
-        for (name, schema) in
-            self.read.take_definitions(true).into_iter().chain(self.written.take_definitions(true))
+        for (name, schema) in self
+            .read
+            .take_definitions(true)
+            .into_iter()
+            .chain(self.written.take_definitions(true))
         {
             let former = all.insert(name.clone(), tidy(schema.clone()));
             assert!(
@@ -55,8 +61,10 @@ impl Schemas {
 /// A map with these fields, all of them there.
 pub fn object(fields: &[(&str, Value)]) -> Value {
     let names: Vec<_> = fields.iter().map(|(name, _)| *name).collect();
-    let fields: Map<_, _> =
-        fields.iter().map(|(name, schema)| ((*name).to_owned(), schema.clone())).collect();
+    let fields: Map<_, _> = fields
+        .iter()
+        .map(|(name, schema)| ((*name).to_owned(), schema.clone()))
+        .collect();
     json!({ "type": "object", "required": names, "properties": fields })
 }
 
@@ -64,12 +72,19 @@ pub fn object(fields: &[(&str, Value)]) -> Value {
 fn tidy(mut schema: Value) -> Value {
     match &mut schema {
         Value::Object(map) => {
-            if map.get("format").and_then(Value::as_str).is_some_and(|format| format.contains("int")) {
+            if map
+                .get("format")
+                .and_then(Value::as_str)
+                .is_some_and(|format| format.contains("int"))
+            {
                 map.remove("format");
             }
-            map.values_mut().for_each(|value| *value = tidy(value.take()));
+            map.values_mut()
+                .for_each(|value| *value = tidy(value.take()));
         }
-        Value::Array(list) => list.iter_mut().for_each(|value| *value = tidy(value.take())),
+        Value::Array(list) => list
+            .iter_mut()
+            .for_each(|value| *value = tidy(value.take())),
         _ => {}
     }
     schema

@@ -1,11 +1,13 @@
 //! What an instance costs its database while nothing happens.
 
+use std::time::Duration;
+
+use sqlx::{Connection, PgConnection};
+use tokio::time::{Instant, sleep};
+
 use crate::bounded;
 use crate::fleet::Fleet;
 use crate::party::{Party, long_raid, until};
-use sqlx::{Connection, PgConnection};
-use std::time::Duration;
-use tokio::time::{Instant, sleep};
 
 /// How long is counted at a time: as long as an idle session of Postgres keeps its counts to itself.
 const COUNTED: Duration = Duration::from_secs(10);
@@ -15,13 +17,17 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Transactions in the database so far.
 async fn transactions(connection: &mut PgConnection) -> i64 {
     let sum = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()";
-    sqlx::query_scalar(sum).fetch_one(connection).await.expect("the database's statistics")
+    sqlx::query_scalar(sum)
+        .fetch_one(connection)
+        .await
+        .expect("the database's statistics")
 }
 
 /// One small UPDATE (the lease) and two indexed reads (due deadlines; bans and sign-outs) a second, and one more (heads of
 /// what is followed) every five, whatever the number of raids.
 #[tokio::test]
-async fn an_instance_at_rest_costs_little_more_than_three_statements_a_second_however_many_raids_there_are() {
+async fn an_instance_at_rest_costs_little_more_than_three_statements_a_second_however_many_raids_there_are()
+ {
     bounded(async {
         let fleet = Fleet::of(2).await;
         let mut parties = Vec::new();
@@ -35,7 +41,9 @@ async fn an_instance_at_rest_costs_little_more_than_three_statements_a_second_ho
             }
             parties.push(party);
         }
-        let mut connection = PgConnection::connect(&fleet.site.url()).await.expect("connect");
+        let mut connection = PgConnection::connect(&fleet.site.url())
+            .await
+            .expect("connect");
         // Sessions add their counts up late, those of the players' own requests too: counted until it is quiet.
         let deadline = Instant::now() + PATIENCE;
         let mut before = transactions(&mut connection).await;
@@ -49,7 +57,10 @@ async fn an_instance_at_rest_costs_little_more_than_three_statements_a_second_ho
             if each <= 3.5 {
                 break;
             }
-            assert!(Instant::now() < deadline, "{each} transactions a second for each instance");
+            assert!(
+                Instant::now() < deadline,
+                "{each} transactions a second for each instance"
+            );
             before = after;
         }
     })

@@ -1,15 +1,17 @@
 //! A fleet on a Redis that lets it do no more than it must, speaks TLS, is a Redis Cluster, or lets one of it not in.
 
+use std::time::Duration;
+
+use raidhall_loadtest::targets::Targets;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tokio::time::Instant;
+
 use crate::bounded;
 use crate::fleet::Fleet;
 use crate::lookout::Lookout;
 use crate::party::{Party, long_raid};
 use crate::process::Site;
 use crate::redis::{RedisCluster, RedisServer, connect};
-use raidhall_loadtest::targets::Targets;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use std::time::Duration;
-use tokio::time::Instant;
 
 /// The user that the documentation of the bus asks for.
 const USER: &str = "user raidhall on >hunter2 resetkeys ~ratelimit:* resetchannels &raid:* &instance:* -@all +hello +ping +eval +get +set +time";
@@ -20,7 +22,10 @@ async fn plays(fleet: &Fleet) {
     let game = fleet.at_play(6, &long_raid(6)).await.play();
     game.goes_on(100).await;
     fleet.heals().await;
-    assert!(!fleet.site.logged().contains("the bus is down"), "the bus has worked throughout");
+    assert!(
+        !fleet.site.logged().contains("the bus is down"),
+        "the bus has worked throughout"
+    );
     game.judged().await;
 }
 
@@ -32,7 +37,10 @@ async fn a_fleet_plays_as_a_user_that_may_touch_its_own_channels_only() {
         let url = format!("redis://raidhall:hunter2@{}", redis.address());
         let fleet = Fleet::over(Site::postgres().await, redis, 3, &[("BUS__URL", &url)]).await;
         plays(&fleet).await;
-        assert!(!fleet.site.logged().contains("hunter2"), "the password is in the log");
+        assert!(
+            !fleet.site.logged().contains("hunter2"),
+            "the password is in the log"
+        );
     })
     .await;
 }
@@ -71,7 +79,10 @@ async fn a_fleet_plays_over_tls_with_an_authority_of_its_own() {
         let file = directory.path().join("authority.pem");
         std::fs::write(&file, authority.pem()).expect("write a file");
         let url = format!("rediss://localhost:{}", redis.address().port());
-        let settings = [("BUS__URL", &*url), ("BUS__CA_FILE", file.to_str().expect("a name"))];
+        let settings = [
+            ("BUS__URL", &*url),
+            ("BUS__CA_FILE", file.to_str().expect("a name")),
+        ];
         plays(&Fleet::over(Site::postgres().await, redis, 3, &settings).await).await;
     })
     .await;
@@ -86,7 +97,10 @@ async fn a_fleet_plays_on_a_redis_cluster_whose_nodes_restart() {
         let mut servers = Vec::new();
         for node in &cluster.nodes {
             let url = format!("redis://raidhall:hunter2@{}", node.address());
-            servers.push(site.start_with(&[("BUS__URL", &url), ("BUS__CLUSTER", "true")]).await);
+            servers.push(
+                site.start_with(&[("BUS__URL", &url), ("BUS__CLUSTER", "true")])
+                    .await,
+            );
         }
         let all_well = async || {
             for server in &servers {
@@ -98,7 +112,10 @@ async fn a_fleet_plays_on_a_redis_cluster_whose_nodes_restart() {
         let targets = Targets::new(targets).expect("three");
         let game = Party::at_play_over(&targets, 6, &long_raid(6)).await.play();
         game.goes_on(60).await;
-        assert!(!site.logged().contains("the bus is down"), "the bus has worked so far");
+        assert!(
+            !site.logged().contains("the bus is down"),
+            "the bus has worked so far"
+        );
         for node in &mut cluster.nodes {
             node.restart().await;
             game.goes_on(20).await;
@@ -115,11 +132,18 @@ async fn a_fleet_plays_on_a_redis_cluster_whose_nodes_restart() {
 async fn an_instance_with_a_wrong_password_serves_its_own_clients_and_says_what_is_wrong() {
     bounded(async {
         let redis = RedisServer::start_with("requirepass right").await;
-        let (right, wrong) =
-            (format!("redis://:right@{}", redis.address()), format!("redis://:wr0ng@{}", redis.address()));
-        let mut fleet = Fleet::over(Site::postgres().await, redis, 1, &[("BUS__URL", &right)]).await;
-        fleet.servers.push(fleet.site.start_with(&[("BUS__URL", &wrong)]).await);
-        let [well, locked_out] = &fleet.servers[..] else { unreachable!("two") };
+        let (right, wrong) = (
+            format!("redis://:right@{}", redis.address()),
+            format!("redis://:wr0ng@{}", redis.address()),
+        );
+        let mut fleet =
+            Fleet::over(Site::postgres().await, redis, 1, &[("BUS__URL", &right)]).await;
+        fleet
+            .servers
+            .push(fleet.site.start_with(&[("BUS__URL", &wrong)]).await);
+        let [well, locked_out] = &fleet.servers[..] else {
+            unreachable!("two")
+        };
         locked_out.bus_works(false).await;
         well.bus_works(true).await;
 
@@ -132,11 +156,17 @@ async fn an_instance_with_a_wrong_password_serves_its_own_clients_and_says_what_
             game.goes_on(20).await;
             let (seq, at) = (own.say(raid, "hear me").await, Instant::now());
             let late = lookout.saw(seq).await.saturating_duration_since(at);
-            assert!(late < Duration::from_millis(6_500), "the poll brought it after {late:?}");
+            assert!(
+                late < Duration::from_millis(6_500),
+                "the poll brought it after {late:?}"
+            );
         }
         locked_out.bus_works(false).await;
         let log = locked_out.logged();
-        let told = log.lines().find(|line| line.contains("the bus is down")).expect("a line");
+        let told = log
+            .lines()
+            .find(|line| line.contains("the bus is down"))
+            .expect("a line");
         assert!(told.to_lowercase().contains("password"), "{told}");
         assert!(!log.contains("wr0ng"), "the password is in the log");
 
@@ -144,7 +174,10 @@ async fn an_instance_with_a_wrong_password_serves_its_own_clients_and_says_what_
         let mut redis = connect(&right).await.expect("connect to Redis");
         let mut accept = redis::cmd("ACL");
         accept.arg("SETUSER").arg("default").arg(">wr0ng");
-        accept.exec_async(&mut redis).await.expect("a second password");
+        accept
+            .exec_async(&mut redis)
+            .await
+            .expect("a second password");
         locked_out.bus_works(true).await;
         let seq = own.say(raid, "at last").await;
         lookout.saw(seq).await;

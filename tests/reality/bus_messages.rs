@@ -1,5 +1,10 @@
 //! What the bus loses, repeats, reorders and invents: nothing of it is ever wrong at a client.
 
+use std::time::Duration;
+
+use raidhall_loadtest::targets::Targets;
+use tokio::time::{Instant, sleep, timeout};
+
 use crate::bounded;
 use crate::eavesdropper::{Eavesdropper, Overheard, shuffled};
 use crate::fleet::Fleet;
@@ -8,9 +13,6 @@ use crate::lookout::Lookout;
 use crate::party::{Party, long_raid};
 use crate::process::Site;
 use crate::redis::{with_messages_swapped, without_messages};
-use raidhall_loadtest::targets::Targets;
-use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
 
 /// How soon the poll of heads heals what nobody knows to be lost.
 const HEALED: Duration = Duration::from_secs(6);
@@ -30,8 +32,11 @@ async fn the_last_message_before_a_silence_is_lost_and_healed_by_the_heads() {
         let token = party.witness().await.access_token;
         let mut own = fleet.wire(owner, raid, &token).await;
         let lookout = Lookout::of(fleet.wire(edge, raid, &token).await);
-        let healed =
-            async || fleet.servers[edge].metric("raidhall_gaps_repaired_total{cause=\"head\"}").await;
+        let healed = async || {
+            fleet.servers[edge]
+                .metric("raidhall_gaps_repaired_total{cause=\"head\"}")
+                .await
+        };
         let before = healed().await;
         for round in 1..=3 {
             fleet.buses[edge].censor(without_messages(&format!("raid:{{{raid}}}:events")));
@@ -43,7 +48,11 @@ async fn the_last_message_before_a_silence_is_lost_and_healed_by_the_heads() {
             fleet.buses[edge].censor_no_more();
             let late = lookout.saw(seq).await.saturating_duration_since(said);
             assert!(late <= HEALED, "healed after {late:?}");
-            assert_eq!(fleet.servers[edge].health().await.bus, "ok", "it knew of nothing");
+            assert_eq!(
+                fleet.servers[edge].health().await.bus,
+                "ok",
+                "it knew of nothing"
+            );
         }
         assert_eq!(healed().await - before, 3.0, "it was the poll that healed");
         assert!(lookout.saw_no_hole());
@@ -93,7 +102,11 @@ async fn repeat(eavesdropper: &Eavesdropper) {
         let new = heard[told..].iter();
         let lately = heard[told.saturating_sub(1_000)..told].to_vec();
         let old = shuffled(lately).into_iter().take(40);
-        let again: Vec<_> = new.cloned().chain(old).flat_map(|message| [message.clone(), message]).collect();
+        let again: Vec<_> = new
+            .cloned()
+            .chain(old)
+            .flat_map(|message| [message.clone(), message])
+            .collect();
         told = heard.len();
         if !again.is_empty() {
             eavesdropper.say(&shuffled(again)).await;
@@ -109,18 +122,27 @@ async fn messages_that_are_repeated_and_reordered_change_nothing() {
         let fleet = measured(3).await;
         let eavesdropper = Eavesdropper::at(&fleet.redis).await;
         // At two of the three; the last one is the guest's.
-        let homes = fleet.servers[..2].iter().map(|server| *server.target()).collect();
+        let homes = fleet.servers[..2]
+            .iter()
+            .map(|server| *server.target())
+            .collect();
         let homes = Targets::new(homes).expect("two");
         let party = Party::at_play_over(&homes, 4, &long_raid(4)).await;
         let raid = party.raid;
         let (witness, guest) = (party.witness().await, party.witness().await);
         let mut lookouts = Vec::new();
         for place in 0..2 {
-            lookouts.push(Lookout::of(fleet.wire(place, raid, &witness.access_token).await));
+            lookouts.push(Lookout::of(
+                fleet.wire(place, raid, &witness.access_token).await,
+            ));
         }
         let visit = fleet.wire(2, raid, &guest.access_token).await;
         let store = fleet.site.store().await;
-        let before = store.head(raid).await.expect("the store").expect("the raid");
+        let before = store
+            .head(raid)
+            .await
+            .expect("the store")
+            .expect("the raid");
         let game = party.play();
         let playing = async {
             let began = Instant::now();
@@ -128,11 +150,17 @@ async fn messages_that_are_repeated_and_reordered_change_nothing() {
                 game.goes_on(20).await;
             }
             let came: Vec<_> = lookouts.iter().map(Lookout::came).collect();
-            assert!(lookouts.iter().all(|lookout| lookout.gone().is_empty()), "nobody has left");
+            assert!(
+                lookouts.iter().all(|lookout| lookout.gone().is_empty()),
+                "nobody has left"
+            );
             // From here on there are messages that say otherwise than what is.
             drop(visit);
             let left = Instant::now();
-            while lookouts.iter().any(|lookout| lookout.gone() != [guest.player.id]) {
+            while lookouts
+                .iter()
+                .any(|lookout| lookout.gone() != [guest.player.id])
+            {
                 assert!(
                     left.elapsed() < Duration::from_secs(15),
                     "the guest was said to be there for too long"
@@ -144,7 +172,11 @@ async fn messages_that_are_repeated_and_reordered_change_nothing() {
                 game.goes_on(20).await;
             }
             for (lookout, came) in lookouts.iter().zip(came) {
-                assert_eq!((lookout.gone(), lookout.came()), (vec![guest.player.id], came), "and stays away");
+                assert_eq!(
+                    (lookout.gone(), lookout.came()),
+                    (vec![guest.player.id], came),
+                    "and stays away"
+                );
                 assert!(lookout.saw_no_hole());
             }
             drop(lookouts);
@@ -154,15 +186,30 @@ async fn messages_that_are_repeated_and_reordered_change_nothing() {
             () = playing => {}
             () = repeat(&eavesdropper) => unreachable!("it repeats for ever"),
         }
-        let after = store.head(raid).await.expect("the store").expect("the raid");
+        let after = store
+            .head(raid)
+            .await
+            .expect("the store")
+            .expect("the raid");
         assert_eq!((after.owner, after.epoch), (before.owner, before.epoch));
-        assert!(eavesdropper.heard().len() > 200, "there was something to repeat");
+        assert!(
+            eavesdropper.heard().len() > 200,
+            "there was something to repeat"
+        );
         for server in &fleet.servers {
             assert_eq!(server.health().await.bus, "ok");
-            assert_eq!(server.metric("raidhall_bus_reconnects_total").await, 0.0, "and proved nothing wrong");
+            assert_eq!(
+                server.metric("raidhall_bus_reconnects_total").await,
+                0.0,
+                "and proved nothing wrong"
+            );
             for cause in ["seal", "malformed", "newer"] {
                 let series = format!("raidhall_bus_rejected_total{{cause=\"{cause}\"}}");
-                assert_eq!(server.metric(&series).await, 0.0, "each is genuine, but old");
+                assert_eq!(
+                    server.metric(&series).await,
+                    0.0,
+                    "each is genuine, but old"
+                );
             }
         }
     })
@@ -174,7 +221,9 @@ fn spoilt((channel, message): Overheard, number: usize) -> Overheard {
     let spoilt = match number % 5 {
         0 => message[..message.len() / 2].to_vec(),
         1 => Vec::new(),
-        2 => (0..message.len()).map(|at| (at * 31 + number * 17) as u8).collect(),
+        2 => (0..message.len())
+            .map(|at| (at * 31 + number * 17) as u8)
+            .collect(),
         3 => [message, vec![0; 64]].concat(),
         _ => {
             let mut flipped = message;
@@ -199,15 +248,30 @@ async fn garbage_on_the_bus_is_counted_and_changes_nothing() {
         for round in 0..10 {
             game.goes_on(15).await;
             let overheard = shuffled(eavesdropper.heard()).into_iter().take(100);
-            let overheard = overheard.filter(|(_, message)| !message.is_empty()).enumerate();
-            let mut garbage: Vec<_> =
-                overheard.map(|(number, message)| spoilt(message, number + round)).collect();
-            let inbox = garbage.iter().map(|(channel, _)| channel).find(|name| name.starts_with("instance:"));
+            let overheard = overheard
+                .filter(|(_, message)| !message.is_empty())
+                .enumerate();
+            let mut garbage: Vec<_> = overheard
+                .map(|(number, message)| spoilt(message, number + round))
+                .collect();
+            let inbox = garbage
+                .iter()
+                .map(|(channel, _)| channel)
+                .find(|name| name.starts_with("instance:"));
             let inbox = inbox.expect("an inbox").clone();
-            for channel in [format!("raid:{{{raid}}}:events"), format!("raid:{{{raid}}}:live"), inbox] {
+            for channel in [
+                format!("raid:{{{raid}}}:events"),
+                format!("raid:{{{raid}}}:live"),
+                inbox,
+            ] {
                 garbage.push((channel, vec![round as u8; 1024 * 1024]));
             }
-            heard += eavesdropper.say(&garbage).await.into_iter().map(|heard| heard - 1).sum::<u64>();
+            heard += eavesdropper
+                .say(&garbage)
+                .await
+                .into_iter()
+                .map(|heard| heard - 1)
+                .sum::<u64>();
         }
         // All but what looked like a proof of the bus, which is told apart before.
         let counted = async || {
@@ -222,7 +286,9 @@ async fn garbage_on_the_bus_is_counted_and_changes_nothing() {
                 sleep(Duration::from_millis(20)).await;
             }
         };
-        timeout(Duration::from_secs(20), all_counted).await.expect("garbage is counted");
+        timeout(Duration::from_secs(20), all_counted)
+            .await
+            .expect("garbage is counted");
         assert!(heard > 1_000, "{heard} pieces of garbage were heard");
         game.judged().await;
         for server in &fleet.servers {
@@ -243,7 +309,9 @@ async fn messages_that_overtake_each_other_are_put_in_order_from_the_store() {
         fleet.buses[edge].censor(with_messages_swapped(&format!("raid:{{{raid}}}:events")));
         let game = party.play();
         game.goes_on(100).await;
-        let gaps = fleet.servers[edge].metric("raidhall_gaps_repaired_total{cause=\"gap\"}").await;
+        let gaps = fleet.servers[edge]
+            .metric("raidhall_gaps_repaired_total{cause=\"gap\"}")
+            .await;
         assert!(gaps >= 5.0, "{gaps} gaps were seen and repaired");
         fleet.buses[edge].censor_no_more();
         game.judged().await;

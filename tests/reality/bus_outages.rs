@@ -1,5 +1,10 @@
 //! Redis goes away under a fleet, for everybody or for one: what it carried comes later, and nothing comes wrong.
 
+use std::time::Duration;
+
+use raidhall_protocol::{Command, ErrorType, RaidId, Seq};
+use tokio::time::{Instant, sleep};
+
 use crate::bounded;
 use crate::fleet::Fleet;
 use crate::instruments::METRICS;
@@ -9,9 +14,6 @@ use crate::process::Site;
 use crate::proxy::Proxy;
 use crate::proxy::Way::{ToClient, ToServer};
 use crate::wire::{Answer, Wire};
-use raidhall_protocol::{Command, ErrorType, RaidId, Seq};
-use std::time::Duration;
-use tokio::time::{Instant, sleep};
 
 /// How soon an owner acknowledges, whatever the bus does.
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -90,15 +92,25 @@ async fn reconnects(fleet: &Fleet) -> f64 {
 async fn guarded(fleet: &Fleet) -> (Party, usize, [String; 2]) {
     let party = fleet.at_play(3, &long_raid(3)).await;
     let owner = fleet.owner_of(&party.players[0].rest(), party.raid).await;
-    let tokens = [party.witness().await.access_token, party.witness().await.access_token];
+    let tokens = [
+        party.witness().await.access_token,
+        party.witness().await.access_token,
+    ];
     (party, owner, tokens)
 }
 
 /// Asks for something that no owner hears of, and is told so in time.
 async fn parked(wire: &mut Wire, raid: RaidId, op: &str) {
     let asked = Instant::now();
-    let error = wire.act(raid, Some(op), said(op)).await.expect_err("nobody can be asked");
-    assert_eq!((error.r#type, error.retry), (ErrorType::Unavailable, true), "{error:?}");
+    let error = wire
+        .act(raid, Some(op), said(op))
+        .await
+        .expect_err("nobody can be asked");
+    assert_eq!(
+        (error.r#type, error.retry),
+        (ErrorType::Unavailable, true),
+        "{error:?}"
+    );
     assert!(error.retry_after_ms.is_some_and(|ms| ms > 0), "{error:?}");
     assert!(asked.elapsed() <= PARKED, "{:?}", asked.elapsed());
 }
@@ -119,7 +131,11 @@ async fn speaks(wire: &mut Wire, raid: RaidId, until: Instant) -> Vec<(Seq, Inst
     while Instant::now() < until {
         let asked = Instant::now();
         let seq = wire.say(raid, "still here").await;
-        assert!(asked.elapsed() < AT_ONCE, "an owner's own client waited for {:?}", asked.elapsed());
+        assert!(
+            asked.elapsed() < AT_ONCE,
+            "an owner's own client waited for {:?}",
+            asked.elapsed()
+        );
         acknowledged.push((seq, Instant::now()));
         sleep(Duration::from_millis(200)).await;
     }
@@ -130,8 +146,15 @@ async fn speaks(wire: &mut Wire, raid: RaidId, until: Instant) -> Vec<(Seq, Inst
 async fn seen_in_time(lookout: &Lookout, acknowledged: &[(Seq, Instant)], aware: Option<Instant>) {
     for (seq, at) in acknowledged {
         let late = lookout.saw(*seq).await.saturating_duration_since(*at);
-        let limit = if aware.is_some_and(|aware| aware <= *at) { POLLED } else { POLLED_UNAWARE };
-        assert!(late <= limit, "{seq} was seen {late:?} after its acknowledgement");
+        let limit = if aware.is_some_and(|aware| aware <= *at) {
+            POLLED
+        } else {
+            POLLED_UNAWARE
+        };
+        assert!(
+            late <= limit,
+            "{seq} was seen {late:?} after its acknowledgement"
+        );
     }
 }
 
@@ -157,19 +180,32 @@ async fn while_redis_is_a_black_hole_owners_serve_their_own_and_edges_heal_by_th
         };
         let waits = parked(&mut asking, raid, "parked");
         let (acknowledged, aware, ()) = tokio::join!(speaks(&mut own, raid, until), aware, waits);
-        assert!(aware < until, "the instances noticed {:?} late", aware - until);
+        assert!(
+            aware < until,
+            "the instances noticed {:?} late",
+            aware - until
+        );
         seen_in_time(&lookout, &acknowledged, Some(aware)).await;
         assert!(lookout.saw_no_hole());
 
         fleet.release_buses();
         let released = Instant::now();
         fleet.heals().await;
-        assert!(released.elapsed() < Duration::from_secs(5), "{:?}", released.elapsed());
-        let (seq, _) = retried(&mut asking, raid, "parked").await.expect("it may talk");
+        assert!(
+            released.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            released.elapsed()
+        );
+        let (seq, _) = retried(&mut asking, raid, "parked")
+            .await
+            .expect("it may talk");
         assert_eq!(retried(&mut asking, raid, "parked").await, Ok((seq, true)));
         let (after, told) = (own.say(raid, "after").await, Instant::now());
         let late = lookout.saw(after).await.saturating_duration_since(told);
-        assert!(late < AT_ONCE, "the bus works, and brought it {late:?} after its acknowledgement");
+        assert!(
+            late < AT_ONCE,
+            "the bus works, and brought it {late:?} after its acknowledgement"
+        );
         assert_eq!(lookout.gone(), [], "nobody has left");
         drop((own, lookout, asking));
         game.judged().await;
@@ -185,8 +221,10 @@ async fn an_edge_that_is_cut_off_from_redis_alone_sees_all_by_the_poll() {
         let (raid, edge, other) = (party.raid, (owner + 1) % 3, (owner + 2) % 3);
         let mut own = fleet.wire(owner, raid, &ada).await;
         let lookout = Lookout::of(fleet.wire(edge, raid, &bob).await);
-        let (mut asking, mut elsewhere) =
-            (fleet.wire(edge, raid, &bob).await, fleet.wire(other, raid, &ada).await);
+        let (mut asking, mut elsewhere) = (
+            fleet.wire(edge, raid, &bob).await,
+            fleet.wire(other, raid, &ada).await,
+        );
         let game = party.play();
         game.goes_on(20).await;
 
@@ -204,7 +242,9 @@ async fn an_edge_that_is_cut_off_from_redis_alone_sees_all_by_the_poll() {
 
         fleet.buses[edge].release();
         fleet.heals().await;
-        retried(&mut asking, raid, "parked").await.expect("it may talk");
+        retried(&mut asking, raid, "parked")
+            .await
+            .expect("it may talk");
         assert_eq!(lookout.gone(), [], "nobody has left");
         assert!(lookout.saw_no_hole());
         drop((own, lookout, asking, elsewhere));
@@ -226,7 +266,11 @@ async fn an_owner_that_is_cut_off_from_redis_alone_keeps_its_raid_and_serves_its
         let game = party.play();
         game.goes_on(20).await;
         let store = fleet.site.store().await;
-        let before = store.head(raid).await.expect("the store").expect("the raid");
+        let before = store
+            .head(raid)
+            .await
+            .expect("the store")
+            .expect("the raid");
 
         fleet.buses[owner].hold(&[ToServer, ToClient]);
         let until = Instant::now() + Duration::from_secs(11);
@@ -234,12 +278,22 @@ async fn an_owner_that_is_cut_off_from_redis_alone_keeps_its_raid_and_serves_its
         let failing = fleet.servers[owner].bus_works(false);
         let (acknowledged, (), ()) = tokio::join!(speaks(&mut own, raid, until), waits, failing);
         seen_in_time(&lookout, &acknowledged, None).await;
-        assert_eq!(fleet.servers[edge].health().await.bus, "ok", "it knows of no fault");
+        assert_eq!(
+            fleet.servers[edge].health().await.bus,
+            "ok",
+            "it knows of no fault"
+        );
 
         fleet.release_buses();
         fleet.heals().await;
-        retried(&mut asking, raid, "parked").await.expect("it may talk");
-        let after = store.head(raid).await.expect("the store").expect("the raid");
+        retried(&mut asking, raid, "parked")
+            .await
+            .expect("it may talk");
+        let after = store
+            .head(raid)
+            .await
+            .expect("the store")
+            .expect("the raid");
         assert_eq!((after.owner, after.epoch), (before.owner, before.epoch));
         assert_eq!(fleet.owner_of(&rest, raid).await, owner);
         assert_eq!(lookout.gone(), [], "nobody has left");

@@ -1,5 +1,15 @@
 //! Nodes whose own clocks are wrong: time is the database's, whoever owns a raid.
 
+use std::env;
+use std::time::Duration;
+
+use raidhall::auth::Scope;
+use raidhall_loadtest::client::Rest;
+use raidhall_protocol::event::FailReason;
+use raidhall_protocol::{Codec, Event, EventData, Seq, ServerMessage, UnixMillis};
+use rustix::process::Signal;
+use tokio::time::sleep;
+
 use crate::bounded;
 use crate::deadline::{Begun, begun_at};
 use crate::fleet::Fleet;
@@ -7,14 +17,6 @@ use crate::node_death::now;
 use crate::party::{Party, long_raid};
 use crate::process::{Server, Site};
 use crate::wire::Wire;
-use raidhall::auth::Scope;
-use raidhall_loadtest::client::Rest;
-use raidhall_protocol::event::FailReason;
-use raidhall_protocol::{Codec, Event, EventData, Seq, ServerMessage, UnixMillis};
-use rustix::process::Signal;
-use std::env;
-use std::time::Duration;
-use tokio::time::sleep;
 
 /// How far apart two nodes may be, and they and the database.
 const APART_MAX_MS: i64 = 2_000;
@@ -24,10 +26,13 @@ const SETTINGS: [(&str, &str); 1] = [("LIMITS__HEARTBEAT_MS", "500")];
 
 /// Three nodes, the second of which believes that it is an hour later.
 async fn one_is_an_hour_ahead() -> Fleet {
-    let library =
-        env::var("RAIDHALL_TEST_FAKETIME").expect("RAIDHALL_TEST_FAKETIME is not set: run `make test`");
-    let environment =
-        [("LD_PRELOAD", library.as_str()), ("FAKETIME", "+1h"), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
+    let library = env::var("RAIDHALL_TEST_FAKETIME")
+        .expect("RAIDHALL_TEST_FAKETIME is not set: run `make test`");
+    let environment = [
+        ("LD_PRELOAD", library.as_str()),
+        ("FAKETIME", "+1h"),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+    ];
     let mut fleet = Fleet::on(Site::postgres().await, 1, &SETTINGS).await;
     fleet.join(&SETTINGS, &environment).await;
     fleet.join(&SETTINGS, &[]).await;
@@ -41,9 +46,17 @@ async fn one_is_an_hour_ahead() -> Fleet {
 async fn second_of_day(server: &Server) -> i64 {
     let url = format!("http://{}/healthz", server.target().address());
     let answer = reqwest::get(url).await.expect("an answer");
-    let date = answer.headers()["date"].to_str().expect("a date").to_owned();
-    let time = date.split(' ').nth(4).unwrap_or_else(|| panic!("no time in {date:?}"));
-    time.split(':').fold(0, |sum, part| sum * 60 + part.parse::<i64>().expect("a number"))
+    let date = answer.headers()["date"]
+        .to_str()
+        .expect("a date")
+        .to_owned();
+    let time = date
+        .split(' ')
+        .nth(4)
+        .unwrap_or_else(|| panic!("no time in {date:?}"));
+    time.split(':').fold(0, |sum, part| {
+        sum * 60 + part.parse::<i64>().expect("a number")
+    })
 }
 
 fn is_about(told: UnixMillis, now: UnixMillis) -> bool {
@@ -64,9 +77,13 @@ async fn nodes_an_hour_apart_tell_the_same_time_and_believe_each_other_s_tokens(
                     let told = wire.seek(time_told).await;
                     assert!(is_about(told, now()), "told {told:?} at {:?}", now());
                 }
-                let own = Rest::new(server.target()).expect("doors").with_token(&tokens.access_token);
+                let own = Rest::new(server.target())
+                    .expect("doors")
+                    .with_token(&tokens.access_token);
                 own.me().await.expect("a profile");
-                own.refresh(&tokens.refresh_token).await.expect("the next tokens");
+                own.refresh(&tokens.refresh_token)
+                    .await
+                    .expect("the next tokens");
             }
         }
     })
@@ -74,7 +91,10 @@ async fn nodes_an_hour_apart_tell_the_same_time_and_believe_each_other_s_tokens(
 }
 
 fn hello(token: &str) -> raidhall_protocol::ClientMessage {
-    raidhall_protocol::ClientMessage::Hello { token: token.to_owned(), client: None }
+    raidhall_protocol::ClientMessage::Hello {
+        token: token.to_owned(),
+        client: None,
+    }
 }
 
 fn time_told(message: &ServerMessage) -> Option<UnixMillis> {
@@ -95,7 +115,9 @@ async fn a_raid_s_time_never_goes_back_or_astray_when_it_moves_between_nodes_an_
         for owner in [0, 1, 2] {
             let mut wire = Wire::open(fleet.servers[owner].target(), Codec::Json, &token).await;
             wire.watch(raid, None).await;
-            let rest = Rest::new(fleet.servers[owner].target()).expect("doors").with_token(&token);
+            let rest = Rest::new(fleet.servers[owner].target())
+                .expect("doors")
+                .with_token(&token);
             loop {
                 let text = format!("from {owner}");
                 said.push((wire.say(raid, text.clone()).await, text, now()));
@@ -109,19 +131,44 @@ async fn a_raid_s_time_never_goes_back_or_astray_when_it_moves_between_nodes_an_
             drop(wire);
             if owner == 1 {
                 fleet.servers[owner].signal(Signal::TERM);
-                assert_eq!(fleet.servers[owner].exit_code(Duration::from_secs(30)).await, Some(0));
+                assert_eq!(
+                    fleet.servers[owner]
+                        .exit_code(Duration::from_secs(30))
+                        .await,
+                    Some(0)
+                );
             } else {
                 fleet.kill(owner).await;
             }
         }
-        let ledger =
-            fleet.site.store_beside().await.events(raid, Seq::ZERO, 1_000).await.expect("the ledger");
-        assert!(ledger.windows(2).all(|pair| pair[0].at <= pair[1].at), "{ledger:?}");
-        assert!(ledger.iter().zip(1..).all(|(event, seq)| event.seq == Seq(seq)), "contiguous: {ledger:?}");
-        let spoken = ledger.iter().filter(|event| matches!(event.data, EventData::Said { .. })).count();
+        let ledger = fleet
+            .site
+            .store_beside()
+            .await
+            .events(raid, Seq::ZERO, 1_000)
+            .await
+            .expect("the ledger");
+        assert!(
+            ledger.windows(2).all(|pair| pair[0].at <= pair[1].at),
+            "{ledger:?}"
+        );
+        assert!(
+            ledger
+                .iter()
+                .zip(1..)
+                .all(|(event, seq)| event.seq == Seq(seq)),
+            "contiguous: {ledger:?}"
+        );
+        let spoken = ledger
+            .iter()
+            .filter(|event| matches!(event.data, EventData::Said { .. }))
+            .count();
         assert_eq!(spoken, said.len(), "each once, and nothing else");
         for (seq, text, at) in said {
-            let event = ledger.iter().find(|event| event.seq == seq).expect("an acknowledged event");
+            let event = ledger
+                .iter()
+                .find(|event| event.seq == seq)
+                .expect("an acknowledged event");
             assert_eq!(event.data, EventData::Said { text });
             assert!(is_about(event.at, at), "{event:?} at {at:?}");
         }
@@ -136,17 +183,31 @@ async fn a_deadline_comes_at_the_same_time_at_either_of_two_nodes_an_hour_apart(
         let store = fleet.site.store_beside().await;
         for owner in 0..2 {
             let begun = begun_at(&store, now().plus(-54_000)).await;
-            let Begun { raid, leader, deadline, owner: former } = begun;
+            let Begun {
+                raid,
+                leader,
+                deadline,
+                owner: former,
+            } = begun;
             store.retire(former).await.expect("retire");
-            let token = fleet.site.token(Scope::Player, Some(&leader), Duration::from_secs(600));
+            let token = fleet
+                .site
+                .token(Scope::Player, Some(&leader), Duration::from_secs(600));
             let mut wire = Wire::open(fleet.servers[owner].target(), Codec::Json, &token).await;
             wire.watch(raid, None).await;
-            let rest = Rest::new(fleet.servers[2].target()).expect("doors").with_token(&token);
+            let rest = Rest::new(fleet.servers[2].target())
+                .expect("doors")
+                .with_token(&token);
             assert_eq!(fleet.owner_of(&rest, raid).await, owner);
             let end = wire.seek(ended).await;
             let late = now().since(deadline);
-            assert!((0..APART_MAX_MS).contains(&late), "{late} ms after the deadline");
-            let data = EventData::RaidFailed { reason: FailReason::Deadline };
+            assert!(
+                (0..APART_MAX_MS).contains(&late),
+                "{late} ms after the deadline"
+            );
+            let data = EventData::RaidFailed {
+                reason: FailReason::Deadline,
+            };
             assert_eq!((end.at, end.by, end.data), (deadline, None, data));
         }
     })

@@ -1,5 +1,12 @@
 //! Postgres goes away, stalls, and loses answers, under a fleet.
 
+use std::time::Duration;
+
+use raidhall::store::Head;
+use raidhall_protocol::{ClientMessage, Command, ErrorType, RaidId, Seq};
+use serde_json::json;
+use tokio::time::{Instant, sleep, timeout};
+
 use crate::bounded;
 use crate::cluster::Cluster;
 use crate::fleet::Fleet;
@@ -9,11 +16,6 @@ use crate::party::{Party, long_raid};
 use crate::process::Site;
 use crate::proxy::Way::{ToClient, ToServer};
 use crate::wire::Wire;
-use raidhall::store::Head;
-use raidhall_protocol::{ClientMessage, Command, ErrorType, RaidId, Seq};
-use serde_json::json;
-use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
 
 fn said(text: &str) -> Command {
     Command::Say { text: text.into() }
@@ -45,7 +47,11 @@ async fn when_answers_of_the_store_are_lost_every_effect_counts_once_across_a_fl
             fleet.site.proxy().lose_answers();
         }
         game.goes_on(30).await;
-        assert!(fleet.site.proxy().lost() >= 25, "{} answers lost", fleet.site.proxy().lost());
+        assert!(
+            fleet.site.proxy().lost() >= 25,
+            "{} answers lost",
+            fleet.site.proxy().lost()
+        );
         let mut repeated = 0.0;
         for server in &fleet.servers {
             repeated += server.metric("raidhall_commit_retries_total").await;
@@ -60,8 +66,15 @@ async fn when_answers_of_the_store_are_lost_every_effect_counts_once_across_a_fl
 /// A refusal that a client may repeat, with the time after which; gives how long it took.
 async fn refused(wire: &mut Wire, raid: RaidId, op: &str) -> Duration {
     let asked = Instant::now();
-    let error = wire.act(raid, Some(op), said(op)).await.expect_err("nothing can be committed");
-    assert_eq!((error.r#type, error.retry), (ErrorType::Unavailable, true), "{error:?}");
+    let error = wire
+        .act(raid, Some(op), said(op))
+        .await
+        .expect_err("nothing can be committed");
+    assert_eq!(
+        (error.r#type, error.retry),
+        (ErrorType::Unavailable, true),
+        "{error:?}"
+    );
     assert!(error.retry_after_ms.is_some_and(|ms| ms > 0), "{error:?}");
     asked.elapsed()
 }
@@ -77,7 +90,13 @@ async fn retried(wire: &mut Wire, raid: RaidId, op: &str) -> Seq {
 }
 
 async fn heads(fleet: &Fleet, raids: &[RaidId]) -> Vec<(RaidId, Head)> {
-    let mut heads = fleet.site.store().await.heads(raids).await.expect("the store");
+    let mut heads = fleet
+        .site
+        .store()
+        .await
+        .heads(raids)
+        .await
+        .expect("the store");
     heads.sort_unstable_by_key(|(raid, _)| *raid);
     heads
 }
@@ -114,7 +133,10 @@ async fn a_stall_of_postgres_is_waited_out_and_moves_no_raid() {
         let party = fleet.at_play(3, &long_raid(3)).await;
         let (raid, rest) = (party.raid, party.players[0].rest());
         let owner = fleet.owner_of(&rest, raid).await;
-        let tokens = [party.witness().await.access_token, party.witness().await.access_token];
+        let tokens = [
+            party.witness().await.access_token,
+            party.witness().await.access_token,
+        ];
         let mut own = fleet.wire(owner, raid, &tokens[0]).await;
         let mut edge = fleet.wire((owner + 1) % 3, raid, &tokens[1]).await;
         let mut signalling = fleet.wire((owner + 1) % 3, raid, &tokens[0]).await;
@@ -128,33 +150,59 @@ async fn a_stall_of_postgres_is_waited_out_and_moves_no_raid() {
         let signals = async {
             let mut sent = 0;
             while began.elapsed() < Duration::from_secs(10) {
-                let signal =
-                    ClientMessage::Signal { id: None, raid, kind: "emote".into(), data: json!(sent) };
+                let signal = ClientMessage::Signal {
+                    id: None,
+                    raid,
+                    kind: "emote".into(),
+                    data: json!(sent),
+                };
                 signalling.send(signal).await;
                 sent += 1;
                 let at = Instant::now();
                 for lookout in [&at_owner, &elsewhere] {
                     let seen = timeout(Duration::from_secs(2), lookout.saw_signals(sent)).await;
                     seen.unwrap_or_else(|_| {
-                        panic!("signal {sent} was not seen, {:?} into the stall", at - began)
+                        panic!(
+                            "signal {sent} was not seen, {:?} into the stall",
+                            at - began
+                        )
                     });
                 }
                 sleep(Duration::from_millis(250)).await;
             }
         };
-        let (at_home, afar, ()) =
-            tokio::join!(refused(&mut own, raid, "near"), refused(&mut edge, raid, "far"), signals);
-        assert!(at_home >= Duration::from_millis(1_900) && at_home < Duration::from_secs(4), "{at_home:?}");
-        assert!(afar >= Duration::from_millis(1_900) && afar < Duration::from_secs(6), "{afar:?}");
+        let (at_home, afar, ()) = tokio::join!(
+            refused(&mut own, raid, "near"),
+            refused(&mut edge, raid, "far"),
+            signals
+        );
+        assert!(
+            at_home >= Duration::from_millis(1_900) && at_home < Duration::from_secs(4),
+            "{at_home:?}"
+        );
+        assert!(
+            afar >= Duration::from_millis(1_900) && afar < Duration::from_secs(6),
+            "{afar:?}"
+        );
         for server in &fleet.servers {
             let health = server.health().await;
-            assert_eq!((health.ready, &*health.store, &*health.bus), (false, "failing", "ok"));
+            assert_eq!(
+                (health.ready, &*health.store, &*health.bus),
+                (false, "failing", "ok")
+            );
         }
 
         fleet.site.proxy().release();
         let released = Instant::now();
-        let acknowledged = [retried(&mut own, raid, "near").await, retried(&mut edge, raid, "far").await];
-        assert!(released.elapsed() < Duration::from_secs(8), "it took {:?} to heal", released.elapsed());
+        let acknowledged = [
+            retried(&mut own, raid, "near").await,
+            retried(&mut edge, raid, "far").await,
+        ];
+        assert!(
+            released.elapsed() < Duration::from_secs(8),
+            "it took {:?} to heal",
+            released.elapsed()
+        );
         for lookout in [&at_owner, &elsewhere] {
             for seq in acknowledged {
                 lookout.saw(seq).await;
@@ -165,11 +213,18 @@ async fn a_stall_of_postgres_is_waited_out_and_moves_no_raid() {
         fleet.heals().await;
         // Whoever would take something over does so within a lease.
         sleep(Duration::from_secs(4)).await;
-        let (after, moved) = (heads(&fleet, &quiet).await, takeovers(&fleet).await - took_over);
+        let (after, moved) = (
+            heads(&fleet, &quiet).await,
+            takeovers(&fleet).await - took_over,
+        );
         println!("{moved} raids changed hands");
         assert_eq!(before, after);
         assert!(moved <= 2.0, "{moved} raids changed hands");
-        assert!(lookouts.iter().all(|lookout| lookout.gone().is_empty() && lookout.saw_no_hole()));
+        assert!(
+            lookouts
+                .iter()
+                .all(|lookout| lookout.gone().is_empty() && lookout.saw_no_hole())
+        );
         drop((own, edge, signalling, at_owner, elsewhere));
         let (verdict, _) = party.settle().await;
         verdict.expect_innocent();

@@ -1,15 +1,17 @@
 //! Thousands of clients lose their connections in the same moment, and all come back to the nodes that are left.
 
-use crate::fleet::Fleet;
-use crate::party::{Game, Party, long_raid};
-use crate::undisturbed;
+use std::time::Duration;
+
 use raidhall_loadtest::judge::Verdict;
 use raidhall_loadtest::process::allow_files;
 use raidhall_loadtest::targets::Targets;
 use raidhall_loadtest::waits::Waits;
 use raidhall_protocol::{Command, OpKey};
-use std::time::Duration;
 use tokio::time::{Instant, sleep};
+
+use crate::fleet::Fleet;
+use crate::party::{Game, Party, long_raid};
+use crate::undisturbed;
 
 const RAIDS: usize = 20;
 const MEMBERS: usize = 10;
@@ -31,7 +33,10 @@ async fn all_watch(games: &[Game], count: usize, patience: Duration) {
         if watching == count {
             return;
         }
-        assert!(Instant::now() < until, "{watching} of {count} watch after {patience:?}");
+        assert!(
+            Instant::now() < until,
+            "{watching} of {count} watch after {patience:?}"
+        );
         sleep(Duration::from_millis(20)).await;
     }
 }
@@ -42,22 +47,34 @@ async fn two_thousand_clients_of_a_killed_node_come_back_at_once_and_the_others_
         allow_files(CROWD as u64 + 512).expect("open files");
         let mut fleet = Fleet::of(3).await;
         let at = |index: usize| *fleet.servers[index].target();
-        let ways = [[2, 0, 1], [2, 1, 0]].map(|way| Targets::new(way.map(at).to_vec()).expect("three"));
+        let ways =
+            [[2, 0, 1], [2, 1, 0]].map(|way| Targets::new(way.map(at).to_vec()).expect("three"));
         let elsewhere = Targets::new(vec![at(0), at(1)]).expect("two");
 
         let (mut crowd, mut talkers) = (Vec::new(), Vec::new());
         for number in 0..RAIDS {
-            let mut party = Party::crowd(&ways[number % 2], MEMBERS, DEVICES, &long_raid(MEMBERS)).await;
+            let mut party =
+                Party::crowd(&ways[number % 2], MEMBERS, DEVICES, &long_raid(MEMBERS)).await;
             let raid = party.raid;
             for player in &mut party.players {
                 player.watch(raid).await;
             }
             let talker = party.witness().await;
-            talkers.push((raid, party.players[0].rest().with_token(&talker.access_token)));
+            talkers.push((
+                raid,
+                party.players[0].rest().with_token(&talker.access_token),
+            ));
             crowd.push(party.play_gently(0, PACE));
-            all_watch(&crowd, (number + 1) * MEMBERS * DEVICES, Duration::from_secs(60)).await;
+            all_watch(
+                &crowd,
+                (number + 1) * MEMBERS * DEVICES,
+                Duration::from_secs(60),
+            )
+            .await;
         }
-        let others = Party::at_play_over(&elsewhere, 4, &long_raid(4)).await.play_gently(4, PACE);
+        let others = Party::at_play_over(&elsewhere, 4, &long_raid(4))
+            .await
+            .play_gently(4, PACE);
         others.goes_on(20).await;
 
         fleet.kill(2).await;
@@ -80,14 +97,22 @@ async fn two_thousand_clients_of_a_killed_node_come_back_at_once_and_the_others_
         others.goes_on(20).await;
 
         let others = others.stop().await;
-        assert!(others.players.iter().all(|player| player.tally().reconnects == 0));
+        assert!(
+            others
+                .players
+                .iter()
+                .all(|player| player.tally().reconnects == 0)
+        );
         let others = others.settle_in_full().await;
         others.verdict.expect_innocent();
         let mut waits = Waits::default();
         waits.add(others.raid, &others.ledgers, &[]);
         let stood = waits.stood.figures();
         println!("meanwhile the others waited {stood:?}");
-        assert!(stood.wait.max_ms < WAIT_MAX_MS && stood.wait.p50_ms < WAIT_MEDIAN_MS, "{stood:?}");
+        assert!(
+            stood.wait.max_ms < WAIT_MAX_MS && stood.wait.p50_ms < WAIT_MEDIAN_MS,
+            "{stood:?}"
+        );
 
         let mut all = Verdict::default();
         for game in crowd {
@@ -105,5 +130,7 @@ fn op() -> OpKey {
 }
 
 fn command() -> Command {
-    Command::Say { text: "is anybody there?".into() }
+    Command::Say {
+        text: "is anybody there?".into(),
+    }
 }

@@ -1,18 +1,22 @@
 //! Deadlines that pass while nobody is there.
 
-use crate::bounded;
-use crate::process::Site;
+use std::sync::Arc;
+use std::time::Duration;
+
 use raidhall::auth::Scope;
-use raidhall::store::{Append, Claim, Epoch, Fate, Header, Instance, InstanceId, Month, Recorded, Store};
+use raidhall::store::{
+    Append, Claim, Epoch, Fate, Header, Instance, InstanceId, Month, Recorded, Store,
+};
 use raidhall_loadtest::client::Rest;
 use raidhall_protocol::event::FailReason;
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::state::{RaidStatus, Role};
 use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, UnixMillis};
-use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::sleep;
 use uuid::Uuid;
+
+use crate::bounded;
+use crate::process::Site;
 
 /// Long ago enough that every deadline below is over, and in a month of its own.
 const BEGAN: UnixMillis = UnixMillis(1_700_000_000_000);
@@ -47,9 +51,18 @@ pub async fn begun_at(store: &Arc<dyn Store>, began: UnixMillis) -> Begun {
         current_tasks: 0,
         ended_at: None,
     };
-    let history = [created(raid), joined(leader.id, began), EventData::RaidStarted { deadline }];
+    let history = [
+        created(raid),
+        joined(leader.id, began),
+        EventData::RaidStarted { deadline },
+    ];
     let events = history.into_iter().zip(1..).map(|(data, seq)| Recorded {
-        event: Event { seq: Seq(seq), at: began, by: Some(leader.id), data },
+        event: Event {
+            seq: Seq(seq),
+            at: began,
+            by: Some(leader.id),
+            data,
+        },
         op: None,
     });
     let append = Append {
@@ -61,10 +74,24 @@ pub async fn begun_at(store: &Arc<dyn Store>, began: UnixMillis) -> Begun {
         header,
         create_key: None,
     };
-    assert_eq!(store.commit(&[append]).await.expect("commit"), [Fate::Committed]);
-    assert_eq!(store.claim(&[raid], instance.id).await.expect("claim"), [Claim::Ours(Epoch(2))]);
-    let leader = PlayerRef { id: leader.id, name: leader.name };
-    Begun { raid, leader, deadline, owner: instance.id }
+    assert_eq!(
+        store.commit(&[append]).await.expect("commit"),
+        [Fate::Committed]
+    );
+    assert_eq!(
+        store.claim(&[raid], instance.id).await.expect("claim"),
+        [Claim::Ours(Epoch(2))]
+    );
+    let leader = PlayerRef {
+        id: leader.id,
+        name: leader.name,
+    };
+    Begun {
+        raid,
+        leader,
+        deadline,
+        owner: instance.id,
+    }
 }
 
 fn created(raid: RaidId) -> EventData {
@@ -100,7 +127,12 @@ async fn a_deadline_passes_in_the_dark(site: Site) {
     let mut server = site.start().await;
     let store = site.store().await;
     // Nobody asks the server anything.
-    let ledger = || async { store.events(raid, Seq::ZERO, 100).await.expect("the ledger") };
+    let ledger = || async {
+        store
+            .events(raid, Seq::ZERO, 100)
+            .await
+            .expect("the ledger")
+    };
     while ledger().await.len() < 4 {
         sleep(Duration::from_millis(50)).await;
     }
@@ -108,24 +140,33 @@ async fn a_deadline_passes_in_the_dark(site: Site) {
         seq: Seq(4),
         at: deadline,
         by: None,
-        data: EventData::RaidFailed { reason: FailReason::Deadline },
+        data: EventData::RaidFailed {
+            reason: FailReason::Deadline,
+        },
     };
     assert_eq!(ledger().await[3..], *std::slice::from_ref(&end));
     server.kill().await;
     server = site.start().await;
     let token = site.token(Scope::Admin, None, Duration::from_secs(60));
-    let rest = Rest::new(server.target()).expect("doors").with_token(&token);
+    let rest = Rest::new(server.target())
+        .expect("doors")
+        .with_token(&token);
     let view = rest.raid(raid).await.expect("the raid");
-    assert_eq!((view.state.status, view.state.ended_at), (RaidStatus::Failed, Some(deadline)));
+    assert_eq!(
+        (view.state.status, view.state.ended_at),
+        (RaidStatus::Failed, Some(deadline))
+    );
     assert_eq!(ledger().await[3..], [end], "once");
 }
 
 #[tokio::test]
-async fn a_deadline_that_passed_while_no_server_ran_fails_the_raid_once_with_its_own_time_on_sqlite() {
+async fn a_deadline_that_passed_while_no_server_ran_fails_the_raid_once_with_its_own_time_on_sqlite()
+ {
     bounded(async { a_deadline_passes_in_the_dark(Site::sqlite().await).await }).await;
 }
 
 #[tokio::test]
-async fn a_deadline_that_passed_while_no_server_ran_fails_the_raid_once_with_its_own_time_on_postgres() {
+async fn a_deadline_that_passed_while_no_server_ran_fails_the_raid_once_with_its_own_time_on_postgres()
+ {
     bounded(async { a_deadline_passes_in_the_dark(Site::postgres().await).await }).await;
 }

@@ -1,20 +1,22 @@
 //! The metrics of servers that are played on: what dashboard and alerts name is there, and a thousand players make no
 //! more series than fifty.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use raidhall_loadtest::client::Rest;
+use raidhall_protocol::rest::NewRaid;
+use raidhall_protocol::{ClientMessage, Codec, Command};
+use serde_json::json;
+use tokio::time::sleep;
+
 use crate::bounded;
 use crate::fleet::Fleet;
 use crate::instruments::METRICS;
 use crate::party::{Party, long_raid};
 use crate::process::{Server, Site};
 use crate::wire::Wire;
-use raidhall_loadtest::client::Rest;
-use raidhall_protocol::rest::NewRaid;
-use raidhall_protocol::{ClientMessage, Codec, Command};
-use serde_json::json;
-use std::collections::BTreeSet;
-use std::path::Path;
-use std::time::Duration;
-use tokio::time::sleep;
 
 /// Every name of a metric in a text.
 fn names(text: &str) -> BTreeSet<String> {
@@ -28,14 +30,22 @@ fn names(text: &str) -> BTreeSet<String> {
 
 /// The series of a page, without their values and without the classes of histograms.
 fn series(page: &str) -> BTreeSet<String> {
-    let lines = page.lines().filter(|line| !line.starts_with('#') && !line.contains("le=\""));
-    lines.filter_map(|line| line.rsplit_once(' ')).map(|(series, _)| series.to_owned()).collect()
+    let lines = page
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.contains("le=\""));
+    lines
+        .filter_map(|line| line.rsplit_once(' '))
+        .map(|(series, _)| series.to_owned())
+        .collect()
 }
 
 /// The names under which values are on the page.
 fn told(page: &str) -> BTreeSet<String> {
     let lines = page.lines().filter(|line| !line.starts_with('#'));
-    lines.filter_map(|line| line.split(['{', ' ']).next()).map(Into::into).collect()
+    lines
+        .filter_map(|line| line.split(['{', ' ']).next())
+        .map(Into::into)
+        .collect()
 }
 
 #[tokio::test]
@@ -64,8 +74,13 @@ async fn every_metric_that_dashboard_and_alerts_name_is_told_by_a_server() {
                 if missing.is_empty() {
                     break;
                 }
-                let since_started = fleet.servers[0].metric("raidhall_event_loop_lag_seconds_count").await;
-                assert!(since_started < 300.0, "{file} names what no server tells: {missing:?}");
+                let since_started = fleet.servers[0]
+                    .metric("raidhall_event_loop_lag_seconds_count")
+                    .await;
+                assert!(
+                    since_started < 300.0,
+                    "{file} names what no server tells: {missing:?}"
+                );
                 sleep(Duration::from_millis(200)).await;
             }
         }
@@ -78,20 +93,55 @@ async fn visit(server: &Server, rest: &Rest, invite: Option<&str>) -> String {
     let tokens = rest.guest("somebody").await.expect("a guest");
     let own = rest.with_token(&tokens.access_token);
     let raid = match invite {
-        None => own.create(&NewRaid { max_members: Some(100), ..long_raid(90) }, None).await.expect("a raid"),
+        None => own
+            .create(
+                &NewRaid {
+                    max_members: Some(100),
+                    ..long_raid(90)
+                },
+                None,
+            )
+            .await
+            .expect("a raid"),
         Some(invite) => own.join(invite).await.expect("a member"),
     };
     let id = raid.state.id;
-    let _ = (own.me().await, own.raid(id).await, own.join("22222222").await);
+    let _ = (
+        own.me().await,
+        own.raid(id).await,
+        own.join("22222222").await,
+    );
     let mut wire = Wire::open(server.target(), Codec::Json, &tokens.access_token).await;
     wire.watch(id, None).await;
-    wire.act(id, Some("once"), Command::Say { text: "hello".into() }).await.expect("said");
-    wire.act(id, Some("once"), Command::Say { text: "hello".into() }).await.expect("said");
+    wire.act(
+        id,
+        Some("once"),
+        Command::Say {
+            text: "hello".into(),
+        },
+    )
+    .await
+    .expect("said");
+    wire.act(
+        id,
+        Some("once"),
+        Command::Say {
+            text: "hello".into(),
+        },
+    )
+    .await
+    .expect("said");
     let start = wire.act(id, None, Command::Start).await;
     assert_eq!(start.is_err(), invite.is_some());
-    wire.send(ClientMessage::Signal { id: None, raid: id, kind: "emote".into(), data: json!({"n": id}) })
+    wire.send(ClientMessage::Signal {
+        id: None,
+        raid: id,
+        kind: "emote".into(),
+        data: json!({"n": id}),
+    })
+    .await;
+    wire.send(ClientMessage::Unwatch { id: None, raid: id })
         .await;
-    wire.send(ClientMessage::Unwatch { id: None, raid: id }).await;
     wire.say(id, "bye").await;
     raid.state.invite_code
 }

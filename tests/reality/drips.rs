@@ -1,18 +1,21 @@
 //! Clients of plain HTTP that are slow on purpose, or send far too much.
 
+use std::time::Duration;
+
+use raidhall_loadtest::client::Rest;
+use raidhall_loadtest::target::Target;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
 use crate::bounded;
 use crate::process::Site;
 use crate::raw::Raw;
-use raidhall_loadtest::client::Rest;
-use raidhall_loadtest::target::Target;
-use std::time::Duration;
-use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 const ATTACKERS: usize = 300;
 const PAUSE: Duration = Duration::from_millis(100);
 const HEAD: &str = "GET /api/v1/me HTTP/1.1\r\nHost: x\r\n";
-const POST: &str = "POST /api/v1/auth/guest HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+const POST: &str =
+    "POST /api/v1/auth/guest HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
 
 /// Begins a request and goes on by a few bytes at a time; how long the server bore it, and the answer's status.
 async fn drip(target: Target, beginning: String, more: &'static str) -> (Duration, Option<u16>) {
@@ -27,27 +30,42 @@ async fn drip(target: Target, beginning: String, more: &'static str) -> (Duratio
 async fn slow_heads_and_bodies_end_in_time_and_everybody_else_is_served() {
     bounded(async {
         let site = Site::sqlite().await;
-        let settings = [("LIMITS__HEADER_TIMEOUT_MS", "2000"), ("LIMITS__BODY_TIMEOUT_MS", "2000")];
+        let settings = [
+            ("LIMITS__HEADER_TIMEOUT_MS", "2000"),
+            ("LIMITS__BODY_TIMEOUT_MS", "2000"),
+        ];
         let server = site.start_with(&settings).await;
         let mut attack = JoinSet::new();
         for number in 0..ATTACKERS * 2 {
             let (target, slow_body) = (*server.target(), number % 2 == 0);
-            let beginning =
-                if slow_body { format!("{POST}Content-Length: 1000\r\n\r\n{{") } else { HEAD.to_owned() };
+            let beginning = if slow_body {
+                format!("{POST}Content-Length: 1000\r\n\r\n{{")
+            } else {
+                HEAD.to_owned()
+            };
             let more = if slow_body { " " } else { "x: y\r\n" };
             attack.spawn(async move { (slow_body, drip(target, beginning, more).await) });
         }
         let rest = Rest::new(server.target()).expect("doors");
         for number in 0..20 {
             let begun = Instant::now();
-            rest.guest(&format!("polite {number}")).await.expect("served");
-            assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+            rest.guest(&format!("polite {number}"))
+                .await
+                .expect("served");
+            assert!(
+                begun.elapsed() < Duration::from_millis(1500),
+                "{:?}",
+                begun.elapsed()
+            );
         }
         let mut told = 0;
         for (slow_body, (borne, status)) in attack.join_all().await {
             assert!(borne < Duration::from_secs(8), "{borne:?}");
             // The answer may be lost to one that goes on sending: a reset overtakes it.
-            assert!(status.is_none() || (slow_body && status == Some(408)), "{status:?}");
+            assert!(
+                status.is_none() || (slow_body && status == Some(408)),
+                "{status:?}"
+            );
             told += usize::from(status.is_some());
         }
         assert!(told > ATTACKERS / 2, "{told} of {ATTACKERS} were told");
@@ -85,8 +103,16 @@ async fn bodies_of_ten_megabytes_are_refused_and_not_held() {
         }
         assert_eq!(sending.join_all().await, [413; 40]);
         let grown = server.usage().rss_bytes.saturating_sub(before);
-        assert!(grown < 32 * MEGABYTE as u64, "{} KiB for forty of them", grown / 1024);
-        Rest::new(server.target()).expect("doors").guest("polite").await.expect("served");
+        assert!(
+            grown < 32 * MEGABYTE as u64,
+            "{} KiB for forty of them",
+            grown / 1024
+        );
+        Rest::new(server.target())
+            .expect("doors")
+            .guest("polite")
+            .await
+            .expect("served");
     })
     .await;
 }
@@ -96,7 +122,10 @@ async fn heads_beyond_sixteen_kilobytes_or_a_hundred_headers_are_answered_431() 
     bounded(async {
         let site = Site::sqlite().await;
         let server = site.start().await;
-        for headers in [format!("x: {}\r\n", "y".repeat(20_000)), "x: y\r\n".repeat(150)] {
+        for headers in [
+            format!("x: {}\r\n", "y".repeat(20_000)),
+            "x: y\r\n".repeat(150),
+        ] {
             let mut raw = Raw::connect(server.target()).await;
             raw.bytes(format!("{HEAD}{headers}\r\n").as_bytes()).await;
             assert_eq!(raw.head().await.status, 431);

@@ -1,14 +1,16 @@
 //! A stranger on the fleet's Redis, who writes down every message between instances and may say them again.
 
-use crate::redis::RedisServer;
-use futures_util::StreamExt;
-use parking_lot::Mutex;
-use redis::aio::MultiplexedConnection;
 use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
+
+use futures_util::StreamExt;
+use parking_lot::Mutex;
+use redis::aio::MultiplexedConnection;
 use tokio::task::JoinHandle;
+
+use crate::redis::RedisServer;
 
 /// The channels that instances use.
 const CHANNELS: [&str; 2] = ["raid:*", "instance:*"];
@@ -35,20 +37,30 @@ impl Eavesdropper {
     pub async fn at(redis: &RedisServer) -> Eavesdropper {
         let client = redis::Client::open(redis.url()).expect("a url");
         let mut listening = client.get_async_pubsub().await.expect("connect to Redis");
-        listening.psubscribe(&CHANNELS).await.expect("listen to all");
+        listening
+            .psubscribe(&CHANNELS)
+            .await
+            .expect("listen to all");
         let heard = Arc::<Mutex<Heard>>::default();
         let noting = Arc::clone(&heard);
         let listening = tokio::spawn(async move {
             let mut messages = listening.into_on_message();
             while let Some(message) = messages.next().await {
-                let overheard = (message.get_channel_name().to_owned(), message.get_payload_bytes().to_vec());
+                let overheard = (
+                    message.get_channel_name().to_owned(),
+                    message.get_payload_bytes().to_vec(),
+                );
                 let mut heard = noting.lock();
                 if heard.known.insert(overheard.clone()) {
                     heard.messages.push(overheard);
                 }
             }
         });
-        Eavesdropper { heard, listening, speaking: redis.connect().await }
+        Eavesdropper {
+            heard,
+            listening,
+            speaking: redis.connect().await,
+        }
     }
 
     /// Everything that was said by others, each once, first to last.
@@ -63,7 +75,10 @@ impl Eavesdropper {
         for (channel, message) in messages {
             publishing.cmd("PUBLISH").arg(channel).arg(message);
         }
-        publishing.query_async(&mut self.speaking.clone()).await.expect("publish")
+        publishing
+            .query_async(&mut self.speaking.clone())
+            .await
+            .expect("publish")
     }
 }
 

@@ -1,15 +1,17 @@
 //! Being forgotten, at another instance than the raid's owner, while others watch.
 
-use crate::bounded;
-use crate::fleet::Fleet;
-use crate::listener::Listener;
-use crate::party::long_raid;
+use std::time::Duration;
+
 use raidhall_loadtest::client::Rest;
 use raidhall_protocol::Command;
 use reqwest::{Client, StatusCode};
 use serde_json::json;
-use std::time::Duration;
 use tokio::time::{Instant, sleep};
+
+use crate::bounded;
+use crate::fleet::Fleet;
+use crate::listener::Listener;
+use crate::party::long_raid;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -21,18 +23,35 @@ async fn who_is_forgotten_at_one_instance_is_forgotten_at_all_and_everybody_goes
         let rest = Rest::new(first).expect("doors");
         let ada = rest.guest("Ada").await.expect("a guest");
         let of_ada = rest.with_token(&ada.access_token);
-        let raid = of_ada.create(&long_raid(3), None).await.expect("a raid").state;
-        let ben = Rest::new(second).expect("doors").guest("Benedict").await.expect("a guest");
-        let of_ben = Rest::new(second).expect("doors").with_token(&ben.access_token);
+        let raid = of_ada
+            .create(&long_raid(3), None)
+            .await
+            .expect("a raid")
+            .state;
+        let ben = Rest::new(second)
+            .expect("doors")
+            .guest("Benedict")
+            .await
+            .expect("a guest");
+        let of_ben = Rest::new(second)
+            .expect("doors")
+            .with_token(&ben.access_token);
         of_ben.join(&raid.invite_code).await.expect("a member");
         let mut watching = fleet.wire(0, raid.id, &ada.access_token).await;
         let mut listening = Listener::open(second, raid.id, None, &ada.access_token).await;
         let text = "Benedict was here".to_owned();
-        of_ben.command(raid.id, None, &Command::Say { text }).await.expect("said");
+        of_ben
+            .command(raid.id, None, &Command::Say { text })
+            .await
+            .expect("said");
         listening.seek(|told| told.event == "said").await;
 
         let answer = Client::builder().no_proxy().build().expect("a client");
-        let answer = answer.delete(second.url("/api/v1/me")).bearer_auth(&ben.access_token).send().await;
+        let answer = answer
+            .delete(second.url("/api/v1/me"))
+            .bearer_auth(&ben.access_token)
+            .send()
+            .await;
         assert_eq!(answer.expect("an answer").status(), StatusCode::ACCEPTED);
         let erased = listening.seek(|told| told.event == "player_erased").await;
         assert_eq!(
@@ -40,7 +59,10 @@ async fn who_is_forgotten_at_one_instance_is_forgotten_at_all_and_everybody_goes
             json!({"player": ben.player.id, "text": "[erased]", "made_raid": false})
         );
         let deadline = Instant::now() + PATIENCE;
-        while json!(of_ada.all_events(raid.id).await.expect("events")).to_string().contains("Benedict") {
+        while json!(of_ada.all_events(raid.id).await.expect("events"))
+            .to_string()
+            .contains("Benedict")
+        {
             assert!(Instant::now() < deadline, "the ledger still tells");
             sleep(Duration::from_millis(50)).await;
         }
@@ -49,14 +71,20 @@ async fn who_is_forgotten_at_one_instance_is_forgotten_at_all_and_everybody_goes
             let mut back = Listener::open(target, raid.id, Some(1), &ada.access_token).await;
             let last = back.seek(|told| told.event == "player_erased").await;
             let rows = json!(back.rows()).to_string();
-            assert!(!rows.contains("Benedict") && rows.contains("[erased]"), "{rows}");
+            assert!(
+                !rows.contains("Benedict") && rows.contains("[erased]"),
+                "{rows}"
+            );
             assert_eq!(last.id, erased.id);
         }
         let last = watching.say(raid.id, "and we go on").await.0;
         listening.seek(|told| told.id == Some(last)).await;
         let seen = of_ada.raid(raid.id).await.expect("the raid").state;
         assert_eq!(
-            seen.messages.iter().map(|said| said.text.as_str()).collect::<Vec<_>>(),
+            seen.messages
+                .iter()
+                .map(|said| said.text.as_str())
+                .collect::<Vec<_>>(),
             ["[erased]", "and we go on"]
         );
         assert!(of_ben.me().await.is_err());

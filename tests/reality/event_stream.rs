@@ -1,5 +1,16 @@
 //! Raids as Server-Sent Events: what a socket promises holds for a stream.
 
+use std::time::Duration;
+
+use raidhall::auth::Scope;
+use raidhall_loadtest::client::Rest;
+use raidhall_protocol::rest::TokenPair;
+use raidhall_protocol::{Codec, Command, RaidId, ServerMessage};
+use reqwest::{Client, Response};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+
 use crate::bounded;
 use crate::fleet::Fleet;
 use crate::listener::{Listener, Told, ask};
@@ -8,15 +19,6 @@ use crate::process::{Server, Site};
 use crate::proxy::Proxy;
 use crate::proxy::Way::ToClient;
 use crate::wire::Wire;
-use raidhall::auth::Scope;
-use raidhall_loadtest::client::Rest;
-use raidhall_protocol::rest::TokenPair;
-use raidhall_protocol::{Codec, Command, RaidId, ServerMessage};
-use reqwest::{Client, Response};
-use rustix::process::Signal;
-use serde_json::{Value, json};
-use std::time::Duration;
-use tokio::time::{sleep, timeout};
 
 const SOON: Duration = Duration::from_secs(2);
 
@@ -33,16 +35,34 @@ impl Scene {
         let server = site.start_with(settings).await;
         let rest = Rest::new(server.target()).expect("doors");
         let ada = rest.guest("Ada").await.expect("a guest");
-        let view = rest.with_token(&ada.access_token).create(&long_raid(3), None).await.expect("a raid");
+        let view = rest
+            .with_token(&ada.access_token)
+            .create(&long_raid(3), None)
+            .await
+            .expect("a raid");
         let bob = rest.guest("Bob").await.expect("a guest");
-        rest.with_token(&bob.access_token).join(&view.state.invite_code).await.expect("a member");
+        rest.with_token(&bob.access_token)
+            .join(&view.state.invite_code)
+            .await
+            .expect("a member");
         let mut wire = Wire::open(server.target(), Codec::Json, &ada.access_token).await;
         wire.watch(view.state.id, None).await;
-        Scene { server, raid: view.state.id, ada: wire, bob }
+        Scene {
+            server,
+            raid: view.state.id,
+            ada: wire,
+            bob,
+        }
     }
 
     async fn listen(&self, last: Option<u64>) -> Listener {
-        Listener::open(self.server.target(), self.raid, last, &self.bob.access_token).await
+        Listener::open(
+            self.server.target(),
+            self.raid,
+            last,
+            &self.bob.access_token,
+        )
+        .await
     }
 
     async fn say(&mut self, text: &str) -> u64 {
@@ -54,8 +74,16 @@ impl Scene {
 async fn ledger(server: &Server, raid: RaidId, after: u64, token: &str) -> Vec<Value> {
     let path = format!("/api/v1/raids/{raid}/events?limit=100&after={after}");
     let client = Client::builder().no_proxy().build().expect("a client");
-    let answer = client.get(server.target().url(&path)).bearer_auth(token).send().await.expect("an answer");
-    answer.json::<Value>().await.expect("JSON")["data"].as_array().expect("rows").clone()
+    let answer = client
+        .get(server.target().url(&path))
+        .bearer_auth(token)
+        .send()
+        .await
+        .expect("an answer");
+    answer.json::<Value>().await.expect("JSON")["data"]
+        .as_array()
+        .expect("rows")
+        .clone()
 }
 
 fn is(event: &'static str) -> impl Fn(&Told) -> bool {
@@ -69,23 +97,37 @@ async fn a_stream_begins_with_a_snapshot_and_tells_each_event_under_its_type_and
         let mut scene = Scene::set(&site, &[("LIMITS__HEARTBEAT_MS", "200")]).await;
         let mut bob = scene.listen(None).await;
         let snapshot = bob.next().await.expect("a snapshot");
-        assert_eq!((snapshot.event.as_str(), snapshot.id), ("snapshot", Some(3)));
+        assert_eq!(
+            (snapshot.event.as_str(), snapshot.id),
+            ("snapshot", Some(3))
+        );
         assert_eq!(snapshot.data["state"]["title"], "Reality");
         let online: Vec<_> = snapshot.data["online"].as_array().expect("ids").clone();
-        assert!(online.contains(&json!(scene.bob.player.id)), "who listens is online: {online:?}");
+        assert!(
+            online.contains(&json!(scene.bob.player.id)),
+            "who listens is online: {online:?}"
+        );
         scene
             .ada
             .seek(|message| match message {
-                ServerMessage::Presence { online, .. } if online.contains(&scene.bob.player.id) => Some(()),
+                ServerMessage::Presence { online, .. } if online.contains(&scene.bob.player.id) => {
+                    Some(())
+                }
                 _ => None,
             })
             .await;
         scene.say("hi\u{2028}there").await;
         let last = scene.say("and again").await;
         assert_eq!(bob.seek(|told| told.id == Some(last)).await.event, "said");
-        assert_eq!(bob.rows(), ledger(&scene.server, scene.raid, 3, &scene.bob.access_token).await);
+        assert_eq!(
+            bob.rows(),
+            ledger(&scene.server, scene.raid, 3, &scene.bob.access_token).await
+        );
         let signal = json!({"t": "signal", "raid": scene.raid, "kind": "emote", "data": "🔥"});
-        scene.ada.send(serde_json::from_value(signal).expect("a message")).await;
+        scene
+            .ada
+            .send(serde_json::from_value(signal).expect("a message"))
+            .await;
         assert_eq!(bob.seek(is("signal")).await.data["data"], "🔥");
         while bob.comments < 3 {
             let _ = timeout(Duration::from_millis(300), bob.next()).await;
@@ -106,7 +148,12 @@ async fn whoever_comes_back_gets_exactly_what_was_missed_though_the_server_was_k
         for number in 0..40 {
             missed = scene.say(&format!("meanwhile {number}")).await;
         }
-        let Scene { server, raid, bob: tokens, .. } = scene;
+        let Scene {
+            server,
+            raid,
+            bob: tokens,
+            ..
+        } = scene;
         server.kill().await;
         bob.end().await;
         let server = site.start().await;
@@ -114,7 +161,10 @@ async fn whoever_comes_back_gets_exactly_what_was_missed_though_the_server_was_k
         let first = bob.next().await.expect("an answer");
         assert_eq!((first.event.as_str(), first.id), ("watching", None));
         bob.seek(|told| told.id == Some(missed)).await;
-        assert_eq!(bob.rows(), ledger(&server, raid, seen, &tokens.access_token).await);
+        assert_eq!(
+            bob.rows(),
+            ledger(&server, raid, seen, &tokens.access_token).await
+        );
         assert_eq!(bob.rows().len(), 40);
     })
     .await;
@@ -127,15 +177,25 @@ async fn since_serves_who_cannot_set_the_header_and_another_lineage_s_is_worth_n
         let scene = Scene::set(&site, &[]).await;
         let (target, token) = (scene.server.target(), &scene.bob.access_token);
         let answer = ask(target, scene.raid, "?since=1", None, token).await;
-        let lineage = answer.headers()["raidhall-lineage"].to_str().expect("text").to_owned();
+        let lineage = answer.headers()["raidhall-lineage"]
+            .to_str()
+            .expect("text")
+            .to_owned();
         assert_eq!(answer.headers()["x-accel-buffering"], "no");
         assert_eq!(answer.headers()["cache-control"], "no-store");
-        let first = async |answer: Response| Listener::of(answer).next().await.expect("an answer").event;
+        let first =
+            async |answer: Response| Listener::of(answer).next().await.expect("an answer").event;
         assert_eq!(first(answer).await, "watching");
         let same = format!("?lineage={lineage}");
-        assert_eq!(first(ask(target, scene.raid, &same, Some("1"), token).await).await, "watching");
+        assert_eq!(
+            first(ask(target, scene.raid, &same, Some("1"), token).await).await,
+            "watching"
+        );
         for query in ["?lineage=another&since=1", "?lineage=another"] {
-            assert_eq!(first(ask(target, scene.raid, query, Some("1"), token).await).await, "snapshot");
+            assert_eq!(
+                first(ask(target, scene.raid, query, Some("1"), token).await).await,
+                "snapshot"
+            );
         }
     })
     .await;
@@ -148,19 +208,40 @@ async fn what_is_refused_is_refused_before_the_stream_begins() {
         let scene = Scene::set(&site, &[("LIMITS__CONNECTIONS_PER_PLAYER", "1")]).await;
         let target = scene.server.target();
         let party = Party::gather(target, 1, &long_raid(1)).await;
-        let stranger = party.players[0].rest().guest("Eve").await.expect("a guest").access_token;
+        let stranger = party.players[0]
+            .rest()
+            .guest("Eve")
+            .await
+            .expect("a guest")
+            .access_token;
         let refusal = async |answer: Response| {
             let status = answer.status().as_u16();
             let error = answer.json::<Value>().await.expect("an error")["error"].clone();
-            (status, error["type"].as_str().expect("a type").to_owned(), error["fields"][0]["field"].clone())
+            (
+                status,
+                error["type"].as_str().expect("a type").to_owned(),
+                error["fields"][0]["field"].clone(),
+            )
         };
         let bob = &scene.bob.access_token;
         let none = Value::Null;
         let cases = [
-            (ask(target, scene.raid, "", None, "rubbish").await, (401, "unauthenticated", none.clone())),
-            (ask(target, scene.raid, "", None, &stranger).await, (404, "not_found", none.clone())),
-            (ask(target, scene.raid, "", Some("x"), bob).await, (422, "invalid", json!("Last-Event-ID"))),
-            (ask(target, scene.raid, "?since=-1", None, bob).await, (422, "invalid", json!("since"))),
+            (
+                ask(target, scene.raid, "", None, "rubbish").await,
+                (401, "unauthenticated", none.clone()),
+            ),
+            (
+                ask(target, scene.raid, "", None, &stranger).await,
+                (404, "not_found", none.clone()),
+            ),
+            (
+                ask(target, scene.raid, "", Some("x"), bob).await,
+                (422, "invalid", json!("Last-Event-ID")),
+            ),
+            (
+                ask(target, scene.raid, "?since=-1", None, bob).await,
+                (422, "invalid", json!("since")),
+            ),
         ];
         for (answer, (status, kind, field)) in cases {
             assert_eq!(refusal(answer).await, (status, kind.to_owned(), field));
@@ -186,10 +267,17 @@ async fn whoever_leaves_is_kicked_banned_or_signed_out_is_told_so_and_hears_no_m
         let target = *scene.server.target();
         let (player, token) = (scene.bob.player.id, scene.bob.access_token.clone());
         let mut bob = scene.listen(None).await;
-        scene.ada.act(scene.raid, None, Command::Kick { player }).await.expect("kicked");
+        scene
+            .ada
+            .act(scene.raid, None, Command::Kick { player })
+            .await
+            .expect("kicked");
         bob.end().await;
         let last: Vec<_> = bob.heard.iter().rev().take(2).collect();
-        assert_eq!((last[1].event.as_str(), last[0].event.as_str()), ("member_left", "unwatched"));
+        assert_eq!(
+            (last[1].event.as_str(), last[0].event.as_str()),
+            ("member_left", "unwatched")
+        );
         assert_eq!(last[0].data["reason"], "kicked");
 
         let client = Client::builder().no_proxy().build().expect("a client");
@@ -201,7 +289,12 @@ async fn whoever_leaves_is_kicked_banned_or_signed_out_is_told_so_and_hears_no_m
         for (code, name) in [(4003, "forbidden"), (4001, "unauthenticated")] {
             let guest = rest.guest("Eve").await.expect("a guest");
             let own = rest.with_token(&guest.access_token);
-            let raid = own.create(&long_raid(1), None).await.expect("a raid").state.id;
+            let raid = own
+                .create(&long_raid(1), None)
+                .await
+                .expect("a raid")
+                .state
+                .id;
             let mut eve = Listener::open(&target, raid, None, &guest.access_token).await;
             eve.next().await.expect("a snapshot");
             if code == 4003 {
@@ -213,7 +306,10 @@ async fn whoever_leaves_is_kicked_banned_or_signed_out_is_told_so_and_hears_no_m
             }
             timeout(SOON, eve.end()).await.expect("ended in time");
             let last = eve.heard.last().expect("a last word");
-            assert_eq!((last.event.as_str(), &last.data), ("close", &json!({"code": code, "name": name})));
+            assert_eq!(
+                (last.event.as_str(), &last.data),
+                ("close", &json!({"code": code, "name": name}))
+            );
         }
         let answer = ask(&target, scene.raid, "", None, &token).await;
         assert_eq!(answer.status(), 404, "whoever was kicked");
@@ -240,7 +336,10 @@ async fn a_drain_says_when_to_come_back_and_ends_every_stream() {
             assert_eq!(bye.retry, bye.data["reconnect_after_ms"].as_u64());
             assert!(bye.retry.is_some_and(|retry| retry < 2_000), "{bye:?}");
         }
-        assert_eq!(scene.server.exit_code(Duration::from_secs(30)).await, Some(0));
+        assert_eq!(
+            scene.server.exit_code(Duration::from_secs(30)).await,
+            Some(0)
+        );
     })
     .await;
 }
@@ -252,10 +351,19 @@ fn words(number: u64) -> String {
 
 /// Bob listens over a link that can be held, and may take nothing for so many milliseconds.
 async fn behind_a_slow_link(site: &Site, write_stall_ms: &str) -> (Scene, Proxy, Listener) {
-    let settings = [("LIMITS__WRITE_STALL_MS", write_stall_ms), ("LIMITS__COMMANDS_PER_SECOND", "1000")];
+    let settings = [
+        ("LIMITS__WRITE_STALL_MS", write_stall_ms),
+        ("LIMITS__COMMANDS_PER_SECOND", "1000"),
+    ];
     let scene = Scene::set(site, &settings).await;
     let link = Proxy::slow(scene.server.target().address(), 1_000_000).await;
-    let mut slow = Listener::open(&target(link.address()), scene.raid, None, &scene.bob.access_token).await;
+    let mut slow = Listener::open(
+        &target(link.address()),
+        scene.raid,
+        None,
+        &scene.bob.access_token,
+    )
+    .await;
     slow.next().await.expect("a snapshot");
     (scene, link, slow)
 }
@@ -284,7 +392,14 @@ async fn a_listener_that_does_not_read_for_a_while_goes_on_from_a_snapshot() {
             }
             held = told.id.expect("an id");
         }
-        assert!(slow.heard.iter().filter(|told| told.event == "snapshot").count() >= 2, "no snapshot");
+        assert!(
+            slow.heard
+                .iter()
+                .filter(|told| told.event == "snapshot")
+                .count()
+                >= 2,
+            "no snapshot"
+        );
     })
     .await;
 }
@@ -317,9 +432,16 @@ async fn listeners_hear_the_same_at_every_instance_and_a_dead_one_s_go_on_elsewh
         let mut fleet = Fleet::of(2).await;
         let rest = Rest::over(fleet.targets.clone()).expect("doors");
         let ada = rest.guest("Ada").await.expect("a guest");
-        let raid =
-            rest.with_token(&ada.access_token).create(&long_raid(1), None).await.expect("a raid").state.id;
-        let owner = fleet.owner_of(&rest.with_token(&ada.access_token), raid).await;
+        let raid = rest
+            .with_token(&ada.access_token)
+            .create(&long_raid(1), None)
+            .await
+            .expect("a raid")
+            .state
+            .id;
+        let owner = fleet
+            .owner_of(&rest.with_token(&ada.access_token), raid)
+            .await;
         let mut listeners = Vec::new();
         for server in &fleet.servers {
             let mut listener = Listener::open(server.target(), raid, None, &ada.access_token).await;
@@ -339,8 +461,13 @@ async fn listeners_hear_the_same_at_every_instance_and_a_dead_one_s_go_on_elsewh
         fleet.kill(owner).await;
         let seq = wire.say(raid, "after the death").await.0;
         listeners[edge].seek(|told| told.id == Some(seq)).await;
-        let mut back =
-            Listener::open(fleet.servers[edge].target(), raid, Some(last), &ada.access_token).await;
+        let mut back = Listener::open(
+            fleet.servers[edge].target(),
+            raid,
+            Some(last),
+            &ada.access_token,
+        )
+        .await;
         back.seek(|told| told.id == Some(seq)).await;
         assert_eq!(back.rows().len(), (seq - last) as usize);
     })

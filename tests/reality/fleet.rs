@@ -1,17 +1,19 @@
 //! Several instances on one database and one bus, each of which may be reached through a proxy of its own, and players
 //! spread over them.
 
-use crate::party::Party;
-use crate::process::{Server, Site};
-use crate::proxy::{Proxy, Way};
-use crate::redis::RedisServer;
-use crate::wire::Wire;
+use std::time::Duration;
+
 use raidhall_loadtest::client::Rest;
 use raidhall_loadtest::targets::Targets;
 use raidhall_protocol::rest::NewRaid;
 use raidhall_protocol::{Codec, RaidId};
 use rustix::process::Signal;
-use std::time::Duration;
+
+use crate::party::Party;
+use crate::process::{Server, Site};
+use crate::proxy::{Proxy, Way};
+use crate::redis::RedisServer;
+use crate::wire::Wire;
 
 /// How long after a node's end somebody who was forgotten over it would be shown gone at the latest: the longest grace,
 /// which is that after a drain, and a little more.
@@ -39,7 +41,12 @@ impl Fleet {
     }
 
     /// The same with a Redis of one's own. Settings may lead past the proxies.
-    pub async fn over(site: Site, redis: RedisServer, count: usize, settings: &[(&str, &str)]) -> Fleet {
+    pub async fn over(
+        site: Site,
+        redis: RedisServer,
+        count: usize,
+        settings: &[(&str, &str)],
+    ) -> Fleet {
         let (mut buses, mut servers) = (Vec::new(), Vec::new());
         for _ in 0..count {
             let bus = Proxy::to(redis.address()).await;
@@ -48,14 +55,21 @@ impl Fleet {
         }
         let targets = servers.iter().map(|server| *server.target()).collect();
         let targets = Targets::new(targets).expect("one at least");
-        Fleet { site, redis, buses, servers, targets }
+        Fleet {
+            site,
+            redis,
+            buses,
+            servers,
+            targets,
+        }
     }
 
     /// An instance more, with settings of its own, and with more in its environment. Players who are there do not learn
     /// of it.
     pub async fn join(&mut self, settings: &[(&str, &str)], environment: &[(&str, &str)]) {
         let bus = Proxy::to(self.redis.address()).await;
-        self.servers.push(self.site.start_node_in(&bus, settings, environment).await);
+        self.servers
+            .push(self.site.start_node_in(&bus, settings, environment).await);
         self.buses.push(bus);
         let targets = self.servers.iter().map(|server| *server.target()).collect();
         self.targets = Targets::new(targets).expect("one at least");
@@ -87,7 +101,10 @@ impl Fleet {
     pub async fn owner_of(&self, rest: &Rest, raid: RaidId) -> usize {
         let view = rest.raid(raid).await.expect("the raid");
         let at = |server: &Server| view.ws_url.contains(&server.target().address().to_string());
-        self.servers.iter().position(at).unwrap_or_else(|| panic!("nobody is at {}", view.ws_url))
+        self.servers
+            .iter()
+            .position(at)
+            .unwrap_or_else(|| panic!("nobody is at {}", view.ws_url))
     }
 
     /// A member's connection to one of the instances, which watches the raid.
@@ -99,7 +116,9 @@ impl Fleet {
 
     /// Lets nothing through between any instance and Redis, without a word to anybody.
     pub fn hold_buses(&self) {
-        self.buses.iter().for_each(|bus| bus.hold(&[Way::ToServer, Way::ToClient]));
+        self.buses
+            .iter()
+            .for_each(|bus| bus.hold(&[Way::ToServer, Way::ToClient]));
     }
 
     /// Everything goes through again.

@@ -1,31 +1,39 @@
 //! Clients that send without end, below the level of messages too, and what becomes of the polite ones beside them.
 
-use crate::party::{Party, long_raid};
-use crate::process::{Server, Site};
-use crate::raw::{CLOSE, PING, Raw, TEXT, frame};
-use crate::wire::Wire;
-use crate::{bounded, undisturbed};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
 use raidhall_loadtest::client::Rest;
 use raidhall_loadtest::target::Target;
 use raidhall_protocol::{Codec, ErrorType, RaidId};
 use serde_json::{Value, json};
-use std::future::Future;
-use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::party::{Party, long_raid};
+use crate::process::{Server, Site};
+use crate::raw::{CLOSE, PING, Raw, TEXT, frame};
+use crate::wire::Wire;
+use crate::{bounded, undisturbed};
+
 /// The default, which other tests raise.
-const DEFAULTS: [(&str, &str); 2] =
-    [("LIMITS__COMMANDS_PER_SECOND", "20"), ("LIMITS__BYTES_PER_SECOND", "524288")];
+const DEFAULTS: [(&str, &str); 2] = [
+    ("LIMITS__COMMANDS_PER_SECOND", "20"),
+    ("LIMITS__BYTES_PER_SECOND", "524288"),
+];
 /// An empty fragment that goes on with a message and does not end it.
 const EMPTY_FRAGMENT: u8 = 0;
 
 async fn greeted(server: &Server, token: &str) -> Raw {
     let mut raw = Raw::open(server.target(), "raidhall.v1.json").await;
-    raw.frame(TEXT, json!({"t": "hello", "token": token}).to_string().as_bytes()).await;
+    raw.frame(
+        TEXT,
+        json!({"t": "hello", "token": token}).to_string().as_bytes(),
+    )
+    .await;
     raw
 }
 
@@ -54,7 +62,11 @@ async fn pings_and_empty_fragments_without_end_are_told_so_and_closed_with_4101(
         let party = Party::gather(server.target(), 1, &long_raid(2)).await;
         let token = party.witness().await.access_token;
         let begun = frame(TEXT, Some([1; 4]), b"{");
-        let fragments = [begun, frame(EMPTY_FRAGMENT, Some([1; 4]), b"").repeat(100_000)].concat();
+        let fragments = [
+            begun,
+            frame(EMPTY_FRAGMENT, Some([1; 4]), b"").repeat(100_000),
+        ]
+        .concat();
         let pings = frame(0x80 | PING, Some([1; 4]), b"").repeat(100_000);
         let flood = async |bytes: Vec<u8>| {
             let mut raw = greeted(&server, &token).await;
@@ -64,8 +76,16 @@ async fn pings_and_empty_fragments_without_end_are_told_so_and_closed_with_4101(
             assert!((1..=10).contains(&errors.len()), "{errors:?}");
             for error in errors {
                 assert_eq!(error["re"], "frames");
-                assert_eq!(error["error"]["type"], json!(ErrorType::RateLimited.as_str()));
-                assert!(error["error"]["retry_after_ms"].as_u64().is_some_and(|ms| ms > 0), "{error}");
+                assert_eq!(
+                    error["error"]["type"],
+                    json!(ErrorType::RateLimited.as_str())
+                );
+                assert!(
+                    error["error"]["retry_after_ms"]
+                        .as_u64()
+                        .is_some_and(|ms| ms > 0),
+                    "{error}"
+                );
             }
         };
         tokio::join!(flood(fragments), flood(pings));
@@ -85,10 +105,22 @@ async fn hundred(server: &Server) -> Vec<(RaidId, Wire)> {
     let rest = Rest::new(server.target()).expect("doors");
     let mut wires = Vec::new();
     for number in 0..10 {
-        let tokens = rest.guest(&format!("player {number}")).await.expect("a guest");
-        let raid = rest.with_token(&tokens.access_token).create(&long_raid(2), None).await.expect("a raid");
+        let tokens = rest
+            .guest(&format!("player {number}"))
+            .await
+            .expect("a guest");
+        let raid = rest
+            .with_token(&tokens.access_token)
+            .create(&long_raid(2), None)
+            .await
+            .expect("a raid");
         for device in 0..10 {
-            let wire = Wire::open(server.target(), Codec::ALL[device % 2], &tokens.access_token).await;
+            let wire = Wire::open(
+                server.target(),
+                Codec::ALL[device % 2],
+                &tokens.access_token,
+            )
+            .await;
             wires.push((raid.state.id, wire));
         }
     }
@@ -137,10 +169,18 @@ impl Attack {
         let (stop, flooders) = (CancellationToken::new(), flooders.collect::<Vec<_>>());
         let stopped = stop.clone();
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime").block_on(stopped.run_until_cancelled(async {
-                flooders.into_iter().collect::<JoinSet<_>>().join_all().await;
-            }));
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            runtime
+                .expect("a runtime")
+                .block_on(stopped.run_until_cancelled(async {
+                    flooders
+                        .into_iter()
+                        .collect::<JoinSet<_>>()
+                        .join_all()
+                        .await;
+                }));
         });
         Attack(stop)
     }
@@ -156,19 +196,33 @@ const FLOODERS: usize = 12;
 
 /// Those who send messages, pings and fragments without end, once the server has let that many go.
 async fn attack(server: &Server) -> Attack {
-    let tokens = Rest::new(server.target()).expect("doors").guest("flooder").await.expect("a guest");
+    let tokens = Rest::new(server.target())
+        .expect("doors")
+        .guest("flooder")
+        .await
+        .expect("a guest");
     let mask = Some([1; 4]);
     let floods = [
         frame(0x80 | TEXT, mask, br#"{"t":"unwatch","raid":1}"#).repeat(1000),
         frame(0x80 | PING, mask, b"x").repeat(1000),
-        [frame(TEXT, mask, b"{"), frame(EMPTY_FRAGMENT, mask, b"").repeat(1000)].concat(),
+        [
+            frame(TEXT, mask, b"{"),
+            frame(EMPTY_FRAGMENT, mask, b"").repeat(1000),
+        ]
+        .concat(),
     ];
     let let_go = Arc::new(Semaphore::new(0));
     let attack = Attack::begin((0..FLOODERS).map(|number| {
-        let (token, bytes) = (tokens.access_token.clone(), floods[number % floods.len()].clone());
+        let (token, bytes) = (
+            tokens.access_token.clone(),
+            floods[number % floods.len()].clone(),
+        );
         flooder(*server.target(), token, bytes, Arc::clone(&let_go))
     }));
-    let _ = let_go.acquire_many(FLOODERS as u32).await.expect("never closed");
+    let _ = let_go
+        .acquire_many(FLOODERS as u32)
+        .await
+        .expect("never closed");
     attack
 }
 
@@ -187,12 +241,17 @@ async fn floods_of_messages_pings_and_fragments_leave_the_polite_their_latency()
                 tokio::join!(measure(polite), measure(spared));
             (polite, spared) = (polite_again, spared_again);
             let (spent, usual) = (used().0 - before.0, used().1 - before.1);
-            println!("p99 of the polite: {flooded:?} beside floods, {calm:?} of those who are spared");
+            println!(
+                "p99 of the polite: {flooded:?} beside floods, {calm:?} of those who are spared"
+            );
             println!("processor time of their servers: {spent:?} and {usual:?}");
             if spent <= usual * 2 && flooded <= (calm * 2).max(FLOOR) {
                 return;
             }
-            assert!(round < ROUNDS, "floods take the time of the polite in each of {ROUNDS} rounds");
+            assert!(
+                round < ROUNDS,
+                "floods take the time of the polite in each of {ROUNDS} rounds"
+            );
         }
     })
     .await;

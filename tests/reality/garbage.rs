@@ -1,12 +1,13 @@
 //! What no good client sends, and what it is told.
 
+use raidhall_protocol::{Codec, ErrorType};
+use serde_json::{Value, json};
+
 use crate::bounded;
 use crate::party::{Party, long_raid};
 use crate::process::{Server, Site};
 use crate::raw::{BINARY, CLOSE, PING, PONG, Raw, TEXT, UPGRADE, frame};
 use crate::wire::Wire;
-use raidhall_protocol::{Codec, ErrorType};
-use serde_json::{Value, json};
 
 const JSON: &str = "raidhall.v1.json";
 const MSGPACK: &str = "raidhall.v1.msgpack";
@@ -21,7 +22,11 @@ async fn house(site: &Site, settings: &[(&str, &str)]) -> (Server, Party, String
 
 async fn greeted(server: &Server, token: &str) -> Raw {
     let mut raw = Raw::open(server.target(), JSON).await;
-    raw.frame(TEXT, json!({"t": "hello", "token": token}).to_string().as_bytes()).await;
+    raw.frame(
+        TEXT,
+        json!({"t": "hello", "token": token}).to_string().as_bytes(),
+    )
+    .await;
     assert_eq!(next(&mut raw).await["t"], "welcome");
     raw
 }
@@ -45,13 +50,33 @@ async fn broken_frames_close_with_the_code_that_says_why() {
         let text = |payload: &[u8]| frame(0x80 | TEXT, Some([1, 2, 3, 4]), payload);
         let huge = json!({"t": "beat", "x": "x".repeat(20 * 1024)}).to_string();
         let cases: [(&str, Vec<u8>, u16); 12] = [
-            ("an unmasked frame", frame(0x80 | TEXT, None, br#"{"t":"beat"}"#), 1002),
-            ("a reserved bit", frame(0xc0 | TEXT, Some([1; 4]), b"{}"), 1002),
-            ("a reserved opcode", frame(0x80 | 3, Some([1; 4]), b"{}"), 1002),
+            (
+                "an unmasked frame",
+                frame(0x80 | TEXT, None, br#"{"t":"beat"}"#),
+                1002,
+            ),
+            (
+                "a reserved bit",
+                frame(0xc0 | TEXT, Some([1; 4]), b"{}"),
+                1002,
+            ),
+            (
+                "a reserved opcode",
+                frame(0x80 | 3, Some([1; 4]), b"{}"),
+                1002,
+            ),
             ("a ping in pieces", frame(PING, Some([1; 4]), b"x"), 1002),
-            ("a continuation of nothing", frame(0x80, Some([1; 4]), b"{}"), 1002),
+            (
+                "a continuation of nothing",
+                frame(0x80, Some([1; 4]), b"{}"),
+                1002,
+            ),
             ("a message of 20 KiB", text(huge.as_bytes()), 1009),
-            ("a length of 2^62", [&[0x81, 0xff, 0x40][..], &[0; 7], &[1; 4]].concat(), 1009),
+            (
+                "a length of 2^62",
+                [&[0x81, 0xff, 0x40][..], &[0; 7], &[1; 4]].concat(),
+                1009,
+            ),
             ("text that is no UTF-8", text(&[b'"', 0xff, b'"']), 1007),
             ("text that is no JSON", text(b"hello?"), 4000),
             ("two maps", text(br#"{"t":"beat"}{"t":"beat"}"#), 4000),
@@ -66,11 +91,18 @@ async fn broken_frames_close_with_the_code_that_says_why() {
             let mut raw = greeted(&server, &token).await;
             raw.bytes(bytes).await;
             assert_eq!(raw.close_code().await, *code, "{what}");
-            assert!(raw.next().await.is_none(), "nothing follows a Close frame: {what}");
+            assert!(
+                raw.next().await.is_none(),
+                "nothing follows a Close frame: {what}"
+            );
         }
         let mut raw = Raw::open(server.target(), MSGPACK).await;
         raw.frame(TEXT, br#"{"t":"hello","token":"x"}"#).await;
-        assert_eq!(raw.close_code().await, 4000, "a text frame on a msgpack connection");
+        assert_eq!(
+            raw.close_code().await,
+            4000,
+            "a text frame on a msgpack connection"
+        );
         let mut raw = Raw::open(server.target(), MSGPACK).await;
         raw.frame(BINARY, &[0xc1]).await;
         assert_eq!(raw.close_code().await, 4000, "msgpack that is none");
@@ -101,11 +133,25 @@ async fn nothing_but_hello_comes_first() {
         let mut raw = Raw::open(server.target(), JSON).await;
         raw.frame(TEXT, br#"{"t":"hello"}"#).await;
         assert_eq!(next(&mut raw).await["error"]["type"], "invalid");
-        raw.frame(TEXT, json!({"t": "hello", "token": token}).to_string().as_bytes()).await;
+        raw.frame(
+            TEXT,
+            json!({"t": "hello", "token": token}).to_string().as_bytes(),
+        )
+        .await;
         assert_eq!(next(&mut raw).await["t"], "welcome");
-        let expired = site.token(raidhall::auth::Scope::Admin, None, std::time::Duration::ZERO);
+        let expired = site.token(
+            raidhall::auth::Scope::Admin,
+            None,
+            std::time::Duration::ZERO,
+        );
         let mut raw = Raw::open(server.target(), JSON).await;
-        raw.frame(TEXT, json!({"t": "hello", "token": expired}).to_string().as_bytes()).await;
+        raw.frame(
+            TEXT,
+            json!({"t": "hello", "token": expired})
+                .to_string()
+                .as_bytes(),
+        )
+        .await;
         assert_eq!(raw.close_code().await, 4001, "an expired token");
     })
     .await;
@@ -115,14 +161,20 @@ async fn nothing_but_hello_comes_first() {
 async fn upgrades_that_cannot_be_are_refused_before_them() {
     bounded(async {
         let site = Site::sqlite().await;
-        let allowed =
-            [("SERVER__ALLOWED_ORIGINS", "https://play.example"), ("LIMITS__CONNECTIONS_PER_ADDRESS", "3")];
+        let allowed = [
+            ("SERVER__ALLOWED_ORIGINS", "https://play.example"),
+            ("LIMITS__CONNECTIONS_PER_ADDRESS", "3"),
+        ];
         let (server, _, token) = house(&site, &allowed).await;
         let own = format!("http://{}", server.target().address());
         let bearer = format!("Bearer {token}");
         let cases: [(&str, &str, u16); 13] = [
             ("Sec-WebSocket-Protocol", "raidhall.v9.json", 400),
-            ("Sec-WebSocket-Protocol", "raidhall.v9.json, raidhall.v1.json", 101),
+            (
+                "Sec-WebSocket-Protocol",
+                "raidhall.v9.json, raidhall.v1.json",
+                101,
+            ),
             ("Origin", "https://evil.example", 403),
             ("Origin", "null", 403),
             ("Origin", "https://play.example", 101),
@@ -211,7 +263,10 @@ async fn pings_are_answered_with_pongs_of_the_same_payload_even_before_hello() {
     bounded(async {
         let site = Site::sqlite().await;
         let (server, _, token) = house(&site, &[]).await;
-        for mut raw in [Raw::open(server.target(), JSON).await, greeted(&server, &token).await] {
+        for mut raw in [
+            Raw::open(server.target(), JSON).await,
+            greeted(&server, &token).await,
+        ] {
             for payload in [&b""[..], b"here?", &[0xff; 125]] {
                 raw.frame(PING, payload).await;
                 assert_eq!(raw.next().await, Some((PONG, payload.to_vec())));
@@ -244,7 +299,10 @@ async fn two_silent_heartbeats_close_with_4201_and_a_pong_counts_as_life() {
         };
         let ((code, seen), ()) = tokio::join!(code, alive);
         assert_eq!(code, 4201);
-        assert!(seen.contains(&PING) && seen.contains(&TEXT), "pinged, and told a beat: {seen:?}");
+        assert!(
+            seen.contains(&PING) && seen.contains(&TEXT),
+            "pinged, and told a beat: {seen:?}"
+        );
     })
     .await;
 }
@@ -266,7 +324,8 @@ async fn who_asks_too_fast_is_told_when_to_go_on_and_who_floods_is_closed_with_4
                 let error = &answer["error"];
                 assert_eq!(error["type"], json!(ErrorType::RateLimited.as_str()));
                 assert!(
-                    error["retry"] == true && error["retry_after_ms"].as_u64().is_some_and(|ms| ms > 0),
+                    error["retry"] == true
+                        && error["retry_after_ms"].as_u64().is_some_and(|ms| ms > 0),
                     "{error}"
                 );
                 limited += 1;
@@ -301,10 +360,20 @@ async fn a_hello_that_comes_in_one_piece_with_the_upgrade_is_heard() {
         let site = Site::sqlite().await;
         let (server, party, token) = house(&site, &[]).await;
         let mut raw = Raw::connect(server.target()).await;
-        let lines: String = UPGRADE.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let lines: String = UPGRADE
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
         let mut bytes = format!("GET /api/v1/ws HTTP/1.1\r\nHost: x\r\n{lines}\r\n").into_bytes();
-        for message in [json!({"t": "hello", "token": token}), json!({"t": "watch", "raid": party.raid})] {
-            bytes.extend(frame(0x80 | TEXT, Some([9; 4]), message.to_string().as_bytes()));
+        for message in [
+            json!({"t": "hello", "token": token}),
+            json!({"t": "watch", "raid": party.raid}),
+        ] {
+            bytes.extend(frame(
+                0x80 | TEXT,
+                Some([9; 4]),
+                message.to_string().as_bytes(),
+            ));
         }
         raw.bytes(&bytes).await;
         assert_eq!(raw.head().await.status, 101);
@@ -370,7 +439,11 @@ async fn bombs_close_their_own_connection_and_hurt_nobody() {
         for bomb in binary {
             let mut raw = Raw::open(server.target(), MSGPACK).await;
             raw.frame(BINARY, &bomb).await;
-            assert!(matches!(raw.close_code().await, 4000 | 4001), "{:x?}", &bomb[..12.min(bomb.len())]);
+            assert!(
+                matches!(raw.close_code().await, 4000 | 4001),
+                "{:x?}",
+                &bomb[..12.min(bomb.len())]
+            );
         }
         assert!(server.runs());
         let now = server.usage().rss_bytes;

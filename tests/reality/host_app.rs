@@ -1,17 +1,19 @@
 //! The example of a host app's backend does what its document says.
 
-use crate::bounded;
-use crate::party::long_raid;
-use crate::process::Site;
-use crate::wire::Wire;
+use std::env;
+use std::time::Duration;
+
 use raidhall::auth::Scope;
 use raidhall_loadtest::client::Rest;
 use raidhall_protocol::{Codec, Command as Player};
 use reqwest::Client;
 use serde_json::{Value, json};
-use std::env;
-use std::time::Duration;
 use tokio::process::Command;
+
+use crate::bounded;
+use crate::party::long_raid;
+use crate::process::Site;
+use crate::wire::Wire;
 
 #[tokio::test]
 async fn the_example_backend_wins_a_raid_for_its_users_and_hears_of_it() {
@@ -19,17 +21,29 @@ async fn the_example_backend_wins_a_raid_for_its_users_and_hears_of_it() {
         let site = Site::sqlite().await;
         let server = site.start().await;
         let token = ["token", "--scope", "service", "--subject", "host-app"];
-        let token = site.command(&token, &[]).output().await.expect("a token").stdout;
+        let token = site
+            .command(&token, &[])
+            .output()
+            .await
+            .expect("a token")
+            .stdout;
         let token = String::from_utf8(token).expect("text");
         let url = server.target().url("");
-        let output = Command::new(env::var_os("RAIDHALL_TEST_PYTHON").expect("see scripts/with-services"))
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/examples/backend.py"))
-            .env("RAIDHALL_URL", url.trim_end_matches('/'))
-            .env("RAIDHALL_TOKEN", token.trim())
-            .output();
+        let output =
+            Command::new(env::var_os("RAIDHALL_TEST_PYTHON").expect("see scripts/with-services"))
+                .arg(concat!(
+                    env!("CARGO_MANIFEST_DIR"),
+                    "/docs/examples/backend.py"
+                ))
+                .env("RAIDHALL_URL", url.trim_end_matches('/'))
+                .env("RAIDHALL_TOKEN", token.trim())
+                .output();
         let output = output.await.expect("it runs");
         let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && said.ends_with("raid_completed\nwon\n"), "{output:?}");
+        assert!(
+            output.status.success() && said.ends_with("raid_completed\nwon\n"),
+            "{output:?}"
+        );
     })
     .await;
 }
@@ -42,21 +56,39 @@ async fn what_a_backend_does_by_a_socket_is_on_record_too() {
         let rest = Rest::new(server.target()).expect("doors");
         let ada = rest.guest("Ada").await.expect("a guest");
         let rest = rest.with_token(&ada.access_token);
-        let raid = rest.create(&long_raid(2), None).await.expect("a raid").state.id;
-        rest.command(raid, None, &Player::Start).await.expect("started");
+        let raid = rest
+            .create(&long_raid(2), None)
+            .await
+            .expect("a raid")
+            .state
+            .id;
+        rest.command(raid, None, &Player::Start)
+            .await
+            .expect("started");
         let token = |scope| site.token(scope, None, Duration::from_secs(600));
         let mut wire = Wire::open(server.target(), Codec::Json, &token(Scope::Service)).await;
         for xp in [5, 7] {
             let note = Some("about somebody".to_owned());
-            let contribute = Player::Contribute { player: ada.player.id, xp, kind: "habit".into(), note };
+            let contribute = Player::Contribute {
+                player: ada.player.id,
+                xp,
+                kind: "habit".into(),
+                note,
+            };
             wire.act(raid, None, contribute).await.expect("credited");
         }
         let client = Client::builder().no_proxy().build().expect("a client");
-        let asked =
-            client.get(server.target().url("/api/v1/admin/audit")).bearer_auth(token(Scope::Admin)).send();
+        let asked = client
+            .get(server.target().url("/api/v1/admin/audit"))
+            .bearer_auth(token(Scope::Admin))
+            .send();
         let audit: Value = asked.await.expect("an answer").json().await.expect("JSON");
-        let done: Vec<_> =
-            audit["data"].as_array().expect("rows").iter().map(|deed| &deed["details"]["xp"]).collect();
+        let done: Vec<_> = audit["data"]
+            .as_array()
+            .expect("rows")
+            .iter()
+            .map(|deed| &deed["details"]["xp"])
+            .collect();
         assert_eq!(done, [&json!(5), &json!(7)], "{audit}");
         assert!(!audit.to_string().contains("about somebody"));
     })

@@ -1,9 +1,11 @@
 //! What an instance says of itself: its health and its metrics.
 
-use crate::process::Server;
-use serde_json::Value;
 use std::time::Duration;
+
+use serde_json::Value;
 use tokio::time::sleep;
+
+use crate::process::Server;
 
 /// Lets an instance serve its metrics on any free port.
 pub const METRICS: (&str, &str) = ("TELEMETRY__METRICS_LISTEN", "127.0.0.1:0");
@@ -20,20 +22,35 @@ pub struct Health {
 
 impl Server {
     pub async fn health(&self) -> Health {
-        let answer = reqwest::get(self.target().url("/readyz")).await.expect("an answer");
+        let answer = reqwest::get(self.target().url("/readyz"))
+            .await
+            .expect("an answer");
         let ready = answer.status().is_success();
-        let body: Value = serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON");
+        let body: Value =
+            serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON");
         let word = |word: &Value| word.as_str().expect("a word").to_owned();
         let (store, bus) = (word(&body["checks"]["store"]), word(&body["checks"]["bus"]));
-        Health { ready, status: word(&body["status"]), store, bus }
+        Health {
+            ready,
+            status: word(&body["status"]),
+            store,
+            bus,
+        }
     }
 
     /// Waits until it says that its bus works, or that it fails. It must be ready all the time.
     pub async fn bus_works(&self, works: bool) {
-        let expected = if works { ("ready", "ok") } else { ("degraded", "failing") };
+        let expected = if works {
+            ("ready", "ok")
+        } else {
+            ("degraded", "failing")
+        };
         loop {
             let health = self.health().await;
-            assert!(health.ready, "without a bus it is slower, and no worse: {health:?}");
+            assert!(
+                health.ready,
+                "without a bus it is slower, and no worse: {health:?}"
+            );
             if (&*health.status, &*health.bus) == expected {
                 return;
             }
@@ -44,7 +61,11 @@ impl Server {
     /// The page of metrics. Needs [`METRICS`].
     pub async fn metrics_page(&self) -> String {
         let answer = reqwest::get(format!("http://{}/metrics", self.metrics_address())).await;
-        answer.expect("the metrics").text().await.expect("the metrics")
+        answer
+            .expect("the metrics")
+            .text()
+            .await
+            .expect("the metrics")
     }
 
     /// The sum of a metric over all its labels, or of the one series named with its labels. Needs [`METRICS`].
@@ -60,8 +81,14 @@ impl Server {
 
     fn metrics_address(&self) -> String {
         let logged = self.logged();
-        let line = logged.lines().find(|line| line.contains("metrics are served"));
-        let line: Value = serde_json::from_str(line.expect("metrics are served")).expect("a line of JSON");
-        line["fields"]["address"].as_str().expect("an address").to_owned()
+        let line = logged
+            .lines()
+            .find(|line| line.contains("metrics are served"));
+        let line: Value =
+            serde_json::from_str(line.expect("metrics are served")).expect("a line of JSON");
+        line["fields"]["address"]
+            .as_str()
+            .expect("an address")
+            .to_owned()
     }
 }

@@ -1,10 +1,11 @@
 //! A client of Server-Sent Events.
 
+use std::time::Duration;
+
 use raidhall_loadtest::target::Target;
 use raidhall_protocol::RaidId;
 use reqwest::{Client, Response};
 use serde_json::Value;
-use std::time::Duration;
 use tokio::time::timeout;
 
 /// How long anything that must come may take.
@@ -29,14 +30,24 @@ pub struct Listener {
 }
 
 /// Asks for a stream; `query` begins with `?`, and `last` is the id to go on from.
-pub async fn ask(target: &Target, raid: RaidId, query: &str, last: Option<&str>, token: &str) -> Response {
+pub async fn ask(
+    target: &Target,
+    raid: RaidId,
+    query: &str,
+    last: Option<&str>,
+    token: &str,
+) -> Response {
     let client = Client::builder().no_proxy().build().expect("a client");
-    let mut request =
-        client.get(target.url(&format!("/api/v1/raids/{raid}/stream{query}"))).bearer_auth(token);
+    let mut request = client
+        .get(target.url(&format!("/api/v1/raids/{raid}/stream{query}")))
+        .bearer_auth(token);
     if let Some(last) = last {
         request = request.header("Last-Event-ID", last);
     }
-    timeout(PATIENCE, request.send()).await.expect("in time").expect("an answer")
+    timeout(PATIENCE, request.send())
+        .await
+        .expect("in time")
+        .expect("an answer")
 }
 
 impl Listener {
@@ -49,7 +60,12 @@ impl Listener {
     pub fn of(answer: Response) -> Listener {
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.headers()["content-type"], "text/event-stream");
-        Listener { answer, buffer: Vec::new(), comments: 0, heard: Vec::new() }
+        Listener {
+            answer,
+            buffer: Vec::new(),
+            comments: 0,
+            heard: Vec::new(),
+        }
     }
 
     /// The next event; none when the stream is over.
@@ -94,7 +110,10 @@ impl Listener {
     /// Reads on to the event that is meant.
     pub async fn seek(&mut self, meant: impl Fn(&Told) -> bool) -> Told {
         loop {
-            let told = self.next().await.unwrap_or_else(|| panic!("over after {}", self.summary()));
+            let told = self
+                .next()
+                .await
+                .unwrap_or_else(|| panic!("over after {}", self.summary()));
             if meant(&told) {
                 return told;
             }
@@ -103,8 +122,17 @@ impl Listener {
 
     /// What came last, in short.
     fn summary(&self) -> String {
-        let last = self.heard.iter().rev().take(5).map(|told| format!("{} {:?}", told.event, told.id));
-        format!("{} events, the last ones {:?}", self.heard.len(), last.collect::<Vec<_>>())
+        let last = self
+            .heard
+            .iter()
+            .rev()
+            .take(5)
+            .map(|told| format!("{} {:?}", told.event, told.id));
+        format!(
+            "{} events, the last ones {:?}",
+            self.heard.len(),
+            last.collect::<Vec<_>>()
+        )
     }
 
     /// Reads on to the end.

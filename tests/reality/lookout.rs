@@ -1,13 +1,15 @@
 //! A member's connection that only watches, and writes down when it was told what.
 
-use crate::wire::Wire;
+use std::sync::Arc;
+use std::time::Duration;
+
 use parking_lot::Mutex;
 use raidhall_loadtest::client::Closed;
 use raidhall_protocol::{PlayerId, Seq, ServerMessage};
-use std::sync::Arc;
-use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
+
+use crate::wire::Wire;
 
 /// One who watches until this is dropped.
 pub struct Lookout {
@@ -36,7 +38,13 @@ impl Lookout {
 
     /// Waits until it has seen an event. Gives the moment at which it did.
     pub async fn saw(&self, seq: Seq) -> Instant {
-        self.find(|seen| seen.events.iter().find(|(upto, _)| *upto >= seq).map(|(_, at)| *at)).await
+        self.find(|seen| {
+            seen.events
+                .iter()
+                .find(|(upto, _)| *upto >= seq)
+                .map(|(_, at)| *at)
+        })
+        .await
     }
 
     /// Waits until it has seen so many signals. Gives the moment at which it did.
@@ -94,12 +102,16 @@ impl Seen {
     fn take(&mut self, message: &ServerMessage) {
         let last = self.events.last().map(|(seq, _)| *seq);
         match message {
-            ServerMessage::Snapshot { seq, .. } => self.reached(*seq, last.is_none_or(|last| last < *seq)),
+            ServerMessage::Snapshot { seq, .. } => {
+                self.reached(*seq, last.is_none_or(|last| last < *seq))
+            }
             ServerMessage::Event { event, .. } => {
                 self.reached(event.seq, last.is_none_or(|last| last.next() == event.seq));
             }
             ServerMessage::Signal { .. } => self.signals.push(Instant::now()),
-            ServerMessage::Presence { online, offline, .. } => {
+            ServerMessage::Presence {
+                online, offline, ..
+            } => {
                 self.came.extend(online);
                 self.gone.extend(offline);
             }

@@ -3,8 +3,14 @@
 //! Needs a Postgres server: `make test`, or `scripts/with-services cargo test --test reality`.
 
 #![allow(unreachable_pub, reason = "a test has no outside")]
-#![allow(clippy::print_stdout, reason = "measurements, and the servers' last words")]
-#![allow(clippy::disallowed_methods, reason = "a test ends with its process; its tasks need no other owner")]
+#![allow(
+    clippy::print_stdout,
+    reason = "measurements, and the servers' last words"
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test ends with its process; its tasks need no other owner"
+)]
 
 #[path = "../support/cluster.rs"]
 mod cluster;
@@ -74,6 +80,7 @@ mod zombie;
 
 use std::future::Future;
 use std::time::Duration;
+
 use tokio::sync::RwLock;
 use tokio::time::{sleep, timeout};
 

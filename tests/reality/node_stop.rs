@@ -1,14 +1,16 @@
 //! A node is told to stop: idle or at work, it ends in time, and nobody notices more than a reconnect.
 
+use std::time::Duration;
+
+use raidhall_protocol::{Codec, EventData, ServerMessage};
+use rustix::process::Signal;
+use tokio::time::{Instant, sleep};
+
 use crate::bounded;
 use crate::fleet::{AFTERMATH, Fleet};
 use crate::party::{Party, long_raid};
 use crate::process::Server;
 use crate::wire::Wire;
-use raidhall_protocol::{Codec, EventData, ServerMessage};
-use rustix::process::Signal;
-use std::time::Duration;
-use tokio::time::{Instant, sleep};
 
 /// How long the end of a node may take that has nobody to let go.
 const END_MAX: Duration = Duration::from_secs(5);
@@ -93,10 +95,23 @@ async fn when_the_owner_drains_its_raid_moves_its_clients_move_and_nobody_is_sho
         fleet.servers[owner].signal(Signal::TERM);
         assert_eq!(idle.end().await.code, Some(4200));
         let bye = |message: &ServerMessage| matches!(message, ServerMessage::Bye { .. });
-        assert!(idle.heard.iter().any(|message| bye(message)), "{:?}", idle.heard);
-        assert_eq!(fleet.servers[owner].exit_code(Duration::from_secs(40)).await, Some(0));
+        assert!(
+            idle.heard.iter().any(|message| bye(message)),
+            "{:?}",
+            idle.heard
+        );
+        assert_eq!(
+            fleet.servers[owner]
+                .exit_code(Duration::from_secs(40))
+                .await,
+            Some(0)
+        );
         // The 2 s over which clients are let go come first.
-        assert!(told.elapsed() < Duration::from_secs(2) + END_MAX, "{:?}", told.elapsed());
+        assert!(
+            told.elapsed() < Duration::from_secs(2) + END_MAX,
+            "{:?}",
+            told.elapsed()
+        );
         assert_ne!(fleet.owner_of(&rest, raid).await, owner);
         game.goes_on(20).await;
         sleep(AFTERMATH).await;
@@ -106,15 +121,28 @@ async fn when_the_owner_drains_its_raid_moves_its_clients_move_and_nobody_is_sho
         for (number, player) in party.players.iter().enumerate() {
             let (moved, tally) = (u64::from(number % 3 == owner), player.tally());
             let told = tally.ends.get("4200").copied().unwrap_or(0);
-            assert_eq!((tally.reconnects, told), (moved, moved), "player {number}: {tally:?}");
+            assert_eq!(
+                (tally.reconnects, told),
+                (moved, moved),
+                "player {number}: {tally:?}"
+            );
         }
         let settled = party.settle_in_full().await;
         settled.verdict.expect_innocent();
-        assert_eq!(settled.verdict.replays, settled.verdict.resumes, "{:?}", settled.verdict);
+        assert_eq!(
+            settled.verdict.replays, settled.verdict.resumes,
+            "{:?}",
+            settled.verdict
+        );
         let flaps = settled.flaps(from, to);
-        assert_eq!((flaps.absences, flaps.shown_gone, flaps.deposed), (0, 0, 0), "{flaps:?}");
-        let changes =
-            |event: &&raidhall_protocol::Event| matches!(event.data, EventData::LeaderChanged { .. });
+        assert_eq!(
+            (flaps.absences, flaps.shown_gone, flaps.deposed),
+            (0, 0, 0),
+            "{flaps:?}"
+        );
+        let changes = |event: &&raidhall_protocol::Event| {
+            matches!(event.data, EventData::LeaderChanged { .. })
+        };
         assert_eq!(settled.truth.events.iter().find(changes), None);
         assert_eq!(settled.truth.state.leader, Some(leader));
     })

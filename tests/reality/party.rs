@@ -1,6 +1,12 @@
 //! A raid's players, as the load test simulates them: they survive lost connections, write everything down, and are
 //! judged in the end.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use raidhall_loadtest::client::{Decoder, Equipment, Player, Rest};
 use raidhall_loadtest::judge::{Calm, Flaps, Truth, Verdict, flaps, judge};
 use raidhall_loadtest::ledger::{Ledger, Moment, RunClock};
@@ -9,11 +15,6 @@ use raidhall_loadtest::targets::Targets;
 use raidhall_protocol::rest::{NewRaid, TokenPair};
 use raidhall_protocol::state::{RaidStatus, Task, TaskStatus};
 use raidhall_protocol::{Codec, Command, PlayerId, RaidId, RaidState};
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -80,13 +81,18 @@ impl Party {
         home: impl Fn(usize) -> usize,
         raid: &NewRaid,
     ) -> Party {
-        let rest = Rest::over(targets.clone()).expect("doors").with_patience(PATIENCE);
+        let rest = Rest::over(targets.clone())
+            .expect("doors")
+            .with_patience(PATIENCE);
         let (clock, decoder) = (RunClock::start(), Decoder::new());
         let mut players = Vec::new();
         let mut made: Option<(RaidId, String)> = None;
         for number in 0..members {
             let rest = rest.at(home(number));
-            let tokens = rest.guest(&format!("player {number}")).await.expect("a guest");
+            let tokens = rest
+                .guest(&format!("player {number}"))
+                .await
+                .expect("a guest");
             let own = rest.with_token(&tokens.access_token);
             let view = match &made {
                 None => own.create(raid, None).await.expect("a raid"),
@@ -97,11 +103,24 @@ impl Party {
                 let (rest, tokens, decoder) = (rest.clone(), tokens.clone(), decoder.clone());
                 let (name, seed) = (format!("player {number}, device {device}"), device as u64);
                 let codec = Codec::ALL[device % 2];
-                players.push(Player::new(Equipment { name, rest, tokens, codec, decoder, clock, seed }));
+                players.push(Player::new(Equipment {
+                    name,
+                    rest,
+                    tokens,
+                    codec,
+                    decoder,
+                    clock,
+                    seed,
+                }));
             }
         }
         let (raid, invite) = made.expect("a raid has a member");
-        Party { raid, invite, players, clock }
+        Party {
+            raid,
+            invite,
+            players,
+            clock,
+        }
     }
 
     /// The same, with the raid started and everybody watching.
@@ -119,7 +138,10 @@ impl Party {
         }
         party.players[0].act(raid, Command::Start).await;
         for player in &mut party.players {
-            until(player, "sees the start", |player| status(player, raid) == Some(RaidStatus::Active)).await;
+            until(player, "sees the start", |player| {
+                status(player, raid) == Some(RaidStatus::Active)
+            })
+            .await;
         }
         party
     }
@@ -128,7 +150,10 @@ impl Party {
     pub async fn witness(&self) -> TokenPair {
         let rest = self.players[0].rest();
         let tokens = rest.guest("witness").await.expect("a guest");
-        rest.with_token(&tokens.access_token).join(&self.invite).await.expect("a member");
+        rest.with_token(&tokens.access_token)
+            .join(&self.invite)
+            .await
+            .expect("a member");
         tokens
     }
 
@@ -136,7 +161,10 @@ impl Party {
     pub async fn meet(&mut self) {
         let (raid, everybody) = (self.raid, self.everybody());
         for player in &mut self.players {
-            until(player, "sees all", |player| player.online(raid) == Some(&everybody)).await;
+            until(player, "sees all", |player| {
+                player.online(raid) == Some(&everybody)
+            })
+            .await;
         }
     }
 
@@ -153,7 +181,12 @@ impl Party {
     /// The same, but only the first players act, each once in this time at most; the others watch.
     pub fn play_gently(self, actors: usize, every: Duration) -> Game {
         let (stop, stopped) = watch::channel(false);
-        let Party { raid, invite, players, clock } = self;
+        let Party {
+            raid,
+            invite,
+            players,
+            clock,
+        } = self;
         let rest = players[0].rest().with_patience(PATIENCE);
         let watching = Arc::new(AtomicUsize::new(0));
         let play = |(number, player)| {
@@ -161,7 +194,15 @@ impl Party {
             tokio::spawn(play(player, raid, pause, watching, stopped.clone()))
         };
         let players = players.into_iter().enumerate().map(play).collect();
-        Game { raid, invite, rest, clock, watching, stop, players }
+        Game {
+            raid,
+            invite,
+            rest,
+            clock,
+            watching,
+            stop,
+            players,
+        }
     }
 
     /// Waits until everybody holds all of it and shows the right players online, then judges what everybody was told
@@ -202,20 +243,33 @@ impl Party {
         for player in self.players {
             ledgers.extend(player.leave().await.0);
         }
-        Settled { verdict: judge(raid, &ledgers, Some(&truth)), raid, ledgers, truth }
+        Settled {
+            verdict: judge(raid, &ledgers, Some(&truth)),
+            raid,
+            ledgers,
+            truth,
+        }
     }
 
     async fn truth(&self) -> Truth {
         let rest = self.players[0].rest();
         let mut profiles = Vec::new();
         for id in self.everybody() {
-            let player = self.players.iter().find(|player| player.who().id == id).expect("one of us");
+            let player = self
+                .players
+                .iter()
+                .find(|player| player.who().id == id)
+                .expect("one of us");
             profiles.push(player.rest().me().await.expect("a profile"));
         }
         let view = rest.raid(self.raid).await.expect("the raid");
         Truth {
             events: rest.all_events(self.raid).await.expect("the ledger"),
-            contributions: Some(rest.all_contributions(self.raid).await.expect("the contributions")),
+            contributions: Some(
+                rest.all_contributions(self.raid)
+                    .await
+                    .expect("the contributions"),
+            ),
             state: view.state,
             seq: view.seq,
             online: view.online,
@@ -235,7 +289,12 @@ pub struct Settled {
 impl Settled {
     /// Whom players were shown gone in this time, in which everybody meant to be there.
     pub fn flaps(&self, from: Moment, to: Moment) -> Flaps {
-        let calm = Calm { from, to, presence_grace: PRESENCE_GRACE, leader_grace: LEADER_GRACE };
+        let calm = Calm {
+            from,
+            to,
+            presence_grace: PRESENCE_GRACE,
+            leader_grace: LEADER_GRACE,
+        };
         flaps(self.raid, &self.ledgers, Some(&self.truth), &calm)
     }
 }
@@ -290,7 +349,12 @@ impl Game {
         for player in self.players {
             players.push(player.await.expect("a player"));
         }
-        Party { raid: self.raid, invite: self.invite, players, clock: self.clock }
+        Party {
+            raid: self.raid,
+            invite: self.invite,
+            players,
+            clock: self.clock,
+        }
     }
 }
 
@@ -313,14 +377,19 @@ async fn play(
             let command = choose(&player, raid, turn);
             player.act(raid, command).await;
         }
-        player.step(Instant::now() + if pause.is_some() { GLANCE } else { GLANCE * 10 }).await;
+        player
+            .step(Instant::now() + if pause.is_some() { GLANCE } else { GLANCE * 10 })
+            .await;
         if watches != player.watches(raid) {
             watches = !watches;
             let change = if watches { 1 } else { usize::MAX };
             watching.fetch_add(change, Ordering::Relaxed);
         }
     }
-    until(&mut player, "is answered", |player| player.unanswered() == 0).await;
+    until(&mut player, "is answered", |player| {
+        player.unanswered() == 0
+    })
+    .await;
     player
 }
 
@@ -328,23 +397,37 @@ async fn play(
 fn choose(player: &Player, raid: RaidId, turn: u64) -> Command {
     let me = player.who().id;
     if let Some(state) = player.state(raid) {
-        let energy =
-            state.members.iter().find(|member| member.player == me).map_or(0, |member| member.energy);
+        let energy = state
+            .members
+            .iter()
+            .find(|member| member.player == me)
+            .map_or(0, |member| member.energy);
         let mine = |task: &&Task| task.status == TaskStatus::Claimed && task.assignee == Some(me);
         if let Some(task) = state.tasks.iter().find(mine) {
             return Command::CompleteTask { task: task.id };
         }
-        let open = || state.tasks.iter().filter(|task| task.status == TaskStatus::Open);
+        let open = || {
+            state
+                .tasks
+                .iter()
+                .filter(|task| task.status == TaskStatus::Open)
+        };
         if energy >= CLAIM_ENERGY
             && let Some(task) = open().nth(me.get() as usize % open().count().max(1))
         {
             return Command::ClaimTask { task: task.id };
         }
         if state.tasks.len() < 60 && turn.is_multiple_of(2) {
-            return Command::AddTask { title: format!("{me}'s task {turn}"), xp: 20, minutes: 5 };
+            return Command::AddTask {
+                title: format!("{me}'s task {turn}"),
+                xp: 20,
+                minutes: 5,
+            };
         }
     }
-    Command::Say { text: format!("{me} says {turn}") }
+    Command::Say {
+        text: format!("{me} says {turn}"),
+    }
 }
 
 /// Lets a player go on until something is so.
@@ -352,7 +435,10 @@ pub async fn until(player: &mut Player, what: &str, so: impl Fn(&Player) -> bool
     let deadline = Instant::now() + PATIENCE;
     while !so(player) {
         let (name, tally) = (player.who().name.clone(), player.tally().clone());
-        assert!(Instant::now() < deadline, "{name} waits in vain: {what}; {tally:?}");
+        assert!(
+            Instant::now() < deadline,
+            "{name} waits in vain: {what}; {tally:?}"
+        );
         player.step(Instant::now() + GLANCE).await;
     }
 }

@@ -1,18 +1,20 @@
 //! At the edges of what a server holds: queues, memory, files, and the largest raid there can be.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use raidhall_loadtest::client::Rest;
+use raidhall_protocol::{Codec, Command, ErrorType, OpKey, Seq, ServerMessage};
+use sqlx::{ConnectOptions, Connection, Executor, sqlite::SqliteConnectOptions};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
+
 use crate::bounded;
 use crate::party::{Party, long_raid, target};
 use crate::process::Site;
 use crate::proxy::Proxy;
 use crate::proxy::Way::{ToClient, ToServer};
 use crate::wire::{Wire, event_seq};
-use raidhall_loadtest::client::Rest;
-use raidhall_protocol::{Codec, Command, ErrorType, OpKey, Seq, ServerMessage};
-use sqlx::{ConnectOptions, Connection, Executor, sqlite::SqliteConnectOptions};
-use std::collections::BTreeSet;
-use std::time::Duration;
-use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep};
 
 fn said(text: &str) -> Command {
     Command::Say { text: text.into() }
@@ -22,7 +24,9 @@ fn said(text: &str) -> Command {
 async fn when_a_raid_s_queue_is_full_every_command_is_still_answered_and_may_be_repeated() {
     bounded(async {
         let site = Site::proxied().await;
-        let server = site.start_with(&[("RAID__INBOX", "8"), ("STORE__BATCH_QUEUE", "2")]).await;
+        let server = site
+            .start_with(&[("RAID__INBOX", "8"), ("STORE__BATCH_QUEUE", "2")])
+            .await;
         let party = Party::gather(server.target(), 1, &long_raid(1)).await;
         let (raid, token) = (party.raid, party.witness().await.access_token);
         let mut wire = Wire::open(server.target(), Codec::MessagePack, &token).await;
@@ -31,13 +35,24 @@ async fn when_a_raid_s_queue_is_full_every_command_is_still_answered_and_may_be_
         const COMMANDS: u64 = 1_000; // more than the server reads before it has answered some
         let mut open = BTreeSet::new();
         for number in 1..=COMMANDS {
-            open.insert(wire.ask(raid, Some(&format!("op-{number}")), said(&number.to_string())).await);
+            open.insert(
+                wire.ask(
+                    raid,
+                    Some(&format!("op-{number}")),
+                    said(&number.to_string()),
+                )
+                .await,
+            );
         }
         let (mut overloaded, mut unavailable) = (0, 0);
         while overloaded == 0 || unavailable == 0 {
             let (id, error) = wire
                 .seek(|message| match message {
-                    ServerMessage::Error { id: Some(id), error, .. } => Some((*id, error.clone())),
+                    ServerMessage::Error {
+                        id: Some(id),
+                        error,
+                        ..
+                    } => Some((*id, error.clone())),
                     _ => None,
                 })
                 .await;
@@ -53,16 +68,25 @@ async fn when_a_raid_s_queue_is_full_every_command_is_still_answered_and_may_be_
         // Whatever is refused now is sent again until it is done.
         let mut acknowledged = BTreeSet::new();
         let mut again: Vec<_> = (1..=COMMANDS).filter(|id| !open.contains(id)).collect();
-        let mut ops: std::collections::BTreeMap<u64, u64> = open.iter().map(|id| (*id, *id)).collect();
+        let mut ops: std::collections::BTreeMap<u64, u64> =
+            open.iter().map(|id| (*id, *id)).collect();
         while acknowledged.len() < COMMANDS as usize {
             for op in again.drain(..) {
-                ops.insert(wire.ask(raid, Some(&format!("op-{op}")), said(&op.to_string())).await, op);
+                ops.insert(
+                    wire.ask(raid, Some(&format!("op-{op}")), said(&op.to_string()))
+                        .await,
+                    op,
+                );
                 sleep(Duration::from_millis(1)).await;
             }
             let (id, answer) = wire
                 .seek(|message| match message {
                     ServerMessage::Ack { id, seq, .. } => Some((*id, Some(*seq))),
-                    ServerMessage::Error { id: Some(id), error, .. } => {
+                    ServerMessage::Error {
+                        id: Some(id),
+                        error,
+                        ..
+                    } => {
                         assert!(error.retry, "{error:?}");
                         Some((*id, None))
                     }
@@ -94,16 +118,25 @@ async fn while_another_program_locks_the_sqlite_file_commands_are_refused_and_th
         let mut shell = options.connect().await.expect("open");
         shell.execute("BEGIN IMMEDIATE").await.expect("lock");
         let began = Instant::now();
-        let error = wire.act(raid, Some("locked"), said("locked")).await.expect_err("no commit");
+        let error = wire
+            .act(raid, Some("locked"), said("locked"))
+            .await
+            .expect_err("no commit");
         assert_eq!((error.r#type, error.retry), (ErrorType::Unavailable, true));
-        assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+        assert!(
+            began.elapsed() < Duration::from_secs(4),
+            "{:?}",
+            began.elapsed()
+        );
         sleep(Duration::from_secs(1)).await;
         shell.execute("ROLLBACK").await.expect("unlock");
         shell.close().await.expect("close");
         let seq = loop {
             match wire.act(raid, Some("locked"), said("locked")).await {
                 Ok((seq, _)) => break seq,
-                Err(error) => assert_eq!((error.r#type, error.retry), (ErrorType::Unavailable, true)),
+                Err(error) => {
+                    assert_eq!((error.r#type, error.retry), (ErrorType::Unavailable, true))
+                }
             }
             sleep(Duration::from_millis(100)).await;
         };
@@ -115,20 +148,31 @@ async fn while_another_program_locks_the_sqlite_file_commands_are_refused_and_th
 }
 
 async fn out_of_memory_ops(site: Site) {
-    let server = site.start_with(&[("RAID__OP_KEYS", "4"), ("RAID__IDLE_TIMEOUT_MS", "20")]).await;
+    let server = site
+        .start_with(&[("RAID__OP_KEYS", "4"), ("RAID__IDLE_TIMEOUT_MS", "20")])
+        .await;
     let party = Party::gather(server.target(), 1, &long_raid(1)).await;
-    let (raid, rest) = (party.raid, party.players[0].rest().with_patience(Duration::ZERO));
+    let (raid, rest) = (
+        party.raid,
+        party.players[0].rest().with_patience(Duration::ZERO),
+    );
     let mut seqs = Vec::new();
     for number in 0..60_u64 {
         let op = OpKey::try_from(format!("op-{number}")).expect("a key");
-        let first = rest.command(raid, Some(&op), &said(&number.to_string())).await.expect("said");
+        let first = rest
+            .command(raid, Some(&op), &said(&number.to_string()))
+            .await
+            .expect("said");
         assert!(!first.duplicate);
         seqs.push(first.seq);
         // The raid is given up and taken back in between, at every moment of that.
         sleep(Duration::from_millis(number % 30)).await;
         let old = number / 2;
         let op = OpKey::try_from(format!("op-{old}")).expect("a key");
-        let again = rest.command(raid, Some(&op), &said("again")).await.expect("remembered");
+        let again = rest
+            .command(raid, Some(&op), &said("again"))
+            .await
+            .expect("remembered");
         assert_eq!((again.seq, again.duplicate), (seqs[old as usize], true));
     }
     assert!(seqs.is_sorted_by(|a, b| a.next() == *b), "{seqs:?}");
@@ -157,7 +201,17 @@ async fn the_largest_raid_reaches_a_slow_client_whole() {
         let mut last = 0;
         for _ in 0..500 {
             let title = "🦀".repeat(120);
-            last = wire.ask(raid, None, Command::AddTask { title, xp: 1_000, minutes: 480 }).await;
+            last = wire
+                .ask(
+                    raid,
+                    None,
+                    Command::AddTask {
+                        title,
+                        xp: 1_000,
+                        minutes: 480,
+                    },
+                )
+                .await;
         }
         wire.answer(last).await.expect("added");
         for _ in 0..50 {
@@ -171,12 +225,24 @@ async fn the_largest_raid_reaches_a_slow_client_whole() {
             .heard
             .iter()
             .find_map(|message| match &**message {
-                ServerMessage::Snapshot { state, .. } => Some((state.tasks.len(), state.messages.len())),
+                ServerMessage::Snapshot { state, .. } => {
+                    Some((state.tasks.len(), state.messages.len()))
+                }
                 _ => None,
             })
             .expect("a snapshot");
         assert_eq!((tasks, messages), (500, 50));
-        let full = wire.act(raid, None, Command::AddTask { title: "more".into(), xp: 1, minutes: 1 }).await;
+        let full = wire
+            .act(
+                raid,
+                None,
+                Command::AddTask {
+                    title: "more".into(),
+                    xp: 1,
+                    minutes: 1,
+                },
+            )
+            .await;
         assert_eq!(full.expect_err("enough").r#type, ErrorType::TooManyTasks);
         let after = wire.say(raid, "and on").await;
         assert_eq!((slow.seek(event_seq).await, after), (seq.0 + 1, seq.next()));
@@ -197,16 +263,25 @@ async fn a_server_out_of_files_serves_whom_it_has_and_recovers() {
         server.limit_files(60);
         let mut idle = Vec::new();
         for _ in 0..120 {
-            idle.push(TcpStream::connect(server.target().address()).await.expect("the backlog takes it"));
+            idle.push(
+                TcpStream::connect(server.target().address())
+                    .await
+                    .expect("the backlog takes it"),
+            );
         }
         let before = server.usage().cpu;
         wire.say(raid, "still served").await;
         sleep(Duration::from_secs(1)).await;
         let spent = server.usage().cpu - before;
-        assert!(spent < Duration::from_millis(700), "it spins: {spent:?} of processor time in a second");
+        assert!(
+            spent < Duration::from_millis(700),
+            "it spins: {spent:?} of processor time in a second"
+        );
         assert!(server.runs());
         idle.clear();
-        let rest = Rest::new(server.target()).expect("doors").with_patience(Duration::from_secs(20));
+        let rest = Rest::new(server.target())
+            .expect("doors")
+            .with_patience(Duration::from_secs(20));
         rest.guest("late").await.expect("served again");
         wire.say(raid, "and on").await;
     })

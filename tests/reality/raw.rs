@@ -1,8 +1,9 @@
 //! A WebSocket client made of bytes, for what no library would send.
 
+use std::time::Duration;
+
 use raidhall_loadtest::target::Target;
 use socket2::SockRef;
-use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -39,20 +40,29 @@ impl Head {
     /// A header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.text.lines().filter_map(|line| line.split_once(": "));
-        lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        lines
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
     }
 }
 
 impl Raw {
     /// Connected, and no word said.
     pub async fn connect(target: &Target) -> Raw {
-        let stream = TcpStream::connect(target.address()).await.expect("a connection");
-        Raw { stream, buffer: Vec::new() }
+        let stream = TcpStream::connect(target.address())
+            .await
+            .expect("a connection");
+        Raw {
+            stream,
+            buffer: Vec::new(),
+        }
     }
 
     /// Reads on to the end of the connection.
     pub async fn end(&mut self) {
-        timeout(PATIENCE, async { while self.fill().await {} }).await.expect("the server hangs up");
+        timeout(PATIENCE, async { while self.fill().await {} })
+            .await
+            .expect("the server hangs up");
     }
 
     /// Asks for the socket door with these headers, later ones in place of earlier ones.
@@ -73,13 +83,18 @@ impl Raw {
     pub async fn open(target: &Target, subprotocol: &str) -> Raw {
         let headers = [&UPGRADE[..], &[("Sec-WebSocket-Protocol", subprotocol)]].concat();
         let (head, raw) = Self::upgrade(target, &headers).await;
-        assert_eq!((head.status, head.header("sec-websocket-protocol")), (101, Some(subprotocol)));
+        assert_eq!(
+            (head.status, head.header("sec-websocket-protocol")),
+            (101, Some(subprotocol))
+        );
         raw
     }
 
     /// The answer to an upgrade.
     pub async fn head(&mut self) -> Head {
-        timeout(PATIENCE, self.read_head()).await.expect("an answer")
+        timeout(PATIENCE, self.read_head())
+            .await
+            .expect("an answer")
     }
 
     async fn read_head(&mut self) -> Head {
@@ -92,11 +107,17 @@ impl Raw {
     }
 
     fn take_head(&mut self) -> Option<Head> {
-        let end = self.buffer.windows(4).position(|window| window == b"\r\n\r\n")?;
+        let end = self
+            .buffer
+            .windows(4)
+            .position(|window| window == b"\r\n\r\n")?;
         let rest = self.buffer.split_off(end + 4);
         let text = String::from_utf8(std::mem::replace(&mut self.buffer, rest)).expect("text");
         let status = text.split(' ').nth(1).and_then(|word| word.parse().ok());
-        Some(Head { status: status.expect("a status"), text })
+        Some(Head {
+            status: status.expect("a status"),
+            text,
+        })
     }
 
     /// Sends a few bytes after each pause, until the server answers or hangs up; and its answer, if it gave one.
@@ -121,7 +142,9 @@ impl Raw {
     /// Sends bytes again and again until the server hangs up, and reads nothing.
     pub async fn flood(&mut self, bytes: &[u8]) {
         // What the system would take ahead of the server says nothing about the server.
-        SockRef::from(&self.stream).set_send_buffer_size(32 * 1024).expect("a small buffer");
+        SockRef::from(&self.stream)
+            .set_send_buffer_size(32 * 1024)
+            .expect("a small buffer");
         while self.stream.write_all(bytes).await.is_ok() {}
     }
 
@@ -162,7 +185,10 @@ impl Raw {
     }
 
     async fn fill(&mut self) -> bool {
-        self.stream.read_buf(&mut self.buffer).await.is_ok_and(|count| count > 0)
+        self.stream
+            .read_buf(&mut self.buffer)
+            .await
+            .is_ok_and(|count| count > 0)
     }
 }
 
@@ -183,7 +209,12 @@ pub fn frame(first: u8, mask: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
     }
     let mask_bytes = mask.unwrap_or_default();
     bytes.extend(mask.into_iter().flatten());
-    bytes.extend(payload.iter().zip(mask_bytes.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    bytes.extend(
+        payload
+            .iter()
+            .zip(mask_bytes.iter().cycle())
+            .map(|(byte, mask)| byte ^ mask),
+    );
     bytes
 }
 
@@ -193,8 +224,14 @@ fn parse(bytes: &[u8]) -> Option<((u8, Vec<u8>), usize)> {
     assert_eq!(first & 0xf0, 0x80, "server frames are whole");
     assert_eq!(second & 0x80, 0, "server frames are not masked");
     let (length, start) = match second {
-        126 => (usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)), 4),
-        127 => (u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?) as usize, 10),
+        126 => (
+            usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)),
+            4,
+        ),
+        127 => (
+            u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?) as usize,
+            10,
+        ),
         length => (usize::from(length), 2),
     };
     let payload = bytes.get(start..start + length)?.to_vec();

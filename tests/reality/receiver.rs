@@ -1,5 +1,9 @@
 //! A host app's end of webhooks: writes down what comes, checks its signature, and answers as it is told.
 
+use std::future::pending;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -10,9 +14,6 @@ use hmac::{Hmac, KeyInit, Mac};
 use parking_lot::Mutex;
 use serde_json::Value;
 use sha2::Sha256;
-use std::future::pending;
-use std::net::SocketAddr;
-use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -45,18 +46,33 @@ struct Shared {
 
 impl Receiver {
     pub async fn open() -> Receiver {
-        let shared = Shared { got: Vec::new(), asked: 0, answer: StatusCode::OK, hangs: false };
+        let shared = Shared {
+            got: Vec::new(),
+            asked: 0,
+            answer: StatusCode::OK,
+            hangs: false,
+        };
         let shared = Arc::new(Mutex::new(shared));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let router = Router::new().route("/hooks", post(take)).with_state(Arc::clone(&shared));
-        let serving = tokio::spawn(async move { axum::serve(listener, router).await.expect("serves") });
-        Receiver { address, shared, serving }
+        let router = Router::new()
+            .route("/hooks", post(take))
+            .with_state(Arc::clone(&shared));
+        let serving =
+            tokio::spawn(async move { axum::serve(listener, router).await.expect("serves") });
+        Receiver {
+            address,
+            shared,
+            serving,
+        }
     }
 
     /// What has a server tell it.
     pub fn setting(&self) -> String {
-        format!(r#"[{{name="app",url="http://{}/hooks",secret="{SECRET}"}}]"#, self.address)
+        format!(
+            r#"[{{name="app",url="http://{}/hooks",secret="{SECRET}"}}]"#,
+            self.address
+        )
     }
 
     /// What it answers from now on.
@@ -75,7 +91,10 @@ impl Receiver {
 
     /// Waits until so many came.
     pub async fn wait_for(&self, count: usize) -> Vec<Got> {
-        crate::eventually("messages came", async || self.shared.lock().got.len() >= count).await;
+        crate::eventually("messages came", async || {
+            self.shared.lock().got.len() >= count
+        })
+        .await;
         self.got()
     }
 
@@ -91,7 +110,11 @@ impl Drop for Receiver {
     }
 }
 
-async fn take(State(shared): State<Arc<Mutex<Shared>>>, headers: HeaderMap, body: Bytes) -> StatusCode {
+async fn take(
+    State(shared): State<Arc<Mutex<Shared>>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> StatusCode {
     let hangs = {
         let mut shared = shared.lock();
         shared.asked += 1;
@@ -100,14 +123,22 @@ async fn take(State(shared): State<Arc<Mutex<Shared>>>, headers: HeaderMap, body
     if hangs {
         pending::<()>().await;
     }
-    let header =
-        |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
+    let header = |name: &str| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or("")
+            .to_owned()
+    };
     let (id, seconds) = (header("webhook-id"), header("webhook-timestamp"));
-    let key = BASE64.decode(SECRET.trim_start_matches("whsec_").as_bytes()).expect("a key");
+    let key = BASE64
+        .decode(SECRET.trim_start_matches("whsec_").as_bytes())
+        .expect("a key");
     let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("any length");
     mac.update(format!("{id}.{seconds}.").as_bytes());
     mac.update(&body);
-    let signed = header("webhook-signature") == format!("v1,{}", BASE64.encode(&mac.finalize().into_bytes()));
+    let signed = header("webhook-signature")
+        == format!("v1,{}", BASE64.encode(&mac.finalize().into_bytes()));
     let signed = signed && header("content-type") == "application/json";
     let mut shared = shared.lock();
     let body = serde_json::from_slice(&body).expect("JSON");

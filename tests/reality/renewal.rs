@@ -1,20 +1,24 @@
 //! A second `hello` renews a connection's token: our own, a host app's, nobody else's.
 
-use crate::bounded;
-use crate::party::{long_raid, target};
-use crate::process::{Server, Site};
-use crate::wire::Wire;
+use std::io::Write;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use raidhall::auth::Scope;
 use raidhall_loadtest::client::Rest;
 use raidhall_loadtest::targets::Targets;
-use raidhall_protocol::{ClientMessage, CloseCode, Codec, Command, PlayerId, RaidId, ServerMessage};
+use raidhall_protocol::{
+    ClientMessage, CloseCode, Codec, Command, PlayerId, RaidId, ServerMessage,
+};
 use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
-use std::io::Write;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::NamedTempFile;
+
+use crate::bounded;
+use crate::party::{long_raid, target};
+use crate::process::{Server, Site};
+use crate::wire::Wire;
 
 /// A server that believes a host app, and the host app's key.
 struct Host {
@@ -38,28 +42,54 @@ impl Host {
         let site = Site::sqlite().await;
         let server = site.start_with(&[("AUTH__ISSUERS", &issuers)]).await;
         let signing = EncodingKey::from_ed_pem(pair.serialize_pem().as_bytes()).expect("a key");
-        Host { site, server, signing, _keys: keys }
+        Host {
+            site,
+            server,
+            signing,
+            _keys: keys,
+        }
     }
 
     /// The host app's token for one of its users, good for so many seconds.
     fn token(&self, subject: &str, seconds: i64) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs().cast_signed();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970")
+            .as_secs()
+            .cast_signed();
         let claims = json!({"iss": "https://host.example", "aud": "raids", "sub": subject, "name": subject,
             "iat": now.min(now + seconds - 1), "exp": now + seconds});
-        let header = Header { kid: Some("a".into()), ..Header::new(Algorithm::EdDSA) };
+        let header = Header {
+            kid: Some("a".into()),
+            ..Header::new(Algorithm::EdDSA)
+        };
         jsonwebtoken::encode(&header, &claims, &self.signing).expect("signed")
     }
 
-    async fn ask(&self, method: Method, path: &str, token: &str, body: Value) -> (StatusCode, Value) {
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        token: &str,
+        body: Value,
+    ) -> (StatusCode, Value) {
         let client = Client::builder().no_proxy().build().expect("a client");
-        let request = client.request(method, self.server.target().url(path)).bearer_auth(token).json(&body);
+        let request = client
+            .request(method, self.server.target().url(path))
+            .bearer_auth(token)
+            .json(&body);
         let answer = request.send().await.expect("an answer");
-        (answer.status(), answer.json::<Value>().await.expect("JSON")["data"].clone())
+        (
+            answer.status(),
+            answer.json::<Value>().await.expect("JSON")["data"].clone(),
+        )
     }
 
     fn rest(&self, token: &str) -> Rest {
         let target = target(self.server.target().address());
-        Rest::over(Targets::from(target)).expect("doors").with_token(token)
+        Rest::over(Targets::from(target))
+            .expect("doors")
+            .with_token(token)
     }
 }
 
@@ -79,11 +109,19 @@ async fn refused(wire: &mut Wire, token: &str) -> String {
 }
 
 fn hello(token: &str) -> ClientMessage {
-    ClientMessage::Hello { token: token.to_owned(), client: None }
+    ClientMessage::Hello {
+        token: token.to_owned(),
+        client: None,
+    }
 }
 
 async fn raid_of(host: &Host, token: &str) -> RaidId {
-    host.rest(token).create(&long_raid(2), None).await.expect("a raid").state.id
+    host.rest(token)
+        .create(&long_raid(2), None)
+        .await
+        .expect("a raid")
+        .state
+        .id
 }
 
 #[tokio::test]
@@ -105,10 +143,18 @@ async fn a_connection_is_renewed_by_any_token_of_its_player_and_by_no_other() {
             assert_eq!(refused(&mut wire, bad).await, "unauthenticated");
         }
         let link = json!({"token": host.token("ada-2", 60)});
-        let (status, linked) = host.ask(Method::POST, "/api/v1/auth/link", &guest.access_token, link).await;
+        let (status, linked) = host
+            .ask(Method::POST, "/api/v1/auth/link", &guest.access_token, link)
+            .await;
         assert_eq!(status, StatusCode::OK, "{linked}");
-        assert_eq!(welcomed(&mut wire, &host.token("ada-2", 60)).await, guest.player.id);
-        assert_eq!(welcomed(&mut wire, &guest.access_token).await, guest.player.id);
+        assert_eq!(
+            welcomed(&mut wire, &host.token("ada-2", 60)).await,
+            guest.player.id
+        );
+        assert_eq!(
+            welcomed(&mut wire, &guest.access_token).await,
+            guest.player.id
+        );
         wire.say(raid, "still here, still me").await;
     })
     .await;
@@ -123,12 +169,26 @@ async fn what_follows_a_renewal_is_handled_after_it() {
         let mut wire = Wire::open(host.server.target(), Codec::MessagePack, &token).await;
         wire.watch(raid, None).await;
         wire.send(hello(&host.token("ada", 900))).await;
-        let number = wire.ask(raid, None, Command::Say { text: "after".into() }).await;
+        let number = wire
+            .ask(
+                raid,
+                None,
+                Command::Say {
+                    text: "after".into(),
+                },
+            )
+            .await;
         wire.heard.clear();
         wire.answer(number).await.expect("it may talk");
-        let first = wire.heard.iter().find(|message| !matches!(***message, ServerMessage::Beat { .. }));
+        let first = wire
+            .heard
+            .iter()
+            .find(|message| !matches!(***message, ServerMessage::Beat { .. }));
         assert!(
-            matches!(first.map(|message| &**message), Some(ServerMessage::Welcome { .. })),
+            matches!(
+                first.map(|message| &**message),
+                Some(ServerMessage::Welcome { .. })
+            ),
             "{:?}",
             wire.heard
         );
@@ -147,7 +207,9 @@ async fn whoever_is_banned_is_let_go_and_neither_token_brings_them_back() {
         let player = welcomed(&mut wire, &token).await;
         let admin = host.site.token(Scope::Admin, None, Duration::from_secs(60));
         let path = format!("/api/v1/admin/players/{player}/ban");
-        let (status, _) = host.ask(Method::POST, &path, &admin, json!({"reason": "spam"})).await;
+        let (status, _) = host
+            .ask(Method::POST, &path, &admin, json!({"reason": "spam"}))
+            .await;
         assert_eq!(status, StatusCode::OK);
         assert_eq!(wire.end().await.code, Some(CloseCode::Forbidden.code()));
         for token in [token, host.token("ada", 900)] {
@@ -166,7 +228,9 @@ async fn whoever_is_banned_is_let_go_and_neither_token_brings_them_back() {
                 }
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), back).await.expect("let in again");
+        tokio::time::timeout(Duration::from_secs(10), back)
+            .await
+            .expect("let in again");
     })
     .await;
 }

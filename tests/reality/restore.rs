@@ -1,15 +1,17 @@
 //! A database that was lost and is restored from a backup: clients that had seen more come back to another history, and
 //! none of them is told a story with a hole.
 
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use raidhall_loadtest::client::Rest;
+use raidhall_protocol::{ClientMessage, Codec, Command, RaidId, Seq, ServerMessage};
+
 use crate::bounded;
 use crate::party::{Party, long_raid};
 use crate::process::{Server, Site};
 use crate::wire::Wire;
-use raidhall_loadtest::client::Rest;
-use raidhall_protocol::{ClientMessage, Codec, Command, RaidId, Seq, ServerMessage};
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
 
 /// How long a command or the end of a server may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,12 +29,19 @@ async fn run(site: &Site, arguments: &[&str]) -> (i32, String) {
     let output = tokio::time::timeout(PATIENCE, site.command(arguments, &[]).output()).await;
     let output = output.expect("it ends").expect("it runs");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    (output.status.code().unwrap_or_else(|| panic!("{output:?}")), said)
+    (
+        output.status.code().unwrap_or_else(|| panic!("{output:?}")),
+        said,
+    )
 }
 
 async fn greeted(server: &Server, token: &str) -> (Wire, String) {
     let mut wire = Wire::connect(server.target(), Codec::Json).await;
-    wire.send(ClientMessage::Hello { token: token.to_owned(), client: None }).await;
+    wire.send(ClientMessage::Hello {
+        token: token.to_owned(),
+        client: None,
+    })
+    .await;
     let lineage = wire.seek(|message| match message {
         ServerMessage::Welcome { lineage, .. } => Some(lineage.clone()),
         _ => None,
@@ -49,16 +58,25 @@ async fn lost<F: Future<Output = ()>>(site: &Site, back_up: impl FnOnce() -> F) 
     let (mut wire, lineage) = greeted(&server, &token).await;
     wire.watch(raid, None).await;
     for word in ["one", "two", "three"] {
-        wire.act(raid, Some(word), Command::Say { text: word.into() }).await.expect("said");
+        wire.act(raid, Some(word), Command::Say { text: word.into() })
+            .await
+            .expect("said");
     }
     back_up().await;
     let mut newest = Seq::ZERO;
     for word in ["four", "five", "six"] {
-        let said = wire.act(raid, Some(word), Command::Say { text: word.into() }).await;
+        let said = wire
+            .act(raid, Some(word), Command::Say { text: word.into() })
+            .await;
         newest = said.expect("said").0;
     }
     server.kill().await;
-    Memory { token, lineage, raid, newest }
+    Memory {
+        token,
+        lineage,
+        raid,
+        newest,
+    }
 }
 
 /// The client finds another lineage, gets a snapshot whatever it claims to have, and its op has not taken effect here.
@@ -66,12 +84,26 @@ async fn another_history(server: &Server, memory: &Memory) -> String {
     let (mut wire, lineage) = greeted(server, &memory.token).await;
     assert_ne!(lineage, memory.lineage);
     let (seq, recovered) = wire.watch(memory.raid, Some(memory.newest)).await;
-    assert!(!recovered && seq < memory.newest, "{seq} of {}, recovered: {recovered}", memory.newest);
+    assert!(
+        !recovered && seq < memory.newest,
+        "{seq} of {}, recovered: {recovered}",
+        memory.newest
+    );
     let again = Command::Say { text: "six".into() };
-    let (after, duplicate) = wire.act(memory.raid, Some("six"), again.clone()).await.expect("said");
+    let (after, duplicate) = wire
+        .act(memory.raid, Some("six"), again.clone())
+        .await
+        .expect("said");
     assert!(!duplicate && after == seq.next(), "{after} after {seq}");
-    assert_eq!(wire.seqs(), [after.0], "live goes on where the snapshot ends");
-    let kept = wire.act(memory.raid, Some("three"), again).await.expect("an answer");
+    assert_eq!(
+        wire.seqs(),
+        [after.0],
+        "live goes on where the snapshot ends"
+    );
+    let kept = wire
+        .act(memory.raid, Some("three"), again)
+        .await
+        .expect("an answer");
     assert!(kept.1, "what was backed up has its ops: {kept:?}");
     lineage
 }
@@ -80,12 +112,25 @@ async fn from_an_export(site: Site, fresh: Site) {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("raids.backup");
     let file = file.to_str().expect("a path");
-    let memory = lost(&site, || async { assert_eq!(run(&site, &["export", file]).await.0, 0) }).await;
+    let memory = lost(&site, || async {
+        assert_eq!(run(&site, &["export", file]).await.0, 0)
+    })
+    .await;
     assert_eq!(run(&fresh, &["import", file]).await.0, 0);
     let server = fresh.start().await;
     another_history(&server, &memory).await;
-    let rest = Rest::over((*server.target()).into()).expect("a door").with_token(&memory.token);
-    assert_eq!(rest.raid(memory.raid).await.expect("the raid").state.members.len(), 3);
+    let rest = Rest::over((*server.target()).into())
+        .expect("a door")
+        .with_token(&memory.token);
+    assert_eq!(
+        rest.raid(memory.raid)
+            .await
+            .expect("the raid")
+            .state
+            .members
+            .len(),
+        3
+    );
 }
 
 #[tokio::test]
@@ -117,7 +162,11 @@ fn plain(site: &Site) -> String {
 
 async fn tool(name: &str, arguments: &[&str]) {
     let mut command = tokio::process::Command::new(postgres_tool(name));
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .kill_on_drop(true);
     let status = command.status().await.expect("it runs");
     assert!(status.success(), "{name}: {status}");
 }
@@ -164,7 +213,10 @@ async fn a_server_that_runs_refuses_a_new_lineage_and_ends_when_it_is_forced() {
         assert_eq!(server.exit_code(PATIENCE).await, Some(69));
         let server = site.start().await;
         let (_, now) = greeted(&server, &token).await;
-        assert!(now == named.trim() && now != lineage, "{now} {named} {lineage}");
+        assert!(
+            now == named.trim() && now != lineage,
+            "{now} {named} {lineage}"
+        );
     })
     .await;
 }

@@ -1,15 +1,17 @@
 //! Coming back after a long absence, over a slow link, while the raid goes on.
 
+use std::time::Duration;
+
+use raidhall_protocol::{Codec, Command, RaidId, Seq, ServerMessage};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
 use crate::bounded;
 use crate::party::{Party, long_raid, target};
 use crate::process::{Server, Site};
 use crate::proxy::Proxy;
 use crate::wire::Wire;
-use raidhall_protocol::{Codec, Command, RaidId, Seq, ServerMessage};
-use std::time::Duration;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
-use tokio::time::sleep;
 
 /// A phone on a bad day, in bytes a second.
 const SLOW: u64 = 60_000;
@@ -24,7 +26,15 @@ async fn long_story(server: &Server, events: u64) -> (RaidId, Seq, String, Strin
     for first in (1..=events).step_by(100) {
         let mut last = 0;
         for number in first..=events.min(first + 99) {
-            last = wire.ask(raid, None, Command::Say { text: format!("chapter {number}") }).await;
+            last = wire
+                .ask(
+                    raid,
+                    None,
+                    Command::Say {
+                        text: format!("chapter {number}"),
+                    },
+                )
+                .await;
         }
         wire.answer(last).await.expect("said");
     }
@@ -55,7 +65,10 @@ async fn a_slow_return(settings: &[(&str, &str)], codec: Codec) {
     let mut bob = Wire::open(&target(link.address()), codec, &bob).await;
     let (stop, talking) = talker(&server, raid, ada);
     let (promised, replayed) = bob.watch(raid, Some(seen)).await;
-    assert!(replayed && promised.0 >= seen.0 + 1_000, "since {seen}: {promised}, replayed: {replayed}");
+    assert!(
+        replayed && promised.0 >= seen.0 + 1_000,
+        "since {seen}: {promised}, replayed: {replayed}"
+    );
     // The replay comes whole, and live follows. A snapshot may only stand for what comes after the promise.
     let mut held = seen.0;
     let mut stop = Some(stop);
@@ -68,7 +81,10 @@ async fn a_slow_return(settings: &[(&str, &str)], codec: Codec) {
                 held = event.seq.0;
             }
             ServerMessage::Snapshot { seq, .. } => {
-                assert!(held >= promised.0, "a snapshot at {seq} instead of the replay, at {held}");
+                assert!(
+                    held >= promised.0,
+                    "a snapshot at {seq} instead of the replay, at {held}"
+                );
                 assert!(seq.0 > held, "back in time, from {held} to {seq}");
                 held = seq.0;
             }
@@ -91,7 +107,10 @@ async fn a_resume_1000_events_behind_on_a_slow_link_is_replayed_whole_while_the_
 /// A ring so small that the replay comes from the store in pages, and live overtakes it again and again.
 #[tokio::test]
 async fn a_replay_longer_than_the_ring_is_read_from_the_store_and_whole_all_the_same() {
-    let small = [("LIMITS__OUTBOX_MESSAGES", "32"), ("RAID__RING_EVENTS", "64")];
+    let small = [
+        ("LIMITS__OUTBOX_MESSAGES", "32"),
+        ("RAID__RING_EVENTS", "64"),
+    ];
     bounded(a_slow_return(&small, Codec::Json)).await;
 }
 
@@ -113,7 +132,11 @@ async fn a_resume_from_1025_or_more_events_behind_gets_a_snapshot_and_from_1024_
         assert_eq!(bob.seqs(), (seen.0 + 2..=head.0).collect::<Vec<_>>());
         assert_eq!(bob.watch(raid, None).await, (head, false));
         assert_eq!(bob.watch(raid, Some(head)).await, (head, true));
-        assert_eq!(bob.watch(raid, Some(Seq(head.0 + 7))).await, (head, false), "ahead of the store itself");
+        assert_eq!(
+            bob.watch(raid, Some(Seq(head.0 + 7))).await,
+            (head, false),
+            "ahead of the store itself"
+        );
     })
     .await;
 }

@@ -3,14 +3,16 @@
 //! It makes requests that the document allows and such as it forbids, and looks at what comes back: the status, the
 //! headers, the body, whether what is forbidden is refused, what is allowed accepted, and other methods answered 405.
 
-use crate::process::Site;
-use crate::within;
+use std::env;
+use std::time::Duration;
+
 use raidhall::auth::Scope;
 use raidhall_loadtest::client::Rest;
 use raidhall_protocol::rest::TokenPair;
-use std::env;
-use std::time::Duration;
 use tokio::process::Command;
+
+use crate::process::Site;
+use crate::within;
 
 /// Far beyond what one of these takes.
 const PATIENCE: Duration = Duration::from_secs(400);
@@ -29,12 +31,15 @@ const NO_LIMITS: [(&str, &str); 8] = [
 ];
 
 async fn holds_for(scope: Scope) {
-    let program =
-        env::var_os("RAIDHALL_TEST_SCHEMATHESIS").expect("a program, as scripts/schemathesis prints it");
+    let program = env::var_os("RAIDHALL_TEST_SCHEMATHESIS")
+        .expect("a program, as scripts/schemathesis prints it");
     let site = Site::sqlite().await;
     let server = site.start_with(&NO_LIMITS).await;
-    let TokenPair { player, .. } =
-        Rest::new(server.target()).expect("doors").guest("Ada").await.expect("a guest");
+    let TokenPair { player, .. } = Rest::new(server.target())
+        .expect("doors")
+        .guest("Ada")
+        .await
+        .expect("a guest");
     // Of no sign-in, so that signing out does not end it.
     let token = match scope {
         Scope::Player => site.token(scope, Some(&player), HOUR),
@@ -42,17 +47,33 @@ async fn holds_for(scope: Scope) {
     };
     let seed = env::var("RAIDHALL_TEST_SEED").unwrap_or_else(|_| "1".to_owned());
     let mut run = Command::new(program);
-    run.args(["run", &server.target().url("/api/openapi.json"), "--no-color", "--seed", &seed])
-        .args(["--header", &format!("Authorization: Bearer {token}")])
-        // A stream does not end: it is looked at for as long as that.
-        .args(["--max-examples", "12", "--request-timeout", "1.5"])
-        .current_dir(env::temp_dir())
-        .kill_on_drop(true);
+    run.args([
+        "run",
+        &server.target().url("/api/openapi.json"),
+        "--no-color",
+        "--seed",
+        &seed,
+    ])
+    .args(["--header", &format!("Authorization: Bearer {token}")])
+    // A stream does not end: it is looked at for as long as that.
+    .args(["--max-examples", "12", "--request-timeout", "1.5"])
+    .current_dir(env::temp_dir())
+    .kill_on_drop(true);
     let output = run.output().await.expect("it runs");
     let told = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{told}\n{}", String::from_utf8_lossy(&output.stderr));
-    let tested = told.lines().find_map(|line| line.trim().strip_prefix("Tested: ")).map(str::parse::<u32>);
-    assert!(tested.is_some_and(|tested| tested.is_ok_and(|tested| tested > 30)), "{told}");
+    assert!(
+        output.status.success(),
+        "{told}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let tested = told
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Tested: "))
+        .map(str::parse::<u32>);
+    assert!(
+        tested.is_some_and(|tested| tested.is_ok_and(|tested| tested > 30)),
+        "{told}"
+    );
 }
 
 #[tokio::test]

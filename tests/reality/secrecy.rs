@@ -1,17 +1,19 @@
 //! What must never be in a log is not in it, whatever the level: every secret is planted in every place where a client
 //! or an operator can put one.
 
-use crate::party::{Party, long_raid};
-use crate::process::Site;
-use crate::receiver::{ENDPOINTS, Receiver, SECRET};
-use crate::wire::Wire;
-use crate::{bounded, eventually};
+use std::time::Duration;
+
 use raidhall_loadtest::client::Rest;
 use raidhall_protocol::rest::TokenPair;
 use raidhall_protocol::{ClientMessage, Codec, Command};
 use reqwest::Client;
 use rustix::process::Signal;
-use std::time::Duration;
+
+use crate::party::{Party, long_raid};
+use crate::process::Site;
+use crate::receiver::{ENDPOINTS, Receiver, SECRET};
+use crate::wire::Wire;
+use crate::{bounded, eventually};
 
 /// Stands for a secret in inputs of which nothing should be logged.
 const CANARY: &str = "canary-5d0f7c1e";
@@ -19,50 +21,96 @@ const CANARY: &str = "canary-5d0f7c1e";
 /// Says secrets where they belong and where they do not.
 async fn leak(url: &str, tokens: &TokenPair, raid: u64) {
     let client = Client::new();
-    let bearers = [tokens.access_token.clone(), CANARY.to_owned(), format!("{CANARY}.{CANARY}.{CANARY}")];
+    let bearers = [
+        tokens.access_token.clone(),
+        CANARY.to_owned(),
+        format!("{CANARY}.{CANARY}.{CANARY}"),
+    ];
     for token in &bearers {
         for path in ["me", "raids", &format!("raids/{raid}"), "nothing"] {
-            let request = client.get(format!("{url}/api/v1/{path}")).bearer_auth(token);
+            let request = client
+                .get(format!("{url}/api/v1/{path}"))
+                .bearer_auth(token);
             let _ = request.send().await.expect("an answer");
         }
     }
     let bodies = [
-        ("auth/refresh", format!(r#"{{"refresh_token":"{}"}}"#, tokens.refresh_token)),
+        (
+            "auth/refresh",
+            format!(r#"{{"refresh_token":"{}"}}"#, tokens.refresh_token),
+        ),
         ("auth/refresh", format!(r#"{{"refresh_token":"{CANARY}"}}"#)),
-        ("auth/refresh", format!(r#"{{"refresh_token":["{CANARY}"]}}"#)),
+        (
+            "auth/refresh",
+            format!(r#"{{"refresh_token":["{CANARY}"]}}"#),
+        ),
         ("auth/guest", format!(r#"{{"name":"{CANARY}\u0000"}}"#)),
         ("raids/join", format!(r#"{{"invite_code":"{CANARY}"}}"#)),
         ("raids/join", format!(r#"{{"invite_code":"{CANARY}"#)),
-        ("raids", format!(r#"{{"title":"{CANARY}","target_xp":"{CANARY}"}}"#)),
+        (
+            "raids",
+            format!(r#"{{"title":"{CANARY}","target_xp":"{CANARY}"}}"#),
+        ),
     ];
     for (path, body) in bodies {
-        let request = client.post(format!("{url}/api/v1/{path}")).bearer_auth(&tokens.access_token);
-        let request = request.header("content-type", "application/json").header("cookie", CANARY);
-        let _ = request.header("idempotency-key", CANARY).body(body).send().await.expect("an answer");
+        let request = client
+            .post(format!("{url}/api/v1/{path}"))
+            .bearer_auth(&tokens.access_token);
+        let request = request
+            .header("content-type", "application/json")
+            .header("cookie", CANARY);
+        let _ = request
+            .header("idempotency-key", CANARY)
+            .body(body)
+            .send()
+            .await
+            .expect("an answer");
     }
 }
 
 async fn no_secret_is_logged(site: Site) {
     let receiver = Receiver::open().await;
-    let server = site.start_with(&[("TELEMETRY__LOG", "trace"), (ENDPOINTS, &receiver.setting())]).await;
+    let server = site
+        .start_with(&[
+            ("TELEMETRY__LOG", "trace"),
+            (ENDPOINTS, &receiver.setting()),
+        ])
+        .await;
     let party = Party::gather(server.target(), 1, &long_raid(1)).await;
     let rest = Rest::over((*server.target()).into()).expect("a door");
     let tokens = rest.guest(CANARY).await.expect("a guest");
     let (raid, invite) = (party.raid, party.invite.clone());
-    rest.with_token(&tokens.access_token).join(&invite).await.expect("a member");
+    rest.with_token(&tokens.access_token)
+        .join(&invite)
+        .await
+        .expect("a member");
     for codec in Codec::ALL {
         let mut wire = Wire::open(server.target(), codec, &tokens.access_token).await;
         wire.watch(raid, None).await;
         let text = format!("{CANARY} as a chat");
-        wire.act(raid, Some(CANARY), Command::Say { text }).await.expect("said");
-        wire.send(ClientMessage::Hello { token: CANARY.into(), client: None }).await;
+        wire.act(raid, Some(CANARY), Command::Say { text })
+            .await
+            .expect("said");
+        wire.send(ClientMessage::Hello {
+            token: CANARY.into(),
+            client: None,
+        })
+        .await;
         wire.error("hello").await;
     }
     let mut stranger = Wire::connect(server.target(), Codec::Json).await;
-    stranger.send(ClientMessage::Hello { token: CANARY.into(), client: None }).await;
+    stranger
+        .send(ClientMessage::Hello {
+            token: CANARY.into(),
+            client: None,
+        })
+        .await;
     assert_eq!(stranger.end().await.code, Some(4001));
     eventually("it is told of members", async || {
-        receiver.got().iter().any(|got| got.body["data"]["name"] == CANARY)
+        receiver
+            .got()
+            .iter()
+            .any(|got| got.body["data"]["name"] == CANARY)
     })
     .await;
     let url = server.target().url("");
@@ -81,12 +129,27 @@ async fn no_secret_is_logged(site: Site) {
         "the connection ends",
         "\"stopped\"",
     ];
-    assert!(witnesses.iter().all(|word| logged.contains(word)), "this is not everything");
+    assert!(
+        witnesses.iter().all(|word| logged.contains(word)),
+        "this is not everything"
+    );
     let secret = "a secret for tests, of thirty-two bytes and more";
-    let password = reqwest::Url::parse(&site.url()).ok().and_then(|url| url.password().map(str::to_owned));
+    let password = reqwest::Url::parse(&site.url())
+        .ok()
+        .and_then(|url| url.password().map(str::to_owned));
     let key = SECRET.trim_start_matches("whsec_");
-    let secrets = [CANARY, secret, key, &tokens.access_token, &successor, &invite];
-    for planted in secrets.into_iter().chain(password.as_deref().filter(|password| password.len() > 3)) {
+    let secrets = [
+        CANARY,
+        secret,
+        key,
+        &tokens.access_token,
+        &successor,
+        &invite,
+    ];
+    for planted in secrets
+        .into_iter()
+        .chain(password.as_deref().filter(|password| password.len() > 3))
+    {
         let line = logged.lines().find(|line| line.contains(planted));
         assert_eq!(line, None, "{planted} is logged");
     }

@@ -1,15 +1,17 @@
 //! Being told to stop.
 
+use std::time::Duration;
+
+use raidhall_protocol::{Codec, Command, ServerMessage};
+use rustix::process::Signal;
+use tokio::time::{Instant, sleep};
+
 use crate::bounded;
 use crate::party::{Party, long_raid, target};
 use crate::process::Site;
 use crate::proxy::Proxy;
 use crate::proxy::Way::{ToClient, ToServer};
 use crate::wire::Wire;
-use raidhall_protocol::{Codec, Command, ServerMessage};
-use rustix::process::Signal;
-use std::time::Duration;
-use tokio::time::{Instant, sleep};
 
 /// Over how long clients are let go, and what a noisy machine may add.
 const SPREAD: Duration = Duration::from_secs(2);
@@ -30,10 +32,16 @@ async fn everybody_is_let_go(site: Site) {
     let leaving = wires.into_iter().map(|mut wire| {
         tokio::spawn(async move {
             let closed = wire.end().await;
-            let bye = wire.heard.iter().rev().find_map(|message| match &**message {
-                ServerMessage::Bye { reconnect_after_ms, .. } => Some(*reconnect_after_ms),
-                _ => None,
-            });
+            let bye = wire
+                .heard
+                .iter()
+                .rev()
+                .find_map(|message| match &**message {
+                    ServerMessage::Bye {
+                        reconnect_after_ms, ..
+                    } => Some(*reconnect_after_ms),
+                    _ => None,
+                });
             (closed.code, bye, began.elapsed())
         })
     });
@@ -45,9 +53,16 @@ async fn everybody_is_let_go(site: Site) {
         waits.push(bye.expect("a bye before the close"));
     }
     assert!(waits.iter().all(|wait| *wait < 2_000), "{waits:?}");
-    assert!(waits.iter().any(|wait| *wait != waits[0]), "spread out: {waits:?}");
+    assert!(
+        waits.iter().any(|wait| *wait != waits[0]),
+        "spread out: {waits:?}"
+    );
     assert_eq!(server.exit_code(Duration::from_secs(30)).await, Some(0));
-    assert!(began.elapsed() < SPREAD + MARGIN + Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < SPREAD + MARGIN + Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 #[tokio::test]
@@ -64,7 +79,12 @@ async fn a_deploy_in_the_middle(site: Site) {
     let mut server = site.start().await;
     let door = Proxy::to(server.target().address()).await;
     let party = Party::at_play(&target(door.address()), 4, &long_raid(4)).await;
-    let (raid, rest) = (party.raid, party.players[0].rest().with_patience(Duration::from_secs(30)));
+    let (raid, rest) = (
+        party.raid,
+        party.players[0]
+            .rest()
+            .with_patience(Duration::from_secs(30)),
+    );
     let leader = party.players[0].who().id;
     let game = party.play();
     for _ in 0..2 {
@@ -128,7 +148,11 @@ async fn a_second_signal_ends_the_process_at_once() {
         let began = Instant::now();
         server.signal(Signal::INT);
         assert_eq!(server.exit_code(Duration::from_secs(10)).await, Some(130));
-        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        assert!(
+            began.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            began.elapsed()
+        );
     })
     .await;
 }
@@ -143,7 +167,8 @@ async fn a_server_whose_database_stalls_still_ends_in_time() {
         let mut wire = Wire::open(server.target(), Codec::Json, &token).await;
         wire.watch(party.raid, None).await;
         site.proxy().hold(&[ToServer, ToClient]);
-        wire.ask(party.raid, Some("lost"), Command::Say { text: "?".into() }).await;
+        wire.ask(party.raid, Some("lost"), Command::Say { text: "?".into() })
+            .await;
         server.signal(Signal::TERM);
         assert_eq!(wire.end().await.code, Some(4200));
         assert_eq!(server.exit_code(Duration::from_secs(8)).await, Some(0));

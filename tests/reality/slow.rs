@@ -1,18 +1,22 @@
 //! One slow phone among a hundred watchers.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use raidhall_loadtest::client::{Decoder, Incoming, Rest, Socket};
+use raidhall_protocol::{
+    ClientMessage, Codec, Event, EventData, PlayerId, RaidId, Seq, ServerMessage,
+};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
 use crate::party::{long_raid, target};
 use crate::process::{Server, Site};
 use crate::proxy::Proxy;
 use crate::proxy::Way::ToClient;
 use crate::wire::Wire;
 use crate::{bounded, undisturbed};
-use parking_lot::Mutex;
-use raidhall_loadtest::client::{Decoder, Incoming, Rest, Socket};
-use raidhall_protocol::{ClientMessage, Codec, Event, EventData, PlayerId, RaidId, Seq, ServerMessage};
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
 
 const HEALTHY: usize = 99;
 /// Enough to fill whatever lies between server and client, and the slack after that.
@@ -24,11 +28,18 @@ const PACE: Duration = Duration::from_millis(10);
 fn follow(held: &mut Option<u64>, message: &ServerMessage) {
     match message {
         ServerMessage::Event { event, .. } => {
-            assert!(held.is_none_or(|held| event.seq.0 == held + 1), "a hole before {}", event.seq);
+            assert!(
+                held.is_none_or(|held| event.seq.0 == held + 1),
+                "a hole before {}",
+                event.seq
+            );
             *held = Some(event.seq.0);
         }
         ServerMessage::Snapshot { seq, .. } => {
-            assert!(held.is_none_or(|held| seq.0 > held), "back in time to {seq}");
+            assert!(
+                held.is_none_or(|held| seq.0 > held),
+                "back in time to {seq}"
+            );
             *held = Some(seq.0);
         }
         _ => {}
@@ -41,7 +52,10 @@ async fn hundred(server: &Server) -> (RaidId, Vec<(PlayerId, String)>) {
     let mut made: Option<(RaidId, String)> = None;
     let mut members = Vec::new();
     for number in 0..=HEALTHY {
-        let tokens = rest.guest(&format!("player {number}")).await.expect("a guest");
+        let tokens = rest
+            .guest(&format!("player {number}"))
+            .await
+            .expect("a guest");
         let own = rest.with_token(&tokens.access_token);
         let raid = long_raid(HEALTHY - 1);
         let view = match &made {
@@ -68,13 +82,25 @@ fn watcher(
     tokio::spawn(async move {
         let mut delays = Vec::new();
         loop {
-            let Incoming::Message(message) = socket.next().await else { continue };
+            let Incoming::Message(message) = socket.next().await else {
+                continue;
+            };
             match &*message {
                 ServerMessage::Snapshot { .. } => panic!("a healthy watcher falls behind"),
-                ServerMessage::Event { event: Event { seq, data: EventData::Said { text }, .. }, .. } => {
+                ServerMessage::Event {
+                    event:
+                        Event {
+                            seq,
+                            data: EventData::Said { text },
+                            ..
+                        },
+                    ..
+                } => {
                     assert_eq!(*seq, held.next(), "a healthy watcher misses nothing");
                     held = *seq;
-                    let Ok(number) = text[..4].parse::<usize>() else { continue };
+                    let Ok(number) = text[..4].parse::<usize>() else {
+                        continue;
+                    };
                     delays.push(sent.lock()[number].elapsed());
                     if number as u64 + 1 == WORDS {
                         return (delays, socket);
@@ -89,8 +115,14 @@ fn watcher(
 /// The 99th percentile of the healthy ones' delays, while the last member reads or does not.
 async fn delivery(server: &Server, slow: bool) -> (Duration, Wire, RaidId) {
     let (raid, members) = hundred(server).await;
-    let link = if slow { Some(Proxy::slow(server.target().address(), 1_000_000).await) } else { None };
-    let last = link.as_ref().map_or(*server.target(), |link| target(link.address()));
+    let link = if slow {
+        Some(Proxy::slow(server.target().address(), 1_000_000).await)
+    } else {
+        None
+    };
+    let last = link
+        .as_ref()
+        .map_or(*server.target(), |link| target(link.address()));
     let mut last = Wire::open(&last, Codec::Json, &members[HEALTHY].1).await;
     last.watch(raid, None).await;
     if let Some(link) = &link {
@@ -102,12 +134,22 @@ async fn delivery(server: &Server, slow: bool) -> (Duration, Wire, RaidId) {
     let mut watchers = Vec::new();
     for (number, (_, token)) in members[..HEALTHY].iter().enumerate() {
         let codec = Codec::ALL[number % 2];
-        let mut socket =
-            Socket::connect(server.target(), codec, Arc::clone(&decoder)).await.expect("connect");
+        let mut socket = Socket::connect(server.target(), codec, Arc::clone(&decoder))
+            .await
+            .expect("connect");
         socket.hello(token).await.expect("a welcome");
-        socket.send(&ClientMessage::Watch { id: None, raid, since: None }).await.expect("sent");
+        socket
+            .send(&ClientMessage::Watch {
+                id: None,
+                raid,
+                since: None,
+            })
+            .await
+            .expect("sent");
         let held = loop {
-            if let ServerMessage::Snapshot { seq, .. } = &*socket.message().await.expect("a snapshot") {
+            if let ServerMessage::Snapshot { seq, .. } =
+                &*socket.message().await.expect("a snapshot")
+            {
                 break *seq;
             }
         };
@@ -133,7 +175,10 @@ async fn delivery(server: &Server, slow: bool) -> (Duration, Wire, RaidId) {
     assert!(grown < 64 * 1024, "the server grew by {grown} KiB");
     delays.sort_unstable();
     let p99 = delays[delays.len() * 99 / 100];
-    println!("slow: {slow}, p50 {:?}, p99 {p99:?}, server grown by {grown} KiB", delays[delays.len() / 2]);
+    println!(
+        "slow: {slow}, p50 {:?}, p99 {p99:?}, server grown by {grown} KiB",
+        delays[delays.len() / 2]
+    );
 
     if let Some(link) = link {
         // It reads again: what was on its way, then the raid as it is, then live.
@@ -143,8 +188,10 @@ async fn delivery(server: &Server, slow: bool) -> (Duration, Wire, RaidId) {
         while held.is_none_or(|held: u64| held < head.0) {
             follow(&mut held, &*last.next().await);
         }
-        let snapshots =
-            last.heard.iter().filter(|message| matches!(***message, ServerMessage::Snapshot { .. }));
+        let snapshots = last
+            .heard
+            .iter()
+            .filter(|message| matches!(***message, ServerMessage::Snapshot { .. }));
         assert!(snapshots.count() >= 2, "its backlog became a snapshot");
         let events = last.seqs().len() as u64;
         assert!(events < WORDS / 2 + 100, "{events} events were kept for it");
@@ -157,7 +204,9 @@ async fn delivery(server: &Server, slow: bool) -> (Duration, Wire, RaidId) {
 async fn one_watcher_that_reads_nothing_does_not_slow_the_other_99() {
     undisturbed(async {
         let site = Site::sqlite().await;
-        let server = site.start_with(&[("LIMITS__WRITE_STALL_MS", "60000")]).await;
+        let server = site
+            .start_with(&[("LIMITS__WRITE_STALL_MS", "60000")])
+            .await;
         // The machine is noisy: one of several tries has to be quiet.
         let mut tries = Vec::new();
         for _ in 0..4 {
@@ -223,7 +272,12 @@ async fn a_client_that_takes_a_trickle_is_not_closed_and_gets_snapshots_now_and_
         let server = site.start_with(&[("LIMITS__WRITE_STALL_MS", "3000")]).await;
         let party = crate::party::Party::gather(server.target(), 1, &long_raid(2)).await;
         let (raid, slow) = (party.raid, party.witness().await.access_token);
-        let mut talker = Wire::open(server.target(), Codec::Json, &party.witness().await.access_token).await;
+        let mut talker = Wire::open(
+            server.target(),
+            Codec::Json,
+            &party.witness().await.access_token,
+        )
+        .await;
         let link = Proxy::slow(server.target().address(), 40_000).await;
         let mut slow = Wire::open(&target(link.address()), Codec::Json, &slow).await;
         slow.watch(raid, None).await;
@@ -244,8 +298,10 @@ async fn a_client_that_takes_a_trickle_is_not_closed_and_gets_snapshots_now_and_
                 head = Some(done.await.expect("the talker"));
             }
         }
-        let snapshots =
-            slow.heard.iter().filter(|message| matches!(***message, ServerMessage::Snapshot { .. }));
+        let snapshots = slow
+            .heard
+            .iter()
+            .filter(|message| matches!(***message, ServerMessage::Snapshot { .. }));
         assert!(snapshots.count() >= 2, "it fell behind and caught up");
     })
     .await;

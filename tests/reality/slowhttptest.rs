@@ -1,13 +1,15 @@
 //! slowhttptest, the known tool of slow attacks, against a server with few files: one address cannot keep others out.
 
-use crate::bounded;
-use crate::process::Site;
-use raidhall_loadtest::target::Target;
-use reqwest::Client;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
+
+use raidhall_loadtest::target::Target;
+use reqwest::Client;
 use tokio::process::Command;
 use tokio::time::{Instant, interval};
+
+use crate::bounded;
+use crate::process::Site;
 
 /// More than the server has places for connections.
 const ATTACKERS: &str = "1000";
@@ -18,7 +20,9 @@ const PATIENCE: Duration = Duration::from_millis(2_500);
 /// One of its modes, for a few seconds.
 fn attack(target: &Target, mode: &str, path: &str) -> Command {
     let mut command = Command::new("slowhttptest");
-    command.args([mode, "-c", ATTACKERS, "-r", "500", "-i", "1", "-l", "5", "-p", "2", "-v", "0"]);
+    command.args([
+        mode, "-c", ATTACKERS, "-r", "500", "-i", "1", "-l", "5", "-p", "2", "-v", "0",
+    ]);
     command.args(["-u", &target.url(path)]).kill_on_drop(true);
     command
 }

@@ -1,14 +1,16 @@
 //! Starting, and the commands that come before it.
 
+use std::time::Duration;
+
+use raidhall_loadtest::client::Rest;
+use raidhall_protocol::Codec;
+use rustix::process::Signal;
+use tokio::time::Instant;
+
 use crate::party::{Party, long_raid};
 use crate::process::Site;
 use crate::wire::Wire;
 use crate::{bounded, undisturbed};
-use raidhall_loadtest::client::Rest;
-use raidhall_protocol::Codec;
-use rustix::process::Signal;
-use std::time::Duration;
-use tokio::time::Instant;
 
 /// From the start of the process to a `/readyz` that says so, on an empty directory.
 const READY: Duration = Duration::from_millis(300);
@@ -37,7 +39,12 @@ async fn a_server_in_an_empty_directory_is_ready_within_300_ms_and_says_where_in
 }
 
 async fn migrating_first(site: Site) {
-    let migrate = || async { site.command(&["migrate"], &[]).output().await.expect("it runs") };
+    let migrate = || async {
+        site.command(&["migrate"], &[])
+            .output()
+            .await
+            .expect("it runs")
+    };
     for _ in 0..2 {
         let output = migrate().await;
         assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -61,11 +68,17 @@ async fn migrate_makes_a_schema_that_serve_can_use_and_may_be_repeated_on_postgr
 async fn a_configuration_with_faults_ends_with_64_and_touches_nothing() {
     let site = Site::sqlite().await;
     for command in ["serve", "migrate", "check-config"] {
-        let output = site.command(&[command], &[("LIMITS__WATCHES", "0"), ("NO__SUCH", "1")]).output().await;
+        let output = site
+            .command(&[command], &[("LIMITS__WATCHES", "0"), ("NO__SUCH", "1")])
+            .output()
+            .await;
         let output = output.expect("it runs");
         assert_eq!(output.status.code(), Some(64), "{output:?}");
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains("LIMITS__WATCHES") && said.contains("NO__SUCH"), "{said}");
+        assert!(
+            said.contains("LIMITS__WATCHES") && said.contains("NO__SUCH"),
+            "{said}"
+        );
     }
     assert!(site.is_empty());
 }
@@ -74,9 +87,15 @@ async fn a_configuration_with_faults_ends_with_64_and_touches_nothing() {
 async fn a_database_that_is_not_there_ends_the_start_with_69() {
     bounded(async {
         let site = Site::sqlite().await;
-        let nowhere =
-            [("DATABASE__URL", "postgres://nobody@127.0.0.1:1/none"), ("STORE__CONNECT_TIMEOUT_MS", "500")];
-        let output = site.command(&["serve"], &nowhere).output().await.expect("it runs");
+        let nowhere = [
+            ("DATABASE__URL", "postgres://nobody@127.0.0.1:1/none"),
+            ("STORE__CONNECT_TIMEOUT_MS", "500"),
+        ];
+        let output = site
+            .command(&["serve"], &nowhere)
+            .output()
+            .await
+            .expect("it runs");
         assert_eq!(output.status.code(), Some(69), "{output:?}");
         assert!(output.stdout.is_empty(), "{output:?}");
     })
@@ -90,7 +109,11 @@ async fn a_token_can_be_printed_while_the_server_runs() {
         let server = site.start().await;
         let party = Party::gather(server.target(), 1, &long_raid(1)).await;
         let player = party.witness().await.player.id.to_string();
-        let output = site.command(&["token", "--player", &player], &[]).output().await.expect("it runs");
+        let output = site
+            .command(&["token", "--player", &player], &[])
+            .output()
+            .await
+            .expect("it runs");
         assert!(output.status.success(), "{output:?}");
         let token = String::from_utf8(output.stdout).expect("text");
         drop(Wire::open(server.target(), Codec::Json, token.trim()).await);

@@ -1,15 +1,17 @@
 //! Many at the door at once: silent ones, a storm of reconnects, more than there are files for.
 
+use std::time::Duration;
+
+use raidhall_loadtest::client::Rest;
+use raidhall_protocol::Codec;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
 use crate::bounded;
 use crate::party::{Party, long_raid};
 use crate::process::{Server, Site};
 use crate::raw::{Head, Raw, UPGRADE};
 use crate::wire::Wire;
-use raidhall_loadtest::client::Rest;
-use raidhall_protocol::Codec;
-use std::time::Duration;
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
 
 /// A member who watches, and the token.
 async fn watcher(server: &Server) -> (Party, Wire, String) {
@@ -21,7 +23,9 @@ async fn watcher(server: &Server) -> (Party, Wire, String) {
 }
 
 fn told_when_to_come_back(head: &Head) -> bool {
-    let seconds = head.header("retry-after").and_then(|seconds| seconds.parse::<u64>().ok());
+    let seconds = head
+        .header("retry-after")
+        .and_then(|seconds| seconds.parse::<u64>().ok());
     head.status == 503 && seconds.is_some_and(|seconds| (1..=10).contains(&seconds))
 }
 
@@ -31,8 +35,10 @@ async fn a_thousand_silent_sockets_keep_nobody_out_who_can_say_who_it_is() {
     bounded(async {
         let site = Site::sqlite().await;
         let count = SILENT.to_string();
-        let settings =
-            [("LIMITS__UNAUTHENTICATED_PER_ADDRESS", &*count), ("LIMITS__HELLO_TIMEOUT_MS", "4000")];
+        let settings = [
+            ("LIMITS__UNAUTHENTICATED_PER_ADDRESS", &*count),
+            ("LIMITS__HELLO_TIMEOUT_MS", "4000"),
+        ];
         let server = site.start_with(&settings).await;
         let (party, mut wire, token) = watcher(&server).await;
         let mut silent = Vec::new();
@@ -61,7 +67,9 @@ async fn a_thousand_silent_sockets_keep_nobody_out_who_can_say_who_it_is() {
 async fn strangers_beyond_their_places_are_told_when_to_come_back() {
     bounded(async {
         let site = Site::sqlite().await;
-        let server = site.start_with(&[("LIMITS__UNAUTHENTICATED_PER_ADDRESS", "3")]).await;
+        let server = site
+            .start_with(&[("LIMITS__UNAUTHENTICATED_PER_ADDRESS", "3")])
+            .await;
         let (_, _wire, token) = watcher(&server).await;
         let mut silent = Vec::new();
         for _ in 0..3 {
@@ -69,7 +77,9 @@ async fn strangers_beyond_their_places_are_told_when_to_come_back() {
             assert_eq!(head.status, 101);
             silent.push(raw);
         }
-        assert!(told_when_to_come_back(&Raw::upgrade(server.target(), &UPGRADE).await.0));
+        assert!(told_when_to_come_back(
+            &Raw::upgrade(server.target(), &UPGRADE).await.0
+        ));
         let bearer = format!("Bearer {token}");
         let named = [&UPGRADE[..], &[("Authorization", &*bearer)]].concat();
         assert_eq!(
@@ -88,7 +98,9 @@ async fn connections_beyond_the_limit_of_all_are_told_when_to_come_back() {
         let server = site.start_with(&[("LIMITS__CONNECTIONS", "2")]).await;
         let (_, wire, token) = watcher(&server).await;
         let second = Wire::open(server.target(), Codec::Json, &token).await;
-        assert!(told_when_to_come_back(&Raw::upgrade(server.target(), &UPGRADE).await.0));
+        assert!(told_when_to_come_back(
+            &Raw::upgrade(server.target(), &UPGRADE).await.0
+        ));
         drop((wire, second));
         loop {
             let (head, _raw) = Raw::upgrade(server.target(), &UPGRADE).await;
@@ -104,7 +116,9 @@ async fn connections_beyond_the_limit_of_all_are_told_when_to_come_back() {
 async fn of_a_storm_of_upgrades_some_wait_and_the_rest_are_told_when_to_come_back() {
     bounded(async {
         let site = Site::sqlite().await;
-        let server = site.start_with(&[("LIMITS__HANDSHAKES_PER_SECOND", "50")]).await;
+        let server = site
+            .start_with(&[("LIMITS__HANDSHAKES_PER_SECOND", "50")])
+            .await;
         let (party, mut wire, _) = watcher(&server).await;
         let mut storm = JoinSet::new();
         for _ in 0..200 {
@@ -114,9 +128,15 @@ async fn of_a_storm_of_upgrades_some_wait_and_the_rest_are_told_when_to_come_bac
         wire.say(party.raid, "calm within").await;
         let came: Vec<_> = storm.join_all().await;
         let open = came.iter().filter(|(head, _)| head.status == 101).count();
-        let sent_away = came.iter().filter(|(head, _)| told_when_to_come_back(head)).count();
+        let sent_away = came
+            .iter()
+            .filter(|(head, _)| told_when_to_come_back(head))
+            .count();
         // Ten of one address at once, ten a second after that, for as long as the storm took to arrive.
-        assert!((15..=120).contains(&open) && open + sent_away == 200, "{open} and {sent_away}");
+        assert!(
+            (15..=120).contains(&open) && open + sent_away == 200,
+            "{open} and {sent_away}"
+        );
     })
     .await;
 }
@@ -130,19 +150,31 @@ async fn with_256_files_and_a_thousand_who_knock_those_within_play_on_and_others
         let (party, mut wire, token) = watcher(&server).await;
         let mut knocking = Vec::new();
         for _ in 0..1_000 {
-            knocking.push(TcpStream::connect(server.target().address()).await.expect("the backlog takes it"));
+            knocking.push(
+                TcpStream::connect(server.target().address())
+                    .await
+                    .expect("the backlog takes it"),
+            );
         }
         for number in 0..50 {
             wire.say(party.raid, &format!("served {number}")).await;
         }
         drop(knocking);
-        let rest = Rest::new(server.target()).expect("doors").with_patience(Duration::from_secs(20));
+        let rest = Rest::new(server.target())
+            .expect("doors")
+            .with_patience(Duration::from_secs(20));
         rest.guest("late").await.expect("served again");
         Wire::open(server.target(), Codec::Json, &token).await;
         let log = server.logged();
-        assert!(log.matches("every file that connections may use").count() <= 5, "{log}");
+        assert!(
+            log.matches("every file that connections may use").count() <= 5,
+            "{log}"
+        );
         assert!(log.contains("every file that connections may use"), "{log}");
-        assert!(!log.contains("accepting connections failed"), "the reserve was used up:\n{log}");
+        assert!(
+            !log.contains("accepting connections failed"),
+            "the reserve was used up:\n{log}"
+        );
     })
     .await;
 }

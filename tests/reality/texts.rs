@@ -1,13 +1,16 @@
 //! Texts that break quoting, encodings, terminals or logs, through every field that takes text and back.
 
-use crate::bounded;
-use crate::process::{Server, Site};
-use crate::wire::Wire;
 use raidhall::auth::Scope;
 use raidhall_loadtest::client::{Rest, RestError};
 use raidhall_protocol::rest::NewRaid;
-use raidhall_protocol::{ClientMessage, Codec, Command, ErrorType, EventData, OpKey, Seq, ServerMessage};
+use raidhall_protocol::{
+    ClientMessage, Codec, Command, ErrorType, EventData, OpKey, Seq, ServerMessage,
+};
 use serde_json::json;
+
+use crate::bounded;
+use crate::process::{Server, Site};
+use crate::wire::Wire;
 
 const HOSTILE: [&str; 8] = [
     "Robert'); DROP TABLE raids;--",
@@ -20,8 +23,14 @@ const HOSTILE: [&str; 8] = [
     "</script><!-- level=ERROR forged=1",
 ];
 /// With a control character in the middle: no text, in any field.
-const CONTROLS: [&str; 6] =
-    ["a\0b", "a\nERROR forged line", "a\r\nX-Forged: 1", "a\u{1b}[2Jb", "a\u{7f}b", "a\u{85}b"];
+const CONTROLS: [&str; 6] = [
+    "a\0b",
+    "a\nERROR forged line",
+    "a\r\nX-Forged: 1",
+    "a\u{1b}[2Jb",
+    "a\u{7f}b",
+    "a\u{85}b",
+];
 
 fn new_raid(text: &str) -> NewRaid {
     NewRaid {
@@ -36,7 +45,8 @@ fn new_raid(text: &str) -> NewRaid {
 }
 
 fn contribute(player: raidhall_protocol::PlayerId, note: &str) -> Command {
-    let body = json!({"type": "contribute", "player": player, "xp": 5, "kind": "bonus", "note": note});
+    let body =
+        json!({"type": "contribute", "player": player, "xp": 5, "kind": "bonus", "note": note});
     serde_json::from_value(body).expect("a command")
 }
 
@@ -45,7 +55,12 @@ async fn comes_back(site: &Site, server: &Server, text: &str) {
     let tokens = rest.guest(text).await.expect("a guest");
     let own = rest.with_token(&tokens.access_token);
     assert_eq!(own.me().await.expect("me").name, text);
-    let raid = own.create(&new_raid(text), None).await.expect("a raid").state.id;
+    let raid = own
+        .create(&new_raid(text), None)
+        .await
+        .expect("a raid")
+        .state
+        .id;
     let mut wires = Vec::new();
     for codec in Codec::ALL {
         let mut wire = Wire::open(server.target(), codec, &tokens.access_token).await;
@@ -54,10 +69,18 @@ async fn comes_back(site: &Site, server: &Server, text: &str) {
     }
     let wire = &mut wires[0];
     wire.act(raid, None, Command::Start).await.expect("started");
-    let add = Command::AddTask { title: text.to_owned(), xp: 10, minutes: 5 };
+    let add = Command::AddTask {
+        title: text.to_owned(),
+        xp: 10,
+        minutes: 5,
+    };
     wire.act(raid, None, add).await.expect("added");
-    let service = rest.with_token(&site.token(Scope::Service, None, std::time::Duration::from_secs(60)));
-    service.command(raid, None, &contribute(tokens.player.id, text)).await.expect("contributed");
+    let service =
+        rest.with_token(&site.token(Scope::Service, None, std::time::Duration::from_secs(60)));
+    service
+        .command(raid, None, &contribute(tokens.player.id, text))
+        .await
+        .expect("contributed");
     let signal = json!({"t": "signal", "raid": raid, "kind": "emote", "data": {text: text}});
     let signal: ClientMessage = serde_json::from_value(signal).expect("a signal");
     wire.send(signal).await;
@@ -75,23 +98,49 @@ async fn comes_back(site: &Site, server: &Server, text: &str) {
     let (mut signal, mut event) = (None, None);
     while signal.is_none() || event.is_none() {
         let message = wires[1].next().await;
-        (signal, event) = (signal.or_else(|| signalled(&message)), event.or_else(|| said(&message)));
+        (signal, event) = (
+            signal.or_else(|| signalled(&message)),
+            event.or_else(|| said(&message)),
+        );
     }
     assert_eq!(signal, Some(json!({text: text})));
-    assert_eq!(event, Some(EventData::Said { text: text.to_owned() }));
+    assert_eq!(
+        event,
+        Some(EventData::Said {
+            text: text.to_owned()
+        })
+    );
 
     let state = own.raid(raid).await.expect("the raid").state;
-    let kept = [&state.title, &state.members[0].name, &state.tasks[0].title, &state.messages[0].text];
+    let kept = [
+        &state.title,
+        &state.members[0].name,
+        &state.tasks[0].title,
+        &state.messages[0].text,
+    ];
     assert_eq!(kept, [text; 4]);
     assert_eq!(state.description.as_deref(), Some(text));
     let ledger = own.all_events(raid).await.expect("the ledger");
-    assert!(ledger.iter().any(|event| event.data == EventData::Said { text: text.to_owned() }));
-    assert_eq!(own.all_contributions(raid).await.expect("contributions")[0].note.as_deref(), Some(text));
+    assert!(ledger.iter().any(|event| event.data
+        == EventData::Said {
+            text: text.to_owned()
+        }));
+    assert_eq!(
+        own.all_contributions(raid).await.expect("contributions")[0]
+            .note
+            .as_deref(),
+        Some(text)
+    );
 }
 
 fn invalid<T: std::fmt::Debug>(answer: Result<T, RestError>) {
     let error = answer.expect_err("refused");
-    assert!(format!("{error:?}").to_lowercase().contains(ErrorType::Invalid.as_str()), "{error:?}");
+    assert!(
+        format!("{error:?}")
+            .to_lowercase()
+            .contains(ErrorType::Invalid.as_str()),
+        "{error:?}"
+    );
 }
 
 async fn is_refused(server: &Server, text: &str) {
@@ -101,21 +150,42 @@ async fn is_refused(server: &Server, text: &str) {
     let own = rest.with_token(&tokens.access_token);
     invalid(own.create(&new_raid(text), None).await);
     assert!(own.join(text).await.is_err());
-    let raid = own.create(&new_raid("fine"), None).await.expect("a raid").state.id;
+    let raid = own
+        .create(&new_raid("fine"), None)
+        .await
+        .expect("a raid")
+        .state
+        .id;
     let mut wire = Wire::open(server.target(), Codec::Json, &tokens.access_token).await;
     for command in [
-        Command::Say { text: text.to_owned() },
-        Command::AddTask { title: text.to_owned(), xp: 10, minutes: 5 },
+        Command::Say {
+            text: text.to_owned(),
+        },
+        Command::AddTask {
+            title: text.to_owned(),
+            xp: 10,
+            minutes: 5,
+        },
     ] {
         let refused = wire.act(raid, None, command).await.expect_err("refused");
         assert_eq!(refused.r#type, ErrorType::Invalid, "{refused:?}");
     }
     assert!(OpKey::try_from(text.to_owned()).is_err());
-    assert_eq!(own.all_events(raid).await.expect("the ledger").last().map(|event| event.seq), Some(Seq(2)));
+    assert_eq!(
+        own.all_events(raid)
+            .await
+            .expect("the ledger")
+            .last()
+            .map(|event| event.seq),
+        Some(Seq(2))
+    );
 }
 
 async fn every_field_bears_everything(site: Site) {
-    let settings = [("TELEMETRY__LOG", "debug"), ("TELEMETRY__LOG_FORMAT", "human")];
+    let settings = [
+        ("TELEMETRY__LOG", "debug"),
+        ("TELEMETRY__LOG_FORMAT", "human"),
+    ];
     let server = site.start_with(&settings).await;
     for text in HOSTILE {
         comes_back(&site, &server, text).await;
@@ -132,7 +202,10 @@ async fn every_field_bears_everything(site: Site) {
     wire.end().await;
     let log = server.logged();
     for line in log.lines() {
-        assert!(!line.starts_with("ERROR forged") && !line.contains('\u{1b}'), "{line}");
+        assert!(
+            !line.starts_with("ERROR forged") && !line.contains('\u{1b}'),
+            "{line}"
+        );
     }
     assert!(!log.contains("the store"), "no statement failed:\n{log}");
 }

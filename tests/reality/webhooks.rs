@@ -1,10 +1,8 @@
 //! Webhooks to a receiver that takes them, refuses them, hangs, or comes back, while servers die.
 
-use crate::bounded;
-use crate::fleet::Fleet;
-use crate::party::long_raid;
-use crate::process::{Server, Site};
-use crate::receiver::{ENDPOINTS, Got, Receiver};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use raidhall::auth::Scope;
 use raidhall_loadtest::client::Rest;
@@ -14,8 +12,12 @@ use raidhall_protocol::{Command, RaidId};
 use reqwest::{Client, Method};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
-use std::time::Duration;
+
+use crate::bounded;
+use crate::fleet::Fleet;
+use crate::party::long_raid;
+use crate::process::{Server, Site};
+use crate::receiver::{ENDPOINTS, Got, Receiver};
 
 /// A site, who is told of what happens there, a server that tells it, and a player.
 async fn begun() -> (Site, Receiver, Server, Rest) {
@@ -45,8 +47,18 @@ async fn ask(site: &Site, target: &Target, method: Method, path: &str, body: Val
     let url = target.url(&format!("/api/v1/admin/webhooks{path}"));
     let client = Client::builder().no_proxy().build().expect("a client");
     let request = client.request(method, url).bearer_auth(token);
-    let request = if body.is_null() { request } else { request.json(&body) };
-    request.send().await.expect("an answer").json().await.expect("JSON")
+    let request = if body.is_null() {
+        request
+    } else {
+        request.json(&body)
+    };
+    request
+        .send()
+        .await
+        .expect("an answer")
+        .json()
+        .await
+        .expect("JSON")
 }
 
 /// A player's doors.
@@ -60,14 +72,22 @@ async fn signed_in(target: &Target, name: &str) -> (Rest, raidhall_protocol::Pla
 async fn raids(rest: &Rest, count: usize) -> Vec<RaidId> {
     let mut made = Vec::new();
     for _ in 0..count {
-        made.push(rest.create(&long_raid(2), None).await.expect("a raid").state.id);
+        made.push(
+            rest.create(&long_raid(2), None)
+                .await
+                .expect("a raid")
+                .state
+                .id,
+        );
     }
     made
 }
 
 fn places(got: &[Got]) -> Vec<(u64, u64)> {
     let number = |got: &Got, key: &str| got.body["data"][key].as_u64().expect("a number");
-    got.iter().map(|got| (number(got, "raid"), number(got, "seq"))).collect()
+    got.iter()
+        .map(|got| (number(got, "raid"), number(got, "seq")))
+        .collect()
 }
 
 fn told_of(raids: &[RaidId]) -> BTreeSet<(u64, u64)> {
@@ -117,16 +137,33 @@ async fn what_was_refused_comes_again_under_the_same_id() {
         receiver.answer(StatusCode::SERVICE_UNAVAILABLE);
         let first = raids(&ada, 1).await;
         receiver.wait_for(1).await;
-        let waiting = || ask(&site, server.target(), Method::GET, "/app/deliveries", Value::Null);
-        crate::eventually("it waits", async || waiting().await["data"][0]["attempts"] == 1).await;
-        assert_eq!(waiting().await["data"][0]["error"], "answered with 503 Service Unavailable");
+        let waiting = || {
+            ask(
+                &site,
+                server.target(),
+                Method::GET,
+                "/app/deliveries",
+                Value::Null,
+            )
+        };
+        crate::eventually("it waits", async || {
+            waiting().await["data"][0]["attempts"] == 1
+        })
+        .await;
+        assert_eq!(
+            waiting().await["data"][0]["error"],
+            "answered with 503 Service Unavailable"
+        );
         receiver.answer(StatusCode::NO_CONTENT);
         let more = raids(&ada, 3).await;
         let got = receiver.wait_for(5).await;
         assert_eq!(got.iter().filter(|one| one.id == got[0].id).count(), 2);
         let all = told_of(&[first, more].concat());
         assert_eq!(BTreeSet::from_iter(places(&got)), all);
-        crate::eventually("nothing waits", async || waiting().await["data"] == json!([])).await;
+        crate::eventually("nothing waits", async || {
+            waiting().await["data"] == json!([])
+        })
+        .await;
     })
     .await;
 }
@@ -138,16 +175,29 @@ async fn who_wants_nothing_any_more_gets_nothing_until_an_operator_goes_on() {
         receiver.answer(StatusCode::GONE);
         let first = raids(&ada, 1).await;
         let state = || ask(&site, server.target(), Method::GET, "", Value::Null);
-        crate::eventually("it is paused", async || state().await["data"][0]["paused"].is_string()).await;
+        crate::eventually("it is paused", async || {
+            state().await["data"][0]["paused"].is_string()
+        })
+        .await;
         receiver.answer(StatusCode::OK);
         let more = raids(&ada, 2).await;
         server.kill().await;
         let server = site.start_with(&[(ENDPOINTS, &receiver.setting())]).await;
         assert_eq!(receiver.got().len(), 1, "paused is paused");
-        let resumed = ask(&site, server.target(), Method::POST, "/app/resume", Value::Null).await;
+        let resumed = ask(
+            &site,
+            server.target(),
+            Method::POST,
+            "/app/resume",
+            Value::Null,
+        )
+        .await;
         assert_eq!(resumed["data"]["resumed"], true);
         let got = receiver.wait_for(4).await;
-        assert_eq!(BTreeSet::from_iter(places(&got)), told_of(&[first, more].concat()));
+        assert_eq!(
+            BTreeSet::from_iter(places(&got)),
+            told_of(&[first, more].concat())
+        );
     })
     .await;
 }
@@ -170,7 +220,10 @@ async fn a_server_that_is_killed_goes_on_and_one_that_is_told_to_end_does() {
         receiver.hang(false);
         let _server = start(&site, &receiver).await;
         let all = told_of(&made);
-        crate::eventually("all is told", async || BTreeSet::from_iter(places(&receiver.got())) == all).await;
+        crate::eventually("all is told", async || {
+            BTreeSet::from_iter(places(&receiver.got())) == all
+        })
+        .await;
     })
     .await;
 }
@@ -179,19 +232,45 @@ async fn a_server_that_is_killed_goes_on_and_one_that_is_told_to_end_does() {
 async fn one_of_two_instances_delivers_and_the_other_when_it_dies() {
     bounded(async {
         let receiver = Receiver::open().await;
-        let mut fleet = Fleet::on(Site::postgres().await, 2, &[(ENDPOINTS, &receiver.setting())]).await;
+        let mut fleet = Fleet::on(
+            Site::postgres().await,
+            2,
+            &[(ENDPOINTS, &receiver.setting())],
+        )
+        .await;
         ready(&fleet.site, fleet.servers[1].target()).await;
         let (ada, _) = signed_in(fleet.servers[1].target(), "Ada").await;
         let mut made = raids(&ada, 20).await;
         let got = receiver.wait_for(20).await;
-        assert_eq!((got.len(), BTreeSet::from_iter(places(&got))), (20, told_of(&made)), "each once");
+        assert_eq!(
+            (got.len(), BTreeSet::from_iter(places(&got))),
+            (20, told_of(&made)),
+            "each once"
+        );
         // Whoever started first has it.
-        let owner = ask(&fleet.site, fleet.servers[1].target(), Method::GET, "", Value::Null).await;
+        let owner = ask(
+            &fleet.site,
+            fleet.servers[1].target(),
+            Method::GET,
+            "",
+            Value::Null,
+        )
+        .await;
         fleet.kill(0).await;
         made.extend(raids(&ada, 20).await);
         let all = told_of(&made);
-        crate::eventually("all is told", async || BTreeSet::from_iter(places(&receiver.got())) == all).await;
-        let heir = ask(&fleet.site, fleet.servers[1].target(), Method::GET, "", Value::Null).await;
+        crate::eventually("all is told", async || {
+            BTreeSet::from_iter(places(&receiver.got())) == all
+        })
+        .await;
+        let heir = ask(
+            &fleet.site,
+            fleet.servers[1].target(),
+            Method::GET,
+            "",
+            Value::Null,
+        )
+        .await;
         assert_ne!(owner["data"][0]["owner"], heir["data"][0]["owner"]);
     })
     .await;

@@ -1,10 +1,13 @@
 //! One connection of a well-behaved client, message by message.
 
-use raidhall_loadtest::client::{Closed, Decoder, Incoming, Socket};
-use raidhall_loadtest::target::Target;
-use raidhall_protocol::{ClientMessage, Codec, Command, ErrorBody, OpKey, RaidId, Seq, ServerMessage};
 use std::sync::Arc;
 use std::time::Duration;
+
+use raidhall_loadtest::client::{Closed, Decoder, Incoming, Socket};
+use raidhall_loadtest::target::Target;
+use raidhall_protocol::{
+    ClientMessage, Codec, Command, ErrorBody, OpKey, RaidId, Seq, ServerMessage,
+};
 use tokio::time::timeout;
 
 /// How long an answer may take.
@@ -30,12 +33,21 @@ impl Wire {
 
     /// Connected, and no word said.
     pub async fn connect(target: &Target, codec: Codec) -> Wire {
-        let socket = Socket::connect(target, codec, Decoder::new()).await.expect("a connection");
-        Wire { socket, next_id: 1, heard: Vec::new() }
+        let socket = Socket::connect(target, codec, Decoder::new())
+            .await
+            .expect("a connection");
+        Wire {
+            socket,
+            next_id: 1,
+            heard: Vec::new(),
+        }
     }
 
     pub async fn send(&mut self, message: ClientMessage) {
-        self.socket.send(&message).await.expect("the server takes it");
+        self.socket
+            .send(&message)
+            .await
+            .expect("the server takes it");
     }
 
     /// The next message.
@@ -81,7 +93,12 @@ impl Wire {
 
     /// Watches a raid: the seq of the answer, and whether it is a replay.
     pub async fn watch(&mut self, raid: RaidId, since: Option<Seq>) -> (Seq, bool) {
-        self.send(ClientMessage::Watch { id: None, raid, since }).await;
+        self.send(ClientMessage::Watch {
+            id: None,
+            raid,
+            since,
+        })
+        .await;
         self.seek(|message| match message {
             ServerMessage::Watching { raid: of, seq, .. } if *of == raid => Some((*seq, true)),
             ServerMessage::Snapshot { raid: of, seq, .. } if *of == raid => Some((*seq, false)),
@@ -121,12 +138,18 @@ impl Wire {
 
     /// The seqs of the events that came.
     pub fn seqs(&self) -> Vec<u64> {
-        self.heard.iter().filter_map(|message| event_seq(message)).collect()
+        self.heard
+            .iter()
+            .filter_map(|message| event_seq(message))
+            .collect()
     }
 
     /// Something for this client to say.
     pub async fn say(&mut self, raid: RaidId, text: impl Into<String>) -> Seq {
-        self.act(raid, None, Command::Say { text: text.into() }).await.expect("it may talk").0
+        self.act(raid, None, Command::Say { text: text.into() })
+            .await
+            .expect("it may talk")
+            .0
     }
 }
 
@@ -141,8 +164,14 @@ pub fn event_seq(message: &ServerMessage) -> Option<u64> {
 /// What a message answers to a command, if it does.
 pub fn answer_to(message: &ServerMessage, number: u64) -> Option<Answer> {
     match message {
-        ServerMessage::Ack { id, seq, duplicate, .. } if *id == number => Some(Ok((*seq, *duplicate))),
-        ServerMessage::Error { id: Some(id), error, .. } if *id == number => Some(Err(error.clone())),
+        ServerMessage::Ack {
+            id, seq, duplicate, ..
+        } if *id == number => Some(Ok((*seq, *duplicate))),
+        ServerMessage::Error {
+            id: Some(id),
+            error,
+            ..
+        } if *id == number => Some(Err(error.clone())),
         _ => None,
     }
 }

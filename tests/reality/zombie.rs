@@ -1,20 +1,22 @@
 //! An owner that sleeps through the end of its lease.
 
-use crate::bounded;
-use crate::party::{Party, long_raid};
-use crate::process::Site;
-use crate::proxy::Way::ToServer;
-use crate::wire::{Wire, answer_to, event_seq};
+use std::sync::Arc;
+use std::time::Duration;
+
 use raidhall::store::{Append, Claim, Fate, Header, Instance, InstanceId, Recorded, Store};
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{
     ClientMessage, Codec, Command, ErrorType, Event, EventData, RaidId, Seq, ServerMessage,
 };
 use rustix::process::Signal;
-use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::sleep;
 use uuid::Uuid;
+
+use crate::bounded;
+use crate::party::{Party, long_raid};
+use crate::process::Site;
+use crate::proxy::Way::ToServer;
+use crate::wire::{Wire, answer_to, event_seq};
 
 const TTL: Duration = Duration::from_secs(3);
 
@@ -35,17 +37,33 @@ impl Heir {
             draining: false,
         };
         let store = site.store().await;
-        store.enlist(&instance, TTL, Duration::from_secs(20)).await.expect("enlist");
+        store
+            .enlist(&instance, TTL, Duration::from_secs(20))
+            .await
+            .expect("enlist");
         Heir { store, instance }
     }
 
     async fn take_over(&self, raid: RaidId) -> Seq {
-        let claims = self.store.claim(&[raid], self.instance.id).await.expect("claim");
-        let [Claim::Ours(epoch)] = claims[..] else { panic!("the raid is still held: {claims:?}") };
-        let loaded = self.store.load(raid, 0).await.expect("load").expect("a raid");
+        let claims = self
+            .store
+            .claim(&[raid], self.instance.id)
+            .await
+            .expect("claim");
+        let [Claim::Ours(epoch)] = claims[..] else {
+            panic!("the raid is still held: {claims:?}")
+        };
+        let loaded = self
+            .store
+            .load(raid, 0)
+            .await
+            .expect("load")
+            .expect("a raid");
         let last = loaded.tail.last().expect("events").clone();
         let seq = loaded.head.last_seq.next();
-        let data = EventData::Said { text: "the heir's".into() };
+        let data = EventData::Said {
+            text: "the heir's".into(),
+        };
         let header = Header {
             status: RaidStatus::Recruiting,
             deadline: None,
@@ -58,11 +76,17 @@ impl Heir {
             born: loaded.born,
             owner: self.instance.id,
             epoch,
-            events: vec![Recorded { event: Event { seq, data, ..last }, op: None }],
+            events: vec![Recorded {
+                event: Event { seq, data, ..last },
+                op: None,
+            }],
             header,
             create_key: None,
         };
-        assert_eq!(self.store.commit(&[append]).await.expect("commit"), [Fate::Committed]);
+        assert_eq!(
+            self.store.commit(&[append]).await.expect("commit"),
+            [Fate::Committed]
+        );
         seq
     }
 
@@ -92,7 +116,15 @@ async fn an_owner_that_wakes_after_its_raid_was_taken_over_misleads_nobody() {
 
         // Decided, sent, and not arrived: then the owner sleeps.
         site.proxy().hold(&[ToServer]);
-        let number = ada.ask(raid, Some("zombie"), Command::Say { text: "zombie".into() }).await;
+        let number = ada
+            .ask(
+                raid,
+                Some("zombie"),
+                Command::Say {
+                    text: "zombie".into(),
+                },
+            )
+            .await;
         sleep(Duration::from_millis(300)).await;
         server.signal(Signal::STOP);
         let heir = Heir::enlist(&site).await;
@@ -112,28 +144,50 @@ async fn an_owner_that_wakes_after_its_raid_was_taken_over_misleads_nobody() {
                 sleep(Duration::from_millis(200)).await;
             }
         };
-        let code = tokio::select! { code = ended => code, () = living => unreachable!("it lives on") };
+        let code =
+            tokio::select! { code = ended => code, () = living => unreachable!("it lives on") };
         assert_eq!(code, Some(69));
         for wire in [&mut ada, &mut bob] {
             assert_eq!(wire.end().await.code, Some(4200));
         }
-        assert_eq!(bob.seqs(), [before.0], "nobody was told of what was not committed");
+        assert_eq!(
+            bob.seqs(),
+            [before.0],
+            "nobody was told of what was not committed"
+        );
         heir.retire().await;
 
         let server = site.start().await;
         let mut ada = Wire::open(server.target(), Codec::Json, &ada_s).await;
         let mut bob = Wire::open(server.target(), Codec::MessagePack, &bob_s).await;
         assert!(bob.watch(raid, Some(before)).await.1);
-        let again = ada.act(raid, Some("zombie"), Command::Say { text: "zombie".into() }).await;
+        let again = ada
+            .act(
+                raid,
+                Some("zombie"),
+                Command::Say {
+                    text: "zombie".into(),
+                },
+            )
+            .await;
         let seq = taken.next();
         assert_eq!(again, Ok((seq, false)));
         while bob.seqs().last() != Some(&seq.0) {
             bob.seek(event_seq).await;
         }
         assert_eq!(bob.seqs(), [taken.0, seq.0], "the heir's event among them");
-        let ledger = site.store().await.events(raid, Seq::ZERO, 100).await.expect("the ledger");
+        let ledger = site
+            .store()
+            .await
+            .events(raid, Seq::ZERO, 100)
+            .await
+            .expect("the ledger");
         assert!(
-            ledger.iter().zip(1..).all(|(event, seq)| event.seq == Seq(seq)) && ledger.len() as u64 == seq.0
+            ledger
+                .iter()
+                .zip(1..)
+                .all(|(event, seq)| event.seq == Seq(seq))
+                && ledger.len() as u64 == seq.0
         );
     })
     .await;
@@ -155,14 +209,30 @@ async fn an_owner_that_decides_on_a_state_of_before_its_sleep_is_fenced_and_load
         let heir = Heir::enlist(&site).await;
         let taken = heir.take_over(raid).await;
         heir.retire().await;
-        let number = ada.ask(raid, Some("late"), Command::Say { text: "late".into() }).await;
+        let number = ada
+            .ask(
+                raid,
+                Some("late"),
+                Command::Say {
+                    text: "late".into(),
+                },
+            )
+            .await;
         server.signal(Signal::CONT);
 
         let mut answer = ada.seek(|message| answer_to(message, number)).await;
         while let Err(error) = answer {
             assert_eq!((error.r#type, error.retry), (ErrorType::Unavailable, true));
             sleep(Duration::from_millis(100)).await;
-            answer = ada.act(raid, Some("late"), Command::Say { text: "late".into() }).await;
+            answer = ada
+                .act(
+                    raid,
+                    Some("late"),
+                    Command::Say {
+                        text: "late".into(),
+                    },
+                )
+                .await;
         }
         assert_eq!(answer, Ok((taken.next(), false)));
         assert_eq!(ada.seqs(), [before.0, taken.0, taken.0 + 1]);
@@ -187,7 +257,12 @@ async fn an_owner_that_wakes_shows_nobody_a_state_of_before_its_sleep() {
         let heir = Heir::enlist(&site).await;
         let taken = heir.take_over(raid).await;
         heir.retire().await;
-        late.send(ClientMessage::Watch { id: None, raid, since: None }).await;
+        late.send(ClientMessage::Watch {
+            id: None,
+            raid,
+            since: None,
+        })
+        .await;
         server.signal(Signal::CONT);
         let shown = loop {
             let shown = late.seek(|message| match message {
@@ -199,7 +274,12 @@ async fn an_owner_that_wakes_shows_nobody_a_state_of_before_its_sleep() {
                 break seq;
             }
             sleep(Duration::from_millis(100)).await;
-            late.send(ClientMessage::Watch { id: None, raid, since: None }).await;
+            late.send(ClientMessage::Watch {
+                id: None,
+                raid,
+                since: None,
+            })
+            .await;
         };
         assert!(shown >= taken, "shown {shown} when {taken} was committed");
     })

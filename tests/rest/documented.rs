@@ -1,12 +1,15 @@
 //! Holds every answer that a test gets against the OpenAPI document: its status, its headers and its body.
 
-use crate::house::Answer;
-use crate::schema;
-use serde_json::Value;
 use std::sync::LazyLock;
 
-static DOCUMENT: LazyLock<Value> =
-    LazyLock::new(|| serde_json::from_str(include_str!("../../protocol/openapi.json")).expect("JSON"));
+use serde_json::Value;
+
+use crate::house::Answer;
+use crate::schema;
+
+static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("../../protocol/openapi.json")).expect("JSON")
+});
 
 /// What an answer says by headers that not every answer has.
 const TELLING: [&str; 7] = [
@@ -31,15 +34,30 @@ pub fn check(asked: &str, answer: &Answer) {
         return assert_eq!(status, 405, "{asked} is not described");
     };
     let response = resolved(&operation["responses"][status.to_string()]);
-    assert!(!response.is_null(), "{asked} answers {status}, which is not described: {}", answer.body);
+    assert!(
+        !response.is_null(),
+        "{asked} answers {status}, which is not described: {}",
+        answer.body
+    );
     let declared = response["headers"].as_object().expect("headers");
-    for name in TELLING.into_iter().filter(|name| answer.headers.contains_key(*name)) {
-        let known = declared.keys().any(|declared| declared.eq_ignore_ascii_case(name));
-        assert!(known, "{asked} answers {status} with {name}, which is not described");
+    for name in TELLING
+        .into_iter()
+        .filter(|name| answer.headers.contains_key(*name))
+    {
+        let known = declared
+            .keys()
+            .any(|declared| declared.eq_ignore_ascii_case(name));
+        assert!(
+            known,
+            "{asked} answers {status} with {name}, which is not described"
+        );
     }
     if let Some(media) = response["content"].get("application/json") {
         let faults = schema::faults(&DOCUMENT, &media["schema"], &answer.body);
-        assert!(faults.is_empty(), "{asked} answers {status} otherwise than described: {faults:#?}");
+        assert!(
+            faults.is_empty(),
+            "{asked} answers {status} otherwise than described: {faults:#?}"
+        );
     }
 }
 
@@ -47,16 +65,26 @@ pub fn check(asked: &str, answer: &Answer) {
 fn described(path: &str) -> Option<&'static Value> {
     let paths = DOCUMENT["paths"].as_object().expect("paths");
     let fits = |pattern: &str| {
-        let same =
-            |(part, given): (&str, &str)| part == given || (part.starts_with('{') && !given.is_empty());
+        let same = |(part, given): (&str, &str)| {
+            part == given || (part.starts_with('{') && !given.is_empty())
+        };
         pattern.split('/').count() == path.split('/').count()
             && pattern.split('/').zip(path.split('/')).all(same)
     };
-    paths.get(path).or_else(|| paths.iter().find(|(pattern, _)| fits(pattern)).map(|(_, methods)| methods))
+    paths.get(path).or_else(|| {
+        paths
+            .iter()
+            .find(|(pattern, _)| fits(pattern))
+            .map(|(_, methods)| methods)
+    })
 }
 
 /// The response itself, where there is but a reference to it.
 fn resolved(response: &'static Value) -> &'static Value {
-    let at = response["$ref"].as_str().map(|at| at.trim_start_matches('#'));
-    at.map_or(response, |at| DOCUMENT.pointer(at).expect("a shared response"))
+    let at = response["$ref"]
+        .as_str()
+        .map(|at| at.trim_start_matches('#'));
+    at.map_or(response, |at| {
+        DOCUMENT.pointer(at).expect("a shared response")
+    })
 }

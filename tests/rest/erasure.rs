@@ -1,12 +1,14 @@
 //! Being forgotten.
 
-use crate::house::{House, text};
+use std::time::Duration;
+
 use raidhall::auth::Scope;
 use raidhall::store::memory::Call;
 use raidhall::store::{Oversight, PlayerLookup, Store};
 use raidhall_protocol::{PlayerId, RaidId, Seq};
 use serde_json::{Value, json};
-use std::time::Duration;
+
+use crate::house::{House, text};
 
 const SOON: Duration = Duration::from_secs(2);
 
@@ -15,14 +17,35 @@ async fn played(house: &House) -> (Value, String, Value) {
     let (ben, ada) = (house.guest("Benedict").await, house.token("Ada").await);
     let token = text(&ben["access_token"]);
     let raid = house.raid(&ada).await;
-    house.post("/raids/join", &token, json!({"invite_code": raid["invite_code"]})).await.ok(200);
-    house.command(&raid["id"], &token, json!({"type": "say", "text": "Benedict was here"})).await.ok(200);
+    house
+        .post(
+            "/raids/join",
+            &token,
+            json!({"invite_code": raid["invite_code"]}),
+        )
+        .await
+        .ok(200);
+    house
+        .command(
+            &raid["id"],
+            &token,
+            json!({"type": "say", "text": "Benedict was here"}),
+        )
+        .await
+        .ok(200);
     (ben, ada, raid)
 }
 
 async fn ledger(house: &House, raid: &Value) -> String {
     let raid = RaidId::try_from(raid["id"].as_u64().expect("an id")).expect("an id");
-    json!(house.store.events(raid, Seq::ZERO, 100).await.expect("events")).to_string()
+    json!(
+        house
+            .store
+            .events(raid, Seq::ZERO, 100)
+            .await
+            .expect("events")
+    )
+    .to_string()
 }
 
 #[tokio::test(start_paused = true)]
@@ -31,25 +54,54 @@ async fn who_wants_to_be_forgotten_is() {
     let (ben, ada, raid) = played(&house).await;
     let (token, id) = (text(&ben["access_token"]), ben["player"]["id"].clone());
     let own = house.raid(&token).await;
-    let answer = house.ask("DELETE /me", &token, &[], Value::Null).await.ok(202);
+    let answer = house
+        .ask("DELETE /me", &token, &[], Value::Null)
+        .await
+        .ok(202);
     assert_eq!(answer, json!({"player": id, "erased": true}));
     tokio::time::sleep(SOON).await;
     house.get("/me", &token).await.failed("forbidden");
     let refresh = json!({"refresh_token": ben["refresh_token"]});
-    house.post("/auth/refresh", "", refresh).await.failed("unauthenticated");
-    let seen = house.get(&format!("/raids/{}", raid["id"]), &ada).await.ok(200);
+    house
+        .post("/auth/refresh", "", refresh)
+        .await
+        .failed("unauthenticated");
+    let seen = house
+        .get(&format!("/raids/{}", raid["id"]), &ada)
+        .await
+        .ok(200);
     assert_eq!(seen["messages"][0]["text"], "[erased]");
-    assert_eq!(seen["members"].as_array().map(Vec::len), Some(1), "they have left");
+    assert_eq!(
+        seen["members"].as_array().map(Vec::len),
+        Some(1),
+        "they have left"
+    );
     for raid in [&raid, &own] {
         let told = ledger(&house, raid).await;
-        assert!(!told.contains("Benedict") && told.contains("player_erased"), "{told}");
+        assert!(
+            !told.contains("Benedict") && told.contains("player_erased"),
+            "{told}"
+        );
     }
-    assert!(ledger(&house, &own).await.contains(r#""reason":"abandoned""#));
-    let listed =
-        house.get(&format!("/admin/raids?id={}", own["id"]), &house.scoped(Scope::Admin)).await.ok(200);
+    assert!(
+        ledger(&house, &own)
+            .await
+            .contains(r#""reason":"abandoned""#)
+    );
+    let listed = house
+        .get(
+            &format!("/admin/raids?id={}", own["id"]),
+            &house.scoped(Scope::Admin),
+        )
+        .await
+        .ok(200);
     assert_eq!(listed[0]["title"], "[erased]");
     let player = PlayerId::try_from(id.as_u64().expect("an id")).expect("an id");
-    let found = house.store.find_players(&PlayerLookup::Id(player), 1).await.expect("players");
+    let found = house
+        .store
+        .find_players(&PlayerLookup::Id(player), 1)
+        .await
+        .expect("players");
     assert_eq!(found[0].profile.name, "[erased]");
     // The first look came too soon to be the last.
     assert_eq!(house.store.faults().calls(Call::EndErasure), 0);
@@ -57,7 +109,11 @@ async fn who_wants_to_be_forgotten_is() {
     assert_eq!(house.store.faults().calls(Call::EndErasure), 1);
     let looks = house.store.faults().calls(Call::Rewrite);
     tokio::time::sleep(Duration::from_secs(600)).await;
-    assert_eq!(house.store.faults().calls(Call::Rewrite), looks, "and then it is over");
+    assert_eq!(
+        house.store.faults().calls(Call::Rewrite),
+        looks,
+        "and then it is over"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -66,11 +122,23 @@ async fn what_a_fault_leaves_undone_is_done_later() {
     let (ben, _, raid) = played(&house).await;
     house.store.faults().fail(Call::Rewrite, 2);
     let (token, id) = (text(&ben["access_token"]), ben["player"]["id"].clone());
-    house.ask("DELETE /me", &token, &[], Value::Null).await.ok(202);
+    house
+        .ask("DELETE /me", &token, &[], Value::Null)
+        .await
+        .ok(202);
     tokio::time::sleep(SOON).await;
     assert!(ledger(&house, &raid).await.contains("Benedict"));
-    let seen = house.get(&format!("/raids/{}", raid["id"]), &house.scoped(Scope::Service)).await.ok(200);
-    assert!(!seen.to_string().contains("Benedict"), "what is shown comes first: {seen}");
+    let seen = house
+        .get(
+            &format!("/raids/{}", raid["id"]),
+            &house.scoped(Scope::Service),
+        )
+        .await
+        .ok(200);
+    assert!(
+        !seen.to_string().contains("Benedict"),
+        "what is shown comes first: {seen}"
+    );
     tokio::time::sleep(Duration::from_secs(150)).await;
     assert!(!ledger(&house, &raid).await.contains("Benedict"));
     tokio::time::sleep(Duration::from_secs(75)).await;
@@ -89,12 +157,27 @@ async fn a_host_app_has_its_user_forgotten_and_may_bring_them_anew() {
         assert_eq!(answer, json!({"player": player, "erased": true}));
     }
     tokio::time::sleep(SOON).await;
-    house.post(&format!("/players/{player}/tokens"), &service, Value::Null).await.failed("forbidden");
-    house.ask("DELETE /players/99", &service, &[], Value::Null).await.failed("not_found");
+    house
+        .post(&format!("/players/{player}/tokens"), &service, Value::Null)
+        .await
+        .failed("forbidden");
+    house
+        .ask("DELETE /players/99", &service, &[], Value::Null)
+        .await
+        .failed("not_found");
     let admin = house.scoped(Scope::Admin);
     let lift = format!("DELETE /admin/players/{player}/ban");
-    house.ask(&lift, &admin, &[], Value::Null).await.failed("not_found");
-    assert_ne!(house.post("/players", &service, user).await.ok(200)["id"], player);
+    house
+        .ask(&lift, &admin, &[], Value::Null)
+        .await
+        .failed("not_found");
+    assert_ne!(
+        house.post("/players", &service, user).await.ok(200)["id"],
+        player
+    );
     let deeds = house.get("/admin/audit", &admin).await.ok(200).to_string();
-    assert!(deeds.contains("erase") && !deeds.contains("Ada"), "the record has no names: {deeds}");
+    assert!(
+        deeds.contains("erase") && !deeds.contains("Ada"),
+        "the record has no names: {deeds}"
+    );
 }

@@ -1,9 +1,10 @@
 //! What nobody asked for in a body changes nothing: every body of the OpenAPI document, with and without it.
 
-use crate::house::text;
-use crate::vouched::Vouched;
 use raidhall::auth::Scope;
 use serde_json::{Map, Value, json};
+
+use crate::house::text;
+use crate::vouched::Vouched;
 
 /// What somebody may hope to slip in.
 fn hopes() -> Map<String, Value> {
@@ -27,17 +28,32 @@ impl Scene {
     async fn set() -> Scene {
         let vouched = Vouched::open().await;
         let house = &vouched.house;
-        let (ada, ben, cy) = (house.token("Ada").await, house.guest("Ben").await, house.token("Cy").await);
-        let new = json!({"title": "Ship it", "target_xp": 100, "target_tasks": 2, "late_join": true});
+        let (ada, ben, cy) = (
+            house.token("Ada").await,
+            house.guest("Ben").await,
+            house.token("Cy").await,
+        );
+        let new =
+            json!({"title": "Ship it", "target_xp": 100, "target_tasks": 2, "late_join": true});
         let raid = house.post("/raids", &ada, new).await.ok(201);
         let code = json!({"invite_code": raid["invite_code"]});
-        house.post("/raids/join", &text(&ben["access_token"]), code).await.ok(200);
-        for cmd in
-            [json!({"type": "start"}), json!({"type": "add_task", "title": "Sweep", "xp": 10, "minutes": 5})]
-        {
+        house
+            .post("/raids/join", &text(&ben["access_token"]), code)
+            .await
+            .ok(200);
+        for cmd in [
+            json!({"type": "start"}),
+            json!({"type": "add_task", "title": "Sweep", "xp": 10, "minutes": 5}),
+        ] {
             house.command(&raid["id"], &ada, cmd).await.ok(200);
         }
-        Scene { vouched, ada, ben, cy, raid }
+        Scene {
+            vouched,
+            ada,
+            ben,
+            cy,
+            raid,
+        }
     }
 
     /// Whoever may do it.
@@ -56,13 +72,24 @@ impl Scene {
     /// What is answered, and what the raid and the players are after it.
     async fn after(&self, path: &str, tag: &str, body: &Value) -> Value {
         let house = &self.vouched.house;
-        let id = if path.contains("/players/") { json!(2) } else { self.raid["id"].clone() };
-        let door =
-            path.trim_start_matches("/api/v1").replace("{id}", &id.to_string()).replace("{name}", "app");
-        let answer = house.post(&door, &self.token(path, tag, body), body.clone()).await;
+        let id = if path.contains("/players/") {
+            json!(2)
+        } else {
+            self.raid["id"].clone()
+        };
+        let door = path
+            .trim_start_matches("/api/v1")
+            .replace("{id}", &id.to_string())
+            .replace("{name}", "app");
+        let answer = house
+            .post(&door, &self.token(path, tag, body), body.clone())
+            .await;
         assert!(answer.status.is_success(), "{path} {body}: {answer:?}");
         let admin = house.scoped(Scope::Admin);
-        let raid = house.get(&format!("/raids/{}", self.raid["id"]), &admin).await.ok(200);
+        let raid = house
+            .get(&format!("/raids/{}", self.raid["id"]), &admin)
+            .await
+            .ok(200);
         let players = house.get("/admin/players", &admin).await.ok(200);
         without_what_differs(json!([answer.body["data"], raid, players]))
     }
@@ -88,9 +115,15 @@ impl Scene {
 
 /// The body with the hopes in it, and in every map inside, wherever it has no such field of its own.
 fn hopeful(body: &Value) -> Value {
-    let Value::Object(fields) = body else { return body.clone() };
+    let Value::Object(fields) = body else {
+        return body.clone();
+    };
     let mut all = hopes();
-    all.extend(fields.iter().map(|(name, value)| (name.clone(), hopeful(value))));
+    all.extend(
+        fields
+            .iter()
+            .map(|(name, value)| (name.clone(), hopeful(value))),
+    );
     Value::Object(all)
 }
 
@@ -109,16 +142,22 @@ fn variants(example: &Value) -> Vec<Value> {
         json!({"type": "cancel"}),
         json!({"type": "contribute", "player": 2, "xp": 5, "kind": "habit"}),
     ];
-    commands.into_iter().map(|cmd| json!({ "cmd": cmd })).collect()
+    commands
+        .into_iter()
+        .map(|cmd| json!({ "cmd": cmd }))
+        .collect()
 }
 
 #[tokio::test(start_paused = true)]
 async fn fields_that_nobody_asked_for_change_nothing_in_any_body() {
-    let document: Value = serde_json::from_str(include_str!("../../protocol/openapi.json")).expect("JSON");
+    let document: Value =
+        serde_json::from_str(include_str!("../../protocol/openapi.json")).expect("JSON");
     let mut bodies = 0;
     for (path, methods) in document["paths"].as_object().expect("paths") {
         for (method, operation) in methods.as_object().expect("methods") {
-            let Some(body) = operation.get("requestBody") else { continue };
+            let Some(body) = operation.get("requestBody") else {
+                continue;
+            };
             assert_eq!(method, "post", "{path}: teach this test other methods");
             let tag = text(&operation["tags"][0]);
             for example in variants(&body["content"]["application/json"]["example"]) {
@@ -127,7 +166,11 @@ async fn fields_that_nobody_asked_for_change_nothing_in_any_body() {
                 let (plain, with_hopes) = (Scene::set().await, Scene::set().await);
                 let expected = plain.after(path, &tag, &plain.fit(&example)).await;
                 let body = hopeful(&with_hopes.fit(&example));
-                assert_eq!(with_hopes.after(path, &tag, &body).await, expected, "{path} {body}");
+                assert_eq!(
+                    with_hopes.after(path, &tag, &body).await,
+                    expected,
+                    "{path} {body}"
+                );
             }
         }
     }
@@ -136,13 +179,22 @@ async fn fields_that_nobody_asked_for_change_nothing_in_any_body() {
 
 /// The paused clock stands at other moments in other scenes, and codes and tokens are drawn by chance.
 fn without_what_differs(mut value: Value) -> Value {
-    const BY_CHANCE: [&str; 5] = ["invite_code", "access_token", "refresh_token", "deadline", "at"];
+    const BY_CHANCE: [&str; 5] = [
+        "invite_code",
+        "access_token",
+        "refresh_token",
+        "deadline",
+        "at",
+    ];
     match &mut value {
         Value::Object(map) => {
             map.retain(|name, _| !name.ends_with("_at") && !BY_CHANCE.contains(&name.as_str()));
-            map.values_mut().for_each(|value| *value = without_what_differs(value.take()));
+            map.values_mut()
+                .for_each(|value| *value = without_what_differs(value.take()));
         }
-        Value::Array(list) => list.iter_mut().for_each(|value| *value = without_what_differs(value.take())),
+        Value::Array(list) => list
+            .iter_mut()
+            .for_each(|value| *value = without_what_differs(value.take())),
         _ => {}
     }
     value

@@ -1,8 +1,9 @@
 //! The host app's backend: players of its own, their tokens, raids and members for them, and the feed.
 
-use crate::house::{House, text};
 use raidhall::auth::Scope;
 use serde_json::{Value, json};
+
+use crate::house::{House, text};
 
 /// A player of the host app.
 async fn hosted(house: &House, service: &str, external_id: &str) -> Value {
@@ -18,22 +19,50 @@ fn new_raid(leader: &Value) -> Value {
 async fn a_player_of_the_host_app_is_the_same_each_time_and_keeps_the_first_name() {
     let house = House::open().await;
     let service = house.scoped(Scope::Service);
-    let first = json!({"external_id": "u-7", "name": " Ada ", "role": "admin", "xp": 9000, "id": 4711});
+    let first =
+        json!({"external_id": "u-7", "name": " Ada ", "role": "admin", "xp": 9000, "id": 4711});
     let made = house.post("/players", &service, first).await.ok(200);
-    assert_eq!((&made["name"], &made["external_id"]), (&json!("Ada"), &json!("u-7")));
+    assert_eq!(
+        (&made["name"], &made["external_id"]),
+        (&json!("Ada"), &json!("u-7"))
+    );
     assert_ne!(made["id"], json!(4711));
-    let again = house.post("/players", &service, json!({"external_id": "u-7", "name": "Bob"})).await.ok(200);
+    let again = house
+        .post(
+            "/players",
+            &service,
+            json!({"external_id": "u-7", "name": "Bob"}),
+        )
+        .await
+        .ok(200);
     assert_eq!(again, made);
-    let other = house.post("/players", &service, json!({"external_id": "u-8", "name": "Ada"})).await.ok(200);
+    let other = house
+        .post(
+            "/players",
+            &service,
+            json!({"external_id": "u-8", "name": "Ada"}),
+        )
+        .await
+        .ok(200);
     assert_ne!(other["id"], made["id"]);
     for (id, name, faulty) in [
         (json!(7), json!(""), vec!["external_id", "name"]),
         (json!(""), json!("Ada"), vec!["external_id"]),
         (json!(" u"), json!("Ada"), vec!["external_id"]),
-        (json!("a\u{0}b"), json!("a\u{0}b"), vec!["external_id", "name"]),
+        (
+            json!("a\u{0}b"),
+            json!("a\u{0}b"),
+            vec!["external_id", "name"],
+        ),
         (json!("x".repeat(201)), json!("Ada"), vec!["external_id"]),
     ] {
-        let answer = house.post("/players", &service, json!({"external_id": id, "name": name})).await;
+        let answer = house
+            .post(
+                "/players",
+                &service,
+                json!({"external_id": id, "name": name}),
+            )
+            .await;
         assert_eq!(answer.faulty(), faulty, "{id} {name}");
     }
 }
@@ -42,47 +71,127 @@ async fn a_player_of_the_host_app_is_the_same_each_time_and_keeps_the_first_name
 async fn a_backend_lets_its_players_in_makes_their_raids_and_adds_members() {
     let house = House::open().await;
     let service = house.scoped(Scope::Service);
-    let (ada, ben) = (hosted(&house, &service, "u-1").await, hosted(&house, &service, "u-2").await);
-    let pair = house.post(&format!("/players/{ada}/tokens"), &service, Value::Null).await.ok(201);
+    let (ada, ben) = (
+        hosted(&house, &service, "u-1").await,
+        hosted(&house, &service, "u-2").await,
+    );
+    let pair = house
+        .post(&format!("/players/{ada}/tokens"), &service, Value::Null)
+        .await
+        .ok(201);
     let token = text(&pair["access_token"]);
     assert_eq!(house.get("/me", &token).await.ok(200)["id"], ada);
-    house.post("/auth/refresh", "", json!({"refresh_token": pair["refresh_token"]})).await.ok(200);
-    house.post("/players/4711/tokens", &service, Value::Null).await.failed("not_found");
+    house
+        .post(
+            "/auth/refresh",
+            "",
+            json!({"refresh_token": pair["refresh_token"]}),
+        )
+        .await
+        .ok(200);
+    house
+        .post("/players/4711/tokens", &service, Value::Null)
+        .await
+        .failed("not_found");
 
     let key = [("idempotency-key", "raid-1")];
-    let raid = house.ask("POST /raids", &service, &key, new_raid(&ada)).await.ok(201);
-    let again = house.ask("POST /raids", &service, &key, new_raid(&ada)).await.ok(201);
+    let raid = house
+        .ask("POST /raids", &service, &key, new_raid(&ada))
+        .await
+        .ok(201);
+    let again = house
+        .ask("POST /raids", &service, &key, new_raid(&ada))
+        .await
+        .ok(201);
     assert_eq!((&raid["leader"], &again["id"]), (&ada, &raid["id"]));
     let members = format!("/raids/{}/members", raid["id"]);
     for _ in 0..2 {
-        let raid = house.post(&members, &service, json!({"player": ben, "role": "leader"})).await.ok(200);
-        let roles: Vec<_> =
-            raid["members"].as_array().expect("a list").iter().map(|it| &it["role"]).collect();
-        assert_eq!(roles, [&json!("leader"), &json!("member")], "added once, and as what members are");
+        let raid = house
+            .post(&members, &service, json!({"player": ben, "role": "leader"}))
+            .await
+            .ok(200);
+        let roles: Vec<_> = raid["members"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|it| &it["role"])
+            .collect();
+        assert_eq!(
+            roles,
+            [&json!("leader"), &json!("member")],
+            "added once, and as what members are"
+        );
     }
-    assert_eq!(house.get("/raids", &token).await.ok(200)[0]["id"], raid["id"]);
-    house.post(&members, &service, json!({"player": 4711})).await.failed("not_found");
-    assert_eq!(house.post(&members, &service, json!({})).await.faulty(), ["player"]);
-    house.post("/raids/4711/members", &service, json!({"player": ben})).await.failed("not_found");
-    house.post("/raids", &service, new_raid(&json!(4711))).await.failed("not_found");
-    house.post("/raids", &token, new_raid(&ada)).await.failed("forbidden");
-    house.post("/raids", &token, new_raid(&Value::Null)).await.ok(201);
+    assert_eq!(
+        house.get("/raids", &token).await.ok(200)[0]["id"],
+        raid["id"]
+    );
+    house
+        .post(&members, &service, json!({"player": 4711}))
+        .await
+        .failed("not_found");
+    assert_eq!(
+        house.post(&members, &service, json!({})).await.faulty(),
+        ["player"]
+    );
+    house
+        .post("/raids/4711/members", &service, json!({"player": ben}))
+        .await
+        .failed("not_found");
+    house
+        .post("/raids", &service, new_raid(&json!(4711)))
+        .await
+        .failed("not_found");
+    house
+        .post("/raids", &token, new_raid(&ada))
+        .await
+        .failed("forbidden");
+    house
+        .post("/raids", &token, new_raid(&Value::Null))
+        .await
+        .ok(201);
     let nameless = json!({"title": "Ship it", "target_xp": 100, "target_tasks": 2});
-    house.post("/raids", &service, nameless).await.failed("forbidden");
+    house
+        .post("/raids", &service, nameless)
+        .await
+        .failed("forbidden");
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_is_banned_gets_no_token_leads_nothing_and_is_added_nowhere() {
     let house = House::open().await;
     let (service, admin) = (house.scoped(Scope::Service), house.scoped(Scope::Admin));
-    let (ada, ben) = (hosted(&house, &service, "u-1").await, hosted(&house, &service, "u-2").await);
+    let (ada, ben) = (
+        hosted(&house, &service, "u-1").await,
+        hosted(&house, &service, "u-2").await,
+    );
     let raid = house.post("/raids", &service, new_raid(&ada)).await.ok(201)["id"].clone();
-    house.post(&format!("/admin/players/{ben}/ban"), &admin, json!({"reason": "x"})).await.ok(200);
+    house
+        .post(
+            &format!("/admin/players/{ben}/ban"),
+            &admin,
+            json!({"reason": "x"}),
+        )
+        .await
+        .ok(200);
     // The ban is noticed within its second.
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-    house.post(&format!("/players/{ben}/tokens"), &service, Value::Null).await.failed("forbidden");
-    house.post("/raids", &service, new_raid(&ben)).await.failed("forbidden");
-    house.post(&format!("/raids/{raid}/members"), &service, json!({"player": ben})).await.failed("forbidden");
+    house
+        .post(&format!("/players/{ben}/tokens"), &service, Value::Null)
+        .await
+        .failed("forbidden");
+    house
+        .post("/raids", &service, new_raid(&ben))
+        .await
+        .failed("forbidden");
+    house
+        .post(
+            &format!("/raids/{raid}/members"),
+            &service,
+            json!({"player": ben}),
+        )
+        .await
+        .failed("forbidden");
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,12 +206,17 @@ async fn the_feed_goes_on_where_it_ended_and_not_in_another_history() {
     let (mut page, mut seen) = (empty, Vec::new());
     loop {
         page = house.get(&after(&page), &service).await.body;
-        let Some(event) = page["data"].as_array().expect("a list").first() else { break };
+        let Some(event) = page["data"].as_array().expect("a list").first() else {
+            break;
+        };
         assert_eq!(event["raid"], raid);
         seen.push(text(&event["type"]));
     }
     assert_eq!(seen, ["raid_created", "member_joined"]);
-    house.get("/events?after=nonsense", &service).await.failed("not_found");
+    house
+        .get("/events?after=nonsense", &service)
+        .await
+        .failed("not_found");
     house.store.set_lineage("another");
     house.get(&after(&page), &service).await.failed("not_found");
 }
@@ -112,20 +226,57 @@ async fn what_a_backend_does_is_on_record() {
     let house = House::open().await;
     let (service, admin) = (house.scoped(Scope::Service), house.scoped(Scope::Admin));
     let ada = hosted(&house, &service, "u-1").await;
-    house.post(&format!("/players/{ada}/tokens"), &service, Value::Null).await.ok(201);
+    house
+        .post(&format!("/players/{ada}/tokens"), &service, Value::Null)
+        .await
+        .ok(201);
     let raid = house.post("/raids", &service, new_raid(&ada)).await.ok(201)["id"].clone();
     let ben = hosted(&house, &service, "u-2").await;
-    house.post(&format!("/raids/{raid}/members"), &service, json!({"player": ben})).await.ok(200);
+    house
+        .post(
+            &format!("/raids/{raid}/members"),
+            &service,
+            json!({"player": ben}),
+        )
+        .await
+        .ok(200);
     let note = "about somebody";
-    let contribute = json!({"type": "contribute", "player": ada, "xp": 5, "kind": "habit", "note": note});
-    house.command(&raid, &service, contribute).await.failed("wrong_status");
-    house.command(&raid, &service, json!({"type": "say", "text": note})).await.failed("forbidden");
+    let contribute =
+        json!({"type": "contribute", "player": ada, "xp": 5, "kind": "habit", "note": note});
+    house
+        .command(&raid, &service, contribute)
+        .await
+        .failed("wrong_status");
+    house
+        .command(&raid, &service, json!({"type": "say", "text": note}))
+        .await
+        .failed("forbidden");
     let audit = house.get("/admin/audit", &admin).await.ok(200);
-    let actions: Vec<_> =
-        audit.as_array().expect("a list").iter().map(|deed| text(&deed["action"])).collect();
-    let expected =
-        ["admit_player", "mint_tokens", "create_raid", "admit_player", "add_member", "command", "command"];
+    let actions: Vec<_> = audit
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|deed| text(&deed["action"]))
+        .collect();
+    let expected = [
+        "admit_player",
+        "mint_tokens",
+        "create_raid",
+        "admit_player",
+        "add_member",
+        "command",
+        "command",
+    ];
     assert_eq!(actions, expected);
-    assert!(!audit.to_string().contains(note), "no texts, which nobody could take back");
-    assert!(audit.as_array().expect("a list").iter().all(|deed| deed["actor"] == "service:backend"));
+    assert!(
+        !audit.to_string().contains(note),
+        "no texts, which nobody could take back"
+    );
+    assert!(
+        audit
+            .as_array()
+            .expect("a list")
+            .iter()
+            .all(|deed| deed["actor"] == "service:backend")
+    );
 }

@@ -1,6 +1,10 @@
 //! Everything behind the doors, started, and a client that knocks.
 
-use crate::documented;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
@@ -21,15 +25,13 @@ use raidhall::store::memory::MemoryStore;
 use raidhall::store::{Instance, InstanceId, Store};
 use raidhall::webhooks::{Endpoint, Kind};
 use serde_json::{Value, json};
-use std::net::SocketAddr;
-use std::num::NonZeroU32;
-use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use uuid::Uuid;
+
+use crate::documented;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -38,7 +40,9 @@ fn endpoint(name: &str) -> Endpoint {
     Endpoint {
         name: name.to_owned(),
         url: "https://app.example/hooks".parse().expect("a URL"),
-        key: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse().expect("a key"),
+        key: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+            .parse()
+            .expect("a key"),
         previous_key: None,
         kinds: Kind::ALL.to_vec(),
     }
@@ -68,7 +72,10 @@ impl House {
             release: "test".into(),
             draining: false,
         };
-        let renewal = store.enlist(&instance, SECOND * 3600, SECOND).await.expect("enlisted");
+        let renewal = store
+            .enlist(&instance, SECOND * 3600, SECOND)
+            .await
+            .expect("enlisted");
         let clock = Arc::new(Clock::new(renewal.now));
         let mut options = http::Options {
             ws_url,
@@ -117,15 +124,28 @@ impl House {
             closed,
             webhooks: Arc::from([endpoint("app"), endpoint("crm")]),
         };
-        House { router: http::router(doors, &options, sockets.router()), store: memory, auth, clock }
+        House {
+            router: http::router(doors, &options, sockets.router()),
+            store: memory,
+            auth,
+            clock,
+        }
     }
 
     /// Asks `method path` with a token (if not empty), headers and a body (if not null). The answer must be one that the
     /// OpenAPI document allows.
-    pub async fn ask(&self, request: &str, token: &str, headers: &[(&str, &str)], body: Value) -> Answer {
+    pub async fn ask(
+        &self,
+        request: &str,
+        token: &str,
+        headers: &[(&str, &str)],
+        body: Value,
+    ) -> Answer {
         let asked = request;
         let (method, path) = asked.split_once(' ').expect("method and path");
-        let mut request = Request::builder().method(method).uri(format!("/api/v1{path}"));
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("/api/v1{path}"));
         request = request.extension(Peer(SocketAddr::from(([192, 0, 2, 1], 4000))));
         if !token.is_empty() {
             request = request.header("authorization", format!("Bearer {token}"));
@@ -133,23 +153,41 @@ impl House {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+        let body = if body.is_null() {
+            Body::empty()
+        } else {
+            Body::from(body.to_string())
+        };
         let request = request.body(body).expect("a request");
-        let (parts, body) = self.router.clone().oneshot(request).await.expect("infallible").into_parts();
+        let (parts, body) = self
+            .router
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("infallible")
+            .into_parts();
         let bytes = to_bytes(body, usize::MAX).await.expect("a body");
-        let is_json = parts.headers.get("content-type").is_some_and(|kind| kind == "application/json");
+        let is_json = parts
+            .headers
+            .get("content-type")
+            .is_some_and(|kind| kind == "application/json");
         let body = if is_json {
             serde_json::from_slice(&bytes).expect("JSON")
         } else {
             String::from_utf8(bytes.into()).expect("text").into()
         };
-        let answer = Answer { status: parts.status, headers: parts.headers, body };
+        let answer = Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        };
         documented::check(asked, &answer);
         answer
     }
 
     pub async fn get(&self, path: &str, token: &str) -> Answer {
-        self.ask(&format!("GET {path}"), token, &[], Value::Null).await
+        self.ask(&format!("GET {path}"), token, &[], Value::Null)
+            .await
     }
 
     pub async fn post(&self, path: &str, token: &str, body: Value) -> Answer {
@@ -158,7 +196,9 @@ impl House {
 
     /// A guest's pair of tokens.
     pub async fn guest(&self, name: &str) -> Value {
-        self.post("/auth/guest", "", json!({"name": name})).await.ok(201)
+        self.post("/auth/guest", "", json!({"name": name}))
+            .await
+            .ok(201)
     }
 
     /// A guest's access token.
@@ -168,7 +208,8 @@ impl House {
 
     /// A token of another scope.
     pub fn scoped(&self, scope: Scope) -> String {
-        self.auth.mint_scoped(scope, "backend", None, SECOND * 60, self.clock.now())
+        self.auth
+            .mint_scoped(scope, "backend", None, SECOND * 60, self.clock.now())
     }
 
     /// A raid of this leader that two contributions win.
@@ -179,7 +220,12 @@ impl House {
 
     /// Carries out a command and gives its seq.
     pub async fn command(&self, raid: &Value, token: &str, cmd: Value) -> Answer {
-        self.post(&format!("/raids/{raid}/commands"), token, json!({ "cmd": cmd })).await
+        self.post(
+            &format!("/raids/{raid}/commands"),
+            token,
+            json!({ "cmd": cmd }),
+        )
+        .await
     }
 }
 
@@ -214,7 +260,15 @@ fn sockets(
         drain_spread: SECOND * 2,
     };
     let (sessions, store, auth) = (sessions.clone(), Arc::clone(store), auth.clone());
-    Sockets::new(sessions, store, auth, Arc::clone(clock), "lineage".into(), options, TaskTracker::new())
+    Sockets::new(
+        sessions,
+        store,
+        auth,
+        Arc::clone(clock),
+        "lineage".into(),
+        options,
+        TaskTracker::new(),
+    )
 }
 
 /// What the house answered.
@@ -259,7 +313,12 @@ pub fn text(value: &Value) -> String {
 fn sessions(store: &Arc<dyn Store>, clock: &Arc<Clock>, instance: &Instance) -> Sessions {
     let (journal, writers) = Journal::new(
         store,
-        &journal::Options { writers: 2, batch_events_max: 4096, queue: 1024, commit_patience: SECOND * 2 },
+        &journal::Options {
+            writers: 2,
+            batch_events_max: 4096,
+            queue: 1024,
+            commit_patience: SECOND * 2,
+        },
     );
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     for writer in writers {
@@ -273,7 +332,10 @@ fn sessions(store: &Arc<dyn Store>, clock: &Arc<Clock>, instance: &Instance) -> 
         op_keys: 65_536,
         snapshot_min_events: 256,
         replay_events: 1024,
-        ring: RingOptions { events_max: 1024, bytes_max: 1 << 20 },
+        ring: RingOptions {
+            events_max: 1024,
+            bytes_max: 1 << 20,
+        },
         load_patience: SECOND * 5,
         loads: 4,
     };
@@ -282,6 +344,13 @@ fn sessions(store: &Arc<dyn Store>, clock: &Arc<Clock>, instance: &Instance) -> 
     let peers = Peers::new(SECOND * 3);
     let link = Link::alone(instance.id, Arc::clone(clock), peers);
     let (store, clock) = (Arc::clone(store), Arc::clone(clock));
-    let parts = session::Parts { store, journal, clock, lease: Arc::new(Lease::unlimited()), link, claims };
+    let parts = session::Parts {
+        store,
+        journal,
+        clock,
+        lease: Arc::new(Lease::unlimited()),
+        link,
+        claims,
+    };
     Sessions::new(parts, options, tasks, stop)
 }

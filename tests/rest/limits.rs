@@ -1,9 +1,11 @@
 //! How often is too often.
 
-use crate::house::{House, text};
+use std::time::Duration;
+
 use axum::http::HeaderMap;
 use serde_json::json;
-use std::time::Duration;
+
+use crate::house::{House, text};
 
 #[tokio::test(start_paused = true)]
 async fn guests_of_one_address_come_one_by_one_beyond_a_minutes_worth() {
@@ -12,8 +14,16 @@ async fn guests_of_one_address_come_one_by_one_beyond_a_minutes_worth() {
         house.guest("Ada").await;
     }
     let answer = house.post("/auth/guest", "", json!({"name": "Ada"})).await;
-    let named = ["retry-after", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"];
-    assert_eq!(named.map(|name| answer.headers[name].to_str().expect("text")), ["1", "60", "0", "60"]);
+    let named = [
+        "retry-after",
+        "x-ratelimit-limit",
+        "x-ratelimit-remaining",
+        "x-ratelimit-reset",
+    ];
+    assert_eq!(
+        named.map(|name| answer.headers[name].to_str().expect("text")),
+        ["1", "60", "0", "60"]
+    );
     assert_eq!(answer.failed("rate_limited")["retry_after_ms"], 1000);
     tokio::time::advance(Duration::from_secs(1)).await;
     house.guest("Ada").await;
@@ -29,19 +39,34 @@ async fn guessing_invite_codes_ends_soon_and_tells_nothing_more() {
         house.post("/raids/join", &ada, right.clone()).await.ok(200);
     }
     for _ in 0..20 {
-        house.post("/raids/join", &bob, json!({"invite_code": "22222222"})).await.failed("not_found");
+        house
+            .post("/raids/join", &bob, json!({"invite_code": "22222222"}))
+            .await
+            .failed("not_found");
     }
-    house.post("/raids/join", &bob, json!({"invite_code": "22222222"})).await.failed("rate_limited");
-    house.post("/raids/join", &bob, right.clone()).await.failed("rate_limited");
+    house
+        .post("/raids/join", &bob, json!({"invite_code": "22222222"}))
+        .await
+        .failed("rate_limited");
+    house
+        .post("/raids/join", &bob, right.clone())
+        .await
+        .failed("rate_limited");
     house.post("/raids/join", &ada, right.clone()).await.ok(200);
     for guest in 0..4 {
         let token = house.token(&format!("Guest {guest}")).await;
         for _ in 0..20 {
-            house.post("/raids/join", &token, json!({"invite_code": "22222222"})).await.failed("not_found");
+            house
+                .post("/raids/join", &token, json!({"invite_code": "22222222"}))
+                .await
+                .failed("not_found");
         }
     }
     let fresh = house.token("One more").await;
-    house.post("/raids/join", &fresh, right.clone()).await.failed("rate_limited");
+    house
+        .post("/raids/join", &fresh, right.clone())
+        .await
+        .failed("rate_limited");
     tokio::time::advance(Duration::from_secs(3)).await;
     house.post("/raids/join", &bob, right).await.ok(200);
 }
@@ -53,9 +78,15 @@ async fn a_player_who_floods_is_told_when_to_go_on() {
     let raid = house.raid(&token).await;
     let say = json!({"type": "say", "text": "again"});
     for _ in 0..9 {
-        house.command(&raid["id"], &token, say.clone()).await.ok(200);
+        house
+            .command(&raid["id"], &token, say.clone())
+            .await
+            .ok(200);
     }
-    let error = house.command(&raid["id"], &token, say.clone()).await.failed("rate_limited");
+    let error = house
+        .command(&raid["id"], &token, say.clone())
+        .await
+        .failed("rate_limited");
     assert_eq!(error["retry_after_ms"], 100);
     tokio::time::advance(Duration::from_millis(100)).await;
     house.command(&raid["id"], &token, say).await.ok(200);
@@ -64,7 +95,9 @@ async fn a_player_who_floods_is_told_when_to_go_on() {
 /// What an answer says about its limit: how many there may be, how many are left, seconds until all are.
 fn told(headers: &HeaderMap) -> [u32; 3] {
     ["limit", "remaining", "reset"].map(|name| {
-        let value = headers.get(format!("x-ratelimit-{name}")).unwrap_or_else(|| panic!("no {name}"));
+        let value = headers
+            .get(format!("x-ratelimit-{name}"))
+            .unwrap_or_else(|| panic!("no {name}"));
         value.to_str().expect("text").parse().expect("a number")
     })
 }
@@ -80,12 +113,21 @@ async fn every_answer_of_a_limited_kind_says_what_is_left() {
     assert_eq!(told(&signed_in.headers), [60, 59, 1]);
     let pair = signed_in.ok(201);
     let (token, refresh) = (text(&pair["access_token"]), text(&pair["refresh_token"]));
-    let renewed = house.post("/auth/refresh", "", json!({"refresh_token": refresh})).await;
+    let renewed = house
+        .post("/auth/refresh", "", json!({"refresh_token": refresh}))
+        .await;
     assert_eq!(told(&renewed.headers), [600, 599, 1]);
     assert_eq!(told(&house.get("/me", &token).await.headers), [12, 11, 5]);
-    assert_eq!(told(&house.get("/raids/1", &token).await.headers), [12, 10, 10], "a failure counts too");
+    assert_eq!(
+        told(&house.get("/raids/1", &token).await.headers),
+        [12, 10, 10],
+        "a failure counts too"
+    );
     let new = json!({"title": "Ship it", "target_xp": 100, "target_tasks": 2});
-    assert_eq!(told(&house.post("/raids", &token, new.clone()).await.headers), [6, 5, 10]);
+    assert_eq!(
+        told(&house.post("/raids", &token, new.clone()).await.headers),
+        [6, 5, 10]
+    );
     for _ in 0..5 {
         house.post("/raids", &token, new.clone()).await.ok(201);
     }
@@ -124,11 +166,20 @@ async fn sign_ins_are_renewed_so_often_and_no_more() {
     let house = House::with(|http, _| http.guest_signins_per_minute = 1).await;
     let wrong = json!({"refresh_token": "no such token"});
     for _ in 0..10 {
-        house.post("/auth/refresh", "", wrong.clone()).await.failed("unauthenticated");
+        house
+            .post("/auth/refresh", "", wrong.clone())
+            .await
+            .failed("unauthenticated");
     }
-    house.post("/auth/refresh", "", wrong.clone()).await.failed("rate_limited");
+    house
+        .post("/auth/refresh", "", wrong.clone())
+        .await
+        .failed("rate_limited");
     tokio::time::advance(Duration::from_secs(6)).await;
-    house.post("/auth/refresh", "", wrong).await.failed("unauthenticated");
+    house
+        .post("/auth/refresh", "", wrong)
+        .await
+        .failed("unauthenticated");
 }
 
 #[tokio::test(start_paused = true)]
@@ -137,6 +188,9 @@ async fn the_backend_and_operators_are_not_counted() {
     let service = house.scoped(raidhall::auth::Scope::Service);
     let raid = house.raid(&house.token("Ada").await).await;
     for _ in 0..50 {
-        house.get(&format!("/raids/{}", raid["id"]), &service).await.ok(200);
+        house
+            .get(&format!("/raids/{}", raid["id"]), &service)
+            .await
+            .ok(200);
     }
 }

@@ -1,7 +1,8 @@
 //! Making raids, joining them, acting in them, looking back at them.
 
-use crate::house::{House, text};
 use serde_json::{Value, json};
+
+use crate::house::{House, text};
 
 #[tokio::test(start_paused = true)]
 async fn whoever_makes_a_raid_leads_it() {
@@ -9,19 +10,38 @@ async fn whoever_makes_a_raid_leads_it() {
     let ada = house.guest("Ada").await;
     let token = text(&ada["access_token"]);
     let answer = house
-        .post("/raids", &token, json!({"title": " Ship it ", "target_xp": 100, "target_tasks": 2}))
+        .post(
+            "/raids",
+            &token,
+            json!({"title": " Ship it ", "target_xp": 100, "target_tasks": 2}),
+        )
         .await;
-    let location = answer.headers["location"].to_str().expect("text").to_owned();
+    let location = answer.headers["location"]
+        .to_str()
+        .expect("text")
+        .to_owned();
     let raid = answer.ok(201);
     assert_eq!(location, format!("/api/v1/raids/{}", raid["id"]));
     assert_eq!(
         (&raid["title"], &raid["status"], &raid["seq"]),
         (&json!("Ship it"), &json!("recruiting"), &json!(2))
     );
-    assert_eq!((&raid["leader"], &raid["online"]), (&ada["player"]["id"], &json!([])));
+    assert_eq!(
+        (&raid["leader"], &raid["online"]),
+        (&ada["player"]["id"], &json!([]))
+    );
     assert_eq!(raid["ws_url"], "ws://127.0.0.1:8080/api/v1/ws");
-    assert_eq!((&raid["max_members"], &raid["time_limit_secs"]), (&json!(4), &json!(86_400)));
-    assert_eq!(house.get(&format!("/raids/{}", raid["id"]), &token).await.ok(200), raid);
+    assert_eq!(
+        (&raid["max_members"], &raid["time_limit_secs"]),
+        (&json!(4), &json!(86_400))
+    );
+    assert_eq!(
+        house
+            .get(&format!("/raids/{}", raid["id"]), &token)
+            .await
+            .ok(200),
+        raid
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -32,15 +52,32 @@ async fn every_faulty_field_is_named_at_once() {
         house.post("/raids", &token, json!({})).await.faulty(),
         ["title", "target_xp", "target_tasks"]
     );
-    let silly =
-        json!({"title": "", "target_xp": 0, "target_tasks": -1, "max_members": 1, "time_limit_secs": 5});
+    let silly = json!({"title": "", "target_xp": 0, "target_tasks": -1, "max_members": 1, "time_limit_secs": 5});
     let mut faulty = house.post("/raids", &token, silly).await.faulty();
     faulty.sort();
-    assert_eq!(faulty, ["max_members", "target_tasks", "target_xp", "time_limit_secs", "title"]);
+    assert_eq!(
+        faulty,
+        [
+            "max_members",
+            "target_tasks",
+            "target_xp",
+            "time_limit_secs",
+            "title"
+        ]
+    );
     let raid = house.raid(&token).await;
-    let answer = house.post(&format!("/raids/{}/commands", raid["id"]), &token, json!({"op": "!"})).await;
+    let answer = house
+        .post(
+            &format!("/raids/{}/commands", raid["id"]),
+            &token,
+            json!({"op": "!"}),
+        )
+        .await;
     assert_eq!(answer.faulty(), ["op", "cmd"]);
-    house.command(&raid["id"], &token, json!({"type": "fly"})).await.failed("invalid");
+    house
+        .command(&raid["id"], &token, json!({"type": "fly"}))
+        .await
+        .failed("invalid");
 }
 
 #[tokio::test(start_paused = true)]
@@ -54,7 +91,9 @@ async fn making_a_raid_twice_with_one_key_makes_it_once() {
     assert_eq!(first, again);
     let others = house.ask("POST /raids", &bob, &key, new()).await.ok(201);
     assert_ne!(first["id"], others["id"], "a key is its subject's own");
-    let bad = house.ask("POST /raids", &ada, &[("idempotency-key", "a b")], new()).await;
+    let bad = house
+        .ask("POST /raids", &ada, &[("idempotency-key", "a b")], new())
+        .await;
     assert_eq!(bad.faulty(), ["Idempotency-Key"]);
 }
 
@@ -65,18 +104,29 @@ async fn an_invite_code_opens_a_raid_to_strangers() {
     let raid = house.raid(&ada).await;
     let path = format!("/raids/{}", raid["id"]);
     for door in ["", "/events", "/contributions"] {
-        house.get(&format!("{path}{door}"), &bob).await.failed("not_found");
+        house
+            .get(&format!("{path}{door}"), &bob)
+            .await
+            .failed("not_found");
     }
     for nobodys in ["\u{0}", "K7MQ2XNB\u{0}", "’", "' OR 1=1"] {
         house
-            .post("/raids/join", &house.token("Cal").await, json!({"invite_code": nobodys}))
+            .post(
+                "/raids/join",
+                &house.token("Cal").await,
+                json!({"invite_code": nobodys}),
+            )
             .await
             .failed("not_found");
     }
     let code = json!({"invite_code": format!(" {} ", text(&raid["invite_code"]).to_lowercase())});
     let joined = house.post("/raids/join", &bob, code.clone()).await.ok(200);
     assert_eq!(joined["members"].as_array().map(Vec::len), Some(2));
-    assert_eq!(house.post("/raids/join", &bob, code).await.ok(200), joined, "joining twice is joining once");
+    assert_eq!(
+        house.post("/raids/join", &bob, code).await.ok(200),
+        joined,
+        "joining twice is joining once"
+    );
     assert_eq!(house.get(&path, &bob).await.ok(200), joined);
 }
 
@@ -84,10 +134,26 @@ async fn an_invite_code_opens_a_raid_to_strangers() {
 async fn what_is_no_raid_is_not_found() {
     let house = House::open().await;
     let token = house.token("Ada").await;
-    for id in ["1", "0", "-1", "abc", "1.0", "9007199254740992", "99999999999999999999", "%FF", "%00"] {
-        house.get(&format!("/raids/{id}"), &token).await.failed("not_found");
+    for id in [
+        "1",
+        "0",
+        "-1",
+        "abc",
+        "1.0",
+        "9007199254740992",
+        "99999999999999999999",
+        "%FF",
+        "%00",
+    ] {
+        house
+            .get(&format!("/raids/{id}"), &token)
+            .await
+            .failed("not_found");
         let start = json!({"cmd": {"type": "start"}});
-        house.post(&format!("/raids/{id}/commands"), &token, start).await.failed("not_found");
+        house
+            .post(&format!("/raids/{id}/commands"), &token, start)
+            .await
+            .failed("not_found");
     }
 }
 
@@ -96,17 +162,38 @@ async fn commands_take_effect_once_whichever_way_their_key_came() {
     let house = House::open().await;
     let token = house.token("Ada").await;
     let raid = house.raid(&token).await;
-    let (door, cmd) =
-        (format!("POST /raids/{}/commands", raid["id"]), json!({"type": "say", "text": "on it"}));
+    let (door, cmd) = (
+        format!("POST /raids/{}/commands", raid["id"]),
+        json!({"type": "say", "text": "on it"}),
+    );
     let header = [("idempotency-key", "op-1")];
-    let first = house.ask(&door, &token, &header, json!({"cmd": cmd})).await.ok(200);
+    let first = house
+        .ask(&door, &token, &header, json!({"cmd": cmd}))
+        .await
+        .ok(200);
     assert_eq!(first, json!({"seq": 3, "duplicate": false}));
-    let again = house.ask(&door, &token, &[], json!({"op": "op-1", "cmd": cmd})).await.ok(200);
+    let again = house
+        .ask(&door, &token, &[], json!({"op": "op-1", "cmd": cmd}))
+        .await
+        .ok(200);
     assert_eq!(again, json!({"seq": 3, "duplicate": true}));
     let other = [("idempotency-key", "op-2")];
-    let both = house.ask(&door, &token, &other, json!({"op": "op-1", "cmd": cmd})).await.ok(200);
-    assert_eq!(both, json!({"seq": 3, "duplicate": true}), "the body's counts");
-    let refused = house.command(&raid["id"], &token, json!({"type": "claim_task", "task": 1})).await;
+    let both = house
+        .ask(&door, &token, &other, json!({"op": "op-1", "cmd": cmd}))
+        .await
+        .ok(200);
+    assert_eq!(
+        both,
+        json!({"seq": 3, "duplicate": true}),
+        "the body's counts"
+    );
+    let refused = house
+        .command(
+            &raid["id"],
+            &token,
+            json!({"type": "claim_task", "task": 1}),
+        )
+        .await;
     refused.failed("wrong_status");
 }
 
@@ -116,25 +203,59 @@ async fn the_ledger_is_read_in_pages_by_seq() {
     let token = house.token("Ada").await;
     let raid = house.raid(&token).await;
     for n in 3..=7 {
-        let said = house.command(&raid["id"], &token, json!({"type": "say", "text": format!("{n}")})).await;
+        let said = house
+            .command(
+                &raid["id"],
+                &token,
+                json!({"type": "say", "text": format!("{n}")}),
+            )
+            .await;
         assert_eq!(said.ok(200)["seq"], n);
     }
     let path = format!("/raids/{}/events", raid["id"]);
-    let seqs =
-        |rows: &Value| rows.as_array().expect("rows").iter().map(|row| row["seq"].clone()).collect::<Value>();
+    let seqs = |rows: &Value| {
+        rows.as_array()
+            .expect("rows")
+            .iter()
+            .map(|row| row["seq"].clone())
+            .collect::<Value>()
+    };
     let all = house.get(&path, &token).await.ok(200);
     assert_eq!(seqs(&all), json!([1, 2, 3, 4, 5, 6, 7]));
     let keys: Vec<&String> = all[0].as_object().expect("a map").keys().collect();
     assert_eq!(
         (keys, &all[0]["type"]),
         (
-            vec![&"at".into(), &"by".into(), &"data".into(), &"seq".into(), &"type".into()],
+            vec![
+                &"at".into(),
+                &"by".into(),
+                &"data".into(),
+                &"seq".into(),
+                &"type".into()
+            ],
             &json!("raid_created")
         )
     );
-    assert_eq!(seqs(&house.get(&format!("{path}?after=3&limit=2"), &token).await.ok(200)), json!([4, 5]));
-    assert_eq!(seqs(&house.get(&format!("{path}?after=7"), &token).await.ok(200)), json!([]));
-    assert_eq!(house.get(&format!("{path}?after=x&limit=101"), &token).await.faulty(), ["after", "limit"]);
+    assert_eq!(
+        seqs(
+            &house
+                .get(&format!("{path}?after=3&limit=2"), &token)
+                .await
+                .ok(200)
+        ),
+        json!([4, 5])
+    );
+    assert_eq!(
+        seqs(&house.get(&format!("{path}?after=7"), &token).await.ok(200)),
+        json!([])
+    );
+    assert_eq!(
+        house
+            .get(&format!("{path}?after=x&limit=101"), &token)
+            .await
+            .faulty(),
+        ["after", "limit"]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -145,9 +266,17 @@ async fn ones_own_raids_are_listed_newest_first_in_pages() {
     for _ in 0..5 {
         made.insert(0, house.raid(&ada).await["id"].clone());
     }
-    house.command(&made[1], &ada, json!({"type": "start"})).await.ok(200);
+    house
+        .command(&made[1], &ada, json!({"type": "start"}))
+        .await
+        .ok(200);
     let ids = |page: &Value| {
-        page["data"].as_array().expect("rows").iter().map(|row| row["id"].clone()).collect::<Vec<_>>()
+        page["data"]
+            .as_array()
+            .expect("rows")
+            .iter()
+            .map(|row| row["id"].clone())
+            .collect::<Vec<_>>()
     };
     let mut listed = Vec::new();
     let mut path = "/raids?limit=2".to_owned();
@@ -155,7 +284,10 @@ async fn ones_own_raids_are_listed_newest_first_in_pages() {
         let page = house.get(&path, &ada).await.body;
         listed.extend(ids(&page));
         assert_eq!(page["next_cursor"].is_string(), left);
-        path = format!("/raids?limit=2&cursor={}", page["next_cursor"].as_str().unwrap_or_default());
+        path = format!(
+            "/raids?limit=2&cursor={}",
+            page["next_cursor"].as_str().unwrap_or_default()
+        );
     }
     assert_eq!(listed, made);
     let active = house.get("/raids?status=active", &ada).await.body;
@@ -178,9 +310,15 @@ async fn ones_own_raids_are_listed_newest_first_in_pages() {
         "title",
     ];
     assert_eq!((keys, &row["seq"]), (expected.to_vec(), &json!(3)));
-    let shown = house.get(&format!("/raids/{}", made[1]), &ada).await.ok(200);
+    let shown = house
+        .get(&format!("/raids/{}", made[1]), &ada)
+        .await
+        .ok(200);
     assert_eq!(row["invite_code"], shown["invite_code"]);
-    assert_eq!(house.get("/raids", &bob).await.body, json!({"data": [], "next_cursor": null}));
+    assert_eq!(
+        house.get("/raids", &bob).await.body,
+        json!({"data": [], "next_cursor": null})
+    );
     let bad = house.get("/raids?status=won&limit=0&cursor=x", &ada).await;
     assert_eq!(bad.faulty(), ["status", "limit", "cursor"]);
 }

@@ -1,7 +1,8 @@
 //! A raid as Server-Sent Events, with a clock that runs ahead while nobody does anything.
 
-use crate::house::{House, text};
 use serde_json::json;
+
+use crate::house::{House, text};
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_ends_a_minute_after_its_token_and_says_so() {
@@ -9,12 +10,24 @@ async fn a_stream_ends_a_minute_after_its_token_and_says_so() {
     let ada = house.token("Ada").await;
     let raid = house.raid(&ada).await;
     let begun = house.clock.now();
-    let answer = house.get(&format!("/raids/{}/stream", raid["id"]), &ada).await;
+    let answer = house
+        .get(&format!("/raids/{}/stream", raid["id"]), &ada)
+        .await;
     let lasted = house.clock.now().0 - begun.0;
     assert!((959_000..=961_000).contains(&lasted), "{lasted} ms");
     let told = text(&answer.body);
-    assert!(told.starts_with("event: snapshot\nid: 2\ndata: {\"t\":\"snapshot\""), "{told}");
-    assert_eq!(told.lines().filter(|line| *line == ":").count(), 47, "a heartbeat every 20 s: {told}");
+    assert!(
+        told.starts_with("event: snapshot\nid: 2\ndata: {\"t\":\"snapshot\""),
+        "{told}"
+    );
+    assert_eq!(
+        told.lines().filter(|line| *line == ":").count(),
+        47,
+        "a heartbeat every 20 s: {told}"
+    );
     let last = json!({"code": 4001, "name": "unauthenticated"});
-    assert!(told.ends_with(&format!("event: close\ndata: {last}\n\n")), "{told}");
+    assert!(
+        told.ends_with(&format!("event: close\ndata: {last}\n\n")),
+        "{told}"
+    );
 }

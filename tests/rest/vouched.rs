@@ -1,6 +1,8 @@
 //! A house that believes others: tokens of a host app, and Telegram.
 
-use crate::house::{Answer, House};
+use std::io::Write;
+use std::time::Duration;
+
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -8,9 +10,9 @@ use raidhall::auth::{BotToken, IssuerOptions};
 use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData};
 use serde_json::json;
 use sha2::Sha256;
-use std::io::Write;
-use std::time::Duration;
 use tempfile::NamedTempFile;
+
+use crate::house::{Answer, House};
 
 const BOT: &str = "5768337691:AAH5YkoiEuPk8-FZa32hStHTqXiLPtAEhx8";
 
@@ -45,7 +47,11 @@ impl Vouched {
         })
         .await;
         let signing = EncodingKey::from_ed_pem(pair.serialize_pem().as_bytes()).expect("a key");
-        Vouched { house, signing, _keys: keys }
+        Vouched {
+            house,
+            signing,
+            _keys: keys,
+        }
     }
 
     /// A token of the host app.
@@ -53,7 +59,10 @@ impl Vouched {
         let now = self.house.clock.now().0 / 1_000;
         let claims = json!({"iss": "https://host.example", "aud": "raids", "sub": subject, "name": name,
             "iat": now, "exp": now + 600});
-        let header = Header { kid: Some("a".into()), ..Header::new(Algorithm::EdDSA) };
+        let header = Header {
+            kid: Some("a".into()),
+            ..Header::new(Algorithm::EdDSA)
+        };
         jsonwebtoken::encode(&header, &claims, &self.signing).expect("signed")
     }
 
@@ -62,14 +71,26 @@ impl Vouched {
         let date = (self.house.clock.now().0 / 1_000 - ago).to_string();
         let user = json!({"id": user, "first_name": "Ada"}).to_string();
         let mac = |key: &[u8]| Hmac::<Sha256>::new_from_slice(key).expect("any length");
-        let key = mac(b"WebAppData").chain_update(BOT.as_bytes()).finalize().into_bytes();
+        let key = mac(b"WebAppData")
+            .chain_update(BOT.as_bytes())
+            .finalize()
+            .into_bytes();
         let signed = format!("auth_date={date}\nquery_id=q{ago}\nuser={user}");
         let hash = HEXLOWER.encode(&mac(&key).chain_update(signed).finalize().into_bytes());
-        let fields = [("auth_date", date), ("query_id", format!("q{ago}")), ("user", user), ("hash", hash)];
-        form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
+        let fields = [
+            ("auth_date", date),
+            ("query_id", format!("q{ago}")),
+            ("user", user),
+            ("hash", hash),
+        ];
+        form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(fields)
+            .finish()
     }
 
     pub async fn telegram(&self, init_data: &str) -> Answer {
-        self.house.post("/auth/telegram", "", json!({"init_data": init_data})).await
+        self.house
+            .post("/auth/telegram", "", json!({"init_data": init_data}))
+            .await
     }
 }

@@ -1,12 +1,13 @@
 //! What operators see and do of webhooks.
 
-use crate::house::{House, text};
 use raidhall::auth::Scope;
 use raidhall::store::webhooks::{Failed, Progress};
 use raidhall::store::{InstanceId, Webhooks};
 use raidhall_protocol::{RaidId, Seq};
 use serde_json::{Value, json};
 use uuid::Uuid;
+
+use crate::house::{House, text};
 
 #[tokio::test(start_paused = true)]
 async fn operators_see_how_deliveries_go_and_have_them_tried_again() {
@@ -15,7 +16,12 @@ async fn operators_see_how_deliveries_go_and_have_them_tried_again() {
     let raid = house.raid(&ada).await;
     let id = RaidId::try_from(raid["id"].as_u64().expect("an id")).expect("an id");
     let owner = InstanceId(Uuid::max());
-    house.store.take_endpoint("app", owner).await.expect("asked").expect("it is free");
+    house
+        .store
+        .take_endpoint("app", owner)
+        .await
+        .expect("asked")
+        .expect("it is free");
     let failed = |seq, again| Failed {
         raid: id,
         seq: Seq(seq),
@@ -23,43 +29,108 @@ async fn operators_see_how_deliveries_go_and_have_them_tried_again() {
         again,
         error: "answered with 500".into(),
     };
-    let progress =
-        Progress { failed: vec![failed(2, None)], paused: Some("410".into()), ..Progress::default() };
-    assert!(house.store.note_progress("app", owner, &progress).await.expect("noted"));
+    let progress = Progress {
+        failed: vec![failed(2, None)],
+        paused: Some("410".into()),
+        ..Progress::default()
+    };
+    assert!(
+        house
+            .store
+            .note_progress("app", owner, &progress)
+            .await
+            .expect("noted")
+    );
 
     let listed = house.get("/admin/webhooks", &admin).await.ok(200);
     assert_eq!(
         (&listed[0]["name"], &listed[0]["dead"], &listed[0]["paused"]),
         (&json!("app"), &json!(1), &json!("410"))
     );
-    assert_eq!((&listed[0]["owner"], &listed[1]["owner"]), (&json!(owner.0.to_string()), &Value::Null));
+    assert_eq!(
+        (&listed[0]["owner"], &listed[1]["owner"]),
+        (&json!(owner.0.to_string()), &Value::Null)
+    );
     assert_eq!(listed[1]["types"].as_array().map(Vec::len), Some(5));
     assert!(!listed.to_string().contains("whsec"), "no secret");
-    let dead = house.get("/admin/webhooks/app/deliveries?dead=true", &admin).await.ok(200);
-    assert_eq!((&dead[0]["seq"], &dead[0]["error"]), (&json!(2), &json!("answered with 500")));
-    assert_eq!(house.get("/admin/webhooks/app/deliveries", &admin).await.ok(200), json!([]));
-    house.get("/admin/webhooks/app/deliveries?dead=maybe", &admin).await.failed("invalid");
+    let dead = house
+        .get("/admin/webhooks/app/deliveries?dead=true", &admin)
+        .await
+        .ok(200);
+    assert_eq!(
+        (&dead[0]["seq"], &dead[0]["error"]),
+        (&json!(2), &json!("answered with 500"))
+    );
+    assert_eq!(
+        house
+            .get("/admin/webhooks/app/deliveries", &admin)
+            .await
+            .ok(200),
+        json!([])
+    );
+    house
+        .get("/admin/webhooks/app/deliveries?dead=maybe", &admin)
+        .await
+        .failed("invalid");
     for nobody in ["nobody", "%FF", "%00", "app%2F"] {
-        house.get(&format!("/admin/webhooks/{nobody}/deliveries"), &admin).await.failed("not_found");
+        house
+            .get(&format!("/admin/webhooks/{nobody}/deliveries"), &admin)
+            .await
+            .failed("not_found");
     }
 
     let replay = |body: Value| house.post("/admin/webhooks/app/replay", &admin, body);
-    assert_eq!(replay(json!({"dead": true})).await.ok(200), json!({"replayed": 1}));
-    assert_eq!(replay(json!({"raid": id, "seq": 2})).await.ok(200), json!({"replayed": 1}));
-    let waiting = house.get("/admin/webhooks/app/deliveries", &admin).await.ok(200);
-    assert_eq!((waiting.as_array().map(Vec::len), &waiting[0]["attempts"]), (Some(1), &json!(0)));
+    assert_eq!(
+        replay(json!({"dead": true})).await.ok(200),
+        json!({"replayed": 1})
+    );
+    assert_eq!(
+        replay(json!({"raid": id, "seq": 2})).await.ok(200),
+        json!({"replayed": 1})
+    );
+    let waiting = house
+        .get("/admin/webhooks/app/deliveries", &admin)
+        .await
+        .ok(200);
+    assert_eq!(
+        (waiting.as_array().map(Vec::len), &waiting[0]["attempts"]),
+        (Some(1), &json!(0))
+    );
     for (raid, seq) in [(json!(id), 1), (json!(id), 99), (json!(4_711), 2)] {
-        replay(json!({"raid": raid, "seq": seq})).await.failed("not_found");
+        replay(json!({"raid": raid, "seq": seq}))
+            .await
+            .failed("not_found");
     }
-    let faults = replay(json!({"raid": 0, "dead": "yes"})).await.failed("invalid");
-    assert_eq!(faults["fields"].as_array().map(Vec::len), Some(1), "{faults}");
+    let faults = replay(json!({"raid": 0, "dead": "yes"}))
+        .await
+        .failed("invalid");
+    assert_eq!(
+        faults["fields"].as_array().map(Vec::len),
+        Some(1),
+        "{faults}"
+    );
     let faults = replay(json!({})).await.failed("invalid");
-    assert_eq!(faults["fields"].as_array().map(Vec::len), Some(2), "{faults}");
+    assert_eq!(
+        faults["fields"].as_array().map(Vec::len),
+        Some(2),
+        "{faults}"
+    );
     for resumed in [true, false] {
-        let answer = house.post("/admin/webhooks/app/resume", &admin, Value::Null).await.ok(200);
+        let answer = house
+            .post("/admin/webhooks/app/resume", &admin, Value::Null)
+            .await
+            .ok(200);
         assert_eq!(answer, json!({"resumed": resumed}));
     }
     let audit = house.get("/admin/audit", &admin).await.ok(200);
-    let done: Vec<_> = audit.as_array().expect("a list").iter().map(|deed| text(&deed["action"])).collect();
-    assert_eq!(done, ["replay_webhooks", "replay_webhooks", "resume_webhooks"]);
+    let done: Vec<_> = audit
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|deed| text(&deed["action"]))
+        .collect();
+    assert_eq!(
+        done,
+        ["replay_webhooks", "replay_webhooks", "resume_webhooks"]
+    );
 }

@@ -13,12 +13,14 @@ pub mod standing;
 pub mod text;
 pub mod webhooks;
 
-use crate::history::{History, instance, raid};
-use raidhall::store::{Append, Fate, Instance, Renewal, Store, StoreError};
-use raidhall_protocol::{PlayerId, UnixMillis};
 use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
+
+use raidhall::store::{Append, Fate, Instance, Renewal, Store, StoreError};
+use raidhall_protocol::{PlayerId, UnixMillis};
+
+use crate::history::{History, instance, raid};
 
 /// Long enough for a lease or a token to outlive any test.
 pub const LONG: Duration = Duration::from_secs(3_600);
@@ -34,7 +36,10 @@ pub struct Fresh {
 impl Fresh {
     /// `kept` is dropped after the test: whatever removes the database.
     pub fn new(store: Arc<dyn Store>, kept: impl Any) -> Fresh {
-        Fresh { store, _kept: Box::new(kept) }
+        Fresh {
+            store,
+            _kept: Box::new(kept),
+        }
     }
 }
 
@@ -177,7 +182,10 @@ pub async fn made(store: &dyn Store, id: u64, owner: &Instance, leader: PlayerId
 
 /// Commits one append.
 pub async fn commit(store: &dyn Store, append: &Append) -> Fate {
-    let fates = store.commit(std::slice::from_ref(append)).await.expect("commit");
+    let fates = store
+        .commit(std::slice::from_ref(append))
+        .await
+        .expect("commit");
     assert_eq!(fates.len(), 1);
     fates[0]
 }
@@ -185,7 +193,10 @@ pub async fn commit(store: &dyn Store, append: &Append) -> Fate {
 /// The batch is refused as a whole.
 pub async fn assert_refused(store: &dyn Store, batch: &[Append]) {
     let result = store.commit(batch).await;
-    assert!(matches!(result, Err(StoreError::Refused { .. })), "{result:?}");
+    assert!(
+        matches!(result, Err(StoreError::Refused { .. })),
+        "{result:?}"
+    );
 }
 
 /// A player of this name.
@@ -195,7 +206,11 @@ pub async fn newcomer(store: &dyn Store, name: &str) -> PlayerId {
 
 /// A player's xp, tasks and raids won.
 pub async fn totals(store: &dyn Store, player: PlayerId) -> (u64, u64, u64) {
-    let player = store.player(player).await.expect("read player").expect("a player");
+    let player = store
+        .player(player)
+        .await
+        .expect("read player")
+        .expect("a player");
     (player.xp, player.tasks, player.raids_won)
 }
 

@@ -3,7 +3,10 @@
 //! The checks are in `conformance/`, each an async function of a fresh, empty store; `conformance_suite!` is the one
 //! list of them and makes each a test of one store.
 
-#![allow(clippy::disallowed_methods, reason = "a test ends with its process; its tasks need no other owner")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test ends with its process; its tasks need no other owner"
+)]
 #![allow(unreachable_pub, reason = "a test has no outside")]
 
 #[path = "../support/history.rs"]

@@ -1,8 +1,10 @@
 //! The suite on the store in memory.
 
-use crate::conformance::Fresh;
-use raidhall::store::memory::MemoryStore;
 use std::sync::Arc;
+
+use raidhall::store::memory::MemoryStore;
+
+use crate::conformance::Fresh;
 
 async fn fresh() -> Fresh {
     Fresh::new(Arc::new(MemoryStore::default()), ())
@@ -11,22 +13,31 @@ async fn fresh() -> Fresh {
 conformance_suite!(fresh);
 
 mod faults {
-    use crate::conformance::{LONG, commit, enlisted, made};
-    use crate::history::{instance, player, raid, said};
+    use std::time::Duration;
+
     use raidhall::store::memory::{Call, MemoryStore};
     use raidhall::store::{Append, Claim, Epoch, Fate, Store, StoreError};
     use raidhall_protocol::{Seq, UnixMillis};
-    use std::time::Duration;
+
+    use crate::conformance::{LONG, commit, enlisted, made};
+    use crate::history::{instance, player, raid, said};
 
     async fn with_a_raid() -> (MemoryStore, Append) {
         let store = MemoryStore::default();
         let owner = enlisted(&store).await;
-        let append = made(&store, 1, &owner, player(1)).await.append([said("hello")]);
+        let append = made(&store, 1, &owner, player(1))
+            .await
+            .append([said("hello")]);
         (store, append)
     }
 
     async fn last_seq(store: &MemoryStore) -> Seq {
-        store.head(raid(1)).await.expect("read head").expect("a raid").last_seq
+        store
+            .head(raid(1))
+            .await
+            .expect("read head")
+            .expect("a raid")
+            .last_seq
     }
 
     fn is_unavailable<T>(result: Result<T, StoreError>) -> bool {
@@ -37,7 +48,10 @@ mod faults {
     async fn the_databases_clock_is_tokios() {
         let store = MemoryStore::new(UnixMillis(1_000));
         tokio::time::advance(Duration::from_millis(234)).await;
-        assert_eq!(store.renew(&instance(), LONG).await.expect("renew").now, UnixMillis(1_234));
+        assert_eq!(
+            store.renew(&instance(), LONG).await.expect("renew").now,
+            UnixMillis(1_234)
+        );
         store.set_now(UnixMillis(50));
         assert_eq!(store.now(), UnixMillis(50));
     }
@@ -64,11 +78,15 @@ mod faults {
         let faults = store.faults();
         faults.fail(Call::Commit, 2);
         for _ in 0..2 {
-            assert!(is_unavailable(store.commit(std::slice::from_ref(&append)).await));
+            assert!(is_unavailable(
+                store.commit(std::slice::from_ref(&append)).await
+            ));
             assert_eq!(last_seq(&store).await, Seq(2));
         }
         faults.lose_answers(1);
-        assert!(is_unavailable(store.commit(std::slice::from_ref(&append)).await));
+        assert!(is_unavailable(
+            store.commit(std::slice::from_ref(&append)).await
+        ));
         assert_eq!(last_seq(&store).await, Seq(3));
         assert_eq!(commit(&store, &append).await, Fate::Committed);
         assert_eq!(faults.calls(Call::Commit), 5, "with the creation");
@@ -90,7 +108,10 @@ mod faults {
         }
         assert_eq!(last_seq(&store).await, Seq(2));
         store.faults().land_stalled();
-        assert_eq!(again.await.expect("join").expect("commit"), [Fate::Committed]);
+        assert_eq!(
+            again.await.expect("join").expect("commit"),
+            [Fate::Committed]
+        );
         assert_eq!(last_seq(&store).await, Seq(3));
     }
 
@@ -109,10 +130,17 @@ mod faults {
         let (store, append) = with_a_raid().await;
         store.faults().hold(Call::Commit);
         let batch = [append];
-        assert!(tokio::time::timeout(Duration::from_secs(1), store.commit(&batch)).await.is_err());
+        assert!(
+            tokio::time::timeout(Duration::from_secs(1), store.commit(&batch))
+                .await
+                .is_err()
+        );
         store.faults().go_on(Call::Commit);
         assert_eq!(last_seq(&store).await, Seq(2));
-        assert_eq!(store.commit(&batch).await.expect("commit"), [Fate::Committed]);
+        assert_eq!(
+            store.commit(&batch).await.expect("commit"),
+            [Fate::Committed]
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -135,8 +163,14 @@ mod faults {
 
         let stranger = instance();
         assert_eq!(store.seize(raid(1), &stranger), Some(Epoch(4)));
-        let held = [Claim::Held { owner: stranger.id, ws_url: stranger.ws_url }];
-        assert_eq!(store.claim(&[raid(1)], append.owner).await.expect("claim"), held);
+        let held = [Claim::Held {
+            owner: stranger.id,
+            ws_url: stranger.ws_url,
+        }];
+        assert_eq!(
+            store.claim(&[raid(1)], append.owner).await.expect("claim"),
+            held
+        );
     }
 
     #[tokio::test(start_paused = true)]

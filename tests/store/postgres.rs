@@ -7,12 +7,14 @@ mod partitions;
 mod rivals;
 mod standing;
 
-use crate::conformance::{BRIEF, Fresh};
-use crate::database::Database;
-use raidhall::store::postgres::{PostgresOptions, PostgresStore};
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use std::sync::Arc;
 use std::time::Duration;
+
+use raidhall::store::postgres::{PostgresOptions, PostgresStore};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+
+use crate::conformance::{BRIEF, Fresh};
+use crate::database::Database;
 
 async fn fresh() -> Fresh {
     let database = Database::create().await;
@@ -45,14 +47,19 @@ async fn open_with(options: PostgresOptions) -> Arc<PostgresStore> {
 
 /// A session beside the store's, with the server's defaults.
 async fn connect(database: &Database) -> PgConnection {
-    PgConnection::connect(&database.url()).await.expect("connect")
+    PgConnection::connect(&database.url())
+        .await
+        .expect("connect")
 }
 
 /// A session that has changed something and not committed it.
 async fn holding(database: &Database, change: &str) -> PgConnection {
     let mut session = connect(database).await;
     session.execute("BEGIN").await.expect("begin");
-    session.execute(AssertSqlSafe(change.to_owned())).await.expect(change);
+    session
+        .execute(AssertSqlSafe(change.to_owned()))
+        .await
+        .expect(change);
     session
 }
 
@@ -64,8 +71,10 @@ async fn waiting_for_locks(database: &Database, count: usize) -> Vec<i32> {
             AND state = 'active'";
     let mut session = connect(database).await;
     loop {
-        let pids: Vec<i32> =
-            sqlx::query_scalar(WAITING).fetch_all(&mut session).await.expect("read activity");
+        let pids: Vec<i32> = sqlx::query_scalar(WAITING)
+            .fetch_all(&mut session)
+            .await
+            .expect("read activity");
         if pids.len() >= count {
             return pids;
         }
@@ -79,5 +88,9 @@ async fn terminate(database: &Database, application: &str) {
         SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
         WHERE datname = current_database() AND application_name LIKE $1";
     let mut session = connect(database).await;
-    sqlx::query(TERMINATE).bind(application).execute(&mut session).await.expect("terminate");
+    sqlx::query(TERMINATE)
+        .bind(application)
+        .execute(&mut session)
+        .await
+        .expect("terminate");
 }

@@ -1,8 +1,10 @@
 //! The suite on SQLite, and what only SQLite promises.
 
-use crate::conformance::{Fresh, LONG};
-use raidhall::store::sqlite::SqliteStore;
 use std::sync::Arc;
+
+use raidhall::store::sqlite::SqliteStore;
+
+use crate::conformance::{Fresh, LONG};
 
 async fn fresh() -> Fresh {
     let directory = tempfile::tempdir().expect("a directory");
@@ -15,15 +17,17 @@ async fn fresh() -> Fresh {
 conformance_suite!(fresh);
 
 mod one_process {
-    use super::*;
-    use crate::conformance::{BRIEF, commit, enlisted, made};
-    use crate::history::{instance, player, raid, said, started};
-    use raidhall::store::{Claim, EnlistError, Epoch, Fate, Store};
-    use raidhall_protocol::{Seq, UnixMillis};
     use std::io::{BufRead, BufReader};
     use std::process::{Command, Stdio};
     use std::time::Duration;
+
+    use raidhall::store::{Claim, EnlistError, Epoch, Fate, Store};
+    use raidhall_protocol::{Seq, UnixMillis};
     use tempfile::TempDir;
+
+    use super::*;
+    use crate::conformance::{BRIEF, commit, enlisted, made};
+    use crate::history::{instance, player, raid, said, started};
 
     fn url(directory: &TempDir) -> String {
         format!("sqlite:{}", directory.path().join("raidhall.db").display())
@@ -41,14 +45,23 @@ mod one_process {
         let first = opened(&directory).await;
         enlisted(&first).await;
 
-        let second = SqliteStore::open(&url(&directory), 1).await.expect("opening needs no lock");
+        let second = SqliteStore::open(&url(&directory), 1)
+            .await
+            .expect("opening needs no lock");
         let held = second.enlist(&instance(), LONG, BRIEF).await;
         assert!(matches!(held, Err(EnlistError::Held)), "{held:?}");
-        assert!(matches!(second.migrate(Duration::ZERO).await, Err(EnlistError::Held)));
-        assert!(matches!(second.rename_lineage(Duration::ZERO).await, Err(EnlistError::Held)));
+        assert!(matches!(
+            second.migrate(Duration::ZERO).await,
+            Err(EnlistError::Held)
+        ));
+        assert!(matches!(
+            second.rename_lineage(Duration::ZERO).await,
+            Err(EnlistError::Held)
+        ));
 
         let waiting = instance();
-        let (enlisted, ()) = tokio::join!(second.enlist(&waiting, LONG, LONG), async { drop(first) });
+        let (enlisted, ()) =
+            tokio::join!(second.enlist(&waiting, LONG, LONG), async { drop(first) });
         enlisted.expect("enlist");
     }
 
@@ -59,7 +72,10 @@ mod one_process {
         let owner = enlisted(&store).await;
         let mut history = made(&store, 1, &owner, player(1)).await;
         let deadline = UnixMillis(1_900_000_000_000);
-        assert_eq!(commit(&store, &history.append([started(deadline)])).await, Fate::Committed);
+        assert_eq!(
+            commit(&store, &history.append([started(deadline)])).await,
+            Fate::Committed
+        );
         let lineage = store.renew(&owner, LONG).await.expect("renew").lineage;
         drop(store); // with an hour left on the lease
 
@@ -67,13 +83,29 @@ mod one_process {
         let successor = instance();
         let renewal = store.enlist(&successor, LONG, LONG).await.expect("enlist");
         assert_eq!(renewal.lineage, lineage);
-        assert_eq!(store.due(instance().id, deadline, 10).await.expect("due"), [raid(1)]);
-        assert_eq!(store.claim(&[raid(1)], successor.id).await.expect("claim"), [Claim::Ours(Epoch(2))]);
-        assert_eq!(store.events(raid(1), Seq::ZERO, 10).await.expect("events").len(), 3);
+        assert_eq!(
+            store.due(instance().id, deadline, 10).await.expect("due"),
+            [raid(1)]
+        );
+        assert_eq!(
+            store.claim(&[raid(1)], successor.id).await.expect("claim"),
+            [Claim::Ours(Epoch(2))]
+        );
+        assert_eq!(
+            store
+                .events(raid(1), Seq::ZERO, 10)
+                .await
+                .expect("events")
+                .len(),
+            3
+        );
         assert_eq!(store.reserve_raid_ids(1).await.expect("reserve"), 1..2);
 
         store.rename_lineage(LONG).await.expect("rename lineage");
-        assert_ne!(store.renew(&successor, LONG).await.expect("renew").lineage, lineage);
+        assert_ne!(
+            store.renew(&successor, LONG).await.expect("renew").lineage,
+            lineage
+        );
     }
 
     /// Holds the database and writes until it is killed.
@@ -109,7 +141,10 @@ mod one_process {
         while told().expect("the victim lives") != "enlisted" {}
 
         let store = SqliteStore::open(&url(&directory), 1).await.expect("open");
-        assert!(matches!(store.enlist(&instance(), LONG, BRIEF).await, Err(EnlistError::Held)));
+        assert!(matches!(
+            store.enlist(&instance(), LONG, BRIEF).await,
+            Err(EnlistError::Held)
+        ));
         let mut committed = 0;
         while committed < 50 {
             committed = told().expect("the victim lives").parse().expect("a seq");
@@ -121,18 +156,33 @@ mod one_process {
         }
 
         let successor = instance();
-        store.enlist(&successor, LONG, Duration::ZERO).await.expect("the lock went with the process");
+        store
+            .enlist(&successor, LONG, Duration::ZERO)
+            .await
+            .expect("the lock went with the process");
         let claims = store.claim(&[raid(1)], successor.id).await.expect("claim");
         assert_eq!(claims, [Claim::Ours(Epoch(2))], "and so did its lease");
-        let last = store.head(raid(1)).await.expect("head").expect("a raid").last_seq;
+        let last = store
+            .head(raid(1))
+            .await
+            .expect("head")
+            .expect("a raid")
+            .last_seq;
         assert!(last >= Seq(committed), "{last} is behind {committed}");
-        let events = store.events(raid(1), Seq::ZERO, u32::MAX).await.expect("events");
+        let events = store
+            .events(raid(1), Seq::ZERO, u32::MAX)
+            .await
+            .expect("events");
         assert!((1..=last.0).eq(events.iter().map(|event| event.seq.0)));
     }
 
     #[tokio::test]
     async fn a_database_in_memory_is_refused() {
-        for url in ["sqlite::memory:", "sqlite://:memory:", "sqlite:file.db?mode=memory"] {
+        for url in [
+            "sqlite::memory:",
+            "sqlite://:memory:",
+            "sqlite:file.db?mode=memory",
+        ] {
             assert!(SqliteStore::open(url, 1).await.is_err(), "{url}");
         }
     }

@@ -1,11 +1,12 @@
 //! A Postgres server of a test's own, to be killed.
 
-use rustix::process::{Pid, Signal, kill_process};
 use std::env;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
@@ -28,18 +29,37 @@ impl Cluster {
     /// A running server with an empty `postgres` database.
     pub async fn start() -> Cluster {
         let directory = tempfile::tempdir().expect("a directory");
-        std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777))
-            .expect("a directory for everybody");
+        std::fs::set_permissions(
+            directory.path(),
+            std::os::unix::fs::PermissionsExt::from_mode(0o777),
+        )
+        .expect("a directory for everybody");
         let data = directory.path().join("data");
         let mut initdb = postgres("initdb");
-        initdb.arg("-D").arg(&data).args(["-U", "raidhall", "-A", "trust", "-E", "UTF8", "--no-sync"]);
-        let made = initdb.current_dir(directory.path()).output().await.expect("initdb runs");
+        initdb.arg("-D").arg(&data).args([
+            "-U",
+            "raidhall",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--no-sync",
+        ]);
+        let made = initdb
+            .current_dir(directory.path())
+            .output()
+            .await
+            .expect("initdb runs");
         assert!(made.status.success(), "{made:?}");
         let free = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = free.local_addr().expect("its address");
         drop(free);
         let server = serve(&data, address).await;
-        Cluster { directory, address, server }
+        Cluster {
+            directory,
+            address,
+            server,
+        }
     }
 
     /// Where it listens.
@@ -70,9 +90,20 @@ async fn serve(data: &Path, address: SocketAddr) -> Child {
     let deadline = Instant::now() + START;
     loop {
         let mut command = postgres("postgres");
-        command.arg("-D").arg(data).args(["-p", &address.port().to_string()]);
-        command.args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]);
-        command.current_dir(data).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .arg("-D")
+            .arg(data)
+            .args(["-p", &address.port().to_string()]);
+        command.args([
+            "-c",
+            "listen_addresses=127.0.0.1",
+            "-c",
+            "unix_socket_directories=",
+        ]);
+        command
+            .current_dir(data)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let mut server = command.spawn().expect("start postgres");
         while server.try_wait().expect("its status").is_none() {
             let pid_file = std::fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
@@ -80,7 +111,10 @@ async fn serve(data: &Path, address: SocketAddr) -> Child {
             if mine && pid_file.lines().any(|line| line.starts_with("ready")) {
                 return server;
             }
-            assert!(Instant::now() < deadline, "postgres does not start: {pid_file}");
+            assert!(
+                Instant::now() < deadline,
+                "postgres does not start: {pid_file}"
+            );
             sleep(Duration::from_millis(50)).await;
         }
         assert!(Instant::now() < deadline, "postgres does not start");

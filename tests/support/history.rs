@@ -33,7 +33,15 @@ impl History {
             ended_at: None,
         };
         let (born, epoch) = (Month(202_701), Epoch(1));
-        History { raid, born, owner, epoch, seq: Seq::ZERO, header, create_key: None }
+        History {
+            raid,
+            born,
+            owner,
+            epoch,
+            seq: Seq::ZERO,
+            header,
+            create_key: None,
+        }
     }
 
     /// The creation, and the first member's joining, as one append.
@@ -47,14 +55,33 @@ impl History {
     }
 
     /// The next events as one append, the last with an op key.
-    pub fn append_op(&mut self, data: impl IntoIterator<Item = EventData>, op: Option<OpHash>) -> Append {
+    pub fn append_op(
+        &mut self,
+        data: impl IntoIterator<Item = EventData>,
+        op: Option<OpHash>,
+    ) -> Append {
         let mut events: Vec<_> = data.into_iter().map(|data| self.next(data)).collect();
         if let Some(last) = events.last_mut() {
             last.op = op;
         }
         let create_key = self.create_key.take();
-        let Self { raid, born, owner, epoch, header, .. } = *self;
-        Append { raid, born, owner, epoch, events, header, create_key }
+        let Self {
+            raid,
+            born,
+            owner,
+            epoch,
+            header,
+            ..
+        } = *self;
+        Append {
+            raid,
+            born,
+            owner,
+            epoch,
+            events,
+            header,
+            create_key,
+        }
     }
 
     fn next(&mut self, data: EventData) -> Recorded {
@@ -73,13 +100,22 @@ impl History {
             self.header.current_tasks += 1;
         }
         Recorded {
-            event: Event { seq: self.seq, at, by: data.earned().map(|(player, _)| player), data },
+            event: Event {
+                seq: self.seq,
+                at,
+                by: data.earned().map(|(player, _)| player),
+                data,
+            },
             op: None,
         }
     }
 
     fn end(&mut self, status: RaidStatus, at: UnixMillis) {
-        (self.header.status, self.header.deadline, self.header.ended_at) = (status, None, Some(at));
+        (
+            self.header.status,
+            self.header.deadline,
+            self.header.ended_at,
+        ) = (status, None, Some(at));
     }
 }
 
@@ -111,7 +147,10 @@ pub fn instance() -> Instance {
 
 /// An op key.
 pub fn op(name: &str) -> OpHash {
-    OpHash::new("player:1", &OpKey::try_from(name.to_owned()).expect("an op key"))
+    OpHash::new(
+        "player:1",
+        &OpKey::try_from(name.to_owned()).expect("an op key"),
+    )
 }
 
 /// The invite code of a test raid.
@@ -149,7 +188,11 @@ pub fn joined(player: PlayerId) -> EventData {
 
 /// A player leaves.
 pub fn left(player: PlayerId) -> EventData {
-    EventData::MemberLeft { player, reason: LeaveReason::Left, released: vec![task(1), task(2)] }
+    EventData::MemberLeft {
+        player,
+        reason: LeaveReason::Left,
+        released: vec![task(1), task(2)],
+    }
 }
 
 /// The raid starts.
@@ -200,10 +243,14 @@ pub fn won(players: &[PlayerId]) -> EventData {
         tasks: 1,
         rank,
     };
-    EventData::RaidCompleted { ranking: players.iter().zip(1..).map(rank).collect() }
+    EventData::RaidCompleted {
+        ranking: players.iter().zip(1..).map(rank).collect(),
+    }
 }
 
 /// The raid is lost.
 pub fn failed() -> EventData {
-    EventData::RaidFailed { reason: FailReason::Deadline }
+    EventData::RaidFailed {
+        reason: FailReason::Deadline,
+    }
 }

@@ -1,8 +1,11 @@
 //! Real server processes on a database of their own, each ended by its own id.
 
-use super::cluster::Cluster;
-use super::postgres::Database;
-use super::proxy::Proxy;
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use parking_lot::Mutex;
 use raidhall::auth::{Auth, Options, Scope, Secret};
 use raidhall::store::Store;
@@ -13,15 +16,14 @@ use raidhall_loadtest::target::Target;
 use raidhall_protocol::UnixMillis;
 use raidhall_protocol::server::PlayerRef;
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
-use std::fs::File;
-use std::path::PathBuf;
-use std::process::Stdio;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
+
+use super::cluster::Cluster;
+use super::postgres::Database;
+use super::proxy::Proxy;
 
 /// What signs tokens unless a test says otherwise.
 pub const SECRET: &str = "a secret for tests, of thirty-two bytes and more";
@@ -59,7 +61,13 @@ impl Site {
     /// On a SQLite file that does not exist yet.
     pub async fn sqlite() -> Site {
         let directory = tempfile::tempdir().expect("a directory");
-        Site { directory, database: None, elsewhere: None, proxy: None, logs: Mutex::default() }
+        Site {
+            directory,
+            database: None,
+            elsewhere: None,
+            proxy: None,
+            logs: Mutex::default(),
+        }
     }
 
     /// On an empty Postgres database.
@@ -80,7 +88,10 @@ impl Site {
     pub async fn another_way(&self) -> (Proxy, String) {
         let url = reqwest::Url::parse(&self.direct_url()).expect("a database url");
         let (host, port) = (url.host_str().expect("a host"), url.port().expect("a port"));
-        let address = tokio::net::lookup_host((host, port)).await.expect("an address").next();
+        let address = tokio::net::lookup_host((host, port))
+            .await
+            .expect("an address")
+            .next();
         let proxy = Proxy::to(address.expect("an address")).await;
         let url = through(&proxy, url);
         (proxy, url)
@@ -89,7 +100,10 @@ impl Site {
     /// On a Postgres server of its own.
     pub async fn on(cluster: &Cluster) -> Site {
         let mut site = Self::sqlite().await;
-        site.elsewhere = Some(format!("postgres://raidhall@{}/postgres", cluster.address()));
+        site.elsewhere = Some(format!(
+            "postgres://raidhall@{}/postgres",
+            cluster.address()
+        ));
         site
     }
 
@@ -101,7 +115,9 @@ impl Site {
     /// Where the servers find the database.
     pub fn url(&self) -> String {
         let direct = self.direct_url();
-        let Some(proxy) = &self.proxy else { return direct };
+        let Some(proxy) = &self.proxy else {
+            return direct;
+        };
         through(proxy, reqwest::Url::parse(&direct).expect("a database url"))
     }
 
@@ -109,7 +125,10 @@ impl Site {
         match (&self.database, &self.elsewhere) {
             (Some(database), _) => database.url(),
             (None, Some(url)) => url.clone(),
-            (None, None) => format!("sqlite://{}", self.directory.path().join("raidhall.db").display()),
+            (None, None) => format!(
+                "sqlite://{}",
+                self.directory.path().join("raidhall.db").display()
+            ),
         }
     }
 
@@ -143,7 +162,10 @@ impl Site {
         let url = self.direct_url();
         if url.starts_with("sqlite") {
             let store = SqliteStore::open(&url, 2).await.expect("open");
-            store.migrate(Duration::from_secs(10)).await.expect("migrate");
+            store
+                .migrate(Duration::from_secs(10))
+                .await
+                .expect("migrate");
             return Arc::new(store);
         }
         let store = self.postgres_store(url, true).await;
@@ -158,8 +180,15 @@ impl Site {
 
     fn command_of(&self, program: &str, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
         let mut command = Command::new(program);
-        command.env_clear().args(arguments).current_dir(self.directory.path()).kill_on_drop(true);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .env_clear()
+            .args(arguments)
+            .current_dir(self.directory.path())
+            .kill_on_drop(true);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command.env("RAIDHALL__DATABASE__URL", self.url());
         for (key, value) in SETTINGS.iter().chain(settings) {
             command.env(format!("RAIDHALL__{key}"), value);
@@ -178,7 +207,11 @@ impl Site {
     }
 
     /// The same, with more in its environment than settings.
-    pub async fn start_in(&self, settings: &[(&str, &str)], environment: &[(&str, &str)]) -> Server {
+    pub async fn start_in(
+        &self,
+        settings: &[(&str, &str)],
+        environment: &[(&str, &str)],
+    ) -> Server {
         let mut command = self.command(&["serve"], settings);
         command.envs(environment.iter().copied());
         self.launch(command).await
@@ -187,22 +220,38 @@ impl Site {
     /// A server that may open so many files, from its start.
     pub async fn start_with_files(&self, count: u64, settings: &[(&str, &str)]) -> Server {
         let script = format!("ulimit -n {count} && exec \"$0\" serve");
-        self.launch(self.command_of("/bin/sh", &["-c", &script, env!("CARGO_BIN_EXE_raidhall")], settings))
-            .await
+        self.launch(self.command_of(
+            "/bin/sh",
+            &["-c", &script, env!("CARGO_BIN_EXE_raidhall")],
+            settings,
+        ))
+        .await
     }
 
     async fn launch(&self, mut command: Command) -> Server {
-        let log = self.directory.path().join(format!("server-{}.log", self.logs.lock().len()));
+        let log = self
+            .directory
+            .path()
+            .join(format!("server-{}.log", self.logs.lock().len()));
         self.logs.lock().push(log.clone());
         command.stderr(File::create(&log).expect("a log"));
         let mut child = command.spawn().expect("start a server");
         let mut stdout = BufReader::new(child.stdout.take().expect("its output")).lines();
-        let line = timeout(START, stdout.next_line()).await.expect("a server starts in time");
-        let line =
-            line.expect("its output").expect("a server that does not end at once says where it serves");
+        let line = timeout(START, stdout.next_line())
+            .await
+            .expect("a server starts in time");
+        let line = line
+            .expect("its output")
+            .expect("a server that does not end at once says where it serves");
         let url = line.split(' ').find(|word| word.starts_with("http://"));
-        let target = Target::parse(url.unwrap_or_else(|| panic!("no URL in {line:?}"))).expect("a target");
-        Server { child, stdout, target, log }
+        let target =
+            Target::parse(url.unwrap_or_else(|| panic!("no URL in {line:?}"))).expect("a target");
+        Server {
+            child,
+            stdout,
+            target,
+            log,
+        }
     }
 
     /// A token that the servers believe.
@@ -216,7 +265,10 @@ impl Site {
             issuers: Vec::new(),
             telegram: None,
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970")
+            .as_millis();
         let now = UnixMillis(i64::try_from(now).expect("milliseconds"));
         let subject = player.map_or_else(|| "tests".to_owned(), |player| player.id.to_string());
         let name = player.map(|player| player.name.as_str());
@@ -225,13 +277,18 @@ impl Site {
 
     /// Whether nothing has been written here.
     pub fn is_empty(&self) -> bool {
-        std::fs::read_dir(self.directory.path()).expect("a directory").next().is_none()
+        std::fs::read_dir(self.directory.path())
+            .expect("a directory")
+            .next()
+            .is_none()
     }
 
     /// What all servers here logged.
     pub fn logged(&self) -> String {
         let logs = self.logs.lock();
-        logs.iter().map(|log| std::fs::read_to_string(log).unwrap_or_default()).collect()
+        logs.iter()
+            .map(|log| std::fs::read_to_string(log).unwrap_or_default())
+            .collect()
     }
 }
 
@@ -246,7 +303,10 @@ impl Drop for Site {
         if std::thread::panicking() {
             let logged = self.logged();
             let lines: Vec<_> = logged.lines().collect();
-            println!("--- the servers' last words\n{}", lines[lines.len().saturating_sub(400)..].join("\n"));
+            println!(
+                "--- the servers' last words\n{}",
+                lines[lines.len().saturating_sub(400)..].join("\n")
+            );
         }
     }
 }
@@ -278,7 +338,10 @@ impl Server {
     /// How it ended; it has so long.
     pub async fn exit_code(&mut self, patience: Duration) -> Option<i32> {
         let ended = timeout(patience, self.child.wait()).await;
-        ended.expect("the server ends in time").expect("its status").code()
+        ended
+            .expect("the server ends in time")
+            .expect("its status")
+            .code()
     }
 
     /// Whether it still runs.
@@ -307,7 +370,10 @@ impl Server {
 
     /// Lets it open no more than so many files.
     pub fn limit_files(&self, count: u64) {
-        let limit = Rlimit { current: Some(count), maximum: Some(count) };
+        let limit = Rlimit {
+            current: Some(count),
+            maximum: Some(count),
+        };
         prlimit(Some(self.pid()), Resource::Nofile, limit).expect("limit a server");
     }
 

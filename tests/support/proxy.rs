@@ -1,12 +1,13 @@
 //! A TCP proxy on loopback that misbehaves on demand: it cuts, stalls without a word, loses answers, and is slow.
 
-use parking_lot::Mutex;
-use socket2::{Domain, Socket, Type};
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use parking_lot::Mutex;
+use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -78,7 +79,9 @@ impl Proxy {
     }
 
     async fn start(server: SocketAddr, pace: Option<u64>) -> Proxy {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind the proxy");
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("bind the proxy");
         let address = listener.local_addr().expect("the proxy's address");
         let shared = Arc::new(Shared {
             server: Mutex::new(server),
@@ -90,7 +93,11 @@ impl Proxy {
             censored: AtomicU64::new(0),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
-        Proxy { address, shared, accepting }
+        Proxy {
+            address,
+            shared,
+            accepting,
+        }
     }
 
     /// Where clients connect.
@@ -166,7 +173,9 @@ impl Proxy {
 
 impl Shared {
     fn censored<'a>(&self, said: &'a [u8]) -> Cow<'a, [u8]> {
-        let Some(left) = self.censor.lock().as_ref().map(|censor| censor(said)) else { return said.into() };
+        let Some(left) = self.censor.lock().as_ref().map(|censor| censor(said)) else {
+            return said.into();
+        };
         if left != said {
             self.censored.fetch_add(1, Ordering::Relaxed);
         }
@@ -191,7 +200,10 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         let gate = match newcomers {
             Newcomers::Refused => continue,
             Newcomers::Served => Gate::default(),
-            Newcomers::Held(held) => Gate { held, ..Gate::default() },
+            Newcomers::Held(held) => Gate {
+                held,
+                ..Gate::default()
+            },
         };
         let link = Arc::new(watch::Sender::new(gate));
         let gates = (link.subscribe(), link.subscribe());
@@ -200,13 +212,29 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         tokio::spawn(async move {
             let _ = client.set_nodelay(true);
             let upstream = *shared.server.lock();
-            let Ok(server) = connect(upstream, shared.pace.is_some()).await else { return };
+            let Ok(server) = connect(upstream, shared.pace.is_some()).await else {
+                return;
+            };
             let _ = server.set_nodelay(true);
             let ((from_client, to_client), (from_server, to_server)) =
                 (client.into_split(), server.into_split());
             tokio::join!(
-                pump(from_client, to_server, Way::ToServer, gates.0, &link, &shared),
-                pump(from_server, to_client, Way::ToClient, gates.1, &link, &shared),
+                pump(
+                    from_client,
+                    to_server,
+                    Way::ToServer,
+                    gates.0,
+                    &link,
+                    &shared
+                ),
+                pump(
+                    from_server,
+                    to_client,
+                    Way::ToClient,
+                    gates.1,
+                    &link,
+                    &shared
+                ),
             );
         });
     }
@@ -220,7 +248,9 @@ async fn connect(server: SocketAddr, slow: bool) -> std::io::Result<TcpStream> {
     socket.set_tcp_mss(SLOW_SEGMENT)?;
     socket.set_recv_buffer_size(SLOW_BUFFER)?;
     socket.set_nonblocking(true)?;
-    TcpSocket::from_std_stream(socket.into()).connect(server).await
+    TcpSocket::from_std_stream(socket.into())
+        .connect(server)
+        .await
 }
 
 async fn pump(
@@ -232,7 +262,14 @@ async fn pump(
     shared: &Shared,
 ) {
     let pace = shared.pace.filter(|_| way == Way::ToClient);
-    let mut buffer = vec![0; if shared.pace.is_some() { SLOW_BUFFER } else { 64 * 1024 }];
+    let mut buffer = vec![
+        0;
+        if shared.pace.is_some() {
+            SLOW_BUFFER
+        } else {
+            64 * 1024
+        }
+    ];
     loop {
         let read = tokio::select! { biased;
             _ = gate.wait_for(|gate| gate.cut) => return,
@@ -240,7 +277,9 @@ async fn pump(
         };
         let Ok(count) = read else { break };
         let open = |gate: &Gate| gate.cut || !gate.held[way as usize];
-        let Ok(now) = gate.wait_for(open).await.map(|gate| *gate) else { return };
+        let Ok(now) = gate.wait_for(open).await.map(|gate| *gate) else {
+            return;
+        };
         if now.cut {
             return;
         }

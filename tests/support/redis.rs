@@ -1,13 +1,14 @@
 //! A Redis server of a test's own, to be killed, paused and restarted; or three of them as a Redis Cluster.
 
-use redis::aio::MultiplexedConnection;
-use redis::{Client, RedisResult};
-use rustix::process::{Pid, Signal, kill_process};
 use std::env;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{Client, RedisResult};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
@@ -34,8 +35,10 @@ impl RedisServer {
 
     /// A running server with more lines in its configuration file.
     pub async fn start_with(lines: &str) -> RedisServer {
-        Self::start_in(tempfile::tempdir().expect("a directory"), |port| format!("port {port}\n{lines}"))
-            .await
+        Self::start_in(tempfile::tempdir().expect("a directory"), |port| {
+            format!("port {port}\n{lines}")
+        })
+        .await
     }
 
     /// A running server that speaks TLS alone, with this certificate and key, in PEM.
@@ -50,14 +53,22 @@ impl RedisServer {
         let lines = format!(
             "tls-cert-file {certificate}\ntls-key-file {key}\ntls-ca-cert-file {certificate}\ntls-auth-clients no"
         );
-        Self::start_in(directory, |port| format!("port 0\ntls-port {port}\n{lines}")).await
+        Self::start_in(directory, |port| {
+            format!("port 0\ntls-port {port}\n{lines}")
+        })
+        .await
     }
 
     async fn start_in(directory: TempDir, configuration: impl Fn(u16) -> String) -> RedisServer {
         let address = free_address().await;
         let configuration = configuration(address.port());
         let server = serve(directory.path(), &configuration).await;
-        RedisServer { directory, address, configuration, server }
+        RedisServer {
+            directory,
+            address,
+            configuration,
+            server,
+        }
     }
 
     /// Where it listens.
@@ -110,7 +121,11 @@ pub async fn connect(url: &str) -> RedisResult<MultiplexedConnection> {
 
 /// What is left of what a server says (RESP3) without the messages of a channel that are in it whole.
 pub fn without_messages(channel: &str) -> impl Fn(&[u8]) -> Vec<u8> + use<> {
-    let header = format!(">3\r\n$7\r\nmessage\r\n${}\r\n{channel}\r\n$", channel.len()).into_bytes();
+    let header = format!(
+        ">3\r\n$7\r\nmessage\r\n${}\r\n{channel}\r\n$",
+        channel.len()
+    )
+    .into_bytes();
     move |said| {
         let (mut left, mut rest) = (Vec::new(), said);
         while !rest.is_empty() {
@@ -128,7 +143,11 @@ pub fn without_messages(channel: &str) -> impl Fn(&[u8]) -> Vec<u8> + use<> {
 
 /// What a server says (RESP3), every second message of a channel before the one that came before it.
 pub fn with_messages_swapped(channel: &str) -> impl Fn(&[u8]) -> Vec<u8> + use<> {
-    let header = format!(">3\r\n$7\r\nmessage\r\n${}\r\n{channel}\r\n$", channel.len()).into_bytes();
+    let header = format!(
+        ">3\r\n$7\r\nmessage\r\n${}\r\n{channel}\r\n$",
+        channel.len()
+    )
+    .into_bytes();
     let held = parking_lot::Mutex::new(None::<Vec<u8>>);
     move |said| {
         let (mut left, mut rest) = (Vec::new(), said);
@@ -172,8 +191,9 @@ impl RedisCluster {
         let mut bus_ports = Vec::new();
         for _ in 0..3 {
             let bus_port = free_address().await.port();
-            let own =
-                format!("cluster-enabled yes\ncluster-port {bus_port}\ncluster-node-timeout 1000\n{lines}");
+            let own = format!(
+                "cluster-enabled yes\ncluster-port {bus_port}\ncluster-node-timeout 1000\n{lines}"
+            );
             nodes.push(RedisServer::start_with(&own).await);
             bus_ports.push(bus_port);
         }
@@ -184,9 +204,14 @@ impl RedisCluster {
             let end = if index == 2 { SLOTS } else { begin + SLOTS / 3 } - 1;
             let mut add = redis::cmd("CLUSTER");
             add.arg("ADDSLOTSRANGE").arg(begin).arg(end);
-            add.exec_async(&mut node.connect().await).await.expect("give a node its slots");
+            add.exec_async(&mut node.connect().await)
+                .await
+                .expect("give a node its slots");
             let mut meet = redis::cmd("CLUSTER");
-            meet.arg("MEET").arg("127.0.0.1").arg(node.address.port()).arg(bus_port);
+            meet.arg("MEET")
+                .arg("127.0.0.1")
+                .arg(node.address.port())
+                .arg(bus_port);
             meet.exec_async(&mut first).await.expect("introduce a node");
         }
         let cluster = RedisCluster { nodes };
@@ -201,11 +226,17 @@ impl RedisCluster {
             loop {
                 let mut info = redis::cmd("CLUSTER");
                 info.arg("INFO");
-                let state: String = info.query_async(&mut node.connect().await).await.expect("ask a node");
+                let state: String = info
+                    .query_async(&mut node.connect().await)
+                    .await
+                    .expect("ask a node");
                 if state.contains("cluster_state:ok") && state.contains("cluster_known_nodes:3") {
                     break;
                 }
-                assert!(Instant::now() < deadline, "the cluster does not form: {state}");
+                assert!(
+                    Instant::now() < deadline,
+                    "the cluster does not form: {state}"
+                );
                 sleep(Duration::from_millis(20)).await;
             }
         }
@@ -213,13 +244,16 @@ impl RedisCluster {
 }
 
 async fn free_address() -> SocketAddr {
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .expect("a free port");
     free.local_addr().expect("its address")
 }
 
 /// A server that takes connections.
 async fn serve(directory: &Path, configuration: &str) -> Child {
-    let binary = env::var_os(BINARY).unwrap_or_else(|| panic!("{BINARY} is not set: run `make test`"));
+    let binary =
+        env::var_os(BINARY).unwrap_or_else(|| panic!("{BINARY} is not set: run `make test`"));
     let log = directory.join("log");
     let file = directory.join("redis.conf");
     let lines = format!(
@@ -230,7 +264,12 @@ async fn serve(directory: &Path, configuration: &str) -> Child {
     std::fs::write(&file, lines).expect("write the configuration");
     let _ = std::fs::remove_file(&log);
     let mut command = Command::new(binary);
-    command.arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    command
+        .arg(&file)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
     let mut server = command.spawn().expect("start redis-server");
     let deadline = Instant::now() + START;
     loop {
@@ -239,7 +278,10 @@ async fn serve(directory: &Path, configuration: &str) -> Child {
             return server;
         }
         let gone = server.try_wait().expect("its status");
-        assert!(gone.is_none() && Instant::now() < deadline, "redis-server does not start: {said}");
+        assert!(
+            gone.is_none() && Instant::now() < deadline,
+            "redis-server does not start: {said}"
+        );
         sleep(Duration::from_millis(10)).await;
     }
 }

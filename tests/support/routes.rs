@@ -18,12 +18,22 @@ fn methods(route: &str) -> Vec<String> {
     let handlers = rest.lines().next().unwrap_or_default();
     let methods = ["get", "post", "put", "patch", "delete"].into_iter();
     let used = methods.filter(|method| handlers.contains(&format!("{method}(")));
-    used.map(|method| format!("{} {path}", method.to_uppercase())).collect()
+    used.map(|method| format!("{} {path}", method.to_uppercase()))
+        .collect()
 }
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
-    let entries =
-        std::fs::read_dir(folder).expect("the sources").map(|entry| entry.expect("an entry").path());
-    let inside = entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] });
-    inside.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
+    let entries = std::fs::read_dir(folder)
+        .expect("the sources")
+        .map(|entry| entry.expect("an entry").path());
+    let inside = entries.flat_map(|path| {
+        if path.is_dir() {
+            sources(&path)
+        } else {
+            vec![path]
+        }
+    });
+    inside
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .collect()
 }

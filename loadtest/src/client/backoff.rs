@@ -1,7 +1,8 @@
 //! When to come back after a connection was lost, by the class of its close code.
 
-use rand::Rng;
 use std::time::Duration;
+
+use rand::Rng;
 
 /// What a close code's class tells a client to do. Old clients act on new codes by their class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,17 +47,28 @@ pub(super) const UPTIME_THAT_RESETS: Duration = Duration::from_secs(5);
 impl Backoff {
     /// For an overloaded server: 1 s doubling to 30 s.
     pub const fn overloaded() -> Backoff {
-        Backoff { base: Duration::from_secs(1), ceiling_max: Duration::from_secs(30), failures: 0 }
+        Backoff {
+            base: Duration::from_secs(1),
+            ceiling_max: Duration::from_secs(30),
+            failures: 0,
+        }
     }
 
     /// For a server that went away without a word: 200 ms doubling to 3 s.
     pub const fn lost() -> Backoff {
-        Backoff { base: Duration::from_millis(200), ceiling_max: Duration::from_secs(3), failures: 0 }
+        Backoff {
+            base: Duration::from_millis(200),
+            ceiling_max: Duration::from_secs(3),
+            failures: 0,
+        }
     }
 
     /// How long to wait before the next try.
     pub fn wait(&mut self, rng: &mut impl Rng) -> Duration {
-        let ceiling = self.base.saturating_mul(1 << self.failures.min(16)).min(self.ceiling_max);
+        let ceiling = self
+            .base
+            .saturating_mul(1 << self.failures.min(16))
+            .min(self.ceiling_max);
         self.failures += 1;
         ceiling.mul_f64(rng.random())
     }
@@ -69,9 +81,10 @@ impl Backoff {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use rand::SeedableRng;
     use rand::rngs::SmallRng;
+
+    use super::*;
 
     #[test]
     fn classes_are_the_contract_s() {
@@ -99,7 +112,10 @@ mod tests {
             assert!(backoff.wait(&mut rng) <= Duration::from_secs(ceiling));
         }
         let late: Vec<_> = (0..50).map(|_| backoff.wait(&mut rng)).collect();
-        assert!(late.iter().any(|wait| *wait > Duration::from_secs(15)), "jitter is full, not small");
+        assert!(
+            late.iter().any(|wait| *wait > Duration::from_secs(15)),
+            "jitter is full, not small"
+        );
         backoff.reset();
         assert!(backoff.wait(&mut rng) <= Duration::from_secs(1));
     }

@@ -4,10 +4,11 @@
 //! make the tester slower than what it tests. Equal bytes decode equally, so nothing is hidden by this: a frame that
 //! differs in one bit is another frame.
 
-use parking_lot::Mutex;
-use raidhall_protocol::{Codec, ServerMessage};
 use std::collections::HashMap;
 use std::sync::Arc;
+
+use parking_lot::Mutex;
+use raidhall_protocol::{Codec, ServerMessage};
 
 /// How many frames one generation remembers; there are two.
 const REMEMBERED: usize = 256;
@@ -45,10 +46,15 @@ impl Decoder {
         if let Some(known) = self.remembered.lock().find(frame) {
             return Ok(known);
         }
-        let message = codec.decode::<ServerMessage>(frame).map_err(|why| unreadable(codec, frame, &why))?;
+        let message = codec
+            .decode::<ServerMessage>(frame)
+            .map_err(|why| unreadable(codec, frame, &why))?;
         let message = Arc::new(message);
         // Answers are for one client each.
-        if !matches!(*message, ServerMessage::Ack { .. } | ServerMessage::Welcome { .. }) {
+        if !matches!(
+            *message,
+            ServerMessage::Ack { .. } | ServerMessage::Welcome { .. }
+        ) {
             self.remembered.lock().keep(frame, &message);
         }
         Ok(message)
@@ -57,7 +63,10 @@ impl Decoder {
 
 impl Generations {
     fn find(&self, frame: &[u8]) -> Option<Arc<ServerMessage>> {
-        self.young.get(frame).or_else(|| self.old.get(frame)).cloned()
+        self.young
+            .get(frame)
+            .or_else(|| self.old.get(frame))
+            .cloned()
     }
 
     fn keep(&mut self, frame: &[u8], message: &Arc<ServerMessage>) {
@@ -75,19 +84,33 @@ fn unreadable(codec: Codec, frame: &[u8], why: &dyn std::error::Error) -> Unread
         Codec::MessagePack => map.to_string(),
     };
     let shown: String = shown.chars().take(EXCERPT_CHARS).collect();
-    Unreadable { text: format!("{why}: {shown}"), error: map.get("t").is_some_and(|t| t == "error") }
+    Unreadable {
+        text: format!("{why}: {shown}"),
+        error: map.get("t").is_some_and(|t| t == "error"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use raidhall_protocol::{Event, EventData, RaidId, Seq, UnixMillis};
+
+    use super::*;
 
     #[test]
     fn equal_frames_share_a_message_in_both_codecs() {
-        let data = EventData::Said { text: "on it".to_owned() };
-        let event = Event { seq: Seq(1), at: UnixMillis(5), by: None, data };
-        let message = ServerMessage::Event { raid: RaidId::try_from(7_u64).unwrap(), event };
+        let data = EventData::Said {
+            text: "on it".to_owned(),
+        };
+        let event = Event {
+            seq: Seq(1),
+            at: UnixMillis(5),
+            by: None,
+            data,
+        };
+        let message = ServerMessage::Event {
+            raid: RaidId::try_from(7_u64).unwrap(),
+            event,
+        };
         for codec in Codec::ALL {
             let decoder = Decoder::new();
             let frame = codec.encode(&message);
@@ -100,9 +123,13 @@ mod tests {
     #[test]
     fn what_is_no_message_says_so() {
         let decoder = Decoder::new();
-        let unknown = decoder.read(Codec::Json, br#"{"t":"surprise"}"#).unwrap_err();
+        let unknown = decoder
+            .read(Codec::Json, br#"{"t":"surprise"}"#)
+            .unwrap_err();
         assert!(!unknown.error && unknown.text.contains("surprise"));
-        let untyped = decoder.read(Codec::Json, br#"{"t":"error","re":"do","error":"no"}"#).unwrap_err();
+        let untyped = decoder
+            .read(Codec::Json, br#"{"t":"error","re":"do","error":"no"}"#)
+            .unwrap_err();
         assert!(untyped.error);
         assert!(decoder.read(Codec::MessagePack, &[0xc1]).is_err());
     }

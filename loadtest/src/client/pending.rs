@@ -1,9 +1,10 @@
 //! The commands that wait for an answer, and when to send them again.
 
-use raidhall_protocol::{ClientMessage, ErrorBody};
-use rand::Rng;
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+use raidhall_protocol::{ClientMessage, ErrorBody};
+use rand::Rng;
 use tokio::time::Instant;
 
 const RETRY_BASE: Duration = Duration::from_millis(100);
@@ -29,7 +30,14 @@ impl Pending {
     }
 
     pub(super) fn add(&mut self, id: u64, message: ClientMessage) {
-        self.waiting.insert(id, Waiting { message, failures: 0, again: None });
+        self.waiting.insert(
+            id,
+            Waiting {
+                message,
+                failures: 0,
+                again: None,
+            },
+        );
     }
 
     /// An answer that ends it.
@@ -42,8 +50,12 @@ impl Pending {
         if !error.retry {
             return self.done(id);
         }
-        let Some(waiting) = self.waiting.get_mut(&id) else { return };
-        let ceiling = RETRY_BASE.saturating_mul(1 << waiting.failures.min(8)).min(RETRY_MAX);
+        let Some(waiting) = self.waiting.get_mut(&id) else {
+            return;
+        };
+        let ceiling = RETRY_BASE
+            .saturating_mul(1 << waiting.failures.min(8))
+            .min(RETRY_MAX);
         waiting.failures += 1;
         let told = Duration::from_millis(error.retry_after_ms.unwrap_or(0));
         waiting.again = Some(now + told + ceiling.mul_f64(rng.random()));
@@ -58,13 +70,18 @@ impl Pending {
 
     /// When the next one is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.waiting.values().filter_map(|waiting| waiting.again).min()
+        self.waiting
+            .values()
+            .filter_map(|waiting| waiting.again)
+            .min()
     }
 
     /// One that is due now, in the order first sent; it counts as sent.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<ClientMessage> {
-        let due =
-            self.waiting.values_mut().find(|waiting| waiting.again.is_some_and(|again| again <= now))?;
+        let due = self
+            .waiting
+            .values_mut()
+            .find(|waiting| waiting.again.is_some_and(|again| again <= now))?;
         due.again = None;
         Some(due.message.clone())
     }
@@ -72,14 +89,20 @@ impl Pending {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use raidhall_protocol::{Command, ErrorType, RaidId};
     use rand::SeedableRng;
     use rand::rngs::SmallRng;
 
+    use super::*;
+
     fn command(id: u64) -> ClientMessage {
         let raid = RaidId::try_from(7_u64).unwrap();
-        ClientMessage::Do { id, raid, op: None, cmd: Command::Start }
+        ClientMessage::Do {
+            id,
+            raid,
+            op: None,
+            cmd: Command::Start,
+        }
     }
 
     #[test]
@@ -88,11 +111,19 @@ mod tests {
         let mut pending = Pending::default();
         pending.add(1, command(1));
         pending.add(2, command(2));
-        assert!(pending.take_due(now).is_none(), "nothing is sent twice while an answer is on its way");
+        assert!(
+            pending.take_due(now).is_none(),
+            "nothing is sent twice while an answer is on its way"
+        );
         let mut busy = ErrorBody::new(ErrorType::Overloaded, "full");
         busy.retry_after_ms = Some(500);
         pending.refused(1, &busy, now, &mut rng);
-        pending.refused(2, &ErrorBody::new(ErrorType::TaskTaken, "taken"), now, &mut rng);
+        pending.refused(
+            2,
+            &ErrorBody::new(ErrorType::TaskTaken, "taken"),
+            now,
+            &mut rng,
+        );
         assert_eq!(pending.len(), 1);
         assert!(pending.take_due(now + Duration::from_millis(499)).is_none());
         let later = now + Duration::from_millis(700);
@@ -106,7 +137,10 @@ mod tests {
         pending.add(1, command(1));
         pending.add(2, command(2));
         pending.lost(now);
-        assert_eq!([pending.take_due(now), pending.take_due(now)], [Some(command(1)), Some(command(2))]);
+        assert_eq!(
+            [pending.take_due(now), pending.take_due(now)],
+            [Some(command(1)), Some(command(2))]
+        );
         assert_eq!(pending.take_due(now), None);
     }
 }

@@ -6,12 +6,10 @@
 mod line;
 mod view;
 
-use super::backoff::Backoff;
-use super::decoder::Decoder;
-use super::pending::Pending;
-use super::rest::Rest;
-use super::socket::{Closed, Incoming, Socket};
-use crate::ledger::{Entry, Ledger, RunClock};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
 use line::BEHIND_PATIENCE;
 use raidhall_protocol::rest::TokenPair;
 use raidhall_protocol::server::PlayerRef;
@@ -20,11 +18,15 @@ use raidhall_protocol::{
 };
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use view::{Phase, View};
+
+use super::backoff::Backoff;
+use super::decoder::Decoder;
+use super::pending::Pending;
+use super::rest::Rest;
+use super::socket::{Closed, Incoming, Socket};
+use crate::ledger::{Entry, Ledger, RunClock};
 
 /// What a player is made of.
 #[derive(Debug, Clone)]
@@ -86,8 +88,15 @@ pub enum Step {
 
 #[derive(Debug)]
 enum Line {
-    Down { until: Instant },
-    Up { socket: Box<Socket>, since: Instant, heard: Instant, heartbeat: Duration },
+    Down {
+        until: Instant,
+    },
+    Up {
+        socket: Box<Socket>,
+        since: Instant,
+        heard: Instant,
+        heartbeat: Duration,
+    },
     GivenUp,
 }
 
@@ -122,7 +131,9 @@ impl Player {
         Player {
             rng: SmallRng::seed_from_u64(equipment.seed),
             equipment,
-            line: Line::Down { until: Instant::now() },
+            line: Line::Down {
+                until: Instant::now(),
+            },
             place,
             refused: 0,
             views: BTreeMap::new(),
@@ -147,7 +158,9 @@ impl Player {
 
     /// The REST doors with this player's token.
     pub fn rest(&self) -> Rest {
-        self.equipment.rest.with_token(&self.equipment.tokens.access_token)
+        self.equipment
+            .rest
+            .with_token(&self.equipment.tokens.access_token)
     }
 
     /// The raid as this player has it.
@@ -157,7 +170,9 @@ impl Player {
 
     /// The newest seq that this player holds.
     pub fn seq(&self, raid: RaidId) -> Seq {
-        self.views.get(&raid).map_or(Seq::ZERO, |view| view.fold.seq())
+        self.views
+            .get(&raid)
+            .map_or(Seq::ZERO, |view| view.fold.seq())
     }
 
     /// Whom this player was told to be online.
@@ -168,12 +183,17 @@ impl Player {
     /// Whether events of the raid come on the current connection.
     pub fn watches(&self, raid: RaidId) -> bool {
         matches!(self.line, Line::Up { .. })
-            && self.views.get(&raid).is_some_and(|view| view.phase == Phase::Live)
+            && self
+                .views
+                .get(&raid)
+                .is_some_and(|view| view.phase == Phase::Live)
     }
 
     /// Whether the server ended the watch: the player left, was sent away, or may not see the raid.
     pub fn watch_ended(&self, raid: RaidId) -> bool {
-        self.views.get(&raid).is_some_and(|view| view.phase == Phase::Ended)
+        self.views
+            .get(&raid)
+            .is_some_and(|view| view.phase == Phase::Ended)
     }
 
     /// Gives up on a raid whose watch ended.
@@ -185,7 +205,9 @@ impl Player {
 
     /// Whether [`Self::forget`] was called, and no watch since.
     pub fn forgotten(&self, raid: RaidId) -> bool {
-        self.views.get(&raid).is_some_and(|view| view.phase == Phase::Forgotten)
+        self.views
+            .get(&raid)
+            .is_some_and(|view| view.phase == Phase::Forgotten)
     }
 
     /// How many commands wait for an answer.
@@ -239,8 +261,15 @@ impl Player {
         }
         self.signals_sent += 1;
         self.tally.signals_sent += 1;
-        let data = serde_json::json!({ "n": self.signals_sent, "us": self.equipment.clock.now().0 });
-        self.send(ClientMessage::Signal { id: None, raid, kind: kind.to_owned(), data }).await;
+        let data =
+            serde_json::json!({ "n": self.signals_sent, "us": self.equipment.clock.now().0 });
+        self.send(ClientMessage::Signal {
+            id: None,
+            raid,
+            kind: kind.to_owned(),
+            data,
+        })
+        .await;
     }
 
     /// Goes on until something happens or the deadline has passed. Not cancel-safe.
@@ -281,16 +310,36 @@ impl Player {
     /// One wait for the socket, or for the next thing that is due. None: look again.
     async fn listen(&mut self, deadline: Instant) -> Option<Step> {
         self.send_due().await;
-        let Line::Up { socket, heard, heartbeat, .. } = &mut self.line else {
+        let Line::Up {
+            socket,
+            heard,
+            heartbeat,
+            ..
+        } = &mut self.line
+        else {
             return Some(Step::Disconnected);
         };
         let silent = *heard + *heartbeat * 3;
-        let behind = self.views.values().filter_map(|view| view.behind_since).min();
-        let wakes = [Some(silent), self.pending.next_due(), behind.map(|since| since + BEHIND_PATIENCE)];
-        let wake = wakes.into_iter().flatten().fold(deadline.min(self.renew_at), Instant::min);
+        let behind = self
+            .views
+            .values()
+            .filter_map(|view| view.behind_since)
+            .min();
+        let wakes = [
+            Some(silent),
+            self.pending.next_due(),
+            behind.map(|since| since + BEHIND_PATIENCE),
+        ];
+        let wake = wakes
+            .into_iter()
+            .flatten()
+            .fold(deadline.min(self.renew_at), Instant::min);
         match timeout_at(wake, socket.next()).await {
             Err(_) if silent <= Instant::now() => {
-                self.hang_up(Closed { code: None, reason: "server silent".to_owned() });
+                self.hang_up(Closed {
+                    code: None,
+                    reason: "server silent".to_owned(),
+                });
                 Some(Step::Disconnected)
             }
             Err(_) => (deadline <= Instant::now()).then_some(Step::Idle),
@@ -306,13 +355,23 @@ impl Player {
             Incoming::Alive => None,
             Incoming::Unreadable(what) => {
                 for raid in self.views.keys().copied().collect::<Vec<_>>() {
-                    self.note(raid, Entry::Unreadable { text: what.text.clone(), error: what.error });
+                    self.note(
+                        raid,
+                        Entry::Unreadable {
+                            text: what.text.clone(),
+                            error: what.error,
+                        },
+                    );
                 }
                 Some(Step::Unreadable)
             }
             Incoming::Closed(closed) => {
                 self.hang_up(closed);
-                Some(if matches!(self.line, Line::GivenUp) { Step::GaveUp } else { Step::Disconnected })
+                Some(if matches!(self.line, Line::GivenUp) {
+                    Step::GaveUp
+                } else {
+                    Step::Disconnected
+                })
             }
             Incoming::Message(message) => {
                 self.read(&message);
@@ -323,34 +382,54 @@ impl Player {
 
     fn note(&mut self, raid: RaidId, entry: Entry) {
         let (client, player) = (&self.equipment.name, self.equipment.tokens.player.id);
-        let ledger = self.ledgers.entry(raid).or_insert_with(|| Ledger::new(client, player, raid));
+        let ledger = self
+            .ledgers
+            .entry(raid)
+            .or_insert_with(|| Ledger::new(client, player, raid));
         ledger.note(self.equipment.clock.now(), entry);
     }
 
     /// Takes a message in: view, pending commands, counters, ledger.
     fn read(&mut self, message: &Arc<ServerMessage>) {
         match &**message {
-            ServerMessage::Signal { raid, from, kind, data } => {
+            ServerMessage::Signal {
+                raid,
+                from,
+                kind,
+                data,
+            } => {
                 (self.tally.deliveries, self.tally.signals) =
                     (self.tally.deliveries + 1, self.tally.signals + 1);
                 return self.hear(*raid, *from, kind, data["n"].as_u64());
             }
             ServerMessage::Beat { heads, .. } => {
-                return self.views.iter_mut().for_each(|(raid, view)| view.compare(heads, *raid));
+                return self
+                    .views
+                    .iter_mut()
+                    .for_each(|(raid, view)| view.compare(heads, *raid));
             }
-            ServerMessage::Bye { reconnect_after_ms, .. } => {
+            ServerMessage::Bye {
+                reconnect_after_ms, ..
+            } => {
                 self.bye = Some(Duration::from_millis(*reconnect_after_ms));
                 return;
             }
-            ServerMessage::Event { .. } | ServerMessage::Presence { .. } => self.tally.deliveries += 1,
+            ServerMessage::Event { .. } | ServerMessage::Presence { .. } => {
+                self.tally.deliveries += 1
+            }
             ServerMessage::Ack { id, .. } => {
                 self.tally.acks += 1;
                 self.pending.done(*id);
             }
             ServerMessage::Error { re, id, error, .. } => {
-                *self.tally.refusals.entry(error.r#type.as_str()).or_default() += 1;
+                *self
+                    .tally
+                    .refusals
+                    .entry(error.r#type.as_str())
+                    .or_default() += 1;
                 if let (Some(id), "do") = (id, re.as_str()) {
-                    self.pending.refused(*id, error, Instant::now(), &mut self.rng);
+                    self.pending
+                        .refused(*id, error, Instant::now(), &mut self.rng);
                 }
             }
             _ => {}
@@ -386,6 +465,8 @@ fn raid_of(message: &ServerMessage) -> Option<RaidId> {
         | ServerMessage::Ack { raid, .. }
         | ServerMessage::Signal { raid, .. } => Some(*raid),
         ServerMessage::Error { raid, .. } => *raid,
-        ServerMessage::Welcome { .. } | ServerMessage::Beat { .. } | ServerMessage::Bye { .. } => None,
+        ServerMessage::Welcome { .. } | ServerMessage::Beat { .. } | ServerMessage::Bye { .. } => {
+            None
+        }
     }
 }

@@ -1,16 +1,20 @@
 //! The REST doors, as a player uses them.
 
-use crate::target::Target;
-use crate::targets::Targets;
-use raidhall_protocol::rest::{CommandResult, Contribution, Data, NewRaid, Profile, RaidView, TokenPair};
+use std::time::Duration;
+
+use raidhall_protocol::rest::{
+    CommandResult, Contribution, Data, NewRaid, Profile, RaidView, TokenPair,
+};
 use raidhall_protocol::{Command, ErrorBody, Event, OpKey, RaidId, Seq};
 use reqwest::{Client, Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
+
+use crate::target::Target;
+use crate::targets::Targets;
 
 const PAGE_ROWS: u64 = 100;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -71,7 +75,10 @@ impl RestError {
 
     /// Whether another server may answer what this one cannot.
     const fn elsewhere(&self) -> bool {
-        matches!(self, Self::NoAnswer { .. } | Self::Refused { status: 503, .. })
+        matches!(
+            self,
+            Self::NoAnswer { .. } | Self::Refused { status: 503, .. }
+        )
     }
 }
 
@@ -95,23 +102,37 @@ impl Rest {
             .redirect(reqwest::redirect::Policy::none())
             .timeout(REQUEST_TIMEOUT)
             .build()?;
-        Ok(Rest { http, targets, token: None, patience: Duration::ZERO })
+        Ok(Rest {
+            http,
+            targets,
+            token: None,
+            patience: Duration::ZERO,
+        })
     }
 
     /// The same doors with a player's access token.
     pub fn with_token(&self, token: &str) -> Rest {
-        Rest { token: Some(token.to_owned()), ..self.clone() }
+        Rest {
+            token: Some(token.to_owned()),
+            ..self.clone()
+        }
     }
 
     /// The same doors, asking again for so long when the server is away or says `retry`. Only for requests that may
     /// be repeated: all of these are, `create` by its key.
     pub fn with_patience(&self, patience: Duration) -> Rest {
-        Rest { patience, ..self.clone() }
+        Rest {
+            patience,
+            ..self.clone()
+        }
     }
 
     /// The same doors with another server asked first.
     pub fn at(&self, home: usize) -> Rest {
-        Rest { targets: self.targets.at(home), ..self.clone() }
+        Rest {
+            targets: self.targets.at(home),
+            ..self.clone()
+        }
     }
 
     /// Where they are.
@@ -121,13 +142,20 @@ impl Rest {
 
     /// Signs a new guest in.
     pub async fn guest(&self, name: &str) -> Result<TokenPair, RestError> {
-        self.call(Method::POST, "/auth/guest", Some(json!({ "name": name })), None).await
+        self.call(
+            Method::POST,
+            "/auth/guest",
+            Some(json!({ "name": name })),
+            None,
+        )
+        .await
     }
 
     /// The next pair of tokens.
     pub async fn refresh(&self, refresh_token: &str) -> Result<TokenPair, RestError> {
         let body = json!({ "refresh_token": refresh_token });
-        self.call(Method::POST, "/auth/refresh", Some(body), None).await
+        self.call(Method::POST, "/auth/refresh", Some(body), None)
+            .await
     }
 
     /// Who the token belongs to, with their totals.
@@ -139,17 +167,30 @@ impl Rest {
     /// of several servers may have made it before it fell silent.
     pub async fn create(&self, raid: &NewRaid, key: Option<&OpKey>) -> Result<RaidView, RestError> {
         let own = OpKey::try_from(format!("create-{}", Uuid::now_v7())).ok();
-        self.call(Method::POST, "/raids", Some(body_of(raid)), key.or(own.as_ref())).await
+        self.call(
+            Method::POST,
+            "/raids",
+            Some(body_of(raid)),
+            key.or(own.as_ref()),
+        )
+        .await
     }
 
     /// Joins a raid.
     pub async fn join(&self, invite_code: &str) -> Result<RaidView, RestError> {
-        self.call(Method::POST, "/raids/join", Some(json!({ "invite_code": invite_code })), None).await
+        self.call(
+            Method::POST,
+            "/raids/join",
+            Some(json!({ "invite_code": invite_code })),
+            None,
+        )
+        .await
     }
 
     /// Reads a raid.
     pub async fn raid(&self, raid: RaidId) -> Result<RaidView, RestError> {
-        self.call(Method::GET, &format!("/raids/{raid}"), None, None).await
+        self.call(Method::GET, &format!("/raids/{raid}"), None, None)
+            .await
     }
 
     /// Commands by REST.
@@ -160,11 +201,22 @@ impl Rest {
         command: &Command,
     ) -> Result<CommandResult, RestError> {
         let body = json!({ "op": op, "cmd": command });
-        self.call(Method::POST, &format!("/raids/{raid}/commands"), Some(body), None).await
+        self.call(
+            Method::POST,
+            &format!("/raids/{raid}/commands"),
+            Some(body),
+            None,
+        )
+        .await
     }
 
     /// One page of the ledger after a seq: at most `limit` (1–100) events.
-    pub async fn events(&self, raid: RaidId, after: Seq, limit: u64) -> Result<Vec<Event>, RestError> {
+    pub async fn events(
+        &self,
+        raid: RaidId,
+        after: Seq,
+        limit: u64,
+    ) -> Result<Vec<Event>, RestError> {
         let path = format!("/raids/{raid}/events?after={after}&limit={limit}");
         self.call(Method::GET, &path, None, None).await
     }
@@ -175,7 +227,8 @@ impl Rest {
         loop {
             let after = all.last().map_or(Seq::ZERO, |event| event.seq);
             let page = self.events(raid, after, PAGE_ROWS).await?;
-            let full = page.len() as u64 == PAGE_ROWS && page.last().is_some_and(|event| event.seq > after);
+            let full = page.len() as u64 == PAGE_ROWS
+                && page.last().is_some_and(|event| event.seq > after);
             all.extend(page);
             if !full {
                 return Ok(all);
@@ -190,7 +243,8 @@ impl Rest {
             let after = all.last().map_or(Seq::ZERO, |row| row.seq);
             let path = format!("/raids/{raid}/contributions?after={after}&limit={PAGE_ROWS}");
             let page: Vec<Contribution> = self.call(Method::GET, &path, None, None).await?;
-            let full = page.len() as u64 == PAGE_ROWS && page.last().is_some_and(|row| row.seq > after);
+            let full =
+                page.len() as u64 == PAGE_ROWS && page.last().is_some_and(|row| row.seq > after);
             all.extend(page);
             if !full {
                 return Ok(all);
@@ -200,7 +254,11 @@ impl Rest {
 
     /// Whether the server says that it is ready (`GET /readyz`).
     pub async fn ready(&self) -> bool {
-        let asked = self.http.get(self.targets.get(self.targets.home()).url("/readyz")).send().await;
+        let asked = self
+            .http
+            .get(self.targets.get(self.targets.home()).url("/readyz"))
+            .send()
+            .await;
         asked.is_ok_and(|answer| answer.status().is_success())
     }
 
@@ -214,7 +272,10 @@ impl Rest {
         let until = Instant::now() + self.patience;
         let (mut place, mut silent) = (self.targets.home(), 0);
         loop {
-            let error = match self.once(place, method.clone(), path, body.as_ref(), key).await {
+            let error = match self
+                .once(place, method.clone(), path, body.as_ref(), key)
+                .await
+            {
                 Err(error) if error.retry() => error,
                 result => return result,
             };
@@ -223,7 +284,10 @@ impl Rest {
             }
             let mut pause = RETRY_PAUSE;
             if let RestError::Refused { body, .. } = &error {
-                pause = body.retry_after_ms.map_or(pause, Duration::from_millis).min(PAUSE_MAX);
+                pause = body
+                    .retry_after_ms
+                    .map_or(pause, Duration::from_millis)
+                    .min(PAUSE_MAX);
             } else {
                 silent += 1;
                 if silent < self.targets.count() {
@@ -247,7 +311,10 @@ impl Rest {
         key: Option<&OpKey>,
     ) -> Result<T, RestError> {
         let what = format!("{method} {}", path.split('?').next().unwrap_or(path));
-        let mut request = self.http.request(method, self.targets.get(place).url(&format!("/api/v1{path}")));
+        let mut request = self.http.request(
+            method,
+            self.targets.get(place).url(&format!("/api/v1{path}")),
+        );
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
@@ -257,7 +324,10 @@ impl Rest {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let no_answer = |why| RestError::NoAnswer { what: what.clone(), why };
+        let no_answer = |why| RestError::NoAnswer {
+            what: what.clone(),
+            why,
+        };
         let answer = request.send().await.map_err(no_answer)?;
         let status = answer.status();
         let bytes = answer.bytes().await.map_err(no_answer)?;
@@ -265,10 +335,18 @@ impl Rest {
     }
 }
 
-fn read<T: DeserializeOwned>(what: String, status: StatusCode, bytes: &[u8]) -> Result<T, RestError> {
+fn read<T: DeserializeOwned>(
+    what: String,
+    status: StatusCode,
+    bytes: &[u8],
+) -> Result<T, RestError> {
     let not_typed = |what, why: serde_json::Error| {
         let start: String = String::from_utf8_lossy(bytes).chars().take(200).collect();
-        RestError::NotTyped { what, status: status.as_u16(), text: format!("{why}: {start}") }
+        RestError::NotTyped {
+            what,
+            status: status.as_u16(),
+            text: format!("{why}: {start}"),
+        }
     };
     if status.is_success() {
         return match serde_json::from_slice::<Data<T>>(bytes) {
@@ -277,7 +355,11 @@ fn read<T: DeserializeOwned>(what: String, status: StatusCode, bytes: &[u8]) -> 
         };
     }
     match serde_json::from_slice::<Failure>(bytes) {
-        Ok(failure) => Err(RestError::Refused { what, status: status.as_u16(), body: failure.error }),
+        Ok(failure) => Err(RestError::Refused {
+            what,
+            status: status.as_u16(),
+            body: failure.error,
+        }),
         Err(why) => Err(not_typed(what, why)),
     }
 }

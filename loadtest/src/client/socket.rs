@@ -1,12 +1,11 @@
 //! One WebSocket connection, in one codec, and nothing that outlives it.
 
-use super::decoder::{Decoder, Unreadable};
-use crate::target::Target;
+use std::sync::Arc;
+use std::time::Duration;
+
 use futures_util::{SinkExt, StreamExt};
 use raidhall_protocol::limits::SOCKET_PATH;
 use raidhall_protocol::{ClientMessage, Codec, ServerMessage};
-use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -15,6 +14,9 @@ use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+use super::decoder::{Decoder, Unreadable};
+use crate::target::Target;
 
 /// How long connecting and upgrading may take together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -93,7 +95,10 @@ impl Socket {
         codec: Codec,
         decoder: Arc<Decoder>,
     ) -> Result<Socket, ConnectError> {
-        let upgrade = Upgrade { subprotocols: Some(codec.subprotocol().to_owned()), ..Upgrade::default() };
+        let upgrade = Upgrade {
+            subprotocols: Some(codec.subprotocol().to_owned()),
+            ..Upgrade::default()
+        };
         Self::upgrade(target, &upgrade, decoder).await
     }
 
@@ -104,8 +109,9 @@ impl Socket {
         decoder: Arc<Decoder>,
     ) -> Result<Socket, ConnectError> {
         let connecting = connect(target, request(target, upgrade)?);
-        let (stream, chosen) =
-            timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| ConnectError::Timeout)??;
+        let (stream, chosen) = timeout(CONNECT_TIMEOUT, connecting)
+            .await
+            .map_err(|_| ConnectError::Timeout)??;
         let offered = upgrade.subprotocols.as_deref().unwrap_or_default();
         let codec = match chosen.as_deref() {
             None if upgrade.subprotocols.is_none() => Codec::Json,
@@ -115,7 +121,11 @@ impl Socket {
             }
             _ => return Err(ConnectError::Subprotocol(chosen)),
         };
-        Ok(Socket { stream, codec, decoder })
+        Ok(Socket {
+            stream,
+            codec,
+            decoder,
+        })
     }
 
     /// The codec that was agreed on.
@@ -141,7 +151,10 @@ impl Socket {
         match timeout(SEND_TIMEOUT, self.stream.send(frame)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(why)) => Err(broken(&why)),
-            Err(_) => Err(Closed { code: None, reason: format!("server took nothing for {SEND_TIMEOUT:?}") }),
+            Err(_) => Err(Closed {
+                code: None,
+                reason: format!("server took nothing for {SEND_TIMEOUT:?}"),
+            }),
         }
     }
 
@@ -149,7 +162,9 @@ impl Socket {
     pub async fn next(&mut self) -> Incoming {
         match self.stream.next().await {
             Some(Ok(Message::Text(text))) if self.codec == Codec::Json => self.read(text.into()),
-            Some(Ok(Message::Binary(bytes))) if self.codec == Codec::MessagePack => self.read(bytes),
+            Some(Ok(Message::Binary(bytes))) if self.codec == Codec::MessagePack => {
+                self.read(bytes)
+            }
             Some(Ok(Message::Text(_) | Message::Binary(_) | Message::Frame(_))) => {
                 let text = format!("frame of the other type on a {:?} connection", self.codec);
                 Incoming::Unreadable(Unreadable { text, error: false })
@@ -161,9 +176,10 @@ impl Socket {
                 let _ = timeout(Duration::from_secs(1), self.stream.next()).await;
                 Incoming::Closed(Closed { code, reason })
             }
-            Some(Ok(Message::Close(None))) | None => {
-                Incoming::Closed(Closed { code: None, reason: "closed without a code".to_owned() })
-            }
+            Some(Ok(Message::Close(None))) | None => Incoming::Closed(Closed {
+                code: None,
+                reason: "closed without a code".to_owned(),
+            }),
             Some(Err(why)) => Incoming::Closed(broken(&why)),
         }
     }
@@ -196,7 +212,10 @@ impl Socket {
         let sent = self.send(&ClientMessage::Hello { token, client }).await;
         sent.map_err(|closed| anyhow::anyhow!("send hello: {closed:?}"))?;
         let answer = self.message().await?;
-        anyhow::ensure!(matches!(*answer, ServerMessage::Welcome { .. }), "no welcome but {answer:?}");
+        anyhow::ensure!(
+            matches!(*answer, ServerMessage::Welcome { .. }),
+            "no welcome but {answer:?}"
+        );
         Ok(answer)
     }
 
@@ -218,7 +237,13 @@ fn request(target: &Target, upgrade: &Upgrade) -> Result<Request, ConnectError> 
         }
     };
     set(header::SEC_WEBSOCKET_PROTOCOL, upgrade.subprotocols.clone());
-    set(header::AUTHORIZATION, upgrade.bearer.as_ref().map(|token| format!("Bearer {token}")));
+    set(
+        header::AUTHORIZATION,
+        upgrade
+            .bearer
+            .as_ref()
+            .map(|token| format!("Bearer {token}")),
+    );
     set(header::ORIGIN, upgrade.origin.clone());
     Ok(request)
 }
@@ -240,7 +265,12 @@ async fn connect(
     match client_async_with_config(request, tcp, Some(config)).await {
         Ok((stream, response)) => {
             let chosen = response.headers().get(header::SEC_WEBSOCKET_PROTOCOL);
-            Ok((stream, chosen.and_then(|name| name.to_str().ok()).map(str::to_owned)))
+            Ok((
+                stream,
+                chosen
+                    .and_then(|name| name.to_str().ok())
+                    .map(str::to_owned),
+            ))
         }
         Err(Error::Http(response)) => Err(ConnectError::Refused {
             status: response.status().as_u16(),
@@ -257,5 +287,8 @@ async fn connect(
 }
 
 fn broken(why: &dyn std::error::Error) -> Closed {
-    Closed { code: None, reason: why.to_string() }
+    Closed {
+        code: None,
+        reason: why.to_string(),
+    }
 }

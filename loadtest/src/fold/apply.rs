@@ -1,9 +1,10 @@
 //! What each event type changes, line by line from the contract.
 
-use super::Contradiction;
 use raidhall_protocol::limits::MESSAGES_SHOWN;
 use raidhall_protocol::state::{ChatMessage, Member, RaidStatus, Role, Task, TaskStatus};
 use raidhall_protocol::{Event, EventData, PlayerId, RaidId, RaidState, TaskId, UnixMillis};
+
+use super::Contradiction;
 
 /// The state that a raid's first event makes.
 pub(super) fn born(raid: RaidId, event: &Event) -> Result<RaidState, Contradiction> {
@@ -52,7 +53,16 @@ pub(super) fn apply(state: &mut RaidState, event: &Event) -> Result<(), Contradi
     let at = event.at;
     match &event.data {
         EventData::RaidCreated { .. } => return Err(Contradiction::Birth),
-        EventData::MemberJoined { player, name, role, xp, tasks, energy, energy_at, joined_at } => {
+        EventData::MemberJoined {
+            player,
+            name,
+            role,
+            xp,
+            tasks,
+            energy,
+            energy_at,
+            joined_at,
+        } => {
             if member(state, *player).is_ok() {
                 return Err(Contradiction::MemberTwice(*player));
             }
@@ -72,8 +82,15 @@ pub(super) fn apply(state: &mut RaidState, event: &Event) -> Result<(), Contradi
                 (state.leader, state.term) = (Some(*player), 1);
             }
         }
-        EventData::MemberLeft { player, released, .. } => left(state, *player, released)?,
-        EventData::LeaderChanged { player, previous, term, .. } => {
+        EventData::MemberLeft {
+            player, released, ..
+        } => left(state, *player, released)?,
+        EventData::LeaderChanged {
+            player,
+            previous,
+            term,
+            ..
+        } => {
             member(state, *player)?.role = Role::Leader;
             if let Ok(previous) = member(state, *previous) {
                 previous.role = Role::Member; // one who left is not there any more
@@ -84,14 +101,23 @@ pub(super) fn apply(state: &mut RaidState, event: &Event) -> Result<(), Contradi
             state.status = RaidStatus::Active;
             (state.started_at, state.deadline) = (Some(at), Some(*deadline));
         }
-        EventData::TaskAdded { task: id, title, xp, minutes } => {
+        EventData::TaskAdded {
+            task: id,
+            title,
+            xp,
+            minutes,
+        } => {
             if task(state, *id).is_ok() {
                 return Err(Contradiction::TaskTwice(*id));
             }
             let by = event.by.ok_or(Contradiction::NoPlayer)?;
             state.tasks.push(open_task(*id, title, *xp, *minutes, by));
         }
-        EventData::TaskClaimed { task: id, player, energy } => {
+        EventData::TaskClaimed {
+            task: id,
+            player,
+            energy,
+        } => {
             task(state, *id)?;
             tire(state, *player, *energy, at)?;
             let task = task(state, *id)?;
@@ -111,22 +137,46 @@ pub(super) fn apply(state: &mut RaidState, event: &Event) -> Result<(), Contradi
         } => {
             task(state, *id)?;
             tire(state, *player, *energy, at)?;
-            credit(state, *player, [*member_xp, *member_tasks, *current_xp, *current_tasks])?;
+            credit(
+                state,
+                *player,
+                [*member_xp, *member_tasks, *current_xp, *current_tasks],
+            )?;
             let task = task(state, *id)?;
             task.status = TaskStatus::Completed;
             task.ended_at = Some(at);
         }
-        EventData::TaskFailed { task: id, player, energy } => {
+        EventData::TaskFailed {
+            task: id,
+            player,
+            energy,
+        } => {
             task(state, *id)?;
             tire(state, *player, *energy, at)?;
             reopen(task(state, *id)?);
         }
-        EventData::Contributed { player, member_xp, member_tasks, current_xp, current_tasks, .. } => {
-            credit(state, *player, [*member_xp, *member_tasks, *current_xp, *current_tasks])?;
+        EventData::Contributed {
+            player,
+            member_xp,
+            member_tasks,
+            current_xp,
+            current_tasks,
+            ..
+        } => {
+            credit(
+                state,
+                *player,
+                [*member_xp, *member_tasks, *current_xp, *current_tasks],
+            )?;
         }
         EventData::Said { text } => {
             let by = event.by.ok_or(Contradiction::NoPlayer)?;
-            state.messages.push(ChatMessage { seq: event.seq, by, text: text.clone(), at });
+            state.messages.push(ChatMessage {
+                seq: event.seq,
+                by,
+                text: text.clone(),
+                at,
+            });
             let surplus = state.messages.len().saturating_sub(MESSAGES_SHOWN);
             state.messages.drain(..surplus);
         }
@@ -138,7 +188,11 @@ pub(super) fn apply(state: &mut RaidState, event: &Event) -> Result<(), Contradi
             state.status = RaidStatus::Failed;
             (state.ended_at, state.reason) = (Some(at), Some(*reason));
         }
-        EventData::PlayerErased { player, text, made_raid } => erased(state, *player, text, *made_raid),
+        EventData::PlayerErased {
+            player,
+            text,
+            made_raid,
+        } => erased(state, *player, text, *made_raid),
     }
     Ok(())
 }
@@ -147,12 +201,26 @@ fn erased(state: &mut RaidState, player: PlayerId, text: &str, made_raid: bool) 
     if made_raid {
         (state.title, state.description) = (text.to_owned(), None);
     }
-    let members = state.members.iter_mut().filter(|member| member.player == player);
-    let ranked = state.ranking.iter_mut().flatten().filter(|rank| rank.player == player);
+    let members = state
+        .members
+        .iter_mut()
+        .filter(|member| member.player == player);
+    let ranked = state
+        .ranking
+        .iter_mut()
+        .flatten()
+        .filter(|rank| rank.player == player);
     let added = state.tasks.iter_mut().filter(|task| task.by == player);
-    let said = state.messages.iter_mut().filter(|message| message.by == player);
-    let texts = members.map(|member| &mut member.name).chain(ranked.map(|rank| &mut rank.name));
-    let texts = texts.chain(added.map(|task| &mut task.title)).chain(said.map(|message| &mut message.text));
+    let said = state
+        .messages
+        .iter_mut()
+        .filter(|message| message.by == player);
+    let texts = members
+        .map(|member| &mut member.name)
+        .chain(ranked.map(|rank| &mut rank.name));
+    let texts = texts
+        .chain(added.map(|task| &mut task.title))
+        .chain(said.map(|message| &mut message.text));
     texts.for_each(|of_theirs| text.clone_into(of_theirs));
 }
 
@@ -171,7 +239,12 @@ fn left(state: &mut RaidState, player: PlayerId, released: &[TaskId]) -> Result<
     Ok(())
 }
 
-fn tire(state: &mut RaidState, player: PlayerId, energy: u32, at: UnixMillis) -> Result<(), Contradiction> {
+fn tire(
+    state: &mut RaidState,
+    player: PlayerId,
+    energy: u32,
+    at: UnixMillis,
+) -> Result<(), Contradiction> {
     let member = member(state, player)?;
     (member.energy, member.energy_at) = (energy, at);
     Ok(())
@@ -179,7 +252,12 @@ fn tire(state: &mut RaidState, player: PlayerId, energy: u32, at: UnixMillis) ->
 
 fn credit(state: &mut RaidState, player: PlayerId, sums: [u64; 4]) -> Result<(), Contradiction> {
     let member = member(state, player)?;
-    [member.xp, member.tasks, state.current_xp, state.current_tasks] = sums;
+    [
+        member.xp,
+        member.tasks,
+        state.current_xp,
+        state.current_tasks,
+    ] = sums;
     Ok(())
 }
 
@@ -203,7 +281,11 @@ fn reopen(task: &mut Task) {
 }
 
 fn member(state: &mut RaidState, player: PlayerId) -> Result<&mut Member, Contradiction> {
-    state.members.iter_mut().find(|member| member.player == player).ok_or(Contradiction::NoMember(player))
+    state
+        .members
+        .iter_mut()
+        .find(|member| member.player == player)
+        .ok_or(Contradiction::NoMember(player))
 }
 
 /// Tasks are numbered from 1 in the order added, so the place is known; a search is the way out if it is not.
@@ -214,5 +296,6 @@ fn task(state: &mut RaidState, id: TaskId) -> Result<&mut Task, Contradiction> {
     } else {
         state.tasks.iter().position(|task| task.id == id)
     };
-    at.and_then(|at| state.tasks.get_mut(at)).ok_or(Contradiction::NoTask(id))
+    at.and_then(|at| state.tasks.get_mut(at))
+        .ok_or(Contradiction::NoTask(id))
 }

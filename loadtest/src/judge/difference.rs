@@ -16,17 +16,27 @@ fn place(path: &str, told: &Value, folded: &Value) -> Option<String> {
     match (told, folded) {
         _ if told == folded => None,
         (Value::Object(a), Value::Object(b)) => a.iter().find_map(|(key, told)| {
-            place(&format!("{path}.{key}"), told, b.get(key).unwrap_or(&Value::Null))
+            place(
+                &format!("{path}.{key}"),
+                told,
+                b.get(key).unwrap_or(&Value::Null),
+            )
         }),
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => a
             .iter()
             .zip(b)
             .enumerate()
             .find_map(|(i, (told, folded))| place(&format!("{path}[{i}]"), told, folded)),
-        (Value::Array(a), Value::Array(b)) => {
-            Some(format!("{path} told {} entries, folded {}", a.len(), b.len()))
-        }
-        _ => Some(format!("{path} told {}, folded {}", excerpt(told), excerpt(folded))),
+        (Value::Array(a), Value::Array(b)) => Some(format!(
+            "{path} told {} entries, folded {}",
+            a.len(),
+            b.len()
+        )),
+        _ => Some(format!(
+            "{path} told {}, folded {}",
+            excerpt(told),
+            excerpt(folded)
+        )),
     }
 }
 

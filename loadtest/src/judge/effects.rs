@@ -4,14 +4,16 @@
 //! unique by the player; claims of one task by one player are counted: never more than commands that can have had the
 //! effect, never fewer than were acknowledged.
 
-use super::stream::{Deed, Seen};
-use super::violation::{Breach, Violation};
-use crate::ledger::Ledger;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
 use raidhall_protocol::event::{LeaderReason, LeaveReason};
 use raidhall_protocol::state::Role;
 use raidhall_protocol::{Command, Event, EventData, PlayerId, RaidId, Seq};
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+
+use super::stream::{Deed, Seen};
+use super::violation::{Breach, Violation};
+use crate::ledger::Ledger;
 
 /// Who did what.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,7 +26,11 @@ struct Effect {
 impl fmt::Display for Effect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {:?}", self.kind, self.what)?;
-        if let Some(by) = self.by { write!(f, " by player {by}") } else { Ok(()) }
+        if let Some(by) = self.by {
+            write!(f, " by player {by}")
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -48,7 +54,10 @@ pub(super) fn judge(
 ) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut counts: BTreeMap<Effect, Count> = BTreeMap::new();
-    let players: BTreeSet<_> = clients.iter().map(|(ledger, _)| Some(ledger.player)).collect();
+    let players: BTreeSet<_> = clients
+        .iter()
+        .map(|(ledger, _)| Some(ledger.player))
+        .collect();
     for event in events.values() {
         if let Some(effect) = effect_of_event(event).filter(|effect| players.contains(&effect.by)) {
             let count = counts.entry(effect).or_default();
@@ -58,36 +67,81 @@ pub(super) fn judge(
     }
     let mut acked = BTreeMap::new();
     for (ledger, seen) in clients {
-        let convict = |breach| Violation { raid, client: ledger.client.clone(), breach };
+        let convict = |breach| Violation {
+            raid,
+            client: ledger.client.clone(),
+            breach,
+        };
         for deed in distinct(seen) {
-            if !complete && deed.ack.is_some_and(|(_, seq, _)| !events.contains_key(&seq)) {
+            if !complete
+                && deed
+                    .ack
+                    .is_some_and(|(_, seq, _)| !events.contains_key(&seq))
+            {
                 continue;
             }
-            let count = counts.entry(effect_of_command(ledger.player, &deed.command)).or_default();
+            let count = counts
+                .entry(effect_of_command(ledger.player, &deed.command))
+                .or_default();
             // Without a key a repeat is a command of its own.
-            let repeats = if deed.op.is_some() { 1 } else { deed.tries as usize };
+            let repeats = if deed.op.is_some() {
+                1
+            } else {
+                deed.tries as usize
+            };
             count.allowed += if deed.refused { 0 } else { repeats };
-            let Some((_, seq, _)) = deed.ack else { continue };
+            let Some((_, seq, _)) = deed.ack else {
+                continue;
+            };
             count.acknowledged += 1;
             violations.extend(ack(ledger.player, deed, seq, events).map(convict));
             let who = (ledger.player, deed.op.clone());
-            if acked.insert(seq, who.clone()).is_some_and(|other| other != who) {
+            if acked
+                .insert(seq, who.clone())
+                .is_some_and(|other| other != who)
+            {
                 violations.push(convict(Breach::AckShared { seq }));
             }
         }
     }
-    for (effect, Count { found, last: seq, allowed, acknowledged }) in counts {
+    for (
+        effect,
+        Count {
+            found,
+            last: seq,
+            allowed,
+            acknowledged,
+        },
+    ) in counts
+    {
         if effect.by.is_none() {
             continue; // a backend's credits may come from elsewhere too
         }
         let client = "server".to_owned();
         let effect = effect.to_string();
         if found > allowed {
-            let breach = Breach::DoubleEffect { effect, found, allowed, seq };
-            violations.push(Violation { raid, client, breach });
+            let breach = Breach::DoubleEffect {
+                effect,
+                found,
+                allowed,
+                seq,
+            };
+            violations.push(Violation {
+                raid,
+                client,
+                breach,
+            });
         } else if found < acknowledged {
-            let breach = Breach::MissingEffect { effect, found, acknowledged };
-            violations.push(Violation { raid, client, breach });
+            let breach = Breach::MissingEffect {
+                effect,
+                found,
+                acknowledged,
+            };
+            violations.push(Violation {
+                raid,
+                client,
+                breach,
+            });
         }
     }
     violations
@@ -126,14 +180,25 @@ fn ack(player: PlayerId, deed: &Deed, seq: Seq, events: &BTreeMap<Seq, &Event>) 
         event.data,
         EventData::RaidCompleted { .. }
             | EventData::RaidFailed { .. }
-            | EventData::LeaderChanged { reason: LeaderReason::Left, .. }
+            | EventData::LeaderChanged {
+                reason: LeaderReason::Left,
+                ..
+            }
     );
-    let before = seq.0.checked_sub(1).and_then(|before| events.get(&Seq(before)));
+    let before = seq
+        .0
+        .checked_sub(1)
+        .and_then(|before| events.get(&Seq(before)));
     if consequence && before.is_some_and(|before| effect_of_event(before) == effect) {
         return None;
     }
     let found = event.data.kind().to_owned();
-    Some(Breach::LostAck { seq, op, command: deed.command.kind(), found })
+    Some(Breach::LostAck {
+        seq,
+        op,
+        command: deed.command.kind(),
+        found,
+    })
 }
 
 fn effect_of_command(player: PlayerId, command: &Command) -> Effect {
@@ -143,14 +208,20 @@ fn effect_of_command(player: PlayerId, command: &Command) -> Effect {
         Command::Kick { player } => ("member_kicked", player.to_string()),
         Command::Promote { player } => ("member_promoted", player.to_string()),
         Command::Cancel => ("raid_cancelled", String::new()),
-        Command::AddTask { title, xp, minutes } => {
-            ("task_added", format!("{} ({xp} xp, {minutes} min)", title.trim()))
-        }
+        Command::AddTask { title, xp, minutes } => (
+            "task_added",
+            format!("{} ({xp} xp, {minutes} min)", title.trim()),
+        ),
         Command::ClaimTask { task } => ("task_claimed", task.to_string()),
         Command::ReleaseTask { task } => ("task_released", task.to_string()),
         Command::CompleteTask { task } => ("task_completed", task.to_string()),
         Command::FailTask { task } => ("task_failed", task.to_string()),
-        Command::Contribute { player, xp, kind, note } => ("contributed", credit(*player, xp, kind, note)),
+        Command::Contribute {
+            player,
+            xp,
+            kind,
+            note,
+        } => ("contributed", credit(*player, xp, kind, note)),
         Command::Say { text } => ("said", text.trim().to_owned()),
     };
     let by = (!matches!(command, Command::Contribute { .. })).then_some(player);
@@ -162,37 +233,59 @@ fn effect_of_event(event: &Event) -> Option<Effect> {
     use raidhall_protocol::event::FailReason;
     let (kind, what) = match &event.data {
         EventData::RaidStarted { .. } => ("raid_started", String::new()),
-        EventData::MemberLeft { player, reason: LeaveReason::Left, .. } => {
-            ("member_left", player.to_string())
-        }
-        EventData::MemberLeft { player, reason: LeaveReason::Kicked, .. } => {
-            ("member_kicked", player.to_string())
-        }
-        EventData::LeaderChanged { player, reason: LeaderReason::Promoted, .. } => {
-            ("member_promoted", player.to_string())
-        }
-        EventData::RaidFailed { reason: FailReason::Cancelled } => ("raid_cancelled", String::new()),
-        EventData::TaskAdded { title, xp, minutes, .. } => {
-            ("task_added", format!("{title} ({xp} xp, {minutes} min)"))
-        }
+        EventData::MemberLeft {
+            player,
+            reason: LeaveReason::Left,
+            ..
+        } => ("member_left", player.to_string()),
+        EventData::MemberLeft {
+            player,
+            reason: LeaveReason::Kicked,
+            ..
+        } => ("member_kicked", player.to_string()),
+        EventData::LeaderChanged {
+            player,
+            reason: LeaderReason::Promoted,
+            ..
+        } => ("member_promoted", player.to_string()),
+        EventData::RaidFailed {
+            reason: FailReason::Cancelled,
+        } => ("raid_cancelled", String::new()),
+        EventData::TaskAdded {
+            title, xp, minutes, ..
+        } => ("task_added", format!("{title} ({xp} xp, {minutes} min)")),
         EventData::TaskClaimed { task, .. } => ("task_claimed", task.to_string()),
         EventData::TaskReleased { task, .. } => ("task_released", task.to_string()),
         EventData::TaskCompleted { task, .. } => ("task_completed", task.to_string()),
         EventData::TaskFailed { task, .. } => ("task_failed", task.to_string()),
-        EventData::Contributed { player, xp, kind, note, .. } => {
-            ("contributed", credit(*player, xp, kind, note))
-        }
+        EventData::Contributed {
+            player,
+            xp,
+            kind,
+            note,
+            ..
+        } => ("contributed", credit(*player, xp, kind, note)),
         EventData::Said { text } => ("said", text.clone()),
         EventData::RaidCreated { .. }
-        | EventData::MemberJoined { role: Role::Leader | Role::Member, .. }
+        | EventData::MemberJoined {
+            role: Role::Leader | Role::Member,
+            ..
+        }
         | EventData::LeaderChanged { .. }
         | EventData::RaidCompleted { .. }
         | EventData::RaidFailed { .. }
         | EventData::PlayerErased { .. } => return None,
     };
-    Some(Effect { by: event.by, kind, what })
+    Some(Effect {
+        by: event.by,
+        kind,
+        what,
+    })
 }
 
 fn credit(player: PlayerId, xp: &impl fmt::Display, kind: &str, note: &Option<String>) -> String {
-    format!("{xp} xp to player {player} for {kind} {}", note.as_deref().unwrap_or_default())
+    format!(
+        "{xp} xp to player {player} for {kind} {}",
+        note.as_deref().unwrap_or_default()
+    )
 }

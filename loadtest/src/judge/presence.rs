@@ -4,13 +4,17 @@
 //! since. Somebody who was away for longer than the server's grace, or who left the raid, may be shown gone; nobody
 //! else.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use raidhall_protocol::event::LeaderReason;
+use raidhall_protocol::{
+    ClientMessage, Command, Event, EventData, PlayerId, RaidId, Seq, ServerMessage,
+};
+
 use super::truth::Truth;
 use super::violation::{Breach, Violation};
 use crate::ledger::{Entry, Ledger, Moment};
-use raidhall_protocol::event::LeaderReason;
-use raidhall_protocol::{ClientMessage, Command, Event, EventData, PlayerId, RaidId, Seq, ServerMessage};
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 /// A stretch of a run in which everybody meant to be there.
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +76,11 @@ impl Gap {
 
     /// Whether it explains that the player is shown gone at this moment.
     fn explains(&self, at: Moment, grace: Duration) -> bool {
-        let wait = if self.left { 0 } else { micros(grace.saturating_sub(NOTICE)) };
+        let wait = if self.left {
+            0
+        } else {
+            micros(grace.saturating_sub(NOTICE))
+        };
         let begins = Moment(self.from.0.saturating_add(wait));
         let ends = Moment(self.to.0.saturating_add(micros(ON_ITS_WAY)));
         self.longer_than(grace) && begins <= at && at <= ends
@@ -84,21 +92,34 @@ pub fn flaps(raid: RaidId, ledgers: &[Ledger], truth: Option<&Truth>, calm: &Cal
     let gaps = gaps(ledgers);
     let mut flaps = Flaps::default();
     let during = |gap: &&Gap| gap.to >= calm.from && gap.from <= calm.to;
-    let long = gaps.values().flatten().filter(during).filter(|gap| gap.longer_than(calm.presence_grace));
+    let long = gaps
+        .values()
+        .flatten()
+        .filter(during)
+        .filter(|gap| gap.longer_than(calm.presence_grace));
     flaps.absences = long.count() as u64;
     for ledger in ledgers {
         shown(ledger, &gaps, calm, &mut flaps);
     }
     for (event, at) in changes_of_lead(ledgers, truth) {
-        let EventData::LeaderChanged { previous, .. } = event.data else { continue };
+        let EventData::LeaderChanged { previous, .. } = event.data else {
+            continue;
+        };
         let explained = gaps.get(&previous).is_some_and(|gaps| match at {
             Some(at) => gaps.iter().any(|gap| gap.explains(at, calm.leader_grace)),
             None => gaps.iter().any(|gap| gap.longer_than(calm.leader_grace)),
         });
         if !explained && at.is_none_or(|at| calm.from <= at && at <= calm.to) {
             flaps.deposed += 1;
-            let breach = Breach::Deposed { seq: event.seq, leader: previous };
-            flaps.violations.push(Violation { raid, client: "server".to_owned(), breach });
+            let breach = Breach::Deposed {
+                seq: event.seq,
+                leader: previous,
+            };
+            flaps.violations.push(Violation {
+                raid,
+                client: "server".to_owned(),
+                breach,
+            });
         }
     }
     flaps
@@ -109,12 +130,16 @@ fn shown(ledger: &Ledger, gaps: &BTreeMap<PlayerId, Vec<Gap>>, calm: &Calm, flap
     let mut known: BTreeSet<PlayerId> = BTreeSet::new();
     for record in ledger.records() {
         let mut now = known.clone();
-        let Entry::Received(message) = &record.entry else { continue };
+        let Entry::Received(message) = &record.entry else {
+            continue;
+        };
         match &**message {
             ServerMessage::Watching { online, .. } | ServerMessage::Snapshot { online, .. } => {
                 now = online.iter().copied().collect();
             }
-            ServerMessage::Presence { online, offline, .. } => {
+            ServerMessage::Presence {
+                online, offline, ..
+            } => {
                 now.retain(|player| !offline.contains(player));
                 now.extend(online);
                 flaps.repeated += u64::from(now == known);
@@ -122,15 +147,24 @@ fn shown(ledger: &Ledger, gaps: &BTreeMap<PlayerId, Vec<Gap>>, calm: &Calm, flap
             _ => continue,
         }
         for player in known.difference(&now) {
-            let explained =
-                |gaps: &Vec<Gap>| gaps.iter().any(|gap| gap.explains(record.at, calm.presence_grace));
+            let explained = |gaps: &Vec<Gap>| {
+                gaps.iter()
+                    .any(|gap| gap.explains(record.at, calm.presence_grace))
+            };
             let calm = calm.from <= record.at && record.at <= calm.to;
             // Of those without a ledger nothing is known.
             if calm && gaps.get(player).is_some_and(|gaps| !explained(gaps)) {
                 flaps.shown_gone += 1;
                 let (raid, client) = (ledger.raid, ledger.client.clone());
-                let breach = Breach::ShownGone { player: *player, at_ms: record.at.0 / 1000 };
-                flaps.violations.push(Violation { raid, client, breach });
+                let breach = Breach::ShownGone {
+                    player: *player,
+                    at_ms: record.at.0 / 1000,
+                };
+                flaps.violations.push(Violation {
+                    raid,
+                    client,
+                    breach,
+                });
             }
         }
         known = now;
@@ -147,23 +181,36 @@ fn changes_of_lead<'a>(
         changes.insert(event.seq, (event, None));
     }
     for record in ledgers.iter().flat_map(Ledger::records) {
-        let Entry::Received(message) = &record.entry else { continue };
+        let Entry::Received(message) = &record.entry else {
+            continue;
+        };
         if let ServerMessage::Event { event, .. } = &**message {
             let (_, at) = changes.entry(event.seq).or_insert((event, None));
             *at = Some(at.map_or(record.at, |at| at.min(record.at)));
         }
     }
     let offline = |event: &Event| {
-        matches!(event.data, EventData::LeaderChanged { reason: LeaderReason::LeaderOffline, .. })
+        matches!(
+            event.data,
+            EventData::LeaderChanged {
+                reason: LeaderReason::LeaderOffline,
+                ..
+            }
+        )
     };
-    changes.into_values().filter(move |(event, _)| offline(event))
+    changes
+        .into_values()
+        .filter(move |(event, _)| offline(event))
 }
 
 /// When each player had no watching connection, between the first and the end of the run.
 fn gaps(ledgers: &[Ledger]) -> BTreeMap<PlayerId, Vec<Gap>> {
     let mut stays: BTreeMap<PlayerId, Vec<Gap>> = BTreeMap::new();
     for ledger in ledgers {
-        stays.entry(ledger.player).or_default().extend(stays_of(ledger));
+        stays
+            .entry(ledger.player)
+            .or_default()
+            .extend(stays_of(ledger));
     }
     let between = |mut stays: Vec<Gap>| {
         stays.sort_by_key(|stay| stay.from);
@@ -172,17 +219,28 @@ fn gaps(ledgers: &[Ledger]) -> BTreeMap<PlayerId, Vec<Gap>> {
         for stay in stays {
             let last = until.get_or_insert(stay);
             if last.to < stay.from {
-                gaps.push(Gap { from: last.to, to: stay.from, left: last.left });
+                gaps.push(Gap {
+                    from: last.to,
+                    to: stay.from,
+                    left: last.left,
+                });
             }
             if last.to <= stay.to {
                 *last = stay;
             }
         }
         let end = until.filter(|last| last.to < FOREVER);
-        gaps.extend(end.map(|last| Gap { from: last.to, to: FOREVER, left: last.left }));
+        gaps.extend(end.map(|last| Gap {
+            from: last.to,
+            to: FOREVER,
+            left: last.left,
+        }));
         gaps
     };
-    stays.into_iter().map(|(player, stays)| (player, between(stays))).collect()
+    stays
+        .into_iter()
+        .map(|(player, stays)| (player, between(stays)))
+        .collect()
 }
 
 const FOREVER: Moment = Moment(u64::MAX);
@@ -202,23 +260,41 @@ fn stays_of(ledger: &Ledger) -> Vec<Gap> {
     for record in ledger.records() {
         let at = record.at;
         match &record.entry {
-            Entry::Sent(ClientMessage::Do { id, cmd: Command::Leave, .. }) => {
-                leaving.get_or_insert(Leaving { id: *id, since: at, done: false });
+            Entry::Sent(ClientMessage::Do {
+                id,
+                cmd: Command::Leave,
+                ..
+            }) => {
+                leaving.get_or_insert(Leaving {
+                    id: *id,
+                    since: at,
+                    done: false,
+                });
             }
             Entry::Disconnected { .. } => {
                 let to = leaving.as_ref().map_or(at, |leaving| leaving.since);
                 let left = leaving.is_some();
-                stays.extend(here.take().map(|from| Gap { from, to: to.max(from), left }));
+                stays.extend(here.take().map(|from| Gap {
+                    from,
+                    to: to.max(from),
+                    left,
+                }));
             }
             Entry::Received(message) => match &**message {
-                ServerMessage::Watching { .. } | ServerMessage::Snapshot { .. } if here.is_none() => {
+                ServerMessage::Watching { .. } | ServerMessage::Snapshot { .. }
+                    if here.is_none() =>
+                {
                     leaving = leaving.filter(|leaving| !leaving.done);
                     here = Some(at);
                 }
                 ServerMessage::Unwatched { .. } => {
                     let noticed = Moment(at.0.saturating_sub(micros(ON_ITS_WAY)));
                     let to = leaving.take().map_or(noticed, |leaving| leaving.since);
-                    stays.extend(here.take().map(|from| Gap { from, to: to.max(from), left: true }));
+                    stays.extend(here.take().map(|from| Gap {
+                        from,
+                        to: to.max(from),
+                        left: true,
+                    }));
                 }
                 ServerMessage::Ack { id, .. } => {
                     leaving
@@ -226,7 +302,11 @@ fn stays_of(ledger: &Ledger) -> Vec<Gap> {
                         .filter(|leaving| leaving.id == *id)
                         .for_each(|leaving| leaving.done = true);
                 }
-                ServerMessage::Error { id: Some(id), error, .. } if !error.retry => {
+                ServerMessage::Error {
+                    id: Some(id),
+                    error,
+                    ..
+                } if !error.retry => {
                     leaving = leaving.filter(|leaving| leaving.id != *id);
                 }
                 _ => {}
@@ -235,7 +315,11 @@ fn stays_of(ledger: &Ledger) -> Vec<Gap> {
         }
     }
     // A ledger that ends while its client watches says nothing of an end.
-    stays.extend(here.map(|from| Gap { from, to: FOREVER, left: false }));
+    stays.extend(here.map(|from| Gap {
+        from,
+        to: FOREVER,
+        left: false,
+    }));
     stays
 }
 

@@ -3,14 +3,17 @@
 //! The contract is judged per connection, because it is given per connection: an ack follows its event *on a
 //! connection that watches the raid*. What the client holds outlives its connections.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use raidhall_protocol::{
+    ClientMessage, Command, ErrorBody, Event, OpKey, PlayerId, RaidState, Seq, ServerMessage,
+    UnixMillis,
+};
+
 use super::violation::{Breach, Violation};
 use crate::fold::Fold;
 use crate::ledger::{Entry, Ledger, Moment};
-use raidhall_protocol::{
-    ClientMessage, Command, ErrorBody, Event, OpKey, PlayerId, RaidState, Seq, ServerMessage, UnixMillis,
-};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// One command of one client, with everything that came of it.
 #[derive(Debug, Clone)]
@@ -118,7 +121,11 @@ pub(super) fn state_of(message: &ServerMessage) -> Option<&RaidState> {
 impl<'a> Reader<'a> {
     fn convict(&mut self, breach: Breach) {
         let (raid, client) = (self.ledger.raid, self.ledger.client.clone());
-        self.seen.violations.push(Violation { raid, client, breach });
+        self.seen.violations.push(Violation {
+            raid,
+            client,
+            breach,
+        });
     }
 
     fn take(&mut self, at: Moment, entry: &'a Entry) {
@@ -129,7 +136,11 @@ impl<'a> Reader<'a> {
             }
             Entry::Disconnected { code } => {
                 self.watch = Watch::Off;
-                let open = self.seen.deeds.values_mut().filter(|deed| deed.ack.is_none() && !deed.refused);
+                let open = self
+                    .seen
+                    .deeds
+                    .values_mut()
+                    .filter(|deed| deed.ack.is_none() && !deed.refused);
                 open.for_each(|deed| deed.torn = true);
                 if let Some(code @ (4000..=4099 | 1002 | 1007 | 1009)) = *code
                     && code != 4001
@@ -166,7 +177,10 @@ impl<'a> Reader<'a> {
                     Watch::On => true,
                     Watch::Asked { again, .. } => again,
                 };
-                self.watch = Watch::Asked { since: *since, again };
+                self.watch = Watch::Asked {
+                    since: *since,
+                    again,
+                };
             }
             ClientMessage::Do { id, op, cmd, .. } => {
                 let sent_while_asked = matches!(self.watch, Watch::Asked { .. });
@@ -196,20 +210,26 @@ impl<'a> Reader<'a> {
     fn received(&mut self, at: Moment, message: &Arc<ServerMessage>) {
         match &**message {
             ServerMessage::Watching { seq, online, .. } => self.watching(*seq, online),
-            ServerMessage::Snapshot { seq, online, state, .. } => {
+            ServerMessage::Snapshot {
+                seq, online, state, ..
+            } => {
                 self.snapshot(*seq, online, state);
                 self.seen.snapshots.push((*seq, Arc::clone(message)));
             }
             ServerMessage::Unwatched { .. } => self.watch = Watch::Off,
             ServerMessage::Event { event, .. } => self.event(at, event, message),
-            ServerMessage::Presence { online, offline, .. } => {
+            ServerMessage::Presence {
+                online, offline, ..
+            } => {
                 if self.watch == Watch::Off {
                     return self.convict(Breach::NotWatching { what: "presence" });
                 }
                 self.online.retain(|player| !offline.contains(player));
                 self.online.extend(online);
             }
-            ServerMessage::Ack { id, seq, duplicate, .. } => self.ack(at, *id, *seq, *duplicate),
+            ServerMessage::Ack {
+                id, seq, duplicate, ..
+            } => self.ack(at, *id, *seq, *duplicate),
             ServerMessage::Error { re, id, error, .. } => self.refusal(re, *id, error),
             _ => {}
         }
@@ -218,16 +238,23 @@ impl<'a> Reader<'a> {
     fn watching(&mut self, seq: Seq, online: &[PlayerId]) {
         let held = self.fold.seq();
         match self.watch {
-            Watch::Asked { since: Some(since), .. } => {
+            Watch::Asked {
+                since: Some(since), ..
+            } => {
                 self.seen.resumes += 1;
                 self.seen.replays += 1;
                 if seq < since {
-                    self.convict(Breach::BackInTime { held: since, got: seq });
+                    self.convict(Breach::BackInTime {
+                        held: since,
+                        got: seq,
+                    });
                 }
             }
             // Without `since` a client holds nothing that a replay could follow.
             Watch::Asked { since: None, .. } => self.convict(Breach::Hole { held, got: seq }),
-            Watch::Off | Watch::On => self.convict(Breach::Unasked { what: "watch".to_owned() }),
+            Watch::Off | Watch::On => self.convict(Breach::Unasked {
+                what: "watch".to_owned(),
+            }),
         }
         self.watch = Watch::On;
         self.online = online.iter().copied().collect();
@@ -267,7 +294,11 @@ impl<'a> Reader<'a> {
         }
         let (held, seq) = (self.fold.seq(), event.seq);
         if seq <= held {
-            let before = self.seen.events.get(&seq).and_then(|(_, message)| event_of(message));
+            let before = self
+                .seen
+                .events
+                .get(&seq)
+                .and_then(|(_, message)| event_of(message));
             return match before {
                 Some(before) if before != event => {
                     let other = "this client".to_owned();
@@ -293,21 +324,27 @@ impl<'a> Reader<'a> {
         if next && !self.broken {
             match self.fold.apply(event) {
                 Ok(()) => return,
-                Err(why) => self.convict(Breach::Contradiction { seq: event.seq, why }),
+                Err(why) => self.convict(Breach::Contradiction {
+                    seq: event.seq,
+                    why,
+                }),
             }
         }
         self.broken = true;
         if let Some(state) = self.fold.state().cloned() {
             self.fold.replace(event.seq, state);
         } else {
-            self.fold = Fold::from_snapshot(self.ledger.raid, event.seq, super::difference::nothing());
+            self.fold =
+                Fold::from_snapshot(self.ledger.raid, event.seq, super::difference::nothing());
         }
     }
 
     fn ack(&mut self, at: Moment, id: u64, seq: Seq, duplicate: bool) {
         let held = self.fold.seq();
         let Some(deed) = self.seen.deeds.get_mut(&id).filter(|deed| !deed.answered) else {
-            return self.convict(Breach::Unasked { what: format!("command {id}") });
+            return self.convict(Breach::Unasked {
+                what: format!("command {id}"),
+            });
         };
         (deed.answered, deed.refused, deed.ack) = (true, false, Some((at, seq, duplicate)));
         let (op, sent_while_asked) = (deed.op.clone(), deed.sent_while_asked);
@@ -322,7 +359,11 @@ impl<'a> Reader<'a> {
         if let Some(op) = op {
             let first = *self.ops.entry(op.clone()).or_insert(seq);
             if first != seq {
-                self.convict(Breach::AckChanged { op, first, then: seq });
+                self.convict(Breach::AckChanged {
+                    op,
+                    first,
+                    then: seq,
+                });
             }
         }
     }
@@ -340,10 +381,14 @@ impl<'a> Reader<'a> {
         if re != "do" {
             return;
         }
-        let deed = id.and_then(|id| self.seen.deeds.get_mut(&id)).filter(|deed| !deed.answered);
+        let deed = id
+            .and_then(|id| self.seen.deeds.get_mut(&id))
+            .filter(|deed| !deed.answered);
         match deed {
             Some(deed) => (deed.answered, deed.refused) = (true, !error.retry),
-            None => self.convict(Breach::Unasked { what: format!("command {id:?}") }),
+            None => self.convict(Breach::Unasked {
+                what: format!("command {id:?}"),
+            }),
         }
     }
 

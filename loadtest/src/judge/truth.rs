@@ -1,11 +1,13 @@
 //! What the server says of itself by REST, judged against its own events.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use raidhall_protocol::rest::{Contribution, Profile};
+use raidhall_protocol::{Event, EventData, PlayerId, RaidId, RaidState, Seq, TaskId};
+
 use super::difference;
 use super::violation::{Breach, Violation};
 use crate::fold::Fold;
-use raidhall_protocol::rest::{Contribution, Profile};
-use raidhall_protocol::{Event, EventData, PlayerId, RaidId, RaidState, Seq, TaskId};
-use std::collections::{BTreeMap, BTreeSet};
 
 /// The server's own account of a raid, read by REST after the run came to rest.
 #[derive(Debug, Clone)]
@@ -37,20 +39,33 @@ pub(super) fn judge(raid: RaidId, truth: &Truth, asked: &BTreeSet<Seq>) -> Accou
     match states.get(&truth.seq) {
         Some(state) if *state != truth.state => {
             let difference = difference::first(&truth.state, state);
-            breaches.push(Breach::StateMismatch { seq: truth.seq, difference });
+            breaches.push(Breach::StateMismatch {
+                seq: truth.seq,
+                difference,
+            });
         }
         Some(_) => {}
         None => {
             let held = truth.events.last().map_or(Seq::ZERO, |event| event.seq);
-            breaches.push(Breach::Behind { held, head: truth.seq });
+            breaches.push(Breach::Behind {
+                held,
+                head: truth.seq,
+            });
         }
     }
     totals(truth, &mut breaches);
     if let Some(told) = &truth.contributions {
         contributions(truth, told, &mut breaches);
     }
-    let convict = |breach| Violation { raid, client: "server".to_owned(), breach };
-    Account { violations: breaches.into_iter().map(convict).collect(), states }
+    let convict = |breach| Violation {
+        raid,
+        client: "server".to_owned(),
+        breach,
+    };
+    Account {
+        violations: breaches.into_iter().map(convict).collect(),
+        states,
+    }
 }
 
 fn history(
@@ -93,36 +108,78 @@ fn totals(truth: &Truth, breaches: &mut Vec<Breach>) {
     let mut all = (0, 0);
     let mut check = |what: &dyn Fn() -> String, told: u64, summed: u64| {
         if told != summed {
-            breaches.push(Breach::TotalsWrong { what: what(), told, summed });
+            breaches.push(Breach::TotalsWrong {
+                what: what(),
+                told,
+                summed,
+            });
         }
     };
     for event in truth.events.iter().filter(|event| event.seq <= truth.seq) {
-        let Some((player, earned)) = event.data.earned() else { continue };
+        let Some((player, earned)) = event.data.earned() else {
+            continue;
+        };
         let sum = sums.entry(player).or_default();
         *sum = (sum.0 + earned, sum.1 + 1);
         all = (all.0 + earned, all.1 + 1);
-        if let EventData::TaskCompleted { member_xp, member_tasks, current_xp, current_tasks, .. }
-        | EventData::Contributed { member_xp, member_tasks, current_xp, current_tasks, .. } = &event.data
+        if let EventData::TaskCompleted {
+            member_xp,
+            member_tasks,
+            current_xp,
+            current_tasks,
+            ..
+        }
+        | EventData::Contributed {
+            member_xp,
+            member_tasks,
+            current_xp,
+            current_tasks,
+            ..
+        } = &event.data
         {
             let seq = event.seq;
             check(&|| format!("member_xp in event {seq}"), *member_xp, sum.0);
-            check(&|| format!("member_tasks in event {seq}"), *member_tasks, sum.1);
+            check(
+                &|| format!("member_tasks in event {seq}"),
+                *member_tasks,
+                sum.1,
+            );
             check(&|| format!("current_xp in event {seq}"), *current_xp, all.0);
-            check(&|| format!("current_tasks in event {seq}"), *current_tasks, all.1);
+            check(
+                &|| format!("current_tasks in event {seq}"),
+                *current_tasks,
+                all.1,
+            );
         }
     }
     check(&|| "current_xp".to_owned(), truth.state.current_xp, all.0);
-    check(&|| "current_tasks".to_owned(), truth.state.current_tasks, all.1);
+    check(
+        &|| "current_tasks".to_owned(),
+        truth.state.current_tasks,
+        all.1,
+    );
     let of = |player| sums.get(&player).copied().unwrap_or_default();
     for member in &truth.state.members {
         let (xp, tasks) = of(member.player);
         check(&|| format!("xp of member {}", member.player), member.xp, xp);
-        check(&|| format!("tasks of member {}", member.player), member.tasks, tasks);
+        check(
+            &|| format!("tasks of member {}", member.player),
+            member.tasks,
+            tasks,
+        );
     }
     for profile in &truth.profiles {
         let (xp, tasks) = of(profile.id);
-        check(&|| format!("xp in the profile of player {}", profile.id), profile.xp, xp);
-        check(&|| format!("tasks in the profile of player {}", profile.id), profile.tasks, tasks);
+        check(
+            &|| format!("xp in the profile of player {}", profile.id),
+            profile.xp,
+            xp,
+        );
+        check(
+            &|| format!("tasks in the profile of player {}", profile.id),
+            profile.tasks,
+            tasks,
+        );
     }
 }
 
@@ -140,9 +197,16 @@ fn contributions(truth: &Truth, told: &[Contribution], breaches: &mut Vec<Breach
             Some((event.seq, (player, xp, task)))
         })
         .collect();
-    let rows: BTreeMap<Seq, Row> = told.iter().map(|row| (row.seq, (row.player, row.xp, row.task))).collect();
+    let rows: BTreeMap<Seq, Row> = told
+        .iter()
+        .map(|row| (row.seq, (row.player, row.xp, row.task)))
+        .collect();
     if rows.len() != told.len() || rows != earned {
         let (told, summed) = (told.len() as u64, earned.len() as u64);
-        breaches.push(Breach::TotalsWrong { what: "the list of contributions".to_owned(), told, summed });
+        breaches.push(Breach::TotalsWrong {
+            what: "the list of contributions".to_owned(),
+            told,
+            summed,
+        });
     }
 }

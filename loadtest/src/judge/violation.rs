@@ -1,8 +1,10 @@
 //! Every way in which a server can be convicted.
 
-use crate::fold::Contradiction;
-use raidhall_protocol::{OpKey, PlayerId, RaidId, Seq};
 use std::fmt;
+
+use raidhall_protocol::{OpKey, PlayerId, RaidId, Seq};
+
+use crate::fold::Contradiction;
 
 /// A broken promise: where, and which.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,7 +91,9 @@ pub enum Breach {
         seq: Seq,
     },
     /// P1: fewer effects than acknowledged commands.
-    #[error("missing effect: {effect} is {found} times in the ledger, {acknowledged} were acknowledged")]
+    #[error(
+        "missing effect: {effect} is {found} times in the ledger, {acknowledged} were acknowledged"
+    )]
     MissingEffect {
         /// Who did what.
         effect: String,
@@ -220,7 +224,9 @@ pub enum Breach {
         resumes: u64,
     },
     /// P7: somebody was shown gone who was there, or away for less than the grace.
-    #[error("player {player} was shown gone {at_ms} ms into the run, without having been away for so long")]
+    #[error(
+        "player {player} was shown gone {at_ms} ms into the run, without having been away for so long"
+    )]
     ShownGone {
         /// Who.
         player: PlayerId,
@@ -239,10 +245,15 @@ pub enum Breach {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "raid {} client {}: {}", self.raid, self.client, self.breach)
+        write!(
+            f,
+            "raid {} client {}: {}",
+            self.raid, self.client, self.breach
+        )
     }
 }
 
 fn named(op: Option<&OpKey>) -> String {
-    op.map(|op| format!(" (op {})", op.as_str())).unwrap_or_default()
+    op.map(|op| format!(" (op {})", op.as_str()))
+        .unwrap_or_default()
 }

@@ -1,21 +1,23 @@
 //! One simulated player at play: a task that steps its client and acts at its pace until the party is over.
 
-use super::Meter;
-use super::mind::{FINALE_XP, Mind};
-use super::party::{Pace, Stage};
-use crate::client::{Player, Rest, Step, Tally};
-use crate::ledger::{Ledger, Moment, RunClock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use parking_lot::Mutex;
 use raidhall_protocol::rest::Profile;
 use raidhall_protocol::state::{RaidStatus, TaskStatus};
 use raidhall_protocol::{Command, PlayerId, RaidId, Seq, ServerMessage, TaskId};
 use rand::Rng;
 use rand::rngs::SmallRng;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+use super::Meter;
+use super::mind::{FINALE_XP, Mind};
+use super::party::{Pace, Stage};
+use crate::client::{Player, Rest, Step, Tally};
+use crate::ledger::{Ledger, Moment, RunClock};
 
 /// How often a bot looks whether everything has come.
 const LOOK: Duration = Duration::from_millis(200);
@@ -106,7 +108,8 @@ impl Bot {
                     if !quiet && self.player.unanswered() == 0 && self.here() {
                         quiet = true;
                         if self.finisher {
-                            *self.marks.rest.lock() = Some(self.player.rest().with_patience(REST_PATIENCE));
+                            *self.marks.rest.lock() =
+                                Some(self.player.rest().with_patience(REST_PATIENCE));
                         }
                         self.marks.quiet.fetch_add(1, Ordering::Relaxed);
                     }
@@ -126,17 +129,30 @@ impl Bot {
                 watching = true;
                 self.marks.watching.fetch_add(1, Ordering::Relaxed);
             }
-            if !complete && self.player.online(self.raid).is_some_and(|shown| shown.len() == self.company) {
+            if !complete
+                && self
+                    .player
+                    .online(self.raid)
+                    .is_some_and(|shown| shown.len() == self.company)
+            {
                 complete = true;
                 self.marks.complete.fetch_add(1, Ordering::Relaxed);
             }
         }
         let (ledgers, tally) = self.player.leave().await;
-        Finished { ledgers, tally, signals: self.signals, held_back: self.held_back, profile }
+        Finished {
+            ledgers,
+            tally,
+            signals: self.signals,
+            held_back: self.held_back,
+            profile,
+        }
     }
 
     async fn step(&mut self, deadline: Instant) {
-        let Step::Message(message) = self.player.step(deadline).await else { return };
+        let Step::Message(message) = self.player.step(deadline).await else {
+            return;
+        };
         self.meter.count(&message);
         if let ServerMessage::Signal { data, .. } = &*message
             && let Some(sent) = data["us"].as_u64()
@@ -154,19 +170,39 @@ impl Bot {
         self.started = true;
         self.player.act(self.raid, Command::Start).await;
         let title = format!("The last stand of {}", self.player.who().id);
-        self.player.act(self.raid, Command::AddTask { title, xp: FINALE_XP, minutes: 60 }).await;
+        self.player
+            .act(
+                self.raid,
+                Command::AddTask {
+                    title,
+                    xp: FINALE_XP,
+                    minutes: 60,
+                },
+            )
+            .await;
         let first = TaskId::try_from(1_u64).expect("1 is an id");
-        self.player.act(self.raid, Command::ClaimTask { task: first }).await;
+        self.player
+            .act(self.raid, Command::ClaimTask { task: first })
+            .await;
     }
 
     /// Completes the task that wins the raid. False: not yet.
     async fn win(&mut self) -> bool {
         let me = self.player.who().id;
-        let Some(state) = self.player.state(self.raid) else { return false };
-        let last = state.tasks.iter().find(|task| task.xp == FINALE_XP.unsigned_abs());
-        let Some(last) = last.filter(|_| state.status == RaidStatus::Active) else { return true };
+        let Some(state) = self.player.state(self.raid) else {
+            return false;
+        };
+        let last = state
+            .tasks
+            .iter()
+            .find(|task| task.xp == FINALE_XP.unsigned_abs());
+        let Some(last) = last.filter(|_| state.status == RaidStatus::Active) else {
+            return true;
+        };
         let command = match last.status {
-            TaskStatus::Claimed if last.assignee == Some(me) => Command::CompleteTask { task: last.id },
+            TaskStatus::Claimed if last.assignee == Some(me) => {
+                Command::CompleteTask { task: last.id }
+            }
             _ => return true,
         };
         self.player.act(self.raid, command).await;
@@ -195,7 +231,11 @@ impl Bot {
             return due.max(Instant::now() + Duration::from_millis(1));
         }
         if self.player.watches(self.raid) {
-            let kind = if self.rng.random_ratio(1, 4) { "emote" } else { "cursor" };
+            let kind = if self.rng.random_ratio(1, 4) {
+                "emote"
+            } else {
+                "cursor"
+            };
             self.player.signal(self.raid, kind).await;
         }
         Instant::now() + self.pause(self.pace.signals_per_second)

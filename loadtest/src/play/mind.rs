@@ -28,12 +28,21 @@ pub struct Mind {
 impl Mind {
     /// A mind that always wants the same with the same seed and sights.
     pub fn new(rng: SmallRng, me: PlayerId, small_tasks: bool, restless: bool) -> Mind {
-        Mind { rng, me, made: 0, small_tasks, restless }
+        Mind {
+            rng,
+            me,
+            made: 0,
+            small_tasks,
+            restless,
+        }
     }
 
     /// What to do next. Some of it the server will refuse, as it would real players who are late or tired.
     pub fn choose(&mut self, state: &RaidState) -> Option<Command> {
-        let me = state.members.iter().find(|member| member.player == self.me)?;
+        let me = state
+            .members
+            .iter()
+            .find(|member| member.player == self.me)?;
         match state.status {
             RaidStatus::Recruiting => (state.leader == Some(self.me)).then_some(Command::Start),
             RaidStatus::Active => Some(self.act(state, me)),
@@ -43,21 +52,31 @@ impl Mind {
 
     fn act(&mut self, state: &RaidState, me: &Member) -> Command {
         let dice: u32 = self.rng.random_range(0..1000);
-        let normal: Vec<&Task> =
-            state.tasks.iter().filter(|task| task.xp < FINALE_XP.unsigned_abs()).collect();
+        let normal: Vec<&Task> = state
+            .tasks
+            .iter()
+            .filter(|task| task.xp < FINALE_XP.unsigned_abs())
+            .collect();
         let mine: Vec<_> = normal.iter().filter(|task| holds(task, self.me)).collect();
-        let open: Vec<_> = normal.iter().filter(|task| task.status == TaskStatus::Open).collect();
+        let open: Vec<_> = normal
+            .iter()
+            .filter(|task| task.status == TaskStatus::Open)
+            .collect();
         match dice {
             0..400 if !mine.is_empty() => self.finish(mine[0]),
             0..400 if !open.is_empty() && (me.energy >= CLAIM_ENERGY || dice < 20) => {
                 let task = open[self.rng.random_range(0..open.len().min(3))].id;
                 Command::ClaimTask { task }
             }
-            400..520 if open.len() < 2 * state.members.len() + 4 && state.tasks.len() < TASKS_MAX => {
+            400..520
+                if open.len() < 2 * state.members.len() + 4 && state.tasks.len() < TASKS_MAX =>
+            {
                 self.add_task()
             }
             520..535 => self.trespass(&normal).unwrap_or_else(|| self.say()),
-            535..545 if state.leader == Some(self.me) => self.promote(state).unwrap_or_else(|| self.say()),
+            535..545 if state.leader == Some(self.me) => {
+                self.promote(state).unwrap_or_else(|| self.say())
+            }
             545..550 if self.restless && state.leader != Some(self.me) => Command::Leave,
             _ => self.say(),
         }
@@ -80,26 +99,53 @@ impl Mind {
             return None;
         }
         let task = task.id;
-        Some(if self.rng.random() { Command::ClaimTask { task } } else { Command::CompleteTask { task } })
+        Some(if self.rng.random() {
+            Command::ClaimTask { task }
+        } else {
+            Command::CompleteTask { task }
+        })
     }
 
     fn promote(&mut self, state: &RaidState) -> Option<Command> {
-        let others: Vec<_> = state.members.iter().filter(|member| member.player != self.me).collect();
-        others.choose(&mut self.rng).map(|member| Command::Promote { player: member.player })
+        let others: Vec<_> = state
+            .members
+            .iter()
+            .filter(|member| member.player != self.me)
+            .collect();
+        others.choose(&mut self.rng).map(|member| Command::Promote {
+            player: member.player,
+        })
     }
 
     fn add_task(&mut self) -> Command {
         self.made += 1;
-        let xp = if self.small_tasks { SMALL_XP } else { self.rng.random_range(1..200) };
-        Command::AddTask { title: format!("Task {} of {}", self.made, self.me), xp, minutes: 25 }
+        let xp = if self.small_tasks {
+            SMALL_XP
+        } else {
+            self.rng.random_range(1..200)
+        };
+        Command::AddTask {
+            title: format!("Task {} of {}", self.made, self.me),
+            xp,
+            minutes: 25,
+        }
     }
 
     /// No two texts of a run are equal, so that the judge can tell each.
     pub(super) fn say(&mut self) -> Command {
         self.made += 1;
-        let mood = ["on it", "well done", "läuft", "もう一回", "🔥🔥", "who takes the next one?"];
+        let mood = [
+            "on it",
+            "well done",
+            "läuft",
+            "もう一回",
+            "🔥🔥",
+            "who takes the next one?",
+        ];
         let mood = mood.choose(&mut self.rng).copied().unwrap_or_default();
-        Command::Say { text: format!("{mood} ({}-{})", self.me, self.made) }
+        Command::Say {
+            text: format!("{mood} ({}-{})", self.me, self.made),
+        }
     }
 }
 

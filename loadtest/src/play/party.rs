@@ -1,21 +1,23 @@
 //! The players who share a raid: how they come together, and how they come to rest so that they can be judged.
 
-use super::bot::{Bot, Finished, Marks};
-use super::{Meter, Mind};
-use crate::client::{Decoder, Equipment, Player, Rest, Tally};
-use crate::judge::Truth;
-use crate::ledger::{Ledger, RunClock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use anyhow::Context;
 use raidhall_protocol::rest::{NewRaid, TokenPair};
 use raidhall_protocol::{Codec, OpKey, PlayerId, RaidId, Seq};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
+
+use super::bot::{Bot, Finished, Marks};
+use super::{Meter, Mind};
+use crate::client::{Decoder, Equipment, Player, Rest, Tally};
+use crate::judge::Truth;
+use crate::ledger::{Ledger, RunClock};
 
 const GATHER_PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(50);
@@ -111,7 +113,12 @@ impl Party {
         let mut seats = Vec::with_capacity(plan.players);
         for seat in 0..plan.players {
             let name = format!("Player {seat} of party {}", plan.index);
-            seats.push(rest.at(plan.index + seat).guest(&name).await.context("sign a guest in")?);
+            seats.push(
+                rest.at(plan.index + seat)
+                    .guest(&name)
+                    .await
+                    .context("sign a guest in")?,
+            );
         }
         let first = seats.first().context("a party needs players")?;
         let key = OpKey::try_from(format!("create-{}-{}", first.player.id, plan.seed))?;
@@ -120,11 +127,26 @@ impl Party {
         for (number, seat) in seats.iter().enumerate().skip(1) {
             let home = rest.at(plan.index + number).with_token(&seat.access_token);
             let joined = home.join(&made.state.invite_code).await?;
-            anyhow::ensure!(joined.state.id == made.state.id, "the invite code led to another raid");
+            anyhow::ensure!(
+                joined.state.id == made.state.id,
+                "the invite code led to another raid"
+            );
         }
         let (raid, invite_code) = (made.state.id, made.state.invite_code);
-        let (stage, marks, bots) = (watch::Sender::new(Stage::Gather), Arc::default(), JoinSet::new());
-        Ok(Party { plan, raid, invite_code, seats, stage, marks, bots })
+        let (stage, marks, bots) = (
+            watch::Sender::new(Stage::Gather),
+            Arc::default(),
+            JoinSet::new(),
+        );
+        Ok(Party {
+            plan,
+            raid,
+            invite_code,
+            seats,
+            stage,
+            marks,
+            bots,
+        })
     }
 
     /// Connects everybody; comes back at once.
@@ -132,7 +154,11 @@ impl Party {
         let decoder = Decoder::new();
         for (seat, tokens) in self.seats.iter().enumerate() {
             let codec = self.plan.codecs[(seat + self.plan.index) % self.plan.codecs.len()];
-            let seed = self.plan.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(seat as u64);
+            let seed = self
+                .plan
+                .seed
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                .wrapping_add(seat as u64);
             let equipment = Equipment {
                 name: format!("{}.{seat} ({codec:?})", self.plan.index),
                 rest: rest.at(self.plan.index + seat),
@@ -199,20 +225,39 @@ impl Party {
         let rest = self.marks.rest.lock().clone();
         let rest = match rest {
             Some(rest) => rest,
-            None => anyhow::bail!("raid {}: its maker was not answered within {QUIET_PATIENCE:?}", self.raid),
+            None => anyhow::bail!(
+                "raid {}: its maker was not answered within {QUIET_PATIENCE:?}",
+                self.raid
+            ),
         };
         let view = rest.raid(self.raid).await?;
         let ours = |player: &PlayerId| self.seats.iter().any(|seat| seat.player.id == *player);
-        let mut online: Vec<_> =
-            view.state.members.iter().map(|member| member.player).filter(|player| ours(player)).collect();
+        let mut online: Vec<_> = view
+            .state
+            .members
+            .iter()
+            .map(|member| member.player)
+            .filter(|player| ours(player))
+            .collect();
         online.sort_unstable();
-        self.stage.send_replace(Stage::Rest { head: view.seq, online });
+        self.stage.send_replace(Stage::Rest {
+            head: view.seq,
+            online,
+        });
         self.reached(&self.marks.settled, SETTLE_PATIENCE).await;
         let truth = read_truth(&rest, self.raid).await?;
         self.stage.send_replace(Stage::Over);
         let (raid, ws_url) = (self.raid, view.ws_url);
         let (ledgers, tallies, signals) = (Vec::new(), Vec::new(), Vec::new());
-        let mut outcome = Outcome { raid, ledgers, truth, ws_url, tallies, signals, held_back: 0 };
+        let mut outcome = Outcome {
+            raid,
+            ledgers,
+            truth,
+            ws_url,
+            tallies,
+            signals,
+            held_back: 0,
+        };
         while let Some(finished) = self.bots.join_next().await {
             let finished = finished.context("a player's task")?;
             outcome.ledgers.extend(finished.ledgers);
@@ -235,7 +280,11 @@ impl Party {
 
 fn new_raid(plan: &Plan) -> NewRaid {
     // A raid to be won needs its last task, worth 1,000, and no 500 others of 1 each.
-    let (target_xp, target_tasks) = if plan.to_be_won { (1_000, 1) } else { (1_000_000, 10_000) };
+    let (target_xp, target_tasks) = if plan.to_be_won {
+        (1_000, 1)
+    } else {
+        (1_000_000, 10_000)
+    };
     NewRaid {
         title: format!("Party {}", plan.index),
         description: None,
@@ -252,5 +301,12 @@ async fn read_truth(rest: &Rest, raid: RaidId) -> anyhow::Result<Truth> {
     let contributions = Some(rest.all_contributions(raid).await?);
     let view = rest.raid(raid).await?;
     let (state, seq, online) = (view.state, view.seq, view.online);
-    Ok(Truth { events, state, seq, online, contributions, profiles: Vec::new() })
+    Ok(Truth {
+        events,
+        state,
+        seq,
+        online,
+        contributions,
+        profiles: Vec::new(),
+    })
 }

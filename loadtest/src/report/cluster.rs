@@ -1,9 +1,11 @@
 //! What a report says of a cluster: what was done to its nodes, and what of it players noticed.
 
+use std::fmt;
+
+use serde::Serialize;
+
 use crate::latency::Percentiles;
 use crate::waits::WaitFigures;
-use serde::Serialize;
-use std::fmt;
 
 /// A cluster under disturbance.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -51,20 +53,38 @@ pub struct LagFigures {
 
 impl fmt::Display for ClusterFigures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { nodes, kills, stops, rolls, .. } = self;
-        writeln!(f, "  cluster     {nodes} nodes: {kills} kills, {stops} freezes, {rolls} deploys")?;
+        let Self {
+            nodes,
+            kills,
+            stops,
+            rolls,
+            ..
+        } = self;
+        writeln!(
+            f,
+            "  cluster     {nodes} nodes: {kills} kills, {stops} freezes, {rolls} deploys"
+        )?;
         let waits = [
             ("standing", &self.stood, "commands whose connection stood"),
             ("frozen", &self.frozen, "on a node that was frozen"),
             ("torn", &self.torn, "whose connection was lost"),
         ];
-        for (name, figures, what) in waits.into_iter().filter(|(_, figures, _)| figures.wait.count > 0) {
+        for (name, figures, what) in waits
+            .into_iter()
+            .filter(|(_, figures, _)| figures.wait.count > 0)
+        {
             writeln!(f, "  {name:<11} {} {what}", figures.wait)?;
             if let Some(longest) = &figures.longest {
                 writeln!(f, "              longest: {longest}")?;
             }
         }
-        let Self { shown_gone, deposed, absences, repeated, .. } = self;
+        let Self {
+            shown_gone,
+            deposed,
+            absences,
+            repeated,
+            ..
+        } = self;
         writeln!(
             f,
             "  presence    {shown_gone} times shown gone while there, {deposed} times the lead taken; {absences} real absences, {repeated} repeats"

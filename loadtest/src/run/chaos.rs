@@ -1,6 +1,11 @@
 //! Raids played while the server is killed and started again: clients come back with what they hold, and every
 //! command that was ever acknowledged must be in the ledger exactly once.
 
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
 use super::gathered::Gathered;
 use super::host::Host;
 use super::smoke::Smoke;
@@ -9,9 +14,6 @@ use super::{OVERHEAD_MAX, rates, sum_up};
 use crate::ledger::RunClock;
 use crate::process::allow_files;
 use crate::report::Report;
-use anyhow::{Context, bail};
-use std::time::Duration;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// How long the server stays dead.
 const DEAD: Duration = Duration::from_millis(300);
@@ -34,8 +36,9 @@ pub async fn chaos(args: &Chaos) -> anyhow::Result<Report> {
     allow_files(connections as u64 + 256)?;
     let mut host = Host::open(&args.play.host).await?;
     let kills = args.play.seconds / args.kill_every;
-    let most =
-        args.play.lasts() + OVERHEAD_MAX + Duration::from_secs(10) * u32::try_from(kills).unwrap_or(600);
+    let most = args.play.lasts()
+        + OVERHEAD_MAX
+        + Duration::from_secs(10) * u32::try_from(kills).unwrap_or(600);
     let played = timeout(most, play(args, &mut host)).await;
     let report = played.context("the run took too long")??;
     host.close().await?;
@@ -68,8 +71,14 @@ async fn play(args: &Chaos, host: &mut Host) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-async fn kill_again_and_again(args: &Chaos, host: &mut Host, until: Instant) -> anyhow::Result<u64> {
-    let Host::Own(server) = host else { bail!("chaos kills the server: start one for it with --spawn") };
+async fn kill_again_and_again(
+    args: &Chaos,
+    host: &mut Host,
+    until: Instant,
+) -> anyhow::Result<u64> {
+    let Host::Own(server) = host else {
+        bail!("chaos kills the server: start one for it with --spawn")
+    };
     let mut kills = 0;
     loop {
         let next = Instant::now() + Duration::from_secs(args.kill_every);

@@ -4,8 +4,13 @@
 mod disturb;
 mod nodes;
 
+use std::time::Duration;
+
+use anyhow::Context;
 pub use disturb::Disturb;
+use disturb::Disturbed;
 pub use nodes::{Nodes, Services};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::gathered::Gathered;
 use super::smoke::Codecs;
@@ -17,10 +22,6 @@ use crate::play::{Outcome, Pace, Plan};
 use crate::process::allow_files;
 use crate::report::{ClusterFigures, Evidence, Report};
 use crate::waits::Waits;
-use anyhow::Context;
-use disturb::Disturbed;
-use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
 
 /// How long the last tasks may take.
 const FINALE: Duration = Duration::from_secs(2);
@@ -104,11 +105,19 @@ pub async fn cluster(args: &Cluster) -> anyhow::Result<Report> {
 }
 
 /// The same on nodes that run already; they are ended.
-pub async fn cluster_on(mut nodes: Nodes, play: &Steady, disturb: &Disturb) -> anyhow::Result<Report> {
+pub async fn cluster_on(
+    mut nodes: Nodes,
+    play: &Steady,
+    disturb: &Disturb,
+) -> anyhow::Result<Report> {
     let connections = play.raids * usize::from(play.players);
     allow_files(connections as u64 + 256)?;
     let lasts = disturb.lasts_at_most(Duration::from_secs(play.seconds), nodes.count());
-    let played = timeout(lasts + AFTERMATH + OVERHEAD_MAX, play_on(&mut nodes, play, disturb)).await;
+    let played = timeout(
+        lasts + AFTERMATH + OVERHEAD_MAX,
+        play_on(&mut nodes, play, disturb),
+    )
+    .await;
     let mut report = played.context("the run took too long")??;
     nodes.check()?;
     nodes.close().await?;
@@ -132,7 +141,12 @@ async fn play_on(nodes: &mut Nodes, play: &Steady, disturb: &Disturb) -> anyhow:
         sleep(AFTERMATH).await;
     }
     let (to, lasted, tester) = (gathered.meter.read(), began.elapsed(), tester.finish()?);
-    let calm = Calm { from, to: clock.now(), presence_grace: PRESENCE_GRACE, leader_grace: LEADER_GRACE };
+    let calm = Calm {
+        from,
+        to: clock.now(),
+        presence_grace: PRESENCE_GRACE,
+        leader_grace: LEADER_GRACE,
+    };
     gathered.finale();
     sleep(FINALE).await;
     let connections = gathered.connections();
@@ -148,7 +162,14 @@ async fn play_on(nodes: &mut Nodes, play: &Steady, disturb: &Disturb) -> anyhow:
     report.counted.kills = done.kills;
     rates(&mut report, read, to, lasted);
     sum_up(&mut report, &outcomes);
-    look_for_traces(&mut report, &outcomes, nodes.count(), done, &calm, disturb.invisible());
+    look_for_traces(
+        &mut report,
+        &outcomes,
+        nodes.count(),
+        done,
+        &calm,
+        disturb.invisible(),
+    );
     Ok(report)
 }
 
@@ -167,16 +188,25 @@ fn look_for_traces(
         let found = flaps(outcome.raid, &outcome.ledgers, Some(&outcome.truth), calm);
         if invisible {
             let saw = |evidence: &Evidence| {
-                found
-                    .violations
-                    .iter()
-                    .any(|violation| evidence.name == Evidence::file_name(outcome.raid, &violation.client))
+                found.violations.iter().any(|violation| {
+                    evidence.name == Evidence::file_name(outcome.raid, &violation.client)
+                })
             };
             let room = EVIDENCE_MAX.saturating_sub(report.evidence.len());
-            let known: Vec<_> = report.evidence.iter().map(|evidence| evidence.name.clone()).collect();
+            let known: Vec<_> = report
+                .evidence
+                .iter()
+                .map(|evidence| evidence.name.clone())
+                .collect();
             let ledgers = outcome.ledgers.iter().map(Evidence::of).filter(saw);
-            report.evidence.extend(ledgers.filter(|evidence| !known.contains(&evidence.name)).take(room));
-            report.violations.extend(found.violations.iter().map(ToString::to_string));
+            report.evidence.extend(
+                ledgers
+                    .filter(|evidence| !known.contains(&evidence.name))
+                    .take(room),
+            );
+            report
+                .violations
+                .extend(found.violations.iter().map(ToString::to_string));
         }
         all.add(found);
     }

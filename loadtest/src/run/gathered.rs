@@ -1,14 +1,16 @@
 //! All parties of a run together: signed in, connected, played, brought to rest.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use tokio::time::{Instant, sleep};
+
 use crate::client::Rest;
 use crate::ledger::RunClock;
 use crate::play::{Meter, Outcome, Party, Plan};
 use crate::targets::Targets;
-use futures_util::StreamExt;
-use futures_util::stream;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::{Instant, sleep};
 
 /// Parties that sign in at the same time: enough to keep the server busy, too few to be a test of their own.
 const GATHERING_AT_ONCE: usize = 8;
@@ -27,9 +29,16 @@ impl Gathered {
     pub(super) async fn gather(targets: Targets, plans: Vec<Plan>) -> anyhow::Result<Gathered> {
         let rest = Rest::over(targets)?;
         let gathering = plans.into_iter().map(|plan| Party::gather(&rest, plan));
-        let gathered: Vec<_> = stream::iter(gathering).buffer_unordered(GATHERING_AT_ONCE).collect().await;
+        let gathered: Vec<_> = stream::iter(gathering)
+            .buffer_unordered(GATHERING_AT_ONCE)
+            .collect()
+            .await;
         let parties = gathered.into_iter().collect::<anyhow::Result<_>>()?;
-        Ok(Gathered { parties, rest, meter: Arc::default() })
+        Ok(Gathered {
+            parties,
+            rest,
+            meter: Arc::default(),
+        })
     }
 
     pub(super) fn connections(&self) -> usize {
@@ -47,7 +56,8 @@ impl Gathered {
         for party in 0..self.parties.len() {
             self.parties[party].connect(&self.rest, clock, &self.meter);
             asked += self.parties[party].players();
-            self.watched(asked.saturating_sub(CONNECTING_AT_ONCE)).await?;
+            self.watched(asked.saturating_sub(CONNECTING_AT_ONCE))
+                .await?;
         }
         self.watched(asked).await
     }
@@ -56,7 +66,10 @@ impl Gathered {
         let until = Instant::now() + CONNECT_PATIENCE;
         while self.watching() < all {
             let watching = self.watching();
-            anyhow::ensure!(Instant::now() < until, "only {watching} of {all} players watch after a minute");
+            anyhow::ensure!(
+                Instant::now() < until,
+                "only {watching} of {all} players watch after a minute"
+            );
             sleep(Duration::from_millis(5)).await;
         }
         Ok(())
@@ -89,7 +102,10 @@ impl Gathered {
     /// Brings everybody to rest and sends them home.
     pub(super) async fn rest(self) -> anyhow::Result<Vec<Outcome>> {
         let resting = self.parties.into_iter().map(Party::rest);
-        let outcomes: Vec<_> = stream::iter(resting).buffer_unordered(usize::MAX).collect().await;
+        let outcomes: Vec<_> = stream::iter(resting)
+            .buffer_unordered(usize::MAX)
+            .collect()
+            .await;
         outcomes.into_iter().collect()
     }
 }

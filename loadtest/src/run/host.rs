@@ -1,10 +1,12 @@
 //! The server that a run talks to: one of its own, or one that is already there.
 
+use std::path::PathBuf;
+
+use anyhow::Context;
+
 use crate::process::Usage;
 use crate::spawn::Server;
 use crate::target::Target;
-use anyhow::Context;
-use std::path::PathBuf;
 
 /// Where a run finds its server.
 #[derive(Debug, Clone, clap::Args)]
@@ -13,7 +15,11 @@ pub struct HostArgs {
     #[arg(long, value_name = "PATH", num_args = 0..=1)]
     pub spawn: Option<Option<PathBuf>>,
     /// Use a server of this machine that is already there
-    #[arg(long, default_value = "http://127.0.0.1:8080", conflicts_with = "spawn")]
+    #[arg(
+        long,
+        default_value = "http://127.0.0.1:8080",
+        conflicts_with = "spawn"
+    )]
     pub url: String,
     /// The database of the server that is started; by default a SQLite file for this run only
     #[arg(long, requires = "spawn")]
@@ -32,12 +38,18 @@ pub enum Host {
 impl Host {
     /// Finds or starts it.
     pub async fn open(args: &HostArgs) -> anyhow::Result<Host> {
-        let Some(path) = &args.spawn else { return Ok(Host::Other(Target::parse(&args.url)?)) };
+        let Some(path) = &args.spawn else {
+            return Ok(Host::Other(Target::parse(&args.url)?));
+        };
         let binary = match path {
-            Some(path) => path.canonicalize().with_context(|| format!("find {}", path.display()))?,
+            Some(path) => path
+                .canonicalize()
+                .with_context(|| format!("find {}", path.display()))?,
             None => Server::sibling()?,
         };
-        Ok(Host::Own(Box::new(Server::start(&binary, args.database.as_deref()).await?)))
+        Ok(Host::Own(Box::new(
+            Server::start(&binary, args.database.as_deref()).await?,
+        )))
     }
 
     /// Where it listens.
@@ -58,9 +70,15 @@ impl Host {
 
     /// Ends it as a deploy would, if it is this run's own; it must say that all went well.
     pub async fn close(&mut self) -> anyhow::Result<()> {
-        let Host::Own(server) = self else { return Ok(()) };
+        let Host::Own(server) = self else {
+            return Ok(());
+        };
         let status = server.terminate().await?;
-        anyhow::ensure!(status.success(), "the server ended with {status}\n{}", server.log_tail());
+        anyhow::ensure!(
+            status.success(),
+            "the server ended with {status}\n{}",
+            server.log_tail()
+        );
         Ok(())
     }
 }

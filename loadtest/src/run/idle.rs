@@ -1,5 +1,11 @@
 //! Connections that watch and do nothing: what each costs the server in memory, and what all cost it in wake-ups.
 
+use std::time::Duration;
+
+use anyhow::Context;
+use raidhall_protocol::Codec;
+use tokio::time::{Instant, sleep, timeout};
+
 use super::OVERHEAD_MAX;
 use super::gathered::Gathered;
 use super::host::{Host, HostArgs};
@@ -10,10 +16,6 @@ use crate::ledger::RunClock;
 use crate::play::{Pace, Plan};
 use crate::process::allow_files;
 use crate::report::Report;
-use anyhow::Context;
-use raidhall_protocol::Codec;
-use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
 
 /// The most members that a raid takes.
 const PLAYERS_MAX: usize = 100;
@@ -39,7 +41,9 @@ pub async fn idle(args: &Idle) -> anyhow::Result<Report> {
     allow_files(u64::from(args.connections) + 256)?;
     let mut host = Host::open(&args.host).await?;
     let most = Duration::from_secs(args.seconds) + OVERHEAD_MAX;
-    let report = timeout(most, stay(args, &host)).await.context("the run took too long")??;
+    let report = timeout(most, stay(args, &host))
+        .await
+        .context("the run took too long")??;
     host.close().await?;
     Ok(report)
 }
@@ -71,7 +75,11 @@ async fn stay(args: &Idle, host: &Host) -> anyhow::Result<Report> {
 
 /// As few raids as hold them all.
 fn plans(connections: usize) -> Vec<Plan> {
-    let pace = Pace { commands_per_second: 0.0, signals_per_second: 0.0, look: Duration::from_secs(5) };
+    let pace = Pace {
+        commands_per_second: 0.0,
+        signals_per_second: 0.0,
+        look: Duration::from_secs(5),
+    };
     (0..connections.div_ceil(PLAYERS_MAX))
         .map(|index| Plan {
             index,

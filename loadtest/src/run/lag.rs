@@ -1,5 +1,12 @@
 //! How much later than on its own node an event arrives on another: one process watches both ends by one clock.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Context;
+use raidhall_protocol::{Codec, Seq};
+use tokio::time::{Instant, sleep, timeout};
+
 use super::cluster::{Nodes, Services};
 use super::gathered::Gathered;
 use super::tester::SelfWatch;
@@ -11,11 +18,6 @@ use crate::play::{Outcome, Pace, Plan};
 use crate::process::allow_files;
 use crate::report::{LagFigures, Report};
 use crate::targets::Targets;
-use anyhow::Context;
-use raidhall_protocol::{Codec, Seq};
-use std::collections::BTreeMap;
-use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
 
 const NODES: usize = 2;
 /// The one who acts, a watcher on the other node, and one on the same: homes go round.
@@ -72,7 +74,9 @@ pub async fn lag(args: &Lag) -> anyhow::Result<Report> {
 async fn lag_on(mut nodes: Nodes, args: &Lag) -> anyhow::Result<Report> {
     allow_files(u64::from(args.raids) * PLAYERS as u64 + 256)?;
     let most = Duration::from_secs(args.seconds) + OVERHEAD_MAX;
-    let report = timeout(most, play(args, nodes.targets())).await.context("the run took too long")??;
+    let report = timeout(most, play(args, nodes.targets()))
+        .await
+        .context("the run took too long")??;
     nodes.check()?;
     nodes.close().await?;
     Ok(report)
@@ -87,7 +91,12 @@ async fn play(args: &Lag, targets: Targets) -> anyhow::Result<Report> {
     let (from, read, began) = (clock.now(), gathered.meter.read(), Instant::now());
     let tester = SelfWatch::start()?;
     sleep(Duration::from_secs(args.seconds)).await;
-    let (to, done, lasted, tester) = (clock.now(), gathered.meter.read(), began.elapsed(), tester.finish()?);
+    let (to, done, lasted, tester) = (
+        clock.now(),
+        gathered.meter.read(),
+        began.elapsed(),
+        tester.finish()?,
+    );
     let connections = gathered.connections();
     let outcomes = gathered.rest().await?;
     let mut report = Report {
@@ -101,7 +110,10 @@ async fn play(args: &Lag, targets: Targets) -> anyhow::Result<Report> {
     rates(&mut report, read, done, lasted);
     sum_up(&mut report, &outcomes);
     let figures = measure(&outcomes, &targets, (from, to));
-    anyhow::ensure!(figures.other_node.count > 0, "no event was seen on another node than its own");
+    anyhow::ensure!(
+        figures.other_node.count > 0,
+        "no event was seen on another node than its own"
+    );
     report.lag = Some(figures);
     Ok(report)
 }
@@ -114,20 +126,29 @@ struct Seat<'a> {
 
 /// Measures the events of the commands that were sent in this stretch.
 fn measure(outcomes: &[Outcome], targets: &Targets, (from, to): (Moment, Moment)) -> LagFigures {
-    let (mut same, mut other, mut hop) = (Latency::default(), Latency::default(), Latency::default());
+    let (mut same, mut other, mut hop) =
+        (Latency::default(), Latency::default(), Latency::default());
     let (mut events, mut left_out) = (0_u64, 0);
     for outcome in outcomes {
         let seats: Vec<_> = outcome.ledgers.iter().filter_map(seat).collect();
         let sent: Vec<_> = seats.iter().map(|seat| (seat, sent(seat.ledger))).collect();
-        let Some((actor, sent)) = sent.into_iter().find(|(_, sent)| !sent.is_empty()) else { continue };
+        let Some((actor, sent)) = sent.into_iter().find(|(_, sent)| !sent.is_empty()) else {
+            continue;
+        };
         if owner(&outcome.ws_url, targets) != Some(actor.server) {
             left_out += 1;
             continue;
         }
-        let sent: BTreeMap<_, _> = sent.into_iter().filter(|(_, at)| from <= *at && *at <= to).collect();
+        let sent: BTreeMap<_, _> = sent
+            .into_iter()
+            .filter(|(_, at)| from <= *at && *at <= to)
+            .collect();
         events += sent.len() as u64;
         let mut arrived: BTreeMap<Seq, [Option<Moment>; 2]> = BTreeMap::new();
-        for seat in seats.iter().filter(|seat| !std::ptr::eq(seat.ledger, actor.ledger)) {
+        for seat in seats
+            .iter()
+            .filter(|seat| !std::ptr::eq(seat.ledger, actor.ledger))
+        {
             let elsewhere = seat.server != actor.server;
             for (seq, (at, _)) in judge::read(seat.ledger).events {
                 let Some(sent) = sent.get(&seq) else { continue };
@@ -152,10 +173,13 @@ fn measure(outcomes: &[Outcome], targets: &Targets, (from, to): (Moment, Moment)
 }
 
 fn seat(ledger: &Ledger) -> Option<Seat<'_>> {
-    let servers = ledger.records().iter().filter_map(|record| match record.entry {
-        Entry::Connected { server, .. } => Some(server),
-        _ => None,
-    });
+    let servers = ledger
+        .records()
+        .iter()
+        .filter_map(|record| match record.entry {
+            Entry::Connected { server, .. } => Some(server),
+            _ => None,
+        });
     let servers: Vec<_> = servers.collect();
     match servers[..] {
         [server] => Some(Seat { server, ledger }),
@@ -166,7 +190,10 @@ fn seat(ledger: &Ledger) -> Option<Seat<'_>> {
 /// When the commands were sent that became these events. One that was sent again is left out.
 fn sent(ledger: &Ledger) -> BTreeMap<Seq, Moment> {
     let deeds = judge::read(ledger).deeds.into_values();
-    deeds.filter(|deed| deed.tries == 1).filter_map(|deed| Some((deed.ack?.1, deed.first_sent))).collect()
+    deeds
+        .filter(|deed| deed.tries == 1)
+        .filter_map(|deed| Some((deed.ack?.1, deed.first_sent)))
+        .collect()
 }
 
 /// The server that the URL leads to.
@@ -177,13 +204,16 @@ fn owner(ws_url: &str, targets: &Targets) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use raidhall_protocol::{
+        ClientMessage, Command, Event, EventData, PlayerId, RaidId, RaidState, ServerMessage,
+        UnixMillis,
+    };
+
     use super::*;
     use crate::judge::Truth;
     use crate::target::Target;
-    use raidhall_protocol::{
-        ClientMessage, Command, Event, EventData, PlayerId, RaidId, RaidState, ServerMessage, UnixMillis,
-    };
-    use std::sync::Arc;
 
     const OURS: &str = "ws://127.0.0.1:4001/api/v1/ws";
 
@@ -204,22 +234,79 @@ mod tests {
 
     /// A client who gets event 2 at this time (in milliseconds), and who sent it if told so.
     fn client(server: usize, arrived: u64, sent: Option<u64>) -> Ledger {
-        let mut ledger = Ledger::new(format!("{server}"), PlayerId::try_from(5_u64).unwrap(), raid());
+        let mut ledger = Ledger::new(
+            format!("{server}"),
+            PlayerId::try_from(5_u64).unwrap(),
+            raid(),
+        );
         let mut note = |ms: u64, entry| ledger.note(Moment(ms * 1000), entry);
         let told = |message| Entry::Received(Arc::new(message));
-        note(1, Entry::Connected { lineage: "9f2c".to_owned(), server });
-        note(2, Entry::Sent(ClientMessage::Watch { id: None, raid: raid(), since: None }));
+        note(
+            1,
+            Entry::Connected {
+                lineage: "9f2c".to_owned(),
+                server,
+            },
+        );
+        note(
+            2,
+            Entry::Sent(ClientMessage::Watch {
+                id: None,
+                raid: raid(),
+                since: None,
+            }),
+        );
         let (seq, online, state) = (Seq(1), Vec::new(), Box::new(state()));
-        note(3, told(ServerMessage::Snapshot { raid: raid(), seq, recovered: false, online, state }));
-        let cmd = Command::Say { text: "on it".to_owned() };
+        note(
+            3,
+            told(ServerMessage::Snapshot {
+                raid: raid(),
+                seq,
+                recovered: false,
+                online,
+                state,
+            }),
+        );
+        let cmd = Command::Say {
+            text: "on it".to_owned(),
+        };
         if let Some(ms) = sent {
-            note(ms, Entry::Sent(ClientMessage::Do { id: 1, raid: raid(), op: None, cmd }));
+            note(
+                ms,
+                Entry::Sent(ClientMessage::Do {
+                    id: 1,
+                    raid: raid(),
+                    op: None,
+                    cmd,
+                }),
+            );
         }
-        let data = EventData::Said { text: "on it".to_owned() };
-        let event = Event { seq: Seq(2), at: UnixMillis(1), by: None, data };
-        note(arrived, told(ServerMessage::Event { raid: raid(), event }));
+        let data = EventData::Said {
+            text: "on it".to_owned(),
+        };
+        let event = Event {
+            seq: Seq(2),
+            at: UnixMillis(1),
+            by: None,
+            data,
+        };
+        note(
+            arrived,
+            told(ServerMessage::Event {
+                raid: raid(),
+                event,
+            }),
+        );
         if sent.is_some() {
-            note(arrived, told(ServerMessage::Ack { id: 1, raid: raid(), seq: Seq(2), duplicate: false }));
+            note(
+                arrived,
+                told(ServerMessage::Ack {
+                    id: 1,
+                    raid: raid(),
+                    seq: Seq(2),
+                    duplicate: false,
+                }),
+            );
         }
         ledger
     }
@@ -228,20 +315,44 @@ mod tests {
         let target = |port| Target::parse(&format!("http://127.0.0.1:{port}")).unwrap();
         let targets = Targets::new(vec![target(4000), target(4001)]).unwrap();
         let (events, online, profiles) = (Vec::new(), Vec::new(), Vec::new());
-        let truth = Truth { events, state: state(), seq: Seq(2), online, contributions: None, profiles };
+        let truth = Truth {
+            events,
+            state: state(),
+            seq: Seq(2),
+            online,
+            contributions: None,
+            profiles,
+        };
         let (tallies, signals, ws_url) = (Vec::new(), Vec::new(), ws_url.to_owned());
-        let outcome = Outcome { raid: raid(), ledgers, truth, ws_url, tallies, signals, held_back: 0 };
+        let outcome = Outcome {
+            raid: raid(),
+            ledgers,
+            truth,
+            ws_url,
+            tallies,
+            signals,
+            held_back: 0,
+        };
         measure(&[outcome], &targets, (Moment(50_000), Moment(1_050_000)))
     }
 
     #[test]
     fn watchers_of_the_actor_s_node_and_of_another_are_told_apart_event_by_event() {
-        let ledgers = || vec![client(1, 102, Some(100)), client(0, 115, None), client(1, 105, None)];
+        let ledgers = || {
+            vec![
+                client(1, 102, Some(100)),
+                client(0, 115, None),
+                client(1, 105, None),
+            ]
+        };
         let figures = measured(ledgers(), OURS);
-        let rounded =
-            [figures.same_node, figures.other_node, figures.hop].map(|p| (p.count, p.max_ms.round()));
+        let rounded = [figures.same_node, figures.other_node, figures.hop]
+            .map(|p| (p.count, p.max_ms.round()));
         assert_eq!(rounded, [(1, 5.0), (1, 15.0), (1, 10.0)]);
-        assert!((figures.events_per_second - 1.0).abs() < 0.001 && figures.left_out == 0, "{figures:?}");
+        assert!(
+            (figures.events_per_second - 1.0).abs() < 0.001 && figures.left_out == 0,
+            "{figures:?}"
+        );
         let elsewhere = measured(ledgers(), "ws://127.0.0.1:4000/api/v1/ws");
         assert_eq!((elsewhere.left_out, elsewhere.other_node.count), (1, 0));
     }
@@ -251,8 +362,17 @@ mod tests {
         let early = measured(vec![client(1, 42, Some(40)), client(0, 55, None)], OURS);
         assert_eq!(early.other_node.count, 0);
         let mut moved = client(0, 115, None);
-        moved.note(Moment(120_000), Entry::Connected { lineage: "9f2c".to_owned(), server: 1 });
-        let figures = measured(vec![client(1, 102, Some(100)), moved, client(1, 105, None)], OURS);
+        moved.note(
+            Moment(120_000),
+            Entry::Connected {
+                lineage: "9f2c".to_owned(),
+                server: 1,
+            },
+        );
+        let figures = measured(
+            vec![client(1, 102, Some(100)), moved, client(1, 105, None)],
+            OURS,
+        );
         assert_eq!((figures.same_node.count, figures.other_node.count), (1, 0));
     }
 }

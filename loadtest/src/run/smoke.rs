@@ -1,5 +1,11 @@
 //! Whole raids by real clients in both codecs, measured while they play and judged when they are over.
 
+use std::time::Duration;
+
+use anyhow::Context;
+use raidhall_protocol::Codec;
+use tokio::time::{Instant, sleep, timeout};
+
 use super::gathered::Gathered;
 use super::host::{Host, HostArgs};
 use super::tester::SelfWatch;
@@ -8,10 +14,6 @@ use crate::ledger::RunClock;
 use crate::play::{Pace, Plan};
 use crate::process::{Usage, allow_files};
 use crate::report::{Report, ServerFigures};
-use anyhow::Context;
-use raidhall_protocol::Codec;
-use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
 
 /// How long everybody is connected before anybody acts.
 const IDLE: Duration = Duration::from_secs(2);
@@ -164,7 +166,8 @@ pub(super) fn idle_figures(
     connections: usize,
 ) -> ServerFigures {
     let seconds = idled.as_secs_f64().max(0.001);
-    let per_connection = idle.rss_bytes.saturating_sub(before.rss_bytes) as f64 / connections.max(1) as f64;
+    let per_connection =
+        idle.rss_bytes.saturating_sub(before.rss_bytes) as f64 / connections.max(1) as f64;
     ServerFigures {
         rss_before_bytes: before.rss_bytes,
         rss_idle_bytes: idle.rss_bytes,

@@ -1,13 +1,15 @@
 //! Watching the watcher: how late this program's own timers are, and how much CPU it takes.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
 use crate::latency::Latency;
 use crate::process::Usage;
 use crate::report::Tester;
-use parking_lot::Mutex;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
 
 const TICK: Duration = Duration::from_millis(20);
 
@@ -32,11 +34,17 @@ impl SelfWatch {
                 due += TICK;
                 sleep_until(due).await;
                 let late = due.elapsed();
-                sink.lock().add(u64::try_from(late.as_micros()).unwrap_or(u64::MAX));
+                sink.lock()
+                    .add(u64::try_from(late.as_micros()).unwrap_or(u64::MAX));
                 due = due.max(Instant::now() - TICK); // after a stall, count it once
             }
         });
-        Ok(SelfWatch { began: Instant::now(), usage: Usage::own()?, lag, _ticker: ticker })
+        Ok(SelfWatch {
+            began: Instant::now(),
+            usage: Usage::own()?,
+            lag,
+            _ticker: ticker,
+        })
     }
 
     pub(super) fn finish(self) -> anyhow::Result<Tester> {

@@ -1,13 +1,15 @@
 //! An honest story of two players, to be forged by the tests.
 
+use std::sync::Arc;
+
 use raidhall_loadtest::fold::Fold;
 use raidhall_loadtest::judge::{Breach, Truth, Verdict, judge};
 use raidhall_loadtest::ledger::{Entry, Ledger, Moment};
 use raidhall_protocol::state::Role;
 use raidhall_protocol::{
-    ClientMessage, Command, Event, EventData, OpKey, PlayerId, RaidId, Seq, ServerMessage, TaskId, UnixMillis,
+    ClientMessage, Command, Event, EventData, OpKey, PlayerId, RaidId, Seq, ServerMessage, TaskId,
+    UnixMillis,
 };
-use std::sync::Arc;
 
 pub(crate) fn raid() -> RaidId {
     RaidId::try_from(7_u64).unwrap()
@@ -23,7 +25,12 @@ pub(crate) fn task(id: u64) -> TaskId {
 
 pub(crate) fn event(seq: u64, by: u64, data: EventData) -> Event {
     let at = UnixMillis(1_767_225_600_000 + i64::try_from(seq).unwrap() * 1000);
-    Event { seq: Seq(seq), at, by: Some(player(by)), data }
+    Event {
+        seq: Seq(seq),
+        at,
+        by: Some(player(by)),
+        data,
+    }
 }
 
 pub(crate) fn joined(id: u64, name: &str, role: Role, at: i64) -> EventData {
@@ -68,11 +75,40 @@ pub(crate) fn history() -> Vec<Event> {
         event(1, 5, created()),
         event(2, 5, joined(5, "Ada", Role::Leader, 1)),
         event(3, 6, joined(6, "Ben", Role::Member, 2)),
-        event(4, 5, EventData::RaidStarted { deadline: UnixMillis(1_767_312_004_000) }),
-        event(5, 5, EventData::TaskAdded { task: task(1), title: "Fix".to_owned(), xp: 40, minutes: 25 }),
-        event(6, 6, EventData::TaskClaimed { task: task(1), player: player(6), energy: 90 }),
+        event(
+            4,
+            5,
+            EventData::RaidStarted {
+                deadline: UnixMillis(1_767_312_004_000),
+            },
+        ),
+        event(
+            5,
+            5,
+            EventData::TaskAdded {
+                task: task(1),
+                title: "Fix".to_owned(),
+                xp: 40,
+                minutes: 25,
+            },
+        ),
+        event(
+            6,
+            6,
+            EventData::TaskClaimed {
+                task: task(1),
+                player: player(6),
+                energy: 90,
+            },
+        ),
         event(7, 6, completed),
-        event(8, 5, EventData::Said { text: "well done".to_owned() }),
+        event(
+            8,
+            5,
+            EventData::Said {
+                text: "well done".to_owned(),
+            },
+        ),
     ]
 }
 
@@ -81,15 +117,25 @@ pub(crate) fn told(message: ServerMessage) -> Entry {
 }
 
 pub(crate) fn told_event(event: &Event) -> Entry {
-    told(ServerMessage::Event { raid: raid(), event: event.clone() })
+    told(ServerMessage::Event {
+        raid: raid(),
+        event: event.clone(),
+    })
 }
 
 pub(crate) fn connected() -> Entry {
-    Entry::Connected { lineage: "9f2c".to_owned(), server: 0 }
+    Entry::Connected {
+        lineage: "9f2c".to_owned(),
+        server: 0,
+    }
 }
 
 pub(crate) fn watch(since: Option<u64>) -> Entry {
-    Entry::Sent(ClientMessage::Watch { id: None, raid: raid(), since: since.map(Seq) })
+    Entry::Sent(ClientMessage::Watch {
+        id: None,
+        raid: raid(),
+        since: since.map(Seq),
+    })
 }
 
 pub(crate) fn both() -> Vec<PlayerId> {
@@ -97,14 +143,25 @@ pub(crate) fn both() -> Vec<PlayerId> {
 }
 
 pub(crate) fn watching(seq: u64) -> Entry {
-    told(ServerMessage::Watching { raid: raid(), seq: Seq(seq), recovered: true, online: both() })
+    told(ServerMessage::Watching {
+        raid: raid(),
+        seq: Seq(seq),
+        recovered: true,
+        online: both(),
+    })
 }
 
 pub(crate) fn snapshot(seq: u64) -> Entry {
     let events = history();
     let fold = Fold::of(raid(), events.iter().take(usize::try_from(seq).unwrap())).unwrap();
     let state = Box::new(fold.state().unwrap().clone());
-    told(ServerMessage::Snapshot { raid: raid(), seq: Seq(seq), recovered: false, online: both(), state })
+    told(ServerMessage::Snapshot {
+        raid: raid(),
+        seq: Seq(seq),
+        recovered: false,
+        online: both(),
+        state,
+    })
 }
 
 pub(crate) fn op(name: &str) -> Option<OpKey> {
@@ -112,15 +169,28 @@ pub(crate) fn op(name: &str) -> Option<OpKey> {
 }
 
 pub(crate) fn sent(id: u64, key: &str, cmd: Command) -> Entry {
-    Entry::Sent(ClientMessage::Do { id, raid: raid(), op: op(key), cmd })
+    Entry::Sent(ClientMessage::Do {
+        id,
+        raid: raid(),
+        op: op(key),
+        cmd,
+    })
 }
 
 pub(crate) fn ack(id: u64, seq: u64) -> Entry {
-    told(ServerMessage::Ack { id, raid: raid(), seq: Seq(seq), duplicate: false })
+    told(ServerMessage::Ack {
+        id,
+        raid: raid(),
+        seq: Seq(seq),
+        duplicate: false,
+    })
 }
 
 pub(crate) fn settled(head: u64) -> Entry {
-    Entry::Settled { head: Seq(head), online: both() }
+    Entry::Settled {
+        head: Seq(head),
+        online: both(),
+    }
 }
 
 /// What is brought before the judge. Tests forge any part of it.
@@ -135,8 +205,14 @@ impl Court {
     pub(crate) fn honest() -> Court {
         let events = history();
         let e = |seq: usize| told_event(&events[seq - 1]);
-        let add = Command::AddTask { title: "Fix".to_owned(), xp: 40, minutes: 25 };
-        let say = Command::Say { text: "well done".to_owned() };
+        let add = Command::AddTask {
+            title: "Fix".to_owned(),
+            xp: 40,
+            minutes: 25,
+        };
+        let say = Command::Say {
+            text: "well done".to_owned(),
+        };
         let ada = vec![
             connected(),
             watch(None),
@@ -170,7 +246,12 @@ impl Court {
             sent(2, "b2", Command::CompleteTask { task: task(1) }), // 12
             watching(7),
             e(7), // 14
-            told(ServerMessage::Ack { id: 2, raid: raid(), seq: Seq(7), duplicate: true }),
+            told(ServerMessage::Ack {
+                id: 2,
+                raid: raid(),
+                seq: Seq(7),
+                duplicate: true,
+            }),
             e(8), // 16
             settled(8),
         ];
@@ -183,7 +264,12 @@ impl Court {
             contributions: None,
             profiles: Vec::new(),
         };
-        Court { history: events, ada, ben, truth: Some(truth) }
+        Court {
+            history: events,
+            ada,
+            ben,
+            truth: Some(truth),
+        }
     }
 
     pub(crate) fn truth(&mut self) -> &mut Truth {
@@ -205,7 +291,9 @@ impl Court {
     /// The forgery must be convicted of this, whatever else follows from it.
     pub(crate) fn convict(&self, client: &str, is: impl Fn(&Breach) -> bool) {
         let violations = self.judge().violations;
-        let found = violations.iter().any(|violation| violation.client == client && is(&violation.breach));
+        let found = violations
+            .iter()
+            .any(|violation| violation.client == client && is(&violation.breach));
         let list: Vec<_> = violations.iter().map(ToString::to_string).collect();
         assert!(found, "not convicted; found only {list:#?}");
     }

@@ -1,11 +1,12 @@
 //! The fold against states written by hand from the contract.
 
-use crate::court::{created, event, history, joined, player, raid, task};
 use raidhall_loadtest::fold::{Contradiction, Fold};
 use raidhall_protocol::event::{FailReason, LeaderReason, LeaveReason};
 use raidhall_protocol::state::{Rank, Role};
 use raidhall_protocol::{Event, EventData, RaidState, Seq, UnixMillis};
 use serde_json::{Value, json};
+
+use crate::court::{created, event, history, joined, player, raid, task};
 
 /// The state after the events, as JSON; every state must survive both codecs.
 fn folded(events: &[Event]) -> Value {
@@ -13,7 +14,10 @@ fn folded(events: &[Event]) -> Value {
     assert_eq!(fold.seq(), events.last().unwrap().seq);
     let state = fold.state().unwrap();
     for codec in raidhall_protocol::Codec::ALL {
-        assert_eq!(codec.decode::<RaidState>(&codec.encode(state)).unwrap(), *state);
+        assert_eq!(
+            codec.decode::<RaidState>(&codec.encode(state)).unwrap(),
+            *state
+        );
     }
     serde_json::to_value(state).unwrap()
 }
@@ -49,19 +53,42 @@ fn the_story_makes_the_state_that_the_contract_says() {
 
 #[test]
 fn release_failure_and_leaving_open_a_task_again() {
-    let claimed = || EventData::TaskClaimed { task: task(1), player: player(6), energy: 90 };
-    let left =
-        EventData::MemberLeft { player: player(6), reason: LeaveReason::Left, released: vec![task(1)] };
+    let claimed = || EventData::TaskClaimed {
+        task: task(1),
+        player: player(6),
+        energy: 90,
+    };
+    let left = EventData::MemberLeft {
+        player: player(6),
+        reason: LeaveReason::Left,
+        released: vec![task(1)],
+    };
     for (data, energy) in [
-        (EventData::TaskReleased { task: task(1), player: player(6) }, Some((90, T + 6000))),
-        (EventData::TaskFailed { task: task(1), player: player(6), energy: 75 }, Some((75, T + 7000))),
+        (
+            EventData::TaskReleased {
+                task: task(1),
+                player: player(6),
+            },
+            Some((90, T + 6000)),
+        ),
+        (
+            EventData::TaskFailed {
+                task: task(1),
+                player: player(6),
+                energy: 75,
+            },
+            Some((75, T + 7000)),
+        ),
         (left, None),
     ] {
         let mut events = history()[..5].to_vec();
         events.push(event(6, 6, claimed()));
         check(
             &folded(&events),
-            &[("/tasks/0/status", json!("claimed")), ("/tasks/0/claimed_at", json!(T + 6000))],
+            &[
+                ("/tasks/0/status", json!("claimed")),
+                ("/tasks/0/claimed_at", json!(T + 6000)),
+            ],
         );
         events.push(event(7, 6, data));
         let state = folded(&events);
@@ -76,7 +103,13 @@ fn release_failure_and_leaving_open_a_task_again() {
         );
         match energy {
             Some((energy, at)) => {
-                check(&state, &[("/members/1/energy", json!(energy)), ("/members/1/energy_at", json!(at))]);
+                check(
+                    &state,
+                    &[
+                        ("/members/1/energy", json!(energy)),
+                        ("/members/1/energy_at", json!(at)),
+                    ],
+                );
             }
             None => assert_eq!(state["members"].as_array().unwrap().len(), 1),
         }
@@ -86,8 +119,17 @@ fn release_failure_and_leaving_open_a_task_again() {
 #[test]
 fn leadership_swaps_both_roles_and_survives_the_leader_s_leaving() {
     let mut events = history()[..4].to_vec();
-    let change = |previous, player, reason, term| EventData::LeaderChanged { player, previous, reason, term };
-    events.push(event(5, 5, change(player(5), player(6), LeaderReason::Promoted, 2)));
+    let change = |previous, player, reason, term| EventData::LeaderChanged {
+        player,
+        previous,
+        reason,
+        term,
+    };
+    events.push(event(
+        5,
+        5,
+        change(player(5), player(6), LeaderReason::Promoted, 2),
+    ));
     check(
         &folded(&events),
         &[
@@ -97,16 +139,38 @@ fn leadership_swaps_both_roles_and_survives_the_leader_s_leaving() {
             ("/members/1/role", json!("leader")),
         ],
     );
-    let left = EventData::MemberLeft { player: player(6), reason: LeaveReason::Left, released: vec![] };
+    let left = EventData::MemberLeft {
+        player: player(6),
+        reason: LeaveReason::Left,
+        released: vec![],
+    };
     events.push(event(6, 6, left));
-    events.push(event(7, 6, change(player(6), player(5), LeaderReason::Left, 3)));
+    events.push(event(
+        7,
+        6,
+        change(player(6), player(5), LeaderReason::Left, 3),
+    ));
     check(
         &folded(&events),
-        &[("/leader", json!(5)), ("/term", json!(3)), ("/members/0/role", json!("leader"))],
+        &[
+            ("/leader", json!(5)),
+            ("/term", json!(3)),
+            ("/members/0/role", json!("leader")),
+        ],
     );
-    let left = EventData::MemberLeft { player: player(5), reason: LeaveReason::Left, released: vec![] };
+    let left = EventData::MemberLeft {
+        player: player(5),
+        reason: LeaveReason::Left,
+        released: vec![],
+    };
     events.push(event(8, 5, left));
-    events.push(event(9, 5, EventData::RaidFailed { reason: FailReason::Abandoned }));
+    events.push(event(
+        9,
+        5,
+        EventData::RaidFailed {
+            reason: FailReason::Abandoned,
+        },
+    ));
     check(
         &folded(&events),
         &[
@@ -132,12 +196,29 @@ fn credit_from_outside_and_victory_are_taken_as_told() {
         current_xp: 500,
         current_tasks: 2,
     };
-    events.push(Event { by: None, ..event(9, 5, contributed) });
-    let rank =
-        |id, name: &str, xp, rank| Rank { player: player(id), name: name.to_owned(), xp, tasks: 1, rank };
+    events.push(Event {
+        by: None,
+        ..event(9, 5, contributed)
+    });
+    let rank = |id, name: &str, xp, rank| Rank {
+        player: player(id),
+        name: name.to_owned(),
+        xp,
+        tasks: 1,
+        rank,
+    };
     let ranking = vec![rank(5, "Ada", 460, 1), rank(6, "Ben", 40, 2)];
-    events.push(Event { by: None, ..event(10, 5, EventData::RaidCompleted { ranking }) });
-    events.push(event(11, 6, EventData::Said { text: "gg".to_owned() }));
+    events.push(Event {
+        by: None,
+        ..event(10, 5, EventData::RaidCompleted { ranking })
+    });
+    events.push(event(
+        11,
+        6,
+        EventData::Said {
+            text: "gg".to_owned(),
+        },
+    ));
     check(
         &folded(&events),
         &[
@@ -157,20 +238,39 @@ fn credit_from_outside_and_victory_are_taken_as_told() {
 fn only_the_latest_fifty_messages_are_shown() {
     let mut events = history()[..3].to_vec();
     for seq in 4..=60 {
-        events.push(event(seq, 6, EventData::Said { text: seq.to_string() }));
+        events.push(event(
+            seq,
+            6,
+            EventData::Said {
+                text: seq.to_string(),
+            },
+        ));
     }
     let state = folded(&events);
     assert_eq!(state["messages"].as_array().unwrap().len(), 50);
-    check(&state, &[("/messages/0/text", json!("11")), ("/messages/49/seq", json!(60))]);
+    check(
+        &state,
+        &[
+            ("/messages/0/text", json!("11")),
+            ("/messages/49/seq", json!(60)),
+        ],
+    );
 }
 
 #[test]
 fn one_who_comes_back_stands_last_with_what_they_had() {
     let mut events = history();
-    let left = EventData::MemberLeft { player: player(6), reason: LeaveReason::Left, released: vec![] };
+    let left = EventData::MemberLeft {
+        player: player(6),
+        reason: LeaveReason::Left,
+        released: vec![],
+    };
     events.push(event(9, 6, left));
     let mut back = joined(6, "Ben", Role::Member, 77);
-    if let EventData::MemberJoined { xp, tasks, energy, .. } = &mut back {
+    if let EventData::MemberJoined {
+        xp, tasks, energy, ..
+    } = &mut back
+    {
         (*xp, *tasks, *energy) = (40, 1, 96);
     }
     events.push(event(10, 6, back));
@@ -192,7 +292,9 @@ fn snapshot_and_tail_make_the_same_as_all_events() {
     for cut in 1..events.len() {
         let head = Fold::of(raid(), &events[..cut]).unwrap();
         let mut fold = Fold::from_snapshot(raid(), head.seq(), head.state().unwrap().clone());
-        events[cut..].iter().for_each(|event| fold.apply(event).unwrap());
+        events[cut..]
+            .iter()
+            .for_each(|event| fold.apply(event).unwrap());
         assert_eq!(fold, whole);
     }
 }
@@ -200,51 +302,147 @@ fn snapshot_and_tail_make_the_same_as_all_events() {
 #[test]
 fn who_is_erased_stands_nowhere_any_more() {
     let mut events = history();
-    let rank =
-        |id, name: &str, rank| Rank { player: player(id), name: name.to_owned(), xp: 1, tasks: 1, rank };
-    events.push(event(9, 5, EventData::Said { text: "mine".to_owned() }));
-    events.push(event(10, 6, EventData::Said { text: "ours".to_owned() }));
+    let rank = |id, name: &str, rank| Rank {
+        player: player(id),
+        name: name.to_owned(),
+        xp: 1,
+        tasks: 1,
+        rank,
+    };
+    events.push(event(
+        9,
+        5,
+        EventData::Said {
+            text: "mine".to_owned(),
+        },
+    ));
+    events.push(event(
+        10,
+        6,
+        EventData::Said {
+            text: "ours".to_owned(),
+        },
+    ));
     let ranking = vec![rank(5, "Ada", 1), rank(6, "Ben", 2)];
-    events.push(Event { by: None, ..event(11, 5, EventData::RaidCompleted { ranking }) });
+    events.push(Event {
+        by: None,
+        ..event(11, 5, EventData::RaidCompleted { ranking })
+    });
     let text = "[erased]".to_owned();
-    events.push(event(12, 5, EventData::PlayerErased { player: player(5), text, made_raid: true }));
+    events.push(event(
+        12,
+        5,
+        EventData::PlayerErased {
+            player: player(5),
+            text,
+            made_raid: true,
+        },
+    ));
     let state = json!(folded(&events));
     let told = state.to_string();
-    assert!(!told.contains("Ada") && !told.contains("mine") && told.contains("Ben"), "{told}");
-    assert_eq!((&state["title"], &state["description"]), (&json!("[erased]"), &json!(null)));
-    let said = state["messages"].as_array().unwrap().iter().rev().map(|said| said["text"].as_str().unwrap());
+    assert!(
+        !told.contains("Ada") && !told.contains("mine") && told.contains("Ben"),
+        "{told}"
+    );
+    assert_eq!(
+        (&state["title"], &state["description"]),
+        (&json!("[erased]"), &json!(null))
+    );
+    let said = state["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .rev()
+        .map(|said| said["text"].as_str().unwrap());
     assert_eq!(said.take(2).collect::<Vec<_>>(), ["ours", "[erased]"]);
 }
 
 #[test]
 fn what_contradicts_is_said_and_changes_nothing() {
     let base = Fold::of(raid(), &history()).unwrap();
-    let said = || EventData::Said { text: "x".to_owned() };
+    let said = || EventData::Said {
+        text: "x".to_owned(),
+    };
     for (event, why) in [
-        (event(8, 5, said()), Contradiction::NotNext { held: Seq(8), got: Seq(8) }),
-        (event(10, 5, said()), Contradiction::NotNext { held: Seq(8), got: Seq(10) }),
-        (event(9, 5, created()), Contradiction::Birth),
-        (event(9, 6, joined(6, "Ben", Role::Member, 9)), Contradiction::MemberTwice(player(6))),
         (
-            event(9, 6, EventData::TaskClaimed { task: task(2), player: player(6), energy: 1 }),
+            event(8, 5, said()),
+            Contradiction::NotNext {
+                held: Seq(8),
+                got: Seq(8),
+            },
+        ),
+        (
+            event(10, 5, said()),
+            Contradiction::NotNext {
+                held: Seq(8),
+                got: Seq(10),
+            },
+        ),
+        (event(9, 5, created()), Contradiction::Birth),
+        (
+            event(9, 6, joined(6, "Ben", Role::Member, 9)),
+            Contradiction::MemberTwice(player(6)),
+        ),
+        (
+            event(
+                9,
+                6,
+                EventData::TaskClaimed {
+                    task: task(2),
+                    player: player(6),
+                    energy: 1,
+                },
+            ),
             Contradiction::NoTask(task(2)),
         ),
         (
-            event(9, 8, EventData::TaskClaimed { task: task(1), player: player(8), energy: 1 }),
+            event(
+                9,
+                8,
+                EventData::TaskClaimed {
+                    task: task(1),
+                    player: player(8),
+                    energy: 1,
+                },
+            ),
             Contradiction::NoMember(player(8)),
         ),
-        (Event { by: None, ..event(9, 5, said()) }, Contradiction::NoPlayer),
+        (
+            Event {
+                by: None,
+                ..event(9, 5, said())
+            },
+            Contradiction::NoPlayer,
+        ),
     ] {
         let mut fold = base.clone();
         assert_eq!(fold.apply(&event), Err(why));
         assert_eq!(fold, base);
     }
     let mut ended = base;
-    ended.apply(&event(9, 5, EventData::RaidFailed { reason: FailReason::Cancelled })).unwrap();
-    let erased = EventData::PlayerErased { player: player(5), text: "[erased]".into(), made_raid: true };
+    ended
+        .apply(&event(
+            9,
+            5,
+            EventData::RaidFailed {
+                reason: FailReason::Cancelled,
+            },
+        ))
+        .unwrap();
+    let erased = EventData::PlayerErased {
+        player: player(5),
+        text: "[erased]".into(),
+        made_raid: true,
+    };
     assert_eq!(ended.clone().apply(&event(10, 5, erased)), Ok(()));
     let deadline = UnixMillis(0);
-    assert_eq!(ended.apply(&event(10, 5, EventData::RaidStarted { deadline })), Err(Contradiction::Ended));
+    assert_eq!(
+        ended.apply(&event(10, 5, EventData::RaidStarted { deadline })),
+        Err(Contradiction::Ended)
+    );
     assert_eq!(ended.apply(&event(10, 5, said())), Ok(()));
-    assert_eq!(Fold::new(raid()).apply(&event(1, 5, said())), Err(Contradiction::Birth));
+    assert_eq!(
+        Fold::new(raid()).apply(&event(1, 5, said())),
+        Err(Contradiction::Birth)
+    );
 }

@@ -5,14 +5,13 @@ mod doors;
 mod raid;
 mod world;
 
-pub(crate) use world::Fault;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use futures_util::{SinkExt, StreamExt};
 use raidhall_protocol::server::{PlayerRef, WelcomeLimits};
 use raidhall_protocol::{ClientMessage, Codec, PlayerId, RaidId, ServerMessage, UnixMillis};
-use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio_tungstenite::accept_hdr_async;
@@ -20,6 +19,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_util::sync::CancellationToken;
+pub(crate) use world::Fault;
 use world::World;
 
 /// Serves on a free port until the test's runtime ends.
@@ -35,7 +35,10 @@ pub(crate) struct Nodes {
 
 impl Nodes {
     pub(crate) async fn serve(fault: Fault, count: usize) -> Nodes {
-        let mut nodes = Nodes { world: Arc::new(World::new(fault)), nodes: Vec::new() };
+        let mut nodes = Nodes {
+            world: Arc::new(World::new(fault)),
+            nodes: Vec::new(),
+        };
         for _ in 0..count {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let node = (listener.local_addr().unwrap(), CancellationToken::new());
@@ -58,7 +61,11 @@ impl Nodes {
     pub(crate) async fn start_again(&mut self, node: usize) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         self.nodes[node] = (listener.local_addr().unwrap(), CancellationToken::new());
-        tokio::spawn(accept(listener, Arc::clone(&self.world), self.nodes[node].1.clone()));
+        tokio::spawn(accept(
+            listener,
+            Arc::clone(&self.world),
+            self.nodes[node].1.clone(),
+        ));
     }
 }
 
@@ -77,14 +84,21 @@ async fn accept(listener: TcpListener, world: Arc<World>, killed: CancellationTo
     }
 }
 
-#[allow(clippy::result_large_err, reason = "the callback's type is tungstenite's")]
+#[allow(
+    clippy::result_large_err,
+    reason = "the callback's type is tungstenite's"
+)]
 async fn socket(stream: TcpStream, world: Arc<World>, killed: CancellationToken) {
     let mut codec = Codec::Json;
     let choose = |request: &Request, mut response: Response| {
-        let offered = request.headers()["sec-websocket-protocol"].to_str().unwrap();
+        let offered = request.headers()["sec-websocket-protocol"]
+            .to_str()
+            .unwrap();
         codec = Codec::from_subprotocol(offered).unwrap();
         let chosen = HeaderValue::from_static(codec.subprotocol());
-        response.headers_mut().insert("sec-websocket-protocol", chosen);
+        response
+            .headers_mut()
+            .insert("sec-websocket-protocol", chosen);
         Ok(response)
     };
     let mut stream = accept_hdr_async(stream, choose).await.unwrap();
@@ -134,9 +148,16 @@ fn handle(
         ClientMessage::Hello { token, .. } => {
             let id = PlayerId::try_from(token.parse::<u64>().unwrap()).unwrap();
             *who = Some(id);
-            let limits = WelcomeLimits { message_bytes: 16_384, commands_per_second: 1000, watches: 32 };
+            let limits = WelcomeLimits {
+                message_bytes: 16_384,
+                commands_per_second: 1000,
+                watches: 32,
+            };
             let _ = out.send(Arc::new(ServerMessage::Welcome {
-                player: Some(PlayerRef { id, name: world.name(id) }),
+                player: Some(PlayerRef {
+                    id,
+                    name: world.name(id),
+                }),
                 session: "s".to_owned(),
                 now: UnixMillis(0),
                 heartbeat_ms: 20_000,
@@ -145,15 +166,29 @@ fn handle(
             }));
         }
         ClientMessage::Watch { raid, since, .. } => {
-            if let Some(before) = watches.insert(raid, world.watch(raid, me(), since, out.clone())) {
+            if let Some(before) = watches.insert(raid, world.watch(raid, me(), since, out.clone()))
+            {
                 world.unwatch(raid, before);
             }
         }
         ClientMessage::Unwatch { .. } | ClientMessage::Beat => {}
-        ClientMessage::Do { id, raid, op, cmd } => return world.act(raid, me(), (id, op, &cmd), out),
-        ClientMessage::Signal { raid, kind, data, .. } => {
+        ClientMessage::Do { id, raid, op, cmd } => {
+            return world.act(raid, me(), (id, op, &cmd), out);
+        }
+        ClientMessage::Signal {
+            raid, kind, data, ..
+        } => {
             let from = me();
-            world.signal(raid, from, &ServerMessage::Signal { raid, from, kind, data });
+            world.signal(
+                raid,
+                from,
+                &ServerMessage::Signal {
+                    raid,
+                    from,
+                    kind,
+                    data,
+                },
+            );
         }
     }
     true

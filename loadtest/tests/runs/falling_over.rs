@@ -1,6 +1,8 @@
 //! Players who know several servers go on at another one when theirs dies.
 
-use crate::fake::{Fault, Nodes};
+use std::sync::Arc;
+use std::time::Duration;
+
 use raidhall_loadtest::client::Rest;
 use raidhall_loadtest::judge::judge;
 use raidhall_loadtest::ledger::{Entry, RunClock};
@@ -9,9 +11,9 @@ use raidhall_loadtest::target::Target;
 use raidhall_loadtest::targets::Targets;
 use raidhall_loadtest::waits::Waits;
 use raidhall_protocol::Codec;
-use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::{sleep, timeout};
+
+use crate::fake::{Fault, Nodes};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -21,7 +23,9 @@ async fn until(what: &str, so: impl Fn() -> bool) {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("in vain: {what}"));
+    timeout(PATIENCE, waiting)
+        .await
+        .unwrap_or_else(|_| panic!("in vain: {what}"));
 }
 
 fn target(nodes: &Nodes, node: usize) -> Target {
@@ -35,7 +39,11 @@ fn plan() -> Plan {
         players: 4,
         codecs: &Codec::ALL,
         seed: 3,
-        pace: Pace { commands_per_second: 20.0, signals_per_second: 0.0, look },
+        pace: Pace {
+            commands_per_second: 20.0,
+            signals_per_second: 0.0,
+            look,
+        },
         to_be_won: false,
         restless: false,
         actors: 4,
@@ -52,7 +60,11 @@ fn servers(outcome: &Outcome) -> Vec<Vec<usize>> {
         .ledgers
         .iter()
         .map(|ledger| {
-            let servers = ledger.records().iter().filter_map(|record| connected(&record.entry)).collect();
+            let servers = ledger
+                .records()
+                .iter()
+                .filter_map(|record| connected(&record.entry))
+                .collect();
             (ledger.client.clone(), servers)
         })
         .collect();
@@ -73,20 +85,32 @@ async fn players_are_spread_over_the_servers_and_move_on_when_theirs_dies() {
     until("they play", || meter.read().acks > 20).await;
     nodes.kill(0);
     let acks = meter.read().acks;
-    until("they play on without the first", || meter.read().acks > acks + 40).await;
+    until("they play on without the first", || {
+        meter.read().acks > acks + 40
+    })
+    .await;
     nodes.start_again(0).await;
     targets.moved(0, target(&nodes, 0));
     nodes.kill(1);
     let acks = meter.read().acks;
-    until("they play on at the first, which has moved", || meter.read().acks > acks + 40).await;
+    until("they play on at the first, which has moved", || {
+        meter.read().acks > acks + 40
+    })
+    .await;
     let outcome = party.rest().await.unwrap();
-    assert_eq!(servers(&outcome), [vec![0, 1, 0], vec![1, 0], vec![0, 1, 0], vec![1, 0]]);
+    assert_eq!(
+        servers(&outcome),
+        [vec![0, 1, 0], vec![1, 0], vec![0, 1, 0], vec![1, 0]]
+    );
     let verdict = judge(outcome.raid, &outcome.ledgers, Some(&outcome.truth));
     verdict.expect_innocent();
     assert!(verdict.resumes == 6 && verdict.replays == 6, "{verdict:?}");
     let mut waits = Waits::default();
     waits.add(outcome.raid, &outcome.ledgers, &[]);
-    assert_eq!(waits.stood.figures().wait.count + waits.torn.figures().wait.count, verdict.acks);
+    assert_eq!(
+        waits.stood.figures().wait.count + waits.torn.figures().wait.count,
+        verdict.acks
+    );
 }
 
 #[tokio::test]
@@ -97,14 +121,19 @@ async fn a_request_whose_server_is_dead_is_answered_by_another_at_once() {
     nodes.kill(0);
     nodes.kill(2);
     until("the dead refuse", || {
-        [0, 2].iter().all(|node| std::net::TcpStream::connect(target(&nodes, *node).address()).is_err())
+        [0, 2]
+            .iter()
+            .all(|node| std::net::TcpStream::connect(target(&nodes, *node).address()).is_err())
     })
     .await;
     for home in 0..3 {
         rest.at(home).guest("Ada").await.unwrap();
     }
     nodes.kill(1);
-    until("the last refuses", || std::net::TcpStream::connect(target(&nodes, 1).address()).is_err()).await;
+    until("the last refuses", || {
+        std::net::TcpStream::connect(target(&nodes, 1).address()).is_err()
+    })
+    .await;
     assert!(rest.guest("Ada").await.unwrap_err().retry());
 }
 

@@ -1,12 +1,14 @@
 //! Hostile JSON. Each level is split into raw pieces first, so that a piece which is JSON by its grammar and still
 //! nothing that we can hold (`1e999`, half a surrogate pair) spoils itself and not the frame.
 
-use super::{Entries, NOT_FINITE, NOT_UNICODE, Parsed, TOO_DEEP};
-use crate::limits::DEPTH_MAX;
+use std::fmt;
+
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Number, Value};
-use std::fmt;
+
+use super::{Entries, NOT_FINITE, NOT_UNICODE, Parsed, TOO_DEEP};
+use crate::limits::DEPTH_MAX;
 
 /// Errs if the frame is not exactly one JSON value.
 pub(super) fn parse(frame: &[u8]) -> Result<Parsed, String> {

@@ -1,9 +1,10 @@
 //! Hostile MessagePack, after <https://github.com/msgpack/msgpack/blob/master/spec.md>. Nothing is reserved for a
 //! declared length: what is held is what was read.
 
+use serde_json::{Number, Value};
+
 use super::{Entries, NOT_FINITE, NOT_UNICODE, Parsed, TOO_DEEP};
 use crate::limits::DEPTH_MAX;
-use serde_json::{Number, Value};
 
 /// Errs if the frame is not exactly one MessagePack value.
 pub(super) fn parse(frame: &[u8]) -> Result<Parsed, String> {
@@ -61,7 +62,10 @@ impl<'a> Reader<'a> {
                 let mut entries = Entries::default();
                 for _ in 0..count {
                     let key = match self.value(depth - 1)? {
-                        Parsed { value: Value::String(key), .. } => Some(key),
+                        Parsed {
+                            value: Value::String(key),
+                            ..
+                        } => Some(key),
                         _ => None,
                     };
                     entries.insert(key, self.value(depth - 1)?);
@@ -130,7 +134,10 @@ impl<'a> Reader<'a> {
     }
 
     fn unsigned(&mut self, width: u64) -> Result<u64, Broken> {
-        Ok(self.bytes(width)?.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+        Ok(self
+            .bytes(width)?
+            .iter()
+            .fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Broken> {

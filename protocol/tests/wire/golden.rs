@@ -1,21 +1,27 @@
 //! The bytes of every message, in both codecs, as kept in `fixtures/`.
 
-use crate::{check_kept, kept, samples, typescript, updating};
+use std::collections::BTreeSet;
+use std::fs;
+
 use raidhall_protocol::decode::decode;
 use raidhall_protocol::{Codec, EventData, ServerMessage};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::collections::BTreeSet;
-use std::fs;
+
+use crate::{check_kept, kept, samples, typescript, updating};
 
 #[test]
 fn client_messages_have_the_bytes_that_are_kept() {
-    check_fixtures("client", &samples::client(), |codec, bytes| decode(codec, bytes).expect("a message"));
+    check_fixtures("client", &samples::client(), |codec, bytes| {
+        decode(codec, bytes).expect("a message")
+    });
 }
 
 #[test]
 fn server_messages_have_the_bytes_that_are_kept() {
-    check_fixtures("server", &samples::server(), |codec, bytes| codec.decode(bytes).expect("a message"));
+    check_fixtures("server", &samples::server(), |codec, bytes| {
+        codec.decode(bytes).expect("a message")
+    });
 }
 
 #[track_caller]
@@ -30,16 +36,28 @@ fn check_fixtures<T: Serialize + PartialEq + std::fmt::Debug>(
         for (codec, extension) in [(Codec::Json, "json"), (Codec::MessagePack, "msgpack")] {
             let (bytes, file) = (codec.encode(message), format!("{name}.{extension}"));
             check_kept(&folder.join(&file), &bytes);
-            assert_eq!(read(codec, &bytes), *message, "{file} reads back as something else");
+            assert_eq!(
+                read(codec, &bytes),
+                *message,
+                "{file} reads back as something else"
+            );
             assert!(expected.insert(file), "two samples are called {name}");
         }
-        let json: Value = Codec::Json.decode(&Codec::Json.encode(message)).expect("JSON");
-        let msgpack: Value =
-            Codec::MessagePack.decode(&Codec::MessagePack.encode(message)).expect("MessagePack");
+        let json: Value = Codec::Json
+            .decode(&Codec::Json.encode(message))
+            .expect("JSON");
+        let msgpack: Value = Codec::MessagePack
+            .decode(&Codec::MessagePack.encode(message))
+            .expect("MessagePack");
         assert_eq!(json, msgpack, "{name}: the codecs carry different maps");
     }
     let found = fs::read_dir(&folder).expect("the fixtures' folder");
-    for file in found.map(|file| file.expect("a file").file_name().into_string().expect("a plain name")) {
+    for file in found.map(|file| {
+        file.expect("a file")
+            .file_name()
+            .into_string()
+            .expect("a plain name")
+    }) {
         if !expected.contains(&file) {
             assert!(updating(), "{side}/{file} has no sample");
             fs::remove_file(folder.join(&file)).expect("remove a file without sample");
@@ -50,20 +68,48 @@ fn check_fixtures<T: Serialize + PartialEq + std::fmt::Debug>(
 /// The types name every field, tag and value in quotes or before a colon; the samples must have used each.
 #[test]
 fn no_field_variant_or_value_is_without_a_sample() {
-    let client = samples::client().iter().map(|(_, message)| to_text(message)).collect::<String>();
-    let server = samples::server().iter().map(|(_, message)| to_text(message)).collect::<String>();
-    let rest_only =
-        ["Data", "Page", "TokenPair", "Profile", "NewRaid", "RaidView", "CommandResult", "Contribution"];
+    let client = samples::client()
+        .iter()
+        .map(|(_, message)| to_text(message))
+        .collect::<String>();
+    let server = samples::server()
+        .iter()
+        .map(|(_, message)| to_text(message))
+        .collect::<String>();
+    let rest_only = [
+        "Data",
+        "Page",
+        "TokenPair",
+        "Profile",
+        "NewRaid",
+        "RaidView",
+        "CommandResult",
+        "Contribution",
+    ];
     for declaration in typescript::declarations() {
-        let code: String = declaration.lines().filter(|line| !line.trim().starts_with("/*")).collect();
-        let name =
-            code.trim_start_matches("export type ").split([' ', '<']).next().expect("a name").to_owned();
+        let code: String = declaration
+            .lines()
+            .filter(|line| !line.trim().starts_with("/*"))
+            .collect();
+        let name = code
+            .trim_start_matches("export type ")
+            .split([' ', '<'])
+            .next()
+            .expect("a name")
+            .to_owned();
         if rest_only.contains(&name.as_str()) {
             continue;
         }
-        let samples = if ["ClientMessage", "Command"].contains(&name.as_str()) { &client } else { &server };
+        let samples = if ["ClientMessage", "Command"].contains(&name.as_str()) {
+            &client
+        } else {
+            &server
+        };
         for word in words(&code) {
-            assert!(samples.contains(&format!("\"{word}\"")), "{name}: no sample has {word}");
+            assert!(
+                samples.contains(&format!("\"{word}\"")),
+                "{name}: no sample has {word}"
+            );
         }
     }
 }
@@ -71,9 +117,14 @@ fn no_field_variant_or_value_is_without_a_sample() {
 /// What stands in quotes, and what stands before a colon.
 fn words(code: &str) -> Vec<String> {
     let quoted = code.split('"').skip(1).step_by(2).map(str::to_owned);
-    let keys =
-        code.split(':').filter_map(|before| before.trim_end_matches('?').rsplit([' ', '{', ',', '(']).next());
-    let keys = keys.filter(|key| !key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
+    let keys = code.split(':').filter_map(|before| {
+        before
+            .trim_end_matches('?')
+            .rsplit([' ', '{', ',', '('])
+            .next()
+    });
+    let keys = keys
+        .filter(|key| !key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
     quoted.chain(keys.map(str::to_owned)).collect()
 }
 
@@ -85,11 +136,21 @@ fn to_text<T: Serialize>(message: &T) -> String {
 fn an_event_has_the_keys_of_the_contract_and_no_other() {
     let mut seen = BTreeSet::new();
     for (name, message) in samples::server() {
-        let ServerMessage::Event { event, .. } = &message else { continue };
-        let Ok(Value::Object(map)) = serde_json::to_value(&message) else { panic!("{name} is no map") };
-        assert_eq!(keys(&map), BTreeSet::from(["t", "raid", "seq", "at", "by", "type", "data"]), "{name}");
+        let ServerMessage::Event { event, .. } = &message else {
+            continue;
+        };
+        let Ok(Value::Object(map)) = serde_json::to_value(&message) else {
+            panic!("{name} is no map")
+        };
+        assert_eq!(
+            keys(&map),
+            BTreeSet::from(["t", "raid", "seq", "at", "by", "type", "data"]),
+            "{name}"
+        );
         assert_eq!(map["type"], event.data.kind());
-        let Value::Object(data) = &map["data"] else { panic!("{name} has no data") };
+        let Value::Object(data) = &map["data"] else {
+            panic!("{name} has no data")
+        };
         assert_eq!(keys(data), data_keys(&event.data), "{name}");
         seen.insert(event.data.kind());
     }
@@ -113,9 +174,13 @@ fn data_keys(data: &EventData) -> BTreeSet<&'static str> {
         "task_added" => "task, title, xp, minutes",
         "task_claimed" | "task_failed" => "task, player, energy",
         "task_released" => "task, player",
-        "task_completed" => "task, player, xp, energy, member_xp, member_tasks, current_xp, current_tasks",
+        "task_completed" => {
+            "task, player, xp, energy, member_xp, member_tasks, current_xp, current_tasks"
+        }
         "player_erased" => "player, text, made_raid",
-        "contributed" => "player, xp, kind, note, member_xp, member_tasks, current_xp, current_tasks",
+        "contributed" => {
+            "player, xp, kind, note, member_xp, member_tasks, current_xp, current_tasks"
+        }
         "said" => "text",
         "raid_completed" => "ranking",
         "raid_failed" => "reason",
@@ -133,15 +198,24 @@ fn names_in_code_are_the_names_on_the_wire() {
         assert_eq!(to_text(&status), format!("\"{}\"", status.as_str()));
     }
     for (name, message) in samples::client() {
-        let raidhall_protocol::ClientMessage::Do { cmd, .. } = message else { continue };
-        assert_eq!(serde_json::to_value(&cmd).expect("JSON")["type"], cmd.kind(), "{name}");
+        let raidhall_protocol::ClientMessage::Do { cmd, .. } = message else {
+            continue;
+        };
+        assert_eq!(
+            serde_json::to_value(&cmd).expect("JSON")["type"],
+            cmd.kind(),
+            "{name}"
+        );
     }
 }
 
 #[test]
 fn a_peer_reads_fields_it_does_not_know_and_not_two_messages() {
     let beat = br#"{"t":"beat","now":1,"heads":{},"new":[1]}"#;
-    assert!(matches!(Codec::Json.decode(beat), Ok(ServerMessage::Beat { .. })));
+    assert!(matches!(
+        Codec::Json.decode(beat),
+        Ok(ServerMessage::Beat { .. })
+    ));
     for codec in Codec::ALL {
         let two = codec.encode(&samples::server()[0].1).repeat(2);
         assert!(codec.decode::<ServerMessage>(&two).is_err());
@@ -160,5 +234,10 @@ fn codecs_are_chosen_by_their_subprotocol() {
 fn close_codes_are_the_contracts() {
     use raidhall_protocol::CloseCode as C;
     let codes: Vec<u16> = C::ALL.into_iter().map(C::code).collect();
-    assert_eq!(codes, [1000, 1002, 1007, 1009, 4000, 4001, 4003, 4004, 4100, 4101, 4200, 4201, 4202]);
+    assert_eq!(
+        codes,
+        [
+            1000, 1002, 1007, 1009, 4000, 4001, 4003, 4004, 4100, 4101, 4200, 4201, 4202
+        ]
+    );
 }

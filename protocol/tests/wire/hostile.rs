@@ -1,18 +1,21 @@
 //! Hostile frames: which end the socket, and which are answered with the names of the faulty fields.
 
+use std::time::{Duration, Instant};
+
 use raidhall_protocol::decode::{DecodeError, InvalidMessage, decode};
 use raidhall_protocol::limits::DEPTH_MAX;
 use raidhall_protocol::{ClientMessage, Codec};
-use std::time::{Duration, Instant};
 
 /// What a frame comes to: `ok`, `undecodable`, or the faulty fields in order.
 fn outcome(codec: Codec, frame: &[u8]) -> String {
     match decode(codec, frame) {
         Ok(_) => "ok".to_owned(),
         Err(DecodeError::Undecodable(_)) => "undecodable".to_owned(),
-        Err(DecodeError::Invalid(InvalidMessage { fields, .. })) => {
-            fields.iter().map(|fault| fault.field.as_str()).collect::<Vec<_>>().join(" ")
-        }
+        Err(DecodeError::Invalid(InvalidMessage { fields, .. })) => fields
+            .iter()
+            .map(|fault| fault.field.as_str())
+            .collect::<Vec<_>>()
+            .join(" "),
     }
 }
 
@@ -30,14 +33,22 @@ fn check_both(table: &[(&str, &str)]) {
     for (frame, expected) in table {
         let value: serde_json::Value = serde_json::from_str(frame).expect("good JSON");
         let msgpack = Codec::MessagePack.encode(&value);
-        assert_eq!(outcome(Codec::MessagePack, &msgpack), *expected, "{frame} as MessagePack");
+        assert_eq!(
+            outcome(Codec::MessagePack, &msgpack),
+            *expected,
+            "{frame} as MessagePack"
+        );
     }
 }
 
 /// MessagePack, by concatenation.
 #[track_caller]
 fn check_msgpack(what: &str, parts: &[&[u8]], expected: &str) {
-    assert_eq!(outcome(Codec::MessagePack, &parts.concat()), expected, "{what}");
+    assert_eq!(
+        outcome(Codec::MessagePack, &parts.concat()),
+        expected,
+        "{what}"
+    );
 }
 
 #[test]
@@ -79,7 +90,11 @@ fn json_that_is_not_exactly_one_value_is_undecodable() {
         (" \n{ \"t\" : \"beat\" }\t", "ok"),
         (r#"{"\u0074":"beat"}"#, "ok"),
     ]);
-    assert_eq!(outcome(Codec::Json, b"{\"t\":\"beat\",\"x\":\"\xff\"}"), "undecodable", "no UTF-8");
+    assert_eq!(
+        outcome(Codec::Json, b"{\"t\":\"beat\",\"x\":\"\xff\"}"),
+        "undecodable",
+        "no UTF-8"
+    );
 }
 
 #[test]
@@ -105,9 +120,15 @@ fn faults_inside_the_map_are_answered_and_named() {
         (r#"{"t":"watch","raid":7,"since":0}"#, "ok"),
         (r#"{"t":"watch","raid":7,"since":null,"id":null}"#, "ok"),
         (r#"{"t":"watch","raid":7,"since":-1}"#, "since"),
-        (r#"{"t":"watch","raid":7,"since":9007199254740992}"#, "since"),
+        (
+            r#"{"t":"watch","raid":7,"since":9007199254740992}"#,
+            "since",
+        ),
         (r#"{"t":"watch","raid":7.0,"since":1.2e2}"#, "ok"),
-        (r#"{"t":"watch","id":"x","raid":true,"since":{}}"#, "id raid since"),
+        (
+            r#"{"t":"watch","id":"x","raid":true,"since":{}}"#,
+            "id raid since",
+        ),
         (r#"{"t":"unwatch","id":-1,"raid":[]}"#, "id raid"),
         (r#"{"t":"do"}"#, "id raid cmd"),
         (r#"{"t":"do","id":1,"raid":7}"#, "cmd"),
@@ -116,22 +137,58 @@ fn faults_inside_the_map_are_answered_and_named() {
         (r#"{"t":"do","id":1,"raid":7,"cmd":{}}"#, "type"),
         (r#"{"t":"do","id":1,"raid":7,"cmd":{"type":1}}"#, "type"),
         (r#"{"t":"do","id":1,"raid":7,"cmd":{"type":"win"}}"#, "type"),
-        (r#"{"t":"do","id":1,"raid":7,"cmd":{"type":"start","x":1}}"#, "ok"),
-        (r#"{"t":"do","id":1,"raid":7,"cmd":{"type":"kick"}}"#, "player"),
-        (r#"{"t":"do","id":1,"raid":7,"cmd":{"type":"promote","player":0}}"#, "player"),
-        (r#"{"t":"do","id":1,"raid":7,"cmd":{"type":"claim_task","task":"1"}}"#, "task"),
-        (r#"{"t":"do","id":1,"raid":7,"cmd":{"type":"say","text":1}}"#, "text"),
+        (
+            r#"{"t":"do","id":1,"raid":7,"cmd":{"type":"start","x":1}}"#,
+            "ok",
+        ),
+        (
+            r#"{"t":"do","id":1,"raid":7,"cmd":{"type":"kick"}}"#,
+            "player",
+        ),
+        (
+            r#"{"t":"do","id":1,"raid":7,"cmd":{"type":"promote","player":0}}"#,
+            "player",
+        ),
+        (
+            r#"{"t":"do","id":1,"raid":7,"cmd":{"type":"claim_task","task":"1"}}"#,
+            "task",
+        ),
+        (
+            r#"{"t":"do","id":1,"raid":7,"cmd":{"type":"say","text":1}}"#,
+            "text",
+        ),
         (
             r#"{"t":"do","id":1,"raid":7,"cmd":{"type":"add_task","title":1,"xp":"1","minutes":0.5}}"#,
             "title xp minutes",
         ),
-        (r#"{"t":"do","id":1,"raid":7,"cmd":{"type":"add_task","title":"x","xp":-5,"minutes":1e3}}"#, "ok"),
-        (r#"{"t":"do","id":1,"raid":7,"cmd":{"type":"contribute","note":1}}"#, "player xp kind note"),
-        (r#"{"t":"do","id":1,"raid":7,"op":"","cmd":{"type":"start"}}"#, "op"),
-        (r#"{"t":"do","id":1,"raid":7,"op":"a b","cmd":{"type":"start"}}"#, "op"),
-        (r#"{"t":"do","id":1,"raid":7,"op":"é","cmd":{"type":"start"}}"#, "op"),
-        (r#"{"t":"do","id":1,"raid":7,"op":7,"cmd":{"type":"start"}}"#, "op"),
-        (r#"{"t":"do","id":1,"raid":7,"op":null,"cmd":{"type":"start"}}"#, "ok"),
+        (
+            r#"{"t":"do","id":1,"raid":7,"cmd":{"type":"add_task","title":"x","xp":-5,"minutes":1e3}}"#,
+            "ok",
+        ),
+        (
+            r#"{"t":"do","id":1,"raid":7,"cmd":{"type":"contribute","note":1}}"#,
+            "player xp kind note",
+        ),
+        (
+            r#"{"t":"do","id":1,"raid":7,"op":"","cmd":{"type":"start"}}"#,
+            "op",
+        ),
+        (
+            r#"{"t":"do","id":1,"raid":7,"op":"a b","cmd":{"type":"start"}}"#,
+            "op",
+        ),
+        (
+            r#"{"t":"do","id":1,"raid":7,"op":"é","cmd":{"type":"start"}}"#,
+            "op",
+        ),
+        (
+            r#"{"t":"do","id":1,"raid":7,"op":7,"cmd":{"type":"start"}}"#,
+            "op",
+        ),
+        (
+            r#"{"t":"do","id":1,"raid":7,"op":null,"cmd":{"type":"start"}}"#,
+            "ok",
+        ),
         (
             r#"{"t":"do","id":null,"raid":0,"op":"!","cmd":{"type":"add_task"}}"#,
             "id raid op title xp minutes",
@@ -140,8 +197,14 @@ fn faults_inside_the_map_are_answered_and_named() {
         (r#"{"t":"signal","raid":7,"kind":"emote"}"#, "ok"),
         (r#"{"t":"signal","raid":7,"kind":""}"#, "kind"),
         (r#"{"t":"signal","raid":7,"kind":"Emote"}"#, "kind"),
-        (r#"{"t":"signal","raid":7,"kind":"abcdefghijklmnopqrstuvwxyz______"}"#, "ok"),
-        (r#"{"t":"signal","raid":7,"kind":"abcdefghijklmnopqrstuvwxyz_______"}"#, "kind"),
+        (
+            r#"{"t":"signal","raid":7,"kind":"abcdefghijklmnopqrstuvwxyz______"}"#,
+            "ok",
+        ),
+        (
+            r#"{"t":"signal","raid":7,"kind":"abcdefghijklmnopqrstuvwxyz_______"}"#,
+            "kind",
+        ),
     ]);
 }
 
@@ -154,7 +217,13 @@ fn of_two_fields_with_one_name_the_later_counts() {
         (r#"{"t":"watch","raid":1e999,"raid":7}"#, "ok"),
         (r#"{"t":"watch","raid":7,"raid":1e999}"#, "raid"),
     ]);
-    let twice: [&[u8]; 5] = [b"\x83\xa1t\xa5watch", b"\xa4raid", b"\xc4\x01x", b"\xa4raid", b"\x07"];
+    let twice: [&[u8]; 5] = [
+        b"\x83\xa1t\xa5watch",
+        b"\xa4raid",
+        b"\xc4\x01x",
+        b"\xa4raid",
+        b"\x07",
+    ];
     check_msgpack("binary, then a number", &twice, "ok");
 }
 
@@ -162,16 +231,37 @@ fn of_two_fields_with_one_name_the_later_counts() {
 fn what_is_json_by_its_grammar_and_cannot_be_held_spoils_its_field_only() {
     check_json(&[
         (r#"{"t":"watch","raid":1e999}"#, "raid"),
-        (r#"{"t":"watch","raid":7,"since":-1e999,"id":"\ud83d"}"#, "id since"),
+        (
+            r#"{"t":"watch","raid":7,"since":-1e999,"id":"\ud83d"}"#,
+            "id since",
+        ),
         (r#"{"t":"beat","x":1e999,"y":"\udc00"}"#, "ok"),
         (r#"{"t":"\ud83d"}"#, "undecodable"),
         (r#"{"t":"beat","\ud83d":1}"#, "ok"),
-        (r#"{"t":"do","id":1,"raid":7,"cmd":{"type":"say","text":"cut: \ud83d"}}"#, "text"),
-        (r#"{"t":"do","id":1,"raid":7,"cmd":{"type":"say","text":"whole: \ud83d\udd25"}}"#, "ok"),
-        (r#"{"t":"do","id":1,"raid":7,"cmd":{"type":"say","text":"x","y":1e999,"\udc00":0}}"#, "ok"),
-        (r#"{"t":"signal","raid":7,"kind":"emote","data":{"x":["\ud83d"]}}"#, "data"),
-        (r#"{"t":"signal","raid":7,"kind":"emote","data":{"\ud83d":1}}"#, "data"),
-        (r#"{"t":"signal","raid":7,"kind":"emote","data":[1e999]}"#, "data"),
+        (
+            r#"{"t":"do","id":1,"raid":7,"cmd":{"type":"say","text":"cut: \ud83d"}}"#,
+            "text",
+        ),
+        (
+            r#"{"t":"do","id":1,"raid":7,"cmd":{"type":"say","text":"whole: \ud83d\udd25"}}"#,
+            "ok",
+        ),
+        (
+            r#"{"t":"do","id":1,"raid":7,"cmd":{"type":"say","text":"x","y":1e999,"\udc00":0}}"#,
+            "ok",
+        ),
+        (
+            r#"{"t":"signal","raid":7,"kind":"emote","data":{"x":["\ud83d"]}}"#,
+            "data",
+        ),
+        (
+            r#"{"t":"signal","raid":7,"kind":"emote","data":{"\ud83d":1}}"#,
+            "data",
+        ),
+        (
+            r#"{"t":"signal","raid":7,"kind":"emote","data":[1e999]}"#,
+            "data",
+        ),
     ]);
 }
 
@@ -203,19 +293,41 @@ fn what_messagepack_has_and_json_has_not_spoils_its_field_only() {
         check_msgpack(what, &[signal, b"\x81", value, b"\x01"], "data");
         check_msgpack(
             what,
-            &[b"\x84\xa1t\xa2do\xa2id\x01\xa4raid\x07\xa3cmd\x82\xa4type\xa5start\xa1x", value],
+            &[
+                b"\x84\xa1t\xa2do\xa2id\x01\xa4raid\x07\xa3cmd\x82\xa4type\xa5start\xa1x",
+                value,
+            ],
             "ok",
         );
         check_msgpack(
             what,
-            &[b"\x84\xa1t\xa2do\xa2id\x01\xa4raid\x07\xa3cmd\x82\xa4type\xa3say\xa4text", value],
+            &[
+                b"\x84\xa1t\xa2do\xa2id\x01\xa4raid\x07\xa3cmd\x82\xa4type\xa3say\xa4text",
+                value,
+            ],
             "text",
         );
-        check_msgpack(what, &[b"\x84\xa1t\xa2do\xa2id\x01\xa4raid\x07\xa3cmd", value], "cmd");
+        check_msgpack(
+            what,
+            &[b"\x84\xa1t\xa2do\xa2id\x01\xa4raid\x07\xa3cmd", value],
+            "cmd",
+        );
     }
-    check_msgpack("keys that are numbers", &[b"\x82\x01\x02\xa1t\xa4beat"], "ok");
-    check_msgpack("keys that are maps", &[b"\x82\x81\x01\x02\x03\xa1t\xa4beat"], "ok");
-    check_msgpack("nil for an optional field", &[b"\x83\xa1t\xa5watch\xa4raid\x07\xa5since\xc0"], "ok");
+    check_msgpack(
+        "keys that are numbers",
+        &[b"\x82\x01\x02\xa1t\xa4beat"],
+        "ok",
+    );
+    check_msgpack(
+        "keys that are maps",
+        &[b"\x82\x81\x01\x02\x03\xa1t\xa4beat"],
+        "ok",
+    );
+    check_msgpack(
+        "nil for an optional field",
+        &[b"\x83\xa1t\xa5watch\xa4raid\x07\xa5since\xc0"],
+        "ok",
+    );
 }
 
 #[test]
@@ -246,23 +358,50 @@ fn every_width_of_a_whole_number_is_one() {
         b"\xcb\x43\x40\0\0\0\0\0\0",
     ];
     for width in not {
-        check_msgpack("no raid's id", &[b"\x82\xa1t\xa5watch\xa4raid", width], "raid");
+        check_msgpack(
+            "no raid's id",
+            &[b"\x82\xa1t\xa5watch\xa4raid", width],
+            "raid",
+        );
     }
 }
 
 #[test]
 fn messagepack_that_is_not_exactly_one_value_is_undecodable() {
     check_msgpack("nothing", &[], "undecodable");
-    check_msgpack("two maps", &[b"\x81\xa1t\xa4beat\x81\xa1t\xa4beat"], "undecodable");
-    check_msgpack("a byte after the map", &[b"\x81\xa1t\xa4beat\xc0"], "undecodable");
-    check_msgpack("the byte that is never used", &[b"\x82\xa1t\xa4beat\xa1x\xc1"], "undecodable");
+    check_msgpack(
+        "two maps",
+        &[b"\x81\xa1t\xa4beat\x81\xa1t\xa4beat"],
+        "undecodable",
+    );
+    check_msgpack(
+        "a byte after the map",
+        &[b"\x81\xa1t\xa4beat\xc0"],
+        "undecodable",
+    );
+    check_msgpack(
+        "the byte that is never used",
+        &[b"\x82\xa1t\xa4beat\xa1x\xc1"],
+        "undecodable",
+    );
     check_msgpack("a JSON text", &[br#"{"t":"beat"}"#], "undecodable");
-    let whole = Codec::MessagePack.encode(&ClientMessage::Hello { token: "x".repeat(300), client: None });
+    let whole = Codec::MessagePack.encode(&ClientMessage::Hello {
+        token: "x".repeat(300),
+        client: None,
+    });
     for length in 0..whole.len() {
         check_msgpack("a cut message", &[&whole[..length]], "undecodable");
     }
-    check_msgpack("text in every width", &[b"\x81\xd9\x01t\xda\x00\x04beat"], "ok");
-    check_msgpack("text and map in 32 bits", &[b"\xdf\0\0\0\x01\xdb\0\0\0\x01t\xa4beat"], "ok");
+    check_msgpack(
+        "text in every width",
+        &[b"\x81\xd9\x01t\xda\x00\x04beat"],
+        "ok",
+    );
+    check_msgpack(
+        "text and map in 32 bits",
+        &[b"\xdf\0\0\0\x01\xdb\0\0\0\x01t\xa4beat"],
+        "ok",
+    );
     check_msgpack("a map in 16 bits", &[b"\xde\0\x01\xa1t\xa4beat"], "ok");
 }
 
@@ -284,7 +423,11 @@ fn declared_lengths_cost_nothing() {
     let began = Instant::now();
     for length in lengths {
         check_msgpack("as the frame", &[length], "undecodable");
-        check_msgpack("as a field", &[b"\x82\xa1t\xa4beat\xa1x", length], "undecodable");
+        check_msgpack(
+            "as a field",
+            &[b"\x82\xa1t\xa4beat\xa1x", length],
+            "undecodable",
+        );
         check_msgpack("as a key", &[b"\x82\xa1t\xa4beat", length], "undecodable");
         check_msgpack(
             "below the depth that is read",
@@ -293,7 +436,11 @@ fn declared_lengths_cost_nothing() {
         );
         check_msgpack("again and again", &[&length.repeat(1_000)], "undecodable");
     }
-    assert!(began.elapsed() < Duration::from_secs(10), "took {:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "took {:?}",
+        began.elapsed()
+    );
 }
 
 #[test]
@@ -310,9 +457,17 @@ fn nesting_is_followed_to_its_limit_and_skipped_below() {
         let signal: &[u8] = b"\x84\xa1t\xa6signal\xa4raid\x07\xa4kind\xa5emote\xa4data";
         check_msgpack("signal", &[signal, &nested], expected);
         check_msgpack("beat", &[b"\x82\xa1t\xa4beat\xa1x", &nested], "ok");
-        check_msgpack("beat, unfinished", &[b"\x82\xa1t\xa4beat\xa1x", &nested[..lists - 1]], "undecodable");
+        check_msgpack(
+            "beat, unfinished",
+            &[b"\x82\xa1t\xa4beat\xa1x", &nested[..lists - 1]],
+            "undecodable",
+        );
     }
-    let maps = format!(r#"{{"t":"beat","x":{}1{}}}"#, r#"{"a":"#.repeat(2_000), "}".repeat(2_000));
+    let maps = format!(
+        r#"{{"t":"beat","x":{}1{}}}"#,
+        r#"{"a":"#.repeat(2_000),
+        "}".repeat(2_000)
+    );
     check_json(&[(&maps, "ok")]);
     check_msgpack("only lists", &[&[0x91; 16_384]], "undecodable");
     check_json(&[(&"[".repeat(16_384), "undecodable")]);
@@ -325,11 +480,26 @@ fn an_answer_echoes_what_could_be_read() {
         other => panic!("{frame}: {other:?}"),
     };
     let echoed = |re: &str, id, raid| (re.to_owned(), id, raid);
-    assert_eq!(echo(r#"{"t":"do","id":17,"raid":7}"#), echoed("do", Some(17), Some(7)));
-    assert_eq!(echo(r#"{"t":"do","id":"x","raid":7}"#), echoed("do", None, Some(7)));
-    assert_eq!(echo(r#"{"t":"do","id":17,"raid":0}"#), echoed("do", Some(17), None));
-    assert_eq!(echo(r#"{"t":"do","id":9007199254740992,"raid":7}"#), echoed("do", None, Some(7)));
-    assert_eq!(echo(r#"{"t":"dance","id":17,"raid":7}"#), echoed("dance", Some(17), Some(7)));
+    assert_eq!(
+        echo(r#"{"t":"do","id":17,"raid":7}"#),
+        echoed("do", Some(17), Some(7))
+    );
+    assert_eq!(
+        echo(r#"{"t":"do","id":"x","raid":7}"#),
+        echoed("do", None, Some(7))
+    );
+    assert_eq!(
+        echo(r#"{"t":"do","id":17,"raid":0}"#),
+        echoed("do", Some(17), None)
+    );
+    assert_eq!(
+        echo(r#"{"t":"do","id":9007199254740992,"raid":7}"#),
+        echoed("do", None, Some(7))
+    );
+    assert_eq!(
+        echo(r#"{"t":"dance","id":17,"raid":7}"#),
+        echoed("dance", Some(17), Some(7))
+    );
     let long = echo(&format!(r#"{{"t":"{}"}}"#, "é".repeat(8_000)));
     assert_eq!(long, echoed(&"é".repeat(64), None, None));
 }

@@ -18,8 +18,15 @@ fn check_kept(path: &Path, content: &[u8]) {
         return fs::write(path, content).expect("write the file");
     }
     let kept = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}{HINT}", path.display()));
-    let (kept_text, text) = (String::from_utf8_lossy(&kept), String::from_utf8_lossy(content));
-    assert!(kept == content, "{} differs{HINT}\nkept: {kept_text}\nnow:  {text}", path.display());
+    let (kept_text, text) = (
+        String::from_utf8_lossy(&kept),
+        String::from_utf8_lossy(content),
+    );
+    assert!(
+        kept == content,
+        "{} differs{HINT}\nkept: {kept_text}\nnow:  {text}",
+        path.display()
+    );
 }
 
 fn updating() -> bool {

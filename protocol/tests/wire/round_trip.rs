@@ -33,8 +33,14 @@ fn commands() -> impl Strategy<Value = Command> {
         task().prop_map(|task| Command::ReleaseTask { task }),
         task().prop_map(|task| Command::CompleteTask { task }),
         task().prop_map(|task| Command::FailTask { task }),
-        (player(), any::<i64>(), ".*", prop::option::of(".*"))
-            .prop_map(|(player, xp, kind, note)| Command::Contribute { player, xp, kind, note }),
+        (player(), any::<i64>(), ".*", prop::option::of(".*")).prop_map(
+            |(player, xp, kind, note)| Command::Contribute {
+                player,
+                xp,
+                kind,
+                note
+            }
+        ),
         ".*".prop_map(|text| Command::Say { text }),
     ]
 }
@@ -46,7 +52,8 @@ fn json() -> impl Strategy<Value = Value> {
         any::<i64>().prop_map(Value::from),
         any::<u64>().prop_map(Value::from),
         // The JSON parser rounds the last bit of some other fractions.
-        any::<i32>().prop_filter_map("finite", |n| Number::from_f64(f64::from(n) / 8.0).map(Value::Number)),
+        any::<i32>().prop_filter_map("finite", |n| Number::from_f64(f64::from(n) / 8.0)
+            .map(Value::Number)),
         ".{0,8}".prop_map(Value::from),
     ];
     leaf.prop_recursive(4, 12, 4, |inner| {
@@ -60,24 +67,31 @@ fn json() -> impl Strategy<Value = Value> {
 }
 
 fn messages() -> impl Strategy<Value = ClientMessage> {
-    let op = || prop::option::of("[A-Za-z0-9_.-]{1,64}".prop_map(|op| OpKey::try_from(op).expect("an op")));
+    let op = || {
+        prop::option::of("[A-Za-z0-9_.-]{1,64}".prop_map(|op| OpKey::try_from(op).expect("an op")))
+    };
     let number = || prop_oneof![0..300_u64, WHOLE];
     prop_oneof![
-        (".*", prop::option::of(".*")).prop_map(|(token, client)| ClientMessage::Hello { token, client }),
-        (optional_number(), id(), optional_number()).prop_map(|(id, raid, since)| ClientMessage::Watch {
-            id,
-            raid,
-            since: since.map(Seq)
+        (".*", prop::option::of(".*"))
+            .prop_map(|(token, client)| ClientMessage::Hello { token, client }),
+        (optional_number(), id(), optional_number()).prop_map(|(id, raid, since)| {
+            ClientMessage::Watch {
+                id,
+                raid,
+                since: since.map(Seq),
+            }
         }),
         (optional_number(), id()).prop_map(|(id, raid)| ClientMessage::Unwatch { id, raid }),
-        (number(), id::<RaidId>(), op(), commands()).prop_map(|(id, raid, op, cmd)| ClientMessage::Do {
-            id,
-            raid,
-            op,
-            cmd
+        (number(), id::<RaidId>(), op(), commands())
+            .prop_map(|(id, raid, op, cmd)| ClientMessage::Do { id, raid, op, cmd }),
+        (optional_number(), id(), "[a-z_]{1,32}", json()).prop_map(|(id, raid, kind, data)| {
+            ClientMessage::Signal {
+                id,
+                raid,
+                kind,
+                data,
+            }
         }),
-        (optional_number(), id(), "[a-z_]{1,32}", json())
-            .prop_map(|(id, raid, kind, data)| ClientMessage::Signal { id, raid, kind, data }),
         Just(ClientMessage::Beat),
     ]
 }

@@ -1,12 +1,17 @@
 //! One message of every kind, with every optional field both there and not.
 
+use std::collections::BTreeMap;
+
 use raidhall_protocol::error::{ErrorBody, ErrorType, FieldFault};
 use raidhall_protocol::event::{Event, EventData, FailReason, LeaderReason, LeaveReason};
-use raidhall_protocol::server::{ByeReason, PlayerRef, ServerMessage, UnwatchReason, WelcomeLimits};
-use raidhall_protocol::state::{ChatMessage, Member, RaidState, RaidStatus, Rank, Role, Task, TaskStatus};
+use raidhall_protocol::server::{
+    ByeReason, PlayerRef, ServerMessage, UnwatchReason, WelcomeLimits,
+};
+use raidhall_protocol::state::{
+    ChatMessage, Member, RaidState, RaidStatus, Rank, Role, Task, TaskStatus,
+};
 use raidhall_protocol::{ClientMessage, Command, OpKey, PlayerId, RaidId, Seq, TaskId, UnixMillis};
 use serde_json::json;
-use std::collections::BTreeMap;
 
 const NOW: i64 = 1_767_225_600_000;
 
@@ -14,19 +19,63 @@ const NOW: i64 = 1_767_225_600_000;
 pub(crate) fn client() -> Vec<(String, ClientMessage)> {
     let (raid, since) = (raid(7), Some(Seq(120)));
     let mut samples = vec![
-        ("hello", ClientMessage::Hello { token: "eyJ.a.b".to_owned(), client: None }),
+        (
+            "hello",
+            ClientMessage::Hello {
+                token: "eyJ.a.b".to_owned(),
+                client: None,
+            },
+        ),
         (
             "hello_with_client",
-            ClientMessage::Hello { token: "eyJ.a.b".to_owned(), client: Some("web/1.0".to_owned()) },
+            ClientMessage::Hello {
+                token: "eyJ.a.b".to_owned(),
+                client: Some("web/1.0".to_owned()),
+            },
         ),
-        ("watch", ClientMessage::Watch { id: None, raid, since: None }),
-        ("watch_since", ClientMessage::Watch { id: Some(3), raid, since }),
-        ("watch_since_start", ClientMessage::Watch { id: None, raid, since: Some(Seq::ZERO) }),
+        (
+            "watch",
+            ClientMessage::Watch {
+                id: None,
+                raid,
+                since: None,
+            },
+        ),
+        (
+            "watch_since",
+            ClientMessage::Watch {
+                id: Some(3),
+                raid,
+                since,
+            },
+        ),
+        (
+            "watch_since_start",
+            ClientMessage::Watch {
+                id: None,
+                raid,
+                since: Some(Seq::ZERO),
+            },
+        ),
         ("unwatch", ClientMessage::Unwatch { id: None, raid }),
-        ("unwatch_with_id", ClientMessage::Unwatch { id: Some(0), raid }),
-        ("do_without_op", ClientMessage::Do { id: 17, raid, op: None, cmd: Command::Start }),
+        (
+            "unwatch_with_id",
+            ClientMessage::Unwatch { id: Some(0), raid },
+        ),
+        (
+            "do_without_op",
+            ClientMessage::Do {
+                id: 17,
+                raid,
+                op: None,
+                cmd: Command::Start,
+            },
+        ),
         ("signal", signal(None, json!({ "emoji": "🔥" }))),
-        ("signal_with_id", signal(Some(18), json!([null, true, -1, 0.5, "x", {}]))),
+        (
+            "signal_with_id",
+            signal(Some(18), json!([null, true, -1, 0.5, "x", {}])),
+        ),
         ("signal_without_data", signal(None, json!(null))),
         ("beat", ClientMessage::Beat),
     ]
@@ -41,12 +90,22 @@ pub(crate) fn client() -> Vec<(String, ClientMessage)> {
             id: largest,
             raid: RaidId::try_from(largest).expect("an id"),
             op: OpKey::try_from("k".repeat(64)).ok(),
-            cmd: Command::ClaimTask { task: TaskId::try_from(largest).expect("an id") },
+            cmd: Command::ClaimTask {
+                task: TaskId::try_from(largest).expect("an id"),
+            },
         },
     ));
     for (suffix, cmd) in commands() {
         let name = format!("do_{}{suffix}", cmd.kind());
-        samples.push((name, ClientMessage::Do { id: 17, raid, op: op.clone(), cmd }));
+        samples.push((
+            name,
+            ClientMessage::Do {
+                id: 17,
+                raid,
+                op: op.clone(),
+                cmd,
+            },
+        ));
     }
     samples
 }
@@ -65,20 +124,44 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("", Command::Kick { player }),
         ("", Command::Promote { player }),
         ("", Command::Cancel),
-        ("", Command::AddTask { title: "Fix the build".to_owned(), xp: 40, minutes: 25 }),
-        ("_out_of_range", Command::AddTask { title: String::new(), xp: -1, minutes: i64::from(i32::MIN) }),
+        (
+            "",
+            Command::AddTask {
+                title: "Fix the build".to_owned(),
+                xp: 40,
+                minutes: 25,
+            },
+        ),
+        (
+            "_out_of_range",
+            Command::AddTask {
+                title: String::new(),
+                xp: -1,
+                minutes: i64::from(i32::MIN),
+            },
+        ),
         ("", Command::ClaimTask { task }),
         ("", Command::ReleaseTask { task }),
         ("", Command::CompleteTask { task }),
         ("", Command::FailTask { task }),
         ("", contribute(25, Some("7 days in a row"))),
         ("_without_note", contribute(1, None)),
-        ("", Command::Say { text: "on it — 🔥 \"quoted\" \\ \u{202e}".to_owned() }),
+        (
+            "",
+            Command::Say {
+                text: "on it — 🔥 \"quoted\" \\ \u{202e}".to_owned(),
+            },
+        ),
     ]
 }
 
 fn signal(id: Option<u64>, data: serde_json::Value) -> ClientMessage {
-    ClientMessage::Signal { id, raid: raid(7), kind: "emote".to_owned(), data }
+    ClientMessage::Signal {
+        id,
+        raid: raid(7),
+        kind: "emote".to_owned(),
+        data,
+    }
 }
 
 /// What the server sends, by the name of its fixture.
@@ -93,19 +176,40 @@ pub(crate) fn server() -> Vec<(String, ServerMessage)> {
         state: Box::new(state),
     };
     let mut samples = vec![
-        ("welcome".to_owned(), welcome(Some(PlayerRef { id: player(5), name: "Ada".to_owned() }))),
+        (
+            "welcome".to_owned(),
+            welcome(Some(PlayerRef {
+                id: player(5),
+                name: "Ada".to_owned(),
+            })),
+        ),
         ("welcome_service".to_owned(), welcome(None)),
         (
             "watching".to_owned(),
-            ServerMessage::Watching { raid, seq: Seq(123), recovered: true, online: online.clone() },
+            ServerMessage::Watching {
+                raid,
+                seq: Seq(123),
+                recovered: true,
+                online: online.clone(),
+            },
         ),
         ("snapshot_new".to_owned(), snapshot(2, new_state())),
         ("snapshot_active".to_owned(), snapshot(123, active_state())),
-        ("snapshot_completed".to_owned(), snapshot(130, completed_state())),
-        ("snapshot_abandoned".to_owned(), snapshot(4, abandoned_state())),
+        (
+            "snapshot_completed".to_owned(),
+            snapshot(130, completed_state()),
+        ),
+        (
+            "snapshot_abandoned".to_owned(),
+            snapshot(4, abandoned_state()),
+        ),
         (
             "presence".to_owned(),
-            ServerMessage::Presence { raid, online: vec![player(5)], offline: vec![player(6)] },
+            ServerMessage::Presence {
+                raid,
+                online: vec![player(5)],
+                offline: vec![player(6)],
+            },
         ),
         (
             "beat".to_owned(),
@@ -116,10 +220,29 @@ pub(crate) fn server() -> Vec<(String, ServerMessage)> {
         ),
         (
             "beat_without_watches".to_owned(),
-            ServerMessage::Beat { now: UnixMillis(NOW), heads: BTreeMap::new() },
+            ServerMessage::Beat {
+                now: UnixMillis(NOW),
+                heads: BTreeMap::new(),
+            },
         ),
-        ("ack".to_owned(), ServerMessage::Ack { id: 17, raid, seq: Seq(124), duplicate: false }),
-        ("ack_duplicate".to_owned(), ServerMessage::Ack { id: 0, raid, seq: Seq(124), duplicate: true }),
+        (
+            "ack".to_owned(),
+            ServerMessage::Ack {
+                id: 17,
+                raid,
+                seq: Seq(124),
+                duplicate: false,
+            },
+        ),
+        (
+            "ack_duplicate".to_owned(),
+            ServerMessage::Ack {
+                id: 0,
+                raid,
+                seq: Seq(124),
+                duplicate: true,
+            },
+        ),
         (
             "signal".to_owned(),
             ServerMessage::Signal {
@@ -129,7 +252,13 @@ pub(crate) fn server() -> Vec<(String, ServerMessage)> {
                 data: json!({ "emoji": "🔥" }),
             },
         ),
-        ("bye".to_owned(), ServerMessage::Bye { reason: ByeReason::Draining, reconnect_after_ms: 840 }),
+        (
+            "bye".to_owned(),
+            ServerMessage::Bye {
+                reason: ByeReason::Draining,
+                reconnect_after_ms: 840,
+            },
+        ),
     ];
     for (reason, name) in [
         (UnwatchReason::Asked, "asked"),
@@ -137,14 +266,25 @@ pub(crate) fn server() -> Vec<(String, ServerMessage)> {
         (UnwatchReason::Left, "left"),
         (UnwatchReason::Forbidden, "forbidden"),
     ] {
-        samples.push((format!("unwatched_{name}"), ServerMessage::Unwatched { raid, reason }));
+        samples.push((
+            format!("unwatched_{name}"),
+            ServerMessage::Unwatched { raid, reason },
+        ));
     }
     samples.extend(ErrorType::ALL.map(error));
-    let events = events().into_iter().zip(124..).map(|((suffix, by, data), seq)| {
-        let name = format!("event_{}{suffix}", data.kind());
-        let event = Event { seq: Seq(seq), at: UnixMillis(NOW + 1_000), by: by.map(player), data };
-        (name, ServerMessage::Event { raid, event })
-    });
+    let events = events()
+        .into_iter()
+        .zip(124..)
+        .map(|((suffix, by, data), seq)| {
+            let name = format!("event_{}{suffix}", data.kind());
+            let event = Event {
+                seq: Seq(seq),
+                at: UnixMillis(NOW + 1_000),
+                by: by.map(player),
+                data,
+            };
+            (name, ServerMessage::Event { raid, event })
+        });
     samples.extend(events);
     samples
 }
@@ -155,7 +295,11 @@ fn welcome(player: Option<PlayerRef>) -> ServerMessage {
         session: "01JGFJJZ00".to_owned(),
         now: UnixMillis(NOW),
         heartbeat_ms: 20_000,
-        limits: WelcomeLimits { message_bytes: 16_384, commands_per_second: 20, watches: 32 },
+        limits: WelcomeLimits {
+            message_bytes: 16_384,
+            commands_per_second: 20,
+            watches: 32,
+        },
         lineage: "9f2c41d07be3".to_owned(),
     }
 }
@@ -174,7 +318,12 @@ fn error(r#type: ErrorType) -> (String, ServerMessage) {
     }
     (
         format!("error_{}", r#type.as_str()),
-        ServerMessage::Error { re: "do".to_owned(), id, raid, error: body },
+        ServerMessage::Error {
+            re: "do".to_owned(),
+            id,
+            raid,
+            error: body,
+        },
     )
 }
 
@@ -212,8 +361,17 @@ fn events() -> Vec<(&'static str, Option<u64>, EventData)> {
         current_xp: 145,
         current_tasks: 4,
     };
-    let led = |reason, term| EventData::LeaderChanged { player, previous, reason, term };
-    let left = |reason, released| EventData::MemberLeft { player, reason, released };
+    let led = |reason, term| EventData::LeaderChanged {
+        player,
+        previous,
+        reason,
+        term,
+    };
+    let left = |reason, released| EventData::MemberLeft {
+        player,
+        reason,
+        released,
+    };
     vec![
         ("", Some(5), created(None)),
         ("_with_description", Some(5), created(Some("By Friday"))),
@@ -224,9 +382,32 @@ fn events() -> Vec<(&'static str, Option<u64>, EventData)> {
         ("", Some(6), led(LeaderReason::Left, 2)),
         ("_promoted", Some(6), led(LeaderReason::Promoted, 3)),
         ("_offline", None, led(LeaderReason::LeaderOffline, 4)),
-        ("", Some(5), EventData::RaidStarted { deadline: at.plus(86_400_000) }),
-        ("", Some(5), EventData::TaskAdded { task, title: "Fix the build".to_owned(), xp: 40, minutes: 25 }),
-        ("", Some(5), EventData::TaskClaimed { task, player, energy: 90 }),
+        (
+            "",
+            Some(5),
+            EventData::RaidStarted {
+                deadline: at.plus(86_400_000),
+            },
+        ),
+        (
+            "",
+            Some(5),
+            EventData::TaskAdded {
+                task,
+                title: "Fix the build".to_owned(),
+                xp: 40,
+                minutes: 25,
+            },
+        ),
+        (
+            "",
+            Some(5),
+            EventData::TaskClaimed {
+                task,
+                player,
+                energy: 90,
+            },
+        ),
         ("", Some(6), EventData::TaskReleased { task, player }),
         (
             "",
@@ -242,15 +423,55 @@ fn events() -> Vec<(&'static str, Option<u64>, EventData)> {
                 current_tasks: 3,
             },
         ),
-        ("", Some(5), EventData::TaskFailed { task, player, energy: 0 }),
+        (
+            "",
+            Some(5),
+            EventData::TaskFailed {
+                task,
+                player,
+                energy: 0,
+            },
+        ),
         ("", None, contributed(Some("7 days in a row"))),
         ("_without_note", None, contributed(None)),
-        ("", Some(5), EventData::Said { text: "on it — 🔥".to_owned() }),
+        (
+            "",
+            Some(5),
+            EventData::Said {
+                text: "on it — 🔥".to_owned(),
+            },
+        ),
         ("", Some(5), EventData::RaidCompleted { ranking: ranking() }),
-        ("", None, EventData::RaidFailed { reason: FailReason::Deadline }),
-        ("_cancelled", Some(5), EventData::RaidFailed { reason: FailReason::Cancelled }),
-        ("_abandoned", Some(5), EventData::RaidFailed { reason: FailReason::Abandoned }),
-        ("", Some(5), EventData::PlayerErased { player, text: "[erased]".to_owned(), made_raid: false }),
+        (
+            "",
+            None,
+            EventData::RaidFailed {
+                reason: FailReason::Deadline,
+            },
+        ),
+        (
+            "_cancelled",
+            Some(5),
+            EventData::RaidFailed {
+                reason: FailReason::Cancelled,
+            },
+        ),
+        (
+            "_abandoned",
+            Some(5),
+            EventData::RaidFailed {
+                reason: FailReason::Abandoned,
+            },
+        ),
+        (
+            "",
+            Some(5),
+            EventData::PlayerErased {
+                player,
+                text: "[erased]".to_owned(),
+                made_raid: false,
+            },
+        ),
     ]
 }
 
@@ -302,13 +523,27 @@ fn active_state() -> RaidState {
         current_tasks: 3,
         started_at: Some(started),
         deadline: Some(started.plus(86_400_000)),
-        members: vec![member(5, "Ada", Role::Leader, 80, 2), member(6, "Ben", Role::Member, 40, 1)],
+        members: vec![
+            member(5, "Ada", Role::Leader, 80, 2),
+            member(6, "Ben", Role::Member, 40, 1),
+        ],
         tasks: vec![
             task(1, TaskStatus::Open, None, None, None),
             task(2, TaskStatus::Claimed, Some(6), Some(started), None),
-            task(3, TaskStatus::Completed, Some(5), Some(started), Some(started.plus(1_500))),
+            task(
+                3,
+                TaskStatus::Completed,
+                Some(5),
+                Some(started),
+                Some(started.plus(1_500)),
+            ),
         ],
-        messages: vec![ChatMessage { seq: Seq(90), by: player(6), text: "on it".to_owned(), at: started }],
+        messages: vec![ChatMessage {
+            seq: Seq(90),
+            by: player(6),
+            text: "on it".to_owned(),
+            at: started,
+        }],
         ..new_state()
     }
 }
@@ -337,12 +572,26 @@ fn abandoned_state() -> RaidState {
 
 fn member(id: u64, name: &str, role: Role, xp: u64, tasks: u64) -> Member {
     let (energy_at, joined_at) = (UnixMillis(NOW + 70_000), UnixMillis(NOW));
-    Member { player: player(id), name: name.to_owned(), role, xp, tasks, energy: 70, energy_at, joined_at }
+    Member {
+        player: player(id),
+        name: name.to_owned(),
+        role,
+        xp,
+        tasks,
+        energy: 70,
+        energy_at,
+        joined_at,
+    }
 }
 
 fn ranking() -> Vec<Rank> {
-    let rank =
-        |id, name: &str, xp, tasks, rank| Rank { player: player(id), name: name.to_owned(), xp, tasks, rank };
+    let rank = |id, name: &str, xp, tasks, rank| Rank {
+        player: player(id),
+        name: name.to_owned(),
+        xp,
+        tasks,
+        rank,
+    };
     vec![rank(5, "Ada", 400, 7, 1), rank(6, "Ben", 40, 1, 2)]
 }
 

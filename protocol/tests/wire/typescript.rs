@@ -1,20 +1,27 @@
 //! The TypeScript types, generated from the Rust ones.
 
-use crate::layout::lay_out;
-use crate::{check_kept, kept};
+use std::fmt::Write as _;
+
 use raidhall_protocol::close::CloseCode;
 use raidhall_protocol::error::{ErrorBody, ErrorType, FieldFault};
 use raidhall_protocol::event::{self, Event, EventData};
 use raidhall_protocol::rest::{self, Data, Page};
 use raidhall_protocol::server::{self, ServerMessage};
 use raidhall_protocol::state::{self, RaidState};
-use raidhall_protocol::{ClientMessage, Command, OpKey, PlayerId, RaidId, Seq, TaskId, UnixMillis, limits};
-use std::fmt::Write as _;
+use raidhall_protocol::{
+    ClientMessage, Command, OpKey, PlayerId, RaidId, Seq, TaskId, UnixMillis, limits,
+};
 use ts_rs::{Config, TS};
+
+use crate::layout::lay_out;
+use crate::{check_kept, kept};
 
 #[test]
 fn typescript_types_are_those_of_this_build() {
-    check_kept(&kept("../clients/typescript/src/protocol.ts"), generate().as_bytes());
+    check_kept(
+        &kept("../clients/typescript/src/protocol.ts"),
+        generate().as_bytes(),
+    );
 }
 
 /// Every type on the wire as TypeScript, and the numbers that are part of the contract.
@@ -77,18 +84,31 @@ pub(crate) fn declarations() -> Vec<String> {
 
 fn declare<T: TS>() -> String {
     let config = Config::new().with_large_int("number");
-    let tidy = |source: String| source.replace("/**\n * ", "/** ").replace("\n */\n", " */\n");
+    let tidy = |source: String| {
+        source
+            .replace("/**\n * ", "/** ")
+            .replace("\n */\n", " */\n")
+    };
     tidy(T::docs().unwrap_or_default()) + "export " + &lay_out(&tidy(T::decl(&config)))
 }
 
 fn write_constants(out: &mut String) -> std::fmt::Result {
-    writeln!(out, "/** The codes with which the server closes a socket. */\nexport const CLOSE_CODES = {{")?;
+    writeln!(
+        out,
+        "/** The codes with which the server closes a socket. */\nexport const CLOSE_CODES = {{"
+    )?;
     for close in CloseCode::ALL {
         writeln!(out, "  {}: {},", close.as_str(), close.code())?;
     }
     writeln!(out, "}} as const;\n")?;
-    writeln!(out, "/** The HTTP status of each error, and whether the same request may succeed later. */")?;
-    writeln!(out, "export const ERRORS: Record<ErrorType, {{ status: number, retry: boolean }}> = {{")?;
+    writeln!(
+        out,
+        "/** The HTTP status of each error, and whether the same request may succeed later. */"
+    )?;
+    writeln!(
+        out,
+        "export const ERRORS: Record<ErrorType, {{ status: number, retry: boolean }}> = {{"
+    )?;
     for error in ErrorType::ALL {
         let (name, status, retry) = (error.as_str(), error.status(), error.retry());
         writeln!(out, "  {name}: {{ status: {status}, retry: {retry} }},")?;
@@ -97,12 +117,27 @@ fn write_constants(out: &mut String) -> std::fmt::Result {
     writeln!(out, "/** The path of the WebSocket door. */")?;
     writeln!(out, "export const SOCKET_PATH = {:?};", limits::SOCKET_PATH)?;
     writeln!(out, "/** The subprotocol of binary MessagePack frames. */")?;
-    writeln!(out, "export const SUBPROTOCOL_MSGPACK = {:?};", limits::SUBPROTOCOL_MSGPACK)?;
+    writeln!(
+        out,
+        "export const SUBPROTOCOL_MSGPACK = {:?};",
+        limits::SUBPROTOCOL_MSGPACK
+    )?;
     writeln!(out, "/** The subprotocol of JSON text frames. */")?;
-    writeln!(out, "export const SUBPROTOCOL_JSON = {:?};", limits::SUBPROTOCOL_JSON)?;
+    writeln!(
+        out,
+        "export const SUBPROTOCOL_JSON = {:?};",
+        limits::SUBPROTOCOL_JSON
+    )?;
     writeln!(out, "/** How many chat messages a raid's state holds. */")?;
-    writeln!(out, "export const MESSAGES_SHOWN = {};\n", limits::MESSAGES_SHOWN)?;
-    writeln!(out, "/** The most characters of a text, and the least and the most of a number. */")?;
+    writeln!(
+        out,
+        "export const MESSAGES_SHOWN = {};\n",
+        limits::MESSAGES_SHOWN
+    )?;
+    writeln!(
+        out,
+        "/** The most characters of a text, and the least and the most of a number. */"
+    )?;
     writeln!(out, "export const LIMITS = {{")?;
     for (name, most) in [
         ("name_chars", limits::NAME_CHARS_MAX),
@@ -121,7 +156,12 @@ fn write_constants(out: &mut String) -> std::fmt::Result {
         ("task_xp", limits::TASK_XP),
         ("task_minutes", limits::TASK_MINUTES),
     ] {
-        writeln!(out, "  {name}: {{ min: {}, max: {} }},", range.start(), range.end())?;
+        writeln!(
+            out,
+            "  {name}: {{ min: {}, max: {} }},",
+            range.start(),
+            range.end()
+        )?;
     }
     writeln!(out, "}} as const;")
 }

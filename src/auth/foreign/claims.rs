@@ -1,12 +1,14 @@
 //! What a foreign token says, and whether that is for us, now.
 
-use super::{IssuerOptions, Vouched};
+use std::time::Duration;
+
 use data_encoding::BASE64URL_NOPAD;
 use raidhall_protocol::UnixMillis;
 use raidhall_protocol::limits::{EXTERNAL_ID_CHARS_MAX, NAME_CHARS_MAX};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use std::time::Duration;
+
+use super::{IssuerOptions, Vouched};
 
 /// How far an issuer's clock may be from the database's.
 pub(super) const LEEWAY: Duration = Duration::from_secs(30);
@@ -36,8 +38,12 @@ pub(super) fn issuer(token: &str) -> Option<String> {
     struct Unproven {
         iss: String,
     }
-    let payload = BASE64URL_NOPAD.decode(token.split('.').nth(1)?.as_bytes()).ok()?;
-    serde_json::from_slice::<Unproven>(&payload).ok().map(|unproven| unproven.iss)
+    let payload = BASE64URL_NOPAD
+        .decode(token.split('.').nth(1)?.as_bytes())
+        .ok()?;
+    serde_json::from_slice::<Unproven>(&payload)
+        .ok()
+        .map(|unproven| unproven.iss)
 }
 
 /// Whom genuine claims speak for, and until when.
@@ -66,8 +72,16 @@ fn is_for(claims: &Claims, audience: &str) -> bool {
 
 /// When the token ends, leeway included.
 fn in_time(claims: &Claims, lifetime_max: Duration, now: UnixMillis) -> Result<UnixMillis, Unfit> {
-    let date = |name: &str| claims.get(name).map(|value| seconds(value).ok_or(Unfit::NotForUs)).transpose();
-    let (issued, expires) = (date("iat")?.ok_or(Unfit::NotForUs)?, date("exp")?.ok_or(Unfit::NotForUs)?);
+    let date = |name: &str| {
+        claims
+            .get(name)
+            .map(|value| seconds(value).ok_or(Unfit::NotForUs))
+            .transpose()
+    };
+    let (issued, expires) = (
+        date("iat")?.ok_or(Unfit::NotForUs)?,
+        date("exp")?.ok_or(Unfit::NotForUs)?,
+    );
     let begins = date("nbf")?.map_or(issued, |not_before| not_before.max(issued));
     let (now, leeway) = (now.0 as f64 / 1_000.0, LEEWAY.as_secs_f64());
     if now >= expires + leeway {
@@ -82,7 +96,9 @@ fn in_time(claims: &Claims, lifetime_max: Duration, now: UnixMillis) -> Result<U
 
 /// A NumericDate (RFC 7519, section 2) of this age of the world.
 fn seconds(value: &Value) -> Option<f64> {
-    value.as_f64().filter(|seconds| (0.0..1e12).contains(seconds))
+    value
+        .as_f64()
+        .filter(|seconds| (0.0..1e12).contains(seconds))
 }
 
 fn claimed(claims: &Claims, options: &IssuerOptions) -> Option<Claimed> {
@@ -99,7 +115,10 @@ fn claimed(claims: &Claims, options: &IssuerOptions) -> Option<Claimed> {
     if options.others_prefixes.iter().any(is_others) {
         return None;
     }
-    Some(Claimed::Player(Vouched { external_id, name: name(claims.get(&options.name_claim)) }))
+    Some(Claimed::Player(Vouched {
+        external_id,
+        name: name(claims.get(&options.name_claim)),
+    }))
 }
 
 /// Text or a whole number, as hosts count their users.
@@ -116,7 +135,13 @@ fn subject(value: &Value) -> Option<String> {
 
 /// In a list, or in a text with spaces between (RFC 8693, section 4.2).
 fn has_scope(claims: &Claims, options: &IssuerOptions, scope: &str) -> bool {
-    let Some(value) = options.scope_claim.as_ref().and_then(|claim| claims.get(claim)) else { return false };
+    let Some(value) = options
+        .scope_claim
+        .as_ref()
+        .and_then(|claim| claims.get(claim))
+    else {
+        return false;
+    };
     match value {
         Value::String(text) => text.split(' ').any(|word| word == scope),
         Value::Array(list) => list.iter().any(|word| word == scope),
@@ -130,5 +155,9 @@ pub(in crate::auth) fn name(value: Option<&Value>) -> String {
     let visible: String = text.chars().filter(|c| !c.is_control()).collect();
     let short: String = visible.trim().chars().take(NAME_CHARS_MAX).collect();
     let short = short.trim_end();
-    if short.is_empty() { NAMELESS.to_owned() } else { short.to_owned() }
+    if short.is_empty() {
+        NAMELESS.to_owned()
+    } else {
+        short.to_owned()
+    }
 }

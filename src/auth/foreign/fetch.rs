@@ -1,15 +1,17 @@
 //! Having a document from a file or over HTTP, bounded in size and time.
 
-use crate::outbound::{AskError, HttpUrl};
-use axum::body::Body;
-use axum::http::header::ACCEPT;
-use axum::http::{Request, StatusCode};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::ACCEPT;
+use axum::http::{Request, StatusCode};
 use thiserror::Error;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
+
+use crate::outbound::{AskError, HttpUrl};
 
 const BYTES_MAX: usize = 256 * 1024;
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -70,16 +72,32 @@ impl Source {
 
 async fn read(file: tokio::fs::File) -> Result<Vec<u8>, SourceError> {
     let mut bytes = Vec::new();
-    file.take(BYTES_MAX as u64 + 1).read_to_end(&mut bytes).await?;
-    if bytes.len() > BYTES_MAX { Err(SourceError::TooLarge) } else { Ok(bytes) }
+    file.take(BYTES_MAX as u64 + 1)
+        .read_to_end(&mut bytes)
+        .await?;
+    if bytes.len() > BYTES_MAX {
+        Err(SourceError::TooLarge)
+    } else {
+        Ok(bytes)
+    }
 }
 
 async fn get(url: &HttpUrl) -> Result<Vec<u8>, SourceError> {
     let mut request = Request::new(Body::empty());
-    request.headers_mut().insert(ACCEPT, axum::http::HeaderValue::from_static("application/json"));
-    let answer = url.ask(request, Some(BYTES_MAX)).await.map_err(|error| match error {
-        AskError::TooLarge(_) => SourceError::TooLarge,
-        error => error.into(),
-    })?;
-    if answer.status == StatusCode::OK { Ok(answer.body) } else { Err(SourceError::Status(answer.status)) }
+    request.headers_mut().insert(
+        ACCEPT,
+        axum::http::HeaderValue::from_static("application/json"),
+    );
+    let answer = url
+        .ask(request, Some(BYTES_MAX))
+        .await
+        .map_err(|error| match error {
+            AskError::TooLarge(_) => SourceError::TooLarge,
+            error => error.into(),
+        })?;
+    if answer.status == StatusCode::OK {
+        Ok(answer.body)
+    } else {
+        Err(SourceError::Status(answer.status))
+    }
 }

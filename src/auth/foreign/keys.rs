@@ -3,13 +3,15 @@
 //! A key's algorithm follows from the key alone, never from a token: RS256, ES256 or EdDSA. So nobody can pass a public
 //! key off as a secret, and `none` is no algorithm.
 
-use super::claims::Claims;
-use crate::auth::header::Header;
+use std::collections::HashMap;
+
 use data_encoding::BASE64URL_NOPAD;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
-use std::collections::HashMap;
 use thiserror::Error;
+
+use super::claims::Claims;
+use crate::auth::header::Header;
 
 /// More keys than any issuer has at once.
 const KEYS_MAX: usize = 64;
@@ -84,13 +86,17 @@ impl KeySet {
         }
         let mut keys: Vec<Key> = keys.into_iter().filter_map(Key::read).collect();
         let mut times: HashMap<Option<String>, usize> = HashMap::new();
-        keys.iter().for_each(|key| *times.entry(key.id.clone()).or_default() += 1);
+        keys.iter()
+            .for_each(|key| *times.entry(key.id.clone()).or_default() += 1);
         // Of two keys with one name nobody can tell which is meant: neither is believed.
         keys.retain(|key| key.id.is_none() || times[&key.id] == 1);
         if keys.is_empty() {
             return Err(KeySetError::Empty);
         }
-        Ok(KeySet { passed_over: count - keys.len(), keys })
+        Ok(KeySet {
+            passed_over: count - keys.len(),
+            keys,
+        })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -101,9 +107,10 @@ impl KeySet {
     /// one key.
     pub(super) fn open(&self, header: &Header, token: &str) -> Result<Claims, Unusable> {
         let key = match (&header.kid, self.keys.as_slice()) {
-            (Some(kid), keys) => {
-                keys.iter().find(|key| key.id.as_ref() == Some(kid)).ok_or(Unusable::UnknownKey)?
-            }
+            (Some(kid), keys) => keys
+                .iter()
+                .find(|key| key.id.as_ref() == Some(kid))
+                .ok_or(Unusable::UnknownKey)?,
             (None, [only]) => only,
             (None, _) => return Err(Unusable::Forged),
         };
@@ -113,9 +120,15 @@ impl KeySet {
         let mut validation = Validation::new(key.algorithm);
         // Judged by the database's clock, and by rules of our own: see `claims`.
         validation.required_spec_claims.clear();
-        (validation.validate_exp, validation.validate_nbf, validation.validate_aud) = (false, false, false);
+        (
+            validation.validate_exp,
+            validation.validate_nbf,
+            validation.validate_aud,
+        ) = (false, false, false);
         let opened = jsonwebtoken::decode(token, &key.key, &validation);
-        opened.map(|token| token.claims).map_err(|_| Unusable::Forged)
+        opened
+            .map(|token| token.claims)
+            .map_err(|_| Unusable::Forged)
     }
 }
 
@@ -123,13 +136,20 @@ impl Key {
     fn read(value: serde_json::Value) -> Option<Key> {
         let jwk: Jwk = serde_json::from_value(value).ok()?;
         let checks = jwk.r#use.as_deref().is_none_or(|purpose| purpose == "sig")
-            && jwk.key_ops.as_ref().is_none_or(|ops| ops.iter().any(|op| op == "verify"));
+            && jwk
+                .key_ops
+                .as_ref()
+                .is_none_or(|ops| ops.iter().any(|op| op == "verify"));
         if !checks || jwk.d.is_some() {
             return None;
         }
         let (algorithm, key) = material(&jwk)?;
         let fits = jwk.alg.as_deref().is_none_or(|alg| alg == name(algorithm));
-        fits.then_some(Key { id: jwk.kid, algorithm, key })
+        fits.then_some(Key {
+            id: jwk.kid,
+            algorithm,
+            key,
+        })
     }
 }
 
@@ -142,11 +162,17 @@ fn material(jwk: &Jwk) -> Option<(Algorithm, DecodingKey)> {
             if !(RSA_BYTES_MIN..=RSA_BYTES_MAX).contains(&length) {
                 return None;
             }
-            Some((Algorithm::RS256, DecodingKey::from_rsa_raw_components(&modulus, &exponent)))
+            Some((
+                Algorithm::RS256,
+                DecodingKey::from_rsa_raw_components(&modulus, &exponent),
+            ))
         }
         ("EC", Some("P-256")) => {
             let (x, y) = (jwk.x.as_deref()?, jwk.y.as_deref()?);
-            Some((Algorithm::ES256, DecodingKey::from_ec_components(x, y).ok()?))
+            Some((
+                Algorithm::ES256,
+                DecodingKey::from_ec_components(x, y).ok()?,
+            ))
         }
         ("OKP", Some("Ed25519")) => {
             let x = jwk.x.as_deref()?;

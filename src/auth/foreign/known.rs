@@ -1,9 +1,10 @@
 //! Who was seen lately: spares the store a look at each request of a foreign token.
 
+use std::collections::HashMap;
+
 use parking_lot::Mutex;
 use raidhall_protocol::UnixMillis;
 use raidhall_protocol::server::PlayerRef;
-use std::collections::HashMap;
 
 /// As many are remembered, and as many again that are older.
 const GENERATION: usize = 32_768;
@@ -28,7 +29,11 @@ struct Seen {
 impl Known {
     pub(super) fn get(&self, external_id: &str, now: UnixMillis) -> Option<PlayerRef> {
         let mut generations = self.0.lock();
-        let seen = generations.young.get(external_id).or_else(|| generations.old.get(external_id))?.clone();
+        let seen = generations
+            .young
+            .get(external_id)
+            .or_else(|| generations.old.get(external_id))?
+            .clone();
         if now.since(seen.at) > REMEMBERED_MS {
             return None;
         }
@@ -54,11 +59,15 @@ impl Generations {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use raidhall_protocol::PlayerId;
 
+    use super::*;
+
     fn player(id: u64) -> PlayerRef {
-        PlayerRef { id: PlayerId::try_from(id).expect("an id"), name: "Ada".into() }
+        PlayerRef {
+            id: PlayerId::try_from(id).expect("an id"),
+            name: "Ada".into(),
+        }
     }
 
     #[test]
@@ -79,7 +88,10 @@ mod tests {
     fn the_store_is_asked_again_after_a_while() {
         let known = Known::default();
         known.put("host:1", player(1), UnixMillis(0));
-        assert_eq!(known.get("host:1", UnixMillis(REMEMBERED_MS)), Some(player(1)));
+        assert_eq!(
+            known.get("host:1", UnixMillis(REMEMBERED_MS)),
+            Some(player(1))
+        );
         assert_eq!(known.get("host:1", UnixMillis(REMEMBERED_MS + 1)), None);
         assert_eq!(known.get("host:2", UnixMillis(0)), None);
     }

@@ -1,18 +1,22 @@
 //! Tokens that are nearly good, and the way keys are had.
 
-use super::*;
-use crate::auth::{Auth, Options, Secret};
-use crate::store::memory::{Call, MemoryStore};
+use std::io::Write;
+use std::sync::LazyLock;
+
 use data_encoding::BASE64URL_NOPAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header as Jose};
 use parking_lot::Mutex as Lock;
-use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize};
+use rcgen::{
+    KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize,
+};
 use serde_json::{Value, json};
-use std::io::Write;
-use std::sync::LazyLock;
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+
+use super::*;
+use crate::auth::{Auth, Options, Secret};
+use crate::store::memory::{Call, MemoryStore};
 
 const NOW: UnixMillis = UnixMillis(1_767_225_600_500);
 const SECOND: Duration = Duration::from_secs(1);
@@ -28,26 +32,44 @@ static RSA: LazyLock<Pair> = LazyLock::new(|| {
     let pair = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).expect("a key");
     let (modulus, exponent) = rsa_numbers(pair.der_bytes());
     let signing = EncodingKey::from_rsa_pem(pair.serialize_pem().as_bytes()).expect("a key");
-    let public =
-        json!({"kty": "RSA", "kid": "rsa", "alg": "RS256", "use": "sig", "n": modulus, "e": exponent});
-    Pair { algorithm: Algorithm::RS256, signing, public, pem: pair.public_key_pem() }
+    let public = json!({"kty": "RSA", "kid": "rsa", "alg": "RS256", "use": "sig", "n": modulus, "e": exponent});
+    Pair {
+        algorithm: Algorithm::RS256,
+        signing,
+        public,
+        pem: pair.public_key_pem(),
+    }
 });
 
 static EC: LazyLock<Pair> = LazyLock::new(|| {
     let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("a key");
     let point = pair.der_bytes();
-    let (x, y) = (BASE64URL_NOPAD.encode(&point[1..33]), BASE64URL_NOPAD.encode(&point[33..]));
+    let (x, y) = (
+        BASE64URL_NOPAD.encode(&point[1..33]),
+        BASE64URL_NOPAD.encode(&point[33..]),
+    );
     let signing = EncodingKey::from_ec_pem(pair.serialize_pem().as_bytes()).expect("a key");
     let public = json!({"kty": "EC", "kid": "ec", "crv": "P-256", "x": x, "y": y});
-    Pair { algorithm: Algorithm::ES256, signing, public, pem: pair.public_key_pem() }
+    Pair {
+        algorithm: Algorithm::ES256,
+        signing,
+        public,
+        pem: pair.public_key_pem(),
+    }
 });
 
 static ED: LazyLock<Pair> = LazyLock::new(|| {
     let pair = KeyPair::generate_for(&PKCS_ED25519).expect("a key");
     let x = BASE64URL_NOPAD.encode(pair.der_bytes());
     let signing = EncodingKey::from_ed_pem(pair.serialize_pem().as_bytes()).expect("a key");
-    let public = json!({"kty": "OKP", "kid": "ed", "crv": "Ed25519", "x": x, "key_ops": ["verify"]});
-    Pair { algorithm: Algorithm::EdDSA, signing, public, pem: pair.public_key_pem() }
+    let public =
+        json!({"kty": "OKP", "kid": "ed", "crv": "Ed25519", "x": x, "key_ops": ["verify"]});
+    Pair {
+        algorithm: Algorithm::EdDSA,
+        signing,
+        public,
+        pem: pair.public_key_pem(),
+    }
 });
 
 /// Modulus and exponent of a DER RSAPublicKey (RFC 8017, appendix A.1.1).
@@ -97,7 +119,8 @@ fn auth(issuer: IssuerOptions) -> Auth {
 
 fn published(keys: &[Value]) -> NamedTempFile {
     let mut file = NamedTempFile::new().expect("a file");
-    file.write_all(json!({ "keys": keys }).to_string().as_bytes()).expect("written");
+    file.write_all(json!({ "keys": keys }).to_string().as_bytes())
+        .expect("written");
     file
 }
 
@@ -121,7 +144,11 @@ impl Host {
         let file = published(keys);
         let mut options = options(Source::File(file.path().to_owned()));
         change(&mut options);
-        Host { auth: auth(options), store: MemoryStore::default(), _file: file }
+        Host {
+            auth: auth(options),
+            store: MemoryStore::default(),
+            _file: file,
+        }
     }
 
     async fn ask(&self, token: &str) -> Result<Identity, Error> {
@@ -130,7 +157,11 @@ impl Host {
 
     async fn refuses(&self, what: &str, token: &str) {
         assert_eq!(self.ask(token).await, Err(NOT_VALID), "{what}");
-        assert_eq!(self.store.faults().calls(Call::AdmitIdentity), 0, "{what} makes nobody");
+        assert_eq!(
+            self.store.faults().calls(Call::AdmitIdentity),
+            0,
+            "{what} makes nobody"
+        );
     }
 }
 
@@ -141,12 +172,18 @@ fn claims(changes: Value) -> Value {
     for (claim, value) in changes.as_object().expect("a map") {
         claims[claim] = value.clone();
     }
-    claims.as_object_mut().expect("a map").retain(|_, value| !value.is_null());
+    claims
+        .as_object_mut()
+        .expect("a map")
+        .retain(|_, value| !value.is_null());
     claims
 }
 
 fn sign(pair: &Pair, kid: Option<&str>, changes: Value) -> String {
-    let header = Jose { kid: kid.map(str::to_owned), ..Jose::new(pair.algorithm) };
+    let header = Jose {
+        kid: kid.map(str::to_owned),
+        ..Jose::new(pair.algorithm)
+    };
     jsonwebtoken::encode(&header, &claims(changes), &pair.signing).expect("signed")
 }
 
@@ -155,8 +192,12 @@ fn forged(header: Value, secret: Option<&[u8]>) -> String {
     let part = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
     let content = format!("{}.{}", part(&header), part(&claims(json!({}))));
     let mark = secret.map(|secret| {
-        jsonwebtoken::crypto::sign(content.as_bytes(), &EncodingKey::from_secret(secret), Algorithm::HS256)
-            .expect("signed")
+        jsonwebtoken::crypto::sign(
+            content.as_bytes(),
+            &EncodingKey::from_secret(secret),
+            Algorithm::HS256,
+        )
+        .expect("signed")
     });
     format!("{content}.{}", mark.unwrap_or_default())
 }
@@ -166,27 +207,60 @@ async fn each_kind_of_key_is_believed_and_a_subject_is_the_same_player_each_time
     let host = Host::of(&all_keys());
     let mut players = Vec::new();
     for (pair, kid) in [(&*RSA, "rsa"), (&*EC, "ec"), (&*ED, "ed")] {
-        let identity = host.ask(&sign(pair, Some(kid), json!({}))).await.expect(kid);
+        let identity = host
+            .ask(&sign(pair, Some(kid), json!({})))
+            .await
+            .expect(kid);
         assert_eq!((identity.scope, identity.family), (Scope::Player, None));
-        assert_eq!(identity.expires_at, UnixMillis(1_767_226_530_000), "leeway included");
+        assert_eq!(
+            identity.expires_at,
+            UnixMillis(1_767_226_530_000),
+            "leeway included"
+        );
         let player = identity.player.expect("a player");
-        assert_eq!((player.name.as_str(), identity.subject), ("Ada", player.id.to_string()));
+        assert_eq!(
+            (player.name.as_str(), identity.subject),
+            ("Ada", player.id.to_string())
+        );
         players.push(player);
     }
     assert!(players.iter().all(|player| *player == players[0]));
     let calls = |call| host.store.faults().calls(call);
-    assert_eq!(calls(Call::AdmitIdentity), 1, "a subject that is known costs no look at the store");
-    let other = host.ask(&sign(&ED, Some("ed"), json!({"sub": "u-8", "name": null}))).await.expect("valid");
-    assert_eq!(other.player.map(|player| player.name).as_deref(), Some("Player"));
-    let number = host.ask(&sign(&ED, Some("ed"), json!({"sub": 12, "aud": ["x", "raids"]}))).await;
-    assert!(number.is_ok(), "numbers are subjects too, and there may be more audiences");
+    assert_eq!(
+        calls(Call::AdmitIdentity),
+        1,
+        "a subject that is known costs no look at the store"
+    );
+    let other = host
+        .ask(&sign(&ED, Some("ed"), json!({"sub": "u-8", "name": null})))
+        .await
+        .expect("valid");
+    assert_eq!(
+        other.player.map(|player| player.name).as_deref(),
+        Some("Player")
+    );
+    let number = host
+        .ask(&sign(
+            &ED,
+            Some("ed"),
+            json!({"sub": 12, "aud": ["x", "raids"]}),
+        ))
+        .await;
+    assert!(
+        number.is_ok(),
+        "numbers are subjects too, and there may be more audiences"
+    );
 }
 
 #[tokio::test]
 async fn no_algorithm_is_believed_but_the_keys_own() {
     let host = Host::of(&all_keys());
     for alg in ["none", "None", "NONE", "", "HS256", "hs256", "RS256 "] {
-        host.refuses(alg, &forged(json!({"alg": alg, "typ": "JWT", "kid": "rsa"}), None)).await;
+        host.refuses(
+            alg,
+            &forged(json!({"alg": alg, "typ": "JWT", "kid": "rsa"}), None),
+        )
+        .await;
         host.refuses(alg, &forged(json!({"alg": alg}), None)).await;
     }
     let pem = RSA.pem.as_bytes();
@@ -198,20 +272,39 @@ async fn no_algorithm_is_believed_but_the_keys_own() {
     ] {
         for kid in [json!("rsa"), Value::Null] {
             let token = forged(json!({"alg": "HS256", "kid": kid}), Some(secret));
-            host.refuses(&format!("HS256 with the public key as a secret: {name}"), &token).await;
+            host.refuses(
+                &format!("HS256 with the public key as a secret: {name}"),
+                &token,
+            )
+            .await;
             let token = forged(json!({"alg": "RS256", "kid": kid}), Some(secret));
-            host.refuses(&format!("the same under another name: {name}"), &token).await;
+            host.refuses(&format!("the same under another name: {name}"), &token)
+                .await;
         }
     }
-    for (pair, kid) in
-        [(&*RSA, "ec"), (&*RSA, "ed"), (&*EC, "rsa"), (&*EC, "ed"), (&*ED, "rsa"), (&*ED, "ec")]
-    {
-        host.refuses("the name of another kind of key", &sign(pair, Some(kid), json!({}))).await;
+    for (pair, kid) in [
+        (&*RSA, "ec"),
+        (&*RSA, "ed"),
+        (&*EC, "rsa"),
+        (&*EC, "ed"),
+        (&*ED, "rsa"),
+        (&*ED, "ec"),
+    ] {
+        host.refuses(
+            "the name of another kind of key",
+            &sign(pair, Some(kid), json!({})),
+        )
+        .await;
     }
     for alg in [Algorithm::RS384, Algorithm::RS512, Algorithm::PS256] {
-        let header = Jose { kid: Some("rsa".into()), ..Jose::new(alg) };
-        let token = jsonwebtoken::encode(&header, &claims(json!({})), &RSA.signing).expect("signed");
-        host.refuses("another algorithm of the same key", &token).await;
+        let header = Jose {
+            kid: Some("rsa".into()),
+            ..Jose::new(alg)
+        };
+        let token =
+            jsonwebtoken::encode(&header, &claims(json!({})), &RSA.signing).expect("signed");
+        host.refuses("another algorithm of the same key", &token)
+            .await;
     }
 }
 
@@ -230,7 +323,11 @@ async fn a_token_brings_no_key_of_its_own() {
         let part = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
         let content = format!("{}.{}", part(&header), part(&claims(json!({}))));
         let mark = jsonwebtoken::crypto::sign(content.as_bytes(), &ED.signing, Algorithm::EdDSA);
-        host.refuses(&header.to_string(), &format!("{content}.{}", mark.expect("signed"))).await;
+        host.refuses(
+            &header.to_string(),
+            &format!("{content}.{}", mark.expect("signed")),
+        )
+        .await;
     }
 }
 
@@ -264,14 +361,23 @@ async fn what_is_not_for_us_or_not_for_now_is_refused() {
         json!({"nbf": now + 31}),
         json!({"nbf": "soon"}),
     ] {
-        host.refuses(&changes.to_string(), &sign(&ED, Some("ed"), changes.clone())).await;
+        host.refuses(
+            &changes.to_string(),
+            &sign(&ED, Some("ed"), changes.clone()),
+        )
+        .await;
     }
     let expired = sign(&ED, Some("ed"), json!({"iat": now - 900, "exp": now - 30}));
     assert_eq!(host.ask(&expired).await, Err(EXPIRED));
-    for good in
-        [json!({"iat": now + 30}), json!({"nbf": now + 30}), json!({"iat": now - 900, "exp": now - 29})]
-    {
-        assert!(host.ask(&sign(&ED, Some("ed"), good.clone())).await.is_ok(), "{good}");
+    for good in [
+        json!({"iat": now + 30}),
+        json!({"nbf": now + 30}),
+        json!({"iat": now - 900, "exp": now - 29}),
+    ] {
+        assert!(
+            host.ask(&sign(&ED, Some("ed"), good.clone())).await.is_ok(),
+            "{good}"
+        );
     }
 }
 
@@ -292,10 +398,15 @@ async fn damaged_and_huge_tokens_are_refused() {
     ] {
         host.refuses(&bad, &bad).await;
     }
-    host.refuses("huge", &sign(&ED, Some("ed"), json!({"padding": "x".repeat(10_000)}))).await;
+    host.refuses(
+        "huge",
+        &sign(&ED, Some("ed"), json!({"padding": "x".repeat(10_000)})),
+    )
+    .await;
     let header = json!({"alg": "EdDSA", "kid": "ed", "crit": ["exp"]});
     host.refuses("crit", &forged(header, None)).await;
-    host.refuses("no name among several keys", &sign(&ED, None, json!({}))).await;
+    host.refuses("no name among several keys", &sign(&ED, None, json!({})))
+        .await;
 }
 
 #[tokio::test]
@@ -307,11 +418,16 @@ async fn of_keys_with_one_name_neither_is_believed_and_poor_keys_are_passed_over
         }
         key
     };
-    let twins =
-        [named(&ED.public, json!({"kid": "a"})), named(&EC.public, json!({"kid": "a"})), RSA.public.clone()];
+    let twins = [
+        named(&ED.public, json!({"kid": "a"})),
+        named(&EC.public, json!({"kid": "a"})),
+        RSA.public.clone(),
+    ];
     let host = Host::of(&twins);
-    host.refuses("ambiguous", &sign(&ED, Some("a"), json!({}))).await;
-    host.refuses("ambiguous", &sign(&EC, Some("a"), json!({}))).await;
+    host.refuses("ambiguous", &sign(&ED, Some("a"), json!({})))
+        .await;
+    host.refuses("ambiguous", &sign(&EC, Some("a"), json!({})))
+        .await;
     assert!(host.ask(&sign(&RSA, Some("rsa"), json!({}))).await.is_ok());
     for poor in [
         named(&ED.public, json!({"use": "enc"})),
@@ -321,7 +437,10 @@ async fn of_keys_with_one_name_neither_is_believed_and_poor_keys_are_passed_over
         named(&ED.public, json!({"crv": "X25519"})),
         named(&ED.public, json!({"x": "c2hvcnQ"})),
         named(&RSA.public, json!({"alg": "PS256"})),
-        named(&RSA.public, json!({"n": BASE64URL_NOPAD.encode(&[0xff; 128])})),
+        named(
+            &RSA.public,
+            json!({"n": BASE64URL_NOPAD.encode(&[0xff; 128])}),
+        ),
         named(&EC.public, json!({"crv": "P-384"})),
         json!({"kty": "oct", "kid": "s", "k": "c2VjcmV0"}),
         json!("no key"),
@@ -330,28 +449,58 @@ async fn of_keys_with_one_name_neither_is_believed_and_poor_keys_are_passed_over
         assert!(matches!(read, Err(keys::KeySetError::Empty)), "{poor}");
     }
     let only = Host::of(&[named(&ED.public, json!({"kid": null}))]);
-    assert!(only.ask(&sign(&ED, None, json!({}))).await.is_ok(), "one key needs no name");
+    assert!(
+        only.ask(&sign(&ED, None, json!({}))).await.is_ok(),
+        "one key needs no name"
+    );
     assert!(KeySet::read(b"[]").is_err() && KeySet::read(b"{\"keys\": 7}").is_err());
     let many = json!({"keys": vec![ED.public.clone(); 65]}).to_string();
-    assert!(matches!(KeySet::read(many.as_bytes()), Err(keys::KeySetError::TooMany)));
+    assert!(matches!(
+        KeySet::read(many.as_bytes()),
+        Err(keys::KeySetError::TooMany)
+    ));
 }
 
 #[tokio::test]
 async fn other_scopes_come_only_from_issuers_that_may_give_them() {
     let admin = json!({"scope": "openid raidhall:admin", "roles": ["raidhall:service"]});
     let plain = Host::of(&all_keys());
-    let identity = plain.ask(&sign(&ED, Some("ed"), admin.clone())).await.expect("valid");
+    let identity = plain
+        .ask(&sign(&ED, Some("ed"), admin.clone()))
+        .await
+        .expect("valid");
     assert_eq!(identity.scope, Scope::Player);
-    let trusted = Host::with(&all_keys(), |options| options.scope_claim = Some("scope".into()));
-    let identity = trusted.ask(&sign(&ED, Some("ed"), admin.clone())).await.expect("valid");
+    let trusted = Host::with(&all_keys(), |options| {
+        options.scope_claim = Some("scope".into())
+    });
+    let identity = trusted
+        .ask(&sign(&ED, Some("ed"), admin.clone()))
+        .await
+        .expect("valid");
     assert_eq!((identity.scope, identity.player), (Scope::Admin, None));
     assert_eq!(identity.subject, "admin:https://host.example:u-7");
-    let roles = Host::with(&all_keys(), |options| options.scope_claim = Some("roles".into()));
-    assert_eq!(roles.ask(&sign(&ED, Some("ed"), admin)).await.expect("valid").scope, Scope::Service);
-    for scope in [json!("raidhall:administrator"), json!("admin"), json!({"raidhall:admin": true}), json!(7)]
-    {
+    let roles = Host::with(&all_keys(), |options| {
+        options.scope_claim = Some("roles".into())
+    });
+    assert_eq!(
+        roles
+            .ask(&sign(&ED, Some("ed"), admin))
+            .await
+            .expect("valid")
+            .scope,
+        Scope::Service
+    );
+    for scope in [
+        json!("raidhall:administrator"),
+        json!("admin"),
+        json!({"raidhall:admin": true}),
+        json!(7),
+    ] {
         let token = sign(&ED, Some("ed"), json!({"scope": scope}));
-        assert_eq!(trusted.ask(&token).await.expect("valid").scope, Scope::Player);
+        assert_eq!(
+            trusted.ask(&token).await.expect("valid").scope,
+            Scope::Player
+        );
     }
 }
 
@@ -362,13 +511,26 @@ async fn names_are_made_fit_and_claims_can_be_chosen() {
         options.name_claim = "nick".into();
         options.external_id_prefix = "host:".into();
     });
-    let token = sign(&ED, Some("ed"), json!({"uid": "5", "nick": format!(" A\u{0}d\na{} ", "!".repeat(60))}));
-    let player = host.ask(&token).await.expect("valid").player.expect("a player");
+    let token = sign(
+        &ED,
+        Some("ed"),
+        json!({"uid": "5", "nick": format!(" A\u{0}d\na{} ", "!".repeat(60))}),
+    );
+    let player = host
+        .ask(&token)
+        .await
+        .expect("valid")
+        .player
+        .expect("a player");
     assert_eq!(player.name, format!("Ada{}", "!".repeat(37)));
     use crate::store::Identities;
     let known = host.store.player_of_identity("host:5").await.expect("read");
     assert_eq!(known.map(|known| known.id), Some(player.id));
-    host.refuses_more("no such claim", &sign(&ED, Some("ed"), json!({"nick": "x"}))).await;
+    host.refuses_more(
+        "no such claim",
+        &sign(&ED, Some("ed"), json!({"nick": "x"})),
+    )
+    .await;
 }
 
 impl Host {
@@ -387,7 +549,10 @@ struct Publisher {
 impl Publisher {
     async fn start() -> Publisher {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
-        let url = format!("http://{}/jwks.json?v=1", listener.local_addr().expect("an address"));
+        let url = format!(
+            "http://{}/jwks.json?v=1",
+            listener.local_addr().expect("an address")
+        );
         let (answer, asked) = (Arc::new(Lock::new(String::new())), Arc::new(Lock::new(0)));
         let (told, count) = (Arc::clone(&answer), Arc::clone(&asked));
         tokio_util::task::TaskTracker::new().spawn(async move {
@@ -410,7 +575,8 @@ impl Publisher {
 
     fn say(&self, status: &str, body: &str) {
         let length = body.len();
-        *self.answer.lock() = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
+        *self.answer.lock() =
+            format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
     }
 
     fn asked(&self) -> usize {
@@ -438,7 +604,10 @@ async fn an_unknown_key_has_keys_asked_for_but_no_number_of_tokens_has_them_aske
     publisher.publish(&all_keys());
     assert_eq!(ask(sign(&EC, Some("ec"), json!({}))).await, Err(NOT_VALID));
     *auth.0.foreign.issuers[0].asked.lock().await = None;
-    assert!(ask(sign(&EC, Some("ec"), json!({}))).await.is_ok(), "a new key is had");
+    assert!(
+        ask(sign(&EC, Some("ec"), json!({}))).await.is_ok(),
+        "a new key is had"
+    );
     assert_eq!(publisher.asked(), 2);
 }
 
@@ -448,7 +617,11 @@ async fn the_last_good_keys_hold_while_there_are_no_others() {
     let (auth, store) = (auth(options(publisher.source())), MemoryStore::default());
     let token = sign(&ED, Some("ed"), json!({}));
     publisher.say("500 Internal Server Error", "");
-    assert_eq!(auth.identify(&store, &token, NOW).await, Err(Error::Unavailable), "nobody can tell");
+    assert_eq!(
+        auth.identify(&store, &token, NOW).await,
+        Err(Error::Unavailable),
+        "nobody can tell"
+    );
     let issuer = &auth.0.foreign.issuers[0];
     publisher.publish(std::slice::from_ref(&ED.public));
     issuer.ask().await;
@@ -464,7 +637,11 @@ async fn the_last_good_keys_hold_while_there_are_no_others() {
         publisher.say(status, body);
         let before = publisher.asked();
         issuer.ask().await;
-        assert_eq!(publisher.asked(), before + 1, "{status}: one request, no redirect");
+        assert_eq!(
+            publisher.asked(),
+            before + 1,
+            "{status}: one request, no redirect"
+        );
         assert!(auth.identify(&store, &token, NOW).await.is_ok(), "{status}");
     }
 }

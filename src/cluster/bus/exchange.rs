@@ -1,13 +1,15 @@
 //! A bus within one process: it connects instances that share it, and loses, repeats, reorders and cuts on demand, so
 //! that the loops above it can be tested against a bus at its worst.
 
-use super::{Bus, BusDown, Channel, Deliveries, Intake, intake};
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use std::collections::{HashSet, VecDeque};
-use std::sync::Arc;
 use tokio::sync::watch;
+
+use super::{Bus, BusDown, Channel, Deliveries, Intake, intake};
 
 /// Where instances meet. Cheap to clone.
 #[derive(Clone, Default)]
@@ -46,7 +48,12 @@ impl Exchange {
     pub fn connect(&self) -> (Arc<Station>, Deliveries) {
         let (intake, deliveries) = intake();
         let (exchange, wanted, proven) = (self.clone(), Mutex::default(), watch::Sender::new(true));
-        let station = Arc::new(Station { exchange, intake, wanted, proven });
+        let station = Arc::new(Station {
+            exchange,
+            intake,
+            wanted,
+            proven,
+        });
         self.0.lock().stations.push(Arc::clone(&station));
         (station, deliveries)
     }
@@ -65,7 +72,9 @@ impl Exchange {
         state.published += 1;
         match state.fault {
             Some(Fault::Lose(every)) if state.published.is_multiple_of(every) => 0,
-            Some(Fault::Repeat) => state.deliver(channel, &message) + state.deliver(channel, &message),
+            Some(Fault::Repeat) => {
+                state.deliver(channel, &message) + state.deliver(channel, &message)
+            }
             Some(Fault::Reorder) => {
                 state.held.push_back((channel, message));
                 if state.held.len() < 2 {
@@ -84,7 +93,8 @@ impl Exchange {
 
 impl State {
     fn deliver(&self, channel: Channel, message: &Bytes) -> u64 {
-        let hears = |station: &&Arc<Station>| station.is_up() && station.wanted.lock().contains(&channel);
+        let hears =
+            |station: &&Arc<Station>| station.is_up() && station.wanted.lock().contains(&channel);
         let mut count = 0;
         for station in self.stations.iter().filter(hears) {
             // A message that finds no room leaves a mark instead.
@@ -108,7 +118,9 @@ impl Station {
     pub fn leave(&self) {
         self.cut(true);
         let mut state = self.exchange.0.lock();
-        state.stations.retain(|station| !std::ptr::eq(&raw const **station, &raw const *self));
+        state
+            .stations
+            .retain(|station| !std::ptr::eq(&raw const **station, &raw const *self));
     }
 
     fn is_up(&self) -> bool {
@@ -126,7 +138,8 @@ impl Bus for Station {
     }
 
     async fn publish_counted(&self, channel: Channel, message: Bytes) -> Option<u64> {
-        self.is_up().then(|| self.exchange.publish(channel, message))
+        self.is_up()
+            .then(|| self.exchange.publish(channel, message))
     }
 
     async fn subscribe(&self, channels: &[Channel]) -> Result<(), BusDown> {
@@ -135,7 +148,9 @@ impl Bus for Station {
     }
 
     fn unsubscribe(&self, channels: &[Channel]) {
-        self.wanted.lock().retain(|channel| !channels.contains(channel));
+        self.wanted
+            .lock()
+            .retain(|channel| !channels.contains(channel));
     }
 
     fn proven(&self) -> watch::Receiver<bool> {

@@ -4,12 +4,14 @@
 //! the queue, so that whoever listens repairs a channel at most once per queueful, however fast messages pour in.
 //! Too many marks become one [`Delivery::LostAll`].
 
-use super::{Channel, Delivery};
-use bytes::Bytes;
-use parking_lot::Mutex;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+use super::{Channel, Delivery};
 
 /// Messages that may wait.
 const MESSAGES_MAX: usize = 8_192;
@@ -23,7 +25,10 @@ const LOST_MAX: usize = 10_000;
 /// The two ends of a queue of deliveries.
 pub fn intake() -> (Intake, Deliveries) {
     let shared = Arc::new(Shared::default());
-    (Intake(Arc::new(Open(Arc::clone(&shared)))), Deliveries(shared))
+    (
+        Intake(Arc::new(Open(Arc::clone(&shared)))),
+        Deliveries(shared),
+    )
 }
 
 /// Where a bus puts what arrives. The deliveries end with its last clone.
@@ -71,7 +76,8 @@ impl Intake {
         self.with(|waiting| {
             let refusal = if message.len() > MESSAGE_BYTES_MAX {
                 Refusal::TooLarge
-            } else if waiting.messages == MESSAGES_MAX || waiting.bytes + message.len() > BYTES_MAX {
+            } else if waiting.messages == MESSAGES_MAX || waiting.bytes + message.len() > BYTES_MAX
+            {
                 Refusal::Full
             } else {
                 waiting.messages += 1;
@@ -100,7 +106,10 @@ impl Intake {
         let result = change(&mut waiting);
         if waiting.closed {
             // Nobody will take it.
-            *waiting = Waiting { closed: true, ..Waiting::default() };
+            *waiting = Waiting {
+                closed: true,
+                ..Waiting::default()
+            };
         }
         drop(waiting);
         shared.arrived.notify_one();
@@ -129,7 +138,10 @@ impl Deliveries {
 
 impl Drop for Deliveries {
     fn drop(&mut self) {
-        *self.0.waiting.lock() = Waiting { closed: true, ..Waiting::default() };
+        *self.0.waiting.lock() = Waiting {
+            closed: true,
+            ..Waiting::default()
+        };
     }
 }
 
@@ -182,9 +194,10 @@ impl Waiting {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use futures_util::FutureExt;
     use raidhall_protocol::RaidId;
+
+    use super::*;
 
     /// Taking without waiting.
     fn next_now(deliveries: &mut Deliveries) -> Option<Option<Delivery>> {
@@ -206,18 +219,34 @@ mod tests {
         let (intake, mut deliveries) = intake();
         fill(&intake, channel(1));
         for _ in 0..3 {
-            assert_eq!(intake.offer(channel(2), Bytes::from_static(b"m")), Err(Refusal::Full));
-            assert_eq!(intake.offer(channel(3), Bytes::from_static(b"m")), Err(Refusal::Full));
+            assert_eq!(
+                intake.offer(channel(2), Bytes::from_static(b"m")),
+                Err(Refusal::Full)
+            );
+            assert_eq!(
+                intake.offer(channel(3), Bytes::from_static(b"m")),
+                Err(Refusal::Full)
+            );
         }
         for _ in 0..MESSAGES_MAX {
             let message = Delivery::Message(channel(1), Bytes::from_static(b"m"));
             assert_eq!(next_now(&mut deliveries), Some(Some(message)));
         }
-        assert_eq!(next_now(&mut deliveries), Some(Some(Delivery::Lost(channel(2)))));
-        assert_eq!(next_now(&mut deliveries), Some(Some(Delivery::Lost(channel(3)))));
+        assert_eq!(
+            next_now(&mut deliveries),
+            Some(Some(Delivery::Lost(channel(2))))
+        );
+        assert_eq!(
+            next_now(&mut deliveries),
+            Some(Some(Delivery::Lost(channel(3))))
+        );
         assert_eq!(next_now(&mut deliveries), None);
         intake.lost(channel(2));
-        assert_eq!(next_now(&mut deliveries), Some(Some(Delivery::Lost(channel(2)))), "a later loss");
+        assert_eq!(
+            next_now(&mut deliveries),
+            Some(Some(Delivery::Lost(channel(2)))),
+            "a later loss"
+        );
     }
 
     #[test]
@@ -226,7 +255,10 @@ mod tests {
         let channels = u64::try_from(LOST_MAX).expect("fits") + 5;
         (1..=channels).for_each(|raid| intake.lost(channel(raid)));
         for raid in 1..=channels - 5 {
-            assert_eq!(next_now(&mut deliveries), Some(Some(Delivery::Lost(channel(raid)))));
+            assert_eq!(
+                next_now(&mut deliveries),
+                Some(Some(Delivery::Lost(channel(raid))))
+            );
         }
         assert_eq!(next_now(&mut deliveries), Some(Some(Delivery::LostAll)));
         assert_eq!(next_now(&mut deliveries), None);
@@ -243,11 +275,24 @@ mod tests {
         let too_large = Bytes::from(vec![0; MESSAGE_BYTES_MAX + 1]);
         assert_eq!(intake.offer(channel(2), too_large), Err(Refusal::TooLarge));
         for _ in 0..BYTES_MAX / MESSAGE_BYTES_MAX {
-            assert!(matches!(next_now(&mut deliveries), Some(Some(Delivery::Message(_, _)))));
+            assert!(matches!(
+                next_now(&mut deliveries),
+                Some(Some(Delivery::Message(_, _)))
+            ));
         }
-        assert_eq!(intake.offer(channel(1), large), Ok(()), "what was taken makes room");
-        assert_eq!(next_now(&mut deliveries), Some(Some(Delivery::Lost(channel(1)))));
-        assert_eq!(next_now(&mut deliveries), Some(Some(Delivery::Lost(channel(2)))));
+        assert_eq!(
+            intake.offer(channel(1), large),
+            Ok(()),
+            "what was taken makes room"
+        );
+        assert_eq!(
+            next_now(&mut deliveries),
+            Some(Some(Delivery::Lost(channel(1))))
+        );
+        assert_eq!(
+            next_now(&mut deliveries),
+            Some(Some(Delivery::Lost(channel(2))))
+        );
     }
 
     #[test]

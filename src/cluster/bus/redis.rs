@@ -30,8 +30,17 @@ mod receiver;
 mod server;
 mod subscriptions;
 
-pub use self::allowances::{Allowances, Keeper};
+use std::sync::Arc;
+use std::time::Duration;
 
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{oneshot, watch};
+use tokio::time::{sleep, timeout};
+use tracing::{debug, warn};
+
+pub use self::allowances::{Allowances, Keeper};
 use self::backoff::Backoff;
 use self::life::Life;
 use self::outgoing::{Outgoing, Queued};
@@ -40,14 +49,6 @@ use self::subscriptions::Subscriptions;
 use super::{Bus, BusDown, Channel, Deliveries, Intake, intake};
 use crate::store::InstanceId;
 use crate::telemetry::metrics;
-use async_trait::async_trait;
-use bytes::Bytes;
-use parking_lot::Mutex;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::{oneshot, watch};
-use tokio::time::{sleep, timeout};
-use tracing::{debug, warn};
 
 /// How long a counted message may take to be answered.
 const COUNT: Duration = Duration::from_millis(300);
@@ -105,7 +106,11 @@ impl RedisBus {
             fault: Mutex::default(),
         });
         let (intake, deliveries) = intake();
-        let driver = Driver { server, shared: Arc::clone(&shared), intake };
+        let driver = Driver {
+            server,
+            shared: Arc::clone(&shared),
+            intake,
+        };
         Ok((Arc::new(Self(shared)), driver, deliveries))
     }
 
@@ -118,20 +123,33 @@ impl RedisBus {
 #[async_trait]
 impl Bus for RedisBus {
     fn publish(&self, channel: Channel, message: Bytes) -> bool {
-        self.0.outgoing.push(Queued { channel, message, count: None })
+        self.0.outgoing.push(Queued {
+            channel,
+            message,
+            count: None,
+        })
     }
 
     async fn publish_counted(&self, channel: Channel, message: Bytes) -> Option<u64> {
         let (count, counted) = oneshot::channel();
-        if !self.0.outgoing.push(Queued { channel, message, count: Some(count) }) {
+        if !self.0.outgoing.push(Queued {
+            channel,
+            message,
+            count: Some(count),
+        }) {
             return None;
         }
         timeout(COUNT, counted).await.ok()?.ok()
     }
 
     async fn subscribe(&self, channels: &[Channel]) -> Result<(), BusDown> {
-        let Some(confirmed) = self.0.subscriptions.want(channels)? else { return Ok(()) };
-        timeout(CONFIRM, confirmed).await.map_err(|_| BusDown)?.map_err(|_| BusDown)
+        let Some(confirmed) = self.0.subscriptions.want(channels)? else {
+            return Ok(());
+        };
+        timeout(CONFIRM, confirmed)
+            .await
+            .map_err(|_| BusDown)?
+            .map_err(|_| BusDown)
     }
 
     fn unsubscribe(&self, channels: &[Channel]) {

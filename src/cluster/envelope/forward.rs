@@ -1,13 +1,15 @@
 //! Commands as instances hand them to one another, and what became of them.
 
+use std::io;
+
+use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::{Command, ErrorType, FieldFault, PlayerId, Seq};
+use serde::{Deserialize, Serialize};
+
 use crate::error::Error;
 use crate::raid::{self, Refusal};
 use crate::session::Ack;
 use crate::store::OpHash;
-use raidhall_protocol::server::PlayerRef;
-use raidhall_protocol::{Command, ErrorType, FieldFault, PlayerId, Seq};
-use serde::{Deserialize, Serialize};
-use std::io;
 
 /// One command on its way to the raid's owner.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -100,7 +102,9 @@ impl Wish {
             raid::Command::Service { command } => Self::Service(command),
             raid::Command::End => Self::End,
             raid::Command::Erase { player, made_raid } => Self::Erase { player, made_raid },
-            raid::Command::Create { .. } | raid::Command::Deadline | raid::Command::LeaderOffline => {
+            raid::Command::Create { .. }
+            | raid::Command::Deadline
+            | raid::Command::LeaderOffline => {
                 return None;
             }
         })
@@ -121,7 +125,14 @@ impl Wish {
 impl ForwardAnswer {
     /// Whether the command was neither carried out nor refused: it may be asked for again.
     pub const fn is_undecided(&self) -> bool {
-        matches!(self, Self::NotOwner | Self::Error { kind: ErrorType::Unavailable, .. })
+        matches!(
+            self,
+            Self::NotOwner
+                | Self::Error {
+                    kind: ErrorType::Unavailable,
+                    ..
+                }
+        )
     }
 
     /// A session's answer as it travels.
@@ -156,14 +167,17 @@ impl ForwardAnswer {
 
 /// An op's hash as a number, which MessagePack carries as its 16 bytes.
 mod serde_op {
-    use crate::store::OpHash;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::store::OpHash;
 
     pub(super) fn serialize<S: Serializer>(op: &OpHash, serializer: S) -> Result<S::Ok, S::Error> {
         u128::from_be_bytes(op.0).serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OpHash, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<OpHash, D::Error> {
         u128::deserialize(deserializer).map(|number| OpHash(number.to_be_bytes()))
     }
 }

@@ -1,11 +1,12 @@
-use super::*;
-use crate::error::Error;
-use crate::raid::Refusal;
-use crate::store::OpHash;
 use raidhall_protocol::EventData;
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{Command, ErrorType, FieldFault};
 use serde_json::json;
+
+use super::*;
+use crate::error::Error;
+use crate::raid::Refusal;
+use crate::store::OpHash;
 
 fn seal(secret: u8, lineage: &str) -> Seal {
     Seal::new(&Secret::new([secret; 32]).expect("long enough"), lineage)
@@ -35,18 +36,35 @@ fn notes() -> Vec<Note> {
         seq: Seq(9),
         at: UnixMillis(1),
         by: Some(player(5)),
-        data: EventData::Said { text: "hé 🔥".into() },
+        data: EventData::Said {
+            text: "hé 🔥".into(),
+        },
     };
-    let ada = PlayerRef { id: player(5), name: "Ada".into() };
+    let ada = PlayerRef {
+        id: player(5),
+        name: "Ada".into(),
+    };
     let wishes = [
         Wish::Join(ada),
-        Wish::Player { by: player(5), command: Command::Say { text: "x".into() } },
+        Wish::Player {
+            by: player(5),
+            command: Command::Say { text: "x".into() },
+        },
         Wish::Service(Command::Start),
         Wish::End,
     ];
-    let items = wishes.into_iter().map(|wish| Item { op: OpHash([8; 16]), wish }).collect();
+    let items = wishes
+        .into_iter()
+        .map(|wish| Item {
+            op: OpHash([8; 16]),
+            wish,
+        })
+        .collect();
     let answers = vec![
-        ForwardAnswer::Ack { seq: Seq(4), duplicate: true },
+        ForwardAnswer::Ack {
+            seq: Seq(4),
+            duplicate: true,
+        },
         ForwardAnswer::Error {
             kind: ErrorType::Invalid,
             fields: vec![FieldFault::new("text", "must have 1 to 500 characters")],
@@ -57,16 +75,41 @@ fn notes() -> Vec<Note> {
         Note::Events(vec![event]),
         Note::Owned,
         Note::Released,
-        Note::Presence { counter: 4, online: vec![player(1), player(2)] },
-        Note::Signal { from: player(5), kind: "emote".into(), data: json!({"emoji": ["🔥", null, 1.5]}) },
-        Note::Watching(Watching { watched: true, players: vec![player(1)], known: vec![], draining: true }),
+        Note::Presence {
+            counter: 4,
+            online: vec![player(1), player(2)],
+        },
+        Note::Signal {
+            from: player(5),
+            kind: "emote".into(),
+            data: json!({"emoji": ["🔥", null, 1.5]}),
+        },
+        Note::Watching(Watching {
+            watched: true,
+            players: vec![player(1)],
+            known: vec![],
+            draining: true,
+        }),
         Note::WhoWatches,
         Note::Take(vec![player(3)]),
-        Note::Forward { request: 77, remaining_ms: 4_900, items },
-        Note::Answers { request: 77, answers },
+        Note::Forward {
+            request: 77,
+            remaining_ms: 4_900,
+            items,
+        },
+        Note::Answers {
+            request: 77,
+            answers,
+        },
         Note::Ask { request: 78 },
-        Note::Seen { request: 78, online: Some(vec![player(1)]) },
-        Note::Seen { request: 79, online: None },
+        Note::Seen {
+            request: 78,
+            online: Some(vec![player(1)]),
+        },
+        Note::Seen {
+            request: 79,
+            online: None,
+        },
     ]
 }
 
@@ -75,7 +118,10 @@ fn every_note_comes_out_as_it_went_in() {
     let seal = seal(7, "a");
     for note in notes() {
         let sent = envelope(note);
-        assert_eq!(seal.open(channel(), &seal.close(channel(), sent.clone())), Ok(sent));
+        assert_eq!(
+            seal.open(channel(), &seal.close(channel(), sent.clone())),
+            Ok(sent)
+        );
     }
 }
 
@@ -83,17 +129,35 @@ fn every_note_comes_out_as_it_went_in() {
 fn strangers_other_histories_and_changed_bytes_are_not_heard() {
     let ours = seal(7, "a");
     let message = ours.close(channel(), envelope(Note::Owned));
-    assert_eq!(seal(8, "a").open(channel(), &message), Err(Unreadable::Seal));
-    assert_eq!(seal(7, "b").open(channel(), &message), Err(Unreadable::Seal));
+    assert_eq!(
+        seal(8, "a").open(channel(), &message),
+        Err(Unreadable::Seal)
+    );
+    assert_eq!(
+        seal(7, "b").open(channel(), &message),
+        Err(Unreadable::Seal)
+    );
     let elsewhere = Channel::Inbox(InstanceId(Uuid::from_u128(8)));
-    assert_eq!(ours.open(elsewhere, &message), Err(Unreadable::Seal), "said to somebody else");
+    assert_eq!(
+        ours.open(elsewhere, &message),
+        Err(Unreadable::Seal),
+        "said to somebody else"
+    );
     for index in 0..message.len() {
         let mut changed = message.to_vec();
         changed[index] ^= 1;
-        assert_eq!(ours.open(channel(), &changed), Err(Unreadable::Seal), "byte {index}");
+        assert_eq!(
+            ours.open(channel(), &changed),
+            Err(Unreadable::Seal),
+            "byte {index}"
+        );
     }
     for length in 0..message.len() {
-        assert_eq!(ours.open(channel(), &message[..length]), Err(Unreadable::Seal), "{length} bytes");
+        assert_eq!(
+            ours.open(channel(), &message[..length]),
+            Err(Unreadable::Seal),
+            "{length} bytes"
+        );
     }
 }
 
@@ -102,17 +166,42 @@ fn what_is_sealed_and_makes_no_sense_is_malformed_and_what_is_newer_names_its_ra
     let seal = seal(7, "a");
     let sealed = |content: &[u8]| [&seal.mark(channel(), content)[..], content].concat();
     let wire = |v, kind: &str, body: &[u8]| {
-        let Envelope { from, at, raid, epoch, seq, .. } = envelope(Note::Owned);
+        let Envelope {
+            from,
+            at,
+            raid,
+            epoch,
+            seq,
+            ..
+        } = envelope(Note::Owned);
         let (kind, body) = (kind.to_owned(), Bytes::copy_from_slice(body));
-        pack(&Wire { v, kind, from: from.0.as_u128(), at, raid, epoch: epoch.0, seq, body })
+        pack(&Wire {
+            v,
+            kind,
+            from: from.0.as_u128(),
+            at,
+            raid,
+            epoch: epoch.0,
+            seq,
+            body,
+        })
     };
-    for content in
-        [vec![], vec![0xC1], wire(1, "no such kind", &[]), wire(1, "events", &[0xDD, 255, 255, 255, 255])]
-    {
-        assert_eq!(seal.open(channel(), &sealed(&content)), Err(Unreadable::Malformed));
+    for content in [
+        vec![],
+        vec![0xC1],
+        wire(1, "no such kind", &[]),
+        wire(1, "events", &[0xDD, 255, 255, 255, 255]),
+    ] {
+        assert_eq!(
+            seal.open(channel(), &sealed(&content)),
+            Err(Unreadable::Malformed)
+        );
     }
     let raid = envelope(Note::Owned).raid;
-    assert_eq!(seal.open(channel(), &sealed(&wire(2, "no such kind", &[]))), Err(Unreadable::Newer { raid }));
+    assert_eq!(
+        seal.open(channel(), &sealed(&wire(2, "no such kind", &[]))),
+        Err(Unreadable::Newer { raid })
+    );
 }
 
 #[test]
@@ -135,10 +224,20 @@ fn errors_arrive_as_they_were_or_as_one_that_may_be_tried_again() {
 fn while_the_secret_is_changed_both_are_believed() {
     let secret = |byte| Secret::new([byte; 32]).expect("long enough");
     let (old, new) = (seal(1, "a"), seal(2, "a"));
-    let (before, after) =
-        (old.clone().accepting(Some(&secret(2)), "a"), new.clone().accepting(Some(&secret(1)), "a"));
-    for (from, to) in [(&before, &after), (&after, &before), (&old, &after), (&new, &before)] {
-        assert!(to.open(channel(), &from.close(channel(), envelope(Note::Owned))).is_ok());
+    let (before, after) = (
+        old.clone().accepting(Some(&secret(2)), "a"),
+        new.clone().accepting(Some(&secret(1)), "a"),
+    );
+    for (from, to) in [
+        (&before, &after),
+        (&after, &before),
+        (&old, &after),
+        (&new, &before),
+    ] {
+        assert!(
+            to.open(channel(), &from.close(channel(), envelope(Note::Owned)))
+                .is_ok()
+        );
     }
     let stranger = seal(3, "a").close(channel(), envelope(Note::Owned));
     assert_eq!(after.open(channel(), &stranger), Err(Unreadable::Seal));

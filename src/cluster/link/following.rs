@@ -1,16 +1,18 @@
 //! Following a raid from another instance than its owner's: a bounded feed of what is heard about it.
 
-use crate::cluster::bus::{Bus, Channel};
-use crate::cluster::envelope::Envelope;
-use crate::store::Head;
-use dashmap::DashMap;
-use futures_util::FutureExt;
-use raidhall_protocol::RaidId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+
+use dashmap::DashMap;
+use futures_util::FutureExt;
+use raidhall_protocol::RaidId;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
+
+use crate::cluster::bus::{Bus, Channel};
+use crate::cluster::envelope::Envelope;
+use crate::store::Head;
 
 /// What waits for one follower. When it is full, what comes is dropped and the follower told to look at the store.
 const FEED: usize = 256;
@@ -72,10 +74,33 @@ impl Following {
         let (lost, channels) = (Arc::<Lost>::default(), channels.to_vec());
         // Whoever followed before is about to stop: its channels are ours to give up then.
         let mut own = channels.clone();
-        let before = follows.feeds.remove(&raid).map_or_else(Vec::new, |(_, feed)| feed.channels);
-        own.extend(before.into_iter().filter(|channel| !channels.contains(channel)));
-        follows.feeds.insert(raid, Feed { number, channels: own, sender, lost: Arc::clone(&lost) });
-        Following { follows, bus, raid, number, channels, feed, lost }
+        let before = follows
+            .feeds
+            .remove(&raid)
+            .map_or_else(Vec::new, |(_, feed)| feed.channels);
+        own.extend(
+            before
+                .into_iter()
+                .filter(|channel| !channels.contains(channel)),
+        );
+        follows.feeds.insert(
+            raid,
+            Feed {
+                number,
+                channels: own,
+                sender,
+                lost: Arc::clone(&lost),
+            },
+        );
+        Following {
+            follows,
+            bus,
+            raid,
+            number,
+            channels,
+            feed,
+            lost,
+        }
     }
 
     /// Begins to subscribe, and waits for nothing.
@@ -141,8 +166,16 @@ impl Follows {
     }
 
     pub(super) fn whole(&self) -> Vec<RaidId> {
-        let whole = |feed: &Feed| feed.channels.iter().any(|channel| matches!(channel, Channel::Events(_)));
-        self.feeds.iter().filter(|feed| whole(feed)).map(|feed| *feed.key()).collect()
+        let whole = |feed: &Feed| {
+            feed.channels
+                .iter()
+                .any(|channel| matches!(channel, Channel::Events(_)))
+        };
+        self.feeds
+            .iter()
+            .filter(|feed| whole(feed))
+            .map(|feed| *feed.key())
+            .collect()
     }
 }
 
@@ -157,8 +190,17 @@ mod tests {
     #[tokio::test]
     async fn a_feed_that_overflows_says_so_first() {
         let follows = Arc::<Follows>::default();
-        let mut following = Following::new(Arc::clone(&follows), None, raid(), &[Channel::Events(raid())]);
-        let head = Head { owner: None, epoch: crate::store::Epoch(1), last_seq: raidhall_protocol::Seq(1) };
+        let mut following = Following::new(
+            Arc::clone(&follows),
+            None,
+            raid(),
+            &[Channel::Events(raid())],
+        );
+        let head = Head {
+            owner: None,
+            epoch: crate::store::Epoch(1),
+            last_seq: raidhall_protocol::Seq(1),
+        };
         for _ in 0..=FEED {
             follows.hand(raid(), Heard::Head(head));
         }
@@ -169,13 +211,23 @@ mod tests {
     #[tokio::test]
     async fn a_follower_that_was_replaced_takes_nothing_with_it() {
         let follows = Arc::<Follows>::default();
-        let first = Following::new(Arc::clone(&follows), None, raid(), &[Channel::Events(raid())]);
-        let mut second = Following::new(Arc::clone(&follows), None, raid(), &[Channel::Live(raid())]);
+        let first = Following::new(
+            Arc::clone(&follows),
+            None,
+            raid(),
+            &[Channel::Events(raid())],
+        );
+        let mut second =
+            Following::new(Arc::clone(&follows), None, raid(), &[Channel::Live(raid())]);
         drop(first);
         follows.hand(raid(), Heard::Lost);
         assert_eq!(second.next().await, Heard::Lost);
         let channels = follows.feeds.get(&raid()).map(|feed| feed.channels.len());
-        assert_eq!(channels, Some(2), "what the first subscribed to is the second's to give up");
+        assert_eq!(
+            channels,
+            Some(2),
+            "what the first subscribed to is the second's to give up"
+        );
         drop(second);
         assert!(follows.feeds.is_empty());
     }

@@ -1,12 +1,14 @@
 //! Questions to other instances that wait for their answers.
 
-use crate::cluster::envelope::{Envelope, ForwardAnswer, Note};
-use crate::store::InstanceId;
-use dashmap::DashMap;
-use raidhall_protocol::{PlayerId, Seq};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use dashmap::DashMap;
+use raidhall_protocol::{PlayerId, Seq};
 use tokio::sync::oneshot;
+
+use crate::cluster::envelope::{Envelope, ForwardAnswer, Note};
+use crate::store::InstanceId;
 
 /// A raid as its owner sees it now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,15 +85,25 @@ impl Questions {
     fn wait(self: &Arc<Self>, to: InstanceId, answer: Waiting) -> Number {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.waiting.insert(number, Question { to, answer });
-        Number { questions: Arc::clone(self), number }
+        Number {
+            questions: Arc::clone(self),
+            number,
+        }
     }
 
     pub(super) fn forward(self: &Arc<Self>, to: InstanceId) -> Forwarding {
         let (sender, answers) = oneshot::channel();
-        Forwarding { number: self.wait(to, Waiting::Forward(sender)), to, answers }
+        Forwarding {
+            number: self.wait(to, Waiting::Forward(sender)),
+            to,
+            answers,
+        }
     }
 
-    pub(super) fn ask(self: &Arc<Self>, to: InstanceId) -> (Number, oneshot::Receiver<Option<Sight>>) {
+    pub(super) fn ask(
+        self: &Arc<Self>,
+        to: InstanceId,
+    ) -> (Number, oneshot::Receiver<Option<Sight>>) {
         let (sender, answer) = oneshot::channel();
         (self.wait(to, Waiting::Ask(sender)), answer)
     }
@@ -99,14 +111,23 @@ impl Questions {
     /// Takes an answer, from whom it was asked of only: a former owner's late word is not an answer to a question that
     /// was put anew.
     pub(super) fn answered(&self, envelope: Envelope) {
-        let (Note::Answers { request, .. } | Note::Seen { request, .. }) = envelope.note else { return };
+        let (Note::Answers { request, .. } | Note::Seen { request, .. }) = envelope.note else {
+            return;
+        };
         let asked = |_: &u64, question: &Question| question.to == envelope.from;
-        let Some((_, question)) = self.waiting.remove_if(&request, asked) else { return };
+        let Some((_, question)) = self.waiting.remove_if(&request, asked) else {
+            return;
+        };
         // Whoever asked may be gone.
         match (envelope.note, question.answer) {
-            (Note::Answers { answers, .. }, Waiting::Forward(waiting)) => drop(waiting.send(answers)),
+            (Note::Answers { answers, .. }, Waiting::Forward(waiting)) => {
+                drop(waiting.send(answers))
+            }
             (Note::Seen { online, .. }, Waiting::Ask(waiting)) => {
-                drop(waiting.send(online.map(|online| Sight { seq: envelope.seq, online })));
+                drop(waiting.send(online.map(|online| Sight {
+                    seq: envelope.seq,
+                    online,
+                })));
             }
             _ => {}
         }

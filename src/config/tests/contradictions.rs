@@ -8,19 +8,40 @@ fn values_that_contradict_each_other_are_faults() {
         ("[lease]\nttl_ms = 2500", "lease.ttl_ms file "),
         ("[lease]\nrenew_ms = 1300", "lease.renew_ms file "),
         ("[lease]\ndue_scan_ms = 2001", "lease.due_scan_ms file "),
-        ("[auth]\naccess_ttl_secs = 600\nrefresh_ttl_secs = 600", "auth.refresh_ttl_secs file "),
-        ("[limits]\nsignal_bytes = 16384", "limits.signal_bytes file "),
-        ("[limits]\noutbox_messages = 513", "limits.outbox_messages file "),
+        (
+            "[auth]\naccess_ttl_secs = 600\nrefresh_ttl_secs = 600",
+            "auth.refresh_ttl_secs file ",
+        ),
+        (
+            "[limits]\nsignal_bytes = 16384",
+            "limits.signal_bytes file ",
+        ),
+        (
+            "[limits]\noutbox_messages = 513",
+            "limits.outbox_messages file ",
+        ),
         ("[raid]\nring_bytes = 4096", "raid.ring_bytes file "),
-        ("[raid]\npresence_grace_ms = 60001", "raid.presence_grace_ms file "),
+        (
+            "[raid]\npresence_grace_ms = 60001",
+            "raid.presence_grace_ms file ",
+        ),
         ("[store]\nwriters = 8", "store.writers file "),
         ("[shutdown]\nspread_ms = 30000", "shutdown.spread_ms file "),
-        ("[shutdown]\nreadiness_delay_ms = 28000", "shutdown.readiness_delay_ms file "),
+        (
+            "[shutdown]\nreadiness_delay_ms = 28000",
+            "shutdown.readiness_delay_ms file ",
+        ),
         ("[bus]\nurl = 'redis://:pw@cache'", "bus.url file "),
         ("[bus]\ncluster = true", "bus.cluster file "),
         ("[bus]\nca_file = 'ca.pem'", "bus.ca_file file "),
-        ("[telemetry]\nmetrics_listen = '0.0.0.0:8080'", "telemetry.metrics_listen file "),
-        ("[database]\nurl = 'postgres://u:pw@h/x'", "database.url file "),
+        (
+            "[telemetry]\nmetrics_listen = '0.0.0.0:8080'",
+            "telemetry.metrics_listen file ",
+        ),
+        (
+            "[database]\nurl = 'postgres://u:pw@h/x'",
+            "database.url file ",
+        ),
     ] {
         one_fault(text, &[], begins, " must ");
     }
@@ -30,8 +51,14 @@ fn values_that_contradict_each_other_are_faults() {
         "",
         "; now lease.ttl_ms = 3000 (default), lease.renew_ms = 1300 (file)",
     );
-    let postgres = [("DATABASE_URL", "postgres://u:pw@h/x"), ("RAIDHALL__AUTH__SECRET", KEY)];
-    assert_eq!(with_env(&postgres).database.url.kind(), DatabaseKind::Postgres);
+    let postgres = [
+        ("DATABASE_URL", "postgres://u:pw@h/x"),
+        ("RAIDHALL__AUTH__SECRET", KEY),
+    ];
+    assert_eq!(
+        with_env(&postgres).database.url.kind(),
+        DatabaseKind::Postgres
+    );
 }
 
 #[test]
@@ -39,20 +66,48 @@ fn postgres_and_redis_make_a_cluster_node_wherever_they_are_set() {
     let database = ("DATABASE_URL", "postgres://u:pw@h/x");
     let secret = ("RAIDHALL__AUTH__SECRET", KEY);
     for name in ["REDIS_URL", "RAIDHALL__BUS__URL"] {
-        for url in ["redis://cache", "rediss://ada:h%3Funter2@cache:6380/0", "redis://:pw@[::1]:6379/7"] {
+        for url in [
+            "redis://cache",
+            "rediss://ada:h%3Funter2@cache:6380/0",
+            "redis://:pw@[::1]:6379/7",
+        ] {
             let bus = with_env(&[database, secret, (name, url)]).bus;
             assert_eq!((bus.url.kind(), bus.url.expose()), (BusKind::Redis, url));
         }
     }
-    let tls = [database, secret, ("REDIS_URL", "rediss://cache"), ("RAIDHALL__BUS__CA_FILE", "ca.pem")];
+    let tls = [
+        database,
+        secret,
+        ("REDIS_URL", "rediss://cache"),
+        ("RAIDHALL__BUS__CA_FILE", "ca.pem"),
+    ];
     assert_eq!(with_env(&tls).bus.ca_file, Some("ca.pem".into()));
 
     let cluster = ("RAIDHALL__BUS__CLUSTER", "true");
-    assert!(with_env(&[database, secret, cluster, ("REDIS_URL", "redis://cache/0")]).bus.cluster);
+    assert!(
+        with_env(&[database, secret, cluster, ("REDIS_URL", "redis://cache/0")])
+            .bus
+            .cluster
+    );
     let second = [database, secret, cluster, ("REDIS_URL", "redis://cache/1")];
-    one_fault("", &second, "bus.cluster RAIDHALL__BUS__CLUSTER ", "no database but 0");
-    let plain = [database, secret, ("REDIS_URL", "redis://cache"), ("RAIDHALL__BUS__CA_FILE", "ca.pem")];
-    one_fault("", &plain, "bus.ca_file RAIDHALL__BUS__CA_FILE ", "rediss://");
+    one_fault(
+        "",
+        &second,
+        "bus.cluster RAIDHALL__BUS__CLUSTER ",
+        "no database but 0",
+    );
+    let plain = [
+        database,
+        secret,
+        ("REDIS_URL", "redis://cache"),
+        ("RAIDHALL__BUS__CA_FILE", "ca.pem"),
+    ];
+    one_fault(
+        "",
+        &plain,
+        "bus.ca_file RAIDHALL__BUS__CA_FILE ",
+        "rediss://",
+    );
 }
 
 #[test]
@@ -64,13 +119,27 @@ fn a_cluster_node_says_where_it_is_unless_its_address_does() {
     ];
     for listen in ["0.0.0.0:8080", "[::]:8080"] {
         let text = format!("[server]\nlisten = '{listen}'");
-        one_fault(&text, &node, "server.listen file ", "server.advertised_url must be set");
-        load(&format!("{text}\nadvertised_url = 'https://a.example'"), &node).expect("no faults");
+        one_fault(
+            &text,
+            &node,
+            "server.listen file ",
+            "server.advertised_url must be set",
+        );
+        load(
+            &format!("{text}\nadvertised_url = 'https://a.example'"),
+            &node,
+        )
+        .expect("no faults");
         load(&text, &[node[0], node[2]]).expect("no faults without Redis");
     }
     load("[server]\nlisten = '10.0.0.1:8080'", &node).expect("no faults");
     let port = [node[0], node[1], node[2], ("PORT", "9000")];
-    one_fault("", &port, "server.listen PORT ", "server.listen = \"0.0.0.0:9000\" (PORT)");
+    one_fault(
+        "",
+        &port,
+        "server.listen PORT ",
+        "server.listen = \"0.0.0.0:9000\" (PORT)",
+    );
 }
 
 #[test]
@@ -78,7 +147,10 @@ fn production_refuses_what_is_fine_on_ones_own_machine_all_at_once() {
     let production = "[server]\nprofile = 'production'\nallowed_origins = ['*']\n[auth]\naccepted_secret = \
                       'please change me, please change me'";
     let found = faults(production, &[]);
-    let heads: Vec<_> = found.iter().map(|line| line.split(" must ").next().expect("a head")).collect();
+    let heads: Vec<_> = found
+        .iter()
+        .map(|line| line.split(" must ").next().expect("a head"))
+        .collect();
     let expected = [
         "auth.secret default",
         "auth.accepted_secret file",
@@ -93,11 +165,30 @@ fn production_refuses_what_is_fine_on_ones_own_machine_all_at_once() {
 fn production_takes_a_random_secret_and_a_decision_on_guests() {
     let production = "[server]\nprofile = 'production'\n[auth]\nguest = ";
     let secret = [("RAIDHALL__AUTH__SECRET", RANDOM)];
-    assert!(load(&format!("{production}true"), &secret).expect("no faults").auth.guest);
-    assert!(!load(&format!("{production}false"), &secret).expect("no faults").auth.guest);
-    for made_up in [KEY, "11111111111111111111111111111111", "My-Own-Password-Is-Long-Enough-For-This"] {
+    assert!(
+        load(&format!("{production}true"), &secret)
+            .expect("no faults")
+            .auth
+            .guest
+    );
+    assert!(
+        !load(&format!("{production}false"), &secret)
+            .expect("no faults")
+            .auth
+            .guest
+    );
+    for made_up in [
+        KEY,
+        "11111111111111111111111111111111",
+        "My-Own-Password-Is-Long-Enough-For-This",
+    ] {
         let secret = [("RAIDHALL__AUTH__SECRET", made_up)];
-        one_fault(&format!("{production}true"), &secret, "auth.secret RAIDHALL__AUTH__SECRET ", "random");
+        one_fault(
+            &format!("{production}true"),
+            &secret,
+            "auth.secret RAIDHALL__AUTH__SECRET ",
+            "random",
+        );
     }
 }
 
@@ -107,11 +198,23 @@ fn traces_go_to_a_collector_where_the_build_has_them() {
     let at = |url: &str| format!("[telemetry]\notlp_endpoint = '{url}'");
     if cfg!(feature = "otel") {
         let config = load(&at("http://collector:4318"), &[]).expect("no faults");
-        assert_eq!(config.telemetry.otlp_endpoint.expect("one").uri().port_u16(), Some(4318));
+        assert_eq!(
+            config
+                .telemetry
+                .otlp_endpoint
+                .expect("one")
+                .uri()
+                .port_u16(),
+            Some(4318)
+        );
     } else {
         one_fault(&at("http://collector:4318"), &[], begins, "--features otel");
     }
-    for bad in ["collector:4318", "ftp://collector", "http://me:pass@collector"] {
+    for bad in [
+        "collector:4318",
+        "ftp://collector",
+        "http://me:pass@collector",
+    ] {
         one_fault(&at(bad), &[], begins, "must be http://");
         assert!(!faults(&at(bad), &[])[0].contains("pass"));
     }

@@ -25,8 +25,15 @@ fn every_number_has_a_range_that_its_comment_tells() {
         assert_eq!(range.is_some(), setting.value.to_i128().is_some(), "{key}");
         if let Some((_, range)) = range {
             let (_, name) = key.split_once('.').expect("a section");
-            let text = DEFAULTS.split_once(&format!("\n{name} = ")).expect("its line").0;
-            let comment: Vec<_> = text.lines().rev().take_while(|line| line.starts_with('#')).collect();
+            let text = DEFAULTS
+                .split_once(&format!("\n{name} = "))
+                .expect("its line")
+                .0;
+            let comment: Vec<_> = text
+                .lines()
+                .rev()
+                .take_while(|line| line.starts_with('#'))
+                .collect();
             let told = format!("({}-{})", range.start(), range.end());
             assert!(
                 comment.iter().any(|line| line.contains(&told)),
@@ -39,7 +46,9 @@ fn every_number_has_a_range_that_its_comment_tells() {
 #[test]
 fn ranges_and_relations_name_keys_that_exist() {
     let settings = Settings::defaults();
-    let related = relations::RELATIONS.iter().flat_map(|relation| relation.keys);
+    let related = relations::RELATIONS
+        .iter()
+        .flat_map(|relation| relation.keys);
     for key in related.chain(ranges::RANGES.iter().map(|(key, _)| key)) {
         assert!(settings.get(key).is_some(), "{key}");
     }

@@ -8,9 +8,16 @@ fn the_defaults_load() {
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.server.advertised_url, None);
     assert_eq!(config.database.url.kind(), DatabaseKind::Sqlite);
-    assert_eq!(config.database.url.sqlite_path(), Some("data/raidhall.db".into()));
     assert_eq!(
-        (config.bus.url.kind(), config.bus.cluster, config.bus.ca_file),
+        config.database.url.sqlite_path(),
+        Some("data/raidhall.db".into())
+    );
+    assert_eq!(
+        (
+            config.bus.url.kind(),
+            config.bus.cluster,
+            config.bus.ca_file
+        ),
         (BusKind::Local, false, None)
     );
     assert_eq!(config.auth.secret, None);
@@ -31,8 +38,14 @@ fn our_variables_beat_conventional_ones_beat_the_file_beats_the_defaults() {
 
     let platform = ("DATABASE_URL", "sqlite://platform.db");
     let ours = ("RAIDHALL__DATABASE__URL", "sqlite://ours.db");
-    assert_eq!(path(load(text, &[platform]).expect("no faults")), std::path::Path::new("platform.db"));
-    assert_eq!(path(load(text, &[ours, platform]).expect("no faults")), std::path::Path::new("ours.db"));
+    assert_eq!(
+        path(load(text, &[platform]).expect("no faults")),
+        std::path::Path::new("platform.db")
+    );
+    assert_eq!(
+        path(load(text, &[ours, platform]).expect("no faults")),
+        std::path::Path::new("ours.db")
+    );
     assert_eq!(
         path(load(text, &[("DATABASE_URL", "")]).expect("no faults")),
         std::path::Path::new("file.db")
@@ -45,19 +58,43 @@ fn port_makes_an_address_nobody_chose_reachable_and_keeps_one_that_was_chosen() 
     assert_eq!(listen(with_env(&[("PORT", "9000")])), "0.0.0.0:9000");
     assert_eq!(listen(with_env(&[("PORT", "")])), "127.0.0.1:8080");
     let chosen = "[server]\nlisten = '[::1]:80'";
-    assert_eq!(listen(load(chosen, &[("PORT", "9000")]).expect("no faults")), "[::1]:9000");
+    assert_eq!(
+        listen(load(chosen, &[("PORT", "9000")]).expect("no faults")),
+        "[::1]:9000"
+    );
     let ours = ("RAIDHALL__SERVER__LISTEN", "10.0.0.1:81");
     assert_eq!(listen(with_env(&[("PORT", "9000"), ours])), "10.0.0.1:81");
-    one_fault("", &[("PORT", "web")], "server.listen PORT ", "found \"web\"");
-    one_fault("", &[("PORT", "70000")], "server.listen PORT ", "0 to 65535");
-    one_fault("[server]\nlisten = 'x'", &[("PORT", "9000")], "server.listen file ", "found \"x\"");
+    one_fault(
+        "",
+        &[("PORT", "web")],
+        "server.listen PORT ",
+        "found \"web\"",
+    );
+    one_fault(
+        "",
+        &[("PORT", "70000")],
+        "server.listen PORT ",
+        "0 to 65535",
+    );
+    one_fault(
+        "[server]\nlisten = 'x'",
+        &[("PORT", "9000")],
+        "server.listen file ",
+        "found \"x\"",
+    );
 }
 
 #[test]
 fn variables_take_the_type_of_their_key() {
     let config = with_env(&[
-        ("RAIDHALL__SERVER__ALLOWED_ORIGINS", "https://a.example, HTTPS://B.example:443"),
-        ("RAIDHALL__SERVER__TRUSTED_PROXIES", "[\"10.0.0.0/8\", \"::1\"]"),
+        (
+            "RAIDHALL__SERVER__ALLOWED_ORIGINS",
+            "https://a.example, HTTPS://B.example:443",
+        ),
+        (
+            "RAIDHALL__SERVER__TRUSTED_PROXIES",
+            "[\"10.0.0.0/8\", \"::1\"]",
+        ),
         ("RAIDHALL__AUTH__GUEST", "false"),
         ("RAIDHALL__AUTH__SECRET", "11111111111111111111111111111111"),
         ("RAIDHALL__LIMITS__WATCHES", "3"),
@@ -78,8 +115,10 @@ fn variables_take_the_type_of_their_key() {
 
 #[test]
 fn what_is_in_effect_is_shown_with_its_source_and_loads_again() {
-    let given = file("[limits]\nwatches = 5\n[server]\nallowed_origins = ['https://a.example', '*']");
-    let effective = Effective::load(Some(given.path()), env(&[("PORT", "9000")])).expect("no faults");
+    let given =
+        file("[limits]\nwatches = 5\n[server]\nallowed_origins = ['https://a.example', '*']");
+    let effective =
+        Effective::load(Some(given.path()), env(&[("PORT", "9000")])).expect("no faults");
     let shown = effective.to_string();
     let source = given.path().display();
     for line in [
@@ -88,7 +127,10 @@ fn what_is_in_effect_is_shown_with_its_source_and_loads_again() {
         format!("watches = 5  # {source}"),
         "migrate = true  # default".to_owned(),
     ] {
-        assert!(shown.lines().any(|found| found == line), "no line {line} in\n{shown}");
+        assert!(
+            shown.lines().any(|found| found == line),
+            "no line {line} in\n{shown}"
+        );
     }
     let again = load(&shown, &[]).expect("no faults");
     assert_eq!(format!("{again:?}"), format!("{:?}", effective.config));
@@ -102,9 +144,22 @@ fn urls_follow_from_what_is_advertised_or_bound() {
         (base.to_string(), base.websocket())
     };
     let unset = Config::default().server;
-    assert_eq!(urls(&unset), ("http://127.0.0.1:9000".into(), "ws://127.0.0.1:9000/api/v1/ws".into()));
-    let set = with_env(&[("RAIDHALL__SERVER__ADVERTISED_URL", "https://play.example/raids/")]).server;
-    let expected = ("https://play.example/raids".into(), "wss://play.example/raids/api/v1/ws".into());
+    assert_eq!(
+        urls(&unset),
+        (
+            "http://127.0.0.1:9000".into(),
+            "ws://127.0.0.1:9000/api/v1/ws".into()
+        )
+    );
+    let set = with_env(&[(
+        "RAIDHALL__SERVER__ADVERTISED_URL",
+        "https://play.example/raids/",
+    )])
+    .server;
+    let expected = (
+        "https://play.example/raids".into(),
+        "wss://play.example/raids/api/v1/ws".into(),
+    );
     assert_eq!(urls(&set), expected);
 }
 
@@ -117,17 +172,26 @@ fn the_files_for_clusters_load_with_what_they_leave_to_the_environment() {
         ("RAIDHALL__SERVER__ADVERTISED_URL", "https://a.example"),
     ];
     for name in ["cluster.toml", "production.toml"] {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name);
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("config")
+            .join(name);
         let effective =
             Effective::load(Some(&path), env(&shared)).unwrap_or_else(|faults| panic!("{faults}"));
         assert_eq!(effective.config.bus.url.kind(), BusKind::Redis, "{name}");
-        assert!(!effective.config.shutdown.readiness_delay.is_zero(), "{name}");
+        assert!(
+            !effective.config.shutdown.readiness_delay.is_zero(),
+            "{name}"
+        );
         let same = |line: &&str| {
             let (setting, source) = line.split_once("  # ").unwrap_or_default();
             let default = DEFAULTS.lines().any(|line| line == setting);
             source == path.display().to_string() && default
         };
         let shown = effective.to_string();
-        assert_eq!(shown.lines().filter(same).collect::<Vec<_>>(), [""; 0], "{name} repeats defaults");
+        assert_eq!(
+            shown.lines().filter(same).collect::<Vec<_>>(),
+            [""; 0],
+            "{name} repeats defaults"
+        );
     }
 }

@@ -2,7 +2,8 @@
 
 use super::*;
 
-const ISSUER: &str = "[[auth.issuers]]\nissuer = 'https://host.example'\naudience = 'raids'\njwks = ";
+const ISSUER: &str =
+    "[[auth.issuers]]\nissuer = 'https://host.example'\naudience = 'raids'\njwks = ";
 
 #[test]
 fn issuers_are_listed_with_what_their_tokens_are_checked_by() {
@@ -10,47 +11,106 @@ fn issuers_are_listed_with_what_their_tokens_are_checked_by() {
                   scope_claim = 'scope'\nlifetime_max_secs = 600";
     let text = format!("{ISSUER}'https://host.example/jwks'\n{second}");
     let config = load(&text, &[]).expect("no faults");
-    let [first, second] = config.auth.issuers.as_slice() else { panic!("two") };
-    assert_eq!((first.subject_claim.as_str(), first.name_claim.as_str()), ("sub", "name"));
-    assert_eq!((first.scope_claim.as_str(), first.lifetime_max), ("", Duration::from_secs(86_400)));
-    assert_eq!((second.external_id_prefix.as_str(), second.lifetime_max), ("b:", Duration::from_secs(600)));
+    let [first, second] = config.auth.issuers.as_slice() else {
+        panic!("two")
+    };
+    assert_eq!(
+        (first.subject_claim.as_str(), first.name_claim.as_str()),
+        ("sub", "name")
+    );
+    assert_eq!(
+        (first.scope_claim.as_str(), first.lifetime_max),
+        ("", Duration::from_secs(86_400))
+    );
+    assert_eq!(
+        (second.external_id_prefix.as_str(), second.lifetime_max),
+        ("b:", Duration::from_secs(600))
+    );
 
     let given = file(&text);
-    let shown = Effective::load(Some(given.path()), env(&[])).expect("no faults").to_string();
+    let shown = Effective::load(Some(given.path()), env(&[]))
+        .expect("no faults")
+        .to_string();
     let again = load(&shown, &[]).expect("what is shown loads again");
-    assert_eq!(format!("{:?}", again.auth.issuers), format!("{:?}", config.auth.issuers));
+    assert_eq!(
+        format!("{:?}", again.auth.issuers),
+        format!("{:?}", config.auth.issuers)
+    );
 }
 
 #[test]
 fn issuers_that_cannot_be_told_apart_or_trusted_are_faults() {
     let begins = "auth.issuers file ";
-    one_fault(&format!("{ISSUER}'http://host.example/jwks'"), &[], begins, "must be https://");
-    one_fault(&format!("{ISSUER}'ftp://host.example'"), &[], begins, "must be https://");
-    one_fault(&format!("{ISSUER}'k'\nlifetime_max_secs = 5"), &[], begins, "60 to 2592000");
+    one_fault(
+        &format!("{ISSUER}'http://host.example/jwks'"),
+        &[],
+        begins,
+        "must be https://",
+    );
+    one_fault(
+        &format!("{ISSUER}'ftp://host.example'"),
+        &[],
+        begins,
+        "must be https://",
+    );
+    one_fault(
+        &format!("{ISSUER}'k'\nlifetime_max_secs = 5"),
+        &[],
+        begins,
+        "60 to 2592000",
+    );
     one_fault(&format!("{ISSUER}'k'\nalg = 'none'"), &[], begins, "alg");
-    one_fault("[[auth.issuers]]\nissuer = 'x'\njwks = 'k'", &[], begins, "audience");
-    one_fault(&format!("{ISSUER}'k'\n{ISSUER}'k'\nexternal_id_prefix = 'b:'"), &[], begins, "of their own");
-    let prefix = "[[auth.issuers]]\nissuer = 'b'\naudience = 'c'\njwks = 'k'\nexternal_id_prefix = ";
-    one_fault(&format!("{ISSUER}'k'\n{prefix}''"), &[], begins, "of their own");
+    one_fault(
+        "[[auth.issuers]]\nissuer = 'x'\njwks = 'k'",
+        &[],
+        begins,
+        "audience",
+    );
+    one_fault(
+        &format!("{ISSUER}'k'\n{ISSUER}'k'\nexternal_id_prefix = 'b:'"),
+        &[],
+        begins,
+        "of their own",
+    );
+    let prefix =
+        "[[auth.issuers]]\nissuer = 'b'\naudience = 'c'\njwks = 'k'\nexternal_id_prefix = ";
+    one_fault(
+        &format!("{ISSUER}'k'\n{prefix}''"),
+        &[],
+        begins,
+        "of their own",
+    );
     one_fault(&format!("{prefix}'telegram:'"), &[], begins, "Telegram's");
-    one_fault(&format!("{prefix}''").replace("'b'", "'raidhall'"), &[], begins, "ours");
+    one_fault(
+        &format!("{prefix}''").replace("'b'", "'raidhall'"),
+        &[],
+        begins,
+        "ours",
+    );
 }
 
-const ENDPOINT: &str = "[[webhooks.endpoints]]\nname = 'app'\nurl = 'https://app.example/hooks'\nsecret = ";
+const ENDPOINT: &str =
+    "[[webhooks.endpoints]]\nname = 'app'\nurl = 'https://app.example/hooks'\nsecret = ";
 const HOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 #[test]
 fn webhook_endpoints_are_listed_and_their_secrets_not_shown() {
     assert!(Config::default().webhooks.endpoints.is_empty());
-    let text =
-        format!("{ENDPOINT}'{HOOK_SECRET}'\nprevious_secret = '{HOOK_SECRET}'\ntypes = ['raid.failed']");
+    let text = format!(
+        "{ENDPOINT}'{HOOK_SECRET}'\nprevious_secret = '{HOOK_SECRET}'\ntypes = ['raid.failed']"
+    );
     let given = file(&text);
     let effective = Effective::load(Some(given.path()), env(&[])).expect("no faults");
-    let [endpoint] = effective.config.webhooks.endpoints.as_slice() else { panic!("one") };
+    let [endpoint] = effective.config.webhooks.endpoints.as_slice() else {
+        panic!("one")
+    };
     assert_eq!((endpoint.name.as_str(), endpoint.kinds.len()), ("app", 1));
     assert!(endpoint.previous_key.is_some());
     for shown in [effective.to_string(), format!("{:?}", effective.config)] {
-        assert!(!shown.contains("MfKQ9r8G") && shown.contains("redacted"), "{shown}");
+        assert!(
+            !shown.contains("MfKQ9r8G") && shown.contains("redacted"),
+            "{shown}"
+        );
     }
     let value = format!("[{{name=\"app\",url=\"http://127.0.0.1:9/x\",secret=\"{HOOK_SECRET}\"}}]");
     let from_environment = with_env(&[("RAIDHALL__WEBHOOKS__ENDPOINTS", value.as_str())]);
@@ -63,10 +123,16 @@ fn webhook_endpoints_that_make_no_sense_are_faults_that_show_no_secret() {
     let good = format!("{ENDPOINT}'{HOOK_SECRET}'");
     for (bad, about) in [
         (good.replace("https:", "http:"), "must be https://"),
-        (good.replace("app.example", "me:pass@app.example"), "credentials"),
+        (
+            good.replace("app.example", "me:pass@app.example"),
+            "credentials",
+        ),
         (good.replace("'app'", "'my app'"), "name must be"),
         (good.replace("whsec_", "x"), "whsec_ and the base64"),
-        (format!("{good}\nprevious_secret = 'whsec_c2hvcnQ='"), "previous_secret"),
+        (
+            format!("{good}\nprevious_secret = 'whsec_c2hvcnQ='"),
+            "previous_secret",
+        ),
         (format!("{good}\ntypes = ['raid.won']"), "raid.won"),
         (format!("{good}\nretries = 3"), "retries"),
         (format!("{good}\n{good}"), "a name of their own"),

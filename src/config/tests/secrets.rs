@@ -5,18 +5,27 @@ use super::*;
 #[test]
 fn nothing_that_is_shown_holds_a_secret() {
     let vars = [
-        ("DATABASE_URL", "postgres://ada:hunter2@h/x?password=hunter2"),
+        (
+            "DATABASE_URL",
+            "postgres://ada:hunter2@h/x?password=hunter2",
+        ),
         ("REDIS_URL", "redis://ada:hunter2@cache"),
         ("RAIDHALL__AUTH__SECRET", KEY),
         ("RAIDHALL__AUTH__ACCEPTED_SECRET", KEY),
     ];
     let effective = Effective::load(None, env(&vars)).expect("no faults");
     let secret = effective.config.auth.secret.clone().expect("a secret");
-    assert_eq!((secret.expose(), format!("{secret:?}")), (KEY, "[redacted]".to_owned()));
+    assert_eq!(
+        (secret.expose(), format!("{secret:?}")),
+        (KEY, "[redacted]".to_owned())
+    );
     assert!(effective.config.database.url.expose().contains("hunter2"));
     assert!(effective.config.bus.url.expose().contains("hunter2"));
     for shown in [effective.to_string(), format!("{:?}", effective.config)] {
-        assert!(!shown.contains(KEY) && !shown.contains("hunter2"), "{shown}");
+        assert!(
+            !shown.contains(KEY) && !shown.contains("hunter2"),
+            "{shown}"
+        );
         assert!(shown.contains("[redacted]"), "{shown}");
     }
     for text in [
@@ -40,15 +49,34 @@ fn a_secret_may_stand_in_a_file() {
     assert_eq!(config.auth.secret.expect("a secret").expose(), KEY);
     let url = file("postgres://u:hunter2@h/x");
     let url = url.path().display().to_string();
-    let database = [("RAIDHALL__DATABASE__URL_FILE", url.as_str()), ("RAIDHALL__AUTH__SECRET", KEY)];
-    assert_eq!(with_env(&database).database.url.expose(), "postgres://u:hunter2@h/x");
+    let database = [
+        ("RAIDHALL__DATABASE__URL_FILE", url.as_str()),
+        ("RAIDHALL__AUTH__SECRET", KEY),
+    ];
+    assert_eq!(
+        with_env(&database).database.url.expose(),
+        "postgres://u:hunter2@h/x"
+    );
 
     let name = "auth.secret RAIDHALL__AUTH__SECRET_FILE ";
-    one_fault("", &[("RAIDHALL__AUTH__SECRET_FILE", "/nonexistent/secret")], name, "cannot be read");
-    let both = [("RAIDHALL__AUTH__SECRET_FILE", path.as_str()), ("RAIDHALL__AUTH__SECRET", KEY)];
+    one_fault(
+        "",
+        &[("RAIDHALL__AUTH__SECRET_FILE", "/nonexistent/secret")],
+        name,
+        "cannot be read",
+    );
+    let both = [
+        ("RAIDHALL__AUTH__SECRET_FILE", path.as_str()),
+        ("RAIDHALL__AUTH__SECRET", KEY),
+    ];
     one_fault("", &both, name, "set one of them");
     let tls = "bus.ca_file RAIDHALL__BUS__CA_FILE ";
-    one_fault("", &[("RAIDHALL__BUS__CA_FILE", "ca.pem")], tls, "rediss://");
+    one_fault(
+        "",
+        &[("RAIDHALL__BUS__CA_FILE", "ca.pem")],
+        tls,
+        "rediss://",
+    );
 }
 
 #[test]
@@ -56,11 +84,25 @@ fn a_bots_token_looks_like_one_and_is_not_shown() {
     let token = "5768337691:AAH5YkoiEuPk8-FZa32hStHTqXiLPtAEhx8";
     let vars = [("RAIDHALL__AUTH__TELEGRAM_BOT_TOKEN", token)];
     let effective = Effective::load(None, env(&vars)).expect("no faults");
-    assert_eq!(effective.config.auth.telegram_bot_token.as_ref().expect("a token").expose(), token);
-    assert!(!effective.to_string().contains("AAH5") && !format!("{:?}", effective.config).contains("AAH5"));
-    for bad in
-        ["AAH5YkoiEuPk8-FZa32hStHTqXiLPtAEhx8", "5768337691:short", "bot:AAH5YkoiEuPk8-FZa32hStHTqXiLPtAEhx8"]
-    {
+    assert_eq!(
+        effective
+            .config
+            .auth
+            .telegram_bot_token
+            .as_ref()
+            .expect("a token")
+            .expose(),
+        token
+    );
+    assert!(
+        !effective.to_string().contains("AAH5")
+            && !format!("{:?}", effective.config).contains("AAH5")
+    );
+    for bad in [
+        "AAH5YkoiEuPk8-FZa32hStHTqXiLPtAEhx8",
+        "5768337691:short",
+        "bot:AAH5YkoiEuPk8-FZa32hStHTqXiLPtAEhx8",
+    ] {
         let found = faults(&format!("[auth]\ntelegram_bot_token = '{bad}'"), &[]);
         assert!(
             found[0].starts_with("auth.telegram_bot_token file ") && !found[0].contains(bad),
@@ -74,14 +116,23 @@ fn a_credential_in_the_query_of_an_address_is_not_shown() {
     let issuer = "issuer = 'https://host.example'\naudience = 'raids'\njwks = 'https://host.example/jwks?token=hunter2&v=1'";
     let endpoint = "name = 'app'\nurl = 'https://app.example/hooks?v=1&token=hunter2'";
     let key = "secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'";
-    let given = file(&format!("[[auth.issuers]]\n{issuer}\n[[webhooks.endpoints]]\n{endpoint}\n{key}"));
+    let given = file(&format!(
+        "[[auth.issuers]]\n{issuer}\n[[webhooks.endpoints]]\n{endpoint}\n{key}"
+    ));
     let effective = Effective::load(Some(given.path()), env(&[])).expect("no faults");
     assert!(
-        effective.config.webhooks.endpoints[0].url.uri().query().is_some_and(|all| all.ends_with("hunter2"))
+        effective.config.webhooks.endpoints[0]
+            .url
+            .uri()
+            .query()
+            .is_some_and(|all| all.ends_with("hunter2"))
     );
     for shown in [effective.to_string(), format!("{:?}", effective.config)] {
         assert!(!shown.contains("hunter2"), "{shown}");
-        for address in ["host.example/jwks?token=[redacted]&v=1", "app.example/hooks?v=1&token=[redacted]"] {
+        for address in [
+            "host.example/jwks?token=[redacted]&v=1",
+            "app.example/hooks?v=1&token=[redacted]",
+        ] {
             assert!(shown.contains(address), "{shown}");
         }
     }
@@ -91,5 +142,8 @@ fn a_credential_in_the_query_of_an_address_is_not_shown() {
         Ok(effective) => format!("{effective} {:?}", effective.config),
         Err(faults) => faults.to_string(),
     };
-    assert!(shown.contains("4318/?token=[redacted]") && !shown.contains("hunter2"), "{shown}");
+    assert!(
+        shown.contains("4318/?token=[redacted]") && !shown.contains("hunter2"),
+        "{shown}"
+    );
 }

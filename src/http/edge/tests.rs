@@ -1,17 +1,18 @@
 //! The edge around toy routes: every way to fail, and what each answer carries.
 
-use super::*;
-use crate::http::body::Body as Fields;
-use crate::http::origins::Origins;
-use crate::http::{health, readiness::Readiness, web_app};
-use crate::rate::Exceeded;
-use crate::store::StoreError;
 use axum::Json;
 use axum::body::Body;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 use tower::ServiceExt;
+
+use super::*;
+use crate::http::body::Body as Fields;
+use crate::http::origins::Origins;
+use crate::http::{health, readiness::Readiness, web_app};
+use crate::rate::Exceeded;
+use crate::store::StoreError;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -20,7 +21,11 @@ async fn echo(Fields(map): Fields) -> Json<Value> {
 }
 
 async fn store_is_down() -> Failure {
-    StoreError::Unavailable { operation: "look", source: anyhow::anyhow!("password=hunter2") }.into()
+    StoreError::Unavailable {
+        operation: "look",
+        source: anyhow::anyhow!("password=hunter2"),
+    }
+    .into()
 }
 
 async fn panics() {
@@ -28,7 +33,12 @@ async fn panics() {
 }
 
 async fn too_often() -> Failure {
-    Exceeded { limit: 60, retry_after: Duration::from_millis(1001), reset_after: SECOND * 60 }.into()
+    Exceeded {
+        limit: 60,
+        retry_after: Duration::from_millis(1001),
+        reset_after: SECOND * 60,
+    }
+    .into()
 }
 
 fn app() -> Router {
@@ -38,7 +48,10 @@ fn app() -> Router {
         .route("/panic", get(panics))
         .route("/slow", get(|| tokio::time::sleep(SECOND * 60)))
         .route("/often", get(too_often))
-        .route("/address", get(|from: ClientAddress| async move { from.0.to_string() }))
+        .route(
+            "/address",
+            get(|from: ClientAddress| async move { from.0.to_string() }),
+        )
         .merge(health::routes(Readiness::new(SECOND)))
         .merge(web_app::routes("ws://localhost/api/v1/ws"));
     let options = Options {
@@ -69,16 +82,27 @@ async fn call(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let response = app().oneshot(request.body(body.into()).expect("a request")).await.expect("infallible");
+    let response = app()
+        .oneshot(request.body(body.into()).expect("a request"))
+        .await
+        .expect("infallible");
     let (parts, body) = response.into_parts();
-    let bytes = axum::body::to_bytes(body, usize::MAX).await.expect("a body");
-    (Response::from_parts(parts, ()), String::from_utf8(bytes.to_vec()).expect("UTF-8"))
+    let bytes = axum::body::to_bytes(body, usize::MAX)
+        .await
+        .expect("a body");
+    (
+        Response::from_parts(parts, ()),
+        String::from_utf8(bytes.to_vec()).expect("UTF-8"),
+    )
 }
 
 type Response<T> = axum::http::Response<T>;
 
 fn header<'a>(response: &'a Response<()>, name: &str) -> &'a str {
-    response.headers().get(name).map_or("", |value| value.to_str().expect("plain text"))
+    response
+        .headers()
+        .get(name)
+        .map_or("", |value| value.to_str().expect("plain text"))
 }
 
 /// Asserts that this is the one error shape, of this type and status, and gives the error.
@@ -89,10 +113,26 @@ fn error((response, body): (Response<()>, String), kind: &str, status: u16) -> V
     let mut error: Value = serde_json::from_str(&body).expect("JSON");
     let mut error = error["error"].take();
     let keys: Vec<&String> = error.as_object().expect("a map").keys().collect();
-    assert_eq!(keys, ["fields", "message", "request_id", "retry", "retry_after_ms", "status", "type"]);
-    assert_eq!((error["type"].as_str(), error["status"].as_u64()), (Some(kind), Some(status.into())));
+    assert_eq!(
+        keys,
+        [
+            "fields",
+            "message",
+            "request_id",
+            "retry",
+            "retry_after_ms",
+            "status",
+            "type"
+        ]
+    );
+    assert_eq!(
+        (error["type"].as_str(), error["status"].as_u64()),
+        (Some(kind), Some(status.into()))
+    );
     assert_eq!(error["request_id"], header(&response, "x-request-id"));
-    let seconds = error["retry_after_ms"].as_u64().map_or(String::new(), |ms| ms.div_ceil(1000).to_string());
+    let seconds = error["retry_after_ms"]
+        .as_u64()
+        .map_or(String::new(), |ms| ms.div_ceil(1000).to_string());
     assert_eq!(header(&response, "retry-after"), seconds);
     error.take()
 }
@@ -104,18 +144,45 @@ async fn every_fault_of_a_request_has_the_one_shape() {
     error(call("POST /echo/1", &json, "{").await, "invalid", 400);
     error(call("POST /echo/1", &json, "[1]").await, "invalid", 400);
     error(call("POST /echo/1", &json, "").await, "invalid", 400);
-    error(call("POST /echo/1", &json, vec![b'{', b'"', 0xff, b'"', b'}']).await, "invalid", 400);
-    error(call("POST /echo/1", &json, "[".repeat(1000)).await, "invalid", 400);
-    error(call("POST /echo/1", &[("content-type", "text/plain")], "{}").await, "invalid", 400);
-    error(call("POST /echo/1", &json, " ".repeat(1025)).await, "too_large", 413);
+    error(
+        call("POST /echo/1", &json, vec![b'{', b'"', 0xff, b'"', b'}']).await,
+        "invalid",
+        400,
+    );
+    error(
+        call("POST /echo/1", &json, "[".repeat(1000)).await,
+        "invalid",
+        400,
+    );
+    error(
+        call("POST /echo/1", &[("content-type", "text/plain")], "{}").await,
+        "invalid",
+        400,
+    );
+    error(
+        call("POST /echo/1", &json, " ".repeat(1025)).await,
+        "too_large",
+        413,
+    );
     let wrong_method = call("DELETE /echo/1", &[], "").await;
     assert_eq!(header(&wrong_method.0, "allow"), "POST");
     error(wrong_method, "method_not_allowed", 405);
-    let (response, body) =
-        call("POST /echo/1", &[("content-type", "Application/JSON; charset=utf-8")], "{\"a\":1}").await;
-    assert_eq!((response.status(), body.as_str()), (StatusCode::OK, "{\"a\":1}"));
+    let (response, body) = call(
+        "POST /echo/1",
+        &[("content-type", "Application/JSON; charset=utf-8")],
+        "{\"a\":1}",
+    )
+    .await;
+    assert_eq!(
+        (response.status(), body.as_str()),
+        (StatusCode::OK, "{\"a\":1}")
+    );
     let (response, _) = call("POST /echo/1", &[], "{}").await;
-    assert_eq!(response.status(), StatusCode::OK, "no content type is no fault");
+    assert_eq!(
+        response.status(),
+        StatusCode::OK,
+        "no content type is no fault"
+    );
 }
 
 #[tokio::test]
@@ -123,7 +190,10 @@ async fn faults_of_ours_say_when_to_try_again_and_nothing_more() {
     let down = call("GET /down", &[], "").await;
     assert!(!down.1.contains("hunter2"));
     let down = error(down, "unavailable", 503);
-    assert_eq!((&down["retry"], &down["retry_after_ms"]), (&json!(true), &json!(500)));
+    assert_eq!(
+        (&down["retry"], &down["retry_after_ms"]),
+        (&json!(true), &json!(500))
+    );
     let panicked = call("GET /panic", &[], "").await;
     assert!(!panicked.1.contains("on purpose"));
     error(panicked, "internal", 500);
@@ -137,7 +207,9 @@ async fn a_request_that_takes_too_long_is_answered_all_the_same() {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_never_ends_is_not_waited_for() {
     let begun = Instant::now();
-    let body = Body::from_stream(futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
+    let body = Body::from_stream(futures_util::stream::pending::<
+        Result<bytes::Bytes, std::io::Error>,
+    >());
     error(call("POST /echo/1", &[], body).await, "invalid", 408);
     assert_eq!(begun.elapsed(), SECOND * 10);
 }
@@ -145,8 +217,16 @@ async fn a_body_that_never_ends_is_not_waited_for() {
 #[tokio::test]
 async fn a_limit_says_how_much_there_is_and_when() {
     let limited = call("GET /often", &[], "").await;
-    let names = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "retry-after"];
-    assert_eq!(names.map(|name| header(&limited.0, name)), ["60", "0", "60", "2"]);
+    let names = [
+        "x-ratelimit-limit",
+        "x-ratelimit-remaining",
+        "x-ratelimit-reset",
+        "retry-after",
+    ];
+    assert_eq!(
+        names.map(|name| header(&limited.0, name)),
+        ["60", "0", "60", "2"]
+    );
     assert_eq!(error(limited, "rate_limited", 429)["retry_after_ms"], 1001);
 }
 
@@ -168,10 +248,18 @@ async fn every_answer_has_an_id_and_a_harmless_one_of_the_callers_is_kept() {
 
 #[tokio::test]
 async fn pages_of_allowed_origins_may_call_and_read_errors() {
-    let ask = |origin| [("origin", origin), ("access-control-request-method", "POST")];
+    let ask = |origin| {
+        [
+            ("origin", origin),
+            ("access-control-request-method", "POST"),
+        ]
+    };
     let (allowed, _) = call("OPTIONS /echo/1", &ask("https://play.example"), "").await;
     assert_eq!(allowed.status(), StatusCode::OK);
-    assert_eq!(header(&allowed, "access-control-allow-origin"), "https://play.example");
+    assert_eq!(
+        header(&allowed, "access-control-allow-origin"),
+        "https://play.example"
+    );
     assert!(header(&allowed, "access-control-allow-headers").contains("idempotency-key"));
     assert_eq!(header(&allowed, "access-control-allow-credentials"), "");
     assert_ne!(header(&allowed, "x-request-id"), "");
@@ -179,7 +267,11 @@ async fn pages_of_allowed_origins_may_call_and_read_errors() {
     assert_eq!(header(&refused, "access-control-allow-origin"), "");
     for path in ["GET /panic", "GET /nowhere", "DELETE /echo/1"] {
         let (failed, _) = call(path, &[("origin", "https://play.example")], "").await;
-        assert_eq!(header(&failed, "access-control-allow-origin"), "https://play.example", "{path}");
+        assert_eq!(
+            header(&failed, "access-control-allow-origin"),
+            "https://play.example",
+            "{path}"
+        );
         assert!(header(&failed, "access-control-expose-headers").contains("retry-after"));
         assert!(header(&failed, "vary").contains("origin"));
     }
@@ -187,7 +279,13 @@ async fn pages_of_allowed_origins_may_call_and_read_errors() {
 
 #[tokio::test]
 async fn the_metrics_see_routes_and_never_paths() {
-    for request in ["POST /echo/1", "POST /echo/2", "GET /nowhere", "GET /echo/3", "GET /panic"] {
+    for request in [
+        "POST /echo/1",
+        "POST /echo/2",
+        "GET /nowhere",
+        "GET /echo/3",
+        "GET /panic",
+    ] {
         call(request, &[], "{}").await;
     }
     let rendered = crate::telemetry::render();
@@ -204,11 +302,17 @@ async fn the_metrics_see_routes_and_never_paths() {
 
 #[tokio::test]
 async fn the_client_is_found_behind_the_proxy() {
-    let mut request = Request::builder().uri("/address").header("x-forwarded-for", "203.0.113.9");
+    let mut request = Request::builder()
+        .uri("/address")
+        .header("x-forwarded-for", "203.0.113.9");
     request = request.extension(Peer("10.0.0.1:1234".parse().expect("an address")));
-    let response =
-        app().oneshot(request.body(axum::body::Body::empty()).expect("a request")).await.expect("infallible");
-    let body = axum::body::to_bytes(response.into_body(), 100).await.expect("a body");
+    let response = app()
+        .oneshot(request.body(axum::body::Body::empty()).expect("a request"))
+        .await
+        .expect("infallible");
+    let body = axum::body::to_bytes(response.into_body(), 100)
+        .await
+        .expect("a body");
     assert_eq!(body, "203.0.113.9");
 }
 
@@ -218,19 +322,28 @@ async fn health_is_told_per_dependency() {
     let (response, body) = call("GET /readyz", &[], "").await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     let body: Value = serde_json::from_str(&body).expect("JSON");
-    assert_eq!(body, json!({"status": "starting", "checks": {"store": "failing", "bus": "ok"}}));
+    assert_eq!(
+        body,
+        json!({"status": "starting", "checks": {"store": "failing", "bus": "ok"}})
+    );
 }
 
 #[tokio::test]
 async fn the_page_is_sent_once_and_then_only_when_it_changed() {
     let (response, body) = call("GET /", &[], "").await;
     assert!(body.starts_with("<!doctype html>"));
-    assert_eq!(header(&response, "content-type"), "text/html; charset=utf-8");
+    assert_eq!(
+        header(&response, "content-type"),
+        "text/html; charset=utf-8"
+    );
     assert_eq!(header(&response, "cache-control"), "no-cache");
     assert!(header(&response, "content-security-policy").contains("default-src 'none'"));
     let etag = header(&response, "etag").to_owned();
     for known in [etag.clone(), format!("\"other\", W/{etag}")] {
         let (again, body) = call("GET /", &[("if-none-match", &known)], "").await;
-        assert_eq!((again.status(), body.as_str()), (StatusCode::NOT_MODIFIED, ""));
+        assert_eq!(
+            (again.status(), body.as_str()),
+            (StatusCode::NOT_MODIFIED, "")
+        );
     }
 }

@@ -1,8 +1,5 @@
 //! The accept loop over connections in memory, in paused time, and over real ones.
 
-use super::*;
-use crate::address::Proxies;
-use crate::listener::{MemoryConnector, Reclaimed, memory};
 use axum::Extension;
 use axum::routing::get;
 use bytes::Bytes;
@@ -11,11 +8,20 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
+use super::*;
+use crate::address::Proxies;
+use crate::listener::{MemoryConnector, Reclaimed, memory};
+
 const SECOND: Duration = Duration::from_secs(1);
 
 fn options() -> Options {
     let per_address = PerAddress::new(20, Proxies::default());
-    Options { header_timeout: SECOND * 10, write_stall: SECOND * 10, seats: Seats::new(1000), per_address }
+    Options {
+        header_timeout: SECOND * 10,
+        write_stall: SECOND * 10,
+        seats: Seats::new(1000),
+        per_address,
+    }
 }
 
 fn peer() -> SocketAddr {
@@ -23,10 +29,17 @@ fn peer() -> SocketAddr {
 }
 
 async fn upgrade(mut request: axum::extract::Request) -> axum::http::Response<Body> {
-    let upgrade = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>().expect("an upgrade");
+    let upgrade = request
+        .extensions_mut()
+        .remove::<hyper::upgrade::OnUpgrade>()
+        .expect("an upgrade");
     TaskTracker::new().spawn(async move {
         let upgraded = upgrade.await.expect("upgraded");
-        let Reclaimed { mut stream, seat, first } = Paced::reclaim(upgraded).expect("one of ours");
+        let Reclaimed {
+            mut stream,
+            seat,
+            first,
+        } = Paced::reclaim(upgraded).expect("one of ours");
         let _seat = seat;
         stream.write_all(&first).await.expect("written");
         let (mut reading, mut writing) = tokio::io::split(stream);
@@ -42,7 +55,10 @@ async fn upgrade(mut request: axum::extract::Request) -> axum::http::Response<Bo
 
 fn routes() -> Router {
     Router::new()
-        .route("/", get(|Extension(Peer(peer)): Extension<Peer>| async move { peer.to_string() }))
+        .route(
+            "/",
+            get(|Extension(Peer(peer)): Extension<Peer>| async move { peer.to_string() }),
+        )
         .route("/slow", get(|| async { sleep(SECOND * 5).await }))
         .route("/large", get(|| async { "x".repeat(10_000_000) }))
         .route("/upgrade", get(upgrade))
@@ -92,12 +108,17 @@ async fn a_connection_serves_many_requests_and_they_know_where_it_comes_from() {
 async fn whoever_is_slow_with_a_head_is_let_go() {
     let (connector, ..) = start();
     let begun = Instant::now();
-    let (mut silent, mut slow, mut idle) =
-        (open(&connector).await, open(&connector).await, open(&connector).await);
+    let (mut silent, mut slow, mut idle) = (
+        open(&connector).await,
+        open(&connector).await,
+        open(&connector).await,
+    );
     ask(&mut idle, "/", "").await;
     read_to(&mut idle, "192.0.2.7:4000").await;
     let dribble = async {
-        slow.write_all(b"GET / HTTP/1.1\r\n").await.expect("written");
+        slow.write_all(b"GET / HTTP/1.1\r\n")
+            .await
+            .expect("written");
         while slow.write_all(b"x: y\r\n").await.is_ok() {
             sleep(SECOND).await;
         }
@@ -135,7 +156,11 @@ async fn a_client_that_is_merely_slow_gets_all_of_its_answer() {
         all += read;
         sleep(Duration::from_millis(300)).await;
     }
-    assert!(all > 10_000_000 && begun.elapsed() > SECOND * 30, "{all} in {:?}", begun.elapsed());
+    assert!(
+        all > 10_000_000 && begun.elapsed() > SECOND * 30,
+        "{all} in {:?}",
+        begun.elapsed()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -143,15 +168,26 @@ async fn heads_too_large_are_answered_431() {
     let (connector, ..) = start();
     let (mut long, mut many) = (open(&connector).await, open(&connector).await);
     ask(&mut long, "/", &format!("x: {}\r\n", "y".repeat(17_000))).await;
-    assert!(read_to(&mut long, "\r\n\r\n").await.starts_with("HTTP/1.1 431"));
+    assert!(
+        read_to(&mut long, "\r\n\r\n")
+            .await
+            .starts_with("HTTP/1.1 431")
+    );
     ask(&mut many, "/", &"x: y\r\n".repeat(101)).await;
-    assert!(read_to(&mut many, "\r\n\r\n").await.starts_with("HTTP/1.1 431"));
+    assert!(
+        read_to(&mut many, "\r\n\r\n")
+            .await
+            .starts_with("HTTP/1.1 431")
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_a_seat_a_connection_waits_and_those_who_have_one_are_served() {
     let (listener, connector) = memory();
-    let options = Options { seats: Seats::new(8), ..options() };
+    let options = Options {
+        seats: Seats::new(8),
+        ..options()
+    };
     TaskTracker::new().spawn(serve(listener, routes(), options, CancellationToken::new()));
     let mut seated = Vec::new();
     for _ in 0..8 {
@@ -164,7 +200,12 @@ async fn without_a_seat_a_connection_waits_and_those_who_have_one_are_served() {
     ask(&mut late, "/", "").await;
     let waiting = read_to(&mut late, "192.0.2.7:4000");
     tokio::pin!(waiting);
-    assert!(tokio::time::timeout(SECOND * 5, &mut waiting).await.is_err(), "no seat");
+    assert!(
+        tokio::time::timeout(SECOND * 5, &mut waiting)
+            .await
+            .is_err(),
+        "no seat"
+    );
     ask(&mut seated[0], "/", "").await;
     read_to(&mut seated[0], "192.0.2.7:4000").await;
     seated.clear();
@@ -189,8 +230,11 @@ async fn an_upgraded_connection_is_handed_over_with_what_was_read_ahead() {
 #[tokio::test(start_paused = true)]
 async fn draining_answers_what_is_under_way_and_takes_no_more() {
     let (connector, drain, served) = start();
-    let (mut fresh, mut idle, mut busy) =
-        (open(&connector).await, open(&connector).await, open(&connector).await);
+    let (mut fresh, mut idle, mut busy) = (
+        open(&connector).await,
+        open(&connector).await,
+        open(&connector).await,
+    );
     ask(&mut idle, "/", "").await;
     read_to(&mut idle, "192.0.2.7:4000").await;
     ask(&mut busy, "/slow", "").await;
@@ -200,10 +244,17 @@ async fn draining_answers_what_is_under_way_and_takes_no_more() {
     assert!(is_closed(&mut fresh).await && is_closed(&mut idle).await);
     assert_eq!(begun.elapsed(), Duration::ZERO);
     let answer = read_to(&mut busy, "\r\n\r\n").await;
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"),
+        "{answer}"
+    );
     served.await.expect("ended");
     assert_eq!(begun.elapsed(), SECOND * 4);
-    let refused = connector.connect(peer()).await.map(drop).expect_err("nobody listens");
+    let refused = connector
+        .connect(peer())
+        .await
+        .map(drop)
+        .expect_err("nobody listens");
     assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
 }
 
@@ -224,7 +275,12 @@ impl<L: Listener> Listener for Exhausted<L> {
 async fn failing_to_accept_is_a_pause_and_not_the_end() {
     let (listener, connector) = memory();
     let begun = Instant::now();
-    TaskTracker::new().spawn(serve(Exhausted(3, listener), routes(), options(), CancellationToken::new()));
+    TaskTracker::new().spawn(serve(
+        Exhausted(3, listener),
+        routes(),
+        options(),
+        CancellationToken::new(),
+    ));
     let mut stream = open(&connector).await;
     ask(&mut stream, "/", "").await;
     read_to(&mut stream, "192.0.2.7:4000").await;
@@ -238,7 +294,10 @@ async fn real_connections_are_served_alike() {
     let drain = CancellationToken::new();
     let served = TaskTracker::new().spawn(serve(listener, routes(), options(), drain.clone()));
     let mut stream = TcpStream::connect(address).await.expect("connected");
-    stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.expect("written");
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .await
+        .expect("written");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.expect("read");
     let client = stream.local_addr().expect("an address").to_string();
@@ -255,12 +314,20 @@ async fn an_address_with_too_many_connections_is_told_so_and_keeps_nobody_out() 
         silent.push(open(&connector).await);
     }
     let mut refused = open(&connector).await;
-    assert!(read_to(&mut refused, "\r\n\r\n").await.starts_with("HTTP/1.1 503 "));
+    assert!(
+        read_to(&mut refused, "\r\n\r\n")
+            .await
+            .starts_with("HTTP/1.1 503 ")
+    );
     assert!(is_closed(&mut refused).await);
     let other = "192.0.2.8:4000".parse().expect("an address");
     let mut other = connector.connect(other).await.expect("connected");
     ask(&mut other, "/", "").await;
-    assert!(read_to(&mut other, "192.0.2.8:4000").await.starts_with("HTTP/1.1 200 "));
+    assert!(
+        read_to(&mut other, "192.0.2.8:4000")
+            .await
+            .starts_with("HTTP/1.1 200 ")
+    );
     silent.pop();
     sleep(SECOND).await;
     let mut again = open(&connector).await;

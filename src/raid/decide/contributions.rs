@@ -1,19 +1,26 @@
 //! What members earn, and the win that it may bring.
 
+use raidhall_protocol::limits::{CONTRIBUTION_KIND_CHARS_MAX, CONTRIBUTION_XP, NOTE_CHARS_MAX};
+use raidhall_protocol::state::{Member, RaidStatus};
+use raidhall_protocol::{Command, Event, EventData, PlayerId, UnixMillis};
+
 use super::{Decision, Draft};
 use crate::raid::ranking::{Latest, ranking};
 use crate::raid::values::Values;
 use crate::raid::{Refusal, State};
-use raidhall_protocol::limits::{CONTRIBUTION_KIND_CHARS_MAX, CONTRIBUTION_XP, NOTE_CHARS_MAX};
-use raidhall_protocol::state::{Member, RaidStatus};
-use raidhall_protocol::{Command, Event, EventData, PlayerId, UnixMillis};
 
 /// The host app's backend credits a member; it may do nothing else.
 pub(super) fn by_service(state: &State, at: UnixMillis, command: &Command) -> Decision {
     if state.is_unborn() {
         return Err(Refusal::NotFound);
     }
-    let Command::Contribute { player, xp, kind, note } = command else {
+    let Command::Contribute {
+        player,
+        xp,
+        kind,
+        note,
+    } = command
+    else {
         return Err(Refusal::Forbidden);
     };
     let mut values = Values::default();
@@ -65,8 +72,16 @@ impl Earned {
         if self.current_xp < goals.target_xp || self.current_tasks < goals.target_tasks {
             return draft.events;
         }
-        let latest =
-            Latest { player: self.player, xp: self.member_xp, tasks: self.member_tasks, seq: draft.last };
-        draft.and(EventData::RaidCompleted { ranking: ranking(state, latest) }).events
+        let latest = Latest {
+            player: self.player,
+            xp: self.member_xp,
+            tasks: self.member_tasks,
+            seq: draft.last,
+        };
+        draft
+            .and(EventData::RaidCompleted {
+                ranking: ranking(state, latest),
+            })
+            .events
     }
 }

@@ -1,8 +1,5 @@
 //! How a raid begins and ends.
 
-use super::{Act, Decision, Draft};
-use crate::raid::values::Values;
-use crate::raid::{Refusal, State, energy};
 use raidhall_protocol::event::FailReason;
 use raidhall_protocol::limits::{
     DESCRIPTION_CHARS_MAX, MEMBERS, TARGET_TASKS, TARGET_XP, TIME_LIMIT_SECS, TITLE_CHARS_MAX,
@@ -11,6 +8,10 @@ use raidhall_protocol::rest::NewRaid;
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::state::{RaidStatus, Role};
 use raidhall_protocol::{Event, EventData, UnixMillis};
+
+use super::{Act, Decision, Draft};
+use crate::raid::values::Values;
+use crate::raid::{Refusal, State, energy};
 
 /// The time limit where none is given.
 const DAY_SECS: i64 = 86_400;
@@ -30,7 +31,11 @@ pub(super) fn create(
     let mut values = Values::default();
     let created = EventData::RaidCreated {
         title: values.text("title", &raid.title, 1..=TITLE_CHARS_MAX),
-        description: values.optional_text("description", raid.description.as_deref(), DESCRIPTION_CHARS_MAX),
+        description: values.optional_text(
+            "description",
+            raid.description.as_deref(),
+            DESCRIPTION_CHARS_MAX,
+        ),
         invite_code: invite_code.to_owned(),
         target_xp: values.number("target_xp", raid.target_xp, TARGET_XP),
         target_tasks: values.number("target_tasks", raid.target_tasks, TARGET_TASKS),
@@ -53,7 +58,10 @@ pub(super) fn create(
         energy_at: at,
         joined_at: at,
     };
-    Ok(Draft::new(state, at, Some(leader.id)).and(created).and(joined).events)
+    Ok(Draft::new(state, at, Some(leader.id))
+        .and(created)
+        .and(joined)
+        .events)
 }
 
 pub(super) fn start(act: &Act<'_>) -> Decision {
@@ -61,13 +69,17 @@ pub(super) fn start(act: &Act<'_>) -> Decision {
     act.require_status(RaidStatus::Recruiting)?;
     // At most 604,800 seconds.
     let limit_millis = act.state.shown.time_limit_secs.cast_signed() * 1_000;
-    act.causes(EventData::RaidStarted { deadline: act.at.plus(limit_millis) })
+    act.causes(EventData::RaidStarted {
+        deadline: act.at.plus(limit_millis),
+    })
 }
 
 pub(super) fn cancel(act: &Act<'_>) -> Decision {
     act.require_leader()?;
     act.require_not_ended()?;
-    act.causes(EventData::RaidFailed { reason: FailReason::Cancelled })
+    act.causes(EventData::RaidFailed {
+        reason: FailReason::Cancelled,
+    })
 }
 
 /// An operator ends it, as its leader would. It is by nobody who plays.
@@ -78,7 +90,9 @@ pub(super) fn end(state: &State, at: UnixMillis) -> Decision {
     if state.status_at(at).ended() {
         return Err(Refusal::WrongStatus);
     }
-    let failed = EventData::RaidFailed { reason: FailReason::Cancelled };
+    let failed = EventData::RaidFailed {
+        reason: FailReason::Cancelled,
+    };
     Ok(Draft::new(state, at, None).and(failed).events)
 }
 
@@ -87,7 +101,11 @@ pub(super) fn deadline(state: &State, at: UnixMillis) -> Vec<Event> {
     match state.due() {
         Some(deadline) if at >= deadline => {
             let at = deadline.max(state.last_at());
-            Draft::new(state, at, None).and(EventData::RaidFailed { reason: FailReason::Deadline }).events
+            Draft::new(state, at, None)
+                .and(EventData::RaidFailed {
+                    reason: FailReason::Deadline,
+                })
+                .events
         }
         _ => Vec::new(),
     }

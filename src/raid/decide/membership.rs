@@ -1,14 +1,16 @@
 //! Who comes, who goes, who leads.
 
-use super::{Act, Decision, Draft};
-use crate::raid::state::Former;
-use crate::raid::values::Values;
-use crate::raid::{Refusal, State, energy};
+use std::collections::BTreeSet;
+
 use raidhall_protocol::event::{FailReason, LeaderReason, LeaveReason};
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::state::{RaidStatus, Role, Task, TaskStatus};
 use raidhall_protocol::{Event, EventData, PlayerId, TaskId, UnixMillis};
-use std::collections::BTreeSet;
+
+use super::{Act, Decision, Draft};
+use crate::raid::state::Former;
+use crate::raid::values::Values;
+use crate::raid::{Refusal, State, energy};
 
 /// Whoever was here before finds their xp, tasks and energy again. The energy comes with its own `energy_at`, so that
 /// leaving and joining again neither costs nor gives any.
@@ -21,7 +23,12 @@ pub(super) fn join(state: &State, at: UnixMillis, player: &PlayerRef) -> Decisio
     }
     let (xp, tasks, energy, energy_at) = match state.former.get(&player.id) {
         Some(Former::Kicked) => return Err(Refusal::Forbidden),
-        Some(&Former::Left { xp, tasks, energy, energy_at }) => (xp, tasks, energy, energy_at),
+        Some(&Former::Left {
+            xp,
+            tasks,
+            energy,
+            energy_at,
+        }) => (xp, tasks, energy, energy_at),
         None => (0, 0, energy::FULL, at),
     };
     match state.status_at(at) {
@@ -52,11 +59,15 @@ pub(super) fn leave(act: &Act<'_>) -> Decision {
 
 /// What it causes that a member of a raid that has not ended goes.
 pub(super) fn leaves(act: &Act<'_>) -> Draft {
-    let draft = act.draft().and(left(act.state, act.by(), LeaveReason::Left));
+    let draft = act
+        .draft()
+        .and(left(act.state, act.by(), LeaveReason::Left));
     match successor(act) {
         _ if !act.leads() => draft,
         Some(player) => draft.and(leads_now(act.state, player, act.by(), LeaderReason::Left)),
-        None => draft.and(EventData::RaidFailed { reason: FailReason::Abandoned }),
+        None => draft.and(EventData::RaidFailed {
+            reason: FailReason::Abandoned,
+        }),
     }
 }
 
@@ -67,20 +78,38 @@ pub(super) fn kick(act: &Act<'_>, player: PlayerId) -> Decision {
 
 pub(super) fn promote(act: &Act<'_>, player: PlayerId) -> Decision {
     may_dispose_of(act, player)?;
-    act.causes(leads_now(act.state, player, act.by(), LeaderReason::Promoted))
+    act.causes(leads_now(
+        act.state,
+        player,
+        act.by(),
+        LeaderReason::Promoted,
+    ))
 }
 
 /// Moves leadership to the longest-standing member who is online. Nothing happens if the leader is online after all, or
 /// if nobody is.
-pub(super) fn leader_offline(state: &State, at: UnixMillis, online: &BTreeSet<PlayerId>) -> Vec<Event> {
+pub(super) fn leader_offline(
+    state: &State,
+    at: UnixMillis,
+    online: &BTreeSet<PlayerId>,
+) -> Vec<Event> {
     let Some(leader) = state.shown.leader.filter(|_| !state.status_at(at).ended()) else {
         return Vec::new();
     };
-    let successor = state.shown.members.iter().find(|member| online.contains(&member.player));
+    let successor = state
+        .shown
+        .members
+        .iter()
+        .find(|member| online.contains(&member.player));
     match successor {
         Some(member) if !online.contains(&leader) => {
             Draft::new(state, at, None)
-                .and(leads_now(state, member.player, leader, LeaderReason::LeaderOffline))
+                .and(leads_now(
+                    state,
+                    member.player,
+                    leader,
+                    LeaderReason::LeaderOffline,
+                ))
                 .events
         }
         _ => Vec::new(),
@@ -95,21 +124,55 @@ fn may_dispose_of(act: &Act<'_>, player: PlayerId) -> Result<(), Refusal> {
     values.finish()?;
     act.require_leader()?;
     act.require_not_ended()?;
-    if act.state.is_member(player) { Ok(()) } else { Err(Refusal::NotMember) }
+    if act.state.is_member(player) {
+        Ok(())
+    } else {
+        Err(Refusal::NotMember)
+    }
 }
 
 /// The longest-standing of the others who are online, else the longest-standing of the others.
 fn successor(act: &Act<'_>) -> Option<PlayerId> {
-    let others = || act.state.shown.members.iter().map(|member| member.player).filter(|p| *p != act.by());
-    others().find(|player| act.online.contains(player)).or_else(|| others().next())
+    let others = || {
+        act.state
+            .shown
+            .members
+            .iter()
+            .map(|member| member.player)
+            .filter(|p| *p != act.by())
+    };
+    others()
+        .find(|player| act.online.contains(player))
+        .or_else(|| others().next())
 }
 
 fn left(state: &State, player: PlayerId, reason: LeaveReason) -> EventData {
-    let claimed = |task: &&Task| task.status == TaskStatus::Claimed && task.assignee == Some(player);
-    let released: Vec<TaskId> = state.shown.tasks.iter().filter(claimed).map(|task| task.id).collect();
-    EventData::MemberLeft { player, reason, released }
+    let claimed =
+        |task: &&Task| task.status == TaskStatus::Claimed && task.assignee == Some(player);
+    let released: Vec<TaskId> = state
+        .shown
+        .tasks
+        .iter()
+        .filter(claimed)
+        .map(|task| task.id)
+        .collect();
+    EventData::MemberLeft {
+        player,
+        reason,
+        released,
+    }
 }
 
-const fn leads_now(state: &State, player: PlayerId, previous: PlayerId, reason: LeaderReason) -> EventData {
-    EventData::LeaderChanged { player, previous, reason, term: state.shown.term + 1 }
+const fn leads_now(
+    state: &State,
+    player: PlayerId,
+    previous: PlayerId,
+    reason: LeaderReason,
+) -> EventData {
+    EventData::LeaderChanged {
+        player,
+        previous,
+        reason,
+        term: state.shown.term + 1,
+    }
 }

@@ -1,10 +1,11 @@
 //! Chat.
 
+use raidhall_protocol::EventData;
+use raidhall_protocol::limits::CHAT_CHARS_MAX;
+
 use super::{Act, Decision};
 use crate::raid::Refusal;
 use crate::raid::values::Values;
-use raidhall_protocol::EventData;
-use raidhall_protocol::limits::CHAT_CHARS_MAX;
 
 /// How long one may still talk after the end.
 const AFTER_END_MILLIS: i64 = 3_600_000;
@@ -14,7 +15,9 @@ pub(super) fn say(act: &Act<'_>, text: &str) -> Decision {
     let text = values.text("text", text, 1..=CHAT_CHARS_MAX);
     values.finish()?;
     match act.state.shown.ended_at {
-        Some(ended_at) if act.at > ended_at.plus(AFTER_END_MILLIS) => return Err(Refusal::WrongStatus),
+        Some(ended_at) if act.at > ended_at.plus(AFTER_END_MILLIS) => {
+            return Err(Refusal::WrongStatus);
+        }
         Some(_) => {}
         None => act.require_not_ended()?,
     }

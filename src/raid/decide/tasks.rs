@@ -1,13 +1,14 @@
 //! Tasks: added, claimed, given back, done or failed.
 
+use raidhall_protocol::limits::{TASK_MINUTES, TASK_TITLE_CHARS_MAX, TASK_XP};
+use raidhall_protocol::state::{RaidStatus, Task, TaskStatus};
+use raidhall_protocol::{EventData, TaskId};
+
 use super::contributions::Earned;
 use super::{Act, Decision};
 use crate::raid::state::State;
 use crate::raid::values::Values;
 use crate::raid::{Refusal, energy};
-use raidhall_protocol::limits::{TASK_MINUTES, TASK_TITLE_CHARS_MAX, TASK_XP};
-use raidhall_protocol::state::{RaidStatus, Task, TaskStatus};
-use raidhall_protocol::{EventData, TaskId};
 
 const TASKS_MAX: usize = 500;
 
@@ -23,7 +24,12 @@ pub(super) fn add(act: &Act<'_>, title: &str, xp: i64, minutes: i64) -> Decision
         return Err(Refusal::TooManyTasks);
     }
     let task = TaskId::try_from(count as u64 + 1).expect("there are at most 500");
-    act.causes(EventData::TaskAdded { task, title, xp, minutes })
+    act.causes(EventData::TaskAdded {
+        task,
+        title,
+        xp,
+        minutes,
+    })
 }
 
 /// A claimed task is taken, whoever has it: oneself too.
@@ -34,14 +40,23 @@ pub(super) fn claim(act: &Act<'_>, task: TaskId) -> Decision {
         TaskStatus::Claimed => return Err(Refusal::TaskTaken),
         TaskStatus::Completed => return Err(Refusal::WrongStatus),
     }
-    let energy = energy::at(act.member, act.at).checked_sub(energy::CLAIM).ok_or(Refusal::NotEnoughEnergy)?;
-    act.causes(EventData::TaskClaimed { task, player: act.by(), energy })
+    let energy = energy::at(act.member, act.at)
+        .checked_sub(energy::CLAIM)
+        .ok_or(Refusal::NotEnoughEnergy)?;
+    act.causes(EventData::TaskClaimed {
+        task,
+        player: act.by(),
+        energy,
+    })
 }
 
 pub(super) fn release(act: &Act<'_>, task: TaskId) -> Decision {
     act.require_not_ended()?;
     let found = find(act.state, task)?;
-    let Some(player) = found.assignee.filter(|_| found.status == TaskStatus::Claimed) else {
+    let Some(player) = found
+        .assignee
+        .filter(|_| found.status == TaskStatus::Claimed)
+    else {
         return Err(Refusal::WrongStatus);
     };
     if player != act.by() && !act.leads() {
@@ -69,7 +84,11 @@ pub(super) fn complete(act: &Act<'_>, task: TaskId) -> Decision {
 pub(super) fn fail(act: &Act<'_>, task: TaskId) -> Decision {
     find_own(act, task)?;
     let energy = energy::at(act.member, act.at).saturating_sub(energy::FAILURE);
-    act.causes(EventData::TaskFailed { task, player: act.by(), energy })
+    act.causes(EventData::TaskFailed {
+        task,
+        player: act.by(),
+        energy,
+    })
 }
 
 /// A task that the member has claimed, in an active raid. An open task is not theirs either.

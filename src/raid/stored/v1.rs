@@ -1,12 +1,14 @@
 //! The first stored form. It is frozen: bytes written in it are in databases.
 
-use crate::raid::State;
-use crate::raid::state::Former;
+use std::borrow::Cow;
+
 use raidhall_protocol::event::FailReason;
 use raidhall_protocol::state::{ChatMessage, Member, RaidStatus, Rank, Role, Task, TaskStatus};
 use raidhall_protocol::{PlayerId, RaidId, RaidState, Seq, TaskId, UnixMillis};
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
+
+use crate::raid::State;
+use crate::raid::state::Former;
 
 type Text<'a> = Cow<'a, str>;
 
@@ -99,8 +101,19 @@ impl<'a> From<&'a State> for Stored<'a> {
         let (mut left, mut kicked) = (Vec::new(), Vec::new());
         for (&player, former) in &state.former {
             match *former {
-                Former::Left { xp, tasks, energy, energy_at } => {
-                    left.push(StoredLeft { player, xp, tasks, energy, energy_at });
+                Former::Left {
+                    xp,
+                    tasks,
+                    energy,
+                    energy_at,
+                } => {
+                    left.push(StoredLeft {
+                        player,
+                        xp,
+                        tasks,
+                        energy,
+                        energy_at,
+                    });
                 }
                 Former::Kicked => kicked.push(player),
             }
@@ -131,8 +144,15 @@ impl<'a> From<&'a State> for Stored<'a> {
             members: raid.members.iter().map(StoredMember::from).collect(),
             tasks: raid.tasks.iter().map(StoredTask::from).collect(),
             messages: raid.messages.iter().map(StoredMessage::from).collect(),
-            ranking: raid.ranking.as_ref().map(|ranking| ranking.iter().map(StoredRank::from).collect()),
-            reached: state.reached.iter().map(|(&player, &seq)| (player, seq)).collect(),
+            ranking: raid
+                .ranking
+                .as_ref()
+                .map(|ranking| ranking.iter().map(StoredRank::from).collect()),
+            reached: state
+                .reached
+                .iter()
+                .map(|(&player, &seq)| (player, seq))
+                .collect(),
             left,
             kicked,
         }
@@ -141,10 +161,29 @@ impl<'a> From<&'a State> for Stored<'a> {
 
 impl From<Stored<'_>> for State {
     fn from(stored: Stored<'_>) -> Self {
-        let left = stored.left.into_iter().map(|StoredLeft { player, xp, tasks, energy, energy_at }| {
-            (player, Former::Left { xp, tasks, energy, energy_at })
-        });
-        let kicked = stored.kicked.into_iter().map(|player| (player, Former::Kicked));
+        let left = stored.left.into_iter().map(
+            |StoredLeft {
+                 player,
+                 xp,
+                 tasks,
+                 energy,
+                 energy_at,
+             }| {
+                (
+                    player,
+                    Former::Left {
+                        xp,
+                        tasks,
+                        energy,
+                        energy_at,
+                    },
+                )
+            },
+        );
+        let kicked = stored
+            .kicked
+            .into_iter()
+            .map(|player| (player, Former::Kicked));
         let shown = RaidState {
             id: stored.id,
             title: stored.title.into_owned(),
@@ -168,7 +207,9 @@ impl From<Stored<'_>> for State {
             members: stored.members.into_iter().map(Member::from).collect(),
             tasks: stored.tasks.into_iter().map(Task::from).collect(),
             messages: stored.messages.into_iter().map(ChatMessage::from).collect(),
-            ranking: stored.ranking.map(|ranking| ranking.into_iter().map(Rank::from).collect()),
+            ranking: stored
+                .ranking
+                .map(|ranking| ranking.into_iter().map(Rank::from).collect()),
         };
         State {
             seq: stored.seq,
@@ -197,7 +238,20 @@ macro_rules! convert {
     };
 }
 
-convert!(Member, StoredMember, name, player, role, xp, tasks, energy, energy_at, joined_at);
-convert!(Task, StoredTask, title, id, xp, minutes, status, assignee, by, claimed_at, ended_at);
+convert!(
+    Member,
+    StoredMember,
+    name,
+    player,
+    role,
+    xp,
+    tasks,
+    energy,
+    energy_at,
+    joined_at
+);
+convert!(
+    Task, StoredTask, title, id, xp, minutes, status, assignee, by, claimed_at, ended_at
+);
 convert!(ChatMessage, StoredMessage, text, seq, by, at);
 convert!(Rank, StoredRank, name, player, xp, tasks, rank);

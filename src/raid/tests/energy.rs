@@ -15,7 +15,10 @@ fn check_exhausted(script: &str, expect: &str) {
 
 #[test]
 fn a_claim_needs_ten_and_takes_the_last_ten() {
-    check_exhausted("show ada energy\nada claim_task task=11", "ada energy=0\n!not_enough_energy");
+    check_exhausted(
+        "show ada energy\nada claim_task task=11",
+        "ada energy=0\n!not_enough_energy",
+    );
 }
 
 #[test]
@@ -56,5 +59,8 @@ fn leaving_and_joining_again_gives_no_energy() {
         . +20s ben join
         show ben energy energy_at
         +10s ben claim_task task=1";
-    check(script, "ben energy=90 energy_at=0\nben task_claimed energy=82 player=ben task=1");
+    check(
+        script,
+        "ben energy=90 energy_at=0\nben task_claimed energy=82 player=ben task=1",
+    );
 }

@@ -37,7 +37,10 @@ fn when_nobody_else_is_online_the_longest_standing_member_leads() {
 
 #[test]
 fn when_a_plain_member_leaves_nobody_else_leads() {
-    check(". ada create\n. ben join\nben leave", "ben member_left player=ben reason=left released=[]");
+    check(
+        ". ada create\n. ben join\nben leave",
+        "ben member_left player=ben reason=left released=[]",
+    );
 }
 
 #[test]
@@ -119,5 +122,8 @@ fn a_leader_who_is_online_after_all_or_alone_offline_stays() {
 
 #[test]
 fn nobody_is_made_leader_of_an_abandoned_raid() {
-    check(". ada create\n. ada leave\nonline ben\nclock leader_offline", "nothing");
+    check(
+        ". ada create\n. ada leave\nonline ben\nclock leader_offline",
+        "nothing",
+    );
 }

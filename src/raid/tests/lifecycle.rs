@@ -52,12 +52,18 @@ fn creation_names_every_faulty_field_at_once() {
 
 #[test]
 fn an_empty_description_is_none() {
-    check(". ada create description=__\nshow raid description", "raid description=null");
+    check(
+        ". ada create description=__\nshow raid description",
+        "raid description=null",
+    );
 }
 
 #[test]
 fn a_raid_is_created_once() {
-    check(". ada create\nada create\nben create", "!wrong_status\n!wrong_status");
+    check(
+        ". ada create\nada create\nben create",
+        "!wrong_status\n!wrong_status",
+    );
 }
 
 #[test]
@@ -226,17 +232,26 @@ fn after_the_end_nothing_changes_but_talk() {
 #[test]
 fn a_clock_that_goes_backwards_never_takes_the_ledger_with_it() {
     // The script's clock cannot go back, so the state is made from the future instead.
-    use crate::raid::{Command, Context, State, apply, decide};
     use raidhall_protocol::{Command as PlayerCommand, PlayerId, RaidId, UnixMillis};
+
+    use crate::raid::{Command, Context, State, apply, decide};
     let online = std::collections::BTreeSet::new();
-    let at = |now| Context { now: UnixMillis(now), online: &online };
+    let at = |now| Context {
+        now: UnixMillis(now),
+        online: &online,
+    };
     let ada = PlayerId::try_from(1_u64).expect("an id");
     let mut state = State::unborn(RaidId::try_from(7_u64).expect("an id"));
     let create = super::script::command("ada", "create", &[]);
     for event in decide(&state, &create, at(50_000)).expect("creation") {
         apply(&mut state, &event);
     }
-    let say = Command::Player { by: ada, command: PlayerCommand::Say { text: "hi".to_owned() } };
+    let say = Command::Player {
+        by: ada,
+        command: PlayerCommand::Say {
+            text: "hi".to_owned(),
+        },
+    };
     let events = decide(&state, &say, at(10)).expect("talk");
     assert_eq!(events[0].at, UnixMillis(50_000));
 }

@@ -34,17 +34,26 @@ fn a_full_raid_takes_nobody_until_somebody_leaves() {
 #[test]
 fn an_active_raid_takes_members_only_with_late_join() {
     check(". ada create\n. ada start\nben join", "!raid_closed");
-    check(". ada create late_join=true\n. ada start\n. ben join\nshow raid members", "raid members=ada,ben");
+    check(
+        ". ada create late_join=true\n. ada start\n. ben join\nshow raid members",
+        "raid members=ada,ben",
+    );
 }
 
 #[test]
 fn an_ended_raid_takes_nobody() {
-    check(". ada create late_join=true\n. ada cancel\nben join", "!raid_closed");
+    check(
+        ". ada create late_join=true\n. ada cancel\nben join",
+        "!raid_closed",
+    );
 }
 
 #[test]
 fn closed_is_said_before_full() {
-    check(". ada create max_members=2\n. ben join\n. ada start\ncal join", "!raid_closed");
+    check(
+        ". ada create max_members=2\n. ben join\n. ada start\ncal join",
+        "!raid_closed",
+    );
 }
 
 #[test]

@@ -85,7 +85,9 @@ impl Model {
             }
             Step::Start(by) => leads(by) && self.status == Status::Recruiting,
             Step::Leave(by) => member(by) && live,
-            Step::Kick(by, id) | Step::Promote(by, id) => leads(by) && live && member(id) && by != id,
+            Step::Kick(by, id) | Step::Promote(by, id) => {
+                leads(by) && live && member(id) && by != id
+            }
             Step::Cancel(by) => leads(by) && live,
             Step::Add(by, _) => member(by) && live,
             Step::Claim(by, id) => {
@@ -136,28 +138,36 @@ impl Model {
             }
             Step::Promote(_, id) => self.lead(id),
             Step::Cancel(_) => self.end(Status::Lost, self.now),
-            Step::Add(_, xp) => self.tasks.push(Task { xp, claimed_by: None, completed_by: None }),
+            Step::Add(_, xp) => self.tasks.push(Task {
+                xp,
+                claimed_by: None,
+                completed_by: None,
+            }),
             Step::Claim(by, id) => {
                 self.energies.push((by, self.energy(by) - 10, self.now));
                 self.task(id).claimed_by = Some(by);
             }
             Step::Release(_, id) => self.task(id).claimed_by = None,
             Step::Complete(by, id) => {
-                self.energies.push((by, (self.energy(by) + 5).min(100), self.now));
+                self.energies
+                    .push((by, (self.energy(by) + 5).min(100), self.now));
                 let task = self.task(id);
                 (task.claimed_by, task.completed_by) = (None, Some(by));
                 let xp = task.xp;
                 self.earn(by, xp);
             }
             Step::Fail(by, id) => {
-                self.energies.push((by, self.energy(by).saturating_sub(15), self.now));
+                self.energies
+                    .push((by, self.energy(by).saturating_sub(15), self.now));
                 self.task(id).claimed_by = None;
             }
             Step::Contribute(id, xp) => self.earn(id, xp),
             Step::Say(_) => self.said += 1,
             Step::LeaderOffline => {
                 let live = matches!(self.status, Status::Recruiting | Status::Active);
-                let gone = self.leader.is_some_and(|leader| !self.online.contains(&leader));
+                let gone = self
+                    .leader
+                    .is_some_and(|leader| !self.online.contains(&leader));
                 if let (true, true, Some(next)) = (live, gone, self.first_online()) {
                     self.lead(next);
                 }
@@ -172,7 +182,11 @@ impl Model {
     }
 
     pub(super) fn xp_of(&self, player: Id) -> u64 {
-        self.earned.iter().filter(|(id, _)| *id == player).map(|(_, xp)| xp).sum()
+        self.earned
+            .iter()
+            .filter(|(id, _)| *id == player)
+            .map(|(_, xp)| xp)
+            .sum()
     }
 
     pub(super) fn tasks_of(&self, player: Id) -> u64 {
@@ -192,7 +206,10 @@ impl Model {
                 let (xp, theirs) = (self.xp_of(id), self.xp_of(other));
                 xp > theirs || (xp == theirs && last(id) < last(other))
             };
-            let place = ranked.iter().position(|other| beats(*other)).unwrap_or(ranked.len());
+            let place = ranked
+                .iter()
+                .position(|other| beats(*other))
+                .unwrap_or(ranked.len());
             ranked.insert(place, id);
         }
         ranked
@@ -212,7 +229,11 @@ impl Model {
 
     fn go(&mut self, player: Id) {
         self.members.retain(|id| *id != player);
-        for task in self.tasks.iter_mut().filter(|task| task.claimed_by == Some(player)) {
+        for task in self
+            .tasks
+            .iter_mut()
+            .filter(|task| task.claimed_by == Some(player))
+        {
             task.claimed_by = None;
         }
     }
@@ -223,7 +244,10 @@ impl Model {
     }
 
     fn first_online(&self) -> Option<Id> {
-        self.members.iter().copied().find(|id| self.online.contains(id))
+        self.members
+            .iter()
+            .copied()
+            .find(|id| self.online.contains(id))
     }
 
     fn task(&mut self, id: Id) -> &mut Task {

@@ -1,16 +1,18 @@
 //! Random raids: the rules against the model, and what must hold of any ledger.
 
-use super::model::{Model, Status, Step, Task};
-use super::script::raid_id;
-use crate::raid::erasure::redacted;
-use crate::raid::{Command, Context, State, apply, decide, stored};
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use raidhall_protocol::rest::NewRaid;
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::state::{RaidStatus, Role, TaskStatus};
 use raidhall_protocol::{Command as PlayerCommand, Event, EventData, PlayerId, TaskId, UnixMillis};
 use serde_json::json;
-use std::collections::BTreeSet;
+
+use super::model::{Model, Status, Step, Task};
+use super::script::raid_id;
+use crate::raid::erasure::redacted;
+use crate::raid::{Command, Context, State, apply, decide, stored};
 
 #[derive(Debug, Clone)]
 struct Plan {
@@ -22,17 +24,36 @@ struct Plan {
 }
 
 fn plans() -> impl Strategy<Value = Plan> {
-    let setting = ((1..150_u64, 0..6_u64), 60..20_000_i64, 2..=5_usize, any::<bool>());
-    let turn = (passing(), proptest::sample::subsequence(vec![1, 2, 3, 4, 5], 0..=5), snippets());
-    (setting, openings(), prop::collection::vec(turn, 0..120)).prop_map(|(setting, opening, turns)| {
-        let (goals, time_limit_secs, max_members, late_join) = setting;
-        let opening = opening.into_iter().map(|step| (0, vec![1], step));
-        let turns = turns.into_iter().flat_map(|(millis, online, snippet)| {
-            (0..).zip(snippet).map(move |(n, step)| (if n == 0 { millis } else { 0 }, online.clone(), step))
-        });
-        let turns = opening.chain(turns).collect();
-        Plan { goals, time_limit_secs, max_members, late_join, turns }
-    })
+    let setting = (
+        (1..150_u64, 0..6_u64),
+        60..20_000_i64,
+        2..=5_usize,
+        any::<bool>(),
+    );
+    let turn = (
+        passing(),
+        proptest::sample::subsequence(vec![1, 2, 3, 4, 5], 0..=5),
+        snippets(),
+    );
+    (setting, openings(), prop::collection::vec(turn, 0..120)).prop_map(
+        |(setting, opening, turns)| {
+            let (goals, time_limit_secs, max_members, late_join) = setting;
+            let opening = opening.into_iter().map(|step| (0, vec![1], step));
+            let turns = turns.into_iter().flat_map(|(millis, online, snippet)| {
+                (0..)
+                    .zip(snippet)
+                    .map(move |(n, step)| (if n == 0 { millis } else { 0 }, online.clone(), step))
+            });
+            let turns = opening.chain(turns).collect();
+            Plan {
+                goals,
+                time_limit_secs,
+                max_members,
+                late_join,
+                turns,
+            }
+        },
+    )
 }
 
 /// Most raids get going: some join, there are tasks, and the leader starts.
@@ -40,7 +61,10 @@ fn openings() -> impl Strategy<Value = Vec<Step>> {
     (1..=5_u64, prop::collection::vec(1..=20_u64, 0..5), 0..5).prop_map(|(last, tasks, luck)| {
         let joins = (2..=last).map(Step::Join);
         let tasks = tasks.into_iter().map(|xp| Step::Add(1, xp));
-        joins.chain(tasks).chain((luck > 0).then_some(Step::Start(1))).collect()
+        joins
+            .chain(tasks)
+            .chain((luck > 0).then_some(Step::Start(1)))
+            .collect()
     })
 }
 
@@ -149,7 +173,12 @@ struct Live {
 impl Live {
     fn create(plan: &Plan) -> Live {
         let state = State::unborn(raid_id());
-        let mut live = Live { state, now: UnixMillis(0), online: BTreeSet::new(), ledger: Vec::new() };
+        let mut live = Live {
+            state,
+            now: UnixMillis(0),
+            online: BTreeSet::new(),
+            ledger: Vec::new(),
+        };
         let raid = NewRaid {
             title: "Raid of p1".to_owned(),
             description: Some("by p1".to_owned()),
@@ -159,7 +188,11 @@ impl Live {
             max_members: Some(plan.max_members as i64),
             late_join: Some(plan.late_join),
         };
-        let create = Command::Create { leader: player_ref(1), invite_code: "K7MQ2XNB".to_owned(), raid };
+        let create = Command::Create {
+            leader: player_ref(1),
+            invite_code: "K7MQ2XNB".to_owned(),
+            raid,
+        };
         assert!(live.decide(&create));
         live
     }
@@ -175,7 +208,14 @@ impl Live {
     }
 
     fn decide(&mut self, command: &Command) -> bool {
-        let decision = decide(&self.state, command, Context { now: self.now, online: &self.online });
+        let decision = decide(
+            &self.state,
+            command,
+            Context {
+                now: self.now,
+                online: &self.online,
+            },
+        );
         for event in decision.iter().flatten() {
             apply(&mut self.state, event);
             self.ledger.push(event.clone());
@@ -185,17 +225,27 @@ impl Live {
 }
 
 fn command(step: Step) -> Command {
-    let act = |by, command| Command::Player { by: player(by), command };
+    let act = |by, command| Command::Player {
+        by: player(by),
+        command,
+    };
     match step {
-        Step::Join(id) => Command::Join { player: player_ref(id) },
+        Step::Join(id) => Command::Join {
+            player: player_ref(id),
+        },
         Step::Start(by) => act(by, PlayerCommand::Start),
         Step::Leave(by) => act(by, PlayerCommand::Leave),
         Step::Kick(by, id) => act(by, PlayerCommand::Kick { player: player(id) }),
         Step::Promote(by, id) => act(by, PlayerCommand::Promote { player: player(id) }),
         Step::Cancel(by) => act(by, PlayerCommand::Cancel),
-        Step::Add(by, xp) => {
-            act(by, PlayerCommand::AddTask { title: format!("x of p{by}"), xp: xp.cast_signed(), minutes: 1 })
-        }
+        Step::Add(by, xp) => act(
+            by,
+            PlayerCommand::AddTask {
+                title: format!("x of p{by}"),
+                xp: xp.cast_signed(),
+                minutes: 1,
+            },
+        ),
         Step::Claim(by, id) => act(by, PlayerCommand::ClaimTask { task: task(id) }),
         Step::Release(by, id) => act(by, PlayerCommand::ReleaseTask { task: task(id) }),
         Step::Complete(by, id) => act(by, PlayerCommand::CompleteTask { task: task(id) }),
@@ -203,10 +253,20 @@ fn command(step: Step) -> Command {
         Step::Contribute(id, xp) => {
             let (player, xp, kind) = (player(id), xp.cast_signed(), "bonus".to_owned());
             Command::Service {
-                command: PlayerCommand::Contribute { player, xp, kind, note: Some(format!("for p{id}")) },
+                command: PlayerCommand::Contribute {
+                    player,
+                    xp,
+                    kind,
+                    note: Some(format!("for p{id}")),
+                },
             }
         }
-        Step::Say(by) => act(by, PlayerCommand::Say { text: format!("hi of p{by}") }),
+        Step::Say(by) => act(
+            by,
+            PlayerCommand::Say {
+                text: format!("hi of p{by}"),
+            },
+        ),
         Step::LeaderOffline => Command::LeaderOffline,
     }
 }
@@ -243,35 +303,72 @@ fn assert_agreement(state: &State, model: &Model) {
         Status::Lost => RaidStatus::Failed,
     };
     assert_eq!(raid.status, status);
-    assert_eq!(raid.ended_at, status.ended().then_some(UnixMillis(model.ended_at)));
+    assert_eq!(
+        raid.ended_at,
+        status.ended().then_some(UnixMillis(model.ended_at))
+    );
     assert_eq!(raid.leader.map(PlayerId::get), model.leader);
     assert_eq!(raid.term, model.term);
-    assert_eq!((raid.current_xp, raid.current_tasks), (model.current_xp(), model.earned.len() as u64));
+    assert_eq!(
+        (raid.current_xp, raid.current_tasks),
+        (model.current_xp(), model.earned.len() as u64)
+    );
     assert_eq!(raid.messages.len(), model.said.min(50));
-    let members: Vec<u64> = raid.members.iter().map(|member| member.player.get()).collect();
+    let members: Vec<u64> = raid
+        .members
+        .iter()
+        .map(|member| member.player.get())
+        .collect();
     assert_eq!(members, model.members);
     for member in &raid.members {
         let id = member.player.get();
-        assert_eq!((member.xp, member.tasks), (model.xp_of(id), model.tasks_of(id)));
-        assert_eq!(crate::raid::energy::at(member, UnixMillis(model.now)), model.energy(id));
+        assert_eq!(
+            (member.xp, member.tasks),
+            (model.xp_of(id), model.tasks_of(id))
+        );
+        assert_eq!(
+            crate::raid::energy::at(member, UnixMillis(model.now)),
+            model.energy(id)
+        );
     }
     let stand = |task: &Task| match (task.claimed_by, task.completed_by) {
         (_, Some(by)) => (TaskStatus::Completed, Some(by)),
         (Some(by), None) => (TaskStatus::Claimed, Some(by)),
         (None, None) => (TaskStatus::Open, None),
     };
-    let stands = raid.tasks.iter().map(|task| (task.status, task.assignee.map(PlayerId::get)));
+    let stands = raid
+        .tasks
+        .iter()
+        .map(|task| (task.status, task.assignee.map(PlayerId::get)));
     assert!(stands.eq(model.tasks.iter().map(stand)));
-    let ranking = raid.ranking.as_ref().map(|ranking| ranking.iter().map(|rank| rank.player.get()).collect());
-    assert_eq!(ranking, (model.status == Status::Won).then(|| model.ranking()));
+    let ranking = raid
+        .ranking
+        .as_ref()
+        .map(|ranking| ranking.iter().map(|rank| rank.player.get()).collect());
+    assert_eq!(
+        ranking,
+        (model.status == Status::Won).then(|| model.ranking())
+    );
 }
 
 fn assert_soundness(state: &State) {
     let raid = state.shown();
-    let leaders: Vec<PlayerId> =
-        raid.members.iter().filter(|m| m.role == Role::Leader).map(|m| m.player).collect();
-    assert_eq!(leaders, Vec::from_iter(raid.leader), "one leader, and the raid knows who");
-    assert_eq!(leaders.is_empty(), raid.members.is_empty(), "no raid with members is without a leader");
+    let leaders: Vec<PlayerId> = raid
+        .members
+        .iter()
+        .filter(|m| m.role == Role::Leader)
+        .map(|m| m.player)
+        .collect();
+    assert_eq!(
+        leaders,
+        Vec::from_iter(raid.leader),
+        "one leader, and the raid knows who"
+    );
+    assert_eq!(
+        leaders.is_empty(),
+        raid.members.is_empty(),
+        "no raid with members is without a leader"
+    );
     assert!(raid.members.iter().all(|member| member.energy <= 100));
     for task in &raid.tasks {
         match task.status {
@@ -284,18 +381,40 @@ fn assert_soundness(state: &State) {
 }
 
 fn assert_ledger(ledger: &[Event], state: &State) {
-    assert!(ledger.iter().zip(1..).all(|(event, seq)| event.seq.0 == seq), "seqs are contiguous from 1");
-    assert!(ledger.is_sorted_by_key(|event| event.at), "time goes forward");
+    assert!(
+        ledger
+            .iter()
+            .zip(1..)
+            .all(|(event, seq)| event.seq.0 == seq),
+        "seqs are contiguous from 1"
+    );
+    assert!(
+        ledger.is_sorted_by_key(|event| event.at),
+        "time goes forward"
+    );
     assert_eq!(ledger.last().map(|event| event.seq), Some(state.seq()));
-    let (xp, tasks) =
-        ledger.iter().filter_map(|event| event.data.earned()).fold((0, 0), |(xp, n), (_, x)| (xp + x, n + 1));
-    assert_eq!((state.shown().current_xp, state.shown().current_tasks), (xp, tasks), "sums are the ledger's");
-    let ends =
-        |event: &&Event| matches!(event.data, EventData::RaidCompleted { .. } | EventData::RaidFailed { .. });
+    let (xp, tasks) = ledger
+        .iter()
+        .filter_map(|event| event.data.earned())
+        .fold((0, 0), |(xp, n), (_, x)| (xp + x, n + 1));
+    assert_eq!(
+        (state.shown().current_xp, state.shown().current_tasks),
+        (xp, tasks),
+        "sums are the ledger's"
+    );
+    let ends = |event: &&Event| {
+        matches!(
+            event.data,
+            EventData::RaidCompleted { .. } | EventData::RaidFailed { .. }
+        )
+    };
     assert!(ledger.iter().filter(ends).count() <= 1, "a raid ends once");
     let after = ledger.iter().skip_while(|event| !ends(event)).skip(1);
     for event in after {
-        assert!(matches!(event.data, EventData::Said { .. }), "after the end: {event:?}");
+        assert!(
+            matches!(event.data, EventData::Said { .. }),
+            "after the end: {event:?}"
+        );
     }
 }
 
@@ -304,7 +423,10 @@ fn player(id: u64) -> PlayerId {
 }
 
 fn player_ref(id: u64) -> PlayerRef {
-    PlayerRef { id: player(id), name: format!("p{id}") }
+    PlayerRef {
+        id: player(id),
+        name: format!("p{id}"),
+    }
 }
 
 fn task(id: u64) -> TaskId {

@@ -10,22 +10,32 @@
 //! What is compared has a line per event (`WHO TYPE KEY=VALUE …` with the keys sorted, WHO `-` for the server), `!TYPE`
 //! for a refusal with the faulty fields behind it, `nothing` for a command that causes nothing, and one per `show`.
 
-use crate::raid::{Command, Context, Refusal, State, apply, decide, stored};
+use std::collections::BTreeSet;
+
 use raidhall_protocol::fields::Fields;
 use raidhall_protocol::rest::NewRaid;
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{Command as PlayerCommand, Event, PlayerId, RaidId, UnixMillis};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
+
+use crate::raid::{Command, Context, Refusal, State, apply, decide, stored};
 
 const NAMES: [&str; 6] = ["ada", "ben", "cal", "dot", "eve", "fay"];
 
 /// Runs a script and compares what comes of it, and that the state survives storing and replay at every step.
 #[track_caller]
 pub(super) fn check(script: &str, expect: &str) {
-    let expected: Vec<&str> = expect.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let expected: Vec<&str> = expect
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
     let mut table = Table::new();
-    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+    for line in script
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+    {
         table.play(line);
     }
     let shown = table.output.join("\n");
@@ -40,7 +50,11 @@ pub(super) fn check(script: &str, expect: &str) {
 /// The state after a script.
 pub(super) fn play(script: &str) -> State {
     let mut table = Table::new();
-    script.lines().map(str::trim).filter(|line| !line.is_empty()).for_each(|line| table.play(line));
+    script
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .for_each(|line| table.play(line));
     table.state
 }
 
@@ -77,7 +91,10 @@ impl Table {
             "show" => self.show(rest[0], &rest[1..]),
             who => {
                 let decision = self.decide(&command(who, rest[0], &rest[1..]));
-                assert!(!quiet || decision.as_ref().is_ok_and(|e| !e.is_empty()), "{line}: {decision:?}");
+                assert!(
+                    !quiet || decision.as_ref().is_ok_and(|e| !e.is_empty()),
+                    "{line}: {decision:?}"
+                );
                 if !quiet {
                     self.output.extend(render(&decision));
                 }
@@ -86,20 +103,33 @@ impl Table {
     }
 
     fn decide(&mut self, command: &Command) -> Result<Vec<Event>, Refusal> {
-        let decision = decide(&self.state, command, Context { now: self.now, online: &self.online });
+        let decision = decide(
+            &self.state,
+            command,
+            Context {
+                now: self.now,
+                online: &self.online,
+            },
+        );
         for event in decision.iter().flatten() {
-            assert!(event.at >= self.state.last_at(), "time went backwards at {event:?}");
+            assert!(
+                event.at >= self.state.last_at(),
+                "time went backwards at {event:?}"
+            );
             apply(&mut self.state, event);
             self.ledger.push(event.clone());
         }
-        let restored = stored::decode(&stored::encode(&self.state)).expect("a state survives storing");
+        let restored =
+            stored::decode(&stored::encode(&self.state)).expect("a state survives storing");
         assert_eq!(restored, self.state);
         decision
     }
 
     fn replayed(&self) -> State {
         let mut state = State::unborn(raid_id());
-        self.ledger.iter().for_each(|event| apply(&mut state, event));
+        self.ledger
+            .iter()
+            .for_each(|event| apply(&mut state, event));
         state
     }
 
@@ -107,14 +137,22 @@ impl Table {
         let raid = serde_json::to_value(self.state.shown()).expect("a state is JSON");
         let found = |list: &str, key: &str, id: u64| {
             let rows = raid[list].as_array().expect("a list");
-            rows.iter().find(|row| row[key] == id).cloned().unwrap_or_else(|| panic!("no {what}"))
+            rows.iter()
+                .find(|row| row[key] == id)
+                .cloned()
+                .unwrap_or_else(|| panic!("no {what}"))
         };
         let thing = match what {
             "raid" => raid.clone(),
-            task if task.parse::<u64>().is_ok() => found("tasks", "id", task.parse().expect("a number")),
+            task if task.parse::<u64>().is_ok() => {
+                found("tasks", "id", task.parse().expect("a number"))
+            }
             member => found("members", "player", player(member).get()),
         };
-        let fields: Vec<String> = keys.iter().map(|key| render_field(key, &thing[key])).collect();
+        let fields: Vec<String> = keys
+            .iter()
+            .map(|key| render_field(key, &thing[key]))
+            .collect();
         self.output.push(format!("{what} {}", fields.join(" ")));
     }
 }
@@ -124,12 +162,18 @@ pub(super) fn raid_id() -> RaidId {
 }
 
 fn player(name: &str) -> PlayerId {
-    let place = NAMES.iter().position(|known| *known == name).unwrap_or_else(|| panic!("who is {name}?"));
+    let place = NAMES
+        .iter()
+        .position(|known| *known == name)
+        .unwrap_or_else(|| panic!("who is {name}?"));
     PlayerId::try_from(place as u64 + 1).expect("an id")
 }
 
 fn player_ref(name: &str) -> PlayerRef {
-    PlayerRef { id: player(name), name: name.to_owned() }
+    PlayerRef {
+        id: player(name),
+        name: name.to_owned(),
+    }
 }
 
 fn millis(time: &str) -> i64 {
@@ -148,31 +192,48 @@ fn millis(time: &str) -> i64 {
 pub(super) fn command(who: &str, what: &str, fields: &[&str]) -> Command {
     let mut map = Map::new();
     if what == "create" {
-        map.extend([("title".into(), json!("Raid")), ("target_xp".into(), json!(100))]);
+        map.extend([
+            ("title".into(), json!("Raid")),
+            ("target_xp".into(), json!(100)),
+        ]);
         map.extend([("target_tasks".into(), json!(1))]);
     }
     map.insert("type".to_owned(), json!(what));
     for field in fields {
-        let (key, value) = field.split_once('=').unwrap_or_else(|| panic!("no field: {field}"));
+        let (key, value) = field
+            .split_once('=')
+            .unwrap_or_else(|| panic!("no field: {field}"));
         map.insert(key.to_owned(), read_value(key, value));
     }
     match (who, what) {
         ("clock", "deadline") => Command::Deadline,
         ("clock", "leader_offline") => Command::LeaderOffline,
         ("operator", "end") => Command::End,
-        ("forget", who) => Command::Erase { player: player(who), made_raid: who == "ada" },
+        ("forget", who) => Command::Erase {
+            player: player(who),
+            made_raid: who == "ada",
+        },
         (_, "create") => {
             let raid = NewRaid::read(&map).expect("fields of the right types");
-            Command::Create { leader: player_ref(who), invite_code: "K7MQ2XNB".to_owned(), raid }
+            Command::Create {
+                leader: player_ref(who),
+                invite_code: "K7MQ2XNB".to_owned(),
+                raid,
+            }
         }
-        (_, "join") => Command::Join { player: player_ref(who) },
+        (_, "join") => Command::Join {
+            player: player_ref(who),
+        },
         _ => {
             let mut fields = Fields::new(&map);
             let read = PlayerCommand::read(&mut fields);
             let command = fields.finish(read).expect("fields of the right types");
             match who {
                 "host" => Command::Service { command },
-                _ => Command::Player { by: player(who), command },
+                _ => Command::Player {
+                    by: player(who),
+                    command,
+                },
             }
         }
     }
@@ -191,7 +252,11 @@ fn read_value(key: &str, value: &str) -> Value {
     match value {
         "true" => json!(true),
         "false" => json!(false),
-        text => json!(text.replace("\\n", "\n").replace("\\0", "\0").replace('_', " ")),
+        text => json!(
+            text.replace("\\n", "\n")
+                .replace("\\0", "\0")
+                .replace('_', " ")
+        ),
     }
 }
 
@@ -209,8 +274,12 @@ fn render(decision: &Result<Vec<Event>, Refusal>) -> Vec<String> {
 
 fn render_event(event: &Event) -> String {
     let who = event.by.map_or("-".to_owned(), |by| name(&json!(by)));
-    let Ok(Value::Object(mut row)) = serde_json::to_value(&event.data) else { panic!("no map: {event:?}") };
-    let Some(Value::Object(data)) = row.remove("data") else { panic!("no data: {event:?}") };
+    let Ok(Value::Object(mut row)) = serde_json::to_value(&event.data) else {
+        panic!("no map: {event:?}")
+    };
+    let Some(Value::Object(data)) = row.remove("data") else {
+        panic!("no data: {event:?}")
+    };
     let mut line = format!("{who} {}", event.data.kind());
     for (key, value) in &data {
         line.push(' ');
@@ -224,15 +293,29 @@ fn render_field(key: &str, value: &Value) -> String {
         ("player" | "previous" | "leader" | "assignee" | "by", Value::Number(_)) => name(value),
         ("ranking", Value::Array(rows)) => {
             let row = |row: &Value| {
-                format!("{}.{}:{}/{}", row["rank"], name(&row["player"]), row["xp"], row["tasks"])
+                format!(
+                    "{}.{}:{}/{}",
+                    row["rank"],
+                    name(&row["player"]),
+                    row["xp"],
+                    row["tasks"]
+                )
             };
             rows.iter().map(row).collect::<Vec<_>>().join(",")
         }
-        ("members", Value::Array(rows)) => {
-            rows.iter().map(|row| name(&row["player"])).collect::<Vec<_>>().join(",")
-        }
+        ("members", Value::Array(rows)) => rows
+            .iter()
+            .map(|row| name(&row["player"]))
+            .collect::<Vec<_>>()
+            .join(","),
         ("messages", Value::Array(rows)) => {
-            let row = |row: &Value| format!("{}:{}", name(&row["by"]), row["text"].as_str().expect("a text"));
+            let row = |row: &Value| {
+                format!(
+                    "{}:{}",
+                    name(&row["by"]),
+                    row["text"].as_str().expect("a text")
+                )
+            };
             rows.iter().map(row).collect::<Vec<_>>().join(",")
         }
         (_, Value::String(text)) => text.replace(' ', "_"),

@@ -1,9 +1,10 @@
 //! The stored form: what it keeps, and what it refuses.
 
+use raidhall_protocol::{Event, EventData, Seq, UnixMillis};
+
 use super::script::{play, raid_id};
 use crate::raid::stored::{StoredError, decode, encode};
 use crate::raid::{State, apply};
-use raidhall_protocol::{Event, EventData, Seq, UnixMillis};
 
 /// A raid with something in every field.
 fn eventful() -> State {
@@ -29,8 +30,17 @@ fn eventful() -> State {
 
 #[test]
 fn every_kind_of_state_survives_storing() {
-    let scripts = ["ada create", "ada create\nada start", "ada create\nada cancel", "ada create\nada leave"];
-    for state in scripts.map(play).into_iter().chain([State::unborn(raid_id()), eventful()]) {
+    let scripts = [
+        "ada create",
+        "ada create\nada start",
+        "ada create\nada cancel",
+        "ada create\nada leave",
+    ];
+    for state in scripts
+        .map(play)
+        .into_iter()
+        .chain([State::unborn(raid_id()), eventful()])
+    {
         let bytes = encode(&state);
         assert_eq!(decode(&bytes).expect("a state"), state);
         assert_eq!(encode(&state.clone()), bytes);
@@ -59,7 +69,10 @@ fn the_first_form_stays_readable() {
 fn no_shortened_or_lengthened_form_is_a_state() {
     let bytes = encode(&eventful());
     for length in 0..bytes.len() {
-        assert!(matches!(decode(&bytes[..length]), Err(StoredError::Damaged(_))), "cut to {length}");
+        assert!(
+            matches!(decode(&bytes[..length]), Err(StoredError::Damaged(_))),
+            "cut to {length}"
+        );
     }
     assert!(decode(&[bytes, vec![0]].concat()).is_err());
 }
@@ -68,13 +81,24 @@ fn no_shortened_or_lengthened_form_is_a_state() {
 #[should_panic(expected = "out of its place")]
 fn an_event_out_of_its_place_is_a_broken_ledger() {
     let mut state = play("ada create");
-    let data = EventData::RaidStarted { deadline: UnixMillis(3_000) };
-    apply(&mut state, &Event { seq: Seq(4), at: UnixMillis(2_000), by: None, data });
+    let data = EventData::RaidStarted {
+        deadline: UnixMillis(3_000),
+    };
+    apply(
+        &mut state,
+        &Event {
+            seq: Seq(4),
+            at: UnixMillis(2_000),
+            by: None,
+            data,
+        },
+    );
 }
 
 #[test]
 fn the_largest_raid_is_stored_in_bounded_space() {
-    let script = "ada create\n".to_owned() + &"ada add_task title=🔥*120 xp=1 minutes=0\n".repeat(500);
+    let script =
+        "ada create\n".to_owned() + &"ada add_task title=🔥*120 xp=1 minutes=0\n".repeat(500);
     let state = play(&script);
     let bytes = encode(&state);
     assert!(bytes.len() < 300 * 1024, "{} bytes", bytes.len());

@@ -12,7 +12,10 @@ fn members_talk_at_any_time_before_the_end() {
          ada say text=🔥
          ada say text=é*500
          cal say text=me_too",
-        &format!("ben said text=hi_there\nada said text=🔥\nada said text={}\n!not_found", "é".repeat(500)),
+        &format!(
+            "ben said text=hi_there\nada said text=🔥\nada said text={}\n!not_found",
+            "é".repeat(500)
+        ),
     );
 }
 
@@ -55,5 +58,8 @@ fn the_latest_fifty_messages_are_shown() {
         script += &format!(". ada say text=m{n}\n");
     }
     let shown: Vec<String> = (4..=53).map(|n| format!("ada:m{n}")).collect();
-    check(&(script + "show raid messages"), &format!("raid messages={}", shown.join(",")));
+    check(
+        &(script + "show raid messages"),
+        &format!("raid messages={}", shown.join(",")),
+    );
 }

@@ -1,13 +1,15 @@
 //! Saying to a raid's owner who watches here.
 
+use std::time::Duration;
+
+use raidhall_protocol::PlayerId;
+use tokio::time::{Instant, timeout_at};
+
 use super::Edge;
 use crate::cluster::envelope::{Note, Watching};
 use crate::session::actor::Lasting;
 use crate::session::presence::Presence;
 use crate::session::remotes::ANNOUNCE_EVERY;
-use raidhall_protocol::PlayerId;
-use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
 
 /// How long the first watcher waits for the owner to say who is online.
 const PRESENCE_PATIENCE: Duration = Duration::from_secs(1);
@@ -32,8 +34,14 @@ impl Edge {
         self.announce();
         let (before, until) = (self.presence_told, Instant::now() + PRESENCE_PATIENCE);
         while self.sessions.0.link.is_proven() && self.presence_told <= before && !self.is_free() {
-            let Some(replica) = &mut self.replica else { break };
-            match self.forwards.expiring(timeout_at(until, replica.next())).await {
+            let Some(replica) = &mut self.replica else {
+                break;
+            };
+            match self
+                .forwards
+                .expiring(timeout_at(until, replica.next()))
+                .await
+            {
                 Ok(heard) => self.hear(heard, lasting).await,
                 Err(_) => break,
             }
@@ -62,8 +70,14 @@ impl Edge {
         let watched = watched || self.expecting;
         let players = self.audience.watching().into_iter().collect();
         let draining = hall.handing_over.is_cancelled();
-        let watching = Watching { watched, players, known, draining };
-        hall.link.tell(owner, self.about(), Note::Watching(watching));
+        let watching = Watching {
+            watched,
+            players,
+            known,
+            draining,
+        };
+        hall.link
+            .tell(owner, self.about(), Note::Watching(watching));
     }
 
     /// Who was online at a former owner, for the present one.

@@ -4,6 +4,12 @@
 //! anew. To another owner it goes under a new number: what took effect is known there by its op, and what was refused
 //! left no trace.
 
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use raidhall_protocol::Seq;
+use tokio::time::{Instant, sleep_until};
+
 use crate::cluster::envelope::{ForwardAnswer, Item, Note, Wish};
 use crate::cluster::link::{About, Forwarding, Link};
 use crate::error::Error;
@@ -12,10 +18,6 @@ use crate::session::message::{Execute, Message};
 use crate::session::{Ack, Reply};
 use crate::store::{InstanceId, OpHash};
 use crate::telemetry::metrics;
-use raidhall_protocol::Seq;
-use std::collections::VecDeque;
-use std::time::Duration;
-use tokio::time::{Instant, sleep_until};
 
 /// Commands in one bundle.
 const BUNDLE: usize = 64;
@@ -67,24 +69,43 @@ impl Forwards {
 
     /// Lets a command wait for the owner, for as long as it may.
     pub(super) fn park(&mut self, execute: Execute) {
-        let Execute { command, op, reply, until, .. } = execute;
+        let Execute {
+            command,
+            op,
+            reply,
+            until,
+            ..
+        } = execute;
         reply.note("forwarded");
-        let Some(wish) = Wish::of(command) else { return reply.send(Err(Error::Internal)) };
+        let Some(wish) = Wish::of(command) else {
+            return reply.send(Err(Error::Internal));
+        };
         // Without a key of the client's it gets one of ours, so that sending it again is safe; that it was then known
         // is nothing to the client.
         let (op, reply) = match op {
             Some(op) => (op, reply),
             None => {
-                let Ok(drawn) = random() else { return reply.send(Err(Error::Internal)) };
-                let reply =
-                    |result: Result<Ack, _>| reply.send(result.map(|ack| Ack { duplicate: false, ..ack }));
+                let Ok(drawn) = random() else {
+                    return reply.send(Err(Error::Internal));
+                };
+                let reply = |result: Result<Ack, _>| {
+                    reply.send(result.map(|ack| Ack {
+                        duplicate: false,
+                        ..ack
+                    }))
+                };
                 (OpHash(drawn), Reply::new(reply))
             }
         };
         let item = Item { op, wish };
         match item.bytes() {
             bytes if bytes > BUNDLE_BYTES => reply.send(Err(Error::TooLarge)),
-            bytes => self.waiting.push_back(Parked { item, bytes, reply, until }),
+            bytes => self.waiting.push_back(Parked {
+                item,
+                bytes,
+                reply,
+                until,
+            }),
         }
     }
 
@@ -103,7 +124,11 @@ impl Forwards {
     /// Sends the next bundle, or again the one under way when it is time. True if it has been sent before.
     pub(super) fn send(&mut self, link: &Link, to: InstanceId, about: About) -> bool {
         let now = Instant::now();
-        if self.flight.as_ref().is_some_and(|flight| flight.forwarding.to() != to) {
+        if self
+            .flight
+            .as_ref()
+            .is_some_and(|flight| flight.forwarding.to() != to)
+        {
             self.begin_anew();
         }
         let again = self.flight.is_some();
@@ -115,15 +140,37 @@ impl Forwards {
                 let bundle = self.take_bundle();
                 let items = bundle.iter().map(|parked| parked.item.clone()).collect();
                 let parked = bundle.into_iter().map(Some).collect();
-                self.flight = Some(Flight { forwarding: link.forward(to), items, parked, resend_at: now });
+                self.flight = Some(Flight {
+                    forwarding: link.forward(to),
+                    items,
+                    parked,
+                    resend_at: now,
+                });
             }
         }
-        let Some(flight) = &mut self.flight else { return false };
+        let Some(flight) = &mut self.flight else {
+            return false;
+        };
         flight.resend_at = now + RESEND;
-        let last = flight.parked.iter().flatten().map(|parked| parked.until).max().unwrap_or(now);
-        let remaining_ms = u64::try_from(last.saturating_duration_since(now).as_millis()).unwrap_or(0);
+        let last = flight
+            .parked
+            .iter()
+            .flatten()
+            .map(|parked| parked.until)
+            .max()
+            .unwrap_or(now);
+        let remaining_ms =
+            u64::try_from(last.saturating_duration_since(now).as_millis()).unwrap_or(0);
         let request = flight.forwarding.number();
-        link.tell(to, about, Note::Forward { request, remaining_ms, items: flight.items.clone() });
+        link.tell(
+            to,
+            about,
+            Note::Forward {
+                request,
+                remaining_ms,
+                items: flight.items.clone(),
+            },
+        );
         again
     }
 
@@ -139,12 +186,22 @@ impl Forwards {
     /// `unavailable`. But nothing is carried out after what was asked for later: whatever stands before a command that was
     /// decided is `unavailable` for good.
     pub(super) fn take_answers(&mut self, answers: Vec<ForwardAnswer>, patient: bool) -> Taken {
-        let Some(flight) = self.flight.take() else { return Taken::default() };
+        let Some(flight) = self.flight.take() else {
+            return Taken::default();
+        };
         let (mut taken, mut again) = (Taken::default(), Vec::new());
-        let answers = answers.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
-        let answers = answers.take(flight.parked.len()).map(|given| given.unwrap_or(ForwardAnswer::NotOwner));
+        let answers = answers
+            .into_iter()
+            .map(Some)
+            .chain(std::iter::repeat_with(|| None));
+        let answers = answers
+            .take(flight.parked.len())
+            .map(|given| given.unwrap_or(ForwardAnswer::NotOwner));
         let answers = answers.collect::<Vec<_>>();
-        let undecided = answers.iter().rposition(|it| !it.is_undecided()).map_or(0, |last| last + 1);
+        let undecided = answers
+            .iter()
+            .rposition(|it| !it.is_undecided())
+            .map_or(0, |last| last + 1);
         for (index, (parked, answer)) in flight.parked.into_iter().zip(answers).enumerate() {
             if let ForwardAnswer::Ack { seq, .. } = answer {
                 taken.acknowledged = taken.acknowledged.max(Some(seq));
@@ -154,7 +211,9 @@ impl Forwards {
                 Err(Error::NotOwner) if index >= undecided => again.push(parked),
                 Err(Error::Unavailable) if index >= undecided && patient => again.push(parked),
                 result => {
-                    metrics().forwards.increment(if result.is_ok() { "ack" } else { "refused" });
+                    metrics()
+                        .forwards
+                        .increment(if result.is_ok() { "ack" } else { "refused" });
                     parked.reply.send(result);
                 }
             }
@@ -163,14 +222,22 @@ impl Forwards {
         if taken.again {
             metrics().forwards.increment("again");
         }
-        again.into_iter().rev().for_each(|parked| self.waiting.push_front(parked));
+        again
+            .into_iter()
+            .rev()
+            .for_each(|parked| self.waiting.push_front(parked));
         taken
     }
 
     /// The bundle under way goes to whoever owns the raid now.
     pub(super) fn begin_anew(&mut self) {
         if let Some(flight) = self.flight.take() {
-            flight.parked.into_iter().flatten().rev().for_each(|parked| self.waiting.push_front(parked));
+            flight
+                .parked
+                .into_iter()
+                .flatten()
+                .rev()
+                .for_each(|parked| self.waiting.push_front(parked));
         }
     }
 
@@ -180,11 +247,20 @@ impl Forwards {
         let mut over = Vec::new();
         if self.waiting.iter().any(late) {
             for parked in std::mem::take(&mut self.waiting) {
-                if late(&parked) { over.push(parked) } else { self.waiting.push_back(parked) }
+                if late(&parked) {
+                    over.push(parked)
+                } else {
+                    self.waiting.push_back(parked)
+                }
             }
         }
         if let Some(flight) = &mut self.flight {
-            over.extend(flight.parked.iter_mut().filter_map(|place| place.take_if(|parked| late(parked))));
+            over.extend(
+                flight
+                    .parked
+                    .iter_mut()
+                    .filter_map(|place| place.take_if(|parked| late(parked))),
+            );
             if flight.parked.iter().all(Option::is_none) {
                 self.flight = None;
             }
@@ -199,8 +275,10 @@ impl Forwards {
     pub(super) async fn expiring<T>(&mut self, something: impl Future<Output = T>) -> T {
         tokio::pin!(something);
         loop {
-            let parked =
-                self.waiting.iter().chain(self.flight.iter().flat_map(|it| it.parked.iter().flatten()));
+            let parked = self
+                .waiting
+                .iter()
+                .chain(self.flight.iter().flat_map(|it| it.parked.iter().flatten()));
             let next = parked.map(|parked| parked.until).min();
             tokio::select! { biased;
                 done = &mut something => return done,
@@ -211,15 +289,28 @@ impl Forwards {
 
     pub(super) fn fail_all(&mut self, error: &Error) {
         self.begin_anew();
-        self.waiting.drain(..).for_each(|parked| parked.reply.send(Err(error.clone())));
+        self.waiting
+            .drain(..)
+            .for_each(|parked| parked.reply.send(Err(error.clone())));
     }
 
     /// Everything that is not answered, as it was asked for.
     pub(super) fn take_all(&mut self) -> Vec<Message> {
         self.begin_anew();
-        let message = |Parked { item: Item { op, wish }, reply, until, .. }| {
+        let message = |Parked {
+                           item: Item { op, wish },
+                           reply,
+                           until,
+                           ..
+                       }| {
             let (command, op) = (wish.command(), Some(op));
-            Message::Execute(Execute { command, op, reply, until, from: None })
+            Message::Execute(Execute {
+                command,
+                op,
+                reply,
+                until,
+                from: None,
+            })
         };
         self.waiting.drain(..).map(message).collect()
     }
@@ -228,7 +319,12 @@ impl Forwards {
     pub(super) fn next_timer(&self) -> Option<Instant> {
         let waiting = self.waiting.iter().map(|parked| parked.until).min();
         let flight = self.flight.as_ref().map(|flight| {
-            flight.parked.iter().flatten().map(|parked| parked.until).fold(flight.resend_at, Instant::min)
+            flight
+                .parked
+                .iter()
+                .flatten()
+                .map(|parked| parked.until)
+                .fold(flight.resend_at, Instant::min)
         });
         waiting.into_iter().chain(flight).min()
     }

@@ -1,13 +1,15 @@
 //! Who owns the raid, as an edge learns it: from the bus, from the store, from the end of a lease.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+use tracing::{debug, warn};
+
 use super::{Edge, RESOLVE_PAUSE};
 use crate::cluster::envelope::Note;
 use crate::raid::Refusal;
 use crate::store::{Epoch, Head, InstanceId};
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::{Instant, timeout};
-use tracing::{debug, warn};
 
 /// How long the store may take to say who owns a raid.
 const RESOLVE_PATIENCE: Duration = Duration::from_secs(1);
@@ -60,14 +62,18 @@ impl Edge {
     /// the command, that one finds out that it may.
     pub(super) fn target(&self) -> Option<InstanceId> {
         let heir = || self.sessions.0.link.peers().heir_of(self.raid());
-        self.owner.or_else(|| (!self.sessions.may_claim(self.raid())).then(heir).flatten())
+        self.owner
+            .or_else(|| (!self.sessions.may_claim(self.raid())).then(heir).flatten())
     }
 
     /// Gives the raid up, unless that is done, and names an heir. What fails is tried again.
     pub(in super::super) async fn pass_on(&mut self, preferred: Option<InstanceId>) {
         let (hall, about) = (Arc::clone(&self.sessions.0), self.about());
         if self.unreleased {
-            let released = self.forwards.expiring(hall.claims.release(about.raid, about.epoch)).await;
+            let released = self
+                .forwards
+                .expiring(hall.claims.release(about.raid, about.epoch))
+                .await;
             if let Err(error) = released {
                 warn!(?error, "the raid could not be given up yet");
                 self.offer_at = Instant::now() + OFFER_EVERY;
@@ -94,7 +100,10 @@ impl Edge {
     }
 
     pub(super) fn owner_may_be_gone(&mut self) {
-        if self.owner.is_some_and(|owner| !self.sessions.0.link.peers().lives(owner)) {
+        if self
+            .owner
+            .is_some_and(|owner| !self.sessions.0.link.peers().lives(owner))
+        {
             self.lose_owner("lapsed");
         }
     }
@@ -113,7 +122,8 @@ impl Edge {
         let changed = self.owner != Some(from);
         (self.owner, self.epoch, self.resolve_at) = (Some(from), epoch, None);
         (self.called, self.giving) = (false, None);
-        self.audience.relay(Some((self.sessions.0.link.clone(), epoch)));
+        self.audience
+            .relay(Some((self.sessions.0.link.clone(), epoch)));
         if changed {
             self.forwards.begin_anew();
         }
@@ -133,7 +143,11 @@ impl Edge {
             owner => {
                 self.epoch = head.epoch;
                 if self.owner.is_some() {
-                    self.lose_owner(if owner.is_some() { "lapsed" } else { "released" });
+                    self.lose_owner(if owner.is_some() {
+                        "lapsed"
+                    } else {
+                        "released"
+                    });
                 }
             }
         }
@@ -142,7 +156,10 @@ impl Edge {
     /// Asks the store who owns the raid.
     pub(super) async fn resolve(&mut self) {
         let (hall, raid) = (Arc::clone(&self.sessions.0), self.raid());
-        let head = self.forwards.expiring(timeout(RESOLVE_PATIENCE, hall.store.head(raid))).await;
+        let head = self
+            .forwards
+            .expiring(timeout(RESOLVE_PATIENCE, hall.store.head(raid)))
+            .await;
         match head {
             Ok(Ok(Some(head))) => self.meet(head),
             Ok(Ok(None)) => self.forwards.fail_all(&Refusal::NotFound.into()),

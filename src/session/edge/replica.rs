@@ -1,5 +1,12 @@
 //! The raid as an edge has it: folded from the store, moved on by what is heard, mended from the store.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use raidhall_protocol::{Event, RaidId, Seq};
+use tokio::time::{Instant, timeout};
+use tracing::warn;
+
 use super::Edge;
 use crate::audience::Audience;
 use crate::cluster::link::{Following, Heard};
@@ -8,11 +15,6 @@ use crate::raid::{self, Refusal, State};
 use crate::session::load::{self, LoadError};
 use crate::store::Store;
 use crate::telemetry::metrics;
-use raidhall_protocol::{Event, RaidId, Seq};
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::{Instant, timeout};
-use tracing::warn;
 
 /// Events read at once.
 const PAGE: u32 = 1_000;
@@ -32,7 +34,12 @@ pub(super) struct Replica {
 
 impl Replica {
     const fn new(state: State, following: Following) -> Self {
-        Self { state, following, mend_at: None, mend_pause: MEND_PAUSE }
+        Self {
+            state,
+            following,
+            mend_at: None,
+            mend_pause: MEND_PAUSE,
+        }
     }
 
     pub(super) const fn state(&self) -> &State {
@@ -54,8 +61,11 @@ impl Replica {
     /// Shows those of the events that come next. False if some are missing before them.
     pub(super) fn take(&mut self, audience: &Audience, mut events: Vec<Event>) -> bool {
         events.retain(|event| event.seq > self.seq());
-        let next =
-            events.iter().zip(self.seq().0 + 1..).take_while(|(event, seq)| event.seq.0 == *seq).count();
+        let next = events
+            .iter()
+            .zip(self.seq().0 + 1..)
+            .take_while(|(event, seq)| event.seq.0 == *seq)
+            .count();
         let whole = next == events.len();
         events.truncate(next);
         for event in &events {
@@ -68,7 +78,12 @@ impl Replica {
     }
 
     /// Reads what the store has and we have not.
-    async fn mend(&mut self, store: &dyn Store, audience: &Audience, raid: RaidId) -> Result<(), LoadError> {
+    async fn mend(
+        &mut self,
+        store: &dyn Store,
+        audience: &Audience,
+        raid: RaidId,
+    ) -> Result<(), LoadError> {
         // Whatever ends it early, it is tried again.
         self.mend_at = Some(Instant::now() + self.mend_pause);
         self.mend_pause = (self.mend_pause * 2).min(MEND_PAUSE_MAX);
@@ -117,7 +132,12 @@ impl Edge {
             }
         };
         let load::Folded { state, loaded } = folded;
-        let members = state.shown().members.iter().map(|member| member.player).collect();
+        let members = state
+            .shown()
+            .members
+            .iter()
+            .map(|member| member.player)
+            .collect();
         self.audience.adopt(state.seq(), members, &loaded.tail);
         self.replica = Some(Replica::new(state, following));
         self.audience.relay(Some((hall.link.clone(), self.epoch)));
@@ -134,7 +154,9 @@ impl Edge {
     /// The same for somebody who must not be answered from a state that is behind.
     pub(super) async fn catch_up(&mut self, cause: &'static str) -> Result<(), Error> {
         let raid = self.raid();
-        let Some(replica) = &mut self.replica else { return Ok(()) };
+        let Some(replica) = &mut self.replica else {
+            return Ok(());
+        };
         let before = replica.seq();
         let mending = replica.mend(&*self.sessions.0.store, &self.audience, raid);
         let mended = self.forwards.expiring(mending).await;

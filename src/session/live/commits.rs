@@ -1,18 +1,20 @@
 //! What an incarnation has decided, on its way to the store and back: handed to the journal, shown when it is durable, kept
 //! as a snapshot now and then.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use raidhall_protocol::{Event, EventData, Seq};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tracing::warn;
+
 use super::super::presence::Presence;
 use super::Live;
 use crate::cluster::envelope::Note;
 use crate::raid;
 use crate::store::journal::Outcome;
 use crate::store::{Append, Header};
-use raidhall_protocol::{Event, EventData, Seq};
-use std::collections::VecDeque;
-use std::sync::Arc;
-use tokio::sync::oneshot;
-use tokio::time::Instant;
-use tracing::warn;
 
 /// Events on their way to the store.
 pub(super) struct Flight {
@@ -43,14 +45,24 @@ impl Live {
             create_key: self.create_key.take(),
             events,
         };
-        let events = append.events.iter().map(|recorded| recorded.event.clone()).collect();
+        let events = append
+            .events
+            .iter()
+            .map(|recorded| recorded.event.clone())
+            .collect();
         let outcome = self.sessions.0.journal.append(append).await;
         self.flights.push_back(Flight { events, outcome });
     }
 
     /// Takes the oldest commit's outcome: shows what is durable, and releases the answers that waited for it.
-    pub(super) fn land(&mut self, outcome: Outcome, presence: &mut Presence) -> Result<(), &'static str> {
-        let Some(Flight { events, .. }) = self.flights.pop_front() else { return Ok(()) };
+    pub(super) fn land(
+        &mut self,
+        outcome: Outcome,
+        presence: &mut Presence,
+    ) -> Result<(), &'static str> {
+        let Some(Flight { events, .. }) = self.flights.pop_front() else {
+            return Ok(());
+        };
         let first = events.first().map_or(Seq::ZERO, |event| event.seq);
         let last = events.last().map_or(Seq::ZERO, |event| event.seq);
         let cause = match outcome {
@@ -58,9 +70,14 @@ impl Live {
                 self.committed = last;
                 self.audience.publish(&events);
                 let written = events.len() as u64;
-                let erased = events.iter().any(|event| matches!(event.data, EventData::PlayerErased { .. }));
+                let erased = events
+                    .iter()
+                    .any(|event| matches!(event.data, EventData::PlayerErased { .. }));
                 if !self.sessions.0.link.is_alone() {
-                    self.sessions.0.link.say(self.about(last), Note::Events(events));
+                    self.sessions
+                        .0
+                        .link
+                        .say(self.about(last), Note::Events(events));
                 }
                 presence.retain(|player| self.audience.is_member(player), Instant::now());
                 self.release(presence);
@@ -86,7 +103,11 @@ impl Live {
         while let Some(held) = self.held.pop(self.committed) {
             let online = || presence.online().iter().copied().collect();
             if let Some(opening) = held.give(online) {
-                let player = opening.watch.caller.player().filter(|player| self.audience.is_member(*player));
+                let player = opening
+                    .watch
+                    .caller
+                    .player()
+                    .filter(|player| self.audience.is_member(*player));
                 if let (Some(player), true) = (player, opening.joins) {
                     presence.arrive(player, Instant::now());
                 }
@@ -107,11 +128,16 @@ impl Live {
             self.since_snapshot = 0;
             self.snapshot = Some((self.state.seq(), raid::stored::encode(&self.state)));
         }
-        let Some((seq, bytes)) = self.snapshot.take_if(|(seq, _)| *seq <= self.committed) else { return };
+        let Some((seq, bytes)) = self.snapshot.take_if(|(seq, _)| *seq <= self.committed) else {
+            return;
+        };
         let (raid, epoch) = (self.audience.raid(), self.epoch);
         let tasks = hall.tasks.clone();
         tasks.spawn(async move {
-            if let Err(error) = hall.store.save_snapshot(raid, hall.link.instance(), epoch, seq, &bytes).await
+            if let Err(error) = hall
+                .store
+                .save_snapshot(raid, hall.link.instance(), epoch, seq, &bytes)
+                .await
             {
                 warn!(%raid, ?error, "a snapshot was not kept; the ledger has everything");
             }

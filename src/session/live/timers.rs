@@ -1,12 +1,14 @@
 //! What time brings: deadlines, presence, a leader who is missed, and the end of a raid that nobody needs.
 
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
 use super::super::actor::Lasting;
 use super::super::presence::Presence;
 use super::Live;
 use crate::raid;
 use crate::telemetry::metrics;
-use std::sync::Arc;
-use tokio::time::Instant;
 
 impl Live {
     /// Decides what is due, shows who came online and went offline, and releases what may go.
@@ -26,12 +28,18 @@ impl Live {
             self.tell_presence(presence, now);
         }
         if let Some(change) = change {
-            metrics().presence_changes.increment((change.online.len() + change.offline.len()) as u64);
+            metrics()
+                .presence_changes
+                .increment((change.online.len() + change.offline.len()) as u64);
             self.audience.announce(change.online, change.offline);
         }
-        self.leader_away_since =
-            self.leader_is_missed(presence).then(|| self.leader_away_since.unwrap_or(now));
-        if self.leader_away_since.is_some_and(|since| now >= since + hall.options.leader_grace) {
+        self.leader_away_since = self
+            .leader_is_missed(presence)
+            .then(|| self.leader_away_since.unwrap_or(now));
+        if self
+            .leader_away_since
+            .is_some_and(|since| now >= since + hall.options.leader_grace)
+        {
             let _ = self.decide(&raid::Command::LeaderOffline, None, presence);
             self.leader_away_since = None;
         }
@@ -41,7 +49,10 @@ impl Live {
     /// Whether the leader is offline while another member is online. In doubt nobody is missed.
     fn leader_is_missed(&self, presence: &Presence) -> bool {
         let shown = self.state.shown();
-        let Some(leader) = shown.leader.filter(|_| !shown.status.ended() && !self.in_doubt) else {
+        let Some(leader) = shown
+            .leader
+            .filter(|_| !shown.status.ended() && !self.in_doubt)
+        else {
             return false;
         };
         !presence.online().contains(&leader) && !presence.online().is_empty()
@@ -51,12 +62,24 @@ impl Live {
         let presence = &lasting.presence;
         let hall = &self.sessions.0;
         let deadline = self.state.due().map(|due| hall.clock.instant_of(due));
-        let leader = self.leader_away_since.map(|since| since + hall.options.leader_grace);
+        let leader = self
+            .leader_away_since
+            .map(|since| since + hall.options.leader_grace);
         // A raid that is needed looks again when what needs it is gone, and spends no time on its idleness until then.
-        let since = if self.is_needed(lasting) { Instant::now() } else { self.needed_at };
+        let since = if self.is_needed(lasting) {
+            Instant::now()
+        } else {
+            self.needed_at
+        };
         let idle = since + hall.options.idle_timeout;
         let silent = lasting.remotes.next_silence();
-        let others = [deadline, leader, presence.next(self.in_doubt), self.tell_at, silent];
+        let others = [
+            deadline,
+            leader,
+            presence.next(self.in_doubt),
+            self.tell_at,
+            silent,
+        ];
         others.into_iter().flatten().fold(idle, Instant::min)
     }
 

@@ -1,16 +1,18 @@
 //! Who watches, here and at other instances, and what those are told.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use raidhall_protocol::{PlayerId, Seq, UnixMillis};
+use tokio::time::Instant;
+
 use super::super::actor::Lasting;
 use super::super::edge::Edge;
 use super::super::presence::Presence;
 use super::Live;
 use crate::cluster::envelope::{Note, Watching};
 use crate::store::InstanceId;
-use raidhall_protocol::{PlayerId, Seq, UnixMillis};
-use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::Instant;
 
 /// How often other instances are told who is online, though nothing has changed.
 const TELL_EVERY: Duration = Duration::from_secs(15);
@@ -32,7 +34,10 @@ impl Live {
         if link.is_alone() {
             return;
         }
-        let followers = link.claim_aloud(self.about(self.committed)).await.unwrap_or(0);
+        let followers = link
+            .claim_aloud(self.about(self.committed))
+            .await
+            .unwrap_or(0);
         let ourselves = former.is_some_and(|edge| edge.follows());
         let followers = followers.saturating_sub(u64::from(ourselves));
         // What we know is what the owner before us told, unless it had no reason to tell us.
@@ -72,12 +77,18 @@ impl Live {
         self.needed_at = now;
         lasting.remotes.forget_dead(hall.link.peers(), now);
         let mut watching = self.audience.watching();
-        watching
-            .extend(lasting.remotes.players().into_iter().filter(|player| self.audience.is_member(*player)));
+        watching.extend(
+            lasting
+                .remotes
+                .players()
+                .into_iter()
+                .filter(|player| self.audience.is_member(*player)),
+        );
         let grace = self.grace(lasting, now);
         lasting.presence.follow(&watching, now, grace);
         let elsewhere = !lasting.remotes.is_empty();
-        self.audience.relay(elsewhere.then(|| (hall.link.clone(), self.epoch)));
+        self.audience
+            .relay(elsewhere.then(|| (hall.link.clone(), self.epoch)));
         if !elsewhere {
             (lasting.following, self.tell_at) = (None, None);
         } else if lasting.following.is_none() {
@@ -127,17 +138,26 @@ impl Live {
     /// These were online at a former owner; whoever of them does not come back in time goes offline.
     fn inherit(&mut self, known: &[PlayerId], lasting: &mut Lasting) {
         let now = Instant::now();
-        let members: Vec<_> =
-            known.iter().copied().filter(|player| self.audience.is_member(*player)).collect();
+        let members: Vec<_> = known
+            .iter()
+            .copied()
+            .filter(|player| self.audience.is_member(*player))
+            .collect();
         let watched = self.audience.is_watched();
-        lasting.presence.inherit(&members, now, self.grace(lasting, now), watched);
+        lasting
+            .presence
+            .inherit(&members, now, self.grace(lasting, now), watched);
     }
 
     /// How long who stops to watch stays online: longer while an instance lets its clients go, for they are on their
     /// way to another.
     fn grace(&self, lasting: &Lasting, now: Instant) -> Duration {
         let grace = self.sessions.0.options.presence_grace;
-        if lasting.remotes.drains(now) { grace * 2 } else { grace }
+        if lasting.remotes.drains(now) {
+            grace * 2
+        } else {
+            grace
+        }
     }
 
     /// Tells the other instances everybody who is online.
@@ -145,7 +165,10 @@ impl Live {
         self.told += 1;
         self.tell_at = Some(now + TELL_EVERY);
         let online = presence.online().iter().copied().collect();
-        let note = Note::Presence { counter: self.told, online };
+        let note = Note::Presence {
+            counter: self.told,
+            online,
+        };
         self.sessions.0.link.say(self.about(self.committed), note);
     }
 
@@ -169,7 +192,10 @@ impl Live {
     /// been lost.
     pub(super) fn ask_the_silent(&self, lasting: &mut Lasting, now: Instant) {
         for silent in lasting.remotes.silent(now) {
-            self.sessions.0.link.tell(silent, self.about(Seq::ZERO), Note::WhoWatches);
+            self.sessions
+                .0
+                .link
+                .tell(silent, self.about(Seq::ZERO), Note::WhoWatches);
         }
     }
 }

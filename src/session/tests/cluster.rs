@@ -1,16 +1,18 @@
 //! Several instances on one store and one bus, on paused time.
 
+use std::time::Duration;
+
+use raidhall_protocol::event::LeaderReason;
+use raidhall_protocol::{Command, EventData, RaidId, Seq, ServerMessage};
+use tokio::time::{Instant, sleep, timeout};
+use uuid::Uuid;
+
 use super::hall::{Hall, START, Watcher, named, new_raid, options, player};
 use crate::cluster::bus::exchange::{Exchange, Fault};
 use crate::error::Error;
 use crate::session::{Ack, Caller, Options};
 use crate::store::memory::{Call, MemoryStore};
 use crate::store::{Claim, Instance, InstanceId, Store};
-use raidhall_protocol::event::LeaderReason;
-use raidhall_protocol::{Command, EventData, RaidId, Seq, ServerMessage};
-use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
-use uuid::Uuid;
 
 mod drain;
 mod edge;
@@ -31,9 +33,15 @@ impl Cluster {
 
     async fn with(count: usize, options: Options) -> Cluster {
         let (store, exchange) = (MemoryStore::new(START), Exchange::default());
-        let mut cluster = Cluster { store, exchange, nodes: Vec::new() };
+        let mut cluster = Cluster {
+            store,
+            exchange,
+            nodes: Vec::new(),
+        };
         for _ in 0..count {
-            cluster.nodes.push(Hall::node(&cluster.store, &cluster.exchange, options.clone()).await);
+            cluster
+                .nodes
+                .push(Hall::node(&cluster.store, &cluster.exchange, options.clone()).await);
         }
         // Everybody has renewed once and knows everybody.
         sleep(Duration::from_millis(1_100)).await;
@@ -49,8 +57,19 @@ impl Cluster {
     }
 
     async fn ledger(&self, raid: RaidId) -> Vec<String> {
-        let events = self.store.another().events(raid, Seq::ZERO, 10_000).await.expect("the ledger");
-        assert!(events.iter().zip(1..).all(|(event, seq)| event.seq == Seq(seq)), "contiguous");
+        let events = self
+            .store
+            .another()
+            .events(raid, Seq::ZERO, 10_000)
+            .await
+            .expect("the ledger");
+        assert!(
+            events
+                .iter()
+                .zip(1..)
+                .all(|(event, seq)| event.seq == Seq(seq)),
+            "contiguous"
+        );
         let said = |event: &raidhall_protocol::Event| match &event.data {
             EventData::Said { text } => Some(text.clone()),
             _ => None,
@@ -59,7 +78,12 @@ impl Cluster {
     }
 
     async fn leader_changes(&self, raid: RaidId) -> Vec<LeaderReason> {
-        let events = self.store.another().events(raid, Seq::ZERO, 10_000).await.expect("the ledger");
+        let events = self
+            .store
+            .another()
+            .events(raid, Seq::ZERO, 10_000)
+            .await
+            .expect("the ledger");
         let reason = |event: &raidhall_protocol::Event| match &event.data {
             EventData::LeaderChanged { reason, .. } => Some(*reason),
             _ => None,
@@ -92,7 +116,9 @@ async fn see(watcher: &mut Watcher, count: usize) -> Vec<u64> {
             sleep(Duration::from_millis(1)).await;
         }
     });
-    patience.await.unwrap_or_else(|_| panic!("saw only {seen:?}"));
+    patience
+        .await
+        .unwrap_or_else(|_| panic!("saw only {seen:?}"));
     seen
 }
 

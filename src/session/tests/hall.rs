@@ -1,5 +1,21 @@
 //! A small hall: sessions over a store in memory, and players who ask them things.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use raidhall_protocol::rest::NewRaid;
+use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::{
+    Codec, Command, Event, OpKey, PlayerId, RaidId, Seq, ServerMessage, UnixMillis,
+};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
 use crate::audience::{Audience, Pulled, RingOptions};
 use crate::auth::Secret;
 use crate::clock::Clock;
@@ -19,18 +35,6 @@ use crate::session::{Ack, Caller, Options, Parts, Reply, Sessions};
 use crate::store::journal::{self, Journal};
 use crate::store::memory::MemoryStore;
 use crate::store::{Instance, InstanceId, OpHash, Store};
-use futures_util::future::BoxFuture;
-use raidhall_protocol::rest::NewRaid;
-use raidhall_protocol::server::PlayerRef;
-use raidhall_protocol::{Codec, Command, Event, OpKey, PlayerId, RaidId, Seq, ServerMessage, UnixMillis};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-use tokio::sync::{Notify, oneshot};
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use uuid::Uuid;
 
 pub(super) const START: UnixMillis = UnixMillis(1_767_225_600_000);
 
@@ -62,7 +66,10 @@ pub(super) fn options() -> Options {
         op_keys: 1_000,
         snapshot_min_events: 256,
         replay_events: 1_024,
-        ring: RingOptions { events_max: 512, bytes_max: 1 << 20 },
+        ring: RingOptions {
+            events_max: 512,
+            bytes_max: 1 << 20,
+        },
         load_patience: Duration::from_secs(2),
         loads: 4,
     }
@@ -88,10 +95,21 @@ impl Hall {
         ttl: Duration,
         exchange: Option<&Exchange>,
     ) -> Hall {
-        let ws_url = format!("ws://127.0.0.1:{}/api/v1/ws", NUMBERS.fetch_add(1, Ordering::Relaxed));
+        let ws_url = format!(
+            "ws://127.0.0.1:{}/api/v1/ws",
+            NUMBERS.fetch_add(1, Ordering::Relaxed)
+        );
         let id = InstanceId(Uuid::now_v7());
-        let instance = Instance { id, ws_url, release: "test".into(), draining: false };
-        let renewal = store.enlist(&instance, ttl, Duration::from_secs(5)).await.expect("enlisted");
+        let instance = Instance {
+            id,
+            ws_url,
+            release: "test".into(),
+            draining: false,
+        };
+        let renewal = store
+            .enlist(&instance, ttl, Duration::from_secs(5))
+            .await
+            .expect("enlisted");
         let shared: Arc<dyn Store> = Arc::new(store.clone());
         let journal_options = journal::Options {
             writers: 1,
@@ -100,7 +118,11 @@ impl Hall {
             commit_patience: Duration::from_secs(2),
         };
         let (journal, writers) = Journal::new(&shared, &journal_options);
-        let (tasks, stop, life) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
+        let (tasks, stop, life) = (
+            TaskTracker::new(),
+            CancellationToken::new(),
+            CancellationToken::new(),
+        );
         let live = |task: BoxFuture<'static, ()>| {
             let life = life.clone();
             tokio::spawn(async move { life.run_until_cancelled(task).await });
@@ -114,15 +136,29 @@ impl Hall {
         let lease = Arc::new(Lease::new(Instant::now(), ttl));
         let peers = Peers::new(ttl);
         peers.learn(renewal.now, renewal.peers, false);
-        live(Box::pin(Arc::clone(&lease).confirm(Arc::clone(&shared), instance.clone())));
-        let seal = Seal::new(&Secret::new([7; 32]).expect("long enough"), &renewal.lineage);
+        live(Box::pin(
+            Arc::clone(&lease).confirm(Arc::clone(&shared), instance.clone()),
+        ));
+        let seal = Seal::new(
+            &Secret::new([7; 32]).expect("long enough"),
+            &renewal.lineage,
+        );
         let shared_clock = Arc::clone(&clock);
         let (link, station, deliveries) = match exchange {
             None => (Link::alone(id, shared_clock, peers.clone()), None, None),
             Some(exchange) => {
                 let (station, deliveries) = exchange.connect();
-                station.subscribe(&[Channel::Inbox(id)]).await.expect("connected");
-                let link = Link::over(Arc::clone(&station) as _, seal, id, shared_clock, peers.clone());
+                station
+                    .subscribe(&[Channel::Inbox(id)])
+                    .await
+                    .expect("connected");
+                let link = Link::over(
+                    Arc::clone(&station) as _,
+                    seal,
+                    id,
+                    shared_clock,
+                    peers.clone(),
+                );
                 (link, Some(station), Some(deliveries))
             }
         };
@@ -137,8 +173,17 @@ impl Hall {
         let sessions = Sessions::new(parts, options, tasks.clone(), stop.clone());
         if let Some(deliveries) = deliveries {
             let now = Arc::<Notify>::default();
-            live(Box::pin(Post::new(link.clone(), sessions.clone(), Arc::clone(&now)).run(deliveries)));
-            live(Box::pin(Heads { store: Arc::clone(&shared), link, now }.run()));
+            live(Box::pin(
+                Post::new(link.clone(), sessions.clone(), Arc::clone(&now)).run(deliveries),
+            ));
+            live(Box::pin(
+                Heads {
+                    store: Arc::clone(&shared),
+                    link,
+                    now,
+                }
+                .run(),
+            ));
             let judging = Arc::clone(&lease);
             live(Box::pin(peers.clone().run(move || judging.holds())));
             let keeper = Keeper {
@@ -155,7 +200,16 @@ impl Hall {
             };
             live(Box::pin(keeper.run(|| {})));
         }
-        Hall { store, sessions, lease, tasks, stop, instance, station, life }
+        Hall {
+            store,
+            sessions,
+            lease,
+            tasks,
+            stop,
+            instance,
+            station,
+            life,
+        }
     }
 
     /// `kill -9`: nothing of this instance reaches anybody any more.
@@ -167,12 +221,23 @@ impl Hall {
 
     /// A raid that player 1 leads and `others` have joined, started.
     pub(super) async fn raid(&self, others: &[u64]) -> RaidId {
-        let raid = self.sessions.create(named(1), new_raid(), None).await.expect("a raid");
+        let raid = self
+            .sessions
+            .create(named(1), new_raid(), None)
+            .await
+            .expect("a raid");
         for other in others {
-            let join = raid::Command::Join { player: named(*other) };
-            self.sessions.execute(raid, join, None).await.expect("joins");
+            let join = raid::Command::Join {
+                player: named(*other),
+            };
+            self.sessions
+                .execute(raid, join, None)
+                .await
+                .expect("joins");
         }
-        self.execute(raid, 1, Command::Start, None).await.expect("starts");
+        self.execute(raid, 1, Command::Start, None)
+            .await
+            .expect("starts");
         raid
     }
 
@@ -183,11 +248,26 @@ impl Hall {
         command: Command,
         op: Option<&str>,
     ) -> Result<Ack, Error> {
-        self.sessions.execute(raid, raid::Command::Player { by: player(by), command }, op.map(key)).await
+        self.sessions
+            .execute(
+                raid,
+                raid::Command::Player {
+                    by: player(by),
+                    command,
+                },
+                op.map(key),
+            )
+            .await
     }
 
-    pub(super) async fn say(&self, raid: RaidId, text: &str, op: Option<&str>) -> Result<Ack, Error> {
-        self.execute(raid, 1, Command::Say { text: text.into() }, op).await
+    pub(super) async fn say(
+        &self,
+        raid: RaidId,
+        text: &str,
+        op: Option<&str>,
+    ) -> Result<Ack, Error> {
+        self.execute(raid, 1, Command::Say { text: text.into() }, op)
+            .await
     }
 
     /// Hands a message in at once; the answer comes later.
@@ -195,23 +275,44 @@ impl Hall {
         self.submit_command(raid, Command::Say { text: text.into() }, op)
     }
 
-    pub(super) fn submit_command(&self, raid: RaidId, command: Command, op: Option<&str>) -> Pending {
+    pub(super) fn submit_command(
+        &self,
+        raid: RaidId,
+        command: Command,
+        op: Option<&str>,
+    ) -> Pending {
         let (sender, answer) = oneshot::channel();
         let reply = Reply::new(move |result| drop(sender.send(result)));
-        let command = raid::Command::Player { by: player(1), command };
+        let command = raid::Command::Player {
+            by: player(1),
+            command,
+        };
         self.sessions.submit(raid, command, op.map(key), reply);
         Pending(answer)
     }
 
     pub(super) async fn ledger(&self, raid: RaidId) -> Vec<Event> {
-        self.store.events(raid, Seq::ZERO, 10_000).await.expect("the ledger")
+        self.store
+            .events(raid, Seq::ZERO, 10_000)
+            .await
+            .expect("the ledger")
     }
 
     pub(super) fn watch(&self, raid: RaidId, by: u64, since: Option<u64>) -> Watcher {
         let outbox = Arc::new(Outbox::new(ConnectionId(by), Codec::Json));
         let ticket = Ticket { raid, number: 1 };
-        self.sessions.watch(Arc::clone(&outbox), ticket, Caller::Player(player(by)), since.map(Seq));
-        Watcher { outbox, ticket, audience: None, cursor: Seq::ZERO }
+        self.sessions.watch(
+            Arc::clone(&outbox),
+            ticket,
+            Caller::Player(player(by)),
+            since.map(Seq),
+        );
+        Watcher {
+            outbox,
+            ticket,
+            audience: None,
+            cursor: Seq::ZERO,
+        }
     }
 }
 
@@ -243,7 +344,12 @@ impl Watcher {
         loop {
             self.outbox.woken().await;
             match taken(&self.outbox).answers.pop_front() {
-                Some(Answer::Joined { audience, cursor, frame, .. }) => {
+                Some(Answer::Joined {
+                    audience,
+                    cursor,
+                    frame,
+                    ..
+                }) => {
                     (self.audience, self.cursor) = (Some(audience), cursor);
                     return Ok(message(&frame));
                 }
@@ -273,13 +379,19 @@ impl Watcher {
 
     /// Presence messages since the last call.
     pub(super) fn presence(&self) -> Vec<ServerMessage> {
-        taken(&self.outbox).presence.iter().map(|(_, frame)| message(frame)).collect()
+        taken(&self.outbox)
+            .presence
+            .iter()
+            .map(|(_, frame)| message(frame))
+            .collect()
     }
 
     /// Sends a signal as this player.
     pub(super) fn signal(&self, from: u64, kind: &str) {
         let audience = self.audience.as_ref().expect("watching");
-        audience.signal(self.outbox.id, player(from), kind, serde_json::Value::Null).expect("a member");
+        audience
+            .signal(self.outbox.id, player(from), kind, serde_json::Value::Null)
+            .expect("a member");
     }
 
     /// Signals since the last call: who sent them, and which.
@@ -288,11 +400,18 @@ impl Watcher {
             ServerMessage::Signal { from, kind, .. } => format!("{from} {kind}"),
             other => panic!("not a signal: {other:?}"),
         };
-        taken(&self.outbox).signals.iter().map(|signal| text(&signal.frame)).collect()
+        taken(&self.outbox)
+            .signals
+            .iter()
+            .map(|signal| text(&signal.frame))
+            .collect()
     }
 
     pub(super) fn leave(&self) {
-        self.audience.as_ref().expect("watching").leave(self.outbox.id, self.ticket);
+        self.audience
+            .as_ref()
+            .expect("watching")
+            .leave(self.outbox.id, self.ticket);
     }
 }
 
@@ -329,7 +448,10 @@ pub(super) fn new_raid() -> NewRaid {
 }
 
 pub(super) fn named(id: u64) -> PlayerRef {
-    PlayerRef { id: player(id), name: format!("Player {id}") }
+    PlayerRef {
+        id: player(id),
+        name: format!("Player {id}"),
+    }
 }
 
 fn key(op: &str) -> OpHash {

@@ -1,17 +1,19 @@
 //! Time, presence, and raids that nobody needs.
 
-use super::hall::{Hall, START, Watcher, options, player};
-use crate::raid::Refusal;
-use crate::session::{Caller, Options};
-use crate::store::Store;
-use crate::store::memory::Call;
+use std::time::Duration;
+
 use raidhall_protocol::event::{FailReason, LeaderReason};
 use raidhall_protocol::rest::NewRaid;
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{Command, EventData, RaidId, Seq, ServerMessage};
-use std::time::Duration;
 use tokio::time::sleep;
+
+use super::hall::{Hall, START, Watcher, options, player};
+use crate::raid::Refusal;
+use crate::session::{Caller, Options};
+use crate::store::Store;
+use crate::store::memory::Call;
 
 async fn watch(hall: &Hall, raid: RaidId, by: u64) -> Watcher {
     let mut watcher = hall.watch(raid, by, None);
@@ -21,11 +23,20 @@ async fn watch(hall: &Hall, raid: RaidId, by: u64) -> Watcher {
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_fires_once_on_time_though_nobody_is_connected() {
-    let hall = Hall::open(Options { idle_timeout: Duration::from_secs(7_200), ..options() }).await;
+    let hall = Hall::open(Options {
+        idle_timeout: Duration::from_secs(7_200),
+        ..options()
+    })
+    .await;
     let raid = hall.raid(&[]).await;
     sleep(Duration::from_secs(3_601)).await;
     let last = hall.ledger(raid).await.pop().expect("events");
-    assert_eq!(last.data, EventData::RaidFailed { reason: FailReason::Deadline });
+    assert_eq!(
+        last.data,
+        EventData::RaidFailed {
+            reason: FailReason::Deadline
+        }
+    );
     assert_eq!(last.at, START.plus(3_600_000), "stamped with the deadline");
     assert!(hall.execute(raid, 1, Command::Start, None).await.is_err());
     assert_eq!(hall.ledger(raid).await.len(), 4);
@@ -36,14 +47,26 @@ async fn a_read_of_an_idle_raid_claims_nothing_unless_its_deadline_is_due() {
     let hall = Hall::open(options()).await;
     let raid = hall.raid(&[]).await;
     sleep(Duration::from_secs(120)).await;
-    assert_eq!((hall.sessions.live(), hall.tasks.len()), (0, 0), "idle: no session, no task");
+    assert_eq!(
+        (hall.sessions.live(), hall.tasks.len()),
+        (0, 0),
+        "idle: no session, no task"
+    );
     let claims = hall.store.faults().calls(Call::Claim);
-    let view = hall.sessions.read(raid, Caller::Player(player(1))).await.expect("seen");
+    let view = hall
+        .sessions
+        .read(raid, Caller::Player(player(1)))
+        .await
+        .expect("seen");
     assert_eq!((view.seq, view.state.status), (Seq(3), RaidStatus::Active));
     assert_eq!(hall.store.faults().calls(Call::Claim), claims);
     assert_eq!(hall.sessions.live(), 0);
     sleep(Duration::from_secs(3_600)).await;
-    let view = hall.sessions.read(raid, Caller::Player(player(1))).await.expect("seen");
+    let view = hall
+        .sessions
+        .read(raid, Caller::Player(player(1)))
+        .await
+        .expect("seen");
     assert_eq!(view.state.status, RaidStatus::Failed);
     let stranger = hall.sessions.read(raid, Caller::Player(player(9))).await;
     assert_eq!(stranger.err(), Some(Refusal::NotFound.into()));
@@ -60,8 +83,19 @@ async fn an_idle_raid_is_released_and_a_watched_one_is_not() {
     sleep(Duration::from_secs(70)).await;
     assert_eq!((hall.sessions.live(), hall.tasks.len()), (0, 0));
     hall.sessions.release_idle().await;
-    assert_eq!(hall.store.head(raid).await.expect("a head").expect("a raid").owner, None);
-    assert_eq!(hall.say(raid, "back", None).await.expect("said").seq, Seq(5));
+    assert_eq!(
+        hall.store
+            .head(raid)
+            .await
+            .expect("a head")
+            .expect("a raid")
+            .owner,
+        None
+    );
+    assert_eq!(
+        hall.say(raid, "back", None).await.expect("said").seq,
+        Seq(5)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -74,14 +108,20 @@ async fn a_raid_whose_load_failed_after_its_claim_is_still_found_when_it_is_due(
     sleep(Duration::from_secs(5)).await;
     assert_eq!(hall.sessions.live(), 0);
     hall.store.faults().fail(Call::Load, 0);
-    let due = hall.store.due(hall.instance.id, START.plus(3_600_000), 10).await;
+    let due = hall
+        .store
+        .due(hall.instance.id, START.plus(3_600_000), 10)
+        .await;
     assert_eq!(due.expect("due"), [raid]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_raid_that_could_not_be_made_leaves_nothing_behind() {
     let hall = Hall::open(options()).await;
-    let leader = PlayerRef { id: player(1), name: "Ada".into() };
+    let leader = PlayerRef {
+        id: player(1),
+        name: "Ada".into(),
+    };
     let new = NewRaid {
         title: String::new(),
         description: None,
@@ -100,7 +140,10 @@ async fn a_raid_that_could_not_be_made_leaves_nothing_behind() {
 async fn a_raid_that_does_not_exist_leaves_nothing_behind() {
     let hall = Hall::open(options()).await;
     let raid = RaidId::try_from(77_u64).expect("an id");
-    assert_eq!(hall.say(raid, "hello?", None).await.err(), Some(Refusal::NotFound.into()));
+    assert_eq!(
+        hall.say(raid, "hello?", None).await.err(),
+        Some(Refusal::NotFound.into())
+    );
     let mut watcher = hall.watch(raid, 1, None);
     assert_eq!(watcher.answer().await.err(), Some(Refusal::NotFound.into()));
     sleep(Duration::from_millis(10)).await;
@@ -120,11 +163,23 @@ async fn leadership_moves_only_after_a_minute_without_the_leader_while_another_i
     assert_eq!(hall.ledger(raid).await.len(), 4, "a blink moves nothing");
     leader.leave();
     sleep(Duration::from_secs(64)).await;
-    assert_eq!(hall.ledger(raid).await.len(), 4, "five seconds of grace come first");
+    assert_eq!(
+        hall.ledger(raid).await.len(),
+        4,
+        "five seconds of grace come first"
+    );
     sleep(Duration::from_secs(2)).await;
     let last = hall.ledger(raid).await.pop().expect("events").data;
     let reason = LeaderReason::LeaderOffline;
-    assert_eq!(last, EventData::LeaderChanged { player: player(2), previous: player(1), reason, term: 2 });
+    assert_eq!(
+        last,
+        EventData::LeaderChanged {
+            player: player(2),
+            previous: player(1),
+            reason,
+            term: 2
+        }
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,31 +201,66 @@ async fn watchers_are_told_who_comes_and_goes() {
     let mut second = hall.watch(raid, 2, Some(4));
     let answer = second.answer().await.expect("watches");
     let online = vec![player(1), player(2)];
-    assert_eq!(answer, ServerMessage::Watching { raid, seq: Seq(4), recovered: true, online });
+    assert_eq!(
+        answer,
+        ServerMessage::Watching {
+            raid,
+            seq: Seq(4),
+            recovered: true,
+            online
+        }
+    );
     sleep(Duration::from_secs(1)).await;
-    let came = ServerMessage::Presence { raid, online: vec![player(2)], offline: vec![] };
+    let came = ServerMessage::Presence {
+        raid,
+        online: vec![player(2)],
+        offline: vec![],
+    };
     assert_eq!(first.presence(), [came]);
     second.leave();
     sleep(Duration::from_secs(4)).await;
     assert_eq!(first.presence(), []);
     sleep(Duration::from_secs(2)).await;
-    let went = ServerMessage::Presence { raid, online: vec![], offline: vec![player(2)] };
+    let went = ServerMessage::Presence {
+        raid,
+        online: vec![],
+        offline: vec![player(2)],
+    };
     assert_eq!(first.presence(), [went]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_raid_is_rebuilt_from_snapshot_and_tail_as_it_was() {
-    let hall = Hall::open(Options { snapshot_min_events: 10, ..options() }).await;
+    let hall = Hall::open(Options {
+        snapshot_min_events: 10,
+        ..options()
+    })
+    .await;
     let raid = hall.raid(&[2, 3]).await;
     for n in 0..67 {
-        hall.say(raid, &format!("message {n}"), None).await.expect("said");
+        hall.say(raid, &format!("message {n}"), None)
+            .await
+            .expect("said");
     }
-    let before = hall.sessions.read(raid, Caller::Service).await.expect("seen");
+    let before = hall
+        .sessions
+        .read(raid, Caller::Service)
+        .await
+        .expect("seen");
     sleep(Duration::from_secs(120)).await;
-    let loaded = hall.store.load(raid, 0).await.expect("loads").expect("a raid");
+    let loaded = hall
+        .store
+        .load(raid, 0)
+        .await
+        .expect("loads")
+        .expect("a raid");
     let (seq, _) = loaded.snapshot.expect("a snapshot");
     assert!(seq > Seq(10) && loaded.tail.len() < 72, "snapshot at {seq}");
-    let after = hall.sessions.read(raid, Caller::Service).await.expect("seen");
+    let after = hall
+        .sessions
+        .read(raid, Caller::Service)
+        .await
+        .expect("seen");
     assert_eq!((after.seq, after.state), (before.seq, before.state));
 }
 
@@ -199,7 +289,10 @@ async fn a_command_that_comes_at_the_moment_of_idleness_is_carried_out() {
     for _ in 0..1_000 {
         tokio::task::yield_now().await; // time stands still while a task is busy: nothing else would end this test
     }
-    assert!(matches!(said.now(), Some(Ok(_))), "the session spins and never reads its inbox");
+    assert!(
+        matches!(said.now(), Some(Ok(_))),
+        "the session spins and never reads its inbox"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -212,7 +305,11 @@ async fn thousands_of_raids_that_nobody_watches_cost_no_task_and_no_memory() {
     assert_eq!((hall.sessions.live(), hall.tasks.len()), (0, 0));
     hall.sessions.release_idle().await;
     assert_eq!(hall.sessions.waiting_for_release(), 0);
-    assert_eq!(hall.store.faults().calls(Call::Release), 1, "all are given back in one call");
+    assert_eq!(
+        hall.store.faults().calls(Call::Release),
+        1,
+        "all are given back in one call"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -220,10 +317,15 @@ async fn strangers_make_no_raid_live_however_many_they_ask_for() {
     let hall = Hall::open(options()).await;
     let raid = hall.raid(&[2]).await;
     sleep(Duration::from_secs(120)).await;
-    let (claims, loads) = (hall.store.faults().calls(Call::Claim), hall.store.faults().calls(Call::Load));
+    let (claims, loads) = (
+        hall.store.faults().calls(Call::Claim),
+        hall.store.faults().calls(Call::Load),
+    );
     let stranger = || Caller::Player(player(9));
     for _ in 0..3 {
-        let said = hall.execute(raid, 9, Command::Say { text: "hi".into() }, None).await;
+        let said = hall
+            .execute(raid, 9, Command::Say { text: "hi".into() }, None)
+            .await;
         assert_eq!(said.err(), Some(Refusal::NotFound.into()));
         let seen = hall.sessions.read(raid, stranger()).await;
         assert_eq!(seen.err(), Some(Refusal::NotFound.into()));
@@ -238,7 +340,9 @@ async fn strangers_make_no_raid_live_however_many_they_ask_for() {
     assert_eq!((hall.sessions.live(), hall.tasks.len()), (0, 0));
     // A member among them is served, in their turn.
     let crowd: Vec<_> = (0..5).map(|_| hall.watch(raid, 9, None)).collect();
-    let member = hall.execute(raid, 2, Command::Say { text: "hi".into() }, None).await;
+    let member = hall
+        .execute(raid, 2, Command::Say { text: "hi".into() }, None)
+        .await;
     assert!(member.is_ok(), "{member:?}");
     for mut refused in crowd {
         assert!(refused.answer().await.is_err());
@@ -250,8 +354,14 @@ async fn strangers_make_no_raid_live_however_many_they_ask_for() {
 async fn who_was_a_member_is_told_what_became_of_an_op_though_the_raid_is_idle() {
     let hall = Hall::open(options()).await;
     let raid = hall.raid(&[2]).await;
-    let left = hall.execute(raid, 2, Command::Leave, Some("once")).await.expect("left");
+    let left = hall
+        .execute(raid, 2, Command::Leave, Some("once"))
+        .await
+        .expect("left");
     sleep(Duration::from_secs(120)).await;
-    let again = hall.execute(raid, 2, Command::Leave, Some("once")).await.expect("known");
+    let again = hall
+        .execute(raid, 2, Command::Leave, Some("once"))
+        .await
+        .expect("known");
     assert_eq!((again.seq, again.duplicate), (left.seq, true));
 }

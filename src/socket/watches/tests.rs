@@ -1,15 +1,22 @@
 //! What one client is sent, and in which order.
 
-use super::*;
-use crate::audience::{Joining, RingOptions};
-use crate::frame::message;
-use crate::outbox::ConnectionId;
 use raidhall_protocol::event::LeaveReason;
 use raidhall_protocol::{Codec, EventData, PlayerId, UnixMillis};
 use serde_json::Value;
 
-const RING: RingOptions = RingOptions { events_max: 8, bytes_max: 1 << 20 };
-const SLACK: Slack = Slack { messages: 4, bytes: 1 << 20 };
+use super::*;
+use crate::audience::{Joining, RingOptions};
+use crate::frame::message;
+use crate::outbox::ConnectionId;
+
+const RING: RingOptions = RingOptions {
+    events_max: 8,
+    bytes_max: 1 << 20,
+};
+const SLACK: Slack = Slack {
+    messages: 4,
+    bytes: 1 << 20,
+};
 
 /// One client of one raid, whose history begins at seq 1.
 struct Client {
@@ -33,7 +40,12 @@ impl Client {
         let audience = Arc::new(Audience::new(raid(), RING));
         audience.adopt(Seq::ZERO, [player(1), player(2)].into(), &[]);
         let watches = Watches::new(Arc::clone(&outbox), SLACK);
-        Self { outbox, watches, queue: Queue::new(), audience }
+        Self {
+            outbox,
+            watches,
+            queue: Queue::new(),
+            audience,
+        }
     }
 
     /// Watches, as if the session had answered at once.
@@ -45,10 +57,21 @@ impl Client {
 
     fn answer(&self, ticket: Ticket, cursor: u64, promised: u64) {
         let (cursor, promised) = (Seq(cursor), Seq(promised));
-        let watching =
-            ServerMessage::Watching { raid: raid(), seq: promised, recovered: true, online: vec![] };
+        let watching = ServerMessage::Watching {
+            raid: raid(),
+            seq: promised,
+            recovered: true,
+            online: vec![],
+        };
         let (outbox, frame) = (Arc::clone(&self.outbox), message(Codec::Json, &watching));
-        self.audience.join(Joining { outbox, ticket, player: Some(player(2)), cursor, promised, frame });
+        self.audience.join(Joining {
+            outbox,
+            ticket,
+            player: Some(player(2)),
+            cursor,
+            promised,
+            frame,
+        });
     }
 
     fn publish(&self, count: u64) {
@@ -59,9 +82,18 @@ impl Client {
 
     fn ack(&mut self, seq: u64) {
         self.watches.expect_answer();
-        let ack = ServerMessage::Ack { id: seq, raid: raid(), seq: Seq(seq), duplicate: false };
+        let ack = ServerMessage::Ack {
+            id: seq,
+            raid: raid(),
+            seq: Seq(seq),
+            duplicate: false,
+        };
         let (raid, frame) = (Some(raid()), message(Codec::Json, &ack));
-        self.outbox.answer(Answer::Frame { raid, seq: Seq(seq), frame });
+        self.outbox.answer(Answer::Frame {
+            raid,
+            seq: Seq(seq),
+            frame,
+        });
     }
 
     fn resync(&self, ticket: Ticket, seq: u64) {
@@ -71,14 +103,19 @@ impl Client {
             *at = Seq(seq);
         }
         let frame = message(Codec::Json, &snapshot);
-        self.outbox.answer(Answer::Resynced { ticket, seq: Seq(seq), frame });
+        self.outbox.answer(Answer::Resynced {
+            ticket,
+            seq: Seq(seq),
+            frame,
+        });
     }
 
     /// What goes out now, in words, and what is needed.
     fn gathered(&mut self) -> (String, Vec<Need>) {
         let needs = self.watches.gather(&mut self.queue);
-        let words =
-            std::iter::from_fn(|| self.queue.pop_front()).map(|frame| word(&frame)).collect::<Vec<_>>();
+        let words = std::iter::from_fn(|| self.queue.pop_front())
+            .map(|frame| word(&frame))
+            .collect::<Vec<_>>();
         (words.join(" "), needs)
     }
 
@@ -91,7 +128,12 @@ impl Client {
 
 fn said(seq: u64) -> Event {
     let data = EventData::Said { text: "hi".into() };
-    Event { seq: Seq(seq), at: UnixMillis(0), by: Some(player(1)), data }
+    Event {
+        seq: Seq(seq),
+        at: UnixMillis(0),
+        by: Some(player(1)),
+        data,
+    }
 }
 
 /// A frame as `t` and, where there is one, seq.
@@ -99,7 +141,9 @@ fn word(frame: &Bytes) -> String {
     let header = if frame[1] == 126 { 4 } else { 2 };
     let message: Value = serde_json::from_slice(&frame[header..]).expect("a message");
     let t = message["t"].as_str().expect("a t");
-    message["seq"].as_u64().map_or_else(|| t.to_owned(), |seq| format!("{t}{seq}"))
+    message["seq"]
+        .as_u64()
+        .map_or_else(|| t.to_owned(), |seq| format!("{t}{seq}"))
 }
 
 #[test]
@@ -149,9 +193,17 @@ fn a_refused_snapshot_is_asked_for_again_after_a_pause() {
     let ticket = client.watch(0, 0);
     client.publish(5);
     assert_eq!(client.gathered().1.len(), 1);
-    client.outbox.answer(Answer::Refused { ticket, error: Error::Unavailable });
+    client.outbox.answer(Answer::Refused {
+        ticket,
+        error: Error::Unavailable,
+    });
     assert_eq!(client.sent(), "");
-    assert!(client.watches.next_ask().is_some_and(|at| at > Instant::now()));
+    assert!(
+        client
+            .watches
+            .next_ask()
+            .is_some_and(|at| at > Instant::now())
+    );
 }
 
 #[test]
@@ -163,14 +215,36 @@ fn a_promised_replay_comes_whole_however_far_behind() {
     assert_eq!(words, "watching20");
     assert!(matches!(needs[..], [Need::Page(of, Seq(5))] if of == ticket));
     client.publish(3);
-    assert!(client.watches.show_page(ticket, (6..=14).map(said).collect(), &mut client.queue));
+    assert!(
+        client
+            .watches
+            .show_page(ticket, (6..=14).map(said).collect(), &mut client.queue)
+    );
     let (words, needs) = client.gathered();
-    assert!(words.starts_with("event6 ") && words.ends_with(" event14"), "{words}");
-    assert!(matches!(needs[..], [Need::Page(_, Seq(14))]), "the ring holds 16 to 23");
-    assert!(!client.watches.show_page(ticket, vec![said(17)], &mut client.queue), "not what comes next");
-    assert!(client.watches.show_page(ticket, (15..=23).map(said).collect(), &mut client.queue));
+    assert!(
+        words.starts_with("event6 ") && words.ends_with(" event14"),
+        "{words}"
+    );
+    assert!(
+        matches!(needs[..], [Need::Page(_, Seq(14))]),
+        "the ring holds 16 to 23"
+    );
+    assert!(
+        !client
+            .watches
+            .show_page(ticket, vec![said(17)], &mut client.queue),
+        "not what comes next"
+    );
+    assert!(
+        client
+            .watches
+            .show_page(ticket, (15..=23).map(said).collect(), &mut client.queue)
+    );
     let (words, needs) = client.gathered();
-    assert_eq!(words, "event15 event16 event17 event18 event19 event20 event21 event22 event23");
+    assert_eq!(
+        words,
+        "event15 event16 event17 event18 event19 event20 event21 event22 event23"
+    );
     assert!(needs.is_empty());
 }
 
@@ -179,8 +253,17 @@ fn a_kicked_player_sees_the_kick_and_nothing_after_it() {
     let mut client = Client::new();
     client.watch(0, 0);
     client.publish(1);
-    let data = EventData::MemberLeft { player: player(2), reason: LeaveReason::Kicked, released: vec![] };
-    let kick = Event { seq: Seq(2), at: UnixMillis(0), by: Some(player(1)), data };
+    let data = EventData::MemberLeft {
+        player: player(2),
+        reason: LeaveReason::Kicked,
+        released: vec![],
+    };
+    let kick = Event {
+        seq: Seq(2),
+        at: UnixMillis(0),
+        by: Some(player(1)),
+        data,
+    };
     client.audience.publish(&[kick, said(3)]);
     assert_eq!(client.sent(), "watching0 event1 event2 unwatched");
     client.publish(1);
@@ -198,7 +281,10 @@ fn presence_that_overflows_is_replaced_by_a_snapshot() {
         client.audience.announce(vec![player(1)], vec![]);
     }
     let (words, needs) = client.gathered();
-    assert!(words.is_empty() && matches!(needs[..], [Need::Snapshot(of)] if of == ticket), "{words}");
+    assert!(
+        words.is_empty() && matches!(needs[..], [Need::Snapshot(of)] if of == ticket),
+        "{words}"
+    );
 }
 
 #[test]
@@ -210,7 +296,10 @@ fn presence_that_overflows_breaks_no_promised_replay() {
     for _ in 0..65 {
         client.audience.announce(vec![player(1)], vec![]);
     }
-    assert_eq!(client.sent(), "watching6 event1 event2 event3 event4 event5 event6");
+    assert_eq!(
+        client.sent(),
+        "watching6 event1 event2 event3 event4 event5 event6"
+    );
     assert!(matches!(client.gathered().1[..], [Need::Snapshot(of)] if of == ticket));
 }
 
@@ -222,9 +311,19 @@ fn unwatched_goes_out_before_the_answer_to_a_later_watch() {
     client.ack(1);
     client.watches.remove(raid());
     let reason = UnwatchReason::Asked;
-    let frame = message(Codec::Json, &ServerMessage::Unwatched { raid: raid(), reason });
+    let frame = message(
+        Codec::Json,
+        &ServerMessage::Unwatched {
+            raid: raid(),
+            reason,
+        },
+    );
     client.watches.expect_answer();
-    client.outbox.answer(Answer::Frame { raid: None, seq: Seq::ZERO, frame });
+    client.outbox.answer(Answer::Frame {
+        raid: None,
+        seq: Seq::ZERO,
+        frame,
+    });
     client.watch(0, 0);
     assert_eq!(client.sent(), "unwatched watching0");
     client.publish(1);
@@ -244,7 +343,10 @@ fn a_watch_that_was_replaced_or_left_before_its_answer_leaves_nothing() {
     let mut client = Client::new();
     let first = client.watches.ask(raid(), None);
     let second = client.watches.ask(raid(), None);
-    client.outbox.answer(Answer::Refused { ticket: first, error: Error::Unavailable });
+    client.outbox.answer(Answer::Refused {
+        ticket: first,
+        error: Error::Unavailable,
+    });
     client.answer(second, 0, 0);
     assert_eq!(client.sent(), "watching0");
     assert_eq!(client.watches.pending(), 0);
@@ -270,12 +372,25 @@ fn signals_keep_the_latest_of_each_sender_and_kind() {
     client.watch(0, 0);
     assert_eq!(client.sent(), "watching0");
     for n in 0..3 {
-        let signalled = client.audience.signal(ConnectionId(9), player(1), "emote", Value::from(n));
+        let signalled = client
+            .audience
+            .signal(ConnectionId(9), player(1), "emote", Value::from(n));
         assert_eq!(signalled, Ok(()));
     }
-    client.audience.signal(ConnectionId(9), player(1), "cursor", Value::Null).expect("a member");
+    client
+        .audience
+        .signal(ConnectionId(9), player(1), "cursor", Value::Null)
+        .expect("a member");
     assert_eq!(client.sent(), "signal signal");
-    assert!(client.audience.signal(ConnectionId(9), player(3), "emote", Value::Null).is_err());
-    client.audience.signal(client.outbox.id, player(2), "emote", Value::Null).expect("a member");
+    assert!(
+        client
+            .audience
+            .signal(ConnectionId(9), player(3), "emote", Value::Null)
+            .is_err()
+    );
+    client
+        .audience
+        .signal(client.outbox.id, player(2), "emote", Value::Null)
+        .expect("a member");
     assert_eq!(client.sent(), "", "not back to where it came from");
 }

@@ -1,8 +1,9 @@
 //! Players and their sign-ins, in their plainest form.
 
+use raidhall_protocol::rest::Profile;
+
 use super::{Call, MemoryStore};
 use crate::store::*;
-use raidhall_protocol::rest::Profile;
 
 #[async_trait]
 impl Accounts for MemoryStore {

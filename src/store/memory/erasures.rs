@@ -1,9 +1,10 @@
 //! Forgetting a player, in its plainest form.
 
+use std::time::Duration;
+
 use super::tables::after;
 use super::{Call, MemoryStore};
 use crate::store::*;
-use std::time::Duration;
 
 #[async_trait]
 impl Erasures for MemoryStore {
@@ -14,13 +15,21 @@ impl Erasures for MemoryStore {
         if tables.guard.erased.contains_key(&player) {
             return Ok(true);
         }
-        let Some(profile) = tables.players.get_mut(&player) else { return Ok(false) };
+        let Some(profile) = tables.players.get_mut(&player) else {
+            return Ok(false);
+        };
         name.clone_into(&mut profile.name);
         tables.guard.identities.remove(&player);
         tables.guard.erased.insert(player, now);
         tables.guard.erase_due.insert(player, now);
-        tables.guard.bans.insert(player, ("erased".to_owned(), deed.actor.clone(), now));
-        tables.guard.notices.push(Notice::Player { player, banned: true });
+        tables
+            .guard
+            .bans
+            .insert(player, ("erased".to_owned(), deed.actor.clone(), now));
+        tables.guard.notices.push(Notice::Player {
+            player,
+            banned: true,
+        });
         tables.families.retain(|_, family| family.player != player);
         tables.record(deed);
         Ok(true)
@@ -30,24 +39,42 @@ impl Erasures for MemoryStore {
         self.faults.enter(Call::TakeErasure).await?;
         let mut tables = self.tables.lock();
         let now = tables.now();
-        let due = tables.guard.erase_due.iter_mut().filter(|(_, due)| **due <= now);
-        let Some((player, due)) = due.min_by_key(|(_, due)| **due) else { return Ok(None) };
+        let due = tables
+            .guard
+            .erase_due
+            .iter_mut()
+            .filter(|(_, due)| **due <= now);
+        let Some((player, due)) = due.min_by_key(|(_, due)| **due) else {
+            return Ok(None);
+        };
         *due = after(now, again);
         let player = *player;
-        Ok(tables.guard.erased.get(&player).map(|begun_at| Erasure { player, begun_at: *begun_at }))
+        Ok(tables.guard.erased.get(&player).map(|begun_at| Erasure {
+            player,
+            begun_at: *begun_at,
+        }))
     }
 
     async fn rewrite(&self, raid: RaidId, events: &[Event], before: Seq) -> Result<()> {
         self.faults.enter(Call::Rewrite).await?;
         let mut tables = self.tables.lock();
         for event in events {
-            let in_feed = tables.feed.iter_mut().find(|(of, known)| *of == raid && known.seq == event.seq);
-            in_feed.into_iter().for_each(|(_, known)| known.data = event.data.clone());
+            let in_feed = tables
+                .feed
+                .iter_mut()
+                .find(|(of, known)| *of == raid && known.seq == event.seq);
+            in_feed
+                .into_iter()
+                .for_each(|(_, known)| known.data = event.data.clone());
         }
-        let Some(found) = tables.raids.get_mut(&raid) else { return Ok(()) };
+        let Some(found) = tables.raids.get_mut(&raid) else {
+            return Ok(());
+        };
         for event in events {
             let known = found.events.iter_mut().find(|known| known.seq == event.seq);
-            known.into_iter().for_each(|known| known.data = event.data.clone());
+            known
+                .into_iter()
+                .for_each(|known| known.data = event.data.clone());
         }
         if let Some(title) = erasures::title(events) {
             title.clone_into(&mut found.row.title);

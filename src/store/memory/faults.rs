@@ -1,13 +1,15 @@
 //! What can go wrong between a caller and its database, on demand.
 
-use crate::store::{Append, Fate, Result, StoreError};
-use anyhow::anyhow;
-use parking_lot::Mutex;
-use raidhall_protocol::RaidId;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+
+use anyhow::anyhow;
+use parking_lot::Mutex;
+use raidhall_protocol::RaidId;
 use tokio::sync::{oneshot, watch};
+
+use crate::store::{Append, Fate, Result, StoreError};
 
 /// Each call of the store, for counting and for choosing which fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -98,7 +100,10 @@ struct Plan {
 
 impl Default for Faults {
     fn default() -> Self {
-        Self { plan: Arc::default(), held: Arc::new(watch::Sender::default()) }
+        Self {
+            plan: Arc::default(),
+            held: Arc::new(watch::Sender::default()),
+        }
     }
 }
 
@@ -155,7 +160,12 @@ impl Faults {
 
     /// The commits that hang take effect, oldest first; callers that still wait are answered.
     pub fn land_stalled(&self) {
-        while let Some(Stalled { batch, effect, answer }) = self.next_stalled() {
+        while let Some(Stalled {
+            batch,
+            effect,
+            answer,
+        }) = self.next_stalled()
+        {
             let _ = answer.send(effect(&batch)); // the caller may have given up: that is the point
         }
     }
@@ -190,7 +200,11 @@ impl Faults {
         }
         let mut held = self.held.subscribe();
         let _ = held.wait_for(|held| !held.contains(&call)).await; // the sender lives in `self`
-        if failing { Err(unavailable(call)) } else { Ok(()) }
+        if failing {
+            Err(unavailable(call))
+        } else {
+            Ok(())
+        }
     }
 
     /// Lets a commit take effect, or go wrong as planned.
@@ -201,7 +215,10 @@ impl Faults {
     ) -> Result<Vec<Fate>> {
         let lost = {
             let mut plan = self.plan.lock();
-            if batch.iter().any(|append| plan.refused.contains(&append.raid)) {
+            if batch
+                .iter()
+                .any(|append| plan.refused.contains(&append.raid))
+            {
                 return Err(StoreError::Refused {
                     operation: "commit",
                     source: anyhow!("refused on demand"),
@@ -210,15 +227,29 @@ impl Faults {
             take_one(&mut plan.answers_to_lose)
         };
         let stalls = take_one(&mut self.plan.lock().commits_to_stall);
-        let fates = if stalls { self.stall(batch, Box::new(effect)).await } else { effect(batch) };
-        if lost { Err(unavailable(Call::Commit)) } else { fates }
+        let fates = if stalls {
+            self.stall(batch, Box::new(effect)).await
+        } else {
+            effect(batch)
+        };
+        if lost {
+            Err(unavailable(Call::Commit))
+        } else {
+            fates
+        }
     }
 
     async fn stall(&self, batch: &[Append], effect: Effect) -> Result<Vec<Fate>> {
         let (sender, answer) = oneshot::channel();
-        let stalled = Stalled { batch: batch.to_vec(), effect, answer: sender };
+        let stalled = Stalled {
+            batch: batch.to_vec(),
+            effect,
+            answer: sender,
+        };
         self.plan.lock().stalled.push_back(stalled);
-        answer.await.unwrap_or_else(|_| Err(unavailable(Call::Commit)))
+        answer
+            .await
+            .unwrap_or_else(|_| Err(unavailable(Call::Commit)))
     }
 
     fn next_stalled(&self) -> Option<Stalled> {
@@ -233,5 +264,8 @@ fn take_one(times: &mut u64) -> bool {
 }
 
 fn unavailable(call: Call) -> StoreError {
-    StoreError::Unavailable { operation: "memory store", source: anyhow!("{call:?} failed on demand") }
+    StoreError::Unavailable {
+        operation: "memory store",
+        source: anyhow!("{call:?} failed on demand"),
+    }
 }

@@ -1,31 +1,58 @@
 //! Bans, notices, the audit log, lookups and identities, in their plainest form.
 
+use std::time::Duration;
+
+use raidhall_protocol::rest::Profile;
+use raidhall_protocol::server::PlayerRef;
+
 use super::tables::{Tables, after};
 use super::{Call, MemoryStore};
 use crate::store::oversight::Recorded;
 use crate::store::*;
-use raidhall_protocol::rest::Profile;
-use raidhall_protocol::server::PlayerRef;
-use std::time::Duration;
 
 impl Tables {
     pub(super) fn record(&mut self, deed: &Deed) {
-        let Deed { actor, action, target, request_id, details } = deed.clone();
+        let Deed {
+            actor,
+            action,
+            target,
+            request_id,
+            details,
+        } = deed.clone();
         let (id, at) = (self.guard.audit.len() as u64 + 1, self.now());
-        self.guard.audit.push(Recorded { id, at, actor, action: action.into(), target, request_id, details });
+        self.guard.audit.push(Recorded {
+            id,
+            at,
+            actor,
+            action: action.into(),
+            target,
+            request_id,
+            details,
+        });
     }
 
     fn player_row(&self, profile: &Profile) -> PlayerRow {
         PlayerRow {
             profile: profile.clone(),
             external_id: self.guard.identities.get(&profile.id).cloned(),
-            ban: self.guard.bans.get(&profile.id).map(|(reason, ..)| reason.clone()),
+            ban: self
+                .guard
+                .bans
+                .get(&profile.id)
+                .map(|(reason, ..)| reason.clone()),
         }
     }
 
     fn of_identity(&self, external_id: &str) -> Option<PlayerRef> {
-        let (id, _) = self.guard.identities.iter().find(|(_, known)| *known == external_id)?;
-        Some(PlayerRef { id: *id, name: self.players.get(id)?.name.clone() })
+        let (id, _) = self
+            .guard
+            .identities
+            .iter()
+            .find(|(_, known)| *known == external_id)?;
+        Some(PlayerRef {
+            id: *id,
+            name: self.players.get(id)?.name.clone(),
+        })
     }
 }
 
@@ -39,7 +66,10 @@ impl Standing for MemoryStore {
         }
         let ban = (reason.to_owned(), deed.actor.clone(), tables.now());
         tables.guard.bans.insert(player, ban);
-        tables.guard.notices.push(Notice::Player { player, banned: true });
+        tables.guard.notices.push(Notice::Player {
+            player,
+            banned: true,
+        });
         tables.record(deed);
         Ok(true)
     }
@@ -47,10 +77,14 @@ impl Standing for MemoryStore {
     async fn unban(&self, player: PlayerId, deed: &Deed) -> Result<bool> {
         self.faults.enter(Call::Unban).await?;
         let mut tables = self.tables.lock();
-        if tables.guard.erased.contains_key(&player) || tables.guard.bans.remove(&player).is_none() {
+        if tables.guard.erased.contains_key(&player) || tables.guard.bans.remove(&player).is_none()
+        {
             return Ok(false);
         }
-        tables.guard.notices.push(Notice::Player { player, banned: false });
+        tables.guard.notices.push(Notice::Player {
+            player,
+            banned: false,
+        });
         tables.record(deed);
         Ok(true)
     }
@@ -69,12 +103,20 @@ impl Standing for MemoryStore {
     async fn bans(&self, after: Option<PlayerId>, limit: u32) -> Result<Vec<Ban>> {
         self.faults.enter(Call::Bans).await?;
         let tables = self.tables.lock();
-        let beyond =
-            tables.guard.bans.iter().filter(|(player, _)| after.is_none_or(|after| **player > after));
+        let beyond = tables
+            .guard
+            .bans
+            .iter()
+            .filter(|(player, _)| after.is_none_or(|after| **player > after));
         let ban = |(player, (reason, by, at)): (&PlayerId, &(String, String, UnixMillis))| {
             let name = tables.players.get(player)?.name.clone();
             let player = PlayerRef { id: *player, name };
-            Some(Ban { player, reason: reason.clone(), by: by.clone(), at: *at })
+            Some(Ban {
+                player,
+                reason: reason.clone(),
+                by: by.clone(),
+                at: *at,
+            })
         };
         Ok(beyond.filter_map(ban).take(limit as usize).collect())
     }
@@ -84,7 +126,10 @@ impl Standing for MemoryStore {
         let mut tables = self.tables.lock();
         tables.families.remove(&family);
         let until = after(tables.now(), ttl);
-        tables.guard.notices.push(Notice::SignedOut { family, until });
+        tables
+            .guard
+            .notices
+            .push(Notice::SignedOut { family, until });
         Ok(())
     }
 
@@ -92,12 +137,15 @@ impl Standing for MemoryStore {
         self.faults.enter(Call::Notices).await?;
         let tables = self.tables.lock();
         let now = tables.now();
-        let numbered = (1..).zip(&tables.guard.notices).filter(|(number, _)| *number > after);
+        let numbered = (1..)
+            .zip(&tables.guard.notices)
+            .filter(|(number, _)| *number > after);
         let as_it_stands = |(number, notice): (u64, &Notice)| {
             let notice = match *notice {
-                Notice::Player { player, .. } => {
-                    Notice::Player { player, banned: tables.guard.bans.contains_key(&player) }
-                }
+                Notice::Player { player, .. } => Notice::Player {
+                    player,
+                    banned: tables.guard.bans.contains_key(&player),
+                },
                 Notice::SignedOut { until, .. } if until <= now => return None,
                 notice => notice,
             };
@@ -121,7 +169,14 @@ impl Oversight for MemoryStore {
     async fn audit(&self, after: u64, limit: u32) -> Result<Vec<Recorded>> {
         self.faults.enter(Call::Audit).await?;
         let tables = self.tables.lock();
-        Ok(tables.guard.audit.iter().filter(|row| row.id > after).take(limit as usize).cloned().collect())
+        Ok(tables
+            .guard
+            .audit
+            .iter()
+            .filter(|row| row.id > after)
+            .take(limit as usize)
+            .cloned()
+            .collect())
     }
 
     async fn find_players(&self, lookup: &PlayerLookup, limit: u32) -> Result<Vec<PlayerRow>> {
@@ -134,7 +189,11 @@ impl Oversight for MemoryStore {
         };
         let mut found: Vec<_> = tables.players.values().filter(fits).collect();
         found.sort_by_key(|profile| (profile.name.to_lowercase(), profile.id));
-        Ok(found.into_iter().take(limit as usize).map(|profile| tables.player_row(profile)).collect())
+        Ok(found
+            .into_iter()
+            .take(limit as usize)
+            .map(|profile| tables.player_row(profile))
+            .collect())
     }
 
     async fn find_raids(&self, lookup: &RaidLookup, limit: u32) -> Result<Vec<RaidRow>> {
@@ -144,7 +203,12 @@ impl Oversight for MemoryStore {
             RaidLookup::Id(id) => row.id == *id,
             RaidLookup::Title(title) => begins(&row.title, title),
         };
-        let mut found: Vec<_> = tables.raids.values().map(|raid| &raid.row).filter(fits).collect();
+        let mut found: Vec<_> = tables
+            .raids
+            .values()
+            .map(|raid| &raid.row)
+            .filter(fits)
+            .collect();
         found.sort_by_key(|row| (row.title.to_lowercase(), row.id));
         Ok(found.into_iter().take(limit as usize).cloned().collect())
     }
@@ -153,7 +217,10 @@ impl Oversight for MemoryStore {
         self.faults.enter(Call::Instances).await?;
         let tables = self.tables.lock();
         let now = tables.now();
-        let living = tables.instances.iter().filter(|(_, lease)| lease.until > now);
+        let living = tables
+            .instances
+            .iter()
+            .filter(|(_, lease)| lease.until > now);
         let row = |(id, lease): (&InstanceId, &super::tables::Lease)| InstanceRow {
             id: *id,
             ws_url: lease.ws_url.clone(),
@@ -194,7 +261,10 @@ impl Identities for MemoryStore {
             (_, Some(_)) => Link::HasAnother,
             (Some(_), None) => Link::Taken,
             (None, None) => {
-                tables.guard.identities.insert(player, external_id.to_owned());
+                tables
+                    .guard
+                    .identities
+                    .insert(player, external_id.to_owned());
                 Link::Linked
             }
         })
@@ -218,15 +288,34 @@ impl Feed for MemoryStore {
     async fn feed(&self, after: Place, limit: u32) -> Result<Fed> {
         self.faults.enter(Call::Feed).await?;
         let tables = self.tables.lock();
-        let from = usize::try_from(after.commit).unwrap_or(usize::MAX).min(tables.feed.len());
-        let events: Vec<_> = tables.feed[from..].iter().take(limit as usize).cloned().collect();
-        let next = Place { commit: (from + events.len()) as u64, ..Place::default() };
-        Ok(Fed { lineage: tables.lineage.clone(), events, next })
+        let from = usize::try_from(after.commit)
+            .unwrap_or(usize::MAX)
+            .min(tables.feed.len());
+        let events: Vec<_> = tables.feed[from..]
+            .iter()
+            .take(limit as usize)
+            .cloned()
+            .collect();
+        let next = Place {
+            commit: (from + events.len()) as u64,
+            ..Place::default()
+        };
+        Ok(Fed {
+            lineage: tables.lineage.clone(),
+            events,
+            next,
+        })
     }
 
     async fn feed_end(&self) -> Result<(String, Place)> {
         self.faults.enter(Call::FeedEnd).await?;
         let tables = self.tables.lock();
-        Ok((tables.lineage.clone(), Place { commit: tables.feed.len() as u64, ..Place::default() }))
+        Ok((
+            tables.lineage.clone(),
+            Place {
+                commit: tables.feed.len() as u64,
+                ..Place::default()
+            },
+        ))
     }
 }

@@ -1,13 +1,15 @@
 //! The tables, and what each call of the store does to them: the contract in its plainest form.
 
-use super::webhooks::Deliveries;
-use crate::store::*;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
 use anyhow::ensure;
 use raidhall_protocol::EventData;
 use raidhall_protocol::rest::Profile;
 use raidhall_protocol::server::PlayerRef;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use tokio::time::Instant;
+
+use super::webhooks::Deliveries;
+use crate::store::*;
 
 #[derive(Default)]
 pub(super) struct Guard {
@@ -92,17 +94,38 @@ impl Tables {
 
     pub(super) fn renew(&mut self, instance: &Instance, ttl: Duration) -> Renewal {
         let now = self.now();
-        let Instance { id, ws_url, draining, release } = instance.clone();
-        let former = self.instances.insert(id, Lease { ws_url, release, draining, until: after(now, ttl) });
+        let Instance {
+            id,
+            ws_url,
+            draining,
+            release,
+        } = instance.clone();
+        let former = self.instances.insert(
+            id,
+            Lease {
+                ws_url,
+                release,
+                draining,
+                until: after(now, ttl),
+            },
+        );
         let lapsed = former.is_none_or(|former| former.until <= now);
-        let living = self.instances.iter().filter(|(peer, lease)| **peer != id && lease.until > now);
+        let living = self
+            .instances
+            .iter()
+            .filter(|(peer, lease)| **peer != id && lease.until > now);
         let peers = living.map(|(peer, lease)| Peer {
             id: *peer,
             ws_url: lease.ws_url.clone(),
             draining: lease.draining,
             lease_until: lease.until,
         });
-        Renewal { now, lineage: self.lineage.clone(), lapsed, peers: peers.collect() }
+        Renewal {
+            now,
+            lineage: self.lineage.clone(),
+            lapsed,
+            peers: peers.collect(),
+        }
     }
 
     pub(super) fn retire(&mut self, instance: InstanceId) {
@@ -122,18 +145,25 @@ impl Tables {
     pub(super) fn claim(&mut self, raids: &[RaidId], instance: InstanceId) -> Vec<Claim> {
         let mut claims = BTreeMap::new();
         for raid in raids {
-            claims.entry(*raid).or_insert_with(|| self.claim_one(*raid, instance));
+            claims
+                .entry(*raid)
+                .or_insert_with(|| self.claim_one(*raid, instance));
         }
         raids.iter().map(|raid| claims[raid].clone()).collect()
     }
 
     fn claim_one(&mut self, raid: RaidId, instance: InstanceId) -> Claim {
         let now = self.now();
-        let Some(raid) = self.raids.get_mut(&raid) else { return Claim::Missing };
+        let Some(raid) = self.raids.get_mut(&raid) else {
+            return Claim::Missing;
+        };
         let another = raid.owner.filter(|owner| *owner != instance);
         let holder = another.and_then(|owner| self.instances.get_key_value(&owner));
         if let Some((owner, lease)) = holder.filter(|(_, lease)| lease.until > now) {
-            return Claim::Held { owner: *owner, ws_url: lease.ws_url.clone() };
+            return Claim::Held {
+                owner: *owner,
+                ws_url: lease.ws_url.clone(),
+            };
         }
         raid.owner = Some(instance);
         raid.epoch.0 += 1;
@@ -150,7 +180,11 @@ impl Tables {
 
     pub(super) fn release(&mut self, raids: &[(RaidId, Epoch)], instance: InstanceId) {
         for (raid, epoch) in raids {
-            if let Some(raid) = self.raids.get_mut(raid).filter(|raid| raid.is_held(instance, *epoch)) {
+            if let Some(raid) = self
+                .raids
+                .get_mut(raid)
+                .filter(|raid| raid.is_held(instance, *epoch))
+            {
                 raid.owner = None;
             }
         }
@@ -159,33 +193,56 @@ impl Tables {
     pub(super) fn commit(&mut self, batch: &[Append]) -> Result<Vec<Fate>> {
         batch::check(batch)?;
         for append in batch {
-            self.check(append).map_err(|source| StoreError::Refused { operation: "commit", source })?;
+            self.check(append).map_err(|source| StoreError::Refused {
+                operation: "commit",
+                source,
+            })?;
         }
         Ok(batch.iter().map(|append| self.append(append)).collect())
     }
 
     /// What a database would refuse by its types and constraints.
     fn check(&self, append: &Append) -> anyhow::Result<()> {
-        let earned = append.events.iter().filter_map(|recorded| recorded.event.data.earned());
-        let numbers = [append.header.current_xp, append.header.current_tasks, append.last().0];
+        let earned = append
+            .events
+            .iter()
+            .filter_map(|recorded| recorded.event.data.earned());
+        let numbers = [
+            append.header.current_xp,
+            append.header.current_tasks,
+            append.last().0,
+        ];
         for number in numbers.into_iter().chain(earned.map(|(_, xp)| xp)) {
             i64::try_from(number)?;
         }
         let known = self.raids.get(&append.raid);
         if known.is_none_or(|raid| raid.takes(append)) {
             let mut ops: HashSet<_> = known.iter().flat_map(|raid| raid.ops.values()).collect();
-            let mut added = append.events.iter().filter_map(|recorded| recorded.op.as_ref());
-            ensure!(added.all(|op| ops.insert(op)), "raid {}: op repeated", append.raid);
+            let mut added = append
+                .events
+                .iter()
+                .filter_map(|recorded| recorded.op.as_ref());
+            ensure!(
+                added.all(|op| ops.insert(op)),
+                "raid {}: op repeated",
+                append.raid
+            );
         }
         Ok(())
     }
 
     fn append(&mut self, append: &Append) -> Fate {
-        if let Some(raid) = self.raids.get(&append.raid).filter(|raid| !raid.takes(append)) {
+        if let Some(raid) = self
+            .raids
+            .get(&append.raid)
+            .filter(|raid| !raid.takes(append))
+        {
             return Fate::unwritten(append, raid.head());
         }
         if !self.raids.contains_key(&append.raid) {
-            let Some(raid) = Raid::unborn(append) else { return Fate::Fenced };
+            let Some(raid) = Raid::unborn(append) else {
+                return Fate::Fenced;
+            };
             let twin = |other: &Raid| {
                 other.row.invite_code == raid.row.invite_code
                     || raid.create_key.is_some() && other.create_key == raid.create_key
@@ -202,8 +259,12 @@ impl Tables {
         if let Some(raid) = self.raids.get_mut(&append.raid) {
             raid.row.header = append.header;
             raid.row.last_seq = append.last();
-            raid.events.extend(append.events.iter().map(|recorded| recorded.event.clone()));
-            let ops = append.events.iter().filter_map(|recorded| Some((recorded.event.seq, recorded.op?)));
+            raid.events
+                .extend(append.events.iter().map(|recorded| recorded.event.clone()));
+            let ops = append
+                .events
+                .iter()
+                .filter_map(|recorded| Some((recorded.event.seq, recorded.op?)));
             raid.ops.extend(ops);
         }
         Fate::Committed
@@ -219,7 +280,9 @@ impl Tables {
             EventData::MemberLeft { player, .. } => drop(self.members.remove(&(*player, raid))),
             EventData::RaidCompleted { ranking } => {
                 for rank in ranking {
-                    self.players.entry(rank.player).and_modify(|player| player.raids_won += 1);
+                    self.players
+                        .entry(rank.player)
+                        .and_modify(|player| player.raids_won += 1);
                 }
             }
             _ => {}
@@ -237,7 +300,10 @@ impl Tables {
     }
 
     pub(super) fn owned(&self, instance: InstanceId) -> Vec<(RaidId, Epoch)> {
-        let owned = self.raids.iter().filter(|(_, raid)| raid.owner == Some(instance));
+        let owned = self
+            .raids
+            .iter()
+            .filter(|(_, raid)| raid.owner == Some(instance));
         owned.map(|(id, raid)| (*id, raid.epoch)).collect()
     }
 
@@ -251,7 +317,11 @@ impl Tables {
             head,
             snapshot,
             tail: self.events(raid, after).cloned().collect(),
-            ops: found.ops.range(ops_from..).map(|(seq, op)| (*op, *seq)).collect(),
+            ops: found
+                .ops
+                .range(ops_from..)
+                .map(|(seq, op)| (*op, *seq))
+                .collect(),
         })
     }
 
@@ -261,7 +331,12 @@ impl Tables {
     }
 
     pub(super) fn find_op(&self, raid: RaidId, op: OpHash) -> Option<Seq> {
-        self.raids.get(&raid)?.ops.iter().find(|(_, known)| **known == op).map(|(seq, _)| *seq)
+        self.raids
+            .get(&raid)?
+            .ops
+            .iter()
+            .find(|(_, known)| **known == op)
+            .map(|(seq, _)| *seq)
     }
 
     pub(super) fn save_snapshot(
@@ -272,7 +347,13 @@ impl Tables {
         seq: Seq,
         state: &[u8],
     ) {
-        let Some(raid) = self.raids.get_mut(&raid).filter(|raid| raid.is_held(owner, epoch)) else { return };
+        let Some(raid) = self
+            .raids
+            .get_mut(&raid)
+            .filter(|raid| raid.is_held(owner, epoch))
+        else {
+            return;
+        };
         if raid.snapshot.as_ref().is_none_or(|(kept, _)| *kept < seq) {
             raid.snapshot = Some((seq, state.to_vec()));
         }
@@ -280,21 +361,43 @@ impl Tables {
 
     pub(super) fn due(&self, instance: InstanceId, until: UnixMillis, limit: u32) -> Vec<RaidId> {
         let now = self.now();
-        let lives = |id| id != instance && self.instances.get(&id).is_some_and(|lease| lease.until > now);
+        let lives = |id| {
+            id != instance
+                && self
+                    .instances
+                    .get(&id)
+                    .is_some_and(|lease| lease.until > now)
+        };
         let mut due: Vec<_> = (self.raids.values())
-            .filter(|raid| raid.row.header.status == RaidStatus::Active && !raid.owner.is_some_and(lives))
-            .filter_map(|raid| Some((raid.row.header.deadline.filter(|at| *at <= until)?, raid.row.id)))
+            .filter(|raid| {
+                raid.row.header.status == RaidStatus::Active && !raid.owner.is_some_and(lives)
+            })
+            .filter_map(|raid| {
+                Some((
+                    raid.row.header.deadline.filter(|at| *at <= until)?,
+                    raid.row.id,
+                ))
+            })
             .collect();
         due.sort_unstable();
-        due.into_iter().map(|(_, raid)| raid).take(limit as usize).collect()
+        due.into_iter()
+            .map(|(_, raid)| raid)
+            .take(limit as usize)
+            .collect()
     }
 
     pub(super) fn raid_by_invite(&self, code: &str) -> Option<RaidId> {
-        self.raids.values().find(|raid| raid.row.invite_code == code).map(|raid| raid.row.id)
+        self.raids
+            .values()
+            .find(|raid| raid.row.invite_code == code)
+            .map(|raid| raid.row.id)
     }
 
     pub(super) fn raid_by_create_key(&self, key: OpHash) -> Option<RaidId> {
-        self.raids.values().find(|raid| raid.create_key == Some(key)).map(|raid| raid.row.id)
+        self.raids
+            .values()
+            .find(|raid| raid.create_key == Some(key))
+            .map(|raid| raid.row.id)
     }
 
     pub(super) fn raids_of(
@@ -305,7 +408,9 @@ impl Tables {
         limit: u32,
     ) -> Vec<RaidRow> {
         (self.members.iter().rev())
-            .filter(|(member, raid)| *member == player && before.is_none_or(|before| *raid < before))
+            .filter(|(member, raid)| {
+                *member == player && before.is_none_or(|before| *raid < before)
+            })
             .filter_map(|(_, raid)| Some(self.raids.get(raid)?.row.clone()))
             .filter(|row| status.is_none_or(|status| row.header.status == status))
             .take(limit as usize)
@@ -316,7 +421,14 @@ impl Tables {
         let newest = self.players.keys().next_back().map_or(0, |id| id.get());
         let id = PlayerId::try_from(newest + 1).expect("fewer than 2^53 players");
         let created_at = self.now();
-        let profile = Profile { id, name: name.to_owned(), xp: 0, tasks: 0, raids_won: 0, created_at };
+        let profile = Profile {
+            id,
+            name: name.to_owned(),
+            xp: 0,
+            tasks: 0,
+            raids_won: 0,
+            created_at,
+        };
         self.players.insert(id, profile.clone());
         profile
     }
@@ -330,17 +442,33 @@ impl Tables {
         let families = self.families.values();
         let living = families.filter(|family| family.player == player && family.expires_at > now);
         let mut sign_ins: Vec<_> = living
-            .map(|family| SignIn { renewed_at: family.renewed_at, expires_at: family.expires_at })
+            .map(|family| SignIn {
+                renewed_at: family.renewed_at,
+                expires_at: family.expires_at,
+            })
             .take(SIGN_INS_TOLD as usize)
             .collect();
         sign_ins.sort_unstable();
         let external_id = self.guard.identities.get(&player).cloned();
-        Some(Account { profile, external_id, sign_ins })
+        Some(Account {
+            profile,
+            external_id,
+            sign_ins,
+        })
     }
 
-    pub(super) fn raids_visited(&self, player: PlayerId, after: Option<RaidId>, limit: u32) -> Vec<RaidId> {
+    pub(super) fn raids_visited(
+        &self,
+        player: PlayerId,
+        after: Option<RaidId>,
+        limit: u32,
+    ) -> Vec<RaidId> {
         let later = |raid: &RaidId| after.is_none_or(|after| *raid > after);
-        let visits = self.visits.iter().filter(|(of, _)| *of == player).map(|(_, raid)| *raid);
+        let visits = self
+            .visits
+            .iter()
+            .filter(|(of, _)| *of == player)
+            .map(|(_, raid)| *raid);
         visits.filter(later).take(limit as usize).collect()
     }
 
@@ -352,27 +480,54 @@ impl Tables {
         ttl: Duration,
     ) {
         let (renewed_at, expires_at) = (self.now(), after(self.now(), ttl));
-        let made = Family { player, current: token, previous: None, renewed_at, expires_at };
+        let made = Family {
+            player,
+            current: token,
+            previous: None,
+            renewed_at,
+            expires_at,
+        };
         self.families.insert(family, made);
     }
 
     pub(super) fn rotate_refresh(&mut self, presentation: Presentation) -> Rotation {
-        let Presentation { family, presented, successor, grace, ttl } = presentation;
+        let Presentation {
+            family,
+            presented,
+            successor,
+            grace,
+            ttl,
+        } = presentation;
         let now = self.now();
-        let Some(found) = self.families.get_mut(&family).filter(|family| family.expires_at > now) else {
+        let Some(found) = self
+            .families
+            .get_mut(&family)
+            .filter(|family| family.expires_at > now)
+        else {
             return Rotation::Unknown;
         };
-        let Some(player) = self.players.get(&found.player) else { return Rotation::Unknown };
-        let player = PlayerRef { id: player.id, name: player.name.clone() };
+        let Some(player) = self.players.get(&found.player) else {
+            return Rotation::Unknown;
+        };
+        let player = PlayerRef {
+            id: player.id,
+            name: player.name.clone(),
+        };
         match found.previous {
             _ if found.current == presented => {
                 found.previous = Some((presented, now));
                 found.current = successor;
                 (found.renewed_at, found.expires_at) = (now, after(now, ttl));
-                Rotation::Rotated { player, current: successor }
+                Rotation::Rotated {
+                    player,
+                    current: successor,
+                }
             }
             Some((previous, at)) if previous == presented && now < after(at, grace) => {
-                Rotation::Rotated { player, current: found.current }
+                Rotation::Rotated {
+                    player,
+                    current: found.current,
+                }
             }
             _ => {
                 self.families.remove(&family);
@@ -385,9 +540,18 @@ impl Tables {
 impl Raid {
     /// The raid that a creation makes, before its events; `None` if the append is no creation.
     fn unborn(append: &Append) -> Option<Raid> {
-        let first = append.events.first().filter(|first| first.event.seq == Seq(1))?;
-        let EventData::RaidCreated { title, invite_code, target_xp, target_tasks, time_limit_secs, .. } =
-            &first.event.data
+        let first = append
+            .events
+            .first()
+            .filter(|first| first.event.seq == Seq(1))?;
+        let EventData::RaidCreated {
+            title,
+            invite_code,
+            target_xp,
+            target_tasks,
+            time_limit_secs,
+            ..
+        } = &first.event.data
         else {
             return None;
         };
@@ -418,7 +582,11 @@ impl Raid {
     }
 
     fn head(&self) -> Head {
-        Head { owner: self.owner, epoch: self.epoch, last_seq: self.row.last_seq }
+        Head {
+            owner: self.owner,
+            epoch: self.epoch,
+            last_seq: self.row.last_seq,
+        }
     }
 
     /// Whether the append may be written: the fence.
@@ -435,7 +603,15 @@ pub(super) fn contribution(event: &Event) -> Option<Contribution> {
         EventData::Contributed { kind, note, .. } => (kind.as_str(), None, note.clone()),
         _ => return None,
     };
-    Some(Contribution { seq: event.seq, at: event.at, player, xp, kind: kind.to_owned(), task, note })
+    Some(Contribution {
+        seq: event.seq,
+        at: event.at,
+        player,
+        xp,
+        kind: kind.to_owned(),
+        task,
+        note,
+    })
 }
 
 pub(super) fn after(moment: UnixMillis, time: Duration) -> UnixMillis {

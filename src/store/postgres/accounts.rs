@@ -1,17 +1,19 @@
 //! Players, their totals and their sign-ins.
 
-use super::PostgresStore;
-use super::columns::{millis, number, player as player_id};
-use crate::store::{
-    Account, Accounts, FamilyId, Presentation, Result, Rotation, SIGN_INS_TOLD, SignIn, TokenHash,
-};
+use std::time::Duration;
+
 use async_trait::async_trait;
 use raidhall_protocol::rest::Profile;
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{PlayerId, UnixMillis};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
-use std::time::Duration;
+
+use super::PostgresStore;
+use super::columns::{millis, number, player as player_id};
+use crate::store::{
+    Account, Accounts, FamilyId, Presentation, Result, Rotation, SIGN_INS_TOLD, SignIn, TokenHash,
+};
 
 const CREATE_PLAYER: &str = "
     INSERT INTO players (name, created_at) VALUES ($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint)
@@ -61,21 +63,43 @@ pub(super) const FORGET_EXPIRED: &str = "
 #[async_trait]
 impl Accounts for PostgresStore {
     async fn create_player(&self, name: &str) -> Result<Profile> {
-        self.rest.only("create a player", sqlx::query(CREATE_PLAYER).bind(name.to_owned()), profile).await
+        self.rest
+            .only(
+                "create a player",
+                sqlx::query(CREATE_PLAYER).bind(name.to_owned()),
+                profile,
+            )
+            .await
     }
 
     async fn player(&self, player: PlayerId) -> Result<Option<Profile>> {
-        self.rest.first("read a player", sqlx::query(PLAYER).bind(i64::from(player)), profile).await
+        self.rest
+            .first(
+                "read a player",
+                sqlx::query(PLAYER).bind(i64::from(player)),
+                profile,
+            )
+            .await
     }
 
     async fn account(&self, player: PlayerId) -> Result<Option<Account>> {
         const OPERATION: &str = "read an account";
-        let statement = sqlx::query(ACCOUNT).bind(i64::from(player)).bind(i64::from(SIGN_INS_TOLD));
-        let rows = self.rest.all(OPERATION, statement, |row| Ok((account_of(row)?, sign_in(row)?))).await?;
+        let statement = sqlx::query(ACCOUNT)
+            .bind(i64::from(player))
+            .bind(i64::from(SIGN_INS_TOLD));
+        let rows = self
+            .rest
+            .all(OPERATION, statement, |row| {
+                Ok((account_of(row)?, sign_in(row)?))
+            })
+            .await?;
         let (accounts, sign_ins): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
         let mut sign_ins: Vec<_> = sign_ins.into_iter().flatten().collect();
         sign_ins.sort_unstable();
-        Ok(accounts.into_iter().next().map(|account| Account { sign_ins, ..account }))
+        Ok(accounts.into_iter().next().map(|account| Account {
+            sign_ins,
+            ..account
+        }))
     }
 
     async fn begin_refresh(
@@ -85,33 +109,57 @@ impl Accounts for PostgresStore {
         token: TokenHash,
         ttl: Duration,
     ) -> Result<()> {
-        let statement =
-            sqlx::query(BEGIN_REFRESH).bind(family.0).bind(i64::from(player)).bind(token.0).bind(millis(ttl));
-        self.rest.rows("begin a family of refresh tokens", statement).await.map(drop)
+        let statement = sqlx::query(BEGIN_REFRESH)
+            .bind(family.0)
+            .bind(i64::from(player))
+            .bind(token.0)
+            .bind(millis(ttl));
+        self.rest
+            .rows("begin a family of refresh tokens", statement)
+            .await
+            .map(drop)
     }
 
     async fn rotate_refresh(&self, presentation: Presentation) -> Result<Rotation> {
-        let Presentation { family, presented, successor, grace, ttl } = presentation;
+        let Presentation {
+            family,
+            presented,
+            successor,
+            grace,
+            ttl,
+        } = presentation;
         let statement = sqlx::query(ROTATE_REFRESH)
             .bind(family.0)
             .bind(presented.0)
             .bind(successor.0)
             .bind(millis(grace))
             .bind(millis(ttl));
-        let rotated = self.rest.first("rotate a refresh token", statement, rotation).await?;
+        let rotated = self
+            .rest
+            .first("rotate a refresh token", statement, rotation)
+            .await?;
         Ok(rotated.unwrap_or(Rotation::Unknown))
     }
 }
 
 fn account_of(row: &PgRow) -> sqlx::Result<Account> {
-    Ok(Account { profile: profile(row)?, external_id: row.try_get("external_id")?, sign_ins: Vec::new() })
+    Ok(Account {
+        profile: profile(row)?,
+        external_id: row.try_get("external_id")?,
+        sign_ins: Vec::new(),
+    })
 }
 
 /// A player without any has one row all the same.
 fn sign_in(row: &PgRow) -> sqlx::Result<Option<SignIn>> {
     let renewed_at: Option<i64> = row.try_get("renewed_at")?;
-    let Some(renewed_at) = renewed_at.map(UnixMillis) else { return Ok(None) };
-    Ok(Some(SignIn { renewed_at, expires_at: UnixMillis(row.try_get("expires_at")?) }))
+    let Some(renewed_at) = renewed_at.map(UnixMillis) else {
+        return Ok(None);
+    };
+    Ok(Some(SignIn {
+        renewed_at,
+        expires_at: UnixMillis(row.try_get("expires_at")?),
+    }))
 }
 
 fn rotation(row: &PgRow) -> sqlx::Result<Rotation> {
@@ -119,7 +167,10 @@ fn rotation(row: &PgRow) -> sqlx::Result<Rotation> {
         return Ok(Rotation::Reused);
     }
     Ok(Rotation::Rotated {
-        player: PlayerRef { id: player_id(row, "id")?, name: row.try_get("name")? },
+        player: PlayerRef {
+            id: player_id(row, "id")?,
+            name: row.try_get("name")?,
+        },
         current: TokenHash(row.try_get("current")?),
     })
 }

@@ -1,11 +1,8 @@
 //! The whole database for a backup, and from one. Rows travel as JSON, which Postgres makes and takes itself.
 
-use super::connections::Dial;
-use super::lease::DATABASE_LOCK;
-use super::{MIGRATION_LOCK_TIMEOUT, PostgresStore, fault, partitions};
-use crate::backup::form::{Ban, Deed, Event, Ids, Player, Raid, SignIn, Snapshot};
-use crate::backup::{BackupError, Source, Target, earned};
-use crate::store::Result;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use anyhow::anyhow;
 use async_trait::async_trait;
 use raidhall_protocol::{PlayerId, RaidId};
@@ -13,9 +10,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::postgres::PgArguments;
 use sqlx::{Connection, PgConnection, Postgres, query::QueryScalar};
-use std::collections::BTreeSet;
-use std::time::Duration;
 use tokio::time::{Instant, sleep};
+
+use super::connections::Dial;
+use super::lease::DATABASE_LOCK;
+use super::{MIGRATION_LOCK_TIMEOUT, PostgresStore, fault, partitions};
+use crate::backup::form::{Ban, Deed, Event, Ids, Player, Raid, SignIn, Snapshot};
+use crate::backup::{BackupError, Source, Target, earned};
+use crate::store::Result;
 
 const READ: &str = "read the database for a backup";
 const WRITE: &str = "fill the database from a backup";
@@ -179,7 +181,12 @@ impl PostgresStore {
     pub async fn target(&self, patience: Duration) -> Result<PostgresTarget, BackupError> {
         let mut connection = unhurried(&self.dial).connect(WRITE).await?;
         let began = Instant::now();
-        while !ask(&mut connection, sqlx::query_scalar(LOCK).bind(DATABASE_LOCK)).await? {
+        while !ask(
+            &mut connection,
+            sqlx::query_scalar(LOCK).bind(DATABASE_LOCK),
+        )
+        .await?
+        {
             if began.elapsed() >= patience {
                 return Err(BackupError::InUse);
             }
@@ -192,7 +199,10 @@ impl PostgresStore {
                 return Err(BackupError::NotEmpty(what));
             }
         }
-        Ok(PostgresTarget { connection, months: BTreeSet::new() })
+        Ok(PostgresTarget {
+            connection,
+            months: BTreeSet::new(),
+        })
     }
 }
 
@@ -201,11 +211,17 @@ pub(super) fn unhurried(dial: &Dial) -> Dial {
     let options = dial.options.clone().options([
         ("enable_seqscan", "on".to_owned()),
         ("idle_in_transaction_session_timeout", "0".to_owned()),
-        ("lock_timeout", MIGRATION_LOCK_TIMEOUT.as_millis().to_string()),
+        (
+            "lock_timeout",
+            MIGRATION_LOCK_TIMEOUT.as_millis().to_string(),
+        ),
         ("plan_cache_mode", "auto".to_owned()),
         ("statement_timeout", "0".to_owned()),
     ]);
-    Dial { options, ..dial.clone() }
+    Dial {
+        options,
+        ..dial.clone()
+    }
 }
 
 async fn execute(
@@ -221,7 +237,10 @@ async fn ask(
     connection: &mut PgConnection,
     query: QueryScalar<'_, Postgres, bool, PgArguments>,
 ) -> Result<bool> {
-    query.fetch_one(connection).await.map_err(|error| fault::of(WRITE, error))
+    query
+        .fetch_one(connection)
+        .await
+        .map_err(|error| fault::of(WRITE, error))
 }
 
 /// One moment of a database.
@@ -231,8 +250,12 @@ pub struct PostgresSource {
 
 impl PostgresSource {
     async fn rows<T: DeserializeOwned>(&mut self, query: Texts<'_>) -> Result<Vec<T>> {
-        let texts = query.fetch_all(&mut self.connection).await.map_err(|error| fault::of(READ, error))?;
-        let row = |text: &String| serde_json::from_str(text).map_err(|error| fault::refused(READ, error));
+        let texts = query
+            .fetch_all(&mut self.connection)
+            .await
+            .map_err(|error| fault::of(READ, error))?;
+        let row =
+            |text: &String| serde_json::from_str(text).map_err(|error| fault::refused(READ, error));
         texts.iter().map(row).collect()
     }
 }
@@ -246,41 +269,70 @@ impl Source for PostgresSource {
     }
 
     async fn lineage(&mut self) -> Result<String> {
-        let lineage = sqlx::query_scalar(LINEAGE).fetch_one(&mut self.connection).await;
+        let lineage = sqlx::query_scalar(LINEAGE)
+            .fetch_one(&mut self.connection)
+            .await;
         lineage.map_err(|error| fault::of(READ, error))
     }
 
     async fn ids(&mut self) -> Result<Ids> {
-        Ok(self.rows(sqlx::query_scalar(IDS)).await?.pop().unwrap_or_default())
+        Ok(self
+            .rows(sqlx::query_scalar(IDS))
+            .await?
+            .pop()
+            .unwrap_or_default())
     }
 
     async fn players(&mut self, after: i64, limit: u32) -> Result<Vec<Player>> {
-        self.rows(sqlx::query_scalar(PLAYERS).bind(after).bind(i64::from(limit))).await
+        self.rows(
+            sqlx::query_scalar(PLAYERS)
+                .bind(after)
+                .bind(i64::from(limit)),
+        )
+        .await
     }
 
     async fn raids(&mut self, after: i64, limit: u32) -> Result<Vec<Raid>> {
-        self.rows(sqlx::query_scalar(RAIDS).bind(after).bind(i64::from(limit))).await
+        self.rows(sqlx::query_scalar(RAIDS).bind(after).bind(i64::from(limit)))
+            .await
     }
 
     async fn snapshot(&mut self, raid: i64) -> Result<Option<Snapshot>> {
-        Ok(self.rows(sqlx::query_scalar(SNAPSHOT).bind(raid)).await?.pop())
+        Ok(self
+            .rows(sqlx::query_scalar(SNAPSHOT).bind(raid))
+            .await?
+            .pop())
     }
 
     async fn events(&mut self, raid: &Raid, after: i64, limit: u32) -> Result<Vec<Event>> {
         let limit = i64::from(limit);
-        self.rows(sqlx::query_scalar(EVENTS).bind(raid.born).bind(raid.id).bind(after).bind(limit)).await
+        self.rows(
+            sqlx::query_scalar(EVENTS)
+                .bind(raid.born)
+                .bind(raid.id)
+                .bind(after)
+                .bind(limit),
+        )
+        .await
     }
 
     async fn sign_ins(&mut self, after: &str, limit: u32) -> Result<Vec<SignIn>> {
-        self.rows(sqlx::query_scalar(SIGN_INS).bind(after.to_owned()).bind(i64::from(limit))).await
+        self.rows(
+            sqlx::query_scalar(SIGN_INS)
+                .bind(after.to_owned())
+                .bind(i64::from(limit)),
+        )
+        .await
     }
 
     async fn bans(&mut self, after: i64, limit: u32) -> Result<Vec<Ban>> {
-        self.rows(sqlx::query_scalar(BANS).bind(after).bind(i64::from(limit))).await
+        self.rows(sqlx::query_scalar(BANS).bind(after).bind(i64::from(limit)))
+            .await
     }
 
     async fn deeds(&mut self, after: i64, limit: u32) -> Result<Vec<Deed>> {
-        self.rows(sqlx::query_scalar(DEEDS).bind(after).bind(i64::from(limit))).await
+        self.rows(sqlx::query_scalar(DEEDS).bind(after).bind(i64::from(limit)))
+            .await
     }
 }
 
@@ -294,12 +346,19 @@ pub struct PostgresTarget {
 impl PostgresTarget {
     async fn add(&mut self, statement: &'static str, rows: &impl Serialize, of: i64) -> Result<()> {
         let rows = serde_json::to_string(rows).map_err(|error| fault::refused(WRITE, error))?;
-        let add = sqlx::query(statement).bind(rows).bind(of).execute(&mut self.connection).await;
+        let add = sqlx::query(statement)
+            .bind(rows)
+            .bind(of)
+            .execute(&mut self.connection)
+            .await;
         add.map(drop).map_err(|error| fault::of(WRITE, error))
     }
 
     async fn set(&mut self, statement: &'static str, to: i64) -> Result<()> {
-        let set = sqlx::query(statement).bind(to).execute(&mut self.connection).await;
+        let set = sqlx::query(statement)
+            .bind(to)
+            .execute(&mut self.connection)
+            .await;
         set.map(drop).map_err(|error| fault::of(WRITE, error))
     }
 }
@@ -326,7 +385,12 @@ impl Target for PostgresTarget {
         self.add(ADD_EVENTS, &earned(rows), raid.born.into()).await
     }
 
-    async fn members(&mut self, raid: RaidId, members: &[PlayerId], former: &[PlayerId]) -> Result<()> {
+    async fn members(
+        &mut self,
+        raid: RaidId,
+        members: &[PlayerId],
+        former: &[PlayerId],
+    ) -> Result<()> {
         self.add(ADD_MEMBERS, &members, raid.into()).await?;
         self.add(ADD_FORMER, &former, raid.into()).await
     }
@@ -344,17 +408,24 @@ impl Target for PostgresTarget {
     }
 
     async fn wrong_totals(&mut self) -> Result<Option<i64>> {
-        let wrong = sqlx::query_scalar(WRONG_TOTALS).fetch_optional(&mut self.connection).await;
+        let wrong = sqlx::query_scalar(WRONG_TOTALS)
+            .fetch_optional(&mut self.connection)
+            .await;
         wrong.map_err(|error| fault::of(WRITE, error))
     }
 
     async fn finish(mut self: Box<Self>, ids: &Ids, lineage: Option<&str>) -> Result<()> {
         self.set(SET_PLAYER_IDS, ids.players).await?;
         self.set(SET_RAID_IDS, ids.raids).await?;
-        let name =
-            sqlx::query(SET_LINEAGE).bind(lineage.map(str::to_owned)).execute(&mut self.connection).await;
+        let name = sqlx::query(SET_LINEAGE)
+            .bind(lineage.map(str::to_owned))
+            .execute(&mut self.connection)
+            .await;
         name.map_err(|error| fault::of(WRITE, error))?;
         execute(&mut self.connection, WRITE, "COMMIT").await?;
-        self.connection.close().await.map_err(|error| fault::of(WRITE, error))
+        self.connection
+            .close()
+            .await
+            .map_err(|error| fault::of(WRITE, error))
     }
 }

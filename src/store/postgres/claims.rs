@@ -1,14 +1,16 @@
 //! Who owns a raid: claims, releases, and raids that wait for an owner.
 
-use super::columns::{instance, number, raid, seq};
-use super::connections::Connections;
-use crate::store::{Claim, Epoch, Head, InstanceId, Result};
+use std::collections::HashMap;
+use std::time::Duration;
+
 use raidhall_protocol::{RaidId, UnixMillis};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
-use std::collections::HashMap;
-use std::time::Duration;
 use tokio::time::sleep;
+
+use super::columns::{instance, number, raid, seq};
+use super::connections::Connections;
+use crate::store::{Claim, Epoch, Head, InstanceId, Result};
 
 /// How often raids are looked at that others hold on to.
 const CLAIM_ATTEMPTS: u32 = 5;
@@ -103,14 +105,20 @@ pub(super) async fn claim(
         }
         asked.retain(|raid| claims.get(raid) == Some(&Claim::Contested));
     }
-    Ok(raids.iter().map(|raid| claims.get(raid).cloned().unwrap_or(Claim::Missing)).collect())
+    Ok(raids
+        .iter()
+        .map(|raid| claims.get(raid).cloned().unwrap_or(Claim::Missing))
+        .collect())
 }
 
 fn outcome(row: &PgRow) -> sqlx::Result<(RaidId, Claim)> {
     let claim = if row.try_get::<Option<i64>, _>("epoch")?.is_some() {
         Claim::Ours(Epoch(number(row, "epoch")?))
     } else if let Some(owner) = instance(row, "owner")? {
-        Claim::Held { owner, ws_url: row.try_get("ws_url")? }
+        Claim::Held {
+            owner,
+            ws_url: row.try_get("ws_url")?,
+        }
     } else {
         Claim::Contested
     };
@@ -127,22 +135,37 @@ pub(super) async fn release(
     }
     let mut given_up = raids.to_vec();
     given_up.sort_unstable(); // so that rows are locked in one order everywhere
-    let (ids, epochs): (Vec<i64>, Vec<i64>) =
-        given_up.into_iter().map(|(raid, epoch)| (i64::from(raid), epoch.0.cast_signed())).unzip();
+    let (ids, epochs): (Vec<i64>, Vec<i64>) = given_up
+        .into_iter()
+        .map(|(raid, epoch)| (i64::from(raid), epoch.0.cast_signed()))
+        .unzip();
     let statement = sqlx::query(RELEASE).bind(ids).bind(epochs).bind(owner.0);
     connections.rows("release raids", statement).await.map(drop)
 }
 
 pub(super) async fn retire(connections: &Connections, owner: InstanceId) -> Result<()> {
-    connections.rows("retire an instance", sqlx::query(RETIRE).bind(owner.0)).await.map(drop)
+    connections
+        .rows("retire an instance", sqlx::query(RETIRE).bind(owner.0))
+        .await
+        .map(drop)
 }
 
-pub(super) async fn heads(connections: &Connections, raids: &[RaidId]) -> Result<Vec<(RaidId, Head)>> {
+pub(super) async fn heads(
+    connections: &Connections,
+    raids: &[RaidId],
+) -> Result<Vec<(RaidId, Head)>> {
     let statement = sqlx::query(HEADS).bind(ids(raids));
-    connections.all("read raids' heads", statement, |row| Ok((raid(row, "id")?, head_of(row)?))).await
+    connections
+        .all("read raids' heads", statement, |row| {
+            Ok((raid(row, "id")?, head_of(row)?))
+        })
+        .await
 }
 
-pub(super) async fn owned(connections: &Connections, owner: InstanceId) -> Result<Vec<(RaidId, Epoch)>> {
+pub(super) async fn owned(
+    connections: &Connections,
+    owner: InstanceId,
+) -> Result<Vec<(RaidId, Epoch)>> {
     let statement = sqlx::query(OWNED).bind(owner.0);
     let raid = |row: &PgRow| Ok((raid(row, "id")?, Epoch(number(row, "epoch")?)));
     let mut owned = connections.all("read owned raids", statement, raid).await?;
@@ -165,8 +188,13 @@ pub(super) async fn due(
     until: UnixMillis,
     limit: u32,
 ) -> Result<Vec<RaidId>> {
-    let statement = sqlx::query(DUE).bind(until.0).bind(i64::from(limit)).bind(instance.0);
-    connections.all("read due raids", statement, |row| raid(row, "id")).await
+    let statement = sqlx::query(DUE)
+        .bind(until.0)
+        .bind(i64::from(limit))
+        .bind(instance.0);
+    connections
+        .all("read due raids", statement, |row| raid(row, "id"))
+        .await
 }
 
 fn ids(raids: &[RaidId]) -> Vec<i64> {

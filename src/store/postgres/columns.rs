@@ -1,14 +1,16 @@
 //! How the store's types stand in columns.
 
-use crate::store::{Header, InstanceId, OpHash};
+use std::num::TryFromIntError;
+use std::time::Duration;
+
 use raidhall_protocol::event::EVENT_VERSION;
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, UnixMillis};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
-use std::num::TryFromIntError;
-use std::time::Duration;
 use uuid::Uuid;
+
+use crate::store::{Header, InstanceId, OpHash};
 
 /// A number to be written.
 pub(super) fn bigint(number: u64) -> Result<i64, TryFromIntError> {
@@ -49,7 +51,11 @@ pub(super) fn event(row: &PgRow) -> sqlx::Result<Event> {
     Ok(Event {
         seq: seq(row, "seq")?,
         at: UnixMillis(row.try_get("at")?),
-        by: row.try_get::<Option<i64>, _>("by")?.map(PlayerId::try_from).transpose().map_err(decode)?,
+        by: row
+            .try_get::<Option<i64>, _>("by")?
+            .map(PlayerId::try_from)
+            .transpose()
+            .map_err(decode)?,
         data: serde_json::from_str(&tagged).map_err(decode)?,
     })
 }
@@ -57,8 +63,11 @@ pub(super) fn event(row: &PgRow) -> sqlx::Result<Event> {
 /// The columns of a raid's row that its events change.
 pub(super) fn header(row: &PgRow) -> sqlx::Result<Header> {
     let name: &str = row.try_get("status")?;
-    let status = RaidStatus::ALL.into_iter().find(|status| status.as_str() == name);
-    let moment = |column| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.map(UnixMillis));
+    let status = RaidStatus::ALL
+        .into_iter()
+        .find(|status| status.as_str() == name);
+    let moment =
+        |column| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.map(UnixMillis));
     Ok(Header {
         status: status.ok_or_else(|| decode(format!("unknown status {name:?}")))?,
         deadline: moment("deadline")?,
@@ -96,7 +105,9 @@ pub(super) fn instance(row: &PgRow, column: &str) -> sqlx::Result<Option<Instanc
 /// An op key, where there is one.
 pub(super) fn op(row: &PgRow, column: &str) -> sqlx::Result<Option<OpHash>> {
     let bytes: Option<&[u8]> = row.try_get(column)?;
-    bytes.map(|bytes| bytes.try_into().map(OpHash).map_err(decode)).transpose()
+    bytes
+        .map(|bytes| bytes.try_into().map(OpHash).map_err(decode))
+        .transpose()
 }
 
 /// What does not fit the types of this release.

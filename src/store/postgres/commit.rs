@@ -1,16 +1,18 @@
 //! The commit: several raids' events in one autocommitted statement, each raid fenced by itself.
 
+use std::collections::{BTreeMap, HashMap};
+
+use anyhow::Context;
+use raidhall_protocol::{EventData, RaidId, Seq};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use uuid::Uuid;
+
 use super::claims::head_of;
 use super::columns::{bigint, content, raid};
 use super::connections::{Connections, Statement};
 use super::fault;
 use crate::store::{Append, Fate, Head, Recorded, Result, batch};
-use anyhow::Context;
-use raidhall_protocol::{EventData, RaidId, Seq};
-use sqlx::Row;
-use sqlx::postgres::PgRow;
-use std::collections::{BTreeMap, HashMap};
-use uuid::Uuid;
 
 /// All parts see the database as it was when the statement began; only row locks see further. Hence:
 ///
@@ -105,10 +107,17 @@ pub(super) async fn commit(connections: &Connections, batch: &[Append]) -> Resul
     }
     batch::check(batch)?;
     let statement = statement(batch).map_err(|error| fault::refused(OPERATION, error))?;
-    let seen: HashMap<_, _> = connections.all(OPERATION, statement, seen).await?.into_iter().collect();
+    let seen: HashMap<_, _> = connections
+        .all(OPERATION, statement, seen)
+        .await?
+        .into_iter()
+        .collect();
     Ok(batch
         .iter()
-        .map(|append| seen.get(&append.raid).map_or(Fate::Unclear, |seen| seen.fate(append)))
+        .map(|append| {
+            seen.get(&append.raid)
+                .map_or(Fate::Unclear, |seen| seen.fate(append))
+        })
         .collect())
 }
 
@@ -205,18 +214,26 @@ struct Creation<'a> {
 
 /// `None` if the append goes on from an earlier one.
 fn creation(append: &Append) -> Option<Creation<'_>> {
-    let first = append.events.first().filter(|first| first.event.seq == Seq(1))?;
+    let first = append
+        .events
+        .first()
+        .filter(|first| first.event.seq == Seq(1))?;
     match &first.event.data {
-        EventData::RaidCreated { title, invite_code, target_xp, target_tasks, time_limit_secs, .. } => {
-            Some(Creation {
-                title,
-                invite_code,
-                target_xp: *target_xp,
-                target_tasks: *target_tasks,
-                time_limit_secs: *time_limit_secs,
-                created_at: first.event.at.0,
-            })
-        }
+        EventData::RaidCreated {
+            title,
+            invite_code,
+            target_xp,
+            target_tasks,
+            time_limit_secs,
+            ..
+        } => Some(Creation {
+            title,
+            invite_code,
+            target_xp: *target_xp,
+            target_tasks: *target_tasks,
+            time_limit_secs: *time_limit_secs,
+            created_at: first.event.at.0,
+        }),
         _ => None,
     }
 }
@@ -226,7 +243,9 @@ fn statement(batch: &[Append]) -> anyhow::Result<Statement> {
     appends.sort_unstable_by_key(|append| append.raid);
     let mut columns = Columns::default();
     for append in &appends {
-        columns.add(append).with_context(|| format!("raid {}", append.raid))?;
+        columns
+            .add(append)
+            .with_context(|| format!("raid {}", append.raid))?;
     }
     Ok(columns.bind())
 }
@@ -244,7 +263,9 @@ impl Columns {
                 EventData::MemberLeft { player, .. } => drop(members.insert(*player, false)),
                 EventData::RaidCompleted { ranking } => {
                     self.wins.0.extend(ranking.iter().map(|_| raid));
-                    self.wins.1.extend(ranking.iter().map(|rank| i64::from(rank.player)));
+                    self.wins
+                        .1
+                        .extend(ranking.iter().map(|rank| i64::from(rank.player)));
                 }
                 _ => {}
             }
@@ -258,7 +279,12 @@ impl Columns {
     }
 
     fn bind(self) -> Statement {
-        let Columns { raids: r, events: e, wins, members } = self;
+        let Columns {
+            raids: r,
+            events: e,
+            wins,
+            members,
+        } = self;
         sqlx::query(COMMIT)
             .bind(r.raid)
             .bind(r.owner)
@@ -305,19 +331,29 @@ impl RaidColumns {
         self.first.push(bigint(append.first().0)?);
         self.last.push(bigint(append.last().0)?);
         self.status.push(header.status.as_str());
-        self.deadline.push(header.deadline.map(|deadline| deadline.0));
+        self.deadline
+            .push(header.deadline.map(|deadline| deadline.0));
         self.current_xp.push(bigint(header.current_xp)?);
         self.current_tasks.push(bigint(header.current_tasks)?);
-        self.ended_at.push(header.ended_at.map(|ended_at| ended_at.0));
+        self.ended_at
+            .push(header.ended_at.map(|ended_at| ended_at.0));
         self.born.push(append.born.0);
         let creation = creation(append);
         let creation = creation.as_ref();
         self.title.push(creation.map(|made| made.title.to_owned()));
-        self.invite_code.push(creation.map(|made| made.invite_code.to_owned()));
-        self.create_key.push(append.create_key.map(|key| key.0.to_vec()));
-        self.target_xp.push(creation.map(|made| bigint(made.target_xp)).transpose()?);
-        self.target_tasks.push(creation.map(|made| bigint(made.target_tasks)).transpose()?);
-        self.time_limit_secs.push(creation.map(|made| bigint(made.time_limit_secs)).transpose()?);
+        self.invite_code
+            .push(creation.map(|made| made.invite_code.to_owned()));
+        self.create_key
+            .push(append.create_key.map(|key| key.0.to_vec()));
+        self.target_xp
+            .push(creation.map(|made| bigint(made.target_xp)).transpose()?);
+        self.target_tasks
+            .push(creation.map(|made| bigint(made.target_tasks)).transpose()?);
+        self.time_limit_secs.push(
+            creation
+                .map(|made| bigint(made.time_limit_secs))
+                .transpose()?,
+        );
         self.created_at.push(creation.map(|made| made.created_at));
         Ok(())
     }
@@ -330,7 +366,8 @@ impl EventColumns {
         self.seq.push(bigint(event.seq.0)?);
         self.at.push(event.at.0);
         self.by.push(event.by.map(i64::from));
-        self.player.push(earned.map(|(player, _)| i64::from(player)));
+        self.player
+            .push(earned.map(|(player, _)| i64::from(player)));
         self.xp.push(earned.map(|(_, xp)| bigint(xp)).transpose()?);
         self.version.push(event.data.version().cast_signed());
         self.kind.push(event.data.kind());

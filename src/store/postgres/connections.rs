@@ -8,18 +8,20 @@
 //! sqlx offers neither TCP keepalives nor TCP_NODELAY. Each statement therefore has a time limit on this side too, and
 //! is sent in one write, which Linux never delays.
 
-use super::columns::number;
-use super::fault;
-use crate::store::Result;
-use crate::telemetry::{Held, metrics};
+use std::time::Duration;
+
 use ::metrics::Gauge;
 use parking_lot::Mutex;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::query::Query;
 use sqlx::{ConnectOptions, PgConnection, Postgres};
-use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
+
+use super::columns::number;
+use super::fault;
+use crate::store::Result;
+use crate::telemetry::{Held, metrics};
 
 /// A statement with its arguments.
 pub(super) type Statement = Query<'static, Postgres, PgArguments>;
@@ -58,7 +60,10 @@ impl Dial {
             Ok(Ok(rows)) => (Ok(rows), Some(connection)),
             Ok(Err(error)) => {
                 let usable = fault::leaves_connection_usable(&error);
-                (Err(fault::of(operation, error)), usable.then_some(connection))
+                (
+                    Err(fault::of(operation, error)),
+                    usable.then_some(connection),
+                )
             }
             Err(elapsed) => (Err(fault::unavailable(operation, elapsed)), None),
         }
@@ -84,11 +89,20 @@ impl Connections {
     pub(super) fn new(dial: Dial, max: usize, pool: &'static str) -> Connections {
         metrics().store_connections_max.of(pool).set(max as f64);
         let busy = metrics().store_busy.of(pool);
-        Connections { dial, permits: Semaphore::new(max), idle: Mutex::default(), busy }
+        Connections {
+            dial,
+            permits: Semaphore::new(max),
+            idle: Mutex::default(),
+            busy,
+        }
     }
 
     /// Runs a statement and gives its rows. Waits for a connection, for at most the connect timeout.
-    pub(super) async fn rows(&self, operation: &'static str, statement: Statement) -> Result<Vec<PgRow>> {
+    pub(super) async fn rows(
+        &self,
+        operation: &'static str,
+        statement: Statement,
+    ) -> Result<Vec<PgRow>> {
         let asked = Instant::now();
         let permit = self.permit(operation).await;
         metrics().store_wait_seconds.record(asked.elapsed());
@@ -100,7 +114,11 @@ impl Connections {
         let (answer, usable) = self.dial.ask(operation, connection, statement).await;
         match usable {
             Some(connection) if opened.elapsed() < AGE_MAX => {
-                self.idle.lock().push(Idle { connection, opened, since: Instant::now() });
+                self.idle.lock().push(Idle {
+                    connection,
+                    opened,
+                    since: Instant::now(),
+                });
             }
             Some(_) => {}
             // Whatever broke this one (a restart, a failover) broke the others too.
@@ -117,7 +135,10 @@ impl Connections {
         read: impl Fn(&PgRow) -> sqlx::Result<T>,
     ) -> Result<Vec<T>> {
         let rows = self.rows(operation, statement).await?;
-        rows.iter().map(read).collect::<sqlx::Result<_>>().map_err(|error| fault::of(operation, error))
+        rows.iter()
+            .map(read)
+            .collect::<sqlx::Result<_>>()
+            .map_err(|error| fault::of(operation, error))
     }
 
     /// Runs a statement that gives at most one row, and reads it.
@@ -143,11 +164,16 @@ impl Connections {
 
     /// Runs a statement that gives one row with a count, and reads it.
     pub(super) async fn count(&self, operation: &'static str, statement: Statement) -> Result<u64> {
-        self.only(operation, statement, |row| number(row, "count")).await
+        self.only(operation, statement, |row| number(row, "count"))
+            .await
     }
 
     /// Runs a statement that does away with a few rows and counts them, until it finds none.
-    pub(super) async fn sweep(&self, operation: &'static str, statement: &'static str) -> Result<()> {
+    pub(super) async fn sweep(
+        &self,
+        operation: &'static str,
+        statement: &'static str,
+    ) -> Result<()> {
         while self.count(operation, sqlx::query(statement)).await? > 0 {}
         Ok(())
     }
@@ -161,7 +187,10 @@ impl Connections {
     async fn permit(&self, operation: &'static str) -> Result<SemaphorePermit<'_>> {
         match timeout(self.dial.connect_timeout, self.permits.acquire()).await {
             Ok(permit) => permit.map_err(|closed| fault::unavailable(operation, closed)),
-            Err(_) => Err(fault::unavailable(operation, anyhow::anyhow!("all connections are busy"))),
+            Err(_) => Err(fault::unavailable(
+                operation,
+                anyhow::anyhow!("all connections are busy"),
+            )),
         }
     }
 

@@ -1,15 +1,17 @@
 //! Forgetting a player.
 
+use std::time::Duration;
+
+use async_trait::async_trait;
+use raidhall_protocol::{Event, PlayerId, RaidId, Seq, UnixMillis};
+use serde_json::value::RawValue;
+use sqlx::Row;
+
 use super::PostgresStore;
 use super::columns::{content, millis, player as player_id};
 use super::oversight::with_deed;
 use crate::store::standing::NOTICES_KEPT;
 use crate::store::{Deed, Erasure, Erasures, Result, erasures};
-use async_trait::async_trait;
-use raidhall_protocol::{Event, PlayerId, RaidId, Seq, UnixMillis};
-use serde_json::value::RawValue;
-use sqlx::Row;
-use std::time::Duration;
 
 /// Whoever is closed already is found, and nothing is changed.
 const BEGIN_ERASURE: &str = "
@@ -67,7 +69,9 @@ struct Rewritten {
 #[async_trait]
 impl Erasures for PostgresStore {
     async fn begin_erasure(&self, player: PlayerId, name: &str, deed: &Deed) -> Result<bool> {
-        let statement = sqlx::query(BEGIN_ERASURE).bind(i64::from(player)).bind(millis(NOTICES_KEPT));
+        let statement = sqlx::query(BEGIN_ERASURE)
+            .bind(i64::from(player))
+            .bind(millis(NOTICES_KEPT));
         let statement = with_deed(statement, deed).bind(name.to_owned());
         Ok(self.rest.count("close an account", statement).await? > 0)
     }
@@ -75,7 +79,10 @@ impl Erasures for PostgresStore {
     async fn take_erasure(&self, again: Duration) -> Result<Option<Erasure>> {
         let statement = sqlx::query(TAKE_ERASURE).bind(millis(again));
         let taken = self.rest.first("take an erasure", statement, |row| {
-            Ok(Erasure { player: player_id(row, "id")?, begun_at: UnixMillis(row.try_get("erased_at")?) })
+            Ok(Erasure {
+                player: player_id(row, "id")?,
+                begun_at: UnixMillis(row.try_get("erased_at")?),
+            })
         });
         taken.await
     }
@@ -83,9 +90,15 @@ impl Erasures for PostgresStore {
     async fn rewrite(&self, raid: RaidId, events: &[Event], before: Seq) -> Result<()> {
         const OPERATION: &str = "rewrite events";
         let row = |event: &Event| -> serde_json::Result<Rewritten> {
-            Ok(Rewritten { seq: event.seq.0, data: RawValue::from_string(content(&event.data)?)? })
+            Ok(Rewritten {
+                seq: event.seq.0,
+                data: RawValue::from_string(content(&event.data)?)?,
+            })
         };
-        let rows = events.iter().map(row).collect::<serde_json::Result<Vec<_>>>();
+        let rows = events
+            .iter()
+            .map(row)
+            .collect::<serde_json::Result<Vec<_>>>();
         let rows = rows.and_then(|rows| serde_json::to_string(&rows));
         let statement = sqlx::query(REWRITE)
             .bind(i64::from(raid))

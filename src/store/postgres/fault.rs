@@ -1,8 +1,9 @@
 //! What an error of the driver or the database means to the store's callers, and to the connection that it came on.
 
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
+
 use super::columns::Newer;
 use crate::store::StoreError;
-use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 /// The partition for what has none: see [`moved_away`].
 const DEFAULT_PARTITION: &str = "raid_events_default";
@@ -14,17 +15,27 @@ pub(super) fn of(operation: &'static str, error: sqlx::Error) -> StoreError {
     {
         return StoreError::Newer { version: *version };
     }
-    if is_refusal(&error) { refused(operation, error) } else { unavailable(operation, error) }
+    if is_refusal(&error) {
+        refused(operation, error)
+    } else {
+        unavailable(operation, error)
+    }
 }
 
 /// Trying again may help.
 pub(super) fn unavailable(operation: &'static str, source: impl Into<anyhow::Error>) -> StoreError {
-    StoreError::Unavailable { operation, source: source.into() }
+    StoreError::Unavailable {
+        operation,
+        source: source.into(),
+    }
 }
 
 /// Trying again won't help.
 pub(super) fn refused(operation: &'static str, source: impl Into<anyhow::Error>) -> StoreError {
-    StoreError::Refused { operation, source: source.into() }
+    StoreError::Refused {
+        operation,
+        source: source.into(),
+    }
 }
 
 /// Whether the session may go on being used: the statement failed, and the server said so in full.
@@ -73,12 +84,14 @@ mod tests {
 
     #[test]
     fn data_and_statements_are_refused_and_moments_are_not() {
-        for code in ["22P05", "22003", "22021", "23505", "23502", "42P01", "42501", "54000"] {
+        for code in [
+            "22P05", "22003", "22021", "23505", "23502", "42P01", "42501", "54000",
+        ] {
             assert!(is_refused_code(code), "{code}");
         }
         for code in [
-            "08006", "25006", "40001", "40P01", "53100", "53200", "53300", "55P03", "57014", "57P01",
-            "57P03", "57P05", "58030", "XX000", "0A000", "26000", "",
+            "08006", "25006", "40001", "40P01", "53100", "53200", "53300", "55P03", "57014",
+            "57P01", "57P03", "57P05", "58030", "XX000", "0A000", "26000", "",
         ] {
             assert!(!is_refused_code(code), "{code}");
         }

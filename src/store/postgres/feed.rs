@@ -1,12 +1,13 @@
 //! All raids' events in the order of their transactions.
 
+use async_trait::async_trait;
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
 use super::PostgresStore;
 use super::columns::{bound, event, number, raid as raid_id};
 use crate::store::Result;
 use crate::store::feed::{Fed, Feed, Place};
-use async_trait::async_trait;
-use sqlx::Row;
-use sqlx::postgres::PgRow;
 
 /// Only what is below the oldest transaction under way: nothing can be committed before it any more. (An event of a later
 /// transaction may have been committed already; its turn comes.) A reading of the index of each partition from its place on.
@@ -40,24 +41,41 @@ impl Feed for PostgresStore {
     }
 
     async fn feed_end(&self) -> Result<(String, Place)> {
-        let end = self.rest.only("find the feed's end", sqlx::query(FEED_END), |row| {
-            let place = Place { commit: number(row, "tx")?, raid: u64::MAX, seq: u64::MAX };
-            Ok((row.try_get("lineage")?, place))
-        });
+        let end = self
+            .rest
+            .only("find the feed's end", sqlx::query(FEED_END), |row| {
+                let place = Place {
+                    commit: number(row, "tx")?,
+                    raid: u64::MAX,
+                    seq: u64::MAX,
+                };
+                Ok((row.try_get("lineage")?, place))
+            });
         end.await
     }
 }
 
 fn fed(rows: &[PgRow], after: Place) -> sqlx::Result<Fed> {
-    let lineage = rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get("lineage")?;
+    let lineage = rows
+        .first()
+        .ok_or(sqlx::Error::RowNotFound)?
+        .try_get("lineage")?;
     let (mut events, mut next) = (Vec::new(), after);
     for row in rows {
         if row.try_get::<Option<i64>, _>("raid_id")?.is_none() {
             continue;
         }
         let (raid, event) = (raid_id(row, "raid_id")?, event(row)?);
-        next = Place { commit: number(row, "tx")?, raid: raid.get(), seq: event.seq.0 };
+        next = Place {
+            commit: number(row, "tx")?,
+            raid: raid.get(),
+            seq: event.seq.0,
+        };
         events.push((raid, event));
     }
-    Ok(Fed { lineage, events, next })
+    Ok(Fed {
+        lineage,
+        events,
+        next,
+    })
 }

@@ -1,14 +1,16 @@
 //! Players by what they are called elsewhere, and proofs that are good for once.
 
-use super::PostgresStore;
-use super::columns::{millis, player as player_id};
-use crate::store::{Identities, Link, Result};
+use std::time::Duration;
+
 use async_trait::async_trait;
 use raidhall_protocol::PlayerId;
 use raidhall_protocol::server::PlayerRef;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
-use std::time::Duration;
+
+use super::PostgresStore;
+use super::columns::{millis, player as player_id};
+use crate::store::{Identities, Link, Result};
 
 const OF_IDENTITY: &str = "SELECT id, name FROM players WHERE external_id = $1";
 
@@ -53,7 +55,9 @@ pub(super) const FORGET_PROOFS: &str = "
 impl Identities for PostgresStore {
     async fn player_of_identity(&self, external_id: &str) -> Result<Option<PlayerRef>> {
         let statement = sqlx::query(OF_IDENTITY).bind(external_id.to_owned());
-        self.rest.first("find a player by identity", statement, player).await
+        self.rest
+            .first("find a player by identity", statement, player)
+            .await
     }
 
     async fn admit_identity(&self, external_id: &str, name: &str) -> Result<PlayerRef> {
@@ -61,7 +65,9 @@ impl Identities for PostgresStore {
         if let Some(known) = self.player_of_identity(external_id).await? {
             return Ok(known);
         }
-        let statement = sqlx::query(ADMIT_IDENTITY).bind(external_id.to_owned()).bind(name.to_owned());
+        let statement = sqlx::query(ADMIT_IDENTITY)
+            .bind(external_id.to_owned())
+            .bind(name.to_owned());
         if let Some(made) = self.rest.first(OPERATION, statement, player).await? {
             return Ok(made);
         }
@@ -70,7 +76,9 @@ impl Identities for PostgresStore {
     }
 
     async fn link_identity(&self, player: PlayerId, external_id: &str) -> Result<Link> {
-        let statement = sqlx::query(LINK_IDENTITY).bind(i64::from(player)).bind(external_id.to_owned());
+        let statement = sqlx::query(LINK_IDENTITY)
+            .bind(i64::from(player))
+            .bind(external_id.to_owned());
         let linked = self.rest.first("link an identity", statement, link).await;
         match linked {
             Ok(link) => Ok(link.unwrap_or(Link::Missing)),
@@ -89,7 +97,10 @@ impl Identities for PostgresStore {
 }
 
 fn player(row: &PgRow) -> sqlx::Result<PlayerRef> {
-    Ok(PlayerRef { id: player_id(row, "id")?, name: row.try_get("name")? })
+    Ok(PlayerRef {
+        id: player_id(row, "id")?,
+        name: row.try_get("name")?,
+    })
 }
 
 fn link(row: &PgRow) -> sqlx::Result<Link> {

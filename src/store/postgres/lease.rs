@@ -4,17 +4,19 @@
 //! two kinds never meet. The session ends by itself when it has been idle for as long as the lease, so the lock of a
 //! process that vanished is free when its lease has run out.
 
-use super::columns::{self, millis};
-use super::connections::{Connections, Dial, Statement};
-use super::fault;
-use crate::store::{EnlistError, Instance, InstanceId, Peer, Renewal, Result};
+use std::time::Duration;
+
 use anyhow::anyhow;
 use raidhall_protocol::UnixMillis;
 use sqlx::postgres::PgRow;
 use sqlx::{Connection, PgConnection, Row};
-use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
+
+use super::columns::{self, millis};
+use super::connections::{Connections, Dial, Statement};
+use super::fault;
+use crate::store::{EnlistError, Instance, InstanceId, Peer, Renewal, Result};
 
 /// The lock of this database.
 pub(super) const DATABASE_LOCK: i64 = 0x7261_6964_0001;
@@ -86,7 +88,11 @@ pub(super) struct Lease {
 
 impl Lease {
     pub(super) fn new(dial: Dial, alone: bool) -> Lease {
-        Lease { dial, alone, session: Mutex::new(None) }
+        Lease {
+            dial,
+            alone,
+            session: Mutex::new(None),
+        }
     }
 
     pub(super) async fn enlist(
@@ -97,7 +103,10 @@ impl Lease {
     ) -> Result<Renewal, EnlistError> {
         let mut kept = self.session.lock().await;
         let session = self.open(instance, ttl).await?;
-        let session = self.admit(session, instance, patience).await?.ok_or(EnlistError::Held)?;
+        let session = self
+            .admit(session, instance, patience)
+            .await?
+            .ok_or(EnlistError::Held)?;
         let (renewal, session) = self.renew_on(session, instance, ttl).await;
         *kept = session;
         Ok(renewal?)
@@ -118,8 +127,8 @@ impl Lease {
         }
         let session = self.open(instance, ttl).await?;
         let session = self.admit(session, instance, EVICTION_PATIENCE).await?;
-        let session =
-            session.ok_or_else(|| fault::refused(OPERATION, anyhow!("another process holds it")))?;
+        let session = session
+            .ok_or_else(|| fault::refused(OPERATION, anyhow!("another process holds it")))?;
         let (renewal, session) = self.renew_on(session, instance, ttl).await;
         *kept = session;
         renewal
@@ -140,7 +149,10 @@ impl Lease {
             .clone()
             .application_name(&session_name(instance.id))
             .options([("idle_session_timeout", idle_timeout)]);
-        let dial = Dial { options, ..self.dial.clone() };
+        let dial = Dial {
+            options,
+            ..self.dial.clone()
+        };
         let session = dial.connect("open the lease's session").await?;
         let evict = sqlx::query(EVICT).bind(session_name(instance.id));
         let (_, session) = self.ask("end lost sessions", session, evict).await?;
@@ -157,8 +169,12 @@ impl Lease {
     ) -> Result<Option<PgConnection>> {
         let began = Instant::now();
         loop {
-            let admit = sqlx::query(ADMIT).bind(self.alone).bind(DATABASE_LOCK).bind(instance.id.0);
-            let (rows, session_again) = self.ask("take the database's lock", session, admit).await?;
+            let admit = sqlx::query(ADMIT)
+                .bind(self.alone)
+                .bind(DATABASE_LOCK)
+                .bind(instance.id.0);
+            let (rows, session_again) =
+                self.ask("take the database's lock", session, admit).await?;
             session = session_again;
             match rows.first().map(|row| row.try_get("admitted")) {
                 Some(Ok(true)) => return Ok(Some(session)),
@@ -183,7 +199,8 @@ impl Lease {
             .bind(millis(ttl))
             .bind(instance.draining);
         let (answer, session) = self.dial.ask(OPERATION, session, statement).await;
-        let renewal = answer.and_then(|rows| renewal(&rows).map_err(|error| fault::of(OPERATION, error)));
+        let renewal =
+            answer.and_then(|rows| renewal(&rows).map_err(|error| fault::of(OPERATION, error)));
         (renewal, session)
     }
 
@@ -196,32 +213,52 @@ impl Lease {
     ) -> Result<(Vec<PgRow>, PgConnection)> {
         let (answer, session) = self.dial.ask(operation, session, statement).await;
         let rows = answer?;
-        let session = session.ok_or_else(|| fault::unavailable(operation, anyhow!("session lost")))?;
+        let session =
+            session.ok_or_else(|| fault::unavailable(operation, anyhow!("session lost")))?;
         Ok((rows, session))
     }
 }
 
 /// Forgets instances whose lease ran out long ago. A raid that still names one is free, as before.
 pub(super) async fn forget_dead(connections: &Connections) -> Result<()> {
-    connections.rows("forget dead instances", sqlx::query(FORGET_DEAD)).await.map(drop)
+    connections
+        .rows("forget dead instances", sqlx::query(FORGET_DEAD))
+        .await
+        .map(drop)
 }
 
 /// Gives the new name, or `None` if instances live and it was not `forced`.
-pub(super) async fn rename_lineage(session: &mut PgConnection, forced: bool) -> Result<Option<String>> {
-    let renamed = sqlx::query_scalar(RENAME_LINEAGE).bind(forced).fetch_optional(session).await;
+pub(super) async fn rename_lineage(
+    session: &mut PgConnection,
+    forced: bool,
+) -> Result<Option<String>> {
+    let renamed = sqlx::query_scalar(RENAME_LINEAGE)
+        .bind(forced)
+        .fetch_optional(session)
+        .await;
     renamed.map_err(|error| fault::of("rename lineage", error))
 }
 
 /// From a row per peer, or one without.
 fn renewal(rows: &[PgRow]) -> sqlx::Result<Renewal> {
     let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
-    let peers = rows.iter().filter_map(|row| peer(row).transpose()).collect::<sqlx::Result<_>>()?;
+    let peers = rows
+        .iter()
+        .filter_map(|row| peer(row).transpose())
+        .collect::<sqlx::Result<_>>()?;
     let (now, lapsed) = (UnixMillis(row.try_get("now")?), row.try_get("lapsed")?);
-    Ok(Renewal { now, lineage: row.try_get("lineage")?, lapsed, peers })
+    Ok(Renewal {
+        now,
+        lineage: row.try_get("lineage")?,
+        lapsed,
+        peers,
+    })
 }
 
 fn peer(row: &PgRow) -> sqlx::Result<Option<Peer>> {
-    let Some(id) = columns::instance(row, "id")? else { return Ok(None) };
+    let Some(id) = columns::instance(row, "id")? else {
+        return Ok(None);
+    };
     Ok(Some(Peer {
         id,
         ws_url: row.try_get("ws_url")?,

@@ -1,14 +1,15 @@
 //! Reading the ledger, and what a raid is rebuilt from. Every read names the raid's partition.
 
+use raidhall_protocol::rest::Contribution;
+use raidhall_protocol::{Event, RaidId, Seq, TaskId, UnixMillis};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
 use super::claims::head_of;
 use super::columns::{bound, event, number, op, player, seq};
 use super::connections::Connections;
 use super::fault;
 use crate::store::{Epoch, InstanceId, Loaded, Month, OpHash, Result};
-use raidhall_protocol::rest::Contribution;
-use raidhall_protocol::{Event, RaidId, Seq, TaskId, UnixMillis};
-use sqlx::Row;
-use sqlx::postgres::PgRow;
 
 /// The raid's own row first, then its events: those after the snapshot whole, earlier ones only for their op keys. One
 /// statement, so all of it is of one moment.
@@ -58,7 +59,11 @@ const SAVE_SNAPSHOT: &str = "
     SELECT id, $4, $5 FROM raids WHERE id = $1 AND owner = $2 AND epoch = $3 AND last_seq >= $4
     ON CONFLICT (raid_id) DO UPDATE SET seq = excluded.seq, state = excluded.state WHERE kept.seq < excluded.seq";
 
-pub(super) async fn load(connections: &Connections, raid: RaidId, op_keys: u64) -> Result<Option<Loaded>> {
+pub(super) async fn load(
+    connections: &Connections,
+    raid: RaidId,
+    op_keys: u64,
+) -> Result<Option<Loaded>> {
     const OPERATION: &str = "load a raid";
     let statement = sqlx::query(LOAD).bind(i64::from(raid)).bind(bound(op_keys));
     let rows = connections.rows(OPERATION, statement).await?;
@@ -86,7 +91,13 @@ fn loaded(rows: &[PgRow]) -> sqlx::Result<Option<Loaded>> {
         Some(_) => Some((seq(raid, "snapshot_seq")?, raid.try_get("state")?)),
         None => None,
     };
-    Ok(Some(Loaded { born: Month(raid.try_get("born")?), head: head_of(raid)?, snapshot, tail, ops }))
+    Ok(Some(Loaded {
+        born: Month(raid.try_get("born")?),
+        head: head_of(raid)?,
+        snapshot,
+        tail,
+        ops,
+    }))
 }
 
 pub(super) async fn events(
@@ -95,7 +106,10 @@ pub(super) async fn events(
     after: Seq,
     limit: u32,
 ) -> Result<Vec<Event>> {
-    let statement = sqlx::query(EVENTS).bind(i64::from(raid)).bind(bound(after.0)).bind(i64::from(limit));
+    let statement = sqlx::query(EVENTS)
+        .bind(i64::from(raid))
+        .bind(bound(after.0))
+        .bind(i64::from(limit));
     connections.all("read events", statement, event).await
 }
 
@@ -105,9 +119,13 @@ pub(super) async fn contributions(
     after: Seq,
     limit: u32,
 ) -> Result<Vec<Contribution>> {
-    let statement =
-        sqlx::query(CONTRIBUTIONS).bind(i64::from(raid)).bind(bound(after.0)).bind(i64::from(limit));
-    connections.all("read contributions", statement, contribution).await
+    let statement = sqlx::query(CONTRIBUTIONS)
+        .bind(i64::from(raid))
+        .bind(bound(after.0))
+        .bind(i64::from(limit));
+    connections
+        .all("read contributions", statement, contribution)
+        .await
 }
 
 fn contribution(row: &PgRow) -> sqlx::Result<Contribution> {
@@ -118,14 +136,23 @@ fn contribution(row: &PgRow) -> sqlx::Result<Contribution> {
         player: player(row, "player")?,
         xp: number(row, "xp")?,
         kind: row.try_get("kind")?,
-        task: task.map(TaskId::try_from).transpose().map_err(super::columns::decode)?,
+        task: task
+            .map(TaskId::try_from)
+            .transpose()
+            .map_err(super::columns::decode)?,
         note: row.try_get("note")?,
     })
 }
 
-pub(super) async fn find_op(connections: &Connections, raid: RaidId, op: OpHash) -> Result<Option<Seq>> {
+pub(super) async fn find_op(
+    connections: &Connections,
+    raid: RaidId,
+    op: OpHash,
+) -> Result<Option<Seq>> {
     let statement = sqlx::query(FIND_OP).bind(i64::from(raid)).bind(op.0);
-    connections.first("find an op", statement, |row| seq(row, "seq")).await
+    connections
+        .first("find an op", statement, |row| seq(row, "seq"))
+        .await
 }
 
 pub(super) async fn save_snapshot(
@@ -142,5 +169,8 @@ pub(super) async fn save_snapshot(
         .bind(bound(epoch.0))
         .bind(bound(seq.0))
         .bind(state.to_vec());
-    connections.rows("save a snapshot", statement).await.map(drop)
+    connections
+        .rows("save a snapshot", statement)
+        .await
+        .map(drop)
 }

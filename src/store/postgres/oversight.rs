@@ -1,16 +1,19 @@
 //! The audit log, and what operators look up.
 
+use async_trait::async_trait;
+use raidhall_protocol::UnixMillis;
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
 use super::PostgresStore;
 use super::accounts::profile;
 use super::columns::{self, number};
 use super::connections::Statement;
 use super::raids::raid_row;
 use crate::store::oversight::Recorded;
-use crate::store::{Deed, InstanceRow, Oversight, PlayerLookup, PlayerRow, RaidLookup, RaidRow, Result};
-use async_trait::async_trait;
-use raidhall_protocol::UnixMillis;
-use sqlx::Row;
-use sqlx::postgres::PgRow;
+use crate::store::{
+    Deed, InstanceRow, Oversight, PlayerLookup, PlayerRow, RaidLookup, RaidRow, Result,
+};
 
 const RECORD: &str = "
     INSERT INTO audit_log (at, actor, action, target, request_id, details)
@@ -63,8 +66,12 @@ impl Oversight for PostgresStore {
     }
 
     async fn audit(&self, after: u64, limit: u32) -> Result<Vec<Recorded>> {
-        let statement = sqlx::query(AUDIT).bind(columns::bound(after)).bind(i64::from(limit));
-        self.rest.all("read the audit log", statement, recorded).await
+        let statement = sqlx::query(AUDIT)
+            .bind(columns::bound(after))
+            .bind(i64::from(limit));
+        self.rest
+            .all("read the audit log", statement, recorded)
+            .await
     }
 
     async fn find_players(&self, lookup: &PlayerLookup, limit: u32) -> Result<Vec<PlayerRow>> {
@@ -73,7 +80,9 @@ impl Oversight for PostgresStore {
             PlayerLookup::ExternalId(id) => sqlx::query(PLAYER_BY_EXTERNAL_ID).bind(id.clone()),
             PlayerLookup::Name(name) => sqlx::query(PLAYERS_BY_NAME).bind(name.clone()),
         };
-        self.rest.all("find players", statement.bind(i64::from(limit)), player_row).await
+        self.rest
+            .all("find players", statement.bind(i64::from(limit)), player_row)
+            .await
     }
 
     async fn find_raids(&self, lookup: &RaidLookup, limit: u32) -> Result<Vec<RaidRow>> {
@@ -81,11 +90,15 @@ impl Oversight for PostgresStore {
             RaidLookup::Id(id) => sqlx::query(RAID_BY_ID).bind(i64::from(*id)),
             RaidLookup::Title(title) => sqlx::query(RAIDS_BY_TITLE).bind(title.clone()),
         };
-        self.rest.all("find raids", statement.bind(i64::from(limit)), raid_row).await
+        self.rest
+            .all("find raids", statement.bind(i64::from(limit)), raid_row)
+            .await
     }
 
     async fn instances(&self) -> Result<Vec<InstanceRow>> {
-        self.rest.all("list instances", sqlx::query(INSTANCES), instance).await
+        self.rest
+            .all("list instances", sqlx::query(INSTANCES), instance)
+            .await
     }
 }
 
@@ -108,7 +121,8 @@ fn recorded(row: &PgRow) -> sqlx::Result<Recorded> {
         action: row.try_get("action")?,
         target: row.try_get("target")?,
         request_id: row.try_get("request_id")?,
-        details: serde_json::from_str(details).map_err(|error| sqlx::Error::Decode(error.into()))?,
+        details: serde_json::from_str(details)
+            .map_err(|error| sqlx::Error::Decode(error.into()))?,
     })
 }
 

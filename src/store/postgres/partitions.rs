@@ -2,14 +2,16 @@
 //!
 //! A month whose events are in the default partition already stays there: moving them would stop its raids.
 
+use std::time::Duration;
+
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
+use tokio::time::sleep;
+
 use super::columns::number;
 use super::connections::Dial;
 use super::fault;
 use crate::store::{Maintenance, Result};
-use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
-use std::time::Duration;
-use tokio::time::sleep;
 
 /// Held by whoever makes partitions.
 const PARTITIONS_LOCK: i64 = 0x7261_6964_0002;
@@ -47,7 +49,8 @@ const MONTHS: &str = "
 
 const MADE: &str = "SELECT to_regclass($1) IS NOT NULL AS made";
 
-const DEFAULT_ROWS: &str = "SELECT count(*) FROM (SELECT FROM raid_events_default LIMIT 100000) AS counted";
+const DEFAULT_ROWS: &str =
+    "SELECT count(*) FROM (SELECT FROM raid_events_default LIMIT 100000) AS counted";
 
 /// Makes partitions.
 pub(super) struct Partitions {
@@ -74,7 +77,9 @@ impl Partitions {
     pub(super) async fn ensure(&self) -> Result<Maintenance> {
         const OPERATION: &str = "make ledger partitions";
         let mut connection = self.dial.connect(OPERATION).await?;
-        let found = ensure_on(&mut connection).await.map_err(|error| fault::of(OPERATION, error))?;
+        let found = ensure_on(&mut connection)
+            .await
+            .map_err(|error| fault::of(OPERATION, error))?;
         // The lock ends with the session, however that ends.
         let _ = connection.close().await;
         Ok(found)
@@ -83,15 +88,28 @@ impl Partitions {
 
 async fn ensure_on(connection: &mut PgConnection) -> sqlx::Result<Maintenance> {
     let mut found = Maintenance::default();
-    if sqlx::query(LOCK).bind(PARTITIONS_LOCK).execute(&mut *connection).await.is_ok() {
-        for month in months(connection).await?.iter().filter(|month| !month.made && !month.stays) {
+    if sqlx::query(LOCK)
+        .bind(PARTITIONS_LOCK)
+        .execute(&mut *connection)
+        .await
+        .is_ok()
+    {
+        for month in months(connection)
+            .await?
+            .iter()
+            .filter(|month| !month.made && !month.stays)
+        {
             if !make(connection, month).await {
                 break; // what was in the way of this one is in the way of the next
             }
             found.partitions_made += 1;
         }
     }
-    let missing = months(connection).await?.iter().filter(|month| !month.made).count();
+    let missing = months(connection)
+        .await?
+        .iter()
+        .filter(|month| !month.made)
+        .count();
     found.partitions_missing = u32::try_from(missing).unwrap_or(u32::MAX);
     let rows = sqlx::query(DEFAULT_ROWS).fetch_one(connection).await?;
     found.partition_default_rows = number(&rows, "count")?;
@@ -100,17 +118,37 @@ async fn ensure_on(connection: &mut PgConnection) -> sqlx::Result<Maintenance> {
 
 /// Makes one month's partition if there is none, in the caller's transaction. The default partition must be empty.
 pub(super) async fn make_one(connection: &mut PgConnection, month: i32) -> sqlx::Result<()> {
-    let made = sqlx::query(MADE).bind(format!("raid_events_{month}")).fetch_one(&mut *connection).await?;
+    let made = sqlx::query(MADE)
+        .bind(format!("raid_events_{month}"))
+        .fetch_one(&mut *connection)
+        .await?;
     if made.try_get("made")? {
         return Ok(());
     }
-    let next = if month % 100 == 12 { month + 89 } else { month + 1 };
-    let month = Month { month, next, made: false, stays: false };
-    sqlx::raw_sql(AssertSqlSafe(definition(&month))).execute(connection).await.map(drop)
+    let next = if month % 100 == 12 {
+        month + 89
+    } else {
+        month + 1
+    };
+    let month = Month {
+        month,
+        next,
+        made: false,
+        stays: false,
+    };
+    sqlx::raw_sql(AssertSqlSafe(definition(&month)))
+        .execute(connection)
+        .await
+        .map(drop)
 }
 
 async fn months(connection: &mut PgConnection) -> sqlx::Result<Vec<Month>> {
-    sqlx::query(MONTHS).fetch_all(connection).await?.iter().map(month).collect()
+    sqlx::query(MONTHS)
+        .fetch_all(connection)
+        .await?
+        .iter()
+        .map(month)
+        .collect()
 }
 
 fn month(row: &PgRow) -> sqlx::Result<Month> {
@@ -125,7 +163,10 @@ fn month(row: &PgRow) -> sqlx::Result<Month> {
 /// Whether it was made. Whatever is in the way may be gone at the next try.
 async fn make(connection: &mut PgConnection, month: &Month) -> bool {
     for attempt in 1.. {
-        match sqlx::raw_sql(AssertSqlSafe(definition(month))).execute(&mut *connection).await {
+        match sqlx::raw_sql(AssertSqlSafe(definition(month)))
+            .execute(&mut *connection)
+            .await
+        {
             Ok(_) => return true,
             Err(error) if attempt == ATTEMPTS => {
                 let error = &error as &dyn std::error::Error;

@@ -2,18 +2,24 @@
 //! on an empty database, over 100,000 raids, and at sizes between.
 
 #[path = "../../../tests/support/postgres.rs"]
-#[allow(dead_code, unreachable_pub, reason = "shared with tests that have no outside")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "shared with tests that have no outside"
+)]
 mod database;
 
-use super::{PostgresOptions, PostgresStore};
-use crate::store::Store;
-use database::Database;
-use serde_json::Value;
-use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use database::Database;
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
+
+use super::{PostgresOptions, PostgresStore};
+use crate::store::Store;
 
 /// Bounded by a limit, and over a table that should be empty.
 const MAY_SCAN: [&str; 1] = ["DEFAULT_ROWS"];
@@ -87,7 +93,11 @@ async fn no_statement_reads_a_large_table_from_end_to_end() {
             filled = size;
         }
         for (name, sql) in statements() {
-            let session = if name == "COMMIT" { &mut committing } else { &mut looking_up };
+            let session = if name == "COMMIT" {
+                &mut committing
+            } else {
+                &mut looking_up
+            };
             let plan = explain(session, &sql, "FORMAT JSON", &[]).await;
             let scans: Vec<_> = nodes(&plan).into_iter().filter_map(end_to_end).collect();
             let allowed = MAY_SCAN.contains(&name.as_str());
@@ -112,7 +122,13 @@ async fn reads_of_the_ledger_open_one_partition() {
         ("FIND_OP", vec![raid, key]),
         ("LOAD", vec![raid, "65536"]),
     ] {
-        let plan = explain(&mut session, &statements[name], "ANALYZE, FORMAT JSON", &arguments).await;
+        let plan = explain(
+            &mut session,
+            &statements[name],
+            "ANALYZE, FORMAT JSON",
+            &arguments,
+        )
+        .await;
         let opened: Vec<_> = (nodes(&plan).into_iter())
             .filter(|node| node["Actual Loops"] != 0)
             .filter_map(|node| node["Relation Name"].as_str())
@@ -128,8 +144,13 @@ fn statements() -> BTreeMap<String, String> {
     let mut sent = Vec::new();
     for source in sources() {
         let text = fs::read_to_string(&source).expect("read source");
-        for part in text.split("\nconst ").flat_map(|part| part.split("\npub(super) const ")) {
-            let Some((name, value)) = part.split_once(": &str = \"") else { continue };
+        for part in text
+            .split("\nconst ")
+            .flat_map(|part| part.split("\npub(super) const "))
+        {
+            let Some((name, value)) = part.split_once(": &str = \"") else {
+                continue;
+            };
             let sql = value.split_once("\";").expect("an end").0;
             if ["SELECT", "WITH", "INSERT", "UPDATE", "DELETE"]
                 .iter()
@@ -139,13 +160,20 @@ fn statements() -> BTreeMap<String, String> {
             }
         }
         for call in ["sqlx::query(", "sqlx::query_as(", ".sweep("] {
-            sent.extend(text.split(call).skip(1).map(|rest| last_argument(rest).to_owned()));
+            sent.extend(
+                text.split(call)
+                    .skip(1)
+                    .map(|rest| last_argument(rest).to_owned()),
+            );
         }
     }
     assert!(found.len() > 20, "{} statements", found.len());
     sent.retain(|name| name != PASSED_ON);
     for name in sent {
-        assert!(found.contains_key(&name), "sent but not looked through: {name}");
+        assert!(
+            found.contains_key(&name),
+            "sent but not looked through: {name}"
+        );
     }
     found
 }
@@ -159,7 +187,9 @@ fn last_argument(call: &str) -> &str {
 fn sources() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store");
     let files = fs::read_dir(folder.join("postgres")).expect("read folder");
-    let mut sources: Vec<_> = files.map(|file| file.expect("read folder").path()).collect();
+    let mut sources: Vec<_> = files
+        .map(|file| file.expect("read folder").path())
+        .collect();
     // A backup reads everything, on sessions of its own.
     sources.retain(|source| !source.ends_with("plans.rs") && !source.ends_with("archive.rs"));
     sources.push(folder.join("postgres.rs"));
@@ -167,14 +197,38 @@ fn sources() -> Vec<PathBuf> {
 }
 
 /// The plan that the session keeps for the statement. Without arguments they are all null.
-async fn explain(session: &mut PgConnection, sql: &str, options: &str, arguments: &[&str]) -> Value {
+async fn explain(
+    session: &mut PgConnection,
+    sql: &str,
+    options: &str,
+    arguments: &[&str],
+) -> Value {
     let count = (1..).take_while(|n| sql.contains(&format!("${n}"))).count();
-    let arguments = if arguments.is_empty() { vec!["NULL"; count].join(", ") } else { arguments.join(", ") };
-    let execute = if count == 0 { String::new() } else { format!("({arguments})") };
-    session.execute(AssertSqlSafe(format!("PREPARE looked_through AS {sql}"))).await.expect(sql);
-    let explain = AssertSqlSafe(format!("EXPLAIN ({options}) EXECUTE looked_through{execute}"));
-    let row = sqlx::raw_sql(explain).fetch_one(&mut *session).await.expect(sql);
-    session.execute("DEALLOCATE looked_through").await.expect("deallocate");
+    let arguments = if arguments.is_empty() {
+        vec!["NULL"; count].join(", ")
+    } else {
+        arguments.join(", ")
+    };
+    let execute = if count == 0 {
+        String::new()
+    } else {
+        format!("({arguments})")
+    };
+    session
+        .execute(AssertSqlSafe(format!("PREPARE looked_through AS {sql}")))
+        .await
+        .expect(sql);
+    let explain = AssertSqlSafe(format!(
+        "EXPLAIN ({options}) EXECUTE looked_through{execute}"
+    ));
+    let row = sqlx::raw_sql(explain)
+        .fetch_one(&mut *session)
+        .await
+        .expect(sql);
+    session
+        .execute("DEALLOCATE looked_through")
+        .await
+        .expect("deallocate");
     serde_json::from_str(row.try_get_unchecked(0).expect("a plan")).expect("json")
 }
 
@@ -183,7 +237,10 @@ fn nodes(plan: &Value) -> Vec<&Value> {
         Value::Array(parts) => parts.iter().flat_map(nodes).collect(),
         Value::Object(parts) => {
             let below = parts.values().flat_map(nodes);
-            std::iter::once(plan).filter(|node| node["Node Type"].is_string()).chain(below).collect()
+            std::iter::once(plan)
+                .filter(|node| node["Node Type"].is_string())
+                .chain(below)
+                .collect()
         }
         _ => Vec::new(),
     }
@@ -198,6 +255,7 @@ fn end_to_end(node: &Value) -> Option<&str> {
         }
         _ => return None,
     };
-    let is_small = relation.starts_with("pg_") || SMALL.iter().any(|small| relation.starts_with(small));
+    let is_small =
+        relation.starts_with("pg_") || SMALL.iter().any(|small| relation.starts_with(small));
     (!is_small).then_some(relation)
 }

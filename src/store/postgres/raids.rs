@@ -1,13 +1,15 @@
 //! Raids as rows: new ids, and finding a raid by what is known of it.
 
-use super::columns::{bound, header, number, raid, seq};
-use super::connections::Connections;
-use crate::store::{OpHash, RaidRow, Result};
+use std::ops::Range;
+
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{PlayerId, RaidId, UnixMillis};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
-use std::ops::Range;
+
+use super::columns::{bound, header, number, raid, seq};
+use super::connections::Connections;
+use crate::store::{OpHash, RaidRow, Result};
 
 /// Held while ids are reserved, so that each range is in one piece.
 const RESERVATION_LOCK: i64 = 0x7261_6964_0003;
@@ -40,27 +42,47 @@ pub(super) async fn visited(
     limit: u32,
 ) -> Result<Vec<RaidId>> {
     let after = after.map_or(0, i64::from);
-    let statement = sqlx::query(VISITED).bind(i64::from(player)).bind(after).bind(i64::from(limit));
-    connections.all("list raids visited", statement, |row| raid(row, "raid_id")).await
+    let statement = sqlx::query(VISITED)
+        .bind(i64::from(player))
+        .bind(after)
+        .bind(i64::from(limit));
+    connections
+        .all("list raids visited", statement, |row| raid(row, "raid_id"))
+        .await
 }
 
 pub(super) async fn reserve_ids(connections: &Connections, count: u32) -> Result<Range<u64>> {
     if count == 0 {
         return Ok(0..0);
     }
-    let statement = sqlx::query(RESERVE_IDS).bind(i64::from(count)).bind(RESERVATION_LOCK);
-    let first = connections.only("reserve raid ids", statement, |row| number(row, "first")).await?;
+    let statement = sqlx::query(RESERVE_IDS)
+        .bind(i64::from(count))
+        .bind(RESERVATION_LOCK);
+    let first = connections
+        .only("reserve raid ids", statement, |row| number(row, "first"))
+        .await?;
     Ok(first..first + u64::from(count))
 }
 
 pub(super) async fn by_invite(connections: &Connections, code: &str) -> Result<Option<RaidId>> {
     let statement = sqlx::query(BY_INVITE).bind(code.to_owned());
-    connections.first("find a raid by invite code", statement, |row| raid(row, "id")).await
+    connections
+        .first("find a raid by invite code", statement, |row| {
+            raid(row, "id")
+        })
+        .await
 }
 
-pub(super) async fn by_create_key(connections: &Connections, key: OpHash) -> Result<Option<RaidId>> {
+pub(super) async fn by_create_key(
+    connections: &Connections,
+    key: OpHash,
+) -> Result<Option<RaidId>> {
     let statement = sqlx::query(BY_CREATE_KEY).bind(key.0);
-    connections.first("find a raid by create key", statement, |row| raid(row, "id")).await
+    connections
+        .first("find a raid by create key", statement, |row| {
+            raid(row, "id")
+        })
+        .await
 }
 
 pub(super) async fn of_player(
@@ -75,7 +97,9 @@ pub(super) async fn of_player(
         .bind(bound(before.map_or(u64::MAX, RaidId::get)))
         .bind(status.map(RaidStatus::as_str))
         .bind(i64::from(limit));
-    connections.all("read a player's raids", statement, raid_row).await
+    connections
+        .all("read a player's raids", statement, raid_row)
+        .await
 }
 
 pub(super) fn raid_row(row: &PgRow) -> sqlx::Result<RaidRow> {

@@ -1,18 +1,20 @@
 //! Bans, sign-ins that were ended, and the notices of both.
 
+use std::time::Duration;
+
+use async_trait::async_trait;
+use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::{PlayerId, UnixMillis};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use uuid::Uuid;
+
 use super::PostgresStore;
 use super::columns::{millis, number, player as player_id};
 use super::connections::Statement;
 use super::oversight::with_deed;
 use crate::store::standing::NOTICES_KEPT;
 use crate::store::{Ban, Deed, FamilyId, Notice, Notices, Result, Standing};
-use async_trait::async_trait;
-use raidhall_protocol::server::PlayerRef;
-use raidhall_protocol::{PlayerId, UnixMillis};
-use sqlx::Row;
-use sqlx::postgres::PgRow;
-use std::time::Duration;
-use uuid::Uuid;
 
 const BAN: &str = "
     WITH changed AS (
@@ -92,15 +94,28 @@ impl Standing for PostgresStore {
     }
 
     async fn unban(&self, player: PlayerId, deed: &Deed) -> Result<bool> {
-        Ok(self.rest.count("lift a ban", about(sqlx::query(UNBAN), player, deed)).await? > 0)
+        Ok(self
+            .rest
+            .count("lift a ban", about(sqlx::query(UNBAN), player, deed))
+            .await?
+            > 0)
     }
 
     async fn disconnect(&self, player: PlayerId, deed: &Deed) -> Result<bool> {
-        Ok(self.rest.count("disconnect a player", about(sqlx::query(DISCONNECT), player, deed)).await? > 0)
+        Ok(self
+            .rest
+            .count(
+                "disconnect a player",
+                about(sqlx::query(DISCONNECT), player, deed),
+            )
+            .await?
+            > 0)
     }
 
     async fn bans(&self, after: Option<PlayerId>, limit: u32) -> Result<Vec<Ban>> {
-        let statement = sqlx::query(BANS).bind(after.map_or(0, i64::from)).bind(i64::from(limit));
+        let statement = sqlx::query(BANS)
+            .bind(after.map_or(0, i64::from))
+            .bind(i64::from(limit));
         self.rest.all("read bans", statement, ban).await
     }
 
@@ -113,7 +128,10 @@ impl Standing for PostgresStore {
         let statement = sqlx::query(NOTICES).bind(after.to_string());
         let rows = self.rest.all("read notices", statement, notice).await?;
         let next = rows.first().map_or(after, |(next, _)| *next);
-        Ok(Notices { list: rows.into_iter().filter_map(|(_, notice)| notice).collect(), next })
+        Ok(Notices {
+            list: rows.into_iter().filter_map(|(_, notice)| notice).collect(),
+            next,
+        })
     }
 }
 
@@ -125,7 +143,10 @@ fn about(statement: Statement, player: PlayerId, deed: &Deed) -> Statement {
 
 fn ban(row: &PgRow) -> sqlx::Result<Ban> {
     Ok(Ban {
-        player: PlayerRef { id: player_id(row, "id")?, name: row.try_get("name")? },
+        player: PlayerRef {
+            id: player_id(row, "id")?,
+            name: row.try_get("name")?,
+        },
         reason: row.try_get("reason")?,
         by: row.try_get("by")?,
         at: UnixMillis(row.try_get("at")?),
@@ -135,9 +156,14 @@ fn ban(row: &PgRow) -> sqlx::Result<Ban> {
 /// Where to go on, and the notice if the row holds one. A kind of a newer release is passed over.
 fn notice(row: &PgRow) -> sqlx::Result<(u64, Option<(u64, Notice)>)> {
     let next = number(row, "next")?;
-    let Some(kind) = row.try_get::<Option<&str>, _>("kind")? else { return Ok((next, None)) };
+    let Some(kind) = row.try_get::<Option<&str>, _>("kind")? else {
+        return Ok((next, None));
+    };
     let notice = match kind {
-        "player" => Notice::Player { player: player_id(row, "player")?, banned: row.try_get("banned")? },
+        "player" => Notice::Player {
+            player: player_id(row, "player")?,
+            banned: row.try_get("banned")?,
+        },
         "disconnect" => Notice::Disconnect(player_id(row, "player")?),
         "family" => Notice::SignedOut {
             family: FamilyId(row.try_get::<Uuid, _>("family")?),

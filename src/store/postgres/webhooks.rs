@@ -1,14 +1,15 @@
 //! Webhook endpoints, and what they did not take.
 
+use async_trait::async_trait;
+use raidhall_protocol::UnixMillis;
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
 use super::PostgresStore;
 use super::columns::{bigint, bound, instance, millis, number, raid as raid_id, seq};
 use super::oversight::with_deed;
 use crate::store::webhooks::{COUNTED, Cursor, EndpointRow, Parked, Progress, Replay, Webhooks};
 use crate::store::{Deed, Feed, InstanceId, Place, Result};
-use async_trait::async_trait;
-use raidhall_protocol::UnixMillis;
-use sqlx::Row;
-use sqlx::postgres::PgRow;
 
 const TAKE_ENDPOINT: &str = "
     UPDATE webhook_endpoints e SET owner = $2
@@ -20,7 +21,8 @@ const MAKE_ENDPOINT: &str = "
     INSERT INTO webhook_endpoints (name, lineage, place_commit, place_raid, place_seq) VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT DO NOTHING";
 
-const RELEASE_ENDPOINT: &str = "UPDATE webhook_endpoints SET owner = NULL WHERE name = $1 AND owner = $2";
+const RELEASE_ENDPOINT: &str =
+    "UPDATE webhook_endpoints SET owner = NULL WHERE name = $1 AND owner = $2";
 
 const NOTE_PROGRESS: &str = "
     WITH mine AS (
@@ -105,26 +107,45 @@ impl Webhooks for PostgresStore {
     async fn take_endpoint(&self, name: &str, instance: InstanceId) -> Result<Option<Cursor>> {
         const OPERATION: &str = "take a webhook endpoint";
         let take = || {
-            let statement = sqlx::query(TAKE_ENDPOINT).bind(name.to_owned()).bind(instance.0);
+            let statement = sqlx::query(TAKE_ENDPOINT)
+                .bind(name.to_owned())
+                .bind(instance.0);
             self.rest.first(OPERATION, statement, cursor)
         };
         if let Some(taken) = take().await? {
             return Ok(Some(taken));
         }
         let (lineage, Place { commit, raid, seq }) = self.feed_end().await?;
-        let make = sqlx::query(MAKE_ENDPOINT).bind(name.to_owned()).bind(lineage);
+        let make = sqlx::query(MAKE_ENDPOINT)
+            .bind(name.to_owned())
+            .bind(lineage);
         let make = make.bind(bound(commit)).bind(bound(raid)).bind(bound(seq));
         self.rest.rows(OPERATION, make).await?;
         take().await
     }
 
     async fn release_endpoint(&self, name: &str, instance: InstanceId) -> Result<()> {
-        let statement = sqlx::query(RELEASE_ENDPOINT).bind(name.to_owned()).bind(instance.0);
-        self.rest.rows("release a webhook endpoint", statement).await.map(drop)
+        let statement = sqlx::query(RELEASE_ENDPOINT)
+            .bind(name.to_owned())
+            .bind(instance.0);
+        self.rest
+            .rows("release a webhook endpoint", statement)
+            .await
+            .map(drop)
     }
 
-    async fn note_progress(&self, name: &str, instance: InstanceId, progress: &Progress) -> Result<bool> {
-        let Progress { cursor, settled, failed, paused } = progress;
+    async fn note_progress(
+        &self,
+        name: &str,
+        instance: InstanceId,
+        progress: &Progress,
+    ) -> Result<bool> {
+        let Progress {
+            cursor,
+            settled,
+            failed,
+            paused,
+        } = progress;
         let (lineage, place) = cursor.clone().unzip();
         let statement = sqlx::query(NOTE_PROGRESS)
             .bind(name.to_owned())
@@ -135,28 +156,78 @@ impl Webhooks for PostgresStore {
             .bind(place.map(|place| bound(place.seq)))
             .bind(paused.clone())
             .bind(settled.iter().map(|id| bound(*id)).collect::<Vec<_>>())
-            .bind(failed.iter().map(|failed| i64::from(failed.raid)).collect::<Vec<_>>())
-            .bind(failed.iter().map(|failed| bound(failed.seq.0)).collect::<Vec<_>>())
-            .bind(failed.iter().map(|failed| failed.attempts.cast_signed()).collect::<Vec<_>>())
-            .bind(failed.iter().map(|failed| failed.again.map(millis)).collect::<Vec<_>>())
-            .bind(failed.iter().map(|failed| failed.error.clone()).collect::<Vec<_>>());
-        Ok(self.rest.count("note webhook deliveries", statement).await? > 0)
+            .bind(
+                failed
+                    .iter()
+                    .map(|failed| i64::from(failed.raid))
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                failed
+                    .iter()
+                    .map(|failed| bound(failed.seq.0))
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                failed
+                    .iter()
+                    .map(|failed| failed.attempts.cast_signed())
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                failed
+                    .iter()
+                    .map(|failed| failed.again.map(millis))
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                failed
+                    .iter()
+                    .map(|failed| failed.error.clone())
+                    .collect::<Vec<_>>(),
+            );
+        Ok(self
+            .rest
+            .count("note webhook deliveries", statement)
+            .await?
+            > 0)
     }
 
     async fn due_deliveries(&self, name: &str, limit: u32) -> Result<Vec<Parked>> {
-        let statement = sqlx::query(DUE_DELIVERIES).bind(name.to_owned()).bind(i64::from(limit));
-        self.rest.all("read due webhook deliveries", statement, parked).await
+        let statement = sqlx::query(DUE_DELIVERIES)
+            .bind(name.to_owned())
+            .bind(i64::from(limit));
+        self.rest
+            .all("read due webhook deliveries", statement, parked)
+            .await
     }
 
-    async fn parked_deliveries(&self, name: &str, dead: bool, after: u64, limit: u32) -> Result<Vec<Parked>> {
-        let statement = if dead { sqlx::query(DEAD_DELIVERIES) } else { sqlx::query(WAITING_DELIVERIES) };
-        let statement = statement.bind(name.to_owned()).bind(bound(after)).bind(i64::from(limit));
-        self.rest.all("read parked webhook deliveries", statement, parked).await
+    async fn parked_deliveries(
+        &self,
+        name: &str,
+        dead: bool,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<Parked>> {
+        let statement = if dead {
+            sqlx::query(DEAD_DELIVERIES)
+        } else {
+            sqlx::query(WAITING_DELIVERIES)
+        };
+        let statement = statement
+            .bind(name.to_owned())
+            .bind(bound(after))
+            .bind(i64::from(limit));
+        self.rest
+            .all("read parked webhook deliveries", statement, parked)
+            .await
     }
 
     async fn endpoints(&self) -> Result<Vec<EndpointRow>> {
         let statement = sqlx::query(ENDPOINTS).bind(i64::from(COUNTED));
-        self.rest.all("read webhook endpoints", statement, endpoint).await
+        self.rest
+            .all("read webhook endpoints", statement, endpoint)
+            .await
     }
 
     async fn replay(&self, name: &str, what: Replay, deed: &Deed) -> Result<u64> {
@@ -164,16 +235,25 @@ impl Webhooks for PostgresStore {
         let statement = match what {
             Replay::One(raid, seq) => {
                 let seq = bigint(seq.0).map_err(|error| super::fault::refused(OPERATION, error))?;
-                sqlx::query(REPLAY_ONE).bind(name.to_owned()).bind(i64::from(raid)).bind(seq)
+                sqlx::query(REPLAY_ONE)
+                    .bind(name.to_owned())
+                    .bind(i64::from(raid))
+                    .bind(seq)
             }
-            Replay::Dead => sqlx::query(REPLAY_DEAD).bind(name.to_owned()).bind(i64::from(COUNTED)),
+            Replay::Dead => sqlx::query(REPLAY_DEAD)
+                .bind(name.to_owned())
+                .bind(i64::from(COUNTED)),
         };
         self.rest.count(OPERATION, with_deed(statement, deed)).await
     }
 
     async fn resume_endpoint(&self, name: &str, deed: &Deed) -> Result<bool> {
         let statement = with_deed(sqlx::query(RESUME_ENDPOINT).bind(name.to_owned()), deed);
-        Ok(self.rest.count("resume a webhook endpoint", statement).await? > 0)
+        Ok(self
+            .rest
+            .count("resume a webhook endpoint", statement)
+            .await?
+            > 0)
     }
 }
 
@@ -183,7 +263,11 @@ fn cursor(row: &PgRow) -> sqlx::Result<Cursor> {
         raid: number(row, "place_raid")?,
         seq: number(row, "place_seq")?,
     };
-    Ok(Cursor { lineage: row.try_get("lineage")?, place, paused: row.try_get("paused")? })
+    Ok(Cursor {
+        lineage: row.try_get("lineage")?,
+        place,
+        paused: row.try_get("paused")?,
+    })
 }
 
 fn parked(row: &PgRow) -> sqlx::Result<Parked> {

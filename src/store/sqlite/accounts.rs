@@ -1,5 +1,13 @@
 //! Players, and the families of their refresh tokens.
 
+use std::time::Duration;
+
+use async_trait::async_trait;
+use raidhall_protocol::rest::Profile;
+use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::{PlayerId, UnixMillis};
+use sqlx::Connection;
+
 use super::SqliteStore;
 use super::fault::{failed, refused, whole};
 use super::leases::millis;
@@ -8,12 +16,6 @@ use super::writer::{Hand, Lane};
 use crate::store::{
     Account, Accounts, FamilyId, Presentation, Result, Rotation, SIGN_INS_TOLD, SignIn, TokenHash,
 };
-use async_trait::async_trait;
-use raidhall_protocol::rest::Profile;
-use raidhall_protocol::server::PlayerRef;
-use raidhall_protocol::{PlayerId, UnixMillis};
-use sqlx::Connection;
-use std::time::Duration;
 
 statements! {
     CREATE_PLAYER = "INSERT INTO players (name, created_at) VALUES (?1, ", now!(), ") RETURNING id, created_at";
@@ -43,16 +45,21 @@ statements! {
 impl Accounts for SqliteStore {
     async fn create_player(&self, name: &str) -> Result<Profile> {
         let name = name.to_owned();
-        let create =
-            self.writer.run("create player", Lane::Others, move |hand| Box::pin(create_player(hand, name)));
+        let create = self.writer.run("create player", Lane::Others, move |hand| {
+            Box::pin(create_player(hand, name))
+        });
         create.await
     }
 
     async fn player(&self, id: PlayerId) -> Result<Option<Profile>> {
         const OPERATION: &str = "read player";
-        let read = sqlx::query_as(PLAYER).bind(i64::from(id)).fetch_optional(&self.readers);
+        let read = sqlx::query_as(PLAYER)
+            .bind(i64::from(id))
+            .fetch_optional(&self.readers);
         let row: Option<(String, i64, i64, i64, i64)> = read.await.map_err(failed(OPERATION))?;
-        let Some((name, xp, tasks, raids_won, created_at)) = row else { return Ok(None) };
+        let Some((name, xp, tasks, raids_won, created_at)) = row else {
+            return Ok(None);
+        };
         Ok(Some(Profile {
             id,
             name,
@@ -65,11 +72,18 @@ impl Accounts for SqliteStore {
 
     async fn account(&self, id: PlayerId) -> Result<Option<Account>> {
         let failed = failed("read account");
-        let Some(profile) = self.player(id).await? else { return Ok(None) };
-        let external_id =
-            sqlx::query_scalar(EXTERNAL_ID).bind(i64::from(id)).fetch_optional(&self.readers).await;
-        let sign_ins =
-            sqlx::query_as(SIGN_INS).bind(i64::from(id)).bind(SIGN_INS_TOLD).fetch_all(&self.readers).await;
+        let Some(profile) = self.player(id).await? else {
+            return Ok(None);
+        };
+        let external_id = sqlx::query_scalar(EXTERNAL_ID)
+            .bind(i64::from(id))
+            .fetch_optional(&self.readers)
+            .await;
+        let sign_ins = sqlx::query_as(SIGN_INS)
+            .bind(i64::from(id))
+            .bind(SIGN_INS_TOLD)
+            .fetch_all(&self.readers)
+            .await;
         let sign_ins: Vec<(i64, i64)> = sign_ins.map_err(&failed)?;
         let sign_in = |(renewed_at, expires_at)| SignIn {
             renewed_at: UnixMillis(renewed_at),
@@ -77,7 +91,11 @@ impl Accounts for SqliteStore {
         };
         let mut sign_ins: Vec<_> = sign_ins.into_iter().map(sign_in).collect();
         sign_ins.sort_unstable();
-        Ok(Some(Account { profile, external_id: external_id.map_err(failed)?.flatten(), sign_ins }))
+        Ok(Some(Account {
+            profile,
+            external_id: external_id.map_err(failed)?.flatten(),
+            sign_ins,
+        }))
     }
 
     async fn begin_refresh(
@@ -87,25 +105,39 @@ impl Accounts for SqliteStore {
         token: TokenHash,
         ttl: Duration,
     ) -> Result<()> {
-        let begin = self.writer.run("begin refresh family", Lane::Others, move |hand| {
-            Box::pin(begin_refresh(hand, family, player, token, ttl))
-        });
+        let begin = self
+            .writer
+            .run("begin refresh family", Lane::Others, move |hand| {
+                Box::pin(begin_refresh(hand, family, player, token, ttl))
+            });
         begin.await
     }
 
     async fn rotate_refresh(&self, presentation: Presentation) -> Result<Rotation> {
-        let rotate = self.writer.run("rotate refresh token", Lane::Others, move |hand| {
-            Box::pin(rotate_refresh(hand, presentation))
-        });
+        let rotate = self
+            .writer
+            .run("rotate refresh token", Lane::Others, move |hand| {
+                Box::pin(rotate_refresh(hand, presentation))
+            });
         rotate.await
     }
 }
 
 async fn create_player(hand: &mut Hand, name: String) -> Result<Profile> {
     let create = sqlx::query_as(CREATE_PLAYER).bind(&name);
-    let (id, created_at) = create.fetch_one(&mut hand.connection).await.map_err(failed("create player"))?;
+    let (id, created_at) = create
+        .fetch_one(&mut hand.connection)
+        .await
+        .map_err(failed("create player"))?;
     let (id, created_at) = (player_id(id)?, UnixMillis(created_at));
-    Ok(Profile { id, name, xp: 0, tasks: 0, raids_won: 0, created_at })
+    Ok(Profile {
+        id,
+        name,
+        xp: 0,
+        tasks: 0,
+        raids_won: 0,
+        created_at,
+    })
 }
 
 async fn begin_refresh(
@@ -116,10 +148,20 @@ async fn begin_refresh(
     ttl: Duration,
 ) -> Result<()> {
     let failed = failed("begin refresh family");
-    let mut transaction = hand.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
-    sqlx::query(FORGET_EXPIRED).execute(&mut *transaction).await.map_err(&failed)?;
-    let begin =
-        sqlx::query(BEGIN).bind(family.0).bind(i64::from(player)).bind(token.0.to_vec()).bind(millis(ttl));
+    let mut transaction = hand
+        .connection
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .map_err(&failed)?;
+    sqlx::query(FORGET_EXPIRED)
+        .execute(&mut *transaction)
+        .await
+        .map_err(&failed)?;
+    let begin = sqlx::query(BEGIN)
+        .bind(family.0)
+        .bind(i64::from(player))
+        .bind(token.0.to_vec())
+        .bind(millis(ttl));
     begin.execute(&mut *transaction).await.map_err(&failed)?;
     transaction.commit().await.map_err(failed)
 }
@@ -128,23 +170,60 @@ async fn begin_refresh(
 type FamilyRow = (i64, String, bool, Option<bool>, Vec<u8>);
 
 async fn rotate_refresh(hand: &mut Hand, presentation: Presentation) -> Result<Rotation> {
-    let Presentation { family, presented: token, successor, grace, ttl } = presentation;
+    let Presentation {
+        family,
+        presented: token,
+        successor,
+        grace,
+        ttl,
+    } = presentation;
     let failed = failed("rotate refresh token");
-    let mut transaction = hand.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
-    let find = sqlx::query_as(FAMILY).bind(family.0).bind(token.0.to_vec()).bind(millis(grace));
-    let found: Option<FamilyRow> = find.fetch_optional(&mut *transaction).await.map_err(&failed)?;
-    let Some((id, name, is_current, is_previous, current)) = found else { return Ok(Rotation::Unknown) };
+    let mut transaction = hand
+        .connection
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .map_err(&failed)?;
+    let find = sqlx::query_as(FAMILY)
+        .bind(family.0)
+        .bind(token.0.to_vec())
+        .bind(millis(grace));
+    let found: Option<FamilyRow> = find
+        .fetch_optional(&mut *transaction)
+        .await
+        .map_err(&failed)?;
+    let Some((id, name, is_current, is_previous, current)) = found else {
+        return Ok(Rotation::Unknown);
+    };
 
     let rotation = if is_current {
-        let rotate = sqlx::query(ROTATE).bind(family.0).bind(successor.0.to_vec()).bind(millis(ttl));
+        let rotate = sqlx::query(ROTATE)
+            .bind(family.0)
+            .bind(successor.0.to_vec())
+            .bind(millis(ttl));
         rotate.execute(&mut *transaction).await.map_err(&failed)?;
-        Rotation::Rotated { player: PlayerRef { id: player_id(id)?, name }, current: successor }
+        Rotation::Rotated {
+            player: PlayerRef {
+                id: player_id(id)?,
+                name,
+            },
+            current: successor,
+        }
     } else if is_previous == Some(true) {
         let current = <[u8; 32]>::try_from(current.as_slice());
         let current = TokenHash(current.map_err(|error| refused("rotate refresh token", error))?);
-        Rotation::Rotated { player: PlayerRef { id: player_id(id)?, name }, current }
+        Rotation::Rotated {
+            player: PlayerRef {
+                id: player_id(id)?,
+                name,
+            },
+            current,
+        }
     } else {
-        sqlx::query(REVOKE).bind(family.0).execute(&mut *transaction).await.map_err(&failed)?;
+        sqlx::query(REVOKE)
+            .bind(family.0)
+            .execute(&mut *transaction)
+            .await
+            .map_err(&failed)?;
         Rotation::Reused
     };
     transaction.commit().await.map_err(failed)?;

@@ -1,11 +1,7 @@
 //! The whole database for a backup, and from one. Rows travel as JSON, which SQLite makes and takes itself.
 
-use super::fault::{failed, refused};
-use super::statements::statements;
-use super::{LOCK_RETRY, MIGRATIONS, SqliteStore};
-use crate::backup::form::{Ban, Deed, Event, Ids, Player, Raid, SignIn, Snapshot};
-use crate::backup::{BackupError, Source, Target, earned};
-use crate::store::{EnlistError, Result, StoreError};
+use std::time::Duration;
+
 use anyhow::anyhow;
 use async_trait::async_trait;
 use raidhall_protocol::{PlayerId, RaidId};
@@ -13,7 +9,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Sqlite, query::QueryScalar};
-use std::time::Duration;
+
+use super::fault::{failed, refused};
+use super::statements::statements;
+use super::{LOCK_RETRY, MIGRATIONS, SqliteStore};
+use crate::backup::form::{Ban, Deed, Event, Ids, Player, Raid, SignIn, Snapshot};
+use crate::backup::{BackupError, Source, Target, earned};
+use crate::store::{EnlistError, Result, StoreError};
 
 const READ: &str = "read the database for a backup";
 const WRITE: &str = "fill the database from a backup";
@@ -126,24 +128,41 @@ impl SqliteSource {
     /// Begins to read the database of a `sqlite:` URL, which must exist and have this release's schema.
     pub async fn open(url: &str) -> Result<SqliteSource> {
         let options: SqliteConnectOptions = url.parse().map_err(failed(READ))?;
-        let options =
-            options.create_if_missing(false).busy_timeout(super::BUSY_TIMEOUT).pragma("query_only", "on");
+        let options = options
+            .create_if_missing(false)
+            .busy_timeout(super::BUSY_TIMEOUT)
+            .pragma("query_only", "on");
         let mut connection = options.connect().await.map_err(failed(READ))?;
-        sqlx::raw_sql("BEGIN").execute(&mut connection).await.map_err(failed(READ))?;
+        sqlx::raw_sql("BEGIN")
+            .execute(&mut connection)
+            .await
+            .map_err(failed(READ))?;
         // The first read is the moment that all others see.
-        let applied: Vec<i64> =
-            sqlx::query_scalar(SCHEMA).fetch_all(&mut connection).await.map_err(failed(READ))?;
-        if !MIGRATIONS.iter().map(|migration| migration.version).eq(applied) {
+        let applied: Vec<i64> = sqlx::query_scalar(SCHEMA)
+            .fetch_all(&mut connection)
+            .await
+            .map_err(failed(READ))?;
+        if !MIGRATIONS
+            .iter()
+            .map(|migration| migration.version)
+            .eq(applied)
+        {
             let source = anyhow!(
                 "its schema is not this release's: run `raidhall migrate` of the release that serves"
             );
-            return Err(StoreError::Refused { operation: READ, source });
+            return Err(StoreError::Refused {
+                operation: READ,
+                source,
+            });
         }
         Ok(SqliteSource { connection })
     }
 
     async fn rows<T: DeserializeOwned>(&mut self, query: Texts<'_>) -> Result<Vec<T>> {
-        let texts: Vec<String> = query.fetch_all(&mut self.connection).await.map_err(failed(READ))?;
+        let texts: Vec<String> = query
+            .fetch_all(&mut self.connection)
+            .await
+            .map_err(failed(READ))?;
         let row = |text: &String| serde_json::from_str(text).map_err(|error| refused(READ, error));
         texts.iter().map(row).collect()
     }
@@ -158,39 +177,65 @@ impl Source for SqliteSource {
     }
 
     async fn lineage(&mut self) -> Result<String> {
-        sqlx::query_scalar(LINEAGE).fetch_one(&mut self.connection).await.map_err(failed(READ))
+        sqlx::query_scalar(LINEAGE)
+            .fetch_one(&mut self.connection)
+            .await
+            .map_err(failed(READ))
     }
 
     async fn ids(&mut self) -> Result<Ids> {
-        Ok(self.rows(sqlx::query_scalar(IDS)).await?.pop().unwrap_or_default())
+        Ok(self
+            .rows(sqlx::query_scalar(IDS))
+            .await?
+            .pop()
+            .unwrap_or_default())
     }
 
     async fn players(&mut self, after: i64, limit: u32) -> Result<Vec<Player>> {
-        self.rows(sqlx::query_scalar(PLAYERS).bind(after).bind(limit)).await
+        self.rows(sqlx::query_scalar(PLAYERS).bind(after).bind(limit))
+            .await
     }
 
     async fn raids(&mut self, after: i64, limit: u32) -> Result<Vec<Raid>> {
-        self.rows(sqlx::query_scalar(RAIDS).bind(after).bind(limit)).await
+        self.rows(sqlx::query_scalar(RAIDS).bind(after).bind(limit))
+            .await
     }
 
     async fn snapshot(&mut self, raid: i64) -> Result<Option<Snapshot>> {
-        Ok(self.rows(sqlx::query_scalar(SNAPSHOT).bind(raid)).await?.pop())
+        Ok(self
+            .rows(sqlx::query_scalar(SNAPSHOT).bind(raid))
+            .await?
+            .pop())
     }
 
     async fn events(&mut self, raid: &Raid, after: i64, limit: u32) -> Result<Vec<Event>> {
-        self.rows(sqlx::query_scalar(EVENTS).bind(raid.born).bind(raid.id).bind(after).bind(limit)).await
+        self.rows(
+            sqlx::query_scalar(EVENTS)
+                .bind(raid.born)
+                .bind(raid.id)
+                .bind(after)
+                .bind(limit),
+        )
+        .await
     }
 
     async fn sign_ins(&mut self, after: &str, limit: u32) -> Result<Vec<SignIn>> {
-        self.rows(sqlx::query_scalar(SIGN_INS).bind(after.to_owned()).bind(limit)).await
+        self.rows(
+            sqlx::query_scalar(SIGN_INS)
+                .bind(after.to_owned())
+                .bind(limit),
+        )
+        .await
     }
 
     async fn bans(&mut self, after: i64, limit: u32) -> Result<Vec<Ban>> {
-        self.rows(sqlx::query_scalar(BANS).bind(after).bind(limit)).await
+        self.rows(sqlx::query_scalar(BANS).bind(after).bind(limit))
+            .await
     }
 
     async fn deeds(&mut self, after: i64, limit: u32) -> Result<Vec<Deed>> {
-        self.rows(sqlx::query_scalar(DEEDS).bind(after).bind(limit)).await
+        self.rows(sqlx::query_scalar(DEEDS).bind(after).bind(limit))
+            .await
     }
 }
 
@@ -210,26 +255,43 @@ impl SqliteTarget {
             EnlistError::Store(error) => error.into(),
         })?;
         let options: SqliteConnectOptions = url.parse().map_err(failed(WRITE))?;
-        let options = options.foreign_keys(true).busy_timeout(super::BUSY_TIMEOUT.max(LOCK_RETRY));
+        let options = options
+            .foreign_keys(true)
+            .busy_timeout(super::BUSY_TIMEOUT.max(LOCK_RETRY));
         let mut connection = options.connect().await.map_err(failed(WRITE))?;
-        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut connection).await.map_err(failed(WRITE))?;
+        sqlx::raw_sql("BEGIN IMMEDIATE")
+            .execute(&mut connection)
+            .await
+            .map_err(failed(WRITE))?;
         for (what, statement) in EMPTY {
-            let exists = sqlx::query_scalar(statement).fetch_one(&mut connection).await;
+            let exists = sqlx::query_scalar(statement)
+                .fetch_one(&mut connection)
+                .await;
             if exists.map_err(failed(WRITE))? {
                 return Err(BackupError::NotEmpty(what));
             }
         }
-        Ok(SqliteTarget { connection, _store: store })
+        Ok(SqliteTarget {
+            connection,
+            _store: store,
+        })
     }
 
     async fn add(&mut self, statement: &'static str, rows: &impl Serialize, of: i64) -> Result<()> {
         let rows = serde_json::to_string(rows).map_err(|error| refused(WRITE, error))?;
-        let add = sqlx::query(statement).bind(rows).bind(of).execute(&mut self.connection).await;
+        let add = sqlx::query(statement)
+            .bind(rows)
+            .bind(of)
+            .execute(&mut self.connection)
+            .await;
         add.map(drop).map_err(failed(WRITE))
     }
 
     async fn set(&mut self, statement: &'static str, to: i64) -> Result<()> {
-        let set = sqlx::query(statement).bind(to).execute(&mut self.connection).await;
+        let set = sqlx::query(statement)
+            .bind(to)
+            .execute(&mut self.connection)
+            .await;
         set.map(drop).map_err(failed(WRITE))
     }
 }
@@ -252,7 +314,12 @@ impl Target for SqliteTarget {
         self.add(ADD_EVENTS, &earned(rows), raid.born.into()).await
     }
 
-    async fn members(&mut self, raid: RaidId, members: &[PlayerId], former: &[PlayerId]) -> Result<()> {
+    async fn members(
+        &mut self,
+        raid: RaidId,
+        members: &[PlayerId],
+        former: &[PlayerId],
+    ) -> Result<()> {
         self.add(ADD_MEMBERS, &members, raid.into()).await?;
         self.add(ADD_FORMER, &former, raid.into()).await
     }
@@ -271,17 +338,25 @@ impl Target for SqliteTarget {
 
     async fn wrong_totals(&mut self) -> Result<Option<i64>> {
         let statement = WRONG_TOTALS;
-        sqlx::query_scalar(statement).fetch_optional(&mut self.connection).await.map_err(failed(WRITE))
+        sqlx::query_scalar(statement)
+            .fetch_optional(&mut self.connection)
+            .await
+            .map_err(failed(WRITE))
     }
 
     async fn finish(mut self: Box<Self>, ids: &Ids, lineage: Option<&str>) -> Result<()> {
         self.set(SET_RAID_IDS, ids.raids).await?;
         self.set(FORGET_PLAYER_IDS, 0).await?;
         self.set(SET_PLAYER_IDS, ids.players).await?;
-        let set =
-            sqlx::query(SET_LINEAGE).bind(lineage.map(str::to_owned)).execute(&mut self.connection).await;
+        let set = sqlx::query(SET_LINEAGE)
+            .bind(lineage.map(str::to_owned))
+            .execute(&mut self.connection)
+            .await;
         set.map_err(failed(WRITE))?;
-        sqlx::raw_sql("COMMIT").execute(&mut self.connection).await.map_err(failed(WRITE))?;
+        sqlx::raw_sql("COMMIT")
+            .execute(&mut self.connection)
+            .await
+            .map_err(failed(WRITE))?;
         self.connection.close().await.map_err(failed(WRITE))
     }
 }

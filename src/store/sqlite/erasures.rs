@@ -1,5 +1,11 @@
 //! Forgetting a player. What is deleted or replaced is overwritten in the file too: see the pragmas of [`SqliteStore`].
 
+use std::time::Duration;
+
+use async_trait::async_trait;
+use raidhall_protocol::{Event, PlayerId, RaidId, Seq, UnixMillis};
+use sqlx::Connection;
+
 use super::SqliteStore;
 use super::accounts::player_id;
 use super::fault::{failed, refused};
@@ -10,10 +16,6 @@ use super::standing::notice_player;
 use super::statements::{now, statements};
 use super::writer::{Hand, Lane};
 use crate::store::{Deed, Erasure, Erasures, Result, erasures};
-use async_trait::async_trait;
-use raidhall_protocol::{Event, PlayerId, RaidId, Seq, UnixMillis};
-use sqlx::Connection;
-use std::time::Duration;
 
 statements! {
     CLOSE =
@@ -43,27 +45,44 @@ const EMPTY_THE_LOG: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 impl Erasures for SqliteStore {
     async fn begin_erasure(&self, player: PlayerId, name: &str, deed: &Deed) -> Result<bool> {
         let (name, deed) = (name.to_owned(), deed.clone());
-        let begin = self.writer.run("close an account", Lane::Others, move |hand| {
-            Box::pin(async move { begin(hand, player, &name, &deed).await })
-        });
+        let begin = self
+            .writer
+            .run("close an account", Lane::Others, move |hand| {
+                Box::pin(async move { begin(hand, player, &name, &deed).await })
+            });
         begin.await
     }
 
     async fn take_erasure(&self, again: Duration) -> Result<Option<Erasure>> {
-        let take = self.writer.run("take an erasure", Lane::Others, move |hand| {
-            Box::pin(async move {
-                let take = sqlx::query_as(TAKE).bind(millis(again)).fetch_optional(&mut hand.connection);
-                let row: Option<(i64, i64)> = take.await.map_err(failed("take an erasure"))?;
-                let erasure = |(id, at)| Ok(Erasure { player: player_id(id)?, begun_at: UnixMillis(at) });
-                row.map(erasure).transpose()
-            })
-        });
+        let take = self
+            .writer
+            .run("take an erasure", Lane::Others, move |hand| {
+                Box::pin(async move {
+                    let take = sqlx::query_as(TAKE)
+                        .bind(millis(again))
+                        .fetch_optional(&mut hand.connection);
+                    let row: Option<(i64, i64)> = take.await.map_err(failed("take an erasure"))?;
+                    let erasure = |(id, at)| {
+                        Ok(Erasure {
+                            player: player_id(id)?,
+                            begun_at: UnixMillis(at),
+                        })
+                    };
+                    row.map(erasure).transpose()
+                })
+            });
         take.await
     }
 
     async fn rewrite(&self, raid: RaidId, events: &[Event], before: Seq) -> Result<()> {
         const OPERATION: &str = "rewrite events";
-        let rows = array(events.iter().map(rewritten).collect::<Result<Vec<_>>>()?.into_iter());
+        let rows = array(
+            events
+                .iter()
+                .map(rewritten)
+                .collect::<Result<Vec<_>>>()?
+                .into_iter(),
+        );
         let title = erasures::title(events).map(str::to_owned);
         let before = i64::try_from(before.0).map_err(|error| refused(OPERATION, error))?;
         let rewrite = self.writer.run(OPERATION, Lane::Others, move |hand| {
@@ -73,32 +92,51 @@ impl Erasures for SqliteStore {
     }
 
     async fn end_erasure(&self, player: PlayerId) -> Result<()> {
-        let end = self.writer.run("end an erasure", Lane::Others, move |hand| {
-            Box::pin(async move {
-                let failed = failed("end an erasure");
-                let end = sqlx::query(END).bind(i64::from(player)).execute(&mut hand.connection);
-                end.await.map_err(&failed)?;
-                let emptied = sqlx::raw_sql(EMPTY_THE_LOG).execute(&mut hand.connection).await;
-                emptied.map(drop).map_err(failed)
-            })
-        });
+        let end = self
+            .writer
+            .run("end an erasure", Lane::Others, move |hand| {
+                Box::pin(async move {
+                    let failed = failed("end an erasure");
+                    let end = sqlx::query(END)
+                        .bind(i64::from(player))
+                        .execute(&mut hand.connection);
+                    end.await.map_err(&failed)?;
+                    let emptied = sqlx::raw_sql(EMPTY_THE_LOG)
+                        .execute(&mut hand.connection)
+                        .await;
+                    emptied.map(drop).map_err(failed)
+                })
+            });
         end.await
     }
 }
 
 async fn begin(hand: &mut Hand, player: PlayerId, name: &str, deed: &Deed) -> Result<bool> {
     let failed = failed("close an account");
-    let mut transaction = hand.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
+    let mut transaction = hand
+        .connection
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .map_err(&failed)?;
     let id = i64::from(player);
-    let close = sqlx::query(CLOSE).bind(id).bind(name).execute(&mut *transaction);
+    let close = sqlx::query(CLOSE)
+        .bind(id)
+        .bind(name)
+        .execute(&mut *transaction);
     if close.await.map_err(&failed)?.rows_affected() == 0 {
-        let found: Option<(i64,)> =
-            sqlx::query_as(EXISTS).bind(id).fetch_optional(&mut *transaction).await.map_err(&failed)?;
+        let found: Option<(i64,)> = sqlx::query_as(EXISTS)
+            .bind(id)
+            .fetch_optional(&mut *transaction)
+            .await
+            .map_err(&failed)?;
         return Ok(found.is_some());
     }
     let sign_out = sqlx::query(SIGN_OUT).bind(id).execute(&mut *transaction);
     sign_out.await.map_err(&failed)?;
-    let ban = sqlx::query(BAN).bind(id).bind(&deed.actor).execute(&mut *transaction);
+    let ban = sqlx::query(BAN)
+        .bind(id)
+        .bind(&deed.actor)
+        .execute(&mut *transaction);
     ban.await.map_err(&failed)?;
     notice_player(&mut transaction, "player", player).await?;
     record(&mut transaction, deed).await?;
@@ -114,15 +152,28 @@ async fn rewrite(
     before: i64,
 ) -> Result<()> {
     let failed = failed("rewrite events");
-    let mut transaction = hand.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
+    let mut transaction = hand
+        .connection
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .map_err(&failed)?;
     let id = i64::from(raid);
-    let rewrite = sqlx::query(REWRITE).bind(id).bind(rows).execute(&mut *transaction);
+    let rewrite = sqlx::query(REWRITE)
+        .bind(id)
+        .bind(rows)
+        .execute(&mut *transaction);
     rewrite.await.map_err(&failed)?;
     if let Some(title) = title {
-        let rename = sqlx::query(RENAME).bind(id).bind(title).execute(&mut *transaction);
+        let rename = sqlx::query(RENAME)
+            .bind(id)
+            .bind(title)
+            .execute(&mut *transaction);
         rename.await.map_err(&failed)?;
     }
-    let drop_snapshot = sqlx::query(DROP_SNAPSHOT).bind(id).bind(before).execute(&mut *transaction);
+    let drop_snapshot = sqlx::query(DROP_SNAPSHOT)
+        .bind(id)
+        .bind(before)
+        .execute(&mut *transaction);
     drop_snapshot.await.map_err(&failed)?;
     transaction.commit().await.map_err(failed)
 }

@@ -1,14 +1,15 @@
 //! All raids' events in the order in which they were written. There is one writer at a time, so that is the order of their
 //! commits.
 
+use async_trait::async_trait;
+use raidhall_protocol::RaidId;
+
 use super::SqliteStore;
 use super::fault::{failed, whole};
 use super::ledger_row::LedgerRow;
 use super::statements::statements;
 use crate::store::Result;
 use crate::store::feed::{Fed, Feed, Place};
-use async_trait::async_trait;
-use raidhall_protocol::RaidId;
 
 const OPERATION: &str = "read the feed";
 
@@ -42,15 +43,28 @@ struct Row {
 impl Feed for SqliteStore {
     async fn feed(&self, after: Place, limit: u32) -> Result<Fed> {
         let position = i64::try_from(after.commit).unwrap_or(i64::MAX);
-        let rows = sqlx::query_as(FEED).bind(position).bind(limit).fetch_all(&self.readers).await;
+        let rows = sqlx::query_as(FEED)
+            .bind(position)
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await;
         let rows: Vec<Row> = rows.map_err(failed(OPERATION))?;
-        let mut fed = Fed { lineage: String::new(), events: Vec::new(), next: after };
+        let mut fed = Fed {
+            lineage: String::new(),
+            events: Vec::new(),
+            next: after,
+        };
         for row in rows {
             fed.lineage.clone_from(&row.lineage);
-            let Some((position, raid, event)) = row.event() else { continue };
+            let Some((position, raid, event)) = row.event() else {
+                continue;
+            };
             let raid = RaidId::try_from(whole(OPERATION, raid)?)
                 .map_err(|error| super::fault::refused(OPERATION, error))?;
-            fed.next = Place { commit: whole(OPERATION, position)?, ..Place::default() };
+            fed.next = Place {
+                commit: whole(OPERATION, position)?,
+                ..Place::default()
+            };
             fed.events.push((raid, event.decode()?));
         }
         Ok(fed)
@@ -60,14 +74,27 @@ impl Feed for SqliteStore {
         const OPERATION: &str = "find the feed's end";
         let end = sqlx::query_as(FEED_END).fetch_one(&self.readers).await;
         let (lineage, position): (String, i64) = end.map_err(failed(OPERATION))?;
-        Ok((lineage, Place { commit: whole(OPERATION, position)?, ..Place::default() }))
+        Ok((
+            lineage,
+            Place {
+                commit: whole(OPERATION, position)?,
+                ..Place::default()
+            },
+        ))
     }
 }
 
 impl Row {
     fn event(self) -> Option<(i64, i64, LedgerRow)> {
         let (seq, at, version) = (self.seq?, self.at?, self.version?);
-        let event = LedgerRow { seq, at, by: self.by, version, kind: self.kind?, data: self.data? };
+        let event = LedgerRow {
+            seq,
+            at,
+            by: self.by,
+            version,
+            kind: self.kind?,
+            data: self.data?,
+        };
         Some((self.position?, self.raid_id?, event))
     }
 }

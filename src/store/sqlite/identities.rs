@@ -1,5 +1,12 @@
 //! Players by what they are called elsewhere, and proofs that are good for once.
 
+use std::time::Duration;
+
+use async_trait::async_trait;
+use raidhall_protocol::PlayerId;
+use raidhall_protocol::server::PlayerRef;
+use sqlx::{Connection, SqliteConnection};
+
 use super::SqliteStore;
 use super::accounts::player_id;
 use super::fault::failed;
@@ -7,11 +14,6 @@ use super::leases::millis;
 use super::statements::{now, statements};
 use super::writer::{Hand, Lane};
 use crate::store::{Identities, Link, Result};
-use async_trait::async_trait;
-use raidhall_protocol::PlayerId;
-use raidhall_protocol::server::PlayerRef;
-use sqlx::{Connection, SqliteConnection};
-use std::time::Duration;
 
 statements! {
     OF_IDENTITY = "SELECT id, name FROM players WHERE external_id = ?1";
@@ -28,8 +30,14 @@ statements! {
 #[async_trait]
 impl Identities for SqliteStore {
     async fn player_of_identity(&self, external_id: &str) -> Result<Option<PlayerRef>> {
-        let found = sqlx::query_as(OF_IDENTITY).bind(external_id).fetch_optional(&self.readers).await;
-        found.map_err(failed("find a player by identity"))?.map(player).transpose()
+        let found = sqlx::query_as(OF_IDENTITY)
+            .bind(external_id)
+            .fetch_optional(&self.readers)
+            .await;
+        found
+            .map_err(failed("find a player by identity"))?
+            .map(player)
+            .transpose()
     }
 
     async fn admit_identity(&self, external_id: &str, name: &str) -> Result<PlayerRef> {
@@ -37,30 +45,39 @@ impl Identities for SqliteStore {
             return Ok(known);
         }
         let (external_id, name) = (external_id.to_owned(), name.to_owned());
-        let admit = self.writer.run("admit an identity", Lane::Others, move |hand| {
-            Box::pin(async move { admit(hand, &external_id, &name).await })
-        });
+        let admit = self
+            .writer
+            .run("admit an identity", Lane::Others, move |hand| {
+                Box::pin(async move { admit(hand, &external_id, &name).await })
+            });
         admit.await
     }
 
     async fn link_identity(&self, player: PlayerId, external_id: &str) -> Result<Link> {
         let external_id = external_id.to_owned();
-        let link = self.writer.run("link an identity", Lane::Others, move |hand| {
-            Box::pin(async move { link(hand, player, &external_id).await })
-        });
+        let link = self
+            .writer
+            .run("link an identity", Lane::Others, move |hand| {
+                Box::pin(async move { link(hand, player, &external_id).await })
+            });
         link.await
     }
 
     async fn use_proof(&self, proof: [u8; 32], ttl: Duration) -> Result<bool> {
-        let consume =
-            self.writer.run("use a proof", Lane::Others, move |hand| Box::pin(use_proof(hand, proof, ttl)));
+        let consume = self.writer.run("use a proof", Lane::Others, move |hand| {
+            Box::pin(use_proof(hand, proof, ttl))
+        });
         consume.await
     }
 }
 
 async fn admit(hand: &mut Hand, external_id: &str, name: &str) -> Result<PlayerRef> {
     let failed = failed("admit an identity");
-    let mut transaction = hand.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
+    let mut transaction = hand
+        .connection
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .map_err(&failed)?;
     let admitted = match of_identity(&mut transaction, external_id).await? {
         Some(known) => known,
         None => {
@@ -74,9 +91,16 @@ async fn admit(hand: &mut Hand, external_id: &str, name: &str) -> Result<PlayerR
 
 async fn link(hand: &mut Hand, player: PlayerId, external_id: &str) -> Result<Link> {
     let failed = failed("link an identity");
-    let mut transaction = hand.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
+    let mut transaction = hand
+        .connection
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .map_err(&failed)?;
     let id = i64::from(player);
-    let has = sqlx::query_as(IDENTITY).bind(id).fetch_optional(&mut *transaction).await;
+    let has = sqlx::query_as(IDENTITY)
+        .bind(id)
+        .fetch_optional(&mut *transaction)
+        .await;
     let has: Option<(Option<String>,)> = has.map_err(&failed)?;
     let owner = of_identity(&mut transaction, external_id).await?;
     Ok(match (has, owner) {
@@ -85,7 +109,10 @@ async fn link(hand: &mut Hand, player: PlayerId, external_id: &str) -> Result<Li
         (Some((Some(_),)), _) => Link::HasAnother,
         (_, Some(_)) => Link::Taken,
         (Some((None,)), None) => {
-            let set = sqlx::query(LINK).bind(id).bind(external_id).execute(&mut *transaction);
+            let set = sqlx::query(LINK)
+                .bind(id)
+                .bind(external_id)
+                .execute(&mut *transaction);
             set.await.map_err(&failed)?;
             transaction.commit().await.map_err(failed)?;
             Link::Linked
@@ -93,21 +120,47 @@ async fn link(hand: &mut Hand, player: PlayerId, external_id: &str) -> Result<Li
     })
 }
 
-async fn of_identity(connection: &mut SqliteConnection, external_id: &str) -> Result<Option<PlayerRef>> {
-    let found = sqlx::query_as(OF_IDENTITY).bind(external_id).fetch_optional(connection).await;
-    found.map_err(failed("find a player by identity"))?.map(player).transpose()
+async fn of_identity(
+    connection: &mut SqliteConnection,
+    external_id: &str,
+) -> Result<Option<PlayerRef>> {
+    let found = sqlx::query_as(OF_IDENTITY)
+        .bind(external_id)
+        .fetch_optional(connection)
+        .await;
+    found
+        .map_err(failed("find a player by identity"))?
+        .map(player)
+        .transpose()
 }
 
 async fn use_proof(hand: &mut Hand, proof: [u8; 32], ttl: Duration) -> Result<bool> {
     let failed = failed("use a proof");
-    let mut transaction = hand.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
-    sqlx::query(FORGET_PROOFS).execute(&mut *transaction).await.map_err(&failed)?;
-    let consume = sqlx::query(USE_PROOF).bind(proof.to_vec()).bind(millis(ttl));
-    let used = consume.execute(&mut *transaction).await.map_err(&failed)?.rows_affected() > 0;
+    let mut transaction = hand
+        .connection
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .map_err(&failed)?;
+    sqlx::query(FORGET_PROOFS)
+        .execute(&mut *transaction)
+        .await
+        .map_err(&failed)?;
+    let consume = sqlx::query(USE_PROOF)
+        .bind(proof.to_vec())
+        .bind(millis(ttl));
+    let used = consume
+        .execute(&mut *transaction)
+        .await
+        .map_err(&failed)?
+        .rows_affected()
+        > 0;
     transaction.commit().await.map_err(failed)?;
     Ok(used)
 }
 
 fn player((id, name): (i64, String)) -> Result<PlayerRef> {
-    Ok(PlayerRef { id: player_id(id)?, name })
+    Ok(PlayerRef {
+        id: player_id(id)?,
+        name,
+    })
 }

@@ -1,14 +1,16 @@
 //! Instances: the lock, leases, and the ids that they reserve.
 
+use std::ops::Range;
+use std::time::Duration;
+
+use raidhall_protocol::UnixMillis;
+use sqlx::Connection;
+use uuid::Uuid;
+
 use super::fault::{failed, whole};
 use super::statements::{now, statements};
 use super::writer::Hand;
 use crate::store::{Instance, InstanceId, Peer, Renewal, Result};
-use raidhall_protocol::UnixMillis;
-use sqlx::Connection;
-use std::ops::Range;
-use std::time::Duration;
-use uuid::Uuid;
 
 statements! {
     VOID_LEASES = "DELETE FROM instances";
@@ -48,7 +50,11 @@ pub(super) async fn renew(hand: &mut Hand, instance: &Instance, ttl: Duration) -
         .fetch_one(&mut hand.connection)
         .await
         .map_err(&failed)?;
-    let peers = sqlx::query_as(PEERS).bind(instance.id.0).bind(now).fetch_all(&mut hand.connection).await;
+    let peers = sqlx::query_as(PEERS)
+        .bind(instance.id.0)
+        .bind(now)
+        .fetch_all(&mut hand.connection)
+        .await;
     let peers: Vec<(Uuid, String, bool, i64)> = peers.map_err(failed)?;
     let peer = |(id, ws_url, draining, lease_until)| Peer {
         id: InstanceId(id),
@@ -58,14 +64,27 @@ pub(super) async fn renew(hand: &mut Hand, instance: &Instance, ttl: Duration) -
     };
     // Whoever has the database's lock needs no lease.
     let lapsed = false;
-    Ok(Renewal { now: UnixMillis(now), lineage, lapsed, peers: peers.into_iter().map(peer).collect() })
+    Ok(Renewal {
+        now: UnixMillis(now),
+        lineage,
+        lapsed,
+        peers: peers.into_iter().map(peer).collect(),
+    })
 }
 
 pub(super) async fn retire(hand: &mut Hand, instance: InstanceId) -> Result<()> {
     let failed = failed("retire");
-    let mut transaction = hand.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
+    let mut transaction = hand
+        .connection
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .map_err(&failed)?;
     for statement in [END_LEASE, GIVE_BACK] {
-        sqlx::query(statement).bind(instance.0).execute(&mut *transaction).await.map_err(&failed)?;
+        sqlx::query(statement)
+            .bind(instance.0)
+            .execute(&mut *transaction)
+            .await
+            .map_err(&failed)?;
     }
     transaction.commit().await.map_err(failed)
 }
@@ -73,13 +92,18 @@ pub(super) async fn retire(hand: &mut Hand, instance: InstanceId) -> Result<()> 
 pub(super) async fn reserve_raid_ids(hand: &mut Hand, count: u32) -> Result<Range<u64>> {
     const OPERATION: &str = "reserve raid ids";
     let reserve = sqlx::query_scalar(RESERVE_RAID_IDS).bind(count);
-    let last: i64 = reserve.fetch_one(&mut hand.connection).await.map_err(failed(OPERATION))?;
+    let last: i64 = reserve
+        .fetch_one(&mut hand.connection)
+        .await
+        .map_err(failed(OPERATION))?;
     let end = whole(OPERATION, last)? + 1;
     Ok(end - u64::from(count)..end)
 }
 
 pub(super) async fn rename_lineage(hand: &mut Hand) -> Result<String> {
-    let renamed = sqlx::query_scalar(RENAME_LINEAGE).fetch_one(&mut hand.connection).await;
+    let renamed = sqlx::query_scalar(RENAME_LINEAGE)
+        .fetch_one(&mut hand.connection)
+        .await;
     renamed.map_err(failed("rename lineage"))
 }
 

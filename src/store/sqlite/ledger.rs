@@ -5,16 +5,18 @@
 
 mod rows;
 
-use super::fault::{failed, whole};
-use super::statements::statements;
-use super::writer::{Hand, Lane, Writer};
-use crate::store::{Append, Epoch, Fate, Head, InstanceId, Result, batch};
+use std::collections::{HashMap, HashSet};
+
 use raidhall_protocol::Seq;
 use rows::{Rows, Totals};
 pub(super) use rows::{array, rewritten};
 use sqlx::{Connection, SqliteConnection, SqliteExecutor};
-use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
+
+use super::fault::{failed, whole};
+use super::statements::statements;
+use super::writer::{Hand, Lane, Writer};
+use crate::store::{Append, Epoch, Fate, Head, InstanceId, Result, batch};
 
 const OPERATION: &str = "commit";
 
@@ -60,8 +62,9 @@ pub(super) async fn commit(writer: &Writer, batch: &[Append]) -> Result<Vec<Fate
         return Ok(Vec::new());
     }
     let rows = batch.iter().map(Rows::of).collect::<Result<Vec<_>>>()?;
-    let commit =
-        writer.run(OPERATION, Lane::Others, |hand: &mut Hand| Box::pin(write(&mut hand.connection, rows)));
+    let commit = writer.run(OPERATION, Lane::Others, |hand: &mut Hand| {
+        Box::pin(write(&mut hand.connection, rows))
+    });
     let unwritten = commit.await?;
     let fate = |append: &Append| match unwritten.get(&i64::from(append.raid)) {
         None => Fate::Committed,
@@ -77,24 +80,54 @@ type Unwritten = HashMap<i64, Option<Head>>;
 
 async fn write(connection: &mut SqliteConnection, mut rows: Vec<Rows>) -> Result<Unwritten> {
     let failed = failed(OPERATION);
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
-    execute(&mut transaction, CREATE, array(rows.iter().filter_map(|rows| rows.creation.as_deref()))).await?;
-    let advance = sqlx::query_scalar(ADVANCE).bind(array(rows.iter().map(|rows| rows.header.as_str())));
-    let written: Vec<i64> = advance.fetch_all(&mut *transaction).await.map_err(&failed)?;
+    let mut transaction = connection
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .map_err(&failed)?;
+    execute(
+        &mut transaction,
+        CREATE,
+        array(rows.iter().filter_map(|rows| rows.creation.as_deref())),
+    )
+    .await?;
+    let advance =
+        sqlx::query_scalar(ADVANCE).bind(array(rows.iter().map(|rows| rows.header.as_str())));
+    let written: Vec<i64> = advance
+        .fetch_all(&mut *transaction)
+        .await
+        .map_err(&failed)?;
 
     let mut unwritten = Unwritten::new();
     if written.len() < rows.len() {
         let written: HashSet<i64> = written.into_iter().collect();
-        let missed = rows.iter().map(|rows| rows.raid).filter(|raid| !written.contains(raid));
+        let missed = rows
+            .iter()
+            .map(|rows| rows.raid)
+            .filter(|raid| !written.contains(raid));
         unwritten.extend(missed.clone().map(|raid| (raid, None)));
         let found = heads(&mut *transaction, OPERATION, missed).await?;
         unwritten.extend(found.into_iter().map(|(raid, head)| (raid, Some(head))));
         rows.retain(|rows| written.contains(&rows.raid));
     }
 
-    execute(&mut transaction, RECORD, array(rows.iter().flat_map(|rows| &rows.events))).await?;
-    execute(&mut transaction, JOIN, array(rows.iter().flat_map(|rows| &rows.joined))).await?;
-    execute(&mut transaction, LEAVE, array(rows.iter().flat_map(|rows| &rows.left))).await?;
+    execute(
+        &mut transaction,
+        RECORD,
+        array(rows.iter().flat_map(|rows| &rows.events)),
+    )
+    .await?;
+    execute(
+        &mut transaction,
+        JOIN,
+        array(rows.iter().flat_map(|rows| &rows.joined)),
+    )
+    .await?;
+    execute(
+        &mut transaction,
+        LEAVE,
+        array(rows.iter().flat_map(|rows| &rows.left)),
+    )
+    .await?;
     execute(&mut transaction, EARN, Totals::of(&rows).encode()).await?;
     transaction.commit().await.map_err(failed)?;
     Ok(unwritten)
@@ -107,7 +140,11 @@ async fn execute(
     rows: Option<String>,
 ) -> Result<()> {
     if let Some(rows) = rows {
-        sqlx::query(statement).bind(rows).execute(connection).await.map_err(failed(OPERATION))?;
+        sqlx::query(statement)
+            .bind(rows)
+            .execute(connection)
+            .await
+            .map_err(failed(OPERATION))?;
     }
     Ok(())
 }
@@ -119,8 +156,11 @@ pub(super) async fn heads(
     raids: impl Iterator<Item = i64>,
 ) -> Result<Vec<(i64, Head)>> {
     let ids = array(raids.map(|raid| raid.to_string()));
-    let found: Vec<(i64, Option<Uuid>, i64, i64)> =
-        sqlx::query_as(HEADS).bind(ids).fetch_all(executor).await.map_err(failed(operation))?;
+    let found: Vec<(i64, Option<Uuid>, i64, i64)> = sqlx::query_as(HEADS)
+        .bind(ids)
+        .fetch_all(executor)
+        .await
+        .map_err(failed(operation))?;
     let head = |(raid, owner, epoch, last_seq)| Ok((raid, head(owner, epoch, last_seq)?));
     found.into_iter().map(head).collect()
 }
@@ -128,6 +168,13 @@ pub(super) async fn heads(
 /// A raid's head from its columns.
 pub(super) fn head(owner: Option<Uuid>, epoch: i64, last_seq: i64) -> Result<Head> {
     const OPERATION: &str = "read head";
-    let (epoch, last_seq) = (Epoch(whole(OPERATION, epoch)?), Seq(whole(OPERATION, last_seq)?));
-    Ok(Head { owner: owner.map(InstanceId), epoch, last_seq })
+    let (epoch, last_seq) = (
+        Epoch(whole(OPERATION, epoch)?),
+        Seq(whole(OPERATION, last_seq)?),
+    );
+    Ok(Head {
+        owner: owner.map(InstanceId),
+        epoch,
+        last_seq,
+    })
 }

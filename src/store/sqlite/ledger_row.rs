@@ -1,9 +1,10 @@
 //! An event as the ledger keeps it.
 
-use super::fault::{refused, whole};
-use crate::store::{Result, StoreError};
 use raidhall_protocol::event::EVENT_VERSION;
 use raidhall_protocol::{Event, EventData, PlayerId, Seq, UnixMillis};
+
+use super::fault::{refused, whole};
+use crate::store::{Result, StoreError};
 
 const OPERATION: &str = "decode event";
 
@@ -22,15 +23,22 @@ impl LedgerRow {
     /// The event, unless a newer release wrote it, or it is damaged.
     pub(super) fn decode(self) -> Result<Event> {
         if self.version > i64::from(EVENT_VERSION) {
-            return Err(StoreError::Newer { version: u16::try_from(self.version).unwrap_or(u16::MAX) });
+            return Err(StoreError::Newer {
+                version: u16::try_from(self.version).unwrap_or(u16::MAX),
+            });
         }
         // Kinds are names that need no quoting.
         let tagged = format!(r#"{{"type":"{}","data":{}}}"#, self.kind, self.data);
-        let data: EventData = serde_json::from_str(&tagged).map_err(|error| refused(OPERATION, error))?;
+        let data: EventData =
+            serde_json::from_str(&tagged).map_err(|error| refused(OPERATION, error))?;
         Ok(Event {
             seq: Seq(whole(OPERATION, self.seq)?),
             at: UnixMillis(self.at),
-            by: self.by.map(PlayerId::try_from).transpose().map_err(|error| refused(OPERATION, error))?,
+            by: self
+                .by
+                .map(PlayerId::try_from)
+                .transpose()
+                .map_err(|error| refused(OPERATION, error))?,
             data,
         })
     }

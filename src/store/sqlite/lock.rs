@@ -3,9 +3,10 @@
 //! It is the operating system's lock, not the file's existence, that counts: it vanishes with its process, however
 //! that dies. The file stays.
 
-use crate::store::{Result, StoreError};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+
+use crate::store::{Result, StoreError};
 
 /// The lock of one database, held or not. Dropping it lets go.
 #[derive(Debug)]
@@ -19,7 +20,10 @@ impl Lock {
     pub(super) fn beside(database: &Path) -> Lock {
         let mut path = database.as_os_str().to_owned();
         path.push(".lock");
-        Lock { path: path.into(), held: None }
+        Lock {
+            path: path.into(),
+            held: None,
+        }
     }
 
     /// Takes the lock if nobody has it; whether it is ours now.
@@ -31,7 +35,11 @@ impl Lock {
             operation: "lock database",
             source: anyhow::Error::new(error).context(format!("lock file {}", self.path.display())),
         };
-        let options = File::options().create(true).truncate(false).write(true).open(&self.path);
+        let options = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&self.path);
         let file = options.map_err(unavailable)?;
         match file.try_lock() {
             Ok(()) => self.held = Some(file),

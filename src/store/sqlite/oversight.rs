@@ -1,5 +1,11 @@
 //! The audit log, and what operators look up.
 
+use async_trait::async_trait;
+use raidhall_protocol::UnixMillis;
+use raidhall_protocol::rest::Profile;
+use sqlx::SqliteConnection;
+use uuid::Uuid;
+
 use super::SqliteStore;
 use super::accounts::player_id;
 use super::fault::{failed, refused, whole};
@@ -10,11 +16,6 @@ use crate::store::oversight::Recorded;
 use crate::store::{
     Deed, InstanceId, InstanceRow, Oversight, PlayerLookup, PlayerRow, RaidLookup, RaidRow, Result,
 };
-use async_trait::async_trait;
-use raidhall_protocol::UnixMillis;
-use raidhall_protocol::rest::Profile;
-use sqlx::SqliteConnection;
-use uuid::Uuid;
 
 statements! {
     RECORD =
@@ -44,7 +45,16 @@ statements! {
 }
 
 type AuditRow = (i64, i64, String, String, String, String, String);
-type FoundPlayer = (i64, String, i64, i64, i64, i64, Option<String>, Option<String>);
+type FoundPlayer = (
+    i64,
+    String,
+    i64,
+    i64,
+    i64,
+    i64,
+    Option<String>,
+    Option<String>,
+);
 
 #[async_trait]
 impl Oversight for SqliteStore {
@@ -59,12 +69,24 @@ impl Oversight for SqliteStore {
     async fn audit(&self, after: u64, limit: u32) -> Result<Vec<Recorded>> {
         const OPERATION: &str = "read the audit log";
         let after = i64::try_from(after).unwrap_or(i64::MAX);
-        let read = sqlx::query_as(AUDIT).bind(after).bind(limit).fetch_all(&self.readers);
+        let read = sqlx::query_as(AUDIT)
+            .bind(after)
+            .bind(limit)
+            .fetch_all(&self.readers);
         let rows: Vec<AuditRow> = read.await.map_err(failed(OPERATION))?;
         let recorded = |(id, at, actor, action, target, request_id, details): AuditRow| {
-            let details = serde_json::from_str(&details).map_err(|error| refused(OPERATION, error))?;
+            let details =
+                serde_json::from_str(&details).map_err(|error| refused(OPERATION, error))?;
             let (id, at) = (whole(OPERATION, id)?, UnixMillis(at));
-            Ok(Recorded { id, at, actor, action, target, request_id, details })
+            Ok(Recorded {
+                id,
+                at,
+                actor,
+                action,
+                target,
+                request_id,
+                details,
+            })
         };
         rows.into_iter().map(recorded).collect()
     }
@@ -85,13 +107,18 @@ impl Oversight for SqliteStore {
             RaidLookup::Id(id) => sqlx::query(RAID_BY_ID).bind(i64::from(*id)),
             RaidLookup::Title(title) => sqlx::query(RAIDS_BY_TITLE).bind(title),
         };
-        let rows = statement.bind(limit).fetch_all(&self.readers).await.map_err(failed("find raids"))?;
+        let rows = statement
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed("find raids"))?;
         rows.iter().map(raid_row).collect()
     }
 
     async fn instances(&self) -> Result<Vec<InstanceRow>> {
         let rows = sqlx::query_as(INSTANCES).fetch_all(&self.readers).await;
-        let rows: Vec<(Uuid, String, String, bool, i64)> = rows.map_err(failed("list instances"))?;
+        let rows: Vec<(Uuid, String, String, bool, i64)> =
+            rows.map_err(failed("list instances"))?;
         let row = |(id, ws_url, release, draining, until)| InstanceRow {
             id: InstanceId(id),
             ws_url,
@@ -111,7 +138,11 @@ pub(super) async fn record(connection: &mut SqliteConnection, deed: &Deed) -> Re
         .bind(&deed.target)
         .bind(&deed.request_id)
         .bind(deed.details.to_string());
-    record.execute(connection).await.map(drop).map_err(failed("record a deed"))
+    record
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(failed("record a deed"))
 }
 
 fn player_row(row: FoundPlayer) -> Result<PlayerRow> {
@@ -125,5 +156,9 @@ fn player_row(row: FoundPlayer) -> Result<PlayerRow> {
         raids_won: whole(OPERATION, raids_won)?,
         created_at: UnixMillis(created_at),
     };
-    Ok(PlayerRow { profile, external_id, ban })
+    Ok(PlayerRow {
+        profile,
+        external_id,
+        ban,
+    })
 }

@@ -1,5 +1,15 @@
 //! Raids one by one: claimed and released, loaded, paged through, looked up.
 
+use std::collections::HashMap;
+
+use anyhow::anyhow;
+use raidhall_protocol::rest::Contribution;
+use raidhall_protocol::state::RaidStatus;
+use raidhall_protocol::{Event, PlayerId, RaidId, Seq, TaskId, UnixMillis};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Connection, Row, SqlitePool};
+use uuid::Uuid;
+
 use super::fault::{failed, refused, whole};
 use super::ledger::{self, array, head};
 use super::ledger_row::LedgerRow;
@@ -8,14 +18,6 @@ use super::writer::Hand;
 use crate::store::{
     Claim, Epoch, Head, Header, InstanceId, Loaded, Month, OpHash, RaidRow, Result, StoreError,
 };
-use anyhow::anyhow;
-use raidhall_protocol::rest::Contribution;
-use raidhall_protocol::state::RaidStatus;
-use raidhall_protocol::{Event, PlayerId, RaidId, Seq, TaskId, UnixMillis};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Connection, Row, SqlitePool};
-use std::collections::HashMap;
-use uuid::Uuid;
 
 statements! {
     CLAIM =
@@ -67,33 +69,68 @@ statements! {
         "ORDER BY raid_members.raid_id DESC LIMIT ?4";
 }
 
-pub(super) async fn claim(hand: &mut Hand, raids: &[RaidId], instance: InstanceId) -> Result<Vec<Claim>> {
+pub(super) async fn claim(
+    hand: &mut Hand,
+    raids: &[RaidId],
+    instance: InstanceId,
+) -> Result<Vec<Claim>> {
     const OPERATION: &str = "claim raids";
-    let (failed, ids) = (failed(OPERATION), array(raids.iter().map(RaidId::to_string)));
-    let mut transaction = hand.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
+    let (failed, ids) = (
+        failed(OPERATION),
+        array(raids.iter().map(RaidId::to_string)),
+    );
+    let mut transaction = hand
+        .connection
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .map_err(&failed)?;
     let claim = sqlx::query_as(CLAIM).bind(&ids).bind(instance.0);
     let taken: Vec<(i64, i64)> = claim.fetch_all(&mut *transaction).await.map_err(&failed)?;
     // In this transaction, a raid that we could not claim has an owner with a lease.
     let holders = sqlx::query_as(HOLDERS).bind(ids).bind(instance.0);
-    let held: Vec<(i64, Uuid, String)> = holders.fetch_all(&mut *transaction).await.map_err(&failed)?;
+    let held: Vec<(i64, Uuid, String)> = holders
+        .fetch_all(&mut *transaction)
+        .await
+        .map_err(&failed)?;
     transaction.commit().await.map_err(failed)?;
 
     let mut claims = HashMap::new();
     for (raid, epoch) in taken {
         claims.insert(raid, Claim::Ours(Epoch(whole(OPERATION, epoch)?)));
     }
-    claims.extend(
-        held.into_iter()
-            .map(|(raid, owner, ws_url)| (raid, Claim::Held { owner: InstanceId(owner), ws_url })),
-    );
-    let answer = |raid: &RaidId| claims.get(&i64::from(*raid)).cloned().unwrap_or(Claim::Missing);
+    claims.extend(held.into_iter().map(|(raid, owner, ws_url)| {
+        (
+            raid,
+            Claim::Held {
+                owner: InstanceId(owner),
+                ws_url,
+            },
+        )
+    }));
+    let answer = |raid: &RaidId| {
+        claims
+            .get(&i64::from(*raid))
+            .cloned()
+            .unwrap_or(Claim::Missing)
+    };
     Ok(raids.iter().map(answer).collect())
 }
 
-pub(super) async fn release(hand: &mut Hand, raids: &[(RaidId, Epoch)], instance: InstanceId) -> Result<()> {
-    let raids: Vec<_> = raids.iter().map(|(raid, epoch)| format!("[{raid},{}]", epoch.0)).collect();
+pub(super) async fn release(
+    hand: &mut Hand,
+    raids: &[(RaidId, Epoch)],
+    instance: InstanceId,
+) -> Result<()> {
+    let raids: Vec<_> = raids
+        .iter()
+        .map(|(raid, epoch)| format!("[{raid},{}]", epoch.0))
+        .collect();
     let raids = format!("[{}]", raids.join(","));
-    let release = sqlx::query(RELEASE).bind(raids).bind(instance.0).execute(&mut hand.connection).await;
+    let release = sqlx::query(RELEASE)
+        .bind(raids)
+        .bind(instance.0)
+        .execute(&mut hand.connection)
+        .await;
     release.map(drop).map_err(failed("release raids"))
 }
 
@@ -110,21 +147,36 @@ pub(super) async fn save_snapshot(
         .bind(clamped(epoch.0))
         .bind(clamped(seq.0))
         .bind(state);
-    save.execute(&mut hand.connection).await.map(drop).map_err(failed("save snapshot"))
+    save.execute(&mut hand.connection)
+        .await
+        .map(drop)
+        .map_err(failed("save snapshot"))
 }
 
 /// Reads a raid in one transaction, so that its parts belong together.
-pub(super) async fn load(readers: &SqlitePool, raid: RaidId, op_keys: u64) -> Result<Option<Loaded>> {
+pub(super) async fn load(
+    readers: &SqlitePool,
+    raid: RaidId,
+    op_keys: u64,
+) -> Result<Option<Loaded>> {
     const OPERATION: &str = "load raid";
     let (failed, id) = (failed(OPERATION), i64::from(raid));
     let mut transaction = readers.begin().await.map_err(&failed)?;
-    let row =
-        sqlx::query_as(BORN_AND_HEAD).bind(id).fetch_optional(&mut *transaction).await.map_err(&failed)?;
-    let Some((born, owner, epoch, last_seq)) = row else { return Ok(None) };
+    let row = sqlx::query_as(BORN_AND_HEAD)
+        .bind(id)
+        .fetch_optional(&mut *transaction)
+        .await
+        .map_err(&failed)?;
+    let Some((born, owner, epoch, last_seq)) = row else {
+        return Ok(None);
+    };
     let (born, head): (i32, Head) = (born, head(owner, epoch, last_seq)?);
 
-    let snapshot =
-        sqlx::query_as(SNAPSHOT).bind(id).fetch_optional(&mut *transaction).await.map_err(&failed)?;
+    let snapshot = sqlx::query_as(SNAPSHOT)
+        .bind(id)
+        .fetch_optional(&mut *transaction)
+        .await
+        .map_err(&failed)?;
     let snapshot: Option<(i64, Vec<u8>)> = snapshot;
     let after = snapshot.as_ref().map_or(0, |(seq, _)| *seq);
     let tail = sqlx::query_as(TAIL).bind(born).bind(id).bind(after);
@@ -145,21 +197,40 @@ pub(super) async fn load(readers: &SqlitePool, raid: RaidId, op_keys: u64) -> Re
     Ok(Some(Loaded {
         born: Month(born),
         head,
-        snapshot: snapshot.map(|(seq, state)| Ok((Seq(whole(OPERATION, seq)?), state))).transpose()?,
-        tail: tail.into_iter().map(LedgerRow::decode).collect::<Result<_>>()?,
+        snapshot: snapshot
+            .map(|(seq, state)| Ok((Seq(whole(OPERATION, seq)?), state)))
+            .transpose()?,
+        tail: tail
+            .into_iter()
+            .map(LedgerRow::decode)
+            .collect::<Result<_>>()?,
         ops: ops.into_iter().map(op).collect::<Result<_>>()?,
     }))
 }
 
 pub(super) async fn heads(readers: &SqlitePool, raids: &[RaidId]) -> Result<Vec<(RaidId, Head)>> {
     const OPERATION: &str = "read heads";
-    let heads = ledger::heads(readers, OPERATION, raids.iter().map(|raid| i64::from(*raid))).await?;
-    heads.into_iter().map(|(raid, head)| Ok((raid_id(OPERATION, raid)?, head))).collect()
+    let heads = ledger::heads(
+        readers,
+        OPERATION,
+        raids.iter().map(|raid| i64::from(*raid)),
+    )
+    .await?;
+    heads
+        .into_iter()
+        .map(|(raid, head)| Ok((raid_id(OPERATION, raid)?, head)))
+        .collect()
 }
 
-pub(super) async fn owned(readers: &SqlitePool, instance: InstanceId) -> Result<Vec<(RaidId, Epoch)>> {
+pub(super) async fn owned(
+    readers: &SqlitePool,
+    instance: InstanceId,
+) -> Result<Vec<(RaidId, Epoch)>> {
     const OPERATION: &str = "read owned raids";
-    let owned = sqlx::query_as(OWNED).bind(instance.0).fetch_all(readers).await;
+    let owned = sqlx::query_as(OWNED)
+        .bind(instance.0)
+        .fetch_all(readers)
+        .await;
     let mut owned: Vec<(i64, i64)> = owned.map_err(failed(OPERATION))?;
     owned.sort_unstable();
     owned
@@ -168,9 +239,20 @@ pub(super) async fn owned(readers: &SqlitePool, instance: InstanceId) -> Result<
         .collect()
 }
 
-pub(super) async fn events(readers: &SqlitePool, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>> {
-    let events = sqlx::query_as(EVENTS).bind(i64::from(raid)).bind(clamped(after.0)).bind(limit);
-    let rows: Vec<LedgerRow> = events.fetch_all(readers).await.map_err(failed("read events"))?;
+pub(super) async fn events(
+    readers: &SqlitePool,
+    raid: RaidId,
+    after: Seq,
+    limit: u32,
+) -> Result<Vec<Event>> {
+    let events = sqlx::query_as(EVENTS)
+        .bind(i64::from(raid))
+        .bind(clamped(after.0))
+        .bind(limit);
+    let rows: Vec<LedgerRow> = events
+        .fetch_all(readers)
+        .await
+        .map_err(failed("read events"))?;
     rows.into_iter().map(LedgerRow::decode).collect()
 }
 
@@ -181,7 +263,10 @@ pub(super) async fn contributions(
     limit: u32,
 ) -> Result<Vec<Contribution>> {
     const OPERATION: &str = "read contributions";
-    let rows = sqlx::query_as(CONTRIBUTIONS).bind(i64::from(raid)).bind(clamped(after.0)).bind(limit);
+    let rows = sqlx::query_as(CONTRIBUTIONS)
+        .bind(i64::from(raid))
+        .bind(clamped(after.0))
+        .bind(limit);
     type Columns = (i64, i64, i64, i64, String, Option<i64>, Option<String>);
     let rows: Vec<Columns> = rows.fetch_all(readers).await.map_err(failed(OPERATION))?;
     let contribution = |(seq, at, player, xp, kind, task, note): Columns| {
@@ -191,7 +276,10 @@ pub(super) async fn contributions(
             player: PlayerId::try_from(player).map_err(|error| refused(OPERATION, error))?,
             xp: whole(OPERATION, xp)?,
             kind,
-            task: task.map(TaskId::try_from).transpose().map_err(|error| refused(OPERATION, error))?,
+            task: task
+                .map(TaskId::try_from)
+                .transpose()
+                .map_err(|error| refused(OPERATION, error))?,
             note,
         })
     };
@@ -200,8 +288,13 @@ pub(super) async fn contributions(
 
 pub(super) async fn find_op(readers: &SqlitePool, raid: RaidId, op: OpHash) -> Result<Option<Seq>> {
     const OPERATION: &str = "find op";
-    let find = sqlx::query_scalar(FIND_OP).bind(i64::from(raid)).bind(op.0.to_vec());
-    let seq: Option<i64> = find.fetch_optional(readers).await.map_err(failed(OPERATION))?;
+    let find = sqlx::query_scalar(FIND_OP)
+        .bind(i64::from(raid))
+        .bind(op.0.to_vec());
+    let seq: Option<i64> = find
+        .fetch_optional(readers)
+        .await
+        .map_err(failed(OPERATION))?;
     seq.map(|seq| whole(OPERATION, seq).map(Seq)).transpose()
 }
 
@@ -212,21 +305,37 @@ pub(super) async fn due(
     limit: u32,
 ) -> Result<Vec<RaidId>> {
     const OPERATION: &str = "find due raids";
-    let due = sqlx::query_scalar(DUE).bind(until.0).bind(limit).bind(instance.0);
+    let due = sqlx::query_scalar(DUE)
+        .bind(until.0)
+        .bind(limit)
+        .bind(instance.0);
     let raids: Vec<i64> = due.fetch_all(readers).await.map_err(failed(OPERATION))?;
-    raids.into_iter().map(|raid| raid_id(OPERATION, raid)).collect()
+    raids
+        .into_iter()
+        .map(|raid| raid_id(OPERATION, raid))
+        .collect()
 }
 
 pub(super) async fn by_invite(readers: &SqlitePool, code: &str) -> Result<Option<RaidId>> {
     const OPERATION: &str = "find raid by invite code";
-    let find = sqlx::query_scalar(BY_INVITE).bind(code).fetch_optional(readers).await;
-    find.map_err(failed(OPERATION))?.map(|raid| raid_id(OPERATION, raid)).transpose()
+    let find = sqlx::query_scalar(BY_INVITE)
+        .bind(code)
+        .fetch_optional(readers)
+        .await;
+    find.map_err(failed(OPERATION))?
+        .map(|raid| raid_id(OPERATION, raid))
+        .transpose()
 }
 
 pub(super) async fn by_create_key(readers: &SqlitePool, key: OpHash) -> Result<Option<RaidId>> {
     const OPERATION: &str = "find raid by create key";
-    let find = sqlx::query_scalar(BY_CREATE_KEY).bind(key.0.to_vec()).fetch_optional(readers).await;
-    find.map_err(failed(OPERATION))?.map(|raid| raid_id(OPERATION, raid)).transpose()
+    let find = sqlx::query_scalar(BY_CREATE_KEY)
+        .bind(key.0.to_vec())
+        .fetch_optional(readers)
+        .await;
+    find.map_err(failed(OPERATION))?
+        .map(|raid| raid_id(OPERATION, raid))
+        .transpose()
 }
 
 pub(super) async fn raids_of(
@@ -254,20 +363,38 @@ pub(super) async fn visited(
     limit: u32,
 ) -> Result<Vec<RaidId>> {
     const OPERATION: &str = "list raids visited";
-    let visited =
-        sqlx::query_scalar(VISITED).bind(i64::from(player)).bind(after.map_or(0, i64::from)).bind(limit);
-    let raids: Vec<i64> = visited.fetch_all(readers).await.map_err(failed(OPERATION))?;
-    raids.into_iter().map(|raid| raid_id(OPERATION, raid)).collect()
+    let visited = sqlx::query_scalar(VISITED)
+        .bind(i64::from(player))
+        .bind(after.map_or(0, i64::from))
+        .bind(limit);
+    let raids: Vec<i64> = visited
+        .fetch_all(readers)
+        .await
+        .map_err(failed(OPERATION))?;
+    raids
+        .into_iter()
+        .map(|raid| raid_id(OPERATION, raid))
+        .collect()
 }
 
 pub(super) fn raid_row(row: &SqliteRow) -> Result<RaidRow> {
     const OPERATION: &str = "list raids";
-    let number = |column| row.try_get(column).map_err(failed(OPERATION)).and_then(|n| whole(OPERATION, n));
-    let moment =
-        |column| row.try_get(column).map(|at: Option<i64>| at.map(UnixMillis)).map_err(failed(OPERATION));
+    let number = |column| {
+        row.try_get(column)
+            .map_err(failed(OPERATION))
+            .and_then(|n| whole(OPERATION, n))
+    };
+    let moment = |column| {
+        row.try_get(column)
+            .map(|at: Option<i64>| at.map(UnixMillis))
+            .map_err(failed(OPERATION))
+    };
     let text = |column| row.try_get::<String, _>(column).map_err(failed(OPERATION));
     let status = text("status")?;
-    let unknown = || StoreError::Refused { operation: OPERATION, source: anyhow!("unknown status {status}") };
+    let unknown = || StoreError::Refused {
+        operation: OPERATION,
+        source: anyhow!("unknown status {status}"),
+    };
     Ok(RaidRow {
         id: RaidId::try_from(number("id")?).map_err(|error| refused(OPERATION, error))?,
         title: text("title")?,
@@ -277,7 +404,10 @@ pub(super) fn raid_row(row: &SqliteRow) -> Result<RaidRow> {
         time_limit_secs: number("time_limit_secs")?,
         created_at: moment("created_at")?.unwrap_or_default(),
         header: Header {
-            status: RaidStatus::ALL.into_iter().find(|known| known.as_str() == status).ok_or_else(unknown)?,
+            status: RaidStatus::ALL
+                .into_iter()
+                .find(|known| known.as_str() == status)
+                .ok_or_else(unknown)?,
             deadline: moment("deadline")?,
             current_xp: number("current_xp")?,
             current_tasks: number("current_tasks")?,

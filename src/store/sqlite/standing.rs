@@ -1,5 +1,14 @@
 //! Bans, sign-ins that were ended, and the notices of both.
 
+use std::time::Duration;
+
+use anyhow::anyhow;
+use async_trait::async_trait;
+use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::{PlayerId, UnixMillis};
+use sqlx::{Connection, SqliteConnection};
+use uuid::Uuid;
+
 use super::SqliteStore;
 use super::accounts::player_id;
 use super::fault::{failed, refused, whole};
@@ -9,13 +18,6 @@ use super::statements::{now, statements};
 use super::writer::{Hand, Lane};
 use crate::store::standing::NOTICES_KEPT;
 use crate::store::{Ban, Deed, FamilyId, Notice, Notices, Result, Standing};
-use anyhow::anyhow;
-use async_trait::async_trait;
-use raidhall_protocol::server::PlayerRef;
-use raidhall_protocol::{PlayerId, UnixMillis};
-use sqlx::{Connection, SqliteConnection};
-use std::time::Duration;
-use uuid::Uuid;
 
 statements! {
     BAN =
@@ -50,7 +52,8 @@ type NoticeRow = (i64, String, Option<i64>, Option<Uuid>, i64, bool);
 #[async_trait]
 impl Standing for SqliteStore {
     async fn ban(&self, player: PlayerId, reason: &str, deed: &Deed) -> Result<bool> {
-        self.change(Change::Ban(reason.to_owned()), player, deed).await
+        self.change(Change::Ban(reason.to_owned()), player, deed)
+            .await
     }
 
     async fn unban(&self, player: PlayerId, deed: &Deed) -> Result<bool> {
@@ -62,17 +65,30 @@ impl Standing for SqliteStore {
     }
 
     async fn bans(&self, after: Option<PlayerId>, limit: u32) -> Result<Vec<Ban>> {
-        let read = sqlx::query_as(BANS).bind(after.map_or(0, i64::from)).bind(limit).fetch_all(&self.readers);
-        let rows: Vec<(i64, String, String, String, i64)> = read.await.map_err(failed("read bans"))?;
+        let read = sqlx::query_as(BANS)
+            .bind(after.map_or(0, i64::from))
+            .bind(limit)
+            .fetch_all(&self.readers);
+        let rows: Vec<(i64, String, String, String, i64)> =
+            read.await.map_err(failed("read bans"))?;
         let ban = |(id, name, reason, by, at)| {
-            Ok(Ban { player: PlayerRef { id: player_id(id)?, name }, reason, by, at: UnixMillis(at) })
+            Ok(Ban {
+                player: PlayerRef {
+                    id: player_id(id)?,
+                    name,
+                },
+                reason,
+                by,
+                at: UnixMillis(at),
+            })
         };
         rows.into_iter().map(ban).collect()
     }
 
     async fn sign_out(&self, family: FamilyId, ttl: Duration) -> Result<()> {
-        let sign_out =
-            self.writer.run("end a sign-in", Lane::Others, move |hand| Box::pin(sign_out(hand, family, ttl)));
+        let sign_out = self.writer.run("end a sign-in", Lane::Others, move |hand| {
+            Box::pin(sign_out(hand, family, ttl))
+        });
         sign_out.await
     }
 
@@ -82,13 +98,25 @@ impl Standing for SqliteStore {
         let from = i64::try_from(after).map_err(|error| refused(OPERATION, error))?;
         // In one transaction, so that nothing is committed between the two.
         let mut reading = self.readers.begin().await.map_err(&failed)?;
-        let rows: Vec<NoticeRow> =
-            sqlx::query_as(NOTICES).bind(from).fetch_all(&mut *reading).await.map_err(&failed)?;
-        let newest: i64 =
-            sqlx::query_scalar(NEWEST_NOTICE).bind(from).fetch_one(&mut *reading).await.map_err(&failed)?;
+        let rows: Vec<NoticeRow> = sqlx::query_as(NOTICES)
+            .bind(from)
+            .fetch_all(&mut *reading)
+            .await
+            .map_err(&failed)?;
+        let newest: i64 = sqlx::query_scalar(NEWEST_NOTICE)
+            .bind(from)
+            .fetch_one(&mut *reading)
+            .await
+            .map_err(&failed)?;
         reading.commit().await.map_err(failed)?;
-        let list = rows.into_iter().filter_map(|row| notice(row).transpose()).collect::<Result<_>>()?;
-        Ok(Notices { list, next: whole(OPERATION, newest)?.max(after) })
+        let list = rows
+            .into_iter()
+            .filter_map(|row| notice(row).transpose())
+            .collect::<Result<_>>()?;
+        Ok(Notices {
+            list,
+            next: whole(OPERATION, newest)?.max(after),
+        })
     }
 }
 
@@ -101,29 +129,45 @@ enum Change {
 impl SqliteStore {
     async fn change(&self, change: Change, player: PlayerId, deed: &Deed) -> Result<bool> {
         let deed = deed.clone();
-        let change = self.writer.run("change a player's standing", Lane::Others, move |hand| {
-            Box::pin(async move { apply(hand, &change, player, &deed).await })
-        });
+        let change = self
+            .writer
+            .run("change a player's standing", Lane::Others, move |hand| {
+                Box::pin(async move { apply(hand, &change, player, &deed).await })
+            });
         change.await
     }
 }
 
 async fn apply(hand: &mut Hand, change: &Change, player: PlayerId, deed: &Deed) -> Result<bool> {
     let failed = failed("change a player's standing");
-    let mut transaction = hand.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
+    let mut transaction = hand
+        .connection
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .map_err(&failed)?;
     let id = i64::from(player);
     let (kind, found) = match change {
         Change::Ban(reason) => {
             let ban = sqlx::query(BAN).bind(id).bind(reason).bind(&deed.actor);
-            ("player", ban.execute(&mut *transaction).await.map_err(&failed)?.rows_affected() > 0)
+            (
+                "player",
+                ban.execute(&mut *transaction)
+                    .await
+                    .map_err(&failed)?
+                    .rows_affected()
+                    > 0,
+            )
         }
         Change::Unban => {
             let unban = sqlx::query(UNBAN).bind(id).execute(&mut *transaction);
             ("player", unban.await.map_err(&failed)?.rows_affected() > 0)
         }
         Change::Disconnect => {
-            let found: Option<(i64,)> =
-                sqlx::query_as(EXISTS).bind(id).fetch_optional(&mut *transaction).await.map_err(&failed)?;
+            let found: Option<(i64,)> = sqlx::query_as(EXISTS)
+                .bind(id)
+                .fetch_optional(&mut *transaction)
+                .await
+                .map_err(&failed)?;
             ("disconnect", found.is_some())
         }
     };
@@ -138,11 +182,19 @@ async fn apply(hand: &mut Hand, change: &Change, player: PlayerId, deed: &Deed) 
 
 async fn sign_out(hand: &mut Hand, family: FamilyId, ttl: Duration) -> Result<()> {
     let failed = failed("end a sign-in");
-    let mut transaction = hand.connection.begin_with("BEGIN IMMEDIATE").await.map_err(&failed)?;
+    let mut transaction = hand
+        .connection
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .map_err(&failed)?;
     forget_old(&mut transaction).await?;
-    let end = sqlx::query(END_FAMILY).bind(family.0).execute(&mut *transaction);
+    let end = sqlx::query(END_FAMILY)
+        .bind(family.0)
+        .execute(&mut *transaction);
     end.await.map_err(&failed)?;
-    let notice = sqlx::query(NOTICE_OF_FAMILY).bind(family.0).bind(millis(ttl));
+    let notice = sqlx::query(NOTICE_OF_FAMILY)
+        .bind(family.0)
+        .bind(millis(ttl));
     notice.execute(&mut *transaction).await.map_err(&failed)?;
     transaction.commit().await.map_err(failed)
 }
@@ -154,8 +206,15 @@ pub(super) async fn notice_player(
     player: PlayerId,
 ) -> Result<()> {
     forget_old(connection).await?;
-    let notice = sqlx::query(NOTICE_OF_PLAYER).bind(kind).bind(i64::from(player)).bind(millis(NOTICES_KEPT));
-    notice.execute(connection).await.map(drop).map_err(failed("notice a player"))
+    let notice = sqlx::query(NOTICE_OF_PLAYER)
+        .bind(kind)
+        .bind(i64::from(player))
+        .bind(millis(NOTICES_KEPT));
+    notice
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(failed("notice a player"))
 }
 
 async fn forget_old(connection: &mut SqliteConnection) -> Result<()> {
@@ -166,14 +225,23 @@ async fn forget_old(connection: &mut SqliteConnection) -> Result<()> {
 /// A kind of a newer release is passed over.
 fn notice((id, kind, player, family, until, banned): NoticeRow) -> Result<Option<(u64, Notice)>> {
     const OPERATION: &str = "read notices";
-    let missing = || refused(OPERATION, std::io::Error::other(anyhow!("notice {id} names nobody")));
+    let missing = || {
+        refused(
+            OPERATION,
+            std::io::Error::other(anyhow!("notice {id} names nobody")),
+        )
+    };
     let player = || player_id(player.ok_or_else(missing)?);
     let notice = match kind.as_str() {
-        "player" => Notice::Player { player: player()?, banned },
+        "player" => Notice::Player {
+            player: player()?,
+            banned,
+        },
         "disconnect" => Notice::Disconnect(player()?),
-        "family" => {
-            Notice::SignedOut { family: FamilyId(family.ok_or_else(missing)?), until: UnixMillis(until) }
-        }
+        "family" => Notice::SignedOut {
+            family: FamilyId(family.ok_or_else(missing)?),
+            until: UnixMillis(until),
+        },
         _ => return Ok(None),
     };
     Ok(Some((whole(OPERATION, id)?, notice)))

@@ -1,12 +1,16 @@
 //! What can't be seen from outside: query plans, settings, and the writing thread at its worst.
 
-use super::*;
 use sqlx::{AssertSqlSafe, Row};
 use tempfile::TempDir;
 
+use super::*;
+
 async fn opened() -> (SqliteStore, TempDir) {
     let directory = tempfile::tempdir().expect("a directory");
-    let url = format!("sqlite://{}", directory.path().join("raidhall.db").display());
+    let url = format!(
+        "sqlite://{}",
+        directory.path().join("raidhall.db").display()
+    );
     let store = SqliteStore::open(&url, 2).await.expect("open");
     store.migrate(Duration::ZERO).await.expect("migrate");
     (store, directory)
@@ -16,7 +20,9 @@ async fn opened() -> (SqliteStore, TempDir) {
 async fn execute(store: &SqliteStore, sql: String) -> Result<()> {
     let execute = store.writer.run("test", Lane::Others, |hand| {
         Box::pin(async {
-            let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut hand.connection).await;
+            let done = sqlx::raw_sql(AssertSqlSafe(sql))
+                .execute(&mut hand.connection)
+                .await;
             done.map(drop).map_err(failed("test"))
         })
     });
@@ -84,7 +90,9 @@ mod plans {
         let steps = explain.fetch_all(&store.readers).await.expect("explain");
         let steps = steps.iter().map(|step| step.get::<String, _>("detail"));
         let is_fault = |step: &String| {
-            let scanned = step.strip_prefix("SCAN ").and_then(|rest| rest.split_whitespace().next());
+            let scanned = step
+                .strip_prefix("SCAN ")
+                .and_then(|rest| rest.split_whitespace().next());
             scanned.is_some_and(|table| LARGE.contains(&table)) || step.contains("TEMP B-TREE")
         };
         steps.filter(is_fault).collect()
@@ -93,14 +101,20 @@ mod plans {
     #[tokio::test]
     async fn no_statement_scans_a_table_of_100_000_raids() {
         let (store, _directory) = opened().await;
-        execute(&store, HUNDRED_THOUSAND_RAIDS.into()).await.expect("fill");
+        execute(&store, HUNDRED_THOUSAND_RAIDS.into())
+            .await
+            .expect("fill");
         for analysis in ["", "ANALYZE"] {
             execute(&store, analysis.into()).await.expect("analyze");
             for (name, sql) in FILES.iter().flat_map(|(_, statements)| *statements) {
                 let faults = faults_of(&store, sql).await;
                 assert!(faults.is_empty(), "{name}: {faults:?}\n{sql}");
             }
-            let faults = faults_of(&store, "SELECT id FROM raids WHERE title = 'Raid' ORDER BY title").await;
+            let faults = faults_of(
+                &store,
+                "SELECT id FROM raids WHERE title = 'Raid' ORDER BY title",
+            )
+            .await;
             assert_eq!(faults, ["SCAN raids"], "the test must see a scan");
         }
     }
@@ -110,7 +124,10 @@ mod plans {
         for (source, statements) in FILES {
             for call in ["query(", "query_as(", "query_scalar("] {
                 for (at, _) in source.match_indices(call) {
-                    let argument = source[at + call.len()..].split(')').next().expect("an argument");
+                    let argument = source[at + call.len()..]
+                        .split(')')
+                        .next()
+                        .expect("an argument");
                     let listed = statements.iter().any(|(name, _)| *name == argument);
                     assert!(listed || argument == "statement", "{call}{argument})");
                 }
@@ -120,11 +137,13 @@ mod plans {
 }
 
 mod writing {
-    use super::*;
+    use std::pin::pin;
+
     use futures_util::FutureExt;
     use raidhall_protocol::EventData;
-    use std::pin::pin;
     use tokio::sync::oneshot;
+
+    use super::*;
 
     /// A raid in the making.
     fn creation(raid: u64, title: String) -> Append {
@@ -145,7 +164,12 @@ mod writing {
             current_tasks: 0,
             ended_at: None,
         };
-        let event = Event { seq: Seq(1), at: UnixMillis(1), by: None, data: created };
+        let event = Event {
+            seq: Seq(1),
+            at: UnixMillis(1),
+            by: None,
+            data: created,
+        };
         Append {
             raid: raid.try_into().expect("an id"),
             born: Month(202_701),
@@ -166,7 +190,9 @@ mod writing {
                     "SELECT journal_mode, synchronous, foreign_keys \
                      FROM pragma_journal_mode, pragma_synchronous, pragma_foreign_keys",
                 );
-                read.fetch_one(&mut hand.connection).await.map_err(failed("test"))
+                read.fetch_one(&mut hand.connection)
+                    .await
+                    .map_err(failed("test"))
             })
         });
         let settings: (String, i64, i64) = settings.await.expect("read settings");
@@ -181,18 +207,30 @@ mod writing {
     async fn the_log_does_not_outgrow_what_it_holds_back() {
         let (store, directory) = opened().await;
         for raid in 1..=200 {
-            let fates = store.commit(&[creation(raid, "x".repeat(100_000))]).await.expect("commit");
+            let fates = store
+                .commit(&[creation(raid, "x".repeat(100_000))])
+                .await
+                .expect("commit");
             assert_eq!(fates, [Fate::Committed]);
         }
-        let bytes = |name| std::fs::metadata(directory.path().join(name)).expect("a file").len();
+        let bytes = |name| {
+            std::fs::metadata(directory.path().join(name))
+                .expect("a file")
+                .len()
+        };
         let (database, log) = (bytes("raidhall.db"), bytes("raidhall.db-wal"));
-        assert!(database > 20_000_000 && log < 10_000_000, "database {database}, log {log}");
+        assert!(
+            database > 20_000_000 && log < 10_000_000,
+            "database {database}, log {log}"
+        );
     }
 
     #[tokio::test]
     async fn a_reader_cannot_write() {
         let (store, _directory) = opened().await;
-        let write = sqlx::query("DELETE FROM meta").execute(&store.readers).await;
+        let write = sqlx::query("DELETE FROM meta")
+            .execute(&store.readers)
+            .await;
         assert!(write.expect_err("refused").to_string().contains("readonly"));
     }
 
@@ -200,14 +238,28 @@ mod writing {
     #[tokio::test]
     async fn a_full_disk_is_unavailable_until_there_is_room() {
         let (store, _directory) = opened().await;
-        execute(&store, "PRAGMA max_page_count = 1".into()).await.expect("no more pages");
+        execute(&store, "PRAGMA max_page_count = 1".into())
+            .await
+            .expect("no more pages");
         let append = creation(1, "x".repeat(100_000));
         let full = store.commit(std::slice::from_ref(&append)).await;
-        assert!(matches!(full, Err(StoreError::Unavailable { .. })), "{full:?}");
+        assert!(
+            matches!(full, Err(StoreError::Unavailable { .. })),
+            "{full:?}"
+        );
         assert_eq!(store.head(append.raid).await.expect("read head"), None);
         // The writing connection is a new one, without that limit.
-        assert_eq!(store.commit(&[append]).await.expect("commit"), [Fate::Committed]);
-        assert_eq!(store.commit(&[creation(2, "y".into())]).await.expect("commit"), [Fate::Committed]);
+        assert_eq!(
+            store.commit(&[append]).await.expect("commit"),
+            [Fate::Committed]
+        );
+        assert_eq!(
+            store
+                .commit(&[creation(2, "y".into())])
+                .await
+                .expect("commit"),
+            [Fate::Committed]
+        );
     }
 
     #[tokio::test]
@@ -224,7 +276,10 @@ mod writing {
         });
         let order = parking_lot::Mutex::new(Vec::new());
         let commit = async {
-            store.commit(&[creation(1, "Raid".into())]).await.expect("commit");
+            store
+                .commit(&[creation(1, "Raid".into())])
+                .await
+                .expect("commit");
             order.lock().push("commit");
         };
         let renew = async {
@@ -234,14 +289,20 @@ mod writing {
                 release: "".into(),
                 draining: false,
             };
-            store.renew(&instance, Duration::from_secs(3)).await.expect("renew");
+            store
+                .renew(&instance, Duration::from_secs(3))
+                .await
+                .expect("renew");
             order.lock().push("renew");
         };
         let open_gate = async { go.send(()).expect("the gate") };
         let (mut busy, mut commit) = (pin!(busy), pin!(commit));
         assert!(busy.as_mut().now_or_never().is_none());
         has_begun.await.expect("the first job has begun");
-        assert!(commit.as_mut().now_or_never().is_none(), "it waits behind the first job");
+        assert!(
+            commit.as_mut().now_or_never().is_none(),
+            "it waits behind the first job"
+        );
         // When both have ended before we look, the renewal is looked at first: only a commit that ended alone, and so
         // earlier, comes before it.
         let (busy, (), (), ()) = tokio::join!(biased; busy, renew, commit, open_gate);
@@ -256,16 +317,27 @@ mod writing {
         let (store, directory) = opened().await;
         let told = || {
             let files = std::fs::read_dir(directory.path()).expect("a directory");
-            let bytes = files.map(|file| std::fs::read(file.expect("a file").path()).expect("bytes"));
-            bytes.flatten().collect::<Vec<u8>>().windows(SECRET.len()).any(|part| part == SECRET.as_bytes())
+            let bytes =
+                files.map(|file| std::fs::read(file.expect("a file").path()).expect("bytes"));
+            bytes
+                .flatten()
+                .collect::<Vec<u8>>()
+                .windows(SECRET.len())
+                .any(|part| part == SECRET.as_bytes())
         };
         let player = store.create_player(SECRET).await.expect("a player").id;
         let mut append = creation(1, SECRET.repeat(300));
-        store.commit(std::slice::from_ref(&append)).await.expect("commit");
+        store
+            .commit(std::slice::from_ref(&append))
+            .await
+            .expect("commit");
         let (owner, epoch) = (append.owner, append.epoch);
         for seq in 1..=2 {
             let state = SECRET.repeat(5_000 - seq * 1_000);
-            store.save_snapshot(append.raid, owner, epoch, Seq(1), state.as_bytes()).await.expect("kept");
+            store
+                .save_snapshot(append.raid, owner, epoch, Seq(1), state.as_bytes())
+                .await
+                .expect("kept");
         }
         assert!(told());
         let deed = Deed {
@@ -275,12 +347,24 @@ mod writing {
             request_id: "r".into(),
             details: serde_json::json!({}),
         };
-        assert!(store.begin_erasure(player, "[erased]", &deed).await.expect("begun"));
+        assert!(
+            store
+                .begin_erasure(player, "[erased]", &deed)
+                .await
+                .expect("begun")
+        );
         if let EventData::RaidCreated { title, .. } = &mut append.events[0].event.data {
             "[erased]".clone_into(title);
         }
-        let events: Vec<_> = append.events.iter().map(|recorded| recorded.event.clone()).collect();
-        store.rewrite(append.raid, &events, Seq(2)).await.expect("rewritten");
+        let events: Vec<_> = append
+            .events
+            .iter()
+            .map(|recorded| recorded.event.clone())
+            .collect();
+        store
+            .rewrite(append.raid, &events, Seq(2))
+            .await
+            .expect("rewritten");
         store.end_erasure(player).await.expect("ended");
         assert!(!told());
     }
@@ -289,12 +373,28 @@ mod writing {
     async fn an_event_of_a_newer_release_is_refused() {
         let (store, _directory) = opened().await;
         let append = creation(1, "Raid".into());
-        store.commit(std::slice::from_ref(&append)).await.expect("commit");
-        execute(&store, "UPDATE raid_events SET version = 3".into()).await.expect("update");
+        store
+            .commit(std::slice::from_ref(&append))
+            .await
+            .expect("commit");
+        execute(&store, "UPDATE raid_events SET version = 3".into())
+            .await
+            .expect("update");
         let newer = store.load(append.raid, 1).await.expect_err("refused");
-        assert!(matches!(newer, StoreError::Newer { version: 3 }), "{newer:?}");
-        execute(&store, "UPDATE raid_events SET version = 1, data = '{}'".into()).await.expect("update");
-        let refused = store.events(append.raid, Seq::ZERO, 1).await.expect_err("refused");
+        assert!(
+            matches!(newer, StoreError::Newer { version: 3 }),
+            "{newer:?}"
+        );
+        execute(
+            &store,
+            "UPDATE raid_events SET version = 1, data = '{}'".into(),
+        )
+        .await
+        .expect("update");
+        let refused = store
+            .events(append.raid, Seq::ZERO, 1)
+            .await
+            .expect_err("refused");
         assert!(matches!(refused, StoreError::Refused { .. }), "{refused:?}");
     }
 
@@ -309,10 +409,16 @@ mod writing {
             details: serde_json::Value::Null,
         };
         store.record(&deed).await.expect("record");
-        for change in ["DELETE FROM audit_log", "UPDATE audit_log SET actor = 'nobody'"] {
+        for change in [
+            "DELETE FROM audit_log",
+            "UPDATE audit_log SET actor = 'nobody'",
+        ] {
             execute(&store, change.into()).await.expect_err("refused");
         }
-        assert_eq!(store.audit(0, 10).await.expect("audit")[0].actor, "admin:ops");
+        assert_eq!(
+            store.audit(0, 10).await.expect("audit")[0].actor,
+            "admin:ops"
+        );
     }
 
     #[tokio::test]
@@ -320,29 +426,61 @@ mod writing {
         let (store, directory) = opened().await;
         let newer = "INSERT INTO _sqlx_migrations SELECT max(version) + 1, 'newer', installed_on, success, \
                      checksum, execution_time FROM _sqlx_migrations; CREATE TABLE newer (id INTEGER);";
-        execute(&store, newer.into()).await.expect("migrate further");
+        execute(&store, newer.into())
+            .await
+            .expect("migrate further");
         drop(store);
-        let url = format!("sqlite://{}", directory.path().join("raidhall.db").display());
+        let url = format!(
+            "sqlite://{}",
+            directory.path().join("raidhall.db").display()
+        );
         let store = SqliteStore::open(&url, 1).await.expect("open");
-        store.migrate(Duration::from_secs(10)).await.expect("migrate");
-        assert_eq!(store.commit(&[creation(1, "Raid".into())]).await.expect("commit"), [Fate::Committed]);
+        store
+            .migrate(Duration::from_secs(10))
+            .await
+            .expect("migrate");
+        assert_eq!(
+            store
+                .commit(&[creation(1, "Raid".into())])
+                .await
+                .expect("commit"),
+            [Fate::Committed]
+        );
     }
 }
 
 mod migrating {
-    use super::*;
     use sqlx::ConnectOptions;
+
+    use super::*;
 
     /// A database that a former release has filled: what is new about it has to be found in its ledger.
     #[tokio::test]
     async fn whoever_was_in_a_raid_before_visits_were_kept_is_found_in_the_ledger() {
         let directory = tempfile::tempdir().expect("a directory");
-        let url = format!("sqlite://{}", directory.path().join("raidhall.db").display());
+        let url = format!(
+            "sqlite://{}",
+            directory.path().join("raidhall.db").display()
+        );
         let options: SqliteConnectOptions = url.parse().expect("a url");
-        let mut former = options.create_if_missing(true).connect().await.expect("connect");
-        let before = MIGRATIONS.iter().filter(|migration| migration.version < 7).cloned().collect::<Vec<_>>();
-        let migrator = Migrator { migrations: before.into(), ..Migrator::DEFAULT };
-        migrator.run_direct(None, &mut former, false).await.expect("migrate");
+        let mut former = options
+            .create_if_missing(true)
+            .connect()
+            .await
+            .expect("connect");
+        let before = MIGRATIONS
+            .iter()
+            .filter(|migration| migration.version < 7)
+            .cloned()
+            .collect::<Vec<_>>();
+        let migrator = Migrator {
+            migrations: before.into(),
+            ..Migrator::DEFAULT
+        };
+        migrator
+            .run_direct(None, &mut former, false)
+            .await
+            .expect("migrate");
         let left = "
             INSERT INTO raid_members VALUES (5, 1);
             INSERT INTO raid_events (born, raid_id, seq, at, version, kind, data) VALUES
@@ -351,13 +489,19 @@ mod migrating {
                 (202701, 2, 3, 0, 1, 'member_left', '{\"player\":5}'),
                 (202701, 2, 4, 0, 1, 'member_joined', '{\"player\":5}'),
                 (202701, 3, 2, 0, 1, 'member_joined', '{\"player\":6}');";
-        sqlx::raw_sql(left).execute(&mut former).await.expect("fill");
+        sqlx::raw_sql(left)
+            .execute(&mut former)
+            .await
+            .expect("fill");
         drop(former);
 
         let store = SqliteStore::open(&url, 1).await.expect("open");
         store.migrate(Duration::ZERO).await.expect("migrate");
         let player = PlayerId::try_from(5u64).expect("an id");
         let visited = store.raids_visited(player, None, 10).await.expect("raids");
-        assert_eq!(visited.iter().map(|raid| raid.get()).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(
+            visited.iter().map(|raid| raid.get()).collect::<Vec<_>>(),
+            [1, 2]
+        );
     }
 }

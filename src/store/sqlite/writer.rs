@@ -4,14 +4,15 @@
 //! full queue makes callers wait. A caller that gives up before its job has begun takes it back; a job that has begun
 //! goes on to its end, so no transaction is ever left half-way.
 
-use super::fault::{failed, gone};
-use super::lock::Lock;
-use crate::store::{Result, StoreError};
-use crate::telemetry::{Held, metrics};
 use futures_util::future::BoxFuture;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{mpsc, oneshot};
+
+use super::fault::{failed, gone};
+use super::lock::Lock;
+use crate::store::{Result, StoreError};
+use crate::telemetry::{Held, metrics};
 
 /// What metrics call the one connection.
 const POOL: &str = "writer";
@@ -65,7 +66,14 @@ impl Writer {
             match options.connect().await {
                 Ok(connection) => {
                     let _ = ready.send(Ok(())); // nobody may wait any more: then there are no handles either
-                    Hand { connection, lock, alone: false, options }.work(leases_jobs, others_jobs).await;
+                    Hand {
+                        connection,
+                        lock,
+                        alone: false,
+                        options,
+                    }
+                    .work(leases_jobs, others_jobs)
+                    .await;
                 }
                 Err(error) => drop(ready.send(Err(failed("open database")(error)))),
             }
@@ -74,10 +82,14 @@ impl Writer {
             operation: "open database",
             source: error.into(),
         };
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(no_thread)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(no_thread)?;
         let thread = std::thread::Builder::new().name("store-writer".into());
-        thread.spawn(move || runtime.block_on(serve)).map_err(no_thread)?;
+        thread
+            .spawn(move || runtime.block_on(serve))
+            .map_err(no_thread)?;
         opened.await.map_err(|_| gone("open database"))??;
         Ok(Writer { leases, others })
     }
@@ -97,7 +109,11 @@ impl Writer {
                 let outcome = work(hand).await;
                 let doubtful = matches!(outcome, Err(StoreError::Unavailable { .. }));
                 let _ = answer.send(outcome); // the caller may have given up
-                if doubtful { Health::Doubtful } else { Health::Sound }
+                if doubtful {
+                    Health::Doubtful
+                } else {
+                    Health::Sound
+                }
             })
         });
         let queue = match lane {

@@ -1,8 +1,9 @@
 //! A build without traces.
 
-use crate::config::TelemetryConfig;
 use axum::http::{HeaderMap, Method, StatusCode};
 use raidhall_protocol::RaidId;
+
+use crate::config::TelemetryConfig;
 
 /// What is exported of traces: nothing.
 pub struct Traces;
@@ -28,7 +29,11 @@ impl Trace {
     }
 
     /// A request by HTTP; within another's trace, if its headers are believed and say so.
-    pub const fn request(_method: &Method, _route: Option<&str>, _believed: Option<&HeaderMap>) -> Trace {
+    pub const fn request(
+        _method: &Method,
+        _route: Option<&str>,
+        _believed: Option<&HeaderMap>,
+    ) -> Trace {
         Trace
     }
 

@@ -1,9 +1,9 @@
 //! Traces by OTLP over HTTP. Spans wait in a bounded queue for a thread that sends them; what does not fit is dropped, and
 //! nobody waits for a collector.
 
-use crate::config::TelemetryConfig;
-use crate::outbound::HttpUrl;
-use crate::telemetry::metrics;
+use std::sync::OnceLock;
+use std::time::Duration;
+
 use async_trait::async_trait;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -17,11 +17,13 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
 use raidhall_protocol::RaidId;
-use std::sync::OnceLock;
-use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tracing::warn;
+
+use crate::config::TelemetryConfig;
+use crate::outbound::HttpUrl;
+use crate::telemetry::metrics;
 
 /// How long a collector may take for a batch.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -37,11 +39,16 @@ pub struct Traces(Option<SdkTracerProvider>);
 
 /// Begins to export traces, if that is configured. Must be called within the runtime that then sends them.
 pub fn begin(config: &TelemetryConfig) -> Traces {
-    let Some(endpoint) = &config.otlp_endpoint else { return Traces(None) };
+    let Some(endpoint) = &config.otlp_endpoint else {
+        return Traces(None);
+    };
     let exporter = SpanExporter::builder()
         .with_http()
         .with_http_client(Sender(Handle::current()))
-        .with_endpoint(format!("{}/v1/traces", endpoint.uri().to_string().trim_end_matches('/')))
+        .with_endpoint(format!(
+            "{}/v1/traces",
+            endpoint.uri().to_string().trim_end_matches('/')
+        ))
         .with_timeout(PATIENCE)
         .build();
     let exporter = match exporter {
@@ -54,8 +61,15 @@ pub fn begin(config: &TelemetryConfig) -> Traces {
     let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
     let provider = SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
-        .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(config.traces_sampled()))))
-        .with_resource(Resource::builder().with_service_name("raidhall").with_attribute(version).build())
+        .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(
+            config.traces_sampled(),
+        ))))
+        .with_resource(
+            Resource::builder()
+                .with_service_name("raidhall")
+                .with_attribute(version)
+                .build(),
+        )
         .build();
     let _ = TRACER.set(provider.tracer("raidhall")); // tests may begin twice in one process
     Traces(Some(provider))
@@ -65,7 +79,8 @@ impl Traces {
     /// Sends what is left, and ends.
     pub async fn end(self) {
         let Some(provider) = self.0 else { return };
-        let ended = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(PARTING)).await;
+        let ended =
+            tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(PARTING)).await;
         if let Ok(Err(error)) = ended {
             warn!(%error, "the last traces were not sent");
         }
@@ -84,35 +99,64 @@ impl Trace {
 
     /// A request by HTTP; within another's trace, if its headers are believed and say so.
     pub fn request(method: &Method, route: Option<&str>, believed: Option<&HeaderMap>) -> Trace {
-        let Some(tracer) = TRACER.get() else { return Trace(None) };
+        let Some(tracer) = TRACER.get() else {
+            return Trace(None);
+        };
         let extract = |headers| {
-            TraceContextPropagator::new().extract_with_context(&Context::new(), &HeaderExtractor(headers))
+            TraceContextPropagator::new()
+                .extract_with_context(&Context::new(), &HeaderExtractor(headers))
         };
         let parent = believed.map_or_else(Context::new, extract);
         let route = route.unwrap_or("unmatched").to_owned();
         // Methods that nobody knows are as many as anybody likes.
-        let method = if method.as_str().len() <= 7 { method.to_string() } else { "other".to_owned() };
+        let method = if method.as_str().len() <= 7 {
+            method.to_string()
+        } else {
+            "other".to_owned()
+        };
         let name = format!("{method} {route}");
-        let attributes =
-            vec![KeyValue::new("http.request.method", method), KeyValue::new("http.route", route)];
+        let attributes = vec![
+            KeyValue::new("http.request.method", method),
+            KeyValue::new("http.route", route),
+        ];
         Self::within(tracer, name, SpanKind::Server, attributes, &parent)
     }
 
     /// A command, within the request that it came by.
     pub fn command(kind: &'static str, raid: RaidId) -> Trace {
-        let Some(tracer) = TRACER.get() else { return Trace(None) };
+        let Some(tracer) = TRACER.get() else {
+            return Trace(None);
+        };
         let raid = KeyValue::new("raidhall.raid", i64::from(raid));
         let name = format!("command {kind}");
-        Self::within(tracer, name, SpanKind::Internal, vec![raid], &Context::current())
+        Self::within(
+            tracer,
+            name,
+            SpanKind::Internal,
+            vec![raid],
+            &Context::current(),
+        )
     }
 
     /// A batch on its way into the store.
     pub fn commit(raids: usize, events: usize) -> Trace {
-        let Some(tracer) = TRACER.get() else { return Trace(None) };
-        let count =
-            |name: &'static str, count: usize| KeyValue::new(name, i64::try_from(count).unwrap_or(i64::MAX));
-        let attributes = vec![count("raidhall.raids", raids), count("raidhall.events", events)];
-        Self::within(tracer, "commit".to_owned(), SpanKind::Client, attributes, &Context::new())
+        let Some(tracer) = TRACER.get() else {
+            return Trace(None);
+        };
+        let count = |name: &'static str, count: usize| {
+            KeyValue::new(name, i64::try_from(count).unwrap_or(i64::MAX))
+        };
+        let attributes = vec![
+            count("raidhall.raids", raids),
+            count("raidhall.events", events),
+        ];
+        Self::within(
+            tracer,
+            "commit".to_owned(),
+            SpanKind::Client,
+            attributes,
+            &Context::new(),
+        )
     }
 
     fn within(
@@ -122,8 +166,13 @@ impl Trace {
         attributes: Vec<KeyValue>,
         parent: &Context,
     ) -> Trace {
-        let span = tracer.span_builder(name).with_kind(kind).with_attributes(attributes);
-        Trace(Some(parent.with_span(span.start_with_context(tracer, parent))))
+        let span = tracer
+            .span_builder(name)
+            .with_kind(kind)
+            .with_attributes(attributes);
+        Trace(Some(
+            parent.with_span(span.start_with_context(tracer, parent)),
+        ))
     }
 
     /// Runs a future within the stretch.
@@ -144,7 +193,10 @@ impl Trace {
     /// Ends a request's.
     pub fn answered(self, status: StatusCode) {
         let Some(context) = self.0 else { return };
-        context.span().set_attribute(KeyValue::new("http.response.status_code", i64::from(status.as_u16())));
+        context.span().set_attribute(KeyValue::new(
+            "http.response.status_code",
+            i64::from(status.as_u16()),
+        ));
         if status.is_server_error() {
             context.span().set_status(Status::error(""));
         }
@@ -154,7 +206,9 @@ impl Trace {
     /// Ends any other's.
     pub fn end(self, outcome: &'static str) {
         let Some(context) = self.0 else { return };
-        context.span().set_attribute(KeyValue::new("raidhall.outcome", outcome));
+        context
+            .span()
+            .set_attribute(KeyValue::new("raidhall.outcome", outcome));
         context.span().end();
     }
 }
@@ -176,7 +230,9 @@ impl HttpClient for Sender {
             Err(ended) => Err(HttpError::from(ended)),
         };
         let accepted = sent.as_ref().is_ok_and(|answer| answer.status.is_success());
-        metrics().trace_exports.increment(if accepted { "accepted" } else { "failed" });
+        metrics()
+            .trace_exports
+            .increment(if accepted { "accepted" } else { "failed" });
         let answer = sent?;
         let mut response = Response::new(Bytes::from(answer.body));
         *response.status_mut() = answer.status;

@@ -1,13 +1,14 @@
-use super::*;
-use crate::store::memory::{Call, MemoryStore};
-use crate::store::webhooks::Webhooks;
-use crate::store::{Append, Epoch, Fate, Feed, Header, Month, Recorded};
 use raidhall_protocol::event::FailReason;
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{EventData, UnixMillis};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
+
+use super::*;
+use crate::store::memory::{Call, MemoryStore};
+use crate::store::webhooks::Webhooks;
+use crate::store::{Append, Epoch, Fate, Feed, Header, Month, Recorded};
 
 /// Whose pump it is.
 const US: InstanceId = InstanceId(Uuid::from_u128(1));
@@ -20,7 +21,9 @@ fn started(store: &MemoryStore) -> JoinHandle<()> {
     let endpoint = Endpoint {
         name: "app".to_owned(),
         url: "http://127.0.0.1:9/".parse().expect("a URL"),
-        key: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse().expect("a key"),
+        key: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+            .parse()
+            .expect("a key"),
         previous_key: None,
         kinds: Kind::ALL.to_vec(),
     };
@@ -40,9 +43,18 @@ async fn made(store: &MemoryStore, raid: u64, cancelled: bool) {
         max_members: 4,
         late_join: false,
     };
-    let failed = EventData::RaidFailed { reason: FailReason::Cancelled };
-    let told = [Some(created), cancelled.then_some(failed)].into_iter().flatten();
-    let event = |(data, seq)| Event { seq: Seq(seq), at: UnixMillis(1), by: None, data };
+    let failed = EventData::RaidFailed {
+        reason: FailReason::Cancelled,
+    };
+    let told = [Some(created), cancelled.then_some(failed)]
+        .into_iter()
+        .flatten();
+    let event = |(data, seq)| Event {
+        seq: Seq(seq),
+        at: UnixMillis(1),
+        by: None,
+        data,
+    };
     let header = Header {
         status: RaidStatus::Recruiting,
         deadline: None,
@@ -55,11 +67,20 @@ async fn made(store: &MemoryStore, raid: u64, cancelled: bool) {
         born: Month(202_701),
         owner: US,
         epoch: Epoch(1),
-        events: told.zip(1..).map(|one| Recorded { event: event(one), op: None }).collect(),
+        events: told
+            .zip(1..)
+            .map(|one| Recorded {
+                event: event(one),
+                op: None,
+            })
+            .collect(),
         header,
         create_key: None,
     };
-    assert_eq!(store.commit(&[append]).await.expect("committed"), [Fate::Committed]);
+    assert_eq!(
+        store.commit(&[append]).await.expect("committed"),
+        [Fate::Committed]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -70,7 +91,11 @@ async fn a_pump_at_rest_reads_the_feed_once_in_a_while_and_notes_nothing() {
     made(&store, 1, false).await;
     sleep(LOOK * 9).await;
     assert_eq!(store.faults().calls(Call::Feed), 10);
-    assert_eq!(store.faults().calls(Call::NoteProgress), 0, "nothing was told to anybody");
+    assert_eq!(
+        store.faults().calls(Call::NoteProgress),
+        0,
+        "nothing was told to anybody"
+    );
     pump.abort();
 }
 
@@ -84,11 +109,29 @@ async fn another_history_is_told_from_its_present_on() {
     sleep(LOOK).await;
     let (lineage, place) = store.feed_end().await.expect("the end");
     assert_eq!(lineage, "restored");
-    let taken = store.take_endpoint("app", US).await.expect("asked").expect("it is ours");
-    assert_eq!(taken, Cursor { lineage, place, paused: None });
+    let taken = store
+        .take_endpoint("app", US)
+        .await
+        .expect("asked")
+        .expect("it is ours");
+    assert_eq!(
+        taken,
+        Cursor {
+            lineage,
+            place,
+            paused: None
+        }
+    );
     made(&store, 2, true).await;
     sleep(LOOK * 20).await;
-    let waiting = store.parked_deliveries("app", false, 0, 10).await.expect("waiting");
-    assert_eq!(waiting.iter().map(|one| one.raid.get()).collect::<Vec<_>>(), [2], "nobody took it");
+    let waiting = store
+        .parked_deliveries("app", false, 0, 10)
+        .await
+        .expect("waiting");
+    assert_eq!(
+        waiting.iter().map(|one| one.raid.get()).collect::<Vec<_>>(),
+        [2],
+        "nobody took it"
+    );
     pump.abort();
 }

@@ -1,11 +1,12 @@
 //! Players and their refresh tokens.
 
-use super::*;
-use crate::history::player;
-use crate::history::{joined, left};
 use raidhall::store::{FamilyId, Link, Presentation, Rotation, TokenHash};
 use raidhall_protocol::server::PlayerRef;
 use uuid::Uuid;
+
+use super::*;
+use crate::history::player;
+use crate::history::{joined, left};
 
 fn family() -> FamilyId {
     FamilyId(Uuid::now_v7())
@@ -18,8 +19,17 @@ fn token(n: u8) -> TokenHash {
 /// A player signed in with token 1.
 async fn signed_in(store: &dyn Store, ttl: Duration) -> (FamilyId, Signed) {
     let (family, id) = (family(), newcomer(store, "Ada").await);
-    store.begin_refresh(family, id, token(1), ttl).await.expect("begin");
-    (family, Signed(PlayerRef { id, name: "Ada".into() }))
+    store
+        .begin_refresh(family, id, token(1), ttl)
+        .await
+        .expect("begin");
+    (
+        family,
+        Signed(PlayerRef {
+            id,
+            name: "Ada".into(),
+        }),
+    )
 }
 
 /// Who signed in.
@@ -29,7 +39,10 @@ struct Signed(PlayerRef);
 impl Signed {
     /// What a rotation answers whose token is replaced by this one.
     fn to(&self, n: u8) -> Rotation {
-        Rotation::Rotated { player: self.0.clone(), current: token(n) }
+        Rotation::Rotated {
+            player: self.0.clone(),
+            current: token(n),
+        }
     }
 }
 
@@ -40,8 +53,13 @@ pub(super) async fn rotate(
     to: u8,
     grace: Duration,
 ) -> Rotation {
-    let presentation =
-        Presentation { family, presented: token(from), successor: token(to), grace, ttl: LONG };
+    let presentation = Presentation {
+        family,
+        presented: token(from),
+        successor: token(to),
+        grace,
+        ttl: LONG,
+    };
     store.rotate_refresh(presentation).await.expect("rotate")
 }
 
@@ -52,21 +70,33 @@ async fn now(store: &dyn Store) -> UnixMillis {
 pub async fn a_player_starts_with_nothing(store: &dyn Store) {
     let before = now(store).await;
     let made = store.create_player("Ada").await.expect("create player");
-    assert_eq!((made.name.as_str(), made.xp, made.tasks, made.raids_won), ("Ada", 0, 0, 0));
+    assert_eq!(
+        (made.name.as_str(), made.xp, made.tasks, made.raids_won),
+        ("Ada", 0, 0, 0)
+    );
     assert!(made.created_at >= before && made.created_at <= now(store).await);
-    assert_eq!(store.player(made.id).await.expect("read player"), Some(made.clone()));
+    assert_eq!(
+        store.player(made.id).await.expect("read player"),
+        Some(made.clone())
+    );
     let namesake = store.create_player("Ada").await.expect("create player");
     assert_ne!(namesake.id, made.id, "names need not differ");
 }
 
 pub async fn an_unknown_player_is_none(store: &dyn Store) {
-    assert_eq!(store.player(player(12_345)).await.expect("read player"), None);
+    assert_eq!(
+        store.player(player(12_345)).await.expect("read player"),
+        None
+    );
 }
 
 pub async fn a_refresh_token_is_replaced(store: &dyn Store) {
     let (family, rotated) = signed_in(store, LONG).await;
     for from in 1..5 {
-        assert_eq!(rotate(store, family, from, from + 1, LONG).await, rotated.to(from + 1));
+        assert_eq!(
+            rotate(store, family, from, from + 1, LONG).await,
+            rotated.to(from + 1)
+        );
     }
 }
 
@@ -75,9 +105,20 @@ pub async fn a_repeat_within_the_grace_gets_the_same_successor(store: &dyn Store
     for _ in 0..3 {
         assert_eq!(rotate(store, family, 1, 2, LONG).await, rotated.to(2));
     }
-    assert_eq!(rotate(store, family, 1, 99, LONG).await, rotated.to(2), "the first successor holds");
-    assert_eq!(rotate(store, family, 2, 3, LONG).await, rotated.to(3), "the successor is current");
-    let again = tokio::join!(rotate(store, family, 3, 4, LONG), rotate(store, family, 3, 4, LONG));
+    assert_eq!(
+        rotate(store, family, 1, 99, LONG).await,
+        rotated.to(2),
+        "the first successor holds"
+    );
+    assert_eq!(
+        rotate(store, family, 2, 3, LONG).await,
+        rotated.to(3),
+        "the successor is current"
+    );
+    let again = tokio::join!(
+        rotate(store, family, 3, 4, LONG),
+        rotate(store, family, 3, 4, LONG)
+    );
     assert_eq!(again, (rotated.to(4), rotated.to(4)), "at the same time");
 }
 
@@ -87,7 +128,10 @@ pub async fn reuse_after_the_grace_revokes_the_family(store: &dyn Store) {
     wait_until(store, now(store).await.plus(2)).await;
     assert_eq!(rotate(store, family, 1, 2, BRIEF).await, Rotation::Reused);
     for stolen in [1, 2] {
-        assert_eq!(rotate(store, family, stolen, 9, LONG).await, Rotation::Unknown);
+        assert_eq!(
+            rotate(store, family, stolen, 9, LONG).await,
+            Rotation::Unknown
+        );
     }
 }
 
@@ -95,7 +139,11 @@ pub async fn reuse_of_an_older_token_revokes_the_family(store: &dyn Store) {
     let (family, rotated) = signed_in(store, LONG).await;
     assert_eq!(rotate(store, family, 1, 2, LONG).await, rotated.to(2));
     assert_eq!(rotate(store, family, 2, 3, LONG).await, rotated.to(3));
-    assert_eq!(rotate(store, family, 1, 2, LONG).await, Rotation::Reused, "two generations back");
+    assert_eq!(
+        rotate(store, family, 1, 2, LONG).await,
+        Rotation::Reused,
+        "two generations back"
+    );
     assert_eq!(rotate(store, family, 3, 4, LONG).await, Rotation::Unknown);
 }
 
@@ -109,7 +157,10 @@ pub async fn an_expired_family_is_unknown(store: &dyn Store) {
     let (family, _) = signed_in(store, BRIEF).await;
     wait_until(store, now(store).await.plus(2)).await;
     assert_eq!(rotate(store, family, 1, 2, LONG).await, Rotation::Unknown);
-    assert_eq!(rotate(store, self::family(), 1, 2, LONG).await, Rotation::Unknown);
+    assert_eq!(
+        rotate(store, self::family(), 1, 2, LONG).await,
+        Rotation::Unknown
+    );
 }
 
 pub async fn rotating_prolongs_a_family(store: &dyn Store) {
@@ -131,23 +182,51 @@ pub async fn families_are_independent(store: &dyn Store) {
 
 pub async fn an_account_is_told_with_the_sign_ins_that_can_be_renewed(store: &dyn Store) {
     let (ada, bob) = (newcomer(store, "Ada").await, newcomer(store, "Bob").await);
-    for (player, token, ttl) in
-        [(ada, 1, LONG), (ada, 2, LONG), (ada, 3, BRIEF), (ada, 4, LONG), (bob, 5, LONG)]
-    {
+    for (player, token, ttl) in [
+        (ada, 1, LONG),
+        (ada, 2, LONG),
+        (ada, 3, BRIEF),
+        (ada, 4, LONG),
+        (bob, 5, LONG),
+    ] {
         let (family, token) = (FamilyId(Uuid::now_v7()), TokenHash([token; 32]));
-        store.begin_refresh(family, player, token, ttl).await.expect("begin");
+        store
+            .begin_refresh(family, player, token, ttl)
+            .await
+            .expect("begin");
         if token == TokenHash([4; 32]) {
             assert_eq!(rotate(store, family, 9, 4, LONG).await, Rotation::Reused);
         }
     }
-    assert_eq!(store.link_identity(ada, "host:7").await.expect("link"), Link::Linked);
+    assert_eq!(
+        store.link_identity(ada, "host:7").await.expect("link"),
+        Link::Linked
+    );
     wait_until(store, now(store).await.plus(2)).await;
-    let account = store.account(ada).await.expect("read account").expect("an account");
-    assert_eq!(Some(account.profile), store.player(ada).await.expect("read player"));
-    assert_eq!((account.external_id.as_deref(), account.sign_ins.len()), (Some("host:7"), 2));
+    let account = store
+        .account(ada)
+        .await
+        .expect("read account")
+        .expect("an account");
+    assert_eq!(
+        Some(account.profile),
+        store.player(ada).await.expect("read player")
+    );
+    assert_eq!(
+        (account.external_id.as_deref(), account.sign_ins.len()),
+        (Some("host:7"), 2)
+    );
     let now = now(store).await;
-    assert!(account.sign_ins.iter().all(|one| one.renewed_at <= now && one.expires_at > now));
-    assert_eq!(store.account(player(12_345)).await.expect("read account"), None);
+    assert!(
+        account
+            .sign_ins
+            .iter()
+            .all(|one| one.renewed_at <= now && one.expires_at > now)
+    );
+    assert_eq!(
+        store.account(player(12_345)).await.expect("read account"),
+        None
+    );
 }
 
 pub async fn raids_visited_are_those_of_today_and_those_that_were_left_in_pages(store: &dyn Store) {
@@ -156,16 +235,30 @@ pub async fn raids_visited_are_those_of_today_and_those_that_were_left_in_pages(
     for id in 1..=4 {
         let mut history = made(store, id, &owner, if id == 3 { bob } else { ada }).await;
         if id == 2 {
-            assert_eq!(commit(store, &history.append([left(ada)])).await, Fate::Committed);
+            assert_eq!(
+                commit(store, &history.append([left(ada)])).await,
+                Fate::Committed
+            );
         }
         if id == 4 {
             let both = history.append([left(ada), joined(ada), joined(bob), left(bob)]);
             assert_eq!(commit(store, &both).await, Fate::Committed);
         }
     }
-    let visited = |player, after: Option<u64>, limit| store.raids_visited(player, after.map(raid), limit);
-    assert_eq!(visited(ada, None, 10).await.expect("raids"), [raid(1), raid(2), raid(4)]);
-    assert_eq!(visited(ada, None, 2).await.expect("raids"), [raid(1), raid(2)]);
+    let visited =
+        |player, after: Option<u64>, limit| store.raids_visited(player, after.map(raid), limit);
+    assert_eq!(
+        visited(ada, None, 10).await.expect("raids"),
+        [raid(1), raid(2), raid(4)]
+    );
+    assert_eq!(
+        visited(ada, None, 2).await.expect("raids"),
+        [raid(1), raid(2)]
+    );
     assert_eq!(visited(ada, Some(2), 2).await.expect("raids"), [raid(4)]);
-    assert_eq!(visited(bob, None, 10).await.expect("raids"), [raid(3), raid(4)], "left within one commit");
+    assert_eq!(
+        visited(bob, None, 10).await.expect("raids"),
+        [raid(3), raid(4)],
+        "left within one commit"
+    );
 }

@@ -1,12 +1,15 @@
 //! Who owns a raid, and which raids wait for an owner.
 
-use super::*;
-use crate::history::{failed, instance, player, said, started};
 use raidhall::store::{Claim, Epoch, Head};
 use raidhall_protocol::{RaidId, Seq};
 
+use super::*;
+use crate::history::{failed, instance, player, said, started};
+
 async fn claim(store: &dyn Store, raid: RaidId, by: &Instance) -> Claim {
-    let [claim] = &claim_all(store, &[raid], by).await[..] else { panic!("one answer") };
+    let [claim] = &claim_all(store, &[raid], by).await[..] else {
+        panic!("one answer")
+    };
     claim.clone()
 }
 
@@ -15,7 +18,10 @@ async fn claim_all(store: &dyn Store, raids: &[RaidId], by: &Instance) -> Vec<Cl
 }
 
 fn held(by: &Instance) -> Claim {
-    Claim::Held { owner: by.id, ws_url: by.ws_url.clone() }
+    Claim::Held {
+        owner: by.id,
+        ws_url: by.ws_url.clone(),
+    }
 }
 
 async fn head(store: &dyn Store, raid: RaidId) -> Head {
@@ -34,7 +40,11 @@ pub async fn a_raid_of_a_living_instance_is_held(store: &dyn Store) {
     assert_eq!(claim(store, history.raid, &rival).await, held(&owner));
     assert_eq!(
         head(store, history.raid).await,
-        Head { owner: Some(owner.id), epoch: Epoch(1), last_seq: Seq(2) }
+        Head {
+            owner: Some(owner.id),
+            epoch: Epoch(1),
+            last_seq: Seq(2)
+        }
     );
 }
 
@@ -43,26 +53,44 @@ pub async fn a_raid_whose_owners_lease_has_run_out_can_be_claimed(store: &dyn St
     let mut history = made(store, 1, &owner, player(1)).await;
     let_lapse(store, &owner).await;
 
-    assert_eq!(claim(store, history.raid, &rival).await, Claim::Ours(Epoch(2)));
+    assert_eq!(
+        claim(store, history.raid, &rival).await,
+        Claim::Ours(Epoch(2))
+    );
     store.renew(&owner, LONG).await.expect("renew");
-    assert_eq!(commit(store, &history.append([said("I was asleep")])).await, Fate::Fenced);
+    assert_eq!(
+        commit(store, &history.append([said("I was asleep")])).await,
+        Fate::Fenced
+    );
     assert_eq!(claim(store, history.raid, &owner).await, held(&rival));
 }
 
 pub async fn a_raid_whose_owner_never_enlisted_can_be_claimed(store: &dyn Store) {
     let claimer = enlisted(store).await;
     let history = made(store, 1, &instance(), player(1)).await;
-    assert_eq!(claim(store, history.raid, &claimer).await, Claim::Ours(Epoch(2)));
+    assert_eq!(
+        claim(store, history.raid, &claimer).await,
+        Claim::Ours(Epoch(2))
+    );
 }
 
 pub async fn each_claim_is_a_new_epoch(store: &dyn Store) {
     let (one, other) = (enlisted(store).await, enlisted(store).await);
     let history = made(store, 1, &one, player(1)).await;
     for epoch in 2..6 {
-        store.release(&[(history.raid, Epoch(epoch - 1))], one.id).await.expect("release");
-        store.release(&[(history.raid, Epoch(epoch - 1))], other.id).await.expect("release");
+        store
+            .release(&[(history.raid, Epoch(epoch - 1))], one.id)
+            .await
+            .expect("release");
+        store
+            .release(&[(history.raid, Epoch(epoch - 1))], other.id)
+            .await
+            .expect("release");
         let claimer = if epoch % 2 == 0 { &other } else { &one };
-        assert_eq!(claim(store, history.raid, claimer).await, Claim::Ours(Epoch(epoch)));
+        assert_eq!(
+            claim(store, history.raid, claimer).await,
+            Claim::Ours(Epoch(epoch))
+        );
         assert_eq!(head(store, history.raid).await.owner, Some(claimer.id));
     }
 }
@@ -72,17 +100,36 @@ pub async fn ones_own_raid_can_be_claimed_again(store: &dyn Store) {
     let mut history = made(store, 1, &owner, player(1)).await;
     let in_flight = history.append([said("sent under the first claim")]);
 
-    assert_eq!(claim(store, history.raid, &owner).await, Claim::Ours(Epoch(2)));
+    assert_eq!(
+        claim(store, history.raid, &owner).await,
+        Claim::Ours(Epoch(2))
+    );
     assert_eq!(commit(store, &in_flight).await, Fate::Fenced);
     assert_eq!(head(store, history.raid).await.last_seq, Seq(2));
 }
 
 pub async fn a_released_raid_belongs_to_nobody(store: &dyn Store) {
     let (owner, next) = (enlisted(store).await, enlisted(store).await);
-    let (one, other) = (made(store, 1, &owner, player(1)).await, made(store, 2, &owner, player(1)).await);
-    store.release(&[(one.raid, one.epoch), (other.raid, other.epoch)], owner.id).await.expect("release");
+    let (one, other) = (
+        made(store, 1, &owner, player(1)).await,
+        made(store, 2, &owner, player(1)).await,
+    );
+    store
+        .release(
+            &[(one.raid, one.epoch), (other.raid, other.epoch)],
+            owner.id,
+        )
+        .await
+        .expect("release");
     for raid in [one.raid, other.raid] {
-        assert_eq!(head(store, raid).await, Head { owner: None, epoch: Epoch(1), last_seq: Seq(2) });
+        assert_eq!(
+            head(store, raid).await,
+            Head {
+                owner: None,
+                epoch: Epoch(1),
+                last_seq: Seq(2)
+            }
+        );
         assert_eq!(claim(store, raid, &next).await, Claim::Ours(Epoch(2)));
     }
     store.release(&[], owner.id).await.expect("release nothing");
@@ -90,23 +137,46 @@ pub async fn a_released_raid_belongs_to_nobody(store: &dyn Store) {
 
 pub async fn a_release_under_an_older_epoch_changes_nothing(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let (stale, fresh) = (made(store, 1, &owner, player(1)).await, made(store, 2, &owner, player(1)).await);
-    assert_eq!(claim(store, stale.raid, &owner).await, Claim::Ours(Epoch(2)));
+    let (stale, fresh) = (
+        made(store, 1, &owner, player(1)).await,
+        made(store, 2, &owner, player(1)).await,
+    );
+    assert_eq!(
+        claim(store, stale.raid, &owner).await,
+        Claim::Ours(Epoch(2))
+    );
     store
-        .release(&[(stale.raid, Epoch(1)), (raid(99), Epoch(1)), (fresh.raid, Epoch(1))], owner.id)
+        .release(
+            &[
+                (stale.raid, Epoch(1)),
+                (raid(99), Epoch(1)),
+                (fresh.raid, Epoch(1)),
+            ],
+            owner.id,
+        )
         .await
         .expect("release");
     assert_eq!(head(store, stale.raid).await.owner, Some(owner.id));
     assert_eq!(head(store, fresh.raid).await.owner, None);
-    store.release(&[(stale.raid, Epoch(2))], instance().id).await.expect("release another's");
+    store
+        .release(&[(stale.raid, Epoch(2))], instance().id)
+        .await
+        .expect("release another's");
     assert_eq!(head(store, stale.raid).await.owner, Some(owner.id));
 }
 
 pub async fn of_rival_claims_one_wins(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let rivals = [enlisted(store).await, enlisted(store).await, enlisted(store).await];
+    let rivals = [
+        enlisted(store).await,
+        enlisted(store).await,
+        enlisted(store).await,
+    ];
     let history = made(store, 1, &owner, player(1)).await;
-    store.release(&[(history.raid, history.epoch)], owner.id).await.expect("release");
+    store
+        .release(&[(history.raid, history.epoch)], owner.id)
+        .await
+        .expect("release");
 
     let [a, b, c] = &rivals;
     let claims = tokio::join!(
@@ -115,8 +185,15 @@ pub async fn of_rival_claims_one_wins(store: &dyn Store) {
         claim(store, history.raid, c)
     );
     let claims = [claims.0, claims.1, claims.2];
-    let winner = claims.iter().position(|claim| *claim == Claim::Ours(Epoch(2))).expect("a winner");
-    for (index, claim) in claims.into_iter().enumerate().filter(|(index, _)| *index != winner) {
+    let winner = claims
+        .iter()
+        .position(|claim| *claim == Claim::Ours(Epoch(2)))
+        .expect("a winner");
+    for (index, claim) in claims
+        .into_iter()
+        .enumerate()
+        .filter(|(index, _)| *index != winner)
+    {
         assert_eq!(claim, held(&rivals[winner]), "rival {index}");
     }
 }
@@ -125,36 +202,72 @@ pub async fn a_claim_whose_caller_gave_up_leaves_the_store_usable(store: &dyn St
     let owner = enlisted(store).await;
     let mut history = made(store, 1, &owner, player(1)).await;
     let raids = [history.raid];
-    give_up_on(|| store.claim(&raids, owner.id)).await.expect("claim");
-    let Claim::Ours(epoch) = claim(store, history.raid, &owner).await else { panic!("not ours") };
+    give_up_on(|| store.claim(&raids, owner.id))
+        .await
+        .expect("claim");
+    let Claim::Ours(epoch) = claim(store, history.raid, &owner).await else {
+        panic!("not ours")
+    };
     assert_eq!(head(store, history.raid).await.epoch, epoch);
     history.epoch = epoch;
-    assert_eq!(commit(store, &history.append([said("here")])).await, Fate::Committed);
+    assert_eq!(
+        commit(store, &history.append([said("here")])).await,
+        Fate::Committed
+    );
 }
 
 pub async fn each_raid_of_a_claim_is_answered_by_itself_and_in_order(store: &dyn Store) {
-    let (claimer, living, sleeping) = (enlisted(store).await, enlisted(store).await, enlisted(store).await);
+    let (claimer, living, sleeping) = (
+        enlisted(store).await,
+        enlisted(store).await,
+        enlisted(store).await,
+    );
     let ours = made(store, 5, &claimer, player(1)).await.raid;
     let theirs = made(store, 4, &living, player(1)).await.raid;
     let orphan = made(store, 3, &sleeping, player(1)).await.raid;
     let stray = made(store, 2, &instance(), player(1)).await.raid;
     let free = made(store, 1, &living, player(1)).await.raid;
-    store.release(&[(free, Epoch(1))], living.id).await.expect("release");
+    store
+        .release(&[(free, Epoch(1))], living.id)
+        .await
+        .expect("release");
     let_lapse(store, &sleeping).await;
 
-    let claims = claim_all(store, &[theirs, raid(99), ours, orphan, free, stray], &claimer).await;
+    let claims = claim_all(
+        store,
+        &[theirs, raid(99), ours, orphan, free, stray],
+        &claimer,
+    )
+    .await;
     let mine = Claim::Ours(Epoch(2));
-    assert_eq!(claims, [held(&living), Claim::Missing, mine.clone(), mine.clone(), mine.clone(), mine]);
+    assert_eq!(
+        claims,
+        [
+            held(&living),
+            Claim::Missing,
+            mine.clone(),
+            mine.clone(),
+            mine.clone(),
+            mine
+        ]
+    );
     for raid in [ours, orphan, free, stray] {
         assert_eq!(
             head(store, raid).await,
-            Head { owner: Some(claimer.id), epoch: Epoch(2), last_seq: Seq(2) }
+            Head {
+                owner: Some(claimer.id),
+                epoch: Epoch(2),
+                last_seq: Seq(2)
+            }
         );
     }
     assert_eq!(head(store, theirs).await.epoch, Epoch(1));
 
     store.renew(&sleeping, LONG).await.expect("renew");
-    assert_eq!(claim_all(store, &[orphan, theirs], &sleeping).await, [held(&claimer), held(&living)]);
+    assert_eq!(
+        claim_all(store, &[orphan, theirs], &sleeping).await,
+        [held(&claimer), held(&living)]
+    );
 }
 
 pub async fn a_claim_of_nothing_is_nothing(store: &dyn Store) {
@@ -166,10 +279,19 @@ pub async fn a_claim_of_nothing_is_nothing(store: &dyn Store) {
 
 pub async fn a_raid_that_is_asked_for_twice_is_claimed_once(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let (one, other) =
-        (made(store, 1, &owner, player(1)).await.raid, made(store, 2, &owner, player(1)).await.raid);
+    let (one, other) = (
+        made(store, 1, &owner, player(1)).await.raid,
+        made(store, 2, &owner, player(1)).await.raid,
+    );
     let claims = claim_all(store, &[one, other, one], &owner).await;
-    assert_eq!(claims, [Claim::Ours(Epoch(2)), Claim::Ours(Epoch(2)), Claim::Ours(Epoch(2))]);
+    assert_eq!(
+        claims,
+        [
+            Claim::Ours(Epoch(2)),
+            Claim::Ours(Epoch(2)),
+            Claim::Ours(Epoch(2))
+        ]
+    );
     assert_eq!(head(store, one).await.epoch, Epoch(2));
     assert_eq!(store.heads(&[one, one]).await.expect("heads").len(), 1);
 }
@@ -177,7 +299,11 @@ pub async fn a_raid_that_is_asked_for_twice_is_claimed_once(store: &dyn Store) {
 /// What each rival is told is true, and nobody is told an error.
 pub async fn rival_claims_of_many_raids_give_each_to_one(store: &dyn Store) {
     const RAIDS: u64 = 200;
-    let (former, one, other) = (enlisted(store).await, enlisted(store).await, enlisted(store).await);
+    let (former, one, other) = (
+        enlisted(store).await,
+        enlisted(store).await,
+        enlisted(store).await,
+    );
     let mut raids = Vec::new();
     for id in 1..=RAIDS {
         raids.push(made(store, id, &former, player(1)).await.raid);
@@ -198,7 +324,11 @@ pub async fn rival_claims_of_many_raids_give_each_to_one(store: &dyn Store) {
                 both => panic!("raid {raid}: {both:?}"),
             };
             let head = head(store, *raid).await;
-            assert_eq!((head.owner, head.epoch), (Some(owner.id), epoch), "raid {raid}");
+            assert_eq!(
+                (head.owner, head.epoch),
+                (Some(owner.id), epoch),
+                "raid {raid}"
+            );
         }
         for rival in [&one, &other] {
             let owned = store.owned(rival.id).await.expect("owned");
@@ -224,38 +354,69 @@ pub async fn an_instance_owns_what_it_made_and_claimed_and_did_not_release(store
     let released = made(store, 1, &owner, player(1)).await.raid;
     let kept = made(store, 4, &other, player(1)).await.raid;
     assert_eq!(claim(store, claimed, &owner).await, Claim::Ours(Epoch(2)));
-    store.release(&[(released, Epoch(1))], owner.id).await.expect("release");
+    store
+        .release(&[(released, Epoch(1))], owner.id)
+        .await
+        .expect("release");
 
     let owned = store.owned(owner.id).await.expect("owned");
     assert_eq!(owned, [(made_by_owner, Epoch(1)), (claimed, Epoch(2))]);
-    assert_eq!(store.owned(other.id).await.expect("owned"), [(kept, Epoch(1))]);
+    assert_eq!(
+        store.owned(other.id).await.expect("owned"),
+        [(kept, Epoch(1))]
+    );
     assert_eq!(store.owned(instance().id).await.expect("owned"), []);
 
     let_lapse(store, &owner).await;
     let owned = store.owned(owner.id).await.expect("owned");
     assert_eq!(owned.len(), 2, "until somebody claims them");
     assert_eq!(claim(store, claimed, &other).await, Claim::Ours(Epoch(3)));
-    assert_eq!(store.owned(owner.id).await.expect("owned"), [(made_by_owner, Epoch(1))]);
+    assert_eq!(
+        store.owned(owner.id).await.expect("owned"),
+        [(made_by_owner, Epoch(1))]
+    );
 }
 
 pub async fn heads_of_several_raids_leave_missing_ones_out(store: &dyn Store) {
     let owner = enlisted(store).await;
     let mut spoken = made(store, 2, &owner, player(1)).await;
-    assert_eq!(commit(store, &spoken.append([said("hello")])).await, Fate::Committed);
+    assert_eq!(
+        commit(store, &spoken.append([said("hello")])).await,
+        Fate::Committed
+    );
     let free = made(store, 1, &owner, player(1)).await;
-    store.release(&[(free.raid, Epoch(1))], owner.id).await.expect("release");
+    store
+        .release(&[(free.raid, Epoch(1))], owner.id)
+        .await
+        .expect("release");
 
-    let mut heads = store.heads(&[spoken.raid, raid(9), free.raid, raid(8)]).await.expect("heads");
+    let mut heads = store
+        .heads(&[spoken.raid, raid(9), free.raid, raid(8)])
+        .await
+        .expect("heads");
     heads.sort_unstable_by_key(|(raid, _)| *raid);
-    let head = |owner, last_seq| Head { owner, epoch: Epoch(1), last_seq: Seq(last_seq) };
-    assert_eq!(heads, [(free.raid, head(None, 2)), (spoken.raid, head(Some(owner.id), 3))]);
+    let head = |owner, last_seq| Head {
+        owner,
+        epoch: Epoch(1),
+        last_seq: Seq(last_seq),
+    };
+    assert_eq!(
+        heads,
+        [
+            (free.raid, head(None, 2)),
+            (spoken.raid, head(Some(owner.id), 3))
+        ]
+    );
     assert_eq!(store.heads(&[raid(9)]).await.expect("heads"), []);
 }
 
 /// An active raid with this deadline.
 async fn active(store: &dyn Store, id: u64, owner: &Instance, deadline: UnixMillis) -> History {
     let mut history = made(store, id, owner, player(1)).await;
-    assert_eq!(commit(store, &history.append([started(deadline)])).await, Fate::Committed);
+    assert_eq!(
+        commit(store, &history.append([started(deadline)])).await,
+        Fate::Committed
+    );
     history
 }
 
@@ -267,19 +428,37 @@ pub async fn due_raids_are_those_that_nobody_living_owns(store: &dyn Store) {
     let released = active(store, 3, &living, at).await;
     let later = active(store, 4, &dying, at.plus(1)).await;
     made(store, 5, &dying, player(1)).await; // not started
-    store.release(&[(released.raid, released.epoch)], living.id).await.expect("release");
-    assert_eq!(store.due(instance().id, at, 10).await.expect("due"), [released.raid]);
+    store
+        .release(&[(released.raid, released.epoch)], living.id)
+        .await
+        .expect("release");
+    assert_eq!(
+        store.due(instance().id, at, 10).await.expect("due"),
+        [released.raid]
+    );
 
     let_lapse(store, &dying).await;
-    assert_eq!(store.due(instance().id, at, 10).await.expect("due"), [orphan.raid, released.raid]);
-    assert_eq!(store.due(instance().id, at.plus(-1), 10).await.expect("due"), []);
+    assert_eq!(
+        store.due(instance().id, at, 10).await.expect("due"),
+        [orphan.raid, released.raid]
+    );
+    assert_eq!(
+        store
+            .due(instance().id, at.plus(-1), 10)
+            .await
+            .expect("due"),
+        []
+    );
     assert_eq!(
         store.due(instance().id, at.plus(1), 10).await.expect("due"),
         [orphan.raid, released.raid, later.raid]
     );
 
     let_lapse(store, &living).await;
-    assert_eq!(store.due(instance().id, at, 10).await.expect("due"), [held.raid, orphan.raid, released.raid]);
+    assert_eq!(
+        store.due(instance().id, at, 10).await.expect("due"),
+        [held.raid, orphan.raid, released.raid]
+    );
 }
 
 pub async fn due_raids_come_most_urgent_first(store: &dyn Store) {
@@ -287,14 +466,23 @@ pub async fn due_raids_come_most_urgent_first(store: &dyn Store) {
     for (id, offset) in [(1, 30), (2, 10), (3, 20), (4, 0)] {
         active(store, id, &instance(), at.plus(offset)).await;
     }
-    let due = store.due(instance().id, at.plus(100), 3).await.expect("due");
+    let due = store
+        .due(instance().id, at.plus(100), 3)
+        .await
+        .expect("due");
     assert_eq!(due, [raid(4), raid(2), raid(3)]);
 }
 
 pub async fn ended_raids_are_not_due(store: &dyn Store) {
     let at = UnixMillis(1_900_000_000_000);
     let mut history = active(store, 1, &instance(), at).await;
-    assert_eq!(store.due(instance().id, at, 10).await.expect("due"), [history.raid]);
-    assert_eq!(commit(store, &history.append([failed()])).await, Fate::Committed);
+    assert_eq!(
+        store.due(instance().id, at, 10).await.expect("due"),
+        [history.raid]
+    );
+    assert_eq!(
+        commit(store, &history.append([failed()])).await,
+        Fate::Committed
+    );
     assert_eq!(store.due(instance().id, at, 10).await.expect("due"), []);
 }

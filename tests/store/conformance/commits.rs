@@ -1,17 +1,26 @@
 //! Appending to the ledger: exactly once, fenced, each raid by itself.
 
-use super::*;
-use crate::history::*;
 use raidhall::store::{Claim, Epoch};
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{EventData, Seq};
 
+use super::*;
+use crate::history::*;
+
 async fn last_seq(store: &dyn Store, id: u64) -> Seq {
-    store.head(raid(id)).await.expect("read head").map_or(Seq::ZERO, |head| head.last_seq)
+    store
+        .head(raid(id))
+        .await
+        .expect("read head")
+        .map_or(Seq::ZERO, |head| head.last_seq)
 }
 
 async fn event_count(store: &dyn Store, id: u64) -> usize {
-    store.events(raid(id), Seq::ZERO, 1_000).await.expect("read events").len()
+    store
+        .events(raid(id), Seq::ZERO, 1_000)
+        .await
+        .expect("read events")
+        .len()
 }
 
 pub async fn a_creation_makes_the_raid(store: &dyn Store) {
@@ -22,33 +31,72 @@ pub async fn a_creation_makes_the_raid(store: &dyn Store) {
     let creation = history.creation(leader);
     assert_eq!(commit(store, &creation).await, Fate::Committed);
 
-    let loaded = store.load(raid(1), 10).await.expect("load").expect("a raid");
+    let loaded = store
+        .load(raid(1), 10)
+        .await
+        .expect("load")
+        .expect("a raid");
     assert_eq!(loaded.born, history.born);
-    assert_eq!((loaded.head.owner, loaded.head.epoch), (Some(owner.id), Epoch(1)));
+    assert_eq!(
+        (loaded.head.owner, loaded.head.epoch),
+        (Some(owner.id), Epoch(1))
+    );
     assert_eq!(loaded.head.last_seq, Seq(2));
     assert_eq!(loaded.snapshot, None);
-    let events: Vec<_> = creation.events.iter().map(|recorded| recorded.event.clone()).collect();
+    let events: Vec<_> = creation
+        .events
+        .iter()
+        .map(|recorded| recorded.event.clone())
+        .collect();
     assert_eq!(loaded.tail, events);
 
-    let rows = store.raids_of(leader, None, None, 10).await.expect("raids of");
+    let rows = store
+        .raids_of(leader, None, None, 10)
+        .await
+        .expect("raids of");
     assert_eq!(rows.len(), 1);
     let row = &rows[0];
-    assert_eq!((row.id, row.title.as_str(), row.last_seq), (raid(1), "Raid 1", Seq(2)));
-    assert_eq!((row.target_xp, row.target_tasks, row.time_limit_secs), (500, 10, 86_400));
+    assert_eq!(
+        (row.id, row.title.as_str(), row.last_seq),
+        (raid(1), "Raid 1", Seq(2))
+    );
+    assert_eq!(
+        (row.target_xp, row.target_tasks, row.time_limit_secs),
+        (500, 10, 86_400)
+    );
     assert_eq!(row.created_at, creation.events[0].event.at);
     assert_eq!(row.header, creation.header);
 }
 
 pub async fn a_second_creation_with_the_same_key_exists(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let (mut first, mut second) = (History::of(raid(1), owner.id), History::of(raid(2), owner.id));
+    let (mut first, mut second) = (
+        History::of(raid(1), owner.id),
+        History::of(raid(2), owner.id),
+    );
     (first.create_key, second.create_key) = (Some(op("make")), Some(op("make")));
-    assert_eq!(commit(store, &first.creation(player(1))).await, Fate::Committed);
-    assert_eq!(commit(store, &second.creation(player(1))).await, Fate::Exists);
+    assert_eq!(
+        commit(store, &first.creation(player(1))).await,
+        Fate::Committed
+    );
+    assert_eq!(
+        commit(store, &second.creation(player(1))).await,
+        Fate::Exists
+    );
     assert_eq!(store.head(raid(2)).await.expect("read head"), None);
     assert_eq!(event_count(store, 2).await, 0);
-    assert_eq!(store.raids_of(player(1), None, None, 10).await.expect("raids of").len(), 1);
-    assert_eq!(store.raid_by_create_key(op("make")).await.expect("find"), Some(raid(1)));
+    assert_eq!(
+        store
+            .raids_of(player(1), None, None, 10)
+            .await
+            .expect("raids of")
+            .len(),
+        1
+    );
+    assert_eq!(
+        store.raid_by_create_key(op("make")).await.expect("find"),
+        Some(raid(1))
+    );
 }
 
 pub async fn a_second_creation_with_the_same_invite_code_exists(store: &dyn Store) {
@@ -59,12 +107,21 @@ pub async fn a_second_creation_with_the_same_invite_code_exists(store: &dyn Stor
     assert_eq!(commit(store, &append).await, Fate::Exists);
     assert_eq!(store.head(raid(2)).await.expect("read head"), None);
     assert_eq!(event_count(store, 2).await, 0);
-    assert_eq!(store.raid_by_invite(&invite_code(raid(1))).await.expect("find"), Some(raid(1)));
+    assert_eq!(
+        store
+            .raid_by_invite(&invite_code(raid(1)))
+            .await
+            .expect("find"),
+        Some(raid(1))
+    );
 }
 
 pub async fn of_two_creations_with_one_key_in_one_batch_one_is_made(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let (mut first, mut second) = (History::of(raid(1), owner.id), History::of(raid(2), owner.id));
+    let (mut first, mut second) = (
+        History::of(raid(1), owner.id),
+        History::of(raid(2), owner.id),
+    );
     (first.create_key, second.create_key) = (Some(op("make")), Some(op("make")));
     let batch = [first.creation(player(1)), second.creation(player(1))];
     let mut fates = store.commit(&batch).await.expect("commit");
@@ -78,7 +135,11 @@ pub async fn a_creation_sent_again_is_committed_once(store: &dyn Store) {
     let leader = newcomer(store, "Ada").await;
     let mut history = History::of(raid(1), owner.id);
     history.create_key = Some(op("make"));
-    let creation = history.append([raid_created(raid(1)), joined(leader), completed_task(leader, 5)]);
+    let creation = history.append([
+        raid_created(raid(1)),
+        joined(leader),
+        completed_task(leader, 5),
+    ]);
     for _ in 0..3 {
         assert_eq!(commit(store, &creation).await, Fate::Committed);
     }
@@ -106,7 +167,11 @@ pub async fn an_append_overtaken_by_the_next_is_committed_once(store: &dyn Store
     let next = history.append([completed_task(ada, 2)]);
     assert_eq!(commit(store, &append).await, Fate::Committed);
     assert_eq!(commit(store, &next).await, Fate::Committed);
-    assert_eq!(commit(store, &append).await, Fate::Committed, "the answer had been lost");
+    assert_eq!(
+        commit(store, &append).await,
+        Fate::Committed,
+        "the answer had been lost"
+    );
     assert_eq!(event_count(store, 1).await, 4);
     assert_eq!(totals(store, ada).await, (42, 2, 0));
 }
@@ -116,14 +181,21 @@ pub async fn an_older_epoch_is_fenced(store: &dyn Store) {
     let ada = newcomer(store, "Ada").await;
     let mut history = made(store, 1, &owner, ada).await;
     let stale = history.append([completed_task(ada, 40)]);
-    assert_eq!(store.claim(&[raid(1)], owner.id).await.expect("claim"), [Claim::Ours(Epoch(2))]);
+    assert_eq!(
+        store.claim(&[raid(1)], owner.id).await.expect("claim"),
+        [Claim::Ours(Epoch(2))]
+    );
     assert_eq!(commit(store, &stale).await, Fate::Fenced);
     assert_eq!(event_count(store, 1).await, 2);
     assert_eq!(totals(store, ada).await, (0, 0, 0));
 
     let mut newer = stale.clone();
     newer.epoch = Epoch(3);
-    assert_eq!(commit(store, &newer).await, Fate::Fenced, "an epoch that nobody was given");
+    assert_eq!(
+        commit(store, &newer).await,
+        Fate::Fenced,
+        "an epoch that nobody was given"
+    );
     newer.epoch = Epoch(2);
     assert_eq!(commit(store, &newer).await, Fate::Committed);
 }
@@ -132,19 +204,32 @@ pub async fn another_owner_is_fenced(store: &dyn Store) {
     let (owner, rival) = (enlisted(store).await, enlisted(store).await);
     let mut history = made(store, 1, &owner, player(1)).await;
     history.owner = rival.id;
-    assert_eq!(commit(store, &history.append([said("mine!")])).await, Fate::Fenced);
+    assert_eq!(
+        commit(store, &history.append([said("mine!")])).await,
+        Fate::Fenced
+    );
     assert_eq!(last_seq(store, 1).await, Seq(2));
 
     let mut usurper = History::of(raid(1), rival.id);
-    assert_eq!(commit(store, &usurper.creation(player(2))).await, Fate::Fenced, "the id is taken");
+    assert_eq!(
+        commit(store, &usurper.creation(player(2))).await,
+        Fate::Fenced,
+        "the id is taken"
+    );
     assert_eq!(event_count(store, 1).await, 2);
 }
 
 pub async fn a_released_raid_is_fenced(store: &dyn Store) {
     let owner = enlisted(store).await;
     let mut history = made(store, 1, &owner, player(1)).await;
-    store.release(&[(history.raid, history.epoch)], owner.id).await.expect("release");
-    assert_eq!(commit(store, &history.append([said("one more thing")])).await, Fate::Fenced);
+    store
+        .release(&[(history.raid, history.epoch)], owner.id)
+        .await
+        .expect("release");
+    assert_eq!(
+        commit(store, &history.append([said("one more thing")])).await,
+        Fate::Fenced
+    );
     assert_eq!(event_count(store, 1).await, 2);
 }
 
@@ -152,7 +237,10 @@ pub async fn a_raid_that_was_never_made_is_fenced(store: &dyn Store) {
     let owner = enlisted(store).await;
     let mut history = History::of(raid(1), owner.id);
     history.creation(player(1)); // never sent
-    assert_eq!(commit(store, &history.append([said("hello?")])).await, Fate::Fenced);
+    assert_eq!(
+        commit(store, &history.append([said("hello?")])).await,
+        Fate::Fenced
+    );
     assert_eq!(store.head(raid(1)).await.expect("read head"), None);
     assert_eq!(event_count(store, 1).await, 0);
 }
@@ -160,7 +248,10 @@ pub async fn a_raid_that_was_never_made_is_fenced(store: &dyn Store) {
 pub async fn an_append_ahead_of_its_predecessor_is_unclear(store: &dyn Store) {
     let owner = enlisted(store).await;
     let mut history = made(store, 1, &owner, player(1)).await;
-    let (first, second) = (history.append([said("one")]), history.append([said("two"), said("three")]));
+    let (first, second) = (
+        history.append([said("one")]),
+        history.append([said("two"), said("three")]),
+    );
     assert_eq!(commit(store, &second).await, Fate::Unclear);
     assert_eq!(event_count(store, 1).await, 2);
     assert_eq!(commit(store, &first).await, Fate::Committed);
@@ -172,8 +263,14 @@ pub async fn an_append_across_the_head_is_fenced(store: &dyn Store) {
     let owner = enlisted(store).await;
     let mut history = made(store, 1, &owner, player(1)).await;
     let mut fork = history.clone();
-    assert_eq!(commit(store, &history.append([said("one")])).await, Fate::Committed);
-    assert_eq!(commit(store, &fork.append([said("uno"), said("dos")])).await, Fate::Fenced);
+    assert_eq!(
+        commit(store, &history.append([said("one")])).await,
+        Fate::Committed
+    );
+    assert_eq!(
+        commit(store, &fork.append([said("uno"), said("dos")])).await,
+        Fate::Fenced
+    );
     assert_eq!(event_count(store, 1).await, 3);
 }
 
@@ -205,10 +302,17 @@ pub async fn one_fenced_raid_leaves_the_other_49_alone(store: &dyn Store) {
     let fates = store.commit(&batch).await.expect("commit");
 
     for (index, fate) in fates.into_iter().enumerate() {
-        let expected = if index == 20 { Fate::Fenced } else { Fate::Committed };
+        let expected = if index == 20 {
+            Fate::Fenced
+        } else {
+            Fate::Committed
+        };
         assert_eq!(fate, expected, "append {index}");
     }
-    assert_eq!((last_seq(store, 20).await, last_seq(store, 21).await), (Seq(3), Seq(2)));
+    assert_eq!(
+        (last_seq(store, 20).await, last_seq(store, 21).await),
+        (Seq(3), Seq(2))
+    );
     assert_eq!(event_count(store, 21).await, 2);
     assert_eq!(totals(store, ada).await, (490, 49, 0));
 }
@@ -223,15 +327,25 @@ pub async fn a_repeated_op_refuses_the_batch_and_only_it_is_refused_alone(store:
     }
 
     assert_refused(store, &batch).await;
-    assert_eq!((last_seq(store, 1).await, last_seq(store, 50).await), (Seq(2), Seq(2)));
-    assert_eq!((event_count(store, 1).await, event_count(store, 50).await), (2, 2));
+    assert_eq!(
+        (last_seq(store, 1).await, last_seq(store, 50).await),
+        (Seq(2), Seq(2))
+    );
+    assert_eq!(
+        (event_count(store, 1).await, event_count(store, 50).await),
+        (2, 2)
+    );
     assert_eq!(totals(store, ada).await, (10, 1, 0));
 
     for (index, append) in batch.iter().enumerate() {
         if index == 30 {
             assert_refused(store, std::slice::from_ref(append)).await;
         } else {
-            assert_eq!(commit(store, append).await, Fate::Committed, "append {index}");
+            assert_eq!(
+                commit(store, append).await,
+                Fate::Committed,
+                "append {index}"
+            );
         }
     }
     assert_eq!(totals(store, ada).await, (500, 50, 0));
@@ -243,13 +357,20 @@ pub async fn a_number_too_large_refuses_the_batch(store: &dyn Store) {
     let mut batch = raids_with_appends(store, &owner, 2, |_| said("fine")).await;
     batch[1].header.current_xp = u64::MAX;
     assert_refused(store, &batch).await;
-    assert_eq!((last_seq(store, 1).await, event_count(store, 1).await), (Seq(2), 2));
+    assert_eq!(
+        (last_seq(store, 1).await, event_count(store, 1).await),
+        (Seq(2), 2)
+    );
 }
 
 pub async fn two_appends_of_one_raid_are_refused(store: &dyn Store) {
     let owner = enlisted(store).await;
     let mut history = made(store, 1, &owner, player(1)).await;
-    assert_refused(store, &[history.append([said("one")]), history.append([said("two")])]).await;
+    assert_refused(
+        store,
+        &[history.append([said("one")]), history.append([said("two")])],
+    )
+    .await;
     assert_eq!(event_count(store, 1).await, 2);
 }
 
@@ -267,12 +388,22 @@ pub async fn a_hole_between_events_is_refused(store: &dyn Store) {
 pub async fn earnings_add_up_across_raids_and_within_one(store: &dyn Store) {
     let owner = enlisted(store).await;
     let (ada, bob) = (newcomer(store, "Ada").await, newcomer(store, "Bob").await);
-    let (mut one, mut other) = (made(store, 1, &owner, ada).await, made(store, 2, &owner, ada).await);
+    let (mut one, mut other) = (
+        made(store, 1, &owner, ada).await,
+        made(store, 2, &owner, ada).await,
+    );
     let batch = [
-        one.append([completed_task(ada, 1), contributed(bob, 1_000), contributed(ada, 10)]),
+        one.append([
+            completed_task(ada, 1),
+            contributed(bob, 1_000),
+            contributed(ada, 10),
+        ]),
         other.append([completed_task(ada, 100)]),
     ];
-    assert_eq!(store.commit(&batch).await.expect("commit"), [Fate::Committed; 2]);
+    assert_eq!(
+        store.commit(&batch).await.expect("commit"),
+        [Fate::Committed; 2]
+    );
     assert_eq!(totals(store, ada).await, (111, 3, 0));
     assert_eq!(totals(store, bob).await, (1_000, 1, 0));
 }
@@ -280,9 +411,18 @@ pub async fn earnings_add_up_across_raids_and_within_one(store: &dyn Store) {
 pub async fn what_was_committed_before_is_not_counted_again_beside_new_raids(store: &dyn Store) {
     let owner = enlisted(store).await;
     let ada = newcomer(store, "Ada").await;
-    let batch = raids_with_appends(store, &owner, 4, |id| completed_task(ada, 10_u64.pow(id as u32))).await;
-    assert_eq!(store.commit(&batch[..2]).await.expect("commit"), [Fate::Committed; 2]);
-    assert_eq!(store.commit(&batch).await.expect("commit"), [Fate::Committed; 4]);
+    let batch = raids_with_appends(store, &owner, 4, |id| {
+        completed_task(ada, 10_u64.pow(id as u32))
+    })
+    .await;
+    assert_eq!(
+        store.commit(&batch[..2]).await.expect("commit"),
+        [Fate::Committed; 2]
+    );
+    assert_eq!(
+        store.commit(&batch).await.expect("commit"),
+        [Fate::Committed; 4]
+    );
     assert_eq!(totals(store, ada).await, (11_110, 4, 0));
 }
 
@@ -290,11 +430,24 @@ pub async fn whoever_leaves_and_rejoins_at_once_is_a_member(store: &dyn Store) {
     let owner = enlisted(store).await;
     let (ada, bob) = (newcomer(store, "Ada").await, newcomer(store, "Bob").await);
     let mut history = made(store, 1, &owner, ada).await;
-    let append =
-        history.append([left(ada), joined(bob), left(bob), joined(ada), said("I'm back"), joined(bob)]);
+    let append = history.append([
+        left(ada),
+        joined(bob),
+        left(bob),
+        joined(ada),
+        said("I'm back"),
+        joined(bob),
+    ]);
     assert_eq!(commit(store, &append).await, Fate::Committed);
     for player in [ada, bob] {
-        assert_eq!(store.raids_of(player, None, None, 10).await.expect("raids of").len(), 1);
+        assert_eq!(
+            store
+                .raids_of(player, None, None, 10)
+                .await
+                .expect("raids of")
+                .len(),
+            1
+        );
     }
 }
 
@@ -305,17 +458,35 @@ pub async fn whoever_joins_and_leaves_at_once_is_no_member(store: &dyn Store) {
     let append = history.append([joined(bob), left(ada), left(bob)]);
     assert_eq!(commit(store, &append).await, Fate::Committed);
     for player in [ada, bob] {
-        assert_eq!(store.raids_of(player, None, None, 10).await.expect("raids of"), []);
+        assert_eq!(
+            store
+                .raids_of(player, None, None, 10)
+                .await
+                .expect("raids of"),
+            []
+        );
     }
 }
 
 pub async fn the_ranked_players_have_won_one_raid_more(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let (ada, bob, eve) =
-        (newcomer(store, "Ada").await, newcomer(store, "Bob").await, newcomer(store, "Eve").await);
-    let (mut one, mut other) = (made(store, 1, &owner, ada).await, made(store, 2, &owner, ada).await);
-    let batch = [one.append([completed_task(ada, 7), won(&[ada, bob])]), other.append([won(&[ada])])];
-    assert_eq!(store.commit(&batch).await.expect("commit"), [Fate::Committed; 2]);
+    let (ada, bob, eve) = (
+        newcomer(store, "Ada").await,
+        newcomer(store, "Bob").await,
+        newcomer(store, "Eve").await,
+    );
+    let (mut one, mut other) = (
+        made(store, 1, &owner, ada).await,
+        made(store, 2, &owner, ada).await,
+    );
+    let batch = [
+        one.append([completed_task(ada, 7), won(&[ada, bob])]),
+        other.append([won(&[ada])]),
+    ];
+    assert_eq!(
+        store.commit(&batch).await.expect("commit"),
+        [Fate::Committed; 2]
+    );
     assert_eq!(totals(store, ada).await, (7, 1, 2));
     assert_eq!(totals(store, bob).await, (0, 0, 1));
     assert_eq!(totals(store, eve).await, (0, 0, 0));
@@ -326,10 +497,17 @@ pub async fn the_row_follows_the_events(store: &dyn Store) {
     let ada = newcomer(store, "Ada").await;
     let mut history = made(store, 1, &owner, ada).await;
     let deadline = UnixMillis(1_900_000_000_000);
-    for data in [vec![started(deadline)], vec![said("go"), completed_task(ada, 40)], vec![won(&[ada])]] {
+    for data in [
+        vec![started(deadline)],
+        vec![said("go"), completed_task(ada, 40)],
+        vec![won(&[ada])],
+    ] {
         assert_eq!(commit(store, &history.append(data)).await, Fate::Committed);
         let rows = store.raids_of(ada, None, None, 1).await.expect("raids of");
-        assert_eq!((rows[0].header, rows[0].last_seq), (history.header, history.seq));
+        assert_eq!(
+            (rows[0].header, rows[0].last_seq),
+            (history.header, history.seq)
+        );
     }
     assert_eq!(history.header.status, RaidStatus::Completed);
 }

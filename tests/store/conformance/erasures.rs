@@ -1,66 +1,157 @@
 //! Players who are to be forgotten.
 
-use super::accounts::rotate;
-use super::*;
-use crate::history::{contributed, joined, player, raid, raid_created, said};
-use raidhall::store::{Deed, Epoch, Erasure, FamilyId, Link, Notice, Place, RaidLookup, Rotation, TokenHash};
+use raidhall::store::{
+    Deed, Epoch, Erasure, FamilyId, Link, Notice, Place, RaidLookup, Rotation, TokenHash,
+};
 use raidhall_protocol::{Event, EventData, RaidId, Seq};
 use serde_json::json;
 use tokio::time::sleep;
 use uuid::Uuid;
 
+use super::accounts::rotate;
+use super::*;
+use crate::history::{contributed, joined, player, raid, raid_created, said};
+
 const NAME: &str = "[erased]";
 
 fn deed(action: &'static str) -> Deed {
     let (actor, target, request_id) = ("5".into(), "player 5".into(), "r-1".into());
-    Deed { actor, action, target, request_id, details: json!({}) }
+    Deed {
+        actor,
+        action,
+        target,
+        request_id,
+        details: json!({}),
+    }
 }
 
 pub async fn a_closed_account_is_nobodys_any_more(store: &dyn Store) {
     let (ada, ben) = (newcomer(store, "Ada").await, newcomer(store, "Ben").await);
-    assert_eq!(store.link_identity(ada, "u-1").await.expect("link"), Link::Linked);
+    assert_eq!(
+        store.link_identity(ada, "u-1").await.expect("link"),
+        Link::Linked
+    );
     let (family, token) = (FamilyId(Uuid::now_v7()), TokenHash([1; 32]));
-    store.begin_refresh(family, ada, token, LONG).await.expect("signed in");
+    store
+        .begin_refresh(family, ada, token, LONG)
+        .await
+        .expect("signed in");
     assert!(store.ban(ada, "spam", &deed("ban")).await.expect("ban"));
     for _ in 0..2 {
-        assert!(store.begin_erasure(ada, NAME, &deed("erase")).await.expect("begun"));
+        assert!(
+            store
+                .begin_erasure(ada, NAME, &deed("erase"))
+                .await
+                .expect("begun")
+        );
     }
-    assert_eq!(store.player(ada).await.expect("player").expect("a row").name, NAME);
-    assert_eq!(store.player(ben).await.expect("player").expect("a row").name, "Ben");
-    assert_eq!(store.account(ada).await.expect("account").expect("a row").external_id, None);
+    assert_eq!(
+        store
+            .player(ada)
+            .await
+            .expect("player")
+            .expect("a row")
+            .name,
+        NAME
+    );
+    assert_eq!(
+        store
+            .player(ben)
+            .await
+            .expect("player")
+            .expect("a row")
+            .name,
+        "Ben"
+    );
+    assert_eq!(
+        store
+            .account(ada)
+            .await
+            .expect("account")
+            .expect("a row")
+            .external_id,
+        None
+    );
     assert_eq!(rotate(store, family, 1, 2, LONG).await, Rotation::Unknown);
     let bans = store.bans(None, 10).await.expect("bans");
     assert_eq!(
-        bans.iter().map(|ban| (ban.player.id, ban.reason.as_str())).collect::<Vec<_>>(),
+        bans.iter()
+            .map(|ban| (ban.player.id, ban.reason.as_str()))
+            .collect::<Vec<_>>(),
         [(ada, "erased")]
     );
-    assert!(!store.unban(ada, &deed("unban")).await.expect("unban"), "it is for good");
+    assert!(
+        !store.unban(ada, &deed("unban")).await.expect("unban"),
+        "it is for good"
+    );
     assert!(!store.ban(ada, "again", &deed("ban")).await.expect("ban"));
     let told = store.notices(0).await.expect("notices").list;
-    let banned = Notice::Player { player: ada, banned: true };
+    let banned = Notice::Player {
+        player: ada,
+        banned: true,
+    };
     assert!(told.iter().any(|(_, notice)| *notice == banned), "{told:?}");
-    let deeds: Vec<_> =
-        store.audit(0, 10).await.expect("audit").into_iter().map(|deed| deed.action).collect();
+    let deeds: Vec<_> = store
+        .audit(0, 10)
+        .await
+        .expect("audit")
+        .into_iter()
+        .map(|deed| deed.action)
+        .collect();
     assert_eq!(deeds, ["ban", "erase"]);
-    assert_ne!(store.admit_identity("u-1", "Ada").await.expect("admitted").id, ada, "the id is free again");
-    assert!(!store.begin_erasure(player(12_345), NAME, &deed("erase")).await.expect("asked"));
+    assert_ne!(
+        store
+            .admit_identity("u-1", "Ada")
+            .await
+            .expect("admitted")
+            .id,
+        ada,
+        "the id is free again"
+    );
+    assert!(
+        !store
+            .begin_erasure(player(12_345), NAME, &deed("erase"))
+            .await
+            .expect("asked")
+    );
 }
 
 pub async fn an_erasure_is_due_until_it_is_ended_and_taken_by_one_at_a_time(store: &dyn Store) {
     assert_eq!(store.take_erasure(LONG).await.expect("asked"), None);
     let (ada, ben) = (newcomer(store, "Ada").await, newcomer(store, "Ben").await);
     for (player, again) in [(ada, BRIEF), (ben, LONG)] {
-        assert!(store.begin_erasure(player, NAME, &deed("erase")).await.expect("begun"));
-        let Erasure { player: taken, begun_at } = taken(store, again).await;
+        assert!(
+            store
+                .begin_erasure(player, NAME, &deed("erase"))
+                .await
+                .expect("begun")
+        );
+        let Erasure {
+            player: taken,
+            begun_at,
+        } = taken(store, again).await;
         assert_eq!(taken, player);
         assert!(begun_at <= now(store).await);
         store.end_erasure(ada).await.expect("ended");
     }
-    assert_eq!(store.take_erasure(LONG).await.expect("asked"), None, "one is ended, the other somebody's");
+    assert_eq!(
+        store.take_erasure(LONG).await.expect("asked"),
+        None,
+        "one is ended, the other somebody's"
+    );
     let cal = newcomer(store, "Cal").await;
-    assert!(store.begin_erasure(cal, NAME, &deed("erase")).await.expect("begun"));
+    assert!(
+        store
+            .begin_erasure(cal, NAME, &deed("erase"))
+            .await
+            .expect("begun")
+    );
     for _ in 0..3 {
-        assert_eq!(taken(store, BRIEF).await.player, cal, "whoever took it may have died");
+        assert_eq!(
+            taken(store, BRIEF).await.player,
+            cal,
+            "whoever took it may have died"
+        );
         sleep(Duration::from_millis(2)).await;
     }
     let both = tokio::join!(store.take_erasure(LONG), store.take_erasure(LONG));
@@ -69,26 +160,46 @@ pub async fn an_erasure_is_due_until_it_is_ended_and_taken_by_one_at_a_time(stor
 }
 
 async fn taken(store: &dyn Store, again: Duration) -> Erasure {
-    store.take_erasure(again).await.expect("asked").expect("one is due")
+    store
+        .take_erasure(again)
+        .await
+        .expect("asked")
+        .expect("one is due")
 }
 
 async fn now(store: &dyn Store) -> UnixMillis {
-    store.renew(&enlisted(store).await, LONG).await.expect("renew").now
+    store
+        .renew(&enlisted(store).await, LONG)
+        .await
+        .expect("renew")
+        .now
 }
 
 pub async fn rewritten_events_are_read_everywhere_and_stay_in_their_places(store: &dyn Store) {
     let (owner, ada) = (enlisted(store).await, newcomer(store, "Ada").await);
     let (id, other) = (raid(1), made(store, 2, &owner, ada).await);
     let mut history = History::of(id, owner.id);
-    let made = history.append([raid_created(id), joined(ada), said("hello"), contributed(ada, 5)]);
+    let made = history.append([
+        raid_created(id),
+        joined(ada),
+        said("hello"),
+        contributed(ada, 5),
+    ]);
     commit(store, &made).await;
     let before = feed(store, 4 + other.seq.0 as usize).await;
     let epoch = store.head(id).await.expect("head").expect("a raid").epoch;
     assert_eq!(epoch, Epoch(1));
     for seq in [1, 3] {
-        store.save_snapshot(id, owner.id, epoch, Seq(seq), b"told").await.expect("kept");
+        store
+            .save_snapshot(id, owner.id, epoch, Seq(seq), b"told")
+            .await
+            .expect("kept");
     }
-    let mut clean: Vec<Event> = made.events.iter().map(|recorded| recorded.event.clone()).collect();
+    let mut clean: Vec<Event> = made
+        .events
+        .iter()
+        .map(|recorded| recorded.event.clone())
+        .collect();
     clean.pop();
     clean[1].data = joined_as(&clean[1].data);
     clean[2].data = said(NAME);
@@ -100,14 +211,31 @@ pub async fn rewritten_events_are_read_everywhere_and_stay_in_their_places(store
     assert_eq!(read[..3], clean[..]);
     assert_eq!(read[3], made.events[3].event, "the others are as they were");
     let loaded = store.load(id, 10).await.expect("load").expect("a raid");
-    assert_eq!(loaded.snapshot.map(|(seq, _)| seq), Some(Seq(3)), "not below three");
+    assert_eq!(
+        loaded.snapshot.map(|(seq, _)| seq),
+        Some(Seq(3)),
+        "not below three"
+    );
     store.rewrite(id, &[], Seq(4)).await.expect("rewritten");
     let loaded = store.load(id, 10).await.expect("load").expect("a raid");
     assert_eq!((loaded.snapshot, loaded.tail), (None, read));
-    assert_eq!(store.raids_of(ada, None, None, 10).await.expect("raids")[1].title, NAME);
-    assert_eq!(store.find_raids(&RaidLookup::Title(NAME.into()), 10).await.expect("raids").len(), 1);
-    let places =
-        |fed: Vec<(RaidId, Event)>| fed.into_iter().map(|(of, event)| (of, event.seq)).collect::<Vec<_>>();
+    assert_eq!(
+        store.raids_of(ada, None, None, 10).await.expect("raids")[1].title,
+        NAME
+    );
+    assert_eq!(
+        store
+            .find_raids(&RaidLookup::Title(NAME.into()), 10)
+            .await
+            .expect("raids")
+            .len(),
+        1
+    );
+    let places = |fed: Vec<(RaidId, Event)>| {
+        fed.into_iter()
+            .map(|(of, event)| (of, event.seq))
+            .collect::<Vec<_>>()
+    };
     let after = feed(store, before.len()).await;
     assert!(after.contains(&(id, clean[2].clone())));
     assert_eq!(places(after), places(before));
@@ -127,7 +255,11 @@ fn joined_as(data: &EventData) -> EventData {
 /// All that the feed has, once it has so much: other tests' transactions may hold it back.
 async fn feed(store: &dyn Store, count: usize) -> Vec<(RaidId, Event)> {
     loop {
-        let fed = store.feed(Place::default(), 100).await.expect("feed").events;
+        let fed = store
+            .feed(Place::default(), 100)
+            .await
+            .expect("feed")
+            .events;
         if fed.len() >= count {
             return fed;
         }

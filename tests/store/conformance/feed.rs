@@ -1,10 +1,12 @@
 //! All raids' events in one order.
 
-use super::*;
+use std::time::Duration;
+
 use raidhall::store::Place;
 use raidhall_protocol::{Event, RaidId};
-use std::time::Duration;
 use tokio::time::{Instant, sleep};
+
+use super::*;
 
 /// Far beyond what any transaction of a test takes.
 const HELD_BACK: Duration = Duration::from_secs(30);
@@ -37,22 +39,46 @@ pub async fn the_feed_is_every_raids_events_in_order_whatever_the_page(store: &d
     let mut raids: Vec<_> = Vec::new();
     for id in 1..=3 {
         let mut history = History::of(raid(id), owner.id);
-        let append = history.append([crate::history::raid_created(raid(id)), crate::history::joined(ada)]);
+        let append = history.append([
+            crate::history::raid_created(raid(id)),
+            crate::history::joined(ada),
+        ]);
         commit(store, &append).await;
-        expected.extend(append.events.into_iter().map(|recorded| (raid(id), recorded.event)));
+        expected.extend(
+            append
+                .events
+                .into_iter()
+                .map(|recorded| (raid(id), recorded.event)),
+        );
         raids.push(history);
     }
     for (round, id) in (0..12).zip([2, 1, 3, 3].into_iter().cycle()) {
         let append = raids[id as usize - 1].append([crate::history::said(&round.to_string())]);
         commit(store, &append).await;
-        expected.extend(append.events.into_iter().map(|recorded| (raid(id), recorded.event)));
+        expected.extend(
+            append
+                .events
+                .into_iter()
+                .map(|recorded| (raid(id), recorded.event)),
+        );
     }
     for page in [1, 2, 7, 100] {
-        assert_eq!(followed(store, expected.len(), page).await, expected, "in pages of {page}");
+        assert_eq!(
+            followed(store, expected.len(), page).await,
+            expected,
+            "in pages of {page}"
+        );
     }
 }
 
 pub async fn the_feed_names_the_lineage_though_it_is_empty(store: &dyn Store) {
-    let lineage = store.renew(&enlisted(store).await, LONG).await.expect("renew").lineage;
-    assert_eq!(store.feed(Place::default(), 1).await.expect("feed").lineage, lineage);
+    let lineage = store
+        .renew(&enlisted(store).await, LONG)
+        .await
+        .expect("renew")
+        .lineage;
+    assert_eq!(
+        store.feed(Place::default(), 1).await.expect("feed").lineage,
+        lineage
+    );
 }

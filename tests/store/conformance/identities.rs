@@ -1,22 +1,53 @@
 //! Players by what they are called elsewhere, and proofs that are good for once.
 
-use super::*;
-use crate::history::player;
 use raidhall::store::Link;
 
+use super::*;
+use crate::history::player;
+
 pub async fn an_identity_is_the_same_player_each_time(store: &dyn Store) {
-    assert_eq!(store.player_of_identity("host:7").await.expect("read"), None);
+    assert_eq!(
+        store.player_of_identity("host:7").await.expect("read"),
+        None
+    );
     let made = store.admit_identity("host:7", "Ada").await.expect("admit");
-    assert_eq!(store.admit_identity("host:7", "Another name").await.expect("admit"), made);
-    assert_eq!(store.player_of_identity("host:7").await.expect("read"), Some(made.clone()));
-    assert_ne!(store.admit_identity("host:8", "Ada").await.expect("admit").id, made.id);
-    assert_eq!(store.player(made.id).await.expect("read").expect("a player").name, "Ada");
+    assert_eq!(
+        store
+            .admit_identity("host:7", "Another name")
+            .await
+            .expect("admit"),
+        made
+    );
+    assert_eq!(
+        store.player_of_identity("host:7").await.expect("read"),
+        Some(made.clone())
+    );
+    assert_ne!(
+        store
+            .admit_identity("host:8", "Ada")
+            .await
+            .expect("admit")
+            .id,
+        made.id
+    );
+    assert_eq!(
+        store
+            .player(made.id)
+            .await
+            .expect("read")
+            .expect("a player")
+            .name,
+        "Ada"
+    );
 }
 
 pub async fn of_many_who_bring_an_identity_at_once_one_player_is_made(store: &dyn Store) {
     let admit = || store.admit_identity("host:7", "Ada");
     let (a, b, c, d) = tokio::join!(admit(), admit(), admit(), admit());
-    let ids: Vec<_> = [a, b, c, d].into_iter().map(|admitted| admitted.expect("admit").id).collect();
+    let ids: Vec<_> = [a, b, c, d]
+        .into_iter()
+        .map(|admitted| admitted.expect("admit").id)
+        .collect();
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
 }
 
@@ -28,14 +59,30 @@ pub async fn an_identity_is_linked_unless_either_side_is_taken(store: &dyn Store
     assert_eq!(link(ada, "host:8").await, Link::HasAnother);
     assert_eq!(link(ben, "host:7").await, Link::Taken);
     assert_eq!(link(player(12_345), "host:9").await, Link::Missing);
-    assert_eq!(store.player_of_identity("host:7").await.expect("read").map(|player| player.id), Some(ada));
-    assert_eq!(store.admit_identity("host:7", "x").await.expect("admit").id, ada);
-    assert_eq!(store.player_of_identity("host:8").await.expect("read"), None);
+    assert_eq!(
+        store
+            .player_of_identity("host:7")
+            .await
+            .expect("read")
+            .map(|player| player.id),
+        Some(ada)
+    );
+    assert_eq!(
+        store.admit_identity("host:7", "x").await.expect("admit").id,
+        ada
+    );
+    assert_eq!(
+        store.player_of_identity("host:8").await.expect("read"),
+        None
+    );
 }
 
 pub async fn of_two_who_link_an_identity_at_once_one_has_it(store: &dyn Store) {
     let (ada, ben) = (newcomer(store, "Ada").await, newcomer(store, "Ben").await);
-    let (one, other) = tokio::join!(store.link_identity(ada, "host:7"), store.link_identity(ben, "host:7"));
+    let (one, other) = tokio::join!(
+        store.link_identity(ada, "host:7"),
+        store.link_identity(ben, "host:7")
+    );
     let mut links = [one.expect("link"), other.expect("link")];
     links.sort_by_key(|link| *link != Link::Linked);
     assert_eq!(links, [Link::Linked, Link::Taken]);
@@ -46,7 +93,10 @@ pub async fn a_proof_is_good_for_once_until_it_is_forgotten(store: &dyn Store) {
     assert!(used(1, LONG).await);
     assert!(!used(1, LONG).await);
     assert!(used(2, LONG).await);
-    let both = tokio::join!(store.use_proof([3; 32], LONG), store.use_proof([3; 32], LONG));
+    let both = tokio::join!(
+        store.use_proof([3; 32], LONG),
+        store.use_proof([3; 32], LONG)
+    );
     let both = [both.0.expect("use"), both.1.expect("use")];
     assert!(both[0] != both[1], "of two at once one counts");
     assert!(!used(1, LONG).await);

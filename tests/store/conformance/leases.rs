@@ -1,13 +1,18 @@
 //! Instances and their leases.
 
+use raidhall::store::{Claim, InstanceId, Peer};
+
 use super::*;
 use crate::history::player;
-use raidhall::store::{Claim, InstanceId, Peer};
 
 pub async fn a_lease_tells_the_databases_time(store: &dyn Store) {
     let instance = instance();
     let first = store.enlist(&instance, LONG, LONG).await.expect("enlist");
-    assert!(first.now > UnixMillis(1_600_000_000_000), "milliseconds since 1970: {}", first.now);
+    assert!(
+        first.now > UnixMillis(1_600_000_000_000),
+        "milliseconds since 1970: {}",
+        first.now
+    );
     wait_until(store, first.now).await;
     let second = store.renew(&instance, LONG).await.expect("renew");
     assert!(second.now > first.now);
@@ -25,9 +30,20 @@ pub async fn two_instances_live_side_by_side(store: &dyn Store) {
     let (first, second) = (enlisted(store).await, enlisted(store).await);
     let here = made(store, 1, &first, player(1)).await;
     let there = made(store, 2, &second, player(1)).await;
-    let held = |by: &Instance| [Claim::Held { owner: by.id, ws_url: by.ws_url.clone() }];
-    assert_eq!(store.claim(&[there.raid], first.id).await.expect("claim"), held(&second));
-    assert_eq!(store.claim(&[here.raid], second.id).await.expect("claim"), held(&first));
+    let held = |by: &Instance| {
+        [Claim::Held {
+            owner: by.id,
+            ws_url: by.ws_url.clone(),
+        }]
+    };
+    assert_eq!(
+        store.claim(&[there.raid], first.id).await.expect("claim"),
+        held(&second)
+    );
+    assert_eq!(
+        store.claim(&[here.raid], second.id).await.expect("claim"),
+        held(&first)
+    );
 }
 
 pub async fn reserved_ids_start_at_one_and_never_overlap(store: &dyn Store) {
@@ -36,7 +52,10 @@ pub async fn reserved_ids_start_at_one_and_never_overlap(store: &dyn Store) {
     let (one, other) = (one.expect("reserve"), other.expect("reserve"));
     assert_eq!((one.end - one.start, other.end - other.start), (10, 10));
     assert!(one.start >= 4 && other.start >= 4);
-    assert!(one.end <= other.start || other.end <= one.start, "{one:?} and {other:?}");
+    assert!(
+        one.end <= other.start || other.end <= one.start,
+        "{one:?} and {other:?}"
+    );
 }
 
 pub async fn retiring_gives_every_raid_back(store: &dyn Store) {
@@ -46,12 +65,33 @@ pub async fn retiring_gives_every_raid_back(store: &dyn Store) {
 
     store.retire(leaving.id).await.expect("retire");
 
-    let head = store.head(history.raid).await.expect("head").expect("a raid");
+    let head = store
+        .head(history.raid)
+        .await
+        .expect("head")
+        .expect("a raid");
     assert_eq!(head.owner, None);
     assert_eq!(head.epoch, history.epoch);
-    assert_eq!(commit(store, &history.append([crate::history::said("late")])).await, Fate::Fenced);
-    assert!(matches!(store.claim(&[history.raid], staying.id).await.expect("claim")[..], [Claim::Ours(_)]));
-    assert_eq!(store.head(kept.raid).await.expect("head").expect("a raid").owner, Some(staying.id));
+    assert_eq!(
+        commit(store, &history.append([crate::history::said("late")])).await,
+        Fate::Fenced
+    );
+    assert!(matches!(
+        store
+            .claim(&[history.raid], staying.id)
+            .await
+            .expect("claim")[..],
+        [Claim::Ours(_)]
+    ));
+    assert_eq!(
+        store
+            .head(kept.raid)
+            .await
+            .expect("head")
+            .expect("a raid")
+            .owner,
+        Some(staying.id)
+    );
     store.retire(leaving.id).await.expect("retire twice");
 }
 
@@ -77,7 +117,10 @@ pub async fn living_peers_are_named_and_a_retired_one_is_not(store: &dyn Store) 
     assert_eq!(seen[0].ws_url, second.ws_url);
     assert!(!seen[0].draining);
     let expected = [before, renewal.now].map(|now| now.plus(LONG.as_millis() as i64));
-    assert!(expected[0] <= seen[0].lease_until && seen[0].lease_until <= expected[1], "{seen:?}");
+    assert!(
+        expected[0] <= seen[0].lease_until && seen[0].lease_until <= expected[1],
+        "{seen:?}"
+    );
 
     store.retire(second.id).await.expect("retire");
     assert_eq!(ids(&peers(store, &first).await), [third.id]);
@@ -93,14 +136,42 @@ pub async fn a_peer_whose_lease_has_run_out_is_gone_until_it_renews(store: &dyn 
 
 pub async fn a_peer_that_drains_says_so(store: &dyn Store) {
     let (watcher, leaving) = (enlisted(store).await, enlisted(store).await);
-    let drains =
-        async || peers(store, &watcher).await.iter().any(|peer| peer.id == leaving.id && peer.draining);
+    let drains = async || {
+        peers(store, &watcher)
+            .await
+            .iter()
+            .any(|peer| peer.id == leaving.id && peer.draining)
+    };
     assert!(!drains().await);
-    store.renew(&Instance { draining: true, ..leaving.clone() }, LONG).await.expect("renew");
+    store
+        .renew(
+            &Instance {
+                draining: true,
+                ..leaving.clone()
+            },
+            LONG,
+        )
+        .await
+        .expect("renew");
     assert!(drains().await);
     let late = instance();
-    store.enlist(&Instance { draining: true, ..late.clone() }, LONG, LONG).await.expect("enlist");
-    assert!(peers(store, &watcher).await.iter().any(|peer| peer.id == late.id && peer.draining));
+    store
+        .enlist(
+            &Instance {
+                draining: true,
+                ..late.clone()
+            },
+            LONG,
+            LONG,
+        )
+        .await
+        .expect("enlist");
+    assert!(
+        peers(store, &watcher)
+            .await
+            .iter()
+            .any(|peer| peer.id == late.id && peer.draining)
+    );
     store.renew(&leaving, LONG).await.expect("renew");
     assert!(!drains().await);
 }

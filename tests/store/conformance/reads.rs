@@ -1,12 +1,13 @@
 //! What is read back: raids to be loaded, pages of the ledger, lists.
 
-use super::*;
-use crate::history::*;
 use raidhall::store::{Epoch, OpHash, RaidRow};
 use raidhall_protocol::event::{LeaderReason, LeaveReason};
 use raidhall_protocol::rest::Contribution;
 use raidhall_protocol::state::{RaidStatus, Role};
 use raidhall_protocol::{Event, EventData, RaidId, Seq};
+
+use super::*;
+use crate::history::*;
 
 fn seqs(events: &[Event]) -> Vec<u64> {
     events.iter().map(|event| event.seq.0).collect()
@@ -28,14 +29,20 @@ pub async fn a_load_is_the_snapshot_and_the_events_after_it(store: &dyn Store) {
     let owner = enlisted(store).await;
     let history = talkative(store, &owner, 8).await;
     let bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
-    store.save_snapshot(raid(1), owner.id, history.epoch, Seq(6), &bytes).await.expect("save");
+    store
+        .save_snapshot(raid(1), owner.id, history.epoch, Seq(6), &bytes)
+        .await
+        .expect("save");
 
     let loaded = store.load(raid(1), 0).await.expect("load").expect("a raid");
     assert_eq!(loaded.snapshot, Some((Seq(6), bytes)));
     assert_eq!(seqs(&loaded.tail), [7, 8, 9, 10]);
     assert_eq!(loaded.head.last_seq, Seq(10));
 
-    store.save_snapshot(raid(1), owner.id, history.epoch, Seq(10), b"all").await.expect("save");
+    store
+        .save_snapshot(raid(1), owner.id, history.epoch, Seq(10), b"all")
+        .await
+        .expect("save");
     let loaded = store.load(raid(1), 0).await.expect("load").expect("a raid");
     assert_eq!(loaded.snapshot, Some((Seq(10), b"all".to_vec())));
     assert_eq!(loaded.tail, []);
@@ -46,24 +53,49 @@ pub async fn a_load_whose_caller_gave_up_leaves_the_store_usable(store: &dyn Sto
     let mut history = talkative(store, &owner, 100).await;
     for _ in 0..10 {
         give_up_on(|| store.load(raid(1), 100)).await.expect("load");
-        assert_eq!(commit(store, &history.append([said("and on")])).await, Fate::Committed);
-        let loaded = store.load(raid(1), 100).await.expect("load").expect("a raid");
-        assert_eq!((loaded.head.last_seq, loaded.tail.len() as u64), (history.seq, history.seq.0));
+        assert_eq!(
+            commit(store, &history.append([said("and on")])).await,
+            Fate::Committed
+        );
+        let loaded = store
+            .load(raid(1), 100)
+            .await
+            .expect("load")
+            .expect("a raid");
+        assert_eq!(
+            (loaded.head.last_seq, loaded.tail.len() as u64),
+            (history.seq, history.seq.0)
+        );
     }
 }
 
 pub async fn a_load_of_a_missing_raid_is_none(store: &dyn Store) {
     assert!(store.load(raid(1), 10).await.expect("load").is_none());
-    assert_eq!(store.events(raid(1), Seq::ZERO, 10).await.expect("events"), []);
-    assert_eq!(store.contributions(raid(1), Seq::ZERO, 10).await.expect("contributions"), []);
-    assert_eq!(store.find_op(raid(1), op("any")).await.expect("find op"), None);
+    assert_eq!(
+        store.events(raid(1), Seq::ZERO, 10).await.expect("events"),
+        []
+    );
+    assert_eq!(
+        store
+            .contributions(raid(1), Seq::ZERO, 10)
+            .await
+            .expect("contributions"),
+        []
+    );
+    assert_eq!(
+        store.find_op(raid(1), op("any")).await.expect("find op"),
+        None
+    );
 }
 
 pub async fn a_snapshot_is_not_replaced_by_an_older_one(store: &dyn Store) {
     let owner = enlisted(store).await;
     let history = talkative(store, &owner, 8).await;
     for (seq, bytes) in [(5, b"five"), (4, b"four")] {
-        store.save_snapshot(raid(1), owner.id, history.epoch, Seq(seq), bytes).await.expect("save");
+        store
+            .save_snapshot(raid(1), owner.id, history.epoch, Seq(seq), bytes)
+            .await
+            .expect("save");
     }
     let loaded = store.load(raid(1), 0).await.expect("load").expect("a raid");
     assert_eq!(loaded.snapshot, Some((Seq(5), b"five".to_vec())));
@@ -74,12 +106,24 @@ pub async fn a_snapshot_of_a_former_owner_is_dropped(store: &dyn Store) {
     let owner = enlisted(store).await;
     let history = talkative(store, &owner, 8).await;
     store.claim(&[raid(1)], owner.id).await.expect("claim");
-    store.save_snapshot(raid(1), owner.id, history.epoch, Seq(5), b"stale").await.expect("save");
-    store.save_snapshot(raid(1), instance().id, Epoch(2), Seq(5), b"strange").await.expect("save");
-    store.save_snapshot(raid(77), owner.id, Epoch(1), Seq(5), b"nowhere").await.expect("save");
+    store
+        .save_snapshot(raid(1), owner.id, history.epoch, Seq(5), b"stale")
+        .await
+        .expect("save");
+    store
+        .save_snapshot(raid(1), instance().id, Epoch(2), Seq(5), b"strange")
+        .await
+        .expect("save");
+    store
+        .save_snapshot(raid(77), owner.id, Epoch(1), Seq(5), b"nowhere")
+        .await
+        .expect("save");
     let loaded = store.load(raid(1), 0).await.expect("load").expect("a raid");
     assert_eq!(loaded.snapshot, None);
-    store.save_snapshot(raid(1), owner.id, Epoch(2), Seq(5), b"mine").await.expect("save");
+    store
+        .save_snapshot(raid(1), owner.id, Epoch(2), Seq(5), b"mine")
+        .await
+        .expect("save");
     let loaded = store.load(raid(1), 0).await.expect("load").expect("a raid");
     assert_eq!(loaded.snapshot, Some((Seq(5), b"mine".to_vec())));
 }
@@ -99,21 +143,44 @@ async fn with_ops(store: &dyn Store, owner: &Instance) {
 pub async fn an_op_is_found_for_ever(store: &dyn Store) {
     let owner = enlisted(store).await;
     with_ops(store, &owner).await;
-    store.save_snapshot(raid(1), owner.id, Epoch(1), Seq(12), b"all").await.expect("save");
+    store
+        .save_snapshot(raid(1), owner.id, Epoch(1), Seq(12), b"all")
+        .await
+        .expect("save");
     for id in [1, 2] {
-        assert_eq!(store.find_op(raid(id), op("op-1")).await.expect("find op"), Some(Seq(3)));
-        assert_eq!(store.find_op(raid(id), op("op-9")).await.expect("find op"), Some(Seq(11)));
-        assert_eq!(store.find_op(raid(id), op("op-2")).await.expect("find op"), None);
+        assert_eq!(
+            store.find_op(raid(id), op("op-1")).await.expect("find op"),
+            Some(Seq(3))
+        );
+        assert_eq!(
+            store.find_op(raid(id), op("op-9")).await.expect("find op"),
+            Some(Seq(11))
+        );
+        assert_eq!(
+            store.find_op(raid(id), op("op-2")).await.expect("find op"),
+            None
+        );
     }
 }
 
 pub async fn ops_are_loaded_oldest_first_within_the_window(store: &dyn Store) {
     let owner = enlisted(store).await;
     with_ops(store, &owner).await;
-    store.save_snapshot(raid(1), owner.id, Epoch(1), Seq(12), b"all").await.expect("save");
-    let ops = async |op_keys| store.load(raid(1), op_keys).await.expect("load").expect("a raid").ops;
-    let expected: Vec<(OpHash, Seq)> =
-        [(1, 3), (3, 5), (5, 7), (7, 9), (9, 11)].map(|(n, seq)| (op(&format!("op-{n}")), Seq(seq))).into();
+    store
+        .save_snapshot(raid(1), owner.id, Epoch(1), Seq(12), b"all")
+        .await
+        .expect("save");
+    let ops = async |op_keys| {
+        store
+            .load(raid(1), op_keys)
+            .await
+            .expect("load")
+            .expect("a raid")
+            .ops
+    };
+    let expected: Vec<(OpHash, Seq)> = [(1, 3), (3, 5), (5, 7), (7, 9), (9, 11)]
+        .map(|(n, seq)| (op(&format!("op-{n}")), Seq(seq)))
+        .into();
     assert_eq!(ops(1_000).await, expected);
     assert_eq!(ops(u64::MAX).await, expected);
     assert_eq!(ops(12).await, expected);
@@ -128,7 +195,14 @@ pub async fn events_come_in_pages(store: &dyn Store) {
     talkative(store, &owner, 8).await;
     let mut other = made(store, 2, &owner, player(1)).await;
     commit(store, &other.append([said("elsewhere")])).await;
-    let page = async |after, limit| seqs(&store.events(raid(1), Seq(after), limit).await.expect("events"));
+    let page = async |after, limit| {
+        seqs(
+            &store
+                .events(raid(1), Seq(after), limit)
+                .await
+                .expect("events"),
+        )
+    };
     assert_eq!(page(0, 4).await, [1, 2, 3, 4]);
     assert_eq!(page(4, 4).await, [5, 6, 7, 8]);
     assert_eq!(page(8, 4).await, [9, 10]);
@@ -166,9 +240,16 @@ pub async fn contributions_come_in_pages(store: &dyn Store) {
         task: None,
         note: Some("ten push-ups".into()),
     };
-    let page =
-        async |after, limit| store.contributions(raid(1), Seq(after), limit).await.expect("contributions");
-    assert_eq!(page(0, 10).await, [by_task(3, 1, 40), by_backend.clone(), by_task(6, 2, 5)]);
+    let page = async |after, limit| {
+        store
+            .contributions(raid(1), Seq(after), limit)
+            .await
+            .expect("contributions")
+    };
+    assert_eq!(
+        page(0, 10).await,
+        [by_task(3, 1, 40), by_backend.clone(), by_task(6, 2, 5)]
+    );
     assert_eq!(page(0, 1).await, [by_task(3, 1, 40)]);
     assert_eq!(page(3, 1).await, [by_backend]);
     assert!(page(6, 10).await.is_empty());
@@ -189,23 +270,55 @@ pub async fn every_kind_of_event_comes_back_as_it_was(store: &dyn Store) {
             energy_at: UnixMillis(1),
             joined_at: UnixMillis(2),
         },
-        EventData::MemberLeft { player: bob, reason: LeaveReason::Kicked, released: vec![] },
+        EventData::MemberLeft {
+            player: bob,
+            reason: LeaveReason::Kicked,
+            released: vec![],
+        },
         left(ada),
-        EventData::LeaderChanged { player: bob, previous: ada, reason: LeaderReason::LeaderOffline, term: 2 },
+        EventData::LeaderChanged {
+            player: bob,
+            previous: ada,
+            reason: LeaderReason::LeaderOffline,
+            term: 2,
+        },
         started(UnixMillis(1_900_000_000_000)),
-        EventData::TaskAdded { task: task(1), title: "Fix".into(), xp: 5, minutes: 25 },
-        EventData::TaskClaimed { task: task(1), player: ada, energy: 90 },
-        EventData::TaskReleased { task: task(1), player: ada },
+        EventData::TaskAdded {
+            task: task(1),
+            title: "Fix".into(),
+            xp: 5,
+            minutes: 25,
+        },
+        EventData::TaskClaimed {
+            task: task(1),
+            player: ada,
+            energy: 90,
+        },
+        EventData::TaskReleased {
+            task: task(1),
+            player: ada,
+        },
         completed_task(ada, 5),
-        EventData::TaskFailed { task: task(1), player: ada, energy: 1 },
+        EventData::TaskFailed {
+            task: task(1),
+            player: ada,
+            energy: 1,
+        },
         contributed(bob, 9),
         said("hello"),
         won(&[ada, bob]),
         failed(),
     ]);
     assert_eq!(commit(store, &append).await, Fate::Committed);
-    let expected: Vec<_> = append.events.into_iter().map(|recorded| recorded.event).collect();
-    assert_eq!(store.events(raid(1), Seq(2), 100).await.expect("events"), expected);
+    let expected: Vec<_> = append
+        .events
+        .into_iter()
+        .map(|recorded| recorded.event)
+        .collect();
+    assert_eq!(
+        store.events(raid(1), Seq(2), 100).await.expect("events"),
+        expected
+    );
     let loaded = store.load(raid(1), 0).await.expect("load").expect("a raid");
     assert_eq!(loaded.tail[2..], expected);
 }
@@ -215,17 +328,29 @@ pub async fn raids_are_found_by_invite_code_and_create_key(store: &dyn Store) {
     for id in [1, 2] {
         let mut history = History::of(raid(id), owner.id);
         history.create_key = Some(op(&format!("make-{id}")));
-        assert_eq!(commit(store, &history.creation(player(1))).await, Fate::Committed);
+        assert_eq!(
+            commit(store, &history.creation(player(1))).await,
+            Fate::Committed
+        );
         made(store, id + 10, &owner, player(1)).await; // no key
     }
     for id in [1, 2] {
         let code = invite_code(raid(id));
-        assert_eq!(store.raid_by_invite(&code).await.expect("find"), Some(raid(id)));
+        assert_eq!(
+            store.raid_by_invite(&code).await.expect("find"),
+            Some(raid(id))
+        );
         let key = op(&format!("make-{id}"));
-        assert_eq!(store.raid_by_create_key(key).await.expect("find"), Some(raid(id)));
+        assert_eq!(
+            store.raid_by_create_key(key).await.expect("find"),
+            Some(raid(id))
+        );
     }
     assert_eq!(store.raid_by_invite("NOSUCH22").await.expect("find"), None);
-    assert_eq!(store.raid_by_create_key(op("never")).await.expect("find"), None);
+    assert_eq!(
+        store.raid_by_create_key(op("never")).await.expect("find"),
+        None
+    );
 }
 
 pub async fn a_players_raids_come_newest_first_in_pages(store: &dyn Store) {
@@ -235,7 +360,10 @@ pub async fn a_players_raids_come_newest_first_in_pages(store: &dyn Store) {
     }
     made(store, 6, &owner, player(2)).await;
     let page = async |before: Option<u64>, limit| {
-        ids(&store.raids_of(player(1), None, before.map(raid), limit).await.expect("raids of"))
+        ids(&store
+            .raids_of(player(1), None, before.map(raid), limit)
+            .await
+            .expect("raids of"))
     };
     assert_eq!(page(None, 2).await, [raid(5), raid(4)]);
     assert_eq!(page(Some(4), 2).await, [raid(3), raid(2)]);
@@ -246,7 +374,10 @@ pub async fn a_players_raids_come_newest_first_in_pages(store: &dyn Store) {
 pub async fn a_listed_raid_is_as_it_was_made(store: &dyn Store) {
     let owner = enlisted(store).await;
     let history = made(store, 1, &owner, player(1)).await;
-    let rows = store.raids_of(player(1), None, None, 10).await.expect("raids of");
+    let rows = store
+        .raids_of(player(1), None, None, 10)
+        .await
+        .expect("raids of");
     let expected = RaidRow {
         id: raid(1),
         title: "Raid 1".into(),
@@ -282,11 +413,16 @@ pub async fn a_players_raids_can_be_filtered_by_status(store: &dyn Store) {
         (RaidStatus::Completed, vec![raid(3)]),
         (RaidStatus::Failed, vec![raid(4)]),
     ] {
-        let rows = store.raids_of(player(1), Some(status), None, 10).await.expect("raids of");
+        let rows = store
+            .raids_of(player(1), Some(status), None, 10)
+            .await
+            .expect("raids of");
         assert_eq!(ids(&rows), expected);
         assert!(rows.iter().all(|row| row.header.status == status));
     }
-    let rows = store.raids_of(player(1), Some(RaidStatus::Active), Some(raid(5)), 10).await;
+    let rows = store
+        .raids_of(player(1), Some(RaidStatus::Active), Some(raid(5)), 10)
+        .await;
     assert_eq!(ids(&rows.expect("raids of")), [raid(2)]);
 }
 
@@ -296,9 +432,17 @@ pub async fn a_raid_left_is_no_longer_listed(store: &dyn Store) {
     made(store, 2, &owner, player(1)).await;
     let append = history.append([joined(player(2)), left(player(1))]);
     assert_eq!(commit(store, &append).await, Fate::Committed);
-    let of = async |who| ids(&store.raids_of(player(who), None, None, 10).await.expect("raids of"));
+    let of = async |who| {
+        ids(&store
+            .raids_of(player(who), None, None, 10)
+            .await
+            .expect("raids of"))
+    };
     assert_eq!(of(1).await, [raid(2)]);
     assert_eq!(of(2).await, [raid(1)]);
-    assert_eq!(commit(store, &history.append([joined(player(1))])).await, Fate::Committed);
+    assert_eq!(
+        commit(store, &history.append([joined(player(1))])).await,
+        Fate::Committed
+    );
     assert_eq!(of(1).await, [raid(2), raid(1)]);
 }

@@ -1,11 +1,12 @@
 //! Bans, sign-ins that were ended, and what instances hear of them.
 
-use super::accounts::rotate;
-use super::*;
-use crate::history::player;
 use raidhall::store::{Deed, FamilyId, Notice, Rotation, TokenHash};
 use serde_json::json;
 use uuid::Uuid;
+
+use super::accounts::rotate;
+use super::*;
+use crate::history::player;
 
 fn deed(action: &'static str) -> Deed {
     Deed {
@@ -20,23 +21,50 @@ fn deed(action: &'static str) -> Deed {
 /// What is told from `after` on, and where to go on.
 async fn told(store: &dyn Store, after: u64) -> (Vec<Notice>, u64) {
     let notices = store.notices(after).await.expect("notices");
-    (notices.list.into_iter().map(|(_, notice)| notice).collect(), notices.next)
+    (
+        notices.list.into_iter().map(|(_, notice)| notice).collect(),
+        notices.next,
+    )
 }
 
 pub async fn a_ban_is_told_listed_and_on_record(store: &dyn Store) {
     let (ada, ben) = (newcomer(store, "Ada").await, newcomer(store, "Ben").await);
     assert!(store.ban(ben, "spam", &deed("ban")).await.expect("ban"));
     assert!(store.ban(ada, "cheats", &deed("ban")).await.expect("ban"));
-    assert!(store.ban(ada, "cheats again", &deed("ban")).await.expect("ban"));
+    assert!(
+        store
+            .ban(ada, "cheats again", &deed("ban"))
+            .await
+            .expect("ban")
+    );
     let bans = store.bans(None, 10).await.expect("bans");
-    let shown: Vec<_> =
-        bans.iter().map(|ban| (ban.player.id, ban.reason.as_str(), ban.by.as_str())).collect();
-    assert_eq!(shown, [(ada, "cheats again", "admin:ops"), (ben, "spam", "admin:ops")]);
-    assert_eq!(store.bans(Some(ada), 10).await.expect("bans")[0].player.name, "Ben");
+    let shown: Vec<_> = bans
+        .iter()
+        .map(|ban| (ban.player.id, ban.reason.as_str(), ban.by.as_str()))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            (ada, "cheats again", "admin:ops"),
+            (ben, "spam", "admin:ops")
+        ]
+    );
+    assert_eq!(
+        store.bans(Some(ada), 10).await.expect("bans")[0]
+            .player
+            .name,
+        "Ben"
+    );
     assert_eq!(store.bans(None, 1).await.expect("bans").len(), 1);
     let (notices, _) = told(store, 0).await;
     for banned in [ada, ben] {
-        assert!(notices.contains(&Notice::Player { player: banned, banned: true }), "{notices:?}");
+        assert!(
+            notices.contains(&Notice::Player {
+                player: banned,
+                banned: true
+            }),
+            "{notices:?}"
+        );
     }
     assert_eq!(store.audit(0, 10).await.expect("audit").len(), 3);
 }
@@ -45,17 +73,33 @@ pub async fn a_ban_that_was_lifted_is_told_as_it_stands(store: &dyn Store) {
     let ada = newcomer(store, "Ada").await;
     assert!(store.ban(ada, "spam", &deed("ban")).await.expect("ban"));
     assert!(store.unban(ada, &deed("unban")).await.expect("unban"));
-    assert!(!store.unban(ada, &deed("unban")).await.expect("unban"), "there is none");
+    assert!(
+        !store.unban(ada, &deed("unban")).await.expect("unban"),
+        "there is none"
+    );
     assert_eq!(store.bans(None, 10).await.expect("bans"), []);
     let (notices, _) = told(store, 0).await;
-    assert!(notices.iter().all(|notice| *notice == Notice::Player { player: ada, banned: false }));
-    assert_eq!(store.audit(0, 10).await.expect("audit").len(), 2, "what changed nothing is not on record");
+    assert!(notices.iter().all(|notice| *notice
+        == Notice::Player {
+            player: ada,
+            banned: false
+        }));
+    assert_eq!(
+        store.audit(0, 10).await.expect("audit").len(),
+        2,
+        "what changed nothing is not on record"
+    );
 }
 
 pub async fn nobody_who_does_not_exist_is_banned(store: &dyn Store) {
     let nobody = player(12_345);
     assert!(!store.ban(nobody, "spam", &deed("ban")).await.expect("ban"));
-    assert!(!store.disconnect(nobody, &deed("disconnect")).await.expect("disconnect"));
+    assert!(
+        !store
+            .disconnect(nobody, &deed("disconnect"))
+            .await
+            .expect("disconnect")
+    );
     assert_eq!(told(store, 0).await.0, []);
     assert_eq!(store.audit(0, 10).await.expect("audit"), []);
 }
@@ -64,36 +108,66 @@ pub async fn notices_go_on_where_they_ended(store: &dyn Store) {
     let ada = newcomer(store, "Ada").await;
     let (none, start) = told(store, 0).await;
     assert_eq!(none, []);
-    assert!(store.disconnect(ada, &deed("disconnect")).await.expect("disconnect"));
+    assert!(
+        store
+            .disconnect(ada, &deed("disconnect"))
+            .await
+            .expect("disconnect")
+    );
     let (first, next) = told(store, start).await;
     assert_eq!(first, [Notice::Disconnect(ada)]);
     // Other tests' transactions may hold the cursor back: what was told may be told once more, under the same number.
     let again = store.notices(next).await.expect("notices").list;
     let known = store.notices(start).await.expect("notices").list;
-    assert!(again.iter().all(|notice| known.contains(notice)), "{again:?}");
-    assert!(store.disconnect(ada, &deed("disconnect")).await.expect("disconnect"));
+    assert!(
+        again.iter().all(|notice| known.contains(notice)),
+        "{again:?}"
+    );
+    assert!(
+        store
+            .disconnect(ada, &deed("disconnect"))
+            .await
+            .expect("disconnect")
+    );
     let later = store.notices(next).await.expect("notices").list;
-    let fresh = later.iter().filter(|notice| !known.contains(notice)).count();
+    let fresh = later
+        .iter()
+        .filter(|notice| !known.contains(notice))
+        .count();
     assert_eq!(fresh, 1, "{later:?}");
 }
 
 pub async fn a_sign_out_ends_the_family_and_is_told_until_its_tokens_have_ended(store: &dyn Store) {
-    let (family, other, id) =
-        (FamilyId(Uuid::now_v7()), FamilyId(Uuid::now_v7()), newcomer(store, "Ada").await);
+    let (family, other, id) = (
+        FamilyId(Uuid::now_v7()),
+        FamilyId(Uuid::now_v7()),
+        newcomer(store, "Ada").await,
+    );
     for family in [family, other] {
-        store.begin_refresh(family, id, TokenHash([1; 32]), LONG).await.expect("begin");
+        store
+            .begin_refresh(family, id, TokenHash([1; 32]), LONG)
+            .await
+            .expect("begin");
     }
     store.sign_out(family, LONG).await.expect("sign out");
     store.sign_out(family, LONG).await.expect("once more");
     assert_eq!(rotate(store, family, 1, 2, LONG).await, Rotation::Unknown);
-    assert!(matches!(rotate(store, other, 1, 2, LONG).await, Rotation::Rotated { .. }));
+    assert!(matches!(
+        rotate(store, other, 1, 2, LONG).await,
+        Rotation::Rotated { .. }
+    ));
     let (notices, _) = told(store, 0).await;
     assert_eq!(notices.len(), 2);
-    let of_family = |notice: &Notice| matches!(notice, Notice::SignedOut { family: of, .. } if *of == family);
+    let of_family =
+        |notice: &Notice| matches!(notice, Notice::SignedOut { family: of, .. } if *of == family);
     assert!(notices.iter().all(of_family), "{notices:?}");
 
     store.sign_out(other, BRIEF).await.expect("sign out");
     let now = store.renew(&instance(), BRIEF).await.expect("renew").now;
     wait_until(store, now.plus(5)).await;
-    assert_eq!(told(store, 0).await.0.len(), 2, "whose tokens have ended is not told any more");
+    assert_eq!(
+        told(store, 0).await.0.len(),
+        2,
+        "whose tokens have ended is not told any more"
+    );
 }

@@ -1,8 +1,9 @@
 //! Text and numbers at the edges of what is allowed.
 
+use raidhall_protocol::{EventData, Seq};
+
 use super::*;
 use crate::history::*;
-use raidhall_protocol::{EventData, Seq};
 
 /// Text that breaks quoting, encodings, column widths or terminals. Control characters never reach the store.
 fn hostile_texts() -> Vec<String> {
@@ -23,18 +24,38 @@ pub async fn hostile_text_comes_back_as_it_was(store: &dyn Store) {
     for (id, text) in (1..).zip(hostile_texts()) {
         let made = store.create_player(&text).await.expect("create player");
         assert_eq!(made.name, text);
-        assert_eq!(store.player(made.id).await.expect("read player"), Some(made.clone()));
+        assert_eq!(
+            store.player(made.id).await.expect("read player"),
+            Some(made.clone())
+        );
 
         let mut history = History::of(raid(id), owner.id);
         let mut created = raid_created(raid(id));
-        if let EventData::RaidCreated { title, description, .. } = &mut created {
+        if let EventData::RaidCreated {
+            title, description, ..
+        } = &mut created
+        {
             (*title, *description) = (text.clone(), Some(text.clone()));
         }
         let append = history.append([created, joined(made.id), said(&text)]);
         assert_eq!(commit(store, &append).await, Fate::Committed);
-        let expected: Vec<_> = append.events.into_iter().map(|recorded| recorded.event).collect();
-        assert_eq!(store.events(raid(id), Seq::ZERO, 10).await.expect("events"), expected);
-        assert_eq!(store.raids_of(made.id, None, None, 1).await.expect("raids of")[0].title, text);
+        let expected: Vec<_> = append
+            .events
+            .into_iter()
+            .map(|recorded| recorded.event)
+            .collect();
+        assert_eq!(
+            store.events(raid(id), Seq::ZERO, 10).await.expect("events"),
+            expected
+        );
+        assert_eq!(
+            store
+                .raids_of(made.id, None, None, 1)
+                .await
+                .expect("raids of")[0]
+                .title,
+            text
+        );
         assert_eq!(store.raid_by_invite(&text).await.expect("find"), None);
     }
 }
@@ -47,13 +68,29 @@ pub async fn the_largest_ids_fit(store: &dyn Store) {
     append.events[0].event.at = UnixMillis(MAX.cast_signed());
     assert_eq!(commit(store, &append).await, Fate::Committed);
 
-    let loaded = store.load(raid(MAX), 1).await.expect("load").expect("a raid");
+    let loaded = store
+        .load(raid(MAX), 1)
+        .await
+        .expect("load")
+        .expect("a raid");
     assert_eq!(loaded.tail[2], append.events[0].event);
     assert_eq!(loaded.ops, [(op("most"), Seq(3))]);
-    let rows = store.raids_of(player(MAX), None, None, 1).await.expect("raids of");
+    let rows = store
+        .raids_of(player(MAX), None, None, 1)
+        .await
+        .expect("raids of");
     assert_eq!((rows[0].id, rows[0].header.current_xp), (raid(MAX), MAX));
-    let contributions = store.contributions(raid(MAX), Seq::ZERO, 1).await.expect("contributions");
-    assert_eq!((contributions[0].xp, contributions[0].player), (MAX, player(MAX)));
-    let before = store.raids_of(player(MAX), None, Some(raid(MAX)), 1).await.expect("raids of");
+    let contributions = store
+        .contributions(raid(MAX), Seq::ZERO, 1)
+        .await
+        .expect("contributions");
+    assert_eq!(
+        (contributions[0].xp, contributions[0].player),
+        (MAX, player(MAX))
+    );
+    let before = store
+        .raids_of(player(MAX), None, Some(raid(MAX)), 1)
+        .await
+        .expect("raids of");
     assert_eq!(before, []);
 }

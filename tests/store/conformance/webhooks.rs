@@ -1,46 +1,85 @@
 //! How far webhook endpoints have got, and what they did not take.
 
-use super::*;
-use crate::history::raid;
 use raidhall::store::webhooks::{Cursor, Failed, Progress, Replay};
 use raidhall::store::{Deed, Fed, InstanceId, Place};
 use raidhall_protocol::Seq;
 use serde_json::json;
 use tokio::time::sleep;
 
+use super::*;
+use crate::history::raid;
+
 const APP: &str = "app";
 const DAY: Duration = Duration::from_secs(86_400);
 
 fn deed() -> Deed {
     let (actor, target, request_id) = ("admin:ops".into(), "webhook app".into(), "r-1".into());
-    Deed { actor, action: "replay_webhooks", target, request_id, details: json!({}) }
+    Deed {
+        actor,
+        action: "replay_webhooks",
+        target,
+        request_id,
+        details: json!({}),
+    }
 }
 
 async fn taken(store: &dyn Store, by: InstanceId) -> Cursor {
-    store.take_endpoint(APP, by).await.expect("asked").expect("it is free")
+    store
+        .take_endpoint(APP, by)
+        .await
+        .expect("asked")
+        .expect("it is free")
 }
 
 fn failed(of: u64, seq: u64, attempts: u32, again: Option<Duration>) -> Failed {
-    Failed { raid: raid(of), seq: Seq(seq), attempts, again, error: format!("try {attempts}") }
+    Failed {
+        raid: raid(of),
+        seq: Seq(seq),
+        attempts,
+        again,
+        error: format!("try {attempts}"),
+    }
 }
 
 async fn noted(store: &dyn Store, by: InstanceId, progress: Progress) -> bool {
-    store.note_progress(APP, by, &progress).await.expect("noted")
+    store
+        .note_progress(APP, by, &progress)
+        .await
+        .expect("noted")
 }
 
 pub async fn an_endpoint_is_one_living_instances_and_begins_at_the_present(store: &dyn Store) {
     let (a, b) = (enlisted(store).await, enlisted(store).await);
     let ada = newcomer(store, "Ada").await;
     made(store, 1, &a, ada).await;
-    let Cursor { lineage, place, paused } = taken(store, a.id).await;
+    let Cursor {
+        lineage,
+        place,
+        paused,
+    } = taken(store, a.id).await;
     assert_eq!(paused, None);
-    assert_eq!(lineage, store.renew(&a, LONG).await.expect("renewed").lineage);
-    assert_eq!(store.take_endpoint(APP, b.id).await.expect("asked"), None, "its owner lives");
-    assert_eq!(taken(store, a.id).await.place, place, "it stays where it was");
+    assert_eq!(
+        lineage,
+        store.renew(&a, LONG).await.expect("renewed").lineage
+    );
+    assert_eq!(
+        store.take_endpoint(APP, b.id).await.expect("asked"),
+        None,
+        "its owner lives"
+    );
+    assert_eq!(
+        taken(store, a.id).await.place,
+        place,
+        "it stays where it was"
+    );
     made(store, 2, &a, ada).await;
     // What a store's other users have under way may hold the place back to before the first raid, and the second back too.
     let told = |fed: &Fed| -> Vec<Seq> {
-        fed.events.iter().filter(|(of, _)| *of == raid(2)).map(|(_, event)| event.seq).collect()
+        fed.events
+            .iter()
+            .filter(|(of, _)| *of == raid(2))
+            .map(|(_, event)| event.seq)
+            .collect()
     };
     let fed = loop {
         let fed = store.feed(place, 10).await.expect("feed");
@@ -50,77 +89,215 @@ pub async fn an_endpoint_is_one_living_instances_and_begins_at_the_present(store
         sleep(Duration::from_millis(10)).await;
     };
     assert_eq!(told(&fed), [Seq(1), Seq(2)], "what came after it was made");
-    let moved = Progress { cursor: Some((lineage.clone(), fed.next)), ..Progress::default() };
+    let moved = Progress {
+        cursor: Some((lineage.clone(), fed.next)),
+        ..Progress::default()
+    };
     assert!(noted(store, a.id, moved.clone()).await);
-    assert!(!noted(store, b.id, Progress { cursor: Some(("x".into(), Place::default())), ..moved }).await);
+    assert!(
+        !noted(
+            store,
+            b.id,
+            Progress {
+                cursor: Some(("x".into(), Place::default())),
+                ..moved
+            }
+        )
+        .await
+    );
     store.release_endpoint(APP, b.id).await.expect("asked");
-    assert_eq!(store.take_endpoint(APP, b.id).await.expect("asked"), None, "only its owner gives it up");
+    assert_eq!(
+        store.take_endpoint(APP, b.id).await.expect("asked"),
+        None,
+        "only its owner gives it up"
+    );
     store.release_endpoint(APP, a.id).await.expect("given up");
-    assert_eq!(taken(store, b.id).await, Cursor { lineage, place: fed.next, paused: None });
+    assert_eq!(
+        taken(store, b.id).await,
+        Cursor {
+            lineage,
+            place: fed.next,
+            paused: None
+        }
+    );
     let_lapse(store, &b).await;
-    assert_eq!(taken(store, a.id).await.place, fed.next, "whoever is dead has nothing");
-    assert!(!noted(store, b.id, Progress { paused: Some("x".into()), ..Progress::default() }).await);
+    assert_eq!(
+        taken(store, a.id).await.place,
+        fed.next,
+        "whoever is dead has nothing"
+    );
+    assert!(
+        !noted(
+            store,
+            b.id,
+            Progress {
+                paused: Some("x".into()),
+                ..Progress::default()
+            }
+        )
+        .await
+    );
     assert_eq!(taken(store, a.id).await.paused, None);
 }
 
 pub async fn what_was_not_taken_is_tried_when_its_time_comes_and_then_dead(store: &dyn Store) {
     let a = enlisted(store).await;
     taken(store, a.id).await;
-    let failures = vec![failed(1, 1, 1, Some(DAY)), failed(1, 2, 1, Some(BRIEF)), failed(2, 1, 10, None)];
-    assert!(noted(store, a.id, Progress { failed: failures, ..Progress::default() }).await);
+    let failures = vec![
+        failed(1, 1, 1, Some(DAY)),
+        failed(1, 2, 1, Some(BRIEF)),
+        failed(2, 1, 10, None),
+    ];
+    assert!(
+        noted(
+            store,
+            a.id,
+            Progress {
+                failed: failures,
+                ..Progress::default()
+            }
+        )
+        .await
+    );
     sleep(BRIEF * 5).await;
     let due = store.due_deliveries(APP, 10).await.expect("due");
     assert_eq!(
-        due.iter().map(|one| (one.raid, one.seq, one.attempts)).collect::<Vec<_>>(),
+        due.iter()
+            .map(|one| (one.raid, one.seq, one.attempts))
+            .collect::<Vec<_>>(),
         [(raid(1), Seq(2), 1)]
     );
     assert_eq!(store.due_deliveries("crm", 10).await.expect("due"), []);
-    let dead = store.parked_deliveries(APP, true, 0, 10).await.expect("dead");
-    assert_eq!(dead.iter().map(|one| (one.raid, one.next_at)).collect::<Vec<_>>(), [(raid(2), None)]);
-    let waiting = store.parked_deliveries(APP, false, 0, 10).await.expect("waiting");
-    assert_eq!(waiting.iter().map(|one| one.seq).collect::<Vec<_>>(), [Seq(1), Seq(2)]);
+    let dead = store
+        .parked_deliveries(APP, true, 0, 10)
+        .await
+        .expect("dead");
     assert_eq!(
-        store.parked_deliveries(APP, false, waiting[0].id, 10).await.expect("waiting")[..],
+        dead.iter()
+            .map(|one| (one.raid, one.next_at))
+            .collect::<Vec<_>>(),
+        [(raid(2), None)]
+    );
+    let waiting = store
+        .parked_deliveries(APP, false, 0, 10)
+        .await
+        .expect("waiting");
+    assert_eq!(
+        waiting.iter().map(|one| one.seq).collect::<Vec<_>>(),
+        [Seq(1), Seq(2)]
+    );
+    assert_eq!(
+        store
+            .parked_deliveries(APP, false, waiting[0].id, 10)
+            .await
+            .expect("waiting")[..],
         waiting[1..]
     );
-    assert_eq!(store.parked_deliveries(APP, false, 0, 1).await.expect("waiting").len(), 1);
+    assert_eq!(
+        store
+            .parked_deliveries(APP, false, 0, 1)
+            .await
+            .expect("waiting")
+            .len(),
+        1
+    );
 
-    let again = Progress { failed: vec![failed(1, 2, 2, Some(DAY))], ..Progress::default() };
+    let again = Progress {
+        failed: vec![failed(1, 2, 2, Some(DAY))],
+        ..Progress::default()
+    };
     assert!(noted(store, a.id, again).await);
-    let waiting = store.parked_deliveries(APP, false, 0, 10).await.expect("waiting");
-    assert_eq!((waiting.len(), waiting[1].attempts, waiting[1].error.as_str()), (2, 2, "try 2"));
+    let waiting = store
+        .parked_deliveries(APP, false, 0, 10)
+        .await
+        .expect("waiting");
+    assert_eq!(
+        (
+            waiting.len(),
+            waiting[1].attempts,
+            waiting[1].error.as_str()
+        ),
+        (2, 2, "try 2")
+    );
     assert_eq!(waiting[1].first_failed_at, due[0].first_failed_at);
     assert_eq!(store.due_deliveries(APP, 10).await.expect("due"), []);
-    assert!(noted(store, a.id, Progress { settled: vec![waiting[1].id], ..Progress::default() }).await);
+    assert!(
+        noted(
+            store,
+            a.id,
+            Progress {
+                settled: vec![waiting[1].id],
+                ..Progress::default()
+            }
+        )
+        .await
+    );
     let rows = store.endpoints().await.expect("endpoints");
-    assert_eq!((rows.len(), rows[0].owner, rows[0].waiting, rows[0].dead), (1, Some(a.id), 1, 1));
+    assert_eq!(
+        (rows.len(), rows[0].owner, rows[0].waiting, rows[0].dead),
+        (1, Some(a.id), 1, 1)
+    );
 }
 
-pub async fn an_operator_has_deliveries_tried_again_and_goes_on_with_a_paused_endpoint(store: &dyn Store) {
+pub async fn an_operator_has_deliveries_tried_again_and_goes_on_with_a_paused_endpoint(
+    store: &dyn Store,
+) {
     let a = enlisted(store).await;
     taken(store, a.id).await;
     let dead = (1..=3).map(|seq| failed(1, seq, 10, None)).collect();
     let paused = Some("answered with 410 Gone".to_owned());
     assert!(
-        noted(store, a.id, Progress { failed: dead, paused: paused.clone(), ..Progress::default() }).await
+        noted(
+            store,
+            a.id,
+            Progress {
+                failed: dead,
+                paused: paused.clone(),
+                ..Progress::default()
+            }
+        )
+        .await
     );
     assert!(noted(store, a.id, Progress::default()).await);
     assert_eq!(taken(store, a.id).await.paused, paused);
     for replayed in [3, 0] {
-        assert_eq!(store.replay(APP, Replay::Dead, &deed()).await.expect("replayed"), replayed);
+        assert_eq!(
+            store
+                .replay(APP, Replay::Dead, &deed())
+                .await
+                .expect("replayed"),
+            replayed
+        );
     }
     for _ in 0..2 {
-        assert_eq!(store.replay(APP, Replay::One(raid(7), Seq(4)), &deed()).await.expect("replayed"), 1);
+        assert_eq!(
+            store
+                .replay(APP, Replay::One(raid(7), Seq(4)), &deed())
+                .await
+                .expect("replayed"),
+            1
+        );
     }
     let due = store.due_deliveries(APP, 10).await.expect("due");
-    let mut places: Vec<_> = due.iter().map(|one| (one.raid, one.seq, one.attempts)).collect();
+    let mut places: Vec<_> = due
+        .iter()
+        .map(|one| (one.raid, one.seq, one.attempts))
+        .collect();
     places.sort_unstable();
     assert_eq!(
         places,
-        [(raid(1), Seq(1), 0), (raid(1), Seq(2), 0), (raid(1), Seq(3), 0), (raid(7), Seq(4), 0)]
+        [
+            (raid(1), Seq(1), 0),
+            (raid(1), Seq(2), 0),
+            (raid(1), Seq(3), 0),
+            (raid(7), Seq(4), 0)
+        ]
     );
     for resumed in [true, false] {
-        assert_eq!(store.resume_endpoint(APP, &deed()).await.expect("asked"), resumed);
+        assert_eq!(
+            store.resume_endpoint(APP, &deed()).await.expect("asked"),
+            resumed
+        );
     }
     assert_eq!(taken(store, a.id).await.paused, None);
     assert_eq!(

@@ -1,16 +1,18 @@
 //! The feed while others commit.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use raidhall::store::{Feed, Place, Store};
+use raidhall_protocol::{RaidId, Seq};
+use sqlx::Executor;
+use tokio::time::timeout;
+
 use super::{connect, holding, open, waiting_for_locks};
 use crate::conformance::{commit, enlisted, made, newcomer};
 use crate::database::Database;
 use crate::history::{completed_task, raid, said};
-use raidhall::store::{Feed, Place, Store};
-use raidhall_protocol::{RaidId, Seq};
-use sqlx::Executor;
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::timeout;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -56,7 +58,9 @@ async fn a_follower_misses_no_late_commit_and_sees_none_twice() {
         }
         seen
     };
-    let (seen, ()) = timeout(MINUTE, async { tokio::join!(following, writing) }).await.expect("all is seen");
+    let (seen, ()) = timeout(MINUTE, async { tokio::join!(following, writing) })
+        .await
+        .expect("all is seen");
     assert_eq!(seen[&raid(1)], 3);
     assert_eq!(seen[&raid(2)], 2 + ROUNDS as u64);
 }
@@ -68,8 +72,15 @@ async fn events_of_transactions_to_come_are_fed_once_the_lineage_is_new() {
     let store = open(&database).await;
     let (owner, ada) = (enlisted(&*store).await, newcomer(&*store, "Ada").await);
     made(&*store, 1, &owner, ada).await;
-    connect(&database).await.execute("UPDATE raid_events SET tx = '9999999999'").await.expect("updated");
-    assert_eq!(store.feed(Place::default(), 10).await.expect("feed").events, []);
+    connect(&database)
+        .await
+        .execute("UPDATE raid_events SET tx = '9999999999'")
+        .await
+        .expect("updated");
+    assert_eq!(
+        store.feed(Place::default(), 10).await.expect("feed").events,
+        []
+    );
     let lineage = store.rename_lineage(true).await.expect("renamed");
     let all_fed = async {
         loop {
@@ -81,5 +92,7 @@ async fn events_of_transactions_to_come_are_fed_once_the_lineage_is_new() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(MINUTE, all_fed).await.expect("once transactions of others are over");
+    timeout(MINUTE, all_fed)
+        .await
+        .expect("once transactions of others are over");
 }

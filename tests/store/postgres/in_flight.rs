@@ -1,22 +1,26 @@
 //! Statements that are cut off, given up, overtaken or held up while they run.
 
-use super::{connect, holding, open, open_with, options, terminate, waiting_for_locks};
-use crate::conformance::{LONG, commit, enlisted, let_lapse, made, newcomer, totals};
-use crate::database::Database;
-use crate::history::{History, completed_task, instance, player, raid, said};
+use std::sync::Arc;
+use std::time::Duration;
+
 use raidhall::store::postgres::PostgresOptions;
 use raidhall::store::{Accounts, Append, Claim, Epoch, Fate, Store, StoreError};
 use raidhall_protocol::{PlayerId, Seq};
 use sqlx::Executor;
-use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::timeout;
+
+use super::{connect, holding, open, open_with, options, terminate, waiting_for_locks};
+use crate::conformance::{LONG, commit, enlisted, let_lapse, made, newcomer, totals};
+use crate::database::Database;
+use crate::history::{History, completed_task, instance, player, raid, said};
 
 /// A database, a store, and an append that credits a player.
 async fn with_an_append(database: &Database) -> (Arc<dyn Store>, PlayerId, Append) {
     let store: Arc<dyn Store> = open(database).await;
     let (owner, ada) = (enlisted(&*store).await, newcomer(&*store, "Ada").await);
-    let append = made(&*store, 1, &owner, ada).await.append([completed_task(ada, 40)]);
+    let append = made(&*store, 1, &owner, ada)
+        .await
+        .append([completed_task(ada, 40)]);
     (store, ada, append)
 }
 
@@ -32,7 +36,11 @@ fn sent(
 }
 
 async fn event_count(store: &dyn Store) -> usize {
-    store.events(raid(1), Seq::ZERO, 1_000).await.expect("read events").len()
+    store
+        .events(raid(1), Seq::ZERO, 1_000)
+        .await
+        .expect("read events")
+        .len()
 }
 
 #[tokio::test]
@@ -43,12 +51,22 @@ async fn a_commit_whose_session_is_terminated_takes_effect_once_when_sent_again(
     let sent = sent(&store, &append);
     let pid = waiting_for_locks(&database, 1).await[0];
 
-    sqlx::query("SELECT pg_terminate_backend($1)").bind(pid).execute(&mut holder).await.expect("terminate");
+    sqlx::query("SELECT pg_terminate_backend($1)")
+        .bind(pid)
+        .execute(&mut holder)
+        .await
+        .expect("terminate");
     let cut_off = sent.await.expect("join");
-    assert!(matches!(cut_off, Err(StoreError::Unavailable { .. })), "{cut_off:?}");
+    assert!(
+        matches!(cut_off, Err(StoreError::Unavailable { .. })),
+        "{cut_off:?}"
+    );
     holder.execute("COMMIT").await.expect("commit");
 
-    assert_eq!(timeout(LONG, retried(&*store, &append)).await, Ok(Fate::Committed));
+    assert_eq!(
+        timeout(LONG, retried(&*store, &append)).await,
+        Ok(Fate::Committed)
+    );
     assert_eq!(event_count(&*store).await, 3);
     assert_eq!(totals(&*store, ada).await, (40, 1, 0));
 }
@@ -95,10 +113,17 @@ async fn a_given_up_commit_that_fails_later_leaves_the_append_to_the_next() {
     let again = sent(&store, &append);
     waiting_for_locks(&database, 2).await;
 
-    sqlx::query("SELECT pg_cancel_backend($1)").bind(pid).execute(&mut holder).await.expect("cancel");
+    sqlx::query("SELECT pg_cancel_backend($1)")
+        .bind(pid)
+        .execute(&mut holder)
+        .await
+        .expect("cancel");
     holder.execute("COMMIT").await.expect("commit");
 
-    assert_eq!(again.await.expect("join").expect("commit"), [Fate::Committed]);
+    assert_eq!(
+        again.await.expect("join").expect("commit"),
+        [Fate::Committed]
+    );
     assert_eq!(event_count(&*store).await, 3);
     assert_eq!(totals(&*store, ada).await, (40, 1, 0));
 }
@@ -106,17 +131,26 @@ async fn a_given_up_commit_that_fails_later_leaves_the_append_to_the_next() {
 #[tokio::test]
 async fn a_given_up_commit_does_not_keep_its_connection_from_others() {
     let database = Database::create().await;
-    let options = PostgresOptions { connections_max: 2, ..options(&database) }; // one for commits
+    let options = PostgresOptions {
+        connections_max: 2,
+        ..options(&database)
+    }; // one for commits
     let store: Arc<dyn Store> = open_with(options).await;
     let (owner, ada) = (enlisted(&*store).await, newcomer(&*store, "Ada").await);
-    let (mut one, mut other) = (made(&*store, 1, &owner, ada).await, made(&*store, 2, &owner, ada).await);
+    let (mut one, mut other) = (
+        made(&*store, 1, &owner, ada).await,
+        made(&*store, 2, &owner, ada).await,
+    );
     let holder = holding(&database, HOLD_PLAYERS).await;
     let given_up = sent(&store, &one.append([completed_task(ada, 40)]));
     waiting_for_locks(&database, 1).await;
     given_up.abort();
 
     let meanwhile = other.append([said("nothing is in my way")]);
-    assert_eq!(timeout(LONG, commit(&*store, &meanwhile)).await, Ok(Fate::Committed));
+    assert_eq!(
+        timeout(LONG, commit(&*store, &meanwhile)).await,
+        Ok(Fate::Committed)
+    );
     drop(holder);
 }
 
@@ -125,12 +159,19 @@ async fn a_commit_that_waits_too_long_for_a_lock_is_unavailable() {
     let database = Database::create().await;
     let (patient, ada, append) = with_an_append(&database).await;
     let statement_timeout = Duration::from_millis(400);
-    let hasty = open_with(PostgresOptions { statement_timeout, ..options(&database) }).await;
+    let hasty = open_with(PostgresOptions {
+        statement_timeout,
+        ..options(&database)
+    })
+    .await;
     let holder = holding(&database, HOLD_PLAYERS).await;
     let batch = [append];
     for _ in 0..2 {
         let held_up = hasty.commit(&batch).await;
-        assert!(matches!(held_up, Err(StoreError::Unavailable { .. })), "{held_up:?}");
+        assert!(
+            matches!(held_up, Err(StoreError::Unavailable { .. })),
+            "{held_up:?}"
+        );
     }
     drop(holder);
     assert_eq!(retried(&*patient, &batch[0]).await, Fate::Committed);
@@ -141,7 +182,11 @@ async fn a_commit_that_waits_too_long_for_a_lock_is_unavailable() {
 async fn a_busy_pool_is_unavailable_and_does_not_hold_up_other_calls() {
     let database = Database::create().await;
     let connect_timeout = Duration::from_millis(500);
-    let options = PostgresOptions { connections_max: 2, connect_timeout, ..options(&database) };
+    let options = PostgresOptions {
+        connections_max: 2,
+        connect_timeout,
+        ..options(&database)
+    };
     let store: Arc<dyn Store> = open_with(options).await;
     let (owner, ada) = (enlisted(&*store).await, newcomer(&*store, "Ada").await);
     let mut history = made(&*store, 1, &owner, ada).await;
@@ -150,10 +195,24 @@ async fn a_busy_pool_is_unavailable_and_does_not_hold_up_other_calls() {
     waiting_for_locks(&database, 1).await;
 
     let crowded_out = store.commit(&[history.append([said("me too")])]).await;
-    assert!(matches!(crowded_out, Err(StoreError::Unavailable { .. })), "{crowded_out:?}");
-    assert_eq!(store.head(raid(1)).await.expect("read head").expect("a raid").last_seq, Seq(2));
+    assert!(
+        matches!(crowded_out, Err(StoreError::Unavailable { .. })),
+        "{crowded_out:?}"
+    );
+    assert_eq!(
+        store
+            .head(raid(1))
+            .await
+            .expect("read head")
+            .expect("a raid")
+            .last_seq,
+        Seq(2)
+    );
     holder.execute("COMMIT").await.expect("commit");
-    assert_eq!(first.await.expect("join").expect("commit"), [Fate::Committed]);
+    assert_eq!(
+        first.await.expect("join").expect("commit"),
+        [Fate::Committed]
+    );
 }
 
 #[tokio::test]
@@ -169,7 +228,10 @@ async fn after_a_restart_one_call_fails_at_most() {
     terminate(&database, "raidhall%").await;
 
     let failed = reads().await;
-    assert!(matches!(failed, Err(StoreError::Unavailable { .. })), "{failed:?}");
+    assert!(
+        matches!(failed, Err(StoreError::Unavailable { .. })),
+        "{failed:?}"
+    );
     let all = tokio::join!(reads(), reads(), reads(), reads());
     assert!(all.0.is_ok() && all.1.is_ok() && all.2.is_ok() && all.3.is_ok());
 }
@@ -178,15 +240,29 @@ async fn after_a_restart_one_call_fails_at_most() {
 async fn an_unreachable_server_is_unavailable() {
     let database = Database::create().await;
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("bind"); // accepts, and never answers
-    let url =
-        format!("postgres://raidhall@{}/none?sslmode=disable", nobody.local_addr().expect("an address"));
+    let url = format!(
+        "postgres://raidhall@{}/none?sslmode=disable",
+        nobody.local_addr().expect("an address")
+    );
     let connect_timeout = Duration::from_millis(300);
-    let silent = PostgresOptions { url, connect_timeout, ..options(&database) };
+    let silent = PostgresOptions {
+        url,
+        connect_timeout,
+        ..options(&database)
+    };
     let url = "postgres://raidhall@127.0.0.1:1/none".to_owned();
-    let absent = PostgresOptions { url, ..options(&database) };
+    let absent = PostgresOptions {
+        url,
+        ..options(&database)
+    };
     for options in [silent, absent] {
-        let connected = raidhall::store::postgres::PostgresStore::connect(options).await.map(drop);
-        assert!(matches!(connected, Err(StoreError::Unavailable { .. })), "{connected:?}");
+        let connected = raidhall::store::postgres::PostgresStore::connect(options)
+            .await
+            .map(drop);
+        assert!(
+            matches!(connected, Err(StoreError::Unavailable { .. })),
+            "{connected:?}"
+        );
     }
 }
 
@@ -211,7 +287,8 @@ async fn commits_that_credit_the_same_players_in_opposite_orders_do_not_deadlock
         let (store, players) = (Arc::clone(&store), players.clone());
         writers.push(tokio::spawn(async move {
             for _ in 0..ROUNDS {
-                let append = history.append(players.iter().map(|player| completed_task(*player, 1)));
+                let append =
+                    history.append(players.iter().map(|player| completed_task(*player, 1)));
                 assert_eq!(commit(&*store, &append).await, Fate::Committed);
             }
         }));
@@ -232,15 +309,26 @@ async fn a_claim_passes_a_renewal_in_flight_over_and_then_finds_the_raid_held() 
     made(&*store, 1, &owner, player(1)).await;
     let free = made(&*store, 2, &instance(), player(1)).await.raid;
     let_lapse(&*store, &owner).await;
-    let renewal =
-        format!("UPDATE instances SET lease_until = now() + interval '1 hour' WHERE id = '{}'", owner.id.0);
+    let renewal = format!(
+        "UPDATE instances SET lease_until = now() + interval '1 hour' WHERE id = '{}'",
+        owner.id.0
+    );
     let mut renewing = holding(&database, &renewal).await;
 
-    let claims = store.claim(&[raid(1), free], rival.id).await.expect("claim");
+    let claims = store
+        .claim(&[raid(1), free], rival.id)
+        .await
+        .expect("claim");
     assert_eq!(claims, [Claim::Contested, Claim::Ours(Epoch(2))]);
     renewing.execute("COMMIT").await.expect("commit");
     let claims = store.claim(&[raid(1)], rival.id).await.expect("claim");
-    assert_eq!(claims, [Claim::Held { owner: owner.id, ws_url: owner.ws_url }]);
+    assert_eq!(
+        claims,
+        [Claim::Held {
+            owner: owner.id,
+            ws_url: owner.ws_url
+        }]
+    );
 }
 
 #[tokio::test]
@@ -251,11 +339,28 @@ async fn a_claim_passes_a_raid_over_that_another_statement_has_and_is_not_held_u
     for id in 1..=3 {
         made(&*store, id, &owner, player(1)).await;
     }
-    let mut holder = holding(&database, "UPDATE raids SET last_seq = last_seq WHERE id = 2").await;
-    let claims = store.claim(&[raid(1), raid(2), raid(3)], owner.id).await.expect("claim");
-    assert_eq!(claims, [Claim::Ours(Epoch(2)), Claim::Contested, Claim::Ours(Epoch(2))]);
+    let mut holder = holding(
+        &database,
+        "UPDATE raids SET last_seq = last_seq WHERE id = 2",
+    )
+    .await;
+    let claims = store
+        .claim(&[raid(1), raid(2), raid(3)], owner.id)
+        .await
+        .expect("claim");
+    assert_eq!(
+        claims,
+        [
+            Claim::Ours(Epoch(2)),
+            Claim::Contested,
+            Claim::Ours(Epoch(2))
+        ]
+    );
     holder.execute("COMMIT").await.expect("commit");
-    assert_eq!(store.claim(&[raid(2)], owner.id).await.expect("claim"), [Claim::Ours(Epoch(2))]);
+    assert_eq!(
+        store.claim(&[raid(2)], owner.id).await.expect("claim"),
+        [Claim::Ours(Epoch(2))]
+    );
 }
 
 #[tokio::test]
@@ -270,7 +375,11 @@ async fn a_renewal_waits_for_a_claim_in_flight_and_then_sees_it() {
     let (owner, rival) = (enlisted(&*store).await, enlisted(&*store).await);
     made(&*store, 1, &owner, player(1)).await;
     let_lapse(&*store, &owner).await;
-    connect(&database).await.execute(STOP_CLAIMS).await.expect("a trigger");
+    connect(&database)
+        .await
+        .execute(STOP_CLAIMS)
+        .await
+        .expect("a trigger");
     let mut holder = holding(&database, "SELECT pg_advisory_xact_lock(1)").await;
 
     let claiming = {
@@ -286,9 +395,16 @@ async fn a_renewal_waits_for_a_claim_in_flight_and_then_sees_it() {
     holder.execute("COMMIT").await.expect("commit");
 
     renewing.await.expect("join").expect("renew");
-    let head = store.head(raid(1)).await.expect("read head").expect("a raid");
+    let head = store
+        .head(raid(1))
+        .await
+        .expect("read head")
+        .expect("a raid");
     assert_eq!((head.owner, head.epoch), (Some(rival.id), Epoch(2)));
-    assert_eq!(claiming.await.expect("join").expect("claim"), [Claim::Ours(Epoch(2))]);
+    assert_eq!(
+        claiming.await.expect("join").expect("claim"),
+        [Claim::Ours(Epoch(2))]
+    );
 }
 
 #[tokio::test]
@@ -300,7 +416,11 @@ async fn a_claim_between_fences_off_the_commit_that_waited_for_it() {
     waiting_for_locks(&database, 1).await;
     claiming.execute("COMMIT").await.expect("commit");
 
-    assert_eq!(stale.await.expect("join").expect("commit"), [Fate::Unclear], "it saw the raid as it was");
+    assert_eq!(
+        stale.await.expect("join").expect("commit"),
+        [Fate::Unclear],
+        "it saw the raid as it was"
+    );
     assert_eq!(commit(&*store, &append).await, Fate::Fenced);
     assert_eq!(totals(&*store, ada).await, (0, 0, 0));
 }
@@ -310,7 +430,10 @@ async fn a_creation_that_waited_for_another_of_its_key_is_told_of_it_the_next_ti
     let database = Database::create().await;
     let store: Arc<dyn Store> = open(&database).await;
     let owner = enlisted(&*store).await;
-    let (mut first, mut second) = (History::of(raid(1), owner.id), History::of(raid(2), owner.id));
+    let (mut first, mut second) = (
+        History::of(raid(1), owner.id),
+        History::of(raid(2), owner.id),
+    );
     let key = Some(crate::history::op("make"));
     (first.create_key, second.create_key) = (key, key);
     let ada = newcomer(&*store, "Ada").await;
@@ -326,8 +449,14 @@ async fn a_creation_that_waited_for_another_of_its_key_is_told_of_it_the_next_ti
     waiting_for_locks(&database, 2).await;
     holder.execute("COMMIT").await.expect("commit");
 
-    assert_eq!(winning.await.expect("join").expect("commit"), [Fate::Committed]);
-    assert_eq!(losing.await.expect("join").expect("commit"), [Fate::Unclear]);
+    assert_eq!(
+        winning.await.expect("join").expect("commit"),
+        [Fate::Committed]
+    );
+    assert_eq!(
+        losing.await.expect("join").expect("commit"),
+        [Fate::Unclear]
+    );
     assert_eq!(commit(&*store, &second).await, Fate::Exists);
     assert_eq!(totals(&*store, ada).await, (1, 1, 0));
 }
@@ -335,20 +464,30 @@ async fn a_creation_that_waited_for_another_of_its_key_is_told_of_it_the_next_ti
 /// Nothing that every commit changes is in an index, so the new row version stays on its page.
 #[tokio::test]
 async fn commits_update_rows_in_place() {
-    const UPDATES: &str = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = $1";
+    const UPDATES: &str =
+        "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = $1";
     let database = Database::create().await;
     let (store, ada, append) = with_an_append(&database).await;
     commit(&*store, &append).await;
-    let mut history = History { seq: append.last(), ..History::of(raid(1), append.owner) };
+    let mut history = History {
+        seq: append.last(),
+        ..History::of(raid(1), append.owner)
+    };
     for _ in 0..100 {
-        assert_eq!(commit(&*store, &history.append([completed_task(ada, 1)])).await, Fate::Committed);
+        assert_eq!(
+            commit(&*store, &history.append([completed_task(ada, 1)])).await,
+            Fate::Committed
+        );
     }
     drop(store); // sessions report when they end
     let mut session = connect(&database).await;
     for table in ["raids", "players"] {
         loop {
-            let (all, in_place): (i64, i64) =
-                sqlx::query_as(UPDATES).bind(table).fetch_one(&mut session).await.expect("read statistics");
+            let (all, in_place): (i64, i64) = sqlx::query_as(UPDATES)
+                .bind(table)
+                .fetch_one(&mut session)
+                .await
+                .expect("read statistics");
             if all >= 100 {
                 assert!(in_place * 10 >= all * 9, "{table}: {in_place} of {all}");
                 break;
@@ -363,9 +502,19 @@ async fn an_event_of_a_newer_release_is_told_as_such() {
     let database = Database::create().await;
     let (store, _, append) = with_an_append(&database).await;
     commit(&*store, &append).await;
-    connect(&database).await.execute("UPDATE raid_events SET version = 7").await.expect("updated");
+    connect(&database)
+        .await
+        .execute("UPDATE raid_events SET version = 7")
+        .await
+        .expect("updated");
     let read = store.events(raid(1), Seq::ZERO, 10).await;
-    assert!(matches!(read, Err(StoreError::Newer { version: 7 })), "{read:?}");
+    assert!(
+        matches!(read, Err(StoreError::Newer { version: 7 })),
+        "{read:?}"
+    );
     let loaded = store.load(raid(1), 10).await;
-    assert!(matches!(loaded, Err(StoreError::Newer { version: 7 })), "{loaded:?}");
+    assert!(
+        matches!(loaded, Err(StoreError::Newer { version: 7 })),
+        "{loaded:?}"
+    );
 }

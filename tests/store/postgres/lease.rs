@@ -1,20 +1,26 @@
 //! The database's lock: an instance that must be alone, and those of a cluster.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use raidhall::store::postgres::{PostgresOptions, PostgresStore};
+use raidhall::store::{EnlistError, Instance, Renewal, Store, StoreError};
+use sqlx::Executor;
+
 use super::{connect, holding, open, open_with, options, terminate, waiting_for_locks};
 use crate::conformance::{LONG, enlisted};
 use crate::database::Database;
 use crate::history::instance;
-use raidhall::store::postgres::{PostgresOptions, PostgresStore};
-use raidhall::store::{EnlistError, Instance, Renewal, Store, StoreError};
-use sqlx::Executor;
-use std::sync::Arc;
-use std::time::Duration;
 
 const SHORT: Duration = Duration::from_millis(200);
 const SECOND: Duration = Duration::from_secs(1);
 
 async fn alone(database: &Database) -> Arc<PostgresStore> {
-    open_with(PostgresOptions { alone: true, ..options(database) }).await
+    open_with(PostgresOptions {
+        alone: true,
+        ..options(database)
+    })
+    .await
 }
 
 fn assert_held(result: Result<Renewal, EnlistError>) {
@@ -29,7 +35,10 @@ async fn a_second_instance_that_must_be_alone_is_refused_until_the_first_retires
     assert_held(second.enlist(&instance(), LONG, SHORT).await);
 
     first.retire(holder.id).await.expect("retire");
-    second.enlist(&instance(), LONG, SHORT).await.expect("enlist");
+    second
+        .enlist(&instance(), LONG, SHORT)
+        .await
+        .expect("enlist");
 }
 
 #[tokio::test]
@@ -51,12 +60,17 @@ async fn a_cluster_enlists_side_by_side_and_keeps_one_that_must_be_alone_out() {
     for _ in 0..4 {
         nodes.push((open(&database).await, instance()));
     }
-    let enlisting = nodes.iter().map(|(node, instance)| node.enlist(instance, LONG, SHORT));
+    let enlisting = nodes
+        .iter()
+        .map(|(node, instance)| node.enlist(instance, LONG, SHORT));
     for enlisted in futures_util::future::join_all(enlisting).await {
         enlisted.expect("enlist");
     }
     for (node, instance) in &nodes {
-        assert_eq!(node.renew(instance, LONG).await.expect("renew").peers.len(), nodes.len() - 1);
+        assert_eq!(
+            node.renew(instance, LONG).await.expect("renew").peers.len(),
+            nodes.len() - 1
+        );
     }
     assert_held(single.enlist(&instance(), LONG, SHORT).await);
 
@@ -66,7 +80,10 @@ async fn a_cluster_enlists_side_by_side_and_keeps_one_that_must_be_alone_out() {
     }
     assert_held(single.enlist(&instance(), LONG, SHORT).await);
     last.0.retire(last.1.id).await.expect("retire");
-    single.enlist(&instance(), LONG, SHORT).await.expect("enlist");
+    single
+        .enlist(&instance(), LONG, SHORT)
+        .await
+        .expect("enlist");
 }
 
 /// As the release before the column `draining` writes it.
@@ -81,11 +98,23 @@ async fn the_former_releases_renewal_is_understood() {
     let store = open(&database).await;
     let (former, mut session) = (instance(), connect(&database).await);
     for _ in 0..2 {
-        sqlx::query(FORMER_RENEW).bind(former.id.0).execute(&mut session).await.expect("renew");
+        sqlx::query(FORMER_RENEW)
+            .bind(former.id.0)
+            .execute(&mut session)
+            .await
+            .expect("renew");
     }
-    let renewal = store.enlist(&instance(), LONG, SHORT).await.expect("enlist");
-    let [peer] = &renewal.peers[..] else { panic!("{:?}", renewal.peers) };
-    assert_eq!((peer.id, peer.ws_url.as_str(), peer.draining), (former.id, "ws://former/", false));
+    let renewal = store
+        .enlist(&instance(), LONG, SHORT)
+        .await
+        .expect("enlist");
+    let [peer] = &renewal.peers[..] else {
+        panic!("{:?}", renewal.peers)
+    };
+    assert_eq!(
+        (peer.id, peer.ws_url.as_str(), peer.draining),
+        (former.id, "ws://former/", false)
+    );
 }
 
 #[tokio::test]
@@ -93,20 +122,27 @@ async fn an_instance_that_must_be_alone_waits_for_former_leases_to_run_out() {
     let database = Database::create().await;
     let store = alone(&database).await;
     let mut session = connect(&database).await;
-    let lease =
-        "INSERT INTO instances VALUES (gen_random_uuid(), '', '', clock_timestamp() + interval '1 second')";
+    let lease = "INSERT INTO instances VALUES (gen_random_uuid(), '', '', clock_timestamp() + interval '1 second')";
     session.execute(lease).await.expect("a former lease");
     assert_held(store.enlist(&instance(), LONG, SHORT).await);
-    store.enlist(&instance(), LONG, 5 * SECOND).await.expect("enlist");
+    store
+        .enlist(&instance(), LONG, 5 * SECOND)
+        .await
+        .expect("enlist");
 }
 
 #[tokio::test]
 async fn the_lock_of_a_process_that_vanished_is_free_when_its_lease_has_run_out() {
     let database = Database::create().await;
     let (frozen, next) = (alone(&database).await, alone(&database).await);
-    frozen.enlist(&instance(), SECOND, SHORT).await.expect("enlist");
+    frozen
+        .enlist(&instance(), SECOND, SHORT)
+        .await
+        .expect("enlist");
     assert_held(next.enlist(&instance(), SECOND, SHORT).await);
-    next.enlist(&instance(), SECOND, SECOND * 4).await.expect("enlist");
+    next.enlist(&instance(), SECOND, SECOND * 4)
+        .await
+        .expect("enlist");
 }
 
 #[tokio::test]
@@ -127,7 +163,10 @@ async fn a_renewal_tells_whether_the_lease_had_run_out_in_the_database() {
     let lapsed = async || store.renew(&holder, LONG).await.expect("renewed").lapsed;
     assert!(!lapsed().await);
     let mut another = connect(&database).await;
-    for change in ["UPDATE instances SET lease_until = now() - interval '1 s'", "DELETE FROM instances"] {
+    for change in [
+        "UPDATE instances SET lease_until = now() - interval '1 s'",
+        "DELETE FROM instances",
+    ] {
         another.execute(change).await.expect("changed");
         assert!(lapsed().await, "{change}");
         assert!(!lapsed().await, "it is ours again");
@@ -139,15 +178,24 @@ async fn a_renewal_is_refused_once_another_process_has_the_lock() {
     let database = Database::create().await;
     let store = alone(&database).await;
     let holder = Instance { ..instance() };
-    store.enlist(&holder, SECOND / 2, SHORT).await.expect("enlist");
+    store
+        .enlist(&holder, SECOND / 2, SHORT)
+        .await
+        .expect("enlist");
     let rival = alone(&database).await;
     enlisted_within(&rival, SECOND * 5).await;
     let refused = store.renew(&holder, LONG).await;
-    assert!(matches!(refused, Err(StoreError::Refused { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(StoreError::Refused { .. })),
+        "{refused:?}"
+    );
 }
 
 async fn enlisted_within(store: &PostgresStore, patience: Duration) {
-    store.enlist(&instance(), LONG, patience).await.expect("enlist");
+    store
+        .enlist(&instance(), LONG, patience)
+        .await
+        .expect("enlist");
 }
 
 /// The server still runs the old renewal, on a session that still has the lock.
@@ -181,7 +229,8 @@ async fn a_renewal_that_was_given_up_does_not_lock_its_own_process_out() {
 
 #[tokio::test]
 async fn upkeep_forgets_what_is_long_over_and_nothing_else() {
-    const LEFT: &str = "SELECT (SELECT count(*) FROM instances), (SELECT count(*) FROM refresh_families)";
+    const LEFT: &str =
+        "SELECT (SELECT count(*) FROM instances), (SELECT count(*) FROM refresh_families)";
     let database = Database::create().await;
     let store = open(&database).await;
     enlisted(&*store).await;
@@ -198,6 +247,9 @@ async fn upkeep_forgets_what_is_long_over_and_nothing_else() {
         .await
         .expect("insert");
     store.maintain().await.expect("maintain");
-    let left: (i64, i64) = sqlx::query_as(LEFT).fetch_one(&mut session).await.expect("count");
+    let left: (i64, i64) = sqlx::query_as(LEFT)
+        .fetch_one(&mut session)
+        .await
+        .expect("count");
     assert_eq!(left, (1 + 2, 1_439)); // what is over for less than a day
 }

@@ -1,26 +1,36 @@
 //! The ledger's partitions are made while the ledger is written.
 
-use super::{connect, holding, open, waiting_for_locks};
-use crate::conformance::{commit, enlisted, newcomer};
-use crate::database::Database;
-use crate::history::{History, joined, raid, raid_created, said};
+use std::sync::Arc;
+
 use raidhall::store::postgres::PostgresStore;
 use raidhall::store::{Fate, Maintenance, Month, Store, StoreError};
 use raidhall_protocol::Seq;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
-use std::sync::Arc;
+
+use super::{connect, holding, open, waiting_for_locks};
+use crate::conformance::{commit, enlisted, newcomer};
+use crate::database::Database;
+use crate::history::{History, joined, raid, raid_created, said};
 
 /// No test runs in this month.
 const LONG_AGO: Month = Month(199_912);
 
 async fn this_month(database: &Database) -> Month {
     const NOW: &str = "SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYYMM')::integer";
-    Month(sqlx::query_scalar(NOW).fetch_one(&mut connect(database).await).await.expect("read the month"))
+    Month(
+        sqlx::query_scalar(NOW)
+            .fetch_one(&mut connect(database).await)
+            .await
+            .expect("read the month"),
+    )
 }
 
 /// Raid 1, made in that month by an instance that never enlisted: enlisting makes partitions.
 async fn born(store: &PostgresStore, month: Month) -> History {
-    let mut history = History { born: month, ..History::of(raid(1), crate::history::instance().id) };
+    let mut history = History {
+        born: month,
+        ..History::of(raid(1), crate::history::instance().id)
+    };
     let leader = newcomer(store, "Ada").await;
     let creation = history.append([raid_created(raid(1)), joined(leader)]);
     assert_eq!(commit(store, &creation).await, Fate::Committed);
@@ -29,7 +39,10 @@ async fn born(store: &PostgresStore, month: Month) -> History {
 
 async fn row_count(database: &Database, table: &str) -> i64 {
     let count = AssertSqlSafe(format!("SELECT count(*) FROM ONLY {table}"));
-    sqlx::query_scalar(count).fetch_one(&mut connect(database).await).await.expect("count")
+    sqlx::query_scalar(count)
+        .fetch_one(&mut connect(database).await)
+        .await
+        .expect("count")
 }
 
 #[tokio::test]
@@ -37,12 +50,24 @@ async fn partitions_are_made_for_this_month_and_three_more() {
     let database = Database::create().await;
     let store = open(&database).await;
     let made = store.maintain().await.expect("maintain");
-    assert_eq!(made, Maintenance { partitions_made: 4, ..Maintenance::default() });
-    assert_eq!(store.maintain().await.expect("maintain"), Maintenance::default());
+    assert_eq!(
+        made,
+        Maintenance {
+            partitions_made: 4,
+            ..Maintenance::default()
+        }
+    );
+    assert_eq!(
+        store.maintain().await.expect("maintain"),
+        Maintenance::default()
+    );
 
     let month = this_month(&database).await;
     born(&store, month).await;
-    assert_eq!(row_count(&database, &format!("raid_events_{}", month.0)).await, 2);
+    assert_eq!(
+        row_count(&database, &format!("raid_events_{}", month.0)).await,
+        2
+    );
     assert_eq!(row_count(&database, "raid_events_default").await, 0);
 }
 
@@ -51,7 +76,10 @@ async fn enlisting_makes_partitions() {
     let database = Database::create().await;
     let store = open(&database).await;
     enlisted(&*store).await;
-    assert_eq!(store.maintain().await.expect("maintain"), Maintenance::default());
+    assert_eq!(
+        store.maintain().await.expect("maintain"),
+        Maintenance::default()
+    );
 }
 
 #[tokio::test]
@@ -74,8 +102,14 @@ async fn a_partition_has_everything_that_the_ledger_has() {
     let store = open(&database).await;
     store.maintain().await.expect("maintain");
     let mut session = connect(&database).await;
-    let difference: i64 = sqlx::query_scalar(DIFFERENCE).fetch_one(&mut session).await.expect("compare");
-    assert_eq!(difference, 0, "each of its indexes is part of one of the ledger's");
+    let difference: i64 = sqlx::query_scalar(DIFFERENCE)
+        .fetch_one(&mut session)
+        .await
+        .expect("compare");
+    assert_eq!(
+        difference, 0,
+        "each of its indexes is part of one of the ledger's"
+    );
 }
 
 #[tokio::test]
@@ -83,11 +117,28 @@ async fn events_without_a_partition_are_kept_by_the_default_one_and_counted() {
     let database = Database::create().await;
     let store = open(&database).await;
     let mut history = born(&store, LONG_AGO).await;
-    assert_eq!(commit(&*store, &history.append([said("late")])).await, Fate::Committed);
+    assert_eq!(
+        commit(&*store, &history.append([said("late")])).await,
+        Fate::Committed
+    );
 
     let found = store.maintain().await.expect("maintain");
-    assert_eq!(found, Maintenance { partitions_made: 4, partitions_missing: 0, partition_default_rows: 3 });
-    assert_eq!(store.events(raid(1), Seq::ZERO, 10).await.expect("read events").len(), 3);
+    assert_eq!(
+        found,
+        Maintenance {
+            partitions_made: 4,
+            partitions_missing: 0,
+            partition_default_rows: 3
+        }
+    );
+    assert_eq!(
+        store
+            .events(raid(1), Seq::ZERO, 10)
+            .await
+            .expect("read events")
+            .len(),
+        3
+    );
 }
 
 #[tokio::test]
@@ -97,9 +148,28 @@ async fn a_month_with_events_in_the_default_partition_stays_there() {
     let mut history = born(&store, this_month(&database).await).await;
 
     let found = store.maintain().await.expect("maintain");
-    assert_eq!(found, Maintenance { partitions_made: 3, partitions_missing: 1, partition_default_rows: 2 });
-    assert_eq!(commit(&*store, &history.append([said("still here")])).await, Fate::Committed);
-    assert_eq!(store.load(raid(1), 10).await.expect("load").expect("a raid").tail.len(), 3);
+    assert_eq!(
+        found,
+        Maintenance {
+            partitions_made: 3,
+            partitions_missing: 1,
+            partition_default_rows: 2
+        }
+    );
+    assert_eq!(
+        commit(&*store, &history.append([said("still here")])).await,
+        Fate::Committed
+    );
+    assert_eq!(
+        store
+            .load(raid(1), 10)
+            .await
+            .expect("load")
+            .expect("a raid")
+            .tail
+            .len(),
+        3
+    );
 }
 
 /// The commit was on its way to the default partition, and has to find the new one.
@@ -111,7 +181,10 @@ async fn a_commit_that_meets_the_attaching_of_its_own_month_is_unavailable_once(
         ALTER TABLE raid_events ATTACH PARTITION raid_events_199912 FOR VALUES FROM (199912) TO (200001)";
     born(&store, Month(LONG_AGO.0 - 1)).await; // a session that knows the ledger as it was
     let mut attaching = holding(&database, attach).await;
-    let mut history = History { born: LONG_AGO, ..History::of(raid(2), crate::history::instance().id) };
+    let mut history = History {
+        born: LONG_AGO,
+        ..History::of(raid(2), crate::history::instance().id)
+    };
     let creation = history.append([raid_created(raid(2))]);
     let committing = {
         let (store, batch) = (Arc::clone(&store), [creation.clone()]);
@@ -121,7 +194,10 @@ async fn a_commit_that_meets_the_attaching_of_its_own_month_is_unavailable_once(
     attaching.execute("COMMIT").await.expect("commit");
 
     let met = committing.await.expect("join");
-    assert!(matches!(met, Err(StoreError::Unavailable { .. })), "{met:?}");
+    assert!(
+        matches!(met, Err(StoreError::Unavailable { .. })),
+        "{met:?}"
+    );
     assert_eq!(commit(&*store, &creation).await, Fate::Committed);
     assert_eq!(row_count(&database, "raid_events_199912").await, 1);
 }
@@ -132,8 +208,7 @@ async fn commits_go_on_while_attaching_a_partition_has_to_wait() {
     let database = Database::create().await;
     let store = open(&database).await;
     let mut session = connect(&database).await;
-    let partition =
-        "CREATE TABLE raid_events_199912 PARTITION OF raid_events FOR VALUES FROM (199912) TO (200001)";
+    let partition = "CREATE TABLE raid_events_199912 PARTITION OF raid_events FOR VALUES FROM (199912) TO (200001)";
     session.execute(partition).await.expect("make a partition");
     let mut history = born(&store, LONG_AGO).await;
 
@@ -145,17 +220,26 @@ async fn commits_go_on_while_attaching_a_partition_has_to_wait() {
     let mut commits_meanwhile = 0;
     while !maintaining.is_finished() {
         let before = waits_since(&mut session).await;
-        assert_eq!(commit(&*store, &history.append([said("on and on")])).await, Fate::Committed);
+        assert_eq!(
+            commit(&*store, &history.append([said("on and on")])).await,
+            Fate::Committed
+        );
         let after = waits_since(&mut session).await;
         commits_meanwhile += u32::from(before.is_some() && before == after);
     }
-    assert!(commits_meanwhile > 0, "each commit waited for attaching to give up");
+    assert!(
+        commits_meanwhile > 0,
+        "each commit waited for attaching to give up"
+    );
     let found = maintaining.await.expect("join").expect("maintain");
     assert_eq!((found.partitions_made, found.partitions_missing), (0, 4));
 
     reading.close().await.expect("close");
     assert_eq!(store.maintain().await.expect("maintain").partitions_made, 4);
-    assert_eq!(commit(&*store, &history.append([said("and on")])).await, Fate::Committed);
+    assert_eq!(
+        commit(&*store, &history.append([said("and on")])).await,
+        Fate::Committed
+    );
 }
 
 /// Since when somebody waits for the default partition; unknown for the first moment of a wait.
@@ -163,6 +247,8 @@ async fn waits_since(session: &mut PgConnection) -> Option<String> {
     const WAITS_SINCE: &str = "
         SELECT waitstart::text FROM pg_locks
         WHERE relation = 'raid_events_default'::regclass AND mode = 'AccessExclusiveLock' AND NOT granted";
-    let since = sqlx::query_scalar::<_, Option<String>>(WAITS_SINCE).fetch_optional(session).await;
+    let since = sqlx::query_scalar::<_, Option<String>>(WAITS_SINCE)
+        .fetch_optional(session)
+        .await;
     since.expect("read locks").flatten()
 }

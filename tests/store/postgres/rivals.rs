@@ -1,13 +1,15 @@
 //! Instances that want the same raids at the same time, each on connections of its own.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use raidhall::store::{Append, Claim, Epoch, Fate, Instance, Store};
+use raidhall_protocol::{RaidId, Seq};
+
 use super::open;
 use crate::conformance::{LONG, enlisted, let_lapse, made};
 use crate::database::Database;
 use crate::history::{History, instance, player, raid, said};
-use raidhall::store::{Append, Claim, Epoch, Fate, Instance, Store};
-use raidhall_protocol::{RaidId, Seq};
-use std::collections::HashMap;
-use std::sync::Arc;
 
 const RAIDS: u64 = 200;
 
@@ -22,8 +24,18 @@ async fn make_raids(store: &dyn Store, owner: &Instance) -> Vec<RaidId> {
 }
 
 /// One more event in each raid, as far as it is still the owner's.
-async fn speak(store: &dyn Store, owner: &Instance, claimed: &HashMap<RaidId, Epoch>, order: &[RaidId]) {
-    let heads: HashMap<_, _> = store.heads(order).await.expect("heads").into_iter().collect();
+async fn speak(
+    store: &dyn Store,
+    owner: &Instance,
+    claimed: &HashMap<RaidId, Epoch>,
+    order: &[RaidId],
+) {
+    let heads: HashMap<_, _> = store
+        .heads(order)
+        .await
+        .expect("heads")
+        .into_iter()
+        .collect();
     let batch: Vec<Append> = (order.iter())
         .filter_map(|raid| {
             let mut history = History::of(*raid, owner.id);
@@ -74,7 +86,8 @@ async fn rivals_for_the_same_raids_meet_no_error_and_each_claim_has_an_epoch_of_
                 // A statement that its caller gave up may still run when the instance retires.
                 let (_, retired) = tokio::join!(speak(&*store, &me, &mine, &raids), async {
                     if round % 2 == 0 {
-                        let owned: Vec<_> = mine.iter().map(|(raid, epoch)| (*raid, *epoch)).collect();
+                        let owned: Vec<_> =
+                            mine.iter().map(|(raid, epoch)| (*raid, *epoch)).collect();
                         store.release(&owned, me.id).await.expect("release");
                     }
                     store.retire(me.id).await
@@ -93,10 +106,22 @@ async fn rivals_for_the_same_raids_meet_no_error_and_each_claim_has_an_epoch_of_
     won.dedup();
     assert_eq!(won.len(), claims, "an epoch was given twice");
     for (raid, head) in store.heads(&raids).await.expect("heads") {
-        let given = won.iter().filter(|(claimed, _)| *claimed == raid).map(|(_, epoch)| epoch.0);
-        assert!((2..=head.epoch.0).eq(given), "raid {raid}: an epoch that nobody was told of");
-        let events = store.events(raid, Seq::ZERO, u32::MAX).await.expect("events");
-        assert!((1..=head.last_seq.0).eq(events.iter().map(|event| event.seq.0)), "raid {raid}");
+        let given = won
+            .iter()
+            .filter(|(claimed, _)| *claimed == raid)
+            .map(|(_, epoch)| epoch.0);
+        assert!(
+            (2..=head.epoch.0).eq(given),
+            "raid {raid}: an epoch that nobody was told of"
+        );
+        let events = store
+            .events(raid, Seq::ZERO, u32::MAX)
+            .await
+            .expect("events");
+        assert!(
+            (1..=head.last_seq.0).eq(events.iter().map(|event| event.seq.0)),
+            "raid {raid}"
+        );
     }
 }
 
@@ -111,8 +136,10 @@ async fn an_instance_that_retires_while_its_last_commit_runs_does_not_deadlock()
         for id in (1..=12).rev() {
             histories.push(made(&*store, round * 12 + id, &owner, player(1)).await);
         }
-        let batch: Vec<_> =
-            histories.iter_mut().map(|history| history.append([said("last words")])).collect();
+        let batch: Vec<_> = histories
+            .iter_mut()
+            .map(|history| history.append([said("last words")]))
+            .collect();
         let (committing, retiring) = (Arc::clone(&store), Arc::clone(&store));
         let commit = tokio::spawn(async move { committing.commit(&batch).await });
         let retire = tokio::spawn(async move { retiring.retire(owner.id).await });

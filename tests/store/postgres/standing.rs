@@ -1,11 +1,12 @@
 //! What only transactions that overlap can show.
 
-use super::{connect, holding, open};
-use crate::conformance::{BRIEF, LONG, newcomer};
-use crate::database::Database;
 use raidhall::store::{Deed, FamilyId, Notice, Oversight, Standing};
 use sqlx::Executor;
 use uuid::Uuid;
+
+use super::{connect, holding, open};
+use crate::conformance::{BRIEF, LONG, newcomer};
+use crate::database::Database;
 
 #[tokio::test]
 async fn a_notice_that_commits_late_is_not_missed() {
@@ -20,10 +21,13 @@ async fn a_notice_that_commits_late_is_not_missed() {
     store.sign_out(early, LONG).await.expect("sign out");
     let told = async |after| {
         let notices = store.notices(after).await.expect("notices");
-        let families = notices.list.into_iter().filter_map(|(_, notice)| match notice {
-            Notice::SignedOut { family, .. } => Some(family),
-            _ => None,
-        });
+        let families = notices
+            .list
+            .into_iter()
+            .filter_map(|(_, notice)| match notice {
+                Notice::SignedOut { family, .. } => Some(family),
+                _ => None,
+            });
         (families.collect::<Vec<_>>(), notices.next)
     };
     let (first, next) = told(0).await;
@@ -56,8 +60,15 @@ async fn nothing_is_taken_from_the_audit_log() {
     };
     assert!(store.ban(ada, "spam", &deed).await.expect("ban"));
     let mut session = connect(&database).await;
-    for change in ["DELETE FROM audit_log", "UPDATE audit_log SET actor = 'nobody'", "TRUNCATE audit_log"] {
+    for change in [
+        "DELETE FROM audit_log",
+        "UPDATE audit_log SET actor = 'nobody'",
+        "TRUNCATE audit_log",
+    ] {
         session.execute(change).await.expect_err("refused");
     }
-    assert_eq!(store.audit(0, 10).await.expect("audit")[0].actor, "admin:ops");
+    assert_eq!(
+        store.audit(0, 10).await.expect("audit")[0].actor,
+        "admin:ops"
+    );
 }

@@ -1,14 +1,16 @@
 //! A player's connection: how it is made, what goes over it, and what its end means for the next one.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use raidhall_protocol::{ClientMessage, ServerMessage};
+use tokio::time::{Instant, timeout};
+
 use super::super::backoff::{CloseClass, UPTIME_THAT_RESETS};
 use super::super::socket::{Closed, ConnectError, Incoming, Socket};
 use super::view::Phase;
 use super::{Equipment, Line, Player, renewal};
 use crate::ledger::{Entry, Ledger};
-use raidhall_protocol::{ClientMessage, ServerMessage};
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::{Instant, timeout};
 
 /// How long the first answer may take.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,7 +22,12 @@ impl Player {
         if self.renew_at <= Instant::now() {
             self.renew().await;
         }
-        let Equipment { rest, codec, decoder, .. } = &self.equipment;
+        let Equipment {
+            rest,
+            codec,
+            decoder,
+            ..
+        } = &self.equipment;
         let target = rest.targets().get(self.place);
         match Socket::connect(&target, *codec, Arc::clone(decoder)).await {
             Ok(socket) => match self.greet(socket).await {
@@ -29,12 +36,17 @@ impl Player {
             },
             Err(error) => {
                 let told = match error {
-                    ConnectError::Refused { retry_after: Some(secs), .. } => {
-                        Duration::from_secs(secs.min(30))
-                    }
+                    ConnectError::Refused {
+                        retry_after: Some(secs),
+                        ..
+                    } => Duration::from_secs(secs.min(30)),
                     _ => Duration::ZERO,
                 };
-                *self.tally.ends.entry("not connected".to_owned()).or_default() += 1;
+                *self
+                    .tally
+                    .ends
+                    .entry("not connected".to_owned())
+                    .or_default() += 1;
                 self.refused += 1;
                 let mut until = Instant::now();
                 // Only when all have refused is there a reason to wait.
@@ -50,29 +62,55 @@ impl Player {
     }
 
     async fn greet(&mut self, mut socket: Socket) -> Result<(), Closed> {
-        let (token, client) = (self.equipment.tokens.access_token.clone(), Some("loadtest".to_owned()));
+        let (token, client) = (
+            self.equipment.tokens.access_token.clone(),
+            Some("loadtest".to_owned()),
+        );
         socket.send(&ClientMessage::Hello { token, client }).await?;
-        let silent = Closed { code: None, reason: "no welcome".to_owned() };
-        let first = timeout(WELCOME_TIMEOUT, socket.next()).await.map_err(|_| silent.clone())?;
+        let silent = Closed {
+            code: None,
+            reason: "no welcome".to_owned(),
+        };
+        let first = timeout(WELCOME_TIMEOUT, socket.next())
+            .await
+            .map_err(|_| silent.clone())?;
         let welcome = match first {
             Incoming::Message(message) => message,
             Incoming::Closed(closed) => return Err(closed),
             Incoming::Alive | Incoming::Unreadable(_) => return Err(silent),
         };
-        let ServerMessage::Welcome { heartbeat_ms, lineage, .. } = &*welcome else { return Err(silent) };
+        let ServerMessage::Welcome {
+            heartbeat_ms,
+            lineage,
+            ..
+        } = &*welcome
+        else {
+            return Err(silent);
+        };
         let (now, heartbeat) = (Instant::now(), Duration::from_millis(*heartbeat_ms));
         self.refused = 0;
-        self.line = Line::Up { socket: Box::new(socket), since: now, heard: now, heartbeat };
+        self.line = Line::Up {
+            socket: Box::new(socket),
+            since: now,
+            heard: now,
+            heartbeat,
+        };
         self.tally.reconnects += u64::from(std::mem::replace(&mut self.connected_before, true));
         for (raid, view) in &mut self.views {
             if !matches!(view.phase, Phase::Ended | Phase::Forgotten) {
                 view.phase = Phase::Wanted;
             }
             let (client, player) = (&self.equipment.name, self.equipment.tokens.player.id);
-            let ledger = self.ledgers.entry(*raid).or_insert_with(|| Ledger::new(client, player, *raid));
+            let ledger = self
+                .ledgers
+                .entry(*raid)
+                .or_insert_with(|| Ledger::new(client, player, *raid));
             ledger.note(
                 self.equipment.clock.now(),
-                Entry::Connected { lineage: lineage.clone(), server: self.place },
+                Entry::Connected {
+                    lineage: lineage.clone(),
+                    server: self.place,
+                },
             );
         }
         self.send_watches().await;
@@ -120,7 +158,10 @@ impl Player {
             self.send(ClientMessage::Hello { token, client }).await;
         }
         for view in self.views.values_mut() {
-            if view.behind_since.is_some_and(|since| since + BEHIND_PATIENCE <= now) {
+            if view
+                .behind_since
+                .is_some_and(|since| since + BEHIND_PATIENCE <= now)
+            {
                 view.behind_since = None;
                 view.phase = Phase::Wanted;
                 self.tally.repairs += 1;
@@ -138,11 +179,18 @@ impl Player {
         if !matches!(self.line, Line::Up { .. }) {
             return;
         }
-        let wanted = self.views.iter_mut().filter(|(_, view)| view.phase == Phase::Wanted);
+        let wanted = self
+            .views
+            .iter_mut()
+            .filter(|(_, view)| view.phase == Phase::Wanted);
         let messages: Vec<_> = wanted
             .map(|(raid, view)| {
                 view.phase = Phase::Asked;
-                ClientMessage::Watch { id: None, raid: *raid, since: view.since() }
+                ClientMessage::Watch {
+                    id: None,
+                    raid: *raid,
+                    since: view.since(),
+                }
             })
             .collect();
         for message in messages {
@@ -154,7 +202,9 @@ impl Player {
         if let ClientMessage::Watch { raid, .. } | ClientMessage::Do { raid, .. } = &message {
             self.note(*raid, Entry::Sent(message.clone()));
         }
-        let Line::Up { socket, .. } = &mut self.line else { return };
+        let Line::Up { socket, .. } = &mut self.line else {
+            return;
+        };
         if let Err(closed) = socket.send(&message).await {
             // What the server said last, a close code above all, may still be readable.
             let last = timeout(Duration::from_millis(200), last_word(socket)).await;

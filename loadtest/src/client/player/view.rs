@@ -1,9 +1,11 @@
 //! A raid as one player has it: the fold of what they were told, and how the watch stands.
 
-use crate::fold::Fold;
-use raidhall_protocol::{PlayerId, RaidId, Seq, ServerMessage};
 use std::collections::{BTreeMap, BTreeSet};
+
+use raidhall_protocol::{PlayerId, RaidId, Seq, ServerMessage};
 use tokio::time::Instant;
+
+use crate::fold::Fold;
 
 #[derive(Debug)]
 pub(super) struct View {
@@ -52,13 +54,17 @@ impl View {
                 self.phase = Phase::Live;
                 self.online = online.iter().copied().collect();
             }
-            ServerMessage::Snapshot { seq, online, state, .. } => {
+            ServerMessage::Snapshot {
+                seq, online, state, ..
+            } => {
                 self.phase = Phase::Live;
                 self.online = online.iter().copied().collect();
                 self.fold.replace(*seq, (**state).clone());
             }
             ServerMessage::Unwatched { .. } => self.phase = Phase::Ended,
-            ServerMessage::Presence { online, offline, .. } => {
+            ServerMessage::Presence {
+                online, offline, ..
+            } => {
                 self.online.retain(|player| !offline.contains(player));
                 self.online.extend(online);
             }
@@ -68,7 +74,11 @@ impl View {
             }
             // A watch may be refused for a while; one that is refused for good is over.
             ServerMessage::Error { re, error, .. } if re == "watch" => {
-                self.phase = if error.retry { Phase::Asked } else { Phase::Ended };
+                self.phase = if error.retry {
+                    Phase::Asked
+                } else {
+                    Phase::Ended
+                };
                 self.behind_since = error.retry.then(Instant::now);
             }
             _ => {}
@@ -80,7 +90,9 @@ impl View {
 
     /// Takes the heads of a `beat` in.
     pub(super) fn compare(&mut self, heads: &BTreeMap<String, Seq>, raid: RaidId) {
-        let Some(head) = heads.get(&raid.to_string()) else { return };
+        let Some(head) = heads.get(&raid.to_string()) else {
+            return;
+        };
         self.head = *head;
         if self.phase == Phase::Live && self.fold.seq() < *head {
             self.behind_since.get_or_insert_with(Instant::now);

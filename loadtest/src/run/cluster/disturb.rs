@@ -1,13 +1,15 @@
 //! What is done to the nodes of a cluster while people play: killed, frozen, or deployed one after the other.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use tokio::time::{Instant, sleep, sleep_until};
+
 use super::nodes::Nodes;
 use crate::ledger::{Moment, RunClock};
 use crate::waits::Frozen;
-use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
-use std::path::PathBuf;
-use std::time::Duration;
-use tokio::time::{Instant, sleep, sleep_until};
 
 /// What to do to the nodes; nothing, unless one of the first four is given.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -28,7 +30,12 @@ pub struct Disturb {
     #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(0..=60_000))]
     pub dead_ms: u64,
     /// A server's program of another release, which takes turns with the present one at each restart
-    #[arg(long, value_name = "PATH", requires = "disturb", conflicts_with = "stop_every")]
+    #[arg(
+        long,
+        value_name = "PATH",
+        requires = "disturb",
+        conflicts_with = "stop_every"
+    )]
     pub previous: Option<PathBuf>,
 }
 
@@ -71,8 +78,12 @@ impl Disturb {
         until: Instant,
         seed: u64,
     ) -> anyhow::Result<Disturbed> {
-        let mut at_work =
-            AtWork { nodes, clock, dead: Duration::from_millis(self.dead_ms), done: Disturbed::default() };
+        let mut at_work = AtWork {
+            nodes,
+            clock,
+            dead: Duration::from_millis(self.dead_ms),
+            done: Disturbed::default(),
+        };
         let mut rng = SmallRng::seed_from_u64(seed);
         if let Some(times) = self.roll {
             for _ in 0..times {
@@ -82,7 +93,11 @@ impl Disturb {
             }
             return Ok(at_work.done);
         }
-        let every = self.kill_every.or(self.stop_every).or(self.roll_every).map(Duration::from_secs);
+        let every = self
+            .kill_every
+            .or(self.stop_every)
+            .or(self.roll_every)
+            .map(Duration::from_secs);
         let (mut next, mut turn) = (Instant::now(), 0);
         while let Some(every) = every {
             next = (next + every).max(Instant::now());
@@ -131,7 +146,11 @@ impl AtWork<'_> {
         sleep(FROZEN).await;
         self.nodes.thaw(node)?;
         let to = self.note(&format!("node {node} thawed"));
-        self.done.frozen.push(Frozen { server: node, from, to });
+        self.done.frozen.push(Frozen {
+            server: node,
+            from,
+            to,
+        });
         Ok(())
     }
 
@@ -147,7 +166,9 @@ impl AtWork<'_> {
 
     fn note(&mut self, what: &str) -> Moment {
         let now = self.clock.now();
-        self.done.timeline.push(format!("{:.3} s: {what}", now.0 as f64 / 1e6));
+        self.done
+            .timeline
+            .push(format!("{:.3} s: {what}", now.0 as f64 / 1e6));
         now
     }
 }

@@ -1,11 +1,13 @@
 //! The servers of a cluster, each on a port that it keeps, with a bus and a database that they share.
 
+use std::path::PathBuf;
+
+use anyhow::Context;
+
 use crate::report::Evidence;
 use crate::service::ServiceUrl;
 use crate::spawn::{Server, Setup};
 use crate::targets::Targets;
-use anyhow::Context;
-use std::path::PathBuf;
 
 /// Where a cluster finds what it needs.
 #[derive(Debug, Clone, clap::Args)]
@@ -38,8 +40,14 @@ impl Nodes {
         count: usize,
         previous: Option<&PathBuf>,
     ) -> anyhow::Result<Nodes> {
-        let find = |path: &PathBuf| path.canonicalize().with_context(|| format!("find {}", path.display()));
-        let binary = services.binary.as_ref().map_or_else(Server::sibling, find)?;
+        let find = |path: &PathBuf| {
+            path.canonicalize()
+                .with_context(|| format!("find {}", path.display()))
+        };
+        let binary = services
+            .binary
+            .as_ref()
+            .map_or_else(Server::sibling, find)?;
         let previous = previous.map(find).transpose()?;
         let mut servers = Vec::with_capacity(count);
         for node in 0..count {
@@ -49,7 +57,11 @@ impl Nodes {
                 bus: Some(services.redis.as_str().to_owned()),
                 settings: Vec::new(),
             };
-            servers.push(Server::start_with(setup).await.with_context(|| format!("start node {node}"))?);
+            servers.push(
+                Server::start_with(setup)
+                    .await
+                    .with_context(|| format!("start node {node}"))?,
+            );
         }
         let mut nodes = Self::of(servers)?;
         if let Some(previous) = previous {
@@ -70,7 +82,12 @@ impl Nodes {
     pub fn of(servers: Vec<Server>) -> anyhow::Result<Nodes> {
         let targets = Targets::new(servers.iter().map(Server::target).collect())?;
         let restarts = vec![0; servers.len()];
-        Ok(Nodes { servers, targets, releases: None, restarts })
+        Ok(Nodes {
+            servers,
+            targets,
+            releases: None,
+            restarts,
+        })
     }
 
     /// Where they listen.
@@ -85,14 +102,24 @@ impl Nodes {
 
     /// Ends one as a power cut would.
     pub(super) async fn kill(&mut self, node: usize) -> anyhow::Result<()> {
-        self.servers[node].kill().await.with_context(|| format!("kill node {node}"))
+        self.servers[node]
+            .kill()
+            .await
+            .with_context(|| format!("kill node {node}"))
     }
 
     /// Ends one as a deploy would; it must say that all went well.
     pub(super) async fn terminate(&mut self, node: usize) -> anyhow::Result<()> {
         let server = &mut self.servers[node];
-        let status = server.terminate().await.with_context(|| format!("end node {node}"))?;
-        anyhow::ensure!(status.success(), "node {node} ended with {status}\n{}", server.log_tail());
+        let status = server
+            .terminate()
+            .await
+            .with_context(|| format!("end node {node}"))?;
+        anyhow::ensure!(
+            status.success(),
+            "node {node} ended with {status}\n{}",
+            server.log_tail()
+        );
         Ok(())
     }
 
@@ -103,24 +130,35 @@ impl Nodes {
         if let Some(releases) = &self.releases {
             server.change_binary(&releases[self.restarts[node] % 2]);
         }
-        server.resume().await.with_context(|| format!("start node {node} again"))?;
+        server
+            .resume()
+            .await
+            .with_context(|| format!("start node {node} again"))?;
         self.targets.moved(node, server.target());
         Ok(())
     }
 
     pub(super) async fn freeze(&self, node: usize) -> anyhow::Result<()> {
-        self.servers[node].freeze().await.with_context(|| format!("freeze node {node}"))
+        self.servers[node]
+            .freeze()
+            .await
+            .with_context(|| format!("freeze node {node}"))
     }
 
     pub(super) fn thaw(&self, node: usize) -> anyhow::Result<()> {
-        self.servers[node].thaw().with_context(|| format!("thaw node {node}"))
+        self.servers[node]
+            .thaw()
+            .with_context(|| format!("thaw node {node}"))
     }
 
     /// Errs when one has ended that nobody ended.
     pub(in crate::run) fn check(&mut self) -> anyhow::Result<()> {
         for (node, server) in self.servers.iter_mut().enumerate() {
             if let Some(status) = server.crashed()? {
-                anyhow::bail!("node {node} ended by itself with {status}\n{}", server.log_tail());
+                anyhow::bail!(
+                    "node {node} ended by itself with {status}\n{}",
+                    server.log_tail()
+                );
             }
         }
         Ok(())
@@ -129,7 +167,10 @@ impl Nodes {
     /// What each has logged.
     pub(super) fn logs(&self) -> impl Iterator<Item = Evidence> {
         let logs = self.servers.iter().map(Server::log).enumerate();
-        logs.map(|(node, text)| Evidence { name: format!("node-{node}.log"), text })
+        logs.map(|(node, text)| Evidence {
+            name: format!("node-{node}.log"),
+            text,
+        })
     }
 
     /// Ends all, one after the other; each must say that all went well.

@@ -1,17 +1,19 @@
 //! One raid of the fake: its events, its watchers, and as few rules as players need.
 
-use super::world::Fault;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
 use raidhall_loadtest::fold::Fold;
 use raidhall_protocol::event::{LeaderReason, LeaveReason};
 use raidhall_protocol::state::{Member, Rank, Role, Task, TaskStatus};
 use raidhall_protocol::{
-    Command, ErrorType, Event, EventData, OpKey, PlayerId, RaidId, RaidState, Seq, ServerMessage, TaskId,
-    UnixMillis,
+    Command, ErrorType, Event, EventData, OpKey, PlayerId, RaidId, RaidState, Seq, ServerMessage,
+    TaskId, UnixMillis,
 };
 use serde_json::{Value, json};
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
+
+use super::world::Fault;
 
 pub(super) type Out = UnboundedSender<Arc<ServerMessage>>;
 
@@ -31,7 +33,13 @@ pub(super) struct Watcher {
 
 impl Raid {
     pub(super) fn new(id: RaidId) -> Raid {
-        Raid { id, fold: Fold::new(id), ops: HashMap::new(), watchers: Vec::new(), events: Vec::new() }
+        Raid {
+            id,
+            fold: Fold::new(id),
+            ops: HashMap::new(),
+            watchers: Vec::new(),
+            events: Vec::new(),
+        }
     }
 
     pub(super) fn state(&self) -> &RaidState {
@@ -53,18 +61,29 @@ impl Raid {
     /// Xp and tasks of a player, member or not.
     pub(super) fn earned(&self, player: PlayerId) -> (u64, u64) {
         let earned = self.events.iter().filter_map(|event| event.data.earned());
-        earned.filter(|(who, _)| *who == player).fold((0, 0), |had, (_, xp)| (had.0 + xp, had.1 + 1))
+        earned
+            .filter(|(who, _)| *who == player)
+            .fold((0, 0), |had, (_, xp)| (had.0 + xp, had.1 + 1))
     }
 
     pub(super) fn online(&self) -> Vec<PlayerId> {
-        let members: BTreeSet<_> = self.state().members.iter().map(|member| member.player).collect();
+        let members: BTreeSet<_> = self
+            .state()
+            .members
+            .iter()
+            .map(|member| member.player)
+            .collect();
         let watching: BTreeSet<_> = self.watchers.iter().map(|watcher| watcher.player).collect();
         members.intersection(&watching).copied().collect()
     }
 
     pub(super) fn tell(&self, message: &ServerMessage, but: Option<PlayerId>) {
         let message = Arc::new(message.clone());
-        for watcher in self.watchers.iter().filter(|watcher| Some(watcher.player) != but) {
+        for watcher in self
+            .watchers
+            .iter()
+            .filter(|watcher| Some(watcher.player) != but)
+        {
             let _ = watcher.out.send(Arc::clone(&message));
         }
     }
@@ -72,24 +91,49 @@ impl Raid {
     pub(super) fn commit(&mut self, fault: Fault, by: PlayerId, data: Vec<EventData>) {
         for data in data {
             let seq = self.fold.seq().next();
-            let event = Event { seq, at: UnixMillis(i64::try_from(seq.0).unwrap()), by: Some(by), data };
+            let event = Event {
+                seq,
+                at: UnixMillis(i64::try_from(seq.0).unwrap()),
+                by: Some(by),
+                data,
+            };
             self.fold.apply(&event).unwrap();
             self.events.push(event.clone());
             let skipped = (fault == Fault::SkipsEvents && seq.0.is_multiple_of(20)).then_some(by);
-            self.tell(&ServerMessage::Event { raid: self.id, event }, skipped);
+            self.tell(
+                &ServerMessage::Event {
+                    raid: self.id,
+                    event,
+                },
+                skipped,
+            );
         }
     }
 
-    pub(super) fn decide(&self, by: PlayerId, command: &Command) -> Result<Vec<EventData>, ErrorType> {
+    pub(super) fn decide(
+        &self,
+        by: PlayerId,
+        command: &Command,
+    ) -> Result<Vec<EventData>, ErrorType> {
         let state = self.state();
-        let me = state.members.iter().find(|member| member.player == by).ok_or(ErrorType::NotFound)?;
-        let task = |id: &TaskId| state.tasks.iter().find(|task| task.id == *id).ok_or(ErrorType::NotFound);
+        let me = state
+            .members
+            .iter()
+            .find(|member| member.player == by)
+            .ok_or(ErrorType::NotFound)?;
+        let task = |id: &TaskId| {
+            state
+                .tasks
+                .iter()
+                .find(|task| task.id == *id)
+                .ok_or(ErrorType::NotFound)
+        };
         let event = match command {
             Command::Say { text } => EventData::Said { text: text.clone() },
             _ if state.status.ended() => return Err(ErrorType::WrongStatus),
-            Command::Start if state.started_at.is_none() => {
-                EventData::RaidStarted { deadline: UnixMillis(1 << 50) }
-            }
+            Command::Start if state.started_at.is_none() => EventData::RaidStarted {
+                deadline: UnixMillis(1 << 50),
+            },
             Command::AddTask { title, xp, minutes } => EventData::TaskAdded {
                 task: TaskId::try_from(state.tasks.len() as u64 + 1).unwrap(),
                 title: title.clone(),
@@ -100,16 +144,30 @@ impl Raid {
                 if task(id)?.status != TaskStatus::Open {
                     return Err(ErrorType::TaskTaken);
                 }
-                let energy = me.energy.checked_sub(10).ok_or(ErrorType::NotEnoughEnergy)?;
-                EventData::TaskClaimed { task: *id, player: by, energy }
+                let energy = me
+                    .energy
+                    .checked_sub(10)
+                    .ok_or(ErrorType::NotEnoughEnergy)?;
+                EventData::TaskClaimed {
+                    task: *id,
+                    player: by,
+                    energy,
+                }
             }
             Command::ReleaseTask { task: id } => {
                 held(task(id)?, by)?;
-                EventData::TaskReleased { task: *id, player: by }
+                EventData::TaskReleased {
+                    task: *id,
+                    player: by,
+                }
             }
             Command::FailTask { task: id } => {
                 held(task(id)?, by)?;
-                EventData::TaskFailed { task: *id, player: by, energy: me.energy.saturating_sub(15) }
+                EventData::TaskFailed {
+                    task: *id,
+                    player: by,
+                    energy: me.energy.saturating_sub(15),
+                }
             }
             Command::CompleteTask { task: id } => {
                 held(task(id)?, by)?;
@@ -117,12 +175,21 @@ impl Raid {
             }
             Command::Promote { player } if state.leader == Some(by) => {
                 let (player, previous, term) = (*player, by, state.term + 1);
-                EventData::LeaderChanged { player, previous, reason: LeaderReason::Promoted, term }
+                EventData::LeaderChanged {
+                    player,
+                    previous,
+                    reason: LeaderReason::Promoted,
+                    term,
+                }
             }
             Command::Leave => {
                 let mine = state.tasks.iter().filter(|task| held(task, by).is_ok());
                 let released = mine.map(|task| task.id).collect();
-                EventData::MemberLeft { player: by, reason: LeaveReason::Left, released }
+                EventData::MemberLeft {
+                    player: by,
+                    reason: LeaveReason::Left,
+                    released,
+                }
             }
             _ => return Err(ErrorType::WrongStatus),
         };
@@ -145,17 +212,46 @@ impl Raid {
         if current_xp < state.target_xp || current_tasks < state.target_tasks {
             return vec![completed];
         }
-        let rank = Rank { player: me.player, name: me.name.clone(), xp: task.xp, tasks: 1, rank: 1 };
-        vec![completed, EventData::RaidCompleted { ranking: vec![rank] }]
+        let rank = Rank {
+            player: me.player,
+            name: me.name.clone(),
+            xp: task.xp,
+            tasks: 1,
+            rank: 1,
+        };
+        vec![
+            completed,
+            EventData::RaidCompleted {
+                ranking: vec![rank],
+            },
+        ]
     }
 }
 
 fn held(task: &Task, by: PlayerId) -> Result<(), ErrorType> {
     let mine = task.status == TaskStatus::Claimed && task.assignee == Some(by);
-    if mine { Ok(()) } else { Err(ErrorType::NotYours) }
+    if mine {
+        Ok(())
+    } else {
+        Err(ErrorType::NotYours)
+    }
 }
 
-pub(super) fn joined(player: PlayerId, name: String, role: Role, (xp, tasks): (u64, u64)) -> EventData {
+pub(super) fn joined(
+    player: PlayerId,
+    name: String,
+    role: Role,
+    (xp, tasks): (u64, u64),
+) -> EventData {
     let at = UnixMillis(0);
-    EventData::MemberJoined { player, name, role, xp, tasks, energy: 100, energy_at: at, joined_at: at }
+    EventData::MemberJoined {
+        player,
+        name,
+        role,
+        xp,
+        tasks,
+        energy: 100,
+        energy_at: at,
+        joined_at: at,
+    }
 }

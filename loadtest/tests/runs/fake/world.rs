@@ -1,13 +1,17 @@
 //! The fake's raids: what happened, who watches, and the one thing that is wrong with it.
 
-use super::raid::{Out, Raid, Watcher, joined};
+use std::sync::Arc;
+
 use parking_lot::Mutex;
 use raidhall_protocol::rest::NewRaid;
 use raidhall_protocol::server::UnwatchReason;
 use raidhall_protocol::state::Role;
-use raidhall_protocol::{Command, ErrorBody, EventData, OpKey, PlayerId, RaidId, Seq, ServerMessage};
+use raidhall_protocol::{
+    Command, ErrorBody, EventData, OpKey, PlayerId, RaidId, Seq, ServerMessage,
+};
 use serde_json::{Value, json};
-use std::sync::Arc;
+
+use super::raid::{Out, Raid, Watcher, joined};
 
 /// What is wrong with the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +57,10 @@ impl Inner {
 
 impl World {
     pub(super) fn new(fault: Fault) -> World {
-        World { fault, inner: Mutex::default() }
+        World {
+            fault,
+            inner: Mutex::default(),
+        }
     }
 
     pub(super) fn name(&self, player: PlayerId) -> String {
@@ -70,14 +77,20 @@ impl World {
 
     pub(super) fn me(&self, player: PlayerId) -> Value {
         let inner = self.inner.lock();
-        let (xp, tasks) =
-            inner.raids.iter().map(|raid| raid.earned(player)).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+        let (xp, tasks) = inner
+            .raids
+            .iter()
+            .map(|raid| raid.earned(player))
+            .fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
         json!({ "id": player, "name": "x", "xp": xp, "tasks": tasks, "raids_won": 0, "created_at": 0 })
     }
 
     pub(super) fn create(&self, leader: PlayerId, new: NewRaid) -> Value {
         let mut inner = self.inner.lock();
-        let (name, id) = (inner.name(leader), RaidId::try_from(inner.raids.len() as u64 + 1).unwrap());
+        let (name, id) = (
+            inner.name(leader),
+            RaidId::try_from(inner.raids.len() as u64 + 1).unwrap(),
+        );
         inner.raids.push(Raid::new(id));
         let created = EventData::RaidCreated {
             title: new.title,
@@ -90,17 +103,34 @@ impl World {
             late_join: true,
         };
         let raid = inner.raid(id);
-        raid.commit(self.fault, leader, vec![created, joined(leader, name, Role::Leader, (0, 0))]);
+        raid.commit(
+            self.fault,
+            leader,
+            vec![created, joined(leader, name, Role::Leader, (0, 0))],
+        );
         raid.view()
     }
 
     pub(super) fn join(&self, player: PlayerId, code: &str) -> Value {
         let mut inner = self.inner.lock();
         let name = inner.name(player);
-        let raid = inner.raids.iter_mut().find(|raid| raid.id.to_string() == code).unwrap();
-        if raid.state().members.iter().all(|member| member.player != player) {
+        let raid = inner
+            .raids
+            .iter_mut()
+            .find(|raid| raid.id.to_string() == code)
+            .unwrap();
+        if raid
+            .state()
+            .members
+            .iter()
+            .all(|member| member.player != player)
+        {
             let had = raid.earned(player);
-            raid.commit(self.fault, player, vec![joined(player, name, Role::Member, had)]);
+            raid.commit(
+                self.fault,
+                player,
+                vec![joined(player, name, Role::Member, had)],
+            );
         }
         raid.view()
     }
@@ -118,34 +148,76 @@ impl World {
     pub(super) fn contributions(&self, raid: RaidId, after: Seq) -> Value {
         let mut inner = self.inner.lock();
         let row = |event: &raidhall_protocol::Event| {
-            let EventData::TaskCompleted { task, player, xp, .. } = event.data else { return None };
-            Some(json!({ "seq": event.seq, "at": event.at, "player": player, "xp": xp,
-                         "kind": "task_complete", "task": task, "note": null }))
+            let EventData::TaskCompleted {
+                task, player, xp, ..
+            } = event.data
+            else {
+                return None;
+            };
+            Some(
+                json!({ "seq": event.seq, "at": event.at, "player": player, "xp": xp,
+                         "kind": "task_complete", "task": task, "note": null }),
+            )
         };
-        Value::Array(inner.raid(raid).after(after).filter_map(row).take(100).collect())
+        Value::Array(
+            inner
+                .raid(raid)
+                .after(after)
+                .filter_map(row)
+                .take(100)
+                .collect(),
+        )
     }
 
-    pub(super) fn watch(&self, raid: RaidId, player: PlayerId, since: Option<Seq>, out: Out) -> u64 {
+    pub(super) fn watch(
+        &self,
+        raid: RaidId,
+        player: PlayerId,
+        since: Option<Seq>,
+        out: Out,
+    ) -> u64 {
         let mut inner = self.inner.lock();
         inner.watches += 1;
         let (number, raid) = (inner.watches, inner.raid(raid));
         let came = !raid.online().contains(&player);
-        raid.watchers.push(Watcher { number, player, out: out.clone() });
+        raid.watchers.push(Watcher {
+            number,
+            player,
+            out: out.clone(),
+        });
         let (id, seq, online) = (raid.id, raid.fold.seq(), raid.online());
         let since = since.filter(|_| self.fault != Fault::NeverReplays);
         let first = match since {
-            Some(_) => ServerMessage::Watching { raid: id, seq, recovered: true, online },
+            Some(_) => ServerMessage::Watching {
+                raid: id,
+                seq,
+                recovered: true,
+                online,
+            },
             None => {
                 let state = Box::new(raid.state().clone());
-                ServerMessage::Snapshot { raid: id, seq, recovered: false, online, state }
+                ServerMessage::Snapshot {
+                    raid: id,
+                    seq,
+                    recovered: false,
+                    online,
+                    state,
+                }
             }
         };
         let _ = out.send(Arc::new(first));
         for event in raid.after(since.unwrap_or(seq)) {
-            let _ = out.send(Arc::new(ServerMessage::Event { raid: id, event: event.clone() }));
+            let _ = out.send(Arc::new(ServerMessage::Event {
+                raid: id,
+                event: event.clone(),
+            }));
         }
         if came {
-            let presence = ServerMessage::Presence { raid: id, online: vec![player], offline: vec![] };
+            let presence = ServerMessage::Presence {
+                raid: id,
+                online: vec![player],
+                offline: vec![],
+            };
             raid.tell(&presence, Some(player));
         }
         number
@@ -154,10 +226,20 @@ impl World {
     pub(super) fn unwatch(&self, raid: RaidId, number: u64) {
         let mut inner = self.inner.lock();
         let raid = inner.raid(raid);
-        let Some(at) = raid.watchers.iter().position(|watcher| watcher.number == number) else { return };
+        let Some(at) = raid
+            .watchers
+            .iter()
+            .position(|watcher| watcher.number == number)
+        else {
+            return;
+        };
         let player = raid.watchers.remove(at).player;
         if !raid.online().contains(&player) {
-            let presence = ServerMessage::Presence { raid: raid.id, online: vec![], offline: vec![player] };
+            let presence = ServerMessage::Presence {
+                raid: raid.id,
+                online: vec![],
+                offline: vec![player],
+            };
             raid.tell(&presence, None);
         }
     }
@@ -180,7 +262,12 @@ impl World {
         let raid = &mut inner.raids[usize::try_from(raid.get() - 1).unwrap()];
         let raid_id = raid.id;
         let answer = |seq, duplicate| {
-            let _ = out.send(Arc::new(ServerMessage::Ack { id, raid: raid_id, seq, duplicate }));
+            let _ = out.send(Arc::new(ServerMessage::Ack {
+                id,
+                raid: raid_id,
+                seq,
+                duplicate,
+            }));
             true
         };
         let key = op.map(|op| (by, op)).filter(|_| fault != Fault::ForgetsOps);
@@ -191,7 +278,12 @@ impl World {
             Ok(events) => events,
             Err(why) => {
                 let (re, error) = ("do".to_owned(), ErrorBody::new(why, "refused"));
-                let error = ServerMessage::Error { re, id: Some(id), raid: Some(raid_id), error };
+                let error = ServerMessage::Error {
+                    re,
+                    id: Some(id),
+                    raid: Some(raid_id),
+                    error,
+                };
                 let _ = out.send(Arc::new(error));
                 return true;
             }
@@ -211,10 +303,16 @@ impl World {
         raid.ops.extend(key.map(|key| (key, raid.fold.seq())));
         if matches!(command, Command::Leave) {
             raid.watchers.retain(|watcher| watcher.player != by);
-            let left = ServerMessage::Unwatched { raid: raid_id, reason: UnwatchReason::Left };
+            let left = ServerMessage::Unwatched {
+                raid: raid_id,
+                reason: UnwatchReason::Left,
+            };
             let _ = out.send(Arc::new(left));
         }
-        let cutting = matches!(fault, Fault::CutsConnections | Fault::ForgetsOps | Fault::NeverReplays);
+        let cutting = matches!(
+            fault,
+            Fault::CutsConnections | Fault::ForgetsOps | Fault::NeverReplays
+        );
         if cutting && wrong && *cuts < CUTS_MAX {
             *cuts += 1;
             return false;

@@ -3,20 +3,22 @@
 //! On a connection of its own, so that neither waits for the other. Whoever asks waits for a moment at most: where Redis
 //! does not answer, or may not be asked, the caller counts for itself, and this connects anew meanwhile.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use redis::{RedisError, RedisResult};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+use tracing::{debug, info, warn};
+
 use super::backoff::Backoff;
 use super::link::Link;
 use super::server::{Server, within};
 use super::{GOOD, RedisOptions};
 use crate::rate::{Exceeded, Rate, Standing};
 use crate::telemetry::metrics;
-use parking_lot::RwLock;
-use redis::{RedisError, RedisResult};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep};
-use tracing::{debug, info, warn};
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_millis(50);
@@ -38,7 +40,10 @@ redis.call('SET', KEYS[1], string.format('%.0f', charged), 'PX', math.max(1, mat
 return {1, charged - now}";
 
 /// How Redis says that the user may run a script, and not what is in it: it has no code for that.
-const IN_SCRIPT: [&str; 2] = ["The user executing the script can't", "ACL failure in script"];
+const IN_SCRIPT: [&str; 2] = [
+    "The user executing the script can't",
+    "ACL failure in script",
+];
 
 /// A handle. It works while its [`Keeper`] runs.
 #[derive(Clone)]
@@ -75,14 +80,21 @@ impl Allowances {
             doubted: Notify::new(),
             told: AtomicBool::new(false),
         });
-        let keeper = Keeper { server: Server::new(options)?, shared: Arc::clone(&shared) };
+        let keeper = Keeper {
+            server: Server::new(options)?,
+            shared: Arc::clone(&shared),
+        };
         Ok((Allowances(shared), keeper))
     }
 
     /// Charges one; none if that cannot be had now.
     pub async fn charge(&self, key: &str, rate: Rate) -> Option<Result<Standing, Exceeded>> {
         let (charged, used) = self.ask(key, rate, 1).await?;
-        Some(if charged { Ok(rate.standing(used)) } else { Err(rate.exceeded(used)) })
+        Some(if charged {
+            Ok(rate.standing(used))
+        } else {
+            Err(rate.exceeded(used))
+        })
     }
 
     /// Takes one charge back, if that can be had now.
@@ -96,7 +108,10 @@ impl Allowances {
             State::Away(cause) => Err(*cause),
         };
         match away {
-            Ok(link) => charge(&link, key, rate, count).await.inspect_err(|error| self.0.doubt(error)).ok(),
+            Ok(link) => charge(&link, key, rate, count)
+                .await
+                .inspect_err(|error| self.0.doubt(error))
+                .ok(),
             Err(cause) => {
                 metrics().limits_local.increment(cause);
                 None
@@ -177,12 +192,21 @@ impl Keeper {
 async fn charge(link: &Link, key: &str, rate: Rate, count: i32) -> RedisResult<(bool, Duration)> {
     let mut command = redis::cmd("EVAL");
     let interval = u64::try_from(rate.interval().as_micros()).unwrap_or(u64::MAX);
-    command.arg(SCRIPT).arg(1).arg(key).arg(interval).arg(rate.limit()).arg(count);
+    command
+        .arg(SCRIPT)
+        .arg(1)
+        .arg(key)
+        .arg(interval)
+        .arg(rate.limit())
+        .arg(count);
     let (charged, used): (u8, u64) = within(ANSWER, link.query(&command)).await?;
     Ok((charged == 1, Duration::from_micros(used)))
 }
 
 /// Whether this user may not do it, itself or in a script.
 fn is_forbidden(error: &RedisError) -> bool {
-    error.code() == Some("NOPERM") || IN_SCRIPT.iter().any(|words| error.to_string().contains(words))
+    error.code() == Some("NOPERM")
+        || IN_SCRIPT
+            .iter()
+            .any(|words| error.to_string().contains(words))
 }

@@ -1,7 +1,8 @@
 //! How long to wait before connecting again.
 
-use rand::Rng;
 use std::time::Duration;
+
+use rand::Rng;
 
 const FIRST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(1);

@@ -1,17 +1,19 @@
 //! One life of the connections: made, subscribed, proven, used, and over at the first doubt.
 
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{RedisError, RedisResult};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tracing::{info, warn};
+
 use super::super::Intake;
 use super::Shared;
 use super::link::Link;
 use super::receiver::Receiver;
 use super::server::{ANSWER, Server, within};
 use crate::telemetry::{Held, metrics};
-use redis::{RedisError, RedisResult};
-use std::convert::Infallible;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
-use tracing::{info, warn};
 
 /// How often the bus is proven to work.
 const PROVE: Duration = Duration::from_secs(5);
@@ -43,7 +45,13 @@ pub(super) struct Life<'a> {
 impl<'a> Life<'a> {
     pub(super) fn new(server: &'a Server, shared: &'a Arc<Shared>, intake: &'a Intake) -> Self {
         let receiver = Arc::new(Receiver::new(Arc::clone(shared), intake.clone()));
-        Self { server, shared, intake, receiver, proven_since: None }
+        Self {
+            server,
+            shared,
+            intake,
+            receiver,
+            proven_since: None,
+        }
     }
 
     /// Since when the bus works, if it came to that.
@@ -73,15 +81,24 @@ impl<'a> Life<'a> {
 
     /// Connects, subscribes and proves. Everybody may use the bus from then on.
     async fn begin(&self) -> Result<(Link, Link), End> {
-        let connecting = (self.server.connect(Some(&self.receiver)), self.server.connect(None));
-        let (listening, publishing) = tokio::try_join!(connecting.0, connecting.1).map_err(End::Connect)?;
+        let connecting = (
+            self.server.connect(Some(&self.receiver)),
+            self.server.connect(None),
+        );
+        let (listening, publishing) =
+            tokio::try_join!(connecting.0, connecting.1).map_err(End::Connect)?;
         match publishing.nodes().await {
             Ok(nodes) => self.server.remember(nodes),
             Err(error) => warn!(%error, "the cluster's nodes are not known"),
         }
         let channels = self.shared.subscriptions.link();
-        listening.subscribe(&channels).await.map_err(End::Subscribe)?;
-        self.prove(&listening, &publishing, 1).await.map_err(End::Unproven)?;
+        listening
+            .subscribe(&channels)
+            .await
+            .map_err(End::Subscribe)?;
+        self.prove(&listening, &publishing, 1)
+            .await
+            .map_err(End::Unproven)?;
 
         info!(channels = channels.len(), "the bus works");
         self.shared.subscriptions.linked(channels);
@@ -100,7 +117,9 @@ impl<'a> Life<'a> {
         loop {
             ticks.tick().await;
             number += 1;
-            self.prove(listening, publishing, number).await.map_err(End::Unproven)?;
+            self.prove(listening, publishing, number)
+                .await
+                .map_err(End::Unproven)?;
         }
     }
 
@@ -109,7 +128,10 @@ impl<'a> Life<'a> {
     async fn prove(&self, listening: &Link, publishing: &Link, number: u64) -> RedisResult<()> {
         within(ANSWER, async {
             let proof = self.receiver.proof(number);
-            tokio::try_join!(publishing.publish_one(self.shared.inbox, proof), listening.ping())?;
+            tokio::try_join!(
+                publishing.publish_one(self.shared.inbox, proof),
+                listening.ping()
+            )?;
             self.receiver.echoed(number).await;
             Ok(())
         })
@@ -119,8 +141,14 @@ impl<'a> Life<'a> {
     async fn keep_subscribing(&self, listening: &Link) -> Result<Infallible, End> {
         loop {
             let round = self.shared.subscriptions.round().await;
-            listening.subscribe(&round.subscribe).await.map_err(End::Subscribe)?;
-            listening.unsubscribe(&round.unsubscribe).await.map_err(End::Subscribe)?;
+            listening
+                .subscribe(&round.subscribe)
+                .await
+                .map_err(End::Subscribe)?;
+            listening
+                .unsubscribe(&round.unsubscribe)
+                .await
+                .map_err(End::Subscribe)?;
             self.shared.subscriptions.done(round);
         }
     }
@@ -128,7 +156,10 @@ impl<'a> Life<'a> {
     async fn keep_publishing(&self, publishing: &Link) -> Result<Infallible, End> {
         loop {
             let batch = self.shared.outgoing.take().await;
-            let counts = publishing.publish(batch.messages()).await.map_err(End::Publish)?;
+            let counts = publishing
+                .publish(batch.messages())
+                .await
+                .map_err(End::Publish)?;
             batch.done(counts);
         }
     }

@@ -1,15 +1,17 @@
 //! One connection, to a server or to all nodes of a cluster: the same few commands either way.
 
-use super::super::Channel;
-use super::outgoing::Queued;
-use super::server::{ANSWER, within};
+use std::collections::HashMap;
+
 use futures_util::stream::{self, TryStreamExt};
 use futures_util::{StreamExt, future};
 use redis::aio::MultiplexedConnection;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
 use redis::{Cmd, FromRedisValue, Pipeline, RedisResult, Value};
-use std::collections::HashMap;
+
+use super::super::Channel;
+use super::outgoing::Queued;
+use super::server::{ANSWER, within};
 
 /// Channels in one command, and commands at once.
 const CHUNK: usize = 500;
@@ -44,7 +46,11 @@ impl Link {
 
     /// Publishes one message, by the name of its channel.
     pub(super) async fn publish_one(&self, channel: Channel, message: Vec<u8>) -> RedisResult<()> {
-        let queued = Queued { channel, message: message.into(), count: None };
+        let queued = Queued {
+            channel,
+            message: message.into(),
+            count: None,
+        };
         self.publish(&[queued]).await.map(drop)
     }
 
@@ -70,14 +76,20 @@ impl Link {
     pub(super) async fn ping(&self) -> RedisResult<()> {
         let ping = redis::cmd("PING");
         match self {
-            Self::Single(connection) => within(ANSWER, ping.exec_async(&mut connection.clone())).await,
-            Self::Cluster(connection) => within(ANSWER, ping.exec_async(&mut connection.clone())).await,
+            Self::Single(connection) => {
+                within(ANSWER, ping.exec_async(&mut connection.clone())).await
+            }
+            Self::Cluster(connection) => {
+                within(ANSWER, ping.exec_async(&mut connection.clone())).await
+            }
         }
     }
 
     /// The nodes of a cluster; of a single server, none.
     pub(super) async fn nodes(&self) -> RedisResult<Vec<(String, u16)>> {
-        let Self::Cluster(connection) = self else { return Ok(Vec::new()) };
+        let Self::Cluster(connection) = self else {
+            return Ok(Vec::new());
+        };
         let mut slots = redis::cmd("CLUSTER");
         slots.arg("SLOTS");
         let any = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
@@ -110,17 +122,26 @@ impl Link {
                         let names: Vec<_> = channels.iter().map(Channel::to_string).collect();
                         match wish {
                             Wish::Subscribe => within(ANSWER, connection.ssubscribe(names)).await,
-                            Wish::Unsubscribe => within(ANSWER, connection.sunsubscribe(names)).await,
+                            Wish::Unsubscribe => {
+                                within(ANSWER, connection.sunsubscribe(names)).await
+                            }
                         }
                     }
                 };
-                stream::iter(homes).map(one).buffer_unordered(CHUNK).try_collect().await
+                stream::iter(homes)
+                    .map(one)
+                    .buffer_unordered(CHUNK)
+                    .try_collect()
+                    .await
             }
         }
     }
 }
 
-async fn publish_sharded(connection: &ClusterConnection, batch: &[Queued]) -> RedisResult<Vec<u64>> {
+async fn publish_sharded(
+    connection: &ClusterConnection,
+    batch: &[Queued],
+) -> RedisResult<Vec<u64>> {
     let homes = by_home(0..batch.len(), |index| batch[*index].channel);
     let publishing = homes.iter().map(|indices| {
         let mut pipeline = Pipeline::with_capacity(indices.len());
@@ -132,14 +153,21 @@ async fn publish_sharded(connection: &ClusterConnection, batch: &[Queued]) -> Re
     });
     let counted = future::try_join_all(publishing).await?;
     let mut counts = vec![0; batch.len()];
-    for (index, count) in homes.into_iter().flatten().zip(counted.into_iter().flatten()) {
+    for (index, count) in homes
+        .into_iter()
+        .flatten()
+        .zip(counted.into_iter().flatten())
+    {
         counts[index] = count;
     }
     Ok(counts)
 }
 
 fn add(pipeline: &mut Pipeline, command: &str, queued: &Queued) {
-    pipeline.cmd(command).arg(queued.channel.to_string()).arg(&queued.message[..]);
+    pipeline
+        .cmd(command)
+        .arg(queued.channel.to_string())
+        .arg(&queued.message[..]);
 }
 
 /// Groups what is certain to live in the same slot: a raid's two channels, an instance's inbox. Keeps the order within.
@@ -158,11 +186,16 @@ fn by_home<T>(items: impl Iterator<Item = T>, channel: impl Fn(&T) -> Channel) -
 /// Reads the answer to `CLUSTER SLOTS`: `[[first slot, last slot, [host, port, …], …], …]`.
 fn nodes_of(answer: Value) -> Vec<(String, u16)> {
     let ranges = array(answer);
-    let nodes = ranges.into_iter().flat_map(|range| array(range).into_iter().skip(2).map(array));
+    let nodes = ranges
+        .into_iter()
+        .flat_map(|range| array(range).into_iter().skip(2).map(array));
     nodes
         .filter_map(|node| match &node[..] {
             [Value::BulkString(host), Value::Int(port), ..] if !host.is_empty() && host != b"?" => {
-                Some((String::from_utf8(host.clone()).ok()?, u16::try_from(*port).ok()?))
+                Some((
+                    String::from_utf8(host.clone()).ok()?,
+                    u16::try_from(*port).ok()?,
+                ))
             }
             _ => None,
         })
@@ -170,13 +203,18 @@ fn nodes_of(answer: Value) -> Vec<(String, u16)> {
 }
 
 fn array(value: Value) -> Vec<Value> {
-    if let Value::Array(items) = value { items } else { Vec::new() }
+    if let Value::Array(items) = value {
+        items
+    } else {
+        Vec::new()
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use raidhall_protocol::RaidId;
+
+    use super::*;
 
     #[test]
     fn a_raids_channels_share_a_home_and_keep_their_order() {
@@ -196,13 +234,22 @@ mod tests {
     fn nodes_are_read_from_the_slots_and_what_is_odd_is_left_out() {
         let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
         let node = |host: &str, port| Value::Array(vec![text(host), Value::Int(port), text("id")]);
-        let range = |nodes: Vec<Value>| Value::Array([vec![Value::Int(0), Value::Int(9)], nodes].concat());
+        let range =
+            |nodes: Vec<Value>| Value::Array([vec![Value::Int(0), Value::Int(9)], nodes].concat());
         let answer = Value::Array(vec![
             range(vec![node("10.0.0.1", 7000), node("10.0.0.2", 7001)]),
-            range(vec![node("", 7002), node("?", 7003), node("10.0.0.3", 70_000), Value::Nil]),
+            range(vec![
+                node("", 7002),
+                node("?", 7003),
+                node("10.0.0.3", 70_000),
+                Value::Nil,
+            ]),
             Value::Nil,
         ]);
-        assert_eq!(nodes_of(answer), [("10.0.0.1".to_owned(), 7000), ("10.0.0.2".to_owned(), 7001)]);
+        assert_eq!(
+            nodes_of(answer),
+            [("10.0.0.1".to_owned(), 7000), ("10.0.0.2".to_owned(), 7001)]
+        );
         assert_eq!(nodes_of(Value::Okay), []);
     }
 }

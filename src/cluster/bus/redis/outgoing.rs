@@ -1,10 +1,12 @@
 //! What waits to be published: bounded, never waiting, presence and signals dropped first.
 
-use super::super::{Channel, Dropped};
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use parking_lot::Mutex;
-use std::collections::VecDeque;
 use tokio::sync::{Notify, oneshot};
+
+use super::super::{Channel, Dropped};
 
 /// Messages that may wait.
 const MESSAGES_MAX: usize = 8_192;
@@ -118,29 +120,43 @@ impl Waiting {
     fn take(&mut self) -> Vec<Queued> {
         let count = self.queue.len().min(BATCH);
         let batch: Vec<_> = self.queue.drain(..count).collect();
-        self.bytes -= batch.iter().map(|queued| queued.message.len()).sum::<usize>();
+        self.bytes -= batch
+            .iter()
+            .map(|queued| queued.message.len())
+            .sum::<usize>();
         batch
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use futures_util::FutureExt;
     use raidhall_protocol::RaidId;
 
+    use super::*;
+
     fn events(bytes: usize) -> Queued {
         let channel = Channel::Events(RaidId::try_from(7_u64).expect("an id"));
-        Queued { channel, message: Bytes::from(vec![0; bytes]), count: None }
+        Queued {
+            channel,
+            message: Bytes::from(vec![0; bytes]),
+            count: None,
+        }
     }
 
     fn live() -> Queued {
-        Queued { channel: Channel::Live(RaidId::try_from(7_u64).expect("an id")), ..events(1) }
+        Queued {
+            channel: Channel::Live(RaidId::try_from(7_u64).expect("an id")),
+            ..events(1)
+        }
     }
 
     #[test]
     fn live_messages_are_dropped_when_the_queue_is_half_full_and_the_rest_when_it_is_full() {
-        let mut waiting = Waiting { open: true, ..Waiting::default() };
+        let mut waiting = Waiting {
+            open: true,
+            ..Waiting::default()
+        };
         for _ in 0..MESSAGES_MAX / 2 {
             assert_eq!(waiting.push(live()), Ok(()));
         }
@@ -155,8 +171,14 @@ mod tests {
 
     #[test]
     fn bytes_are_bounded_too() {
-        let mut waiting = Waiting { open: true, ..Waiting::default() };
-        assert_eq!(waiting.push(events(MESSAGE_BYTES_MAX + 1)), Err(Dropped::TooLarge));
+        let mut waiting = Waiting {
+            open: true,
+            ..Waiting::default()
+        };
+        assert_eq!(
+            waiting.push(events(MESSAGE_BYTES_MAX + 1)),
+            Err(Dropped::TooLarge)
+        );
         for _ in 0..BYTES_MAX / MESSAGE_BYTES_MAX {
             assert_eq!(waiting.push(events(MESSAGE_BYTES_MAX)), Ok(()));
         }
@@ -171,8 +193,17 @@ mod tests {
         assert!(outgoing.push(events(1)));
         outgoing.close();
         outgoing.open();
-        assert!(outgoing.take().now_or_never().is_none(), "what waited is gone");
+        assert!(
+            outgoing.take().now_or_never().is_none(),
+            "what waited is gone"
+        );
         assert!(outgoing.push(events(1)));
-        assert_eq!(outgoing.take().now_or_never().map(|batch| batch.messages().len()), Some(1));
+        assert_eq!(
+            outgoing
+                .take()
+                .now_or_never()
+                .map(|batch| batch.messages().len()),
+            Some(1)
+        );
     }
 }

@@ -1,12 +1,14 @@
 //! What the listening connection pushes: told apart, checked, and put where it is waited for.
 
-use super::super::{Channel, Dropped, Intake, Refusal};
-use super::Shared;
-use bytes::Bytes;
-use redis::{PushInfo, PushKind, Value};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use redis::{PushInfo, PushKind, Value};
 use tokio::sync::watch;
+
+use super::super::{Channel, Dropped, Intake, Refusal};
+use super::Shared;
 
 /// Begins every message to oneself; no envelope begins so.
 const PROOF: &[u8] = b"\0\0raidhall proof\0";
@@ -43,7 +45,11 @@ impl Receiver {
     /// Ends when the message with this number, or a later one, has come back.
     pub(super) async fn echoed(&self, number: u64) {
         // The sender is ours: it cannot be gone.
-        let _ = self.echo.subscribe().wait_for(|latest| *latest >= number).await;
+        let _ = self
+            .echo
+            .subscribe()
+            .wait_for(|latest| *latest >= number)
+            .await;
     }
 
     /// Ends when the connection is gone, or the server has taken a subscription from us.
@@ -75,10 +81,14 @@ impl Receiver {
     }
 
     fn message(&self, data: Vec<Value>) {
-        let Ok([Value::BulkString(name), Value::BulkString(message)]) = <[Value; 2]>::try_from(data) else {
+        let Ok([Value::BulkString(name), Value::BulkString(message)]) =
+            <[Value; 2]>::try_from(data)
+        else {
             return Dropped::BadChannel.count(1);
         };
-        let Some(channel) = channel(&name) else { return Dropped::BadChannel.count(1) };
+        let Some(channel) = channel(&name) else {
+            return Dropped::BadChannel.count(1);
+        };
         if channel == self.shared.inbox && message.starts_with(PROOF) {
             return self.proven_by(&message);
         }
@@ -93,7 +103,10 @@ impl Receiver {
     fn proven_by(&self, message: &[u8]) {
         let number = message[PROOF.len()..].strip_prefix(&self.nonce);
         // Another nonce is that of a former link, or a lie.
-        if let Some(number) = number.and_then(|number| number.try_into().ok()).map(u64::from_be_bytes) {
+        if let Some(number) = number
+            .and_then(|number| number.try_into().ok())
+            .map(u64::from_be_bytes)
+        {
             // An earlier one that is repeated takes nothing back.
             self.echo.send_if_modified(|latest| {
                 let later = number > *latest;
@@ -104,7 +117,9 @@ impl Receiver {
     }
 
     fn unasked(&self, data: &[Value]) -> bool {
-        let Some(Value::BulkString(name)) = data.first() else { return false };
+        let Some(Value::BulkString(name)) = data.first() else {
+            return false;
+        };
         channel(name).is_some_and(|channel| self.shared.subscriptions.holds(channel))
     }
 }
@@ -115,23 +130,31 @@ fn channel(name: &[u8]) -> Option<Channel> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::super::super::intake;
     use super::super::{RedisBus, RedisOptions};
     use super::*;
     use crate::store::InstanceId;
-    use futures_util::FutureExt;
 
     #[test]
     fn an_earlier_proof_that_is_repeated_takes_nothing_back() {
         let instance = InstanceId(uuid::Uuid::from_u128(1));
-        let options =
-            RedisOptions { url: "redis://localhost".into(), cluster: false, ca_pem: None, instance };
+        let options = RedisOptions {
+            url: "redis://localhost".into(),
+            cluster: false,
+            ca_pem: None,
+            instance,
+        };
         let (bus, _driver, _deliveries) = RedisBus::new(options).expect("options that make sense");
         let receiver = Receiver::new(Arc::clone(&bus.0), intake().0);
         for number in [1, 2, 1] {
             let name = Value::BulkString(bus.0.inbox.to_string().into());
             let data = vec![name, Value::BulkString(receiver.proof(number))];
-            receiver.push(PushInfo { kind: PushKind::Message, data });
+            receiver.push(PushInfo {
+                kind: PushKind::Message,
+                data,
+            });
         }
         assert!(receiver.echoed(2).now_or_never().is_some());
         assert!(receiver.echoed(3).now_or_never().is_none());

@@ -1,24 +1,26 @@
 //! Where Redis is and how it is reached: addresses, credentials, TLS, time-outs.
 
-use super::RedisOptions;
-use super::link::Link;
-use super::receiver::Receiver;
-use crate::config::redact_url;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
 use anyhow::{Context, bail, ensure};
 use parking_lot::Mutex;
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::io::tcp::TcpSettings;
 use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
-    RedisResult, TlsCertificates,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
+    ProtocolVersion, RedisResult, TlsCertificates,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use std::convert::Infallible;
-use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::sleep;
+
+use super::RedisOptions;
+use super::link::Link;
+use super::receiver::Receiver;
+use crate::config::redact_url;
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -48,10 +50,16 @@ impl Server {
         };
         match info.addr() {
             ConnectionAddr::Tcp(..) => {
-                ensure!(options.ca_pem.is_none(), "{shown} is not TLS: no CA is needed")
+                ensure!(
+                    options.ca_pem.is_none(),
+                    "{shown} is not TLS: no CA is needed"
+                )
             }
             ConnectionAddr::TcpTls { insecure, .. } => {
-                ensure!(!insecure, "{shown} asks for TLS without a check of the server");
+                ensure!(
+                    !insecure,
+                    "{shown} asks for TLS without a check of the server"
+                );
                 if let Some(pem) = &options.ca_pem {
                     let found = CertificateDer::pem_slice_iter(pem).next().is_some();
                     ensure!(found, "the CA of {shown} holds no certificate");
@@ -65,14 +73,32 @@ impl Server {
             .with_time(Duration::from_secs(3))
             .with_interval(Duration::from_secs(1))
             .with_retries(3);
-        let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
-        let resp3 = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let info = info.set_tcp_settings(settings).set_redis_settings(resp3.set_skip_set_lib_name());
-        let certificates = TlsCertificates { client_tls: None, root_cert: options.ca_pem.clone() };
-        let server = Self { info, certificates, nodes: options.cluster.then(Mutex::default) };
+        let settings = TcpSettings::default()
+            .set_nodelay(true)
+            .set_keepalive(keepalive);
+        let resp3 = info
+            .redis_settings()
+            .clone()
+            .set_protocol(ProtocolVersion::RESP3);
+        let info = info
+            .set_tcp_settings(settings)
+            .set_redis_settings(resp3.set_skip_set_lib_name());
+        let certificates = TlsCertificates {
+            client_tls: None,
+            root_cert: options.ca_pem.clone(),
+        };
+        let server = Self {
+            info,
+            certificates,
+            nodes: options.cluster.then(Mutex::default),
+        };
         // Tries the certificates.
-        if options.cluster { server.cluster(None).map(drop) } else { server.client().map(drop) }
-            .with_context(|| format!("the bus at {shown}"))?;
+        if options.cluster {
+            server.cluster(None).map(drop)
+        } else {
+            server.client().map(drop)
+        }
+        .with_context(|| format!("the bus at {shown}"))?;
         Ok(server)
     }
 
@@ -80,9 +106,13 @@ impl Server {
     pub(super) async fn connect(&self, receiver: Option<&Arc<Receiver>>) -> RedisResult<Link> {
         if self.nodes.is_some() {
             let client = self.cluster(receiver)?;
-            return within(CONNECT_CLUSTER, client.get_async_connection()).await.map(Link::Cluster);
+            return within(CONNECT_CLUSTER, client.get_async_connection())
+                .await
+                .map(Link::Cluster);
         }
-        let mut config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let mut config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None);
         if let Some(receiver) = receiver {
             config = config.set_push_sender(pushes(receiver));
         }
@@ -109,17 +139,23 @@ impl Server {
     }
 
     fn cluster(&self, receiver: Option<&Arc<Receiver>>) -> RedisResult<ClusterClient> {
-        let known = self.nodes.as_ref().map(|nodes| nodes.lock().clone()).unwrap_or_default();
-        let known =
-            known.into_iter().map(|(host, port)| self.info.clone().set_addr(self.address(host, port)));
-        let mut builder = ClusterClientBuilder::new(std::iter::once(self.info.clone()).chain(known))
-            .use_protocol(ProtocolVersion::RESP3)
-            .tcp_settings(self.info.tcp_settings().clone())
-            .connection_timeout(CONNECT)
-            // Never the first: `within` is.
-            .response_timeout(CONNECT_CLUSTER)
-            // A doubt ends the link; a new one knows where the slots are.
-            .retries(0);
+        let known = self
+            .nodes
+            .as_ref()
+            .map(|nodes| nodes.lock().clone())
+            .unwrap_or_default();
+        let known = known
+            .into_iter()
+            .map(|(host, port)| self.info.clone().set_addr(self.address(host, port)));
+        let mut builder =
+            ClusterClientBuilder::new(std::iter::once(self.info.clone()).chain(known))
+                .use_protocol(ProtocolVersion::RESP3)
+                .tcp_settings(self.info.tcp_settings().clone())
+                .connection_timeout(CONNECT)
+                // Never the first: `within` is.
+                .response_timeout(CONNECT_CLUSTER)
+                // A doubt ends the link; a new one knows where the slots are.
+                .retries(0);
         if matches!(self.info.addr(), ConnectionAddr::TcpTls { .. }) {
             builder = builder.certs(self.certificates.clone());
         }
@@ -131,9 +167,12 @@ impl Server {
 
     fn address(&self, host: String, port: u16) -> ConnectionAddr {
         match self.info.addr() {
-            ConnectionAddr::TcpTls { .. } => {
-                ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
-            }
+            ConnectionAddr::TcpTls { .. } => ConnectionAddr::TcpTls {
+                host,
+                port,
+                insecure: false,
+                tls_params: None,
+            },
             _ => ConnectionAddr::Tcp(host, port),
         }
     }
@@ -168,10 +207,11 @@ pub(super) async fn within<T>(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use tokio::sync::oneshot;
     use tokio::task::yield_now;
     use tokio::time::{Instant, advance};
+
+    use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn a_server_is_waited_for_until_the_limit() {

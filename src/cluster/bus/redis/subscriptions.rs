@@ -4,10 +4,12 @@
 //! wish has changed, and everybody who waits; it sends what makes the server agree, and then all of them have their
 //! answer.
 
-use super::super::{BusDown, Channel};
-use parking_lot::Mutex;
 use std::collections::HashSet;
+
+use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
+
+use super::super::{BusDown, Channel};
 
 /// Wishes and confirmations.
 pub(super) struct Subscriptions {
@@ -49,18 +51,32 @@ pub(super) struct Round {
 impl Subscriptions {
     /// Wants nothing but one channel, always.
     pub(super) fn new(always: Channel) -> Self {
-        let state = State { wanted: HashSet::from([always]), ..State::default() };
-        Self { always, state: Mutex::new(state), changed: Notify::new() }
+        let state = State {
+            wanted: HashSet::from([always]),
+            ..State::default()
+        };
+        Self {
+            always,
+            state: Mutex::new(state),
+            changed: Notify::new(),
+        }
     }
 
     /// Wants channels. None if all of them are confirmed already; else what tells when they are, or fails.
-    pub(super) fn want(&self, channels: &[Channel]) -> Result<Option<oneshot::Receiver<()>>, BusDown> {
+    pub(super) fn want(
+        &self,
+        channels: &[Channel],
+    ) -> Result<Option<oneshot::Receiver<()>>, BusDown> {
         let mut state = self.state.lock();
         state.wanted.extend(channels);
         if state.phase == Phase::Down {
             return Err(BusDown);
         }
-        let missing: Vec<_> = channels.iter().filter(|it| !state.held.contains(it)).copied().collect();
+        let missing: Vec<_> = channels
+            .iter()
+            .filter(|it| !state.held.contains(it))
+            .copied()
+            .collect();
         if missing.is_empty() {
             return Ok(None);
         }
@@ -109,7 +125,10 @@ impl Subscriptions {
     pub(super) fn unlink(&self) {
         let mut state = self.state.lock();
         let wanted = std::mem::take(&mut state.wanted);
-        *state = State { wanted, ..State::default() };
+        *state = State {
+            wanted,
+            ..State::default()
+        };
     }
 
     /// The next round, once something is to be done. Nothing is lost if the future is dropped before it gives one.
@@ -157,11 +176,12 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::store::InstanceId;
     use futures_util::FutureExt;
     use raidhall_protocol::RaidId;
     use uuid::Uuid;
+
+    use super::*;
+    use crate::store::InstanceId;
 
     const INBOX: Channel = Channel::Inbox(InstanceId(Uuid::nil()));
 
@@ -183,14 +203,26 @@ mod tests {
     #[test]
     fn one_round_serves_everybody_who_waits() {
         let subscriptions = up();
-        let mut first = subscriptions.want(&[raid(1), raid(2)]).expect("up").expect("not confirmed");
-        let mut second = subscriptions.want(&[raid(2), raid(3)]).expect("up").expect("not confirmed");
+        let mut first = subscriptions
+            .want(&[raid(1), raid(2)])
+            .expect("up")
+            .expect("not confirmed");
+        let mut second = subscriptions
+            .want(&[raid(2), raid(3)])
+            .expect("up")
+            .expect("not confirmed");
         let round = round(&subscriptions).expect("a round");
-        assert_eq!(round.subscribe.iter().copied().collect::<HashSet<_>>(), (1..=3).map(raid).collect());
+        assert_eq!(
+            round.subscribe.iter().copied().collect::<HashSet<_>>(),
+            (1..=3).map(raid).collect()
+        );
         assert!(first.try_recv().is_err() && second.try_recv().is_err());
         subscriptions.done(round);
         assert!(first.try_recv().is_ok() && second.try_recv().is_ok());
-        assert!(matches!(subscriptions.want(&[raid(2)]), Ok(None)), "confirmed already");
+        assert!(
+            matches!(subscriptions.want(&[raid(2)]), Ok(None)),
+            "confirmed already"
+        );
     }
 
     #[test]
@@ -201,8 +233,14 @@ mod tests {
         subscriptions.unwant(&[raid(1)]);
         subscriptions.done(subscribing);
         let unsubscribing = round(&subscriptions).expect("a round");
-        assert_eq!((unsubscribing.subscribe.len(), &*unsubscribing.unsubscribe), (0, &[raid(1)][..]));
-        let mut confirmed = subscriptions.want(&[raid(1)]).expect("up").expect("not confirmed");
+        assert_eq!(
+            (unsubscribing.subscribe.len(), &*unsubscribing.unsubscribe),
+            (0, &[raid(1)][..])
+        );
+        let mut confirmed = subscriptions
+            .want(&[raid(1)])
+            .expect("up")
+            .expect("not confirmed");
         subscriptions.done(unsubscribing);
         assert!(confirmed.try_recv().is_err(), "that was the unsubscription");
         let again = round(&subscriptions).expect("a round");
@@ -214,7 +252,10 @@ mod tests {
     #[test]
     fn a_wish_that_is_taken_back_before_the_round_costs_no_command() {
         let subscriptions = up();
-        let mut confirmed = subscriptions.want(&[raid(1)]).expect("up").expect("not confirmed");
+        let mut confirmed = subscriptions
+            .want(&[raid(1)])
+            .expect("up")
+            .expect("not confirmed");
         subscriptions.unwant(&[raid(1)]);
         let round = round(&subscriptions).expect("somebody waits");
         assert!(round.subscribe.is_empty() && round.unsubscribe.is_empty());
@@ -225,17 +266,30 @@ mod tests {
     #[test]
     fn wishes_outlive_the_connection_and_waiting_does_not() {
         let subscriptions = up();
-        let mut confirmed = subscriptions.want(&[raid(1)]).expect("up").expect("not confirmed");
+        let mut confirmed = subscriptions
+            .want(&[raid(1)])
+            .expect("up")
+            .expect("not confirmed");
         subscriptions.unlink();
-        assert_eq!(confirmed.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+        assert_eq!(
+            confirmed.try_recv(),
+            Err(oneshot::error::TryRecvError::Closed)
+        );
         assert_eq!(subscriptions.want(&[raid(2)]).err(), Some(BusDown));
         subscriptions.unwant(&[raid(1), INBOX]);
         let channels: HashSet<_> = subscriptions.link().into_iter().collect();
         assert_eq!(channels, HashSet::from([raid(2), INBOX]));
-        assert_eq!(subscriptions.want(&[raid(3)]).err(), Some(BusDown), "not proven yet");
+        assert_eq!(
+            subscriptions.want(&[raid(3)]).err(),
+            Some(BusDown),
+            "not proven yet"
+        );
         subscriptions.unwant(&[raid(2)]);
         subscriptions.linked(channels.into_iter().collect());
         let round = round(&subscriptions).expect("a round");
-        assert_eq!((&*round.subscribe, &*round.unsubscribe), (&[raid(3)][..], &[raid(2)][..]));
+        assert_eq!(
+            (&*round.subscribe, &*round.unsubscribe),
+            (&[raid(3)][..], &[raid(2)][..])
+        );
     }
 }

@@ -1,49 +1,88 @@
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use raidhall_protocol::{Command, ErrorType, PlayerId, RaidId, UnixMillis};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
 use super::*;
 use crate::clock::Clock;
 use crate::cluster::peers::Peers;
 use crate::raid;
 use crate::store::Epoch;
-use futures_util::FutureExt;
-use raidhall_protocol::{Command, ErrorType, PlayerId, RaidId, UnixMillis};
-use std::sync::Arc;
-use tokio::sync::oneshot;
-use uuid::Uuid;
 
 type Waiting = oneshot::Receiver<Result<Ack, Error>>;
 
 fn say(forwards: &mut Forwards, bytes: usize) -> Waiting {
     let (sender, answer) = oneshot::channel();
     let by = PlayerId::try_from(1_u64).expect("an id");
-    let command = raid::Command::Player { by, command: Command::Say { text: "x".repeat(bytes) } };
+    let command = raid::Command::Player {
+        by,
+        command: Command::Say {
+            text: "x".repeat(bytes),
+        },
+    };
     let reply = Reply::new(move |result| drop(sender.send(result)));
     let until = Instant::now() + Duration::from_secs(5);
-    forwards.park(Execute { command, op: None, reply, until, from: None });
+    forwards.park(Execute {
+        command,
+        op: None,
+        reply,
+        until,
+        from: None,
+    });
     answer
 }
 
 /// Sends the next bundle, into the void.
 fn send(forwards: &mut Forwards) {
     let clock = Arc::new(Clock::new(UnixMillis(1_000)));
-    let link = Link::alone(InstanceId(Uuid::nil()), clock, Peers::new(Duration::from_secs(3)));
-    let about = About { raid: RaidId::try_from(7_u64).expect("an id"), epoch: Epoch(1), seq: Seq::ZERO };
+    let link = Link::alone(
+        InstanceId(Uuid::nil()),
+        clock,
+        Peers::new(Duration::from_secs(3)),
+    );
+    let about = About {
+        raid: RaidId::try_from(7_u64).expect("an id"),
+        epoch: Epoch(1),
+        seq: Seq::ZERO,
+    };
     forwards.send(&link, InstanceId(Uuid::from_u128(1)), about);
 }
 
-const UNAVAILABLE: ForwardAnswer = ForwardAnswer::Error { kind: ErrorType::Unavailable, fields: Vec::new() };
-const ACK: ForwardAnswer = ForwardAnswer::Ack { seq: Seq(9), duplicate: false };
+const UNAVAILABLE: ForwardAnswer = ForwardAnswer::Error {
+    kind: ErrorType::Unavailable,
+    fields: Vec::new(),
+};
+const ACK: ForwardAnswer = ForwardAnswer::Ack {
+    seq: Seq(9),
+    duplicate: false,
+};
 
 #[tokio::test]
 async fn a_bundle_is_bounded_in_bytes_and_a_command_that_fits_in_none_is_too_large() {
     let mut forwards = Forwards::default();
-    let mut answers: Vec<_> = (0..10).map(|_| say(&mut forwards, BUNDLE_BYTES / 4)).collect();
-    assert_eq!(say(&mut forwards, BUNDLE_BYTES).now_or_never(), Some(Ok(Err(Error::TooLarge))));
+    let mut answers: Vec<_> = (0..10)
+        .map(|_| say(&mut forwards, BUNDLE_BYTES / 4))
+        .collect();
+    assert_eq!(
+        say(&mut forwards, BUNDLE_BYTES).now_or_never(),
+        Some(Ok(Err(Error::TooLarge)))
+    );
     for sent in [3, 3, 3, 1] {
         send(&mut forwards);
-        assert_eq!(forwards.flight.as_ref().map(|flight| flight.items.len()), Some(sent));
+        assert_eq!(
+            forwards.flight.as_ref().map(|flight| flight.items.len()),
+            Some(sent)
+        );
         forwards.take_answers(vec![ACK; sent], true);
     }
     assert!(forwards.is_empty());
-    assert!(answers.iter_mut().all(|answer| answer.try_recv().is_ok_and(|result| result.is_ok())));
+    assert!(
+        answers
+            .iter_mut()
+            .all(|answer| answer.try_recv().is_ok_and(|result| result.is_ok()))
+    );
 }
 
 #[tokio::test]
@@ -51,14 +90,30 @@ async fn nothing_is_sent_again_that_would_then_follow_what_was_asked_for_later()
     let mut forwards = Forwards::default();
     let mut answers: Vec<_> = (0..5).map(|_| say(&mut forwards, 1)).collect();
     send(&mut forwards);
-    let given = vec![UNAVAILABLE, ForwardAnswer::NotOwner, ACK, UNAVAILABLE, ForwardAnswer::NotOwner];
+    let given = vec![
+        UNAVAILABLE,
+        ForwardAnswer::NotOwner,
+        ACK,
+        UNAVAILABLE,
+        ForwardAnswer::NotOwner,
+    ];
     assert!(forwards.take_answers(given, true).again);
-    let ack = Ack { seq: Seq(9), duplicate: false };
+    let ack = Ack {
+        seq: Seq(9),
+        duplicate: false,
+    };
     let mut told = answers.iter_mut().map(|answer| answer.try_recv().ok());
     assert!(matches!(told.next(), Some(Some(Err(Error::Unavailable)))));
-    assert!(matches!(told.next(), Some(Some(Err(Error::Unavailable | Error::NotOwner)))));
+    assert!(matches!(
+        told.next(),
+        Some(Some(Err(Error::Unavailable | Error::NotOwner)))
+    ));
     assert_eq!(told.next(), Some(Some(Ok(ack))));
-    assert_eq!(told.collect::<Vec<_>>(), [None, None], "the rest waits, in its order");
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [None, None],
+        "the rest waits, in its order"
+    );
     assert_eq!(forwards.waiting.len(), 2);
 }
 
@@ -71,5 +126,8 @@ async fn whose_time_runs_out_is_told_while_the_edge_waits_for_something_else() {
         let told = answer.await;
         (told, began.elapsed())
     };
-    assert_eq!(forwards.expiring(load).await, (Ok(Err(Error::Unavailable)), Duration::from_secs(5)));
+    assert_eq!(
+        forwards.expiring(load).await,
+        (Ok(Err(Error::Unavailable)), Duration::from_secs(5))
+    );
 }

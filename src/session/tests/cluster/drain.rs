@@ -10,10 +10,16 @@ async fn a_node_that_drains_hands_its_raids_over_and_nobody_notices() {
     let (mut second, _) = watch(cluster.node(0), raid, 2, None).await;
     let (mut third, _) = watch(cluster.node(1), raid, 3, None).await;
     sleep(Duration::from_secs(1)).await;
-    [&first, &second, &third].iter().for_each(|watcher| drop(watcher.presence()));
+    [&first, &second, &third]
+        .iter()
+        .for_each(|watcher| drop(watcher.presence()));
     let began = Instant::now();
     cluster.node(0).sessions.hand_over().await;
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        began.elapsed()
+    );
     // Those who are still connected to it act through it, as by an edge.
     let ack = cluster.say(0, raid, "through", "a").await.expect("said");
     assert_eq!(ack.seq, Seq(6));
@@ -26,7 +32,13 @@ async fn a_node_that_drains_hands_its_raids_over_and_nobody_notices() {
     second.leave();
     sleep(Duration::from_secs(1)).await;
     let (mut first, answer) = watch(cluster.node(2), raid, 1, Some(6)).await;
-    assert!(matches!(answer, ServerMessage::Watching { recovered: true, .. }));
+    assert!(matches!(
+        answer,
+        ServerMessage::Watching {
+            recovered: true,
+            ..
+        }
+    ));
     assert_eq!(online(&answer), [1, 2, 3]);
     cluster.node(0).die();
     sleep(Duration::from_secs(4)).await;
@@ -36,7 +48,11 @@ async fn a_node_that_drains_hands_its_raids_over_and_nobody_notices() {
     assert_eq!(see(&mut first, 1).await, [7]);
     sleep(Duration::from_secs(70)).await;
     for watcher in [&first, &third] {
-        assert_eq!(watcher.presence(), [], "no presence change that a person did not make");
+        assert_eq!(
+            watcher.presence(),
+            [],
+            "no presence change that a person did not make"
+        );
     }
     assert_eq!(cluster.leader_changes(raid).await, []);
 }
@@ -66,17 +82,33 @@ async fn an_heir_takes_a_raid_of_which_it_already_is_an_edge() {
     let cluster = Cluster::of(2).await;
     let raid = cluster.node(0).raid(&[2]).await;
     let (mut first, _) = watch(cluster.node(0), raid, 1, None).await;
-    cluster.say(1, raid, "makes an edge", "a").await.expect("said");
+    cluster
+        .say(1, raid, "makes an edge", "a")
+        .await
+        .expect("said");
     cluster.node(0).sessions.hand_over().await;
     let began = Instant::now();
     let ack = cluster.say(0, raid, "on", "b").await.expect("said");
-    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_millis(500),
+        "{:?}",
+        began.elapsed()
+    );
     assert_eq!(ack.seq, Seq(6));
     assert_eq!(see(&mut first, 2).await, [5, 6]);
-    let head = cluster.store.head(raid).await.expect("read").expect("a raid");
+    let head = cluster
+        .store
+        .head(raid)
+        .await
+        .expect("read")
+        .expect("a raid");
     assert_eq!(head.owner, Some(cluster.node(1).instance.id));
     let (_second, answer) = watch(cluster.node(1), raid, 2, None).await;
-    assert_eq!(online(&answer), [1, 2], "who was online is known to the heir");
+    assert_eq!(
+        online(&answer),
+        [1, 2],
+        "who was online is known to the heir"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -94,15 +126,24 @@ async fn a_raid_that_reloads_while_its_node_drains_is_given_up_all_the_same() {
     cluster.node(0).store.faults().lose_stalled();
     cluster.node(0).store.faults().cut(false);
     assert_eq!(pending.answer().await, Err(Error::Unavailable));
-    timeout(Duration::from_secs(5), handing_over).await.expect("ends").expect("no panic");
+    timeout(Duration::from_secs(5), handing_over)
+        .await
+        .expect("ends")
+        .expect("no panic");
     let ack = cluster.say(1, raid, "on", "b").await.expect("said");
     assert!(!ack.duplicate, "{ack:?}");
-    let head = cluster.store.head(raid).await.expect("read").expect("a raid");
+    let head = cluster
+        .store
+        .head(raid)
+        .await
+        .expect("read")
+        .expect("a raid");
     assert_eq!(head.owner, Some(cluster.node(1).instance.id));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_raid_whose_heir_does_not_hear_of_it_is_offered_again_and_who_was_online_is_not_forgotten() {
+async fn a_raid_whose_heir_does_not_hear_of_it_is_offered_again_and_who_was_online_is_not_forgotten()
+ {
     let cluster = Cluster::of(2).await;
     let raid = cluster.node(0).raid(&[2]).await;
     let (leaving, _) = watch(cluster.node(0), raid, 1, None).await;
@@ -112,9 +153,17 @@ async fn a_raid_whose_heir_does_not_hear_of_it_is_offered_again_and_who_was_onli
     sleep(Duration::from_millis(200)).await;
     assert!(!handing_over.is_finished(), "nobody has it yet");
     cluster.exchange.fault(None);
-    timeout(Duration::from_secs(1), handing_over).await.expect("ends").expect("no panic");
+    timeout(Duration::from_secs(1), handing_over)
+        .await
+        .expect("ends")
+        .expect("no panic");
     leaving.leave();
-    let head = cluster.store.head(raid).await.expect("read").expect("a raid");
+    let head = cluster
+        .store
+        .head(raid)
+        .await
+        .expect("read")
+        .expect("a raid");
     assert_eq!(head.owner, Some(cluster.node(1).instance.id));
     let (_second, answer) = watch(cluster.node(1), raid, 2, None).await;
     assert_eq!(online(&answer), [1, 2]);
@@ -127,8 +176,15 @@ async fn a_raid_that_nobody_can_take_is_let_go() {
     let (_leaving, _) = watch(cluster.node(0), raid, 1, None).await;
     // It is taken for living until its lease runs out.
     cluster.node(1).die();
-    timeout(Duration::from_secs(5), cluster.node(0).sessions.hand_over()).await.expect("ends");
-    let head = cluster.store.head(raid).await.expect("read").expect("a raid");
+    timeout(Duration::from_secs(5), cluster.node(0).sessions.hand_over())
+        .await
+        .expect("ends");
+    let head = cluster
+        .store
+        .head(raid)
+        .await
+        .expect("read")
+        .expect("a raid");
     assert_eq!(head.owner, None);
 }
 
@@ -145,9 +201,16 @@ async fn a_raid_that_is_being_made_does_not_hold_a_drain_up() {
     sleep(Duration::from_millis(10)).await;
     node.store.faults().go_on(Call::ReserveRaidIds);
     assert_eq!(making.await.expect("no panic"), Err(Error::Unavailable));
-    timeout(Duration::from_secs(1), drained).await.expect("soon").expect("no panic");
+    timeout(Duration::from_secs(1), drained)
+        .await
+        .expect("soon")
+        .expect("no panic");
     sleep(Duration::from_secs(1)).await;
-    assert_eq!((node.sessions.live(), *node.sessions.0.owned.borrow()), (0, 0), "nothing is left of it");
+    assert_eq!(
+        (node.sessions.live(), *node.sessions.0.owned.borrow()),
+        (0, 0),
+        "nothing is left of it"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -158,7 +221,9 @@ async fn a_raid_whose_release_fails_at_first_is_handed_over_with_all_that_is_kno
     let (second, _) = watch(cluster.node(0), raid, 2, None).await;
     sleep(Duration::from_secs(1)).await;
     cluster.node(0).store.faults().fail(Call::Release, 3);
-    timeout(Duration::from_secs(5), cluster.node(0).sessions.hand_over()).await.expect("in the end");
+    timeout(Duration::from_secs(5), cluster.node(0).sessions.hand_over())
+        .await
+        .expect("in the end");
     first.leave();
     second.leave();
     cluster.node(0).die();

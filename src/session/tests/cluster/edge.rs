@@ -11,11 +11,29 @@ async fn a_command_and_a_watch_work_at_every_instance() {
         watchers.push(watch(cluster.node(node), raid, by, None).await.0);
     }
     for node in 0..3 {
-        let ack =
-            cluster.say(node, raid, &format!("from {node}"), &format!("op-{node}")).await.expect("said");
-        assert_eq!(ack, Ack { seq: Seq(5 + node as u64 + 1), duplicate: false });
-        let again = cluster.say((node + 1) % 3, raid, "again", &format!("op-{node}")).await.expect("said");
-        assert_eq!(again, Ack { duplicate: true, ..ack }, "the op is known at every instance");
+        let ack = cluster
+            .say(node, raid, &format!("from {node}"), &format!("op-{node}"))
+            .await
+            .expect("said");
+        assert_eq!(
+            ack,
+            Ack {
+                seq: Seq(5 + node as u64 + 1),
+                duplicate: false
+            }
+        );
+        let again = cluster
+            .say((node + 1) % 3, raid, "again", &format!("op-{node}"))
+            .await
+            .expect("said");
+        assert_eq!(
+            again,
+            Ack {
+                duplicate: true,
+                ..ack
+            },
+            "the op is known at every instance"
+        );
     }
     for watcher in &mut watchers {
         assert_eq!(see(watcher, 3).await, [6, 7, 8]);
@@ -31,20 +49,45 @@ async fn a_read_at_another_instance_shows_what_was_acknowledged_and_where_the_ow
     let raid = cluster.node(0).raid(&[2]).await;
     let _watcher = watch(cluster.node(0), raid, 1, None).await;
     cluster.say(0, raid, "hello", "a").await.expect("said");
-    let view = cluster.node(1).sessions.read(raid, Caller::Player(player(2))).await.expect("seen");
+    let view = cluster
+        .node(1)
+        .sessions
+        .read(raid, Caller::Player(player(2)))
+        .await
+        .expect("seen");
     assert_eq!((view.seq, view.online), (Seq(5), vec![player(1)]));
-    assert_eq!(view.ws_url.as_deref(), Some(cluster.node(0).instance.ws_url.as_str()));
-    assert_eq!(cluster.node(1).sessions.live(), 0, "a look makes nothing live");
+    assert_eq!(
+        view.ws_url.as_deref(),
+        Some(cluster.node(0).instance.ws_url.as_str())
+    );
+    assert_eq!(
+        cluster.node(1).sessions.live(),
+        0,
+        "a look makes nothing live"
+    );
     let (_watcher, _) = watch(cluster.node(1), raid, 2, None).await;
     cluster.say(0, raid, "again", "b").await.expect("said");
-    let view = cluster.node(1).sessions.read(raid, Caller::Player(player(2))).await.expect("seen");
+    let view = cluster
+        .node(1)
+        .sessions
+        .read(raid, Caller::Player(player(2)))
+        .await
+        .expect("seen");
     assert_eq!((view.seq, view.online.len()), (Seq(6), 2));
-    assert_eq!(view.ws_url.as_deref(), Some(cluster.node(0).instance.ws_url.as_str()));
+    assert_eq!(
+        view.ws_url.as_deref(),
+        Some(cluster.node(0).instance.ws_url.as_str())
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn lost_repeated_and_reordered_messages_make_it_late_and_never_wrong() {
-    for fault in [Fault::Lose(3), Fault::Lose(1), Fault::Repeat, Fault::Reorder] {
+    for fault in [
+        Fault::Lose(3),
+        Fault::Lose(1),
+        Fault::Repeat,
+        Fault::Reorder,
+    ] {
         let cluster = Cluster::of(2).await;
         let raid = cluster.node(0).raid(&[2]).await;
         let (mut owner_s, _) = watch(cluster.node(0), raid, 1, None).await;
@@ -66,7 +109,11 @@ async fn lost_repeated_and_reordered_messages_make_it_late_and_never_wrong() {
         }
         let seqs: Vec<_> = (5..5 + said.len() as u64).collect();
         assert_eq!(see(&mut owner_s, said.len()).await, seqs, "{fault:?}");
-        assert_eq!(see(&mut edge_s, said.len()).await, seqs, "{fault:?}: healed from the store");
+        assert_eq!(
+            see(&mut edge_s, said.len()).await,
+            seqs,
+            "{fault:?}: healed from the store"
+        );
     }
 }
 
@@ -80,7 +127,11 @@ async fn the_last_message_before_a_silence_is_found_by_the_poll_of_heads() {
     cluster.exchange.fault(None);
     let began = Instant::now();
     assert_eq!(see(&mut edge_s, 1).await, [5]);
-    assert!(began.elapsed() <= Duration::from_secs(6), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() <= Duration::from_secs(6),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -89,22 +140,51 @@ async fn without_a_bus_an_edge_sees_by_polling_and_its_commands_are_refused_in_t
     let raid = cluster.node(0).raid(&[2]).await;
     let _owner_s = watch(cluster.node(0), raid, 1, None).await;
     let (mut edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
-    cluster.nodes.iter().for_each(|node| node.station.as_ref().expect("a node").cut(true));
+    cluster
+        .nodes
+        .iter()
+        .for_each(|node| node.station.as_ref().expect("a node").cut(true));
     let began = Instant::now();
-    cluster.say(0, raid, "local", "a").await.expect("an owner needs no bus");
-    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    cluster
+        .say(0, raid, "local", "a")
+        .await
+        .expect("an owner needs no bus");
+    assert!(
+        began.elapsed() < Duration::from_millis(500),
+        "{:?}",
+        began.elapsed()
+    );
     assert_eq!(see(&mut edge_s, 1).await, [5]);
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        began.elapsed()
+    );
     let began = Instant::now();
-    assert_eq!(cluster.say(1, raid, "remote", "b").await, Err(Error::Unavailable));
+    assert_eq!(
+        cluster.say(1, raid, "remote", "b").await,
+        Err(Error::Unavailable)
+    );
     assert_eq!(began.elapsed().as_secs(), 5);
     sleep(Duration::from_secs(120)).await;
     let changes = [edge_s.presence(), _owner_s.0.presence()].concat();
-    assert!(!changes.iter().any(went_offline), "in doubt nobody goes offline: {changes:?}");
+    assert!(
+        !changes.iter().any(went_offline),
+        "in doubt nobody goes offline: {changes:?}"
+    );
     assert_eq!(cluster.leader_changes(raid).await, []);
-    cluster.nodes.iter().for_each(|node| node.station.as_ref().expect("a node").cut(false));
+    cluster
+        .nodes
+        .iter()
+        .for_each(|node| node.station.as_ref().expect("a node").cut(false));
     sleep(Duration::from_secs(1)).await;
-    assert_eq!(cluster.say(1, raid, "remote", "b").await, Ok(Ack { seq: Seq(6), duplicate: false }));
+    assert_eq!(
+        cluster.say(1, raid, "remote", "b").await,
+        Ok(Ack {
+            seq: Seq(6),
+            duplicate: false
+        })
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -134,7 +214,17 @@ async fn an_edge_that_cannot_read_what_a_client_has_seen_says_so_and_shows_nothi
     cluster.node(1).store.faults().cut(false);
     let mut returning = cluster.node(1).watch(raid, 1, Some(5));
     let answer = returning.answer().await.expect("watches");
-    assert!(matches!(answer, ServerMessage::Watching { seq: Seq(5), recovered: true, .. }), "{answer:?}");
+    assert!(
+        matches!(
+            answer,
+            ServerMessage::Watching {
+                seq: Seq(5),
+                recovered: true,
+                ..
+            }
+        ),
+        "{answer:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -144,7 +234,10 @@ async fn watchers_of_an_owner_that_became_an_edge_are_shown_the_raid_as_soon_as_
     let (mut first, _) = watch(cluster.node(0), raid, 1, None).await;
     let (_second, _) = watch(cluster.node(1), raid, 2, None).await;
     cluster.node(0).store.faults().cut(true);
-    cluster.say(1, raid, "meanwhile", "a").await.expect("taken over");
+    cluster
+        .say(1, raid, "meanwhile", "a")
+        .await
+        .expect("taken over");
     // It can renew and claim again, but not load.
     cluster.node(0).store.faults().cut(false);
     cluster.node(0).store.faults().hold(Call::Load);

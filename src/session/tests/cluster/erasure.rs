@@ -1,8 +1,9 @@
 //! Somebody is forgotten at another instance than the raid's owner.
 
+use raidhall_protocol::EventData;
+
 use super::*;
 use crate::raid;
-use raidhall_protocol::EventData;
 
 #[tokio::test(start_paused = true)]
 async fn the_owner_takes_them_out_and_every_instance_tells_it() {
@@ -10,23 +11,70 @@ async fn the_owner_takes_them_out_and_every_instance_tells_it() {
     let raid = cluster.node(0).raid(&[2]).await;
     let (mut at_owner, _) = watch(cluster.node(0), raid, 1, None).await;
     let (mut at_edge, _) = watch(cluster.node(1), raid, 1, None).await;
-    cluster.node(1).execute(raid, 2, Command::Say { text: "secret".into() }, None).await.expect("said");
+    cluster
+        .node(1)
+        .execute(
+            raid,
+            2,
+            Command::Say {
+                text: "secret".into(),
+            },
+            None,
+        )
+        .await
+        .expect("said");
     for watcher in [&mut at_owner, &mut at_edge] {
         assert_eq!(see(watcher, 1).await, [5]);
     }
-    let erase = || raid::Command::Erase { player: player(2), made_raid: false };
-    let ack = cluster.node(1).sessions.execute(raid, erase(), None).await.expect("erased");
-    let again = cluster.node(1).sessions.execute(raid, erase(), None).await.expect("erased");
-    assert_eq!((ack.duplicate, again.seq), (false, ack.seq), "a second time changes nothing");
+    let erase = || raid::Command::Erase {
+        player: player(2),
+        made_raid: false,
+    };
+    let ack = cluster
+        .node(1)
+        .sessions
+        .execute(raid, erase(), None)
+        .await
+        .expect("erased");
+    let again = cluster
+        .node(1)
+        .sessions
+        .execute(raid, erase(), None)
+        .await
+        .expect("erased");
+    assert_eq!(
+        (ack.duplicate, again.seq),
+        (false, ack.seq),
+        "a second time changes nothing"
+    );
     let last = cluster.node(0).ledger(raid).await.pop().expect("events");
-    assert!(matches!(last.data, EventData::PlayerErased { .. }) && last.seq == ack.seq, "{last:?}");
+    assert!(
+        matches!(last.data, EventData::PlayerErased { .. }) && last.seq == ack.seq,
+        "{last:?}"
+    );
     for watcher in [&mut at_owner, &mut at_edge] {
         assert_eq!(see(watcher, 2).await, [6, 7]);
     }
     for node in 0..2 {
-        let view = cluster.node(node).sessions.read(raid, Caller::Player(player(1))).await.expect("seen");
+        let view = cluster
+            .node(node)
+            .sessions
+            .read(raid, Caller::Player(player(1)))
+            .await
+            .expect("seen");
         assert_eq!(view.state.messages[0].text, "[erased]");
     }
-    let snapshot = cluster.store.another().load(raid, 1).await.expect("load").expect("a raid").snapshot;
-    assert_eq!(snapshot.map(|(seq, _)| seq), Some(ack.seq), "no older one goes on telling");
+    let snapshot = cluster
+        .store
+        .another()
+        .load(raid, 1)
+        .await
+        .expect("load")
+        .expect("a raid")
+        .snapshot;
+    assert_eq!(
+        snapshot.map(|(seq, _)| seq),
+        Some(ack.seq),
+        "no older one goes on telling"
+    );
 }

@@ -22,18 +22,32 @@ async fn presence_is_the_same_at_every_instance() {
     let begun = Instant::now();
     let told = loop {
         let told = [first.presence(), second.presence()];
-        if told.iter().all(|messages| messages.iter().any(went_offline)) {
+        if told
+            .iter()
+            .all(|messages| messages.iter().any(went_offline))
+        {
             break told;
         }
         sleep(Duration::from_millis(10)).await;
         assert!(begun.elapsed() < Duration::from_secs(8), "{told:?}");
     };
-    assert!(begun.elapsed() >= Duration::from_secs(5), "{told:?} after {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() >= Duration::from_secs(5),
+        "{told:?} after {:?}",
+        begun.elapsed()
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_instance_whose_last_word_was_lost_is_asked_and_keeps_nothing_in_doubt() {
-    let cluster = Cluster::with(2, Options { idle_timeout: Duration::from_secs(20), ..options() }).await;
+    let cluster = Cluster::with(
+        2,
+        Options {
+            idle_timeout: Duration::from_secs(20),
+            ..options()
+        },
+    )
+    .await;
     let raid = cluster.node(0).raid(&[2]).await;
     let (owner_s, _) = watch(cluster.node(0), raid, 1, None).await;
     let (edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
@@ -47,21 +61,48 @@ async fn an_instance_whose_last_word_was_lost_is_asked_and_keeps_nothing_in_doub
     assert!(told.iter().any(went_offline), "{told:?}");
     owner_s.leave();
     sleep(Duration::from_secs(60)).await;
-    assert_eq!((cluster.node(0).sessions.live(), cluster.node(1).sessions.live()), (0, 0));
+    assert_eq!(
+        (
+            cluster.node(0).sessions.live(),
+            cluster.node(1).sessions.live()
+        ),
+        (0, 0)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_look_or_a_refused_watch_at_another_instance_leaves_nothing_in_doubt() {
-    let cluster = Cluster::with(2, Options { idle_timeout: Duration::from_secs(20), ..options() }).await;
+    let cluster = Cluster::with(
+        2,
+        Options {
+            idle_timeout: Duration::from_secs(20),
+            ..options()
+        },
+    )
+    .await;
     let raid = cluster.node(0).raid(&[2]).await;
     let (owner_s, _) = watch(cluster.node(0), raid, 1, None).await;
-    cluster.say(1, raid, "makes an edge", "a").await.expect("said");
-    cluster.node(1).sessions.read(raid, Caller::Player(player(2))).await.expect("seen");
+    cluster
+        .say(1, raid, "makes an edge", "a")
+        .await
+        .expect("said");
+    cluster
+        .node(1)
+        .sessions
+        .read(raid, Caller::Player(player(2)))
+        .await
+        .expect("seen");
     let mut stranger = cluster.node(1).watch(raid, 9, None);
     assert!(matches!(stranger.answer().await, Err(Error::Refused(_))));
     owner_s.leave();
     sleep(Duration::from_secs(60)).await;
-    assert_eq!((cluster.node(0).sessions.live(), cluster.node(1).sessions.live()), (0, 0));
+    assert_eq!(
+        (
+            cluster.node(0).sessions.live(),
+            cluster.node(1).sessions.live()
+        ),
+        (0, 0)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -76,7 +117,12 @@ async fn an_heir_shows_nobody_who_had_left_before() {
     drop(first.presence());
     cluster.node(0).sessions.hand_over().await;
     assert_eq!(presence_within(&first, Duration::from_secs(30)).await, []);
-    let head = cluster.store.head(raid).await.expect("read").expect("a raid");
+    let head = cluster
+        .store
+        .head(raid)
+        .await
+        .expect("read")
+        .expect("a raid");
     assert_eq!(head.owner, Some(cluster.node(1).instance.id));
 }
 
@@ -90,11 +136,17 @@ async fn a_leader_who_came_back_while_the_store_was_away_keeps_the_lead() {
     leader.leave();
     // Missed since the fifth second, for a minute at the sixty-fifth.
     sleep(Duration::from_secs(57)).await;
-    cluster.nodes.iter().for_each(|node| node.store.faults().cut(true));
+    cluster
+        .nodes
+        .iter()
+        .for_each(|node| node.store.faults().cut(true));
     sleep(Duration::from_secs(4)).await;
     let (_leader, _) = watch(cluster.node(1), raid, 1, None).await;
     sleep(Duration::from_millis(4_500)).await;
-    cluster.nodes.iter().for_each(|node| node.store.faults().cut(false));
+    cluster
+        .nodes
+        .iter()
+        .for_each(|node| node.store.faults().cut(false));
     sleep(Duration::from_secs(90)).await;
     assert_eq!(cluster.leader_changes(raid).await, []);
 }

@@ -12,12 +12,35 @@ async fn when_an_owner_dies_a_watching_instance_takes_the_raid_over_within_four_
     cluster.say(1, raid, "before", "a").await.expect("said");
     cluster.node(0).die();
     let began = Instant::now();
-    let ack = cluster.say(1, raid, "after", "b").await.expect("parked until there is an owner");
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
-    assert_eq!(ack, Ack { seq: Seq(7), duplicate: false });
-    assert_eq!(cluster.say(2, raid, "before", "a").await, Ok(Ack { seq: Seq(6), duplicate: true }));
+    let ack = cluster
+        .say(1, raid, "after", "b")
+        .await
+        .expect("parked until there is an owner");
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(
+        ack,
+        Ack {
+            seq: Seq(7),
+            duplicate: false
+        }
+    );
+    assert_eq!(
+        cluster.say(2, raid, "before", "a").await,
+        Ok(Ack {
+            seq: Seq(6),
+            duplicate: true
+        })
+    );
     for watcher in [&mut here, &mut there] {
-        assert_eq!(see(watcher, 2).await, [6, 7], "nobody was disconnected, nothing is missing");
+        assert_eq!(
+            see(watcher, 2).await,
+            [6, 7],
+            "nobody was disconnected, nothing is missing"
+        );
     }
     assert_eq!(cluster.ledger(raid).await, ["before", "after"]);
 }
@@ -29,11 +52,18 @@ async fn an_owner_cut_off_from_the_store_becomes_an_edge_of_the_next_one() {
     let (mut first, _) = watch(cluster.node(0), raid, 1, None).await;
     let (mut second, _) = watch(cluster.node(1), raid, 2, None).await;
     cluster.node(0).store.faults().cut(true);
-    let ack = cluster.say(1, raid, "meanwhile", "a").await.expect("taken over");
+    let ack = cluster
+        .say(1, raid, "meanwhile", "a")
+        .await
+        .expect("taken over");
     assert_eq!(ack.seq, Seq(5));
     cluster.node(0).store.faults().cut(false);
     assert_eq!(see(&mut second, 1).await, [5]);
-    assert_eq!(see(&mut first, 1).await, [5], "its watchers stayed connected");
+    assert_eq!(
+        see(&mut first, 1).await,
+        [5],
+        "its watchers stayed connected"
+    );
     let ack = cluster.say(0, raid, "again", "b").await.expect("forwarded");
     assert_eq!(ack.seq, Seq(6));
     assert_eq!(see(&mut first, 1).await, [6]);
@@ -45,33 +75,81 @@ async fn after_a_stall_of_the_store_everybody_goes_on_with_what_was_theirs() {
     let raid = cluster.node(0).raid(&[2]).await;
     let (mut first, _) = watch(cluster.node(0), raid, 1, None).await;
     let (mut second, _) = watch(cluster.node(1), raid, 2, None).await;
-    let epoch = cluster.store.head(raid).await.expect("read").expect("a raid").epoch;
-    cluster.nodes.iter().for_each(|node| node.store.faults().cut(true));
+    let epoch = cluster
+        .store
+        .head(raid)
+        .await
+        .expect("read")
+        .expect("a raid")
+        .epoch;
+    cluster
+        .nodes
+        .iter()
+        .for_each(|node| node.store.faults().cut(true));
     sleep(Duration::from_secs(10)).await;
-    cluster.nodes.iter().for_each(|node| node.store.faults().cut(false));
+    cluster
+        .nodes
+        .iter()
+        .for_each(|node| node.store.faults().cut(false));
     sleep(Duration::from_secs(2)).await;
     cluster.say(1, raid, "on", "a").await.expect("said");
     for watcher in [&mut first, &mut second] {
         assert_eq!(see(watcher, 1).await, [5]);
     }
-    let head = cluster.store.head(raid).await.expect("read").expect("a raid");
-    assert_eq!((head.epoch, head.owner), (epoch, Some(cluster.node(0).instance.id)), "not even reloaded");
+    let head = cluster
+        .store
+        .head(raid)
+        .await
+        .expect("read")
+        .expect("a raid");
+    assert_eq!(
+        (head.epoch, head.owner),
+        (epoch, Some(cluster.node(0).instance.id)),
+        "not even reloaded"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_raid_watched_elsewhere_is_not_idle_and_one_that_nobody_watches_is_released() {
-    let cluster = Cluster::with(2, Options { idle_timeout: Duration::from_secs(20), ..options() }).await;
+    let cluster = Cluster::with(
+        2,
+        Options {
+            idle_timeout: Duration::from_secs(20),
+            ..options()
+        },
+    )
+    .await;
     let raid = cluster.node(0).raid(&[2]).await;
     let (edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
     sleep(Duration::from_secs(300)).await;
-    assert_eq!((cluster.node(0).sessions.live(), cluster.node(1).sessions.live()), (1, 1));
+    assert_eq!(
+        (
+            cluster.node(0).sessions.live(),
+            cluster.node(1).sessions.live()
+        ),
+        (1, 1)
+    );
     edge_s.leave();
     sleep(Duration::from_secs(60)).await;
-    assert_eq!((cluster.node(0).sessions.live(), cluster.node(1).sessions.live()), (0, 0));
+    assert_eq!(
+        (
+            cluster.node(0).sessions.live(),
+            cluster.node(1).sessions.live()
+        ),
+        (0, 0)
+    );
     cluster.node(0).sessions.release_idle().await;
-    let head = cluster.store.head(raid).await.expect("read").expect("a raid");
+    let head = cluster
+        .store
+        .head(raid)
+        .await
+        .expect("read")
+        .expect("a raid");
     assert_eq!(head.owner, None);
-    assert_eq!((cluster.node(0).tasks.len(), cluster.node(1).tasks.len()), (0, 0));
+    assert_eq!(
+        (cluster.node(0).tasks.len(), cluster.node(1).tasks.len()),
+        (0, 0)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,11 +169,18 @@ async fn many_raids_of_a_dead_node_are_taken_over_once_each() {
     let heads = cluster.store.heads(&raids).await.expect("read");
     let (one, two) = (cluster.node(1).instance.id, cluster.node(2).instance.id);
     for (raid, head) in heads {
-        assert!(head.owner == Some(one) || head.owner == Some(two), "{raid} has {:?}", head.owner);
+        assert!(
+            head.owner == Some(one) || head.owner == Some(two),
+            "{raid} has {:?}",
+            head.owner
+        );
         assert_eq!(head.epoch.0, 2, "claimed once");
     }
     for (raid, number) in raids.iter().zip(0..) {
-        cluster.say(1 + number % 2, *raid, "on", "a").await.expect("said");
+        cluster
+            .say(1 + number % 2, *raid, "on", "a")
+            .await
+            .expect("said");
     }
     for watcher in &mut watchers {
         assert_eq!(see(watcher, 1).await, [6]);
@@ -110,12 +195,30 @@ async fn an_owner_whose_own_clock_stood_still_notices_that_others_went_on() {
     // The machine is suspended for a minute. Another instance enlists meanwhile and takes the raid.
     cluster.store.set_now(cluster.store.now().plus(60_000));
     let ws_url = "ws://127.0.0.1:9/api/v1/ws".to_owned();
-    let next = Instance { id: InstanceId(Uuid::now_v7()), ws_url, release: "test".into(), draining: false };
-    cluster.store.enlist(&next, Duration::from_secs(600), Duration::ZERO).await.expect("enlisted");
-    let claims = cluster.store.claim(&[raid], next.id).await.expect("claimed");
+    let next = Instance {
+        id: InstanceId(Uuid::now_v7()),
+        ws_url,
+        release: "test".into(),
+        draining: false,
+    };
+    cluster
+        .store
+        .enlist(&next, Duration::from_secs(600), Duration::ZERO)
+        .await
+        .expect("enlisted");
+    let claims = cluster
+        .store
+        .claim(&[raid], next.id)
+        .await
+        .expect("claimed");
     assert!(matches!(claims[..], [Claim::Ours(_)]), "{claims:?}");
     sleep(Duration::from_secs(2)).await;
-    let view = cluster.node(0).sessions.read(raid, Caller::Player(player(1))).await.expect("seen");
+    let view = cluster
+        .node(0)
+        .sessions
+        .read(raid, Caller::Player(player(1)))
+        .await
+        .expect("seen");
     assert_eq!(view.ws_url, Some(next.ws_url), "it knows whose the raid is");
 }
 
@@ -127,6 +230,11 @@ async fn an_owner_that_hears_of_a_newer_release_gives_the_raid_to_one_that_can_o
     cluster.node(0).sessions.never_claim(raid);
     cluster.say(0, raid, "on", "a").await.expect("forwarded");
     assert_eq!(see(&mut first, 1).await, [5], "its watchers stay");
-    let head = cluster.store.head(raid).await.expect("read").expect("a raid");
+    let head = cluster
+        .store
+        .head(raid)
+        .await
+        .expect("read")
+        .expect("a raid");
     assert_eq!(head.owner, Some(cluster.node(1).instance.id));
 }

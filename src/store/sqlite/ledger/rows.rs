@@ -1,10 +1,12 @@
 //! The rows that an append makes in each table, as JSON arrays. Blobs go as hexadecimal text.
 
-use crate::store::sqlite::fault::refused;
-use crate::store::{Append, Recorded, Result};
+use std::collections::{BTreeMap, BTreeSet};
+
 use raidhall_protocol::{Event, EventData, PlayerId, Seq};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+
+use crate::store::sqlite::fault::refused;
+use crate::store::{Append, Recorded, Result};
 
 /// What one append writes.
 pub(super) struct Rows {
@@ -64,22 +66,39 @@ impl Rows {
                 }
                 EventData::MemberLeft { player, .. } => drop(members.insert(*player, false)),
                 EventData::RaidCompleted { ranking } => {
-                    let won = Earned { raids_won: 1, ..Earned::default() };
+                    let won = Earned {
+                        raids_won: 1,
+                        ..Earned::default()
+                    };
                     earned.extend(ranking.iter().map(|rank| (rank.player, won)));
                 }
                 _ => {}
             }
             if let Some((player, xp)) = event.data.earned() {
-                earned.push((player, Earned { xp, tasks: 1, ..Earned::default() }));
+                earned.push((
+                    player,
+                    Earned {
+                        xp,
+                        tasks: 1,
+                        ..Earned::default()
+                    },
+                ));
             }
         }
-        let gone = members.iter().filter(|(_, is_member)| !**is_member).map(|(player, _)| player);
+        let gone = members
+            .iter()
+            .filter(|(_, is_member)| !**is_member)
+            .map(|(player, _)| player);
         let rows_of = |player: &PlayerId| row(&(player, append.raid));
         Ok(Rows {
             raid: append.raid.into(),
             creation: creation(append)?,
             header: header(append)?,
-            events: append.events.iter().map(|recorded| event(append, recorded)).collect::<Result<_>>()?,
+            events: append
+                .events
+                .iter()
+                .map(|recorded| event(append, recorded))
+                .collect::<Result<_>>()?,
             joined: joined.iter().map(rows_of).collect::<Result<_>>()?,
             left: gone.map(rows_of).collect::<Result<_>>()?,
             earned,
@@ -101,17 +120,32 @@ impl Totals {
 
     /// For `EARN`.
     pub(super) fn encode(&self) -> Option<String> {
-        array(
-            self.0.iter().map(|(player, Earned { xp, tasks, raids_won })| {
-                format!("[{player},{xp},{tasks},{raids_won}]")
-            }),
-        )
+        array(self.0.iter().map(
+            |(
+                player,
+                Earned {
+                    xp,
+                    tasks,
+                    raids_won,
+                },
+            )| { format!("[{player},{xp},{tasks},{raids_won}]") },
+        ))
     }
 }
 
 fn creation(append: &Append) -> Result<Option<String>> {
-    let Some(EventData::RaidCreated { title, invite_code, target_xp, target_tasks, time_limit_secs, .. }) =
-        append.events.first().filter(|_| is_creation(append)).map(|first| &first.event.data)
+    let Some(EventData::RaidCreated {
+        title,
+        invite_code,
+        target_xp,
+        target_tasks,
+        time_limit_secs,
+        ..
+    }) = append
+        .events
+        .first()
+        .filter(|_| is_creation(append))
+        .map(|first| &first.event.data)
     else {
         return Ok(None);
     };
