@@ -36,9 +36,10 @@ test: ## everything, beside a real PostgreSQL, a real Redis and a real browser (
 	  scripts/with-services bash -ec '$(cargo) test --workspace --locked; \
 	    $(cargo) test --locked --features otel --test reality traces::; npm --prefix $(sdk) test; npm --prefix $(app) test; npm --prefix $(browser) test'
 
-check: ## formatting, lints, documentation, alerts, dependencies, scripts
+check: ## formatting, style, lints, documentation, alerts, dependencies, scripts
 	scripts/setup check
 	$(cargo) fmt --all --check
+	scripts/check-style
 	$(MAKE) app
 	npm --prefix $(sdk) run check
 	npm --prefix $(app) run check
@@ -48,7 +49,7 @@ check: ## formatting, lints, documentation, alerts, dependencies, scripts
 	promtool check rules config/prometheus/alerts.yaml
 	promtool test rules config/prometheus/tests.yaml
 	$(cargo) deny --log-level error --workspace check bans licenses sources
-	shellcheck scripts/* .ci/run
+	shellcheck $$(grep -lE '^#.*\bbash$$' scripts/*) .ci/run
 
 bench: app ## a short load test against a server of its own
 	$(cargo) build --release --locked --workspace --bins
