@@ -1,11 +1,10 @@
 //! Raidhall: a real-time WebSocket game-session server for co-op raids.
 //!
 //! `docs/ARCHITECTURE.md` has the map. In short: [`raid`] decides, [`session`] keeps one raid live, [`store`] makes
-//! what it decided durable, [`audience`] shows it to everybody who watches.
+//! what it decided durable, [`fanout`] delivers it to every client that watches.
 
 pub mod address;
 pub mod app;
-pub mod audience;
 pub mod auth;
 pub mod backup;
 pub mod cli;
@@ -15,11 +14,10 @@ pub mod config;
 mod counts;
 pub mod erasure;
 pub mod error;
-pub mod frame;
+pub mod fanout;
 pub mod http;
 pub mod listener;
 pub mod outbound;
-pub mod outbox;
 pub mod raid;
 pub mod rate;
 pub mod session;

@@ -41,14 +41,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info_span, warn};
 
-use crate::audience::{Audience, RingOptions};
 use crate::clock::Clock;
 use crate::cluster::claims::Claims;
 use crate::cluster::envelope::Watching;
 use crate::cluster::lease::Lease;
 use crate::cluster::link::{Link, Sight};
 use crate::error::Error;
-use crate::outbox::{Answer, ConnectionId, Outbox, Ticket};
+use crate::fanout::audience::{Audience, RingOptions};
+use crate::fanout::outbox::{Answer, ConnectionId, Outbox, Ticket};
 use crate::raid;
 use crate::store::journal::Journal;
 use crate::store::{Epoch, InstanceId, OpHash, Store};

@@ -25,10 +25,10 @@ use super::live::End;
 use super::message::{Message, Watch};
 use super::show::Show;
 use super::{Caller, Owning, View};
-use crate::audience::Audience;
 use crate::cluster::envelope::{Envelope, ForwardAnswer, Note};
 use crate::cluster::link::{About, Heard, Sight};
 use crate::error::Error;
+use crate::fanout::audience::Audience;
 use crate::raid::{Refusal, State};
 use crate::store::{Epoch, InstanceId};
 

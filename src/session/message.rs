@@ -11,7 +11,7 @@ use super::{Ack, Caller, Reply, View};
 use crate::cluster::envelope::Watching;
 use crate::cluster::link::Sight;
 use crate::error::Error;
-use crate::outbox::{ConnectionId, Outbox, Ticket};
+use crate::fanout::outbox::{ConnectionId, Outbox, Ticket};
 use crate::raid;
 use crate::store::{InstanceId, OpHash};
 

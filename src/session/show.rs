@@ -10,10 +10,10 @@ use raidhall_protocol::{PlayerId, RaidState, Seq, ServerMessage};
 
 use super::held::{Basis, Opening};
 use super::message::Watch;
-use crate::audience::{Audience, Joining};
 use crate::error::Error;
-use crate::frame::{self, ByForm, Form};
-use crate::outbox::Answer;
+use crate::fanout::audience::{Audience, Joining};
+use crate::fanout::frame::{self, ByForm, Form};
+use crate::fanout::outbox::Answer;
 use crate::raid::{Refusal, State};
 
 pub(super) struct Show {

@@ -23,8 +23,8 @@ use super::requests::{Done, excess_frame};
 use super::viewer::{Ending, Viewer};
 use crate::auth::Identity;
 use crate::error::Error;
-use crate::frame;
-use crate::outbox::ConnectionId;
+use crate::fanout::frame;
+use crate::fanout::outbox::ConnectionId;
 use crate::raid::Refusal;
 use crate::rate::Rate;
 

@@ -18,9 +18,9 @@ use super::viewer::Ending;
 use super::{Sockets, close_code};
 use crate::auth::Identity;
 use crate::error::Error;
-use crate::frame;
+use crate::fanout::frame;
+use crate::fanout::outbox::ConnectionId;
 use crate::listener::Stream;
-use crate::outbox::ConnectionId;
 use crate::raid::Refusal;
 use crate::telemetry::{Held, metrics};
 

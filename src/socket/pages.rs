@@ -8,7 +8,7 @@ use raidhall_protocol::{Event, Seq};
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::outbox::Ticket;
+use crate::fanout::outbox::Ticket;
 use crate::store::Store;
 
 /// Events read from the store at once.

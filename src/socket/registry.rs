@@ -9,7 +9,7 @@ use raidhall_protocol::PlayerId;
 
 use crate::auth::{Identity, Unwelcome};
 use crate::counts::{Counts, Place};
-use crate::outbox::{ConnectionId, Outbox};
+use crate::fanout::outbox::{ConnectionId, Outbox};
 
 /// A connection, and who it is.
 struct Open {

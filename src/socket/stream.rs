@@ -27,7 +27,7 @@ use super::viewer::{Ending, Viewer};
 use crate::address::ClientAddress;
 use crate::auth::{self, Identity};
 use crate::error::Error;
-use crate::frame::{self, Form};
+use crate::fanout::frame::{self, Form};
 use crate::http::{Failure, Query, RaidPath, seq};
 use crate::telemetry::{Held, metrics};
 

@@ -14,8 +14,8 @@ use super::pages::Pages;
 use super::queue::Queue;
 use super::watches::{Need, Watches};
 use crate::auth::Identity;
-use crate::frame::{self, Form};
-use crate::outbox::{ConnectionId, Outbox, Ticket};
+use crate::fanout::frame::{self, Form};
+use crate::fanout::outbox::{ConnectionId, Outbox, Ticket};
 
 /// How long a connection stays after its token's end, so that it can be renewed without a break.
 const TOKEN_GRACE_MS: i64 = 60_000;

@@ -16,10 +16,10 @@ use raidhall_protocol::server::UnwatchReason;
 use raidhall_protocol::{ErrorType, Event, RaidId, Seq, ServerMessage};
 use tokio::time::Instant;
 
-use crate::audience::{Audience, Pulled};
 use crate::error::Error;
-use crate::frame;
-use crate::outbox::{Answer, Lanes, Outbox, Ticket};
+use crate::fanout::audience::{Audience, Pulled};
+use crate::fanout::frame;
+use crate::fanout::outbox::{Answer, Lanes, Outbox, Ticket};
 use crate::socket::queue::Queue;
 use crate::socket::requests::error_frame;
 use crate::telemetry::{Held, metrics};

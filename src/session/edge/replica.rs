@@ -8,9 +8,9 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::Edge;
-use crate::audience::Audience;
 use crate::cluster::link::{Following, Heard};
 use crate::error::Error;
+use crate::fanout::audience::Audience;
 use crate::raid::{self, Refusal, State};
 use crate::session::load::{self, LoadError};
 use crate::store::Store;

@@ -16,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::audience::{Audience, Pulled, RingOptions};
 use crate::auth::Secret;
 use crate::clock::Clock;
 use crate::cluster::bus::exchange::{Exchange, Station};
@@ -29,7 +28,8 @@ use crate::cluster::link::Link;
 use crate::cluster::peers::Peers;
 use crate::cluster::post::Post;
 use crate::error::Error;
-use crate::outbox::{Answer, ConnectionId, Lanes, Outbox, Ticket};
+use crate::fanout::audience::{Audience, Pulled, RingOptions};
+use crate::fanout::outbox::{Answer, ConnectionId, Lanes, Outbox, Ticket};
 use crate::raid;
 use crate::session::{Ack, Caller, Options, Parts, Reply, Sessions};
 use crate::store::journal::{self, Journal};

@@ -5,9 +5,9 @@ use raidhall_protocol::{Codec, EventData, PlayerId, UnixMillis};
 use serde_json::Value;
 
 use super::*;
-use crate::audience::{Joining, RingOptions};
-use crate::frame::message;
-use crate::outbox::ConnectionId;
+use crate::fanout::audience::{Joining, RingOptions};
+use crate::fanout::frame::message;
+use crate::fanout::outbox::ConnectionId;
 
 const RING: RingOptions = RingOptions {
     events_max: 8,

@@ -3,25 +3,23 @@
 //! A watch is a cursor into the ring: publishing encodes an event once per form and wakes the watchers; each
 //! connection's writer pulls what its client can take. Nothing numbered is ever queued per connection.
 
-mod ring;
-
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::fanout::ring::Ring;
+pub use crate::fanout::ring::{Pulled, RingOptions};
 use parking_lot::Mutex;
 use raidhall_protocol::event::LeaveReason;
 use raidhall_protocol::server::UnwatchReason;
 use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, ServerMessage};
-use ring::Ring;
-pub use ring::{Pulled, RingOptions};
 use serde_json::Value;
 use tokio::sync::Notify;
 
 use crate::cluster::envelope::Note;
 use crate::cluster::link::{About, Link};
-use crate::frame::{Form, Lazy, Shared};
-use crate::outbox::{Answer, ConnectionId, Outbox, Signal, Ticket};
+use crate::fanout::frame::{Form, Lazy, Shared};
+use crate::fanout::outbox::{Answer, ConnectionId, Outbox, Signal, Ticket};
 use crate::store::Epoch;
 
 /// One raid's watchers on this instance, and its recent events.

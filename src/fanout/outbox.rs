@@ -14,9 +14,9 @@ use raidhall_protocol::server::UnwatchReason;
 use raidhall_protocol::{CloseCode, PlayerId, RaidId, Seq};
 use tokio::sync::Notify;
 
-use crate::audience::Audience;
 use crate::error::Error;
-use crate::frame::Form;
+use crate::fanout::audience::Audience;
+use crate::fanout::frame::Form;
 use crate::telemetry::metrics;
 
 /// Presence messages held before the watch gets a snapshot instead.

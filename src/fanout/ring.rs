@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use raidhall_protocol::Seq;
 
-use crate::frame::{Form, Shared};
+use crate::fanout::frame::{Form, Shared};
 use crate::telemetry::metrics;
 
 /// How much a ring holds.
@@ -29,7 +29,7 @@ pub enum Pulled {
     Ended,
 }
 
-pub(super) struct Ring {
+pub(crate) struct Ring {
     options: RingOptions,
     /// Contiguous, oldest first.
     slots: VecDeque<Slot>,
@@ -46,7 +46,7 @@ struct Slot {
 }
 
 impl Ring {
-    pub(super) const fn new(options: RingOptions) -> Self {
+    pub(crate) const fn new(options: RingOptions) -> Self {
         Self {
             options,
             slots: VecDeque::new(),
@@ -56,13 +56,13 @@ impl Ring {
     }
 
     /// Forgets everything; the next event is the one after `head`.
-    pub(super) fn restart(&mut self, head: Seq) {
+    pub(crate) fn restart(&mut self, head: Seq) {
         Self::gauge(-(self.slots.len() as f64), -(self.weight() as f64));
         self.slots.clear();
         self.head = head;
     }
 
-    pub(super) fn push(&mut self, seq: Seq, frames: Shared) {
+    pub(crate) fn push(&mut self, seq: Seq, frames: Shared) {
         assert!(
             seq == self.head.next(),
             "event {seq} published after {}",
@@ -89,7 +89,7 @@ impl Ring {
     }
 
     /// Holds nothing older than `first` any more. Who has not had it yet is told that it is lost here.
-    pub(super) fn forget_before(&mut self, first: Seq) {
+    pub(crate) fn forget_before(&mut self, first: Seq) {
         let (events, bytes) = (self.slots.len() as f64, self.weight() as f64);
         while self.slots.pop_front_if(|slot| slot.seq < first).is_some() {}
         Self::gauge(
@@ -116,7 +116,7 @@ impl Ring {
         usize::try_from(cursor.next().0.checked_sub(first.0)?).ok()
     }
 
-    pub(super) fn pull(&self, cursor: Seq, until: Seq, form: Form, budget: usize) -> Pulled {
+    pub(crate) fn pull(&self, cursor: Seq, until: Seq, form: Form, budget: usize) -> Pulled {
         let Some(index) = self.after(cursor) else {
             return Pulled::Lost;
         };
@@ -138,7 +138,7 @@ impl Ring {
         Pulled::Frames(frames, reached)
     }
 
-    pub(super) fn behind(&self, cursor: Seq) -> (u64, u64) {
+    pub(crate) fn behind(&self, cursor: Seq) -> (u64, u64) {
         let messages = self.head.since(cursor);
         let bytes = match self.after(cursor) {
             Some(0) => self.weight(),
