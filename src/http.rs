@@ -42,10 +42,10 @@ pub use readiness::{Phase, Readiness};
 pub use request_id::RequestId;
 use tokio::sync::Notify;
 
-use crate::address::Proxies;
 use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::cluster::bus::redis::Allowances;
+use crate::net::client_address::Proxies;
 use crate::session::Sessions;
 use crate::store::Store;
 use crate::webhooks::Endpoint;
@@ -101,7 +101,7 @@ pub struct Options {
 }
 
 /// All of HTTP. `socket` is merged in, so that the socket's upgrade passes through the same edge: its requests carry
-/// [`RequestId`] and [`ClientAddress`](crate::address::ClientAddress), and it may answer with a [`Failure`].
+/// [`RequestId`] and [`ClientAddress`](crate::net::client_address::ClientAddress), and it may answer with a [`Failure`].
 pub fn router(doors: Doors, options: &Options, socket: Router) -> Router {
     let Doors {
         sessions,

@@ -3,7 +3,6 @@
 //! `docs/ARCHITECTURE.md` has the map. In short: [`raid`] decides, [`session`] keeps one raid live, [`store`] makes
 //! what it decided durable, [`fanout`] delivers it to every client that watches.
 
-pub mod address;
 pub mod app;
 pub mod auth;
 pub mod backup;
@@ -16,8 +15,7 @@ pub mod erasure;
 pub mod error;
 pub mod fanout;
 pub mod http;
-pub mod listener;
-pub mod outbound;
+pub mod net;
 pub mod raid;
 pub mod rate;
 pub mod session;

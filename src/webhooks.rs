@@ -17,7 +17,7 @@ pub use message::{Kind, Message};
 pub use pump::Pump;
 pub use signature::{Key, KeyError};
 
-use crate::outbound::HttpUrl;
+use crate::net::http_client::HttpUrl;
 use crate::store::{InstanceId, Store};
 
 /// Where webhooks are posted.

@@ -14,7 +14,6 @@ use uuid::Uuid;
 
 use super::tenure::{Kept, Tenure};
 use super::{StartError, open};
-use crate::address::Proxies;
 use crate::auth::{Lookout, Secret};
 use crate::cluster::bus::redis::Allowances;
 use crate::cluster::claims::Claims;
@@ -27,7 +26,8 @@ use crate::config::{BaseUrl, Config, ShutdownConfig};
 use crate::erasure::Eraser;
 use crate::fanout::audience::RingOptions;
 use crate::http::{self, Doors, Origins, Phase, Readiness};
-use crate::listener::{Listener, PerAddress, Seats};
+use crate::net::client_address::Proxies;
+use crate::net::listener::{Listener, PerAddress, Seats};
 use crate::session::{self, Sessions};
 use crate::socket::{self, Sockets};
 use crate::store::journal::{self, Journal};

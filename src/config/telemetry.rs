@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use tracing_subscriber::EnvFilter;
 
 use super::{redact_url, server};
-use crate::outbound::HttpUrl;
+use crate::net::http_client::HttpUrl;
 
 /// Logs and metrics.
 #[derive(Debug, Clone, Deserialize)]

@@ -3,7 +3,7 @@
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-use crate::outbound::HttpUrl;
+use crate::net::http_client::HttpUrl;
 use crate::webhooks::{Endpoint, Key, Kind};
 
 /// Longest name of an endpoint.

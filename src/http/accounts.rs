@@ -15,9 +15,9 @@ use super::failure::Failure;
 use super::gate::{Gate, Signed};
 use super::limits::Limits;
 use super::tally::Tally;
-use crate::address::ClientAddress;
 use crate::auth::{BANNED, RefreshError, guest_name};
 use crate::error::Error;
+use crate::net::client_address::ClientAddress;
 use crate::store::Store;
 
 #[derive(Clone)]

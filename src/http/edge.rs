@@ -19,8 +19,8 @@ use super::body::BodyTimeout;
 use super::failure::Failure;
 use super::request_id::{RequestId, X_REQUEST_ID};
 use super::tally::Tally;
-use crate::address::{ClientAddress, Peer, Proxies};
 use crate::error::Error;
+use crate::net::client_address::{ClientAddress, Peer, Proxies};
 use crate::telemetry::{Trace, metrics};
 
 /// Puts the edge around all routes. Layers run from the last to the first, so that errors of every layer pass through

@@ -8,10 +8,10 @@ use raidhall_protocol::server::PlayerRef;
 
 use super::failure::Failure;
 use super::limits::Limits;
-use crate::address::ClientAddress;
 use crate::auth::{self, Auth, Identity, Scope};
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::net::client_address::ClientAddress;
 use crate::store::Store;
 
 /// What checks tokens.

@@ -12,9 +12,9 @@ use super::body::Body;
 use super::failure::Failure;
 use super::gate::Signed;
 use super::tally::Tally;
-use crate::address::ClientAddress;
 use crate::auth::{BANNED, Scope, Vouched};
 use crate::error::Error;
+use crate::net::client_address::ClientAddress;
 use crate::store::Link;
 
 /// Carries what `init_data` does.

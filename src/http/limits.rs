@@ -11,8 +11,8 @@ use raidhall_protocol::PlayerId;
 use super::Options;
 use super::failure::Failure;
 use super::tally::Tally;
-use crate::address::ClientAddress;
 use crate::cluster::bus::redis::Allowances;
+use crate::net::client_address::ClientAddress;
 use crate::rate::{Exceeded, Limiter, Rate, Standing};
 
 const SECOND: Duration = Duration::from_secs(1);

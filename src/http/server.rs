@@ -21,8 +21,8 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use tracing::Instrument;
 
-use crate::address::Peer;
-use crate::listener::{Listener, Paced, PerAddress, Seat, Seats, Stream};
+use crate::net::client_address::Peer;
+use crate::net::listener::{Listener, Paced, PerAddress, Seat, Seats, Stream};
 use crate::telemetry::metrics;
 
 /// How long accepting rests after it failed (usually for want of file descriptors).

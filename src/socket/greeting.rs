@@ -20,7 +20,7 @@ use crate::auth::Identity;
 use crate::error::Error;
 use crate::fanout::frame;
 use crate::fanout::outbox::ConnectionId;
-use crate::listener::Stream;
+use crate::net::listener::Stream;
 use crate::raid::Refusal;
 use crate::telemetry::{Held, metrics};
 

@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError}
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 
 use super::meter::{Allowance, Excess, Meter, Verdict};
-use crate::listener::Stream;
+use crate::net::listener::Stream;
 
 /// What an idle connection keeps for reading; tungstenite's default is 128 KiB.
 const READ_BUFFER: usize = 1_024;

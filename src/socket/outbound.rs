@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncWriteExt, WriteHalf};
 
 use super::queue::Queue;
-use crate::listener::Stream;
+use crate::net::listener::Stream;
 use crate::telemetry::metrics;
 
 /// Frames in one write at most.

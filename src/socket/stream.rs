@@ -24,11 +24,11 @@ use tracing::{Instrument, debug, info_span};
 use super::Sockets;
 use super::queue::Queue;
 use super::viewer::{Ending, Viewer};
-use crate::address::ClientAddress;
 use crate::auth::{self, Identity};
 use crate::error::Error;
 use crate::fanout::frame::{self, Form};
 use crate::http::{Failure, Query, RaidPath, seq};
+use crate::net::client_address::ClientAddress;
 use crate::telemetry::{Held, metrics};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");

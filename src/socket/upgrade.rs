@@ -15,11 +15,11 @@ use tracing::{Instrument, debug, info_span};
 
 use super::Sockets;
 use super::greeting::Greeting;
-use crate::address::ClientAddress;
 use crate::auth;
 use crate::error::Error;
 use crate::http::Failure;
-use crate::listener::{Paced, Reclaimed};
+use crate::net::client_address::ClientAddress;
+use crate::net::listener::{Paced, Reclaimed};
 
 /// The length of 16 bytes in Base64 (RFC 6455 section 4.1).
 const KEY_LENGTH: usize = 24;

@@ -11,7 +11,7 @@ use thiserror::Error;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use crate::outbound::{AskError, HttpUrl};
+use crate::net::http_client::{AskError, HttpUrl};
 
 const BYTES_MAX: usize = 256 * 1024;
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -9,8 +9,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use super::*;
-use crate::address::Proxies;
-use crate::listener::{MemoryConnector, Reclaimed, memory};
+use crate::net::client_address::Proxies;
+use crate::net::listener::{MemoryConnector, Reclaimed, memory};
 
 const SECOND: Duration = Duration::from_secs(1);
 

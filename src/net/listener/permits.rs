@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::process::{Resource, getrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::address::{ClientAddress, Proxies};
 use crate::counts::{Counts, Place};
+use crate::net::client_address::{ClientAddress, Proxies};
 use crate::telemetry::metrics;
 
 /// Files that a process has open besides connections of clients and of its pools: listeners, logs, the runtime's own.

@@ -1,7 +1,7 @@
 //! Where connections come from: TCP, or memory in a simulation.
 
 mod paced;
-mod seats;
+mod permits;
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 pub use paced::{Paced, Reclaimed};
-pub use seats::{PerAddress, Seat, Seats};
+pub use permits::{PerAddress, Seat, Seats};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::Stream;
-use super::seats::Seat;
+use super::permits::Seat;
 
 /// The least that a client has to take of what waits for it, in bytes per second.
 const PACE: u64 = 1024;
