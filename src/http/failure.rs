@@ -12,8 +12,8 @@ use raidhall_protocol::rest::{Failed, RestError};
 use raidhall_protocol::{ErrorBody, ErrorType, FieldFault};
 
 use crate::error::Error;
+use crate::limits::rate::Exceeded;
 use crate::raid::Refusal;
-use crate::rate::Exceeded;
 use crate::store::StoreError;
 
 pub(super) const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");

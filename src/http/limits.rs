@@ -12,8 +12,9 @@ use super::Options;
 use super::failure::Failure;
 use super::tally::Tally;
 use crate::cluster::bus::redis::Allowances;
+use crate::limits::rate::{Exceeded, Rate, Standing};
+use crate::limits::rate_limiter::Limiter;
 use crate::net::client_address::ClientAddress;
-use crate::rate::{Exceeded, Limiter, Rate, Standing};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);

@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use parking_lot::Mutex;
 
 use super::failure::{LIMIT, REMAINING, RESET, seconds};
-use crate::rate::Standing;
+use crate::limits::rate::Standing;
 
 /// One request's. In the extensions of every request.
 #[derive(Debug, Clone, Default)]

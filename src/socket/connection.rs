@@ -25,8 +25,8 @@ use crate::auth::Identity;
 use crate::error::Error;
 use crate::fanout::frame;
 use crate::fanout::outbox::ConnectionId;
+use crate::limits::rate::Rate;
 use crate::raid::Refusal;
-use crate::rate::Rate;
 
 /// Heartbeats without a byte from the client before it counts as gone.
 const SILENT_HEARTBEATS: u32 = 2;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::rate::Rate;
+use crate::limits::rate::Rate;
 
 /// Allowances are what this time gives: a burst may be as long.
 const BURST: Duration = Duration::from_secs(2);

@@ -8,8 +8,8 @@ use dashmap::DashMap;
 use raidhall_protocol::PlayerId;
 
 use crate::auth::{Identity, Unwelcome};
-use crate::counts::{Counts, Place};
 use crate::fanout::outbox::{ConnectionId, Outbox};
+use crate::limits::keyed_limit::{Counts, Place};
 
 /// A connection, and who it is.
 struct Open {

@@ -4,7 +4,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::rate::{Exceeded, Limiter};
+use crate::limits::rate::Exceeded;
+use crate::limits::rate_limiter::Limiter;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// The longest wait for a turn.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use raidhall::cluster::bus::redis::{Allowances, RedisOptions};
-use raidhall::rate::Rate;
+use raidhall::limits::rate::Rate;
 use raidhall::store::InstanceId;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};

@@ -11,7 +11,7 @@ use super::*;
 use crate::http::body::Body as Fields;
 use crate::http::origins::Origins;
 use crate::http::{health, readiness::Readiness, web_app};
-use crate::rate::Exceeded;
+use crate::limits::rate::Exceeded;
 use crate::store::StoreError;
 
 const SECOND: Duration = Duration::from_secs(1);

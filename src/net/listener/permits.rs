@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::process::{Resource, getrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::counts::{Counts, Place};
+use crate::limits::keyed_limit::{Counts, Place};
 use crate::net::client_address::{ClientAddress, Proxies};
 use crate::telemetry::metrics;
 

@@ -17,7 +17,7 @@ use super::backoff::Backoff;
 use super::link::Link;
 use super::server::{Server, within};
 use super::{GOOD, RedisOptions};
-use crate::rate::{Exceeded, Rate, Standing};
+use crate::limits::rate::{Exceeded, Rate, Standing};
 use crate::telemetry::metrics;
 
 /// How long an answer may take.

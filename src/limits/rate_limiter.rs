@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{Exceeded, Rate, Standing};
+use crate::limits::rate::{Exceeded, Rate, Standing};
 
 /// From this many keys on, those that are back at their full allowance are forgotten now and then.
 const SWEEP_FROM: usize = 1024;

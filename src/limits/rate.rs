@@ -2,11 +2,8 @@
 //!
 //! Unlike `governor`'s it can take a charge back, and it runs on tokio's clock, so that tests need not wait.
 
-mod limiter;
-
 use std::time::Duration;
 
-pub use limiter::Limiter;
 use tokio::time::Instant;
 
 /// An allowance of some number in some time, which starts full and comes back evenly.
