@@ -3,11 +3,11 @@
 //! The database is the judge of ownership; the bus makes it fast and is needed for nothing to be right.
 
 pub mod bus;
-pub mod claims;
+pub mod client;
 pub mod due;
-pub mod envelope;
 pub mod heads;
 pub mod lease;
-pub mod link;
-pub mod peers;
+pub mod membership;
+pub mod message;
+pub mod ownership;
 pub mod post;

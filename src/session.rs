@@ -42,10 +42,10 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info_span, warn};
 
 use crate::clock::Clock;
-use crate::cluster::claims::Claims;
-use crate::cluster::envelope::Watching;
+use crate::cluster::client::{Link, Sight};
 use crate::cluster::lease::Lease;
-use crate::cluster::link::{Link, Sight};
+use crate::cluster::message::Watching;
+use crate::cluster::ownership::Claims;
 use crate::error::Error;
 use crate::fanout::audience::{Audience, RingOptions};
 use crate::fanout::outbox::{Answer, ConnectionId, Outbox, Ticket};

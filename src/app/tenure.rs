@@ -16,7 +16,7 @@ use tracing::{Instrument, info_span, warn};
 
 use crate::clock::Clock;
 use crate::cluster::lease::{Keeper, Lease};
-use crate::cluster::peers::Peers;
+use crate::cluster::membership::Peers;
 use crate::http::Readiness;
 use crate::store::{EnlistError, Instance, Renewal, Store, StoreError};
 

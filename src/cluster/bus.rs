@@ -3,10 +3,10 @@
 //! Messages of one channel arrive in the order in which they were published, or not at all. Whoever listens heals from
 //! the store: [`Delivery::Lost`] and [`Delivery::LostAll`] say when.
 
-mod dropped;
+mod drop_cause;
 #[cfg(test)]
-pub mod exchange;
-mod intake;
+pub mod in_process;
+mod receive_queue;
 pub mod redis;
 
 use std::fmt::{self, Display, Formatter};
@@ -14,9 +14,9 @@ use std::str::FromStr;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-pub use dropped::Dropped;
-pub use intake::{Deliveries, Intake, Refusal, intake};
+pub use drop_cause::Dropped;
 use raidhall_protocol::RaidId;
+pub use receive_queue::{Deliveries, Intake, Refusal, intake};
 use tokio::sync::watch;
 use uuid::Uuid;
 

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tracing::{error, info, warn};
 
-use super::peers::Peers;
+use super::membership::Peers;
 use crate::clock::Clock;
 use crate::store::{Epoch, Instance, Renewal, Store, StoreError};
 use crate::telemetry::metrics;

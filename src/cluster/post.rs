@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::bus::{Channel, Deliveries, Delivery};
-use super::envelope::{Envelope, ForwardAnswer, Item, Note, Unreadable, Watching};
-use super::link::{About, Heard, Link, Sight};
+use super::client::{About, Heard, Link, Sight};
+use super::message::{Envelope, ForwardAnswer, Item, Note, Unreadable, Watching};
 use crate::error::Error;
 use crate::session::{PARKED_MAX, Reply, Sessions};
 use crate::store::{Epoch, InstanceId};

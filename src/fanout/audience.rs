@@ -16,8 +16,8 @@ use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, ServerMessage};
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use crate::cluster::envelope::Note;
-use crate::cluster::link::{About, Link};
+use crate::cluster::client::{About, Link};
+use crate::cluster::message::Note;
 use crate::fanout::frame::{Form, Lazy, Shared};
 use crate::fanout::outbox::{Answer, ConnectionId, Outbox, Signal, Ticket};
 use crate::store::Epoch;

@@ -24,7 +24,7 @@ use super::ops::Ops;
 use super::presence::Presence;
 use super::remotes::Remotes;
 use super::{Owning, Sessions};
-use crate::cluster::link::Following;
+use crate::cluster::client::Following;
 use crate::error::Error;
 use crate::fanout::audience::Audience;
 use crate::raid::{Refusal, State};

@@ -8,7 +8,7 @@ use raidhall_protocol::{PlayerId, RaidState, Seq};
 use super::measured::count;
 use super::message::Watch;
 use super::{Ack, Reply, View};
-use crate::cluster::link::Sight;
+use crate::cluster::client::Sight;
 use crate::error::Error;
 
 /// An answer as decided.

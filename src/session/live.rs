@@ -27,7 +27,7 @@ use super::ops::Ops;
 use super::presence::Presence;
 use super::show::Show;
 use super::{Ack, Caller, Reply, Sessions};
-use crate::cluster::link::About;
+use crate::cluster::client::About;
 use crate::error::Error;
 use crate::fanout::audience::Audience;
 use crate::raid::{self, Context, Refusal, State};

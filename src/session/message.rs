@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::measured::count;
 use super::{Ack, Caller, Reply, View};
-use crate::cluster::envelope::Watching;
-use crate::cluster::link::Sight;
+use crate::cluster::client::Sight;
+use crate::cluster::message::Watching;
 use crate::error::Error;
 use crate::fanout::outbox::{ConnectionId, Outbox, Ticket};
 use crate::raid;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use raidhall_protocol::{PlayerId, UnixMillis};
 use tokio::time::Instant;
 
-use crate::cluster::envelope::Watching;
-use crate::cluster::peers::Peers;
+use crate::cluster::membership::Peers;
+use crate::cluster::message::Watching;
 use crate::store::InstanceId;
 
 /// How often an instance says who watches, though nothing has changed.

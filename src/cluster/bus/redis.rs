@@ -21,13 +21,13 @@
 //! ACL SETUSER raidhall on >PASSWORD resetkeys ~ratelimit:* resetchannels &raid:* &instance:* -@all +hello +ping +eval +get +set +time +cluster|slots +spublish +ssubscribe +sunsubscribe
 //! ```
 
-mod allowances;
 mod backoff;
-mod life;
-mod link;
-mod outgoing;
+mod connection;
+mod connection_pair;
+mod publish_queue;
 mod receiver;
 mod server;
+mod shared_limits;
 mod subscriptions;
 
 use std::sync::Arc;
@@ -40,11 +40,11 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
-pub use self::allowances::{Allowances, Keeper};
 use self::backoff::Backoff;
-use self::life::Life;
-use self::outgoing::{Outgoing, Queued};
+use self::connection_pair::Life;
+use self::publish_queue::{Outgoing, Queued};
 use self::server::Server;
+pub use self::shared_limits::{Allowances, Keeper};
 use self::subscriptions::Subscriptions;
 use super::{Bus, BusDown, Channel, Deliveries, Intake, intake};
 use crate::store::InstanceId;

@@ -6,7 +6,7 @@ use raidhall_protocol::PlayerId;
 use tokio::time::{Instant, timeout_at};
 
 use super::Edge;
-use crate::cluster::envelope::{Note, Watching};
+use crate::cluster::message::{Note, Watching};
 use crate::session::actor::Lasting;
 use crate::session::presence::Presence;
 use crate::session::remotes::ANNOUNCE_EVERY;

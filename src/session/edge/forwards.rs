@@ -10,8 +10,8 @@ use std::time::Duration;
 use raidhall_protocol::Seq;
 use tokio::time::{Instant, sleep_until};
 
-use crate::cluster::envelope::{ForwardAnswer, Item, Note, Wish};
-use crate::cluster::link::{About, Forwarding, Link};
+use crate::cluster::client::{About, Forwarding, Link};
+use crate::cluster::message::{ForwardAnswer, Item, Note, Wish};
 use crate::error::Error;
 use crate::session::create::random;
 use crate::session::message::{Execute, Message};

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
 use super::{Edge, RESOLVE_PAUSE};
-use crate::cluster::envelope::Note;
+use crate::cluster::message::Note;
 use crate::raid::Refusal;
 use crate::store::{Epoch, Head, InstanceId};
 

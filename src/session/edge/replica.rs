@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::Edge;
-use crate::cluster::link::{Following, Heard};
+use crate::cluster::client::{Following, Heard};
 use crate::error::Error;
 use crate::fanout::audience::Audience;
 use crate::raid::{self, Refusal, State};

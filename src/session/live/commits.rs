@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::super::presence::Presence;
 use super::Live;
-use crate::cluster::envelope::Note;
+use crate::cluster::message::Note;
 use crate::raid;
 use crate::store::journal::Outcome;
 use crate::store::{Append, Header};

@@ -11,7 +11,7 @@ use super::super::actor::Lasting;
 use super::super::edge::Edge;
 use super::super::presence::Presence;
 use super::Live;
-use crate::cluster::envelope::{Note, Watching};
+use crate::cluster::message::{Note, Watching};
 use crate::store::InstanceId;
 
 /// How often other instances are told who is online, though nothing has changed.

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use super::hall::{Hall, START, Watcher, named, new_raid, options, player};
-use crate::cluster::bus::exchange::{Exchange, Fault};
+use crate::cluster::bus::in_process::{Exchange, Fault};
 use crate::error::Error;
 use crate::session::{Ack, Caller, Options};
 use crate::store::memory::{Call, MemoryStore};

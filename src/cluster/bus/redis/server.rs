@@ -18,7 +18,7 @@ use rustls::pki_types::pem::PemObject;
 use tokio::time::sleep;
 
 use super::RedisOptions;
-use super::link::Link;
+use super::connection::Link;
 use super::receiver::Receiver;
 use crate::config::redact_url;
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::clock::Clock;
-use crate::cluster::peers::Peers;
+use crate::cluster::membership::Peers;
 use crate::raid;
 use crate::store::Epoch;
 

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
 use super::backoff::Backoff;
-use super::link::Link;
+use super::connection::Link;
 use super::server::{Server, within};
 use super::{GOOD, RedisOptions};
 use crate::limits::rate::{Exceeded, Rate, Standing};

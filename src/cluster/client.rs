@@ -2,23 +2,23 @@
 //!
 //! An instance that is alone has a link too: nobody hears it, it hears nobody, and it never waits.
 
-mod following;
-mod questions;
+mod requests;
+mod subscription;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use following::Follows;
-pub use following::{Following, Heard};
-use questions::Questions;
-pub use questions::{Forwarding, Sight};
 use raidhall_protocol::{RaidId, Seq};
+use requests::Questions;
+pub use requests::{Forwarding, Sight};
+use subscription::Follows;
+pub use subscription::{Following, Heard};
 use tokio::sync::watch;
 
 use super::bus::{Bus, Channel};
-use super::envelope::{Envelope, Note, Seal, Unreadable};
-use super::peers::Peers;
+use super::membership::Peers;
+use super::message::{Envelope, Note, Seal, Unreadable};
 use crate::clock::Clock;
 use crate::store::{Epoch, Head, InstanceId};
 use crate::telemetry::metrics;

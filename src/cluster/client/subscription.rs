@@ -11,7 +11,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
 use crate::cluster::bus::{Bus, Channel};
-use crate::cluster::envelope::Envelope;
+use crate::cluster::message::Envelope;
 use crate::store::Head;
 
 /// What waits for one follower. When it is full, what comes is dropped and the follower told to look at the store.

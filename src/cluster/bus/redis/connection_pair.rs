@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::super::Intake;
 use super::Shared;
-use super::link::Link;
+use super::connection::Link;
 use super::receiver::Receiver;
 use super::server::{ANSWER, Server, within};
 use crate::telemetry::{Held, metrics};

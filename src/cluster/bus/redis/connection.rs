@@ -10,7 +10,7 @@ use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
 use redis::{Cmd, FromRedisValue, Pipeline, RedisResult, Value};
 
 use super::super::Channel;
-use super::outgoing::Queued;
+use super::publish_queue::Queued;
 use super::server::{ANSWER, within};
 
 /// Channels in one command, and commands at once.

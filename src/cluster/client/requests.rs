@@ -7,7 +7,7 @@ use dashmap::DashMap;
 use raidhall_protocol::{PlayerId, Seq};
 use tokio::sync::oneshot;
 
-use crate::cluster::envelope::{Envelope, ForwardAnswer, Note};
+use crate::cluster::message::{Envelope, ForwardAnswer, Note};
 use crate::store::InstanceId;
 
 /// A raid as its owner sees it now.
