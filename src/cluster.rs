@@ -4,10 +4,7 @@
 
 pub mod bus;
 pub mod client;
-pub mod due;
-pub mod heads;
 pub mod lease;
 pub mod membership;
 pub mod message;
 pub mod ownership;
-pub mod post;

@@ -11,9 +11,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::bus::{Channel, Deliveries, Delivery};
-use super::client::{About, Heard, Link, Sight};
-use super::message::{Envelope, ForwardAnswer, Item, Note, Unreadable, Watching};
+use crate::cluster::bus::{Channel, Deliveries, Delivery};
+use crate::cluster::client::{About, Heard, Link, Sight};
+use crate::cluster::message::{Envelope, ForwardAnswer, Item, Note, Unreadable, Watching};
 use crate::error::Error;
 use crate::session::{PARKED_MAX, Reply, Sessions};
 use crate::store::{Epoch, InstanceId};

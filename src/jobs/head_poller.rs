@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 
-use super::client::Link;
+use crate::cluster::client::Link;
 use crate::store::Store;
 
 /// How often it is polled while the bus is not proven.
