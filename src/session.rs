@@ -4,20 +4,20 @@
 //! refusal at once. A raid that nobody needs has no task and no memory.
 
 mod actor;
+mod command_metrics;
 mod create;
-mod edge;
-mod held;
-mod inbox;
-mod live;
+mod follower;
 mod load;
-mod measured;
+mod mailbox;
 mod message;
 mod ops;
+mod owner;
+mod pending_replies;
 mod presence;
 mod read;
-mod remotes;
+mod remote_watchers;
 mod reply;
-mod show;
+mod snapshot_cache;
 #[cfg(test)]
 mod tests;
 
@@ -25,11 +25,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actor::{Actor, Origin};
+use command_metrics::measured;
 use dashmap::mapref::entry::Entry;
 use dashmap::{DashMap, DashSet};
-pub use edge::PARKED_MAX;
-use inbox::Inbox;
-use measured::measured;
+pub use follower::PARKED_MAX;
+use mailbox::Inbox;
 use message::{Execute, Message, Watch};
 use parking_lot::Mutex;
 use raidhall_protocol::{PlayerId, RaidId, RaidState, Seq, UnixMillis};

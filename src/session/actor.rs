@@ -15,14 +15,14 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, error, info, warn};
 
-use super::edge::Edge;
-use super::inbox::Inbox;
-use super::live::{End, Live, Start};
+use super::follower::Edge;
 use super::load::{self, LoadError};
+use super::mailbox::Inbox;
 use super::message::Message;
 use super::ops::Ops;
+use super::owner::{End, Live, Start};
 use super::presence::Presence;
-use super::remotes::Remotes;
+use super::remote_watchers::Remotes;
 use super::{Owning, Sessions};
 use crate::cluster::client::Following;
 use crate::error::Error;

@@ -6,7 +6,7 @@ use raidhall_protocol::{PlayerId, Seq, UnixMillis};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::measured::count;
+use super::command_metrics::count;
 use super::{Ack, Caller, Reply, View};
 use crate::cluster::client::Sight;
 use crate::cluster::message::Watching;

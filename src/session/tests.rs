@@ -7,8 +7,8 @@
 
 mod cluster;
 mod commits;
-mod hall;
 mod lifecycle;
+mod registry;
 
 use raidhall_protocol::Command;
 

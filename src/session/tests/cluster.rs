@@ -7,7 +7,7 @@ use raidhall_protocol::{Command, EventData, RaidId, Seq, ServerMessage};
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
-use super::hall::{Hall, START, Watcher, named, new_raid, options, player};
+use super::registry::{Hall, START, Watcher, named, new_raid, options, player};
 use crate::cluster::bus::in_process::{Exchange, Fault};
 use crate::error::Error;
 use crate::session::{Ack, Caller, Options};
@@ -15,8 +15,8 @@ use crate::store::memory::{Call, MemoryStore};
 use crate::store::{Claim, Instance, InstanceId, Store};
 
 mod drain;
-mod edge;
 mod erasure;
+mod follower;
 mod presence;
 mod takeover;
 

@@ -6,7 +6,7 @@ use raidhall_protocol::{Command, RaidId, Seq, ServerMessage};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::PANIC;
-use super::hall::{Hall, Pending, options};
+use super::registry::{Hall, Pending, options};
 use crate::error::Error;
 use crate::session::{Ack, Caller, Options};
 use crate::store::memory::Call;
@@ -358,7 +358,7 @@ async fn a_full_inbox_is_told_at_once() {
         .collect::<Vec<_>>();
     let overloaded = answers
         .iter_mut()
-        .filter_map(super::hall::Pending::now)
+        .filter_map(super::registry::Pending::now)
         .collect::<Vec<_>>();
     assert_eq!(overloaded, vec![Err(Error::Overloaded); 198]);
 }

@@ -9,7 +9,7 @@ use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{Command, EventData, RaidId, Seq, ServerMessage};
 use tokio::time::sleep;
 
-use super::hall::{Hall, START, Watcher, options, player};
+use super::registry::{Hall, START, Watcher, options, player};
 use crate::raid::Refusal;
 use crate::session::{Caller, Options};
 use crate::store::Store;

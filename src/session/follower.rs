@@ -5,9 +5,9 @@
 //! store whenever one is missing. An edge decides nothing and numbers nothing, so whatever the bus loses, repeats or
 //! reorders, it can be late and never wrong.
 
-mod announce;
+mod announcements;
 mod forwards;
-mod owner;
+mod ownership;
 mod replica;
 
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Sessions;
 use super::actor::Lasting;
-use super::held::Opening;
-use super::live::End;
 use super::message::{Message, Watch};
-use super::show::Show;
+use super::owner::End;
+use super::pending_replies::Opening;
+use super::snapshot_cache::Show;
 use super::{Caller, Owning, View};
 use crate::cluster::client::{About, Heard, Sight};
 use crate::cluster::message::{Envelope, ForwardAnswer, Note};

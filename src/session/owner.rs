@@ -21,11 +21,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, warn};
 
 use super::actor::Lasting;
-use super::held::{Basis, Held, Queue};
 use super::message::{Execute, Message, Watch};
 use super::ops::Ops;
+use super::pending_replies::{Basis, Held, Queue};
 use super::presence::Presence;
-use super::show::Show;
+use super::snapshot_cache::Show;
 use super::{Ack, Caller, Reply, Sessions};
 use crate::cluster::client::About;
 use crate::error::Error;

@@ -8,7 +8,7 @@ use raidhall_protocol::{PlayerId, Seq, UnixMillis};
 use tokio::time::Instant;
 
 use super::super::actor::Lasting;
-use super::super::edge::Edge;
+use super::super::follower::Edge;
 use super::super::presence::Presence;
 use super::Live;
 use crate::cluster::message::{Note, Watching};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use raidhall_protocol::{PlayerId, RaidState, Seq};
 
-use super::measured::count;
+use super::command_metrics::count;
 use super::message::Watch;
 use super::{Ack, Reply, View};
 use crate::cluster::client::Sight;

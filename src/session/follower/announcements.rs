@@ -9,7 +9,7 @@ use super::Edge;
 use crate::cluster::message::{Note, Watching};
 use crate::session::actor::Lasting;
 use crate::session::presence::Presence;
-use crate::session::remotes::ANNOUNCE_EVERY;
+use crate::session::remote_watchers::ANNOUNCE_EVERY;
 
 /// How long the first watcher waits for the owner to say who is online.
 const PRESENCE_PATIENCE: Duration = Duration::from_secs(1);

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use raidhall_protocol::{PlayerId, RaidState, Seq, ServerMessage};
 
-use super::held::{Basis, Opening};
 use super::message::Watch;
+use super::pending_replies::{Basis, Opening};
 use crate::error::Error;
 use crate::fanout::audience::{Audience, Joining};
 use crate::fanout::frame::{self, ByForm, Form};
