@@ -18,7 +18,7 @@ pub mod limits;
 pub mod net;
 pub mod raid;
 pub mod session;
-pub mod socket;
 pub mod store;
 pub mod telemetry;
 pub mod webhooks;
+pub mod ws;

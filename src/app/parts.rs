@@ -29,11 +29,11 @@ use crate::jobs::inbox_dispatcher::Post;
 use crate::net::client_address::Proxies;
 use crate::net::listener::{Listener, PerAddress, Seats};
 use crate::session::{self, Sessions};
-use crate::socket::{self, Sockets};
 use crate::store::journal::{self, Journal};
 use crate::store::{Instance, InstanceId, Store};
 use crate::telemetry::{lag, metrics, metrics_router, upkeep};
 use crate::webhooks;
+use crate::ws::{self, Sockets};
 
 /// How often the store looks after itself.
 const MAINTENANCE: Duration = Duration::from_secs(24 * 3_600);
@@ -421,16 +421,16 @@ fn session_options(config: &Config) -> session::Options {
     }
 }
 
-fn socket_options(config: &Config, allowed_origins: Origins) -> socket::Options {
+fn socket_options(config: &Config, allowed_origins: Origins) -> ws::Options {
     let limits = &config.limits;
-    socket::Options {
+    ws::Options {
         allowed_origins,
         message_bytes: limits.message_bytes,
         commands_per_second: limits.commands_per_second,
         bytes_per_second: limits.bytes_per_second,
         watches: limits.watches,
         signal_bytes: limits.signal_bytes,
-        places: socket::Places {
+        places: ws::Places {
             connections: limits.connections,
             per_address: limits.connections_per_address,
             per_player: limits.connections_per_player,

@@ -10,7 +10,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use super::failure::{LIMIT, REMAINING, RESET};
 use super::identities::INIT_DATA;
 use super::request_id::X_REQUEST_ID;
-use crate::socket::LINEAGE;
+use crate::ws::LINEAGE;
 
 /// How long a browser may remember what it was allowed.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(3600);

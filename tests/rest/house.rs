@@ -19,11 +19,11 @@ use raidhall::http::{self, Doors, Origins, Readiness};
 use raidhall::jobs::eraser::Eraser;
 use raidhall::net::client_address::{Peer, Proxies};
 use raidhall::session::{self, Sessions};
-use raidhall::socket::{self, Places, Sockets};
 use raidhall::store::journal::{self, Journal};
 use raidhall::store::memory::MemoryStore;
 use raidhall::store::{Instance, InstanceId, Store};
 use raidhall::webhooks::{Endpoint, Kind};
+use raidhall::ws::{self, Places, Sockets};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -237,7 +237,7 @@ fn sockets(
     options: &http::Options,
 ) -> Sockets {
     let many = 1_000;
-    let options = socket::Options {
+    let options = ws::Options {
         allowed_origins: options.allowed_origins.clone(),
         message_bytes: 16_384,
         commands_per_second: NonZeroU32::new(1_000).expect("not zero"),

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::{Instrument, debug, info_span};
 
 use super::Sockets;
-use super::greeting::Greeting;
+use super::handshake::Greeting;
 use crate::auth;
 use crate::error::Error;
 use crate::http::Failure;

@@ -20,7 +20,7 @@ use super::Sockets;
 use super::inbound::{Inbound, Received};
 use super::outbound::Outbound;
 use super::requests::{Done, excess_frame};
-use super::viewer::{Ending, Viewer};
+use super::subscriber::{Ending, Viewer};
 use crate::auth::Identity;
 use crate::error::Error;
 use crate::fanout::frame;

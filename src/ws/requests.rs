@@ -13,7 +13,7 @@ use tracing::warn;
 
 use super::connection::Connection;
 use super::meter::Excess;
-use super::viewer::Ending;
+use super::subscriber::Ending;
 use crate::auth::{Identity, Scope};
 use crate::error::Error;
 use crate::fanout::frame::{self, Form};

@@ -22,8 +22,8 @@ use tokio::time::{sleep_until, timeout};
 use tracing::{Instrument, debug, info_span};
 
 use super::Sockets;
-use super::queue::Queue;
-use super::viewer::{Ending, Viewer};
+use super::send_queue::Queue;
+use super::subscriber::{Ending, Viewer};
 use crate::auth::{self, Identity};
 use crate::error::Error;
 use crate::fanout::frame::{self, Form};

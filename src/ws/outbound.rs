@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncWriteExt, WriteHalf};
 
-use super::queue::Queue;
+use super::send_queue::Queue;
 use crate::net::listener::Stream;
 use crate::telemetry::metrics;
 

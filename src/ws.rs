@@ -6,18 +6,18 @@
 //! watches, and never a raid's state.
 
 mod connection;
-mod greeting;
+mod connection_registry;
+mod handshake;
+mod handshake_limiter;
 mod inbound;
 mod meter;
 mod outbound;
-mod pages;
-mod queue;
-mod registry;
+mod replay_pages;
 mod requests;
-mod stream;
-mod turns;
+mod send_queue;
+mod sse;
+mod subscriber;
 mod upgrade;
-mod viewer;
 mod watches;
 
 use std::net::IpAddr;
@@ -27,15 +27,15 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{any, get};
+pub use connection_registry::Places;
+use connection_registry::{Admission, Registry};
+use handshake_limiter::Turns;
 use meter::Allowance;
 use raidhall_protocol::CloseCode;
 use raidhall_protocol::limits::SOCKET_PATH;
-pub use registry::Places;
-use registry::{Admission, Registry};
-pub(crate) use stream::LINEAGE;
+pub(crate) use sse::LINEAGE;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
-use turns::Turns;
 use watches::Slack;
 
 use crate::auth::{Auth, Identity, Unwelcome};
@@ -152,7 +152,7 @@ impl Sockets {
     pub fn router(&self) -> Router {
         Router::new()
             .route(SOCKET_PATH, any(upgrade::upgrade))
-            .route("/api/v1/raids/{id}/stream", get(stream::stream))
+            .route("/api/v1/raids/{id}/stream", get(sse::stream))
             .with_state(self.clone())
     }
 

@@ -20,9 +20,9 @@ use crate::error::Error;
 use crate::fanout::audience::{Audience, Pulled};
 use crate::fanout::frame;
 use crate::fanout::outbox::{Answer, Lanes, Outbox, Ticket};
-use crate::socket::queue::Queue;
-use crate::socket::requests::error_frame;
 use crate::telemetry::{Held, metrics};
+use crate::ws::requests::error_frame;
+use crate::ws::send_queue::Queue;
 
 /// What one watch may put into the socket's queue at a time, in bytes.
 const BUDGET: usize = 32 * 1024;

@@ -10,11 +10,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
 use super::connection::Connection;
+use super::connection_registry::Admission;
 use super::inbound::{Inbound, Received};
 use super::outbound::Outbound;
-use super::registry::Admission;
 use super::requests::{error_frame, excess_frame};
-use super::viewer::Ending;
+use super::subscriber::Ending;
 use super::{Sockets, close_code};
 use crate::auth::Identity;
 use crate::error::Error;

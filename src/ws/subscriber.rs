@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::Sockets;
 use super::close_code;
-use super::pages::Pages;
-use super::queue::Queue;
+use super::replay_pages::Pages;
+use super::send_queue::Queue;
 use super::watches::{Need, Watches};
 use crate::auth::Identity;
 use crate::fanout::frame::{self, Form};
