@@ -1,45 +1,34 @@
-//! The REST doors: one file per resource. Handlers translate; they hold no rules.
+//! The REST API: [`routes`] has a file per resource. Handlers translate; they hold no rules.
 //!
-//! `edge` is what every request passes through, `failure` how every error leaves, `server` the accept loop underneath.
+//! Every request passes through `middleware`, every error leaves through `error_response`, and `server` is the accept loop
+//! underneath.
 
-mod account_for;
-mod accounts;
-mod admin;
-mod asset;
+mod audited;
+mod authentication;
 mod body;
-mod commands;
-mod documents;
-mod edge;
-mod erasure;
-mod export;
-mod failure;
-mod gate;
-mod health;
-mod host_app;
+mod error_response;
 mod idempotency;
-mod identities;
-mod ledger;
 mod limits;
+mod middleware;
 mod origins;
 mod query;
-mod raids;
+mod rate_limit_headers;
 mod readiness;
 mod request_id;
+mod routes;
 pub mod server;
-mod tally;
-mod web_app;
-mod webhooks;
+mod static_files;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-pub use failure::Failure;
+pub use error_response::Failure;
 pub use origins::Origins;
 pub(crate) use query::{Query, seq};
-pub(crate) use raids::RaidPath;
 pub use readiness::{Phase, Readiness};
 pub use request_id::RequestId;
+pub(crate) use routes::raids::RaidPath;
 use tokio::sync::Notify;
 
 use crate::auth::Auth;
@@ -113,33 +102,33 @@ pub fn router(doors: Doors, options: &Options, socket: Router) -> Router {
         webhooks,
     } = doors;
     let limits = Arc::new(limits::Limits::new(options));
-    let gate = gate::Gate {
+    let gate = authentication::Gate {
         auth,
         clock,
         store: Arc::clone(&store),
         limits: Arc::clone(&limits),
     };
-    let accounts = accounts::Accounts {
+    let accounts = crate::http::routes::accounts::Accounts {
         gate: gate.clone(),
         store: Arc::clone(&store),
         limits: Arc::clone(&limits),
     };
-    let admin = admin::Admin {
+    let admin = crate::http::routes::admin::Admin {
         gate: gate.clone(),
         store: Arc::clone(&store),
         sessions: sessions.clone(),
     };
-    let erasing = erasure::Erasing {
+    let erasing = crate::http::routes::erasure::Erasing {
         gate: gate.clone(),
         store: Arc::clone(&store),
         closed,
     };
-    let webhooks = webhooks::Webhooks {
+    let webhooks = crate::http::routes::webhooks::Webhooks {
         gate: gate.clone(),
         store: Arc::clone(&store),
         endpoints: webhooks,
     };
-    let raids = raids::Raids {
+    let raids = crate::http::routes::raids::Raids {
         gate,
         store,
         sessions,
@@ -147,17 +136,17 @@ pub fn router(doors: Doors, options: &Options, socket: Router) -> Router {
         ws_url: options.ws_url.as_str().into(),
     };
     let routes = Router::new()
-        .merge(web_app::routes(&options.ws_url))
-        .merge(documents::routes())
-        .merge(health::routes(readiness))
-        .merge(identities::routes(accounts.clone()))
-        .merge(export::routes(accounts.clone()))
-        .merge(accounts::routes(accounts))
-        .merge(erasure::routes(erasing))
-        .merge(host_app::routes(raids.clone()))
-        .merge(raids::routes(raids))
-        .merge(admin::routes(admin))
-        .merge(webhooks::routes(webhooks))
+        .merge(crate::http::routes::web_app::routes(&options.ws_url))
+        .merge(crate::http::routes::documents::routes())
+        .merge(crate::http::routes::health::routes(readiness))
+        .merge(crate::http::routes::identities::routes(accounts.clone()))
+        .merge(crate::http::routes::export::routes(accounts.clone()))
+        .merge(crate::http::routes::accounts::routes(accounts))
+        .merge(crate::http::routes::erasure::routes(erasing))
+        .merge(crate::http::routes::host_app::routes(raids.clone()))
+        .merge(crate::http::routes::raids::routes(raids))
+        .merge(crate::http::routes::admin::routes(admin))
+        .merge(crate::http::routes::webhooks::routes(webhooks))
         .merge(socket);
-    edge::around(routes, options)
+    middleware::around(routes, options)
 }

@@ -11,7 +11,7 @@ use raidhall_protocol::fields::Fields;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
-use super::failure::Failure;
+use super::error_response::Failure;
 use crate::error::Error;
 
 /// How long a request's body may take to arrive. In the extensions of every request.

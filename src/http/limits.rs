@@ -9,8 +9,8 @@ use axum::http::Method;
 use raidhall_protocol::PlayerId;
 
 use super::Options;
-use super::failure::Failure;
-use super::tally::Tally;
+use super::error_response::Failure;
+use super::rate_limit_headers::Tally;
 use crate::cluster::bus::redis::Allowances;
 use crate::limits::rate::{Exceeded, Rate, Standing};
 use crate::limits::rate_limiter::Limiter;

@@ -7,9 +7,9 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, RETRY_AFTER}
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::failure::{LIMIT, REMAINING, RESET};
-use super::identities::INIT_DATA;
+use super::error_response::{LIMIT, REMAINING, RESET};
 use super::request_id::X_REQUEST_ID;
+use super::routes::identities::INIT_DATA;
 use crate::ws::LINEAGE;
 
 /// How long a browser may remember what it was allowed.

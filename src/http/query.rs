@@ -8,7 +8,7 @@ use data_encoding::BASE64URL_NOPAD;
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{FieldFault, RaidId, Seq};
 
-use super::failure::Failure;
+use super::error_response::Failure;
 
 const ROWS: u32 = 20;
 const ROWS_MAX: u32 = 100;

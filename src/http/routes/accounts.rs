@@ -10,24 +10,24 @@ use raidhall_protocol::admin::SignedOut;
 use raidhall_protocol::rest::{Data, Profile, TokenPair};
 use raidhall_protocol::server::PlayerRef;
 
-use super::body::Body;
-use super::failure::Failure;
-use super::gate::{Gate, Signed};
-use super::limits::Limits;
-use super::tally::Tally;
 use crate::auth::{BANNED, RefreshError, guest_name};
 use crate::error::Error;
+use crate::http::authentication::{Gate, Signed};
+use crate::http::body::Body;
+use crate::http::error_response::Failure;
+use crate::http::limits::Limits;
+use crate::http::rate_limit_headers::Tally;
 use crate::net::client_address::ClientAddress;
 use crate::store::Store;
 
 #[derive(Clone)]
-pub(super) struct Accounts {
-    pub(super) gate: Gate,
-    pub(super) store: Arc<dyn Store>,
-    pub(super) limits: Arc<Limits>,
+pub(in crate::http) struct Accounts {
+    pub(in crate::http) gate: Gate,
+    pub(in crate::http) store: Arc<dyn Store>,
+    pub(in crate::http) limits: Arc<Limits>,
 }
 
-pub(super) fn routes(accounts: Accounts) -> Router {
+pub(in crate::http) fn routes(accounts: Accounts) -> Router {
     Router::new()
         .route("/api/v1/auth/guest", post(guest))
         .route("/api/v1/auth/refresh", post(refresh))

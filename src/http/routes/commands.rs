@@ -6,18 +6,18 @@ use axum::http::HeaderMap;
 use raidhall_protocol::rest::{CommandResult, Data};
 use raidhall_protocol::{Command, OpKey};
 
-use super::account_for::Accountable;
-use super::body::Body;
-use super::failure::Failure;
-use super::idempotency;
-use super::raids::{RaidPath, Raids};
-use super::tally::Tally;
 use crate::auth::Scope;
+use crate::http::audited::Accountable;
+use crate::http::body::Body;
+use crate::http::error_response::Failure;
+use crate::http::idempotency;
+use crate::http::rate_limit_headers::Tally;
+use crate::http::routes::raids::{RaidPath, Raids};
 use crate::raid;
 use crate::session::Ack;
 use crate::store::OpHash;
 
-pub(super) async fn carry_out(
+pub(in crate::http) async fn carry_out(
     State(raids): State<Raids>,
     by: Accountable,
     RaidPath(raid): RaidPath,

@@ -11,13 +11,13 @@ use raidhall_protocol::rest::Data;
 use raidhall_protocol::{RaidId, Seq};
 use serde_json::json;
 
-use super::account_for::Operator;
-use super::body::Body;
-use super::failure::Failure;
-use super::gate::Gate;
-use super::query::Query;
 use crate::config::redact_url;
 use crate::error::Error;
+use crate::http::audited::Operator;
+use crate::http::authentication::Gate;
+use crate::http::body::Body;
+use crate::http::error_response::Failure;
+use crate::http::query::Query;
 use crate::store::Store;
 use crate::store::webhooks::{EndpointRow, Parked, Replay};
 use crate::webhooks::{Endpoint, Kind};
@@ -27,13 +27,13 @@ const NO_EVENT: Error =
     Error::NotFound("The raid has no such event, or it is none that webhooks tell of");
 
 #[derive(Clone)]
-pub(super) struct Webhooks {
-    pub(super) gate: Gate,
-    pub(super) store: Arc<dyn Store>,
-    pub(super) endpoints: Arc<[Endpoint]>,
+pub(in crate::http) struct Webhooks {
+    pub(in crate::http) gate: Gate,
+    pub(in crate::http) store: Arc<dyn Store>,
+    pub(in crate::http) endpoints: Arc<[Endpoint]>,
 }
 
-pub(super) fn routes(webhooks: Webhooks) -> Router {
+pub(in crate::http) fn routes(webhooks: Webhooks) -> Router {
     Router::new()
         .route("/api/v1/admin/webhooks", get(list))
         .route("/api/v1/admin/webhooks/{name}/deliveries", get(deliveries))

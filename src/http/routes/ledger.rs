@@ -5,12 +5,12 @@ use axum::extract::State;
 use raidhall_protocol::rest::{Contribution, Data, LedgerRow};
 use raidhall_protocol::{RaidId, Seq};
 
-use super::failure::Failure;
-use super::gate::Signed;
-use super::query::Query;
-use super::raids::{RaidPath, Raids};
+use crate::http::authentication::Signed;
+use crate::http::error_response::Failure;
+use crate::http::query::Query;
+use crate::http::routes::raids::{RaidPath, Raids};
 
-pub(super) async fn events(
+pub(in crate::http) async fn events(
     State(raids): State<Raids>,
     signed: Signed,
     RaidPath(raid): RaidPath,
@@ -22,7 +22,7 @@ pub(super) async fn events(
     }))
 }
 
-pub(super) async fn contributions(
+pub(in crate::http) async fn contributions(
     State(raids): State<Raids>,
     signed: Signed,
     RaidPath(raid): RaidPath,

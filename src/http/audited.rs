@@ -6,8 +6,8 @@ use axum::http::request::Parts;
 use raidhall_protocol::{Command, RaidId};
 use serde_json::Value;
 
-use super::failure::Failure;
-use super::gate::{Gate, Signed};
+use super::authentication::{Gate, Signed};
+use super::error_response::Failure;
 use super::request_id::RequestId;
 use crate::auth::Scope;
 use crate::error::Error;

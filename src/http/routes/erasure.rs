@@ -13,25 +13,25 @@ use raidhall_protocol::rest::Data;
 use serde_json::json;
 use tokio::sync::Notify;
 
-use super::account_for::Accountable;
-use super::admin::PlayerPath;
-use super::failure::Failure;
-use super::gate::Gate;
-use super::host_app::NO_PLAYER;
 use crate::auth::Scope;
 use crate::error::Error;
+use crate::http::audited::Accountable;
+use crate::http::authentication::Gate;
+use crate::http::error_response::Failure;
+use crate::http::routes::admin::PlayerPath;
+use crate::http::routes::host_app::NO_PLAYER;
 use crate::raid::erasure;
 use crate::store::Store;
 
 #[derive(Clone)]
-pub(super) struct Erasing {
-    pub(super) gate: Gate,
-    pub(super) store: Arc<dyn Store>,
+pub(in crate::http) struct Erasing {
+    pub(in crate::http) gate: Gate,
+    pub(in crate::http) store: Arc<dyn Store>,
     /// Wakes whoever goes through the raids.
-    pub(super) closed: Arc<Notify>,
+    pub(in crate::http) closed: Arc<Notify>,
 }
 
-pub(super) fn routes(erasing: Erasing) -> Router {
+pub(in crate::http) fn routes(erasing: Erasing) -> Router {
     Router::new()
         .route("/api/v1/me", delete(me))
         .route("/api/v1/players/{id}", delete(player))

@@ -16,9 +16,9 @@ use tracing::Instrument;
 
 use super::Options;
 use super::body::BodyTimeout;
-use super::failure::Failure;
+use super::error_response::Failure;
+use super::rate_limit_headers::Tally;
 use super::request_id::{RequestId, X_REQUEST_ID};
-use super::tally::Tally;
 use crate::error::Error;
 use crate::net::client_address::{ClientAddress, Peer, Proxies};
 use crate::telemetry::{Trace, metrics};

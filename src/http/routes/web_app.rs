@@ -10,9 +10,9 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 
-use super::asset::Asset;
-use super::failure::Failure;
 use crate::error::Error;
+use crate::http::error_response::Failure;
+use crate::http::static_files::Asset;
 
 /// A file of the app: what it is called here, its content, and the same compressed where that is smaller.
 struct File {
@@ -30,7 +30,7 @@ const HTML: &str = "text/html; charset=utf-8";
 const HASHED: &str = "/assets/";
 
 /// `ws_url` is where the app may open a socket besides its own origin.
-pub(super) fn routes(ws_url: &str) -> Router {
+pub(in crate::http) fn routes(ws_url: &str) -> Router {
     serving(FILES, ws_url)
 }
 
@@ -49,7 +49,7 @@ fn serving(files: &'static [File], ws_url: &str) -> Router {
         .partition(|file| file.path == "/index.html");
     let index = match indexes.first() {
         Some(index) => page(asset(index)),
-        None => page(Asset::new(HTML, include_bytes!("../page/no-app.html"))),
+        None => page(Asset::new(HTML, include_bytes!("../../page/no-app.html"))),
     };
     let others = others
         .into_iter()
@@ -142,7 +142,7 @@ mod tests {
             .iter()
             .filter(|file| file.path.ends_with(".html"))
             .map(|file| file.raw);
-        for page in pages.chain([&include_bytes!("../page/no-app.html")[..]]) {
+        for page in pages.chain([&include_bytes!("../../page/no-app.html")[..]]) {
             let page = std::str::from_utf8(page).expect("UTF-8");
             for refused in [
                 "<style",

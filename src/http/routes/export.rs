@@ -17,10 +17,10 @@ use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use super::accounts::Accounts;
-use super::failure::Failure;
-use super::gate::{Gate, Signed};
 use crate::error::Error;
+use crate::http::authentication::{Gate, Signed};
+use crate::http::error_response::Failure;
+use crate::http::routes::accounts::Accounts;
 use crate::store::{self, Account, Store};
 
 /// Pages read at once for all downloads together, so that they cannot take the database's connections from play. The
@@ -36,7 +36,7 @@ struct Exports {
     places: Arc<Semaphore>,
 }
 
-pub(super) fn routes(accounts: Accounts) -> Router {
+pub(in crate::http) fn routes(accounts: Accounts) -> Router {
     let places = Arc::new(Semaphore::new(AT_ONCE));
     Router::new()
         .route("/api/v1/me/export", get(export))

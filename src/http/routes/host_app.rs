@@ -14,16 +14,16 @@ use raidhall_protocol::rest::{Data, TokenPair};
 use raidhall_protocol::server::PlayerRef;
 use serde_json::json;
 
-use super::account_for::Accountable;
-use super::admin::PlayerPath;
-use super::body::Body;
-use super::failure::Failure;
-use super::gate::Gate;
-use super::idempotency;
-use super::query::Query;
-use super::raids::{RaidPath, Raids, Shown};
 use crate::auth::{BANNED, Scope, guest_name};
 use crate::error::Error;
+use crate::http::audited::Accountable;
+use crate::http::authentication::Gate;
+use crate::http::body::Body;
+use crate::http::error_response::Failure;
+use crate::http::idempotency;
+use crate::http::query::Query;
+use crate::http::routes::admin::PlayerPath;
+use crate::http::routes::raids::{RaidPath, Raids, Shown};
 use crate::raid;
 use crate::store::{Fed, OpHash, Place};
 
@@ -31,9 +31,9 @@ use crate::store::{Fed, OpHash, Place};
 const NO_PLACE: Error = Error::NotFound(
     "There is no such place in the feed: after must be a next_cursor of this lineage",
 );
-pub(super) const NO_PLAYER: Error = Error::NotFound("There is no such player");
+pub(in crate::http) const NO_PLAYER: Error = Error::NotFound("There is no such player");
 
-pub(super) fn routes(raids: Raids) -> Router {
+pub(in crate::http) fn routes(raids: Raids) -> Router {
     Router::new()
         .route("/api/v1/players", post(admit))
         .route("/api/v1/players/{id}/tokens", post(tokens))
@@ -43,7 +43,7 @@ pub(super) fn routes(raids: Raids) -> Router {
 }
 
 /// The host app's backend: a caller with the `service` scope.
-pub(super) struct Backend(pub(super) Accountable);
+pub(in crate::http) struct Backend(pub(crate) Accountable);
 
 /// The player of an id in the host app, made at the first call. Later calls change nothing, the name neither.
 async fn admit(
@@ -201,7 +201,7 @@ fn external_id(text: String) -> Result<String, &'static str> {
 
 impl Raids {
     /// A player who may come in, by id.
-    pub(super) async fn player(&self, id: PlayerId) -> Result<Option<PlayerRef>, Failure> {
+    pub(in crate::http) async fn player(&self, id: PlayerId) -> Result<Option<PlayerRef>, Failure> {
         if self.gate.auth.is_banned(id) {
             return Err(BANNED.into());
         }

@@ -7,22 +7,22 @@ use axum::{Json, Router};
 use raidhall_protocol::admin::Linked;
 use raidhall_protocol::rest::{Data, TokenPair};
 
-use super::accounts::Accounts;
-use super::body::Body;
-use super::failure::Failure;
-use super::gate::Signed;
-use super::tally::Tally;
 use crate::auth::{BANNED, Scope, Vouched};
 use crate::error::Error;
+use crate::http::authentication::Signed;
+use crate::http::body::Body;
+use crate::http::error_response::Failure;
+use crate::http::rate_limit_headers::Tally;
+use crate::http::routes::accounts::Accounts;
 use crate::net::client_address::ClientAddress;
 use crate::store::Link;
 
 /// Carries what `init_data` does.
-pub(super) const INIT_DATA: HeaderName = HeaderName::from_static("x-telegram-init-data");
+pub(in crate::http) const INIT_DATA: HeaderName = HeaderName::from_static("x-telegram-init-data");
 const NOT_VALID: Error =
     Error::Unauthenticated("The init data are not valid, too old, or were used before");
 
-pub(super) fn routes(accounts: Accounts) -> Router {
+pub(in crate::http) fn routes(accounts: Accounts) -> Router {
     Router::new()
         .route("/api/v1/auth/telegram", post(telegram))
         .route("/api/v1/auth/link", post(link))

@@ -13,14 +13,14 @@ use raidhall_protocol::rest::{CommandResult, Data, Page, RaidSummary};
 use raidhall_protocol::{PlayerId, RaidId};
 use serde_json::json;
 
-use super::account_for::Operator;
-use super::body::Body;
-use super::failure::Failure;
-use super::gate::Gate;
-use super::idempotency;
-use super::query::Query;
-use super::raids::{RaidPath, page_of, summary};
 use crate::error::Error;
+use crate::http::audited::Operator;
+use crate::http::authentication::Gate;
+use crate::http::body::Body;
+use crate::http::error_response::Failure;
+use crate::http::idempotency;
+use crate::http::query::Query;
+use crate::http::routes::raids::{RaidPath, page_of, summary};
 use crate::raid;
 use crate::session::{Ack, Sessions};
 use crate::store::oversight::Recorded;
@@ -30,13 +30,13 @@ const NO_PLAYER: Error = Error::NotFound("There is no such player");
 
 /// What the operators' doors share.
 #[derive(Clone)]
-pub(super) struct Admin {
-    pub(super) gate: Gate,
-    pub(super) store: Arc<dyn Store>,
-    pub(super) sessions: Sessions,
+pub(in crate::http) struct Admin {
+    pub(in crate::http) gate: Gate,
+    pub(in crate::http) store: Arc<dyn Store>,
+    pub(in crate::http) sessions: Sessions,
 }
 
-pub(super) fn routes(admin: Admin) -> Router {
+pub(in crate::http) fn routes(admin: Admin) -> Router {
     Router::new()
         .route("/api/v1/admin/players", get(players))
         .route("/api/v1/admin/players/{id}/ban", post(ban).delete(unban))
@@ -315,7 +315,7 @@ fn reason(text: &str) -> Result<String, &'static str> {
 }
 
 /// The player in a path. What is no id names no player.
-pub(super) struct PlayerPath(pub(super) PlayerId);
+pub(in crate::http) struct PlayerPath(pub(crate) PlayerId);
 
 impl<S: Send + Sync> FromRequestParts<S> for PlayerPath {
     type Rejection = Failure;

@@ -6,7 +6,7 @@ use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
 use raidhall_protocol::server::PlayerRef;
 
-use super::failure::Failure;
+use super::error_response::Failure;
 use super::limits::Limits;
 use crate::auth::{self, Auth, Identity, Scope};
 use crate::clock::Clock;

@@ -13,17 +13,18 @@ use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{PlayerId, RaidId};
 use serde_json::json;
 
-use super::account_for::Accountable;
-use super::body::Body;
-use super::failure::Failure;
-use super::gate::{Gate, Signed};
-use super::host_app::NO_PLAYER;
-use super::limits::Limits;
-use super::query::{Query, cursor};
-use super::tally::Tally;
-use super::{API, commands, idempotency, ledger};
+use super::{commands, ledger};
 use crate::auth::Scope;
 use crate::error::Error;
+use crate::http::audited::Accountable;
+use crate::http::authentication::{Gate, Signed};
+use crate::http::body::Body;
+use crate::http::error_response::Failure;
+use crate::http::limits::Limits;
+use crate::http::query::{Query, cursor};
+use crate::http::rate_limit_headers::Tally;
+use crate::http::routes::host_app::NO_PLAYER;
+use crate::http::{API, idempotency};
 use crate::net::client_address::ClientAddress;
 use crate::raid;
 use crate::session::{Sessions, View};
@@ -31,15 +32,15 @@ use crate::store::{OpHash, RaidRow, Store};
 
 /// What the doors to raids share.
 #[derive(Clone)]
-pub(super) struct Raids {
-    pub(super) gate: Gate,
-    pub(super) store: Arc<dyn Store>,
-    pub(super) sessions: Sessions,
-    pub(super) limits: Arc<Limits>,
-    pub(super) ws_url: Arc<str>,
+pub(in crate::http) struct Raids {
+    pub(in crate::http) gate: Gate,
+    pub(in crate::http) store: Arc<dyn Store>,
+    pub(in crate::http) sessions: Sessions,
+    pub(in crate::http) limits: Arc<Limits>,
+    pub(in crate::http) ws_url: Arc<str>,
 }
 
-pub(super) fn routes(raids: Raids) -> Router {
+pub(in crate::http) fn routes(raids: Raids) -> Router {
     Router::new()
         .route("/api/v1/raids", post(create).get(list))
         .route("/api/v1/raids/join", post(join))
@@ -53,7 +54,7 @@ pub(super) fn routes(raids: Raids) -> Router {
         .with_state(raids)
 }
 
-pub(super) type Shown = Json<Data<RaidView>>;
+pub(in crate::http) type Shown = Json<Data<RaidView>>;
 
 async fn create(
     State(raids): State<Raids>,
@@ -124,7 +125,7 @@ async fn list(
 }
 
 /// A page of the raids that a player is a member of, newest first.
-pub(super) async fn page_of(
+pub(in crate::http) async fn page_of(
     store: &dyn Store,
     player: PlayerId,
     mut query: Query,
@@ -172,7 +173,11 @@ impl Raids {
     }
 
     /// The raid as the caller sees it.
-    pub(super) async fn show(&self, raid: RaidId, signed: &Signed) -> Result<Shown, Failure> {
+    pub(in crate::http) async fn show(
+        &self,
+        raid: RaidId,
+        signed: &Signed,
+    ) -> Result<Shown, Failure> {
         let View {
             state,
             seq,
@@ -191,7 +196,7 @@ impl Raids {
     }
 }
 
-pub(super) fn summary(row: RaidRow) -> RaidSummary {
+pub(in crate::http) fn summary(row: RaidRow) -> RaidSummary {
     let RaidRow {
         id,
         title,

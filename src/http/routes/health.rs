@@ -7,9 +7,9 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
 
-use super::readiness::Readiness;
+use crate::http::readiness::Readiness;
 
-pub(super) fn routes(readiness: Readiness) -> Router {
+pub(in crate::http) fn routes(readiness: Readiness) -> Router {
     Router::new()
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))

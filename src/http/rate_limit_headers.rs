@@ -8,7 +8,7 @@ use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use parking_lot::Mutex;
 
-use super::failure::{LIMIT, REMAINING, RESET, seconds};
+use super::error_response::{LIMIT, REMAINING, RESET, seconds};
 use crate::limits::rate::Standing;
 
 /// One request's. In the extensions of every request.

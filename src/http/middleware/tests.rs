@@ -10,7 +10,8 @@ use tower::ServiceExt;
 use super::*;
 use crate::http::body::Body as Fields;
 use crate::http::origins::Origins;
-use crate::http::{health, readiness::Readiness, web_app};
+use crate::http::readiness::Readiness;
+use crate::http::routes::{health, web_app};
 use crate::limits::rate::Exceeded;
 use crate::store::StoreError;
 
