@@ -5,35 +5,35 @@
 //! raid's row still names them (the fence). And a caller may drop the future of any call, or lose its answer: what
 //! then happened is decided by reading, never by hope.
 
-pub mod accounts;
+pub mod audit;
 mod batch;
 pub mod erasures;
 pub mod feed;
 pub mod identities;
 pub mod journal;
 pub mod memory;
-pub mod oversight;
+pub mod moderation;
+pub mod players;
 pub mod postgres;
 pub mod sqlite;
-pub mod standing;
 pub mod webhooks;
 
 use std::ops::Range;
 use std::time::Duration;
 
-pub use accounts::{
-    Account, Accounts, FamilyId, Presentation, Rotation, SIGN_INS_TOLD, SignIn, TokenHash,
-};
 use async_trait::async_trait;
+pub use audit::{Deed, InstanceRow, Oversight, PlayerLookup, PlayerRow, RaidLookup};
 pub use erasures::{Erasure, Erasures};
 pub use feed::{Fed, Feed, Place};
 pub use identities::{Identities, Link};
-pub use oversight::{Deed, InstanceRow, Oversight, PlayerLookup, PlayerRow, RaidLookup};
+pub use moderation::{Ban, Notice, Notices, Standing};
+pub use players::{
+    Account, Accounts, FamilyId, Presentation, Rotation, SIGN_INS_TOLD, SignIn, TokenHash,
+};
 use raidhall_protocol::rest::Contribution;
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{Event, OpKey, PlayerId, RaidId, Seq, UnixMillis};
 use sha2::{Digest, Sha256};
-pub use standing::{Ban, Notice, Notices, Standing};
 use time::OffsetDateTime;
 use uuid::Uuid;
 pub use webhooks::Webhooks;

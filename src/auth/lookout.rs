@@ -15,7 +15,7 @@ use tracing::warn;
 use super::Auth;
 use super::revoked::Unwelcome;
 use crate::clock::Clock;
-use crate::store::standing::NOTICES_KEPT;
+use crate::store::moderation::NOTICES_KEPT;
 use crate::store::{Notice, Store, StoreError};
 use crate::telemetry::metrics;
 

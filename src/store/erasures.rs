@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use raidhall_protocol::{Event, PlayerId, RaidId, Seq, UnixMillis};
 
 use super::Result;
-use super::oversight::Deed;
+use super::audit::Deed;
 
 /// A player whose texts may still stand in raids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

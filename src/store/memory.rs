@@ -1,10 +1,10 @@
 //! The store as a few maps in memory: no I/O, so that it runs under tokio's paused time, and faults on demand, so
 //! that the loops above it can be tested against a database at its worst.
 
-mod accounts;
 mod erasures;
 mod faults;
-mod standing;
+mod moderation;
+mod players;
 mod tables;
 mod webhooks;
 

@@ -3,9 +3,9 @@
 //! Every call is one autocommitted statement, and every statement is planned for indexes only: the first plan
 //! of a connection is made when tables may be empty, and is kept while they grow.
 
-mod accounts;
 mod archive;
-mod claims;
+mod audit;
+mod catalog;
 mod columns;
 mod commit;
 mod connections;
@@ -15,12 +15,12 @@ mod feed;
 mod identities;
 mod lease;
 mod ledger;
-mod oversight;
+mod moderation;
+mod ownership;
 mod partitions;
 #[cfg(test)]
 mod plans;
-mod raids;
-mod standing;
+mod players;
 mod webhooks;
 
 use std::ops::Range;
@@ -218,7 +218,7 @@ impl Store for PostgresStore {
     }
 
     async fn retire(&self, instance: InstanceId) -> Result<()> {
-        claims::retire(&self.rest, instance).await?;
+        ownership::retire(&self.rest, instance).await?;
         self.lease.end().await;
         Ok(())
     }
@@ -227,10 +227,10 @@ impl Store for PostgresStore {
         let found = self.partitions.ensure().await?;
         lease::forget_dead(&self.rest).await?;
         self.rest
-            .sweep("forget expired sign-ins", accounts::FORGET_EXPIRED)
+            .sweep("forget expired sign-ins", players::FORGET_EXPIRED)
             .await?;
         self.rest
-            .sweep("forget notices", standing::FORGET_NOTICES)
+            .sweep("forget notices", moderation::FORGET_NOTICES)
             .await?;
         self.rest
             .sweep("forget used proofs", identities::FORGET_PROOFS)
@@ -239,15 +239,15 @@ impl Store for PostgresStore {
     }
 
     async fn reserve_raid_ids(&self, count: u32) -> Result<Range<u64>> {
-        raids::reserve_ids(&self.rest, count).await
+        catalog::reserve_ids(&self.rest, count).await
     }
 
     async fn claim(&self, raids: &[RaidId], instance: InstanceId) -> Result<Vec<Claim>> {
-        claims::claim(&self.rest, raids, instance).await
+        ownership::claim(&self.rest, raids, instance).await
     }
 
     async fn release(&self, raids: &[(RaidId, Epoch)], instance: InstanceId) -> Result<()> {
-        claims::release(&self.rest, raids, instance).await
+        ownership::release(&self.rest, raids, instance).await
     }
 
     async fn commit(&self, batch: &[Append]) -> Result<Vec<Fate>> {
@@ -259,11 +259,11 @@ impl Store for PostgresStore {
     }
 
     async fn heads(&self, raids: &[RaidId]) -> Result<Vec<(RaidId, Head)>> {
-        claims::heads(&self.rest, raids).await
+        ownership::heads(&self.rest, raids).await
     }
 
     async fn owned(&self, instance: InstanceId) -> Result<Vec<(RaidId, Epoch)>> {
-        claims::owned(&self.rest, instance).await
+        ownership::owned(&self.rest, instance).await
     }
 
     async fn events(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>> {
@@ -300,15 +300,15 @@ impl Store for PostgresStore {
         until: UnixMillis,
         limit: u32,
     ) -> Result<Vec<RaidId>> {
-        claims::due(&self.rest, instance, until, limit).await
+        ownership::due(&self.rest, instance, until, limit).await
     }
 
     async fn raid_by_invite(&self, code: &str) -> Result<Option<RaidId>> {
-        raids::by_invite(&self.rest, code).await
+        catalog::by_invite(&self.rest, code).await
     }
 
     async fn raid_by_create_key(&self, key: OpHash) -> Result<Option<RaidId>> {
-        raids::by_create_key(&self.rest, key).await
+        catalog::by_create_key(&self.rest, key).await
     }
 
     async fn raids_of(
@@ -318,7 +318,7 @@ impl Store for PostgresStore {
         before: Option<RaidId>,
         limit: u32,
     ) -> Result<Vec<RaidRow>> {
-        raids::of_player(&self.rest, player, status, before, limit).await
+        catalog::of_player(&self.rest, player, status, before, limit).await
     }
 
     async fn raids_visited(
@@ -327,6 +327,6 @@ impl Store for PostgresStore {
         after: Option<RaidId>,
         limit: u32,
     ) -> Result<Vec<RaidId>> {
-        raids::visited(&self.rest, player, after, limit).await
+        catalog::visited(&self.rest, player, after, limit).await
     }
 }

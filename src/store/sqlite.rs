@@ -3,19 +3,19 @@
 //! `writer` owns the one connection that writes; reads go to a small pool and see what was committed when they
 //! began. `ledger` commits, `raids` claims and reads, `leases` and `accounts` keep what their names say.
 
-mod accounts;
 mod archive;
+mod audit;
 mod erasures;
+mod event_row;
 mod fault;
 mod feed;
 mod identities;
 mod leases;
 mod ledger;
-mod ledger_row;
 mod lock;
-mod oversight;
+mod moderation;
+mod players;
 mod raids;
-mod standing;
 mod statements;
 #[cfg(test)]
 mod tests;

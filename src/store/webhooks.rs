@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use raidhall_protocol::{RaidId, Seq, UnixMillis};
 
+use super::audit::Deed;
 use super::feed::Place;
-use super::oversight::Deed;
 use super::{InstanceId, Result};
 
 /// How far an endpoint has got.

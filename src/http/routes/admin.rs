@@ -23,7 +23,7 @@ use crate::http::query::Query;
 use crate::http::routes::raids::{RaidPath, page_of, summary};
 use crate::raid;
 use crate::session::{Ack, Sessions};
-use crate::store::oversight::Recorded;
+use crate::store::audit::Recorded;
 use crate::store::{self, InstanceRow, OpHash, PlayerLookup, PlayerRow, RaidLookup, Store};
 
 const NO_PLAYER: Error = Error::NotFound("There is no such player");

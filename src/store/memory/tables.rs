@@ -15,7 +15,7 @@ use crate::store::*;
 pub(super) struct Guard {
     pub(super) bans: BTreeMap<PlayerId, (String, String, UnixMillis)>,
     pub(super) notices: Vec<Notice>,
-    pub(super) audit: Vec<oversight::Recorded>,
+    pub(super) audit: Vec<audit::Recorded>,
     pub(super) identities: BTreeMap<PlayerId, String>,
     pub(super) proofs: HashMap<[u8; 32], UnixMillis>,
     /// When each account was closed.

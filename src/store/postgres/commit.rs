@@ -8,10 +8,10 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use super::claims::head_of;
 use super::columns::{bigint, content, raid};
 use super::connections::{Connections, Statement};
 use super::fault;
+use super::ownership::head_of;
 use crate::store::{Append, Fate, Head, Recorded, Result, batch};
 
 /// All parts see the database as it was when the statement began; only row locks see further. Hence:

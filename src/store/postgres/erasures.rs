@@ -8,9 +8,9 @@ use serde_json::value::RawValue;
 use sqlx::Row;
 
 use super::PostgresStore;
+use super::audit::with_deed;
 use super::columns::{content, millis, player as player_id};
-use super::oversight::with_deed;
-use crate::store::standing::NOTICES_KEPT;
+use crate::store::moderation::NOTICES_KEPT;
 use crate::store::{Deed, Erasure, Erasures, Result, erasures};
 
 /// Whoever is closed already is found, and nothing is changed.

@@ -5,10 +5,10 @@ use raidhall_protocol::{Event, RaidId, Seq, TaskId, UnixMillis};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use super::claims::head_of;
 use super::columns::{bound, event, number, op, player, seq};
 use super::connections::Connections;
 use super::fault;
+use super::ownership::head_of;
 use crate::store::{Epoch, InstanceId, Loaded, Month, OpHash, Result};
 
 /// The raid's own row first, then its events: those after the snapshot whole, earlier ones only for their op keys. One

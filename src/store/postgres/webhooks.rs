@@ -6,8 +6,8 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::PostgresStore;
+use super::audit::with_deed;
 use super::columns::{bigint, bound, instance, millis, number, raid as raid_id, seq};
-use super::oversight::with_deed;
 use crate::store::webhooks::{COUNTED, Cursor, EndpointRow, Parked, Progress, Replay, Webhooks};
 use crate::store::{Deed, Feed, InstanceId, Place, Result};
 

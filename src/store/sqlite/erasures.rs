@@ -7,12 +7,12 @@ use raidhall_protocol::{Event, PlayerId, RaidId, Seq, UnixMillis};
 use sqlx::Connection;
 
 use super::SqliteStore;
-use super::accounts::player_id;
+use super::audit::record;
 use super::fault::{failed, refused};
 use super::leases::millis;
 use super::ledger::{array, rewritten};
-use super::oversight::record;
-use super::standing::notice_player;
+use super::moderation::notice_player;
+use super::players::player_id;
 use super::statements::{now, statements};
 use super::writer::{Hand, Lane};
 use crate::store::{Deed, Erasure, Erasures, Result, erasures};

@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use raidhall_protocol::RaidId;
 
 use super::SqliteStore;
+use super::event_row::LedgerRow;
 use super::fault::{failed, whole};
-use super::ledger_row::LedgerRow;
 use super::statements::statements;
 use crate::store::Result;
 use crate::store::feed::{Fed, Feed, Place};

@@ -8,9 +8,9 @@ use raidhall_protocol::server::PlayerRef;
 use sqlx::{Connection, SqliteConnection};
 
 use super::SqliteStore;
-use super::accounts::player_id;
 use super::fault::failed;
 use super::leases::millis;
+use super::players::player_id;
 use super::statements::{now, statements};
 use super::writer::{Hand, Lane};
 use crate::store::{Identities, Link, Result};

@@ -10,9 +10,9 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, Row, SqlitePool};
 use uuid::Uuid;
 
+use super::event_row::LedgerRow;
 use super::fault::{failed, refused, whole};
 use super::ledger::{self, array, head};
-use super::ledger_row::LedgerRow;
 use super::statements::{now, statements};
 use super::writer::Hand;
 use crate::store::{

@@ -6,9 +6,9 @@ use sqlx::{Connection, SqliteConnection};
 use uuid::Uuid;
 
 use super::SqliteStore;
+use super::audit::record;
 use super::fault::{failed, refused, whole};
 use super::leases::millis;
-use super::oversight::record;
 use super::statements::{now, statements};
 use super::writer::{Hand, Lane};
 use crate::store::webhooks::{

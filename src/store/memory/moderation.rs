@@ -7,7 +7,7 @@ use raidhall_protocol::server::PlayerRef;
 
 use super::tables::{Tables, after};
 use super::{Call, MemoryStore};
-use crate::store::oversight::Recorded;
+use crate::store::audit::Recorded;
 use crate::store::*;
 
 impl Tables {

@@ -7,12 +7,12 @@ use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::SqliteStore;
-use super::accounts::player_id;
 use super::fault::{failed, refused, whole};
+use super::players::player_id;
 use super::raids::raid_row;
 use super::statements::{now, statements};
 use super::writer::Lane;
-use crate::store::oversight::Recorded;
+use crate::store::audit::Recorded;
 use crate::store::{
     Deed, InstanceId, InstanceRow, Oversight, PlayerLookup, PlayerRow, RaidLookup, RaidRow, Result,
 };

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{PlayerId, UnixMillis};
 
-use super::oversight::Deed;
+use super::audit::Deed;
 use super::{FamilyId, Result};
 
 /// For how long notices about players are kept: an instance that has not looked for longer starts over.

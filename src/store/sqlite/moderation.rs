@@ -10,13 +10,13 @@ use sqlx::{Connection, SqliteConnection};
 use uuid::Uuid;
 
 use super::SqliteStore;
-use super::accounts::player_id;
+use super::audit::record;
 use super::fault::{failed, refused, whole};
 use super::leases::millis;
-use super::oversight::record;
+use super::players::player_id;
 use super::statements::{now, statements};
 use super::writer::{Hand, Lane};
-use crate::store::standing::NOTICES_KEPT;
+use crate::store::moderation::NOTICES_KEPT;
 use crate::store::{Ban, Deed, FamilyId, Notice, Notices, Result, Standing};
 
 statements! {

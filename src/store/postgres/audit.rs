@@ -6,11 +6,11 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::PostgresStore;
-use super::accounts::profile;
+use super::catalog::raid_row;
 use super::columns::{self, number};
 use super::connections::Statement;
-use super::raids::raid_row;
-use crate::store::oversight::Recorded;
+use super::players::profile;
+use crate::store::audit::Recorded;
 use crate::store::{
     Deed, InstanceRow, Oversight, PlayerLookup, PlayerRow, RaidLookup, RaidRow, Result,
 };

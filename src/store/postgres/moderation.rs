@@ -10,10 +10,10 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::PostgresStore;
+use super::audit::with_deed;
 use super::columns::{millis, number, player as player_id};
 use super::connections::Statement;
-use super::oversight::with_deed;
-use crate::store::standing::NOTICES_KEPT;
+use crate::store::moderation::NOTICES_KEPT;
 use crate::store::{Ban, Deed, FamilyId, Notice, Notices, Result, Standing};
 
 const BAN: &str = "
