@@ -4,17 +4,17 @@
 //! any listener; tests call it too.
 
 mod backup;
-mod ending;
+mod instance;
+mod lease;
 mod open;
-mod parts;
+mod shutdown;
 mod signals;
-mod tenure;
 
 use std::io::Write;
 
 use anyhow::Context;
 pub use backup::{export, import, new_lineage};
-pub use parts::{Host, run};
+pub use instance::{Host, run};
 use raidhall_protocol::PlayerId;
 use thiserror::Error;
 use tokio::net::TcpListener;

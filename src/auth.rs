@@ -4,12 +4,12 @@
 //! [`refresh`](Auth::refresh). Two secrets may be known at once: one signs, both are believed, so that a secret can be
 //! changed without ending anybody's session.
 
-mod foreign;
+mod external;
 mod header;
 mod identity;
-mod lookout;
 mod refresh;
-mod revoked;
+mod revocation_poller;
+mod revoked_sessions;
 pub mod secret;
 mod sign_in;
 mod telegram;
@@ -21,15 +21,15 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
-use foreign::Foreign;
-pub use foreign::{IssuerOptions, Source as IssuerSource, Vouched};
+use external::Foreign;
+pub use external::{IssuerOptions, Source as IssuerSource, Vouched};
 pub use identity::{Identity, Scope};
-pub use lookout::Lookout;
 use raidhall_protocol::{PlayerId, UnixMillis};
 pub use refresh::REFRESH_GRACE;
-pub(crate) use revoked::BANNED;
-use revoked::Revoked;
-pub use revoked::Unwelcome;
+pub use revocation_poller::Lookout;
+pub(crate) use revoked_sessions::BANNED;
+use revoked_sessions::Revoked;
+pub use revoked_sessions::Unwelcome;
 pub use secret::Secret;
 pub use sign_in::{RefreshError, guest_name};
 pub use telegram::{BotToken, PREFIX as TELEGRAM_PREFIX, TelegramUser};
@@ -198,8 +198,8 @@ impl Auth {
 fn count_refusal(error: &Error) {
     let cause = match *error {
         token::EXPIRED => "expired",
-        revoked::BANNED => "banned",
-        revoked::SIGNED_OUT => "signed_out",
+        revoked_sessions::BANNED => "banned",
+        revoked_sessions::SIGNED_OUT => "signed_out",
         Error::Unavailable => "unavailable",
         _ => "not_valid",
     };

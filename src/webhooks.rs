@@ -4,9 +4,9 @@
 //! has the endpoint. `message` says what is posted, `signature` how it is signed, `schedule` when what failed is tried
 //! again; `page` is what is posted together, and `delivery` posts.
 
+mod batch;
 mod delivery;
 mod message;
-mod page;
 mod pump;
 mod schedule;
 mod signature;

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use sha2::Sha256;
 
-use super::foreign::Vouched;
+use super::external::Vouched;
 
 /// What the external ids of Telegram's users begin with.
 pub const PREFIX: &str = "telegram:";
@@ -131,7 +131,7 @@ fn vouched(user: User) -> Vouched {
     } else {
         whole
     };
-    let name = super::foreign::player_name(Some(&Value::String(name)));
+    let name = super::external::player_name(Some(&Value::String(name)));
     Vouched {
         external_id: format!("{PREFIX}{id}"),
         name,

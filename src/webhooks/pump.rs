@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::page::{Letter, Page};
+use super::batch::{Letter, Page};
 use super::{Endpoint, Kind, Message, schedule};
 use crate::store::webhooks::{Cursor, Parked, Progress};
 use crate::store::{InstanceId, Place, Result, Store};

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info, info_span, warn};
 use uuid::Uuid;
 
-use super::tenure::{Kept, Tenure};
+use super::lease::{Kept, Tenure};
 use super::{StartError, open};
 use crate::auth::{Lookout, Secret};
 use crate::cluster::bus::redis::Allowances;

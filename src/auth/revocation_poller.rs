@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::warn;
 
 use super::Auth;
-use super::revoked::Unwelcome;
+use super::revoked_sessions::Unwelcome;
 use crate::clock::Clock;
 use crate::store::moderation::NOTICES_KEPT;
 use crate::store::{Notice, Store, StoreError};

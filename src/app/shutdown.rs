@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::StartError;
-use super::parts::Running;
+use super::instance::Running;
 use crate::http::Phase;
 
 /// How much of the time handing raids over may take.
