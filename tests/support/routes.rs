@@ -8,6 +8,8 @@ pub fn served() -> BTreeSet<String> {
     let mut served = BTreeSet::new();
     for path in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
         let source = std::fs::read_to_string(path).expect("read");
+        // Where a call is broken into lines does not matter.
+        let source: String = source.split_whitespace().collect();
         served.extend(source.split(".route(\"/api/v1").skip(1).flat_map(methods));
     }
     served
@@ -15,11 +17,25 @@ pub fn served() -> BTreeSet<String> {
 
 fn methods(route: &str) -> Vec<String> {
     let (path, rest) = route.split_once('"').expect("a path");
-    let handlers = rest.lines().next().unwrap_or_default();
+    let handlers = arguments(rest);
     let methods = ["get", "post", "put", "patch", "delete"].into_iter();
     let used = methods.filter(|method| handlers.contains(&format!("{method}(")));
     used.map(|method| format!("{} {path}", method.to_uppercase()))
         .collect()
+}
+
+/// The text up to the parenthesis that closes the call.
+fn arguments(rest: &str) -> &str {
+    let mut depth = 0;
+    let end = rest.find(|character| {
+        depth += match character {
+            '(' => 1,
+            ')' => -1,
+            _ => 0,
+        };
+        depth < 0
+    });
+    &rest[..end.expect("an end of the call")]
 }
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

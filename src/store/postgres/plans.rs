@@ -148,7 +148,10 @@ fn statements() -> BTreeMap<String, String> {
             .split("\nconst ")
             .flat_map(|part| part.split("\npub(super) const "))
         {
-            let Some((name, value)) = part.split_once(": &str = \"") else {
+            let Some((name, value)) = part.split_once(": &str =") else {
+                continue;
+            };
+            let Some(value) = value.trim_start().strip_prefix('"') else {
                 continue;
             };
             let sql = value.split_once("\";").expect("an end").0;
@@ -181,7 +184,8 @@ fn statements() -> BTreeMap<String, String> {
 /// The name alone of a call's last argument.
 fn last_argument(call: &str) -> &str {
     let arguments = call.split(')').next().unwrap_or("");
-    arguments.rsplit([',', ':', ' ']).next().unwrap_or("")
+    let arguments = arguments.trim_end().trim_end_matches(',');
+    arguments.rsplit([',', ':', ' ', '\n']).next().unwrap_or("")
 }
 
 fn sources() -> Vec<PathBuf> {
