@@ -21,26 +21,26 @@ use database::{Database, SERVER};
 use history::{History, completed_task, instance, op, raid, said};
 use raidhall::store::postgres::{PostgresOptions, PostgresStore};
 use raidhall::store::sqlite::SqliteStore;
-use raidhall::store::{Append, Fate, Store};
+use raidhall::store::{Append, CommitOutcome, Store};
 use raidhall_protocol::PlayerId;
 
-const MEASURED: Duration = Duration::from_secs(5);
-const PATIENCE: Duration = Duration::from_secs(10);
+const MEASURE_DURATION: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer than all of it.
-const LEASE: Duration = Duration::from_secs(3_600);
+const LEASE_TTL: Duration = Duration::from_secs(3_600);
 const PLAYERS: usize = 1_000;
 const RAIDS_PER_BATCH: [usize; 4] = [1, 10, 50, 200];
 
 #[tokio::main]
 async fn main() {
-    heading();
+    print_heading();
     let directory = tempfile::tempdir().expect("a directory");
     let url = format!(
         "sqlite://{}",
         directory.path().join("raidhall.db").display()
     );
     let store = SqliteStore::open(&url, 2).await.expect("open");
-    store.migrate(PATIENCE).await.expect("migrate");
+    store.migrate(CONNECT_TIMEOUT).await.expect("migrate");
     measure("sqlite", 1, Arc::new(store)).await;
 
     if std::env::var_os(SERVER).is_none() {
@@ -51,9 +51,9 @@ async fn main() {
     let options = PostgresOptions {
         url: database.url(),
         connections_max: 8,
-        statement_timeout: LEASE,
-        connect_timeout: PATIENCE,
-        alone: false,
+        statement_timeout: LEASE_TTL,
+        connect_timeout: CONNECT_TIMEOUT,
+        is_exclusive: false,
     };
     let store = PostgresStore::connect(options).await.expect("connect");
     store.migrate().await.expect("migrate");
@@ -63,7 +63,10 @@ async fn main() {
 /// Commits of batches of each size, by `writers` at the same time.
 async fn measure(name: &str, writers: usize, store: Arc<dyn Store>) {
     let owner = instance();
-    store.enlist(&owner, LEASE, PATIENCE).await.expect("enlist");
+    store
+        .register(&owner, LEASE_TTL, CONNECT_TIMEOUT)
+        .await
+        .expect("enlist");
     let mut players = Vec::new();
     for _ in 0..PLAYERS {
         players.push(store.create_player("Ada").await.expect("create player").id);
@@ -77,7 +80,7 @@ async fn measure(name: &str, writers: usize, store: Arc<dyn Store>) {
                 .take(size)
                 .map(|id| History::of(raid(id), owner.id))
                 .collect();
-            writing.push(tokio::spawn(write(
+            writing.push(tokio::spawn(commit_batches(
                 Arc::clone(&store),
                 histories,
                 players.clone(),
@@ -88,13 +91,13 @@ async fn measure(name: &str, writers: usize, store: Arc<dyn Store>) {
             times.extend(writer.await.expect("a writer"));
         }
         times.sort_unstable();
-        report(name, writers, size, &times);
+        print_report(name, writers, size, &times);
     }
 }
 
 /// One event per raid in each batch: every third a completed task, the others talk, each with an op. Gives how long
 /// each commit took.
-async fn write(
+async fn commit_batches(
     store: Arc<dyn Store>,
     mut histories: Vec<History>,
     players: Vec<PlayerId>,
@@ -105,11 +108,11 @@ async fn write(
         .collect();
     assert_eq!(
         store.commit(&creations).await.expect("create"),
-        vec![Fate::Committed; creations.len()]
+        vec![CommitOutcome::Committed; creations.len()]
     );
     let (mut times, began) = (Vec::new(), Instant::now());
     for round in 0.. {
-        if began.elapsed() > MEASURED {
+        if began.elapsed() > MEASURE_DURATION {
             break;
         }
         let batch: Vec<Append> = (histories.iter_mut().enumerate())
@@ -126,7 +129,7 @@ async fn write(
         let fates = store.commit(&batch).await.expect("commit");
         times.push(sent.elapsed());
         assert!(
-            fates.iter().all(|fate| *fate == Fate::Committed),
+            fates.iter().all(|fate| *fate == CommitOutcome::Committed),
             "{fates:?}"
         );
     }
@@ -134,14 +137,14 @@ async fn write(
 }
 
 #[expect(clippy::print_stdout, reason = "its result")]
-fn heading() {
+fn print_heading() {
     println!("store     writers  raids/batch  commits/s  events/s  p50 ms  p99 ms");
 }
 
 #[expect(clippy::print_stdout, reason = "its result")]
-fn report(name: &str, writers: usize, size: usize, sorted: &[Duration]) {
+fn print_report(name: &str, writers: usize, size: usize, sorted: &[Duration]) {
     let at = |share: f64| sorted[((sorted.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
-    let commits = sorted.len() as f64 / MEASURED.as_secs_f64();
+    let commits = sorted.len() as f64 / MEASURE_DURATION.as_secs_f64();
     let events = commits * size as f64;
     let (p50, p99) = (at(0.5), at(0.99));
     println!("{name:8}  {writers:7}  {size:11}  {commits:9.0}  {events:8.0}  {p50:6.2}  {p99:6.2}");

@@ -62,7 +62,7 @@ impl StartError {
     fn of_store(what: String, error: StoreError) -> Self {
         match error {
             StoreError::Unavailable { .. } => Self::unavailable(what, error),
-            StoreError::Refused { .. } | StoreError::Newer { .. } => {
+            StoreError::Refused { .. } | StoreError::NewerVersion { .. } => {
                 Self::Internal(anyhow::Error::new(error).context(what))
             }
         }

@@ -14,17 +14,20 @@ mod writing;
 use std::io;
 
 use async_trait::async_trait;
-pub(crate) use check::earned;
-use form::{Ban, Deed, Entry, Event, Header, Ids, Player, Raid, SignIn, Snapshot};
-pub use import::{Imported, import};
+pub(crate) use check::with_earnings;
+use form::{
+    AuditLine, BackupLine, BanLine, EventLine, HeaderLine, IdsLine, PlayerLine, RaidLine,
+    SignInLine, SnapshotLine,
+};
+pub use import::{ImportReport, import};
 use raidhall_protocol::{PlayerId, RaidId};
 pub use reading::FileFault;
-pub use writing::{Exported, Options, export};
+pub use writing::{ExportCounts, Options, export};
 
 use crate::store::{self, StoreError};
 
 /// The rows that are read or written at once.
-const PAGE: u32 = 500;
+const PAGE_ROWS: u32 = 500;
 
 /// Why a backup was not made or not taken.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +54,7 @@ pub enum BackupError {
     Damaged(#[from] FileFault),
     /// The file is whole, and says what cannot be: nothing was imported.
     #[error("{place}: {why}")]
-    Wrong {
+    Invalid {
         /// Which raid, player or line.
         place: String,
         /// What is wrong with it.
@@ -60,8 +63,8 @@ pub enum BackupError {
 }
 
 impl BackupError {
-    fn wrong(place: impl ToString, why: impl ToString) -> BackupError {
-        BackupError::Wrong {
+    fn invalid(place: impl ToString, why: impl ToString) -> BackupError {
+        BackupError::Invalid {
             place: place.to_string(),
             why: why.to_string(),
         }
@@ -70,55 +73,60 @@ impl BackupError {
 
 /// One moment of a database, read in pages. What is read is what was committed when it was opened.
 #[async_trait]
-pub trait Source: Send {
+pub trait BackupSource: Send {
     /// The kind of database, for the header.
-    fn kind(&self) -> &'static str;
+    fn database_kind(&self) -> &'static str;
 
     /// The name of this history.
     async fn lineage(&mut self) -> store::Result<String>;
 
     /// Which ids have been given out.
-    async fn ids(&mut self) -> store::Result<Ids>;
+    async fn allocated_ids(&mut self) -> store::Result<IdsLine>;
 
     /// Players with ids over `after`, in their order.
-    async fn players(&mut self, after: i64, limit: u32) -> store::Result<Vec<Player>>;
+    async fn players(&mut self, after: i64, limit: u32) -> store::Result<Vec<PlayerLine>>;
 
     /// Raids with ids over `after`, in their order.
-    async fn raids(&mut self, after: i64, limit: u32) -> store::Result<Vec<Raid>>;
+    async fn raids(&mut self, after: i64, limit: u32) -> store::Result<Vec<RaidLine>>;
 
     /// The newest state that was kept of a raid.
-    async fn snapshot(&mut self, raid: i64) -> store::Result<Option<Snapshot>>;
+    async fn snapshot(&mut self, raid: i64) -> store::Result<Option<SnapshotLine>>;
 
     /// A raid's events with a seq over `after`, in their order.
-    async fn events(&mut self, raid: &Raid, after: i64, limit: u32) -> store::Result<Vec<Event>>;
+    async fn events(
+        &mut self,
+        raid: &RaidLine,
+        after: i64,
+        limit: u32,
+    ) -> store::Result<Vec<EventLine>>;
 
     /// Sign-ins that were not revoked, with ids over `after` (hexadecimal), in their order.
-    async fn sign_ins(&mut self, after: &str, limit: u32) -> store::Result<Vec<SignIn>>;
+    async fn sign_ins(&mut self, after: &str, limit: u32) -> store::Result<Vec<SignInLine>>;
 
     /// Bans of players with ids over `after`, in their order.
-    async fn bans(&mut self, after: i64, limit: u32) -> store::Result<Vec<Ban>>;
+    async fn bans(&mut self, after: i64, limit: u32) -> store::Result<Vec<BanLine>>;
 
     /// Lines of the audit log with ids over `after`, in their order.
-    async fn deeds(&mut self, after: i64, limit: u32) -> store::Result<Vec<Deed>>;
+    async fn audit_entries(&mut self, after: i64, limit: u32) -> store::Result<Vec<AuditLine>>;
 }
 
 /// An empty database inside one transaction: whatever is not finished has never been.
 #[async_trait]
-pub trait Target: Send {
+pub trait BackupTarget: Send {
     /// Adds players.
-    async fn players(&mut self, rows: &[Player]) -> store::Result<()>;
+    async fn add_players(&mut self, rows: &[PlayerLine]) -> store::Result<()>;
 
     /// Adds a raid that nobody owns.
-    async fn raid(&mut self, raid: &Raid) -> store::Result<()>;
+    async fn add_raid(&mut self, raid: &RaidLine) -> store::Result<()>;
 
     /// Adds the newest state of a raid.
-    async fn snapshot(&mut self, row: &Snapshot) -> store::Result<()>;
+    async fn add_snapshot(&mut self, row: &SnapshotLine) -> store::Result<()>;
 
     /// Adds events of a raid to the ledger.
-    async fn events(&mut self, raid: &Raid, rows: &[Event]) -> store::Result<()>;
+    async fn add_events(&mut self, raid: &RaidLine, rows: &[EventLine]) -> store::Result<()>;
 
     /// Names a raid's members, and who was one before.
-    async fn members(
+    async fn add_members(
         &mut self,
         raid: RaidId,
         members: &[PlayerId],
@@ -126,17 +134,17 @@ pub trait Target: Send {
     ) -> store::Result<()>;
 
     /// Adds sign-ins.
-    async fn sign_ins(&mut self, rows: &[SignIn]) -> store::Result<()>;
+    async fn add_sign_ins(&mut self, rows: &[SignInLine]) -> store::Result<()>;
 
     /// Adds bans.
-    async fn bans(&mut self, rows: &[Ban]) -> store::Result<()>;
+    async fn add_bans(&mut self, rows: &[BanLine]) -> store::Result<()>;
 
     /// Adds lines to the audit log, in their order.
-    async fn deeds(&mut self, rows: &[Deed]) -> store::Result<()>;
+    async fn add_audit_entries(&mut self, rows: &[AuditLine]) -> store::Result<()>;
 
     /// The id of a player whose totals are not what the ledger adds up to, if there is one.
-    async fn wrong_totals(&mut self) -> store::Result<Option<i64>>;
+    async fn find_wrong_totals(&mut self) -> store::Result<Option<i64>>;
 
     /// Sets which ids have been given out, and the lineage to this or to a new one; then all of it becomes true at once.
-    async fn finish(self: Box<Self>, ids: &Ids, lineage: Option<&str>) -> store::Result<()>;
+    async fn commit(self: Box<Self>, ids: &IdsLine, lineage: Option<&str>) -> store::Result<()>;
 }

@@ -1,4 +1,4 @@
-//! The REST API: [`routes`] has a file per resource. Handlers translate; they hold no rules.
+//! The REST API: `routes` has a file per resource. Handlers translate; they hold no rules.
 //!
 //! Every request passes through `middleware`, every error leaves through `error_response`, and `server` is the accept loop
 //! underneath.

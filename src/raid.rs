@@ -27,7 +27,7 @@ pub use state::State;
 
 /// Everything that can be asked of a raid, by whomever.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Command {
+pub enum RaidCommand {
     /// A player makes the raid and leads it. Only ever the first command.
     Create {
         /// Who leads.
@@ -69,7 +69,7 @@ pub enum Command {
     LeaderOffline,
 }
 
-impl Command {
+impl RaidCommand {
     /// The name of what is asked for: a player's command by its name on the wire.
     pub const fn kind(&self) -> &'static str {
         match self {

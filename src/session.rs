@@ -250,7 +250,7 @@ impl Sessions {
     pub async fn execute(
         &self,
         raid: RaidId,
-        command: raid::Command,
+        command: raid::RaidCommand,
         op: Option<OpHash>,
     ) -> Result<Ack, Error> {
         asked(|reply| self.submit(raid, command, op, reply)).await
@@ -261,7 +261,7 @@ impl Sessions {
     pub fn submit(
         &self,
         raid: RaidId,
-        command: raid::Command,
+        command: raid::RaidCommand,
         op: Option<OpHash>,
         reply: Reply<Ack>,
     ) {
@@ -285,7 +285,7 @@ impl Sessions {
         &self,
         raid: RaidId,
         from: InstanceId,
-        command: raid::Command,
+        command: raid::RaidCommand,
         op: OpHash,
         until: Instant,
         reply: Reply<Ack>,
@@ -358,7 +358,7 @@ impl Sessions {
         // The sender lives as long as we do.
         let _ = owned.wait_for(|count| *count == 0).await;
         // Whatever is ours in the store all the same has nobody here who serves it.
-        match self.0.store.owned(self.0.link.instance()).await {
+        match self.0.store.owned_raids(self.0.link.instance()).await {
             Ok(left) => self.0.idle.lock().extend(left),
             Err(error) => warn!(?error, "what is left of ours could not be read"),
         }

@@ -22,13 +22,13 @@ use std::ops::Range;
 use std::time::Duration;
 
 use async_trait::async_trait;
-pub use audit::{Deed, InstanceRow, Oversight, PlayerLookup, PlayerRow, RaidLookup};
+pub use audit::{AuditLog, InstanceRow, NewAuditEntry, PlayerLookup, PlayerRow, RaidLookup};
 pub use erasures::{Erasure, Erasures};
-pub use feed::{Fed, Feed, Place};
-pub use identities::{Identities, Link};
-pub use moderation::{Ban, Notice, Notices, Standing};
+pub use feed::{Feed, FeedBatch, FeedCursor};
+pub use identities::{Identities, LinkOutcome};
+pub use moderation::{BanRow, Moderation, Notice, NoticeBatch};
 pub use players::{
-    Account, Accounts, FamilyId, Presentation, Rotation, SIGN_INS_TOLD, SignIn, TokenHash,
+    Account, Accounts, FamilyId, RotationOutcome, RotationRequest, SIGN_INS_MAX, SignIn, TokenHash,
 };
 use raidhall_protocol::rest::Contribution;
 use raidhall_protocol::state::RaidStatus;
@@ -36,7 +36,7 @@ use raidhall_protocol::{Event, OpKey, PlayerId, RaidId, Seq, UnixMillis};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
-pub use webhooks::Webhooks;
+pub use webhooks::WebhookDeliveries;
 
 /// What a call to the store gives.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -63,7 +63,7 @@ pub enum StoreError {
     },
     /// A newer release wrote what was to be read: only that one can serve it.
     #[error("an event of version {version} is newer than this release")]
-    Newer {
+    NewerVersion {
         /// The version of the event's form.
         version: u16,
     },
@@ -71,10 +71,10 @@ pub enum StoreError {
 
 /// Why an instance could not enlist.
 #[derive(Debug, thiserror::Error)]
-pub enum EnlistError {
+pub enum RegisterError {
     /// Another process holds this database.
     #[error("another instance holds this database")]
-    Held,
+    InUse,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -94,7 +94,7 @@ pub struct Month(pub i32);
 
 impl Month {
     /// The month of a moment. Moments beyond the calendar of [`time`] count as 1970-01.
-    pub fn of(at: UnixMillis) -> Month {
+    pub fn from_unix_millis(at: UnixMillis) -> Month {
         let date = OffsetDateTime::from_unix_timestamp(at.0.div_euclid(1_000))
             .unwrap_or(OffsetDateTime::UNIX_EPOCH);
         Month(date.year() * 100 + i32::from(u8::from(date.month())))
@@ -135,7 +135,7 @@ pub struct Instance {
 
 /// Another instance whose lease lives, as a renewal saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peer {
+pub struct PeerInstance {
     /// Its name.
     pub id: InstanceId,
     /// Where clients reach its socket door.
@@ -156,14 +156,14 @@ pub struct Renewal {
     /// Whether there was a time without a lease before: others may have claimed our raids in it.
     pub lapsed: bool,
     /// Every other instance whose lease lives, by id.
-    pub peers: Vec<Peer>,
+    pub peers: Vec<PeerInstance>,
 }
 
 /// What came of trying to become a raid's owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Claim {
+pub enum ClaimOutcome {
     /// It is ours, under this epoch.
-    Ours(Epoch),
+    Acquired(Epoch),
     /// A living instance has it.
     Held {
         /// Who.
@@ -179,7 +179,7 @@ pub enum Claim {
 
 /// Who may write a raid, and how far its history goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Head {
+pub struct RaidHead {
     /// The owner, if any.
     pub owner: Option<InstanceId>,
     /// The epoch of the latest claim.
@@ -190,11 +190,11 @@ pub struct Head {
 
 /// What a raid is rebuilt from.
 #[derive(Debug, Clone)]
-pub struct Loaded {
+pub struct LoadedRaid {
     /// Its ledger's partition.
-    pub born: Month,
+    pub created_month: Month,
     /// Ownership and newest seq, read together with the rest.
-    pub head: Head,
+    pub head: RaidHead,
     /// The newest snapshot, in the rules' stored form, if there is one.
     pub snapshot: Option<(Seq, Vec<u8>)>,
     /// Every event after the snapshot, in order.
@@ -205,7 +205,7 @@ pub struct Loaded {
 
 /// An event and the op key of the command that it ends.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Recorded {
+pub struct LedgerEvent {
     /// The event.
     pub event: Event,
     /// On the last event of a command that carried an op.
@@ -214,7 +214,7 @@ pub struct Recorded {
 
 /// The columns of a raid's row that its events change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Header {
+pub struct RaidHeader {
     /// Where the raid stands.
     pub status: RaidStatus,
     /// When it is lost; while it is active and never after.
@@ -233,29 +233,29 @@ pub struct Append {
     /// The raid.
     pub raid: RaidId,
     /// Its ledger's partition.
-    pub born: Month,
+    pub created_month: Month,
     /// Who writes.
     pub owner: InstanceId,
     /// Under which claim.
     pub epoch: Epoch,
     /// The events, contiguous, at least one.
-    pub events: Vec<Recorded>,
+    pub events: Vec<LedgerEvent>,
     /// The raid's row after the last of them.
-    pub header: Header,
+    pub header: RaidHeader,
     /// The key of the request that made the raid, on the append that begins with `raid_created`.
     pub create_key: Option<OpHash>,
 }
 
 impl Append {
     /// The seq of the first event.
-    pub fn first(&self) -> Seq {
+    pub fn first_seq(&self) -> Seq {
         self.events
             .first()
             .map_or(Seq::ZERO, |recorded| recorded.event.seq)
     }
 
     /// The seq of the last event.
-    pub fn last(&self) -> Seq {
+    pub fn last_seq(&self) -> Seq {
         self.events
             .last()
             .map_or(Seq::ZERO, |recorded| recorded.event.seq)
@@ -264,7 +264,7 @@ impl Append {
 
 /// What became of one append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum CommitOutcome {
     /// It is in the ledger (by this call, or by an earlier one whose answer was lost).
     Committed,
     /// The raid has another owner, epoch or history: this call did not write it and none under its epoch will. (An
@@ -276,16 +276,18 @@ pub enum Fate {
     Exists,
 }
 
-impl Fate {
+impl CommitOutcome {
     /// What became of an append that a call did not write, by the raid's head as that call, or a later read, saw it.
-    pub fn unwritten(append: &Append, head: Head) -> Fate {
+    pub fn from_head(append: &Append, head: RaidHead) -> CommitOutcome {
         match head.last_seq {
-            _ if head.owner != Some(append.owner) || head.epoch != append.epoch => Fate::Fenced,
+            _ if head.owner != Some(append.owner) || head.epoch != append.epoch => {
+                CommitOutcome::Fenced
+            }
             // Under this epoch nobody but this owner has written: it was an earlier attempt at this append.
-            last_seq if last_seq >= append.last() => Fate::Committed,
+            last_seq if last_seq >= append.last_seq() => CommitOutcome::Committed,
             // An earlier append, or an earlier attempt at this one, has not landed yet.
-            last_seq if last_seq < append.first() => Fate::Unclear,
-            _ => Fate::Fenced,
+            last_seq if last_seq < append.first_seq() => CommitOutcome::Unclear,
+            _ => CommitOutcome::Fenced,
         }
     }
 }
@@ -308,40 +310,49 @@ pub struct RaidRow {
     /// When it was made.
     pub created_at: UnixMillis,
     /// Its changing columns.
-    pub header: Header,
+    pub header: RaidHeader,
     /// The newest committed seq.
     pub last_seq: Seq,
 }
 
 /// What upkeep found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Maintenance {
+pub struct MaintenanceReport {
     /// Partitions of the ledger that it made.
-    pub partitions_made: u32,
+    pub partitions_created: u32,
     /// Months, of this one and the next three, that still have no partition of their own.
     pub partitions_missing: u32,
     /// Events in the default partition, which takes what has no other; counted up to 100,000.
-    pub partition_default_rows: u64,
+    pub default_partition_rows: u64,
 }
 
 /// The database, as the rest of the server needs it.
 #[async_trait]
 pub trait Store:
-    Accounts + Standing + Oversight + Identities + Erasures + Feed + Webhooks + Send + Sync + 'static
+    Accounts
+    + Moderation
+    + AuditLog
+    + Identities
+    + Erasures
+    + Feed
+    + WebhookDeliveries
+    + Send
+    + Sync
+    + 'static
 {
     /// Makes this process known and takes the lease. An instance that must be alone (embedded, or Postgres with the
     /// local bus) takes the database's lock, waits up to `patience` for it and for former leases to run out, and then
-    /// fails with [`EnlistError::Held`]. SQLite voids former leases as soon as it has the lock.
-    async fn enlist(
+    /// fails with [`RegisterError::InUse`]. SQLite voids former leases as soon as it has the lock.
+    async fn register(
         &self,
         instance: &Instance,
         ttl: Duration,
         patience: Duration,
-    ) -> Result<Renewal, EnlistError>;
+    ) -> Result<Renewal, RegisterError>;
 
     /// Whether the lock that `enlist` took keeps all others out for as long as this process lives, whatever becomes of
     /// its lease.
-    fn excludes_others(&self) -> bool {
+    fn has_exclusive_lock(&self) -> bool {
         false
     }
 
@@ -350,12 +361,12 @@ pub trait Store:
     async fn renew(&self, instance: &Instance, ttl: Duration) -> Result<Renewal>;
 
     /// Ends the lease and gives every raid still owned back, at a clean shutdown.
-    async fn retire(&self, instance: InstanceId) -> Result<()>;
+    async fn deregister(&self, instance: InstanceId) -> Result<()>;
 
     /// The daily upkeep: makes the ledger's partitions for the months to come, deletes sign-ins and instances that are
     /// long over. Whatever it could not do now it does the next time.
-    async fn maintain(&self) -> Result<Maintenance> {
-        Ok(Maintenance::default())
+    async fn maintain(&self) -> Result<MaintenanceReport> {
+        Ok(MaintenanceReport::default())
     }
 
     /// Reserves ids for raids to come. Ids never used are lost, harmlessly.
@@ -364,7 +375,7 @@ pub trait Store:
     /// Becomes the owner of each raid that has none, whose owner's lease has run out, or that is our own already (a
     /// reload): each time under a new epoch, which fences off whatever is still in flight. One answer per raid, in the
     /// order asked; each raid stands for itself.
-    async fn claim(&self, raids: &[RaidId], instance: InstanceId) -> Result<Vec<Claim>>;
+    async fn claim(&self, raids: &[RaidId], instance: InstanceId) -> Result<Vec<ClaimOutcome>>;
 
     /// Gives raids up. Those no longer owned under that epoch are passed over.
     async fn release(&self, raids: &[(RaidId, Epoch)], instance: InstanceId) -> Result<()>;
@@ -372,21 +383,21 @@ pub trait Store:
     /// Commits several raids' events together, each raid fenced by itself; the fates are in the batch's order. No
     /// raid stands twice in a batch. Totals change only for events that this call inserted. `Refused` means that one
     /// of the appends (unknown which) is at fault and none is committed.
-    async fn commit(&self, batch: &[Append]) -> Result<Vec<Fate>>;
+    async fn commit(&self, batch: &[Append]) -> Result<Vec<CommitOutcome>>;
 
     /// Reads what a raid is rebuilt from, with at most `op_keys` op keys; `None` if there is no such raid.
-    async fn load(&self, raid: RaidId, op_keys: u64) -> Result<Option<Loaded>>;
+    async fn load(&self, raid: RaidId, op_keys: u64) -> Result<Option<LoadedRaid>>;
 
     /// Who owns each raid and how far it is, in no order. Those that do not exist are absent.
-    async fn heads(&self, raids: &[RaidId]) -> Result<Vec<(RaidId, Head)>>;
+    async fn heads(&self, raids: &[RaidId]) -> Result<Vec<(RaidId, RaidHead)>>;
 
     /// Who owns a raid and how far it is; `None` if there is no such raid.
-    async fn head(&self, raid: RaidId) -> Result<Option<Head>> {
+    async fn head(&self, raid: RaidId) -> Result<Option<RaidHead>> {
         Ok(self.heads(&[raid]).await?.pop().map(|(_, head)| head))
     }
 
     /// The raids that an instance owns now, and under which claims, by id.
-    async fn owned(&self, instance: InstanceId) -> Result<Vec<(RaidId, Epoch)>>;
+    async fn owned_raids(&self, instance: InstanceId) -> Result<Vec<(RaidId, Epoch)>>;
 
     /// Events with a seq over `after`, oldest first, at most `limit`.
     async fn events(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>>;
@@ -414,8 +425,12 @@ pub trait Store:
 
     /// Active raids whose deadline is at or before `until` and which no other living instance owns, most urgent first.
     /// Our own are among them: one that we own and do not serve, after a load that failed, must be found as well.
-    async fn due(&self, instance: InstanceId, until: UnixMillis, limit: u32)
-    -> Result<Vec<RaidId>>;
+    async fn due_raids(
+        &self,
+        instance: InstanceId,
+        until: UnixMillis,
+        limit: u32,
+    ) -> Result<Vec<RaidId>>;
 
     /// The raid of an invite code (upper case).
     async fn raid_by_invite(&self, code: &str) -> Result<Option<RaidId>>;
@@ -424,7 +439,7 @@ pub trait Store:
     async fn raid_by_create_key(&self, key: OpHash) -> Result<Option<RaidId>>;
 
     /// Raids of which the player is a member, newest (largest id) first, those below `before`, at most `limit`.
-    async fn raids_of(
+    async fn raids_by_member(
         &self,
         player: PlayerId,
         status: Option<RaidStatus>,
@@ -433,7 +448,7 @@ pub trait Store:
     ) -> Result<Vec<RaidRow>>;
 
     /// Raids that the player is or was a member of, with ids over `after`, in their order, at most `limit`.
-    async fn raids_visited(
+    async fn raids_ever_joined(
         &self,
         player: PlayerId,
         after: Option<RaidId>,

@@ -9,9 +9,9 @@ use anyhow::Context;
 use tracing::{info, warn};
 
 use super::{StartError, open};
-use crate::backup::{self, BackupError, Options, Source, Target};
+use crate::backup::{self, BackupError, BackupSource, BackupTarget, Options};
 use crate::config::{Config, DatabaseKind};
-use crate::store::EnlistError;
+use crate::store::RegisterError;
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::{SqliteSource, SqliteStore, SqliteTarget};
 
@@ -38,13 +38,13 @@ pub async fn export(config: &Config, file: &Path, sign_ins: bool) -> Result<(), 
         into_file(source.as_mut(), file, options).await
     };
     let done = exported.map_err(|error| of_backup(config, error))?;
-    let backup::Exported {
+    let backup::ExportCounts {
         players,
         raids,
         events,
         sign_ins,
         bans,
-        deeds,
+        audit_entries: deeds,
     } = done;
     info!(players, raids, events, sign_ins, bans, deeds, "exported");
     Ok(())
@@ -76,7 +76,7 @@ pub async fn import(config: &Config, file: &Path, keep_lineage: bool) -> Result<
             "snapshots are not what the ledger amounts to and were left out; nothing is lost"
         );
     }
-    let backup::form::Footer {
+    let backup::form::FooterLine {
         players,
         raids,
         events,
@@ -112,7 +112,7 @@ pub async fn new_lineage(config: &Config, force: bool) -> Result<String, StartEr
                 .await
                 .map_err(|error| StartError::of_store(what(), error))?;
             match store.rename_lineage(force).await {
-                Ok(renamed) => renamed.ok_or(EnlistError::Held),
+                Ok(renamed) => renamed.ok_or(RegisterError::InUse),
                 Err(error) => Err(error.into()),
             }
         }
@@ -120,31 +120,33 @@ pub async fn new_lineage(config: &Config, force: bool) -> Result<String, StartEr
     renamed.map_err(|error| open::held(what(), error))
 }
 
-async fn source(config: &Config) -> Result<Box<dyn Source>, BackupError> {
+async fn source(config: &Config) -> Result<Box<dyn BackupSource>, BackupError> {
     Ok(match config.database.url.kind() {
         DatabaseKind::Sqlite => Box::new(SqliteSource::open(config.database.url.expose()).await?),
-        DatabaseKind::Postgres => Box::new(open::postgres(config).await?.source().await?),
+        DatabaseKind::Postgres => {
+            Box::new(open::postgres(config).await?.open_backup_source().await?)
+        }
     })
 }
 
-async fn target(config: &Config) -> Result<Box<dyn Target>, BackupError> {
+async fn target(config: &Config) -> Result<Box<dyn BackupTarget>, BackupError> {
     let patience = open::patience(config);
     Ok(match config.database.url.kind() {
         DatabaseKind::Sqlite => {
             Box::new(SqliteTarget::open(config.database.url.expose(), patience).await?)
         }
-        DatabaseKind::Postgres => {
-            Box::new(PostgresStore::target(&open::postgres(config).await?, patience).await?)
-        }
+        DatabaseKind::Postgres => Box::new(
+            PostgresStore::open_backup_target(&open::postgres(config).await?, patience).await?,
+        ),
     })
 }
 
 /// Under another name first, so that a file of this name is always a whole one.
 async fn into_file(
-    source: &mut dyn Source,
+    source: &mut dyn BackupSource,
     file: &Path,
     options: Options,
-) -> Result<backup::Exported, BackupError> {
+) -> Result<backup::ExportCounts, BackupError> {
     let unwritable = |source| BackupError::Io {
         operation: "write",
         source,
@@ -184,9 +186,8 @@ fn of_backup(config: &Config, error: BackupError) -> StartError {
         BackupError::Io { operation, source } => {
             StartError::unavailable(format!("the backup to {operation}"), source)
         }
-        error
-        @ (BackupError::NotEmpty(_) | BackupError::Damaged(_) | BackupError::Wrong { .. }) => {
-            StartError::Backup(error)
-        }
+        error @ (BackupError::NotEmpty(_)
+        | BackupError::Damaged(_)
+        | BackupError::Invalid { .. }) => StartError::Backup(error),
     }
 }

@@ -369,7 +369,7 @@ async fn maintain(store: Arc<dyn Store>) {
         match store.maintain().await {
             Ok(found) => metrics()
                 .partition_default_rows
-                .set(found.partition_default_rows as f64),
+                .set(found.default_partition_rows as f64),
             Err(error) => warn!(
                 ?error,
                 "the store could not look after itself; tomorrow again"
@@ -382,7 +382,7 @@ fn journal_options(config: &Config) -> journal::Options {
     journal::Options {
         writers: config.store.writers,
         batch_events_max: config.store.batch_events_max,
-        queue: config.store.batch_queue,
+        queue_max: config.store.batch_queue,
         commit_patience: config.store.commit_patience,
     }
 }

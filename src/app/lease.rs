@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::cluster::lease::{Keeper, Lease};
 use crate::cluster::membership::Peers;
 use crate::http::Readiness;
-use crate::store::{EnlistError, Instance, Renewal, Store, StoreError};
+use crate::store::{Instance, RegisterError, Renewal, Store, StoreError};
 
 /// How long giving the lease back may take; failing that, it runs out by itself.
 const RETIRE_PATIENCE: Duration = Duration::from_secs(3);
@@ -62,7 +62,7 @@ struct Begun {
 
 impl Tenure {
     /// Enlists, and keeps the lease from then on.
-    pub(super) async fn begin(self) -> Result<Kept, EnlistError> {
+    pub(super) async fn begin(self) -> Result<Kept, RegisterError> {
         let (sender, begun) = oneshot::channel();
         let (ending, ended) = oneshot::channel();
         let (lost, stop, nudge) = (
@@ -113,12 +113,12 @@ impl Tenure {
     }
 
     fn excludes_others(&self) -> bool {
-        self.store.excludes_others()
+        self.store.has_exclusive_lock()
     }
 
     async fn keep(
         self,
-        begun: oneshot::Sender<Result<Begun, EnlistError>>,
+        begun: oneshot::Sender<Result<Begun, RegisterError>>,
         nudge: Arc<Notify>,
         lost: CancellationToken,
         stop: CancellationToken,
@@ -180,7 +180,7 @@ impl Tenure {
                 None => drop(lost.disarm()),
             }
         }
-        match timeout(RETIRE_PATIENCE, store.retire(instance.id)).await {
+        match timeout(RETIRE_PATIENCE, store.deregister(instance.id)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => warn!(
                 ?error,
@@ -191,11 +191,11 @@ impl Tenure {
     }
 
     /// Enlists. Gives the moment from which the lease counts.
-    async fn enlist(&self) -> Result<(Instant, Renewal), EnlistError> {
+    async fn enlist(&self) -> Result<(Instant, Renewal), RegisterError> {
         let sent = Instant::now();
         let enlisted = self
             .store
-            .enlist(&self.instance, self.ttl, self.patience)
+            .register(&self.instance, self.ttl, self.patience)
             .await?;
         if self.excludes_others() {
             return Ok((sent, enlisted));
@@ -209,8 +209,8 @@ impl Tenure {
     }
 }
 
-fn no_thread(source: anyhow::Error) -> EnlistError {
-    EnlistError::Store(StoreError::Refused {
+fn no_thread(source: anyhow::Error) -> RegisterError {
+    RegisterError::Store(StoreError::Refused {
         operation: "start the lease's thread",
         source,
     })

@@ -13,7 +13,7 @@ use crate::cluster::bus::redis::{Allowances, Driver, Keeper, RedisBus, RedisOpti
 use crate::config::{BusKind, Config, DatabaseKind, IssuerConfig};
 use crate::store::postgres::{PostgresOptions, PostgresStore};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{EnlistError, InstanceId, Store, StoreError};
+use crate::store::{InstanceId, RegisterError, Store, StoreError};
 
 /// A bus, what drives it, and what it delivers.
 pub(super) type Connected = (Arc<RedisBus>, Driver, Deliveries);
@@ -82,15 +82,15 @@ pub(super) async fn postgres(config: &Config) -> Result<PostgresStore, StoreErro
         connections_max: config.database.connections_max,
         statement_timeout: config.store.statement_timeout,
         connect_timeout: config.store.connect_timeout,
-        alone: config.bus.url.kind() == BusKind::Local,
+        is_exclusive: config.bus.url.kind() == BusKind::Local,
     })
     .await
 }
 
-pub(super) fn held(what: String, error: EnlistError) -> StartError {
+pub(super) fn held(what: String, error: RegisterError) -> StartError {
     match error {
-        EnlistError::Held => StartError::AlreadyRunning(what),
-        EnlistError::Store(error) => StartError::of_store(what, error),
+        RegisterError::InUse => StartError::AlreadyRunning(what),
+        RegisterError::Store(error) => StartError::of_store(what, error),
     }
 }
 

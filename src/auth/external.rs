@@ -149,7 +149,7 @@ impl Foreign {
             return Ok(player);
         }
         let player = store
-            .admit_identity(&vouched.external_id, &vouched.name)
+            .find_or_create_by_identity(&vouched.external_id, &vouched.name)
             .await?;
         self.known.put(&vouched.external_id, player.clone(), now);
         Ok(player)

@@ -15,7 +15,7 @@ use tracing::warn;
 use super::Auth;
 use super::revoked_sessions::Unwelcome;
 use crate::clock::Clock;
-use crate::store::moderation::NOTICES_KEPT;
+use crate::store::moderation::NOTICE_RETENTION;
 use crate::store::{Notice, Store, StoreError};
 use crate::telemetry::metrics;
 
@@ -24,7 +24,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Bans read at once, when all are.
 const BANS: u32 = 10_000;
 /// After so long without a look, what was missed may be forgotten already.
-const MISSED: Duration = Duration::from_secs(NOTICES_KEPT.as_secs() / 2);
+const MISSED: Duration = Duration::from_secs(NOTICE_RETENTION.as_secs() / 2);
 
 /// Keeps [`Auth`] informed of who may not come in.
 pub struct Lookout {
@@ -100,11 +100,11 @@ impl Lookout {
         let began = Instant::now();
         let found = self.store.notices(self.after).await?;
         let seen = std::mem::take(&mut self.seen);
-        self.seen = found.list.iter().map(|(number, _)| *number).collect();
+        self.seen = found.notices.iter().map(|(number, _)| *number).collect();
         self.after = found.next;
         self.looked = began;
         let fresh = found
-            .list
+            .notices
             .into_iter()
             .filter(|(number, _)| !seen.contains(number));
         let fresh: Vec<Notice> = fresh.map(|(_, notice)| notice).collect();
@@ -127,16 +127,20 @@ impl Lookout {
                 break;
             }
         }
-        let at_large = banned.iter().map(|player| Notice::Player {
+        let at_large = banned.iter().map(|player| Notice::BanChanged {
             player: *player,
             banned: true,
         });
-        let ended = found.list.iter().map(|(_, notice)| *notice);
+        let ended = found.notices.iter().map(|(_, notice)| *notice);
         let unwelcome = Unwelcome::of(ended.chain(at_large));
-        let signed_out = found.list.iter().map(|(_, notice)| *notice);
+        let signed_out = found.notices.iter().map(|(_, notice)| *notice);
         self.auth
             .learn_anew(banned, signed_out.collect(), self.clock.now());
-        self.seen = found.list.into_iter().map(|(number, _)| number).collect();
+        self.seen = found
+            .notices
+            .into_iter()
+            .map(|(number, _)| number)
+            .collect();
         (self.after, self.looked) = (found.next, began);
         Ok(unwelcome)
     }

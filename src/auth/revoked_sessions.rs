@@ -61,11 +61,11 @@ impl Revoked {
         let mut held = self.0.write();
         for notice in notices {
             match notice {
-                Notice::Player {
+                Notice::BanChanged {
                     player,
                     banned: true,
                 } => drop(held.banned.insert(player)),
-                Notice::Player {
+                Notice::BanChanged {
                     player,
                     banned: false,
                 } => drop(held.banned.remove(&player)),
@@ -88,7 +88,7 @@ impl Unwelcome {
         let mut unwelcome = Unwelcome::default();
         for notice in notices {
             match notice {
-                Notice::Player {
+                Notice::BanChanged {
                     player,
                     banned: true,
                 } => {
@@ -102,7 +102,7 @@ impl Unwelcome {
                         .or_insert(CloseCode::Unauthenticated);
                 }
                 Notice::SignedOut { family, .. } => drop(unwelcome.families.insert(family)),
-                Notice::Player { banned: false, .. } => {}
+                Notice::BanChanged { banned: false, .. } => {}
             }
         }
         unwelcome
@@ -157,7 +157,7 @@ mod tests {
     fn a_ban_holds_until_it_is_lifted_and_for_players_alone() {
         let revoked = Revoked::default();
         revoked.learn(
-            [Notice::Player {
+            [Notice::BanChanged {
                 player: player(5),
                 banned: true,
             }],
@@ -169,7 +169,7 @@ mod tests {
         revoked.learn([], UnixMillis(i64::MAX));
         assert!(revoked.is_banned(player(5)), "no time ends it");
         revoked.learn(
-            [Notice::Player {
+            [Notice::BanChanged {
                 player: player(5),
                 banned: false,
             }],
@@ -200,13 +200,13 @@ mod tests {
     fn connections_are_closed_by_player_or_sign_in() {
         let family = FamilyId(Uuid::from_u128(1));
         let notices = [
-            Notice::Player {
+            Notice::BanChanged {
                 player: player(5),
                 banned: true,
             },
             Notice::Disconnect(player(5)),
             Notice::Disconnect(player(6)),
-            Notice::Player {
+            Notice::BanChanged {
                 player: player(7),
                 banned: false,
             },

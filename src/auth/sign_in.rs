@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::Auth;
 use super::refresh::{REFRESH_GRACE, RefreshToken};
-use crate::store::{FamilyId, Presentation, Rotation, Store, StoreError};
+use crate::store::{FamilyId, RotationOutcome, RotationRequest, Store, StoreError};
 
 /// How much longer than its token a connection may live, and the difference between two clocks.
 const CONNECTION_GRACE: Duration = Duration::from_secs(300);
@@ -46,7 +46,7 @@ impl Auth {
     ) -> Result<TokenPair, StoreError> {
         let token = RefreshToken::begin();
         store
-            .begin_refresh(token.family, player.id, token.hash(), self.0.refresh_ttl)
+            .create_token_family(token.family, player.id, token.hash(), self.0.refresh_ttl)
             .await?;
         Ok(self.pair(player, token, now))
     }
@@ -66,15 +66,15 @@ impl Auth {
         let presented = RefreshToken::parse(presented).ok_or(RefreshError::Unknown)?;
         let next = self.0.refresh.successor(&presented);
         let family = presented.family;
-        let presentation = Presentation {
+        let presentation = RotationRequest {
             family,
             presented: presented.hash(),
-            successor: next.hash(),
-            grace: REFRESH_GRACE,
+            replacement: next.hash(),
+            grace_period: REFRESH_GRACE,
             ttl: self.0.refresh_ttl,
         };
-        match store.rotate_refresh(presentation).await? {
-            Rotation::Rotated { player, current } => {
+        match store.rotate_refresh_token(presentation).await? {
+            RotationOutcome::Rotated { player, current } => {
                 if self.is_banned(player.id) {
                     return Err(RefreshError::Banned);
                 }
@@ -86,12 +86,12 @@ impl Auth {
                     .ok_or(RefreshError::Unknown)?;
                 Ok(self.pair(player, next, now))
             }
-            Rotation::Reused => {
+            RotationOutcome::Reused => {
                 // Whoever has its access token may be the thief.
                 self.sign_out(store, family).await?;
                 Err(RefreshError::Reused(family))
             }
-            Rotation::Unknown => Err(RefreshError::Unknown),
+            RotationOutcome::Unknown => Err(RefreshError::Unknown),
         }
     }
 

@@ -8,44 +8,44 @@ use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, UnixMillis};
 use serde::Serialize;
 use serde_json::json;
 
-use super::form::{Event as Line, Raid, Snapshot, hex};
+use super::form::{EventLine as Line, RaidLine, SnapshotLine, hex};
 use crate::raid::{self, State, stored};
 
 /// One raid, as far as its events have been seen.
-pub(super) struct Fold {
-    pub(super) row: Raid,
+pub(super) struct RaidVerifier {
+    pub(super) row: RaidLine,
     id: RaidId,
     state: State,
-    snapshot: Option<Snapshot>,
+    snapshot: Option<SnapshotLine>,
     /// Whoever was ever a member.
-    visitors: BTreeSet<PlayerId>,
+    ever_members: BTreeSet<PlayerId>,
 }
 
 /// What a fold that has come to its end has shown.
-pub(super) struct Folded {
+pub(super) struct VerifiedRaid {
     pub(super) id: RaidId,
     pub(super) members: Vec<PlayerId>,
     pub(super) former: Vec<PlayerId>,
 }
 
-impl Fold {
-    pub(super) fn of(row: Raid) -> Result<Fold, String> {
+impl RaidVerifier {
+    pub(super) fn new(row: RaidLine) -> Result<RaidVerifier, String> {
         let id = RaidId::try_from(row.id).map_err(|error| format!("id: {error}"))?;
         let (year, month) = (row.born / 100, row.born % 100);
         if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) {
             return Err(format!("born: {} is no month", row.born));
         }
-        Ok(Fold {
+        Ok(RaidVerifier {
             row,
             id,
-            state: State::unborn(id),
+            state: State::new(id),
             snapshot: None,
-            visitors: BTreeSet::new(),
+            ever_members: BTreeSet::new(),
         })
     }
 
     /// A snapshot to be compared when its seq has come.
-    pub(super) fn expect(&mut self, snapshot: Snapshot) -> Result<(), String> {
+    pub(super) fn expect_snapshot(&mut self, snapshot: SnapshotLine) -> Result<(), String> {
         if snapshot.raid != self.row.id || self.state.seq() != Seq::ZERO || self.snapshot.is_some()
         {
             return Err("a snapshot is out of its place".into());
@@ -56,11 +56,11 @@ impl Fold {
 
     /// Applies the next event. Gives the snapshot that was kept at its seq, if it is what the events amount to; one
     /// that is not is left out, as a load would pass it over.
-    pub(super) fn event(&mut self, line: &Line) -> Result<Option<Snapshot>, String> {
+    pub(super) fn apply_event(&mut self, line: &Line) -> Result<Option<SnapshotLine>, String> {
         if line.raid != self.row.id {
             return Err(format!("an event of raid {}", line.raid));
         }
-        let event = decode(line)?;
+        let event = decode_event(line)?;
         let (found, next) = (event.seq, self.state.seq().next());
         if found != next {
             return Err(format!(
@@ -70,7 +70,7 @@ impl Fold {
         let apply = AssertUnwindSafe(|| raid::apply(&mut self.state, &event));
         catch_unwind(apply).map_err(|_| format!("event {found} contradicts those before it"))?;
         if let EventData::MemberJoined { player, .. } = event.data {
-            self.visitors.insert(player);
+            self.ever_members.insert(player);
         }
         let due = self
             .snapshot
@@ -79,7 +79,7 @@ impl Fold {
     }
 
     /// Compares the row with what the events amount to.
-    pub(super) fn end(&self) -> Result<Folded, String> {
+    pub(super) fn finish(&self) -> Result<VerifiedRaid, String> {
         let (row, shown) = (&self.row, self.state.shown());
         let moment = |at: Option<UnixMillis>| at.map(|at| at.0);
         let columns = [
@@ -106,7 +106,7 @@ impl Fold {
             (
                 "deadline",
                 json!(row.deadline),
-                json!(moment(self.state.due())),
+                json!(moment(self.state.active_deadline())),
             ),
             ("current_xp", json!(row.current_xp), json!(shown.current_xp)),
             (
@@ -125,12 +125,12 @@ impl Fold {
         }
         let members: Vec<_> = shown.members.iter().map(|member| member.player).collect();
         let former = self
-            .visitors
+            .ever_members
             .iter()
             .filter(|visitor| !members.contains(visitor))
             .copied()
             .collect();
-        Ok(Folded {
+        Ok(VerifiedRaid {
             id: self.id,
             members,
             former,
@@ -138,7 +138,7 @@ impl Fold {
     }
 }
 
-fn decode(line: &Line) -> Result<Event, String> {
+fn decode_event(line: &Line) -> Result<Event, String> {
     let place = |error: &dyn std::fmt::Display| format!("event {}: {error}", line.seq);
     if line.version > i32::from(EVENT_VERSION) {
         return Err(place(&format!(
@@ -162,7 +162,7 @@ fn decode(line: &Line) -> Result<Event, String> {
 
 /// An event as the ledger keeps it: who earned by it, and how much, are columns that follow from its data.
 #[derive(Serialize)]
-pub(crate) struct Earned<'e> {
+pub(crate) struct EventWithEarnings<'e> {
     #[serde(flatten)]
     event: &'e Line,
     player: Option<PlayerId>,
@@ -170,14 +170,14 @@ pub(crate) struct Earned<'e> {
 }
 
 /// These events with those columns.
-pub(crate) fn earned(events: &[Line]) -> Vec<Earned<'_>> {
+pub(crate) fn with_earnings(events: &[Line]) -> Vec<EventWithEarnings<'_>> {
     let row = |event| {
         // They have been folded: all of them decode.
-        let (player, xp) = decode(event)
+        let (player, xp) = decode_event(event)
             .ok()
             .and_then(|event| event.data.earned())
             .unzip();
-        Earned { event, player, xp }
+        EventWithEarnings { event, player, xp }
     };
     events.iter().map(row).collect()
 }

@@ -10,13 +10,13 @@ use flate2::{Compression, Crc};
 use sha2::{Digest, Sha256};
 
 /// Magic, deflate, no flags, no time, no hints, unknown system.
-pub(super) const MEMBER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+pub(super) const MEMBER_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
 /// The text that a block holds at least, but the last ones. No line is cut.
-const BLOCK: usize = 256 * 1024;
+const BLOCK_BYTES_MIN: usize = 256 * 1024;
 
 /// The text that a reader accepts in one block: the largest line, a snapshot, is far below.
-pub(super) const BLOCK_MAX: usize = 64 * 1024 * 1024;
+pub(super) const BLOCK_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Writes lines in blocks.
 pub(super) struct BlockWriter<W> {
@@ -30,41 +30,41 @@ impl<W: Write> BlockWriter<W> {
     pub(super) fn new(out: W) -> BlockWriter<W> {
         BlockWriter {
             out,
-            text: Vec::with_capacity(BLOCK * 2),
+            text: Vec::with_capacity(BLOCK_BYTES_MIN * 2),
             blocks: 0,
             hash: Sha256::new(),
         }
     }
 
     /// Adds a line; writes the block when it is full.
-    pub(super) fn line(&mut self, line: &impl serde::Serialize) -> io::Result<()> {
+    pub(super) fn write_line(&mut self, line: &impl serde::Serialize) -> io::Result<()> {
         serde_json::to_writer(&mut self.text, line)?;
         self.text.push(b'\n');
-        if self.text.len() >= BLOCK {
-            self.block()
+        if self.text.len() >= BLOCK_BYTES_MIN {
+            self.write_block()
         } else {
             Ok(())
         }
     }
 
     /// Writes what waits, and then the line that `last` makes of the number of blocks and the hash of all of them.
-    pub(super) fn end<L: serde::Serialize>(
+    pub(super) fn finish<L: serde::Serialize>(
         mut self,
         last: impl FnOnce(u64, String) -> L,
     ) -> io::Result<W> {
         if !self.text.is_empty() {
-            self.block()?;
+            self.write_block()?;
         }
         let mut line =
             serde_json::to_vec(&last(self.blocks, super::form::hex(&self.hash.finalize())))?;
         line.push(b'\n');
-        self.out.write_all(&stored(&line)?)?;
+        self.out.write_all(&stored_block(&line)?)?;
         self.out.flush()?;
         Ok(self.out)
     }
 
-    fn block(&mut self) -> io::Result<()> {
-        let mut encoder = DeflateEncoder::new(MEMBER.to_vec(), Compression::default());
+    fn write_block(&mut self) -> io::Result<()> {
+        let mut encoder = DeflateEncoder::new(MEMBER_HEADER.to_vec(), Compression::default());
         encoder.write_all(&self.text)?;
         let mut block = encoder.finish()?;
         block.extend(trailer(&self.text));
@@ -77,9 +77,9 @@ impl<W: Write> BlockWriter<W> {
 }
 
 /// A block of one stored text, which is short.
-pub(super) fn stored(text: &[u8]) -> io::Result<Vec<u8>> {
+pub(super) fn stored_block(text: &[u8]) -> io::Result<Vec<u8>> {
     let length = u16::try_from(text.len()).map_err(io::Error::other)?;
-    let mut block = MEMBER.to_vec();
+    let mut block = MEMBER_HEADER.to_vec();
     block.push(1); // the last part of the member, stored
     block.extend(length.to_le_bytes());
     block.extend((!length).to_le_bytes());

@@ -17,22 +17,22 @@ pub const FORMAT: &str = "raidhall-backup";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "named as what they hold")]
-pub enum Entry {
-    Header(Header),
-    Player(Player),
-    Raid(Raid),
-    Snapshot(Snapshot),
-    Event(Event),
-    SignIn(SignIn),
-    Ban(Ban),
-    Deed(Deed),
-    Ids(Ids),
-    Footer(Footer),
+pub enum BackupLine {
+    Header(HeaderLine),
+    Player(PlayerLine),
+    Raid(RaidLine),
+    Snapshot(SnapshotLine),
+    Event(EventLine),
+    SignIn(SignInLine),
+    Ban(BanLine),
+    Deed(AuditLine),
+    Ids(IdsLine),
+    Footer(FooterLine),
 }
 
 /// Where the file comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Header {
+pub struct HeaderLine {
     /// [`FORMAT`].
     pub format: String,
     /// [`VERSION`].
@@ -53,7 +53,7 @@ pub struct Header {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "named as the columns")]
-pub struct Player {
+pub struct PlayerLine {
     pub id: i64,
     pub name: String,
     pub xp: i64,
@@ -70,7 +70,7 @@ pub struct Player {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "named as the columns")]
-pub struct Raid {
+pub struct RaidLine {
     pub id: i64,
     pub born: i32,
     pub title: String,
@@ -93,7 +93,7 @@ pub struct Raid {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "named as the columns")]
-pub struct Snapshot {
+pub struct SnapshotLine {
     pub raid: i64,
     pub seq: i64,
     /// In the rules' versioned form.
@@ -104,7 +104,7 @@ pub struct Snapshot {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "named as the columns")]
-pub struct Event {
+pub struct EventLine {
     pub raid: i64,
     pub seq: i64,
     pub at: i64,
@@ -120,7 +120,7 @@ pub struct Event {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "named as the columns")]
-pub struct SignIn {
+pub struct SignInLine {
     pub id: String,
     pub player: i64,
     pub current: String,
@@ -133,7 +133,7 @@ pub struct SignIn {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "named as the columns")]
-pub struct Ban {
+pub struct BanLine {
     pub player: i64,
     pub reason: String,
     pub by: String,
@@ -144,7 +144,7 @@ pub struct Ban {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "named as the columns")]
-pub struct Deed {
+pub struct AuditLine {
     /// Only their order is kept.
     #[serde(default, skip_serializing)]
     pub id: i64,
@@ -160,7 +160,7 @@ pub struct Deed {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "named as the tables")]
-pub struct Ids {
+pub struct IdsLine {
     pub players: i64,
     pub raids: i64,
 }
@@ -168,7 +168,7 @@ pub struct Ids {
 /// That the file is whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Footer {
+pub struct FooterLine {
     /// How many of each there were.
     pub players: u64,
     /// Likewise.

@@ -2,18 +2,21 @@
 
 use std::io::Read;
 
-use super::check::Fold;
-use super::form::{FORMAT, Footer, VERSION};
-use super::reading::Lines;
-use super::{BackupError, Ban, Deed, Entry, Event, Header, Ids, PAGE, Player, SignIn, Target};
+use super::check::RaidVerifier;
+use super::form::{FORMAT, FooterLine, VERSION};
+use super::reading::LineReader;
+use super::{
+    AuditLine, BackupError, BackupLine, BackupTarget, BanLine, EventLine, HeaderLine, IdsLine,
+    PAGE_ROWS, PlayerLine, SignInLine,
+};
 
 /// What came out of a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Imported {
+pub struct ImportReport {
     /// Where it came from.
-    pub header: Header,
+    pub header: HeaderLine,
     /// How much there was.
-    pub footer: Footer,
+    pub footer: FooterLine,
     /// Snapshots that were left out, since they are not what the ledger amounts to.
     pub snapshots_left_out: u64,
 }
@@ -25,54 +28,56 @@ pub struct Imported {
 /// Whatever the error, the database is as empty as before.
 pub async fn import(
     input: impl Read + Send,
-    target: Box<dyn Target>,
+    target: Box<dyn BackupTarget>,
     keep_lineage: bool,
-) -> Result<Imported, BackupError> {
-    let mut lines = Lines::of(input);
-    let header = match lines.next()? {
-        Entry::Header(header) => accepted(header)?,
+) -> Result<ImportReport, BackupError> {
+    let mut lines = LineReader::new(input);
+    let header = match lines.next_line()? {
+        BackupLine::Header(header) => check_header(header)?,
         _ => {
-            return Err(BackupError::wrong(
-                lines.place(),
+            return Err(BackupError::invalid(
+                lines.location(),
                 "a header must come first",
             ));
         }
     };
-    let mut import = Import::into(target);
+    let mut import = Importer::new(target);
     let footer = loop {
-        let entry = lines.next()?;
-        let part = Part::of(&entry);
-        if part < import.part || part == Part::Header || (part == import.part && part >= Part::Ids)
+        let entry = lines.next_line()?;
+        let part = Section::from_line(&entry);
+        if part < import.section
+            || part == Section::Header
+            || (part == import.section && part >= Section::Ids)
         {
-            return Err(BackupError::wrong(
-                lines.place(),
+            return Err(BackupError::invalid(
+                lines.location(),
                 "a line is out of its place",
             ));
         }
-        if part != import.part {
+        if part != import.section {
             import.flush().await?;
         }
-        import.part = part;
+        import.section = part;
         match entry {
-            Entry::Ids(ids) => import.reserve(ids),
-            Entry::Footer(footer) => break footer,
-            entry => import.take(entry, &lines.place()).await?,
+            BackupLine::Ids(ids) => import.reserve_ids(ids),
+            BackupLine::Footer(footer) => break footer,
+            entry => import.add_line(entry, &lines.location()).await?,
         }
     };
-    let snapshots_left_out = import.snapshots - import.snapshots_taken;
+    let snapshots_left_out = import.snapshots_read - import.snapshots_kept;
     import
-        .end(&footer, keep_lineage.then_some(header.lineage.as_str()))
+        .finish(&footer, keep_lineage.then_some(header.lineage.as_str()))
         .await?;
-    Ok(Imported {
+    Ok(ImportReport {
         header,
         footer,
         snapshots_left_out,
     })
 }
 
-fn accepted(header: Header) -> Result<Header, BackupError> {
+fn check_header(header: HeaderLine) -> Result<HeaderLine, BackupError> {
     if header.format != FORMAT {
-        return Err(BackupError::wrong(
+        return Err(BackupError::invalid(
             "header",
             format!("this is {:?}, not a backup", header.format),
         ));
@@ -82,115 +87,116 @@ fn accepted(header: Header) -> Result<Header, BackupError> {
             "version {} is newer than this release, which reads up to {VERSION}",
             header.version
         );
-        return Err(BackupError::wrong("header", why));
+        return Err(BackupError::invalid("header", why));
     }
     Ok(header)
 }
 
 /// The parts of a file, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
+enum Section {
     Header,
     Players,
     Raids,
     SignIns,
     Bans,
-    Deeds,
+    AuditEntries,
     Ids,
     Footer,
 }
 
-impl Part {
-    fn of(entry: &Entry) -> Part {
+impl Section {
+    fn from_line(entry: &BackupLine) -> Section {
         match entry {
-            Entry::Header(_) => Part::Header,
-            Entry::Player(_) => Part::Players,
-            Entry::Raid(_) | Entry::Snapshot(_) | Entry::Event(_) => Part::Raids,
-            Entry::SignIn(_) => Part::SignIns,
-            Entry::Ban(_) => Part::Bans,
-            Entry::Deed(_) => Part::Deeds,
-            Entry::Ids(_) => Part::Ids,
-            Entry::Footer(_) => Part::Footer,
+            BackupLine::Header(_) => Section::Header,
+            BackupLine::Player(_) => Section::Players,
+            BackupLine::Raid(_) | BackupLine::Snapshot(_) | BackupLine::Event(_) => Section::Raids,
+            BackupLine::SignIn(_) => Section::SignIns,
+            BackupLine::Ban(_) => Section::Bans,
+            BackupLine::Deed(_) => Section::AuditEntries,
+            BackupLine::Ids(_) => Section::Ids,
+            BackupLine::Footer(_) => Section::Footer,
         }
     }
 }
 
 /// What is under way.
-struct Import {
-    target: Box<dyn Target>,
-    part: Part,
-    players: Vec<Player>,
-    fold: Option<Fold>,
-    events: Vec<Event>,
-    sign_ins: Vec<SignIn>,
-    bans: Vec<Ban>,
-    deeds: Vec<Deed>,
-    ids: Ids,
-    counted: Footer,
-    snapshots: u64,
-    snapshots_taken: u64,
+struct Importer {
+    target: Box<dyn BackupTarget>,
+    section: Section,
+    players: Vec<PlayerLine>,
+    raid: Option<RaidVerifier>,
+    events: Vec<EventLine>,
+    sign_ins: Vec<SignInLine>,
+    bans: Vec<BanLine>,
+    audit_entries: Vec<AuditLine>,
+    ids: IdsLine,
+    counts: FooterLine,
+    snapshots_read: u64,
+    snapshots_kept: u64,
 }
 
-impl Import {
-    fn into(target: Box<dyn Target>) -> Import {
-        Import {
+impl Importer {
+    fn new(target: Box<dyn BackupTarget>) -> Importer {
+        Importer {
             target,
-            part: Part::Header,
+            section: Section::Header,
             players: Vec::new(),
-            fold: None,
+            raid: None,
             events: Vec::new(),
             sign_ins: Vec::new(),
             bans: Vec::new(),
-            deeds: Vec::new(),
-            ids: Ids::default(),
-            counted: Footer::default(),
-            snapshots: 0,
-            snapshots_taken: 0,
+            audit_entries: Vec::new(),
+            ids: IdsLine::default(),
+            counts: FooterLine::default(),
+            snapshots_read: 0,
+            snapshots_kept: 0,
         }
     }
 
-    async fn take(&mut self, entry: Entry, place: &str) -> Result<(), BackupError> {
+    async fn add_line(&mut self, entry: BackupLine, place: &str) -> Result<(), BackupError> {
         match entry {
-            Entry::Player(player) => {
-                self.reserve(Ids {
+            BackupLine::Player(player) => {
+                self.reserve_ids(IdsLine {
                     players: player.id,
                     raids: 0,
                 });
                 self.players.push(player);
-                self.counted.players += 1;
+                self.counts.players += 1;
             }
-            Entry::Raid(raid) => {
-                self.end_raid().await?;
-                self.reserve(Ids {
+            BackupLine::Raid(raid) => {
+                self.finish_raid().await?;
+                self.reserve_ids(IdsLine {
                     players: 0,
                     raids: raid.id,
                 });
-                self.target.raid(&raid).await?;
+                self.target.add_raid(&raid).await?;
                 let place = format!("raid {}", raid.id);
-                self.fold = Some(Fold::of(raid).map_err(|why| BackupError::wrong(place, why))?);
-                self.counted.raids += 1;
+                self.raid =
+                    Some(RaidVerifier::new(raid).map_err(|why| BackupError::invalid(place, why))?);
+                self.counts.raids += 1;
             }
-            Entry::Snapshot(snapshot) => {
-                self.snapshots += 1;
-                self.fold(place)?
-                    .expect(snapshot)
-                    .map_err(|why| BackupError::wrong(place, why))?;
+            BackupLine::Snapshot(snapshot) => {
+                self.snapshots_read += 1;
+                self.current_raid(place)?
+                    .expect_snapshot(snapshot)
+                    .map_err(|why| BackupError::invalid(place, why))?;
             }
-            Entry::Event(event) => self.event(event, place).await?,
-            Entry::SignIn(sign_in) => {
+            BackupLine::Event(event) => self.add_event(event, place).await?,
+            BackupLine::SignIn(sign_in) => {
                 self.sign_ins.push(sign_in);
-                self.counted.sign_ins += 1;
+                self.counts.sign_ins += 1;
             }
-            Entry::Ban(ban) => {
+            BackupLine::Ban(ban) => {
                 self.bans.push(ban);
-                self.counted.bans += 1;
+                self.counts.bans += 1;
             }
-            Entry::Deed(deed) => {
-                self.deeds.push(deed);
-                self.counted.deeds += 1;
+            BackupLine::Deed(deed) => {
+                self.audit_entries.push(deed);
+                self.counts.deeds += 1;
             }
-            Entry::Header(_) | Entry::Ids(_) | Entry::Footer(_) => {
-                return Err(BackupError::wrong(place, "a line is out of its place"));
+            BackupLine::Header(_) | BackupLine::Ids(_) | BackupLine::Footer(_) => {
+                return Err(BackupError::invalid(place, "a line is out of its place"));
             }
         }
         let waiting = [
@@ -198,104 +204,114 @@ impl Import {
             self.events.len(),
             self.sign_ins.len(),
             self.bans.len(),
-            self.deeds.len(),
+            self.audit_entries.len(),
         ];
-        if waiting.iter().sum::<usize>() >= PAGE as usize {
+        if waiting.iter().sum::<usize>() >= PAGE_ROWS as usize {
             self.flush_rows().await?;
         }
         Ok(())
     }
 
     /// Ids up to these are taken.
-    fn reserve(&mut self, ids: Ids) {
+    fn reserve_ids(&mut self, ids: IdsLine) {
         self.ids.players = self.ids.players.max(ids.players);
         self.ids.raids = self.ids.raids.max(ids.raids);
     }
 
-    async fn event(&mut self, event: Event, place: &str) -> Result<(), BackupError> {
-        let fold = self.fold(place)?;
+    async fn add_event(&mut self, event: EventLine, place: &str) -> Result<(), BackupError> {
+        let fold = self.current_raid(place)?;
         let raid = format!("raid {}", fold.row.id);
         let snapshot = fold
-            .event(&event)
-            .map_err(|why| BackupError::wrong(raid, why))?;
+            .apply_event(&event)
+            .map_err(|why| BackupError::invalid(raid, why))?;
         if let Some(snapshot) = snapshot {
-            self.target.snapshot(&snapshot).await?;
-            self.snapshots_taken += 1;
+            self.target.add_snapshot(&snapshot).await?;
+            self.snapshots_kept += 1;
         }
         self.events.push(event);
-        self.counted.events += 1;
+        self.counts.events += 1;
         Ok(())
     }
 
-    fn fold(&mut self, place: &str) -> Result<&mut Fold, BackupError> {
-        self.fold
+    fn current_raid(&mut self, place: &str) -> Result<&mut RaidVerifier, BackupError> {
+        self.raid
             .as_mut()
-            .ok_or_else(|| BackupError::wrong(place, "a line without its raid"))
+            .ok_or_else(|| BackupError::invalid(place, "a line without its raid"))
     }
 
     /// Writes what waits, and puts the raid that was under way to the test.
     async fn flush(&mut self) -> Result<(), BackupError> {
-        self.end_raid().await?;
+        self.finish_raid().await?;
         self.flush_rows().await
     }
 
-    async fn end_raid(&mut self) -> Result<(), BackupError> {
+    async fn finish_raid(&mut self) -> Result<(), BackupError> {
         self.flush_rows().await?;
-        let Some(fold) = self.fold.take() else {
+        let Some(fold) = self.raid.take() else {
             return Ok(());
         };
         let place = format!("raid {}", fold.row.id);
-        let folded = fold.end().map_err(|why| BackupError::wrong(place, why))?;
+        let folded = fold
+            .finish()
+            .map_err(|why| BackupError::invalid(place, why))?;
         Ok(self
             .target
-            .members(folded.id, &folded.members, &folded.former)
+            .add_members(folded.id, &folded.members, &folded.former)
             .await?)
     }
 
     async fn flush_rows(&mut self) -> Result<(), BackupError> {
         if !self.players.is_empty() {
             self.target
-                .players(&std::mem::take(&mut self.players))
+                .add_players(&std::mem::take(&mut self.players))
                 .await?;
         }
-        if let Some(fold) = &self.fold
+        if let Some(fold) = &self.raid
             && !self.events.is_empty()
         {
             self.target
-                .events(&fold.row, &std::mem::take(&mut self.events))
+                .add_events(&fold.row, &std::mem::take(&mut self.events))
                 .await?;
         }
         if !self.sign_ins.is_empty() {
             self.target
-                .sign_ins(&std::mem::take(&mut self.sign_ins))
+                .add_sign_ins(&std::mem::take(&mut self.sign_ins))
                 .await?;
         }
         if !self.bans.is_empty() {
-            self.target.bans(&std::mem::take(&mut self.bans)).await?;
+            self.target
+                .add_bans(&std::mem::take(&mut self.bans))
+                .await?;
         }
-        if !self.deeds.is_empty() {
-            self.target.deeds(&std::mem::take(&mut self.deeds)).await?;
+        if !self.audit_entries.is_empty() {
+            self.target
+                .add_audit_entries(&std::mem::take(&mut self.audit_entries))
+                .await?;
         }
         Ok(())
     }
 
-    async fn end(mut self, footer: &Footer, lineage: Option<&str>) -> Result<(), BackupError> {
-        let Footer { blocks, sha256, .. } = footer.clone();
-        let counted = Footer {
+    async fn finish(
+        mut self,
+        footer: &FooterLine,
+        lineage: Option<&str>,
+    ) -> Result<(), BackupError> {
+        let FooterLine { blocks, sha256, .. } = footer.clone();
+        let counted = FooterLine {
             blocks,
             sha256,
-            ..self.counted
+            ..self.counts
         };
         if counted != *footer {
-            return Err(BackupError::wrong(
+            return Err(BackupError::invalid(
                 "footer",
                 "it counts other lines than there are",
             ));
         }
-        if let Some(player) = self.target.wrong_totals().await? {
+        if let Some(player) = self.target.find_wrong_totals().await? {
             let why = "their totals are not what the ledger adds up to";
-            return Err(BackupError::wrong(format!("player {player}"), why));
+            return Err(BackupError::invalid(format!("player {player}"), why));
         }
-        Ok(self.target.finish(&self.ids, lineage).await?)
+        Ok(self.target.commit(&self.ids, lineage).await?)
     }
 }

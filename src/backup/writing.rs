@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 
 use super::file::BlockWriter;
-use super::form::{FORMAT, Footer, VERSION};
-use super::{BackupError, Entry, Header, PAGE, Raid, Source};
+use super::form::{FORMAT, FooterLine, VERSION};
+use super::{BackupError, BackupLine, BackupSource, HeaderLine, PAGE_ROWS, RaidLine};
 
 /// What goes into a backup besides what must.
 #[derive(Debug, Clone, Copy)]
@@ -18,186 +18,186 @@ pub struct Options {
 /// What went into a backup.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "named as what they count")]
-pub struct Exported {
+pub struct ExportCounts {
     pub players: u64,
     pub raids: u64,
     pub events: u64,
     pub sign_ins: u64,
     pub bans: u64,
-    pub deeds: u64,
+    pub audit_entries: u64,
 }
 
 /// Writes a backup of one moment of a database. An error leaves a file that no import accepts.
 pub async fn export(
-    source: &mut dyn Source,
+    source: &mut dyn BackupSource,
     out: impl Write + Send,
     options: Options,
-) -> Result<Exported, BackupError> {
-    let header = Header {
+) -> Result<ExportCounts, BackupError> {
+    let header = HeaderLine {
         format: FORMAT.to_owned(),
         version: VERSION,
         release: env!("CARGO_PKG_VERSION").to_owned(),
         made_at: options.now,
-        database: source.kind().to_owned(),
+        database: source.database_kind().to_owned(),
         lineage: source.lineage().await?,
         sign_ins: options.sign_ins,
     };
-    let mut export = Export {
+    let mut export = Exporter {
         source,
         out: BlockWriter::new(out),
-        wrote: Exported::default(),
+        counts: ExportCounts::default(),
     };
-    export.line(&Entry::Header(header))?;
-    export.players().await?;
-    export.raids().await?;
+    export.write_line(&BackupLine::Header(header))?;
+    export.write_players().await?;
+    export.write_raids().await?;
     if options.sign_ins {
-        export.sign_ins().await?;
+        export.write_sign_ins().await?;
     }
-    export.bans().await?;
-    export.deeds().await?;
-    export.end().await
+    export.write_bans().await?;
+    export.write_audit_entries().await?;
+    export.finish().await
 }
 
-struct Export<'s, W> {
-    source: &'s mut dyn Source,
+struct Exporter<'s, W> {
+    source: &'s mut dyn BackupSource,
     out: BlockWriter<W>,
-    wrote: Exported,
+    counts: ExportCounts,
 }
 
-impl<W: Write + Send> Export<'_, W> {
-    async fn players(&mut self) -> Result<(), BackupError> {
+impl<W: Write + Send> Exporter<'_, W> {
+    async fn write_players(&mut self) -> Result<(), BackupError> {
         let mut after = 0;
         loop {
-            let page = self.source.players(after, PAGE).await?;
+            let page = self.source.players(after, PAGE_ROWS).await?;
             let Some(last) = page.last() else {
                 return Ok(());
             };
             after = last.id;
             for player in page {
-                self.line(&Entry::Player(player))?;
-                self.wrote.players += 1;
+                self.write_line(&BackupLine::Player(player))?;
+                self.counts.players += 1;
             }
         }
     }
 
-    async fn raids(&mut self) -> Result<(), BackupError> {
+    async fn write_raids(&mut self) -> Result<(), BackupError> {
         let mut after = 0;
         loop {
-            let page = self.source.raids(after, PAGE).await?;
+            let page = self.source.raids(after, PAGE_ROWS).await?;
             let Some(last) = page.last() else {
                 return Ok(());
             };
             after = last.id;
             for raid in page {
-                self.raid(raid).await?;
+                self.write_raid(raid).await?;
             }
         }
     }
 
-    async fn raid(&mut self, raid: Raid) -> Result<(), BackupError> {
-        self.line(&Entry::Raid(raid.clone()))?;
-        self.wrote.raids += 1;
+    async fn write_raid(&mut self, raid: RaidLine) -> Result<(), BackupError> {
+        self.write_line(&BackupLine::Raid(raid.clone()))?;
+        self.counts.raids += 1;
         if let Some(snapshot) = self.source.snapshot(raid.id).await? {
-            self.line(&Entry::Snapshot(snapshot))?;
+            self.write_line(&BackupLine::Snapshot(snapshot))?;
         }
         let mut after = 0;
         while after < raid.last_seq {
-            let page = self.source.events(&raid, after, PAGE).await?;
+            let page = self.source.events(&raid, after, PAGE_ROWS).await?;
             // A ledger with a hole at its end is written as it is: an import says so.
             let Some(last) = page.last() else {
                 return Ok(());
             };
             after = last.seq;
             for event in page {
-                self.line(&Entry::Event(event))?;
-                self.wrote.events += 1;
+                self.write_line(&BackupLine::Event(event))?;
+                self.counts.events += 1;
             }
         }
         Ok(())
     }
 
-    async fn sign_ins(&mut self) -> Result<(), BackupError> {
+    async fn write_sign_ins(&mut self) -> Result<(), BackupError> {
         let mut after = String::new();
         loop {
-            let page = self.source.sign_ins(&after, PAGE).await?;
+            let page = self.source.sign_ins(&after, PAGE_ROWS).await?;
             let Some(last) = page.last() else {
                 return Ok(());
             };
             after.clone_from(&last.id);
             for sign_in in page {
-                self.line(&Entry::SignIn(sign_in))?;
-                self.wrote.sign_ins += 1;
+                self.write_line(&BackupLine::SignIn(sign_in))?;
+                self.counts.sign_ins += 1;
             }
         }
     }
 
-    async fn bans(&mut self) -> Result<(), BackupError> {
+    async fn write_bans(&mut self) -> Result<(), BackupError> {
         let mut after = 0;
         loop {
-            let page = self.source.bans(after, PAGE).await?;
+            let page = self.source.bans(after, PAGE_ROWS).await?;
             let Some(last) = page.last() else {
                 return Ok(());
             };
             after = last.player;
             for ban in page {
-                self.line(&Entry::Ban(ban))?;
-                self.wrote.bans += 1;
+                self.write_line(&BackupLine::Ban(ban))?;
+                self.counts.bans += 1;
             }
         }
     }
 
-    async fn deeds(&mut self) -> Result<(), BackupError> {
+    async fn write_audit_entries(&mut self) -> Result<(), BackupError> {
         let mut after = 0;
         loop {
-            let page = self.source.deeds(after, PAGE).await?;
+            let page = self.source.audit_entries(after, PAGE_ROWS).await?;
             let Some(last) = page.last() else {
                 return Ok(());
             };
             after = last.id;
             for deed in page {
-                self.line(&Entry::Deed(deed))?;
-                self.wrote.deeds += 1;
+                self.write_line(&BackupLine::Deed(deed))?;
+                self.counts.audit_entries += 1;
             }
         }
     }
 
-    async fn end(mut self) -> Result<Exported, BackupError> {
-        let ids = self.source.ids().await?;
-        self.line(&Entry::Ids(ids))?;
-        let Exported {
+    async fn finish(mut self) -> Result<ExportCounts, BackupError> {
+        let ids = self.source.allocated_ids().await?;
+        self.write_line(&BackupLine::Ids(ids))?;
+        let ExportCounts {
+            players,
+            raids,
+            events,
+            sign_ins,
+            bans,
+            audit_entries: deeds,
+        } = self.counts;
+        let counted = FooterLine {
             players,
             raids,
             events,
             sign_ins,
             bans,
             deeds,
-        } = self.wrote;
-        let counted = Footer {
-            players,
-            raids,
-            events,
-            sign_ins,
-            bans,
-            deeds,
-            ..Footer::default()
+            ..FooterLine::default()
         };
         let footer = |blocks, sha256| {
-            Entry::Footer(Footer {
+            BackupLine::Footer(FooterLine {
                 blocks,
                 sha256,
                 ..counted
             })
         };
-        self.out.end(footer).map_err(not_written)?;
-        Ok(self.wrote)
+        self.out.finish(footer).map_err(write_error)?;
+        Ok(self.counts)
     }
 
-    fn line(&mut self, entry: &Entry) -> Result<(), BackupError> {
-        self.out.line(entry).map_err(not_written)
+    fn write_line(&mut self, entry: &BackupLine) -> Result<(), BackupError> {
+        self.out.write_line(entry).map_err(write_error)
     }
 }
 
-fn not_written(source: io::Error) -> BackupError {
+fn write_error(source: io::Error) -> BackupError {
     BackupError::Io {
         operation: "write",
         source,

@@ -20,7 +20,7 @@ use super::bus::{Bus, Channel};
 use super::membership::Peers;
 use super::message::{Envelope, Note, Seal, Unreadable};
 use crate::clock::Clock;
-use crate::store::{Epoch, Head, InstanceId};
+use crate::store::{Epoch, InstanceId, RaidHead};
 use crate::telemetry::metrics;
 
 /// How long a statement of the bus may take before we go on without it.
@@ -208,7 +208,7 @@ impl Link {
     }
 
     /// The store's word on a raid, for whoever follows it.
-    pub fn hand_head(&self, raid: RaidId, head: Head) {
+    pub fn hand_head(&self, raid: RaidId, head: RaidHead) {
         self.0.follows.hand(raid, Heard::Head(head));
     }
 

@@ -127,7 +127,7 @@ impl Lease {
         while gaps.changed().await.is_ok() {
             loop {
                 let term = self.term();
-                match store.owned(instance.id).await {
+                match store.owned_raids(instance.id).await {
                     Ok(owned) if self.term() == term => {
                         info!(
                             term,

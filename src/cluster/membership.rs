@@ -13,7 +13,7 @@ use raidhall_protocol::{RaidId, UnixMillis};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use crate::store::{InstanceId, Peer};
+use crate::store::{InstanceId, PeerInstance};
 
 /// How much later than in the database a lease runs out here: what was learned is some milliseconds old.
 const LATE: Duration = Duration::from_millis(50);
@@ -61,7 +61,7 @@ impl Peers {
 
     /// Takes in who lives as of `now`. Whoever was away itself (`lapsed`) judges nobody by a single look: those who
     /// have not renewed either get the length of a lease to do so.
-    pub fn learn(&self, now: UnixMillis, living: Vec<Peer>, lapsed: bool) {
+    pub fn learn(&self, now: UnixMillis, living: Vec<PeerInstance>, lapsed: bool) {
         let (before, moment) = (self.standing(), Instant::now());
         *self.0.heard.write() = moment;
         {
@@ -69,7 +69,7 @@ impl Peers {
             let mut next: HashMap<_, _> = living
                 .into_iter()
                 .map(
-                    |Peer {
+                    |PeerInstance {
                          id,
                          ws_url,
                          draining,
@@ -251,8 +251,8 @@ mod tests {
         InstanceId(Uuid::from_u128(number))
     }
 
-    fn peer(number: u128, lease_until: UnixMillis) -> Peer {
-        Peer {
+    fn peer(number: u128, lease_until: UnixMillis) -> PeerInstance {
+        PeerInstance {
             id: id(number),
             ws_url: format!("ws://{number}"),
             draining: false,

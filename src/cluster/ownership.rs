@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::store::{Claim, Epoch, InstanceId, Store, StoreError};
+use crate::store::{ClaimOutcome, Epoch, InstanceId, Store, StoreError};
 
 /// Raids in one statement.
 const BATCH: usize = 200;
@@ -33,7 +33,7 @@ pub struct Clerk {
 }
 
 enum Request {
-    Claim(RaidId, oneshot::Sender<Claim>),
+    Claim(RaidId, oneshot::Sender<ClaimOutcome>),
     Release(RaidId, Epoch, oneshot::Sender<()>),
 }
 
@@ -56,7 +56,7 @@ impl Claims {
     /// # Errors
     ///
     /// The store is not to be had. The claim may have been made all the same; the next one tells.
-    pub async fn claim(&self, raid: RaidId) -> Result<Claim, StoreError> {
+    pub async fn claim(&self, raid: RaidId) -> Result<ClaimOutcome, StoreError> {
         let (sender, answer) = oneshot::channel();
         // A clerk that is gone drops the sender, and so answers.
         let _ = self.0.send(Request::Claim(raid, sender)).await;
@@ -117,7 +117,7 @@ impl Clerk {
         }
     }
 
-    async fn claim(&self, claims: Vec<(RaidId, oneshot::Sender<Claim>)>) {
+    async fn claim(&self, claims: Vec<(RaidId, oneshot::Sender<ClaimOutcome>)>) {
         let (raids, answers): (Vec<_>, Vec<_>) = claims.into_iter().unzip();
         if raids.is_empty() {
             return;

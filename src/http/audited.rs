@@ -11,7 +11,7 @@ use super::error_response::Failure;
 use super::request_id::RequestId;
 use crate::auth::Scope;
 use crate::error::Error;
-use crate::store::{Deed, Store};
+use crate::store::{NewAuditEntry, Store};
 
 /// A signed caller whose deeds go on record: ask for it where [`Signed`] would do, and record before acting.
 pub(super) struct Accountable {
@@ -24,12 +24,17 @@ pub(super) struct Operator(pub(super) Accountable);
 
 impl Accountable {
     /// What the caller is about to do, for a store's call that records it in the same transaction.
-    pub(super) fn deed(&self, action: &'static str, target: String, details: Value) -> Deed {
+    pub(super) fn deed(
+        &self,
+        action: &'static str,
+        target: String,
+        details: Value,
+    ) -> NewAuditEntry {
         let (actor, request_id) = (
             self.signed.0.subject.clone(),
             self.request.as_str().to_owned(),
         );
-        Deed {
+        NewAuditEntry {
             actor,
             action,
             target,
@@ -39,8 +44,8 @@ impl Accountable {
     }
 
     /// The same of a command to a raid.
-    pub(super) fn of_command(&self, raid: RaidId, command: &Command) -> Deed {
-        Deed::of_command(&self.signed.0.subject, self.request.as_str(), raid, command)
+    pub(super) fn of_command(&self, raid: RaidId, command: &Command) -> NewAuditEntry {
+        NewAuditEntry::from_command(&self.signed.0.subject, self.request.as_str(), raid, command)
     }
 
     /// Records what the caller is about to do. Without a record it must not be done: pass the failure on.
@@ -51,7 +56,9 @@ impl Accountable {
         target: String,
         details: Value,
     ) -> Result<(), Failure> {
-        Ok(store.record(&self.deed(action, target, details)).await?)
+        Ok(store
+            .record_audit(&self.deed(action, target, details))
+            .await?)
     }
 }
 

@@ -131,7 +131,7 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
         let shown = match error {
             // An instance of the newer release has the answer.
-            StoreError::Unavailable { .. } | StoreError::Newer { .. } => Error::Unavailable,
+            StoreError::Unavailable { .. } | StoreError::NewerVersion { .. } => Error::Unavailable,
             StoreError::Refused { .. } => Error::Internal,
         };
         Failure {

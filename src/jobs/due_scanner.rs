@@ -40,7 +40,7 @@ impl Scanner {
             self.sessions.release_idle().await;
             match self
                 .store
-                .due(self.instance, self.clock.now().plus(ahead), RAIDS)
+                .due_raids(self.instance, self.clock.now().plus(ahead), RAIDS)
                 .await
             {
                 Ok(raids) => raids.into_iter().for_each(|raid| self.sessions.wake(raid)),

@@ -99,7 +99,7 @@ impl Eraser {
     async fn round(&self, player: PlayerId) -> Result<u64> {
         let (mut left, mut after) = (0, None);
         loop {
-            let raids = self.store.raids_visited(player, after, PAGE).await?;
+            let raids = self.store.raids_ever_joined(player, after, PAGE).await?;
             let Some(last) = raids.last() else {
                 return Ok(left);
             };
@@ -116,7 +116,7 @@ impl Eraser {
     async fn raid(&self, raid: RaidId, player: PlayerId) -> Result<(), Undone> {
         let first = self.store.events(raid, Seq::ZERO, 1).await?.pop();
         let made_raid = first.is_some_and(|first| first.by == Some(player));
-        let command = raid::Command::Erase { player, made_raid };
+        let command = raid::RaidCommand::Erase { player, made_raid };
         let taken_out = self
             .sessions
             .execute(raid, command, None)
@@ -135,7 +135,7 @@ impl Eraser {
             after = end.seq;
             let told: Vec<Event> = page
                 .iter()
-                .filter_map(|event| erasure::redacted(event, player))
+                .filter_map(|event| erasure::redact(event, player))
                 .collect();
             let erased = page
                 .iter()
@@ -145,10 +145,10 @@ impl Eraser {
             clean_from = clean_from.max(erased.unwrap_or(Seq::ZERO));
             if !told.is_empty() {
                 clean_from = last;
-                self.store.rewrite(raid, &told, Seq::ZERO).await?;
+                self.store.rewrite_events(raid, &told, Seq::ZERO).await?;
             }
         }
-        self.store.rewrite(raid, &[], clean_from).await
+        self.store.rewrite_events(raid, &[], clean_from).await
     }
 }
 

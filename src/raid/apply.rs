@@ -6,7 +6,7 @@ use raidhall_protocol::state::{ChatMessage, Member, RaidStatus, Role, Task, Task
 use raidhall_protocol::{Event, EventData, PlayerId, RaidState, TaskId, UnixMillis};
 
 use super::State;
-use super::state::{Former, place_of};
+use super::state::{Former, task_index};
 
 /// Applies one event.
 ///
@@ -301,7 +301,7 @@ fn member(raid: &mut RaidState, player: PlayerId) -> &mut Member {
 
 fn task(raid: &mut RaidState, task: TaskId) -> &mut Task {
     raid.tasks
-        .get_mut(place_of(task))
+        .get_mut(task_index(task))
         .expect("an event names tasks that are there")
 }
 

@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use raidhall_protocol::state::{Member, RaidStatus, Role};
 use raidhall_protocol::{Command as PlayerCommand, Event, EventData, PlayerId, Seq, UnixMillis};
 
-use super::{Command, Context, Refusal, State};
+use super::{Context, RaidCommand, Refusal, State};
 
 type Decision = Result<Vec<Event>, Refusal>;
 
@@ -30,18 +30,18 @@ type Decision = Result<Vec<Event>, Refusal>;
 /// be decided before anything else; until it is, everything else meets a raid that has failed.
 pub fn decide(
     state: &State,
-    command: &Command,
+    command: &RaidCommand,
     context: Context<'_>,
 ) -> Result<Vec<Event>, Refusal> {
     let at = context.now.max(state.last_at());
     match command {
-        Command::Create {
+        RaidCommand::Create {
             leader,
             invite_code,
             raid,
         } => lifecycle::create(state, at, leader, invite_code, raid),
-        Command::Join { player } => membership::join(state, at, player),
-        Command::Player { by, command } => {
+        RaidCommand::Join { player } => membership::join(state, at, player),
+        RaidCommand::Player { by, command } => {
             let member = state.member(*by).ok_or(Refusal::NotFound)?;
             decide_act(
                 &Act {
@@ -53,13 +53,13 @@ pub fn decide(
                 command,
             )
         }
-        Command::Service { command } => contributions::by_service(state, at, command),
-        Command::End => lifecycle::end(state, at),
-        Command::Erase { player, made_raid } => {
+        RaidCommand::Service { command } => contributions::by_service(state, at, command),
+        RaidCommand::End => lifecycle::end(state, at),
+        RaidCommand::Erase { player, made_raid } => {
             erasure::erase(state, at, context.online, *player, *made_raid)
         }
-        Command::Deadline => Ok(lifecycle::deadline(state, at)),
-        Command::LeaderOffline => Ok(membership::leader_offline(state, at, context.online)),
+        RaidCommand::Deadline => Ok(lifecycle::deadline(state, at)),
+        RaidCommand::LeaderOffline => Ok(membership::leader_offline(state, at, context.online)),
     }
 }
 
@@ -93,12 +93,12 @@ impl Act<'_> {
         self.member.player
     }
 
-    const fn leads(&self) -> bool {
+    const fn is_leader(&self) -> bool {
         matches!(self.member.role, Role::Leader)
     }
 
     fn require_leader(&self) -> Result<(), Refusal> {
-        if self.leads() {
+        if self.is_leader() {
             Ok(())
         } else {
             Err(Refusal::NotLeader)
@@ -126,7 +126,7 @@ impl Act<'_> {
     }
 
     fn causes(&self, data: EventData) -> Decision {
-        Ok(self.draft().and(data).events)
+        Ok(self.draft().with(data).events)
     }
 }
 
@@ -148,7 +148,7 @@ impl Draft {
         }
     }
 
-    fn and(mut self, data: EventData) -> Draft {
+    fn with(mut self, data: EventData) -> Draft {
         self.last = self.last.next();
         self.events.push(Event {
             seq: self.last,

@@ -6,32 +6,32 @@
 use raidhall_protocol::{Event, EventData, PlayerId};
 
 /// What is read instead of an erased player's texts.
-pub const TEXT: &str = "[erased]";
+pub const ERASED_TEXT: &str = "[erased]";
 
 /// An event without the player's texts, if it has any.
-pub fn redacted(event: &Event, player: PlayerId) -> Option<Event> {
+pub fn redact(event: &Event, player: PlayerId) -> Option<Event> {
     let mut clean = event.clone();
     let by_them = event.by == Some(player);
     match &mut clean.data {
         EventData::RaidCreated {
             title, description, ..
         } if by_them => {
-            TEXT.clone_into(title);
+            ERASED_TEXT.clone_into(title);
             *description = None;
         }
         EventData::MemberJoined {
             player: joined,
             name,
             ..
-        } if *joined == player => TEXT.clone_into(name),
-        EventData::TaskAdded { title, .. } if by_them => TEXT.clone_into(title),
-        EventData::Said { text } if by_them => TEXT.clone_into(text),
+        } if *joined == player => ERASED_TEXT.clone_into(name),
+        EventData::TaskAdded { title, .. } if by_them => ERASED_TEXT.clone_into(title),
+        EventData::Said { text } if by_them => ERASED_TEXT.clone_into(text),
         EventData::Contributed {
             player: to, note, ..
         } if *to == player => *note = None,
         EventData::RaidCompleted { ranking } => {
             let theirs = ranking.iter_mut().filter(|rank| rank.player == player);
-            theirs.for_each(|rank| TEXT.clone_into(&mut rank.name));
+            theirs.for_each(|rank| ERASED_TEXT.clone_into(&mut rank.name));
         }
         _ => {}
     }

@@ -9,7 +9,7 @@ use super::State;
 
 /// A contribution that is decided and not yet applied.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Latest {
+pub(super) struct LatestContribution {
     /// Who earned it.
     pub player: PlayerId,
     /// All xp they then have.
@@ -22,7 +22,7 @@ pub(super) struct Latest {
 
 /// The members by xp, then by who reached that xp first; those without xp in joining order. Those who left are not
 /// ranked.
-pub(super) fn ranking(state: &State, latest: Latest) -> Vec<Rank> {
+pub(super) fn ranking(state: &State, latest: LatestContribution) -> Vec<Rank> {
     let mut ranking: Vec<(Seq, Rank)> = state
         .shown
         .members

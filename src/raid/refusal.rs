@@ -51,7 +51,7 @@ impl Refusal {
     }
 
     /// The refusal of a type on the wire, with the faults that `invalid` names; none for a type that is no refusal.
-    pub fn of(kind: ErrorType, fields: Vec<FieldFault>) -> Option<Refusal> {
+    pub fn from_error_type(kind: ErrorType, fields: Vec<FieldFault>) -> Option<Refusal> {
         Some(match kind {
             ErrorType::Invalid => Self::Invalid(fields),
             ErrorType::NotFound => Self::NotFound,

@@ -34,7 +34,7 @@ pub(super) enum Former {
 
 impl State {
     /// A raid before its first event.
-    pub fn unborn(id: RaidId) -> State {
+    pub fn new(id: RaidId) -> State {
         let shown = RaidState {
             id,
             title: String::new(),
@@ -91,7 +91,7 @@ impl State {
     }
 
     /// When the raid is lost if it is not won: the deadline of an active raid.
-    pub const fn due(&self) -> Option<UnixMillis> {
+    pub const fn active_deadline(&self) -> Option<UnixMillis> {
         match self.shown.status {
             RaidStatus::Active => self.shown.deadline,
             _ => None,
@@ -100,14 +100,17 @@ impl State {
 
     /// Where the raid stands at a moment: at its deadline an active raid is lost, even if that is not yet recorded.
     pub(super) fn status_at(&self, at: UnixMillis) -> RaidStatus {
-        if self.due().is_some_and(|deadline| at >= deadline) {
+        if self
+            .active_deadline()
+            .is_some_and(|deadline| at >= deadline)
+        {
             RaidStatus::Failed
         } else {
             self.shown.status
         }
     }
 
-    pub(super) const fn is_unborn(&self) -> bool {
+    pub(super) const fn is_empty(&self) -> bool {
         self.seq.0 == 0
     }
 
@@ -119,11 +122,11 @@ impl State {
     }
 
     pub(super) fn task(&self, task: TaskId) -> Option<&Task> {
-        self.shown.tasks.get(place_of(task))
+        self.shown.tasks.get(task_index(task))
     }
 }
 
 /// Tasks are numbered from 1 in the order added, and none is ever removed.
-pub(super) fn place_of(task: TaskId) -> usize {
+pub(super) fn task_index(task: TaskId) -> usize {
     usize::try_from(task.get() - 1).unwrap_or(usize::MAX)
 }

@@ -28,7 +28,7 @@ use crate::cluster::client::Following;
 use crate::error::Error;
 use crate::fanout::audience::Audience;
 use crate::raid::{Refusal, State};
-use crate::store::{Claim, Epoch, InstanceId, Month};
+use crate::store::{ClaimOutcome, Epoch, InstanceId, Month};
 use crate::telemetry::{Held as Gauged, metrics};
 
 /// The longest pause between two tries to load a raid that somebody watches.
@@ -291,8 +291,8 @@ impl Actor {
     async fn find_owner(&mut self) -> Result<Found, Failure> {
         let hall = Arc::clone(&self.sessions.0);
         if self.origin == Origin::New {
-            let (epoch, born) = (Epoch(1), Month::of(hall.clock.now()));
-            let (state, term) = (State::unborn(self.raid), hall.lease.term());
+            let (epoch, born) = (Epoch(1), Month::from_unix_millis(hall.clock.now()));
+            let (state, term) = (State::new(self.raid), hall.lease.term());
             let ops = Ops::new(hall.options.op_keys, Vec::new(), true);
             return Ok(Found::Role(self.owner(Start {
                 epoch,
@@ -320,17 +320,17 @@ impl Actor {
             .await
             .map_err(|_| Failure::Unavailable)?
         {
-            Claim::Ours(epoch) => {
+            ClaimOutcome::Acquired(epoch) => {
                 self.claimed = Some((epoch, term));
                 Ok(Found::Ours(epoch, term))
             }
-            Claim::Missing => Err(Failure::Missing),
-            Claim::Contested => Err(Failure::Unavailable),
-            Claim::Held { ws_url, .. } if hall.link.is_alone() => {
+            ClaimOutcome::Missing => Err(Failure::Missing),
+            ClaimOutcome::Contested => Err(Failure::Unavailable),
+            ClaimOutcome::Held { ws_url, .. } if hall.link.is_alone() => {
                 debug!(ws_url, "another instance owns the raid");
                 Err(Failure::Unavailable)
             }
-            Claim::Held { owner, ws_url } => {
+            ClaimOutcome::Held { owner, ws_url } => {
                 hall.link.peers().meet(owner, &ws_url);
                 Ok(Found::Role(self.edge(Some(owner), Epoch(0))))
             }
@@ -426,7 +426,7 @@ impl Actor {
         Ok(self.owner(Start {
             epoch,
             term,
-            born: loaded.born,
+            born: loaded.created_month,
             state,
             ops,
             since_snapshot,

@@ -53,7 +53,7 @@ impl Sessions {
                 return Ok(raid);
             }
             let raid = self.0.ids.next(&*self.0.store).await.map_err(unavailable)?;
-            let command = raid::Command::Create {
+            let command = raid::RaidCommand::Create {
                 leader: leader.clone(),
                 invite_code: invite_code().map_err(|_| Error::Internal)?,
                 raid: new.clone(),

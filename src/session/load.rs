@@ -4,7 +4,7 @@ use raidhall_protocol::{Event, RaidId, Seq};
 use tracing::warn;
 
 use crate::raid::{self, State};
-use crate::store::{self, Loaded, Store};
+use crate::store::{self, LoadedRaid, Store};
 
 /// Events read at once where the snapshot is of no use.
 const PAGE: u32 = 1_000;
@@ -12,7 +12,7 @@ const PAGE: u32 = 1_000;
 /// A raid as the store has it.
 pub(super) struct Folded {
     pub(super) state: State,
-    pub(super) loaded: Loaded,
+    pub(super) loaded: LoadedRaid,
 }
 
 /// Why a raid could not be rebuilt.
@@ -35,7 +35,7 @@ pub(super) enum LoadError {
 impl From<store::StoreError> for LoadError {
     fn from(error: store::StoreError) -> Self {
         match error {
-            store::StoreError::Newer { version } => Self::Newer { version },
+            store::StoreError::NewerVersion { version } => Self::Newer { version },
             error => Self::Store(error),
         }
     }
@@ -51,7 +51,7 @@ pub(super) async fn fold(
         return Ok(None);
     };
     let mut state = match &loaded.snapshot {
-        None => State::unborn(raid),
+        None => State::new(raid),
         Some((seq, bytes)) => match raid::stored::decode(bytes) {
             Ok(state) => state,
             Err(raid::stored::StoredError::Newer(version)) => {
@@ -60,7 +60,7 @@ pub(super) async fn fold(
             Err(error) => {
                 warn!(%raid, %seq, error = %error, "a snapshot is damaged; the raid is rebuilt from its ledger");
                 loaded.tail = whole_ledger(store, raid).await?;
-                State::unborn(raid)
+                State::new(raid)
             }
         },
     };

@@ -20,7 +20,7 @@ pub(super) enum Message {
     Execute(Execute),
     /// The first command of a raid that is being made.
     Create {
-        command: raid::Command,
+        command: raid::RaidCommand,
         key: OpHash,
         reply: Reply<Ack>,
     },
@@ -59,7 +59,7 @@ pub(super) enum Message {
 
 /// A command, asked for.
 pub(super) struct Execute {
-    pub(super) command: raid::Command,
+    pub(super) command: raid::RaidCommand,
     pub(super) op: Option<OpHash>,
     pub(super) reply: Reply<Ack>,
     /// When it is answered `unavailable`, unless it is being committed by then.
@@ -88,7 +88,7 @@ impl Message {
     pub(super) fn player(&self) -> Option<PlayerId> {
         match self {
             Self::Execute(Execute {
-                command: raid::Command::Player { by, .. },
+                command: raid::RaidCommand::Player { by, .. },
                 ..
             }) => Some(*by),
             Self::Read { caller, .. } => caller.player(),

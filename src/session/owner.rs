@@ -31,8 +31,8 @@ use crate::cluster::client::About;
 use crate::error::Error;
 use crate::fanout::audience::Audience;
 use crate::raid::{self, Context, Refusal, State};
-use crate::store::journal::Outcome;
-use crate::store::{Epoch, Month, OpHash, Recorded};
+use crate::store::journal::JournalOutcome;
+use crate::store::{Epoch, LedgerEvent, Month, OpHash};
 use crate::telemetry::{Held as Gauged, metrics};
 
 /// How long the raid waits for the store to say whether it has another owner.
@@ -71,13 +71,13 @@ pub(super) struct Live {
     ops: Ops,
     held: Queue,
     /// Decided, not handed to the journal yet.
-    building: Vec<Recorded>,
+    building: Vec<LedgerEvent>,
     create_key: Option<OpHash>,
     /// Its creation was refused: there is nothing to be live for.
     unmade: bool,
     flights: VecDeque<Flight>,
     /// The outcome of the oldest flight, which waits until the lease is sure.
-    landed: Option<Outcome>,
+    landed: Option<JournalOutcome>,
     show: Show,
     leader_away_since: Option<Instant>,
     /// When somebody last needed the raid.
@@ -225,7 +225,7 @@ impl Live {
         loop {
             if self
                 .landed
-                .is_some_and(|outcome| outcome != Outcome::Committed)
+                .is_some_and(|outcome| outcome != JournalOutcome::Committed)
             {
                 self.held.fail(None);
                 return false;
@@ -401,7 +401,7 @@ impl Live {
 
     async fn execute(
         &mut self,
-        command: raid::Command,
+        command: raid::RaidCommand,
         op: Option<OpHash>,
         reply: Reply<Ack>,
         presence: &Presence,
@@ -458,7 +458,7 @@ impl Live {
     /// Decides a command and applies what it causes. Gives the seq of the last event.
     fn decide(
         &mut self,
-        command: &raid::Command,
+        command: &raid::RaidCommand,
         op: Option<OpHash>,
         presence: &Presence,
     ) -> Result<Seq, Refusal> {
@@ -475,11 +475,11 @@ impl Live {
         if let (Some(op), Some(last)) = (op, events.last()) {
             self.ops.insert(op, last.seq);
         }
-        let last = events.pop().map(|event| Recorded { event, op });
+        let last = events.pop().map(|event| LedgerEvent { event, op });
         self.building.extend(
             events
                 .into_iter()
-                .map(|event| Recorded { event, op: None })
+                .map(|event| LedgerEvent { event, op: None })
                 .chain(last),
         );
         Ok(self.state.seq())

@@ -36,7 +36,7 @@ impl Sessions {
             // What is due has to happen before anybody reads: then the raid is needed live.
             let due = folded
                 .state
-                .due()
+                .active_deadline()
                 .is_some_and(|due| due <= self.0.clock.now());
             if !due || sight.is_some() {
                 if !caller.may_see(&folded.state) {
@@ -57,7 +57,7 @@ impl Sessions {
     /// Whether the player is or was a member, as far as the store can tell now.
     pub(super) async fn knows(&self, raid: RaidId, player: PlayerId) -> bool {
         let before = RaidId::try_from(raid.get() - 1).ok();
-        match self.0.store.raids_visited(player, before, 1).await {
+        match self.0.store.raids_ever_joined(player, before, 1).await {
             Ok(visited) => visited.first() == Some(&raid),
             // Whatever comes next fails in its own way.
             Err(_) => true,

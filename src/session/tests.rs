@@ -17,8 +17,8 @@ use crate::raid;
 /// A chat message that makes deciding panic, for tests of what a panic may break.
 const PANIC: &str = "panic, please";
 
-pub(super) fn panic_if_told(command: &raid::Command) {
-    if let raid::Command::Player {
+pub(super) fn panic_if_told(command: &raid::RaidCommand) {
+    if let raid::RaidCommand::Player {
         command: Command::Say { text },
         ..
     } = command

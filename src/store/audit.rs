@@ -9,7 +9,7 @@ use super::{InstanceId, RaidRow, Result};
 
 /// Something that an operator or the host app's backend does.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Deed {
+pub struct NewAuditEntry {
     /// The subject of the token.
     pub actor: String,
     /// What is done.
@@ -22,9 +22,14 @@ pub struct Deed {
     pub details: Value,
 }
 
-impl Deed {
+impl NewAuditEntry {
     /// A backend's command to a raid. Without texts: the record is for good, and in the ledger they can be taken back.
-    pub fn of_command(actor: &str, request_id: &str, raid: RaidId, command: &Command) -> Deed {
+    pub fn from_command(
+        actor: &str,
+        request_id: &str,
+        raid: RaidId,
+        command: &Command,
+    ) -> NewAuditEntry {
         let details = match command {
             Command::Contribute {
                 player, xp, kind, ..
@@ -34,7 +39,7 @@ impl Deed {
             other => json!({ "type": other.kind() }),
         };
         let (actor, request_id) = (actor.to_owned(), request_id.to_owned());
-        Deed {
+        NewAuditEntry {
             actor,
             action: "command",
             target: format!("raid {raid}"),
@@ -46,7 +51,7 @@ impl Deed {
 
 /// A deed in the audit log.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Recorded {
+pub struct AuditRow {
     /// Grows with each.
     pub id: u64,
     /// When, by the database's clock.
@@ -111,12 +116,12 @@ pub struct InstanceRow {
 
 /// The part of the store that operators use.
 #[async_trait]
-pub trait Oversight: Send + Sync + 'static {
+pub trait AuditLog: Send + Sync + 'static {
     /// Writes a deed into the audit log, from which nothing is ever taken.
-    async fn record(&self, deed: &Deed) -> Result<()>;
+    async fn record_audit(&self, deed: &NewAuditEntry) -> Result<()>;
 
     /// Deeds with an id over `after`, oldest first, at most `limit`.
-    async fn audit(&self, after: u64, limit: u32) -> Result<Vec<Recorded>>;
+    async fn audit_entries(&self, after: u64, limit: u32) -> Result<Vec<AuditRow>>;
 
     /// Players who fit, by name and id, at most `limit`.
     async fn find_players(&self, lookup: &PlayerLookup, limit: u32) -> Result<Vec<PlayerRow>>;

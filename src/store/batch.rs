@@ -8,14 +8,14 @@ use super::{Append, Result, Seq, StoreError};
 
 /// Refuses a batch that no store could take: a raid that stands twice in it, or an append without events or with a
 /// hole between them.
-pub(super) fn check(batch: &[Append]) -> Result<()> {
-    shape(batch).map_err(|source| StoreError::Refused {
+pub(super) fn validate(batch: &[Append]) -> Result<()> {
+    check_shape(batch).map_err(|source| StoreError::Refused {
         operation: "commit",
         source,
     })
 }
 
-fn shape(batch: &[Append]) -> anyhow::Result<()> {
+fn check_shape(batch: &[Append]) -> anyhow::Result<()> {
     let mut raids = HashSet::new();
     for append in batch {
         ensure!(
@@ -24,11 +24,11 @@ fn shape(batch: &[Append]) -> anyhow::Result<()> {
             append.raid
         );
         ensure!(
-            append.first() > Seq::ZERO,
+            append.first_seq() > Seq::ZERO,
             "raid {}: no first event",
             append.raid
         );
-        for (recorded, seq) in append.events.iter().zip(append.first().0..) {
+        for (recorded, seq) in append.events.iter().zip(append.first_seq().0..) {
             ensure!(
                 recorded.event.seq == Seq(seq),
                 "raid {}: hole before {seq}",

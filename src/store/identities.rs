@@ -10,7 +10,7 @@ use super::Result;
 
 /// What came of giving a player an identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Link {
+pub enum LinkOutcome {
     /// It is theirs now, or was already.
     Linked,
     /// It is another player's.
@@ -25,15 +25,15 @@ pub enum Link {
 #[async_trait]
 pub trait Identities: Send + Sync + 'static {
     /// The player of an identity; none if it has none yet.
-    async fn player_of_identity(&self, external_id: &str) -> Result<Option<PlayerRef>>;
+    async fn player_by_identity(&self, external_id: &str) -> Result<Option<PlayerRef>>;
 
     /// The player of an identity, made under this name if there is none yet: the same one each time, though many ask at
     /// once.
-    async fn admit_identity(&self, external_id: &str, name: &str) -> Result<PlayerRef>;
+    async fn find_or_create_by_identity(&self, external_id: &str, name: &str) -> Result<PlayerRef>;
 
     /// Gives a player an identity, unless either has one.
-    async fn link_identity(&self, player: PlayerId, external_id: &str) -> Result<Link>;
+    async fn link_identity(&self, player: PlayerId, external_id: &str) -> Result<LinkOutcome>;
 
     /// Uses up a proof that is good for once, and is remembered for `ttl`. False if it was used before.
-    async fn use_proof(&self, proof: [u8; 32], ttl: Duration) -> Result<bool>;
+    async fn consume_proof(&self, proof: [u8; 32], ttl: Duration) -> Result<bool>;
 }

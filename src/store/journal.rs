@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, error, warn};
 
-use super::{Append, Fate, Store, StoreError};
+use super::{Append, CommitOutcome, Store, StoreError};
 use crate::telemetry::{Trace, metrics};
 
 /// How appends are committed.
@@ -32,14 +32,14 @@ pub struct Options {
     /// Events in a batch at most; a single append may be larger.
     pub batch_events_max: usize,
     /// Appends that wait for a writer at most; sessions wait beyond that, and their inboxes fill.
-    pub queue: usize,
+    pub queue_max: usize,
     /// How long a commit is tried before it is given up.
     pub commit_patience: Duration,
 }
 
 /// What became of an append, as its session is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum JournalOutcome {
     /// It is durable.
     Committed,
     /// Somebody else owns the raid, or its history went on without us.
@@ -49,43 +49,43 @@ pub enum Outcome {
     /// The store will never take it: a fault of ours.
     Refused,
     /// The store could not be reached in time, or an append in front of it failed. It may or may not be durable.
-    GaveUp,
+    Unclear,
 }
 
 /// Where sessions hand their appends in.
 #[derive(Clone)]
 pub struct Journal {
-    queues: Arc<[mpsc::Sender<Entry>]>,
+    queues: Arc<[mpsc::Sender<PendingAppend>]>,
 }
 
-struct Entry {
+struct PendingAppend {
     append: Append,
-    outcome: oneshot::Sender<Outcome>,
+    reply: oneshot::Sender<JournalOutcome>,
 }
 
 /// One writer's loop, to be spawned by the owner of the tasks.
-pub struct Writer {
+pub struct JournalWriter {
     store: Arc<dyn Store>,
     options: Options,
-    queue: mpsc::Receiver<Entry>,
+    queue: mpsc::Receiver<PendingAppend>,
     /// An entry that could not join the batch before.
-    held_over: Option<Entry>,
+    deferred: Option<PendingAppend>,
 }
 
 impl Journal {
     /// A journal over a store, and the writers that serve it.
-    pub fn new(store: &Arc<dyn Store>, options: &Options) -> (Journal, Vec<Writer>) {
+    pub fn new(store: &Arc<dyn Store>, options: &Options) -> (Journal, Vec<JournalWriter>) {
         let (queues, writers) = (0..options.writers.max(1))
             .map(|_| {
-                let (sender, queue) = mpsc::channel(options.queue);
+                let (sender, queue) = mpsc::channel(options.queue_max);
                 let (store, options) = (Arc::clone(store), options.clone());
                 (
                     sender,
-                    Writer {
+                    JournalWriter {
                         store,
                         options,
                         queue,
-                        held_over: None,
+                        deferred: None,
                     },
                 )
             })
@@ -100,27 +100,36 @@ impl Journal {
 
     /// Hands an append in, after those of the same raid before it. The outcome comes when it is known; a closed
     /// receiver means that the writer is gone and nothing more will be committed.
-    pub async fn append(&self, append: Append) -> oneshot::Receiver<Outcome> {
+    pub async fn append(&self, append: Append) -> oneshot::Receiver<JournalOutcome> {
         let (outcome, receiver) = oneshot::channel();
         let queue = &self.queues[append.raid.get() as usize % self.queues.len()];
         metrics().journal_queue.increment(1.0);
-        if queue.send(Entry { append, outcome }).await.is_err() {
+        if queue
+            .send(PendingAppend {
+                append,
+                reply: outcome,
+            })
+            .await
+            .is_err()
+        {
             metrics().journal_queue.decrement(1.0);
         }
         receiver
     }
 }
 
-impl Writer {
+impl JournalWriter {
     /// Commits until every [`Journal`] is gone.
     pub async fn run(mut self) {
-        while let Some(first) = self.next().await {
-            let batch = self.collect(first);
-            metrics().journal_queue.decrement(batch.entries() as f64);
+        while let Some(first) = self.next_append().await {
+            let batch = self.collect_batch(first);
+            metrics()
+                .journal_queue
+                .decrement(batch.append_count() as f64);
             metrics().commit_events.record(batch.events as f64);
             let deadline = Instant::now() + self.options.commit_patience;
             // A panic costs this batch, whose sessions then find out from the store, and not the raids of this writer.
-            if AssertUnwindSafe(self.commit(batch.units, deadline))
+            if AssertUnwindSafe(self.commit_batch(batch.raids, deadline))
                 .catch_unwind()
                 .await
                 .is_err()
@@ -130,25 +139,25 @@ impl Writer {
         }
     }
 
-    async fn next(&mut self) -> Option<Entry> {
-        match self.held_over.take() {
+    async fn next_append(&mut self) -> Option<PendingAppend> {
+        match self.deferred.take() {
             Some(entry) => Some(entry),
             None => self.queue.recv().await,
         }
     }
 
     /// Everything that waits, up to the limit, one unit a raid.
-    fn collect(&mut self, first: Entry) -> Batch {
-        let mut batch = Batch::default();
+    fn collect_batch(&mut self, first: PendingAppend) -> CommitBatch {
+        let mut batch = CommitBatch::default();
         batch.add(first);
         while batch.events < self.options.batch_events_max {
             let Ok(entry) = self.queue.try_recv() else {
                 break;
             };
-            if batch.fits(&entry) {
+            if batch.can_add(&entry) {
                 batch.add(entry);
             } else {
-                self.held_over = Some(entry);
+                self.deferred = Some(entry);
                 break;
             }
         }
@@ -156,13 +165,13 @@ impl Writer {
     }
 
     /// Commits a batch. If it is refused, which raid is at fault is unknown: each is then sent alone.
-    async fn commit(&self, units: Vec<Unit>, deadline: Instant) {
+    async fn commit_batch(&self, units: Vec<RaidAppends>, deadline: Instant) {
         let alone = units.len() == 1;
-        for unit in self.settle(units, deadline).await {
+        for unit in self.commit_with_retries(units, deadline).await {
             let refused = if alone {
                 vec![unit]
             } else {
-                self.settle(vec![unit], deadline).await
+                self.commit_with_retries(vec![unit], deadline).await
             };
             for unit in refused {
                 self.commit_singly(unit, deadline).await;
@@ -171,14 +180,14 @@ impl Writer {
     }
 
     /// Commits a refused raid's appends one by one: the first that is refused is the culprit.
-    async fn commit_singly(&self, unit: Unit, deadline: Instant) {
-        let mut entries = unit.entries.into_iter();
+    async fn commit_singly(&self, unit: RaidAppends, deadline: Instant) {
+        let mut entries = unit.appends.into_iter();
         for entry in entries.by_ref() {
-            let (raid, first) = (entry.append.raid, entry.append.first());
+            let (raid, first) = (entry.append.raid, entry.append.first_seq());
             let refused = self
-                .settle(
-                    vec![Unit {
-                        entries: vec![entry],
+                .commit_with_retries(
+                    vec![RaidAppends {
+                        appends: vec![entry],
                     }],
                     deadline,
                 )
@@ -187,18 +196,25 @@ impl Writer {
                 error!(%raid, %first, "the store refused an append; its raid reloads");
                 refused
                     .into_iter()
-                    .for_each(|unit| unit.tell(Outcome::Refused));
+                    .for_each(|unit| unit.report(JournalOutcome::Refused));
                 break;
             }
         }
-        entries.for_each(|entry| entry.tell(Outcome::GaveUp));
+        entries.for_each(|entry| entry.report(JournalOutcome::Unclear));
     }
 
     /// Sends units until each one's fate is known or time is up. Gives them back if the store refused them.
-    async fn settle(&self, mut units: Vec<Unit>, deadline: Instant) -> Vec<Unit> {
+    async fn commit_with_retries(
+        &self,
+        mut units: Vec<RaidAppends>,
+        deadline: Instant,
+    ) -> Vec<RaidAppends> {
         let mut pause = Duration::from_millis(10);
         loop {
-            let appends = units.iter().map(Unit::merged).collect::<Vec<_>>();
+            let appends = units
+                .iter()
+                .map(RaidAppends::merged_append)
+                .collect::<Vec<_>>();
             let started = Instant::now();
             let trace = Trace::commit(
                 appends.len(),
@@ -210,7 +226,7 @@ impl Writer {
                     metrics()
                         .commit_seconds
                         .record(started.elapsed().as_secs_f64());
-                    units = tell_known(units, &appends, &fates);
+                    units = report_known(units, &appends, &fates);
                     if units.is_empty() {
                         return units;
                     }
@@ -220,7 +236,9 @@ impl Writer {
                     warn!(operation, error = %source, raids = units.len(), "the store refused a batch");
                     return units;
                 }
-                Ok(Err(error @ (StoreError::Unavailable { .. } | StoreError::Newer { .. }))) => {
+                Ok(Err(
+                    error @ (StoreError::Unavailable { .. } | StoreError::NewerVersion { .. }),
+                )) => {
                     trace.end("unavailable");
                     debug!(error = ?error, "a commit failed; it is sent again");
                 }
@@ -233,7 +251,7 @@ impl Writer {
                 );
                 units
                     .into_iter()
-                    .for_each(|unit| unit.tell(Outcome::GaveUp));
+                    .for_each(|unit| unit.report(JournalOutcome::Unclear));
                 return Vec::new();
             }
             metrics().commit_retries.increment(1);
@@ -244,7 +262,11 @@ impl Writer {
 }
 
 /// Tells those whose fate is known, and gives back those whose fate is not.
-fn tell_known(units: Vec<Unit>, appends: &[Append], fates: &[Fate]) -> Vec<Unit> {
+fn report_known(
+    units: Vec<RaidAppends>,
+    appends: &[Append],
+    fates: &[CommitOutcome],
+) -> Vec<RaidAppends> {
     assert_eq!(
         units.len(),
         fates.len(),
@@ -253,91 +275,94 @@ fn tell_known(units: Vec<Unit>, appends: &[Append], fates: &[Fate]) -> Vec<Unit>
     let mut unclear = Vec::new();
     for ((unit, append), fate) in units.into_iter().zip(appends).zip(fates) {
         match fate {
-            Fate::Committed => {
+            CommitOutcome::Committed => {
                 metrics()
                     .events_committed
                     .increment(append.events.len() as u64);
-                unit.tell(Outcome::Committed);
+                unit.report(JournalOutcome::Committed);
             }
-            Fate::Fenced => {
+            CommitOutcome::Fenced => {
                 metrics().batches_fenced.increment(1);
-                unit.tell(Outcome::Fenced);
+                unit.report(JournalOutcome::Fenced);
             }
-            Fate::Exists => unit.tell(Outcome::Exists),
-            Fate::Unclear => unclear.push(unit),
+            CommitOutcome::Exists => unit.report(JournalOutcome::Exists),
+            CommitOutcome::Unclear => unclear.push(unit),
         }
     }
     unclear
 }
 
 #[derive(Default)]
-struct Batch {
-    units: Vec<Unit>,
-    index: HashMap<RaidId, usize>,
+struct CommitBatch {
+    raids: Vec<RaidAppends>,
+    index_by_raid: HashMap<RaidId, usize>,
     events: usize,
 }
 
-impl Batch {
-    fn entries(&self) -> usize {
-        self.units.iter().map(|unit| unit.entries.len()).sum()
+impl CommitBatch {
+    fn append_count(&self) -> usize {
+        self.raids.iter().map(|unit| unit.appends.len()).sum()
     }
 
     /// Whether an entry follows on from what the batch holds of its raid.
-    fn fits(&self, entry: &Entry) -> bool {
-        let Some(index) = self.index.get(&entry.append.raid) else {
+    fn can_add(&self, entry: &PendingAppend) -> bool {
+        let Some(index) = self.index_by_raid.get(&entry.append.raid) else {
             return true;
         };
-        let last = &self.units[*index].last().append;
-        entry.append.epoch == last.epoch && entry.append.first() == last.last().next()
+        let last = &self.raids[*index].last_append().append;
+        entry.append.epoch == last.epoch && entry.append.first_seq() == last.last_seq().next()
     }
 
-    fn add(&mut self, entry: Entry) {
+    fn add(&mut self, entry: PendingAppend) {
         self.events += entry.append.events.len();
-        let units = &mut self.units;
-        let index = *self.index.entry(entry.append.raid).or_insert_with(|| {
-            units.push(Unit {
-                entries: Vec::new(),
+        let units = &mut self.raids;
+        let index = *self
+            .index_by_raid
+            .entry(entry.append.raid)
+            .or_insert_with(|| {
+                units.push(RaidAppends {
+                    appends: Vec::new(),
+                });
+                units.len() - 1
             });
-            units.len() - 1
-        });
-        units[index].entries.push(entry);
+        units[index].appends.push(entry);
     }
 }
 
 /// One raid's appends in a batch: contiguous, of one epoch, at least one.
-struct Unit {
-    entries: Vec<Entry>,
+struct RaidAppends {
+    appends: Vec<PendingAppend>,
 }
 
-impl Unit {
-    fn last(&self) -> &Entry {
-        self.entries.last().expect("a unit has at least one entry")
+impl RaidAppends {
+    fn last_append(&self) -> &PendingAppend {
+        self.appends.last().expect("a unit has at least one entry")
     }
 
-    fn merged(&self) -> Append {
-        let last = &self.last().append;
+    fn merged_append(&self) -> Append {
+        let last = &self.last_append().append;
         let events = self
-            .entries
+            .appends
             .iter()
             .flat_map(|entry| entry.append.events.iter().cloned())
             .collect();
         Append {
             events,
-            create_key: self.entries[0].append.create_key,
+            create_key: self.appends[0].append.create_key,
             ..last.clone()
         }
     }
 
-    fn tell(self, outcome: Outcome) {
-        self.entries
+    fn report(self, outcome: JournalOutcome) {
+        self.appends
             .into_iter()
-            .for_each(|entry| entry.tell(outcome));
+            .for_each(|entry| entry.report(outcome));
     }
 }
 
-impl Entry {
-    fn tell(self, outcome: Outcome) {
+impl PendingAppend {
+    fn report(self, outcome: JournalOutcome) {
         // A session that is gone has nobody left to tell.
-        let _ = self.outcome.send(outcome);
+        let _ = self.reply.send(outcome);
     }
 }

@@ -11,17 +11,17 @@ mod webhooks;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-pub use faults::{Call, Faults};
+pub use faults::{Call, InjectedFaults};
 use parking_lot::Mutex;
 use tables::Tables;
 
 use super::*;
 
-/// A database in memory. Clones share everything; [`MemoryStore::another`] shares the database only.
+/// A database in memory. Clones share everything; [`MemoryStore::new_connection`] shares the database only.
 #[derive(Clone)]
 pub struct MemoryStore {
     tables: Arc<Mutex<Tables>>,
-    faults: Faults,
+    faults: InjectedFaults,
 }
 
 impl Default for MemoryStore {
@@ -35,20 +35,20 @@ impl MemoryStore {
     pub fn new(now: UnixMillis) -> MemoryStore {
         MemoryStore {
             tables: Arc::new(Mutex::new(Tables::new(now))),
-            faults: Faults::default(),
+            faults: InjectedFaults::default(),
         }
     }
 
     /// Another connection to the same database, with faults of its own: an instance that can be cut off alone.
-    pub fn another(&self) -> MemoryStore {
+    pub fn new_connection(&self) -> MemoryStore {
         MemoryStore {
             tables: Arc::clone(&self.tables),
-            faults: Faults::default(),
+            faults: InjectedFaults::default(),
         }
     }
 
     /// What can go wrong on this connection.
-    pub fn faults(&self) -> &Faults {
+    pub fn faults(&self) -> &InjectedFaults {
         &self.faults
     }
 
@@ -68,8 +68,8 @@ impl MemoryStore {
     }
 
     /// Another instance claims the raid and keeps it, whoever had it; `None` if there is no such raid.
-    pub fn seize(&self, raid: RaidId, by: &Instance) -> Option<Epoch> {
-        self.tables.lock().seize(raid, by)
+    pub fn force_claim(&self, raid: RaidId, by: &Instance) -> Option<Epoch> {
+        self.tables.lock().force_claim(raid, by)
     }
 
     /// Another instance claims the raid and gives it up again: its former owner is fenced, and may claim it anew.
@@ -82,65 +82,65 @@ impl MemoryStore {
             release: String::new(),
             draining: false,
         };
-        tables.seize(raid, &by);
-        tables.retire(stranger);
+        tables.force_claim(raid, &by);
+        tables.deregister(stranger);
     }
 }
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn enlist(
+    async fn register(
         &self,
         instance: &Instance,
         ttl: Duration,
         _patience: Duration,
-    ) -> Result<Renewal, EnlistError> {
-        self.faults.enter(Call::Enlist).await?;
+    ) -> Result<Renewal, RegisterError> {
+        self.faults.before_call(Call::Register).await?;
         Ok(self.tables.lock().renew(instance, ttl))
     }
 
     async fn renew(&self, instance: &Instance, ttl: Duration) -> Result<Renewal> {
-        self.faults.enter(Call::Renew).await?;
+        self.faults.before_call(Call::Renew).await?;
         Ok(self.tables.lock().renew(instance, ttl))
     }
 
-    async fn retire(&self, instance: InstanceId) -> Result<()> {
-        self.faults.enter(Call::Retire).await?;
-        self.tables.lock().retire(instance);
+    async fn deregister(&self, instance: InstanceId) -> Result<()> {
+        self.faults.before_call(Call::Deregister).await?;
+        self.tables.lock().deregister(instance);
         Ok(())
     }
 
     async fn reserve_raid_ids(&self, count: u32) -> Result<Range<u64>> {
-        self.faults.enter(Call::ReserveRaidIds).await?;
+        self.faults.before_call(Call::ReserveRaidIds).await?;
         Ok(self.tables.lock().reserve_raid_ids(count))
     }
 
-    async fn claim(&self, raids: &[RaidId], instance: InstanceId) -> Result<Vec<Claim>> {
-        self.faults.enter(Call::Claim).await?;
+    async fn claim(&self, raids: &[RaidId], instance: InstanceId) -> Result<Vec<ClaimOutcome>> {
+        self.faults.before_call(Call::Claim).await?;
         Ok(self.tables.lock().claim(raids, instance))
     }
 
     async fn release(&self, raids: &[(RaidId, Epoch)], instance: InstanceId) -> Result<()> {
-        self.faults.enter(Call::Release).await?;
+        self.faults.before_call(Call::Release).await?;
         self.tables.lock().release(raids, instance);
         Ok(())
     }
 
-    async fn commit(&self, batch: &[Append]) -> Result<Vec<Fate>> {
-        self.faults.enter(Call::Commit).await?;
+    async fn commit(&self, batch: &[Append]) -> Result<Vec<CommitOutcome>> {
+        self.faults.before_call(Call::Commit).await?;
         let tables = Arc::clone(&self.tables);
         self.faults
             .commit(batch, move |batch| tables.lock().commit(batch))
             .await
     }
 
-    async fn load(&self, raid: RaidId, op_keys: u64) -> Result<Option<Loaded>> {
-        self.faults.enter(Call::Load).await?;
+    async fn load(&self, raid: RaidId, op_keys: u64) -> Result<Option<LoadedRaid>> {
+        self.faults.before_call(Call::Load).await?;
         Ok(self.tables.lock().load(raid, op_keys))
     }
 
-    async fn heads(&self, raids: &[RaidId]) -> Result<Vec<(RaidId, Head)>> {
-        self.faults.enter(Call::Heads).await?;
+    async fn heads(&self, raids: &[RaidId]) -> Result<Vec<(RaidId, RaidHead)>> {
+        self.faults.before_call(Call::Heads).await?;
         let (tables, asked) = (self.tables.lock(), BTreeSet::from_iter(raids));
         Ok(asked
             .into_iter()
@@ -148,13 +148,13 @@ impl Store for MemoryStore {
             .collect())
     }
 
-    async fn owned(&self, instance: InstanceId) -> Result<Vec<(RaidId, Epoch)>> {
-        self.faults.enter(Call::Owned).await?;
-        Ok(self.tables.lock().owned(instance))
+    async fn owned_raids(&self, instance: InstanceId) -> Result<Vec<(RaidId, Epoch)>> {
+        self.faults.before_call(Call::OwnedRaids).await?;
+        Ok(self.tables.lock().owned_raids(instance))
     }
 
     async fn events(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>> {
-        self.faults.enter(Call::Events).await?;
+        self.faults.before_call(Call::Events).await?;
         Ok(self
             .tables
             .lock()
@@ -170,7 +170,7 @@ impl Store for MemoryStore {
         after: Seq,
         limit: u32,
     ) -> Result<Vec<Contribution>> {
-        self.faults.enter(Call::Contributions).await?;
+        self.faults.before_call(Call::Contributions).await?;
         let tables = self.tables.lock();
         Ok(tables
             .events(raid, after)
@@ -180,7 +180,7 @@ impl Store for MemoryStore {
     }
 
     async fn find_op(&self, raid: RaidId, op: OpHash) -> Result<Option<Seq>> {
-        self.faults.enter(Call::FindOp).await?;
+        self.faults.before_call(Call::FindOp).await?;
         Ok(self.tables.lock().find_op(raid, op))
     }
 
@@ -192,51 +192,54 @@ impl Store for MemoryStore {
         seq: Seq,
         state: &[u8],
     ) -> Result<()> {
-        self.faults.enter(Call::SaveSnapshot).await?;
+        self.faults.before_call(Call::SaveSnapshot).await?;
         self.tables
             .lock()
             .save_snapshot(raid, owner, epoch, seq, state);
         Ok(())
     }
 
-    async fn due(
+    async fn due_raids(
         &self,
         instance: InstanceId,
         until: UnixMillis,
         limit: u32,
     ) -> Result<Vec<RaidId>> {
-        self.faults.enter(Call::Due).await?;
-        Ok(self.tables.lock().due(instance, until, limit))
+        self.faults.before_call(Call::DueRaids).await?;
+        Ok(self.tables.lock().due_raids(instance, until, limit))
     }
 
     async fn raid_by_invite(&self, code: &str) -> Result<Option<RaidId>> {
-        self.faults.enter(Call::RaidByInvite).await?;
+        self.faults.before_call(Call::RaidByInvite).await?;
         Ok(self.tables.lock().raid_by_invite(code))
     }
 
     async fn raid_by_create_key(&self, key: OpHash) -> Result<Option<RaidId>> {
-        self.faults.enter(Call::RaidByCreateKey).await?;
+        self.faults.before_call(Call::RaidByCreateKey).await?;
         Ok(self.tables.lock().raid_by_create_key(key))
     }
 
-    async fn raids_of(
+    async fn raids_by_member(
         &self,
         player: PlayerId,
         status: Option<RaidStatus>,
         before: Option<RaidId>,
         limit: u32,
     ) -> Result<Vec<RaidRow>> {
-        self.faults.enter(Call::RaidsOf).await?;
-        Ok(self.tables.lock().raids_of(player, status, before, limit))
+        self.faults.before_call(Call::RaidsByMember).await?;
+        Ok(self
+            .tables
+            .lock()
+            .raids_by_member(player, status, before, limit))
     }
 
-    async fn raids_visited(
+    async fn raids_ever_joined(
         &self,
         player: PlayerId,
         after: Option<RaidId>,
         limit: u32,
     ) -> Result<Vec<RaidId>> {
-        self.faults.enter(Call::RaidsVisited).await?;
-        Ok(self.tables.lock().raids_visited(player, after, limit))
+        self.faults.before_call(Call::RaidsEverJoined).await?;
+        Ok(self.tables.lock().raids_ever_joined(player, after, limit))
     }
 }

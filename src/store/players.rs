@@ -17,12 +17,12 @@ pub struct Account {
     pub profile: Profile,
     /// Their name in the host app.
     pub external_id: Option<String>,
-    /// Sign-ins that can be renewed, oldest first; at most [`SIGN_INS_TOLD`].
+    /// Sign-ins that can be renewed, oldest first; at most [`SIGN_INS_MAX`].
     pub sign_ins: Vec<SignIn>,
 }
 
 /// How many sign-ins are told of.
-pub const SIGN_INS_TOLD: u32 = 1_000;
+pub const SIGN_INS_MAX: u32 = 1_000;
 
 /// One sign-in, without its secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,22 +43,22 @@ pub struct TokenHash(pub [u8; 32]);
 
 /// A refresh token that is presented, and what is to follow it.
 #[derive(Debug, Clone, Copy)]
-pub struct Presentation {
+pub struct RotationRequest {
     /// The sign-in that it is of.
     pub family: FamilyId,
     /// The token.
     pub presented: TokenHash,
     /// The one that replaces it.
-    pub successor: TokenHash,
+    pub replacement: TokenHash,
     /// How long the token before the current one is accepted still.
-    pub grace: Duration,
+    pub grace_period: Duration,
     /// How long the successor is good.
     pub ttl: Duration,
 }
 
 /// What came of presenting a refresh token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rotation {
+pub enum RotationOutcome {
     /// It was the current one (its successor is current now), or the one before within the grace: then the successor is
     /// what it was the first time.
     Rotated {
@@ -86,7 +86,7 @@ pub trait Accounts: Send + Sync + 'static {
     async fn account(&self, player: PlayerId) -> Result<Option<Account>>;
 
     /// Begins a family of refresh tokens.
-    async fn begin_refresh(
+    async fn create_token_family(
         &self,
         family: FamilyId,
         player: PlayerId,
@@ -96,5 +96,5 @@ pub trait Accounts: Send + Sync + 'static {
 
     /// Presents a refresh token, atomically: the current one is replaced by its successor; the one before it is accepted for
     /// the grace after that; any other revokes the family.
-    async fn rotate_refresh(&self, presentation: Presentation) -> Result<Rotation>;
+    async fn rotate_refresh_token(&self, presentation: RotationRequest) -> Result<RotationOutcome>;
 }

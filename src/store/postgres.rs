@@ -29,8 +29,8 @@ use std::time::Duration;
 use anyhow::anyhow;
 pub use archive::{PostgresSource, PostgresTarget};
 use async_trait::async_trait;
-use connections::{Connections, Dial};
-use lease::Lease;
+use connections::{ConnectionPool, Connector};
+use lease::LeaseSession;
 use partitions::Partitions;
 use raidhall_protocol::rest::Contribution;
 use raidhall_protocol::state::RaidStatus;
@@ -40,21 +40,21 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
 use super::{
-    Append, Claim, EnlistError, Epoch, Fate, Head, Instance, InstanceId, Loaded, Maintenance,
-    OpHash, RaidRow, Renewal, Result, Store,
+    Append, ClaimOutcome, CommitOutcome, Epoch, Instance, InstanceId, LoadedRaid,
+    MaintenanceReport, OpHash, RaidHead, RaidRow, RegisterError, Renewal, Result, Store,
 };
 
 /// The oldest server that has what the statements use.
 const SERVER_VERSION_MIN: i32 = 150_000;
 
-const SERVER: &str = "
+const SERVER_SETTINGS: &str = "
     SELECT current_setting('server_version_num')::integer, current_setting('synchronous_commit') <> 'off'";
 
 /// How long a migration waits for another process's, or for a lock.
 const MIGRATION_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What an answer may take beyond the statement's own time limit.
-const ANSWER_MARGIN: Duration = Duration::from_secs(1);
+const RESPONSE_MARGIN: Duration = Duration::from_secs(1);
 
 /// How to reach the database.
 pub struct PostgresOptions {
@@ -69,15 +69,15 @@ pub struct PostgresOptions {
     /// How long to wait for a connection.
     pub connect_timeout: Duration,
     /// Whether this process must be the only one on this database (the local bus).
-    pub alone: bool,
+    pub is_exclusive: bool,
 }
 
 /// A Postgres database.
 pub struct PostgresStore {
-    dial: Dial,
-    commits: Connections,
-    rest: Connections,
-    lease: Lease,
+    connector: Connector,
+    commit_pool: ConnectionPool,
+    general_pool: ConnectionPool,
+    lease: LeaseSession,
     partitions: Partitions,
 }
 
@@ -89,7 +89,7 @@ impl PostgresStore {
             .url
             .parse()
             .map_err(|error| fault::refused("read database url", anyhow!("{error}")))?;
-        let dial = Dial {
+        let dial = Connector {
             options: url
                 .disable_statement_logging()
                 .application_name("raidhall")
@@ -108,22 +108,22 @@ impl PostgresStore {
                     ),
                 ]),
             connect_timeout: options.connect_timeout,
-            answer_timeout: options.statement_timeout + ANSWER_MARGIN,
+            response_timeout: options.statement_timeout + RESPONSE_MARGIN,
         };
         check_server(&dial).await?;
         // From a few rows to what belongs to them, by index. (A commit also joins its own arrays, by hash.)
         let nested = ["enable_hashjoin", "enable_mergejoin"].map(|join| (join, "off"));
-        let looking_up = Dial {
+        let looking_up = Connector {
             options: dial.options.clone().options(nested),
             ..dial.clone()
         };
         let connections_max = options.connections_max.max(2) as usize;
         Ok(PostgresStore {
-            commits: Connections::new(dial.clone(), connections_max.div_ceil(2), "commits"),
-            rest: Connections::new(looking_up, connections_max / 2, "rest"),
-            lease: Lease::new(dial.clone(), options.alone),
+            commit_pool: ConnectionPool::new(dial.clone(), connections_max.div_ceil(2), "commits"),
+            general_pool: ConnectionPool::new(looking_up, connections_max / 2, "rest"),
+            lease: LeaseSession::new(dial.clone(), options.is_exclusive),
             partitions: Partitions::new(dial.clone()),
-            dial,
+            connector: dial,
         })
     }
 
@@ -131,7 +131,7 @@ impl PostgresStore {
     /// that release runs beside this one.
     pub async fn migrate(&self) -> Result<()> {
         const OPERATION: &str = "migrate";
-        let mut dial = self.dial.clone();
+        let mut dial = self.connector.clone();
         dial.options = dial.options.options([
             (
                 "lock_timeout",
@@ -147,14 +147,14 @@ impl PostgresStore {
             .await
             .map_err(|error| match error {
                 MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
-                    fault::of(OPERATION, error)
+                    fault::from_sqlx(OPERATION, error)
                 }
                 error => fault::refused(OPERATION, error),
             })?;
         connection
             .close()
             .await
-            .map_err(|error| fault::of(OPERATION, error))
+            .map_err(|error| fault::from_sqlx(OPERATION, error))
     }
 }
 
@@ -162,7 +162,7 @@ impl PostgresStore {
     /// Names this history anew: the last step of every restore. `None`, and nothing is changed, while instances live;
     /// if `forced`, they notice at their next renewal, let their clients go and end.
     pub async fn rename_lineage(&self, forced: bool) -> Result<Option<String>> {
-        let mut session = archive::unhurried(&self.dial)
+        let mut session = archive::without_timeouts(&self.connector)
             .connect("rename lineage")
             .await?;
         lease::rename_lineage(&mut session, forced).await
@@ -170,13 +170,13 @@ impl PostgresStore {
 }
 
 /// Refuses a server that is too old, or one that answers before a commit is on its disk.
-async fn check_server(dial: &Dial) -> Result<()> {
+async fn check_server(dial: &Connector) -> Result<()> {
     const OPERATION: &str = "check the database server";
     let mut connection = dial.connect(OPERATION).await?;
-    let (version, durable): (i32, bool) = sqlx::query_as(SERVER)
+    let (version, durable): (i32, bool) = sqlx::query_as(SERVER_SETTINGS)
         .fetch_one(&mut connection)
         .await
-        .map_err(|error| fault::of(OPERATION, error))?;
+        .map_err(|error| fault::from_sqlx(OPERATION, error))?;
     if version < SERVER_VERSION_MIN {
         return Err(fault::refused(
             OPERATION,
@@ -192,82 +192,82 @@ async fn check_server(dial: &Dial) -> Result<()> {
     connection
         .close()
         .await
-        .map_err(|error| fault::of(OPERATION, error))
+        .map_err(|error| fault::from_sqlx(OPERATION, error))
 }
 
 #[async_trait]
 impl Store for PostgresStore {
-    async fn enlist(
+    async fn register(
         &self,
         instance: &Instance,
         ttl: Duration,
         patience: Duration,
-    ) -> Result<Renewal, EnlistError> {
+    ) -> Result<Renewal, RegisterError> {
         // A server that can't make partitions serves all the same: the default one takes the rows.
-        if let Err(error) = self.partitions.ensure().await {
+        if let Err(error) = self.partitions.create_missing().await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "ledger partitions were not made"
             );
         }
-        self.lease.enlist(instance, ttl, patience).await
+        self.lease.register(instance, ttl, patience).await
     }
 
     async fn renew(&self, instance: &Instance, ttl: Duration) -> Result<Renewal> {
         self.lease.renew(instance, ttl).await
     }
 
-    async fn retire(&self, instance: InstanceId) -> Result<()> {
-        ownership::retire(&self.rest, instance).await?;
-        self.lease.end().await;
+    async fn deregister(&self, instance: InstanceId) -> Result<()> {
+        ownership::deregister(&self.general_pool, instance).await?;
+        self.lease.close().await;
         Ok(())
     }
 
-    async fn maintain(&self) -> Result<Maintenance> {
-        let found = self.partitions.ensure().await?;
-        lease::forget_dead(&self.rest).await?;
-        self.rest
-            .sweep("forget expired sign-ins", players::FORGET_EXPIRED)
+    async fn maintain(&self) -> Result<MaintenanceReport> {
+        let found = self.partitions.create_missing().await?;
+        lease::delete_dead_instances(&self.general_pool).await?;
+        self.general_pool
+            .sweep("forget expired sign-ins", players::DELETE_EXPIRED_FAMILIES)
             .await?;
-        self.rest
-            .sweep("forget notices", moderation::FORGET_NOTICES)
+        self.general_pool
+            .sweep("forget notices", moderation::DELETE_EXPIRED_NOTICES)
             .await?;
-        self.rest
-            .sweep("forget used proofs", identities::FORGET_PROOFS)
+        self.general_pool
+            .sweep("forget used proofs", identities::DELETE_EXPIRED_PROOFS)
             .await?;
         Ok(found)
     }
 
     async fn reserve_raid_ids(&self, count: u32) -> Result<Range<u64>> {
-        catalog::reserve_ids(&self.rest, count).await
+        catalog::reserve_ids(&self.general_pool, count).await
     }
 
-    async fn claim(&self, raids: &[RaidId], instance: InstanceId) -> Result<Vec<Claim>> {
-        ownership::claim(&self.rest, raids, instance).await
+    async fn claim(&self, raids: &[RaidId], instance: InstanceId) -> Result<Vec<ClaimOutcome>> {
+        ownership::claim(&self.general_pool, raids, instance).await
     }
 
     async fn release(&self, raids: &[(RaidId, Epoch)], instance: InstanceId) -> Result<()> {
-        ownership::release(&self.rest, raids, instance).await
+        ownership::release(&self.general_pool, raids, instance).await
     }
 
-    async fn commit(&self, batch: &[Append]) -> Result<Vec<Fate>> {
-        commit::commit(&self.commits, batch).await
+    async fn commit(&self, batch: &[Append]) -> Result<Vec<CommitOutcome>> {
+        commit::commit(&self.commit_pool, batch).await
     }
 
-    async fn load(&self, raid: RaidId, op_keys: u64) -> Result<Option<Loaded>> {
-        ledger::load(&self.rest, raid, op_keys).await
+    async fn load(&self, raid: RaidId, op_keys: u64) -> Result<Option<LoadedRaid>> {
+        ledger::load(&self.general_pool, raid, op_keys).await
     }
 
-    async fn heads(&self, raids: &[RaidId]) -> Result<Vec<(RaidId, Head)>> {
-        ownership::heads(&self.rest, raids).await
+    async fn heads(&self, raids: &[RaidId]) -> Result<Vec<(RaidId, RaidHead)>> {
+        ownership::heads(&self.general_pool, raids).await
     }
 
-    async fn owned(&self, instance: InstanceId) -> Result<Vec<(RaidId, Epoch)>> {
-        ownership::owned(&self.rest, instance).await
+    async fn owned_raids(&self, instance: InstanceId) -> Result<Vec<(RaidId, Epoch)>> {
+        ownership::owned_raids(&self.general_pool, instance).await
     }
 
     async fn events(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>> {
-        ledger::events(&self.rest, raid, after, limit).await
+        ledger::events(&self.general_pool, raid, after, limit).await
     }
 
     async fn contributions(
@@ -276,11 +276,11 @@ impl Store for PostgresStore {
         after: Seq,
         limit: u32,
     ) -> Result<Vec<Contribution>> {
-        ledger::contributions(&self.rest, raid, after, limit).await
+        ledger::contributions(&self.general_pool, raid, after, limit).await
     }
 
     async fn find_op(&self, raid: RaidId, op: OpHash) -> Result<Option<Seq>> {
-        ledger::find_op(&self.rest, raid, op).await
+        ledger::find_op(&self.general_pool, raid, op).await
     }
 
     async fn save_snapshot(
@@ -291,42 +291,42 @@ impl Store for PostgresStore {
         seq: Seq,
         state: &[u8],
     ) -> Result<()> {
-        ledger::save_snapshot(&self.rest, raid, owner, epoch, seq, state).await
+        ledger::save_snapshot(&self.general_pool, raid, owner, epoch, seq, state).await
     }
 
-    async fn due(
+    async fn due_raids(
         &self,
         instance: InstanceId,
         until: UnixMillis,
         limit: u32,
     ) -> Result<Vec<RaidId>> {
-        ownership::due(&self.rest, instance, until, limit).await
+        ownership::due_raids(&self.general_pool, instance, until, limit).await
     }
 
     async fn raid_by_invite(&self, code: &str) -> Result<Option<RaidId>> {
-        catalog::by_invite(&self.rest, code).await
+        catalog::by_invite(&self.general_pool, code).await
     }
 
     async fn raid_by_create_key(&self, key: OpHash) -> Result<Option<RaidId>> {
-        catalog::by_create_key(&self.rest, key).await
+        catalog::by_create_key(&self.general_pool, key).await
     }
 
-    async fn raids_of(
+    async fn raids_by_member(
         &self,
         player: PlayerId,
         status: Option<RaidStatus>,
         before: Option<RaidId>,
         limit: u32,
     ) -> Result<Vec<RaidRow>> {
-        catalog::of_player(&self.rest, player, status, before, limit).await
+        catalog::by_member(&self.general_pool, player, status, before, limit).await
     }
 
-    async fn raids_visited(
+    async fn raids_ever_joined(
         &self,
         player: PlayerId,
         after: Option<RaidId>,
         limit: u32,
     ) -> Result<Vec<RaidId>> {
-        catalog::visited(&self.rest, player, after, limit).await
+        catalog::ever_joined(&self.general_pool, player, after, limit).await
     }
 }

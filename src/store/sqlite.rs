@@ -32,7 +32,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use tokio::time::Instant;
-use writer::{Lane, Writer};
+use writer::{Lane, WriterHandle};
 
 use super::*;
 
@@ -44,11 +44,11 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a read waits for one of the reading connections.
 const READER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a held lock is tried again.
-const LOCK_RETRY: Duration = Duration::from_millis(50);
+const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A database file, opened. It is closed once this is dropped and what was begun has ended.
 pub struct SqliteStore {
-    writer: Writer,
+    writer: WriterHandle,
     readers: SqlitePool,
 }
 
@@ -80,7 +80,7 @@ impl SqliteStore {
             .pragma("cache_size", "-32768") // KiB
             .pragma("secure_delete", "on") // what an erased player wrote is not to be found in free pages
             .pragma("journal_size_limit", "67108864"); // bytes: what the log keeps of the disk after a burst
-        let writer = Writer::start(writing, Lock::beside(&path)).await?;
+        let writer = WriterHandle::start(writing, Lock::for_database(&path)).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(readers.max(1))
             .acquire_timeout(READER_TIMEOUT)
@@ -91,11 +91,11 @@ impl SqliteStore {
         Ok(SqliteStore { writer, readers })
     }
 
-    /// Brings the schema up to this release. It takes the database's lock first, as [`Store::enlist`] does, and keeps
+    /// Brings the schema up to this release. It takes the database's lock first, as [`Store::register`] does, and keeps
     /// it: a schema never changes under a running server. A newer schema is left as it is, since migrations only add.
-    pub async fn migrate(&self, patience: Duration) -> Result<(), EnlistError> {
-        self.lock(patience).await?;
-        let migrate = self.writer.run("migrate", Lane::Others, |hand| {
+    pub async fn migrate(&self, patience: Duration) -> Result<(), RegisterError> {
+        self.acquire_lock(patience).await?;
+        let migrate = self.writer.run("migrate", Lane::General, |hand| {
             Box::pin(async {
                 let mut migrations = Migrator {
                     migrations: MIGRATIONS.migrations.clone(),
@@ -112,29 +112,29 @@ impl SqliteStore {
     }
 
     /// Names this history anew, under the database's lock: the last step of every restore.
-    pub async fn rename_lineage(&self, patience: Duration) -> Result<String, EnlistError> {
-        self.lock(patience).await?;
+    pub async fn rename_lineage(&self, patience: Duration) -> Result<String, RegisterError> {
+        self.acquire_lock(patience).await?;
         Ok(self
             .writer
-            .run("rename lineage", Lane::Others, |hand| {
+            .run("rename lineage", Lane::General, |hand| {
                 Box::pin(leases::rename_lineage(hand))
             })
             .await?)
     }
 
     /// Takes the lock, waiting for it if another process has it.
-    async fn lock(&self, patience: Duration) -> Result<(), EnlistError> {
+    async fn acquire_lock(&self, patience: Duration) -> Result<(), RegisterError> {
         let deadline = Instant::now() + patience;
         let take = || {
             self.writer.run("lock database", Lane::Leases, |hand| {
-                Box::pin(async { hand.lock.take() })
+                Box::pin(async { hand.lock.try_acquire() })
             })
         };
         while !take().await? {
             if Instant::now() >= deadline {
-                return Err(EnlistError::Held);
+                return Err(RegisterError::InUse);
             }
-            tokio::time::sleep(LOCK_RETRY).await;
+            tokio::time::sleep(LOCK_RETRY_INTERVAL).await;
         }
         Ok(())
     }
@@ -149,21 +149,21 @@ fn make_directory(database: &Path) -> std::io::Result<()> {
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn enlist(
+    async fn register(
         &self,
         instance: &Instance,
         ttl: Duration,
         patience: Duration,
-    ) -> Result<Renewal, EnlistError> {
-        self.lock(patience).await?;
+    ) -> Result<Renewal, RegisterError> {
+        self.acquire_lock(patience).await?;
         let instance = instance.clone();
         let enlist = self.writer.run("enlist", Lane::Leases, move |hand| {
-            Box::pin(async move { leases::enlist(hand, &instance, ttl).await })
+            Box::pin(async move { leases::register(hand, &instance, ttl).await })
         });
         Ok(enlist.await?)
     }
 
-    fn excludes_others(&self) -> bool {
+    fn has_exclusive_lock(&self) -> bool {
         true
     }
 
@@ -175,9 +175,9 @@ impl Store for SqliteStore {
         renew.await
     }
 
-    async fn retire(&self, instance: InstanceId) -> Result<()> {
+    async fn deregister(&self, instance: InstanceId) -> Result<()> {
         let retire = self.writer.run("retire", Lane::Leases, move |hand| {
-            Box::pin(leases::retire(hand, instance))
+            Box::pin(leases::deregister(hand, instance))
         });
         retire.await
     }
@@ -185,15 +185,15 @@ impl Store for SqliteStore {
     async fn reserve_raid_ids(&self, count: u32) -> Result<Range<u64>> {
         let reserve = self
             .writer
-            .run("reserve raid ids", Lane::Others, move |hand| {
+            .run("reserve raid ids", Lane::General, move |hand| {
                 Box::pin(leases::reserve_raid_ids(hand, count))
             });
         reserve.await
     }
 
-    async fn claim(&self, raids: &[RaidId], instance: InstanceId) -> Result<Vec<Claim>> {
+    async fn claim(&self, raids: &[RaidId], instance: InstanceId) -> Result<Vec<ClaimOutcome>> {
         let raids = raids.to_vec();
-        let claim = self.writer.run("claim raids", Lane::Others, move |hand| {
+        let claim = self.writer.run("claim raids", Lane::General, move |hand| {
             Box::pin(async move { raids::claim(hand, &raids, instance).await })
         });
         claim.await
@@ -201,26 +201,28 @@ impl Store for SqliteStore {
 
     async fn release(&self, raids: &[(RaidId, Epoch)], instance: InstanceId) -> Result<()> {
         let raids = raids.to_vec();
-        let release = self.writer.run("release raids", Lane::Others, move |hand| {
-            Box::pin(async move { raids::release(hand, &raids, instance).await })
-        });
+        let release = self
+            .writer
+            .run("release raids", Lane::General, move |hand| {
+                Box::pin(async move { raids::release(hand, &raids, instance).await })
+            });
         release.await
     }
 
-    async fn commit(&self, batch: &[Append]) -> Result<Vec<Fate>> {
+    async fn commit(&self, batch: &[Append]) -> Result<Vec<CommitOutcome>> {
         ledger::commit(&self.writer, batch).await
     }
 
-    async fn load(&self, raid: RaidId, op_keys: u64) -> Result<Option<Loaded>> {
+    async fn load(&self, raid: RaidId, op_keys: u64) -> Result<Option<LoadedRaid>> {
         raids::load(&self.readers, raid, op_keys).await
     }
 
-    async fn heads(&self, raids: &[RaidId]) -> Result<Vec<(RaidId, Head)>> {
+    async fn heads(&self, raids: &[RaidId]) -> Result<Vec<(RaidId, RaidHead)>> {
         raids::heads(&self.readers, raids).await
     }
 
-    async fn owned(&self, instance: InstanceId) -> Result<Vec<(RaidId, Epoch)>> {
-        raids::owned(&self.readers, instance).await
+    async fn owned_raids(&self, instance: InstanceId) -> Result<Vec<(RaidId, Epoch)>> {
+        raids::owned_raids(&self.readers, instance).await
     }
 
     async fn events(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>> {
@@ -249,19 +251,21 @@ impl Store for SqliteStore {
         state: &[u8],
     ) -> Result<()> {
         let state = state.to_vec();
-        let save = self.writer.run("save snapshot", Lane::Others, move |hand| {
-            Box::pin(raids::save_snapshot(hand, raid, (owner, epoch), seq, state))
-        });
+        let save = self
+            .writer
+            .run("save snapshot", Lane::General, move |hand| {
+                Box::pin(raids::save_snapshot(hand, raid, (owner, epoch), seq, state))
+            });
         save.await
     }
 
-    async fn due(
+    async fn due_raids(
         &self,
         instance: InstanceId,
         until: UnixMillis,
         limit: u32,
     ) -> Result<Vec<RaidId>> {
-        raids::due(&self.readers, instance, until, limit).await
+        raids::due_raids(&self.readers, instance, until, limit).await
     }
 
     async fn raid_by_invite(&self, code: &str) -> Result<Option<RaidId>> {
@@ -272,22 +276,22 @@ impl Store for SqliteStore {
         raids::by_create_key(&self.readers, key).await
     }
 
-    async fn raids_of(
+    async fn raids_by_member(
         &self,
         player: PlayerId,
         status: Option<RaidStatus>,
         before: Option<RaidId>,
         limit: u32,
     ) -> Result<Vec<RaidRow>> {
-        raids::raids_of(&self.readers, player, status, before, limit).await
+        raids::by_member(&self.readers, player, status, before, limit).await
     }
 
-    async fn raids_visited(
+    async fn raids_ever_joined(
         &self,
         player: PlayerId,
         after: Option<RaidId>,
         limit: u32,
     ) -> Result<Vec<RaidId>> {
-        raids::visited(&self.readers, player, after, limit).await
+        raids::ever_joined(&self.readers, player, after, limit).await
     }
 }

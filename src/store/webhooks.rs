@@ -7,24 +7,24 @@ use std::time::Duration;
 use async_trait::async_trait;
 use raidhall_protocol::{RaidId, Seq, UnixMillis};
 
-use super::audit::Deed;
-use super::feed::Place;
+use super::audit::NewAuditEntry;
+use super::feed::FeedCursor;
 use super::{InstanceId, Result};
 
 /// How far an endpoint has got.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cursor {
+pub struct EndpointProgress {
     /// The history of the database that the place is of.
     pub lineage: String,
     /// Everything up to there was delivered, or is parked.
-    pub place: Place,
+    pub cursor: FeedCursor,
     /// Why nothing is sent, until an operator resumes it.
-    pub paused: Option<String>,
+    pub pause_reason: Option<String>,
 }
 
 /// A delivery that did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Parked {
+pub struct ParkedDelivery {
     /// Grows with each.
     pub id: u64,
     /// Of which event.
@@ -43,7 +43,7 @@ pub struct Parked {
 
 /// A try that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failed {
+pub struct FailedAttempt {
     /// Of which event.
     pub raid: RaidId,
     /// Likewise.
@@ -51,22 +51,22 @@ pub struct Failed {
     /// How often it was tried by now.
     pub attempts: u32,
     /// After what time it is tried again; none: never.
-    pub again: Option<Duration>,
+    pub retry_after: Option<Duration>,
     /// What went wrong.
     pub error: String,
 }
 
 /// What is noted together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct ProgressUpdate {
     /// Everything up to there is delivered, or among the failed.
-    pub cursor: Option<(String, Place)>,
+    pub cursor: Option<(String, FeedCursor)>,
     /// The ids of parked deliveries that need no more tries.
-    pub settled: Vec<u64>,
+    pub settled_ids: Vec<u64>,
     /// What is to be parked, or was and stays so.
-    pub failed: Vec<Failed>,
+    pub failed_attempts: Vec<FailedAttempt>,
     /// Why nothing more is sent, if so.
-    pub paused: Option<String>,
+    pub pause_reason: Option<String>,
 }
 
 /// How an endpoint stands.
@@ -77,7 +77,7 @@ pub struct EndpointRow {
     /// Which instance delivers to it, if one does.
     pub owner: Option<InstanceId>,
     /// Why nothing is sent to it, if so.
-    pub paused: Option<String>,
+    pub pause_reason: Option<String>,
     /// Deliveries that wait for another try; counted up to 10,000.
     pub waiting: u64,
     /// Deliveries that are dead; likewise.
@@ -88,33 +88,37 @@ pub struct EndpointRow {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replay {
     /// One event, whatever became of it.
-    One(RaidId, Seq),
+    Event(RaidId, Seq),
     /// All dead deliveries, up to 10,000.
     Dead,
 }
 
 /// The part of the store that webhooks go by.
 #[async_trait]
-pub trait Webhooks: Send + Sync + 'static {
+pub trait WebhookDeliveries: Send + Sync + 'static {
     /// Becomes the one who delivers to an endpoint, if nobody living is. None: a living instance has it.
     ///
     /// An endpoint that was never seen begins at the present, as [`feed_end`](super::Feed::feed_end) tells it: it is told
     /// all that is committed from now on, and what was committed since the oldest transaction under way began may be too.
-    async fn take_endpoint(&self, name: &str, instance: InstanceId) -> Result<Option<Cursor>>;
+    async fn acquire_endpoint(
+        &self,
+        name: &str,
+        instance: InstanceId,
+    ) -> Result<Option<EndpointProgress>>;
 
     /// Gives an endpoint up.
     async fn release_endpoint(&self, name: &str, instance: InstanceId) -> Result<()>;
 
     /// Notes what was done, all of it or nothing. False, and nothing: another instance has the endpoint.
-    async fn note_progress(
+    async fn save_progress(
         &self,
         name: &str,
         instance: InstanceId,
-        progress: &Progress,
+        progress: &ProgressUpdate,
     ) -> Result<bool>;
 
     /// Parked deliveries whose time has come, the earliest first, at most `limit`.
-    async fn due_deliveries(&self, name: &str, limit: u32) -> Result<Vec<Parked>>;
+    async fn due_deliveries(&self, name: &str, limit: u32) -> Result<Vec<ParkedDelivery>>;
 
     /// Parked deliveries, dead or waiting, with an id over `after`, at most `limit`.
     async fn parked_deliveries(
@@ -123,17 +127,22 @@ pub trait Webhooks: Send + Sync + 'static {
         dead: bool,
         after: u64,
         limit: u32,
-    ) -> Result<Vec<Parked>>;
+    ) -> Result<Vec<ParkedDelivery>>;
 
     /// How the endpoints stand that there ever were, by name.
     async fn endpoints(&self) -> Result<Vec<EndpointRow>>;
 
     /// Has deliveries tried at once, as if for the first time, and records the deed with it. Gives how many.
-    async fn replay(&self, name: &str, what: Replay, deed: &Deed) -> Result<u64>;
+    async fn replay_deliveries(
+        &self,
+        name: &str,
+        what: Replay,
+        deed: &NewAuditEntry,
+    ) -> Result<u64>;
 
     /// Goes on with an endpoint that is paused, and records the deed with it. False if it is not.
-    async fn resume_endpoint(&self, name: &str, deed: &Deed) -> Result<bool>;
+    async fn resume_endpoint(&self, name: &str, deed: &NewAuditEntry) -> Result<bool>;
 }
 
 /// How many are counted, and replayed, at most.
-pub(super) const COUNTED: u32 = 10_000;
+pub(super) const COUNT_MAX: u32 = 10_000;

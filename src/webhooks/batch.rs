@@ -10,7 +10,7 @@ use tracing::warn;
 
 use super::delivery::Outcome;
 use super::{Endpoint, Message, schedule};
-use crate::store::webhooks::{Failed, Progress};
+use crate::store::webhooks::{FailedAttempt, ProgressUpdate};
 use crate::telemetry::metrics;
 
 /// Posts under way at once.
@@ -31,7 +31,7 @@ pub(super) struct Letter {
 pub(super) struct Page {
     pub(super) letters: Vec<Letter>,
     /// To be noted when they have been posted.
-    pub(super) progress: Progress,
+    pub(super) progress: ProgressUpdate,
     /// The feed has no more for now.
     pub(super) caught_up: bool,
 }
@@ -57,7 +57,11 @@ impl Page {
 
     /// Whether the endpoint took none of the letters, and does not say that it wants none.
     pub(super) fn failed(&self) -> bool {
-        let Progress { failed, paused, .. } = &self.progress;
+        let ProgressUpdate {
+            failed_attempts: failed,
+            pause_reason: paused,
+            ..
+        } = &self.progress;
         !self.letters.is_empty() && failed.len() == self.letters.len() && paused.is_none()
     }
 }
@@ -71,7 +75,7 @@ async fn in_turn<'l>(endpoint: &Endpoint, letters: Vec<&'l Letter>) -> Vec<(&'l 
 }
 
 impl Letter {
-    fn fared(&self, outcome: Outcome, endpoint: &Endpoint, progress: &mut Progress) {
+    fn fared(&self, outcome: Outcome, endpoint: &Endpoint, progress: &mut ProgressUpdate) {
         let Letter {
             raid,
             seq,
@@ -79,21 +83,23 @@ impl Letter {
             attempts,
             ..
         } = *self;
-        let failed = |attempts, again, error| Failed {
+        let failed = |attempts, again, error| FailedAttempt {
             raid,
             seq,
             attempts,
-            again,
+            retry_after: again,
             error,
         };
         match outcome {
-            Outcome::Delivered => progress.settled.extend(parked),
+            Outcome::Delivered => progress.settled_ids.extend(parked),
             Outcome::Gone => {
                 let error = "answered with 410 Gone".to_owned();
-                progress
-                    .failed
-                    .push(failed(attempts, Some(Duration::ZERO), error.clone()));
-                progress.paused = Some(error);
+                progress.failed_attempts.push(failed(
+                    attempts,
+                    Some(Duration::ZERO),
+                    error.clone(),
+                ));
+                progress.pause_reason = Some(error);
             }
             Outcome::Failed { error, again } => {
                 let attempts = attempts.saturating_add(1);
@@ -102,7 +108,9 @@ impl Letter {
                     metrics().webhook_deliveries.increment("dead");
                     warn!(endpoint = endpoint.name, %raid, %seq, error, "a webhook is not tried any more");
                 }
-                progress.failed.push(failed(attempts, again, error));
+                progress
+                    .failed_attempts
+                    .push(failed(attempts, again, error));
             }
         }
     }

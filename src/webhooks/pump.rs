@@ -14,8 +14,8 @@ use tracing::{info, warn};
 
 use super::batch::{Letter, Page};
 use super::{Endpoint, Kind, Message, schedule};
-use crate::store::webhooks::{Cursor, Parked, Progress};
-use crate::store::{InstanceId, Place, Result, Store};
+use crate::store::webhooks::{EndpointProgress, ParkedDelivery, ProgressUpdate};
+use crate::store::{FeedCursor, InstanceId, Result, Store};
 
 /// How often the feed, and what is due, are looked at while nothing comes.
 const LOOK: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ pub struct Pump {
 /// Where the pump is, and how the endpoint is doing.
 struct State {
     lineage: String,
-    place: Place,
+    place: FeedCursor,
     /// Events read since the place was last noted.
     unnoted: u32,
     /// Tries in a row that failed.
@@ -103,14 +103,25 @@ impl Pump {
     }
 
     async fn take_and_follow(&self) -> Result<()> {
-        match self.store.take_endpoint(self.name(), self.instance).await? {
-            Some(cursor) if cursor.paused.is_none() => self.follow(cursor).await,
+        match self
+            .store
+            .acquire_endpoint(self.name(), self.instance)
+            .await?
+        {
+            Some(cursor) if cursor.pause_reason.is_none() => self.follow(cursor).await,
             _ => Ok(()),
         }
     }
 
     /// Delivers for as long as the endpoint is ours and wants it.
-    async fn follow(&self, Cursor { lineage, place, .. }: Cursor) -> Result<()> {
+    async fn follow(
+        &self,
+        EndpointProgress {
+            lineage,
+            cursor: place,
+            ..
+        }: EndpointProgress,
+    ) -> Result<()> {
         info!(endpoint = self.name(), "webhooks are delivered from here");
         let mut state = State {
             lineage,
@@ -135,10 +146,10 @@ impl Pump {
                 caught_up,
                 ..
             } = &page;
-            if *progress != Progress::default()
+            if *progress != ProgressUpdate::default()
                 && !self
                     .store
-                    .note_progress(self.name(), self.instance, progress)
+                    .save_progress(self.name(), self.instance, progress)
                     .await?
             {
                 info!(
@@ -147,7 +158,7 @@ impl Pump {
                 );
                 return Ok(());
             }
-            if let Some(reason) = &progress.paused {
+            if let Some(reason) = &progress.pause_reason {
                 warn!(
                     endpoint = self.name(),
                     reason, "webhooks are paused until an operator resumes them"
@@ -166,7 +177,7 @@ impl Pump {
     /// What comes next in the feed. The state is ahead of what is noted from then on: whoever fails to post or to note it
     /// drops the state.
     async fn fresh(&self, state: &mut State, limit: u32) -> Result<Page> {
-        let fed = self.store.feed(state.place, SCAN).await?;
+        let fed = self.store.read_feed(state.place, SCAN).await?;
         if fed.lineage != state.lineage {
             warn!(
                 endpoint = self.name(),
@@ -191,14 +202,14 @@ impl Pump {
         state.place = if whole {
             fed.next
         } else {
-            self.store.feed(state.place, read).await?.next
+            self.store.read_feed(state.place, read).await?.next
         };
         state.unnoted += read;
         let to_note = !letters.is_empty() || state.unnoted >= NOTE_EVERY;
         let progress = if to_note {
             state.progress()
         } else {
-            Progress::default()
+            ProgressUpdate::default()
         };
         Ok(Page {
             letters,
@@ -220,9 +231,9 @@ impl Pump {
     }
 
     /// What was parked, read anew from the ledger.
-    async fn parked(&self, state: &State, due: Vec<Parked>) -> Result<Page> {
+    async fn parked(&self, state: &State, due: Vec<ParkedDelivery>) -> Result<Page> {
         let mut page = Page::default();
-        for Parked {
+        for ParkedDelivery {
             id,
             raid,
             seq,
@@ -245,7 +256,7 @@ impl Pump {
                     parked: Some(id),
                     attempts,
                 }),
-                None => page.progress.settled.push(id), // there is no such event to tell of
+                None => page.progress.settled_ids.push(id), // there is no such event to tell of
             }
         }
         Ok(page)
@@ -256,7 +267,7 @@ impl Pump {
         if page.failed() && state.failures == 0 {
             let error = page
                 .progress
-                .failed
+                .failed_attempts
                 .last()
                 .map(|failed| failed.error.as_str());
             warn!(
@@ -275,11 +286,11 @@ impl Pump {
 
 impl State {
     /// That everything up to here is dealt with.
-    fn progress(&mut self) -> Progress {
+    fn progress(&mut self) -> ProgressUpdate {
         self.unnoted = 0;
-        Progress {
+        ProgressUpdate {
             cursor: Some((self.lineage.clone(), self.place)),
-            ..Progress::default()
+            ..ProgressUpdate::default()
         }
     }
 }

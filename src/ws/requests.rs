@@ -20,7 +20,7 @@ use crate::fanout::frame::{self, Form};
 use crate::fanout::outbox::{Answer, Outbox};
 use crate::raid::{self, Refusal};
 use crate::session::{Ack, Reply};
-use crate::store::{self, Deed, OpHash};
+use crate::store::{self, NewAuditEntry, OpHash};
 use crate::telemetry::metrics;
 
 /// What came of an errand.
@@ -119,7 +119,7 @@ impl Connection {
                 },
                 Ok(()),
             ) => {
-                self.submit(id, raid, op, raid::Command::Service { command });
+                self.submit(id, raid, op, raid::RaidCommand::Service { command });
             }
             Done::Recorded(Wanted { id, raid, .. }, Err(error)) => {
                 warn!(
@@ -165,7 +165,7 @@ impl Connection {
     fn execute(&mut self, id: u64, raid: RaidId, op: Option<OpKey>, command: Command) {
         let op = op.map(|op| OpHash::new(&self.viewer.identity.subject, &op));
         let command = match (&self.viewer.identity.player, self.viewer.identity.scope) {
-            (Some(player), Scope::Player) => raid::Command::Player {
+            (Some(player), Scope::Player) => raid::RaidCommand::Player {
                 by: player.id,
                 command,
             },
@@ -188,14 +188,14 @@ impl Connection {
     /// What a backend does is on record before it takes effect.
     fn record(&mut self, wanted: Wanted) {
         let (subject, session) = (&self.viewer.identity.subject, self.session.to_string());
-        let deed = Deed::of_command(subject, &session, wanted.raid, &wanted.command);
+        let deed = NewAuditEntry::from_command(subject, &session, wanted.raid, &wanted.command);
         let store = Arc::clone(&self.viewer.sockets.0.store);
         self.errand = Some(Box::pin(async move {
-            Done::Recorded(wanted, store.record(&deed).await)
+            Done::Recorded(wanted, store.record_audit(&deed).await)
         }));
     }
 
-    fn submit(&mut self, id: u64, raid: RaidId, op: Option<OpHash>, command: raid::Command) {
+    fn submit(&mut self, id: u64, raid: RaidId, op: Option<OpHash>, command: raid::RaidCommand) {
         let outbox = Arc::clone(&self.viewer.outbox);
         self.viewer.watches.expect_answer();
         let reply = Reply::new(move |result| answer_do(&outbox, id, raid, result));

@@ -43,7 +43,10 @@ async fn a_file_that_is_cut_anywhere_is_not_whole() {
     let file = small_file().await;
     for length in 0..file.len() {
         let fault = fault_of(&file[..length]).await.expect("a fault");
-        assert!(fault.why.contains("not whole"), "{length} bytes: {fault}");
+        assert!(
+            fault.reason.contains("not whole"),
+            "{length} bytes: {fault}"
+        );
     }
 }
 
@@ -52,7 +55,7 @@ async fn a_file_that_goes_on_after_its_end_is_refused() {
     let mut file = small_file().await;
     file.push(0);
     let fault = fault_of(&file).await.expect("a fault");
-    assert!(fault.why.contains("follows the end"), "{fault}");
+    assert!(fault.reason.contains("follows the end"), "{fault}");
 }
 
 /// Members that are good by themselves: a block more, one less, two in another order.
@@ -77,7 +80,7 @@ async fn blocks_that_are_lost_doubled_or_swapped_are_found() {
             .await
             .expect_err("an altered file");
         assert!(
-            matches!(error, BackupError::Damaged(_) | BackupError::Wrong { .. }),
+            matches!(error, BackupError::Damaged(_) | BackupError::Invalid { .. }),
             "{error}"
         );
     }

@@ -24,7 +24,7 @@ async fn refusals(alter: impl FnOnce(&mut Shelf)) -> Vec<String> {
     let mut told = Vec::new();
     for site in [Site::sqlite(), Site::postgres().await] {
         let error = site.import(&file).await.expect_err("a lie");
-        assert!(matches!(error, BackupError::Wrong { .. }), "{error:?}");
+        assert!(matches!(error, BackupError::Invalid { .. }), "{error:?}");
         told.push(error.to_string());
         let (_, counted) = site.export().await;
         assert_eq!(

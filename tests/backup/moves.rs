@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use raidhall::backup::BackupError;
-use raidhall::store::{Deed, Instance, InstanceId, Store};
+use raidhall::store::{Instance, InstanceId, NewAuditEntry, Store};
 use raidhall_protocol::{PlayerId, RaidId};
 use uuid::Uuid;
 
@@ -43,7 +43,7 @@ async fn from_sqlite_to_postgres_and_back_the_file_stays_the_same() {
     let (first, second, third) = (Site::sqlite(), Site::postgres().await, Site::sqlite());
     let players = fill(first.store().await.as_ref(), 40, 60, 1).await;
     for (round, player) in (0..).zip(&players) {
-        let deed = Deed {
+        let deed = NewAuditEntry {
             actor: "admin:ops".into(),
             action: "ban",
             target: format!("player {}", player.id),
@@ -59,7 +59,7 @@ async fn from_sqlite_to_postgres_and_back_the_file_stays_the_same() {
                 .expect("banned")
         );
     }
-    let deed = Deed {
+    let deed = NewAuditEntry {
         actor: "5".into(),
         action: "erase",
         target: format!("player {}", players[2].id),
@@ -110,11 +110,11 @@ async fn from_sqlite_to_postgres_and_back_the_file_stays_the_same() {
         let mut listed = Vec::new();
         for store in &stores {
             let raids = store
-                .raids_of(player.id, None, None, 100)
+                .raids_by_member(player.id, None, None, 100)
                 .await
                 .expect("raids");
             let visited = store
-                .raids_visited(player.id, None, 100)
+                .raids_ever_joined(player.id, None, 100)
                 .await
                 .expect("raids");
             assert!(visited.len() > raids.len(), "somebody left");
@@ -136,7 +136,7 @@ async fn from_sqlite_to_postgres_and_back_the_file_stays_the_same() {
                 .expect("load")
                 .expect("a raid");
             loads.push((
-                loaded.born,
+                loaded.created_month,
                 loaded.head,
                 loaded.snapshot,
                 loaded.tail,
@@ -182,7 +182,7 @@ async fn lineage(store: &dyn Store) -> String {
     };
     let (ttl, patience) = (Duration::from_millis(1), Duration::from_secs(5));
     store
-        .enlist(&instance, ttl, patience)
+        .register(&instance, ttl, patience)
         .await
         .expect("enlist")
         .lineage

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use raidhall::raid::{Command, Context, State, apply, decide, stored};
+use raidhall::raid::{Context, RaidCommand, State, apply, decide, stored};
 use raidhall::store::{
-    Append, Epoch, FamilyId, Fate, Header, Instance, InstanceId, Month, OpHash, Recorded, Store,
-    TokenHash,
+    Append, CommitOutcome, Epoch, FamilyId, Instance, InstanceId, LedgerEvent, Month, OpHash,
+    RaidHeader, Store, TokenHash,
 };
 use raidhall_protocol::rest::NewRaid;
 use raidhall_protocol::server::PlayerRef;
@@ -28,13 +28,13 @@ pub async fn fill(store: &dyn Store, raids: u32, acts: u32, seed: u64) -> Vec<Pl
         release: "0".into(),
         draining: false,
     };
-    store.enlist(&instance, LONG, LONG).await.expect("enlist");
+    store.register(&instance, LONG, LONG).await.expect("enlist");
     let mut players = Vec::new();
     for name in ["Ada", "Zoë \"quote\" \\ 🔥", "Поля́", "d", "e", "\u{202e}f"] {
         let player = store.create_player(name).await.expect("a player");
         let (family, token) = (FamilyId(Uuid::now_v7()), TokenHash([7; 32]));
         store
-            .begin_refresh(family, player.id, token, LONG)
+            .create_token_family(family, player.id, token, LONG)
             .await
             .expect("sign in");
         players.push(PlayerRef {
@@ -49,7 +49,7 @@ pub async fn fill(store: &dyn Store, raids: u32, acts: u32, seed: u64) -> Vec<Pl
             .play(store, acts)
             .await;
     }
-    store.retire(id).await.expect("retire");
+    store.deregister(id).await.expect("retire");
     players
 }
 
@@ -74,9 +74,9 @@ impl<'g> Game<'g> {
         Game {
             raid,
             owner,
-            born: Month::of(now),
+            born: Month::from_unix_millis(now),
             now,
-            state: State::unborn(raid),
+            state: State::new(raid),
             players,
             chance,
         }
@@ -103,7 +103,7 @@ impl<'g> Game<'g> {
         }
     }
 
-    fn creation(&mut self) -> Command {
+    fn creation(&mut self) -> RaidCommand {
         let raid = NewRaid {
             title: format!("Raid \"{}\" ☂", self.raid),
             description: self
@@ -117,18 +117,18 @@ impl<'g> Game<'g> {
             late_join: Some(true),
         };
         let invite_code = format!("T{:0>7}", self.raid);
-        Command::Create {
+        RaidCommand::Create {
             leader: self.someone(),
             invite_code,
             raid,
         }
     }
 
-    fn command(&mut self) -> Command {
+    fn command(&mut self) -> RaidCommand {
         let task = TaskId::try_from(self.chance.random_range(1..=4u64)).expect("a task");
         let (by, other) = (self.someone().id, self.someone());
         let command = match self.chance.random_range(0..16) {
-            0..=2 => return Command::Join { player: other },
+            0..=2 => return RaidCommand::Join { player: other },
             3 => Act::Leave,
             4 => Act::Promote { player: other.id },
             5..=6 => Act::AddTask {
@@ -148,27 +148,32 @@ impl<'g> Game<'g> {
                     kind: "habit".into(),
                     note,
                 };
-                return Command::Service { command };
+                return RaidCommand::Service { command };
             }
             _ => Act::Say {
                 text: "said {\"so\": [1,2]} 🎲".into(),
             },
         };
-        Command::Player { by, command }
+        RaidCommand::Player { by, command }
     }
 
     fn someone(&mut self) -> PlayerRef {
         self.players[self.chance.random_range(0..self.players.len())].clone()
     }
 
-    async fn commit(&mut self, store: &dyn Store, command: &Command, create_key: Option<OpHash>) {
+    async fn commit(
+        &mut self,
+        store: &dyn Store,
+        command: &RaidCommand,
+        create_key: Option<OpHash>,
+    ) {
         let online = BTreeSet::<PlayerId>::new();
         let context = Context {
             now: self.now,
             online: &online,
         };
-        let events = match self.state.due().filter(|due| self.now >= *due) {
-            Some(_) => decide(&self.state, &Command::Deadline, context),
+        let events = match self.state.active_deadline().filter(|due| self.now >= *due) {
+            Some(_) => decide(&self.state, &RaidCommand::Deadline, context),
             None => decide(&self.state, command, context),
         };
         let Ok(events) = events else { return };
@@ -180,16 +185,16 @@ impl<'g> Game<'g> {
             .for_each(|event| apply(&mut self.state, event));
         let mut events: Vec<_> = events
             .into_iter()
-            .map(|event| Recorded { event, op: None })
+            .map(|event| LedgerEvent { event, op: None })
             .collect();
         if self.chance.random_bool(0.5) {
             let op = OpKey::try_from(format!("op-{}", self.state.seq())).expect("an op");
             events.last_mut().expect("events").op = Some(OpHash::new("1", &op));
         }
         let shown = self.state.shown();
-        let header = Header {
+        let header = RaidHeader {
             status: shown.status,
-            deadline: self.state.due(),
+            deadline: self.state.active_deadline(),
             current_xp: shown.current_xp,
             current_tasks: shown.current_tasks,
             ended_at: shown.ended_at,
@@ -199,7 +204,7 @@ impl<'g> Game<'g> {
         } = *self;
         let append = Append {
             raid,
-            born,
+            created_month: born,
             owner,
             epoch: Epoch(1),
             events,
@@ -208,7 +213,7 @@ impl<'g> Game<'g> {
         };
         assert_eq!(
             store.commit(&[append]).await.expect("commit"),
-            [Fate::Committed]
+            [CommitOutcome::Committed]
         );
     }
 }

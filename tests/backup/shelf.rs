@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use raidhall::backup::form::{Ban, Deed, Event, Ids, Player, Raid, SignIn, Snapshot};
-use raidhall::backup::{BackupError, Imported, Source, Target, import};
+use raidhall::backup::form::{
+    AuditLine, BanLine, EventLine, IdsLine, PlayerLine, RaidLine, SignInLine, SnapshotLine,
+};
+use raidhall::backup::{BackupError, BackupSource, BackupTarget, ImportReport, import};
 use raidhall::store::Result;
 use raidhall_protocol::{PlayerId, RaidId};
 
@@ -13,20 +15,20 @@ use raidhall_protocol::{PlayerId, RaidId};
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Shelf {
     pub lineage: String,
-    pub ids: Ids,
-    pub players: Vec<Player>,
-    pub raids: Vec<Raid>,
-    pub snapshots: Vec<Snapshot>,
-    pub events: Vec<Event>,
-    pub sign_ins: Vec<SignIn>,
-    pub bans: Vec<Ban>,
-    pub deeds: Vec<Deed>,
+    pub ids: IdsLine,
+    pub players: Vec<PlayerLine>,
+    pub raids: Vec<RaidLine>,
+    pub snapshots: Vec<SnapshotLine>,
+    pub events: Vec<EventLine>,
+    pub sign_ins: Vec<SignInLine>,
+    pub bans: Vec<BanLine>,
+    pub deeds: Vec<AuditLine>,
     pub members: Vec<(RaidId, Vec<PlayerId>)>,
 }
 
 impl Shelf {
     /// What a file holds, if it is accepted.
-    pub async fn read(file: &[u8]) -> Result<(Shelf, Imported), BackupError> {
+    pub async fn read(file: &[u8]) -> Result<(Shelf, ImportReport), BackupError> {
         let shelf = Arc::new(Mutex::new(None));
         let filling = Filling {
             shelf: Shelf::default(),
@@ -58,8 +60,8 @@ fn page<T: Clone>(rows: &[T], wanted: impl Fn(&T) -> bool, limit: u32) -> Vec<T>
 }
 
 #[async_trait]
-impl Source for Shelf {
-    fn kind(&self) -> &'static str {
+impl BackupSource for Shelf {
+    fn database_kind(&self) -> &'static str {
         "shelf"
     }
 
@@ -67,19 +69,19 @@ impl Source for Shelf {
         Ok(self.lineage.clone())
     }
 
-    async fn ids(&mut self) -> Result<Ids> {
+    async fn allocated_ids(&mut self) -> Result<IdsLine> {
         Ok(self.ids)
     }
 
-    async fn players(&mut self, after: i64, limit: u32) -> Result<Vec<Player>> {
+    async fn players(&mut self, after: i64, limit: u32) -> Result<Vec<PlayerLine>> {
         Ok(page(&self.players, |player| player.id > after, limit))
     }
 
-    async fn raids(&mut self, after: i64, limit: u32) -> Result<Vec<Raid>> {
+    async fn raids(&mut self, after: i64, limit: u32) -> Result<Vec<RaidLine>> {
         Ok(page(&self.raids, |raid| raid.id > after, limit))
     }
 
-    async fn snapshot(&mut self, raid: i64) -> Result<Option<Snapshot>> {
+    async fn snapshot(&mut self, raid: i64) -> Result<Option<SnapshotLine>> {
         Ok(self
             .snapshots
             .iter()
@@ -87,7 +89,7 @@ impl Source for Shelf {
             .cloned())
     }
 
-    async fn events(&mut self, raid: &Raid, after: i64, limit: u32) -> Result<Vec<Event>> {
+    async fn events(&mut self, raid: &RaidLine, after: i64, limit: u32) -> Result<Vec<EventLine>> {
         Ok(page(
             &self.events,
             |event| event.raid == raid.id && event.seq > after,
@@ -95,7 +97,7 @@ impl Source for Shelf {
         ))
     }
 
-    async fn sign_ins(&mut self, after: &str, limit: u32) -> Result<Vec<SignIn>> {
+    async fn sign_ins(&mut self, after: &str, limit: u32) -> Result<Vec<SignInLine>> {
         Ok(page(
             &self.sign_ins,
             |sign_in| sign_in.id.as_str() > after,
@@ -103,65 +105,72 @@ impl Source for Shelf {
         ))
     }
 
-    async fn bans(&mut self, after: i64, limit: u32) -> Result<Vec<Ban>> {
+    async fn bans(&mut self, after: i64, limit: u32) -> Result<Vec<BanLine>> {
         Ok(page(&self.bans, |ban| ban.player > after, limit))
     }
 
-    async fn deeds(&mut self, after: i64, limit: u32) -> Result<Vec<Deed>> {
+    async fn audit_entries(&mut self, after: i64, limit: u32) -> Result<Vec<AuditLine>> {
         // Their ids are not in a file: here their places are.
         let from = usize::try_from(after).expect("a place");
         let rest = self.deeds.iter().zip(1..).skip(from).take(limit as usize);
-        Ok(rest.map(|(deed, id)| Deed { id, ..deed.clone() }).collect())
+        Ok(rest
+            .map(|(deed, id)| AuditLine { id, ..deed.clone() })
+            .collect())
     }
 }
 
 #[async_trait]
-impl Target for Filling {
-    async fn players(&mut self, rows: &[Player]) -> Result<()> {
+impl BackupTarget for Filling {
+    async fn add_players(&mut self, rows: &[PlayerLine]) -> Result<()> {
         self.shelf.players.extend_from_slice(rows);
         Ok(())
     }
 
-    async fn raid(&mut self, raid: &Raid) -> Result<()> {
+    async fn add_raid(&mut self, raid: &RaidLine) -> Result<()> {
         self.shelf.raids.push(raid.clone());
         Ok(())
     }
 
-    async fn snapshot(&mut self, row: &Snapshot) -> Result<()> {
+    async fn add_snapshot(&mut self, row: &SnapshotLine) -> Result<()> {
         self.shelf.snapshots.push(row.clone());
         Ok(())
     }
 
-    async fn events(&mut self, _: &Raid, rows: &[Event]) -> Result<()> {
+    async fn add_events(&mut self, _: &RaidLine, rows: &[EventLine]) -> Result<()> {
         self.shelf.events.extend_from_slice(rows);
         Ok(())
     }
 
-    async fn members(&mut self, raid: RaidId, members: &[PlayerId], _: &[PlayerId]) -> Result<()> {
+    async fn add_members(
+        &mut self,
+        raid: RaidId,
+        members: &[PlayerId],
+        _: &[PlayerId],
+    ) -> Result<()> {
         self.shelf.members.push((raid, members.to_vec()));
         Ok(())
     }
 
-    async fn sign_ins(&mut self, rows: &[SignIn]) -> Result<()> {
+    async fn add_sign_ins(&mut self, rows: &[SignInLine]) -> Result<()> {
         self.shelf.sign_ins.extend_from_slice(rows);
         Ok(())
     }
 
-    async fn bans(&mut self, rows: &[Ban]) -> Result<()> {
+    async fn add_bans(&mut self, rows: &[BanLine]) -> Result<()> {
         self.shelf.bans.extend_from_slice(rows);
         Ok(())
     }
 
-    async fn deeds(&mut self, rows: &[Deed]) -> Result<()> {
+    async fn add_audit_entries(&mut self, rows: &[AuditLine]) -> Result<()> {
         self.shelf.deeds.extend_from_slice(rows);
         Ok(())
     }
 
-    async fn wrong_totals(&mut self) -> Result<Option<i64>> {
+    async fn find_wrong_totals(&mut self) -> Result<Option<i64>> {
         Ok(None)
     }
 
-    async fn finish(mut self: Box<Self>, ids: &Ids, lineage: Option<&str>) -> Result<()> {
+    async fn commit(mut self: Box<Self>, ids: &IdsLine, lineage: Option<&str>) -> Result<()> {
         (self.shelf.ids, self.shelf.lineage) = (*ids, lineage.unwrap_or("new").to_owned());
         *self.done.lock() = Some(self.shelf);
         Ok(())

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use raidhall::backup::{self, BackupError, Exported, Imported, Options, Source, Target};
+use raidhall::backup::{
+    self, BackupError, BackupSource, BackupTarget, ExportCounts, ImportReport, Options,
+};
 use raidhall::store::Store;
 use raidhall::store::postgres::{PostgresOptions, PostgresStore};
 use raidhall::store::sqlite::{SqliteSource, SqliteStore, SqliteTarget};
@@ -59,24 +61,30 @@ impl Site {
             connections_max: 4,
             statement_timeout: PATIENCE,
             connect_timeout: PATIENCE,
-            alone: false,
+            is_exclusive: false,
         };
         PostgresStore::connect(options).await.expect("connect")
     }
 
-    pub async fn source(&self) -> Box<dyn Source> {
+    pub async fn source(&self) -> Box<dyn BackupSource> {
         match self {
             Site::Sqlite(_) => Box::new(SqliteSource::open(&self.url()).await.expect("a source")),
-            Site::Postgres(_) => Box::new(self.connected().await.source().await.expect("a source")),
+            Site::Postgres(_) => Box::new(
+                self.connected()
+                    .await
+                    .open_backup_source()
+                    .await
+                    .expect("a source"),
+            ),
         }
     }
 
     /// Everything, as a file.
-    pub async fn export(&self) -> (Vec<u8>, Exported) {
+    pub async fn export(&self) -> (Vec<u8>, ExportCounts) {
         exported(self.source().await.as_mut()).await
     }
 
-    pub async fn import(&self, file: &[u8]) -> Result<Imported, BackupError> {
+    pub async fn import(&self, file: &[u8]) -> Result<ImportReport, BackupError> {
         self.import_as(file, false).await
     }
 
@@ -84,18 +92,20 @@ impl Site {
         &self,
         file: &[u8],
         keep_lineage: bool,
-    ) -> Result<Imported, BackupError> {
+    ) -> Result<ImportReport, BackupError> {
         let patience = Duration::ZERO;
-        let target: Box<dyn Target> = match self {
+        let target: Box<dyn BackupTarget> = match self {
             Site::Sqlite(_) => Box::new(SqliteTarget::open(&self.url(), patience).await?),
-            Site::Postgres(_) => Box::new(self.connected().await.target(patience).await?),
+            Site::Postgres(_) => {
+                Box::new(self.connected().await.open_backup_target(patience).await?)
+            }
         };
         backup::import(file, target, keep_lineage).await
     }
 }
 
 /// Everything that a source has, as a file.
-pub async fn exported(source: &mut dyn Source) -> (Vec<u8>, Exported) {
+pub async fn exported(source: &mut dyn BackupSource) -> (Vec<u8>, ExportCounts) {
     let mut file = Vec::new();
     let options = Options {
         sign_ins: true,

@@ -189,7 +189,7 @@ async fn a_deadline_comes_at_the_same_time_at_either_of_two_nodes_an_hour_apart(
                 deadline,
                 owner: former,
             } = begun;
-            store.retire(former).await.expect("retire");
+            store.deregister(former).await.expect("retire");
             let token = fleet
                 .site
                 .token(Scope::Player, Some(&leader), Duration::from_secs(600));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use raidhall::store::Head;
+use raidhall::store::RaidHead;
 use raidhall_protocol::{ClientMessage, Command, ErrorType, RaidId, Seq};
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
@@ -89,7 +89,7 @@ async fn retried(wire: &mut Wire, raid: RaidId, op: &str) -> Seq {
     }
 }
 
-async fn heads(fleet: &Fleet, raids: &[RaidId]) -> Vec<(RaidId, Head)> {
+async fn heads(fleet: &Fleet, raids: &[RaidId]) -> Vec<(RaidId, RaidHead)> {
     let mut heads = fleet
         .site
         .store()

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use raidhall::auth::Scope;
 use raidhall::store::{
-    Append, Claim, Epoch, Fate, Header, Instance, InstanceId, Month, Recorded, Store,
+    Append, ClaimOutcome, CommitOutcome, Epoch, Instance, InstanceId, LedgerEvent, Month,
+    RaidHeader, Store,
 };
 use raidhall_loadtest::client::Rest;
 use raidhall_protocol::event::FailReason;
@@ -39,12 +40,12 @@ pub async fn begun_at(store: &Arc<dyn Store>, began: UnixMillis) -> Begun {
         release: "0.0.0".into(),
         draining: false,
     };
-    store.enlist(&instance, TTL, TTL).await.expect("enlist");
+    store.register(&instance, TTL, TTL).await.expect("enlist");
     let leader = store.create_player("Ada").await.expect("a player");
     let raid = store.reserve_raid_ids(1).await.expect("an id").start;
     let raid = RaidId::try_from(raid).expect("an id");
     let deadline = began.plus(60_000);
-    let header = Header {
+    let header = RaidHeader {
         status: RaidStatus::Active,
         deadline: Some(deadline),
         current_xp: 0,
@@ -56,7 +57,7 @@ pub async fn begun_at(store: &Arc<dyn Store>, began: UnixMillis) -> Begun {
         joined(leader.id, began),
         EventData::RaidStarted { deadline },
     ];
-    let events = history.into_iter().zip(1..).map(|(data, seq)| Recorded {
+    let events = history.into_iter().zip(1..).map(|(data, seq)| LedgerEvent {
         event: Event {
             seq: Seq(seq),
             at: began,
@@ -67,7 +68,7 @@ pub async fn begun_at(store: &Arc<dyn Store>, began: UnixMillis) -> Begun {
     });
     let append = Append {
         raid,
-        born: Month::of(began),
+        created_month: Month::from_unix_millis(began),
         owner: instance.id,
         epoch: Epoch(1),
         events: events.collect(),
@@ -76,11 +77,11 @@ pub async fn begun_at(store: &Arc<dyn Store>, began: UnixMillis) -> Begun {
     };
     assert_eq!(
         store.commit(&[append]).await.expect("commit"),
-        [Fate::Committed]
+        [CommitOutcome::Committed]
     );
     assert_eq!(
         store.claim(&[raid], instance.id).await.expect("claim"),
-        [Claim::Ours(Epoch(2))]
+        [ClaimOutcome::Acquired(Epoch(2))]
     );
     let leader = PlayerRef {
         id: leader.id,

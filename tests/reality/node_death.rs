@@ -189,7 +189,7 @@ async fn fires(before: Duration, late_max: i64) {
             deadline,
             owner,
         } = begun_at(&store, now().plus(-50_000)).await;
-        store.retire(owner).await.expect("retire");
+        store.deregister(owner).await.expect("retire");
         let token = fleet
             .site
             .token(Scope::Player, Some(&leader), Duration::from_secs(600));

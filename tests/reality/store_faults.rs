@@ -337,7 +337,7 @@ async fn when_answers_are_lost_a_raid_is_made_once_and_a_sign_in_goes_on() {
         let mine = site
             .store()
             .await
-            .raids_of(tokens.player.id, None, None, 100)
+            .raids_by_member(tokens.player.id, None, None, 100)
             .await
             .expect("the list");
         assert_eq!(mine.len(), 12, "one raid for each key");

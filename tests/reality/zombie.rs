@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use raidhall::store::{Append, Claim, Fate, Header, Instance, InstanceId, Recorded, Store};
+use raidhall::store::{
+    Append, ClaimOutcome, CommitOutcome, Instance, InstanceId, LedgerEvent, RaidHeader, Store,
+};
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{
     ClientMessage, Codec, Command, ErrorType, Event, EventData, RaidId, Seq, ServerMessage,
@@ -38,7 +40,7 @@ impl Heir {
         };
         let store = site.store().await;
         store
-            .enlist(&instance, TTL, Duration::from_secs(20))
+            .register(&instance, TTL, Duration::from_secs(20))
             .await
             .expect("enlist");
         Heir { store, instance }
@@ -50,7 +52,7 @@ impl Heir {
             .claim(&[raid], self.instance.id)
             .await
             .expect("claim");
-        let [Claim::Ours(epoch)] = claims[..] else {
+        let [ClaimOutcome::Acquired(epoch)] = claims[..] else {
             panic!("the raid is still held: {claims:?}")
         };
         let loaded = self
@@ -64,7 +66,7 @@ impl Heir {
         let data = EventData::Said {
             text: "the heir's".into(),
         };
-        let header = Header {
+        let header = RaidHeader {
             status: RaidStatus::Recruiting,
             deadline: None,
             current_xp: 0,
@@ -73,10 +75,10 @@ impl Heir {
         };
         let append = Append {
             raid,
-            born: loaded.born,
+            created_month: loaded.created_month,
             owner: self.instance.id,
             epoch,
-            events: vec![Recorded {
+            events: vec![LedgerEvent {
                 event: Event { seq, data, ..last },
                 op: None,
             }],
@@ -85,7 +87,7 @@ impl Heir {
         };
         assert_eq!(
             self.store.commit(&[append]).await.expect("commit"),
-            [Fate::Committed]
+            [CommitOutcome::Committed]
         );
         seq
     }
@@ -96,7 +98,10 @@ impl Heir {
     }
 
     async fn retire(self) {
-        self.store.retire(self.instance.id).await.expect("retire");
+        self.store
+            .deregister(self.instance.id)
+            .await
+            .expect("retire");
     }
 }
 

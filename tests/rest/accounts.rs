@@ -38,7 +38,7 @@ async fn a_bad_name_is_named_and_makes_nobody() {
     ] {
         assert_eq!(house.post("/auth/guest", "", body).await.faulty(), ["name"]);
     }
-    assert_eq!(house.store.faults().calls(Call::CreatePlayer), 0);
+    assert_eq!(house.store.faults().call_count(Call::CreatePlayer), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -128,7 +128,7 @@ async fn a_refresh_token_used_again_later_ends_the_sign_in() {
 async fn a_store_that_is_away_is_a_reason_to_try_again() {
     let house = House::open().await;
     let token = house.token("Ada").await;
-    house.store.faults().fail(Call::Player, 1);
+    house.store.faults().fail_calls(Call::Player, 1);
     let error = house.get("/me", &token).await.failed("unavailable");
     assert_eq!(
         (&error["retry"], &error["retry_after_ms"]),

@@ -105,7 +105,7 @@ async fn what_cannot_be_recorded_is_not_done() {
     let house = House::open().await;
     let (token, admin) = (house.token("Ada").await, house.scoped(Scope::Admin));
     let id = house.raid(&token).await["id"].clone();
-    house.store.faults().fail(Call::Record, 1);
+    house.store.faults().fail_calls(Call::RecordAudit, 1);
     house
         .post(&format!("/admin/raids/{id}/end"), &admin, Value::Null)
         .await

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use raidhall::auth::Scope;
 use raidhall::store::memory::Call;
-use raidhall::store::{Oversight, PlayerLookup, Store};
+use raidhall::store::{AuditLog, PlayerLookup, Store};
 use raidhall_protocol::{PlayerId, RaidId, Seq};
 use serde_json::{Value, json};
 
@@ -104,13 +104,13 @@ async fn who_wants_to_be_forgotten_is() {
         .expect("players");
     assert_eq!(found[0].profile.name, "[erased]");
     // The first look came too soon to be the last.
-    assert_eq!(house.store.faults().calls(Call::EndErasure), 0);
+    assert_eq!(house.store.faults().call_count(Call::EndErasure), 0);
     tokio::time::sleep(Duration::from_secs(75)).await;
-    assert_eq!(house.store.faults().calls(Call::EndErasure), 1);
-    let looks = house.store.faults().calls(Call::Rewrite);
+    assert_eq!(house.store.faults().call_count(Call::EndErasure), 1);
+    let looks = house.store.faults().call_count(Call::RewriteEvents);
     tokio::time::sleep(Duration::from_secs(600)).await;
     assert_eq!(
-        house.store.faults().calls(Call::Rewrite),
+        house.store.faults().call_count(Call::RewriteEvents),
         looks,
         "and then it is over"
     );
@@ -120,7 +120,7 @@ async fn who_wants_to_be_forgotten_is() {
 async fn what_a_fault_leaves_undone_is_done_later() {
     let house = House::open().await;
     let (ben, _, raid) = played(&house).await;
-    house.store.faults().fail(Call::Rewrite, 2);
+    house.store.faults().fail_calls(Call::RewriteEvents, 2);
     let (token, id) = (text(&ben["access_token"]), ben["player"]["id"].clone());
     house
         .ask("DELETE /me", &token, &[], Value::Null)
@@ -142,7 +142,7 @@ async fn what_a_fault_leaves_undone_is_done_later() {
     tokio::time::sleep(Duration::from_secs(150)).await;
     assert!(!ledger(&house, &raid).await.contains("Benedict"));
     tokio::time::sleep(Duration::from_secs(75)).await;
-    assert_eq!(house.store.faults().calls(Call::EndErasure), 1, "{id}");
+    assert_eq!(house.store.faults().call_count(Call::EndErasure), 1, "{id}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -73,7 +73,7 @@ impl House {
             draining: false,
         };
         let renewal = store
-            .enlist(&instance, SECOND * 3600, SECOND)
+            .register(&instance, SECOND * 3600, SECOND)
             .await
             .expect("enlisted");
         let clock = Arc::new(Clock::new(renewal.now));
@@ -316,7 +316,7 @@ fn sessions(store: &Arc<dyn Store>, clock: &Arc<Clock>, instance: &Instance) -> 
         &journal::Options {
             writers: 2,
             batch_events_max: 4096,
-            queue: 1024,
+            queue_max: 1024,
             commit_patience: SECOND * 2,
         },
     );

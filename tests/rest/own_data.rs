@@ -150,7 +150,7 @@ async fn a_download_that_cannot_be_finished_breaks_off_and_is_no_whole_json() {
     let token = house.token("Ada").await;
     house.raid(&token).await;
     let body = begun(&house, &token).await;
-    house.store.faults().fail(Call::Events, 1);
+    house.store.faults().fail_calls(Call::Events, 1);
     axum::body::to_bytes(body, usize::MAX)
         .await
         .expect_err("it breaks off");

@@ -128,12 +128,12 @@ async fn whoever_is_banned_comes_in_by_no_door_until_the_ban_is_lifted() {
 async fn a_token_is_checked_without_a_look_at_the_store() {
     let house = House::open().await;
     let token = house.token("Ada").await;
-    let before = [Call::Notices, Call::Bans].map(|call| house.store.faults().calls(call));
+    let before = [Call::Notices, Call::Bans].map(|call| house.store.faults().call_count(call));
     for _ in 0..100 {
         house.get("/raids/1", &token).await.failed("not_found");
     }
     assert_eq!(
-        [Call::Notices, Call::Bans].map(|call| house.store.faults().calls(call)),
+        [Call::Notices, Call::Bans].map(|call| house.store.faults().call_count(call)),
         before
     );
 }
@@ -143,7 +143,7 @@ async fn while_the_store_is_away_what_was_known_holds() {
     let house = House::open().await;
     let (ada, ben) = (house.guest("Ada").await, house.token("Ben").await);
     banned(&house, &ada).await;
-    house.store.faults().fail(Call::Notices, 5);
+    house.store.faults().fail_calls(Call::Notices, 5);
     tokio::time::sleep(Duration::from_secs(3)).await;
     house
         .get("/me", &text(&ada["access_token"]))

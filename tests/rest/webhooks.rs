@@ -1,8 +1,8 @@
 //! What operators see and do of webhooks.
 
 use raidhall::auth::Scope;
-use raidhall::store::webhooks::{Failed, Progress};
-use raidhall::store::{InstanceId, Webhooks};
+use raidhall::store::webhooks::{FailedAttempt, ProgressUpdate};
+use raidhall::store::{InstanceId, WebhookDeliveries};
 use raidhall_protocol::{RaidId, Seq};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -18,26 +18,26 @@ async fn operators_see_how_deliveries_go_and_have_them_tried_again() {
     let owner = InstanceId(Uuid::max());
     house
         .store
-        .take_endpoint("app", owner)
+        .acquire_endpoint("app", owner)
         .await
         .expect("asked")
         .expect("it is free");
-    let failed = |seq, again| Failed {
+    let failed = |seq, retry_after| FailedAttempt {
         raid: id,
         seq: Seq(seq),
         attempts: 10,
-        again,
+        retry_after,
         error: "answered with 500".into(),
     };
-    let progress = Progress {
-        failed: vec![failed(2, None)],
-        paused: Some("410".into()),
-        ..Progress::default()
+    let progress = ProgressUpdate {
+        failed_attempts: vec![failed(2, None)],
+        pause_reason: Some("410".into()),
+        ..ProgressUpdate::default()
     };
     assert!(
         house
             .store
-            .note_progress("app", owner, &progress)
+            .save_progress("app", owner, &progress)
             .await
             .expect("noted")
     );

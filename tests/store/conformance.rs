@@ -17,7 +17,7 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use raidhall::store::{Append, Fate, Instance, Renewal, Store, StoreError};
+use raidhall::store::{Append, CommitOutcome, Instance, Renewal, Store, StoreError};
 use raidhall_protocol::{PlayerId, UnixMillis};
 
 use crate::history::{History, instance, raid};
@@ -168,7 +168,7 @@ macro_rules! conformance_suite {
 /// An instance with a lease that outlives the test.
 pub async fn enlisted(store: &dyn Store) -> Instance {
     let instance = instance();
-    store.enlist(&instance, LONG, LONG).await.expect("enlist");
+    store.register(&instance, LONG, LONG).await.expect("enlist");
     instance
 }
 
@@ -176,12 +176,12 @@ pub async fn enlisted(store: &dyn Store) -> Instance {
 pub async fn made(store: &dyn Store, id: u64, owner: &Instance, leader: PlayerId) -> History {
     let mut history = History::of(raid(id), owner.id);
     let creation = history.creation(leader);
-    assert_eq!(commit(store, &creation).await, Fate::Committed);
+    assert_eq!(commit(store, &creation).await, CommitOutcome::Committed);
     history
 }
 
 /// Commits one append.
-pub async fn commit(store: &dyn Store, append: &Append) -> Fate {
+pub async fn commit(store: &dyn Store, append: &Append) -> CommitOutcome {
     let fates = store
         .commit(std::slice::from_ref(append))
         .await

@@ -16,7 +16,7 @@ mod faults {
     use std::time::Duration;
 
     use raidhall::store::memory::{Call, MemoryStore};
-    use raidhall::store::{Append, Claim, Epoch, Fate, Store, StoreError};
+    use raidhall::store::{Append, ClaimOutcome, CommitOutcome, Epoch, Store, StoreError};
     use raidhall_protocol::{Seq, UnixMillis};
 
     use crate::conformance::{LONG, commit, enlisted, made};
@@ -61,8 +61,8 @@ mod faults {
         const TTL: Duration = Duration::from_secs(3);
         let store = MemoryStore::default();
         let (sleeper, watcher) = (instance(), instance());
-        let there = store.another();
-        there.enlist(&sleeper, TTL, LONG).await.expect("enlist");
+        let there = store.new_connection();
+        there.register(&sleeper, TTL, LONG).await.expect("enlist");
         let peers = async || store.renew(&watcher, TTL).await.expect("renew").peers.len();
         tokio::time::advance(TTL - Duration::from_millis(1)).await;
         assert_eq!(peers().await, 1);
@@ -76,20 +76,20 @@ mod faults {
     async fn failed_commits_take_no_effect_and_lost_answers_hide_one() {
         let (store, append) = with_a_raid().await;
         let faults = store.faults();
-        faults.fail(Call::Commit, 2);
+        faults.fail_calls(Call::Commit, 2);
         for _ in 0..2 {
             assert!(is_unavailable(
                 store.commit(std::slice::from_ref(&append)).await
             ));
             assert_eq!(last_seq(&store).await, Seq(2));
         }
-        faults.lose_answers(1);
+        faults.drop_replies(1);
         assert!(is_unavailable(
             store.commit(std::slice::from_ref(&append)).await
         ));
         assert_eq!(last_seq(&store).await, Seq(3));
-        assert_eq!(commit(&store, &append).await, Fate::Committed);
-        assert_eq!(faults.calls(Call::Commit), 5, "with the creation");
+        assert_eq!(commit(&store, &append).await, CommitOutcome::Committed);
+        assert_eq!(faults.call_count(Call::Commit), 5, "with the creation");
     }
 
     #[tokio::test(start_paused = true)]
@@ -103,14 +103,14 @@ mod faults {
             let (store, batch) = (store.clone(), batch.clone());
             async move { store.commit(&batch).await }
         });
-        while store.faults().stalled() < 2 {
+        while store.faults().stalled_count() < 2 {
             tokio::task::yield_now().await;
         }
         assert_eq!(last_seq(&store).await, Seq(2));
-        store.faults().land_stalled();
+        store.faults().apply_stalled();
         assert_eq!(
             again.await.expect("join").expect("commit"),
-            [Fate::Committed]
+            [CommitOutcome::Committed]
         );
         assert_eq!(last_seq(&store).await, Seq(3));
     }
@@ -120,7 +120,7 @@ mod faults {
         let (store, append) = with_a_raid().await;
         store.faults().stall_commits(1);
         let (faults, batch) = (store.faults().clone(), [append]);
-        let (result, ()) = tokio::join!(store.commit(&batch), async move { faults.lose_stalled() });
+        let (result, ()) = tokio::join!(store.commit(&batch), async move { faults.drop_stalled() });
         assert!(is_unavailable(result));
         assert_eq!(last_seq(&store).await, Seq(2));
     }
@@ -128,42 +128,42 @@ mod faults {
     #[tokio::test(start_paused = true)]
     async fn a_held_call_goes_on_when_let_go_and_never_if_its_caller_gave_up() {
         let (store, append) = with_a_raid().await;
-        store.faults().hold(Call::Commit);
+        store.faults().hold_calls(Call::Commit);
         let batch = [append];
         assert!(
             tokio::time::timeout(Duration::from_secs(1), store.commit(&batch))
                 .await
                 .is_err()
         );
-        store.faults().go_on(Call::Commit);
+        store.faults().release_calls(Call::Commit);
         assert_eq!(last_seq(&store).await, Seq(2));
         assert_eq!(
             store.commit(&batch).await.expect("commit"),
-            [Fate::Committed]
+            [CommitOutcome::Committed]
         );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_batch_with_a_refused_raid_is_refused_whole() {
         let (store, append) = with_a_raid().await;
-        store.faults().refuse(raid(1));
+        store.faults().refuse_raid(raid(1));
         let result = store.commit(std::slice::from_ref(&append)).await;
         assert!(matches!(result, Err(StoreError::Refused { .. })));
-        store.faults().accept(raid(1));
-        assert_eq!(commit(&store, &append).await, Fate::Committed);
+        store.faults().accept_raid(raid(1));
+        assert_eq!(commit(&store, &append).await, CommitOutcome::Committed);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_fenced_raid_can_be_claimed_anew_and_a_seized_one_cannot() {
         let (store, append) = with_a_raid().await;
         store.fence(raid(1));
-        assert_eq!(commit(&store, &append).await, Fate::Fenced);
+        assert_eq!(commit(&store, &append).await, CommitOutcome::Fenced);
         let claims = store.claim(&[raid(1)], append.owner).await.expect("claim");
-        assert_eq!(claims, [Claim::Ours(Epoch(3))]);
+        assert_eq!(claims, [ClaimOutcome::Acquired(Epoch(3))]);
 
         let stranger = instance();
-        assert_eq!(store.seize(raid(1), &stranger), Some(Epoch(4)));
-        let held = [Claim::Held {
+        assert_eq!(store.force_claim(raid(1), &stranger), Some(Epoch(4)));
+        let held = [ClaimOutcome::Held {
             owner: stranger.id,
             ws_url: stranger.ws_url,
         }];
@@ -176,12 +176,12 @@ mod faults {
     #[tokio::test(start_paused = true)]
     async fn one_connection_is_cut_and_the_other_lives() {
         let (store, append) = with_a_raid().await;
-        let other = store.another();
-        store.faults().cut(true);
+        let other = store.new_connection();
+        store.faults().set_unreachable(true);
         assert!(is_unavailable(store.load(raid(1), 1).await));
         assert!(is_unavailable(store.claim(&[raid(1)], append.owner).await));
         assert_eq!(last_seq(&other).await, Seq(2));
-        store.faults().cut(false);
+        store.faults().set_unreachable(false);
         assert_eq!(last_seq(&store).await, Seq(2));
     }
 }

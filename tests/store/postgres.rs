@@ -30,7 +30,7 @@ fn options(database: &Database) -> PostgresOptions {
         connections_max: 8,
         statement_timeout: Duration::from_secs(30),
         connect_timeout: Duration::from_secs(10),
-        alone: false,
+        is_exclusive: false,
     }
 }
 

@@ -21,7 +21,7 @@ mod one_process {
     use std::process::{Command, Stdio};
     use std::time::Duration;
 
-    use raidhall::store::{Claim, EnlistError, Epoch, Fate, Store};
+    use raidhall::store::{ClaimOutcome, CommitOutcome, Epoch, RegisterError, Store};
     use raidhall_protocol::{Seq, UnixMillis};
     use tempfile::TempDir;
 
@@ -48,20 +48,20 @@ mod one_process {
         let second = SqliteStore::open(&url(&directory), 1)
             .await
             .expect("opening needs no lock");
-        let held = second.enlist(&instance(), LONG, BRIEF).await;
-        assert!(matches!(held, Err(EnlistError::Held)), "{held:?}");
+        let held = second.register(&instance(), LONG, BRIEF).await;
+        assert!(matches!(held, Err(RegisterError::InUse)), "{held:?}");
         assert!(matches!(
             second.migrate(Duration::ZERO).await,
-            Err(EnlistError::Held)
+            Err(RegisterError::InUse)
         ));
         assert!(matches!(
             second.rename_lineage(Duration::ZERO).await,
-            Err(EnlistError::Held)
+            Err(RegisterError::InUse)
         ));
 
         let waiting = instance();
         let (enlisted, ()) =
-            tokio::join!(second.enlist(&waiting, LONG, LONG), async { drop(first) });
+            tokio::join!(second.register(&waiting, LONG, LONG), async { drop(first) });
         enlisted.expect("enlist");
     }
 
@@ -74,22 +74,28 @@ mod one_process {
         let deadline = UnixMillis(1_900_000_000_000);
         assert_eq!(
             commit(&store, &history.append([started(deadline)])).await,
-            Fate::Committed
+            CommitOutcome::Committed
         );
         let lineage = store.renew(&owner, LONG).await.expect("renew").lineage;
         drop(store); // with an hour left on the lease
 
         let store = opened(&directory).await;
         let successor = instance();
-        let renewal = store.enlist(&successor, LONG, LONG).await.expect("enlist");
+        let renewal = store
+            .register(&successor, LONG, LONG)
+            .await
+            .expect("enlist");
         assert_eq!(renewal.lineage, lineage);
         assert_eq!(
-            store.due(instance().id, deadline, 10).await.expect("due"),
+            store
+                .due_raids(instance().id, deadline, 10)
+                .await
+                .expect("due"),
             [raid(1)]
         );
         assert_eq!(
             store.claim(&[raid(1)], successor.id).await.expect("claim"),
-            [Claim::Ours(Epoch(2))]
+            [ClaimOutcome::Acquired(Epoch(2))]
         );
         assert_eq!(
             store
@@ -142,8 +148,8 @@ mod one_process {
 
         let store = SqliteStore::open(&url(&directory), 1).await.expect("open");
         assert!(matches!(
-            store.enlist(&instance(), LONG, BRIEF).await,
-            Err(EnlistError::Held)
+            store.register(&instance(), LONG, BRIEF).await,
+            Err(RegisterError::InUse)
         ));
         let mut committed = 0;
         while committed < 50 {
@@ -157,11 +163,15 @@ mod one_process {
 
         let successor = instance();
         store
-            .enlist(&successor, LONG, Duration::ZERO)
+            .register(&successor, LONG, Duration::ZERO)
             .await
             .expect("the lock went with the process");
         let claims = store.claim(&[raid(1)], successor.id).await.expect("claim");
-        assert_eq!(claims, [Claim::Ours(Epoch(2))], "and so did its lease");
+        assert_eq!(
+            claims,
+            [ClaimOutcome::Acquired(Epoch(2))],
+            "and so did its lease"
+        );
         let last = store
             .head(raid(1))
             .await

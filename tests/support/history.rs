@@ -1,7 +1,9 @@
 //! A raid's history for tests of the store: it numbers events, keeps the raid's row, and makes appends of both.
 //! The events need not obey the rules: the store doesn't know them.
 
-use raidhall::store::{Append, Epoch, Header, Instance, InstanceId, Month, OpHash, Recorded};
+use raidhall::store::{
+    Append, Epoch, Instance, InstanceId, LedgerEvent, Month, OpHash, RaidHeader,
+};
 use raidhall_protocol::event::{FailReason, LeaveReason};
 use raidhall_protocol::state::{RaidStatus, Rank, Role};
 use raidhall_protocol::{Event, EventData, OpKey, PlayerId, RaidId, Seq, TaskId, UnixMillis};
@@ -18,14 +20,14 @@ pub struct History {
     pub owner: InstanceId,
     pub epoch: Epoch,
     pub seq: Seq,
-    pub header: Header,
+    pub header: RaidHeader,
     pub create_key: Option<OpHash>,
 }
 
 impl History {
     /// A raid that is not made yet.
     pub fn of(raid: RaidId, owner: InstanceId) -> History {
-        let header = Header {
+        let header = RaidHeader {
             status: RaidStatus::Recruiting,
             deadline: None,
             current_xp: 0,
@@ -75,7 +77,7 @@ impl History {
         } = *self;
         Append {
             raid,
-            born,
+            created_month: born,
             owner,
             epoch,
             events,
@@ -84,7 +86,7 @@ impl History {
         }
     }
 
-    fn next(&mut self, data: EventData) -> Recorded {
+    fn next(&mut self, data: EventData) -> LedgerEvent {
         self.seq = self.seq.next();
         let at = MADE_AT.plus(self.seq.0.cast_signed());
         match &data {
@@ -99,7 +101,7 @@ impl History {
             self.header.current_xp = self.header.current_xp.saturating_add(xp);
             self.header.current_tasks += 1;
         }
-        Recorded {
+        LedgerEvent {
             event: Event {
                 seq: self.seq,
                 at,

@@ -152,7 +152,7 @@ impl Site {
             connections_max: 4,
             statement_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
-            alone,
+            is_exclusive: alone,
         };
         PostgresStore::connect(options).await.expect("connect")
     }

@@ -158,7 +158,7 @@ impl Host {
     async fn refuses(&self, what: &str, token: &str) {
         assert_eq!(self.ask(token).await, Err(NOT_VALID), "{what}");
         assert_eq!(
-            self.store.faults().calls(Call::AdmitIdentity),
+            self.store.faults().call_count(Call::FindOrCreateByIdentity),
             0,
             "{what} makes nobody"
         );
@@ -225,9 +225,9 @@ async fn each_kind_of_key_is_believed_and_a_subject_is_the_same_player_each_time
         players.push(player);
     }
     assert!(players.iter().all(|player| *player == players[0]));
-    let calls = |call| host.store.faults().calls(call);
+    let calls = |call| host.store.faults().call_count(call);
     assert_eq!(
-        calls(Call::AdmitIdentity),
+        calls(Call::FindOrCreateByIdentity),
         1,
         "a subject that is known costs no look at the store"
     );
@@ -524,7 +524,7 @@ async fn names_are_made_fit_and_claims_can_be_chosen() {
         .expect("a player");
     assert_eq!(player.name, format!("Ada{}", "!".repeat(37)));
     use crate::store::Identities;
-    let known = host.store.player_of_identity("host:5").await.expect("read");
+    let known = host.store.player_by_identity("host:5").await.expect("read");
     assert_eq!(known.map(|known| known.id), Some(player.id));
     host.refuses_more(
         "no such claim",

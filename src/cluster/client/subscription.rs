@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::cluster::bus::{Bus, Channel};
 use crate::cluster::message::Envelope;
-use crate::store::Head;
+use crate::store::RaidHead;
 
 /// What waits for one follower. When it is full, what comes is dropped and the follower told to look at the store.
 const FEED: usize = 256;
@@ -26,7 +26,7 @@ pub enum Heard {
     /// An instance said something.
     Said(Envelope),
     /// The store's own word.
-    Head(Head),
+    Head(RaidHead),
     /// Something may have been missed: only the store knows.
     Lost,
 }
@@ -196,7 +196,7 @@ mod tests {
             raid(),
             &[Channel::Events(raid())],
         );
-        let head = Head {
+        let head = RaidHead {
             owner: None,
             epoch: crate::store::Epoch(1),
             last_seq: raidhall_protocol::Seq(1),

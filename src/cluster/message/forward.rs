@@ -95,29 +95,29 @@ pub enum ForwardAnswer {
 
 impl Wish {
     /// The command, if it is one that may be asked for from elsewhere.
-    pub fn of(command: raid::Command) -> Option<Wish> {
+    pub fn of(command: raid::RaidCommand) -> Option<Wish> {
         Some(match command {
-            raid::Command::Join { player } => Self::Join(player),
-            raid::Command::Player { by, command } => Self::Player { by, command },
-            raid::Command::Service { command } => Self::Service(command),
-            raid::Command::End => Self::End,
-            raid::Command::Erase { player, made_raid } => Self::Erase { player, made_raid },
-            raid::Command::Create { .. }
-            | raid::Command::Deadline
-            | raid::Command::LeaderOffline => {
+            raid::RaidCommand::Join { player } => Self::Join(player),
+            raid::RaidCommand::Player { by, command } => Self::Player { by, command },
+            raid::RaidCommand::Service { command } => Self::Service(command),
+            raid::RaidCommand::End => Self::End,
+            raid::RaidCommand::Erase { player, made_raid } => Self::Erase { player, made_raid },
+            raid::RaidCommand::Create { .. }
+            | raid::RaidCommand::Deadline
+            | raid::RaidCommand::LeaderOffline => {
                 return None;
             }
         })
     }
 
     /// The command again.
-    pub fn command(self) -> raid::Command {
+    pub fn command(self) -> raid::RaidCommand {
         match self {
-            Self::Join(player) => raid::Command::Join { player },
-            Self::Player { by, command } => raid::Command::Player { by, command },
-            Self::Service(command) => raid::Command::Service { command },
-            Self::End => raid::Command::End,
-            Self::Erase { player, made_raid } => raid::Command::Erase { player, made_raid },
+            Self::Join(player) => raid::RaidCommand::Join { player },
+            Self::Player { by, command } => raid::RaidCommand::Player { by, command },
+            Self::Service(command) => raid::RaidCommand::Service { command },
+            Self::End => raid::RaidCommand::End,
+            Self::Erase { player, made_raid } => raid::RaidCommand::Erase { player, made_raid },
         }
     }
 }
@@ -159,7 +159,8 @@ impl ForwardAnswer {
             Self::Error { kind, fields } => Err(match kind {
                 ErrorType::Overloaded => Error::Overloaded,
                 ErrorType::Internal => Error::Internal,
-                kind => Refusal::of(kind, fields).map_or(Error::Unavailable, Error::Refused),
+                kind => Refusal::from_error_type(kind, fields)
+                    .map_or(Error::Unavailable, Error::Refused),
             }),
         }
     }

@@ -23,7 +23,7 @@ use crate::http::query::Query;
 use crate::http::routes::raids::{RaidPath, page_of, summary};
 use crate::raid;
 use crate::session::{Ack, Sessions};
-use crate::store::audit::Recorded;
+use crate::store::audit::AuditRow;
 use crate::store::{self, InstanceRow, OpHash, PlayerLookup, PlayerRow, RaidLookup, Store};
 
 const NO_PLAYER: Error = Error::NotFound("There is no such player");
@@ -121,7 +121,7 @@ async fn bans(
     query.finish()?;
     let after = PlayerId::try_from(after.0).ok();
     let rows = admin.store.bans(after, limit).await?;
-    let shown = |store::Ban {
+    let shown = |store::BanRow {
                      player,
                      reason,
                      by,
@@ -239,7 +239,10 @@ async fn end(
     let op = key.map(|key| OpHash::new(&by.signed.0.subject, &key));
     by.record(&*admin.store, "end_raid", format!("raid {raid}"), json!({}))
         .await?;
-    let Ack { seq, duplicate } = admin.sessions.execute(raid, raid::Command::End, op).await?;
+    let Ack { seq, duplicate } = admin
+        .sessions
+        .execute(raid, raid::RaidCommand::End, op)
+        .await?;
     Ok(Json(Data {
         data: CommandResult { seq, duplicate },
     }))
@@ -275,8 +278,8 @@ async fn audit(
 ) -> Result<Json<Data<Vec<AuditEntry>>>, Failure> {
     let (after, limit) = (query.after(), query.limit());
     query.finish()?;
-    let rows = admin.store.audit(after.0, limit).await?;
-    let shown = |Recorded {
+    let rows = admin.store.audit_entries(after.0, limit).await?;
+    let shown = |AuditRow {
                      id,
                      at,
                      actor,

@@ -30,13 +30,16 @@ pub(in crate::http) async fn carry_out(
     let op = op.map(|op| OpHash::new(&signed.0.subject, &op));
     let command = match signed.0.scope {
         Scope::Service => {
-            raids.store.record(&by.of_command(raid, &command)).await?;
-            raid::Command::Service { command }
+            raids
+                .store
+                .record_audit(&by.of_command(raid, &command))
+                .await?;
+            raid::RaidCommand::Service { command }
         }
         Scope::Player | Scope::Admin => {
             let by = signed.acting()?.id;
             raids.limits.command(by, &tally).await?;
-            raid::Command::Player { by, command }
+            raid::RaidCommand::Player { by, command }
         }
     };
     let Ack { seq, duplicate } = raids.sessions.execute(raid, command, op).await?;

@@ -68,7 +68,7 @@ impl Erasing {
         let deed = by.deed("erase", format!("player {player}"), json!({}));
         if !self
             .store
-            .begin_erasure(player, erasure::TEXT, &deed)
+            .begin_erasure(player, erasure::ERASED_TEXT, &deed)
             .await?
         {
             return Err(NO_PLAYER.into());

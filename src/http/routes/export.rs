@@ -128,7 +128,7 @@ impl Download {
         if self.raids.is_empty() {
             self.raids = self
                 .store
-                .raids_visited(self.player, self.after, PAGE)
+                .raids_ever_joined(self.player, self.after, PAGE)
                 .await?
                 .into();
         }

@@ -25,7 +25,7 @@ use crate::http::query::Query;
 use crate::http::routes::admin::PlayerPath;
 use crate::http::routes::raids::{RaidPath, Raids, Shown};
 use crate::raid;
-use crate::store::{Fed, OpHash, Place};
+use crate::store::{FeedBatch, FeedCursor, OpHash};
 
 /// Never given out, or of a history that the database has no more.
 const NO_PLACE: Error = Error::NotFound(
@@ -74,7 +74,10 @@ async fn admit(
         json!({}),
     )
     .await?;
-    let player = raids.store.admit_identity(&external_id, &name).await?;
+    let player = raids
+        .store
+        .find_or_create_by_identity(&external_id, &name)
+        .await?;
     Ok(Json(Data {
         data: HostPlayer {
             player,
@@ -126,7 +129,7 @@ async fn add_member(
     let op = key.map(|key| OpHash::new(&by.signed.0.subject, &key));
     raids
         .sessions
-        .execute(raid, raid::Command::Join { player }, op)
+        .execute(raid, raid::RaidCommand::Join { player }, op)
         .await?;
     raids.show(raid, &by.signed).await
 }
@@ -143,11 +146,14 @@ async fn feed(
         .map(|cursor| place(&cursor).ok_or(NO_PLACE))
         .transpose()?;
     let (lineage, place) = after.unzip();
-    let Fed {
+    let FeedBatch {
         lineage: current,
         events,
         next,
-    } = raids.store.feed(place.unwrap_or_default(), limit).await?;
+    } = raids
+        .store
+        .read_feed(place.unwrap_or_default(), limit)
+        .await?;
     if lineage.is_some_and(|lineage| lineage != current) {
         return Err(NO_PLACE.into());
     }
@@ -162,7 +168,7 @@ async fn feed(
 }
 
 /// A place in the feed as text: the lineage first, for it is worth nothing in another.
-fn cursor(lineage: &str, place: Place) -> String {
+fn cursor(lineage: &str, place: FeedCursor) -> String {
     let numbers = [place.commit, place.raid, place.seq]
         .map(u64::to_be_bytes)
         .concat();
@@ -170,7 +176,7 @@ fn cursor(lineage: &str, place: Place) -> String {
 }
 
 /// The lineage and the place that a cursor names.
-fn place(cursor: &str) -> Option<(String, Place)> {
+fn place(cursor: &str) -> Option<(String, FeedCursor)> {
     let bytes = BASE64URL_NOPAD.decode(cursor.as_bytes()).ok()?;
     let (numbers, lineage) = bytes.split_at_checked(24)?;
     let number = |index: usize| {
@@ -178,7 +184,7 @@ fn place(cursor: &str) -> Option<(String, Place)> {
             numbers[index * 8..][..8].try_into().ok()?,
         ))
     };
-    let place = Place {
+    let place = FeedCursor {
         commit: number(0)?,
         raid: number(1)?,
         seq: number(2)?,

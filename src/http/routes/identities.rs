@@ -15,7 +15,7 @@ use crate::http::error_response::Failure;
 use crate::http::rate_limit_headers::Tally;
 use crate::http::routes::accounts::Accounts;
 use crate::net::client_address::ClientAddress;
-use crate::store::Link;
+use crate::store::LinkOutcome;
 
 /// Carries what `init_data` does.
 pub(in crate::http) const INIT_DATA: HeaderName = HeaderName::from_static("x-telegram-init-data");
@@ -59,7 +59,7 @@ async fn telegram(
     let vouched = accounts.telegram_user(&init_data).await?;
     let Accounts { gate, store, .. } = accounts;
     let player = store
-        .admit_identity(&vouched.external_id, &vouched.name)
+        .find_or_create_by_identity(&vouched.external_id, &vouched.name)
         .await?;
     if gate.auth.is_banned(player.id) {
         return Err(BANNED.into());
@@ -99,21 +99,21 @@ async fn link(
         }
     };
     match accounts.store.link_identity(player, &external_id).await? {
-        Link::Linked => Ok(Json(Data {
+        LinkOutcome::Linked => Ok(Json(Data {
             data: Linked {
                 player,
                 external_id,
             },
         })),
-        Link::Taken => Err(Failure::field(
+        LinkOutcome::Taken => Err(Failure::field(
             field,
             "is another player's already; sign in with it",
         )),
-        Link::HasAnother => Err(Failure::field(
+        LinkOutcome::HasAnother => Err(Failure::field(
             field,
             "cannot be added: this player has an identity already",
         )),
-        Link::Missing => Err(Error::NotFound("There is no such player").into()),
+        LinkOutcome::Missing => Err(Error::NotFound("There is no such player").into()),
     }
 }
 
@@ -127,7 +127,7 @@ impl Accounts {
         let user = auth
             .telegram_user(init_data, self.gate.clock.now())
             .ok_or(NOT_VALID)?;
-        if !self.store.use_proof(user.proof, user.remember).await? {
+        if !self.store.consume_proof(user.proof, user.remember).await? {
             return Err(NOT_VALID.into());
         }
         Ok(user.vouched)

@@ -99,7 +99,7 @@ async fn join(
         .sessions
         .execute(
             raid,
-            raid::Command::Join {
+            raid::RaidCommand::Join {
                 player: player.clone(),
             },
             None,
@@ -133,7 +133,9 @@ pub(in crate::http) async fn page_of(
     let (status, limit, before) = (query.status(), query.limit(), query.cursor());
     query.finish()?;
     // One more than asked for tells whether there is another page.
-    let mut rows = store.raids_of(player, status, before, limit + 1).await?;
+    let mut rows = store
+        .raids_by_member(player, status, before, limit + 1)
+        .await?;
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
     let next_cursor = rows.last().filter(|_| more).map(|row| cursor(row.id));

@@ -19,7 +19,7 @@ use crate::http::body::Body;
 use crate::http::error_response::Failure;
 use crate::http::query::Query;
 use crate::store::Store;
-use crate::store::webhooks::{EndpointRow, Parked, Replay};
+use crate::store::webhooks::{EndpointRow, ParkedDelivery, Replay};
 use crate::webhooks::{Endpoint, Kind};
 
 const NO_ENDPOINT: Error = Error::NotFound("No such endpoint is configured at this instance");
@@ -51,7 +51,7 @@ async fn list(
         let row = rows.iter().find(|row| row.name == endpoint.name);
         let EndpointRow {
             owner,
-            paused,
+            pause_reason: paused,
             waiting,
             dead,
             ..
@@ -80,7 +80,7 @@ const fn unseen() -> EndpointRow {
     EndpointRow {
         name: String::new(),
         owner: None,
-        paused: None,
+        pause_reason: None,
         waiting: 0,
         dead: 0,
     }
@@ -99,7 +99,7 @@ async fn deliveries(
         .store
         .parked_deliveries(&name, dead.unwrap_or(false), after.0, limit)
         .await?;
-    let shown = |Parked {
+    let shown = |ParkedDelivery {
                      id,
                      raid,
                      seq,
@@ -132,18 +132,18 @@ async fn replay(
         Some(true) => Some(Replay::Dead),
         _ => {
             let (raid, seq) = (fields.id::<RaidId>("raid"), fields.natural("seq"));
-            Some(Replay::One(raid?, Seq(seq?)))
+            Some(Replay::Event(raid?, Seq(seq?)))
         }
     })?;
     let details = match what {
         Replay::Dead => json!({ "dead": true }),
-        Replay::One(raid, seq) => {
+        Replay::Event(raid, seq) => {
             webhooks.told(raid, seq).await?;
             json!({ "raid": raid, "seq": seq })
         }
     };
     let deed = by.deed("replay_webhooks", format!("webhook {name}"), details);
-    let replayed = webhooks.store.replay(&name, what, &deed).await?;
+    let replayed = webhooks.store.replay_deliveries(&name, what, &deed).await?;
     Ok(Json(Data {
         data: Replayed { replayed },
     }))

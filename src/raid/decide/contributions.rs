@@ -5,13 +5,13 @@ use raidhall_protocol::state::{Member, RaidStatus};
 use raidhall_protocol::{Command, Event, EventData, PlayerId, UnixMillis};
 
 use super::{Decision, Draft};
-use crate::raid::ranking::{Latest, ranking};
+use crate::raid::ranking::{LatestContribution, ranking};
 use crate::raid::values::Values;
 use crate::raid::{Refusal, State};
 
 /// The host app's backend credits a member; it may do nothing else.
 pub(super) fn by_service(state: &State, at: UnixMillis, command: &Command) -> Decision {
-    if state.is_unborn() {
+    if state.is_empty() {
         return Err(Refusal::NotFound);
     }
     let Command::Contribute {
@@ -43,7 +43,7 @@ pub(super) fn by_service(state: &State, at: UnixMillis, command: &Command) -> De
         current_xp: earned.current_xp,
         current_tasks: earned.current_tasks,
     };
-    Ok(earned.conclude(state, Draft::new(state, at, None).and(contributed)))
+    Ok(earned.conclude(state, Draft::new(state, at, None).with(contributed)))
 }
 
 /// The sums after a contribution. At 10,000 xp each it would take 10^15 contributions to overflow them.
@@ -72,14 +72,14 @@ impl Earned {
         if self.current_xp < goals.target_xp || self.current_tasks < goals.target_tasks {
             return draft.events;
         }
-        let latest = Latest {
+        let latest = LatestContribution {
             player: self.player,
             xp: self.member_xp,
             tasks: self.member_tasks,
             seq: draft.last,
         };
         draft
-            .and(EventData::RaidCompleted {
+            .with(EventData::RaidCompleted {
                 ranking: ranking(state, latest),
             })
             .events

@@ -17,14 +17,14 @@ pub(super) fn erase(
     player: PlayerId,
     made_raid: bool,
 ) -> Decision {
-    if state.is_unborn() {
+    if state.is_empty() {
         return Err(Refusal::NotFound);
     }
     let leaving = state
         .member(player)
         .filter(|_| !state.status_at(at).ended());
     let draft = match leaving {
-        Some(member) => membership::leaves(&Act {
+        Some(member) => membership::draft_leave(&Act {
             state,
             at,
             member,
@@ -32,17 +32,17 @@ pub(super) fn erase(
         }),
         None => Draft::new(state, at, Some(player)),
     };
-    let shows = shows(state.shown(), player, leaving.is_none(), made_raid);
+    let shows = shows_text(state.shown(), player, leaving.is_none(), made_raid);
     let erased = || EventData::PlayerErased {
         player,
-        text: erasure::TEXT.to_owned(),
+        text: erasure::ERASED_TEXT.to_owned(),
         made_raid,
     };
-    Ok(if shows { draft.and(erased()) } else { draft }.events)
+    Ok(if shows { draft.with(erased()) } else { draft }.events)
 }
 
 /// Whether a text of the player's can still be read.
-fn shows(raid: &RaidState, player: PlayerId, member: bool, made_raid: bool) -> bool {
+fn shows_text(raid: &RaidState, player: PlayerId, member: bool, made_raid: bool) -> bool {
     let names = raid
         .members
         .iter()
@@ -66,5 +66,5 @@ fn shows(raid: &RaidState, player: PlayerId, member: bool, made_raid: bool) -> b
         .map(|message| &message.text);
     let of_raid = made_raid.then_some(&raid.title);
     let mut texts = names.chain(ranked).chain(tasks).chain(said).chain(of_raid);
-    (made_raid && raid.description.is_some()) || texts.any(|text| text != erasure::TEXT)
+    (made_raid && raid.description.is_some()) || texts.any(|text| text != erasure::ERASED_TEXT)
 }

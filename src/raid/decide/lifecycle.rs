@@ -14,9 +14,9 @@ use crate::raid::values::Values;
 use crate::raid::{Refusal, State, energy};
 
 /// The time limit where none is given.
-const DAY_SECS: i64 = 86_400;
+const DEFAULT_TIME_LIMIT_SECS: i64 = 86_400;
 /// The most members where no number is given.
-const A_FEW: i64 = 4;
+const DEFAULT_MAX_MEMBERS: i64 = 4;
 
 pub(super) fn create(
     state: &State,
@@ -25,7 +25,7 @@ pub(super) fn create(
     invite_code: &str,
     raid: &NewRaid,
 ) -> Decision {
-    if !state.is_unborn() {
+    if !state.is_empty() {
         return Err(Refusal::WrongStatus);
     }
     let mut values = Values::default();
@@ -41,10 +41,14 @@ pub(super) fn create(
         target_tasks: values.number("target_tasks", raid.target_tasks, TARGET_TASKS),
         time_limit_secs: values.number(
             "time_limit_secs",
-            raid.time_limit_secs.unwrap_or(DAY_SECS),
+            raid.time_limit_secs.unwrap_or(DEFAULT_TIME_LIMIT_SECS),
             TIME_LIMIT_SECS,
         ),
-        max_members: values.number("max_members", raid.max_members.unwrap_or(A_FEW), MEMBERS),
+        max_members: values.number(
+            "max_members",
+            raid.max_members.unwrap_or(DEFAULT_MAX_MEMBERS),
+            MEMBERS,
+        ),
         late_join: raid.late_join.unwrap_or(false),
     };
     values.finish()?;
@@ -59,8 +63,8 @@ pub(super) fn create(
         joined_at: at,
     };
     Ok(Draft::new(state, at, Some(leader.id))
-        .and(created)
-        .and(joined)
+        .with(created)
+        .with(joined)
         .events)
 }
 
@@ -84,7 +88,7 @@ pub(super) fn cancel(act: &Act<'_>) -> Decision {
 
 /// An operator ends it, as its leader would. It is by nobody who plays.
 pub(super) fn end(state: &State, at: UnixMillis) -> Decision {
-    if state.is_unborn() {
+    if state.is_empty() {
         return Err(Refusal::NotFound);
     }
     if state.status_at(at).ended() {
@@ -93,16 +97,16 @@ pub(super) fn end(state: &State, at: UnixMillis) -> Decision {
     let failed = EventData::RaidFailed {
         reason: FailReason::Cancelled,
     };
-    Ok(Draft::new(state, at, None).and(failed).events)
+    Ok(Draft::new(state, at, None).with(failed).events)
 }
 
 /// Bears the deadline as its time, however late it is decided.
 pub(super) fn deadline(state: &State, at: UnixMillis) -> Vec<Event> {
-    match state.due() {
+    match state.active_deadline() {
         Some(deadline) if at >= deadline => {
             let at = deadline.max(state.last_at());
             Draft::new(state, at, None)
-                .and(EventData::RaidFailed {
+                .with(EventData::RaidFailed {
                     reason: FailReason::Deadline,
                 })
                 .events

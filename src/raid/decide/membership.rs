@@ -15,7 +15,7 @@ use crate::raid::{Refusal, State, energy};
 /// Whoever was here before finds their xp, tasks and energy again. The energy comes with its own `energy_at`, so that
 /// leaving and joining again neither costs nor gives any.
 pub(super) fn join(state: &State, at: UnixMillis, player: &PlayerRef) -> Decision {
-    if state.is_unborn() {
+    if state.is_empty() {
         return Err(Refusal::NotFound);
     }
     if state.is_member(player.id) {
@@ -49,36 +49,41 @@ pub(super) fn join(state: &State, at: UnixMillis, player: &PlayerRef) -> Decisio
         energy_at,
         joined_at: at,
     };
-    Ok(Draft::new(state, at, Some(player.id)).and(joined).events)
+    Ok(Draft::new(state, at, Some(player.id)).with(joined).events)
 }
 
 pub(super) fn leave(act: &Act<'_>) -> Decision {
     act.require_not_ended()?;
-    Ok(leaves(act).events)
+    Ok(draft_leave(act).events)
 }
 
 /// What it causes that a member of a raid that has not ended goes.
-pub(super) fn leaves(act: &Act<'_>) -> Draft {
+pub(super) fn draft_leave(act: &Act<'_>) -> Draft {
     let draft = act
         .draft()
-        .and(left(act.state, act.by(), LeaveReason::Left));
+        .with(member_left(act.state, act.by(), LeaveReason::Left));
     match successor(act) {
-        _ if !act.leads() => draft,
-        Some(player) => draft.and(leads_now(act.state, player, act.by(), LeaderReason::Left)),
-        None => draft.and(EventData::RaidFailed {
+        _ if !act.is_leader() => draft,
+        Some(player) => draft.with(leader_changed(
+            act.state,
+            player,
+            act.by(),
+            LeaderReason::Left,
+        )),
+        None => draft.with(EventData::RaidFailed {
             reason: FailReason::Abandoned,
         }),
     }
 }
 
 pub(super) fn kick(act: &Act<'_>, player: PlayerId) -> Decision {
-    may_dispose_of(act, player)?;
-    act.causes(left(act.state, player, LeaveReason::Kicked))
+    require_leader_over(act, player)?;
+    act.causes(member_left(act.state, player, LeaveReason::Kicked))
 }
 
 pub(super) fn promote(act: &Act<'_>, player: PlayerId) -> Decision {
-    may_dispose_of(act, player)?;
-    act.causes(leads_now(
+    require_leader_over(act, player)?;
+    act.causes(leader_changed(
         act.state,
         player,
         act.by(),
@@ -104,7 +109,7 @@ pub(super) fn leader_offline(
     match successor {
         Some(member) if !online.contains(&leader) => {
             Draft::new(state, at, None)
-                .and(leads_now(
+                .with(leader_changed(
                     state,
                     member.player,
                     leader,
@@ -116,7 +121,7 @@ pub(super) fn leader_offline(
     }
 }
 
-fn may_dispose_of(act: &Act<'_>, player: PlayerId) -> Result<(), Refusal> {
+fn require_leader_over(act: &Act<'_>, player: PlayerId) -> Result<(), Refusal> {
     let mut values = Values::default();
     if player == act.by() {
         values.fault("player", "must be somebody else");
@@ -146,7 +151,7 @@ fn successor(act: &Act<'_>) -> Option<PlayerId> {
         .or_else(|| others().next())
 }
 
-fn left(state: &State, player: PlayerId, reason: LeaveReason) -> EventData {
+fn member_left(state: &State, player: PlayerId, reason: LeaveReason) -> EventData {
     let claimed =
         |task: &&Task| task.status == TaskStatus::Claimed && task.assignee == Some(player);
     let released: Vec<TaskId> = state
@@ -163,7 +168,7 @@ fn left(state: &State, player: PlayerId, reason: LeaveReason) -> EventData {
     }
 }
 
-const fn leads_now(
+const fn leader_changed(
     state: &State,
     player: PlayerId,
     previous: PlayerId,

@@ -59,7 +59,7 @@ pub(super) fn release(act: &Act<'_>, task: TaskId) -> Decision {
     else {
         return Err(Refusal::WrongStatus);
     };
-    if player != act.by() && !act.leads() {
+    if player != act.by() && !act.is_leader() {
         return Err(Refusal::NotYours);
     }
     act.causes(EventData::TaskReleased { task, player })
@@ -78,7 +78,7 @@ pub(super) fn complete(act: &Act<'_>, task: TaskId) -> Decision {
         current_xp: earned.current_xp,
         current_tasks: earned.current_tasks,
     };
-    Ok(earned.conclude(act.state, act.draft().and(completed)))
+    Ok(earned.conclude(act.state, act.draft().with(completed)))
 }
 
 pub(super) fn fail(act: &Act<'_>, task: TaskId) -> Decision {

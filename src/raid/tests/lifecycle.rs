@@ -234,19 +234,19 @@ fn a_clock_that_goes_backwards_never_takes_the_ledger_with_it() {
     // The script's clock cannot go back, so the state is made from the future instead.
     use raidhall_protocol::{Command as PlayerCommand, PlayerId, RaidId, UnixMillis};
 
-    use crate::raid::{Command, Context, State, apply, decide};
+    use crate::raid::{Context, RaidCommand, State, apply, decide};
     let online = std::collections::BTreeSet::new();
     let at = |now| Context {
         now: UnixMillis(now),
         online: &online,
     };
     let ada = PlayerId::try_from(1_u64).expect("an id");
-    let mut state = State::unborn(RaidId::try_from(7_u64).expect("an id"));
+    let mut state = State::new(RaidId::try_from(7_u64).expect("an id"));
     let create = super::script::command("ada", "create", &[]);
     for event in decide(&state, &create, at(50_000)).expect("creation") {
         apply(&mut state, &event);
     }
-    let say = Command::Player {
+    let say = RaidCommand::Player {
         by: ada,
         command: PlayerCommand::Say {
             text: "hi".to_owned(),

@@ -5,7 +5,7 @@
 type Id = u64;
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Step {
+pub(super) enum ModelStep {
     Join(Id),
     Start(Id),
     Leave(Id),
@@ -23,14 +23,14 @@ pub(super) enum Step {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Status {
+pub(super) enum ModelStatus {
     Recruiting,
     Active,
     Won,
     Lost,
 }
 
-pub(super) struct Task {
+pub(super) struct ModelTask {
     pub xp: u64,
     pub claimed_by: Option<Id>,
     pub completed_by: Option<Id>,
@@ -44,7 +44,7 @@ pub(super) struct Model {
     pub late_join: bool,
     pub now: i64,
     pub online: Vec<Id>,
-    pub status: Status,
+    pub status: ModelStatus,
     pub deadline: i64,
     pub ended_at: i64,
     /// In joining order.
@@ -52,7 +52,7 @@ pub(super) struct Model {
     pub leader: Option<Id>,
     pub term: u64,
     pub kicked: Vec<Id>,
-    pub tasks: Vec<Task>,
+    pub tasks: Vec<ModelTask>,
     /// Who earned how much, in order.
     pub earned: Vec<(Id, u64)>,
     /// Who had how much energy when; the last entry of a player counts.
@@ -62,56 +62,59 @@ pub(super) struct Model {
 
 impl Model {
     /// Lets time pass; the deadline ends an active raid.
-    pub(super) fn pass(&mut self, millis: i64) {
+    pub(super) fn advance(&mut self, millis: i64) {
         self.now += millis;
-        if self.status == Status::Active && self.now >= self.deadline {
-            self.end(Status::Lost, self.deadline);
+        if self.status == ModelStatus::Active && self.now >= self.deadline {
+            self.end(ModelStatus::Lost, self.deadline);
         }
     }
 
     /// Does it, if it may be done. Says whether it might.
-    pub(super) fn step(&mut self, step: Step) -> bool {
-        let live = matches!(self.status, Status::Recruiting | Status::Active);
-        let active = self.status == Status::Active;
+    pub(super) fn step(&mut self, step: ModelStep) -> bool {
+        let live = matches!(self.status, ModelStatus::Recruiting | ModelStatus::Active);
+        let active = self.status == ModelStatus::Active;
         let member = |id| self.members.contains(&id);
         let leads = |id| self.leader == Some(id);
         let task = |id: Id| self.tasks.get(usize::try_from(id).expect("small") - 1);
         let claimed = |id, by| task(id).is_some_and(|task| task.claimed_by == Some(by));
         let allowed = match step {
-            Step::Join(id) => {
-                let open = self.status == Status::Recruiting || (active && self.late_join);
+            ModelStep::Join(id) => {
+                let open = self.status == ModelStatus::Recruiting || (active && self.late_join);
                 let room = self.members.len() < self.max_members;
                 member(id) || (!self.kicked.contains(&id) && open && room)
             }
-            Step::Start(by) => leads(by) && self.status == Status::Recruiting,
-            Step::Leave(by) => member(by) && live,
-            Step::Kick(by, id) | Step::Promote(by, id) => {
+            ModelStep::Start(by) => leads(by) && self.status == ModelStatus::Recruiting,
+            ModelStep::Leave(by) => member(by) && live,
+            ModelStep::Kick(by, id) | ModelStep::Promote(by, id) => {
                 leads(by) && live && member(id) && by != id
             }
-            Step::Cancel(by) => leads(by) && live,
-            Step::Add(by, _) => member(by) && live,
-            Step::Claim(by, id) => {
-                let open = |task: &Task| task.claimed_by.is_none() && task.completed_by.is_none();
+            ModelStep::Cancel(by) => leads(by) && live,
+            ModelStep::Add(by, _) => member(by) && live,
+            ModelStep::Claim(by, id) => {
+                let open =
+                    |task: &ModelTask| task.claimed_by.is_none() && task.completed_by.is_none();
                 member(by) && active && task(id).is_some_and(open) && self.energy(by) >= 10
             }
-            Step::Release(by, id) => {
+            ModelStep::Release(by, id) => {
                 let somebodys = task(id).is_some_and(|task| task.claimed_by.is_some());
                 member(by) && live && (claimed(id, by) || (leads(by) && somebodys))
             }
-            Step::Complete(by, id) | Step::Fail(by, id) => member(by) && active && claimed(id, by),
-            Step::Contribute(id, _) => active && member(id),
-            Step::Say(by) => member(by) && (live || self.now <= self.ended_at + 3_600_000),
-            Step::LeaderOffline => true,
+            ModelStep::Complete(by, id) | ModelStep::Fail(by, id) => {
+                member(by) && active && claimed(id, by)
+            }
+            ModelStep::Contribute(id, _) => active && member(id),
+            ModelStep::Say(by) => member(by) && (live || self.now <= self.ended_at + 3_600_000),
+            ModelStep::LeaderOffline => true,
         };
         if allowed {
-            self.act(step);
+            self.apply(step);
         }
         allowed
     }
 
-    fn act(&mut self, step: Step) {
+    fn apply(&mut self, step: ModelStep) {
         match step {
-            Step::Join(id) => {
+            ModelStep::Join(id) => {
                 if !self.members.contains(&id) {
                     self.members.push(id);
                     if !self.energies.iter().any(|(player, ..)| *player == id) {
@@ -119,36 +122,36 @@ impl Model {
                     }
                 }
             }
-            Step::Start(_) => {
-                self.status = Status::Active;
+            ModelStep::Start(_) => {
+                self.status = ModelStatus::Active;
                 self.deadline = self.now + self.time_limit;
             }
-            Step::Leave(id) => {
-                self.go(id);
+            ModelStep::Leave(id) => {
+                self.remove_member(id);
                 if self.members.is_empty() {
                     self.leader = None;
-                    self.end(Status::Lost, self.now);
+                    self.end(ModelStatus::Lost, self.now);
                 } else if self.leader == Some(id) {
-                    self.lead(self.first_online().unwrap_or(self.members[0]));
+                    self.set_leader(self.first_online().unwrap_or(self.members[0]));
                 }
             }
-            Step::Kick(_, id) => {
-                self.go(id);
+            ModelStep::Kick(_, id) => {
+                self.remove_member(id);
                 self.kicked.push(id);
             }
-            Step::Promote(_, id) => self.lead(id),
-            Step::Cancel(_) => self.end(Status::Lost, self.now),
-            Step::Add(_, xp) => self.tasks.push(Task {
+            ModelStep::Promote(_, id) => self.set_leader(id),
+            ModelStep::Cancel(_) => self.end(ModelStatus::Lost, self.now),
+            ModelStep::Add(_, xp) => self.tasks.push(ModelTask {
                 xp,
                 claimed_by: None,
                 completed_by: None,
             }),
-            Step::Claim(by, id) => {
+            ModelStep::Claim(by, id) => {
                 self.energies.push((by, self.energy(by) - 10, self.now));
                 self.task(id).claimed_by = Some(by);
             }
-            Step::Release(_, id) => self.task(id).claimed_by = None,
-            Step::Complete(by, id) => {
+            ModelStep::Release(_, id) => self.task(id).claimed_by = None,
+            ModelStep::Complete(by, id) => {
                 self.energies
                     .push((by, (self.energy(by) + 5).min(100), self.now));
                 let task = self.task(id);
@@ -156,20 +159,20 @@ impl Model {
                 let xp = task.xp;
                 self.earn(by, xp);
             }
-            Step::Fail(by, id) => {
+            ModelStep::Fail(by, id) => {
                 self.energies
                     .push((by, self.energy(by).saturating_sub(15), self.now));
                 self.task(id).claimed_by = None;
             }
-            Step::Contribute(id, xp) => self.earn(id, xp),
-            Step::Say(_) => self.said += 1,
-            Step::LeaderOffline => {
-                let live = matches!(self.status, Status::Recruiting | Status::Active);
+            ModelStep::Contribute(id, xp) => self.earn(id, xp),
+            ModelStep::Say(_) => self.said += 1,
+            ModelStep::LeaderOffline => {
+                let live = matches!(self.status, ModelStatus::Recruiting | ModelStatus::Active);
                 let gone = self
                     .leader
                     .is_some_and(|leader| !self.online.contains(&leader));
                 if let (true, true, Some(next)) = (live, gone, self.first_online()) {
-                    self.lead(next);
+                    self.set_leader(next);
                 }
             }
         }
@@ -218,16 +221,16 @@ impl Model {
     fn earn(&mut self, player: Id, xp: u64) {
         self.earned.push((player, xp));
         if self.current_xp() >= self.target_xp && self.earned.len() as u64 >= self.target_tasks {
-            self.end(Status::Won, self.now);
+            self.end(ModelStatus::Won, self.now);
         }
     }
 
-    fn end(&mut self, status: Status, at: i64) {
+    fn end(&mut self, status: ModelStatus, at: i64) {
         self.status = status;
         self.ended_at = at;
     }
 
-    fn go(&mut self, player: Id) {
+    fn remove_member(&mut self, player: Id) {
         self.members.retain(|id| *id != player);
         for task in self
             .tasks
@@ -238,7 +241,7 @@ impl Model {
         }
     }
 
-    fn lead(&mut self, player: Id) {
+    fn set_leader(&mut self, player: Id) {
         self.leader = Some(player);
         self.term += 1;
     }
@@ -250,7 +253,7 @@ impl Model {
             .find(|id| self.online.contains(id))
     }
 
-    fn task(&mut self, id: Id) -> &mut Task {
+    fn task(&mut self, id: Id) -> &mut ModelTask {
         &mut self.tasks[usize::try_from(id).expect("small") - 1]
     }
 }

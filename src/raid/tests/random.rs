@@ -9,21 +9,21 @@ use raidhall_protocol::state::{RaidStatus, Role, TaskStatus};
 use raidhall_protocol::{Command as PlayerCommand, Event, EventData, PlayerId, TaskId, UnixMillis};
 use serde_json::json;
 
-use super::model::{Model, Status, Step, Task};
+use super::model::{Model, ModelStatus, ModelStep, ModelTask};
 use super::script::raid_id;
-use crate::raid::erasure::redacted;
-use crate::raid::{Command, Context, State, apply, decide, stored};
+use crate::raid::erasure::redact;
+use crate::raid::{Context, RaidCommand, State, apply, decide, stored};
 
 #[derive(Debug, Clone)]
-struct Plan {
+struct Scenario {
     goals: (u64, u64),
     time_limit_secs: i64,
     max_members: usize,
     late_join: bool,
-    turns: Vec<(i64, Vec<u64>, Step)>,
+    turns: Vec<(i64, Vec<u64>, ModelStep)>,
 }
 
-fn plans() -> impl Strategy<Value = Plan> {
+fn scenarios() -> impl Strategy<Value = Scenario> {
     let setting = (
         (1..150_u64, 0..6_u64),
         60..20_000_i64,
@@ -31,7 +31,7 @@ fn plans() -> impl Strategy<Value = Plan> {
         any::<bool>(),
     );
     let turn = (
-        passing(),
+        elapsed_millis(),
         proptest::sample::subsequence(vec![1, 2, 3, 4, 5], 0..=5),
         snippets(),
     );
@@ -45,7 +45,7 @@ fn plans() -> impl Strategy<Value = Plan> {
                     .map(move |(n, step)| (if n == 0 { millis } else { 0 }, online.clone(), step))
             });
             let turns = opening.chain(turns).collect();
-            Plan {
+            Scenario {
                 goals,
                 time_limit_secs,
                 max_members,
@@ -57,50 +57,50 @@ fn plans() -> impl Strategy<Value = Plan> {
 }
 
 /// Most raids get going: some join, there are tasks, and the leader starts.
-fn openings() -> impl Strategy<Value = Vec<Step>> {
+fn openings() -> impl Strategy<Value = Vec<ModelStep>> {
     (1..=5_u64, prop::collection::vec(1..=20_u64, 0..5), 0..5).prop_map(|(last, tasks, luck)| {
-        let joins = (2..=last).map(Step::Join);
-        let tasks = tasks.into_iter().map(|xp| Step::Add(1, xp));
+        let joins = (2..=last).map(ModelStep::Join);
+        let tasks = tasks.into_iter().map(|xp| ModelStep::Add(1, xp));
         joins
             .chain(tasks)
-            .chain((luck > 0).then_some(Step::Start(1)))
+            .chain((luck > 0).then_some(ModelStep::Start(1)))
             .collect()
     })
 }
 
 /// Mostly nothing, sometimes long enough to regenerate, rarely an hour.
-fn passing() -> impl Strategy<Value = i64> {
+fn elapsed_millis() -> impl Strategy<Value = i64> {
     prop_oneof![30 => Just(0_i64), 15 => 1..120_000_i64, 1 => 0..3_700_000_i64]
 }
 
 /// One step, or two that make sense together.
-fn snippets() -> impl Strategy<Value = Vec<Step>> {
+fn snippets() -> impl Strategy<Value = Vec<ModelStep>> {
     let (task, two) = (|| (1..=5_u64, 1..=5_u64), || (1..=5_u64, 1..=5_u64));
     prop_oneof![
         20 => steps().prop_map(|step| vec![step]),
-        10 => task().prop_map(|(by, id)| vec![Step::Claim(by, id), Step::Complete(by, id)]),
-        10 => task().prop_map(|(by, id)| vec![Step::Claim(by, id), Step::Fail(by, id)]),
-        2 => two().prop_map(|(by, other)| vec![Step::Leave(by), Step::Join(other), Step::Join(by)]),
+        10 => task().prop_map(|(by, id)| vec![ModelStep::Claim(by, id), ModelStep::Complete(by, id)]),
+        10 => task().prop_map(|(by, id)| vec![ModelStep::Claim(by, id), ModelStep::Fail(by, id)]),
+        2 => two().prop_map(|(by, other)| vec![ModelStep::Leave(by), ModelStep::Join(other), ModelStep::Join(by)]),
     ]
 }
 
-fn steps() -> impl Strategy<Value = Step> {
+fn steps() -> impl Strategy<Value = ModelStep> {
     let (who, task, xp) = (|| 1..=5_u64, || 1..=5_u64, || 1..=20_u64);
     prop_oneof![
-        40 => who().prop_map(Step::Join),
-        10 => who().prop_map(Step::Start),
-        10 => who().prop_map(Step::Leave),
-        10 => (who(), who()).prop_map(|(by, id)| Step::Kick(by, id)),
-        30 => (who(), who()).prop_map(|(by, id)| Step::Promote(by, id)),
-        10 => Just(Step::LeaderOffline),
-        20 => (who(), xp()).prop_map(|(by, xp)| Step::Add(by, xp)),
-        80 => (who(), task()).prop_map(|(by, id)| Step::Claim(by, id)),
-        80 => (who(), task()).prop_map(|(by, id)| Step::Release(by, id)),
-        60 => (who(), task()).prop_map(|(by, id)| Step::Complete(by, id)),
-        60 => (who(), task()).prop_map(|(by, id)| Step::Fail(by, id)),
-        60 => (who(), xp()).prop_map(|(id, xp)| Step::Contribute(id, xp)),
-        20 => who().prop_map(Step::Say),
-        1 => who().prop_map(Step::Cancel),
+        40 => who().prop_map(ModelStep::Join),
+        10 => who().prop_map(ModelStep::Start),
+        10 => who().prop_map(ModelStep::Leave),
+        10 => (who(), who()).prop_map(|(by, id)| ModelStep::Kick(by, id)),
+        30 => (who(), who()).prop_map(|(by, id)| ModelStep::Promote(by, id)),
+        10 => Just(ModelStep::LeaderOffline),
+        20 => (who(), xp()).prop_map(|(by, xp)| ModelStep::Add(by, xp)),
+        80 => (who(), task()).prop_map(|(by, id)| ModelStep::Claim(by, id)),
+        80 => (who(), task()).prop_map(|(by, id)| ModelStep::Release(by, id)),
+        60 => (who(), task()).prop_map(|(by, id)| ModelStep::Complete(by, id)),
+        60 => (who(), task()).prop_map(|(by, id)| ModelStep::Fail(by, id)),
+        60 => (who(), xp()).prop_map(|(id, xp)| ModelStep::Contribute(id, xp)),
+        20 => who().prop_map(ModelStep::Say),
+        1 => who().prop_map(ModelStep::Cancel),
     ]
 }
 
@@ -108,13 +108,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_rules_and_the_model_agree_and_the_ledger_is_sound(plan in plans(), snapshot_at in 0..150_usize) {
-        let (mut model, mut live) = (model(&plan), Live::create(&plan));
+    fn the_rules_and_the_model_agree_and_the_ledger_is_sound(plan in scenarios(), snapshot_at in 0..150_usize) {
+        let (mut model, mut live) = (model(&plan), LiveRaid::create(&plan));
         let mut snapshot = stored::encode(&live.state);
         for (turn, (millis, online, step)) in plan.turns.iter().enumerate() {
             model.online.clone_from(online);
-            model.pass(*millis);
-            live.pass(*millis, online);
+            model.advance(*millis);
+            live.advance(*millis, online);
             prop_assert_eq!(live.step(*step), model.step(*step), "{:?} at turn {}", step, turn);
             assert_agreement(&live.state, &model);
             assert_soundness(&live.state);
@@ -124,7 +124,7 @@ proptest! {
         }
         assert_ledger(&live.ledger, &live.state);
         let bytes = stored::encode(&live.state);
-        let mut replayed = State::unborn(raid_id());
+        let mut replayed = State::new(raid_id());
         live.ledger.iter().for_each(|event| apply(&mut replayed, event));
         prop_assert_eq!(&stored::encode(&replayed), &bytes, "replay differs from live");
         let mut recovered = stored::decode(&snapshot).expect("a snapshot");
@@ -138,12 +138,12 @@ proptest! {
     /// and no text of the player's is in it.
     #[test]
     fn who_is_erased_stands_nowhere_and_everybody_has_the_same_raid(
-        plan in plans(), who in 1..=5_u64, erased_at in 0..120_usize
+        plan in scenarios(), who in 1..=5_u64, erased_at in 0..120_usize
     ) {
-        let mut live = Live::create(&plan);
-        let erase = Command::Erase { player: player(who), made_raid: who == 1 };
+        let mut live = LiveRaid::create(&plan);
+        let erase = RaidCommand::Erase { player: player(who), made_raid: who == 1 };
         for (turn, (millis, online, step)) in plan.turns.iter().enumerate() {
-            live.pass(*millis, online);
+            live.advance(*millis, online);
             // Whoever is erased may still get something in, until everybody has heard of it.
             live.step(*step);
             if turn == erased_at {
@@ -153,27 +153,27 @@ proptest! {
         prop_assert!(live.decide(&erase));
         let written = live.ledger.len();
         prop_assert!(live.decide(&erase) && live.ledger.len() == written, "a second time changes nothing");
-        let rewritten: Vec<_> = live.ledger.iter().map(|event| redacted(event, player(who)).unwrap_or_else(|| event.clone())).collect();
-        let mut replayed = State::unborn(raid_id());
+        let rewritten: Vec<_> = live.ledger.iter().map(|event| redact(event, player(who)).unwrap_or_else(|| event.clone())).collect();
+        let mut replayed = State::new(raid_id());
         rewritten.iter().for_each(|event| apply(&mut replayed, event));
         prop_assert_eq!(&replayed, &live.state);
         let told = format!("{}{}", json!(rewritten), json!(live.state.shown()));
         prop_assert!(!told.contains(&format!("p{who}")), "{}", told);
-        prop_assert!(rewritten.iter().all(|event| redacted(event, player(who)).is_none()));
+        prop_assert!(rewritten.iter().all(|event| redact(event, player(who)).is_none()));
     }
 }
 
-struct Live {
+struct LiveRaid {
     state: State,
     now: UnixMillis,
     online: BTreeSet<PlayerId>,
     ledger: Vec<Event>,
 }
 
-impl Live {
-    fn create(plan: &Plan) -> Live {
-        let state = State::unborn(raid_id());
-        let mut live = Live {
+impl LiveRaid {
+    fn create(plan: &Scenario) -> LiveRaid {
+        let state = State::new(raid_id());
+        let mut live = LiveRaid {
             state,
             now: UnixMillis(0),
             online: BTreeSet::new(),
@@ -188,7 +188,7 @@ impl Live {
             max_members: Some(plan.max_members as i64),
             late_join: Some(plan.late_join),
         };
-        let create = Command::Create {
+        let create = RaidCommand::Create {
             leader: player_ref(1),
             invite_code: "K7MQ2XNB".to_owned(),
             raid,
@@ -197,17 +197,17 @@ impl Live {
         live
     }
 
-    fn pass(&mut self, millis: i64, online: &[u64]) {
+    fn advance(&mut self, millis: i64, online: &[u64]) {
         self.now = self.now.plus(millis);
         self.online = online.iter().copied().map(player).collect();
-        assert!(self.decide(&Command::Deadline));
+        assert!(self.decide(&RaidCommand::Deadline));
     }
 
-    fn step(&mut self, step: Step) -> bool {
+    fn step(&mut self, step: ModelStep) -> bool {
         self.decide(&command(step))
     }
 
-    fn decide(&mut self, command: &Command) -> bool {
+    fn decide(&mut self, command: &RaidCommand) -> bool {
         let decision = decide(
             &self.state,
             command,
@@ -224,21 +224,21 @@ impl Live {
     }
 }
 
-fn command(step: Step) -> Command {
-    let act = |by, command| Command::Player {
+fn command(step: ModelStep) -> RaidCommand {
+    let act = |by, command| RaidCommand::Player {
         by: player(by),
         command,
     };
     match step {
-        Step::Join(id) => Command::Join {
+        ModelStep::Join(id) => RaidCommand::Join {
             player: player_ref(id),
         },
-        Step::Start(by) => act(by, PlayerCommand::Start),
-        Step::Leave(by) => act(by, PlayerCommand::Leave),
-        Step::Kick(by, id) => act(by, PlayerCommand::Kick { player: player(id) }),
-        Step::Promote(by, id) => act(by, PlayerCommand::Promote { player: player(id) }),
-        Step::Cancel(by) => act(by, PlayerCommand::Cancel),
-        Step::Add(by, xp) => act(
+        ModelStep::Start(by) => act(by, PlayerCommand::Start),
+        ModelStep::Leave(by) => act(by, PlayerCommand::Leave),
+        ModelStep::Kick(by, id) => act(by, PlayerCommand::Kick { player: player(id) }),
+        ModelStep::Promote(by, id) => act(by, PlayerCommand::Promote { player: player(id) }),
+        ModelStep::Cancel(by) => act(by, PlayerCommand::Cancel),
+        ModelStep::Add(by, xp) => act(
             by,
             PlayerCommand::AddTask {
                 title: format!("x of p{by}"),
@@ -246,13 +246,13 @@ fn command(step: Step) -> Command {
                 minutes: 1,
             },
         ),
-        Step::Claim(by, id) => act(by, PlayerCommand::ClaimTask { task: task(id) }),
-        Step::Release(by, id) => act(by, PlayerCommand::ReleaseTask { task: task(id) }),
-        Step::Complete(by, id) => act(by, PlayerCommand::CompleteTask { task: task(id) }),
-        Step::Fail(by, id) => act(by, PlayerCommand::FailTask { task: task(id) }),
-        Step::Contribute(id, xp) => {
+        ModelStep::Claim(by, id) => act(by, PlayerCommand::ClaimTask { task: task(id) }),
+        ModelStep::Release(by, id) => act(by, PlayerCommand::ReleaseTask { task: task(id) }),
+        ModelStep::Complete(by, id) => act(by, PlayerCommand::CompleteTask { task: task(id) }),
+        ModelStep::Fail(by, id) => act(by, PlayerCommand::FailTask { task: task(id) }),
+        ModelStep::Contribute(id, xp) => {
             let (player, xp, kind) = (player(id), xp.cast_signed(), "bonus".to_owned());
-            Command::Service {
+            RaidCommand::Service {
                 command: PlayerCommand::Contribute {
                     player,
                     xp,
@@ -261,17 +261,17 @@ fn command(step: Step) -> Command {
                 },
             }
         }
-        Step::Say(by) => act(
+        ModelStep::Say(by) => act(
             by,
             PlayerCommand::Say {
                 text: format!("hi of p{by}"),
             },
         ),
-        Step::LeaderOffline => Command::LeaderOffline,
+        ModelStep::LeaderOffline => RaidCommand::LeaderOffline,
     }
 }
 
-fn model(plan: &Plan) -> Model {
+fn model(plan: &Scenario) -> Model {
     Model {
         target_xp: plan.goals.0,
         target_tasks: plan.goals.1,
@@ -280,7 +280,7 @@ fn model(plan: &Plan) -> Model {
         late_join: plan.late_join,
         now: 0,
         online: Vec::new(),
-        status: Status::Recruiting,
+        status: ModelStatus::Recruiting,
         deadline: 0,
         ended_at: 0,
         members: vec![1],
@@ -297,10 +297,10 @@ fn model(plan: &Plan) -> Model {
 fn assert_agreement(state: &State, model: &Model) {
     let raid = state.shown();
     let status = match model.status {
-        Status::Recruiting => RaidStatus::Recruiting,
-        Status::Active => RaidStatus::Active,
-        Status::Won => RaidStatus::Completed,
-        Status::Lost => RaidStatus::Failed,
+        ModelStatus::Recruiting => RaidStatus::Recruiting,
+        ModelStatus::Active => RaidStatus::Active,
+        ModelStatus::Won => RaidStatus::Completed,
+        ModelStatus::Lost => RaidStatus::Failed,
     };
     assert_eq!(raid.status, status);
     assert_eq!(
@@ -331,7 +331,7 @@ fn assert_agreement(state: &State, model: &Model) {
             model.energy(id)
         );
     }
-    let stand = |task: &Task| match (task.claimed_by, task.completed_by) {
+    let stand = |task: &ModelTask| match (task.claimed_by, task.completed_by) {
         (_, Some(by)) => (TaskStatus::Completed, Some(by)),
         (Some(by), None) => (TaskStatus::Claimed, Some(by)),
         (None, None) => (TaskStatus::Open, None),
@@ -347,7 +347,7 @@ fn assert_agreement(state: &State, model: &Model) {
         .map(|ranking| ranking.iter().map(|rank| rank.player.get()).collect());
     assert_eq!(
         ranking,
-        (model.status == Status::Won).then(|| model.ranking())
+        (model.status == ModelStatus::Won).then(|| model.ranking())
     );
 }
 
@@ -377,7 +377,10 @@ fn assert_soundness(state: &State) {
             TaskStatus::Completed => assert!(task.assignee.is_some() && task.ended_at.is_some()),
         }
     }
-    assert_eq!(state.due().is_some(), raid.status == RaidStatus::Active);
+    assert_eq!(
+        state.active_deadline().is_some(),
+        raid.status == RaidStatus::Active
+    );
 }
 
 fn assert_ledger(ledger: &[Event], state: &State) {

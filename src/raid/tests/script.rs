@@ -18,7 +18,7 @@ use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{Command as PlayerCommand, Event, PlayerId, RaidId, UnixMillis};
 use serde_json::{Map, Value, json};
 
-use crate::raid::{Command, Context, Refusal, State, apply, decide, stored};
+use crate::raid::{Context, RaidCommand, Refusal, State, apply, decide, stored};
 
 const NAMES: [&str; 6] = ["ada", "ben", "cal", "dot", "eve", "fay"];
 
@@ -30,13 +30,13 @@ pub(super) fn check(script: &str, expect: &str) {
         .map(str::trim)
         .filter(|line| !line.is_empty())
         .collect();
-    let mut table = Table::new();
+    let mut table = ScriptRunner::new();
     for line in script
         .lines()
         .map(str::trim)
         .filter(|line| !line.is_empty())
     {
-        table.play(line);
+        table.run_line(line);
     }
     let shown = table.output.join("\n");
     assert!(
@@ -48,18 +48,18 @@ pub(super) fn check(script: &str, expect: &str) {
 }
 
 /// The state after a script.
-pub(super) fn play(script: &str) -> State {
-    let mut table = Table::new();
+pub(super) fn run_script(script: &str) -> State {
+    let mut table = ScriptRunner::new();
     script
         .lines()
         .map(str::trim)
         .filter(|line| !line.is_empty())
-        .for_each(|line| table.play(line));
+        .for_each(|line| table.run_line(line));
     table.state
 }
 
 /// A raid on the table, and everything that has happened to it.
-struct Table {
+struct ScriptRunner {
     state: State,
     now: UnixMillis,
     online: BTreeSet<PlayerId>,
@@ -67,10 +67,10 @@ struct Table {
     output: Vec<String>,
 }
 
-impl Table {
-    fn new() -> Table {
-        Table {
-            state: State::unborn(raid_id()),
+impl ScriptRunner {
+    fn new() -> ScriptRunner {
+        ScriptRunner {
+            state: State::new(raid_id()),
             now: UnixMillis(0),
             online: BTreeSet::new(),
             ledger: Vec::new(),
@@ -78,7 +78,7 @@ impl Table {
         }
     }
 
-    fn play(&mut self, line: &str) {
+    fn run_line(&mut self, line: &str) {
         let mut words = line.split_whitespace().peekable();
         let quiet = words.next_if_eq(&".").is_some();
         if let Some(time) = words.next_if(|word| word.starts_with('+')) {
@@ -102,7 +102,7 @@ impl Table {
         }
     }
 
-    fn decide(&mut self, command: &Command) -> Result<Vec<Event>, Refusal> {
+    fn decide(&mut self, command: &RaidCommand) -> Result<Vec<Event>, Refusal> {
         let decision = decide(
             &self.state,
             command,
@@ -126,7 +126,7 @@ impl Table {
     }
 
     fn replayed(&self) -> State {
-        let mut state = State::unborn(raid_id());
+        let mut state = State::new(raid_id());
         self.ledger
             .iter()
             .for_each(|event| apply(&mut state, event));
@@ -189,7 +189,7 @@ fn millis(time: &str) -> i64 {
 }
 
 /// A command, read from its fields as a door reads it.
-pub(super) fn command(who: &str, what: &str, fields: &[&str]) -> Command {
+pub(super) fn command(who: &str, what: &str, fields: &[&str]) -> RaidCommand {
     let mut map = Map::new();
     if what == "create" {
         map.extend([
@@ -206,22 +206,22 @@ pub(super) fn command(who: &str, what: &str, fields: &[&str]) -> Command {
         map.insert(key.to_owned(), read_value(key, value));
     }
     match (who, what) {
-        ("clock", "deadline") => Command::Deadline,
-        ("clock", "leader_offline") => Command::LeaderOffline,
-        ("operator", "end") => Command::End,
-        ("forget", who) => Command::Erase {
+        ("clock", "deadline") => RaidCommand::Deadline,
+        ("clock", "leader_offline") => RaidCommand::LeaderOffline,
+        ("operator", "end") => RaidCommand::End,
+        ("forget", who) => RaidCommand::Erase {
             player: player(who),
             made_raid: who == "ada",
         },
         (_, "create") => {
             let raid = NewRaid::read(&map).expect("fields of the right types");
-            Command::Create {
+            RaidCommand::Create {
                 leader: player_ref(who),
                 invite_code: "K7MQ2XNB".to_owned(),
                 raid,
             }
         }
-        (_, "join") => Command::Join {
+        (_, "join") => RaidCommand::Join {
             player: player_ref(who),
         },
         _ => {
@@ -229,8 +229,8 @@ pub(super) fn command(who: &str, what: &str, fields: &[&str]) -> Command {
             let read = PlayerCommand::read(&mut fields);
             let command = fields.finish(read).expect("fields of the right types");
             match who {
-                "host" => Command::Service { command },
-                _ => Command::Player {
+                "host" => RaidCommand::Service { command },
+                _ => RaidCommand::Player {
                     by: player(who),
                     command,
                 },

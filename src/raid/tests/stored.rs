@@ -2,13 +2,13 @@
 
 use raidhall_protocol::{Event, EventData, Seq, UnixMillis};
 
-use super::script::{play, raid_id};
+use super::script::{raid_id, run_script};
 use crate::raid::stored::{StoredError, decode, encode};
 use crate::raid::{State, apply};
 
 /// A raid with something in every field.
-fn eventful() -> State {
-    play(
+fn state_with_every_field() -> State {
+    run_script(
         "ada create description=why target_xp=100 max_members=6 late_join=true
          ben join
          cal join
@@ -37,9 +37,9 @@ fn every_kind_of_state_survives_storing() {
         "ada create\nada leave",
     ];
     for state in scripts
-        .map(play)
+        .map(run_script)
         .into_iter()
-        .chain([State::unborn(raid_id()), eventful()])
+        .chain([State::new(raid_id()), state_with_every_field()])
     {
         let bytes = encode(&state);
         assert_eq!(decode(&bytes).expect("a state"), state);
@@ -49,7 +49,7 @@ fn every_kind_of_state_survives_storing() {
 
 #[test]
 fn the_version_comes_first_and_a_newer_one_is_told_from_damage() {
-    let mut bytes = encode(&eventful());
+    let mut bytes = encode(&state_with_every_field());
     assert_eq!(bytes[..2], [0, 1]);
     bytes[1] = 2;
     assert!(matches!(decode(&bytes), Err(StoredError::Newer(2))));
@@ -61,13 +61,13 @@ fn the_version_comes_first_and_a_newer_one_is_told_from_damage() {
 fn the_first_form_stays_readable() {
     // If this fails, the form has changed, and databases hold the old one: give the new one a version and keep both.
     let bytes = include_bytes!("eventful.v1");
-    assert_eq!(decode(bytes).expect("a state"), eventful());
-    assert_eq!(encode(&eventful()), bytes);
+    assert_eq!(decode(bytes).expect("a state"), state_with_every_field());
+    assert_eq!(encode(&state_with_every_field()), bytes);
 }
 
 #[test]
 fn no_shortened_or_lengthened_form_is_a_state() {
-    let bytes = encode(&eventful());
+    let bytes = encode(&state_with_every_field());
     for length in 0..bytes.len() {
         assert!(
             matches!(decode(&bytes[..length]), Err(StoredError::Damaged(_))),
@@ -80,7 +80,7 @@ fn no_shortened_or_lengthened_form_is_a_state() {
 #[test]
 #[should_panic(expected = "out of its place")]
 fn an_event_out_of_its_place_is_a_broken_ledger() {
-    let mut state = play("ada create");
+    let mut state = run_script("ada create");
     let data = EventData::RaidStarted {
         deadline: UnixMillis(3_000),
     };
@@ -99,7 +99,7 @@ fn an_event_out_of_its_place_is_a_broken_ledger() {
 fn the_largest_raid_is_stored_in_bounded_space() {
     let script =
         "ada create\n".to_owned() + &"ada add_task title=🔥*120 xp=1 minutes=0\n".repeat(500);
-    let state = play(&script);
+    let state = run_script(&script);
     let bytes = encode(&state);
     assert!(bytes.len() < 300 * 1024, "{} bytes", bytes.len());
     assert_eq!(decode(&bytes).expect("a state"), state);

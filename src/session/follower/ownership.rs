@@ -9,7 +9,7 @@ use tracing::{debug, warn};
 use super::{Edge, RESOLVE_PAUSE};
 use crate::cluster::message::Note;
 use crate::raid::Refusal;
-use crate::store::{Epoch, Head, InstanceId};
+use crate::store::{Epoch, InstanceId, RaidHead};
 
 /// How long the store may take to say who owns a raid.
 const RESOLVE_PATIENCE: Duration = Duration::from_secs(1);
@@ -131,7 +131,7 @@ impl Edge {
     }
 
     /// The store's word on who owns the raid.
-    pub(super) fn meet(&mut self, head: Head) {
+    pub(super) fn meet(&mut self, head: RaidHead) {
         let link = &self.sessions.0.link;
         if head.epoch < self.epoch {
             return;

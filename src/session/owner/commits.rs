@@ -13,13 +13,13 @@ use super::super::presence::Presence;
 use super::Live;
 use crate::cluster::message::Note;
 use crate::raid;
-use crate::store::journal::Outcome;
-use crate::store::{Append, Header};
+use crate::store::journal::JournalOutcome;
+use crate::store::{Append, RaidHeader};
 
 /// Events on their way to the store.
 pub(super) struct Flight {
     events: Vec<Event>,
-    outcome: oneshot::Receiver<Outcome>,
+    outcome: oneshot::Receiver<JournalOutcome>,
 }
 
 impl Live {
@@ -32,12 +32,12 @@ impl Live {
         let shown = self.state.shown();
         let append = Append {
             raid: self.audience.raid(),
-            born: self.born,
+            created_month: self.born,
             owner: self.sessions.0.link.instance(),
             epoch: self.epoch,
-            header: Header {
+            header: RaidHeader {
                 status: shown.status,
-                deadline: self.state.due(),
+                deadline: self.state.active_deadline(),
                 current_xp: shown.current_xp,
                 current_tasks: shown.current_tasks,
                 ended_at: shown.ended_at,
@@ -57,7 +57,7 @@ impl Live {
     /// Takes the oldest commit's outcome: shows what is durable, and releases the answers that waited for it.
     pub(super) fn land(
         &mut self,
-        outcome: Outcome,
+        outcome: JournalOutcome,
         presence: &mut Presence,
     ) -> Result<(), &'static str> {
         let Some(Flight { events, .. }) = self.flights.pop_front() else {
@@ -66,7 +66,7 @@ impl Live {
         let first = events.first().map_or(Seq::ZERO, |event| event.seq);
         let last = events.last().map_or(Seq::ZERO, |event| event.seq);
         let cause = match outcome {
-            Outcome::Committed => {
+            JournalOutcome::Committed => {
                 self.committed = last;
                 self.audience.publish(&events);
                 let written = events.len() as u64;
@@ -84,13 +84,13 @@ impl Live {
                 self.keep_snapshot(written, erased);
                 return Ok(());
             }
-            Outcome::Refused => {
+            JournalOutcome::Refused => {
                 self.held.fail(Some((first, last)));
                 return Err("refused");
             }
-            Outcome::Fenced => "fenced",
-            Outcome::Exists => "exists",
-            Outcome::GaveUp => "gave_up",
+            JournalOutcome::Fenced => "fenced",
+            JournalOutcome::Exists => "exists",
+            JournalOutcome::Unclear => "gave_up",
         };
         self.held.fail(None);
         Err(cause)
@@ -146,9 +146,11 @@ impl Live {
 }
 
 /// Waits for the oldest commit; for ever when none is in flight.
-pub(super) async fn landed(flights: &mut VecDeque<Flight>) -> Outcome {
+pub(super) async fn landed(flights: &mut VecDeque<Flight>) -> JournalOutcome {
     match flights.front_mut() {
-        Some(flight) => (&mut flight.outcome).await.unwrap_or(Outcome::GaveUp),
+        Some(flight) => (&mut flight.outcome)
+            .await
+            .unwrap_or(JournalOutcome::Unclear),
         None => std::future::pending().await,
     }
 }

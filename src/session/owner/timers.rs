@@ -14,9 +14,13 @@ impl Live {
     /// Decides what is due, shows who came online and went offline, and releases what may go.
     pub(super) fn advance(&mut self, lasting: &mut Lasting) {
         let hall = Arc::clone(&self.sessions.0);
-        if self.state.due().is_some_and(|due| due <= hall.clock.now()) {
+        if self
+            .state
+            .active_deadline()
+            .is_some_and(|due| due <= hall.clock.now())
+        {
             // Refused by nobody: the server itself decides.
-            let _ = self.decide(&raid::Command::Deadline, None, &lasting.presence);
+            let _ = self.decide(&raid::RaidCommand::Deadline, None, &lasting.presence);
         }
         let now = Instant::now();
         self.ask_the_silent(lasting, now);
@@ -40,7 +44,7 @@ impl Live {
             .leader_away_since
             .is_some_and(|since| now >= since + hall.options.leader_grace)
         {
-            let _ = self.decide(&raid::Command::LeaderOffline, None, presence);
+            let _ = self.decide(&raid::RaidCommand::LeaderOffline, None, presence);
             self.leader_away_since = None;
         }
         self.release(presence);
@@ -61,7 +65,10 @@ impl Live {
     pub(super) fn next_timer(&self, lasting: &Lasting) -> Instant {
         let presence = &lasting.presence;
         let hall = &self.sessions.0;
-        let deadline = self.state.due().map(|due| hall.clock.instant_of(due));
+        let deadline = self
+            .state
+            .active_deadline()
+            .map(|due| hall.clock.instant_of(due));
         let leader = self
             .leader_away_since
             .map(|since| since + hall.options.leader_grace);

@@ -12,7 +12,7 @@ use crate::cluster::bus::in_process::{Exchange, Fault};
 use crate::error::Error;
 use crate::session::{Ack, Caller, Options};
 use crate::store::memory::{Call, MemoryStore};
-use crate::store::{Claim, Instance, InstanceId, Store};
+use crate::store::{ClaimOutcome, Instance, InstanceId, Store};
 
 mod drain;
 mod erasure;
@@ -59,7 +59,7 @@ impl Cluster {
     async fn ledger(&self, raid: RaidId) -> Vec<String> {
         let events = self
             .store
-            .another()
+            .new_connection()
             .events(raid, Seq::ZERO, 10_000)
             .await
             .expect("the ledger");
@@ -80,7 +80,7 @@ impl Cluster {
     async fn leader_changes(&self, raid: RaidId) -> Vec<LeaderReason> {
         let events = self
             .store
-            .another()
+            .new_connection()
             .events(raid, Seq::ZERO, 10_000)
             .await
             .expect("the ledger");

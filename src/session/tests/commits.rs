@@ -10,7 +10,7 @@ use super::registry::{Hall, Pending, options};
 use crate::error::Error;
 use crate::session::{Ack, Caller, Options};
 use crate::store::memory::Call;
-use crate::store::{Claim, Store};
+use crate::store::{ClaimOutcome, Store};
 
 fn ack(seq: u64) -> Result<Ack, Error> {
     Ok(Ack {
@@ -49,7 +49,7 @@ async fn nothing_is_told_before_its_commit_and_then_in_order() {
     let raid = hall.raid(&[2]).await;
     let mut watcher = hall.watch(raid, 2, Some(4));
     watcher.answer().await.expect("watches");
-    hall.store.faults().hold(Call::Commit);
+    hall.store.faults().hold_calls(Call::Commit);
     let (mut first, mut second) = (
         hall.submit(raid, "one", None),
         hall.submit(raid, "two", None),
@@ -61,7 +61,7 @@ async fn nothing_is_told_before_its_commit_and_then_in_order() {
         (None, None, None)
     );
     assert_eq!(watcher.events(), [] as [u64; 0]);
-    hall.store.faults().go_on(Call::Commit);
+    hall.store.faults().release_calls(Call::Commit);
     assert_eq!(first.answer().await, ack(5));
     assert_eq!(
         watcher.events(),
@@ -86,9 +86,9 @@ async fn refusal_read_duplicate_and_snapshot_fail_with_the_commit_they_wait_for(
         async move { sessions.read(raid, Caller::Service).await }
     });
     settle().await;
-    hall.store.faults().cut(true);
+    hall.store.faults().set_unreachable(true);
     sleep(Duration::from_secs(3)).await;
-    hall.store.faults().lose_stalled();
+    hall.store.faults().drop_stalled();
     assert_eq!(command.answer().await, Err(Error::Unavailable));
     assert_eq!(repeat.answer().await, Err(Error::Unavailable));
     assert_eq!(refusal.answer().await, Err(Error::Unavailable));
@@ -97,7 +97,7 @@ async fn refusal_read_duplicate_and_snapshot_fail_with_the_commit_they_wait_for(
         read.await.expect("no panic").err(),
         Some(Error::Unavailable)
     );
-    hall.store.faults().cut(false);
+    hall.store.faults().set_unreachable(false);
     assert_eq!(
         hall.say(raid, "now", Some("a")).await,
         ack(5),
@@ -110,13 +110,13 @@ async fn refusal_read_duplicate_and_snapshot_fail_with_the_commit_they_wait_for(
 async fn an_op_takes_effect_once_whoever_repeats_it_and_when() {
     let hall = Hall::open(options()).await;
     let raid = hall.raid(&[]).await;
-    hall.store.faults().hold(Call::Commit);
+    hall.store.faults().hold_calls(Call::Commit);
     let (first, repeat) = (
         hall.submit(raid, "once", Some("a")),
         hall.submit(raid, "other", Some("a")),
     );
     settle().await;
-    hall.store.faults().go_on(Call::Commit);
+    hall.store.faults().release_calls(Call::Commit);
     assert_eq!(first.answer().await, ack(4));
     assert_eq!(repeat.answer().await, duplicate(4));
     assert_eq!(hall.say(raid, "again", Some("a")).await, duplicate(4));
@@ -147,7 +147,7 @@ async fn an_op_that_memory_has_forgotten_is_found_in_the_ledger() {
     }
     assert_eq!(hall.say(raid, "a", Some("a")).await, duplicate(4));
     assert_eq!(
-        hall.store.faults().calls(Call::FindOp),
+        hall.store.faults().call_count(Call::FindOp),
         2,
         "once the memory is full, a new one is looked up too"
     );
@@ -157,7 +157,7 @@ async fn an_op_that_memory_has_forgotten_is_found_in_the_ledger() {
 async fn a_commit_whose_answer_was_lost_counts_once() {
     let hall = Hall::open(options()).await;
     let raid = hall.raid(&[]).await;
-    hall.store.faults().lose_answers(1);
+    hall.store.faults().drop_replies(1);
     assert_eq!(hall.say(raid, "once", None).await, ack(4));
     assert_eq!(hall.say(raid, "twice", None).await, ack(5));
     assert_eq!(assert_contiguous(&hall, raid).await, 5);
@@ -174,11 +174,11 @@ async fn a_batch_that_lands_after_its_session_reloaded_is_fenced_off() {
         hall.say(raid, "late", Some("late")).await,
         Err(Error::Unavailable)
     );
-    let stalled = hall.store.faults().stalled();
+    let stalled = hall.store.faults().stalled_count();
     assert!(stalled > 0);
     hall.store.faults().stall_commits(0);
     assert_eq!(hall.say(raid, "next", None).await, ack(5));
-    hall.store.faults().land_stalled();
+    hall.store.faults().apply_stalled();
     settle().await;
     assert_eq!(
         hall.say(raid, "late", Some("late")).await,
@@ -193,14 +193,14 @@ async fn a_batch_that_lands_after_its_session_reloaded_is_fenced_off() {
 async fn a_refused_append_is_the_culprits_alone() {
     let hall = Hall::open(options()).await;
     let (culprit, other) = (hall.raid(&[]).await, hall.raid(&[]).await);
-    hall.store.faults().refuse(culprit);
+    hall.store.faults().refuse_raid(culprit);
     let (bad, good) = (
         hall.submit(culprit, "bad", None),
         hall.submit(other, "good", None),
     );
     assert_eq!(bad.answer().await, Err(Error::Internal));
     assert_eq!(good.answer().await, ack(4));
-    hall.store.faults().accept(culprit);
+    hall.store.faults().accept_raid(culprit);
     assert_eq!(hall.say(culprit, "better", None).await, ack(4));
 }
 
@@ -208,7 +208,7 @@ async fn a_refused_append_is_the_culprits_alone() {
 async fn a_panic_reloads_that_raid_alone_and_names_its_culprit() {
     let hall = Hall::open(options()).await;
     let (raid, other) = (hall.raid(&[]).await, hall.raid(&[]).await);
-    hall.store.faults().hold(Call::Commit);
+    hall.store.faults().hold_calls(Call::Commit);
     let (before, elsewhere) = (
         hall.submit(raid, "before", Some("x")),
         hall.submit(other, "fine", None),
@@ -219,7 +219,7 @@ async fn a_panic_reloads_that_raid_alone_and_names_its_culprit() {
         hall.submit(raid, "behind", None),
     );
     settle().await;
-    hall.store.faults().go_on(Call::Commit);
+    hall.store.faults().release_calls(Call::Commit);
     assert_eq!(culprit.answer().await, Err(Error::Internal));
     assert_eq!(
         before.answer().await,
@@ -245,15 +245,15 @@ async fn a_zombie_owner_is_refused_by_the_fence_and_tells_nobody() {
     let raid = hall.raid(&[2]).await;
     let mut watcher = hall.watch(raid, 2, None);
     watcher.answer().await.expect("watches");
-    hall.store.faults().hold(Call::Commit);
+    hall.store.faults().hold_calls(Call::Commit);
     let mut zombie = hall.submit(raid, "from the grave", None);
     settle().await;
     let rival = crate::store::Instance {
         id: crate::store::InstanceId(uuid::Uuid::now_v7()),
         ..hall.instance.clone()
     };
-    hall.store.seize(raid, &rival).expect("the raid");
-    hall.store.faults().go_on(Call::Commit);
+    hall.store.force_claim(raid, &rival).expect("the raid");
+    hall.store.faults().release_calls(Call::Commit);
     settle().await;
     assert_eq!(zombie.now(), Some(Err(Error::Unavailable)));
     assert_eq!(watcher.events(), [] as [u64; 0]);
@@ -262,7 +262,10 @@ async fn a_zombie_owner_is_refused_by_the_fence_and_tells_nobody() {
         .claim(&[raid], hall.instance.id)
         .await
         .expect("claim");
-    assert!(matches!(claims[..], [Claim::Held { .. }]), "{claims:?}");
+    assert!(
+        matches!(claims[..], [ClaimOutcome::Held { .. }]),
+        "{claims:?}"
+    );
     assert_eq!(assert_contiguous(&hall, raid).await, 3 + 1);
 }
 
@@ -308,15 +311,15 @@ async fn whoever_waits_for_a_commit_while_the_lease_is_out_is_answered_in_time()
     out();
     assert_eq!(answered(command).await, Ok(Err(Error::Unavailable)));
     hall.store.faults().stall_commits(0);
-    hall.store.faults().lose_stalled();
+    hall.store.faults().drop_stalled();
     back();
     assert_eq!(hall.say(raid, "failed", Some("a")).await, ack(5));
 
-    hall.store.faults().hold(Call::Commit);
+    hall.store.faults().hold_calls(Call::Commit);
     let command = hall.submit(raid, "durable", Some("b"));
     settle().await;
     out();
-    hall.store.faults().go_on(Call::Commit);
+    hall.store.faults().release_calls(Call::Commit);
     assert_eq!(
         answered(command).await,
         Ok(Err(Error::Unavailable)),

@@ -52,14 +52,14 @@ async fn a_read_of_an_idle_raid_claims_nothing_unless_its_deadline_is_due() {
         (0, 0),
         "idle: no session, no task"
     );
-    let claims = hall.store.faults().calls(Call::Claim);
+    let claims = hall.store.faults().call_count(Call::Claim);
     let view = hall
         .sessions
         .read(raid, Caller::Player(player(1)))
         .await
         .expect("seen");
     assert_eq!((view.seq, view.state.status), (Seq(3), RaidStatus::Active));
-    assert_eq!(hall.store.faults().calls(Call::Claim), claims);
+    assert_eq!(hall.store.faults().call_count(Call::Claim), claims);
     assert_eq!(hall.sessions.live(), 0);
     sleep(Duration::from_secs(3_600)).await;
     let view = hall
@@ -103,14 +103,14 @@ async fn a_raid_whose_load_failed_after_its_claim_is_still_found_when_it_is_due(
     let hall = Hall::open(options()).await;
     let raid = hall.raid(&[]).await;
     sleep(Duration::from_secs(120)).await;
-    hall.store.faults().fail(Call::Load, 1_000);
+    hall.store.faults().fail_calls(Call::Load, 1_000);
     assert!(hall.say(raid, "hello?", None).await.is_err());
     sleep(Duration::from_secs(5)).await;
     assert_eq!(hall.sessions.live(), 0);
-    hall.store.faults().fail(Call::Load, 0);
+    hall.store.faults().fail_calls(Call::Load, 0);
     let due = hall
         .store
-        .due(hall.instance.id, START.plus(3_600_000), 10)
+        .due_raids(hall.instance.id, START.plus(3_600_000), 10)
         .await;
     assert_eq!(due.expect("due"), [raid]);
 }
@@ -268,12 +268,12 @@ async fn a_raid_is_rebuilt_from_snapshot_and_tail_as_it_was() {
 async fn stopping_answers_what_is_on_its_way_and_leaves_no_task() {
     let hall = Hall::open(options()).await;
     let raid = hall.raid(&[]).await;
-    hall.store.faults().hold(Call::Commit);
+    hall.store.faults().hold_calls(Call::Commit);
     let on_its_way = hall.submit(raid, "last words", None);
     sleep(Duration::from_millis(1)).await;
     hall.stop.cancel();
     assert!(hall.say(raid, "too late", None).await.is_err());
-    hall.store.faults().go_on(Call::Commit);
+    hall.store.faults().release_calls(Call::Commit);
     assert_eq!(on_its_way.answer().await.expect("committed").seq, Seq(4));
     hall.tasks.close();
     hall.tasks.wait().await;
@@ -306,7 +306,7 @@ async fn thousands_of_raids_that_nobody_watches_cost_no_task_and_no_memory() {
     hall.sessions.release_idle().await;
     assert_eq!(hall.sessions.waiting_for_release(), 0);
     assert_eq!(
-        hall.store.faults().calls(Call::Release),
+        hall.store.faults().call_count(Call::Release),
         1,
         "all are given back in one call"
     );
@@ -318,8 +318,8 @@ async fn strangers_make_no_raid_live_however_many_they_ask_for() {
     let raid = hall.raid(&[2]).await;
     sleep(Duration::from_secs(120)).await;
     let (claims, loads) = (
-        hall.store.faults().calls(Call::Claim),
-        hall.store.faults().calls(Call::Load),
+        hall.store.faults().call_count(Call::Claim),
+        hall.store.faults().call_count(Call::Load),
     );
     let stranger = || Caller::Player(player(9));
     for _ in 0..3 {
@@ -333,7 +333,10 @@ async fn strangers_make_no_raid_live_however_many_they_ask_for() {
     }
     let faults = hall.store.faults();
     assert_eq!(
-        (faults.calls(Call::Claim), faults.calls(Call::Load)),
+        (
+            faults.call_count(Call::Claim),
+            faults.call_count(Call::Load)
+        ),
         (claims, loads),
         "nothing was claimed or read"
     );

@@ -86,7 +86,7 @@ impl Hall {
 
     /// One instance of a cluster, with a lease that is kept.
     pub(super) async fn node(store: &MemoryStore, exchange: &Exchange, options: Options) -> Hall {
-        Hall::furnish(store.another(), options, TTL, Some(exchange)).await
+        Hall::furnish(store.new_connection(), options, TTL, Some(exchange)).await
     }
 
     async fn furnish(
@@ -107,14 +107,14 @@ impl Hall {
             draining: false,
         };
         let renewal = store
-            .enlist(&instance, ttl, Duration::from_secs(5))
+            .register(&instance, ttl, Duration::from_secs(5))
             .await
             .expect("enlisted");
         let shared: Arc<dyn Store> = Arc::new(store.clone());
         let journal_options = journal::Options {
             writers: 1,
             batch_events_max: 4_096,
-            queue: 1_024,
+            queue_max: 1_024,
             commit_patience: Duration::from_secs(2),
         };
         let (journal, writers) = Journal::new(&shared, &journal_options);
@@ -215,7 +215,7 @@ impl Hall {
     /// `kill -9`: nothing of this instance reaches anybody any more.
     pub(super) fn die(&self) {
         self.life.cancel();
-        self.store.faults().cut(true);
+        self.store.faults().set_unreachable(true);
         self.station.as_ref().expect("a node").leave();
     }
 
@@ -227,7 +227,7 @@ impl Hall {
             .await
             .expect("a raid");
         for other in others {
-            let join = raid::Command::Join {
+            let join = raid::RaidCommand::Join {
                 player: named(*other),
             };
             self.sessions
@@ -251,7 +251,7 @@ impl Hall {
         self.sessions
             .execute(
                 raid,
-                raid::Command::Player {
+                raid::RaidCommand::Player {
                     by: player(by),
                     command,
                 },
@@ -283,7 +283,7 @@ impl Hall {
     ) -> Pending {
         let (sender, answer) = oneshot::channel();
         let reply = Reply::new(move |result| drop(sender.send(result)));
-        let command = raid::Command::Player {
+        let command = raid::RaidCommand::Player {
             by: player(1),
             command,
         };

@@ -2,61 +2,66 @@
 
 use std::time::Duration;
 
-use super::tables::after;
+use super::tables::add_duration;
 use super::{Call, MemoryStore};
 use crate::store::*;
 
 #[async_trait]
 impl Erasures for MemoryStore {
-    async fn begin_erasure(&self, player: PlayerId, name: &str, deed: &Deed) -> Result<bool> {
-        self.faults.enter(Call::BeginErasure).await?;
+    async fn begin_erasure(
+        &self,
+        player: PlayerId,
+        name: &str,
+        deed: &NewAuditEntry,
+    ) -> Result<bool> {
+        self.faults.before_call(Call::BeginErasure).await?;
         let mut tables = self.tables.lock();
         let now = tables.now();
-        if tables.guard.erased.contains_key(&player) {
+        if tables.accounts.erased.contains_key(&player) {
             return Ok(true);
         }
         let Some(profile) = tables.players.get_mut(&player) else {
             return Ok(false);
         };
         name.clone_into(&mut profile.name);
-        tables.guard.identities.remove(&player);
-        tables.guard.erased.insert(player, now);
-        tables.guard.erase_due.insert(player, now);
+        tables.accounts.identities.remove(&player);
+        tables.accounts.erased.insert(player, now);
+        tables.accounts.erase_due.insert(player, now);
         tables
-            .guard
+            .accounts
             .bans
             .insert(player, ("erased".to_owned(), deed.actor.clone(), now));
-        tables.guard.notices.push(Notice::Player {
+        tables.accounts.notices.push(Notice::BanChanged {
             player,
             banned: true,
         });
         tables.families.retain(|_, family| family.player != player);
-        tables.record(deed);
+        tables.record_audit(deed);
         Ok(true)
     }
 
     async fn take_erasure(&self, again: Duration) -> Result<Option<Erasure>> {
-        self.faults.enter(Call::TakeErasure).await?;
+        self.faults.before_call(Call::TakeErasure).await?;
         let mut tables = self.tables.lock();
         let now = tables.now();
         let due = tables
-            .guard
+            .accounts
             .erase_due
             .iter_mut()
             .filter(|(_, due)| **due <= now);
         let Some((player, due)) = due.min_by_key(|(_, due)| **due) else {
             return Ok(None);
         };
-        *due = after(now, again);
+        *due = add_duration(now, again);
         let player = *player;
-        Ok(tables.guard.erased.get(&player).map(|begun_at| Erasure {
+        Ok(tables.accounts.erased.get(&player).map(|begun_at| Erasure {
             player,
             begun_at: *begun_at,
         }))
     }
 
-    async fn rewrite(&self, raid: RaidId, events: &[Event], before: Seq) -> Result<()> {
-        self.faults.enter(Call::Rewrite).await?;
+    async fn rewrite_events(&self, raid: RaidId, events: &[Event], before: Seq) -> Result<()> {
+        self.faults.before_call(Call::RewriteEvents).await?;
         let mut tables = self.tables.lock();
         for event in events {
             let in_feed = tables
@@ -76,7 +81,7 @@ impl Erasures for MemoryStore {
                 .into_iter()
                 .for_each(|known| known.data = event.data.clone());
         }
-        if let Some(title) = erasures::title(events) {
+        if let Some(title) = erasures::rewritten_title(events) {
             title.clone_into(&mut found.row.title);
         }
         found.snapshot.take_if(|(seq, _)| *seq < before);
@@ -84,8 +89,8 @@ impl Erasures for MemoryStore {
     }
 
     async fn end_erasure(&self, player: PlayerId) -> Result<()> {
-        self.faults.enter(Call::EndErasure).await?;
-        self.tables.lock().guard.erase_due.remove(&player);
+        self.faults.before_call(Call::EndErasure).await?;
+        self.tables.lock().accounts.erase_due.remove(&player);
         Ok(())
     }
 }

@@ -9,161 +9,161 @@ use parking_lot::Mutex;
 use raidhall_protocol::RaidId;
 use tokio::sync::{oneshot, watch};
 
-use crate::store::{Append, Fate, Result, StoreError};
+use crate::store::{Append, CommitOutcome, Result, StoreError};
 
 /// Each call of the store, for counting and for choosing which fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "named as the store's methods")]
 pub enum Call {
-    Enlist,
+    Register,
     Renew,
-    Retire,
+    Deregister,
     ReserveRaidIds,
     Claim,
     Release,
     Commit,
     Load,
     Heads,
-    Owned,
+    OwnedRaids,
     Events,
-    Feed,
+    ReadFeed,
     Contributions,
     FindOp,
     SaveSnapshot,
-    Due,
+    DueRaids,
     RaidByInvite,
     RaidByCreateKey,
-    RaidsOf,
+    RaidsByMember,
     CreatePlayer,
     Player,
     Account,
-    RaidsVisited,
-    BeginRefresh,
-    RotateRefresh,
+    RaidsEverJoined,
+    CreateTokenFamily,
+    RotateRefreshToken,
     Ban,
     Unban,
     Disconnect,
     Bans,
     SignOut,
     Notices,
-    Record,
-    Audit,
+    RecordAudit,
+    AuditEntries,
     FindPlayers,
     FindRaids,
     Instances,
-    PlayerOfIdentity,
-    AdmitIdentity,
+    PlayerByIdentity,
+    FindOrCreateByIdentity,
     LinkIdentity,
-    UseProof,
+    ConsumeProof,
     BeginErasure,
     TakeErasure,
-    Rewrite,
+    RewriteEvents,
     EndErasure,
     FeedEnd,
-    TakeEndpoint,
+    AcquireEndpoint,
     ReleaseEndpoint,
-    NoteProgress,
+    SaveProgress,
     DueDeliveries,
     ParkedDeliveries,
     Endpoints,
-    Replay,
+    ReplayDeliveries,
     ResumeEndpoint,
 }
 
 /// The faults of one connection. Clones are handles to the same faults.
 #[derive(Clone)]
-pub struct Faults {
-    plan: Arc<Mutex<Plan>>,
-    held: Arc<watch::Sender<HashSet<Call>>>,
+pub struct InjectedFaults {
+    plan: Arc<Mutex<FaultPlan>>,
+    held_calls: Arc<watch::Sender<HashSet<Call>>>,
 }
 
-type Effect = Box<dyn FnOnce(&[Append]) -> Result<Vec<Fate>> + Send>;
+type CommitEffect = Box<dyn FnOnce(&[Append]) -> Result<Vec<CommitOutcome>> + Send>;
 
 /// A commit that has been sent, whatever became of its caller.
-struct Stalled {
+struct StalledCommit {
     batch: Vec<Append>,
-    effect: Effect,
-    answer: oneshot::Sender<Result<Vec<Fate>>>,
+    effect: CommitEffect,
+    reply: oneshot::Sender<Result<Vec<CommitOutcome>>>,
 }
 
 #[derive(Default)]
-struct Plan {
+struct FaultPlan {
     calls: HashMap<Call, u64>,
     failing: HashMap<Call, u64>,
-    cut: bool,
+    is_unreachable: bool,
     latency: Duration,
-    answers_to_lose: u64,
+    replies_to_drop: u64,
     commits_to_stall: u64,
-    stalled: VecDeque<Stalled>,
-    refused: HashSet<RaidId>,
+    stalled_commits: VecDeque<StalledCommit>,
+    refused_raids: HashSet<RaidId>,
 }
 
-impl Default for Faults {
+impl Default for InjectedFaults {
     fn default() -> Self {
         Self {
             plan: Arc::default(),
-            held: Arc::new(watch::Sender::default()),
+            held_calls: Arc::new(watch::Sender::default()),
         }
     }
 }
 
-impl Faults {
+impl InjectedFaults {
     /// How often a call was made, with those that failed or were dropped half-way.
-    pub fn calls(&self, call: Call) -> u64 {
+    pub fn call_count(&self, call: Call) -> u64 {
         self.plan.lock().calls.get(&call).copied().unwrap_or(0)
     }
 
     /// The next `times` calls of this kind fail as unavailable, before they take effect.
-    pub fn fail(&self, call: Call, times: u64) {
+    pub fn fail_calls(&self, call: Call, times: u64) {
         self.plan.lock().failing.insert(call, times);
     }
 
     /// While cut, every call fails as unavailable, before it takes effect.
-    pub fn cut(&self, cut: bool) {
-        self.plan.lock().cut = cut;
+    pub fn set_unreachable(&self, cut: bool) {
+        self.plan.lock().is_unreachable = cut;
     }
 
     /// Every call takes this long before it takes effect.
-    pub fn delay(&self, latency: Duration) {
+    pub fn set_latency(&self, latency: Duration) {
         self.plan.lock().latency = latency;
     }
 
-    /// Calls of this kind wait before they take effect, until [`Faults::go_on`]. One whose caller gives up never does.
-    pub fn hold(&self, call: Call) {
-        self.held.send_modify(|held| {
+    /// Calls of this kind wait before they take effect, until [`InjectedFaults::release_calls`]. One whose caller gives up never does.
+    pub fn hold_calls(&self, call: Call) {
+        self.held_calls.send_modify(|held| {
             held.insert(call);
         });
     }
 
     /// Lets held calls go on.
-    pub fn go_on(&self, call: Call) {
-        self.held.send_modify(|held| {
+    pub fn release_calls(&self, call: Call) {
+        self.held_calls.send_modify(|held| {
             held.remove(&call);
         });
     }
 
     /// The next `times` commits take effect, and their callers are told that the store is unavailable.
-    pub fn lose_answers(&self, times: u64) {
-        self.plan.lock().answers_to_lose = times;
+    pub fn drop_replies(&self, times: u64) {
+        self.plan.lock().replies_to_drop = times;
     }
 
-    /// The next `times` commits are sent and then hang, until [`Faults::land_stalled`] or [`Faults::lose_stalled`];
+    /// The next `times` commits are sent and then hang, until [`InjectedFaults::apply_stalled`] or [`InjectedFaults::drop_stalled`];
     /// that their callers give up stops nothing.
     pub fn stall_commits(&self, times: u64) {
         self.plan.lock().commits_to_stall = times;
     }
 
     /// How many commits hang.
-    pub fn stalled(&self) -> usize {
-        self.plan.lock().stalled.len()
+    pub fn stalled_count(&self) -> usize {
+        self.plan.lock().stalled_commits.len()
     }
 
     /// The commits that hang take effect, oldest first; callers that still wait are answered.
-    pub fn land_stalled(&self) {
-        while let Some(Stalled {
+    pub fn apply_stalled(&self) {
+        while let Some(StalledCommit {
             batch,
             effect,
-            answer,
+            reply: answer,
         }) = self.next_stalled()
         {
             let _ = answer.send(effect(&batch)); // the caller may have given up: that is the point
@@ -171,34 +171,35 @@ impl Faults {
     }
 
     /// The commits that hang will never take effect; callers that still wait are told that the store is unavailable.
-    pub fn lose_stalled(&self) {
+    pub fn drop_stalled(&self) {
         while let Some(stalled) = self.next_stalled() {
-            let _ = stalled.answer.send(Err(unavailable(Call::Commit)));
+            let _ = stalled.reply.send(Err(unavailable(Call::Commit)));
         }
     }
 
     /// From now on a batch with this raid is refused as a whole.
-    pub fn refuse(&self, raid: RaidId) {
-        self.plan.lock().refused.insert(raid);
+    pub fn refuse_raid(&self, raid: RaidId) {
+        self.plan.lock().refused_raids.insert(raid);
     }
 
     /// This raid is no longer refused.
-    pub fn accept(&self, raid: RaidId) {
-        self.plan.lock().refused.remove(&raid);
+    pub fn accept_raid(&self, raid: RaidId) {
+        self.plan.lock().refused_raids.remove(&raid);
     }
 
     /// Counts a call, and fails or delays it as planned.
-    pub(super) async fn enter(&self, call: Call) -> Result<()> {
+    pub(super) async fn before_call(&self, call: Call) -> Result<()> {
         let (failing, latency) = {
             let mut plan = self.plan.lock();
             *plan.calls.entry(call).or_default() += 1;
-            let failing = plan.cut || plan.failing.get_mut(&call).is_some_and(take_one);
+            let failing =
+                plan.is_unreachable || plan.failing.get_mut(&call).is_some_and(consume_one);
             (failing, plan.latency)
         };
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }
-        let mut held = self.held.subscribe();
+        let mut held = self.held_calls.subscribe();
         let _ = held.wait_for(|held| !held.contains(&call)).await; // the sender lives in `self`
         if failing {
             Err(unavailable(call))
@@ -211,24 +212,24 @@ impl Faults {
     pub(super) async fn commit(
         &self,
         batch: &[Append],
-        effect: impl FnOnce(&[Append]) -> Result<Vec<Fate>> + Send + 'static,
-    ) -> Result<Vec<Fate>> {
+        effect: impl FnOnce(&[Append]) -> Result<Vec<CommitOutcome>> + Send + 'static,
+    ) -> Result<Vec<CommitOutcome>> {
         let lost = {
             let mut plan = self.plan.lock();
             if batch
                 .iter()
-                .any(|append| plan.refused.contains(&append.raid))
+                .any(|append| plan.refused_raids.contains(&append.raid))
             {
                 return Err(StoreError::Refused {
                     operation: "commit",
                     source: anyhow!("refused on demand"),
                 });
             }
-            take_one(&mut plan.answers_to_lose)
+            consume_one(&mut plan.replies_to_drop)
         };
-        let stalls = take_one(&mut self.plan.lock().commits_to_stall);
+        let stalls = consume_one(&mut self.plan.lock().commits_to_stall);
         let fates = if stalls {
-            self.stall(batch, Box::new(effect)).await
+            self.stall_commit(batch, Box::new(effect)).await
         } else {
             effect(batch)
         };
@@ -239,25 +240,29 @@ impl Faults {
         }
     }
 
-    async fn stall(&self, batch: &[Append], effect: Effect) -> Result<Vec<Fate>> {
+    async fn stall_commit(
+        &self,
+        batch: &[Append],
+        effect: CommitEffect,
+    ) -> Result<Vec<CommitOutcome>> {
         let (sender, answer) = oneshot::channel();
-        let stalled = Stalled {
+        let stalled = StalledCommit {
             batch: batch.to_vec(),
             effect,
-            answer: sender,
+            reply: sender,
         };
-        self.plan.lock().stalled.push_back(stalled);
+        self.plan.lock().stalled_commits.push_back(stalled);
         answer
             .await
             .unwrap_or_else(|_| Err(unavailable(Call::Commit)))
     }
 
-    fn next_stalled(&self) -> Option<Stalled> {
-        self.plan.lock().stalled.pop_front()
+    fn next_stalled(&self) -> Option<StalledCommit> {
+        self.plan.lock().stalled_commits.pop_front()
     }
 }
 
-fn take_one(times: &mut u64) -> bool {
+fn consume_one(times: &mut u64) -> bool {
     let left = *times > 0;
     *times = times.saturating_sub(1);
     left

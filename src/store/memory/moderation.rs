@@ -5,22 +5,22 @@ use std::time::Duration;
 use raidhall_protocol::rest::Profile;
 use raidhall_protocol::server::PlayerRef;
 
-use super::tables::{Tables, after};
+use super::tables::{Tables, add_duration};
 use super::{Call, MemoryStore};
-use crate::store::audit::Recorded;
+use crate::store::audit::AuditRow;
 use crate::store::*;
 
 impl Tables {
-    pub(super) fn record(&mut self, deed: &Deed) {
-        let Deed {
+    pub(super) fn record_audit(&mut self, deed: &NewAuditEntry) {
+        let NewAuditEntry {
             actor,
             action,
             target,
             request_id,
             details,
         } = deed.clone();
-        let (id, at) = (self.guard.audit.len() as u64 + 1, self.now());
-        self.guard.audit.push(Recorded {
+        let (id, at) = (self.accounts.audit.len() as u64 + 1, self.now());
+        self.accounts.audit.push(AuditRow {
             id,
             at,
             actor,
@@ -34,18 +34,18 @@ impl Tables {
     fn player_row(&self, profile: &Profile) -> PlayerRow {
         PlayerRow {
             profile: profile.clone(),
-            external_id: self.guard.identities.get(&profile.id).cloned(),
+            external_id: self.accounts.identities.get(&profile.id).cloned(),
             ban: self
-                .guard
+                .accounts
                 .bans
                 .get(&profile.id)
                 .map(|(reason, ..)| reason.clone()),
         }
     }
 
-    fn of_identity(&self, external_id: &str) -> Option<PlayerRef> {
+    fn player_by_identity(&self, external_id: &str) -> Option<PlayerRef> {
         let (id, _) = self
-            .guard
+            .accounts
             .identities
             .iter()
             .find(|(_, known)| *known == external_id)?;
@@ -57,61 +57,62 @@ impl Tables {
 }
 
 #[async_trait]
-impl Standing for MemoryStore {
-    async fn ban(&self, player: PlayerId, reason: &str, deed: &Deed) -> Result<bool> {
-        self.faults.enter(Call::Ban).await?;
+impl Moderation for MemoryStore {
+    async fn ban(&self, player: PlayerId, reason: &str, deed: &NewAuditEntry) -> Result<bool> {
+        self.faults.before_call(Call::Ban).await?;
         let mut tables = self.tables.lock();
-        if !tables.players.contains_key(&player) || tables.guard.erased.contains_key(&player) {
+        if !tables.players.contains_key(&player) || tables.accounts.erased.contains_key(&player) {
             return Ok(false);
         }
         let ban = (reason.to_owned(), deed.actor.clone(), tables.now());
-        tables.guard.bans.insert(player, ban);
-        tables.guard.notices.push(Notice::Player {
+        tables.accounts.bans.insert(player, ban);
+        tables.accounts.notices.push(Notice::BanChanged {
             player,
             banned: true,
         });
-        tables.record(deed);
+        tables.record_audit(deed);
         Ok(true)
     }
 
-    async fn unban(&self, player: PlayerId, deed: &Deed) -> Result<bool> {
-        self.faults.enter(Call::Unban).await?;
+    async fn unban(&self, player: PlayerId, deed: &NewAuditEntry) -> Result<bool> {
+        self.faults.before_call(Call::Unban).await?;
         let mut tables = self.tables.lock();
-        if tables.guard.erased.contains_key(&player) || tables.guard.bans.remove(&player).is_none()
+        if tables.accounts.erased.contains_key(&player)
+            || tables.accounts.bans.remove(&player).is_none()
         {
             return Ok(false);
         }
-        tables.guard.notices.push(Notice::Player {
+        tables.accounts.notices.push(Notice::BanChanged {
             player,
             banned: false,
         });
-        tables.record(deed);
+        tables.record_audit(deed);
         Ok(true)
     }
 
-    async fn disconnect(&self, player: PlayerId, deed: &Deed) -> Result<bool> {
-        self.faults.enter(Call::Disconnect).await?;
+    async fn disconnect(&self, player: PlayerId, deed: &NewAuditEntry) -> Result<bool> {
+        self.faults.before_call(Call::Disconnect).await?;
         let mut tables = self.tables.lock();
         if !tables.players.contains_key(&player) {
             return Ok(false);
         }
-        tables.guard.notices.push(Notice::Disconnect(player));
-        tables.record(deed);
+        tables.accounts.notices.push(Notice::Disconnect(player));
+        tables.record_audit(deed);
         Ok(true)
     }
 
-    async fn bans(&self, after: Option<PlayerId>, limit: u32) -> Result<Vec<Ban>> {
-        self.faults.enter(Call::Bans).await?;
+    async fn bans(&self, after: Option<PlayerId>, limit: u32) -> Result<Vec<BanRow>> {
+        self.faults.before_call(Call::Bans).await?;
         let tables = self.tables.lock();
         let beyond = tables
-            .guard
+            .accounts
             .bans
             .iter()
             .filter(|(player, _)| after.is_none_or(|after| **player > after));
         let ban = |(player, (reason, by, at)): (&PlayerId, &(String, String, UnixMillis))| {
             let name = tables.players.get(player)?.name.clone();
             let player = PlayerRef { id: *player, name };
-            Some(Ban {
+            Some(BanRow {
                 player,
                 reason: reason.clone(),
                 by: by.clone(),
@@ -122,55 +123,55 @@ impl Standing for MemoryStore {
     }
 
     async fn sign_out(&self, family: FamilyId, ttl: Duration) -> Result<()> {
-        self.faults.enter(Call::SignOut).await?;
+        self.faults.before_call(Call::SignOut).await?;
         let mut tables = self.tables.lock();
         tables.families.remove(&family);
-        let until = after(tables.now(), ttl);
+        let until = add_duration(tables.now(), ttl);
         tables
-            .guard
+            .accounts
             .notices
             .push(Notice::SignedOut { family, until });
         Ok(())
     }
 
-    async fn notices(&self, after: u64) -> Result<Notices> {
-        self.faults.enter(Call::Notices).await?;
+    async fn notices(&self, after: u64) -> Result<NoticeBatch> {
+        self.faults.before_call(Call::Notices).await?;
         let tables = self.tables.lock();
         let now = tables.now();
         let numbered = (1..)
-            .zip(&tables.guard.notices)
+            .zip(&tables.accounts.notices)
             .filter(|(number, _)| *number > after);
         let as_it_stands = |(number, notice): (u64, &Notice)| {
             let notice = match *notice {
-                Notice::Player { player, .. } => Notice::Player {
+                Notice::BanChanged { player, .. } => Notice::BanChanged {
                     player,
-                    banned: tables.guard.bans.contains_key(&player),
+                    banned: tables.accounts.bans.contains_key(&player),
                 },
                 Notice::SignedOut { until, .. } if until <= now => return None,
                 notice => notice,
             };
             Some((number, notice))
         };
-        Ok(Notices {
-            list: numbered.filter_map(as_it_stands).collect(),
-            next: tables.guard.notices.len() as u64,
+        Ok(NoticeBatch {
+            notices: numbered.filter_map(as_it_stands).collect(),
+            next: tables.accounts.notices.len() as u64,
         })
     }
 }
 
 #[async_trait]
-impl Oversight for MemoryStore {
-    async fn record(&self, deed: &Deed) -> Result<()> {
-        self.faults.enter(Call::Record).await?;
-        self.tables.lock().record(deed);
+impl AuditLog for MemoryStore {
+    async fn record_audit(&self, deed: &NewAuditEntry) -> Result<()> {
+        self.faults.before_call(Call::RecordAudit).await?;
+        self.tables.lock().record_audit(deed);
         Ok(())
     }
 
-    async fn audit(&self, after: u64, limit: u32) -> Result<Vec<Recorded>> {
-        self.faults.enter(Call::Audit).await?;
+    async fn audit_entries(&self, after: u64, limit: u32) -> Result<Vec<AuditRow>> {
+        self.faults.before_call(Call::AuditEntries).await?;
         let tables = self.tables.lock();
         Ok(tables
-            .guard
+            .accounts
             .audit
             .iter()
             .filter(|row| row.id > after)
@@ -180,12 +181,12 @@ impl Oversight for MemoryStore {
     }
 
     async fn find_players(&self, lookup: &PlayerLookup, limit: u32) -> Result<Vec<PlayerRow>> {
-        self.faults.enter(Call::FindPlayers).await?;
+        self.faults.before_call(Call::FindPlayers).await?;
         let tables = self.tables.lock();
         let fits = |profile: &&Profile| match lookup {
             PlayerLookup::Id(id) => profile.id == *id,
-            PlayerLookup::ExternalId(id) => tables.guard.identities.get(&profile.id) == Some(id),
-            PlayerLookup::Name(name) => begins(&profile.name, name),
+            PlayerLookup::ExternalId(id) => tables.accounts.identities.get(&profile.id) == Some(id),
+            PlayerLookup::Name(name) => starts_with_ignore_case(&profile.name, name),
         };
         let mut found: Vec<_> = tables.players.values().filter(fits).collect();
         found.sort_by_key(|profile| (profile.name.to_lowercase(), profile.id));
@@ -197,11 +198,11 @@ impl Oversight for MemoryStore {
     }
 
     async fn find_raids(&self, lookup: &RaidLookup, limit: u32) -> Result<Vec<RaidRow>> {
-        self.faults.enter(Call::FindRaids).await?;
+        self.faults.before_call(Call::FindRaids).await?;
         let tables = self.tables.lock();
         let fits = |row: &&RaidRow| match lookup {
             RaidLookup::Id(id) => row.id == *id,
-            RaidLookup::Title(title) => begins(&row.title, title),
+            RaidLookup::Title(title) => starts_with_ignore_case(&row.title, title),
         };
         let mut found: Vec<_> = tables
             .raids
@@ -214,14 +215,14 @@ impl Oversight for MemoryStore {
     }
 
     async fn instances(&self) -> Result<Vec<InstanceRow>> {
-        self.faults.enter(Call::Instances).await?;
+        self.faults.before_call(Call::Instances).await?;
         let tables = self.tables.lock();
         let now = tables.now();
         let living = tables
             .instances
             .iter()
             .filter(|(_, lease)| lease.until > now);
-        let row = |(id, lease): (&InstanceId, &super::tables::Lease)| InstanceRow {
+        let row = |(id, lease): (&InstanceId, &super::tables::InstanceLease)| InstanceRow {
             id: *id,
             ws_url: lease.ws_url.clone(),
             release: lease.release.clone(),
@@ -234,59 +235,68 @@ impl Oversight for MemoryStore {
 
 #[async_trait]
 impl Identities for MemoryStore {
-    async fn player_of_identity(&self, external_id: &str) -> Result<Option<PlayerRef>> {
-        self.faults.enter(Call::PlayerOfIdentity).await?;
-        Ok(self.tables.lock().of_identity(external_id))
+    async fn player_by_identity(&self, external_id: &str) -> Result<Option<PlayerRef>> {
+        self.faults.before_call(Call::PlayerByIdentity).await?;
+        Ok(self.tables.lock().player_by_identity(external_id))
     }
 
-    async fn admit_identity(&self, external_id: &str, name: &str) -> Result<PlayerRef> {
-        self.faults.enter(Call::AdmitIdentity).await?;
+    async fn find_or_create_by_identity(&self, external_id: &str, name: &str) -> Result<PlayerRef> {
+        self.faults
+            .before_call(Call::FindOrCreateByIdentity)
+            .await?;
         let mut tables = self.tables.lock();
-        if let Some(known) = tables.of_identity(external_id) {
+        if let Some(known) = tables.player_by_identity(external_id) {
             return Ok(known);
         }
         let Profile { id, name, .. } = tables.create_player(name);
-        tables.guard.identities.insert(id, external_id.to_owned());
+        tables
+            .accounts
+            .identities
+            .insert(id, external_id.to_owned());
         Ok(PlayerRef { id, name })
     }
 
-    async fn link_identity(&self, player: PlayerId, external_id: &str) -> Result<Link> {
-        self.faults.enter(Call::LinkIdentity).await?;
+    async fn link_identity(&self, player: PlayerId, external_id: &str) -> Result<LinkOutcome> {
+        self.faults.before_call(Call::LinkIdentity).await?;
         let mut tables = self.tables.lock();
-        let owner = tables.of_identity(external_id).map(|owner| owner.id);
-        let has = tables.guard.identities.get(&player);
+        let owner = tables.player_by_identity(external_id).map(|owner| owner.id);
+        let has = tables.accounts.identities.get(&player);
         Ok(match (owner, has) {
-            _ if !tables.players.contains_key(&player) => Link::Missing,
-            (Some(owner), _) if owner == player => Link::Linked,
-            (_, Some(_)) => Link::HasAnother,
-            (Some(_), None) => Link::Taken,
+            _ if !tables.players.contains_key(&player) => LinkOutcome::Missing,
+            (Some(owner), _) if owner == player => LinkOutcome::Linked,
+            (_, Some(_)) => LinkOutcome::HasAnother,
+            (Some(_), None) => LinkOutcome::Taken,
             (None, None) => {
                 tables
-                    .guard
+                    .accounts
                     .identities
                     .insert(player, external_id.to_owned());
-                Link::Linked
+                LinkOutcome::Linked
             }
         })
     }
 
-    async fn use_proof(&self, proof: [u8; 32], ttl: Duration) -> Result<bool> {
-        self.faults.enter(Call::UseProof).await?;
+    async fn consume_proof(&self, proof: [u8; 32], ttl: Duration) -> Result<bool> {
+        self.faults.before_call(Call::ConsumeProof).await?;
         let mut tables = self.tables.lock();
         let now = tables.now();
-        tables.guard.proofs.retain(|_, until| *until > now);
-        Ok(tables.guard.proofs.insert(proof, after(now, ttl)).is_none())
+        tables.accounts.proofs.retain(|_, until| *until > now);
+        Ok(tables
+            .accounts
+            .proofs
+            .insert(proof, add_duration(now, ttl))
+            .is_none())
     }
 }
 
-fn begins(text: &str, with: &str) -> bool {
+fn starts_with_ignore_case(text: &str, with: &str) -> bool {
     text.to_lowercase().starts_with(&with.to_lowercase())
 }
 
 #[async_trait]
 impl Feed for MemoryStore {
-    async fn feed(&self, after: Place, limit: u32) -> Result<Fed> {
-        self.faults.enter(Call::Feed).await?;
+    async fn read_feed(&self, after: FeedCursor, limit: u32) -> Result<FeedBatch> {
+        self.faults.before_call(Call::ReadFeed).await?;
         let tables = self.tables.lock();
         let from = usize::try_from(after.commit)
             .unwrap_or(usize::MAX)
@@ -296,25 +306,25 @@ impl Feed for MemoryStore {
             .take(limit as usize)
             .cloned()
             .collect();
-        let next = Place {
+        let next = FeedCursor {
             commit: (from + events.len()) as u64,
-            ..Place::default()
+            ..FeedCursor::default()
         };
-        Ok(Fed {
+        Ok(FeedBatch {
             lineage: tables.lineage.clone(),
             events,
             next,
         })
     }
 
-    async fn feed_end(&self) -> Result<(String, Place)> {
-        self.faults.enter(Call::FeedEnd).await?;
+    async fn feed_end(&self) -> Result<(String, FeedCursor)> {
+        self.faults.before_call(Call::FeedEnd).await?;
         let tables = self.tables.lock();
         Ok((
             tables.lineage.clone(),
-            Place {
+            FeedCursor {
                 commit: tables.feed.len() as u64,
-                ..Place::default()
+                ..FeedCursor::default()
             },
         ))
     }

@@ -8,14 +8,14 @@ use raidhall_protocol::rest::Profile;
 use raidhall_protocol::server::PlayerRef;
 use tokio::time::Instant;
 
-use super::webhooks::Deliveries;
+use super::webhooks::WebhookTables;
 use crate::store::*;
 
 #[derive(Default)]
-pub(super) struct Guard {
+pub(super) struct AccountTables {
     pub(super) bans: BTreeMap<PlayerId, (String, String, UnixMillis)>,
     pub(super) notices: Vec<Notice>,
-    pub(super) audit: Vec<audit::Recorded>,
+    pub(super) audit: Vec<audit::AuditRow>,
     pub(super) identities: BTreeMap<PlayerId, String>,
     pub(super) proofs: HashMap<[u8; 32], UnixMillis>,
     /// When each account was closed.
@@ -24,32 +24,32 @@ pub(super) struct Guard {
 }
 
 pub(super) struct Tables {
-    pub(super) guard: Guard,
-    pub(super) webhooks: Deliveries,
+    pub(super) accounts: AccountTables,
+    pub(super) webhooks: WebhookTables,
     clock: (UnixMillis, Instant),
     pub(super) lineage: String,
     raid_ids_reserved: u64,
-    pub(super) instances: BTreeMap<InstanceId, Lease>,
-    pub(super) raids: BTreeMap<RaidId, Raid>,
+    pub(super) instances: BTreeMap<InstanceId, InstanceLease>,
+    pub(super) raids: BTreeMap<RaidId, StoredRaid>,
     /// Every event, in the order in which they were committed.
     pub(super) feed: Vec<(RaidId, Event)>,
     members: BTreeSet<(PlayerId, RaidId)>,
     /// Whoever was ever a member.
-    visits: BTreeSet<(PlayerId, RaidId)>,
+    ever_joined: BTreeSet<(PlayerId, RaidId)>,
     pub(super) players: BTreeMap<PlayerId, Profile>,
-    pub(super) families: HashMap<FamilyId, Family>,
+    pub(super) families: HashMap<FamilyId, TokenFamily>,
 }
 
-pub(super) struct Lease {
+pub(super) struct InstanceLease {
     pub(super) ws_url: String,
     pub(super) release: String,
     pub(super) draining: bool,
     pub(super) until: UnixMillis,
 }
 
-pub(super) struct Raid {
+pub(super) struct StoredRaid {
     pub(super) row: RaidRow,
-    born: Month,
+    created_month: Month,
     create_key: Option<OpHash>,
     owner: Option<InstanceId>,
     epoch: Epoch,
@@ -58,7 +58,7 @@ pub(super) struct Raid {
     pub(super) snapshot: Option<(Seq, Vec<u8>)>,
 }
 
-pub(super) struct Family {
+pub(super) struct TokenFamily {
     pub(super) player: PlayerId,
     current: TokenHash,
     previous: Option<(TokenHash, UnixMillis)>,
@@ -69,8 +69,8 @@ pub(super) struct Family {
 impl Tables {
     pub(super) fn new(now: UnixMillis) -> Tables {
         Tables {
-            guard: Guard::default(),
-            webhooks: Deliveries::default(),
+            accounts: AccountTables::default(),
+            webhooks: WebhookTables::default(),
             clock: (now, Instant::now()),
             lineage: Uuid::now_v7().to_string(),
             raid_ids_reserved: 0,
@@ -78,14 +78,14 @@ impl Tables {
             raids: BTreeMap::new(),
             feed: Vec::new(),
             members: BTreeSet::new(),
-            visits: BTreeSet::new(),
+            ever_joined: BTreeSet::new(),
             players: BTreeMap::new(),
             families: HashMap::new(),
         }
     }
 
     pub(super) fn now(&self) -> UnixMillis {
-        after(self.clock.0, self.clock.1.elapsed())
+        add_duration(self.clock.0, self.clock.1.elapsed())
     }
 
     pub(super) fn set_now(&mut self, now: UnixMillis) {
@@ -102,11 +102,11 @@ impl Tables {
         } = instance.clone();
         let former = self.instances.insert(
             id,
-            Lease {
+            InstanceLease {
                 ws_url,
                 release,
                 draining,
-                until: after(now, ttl),
+                until: add_duration(now, ttl),
             },
         );
         let lapsed = former.is_none_or(|former| former.until <= now);
@@ -114,7 +114,7 @@ impl Tables {
             .instances
             .iter()
             .filter(|(peer, lease)| **peer != id && lease.until > now);
-        let peers = living.map(|(peer, lease)| Peer {
+        let peers = living.map(|(peer, lease)| PeerInstance {
             id: *peer,
             ws_url: lease.ws_url.clone(),
             draining: lease.draining,
@@ -128,7 +128,7 @@ impl Tables {
         }
     }
 
-    pub(super) fn retire(&mut self, instance: InstanceId) {
+    pub(super) fn deregister(&mut self, instance: InstanceId) {
         self.instances.remove(&instance);
         self.raids
             .values_mut()
@@ -142,7 +142,7 @@ impl Tables {
         first..first + u64::from(count)
     }
 
-    pub(super) fn claim(&mut self, raids: &[RaidId], instance: InstanceId) -> Vec<Claim> {
+    pub(super) fn claim(&mut self, raids: &[RaidId], instance: InstanceId) -> Vec<ClaimOutcome> {
         let mut claims = BTreeMap::new();
         for raid in raids {
             claims
@@ -152,25 +152,25 @@ impl Tables {
         raids.iter().map(|raid| claims[raid].clone()).collect()
     }
 
-    fn claim_one(&mut self, raid: RaidId, instance: InstanceId) -> Claim {
+    fn claim_one(&mut self, raid: RaidId, instance: InstanceId) -> ClaimOutcome {
         let now = self.now();
         let Some(raid) = self.raids.get_mut(&raid) else {
-            return Claim::Missing;
+            return ClaimOutcome::Missing;
         };
         let another = raid.owner.filter(|owner| *owner != instance);
         let holder = another.and_then(|owner| self.instances.get_key_value(&owner));
         if let Some((owner, lease)) = holder.filter(|(_, lease)| lease.until > now) {
-            return Claim::Held {
+            return ClaimOutcome::Held {
                 owner: *owner,
                 ws_url: lease.ws_url.clone(),
             };
         }
         raid.owner = Some(instance);
         raid.epoch.0 += 1;
-        Claim::Ours(raid.epoch)
+        ClaimOutcome::Acquired(raid.epoch)
     }
 
-    pub(super) fn seize(&mut self, raid: RaidId, by: &Instance) -> Option<Epoch> {
+    pub(super) fn force_claim(&mut self, raid: RaidId, by: &Instance) -> Option<Epoch> {
         self.renew(by, Duration::from_secs(1 << 32));
         let raid = self.raids.get_mut(&raid)?;
         raid.owner = Some(by.id);
@@ -183,26 +183,27 @@ impl Tables {
             if let Some(raid) = self
                 .raids
                 .get_mut(raid)
-                .filter(|raid| raid.is_held(instance, *epoch))
+                .filter(|raid| raid.is_owned_by(instance, *epoch))
             {
                 raid.owner = None;
             }
         }
     }
 
-    pub(super) fn commit(&mut self, batch: &[Append]) -> Result<Vec<Fate>> {
-        batch::check(batch)?;
+    pub(super) fn commit(&mut self, batch: &[Append]) -> Result<Vec<CommitOutcome>> {
+        batch::validate(batch)?;
         for append in batch {
-            self.check(append).map_err(|source| StoreError::Refused {
-                operation: "commit",
-                source,
-            })?;
+            self.check_constraints(append)
+                .map_err(|source| StoreError::Refused {
+                    operation: "commit",
+                    source,
+                })?;
         }
         Ok(batch.iter().map(|append| self.append(append)).collect())
     }
 
     /// What a database would refuse by its types and constraints.
-    fn check(&self, append: &Append) -> anyhow::Result<()> {
+    fn check_constraints(&self, append: &Append) -> anyhow::Result<()> {
         let earned = append
             .events
             .iter()
@@ -210,13 +211,13 @@ impl Tables {
         let numbers = [
             append.header.current_xp,
             append.header.current_tasks,
-            append.last().0,
+            append.last_seq().0,
         ];
         for number in numbers.into_iter().chain(earned.map(|(_, xp)| xp)) {
             i64::try_from(number)?;
         }
         let known = self.raids.get(&append.raid);
-        if known.is_none_or(|raid| raid.takes(append)) {
+        if known.is_none_or(|raid| raid.accepts(append)) {
             let mut ops: HashSet<_> = known.iter().flat_map(|raid| raid.ops.values()).collect();
             let mut added = append
                 .events
@@ -231,34 +232,34 @@ impl Tables {
         Ok(())
     }
 
-    fn append(&mut self, append: &Append) -> Fate {
+    fn append(&mut self, append: &Append) -> CommitOutcome {
         if let Some(raid) = self
             .raids
             .get(&append.raid)
-            .filter(|raid| !raid.takes(append))
+            .filter(|raid| !raid.accepts(append))
         {
-            return Fate::unwritten(append, raid.head());
+            return CommitOutcome::from_head(append, raid.head());
         }
         if !self.raids.contains_key(&append.raid) {
-            let Some(raid) = Raid::unborn(append) else {
-                return Fate::Fenced;
+            let Some(raid) = StoredRaid::from_creation(append) else {
+                return CommitOutcome::Fenced;
             };
-            let twin = |other: &Raid| {
+            let twin = |other: &StoredRaid| {
                 other.row.invite_code == raid.row.invite_code
                     || raid.create_key.is_some() && other.create_key == raid.create_key
             };
             if self.raids.values().any(twin) {
-                return Fate::Exists;
+                return CommitOutcome::Exists;
             }
             self.raids.insert(append.raid, raid);
         }
-        for Recorded { event, .. } in &append.events {
+        for LedgerEvent { event, .. } in &append.events {
             self.feed.push((append.raid, event.clone()));
-            self.count(append.raid, event);
+            self.update_totals(append.raid, event);
         }
         if let Some(raid) = self.raids.get_mut(&append.raid) {
             raid.row.header = append.header;
-            raid.row.last_seq = append.last();
+            raid.row.last_seq = append.last_seq();
             raid.events
                 .extend(append.events.iter().map(|recorded| recorded.event.clone()));
             let ops = append
@@ -267,15 +268,15 @@ impl Tables {
                 .filter_map(|recorded| Some((recorded.event.seq, recorded.op?)));
             raid.ops.extend(ops);
         }
-        Fate::Committed
+        CommitOutcome::Committed
     }
 
     /// Memberships and totals.
-    fn count(&mut self, raid: RaidId, event: &Event) {
+    fn update_totals(&mut self, raid: RaidId, event: &Event) {
         match &event.data {
             EventData::MemberJoined { player, .. } => {
                 self.members.insert((*player, raid));
-                self.visits.insert((*player, raid));
+                self.ever_joined.insert((*player, raid));
             }
             EventData::MemberLeft { player, .. } => drop(self.members.remove(&(*player, raid))),
             EventData::RaidCompleted { ranking } => {
@@ -295,11 +296,11 @@ impl Tables {
         }
     }
 
-    pub(super) fn head(&self, raid: RaidId) -> Option<Head> {
-        self.raids.get(&raid).map(Raid::head)
+    pub(super) fn head(&self, raid: RaidId) -> Option<RaidHead> {
+        self.raids.get(&raid).map(StoredRaid::head)
     }
 
-    pub(super) fn owned(&self, instance: InstanceId) -> Vec<(RaidId, Epoch)> {
+    pub(super) fn owned_raids(&self, instance: InstanceId) -> Vec<(RaidId, Epoch)> {
         let owned = self
             .raids
             .iter()
@@ -307,13 +308,13 @@ impl Tables {
         owned.map(|(id, raid)| (*id, raid.epoch)).collect()
     }
 
-    pub(super) fn load(&self, raid: RaidId, op_keys: u64) -> Option<Loaded> {
+    pub(super) fn load(&self, raid: RaidId, op_keys: u64) -> Option<LoadedRaid> {
         let (head, found) = (self.head(raid)?, self.raids.get(&raid)?);
         let snapshot = found.snapshot.clone();
         let after = snapshot.as_ref().map_or(Seq::ZERO, |(seq, _)| *seq);
         let ops_from = Seq(head.last_seq.0.saturating_sub(op_keys)).next();
-        Some(Loaded {
-            born: found.born,
+        Some(LoadedRaid {
+            created_month: found.created_month,
             head,
             snapshot,
             tail: self.events(raid, after).cloned().collect(),
@@ -350,7 +351,7 @@ impl Tables {
         let Some(raid) = self
             .raids
             .get_mut(&raid)
-            .filter(|raid| raid.is_held(owner, epoch))
+            .filter(|raid| raid.is_owned_by(owner, epoch))
         else {
             return;
         };
@@ -359,7 +360,12 @@ impl Tables {
         }
     }
 
-    pub(super) fn due(&self, instance: InstanceId, until: UnixMillis, limit: u32) -> Vec<RaidId> {
+    pub(super) fn due_raids(
+        &self,
+        instance: InstanceId,
+        until: UnixMillis,
+        limit: u32,
+    ) -> Vec<RaidId> {
         let now = self.now();
         let lives = |id| {
             id != instance
@@ -400,7 +406,7 @@ impl Tables {
             .map(|raid| raid.row.id)
     }
 
-    pub(super) fn raids_of(
+    pub(super) fn raids_by_member(
         &self,
         player: PlayerId,
         status: Option<RaidStatus>,
@@ -446,10 +452,10 @@ impl Tables {
                 renewed_at: family.renewed_at,
                 expires_at: family.expires_at,
             })
-            .take(SIGN_INS_TOLD as usize)
+            .take(SIGN_INS_MAX as usize)
             .collect();
         sign_ins.sort_unstable();
-        let external_id = self.guard.identities.get(&player).cloned();
+        let external_id = self.accounts.identities.get(&player).cloned();
         Some(Account {
             profile,
             external_id,
@@ -457,7 +463,7 @@ impl Tables {
         })
     }
 
-    pub(super) fn raids_visited(
+    pub(super) fn raids_ever_joined(
         &self,
         player: PlayerId,
         after: Option<RaidId>,
@@ -465,22 +471,22 @@ impl Tables {
     ) -> Vec<RaidId> {
         let later = |raid: &RaidId| after.is_none_or(|after| *raid > after);
         let visits = self
-            .visits
+            .ever_joined
             .iter()
             .filter(|(of, _)| *of == player)
             .map(|(_, raid)| *raid);
         visits.filter(later).take(limit as usize).collect()
     }
 
-    pub(super) fn begin_refresh(
+    pub(super) fn create_token_family(
         &mut self,
         family: FamilyId,
         player: PlayerId,
         token: TokenHash,
         ttl: Duration,
     ) {
-        let (renewed_at, expires_at) = (self.now(), after(self.now(), ttl));
-        let made = Family {
+        let (renewed_at, expires_at) = (self.now(), add_duration(self.now(), ttl));
+        let made = TokenFamily {
             player,
             current: token,
             previous: None,
@@ -490,12 +496,15 @@ impl Tables {
         self.families.insert(family, made);
     }
 
-    pub(super) fn rotate_refresh(&mut self, presentation: Presentation) -> Rotation {
-        let Presentation {
+    pub(super) fn rotate_refresh_token(
+        &mut self,
+        presentation: RotationRequest,
+    ) -> RotationOutcome {
+        let RotationRequest {
             family,
             presented,
-            successor,
-            grace,
+            replacement: successor,
+            grace_period: grace,
             ttl,
         } = presentation;
         let now = self.now();
@@ -504,10 +513,10 @@ impl Tables {
             .get_mut(&family)
             .filter(|family| family.expires_at > now)
         else {
-            return Rotation::Unknown;
+            return RotationOutcome::Unknown;
         };
         let Some(player) = self.players.get(&found.player) else {
-            return Rotation::Unknown;
+            return RotationOutcome::Unknown;
         };
         let player = PlayerRef {
             id: player.id,
@@ -517,29 +526,29 @@ impl Tables {
             _ if found.current == presented => {
                 found.previous = Some((presented, now));
                 found.current = successor;
-                (found.renewed_at, found.expires_at) = (now, after(now, ttl));
-                Rotation::Rotated {
+                (found.renewed_at, found.expires_at) = (now, add_duration(now, ttl));
+                RotationOutcome::Rotated {
                     player,
                     current: successor,
                 }
             }
-            Some((previous, at)) if previous == presented && now < after(at, grace) => {
-                Rotation::Rotated {
+            Some((previous, at)) if previous == presented && now < add_duration(at, grace) => {
+                RotationOutcome::Rotated {
                     player,
                     current: found.current,
                 }
             }
             _ => {
                 self.families.remove(&family);
-                Rotation::Reused
+                RotationOutcome::Reused
             }
         }
     }
 }
 
-impl Raid {
+impl StoredRaid {
     /// The raid that a creation makes, before its events; `None` if the append is no creation.
-    fn unborn(append: &Append) -> Option<Raid> {
+    fn from_creation(append: &Append) -> Option<StoredRaid> {
         let first = append
             .events
             .first()
@@ -555,7 +564,7 @@ impl Raid {
         else {
             return None;
         };
-        Some(Raid {
+        Some(StoredRaid {
             row: RaidRow {
                 id: append.raid,
                 title: title.clone(),
@@ -567,7 +576,7 @@ impl Raid {
                 header: append.header,
                 last_seq: Seq::ZERO,
             },
-            born: append.born,
+            created_month: append.created_month,
             create_key: append.create_key,
             owner: Some(append.owner),
             epoch: append.epoch,
@@ -577,12 +586,12 @@ impl Raid {
         })
     }
 
-    fn is_held(&self, owner: InstanceId, epoch: Epoch) -> bool {
+    fn is_owned_by(&self, owner: InstanceId, epoch: Epoch) -> bool {
         self.owner == Some(owner) && self.epoch == epoch
     }
 
-    fn head(&self) -> Head {
-        Head {
+    fn head(&self) -> RaidHead {
+        RaidHead {
             owner: self.owner,
             epoch: self.epoch,
             last_seq: self.row.last_seq,
@@ -590,8 +599,9 @@ impl Raid {
     }
 
     /// Whether the append may be written: the fence.
-    fn takes(&self, append: &Append) -> bool {
-        self.is_held(append.owner, append.epoch) && self.row.last_seq.next() == append.first()
+    fn accepts(&self, append: &Append) -> bool {
+        self.is_owned_by(append.owner, append.epoch)
+            && self.row.last_seq.next() == append.first_seq()
     }
 }
 
@@ -614,6 +624,6 @@ pub(super) fn contribution(event: &Event) -> Option<Contribution> {
     })
 }
 
-pub(super) fn after(moment: UnixMillis, time: Duration) -> UnixMillis {
+pub(super) fn add_duration(moment: UnixMillis, time: Duration) -> UnixMillis {
     moment.plus(i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 2))
 }

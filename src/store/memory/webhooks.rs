@@ -3,33 +3,34 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::tables::{Tables, after};
+use super::tables::{Tables, add_duration};
 use super::{Call, MemoryStore};
 use crate::store::webhooks::{
-    COUNTED, Cursor, EndpointRow, Failed, Parked, Progress, Replay, Webhooks,
+    COUNT_MAX, EndpointProgress, EndpointRow, FailedAttempt, ParkedDelivery, ProgressUpdate,
+    Replay, WebhookDeliveries,
 };
 use crate::store::*;
 
 /// An endpoint, and who delivers to it.
-pub(super) struct Endpoint {
-    cursor: Cursor,
+pub(super) struct EndpointRecord {
+    progress: EndpointProgress,
     owner: Option<InstanceId>,
 }
 
 /// The endpoints, and what they did not take.
 #[derive(Default)]
-pub(super) struct Deliveries {
-    endpoints: BTreeMap<String, Endpoint>,
-    parked: BTreeMap<u64, (String, Parked)>,
-    ids: u64,
+pub(super) struct WebhookTables {
+    endpoints: BTreeMap<String, EndpointRecord>,
+    parked: BTreeMap<u64, (String, ParkedDelivery)>,
+    last_id: u64,
 }
 
 impl Tables {
-    fn park(&mut self, name: &str, failed: &Failed) {
+    fn park(&mut self, name: &str, failed: &FailedAttempt) {
         let now = self.now();
-        let next_at = failed.again.map(|again| after(now, again));
+        let next_at = failed.retry_after.map(|again| add_duration(now, again));
         let hooks = &mut self.webhooks;
-        let of = |(endpoint, parked): &&mut (String, Parked)| {
+        let of = |(endpoint, parked): &&mut (String, ParkedDelivery)| {
             endpoint == name && parked.raid == failed.raid && parked.seq == failed.seq
         };
         if let Some((_, known)) = hooks.parked.values_mut().find(of) {
@@ -37,16 +38,16 @@ impl Tables {
                 (failed.attempts, next_at, failed.error.clone());
             return;
         }
-        hooks.ids += 1;
-        let Failed {
+        hooks.last_id += 1;
+        let FailedAttempt {
             raid,
             seq,
             attempts,
             error,
             ..
         } = failed.clone();
-        let parked = Parked {
-            id: hooks.ids,
+        let parked = ParkedDelivery {
+            id: hooks.last_id,
             raid,
             seq,
             attempts,
@@ -54,24 +55,30 @@ impl Tables {
             error,
             first_failed_at: now,
         };
-        hooks.parked.insert(hooks.ids, (name.to_owned(), parked));
+        hooks
+            .parked
+            .insert(hooks.last_id, (name.to_owned(), parked));
     }
 }
 
 #[async_trait]
-impl Webhooks for MemoryStore {
-    async fn take_endpoint(&self, name: &str, instance: InstanceId) -> Result<Option<Cursor>> {
-        self.faults.enter(Call::TakeEndpoint).await?;
+impl WebhookDeliveries for MemoryStore {
+    async fn acquire_endpoint(
+        &self,
+        name: &str,
+        instance: InstanceId,
+    ) -> Result<Option<EndpointProgress>> {
+        self.faults.before_call(Call::AcquireEndpoint).await?;
         let mut tables = self.tables.lock();
         let now = tables.now();
-        let place = Place {
+        let cursor = FeedCursor {
             commit: tables.feed.len() as u64,
-            ..Place::default()
+            ..FeedCursor::default()
         };
-        let new = Cursor {
+        let new = EndpointProgress {
             lineage: tables.lineage.clone(),
-            place,
-            paused: None,
+            cursor,
+            pause_reason: None,
         };
         let Tables {
             webhooks,
@@ -79,8 +86,8 @@ impl Webhooks for MemoryStore {
             ..
         } = &mut *tables;
         let endpoint = webhooks.endpoints.entry(name.to_owned());
-        let endpoint = endpoint.or_insert(Endpoint {
-            cursor: new,
+        let endpoint = endpoint.or_insert(EndpointRecord {
+            progress: new,
             owner: None,
         });
         let lives =
@@ -94,52 +101,55 @@ impl Webhooks for MemoryStore {
             return Ok(None);
         }
         endpoint.owner = Some(instance);
-        Ok(Some(endpoint.cursor.clone()))
+        Ok(Some(endpoint.progress.clone()))
     }
 
     async fn release_endpoint(&self, name: &str, instance: InstanceId) -> Result<()> {
-        self.faults.enter(Call::ReleaseEndpoint).await?;
+        self.faults.before_call(Call::ReleaseEndpoint).await?;
         let mut tables = self.tables.lock();
         let endpoint = tables.webhooks.endpoints.get_mut(name);
         endpoint.and_then(|endpoint| endpoint.owner.take_if(|owner| *owner == instance));
         Ok(())
     }
 
-    async fn note_progress(
+    async fn save_progress(
         &self,
         name: &str,
         instance: InstanceId,
-        progress: &Progress,
+        progress: &ProgressUpdate,
     ) -> Result<bool> {
-        self.faults.enter(Call::NoteProgress).await?;
+        self.faults.before_call(Call::SaveProgress).await?;
         let mut tables = self.tables.lock();
         let endpoint = tables
             .webhooks
             .endpoints
             .get_mut(name)
             .filter(|found| found.owner == Some(instance));
-        let Some(Endpoint { cursor, .. }) = endpoint else {
+        let Some(EndpointRecord {
+            progress: stored, ..
+        }) = endpoint
+        else {
             return Ok(false);
         };
         if let Some(moved) = &progress.cursor {
-            (cursor.lineage, cursor.place) = moved.clone();
+            (stored.lineage, stored.cursor) = moved.clone();
         }
-        if progress.paused.is_some() {
-            cursor.paused.clone_from(&progress.paused);
+        if progress.pause_reason.is_some() {
+            stored.pause_reason.clone_from(&progress.pause_reason);
         }
         progress
-            .settled
+            .settled_ids
             .iter()
             .for_each(|id| drop(tables.webhooks.parked.remove(id)));
         progress
-            .failed
+            .failed_attempts
             .iter()
             .for_each(|failed| tables.park(name, failed));
         Ok(true)
     }
 
-    async fn due_deliveries(&self, name: &str, limit: u32) -> Result<Vec<Parked>> {
-        self.faults.enter(Call::DueDeliveries).await?;
+    async fn due_deliveries(&self, name: &str, limit: u32) -> Result<Vec<ParkedDelivery>> {
+        self.faults.before_call(Call::DueDeliveries).await?;
         let tables = self.tables.lock();
         let now = tables.now();
         let of = tables
@@ -160,8 +170,8 @@ impl Webhooks for MemoryStore {
         dead: bool,
         after: u64,
         limit: u32,
-    ) -> Result<Vec<Parked>> {
-        self.faults.enter(Call::ParkedDeliveries).await?;
+    ) -> Result<Vec<ParkedDelivery>> {
+        self.faults.before_call(Call::ParkedDeliveries).await?;
         let tables = self.tables.lock();
         let of = tables
             .webhooks
@@ -176,39 +186,44 @@ impl Webhooks for MemoryStore {
     }
 
     async fn endpoints(&self) -> Result<Vec<EndpointRow>> {
-        self.faults.enter(Call::Endpoints).await?;
+        self.faults.before_call(Call::Endpoints).await?;
         let tables = self.tables.lock();
-        let Deliveries {
+        let WebhookTables {
             endpoints, parked, ..
         } = &tables.webhooks;
         let count = |name: &str, dead: bool| {
             let of = parked.values().filter(|(endpoint, _)| endpoint == name);
             of.filter(|(_, parked)| parked.next_at.is_none() == dead)
-                .take(COUNTED as usize)
+                .take(COUNT_MAX as usize)
                 .count() as u64
         };
-        let row = |(name, endpoint): (&String, &Endpoint)| EndpointRow {
+        let row = |(name, endpoint): (&String, &EndpointRecord)| EndpointRow {
             name: name.clone(),
             owner: endpoint.owner,
-            paused: endpoint.cursor.paused.clone(),
+            pause_reason: endpoint.progress.pause_reason.clone(),
             waiting: count(name, false),
             dead: count(name, true),
         };
         Ok(endpoints.iter().map(row).collect())
     }
 
-    async fn replay(&self, name: &str, what: Replay, deed: &Deed) -> Result<u64> {
-        self.faults.enter(Call::Replay).await?;
+    async fn replay_deliveries(
+        &self,
+        name: &str,
+        what: Replay,
+        deed: &NewAuditEntry,
+    ) -> Result<u64> {
+        self.faults.before_call(Call::ReplayDeliveries).await?;
         let mut tables = self.tables.lock();
-        tables.record(deed);
+        tables.record_audit(deed);
         let error = "to be replayed".to_owned();
-        let again = Some(Duration::ZERO);
+        let retry_after = Some(Duration::ZERO);
         let failed = match what {
-            Replay::One(raid, seq) => vec![Failed {
+            Replay::Event(raid, seq) => vec![FailedAttempt {
                 raid,
                 seq,
                 attempts: 0,
-                again,
+                retry_after,
                 error,
             }],
             Replay::Dead => {
@@ -219,16 +234,16 @@ impl Webhooks for MemoryStore {
                     .filter(|(endpoint, _)| endpoint == name);
                 let dead = of
                     .filter(|(_, parked)| parked.next_at.is_none())
-                    .take(COUNTED as usize);
-                let failed = |(_, parked): &(String, Parked)| {
-                    let Parked {
+                    .take(COUNT_MAX as usize);
+                let failed = |(_, parked): &(String, ParkedDelivery)| {
+                    let ParkedDelivery {
                         raid, seq, error, ..
                     } = parked.clone();
-                    Failed {
+                    FailedAttempt {
                         raid,
                         seq,
                         attempts: 0,
-                        again,
+                        retry_after,
                         error,
                     }
                 };
@@ -239,15 +254,15 @@ impl Webhooks for MemoryStore {
         Ok(failed.len() as u64)
     }
 
-    async fn resume_endpoint(&self, name: &str, deed: &Deed) -> Result<bool> {
-        self.faults.enter(Call::ResumeEndpoint).await?;
+    async fn resume_endpoint(&self, name: &str, deed: &NewAuditEntry) -> Result<bool> {
+        self.faults.before_call(Call::ResumeEndpoint).await?;
         let mut tables = self.tables.lock();
         let endpoint = tables.webhooks.endpoints.get_mut(name);
         let resumed = endpoint
-            .and_then(|endpoint| endpoint.cursor.paused.take())
+            .and_then(|endpoint| endpoint.progress.pause_reason.take())
             .is_some();
         if resumed {
-            tables.record(deed);
+            tables.record_audit(deed);
         }
         Ok(resumed)
     }

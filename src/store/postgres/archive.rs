@@ -12,18 +12,20 @@ use sqlx::postgres::PgArguments;
 use sqlx::{Connection, PgConnection, Postgres, query::QueryScalar};
 use tokio::time::{Instant, sleep};
 
-use super::connections::Dial;
+use super::connections::Connector;
 use super::lease::DATABASE_LOCK;
 use super::{MIGRATION_LOCK_TIMEOUT, PostgresStore, fault, partitions};
-use crate::backup::form::{Ban, Deed, Event, Ids, Player, Raid, SignIn, Snapshot};
-use crate::backup::{BackupError, Source, Target, earned};
+use crate::backup::form::{
+    AuditLine, BanLine, EventLine, IdsLine, PlayerLine, RaidLine, SignInLine, SnapshotLine,
+};
+use crate::backup::{BackupError, BackupSource, BackupTarget, with_earnings};
 use crate::store::Result;
 
 const READ: &str = "read the database for a backup";
 const WRITE: &str = "fill the database from a backup";
 
 /// How often a held lock is tried again.
-const LOCK_RETRY: Duration = Duration::from_millis(50);
+const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 const SCHEMA: &str = "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version";
@@ -68,7 +70,7 @@ const BANS: &str = "
         SELECT player, reason, by, at FROM bans WHERE player > $1 ORDER BY player LIMIT $2
     ) r";
 
-const DEEDS: &str = "
+const AUDIT_ENTRIES: &str = "
     SELECT row_to_json(r)::text FROM (
         SELECT id, at, actor, action, target, request_id, details FROM audit_log WHERE id > $1 ORDER BY id LIMIT $2
     ) r";
@@ -109,7 +111,7 @@ const ADD_MEMBERS: &str = "
     INSERT INTO raid_members (player, raid_id, member)
     SELECT value::bigint, $2, true FROM jsonb_array_elements_text($1::jsonb)";
 
-const ADD_FORMER: &str = "
+const ADD_FORMER_MEMBERS: &str = "
     INSERT INTO raid_members (player, raid_id, member)
     SELECT value::bigint, $2, false FROM jsonb_array_elements_text($1::jsonb)";
 
@@ -125,7 +127,7 @@ const ADD_BANS: &str = "
     INSERT INTO bans (player, reason, by, at) SELECT player, reason, by, at
     FROM jsonb_to_recordset($1::jsonb) AS r (player bigint, reason text, by text, at bigint) WHERE $2 IS NOT NULL";
 
-const ADD_DEEDS: &str = "
+const ADD_AUDIT_ENTRIES: &str = "
     INSERT INTO audit_log (at, actor, action, target, request_id, details)
     SELECT (r ->> 'at')::bigint, r ->> 'actor', r ->> 'action', r ->> 'target', r ->> 'request_id', r -> 'details'
     FROM jsonb_array_elements($1::jsonb) WITH ORDINALITY AS rows (r, place) WHERE $2 IS NOT NULL ORDER BY place";
@@ -138,7 +140,7 @@ const SET_LINEAGE: &str = "
     UPDATE meta SET value = coalesce($1, replace(gen_random_uuid()::text, '-', '')) WHERE key = 'lineage'";
 
 /// What must be empty, by what it holds.
-const EMPTY: [(&str, &str); 5] = [
+const EMPTY_CHECKS: [(&str, &str); 5] = [
     ("players", "SELECT EXISTS (SELECT FROM players)"),
     ("raids", "SELECT EXISTS (SELECT FROM raids)"),
     ("events", "SELECT EXISTS (SELECT FROM raid_events)"),
@@ -163,12 +165,12 @@ const WRONG_TOTALS: &str = "
 
 impl PostgresStore {
     /// One moment of the database, which servers may be using. It must have this release's schema.
-    pub async fn source(&self) -> Result<PostgresSource> {
-        let mut connection = unhurried(&self.dial).connect(READ).await?;
+    pub async fn open_backup_source(&self) -> Result<PostgresSource> {
+        let mut connection = without_timeouts(&self.connector).connect(READ).await?;
         execute(&mut connection, READ, BEGIN).await?;
         // The first read is the moment that all others see.
         let applied = sqlx::query_scalar(SCHEMA).fetch_all(&mut connection).await;
-        let applied: Vec<i64> = applied.map_err(|error| fault::of(READ, error))?;
+        let applied: Vec<i64> = applied.map_err(|error| fault::from_sqlx(READ, error))?;
         let known = sqlx::migrate!("migrations/postgres");
         if !known.iter().map(|migration| migration.version).eq(applied) {
             let why = "its schema is not this release's: run `raidhall migrate` of the release that serves";
@@ -178,10 +180,13 @@ impl PostgresStore {
     }
 
     /// The database, locked against all servers, its schema up to date, found to be empty, in a transaction.
-    pub async fn target(&self, patience: Duration) -> Result<PostgresTarget, BackupError> {
-        let mut connection = unhurried(&self.dial).connect(WRITE).await?;
+    pub async fn open_backup_target(
+        &self,
+        patience: Duration,
+    ) -> Result<PostgresTarget, BackupError> {
+        let mut connection = without_timeouts(&self.connector).connect(WRITE).await?;
         let began = Instant::now();
-        while !ask(
+        while !fetch_bool(
             &mut connection,
             sqlx::query_scalar(LOCK).bind(DATABASE_LOCK),
         )
@@ -190,12 +195,12 @@ impl PostgresStore {
             if began.elapsed() >= patience {
                 return Err(BackupError::InUse);
             }
-            sleep(LOCK_RETRY).await;
+            sleep(LOCK_RETRY_INTERVAL).await;
         }
         self.migrate().await?;
         execute(&mut connection, WRITE, "BEGIN").await?;
-        for (what, exists) in EMPTY {
-            if ask(&mut connection, sqlx::query_scalar(exists)).await? {
+        for (what, exists) in EMPTY_CHECKS {
+            if fetch_bool(&mut connection, sqlx::query_scalar(exists)).await? {
                 return Err(BackupError::NotEmpty(what));
             }
         }
@@ -207,7 +212,7 @@ impl PostgresStore {
 }
 
 /// Sessions that may take their time, and may read a table from end to end.
-pub(super) fn unhurried(dial: &Dial) -> Dial {
+pub(super) fn without_timeouts(dial: &Connector) -> Connector {
     let options = dial.options.clone().options([
         ("enable_seqscan", "on".to_owned()),
         ("idle_in_transaction_session_timeout", "0".to_owned()),
@@ -218,7 +223,7 @@ pub(super) fn unhurried(dial: &Dial) -> Dial {
         ("plan_cache_mode", "auto".to_owned()),
         ("statement_timeout", "0".to_owned()),
     ]);
-    Dial {
+    Connector {
         options,
         ..dial.clone()
     }
@@ -230,17 +235,18 @@ async fn execute(
     statement: &'static str,
 ) -> Result<()> {
     let done = sqlx::raw_sql(statement).execute(connection).await;
-    done.map(drop).map_err(|error| fault::of(operation, error))
+    done.map(drop)
+        .map_err(|error| fault::from_sqlx(operation, error))
 }
 
-async fn ask(
+async fn fetch_bool(
     connection: &mut PgConnection,
     query: QueryScalar<'_, Postgres, bool, PgArguments>,
 ) -> Result<bool> {
     query
         .fetch_one(connection)
         .await
-        .map_err(|error| fault::of(WRITE, error))
+        .map_err(|error| fault::from_sqlx(WRITE, error))
 }
 
 /// One moment of a database.
@@ -249,22 +255,22 @@ pub struct PostgresSource {
 }
 
 impl PostgresSource {
-    async fn rows<T: DeserializeOwned>(&mut self, query: Texts<'_>) -> Result<Vec<T>> {
+    async fn fetch_rows<T: DeserializeOwned>(&mut self, query: PgJsonQuery<'_>) -> Result<Vec<T>> {
         let texts = query
             .fetch_all(&mut self.connection)
             .await
-            .map_err(|error| fault::of(READ, error))?;
+            .map_err(|error| fault::from_sqlx(READ, error))?;
         let row =
             |text: &String| serde_json::from_str(text).map_err(|error| fault::refused(READ, error));
         texts.iter().map(row).collect()
     }
 }
 
-type Texts<'q> = QueryScalar<'q, Postgres, String, PgArguments>;
+type PgJsonQuery<'q> = QueryScalar<'q, Postgres, String, PgArguments>;
 
 #[async_trait]
-impl Source for PostgresSource {
-    fn kind(&self) -> &'static str {
+impl BackupSource for PostgresSource {
+    fn database_kind(&self) -> &'static str {
         "postgres"
     }
 
@@ -272,19 +278,19 @@ impl Source for PostgresSource {
         let lineage = sqlx::query_scalar(LINEAGE)
             .fetch_one(&mut self.connection)
             .await;
-        lineage.map_err(|error| fault::of(READ, error))
+        lineage.map_err(|error| fault::from_sqlx(READ, error))
     }
 
-    async fn ids(&mut self) -> Result<Ids> {
+    async fn allocated_ids(&mut self) -> Result<IdsLine> {
         Ok(self
-            .rows(sqlx::query_scalar(IDS))
+            .fetch_rows(sqlx::query_scalar(IDS))
             .await?
             .pop()
             .unwrap_or_default())
     }
 
-    async fn players(&mut self, after: i64, limit: u32) -> Result<Vec<Player>> {
-        self.rows(
+    async fn players(&mut self, after: i64, limit: u32) -> Result<Vec<PlayerLine>> {
+        self.fetch_rows(
             sqlx::query_scalar(PLAYERS)
                 .bind(after)
                 .bind(i64::from(limit)),
@@ -292,21 +298,21 @@ impl Source for PostgresSource {
         .await
     }
 
-    async fn raids(&mut self, after: i64, limit: u32) -> Result<Vec<Raid>> {
-        self.rows(sqlx::query_scalar(RAIDS).bind(after).bind(i64::from(limit)))
+    async fn raids(&mut self, after: i64, limit: u32) -> Result<Vec<RaidLine>> {
+        self.fetch_rows(sqlx::query_scalar(RAIDS).bind(after).bind(i64::from(limit)))
             .await
     }
 
-    async fn snapshot(&mut self, raid: i64) -> Result<Option<Snapshot>> {
+    async fn snapshot(&mut self, raid: i64) -> Result<Option<SnapshotLine>> {
         Ok(self
-            .rows(sqlx::query_scalar(SNAPSHOT).bind(raid))
+            .fetch_rows(sqlx::query_scalar(SNAPSHOT).bind(raid))
             .await?
             .pop())
     }
 
-    async fn events(&mut self, raid: &Raid, after: i64, limit: u32) -> Result<Vec<Event>> {
+    async fn events(&mut self, raid: &RaidLine, after: i64, limit: u32) -> Result<Vec<EventLine>> {
         let limit = i64::from(limit);
-        self.rows(
+        self.fetch_rows(
             sqlx::query_scalar(EVENTS)
                 .bind(raid.born)
                 .bind(raid.id)
@@ -316,8 +322,8 @@ impl Source for PostgresSource {
         .await
     }
 
-    async fn sign_ins(&mut self, after: &str, limit: u32) -> Result<Vec<SignIn>> {
-        self.rows(
+    async fn sign_ins(&mut self, after: &str, limit: u32) -> Result<Vec<SignInLine>> {
+        self.fetch_rows(
             sqlx::query_scalar(SIGN_INS)
                 .bind(after.to_owned())
                 .bind(i64::from(limit)),
@@ -325,14 +331,18 @@ impl Source for PostgresSource {
         .await
     }
 
-    async fn bans(&mut self, after: i64, limit: u32) -> Result<Vec<Ban>> {
-        self.rows(sqlx::query_scalar(BANS).bind(after).bind(i64::from(limit)))
+    async fn bans(&mut self, after: i64, limit: u32) -> Result<Vec<BanLine>> {
+        self.fetch_rows(sqlx::query_scalar(BANS).bind(after).bind(i64::from(limit)))
             .await
     }
 
-    async fn deeds(&mut self, after: i64, limit: u32) -> Result<Vec<Deed>> {
-        self.rows(sqlx::query_scalar(DEEDS).bind(after).bind(i64::from(limit)))
-            .await
+    async fn audit_entries(&mut self, after: i64, limit: u32) -> Result<Vec<AuditLine>> {
+        self.fetch_rows(
+            sqlx::query_scalar(AUDIT_ENTRIES)
+                .bind(after)
+                .bind(i64::from(limit)),
+        )
+        .await
     }
 }
 
@@ -344,88 +354,97 @@ pub struct PostgresTarget {
 }
 
 impl PostgresTarget {
-    async fn add(&mut self, statement: &'static str, rows: &impl Serialize, of: i64) -> Result<()> {
+    async fn insert_rows(
+        &mut self,
+        statement: &'static str,
+        rows: &impl Serialize,
+        of: i64,
+    ) -> Result<()> {
         let rows = serde_json::to_string(rows).map_err(|error| fault::refused(WRITE, error))?;
         let add = sqlx::query(statement)
             .bind(rows)
             .bind(of)
             .execute(&mut self.connection)
             .await;
-        add.map(drop).map_err(|error| fault::of(WRITE, error))
+        add.map(drop)
+            .map_err(|error| fault::from_sqlx(WRITE, error))
     }
 
-    async fn set(&mut self, statement: &'static str, to: i64) -> Result<()> {
+    async fn set_value(&mut self, statement: &'static str, to: i64) -> Result<()> {
         let set = sqlx::query(statement)
             .bind(to)
             .execute(&mut self.connection)
             .await;
-        set.map(drop).map_err(|error| fault::of(WRITE, error))
+        set.map(drop)
+            .map_err(|error| fault::from_sqlx(WRITE, error))
     }
 }
 
 #[async_trait]
-impl Target for PostgresTarget {
-    async fn players(&mut self, rows: &[Player]) -> Result<()> {
-        self.add(ADD_PLAYERS, &rows, 0).await
+impl BackupTarget for PostgresTarget {
+    async fn add_players(&mut self, rows: &[PlayerLine]) -> Result<()> {
+        self.insert_rows(ADD_PLAYERS, &rows, 0).await
     }
 
-    async fn raid(&mut self, raid: &Raid) -> Result<()> {
+    async fn add_raid(&mut self, raid: &RaidLine) -> Result<()> {
         if self.months.insert(raid.born) {
-            let made = partitions::make_one(&mut self.connection, raid.born).await;
-            made.map_err(|error| fault::of(WRITE, error))?;
+            let made = partitions::create_if_missing(&mut self.connection, raid.born).await;
+            made.map_err(|error| fault::from_sqlx(WRITE, error))?;
         }
-        self.add(ADD_RAIDS, &[raid], 0).await
+        self.insert_rows(ADD_RAIDS, &[raid], 0).await
     }
 
-    async fn snapshot(&mut self, row: &Snapshot) -> Result<()> {
-        self.add(ADD_SNAPSHOTS, &[row], 0).await
+    async fn add_snapshot(&mut self, row: &SnapshotLine) -> Result<()> {
+        self.insert_rows(ADD_SNAPSHOTS, &[row], 0).await
     }
 
-    async fn events(&mut self, raid: &Raid, rows: &[Event]) -> Result<()> {
-        self.add(ADD_EVENTS, &earned(rows), raid.born.into()).await
+    async fn add_events(&mut self, raid: &RaidLine, rows: &[EventLine]) -> Result<()> {
+        self.insert_rows(ADD_EVENTS, &with_earnings(rows), raid.born.into())
+            .await
     }
 
-    async fn members(
+    async fn add_members(
         &mut self,
         raid: RaidId,
         members: &[PlayerId],
         former: &[PlayerId],
     ) -> Result<()> {
-        self.add(ADD_MEMBERS, &members, raid.into()).await?;
-        self.add(ADD_FORMER, &former, raid.into()).await
+        self.insert_rows(ADD_MEMBERS, &members, raid.into()).await?;
+        self.insert_rows(ADD_FORMER_MEMBERS, &former, raid.into())
+            .await
     }
 
-    async fn sign_ins(&mut self, rows: &[SignIn]) -> Result<()> {
-        self.add(ADD_SIGN_INS, &rows, 0).await
+    async fn add_sign_ins(&mut self, rows: &[SignInLine]) -> Result<()> {
+        self.insert_rows(ADD_SIGN_INS, &rows, 0).await
     }
 
-    async fn bans(&mut self, rows: &[Ban]) -> Result<()> {
-        self.add(ADD_BANS, &rows, 0).await
+    async fn add_bans(&mut self, rows: &[BanLine]) -> Result<()> {
+        self.insert_rows(ADD_BANS, &rows, 0).await
     }
 
-    async fn deeds(&mut self, rows: &[Deed]) -> Result<()> {
-        self.add(ADD_DEEDS, &rows, 0).await
+    async fn add_audit_entries(&mut self, rows: &[AuditLine]) -> Result<()> {
+        self.insert_rows(ADD_AUDIT_ENTRIES, &rows, 0).await
     }
 
-    async fn wrong_totals(&mut self) -> Result<Option<i64>> {
+    async fn find_wrong_totals(&mut self) -> Result<Option<i64>> {
         let wrong = sqlx::query_scalar(WRONG_TOTALS)
             .fetch_optional(&mut self.connection)
             .await;
-        wrong.map_err(|error| fault::of(WRITE, error))
+        wrong.map_err(|error| fault::from_sqlx(WRITE, error))
     }
 
-    async fn finish(mut self: Box<Self>, ids: &Ids, lineage: Option<&str>) -> Result<()> {
-        self.set(SET_PLAYER_IDS, ids.players).await?;
-        self.set(SET_RAID_IDS, ids.raids).await?;
+    async fn commit(mut self: Box<Self>, ids: &IdsLine, lineage: Option<&str>) -> Result<()> {
+        self.set_value(SET_PLAYER_IDS, ids.players).await?;
+        self.set_value(SET_RAID_IDS, ids.raids).await?;
         let name = sqlx::query(SET_LINEAGE)
             .bind(lineage.map(str::to_owned))
             .execute(&mut self.connection)
             .await;
-        name.map_err(|error| fault::of(WRITE, error))?;
+        name.map_err(|error| fault::from_sqlx(WRITE, error))?;
         execute(&mut self.connection, WRITE, "COMMIT").await?;
         self.connection
             .close()
             .await
-            .map_err(|error| fault::of(WRITE, error))
+            .map_err(|error| fault::from_sqlx(WRITE, error))
     }
 }

@@ -10,16 +10,16 @@ use super::catalog::raid_row;
 use super::columns::{self, number};
 use super::connections::Statement;
 use super::players::profile;
-use crate::store::audit::Recorded;
+use crate::store::audit::AuditRow;
 use crate::store::{
-    Deed, InstanceRow, Oversight, PlayerLookup, PlayerRow, RaidLookup, RaidRow, Result,
+    AuditLog, InstanceRow, NewAuditEntry, PlayerLookup, PlayerRow, RaidLookup, RaidRow, Result,
 };
 
-const RECORD: &str = "
+const INSERT_AUDIT_ENTRY: &str = "
     INSERT INTO audit_log (at, actor, action, target, request_id, details)
     VALUES (floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, $1, $2, $3, $4, $5::text::jsonb)";
 
-const AUDIT: &str = "
+const AUDIT_ENTRIES: &str = "
     SELECT id, at, actor, action, target, request_id, details::text AS details
     FROM audit_log WHERE id > $1 ORDER BY id LIMIT $2";
 
@@ -59,18 +59,21 @@ const INSTANCES: &str = "
     FROM instances WHERE lease_until > clock_timestamp() ORDER BY id";
 
 #[async_trait]
-impl Oversight for PostgresStore {
-    async fn record(&self, deed: &Deed) -> Result<()> {
-        let statement = with_deed(sqlx::query(RECORD), deed);
-        self.rest.rows("record a deed", statement).await.map(drop)
+impl AuditLog for PostgresStore {
+    async fn record_audit(&self, deed: &NewAuditEntry) -> Result<()> {
+        let statement = bind_audit_entry(sqlx::query(INSERT_AUDIT_ENTRY), deed);
+        self.general_pool
+            .fetch_rows("record a deed", statement)
+            .await
+            .map(drop)
     }
 
-    async fn audit(&self, after: u64, limit: u32) -> Result<Vec<Recorded>> {
-        let statement = sqlx::query(AUDIT)
-            .bind(columns::bound(after))
+    async fn audit_entries(&self, after: u64, limit: u32) -> Result<Vec<AuditRow>> {
+        let statement = sqlx::query(AUDIT_ENTRIES)
+            .bind(columns::clamped(after))
             .bind(i64::from(limit));
-        self.rest
-            .all("read the audit log", statement, recorded)
+        self.general_pool
+            .fetch_all("read the audit log", statement, audit_row)
             .await
     }
 
@@ -80,8 +83,8 @@ impl Oversight for PostgresStore {
             PlayerLookup::ExternalId(id) => sqlx::query(PLAYER_BY_EXTERNAL_ID).bind(id.clone()),
             PlayerLookup::Name(name) => sqlx::query(PLAYERS_BY_NAME).bind(name.clone()),
         };
-        self.rest
-            .all("find players", statement.bind(i64::from(limit)), player_row)
+        self.general_pool
+            .fetch_all("find players", statement.bind(i64::from(limit)), player_row)
             .await
     }
 
@@ -90,20 +93,20 @@ impl Oversight for PostgresStore {
             RaidLookup::Id(id) => sqlx::query(RAID_BY_ID).bind(i64::from(*id)),
             RaidLookup::Title(title) => sqlx::query(RAIDS_BY_TITLE).bind(title.clone()),
         };
-        self.rest
-            .all("find raids", statement.bind(i64::from(limit)), raid_row)
+        self.general_pool
+            .fetch_all("find raids", statement.bind(i64::from(limit)), raid_row)
             .await
     }
 
     async fn instances(&self) -> Result<Vec<InstanceRow>> {
-        self.rest
-            .all("list instances", sqlx::query(INSTANCES), instance)
+        self.general_pool
+            .fetch_all("list instances", sqlx::query(INSTANCES), instance_row)
             .await
     }
 }
 
 /// Adds what a row of the audit log is made of.
-pub(super) fn with_deed(statement: Statement, deed: &Deed) -> Statement {
+pub(super) fn bind_audit_entry(statement: Statement, deed: &NewAuditEntry) -> Statement {
     statement
         .bind(deed.actor.clone())
         .bind(deed.action)
@@ -112,9 +115,9 @@ pub(super) fn with_deed(statement: Statement, deed: &Deed) -> Statement {
         .bind(deed.details.to_string())
 }
 
-fn recorded(row: &PgRow) -> sqlx::Result<Recorded> {
+fn audit_row(row: &PgRow) -> sqlx::Result<AuditRow> {
     let details: &str = row.try_get("details")?;
-    Ok(Recorded {
+    Ok(AuditRow {
         id: number(row, "id")?,
         at: UnixMillis(row.try_get("at")?),
         actor: row.try_get("actor")?,
@@ -134,7 +137,7 @@ fn player_row(row: &PgRow) -> sqlx::Result<PlayerRow> {
     })
 }
 
-fn instance(row: &PgRow) -> sqlx::Result<InstanceRow> {
+fn instance_row(row: &PgRow) -> sqlx::Result<InstanceRow> {
     let id = columns::instance(row, "id")?.ok_or(sqlx::Error::RowNotFound)?;
     Ok(InstanceRow {
         id,

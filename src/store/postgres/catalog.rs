@@ -7,8 +7,8 @@ use raidhall_protocol::{PlayerId, RaidId, UnixMillis};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use super::columns::{bound, header, number, raid, seq};
-use super::connections::Connections;
+use super::columns::{clamped, header, number, raid, seq};
+use super::connections::ConnectionPool;
 use crate::store::{OpHash, RaidRow, Result};
 
 /// Held while ids are reserved, so that each range is in one piece.
@@ -23,7 +23,7 @@ const BY_INVITE: &str = "SELECT id FROM raids WHERE invite_code = $1";
 
 const BY_CREATE_KEY: &str = "SELECT id FROM raids WHERE create_key = $1";
 
-const OF_PLAYER: &str = "
+const BY_MEMBER: &str = "
     SELECT r.id, r.title, r.invite_code, r.target_xp, r.target_tasks, r.time_limit_secs, r.created_at, r.status,
         r.deadline, r.current_xp, r.current_tasks, r.ended_at, r.last_seq
     FROM raid_members m JOIN raids r ON r.id = m.raid_id
@@ -32,26 +32,26 @@ const OF_PLAYER: &str = "
     LIMIT $4";
 
 /// Whoever left is still listed.
-const VISITED: &str = "
+const EVER_JOINED: &str = "
     SELECT raid_id FROM raid_members WHERE player = $1 AND raid_id > $2 ORDER BY raid_id LIMIT $3";
 
-pub(super) async fn visited(
-    connections: &Connections,
+pub(super) async fn ever_joined(
+    connections: &ConnectionPool,
     player: PlayerId,
     after: Option<RaidId>,
     limit: u32,
 ) -> Result<Vec<RaidId>> {
     let after = after.map_or(0, i64::from);
-    let statement = sqlx::query(VISITED)
+    let statement = sqlx::query(EVER_JOINED)
         .bind(i64::from(player))
         .bind(after)
         .bind(i64::from(limit));
     connections
-        .all("list raids visited", statement, |row| raid(row, "raid_id"))
+        .fetch_all("list raids visited", statement, |row| raid(row, "raid_id"))
         .await
 }
 
-pub(super) async fn reserve_ids(connections: &Connections, count: u32) -> Result<Range<u64>> {
+pub(super) async fn reserve_ids(connections: &ConnectionPool, count: u32) -> Result<Range<u64>> {
     if count == 0 {
         return Ok(0..0);
     }
@@ -59,46 +59,46 @@ pub(super) async fn reserve_ids(connections: &Connections, count: u32) -> Result
         .bind(i64::from(count))
         .bind(RESERVATION_LOCK);
     let first = connections
-        .only("reserve raid ids", statement, |row| number(row, "first"))
+        .fetch_one("reserve raid ids", statement, |row| number(row, "first"))
         .await?;
     Ok(first..first + u64::from(count))
 }
 
-pub(super) async fn by_invite(connections: &Connections, code: &str) -> Result<Option<RaidId>> {
+pub(super) async fn by_invite(connections: &ConnectionPool, code: &str) -> Result<Option<RaidId>> {
     let statement = sqlx::query(BY_INVITE).bind(code.to_owned());
     connections
-        .first("find a raid by invite code", statement, |row| {
+        .fetch_optional("find a raid by invite code", statement, |row| {
             raid(row, "id")
         })
         .await
 }
 
 pub(super) async fn by_create_key(
-    connections: &Connections,
+    connections: &ConnectionPool,
     key: OpHash,
 ) -> Result<Option<RaidId>> {
     let statement = sqlx::query(BY_CREATE_KEY).bind(key.0);
     connections
-        .first("find a raid by create key", statement, |row| {
+        .fetch_optional("find a raid by create key", statement, |row| {
             raid(row, "id")
         })
         .await
 }
 
-pub(super) async fn of_player(
-    connections: &Connections,
+pub(super) async fn by_member(
+    connections: &ConnectionPool,
     player: PlayerId,
     status: Option<RaidStatus>,
     before: Option<RaidId>,
     limit: u32,
 ) -> Result<Vec<RaidRow>> {
-    let statement = sqlx::query(OF_PLAYER)
+    let statement = sqlx::query(BY_MEMBER)
         .bind(i64::from(player))
-        .bind(bound(before.map_or(u64::MAX, RaidId::get)))
+        .bind(clamped(before.map_or(u64::MAX, RaidId::get)))
         .bind(status.map(RaidStatus::as_str))
         .bind(i64::from(limit));
     connections
-        .all("read a player's raids", statement, raid_row)
+        .fetch_all("read a player's raids", statement, raid_row)
         .await
 }
 

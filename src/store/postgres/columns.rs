@@ -10,7 +10,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use crate::store::{Header, InstanceId, OpHash};
+use crate::store::{InstanceId, OpHash, RaidHeader};
 
 /// A number to be written.
 pub(super) fn bigint(number: u64) -> Result<i64, TryFromIntError> {
@@ -18,7 +18,7 @@ pub(super) fn bigint(number: u64) -> Result<i64, TryFromIntError> {
 }
 
 /// A bound to compare with: nothing stored is larger than the largest bigint.
-pub(super) fn bound(number: u64) -> i64 {
+pub(super) fn clamped(number: u64) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }
 
@@ -30,7 +30,7 @@ pub(super) fn millis(duration: Duration) -> i64 {
 }
 
 /// The event's own data, without its type.
-pub(super) fn content(data: &EventData) -> serde_json::Result<String> {
+pub(super) fn event_data_json(data: &EventData) -> serde_json::Result<String> {
     let mut tagged = serde_json::to_value(data)?;
     serde_json::to_string(&tagged["data"].take())
 }
@@ -38,13 +38,13 @@ pub(super) fn content(data: &EventData) -> serde_json::Result<String> {
 /// An event's version, which this release does not know.
 #[derive(Debug, thiserror::Error)]
 #[error("event version {0} is newer than this release")]
-pub(super) struct Newer(pub(super) u16);
+pub(super) struct NewerEventVersion(pub(super) u16);
 
 /// An event from the columns seq, at, by, kind, version and data (as text).
 pub(super) fn event(row: &PgRow) -> sqlx::Result<Event> {
     let version: i16 = row.try_get("version")?;
     if version > EVENT_VERSION.cast_signed() {
-        return Err(decode(Newer(version.cast_unsigned())));
+        return Err(decode(NewerEventVersion(version.cast_unsigned())));
     }
     let (kind, content): (&str, &str) = (row.try_get("kind")?, row.try_get("data")?);
     let tagged = format!(r#"{{"type":"{kind}","data":{content}}}"#);
@@ -61,14 +61,14 @@ pub(super) fn event(row: &PgRow) -> sqlx::Result<Event> {
 }
 
 /// The columns of a raid's row that its events change.
-pub(super) fn header(row: &PgRow) -> sqlx::Result<Header> {
+pub(super) fn header(row: &PgRow) -> sqlx::Result<RaidHeader> {
     let name: &str = row.try_get("status")?;
     let status = RaidStatus::ALL
         .into_iter()
         .find(|status| status.as_str() == name);
     let moment =
         |column| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.map(UnixMillis));
-    Ok(Header {
+    Ok(RaidHeader {
         status: status.ok_or_else(|| decode(format!("unknown status {name:?}")))?,
         deadline: moment("deadline")?,
         current_xp: number(row, "current_xp")?,

@@ -8,18 +8,18 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use super::columns::{bigint, content, raid};
-use super::connections::{Connections, Statement};
+use super::columns::{bigint, event_data_json, raid};
+use super::connections::{ConnectionPool, Statement};
 use super::fault;
-use super::ownership::head_of;
-use crate::store::{Append, Fate, Head, Recorded, Result, batch};
+use super::ownership::raid_head;
+use crate::store::{Append, CommitOutcome, LedgerEvent, RaidHead, Result, batch};
 
 /// All parts see the database as it was when the statement began; only row locks see further. Hence:
 ///
 /// - A raid is either created (with its final row) or moved on, never both.
 /// - Only raids that `written` names get events, and only events that `recorded` inserted count for anybody.
 /// - A fence that waited for another commit of the same raid is tested on the row as that left it, but the `head` that
-///   comes back is the old one. It can look as if nothing stood in the way: that is [`Fate::Unclear`].
+///   comes back is the old one. It can look as if nothing stood in the way: that is [`CommitOutcome::Unclear`].
 ///
 /// Deadlocks: raids before players, each in the order of ids (the arrays are sorted).
 ///
@@ -100,15 +100,18 @@ pub(super) const COMMIT: &str = "
         SELECT r.owner, r.epoch, r.last_seq FROM raids r WHERE r.id = b.raid AND w.id IS NULL LIMIT 1
     ) h ON true";
 
-pub(super) async fn commit(connections: &Connections, batch: &[Append]) -> Result<Vec<Fate>> {
+pub(super) async fn commit(
+    connections: &ConnectionPool,
+    batch: &[Append],
+) -> Result<Vec<CommitOutcome>> {
     const OPERATION: &str = "commit";
     if batch.is_empty() {
         return Ok(Vec::new());
     }
-    batch::check(batch)?;
-    let statement = statement(batch).map_err(|error| fault::refused(OPERATION, error))?;
+    batch::validate(batch)?;
+    let statement = build_statement(batch).map_err(|error| fault::refused(OPERATION, error))?;
     let seen: HashMap<_, _> = connections
-        .all(OPERATION, statement, seen)
+        .fetch_all(OPERATION, statement, write_status)
         .await?
         .into_iter()
         .collect();
@@ -116,50 +119,50 @@ pub(super) async fn commit(connections: &Connections, batch: &[Append]) -> Resul
         .iter()
         .map(|append| {
             seen.get(&append.raid)
-                .map_or(Fate::Unclear, |seen| seen.fate(append))
+                .map_or(CommitOutcome::Unclear, |seen| seen.outcome(append))
         })
         .collect())
 }
 
 /// What the statement tells of one raid.
-enum Seen {
+enum WriteStatus {
     Written,
     /// Not written, and this is how the raid stood before.
-    Head(Head),
+    NotWritten(RaidHead),
     /// Not created: another raid has the invite code or the create key.
     Taken,
     /// Not written, and no such raid was there before. If it was to be created, somebody else was at it meanwhile.
-    Nothing,
+    NotFound,
 }
 
-impl Seen {
-    fn fate(&self, append: &Append) -> Fate {
+impl WriteStatus {
+    fn outcome(&self, append: &Append) -> CommitOutcome {
         match self {
-            Seen::Written => Fate::Committed,
-            Seen::Taken => Fate::Exists,
-            Seen::Nothing if creation(append).is_some() => Fate::Unclear,
-            Seen::Nothing => Fate::Fenced,
-            Seen::Head(head) => Fate::unwritten(append, *head),
+            WriteStatus::Written => CommitOutcome::Committed,
+            WriteStatus::Taken => CommitOutcome::Exists,
+            WriteStatus::NotFound if creation(append).is_some() => CommitOutcome::Unclear,
+            WriteStatus::NotFound => CommitOutcome::Fenced,
+            WriteStatus::NotWritten(head) => CommitOutcome::from_head(append, *head),
         }
     }
 }
 
-fn seen(row: &PgRow) -> sqlx::Result<(RaidId, Seen)> {
+fn write_status(row: &PgRow) -> sqlx::Result<(RaidId, WriteStatus)> {
     let seen = if row.try_get("written")? {
-        Seen::Written
+        WriteStatus::Written
     } else if row.try_get::<Option<i64>, _>("epoch")?.is_some() {
-        Seen::Head(head_of(row)?)
+        WriteStatus::NotWritten(raid_head(row)?)
     } else if row.try_get::<Option<bool>, _>("taken")? == Some(true) {
-        Seen::Taken
+        WriteStatus::Taken
     } else {
-        Seen::Nothing
+        WriteStatus::NotFound
     };
     Ok((raid(row, "raid")?, seen))
 }
 
 /// The statement's arguments, an array per column.
 #[derive(Default)]
-struct Columns {
+struct CommitColumns {
     raids: RaidColumns,
     events: EventColumns,
     wins: (Vec<i64>, Vec<i64>),
@@ -203,7 +206,7 @@ struct EventColumns {
 }
 
 /// The row of a raid that an append creates.
-struct Creation<'a> {
+struct RaidCreation<'a> {
     title: &'a str,
     invite_code: &'a str,
     target_xp: u64,
@@ -213,7 +216,7 @@ struct Creation<'a> {
 }
 
 /// `None` if the append goes on from an earlier one.
-fn creation(append: &Append) -> Option<Creation<'_>> {
+fn creation(append: &Append) -> Option<RaidCreation<'_>> {
     let first = append
         .events
         .first()
@@ -226,7 +229,7 @@ fn creation(append: &Append) -> Option<Creation<'_>> {
             target_tasks,
             time_limit_secs,
             ..
-        } => Some(Creation {
+        } => Some(RaidCreation {
             title,
             invite_code,
             target_xp: *target_xp,
@@ -238,10 +241,10 @@ fn creation(append: &Append) -> Option<Creation<'_>> {
     }
 }
 
-fn statement(batch: &[Append]) -> anyhow::Result<Statement> {
+fn build_statement(batch: &[Append]) -> anyhow::Result<Statement> {
     let mut appends: Vec<_> = batch.iter().collect();
     appends.sort_unstable_by_key(|append| append.raid);
-    let mut columns = Columns::default();
+    let mut columns = CommitColumns::default();
     for append in &appends {
         columns
             .add(append)
@@ -250,7 +253,7 @@ fn statement(batch: &[Append]) -> anyhow::Result<Statement> {
     Ok(columns.bind())
 }
 
-impl Columns {
+impl CommitColumns {
     fn add(&mut self, append: &Append) -> anyhow::Result<()> {
         self.raids.add(append)?;
         let raid = i64::from(append.raid);
@@ -279,7 +282,7 @@ impl Columns {
     }
 
     fn bind(self) -> Statement {
-        let Columns {
+        let CommitColumns {
             raids: r,
             events: e,
             wins,
@@ -328,8 +331,8 @@ impl RaidColumns {
         self.raid.push(append.raid.into());
         self.owner.push(append.owner.0);
         self.epoch.push(bigint(append.epoch.0)?);
-        self.first.push(bigint(append.first().0)?);
-        self.last.push(bigint(append.last().0)?);
+        self.first.push(bigint(append.first_seq().0)?);
+        self.last.push(bigint(append.last_seq().0)?);
         self.status.push(header.status.as_str());
         self.deadline
             .push(header.deadline.map(|deadline| deadline.0));
@@ -337,7 +340,7 @@ impl RaidColumns {
         self.current_tasks.push(bigint(header.current_tasks)?);
         self.ended_at
             .push(header.ended_at.map(|ended_at| ended_at.0));
-        self.born.push(append.born.0);
+        self.born.push(append.created_month.0);
         let creation = creation(append);
         let creation = creation.as_ref();
         self.title.push(creation.map(|made| made.title.to_owned()));
@@ -360,7 +363,7 @@ impl RaidColumns {
 }
 
 impl EventColumns {
-    fn add(&mut self, raid: i64, Recorded { event, op }: &Recorded) -> anyhow::Result<()> {
+    fn add(&mut self, raid: i64, LedgerEvent { event, op }: &LedgerEvent) -> anyhow::Result<()> {
         let earned = event.data.earned();
         self.raid.push(raid);
         self.seq.push(bigint(event.seq.0)?);
@@ -372,7 +375,7 @@ impl EventColumns {
         self.version.push(event.data.version().cast_signed());
         self.kind.push(event.data.kind());
         self.op_key.push(op.map(|op| op.0.to_vec()));
-        self.data.push(content(&event.data)?);
+        self.data.push(event_data_json(&event.data)?);
         Ok(())
     }
 }

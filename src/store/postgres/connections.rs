@@ -34,34 +34,34 @@ const AGE_MAX: Duration = Duration::from_secs(30 * 60);
 
 /// How connections are made, and how long is waited.
 #[derive(Clone)]
-pub(super) struct Dial {
+pub(super) struct Connector {
     pub(super) options: PgConnectOptions,
     pub(super) connect_timeout: Duration,
-    pub(super) answer_timeout: Duration,
+    pub(super) response_timeout: Duration,
 }
 
-impl Dial {
+impl Connector {
     /// A new connection.
     pub(super) async fn connect(&self, operation: &'static str) -> Result<PgConnection> {
         match timeout(self.connect_timeout, self.options.connect()).await {
-            Ok(connected) => connected.map_err(|error| fault::of(operation, error)),
+            Ok(connected) => connected.map_err(|error| fault::from_sqlx(operation, error)),
             Err(elapsed) => Err(fault::unavailable(operation, elapsed)),
         }
     }
 
     /// The answer to a statement, and the connection if it may still be used.
-    pub(super) async fn ask(
+    pub(super) async fn fetch_rows(
         &self,
         operation: &'static str,
         mut connection: PgConnection,
         statement: Statement,
     ) -> (Result<Vec<PgRow>>, Option<PgConnection>) {
-        match timeout(self.answer_timeout, statement.fetch_all(&mut connection)).await {
+        match timeout(self.response_timeout, statement.fetch_all(&mut connection)).await {
             Ok(Ok(rows)) => (Ok(rows), Some(connection)),
             Ok(Err(error)) => {
                 let usable = fault::leaves_connection_usable(&error);
                 (
-                    Err(fault::of(operation, error)),
+                    Err(fault::from_sqlx(operation, error)),
                     usable.then_some(connection),
                 )
             }
@@ -71,26 +71,26 @@ impl Dial {
 }
 
 /// A bounded number of connections, opened as they are needed.
-pub(super) struct Connections {
-    dial: Dial,
+pub(super) struct ConnectionPool {
+    connector: Connector,
     permits: Semaphore,
-    idle: Mutex<Vec<Idle>>,
+    idle: Mutex<Vec<IdleConnection>>,
     busy: Gauge,
 }
 
-struct Idle {
+struct IdleConnection {
     connection: PgConnection,
     opened: Instant,
-    since: Instant,
+    idle_since: Instant,
 }
 
-impl Connections {
+impl ConnectionPool {
     /// At most `max` connections; `pool` is what metrics call them.
-    pub(super) fn new(dial: Dial, max: usize, pool: &'static str) -> Connections {
+    pub(super) fn new(connector: Connector, max: usize, pool: &'static str) -> ConnectionPool {
         metrics().store_connections_max.of(pool).set(max as f64);
         let busy = metrics().store_busy.of(pool);
-        Connections {
-            dial,
+        ConnectionPool {
+            connector,
             permits: Semaphore::new(max),
             idle: Mutex::default(),
             busy,
@@ -98,26 +98,29 @@ impl Connections {
     }
 
     /// Runs a statement and gives its rows. Waits for a connection, for at most the connect timeout.
-    pub(super) async fn rows(
+    pub(super) async fn fetch_rows(
         &self,
         operation: &'static str,
         statement: Statement,
     ) -> Result<Vec<PgRow>> {
         let asked = Instant::now();
-        let permit = self.permit(operation).await;
+        let permit = self.acquire_permit(operation).await;
         metrics().store_wait_seconds.record(asked.elapsed());
         let (_permit, _busy) = (permit?, Held::one(&self.busy));
         let (connection, opened) = match self.take_idle() {
             Some(idle) => (idle.connection, idle.opened),
-            None => (self.dial.connect(operation).await?, Instant::now()),
+            None => (self.connector.connect(operation).await?, Instant::now()),
         };
-        let (answer, usable) = self.dial.ask(operation, connection, statement).await;
+        let (answer, usable) = self
+            .connector
+            .fetch_rows(operation, connection, statement)
+            .await;
         match usable {
             Some(connection) if opened.elapsed() < AGE_MAX => {
-                self.idle.lock().push(Idle {
+                self.idle.lock().push(IdleConnection {
                     connection,
                     opened,
-                    since: Instant::now(),
+                    idle_since: Instant::now(),
                 });
             }
             Some(_) => {}
@@ -128,43 +131,47 @@ impl Connections {
     }
 
     /// Runs a statement and reads each row.
-    pub(super) async fn all<T>(
+    pub(super) async fn fetch_all<T>(
         &self,
         operation: &'static str,
         statement: Statement,
         read: impl Fn(&PgRow) -> sqlx::Result<T>,
     ) -> Result<Vec<T>> {
-        let rows = self.rows(operation, statement).await?;
+        let rows = self.fetch_rows(operation, statement).await?;
         rows.iter()
             .map(read)
             .collect::<sqlx::Result<_>>()
-            .map_err(|error| fault::of(operation, error))
+            .map_err(|error| fault::from_sqlx(operation, error))
     }
 
     /// Runs a statement that gives at most one row, and reads it.
-    pub(super) async fn first<T>(
+    pub(super) async fn fetch_optional<T>(
         &self,
         operation: &'static str,
         statement: Statement,
         read: impl Fn(&PgRow) -> sqlx::Result<T>,
     ) -> Result<Option<T>> {
-        Ok(self.all(operation, statement, read).await?.pop())
+        Ok(self.fetch_all(operation, statement, read).await?.pop())
     }
 
     /// Runs a statement that gives one row, and reads it.
-    pub(super) async fn only<T>(
+    pub(super) async fn fetch_one<T>(
         &self,
         operation: &'static str,
         statement: Statement,
         read: impl Fn(&PgRow) -> sqlx::Result<T>,
     ) -> Result<T> {
-        let first = self.first(operation, statement, read).await?;
-        first.ok_or_else(|| fault::of(operation, sqlx::Error::RowNotFound))
+        let first = self.fetch_optional(operation, statement, read).await?;
+        first.ok_or_else(|| fault::from_sqlx(operation, sqlx::Error::RowNotFound))
     }
 
     /// Runs a statement that gives one row with a count, and reads it.
-    pub(super) async fn count(&self, operation: &'static str, statement: Statement) -> Result<u64> {
-        self.only(operation, statement, |row| number(row, "count"))
+    pub(super) async fn fetch_count(
+        &self,
+        operation: &'static str,
+        statement: Statement,
+    ) -> Result<u64> {
+        self.fetch_one(operation, statement, |row| number(row, "count"))
             .await
     }
 
@@ -174,18 +181,18 @@ impl Connections {
         operation: &'static str,
         statement: &'static str,
     ) -> Result<()> {
-        while self.count(operation, sqlx::query(statement)).await? > 0 {}
+        while self.fetch_count(operation, sqlx::query(statement)).await? > 0 {}
         Ok(())
     }
 
     /// A session like those that statements get.
     #[cfg(test)]
-    pub(super) async fn session(&self) -> PgConnection {
-        self.dial.connect("test").await.expect("connect")
+    pub(super) async fn open_session(&self) -> PgConnection {
+        self.connector.connect("test").await.expect("connect")
     }
 
-    async fn permit(&self, operation: &'static str) -> Result<SemaphorePermit<'_>> {
-        match timeout(self.dial.connect_timeout, self.permits.acquire()).await {
+    async fn acquire_permit(&self, operation: &'static str) -> Result<SemaphorePermit<'_>> {
+        match timeout(self.connector.connect_timeout, self.permits.acquire()).await {
             Ok(permit) => permit.map_err(|closed| fault::unavailable(operation, closed)),
             Err(_) => Err(fault::unavailable(
                 operation,
@@ -194,10 +201,10 @@ impl Connections {
         }
     }
 
-    fn take_idle(&self) -> Option<Idle> {
+    fn take_idle(&self) -> Option<IdleConnection> {
         let mut idle = self.idle.lock();
         let newest = idle.pop()?;
-        if newest.since.elapsed() < IDLE_MAX {
+        if newest.idle_since.elapsed() < IDLE_MAX {
             return Some(newest);
         }
         idle.clear(); // the others have been idle for longer

@@ -8,10 +8,10 @@ use serde_json::value::RawValue;
 use sqlx::Row;
 
 use super::PostgresStore;
-use super::audit::with_deed;
-use super::columns::{content, millis, player as player_id};
-use crate::store::moderation::NOTICES_KEPT;
-use crate::store::{Deed, Erasure, Erasures, Result, erasures};
+use super::audit::bind_audit_entry;
+use super::columns::{event_data_json, millis, player as player_id};
+use crate::store::moderation::NOTICE_RETENTION;
+use crate::store::{Erasure, Erasures, NewAuditEntry, Result, erasures};
 
 /// Whoever is closed already is found, and nothing is changed.
 const BEGIN_ERASURE: &str = "
@@ -46,7 +46,7 @@ const TAKE_ERASURE: &str = "
         FOR NO KEY UPDATE SKIP LOCKED))
     RETURNING id, erased_at";
 
-const REWRITE: &str = "
+const REWRITE_EVENTS: &str = "
     WITH rewritten AS (
         UPDATE raid_events e SET data = n.data
         FROM jsonb_to_recordset($2::text::jsonb) AS n (seq bigint, data jsonb)
@@ -61,38 +61,49 @@ const REWRITE: &str = "
 const END_ERASURE: &str = "UPDATE players SET erase_due = NULL WHERE id = $1";
 
 #[derive(serde::Serialize)]
-struct Rewritten {
+struct RewrittenEvent {
     seq: u64,
     data: Box<RawValue>,
 }
 
 #[async_trait]
 impl Erasures for PostgresStore {
-    async fn begin_erasure(&self, player: PlayerId, name: &str, deed: &Deed) -> Result<bool> {
+    async fn begin_erasure(
+        &self,
+        player: PlayerId,
+        name: &str,
+        deed: &NewAuditEntry,
+    ) -> Result<bool> {
         let statement = sqlx::query(BEGIN_ERASURE)
             .bind(i64::from(player))
-            .bind(millis(NOTICES_KEPT));
-        let statement = with_deed(statement, deed).bind(name.to_owned());
-        Ok(self.rest.count("close an account", statement).await? > 0)
+            .bind(millis(NOTICE_RETENTION));
+        let statement = bind_audit_entry(statement, deed).bind(name.to_owned());
+        Ok(self
+            .general_pool
+            .fetch_count("close an account", statement)
+            .await?
+            > 0)
     }
 
     async fn take_erasure(&self, again: Duration) -> Result<Option<Erasure>> {
         let statement = sqlx::query(TAKE_ERASURE).bind(millis(again));
-        let taken = self.rest.first("take an erasure", statement, |row| {
-            Ok(Erasure {
-                player: player_id(row, "id")?,
-                begun_at: UnixMillis(row.try_get("erased_at")?),
-            })
-        });
+        let taken = self
+            .general_pool
+            .fetch_optional("take an erasure", statement, |row| {
+                Ok(Erasure {
+                    player: player_id(row, "id")?,
+                    begun_at: UnixMillis(row.try_get("erased_at")?),
+                })
+            });
         taken.await
     }
 
-    async fn rewrite(&self, raid: RaidId, events: &[Event], before: Seq) -> Result<()> {
+    async fn rewrite_events(&self, raid: RaidId, events: &[Event], before: Seq) -> Result<()> {
         const OPERATION: &str = "rewrite events";
-        let row = |event: &Event| -> serde_json::Result<Rewritten> {
-            Ok(Rewritten {
+        let row = |event: &Event| -> serde_json::Result<RewrittenEvent> {
+            Ok(RewrittenEvent {
                 seq: event.seq.0,
-                data: RawValue::from_string(content(&event.data)?)?,
+                data: RawValue::from_string(event_data_json(&event.data)?)?,
             })
         };
         let rows = events
@@ -100,16 +111,22 @@ impl Erasures for PostgresStore {
             .map(row)
             .collect::<serde_json::Result<Vec<_>>>();
         let rows = rows.and_then(|rows| serde_json::to_string(&rows));
-        let statement = sqlx::query(REWRITE)
+        let statement = sqlx::query(REWRITE_EVENTS)
             .bind(i64::from(raid))
             .bind(rows.map_err(|error| super::fault::refused(OPERATION, error))?)
-            .bind(erasures::title(events).map(str::to_owned))
-            .bind(super::columns::bound(before.0));
-        self.rest.rows(OPERATION, statement).await.map(drop)
+            .bind(erasures::rewritten_title(events).map(str::to_owned))
+            .bind(super::columns::clamped(before.0));
+        self.general_pool
+            .fetch_rows(OPERATION, statement)
+            .await
+            .map(drop)
     }
 
     async fn end_erasure(&self, player: PlayerId) -> Result<()> {
         let statement = sqlx::query(END_ERASURE).bind(i64::from(player));
-        self.rest.rows("end an erasure", statement).await.map(drop)
+        self.general_pool
+            .fetch_rows("end an erasure", statement)
+            .await
+            .map(drop)
     }
 }

@@ -2,18 +2,18 @@
 
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
-use super::columns::Newer;
+use super::columns::NewerEventVersion;
 use crate::store::StoreError;
 
-/// The partition for what has none: see [`moved_away`].
+/// The partition for what has none: see [`is_default_partition_conflict`].
 const DEFAULT_PARTITION: &str = "raid_events_default";
 
 /// The error of an operation, by what may help: trying again, or nothing.
-pub(super) fn of(operation: &'static str, error: sqlx::Error) -> StoreError {
+pub(super) fn from_sqlx(operation: &'static str, error: sqlx::Error) -> StoreError {
     if let sqlx::Error::Decode(source) = &error
-        && let Some(Newer(version)) = source.downcast_ref()
+        && let Some(NewerEventVersion(version)) = source.downcast_ref()
     {
-        return StoreError::Newer { version: *version };
+        return StoreError::NewerVersion { version: *version };
     }
     if is_refusal(&error) {
         refused(operation, error)
@@ -50,7 +50,7 @@ pub(super) fn leaves_connection_usable(error: &sqlx::Error) -> bool {
 fn is_refusal(error: &sqlx::Error) -> bool {
     use sqlx::Error::{ColumnDecode, ColumnNotFound, Configuration, Decode, Encode, TypeNotFound};
     match database_error(error) {
-        Some(error) => is_refused_code(error.code()) && !moved_away(error),
+        Some(error) => is_refused_code(error.code()) && !is_default_partition_conflict(error),
         None => matches!(
             error,
             Encode(_)
@@ -70,7 +70,7 @@ fn is_refused_code(code: &str) -> bool {
 }
 
 /// The row was routed to the default partition while its month's own was being attached. It finds it next time.
-fn moved_away(error: &PgDatabaseError) -> bool {
+fn is_default_partition_conflict(error: &PgDatabaseError) -> bool {
     error.code() == "23514" && error.table() == Some(DEFAULT_PARTITION)
 }
 

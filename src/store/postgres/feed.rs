@@ -5,9 +5,9 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::PostgresStore;
-use super::columns::{bound, event, number, raid as raid_id};
+use super::columns::{clamped, event, number, raid as raid_id};
 use crate::store::Result;
-use crate::store::feed::{Fed, Feed, Place};
+use crate::store::feed::{Feed, FeedBatch, FeedCursor};
 
 /// Only what is below the oldest transaction under way: nothing can be committed before it any more. (An event of a later
 /// transaction may have been committed already; its turn comes.) A reading of the index of each partition from its place on.
@@ -29,33 +29,33 @@ const FEED_END: &str = "
 
 #[async_trait]
 impl Feed for PostgresStore {
-    async fn feed(&self, after: Place, limit: u32) -> Result<Fed> {
+    async fn read_feed(&self, after: FeedCursor, limit: u32) -> Result<FeedBatch> {
         const OPERATION: &str = "read the feed";
         let statement = sqlx::query(FEED)
             .bind(after.commit.to_string())
-            .bind(bound(after.raid))
-            .bind(bound(after.seq))
+            .bind(clamped(after.raid))
+            .bind(clamped(after.seq))
             .bind(i64::from(limit));
-        let rows = self.rest.rows(OPERATION, statement).await?;
-        fed(&rows, after).map_err(|error| super::fault::of(OPERATION, error))
+        let rows = self.general_pool.fetch_rows(OPERATION, statement).await?;
+        feed_batch(&rows, after).map_err(|error| super::fault::from_sqlx(OPERATION, error))
     }
 
-    async fn feed_end(&self) -> Result<(String, Place)> {
-        let end = self
-            .rest
-            .only("find the feed's end", sqlx::query(FEED_END), |row| {
-                let place = Place {
-                    commit: number(row, "tx")?,
-                    raid: u64::MAX,
-                    seq: u64::MAX,
-                };
-                Ok((row.try_get("lineage")?, place))
-            });
+    async fn feed_end(&self) -> Result<(String, FeedCursor)> {
+        let end =
+            self.general_pool
+                .fetch_one("find the feed's end", sqlx::query(FEED_END), |row| {
+                    let place = FeedCursor {
+                        commit: number(row, "tx")?,
+                        raid: u64::MAX,
+                        seq: u64::MAX,
+                    };
+                    Ok((row.try_get("lineage")?, place))
+                });
         end.await
     }
 }
 
-fn fed(rows: &[PgRow], after: Place) -> sqlx::Result<Fed> {
+fn feed_batch(rows: &[PgRow], after: FeedCursor) -> sqlx::Result<FeedBatch> {
     let lineage = rows
         .first()
         .ok_or(sqlx::Error::RowNotFound)?
@@ -66,14 +66,14 @@ fn fed(rows: &[PgRow], after: Place) -> sqlx::Result<Fed> {
             continue;
         }
         let (raid, event) = (raid_id(row, "raid_id")?, event(row)?);
-        next = Place {
+        next = FeedCursor {
             commit: number(row, "tx")?,
             raid: raid.get(),
             seq: event.seq.0,
         };
         events.push((raid, event));
     }
-    Ok(Fed {
+    Ok(FeedBatch {
         lineage,
         events,
         next,

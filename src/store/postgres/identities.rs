@@ -10,12 +10,12 @@ use sqlx::postgres::PgRow;
 
 use super::PostgresStore;
 use super::columns::{millis, player as player_id};
-use crate::store::{Identities, Link, Result};
+use crate::store::{Identities, LinkOutcome, Result};
 
-const OF_IDENTITY: &str = "SELECT id, name FROM players WHERE external_id = $1";
+const PLAYER_BY_IDENTITY: &str = "SELECT id, name FROM players WHERE external_id = $1";
 
 /// Of many that ask at once one makes the row; the others find it there, and read it by a statement begun after that.
-const ADMIT_IDENTITY: &str = "
+const CREATE_WITH_IDENTITY: &str = "
     INSERT INTO players (name, created_at, external_id)
     VALUES ($2, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, $1)
     ON CONFLICT (external_id) DO NOTHING
@@ -33,7 +33,7 @@ const LINK_IDENTITY: &str = "
         p.external_id IS NOT NULL AS has_another
     FROM players p WHERE p.id = $1";
 
-const USE_PROOF: &str = "
+const CONSUME_PROOF: &str = "
     WITH used AS (
         INSERT INTO used_proofs (proof, until)
         VALUES ($1, clock_timestamp() + $2::bigint * interval '1 millisecond')
@@ -43,7 +43,7 @@ const USE_PROOF: &str = "
     SELECT count(*) FROM used";
 
 /// A few at a time, so that no backlog makes a statement too long for its time limit.
-pub(super) const FORGET_PROOFS: &str = "
+pub(super) const DELETE_EXPIRED_PROOFS: &str = "
     WITH gone AS (
         DELETE FROM used_proofs WHERE proof = ANY (ARRAY(
             SELECT proof FROM used_proofs WHERE until < now() ORDER BY until LIMIT 1000))
@@ -53,46 +53,59 @@ pub(super) const FORGET_PROOFS: &str = "
 
 #[async_trait]
 impl Identities for PostgresStore {
-    async fn player_of_identity(&self, external_id: &str) -> Result<Option<PlayerRef>> {
-        let statement = sqlx::query(OF_IDENTITY).bind(external_id.to_owned());
-        self.rest
-            .first("find a player by identity", statement, player)
+    async fn player_by_identity(&self, external_id: &str) -> Result<Option<PlayerRef>> {
+        let statement = sqlx::query(PLAYER_BY_IDENTITY).bind(external_id.to_owned());
+        self.general_pool
+            .fetch_optional("find a player by identity", statement, player)
             .await
     }
 
-    async fn admit_identity(&self, external_id: &str, name: &str) -> Result<PlayerRef> {
+    async fn find_or_create_by_identity(&self, external_id: &str, name: &str) -> Result<PlayerRef> {
         const OPERATION: &str = "admit an identity";
-        if let Some(known) = self.player_of_identity(external_id).await? {
+        if let Some(known) = self.player_by_identity(external_id).await? {
             return Ok(known);
         }
-        let statement = sqlx::query(ADMIT_IDENTITY)
+        let statement = sqlx::query(CREATE_WITH_IDENTITY)
             .bind(external_id.to_owned())
             .bind(name.to_owned());
-        if let Some(made) = self.rest.first(OPERATION, statement, player).await? {
+        if let Some(made) = self
+            .general_pool
+            .fetch_optional(OPERATION, statement, player)
+            .await?
+        {
             return Ok(made);
         }
-        let statement = sqlx::query(OF_IDENTITY).bind(external_id.to_owned());
-        self.rest.only(OPERATION, statement, player).await
+        let statement = sqlx::query(PLAYER_BY_IDENTITY).bind(external_id.to_owned());
+        self.general_pool
+            .fetch_one(OPERATION, statement, player)
+            .await
     }
 
-    async fn link_identity(&self, player: PlayerId, external_id: &str) -> Result<Link> {
+    async fn link_identity(&self, player: PlayerId, external_id: &str) -> Result<LinkOutcome> {
         let statement = sqlx::query(LINK_IDENTITY)
             .bind(i64::from(player))
             .bind(external_id.to_owned());
-        let linked = self.rest.first("link an identity", statement, link).await;
+        let linked = self
+            .general_pool
+            .fetch_optional("link an identity", statement, link_outcome)
+            .await;
         match linked {
-            Ok(link) => Ok(link.unwrap_or(Link::Missing)),
-            Err(error) => match self.player_of_identity(external_id).await? {
-                Some(owner) if owner.id == player => Ok(Link::Linked),
-                Some(_) => Ok(Link::Taken),
+            Ok(link) => Ok(link.unwrap_or(LinkOutcome::Missing)),
+            Err(error) => match self.player_by_identity(external_id).await? {
+                Some(owner) if owner.id == player => Ok(LinkOutcome::Linked),
+                Some(_) => Ok(LinkOutcome::Taken),
                 None => Err(error),
             },
         }
     }
 
-    async fn use_proof(&self, proof: [u8; 32], ttl: Duration) -> Result<bool> {
-        let statement = sqlx::query(USE_PROOF).bind(proof).bind(millis(ttl));
-        Ok(self.rest.count("use a proof", statement).await? > 0)
+    async fn consume_proof(&self, proof: [u8; 32], ttl: Duration) -> Result<bool> {
+        let statement = sqlx::query(CONSUME_PROOF).bind(proof).bind(millis(ttl));
+        Ok(self
+            .general_pool
+            .fetch_count("use a proof", statement)
+            .await?
+            > 0)
     }
 }
 
@@ -103,11 +116,11 @@ fn player(row: &PgRow) -> sqlx::Result<PlayerRef> {
     })
 }
 
-fn link(row: &PgRow) -> sqlx::Result<Link> {
+fn link_outcome(row: &PgRow) -> sqlx::Result<LinkOutcome> {
     let (linked, has_another): (bool, bool) = (row.try_get("linked")?, row.try_get("has_another")?);
     Ok(match (linked, has_another) {
-        (true, _) => Link::Linked,
-        (false, true) => Link::HasAnother,
-        (false, false) => Link::Taken,
+        (true, _) => LinkOutcome::Linked,
+        (false, true) => LinkOutcome::HasAnother,
+        (false, false) => LinkOutcome::Taken,
     })
 }

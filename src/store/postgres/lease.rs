@@ -14,9 +14,9 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::columns::{self, millis};
-use super::connections::{Connections, Dial, Statement};
+use super::connections::{ConnectionPool, Connector, Statement};
 use super::fault;
-use crate::store::{EnlistError, Instance, InstanceId, Peer, Renewal, Result};
+use crate::store::{Instance, InstanceId, PeerInstance, RegisterError, Renewal, Result};
 
 /// The lock of this database.
 pub(super) const DATABASE_LOCK: i64 = 0x7261_6964_0001;
@@ -25,18 +25,18 @@ pub(super) const DATABASE_LOCK: i64 = 0x7261_6964_0001;
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How long the server may take to end a session of our own that we have lost.
-const EVICTION_PATIENCE: Duration = Duration::from_secs(1);
+const TERMINATION_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The shortest time that an idle session lives.
 const IDLE_SESSION_MIN: Duration = Duration::from_secs(1);
 
-const ADMIT: &str = "
+const ACQUIRE_LOCK: &str = "
     SELECT CASE WHEN $1 THEN pg_try_advisory_lock($2) ELSE pg_try_advisory_lock_shared($2) END
         AND NOT ($1 AND EXISTS (SELECT FROM instances WHERE id <> $3 AND lease_until > clock_timestamp()))
         AS admitted";
 
 /// Ends the sessions of an instance that has lost its connection to them, which may hold its lock.
-const EVICT: &str = "
+const TERMINATE_LOST_SESSIONS: &str = "
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE application_name = $1 AND datname = current_database() AND pid <> pg_backend_pid()";
 
@@ -73,40 +73,40 @@ const RENAME_LINEAGE: &str = "
     SELECT value FROM renamed";
 
 /// Those that nobody holds on to: it never waits with others' rows locked.
-const FORGET_DEAD: &str = "
+const DELETE_DEAD_INSTANCES: &str = "
     DELETE FROM instances WHERE id = ANY (ARRAY(
         SELECT id FROM instances WHERE lease_until < now() - interval '1 day' FOR UPDATE SKIP LOCKED
     ))";
 
-/// The lease's connection. Its socket belongs to the runtime that opened it: call [`Lease::enlist`] where
-/// [`Lease::renew`] will be called.
-pub(super) struct Lease {
-    dial: Dial,
-    alone: bool,
+/// The lease's connection. Its socket belongs to the runtime that opened it: call [`LeaseSession::register`] where
+/// [`LeaseSession::renew`] will be called.
+pub(super) struct LeaseSession {
+    connector: Connector,
+    is_exclusive: bool,
     session: Mutex<Option<PgConnection>>,
 }
 
-impl Lease {
-    pub(super) fn new(dial: Dial, alone: bool) -> Lease {
-        Lease {
-            dial,
-            alone,
+impl LeaseSession {
+    pub(super) fn new(connector: Connector, is_exclusive: bool) -> LeaseSession {
+        LeaseSession {
+            connector,
+            is_exclusive,
             session: Mutex::new(None),
         }
     }
 
-    pub(super) async fn enlist(
+    pub(super) async fn register(
         &self,
         instance: &Instance,
         ttl: Duration,
         patience: Duration,
-    ) -> Result<Renewal, EnlistError> {
+    ) -> Result<Renewal, RegisterError> {
         let mut kept = self.session.lock().await;
         let session = self.open(instance, ttl).await?;
         let session = self
-            .admit(session, instance, patience)
+            .acquire_lock(session, instance, patience)
             .await?
-            .ok_or(EnlistError::Held)?;
+            .ok_or(RegisterError::InUse)?;
         let (renewal, session) = self.renew_on(session, instance, ttl).await;
         *kept = session;
         Ok(renewal?)
@@ -126,7 +126,9 @@ impl Lease {
             }
         }
         let session = self.open(instance, ttl).await?;
-        let session = self.admit(session, instance, EVICTION_PATIENCE).await?;
+        let session = self
+            .acquire_lock(session, instance, TERMINATION_TIMEOUT)
+            .await?;
         let session = session
             .ok_or_else(|| fault::refused(OPERATION, anyhow!("another process holds it")))?;
         let (renewal, session) = self.renew_on(session, instance, ttl).await;
@@ -135,7 +137,7 @@ impl Lease {
     }
 
     /// Gives the lock back.
-    pub(super) async fn end(&self) {
+    pub(super) async fn close(&self) {
         if let Some(session) = self.session.lock().await.take() {
             // Failing that, the server ends the session when it notices.
             let _ = session.close().await;
@@ -143,25 +145,25 @@ impl Lease {
     }
 
     async fn open(&self, instance: &Instance, ttl: Duration) -> Result<PgConnection> {
-        let Dial { options, .. } = &self.dial;
+        let Connector { options, .. } = &self.connector;
         let idle_timeout = ttl.max(IDLE_SESSION_MIN).as_millis().min(i32::MAX as u128);
         let options = options
             .clone()
             .application_name(&session_name(instance.id))
             .options([("idle_session_timeout", idle_timeout)]);
-        let dial = Dial {
+        let dial = Connector {
             options,
-            ..self.dial.clone()
+            ..self.connector.clone()
         };
         let session = dial.connect("open the lease's session").await?;
-        let evict = sqlx::query(EVICT).bind(session_name(instance.id));
-        let (_, session) = self.ask("end lost sessions", session, evict).await?;
+        let evict = sqlx::query(TERMINATE_LOST_SESSIONS).bind(session_name(instance.id));
+        let (_, session) = self.fetch_rows("end lost sessions", session, evict).await?;
         Ok(session)
     }
 
     /// Waits until the session has the lock and, if it must be alone, until no other lease lives. `None` if that took
     /// longer than `patience`.
-    async fn admit(
+    async fn acquire_lock(
         &self,
         mut session: PgConnection,
         instance: &Instance,
@@ -169,12 +171,13 @@ impl Lease {
     ) -> Result<Option<PgConnection>> {
         let began = Instant::now();
         loop {
-            let admit = sqlx::query(ADMIT)
-                .bind(self.alone)
+            let admit = sqlx::query(ACQUIRE_LOCK)
+                .bind(self.is_exclusive)
                 .bind(DATABASE_LOCK)
                 .bind(instance.id.0);
-            let (rows, session_again) =
-                self.ask("take the database's lock", session, admit).await?;
+            let (rows, session_again) = self
+                .fetch_rows("take the database's lock", session, admit)
+                .await?;
             session = session_again;
             match rows.first().map(|row| row.try_get("admitted")) {
                 Some(Ok(true)) => return Ok(Some(session)),
@@ -198,20 +201,26 @@ impl Lease {
             .bind(instance.release.clone())
             .bind(millis(ttl))
             .bind(instance.draining);
-        let (answer, session) = self.dial.ask(OPERATION, session, statement).await;
-        let renewal =
-            answer.and_then(|rows| renewal(&rows).map_err(|error| fault::of(OPERATION, error)));
+        let (answer, session) = self
+            .connector
+            .fetch_rows(OPERATION, session, statement)
+            .await;
+        let renewal = answer
+            .and_then(|rows| renewal(&rows).map_err(|error| fault::from_sqlx(OPERATION, error)));
         (renewal, session)
     }
 
     /// Asks on a session that is of no use once anything fails.
-    async fn ask(
+    async fn fetch_rows(
         &self,
         operation: &'static str,
         session: PgConnection,
         statement: Statement,
     ) -> Result<(Vec<PgRow>, PgConnection)> {
-        let (answer, session) = self.dial.ask(operation, session, statement).await;
+        let (answer, session) = self
+            .connector
+            .fetch_rows(operation, session, statement)
+            .await;
         let rows = answer?;
         let session =
             session.ok_or_else(|| fault::unavailable(operation, anyhow!("session lost")))?;
@@ -220,9 +229,9 @@ impl Lease {
 }
 
 /// Forgets instances whose lease ran out long ago. A raid that still names one is free, as before.
-pub(super) async fn forget_dead(connections: &Connections) -> Result<()> {
+pub(super) async fn delete_dead_instances(connections: &ConnectionPool) -> Result<()> {
     connections
-        .rows("forget dead instances", sqlx::query(FORGET_DEAD))
+        .fetch_rows("forget dead instances", sqlx::query(DELETE_DEAD_INSTANCES))
         .await
         .map(drop)
 }
@@ -236,7 +245,7 @@ pub(super) async fn rename_lineage(
         .bind(forced)
         .fetch_optional(session)
         .await;
-    renamed.map_err(|error| fault::of("rename lineage", error))
+    renamed.map_err(|error| fault::from_sqlx("rename lineage", error))
 }
 
 /// From a row per peer, or one without.
@@ -255,11 +264,11 @@ fn renewal(rows: &[PgRow]) -> sqlx::Result<Renewal> {
     })
 }
 
-fn peer(row: &PgRow) -> sqlx::Result<Option<Peer>> {
+fn peer(row: &PgRow) -> sqlx::Result<Option<PeerInstance>> {
     let Some(id) = columns::instance(row, "id")? else {
         return Ok(None);
     };
-    Ok(Some(Peer {
+    Ok(Some(PeerInstance {
         id,
         ws_url: row.try_get("ws_url")?,
         draining: row.try_get("draining")?,

@@ -5,11 +5,11 @@ use raidhall_protocol::{Event, RaidId, Seq, TaskId, UnixMillis};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use super::columns::{bound, event, number, op, player, seq};
-use super::connections::Connections;
+use super::columns::{clamped, event, number, op, player, seq};
+use super::connections::ConnectionPool;
 use super::fault;
-use super::ownership::head_of;
-use crate::store::{Epoch, InstanceId, Loaded, Month, OpHash, Result};
+use super::ownership::raid_head;
+use crate::store::{Epoch, InstanceId, LoadedRaid, Month, OpHash, Result};
 
 /// The raid's own row first, then its events: those after the snapshot whole, earlier ones only for their op keys. One
 /// statement, so all of it is of one moment.
@@ -60,17 +60,19 @@ const SAVE_SNAPSHOT: &str = "
     ON CONFLICT (raid_id) DO UPDATE SET seq = excluded.seq, state = excluded.state WHERE kept.seq < excluded.seq";
 
 pub(super) async fn load(
-    connections: &Connections,
+    connections: &ConnectionPool,
     raid: RaidId,
     op_keys: u64,
-) -> Result<Option<Loaded>> {
+) -> Result<Option<LoadedRaid>> {
     const OPERATION: &str = "load a raid";
-    let statement = sqlx::query(LOAD).bind(i64::from(raid)).bind(bound(op_keys));
-    let rows = connections.rows(OPERATION, statement).await?;
-    loaded(&rows).map_err(|error| fault::of(OPERATION, error))
+    let statement = sqlx::query(LOAD)
+        .bind(i64::from(raid))
+        .bind(clamped(op_keys));
+    let rows = connections.fetch_rows(OPERATION, statement).await?;
+    loaded_raid(&rows).map_err(|error| fault::from_sqlx(OPERATION, error))
 }
 
-fn loaded(rows: &[PgRow]) -> sqlx::Result<Option<Loaded>> {
+fn loaded_raid(rows: &[PgRow]) -> sqlx::Result<Option<LoadedRaid>> {
     let (mut raid, mut tail, mut ops) = (None, Vec::new(), Vec::new());
     for row in rows {
         if row.try_get::<Option<i64>, _>("seq")?.is_none() {
@@ -91,9 +93,9 @@ fn loaded(rows: &[PgRow]) -> sqlx::Result<Option<Loaded>> {
         Some(_) => Some((seq(raid, "snapshot_seq")?, raid.try_get("state")?)),
         None => None,
     };
-    Ok(Some(Loaded {
-        born: Month(raid.try_get("born")?),
-        head: head_of(raid)?,
+    Ok(Some(LoadedRaid {
+        created_month: Month(raid.try_get("born")?),
+        head: raid_head(raid)?,
         snapshot,
         tail,
         ops,
@@ -101,30 +103,30 @@ fn loaded(rows: &[PgRow]) -> sqlx::Result<Option<Loaded>> {
 }
 
 pub(super) async fn events(
-    connections: &Connections,
+    connections: &ConnectionPool,
     raid: RaidId,
     after: Seq,
     limit: u32,
 ) -> Result<Vec<Event>> {
     let statement = sqlx::query(EVENTS)
         .bind(i64::from(raid))
-        .bind(bound(after.0))
+        .bind(clamped(after.0))
         .bind(i64::from(limit));
-    connections.all("read events", statement, event).await
+    connections.fetch_all("read events", statement, event).await
 }
 
 pub(super) async fn contributions(
-    connections: &Connections,
+    connections: &ConnectionPool,
     raid: RaidId,
     after: Seq,
     limit: u32,
 ) -> Result<Vec<Contribution>> {
     let statement = sqlx::query(CONTRIBUTIONS)
         .bind(i64::from(raid))
-        .bind(bound(after.0))
+        .bind(clamped(after.0))
         .bind(i64::from(limit));
     connections
-        .all("read contributions", statement, contribution)
+        .fetch_all("read contributions", statement, contribution)
         .await
 }
 
@@ -145,18 +147,18 @@ fn contribution(row: &PgRow) -> sqlx::Result<Contribution> {
 }
 
 pub(super) async fn find_op(
-    connections: &Connections,
+    connections: &ConnectionPool,
     raid: RaidId,
     op: OpHash,
 ) -> Result<Option<Seq>> {
     let statement = sqlx::query(FIND_OP).bind(i64::from(raid)).bind(op.0);
     connections
-        .first("find an op", statement, |row| seq(row, "seq"))
+        .fetch_optional("find an op", statement, |row| seq(row, "seq"))
         .await
 }
 
 pub(super) async fn save_snapshot(
-    connections: &Connections,
+    connections: &ConnectionPool,
     raid: RaidId,
     owner: InstanceId,
     epoch: Epoch,
@@ -166,11 +168,11 @@ pub(super) async fn save_snapshot(
     let statement = sqlx::query(SAVE_SNAPSHOT)
         .bind(i64::from(raid))
         .bind(owner.0)
-        .bind(bound(epoch.0))
-        .bind(bound(seq.0))
+        .bind(clamped(epoch.0))
+        .bind(clamped(seq.0))
         .bind(state.to_vec());
     connections
-        .rows("save a snapshot", statement)
+        .fetch_rows("save a snapshot", statement)
         .await
         .map(drop)
 }

@@ -10,11 +10,11 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::PostgresStore;
-use super::audit::with_deed;
+use super::audit::bind_audit_entry;
 use super::columns::{millis, number, player as player_id};
 use super::connections::Statement;
-use crate::store::moderation::NOTICES_KEPT;
-use crate::store::{Ban, Deed, FamilyId, Notice, Notices, Result, Standing};
+use crate::store::moderation::NOTICE_RETENTION;
+use crate::store::{BanRow, FamilyId, Moderation, NewAuditEntry, Notice, NoticeBatch, Result};
 
 const BAN: &str = "
     WITH changed AS (
@@ -78,7 +78,7 @@ const NOTICES: &str = "
     ORDER BY n.tx, n.id";
 
 /// A few at a time, so that no backlog makes a statement too long for its time limit.
-pub(super) const FORGET_NOTICES: &str = "
+pub(super) const DELETE_EXPIRED_NOTICES: &str = "
     WITH gone AS (
         DELETE FROM notices WHERE id = ANY (ARRAY(
             SELECT id FROM notices WHERE until < now() ORDER BY until LIMIT 1000))
@@ -87,62 +87,79 @@ pub(super) const FORGET_NOTICES: &str = "
     SELECT count(*) FROM gone";
 
 #[async_trait]
-impl Standing for PostgresStore {
-    async fn ban(&self, player: PlayerId, reason: &str, deed: &Deed) -> Result<bool> {
-        let statement = about(sqlx::query(BAN), player, deed).bind(reason.to_owned());
-        Ok(self.rest.count("ban a player", statement).await? > 0)
-    }
-
-    async fn unban(&self, player: PlayerId, deed: &Deed) -> Result<bool> {
+impl Moderation for PostgresStore {
+    async fn ban(&self, player: PlayerId, reason: &str, deed: &NewAuditEntry) -> Result<bool> {
+        let statement = bind_moderation(sqlx::query(BAN), player, deed).bind(reason.to_owned());
         Ok(self
-            .rest
-            .count("lift a ban", about(sqlx::query(UNBAN), player, deed))
+            .general_pool
+            .fetch_count("ban a player", statement)
             .await?
             > 0)
     }
 
-    async fn disconnect(&self, player: PlayerId, deed: &Deed) -> Result<bool> {
+    async fn unban(&self, player: PlayerId, deed: &NewAuditEntry) -> Result<bool> {
         Ok(self
-            .rest
-            .count(
-                "disconnect a player",
-                about(sqlx::query(DISCONNECT), player, deed),
+            .general_pool
+            .fetch_count(
+                "lift a ban",
+                bind_moderation(sqlx::query(UNBAN), player, deed),
             )
             .await?
             > 0)
     }
 
-    async fn bans(&self, after: Option<PlayerId>, limit: u32) -> Result<Vec<Ban>> {
+    async fn disconnect(&self, player: PlayerId, deed: &NewAuditEntry) -> Result<bool> {
+        Ok(self
+            .general_pool
+            .fetch_count(
+                "disconnect a player",
+                bind_moderation(sqlx::query(DISCONNECT), player, deed),
+            )
+            .await?
+            > 0)
+    }
+
+    async fn bans(&self, after: Option<PlayerId>, limit: u32) -> Result<Vec<BanRow>> {
         let statement = sqlx::query(BANS)
             .bind(after.map_or(0, i64::from))
             .bind(i64::from(limit));
-        self.rest.all("read bans", statement, ban).await
+        self.general_pool
+            .fetch_all("read bans", statement, ban)
+            .await
     }
 
     async fn sign_out(&self, family: FamilyId, ttl: Duration) -> Result<()> {
         let statement = sqlx::query(SIGN_OUT).bind(family.0).bind(millis(ttl));
-        self.rest.rows("end a sign-in", statement).await.map(drop)
+        self.general_pool
+            .fetch_rows("end a sign-in", statement)
+            .await
+            .map(drop)
     }
 
-    async fn notices(&self, after: u64) -> Result<Notices> {
+    async fn notices(&self, after: u64) -> Result<NoticeBatch> {
         let statement = sqlx::query(NOTICES).bind(after.to_string());
-        let rows = self.rest.all("read notices", statement, notice).await?;
+        let rows = self
+            .general_pool
+            .fetch_all("read notices", statement, notice)
+            .await?;
         let next = rows.first().map_or(after, |(next, _)| *next);
-        Ok(Notices {
-            list: rows.into_iter().filter_map(|(_, notice)| notice).collect(),
+        Ok(NoticeBatch {
+            notices: rows.into_iter().filter_map(|(_, notice)| notice).collect(),
             next,
         })
     }
 }
 
 /// The arguments that every change of a player's standing begins with.
-fn about(statement: Statement, player: PlayerId, deed: &Deed) -> Statement {
-    let statement = statement.bind(i64::from(player)).bind(millis(NOTICES_KEPT));
-    with_deed(statement, deed)
+fn bind_moderation(statement: Statement, player: PlayerId, deed: &NewAuditEntry) -> Statement {
+    let statement = statement
+        .bind(i64::from(player))
+        .bind(millis(NOTICE_RETENTION));
+    bind_audit_entry(statement, deed)
 }
 
-fn ban(row: &PgRow) -> sqlx::Result<Ban> {
-    Ok(Ban {
+fn ban(row: &PgRow) -> sqlx::Result<BanRow> {
+    Ok(BanRow {
         player: PlayerRef {
             id: player_id(row, "id")?,
             name: row.try_get("name")?,
@@ -160,7 +177,7 @@ fn notice(row: &PgRow) -> sqlx::Result<(u64, Option<(u64, Notice)>)> {
         return Ok((next, None));
     };
     let notice = match kind {
-        "player" => Notice::Player {
+        "player" => Notice::BanChanged {
             player: player_id(row, "player")?,
             banned: row.try_get("banned")?,
         },

@@ -9,14 +9,14 @@ use sqlx::postgres::PgRow;
 use tokio::time::sleep;
 
 use super::columns::{instance, number, raid, seq};
-use super::connections::Connections;
-use crate::store::{Claim, Epoch, Head, InstanceId, Result};
+use super::connections::ConnectionPool;
+use crate::store::{ClaimOutcome, Epoch, InstanceId, RaidHead, Result};
 
 /// How often raids are looked at that others hold on to.
 const CLAIM_ATTEMPTS: u32 = 5;
 
 /// Longer than a commit or a renewal takes.
-const CLAIM_PAUSE: Duration = Duration::from_millis(20);
+const CLAIM_RETRY_DELAY: Duration = Duration::from_millis(20);
 
 /// A compare-and-set on the epoch that it saw. If a lease seems to have run out, its row is locked against renewal
 /// and read again; a claim and a renewal thus can't pass each other: whichever is second sees the first.
@@ -59,7 +59,7 @@ const RELEASE: &str = "
     WHERE r.id = g.raid AND r.epoch = g.epoch AND r.owner = $3";
 
 /// Raids in the order of ids, as in a commit, so that the two can't deadlock.
-const RETIRE: &str = "
+const DEREGISTER: &str = "
     WITH gone AS (
         DELETE FROM instances WHERE id = $1 RETURNING id
     ), locked AS MATERIALIZED (
@@ -72,9 +72,9 @@ const RETIRE: &str = "
 
 const HEADS: &str = "SELECT id, owner, epoch, last_seq FROM raids WHERE id = ANY ($1::bigint[])";
 
-const OWNED: &str = "SELECT id, epoch FROM raids WHERE owner = $1";
+const OWNED_RAIDS: &str = "SELECT id, epoch FROM raids WHERE owner = $1";
 
-const DUE: &str = "
+const DUE_RAIDS: &str = "
     SELECT r.id
     FROM raids r LEFT JOIN instances i ON i.id = r.owner
     WHERE r.deadline <= $1 AND r.status = 'active'
@@ -83,10 +83,10 @@ const DUE: &str = "
     LIMIT $2";
 
 pub(super) async fn claim(
-    connections: &Connections,
+    connections: &ConnectionPool,
     raids: &[RaidId],
     claimer: InstanceId,
-) -> Result<Vec<Claim>> {
+) -> Result<Vec<ClaimOutcome>> {
     let mut claims = HashMap::new();
     let mut asked = raids.to_vec();
     for attempt in 0..CLAIM_ATTEMPTS {
@@ -94,39 +94,42 @@ pub(super) async fn claim(
             break;
         }
         if attempt > 0 {
-            sleep(CLAIM_PAUSE).await;
+            sleep(CLAIM_RETRY_DELAY).await;
         }
         let statement = sqlx::query(CLAIM).bind(ids(&asked)).bind(claimer.0);
-        match connections.all("claim raids", statement, outcome).await {
+        match connections
+            .fetch_all("claim raids", statement, claim_outcome)
+            .await
+        {
             Ok(outcomes) => claims.extend(outcomes),
             Err(error) if attempt == 0 => return Err(error),
             // What has been taken is not to be forgotten for the rest.
             Err(_) => break,
         }
-        asked.retain(|raid| claims.get(raid) == Some(&Claim::Contested));
+        asked.retain(|raid| claims.get(raid) == Some(&ClaimOutcome::Contested));
     }
     Ok(raids
         .iter()
-        .map(|raid| claims.get(raid).cloned().unwrap_or(Claim::Missing))
+        .map(|raid| claims.get(raid).cloned().unwrap_or(ClaimOutcome::Missing))
         .collect())
 }
 
-fn outcome(row: &PgRow) -> sqlx::Result<(RaidId, Claim)> {
+fn claim_outcome(row: &PgRow) -> sqlx::Result<(RaidId, ClaimOutcome)> {
     let claim = if row.try_get::<Option<i64>, _>("epoch")?.is_some() {
-        Claim::Ours(Epoch(number(row, "epoch")?))
+        ClaimOutcome::Acquired(Epoch(number(row, "epoch")?))
     } else if let Some(owner) = instance(row, "owner")? {
-        Claim::Held {
+        ClaimOutcome::Held {
             owner,
             ws_url: row.try_get("ws_url")?,
         }
     } else {
-        Claim::Contested
+        ClaimOutcome::Contested
     };
     Ok((raid(row, "id")?, claim))
 }
 
 pub(super) async fn release(
-    connections: &Connections,
+    connections: &ConnectionPool,
     raids: &[(RaidId, Epoch)],
     owner: InstanceId,
 ) -> Result<()> {
@@ -140,60 +143,65 @@ pub(super) async fn release(
         .map(|(raid, epoch)| (i64::from(raid), epoch.0.cast_signed()))
         .unzip();
     let statement = sqlx::query(RELEASE).bind(ids).bind(epochs).bind(owner.0);
-    connections.rows("release raids", statement).await.map(drop)
+    connections
+        .fetch_rows("release raids", statement)
+        .await
+        .map(drop)
 }
 
-pub(super) async fn retire(connections: &Connections, owner: InstanceId) -> Result<()> {
+pub(super) async fn deregister(connections: &ConnectionPool, owner: InstanceId) -> Result<()> {
     connections
-        .rows("retire an instance", sqlx::query(RETIRE).bind(owner.0))
+        .fetch_rows("retire an instance", sqlx::query(DEREGISTER).bind(owner.0))
         .await
         .map(drop)
 }
 
 pub(super) async fn heads(
-    connections: &Connections,
+    connections: &ConnectionPool,
     raids: &[RaidId],
-) -> Result<Vec<(RaidId, Head)>> {
+) -> Result<Vec<(RaidId, RaidHead)>> {
     let statement = sqlx::query(HEADS).bind(ids(raids));
     connections
-        .all("read raids' heads", statement, |row| {
-            Ok((raid(row, "id")?, head_of(row)?))
+        .fetch_all("read raids' heads", statement, |row| {
+            Ok((raid(row, "id")?, raid_head(row)?))
         })
         .await
 }
 
-pub(super) async fn owned(
-    connections: &Connections,
+pub(super) async fn owned_raids(
+    connections: &ConnectionPool,
     owner: InstanceId,
 ) -> Result<Vec<(RaidId, Epoch)>> {
-    let statement = sqlx::query(OWNED).bind(owner.0);
+    let statement = sqlx::query(OWNED_RAIDS).bind(owner.0);
     let raid = |row: &PgRow| Ok((raid(row, "id")?, Epoch(number(row, "epoch")?)));
-    let mut owned = connections.all("read owned raids", statement, raid).await?;
+    let mut owned = connections
+        .fetch_all("read owned raids", statement, raid)
+        .await?;
     owned.sort_unstable(); // here: an order by id would tempt the planner to read all raids by it
     Ok(owned)
 }
 
 /// The columns owner, epoch and last_seq.
-pub(super) fn head_of(row: &PgRow) -> sqlx::Result<Head> {
-    Ok(Head {
+pub(super) fn raid_head(row: &PgRow) -> sqlx::Result<RaidHead> {
+    Ok(RaidHead {
         owner: instance(row, "owner")?,
         epoch: Epoch(number(row, "epoch")?),
         last_seq: seq(row, "last_seq")?,
     })
 }
 
-pub(super) async fn due(
-    connections: &Connections,
+pub(super) async fn due_raids(
+    connections: &ConnectionPool,
     instance: InstanceId,
     until: UnixMillis,
     limit: u32,
 ) -> Result<Vec<RaidId>> {
-    let statement = sqlx::query(DUE)
+    let statement = sqlx::query(DUE_RAIDS)
         .bind(until.0)
         .bind(i64::from(limit))
         .bind(instance.0);
     connections
-        .all("read due raids", statement, |row| raid(row, "id"))
+        .fetch_all("read due raids", statement, |row| raid(row, "id"))
         .await
 }
 

@@ -9,9 +9,9 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use tokio::time::sleep;
 
 use super::columns::number;
-use super::connections::Dial;
+use super::connections::Connector;
 use super::fault;
-use crate::store::{Maintenance, Result};
+use crate::store::{MaintenanceReport, Result};
 
 /// Held by whoever makes partitions.
 const PARTITIONS_LOCK: i64 = 0x7261_6964_0002;
@@ -27,7 +27,7 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPTS: u32 = 3;
 
 /// The pause before another attempt.
-const PAUSE: Duration = Duration::from_millis(200);
+const RETRY_DELAY: Duration = Duration::from_millis(200);
 
 const LOCK: &str = "SELECT pg_advisory_lock($1)";
 
@@ -47,47 +47,47 @@ const MONTHS: &str = "
         (SELECT true FROM raid_events_default WHERE born = month LIMIT 1) IS NOT NULL AS stays
     FROM months ORDER BY month";
 
-const MADE: &str = "SELECT to_regclass($1) IS NOT NULL AS made";
+const PARTITION_EXISTS: &str = "SELECT to_regclass($1) IS NOT NULL AS made";
 
 const DEFAULT_ROWS: &str =
     "SELECT count(*) FROM (SELECT FROM raid_events_default LIMIT 100000) AS counted";
 
 /// Makes partitions.
 pub(super) struct Partitions {
-    dial: Dial,
+    connector: Connector,
 }
 
-struct Month {
+struct PartitionMonth {
     month: i32,
     next: i32,
-    made: bool,
-    stays: bool,
+    exists: bool,
+    is_in_default_partition: bool,
 }
 
 impl Partitions {
-    pub(super) fn new(mut dial: Dial) -> Partitions {
-        dial.options = dial.options.options([
+    pub(super) fn new(mut connector: Connector) -> Partitions {
+        connector.options = connector.options.options([
             ("lock_timeout", LOCK_TIMEOUT.as_millis()),
             ("statement_timeout", STATEMENT_TIMEOUT.as_millis()),
         ]);
-        Partitions { dial }
+        Partitions { connector }
     }
 
     /// Makes the partitions that are missing, unless another process is at it.
-    pub(super) async fn ensure(&self) -> Result<Maintenance> {
+    pub(super) async fn create_missing(&self) -> Result<MaintenanceReport> {
         const OPERATION: &str = "make ledger partitions";
-        let mut connection = self.dial.connect(OPERATION).await?;
-        let found = ensure_on(&mut connection)
+        let mut connection = self.connector.connect(OPERATION).await?;
+        let found = create_missing_on(&mut connection)
             .await
-            .map_err(|error| fault::of(OPERATION, error))?;
+            .map_err(|error| fault::from_sqlx(OPERATION, error))?;
         // The lock ends with the session, however that ends.
         let _ = connection.close().await;
         Ok(found)
     }
 }
 
-async fn ensure_on(connection: &mut PgConnection) -> sqlx::Result<Maintenance> {
-    let mut found = Maintenance::default();
+async fn create_missing_on(connection: &mut PgConnection) -> sqlx::Result<MaintenanceReport> {
+    let mut found = MaintenanceReport::default();
     if sqlx::query(LOCK)
         .bind(PARTITIONS_LOCK)
         .execute(&mut *connection)
@@ -97,28 +97,31 @@ async fn ensure_on(connection: &mut PgConnection) -> sqlx::Result<Maintenance> {
         for month in months(connection)
             .await?
             .iter()
-            .filter(|month| !month.made && !month.stays)
+            .filter(|month| !month.exists && !month.is_in_default_partition)
         {
-            if !make(connection, month).await {
+            if !try_create(connection, month).await {
                 break; // what was in the way of this one is in the way of the next
             }
-            found.partitions_made += 1;
+            found.partitions_created += 1;
         }
     }
     let missing = months(connection)
         .await?
         .iter()
-        .filter(|month| !month.made)
+        .filter(|month| !month.exists)
         .count();
     found.partitions_missing = u32::try_from(missing).unwrap_or(u32::MAX);
     let rows = sqlx::query(DEFAULT_ROWS).fetch_one(connection).await?;
-    found.partition_default_rows = number(&rows, "count")?;
+    found.default_partition_rows = number(&rows, "count")?;
     Ok(found)
 }
 
 /// Makes one month's partition if there is none, in the caller's transaction. The default partition must be empty.
-pub(super) async fn make_one(connection: &mut PgConnection, month: i32) -> sqlx::Result<()> {
-    let made = sqlx::query(MADE)
+pub(super) async fn create_if_missing(
+    connection: &mut PgConnection,
+    month: i32,
+) -> sqlx::Result<()> {
+    let made = sqlx::query(PARTITION_EXISTS)
         .bind(format!("raid_events_{month}"))
         .fetch_one(&mut *connection)
         .await?;
@@ -130,11 +133,11 @@ pub(super) async fn make_one(connection: &mut PgConnection, month: i32) -> sqlx:
     } else {
         month + 1
     };
-    let month = Month {
+    let month = PartitionMonth {
         month,
         next,
-        made: false,
-        stays: false,
+        exists: false,
+        is_in_default_partition: false,
     };
     sqlx::raw_sql(AssertSqlSafe(definition(&month)))
         .execute(connection)
@@ -142,7 +145,7 @@ pub(super) async fn make_one(connection: &mut PgConnection, month: i32) -> sqlx:
         .map(drop)
 }
 
-async fn months(connection: &mut PgConnection) -> sqlx::Result<Vec<Month>> {
+async fn months(connection: &mut PgConnection) -> sqlx::Result<Vec<PartitionMonth>> {
     sqlx::query(MONTHS)
         .fetch_all(connection)
         .await?
@@ -151,17 +154,17 @@ async fn months(connection: &mut PgConnection) -> sqlx::Result<Vec<Month>> {
         .collect()
 }
 
-fn month(row: &PgRow) -> sqlx::Result<Month> {
-    Ok(Month {
+fn month(row: &PgRow) -> sqlx::Result<PartitionMonth> {
+    Ok(PartitionMonth {
         month: row.try_get("month")?,
         next: row.try_get("next")?,
-        made: row.try_get("made")?,
-        stays: row.try_get("stays")?,
+        exists: row.try_get("made")?,
+        is_in_default_partition: row.try_get("stays")?,
     })
 }
 
 /// Whether it was made. Whatever is in the way may be gone at the next try.
-async fn make(connection: &mut PgConnection, month: &Month) -> bool {
+async fn try_create(connection: &mut PgConnection, month: &PartitionMonth) -> bool {
     for attempt in 1.. {
         match sqlx::raw_sql(AssertSqlSafe(definition(month)))
             .execute(&mut *connection)
@@ -173,7 +176,7 @@ async fn make(connection: &mut PgConnection, month: &Month) -> bool {
                 tracing::warn!(month = month.month, error, "ledger partition was not made");
                 return false;
             }
-            Err(_) => sleep(PAUSE).await,
+            Err(_) => sleep(RETRY_DELAY).await,
         }
     }
     false
@@ -181,7 +184,7 @@ async fn make(connection: &mut PgConnection, month: &Month) -> bool {
 
 /// One message, and so one transaction. The table is filled with the parent's indexes before it is attached, and the
 /// check spares Postgres from looking through it; thus commits to other partitions don't wait.
-fn definition(Month { month, next, .. }: &Month) -> String {
+fn definition(PartitionMonth { month, next, .. }: &PartitionMonth) -> String {
     let table = format!("raid_events_{month}");
     format!(
         "CREATE TABLE {table} (LIKE raid_events INCLUDING ALL,

@@ -22,19 +22,19 @@ use super::{PostgresOptions, PostgresStore};
 use crate::store::Store;
 
 /// Bounded by a limit, and over a table that should be empty.
-const MAY_SCAN: [&str; 1] = ["DEFAULT_ROWS"];
+const ALLOWED_SCANS: [&str; 1] = ["DEFAULT_ROWS"];
 
 /// What a helper calls the statement that it is given. Who gives it is looked through.
-const PASSED_ON: &str = "statement";
+const FORWARDED: &str = "statement";
 
 /// Small for ever: a row per instance, or per setting.
-const SMALL: [&str; 3] = ["instances", "meta", "webhook_endpoints"];
+const SMALL_TABLES: [&str; 3] = ["instances", "meta", "webhook_endpoints"];
 
 /// What tables may hold when a session makes its plans, which it keeps while they grow.
 const SIZES: [u32; 6] = [0, 100, 300, 1_000, 5_000, 100_000];
 
 /// Raids up to that many, each with two members, two events and a snapshot; as many players and sign-ins.
-fn fill(from: u32, to: u32) -> AssertSqlSafe<String> {
+fn fill_tables(from: u32, to: u32) -> AssertSqlSafe<String> {
     let numbers = format!("generate_series({from} + 1, {to}) AS n");
     AssertSqlSafe(format!(
         "INSERT INTO raids
@@ -65,14 +65,14 @@ fn fill(from: u32, to: u32) -> AssertSqlSafe<String> {
     ))
 }
 
-async fn open(database: &Database) -> PostgresStore {
+async fn open_store(database: &Database) -> PostgresStore {
     let seconds = Duration::from_secs(60);
     let store = PostgresStore::connect(PostgresOptions {
         url: database.url(),
         connections_max: 2,
         statement_timeout: seconds,
         connect_timeout: seconds,
-        alone: false,
+        is_exclusive: false,
     });
     let store = store.await.expect("connect");
     store.migrate().await.expect("migrate");
@@ -83,13 +83,16 @@ async fn open(database: &Database) -> PostgresStore {
 #[tokio::test]
 async fn no_statement_reads_a_large_table_from_end_to_end() {
     let database = Database::create().await;
-    let store = open(&database).await;
-    let mut committing = store.commits.session().await;
-    let mut looking_up = store.rest.session().await;
+    let store = open_store(&database).await;
+    let mut committing = store.commit_pool.open_session().await;
+    let mut looking_up = store.general_pool.open_session().await;
     let mut filled = 0;
     for size in SIZES {
         if size > filled {
-            looking_up.execute(fill(filled, size)).await.expect("fill");
+            looking_up
+                .execute(fill_tables(filled, size))
+                .await
+                .expect("fill");
             filled = size;
         }
         for (name, sql) in statements() {
@@ -99,8 +102,8 @@ async fn no_statement_reads_a_large_table_from_end_to_end() {
                 &mut looking_up
             };
             let plan = explain(session, &sql, "FORMAT JSON", &[]).await;
-            let scans: Vec<_> = nodes(&plan).into_iter().filter_map(end_to_end).collect();
-            let allowed = MAY_SCAN.contains(&name.as_str());
+            let scans: Vec<_> = nodes(&plan).into_iter().filter_map(full_scan).collect();
+            let allowed = ALLOWED_SCANS.contains(&name.as_str());
             assert!(
                 scans.is_empty() || allowed,
                 "{name}, at {size} raids, scans {scans:?}:\n{sql}\n{plan:#}"
@@ -112,8 +115,12 @@ async fn no_statement_reads_a_large_table_from_end_to_end() {
 #[tokio::test]
 async fn reads_of_the_ledger_open_one_partition() {
     let database = Database::create().await;
-    let mut session = open(&database).await.rest.session().await;
-    session.execute(fill(0, 1_000)).await.expect("fill");
+    let mut session = open_store(&database)
+        .await
+        .general_pool
+        .open_session()
+        .await;
+    session.execute(fill_tables(0, 1_000)).await.expect("fill");
     let (raid, key) = ("77", "sha256('1')");
     let statements = statements();
     for (name, arguments) in [
@@ -171,7 +178,7 @@ fn statements() -> BTreeMap<String, String> {
         }
     }
     assert!(found.len() > 20, "{} statements", found.len());
-    sent.retain(|name| name != PASSED_ON);
+    sent.retain(|name| name != FORWARDED);
     for name in sent {
         assert!(
             found.contains_key(&name),
@@ -251,7 +258,7 @@ fn nodes(plan: &Value) -> Vec<&Value> {
 }
 
 /// What a node reads from end to end, if that is large.
-fn end_to_end(node: &Value) -> Option<&str> {
+fn full_scan(node: &Value) -> Option<&str> {
     let relation = match node["Node Type"].as_str()? {
         "Seq Scan" | "Sample Scan" | "Tid Scan" => node["Relation Name"].as_str()?,
         "Index Scan" | "Index Only Scan" | "Bitmap Index Scan" if node["Index Cond"].is_null() => {
@@ -260,6 +267,6 @@ fn end_to_end(node: &Value) -> Option<&str> {
         _ => return None,
     };
     let is_small =
-        relation.starts_with("pg_") || SMALL.iter().any(|small| relation.starts_with(small));
+        relation.starts_with("pg_") || SMALL_TABLES.iter().any(|small| relation.starts_with(small));
     (!is_small).then_some(relation)
 }

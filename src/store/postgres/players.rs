@@ -12,7 +12,8 @@ use sqlx::postgres::PgRow;
 use super::PostgresStore;
 use super::columns::{millis, number, player as player_id};
 use crate::store::{
-    Account, Accounts, FamilyId, Presentation, Result, Rotation, SIGN_INS_TOLD, SignIn, TokenHash,
+    Account, Accounts, FamilyId, Result, RotationOutcome, RotationRequest, SIGN_INS_MAX, SignIn,
+    TokenHash,
 };
 
 const CREATE_PLAYER: &str = "
@@ -31,13 +32,13 @@ const ACCOUNT: &str = "
     ) f ON true
     WHERE p.id = $1";
 
-const BEGIN_REFRESH: &str = "
+const CREATE_TOKEN_FAMILY: &str = "
     INSERT INTO refresh_families (id, player, current, rotated_at, expires_at)
     VALUES ($1, $2, $3, clock_timestamp(), clock_timestamp() + $4::bigint * interval '1 millisecond')";
 
 /// Of two that present the same token at once the second waits for the row, and then finds its token to be the one
 /// before: Postgres evaluates the conditions and the new values again on the row as it has become.
-const ROTATE_REFRESH: &str = "
+const ROTATE_REFRESH_TOKEN: &str = "
     UPDATE refresh_families f SET
         previous = CASE WHEN f.current = $2 THEN f.current ELSE f.previous END,
         current = CASE WHEN f.current = $2 THEN $3 ELSE f.current END,
@@ -51,7 +52,7 @@ const ROTATE_REFRESH: &str = "
     RETURNING f.revoked, f.current, p.id, p.name";
 
 /// A few at a time, so that no backlog makes a statement too long for its time limit.
-pub(super) const FORGET_EXPIRED: &str = "
+pub(super) const DELETE_EXPIRED_FAMILIES: &str = "
     WITH gone AS (
         DELETE FROM refresh_families WHERE id = ANY (ARRAY(
             SELECT id FROM refresh_families WHERE expires_at < now() - interval '1 day'
@@ -63,8 +64,8 @@ pub(super) const FORGET_EXPIRED: &str = "
 #[async_trait]
 impl Accounts for PostgresStore {
     async fn create_player(&self, name: &str) -> Result<Profile> {
-        self.rest
-            .only(
+        self.general_pool
+            .fetch_one(
                 "create a player",
                 sqlx::query(CREATE_PLAYER).bind(name.to_owned()),
                 profile,
@@ -73,8 +74,8 @@ impl Accounts for PostgresStore {
     }
 
     async fn player(&self, player: PlayerId) -> Result<Option<Profile>> {
-        self.rest
-            .first(
+        self.general_pool
+            .fetch_optional(
                 "read a player",
                 sqlx::query(PLAYER).bind(i64::from(player)),
                 profile,
@@ -86,11 +87,11 @@ impl Accounts for PostgresStore {
         const OPERATION: &str = "read an account";
         let statement = sqlx::query(ACCOUNT)
             .bind(i64::from(player))
-            .bind(i64::from(SIGN_INS_TOLD));
+            .bind(i64::from(SIGN_INS_MAX));
         let rows = self
-            .rest
-            .all(OPERATION, statement, |row| {
-                Ok((account_of(row)?, sign_in(row)?))
+            .general_pool
+            .fetch_all(OPERATION, statement, |row| {
+                Ok((account(row)?, sign_in(row)?))
             })
             .await?;
         let (accounts, sign_ins): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
@@ -102,47 +103,47 @@ impl Accounts for PostgresStore {
         }))
     }
 
-    async fn begin_refresh(
+    async fn create_token_family(
         &self,
         family: FamilyId,
         player: PlayerId,
         token: TokenHash,
         ttl: Duration,
     ) -> Result<()> {
-        let statement = sqlx::query(BEGIN_REFRESH)
+        let statement = sqlx::query(CREATE_TOKEN_FAMILY)
             .bind(family.0)
             .bind(i64::from(player))
             .bind(token.0)
             .bind(millis(ttl));
-        self.rest
-            .rows("begin a family of refresh tokens", statement)
+        self.general_pool
+            .fetch_rows("begin a family of refresh tokens", statement)
             .await
             .map(drop)
     }
 
-    async fn rotate_refresh(&self, presentation: Presentation) -> Result<Rotation> {
-        let Presentation {
+    async fn rotate_refresh_token(&self, presentation: RotationRequest) -> Result<RotationOutcome> {
+        let RotationRequest {
             family,
             presented,
-            successor,
-            grace,
+            replacement,
+            grace_period,
             ttl,
         } = presentation;
-        let statement = sqlx::query(ROTATE_REFRESH)
+        let statement = sqlx::query(ROTATE_REFRESH_TOKEN)
             .bind(family.0)
             .bind(presented.0)
-            .bind(successor.0)
-            .bind(millis(grace))
+            .bind(replacement.0)
+            .bind(millis(grace_period))
             .bind(millis(ttl));
         let rotated = self
-            .rest
-            .first("rotate a refresh token", statement, rotation)
+            .general_pool
+            .fetch_optional("rotate a refresh token", statement, rotation_outcome)
             .await?;
-        Ok(rotated.unwrap_or(Rotation::Unknown))
+        Ok(rotated.unwrap_or(RotationOutcome::Unknown))
     }
 }
 
-fn account_of(row: &PgRow) -> sqlx::Result<Account> {
+fn account(row: &PgRow) -> sqlx::Result<Account> {
     Ok(Account {
         profile: profile(row)?,
         external_id: row.try_get("external_id")?,
@@ -162,11 +163,11 @@ fn sign_in(row: &PgRow) -> sqlx::Result<Option<SignIn>> {
     }))
 }
 
-fn rotation(row: &PgRow) -> sqlx::Result<Rotation> {
+fn rotation_outcome(row: &PgRow) -> sqlx::Result<RotationOutcome> {
     if row.try_get("revoked")? {
-        return Ok(Rotation::Reused);
+        return Ok(RotationOutcome::Reused);
     }
-    Ok(Rotation::Rotated {
+    Ok(RotationOutcome::Rotated {
         player: PlayerRef {
             id: player_id(row, "id")?,
             name: row.try_get("name")?,

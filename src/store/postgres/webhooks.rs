@@ -6,25 +6,28 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::PostgresStore;
-use super::audit::with_deed;
-use super::columns::{bigint, bound, instance, millis, number, raid as raid_id, seq};
-use crate::store::webhooks::{COUNTED, Cursor, EndpointRow, Parked, Progress, Replay, Webhooks};
-use crate::store::{Deed, Feed, InstanceId, Place, Result};
+use super::audit::bind_audit_entry;
+use super::columns::{bigint, clamped, instance, millis, number, raid as raid_id, seq};
+use crate::store::webhooks::{
+    COUNT_MAX, EndpointProgress, EndpointRow, ParkedDelivery, ProgressUpdate, Replay,
+    WebhookDeliveries,
+};
+use crate::store::{Feed, FeedCursor, InstanceId, NewAuditEntry, Result};
 
-const TAKE_ENDPOINT: &str = "
+const ACQUIRE_ENDPOINT: &str = "
     UPDATE webhook_endpoints e SET owner = $2
     WHERE e.name = $1 AND (e.owner IS NULL OR e.owner = $2 OR NOT EXISTS (
         SELECT FROM instances i WHERE i.id = e.owner AND i.lease_until > clock_timestamp()))
     RETURNING lineage, place_commit, place_raid, place_seq, paused";
 
-const MAKE_ENDPOINT: &str = "
+const CREATE_ENDPOINT: &str = "
     INSERT INTO webhook_endpoints (name, lineage, place_commit, place_raid, place_seq) VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT DO NOTHING";
 
 const RELEASE_ENDPOINT: &str =
     "UPDATE webhook_endpoints SET owner = NULL WHERE name = $1 AND owner = $2";
 
-const NOTE_PROGRESS: &str = "
+const SAVE_PROGRESS: &str = "
     WITH mine AS (
         UPDATE webhook_endpoints
         SET lineage = coalesce($3, lineage), place_commit = coalesce($4, place_commit),
@@ -103,24 +106,32 @@ const RESUME_ENDPOINT: &str = "
     SELECT count(*) FROM resumed";
 
 #[async_trait]
-impl Webhooks for PostgresStore {
-    async fn take_endpoint(&self, name: &str, instance: InstanceId) -> Result<Option<Cursor>> {
+impl WebhookDeliveries for PostgresStore {
+    async fn acquire_endpoint(
+        &self,
+        name: &str,
+        instance: InstanceId,
+    ) -> Result<Option<EndpointProgress>> {
         const OPERATION: &str = "take a webhook endpoint";
         let take = || {
-            let statement = sqlx::query(TAKE_ENDPOINT)
+            let statement = sqlx::query(ACQUIRE_ENDPOINT)
                 .bind(name.to_owned())
                 .bind(instance.0);
-            self.rest.first(OPERATION, statement, cursor)
+            self.general_pool
+                .fetch_optional(OPERATION, statement, endpoint_progress)
         };
         if let Some(taken) = take().await? {
             return Ok(Some(taken));
         }
-        let (lineage, Place { commit, raid, seq }) = self.feed_end().await?;
-        let make = sqlx::query(MAKE_ENDPOINT)
+        let (lineage, FeedCursor { commit, raid, seq }) = self.feed_end().await?;
+        let make = sqlx::query(CREATE_ENDPOINT)
             .bind(name.to_owned())
             .bind(lineage);
-        let make = make.bind(bound(commit)).bind(bound(raid)).bind(bound(seq));
-        self.rest.rows(OPERATION, make).await?;
+        let make = make
+            .bind(clamped(commit))
+            .bind(clamped(raid))
+            .bind(clamped(seq));
+        self.general_pool.fetch_rows(OPERATION, make).await?;
         take().await
     }
 
@@ -128,77 +139,82 @@ impl Webhooks for PostgresStore {
         let statement = sqlx::query(RELEASE_ENDPOINT)
             .bind(name.to_owned())
             .bind(instance.0);
-        self.rest
-            .rows("release a webhook endpoint", statement)
+        self.general_pool
+            .fetch_rows("release a webhook endpoint", statement)
             .await
             .map(drop)
     }
 
-    async fn note_progress(
+    async fn save_progress(
         &self,
         name: &str,
         instance: InstanceId,
-        progress: &Progress,
+        progress: &ProgressUpdate,
     ) -> Result<bool> {
-        let Progress {
+        let ProgressUpdate {
             cursor,
-            settled,
-            failed,
-            paused,
+            settled_ids,
+            failed_attempts,
+            pause_reason,
         } = progress;
         let (lineage, place) = cursor.clone().unzip();
-        let statement = sqlx::query(NOTE_PROGRESS)
+        let statement = sqlx::query(SAVE_PROGRESS)
             .bind(name.to_owned())
             .bind(instance.0)
             .bind(lineage)
-            .bind(place.map(|place| bound(place.commit)))
-            .bind(place.map(|place| bound(place.raid)))
-            .bind(place.map(|place| bound(place.seq)))
-            .bind(paused.clone())
-            .bind(settled.iter().map(|id| bound(*id)).collect::<Vec<_>>())
+            .bind(place.map(|place| clamped(place.commit)))
+            .bind(place.map(|place| clamped(place.raid)))
+            .bind(place.map(|place| clamped(place.seq)))
+            .bind(pause_reason.clone())
             .bind(
-                failed
+                settled_ids
+                    .iter()
+                    .map(|id| clamped(*id))
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                failed_attempts
                     .iter()
                     .map(|failed| i64::from(failed.raid))
                     .collect::<Vec<_>>(),
             )
             .bind(
-                failed
+                failed_attempts
                     .iter()
-                    .map(|failed| bound(failed.seq.0))
+                    .map(|failed| clamped(failed.seq.0))
                     .collect::<Vec<_>>(),
             )
             .bind(
-                failed
+                failed_attempts
                     .iter()
                     .map(|failed| failed.attempts.cast_signed())
                     .collect::<Vec<_>>(),
             )
             .bind(
-                failed
+                failed_attempts
                     .iter()
-                    .map(|failed| failed.again.map(millis))
+                    .map(|failed| failed.retry_after.map(millis))
                     .collect::<Vec<_>>(),
             )
             .bind(
-                failed
+                failed_attempts
                     .iter()
                     .map(|failed| failed.error.clone())
                     .collect::<Vec<_>>(),
             );
         Ok(self
-            .rest
-            .count("note webhook deliveries", statement)
+            .general_pool
+            .fetch_count("note webhook deliveries", statement)
             .await?
             > 0)
     }
 
-    async fn due_deliveries(&self, name: &str, limit: u32) -> Result<Vec<Parked>> {
+    async fn due_deliveries(&self, name: &str, limit: u32) -> Result<Vec<ParkedDelivery>> {
         let statement = sqlx::query(DUE_DELIVERIES)
             .bind(name.to_owned())
             .bind(i64::from(limit));
-        self.rest
-            .all("read due webhook deliveries", statement, parked)
+        self.general_pool
+            .fetch_all("read due webhook deliveries", statement, parked_delivery)
             .await
     }
 
@@ -208,7 +224,7 @@ impl Webhooks for PostgresStore {
         dead: bool,
         after: u64,
         limit: u32,
-    ) -> Result<Vec<Parked>> {
+    ) -> Result<Vec<ParkedDelivery>> {
         let statement = if dead {
             sqlx::query(DEAD_DELIVERIES)
         } else {
@@ -216,24 +232,29 @@ impl Webhooks for PostgresStore {
         };
         let statement = statement
             .bind(name.to_owned())
-            .bind(bound(after))
+            .bind(clamped(after))
             .bind(i64::from(limit));
-        self.rest
-            .all("read parked webhook deliveries", statement, parked)
+        self.general_pool
+            .fetch_all("read parked webhook deliveries", statement, parked_delivery)
             .await
     }
 
     async fn endpoints(&self) -> Result<Vec<EndpointRow>> {
-        let statement = sqlx::query(ENDPOINTS).bind(i64::from(COUNTED));
-        self.rest
-            .all("read webhook endpoints", statement, endpoint)
+        let statement = sqlx::query(ENDPOINTS).bind(i64::from(COUNT_MAX));
+        self.general_pool
+            .fetch_all("read webhook endpoints", statement, endpoint_row)
             .await
     }
 
-    async fn replay(&self, name: &str, what: Replay, deed: &Deed) -> Result<u64> {
+    async fn replay_deliveries(
+        &self,
+        name: &str,
+        what: Replay,
+        deed: &NewAuditEntry,
+    ) -> Result<u64> {
         const OPERATION: &str = "replay webhook deliveries";
         let statement = match what {
-            Replay::One(raid, seq) => {
+            Replay::Event(raid, seq) => {
                 let seq = bigint(seq.0).map_err(|error| super::fault::refused(OPERATION, error))?;
                 sqlx::query(REPLAY_ONE)
                     .bind(name.to_owned())
@@ -242,36 +263,38 @@ impl Webhooks for PostgresStore {
             }
             Replay::Dead => sqlx::query(REPLAY_DEAD)
                 .bind(name.to_owned())
-                .bind(i64::from(COUNTED)),
+                .bind(i64::from(COUNT_MAX)),
         };
-        self.rest.count(OPERATION, with_deed(statement, deed)).await
+        self.general_pool
+            .fetch_count(OPERATION, bind_audit_entry(statement, deed))
+            .await
     }
 
-    async fn resume_endpoint(&self, name: &str, deed: &Deed) -> Result<bool> {
-        let statement = with_deed(sqlx::query(RESUME_ENDPOINT).bind(name.to_owned()), deed);
+    async fn resume_endpoint(&self, name: &str, deed: &NewAuditEntry) -> Result<bool> {
+        let statement = bind_audit_entry(sqlx::query(RESUME_ENDPOINT).bind(name.to_owned()), deed);
         Ok(self
-            .rest
-            .count("resume a webhook endpoint", statement)
+            .general_pool
+            .fetch_count("resume a webhook endpoint", statement)
             .await?
             > 0)
     }
 }
 
-fn cursor(row: &PgRow) -> sqlx::Result<Cursor> {
-    let place = Place {
+fn endpoint_progress(row: &PgRow) -> sqlx::Result<EndpointProgress> {
+    let place = FeedCursor {
         commit: number(row, "place_commit")?,
         raid: number(row, "place_raid")?,
         seq: number(row, "place_seq")?,
     };
-    Ok(Cursor {
+    Ok(EndpointProgress {
         lineage: row.try_get("lineage")?,
-        place,
-        paused: row.try_get("paused")?,
+        cursor: place,
+        pause_reason: row.try_get("paused")?,
     })
 }
 
-fn parked(row: &PgRow) -> sqlx::Result<Parked> {
-    Ok(Parked {
+fn parked_delivery(row: &PgRow) -> sqlx::Result<ParkedDelivery> {
+    Ok(ParkedDelivery {
         id: number(row, "id")?,
         raid: raid_id(row, "raid_id")?,
         seq: seq(row, "seq")?,
@@ -282,11 +305,11 @@ fn parked(row: &PgRow) -> sqlx::Result<Parked> {
     })
 }
 
-fn endpoint(row: &PgRow) -> sqlx::Result<EndpointRow> {
+fn endpoint_row(row: &PgRow) -> sqlx::Result<EndpointRow> {
     Ok(EndpointRow {
         name: row.try_get("name")?,
         owner: instance(row, "owner")?,
-        paused: row.try_get("paused")?,
+        pause_reason: row.try_get("paused")?,
         waiting: number(row, "waiting")?,
         dead: number(row, "dead")?,
     })

@@ -12,10 +12,12 @@ use sqlx::{ConnectOptions, Connection, Sqlite, query::QueryScalar};
 
 use super::fault::{failed, refused};
 use super::statements::statements;
-use super::{LOCK_RETRY, MIGRATIONS, SqliteStore};
-use crate::backup::form::{Ban, Deed, Event, Ids, Player, Raid, SignIn, Snapshot};
-use crate::backup::{BackupError, Source, Target, earned};
-use crate::store::{EnlistError, Result, StoreError};
+use super::{LOCK_RETRY_INTERVAL, MIGRATIONS, SqliteStore};
+use crate::backup::form::{
+    AuditLine, BanLine, EventLine, IdsLine, PlayerLine, RaidLine, SignInLine, SnapshotLine,
+};
+use crate::backup::{BackupError, BackupSource, BackupTarget, with_earnings};
+use crate::store::{RegisterError, Result, StoreError};
 
 const READ: &str = "read the database for a backup";
 const WRITE: &str = "fill the database from a backup";
@@ -46,7 +48,7 @@ statements! {
     BANS =
         "SELECT json_object('player', player, 'reason', reason, 'by', \"by\", 'at', at) ",
         "FROM bans WHERE player > ?1 ORDER BY player LIMIT ?2";
-    DEEDS =
+    AUDIT_ENTRIES =
         "SELECT json_object('id', id, 'at', at, 'actor', actor, 'action', action, 'target', target, ",
         "    'request_id', request_id, 'details', json(details)) ",
         "FROM audit_log WHERE id > ?1 ORDER BY id LIMIT ?2";
@@ -76,7 +78,7 @@ statements! {
         "    value ->> 'xp', value ->> 'version', value ->> 'kind', unhex(value ->> 'op_key'), value -> 'data' ",
         "FROM json_each(?1)";
     ADD_MEMBERS = "INSERT INTO raid_members (player, raid_id) SELECT value, ?2 FROM json_each(?1)";
-    ADD_FORMER = "INSERT INTO raid_visits (player, raid_id) SELECT value, ?2 FROM json_each(?1)";
+    ADD_FORMER_MEMBERS = "INSERT INTO raid_visits (player, raid_id) SELECT value, ?2 FROM json_each(?1)";
     ADD_SIGN_INS =
         "INSERT INTO refresh_families (id, player, current, previous, rotated_at, expires_at) ",
         "SELECT unhex(value ->> 'id'), value ->> 'player', unhex(value ->> 'current'), ",
@@ -84,19 +86,19 @@ statements! {
     ADD_BANS =
         "INSERT INTO bans (player, reason, \"by\", at) ",
         "SELECT value ->> 'player', value ->> 'reason', value ->> 'by', value ->> 'at' FROM json_each(?1)";
-    ADD_DEEDS =
+    ADD_AUDIT_ENTRIES =
         "INSERT INTO audit_log (at, actor, action, target, request_id, details) ",
         "SELECT value ->> 'at', value ->> 'actor', value ->> 'action', value ->> 'target', ",
         "    value ->> 'request_id', value -> 'details' FROM json_each(?1)";
     SET_RAID_IDS = "UPDATE raid_ids SET reserved = ?1";
-    FORGET_PLAYER_IDS = "DELETE FROM sqlite_sequence WHERE name = 'players'";
+    DELETE_PLAYER_IDS = "DELETE FROM sqlite_sequence WHERE name = 'players'";
     SET_PLAYER_IDS = "INSERT INTO sqlite_sequence (name, seq) VALUES ('players', ?1)";
     SET_LINEAGE = "UPDATE meta SET value = coalesce(?1, lower(hex(randomblob(16)))) WHERE key = 'lineage'";
     SCHEMA = "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version";
 }
 
 /// What must be empty, by what it holds.
-const EMPTY: [(&str, &str); 5] = [
+const EMPTY_CHECKS: [(&str, &str); 5] = [
     ("players", "SELECT EXISTS (SELECT 1 FROM players)"),
     ("raids", "SELECT EXISTS (SELECT 1 FROM raids)"),
     ("events", "SELECT EXISTS (SELECT 1 FROM raid_events)"),
@@ -158,7 +160,10 @@ impl SqliteSource {
         Ok(SqliteSource { connection })
     }
 
-    async fn rows<T: DeserializeOwned>(&mut self, query: Texts<'_>) -> Result<Vec<T>> {
+    async fn fetch_rows<T: DeserializeOwned>(
+        &mut self,
+        query: SqliteJsonQuery<'_>,
+    ) -> Result<Vec<T>> {
         let texts: Vec<String> = query
             .fetch_all(&mut self.connection)
             .await
@@ -168,11 +173,11 @@ impl SqliteSource {
     }
 }
 
-type Texts<'q> = QueryScalar<'q, Sqlite, String, SqliteArguments>;
+type SqliteJsonQuery<'q> = QueryScalar<'q, Sqlite, String, SqliteArguments>;
 
 #[async_trait]
-impl Source for SqliteSource {
-    fn kind(&self) -> &'static str {
+impl BackupSource for SqliteSource {
+    fn database_kind(&self) -> &'static str {
         "sqlite"
     }
 
@@ -183,33 +188,33 @@ impl Source for SqliteSource {
             .map_err(failed(READ))
     }
 
-    async fn ids(&mut self) -> Result<Ids> {
+    async fn allocated_ids(&mut self) -> Result<IdsLine> {
         Ok(self
-            .rows(sqlx::query_scalar(IDS))
+            .fetch_rows(sqlx::query_scalar(IDS))
             .await?
             .pop()
             .unwrap_or_default())
     }
 
-    async fn players(&mut self, after: i64, limit: u32) -> Result<Vec<Player>> {
-        self.rows(sqlx::query_scalar(PLAYERS).bind(after).bind(limit))
+    async fn players(&mut self, after: i64, limit: u32) -> Result<Vec<PlayerLine>> {
+        self.fetch_rows(sqlx::query_scalar(PLAYERS).bind(after).bind(limit))
             .await
     }
 
-    async fn raids(&mut self, after: i64, limit: u32) -> Result<Vec<Raid>> {
-        self.rows(sqlx::query_scalar(RAIDS).bind(after).bind(limit))
+    async fn raids(&mut self, after: i64, limit: u32) -> Result<Vec<RaidLine>> {
+        self.fetch_rows(sqlx::query_scalar(RAIDS).bind(after).bind(limit))
             .await
     }
 
-    async fn snapshot(&mut self, raid: i64) -> Result<Option<Snapshot>> {
+    async fn snapshot(&mut self, raid: i64) -> Result<Option<SnapshotLine>> {
         Ok(self
-            .rows(sqlx::query_scalar(SNAPSHOT).bind(raid))
+            .fetch_rows(sqlx::query_scalar(SNAPSHOT).bind(raid))
             .await?
             .pop())
     }
 
-    async fn events(&mut self, raid: &Raid, after: i64, limit: u32) -> Result<Vec<Event>> {
-        self.rows(
+    async fn events(&mut self, raid: &RaidLine, after: i64, limit: u32) -> Result<Vec<EventLine>> {
+        self.fetch_rows(
             sqlx::query_scalar(EVENTS)
                 .bind(raid.born)
                 .bind(raid.id)
@@ -219,8 +224,8 @@ impl Source for SqliteSource {
         .await
     }
 
-    async fn sign_ins(&mut self, after: &str, limit: u32) -> Result<Vec<SignIn>> {
-        self.rows(
+    async fn sign_ins(&mut self, after: &str, limit: u32) -> Result<Vec<SignInLine>> {
+        self.fetch_rows(
             sqlx::query_scalar(SIGN_INS)
                 .bind(after.to_owned())
                 .bind(limit),
@@ -228,13 +233,13 @@ impl Source for SqliteSource {
         .await
     }
 
-    async fn bans(&mut self, after: i64, limit: u32) -> Result<Vec<Ban>> {
-        self.rows(sqlx::query_scalar(BANS).bind(after).bind(limit))
+    async fn bans(&mut self, after: i64, limit: u32) -> Result<Vec<BanLine>> {
+        self.fetch_rows(sqlx::query_scalar(BANS).bind(after).bind(limit))
             .await
     }
 
-    async fn deeds(&mut self, after: i64, limit: u32) -> Result<Vec<Deed>> {
-        self.rows(sqlx::query_scalar(DEEDS).bind(after).bind(limit))
+    async fn audit_entries(&mut self, after: i64, limit: u32) -> Result<Vec<AuditLine>> {
+        self.fetch_rows(sqlx::query_scalar(AUDIT_ENTRIES).bind(after).bind(limit))
             .await
     }
 }
@@ -251,19 +256,19 @@ impl SqliteTarget {
     pub async fn open(url: &str, patience: Duration) -> Result<SqliteTarget, BackupError> {
         let store = SqliteStore::open(url, 1).await?;
         store.migrate(patience).await.map_err(|error| match error {
-            EnlistError::Held => BackupError::InUse,
-            EnlistError::Store(error) => error.into(),
+            RegisterError::InUse => BackupError::InUse,
+            RegisterError::Store(error) => error.into(),
         })?;
         let options: SqliteConnectOptions = url.parse().map_err(failed(WRITE))?;
         let options = options
             .foreign_keys(true)
-            .busy_timeout(super::BUSY_TIMEOUT.max(LOCK_RETRY));
+            .busy_timeout(super::BUSY_TIMEOUT.max(LOCK_RETRY_INTERVAL));
         let mut connection = options.connect().await.map_err(failed(WRITE))?;
         sqlx::raw_sql("BEGIN IMMEDIATE")
             .execute(&mut connection)
             .await
             .map_err(failed(WRITE))?;
-        for (what, statement) in EMPTY {
+        for (what, statement) in EMPTY_CHECKS {
             let exists = sqlx::query_scalar(statement)
                 .fetch_one(&mut connection)
                 .await;
@@ -277,7 +282,12 @@ impl SqliteTarget {
         })
     }
 
-    async fn add(&mut self, statement: &'static str, rows: &impl Serialize, of: i64) -> Result<()> {
+    async fn insert_rows(
+        &mut self,
+        statement: &'static str,
+        rows: &impl Serialize,
+        of: i64,
+    ) -> Result<()> {
         let rows = serde_json::to_string(rows).map_err(|error| refused(WRITE, error))?;
         let add = sqlx::query(statement)
             .bind(rows)
@@ -287,7 +297,7 @@ impl SqliteTarget {
         add.map(drop).map_err(failed(WRITE))
     }
 
-    async fn set(&mut self, statement: &'static str, to: i64) -> Result<()> {
+    async fn set_value(&mut self, statement: &'static str, to: i64) -> Result<()> {
         let set = sqlx::query(statement)
             .bind(to)
             .execute(&mut self.connection)
@@ -297,46 +307,48 @@ impl SqliteTarget {
 }
 
 #[async_trait]
-impl Target for SqliteTarget {
-    async fn players(&mut self, rows: &[Player]) -> Result<()> {
-        self.add(ADD_PLAYERS, &rows, 0).await
+impl BackupTarget for SqliteTarget {
+    async fn add_players(&mut self, rows: &[PlayerLine]) -> Result<()> {
+        self.insert_rows(ADD_PLAYERS, &rows, 0).await
     }
 
-    async fn raid(&mut self, raid: &Raid) -> Result<()> {
-        self.add(ADD_RAIDS, &[raid], 0).await
+    async fn add_raid(&mut self, raid: &RaidLine) -> Result<()> {
+        self.insert_rows(ADD_RAIDS, &[raid], 0).await
     }
 
-    async fn snapshot(&mut self, row: &Snapshot) -> Result<()> {
-        self.add(ADD_SNAPSHOTS, &[row], 0).await
+    async fn add_snapshot(&mut self, row: &SnapshotLine) -> Result<()> {
+        self.insert_rows(ADD_SNAPSHOTS, &[row], 0).await
     }
 
-    async fn events(&mut self, raid: &Raid, rows: &[Event]) -> Result<()> {
-        self.add(ADD_EVENTS, &earned(rows), raid.born.into()).await
+    async fn add_events(&mut self, raid: &RaidLine, rows: &[EventLine]) -> Result<()> {
+        self.insert_rows(ADD_EVENTS, &with_earnings(rows), raid.born.into())
+            .await
     }
 
-    async fn members(
+    async fn add_members(
         &mut self,
         raid: RaidId,
         members: &[PlayerId],
         former: &[PlayerId],
     ) -> Result<()> {
-        self.add(ADD_MEMBERS, &members, raid.into()).await?;
-        self.add(ADD_FORMER, &former, raid.into()).await
+        self.insert_rows(ADD_MEMBERS, &members, raid.into()).await?;
+        self.insert_rows(ADD_FORMER_MEMBERS, &former, raid.into())
+            .await
     }
 
-    async fn sign_ins(&mut self, rows: &[SignIn]) -> Result<()> {
-        self.add(ADD_SIGN_INS, &rows, 0).await
+    async fn add_sign_ins(&mut self, rows: &[SignInLine]) -> Result<()> {
+        self.insert_rows(ADD_SIGN_INS, &rows, 0).await
     }
 
-    async fn bans(&mut self, rows: &[Ban]) -> Result<()> {
-        self.add(ADD_BANS, &rows, 0).await
+    async fn add_bans(&mut self, rows: &[BanLine]) -> Result<()> {
+        self.insert_rows(ADD_BANS, &rows, 0).await
     }
 
-    async fn deeds(&mut self, rows: &[Deed]) -> Result<()> {
-        self.add(ADD_DEEDS, &rows, 0).await
+    async fn add_audit_entries(&mut self, rows: &[AuditLine]) -> Result<()> {
+        self.insert_rows(ADD_AUDIT_ENTRIES, &rows, 0).await
     }
 
-    async fn wrong_totals(&mut self) -> Result<Option<i64>> {
+    async fn find_wrong_totals(&mut self) -> Result<Option<i64>> {
         let statement = WRONG_TOTALS;
         sqlx::query_scalar(statement)
             .fetch_optional(&mut self.connection)
@@ -344,10 +356,10 @@ impl Target for SqliteTarget {
             .map_err(failed(WRITE))
     }
 
-    async fn finish(mut self: Box<Self>, ids: &Ids, lineage: Option<&str>) -> Result<()> {
-        self.set(SET_RAID_IDS, ids.raids).await?;
-        self.set(FORGET_PLAYER_IDS, 0).await?;
-        self.set(SET_PLAYER_IDS, ids.players).await?;
+    async fn commit(mut self: Box<Self>, ids: &IdsLine, lineage: Option<&str>) -> Result<()> {
+        self.set_value(SET_RAID_IDS, ids.raids).await?;
+        self.set_value(DELETE_PLAYER_IDS, 0).await?;
+        self.set_value(SET_PLAYER_IDS, ids.players).await?;
         let set = sqlx::query(SET_LINEAGE)
             .bind(lineage.map(str::to_owned))
             .execute(&mut self.connection)

@@ -7,21 +7,22 @@ use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::SqliteStore;
-use super::fault::{failed, refused, whole};
+use super::fault::{failed, refused, unsigned};
 use super::players::player_id;
 use super::raids::raid_row;
 use super::statements::{now, statements};
 use super::writer::Lane;
-use crate::store::audit::Recorded;
+use crate::store::audit::AuditRow;
 use crate::store::{
-    Deed, InstanceId, InstanceRow, Oversight, PlayerLookup, PlayerRow, RaidLookup, RaidRow, Result,
+    AuditLog, InstanceId, InstanceRow, NewAuditEntry, PlayerLookup, PlayerRow, RaidLookup, RaidRow,
+    Result,
 };
 
 statements! {
-    RECORD =
+    INSERT_AUDIT_ENTRY =
         "INSERT INTO audit_log (at, actor, action, target, request_id, details) ",
         "VALUES (", now!(), ", ?1, ?2, ?3, ?4, ?5)";
-    AUDIT =
+    AUDIT_ENTRIES =
         "SELECT id, at, actor, action, target, request_id, details FROM audit_log ",
         "WHERE id > ?1 ORDER BY id LIMIT ?2";
     PLAYER_BY_ID =
@@ -44,8 +45,8 @@ statements! {
         "SELECT id, ws_url, release, draining, lease_until FROM instances WHERE lease_until > ", now!(), " ORDER BY id";
 }
 
-type AuditRow = (i64, i64, String, String, String, String, String);
-type FoundPlayer = (
+type AuditColumns = (i64, i64, String, String, String, String, String);
+type PlayerColumns = (
     i64,
     String,
     i64,
@@ -57,28 +58,30 @@ type FoundPlayer = (
 );
 
 #[async_trait]
-impl Oversight for SqliteStore {
-    async fn record(&self, deed: &Deed) -> Result<()> {
+impl AuditLog for SqliteStore {
+    async fn record_audit(&self, deed: &NewAuditEntry) -> Result<()> {
         let deed = deed.clone();
-        let write = self.writer.run("record a deed", Lane::Others, move |hand| {
-            Box::pin(async move { record(&mut hand.connection, &deed).await })
-        });
+        let write = self
+            .writer
+            .run("record a deed", Lane::General, move |hand| {
+                Box::pin(async move { insert_audit_entry(&mut hand.connection, &deed).await })
+            });
         write.await
     }
 
-    async fn audit(&self, after: u64, limit: u32) -> Result<Vec<Recorded>> {
+    async fn audit_entries(&self, after: u64, limit: u32) -> Result<Vec<AuditRow>> {
         const OPERATION: &str = "read the audit log";
         let after = i64::try_from(after).unwrap_or(i64::MAX);
-        let read = sqlx::query_as(AUDIT)
+        let read = sqlx::query_as(AUDIT_ENTRIES)
             .bind(after)
             .bind(limit)
             .fetch_all(&self.readers);
-        let rows: Vec<AuditRow> = read.await.map_err(failed(OPERATION))?;
-        let recorded = |(id, at, actor, action, target, request_id, details): AuditRow| {
+        let rows: Vec<AuditColumns> = read.await.map_err(failed(OPERATION))?;
+        let recorded = |(id, at, actor, action, target, request_id, details): AuditColumns| {
             let details =
                 serde_json::from_str(&details).map_err(|error| refused(OPERATION, error))?;
-            let (id, at) = (whole(OPERATION, id)?, UnixMillis(at));
-            Ok(Recorded {
+            let (id, at) = (unsigned(OPERATION, id)?, UnixMillis(at));
+            Ok(AuditRow {
                 id,
                 at,
                 actor,
@@ -98,7 +101,7 @@ impl Oversight for SqliteStore {
             PlayerLookup::Name(name) => sqlx::query_as(PLAYERS_BY_NAME).bind(name),
         };
         let found = statement.bind(limit).fetch_all(&self.readers).await;
-        let rows: Vec<FoundPlayer> = found.map_err(failed("find players"))?;
+        let rows: Vec<PlayerColumns> = found.map_err(failed("find players"))?;
         rows.into_iter().map(player_row).collect()
     }
 
@@ -131,8 +134,11 @@ impl Oversight for SqliteStore {
 }
 
 /// Writes a deed, in whatever transaction there is.
-pub(super) async fn record(connection: &mut SqliteConnection, deed: &Deed) -> Result<()> {
-    let record = sqlx::query(RECORD)
+pub(super) async fn insert_audit_entry(
+    connection: &mut SqliteConnection,
+    deed: &NewAuditEntry,
+) -> Result<()> {
+    let record = sqlx::query(INSERT_AUDIT_ENTRY)
         .bind(&deed.actor)
         .bind(deed.action)
         .bind(&deed.target)
@@ -145,15 +151,15 @@ pub(super) async fn record(connection: &mut SqliteConnection, deed: &Deed) -> Re
         .map_err(failed("record a deed"))
 }
 
-fn player_row(row: FoundPlayer) -> Result<PlayerRow> {
+fn player_row(row: PlayerColumns) -> Result<PlayerRow> {
     const OPERATION: &str = "find players";
     let (id, name, xp, tasks, raids_won, created_at, external_id, ban) = row;
     let profile = Profile {
         id: player_id(id)?,
         name,
-        xp: whole(OPERATION, xp)?,
-        tasks: whole(OPERATION, tasks)?,
-        raids_won: whole(OPERATION, raids_won)?,
+        xp: unsigned(OPERATION, xp)?,
+        tasks: unsigned(OPERATION, tasks)?,
+        raids_won: unsigned(OPERATION, raids_won)?,
         created_at: UnixMillis(created_at),
     };
     Ok(PlayerRow {

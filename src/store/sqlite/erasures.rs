@@ -7,18 +7,18 @@ use raidhall_protocol::{Event, PlayerId, RaidId, Seq, UnixMillis};
 use sqlx::Connection;
 
 use super::SqliteStore;
-use super::audit::record;
+use super::audit::insert_audit_entry;
 use super::fault::{failed, refused};
 use super::leases::millis;
-use super::ledger::{array, rewritten};
-use super::moderation::notice_player;
+use super::ledger::{json_array, rewritten_row};
+use super::moderation::insert_player_notice;
 use super::players::player_id;
 use super::statements::{now, statements};
-use super::writer::{Hand, Lane};
-use crate::store::{Deed, Erasure, Erasures, Result, erasures};
+use super::writer::{Lane, WriterState};
+use crate::store::{Erasure, Erasures, NewAuditEntry, Result, erasures};
 
 statements! {
-    CLOSE =
+    CLOSE_ACCOUNT =
         "UPDATE players SET name = ?2, external_id = NULL, erased_at = ", now!(), ", erase_due = ", now!(), " ",
         "WHERE id = ?1 AND erased_at IS NULL";
     EXISTS = "SELECT id FROM players WHERE id = ?1";
@@ -26,29 +26,34 @@ statements! {
     BAN =
         "INSERT INTO bans (player, reason, \"by\", at) VALUES (?1, 'erased', ?2, ", now!(), ") ",
         "ON CONFLICT (player) DO UPDATE SET reason = excluded.reason, \"by\" = excluded.\"by\", at = excluded.at";
-    TAKE =
+    TAKE_ERASURE =
         "UPDATE players SET erase_due = ", now!(), " + ?1 WHERE id IN ",
         "    (SELECT id FROM players WHERE erase_due <= ", now!(), " ORDER BY erase_due LIMIT 1) ",
         "RETURNING id, erased_at";
-    REWRITE =
+    REWRITE_EVENTS =
         "UPDATE raid_events SET data = new.value ->> 1 FROM json_each(?2) AS new ",
         "WHERE born = (SELECT born FROM raids WHERE id = ?1) AND raid_id = ?1 AND seq = new.value ->> 0";
     RENAME = "UPDATE raids SET title = ?2 WHERE id = ?1";
     DROP_SNAPSHOT = "DELETE FROM raid_snapshots WHERE raid_id = ?1 AND seq < ?2";
-    END = "UPDATE players SET erase_due = NULL WHERE id = ?1";
+    END_ERASURE = "UPDATE players SET erase_due = NULL WHERE id = ?1";
 }
 
 /// The log beside the database still holds what was overwritten in it, until it is emptied.
-const EMPTY_THE_LOG: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+const TRUNCATE_WAL: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
 #[async_trait]
 impl Erasures for SqliteStore {
-    async fn begin_erasure(&self, player: PlayerId, name: &str, deed: &Deed) -> Result<bool> {
+    async fn begin_erasure(
+        &self,
+        player: PlayerId,
+        name: &str,
+        deed: &NewAuditEntry,
+    ) -> Result<bool> {
         let (name, deed) = (name.to_owned(), deed.clone());
         let begin = self
             .writer
-            .run("close an account", Lane::Others, move |hand| {
-                Box::pin(async move { begin(hand, player, &name, &deed).await })
+            .run("close an account", Lane::General, move |hand| {
+                Box::pin(async move { begin_erasure(hand, player, &name, &deed).await })
             });
         begin.await
     }
@@ -56,9 +61,9 @@ impl Erasures for SqliteStore {
     async fn take_erasure(&self, again: Duration) -> Result<Option<Erasure>> {
         let take = self
             .writer
-            .run("take an erasure", Lane::Others, move |hand| {
+            .run("take an erasure", Lane::General, move |hand| {
                 Box::pin(async move {
-                    let take = sqlx::query_as(TAKE)
+                    let take = sqlx::query_as(TAKE_ERASURE)
                         .bind(millis(again))
                         .fetch_optional(&mut hand.connection);
                     let row: Option<(i64, i64)> = take.await.map_err(failed("take an erasure"))?;
@@ -74,19 +79,19 @@ impl Erasures for SqliteStore {
         take.await
     }
 
-    async fn rewrite(&self, raid: RaidId, events: &[Event], before: Seq) -> Result<()> {
+    async fn rewrite_events(&self, raid: RaidId, events: &[Event], before: Seq) -> Result<()> {
         const OPERATION: &str = "rewrite events";
-        let rows = array(
+        let rows = json_array(
             events
                 .iter()
-                .map(rewritten)
+                .map(rewritten_row)
                 .collect::<Result<Vec<_>>>()?
                 .into_iter(),
         );
-        let title = erasures::title(events).map(str::to_owned);
+        let title = erasures::rewritten_title(events).map(str::to_owned);
         let before = i64::try_from(before.0).map_err(|error| refused(OPERATION, error))?;
-        let rewrite = self.writer.run(OPERATION, Lane::Others, move |hand| {
-            Box::pin(async move { rewrite(hand, raid, rows, title, before).await })
+        let rewrite = self.writer.run(OPERATION, Lane::General, move |hand| {
+            Box::pin(async move { rewrite_events(hand, raid, rows, title, before).await })
         });
         rewrite.await
     }
@@ -94,14 +99,14 @@ impl Erasures for SqliteStore {
     async fn end_erasure(&self, player: PlayerId) -> Result<()> {
         let end = self
             .writer
-            .run("end an erasure", Lane::Others, move |hand| {
+            .run("end an erasure", Lane::General, move |hand| {
                 Box::pin(async move {
                     let failed = failed("end an erasure");
-                    let end = sqlx::query(END)
+                    let end = sqlx::query(END_ERASURE)
                         .bind(i64::from(player))
                         .execute(&mut hand.connection);
                     end.await.map_err(&failed)?;
-                    let emptied = sqlx::raw_sql(EMPTY_THE_LOG)
+                    let emptied = sqlx::raw_sql(TRUNCATE_WAL)
                         .execute(&mut hand.connection)
                         .await;
                     emptied.map(drop).map_err(failed)
@@ -111,7 +116,12 @@ impl Erasures for SqliteStore {
     }
 }
 
-async fn begin(hand: &mut Hand, player: PlayerId, name: &str, deed: &Deed) -> Result<bool> {
+async fn begin_erasure(
+    hand: &mut WriterState,
+    player: PlayerId,
+    name: &str,
+    deed: &NewAuditEntry,
+) -> Result<bool> {
     let failed = failed("close an account");
     let mut transaction = hand
         .connection
@@ -119,7 +129,7 @@ async fn begin(hand: &mut Hand, player: PlayerId, name: &str, deed: &Deed) -> Re
         .await
         .map_err(&failed)?;
     let id = i64::from(player);
-    let close = sqlx::query(CLOSE)
+    let close = sqlx::query(CLOSE_ACCOUNT)
         .bind(id)
         .bind(name)
         .execute(&mut *transaction);
@@ -138,14 +148,14 @@ async fn begin(hand: &mut Hand, player: PlayerId, name: &str, deed: &Deed) -> Re
         .bind(&deed.actor)
         .execute(&mut *transaction);
     ban.await.map_err(&failed)?;
-    notice_player(&mut transaction, "player", player).await?;
-    record(&mut transaction, deed).await?;
+    insert_player_notice(&mut transaction, "player", player).await?;
+    insert_audit_entry(&mut transaction, deed).await?;
     transaction.commit().await.map_err(failed)?;
     Ok(true)
 }
 
-async fn rewrite(
-    hand: &mut Hand,
+async fn rewrite_events(
+    hand: &mut WriterState,
     raid: RaidId,
     rows: Option<String>,
     title: Option<String>,
@@ -158,7 +168,7 @@ async fn rewrite(
         .await
         .map_err(&failed)?;
     let id = i64::from(raid);
-    let rewrite = sqlx::query(REWRITE)
+    let rewrite = sqlx::query(REWRITE_EVENTS)
         .bind(id)
         .bind(rows)
         .execute(&mut *transaction);

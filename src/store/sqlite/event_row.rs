@@ -3,14 +3,14 @@
 use raidhall_protocol::event::EVENT_VERSION;
 use raidhall_protocol::{Event, EventData, PlayerId, Seq, UnixMillis};
 
-use super::fault::{refused, whole};
+use super::fault::{refused, unsigned};
 use crate::store::{Result, StoreError};
 
 const OPERATION: &str = "decode event";
 
 /// The columns of an event that make it up.
 #[derive(sqlx::FromRow)]
-pub(super) struct LedgerRow {
+pub(super) struct EventRow {
     pub(super) seq: i64,
     pub(super) at: i64,
     pub(super) by: Option<i64>,
@@ -19,11 +19,11 @@ pub(super) struct LedgerRow {
     pub(super) data: String,
 }
 
-impl LedgerRow {
+impl EventRow {
     /// The event, unless a newer release wrote it, or it is damaged.
     pub(super) fn decode(self) -> Result<Event> {
         if self.version > i64::from(EVENT_VERSION) {
-            return Err(StoreError::Newer {
+            return Err(StoreError::NewerVersion {
                 version: u16::try_from(self.version).unwrap_or(u16::MAX),
             });
         }
@@ -32,7 +32,7 @@ impl LedgerRow {
         let data: EventData =
             serde_json::from_str(&tagged).map_err(|error| refused(OPERATION, error))?;
         Ok(Event {
-            seq: Seq(whole(OPERATION, self.seq)?),
+            seq: Seq(unsigned(OPERATION, self.seq)?),
             at: UnixMillis(self.at),
             by: self
                 .by

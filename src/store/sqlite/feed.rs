@@ -5,11 +5,11 @@ use async_trait::async_trait;
 use raidhall_protocol::RaidId;
 
 use super::SqliteStore;
-use super::event_row::LedgerRow;
-use super::fault::{failed, whole};
+use super::event_row::EventRow;
+use super::fault::{failed, unsigned};
 use super::statements::statements;
 use crate::store::Result;
-use crate::store::feed::{Fed, Feed, Place};
+use crate::store::feed::{Feed, FeedBatch, FeedCursor};
 
 const OPERATION: &str = "read the feed";
 
@@ -27,7 +27,7 @@ statements! {
 }
 
 #[derive(sqlx::FromRow)]
-struct Row {
+struct FeedRow {
     lineage: String,
     position: Option<i64>,
     raid_id: Option<i64>,
@@ -41,53 +41,53 @@ struct Row {
 
 #[async_trait]
 impl Feed for SqliteStore {
-    async fn feed(&self, after: Place, limit: u32) -> Result<Fed> {
+    async fn read_feed(&self, after: FeedCursor, limit: u32) -> Result<FeedBatch> {
         let position = i64::try_from(after.commit).unwrap_or(i64::MAX);
         let rows = sqlx::query_as(FEED)
             .bind(position)
             .bind(limit)
             .fetch_all(&self.readers)
             .await;
-        let rows: Vec<Row> = rows.map_err(failed(OPERATION))?;
-        let mut fed = Fed {
+        let rows: Vec<FeedRow> = rows.map_err(failed(OPERATION))?;
+        let mut fed = FeedBatch {
             lineage: String::new(),
             events: Vec::new(),
             next: after,
         };
         for row in rows {
             fed.lineage.clone_from(&row.lineage);
-            let Some((position, raid, event)) = row.event() else {
+            let Some((position, raid, event)) = row.into_event_row() else {
                 continue;
             };
-            let raid = RaidId::try_from(whole(OPERATION, raid)?)
+            let raid = RaidId::try_from(unsigned(OPERATION, raid)?)
                 .map_err(|error| super::fault::refused(OPERATION, error))?;
-            fed.next = Place {
-                commit: whole(OPERATION, position)?,
-                ..Place::default()
+            fed.next = FeedCursor {
+                commit: unsigned(OPERATION, position)?,
+                ..FeedCursor::default()
             };
             fed.events.push((raid, event.decode()?));
         }
         Ok(fed)
     }
 
-    async fn feed_end(&self) -> Result<(String, Place)> {
+    async fn feed_end(&self) -> Result<(String, FeedCursor)> {
         const OPERATION: &str = "find the feed's end";
         let end = sqlx::query_as(FEED_END).fetch_one(&self.readers).await;
         let (lineage, position): (String, i64) = end.map_err(failed(OPERATION))?;
         Ok((
             lineage,
-            Place {
-                commit: whole(OPERATION, position)?,
-                ..Place::default()
+            FeedCursor {
+                commit: unsigned(OPERATION, position)?,
+                ..FeedCursor::default()
             },
         ))
     }
 }
 
-impl Row {
-    fn event(self) -> Option<(i64, i64, LedgerRow)> {
+impl FeedRow {
+    fn into_event_row(self) -> Option<(i64, i64, EventRow)> {
         let (seq, at, version) = (self.seq?, self.at?, self.version?);
-        let event = LedgerRow {
+        let event = EventRow {
             seq,
             at,
             by: self.by,

@@ -12,25 +12,25 @@ use super::fault::failed;
 use super::leases::millis;
 use super::players::player_id;
 use super::statements::{now, statements};
-use super::writer::{Hand, Lane};
-use crate::store::{Identities, Link, Result};
+use super::writer::{Lane, WriterState};
+use crate::store::{Identities, LinkOutcome, Result};
 
 statements! {
-    OF_IDENTITY = "SELECT id, name FROM players WHERE external_id = ?1";
-    ADMIT = "INSERT INTO players (name, created_at, external_id) VALUES (?1, ", now!(), ", ?2) RETURNING id, name";
+    PLAYER_BY_IDENTITY = "SELECT id, name FROM players WHERE external_id = ?1";
+    CREATE_WITH_IDENTITY = "INSERT INTO players (name, created_at, external_id) VALUES (?1, ", now!(), ", ?2) RETURNING id, name";
     IDENTITY = "SELECT external_id FROM players WHERE id = ?1";
     LINK = "UPDATE players SET external_id = ?2 WHERE id = ?1";
-    USE_PROOF = "INSERT INTO used_proofs (proof, until) VALUES (?1, ", now!(), " + ?2) ON CONFLICT (proof) DO NOTHING";
+    CONSUME_PROOF = "INSERT INTO used_proofs (proof, until) VALUES (?1, ", now!(), " + ?2) ON CONFLICT (proof) DO NOTHING";
     /// A few with each new one, so that they cannot pile up and no sweep is needed.
-    FORGET_PROOFS =
+    DELETE_EXPIRED_PROOFS =
         "DELETE FROM used_proofs WHERE proof IN ",
         "    (SELECT proof FROM used_proofs WHERE until <= ", now!(), " ORDER BY until LIMIT 16)";
 }
 
 #[async_trait]
 impl Identities for SqliteStore {
-    async fn player_of_identity(&self, external_id: &str) -> Result<Option<PlayerRef>> {
-        let found = sqlx::query_as(OF_IDENTITY)
+    async fn player_by_identity(&self, external_id: &str) -> Result<Option<PlayerRef>> {
+        let found = sqlx::query_as(PLAYER_BY_IDENTITY)
             .bind(external_id)
             .fetch_optional(&self.readers)
             .await;
@@ -40,48 +40,54 @@ impl Identities for SqliteStore {
             .transpose()
     }
 
-    async fn admit_identity(&self, external_id: &str, name: &str) -> Result<PlayerRef> {
-        if let Some(known) = self.player_of_identity(external_id).await? {
+    async fn find_or_create_by_identity(&self, external_id: &str, name: &str) -> Result<PlayerRef> {
+        if let Some(known) = self.player_by_identity(external_id).await? {
             return Ok(known);
         }
         let (external_id, name) = (external_id.to_owned(), name.to_owned());
         let admit = self
             .writer
-            .run("admit an identity", Lane::Others, move |hand| {
-                Box::pin(async move { admit(hand, &external_id, &name).await })
+            .run("admit an identity", Lane::General, move |hand| {
+                Box::pin(async move { find_or_create(hand, &external_id, &name).await })
             });
         admit.await
     }
 
-    async fn link_identity(&self, player: PlayerId, external_id: &str) -> Result<Link> {
+    async fn link_identity(&self, player: PlayerId, external_id: &str) -> Result<LinkOutcome> {
         let external_id = external_id.to_owned();
         let link = self
             .writer
-            .run("link an identity", Lane::Others, move |hand| {
+            .run("link an identity", Lane::General, move |hand| {
                 Box::pin(async move { link(hand, player, &external_id).await })
             });
         link.await
     }
 
-    async fn use_proof(&self, proof: [u8; 32], ttl: Duration) -> Result<bool> {
-        let consume = self.writer.run("use a proof", Lane::Others, move |hand| {
-            Box::pin(use_proof(hand, proof, ttl))
+    async fn consume_proof(&self, proof: [u8; 32], ttl: Duration) -> Result<bool> {
+        let consume = self.writer.run("use a proof", Lane::General, move |hand| {
+            Box::pin(consume_proof(hand, proof, ttl))
         });
         consume.await
     }
 }
 
-async fn admit(hand: &mut Hand, external_id: &str, name: &str) -> Result<PlayerRef> {
+async fn find_or_create(
+    hand: &mut WriterState,
+    external_id: &str,
+    name: &str,
+) -> Result<PlayerRef> {
     let failed = failed("admit an identity");
     let mut transaction = hand
         .connection
         .begin_with("BEGIN IMMEDIATE")
         .await
         .map_err(&failed)?;
-    let admitted = match of_identity(&mut transaction, external_id).await? {
+    let admitted = match find_by_identity(&mut transaction, external_id).await? {
         Some(known) => known,
         None => {
-            let admit = sqlx::query_as(ADMIT).bind(name).bind(external_id);
+            let admit = sqlx::query_as(CREATE_WITH_IDENTITY)
+                .bind(name)
+                .bind(external_id);
             player(admit.fetch_one(&mut *transaction).await.map_err(&failed)?)?
         }
     };
@@ -89,7 +95,7 @@ async fn admit(hand: &mut Hand, external_id: &str, name: &str) -> Result<PlayerR
     Ok(admitted)
 }
 
-async fn link(hand: &mut Hand, player: PlayerId, external_id: &str) -> Result<Link> {
+async fn link(hand: &mut WriterState, player: PlayerId, external_id: &str) -> Result<LinkOutcome> {
     let failed = failed("link an identity");
     let mut transaction = hand
         .connection
@@ -102,12 +108,12 @@ async fn link(hand: &mut Hand, player: PlayerId, external_id: &str) -> Result<Li
         .fetch_optional(&mut *transaction)
         .await;
     let has: Option<(Option<String>,)> = has.map_err(&failed)?;
-    let owner = of_identity(&mut transaction, external_id).await?;
+    let owner = find_by_identity(&mut transaction, external_id).await?;
     Ok(match (has, owner) {
-        (None, _) => Link::Missing,
-        (_, Some(owner)) if owner.id == player => Link::Linked,
-        (Some((Some(_),)), _) => Link::HasAnother,
-        (_, Some(_)) => Link::Taken,
+        (None, _) => LinkOutcome::Missing,
+        (_, Some(owner)) if owner.id == player => LinkOutcome::Linked,
+        (Some((Some(_),)), _) => LinkOutcome::HasAnother,
+        (_, Some(_)) => LinkOutcome::Taken,
         (Some((None,)), None) => {
             let set = sqlx::query(LINK)
                 .bind(id)
@@ -115,16 +121,16 @@ async fn link(hand: &mut Hand, player: PlayerId, external_id: &str) -> Result<Li
                 .execute(&mut *transaction);
             set.await.map_err(&failed)?;
             transaction.commit().await.map_err(failed)?;
-            Link::Linked
+            LinkOutcome::Linked
         }
     })
 }
 
-async fn of_identity(
+async fn find_by_identity(
     connection: &mut SqliteConnection,
     external_id: &str,
 ) -> Result<Option<PlayerRef>> {
-    let found = sqlx::query_as(OF_IDENTITY)
+    let found = sqlx::query_as(PLAYER_BY_IDENTITY)
         .bind(external_id)
         .fetch_optional(connection)
         .await;
@@ -134,18 +140,18 @@ async fn of_identity(
         .transpose()
 }
 
-async fn use_proof(hand: &mut Hand, proof: [u8; 32], ttl: Duration) -> Result<bool> {
+async fn consume_proof(hand: &mut WriterState, proof: [u8; 32], ttl: Duration) -> Result<bool> {
     let failed = failed("use a proof");
     let mut transaction = hand
         .connection
         .begin_with("BEGIN IMMEDIATE")
         .await
         .map_err(&failed)?;
-    sqlx::query(FORGET_PROOFS)
+    sqlx::query(DELETE_EXPIRED_PROOFS)
         .execute(&mut *transaction)
         .await
         .map_err(&failed)?;
-    let consume = sqlx::query(USE_PROOF)
+    let consume = sqlx::query(CONSUME_PROOF)
         .bind(proof.to_vec())
         .bind(millis(ttl));
     let used = consume

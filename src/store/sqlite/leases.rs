@@ -7,10 +7,10 @@ use raidhall_protocol::UnixMillis;
 use sqlx::Connection;
 use uuid::Uuid;
 
-use super::fault::{failed, whole};
+use super::fault::{failed, unsigned};
 use super::statements::{now, statements};
-use super::writer::Hand;
-use crate::store::{Instance, InstanceId, Peer, Renewal, Result};
+use super::writer::WriterState;
+use crate::store::{Instance, InstanceId, PeerInstance, Renewal, Result};
 
 statements! {
     VOID_LEASES = "DELETE FROM instances";
@@ -23,23 +23,31 @@ statements! {
     PEERS =
         "SELECT id, ws_url, draining, lease_until FROM instances WHERE id <> ?1 AND lease_until > ?2 ORDER BY id";
     END_LEASE = "DELETE FROM instances WHERE id = ?1";
-    GIVE_BACK = "UPDATE raids SET owner = NULL WHERE owner = ?1";
+    RELEASE_ALL = "UPDATE raids SET owner = NULL WHERE owner = ?1";
     RESERVE_RAID_IDS = "UPDATE raid_ids SET reserved = reserved + ?1 RETURNING reserved";
     RENAME_LINEAGE = "UPDATE meta SET value = lower(hex(randomblob(16))) WHERE key = 'lineage' RETURNING value";
 }
 
 /// Enlists, under the database's lock. The first to do so in this process voids the leases of former ones: they are
 /// dead, or they would have the lock.
-pub(super) async fn enlist(hand: &mut Hand, instance: &Instance, ttl: Duration) -> Result<Renewal> {
-    if !hand.alone {
+pub(super) async fn register(
+    hand: &mut WriterState,
+    instance: &Instance,
+    ttl: Duration,
+) -> Result<Renewal> {
+    if !hand.has_voided_leases {
         let void = sqlx::query(VOID_LEASES).execute(&mut hand.connection).await;
         void.map_err(failed("void former leases"))?;
-        hand.alone = true;
+        hand.has_voided_leases = true;
     }
     renew(hand, instance, ttl).await
 }
 
-pub(super) async fn renew(hand: &mut Hand, instance: &Instance, ttl: Duration) -> Result<Renewal> {
+pub(super) async fn renew(
+    hand: &mut WriterState,
+    instance: &Instance,
+    ttl: Duration,
+) -> Result<Renewal> {
     let failed = failed("renew lease");
     let (now, lineage): (i64, String) = sqlx::query_as(RENEW)
         .bind(instance.id.0)
@@ -56,7 +64,7 @@ pub(super) async fn renew(hand: &mut Hand, instance: &Instance, ttl: Duration) -
         .fetch_all(&mut hand.connection)
         .await;
     let peers: Vec<(Uuid, String, bool, i64)> = peers.map_err(failed)?;
-    let peer = |(id, ws_url, draining, lease_until)| Peer {
+    let peer = |(id, ws_url, draining, lease_until)| PeerInstance {
         id: InstanceId(id),
         ws_url,
         draining,
@@ -72,14 +80,14 @@ pub(super) async fn renew(hand: &mut Hand, instance: &Instance, ttl: Duration) -
     })
 }
 
-pub(super) async fn retire(hand: &mut Hand, instance: InstanceId) -> Result<()> {
+pub(super) async fn deregister(hand: &mut WriterState, instance: InstanceId) -> Result<()> {
     let failed = failed("retire");
     let mut transaction = hand
         .connection
         .begin_with("BEGIN IMMEDIATE")
         .await
         .map_err(&failed)?;
-    for statement in [END_LEASE, GIVE_BACK] {
+    for statement in [END_LEASE, RELEASE_ALL] {
         sqlx::query(statement)
             .bind(instance.0)
             .execute(&mut *transaction)
@@ -89,18 +97,18 @@ pub(super) async fn retire(hand: &mut Hand, instance: InstanceId) -> Result<()> 
     transaction.commit().await.map_err(failed)
 }
 
-pub(super) async fn reserve_raid_ids(hand: &mut Hand, count: u32) -> Result<Range<u64>> {
+pub(super) async fn reserve_raid_ids(hand: &mut WriterState, count: u32) -> Result<Range<u64>> {
     const OPERATION: &str = "reserve raid ids";
     let reserve = sqlx::query_scalar(RESERVE_RAID_IDS).bind(count);
     let last: i64 = reserve
         .fetch_one(&mut hand.connection)
         .await
         .map_err(failed(OPERATION))?;
-    let end = whole(OPERATION, last)? + 1;
+    let end = unsigned(OPERATION, last)? + 1;
     Ok(end - u64::from(count)..end)
 }
 
-pub(super) async fn rename_lineage(hand: &mut Hand) -> Result<String> {
+pub(super) async fn rename_lineage(hand: &mut WriterState) -> Result<String> {
     let renamed = sqlx::query_scalar(RENAME_LINEAGE)
         .fetch_one(&mut hand.connection)
         .await;

@@ -8,15 +8,15 @@ mod rows;
 use std::collections::{HashMap, HashSet};
 
 use raidhall_protocol::Seq;
-use rows::{Rows, Totals};
-pub(super) use rows::{array, rewritten};
+use rows::{AppendRows, PlayerTotals};
+pub(super) use rows::{json_array, rewritten_row};
 use sqlx::{Connection, SqliteConnection, SqliteExecutor};
 use uuid::Uuid;
 
-use super::fault::{failed, whole};
+use super::fault::{failed, unsigned};
 use super::statements::statements;
-use super::writer::{Hand, Lane, Writer};
-use crate::store::{Append, Epoch, Fate, Head, InstanceId, Result, batch};
+use super::writer::{Lane, WriterHandle, WriterState};
+use crate::store::{Append, CommitOutcome, Epoch, InstanceId, RaidHead, Result, batch};
 
 const OPERATION: &str = "commit";
 
@@ -37,7 +37,7 @@ statements! {
         "WHERE raids.id = new.value ->> 0 AND raids.owner = unhex(new.value ->> 1) ",
         "    AND raids.epoch = new.value ->> 2 AND raids.last_seq = new.value ->> 3 ",
         "RETURNING raids.id";
-    RECORD =
+    INSERT_EVENTS =
         "INSERT INTO raid_events (born, raid_id, seq, at, \"by\", player, xp, version, kind, op_key, data) ",
         "SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, ",
         "    value ->> 7, value ->> 8, unhex(value ->> 9), value ->> 10 ",
@@ -47,7 +47,7 @@ statements! {
         "ON CONFLICT DO NOTHING";
     LEAVE =
         "DELETE FROM raid_members WHERE (player, raid_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))";
-    EARN =
+    CREDIT_PLAYERS =
         "UPDATE players SET xp = xp + (earned.value ->> 1), tasks = tasks + (earned.value ->> 2), ",
         "    raids_won = raids_won + (earned.value ->> 3) ",
         "FROM json_each(?1) AS earned WHERE players.id = earned.value ->> 0";
@@ -56,29 +56,35 @@ statements! {
 }
 
 /// Commits a batch on the writing thread.
-pub(super) async fn commit(writer: &Writer, batch: &[Append]) -> Result<Vec<Fate>> {
-    batch::check(batch)?;
+pub(super) async fn commit(writer: &WriterHandle, batch: &[Append]) -> Result<Vec<CommitOutcome>> {
+    batch::validate(batch)?;
     if batch.is_empty() {
         return Ok(Vec::new());
     }
-    let rows = batch.iter().map(Rows::of).collect::<Result<Vec<_>>>()?;
-    let commit = writer.run(OPERATION, Lane::Others, |hand: &mut Hand| {
+    let rows = batch
+        .iter()
+        .map(AppendRows::from_append)
+        .collect::<Result<Vec<_>>>()?;
+    let commit = writer.run(OPERATION, Lane::General, |hand: &mut WriterState| {
         Box::pin(write(&mut hand.connection, rows))
     });
     let unwritten = commit.await?;
     let fate = |append: &Append| match unwritten.get(&i64::from(append.raid)) {
-        None => Fate::Committed,
-        Some(Some(head)) => Fate::unwritten(append, *head),
-        Some(None) if rows::is_creation(append) => Fate::Exists,
-        Some(None) => Fate::Fenced,
+        None => CommitOutcome::Committed,
+        Some(Some(head)) => CommitOutcome::from_head(append, *head),
+        Some(None) if rows::is_creation(append) => CommitOutcome::Exists,
+        Some(None) => CommitOutcome::Fenced,
     };
     Ok(batch.iter().map(fate).collect())
 }
 
 /// The raids that were not written, each with its head if it exists.
-type Unwritten = HashMap<i64, Option<Head>>;
+type UnwrittenRaids = HashMap<i64, Option<RaidHead>>;
 
-async fn write(connection: &mut SqliteConnection, mut rows: Vec<Rows>) -> Result<Unwritten> {
+async fn write(
+    connection: &mut SqliteConnection,
+    mut rows: Vec<AppendRows>,
+) -> Result<UnwrittenRaids> {
     let failed = failed(OPERATION);
     let mut transaction = connection
         .begin_with("BEGIN IMMEDIATE")
@@ -87,17 +93,17 @@ async fn write(connection: &mut SqliteConnection, mut rows: Vec<Rows>) -> Result
     execute(
         &mut transaction,
         CREATE,
-        array(rows.iter().filter_map(|rows| rows.creation.as_deref())),
+        json_array(rows.iter().filter_map(|rows| rows.creation.as_deref())),
     )
     .await?;
     let advance =
-        sqlx::query_scalar(ADVANCE).bind(array(rows.iter().map(|rows| rows.header.as_str())));
+        sqlx::query_scalar(ADVANCE).bind(json_array(rows.iter().map(|rows| rows.header.as_str())));
     let written: Vec<i64> = advance
         .fetch_all(&mut *transaction)
         .await
         .map_err(&failed)?;
 
-    let mut unwritten = Unwritten::new();
+    let mut unwritten = UnwrittenRaids::new();
     if written.len() < rows.len() {
         let written: HashSet<i64> = written.into_iter().collect();
         let missed = rows
@@ -112,23 +118,28 @@ async fn write(connection: &mut SqliteConnection, mut rows: Vec<Rows>) -> Result
 
     execute(
         &mut transaction,
-        RECORD,
-        array(rows.iter().flat_map(|rows| &rows.events)),
+        INSERT_EVENTS,
+        json_array(rows.iter().flat_map(|rows| &rows.events)),
     )
     .await?;
     execute(
         &mut transaction,
         JOIN,
-        array(rows.iter().flat_map(|rows| &rows.joined)),
+        json_array(rows.iter().flat_map(|rows| &rows.joined)),
     )
     .await?;
     execute(
         &mut transaction,
         LEAVE,
-        array(rows.iter().flat_map(|rows| &rows.left)),
+        json_array(rows.iter().flat_map(|rows| &rows.left)),
     )
     .await?;
-    execute(&mut transaction, EARN, Totals::of(&rows).encode()).await?;
+    execute(
+        &mut transaction,
+        CREDIT_PLAYERS,
+        PlayerTotals::from_rows(&rows).encode(),
+    )
+    .await?;
     transaction.commit().await.map_err(failed)?;
     Ok(unwritten)
 }
@@ -154,25 +165,25 @@ pub(super) async fn heads(
     executor: impl SqliteExecutor<'_>,
     operation: &'static str,
     raids: impl Iterator<Item = i64>,
-) -> Result<Vec<(i64, Head)>> {
-    let ids = array(raids.map(|raid| raid.to_string()));
+) -> Result<Vec<(i64, RaidHead)>> {
+    let ids = json_array(raids.map(|raid| raid.to_string()));
     let found: Vec<(i64, Option<Uuid>, i64, i64)> = sqlx::query_as(HEADS)
         .bind(ids)
         .fetch_all(executor)
         .await
         .map_err(failed(operation))?;
-    let head = |(raid, owner, epoch, last_seq)| Ok((raid, head(owner, epoch, last_seq)?));
+    let head = |(raid, owner, epoch, last_seq)| Ok((raid, raid_head(owner, epoch, last_seq)?));
     found.into_iter().map(head).collect()
 }
 
 /// A raid's head from its columns.
-pub(super) fn head(owner: Option<Uuid>, epoch: i64, last_seq: i64) -> Result<Head> {
+pub(super) fn raid_head(owner: Option<Uuid>, epoch: i64, last_seq: i64) -> Result<RaidHead> {
     const OPERATION: &str = "read head";
     let (epoch, last_seq) = (
-        Epoch(whole(OPERATION, epoch)?),
-        Seq(whole(OPERATION, last_seq)?),
+        Epoch(unsigned(OPERATION, epoch)?),
+        Seq(unsigned(OPERATION, last_seq)?),
     );
-    Ok(Head {
+    Ok(RaidHead {
         owner: owner.map(InstanceId),
         epoch,
         last_seq,

@@ -17,7 +17,7 @@ pub(super) struct Lock {
 
 impl Lock {
     /// The lock of this database, not yet held.
-    pub(super) fn beside(database: &Path) -> Lock {
+    pub(super) fn for_database(database: &Path) -> Lock {
         let mut path = database.as_os_str().to_owned();
         path.push(".lock");
         Lock {
@@ -27,7 +27,7 @@ impl Lock {
     }
 
     /// Takes the lock if nobody has it; whether it is ours now.
-    pub(super) fn take(&mut self) -> Result<bool> {
+    pub(super) fn try_acquire(&mut self) -> Result<bool> {
         if self.held.is_some() {
             return Ok(true);
         }

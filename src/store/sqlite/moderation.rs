@@ -10,14 +10,14 @@ use sqlx::{Connection, SqliteConnection};
 use uuid::Uuid;
 
 use super::SqliteStore;
-use super::audit::record;
-use super::fault::{failed, refused, whole};
+use super::audit::insert_audit_entry;
+use super::fault::{failed, refused, unsigned};
 use super::leases::millis;
 use super::players::player_id;
 use super::statements::{now, statements};
-use super::writer::{Hand, Lane};
-use crate::store::moderation::NOTICES_KEPT;
-use crate::store::{Ban, Deed, FamilyId, Notice, Notices, Result, Standing};
+use super::writer::{Lane, WriterState};
+use crate::store::moderation::NOTICE_RETENTION;
+use crate::store::{BanRow, FamilyId, Moderation, NewAuditEntry, Notice, NoticeBatch, Result};
 
 statements! {
     BAN =
@@ -29,9 +29,9 @@ statements! {
         "DELETE FROM bans WHERE player = ?1 ",
         "    AND NOT EXISTS (SELECT 1 FROM players WHERE id = ?1 AND erased_at IS NOT NULL)";
     EXISTS = "SELECT id FROM players WHERE id = ?1";
-    NOTICE_OF_PLAYER = "INSERT INTO notices (kind, player, until) VALUES (?1, ?2, ", now!(), " + ?3)";
-    NOTICE_OF_FAMILY = "INSERT INTO notices (kind, family, until) VALUES ('family', ?1, ", now!(), " + ?2)";
-    END_FAMILY = "DELETE FROM refresh_families WHERE id = ?1";
+    INSERT_PLAYER_NOTICE = "INSERT INTO notices (kind, player, until) VALUES (?1, ?2, ", now!(), " + ?3)";
+    INSERT_FAMILY_NOTICE = "INSERT INTO notices (kind, family, until) VALUES ('family', ?1, ", now!(), " + ?2)";
+    DELETE_FAMILY = "DELETE FROM refresh_families WHERE id = ?1";
     BANS =
         "SELECT bans.player, name, reason, \"by\", at FROM bans CROSS JOIN players ON players.id = bans.player ",
         "WHERE bans.player > ?1 ORDER BY bans.player LIMIT ?2";
@@ -42,29 +42,30 @@ statements! {
         "WHERE notices.id > ?1 AND until > ", now!(), " ORDER BY notices.id";
     NEWEST_NOTICE = "SELECT coalesce(max(id), 0) FROM notices WHERE id >= ?1";
     /// A few with each new one, so that they cannot pile up and no sweep is needed. The newest stays: ids never go back.
-    FORGET_NOTICES =
+    DELETE_EXPIRED_NOTICES =
         "DELETE FROM notices WHERE id IN ",
         "    (SELECT id FROM notices WHERE until <= ", now!(), " ORDER BY until LIMIT 16)";
 }
 
-type NoticeRow = (i64, String, Option<i64>, Option<Uuid>, i64, bool);
+type NoticeColumns = (i64, String, Option<i64>, Option<Uuid>, i64, bool);
 
 #[async_trait]
-impl Standing for SqliteStore {
-    async fn ban(&self, player: PlayerId, reason: &str, deed: &Deed) -> Result<bool> {
-        self.change(Change::Ban(reason.to_owned()), player, deed)
+impl Moderation for SqliteStore {
+    async fn ban(&self, player: PlayerId, reason: &str, deed: &NewAuditEntry) -> Result<bool> {
+        self.moderate(ModerationChange::Ban(reason.to_owned()), player, deed)
             .await
     }
 
-    async fn unban(&self, player: PlayerId, deed: &Deed) -> Result<bool> {
-        self.change(Change::Unban, player, deed).await
+    async fn unban(&self, player: PlayerId, deed: &NewAuditEntry) -> Result<bool> {
+        self.moderate(ModerationChange::Unban, player, deed).await
     }
 
-    async fn disconnect(&self, player: PlayerId, deed: &Deed) -> Result<bool> {
-        self.change(Change::Disconnect, player, deed).await
+    async fn disconnect(&self, player: PlayerId, deed: &NewAuditEntry) -> Result<bool> {
+        self.moderate(ModerationChange::Disconnect, player, deed)
+            .await
     }
 
-    async fn bans(&self, after: Option<PlayerId>, limit: u32) -> Result<Vec<Ban>> {
+    async fn bans(&self, after: Option<PlayerId>, limit: u32) -> Result<Vec<BanRow>> {
         let read = sqlx::query_as(BANS)
             .bind(after.map_or(0, i64::from))
             .bind(limit)
@@ -72,7 +73,7 @@ impl Standing for SqliteStore {
         let rows: Vec<(i64, String, String, String, i64)> =
             read.await.map_err(failed("read bans"))?;
         let ban = |(id, name, reason, by, at)| {
-            Ok(Ban {
+            Ok(BanRow {
                 player: PlayerRef {
                     id: player_id(id)?,
                     name,
@@ -86,19 +87,21 @@ impl Standing for SqliteStore {
     }
 
     async fn sign_out(&self, family: FamilyId, ttl: Duration) -> Result<()> {
-        let sign_out = self.writer.run("end a sign-in", Lane::Others, move |hand| {
-            Box::pin(sign_out(hand, family, ttl))
-        });
+        let sign_out = self
+            .writer
+            .run("end a sign-in", Lane::General, move |hand| {
+                Box::pin(sign_out(hand, family, ttl))
+            });
         sign_out.await
     }
 
-    async fn notices(&self, after: u64) -> Result<Notices> {
+    async fn notices(&self, after: u64) -> Result<NoticeBatch> {
         const OPERATION: &str = "read notices";
         let failed = failed(OPERATION);
         let from = i64::try_from(after).map_err(|error| refused(OPERATION, error))?;
         // In one transaction, so that nothing is committed between the two.
         let mut reading = self.readers.begin().await.map_err(&failed)?;
-        let rows: Vec<NoticeRow> = sqlx::query_as(NOTICES)
+        let rows: Vec<NoticeColumns> = sqlx::query_as(NOTICES)
             .bind(from)
             .fetch_all(&mut *reading)
             .await
@@ -109,36 +112,46 @@ impl Standing for SqliteStore {
             .await
             .map_err(&failed)?;
         reading.commit().await.map_err(failed)?;
-        let list = rows
+        let notices = rows
             .into_iter()
             .filter_map(|row| notice(row).transpose())
             .collect::<Result<_>>()?;
-        Ok(Notices {
-            list,
-            next: whole(OPERATION, newest)?.max(after),
+        Ok(NoticeBatch {
+            notices,
+            next: unsigned(OPERATION, newest)?.max(after),
         })
     }
 }
 
-enum Change {
+enum ModerationChange {
     Ban(String),
     Unban,
     Disconnect,
 }
 
 impl SqliteStore {
-    async fn change(&self, change: Change, player: PlayerId, deed: &Deed) -> Result<bool> {
+    async fn moderate(
+        &self,
+        change: ModerationChange,
+        player: PlayerId,
+        deed: &NewAuditEntry,
+    ) -> Result<bool> {
         let deed = deed.clone();
         let change = self
             .writer
-            .run("change a player's standing", Lane::Others, move |hand| {
-                Box::pin(async move { apply(hand, &change, player, &deed).await })
+            .run("change a player's standing", Lane::General, move |hand| {
+                Box::pin(async move { apply_change(hand, &change, player, &deed).await })
             });
         change.await
     }
 }
 
-async fn apply(hand: &mut Hand, change: &Change, player: PlayerId, deed: &Deed) -> Result<bool> {
+async fn apply_change(
+    hand: &mut WriterState,
+    change: &ModerationChange,
+    player: PlayerId,
+    deed: &NewAuditEntry,
+) -> Result<bool> {
     let failed = failed("change a player's standing");
     let mut transaction = hand
         .connection
@@ -147,7 +160,7 @@ async fn apply(hand: &mut Hand, change: &Change, player: PlayerId, deed: &Deed) 
         .map_err(&failed)?;
     let id = i64::from(player);
     let (kind, found) = match change {
-        Change::Ban(reason) => {
+        ModerationChange::Ban(reason) => {
             let ban = sqlx::query(BAN).bind(id).bind(reason).bind(&deed.actor);
             (
                 "player",
@@ -158,11 +171,11 @@ async fn apply(hand: &mut Hand, change: &Change, player: PlayerId, deed: &Deed) 
                     > 0,
             )
         }
-        Change::Unban => {
+        ModerationChange::Unban => {
             let unban = sqlx::query(UNBAN).bind(id).execute(&mut *transaction);
             ("player", unban.await.map_err(&failed)?.rows_affected() > 0)
         }
-        Change::Disconnect => {
+        ModerationChange::Disconnect => {
             let found: Option<(i64,)> = sqlx::query_as(EXISTS)
                 .bind(id)
                 .fetch_optional(&mut *transaction)
@@ -174,25 +187,25 @@ async fn apply(hand: &mut Hand, change: &Change, player: PlayerId, deed: &Deed) 
     if !found {
         return Ok(false);
     }
-    notice_player(&mut transaction, kind, player).await?;
-    record(&mut transaction, deed).await?;
+    insert_player_notice(&mut transaction, kind, player).await?;
+    insert_audit_entry(&mut transaction, deed).await?;
     transaction.commit().await.map_err(failed)?;
     Ok(true)
 }
 
-async fn sign_out(hand: &mut Hand, family: FamilyId, ttl: Duration) -> Result<()> {
+async fn sign_out(hand: &mut WriterState, family: FamilyId, ttl: Duration) -> Result<()> {
     let failed = failed("end a sign-in");
     let mut transaction = hand
         .connection
         .begin_with("BEGIN IMMEDIATE")
         .await
         .map_err(&failed)?;
-    forget_old(&mut transaction).await?;
-    let end = sqlx::query(END_FAMILY)
+    delete_expired_notices(&mut transaction).await?;
+    let end = sqlx::query(DELETE_FAMILY)
         .bind(family.0)
         .execute(&mut *transaction);
     end.await.map_err(&failed)?;
-    let notice = sqlx::query(NOTICE_OF_FAMILY)
+    let notice = sqlx::query(INSERT_FAMILY_NOTICE)
         .bind(family.0)
         .bind(millis(ttl));
     notice.execute(&mut *transaction).await.map_err(&failed)?;
@@ -200,16 +213,16 @@ async fn sign_out(hand: &mut Hand, family: FamilyId, ttl: Duration) -> Result<()
 }
 
 /// Has every instance hear of a player, in whatever transaction there is.
-pub(super) async fn notice_player(
+pub(super) async fn insert_player_notice(
     connection: &mut SqliteConnection,
     kind: &str,
     player: PlayerId,
 ) -> Result<()> {
-    forget_old(connection).await?;
-    let notice = sqlx::query(NOTICE_OF_PLAYER)
+    delete_expired_notices(connection).await?;
+    let notice = sqlx::query(INSERT_PLAYER_NOTICE)
         .bind(kind)
         .bind(i64::from(player))
-        .bind(millis(NOTICES_KEPT));
+        .bind(millis(NOTICE_RETENTION));
     notice
         .execute(connection)
         .await
@@ -217,13 +230,17 @@ pub(super) async fn notice_player(
         .map_err(failed("notice a player"))
 }
 
-async fn forget_old(connection: &mut SqliteConnection) -> Result<()> {
-    let forget = sqlx::query(FORGET_NOTICES).execute(connection).await;
+async fn delete_expired_notices(connection: &mut SqliteConnection) -> Result<()> {
+    let forget = sqlx::query(DELETE_EXPIRED_NOTICES)
+        .execute(connection)
+        .await;
     forget.map(drop).map_err(failed("forget notices"))
 }
 
 /// A kind of a newer release is passed over.
-fn notice((id, kind, player, family, until, banned): NoticeRow) -> Result<Option<(u64, Notice)>> {
+fn notice(
+    (id, kind, player, family, until, banned): NoticeColumns,
+) -> Result<Option<(u64, Notice)>> {
     const OPERATION: &str = "read notices";
     let missing = || {
         refused(
@@ -233,7 +250,7 @@ fn notice((id, kind, player, family, until, banned): NoticeRow) -> Result<Option
     };
     let player = || player_id(player.ok_or_else(missing)?);
     let notice = match kind.as_str() {
-        "player" => Notice::Player {
+        "player" => Notice::BanChanged {
             player: player()?,
             banned,
         },
@@ -244,5 +261,5 @@ fn notice((id, kind, player, family, until, banned): NoticeRow) -> Result<Option
         },
         _ => return Ok(None),
     };
-    Ok(Some((whole(OPERATION, id)?, notice)))
+    Ok(Some((unsigned(OPERATION, id)?, notice)))
 }

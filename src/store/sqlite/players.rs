@@ -9,12 +9,13 @@ use raidhall_protocol::{PlayerId, UnixMillis};
 use sqlx::Connection;
 
 use super::SqliteStore;
-use super::fault::{failed, refused, whole};
+use super::fault::{failed, refused, unsigned};
 use super::leases::millis;
 use super::statements::{now, statements};
-use super::writer::{Hand, Lane};
+use super::writer::{Lane, WriterState};
 use crate::store::{
-    Account, Accounts, FamilyId, Presentation, Result, Rotation, SIGN_INS_TOLD, SignIn, TokenHash,
+    Account, Accounts, FamilyId, Result, RotationOutcome, RotationRequest, SIGN_INS_MAX, SignIn,
+    TokenHash,
 };
 
 statements! {
@@ -25,17 +26,17 @@ statements! {
         "SELECT rotated_at, expires_at FROM refresh_families ",
         "WHERE player = ?1 AND expires_at > ", now!(), " LIMIT ?2";
     /// A few at each sign-in, so that they cannot pile up and no sweep is needed.
-    FORGET_EXPIRED =
+    DELETE_EXPIRED_FAMILIES =
         "DELETE FROM refresh_families WHERE id IN ",
         "    (SELECT id FROM refresh_families WHERE expires_at <= ", now!(), " ORDER BY expires_at LIMIT 16)";
-    BEGIN =
+    CREATE_TOKEN_FAMILY =
         "INSERT INTO refresh_families (id, player, current, rotated_at, expires_at) ",
         "VALUES (?1, ?2, ?3, ", now!(), ", ", now!(), " + ?4)";
     FAMILY =
         "SELECT player, name, current = ?2, previous = ?2 AND ", now!(), " < rotated_at + ?3, current ",
         "FROM refresh_families JOIN players ON players.id = player ",
         "WHERE refresh_families.id = ?1 AND expires_at > ", now!();
-    ROTATE =
+    ROTATE_REFRESH_TOKEN =
         "UPDATE refresh_families SET current = ?2, previous = current, rotated_at = ", now!(), ", ",
         "    expires_at = ", now!(), " + ?3 WHERE id = ?1";
     REVOKE = "DELETE FROM refresh_families WHERE id = ?1";
@@ -45,9 +46,11 @@ statements! {
 impl Accounts for SqliteStore {
     async fn create_player(&self, name: &str) -> Result<Profile> {
         let name = name.to_owned();
-        let create = self.writer.run("create player", Lane::Others, move |hand| {
-            Box::pin(create_player(hand, name))
-        });
+        let create = self
+            .writer
+            .run("create player", Lane::General, move |hand| {
+                Box::pin(create_player(hand, name))
+            });
         create.await
     }
 
@@ -63,9 +66,9 @@ impl Accounts for SqliteStore {
         Ok(Some(Profile {
             id,
             name,
-            xp: whole(OPERATION, xp)?,
-            tasks: whole(OPERATION, tasks)?,
-            raids_won: whole(OPERATION, raids_won)?,
+            xp: unsigned(OPERATION, xp)?,
+            tasks: unsigned(OPERATION, tasks)?,
+            raids_won: unsigned(OPERATION, raids_won)?,
             created_at: UnixMillis(created_at),
         }))
     }
@@ -81,7 +84,7 @@ impl Accounts for SqliteStore {
             .await;
         let sign_ins = sqlx::query_as(SIGN_INS)
             .bind(i64::from(id))
-            .bind(SIGN_INS_TOLD)
+            .bind(SIGN_INS_MAX)
             .fetch_all(&self.readers)
             .await;
         let sign_ins: Vec<(i64, i64)> = sign_ins.map_err(&failed)?;
@@ -98,7 +101,7 @@ impl Accounts for SqliteStore {
         }))
     }
 
-    async fn begin_refresh(
+    async fn create_token_family(
         &self,
         family: FamilyId,
         player: PlayerId,
@@ -107,23 +110,23 @@ impl Accounts for SqliteStore {
     ) -> Result<()> {
         let begin = self
             .writer
-            .run("begin refresh family", Lane::Others, move |hand| {
-                Box::pin(begin_refresh(hand, family, player, token, ttl))
+            .run("begin refresh family", Lane::General, move |hand| {
+                Box::pin(create_token_family(hand, family, player, token, ttl))
             });
         begin.await
     }
 
-    async fn rotate_refresh(&self, presentation: Presentation) -> Result<Rotation> {
+    async fn rotate_refresh_token(&self, presentation: RotationRequest) -> Result<RotationOutcome> {
         let rotate = self
             .writer
-            .run("rotate refresh token", Lane::Others, move |hand| {
-                Box::pin(rotate_refresh(hand, presentation))
+            .run("rotate refresh token", Lane::General, move |hand| {
+                Box::pin(rotate_refresh_token(hand, presentation))
             });
         rotate.await
     }
 }
 
-async fn create_player(hand: &mut Hand, name: String) -> Result<Profile> {
+async fn create_player(hand: &mut WriterState, name: String) -> Result<Profile> {
     let create = sqlx::query_as(CREATE_PLAYER).bind(&name);
     let (id, created_at) = create
         .fetch_one(&mut hand.connection)
@@ -140,8 +143,8 @@ async fn create_player(hand: &mut Hand, name: String) -> Result<Profile> {
     })
 }
 
-async fn begin_refresh(
-    hand: &mut Hand,
+async fn create_token_family(
+    hand: &mut WriterState,
     family: FamilyId,
     player: PlayerId,
     token: TokenHash,
@@ -153,11 +156,11 @@ async fn begin_refresh(
         .begin_with("BEGIN IMMEDIATE")
         .await
         .map_err(&failed)?;
-    sqlx::query(FORGET_EXPIRED)
+    sqlx::query(DELETE_EXPIRED_FAMILIES)
         .execute(&mut *transaction)
         .await
         .map_err(&failed)?;
-    let begin = sqlx::query(BEGIN)
+    let begin = sqlx::query(CREATE_TOKEN_FAMILY)
         .bind(family.0)
         .bind(i64::from(player))
         .bind(token.0.to_vec())
@@ -167,14 +170,17 @@ async fn begin_refresh(
 }
 
 /// The player and their name, whether the token presented is the current one or the one before, and the current one.
-type FamilyRow = (i64, String, bool, Option<bool>, Vec<u8>);
+type FamilyColumns = (i64, String, bool, Option<bool>, Vec<u8>);
 
-async fn rotate_refresh(hand: &mut Hand, presentation: Presentation) -> Result<Rotation> {
-    let Presentation {
+async fn rotate_refresh_token(
+    hand: &mut WriterState,
+    presentation: RotationRequest,
+) -> Result<RotationOutcome> {
+    let RotationRequest {
         family,
         presented: token,
-        successor,
-        grace,
+        replacement: successor,
+        grace_period: grace,
         ttl,
     } = presentation;
     let failed = failed("rotate refresh token");
@@ -187,21 +193,21 @@ async fn rotate_refresh(hand: &mut Hand, presentation: Presentation) -> Result<R
         .bind(family.0)
         .bind(token.0.to_vec())
         .bind(millis(grace));
-    let found: Option<FamilyRow> = find
+    let found: Option<FamilyColumns> = find
         .fetch_optional(&mut *transaction)
         .await
         .map_err(&failed)?;
     let Some((id, name, is_current, is_previous, current)) = found else {
-        return Ok(Rotation::Unknown);
+        return Ok(RotationOutcome::Unknown);
     };
 
     let rotation = if is_current {
-        let rotate = sqlx::query(ROTATE)
+        let rotate = sqlx::query(ROTATE_REFRESH_TOKEN)
             .bind(family.0)
             .bind(successor.0.to_vec())
             .bind(millis(ttl));
         rotate.execute(&mut *transaction).await.map_err(&failed)?;
-        Rotation::Rotated {
+        RotationOutcome::Rotated {
             player: PlayerRef {
                 id: player_id(id)?,
                 name,
@@ -211,7 +217,7 @@ async fn rotate_refresh(hand: &mut Hand, presentation: Presentation) -> Result<R
     } else if is_previous == Some(true) {
         let current = <[u8; 32]>::try_from(current.as_slice());
         let current = TokenHash(current.map_err(|error| refused("rotate refresh token", error))?);
-        Rotation::Rotated {
+        RotationOutcome::Rotated {
             player: PlayerRef {
                 id: player_id(id)?,
                 name,
@@ -224,7 +230,7 @@ async fn rotate_refresh(hand: &mut Hand, presentation: Presentation) -> Result<R
             .execute(&mut *transaction)
             .await
             .map_err(&failed)?;
-        Rotation::Reused
+        RotationOutcome::Reused
     };
     transaction.commit().await.map_err(failed)?;
     Ok(rotation)

@@ -10,13 +10,14 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, Row, SqlitePool};
 use uuid::Uuid;
 
-use super::event_row::LedgerRow;
-use super::fault::{failed, refused, whole};
-use super::ledger::{self, array, head};
+use super::event_row::EventRow;
+use super::fault::{failed, refused, unsigned};
+use super::ledger::{self, json_array, raid_head};
 use super::statements::{now, statements};
-use super::writer::Hand;
+use super::writer::WriterState;
 use crate::store::{
-    Claim, Epoch, Head, Header, InstanceId, Loaded, Month, OpHash, RaidRow, Result, StoreError,
+    ClaimOutcome, Epoch, InstanceId, LoadedRaid, Month, OpHash, RaidHead, RaidHeader, RaidRow,
+    Result, StoreError,
 };
 
 statements! {
@@ -28,11 +29,11 @@ statements! {
     HOLDERS =
         "SELECT raids.id, owner, ws_url FROM raids CROSS JOIN instances ON instances.id = raids.owner ",
         "WHERE raids.id IN (SELECT value FROM json_each(?1)) AND owner <> ?2";
-    OWNED = "SELECT id, epoch FROM raids WHERE owner = ?1";
+    OWNED_RAIDS = "SELECT id, epoch FROM raids WHERE owner = ?1";
     RELEASE =
         "UPDATE raids SET owner = NULL FROM json_each(?1) AS given ",
         "WHERE raids.id = given.value ->> 0 AND raids.epoch = given.value ->> 1 AND raids.owner = ?2";
-    BORN_AND_HEAD = "SELECT born, owner, epoch, last_seq FROM raids WHERE id = ?1";
+    MONTH_AND_HEAD = "SELECT born, owner, epoch, last_seq FROM raids WHERE id = ?1";
     SNAPSHOT = "SELECT seq, state FROM raid_snapshots WHERE raid_id = ?1";
     TAIL =
         "SELECT seq, at, \"by\", version, kind, data FROM raid_events ",
@@ -56,28 +57,28 @@ statements! {
         "SELECT id, ?4, ?5 FROM raids WHERE id = ?1 AND owner = ?2 AND epoch = ?3 ",
         "ON CONFLICT (raid_id) DO UPDATE SET seq = excluded.seq, state = excluded.state ",
         "    WHERE excluded.seq > raid_snapshots.seq";
-    DUE =
+    DUE_RAIDS =
         "SELECT id FROM raids WHERE deadline <= ?1 AND status = 'active' AND NOT EXISTS ",
         "    (SELECT 1 FROM instances WHERE instances.id = raids.owner AND instances.id <> ?3 AND lease_until > ", now!(), ") ",
         "ORDER BY deadline, id LIMIT ?2";
     BY_INVITE = "SELECT id FROM raids WHERE invite_code = ?1";
     BY_CREATE_KEY = "SELECT id FROM raids WHERE create_key = ?1";
-    VISITED = "SELECT raid_id FROM raid_visits WHERE player = ?1 AND raid_id > ?2 ORDER BY raid_id LIMIT ?3";
-    RAIDS_OF =
+    EVER_JOINED = "SELECT raid_id FROM raid_visits WHERE player = ?1 AND raid_id > ?2 ORDER BY raid_id LIMIT ?3";
+    BY_MEMBER =
         "SELECT raids.* FROM raid_members CROSS JOIN raids ON raids.id = raid_members.raid_id ",
         "WHERE raid_members.player = ?1 AND raid_members.raid_id < ?2 AND (?3 IS NULL OR raids.status = ?3) ",
         "ORDER BY raid_members.raid_id DESC LIMIT ?4";
 }
 
 pub(super) async fn claim(
-    hand: &mut Hand,
+    hand: &mut WriterState,
     raids: &[RaidId],
     instance: InstanceId,
-) -> Result<Vec<Claim>> {
+) -> Result<Vec<ClaimOutcome>> {
     const OPERATION: &str = "claim raids";
     let (failed, ids) = (
         failed(OPERATION),
-        array(raids.iter().map(RaidId::to_string)),
+        json_array(raids.iter().map(RaidId::to_string)),
     );
     let mut transaction = hand
         .connection
@@ -96,12 +97,15 @@ pub(super) async fn claim(
 
     let mut claims = HashMap::new();
     for (raid, epoch) in taken {
-        claims.insert(raid, Claim::Ours(Epoch(whole(OPERATION, epoch)?)));
+        claims.insert(
+            raid,
+            ClaimOutcome::Acquired(Epoch(unsigned(OPERATION, epoch)?)),
+        );
     }
     claims.extend(held.into_iter().map(|(raid, owner, ws_url)| {
         (
             raid,
-            Claim::Held {
+            ClaimOutcome::Held {
                 owner: InstanceId(owner),
                 ws_url,
             },
@@ -111,13 +115,13 @@ pub(super) async fn claim(
         claims
             .get(&i64::from(*raid))
             .cloned()
-            .unwrap_or(Claim::Missing)
+            .unwrap_or(ClaimOutcome::Missing)
     };
     Ok(raids.iter().map(answer).collect())
 }
 
 pub(super) async fn release(
-    hand: &mut Hand,
+    hand: &mut WriterState,
     raids: &[(RaidId, Epoch)],
     instance: InstanceId,
 ) -> Result<()> {
@@ -135,7 +139,7 @@ pub(super) async fn release(
 }
 
 pub(super) async fn save_snapshot(
-    hand: &mut Hand,
+    hand: &mut WriterState,
     raid: RaidId,
     (owner, epoch): (InstanceId, Epoch),
     seq: Seq,
@@ -158,11 +162,11 @@ pub(super) async fn load(
     readers: &SqlitePool,
     raid: RaidId,
     op_keys: u64,
-) -> Result<Option<Loaded>> {
+) -> Result<Option<LoadedRaid>> {
     const OPERATION: &str = "load raid";
     let (failed, id) = (failed(OPERATION), i64::from(raid));
     let mut transaction = readers.begin().await.map_err(&failed)?;
-    let row = sqlx::query_as(BORN_AND_HEAD)
+    let row = sqlx::query_as(MONTH_AND_HEAD)
         .bind(id)
         .fetch_optional(&mut *transaction)
         .await
@@ -170,7 +174,7 @@ pub(super) async fn load(
     let Some((born, owner, epoch, last_seq)) = row else {
         return Ok(None);
     };
-    let (born, head): (i32, Head) = (born, head(owner, epoch, last_seq)?);
+    let (born, head): (i32, RaidHead) = (born, raid_head(owner, epoch, last_seq)?);
 
     let snapshot = sqlx::query_as(SNAPSHOT)
         .bind(id)
@@ -180,7 +184,7 @@ pub(super) async fn load(
     let snapshot: Option<(i64, Vec<u8>)> = snapshot;
     let after = snapshot.as_ref().map_or(0, |(seq, _)| *seq);
     let tail = sqlx::query_as(TAIL).bind(born).bind(id).bind(after);
-    let tail: Vec<LedgerRow> = tail.fetch_all(&mut *transaction).await.map_err(&failed)?;
+    let tail: Vec<EventRow> = tail.fetch_all(&mut *transaction).await.map_err(&failed)?;
 
     let window = last_seq.saturating_sub(clamped(op_keys));
     let ops = sqlx::query_as(OPS).bind(born).bind(id).bind(window);
@@ -192,23 +196,26 @@ pub(super) async fn load(
             operation: OPERATION,
             source: anyhow!("raid {raid}, event {seq}: an op key is not of 16 bytes"),
         })?;
-        Ok((OpHash(key), Seq(whole(OPERATION, seq)?)))
+        Ok((OpHash(key), Seq(unsigned(OPERATION, seq)?)))
     };
-    Ok(Some(Loaded {
-        born: Month(born),
+    Ok(Some(LoadedRaid {
+        created_month: Month(born),
         head,
         snapshot: snapshot
-            .map(|(seq, state)| Ok((Seq(whole(OPERATION, seq)?), state)))
+            .map(|(seq, state)| Ok((Seq(unsigned(OPERATION, seq)?), state)))
             .transpose()?,
         tail: tail
             .into_iter()
-            .map(LedgerRow::decode)
+            .map(EventRow::decode)
             .collect::<Result<_>>()?,
         ops: ops.into_iter().map(op).collect::<Result<_>>()?,
     }))
 }
 
-pub(super) async fn heads(readers: &SqlitePool, raids: &[RaidId]) -> Result<Vec<(RaidId, Head)>> {
+pub(super) async fn heads(
+    readers: &SqlitePool,
+    raids: &[RaidId],
+) -> Result<Vec<(RaidId, RaidHead)>> {
     const OPERATION: &str = "read heads";
     let heads = ledger::heads(
         readers,
@@ -222,12 +229,12 @@ pub(super) async fn heads(readers: &SqlitePool, raids: &[RaidId]) -> Result<Vec<
         .collect()
 }
 
-pub(super) async fn owned(
+pub(super) async fn owned_raids(
     readers: &SqlitePool,
     instance: InstanceId,
 ) -> Result<Vec<(RaidId, Epoch)>> {
     const OPERATION: &str = "read owned raids";
-    let owned = sqlx::query_as(OWNED)
+    let owned = sqlx::query_as(OWNED_RAIDS)
         .bind(instance.0)
         .fetch_all(readers)
         .await;
@@ -235,7 +242,12 @@ pub(super) async fn owned(
     owned.sort_unstable();
     owned
         .into_iter()
-        .map(|(raid, epoch)| Ok((raid_id(OPERATION, raid)?, Epoch(whole(OPERATION, epoch)?))))
+        .map(|(raid, epoch)| {
+            Ok((
+                raid_id(OPERATION, raid)?,
+                Epoch(unsigned(OPERATION, epoch)?),
+            ))
+        })
         .collect()
 }
 
@@ -249,11 +261,11 @@ pub(super) async fn events(
         .bind(i64::from(raid))
         .bind(clamped(after.0))
         .bind(limit);
-    let rows: Vec<LedgerRow> = events
+    let rows: Vec<EventRow> = events
         .fetch_all(readers)
         .await
         .map_err(failed("read events"))?;
-    rows.into_iter().map(LedgerRow::decode).collect()
+    rows.into_iter().map(EventRow::decode).collect()
 }
 
 pub(super) async fn contributions(
@@ -267,14 +279,15 @@ pub(super) async fn contributions(
         .bind(i64::from(raid))
         .bind(clamped(after.0))
         .bind(limit);
-    type Columns = (i64, i64, i64, i64, String, Option<i64>, Option<String>);
-    let rows: Vec<Columns> = rows.fetch_all(readers).await.map_err(failed(OPERATION))?;
-    let contribution = |(seq, at, player, xp, kind, task, note): Columns| {
+    type ContributionColumns = (i64, i64, i64, i64, String, Option<i64>, Option<String>);
+    let rows: Vec<ContributionColumns> =
+        rows.fetch_all(readers).await.map_err(failed(OPERATION))?;
+    let contribution = |(seq, at, player, xp, kind, task, note): ContributionColumns| {
         Ok(Contribution {
-            seq: Seq(whole(OPERATION, seq)?),
+            seq: Seq(unsigned(OPERATION, seq)?),
             at: UnixMillis(at),
             player: PlayerId::try_from(player).map_err(|error| refused(OPERATION, error))?,
-            xp: whole(OPERATION, xp)?,
+            xp: unsigned(OPERATION, xp)?,
             kind,
             task: task
                 .map(TaskId::try_from)
@@ -295,17 +308,17 @@ pub(super) async fn find_op(readers: &SqlitePool, raid: RaidId, op: OpHash) -> R
         .fetch_optional(readers)
         .await
         .map_err(failed(OPERATION))?;
-    seq.map(|seq| whole(OPERATION, seq).map(Seq)).transpose()
+    seq.map(|seq| unsigned(OPERATION, seq).map(Seq)).transpose()
 }
 
-pub(super) async fn due(
+pub(super) async fn due_raids(
     readers: &SqlitePool,
     instance: InstanceId,
     until: UnixMillis,
     limit: u32,
 ) -> Result<Vec<RaidId>> {
     const OPERATION: &str = "find due raids";
-    let due = sqlx::query_scalar(DUE)
+    let due = sqlx::query_scalar(DUE_RAIDS)
         .bind(until.0)
         .bind(limit)
         .bind(instance.0);
@@ -338,14 +351,14 @@ pub(super) async fn by_create_key(readers: &SqlitePool, key: OpHash) -> Result<O
         .transpose()
 }
 
-pub(super) async fn raids_of(
+pub(super) async fn by_member(
     readers: &SqlitePool,
     player: PlayerId,
     status: Option<RaidStatus>,
     before: Option<RaidId>,
     limit: u32,
 ) -> Result<Vec<RaidRow>> {
-    let rows = sqlx::query(RAIDS_OF)
+    let rows = sqlx::query(BY_MEMBER)
         .bind(i64::from(player))
         .bind(before.map_or(i64::MAX, i64::from))
         .bind(status.map(RaidStatus::as_str))
@@ -356,14 +369,14 @@ pub(super) async fn raids_of(
     rows.iter().map(raid_row).collect()
 }
 
-pub(super) async fn visited(
+pub(super) async fn ever_joined(
     readers: &SqlitePool,
     player: PlayerId,
     after: Option<RaidId>,
     limit: u32,
 ) -> Result<Vec<RaidId>> {
     const OPERATION: &str = "list raids visited";
-    let visited = sqlx::query_scalar(VISITED)
+    let visited = sqlx::query_scalar(EVER_JOINED)
         .bind(i64::from(player))
         .bind(after.map_or(0, i64::from))
         .bind(limit);
@@ -382,7 +395,7 @@ pub(super) fn raid_row(row: &SqliteRow) -> Result<RaidRow> {
     let number = |column| {
         row.try_get(column)
             .map_err(failed(OPERATION))
-            .and_then(|n| whole(OPERATION, n))
+            .and_then(|n| unsigned(OPERATION, n))
     };
     let moment = |column| {
         row.try_get(column)
@@ -403,7 +416,7 @@ pub(super) fn raid_row(row: &SqliteRow) -> Result<RaidRow> {
         target_tasks: number("target_tasks")?,
         time_limit_secs: number("time_limit_secs")?,
         created_at: moment("created_at")?.unwrap_or_default(),
-        header: Header {
+        header: RaidHeader {
             status: RaidStatus::ALL
                 .into_iter()
                 .find(|known| known.as_str() == status)

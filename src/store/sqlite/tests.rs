@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-async fn opened() -> (SqliteStore, TempDir) {
+async fn open_store() -> (SqliteStore, TempDir) {
     let directory = tempfile::tempdir().expect("a directory");
     let url = format!(
         "sqlite://{}",
@@ -18,7 +18,7 @@ async fn opened() -> (SqliteStore, TempDir) {
 
 /// Runs SQL on the writing connection.
 async fn execute(store: &SqliteStore, sql: String) -> Result<()> {
-    let execute = store.writer.run("test", Lane::Others, |hand| {
+    let execute = store.writer.run("test", Lane::General, |hand| {
         Box::pin(async {
             let done = sqlx::raw_sql(AssertSqlSafe(sql))
                 .execute(&mut hand.connection)
@@ -48,7 +48,7 @@ mod plans {
     ];
 
     /// Tables that grow with use. The others have a row per instance or fewer.
-    const LARGE: [&str; 11] = [
+    const LARGE_TABLES: [&str; 11] = [
         "raids",
         "raid_events",
         "raid_members",
@@ -85,7 +85,7 @@ mod plans {
         COMMIT;";
 
     /// The steps of a plan that read a large table from end to end, or sort.
-    async fn faults_of(store: &SqliteStore, sql: &str) -> Vec<String> {
+    async fn plan_faults(store: &SqliteStore, sql: &str) -> Vec<String> {
         let explain = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")));
         let steps = explain.fetch_all(&store.readers).await.expect("explain");
         let steps = steps.iter().map(|step| step.get::<String, _>("detail"));
@@ -93,24 +93,25 @@ mod plans {
             let scanned = step
                 .strip_prefix("SCAN ")
                 .and_then(|rest| rest.split_whitespace().next());
-            scanned.is_some_and(|table| LARGE.contains(&table)) || step.contains("TEMP B-TREE")
+            scanned.is_some_and(|table| LARGE_TABLES.contains(&table))
+                || step.contains("TEMP B-TREE")
         };
         steps.filter(is_fault).collect()
     }
 
     #[tokio::test]
     async fn no_statement_scans_a_table_of_100_000_raids() {
-        let (store, _directory) = opened().await;
+        let (store, _directory) = open_store().await;
         execute(&store, HUNDRED_THOUSAND_RAIDS.into())
             .await
             .expect("fill");
         for analysis in ["", "ANALYZE"] {
             execute(&store, analysis.into()).await.expect("analyze");
             for (name, sql) in FILES.iter().flat_map(|(_, statements)| *statements) {
-                let faults = faults_of(&store, sql).await;
+                let faults = plan_faults(&store, sql).await;
                 assert!(faults.is_empty(), "{name}: {faults:?}\n{sql}");
             }
-            let faults = faults_of(
+            let faults = plan_faults(
                 &store,
                 "SELECT id FROM raids WHERE title = 'Raid' ORDER BY title",
             )
@@ -157,7 +158,7 @@ mod writing {
             max_members: 4,
             late_join: false,
         };
-        let header = Header {
+        let header = RaidHeader {
             status: RaidStatus::Recruiting,
             deadline: None,
             current_xp: 0,
@@ -172,10 +173,10 @@ mod writing {
         };
         Append {
             raid: raid.try_into().expect("an id"),
-            born: Month(202_701),
+            created_month: Month(202_701),
             owner: InstanceId(Uuid::max()),
             epoch: Epoch(1),
-            events: vec![Recorded { event, op: None }],
+            events: vec![LedgerEvent { event, op: None }],
             header,
             create_key: None,
         }
@@ -183,8 +184,8 @@ mod writing {
 
     #[tokio::test]
     async fn commits_are_durable() {
-        let (store, _directory) = opened().await;
-        let settings = store.writer.run("test", Lane::Others, |hand| {
+        let (store, _directory) = open_store().await;
+        let settings = store.writer.run("test", Lane::General, |hand| {
             Box::pin(async {
                 let read = sqlx::query_as(
                     "SELECT journal_mode, synchronous, foreign_keys \
@@ -205,13 +206,13 @@ mod writing {
 
     #[tokio::test]
     async fn the_log_does_not_outgrow_what_it_holds_back() {
-        let (store, directory) = opened().await;
+        let (store, directory) = open_store().await;
         for raid in 1..=200 {
             let fates = store
                 .commit(&[creation(raid, "x".repeat(100_000))])
                 .await
                 .expect("commit");
-            assert_eq!(fates, [Fate::Committed]);
+            assert_eq!(fates, [CommitOutcome::Committed]);
         }
         let bytes = |name| {
             std::fs::metadata(directory.path().join(name))
@@ -227,7 +228,7 @@ mod writing {
 
     #[tokio::test]
     async fn a_reader_cannot_write() {
-        let (store, _directory) = opened().await;
+        let (store, _directory) = open_store().await;
         let write = sqlx::query("DELETE FROM meta")
             .execute(&store.readers)
             .await;
@@ -237,7 +238,7 @@ mod writing {
     /// SQLite ends the transaction by itself when the disk is full, which sqlx doesn't notice.
     #[tokio::test]
     async fn a_full_disk_is_unavailable_until_there_is_room() {
-        let (store, _directory) = opened().await;
+        let (store, _directory) = open_store().await;
         execute(&store, "PRAGMA max_page_count = 1".into())
             .await
             .expect("no more pages");
@@ -251,23 +252,23 @@ mod writing {
         // The writing connection is a new one, without that limit.
         assert_eq!(
             store.commit(&[append]).await.expect("commit"),
-            [Fate::Committed]
+            [CommitOutcome::Committed]
         );
         assert_eq!(
             store
                 .commit(&[creation(2, "y".into())])
                 .await
                 .expect("commit"),
-            [Fate::Committed]
+            [CommitOutcome::Committed]
         );
     }
 
     #[tokio::test]
     async fn a_renewal_overtakes_what_waits() {
-        let (store, _directory) = opened().await;
+        let (store, _directory) = open_store().await;
         let (go, gate) = oneshot::channel::<()>();
         let (begun, has_begun) = oneshot::channel();
-        let busy = store.writer.run("test", Lane::Others, move |_| {
+        let busy = store.writer.run("test", Lane::General, move |_| {
             Box::pin(async move {
                 let _ = begun.send(());
                 let _ = gate.await;
@@ -314,7 +315,7 @@ mod writing {
     #[tokio::test]
     async fn what_was_erased_is_not_in_the_files() {
         const SECRET: &str = "Benedict";
-        let (store, directory) = opened().await;
+        let (store, directory) = open_store().await;
         let told = || {
             let files = std::fs::read_dir(directory.path()).expect("a directory");
             let bytes =
@@ -340,7 +341,7 @@ mod writing {
                 .expect("kept");
         }
         assert!(told());
-        let deed = Deed {
+        let deed = NewAuditEntry {
             actor: "1".into(),
             action: "erase",
             target: "player 1".into(),
@@ -362,7 +363,7 @@ mod writing {
             .map(|recorded| recorded.event.clone())
             .collect();
         store
-            .rewrite(append.raid, &events, Seq(2))
+            .rewrite_events(append.raid, &events, Seq(2))
             .await
             .expect("rewritten");
         store.end_erasure(player).await.expect("ended");
@@ -371,7 +372,7 @@ mod writing {
 
     #[tokio::test]
     async fn an_event_of_a_newer_release_is_refused() {
-        let (store, _directory) = opened().await;
+        let (store, _directory) = open_store().await;
         let append = creation(1, "Raid".into());
         store
             .commit(std::slice::from_ref(&append))
@@ -382,7 +383,7 @@ mod writing {
             .expect("update");
         let newer = store.load(append.raid, 1).await.expect_err("refused");
         assert!(
-            matches!(newer, StoreError::Newer { version: 3 }),
+            matches!(newer, StoreError::NewerVersion { version: 3 }),
             "{newer:?}"
         );
         execute(
@@ -400,15 +401,15 @@ mod writing {
 
     #[tokio::test]
     async fn nothing_is_taken_from_the_audit_log() {
-        let (store, _directory) = opened().await;
-        let deed = Deed {
+        let (store, _directory) = open_store().await;
+        let deed = NewAuditEntry {
             actor: "admin:ops".into(),
             action: "ban",
             target: "player 1".into(),
             request_id: "r".into(),
             details: serde_json::Value::Null,
         };
-        store.record(&deed).await.expect("record");
+        store.record_audit(&deed).await.expect("record");
         for change in [
             "DELETE FROM audit_log",
             "UPDATE audit_log SET actor = 'nobody'",
@@ -416,14 +417,14 @@ mod writing {
             execute(&store, change.into()).await.expect_err("refused");
         }
         assert_eq!(
-            store.audit(0, 10).await.expect("audit")[0].actor,
+            store.audit_entries(0, 10).await.expect("audit")[0].actor,
             "admin:ops"
         );
     }
 
     #[tokio::test]
     async fn the_schema_of_a_newer_release_is_left_alone() {
-        let (store, directory) = opened().await;
+        let (store, directory) = open_store().await;
         let newer = "INSERT INTO _sqlx_migrations SELECT max(version) + 1, 'newer', installed_on, success, \
                      checksum, execution_time FROM _sqlx_migrations; CREATE TABLE newer (id INTEGER);";
         execute(&store, newer.into())
@@ -444,7 +445,7 @@ mod writing {
                 .commit(&[creation(1, "Raid".into())])
                 .await
                 .expect("commit"),
-            [Fate::Committed]
+            [CommitOutcome::Committed]
         );
     }
 }
@@ -498,7 +499,10 @@ mod migrating {
         let store = SqliteStore::open(&url, 1).await.expect("open");
         store.migrate(Duration::ZERO).await.expect("migrate");
         let player = PlayerId::try_from(5u64).expect("an id");
-        let visited = store.raids_visited(player, None, 10).await.expect("raids");
+        let visited = store
+            .raids_ever_joined(player, None, 10)
+            .await
+            .expect("raids");
         assert_eq!(
             visited.iter().map(|raid| raid.get()).collect::<Vec<_>>(),
             [1, 2]

@@ -6,41 +6,42 @@ use sqlx::{Connection, SqliteConnection};
 use uuid::Uuid;
 
 use super::SqliteStore;
-use super::audit::record;
-use super::fault::{failed, refused, whole};
+use super::audit::insert_audit_entry;
+use super::fault::{failed, refused, unsigned};
 use super::leases::millis;
 use super::statements::{now, statements};
-use super::writer::{Hand, Lane};
+use super::writer::{Lane, WriterState};
 use crate::store::webhooks::{
-    COUNTED, Cursor, EndpointRow, Failed, Parked, Progress, Replay, Webhooks,
+    COUNT_MAX, EndpointProgress, EndpointRow, FailedAttempt, ParkedDelivery, ProgressUpdate,
+    Replay, WebhookDeliveries,
 };
-use crate::store::{Deed, Feed, InstanceId, Place, Result};
+use crate::store::{Feed, FeedCursor, InstanceId, NewAuditEntry, Result};
 
 statements! {
-    TAKE =
+    ACQUIRE_ENDPOINT =
         "UPDATE webhook_endpoints SET owner = ?2 ",
         "WHERE name = ?1 AND (owner IS NULL OR owner = ?2 OR NOT EXISTS ",
         "    (SELECT 1 FROM instances WHERE instances.id = owner AND lease_until > ", now!(), ")) ",
         "RETURNING lineage, place_commit, paused";
-    MAKE =
+    CREATE_ENDPOINT =
         "INSERT INTO webhook_endpoints (name, lineage, place_commit) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
-    RELEASE = "UPDATE webhook_endpoints SET owner = NULL WHERE name = ?1 AND owner = ?2";
-    MOVE =
+    RELEASE_ENDPOINT = "UPDATE webhook_endpoints SET owner = NULL WHERE name = ?1 AND owner = ?2";
+    UPDATE_PROGRESS =
         "UPDATE webhook_endpoints SET lineage = coalesce(?3, lineage), place_commit = coalesce(?4, place_commit), ",
         "    paused = coalesce(?5, paused) WHERE name = ?1 AND owner = ?2";
-    SETTLE = "DELETE FROM webhook_deliveries WHERE id = ?1";
-    PARK =
+    DELETE_SETTLED = "DELETE FROM webhook_deliveries WHERE id = ?1";
+    PARK_DELIVERY =
         "INSERT INTO webhook_deliveries (endpoint, raid_id, seq, attempts, next_at, error, first_failed_at) ",
         "VALUES (?1, ?2, ?3, ?4, ", now!(), " + ?5, ?6, ", now!(), ") ",
         "ON CONFLICT (endpoint, raid_id, seq) DO UPDATE ",
         "SET attempts = excluded.attempts, next_at = excluded.next_at, error = excluded.error";
-    DUE =
+    DUE_DELIVERIES =
         "SELECT id, raid_id, seq, attempts, next_at, error, first_failed_at FROM webhook_deliveries ",
         "WHERE endpoint = ?1 AND next_at <= ", now!(), " ORDER BY next_at LIMIT ?2";
-    WAITING =
+    WAITING_DELIVERIES =
         "SELECT id, raid_id, seq, attempts, next_at, error, first_failed_at FROM webhook_deliveries ",
         "WHERE endpoint = ?1 AND id > ?2 AND next_at IS NOT NULL ORDER BY id LIMIT ?3";
-    DEAD =
+    DEAD_DELIVERIES =
         "SELECT id, raid_id, seq, attempts, next_at, error, first_failed_at FROM webhook_deliveries ",
         "WHERE endpoint = ?1 AND id > ?2 AND next_at IS NULL ORDER BY id LIMIT ?3";
     ENDPOINTS =
@@ -57,40 +58,47 @@ statements! {
     REPLAY_DEAD =
         "UPDATE webhook_deliveries SET attempts = 0, next_at = ", now!(), " WHERE id IN ",
         "    (SELECT id FROM webhook_deliveries WHERE endpoint = ?1 AND next_at IS NULL ORDER BY id LIMIT ?2)";
-    RESUME = "UPDATE webhook_endpoints SET paused = NULL WHERE name = ?1 AND paused IS NOT NULL";
+    RESUME_ENDPOINT = "UPDATE webhook_endpoints SET paused = NULL WHERE name = ?1 AND paused IS NOT NULL";
 }
 
-type ParkedRow = (i64, i64, i64, u32, Option<i64>, String, i64);
+type ParkedColumns = (i64, i64, i64, u32, Option<i64>, String, i64);
 
 #[async_trait]
-impl Webhooks for SqliteStore {
-    async fn take_endpoint(&self, name: &str, instance: InstanceId) -> Result<Option<Cursor>> {
+impl WebhookDeliveries for SqliteStore {
+    async fn acquire_endpoint(
+        &self,
+        name: &str,
+        instance: InstanceId,
+    ) -> Result<Option<EndpointProgress>> {
         const OPERATION: &str = "take a webhook endpoint";
         let (lineage, place) = self.feed_end().await?;
         let name = name.to_owned();
-        let take = self.writer.run(OPERATION, Lane::Others, move |hand| {
+        let take = self.writer.run(OPERATION, Lane::General, move |hand| {
             Box::pin(async move {
                 let failed = failed(OPERATION);
                 let commit = i64::try_from(place.commit).unwrap_or(i64::MAX);
-                let make = sqlx::query(MAKE).bind(&name).bind(lineage).bind(commit);
+                let make = sqlx::query(CREATE_ENDPOINT)
+                    .bind(&name)
+                    .bind(lineage)
+                    .bind(commit);
                 make.execute(&mut hand.connection).await.map_err(&failed)?;
-                let take = sqlx::query_as(TAKE).bind(name).bind(instance.0);
+                let take = sqlx::query_as(ACQUIRE_ENDPOINT).bind(name).bind(instance.0);
                 let row: Option<(String, i64, Option<String>)> = take
                     .fetch_optional(&mut hand.connection)
                     .await
                     .map_err(&failed)?;
-                let cursor = |(lineage, commit, paused)| {
-                    let place = Place {
-                        commit: whole(OPERATION, commit)?,
-                        ..Place::default()
+                let progress = |(lineage, commit, pause_reason)| {
+                    let cursor = FeedCursor {
+                        commit: unsigned(OPERATION, commit)?,
+                        ..FeedCursor::default()
                     };
-                    Ok(Cursor {
+                    Ok(EndpointProgress {
                         lineage,
-                        place,
-                        paused,
+                        cursor,
+                        pause_reason,
                     })
                 };
-                row.map(cursor).transpose()
+                row.map(progress).transpose()
             })
         });
         take.await
@@ -99,9 +107,9 @@ impl Webhooks for SqliteStore {
     async fn release_endpoint(&self, name: &str, instance: InstanceId) -> Result<()> {
         const OPERATION: &str = "release a webhook endpoint";
         let name = name.to_owned();
-        let release = self.writer.run(OPERATION, Lane::Others, move |hand| {
+        let release = self.writer.run(OPERATION, Lane::General, move |hand| {
             Box::pin(async move {
-                let release = sqlx::query(RELEASE).bind(name).bind(instance.0);
+                let release = sqlx::query(RELEASE_ENDPOINT).bind(name).bind(instance.0);
                 release
                     .execute(&mut hand.connection)
                     .await
@@ -112,27 +120,27 @@ impl Webhooks for SqliteStore {
         release.await
     }
 
-    async fn note_progress(
+    async fn save_progress(
         &self,
         name: &str,
         instance: InstanceId,
-        progress: &Progress,
+        progress: &ProgressUpdate,
     ) -> Result<bool> {
         let (name, progress) = (name.to_owned(), progress.clone());
         let note = self
             .writer
-            .run("note webhook deliveries", Lane::Others, move |hand| {
-                Box::pin(async move { note(hand, &name, instance, &progress).await })
+            .run("note webhook deliveries", Lane::General, move |hand| {
+                Box::pin(async move { save_progress(hand, &name, instance, &progress).await })
             });
         note.await
     }
 
-    async fn due_deliveries(&self, name: &str, limit: u32) -> Result<Vec<Parked>> {
-        let due = sqlx::query_as(DUE)
+    async fn due_deliveries(&self, name: &str, limit: u32) -> Result<Vec<ParkedDelivery>> {
+        let due = sqlx::query_as(DUE_DELIVERIES)
             .bind(name)
             .bind(limit)
             .fetch_all(&self.readers);
-        parked(due.await.map_err(failed("read due webhook deliveries"))?)
+        parked_deliveries(due.await.map_err(failed("read due webhook deliveries"))?)
     }
 
     async fn parked_deliveries(
@@ -141,19 +149,19 @@ impl Webhooks for SqliteStore {
         dead: bool,
         after: u64,
         limit: u32,
-    ) -> Result<Vec<Parked>> {
+    ) -> Result<Vec<ParkedDelivery>> {
         let after = i64::try_from(after).unwrap_or(i64::MAX);
         let read = if dead {
-            sqlx::query_as(DEAD)
+            sqlx::query_as(DEAD_DELIVERIES)
         } else {
-            sqlx::query_as(WAITING)
+            sqlx::query_as(WAITING_DELIVERIES)
         };
         let read = read
             .bind(name)
             .bind(after)
             .bind(limit)
             .fetch_all(&self.readers);
-        parked(
+        parked_deliveries(
             read.await
                 .map_err(failed("read parked webhook deliveries"))?,
         )
@@ -162,16 +170,16 @@ impl Webhooks for SqliteStore {
     async fn endpoints(&self) -> Result<Vec<EndpointRow>> {
         const OPERATION: &str = "read webhook endpoints";
         let read = sqlx::query_as(ENDPOINTS)
-            .bind(COUNTED)
+            .bind(COUNT_MAX)
             .fetch_all(&self.readers);
         let rows: Vec<(String, Option<Uuid>, Option<String>, i64, i64)> =
             read.await.map_err(failed(OPERATION))?;
-        let row = |(name, owner, paused, waiting, dead): (_, Option<Uuid>, _, _, _)| {
-            let (waiting, dead) = (whole(OPERATION, waiting)?, whole(OPERATION, dead)?);
+        let row = |(name, owner, pause_reason, waiting, dead): (_, Option<Uuid>, _, _, _)| {
+            let (waiting, dead) = (unsigned(OPERATION, waiting)?, unsigned(OPERATION, dead)?);
             Ok(EndpointRow {
                 name,
                 owner: owner.map(InstanceId),
-                paused,
+                pause_reason,
                 waiting,
                 dead,
             })
@@ -179,21 +187,26 @@ impl Webhooks for SqliteStore {
         rows.into_iter().map(row).collect()
     }
 
-    async fn replay(&self, name: &str, what: Replay, deed: &Deed) -> Result<u64> {
+    async fn replay_deliveries(
+        &self,
+        name: &str,
+        what: Replay,
+        deed: &NewAuditEntry,
+    ) -> Result<u64> {
         let (name, deed) = (name.to_owned(), deed.clone());
         let replay = self
             .writer
-            .run("replay webhook deliveries", Lane::Others, move |hand| {
-                Box::pin(async move { replay(hand, &name, what, &deed).await })
+            .run("replay webhook deliveries", Lane::General, move |hand| {
+                Box::pin(async move { replay_deliveries(hand, &name, what, &deed).await })
             });
         replay.await
     }
 
-    async fn resume_endpoint(&self, name: &str, deed: &Deed) -> Result<bool> {
+    async fn resume_endpoint(&self, name: &str, deed: &NewAuditEntry) -> Result<bool> {
         let (name, deed) = (name.to_owned(), deed.clone());
         let resume = self
             .writer
-            .run("resume a webhook endpoint", Lane::Others, move |hand| {
+            .run("resume a webhook endpoint", Lane::General, move |hand| {
                 Box::pin(async move {
                     let failed = failed("resume a webhook endpoint");
                     let mut transaction = hand
@@ -201,11 +214,13 @@ impl Webhooks for SqliteStore {
                         .begin_with("BEGIN IMMEDIATE")
                         .await
                         .map_err(&failed)?;
-                    let resume = sqlx::query(RESUME).bind(name).execute(&mut *transaction);
+                    let resume = sqlx::query(RESUME_ENDPOINT)
+                        .bind(name)
+                        .execute(&mut *transaction);
                     if resume.await.map_err(&failed)?.rows_affected() == 0 {
                         return Ok(false);
                     }
-                    record(&mut transaction, &deed).await?;
+                    insert_audit_entry(&mut transaction, &deed).await?;
                     transaction.commit().await.map_err(failed)?;
                     Ok(true)
                 })
@@ -214,18 +229,18 @@ impl Webhooks for SqliteStore {
     }
 }
 
-async fn note(
-    hand: &mut Hand,
+async fn save_progress(
+    hand: &mut WriterState,
     name: &str,
     instance: InstanceId,
-    progress: &Progress,
+    progress: &ProgressUpdate,
 ) -> Result<bool> {
     let failed = failed("note webhook deliveries");
-    let Progress {
+    let ProgressUpdate {
         cursor,
-        settled,
-        failed: parked,
-        paused,
+        settled_ids: settled,
+        failed_attempts: parked,
+        pause_reason: paused,
     } = progress;
     let mut transaction = hand
         .connection
@@ -234,7 +249,7 @@ async fn note(
         .map_err(&failed)?;
     let (lineage, place) = cursor.clone().unzip();
     let commit = place.map(|place| i64::try_from(place.commit).unwrap_or(i64::MAX));
-    let moved = sqlx::query(MOVE)
+    let moved = sqlx::query(UPDATE_PROGRESS)
         .bind(name)
         .bind(instance.0)
         .bind(lineage)
@@ -251,30 +266,34 @@ async fn note(
     }
     for id in settled {
         let id = i64::try_from(*id).unwrap_or(i64::MAX);
-        sqlx::query(SETTLE)
+        sqlx::query(DELETE_SETTLED)
             .bind(id)
             .execute(&mut *transaction)
             .await
             .map_err(&failed)?;
     }
     for one in parked {
-        park(&mut transaction, name, one).await?;
+        park_delivery(&mut transaction, name, one).await?;
     }
     transaction.commit().await.map_err(failed)?;
     Ok(true)
 }
 
-async fn park(connection: &mut SqliteConnection, name: &str, failed_try: &Failed) -> Result<()> {
+async fn park_delivery(
+    connection: &mut SqliteConnection,
+    name: &str,
+    failed_try: &FailedAttempt,
+) -> Result<()> {
     const OPERATION: &str = "park a webhook delivery";
-    let Failed {
+    let FailedAttempt {
         raid,
         seq,
         attempts,
-        again,
+        retry_after: again,
         error,
     } = failed_try;
     let seq = i64::try_from(seq.0).map_err(|error| refused(OPERATION, error))?;
-    let park = sqlx::query(PARK)
+    let park = sqlx::query(PARK_DELIVERY)
         .bind(name)
         .bind(i64::from(*raid))
         .bind(seq)
@@ -283,7 +302,12 @@ async fn park(connection: &mut SqliteConnection, name: &str, failed_try: &Failed
     park.await.map(drop).map_err(failed(OPERATION))
 }
 
-async fn replay(hand: &mut Hand, name: &str, what: Replay, deed: &Deed) -> Result<u64> {
+async fn replay_deliveries(
+    hand: &mut WriterState,
+    name: &str,
+    what: Replay,
+    deed: &NewAuditEntry,
+) -> Result<u64> {
     const OPERATION: &str = "replay webhook deliveries";
     let failed = failed(OPERATION);
     let mut transaction = hand
@@ -292,33 +316,33 @@ async fn replay(hand: &mut Hand, name: &str, what: Replay, deed: &Deed) -> Resul
         .await
         .map_err(&failed)?;
     let replay = match what {
-        Replay::One(raid, seq) => {
+        Replay::Event(raid, seq) => {
             let seq = i64::try_from(seq.0).map_err(|error| refused(OPERATION, error))?;
             sqlx::query(REPLAY_ONE)
                 .bind(name)
                 .bind(i64::from(raid))
                 .bind(seq)
         }
-        Replay::Dead => sqlx::query(REPLAY_DEAD).bind(name).bind(COUNTED),
+        Replay::Dead => sqlx::query(REPLAY_DEAD).bind(name).bind(COUNT_MAX),
     };
     let count = replay
         .execute(&mut *transaction)
         .await
         .map_err(&failed)?
         .rows_affected();
-    record(&mut transaction, deed).await?;
+    insert_audit_entry(&mut transaction, deed).await?;
     transaction.commit().await.map_err(failed)?;
     Ok(count)
 }
 
-fn parked(rows: Vec<ParkedRow>) -> Result<Vec<Parked>> {
+fn parked_deliveries(rows: Vec<ParkedColumns>) -> Result<Vec<ParkedDelivery>> {
     const OPERATION: &str = "read webhook deliveries";
-    let row = |(id, raid, seq, attempts, next_at, error, first_failed_at): ParkedRow| {
-        Ok(Parked {
-            id: whole(OPERATION, id)?,
-            raid: RaidId::try_from(whole(OPERATION, raid)?)
+    let row = |(id, raid, seq, attempts, next_at, error, first_failed_at): ParkedColumns| {
+        Ok(ParkedDelivery {
+            id: unsigned(OPERATION, id)?,
+            raid: RaidId::try_from(unsigned(OPERATION, raid)?)
                 .map_err(|error| refused(OPERATION, error))?,
-            seq: Seq(whole(OPERATION, seq)?),
+            seq: Seq(unsigned(OPERATION, seq)?),
             attempts,
             next_at: next_at.map(UnixMillis),
             error,

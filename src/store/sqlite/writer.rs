@@ -9,7 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{mpsc, oneshot};
 
-use super::fault::{failed, gone};
+use super::fault::{closed, failed};
 use super::lock::Lock;
 use crate::store::{Result, StoreError};
 use crate::telemetry::{Held, metrics};
@@ -18,23 +18,23 @@ use crate::telemetry::{Held, metrics};
 const POOL: &str = "writer";
 
 /// Jobs that wait for the thread; more make their callers wait. The journal has a few in flight at most.
-const WAITING_MAX: usize = 64;
+const QUEUE_MAX: usize = 64;
 
 /// A handle to the writing thread, which ends when the last is dropped and all jobs are done.
 #[derive(Clone)]
-pub(super) struct Writer {
+pub(super) struct WriterHandle {
     leases: mpsc::Sender<Job>,
-    others: mpsc::Sender<Job>,
+    general: mpsc::Sender<Job>,
 }
 
 /// What a job works with.
-pub(super) struct Hand {
+pub(super) struct WriterState {
     /// The connection, in no transaction.
     pub(super) connection: SqliteConnection,
     /// The database's lock.
     pub(super) lock: Lock,
     /// Whether the leases of former processes have been voided.
-    pub(super) alone: bool,
+    pub(super) has_voided_leases: bool,
     options: SqliteConnectOptions,
 }
 
@@ -44,35 +44,35 @@ pub(super) enum Lane {
     /// First out: what an instance's life hangs on.
     Leases,
     /// Everything else, in order.
-    Others,
+    General,
 }
 
-type Job = Box<dyn for<'h> FnOnce(&'h mut Hand) -> BoxFuture<'h, Health> + Send>;
+type Job = Box<dyn for<'h> FnOnce(&'h mut WriterState) -> BoxFuture<'h, ConnectionHealth> + Send>;
 
 /// Whether the connection can be trusted after a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Health {
-    Sound,
-    Doubtful,
+enum ConnectionHealth {
+    Usable,
+    Suspect,
 }
 
-impl Writer {
+impl WriterHandle {
     /// Starts the thread and opens the connection.
-    pub(super) async fn start(options: SqliteConnectOptions, lock: Lock) -> Result<Writer> {
-        let (leases, leases_jobs) = mpsc::channel(WAITING_MAX);
-        let (others, others_jobs) = mpsc::channel(WAITING_MAX);
+    pub(super) async fn start(options: SqliteConnectOptions, lock: Lock) -> Result<WriterHandle> {
+        let (leases, leases_jobs) = mpsc::channel(QUEUE_MAX);
+        let (others, others_jobs) = mpsc::channel(QUEUE_MAX);
         let (ready, opened) = oneshot::channel();
         let serve = async move {
             match options.connect().await {
                 Ok(connection) => {
                     let _ = ready.send(Ok(())); // nobody may wait any more: then there are no handles either
-                    Hand {
+                    WriterState {
                         connection,
                         lock,
-                        alone: false,
+                        has_voided_leases: false,
                         options,
                     }
-                    .work(leases_jobs, others_jobs)
+                    .run_jobs(leases_jobs, others_jobs)
                     .await;
                 }
                 Err(error) => drop(ready.send(Err(failed("open database")(error)))),
@@ -90,43 +90,46 @@ impl Writer {
         thread
             .spawn(move || runtime.block_on(serve))
             .map_err(no_thread)?;
-        opened.await.map_err(|_| gone("open database"))??;
-        Ok(Writer { leases, others })
+        opened.await.map_err(|_| closed("open database"))??;
+        Ok(WriterHandle {
+            leases,
+            general: others,
+        })
     }
 
     /// Runs a job on the thread and gives its result. If the caller gives up, a job that has begun still ends.
     pub(super) async fn run<T, F>(&self, operation: &'static str, lane: Lane, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: for<'h> FnOnce(&'h mut Hand) -> BoxFuture<'h, Result<T>> + Send + 'static,
+        F: for<'h> FnOnce(&'h mut WriterState) -> BoxFuture<'h, Result<T>> + Send + 'static,
     {
         let (answer, result) = oneshot::channel();
         let job: Job = Box::new(move |hand| {
             Box::pin(async move {
                 if answer.is_closed() {
-                    return Health::Sound;
+                    return ConnectionHealth::Usable;
                 }
                 let outcome = work(hand).await;
                 let doubtful = matches!(outcome, Err(StoreError::Unavailable { .. }));
                 let _ = answer.send(outcome); // the caller may have given up
                 if doubtful {
-                    Health::Doubtful
+                    ConnectionHealth::Suspect
                 } else {
-                    Health::Sound
+                    ConnectionHealth::Usable
                 }
             })
         });
         let queue = match lane {
             Lane::Leases => &self.leases,
-            Lane::Others => &self.others,
+            Lane::General => &self.general,
         };
-        queue.send(job).await.map_err(|_| gone(operation))?;
-        result.await.map_err(|_| gone(operation))?
+        queue.send(job).await.map_err(|_| closed(operation))?;
+        result.await.map_err(|_| closed(operation))?
     }
 }
 
-impl Hand {
-    async fn work(mut self, mut leases: mpsc::Receiver<Job>, mut others: mpsc::Receiver<Job>) {
+impl WriterState {
+    async fn run_jobs(mut self, mut leases: mpsc::Receiver<Job>, mut others: mpsc::Receiver<Job>) {
         metrics().store_connections_max.of(POOL).set(1);
         let busy = metrics().store_busy.of(POOL);
         loop {
@@ -137,7 +140,7 @@ impl Hand {
                 else => break,
             };
             let _busy = Held::one(&busy);
-            if job(&mut self).await == Health::Doubtful {
+            if job(&mut self).await == ConnectionHealth::Suspect {
                 self.reconnect().await;
             }
         }

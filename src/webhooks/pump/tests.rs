@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::*;
 use crate::store::memory::{Call, MemoryStore};
-use crate::store::webhooks::Webhooks;
-use crate::store::{Append, Epoch, Fate, Feed, Header, Month, Recorded};
+use crate::store::webhooks::WebhookDeliveries;
+use crate::store::{Append, CommitOutcome, Epoch, Feed, LedgerEvent, Month, RaidHeader};
 
 /// Whose pump it is.
 const US: InstanceId = InstanceId(Uuid::from_u128(1));
@@ -17,7 +17,7 @@ const LATENCY: Duration = Duration::from_millis(1);
 
 /// A pump that posts where nobody is.
 fn started(store: &MemoryStore) -> JoinHandle<()> {
-    store.faults().delay(LATENCY);
+    store.faults().set_latency(LATENCY);
     let endpoint = Endpoint {
         name: "app".to_owned(),
         url: "http://127.0.0.1:9/".parse().expect("a URL"),
@@ -55,7 +55,7 @@ async fn made(store: &MemoryStore, raid: u64, cancelled: bool) {
         by: None,
         data,
     };
-    let header = Header {
+    let header = RaidHeader {
         status: RaidStatus::Recruiting,
         deadline: None,
         current_xp: 0,
@@ -64,12 +64,12 @@ async fn made(store: &MemoryStore, raid: u64, cancelled: bool) {
     };
     let append = Append {
         raid: raid.try_into().expect("an id"),
-        born: Month(202_701),
+        created_month: Month(202_701),
         owner: US,
         epoch: Epoch(1),
         events: told
             .zip(1..)
-            .map(|one| Recorded {
+            .map(|one| LedgerEvent {
                 event: event(one),
                 op: None,
             })
@@ -79,7 +79,7 @@ async fn made(store: &MemoryStore, raid: u64, cancelled: bool) {
     };
     assert_eq!(
         store.commit(&[append]).await.expect("committed"),
-        [Fate::Committed]
+        [CommitOutcome::Committed]
     );
 }
 
@@ -90,9 +90,9 @@ async fn a_pump_at_rest_reads_the_feed_once_in_a_while_and_notes_nothing() {
     sleep(LOOK / 2).await;
     made(&store, 1, false).await;
     sleep(LOOK * 9).await;
-    assert_eq!(store.faults().calls(Call::Feed), 10);
+    assert_eq!(store.faults().call_count(Call::ReadFeed), 10);
     assert_eq!(
-        store.faults().calls(Call::NoteProgress),
+        store.faults().call_count(Call::SaveProgress),
         0,
         "nothing was told to anybody"
     );
@@ -107,19 +107,19 @@ async fn another_history_is_told_from_its_present_on() {
     made(&store, 1, true).await;
     store.set_lineage("restored");
     sleep(LOOK).await;
-    let (lineage, place) = store.feed_end().await.expect("the end");
+    let (lineage, cursor) = store.feed_end().await.expect("the end");
     assert_eq!(lineage, "restored");
     let taken = store
-        .take_endpoint("app", US)
+        .acquire_endpoint("app", US)
         .await
         .expect("asked")
         .expect("it is ours");
     assert_eq!(
         taken,
-        Cursor {
+        EndpointProgress {
             lineage,
-            place,
-            paused: None
+            cursor,
+            pause_reason: None
         }
     );
     made(&store, 2, true).await;

@@ -1,6 +1,6 @@
 //! Players and their refresh tokens.
 
-use raidhall::store::{FamilyId, Link, Presentation, Rotation, TokenHash};
+use raidhall::store::{FamilyId, LinkOutcome, RotationOutcome, RotationRequest, TokenHash};
 use raidhall_protocol::server::PlayerRef;
 use uuid::Uuid;
 
@@ -20,7 +20,7 @@ fn token(n: u8) -> TokenHash {
 async fn signed_in(store: &dyn Store, ttl: Duration) -> (FamilyId, Signed) {
     let (family, id) = (family(), newcomer(store, "Ada").await);
     store
-        .begin_refresh(family, id, token(1), ttl)
+        .create_token_family(family, id, token(1), ttl)
         .await
         .expect("begin");
     (
@@ -38,8 +38,8 @@ struct Signed(PlayerRef);
 
 impl Signed {
     /// What a rotation answers whose token is replaced by this one.
-    fn to(&self, n: u8) -> Rotation {
-        Rotation::Rotated {
+    fn to(&self, n: u8) -> RotationOutcome {
+        RotationOutcome::Rotated {
             player: self.0.clone(),
             current: token(n),
         }
@@ -52,15 +52,18 @@ pub(super) async fn rotate(
     from: u8,
     to: u8,
     grace: Duration,
-) -> Rotation {
-    let presentation = Presentation {
+) -> RotationOutcome {
+    let presentation = RotationRequest {
         family,
         presented: token(from),
-        successor: token(to),
-        grace,
+        replacement: token(to),
+        grace_period: grace,
         ttl: LONG,
     };
-    store.rotate_refresh(presentation).await.expect("rotate")
+    store
+        .rotate_refresh_token(presentation)
+        .await
+        .expect("rotate")
 }
 
 async fn now(store: &dyn Store) -> UnixMillis {
@@ -126,11 +129,14 @@ pub async fn reuse_after_the_grace_revokes_the_family(store: &dyn Store) {
     let (family, rotated) = signed_in(store, LONG).await;
     assert_eq!(rotate(store, family, 1, 2, BRIEF).await, rotated.to(2));
     wait_until(store, now(store).await.plus(2)).await;
-    assert_eq!(rotate(store, family, 1, 2, BRIEF).await, Rotation::Reused);
+    assert_eq!(
+        rotate(store, family, 1, 2, BRIEF).await,
+        RotationOutcome::Reused
+    );
     for stolen in [1, 2] {
         assert_eq!(
             rotate(store, family, stolen, 9, LONG).await,
-            Rotation::Unknown
+            RotationOutcome::Unknown
         );
     }
 }
@@ -141,25 +147,37 @@ pub async fn reuse_of_an_older_token_revokes_the_family(store: &dyn Store) {
     assert_eq!(rotate(store, family, 2, 3, LONG).await, rotated.to(3));
     assert_eq!(
         rotate(store, family, 1, 2, LONG).await,
-        Rotation::Reused,
+        RotationOutcome::Reused,
         "two generations back"
     );
-    assert_eq!(rotate(store, family, 3, 4, LONG).await, Rotation::Unknown);
+    assert_eq!(
+        rotate(store, family, 3, 4, LONG).await,
+        RotationOutcome::Unknown
+    );
 }
 
 pub async fn a_forged_token_revokes_the_family(store: &dyn Store) {
     let (family, _) = signed_in(store, LONG).await;
-    assert_eq!(rotate(store, family, 77, 78, LONG).await, Rotation::Reused);
-    assert_eq!(rotate(store, family, 1, 2, LONG).await, Rotation::Unknown);
+    assert_eq!(
+        rotate(store, family, 77, 78, LONG).await,
+        RotationOutcome::Reused
+    );
+    assert_eq!(
+        rotate(store, family, 1, 2, LONG).await,
+        RotationOutcome::Unknown
+    );
 }
 
 pub async fn an_expired_family_is_unknown(store: &dyn Store) {
     let (family, _) = signed_in(store, BRIEF).await;
     wait_until(store, now(store).await.plus(2)).await;
-    assert_eq!(rotate(store, family, 1, 2, LONG).await, Rotation::Unknown);
+    assert_eq!(
+        rotate(store, family, 1, 2, LONG).await,
+        RotationOutcome::Unknown
+    );
     assert_eq!(
         rotate(store, self::family(), 1, 2, LONG).await,
-        Rotation::Unknown
+        RotationOutcome::Unknown
     );
 }
 
@@ -175,7 +193,10 @@ pub async fn rotating_prolongs_a_family(store: &dyn Store) {
 pub async fn families_are_independent(store: &dyn Store) {
     let (phone, ada) = signed_in(store, LONG).await;
     let (laptop, namesake) = signed_in(store, LONG).await;
-    assert_eq!(rotate(store, phone, 77, 78, LONG).await, Rotation::Reused);
+    assert_eq!(
+        rotate(store, phone, 77, 78, LONG).await,
+        RotationOutcome::Reused
+    );
     assert_eq!(rotate(store, laptop, 1, 2, LONG).await, namesake.to(2));
     assert_ne!(ada, namesake);
 }
@@ -191,16 +212,19 @@ pub async fn an_account_is_told_with_the_sign_ins_that_can_be_renewed(store: &dy
     ] {
         let (family, token) = (FamilyId(Uuid::now_v7()), TokenHash([token; 32]));
         store
-            .begin_refresh(family, player, token, ttl)
+            .create_token_family(family, player, token, ttl)
             .await
             .expect("begin");
         if token == TokenHash([4; 32]) {
-            assert_eq!(rotate(store, family, 9, 4, LONG).await, Rotation::Reused);
+            assert_eq!(
+                rotate(store, family, 9, 4, LONG).await,
+                RotationOutcome::Reused
+            );
         }
     }
     assert_eq!(
         store.link_identity(ada, "host:7").await.expect("link"),
-        Link::Linked
+        LinkOutcome::Linked
     );
     wait_until(store, now(store).await.plus(2)).await;
     let account = store
@@ -237,16 +261,16 @@ pub async fn raids_visited_are_those_of_today_and_those_that_were_left_in_pages(
         if id == 2 {
             assert_eq!(
                 commit(store, &history.append([left(ada)])).await,
-                Fate::Committed
+                CommitOutcome::Committed
             );
         }
         if id == 4 {
             let both = history.append([left(ada), joined(ada), joined(bob), left(bob)]);
-            assert_eq!(commit(store, &both).await, Fate::Committed);
+            assert_eq!(commit(store, &both).await, CommitOutcome::Committed);
         }
     }
     let visited =
-        |player, after: Option<u64>, limit| store.raids_visited(player, after.map(raid), limit);
+        |player, after: Option<u64>, limit| store.raids_ever_joined(player, after.map(raid), limit);
     assert_eq!(
         visited(ada, None, 10).await.expect("raids"),
         [raid(1), raid(2), raid(4)]

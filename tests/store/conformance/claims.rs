@@ -1,36 +1,39 @@
 //! Who owns a raid, and which raids wait for an owner.
 
-use raidhall::store::{Claim, Epoch, Head};
+use raidhall::store::{ClaimOutcome, Epoch, RaidHead};
 use raidhall_protocol::{RaidId, Seq};
 
 use super::*;
 use crate::history::{failed, instance, player, said, started};
 
-async fn claim(store: &dyn Store, raid: RaidId, by: &Instance) -> Claim {
+async fn claim(store: &dyn Store, raid: RaidId, by: &Instance) -> ClaimOutcome {
     let [claim] = &claim_all(store, &[raid], by).await[..] else {
         panic!("one answer")
     };
     claim.clone()
 }
 
-async fn claim_all(store: &dyn Store, raids: &[RaidId], by: &Instance) -> Vec<Claim> {
+async fn claim_all(store: &dyn Store, raids: &[RaidId], by: &Instance) -> Vec<ClaimOutcome> {
     store.claim(raids, by.id).await.expect("claim")
 }
 
-fn held(by: &Instance) -> Claim {
-    Claim::Held {
+fn held(by: &Instance) -> ClaimOutcome {
+    ClaimOutcome::Held {
         owner: by.id,
         ws_url: by.ws_url.clone(),
     }
 }
 
-async fn head(store: &dyn Store, raid: RaidId) -> Head {
+async fn head(store: &dyn Store, raid: RaidId) -> RaidHead {
     store.head(raid).await.expect("read head").expect("a raid")
 }
 
 pub async fn a_raid_that_does_not_exist_is_missing(store: &dyn Store) {
     let instance = enlisted(store).await;
-    assert_eq!(claim(store, raid(7), &instance).await, Claim::Missing);
+    assert_eq!(
+        claim(store, raid(7), &instance).await,
+        ClaimOutcome::Missing
+    );
     assert_eq!(store.head(raid(7)).await.expect("read head"), None);
 }
 
@@ -40,7 +43,7 @@ pub async fn a_raid_of_a_living_instance_is_held(store: &dyn Store) {
     assert_eq!(claim(store, history.raid, &rival).await, held(&owner));
     assert_eq!(
         head(store, history.raid).await,
-        Head {
+        RaidHead {
             owner: Some(owner.id),
             epoch: Epoch(1),
             last_seq: Seq(2)
@@ -55,12 +58,12 @@ pub async fn a_raid_whose_owners_lease_has_run_out_can_be_claimed(store: &dyn St
 
     assert_eq!(
         claim(store, history.raid, &rival).await,
-        Claim::Ours(Epoch(2))
+        ClaimOutcome::Acquired(Epoch(2))
     );
     store.renew(&owner, LONG).await.expect("renew");
     assert_eq!(
         commit(store, &history.append([said("I was asleep")])).await,
-        Fate::Fenced
+        CommitOutcome::Fenced
     );
     assert_eq!(claim(store, history.raid, &owner).await, held(&rival));
 }
@@ -70,7 +73,7 @@ pub async fn a_raid_whose_owner_never_enlisted_can_be_claimed(store: &dyn Store)
     let history = made(store, 1, &instance(), player(1)).await;
     assert_eq!(
         claim(store, history.raid, &claimer).await,
-        Claim::Ours(Epoch(2))
+        ClaimOutcome::Acquired(Epoch(2))
     );
 }
 
@@ -89,7 +92,7 @@ pub async fn each_claim_is_a_new_epoch(store: &dyn Store) {
         let claimer = if epoch % 2 == 0 { &other } else { &one };
         assert_eq!(
             claim(store, history.raid, claimer).await,
-            Claim::Ours(Epoch(epoch))
+            ClaimOutcome::Acquired(Epoch(epoch))
         );
         assert_eq!(head(store, history.raid).await.owner, Some(claimer.id));
     }
@@ -102,9 +105,9 @@ pub async fn ones_own_raid_can_be_claimed_again(store: &dyn Store) {
 
     assert_eq!(
         claim(store, history.raid, &owner).await,
-        Claim::Ours(Epoch(2))
+        ClaimOutcome::Acquired(Epoch(2))
     );
-    assert_eq!(commit(store, &in_flight).await, Fate::Fenced);
+    assert_eq!(commit(store, &in_flight).await, CommitOutcome::Fenced);
     assert_eq!(head(store, history.raid).await.last_seq, Seq(2));
 }
 
@@ -124,13 +127,16 @@ pub async fn a_released_raid_belongs_to_nobody(store: &dyn Store) {
     for raid in [one.raid, other.raid] {
         assert_eq!(
             head(store, raid).await,
-            Head {
+            RaidHead {
                 owner: None,
                 epoch: Epoch(1),
                 last_seq: Seq(2)
             }
         );
-        assert_eq!(claim(store, raid, &next).await, Claim::Ours(Epoch(2)));
+        assert_eq!(
+            claim(store, raid, &next).await,
+            ClaimOutcome::Acquired(Epoch(2))
+        );
     }
     store.release(&[], owner.id).await.expect("release nothing");
 }
@@ -143,7 +149,7 @@ pub async fn a_release_under_an_older_epoch_changes_nothing(store: &dyn Store) {
     );
     assert_eq!(
         claim(store, stale.raid, &owner).await,
-        Claim::Ours(Epoch(2))
+        ClaimOutcome::Acquired(Epoch(2))
     );
     store
         .release(
@@ -187,7 +193,7 @@ pub async fn of_rival_claims_one_wins(store: &dyn Store) {
     let claims = [claims.0, claims.1, claims.2];
     let winner = claims
         .iter()
-        .position(|claim| *claim == Claim::Ours(Epoch(2)))
+        .position(|claim| *claim == ClaimOutcome::Acquired(Epoch(2)))
         .expect("a winner");
     for (index, claim) in claims
         .into_iter()
@@ -205,14 +211,14 @@ pub async fn a_claim_whose_caller_gave_up_leaves_the_store_usable(store: &dyn St
     give_up_on(|| store.claim(&raids, owner.id))
         .await
         .expect("claim");
-    let Claim::Ours(epoch) = claim(store, history.raid, &owner).await else {
+    let ClaimOutcome::Acquired(epoch) = claim(store, history.raid, &owner).await else {
         panic!("not ours")
     };
     assert_eq!(head(store, history.raid).await.epoch, epoch);
     history.epoch = epoch;
     assert_eq!(
         commit(store, &history.append([said("here")])).await,
-        Fate::Committed
+        CommitOutcome::Committed
     );
 }
 
@@ -239,12 +245,12 @@ pub async fn each_raid_of_a_claim_is_answered_by_itself_and_in_order(store: &dyn
         &claimer,
     )
     .await;
-    let mine = Claim::Ours(Epoch(2));
+    let mine = ClaimOutcome::Acquired(Epoch(2));
     assert_eq!(
         claims,
         [
             held(&living),
-            Claim::Missing,
+            ClaimOutcome::Missing,
             mine.clone(),
             mine.clone(),
             mine.clone(),
@@ -254,7 +260,7 @@ pub async fn each_raid_of_a_claim_is_answered_by_itself_and_in_order(store: &dyn
     for raid in [ours, orphan, free, stray] {
         assert_eq!(
             head(store, raid).await,
-            Head {
+            RaidHead {
                 owner: Some(claimer.id),
                 epoch: Epoch(2),
                 last_seq: Seq(2)
@@ -274,7 +280,7 @@ pub async fn a_claim_of_nothing_is_nothing(store: &dyn Store) {
     let claimer = enlisted(store).await;
     assert_eq!(claim_all(store, &[], &claimer).await, []);
     assert_eq!(store.heads(&[]).await.expect("heads"), []);
-    assert_eq!(store.owned(claimer.id).await.expect("owned"), []);
+    assert_eq!(store.owned_raids(claimer.id).await.expect("owned"), []);
 }
 
 pub async fn a_raid_that_is_asked_for_twice_is_claimed_once(store: &dyn Store) {
@@ -287,9 +293,9 @@ pub async fn a_raid_that_is_asked_for_twice_is_claimed_once(store: &dyn Store) {
     assert_eq!(
         claims,
         [
-            Claim::Ours(Epoch(2)),
-            Claim::Ours(Epoch(2)),
-            Claim::Ours(Epoch(2))
+            ClaimOutcome::Acquired(Epoch(2)),
+            ClaimOutcome::Acquired(Epoch(2)),
+            ClaimOutcome::Acquired(Epoch(2))
         ]
     );
     assert_eq!(head(store, one).await.epoch, Epoch(2));
@@ -319,8 +325,10 @@ pub async fn rival_claims_of_many_raids_give_each_to_one(store: &dyn Store) {
         for (raid, (mine, theirs)) in raids.iter().zip(mine.iter().zip(theirs.iter().rev())) {
             let epoch = Epoch(round + 2);
             let owner = match (mine, theirs) {
-                (Claim::Ours(won), lost) if *lost == held(&one) && *won == epoch => &one,
-                (lost, Claim::Ours(won)) if *lost == held(&other) && *won == epoch => &other,
+                (ClaimOutcome::Acquired(won), lost) if *lost == held(&one) && *won == epoch => &one,
+                (lost, ClaimOutcome::Acquired(won)) if *lost == held(&other) && *won == epoch => {
+                    &other
+                }
                 both => panic!("raid {raid}: {both:?}"),
             };
             let head = head(store, *raid).await;
@@ -331,16 +339,20 @@ pub async fn rival_claims_of_many_raids_give_each_to_one(store: &dyn Store) {
             );
         }
         for rival in [&one, &other] {
-            let owned = store.owned(rival.id).await.expect("owned");
+            let owned = store.owned_raids(rival.id).await.expect("owned");
             store.release(&owned, rival.id).await.expect("release");
         }
     }
 }
 
-async fn claim_until_settled(store: &dyn Store, raids: &[RaidId], by: &Instance) -> Vec<Claim> {
+async fn claim_until_settled(
+    store: &dyn Store,
+    raids: &[RaidId],
+    by: &Instance,
+) -> Vec<ClaimOutcome> {
     let mut claims = claim_all(store, raids, by).await;
     for (raid, claim) in raids.iter().zip(&mut claims) {
-        while *claim == Claim::Contested {
+        while *claim == ClaimOutcome::Contested {
             *claim = self::claim(store, *raid, by).await;
         }
     }
@@ -353,26 +365,32 @@ pub async fn an_instance_owns_what_it_made_and_claimed_and_did_not_release(store
     let made_by_owner = made(store, 2, &owner, player(1)).await.raid;
     let released = made(store, 1, &owner, player(1)).await.raid;
     let kept = made(store, 4, &other, player(1)).await.raid;
-    assert_eq!(claim(store, claimed, &owner).await, Claim::Ours(Epoch(2)));
+    assert_eq!(
+        claim(store, claimed, &owner).await,
+        ClaimOutcome::Acquired(Epoch(2))
+    );
     store
         .release(&[(released, Epoch(1))], owner.id)
         .await
         .expect("release");
 
-    let owned = store.owned(owner.id).await.expect("owned");
+    let owned = store.owned_raids(owner.id).await.expect("owned");
     assert_eq!(owned, [(made_by_owner, Epoch(1)), (claimed, Epoch(2))]);
     assert_eq!(
-        store.owned(other.id).await.expect("owned"),
+        store.owned_raids(other.id).await.expect("owned"),
         [(kept, Epoch(1))]
     );
-    assert_eq!(store.owned(instance().id).await.expect("owned"), []);
+    assert_eq!(store.owned_raids(instance().id).await.expect("owned"), []);
 
     let_lapse(store, &owner).await;
-    let owned = store.owned(owner.id).await.expect("owned");
+    let owned = store.owned_raids(owner.id).await.expect("owned");
     assert_eq!(owned.len(), 2, "until somebody claims them");
-    assert_eq!(claim(store, claimed, &other).await, Claim::Ours(Epoch(3)));
     assert_eq!(
-        store.owned(owner.id).await.expect("owned"),
+        claim(store, claimed, &other).await,
+        ClaimOutcome::Acquired(Epoch(3))
+    );
+    assert_eq!(
+        store.owned_raids(owner.id).await.expect("owned"),
         [(made_by_owner, Epoch(1))]
     );
 }
@@ -382,7 +400,7 @@ pub async fn heads_of_several_raids_leave_missing_ones_out(store: &dyn Store) {
     let mut spoken = made(store, 2, &owner, player(1)).await;
     assert_eq!(
         commit(store, &spoken.append([said("hello")])).await,
-        Fate::Committed
+        CommitOutcome::Committed
     );
     let free = made(store, 1, &owner, player(1)).await;
     store
@@ -395,7 +413,7 @@ pub async fn heads_of_several_raids_leave_missing_ones_out(store: &dyn Store) {
         .await
         .expect("heads");
     heads.sort_unstable_by_key(|(raid, _)| *raid);
-    let head = |owner, last_seq| Head {
+    let head = |owner, last_seq| RaidHead {
         owner,
         epoch: Epoch(1),
         last_seq: Seq(last_seq),
@@ -415,7 +433,7 @@ async fn active(store: &dyn Store, id: u64, owner: &Instance, deadline: UnixMill
     let mut history = made(store, id, owner, player(1)).await;
     assert_eq!(
         commit(store, &history.append([started(deadline)])).await,
-        Fate::Committed
+        CommitOutcome::Committed
     );
     history
 }
@@ -433,30 +451,33 @@ pub async fn due_raids_are_those_that_nobody_living_owns(store: &dyn Store) {
         .await
         .expect("release");
     assert_eq!(
-        store.due(instance().id, at, 10).await.expect("due"),
+        store.due_raids(instance().id, at, 10).await.expect("due"),
         [released.raid]
     );
 
     let_lapse(store, &dying).await;
     assert_eq!(
-        store.due(instance().id, at, 10).await.expect("due"),
+        store.due_raids(instance().id, at, 10).await.expect("due"),
         [orphan.raid, released.raid]
     );
     assert_eq!(
         store
-            .due(instance().id, at.plus(-1), 10)
+            .due_raids(instance().id, at.plus(-1), 10)
             .await
             .expect("due"),
         []
     );
     assert_eq!(
-        store.due(instance().id, at.plus(1), 10).await.expect("due"),
+        store
+            .due_raids(instance().id, at.plus(1), 10)
+            .await
+            .expect("due"),
         [orphan.raid, released.raid, later.raid]
     );
 
     let_lapse(store, &living).await;
     assert_eq!(
-        store.due(instance().id, at, 10).await.expect("due"),
+        store.due_raids(instance().id, at, 10).await.expect("due"),
         [held.raid, orphan.raid, released.raid]
     );
 }
@@ -467,7 +488,7 @@ pub async fn due_raids_come_most_urgent_first(store: &dyn Store) {
         active(store, id, &instance(), at.plus(offset)).await;
     }
     let due = store
-        .due(instance().id, at.plus(100), 3)
+        .due_raids(instance().id, at.plus(100), 3)
         .await
         .expect("due");
     assert_eq!(due, [raid(4), raid(2), raid(3)]);
@@ -477,12 +498,15 @@ pub async fn ended_raids_are_not_due(store: &dyn Store) {
     let at = UnixMillis(1_900_000_000_000);
     let mut history = active(store, 1, &instance(), at).await;
     assert_eq!(
-        store.due(instance().id, at, 10).await.expect("due"),
+        store.due_raids(instance().id, at, 10).await.expect("due"),
         [history.raid]
     );
     assert_eq!(
         commit(store, &history.append([failed()])).await,
-        Fate::Committed
+        CommitOutcome::Committed
     );
-    assert_eq!(store.due(instance().id, at, 10).await.expect("due"), []);
+    assert_eq!(
+        store.due_raids(instance().id, at, 10).await.expect("due"),
+        []
+    );
 }

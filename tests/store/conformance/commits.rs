@@ -1,6 +1,6 @@
 //! Appending to the ledger: exactly once, fenced, each raid by itself.
 
-use raidhall::store::{Claim, Epoch};
+use raidhall::store::{ClaimOutcome, Epoch};
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{EventData, Seq};
 
@@ -29,14 +29,14 @@ pub async fn a_creation_makes_the_raid(store: &dyn Store) {
     let mut history = History::of(raid(1), owner.id);
     history.create_key = Some(op("make"));
     let creation = history.creation(leader);
-    assert_eq!(commit(store, &creation).await, Fate::Committed);
+    assert_eq!(commit(store, &creation).await, CommitOutcome::Committed);
 
     let loaded = store
         .load(raid(1), 10)
         .await
         .expect("load")
         .expect("a raid");
-    assert_eq!(loaded.born, history.born);
+    assert_eq!(loaded.created_month, history.born);
     assert_eq!(
         (loaded.head.owner, loaded.head.epoch),
         (Some(owner.id), Epoch(1))
@@ -51,7 +51,7 @@ pub async fn a_creation_makes_the_raid(store: &dyn Store) {
     assert_eq!(loaded.tail, events);
 
     let rows = store
-        .raids_of(leader, None, None, 10)
+        .raids_by_member(leader, None, None, 10)
         .await
         .expect("raids of");
     assert_eq!(rows.len(), 1);
@@ -77,17 +77,17 @@ pub async fn a_second_creation_with_the_same_key_exists(store: &dyn Store) {
     (first.create_key, second.create_key) = (Some(op("make")), Some(op("make")));
     assert_eq!(
         commit(store, &first.creation(player(1))).await,
-        Fate::Committed
+        CommitOutcome::Committed
     );
     assert_eq!(
         commit(store, &second.creation(player(1))).await,
-        Fate::Exists
+        CommitOutcome::Exists
     );
     assert_eq!(store.head(raid(2)).await.expect("read head"), None);
     assert_eq!(event_count(store, 2).await, 0);
     assert_eq!(
         store
-            .raids_of(player(1), None, None, 10)
+            .raids_by_member(player(1), None, None, 10)
             .await
             .expect("raids of")
             .len(),
@@ -104,7 +104,7 @@ pub async fn a_second_creation_with_the_same_invite_code_exists(store: &dyn Stor
     made(store, 1, &owner, player(1)).await;
     let mut second = History::of(raid(2), owner.id);
     let append = second.append([raid_created(raid(1)), joined(player(1))]);
-    assert_eq!(commit(store, &append).await, Fate::Exists);
+    assert_eq!(commit(store, &append).await, CommitOutcome::Exists);
     assert_eq!(store.head(raid(2)).await.expect("read head"), None);
     assert_eq!(event_count(store, 2).await, 0);
     assert_eq!(
@@ -125,8 +125,8 @@ pub async fn of_two_creations_with_one_key_in_one_batch_one_is_made(store: &dyn 
     (first.create_key, second.create_key) = (Some(op("make")), Some(op("make")));
     let batch = [first.creation(player(1)), second.creation(player(1))];
     let mut fates = store.commit(&batch).await.expect("commit");
-    fates.sort_by_key(|fate| *fate == Fate::Exists);
-    assert_eq!(fates, [Fate::Committed, Fate::Exists]);
+    fates.sort_by_key(|fate| *fate == CommitOutcome::Exists);
+    assert_eq!(fates, [CommitOutcome::Committed, CommitOutcome::Exists]);
     assert_eq!(event_count(store, 1).await + event_count(store, 2).await, 2);
 }
 
@@ -141,7 +141,7 @@ pub async fn a_creation_sent_again_is_committed_once(store: &dyn Store) {
         completed_task(leader, 5),
     ]);
     for _ in 0..3 {
-        assert_eq!(commit(store, &creation).await, Fate::Committed);
+        assert_eq!(commit(store, &creation).await, CommitOutcome::Committed);
     }
     assert_eq!(event_count(store, 1).await, 3);
     assert_eq!(totals(store, leader).await, (5, 1, 0));
@@ -153,7 +153,7 @@ pub async fn an_append_sent_again_is_committed_once(store: &dyn Store) {
     let mut history = made(store, 1, &owner, ada).await;
     let append = history.append_op([completed_task(ada, 40), won(&[ada])], Some(op("done")));
     for _ in 0..3 {
-        assert_eq!(commit(store, &append).await, Fate::Committed);
+        assert_eq!(commit(store, &append).await, CommitOutcome::Committed);
     }
     assert_eq!(event_count(store, 1).await, 4);
     assert_eq!(totals(store, ada).await, (40, 1, 1));
@@ -165,11 +165,11 @@ pub async fn an_append_overtaken_by_the_next_is_committed_once(store: &dyn Store
     let mut history = made(store, 1, &owner, ada).await;
     let append = history.append([completed_task(ada, 40)]);
     let next = history.append([completed_task(ada, 2)]);
-    assert_eq!(commit(store, &append).await, Fate::Committed);
-    assert_eq!(commit(store, &next).await, Fate::Committed);
+    assert_eq!(commit(store, &append).await, CommitOutcome::Committed);
+    assert_eq!(commit(store, &next).await, CommitOutcome::Committed);
     assert_eq!(
         commit(store, &append).await,
-        Fate::Committed,
+        CommitOutcome::Committed,
         "the answer had been lost"
     );
     assert_eq!(event_count(store, 1).await, 4);
@@ -183,9 +183,9 @@ pub async fn an_older_epoch_is_fenced(store: &dyn Store) {
     let stale = history.append([completed_task(ada, 40)]);
     assert_eq!(
         store.claim(&[raid(1)], owner.id).await.expect("claim"),
-        [Claim::Ours(Epoch(2))]
+        [ClaimOutcome::Acquired(Epoch(2))]
     );
-    assert_eq!(commit(store, &stale).await, Fate::Fenced);
+    assert_eq!(commit(store, &stale).await, CommitOutcome::Fenced);
     assert_eq!(event_count(store, 1).await, 2);
     assert_eq!(totals(store, ada).await, (0, 0, 0));
 
@@ -193,11 +193,11 @@ pub async fn an_older_epoch_is_fenced(store: &dyn Store) {
     newer.epoch = Epoch(3);
     assert_eq!(
         commit(store, &newer).await,
-        Fate::Fenced,
+        CommitOutcome::Fenced,
         "an epoch that nobody was given"
     );
     newer.epoch = Epoch(2);
-    assert_eq!(commit(store, &newer).await, Fate::Committed);
+    assert_eq!(commit(store, &newer).await, CommitOutcome::Committed);
 }
 
 pub async fn another_owner_is_fenced(store: &dyn Store) {
@@ -206,14 +206,14 @@ pub async fn another_owner_is_fenced(store: &dyn Store) {
     history.owner = rival.id;
     assert_eq!(
         commit(store, &history.append([said("mine!")])).await,
-        Fate::Fenced
+        CommitOutcome::Fenced
     );
     assert_eq!(last_seq(store, 1).await, Seq(2));
 
     let mut usurper = History::of(raid(1), rival.id);
     assert_eq!(
         commit(store, &usurper.creation(player(2))).await,
-        Fate::Fenced,
+        CommitOutcome::Fenced,
         "the id is taken"
     );
     assert_eq!(event_count(store, 1).await, 2);
@@ -228,7 +228,7 @@ pub async fn a_released_raid_is_fenced(store: &dyn Store) {
         .expect("release");
     assert_eq!(
         commit(store, &history.append([said("one more thing")])).await,
-        Fate::Fenced
+        CommitOutcome::Fenced
     );
     assert_eq!(event_count(store, 1).await, 2);
 }
@@ -239,7 +239,7 @@ pub async fn a_raid_that_was_never_made_is_fenced(store: &dyn Store) {
     history.creation(player(1)); // never sent
     assert_eq!(
         commit(store, &history.append([said("hello?")])).await,
-        Fate::Fenced
+        CommitOutcome::Fenced
     );
     assert_eq!(store.head(raid(1)).await.expect("read head"), None);
     assert_eq!(event_count(store, 1).await, 0);
@@ -252,10 +252,10 @@ pub async fn an_append_ahead_of_its_predecessor_is_unclear(store: &dyn Store) {
         history.append([said("one")]),
         history.append([said("two"), said("three")]),
     );
-    assert_eq!(commit(store, &second).await, Fate::Unclear);
+    assert_eq!(commit(store, &second).await, CommitOutcome::Unclear);
     assert_eq!(event_count(store, 1).await, 2);
-    assert_eq!(commit(store, &first).await, Fate::Committed);
-    assert_eq!(commit(store, &second).await, Fate::Committed);
+    assert_eq!(commit(store, &first).await, CommitOutcome::Committed);
+    assert_eq!(commit(store, &second).await, CommitOutcome::Committed);
     assert_eq!(event_count(store, 1).await, 5);
 }
 
@@ -265,11 +265,11 @@ pub async fn an_append_across_the_head_is_fenced(store: &dyn Store) {
     let mut fork = history.clone();
     assert_eq!(
         commit(store, &history.append([said("one")])).await,
-        Fate::Committed
+        CommitOutcome::Committed
     );
     assert_eq!(
         commit(store, &fork.append([said("uno"), said("dos")])).await,
-        Fate::Fenced
+        CommitOutcome::Fenced
     );
     assert_eq!(event_count(store, 1).await, 3);
 }
@@ -303,9 +303,9 @@ pub async fn one_fenced_raid_leaves_the_other_49_alone(store: &dyn Store) {
 
     for (index, fate) in fates.into_iter().enumerate() {
         let expected = if index == 20 {
-            Fate::Fenced
+            CommitOutcome::Fenced
         } else {
-            Fate::Committed
+            CommitOutcome::Committed
         };
         assert_eq!(fate, expected, "append {index}");
     }
@@ -321,7 +321,10 @@ pub async fn a_repeated_op_refuses_the_batch_and_only_it_is_refused_alone(store:
     let owner = enlisted(store).await;
     let ada = newcomer(store, "Ada").await;
     let mut batch = raids_with_appends(store, &owner, 50, |_| completed_task(ada, 10)).await;
-    assert_eq!(commit(store, &batch[30].clone()).await, Fate::Committed);
+    assert_eq!(
+        commit(store, &batch[30].clone()).await,
+        CommitOutcome::Committed
+    );
     for recorded in &mut batch[30].events {
         recorded.event.seq = recorded.event.seq.next(); // another event, the same op
     }
@@ -343,7 +346,7 @@ pub async fn a_repeated_op_refuses_the_batch_and_only_it_is_refused_alone(store:
         } else {
             assert_eq!(
                 commit(store, append).await,
-                Fate::Committed,
+                CommitOutcome::Committed,
                 "append {index}"
             );
         }
@@ -402,7 +405,7 @@ pub async fn earnings_add_up_across_raids_and_within_one(store: &dyn Store) {
     ];
     assert_eq!(
         store.commit(&batch).await.expect("commit"),
-        [Fate::Committed; 2]
+        [CommitOutcome::Committed; 2]
     );
     assert_eq!(totals(store, ada).await, (111, 3, 0));
     assert_eq!(totals(store, bob).await, (1_000, 1, 0));
@@ -417,11 +420,11 @@ pub async fn what_was_committed_before_is_not_counted_again_beside_new_raids(sto
     .await;
     assert_eq!(
         store.commit(&batch[..2]).await.expect("commit"),
-        [Fate::Committed; 2]
+        [CommitOutcome::Committed; 2]
     );
     assert_eq!(
         store.commit(&batch).await.expect("commit"),
-        [Fate::Committed; 4]
+        [CommitOutcome::Committed; 4]
     );
     assert_eq!(totals(store, ada).await, (11_110, 4, 0));
 }
@@ -438,11 +441,11 @@ pub async fn whoever_leaves_and_rejoins_at_once_is_a_member(store: &dyn Store) {
         said("I'm back"),
         joined(bob),
     ]);
-    assert_eq!(commit(store, &append).await, Fate::Committed);
+    assert_eq!(commit(store, &append).await, CommitOutcome::Committed);
     for player in [ada, bob] {
         assert_eq!(
             store
-                .raids_of(player, None, None, 10)
+                .raids_by_member(player, None, None, 10)
                 .await
                 .expect("raids of")
                 .len(),
@@ -456,11 +459,11 @@ pub async fn whoever_joins_and_leaves_at_once_is_no_member(store: &dyn Store) {
     let (ada, bob) = (newcomer(store, "Ada").await, newcomer(store, "Bob").await);
     let mut history = made(store, 1, &owner, ada).await;
     let append = history.append([joined(bob), left(ada), left(bob)]);
-    assert_eq!(commit(store, &append).await, Fate::Committed);
+    assert_eq!(commit(store, &append).await, CommitOutcome::Committed);
     for player in [ada, bob] {
         assert_eq!(
             store
-                .raids_of(player, None, None, 10)
+                .raids_by_member(player, None, None, 10)
                 .await
                 .expect("raids of"),
             []
@@ -485,7 +488,7 @@ pub async fn the_ranked_players_have_won_one_raid_more(store: &dyn Store) {
     ];
     assert_eq!(
         store.commit(&batch).await.expect("commit"),
-        [Fate::Committed; 2]
+        [CommitOutcome::Committed; 2]
     );
     assert_eq!(totals(store, ada).await, (7, 1, 2));
     assert_eq!(totals(store, bob).await, (0, 0, 1));
@@ -502,8 +505,14 @@ pub async fn the_row_follows_the_events(store: &dyn Store) {
         vec![said("go"), completed_task(ada, 40)],
         vec![won(&[ada])],
     ] {
-        assert_eq!(commit(store, &history.append(data)).await, Fate::Committed);
-        let rows = store.raids_of(ada, None, None, 1).await.expect("raids of");
+        assert_eq!(
+            commit(store, &history.append(data)).await,
+            CommitOutcome::Committed
+        );
+        let rows = store
+            .raids_by_member(ada, None, None, 1)
+            .await
+            .expect("raids of");
         assert_eq!(
             (rows[0].header, rows[0].last_seq),
             (history.header, history.seq)
@@ -524,8 +533,8 @@ pub async fn a_commit_whose_caller_gave_up_leaves_the_store_usable(store: &dyn S
         let _ = tokio::time::timeout(patience, store.commit(&batch)).await;
         loop {
             match commit(store, &append).await {
-                Fate::Committed => break,
-                Fate::Unclear => tokio::time::sleep(BRIEF).await,
+                CommitOutcome::Committed => break,
+                CommitOutcome::Unclear => tokio::time::sleep(BRIEF).await,
                 fate => panic!("round {round}: {fate:?}"),
             }
         }
@@ -544,8 +553,8 @@ pub async fn concurrent_commits_each_take_effect_once(store: &dyn Store) {
     let settle = async |batch: &[Append]| {
         loop {
             match store.commit(batch).await.expect("commit") {
-                fates if fates.iter().all(|fate| *fate == Fate::Committed) => break,
-                fates => assert!(!fates.contains(&Fate::Fenced), "{fates:?}"),
+                fates if fates.iter().all(|fate| *fate == CommitOutcome::Committed) => break,
+                fates => assert!(!fates.contains(&CommitOutcome::Fenced), "{fates:?}"),
             }
             tokio::time::sleep(BRIEF).await;
         }

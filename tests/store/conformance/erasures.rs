@@ -1,7 +1,8 @@
 //! Players who are to be forgotten.
 
 use raidhall::store::{
-    Deed, Epoch, Erasure, FamilyId, Link, Notice, Place, RaidLookup, Rotation, TokenHash,
+    Epoch, Erasure, FamilyId, FeedCursor, LinkOutcome, NewAuditEntry, Notice, RaidLookup,
+    RotationOutcome, TokenHash,
 };
 use raidhall_protocol::{Event, EventData, RaidId, Seq};
 use serde_json::json;
@@ -14,9 +15,9 @@ use crate::history::{contributed, joined, player, raid, raid_created, said};
 
 const NAME: &str = "[erased]";
 
-fn deed(action: &'static str) -> Deed {
+fn deed(action: &'static str) -> NewAuditEntry {
     let (actor, target, request_id) = ("5".into(), "player 5".into(), "r-1".into());
-    Deed {
+    NewAuditEntry {
         actor,
         action,
         target,
@@ -29,11 +30,11 @@ pub async fn a_closed_account_is_nobodys_any_more(store: &dyn Store) {
     let (ada, ben) = (newcomer(store, "Ada").await, newcomer(store, "Ben").await);
     assert_eq!(
         store.link_identity(ada, "u-1").await.expect("link"),
-        Link::Linked
+        LinkOutcome::Linked
     );
     let (family, token) = (FamilyId(Uuid::now_v7()), TokenHash([1; 32]));
     store
-        .begin_refresh(family, ada, token, LONG)
+        .create_token_family(family, ada, token, LONG)
         .await
         .expect("signed in");
     assert!(store.ban(ada, "spam", &deed("ban")).await.expect("ban"));
@@ -72,7 +73,10 @@ pub async fn a_closed_account_is_nobodys_any_more(store: &dyn Store) {
             .external_id,
         None
     );
-    assert_eq!(rotate(store, family, 1, 2, LONG).await, Rotation::Unknown);
+    assert_eq!(
+        rotate(store, family, 1, 2, LONG).await,
+        RotationOutcome::Unknown
+    );
     let bans = store.bans(None, 10).await.expect("bans");
     assert_eq!(
         bans.iter()
@@ -85,14 +89,14 @@ pub async fn a_closed_account_is_nobodys_any_more(store: &dyn Store) {
         "it is for good"
     );
     assert!(!store.ban(ada, "again", &deed("ban")).await.expect("ban"));
-    let told = store.notices(0).await.expect("notices").list;
-    let banned = Notice::Player {
+    let told = store.notices(0).await.expect("notices").notices;
+    let banned = Notice::BanChanged {
         player: ada,
         banned: true,
     };
     assert!(told.iter().any(|(_, notice)| *notice == banned), "{told:?}");
     let deeds: Vec<_> = store
-        .audit(0, 10)
+        .audit_entries(0, 10)
         .await
         .expect("audit")
         .into_iter()
@@ -101,7 +105,7 @@ pub async fn a_closed_account_is_nobodys_any_more(store: &dyn Store) {
     assert_eq!(deeds, ["ban", "erase"]);
     assert_ne!(
         store
-            .admit_identity("u-1", "Ada")
+            .find_or_create_by_identity("u-1", "Ada")
             .await
             .expect("admitted")
             .id,
@@ -206,7 +210,10 @@ pub async fn rewritten_events_are_read_everywhere_and_stay_in_their_places(store
     if let EventData::RaidCreated { title, .. } = &mut clean[0].data {
         NAME.clone_into(title);
     }
-    store.rewrite(id, &clean, Seq(3)).await.expect("rewritten");
+    store
+        .rewrite_events(id, &clean, Seq(3))
+        .await
+        .expect("rewritten");
     let read = store.events(id, Seq::ZERO, 10).await.expect("events");
     assert_eq!(read[..3], clean[..]);
     assert_eq!(read[3], made.events[3].event, "the others are as they were");
@@ -216,11 +223,18 @@ pub async fn rewritten_events_are_read_everywhere_and_stay_in_their_places(store
         Some(Seq(3)),
         "not below three"
     );
-    store.rewrite(id, &[], Seq(4)).await.expect("rewritten");
+    store
+        .rewrite_events(id, &[], Seq(4))
+        .await
+        .expect("rewritten");
     let loaded = store.load(id, 10).await.expect("load").expect("a raid");
     assert_eq!((loaded.snapshot, loaded.tail), (None, read));
     assert_eq!(
-        store.raids_of(ada, None, None, 10).await.expect("raids")[1].title,
+        store
+            .raids_by_member(ada, None, None, 10)
+            .await
+            .expect("raids")[1]
+            .title,
         NAME
     );
     assert_eq!(
@@ -240,7 +254,7 @@ pub async fn rewritten_events_are_read_everywhere_and_stay_in_their_places(store
     assert!(after.contains(&(id, clean[2].clone())));
     assert_eq!(places(after), places(before));
     commit(store, &history.append([said("more")])).await;
-    let nobody = store.rewrite(raid(99), &clean, Seq(9)).await;
+    let nobody = store.rewrite_events(raid(99), &clean, Seq(9)).await;
     nobody.expect("there is nothing to rewrite");
 }
 
@@ -256,7 +270,7 @@ fn joined_as(data: &EventData) -> EventData {
 async fn feed(store: &dyn Store, count: usize) -> Vec<(RaidId, Event)> {
     loop {
         let fed = store
-            .feed(Place::default(), 100)
+            .read_feed(FeedCursor::default(), 100)
             .await
             .expect("feed")
             .events;

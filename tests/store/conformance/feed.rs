@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use raidhall::store::Place;
+use raidhall::store::FeedCursor;
 use raidhall_protocol::{Event, RaidId};
 use tokio::time::{Instant, sleep};
 
@@ -14,10 +14,10 @@ const HELD_BACK: Duration = Duration::from_secs(30);
 /// The whole feed of so many events, in pages. A transaction under way anywhere in the server, other tests' too, may hold
 /// events back for as long as it lasts.
 async fn followed(store: &dyn Store, count: usize, page: u32) -> Vec<(RaidId, Event)> {
-    let (mut place, mut all) = (Place::default(), Vec::new());
+    let (mut place, mut all) = (FeedCursor::default(), Vec::new());
     let since = Instant::now();
     loop {
-        let fed = store.feed(place, page).await.expect("feed");
+        let fed = store.read_feed(place, page).await.expect("feed");
         assert!(fed.events.len() <= page as usize);
         if fed.events.is_empty() {
             assert_eq!(fed.next, place, "the end stays where it is");
@@ -78,7 +78,11 @@ pub async fn the_feed_names_the_lineage_though_it_is_empty(store: &dyn Store) {
         .expect("renew")
         .lineage;
     assert_eq!(
-        store.feed(Place::default(), 1).await.expect("feed").lineage,
+        store
+            .read_feed(FeedCursor::default(), 1)
+            .await
+            .expect("feed")
+            .lineage,
         lineage
     );
 }

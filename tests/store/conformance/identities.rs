@@ -1,30 +1,33 @@
 //! Players by what they are called elsewhere, and proofs that are good for once.
 
-use raidhall::store::Link;
+use raidhall::store::LinkOutcome;
 
 use super::*;
 use crate::history::player;
 
 pub async fn an_identity_is_the_same_player_each_time(store: &dyn Store) {
     assert_eq!(
-        store.player_of_identity("host:7").await.expect("read"),
+        store.player_by_identity("host:7").await.expect("read"),
         None
     );
-    let made = store.admit_identity("host:7", "Ada").await.expect("admit");
+    let made = store
+        .find_or_create_by_identity("host:7", "Ada")
+        .await
+        .expect("admit");
     assert_eq!(
         store
-            .admit_identity("host:7", "Another name")
+            .find_or_create_by_identity("host:7", "Another name")
             .await
             .expect("admit"),
         made
     );
     assert_eq!(
-        store.player_of_identity("host:7").await.expect("read"),
+        store.player_by_identity("host:7").await.expect("read"),
         Some(made.clone())
     );
     assert_ne!(
         store
-            .admit_identity("host:8", "Ada")
+            .find_or_create_by_identity("host:8", "Ada")
             .await
             .expect("admit")
             .id,
@@ -42,7 +45,7 @@ pub async fn an_identity_is_the_same_player_each_time(store: &dyn Store) {
 }
 
 pub async fn of_many_who_bring_an_identity_at_once_one_player_is_made(store: &dyn Store) {
-    let admit = || store.admit_identity("host:7", "Ada");
+    let admit = || store.find_or_create_by_identity("host:7", "Ada");
     let (a, b, c, d) = tokio::join!(admit(), admit(), admit(), admit());
     let ids: Vec<_> = [a, b, c, d]
         .into_iter()
@@ -54,25 +57,29 @@ pub async fn of_many_who_bring_an_identity_at_once_one_player_is_made(store: &dy
 pub async fn an_identity_is_linked_unless_either_side_is_taken(store: &dyn Store) {
     let (ada, ben) = (newcomer(store, "Ada").await, newcomer(store, "Ben").await);
     let link = async |player, identity| store.link_identity(player, identity).await.expect("link");
-    assert_eq!(link(ada, "host:7").await, Link::Linked);
-    assert_eq!(link(ada, "host:7").await, Link::Linked, "once more");
-    assert_eq!(link(ada, "host:8").await, Link::HasAnother);
-    assert_eq!(link(ben, "host:7").await, Link::Taken);
-    assert_eq!(link(player(12_345), "host:9").await, Link::Missing);
+    assert_eq!(link(ada, "host:7").await, LinkOutcome::Linked);
+    assert_eq!(link(ada, "host:7").await, LinkOutcome::Linked, "once more");
+    assert_eq!(link(ada, "host:8").await, LinkOutcome::HasAnother);
+    assert_eq!(link(ben, "host:7").await, LinkOutcome::Taken);
+    assert_eq!(link(player(12_345), "host:9").await, LinkOutcome::Missing);
     assert_eq!(
         store
-            .player_of_identity("host:7")
+            .player_by_identity("host:7")
             .await
             .expect("read")
             .map(|player| player.id),
         Some(ada)
     );
     assert_eq!(
-        store.admit_identity("host:7", "x").await.expect("admit").id,
+        store
+            .find_or_create_by_identity("host:7", "x")
+            .await
+            .expect("admit")
+            .id,
         ada
     );
     assert_eq!(
-        store.player_of_identity("host:8").await.expect("read"),
+        store.player_by_identity("host:8").await.expect("read"),
         None
     );
 }
@@ -84,18 +91,18 @@ pub async fn of_two_who_link_an_identity_at_once_one_has_it(store: &dyn Store) {
         store.link_identity(ben, "host:7")
     );
     let mut links = [one.expect("link"), other.expect("link")];
-    links.sort_by_key(|link| *link != Link::Linked);
-    assert_eq!(links, [Link::Linked, Link::Taken]);
+    links.sort_by_key(|link| *link != LinkOutcome::Linked);
+    assert_eq!(links, [LinkOutcome::Linked, LinkOutcome::Taken]);
 }
 
 pub async fn a_proof_is_good_for_once_until_it_is_forgotten(store: &dyn Store) {
-    let used = async |proof: u8, ttl| store.use_proof([proof; 32], ttl).await.expect("use");
+    let used = async |proof: u8, ttl| store.consume_proof([proof; 32], ttl).await.expect("use");
     assert!(used(1, LONG).await);
     assert!(!used(1, LONG).await);
     assert!(used(2, LONG).await);
     let both = tokio::join!(
-        store.use_proof([3; 32], LONG),
-        store.use_proof([3; 32], LONG)
+        store.consume_proof([3; 32], LONG),
+        store.consume_proof([3; 32], LONG)
     );
     let both = [both.0.expect("use"), both.1.expect("use")];
     assert!(both[0] != both[1], "of two at once one counts");

@@ -1,13 +1,13 @@
 //! Instances and their leases.
 
-use raidhall::store::{Claim, InstanceId, Peer};
+use raidhall::store::{ClaimOutcome, InstanceId, PeerInstance};
 
 use super::*;
 use crate::history::player;
 
 pub async fn a_lease_tells_the_databases_time(store: &dyn Store) {
     let instance = instance();
-    let first = store.enlist(&instance, LONG, LONG).await.expect("enlist");
+    let first = store.register(&instance, LONG, LONG).await.expect("enlist");
     assert!(
         first.now > UnixMillis(1_600_000_000_000),
         "milliseconds since 1970: {}",
@@ -20,7 +20,7 @@ pub async fn a_lease_tells_the_databases_time(store: &dyn Store) {
 
 pub async fn the_lineage_stays(store: &dyn Store) {
     let instance = instance();
-    let first = store.enlist(&instance, LONG, LONG).await.expect("enlist");
+    let first = store.register(&instance, LONG, LONG).await.expect("enlist");
     let second = store.renew(&instance, LONG).await.expect("renew");
     assert!(!first.lineage.is_empty());
     assert_eq!(first.lineage, second.lineage);
@@ -31,7 +31,7 @@ pub async fn two_instances_live_side_by_side(store: &dyn Store) {
     let here = made(store, 1, &first, player(1)).await;
     let there = made(store, 2, &second, player(1)).await;
     let held = |by: &Instance| {
-        [Claim::Held {
+        [ClaimOutcome::Held {
             owner: by.id,
             ws_url: by.ws_url.clone(),
         }]
@@ -63,7 +63,7 @@ pub async fn retiring_gives_every_raid_back(store: &dyn Store) {
     let mut history = made(store, 1, &leaving, player(1)).await;
     let kept = made(store, 2, &staying, player(1)).await;
 
-    store.retire(leaving.id).await.expect("retire");
+    store.deregister(leaving.id).await.expect("retire");
 
     let head = store
         .head(history.raid)
@@ -74,14 +74,14 @@ pub async fn retiring_gives_every_raid_back(store: &dyn Store) {
     assert_eq!(head.epoch, history.epoch);
     assert_eq!(
         commit(store, &history.append([crate::history::said("late")])).await,
-        Fate::Fenced
+        CommitOutcome::Fenced
     );
     assert!(matches!(
         store
             .claim(&[history.raid], staying.id)
             .await
             .expect("claim")[..],
-        [Claim::Ours(_)]
+        [ClaimOutcome::Acquired(_)]
     ));
     assert_eq!(
         store
@@ -92,15 +92,15 @@ pub async fn retiring_gives_every_raid_back(store: &dyn Store) {
             .owner,
         Some(staying.id)
     );
-    store.retire(leaving.id).await.expect("retire twice");
+    store.deregister(leaving.id).await.expect("retire twice");
 }
 
 /// The peers that a renewal sees, without those that only look at the clock.
-async fn peers(store: &dyn Store, of: &Instance) -> Vec<Peer> {
+async fn peers(store: &dyn Store, of: &Instance) -> Vec<PeerInstance> {
     store.renew(of, LONG).await.expect("renew").peers
 }
 
-fn ids(peers: &[Peer]) -> Vec<InstanceId> {
+fn ids(peers: &[PeerInstance]) -> Vec<InstanceId> {
     peers.iter().map(|peer| peer.id).collect()
 }
 
@@ -108,7 +108,7 @@ pub async fn living_peers_are_named_and_a_retired_one_is_not(store: &dyn Store) 
     let first = enlisted(store).await;
     let before = store.renew(&first, LONG).await.expect("renew").now;
     let second = instance();
-    let renewal = store.enlist(&second, LONG, LONG).await.expect("enlist");
+    let renewal = store.register(&second, LONG, LONG).await.expect("enlist");
     assert_eq!(ids(&renewal.peers), [first.id], "by enlisting, too");
     let third = enlisted(store).await;
 
@@ -122,7 +122,7 @@ pub async fn living_peers_are_named_and_a_retired_one_is_not(store: &dyn Store) 
         "{seen:?}"
     );
 
-    store.retire(second.id).await.expect("retire");
+    store.deregister(second.id).await.expect("retire");
     assert_eq!(ids(&peers(store, &first).await), [third.id]);
 }
 
@@ -156,7 +156,7 @@ pub async fn a_peer_that_drains_says_so(store: &dyn Store) {
     assert!(drains().await);
     let late = instance();
     store
-        .enlist(
+        .register(
             &Instance {
                 draining: true,
                 ..late.clone()

@@ -1,6 +1,6 @@
 //! The audit log, and what operators look up.
 
-use raidhall::store::{Deed, InstanceRow, PlayerLookup, RaidLookup};
+use raidhall::store::{InstanceRow, NewAuditEntry, PlayerLookup, RaidLookup};
 use serde_json::json;
 
 use super::*;
@@ -9,16 +9,16 @@ use crate::history::player;
 pub async fn the_audit_log_keeps_every_deed_in_order(store: &dyn Store) {
     let details = json!({"reason": "it's \"that\" é🔥\\", "n": [1, null, {"deep": true}]});
     for target in ["raid 1", "raid 2", "raid 3"] {
-        let deed = Deed {
+        let deed = NewAuditEntry {
             actor: "service:shop".into(),
             action: "end_raid",
             target: target.into(),
             request_id: format!("r-{target}"),
             details: details.clone(),
         };
-        store.record(&deed).await.expect("record");
+        store.record_audit(&deed).await.expect("record");
     }
-    let all = store.audit(0, 10).await.expect("audit");
+    let all = store.audit_entries(0, 10).await.expect("audit");
     let shown: Vec<_> = all
         .iter()
         .map(|row| (row.target.as_str(), row.request_id.as_str()))
@@ -40,8 +40,11 @@ pub async fn the_audit_log_keeps_every_deed_in_order(store: &dyn Store) {
         all.windows(2)
             .all(|pair| pair[0].id < pair[1].id && pair[0].at <= pair[1].at)
     );
-    assert_eq!(store.audit(0, 2).await.expect("audit"), all[..2]);
-    assert_eq!(store.audit(all[1].id, 10).await.expect("audit"), all[2..]);
+    assert_eq!(store.audit_entries(0, 2).await.expect("audit"), all[..2]);
+    assert_eq!(
+        store.audit_entries(all[1].id, 10).await.expect("audit"),
+        all[2..]
+    );
 }
 
 pub async fn players_are_found_by_id_external_id_and_how_their_name_begins(store: &dyn Store) {
@@ -49,7 +52,7 @@ pub async fn players_are_found_by_id_external_id_and_how_their_name_begins(store
     let adam = newcomer(store, "ADAM").await;
     let percent = newcomer(store, "%_wild").await;
     let known = store
-        .admit_identity("host:7", "Bea")
+        .find_or_create_by_identity("host:7", "Bea")
         .await
         .expect("admit")
         .id;

@@ -21,7 +21,7 @@ fn ids(rows: &[RaidRow]) -> Vec<RaidId> {
 async fn talkative(store: &dyn Store, owner: &Instance, count: usize) -> History {
     let mut history = made(store, 1, owner, player(1)).await;
     let append = history.append((0..count).map(|index| said(&format!("line {index}"))));
-    assert_eq!(commit(store, &append).await, Fate::Committed);
+    assert_eq!(commit(store, &append).await, CommitOutcome::Committed);
     history
 }
 
@@ -55,7 +55,7 @@ pub async fn a_load_whose_caller_gave_up_leaves_the_store_usable(store: &dyn Sto
         give_up_on(|| store.load(raid(1), 100)).await.expect("load");
         assert_eq!(
             commit(store, &history.append([said("and on")])).await,
-            Fate::Committed
+            CommitOutcome::Committed
         );
         let loaded = store
             .load(raid(1), 100)
@@ -135,7 +135,7 @@ async fn with_ops(store: &dyn Store, owner: &Instance) {
         for index in 1..=10 {
             let key = (index % 2 == 1).then(|| op(&format!("op-{index}")));
             let append = history.append_op([said("x")], key);
-            assert_eq!(commit(store, &append).await, Fate::Committed);
+            assert_eq!(commit(store, &append).await, CommitOutcome::Committed);
         }
     }
 }
@@ -220,7 +220,7 @@ pub async fn contributions_come_in_pages(store: &dyn Store) {
         contributed(player(2), 15),
         completed_task(player(2), 5),
     ]);
-    assert_eq!(commit(store, &append).await, Fate::Committed);
+    assert_eq!(commit(store, &append).await, CommitOutcome::Committed);
     let at = |seq: i64| MADE_AT.plus(seq);
     let by_task = |seq: u64, who, xp| Contribution {
         seq: Seq(seq),
@@ -309,7 +309,7 @@ pub async fn every_kind_of_event_comes_back_as_it_was(store: &dyn Store) {
         won(&[ada, bob]),
         failed(),
     ]);
-    assert_eq!(commit(store, &append).await, Fate::Committed);
+    assert_eq!(commit(store, &append).await, CommitOutcome::Committed);
     let expected: Vec<_> = append
         .events
         .into_iter()
@@ -330,7 +330,7 @@ pub async fn raids_are_found_by_invite_code_and_create_key(store: &dyn Store) {
         history.create_key = Some(op(&format!("make-{id}")));
         assert_eq!(
             commit(store, &history.creation(player(1))).await,
-            Fate::Committed
+            CommitOutcome::Committed
         );
         made(store, id + 10, &owner, player(1)).await; // no key
     }
@@ -361,7 +361,7 @@ pub async fn a_players_raids_come_newest_first_in_pages(store: &dyn Store) {
     made(store, 6, &owner, player(2)).await;
     let page = async |before: Option<u64>, limit| {
         ids(&store
-            .raids_of(player(1), None, before.map(raid), limit)
+            .raids_by_member(player(1), None, before.map(raid), limit)
             .await
             .expect("raids of"))
     };
@@ -375,7 +375,7 @@ pub async fn a_listed_raid_is_as_it_was_made(store: &dyn Store) {
     let owner = enlisted(store).await;
     let history = made(store, 1, &owner, player(1)).await;
     let rows = store
-        .raids_of(player(1), None, None, 10)
+        .raids_by_member(player(1), None, None, 10)
         .await
         .expect("raids of");
     let expected = RaidRow {
@@ -404,7 +404,10 @@ pub async fn a_players_raids_can_be_filtered_by_status(store: &dyn Store) {
     ] {
         let mut history = made(store, id, &owner, player(1)).await;
         if !data.is_empty() {
-            assert_eq!(commit(store, &history.append(data)).await, Fate::Committed);
+            assert_eq!(
+                commit(store, &history.append(data)).await,
+                CommitOutcome::Committed
+            );
         }
     }
     for (status, expected) in [
@@ -414,14 +417,14 @@ pub async fn a_players_raids_can_be_filtered_by_status(store: &dyn Store) {
         (RaidStatus::Failed, vec![raid(4)]),
     ] {
         let rows = store
-            .raids_of(player(1), Some(status), None, 10)
+            .raids_by_member(player(1), Some(status), None, 10)
             .await
             .expect("raids of");
         assert_eq!(ids(&rows), expected);
         assert!(rows.iter().all(|row| row.header.status == status));
     }
     let rows = store
-        .raids_of(player(1), Some(RaidStatus::Active), Some(raid(5)), 10)
+        .raids_by_member(player(1), Some(RaidStatus::Active), Some(raid(5)), 10)
         .await;
     assert_eq!(ids(&rows.expect("raids of")), [raid(2)]);
 }
@@ -431,10 +434,10 @@ pub async fn a_raid_left_is_no_longer_listed(store: &dyn Store) {
     let mut history = made(store, 1, &owner, player(1)).await;
     made(store, 2, &owner, player(1)).await;
     let append = history.append([joined(player(2)), left(player(1))]);
-    assert_eq!(commit(store, &append).await, Fate::Committed);
+    assert_eq!(commit(store, &append).await, CommitOutcome::Committed);
     let of = async |who| {
         ids(&store
-            .raids_of(player(who), None, None, 10)
+            .raids_by_member(player(who), None, None, 10)
             .await
             .expect("raids of"))
     };
@@ -442,7 +445,7 @@ pub async fn a_raid_left_is_no_longer_listed(store: &dyn Store) {
     assert_eq!(of(2).await, [raid(1)]);
     assert_eq!(
         commit(store, &history.append([joined(player(1))])).await,
-        Fate::Committed
+        CommitOutcome::Committed
     );
     assert_eq!(of(1).await, [raid(2), raid(1)]);
 }

@@ -1,6 +1,6 @@
 //! Bans, sign-ins that were ended, and what instances hear of them.
 
-use raidhall::store::{Deed, FamilyId, Notice, Rotation, TokenHash};
+use raidhall::store::{FamilyId, NewAuditEntry, Notice, RotationOutcome, TokenHash};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -8,8 +8,8 @@ use super::accounts::rotate;
 use super::*;
 use crate::history::player;
 
-fn deed(action: &'static str) -> Deed {
-    Deed {
+fn deed(action: &'static str) -> NewAuditEntry {
+    NewAuditEntry {
         actor: "admin:ops".into(),
         action,
         target: "player 1".into(),
@@ -22,7 +22,11 @@ fn deed(action: &'static str) -> Deed {
 async fn told(store: &dyn Store, after: u64) -> (Vec<Notice>, u64) {
     let notices = store.notices(after).await.expect("notices");
     (
-        notices.list.into_iter().map(|(_, notice)| notice).collect(),
+        notices
+            .notices
+            .into_iter()
+            .map(|(_, notice)| notice)
+            .collect(),
         notices.next,
     )
 }
@@ -59,14 +63,14 @@ pub async fn a_ban_is_told_listed_and_on_record(store: &dyn Store) {
     let (notices, _) = told(store, 0).await;
     for banned in [ada, ben] {
         assert!(
-            notices.contains(&Notice::Player {
+            notices.contains(&Notice::BanChanged {
                 player: banned,
                 banned: true
             }),
             "{notices:?}"
         );
     }
-    assert_eq!(store.audit(0, 10).await.expect("audit").len(), 3);
+    assert_eq!(store.audit_entries(0, 10).await.expect("audit").len(), 3);
 }
 
 pub async fn a_ban_that_was_lifted_is_told_as_it_stands(store: &dyn Store) {
@@ -80,12 +84,12 @@ pub async fn a_ban_that_was_lifted_is_told_as_it_stands(store: &dyn Store) {
     assert_eq!(store.bans(None, 10).await.expect("bans"), []);
     let (notices, _) = told(store, 0).await;
     assert!(notices.iter().all(|notice| *notice
-        == Notice::Player {
+        == Notice::BanChanged {
             player: ada,
             banned: false
         }));
     assert_eq!(
-        store.audit(0, 10).await.expect("audit").len(),
+        store.audit_entries(0, 10).await.expect("audit").len(),
         2,
         "what changed nothing is not on record"
     );
@@ -101,7 +105,7 @@ pub async fn nobody_who_does_not_exist_is_banned(store: &dyn Store) {
             .expect("disconnect")
     );
     assert_eq!(told(store, 0).await.0, []);
-    assert_eq!(store.audit(0, 10).await.expect("audit"), []);
+    assert_eq!(store.audit_entries(0, 10).await.expect("audit"), []);
 }
 
 pub async fn notices_go_on_where_they_ended(store: &dyn Store) {
@@ -117,8 +121,8 @@ pub async fn notices_go_on_where_they_ended(store: &dyn Store) {
     let (first, next) = told(store, start).await;
     assert_eq!(first, [Notice::Disconnect(ada)]);
     // Other tests' transactions may hold the cursor back: what was told may be told once more, under the same number.
-    let again = store.notices(next).await.expect("notices").list;
-    let known = store.notices(start).await.expect("notices").list;
+    let again = store.notices(next).await.expect("notices").notices;
+    let known = store.notices(start).await.expect("notices").notices;
     assert!(
         again.iter().all(|notice| known.contains(notice)),
         "{again:?}"
@@ -129,7 +133,7 @@ pub async fn notices_go_on_where_they_ended(store: &dyn Store) {
             .await
             .expect("disconnect")
     );
-    let later = store.notices(next).await.expect("notices").list;
+    let later = store.notices(next).await.expect("notices").notices;
     let fresh = later
         .iter()
         .filter(|notice| !known.contains(notice))
@@ -145,16 +149,19 @@ pub async fn a_sign_out_ends_the_family_and_is_told_until_its_tokens_have_ended(
     );
     for family in [family, other] {
         store
-            .begin_refresh(family, id, TokenHash([1; 32]), LONG)
+            .create_token_family(family, id, TokenHash([1; 32]), LONG)
             .await
             .expect("begin");
     }
     store.sign_out(family, LONG).await.expect("sign out");
     store.sign_out(family, LONG).await.expect("once more");
-    assert_eq!(rotate(store, family, 1, 2, LONG).await, Rotation::Unknown);
+    assert_eq!(
+        rotate(store, family, 1, 2, LONG).await,
+        RotationOutcome::Unknown
+    );
     assert!(matches!(
         rotate(store, other, 1, 2, LONG).await,
-        Rotation::Rotated { .. }
+        RotationOutcome::Rotated { .. }
     ));
     let (notices, _) = told(store, 0).await;
     assert_eq!(notices.len(), 2);

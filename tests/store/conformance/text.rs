@@ -38,7 +38,7 @@ pub async fn hostile_text_comes_back_as_it_was(store: &dyn Store) {
             (*title, *description) = (text.clone(), Some(text.clone()));
         }
         let append = history.append([created, joined(made.id), said(&text)]);
-        assert_eq!(commit(store, &append).await, Fate::Committed);
+        assert_eq!(commit(store, &append).await, CommitOutcome::Committed);
         let expected: Vec<_> = append
             .events
             .into_iter()
@@ -50,7 +50,7 @@ pub async fn hostile_text_comes_back_as_it_was(store: &dyn Store) {
         );
         assert_eq!(
             store
-                .raids_of(made.id, None, None, 1)
+                .raids_by_member(made.id, None, None, 1)
                 .await
                 .expect("raids of")[0]
                 .title,
@@ -66,7 +66,7 @@ pub async fn the_largest_ids_fit(store: &dyn Store) {
     let mut history = made(store, MAX, &owner, player(MAX)).await;
     let mut append = history.append_op([completed_task(player(MAX), MAX)], Some(op("most")));
     append.events[0].event.at = UnixMillis(MAX.cast_signed());
-    assert_eq!(commit(store, &append).await, Fate::Committed);
+    assert_eq!(commit(store, &append).await, CommitOutcome::Committed);
 
     let loaded = store
         .load(raid(MAX), 1)
@@ -76,7 +76,7 @@ pub async fn the_largest_ids_fit(store: &dyn Store) {
     assert_eq!(loaded.tail[2], append.events[0].event);
     assert_eq!(loaded.ops, [(op("most"), Seq(3))]);
     let rows = store
-        .raids_of(player(MAX), None, None, 1)
+        .raids_by_member(player(MAX), None, None, 1)
         .await
         .expect("raids of");
     assert_eq!((rows[0].id, rows[0].header.current_xp), (raid(MAX), MAX));
@@ -89,7 +89,7 @@ pub async fn the_largest_ids_fit(store: &dyn Store) {
         (MAX, player(MAX))
     );
     let before = store
-        .raids_of(player(MAX), None, Some(raid(MAX)), 1)
+        .raids_by_member(player(MAX), None, Some(raid(MAX)), 1)
         .await
         .expect("raids of");
     assert_eq!(before, []);

@@ -1,7 +1,7 @@
 //! How far webhook endpoints have got, and what they did not take.
 
-use raidhall::store::webhooks::{Cursor, Failed, Progress, Replay};
-use raidhall::store::{Deed, Fed, InstanceId, Place};
+use raidhall::store::webhooks::{EndpointProgress, FailedAttempt, ProgressUpdate, Replay};
+use raidhall::store::{FeedBatch, FeedCursor, InstanceId, NewAuditEntry};
 use raidhall_protocol::Seq;
 use serde_json::json;
 use tokio::time::sleep;
@@ -12,9 +12,9 @@ use crate::history::raid;
 const APP: &str = "app";
 const DAY: Duration = Duration::from_secs(86_400);
 
-fn deed() -> Deed {
+fn deed() -> NewAuditEntry {
     let (actor, target, request_id) = ("admin:ops".into(), "webhook app".into(), "r-1".into());
-    Deed {
+    NewAuditEntry {
         actor,
         action: "replay_webhooks",
         target,
@@ -23,27 +23,27 @@ fn deed() -> Deed {
     }
 }
 
-async fn taken(store: &dyn Store, by: InstanceId) -> Cursor {
+async fn taken(store: &dyn Store, by: InstanceId) -> EndpointProgress {
     store
-        .take_endpoint(APP, by)
+        .acquire_endpoint(APP, by)
         .await
         .expect("asked")
         .expect("it is free")
 }
 
-fn failed(of: u64, seq: u64, attempts: u32, again: Option<Duration>) -> Failed {
-    Failed {
+fn failed(of: u64, seq: u64, attempts: u32, again: Option<Duration>) -> FailedAttempt {
+    FailedAttempt {
         raid: raid(of),
         seq: Seq(seq),
         attempts,
-        again,
+        retry_after: again,
         error: format!("try {attempts}"),
     }
 }
 
-async fn noted(store: &dyn Store, by: InstanceId, progress: Progress) -> bool {
+async fn noted(store: &dyn Store, by: InstanceId, progress: ProgressUpdate) -> bool {
     store
-        .note_progress(APP, by, &progress)
+        .save_progress(APP, by, &progress)
         .await
         .expect("noted")
 }
@@ -52,10 +52,10 @@ pub async fn an_endpoint_is_one_living_instances_and_begins_at_the_present(store
     let (a, b) = (enlisted(store).await, enlisted(store).await);
     let ada = newcomer(store, "Ada").await;
     made(store, 1, &a, ada).await;
-    let Cursor {
+    let EndpointProgress {
         lineage,
-        place,
-        paused,
+        cursor: place,
+        pause_reason: paused,
     } = taken(store, a.id).await;
     assert_eq!(paused, None);
     assert_eq!(
@@ -63,18 +63,18 @@ pub async fn an_endpoint_is_one_living_instances_and_begins_at_the_present(store
         store.renew(&a, LONG).await.expect("renewed").lineage
     );
     assert_eq!(
-        store.take_endpoint(APP, b.id).await.expect("asked"),
+        store.acquire_endpoint(APP, b.id).await.expect("asked"),
         None,
         "its owner lives"
     );
     assert_eq!(
-        taken(store, a.id).await.place,
+        taken(store, a.id).await.cursor,
         place,
         "it stays where it was"
     );
     made(store, 2, &a, ada).await;
     // What a store's other users have under way may hold the place back to before the first raid, and the second back too.
-    let told = |fed: &Fed| -> Vec<Seq> {
+    let told = |fed: &FeedBatch| -> Vec<Seq> {
         fed.events
             .iter()
             .filter(|(of, _)| *of == raid(2))
@@ -82,24 +82,24 @@ pub async fn an_endpoint_is_one_living_instances_and_begins_at_the_present(store
             .collect()
     };
     let fed = loop {
-        let fed = store.feed(place, 10).await.expect("feed");
+        let fed = store.read_feed(place, 10).await.expect("feed");
         if told(&fed).len() >= 2 {
             break fed;
         }
         sleep(Duration::from_millis(10)).await;
     };
     assert_eq!(told(&fed), [Seq(1), Seq(2)], "what came after it was made");
-    let moved = Progress {
+    let moved = ProgressUpdate {
         cursor: Some((lineage.clone(), fed.next)),
-        ..Progress::default()
+        ..ProgressUpdate::default()
     };
     assert!(noted(store, a.id, moved.clone()).await);
     assert!(
         !noted(
             store,
             b.id,
-            Progress {
-                cursor: Some(("x".into(), Place::default())),
+            ProgressUpdate {
+                cursor: Some(("x".into(), FeedCursor::default())),
                 ..moved
             }
         )
@@ -107,22 +107,22 @@ pub async fn an_endpoint_is_one_living_instances_and_begins_at_the_present(store
     );
     store.release_endpoint(APP, b.id).await.expect("asked");
     assert_eq!(
-        store.take_endpoint(APP, b.id).await.expect("asked"),
+        store.acquire_endpoint(APP, b.id).await.expect("asked"),
         None,
         "only its owner gives it up"
     );
     store.release_endpoint(APP, a.id).await.expect("given up");
     assert_eq!(
         taken(store, b.id).await,
-        Cursor {
+        EndpointProgress {
             lineage,
-            place: fed.next,
-            paused: None
+            cursor: fed.next,
+            pause_reason: None
         }
     );
     let_lapse(store, &b).await;
     assert_eq!(
-        taken(store, a.id).await.place,
+        taken(store, a.id).await.cursor,
         fed.next,
         "whoever is dead has nothing"
     );
@@ -130,14 +130,14 @@ pub async fn an_endpoint_is_one_living_instances_and_begins_at_the_present(store
         !noted(
             store,
             b.id,
-            Progress {
-                paused: Some("x".into()),
-                ..Progress::default()
+            ProgressUpdate {
+                pause_reason: Some("x".into()),
+                ..ProgressUpdate::default()
             }
         )
         .await
     );
-    assert_eq!(taken(store, a.id).await.paused, None);
+    assert_eq!(taken(store, a.id).await.pause_reason, None);
 }
 
 pub async fn what_was_not_taken_is_tried_when_its_time_comes_and_then_dead(store: &dyn Store) {
@@ -152,9 +152,9 @@ pub async fn what_was_not_taken_is_tried_when_its_time_comes_and_then_dead(store
         noted(
             store,
             a.id,
-            Progress {
-                failed: failures,
-                ..Progress::default()
+            ProgressUpdate {
+                failed_attempts: failures,
+                ..ProgressUpdate::default()
             }
         )
         .await
@@ -202,9 +202,9 @@ pub async fn what_was_not_taken_is_tried_when_its_time_comes_and_then_dead(store
         1
     );
 
-    let again = Progress {
-        failed: vec![failed(1, 2, 2, Some(DAY))],
-        ..Progress::default()
+    let again = ProgressUpdate {
+        failed_attempts: vec![failed(1, 2, 2, Some(DAY))],
+        ..ProgressUpdate::default()
     };
     assert!(noted(store, a.id, again).await);
     let waiting = store
@@ -225,9 +225,9 @@ pub async fn what_was_not_taken_is_tried_when_its_time_comes_and_then_dead(store
         noted(
             store,
             a.id,
-            Progress {
-                settled: vec![waiting[1].id],
-                ..Progress::default()
+            ProgressUpdate {
+                settled_ids: vec![waiting[1].id],
+                ..ProgressUpdate::default()
             }
         )
         .await
@@ -250,20 +250,20 @@ pub async fn an_operator_has_deliveries_tried_again_and_goes_on_with_a_paused_en
         noted(
             store,
             a.id,
-            Progress {
-                failed: dead,
-                paused: paused.clone(),
-                ..Progress::default()
+            ProgressUpdate {
+                failed_attempts: dead,
+                pause_reason: paused.clone(),
+                ..ProgressUpdate::default()
             }
         )
         .await
     );
-    assert!(noted(store, a.id, Progress::default()).await);
-    assert_eq!(taken(store, a.id).await.paused, paused);
+    assert!(noted(store, a.id, ProgressUpdate::default()).await);
+    assert_eq!(taken(store, a.id).await.pause_reason, paused);
     for replayed in [3, 0] {
         assert_eq!(
             store
-                .replay(APP, Replay::Dead, &deed())
+                .replay_deliveries(APP, Replay::Dead, &deed())
                 .await
                 .expect("replayed"),
             replayed
@@ -272,7 +272,7 @@ pub async fn an_operator_has_deliveries_tried_again_and_goes_on_with_a_paused_en
     for _ in 0..2 {
         assert_eq!(
             store
-                .replay(APP, Replay::One(raid(7), Seq(4)), &deed())
+                .replay_deliveries(APP, Replay::Event(raid(7), Seq(4)), &deed())
                 .await
                 .expect("replayed"),
             1
@@ -299,9 +299,9 @@ pub async fn an_operator_has_deliveries_tried_again_and_goes_on_with_a_paused_en
             resumed
         );
     }
-    assert_eq!(taken(store, a.id).await.paused, None);
+    assert_eq!(taken(store, a.id).await.pause_reason, None);
     assert_eq!(
-        store.audit(0, 10).await.expect("audit").len(),
+        store.audit_entries(0, 10).await.expect("audit").len(),
         5,
         "what changed nothing of an endpoint is not on record"
     );

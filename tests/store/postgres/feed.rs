@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use raidhall::store::{Feed, Place, Store};
+use raidhall::store::{Feed, FeedCursor, Store};
 use raidhall_protocol::{RaidId, Seq};
 use sqlx::Executor;
 use tokio::time::timeout;
@@ -46,9 +46,9 @@ async fn a_follower_misses_no_late_commit_and_sees_none_twice() {
     };
     let total = 2 * 2 + 1 + ROUNDS;
     let following = async {
-        let (mut place, mut seen) = (Place::default(), HashMap::<RaidId, u64>::new());
+        let (mut place, mut seen) = (FeedCursor::default(), HashMap::<RaidId, u64>::new());
         while seen.values().sum::<u64>() < total as u64 {
-            let fed = store.feed(place, 7).await.expect("feed");
+            let fed = store.read_feed(place, 7).await.expect("feed");
             place = fed.next;
             for (raid, event) in fed.events {
                 let last = seen.entry(raid).or_default();
@@ -78,13 +78,20 @@ async fn events_of_transactions_to_come_are_fed_once_the_lineage_is_new() {
         .await
         .expect("updated");
     assert_eq!(
-        store.feed(Place::default(), 10).await.expect("feed").events,
+        store
+            .read_feed(FeedCursor::default(), 10)
+            .await
+            .expect("feed")
+            .events,
         []
     );
     let lineage = store.rename_lineage(true).await.expect("renamed");
     let all_fed = async {
         loop {
-            let fed = store.feed(Place::default(), 10).await.expect("feed");
+            let fed = store
+                .read_feed(FeedCursor::default(), 10)
+                .await
+                .expect("feed");
             assert_eq!(Some(fed.lineage), lineage);
             if fed.events.len() == 2 {
                 break;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raidhall::store::postgres::PostgresOptions;
-use raidhall::store::{Accounts, Append, Claim, Epoch, Fate, Store, StoreError};
+use raidhall::store::{Accounts, Append, ClaimOutcome, CommitOutcome, Epoch, Store, StoreError};
 use raidhall_protocol::{PlayerId, Seq};
 use sqlx::Executor;
 use tokio::time::timeout;
@@ -30,7 +30,7 @@ const HOLD_PLAYERS: &str = "SELECT FROM players FOR UPDATE";
 fn sent(
     store: &Arc<dyn Store>,
     append: &Append,
-) -> tokio::task::JoinHandle<raidhall::store::Result<Vec<Fate>>> {
+) -> tokio::task::JoinHandle<raidhall::store::Result<Vec<CommitOutcome>>> {
     let (store, batch) = (Arc::clone(store), [append.clone()]);
     tokio::spawn(async move { store.commit(&batch).await })
 }
@@ -65,17 +65,17 @@ async fn a_commit_whose_session_is_terminated_takes_effect_once_when_sent_again(
 
     assert_eq!(
         timeout(LONG, retried(&*store, &append)).await,
-        Ok(Fate::Committed)
+        Ok(CommitOutcome::Committed)
     );
     assert_eq!(event_count(&*store).await, 3);
     assert_eq!(totals(&*store, ada).await, (40, 1, 0));
 }
 
 /// Commits as the journal does: again while the store is unavailable or its word unclear.
-async fn retried(store: &dyn Store, append: &Append) -> Fate {
+async fn retried(store: &dyn Store, append: &Append) -> CommitOutcome {
     loop {
         match store.commit(std::slice::from_ref(append)).await.as_deref() {
-            Ok([Fate::Unclear]) | Err(StoreError::Unavailable { .. }) => {}
+            Ok([CommitOutcome::Unclear]) | Err(StoreError::Unavailable { .. }) => {}
             Ok([fate]) => return *fate,
             answer => panic!("{answer:?}"),
         }
@@ -96,8 +96,11 @@ async fn an_append_sent_again_behind_a_given_up_commit_is_unclear_and_then_commi
     waiting_for_locks(&database, 2).await; // the second waits for the raid's row, which the first still has
     holder.execute("COMMIT").await.expect("commit");
 
-    assert_eq!(again.await.expect("join").expect("commit"), [Fate::Unclear]);
-    assert_eq!(commit(&*store, &append).await, Fate::Committed);
+    assert_eq!(
+        again.await.expect("join").expect("commit"),
+        [CommitOutcome::Unclear]
+    );
+    assert_eq!(commit(&*store, &append).await, CommitOutcome::Committed);
     assert_eq!(event_count(&*store).await, 3);
     assert_eq!(totals(&*store, ada).await, (40, 1, 0));
 }
@@ -122,7 +125,7 @@ async fn a_given_up_commit_that_fails_later_leaves_the_append_to_the_next() {
 
     assert_eq!(
         again.await.expect("join").expect("commit"),
-        [Fate::Committed]
+        [CommitOutcome::Committed]
     );
     assert_eq!(event_count(&*store).await, 3);
     assert_eq!(totals(&*store, ada).await, (40, 1, 0));
@@ -149,7 +152,7 @@ async fn a_given_up_commit_does_not_keep_its_connection_from_others() {
     let meanwhile = other.append([said("nothing is in my way")]);
     assert_eq!(
         timeout(LONG, commit(&*store, &meanwhile)).await,
-        Ok(Fate::Committed)
+        Ok(CommitOutcome::Committed)
     );
     drop(holder);
 }
@@ -174,7 +177,10 @@ async fn a_commit_that_waits_too_long_for_a_lock_is_unavailable() {
         );
     }
     drop(holder);
-    assert_eq!(retried(&*patient, &batch[0]).await, Fate::Committed);
+    assert_eq!(
+        retried(&*patient, &batch[0]).await,
+        CommitOutcome::Committed
+    );
     assert_eq!(totals(&*patient, ada).await, (40, 1, 0));
 }
 
@@ -211,7 +217,7 @@ async fn a_busy_pool_is_unavailable_and_does_not_hold_up_other_calls() {
     holder.execute("COMMIT").await.expect("commit");
     assert_eq!(
         first.await.expect("join").expect("commit"),
-        [Fate::Committed]
+        [CommitOutcome::Committed]
     );
 }
 
@@ -289,7 +295,7 @@ async fn commits_that_credit_the_same_players_in_opposite_orders_do_not_deadlock
             for _ in 0..ROUNDS {
                 let append =
                     history.append(players.iter().map(|player| completed_task(*player, 1)));
-                assert_eq!(commit(&*store, &append).await, Fate::Committed);
+                assert_eq!(commit(&*store, &append).await, CommitOutcome::Committed);
             }
         }));
     }
@@ -319,12 +325,15 @@ async fn a_claim_passes_a_renewal_in_flight_over_and_then_finds_the_raid_held() 
         .claim(&[raid(1), free], rival.id)
         .await
         .expect("claim");
-    assert_eq!(claims, [Claim::Contested, Claim::Ours(Epoch(2))]);
+    assert_eq!(
+        claims,
+        [ClaimOutcome::Contested, ClaimOutcome::Acquired(Epoch(2))]
+    );
     renewing.execute("COMMIT").await.expect("commit");
     let claims = store.claim(&[raid(1)], rival.id).await.expect("claim");
     assert_eq!(
         claims,
-        [Claim::Held {
+        [ClaimOutcome::Held {
             owner: owner.id,
             ws_url: owner.ws_url
         }]
@@ -351,15 +360,15 @@ async fn a_claim_passes_a_raid_over_that_another_statement_has_and_is_not_held_u
     assert_eq!(
         claims,
         [
-            Claim::Ours(Epoch(2)),
-            Claim::Contested,
-            Claim::Ours(Epoch(2))
+            ClaimOutcome::Acquired(Epoch(2)),
+            ClaimOutcome::Contested,
+            ClaimOutcome::Acquired(Epoch(2))
         ]
     );
     holder.execute("COMMIT").await.expect("commit");
     assert_eq!(
         store.claim(&[raid(2)], owner.id).await.expect("claim"),
-        [Claim::Ours(Epoch(2))]
+        [ClaimOutcome::Acquired(Epoch(2))]
     );
 }
 
@@ -403,7 +412,7 @@ async fn a_renewal_waits_for_a_claim_in_flight_and_then_sees_it() {
     assert_eq!((head.owner, head.epoch), (Some(rival.id), Epoch(2)));
     assert_eq!(
         claiming.await.expect("join").expect("claim"),
-        [Claim::Ours(Epoch(2))]
+        [ClaimOutcome::Acquired(Epoch(2))]
     );
 }
 
@@ -418,10 +427,10 @@ async fn a_claim_between_fences_off_the_commit_that_waited_for_it() {
 
     assert_eq!(
         stale.await.expect("join").expect("commit"),
-        [Fate::Unclear],
+        [CommitOutcome::Unclear],
         "it saw the raid as it was"
     );
-    assert_eq!(commit(&*store, &append).await, Fate::Fenced);
+    assert_eq!(commit(&*store, &append).await, CommitOutcome::Fenced);
     assert_eq!(totals(&*store, ada).await, (0, 0, 0));
 }
 
@@ -451,13 +460,13 @@ async fn a_creation_that_waited_for_another_of_its_key_is_told_of_it_the_next_ti
 
     assert_eq!(
         winning.await.expect("join").expect("commit"),
-        [Fate::Committed]
+        [CommitOutcome::Committed]
     );
     assert_eq!(
         losing.await.expect("join").expect("commit"),
-        [Fate::Unclear]
+        [CommitOutcome::Unclear]
     );
-    assert_eq!(commit(&*store, &second).await, Fate::Exists);
+    assert_eq!(commit(&*store, &second).await, CommitOutcome::Exists);
     assert_eq!(totals(&*store, ada).await, (1, 1, 0));
 }
 
@@ -470,13 +479,13 @@ async fn commits_update_rows_in_place() {
     let (store, ada, append) = with_an_append(&database).await;
     commit(&*store, &append).await;
     let mut history = History {
-        seq: append.last(),
+        seq: append.last_seq(),
         ..History::of(raid(1), append.owner)
     };
     for _ in 0..100 {
         assert_eq!(
             commit(&*store, &history.append([completed_task(ada, 1)])).await,
-            Fate::Committed
+            CommitOutcome::Committed
         );
     }
     drop(store); // sessions report when they end
@@ -509,12 +518,12 @@ async fn an_event_of_a_newer_release_is_told_as_such() {
         .expect("updated");
     let read = store.events(raid(1), Seq::ZERO, 10).await;
     assert!(
-        matches!(read, Err(StoreError::Newer { version: 7 })),
+        matches!(read, Err(StoreError::NewerVersion { version: 7 })),
         "{read:?}"
     );
     let loaded = store.load(raid(1), 10).await;
     assert!(
-        matches!(loaded, Err(StoreError::Newer { version: 7 })),
+        matches!(loaded, Err(StoreError::NewerVersion { version: 7 })),
         "{loaded:?}"
     );
 }

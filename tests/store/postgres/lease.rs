@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raidhall::store::postgres::{PostgresOptions, PostgresStore};
-use raidhall::store::{EnlistError, Instance, Renewal, Store, StoreError};
+use raidhall::store::{Instance, RegisterError, Renewal, Store, StoreError};
 use sqlx::Executor;
 
 use super::{connect, holding, open, open_with, options, terminate, waiting_for_locks};
@@ -17,14 +17,14 @@ const SECOND: Duration = Duration::from_secs(1);
 
 async fn alone(database: &Database) -> Arc<PostgresStore> {
     open_with(PostgresOptions {
-        alone: true,
+        is_exclusive: true,
         ..options(database)
     })
     .await
 }
 
-fn assert_held(result: Result<Renewal, EnlistError>) {
-    assert!(matches!(result, Err(EnlistError::Held)), "{result:?}");
+fn assert_held(result: Result<Renewal, RegisterError>) {
+    assert!(matches!(result, Err(RegisterError::InUse)), "{result:?}");
 }
 
 #[tokio::test]
@@ -32,11 +32,11 @@ async fn a_second_instance_that_must_be_alone_is_refused_until_the_first_retires
     let database = Database::create().await;
     let (first, second) = (alone(&database).await, alone(&database).await);
     let holder = enlisted(&*first).await;
-    assert_held(second.enlist(&instance(), LONG, SHORT).await);
+    assert_held(second.register(&instance(), LONG, SHORT).await);
 
-    first.retire(holder.id).await.expect("retire");
+    first.deregister(holder.id).await.expect("retire");
     second
-        .enlist(&instance(), LONG, SHORT)
+        .register(&instance(), LONG, SHORT)
         .await
         .expect("enlist");
 }
@@ -46,10 +46,10 @@ async fn an_instance_that_must_be_alone_and_a_cluster_exclude_each_other() {
     let database = Database::create().await;
     let (single, node) = (alone(&database).await, open(&database).await);
     let member = enlisted(&*node).await;
-    assert_held(single.enlist(&instance(), LONG, SHORT).await);
-    node.retire(member.id).await.expect("retire");
+    assert_held(single.register(&instance(), LONG, SHORT).await);
+    node.deregister(member.id).await.expect("retire");
     enlisted(&*single).await;
-    assert_held(node.enlist(&instance(), LONG, SHORT).await);
+    assert_held(node.register(&instance(), LONG, SHORT).await);
 }
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn a_cluster_enlists_side_by_side_and_keeps_one_that_must_be_alone_out() {
     }
     let enlisting = nodes
         .iter()
-        .map(|(node, instance)| node.enlist(instance, LONG, SHORT));
+        .map(|(node, instance)| node.register(instance, LONG, SHORT));
     for enlisted in futures_util::future::join_all(enlisting).await {
         enlisted.expect("enlist");
     }
@@ -72,16 +72,16 @@ async fn a_cluster_enlists_side_by_side_and_keeps_one_that_must_be_alone_out() {
             nodes.len() - 1
         );
     }
-    assert_held(single.enlist(&instance(), LONG, SHORT).await);
+    assert_held(single.register(&instance(), LONG, SHORT).await);
 
     let (last, leaving) = nodes.split_last().expect("nodes");
     for (node, instance) in leaving {
-        node.retire(instance.id).await.expect("retire");
+        node.deregister(instance.id).await.expect("retire");
     }
-    assert_held(single.enlist(&instance(), LONG, SHORT).await);
-    last.0.retire(last.1.id).await.expect("retire");
+    assert_held(single.register(&instance(), LONG, SHORT).await);
+    last.0.deregister(last.1.id).await.expect("retire");
     single
-        .enlist(&instance(), LONG, SHORT)
+        .register(&instance(), LONG, SHORT)
         .await
         .expect("enlist");
 }
@@ -105,7 +105,7 @@ async fn the_former_releases_renewal_is_understood() {
             .expect("renew");
     }
     let renewal = store
-        .enlist(&instance(), LONG, SHORT)
+        .register(&instance(), LONG, SHORT)
         .await
         .expect("enlist");
     let [peer] = &renewal.peers[..] else {
@@ -124,9 +124,9 @@ async fn an_instance_that_must_be_alone_waits_for_former_leases_to_run_out() {
     let mut session = connect(&database).await;
     let lease = "INSERT INTO instances VALUES (gen_random_uuid(), '', '', clock_timestamp() + interval '1 second')";
     session.execute(lease).await.expect("a former lease");
-    assert_held(store.enlist(&instance(), LONG, SHORT).await);
+    assert_held(store.register(&instance(), LONG, SHORT).await);
     store
-        .enlist(&instance(), LONG, 5 * SECOND)
+        .register(&instance(), LONG, 5 * SECOND)
         .await
         .expect("enlist");
 }
@@ -136,11 +136,11 @@ async fn the_lock_of_a_process_that_vanished_is_free_when_its_lease_has_run_out(
     let database = Database::create().await;
     let (frozen, next) = (alone(&database).await, alone(&database).await);
     frozen
-        .enlist(&instance(), SECOND, SHORT)
+        .register(&instance(), SECOND, SHORT)
         .await
         .expect("enlist");
-    assert_held(next.enlist(&instance(), SECOND, SHORT).await);
-    next.enlist(&instance(), SECOND, SECOND * 4)
+    assert_held(next.register(&instance(), SECOND, SHORT).await);
+    next.register(&instance(), SECOND, SECOND * 4)
         .await
         .expect("enlist");
 }
@@ -152,7 +152,7 @@ async fn a_lease_whose_session_is_lost_is_renewed_on_another_with_the_lock() {
     let holder = enlisted(&*store).await;
     terminate(&database, "raidhall lease%").await;
     store.renew(&holder, LONG).await.expect("renew");
-    assert_held(rival.enlist(&instance(), LONG, SHORT).await);
+    assert_held(rival.register(&instance(), LONG, SHORT).await);
 }
 
 #[tokio::test]
@@ -179,7 +179,7 @@ async fn a_renewal_is_refused_once_another_process_has_the_lock() {
     let store = alone(&database).await;
     let holder = Instance { ..instance() };
     store
-        .enlist(&holder, SECOND / 2, SHORT)
+        .register(&holder, SECOND / 2, SHORT)
         .await
         .expect("enlist");
     let rival = alone(&database).await;
@@ -193,7 +193,7 @@ async fn a_renewal_is_refused_once_another_process_has_the_lock() {
 
 async fn enlisted_within(store: &PostgresStore, patience: Duration) {
     store
-        .enlist(&instance(), LONG, patience)
+        .register(&instance(), LONG, patience)
         .await
         .expect("enlist");
 }

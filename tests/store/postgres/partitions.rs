@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use raidhall::store::postgres::PostgresStore;
-use raidhall::store::{Fate, Maintenance, Month, Store, StoreError};
+use raidhall::store::{CommitOutcome, MaintenanceReport, Month, Store, StoreError};
 use raidhall_protocol::Seq;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
@@ -33,7 +33,7 @@ async fn born(store: &PostgresStore, month: Month) -> History {
     };
     let leader = newcomer(store, "Ada").await;
     let creation = history.append([raid_created(raid(1)), joined(leader)]);
-    assert_eq!(commit(store, &creation).await, Fate::Committed);
+    assert_eq!(commit(store, &creation).await, CommitOutcome::Committed);
     history
 }
 
@@ -52,14 +52,14 @@ async fn partitions_are_made_for_this_month_and_three_more() {
     let made = store.maintain().await.expect("maintain");
     assert_eq!(
         made,
-        Maintenance {
-            partitions_made: 4,
-            ..Maintenance::default()
+        MaintenanceReport {
+            partitions_created: 4,
+            ..MaintenanceReport::default()
         }
     );
     assert_eq!(
         store.maintain().await.expect("maintain"),
-        Maintenance::default()
+        MaintenanceReport::default()
     );
 
     let month = this_month(&database).await;
@@ -78,7 +78,7 @@ async fn enlisting_makes_partitions() {
     enlisted(&*store).await;
     assert_eq!(
         store.maintain().await.expect("maintain"),
-        Maintenance::default()
+        MaintenanceReport::default()
     );
 }
 
@@ -88,7 +88,7 @@ async fn processes_that_start_together_make_each_partition_once() {
     let (one, other) = (open(&database).await, open(&database).await);
     let (one, other) = tokio::join!(one.maintain(), other.maintain());
     let (one, other) = (one.expect("maintain"), other.expect("maintain"));
-    assert_eq!(one.partitions_made + other.partitions_made, 4);
+    assert_eq!(one.partitions_created + other.partitions_created, 4);
 }
 
 #[tokio::test]
@@ -119,16 +119,16 @@ async fn events_without_a_partition_are_kept_by_the_default_one_and_counted() {
     let mut history = born(&store, LONG_AGO).await;
     assert_eq!(
         commit(&*store, &history.append([said("late")])).await,
-        Fate::Committed
+        CommitOutcome::Committed
     );
 
     let found = store.maintain().await.expect("maintain");
     assert_eq!(
         found,
-        Maintenance {
-            partitions_made: 4,
+        MaintenanceReport {
+            partitions_created: 4,
             partitions_missing: 0,
-            partition_default_rows: 3
+            default_partition_rows: 3
         }
     );
     assert_eq!(
@@ -150,15 +150,15 @@ async fn a_month_with_events_in_the_default_partition_stays_there() {
     let found = store.maintain().await.expect("maintain");
     assert_eq!(
         found,
-        Maintenance {
-            partitions_made: 3,
+        MaintenanceReport {
+            partitions_created: 3,
             partitions_missing: 1,
-            partition_default_rows: 2
+            default_partition_rows: 2
         }
     );
     assert_eq!(
         commit(&*store, &history.append([said("still here")])).await,
-        Fate::Committed
+        CommitOutcome::Committed
     );
     assert_eq!(
         store
@@ -198,7 +198,7 @@ async fn a_commit_that_meets_the_attaching_of_its_own_month_is_unavailable_once(
         matches!(met, Err(StoreError::Unavailable { .. })),
         "{met:?}"
     );
-    assert_eq!(commit(&*store, &creation).await, Fate::Committed);
+    assert_eq!(commit(&*store, &creation).await, CommitOutcome::Committed);
     assert_eq!(row_count(&database, "raid_events_199912").await, 1);
 }
 
@@ -222,7 +222,7 @@ async fn commits_go_on_while_attaching_a_partition_has_to_wait() {
         let before = waits_since(&mut session).await;
         assert_eq!(
             commit(&*store, &history.append([said("on and on")])).await,
-            Fate::Committed
+            CommitOutcome::Committed
         );
         let after = waits_since(&mut session).await;
         commits_meanwhile += u32::from(before.is_some() && before == after);
@@ -232,13 +232,16 @@ async fn commits_go_on_while_attaching_a_partition_has_to_wait() {
         "each commit waited for attaching to give up"
     );
     let found = maintaining.await.expect("join").expect("maintain");
-    assert_eq!((found.partitions_made, found.partitions_missing), (0, 4));
+    assert_eq!((found.partitions_created, found.partitions_missing), (0, 4));
 
     reading.close().await.expect("close");
-    assert_eq!(store.maintain().await.expect("maintain").partitions_made, 4);
+    assert_eq!(
+        store.maintain().await.expect("maintain").partitions_created,
+        4
+    );
     assert_eq!(
         commit(&*store, &history.append([said("and on")])).await,
-        Fate::Committed
+        CommitOutcome::Committed
     );
 }
 

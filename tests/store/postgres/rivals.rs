@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use raidhall::store::{Append, Claim, Epoch, Fate, Instance, Store};
+use raidhall::store::{Append, ClaimOutcome, CommitOutcome, Epoch, Instance, Store};
 use raidhall_protocol::{RaidId, Seq};
 
 use super::open;
@@ -19,7 +19,7 @@ async fn make_raids(store: &dyn Store, owner: &Instance) -> Vec<RaidId> {
         creations.push(History::of(raid(id), owner.id).creation(player(1)));
     }
     let fates = store.commit(&creations).await.expect("commit");
-    assert!(fates.iter().all(|fate| *fate == Fate::Committed));
+    assert!(fates.iter().all(|fate| *fate == CommitOutcome::Committed));
     creations.iter().map(|append| append.raid).collect()
 }
 
@@ -70,13 +70,13 @@ async fn rivals_for_the_same_raids_meet_no_error_and_each_claim_has_an_epoch_of_
             let mut won = Vec::new();
             for round in 0..ROUNDS {
                 let me = instance();
-                store.enlist(&me, LONG, LONG).await.expect("enlist");
+                store.register(&me, LONG, LONG).await.expect("enlist");
                 let mut mine = HashMap::new();
                 for _ in 0..2 {
                     let claims = store.claim(&raids, me.id).await.expect("claim");
-                    assert!(!claims.contains(&Claim::Missing));
+                    assert!(!claims.contains(&ClaimOutcome::Missing));
                     for (raid, claim) in raids.iter().zip(claims) {
-                        if let Claim::Ours(epoch) = claim {
+                        if let ClaimOutcome::Acquired(epoch) = claim {
                             mine.insert(*raid, epoch);
                             won.push((*raid, epoch));
                         }
@@ -90,7 +90,7 @@ async fn rivals_for_the_same_raids_meet_no_error_and_each_claim_has_an_epoch_of_
                             mine.iter().map(|(raid, epoch)| (*raid, *epoch)).collect();
                         store.release(&owned, me.id).await.expect("release");
                     }
-                    store.retire(me.id).await
+                    store.deregister(me.id).await
                 });
                 retired.expect("retire");
             }
@@ -142,7 +142,7 @@ async fn an_instance_that_retires_while_its_last_commit_runs_does_not_deadlock()
             .collect();
         let (committing, retiring) = (Arc::clone(&store), Arc::clone(&store));
         let commit = tokio::spawn(async move { committing.commit(&batch).await });
-        let retire = tokio::spawn(async move { retiring.retire(owner.id).await });
+        let retire = tokio::spawn(async move { retiring.deregister(owner.id).await });
         retire.await.expect("join").expect("retire");
         commit.await.expect("join").expect("commit");
     }

@@ -1,6 +1,6 @@
 //! What only transactions that overlap can show.
 
-use raidhall::store::{Deed, FamilyId, Notice, Oversight, Standing};
+use raidhall::store::{AuditLog, FamilyId, Moderation, NewAuditEntry, Notice};
 use sqlx::Executor;
 use uuid::Uuid;
 
@@ -22,7 +22,7 @@ async fn a_notice_that_commits_late_is_not_missed() {
     let told = async |after| {
         let notices = store.notices(after).await.expect("notices");
         let families = notices
-            .list
+            .notices
             .into_iter()
             .filter_map(|(_, notice)| match notice {
                 Notice::SignedOut { family, .. } => Some(family),
@@ -51,7 +51,7 @@ async fn nothing_is_taken_from_the_audit_log() {
     let database = Database::create().await;
     let store = open(&database).await;
     let ada = newcomer(store.as_ref(), "Ada").await;
-    let deed = Deed {
+    let deed = NewAuditEntry {
         actor: "admin:ops".into(),
         action: "ban",
         target: format!("player {ada}"),
@@ -68,7 +68,7 @@ async fn nothing_is_taken_from_the_audit_log() {
         session.execute(change).await.expect_err("refused");
     }
     assert_eq!(
-        store.audit(0, 10).await.expect("audit")[0].actor,
+        store.audit_entries(0, 10).await.expect("audit")[0].actor,
         "admin:ops"
     );
 }

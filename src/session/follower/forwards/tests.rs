@@ -16,7 +16,7 @@ type Waiting = oneshot::Receiver<Result<Ack, Error>>;
 fn say(forwards: &mut Forwards, bytes: usize) -> Waiting {
     let (sender, answer) = oneshot::channel();
     let by = PlayerId::try_from(1_u64).expect("an id");
-    let command = raid::Command::Player {
+    let command = raid::RaidCommand::Player {
         by,
         command: Command::Say {
             text: "x".repeat(bytes),

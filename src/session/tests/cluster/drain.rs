@@ -121,10 +121,10 @@ async fn a_raid_that_reloads_while_its_node_drains_is_given_up_all_the_same() {
     let sessions = cluster.node(0).sessions.clone();
     let handing_over = tokio::spawn(async move { sessions.hand_over().await });
     sleep(Duration::from_millis(100)).await;
-    cluster.node(0).store.faults().cut(true);
+    cluster.node(0).store.faults().set_unreachable(true);
     sleep(Duration::from_millis(2_200)).await;
-    cluster.node(0).store.faults().lose_stalled();
-    cluster.node(0).store.faults().cut(false);
+    cluster.node(0).store.faults().drop_stalled();
+    cluster.node(0).store.faults().set_unreachable(false);
     assert_eq!(pending.answer().await, Err(Error::Unavailable));
     timeout(Duration::from_secs(5), handing_over)
         .await
@@ -192,14 +192,14 @@ async fn a_raid_that_nobody_can_take_is_let_go() {
 async fn a_raid_that_is_being_made_does_not_hold_a_drain_up() {
     let cluster = Cluster::of(2).await;
     let node = cluster.node(0);
-    node.store.faults().hold(Call::ReserveRaidIds);
+    node.store.faults().hold_calls(Call::ReserveRaidIds);
     let sessions = node.sessions.clone();
     let making = tokio::spawn(async move { sessions.create(named(1), new_raid(), None).await });
     sleep(Duration::from_millis(10)).await;
     let sessions = node.sessions.clone();
     let drained = tokio::spawn(async move { sessions.hand_over().await });
     sleep(Duration::from_millis(10)).await;
-    node.store.faults().go_on(Call::ReserveRaidIds);
+    node.store.faults().release_calls(Call::ReserveRaidIds);
     assert_eq!(making.await.expect("no panic"), Err(Error::Unavailable));
     timeout(Duration::from_secs(1), drained)
         .await
@@ -220,7 +220,7 @@ async fn a_raid_whose_release_fails_at_first_is_handed_over_with_all_that_is_kno
     let (first, _) = watch(cluster.node(0), raid, 1, None).await;
     let (second, _) = watch(cluster.node(0), raid, 2, None).await;
     sleep(Duration::from_secs(1)).await;
-    cluster.node(0).store.faults().fail(Call::Release, 3);
+    cluster.node(0).store.faults().fail_calls(Call::Release, 3);
     timeout(Duration::from_secs(5), cluster.node(0).sessions.hand_over())
         .await
         .expect("in the end");

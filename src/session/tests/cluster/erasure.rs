@@ -26,7 +26,7 @@ async fn the_owner_takes_them_out_and_every_instance_tells_it() {
     for watcher in [&mut at_owner, &mut at_edge] {
         assert_eq!(see(watcher, 1).await, [5]);
     }
-    let erase = || raid::Command::Erase {
+    let erase = || raid::RaidCommand::Erase {
         player: player(2),
         made_raid: false,
     };
@@ -66,7 +66,7 @@ async fn the_owner_takes_them_out_and_every_instance_tells_it() {
     }
     let snapshot = cluster
         .store
-        .another()
+        .new_connection()
         .load(raid, 1)
         .await
         .expect("load")

@@ -208,10 +208,10 @@ async fn an_edge_that_cannot_read_what_a_client_has_seen_says_so_and_shows_nothi
     let (_edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
     cluster.exchange.fault(Some(Fault::Lose(1)));
     cluster.say(0, raid, "unheard", "a").await.expect("said");
-    cluster.node(1).store.faults().cut(true);
+    cluster.node(1).store.faults().set_unreachable(true);
     let mut returning = cluster.node(1).watch(raid, 1, Some(5));
     assert_eq!(returning.answer().await.err(), Some(Error::Unavailable));
-    cluster.node(1).store.faults().cut(false);
+    cluster.node(1).store.faults().set_unreachable(false);
     let mut returning = cluster.node(1).watch(raid, 1, Some(5));
     let answer = returning.answer().await.expect("watches");
     assert!(
@@ -233,16 +233,16 @@ async fn watchers_of_an_owner_that_became_an_edge_are_shown_the_raid_as_soon_as_
     let raid = cluster.node(0).raid(&[2]).await;
     let (mut first, _) = watch(cluster.node(0), raid, 1, None).await;
     let (_second, _) = watch(cluster.node(1), raid, 2, None).await;
-    cluster.node(0).store.faults().cut(true);
+    cluster.node(0).store.faults().set_unreachable(true);
     cluster
         .say(1, raid, "meanwhile", "a")
         .await
         .expect("taken over");
     // It can renew and claim again, but not load.
-    cluster.node(0).store.faults().cut(false);
-    cluster.node(0).store.faults().hold(Call::Load);
+    cluster.node(0).store.faults().set_unreachable(false);
+    cluster.node(0).store.faults().hold_calls(Call::Load);
     sleep(Duration::from_secs(8)).await;
     assert_eq!(first.events(), [] as [u64; 0]);
-    cluster.node(0).store.faults().go_on(Call::Load);
+    cluster.node(0).store.faults().release_calls(Call::Load);
     assert_eq!(see(&mut first, 1).await, [5]);
 }

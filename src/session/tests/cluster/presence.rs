@@ -139,14 +139,14 @@ async fn a_leader_who_came_back_while_the_store_was_away_keeps_the_lead() {
     cluster
         .nodes
         .iter()
-        .for_each(|node| node.store.faults().cut(true));
+        .for_each(|node| node.store.faults().set_unreachable(true));
     sleep(Duration::from_secs(4)).await;
     let (_leader, _) = watch(cluster.node(1), raid, 1, None).await;
     sleep(Duration::from_millis(4_500)).await;
     cluster
         .nodes
         .iter()
-        .for_each(|node| node.store.faults().cut(false));
+        .for_each(|node| node.store.faults().set_unreachable(false));
     sleep(Duration::from_secs(90)).await;
     assert_eq!(cluster.leader_changes(raid).await, []);
 }

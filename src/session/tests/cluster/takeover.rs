@@ -51,13 +51,13 @@ async fn an_owner_cut_off_from_the_store_becomes_an_edge_of_the_next_one() {
     let raid = cluster.node(0).raid(&[2]).await;
     let (mut first, _) = watch(cluster.node(0), raid, 1, None).await;
     let (mut second, _) = watch(cluster.node(1), raid, 2, None).await;
-    cluster.node(0).store.faults().cut(true);
+    cluster.node(0).store.faults().set_unreachable(true);
     let ack = cluster
         .say(1, raid, "meanwhile", "a")
         .await
         .expect("taken over");
     assert_eq!(ack.seq, Seq(5));
-    cluster.node(0).store.faults().cut(false);
+    cluster.node(0).store.faults().set_unreachable(false);
     assert_eq!(see(&mut second, 1).await, [5]);
     assert_eq!(
         see(&mut first, 1).await,
@@ -85,12 +85,12 @@ async fn after_a_stall_of_the_store_everybody_goes_on_with_what_was_theirs() {
     cluster
         .nodes
         .iter()
-        .for_each(|node| node.store.faults().cut(true));
+        .for_each(|node| node.store.faults().set_unreachable(true));
     sleep(Duration::from_secs(10)).await;
     cluster
         .nodes
         .iter()
-        .for_each(|node| node.store.faults().cut(false));
+        .for_each(|node| node.store.faults().set_unreachable(false));
     sleep(Duration::from_secs(2)).await;
     cluster.say(1, raid, "on", "a").await.expect("said");
     for watcher in [&mut first, &mut second] {
@@ -203,7 +203,7 @@ async fn an_owner_whose_own_clock_stood_still_notices_that_others_went_on() {
     };
     cluster
         .store
-        .enlist(&next, Duration::from_secs(600), Duration::ZERO)
+        .register(&next, Duration::from_secs(600), Duration::ZERO)
         .await
         .expect("enlisted");
     let claims = cluster
@@ -211,7 +211,10 @@ async fn an_owner_whose_own_clock_stood_still_notices_that_others_went_on() {
         .claim(&[raid], next.id)
         .await
         .expect("claimed");
-    assert!(matches!(claims[..], [Claim::Ours(_)]), "{claims:?}");
+    assert!(
+        matches!(claims[..], [ClaimOutcome::Acquired(_)]),
+        "{claims:?}"
+    );
     sleep(Duration::from_secs(2)).await;
     let view = cluster
         .node(0)

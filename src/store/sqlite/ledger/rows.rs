@@ -6,10 +6,10 @@ use raidhall_protocol::{Event, EventData, PlayerId, Seq};
 use serde::Serialize;
 
 use crate::store::sqlite::fault::refused;
-use crate::store::{Append, Recorded, Result};
+use crate::store::{Append, LedgerEvent, Result};
 
 /// What one append writes.
-pub(super) struct Rows {
+pub(super) struct AppendRows {
     pub(super) raid: i64,
     /// For `CREATE`, if the append makes the raid.
     pub(super) creation: Option<String>,
@@ -21,23 +21,23 @@ pub(super) struct Rows {
     pub(super) joined: Vec<String>,
     /// For `LEAVE`: who is no member after it.
     pub(super) left: Vec<String>,
-    earned: Vec<(PlayerId, Earned)>,
+    gains: Vec<(PlayerId, PlayerGains)>,
 }
 
 /// What a player gains.
 #[derive(Debug, Clone, Copy, Default)]
-struct Earned {
+struct PlayerGains {
     xp: u64,
     tasks: u64,
     raids_won: u64,
 }
 
 /// What each player gains by a batch: one row each.
-pub(super) struct Totals(BTreeMap<PlayerId, Earned>);
+pub(super) struct PlayerTotals(BTreeMap<PlayerId, PlayerGains>);
 
 /// Whether the append makes its raid.
 pub(super) fn is_creation(append: &Append) -> bool {
-    append.first() == Seq(1)
+    append.first_seq() == Seq(1)
         && append
             .events
             .first()
@@ -45,7 +45,7 @@ pub(super) fn is_creation(append: &Append) -> bool {
 }
 
 /// An array of rows; `None` of none.
-pub(in super::super) fn array<T: AsRef<str>>(rows: impl Iterator<Item = T>) -> Option<String> {
+pub(in super::super) fn json_array<T: AsRef<str>>(rows: impl Iterator<Item = T>) -> Option<String> {
     let mut text = String::from("[");
     for row in rows {
         text.push_str(row.as_ref());
@@ -54,11 +54,11 @@ pub(in super::super) fn array<T: AsRef<str>>(rows: impl Iterator<Item = T>) -> O
     (text.pop() == Some(',')).then(|| text + "]")
 }
 
-impl Rows {
-    pub(super) fn of(append: &Append) -> Result<Rows> {
+impl AppendRows {
+    pub(super) fn from_append(append: &Append) -> Result<AppendRows> {
         let (mut members, mut joined) = (BTreeMap::new(), BTreeSet::new());
         let mut earned = Vec::new();
-        for Recorded { event, .. } in &append.events {
+        for LedgerEvent { event, .. } in &append.events {
             match &event.data {
                 EventData::MemberJoined { player, .. } => {
                     members.insert(*player, true);
@@ -66,9 +66,9 @@ impl Rows {
                 }
                 EventData::MemberLeft { player, .. } => drop(members.insert(*player, false)),
                 EventData::RaidCompleted { ranking } => {
-                    let won = Earned {
+                    let won = PlayerGains {
                         raids_won: 1,
-                        ..Earned::default()
+                        ..PlayerGains::default()
                     };
                     earned.extend(ranking.iter().map(|rank| (rank.player, won)));
                 }
@@ -77,10 +77,10 @@ impl Rows {
             if let Some((player, xp)) = event.data.earned() {
                 earned.push((
                     player,
-                    Earned {
+                    PlayerGains {
                         xp,
                         tasks: 1,
-                        ..Earned::default()
+                        ..PlayerGains::default()
                     },
                 ));
             }
@@ -89,8 +89,8 @@ impl Rows {
             .iter()
             .filter(|(_, is_member)| !**is_member)
             .map(|(player, _)| player);
-        let rows_of = |player: &PlayerId| row(&(player, append.raid));
-        Ok(Rows {
+        let rows_of = |player: &PlayerId| json_row(&(player, append.raid));
+        Ok(AppendRows {
             raid: append.raid.into(),
             creation: creation(append)?,
             header: header(append)?,
@@ -101,29 +101,29 @@ impl Rows {
                 .collect::<Result<_>>()?,
             joined: joined.iter().map(rows_of).collect::<Result<_>>()?,
             left: gone.map(rows_of).collect::<Result<_>>()?,
-            earned,
+            gains: earned,
         })
     }
 }
 
-impl Totals {
-    pub(super) fn of(rows: &[Rows]) -> Totals {
-        let mut totals: BTreeMap<PlayerId, Earned> = BTreeMap::new();
-        for (player, earned) in rows.iter().flat_map(|rows| &rows.earned) {
+impl PlayerTotals {
+    pub(super) fn from_rows(rows: &[AppendRows]) -> PlayerTotals {
+        let mut totals: BTreeMap<PlayerId, PlayerGains> = BTreeMap::new();
+        for (player, earned) in rows.iter().flat_map(|rows| &rows.gains) {
             let total = totals.entry(*player).or_default();
             total.xp = total.xp.saturating_add(earned.xp);
             total.tasks += earned.tasks;
             total.raids_won += earned.raids_won;
         }
-        Totals(totals)
+        PlayerTotals(totals)
     }
 
-    /// For `EARN`.
+    /// For `CREDIT_PLAYERS`.
     pub(super) fn encode(&self) -> Option<String> {
-        array(self.0.iter().map(
+        json_array(self.0.iter().map(
             |(
                 player,
-                Earned {
+                PlayerGains {
                     xp,
                     tasks,
                     raids_won,
@@ -149,9 +149,9 @@ fn creation(append: &Append) -> Result<Option<String>> {
     else {
         return Ok(None);
     };
-    row(&(
+    json_row(&(
         append.raid,
-        append.born.0,
+        append.created_month.0,
         title,
         invite_code,
         append.create_key.map(|key| hex(key.0)),
@@ -167,12 +167,12 @@ fn creation(append: &Append) -> Result<Option<String>> {
 
 fn header(append: &Append) -> Result<String> {
     let header = &append.header;
-    row(&(
+    json_row(&(
         append.raid,
         hex(append.owner.0.into_bytes()),
         append.epoch.0,
-        append.first().0 - 1, // checked with the batch: at least 1
-        append.last(),
+        append.first_seq().0 - 1, // checked with the batch: at least 1
+        append.last_seq(),
         header.status,
         header.deadline,
         header.current_xp,
@@ -181,10 +181,10 @@ fn header(append: &Append) -> Result<String> {
     ))
 }
 
-fn event(append: &Append, Recorded { event, op }: &Recorded) -> Result<String> {
+fn event(append: &Append, LedgerEvent { event, op }: &LedgerEvent) -> Result<String> {
     let (player, xp) = event.data.earned().unzip();
-    row(&(
-        append.born.0,
+    json_row(&(
+        append.created_month.0,
         append.raid,
         event.seq,
         event.at,
@@ -198,9 +198,9 @@ fn event(append: &Append, Recorded { event, op }: &Recorded) -> Result<String> {
     ))
 }
 
-/// For `REWRITE` of the erasures: an event that is in the ledger, with other data.
-pub(in super::super) fn rewritten(event: &Event) -> Result<String> {
-    row(&(event.seq, data(&event.data)?))
+/// For `REWRITE_EVENTS` of the erasures: an event that is in the ledger, with other data.
+pub(in super::super) fn rewritten_row(event: &Event) -> Result<String> {
+    json_row(&(event.seq, data(&event.data)?))
 }
 
 /// The content of an event's data, without its type, as JSON text.
@@ -209,7 +209,7 @@ fn data(data: &EventData) -> Result<String> {
     Ok(tagged["data"].to_string())
 }
 
-fn row(columns: &impl Serialize) -> Result<String> {
+fn json_row(columns: &impl Serialize) -> Result<String> {
     serde_json::to_string(columns).map_err(|error| refused("encode row", error))
 }
 
