@@ -4,25 +4,25 @@
 //! in use, [`import()`] fills an empty one in one transaction and believes nothing that it has not folded. Neither holds
 //! more than a raid's state and a page of rows. The form is in `docs/BACKUP.md`.
 
-mod check;
-mod file;
-pub mod form;
-mod import;
-mod reading;
-mod writing;
+mod blocks;
+mod exporter;
+pub mod format;
+mod importer;
+mod reader;
+mod verify;
 
 use std::io;
 
 use async_trait::async_trait;
-pub(crate) use check::with_earnings;
-use form::{
+pub use exporter::{ExportCounts, Options, export};
+use format::{
     AuditLine, BackupLine, BanLine, EventLine, HeaderLine, IdsLine, PlayerLine, RaidLine,
     SignInLine, SnapshotLine,
 };
-pub use import::{ImportReport, import};
+pub use importer::{ImportReport, import};
 use raidhall_protocol::{PlayerId, RaidId};
-pub use reading::FileFault;
-pub use writing::{ExportCounts, Options, export};
+pub use reader::FileFault;
+pub(crate) use verify::with_earnings;
 
 use crate::store::{self, StoreError};
 

@@ -76,7 +76,7 @@ pub async fn import(config: &Config, file: &Path, keep_lineage: bool) -> Result<
             "snapshots are not what the ledger amounts to and were left out; nothing is lost"
         );
     }
-    let backup::form::FooterLine {
+    let backup::format::FooterLine {
         players,
         raids,
         events,

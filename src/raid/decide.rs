@@ -7,11 +7,11 @@
 //!
 //! All events of one decision bear the same time and the same `by`.
 
+mod chat;
 mod contributions;
 mod erasure;
 mod lifecycle;
 mod membership;
-mod talk;
 mod tasks;
 
 use std::collections::BTreeSet;
@@ -76,7 +76,7 @@ fn decide_act(act: &Act<'_>, command: &PlayerCommand) -> Decision {
         PlayerCommand::CompleteTask { task } => tasks::complete(act, *task),
         PlayerCommand::FailTask { task } => tasks::fail(act, *task),
         PlayerCommand::Contribute { .. } => Err(Refusal::Forbidden),
-        PlayerCommand::Say { text } => talk::say(act, text),
+        PlayerCommand::Say { text } => chat::say(act, text),
     }
 }
 

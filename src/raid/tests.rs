@@ -1,5 +1,6 @@
 //! The rules, row by row, as scripts and what comes of them.
 
+mod chat;
 mod contributions;
 mod energy;
 mod erasure;
@@ -10,7 +11,6 @@ mod model;
 mod random;
 mod script;
 mod stored;
-mod talk;
 mod tasks;
 
 use script::check;

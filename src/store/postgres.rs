@@ -3,8 +3,8 @@
 //! Every call is one autocommitted statement, and every statement is planned for indexes only: the first plan
 //! of a connection is made when tables may be empty, and is kept while they grow.
 
-mod archive;
 mod audit;
+mod backup;
 mod catalog;
 mod columns;
 mod commit;
@@ -27,8 +27,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::anyhow;
-pub use archive::{PostgresSource, PostgresTarget};
 use async_trait::async_trait;
+pub use backup::{PostgresSource, PostgresTarget};
 use connections::{ConnectionPool, Connector};
 use lease::LeaseSession;
 use partitions::Partitions;
@@ -162,7 +162,7 @@ impl PostgresStore {
     /// Names this history anew: the last step of every restore. `None`, and nothing is changed, while instances live;
     /// if `forced`, they notice at their next renewal, let their clients go and end.
     pub async fn rename_lineage(&self, forced: bool) -> Result<Option<String>> {
-        let mut session = archive::without_timeouts(&self.connector)
+        let mut session = backup::without_timeouts(&self.connector)
             .connect("rename lineage")
             .await?;
         lease::rename_lineage(&mut session, forced).await

@@ -3,8 +3,8 @@
 //! `writer` owns the one connection that writes; reads go to a small pool and see what was committed when they
 //! began. `ledger` commits, `raids` claims and reads, `leases` and `accounts` keep what their names say.
 
-mod archive;
 mod audit;
+mod backup;
 mod erasures;
 mod event_row;
 mod fault;
@@ -24,7 +24,7 @@ mod writer;
 
 use std::path::Path;
 
-pub use archive::{SqliteSource, SqliteTarget};
+pub use backup::{SqliteSource, SqliteTarget};
 use fault::{failed, refused};
 use lock::Lock;
 use sqlx::migrate::Migrator;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use raidhall::backup::form::{
+use raidhall::backup::format::{
     AuditLine, BanLine, EventLine, IdsLine, PlayerLine, RaidLine, SignInLine, SnapshotLine,
 };
 use raidhall::backup::{BackupError, BackupSource, BackupTarget, ImportReport, import};

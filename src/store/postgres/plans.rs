@@ -202,7 +202,7 @@ fn sources() -> Vec<PathBuf> {
         .map(|file| file.expect("read folder").path())
         .collect();
     // A backup reads everything, on sessions of its own.
-    sources.retain(|source| !source.ends_with("plans.rs") && !source.ends_with("archive.rs"));
+    sources.retain(|source| !source.ends_with("plans.rs") && !source.ends_with("backup.rs"));
     sources.push(folder.join("postgres.rs"));
     sources
 }

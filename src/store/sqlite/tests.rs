@@ -44,7 +44,7 @@ mod plans {
         (include_str!("identities.rs"), identities::STATEMENTS),
         (include_str!("feed.rs"), feed::STATEMENTS),
         (include_str!("webhooks.rs"), webhooks::STATEMENTS),
-        (include_str!("archive.rs"), archive::STATEMENTS),
+        (include_str!("backup.rs"), backup::STATEMENTS),
     ];
 
     /// Tables that grow with use. The others have a row per instance or fewer.

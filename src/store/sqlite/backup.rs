@@ -13,7 +13,7 @@ use sqlx::{ConnectOptions, Connection, Sqlite, query::QueryScalar};
 use super::fault::{failed, refused};
 use super::statements::statements;
 use super::{LOCK_RETRY_INTERVAL, MIGRATIONS, SqliteStore};
-use crate::backup::form::{
+use crate::backup::format::{
     AuditLine, BanLine, EventLine, IdsLine, PlayerLine, RaidLine, SignInLine, SnapshotLine,
 };
 use crate::backup::{BackupError, BackupSource, BackupTarget, with_earnings};

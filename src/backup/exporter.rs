@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
-use super::file::BlockWriter;
-use super::form::{FORMAT, FooterLine, VERSION};
+use super::blocks::BlockWriter;
+use super::format::{FORMAT, FooterLine, VERSION};
 use super::{BackupError, BackupLine, BackupSource, HeaderLine, PAGE_ROWS, RaidLine};
 
 /// What goes into a backup besides what must.

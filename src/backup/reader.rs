@@ -6,8 +6,8 @@ use std::io::{self, BufRead, BufReader, Read};
 use flate2::bufread::DeflateDecoder;
 use sha2::{Digest, Sha256};
 
-use super::file::{BLOCK_BYTES_MAX, MEMBER_HEADER, stored_block, trailer};
-use super::form::{BackupLine, FooterLine, hex};
+use super::blocks::{BLOCK_BYTES_MAX, MEMBER_HEADER, stored_block, trailer};
+use super::format::{BackupLine, FooterLine, hex};
 
 /// Longer than any line is: the largest, a snapshot, has some hundred KiB. What a longer one could become in memory is far
 /// more than it is.

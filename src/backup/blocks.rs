@@ -55,8 +55,10 @@ impl<W: Write> BlockWriter<W> {
         if !self.text.is_empty() {
             self.write_block()?;
         }
-        let mut line =
-            serde_json::to_vec(&last(self.blocks, super::form::hex(&self.hash.finalize())))?;
+        let mut line = serde_json::to_vec(&last(
+            self.blocks,
+            super::format::hex(&self.hash.finalize()),
+        ))?;
         line.push(b'\n');
         self.out.write_all(&stored_block(&line)?)?;
         self.out.flush()?;

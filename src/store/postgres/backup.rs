@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::connections::Connector;
 use super::lease::DATABASE_LOCK;
 use super::{MIGRATION_LOCK_TIMEOUT, PostgresStore, fault, partitions};
-use crate::backup::form::{
+use crate::backup::format::{
     AuditLine, BanLine, EventLine, IdsLine, PlayerLine, RaidLine, SignInLine, SnapshotLine,
 };
 use crate::backup::{BackupError, BackupSource, BackupTarget, with_earnings};

@@ -8,7 +8,7 @@ use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, UnixMillis};
 use serde::Serialize;
 use serde_json::json;
 
-use super::form::{EventLine as Line, RaidLine, SnapshotLine, hex};
+use super::format::{EventLine as Line, RaidLine, SnapshotLine, hex};
 use crate::raid::{self, State, stored};
 
 /// One raid, as far as its events have been seen.

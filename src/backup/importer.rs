@@ -2,9 +2,9 @@
 
 use std::io::Read;
 
-use super::check::RaidVerifier;
-use super::form::{FORMAT, FooterLine, VERSION};
-use super::reading::LineReader;
+use super::format::{FORMAT, FooterLine, VERSION};
+use super::reader::LineReader;
+use super::verify::RaidVerifier;
 use super::{
     AuditLine, BackupError, BackupLine, BackupTarget, BanLine, EventLine, HeaderLine, IdsLine,
     PAGE_ROWS, PlayerLine, SignInLine,
