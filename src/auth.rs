@@ -21,18 +21,18 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
-use external::Foreign;
-pub use external::{IssuerOptions, Source as IssuerSource, Vouched};
+use external::ExternalTokenVerifier;
+pub use external::{ExternalIdentity, IssuerOptions, JwksSource as IssuerSource};
 pub use identity::{Identity, Scope};
 use raidhall_protocol::{PlayerId, UnixMillis};
 pub use refresh::REFRESH_GRACE;
-pub use revocation_poller::Lookout;
+pub use revocation_poller::RevocationPoller;
 pub(crate) use revoked_sessions::BANNED;
-use revoked_sessions::Revoked;
-pub use revoked_sessions::Unwelcome;
-pub use secret::Secret;
-pub use sign_in::{RefreshError, guest_name};
-pub use telegram::{BotToken, PREFIX as TELEGRAM_PREFIX, TelegramUser};
+use revoked_sessions::RevocationList;
+pub use revoked_sessions::RevokedSessions;
+pub use secret::AuthSecret;
+pub use sign_in::{RefreshError, validate_player_name};
+pub use telegram::{BotToken, TELEGRAM_PREFIX, TelegramUser};
 use tokio::sync::Notify;
 
 use crate::error::Error;
@@ -43,15 +43,15 @@ use crate::telemetry::metrics;
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Signs every token.
-    pub secret: Secret,
+    pub secret: AuthSecret,
     /// Believed too, and signs nothing: the former secret, or the one to come.
-    pub accepted_secret: Option<Secret>,
+    pub accepted_secret: Option<AuthSecret>,
     /// How long an access token lives.
     pub access_ttl: Duration,
     /// How long a refresh token lives that is not used.
     pub refresh_ttl: Duration,
     /// Whether anyone may sign in by a name alone.
-    pub guest: bool,
+    pub can_guests_sign_in: bool,
     /// Whose tokens are believed besides our own.
     pub issuers: Vec<IssuerOptions>,
     /// The bot whose users may sign in, and how old what Telegram says of them may be.
@@ -60,18 +60,18 @@ pub struct Options {
 
 /// Makes and checks tokens. Cheap to clone.
 #[derive(Clone)]
-pub struct Auth(Arc<Inner>);
+pub struct Auth(Arc<AuthInner>);
 
-struct Inner {
-    tokens: token::Tokens,
-    refresh: refresh::Keys,
+struct AuthInner {
+    access_keys: token::AccessTokenKeys,
+    rotation_keys: refresh::RotationKeys,
     access_ttl: Duration,
     refresh_ttl: Duration,
-    guest: bool,
-    foreign: Foreign,
-    telegram: Option<telegram::Telegram>,
-    revoked: Revoked,
-    changed: Notify,
+    can_guests_sign_in: bool,
+    external_tokens: ExternalTokenVerifier,
+    telegram: Option<telegram::InitDataVerifier>,
+    revocations: RevocationList,
+    poll_requested: Notify,
 }
 
 impl Auth {
@@ -82,20 +82,21 @@ impl Auth {
             accepted_secret,
             access_ttl,
             refresh_ttl,
-            guest,
+            can_guests_sign_in: guest,
             issuers,
             telegram,
         } = options;
-        Auth(Arc::new(Inner {
-            tokens: token::Tokens::new(&secret, accepted_secret.as_ref()),
-            refresh: refresh::Keys::new(&secret, accepted_secret.as_ref()),
+        Auth(Arc::new(AuthInner {
+            access_keys: token::AccessTokenKeys::new(&secret, accepted_secret.as_ref()),
+            rotation_keys: refresh::RotationKeys::new(&secret, accepted_secret.as_ref()),
             access_ttl,
             refresh_ttl,
-            guest,
-            foreign: Foreign::new(issuers),
-            telegram: telegram.map(|(token, age_max)| telegram::Telegram::new(&token, age_max)),
-            revoked: Revoked::default(),
-            changed: Notify::new(),
+            can_guests_sign_in: guest,
+            external_tokens: ExternalTokenVerifier::new(issuers),
+            telegram: telegram
+                .map(|(token, age_max)| telegram::InitDataVerifier::new(&token, age_max)),
+            revocations: RevocationList::default(),
+            poll_requested: Notify::new(),
         }))
     }
 
@@ -104,13 +105,13 @@ impl Auth {
     /// # Errors
     ///
     /// `Forbidden` for whoever is banned, `Unauthenticated` for whoever has signed out.
-    pub fn check_standing(&self, identity: &Identity) -> Result<(), Error> {
-        self.0.revoked.check(identity)
+    pub fn check_not_revoked(&self, identity: &Identity) -> Result<(), Error> {
+        self.0.revocations.check(identity)
     }
 
     /// Whether the player may not come in, as far as this instance has heard.
     pub fn is_banned(&self, player: PlayerId) -> bool {
-        self.0.revoked.is_banned(player)
+        self.0.revocations.is_banned(player)
     }
 
     /// Who holds an access token, ours or foreign. Ours is checked as by [`Auth::verify`], without a look at anything but
@@ -119,30 +120,30 @@ impl Auth {
     /// # Errors
     ///
     /// As [`Auth::verify`]; `Unavailable` when the store, or the issuer's keys, cannot be had.
-    pub async fn identify(
+    pub async fn authenticate(
         &self,
         store: &dyn Store,
         token: &str,
         now: UnixMillis,
     ) -> Result<Identity, Error> {
-        if let Some(identified) = self.identify_at_once(token, now) {
+        if let Some(identified) = self.authenticate_locally(token, now) {
             return identified;
         }
         // Boxed, for it may have to ask others over HTTP: every connection's task would have room for that as long as it lives.
-        let identified = Box::pin(self.0.foreign.identify(store, token, now)).await;
+        let identified = Box::pin(self.0.external_tokens.authenticate(store, token, now)).await;
         let standing =
-            identified.and_then(|identity| self.check_standing(&identity).map(|()| identity));
+            identified.and_then(|identity| self.check_not_revoked(&identity).map(|()| identity));
         standing.inspect_err(count_refusal)
     }
 
     /// The same without waiting for anybody; none if the token may be foreign.
-    pub fn identify_at_once(
+    pub fn authenticate_locally(
         &self,
         token: &str,
         now: UnixMillis,
     ) -> Option<Result<Identity, Error>> {
-        let may_be_foreign = !self.0.foreign.is_empty()
-            && header::Header::read(token).is_some_and(|header| header.alg != "HS256");
+        let may_be_foreign = !self.0.external_tokens.is_empty()
+            && header::JwtHeader::parse(token).is_some_and(|header| header.alg != "HS256");
         (!may_be_foreign).then(|| self.verify(token, now).inspect_err(count_refusal))
     }
 
@@ -150,54 +151,66 @@ impl Auth {
     ///
     /// # Errors
     ///
-    /// As [`Auth::identify`].
-    pub async fn vouched(&self, token: &str, now: UnixMillis) -> Result<Vouched, Error> {
-        self.0.foreign.vouched(token, now).await
+    /// As [`Auth::authenticate`].
+    pub async fn verify_external_identity(
+        &self,
+        token: &str,
+        now: UnixMillis,
+    ) -> Result<ExternalIdentity, Error> {
+        self.0
+            .external_tokens
+            .verify_external_identity(token, now)
+            .await
     }
 
     /// Whether users of Telegram may sign in.
-    pub fn telegram_welcome(&self) -> bool {
+    pub fn can_telegram_users_sign_in(&self) -> bool {
         self.0.telegram.is_some()
     }
 
     /// Whom Telegram vouches for by a Mini App's init data; none if it does not, or not any more. The proof has to be used
     /// up before anybody is let in by it.
-    pub fn telegram_user(&self, init_data: &str, now: UnixMillis) -> Option<TelegramUser> {
-        self.0.telegram.as_ref()?.user(init_data, now)
+    pub fn verify_init_data(&self, init_data: &str, now: UnixMillis) -> Option<TelegramUser> {
+        self.0.telegram.as_ref()?.verify(init_data, now)
     }
 
     /// Keeps the issuers' keys fresh until dropped.
-    pub async fn keep_keys(self) {
-        self.0.foreign.keep_keys().await;
+    pub async fn poll_issuer_keys(self) {
+        self.0.external_tokens.poll_issuer_keys().await;
     }
 
-    /// Has the [`Lookout`] look at once: something was changed here.
-    pub fn look_again(&self) {
-        self.0.changed.notify_one();
+    /// Has the [`RevocationPoller`] look at once: something was changed here.
+    pub fn request_revocation_poll(&self) {
+        self.0.poll_requested.notify_one();
     }
 
-    async fn changed(&self) {
-        self.0.changed.notified().await;
+    async fn poll_requested(&self) {
+        self.0.poll_requested.notified().await;
     }
 
-    fn learn(&self, notices: impl IntoIterator<Item = Notice>, now: UnixMillis) {
-        self.0.revoked.learn(notices, now);
+    fn apply_notices(&self, notices: impl IntoIterator<Item = Notice>, now: UnixMillis) {
+        self.0.revocations.apply(notices, now);
     }
 
-    fn learn_anew(&self, banned: HashSet<PlayerId>, notices: Vec<Notice>, now: UnixMillis) {
-        self.0.revoked.learn(notices, now);
-        self.0.revoked.learn_all_bans(banned);
+    fn replace_revocations(
+        &self,
+        banned: HashSet<PlayerId>,
+        notices: Vec<Notice>,
+        now: UnixMillis,
+    ) {
+        self.0.revocations.apply(notices, now);
+        self.0.revocations.replace_bans(banned);
     }
 
     /// Whether anyone may sign in by a name alone.
-    pub fn guests_welcome(&self) -> bool {
-        self.0.guest
+    pub fn can_guests_sign_in(&self) -> bool {
+        self.0.can_guests_sign_in
     }
 }
 
 fn count_refusal(error: &Error) {
     let cause = match *error {
-        token::EXPIRED => "expired",
+        token::TOKEN_EXPIRED => "expired",
         revoked_sessions::BANNED => "banned",
         revoked_sessions::SIGNED_OUT => "signed_out",
         Error::Unavailable => "unavailable",
@@ -207,7 +220,7 @@ fn count_refusal(error: &Error) {
 }
 
 /// The token in `Authorization: Bearer`, if there is one.
-pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme
         .eq_ignore_ascii_case("bearer")

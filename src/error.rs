@@ -26,7 +26,7 @@ pub enum Error {
     /// The raid's inbox is full.
     Overloaded,
     /// There are as many connections as there may be, or too many that begin; try again after the time given.
-    Crowded(Duration),
+    TooManyConnections(Duration),
     /// The store or the raid's owner cannot be reached, or a commit failed. An op makes the retry safe.
     Unavailable,
     /// Another instance owns the raid, and nothing took effect here. Only instances hear this: whoever forwarded a
@@ -53,7 +53,7 @@ impl Error {
             Self::MethodNotAllowed => ErrorType::MethodNotAllowed,
             Self::TooLarge => ErrorType::TooLarge,
             Self::RateLimited(_) => ErrorType::RateLimited,
-            Self::Overloaded | Self::Crowded(_) => ErrorType::Overloaded,
+            Self::Overloaded | Self::TooManyConnections(_) => ErrorType::Overloaded,
             Self::Unavailable | Self::NotOwner => ErrorType::Unavailable,
             Self::Internal => ErrorType::Internal,
         }
@@ -62,7 +62,7 @@ impl Error {
     /// When to try again at the earliest, for those where trying again makes sense.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::RateLimited(after) | Self::Crowded(after) => Some(*after),
+            Self::RateLimited(after) | Self::TooManyConnections(after) => Some(*after),
             Self::Overloaded | Self::Unavailable | Self::NotOwner => {
                 Some(Duration::from_millis(500))
             }
@@ -104,7 +104,7 @@ impl Error {
             Self::TooLarge => "Too large",
             Self::RateLimited(_) => "Too many requests",
             Self::Overloaded => "The raid is busy; try again",
-            Self::Crowded(_) => "Too many connections; try again later",
+            Self::TooManyConnections(_) => "Too many connections; try again later",
             Self::Unavailable | Self::NotOwner => "Temporarily unavailable; try again",
             Self::Internal => "Something went wrong on our side",
         }

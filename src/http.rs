@@ -23,10 +23,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-pub use error_response::Failure;
-pub use origins::Origins;
-pub(crate) use query::{Query, seq};
-pub use readiness::{Phase, Readiness};
+pub use error_response::ErrorResponse;
+pub use origins::OriginPolicy;
+pub(crate) use query::{Query, parse_seq};
+pub use readiness::{InstancePhase, Readiness};
 pub use request_id::RequestId;
 pub(crate) use routes::raids::RaidPath;
 use tokio::sync::Notify;
@@ -34,7 +34,7 @@ use tokio::sync::Notify;
 use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::cluster::bus::redis::Allowances;
-use crate::net::client_address::Proxies;
+use crate::net::client_address::TrustedProxies;
 use crate::session::Sessions;
 use crate::store::Store;
 use crate::webhooks::Endpoint;
@@ -43,7 +43,7 @@ const API: &str = "/api/v1";
 
 /// What the doors lead to.
 #[derive(Clone)]
-pub struct Doors {
+pub struct AppState {
     /// The live raids.
     pub sessions: Sessions,
     /// The database.
@@ -55,9 +55,9 @@ pub struct Doors {
     /// What the health doors tell.
     pub readiness: Readiness,
     /// Told when an account was closed, whose raids are to be rewritten.
-    pub closed: Arc<Notify>,
+    pub erasure_requested: Arc<Notify>,
     /// Who is told of what has happened.
-    pub webhooks: Arc<[Endpoint]>,
+    pub webhook_endpoints: Arc<[Endpoint]>,
 }
 
 /// How the doors behave.
@@ -66,15 +66,15 @@ pub struct Options {
     /// Where a socket reaches this instance directly.
     pub ws_url: String,
     /// The largest request body.
-    pub body_bytes: usize,
+    pub body_bytes_max: usize,
     /// How long a request's body may take to arrive.
     pub body_timeout: Duration,
     /// How long a request may take to be answered.
     pub request_timeout: Duration,
     /// Whose pages may call.
-    pub allowed_origins: Origins,
+    pub allowed_origins: OriginPolicy,
     /// Whose `X-Forwarded-For` and `Forwarded` are believed.
-    pub trusted_proxies: Proxies,
+    pub trusted_proxies: TrustedProxies,
     /// Per client address.
     pub guest_signins_per_minute: u32,
     /// Wrong ones, per player; a few times as many per client address.
@@ -90,45 +90,45 @@ pub struct Options {
 }
 
 /// All of HTTP. `socket` is merged in, so that the socket's upgrade passes through the same edge: its requests carry
-/// [`RequestId`] and [`ClientAddress`](crate::net::client_address::ClientAddress), and it may answer with a [`Failure`].
-pub fn router(doors: Doors, options: &Options, socket: Router) -> Router {
-    let Doors {
+/// [`RequestId`] and [`ClientAddress`](crate::net::client_address::ClientAddress), and it may answer with a [`ErrorResponse`].
+pub fn build_router(doors: AppState, options: &Options, socket: Router) -> Router {
+    let AppState {
         sessions,
         store,
         auth,
         clock,
         readiness,
-        closed,
-        webhooks,
+        erasure_requested: closed,
+        webhook_endpoints: webhooks,
     } = doors;
-    let limits = Arc::new(limits::Limits::new(options));
-    let gate = authentication::Gate {
+    let limits = Arc::new(limits::RateLimits::new(options));
+    let gate = authentication::Authenticator {
         auth,
         clock,
         store: Arc::clone(&store),
         limits: Arc::clone(&limits),
     };
-    let accounts = crate::http::routes::accounts::Accounts {
+    let accounts = crate::http::routes::accounts::AccountApi {
         gate: gate.clone(),
         store: Arc::clone(&store),
         limits: Arc::clone(&limits),
     };
-    let admin = crate::http::routes::admin::Admin {
+    let admin = crate::http::routes::admin::AdminApi {
         gate: gate.clone(),
         store: Arc::clone(&store),
         sessions: sessions.clone(),
     };
-    let erasing = crate::http::routes::erasure::Erasing {
+    let erasing = crate::http::routes::erasure::ErasureApi {
         gate: gate.clone(),
         store: Arc::clone(&store),
-        closed,
+        erasure_requested: closed,
     };
-    let webhooks = crate::http::routes::webhooks::Webhooks {
+    let webhooks = crate::http::routes::webhooks::WebhookApi {
         gate: gate.clone(),
         store: Arc::clone(&store),
         endpoints: webhooks,
     };
-    let raids = crate::http::routes::raids::Raids {
+    let raids = crate::http::routes::raids::RaidApi {
         gate,
         store,
         sessions,
@@ -148,5 +148,5 @@ pub fn router(doors: Doors, options: &Options, socket: Router) -> Router {
         .merge(crate::http::routes::admin::routes(admin))
         .merge(crate::http::routes::webhooks::routes(webhooks))
         .merge(socket);
-    middleware::around(routes, options)
+    middleware::apply_middleware(routes, options)
 }

@@ -13,9 +13,9 @@ mod signature;
 
 use std::sync::Arc;
 
-pub use message::{Kind, Message};
-pub use pump::Pump;
-pub use signature::{Key, KeyError};
+pub use message::{WebhookEventKind, WebhookMessage};
+pub use pump::WebhookDispatcher;
+pub use signature::{SigningKey, SigningKeyError};
 
 use crate::net::http_client::HttpUrl;
 use crate::store::{InstanceId, Store};
@@ -28,20 +28,20 @@ pub struct Endpoint {
     /// Its address.
     pub url: HttpUrl,
     /// What its messages are signed with.
-    pub key: Key,
+    pub signing_key: SigningKey,
     /// What they are signed with besides, while the key is being changed.
-    pub previous_key: Option<Key>,
+    pub previous_signing_key: Option<SigningKey>,
     /// What it is told.
-    pub kinds: Vec<Kind>,
+    pub event_kinds: Vec<WebhookEventKind>,
 }
 
 /// One pump for each endpoint.
-pub fn pumps(
+pub fn dispatchers(
     endpoints: &[Endpoint],
     store: &Arc<dyn Store>,
     instance: InstanceId,
-) -> impl Iterator<Item = Pump> {
+) -> impl Iterator<Item = WebhookDispatcher> {
     endpoints
         .iter()
-        .map(move |endpoint| Pump::new(endpoint.clone(), Arc::clone(store), instance))
+        .map(move |endpoint| WebhookDispatcher::new(endpoint.clone(), Arc::clone(store), instance))
 }

@@ -38,10 +38,10 @@ use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 use watches::Slack;
 
-use crate::auth::{Auth, Identity, Unwelcome};
+use crate::auth::{Auth, Identity, RevokedSessions};
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::http::Origins;
+use crate::http::OriginPolicy;
 use crate::session::Sessions;
 use crate::store::Store;
 use crate::telemetry::metrics;
@@ -56,7 +56,7 @@ const FULL: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Options {
     /// Whose pages may connect.
-    pub allowed_origins: Origins,
+    pub allowed_origins: OriginPolicy,
     /// The largest message of a client, in bytes.
     pub message_bytes: usize,
     /// Commands, watches and signals of one connection per second; twice as many in a burst.
@@ -157,7 +157,7 @@ impl Sockets {
     }
 
     /// Closes the connections of whoever may not be here any more.
-    pub fn end(&self, unwelcome: &Unwelcome) {
+    pub fn end(&self, unwelcome: &RevokedSessions) {
         self.0.registry.end(unwelcome);
     }
 
@@ -166,10 +166,10 @@ impl Sockets {
         let Hub {
             auth, store, clock, ..
         } = &*self.0;
-        auth.identify(&**store, token, clock.now()).await
+        auth.authenticate(&**store, token, clock.now()).await
     }
 
-    /// Takes a place for a connection from an address once it is its turn. [`Error::Crowded`] where there are too many, or
+    /// Takes a place for a connection from an address once it is its turn. [`Error::TooManyConnections`] where there are too many, or
     /// too many that begin.
     async fn admit(&self, network: IpAddr, known: bool) -> Result<Admission, Error> {
         let admission = self.0.registry.admit(network, known).ok_or_else(full)?;
@@ -198,7 +198,7 @@ fn full() -> Error {
 /// There are too many connections, or too many that begin.
 fn crowded(retry_after: Duration) -> Error {
     metrics().upgrades_refused.increment(1);
-    Error::Crowded(retry_after)
+    Error::TooManyConnections(retry_after)
 }
 
 /// How a connection ends whose token is not accepted.

@@ -14,19 +14,19 @@ use uuid::Uuid;
 
 use super::lease::{Kept, Tenure};
 use super::{StartError, open};
-use crate::auth::{Lookout, Secret};
+use crate::auth::{AuthSecret, RevocationPoller};
 use crate::cluster::bus::redis::Allowances;
 use crate::cluster::client::Link;
 use crate::cluster::message::Seal;
 use crate::cluster::ownership::Claims;
 use crate::config::{BaseUrl, Config, ShutdownConfig};
 use crate::fanout::audience::RingOptions;
-use crate::http::{self, Doors, Origins, Phase, Readiness};
+use crate::http::{self, AppState, InstancePhase, OriginPolicy, Readiness};
 use crate::jobs::due_scanner::Scanner;
 use crate::jobs::eraser::Eraser;
 use crate::jobs::head_poller::Heads;
 use crate::jobs::inbox_dispatcher::Post;
-use crate::net::client_address::Proxies;
+use crate::net::client_address::TrustedProxies;
 use crate::net::listener::{Listener, PerAddress, Seats};
 use crate::session::{self, Sessions};
 use crate::store::journal::{self, Journal};
@@ -52,9 +52,9 @@ pub struct Host {
     /// The durable truth, with its schema up to date.
     pub store: Arc<dyn Store>,
     /// What signs tokens.
-    pub secret: Secret,
+    pub secret: AuthSecret,
     /// What is believed besides, while the secret is being changed.
-    pub accepted_secret: Option<Secret>,
+    pub accepted_secret: Option<AuthSecret>,
     /// Where clients reach this instance.
     pub base_url: BaseUrl,
     /// Where metrics are served, if they are.
@@ -74,7 +74,7 @@ pub async fn run<L: Listener>(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
     let running = start(host, listener).await?;
-    running.readiness.enter(Phase::Running);
+    running.readiness.set_phase(InstancePhase::Running);
     ready();
     tokio::select! {
         () = shutdown => {}
@@ -211,11 +211,11 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
         );
     }
     let auth = open::auth(&config, secret, accepted_secret);
-    let lookout = Lookout::begin(Arc::clone(&store), auth.clone(), Arc::clone(clock)).await;
+    let lookout = RevocationPoller::load(Arc::clone(&store), auth.clone(), Arc::clone(clock)).await;
     let lookout =
         lookout.map_err(|error| StartError::of_store("bans and sign-outs".into(), error))?;
     let origins = config.server.allowed_origins.clone();
-    let origins = Origins::new(move |origin| origins.allows(origin));
+    let origins = OriginPolicy::new(move |origin| origins.allows(origin));
     let sockets = Sockets::new(
         sessions.clone(),
         Arc::clone(&store),
@@ -225,7 +225,7 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
         socket_options(&config, origins.clone()),
         tasks.connections.clone(),
     );
-    tasks.until(&stop, "issuers' keys", auth.clone().keep_keys());
+    tasks.until(&stop, "issuers' keys", auth.clone().poll_issuer_keys());
     let ended = sockets.clone();
     tasks.until(
         &stop,
@@ -254,8 +254,8 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
         closed: Arc::clone(&closed),
     };
     tasks.until(&stop, "erasures", eraser.run());
-    for pump in webhooks::pumps(&config.webhooks.endpoints, &store, instance.id) {
-        let span = info_span!("webhooks", endpoint = pump.name());
+    for pump in webhooks::dispatchers(&config.webhooks.endpoints, &store, instance.id) {
+        let span = info_span!("webhooks", endpoint = pump.endpoint_name());
         tasks
             .background
             .spawn(pump.run(stop.clone()).instrument(span));
@@ -271,20 +271,20 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
             http::server::serve(listener, metrics_router(), options, stop.clone()),
         );
     }
-    let doors = Doors {
+    let doors = AppState {
         sessions: sessions.clone(),
         store,
         auth,
         clock: Arc::clone(clock),
         readiness: readiness.clone(),
-        closed,
-        webhooks: config.webhooks.endpoints.clone().into(),
+        erasure_requested: closed,
+        webhook_endpoints: config.webhooks.endpoints.clone().into(),
     };
     let shared_limits = allowances.map(|(allowances, keeper)| {
         tasks.until(&stop, "shared limits", keeper.run());
         allowances
     });
-    let router = http::router(
+    let router = http::build_router(
         doors,
         &http_options(&config, &instance, origins, shared_limits),
         sockets.router(),
@@ -326,7 +326,7 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
 /// Tells the health doors whether the bus works.
 async fn report(mut proven: watch::Receiver<bool>, readiness: Readiness) {
     loop {
-        readiness.bus(*proven.borrow_and_update());
+        readiness.set_bus_healthy(*proven.borrow_and_update());
         if proven.changed().await.is_err() {
             return;
         }
@@ -391,14 +391,14 @@ fn server_options(config: &Config, seats: Seats, per_address: usize) -> http::se
     let limits = &config.limits;
     let per_address = PerAddress::new(
         per_address,
-        Proxies::new(config.server.trusted_proxies.clone()),
+        TrustedProxies::new(config.server.trusted_proxies.clone()),
     );
     let (header_timeout, write_stall) = (limits.header_timeout, limits.write_stall);
     http::server::Options {
         header_timeout,
-        write_stall,
-        seats,
-        per_address,
+        write_stall_timeout: write_stall,
+        connection_permits: seats,
+        per_address_limit: per_address,
     }
 }
 
@@ -421,7 +421,7 @@ fn session_options(config: &Config) -> session::Options {
     }
 }
 
-fn socket_options(config: &Config, allowed_origins: Origins) -> ws::Options {
+fn socket_options(config: &Config, allowed_origins: OriginPolicy) -> ws::Options {
     let limits = &config.limits;
     ws::Options {
         allowed_origins,
@@ -450,17 +450,17 @@ fn socket_options(config: &Config, allowed_origins: Origins) -> ws::Options {
 fn http_options(
     config: &Config,
     instance: &Instance,
-    allowed_origins: Origins,
+    allowed_origins: OriginPolicy,
     shared_limits: Option<Allowances>,
 ) -> http::Options {
     let limits = &config.limits;
     http::Options {
         ws_url: instance.ws_url.clone(),
-        body_bytes: limits.body_bytes,
+        body_bytes_max: limits.body_bytes,
         body_timeout: limits.body_timeout,
         request_timeout: limits.request_timeout,
         allowed_origins,
-        trusted_proxies: Proxies::new(config.server.trusted_proxies.clone()),
+        trusted_proxies: TrustedProxies::new(config.server.trusted_proxies.clone()),
         guest_signins_per_minute: limits.guest_signins_per_minute.get(),
         invite_guesses_per_minute: limits.invite_guesses_per_minute.get(),
         commands_per_second: limits.commands_per_second.get(),

@@ -147,7 +147,7 @@ impl Tenure {
             readiness,
             ..
         } = self;
-        readiness.renewed();
+        readiness.record_lease_renewal();
         let keeper = Keeper {
             store: Arc::clone(&store),
             instance: instance.clone(),
@@ -170,7 +170,7 @@ impl Tenure {
             .is_ok()
         {
             match stop
-                .run_until_cancelled(keeper.run(move || readiness.renewed()))
+                .run_until_cancelled(keeper.run(move || readiness.record_lease_renewal()))
                 .await
             {
                 Some(()) => {

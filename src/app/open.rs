@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::StartError;
-use crate::auth::{self, Auth, BotToken, IssuerOptions, Secret, TELEGRAM_PREFIX};
+use crate::auth::{self, Auth, AuthSecret, BotToken, IssuerOptions, TELEGRAM_PREFIX};
 use crate::cluster::bus::Deliveries;
 use crate::cluster::bus::redis::{Allowances, Driver, Keeper, RedisBus, RedisOptions};
 use crate::config::{BusKind, Config, DatabaseKind, IssuerConfig};
@@ -95,9 +95,9 @@ pub(super) fn held(what: String, error: RegisterError) -> StartError {
 }
 
 /// What signs tokens: the configured secret, or with SQLite one that is made once and kept beside the database.
-pub(super) async fn secret(config: &Config) -> Result<Secret, StartError> {
+pub(super) async fn secret(config: &Config) -> Result<AuthSecret, StartError> {
     if let Some(secret) = &config.auth.secret {
-        let secret = Secret::new(secret.expose().as_bytes());
+        let secret = AuthSecret::new(secret.expose().as_bytes());
         return Ok(secret.context("auth.secret is too short")?);
     }
     let database = config
@@ -116,21 +116,25 @@ pub(super) async fn secret(config: &Config) -> Result<Secret, StartError> {
 }
 
 /// What is believed besides, if anything.
-pub(super) fn accepted_secret(config: &Config) -> Result<Option<Secret>, StartError> {
+pub(super) fn accepted_secret(config: &Config) -> Result<Option<AuthSecret>, StartError> {
     let Some(secret) = &config.auth.accepted_secret else {
         return Ok(None);
     };
-    let secret = Secret::new(secret.expose().as_bytes());
+    let secret = AuthSecret::new(secret.expose().as_bytes());
     Ok(Some(secret.context("auth.accepted_secret is too short")?))
 }
 
-pub(super) fn auth(config: &Config, secret: Secret, accepted_secret: Option<Secret>) -> Auth {
+pub(super) fn auth(
+    config: &Config,
+    secret: AuthSecret,
+    accepted_secret: Option<AuthSecret>,
+) -> Auth {
     Auth::new(auth::Options {
         secret,
         accepted_secret,
         access_ttl: config.auth.access_ttl,
         refresh_ttl: config.auth.refresh_ttl,
-        guest: config.auth.guest,
+        can_guests_sign_in: config.auth.guest,
         telegram: telegram(config),
         issuers: config
             .auth
@@ -168,7 +172,7 @@ fn issuer_options(issuer: &IssuerConfig, config: &Config) -> IssuerOptions {
         external_id_prefix: ours.clone(),
         scope_claim: Some(issuer.scope_claim.clone()).filter(|claim| !claim.is_empty()),
         lifetime_max: issuer.lifetime_max,
-        others_prefixes,
+        reserved_prefixes: others_prefixes,
     }
 }
 

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::StartError;
 use super::instance::Running;
-use crate::http::Phase;
+use crate::http::InstancePhase;
 
 /// How much of the time handing raids over may take.
 const RAIDS_SHARE: f64 = 0.4;
@@ -37,7 +37,7 @@ impl Running {
             silence,
             ..
         } = self;
-        readiness.enter(Phase::Draining);
+        readiness.set_phase(InstancePhase::Draining);
         self.draining.store(true, Ordering::Relaxed);
         let mut left = Budget::of(self.shutdown.timeout);
         let lost = kept.is_lost();

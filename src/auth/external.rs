@@ -13,11 +13,11 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) use claims::name as player_name;
-use claims::{Claimed, Unfit};
-pub use fetch::Source;
-use keys::{KeySet, Unusable};
-use known::Known;
+pub(super) use claims::sanitize_player_name as player_name;
+use claims::{ClaimsError, TokenSubject};
+pub use fetch::JwksSource;
+use keys::{KeySet, SignatureError};
+use known::PlayerCache;
 use parking_lot::RwLock;
 use raidhall_protocol::UnixMillis;
 use raidhall_protocol::server::PlayerRef;
@@ -25,19 +25,19 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use super::header::Header;
-use super::token::{EXPIRED, NOT_VALID};
+use super::header::JwtHeader;
+use super::token::{TOKEN_EXPIRED, TOKEN_NOT_VALID};
 use super::{Identity, Scope};
 use crate::error::Error;
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics;
 
 /// How old keys become before they are asked for anew.
-const KEYS_AGE: Duration = Duration::from_secs(900);
+const KEYS_AGE_MAX: Duration = Duration::from_secs(900);
 /// While they cannot be had, how often they are asked for.
-const KEYS_RETRY: Duration = Duration::from_secs(30);
+const KEYS_RETRY_INTERVAL: Duration = Duration::from_secs(30);
 /// How often an unknown key may have keys asked for.
-const UNKNOWN_KEY_EVERY: Duration = Duration::from_secs(10);
+const UNKNOWN_KEY_RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Somebody whose tokens are believed.
 #[derive(Debug, Clone)]
@@ -47,7 +47,7 @@ pub struct IssuerOptions {
     /// What must be in `aud`.
     pub audience: String,
     /// Where the keys are.
-    pub jwks: Source,
+    pub jwks: JwksSource,
     /// The claim that names the subject.
     pub subject_claim: String,
     /// The claim that names the player on first sight.
@@ -59,12 +59,12 @@ pub struct IssuerOptions {
     /// The longest time between `iat` and `exp`.
     pub lifetime_max: Duration,
     /// External ids that begin so are others'.
-    pub others_prefixes: Vec<String>,
+    pub reserved_prefixes: Vec<String>,
 }
 
 /// Somebody whom a foreign token vouches for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Vouched {
+pub struct ExternalIdentity {
     /// The id under which the player is known.
     pub external_id: String,
     /// What to call them on first sight.
@@ -72,24 +72,24 @@ pub struct Vouched {
 }
 
 /// Everybody whose tokens are believed.
-pub(super) struct Foreign {
+pub(super) struct ExternalTokenVerifier {
     issuers: Vec<Issuer>,
-    known: Known,
+    player_cache: PlayerCache,
 }
 
 struct Issuer {
     options: IssuerOptions,
     keys: RwLock<Option<Arc<KeySet>>>,
     /// When keys were last asked for. Locked while they are.
-    asked: Mutex<Option<Instant>>,
-    loaded: RwLock<Option<Instant>>,
+    keys_requested_at: Mutex<Option<Instant>>,
+    keys_loaded_at: RwLock<Option<Instant>>,
 }
 
-impl Foreign {
-    pub(super) fn new(issuers: Vec<IssuerOptions>) -> Foreign {
-        Foreign {
+impl ExternalTokenVerifier {
+    pub(super) fn new(issuers: Vec<IssuerOptions>) -> ExternalTokenVerifier {
+        ExternalTokenVerifier {
             issuers: issuers.into_iter().map(Issuer::new).collect(),
-            known: Known::default(),
+            player_cache: PlayerCache::default(),
         }
     }
 
@@ -98,13 +98,13 @@ impl Foreign {
     }
 
     /// Who holds a token, made at first sight if it is a player.
-    pub(super) async fn identify(
+    pub(super) async fn authenticate(
         &self,
         store: &dyn Store,
         token: &str,
         now: UnixMillis,
     ) -> Result<Identity, Error> {
-        let (claimed, expires_at) = self.claimed(token, now).await?;
+        let (claimed, expires_at) = self.verify(token, now).await?;
         let identity = |player, scope, subject| Identity {
             player,
             scope,
@@ -113,90 +113,109 @@ impl Foreign {
             expires_at,
         };
         Ok(match claimed {
-            Claimed::Player(vouched) => {
-                let player = self.player(store, &vouched, now).await.map_err(|error| {
-                    warn!(
-                        ?error,
-                        "a player with a foreign token could not be looked up"
-                    );
-                    Error::Unavailable
-                })?;
+            TokenSubject::Player(vouched) => {
+                let player = self
+                    .find_or_create_player(store, &vouched, now)
+                    .await
+                    .map_err(|error| {
+                        warn!(
+                            ?error,
+                            "a player with a foreign token could not be looked up"
+                        );
+                        Error::Unavailable
+                    })?;
                 let subject = player.id.to_string();
                 identity(Some(player), Scope::Player, subject)
             }
-            Claimed::Service(subject) => {
+            TokenSubject::Service(subject) => {
                 identity(None, Scope::Service, format!("service:{subject}"))
             }
-            Claimed::Admin(subject) => identity(None, Scope::Admin, format!("admin:{subject}")),
+            TokenSubject::Admin(subject) => {
+                identity(None, Scope::Admin, format!("admin:{subject}"))
+            }
         })
     }
 
     /// Whom a token vouches for, if it is a player's.
-    pub(super) async fn vouched(&self, token: &str, now: UnixMillis) -> Result<Vouched, Error> {
-        match self.claimed(token, now).await? {
-            (Claimed::Player(vouched), _) => Ok(vouched),
-            _ => Err(NOT_VALID),
+    pub(super) async fn verify_external_identity(
+        &self,
+        token: &str,
+        now: UnixMillis,
+    ) -> Result<ExternalIdentity, Error> {
+        match self.verify(token, now).await? {
+            (TokenSubject::Player(vouched), _) => Ok(vouched),
+            _ => Err(TOKEN_NOT_VALID),
         }
     }
 
-    async fn player(
+    async fn find_or_create_player(
         &self,
         store: &dyn Store,
-        vouched: &Vouched,
+        vouched: &ExternalIdentity,
         now: UnixMillis,
     ) -> Result<PlayerRef, StoreError> {
-        if let Some(player) = self.known.get(&vouched.external_id, now) {
+        if let Some(player) = self.player_cache.get(&vouched.external_id, now) {
             return Ok(player);
         }
         let player = store
             .find_or_create_by_identity(&vouched.external_id, &vouched.name)
             .await?;
-        self.known.put(&vouched.external_id, player.clone(), now);
+        self.player_cache
+            .insert(&vouched.external_id, player.clone(), now);
         Ok(player)
     }
 
-    async fn claimed(&self, token: &str, now: UnixMillis) -> Result<(Claimed, UnixMillis), Error> {
-        let header = Header::read(token).ok_or(NOT_VALID)?;
-        let issuer = claims::issuer(token).ok_or(NOT_VALID)?;
+    async fn verify(
+        &self,
+        token: &str,
+        now: UnixMillis,
+    ) -> Result<(TokenSubject, UnixMillis), Error> {
+        let header = JwtHeader::parse(token).ok_or(TOKEN_NOT_VALID)?;
+        let issuer = claims::unverified_issuer(token).ok_or(TOKEN_NOT_VALID)?;
         let issuer = self
             .issuers
             .iter()
             .find(|known| known.options.issuer == issuer)
-            .ok_or(NOT_VALID)?;
-        let claims = match issuer.open(&header, token) {
-            Err(Unusable::UnknownKey) => {
-                issuer.ask_for_unknown_key().await;
+            .ok_or(TOKEN_NOT_VALID)?;
+        let claims = match issuer.verify(&header, token) {
+            Err(SignatureError::UnknownKey) => {
+                issuer.reload_keys_for_unknown_key().await;
                 if issuer.keys.read().is_none() {
                     return Err(Error::Unavailable);
                 }
-                issuer.open(&header, token).map_err(|_| NOT_VALID)?
+                issuer.verify(&header, token).map_err(|_| TOKEN_NOT_VALID)?
             }
-            opened => opened.map_err(|_| NOT_VALID)?,
+            opened => opened.map_err(|_| TOKEN_NOT_VALID)?,
         };
-        claims::judge(&claims, &issuer.options, now).map_err(|unfit| match unfit {
-            Unfit::Expired => EXPIRED,
-            Unfit::NotForUs => NOT_VALID,
+        claims::validate_claims(&claims, &issuer.options, now).map_err(|unfit| match unfit {
+            ClaimsError::Expired => TOKEN_EXPIRED,
+            ClaimsError::NotAccepted => TOKEN_NOT_VALID,
         })
     }
 
     /// Keeps everybody's keys fresh until dropped.
-    pub(super) async fn keep_keys(&self) {
+    pub(super) async fn poll_issuer_keys(&self) {
         if self.issuers.is_empty() {
             return;
         }
         loop {
-            let mut next = KEYS_AGE;
+            let mut next = KEYS_AGE_MAX;
             for issuer in &self.issuers {
-                if issuer.age().is_none_or(|age| age >= KEYS_AGE) {
-                    issuer.ask().await;
+                if issuer.keys_age().is_none_or(|age| age >= KEYS_AGE_MAX) {
+                    issuer.reload_keys().await;
                 }
-                let fresh = issuer.age().is_some_and(|age| age < KEYS_AGE);
-                next = next.min(if fresh { KEYS_AGE / 2 } else { KEYS_RETRY });
+                let fresh = issuer.keys_age().is_some_and(|age| age < KEYS_AGE_MAX);
+                next = next.min(if fresh {
+                    KEYS_AGE_MAX / 2
+                } else {
+                    KEYS_RETRY_INTERVAL
+                });
             }
-            let ages = self
-                .issuers
-                .iter()
-                .map(|issuer| issuer.age().map_or(f64::INFINITY, |age| age.as_secs_f64()));
+            let ages = self.issuers.iter().map(|issuer| {
+                issuer
+                    .keys_age()
+                    .map_or(f64::INFINITY, |age| age.as_secs_f64())
+            });
             metrics().jwks_age.set(ages.fold(0.0, f64::max));
             sleep(next).await;
         }
@@ -205,44 +224,45 @@ impl Foreign {
 
 impl Issuer {
     fn new(options: IssuerOptions) -> Issuer {
-        let (keys, asked, loaded) = (RwLock::default(), Mutex::default(), RwLock::default());
+        let (keys, keys_requested_at, keys_loaded_at) =
+            (RwLock::default(), Mutex::default(), RwLock::default());
         Issuer {
             options,
             keys,
-            asked,
-            loaded,
+            keys_requested_at,
+            keys_loaded_at,
         }
     }
 
-    fn age(&self) -> Option<Duration> {
-        self.loaded.read().map(|loaded| loaded.elapsed())
+    fn keys_age(&self) -> Option<Duration> {
+        self.keys_loaded_at.read().map(|loaded| loaded.elapsed())
     }
 
-    fn open(&self, header: &Header, token: &str) -> Result<claims::Claims, Unusable> {
-        let keys = self.keys.read().clone().ok_or(Unusable::UnknownKey)?;
-        keys.open(header, token)
+    fn verify(&self, header: &JwtHeader, token: &str) -> Result<claims::ClaimsMap, SignatureError> {
+        let keys = self.keys.read().clone().ok_or(SignatureError::UnknownKey)?;
+        keys.verify(header, token)
     }
 
     /// Asks for keys, unless that was done a moment ago: no number of tokens makes us ask more often.
-    async fn ask_for_unknown_key(&self) {
-        let mut asked = self.asked.lock().await;
-        if asked.is_none_or(|at| at.elapsed() >= UNKNOWN_KEY_EVERY) {
+    async fn reload_keys_for_unknown_key(&self) {
+        let mut asked = self.keys_requested_at.lock().await;
+        if asked.is_none_or(|at| at.elapsed() >= UNKNOWN_KEY_RELOAD_INTERVAL) {
             *asked = Some(Instant::now());
-            self.load().await;
+            self.load_keys().await;
         }
     }
 
-    async fn ask(&self) {
-        let mut asked = self.asked.lock().await;
+    async fn reload_keys(&self) {
+        let mut asked = self.keys_requested_at.lock().await;
         *asked = Some(Instant::now());
-        self.load().await;
+        self.load_keys().await;
     }
 
     /// The last good set stays when there is no better one.
-    async fn load(&self) {
+    async fn load_keys(&self) {
         let (issuer, source) = (&self.options.issuer, &self.options.jwks);
         let read = match source.fetch().await {
-            Ok(bytes) => KeySet::read(&bytes).map_err(|error| error.to_string()),
+            Ok(bytes) => KeySet::parse(&bytes).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         match read {
@@ -251,11 +271,11 @@ impl Issuer {
                 info!(
                     issuer,
                     keys = keys.len(),
-                    passed_over = keys.passed_over,
+                    passed_over = keys.skipped,
                     "an issuer's keys"
                 );
                 *self.keys.write() = Some(Arc::new(keys));
-                *self.loaded.write() = Some(Instant::now());
+                *self.keys_loaded_at.write() = Some(Instant::now());
             }
             Err(error) => {
                 metrics().jwks_fetches.increment("failed");

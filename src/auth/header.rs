@@ -9,16 +9,16 @@ const TOKEN_BYTES_MAX: usize = 8192;
 
 /// The header of a token (RFC 7515, section 4.1), of which nothing is proven.
 #[derive(Debug, Deserialize)]
-pub(super) struct Header {
+pub(super) struct JwtHeader {
     pub(super) alg: String,
     pub(super) kid: Option<String>,
     crit: Option<Value>,
 }
 
-impl Header {
+impl JwtHeader {
     /// Reads the header of a token of reasonable size. What demands extensions to be understood is no token for us (RFC
     /// 7515, section 4.1.11).
-    pub(super) fn read(token: &str) -> Option<Header> {
+    pub(super) fn parse(token: &str) -> Option<JwtHeader> {
         if token.len() > TOKEN_BYTES_MAX {
             return None;
         }
@@ -30,7 +30,7 @@ impl Header {
         let header = BASE64URL_NOPAD.decode(header.as_bytes()).ok()?;
         serde_json::from_slice(&header)
             .ok()
-            .filter(|header: &Header| header.crit.is_none())
+            .filter(|header: &JwtHeader| header.crit.is_none())
     }
 }
 
@@ -38,8 +38,8 @@ impl Header {
 mod tests {
     use super::*;
 
-    fn read(header: &str) -> Option<Header> {
-        Header::read(&format!(
+    fn read(header: &str) -> Option<JwtHeader> {
+        JwtHeader::parse(&format!(
             "{}.e30.c2ln",
             BASE64URL_NOPAD.encode(header.as_bytes())
         ))
@@ -80,9 +80,9 @@ mod tests {
             "eyJhbGciOiJIUzI1NiJ9.e30.c.d",
             "eyJhbGciOiJIUzI1NiJ9=.e30.c",
         ] {
-            assert!(Header::read(token).is_none(), "{token}");
+            assert!(JwtHeader::parse(token).is_none(), "{token}");
         }
         let long = format!("eyJhbGciOiJIUzI1NiJ9.{}.c", "e".repeat(TOKEN_BYTES_MAX));
-        assert!(Header::read(&long).is_none());
+        assert!(JwtHeader::parse(&long).is_none());
     }
 }

@@ -12,7 +12,7 @@ use rand::rngs::OsRng;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::Secret;
+use super::AuthSecret;
 use crate::store::{FamilyId, TokenHash};
 
 /// How long a token that was just used may be repeated.
@@ -22,38 +22,42 @@ const FAMILY_CHARS: usize = 32;
 const SECRET_CHARS: usize = 64;
 
 /// Derives successors. Not the secret itself, which signs access tokens.
-pub(super) struct Key([u8; 32]);
+pub(super) struct RotationKey([u8; 32]);
 
 /// The key that derives successors now, and one that did or will.
-pub(super) struct Keys {
-    current: Key,
-    accepted: Option<Key>,
+pub(super) struct RotationKeys {
+    current: RotationKey,
+    accepted: Option<RotationKey>,
 }
 
-impl Keys {
-    pub(super) fn new(secret: &Secret, accepted: Option<&Secret>) -> Keys {
-        Keys {
-            current: Key::new(secret),
-            accepted: accepted.map(Key::new),
+impl RotationKeys {
+    pub(super) fn new(secret: &AuthSecret, accepted: Option<&AuthSecret>) -> RotationKeys {
+        RotationKeys {
+            current: RotationKey::new(secret),
+            accepted: accepted.map(RotationKey::new),
         }
     }
 
     /// What a token is to be replaced by.
-    pub(super) fn successor(&self, token: &RefreshToken) -> RefreshToken {
-        token.successor(&self.current)
+    pub(super) fn rotate(&self, token: &RefreshToken) -> RefreshToken {
+        token.rotate(&self.current)
     }
 
     /// What a token was replaced by, under whichever key that happened.
-    pub(super) fn replaced(&self, token: &RefreshToken, by: TokenHash) -> Option<RefreshToken> {
+    pub(super) fn find_replacement(
+        &self,
+        token: &RefreshToken,
+        by: TokenHash,
+    ) -> Option<RefreshToken> {
         let keys = std::iter::once(&self.current).chain(&self.accepted);
-        keys.map(|key| token.successor(key))
+        keys.map(|key| token.rotate(key))
             .find(|successor| successor.hash() == by)
     }
 }
 
-impl Key {
-    pub(super) fn new(secret: &Secret) -> Key {
-        Key(derive(secret.expose(), b"raidhall refresh tokens"))
+impl RotationKey {
+    pub(super) fn new(secret: &AuthSecret) -> RotationKey {
+        RotationKey(derive(secret.expose(), b"raidhall refresh tokens"))
     }
 }
 
@@ -66,7 +70,7 @@ pub(super) struct RefreshToken {
 
 impl RefreshToken {
     /// The first of a new family.
-    pub(super) fn begin() -> RefreshToken {
+    pub(super) fn generate() -> RefreshToken {
         let mut random = [0; 32];
         OsRng
             .try_fill_bytes(&mut random)
@@ -95,7 +99,7 @@ impl RefreshToken {
     }
 
     /// The one that takes its place: the same each time.
-    pub(super) fn successor(&self, key: &Key) -> RefreshToken {
+    pub(super) fn rotate(&self, key: &RotationKey) -> RefreshToken {
         RefreshToken::new(self.family, &derive(&key.0, self.text.as_bytes()))
     }
 
@@ -123,39 +127,39 @@ fn derive(key: &[u8], message: &[u8]) -> [u8; 32] {
 mod tests {
     use super::*;
 
-    fn key(byte: u8) -> Key {
-        Key::new(&Secret::new([byte; 32]).expect("long enough"))
+    fn key(byte: u8) -> RotationKey {
+        RotationKey::new(&AuthSecret::new([byte; 32]).expect("long enough"))
     }
 
     #[test]
     fn a_successor_is_the_same_each_time_and_needs_the_key() {
-        let first = RefreshToken::begin();
-        let second = first.successor(&key(1));
-        assert!(second == first.successor(&key(1)));
-        assert!(second != first.successor(&key(2)));
-        assert!(second != first && second.successor(&key(1)) != second);
+        let first = RefreshToken::generate();
+        let second = first.rotate(&key(1));
+        assert!(second == first.rotate(&key(1)));
+        assert!(second != first.rotate(&key(2)));
+        assert!(second != first && second.rotate(&key(1)) != second);
         assert_eq!(second.family, first.family);
         assert_ne!(second.hash(), first.hash());
     }
 
     #[test]
     fn a_successor_is_found_under_the_former_key_too() {
-        let secret = |byte| Secret::new([byte; 32]).expect("long enough");
-        let token = RefreshToken::begin();
-        let given = Keys::new(&secret(1), None).successor(&token);
-        let rotated = Keys::new(&secret(2), Some(&secret(1)));
-        assert!(rotated.replaced(&token, given.hash()) == Some(given.clone()));
-        assert!(rotated.successor(&token) != given);
+        let secret = |byte| AuthSecret::new([byte; 32]).expect("long enough");
+        let token = RefreshToken::generate();
+        let given = RotationKeys::new(&secret(1), None).rotate(&token);
+        let rotated = RotationKeys::new(&secret(2), Some(&secret(1)));
+        assert!(rotated.find_replacement(&token, given.hash()) == Some(given.clone()));
+        assert!(rotated.rotate(&token) != given);
         assert!(
-            Keys::new(&secret(2), None)
-                .replaced(&token, given.hash())
+            RotationKeys::new(&secret(2), None)
+                .find_replacement(&token, given.hash())
                 .is_none()
         );
     }
 
     #[test]
     fn a_token_survives_its_text_and_nothing_else_is_one() {
-        let token = RefreshToken::begin();
+        let token = RefreshToken::generate();
         let text = token.clone().into_text();
         assert!(RefreshToken::parse(&text) == Some(token));
         for other in [

@@ -13,65 +13,65 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::warn;
 
 use super::Auth;
-use super::revoked_sessions::Unwelcome;
+use super::revoked_sessions::RevokedSessions;
 use crate::clock::Clock;
 use crate::store::moderation::NOTICE_RETENTION;
 use crate::store::{Notice, Store, StoreError};
 use crate::telemetry::metrics;
 
 /// How often the store is looked at.
-const EVERY: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Bans read at once, when all are.
-const BANS: u32 = 10_000;
+const BANS_PAGE_ROWS: u32 = 10_000;
 /// After so long without a look, what was missed may be forgotten already.
-const MISSED: Duration = Duration::from_secs(NOTICE_RETENTION.as_secs() / 2);
+const POLL_GAP_MAX: Duration = Duration::from_secs(NOTICE_RETENTION.as_secs() / 2);
 
 /// Keeps [`Auth`] informed of who may not come in.
-pub struct Lookout {
+pub struct RevocationPoller {
     store: Arc<dyn Store>,
     auth: Auth,
     clock: Arc<Clock>,
-    after: u64,
+    notice_cursor: u64,
     /// The numbers of the notices of the latest look: they may come once more.
-    seen: HashSet<u64>,
-    looked: Instant,
+    seen_notices: HashSet<u64>,
+    polled_at: Instant,
 }
 
-impl Lookout {
+impl RevocationPoller {
     /// Learns all that there is to know.
     ///
     /// # Errors
     ///
     /// When the store fails: nobody should be let in before.
-    pub async fn begin(
+    pub async fn load(
         store: Arc<dyn Store>,
         auth: Auth,
         clock: Arc<Clock>,
-    ) -> Result<Lookout, StoreError> {
+    ) -> Result<RevocationPoller, StoreError> {
         let looked = Instant::now();
-        let mut lookout = Lookout {
+        let mut lookout = RevocationPoller {
             store,
             auth,
             clock,
-            after: 0,
-            seen: HashSet::new(),
-            looked,
+            notice_cursor: 0,
+            seen_notices: HashSet::new(),
+            polled_at: looked,
         };
-        lookout.learn_all().await?;
+        lookout.load_all().await?;
         Ok(lookout)
     }
 
     /// Looks until dropped. `close` is told whose connections have to end.
-    pub async fn run(mut self, close: impl Fn(&Unwelcome)) {
-        let mut ticks = interval(EVERY);
+    pub async fn run(mut self, close: impl Fn(&RevokedSessions)) {
+        let mut ticks = interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failing = false;
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
-                () = self.auth.changed() => {}
+                () = self.auth.poll_requested() => {}
             }
-            match self.look().await {
+            match self.poll().await {
                 Ok(unwelcome) => {
                     failing = false;
                     if !unwelcome.is_empty() {
@@ -89,38 +89,39 @@ impl Lookout {
             }
             metrics()
                 .revocations_age
-                .set(self.looked.elapsed().as_secs_f64());
+                .set(self.polled_at.elapsed().as_secs_f64());
         }
     }
 
-    async fn look(&mut self) -> Result<Unwelcome, StoreError> {
-        if self.looked.elapsed() > MISSED {
-            return self.learn_all().await;
+    async fn poll(&mut self) -> Result<RevokedSessions, StoreError> {
+        if self.polled_at.elapsed() > POLL_GAP_MAX {
+            return self.load_all().await;
         }
         let began = Instant::now();
-        let found = self.store.notices(self.after).await?;
-        let seen = std::mem::take(&mut self.seen);
-        self.seen = found.notices.iter().map(|(number, _)| *number).collect();
-        self.after = found.next;
-        self.looked = began;
+        let found = self.store.notices(self.notice_cursor).await?;
+        let seen = std::mem::take(&mut self.seen_notices);
+        self.seen_notices = found.notices.iter().map(|(number, _)| *number).collect();
+        self.notice_cursor = found.next;
+        self.polled_at = began;
         let fresh = found
             .notices
             .into_iter()
             .filter(|(number, _)| !seen.contains(number));
         let fresh: Vec<Notice> = fresh.map(|(_, notice)| notice).collect();
-        self.auth.learn(fresh.iter().copied(), self.clock.now());
-        Ok(Unwelcome::of(fresh))
+        self.auth
+            .apply_notices(fresh.iter().copied(), self.clock.now());
+        Ok(RevokedSessions::from_notices(fresh))
     }
 
     /// Notices first, then bans: what changes in between comes with the next notices.
-    async fn learn_all(&mut self) -> Result<Unwelcome, StoreError> {
+    async fn load_all(&mut self) -> Result<RevokedSessions, StoreError> {
         let began = Instant::now();
         let found = self.store.notices(0).await?;
         let mut banned = HashSet::new();
         let mut after = None;
         loop {
-            let bans = self.store.bans(after, BANS).await?;
-            let whole = bans.len() == BANS as usize;
+            let bans = self.store.bans(after, BANS_PAGE_ROWS).await?;
+            let whole = bans.len() == BANS_PAGE_ROWS as usize;
             after = bans.last().map(|ban| ban.player.id);
             banned.extend(bans.into_iter().map(|ban| ban.player.id));
             if !whole {
@@ -132,16 +133,16 @@ impl Lookout {
             banned: true,
         });
         let ended = found.notices.iter().map(|(_, notice)| *notice);
-        let unwelcome = Unwelcome::of(ended.chain(at_large));
+        let unwelcome = RevokedSessions::from_notices(ended.chain(at_large));
         let signed_out = found.notices.iter().map(|(_, notice)| *notice);
         self.auth
-            .learn_anew(banned, signed_out.collect(), self.clock.now());
-        self.seen = found
+            .replace_revocations(banned, signed_out.collect(), self.clock.now());
+        self.seen_notices = found
             .notices
             .into_iter()
             .map(|(number, _)| number)
             .collect();
-        (self.after, self.looked) = (found.next, began);
+        (self.notice_cursor, self.polled_at) = (found.next, began);
         Ok(unwelcome)
     }
 }

@@ -19,22 +19,22 @@ pub(super) const SIGNED_OUT: Error =
 
 /// Who is banned, and which sign-ins were ended.
 #[derive(Debug, Default)]
-pub(super) struct Revoked(RwLock<Held>);
+pub(super) struct RevocationList(RwLock<Revocations>);
 
 #[derive(Debug, Default)]
-struct Held {
-    banned: HashSet<PlayerId>,
-    ended: HashMap<FamilyId, UnixMillis>,
+struct Revocations {
+    banned_players: HashSet<PlayerId>,
+    signed_out_families: HashMap<FamilyId, UnixMillis>,
 }
 
 /// Whose connections have to be closed.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Unwelcome {
+pub struct RevokedSessions {
     players: HashMap<PlayerId, CloseCode>,
     families: HashSet<FamilyId>,
 }
 
-impl Revoked {
+impl RevocationList {
     /// Whether a genuine token is still good.
     pub(super) fn check(&self, identity: &Identity) -> Result<(), Error> {
         let held = self.0.read();
@@ -43,49 +43,55 @@ impl Revoked {
             .player
             .as_ref()
             .filter(|_| identity.scope == Scope::Player);
-        if player.is_some_and(|player| held.banned.contains(&player.id)) {
+        if player.is_some_and(|player| held.banned_players.contains(&player.id)) {
             return Err(BANNED);
         }
         let ended = identity
             .family
-            .is_some_and(|family| held.ended.contains_key(&family));
+            .is_some_and(|family| held.signed_out_families.contains_key(&family));
         if ended { Err(SIGNED_OUT) } else { Ok(()) }
     }
 
     pub(super) fn is_banned(&self, player: PlayerId) -> bool {
-        self.0.read().banned.contains(&player)
+        self.0.read().banned_players.contains(&player)
     }
 
     /// Takes the store's word on some.
-    pub(super) fn learn(&self, notices: impl IntoIterator<Item = Notice>, now: UnixMillis) {
+    pub(super) fn apply(&self, notices: impl IntoIterator<Item = Notice>, now: UnixMillis) {
         let mut held = self.0.write();
         for notice in notices {
             match notice {
                 Notice::BanChanged {
                     player,
                     banned: true,
-                } => drop(held.banned.insert(player)),
+                } => {
+                    held.banned_players.insert(player);
+                }
                 Notice::BanChanged {
                     player,
                     banned: false,
-                } => drop(held.banned.remove(&player)),
-                Notice::SignedOut { family, until } => drop(held.ended.insert(family, until)),
+                } => {
+                    held.banned_players.remove(&player);
+                }
+                Notice::SignedOut { family, until } => {
+                    held.signed_out_families.insert(family, until);
+                }
                 Notice::Disconnect(_) => {}
             }
         }
-        held.ended.retain(|_, until| *until > now);
+        held.signed_out_families.retain(|_, until| *until > now);
     }
 
     /// Takes the store's word on all bans there are.
-    pub(super) fn learn_all_bans(&self, banned: HashSet<PlayerId>) {
-        self.0.write().banned = banned;
+    pub(super) fn replace_bans(&self, banned: HashSet<PlayerId>) {
+        self.0.write().banned_players = banned;
     }
 }
 
-impl Unwelcome {
+impl RevokedSessions {
     /// Those whom notices speak of.
-    pub(super) fn of(notices: impl IntoIterator<Item = Notice>) -> Unwelcome {
-        let mut unwelcome = Unwelcome::default();
+    pub(super) fn from_notices(notices: impl IntoIterator<Item = Notice>) -> RevokedSessions {
+        let mut unwelcome = RevokedSessions::default();
         for notice in notices {
             match notice {
                 Notice::BanChanged {
@@ -114,7 +120,7 @@ impl Unwelcome {
     }
 
     /// How a connection of this identity is to be closed, if it is.
-    pub fn closes(&self, identity: &Identity) -> Option<CloseCode> {
+    pub fn close_code_for(&self, identity: &Identity) -> Option<CloseCode> {
         let player = identity
             .player
             .as_ref()
@@ -155,8 +161,8 @@ mod tests {
 
     #[test]
     fn a_ban_holds_until_it_is_lifted_and_for_players_alone() {
-        let revoked = Revoked::default();
-        revoked.learn(
+        let revoked = RevocationList::default();
+        revoked.apply(
             [Notice::BanChanged {
                 player: player(5),
                 banned: true,
@@ -166,9 +172,9 @@ mod tests {
         assert_eq!(revoked.check(&identity(5, 1, Scope::Player)), Err(BANNED));
         assert_eq!(revoked.check(&identity(5, 1, Scope::Admin)), Ok(()));
         assert_eq!(revoked.check(&identity(6, 1, Scope::Player)), Ok(()));
-        revoked.learn([], UnixMillis(i64::MAX));
+        revoked.apply([], UnixMillis(i64::MAX));
         assert!(revoked.is_banned(player(5)), "no time ends it");
-        revoked.learn(
+        revoked.apply(
             [Notice::BanChanged {
                 player: player(5),
                 banned: false,
@@ -180,9 +186,9 @@ mod tests {
 
     #[test]
     fn a_sign_in_that_ended_is_forgotten_when_its_last_token_has() {
-        let revoked = Revoked::default();
+        let revoked = RevocationList::default();
         let (family, until) = (FamilyId(Uuid::from_u128(1)), UnixMillis(1_500));
-        revoked.learn([Notice::SignedOut { family, until }], NOW);
+        revoked.apply([Notice::SignedOut { family, until }], NOW);
         assert_eq!(
             revoked.check(&identity(5, 1, Scope::Player)),
             Err(SIGNED_OUT)
@@ -192,8 +198,8 @@ mod tests {
             Ok(()),
             "another sign-in of the player"
         );
-        revoked.learn([], until);
-        assert!(revoked.0.read().ended.is_empty());
+        revoked.apply([], until);
+        assert!(revoked.0.read().signed_out_families.is_empty());
     }
 
     #[test]
@@ -212,12 +218,15 @@ mod tests {
             },
             Notice::SignedOut { family, until: NOW },
         ];
-        let unwelcome = Unwelcome::of(notices);
-        let closes = |id, family| unwelcome.closes(&identity(id, family, Scope::Player));
+        let unwelcome = RevokedSessions::from_notices(notices);
+        let closes = |id, family| unwelcome.close_code_for(&identity(id, family, Scope::Player));
         assert_eq!(closes(5, 9), Some(CloseCode::Forbidden));
         assert_eq!(closes(6, 9), Some(CloseCode::Unauthenticated));
         assert_eq!(closes(7, 9), None);
         assert_eq!(closes(8, 1), Some(CloseCode::Unauthenticated));
-        assert_eq!(unwelcome.closes(&identity(5, 9, Scope::Admin)), None);
+        assert_eq!(
+            unwelcome.close_code_for(&identity(5, 9, Scope::Admin)),
+            None
+        );
     }
 }

@@ -17,13 +17,13 @@ pub const SECRET_BYTES_MIN: usize = 32;
 
 /// Key material of at least [`SECRET_BYTES_MIN`] bytes. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Vec<u8>);
+pub struct AuthSecret(Vec<u8>);
 
-impl Secret {
+impl AuthSecret {
     /// These bytes as a secret, or `None` if they are too few.
-    pub fn new(bytes: impl Into<Vec<u8>>) -> Option<Secret> {
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Option<AuthSecret> {
         let bytes = bytes.into();
-        (bytes.len() >= SECRET_BYTES_MIN).then_some(Secret(bytes))
+        (bytes.len() >= SECRET_BYTES_MIN).then_some(AuthSecret(bytes))
     }
 
     pub(super) fn expose(&self) -> &[u8] {
@@ -42,7 +42,7 @@ impl Secret {
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for AuthSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
     }
@@ -71,7 +71,7 @@ pub enum SecretError {
     #[error(
         "the secret in {path} has {found} bytes and needs at least {SECRET_BYTES_MIN}; delete the file for a new one, which ends every session"
     )]
-    Short {
+    TooShort {
         /// The file.
         path: PathBuf,
         /// How many there are.
@@ -85,7 +85,7 @@ pub enum SecretError {
 /// # Errors
 ///
 /// See [`SecretError`].
-pub fn load_or_create(path: &Path) -> Result<Secret, SecretError> {
+pub fn load_or_create(path: &Path) -> Result<AuthSecret, SecretError> {
     if let Some(secret) = load(path)? {
         return Ok(secret);
     }
@@ -99,7 +99,7 @@ pub fn load_or_create(path: &Path) -> Result<Secret, SecretError> {
     })
 }
 
-fn load(path: &Path) -> Result<Option<Secret>, SecretError> {
+fn load(path: &Path) -> Result<Option<AuthSecret>, SecretError> {
     let text = match fs::read(path) {
         Ok(bytes) => bytes.trim_ascii().to_vec(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -111,9 +111,9 @@ fn load(path: &Path) -> Result<Option<Secret>, SecretError> {
         }
     };
     let found = text.len();
-    Secret::new(text)
+    AuthSecret::new(text)
         .map(Some)
-        .ok_or_else(|| SecretError::Short {
+        .ok_or_else(|| SecretError::TooShort {
             path: path.to_owned(),
             found,
         })
@@ -183,7 +183,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("secret");
         let start = std::sync::Barrier::new(8);
-        let secrets: Vec<Secret> = std::thread::scope(|scope| {
+        let secrets: Vec<AuthSecret> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8)
                 .map(|_| {
                     scope.spawn(|| {
@@ -220,7 +220,10 @@ mod tests {
 
     #[test]
     fn debug_shows_nothing() {
-        assert_eq!(format!("{:?}", Secret::new([7; 32])), "Some([redacted])");
-        assert_eq!(Secret::new([7; 31]), None);
+        assert_eq!(
+            format!("{:?}", AuthSecret::new([7; 32])),
+            "Some([redacted])"
+        );
+        assert_eq!(AuthSecret::new([7; 31]), None);
     }
 }

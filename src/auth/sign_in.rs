@@ -44,11 +44,11 @@ impl Auth {
         player: PlayerRef,
         now: UnixMillis,
     ) -> Result<TokenPair, StoreError> {
-        let token = RefreshToken::begin();
+        let token = RefreshToken::generate();
         store
             .create_token_family(token.family, player.id, token.hash(), self.0.refresh_ttl)
             .await?;
-        Ok(self.pair(player, token, now))
+        Ok(self.token_pair(player, token, now))
     }
 
     /// The next pair. The token presented is used up by it; presented again within [`REFRESH_GRACE`], it gets the same
@@ -64,7 +64,7 @@ impl Auth {
         now: UnixMillis,
     ) -> Result<TokenPair, RefreshError> {
         let presented = RefreshToken::parse(presented).ok_or(RefreshError::Unknown)?;
-        let next = self.0.refresh.successor(&presented);
+        let next = self.0.rotation_keys.rotate(&presented);
         let family = presented.family;
         let presentation = RotationRequest {
             family,
@@ -81,10 +81,10 @@ impl Auth {
                 // An instance with another secret may have given the successor out.
                 let next = self
                     .0
-                    .refresh
-                    .replaced(&presented, current)
+                    .rotation_keys
+                    .find_replacement(&presented, current)
                     .ok_or(RefreshError::Unknown)?;
-                Ok(self.pair(player, next, now))
+                Ok(self.token_pair(player, next, now))
             }
             RotationOutcome::Reused => {
                 // Whoever has its access token may be the thief.
@@ -105,11 +105,11 @@ impl Auth {
         store
             .sign_out(family, self.0.access_ttl + CONNECTION_GRACE)
             .await?;
-        self.look_again();
+        self.request_revocation_poll();
         Ok(())
     }
 
-    fn pair(&self, player: PlayerRef, token: RefreshToken, now: UnixMillis) -> TokenPair {
+    fn token_pair(&self, player: PlayerRef, token: RefreshToken, now: UnixMillis) -> TokenPair {
         TokenPair {
             access_token: self.mint(&player, token.family, now),
             refresh_token: token.into_text(),
@@ -124,7 +124,7 @@ impl Auth {
 /// # Errors
 ///
 /// When it is empty, too long or holds control characters: what it must be.
-pub fn guest_name(text: &str) -> Result<&str, &'static str> {
+pub fn validate_player_name(text: &str) -> Result<&str, &'static str> {
     let name = text.trim();
     if !(1..=NAME_CHARS_MAX).contains(&name.chars().count()) {
         return Err("must have 1 to 40 characters");
@@ -142,10 +142,10 @@ mod tests {
 
     #[test]
     fn a_name_is_short_visible_text() {
-        assert_eq!(guest_name("  Ada Lovelace\n"), Ok("Ada Lovelace"));
-        assert_eq!(guest_name(&"ö".repeat(40)).map(str::len), Ok(80));
+        assert_eq!(validate_player_name("  Ada Lovelace\n"), Ok("Ada Lovelace"));
+        assert_eq!(validate_player_name(&"ö".repeat(40)).map(str::len), Ok(80));
         for bad in ["", "   ", "a\0b", "a\u{85}b", "a\nb", &"ö".repeat(41)] {
-            assert!(guest_name(bad).is_err(), "{bad:?}");
+            assert!(validate_player_name(bad).is_err(), "{bad:?}");
         }
     }
 }

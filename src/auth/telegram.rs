@@ -12,19 +12,19 @@ use serde::Deserialize;
 use serde_json::Value;
 use sha2::Sha256;
 
-use super::external::Vouched;
+use super::external::ExternalIdentity;
 
 /// What the external ids of Telegram's users begin with.
-pub const PREFIX: &str = "telegram:";
+pub const TELEGRAM_PREFIX: &str = "telegram:";
 
 /// Several times what Telegram sends.
 const INIT_DATA_BYTES_MAX: usize = 8192;
 const FIELDS_MAX: usize = 32;
 /// How far Telegram's clock may be ahead of the database's, in milliseconds.
-const AHEAD_MS: i64 = 30_000;
+const CLOCK_SKEW_MAX_MS: i64 = 30_000;
 
 /// Believes what Telegram says of a bot's users.
-pub(super) struct Telegram {
+pub(super) struct InitDataVerifier {
     key: Hmac<Sha256>,
     age_max: Duration,
 }
@@ -33,11 +33,11 @@ pub(super) struct Telegram {
 #[derive(Debug, PartialEq, Eq)]
 pub struct TelegramUser {
     /// The id under which the player is known, and the name.
-    pub vouched: Vouched,
+    pub identity: ExternalIdentity,
     /// Good for one sign-in.
     pub proof: [u8; 32],
     /// For how long the proof has to be remembered.
-    pub remember: Duration,
+    pub proof_ttl: Duration,
 }
 
 /// The token of a bot: whoever has it can be Telegram. `Debug` does not show it.
@@ -58,28 +58,28 @@ impl fmt::Debug for BotToken {
 }
 
 #[derive(Deserialize)]
-struct User {
+struct InitDataUser {
     id: u64,
     first_name: Option<String>,
     last_name: Option<String>,
     username: Option<String>,
 }
 
-impl Telegram {
-    pub(super) fn new(token: &BotToken, age_max: Duration) -> Telegram {
+impl InitDataVerifier {
+    pub(super) fn new(token: &BotToken, age_max: Duration) -> InitDataVerifier {
         let key = mac(b"WebAppData")
             .chain_update(token.0.as_bytes())
             .finalize()
             .into_bytes();
-        Telegram {
+        InitDataVerifier {
             key: mac(&key),
             age_max,
         }
     }
 
     /// The user of init data that Telegram has signed, not longer ago than it may be. None if any of that does not hold.
-    pub(super) fn user(&self, init_data: &str, now: UnixMillis) -> Option<TelegramUser> {
-        let mut fields = fields(init_data)?;
+    pub(super) fn verify(&self, init_data: &str, now: UnixMillis) -> Option<TelegramUser> {
+        let mut fields = parse_fields(init_data)?;
         let hash = fields.remove("hash")?;
         let proof: [u8; 32] = HEXLOWER.decode(hash.as_bytes()).ok()?.try_into().ok()?;
         let lines: Vec<String> = fields
@@ -101,21 +101,21 @@ impl Telegram {
         );
         let age_max = i64::try_from(self.age_max.as_millis()).unwrap_or(i64::MAX);
         let age = now.since(signed);
-        if !(-AHEAD_MS..=age_max).contains(&age) {
+        if !(-CLOCK_SKEW_MAX_MS..=age_max).contains(&age) {
             return None;
         }
-        let user: User = serde_json::from_str(fields.get("user")?).ok()?;
-        let remember = self.age_max + Duration::from_millis(2 * AHEAD_MS.unsigned_abs());
+        let user: InitDataUser = serde_json::from_str(fields.get("user")?).ok()?;
+        let remember = self.age_max + Duration::from_millis(2 * CLOCK_SKEW_MAX_MS.unsigned_abs());
         Some(TelegramUser {
-            vouched: vouched(user),
+            identity: external_identity(user),
             proof,
-            remember,
+            proof_ttl: remember,
         })
     }
 }
 
-fn vouched(user: User) -> Vouched {
-    let User {
+fn external_identity(user: InitDataUser) -> ExternalIdentity {
+    let InitDataUser {
         id,
         first_name,
         last_name,
@@ -132,14 +132,14 @@ fn vouched(user: User) -> Vouched {
         whole
     };
     let name = super::external::player_name(Some(&Value::String(name)));
-    Vouched {
-        external_id: format!("{PREFIX}{id}"),
+    ExternalIdentity {
+        external_id: format!("{TELEGRAM_PREFIX}{id}"),
         name,
     }
 }
 
 /// The fields of a query string, in the order of their names; none if one stands there twice.
-fn fields(init_data: &str) -> Option<BTreeMap<String, String>> {
+fn parse_fields(init_data: &str) -> Option<BTreeMap<String, String>> {
     if init_data.len() > INIT_DATA_BYTES_MAX {
         return None;
     }
@@ -161,7 +161,7 @@ fn mac(key: &[u8]) -> Hmac<Sha256> {
 
 /// Init data as Telegram signs it, for tests.
 #[cfg(test)]
-pub(super) fn signed(token: &str, fields: &[(&str, &str)]) -> String {
+pub(super) fn sign_init_data(token: &str, fields: &[(&str, &str)]) -> String {
     let key = mac(b"WebAppData")
         .chain_update(token.as_bytes())
         .finalize()
@@ -190,8 +190,8 @@ mod tests {
     const USER: &str =
         r#"{"id":279058397,"first_name":"Vladislav","last_name":"Kibenko","username":"vdkfrost"}"#;
 
-    fn telegram() -> Telegram {
-        Telegram::new(&BotToken::new(TOKEN), Duration::from_secs(300))
+    fn telegram() -> InitDataVerifier {
+        InitDataVerifier::new(&BotToken::new(TOKEN), Duration::from_secs(300))
     }
 
     fn fields() -> Vec<(&'static str, &'static str)> {
@@ -208,27 +208,27 @@ mod tests {
         let data = "query_id=AAHdF6IQAAAAAN0XohDhrOrc&user=%7B%22id%22%3A279058397%2C%22first_name%22%3A%22Vladislav%22%2C\
                     %22last_name%22%3A%22Kibenko%22%2C%22username%22%3A%22vdkfrost%22%2C%22language_code%22%3A%22ru%22%2C\
                     %22is_premium%22%3Atrue%7D&auth_date=1662771648&hash=c501b71e775f74ce10e377dea85a7ea24ecd640b223ea86dfe453e0eaed2e2b2";
-        let user = telegram().user(data, NOW).expect("believed");
-        let expected = Vouched {
+        let user = telegram().verify(data, NOW).expect("believed");
+        let expected = ExternalIdentity {
             external_id: "telegram:279058397".into(),
             name: "Vladislav Kibenko".into(),
         };
-        assert_eq!(user.vouched, expected);
+        assert_eq!(user.identity, expected);
         assert!(
             telegram()
-                .user(&data.replace("Vladislav", "Vladimir"), NOW)
+                .verify(&data.replace("Vladislav", "Vladimir"), NOW)
                 .is_none()
         );
-        let other = Telegram::new(&BotToken::new("1:other"), Duration::from_secs(300));
-        assert!(other.user(data, NOW).is_none());
+        let other = InitDataVerifier::new(&BotToken::new("1:other"), Duration::from_secs(300));
+        assert!(other.verify(data, NOW).is_none());
     }
 
     #[test]
     fn what_was_signed_too_long_ago_or_in_time_to_come_is_not() {
-        let data = signed(TOKEN, &fields());
+        let data = sign_init_data(TOKEN, &fields());
         let at = |seconds: i64| {
             telegram()
-                .user(&data, UnixMillis((1_662_771_648 + seconds) * 1_000))
+                .verify(&data, UnixMillis((1_662_771_648 + seconds) * 1_000))
                 .is_some()
         };
         assert_eq!(
@@ -236,15 +236,15 @@ mod tests {
             [false, true, true, true, false]
         );
         assert_eq!(
-            telegram().user(&data, NOW).expect("a user").remember,
+            telegram().verify(&data, NOW).expect("a user").proof_ttl,
             Duration::from_secs(360)
         );
     }
 
     #[test]
     fn what_is_not_exactly_what_was_signed_is_not_believed() {
-        let good = signed(TOKEN, &fields());
-        assert!(telegram().user(&good, NOW).is_some());
+        let good = sign_init_data(TOKEN, &fields());
+        assert!(telegram().verify(&good, NOW).is_some());
         let no_hash = good.split("&hash=").next().expect("a part").to_owned();
         for bad in [
             String::new(),
@@ -258,7 +258,7 @@ mod tests {
             good.replace("hash=", "hash=0"),
             format!("{good}&{}", "x".repeat(INIT_DATA_BYTES_MAX)),
         ] {
-            assert!(telegram().user(&bad, NOW).is_none(), "{bad}");
+            assert!(telegram().verify(&bad, NOW).is_none(), "{bad}");
         }
         for lacking in ["user", "auth_date"] {
             let rest: Vec<_> = fields()
@@ -266,7 +266,9 @@ mod tests {
                 .filter(|(name, _)| *name != lacking)
                 .collect();
             assert!(
-                telegram().user(&signed(TOKEN, &rest), NOW).is_none(),
+                telegram()
+                    .verify(&sign_init_data(TOKEN, &rest), NOW)
+                    .is_none(),
                 "{lacking}"
             );
         }
@@ -277,16 +279,20 @@ mod tests {
             "null",
             "",
         ] {
-            let data = signed(TOKEN, &[("user", user), ("auth_date", "1662771648")]);
-            assert!(telegram().user(&data, NOW).is_none(), "{user}");
+            let data = sign_init_data(TOKEN, &[("user", user), ("auth_date", "1662771648")]);
+            assert!(telegram().verify(&data, NOW).is_none(), "{user}");
         }
     }
 
     #[test]
     fn a_name_is_made_of_what_there_is() {
         let name = |user: &str| {
-            let data = signed(TOKEN, &[("user", user), ("auth_date", "1662771648")]);
-            telegram().user(&data, NOW).expect("believed").vouched.name
+            let data = sign_init_data(TOKEN, &[("user", user), ("auth_date", "1662771648")]);
+            telegram()
+                .verify(&data, NOW)
+                .expect("believed")
+                .identity
+                .name
         };
         assert_eq!(name(r#"{"id":5,"first_name":"Ada"}"#), "Ada");
         assert_eq!(name(r#"{"id":5,"first_name":" ","username":"ada"}"#), "ada");

@@ -12,33 +12,33 @@ use raidhall_protocol::{PlayerId, UnixMillis};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::header::Header;
-use super::{Auth, Identity, Scope, Secret};
+use super::header::JwtHeader;
+use super::{Auth, AuthSecret, Identity, Scope};
 use crate::error::Error;
 use crate::store::FamilyId;
 
 /// Issuer and audience: a token that somebody signed with the same secret for something else is none of ours.
 const RAIDHALL: &str = "raidhall";
-pub(super) const NOT_VALID: Error = Error::Unauthenticated("The access token is not valid");
-pub(super) const EXPIRED: Error = Error::Unauthenticated("The access token has expired");
+pub(super) const TOKEN_NOT_VALID: Error = Error::Unauthenticated("The access token is not valid");
+pub(super) const TOKEN_EXPIRED: Error = Error::Unauthenticated("The access token has expired");
 
-pub(super) struct Tokens {
-    signing: EncodingKey,
+pub(super) struct AccessTokenKeys {
+    signing_key: EncodingKey,
     /// The signing key first.
-    checking: Vec<CheckingKey>,
+    verifying_keys: Vec<VerifyingKey>,
     validation: Validation,
 }
 
-struct CheckingKey {
+struct VerifyingKey {
     id: String,
     key: DecodingKey,
 }
 
-impl CheckingKey {
-    fn new(secret: &Secret) -> CheckingKey {
+impl VerifyingKey {
+    fn new(secret: &AuthSecret) -> VerifyingKey {
         // Tells which key it is, and nothing about it.
         let id = HEXLOWER.encode(&secret.derive("raidhall token key id", "")[..8]);
-        CheckingKey {
+        VerifyingKey {
             id,
             key: DecodingKey::from_secret(secret.expose()),
         }
@@ -46,7 +46,7 @@ impl CheckingKey {
 }
 
 #[derive(Serialize)]
-struct Minted<'a> {
+struct ClaimsToSign<'a> {
     iss: &'static str,
     aud: &'static str,
     sub: &'a str,
@@ -62,7 +62,7 @@ struct Minted<'a> {
 
 /// Issuer and audience are the validation's to read.
 #[derive(Deserialize)]
-struct Claims {
+struct VerifiedClaims {
     sub: String,
     name: Option<String>,
     scope: Option<String>,
@@ -72,41 +72,41 @@ struct Claims {
     exp: i64,
 }
 
-impl Tokens {
-    pub(super) fn new(secret: &Secret, accepted: Option<&Secret>) -> Tokens {
+impl AccessTokenKeys {
+    pub(super) fn new(secret: &AuthSecret, accepted: Option<&AuthSecret>) -> AccessTokenKeys {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_issuer(&[RAIDHALL]);
         validation.set_audience(&[RAIDHALL]);
         validation.set_required_spec_claims(&["exp", "sub", "iss", "aud"]);
         // Against the database's clock instead of this machine's: see `verify`.
         validation.validate_exp = false;
-        Tokens {
-            signing: EncodingKey::from_secret(secret.expose()),
-            checking: std::iter::once(secret)
+        AccessTokenKeys {
+            signing_key: EncodingKey::from_secret(secret.expose()),
+            verifying_keys: std::iter::once(secret)
                 .chain(accepted)
-                .map(CheckingKey::new)
+                .map(VerifyingKey::new)
                 .collect(),
             validation,
         }
     }
 
-    fn claims(&self, token: &str) -> Option<Claims> {
-        let Header { alg, kid, .. } = Header::read(token)?;
+    fn verified_claims(&self, token: &str) -> Option<VerifiedClaims> {
+        let JwtHeader { alg, kid, .. } = JwtHeader::parse(token)?;
         if alg != "HS256" {
             return None;
         }
         let mut keys = self
-            .checking
+            .verifying_keys
             .iter()
             .filter(|key| kid.as_ref().is_none_or(|kid| *kid == key.id));
-        keys.find_map(|CheckingKey { key, .. }| {
+        keys.find_map(|VerifyingKey { key, .. }| {
             jsonwebtoken::decode(token, key, &self.validation).ok()
         })
         .map(|token| token.claims)
     }
 
-    fn header(&self) -> jsonwebtoken::Header {
-        let kid = self.checking.first().map(|key| key.id.clone());
+    fn signing_header(&self) -> jsonwebtoken::Header {
+        let kid = self.verifying_keys.first().map(|key| key.id.clone());
         jsonwebtoken::Header {
             kid,
             ..jsonwebtoken::Header::new(Algorithm::HS256)
@@ -118,7 +118,7 @@ impl Auth {
     /// An access token for a player, as part of the sign-in `family`.
     pub fn mint(&self, player: &PlayerRef, family: FamilyId, now: UnixMillis) -> String {
         let (subject, name) = (player.id.to_string(), Some(player.name.as_str()));
-        self.encode(
+        self.sign_token(
             Scope::Player,
             &subject,
             name,
@@ -138,10 +138,10 @@ impl Auth {
         ttl: Duration,
         now: UnixMillis,
     ) -> String {
-        self.encode(scope, subject, name, None, ttl, now)
+        self.sign_token(scope, subject, name, None, ttl, now)
     }
 
-    fn encode(
+    fn sign_token(
         &self,
         scope: Scope,
         subject: &str,
@@ -151,7 +151,7 @@ impl Auth {
         now: UnixMillis,
     ) -> String {
         let iat = now.0.div_euclid(1000);
-        let claims = Minted {
+        let claims = ClaimsToSign {
             iss: RAIDHALL,
             aud: RAIDHALL,
             sub: subject,
@@ -161,8 +161,11 @@ impl Auth {
             iat,
             exp: iat.saturating_add_unsigned(ttl.as_secs()),
         };
-        let Tokens { signing, .. } = &self.0.tokens;
-        jsonwebtoken::encode(&self.0.tokens.header(), &claims, signing)
+        let AccessTokenKeys {
+            signing_key: signing,
+            ..
+        } = &self.0.access_keys;
+        jsonwebtoken::encode(&self.0.access_keys.signing_header(), &claims, signing)
             .expect("HS256 signs any claims")
     }
 
@@ -173,20 +176,24 @@ impl Auth {
     /// `Unauthenticated` when it is not one of ours, at `now` has ended (there is no leeway), or its sign-in was ended;
     /// `Forbidden` when its player is banned.
     pub fn verify(&self, token: &str, now: UnixMillis) -> Result<Identity, Error> {
-        let claims = self.0.tokens.claims(token).ok_or(NOT_VALID)?;
+        let claims = self
+            .0
+            .access_keys
+            .verified_claims(token)
+            .ok_or(TOKEN_NOT_VALID)?;
         let expires_at = UnixMillis(claims.exp.saturating_mul(1000));
         if expires_at <= now {
-            return Err(EXPIRED);
+            return Err(TOKEN_EXPIRED);
         }
-        let identity = identity(claims, expires_at).ok_or(NOT_VALID)?;
-        self.check_standing(&identity)?;
+        let identity = identity_from_claims(claims, expires_at).ok_or(TOKEN_NOT_VALID)?;
+        self.check_not_revoked(&identity)?;
         Ok(identity)
     }
 }
 
 /// A service may call itself `5`, or speak for player 5, and still shares no idempotency keys with player 5.
-fn identity(claims: Claims, expires_at: UnixMillis) -> Option<Identity> {
-    let Claims {
+fn identity_from_claims(claims: VerifiedClaims, expires_at: UnixMillis) -> Option<Identity> {
+    let VerifiedClaims {
         sub,
         name,
         scope,
@@ -230,13 +237,13 @@ mod tests {
     }
 
     fn accepting(secret: &str, accepted: Option<&str>) -> Auth {
-        let of = |text: &str| secret::Secret::new(text).expect("long enough");
+        let of = |text: &str| secret::AuthSecret::new(text).expect("long enough");
         Auth::new(Options {
             secret: of(secret),
             accepted_secret: accepted.map(of),
             access_ttl: Duration::from_secs(900),
             refresh_ttl: Duration::from_secs(86_400),
-            guest: true,
+            can_guests_sign_in: true,
             issuers: Vec::new(),
             telegram: None,
         })
@@ -286,7 +293,7 @@ mod tests {
         assert!(auth.verify(&token, UnixMillis(1_767_226_499_999)).is_ok());
         assert_eq!(
             auth.verify(&token, UnixMillis(1_767_226_500_000)),
-            Err(EXPIRED)
+            Err(TOKEN_EXPIRED)
         );
     }
 
@@ -308,8 +315,8 @@ mod tests {
             (Scope::Admin, Some(ada()))
         );
         let token = auth.mint_scoped(Scope::Player, "ops", Some("Ops"), minute, NOW);
-        assert_eq!(auth.verify(&token, NOW), Err(NOT_VALID));
-        assert_eq!(check(json!({"scope": "root"})), Err(NOT_VALID));
+        assert_eq!(auth.verify(&token, NOW), Err(TOKEN_NOT_VALID));
+        assert_eq!(check(json!({"scope": "root"})), Err(TOKEN_NOT_VALID));
     }
 
     #[test]
@@ -318,7 +325,7 @@ mod tests {
         for claim in ["iss", "aud", "sub", "name", "iat", "exp"] {
             assert_eq!(
                 check(json!({ claim: null })),
-                Err(NOT_VALID),
+                Err(TOKEN_NOT_VALID),
                 "{claim} is missing"
             );
         }
@@ -333,11 +340,11 @@ mod tests {
         ] {
             assert_eq!(
                 check(json!({ claim: value })),
-                Err(NOT_VALID),
+                Err(TOKEN_NOT_VALID),
                 "{claim}: {value}"
             );
         }
-        assert_eq!(check(json!({"exp": 0})), Err(EXPIRED));
+        assert_eq!(check(json!({"exp": 0})), Err(TOKEN_EXPIRED));
         assert!(check(json!({"exp": i64::MAX})).is_ok());
     }
 
@@ -356,7 +363,7 @@ mod tests {
         }
         let over = auth(new);
         assert!(over.verify(&minted(&after[0]), NOW).is_ok());
-        assert_eq!(over.verify(&minted(&before[0]), NOW), Err(NOT_VALID));
+        assert_eq!(over.verify(&minted(&before[0]), NOW), Err(TOKEN_NOT_VALID));
         let kid = |auth: &Auth| {
             jsonwebtoken::decode_header(minted(auth))
                 .expect("a header")
@@ -372,7 +379,12 @@ mod tests {
             kid: Some(kid.to_owned()),
             ..Header::default()
         };
-        let kid = auth(SECRET).0.tokens.header().kid.expect("a name");
+        let kid = auth(SECRET)
+            .0
+            .access_keys
+            .signing_header()
+            .kid
+            .expect("a name");
         assert!(
             auth(SECRET)
                 .verify(&forged(&named(&kid), SECRET, json!({})), NOW)
@@ -385,7 +397,11 @@ mod tests {
             "../../dev/null",
         ] {
             let token = forged(&named(other), SECRET, json!({}));
-            assert_eq!(auth(SECRET).verify(&token, NOW), Err(NOT_VALID), "{other}");
+            assert_eq!(
+                auth(SECRET).verify(&token, NOW),
+                Err(TOKEN_NOT_VALID),
+                "{other}"
+            );
         }
     }
 
@@ -393,7 +409,8 @@ mod tests {
     fn only_hs256_with_our_secret_is_believed() {
         let auth = auth(SECRET);
         let other = "another secret of at least 32 bytes";
-        let refused = |token: &str| assert_eq!(auth.verify(token, NOW), Err(NOT_VALID), "{token}");
+        let refused =
+            |token: &str| assert_eq!(auth.verify(token, NOW), Err(TOKEN_NOT_VALID), "{token}");
         refused(&forged(&Header::default(), other, json!({})));
         refused(&forged(&Header::new(Algorithm::HS512), SECRET, json!({})));
         let good = forged(&Header::default(), SECRET, json!({}));

@@ -18,7 +18,7 @@ use sha2::Sha256;
 use uuid::Uuid;
 
 use super::bus::Channel;
-use crate::auth::Secret;
+use crate::auth::AuthSecret;
 use crate::store::{Epoch, InstanceId};
 
 /// The version of envelope and bodies that this release writes, and the newest that it reads.
@@ -305,7 +305,7 @@ pub struct Seal {
 
 impl Seal {
     /// The seal of all instances that share this secret and serve this history of the database.
-    pub fn new(secret: &Secret, lineage: &str) -> Seal {
+    pub fn new(secret: &AuthSecret, lineage: &str) -> Seal {
         Seal {
             ours: keyed(secret, lineage),
             accepted: None,
@@ -314,7 +314,7 @@ impl Seal {
 
     /// The same, believing what is sealed with another secret as well.
     #[must_use]
-    pub fn accepting(self, secret: Option<&Secret>, lineage: &str) -> Seal {
+    pub fn accepting(self, secret: Option<&AuthSecret>, lineage: &str) -> Seal {
         Seal {
             accepted: secret.map(|secret| keyed(secret, lineage)),
             ..self
@@ -397,7 +397,7 @@ impl Seal {
     }
 }
 
-fn keyed(secret: &Secret, lineage: &str) -> Hmac<Sha256> {
+fn keyed(secret: &AuthSecret, lineage: &str) -> Hmac<Sha256> {
     let key = secret.derive("raidhall bus", lineage);
     Hmac::new_from_slice(&key).expect("HMAC takes keys of any length")
 }

@@ -4,7 +4,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 use crate::net::http_client::HttpUrl;
-use crate::webhooks::{Endpoint, Key, Kind};
+use crate::webhooks::{Endpoint, SigningKey, WebhookEventKind};
 
 /// Longest name of an endpoint.
 const NAME_MAX: usize = 64;
@@ -25,7 +25,7 @@ struct Written {
     url: String,
     secret: String,
     previous_secret: Option<String>,
-    types: Option<Vec<Kind>>,
+    types: Option<Vec<WebhookEventKind>>,
 }
 
 fn endpoints<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Endpoint>, D::Error> {
@@ -50,17 +50,17 @@ fn read(
         return Err("name must be 1 to 64 of a-z, 0-9 and -".to_owned());
     }
     let key = |field: &str, text: &str| {
-        text.parse::<Key>()
+        text.parse::<SigningKey>()
             .map_err(|error| format!("{name}: {field} {error}"))
     };
     let previous = previous_secret.filter(|text| !text.is_empty());
     Ok(Endpoint {
-        url: HttpUrl::confidential(&url).map_err(|error| format!("{name}: url {error}"))?,
-        key: key("secret", &secret)?,
-        previous_key: previous
+        url: HttpUrl::parse_confidential(&url).map_err(|error| format!("{name}: url {error}"))?,
+        signing_key: key("secret", &secret)?,
+        previous_signing_key: previous
             .map(|text| key("previous_secret", &text))
             .transpose()?,
-        kinds: types.unwrap_or_else(|| Kind::ALL.to_vec()),
+        event_kinds: types.unwrap_or_else(|| WebhookEventKind::ALL.to_vec()),
         name,
     })
 }

@@ -6,33 +6,33 @@ use axum::http::request::Parts;
 use raidhall_protocol::{Command, RaidId};
 use serde_json::Value;
 
-use super::authentication::{Gate, Signed};
-use super::error_response::Failure;
+use super::authentication::{Authenticated, Authenticator};
+use super::error_response::ErrorResponse;
 use super::request_id::RequestId;
 use crate::auth::Scope;
 use crate::error::Error;
 use crate::store::{NewAuditEntry, Store};
 
-/// A signed caller whose deeds go on record: ask for it where [`Signed`] would do, and record before acting.
-pub(super) struct Accountable {
-    pub(super) signed: Signed,
-    request: RequestId,
+/// A signed caller whose deeds go on record: ask for it where [`Authenticated`] would do, and record before acting.
+pub(super) struct Audited {
+    pub(super) authenticated: Authenticated,
+    request_id: RequestId,
 }
 
 /// An operator: a caller with the `admin` scope.
-pub(super) struct Operator(pub(super) Accountable);
+pub(super) struct Operator(pub(super) Audited);
 
-impl Accountable {
+impl Audited {
     /// What the caller is about to do, for a store's call that records it in the same transaction.
-    pub(super) fn deed(
+    pub(super) fn audit_entry(
         &self,
         action: &'static str,
         target: String,
         details: Value,
     ) -> NewAuditEntry {
         let (actor, request_id) = (
-            self.signed.0.subject.clone(),
-            self.request.as_str().to_owned(),
+            self.authenticated.0.subject.clone(),
+            self.request_id.as_str().to_owned(),
         );
         NewAuditEntry {
             actor,
@@ -44,8 +44,13 @@ impl Accountable {
     }
 
     /// The same of a command to a raid.
-    pub(super) fn of_command(&self, raid: RaidId, command: &Command) -> NewAuditEntry {
-        NewAuditEntry::from_command(&self.signed.0.subject, self.request.as_str(), raid, command)
+    pub(super) fn command_audit_entry(&self, raid: RaidId, command: &Command) -> NewAuditEntry {
+        NewAuditEntry::from_command(
+            &self.authenticated.0.subject,
+            self.request_id.as_str(),
+            raid,
+            command,
+        )
     }
 
     /// Records what the caller is about to do. Without a record it must not be done: pass the failure on.
@@ -55,36 +60,39 @@ impl Accountable {
         action: &'static str,
         target: String,
         details: Value,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), ErrorResponse> {
         Ok(store
-            .record_audit(&self.deed(action, target, details))
+            .record_audit(&self.audit_entry(action, target, details))
             .await?)
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Accountable
+impl<S: Send + Sync> FromRequestParts<S> for Audited
 where
-    Gate: FromRef<S>,
+    Authenticator: FromRef<S>,
 {
-    type Rejection = Failure;
+    type Rejection = ErrorResponse;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Accountable, Failure> {
-        let signed = Signed::from_request_parts(parts, state).await?;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Audited, ErrorResponse> {
+        let signed = Authenticated::from_request_parts(parts, state).await?;
         let request = Extension::<RequestId>::from_request_parts(parts, state).await;
         let Extension(request) = request.map_err(|_| Error::Internal)?;
-        Ok(Accountable { signed, request })
+        Ok(Audited {
+            authenticated: signed,
+            request_id: request,
+        })
     }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Operator
 where
-    Gate: FromRef<S>,
+    Authenticator: FromRef<S>,
 {
-    type Rejection = Failure;
+    type Rejection = ErrorResponse;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Operator, Failure> {
-        let accountable = Accountable::from_request_parts(parts, state).await?;
-        match accountable.signed.0.scope {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Operator, ErrorResponse> {
+        let accountable = Audited::from_request_parts(parts, state).await?;
+        match accountable.authenticated.0.scope {
             Scope::Admin => Ok(Operator(accountable)),
             Scope::Player | Scope::Service => {
                 Err(Error::Forbidden("Only operators may do this").into())

@@ -6,8 +6,8 @@ use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
 use raidhall_protocol::server::PlayerRef;
 
-use super::error_response::Failure;
-use super::limits::Limits;
+use super::error_response::ErrorResponse;
+use super::limits::RateLimits;
 use crate::auth::{self, Auth, Identity, Scope};
 use crate::clock::Clock;
 use crate::error::Error;
@@ -16,21 +16,21 @@ use crate::store::Store;
 
 /// What checks tokens.
 #[derive(Clone)]
-pub(super) struct Gate {
+pub(super) struct Authenticator {
     pub(super) auth: Auth,
     pub(super) clock: Arc<Clock>,
     /// Knows players who come with foreign tokens.
     pub(super) store: Arc<dyn Store>,
-    pub(super) limits: Arc<Limits>,
+    pub(super) limits: Arc<RateLimits>,
 }
 
 /// A caller with a valid access token, who has not asked too often. Players are counted; the host app's backend, which
 /// asks for all of them, and operators are not.
-pub(super) struct Signed(pub(super) Identity);
+pub(super) struct Authenticated(pub(super) Identity);
 
-impl Signed {
+impl Authenticated {
     /// The player who acts by this token: an operator's only looks, whomever it names.
-    pub(super) fn acting(&self) -> Result<&PlayerRef, Failure> {
+    pub(super) fn acting_player(&self) -> Result<&PlayerRef, ErrorResponse> {
         match self.0.scope {
             Scope::Player | Scope::Service => self.player(),
             Scope::Admin => Err(Error::Forbidden("This token may look and no more").into()),
@@ -38,7 +38,7 @@ impl Signed {
     }
 
     /// The player whom the token speaks for.
-    pub(super) fn player(&self) -> Result<&PlayerRef, Failure> {
+    pub(super) fn player(&self) -> Result<&PlayerRef, ErrorResponse> {
         self.0
             .player
             .as_ref()
@@ -46,21 +46,25 @@ impl Signed {
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for Signed
+impl<S: Sync> FromRequestParts<S> for Authenticated
 where
-    Gate: FromRef<S>,
+    Authenticator: FromRef<S>,
 {
-    type Rejection = Failure;
+    type Rejection = ErrorResponse;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Signed, Failure> {
-        let Gate {
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &S,
+    ) -> Result<Authenticated, ErrorResponse> {
+        let Authenticator {
             auth,
             clock,
             store,
             limits,
-        } = Gate::from_ref(state);
-        let token = auth::bearer(&parts.headers).ok_or(Error::Unauthenticated("Sign in first"))?;
-        let identity = auth.identify(&*store, token, clock.now()).await?;
+        } = Authenticator::from_ref(state);
+        let token =
+            auth::bearer_token(&parts.headers).ok_or(Error::Unauthenticated("Sign in first"))?;
+        let identity = auth.authenticate(&*store, token, clock.now()).await?;
         if let (Scope::Player, Some(player)) = (identity.scope, &identity.player) {
             let from = parts
                 .extensions
@@ -69,9 +73,9 @@ where
                 .unwrap_or(ClientAddress::UNKNOWN);
             let tally = parts.extensions.get().cloned().unwrap_or_default();
             limits
-                .request(&parts.method, player.id, from, &tally)
+                .charge_request(&parts.method, player.id, from, &tally)
                 .await?;
         }
-        Ok(Signed(identity))
+        Ok(Authenticated(identity))
     }
 }

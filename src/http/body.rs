@@ -11,7 +11,7 @@ use raidhall_protocol::fields::Fields;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
-use super::error_response::Failure;
+use super::error_response::ErrorResponse;
 use crate::error::Error;
 
 /// How long a request's body may take to arrive. In the extensions of every request.
@@ -19,26 +19,26 @@ use crate::error::Error;
 pub(super) struct BodyTimeout(pub(super) Duration);
 
 /// The body's fields.
-pub(super) struct Body(pub(super) Map<String, Value>);
+pub(super) struct JsonBody(pub(super) Map<String, Value>);
 
-impl Body {
+impl JsonBody {
     /// Reads fields; `None` from `read` means that a fault was noted.
     pub(super) fn read<T>(
         &self,
         read: impl FnOnce(&mut Fields<'_>) -> Option<T>,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, ErrorResponse> {
         let mut fields = Fields::new(&self.0);
         let value = read(&mut fields);
-        fields.finish(value).map_err(Failure::invalid)
+        fields.finish(value).map_err(ErrorResponse::invalid)
     }
 }
 
-impl<S: Send + Sync> FromRequest<S> for Body {
-    type Rejection = Failure;
+impl<S: Send + Sync> FromRequest<S> for JsonBody {
+    type Rejection = ErrorResponse;
 
-    async fn from_request(request: Request, state: &S) -> Result<Body, Failure> {
+    async fn from_request(request: Request, state: &S) -> Result<JsonBody, ErrorResponse> {
         if !is_json(request.headers()) {
-            return Err(Failure::malformed(
+            return Err(ErrorResponse::malformed(
                 "The body must be sent as application/json",
             ));
         }
@@ -49,15 +49,15 @@ impl<S: Send + Sync> FromRequest<S> for Body {
         let arriving = timeout(limit, Bytes::from_request(request, state));
         let arrived = arriving
             .await
-            .map_err(|_| Failure::late("The body did not arrive in time"))?;
+            .map_err(|_| ErrorResponse::request_timeout("The body did not arrive in time"))?;
         let bytes = arrived.map_err(|rejection| match rejection.into_response().status() {
             StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge.into(),
-            _ => Failure::malformed("The body did not arrive whole"),
+            _ => ErrorResponse::malformed("The body did not arrive whole"),
         })?;
         match serde_json::from_slice(&bytes) {
-            Ok(Value::Object(map)) => Ok(Body(map)),
-            Ok(_) => Err(Failure::malformed("The body must be a JSON object")),
-            Err(error) => Err(Failure::malformed(format!(
+            Ok(Value::Object(map)) => Ok(JsonBody(map)),
+            Ok(_) => Err(ErrorResponse::malformed("The body must be a JSON object")),
+            Err(error) => Err(ErrorResponse::malformed(format!(
                 "The body is not valid JSON: {error}"
             ))),
         }

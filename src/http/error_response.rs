@@ -16,24 +16,25 @@ use crate::limits::rate::Exceeded;
 use crate::raid::Refusal;
 use crate::store::StoreError;
 
-pub(super) const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
-pub(super) const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
-pub(super) const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+pub(super) const X_RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+pub(super) const X_RATELIMIT_REMAINING: HeaderName =
+    HeaderName::from_static("x-ratelimit-remaining");
+pub(super) const X_RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
 /// A request that was not carried out.
 #[derive(Debug, Clone)]
-pub struct Failure {
+pub struct ErrorResponse {
     status: StatusCode,
     body: Box<ErrorBody>,
     cause: Option<Arc<StoreError>>,
     exceeded: Option<Exceeded>,
 }
 
-impl Failure {
+impl ErrorResponse {
     /// The request cannot be read at all: 400, unlike values that make no sense.
-    pub fn malformed(message: impl Into<String>) -> Failure {
+    pub fn malformed(message: impl Into<String>) -> ErrorResponse {
         let body = Box::new(ErrorBody::new(ErrorType::Invalid, message));
-        Failure {
+        ErrorResponse {
             status: StatusCode::BAD_REQUEST,
             body,
             cause: None,
@@ -42,27 +43,27 @@ impl Failure {
     }
 
     /// The request does not arrive as fast as it must: 408.
-    pub fn late(message: impl Into<String>) -> Failure {
-        Failure {
+    pub fn request_timeout(message: impl Into<String>) -> ErrorResponse {
+        ErrorResponse {
             status: StatusCode::REQUEST_TIMEOUT,
-            ..Failure::malformed(message)
+            ..ErrorResponse::malformed(message)
         }
     }
 
     /// Values that make no sense, every one named.
-    pub fn invalid(faults: Vec<FieldFault>) -> Failure {
+    pub fn invalid(faults: Vec<FieldFault>) -> ErrorResponse {
         Error::Refused(Refusal::Invalid(faults)).into()
     }
 
     /// One value that makes no sense.
-    pub fn field(name: &str, message: impl Into<String>) -> Failure {
-        Failure::invalid(vec![FieldFault::new(name, message)])
+    pub fn invalid_field(name: &str, message: impl Into<String>) -> ErrorResponse {
+        ErrorResponse::invalid(vec![FieldFault::new(name, message)])
     }
 
     /// Writes the failure into `response`, and logs it if somebody should know.
     pub(super) fn render(self, request_id: &str, response: &mut Response) {
         self.log();
-        set_headers(response.headers_mut(), &self);
+        set_error_headers(response.headers_mut(), &self);
         let error = RestError {
             body: *self.body,
             status: self.status.as_u16(),
@@ -75,7 +76,7 @@ impl Failure {
     }
 
     fn log(&self) {
-        let cause = || self.cause.as_deref().map_or_else(String::new, chain);
+        let cause = || self.cause.as_deref().map_or_else(String::new, error_chain);
         match self.body.r#type {
             ErrorType::Internal => {
                 tracing::error!(cause = cause(), "request failed by a fault of ours")
@@ -88,7 +89,7 @@ impl Failure {
     }
 }
 
-fn set_headers(headers: &mut HeaderMap, failure: &Failure) {
+fn set_error_headers(headers: &mut HeaderMap, failure: &ErrorResponse) {
     if let Some(millis) = failure.body.retry_after_ms {
         headers.insert(RETRY_AFTER, millis.div_ceil(1000).into());
     }
@@ -96,29 +97,32 @@ fn set_headers(headers: &mut HeaderMap, failure: &Failure) {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     if let Some(exceeded) = failure.exceeded {
-        headers.insert(LIMIT, exceeded.limit.into());
-        headers.insert(REMAINING, 0.into());
-        headers.insert(RESET, seconds(exceeded.reset_after).into());
+        headers.insert(X_RATELIMIT_LIMIT, exceeded.limit.into());
+        headers.insert(X_RATELIMIT_REMAINING, 0.into());
+        headers.insert(
+            X_RATELIMIT_RESET,
+            seconds_rounded_up(exceeded.reset_after).into(),
+        );
     }
 }
 
 /// Seconds, rounded up.
-pub(super) fn seconds(time: Duration) -> u64 {
+pub(super) fn seconds_rounded_up(time: Duration) -> u64 {
     u64::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
 }
 
 /// The error and what caused it, in one line.
-fn chain(error: &StoreError) -> String {
+fn error_chain(error: &StoreError) -> String {
     let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
     causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Failure {
+impl From<Error> for ErrorResponse {
+    fn from(error: Error) -> ErrorResponse {
         let body = Box::new(error.body());
         let status =
             StatusCode::from_u16(body.r#type.status()).expect("every type has an HTTP status");
-        Failure {
+        ErrorResponse {
             status,
             body,
             cause: None,
@@ -127,30 +131,30 @@ impl From<Error> for Failure {
     }
 }
 
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Failure {
+impl From<StoreError> for ErrorResponse {
+    fn from(error: StoreError) -> ErrorResponse {
         let shown = match error {
             // An instance of the newer release has the answer.
             StoreError::Unavailable { .. } | StoreError::NewerVersion { .. } => Error::Unavailable,
             StoreError::Refused { .. } => Error::Internal,
         };
-        Failure {
+        ErrorResponse {
             cause: Some(Arc::new(error)),
             ..shown.into()
         }
     }
 }
 
-impl From<Exceeded> for Failure {
-    fn from(exceeded: Exceeded) -> Failure {
-        Failure {
+impl From<Exceeded> for ErrorResponse {
+    fn from(exceeded: Exceeded) -> ErrorResponse {
+        ErrorResponse {
             exceeded: Some(exceeded),
             ..Error::RateLimited(exceeded.retry_after).into()
         }
     }
 }
 
-impl IntoResponse for Failure {
+impl IntoResponse for ErrorResponse {
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
         response.extensions_mut().insert(self);

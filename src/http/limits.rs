@@ -9,8 +9,8 @@ use axum::http::Method;
 use raidhall_protocol::PlayerId;
 
 use super::Options;
-use super::error_response::Failure;
-use super::rate_limit_headers::Tally;
+use super::error_response::ErrorResponse;
+use super::rate_limit_headers::RateLimitHeaders;
 use crate::cluster::bus::redis::Allowances;
 use crate::limits::rate::{Exceeded, Rate, Standing};
 use crate::limits::rate_limiter::Limiter;
@@ -28,57 +28,57 @@ const REFRESHES_PER_SIGN_IN: u32 = 10;
 
 /// By whom it is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Who {
+enum RateLimitSubject {
     Player(PlayerId),
     Address(IpAddr),
 }
 
-impl Display for Who {
+impl Display for RateLimitSubject {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Who::Player(player) => player.fmt(f),
-            Who::Address(network) => network.fmt(f),
+            RateLimitSubject::Player(player) => player.fmt(f),
+            RateLimitSubject::Address(network) => network.fmt(f),
         }
     }
 }
 
 /// One kind of thing that is limited.
-struct Class {
+struct RateLimitClass {
     name: &'static str,
     rate: Rate,
-    local: Limiter<Who>,
+    local_limiter: Limiter<RateLimitSubject>,
 }
 
-impl Class {
-    fn new(name: &'static str, limit: u32, period: Duration) -> Class {
+impl RateLimitClass {
+    fn new(name: &'static str, limit: u32, period: Duration) -> RateLimitClass {
         let rate = Rate::new(limit, period);
-        Class {
+        RateLimitClass {
             name,
             rate,
-            local: Limiter::of(rate),
+            local_limiter: Limiter::of(rate),
         }
     }
 
-    fn key(&self, who: Who) -> String {
+    fn shared_key(&self, who: RateLimitSubject) -> String {
         format!("ratelimit:{{{who}}}:{}", self.name)
     }
 }
 
-pub(super) struct Limits {
+pub(super) struct RateLimits {
     shared: Option<Allowances>,
-    reads: Class,
-    reads_from: Class,
-    writes: Class,
-    writes_from: Class,
-    commands: Class,
-    guests: Class,
-    refreshes: Class,
-    guesses: Class,
-    guesses_from: Class,
+    reads: RateLimitClass,
+    reads_per_address: RateLimitClass,
+    writes: RateLimitClass,
+    writes_per_address: RateLimitClass,
+    commands: RateLimitClass,
+    sign_ins: RateLimitClass,
+    refreshes: RateLimitClass,
+    guesses: RateLimitClass,
+    guesses_per_address: RateLimitClass,
 }
 
-impl Limits {
-    pub(super) fn new(options: &Options) -> Limits {
+impl RateLimits {
+    pub(super) fn new(options: &Options) -> RateLimits {
         let (reads, writes) = (
             options.rest_reads_per_minute,
             options.rest_writes_per_minute,
@@ -87,90 +87,125 @@ impl Limits {
             options.guest_signins_per_minute,
             options.invite_guesses_per_minute,
         );
-        let minute =
-            |name, limit: u32, times| Class::new(name, limit.saturating_mul(times), MINUTE);
-        Limits {
+        let minute = |name, limit: u32, times| {
+            RateLimitClass::new(name, limit.saturating_mul(times), MINUTE)
+        };
+        RateLimits {
             shared: options.shared_limits.clone(),
             reads: minute("read", reads, 1),
-            reads_from: minute("read", reads, PLAYERS_PER_ADDRESS),
+            reads_per_address: minute("read", reads, PLAYERS_PER_ADDRESS),
             writes: minute("write", writes, 1),
-            writes_from: minute("write", writes, PLAYERS_PER_ADDRESS),
-            commands: Class::new("command", options.commands_per_second, SECOND),
-            guests: minute("signin", guests, 1),
+            writes_per_address: minute("write", writes, PLAYERS_PER_ADDRESS),
+            commands: RateLimitClass::new("command", options.commands_per_second, SECOND),
+            sign_ins: minute("signin", guests, 1),
             refreshes: minute("refresh", guests, REFRESHES_PER_SIGN_IN),
             guesses: minute("guess", guesses, 1),
-            guesses_from: minute("guess", guesses, GUESSERS_PER_ADDRESS),
+            guesses_per_address: minute("guess", guesses, GUESSERS_PER_ADDRESS),
         }
     }
 
     /// A player asks for something.
-    pub(super) async fn request(
+    pub(super) async fn charge_request(
         &self,
         method: &Method,
         by: PlayerId,
         from: ClientAddress,
-        tally: &Tally,
-    ) -> Result<(), Failure> {
+        tally: &RateLimitHeaders,
+    ) -> Result<(), ErrorResponse> {
         let reads = matches!(*method, Method::GET | Method::HEAD);
         let (own, of_address) = if reads {
-            (&self.reads, &self.reads_from)
+            (&self.reads, &self.reads_per_address)
         } else {
-            (&self.writes, &self.writes_from)
+            (&self.writes, &self.writes_per_address)
         };
-        self.both((own, by), (of_address, from), tally).await
+        self.charge_player_and_address((own, by), (of_address, from), tally)
+            .await
     }
 
     /// One player makes or changes a raid.
-    pub(super) async fn command(&self, by: PlayerId, tally: &Tally) -> Result<(), Failure> {
-        self.one(&self.commands, Who::Player(by), tally).await
+    pub(super) async fn charge_command(
+        &self,
+        by: PlayerId,
+        tally: &RateLimitHeaders,
+    ) -> Result<(), ErrorResponse> {
+        self.charge_subject(&self.commands, RateLimitSubject::Player(by), tally)
+            .await
     }
 
     /// One guest signs in.
-    pub(super) async fn guest(&self, from: ClientAddress, tally: &Tally) -> Result<(), Failure> {
-        self.one(&self.guests, Who::Address(from.network()), tally)
-            .await
+    pub(super) async fn charge_sign_in(
+        &self,
+        from: ClientAddress,
+        tally: &RateLimitHeaders,
+    ) -> Result<(), ErrorResponse> {
+        self.charge_subject(
+            &self.sign_ins,
+            RateLimitSubject::Address(from.network()),
+            tally,
+        )
+        .await
     }
 
     /// A sign-in is renewed.
-    pub(super) async fn refresh(&self, from: ClientAddress, tally: &Tally) -> Result<(), Failure> {
-        self.one(&self.refreshes, Who::Address(from.network()), tally)
-            .await
+    pub(super) async fn charge_refresh(
+        &self,
+        from: ClientAddress,
+        tally: &RateLimitHeaders,
+    ) -> Result<(), ErrorResponse> {
+        self.charge_subject(
+            &self.refreshes,
+            RateLimitSubject::Address(from.network()),
+            tally,
+        )
+        .await
     }
 
     /// One invite code is tried. Charged before it is known to be wrong, so that trying many at once gains nothing, and
     /// a right one can't be told from a wrong one beyond the limit.
-    pub(super) async fn guess(
+    pub(super) async fn charge_guess(
         &self,
         by: PlayerId,
         from: ClientAddress,
-        tally: &Tally,
-    ) -> Result<Guess<'_>, Failure> {
-        self.both((&self.guesses, by), (&self.guesses_from, from), tally)
-            .await?;
-        Ok(Guess {
+        tally: &RateLimitHeaders,
+    ) -> Result<GuessCharge<'_>, ErrorResponse> {
+        self.charge_player_and_address(
+            (&self.guesses, by),
+            (&self.guesses_per_address, from),
+            tally,
+        )
+        .await?;
+        Ok(GuessCharge {
             limits: self,
-            by: Who::Player(by),
-            from: Who::Address(from.network()),
+            player: RateLimitSubject::Player(by),
+            address: RateLimitSubject::Address(from.network()),
         })
     }
 
-    async fn one(&self, class: &Class, who: Who, tally: &Tally) -> Result<(), Failure> {
-        tally.note(self.charge(class, who).await?);
+    async fn charge_subject(
+        &self,
+        class: &RateLimitClass,
+        who: RateLimitSubject,
+        tally: &RateLimitHeaders,
+    ) -> Result<(), ErrorResponse> {
+        tally.record(self.charge(class, who).await?);
         Ok(())
     }
 
     /// Charges the player and the address, or neither.
-    async fn both(
+    async fn charge_player_and_address(
         &self,
-        (own, by): (&Class, PlayerId),
-        (of_address, from): (&Class, ClientAddress),
-        tally: &Tally,
-    ) -> Result<(), Failure> {
-        let (by, from) = (Who::Player(by), Who::Address(from.network()));
+        (own, by): (&RateLimitClass, PlayerId),
+        (of_address, from): (&RateLimitClass, ClientAddress),
+        tally: &RateLimitHeaders,
+    ) -> Result<(), ErrorResponse> {
+        let (by, from) = (
+            RateLimitSubject::Player(by),
+            RateLimitSubject::Address(from.network()),
+        );
         match tokio::join!(self.charge(own, by), self.charge(of_address, from)) {
             (Ok(first), Ok(second)) => {
-                tally.note(first);
-                tally.note(second);
+                tally.record(first);
+                tally.record(second);
                 Ok(())
             }
             (Ok(_), Err(exceeded)) => {
@@ -190,38 +225,46 @@ impl Limits {
         }
     }
 
-    async fn charge(&self, class: &Class, who: Who) -> Result<Standing, Exceeded> {
+    async fn charge(
+        &self,
+        class: &RateLimitClass,
+        who: RateLimitSubject,
+    ) -> Result<Standing, Exceeded> {
         if let Some(shared) = &self.shared
-            && let Some(answer) = shared.charge(&class.key(who), class.rate).await
+            && let Some(answer) = shared.charge(&class.shared_key(who), class.rate).await
         {
             return answer;
         }
-        class.local.charge(&who)
+        class.local_limiter.charge(&who)
     }
 
-    async fn refund(&self, class: &Class, who: Who) {
+    async fn refund(&self, class: &RateLimitClass, who: RateLimitSubject) {
         if let Some(shared) = &self.shared {
-            shared.refund(&class.key(who), class.rate).await;
+            shared.refund(&class.shared_key(who), class.rate).await;
         }
-        class.local.refund(&who);
+        class.local_limiter.refund(&who);
     }
 }
 
 /// A code that was charged as if it were wrong.
 #[must_use = "a code that is right must be forgiven"]
-pub(super) struct Guess<'a> {
-    limits: &'a Limits,
-    by: Who,
-    from: Who,
+pub(super) struct GuessCharge<'a> {
+    limits: &'a RateLimits,
+    player: RateLimitSubject,
+    address: RateLimitSubject,
 }
 
-impl Guess<'_> {
+impl GuessCharge<'_> {
     /// It was not wrong after all.
-    pub(super) async fn forgive(self) {
-        let Guess { limits, by, from } = self;
+    pub(super) async fn refund(self) {
+        let GuessCharge {
+            limits,
+            player: by,
+            address: from,
+        } = self;
         tokio::join!(
             limits.refund(&limits.guesses, by),
-            limits.refund(&limits.guesses_from, from)
+            limits.refund(&limits.guesses_per_address, from)
         );
     }
 }

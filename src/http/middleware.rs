@@ -16,47 +16,63 @@ use tracing::Instrument;
 
 use super::Options;
 use super::body::BodyTimeout;
-use super::error_response::Failure;
-use super::rate_limit_headers::Tally;
+use super::error_response::ErrorResponse;
+use super::rate_limit_headers::RateLimitHeaders;
 use super::request_id::{RequestId, X_REQUEST_ID};
 use crate::error::Error;
-use crate::net::client_address::{ClientAddress, Peer, Proxies};
+use crate::net::client_address::{ClientAddress, PeerAddress, TrustedProxies};
 use crate::telemetry::{Trace, metrics};
 
 /// Puts the edge around all routes. Layers run from the last to the first, so that errors of every layer pass through
 /// those that mark and render answers.
-pub(super) fn around(router: Router, options: &Options) -> Router {
+pub(super) fn apply_middleware(router: Router, options: &Options) -> Router {
     router
-        .fallback(|| async { Failure::from(Error::NotFound("There is nothing at this path")) })
-        .method_not_allowed_fallback(|| async { Failure::from(Error::MethodNotAllowed) })
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(DefaultBodyLimit::max(options.body_bytes))
+        .fallback(|| async {
+            ErrorResponse::from(Error::NotFound("There is nothing at this path"))
+        })
+        .method_not_allowed_fallback(|| async { ErrorResponse::from(Error::MethodNotAllowed) })
+        .layer(CatchPanicLayer::custom(panic_response))
+        .layer(DefaultBodyLimit::max(options.body_bytes_max))
         .layer(Extension(BodyTimeout(options.body_timeout)))
-        .layer(from_fn_with_state(options.request_timeout, in_time))
-        .layer(options.allowed_origins.cors())
-        .layer(from_fn_with_state(options.trusted_proxies.clone(), pass))
+        .layer(from_fn_with_state(
+            options.request_timeout,
+            enforce_request_timeout,
+        ))
+        .layer(options.allowed_origins.cors_layer())
+        .layer(from_fn_with_state(
+            options.trusted_proxies.clone(),
+            process_request,
+        ))
 }
 
 /// The panic hook has logged where and why.
-fn panicked(_: Box<dyn Any + Send>) -> Response {
-    Failure::from(Error::Internal).into_response()
+fn panic_response(_: Box<dyn Any + Send>) -> Response {
+    ErrorResponse::from(Error::Internal).into_response()
 }
 
 /// Ends a request that takes too long to be answered, its body included. What its handler had begun may still take
 /// effect, as with any `unavailable`. An answer that has begun may take as long as it likes.
-async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+async fn enforce_request_timeout(
+    State(limit): State<Duration>,
+    request: Request,
+    next: Next,
+) -> Response {
     let answered = tokio::time::timeout(limit, next.run(request)).await;
-    answered.unwrap_or_else(|_| Failure::from(Error::Unavailable).into_response())
+    answered.unwrap_or_else(|_| ErrorResponse::from(Error::Unavailable).into_response())
 }
 
-async fn pass(State(proxies): State<Proxies>, mut request: Request, next: Next) -> Response {
+async fn process_request(
+    State(proxies): State<TrustedProxies>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let begun = Instant::now();
-    let id = RequestId::of(request.headers());
+    let id = RequestId::from_headers(request.headers());
     let client = request
         .extensions()
         .get()
-        .map_or(ClientAddress::UNKNOWN, |Peer(peer)| {
-            proxies.client(*peer, request.headers())
+        .map_or(ClientAddress::UNKNOWN, |PeerAddress(peer)| {
+            proxies.client_address(*peer, request.headers())
         });
     let (method, path) = (
         request.method().clone(),
@@ -66,21 +82,21 @@ async fn pass(State(proxies): State<Proxies>, mut request: Request, next: Next) 
     let believed = request
         .extensions()
         .get()
-        .is_some_and(|Peer(peer)| proxies.trusts(peer.ip().to_canonical()));
+        .is_some_and(|PeerAddress(peer)| proxies.is_trusted(peer.ip().to_canonical()));
     let trace = Trace::request(&method, route, believed.then(|| request.headers()));
     let span = tracing::info_span!("request", request_id = %id, %method, route);
     request.extensions_mut().insert(id.clone());
-    let tally = Tally::default();
+    let tally = RateLimitHeaders::default();
     request.extensions_mut().insert(client);
     request.extensions_mut().insert(tally.clone());
 
     let answer = async {
         let mut response = next.run(request).await;
-        if let Some(failure) = response.extensions_mut().remove::<Failure>() {
+        if let Some(failure) = response.extensions_mut().remove::<ErrorResponse>() {
             failure.render(id.as_str(), &mut response);
         }
-        mark(response.headers_mut(), &id);
-        tally.mark(response.headers_mut());
+        set_common_headers(response.headers_mut(), &id);
+        tally.write_to(response.headers_mut());
         tracing::debug!(
             status = response.status().as_u16(),
             ms = begun.elapsed().as_millis(),
@@ -94,8 +110,8 @@ async fn pass(State(proxies): State<Proxies>, mut request: Request, next: Next) 
     response
 }
 
-fn mark(headers: &mut HeaderMap, id: &RequestId) {
-    headers.insert(X_REQUEST_ID, id.header());
+fn set_common_headers(headers: &mut HeaderMap, id: &RequestId) {
+    headers.insert(X_REQUEST_ID, id.header_value());
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers
         .entry(CACHE_CONTROL)

@@ -7,31 +7,31 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, RETRY_AFTER}
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::error_response::{LIMIT, REMAINING, RESET};
+use super::error_response::{X_RATELIMIT_LIMIT, X_RATELIMIT_REMAINING, X_RATELIMIT_RESET};
 use super::request_id::X_REQUEST_ID;
-use super::routes::identities::INIT_DATA;
+use super::routes::identities::X_TELEGRAM_INIT_DATA;
 use crate::ws::LINEAGE;
 
 /// How long a browser may remember what it was allowed.
-const PREFLIGHT_AGE: Duration = Duration::from_secs(3600);
+const PREFLIGHT_AGE_MAX: Duration = Duration::from_secs(3600);
 
 /// The origins besides the server's own whose pages may talk to it.
 #[derive(Clone)]
-pub struct Origins(Arc<dyn Fn(&str) -> bool + Send + Sync>);
+pub struct OriginPolicy(Arc<dyn Fn(&str) -> bool + Send + Sync>);
 
-impl Origins {
+impl OriginPolicy {
     /// Those for which `allows` is true; it is given the value of an `Origin` header.
-    pub fn new(allows: impl Fn(&str) -> bool + Send + Sync + 'static) -> Origins {
-        Origins(Arc::new(allows))
+    pub fn new(allows: impl Fn(&str) -> bool + Send + Sync + 'static) -> OriginPolicy {
+        OriginPolicy(Arc::new(allows))
     }
 
     /// No others.
-    pub fn none() -> Origins {
-        Origins::new(|_| false)
+    pub fn none() -> OriginPolicy {
+        OriginPolicy::new(|_| false)
     }
 
     /// Whether a socket may be opened: by the server's own pages, by those allowed, and by what is no page.
-    pub fn admit(&self, headers: &HeaderMap) -> bool {
+    pub fn is_allowed(&self, headers: &HeaderMap) -> bool {
         let Some(origin) = headers.get(ORIGIN) else {
             return true;
         };
@@ -49,8 +49,8 @@ impl Origins {
 
     /// Answers preflights and marks answers for pages of the origins allowed. Credentials are never allowed: tokens
     /// travel in `Authorization`, which a page adds itself.
-    pub(super) fn cors(&self) -> CorsLayer {
-        let Origins(allows) = self.clone();
+    pub(super) fn cors_layer(&self) -> CorsLayer {
+        let OriginPolicy(allows) = self.clone();
         let allowed =
             move |origin: &HeaderValue, _: &_| origin.to_str().is_ok_and(|origin| allows(origin));
         let name = HeaderName::from_static;
@@ -63,10 +63,17 @@ impl Origins {
                 X_REQUEST_ID,
                 name("idempotency-key"),
                 name("last-event-id"),
-                INIT_DATA,
+                X_TELEGRAM_INIT_DATA,
             ])
-            .expose_headers([X_REQUEST_ID, RETRY_AFTER, LIMIT, REMAINING, RESET, LINEAGE])
-            .max_age(PREFLIGHT_AGE)
+            .expose_headers([
+                X_REQUEST_ID,
+                RETRY_AFTER,
+                X_RATELIMIT_LIMIT,
+                X_RATELIMIT_REMAINING,
+                X_RATELIMIT_RESET,
+                LINEAGE,
+            ])
+            .max_age(PREFLIGHT_AGE_MAX)
     }
 }
 
@@ -78,7 +85,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(ORIGIN, origin.parse().expect("a header"));
         headers.insert(HOST, host.parse().expect("a header"));
-        Origins::new(|origin| origin == "https://play.example").admit(&headers)
+        OriginPolicy::new(|origin| origin == "https://play.example").is_allowed(&headers)
     }
 
     #[test]
@@ -86,7 +93,10 @@ mod tests {
         assert!(admits("http://localhost:8080", "localhost:8080"));
         assert!(admits("https://RAID.example", "raid.example"));
         assert!(admits("https://play.example", "raid.example"));
-        assert!(Origins::none().admit(&HeaderMap::new()), "no page at all");
+        assert!(
+            OriginPolicy::none().is_allowed(&HeaderMap::new()),
+            "no page at all"
+        );
         for stranger in [
             "https://evil.example",
             "null",

@@ -8,9 +8,9 @@ use data_encoding::BASE64URL_NOPAD;
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{FieldFault, RaidId, Seq};
 
-use super::error_response::Failure;
+use super::error_response::ErrorResponse;
 
-const ROWS: u32 = 20;
+const ROWS_DEFAULT: u32 = 20;
 const ROWS_MAX: u32 = 100;
 const SEQ_END: u64 = 1 << 53;
 
@@ -21,10 +21,10 @@ pub(crate) struct Query {
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Query {
-    type Rejection = Failure;
+    type Rejection = ErrorResponse;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Query, Failure> {
-        let malformed = |_| Failure::malformed("The query string cannot be read");
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Query, ErrorResponse> {
+        let malformed = |_| ErrorResponse::malformed("The query string cannot be read");
         let Pairs(pairs) = Pairs::from_request_parts(parts, state)
             .await
             .map_err(malformed)?;
@@ -44,7 +44,7 @@ impl Query {
                 .filter(|rows| (1..=ROWS_MAX).contains(rows))
         };
         self.read("limit", "must be a whole number from 1 to 100", read)
-            .unwrap_or(ROWS)
+            .unwrap_or(ROWS_DEFAULT)
     }
 
     /// The seq after which to go on.
@@ -57,7 +57,7 @@ impl Query {
         self.read(
             name,
             "must be a seq: a whole number from 0 to 2^53 - 1",
-            seq,
+            parse_seq,
         )
     }
 
@@ -109,11 +109,11 @@ impl Query {
     }
 
     /// All faults at once, if there are any.
-    pub(crate) fn finish(self) -> Result<(), Failure> {
+    pub(crate) fn finish(self) -> Result<(), ErrorResponse> {
         if self.faults.is_empty() {
             Ok(())
         } else {
-            Err(Failure::invalid(self.faults))
+            Err(ErrorResponse::invalid(self.faults))
         }
     }
 
@@ -133,12 +133,12 @@ impl Query {
 }
 
 /// A seq, as a program writes it.
-pub(crate) fn seq(text: &str) -> Option<Seq> {
+pub(crate) fn parse_seq(text: &str) -> Option<Seq> {
     text.parse().ok().filter(|seq| *seq < SEQ_END).map(Seq)
 }
 
 /// The cursor that goes on below a raid.
-pub(super) fn cursor(last: RaidId) -> String {
+pub(super) fn encode_raid_cursor(last: RaidId) -> String {
     BASE64URL_NOPAD.encode(&last.get().to_be_bytes())
 }
 
@@ -169,7 +169,7 @@ mod tests {
     fn a_cursor_survives_its_text() {
         let raid = RaidId::try_from(123_456_u64).expect("an id");
         let mut query = query(&[
-            ("cursor", &cursor(raid)),
+            ("cursor", &encode_raid_cursor(raid)),
             ("status", "active"),
             ("after", "7"),
             ("limit", "100"),

@@ -8,16 +8,18 @@ use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use parking_lot::Mutex;
 
-use super::error_response::{LIMIT, REMAINING, RESET, seconds};
+use super::error_response::{
+    X_RATELIMIT_LIMIT, X_RATELIMIT_REMAINING, X_RATELIMIT_RESET, seconds_rounded_up,
+};
 use crate::limits::rate::Standing;
 
 /// One request's. In the extensions of every request.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Tally(Arc<Mutex<Option<Standing>>>);
+pub(super) struct RateLimitHeaders(Arc<Mutex<Option<Standing>>>);
 
-impl Tally {
+impl RateLimitHeaders {
     /// Something was charged. Of several limits the one is told that is reached first.
-    pub(super) fn note(&self, standing: Standing) {
+    pub(super) fn record(&self, standing: Standing) {
         let mut noted = self.0.lock();
         if noted.is_none_or(|noted| standing.remaining < noted.remaining) {
             *noted = Some(standing);
@@ -25,7 +27,7 @@ impl Tally {
     }
 
     /// Tells the client, unless it was told already that it is too much.
-    pub(super) fn mark(&self, headers: &mut HeaderMap) {
+    pub(super) fn write_to(&self, headers: &mut HeaderMap) {
         let Some(Standing {
             limit,
             remaining,
@@ -34,18 +36,18 @@ impl Tally {
         else {
             return;
         };
-        if !headers.contains_key(LIMIT) {
-            headers.insert(LIMIT, limit.into());
-            headers.insert(REMAINING, remaining.into());
-            headers.insert(RESET, seconds(reset_after).into());
+        if !headers.contains_key(X_RATELIMIT_LIMIT) {
+            headers.insert(X_RATELIMIT_LIMIT, limit.into());
+            headers.insert(X_RATELIMIT_REMAINING, remaining.into());
+            headers.insert(X_RATELIMIT_RESET, seconds_rounded_up(reset_after).into());
         }
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for Tally {
+impl<S: Sync> FromRequestParts<S> for RateLimitHeaders {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Tally, Infallible> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<RateLimitHeaders, Infallible> {
         Ok(parts.extensions.get().cloned().unwrap_or_default())
     }
 }

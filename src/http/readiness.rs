@@ -8,23 +8,23 @@ use tokio::time::Instant;
 
 /// What the app says about itself, and the health doors read. Cheap to clone.
 #[derive(Clone)]
-pub struct Readiness(Arc<Inner>);
+pub struct Readiness(Arc<ReadinessInner>);
 
-struct Inner {
+struct ReadinessInner {
     lease_ttl: Duration,
-    now: Mutex<Now>,
+    state: Mutex<ReadinessState>,
 }
 
 #[derive(Clone, Copy)]
-struct Now {
-    phase: Phase,
-    renewed_at: Option<Instant>,
-    bus: bool,
+struct ReadinessState {
+    phase: InstancePhase,
+    lease_renewed_at: Option<Instant>,
+    is_bus_healthy: bool,
 }
 
 /// Where an instance is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub enum InstancePhase {
     /// Not all parts run yet.
     Starting,
     /// All parts run.
@@ -35,9 +35,9 @@ pub enum Phase {
 
 /// What `/readyz` tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Report {
+pub(super) struct ReadinessReport {
     /// Whether to send clients here.
-    pub(super) ready: bool,
+    pub(super) is_ready: bool,
     /// In a word.
     pub(super) status: &'static str,
     pub(super) store: &'static str,
@@ -48,52 +48,52 @@ impl Readiness {
     /// Starting; the bus counts as working until told otherwise (a local one always works). The store counts as
     /// working for `lease_ttl` after each renewal of the lease, which is a write to it every second.
     pub fn new(lease_ttl: Duration) -> Readiness {
-        let now = Now {
-            phase: Phase::Starting,
-            renewed_at: None,
-            bus: true,
+        let now = ReadinessState {
+            phase: InstancePhase::Starting,
+            lease_renewed_at: None,
+            is_bus_healthy: true,
         };
-        Readiness(Arc::new(Inner {
+        Readiness(Arc::new(ReadinessInner {
             lease_ttl,
-            now: Mutex::new(now),
+            state: Mutex::new(now),
         }))
     }
 
     /// The instance enters a phase.
-    pub fn enter(&self, phase: Phase) {
-        self.0.now.lock().phase = phase;
+    pub fn set_phase(&self, phase: InstancePhase) {
+        self.0.state.lock().phase = phase;
     }
 
     /// The lease was renewed just now.
-    pub fn renewed(&self) {
-        self.0.now.lock().renewed_at = Some(Instant::now());
+    pub fn record_lease_renewal(&self) {
+        self.0.state.lock().lease_renewed_at = Some(Instant::now());
     }
 
     /// Whether the bus works.
-    pub fn bus(&self, works: bool) {
-        self.0.now.lock().bus = works;
+    pub fn set_bus_healthy(&self, works: bool) {
+        self.0.state.lock().is_bus_healthy = works;
     }
 
-    pub(super) fn report(&self) -> Report {
-        let now = *self.0.now.lock();
+    pub(super) fn report(&self) -> ReadinessReport {
+        let now = *self.0.state.lock();
         let store = now
-            .renewed_at
+            .lease_renewed_at
             .is_some_and(|at| at.elapsed() < self.0.lease_ttl);
         // Without its bus an instance is slower and not wrong: clients are still better off here than nowhere.
-        let ready = now.phase == Phase::Running && store;
+        let ready = now.phase == InstancePhase::Running && store;
         let status = match now.phase {
-            Phase::Starting => "starting",
-            Phase::Draining => "draining",
-            Phase::Running if ready && !now.bus => "degraded",
-            Phase::Running if ready => "ready",
-            Phase::Running => "unavailable",
+            InstancePhase::Starting => "starting",
+            InstancePhase::Draining => "draining",
+            InstancePhase::Running if ready && !now.is_bus_healthy => "degraded",
+            InstancePhase::Running if ready => "ready",
+            InstancePhase::Running => "unavailable",
         };
         let word = |works| if works { "ok" } else { "failing" };
-        Report {
-            ready,
+        ReadinessReport {
+            is_ready: ready,
             status,
             store: word(store),
-            bus: word(now.bus),
+            bus: word(now.is_bus_healthy),
         }
     }
 }
@@ -107,23 +107,23 @@ mod tests {
         let readiness = Readiness::new(Duration::from_secs(3));
         let status = || {
             (
-                readiness.report().ready,
+                readiness.report().is_ready,
                 readiness.report().status,
                 readiness.report().store,
             )
         };
         assert_eq!(status(), (false, "starting", "failing"));
-        readiness.renewed();
+        readiness.record_lease_renewal();
         assert_eq!(status(), (false, "starting", "ok"));
-        readiness.enter(Phase::Running);
+        readiness.set_phase(InstancePhase::Running);
         assert_eq!(status(), (true, "ready", "ok"));
         tokio::time::advance(Duration::from_secs(3)).await;
         assert_eq!(status(), (false, "unavailable", "failing"));
-        readiness.renewed();
-        readiness.bus(false);
+        readiness.record_lease_renewal();
+        readiness.set_bus_healthy(false);
         assert_eq!(status(), (true, "degraded", "ok"));
         assert_eq!(readiness.report().bus, "failing");
-        readiness.enter(Phase::Draining);
+        readiness.set_phase(InstancePhase::Draining);
         assert_eq!(status(), (false, "draining", "ok"));
     }
 }

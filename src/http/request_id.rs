@@ -14,11 +14,11 @@ pub struct RequestId(Arc<str>);
 
 impl RequestId {
     /// The caller's own, if it is 1 to 64 characters that can do no harm in a log; else a new one.
-    pub(super) fn of(headers: &HeaderMap) -> RequestId {
+    pub(super) fn from_headers(headers: &HeaderMap) -> RequestId {
         let given = headers
             .get(X_REQUEST_ID)
             .and_then(|value| value.to_str().ok())
-            .filter(|id| harmless(id));
+            .filter(|id| is_safe_to_log(id));
         RequestId(given.map_or_else(|| Uuid::now_v7().to_string().into(), Arc::from))
     }
 
@@ -27,7 +27,7 @@ impl RequestId {
         &self.0
     }
 
-    pub(super) fn header(&self) -> HeaderValue {
+    pub(super) fn header_value(&self) -> HeaderValue {
         HeaderValue::from_str(&self.0).expect("its characters are those of header values")
     }
 }
@@ -38,7 +38,7 @@ impl fmt::Display for RequestId {
     }
 }
 
-fn harmless(id: &str) -> bool {
+fn is_safe_to_log(id: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
     (1..=64).contains(&id.len()) && id.bytes().all(allowed)
 }

@@ -21,19 +21,19 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use tracing::Instrument;
 
-use crate::net::client_address::Peer;
+use crate::net::client_address::PeerAddress;
 use crate::net::listener::{Listener, Paced, PerAddress, Seat, Seats, Stream};
 use crate::telemetry::metrics;
 
 /// How long accepting rests after it failed (usually for want of file descriptors).
-const ACCEPT_REST: Duration = Duration::from_millis(200);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(200);
 /// The most that is held of a body, and of an answer that the client is slow to take.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// The largest head of a request; a larger one is answered 431, as are more than hyper's hundred headers.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// The answer to a connection too many, before it has asked for anything.
-const CROWDED: &[u8] =
+const TOO_MANY_CONNECTIONS_RESPONSE: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 /// How to serve.
@@ -43,11 +43,11 @@ pub struct Options {
     /// how long an idle connection is kept.
     pub header_timeout: Duration,
     /// How long a client may take nothing, or next to nothing, of its answer.
-    pub write_stall: Duration,
+    pub write_stall_timeout: Duration,
     /// Places for connections.
-    pub seats: Seats,
+    pub connection_permits: Seats,
     /// How many of them one address may have.
-    pub per_address: PerAddress,
+    pub per_address_limit: PerAddress,
 }
 
 /// Serves every connection until `drain` is cancelled, and then those requests that are under way. Ends when the last
@@ -61,15 +61,18 @@ pub async fn serve<L: Listener>(
 ) {
     let connections = TaskTracker::new();
     while let Some((stream, seat, peer)) = drain
-        .run_until_cancelled(accept(&mut listener, &options.seats))
+        .run_until_cancelled(accept_connection(
+            &mut listener,
+            &options.connection_permits,
+        ))
         .await
     {
-        let Some(seat) = options.per_address.admit(seat, peer) else {
-            refuse(stream);
+        let Some(seat) = options.per_address_limit.admit(seat, peer) else {
+            refuse_connection(stream);
             continue;
         };
-        let stream = Paced::new(stream, Some(seat), options.write_stall);
-        let connection = connection(
+        let stream = Paced::new(stream, Some(seat), options.write_stall_timeout);
+        let connection = serve_connection(
             stream,
             peer,
             router.clone(),
@@ -84,13 +87,18 @@ pub async fn serve<L: Listener>(
 }
 
 /// An address that has as many connections as it may is told so, if it takes that at once, and hung up on.
-fn refuse(mut stream: Stream) {
+fn refuse_connection(mut stream: Stream) {
     metrics().connections_refused.increment(1);
-    let _ = stream.write_all(CROWDED).now_or_never();
+    let _ = stream
+        .write_all(TOO_MANY_CONNECTIONS_RESPONSE)
+        .now_or_never();
 }
 
 /// The next connection. A failure is told once, until there is a connection again.
-async fn accept<L: Listener>(listener: &mut L, seats: &Seats) -> (Stream, Seat, SocketAddr) {
+async fn accept_connection<L: Listener>(
+    listener: &mut L,
+    seats: &Seats,
+) -> (Stream, Seat, SocketAddr) {
     let seat = seats.take().await;
     let mut failed = false;
     loop {
@@ -101,7 +109,7 @@ async fn accept<L: Listener>(listener: &mut L, seats: &Seats) -> (Stream, Seat, 
                 }
                 return (stream, seat, peer);
             }
-            Err(error) if gone(&error) => {
+            Err(error) if is_aborted_connection(&error) => {
                 tracing::debug!(%error, "a connection was gone before it was accepted")
             }
             Err(error) => {
@@ -110,14 +118,14 @@ async fn accept<L: Listener>(listener: &mut L, seats: &Seats) -> (Stream, Seat, 
                     tracing::warn!(%error, "accepting connections failed; trying again");
                 }
                 failed = true;
-                tokio::time::sleep(ACCEPT_REST).await;
+                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
 }
 
 /// Whether this is one connection's misfortune and says nothing about the next.
-fn gone(error: &io::Error) -> bool {
+fn is_aborted_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(
         error.kind(),
@@ -125,7 +133,7 @@ fn gone(error: &io::Error) -> bool {
     )
 }
 
-async fn connection(
+async fn serve_connection(
     stream: Paced,
     peer: SocketAddr,
     router: Router,
@@ -134,7 +142,7 @@ async fn connection(
 ) {
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(PeerAddress(peer));
         router.clone().oneshot(request)
     });
     let served = http1::Builder::new()

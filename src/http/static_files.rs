@@ -18,47 +18,51 @@ const ENCODINGS: [&str; 3] = ["br", "gzip", IDENTITY];
 const IDENTITY: &str = "identity";
 
 #[derive(Clone)]
-pub(super) struct Asset {
+pub(super) struct StaticFile {
     /// By its encoding, in the order of [`ENCODINGS`].
-    bodies: Vec<Body>,
+    bodies: Vec<EncodedBody>,
     /// Of every answer.
     headers: HeaderMap,
     /// Of the answers that have the body.
-    kind: &'static str,
+    content_type: &'static str,
 }
 
 #[derive(Clone)]
-struct Body {
+struct EncodedBody {
     encoding: &'static str,
     bytes: &'static [u8],
     etag: HeaderValue,
 }
 
-impl Asset {
+impl StaticFile {
     /// A file of a media type.
-    pub(super) fn new(kind: &'static str, body: &'static [u8]) -> Asset {
-        Asset::empty(kind).also(IDENTITY, Some(body))
+    pub(super) fn new(kind: &'static str, body: &'static [u8]) -> StaticFile {
+        StaticFile::empty(kind).with_encoding(IDENTITY, Some(body))
     }
 
     /// A file that is there as gzip alone. Every browser takes it.
-    pub(super) fn gzipped(kind: &'static str, body: &'static [u8]) -> Asset {
-        Asset::empty(kind).also("gzip", Some(body))
+    pub(super) fn gzipped(kind: &'static str, body: &'static [u8]) -> StaticFile {
+        StaticFile::empty(kind).with_encoding("gzip", Some(body))
     }
 
-    fn empty(kind: &'static str) -> Asset {
+    fn empty(content_type: &'static str) -> StaticFile {
         let headers = HeaderMap::from_iter([(CACHE_CONTROL, HeaderValue::from_static("no-cache"))]);
-        Asset {
+        StaticFile {
             bodies: Vec::new(),
             headers,
-            kind,
+            content_type,
         }
     }
 
     /// The same content in another encoding, if there is one.
-    pub(super) fn also(mut self, encoding: &'static str, body: Option<&'static [u8]>) -> Asset {
+    pub(super) fn with_encoding(
+        mut self,
+        encoding: &'static str,
+        body: Option<&'static [u8]>,
+    ) -> StaticFile {
         self.bodies.extend(body.map(|bytes| {
             let etag = format!("\"{}\"", &HEXLOWER.encode(&Sha256::digest(bytes))[..32]);
-            Body {
+            EncodedBody {
                 encoding,
                 bytes,
                 etag: HeaderValue::try_from(etag).expect("a hash is plain text"),
@@ -77,29 +81,29 @@ impl Asset {
     }
 
     /// With another header.
-    pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Asset {
+    pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> StaticFile {
         self.headers.insert(name, value);
         self
     }
 
     /// Served at this path.
-    pub(super) fn at(self, path: &str) -> Router {
+    pub(super) fn into_router(self, path: &str) -> Router {
         let asset = Arc::new(self);
         Router::new().route(
             path,
-            get(async move |asked: HeaderMap| asset.answer(&asked)),
+            get(async move |asked: HeaderMap| asset.respond(&asked)),
         )
     }
 
-    pub(super) fn answer(&self, asked: &HeaderMap) -> Response {
-        let Body {
+    pub(super) fn respond(&self, asked: &HeaderMap) -> Response {
+        let EncodedBody {
             encoding,
             bytes,
             etag,
-        } = self.body_for(asked);
+        } = self.select_body(asked);
         let mut headers = self.headers.clone();
         headers.insert(ETAG, etag.clone());
-        let known = list(asked, &IF_NONE_MATCH);
+        let known = header_list_items(asked, &IF_NONE_MATCH);
         if known
             .map(|tag| tag.trim_start_matches("W/"))
             .any(|tag| *etag == tag)
@@ -109,13 +113,13 @@ impl Asset {
         if *encoding != IDENTITY {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
         }
-        (headers, [(CONTENT_TYPE, self.kind)], *bytes).into_response()
+        (headers, [(CONTENT_TYPE, self.content_type)], *bytes).into_response()
     }
 
     /// The smallest that the client takes; what there is, if it takes none.
-    fn body_for(&self, asked: &HeaderMap) -> &Body {
-        let takes = |body: &&Body| {
-            list(asked, &ACCEPT_ENCODING).any(|offer| {
+    fn select_body(&self, asked: &HeaderMap) -> &EncodedBody {
+        let takes = |body: &&EncodedBody| {
+            header_list_items(asked, &ACCEPT_ENCODING).any(|offer| {
                 let (name, quality) = offer.split_once(';').unwrap_or((offer, ""));
                 name.trim().eq_ignore_ascii_case(body.encoding)
                     && !matches!(quality.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
@@ -127,7 +131,10 @@ impl Asset {
 }
 
 /// The members of a header that is a list.
-fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+fn header_list_items<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a str> {
     let lines = headers
         .get_all(name)
         .into_iter()
@@ -139,9 +146,9 @@ fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &
 mod tests {
     use super::*;
 
-    fn answered(asset: &Asset, accept: &'static str) -> (String, HeaderMap) {
+    fn respond_to(asset: &StaticFile, accept: &'static str) -> (String, HeaderMap) {
         let asked = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(accept))]);
-        let headers = asset.answer(&asked).headers().clone();
+        let headers = asset.respond(&asked).headers().clone();
         let encoding = headers
             .get(CONTENT_ENCODING)
             .map_or("identity", |name| name.to_str().expect("text"));
@@ -150,9 +157,9 @@ mod tests {
 
     #[test]
     fn the_smallest_body_that_the_client_takes_is_sent() {
-        let asset = Asset::new("text/plain", b"raw")
-            .also("gzip", Some(b"gz"))
-            .also("br", Some(b"br"));
+        let asset = StaticFile::new("text/plain", b"raw")
+            .with_encoding("gzip", Some(b"gz"))
+            .with_encoding("br", Some(b"br"));
         for (accept, expected) in [
             ("gzip, deflate, br, zstd", "br"),
             ("gzip;q=1.0, deflate", "gzip"),
@@ -160,28 +167,31 @@ mod tests {
             ("", "identity"),
             ("identity;q=0.5, *;q=0", "identity"),
         ] {
-            let (encoding, headers) = answered(&asset, accept);
+            let (encoding, headers) = respond_to(&asset, accept);
             assert_eq!(
                 (encoding.as_str(), headers[VARY].as_bytes()),
                 (expected, &b"accept-encoding"[..]),
                 "{accept}"
             );
         }
-        assert_eq!(answered(&Asset::gzipped("text/plain", b"gz"), "").0, "gzip");
+        assert_eq!(
+            respond_to(&StaticFile::gzipped("text/plain", b"gz"), "").0,
+            "gzip"
+        );
     }
 
     #[test]
     fn each_encoding_has_a_tag_of_its_own() {
-        let asset = Asset::new("text/plain", b"raw").also("br", Some(b"br"));
+        let asset = StaticFile::new("text/plain", b"raw").with_encoding("br", Some(b"br"));
         let (raw, br) = (
-            answered(&asset, "").1[ETAG].clone(),
-            answered(&asset, "br").1[ETAG].clone(),
+            respond_to(&asset, "").1[ETAG].clone(),
+            respond_to(&asset, "br").1[ETAG].clone(),
         );
         assert_ne!(raw, br);
         let ask = |accept, tag: &HeaderValue| {
             let accept = (ACCEPT_ENCODING, HeaderValue::from_static(accept));
             asset
-                .answer(&HeaderMap::from_iter([
+                .respond(&HeaderMap::from_iter([
                     accept,
                     (IF_NONE_MATCH, tag.clone()),
                 ]))

@@ -15,7 +15,7 @@ const FORWARDED: &str = "forwarded";
 
 /// The other end of the TCP connection. In the extensions of every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer(pub SocketAddr);
+pub struct PeerAddress(pub SocketAddr);
 
 /// The client's address, as far as it can be known. In the extensions of every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,12 +49,12 @@ impl<S: Sync> FromRequestParts<S> for ClientAddress {
 
 /// The networks of proxies whose `X-Forwarded-For` and `Forwarded` are believed.
 #[derive(Debug, Clone, Default)]
-pub struct Proxies(Vec<IpNet>);
+pub struct TrustedProxies(Vec<IpNet>);
 
-impl Proxies {
+impl TrustedProxies {
     /// Believes these and nobody else.
-    pub fn new(networks: Vec<IpNet>) -> Proxies {
-        Proxies(networks)
+    pub fn new(networks: Vec<IpNet>) -> TrustedProxies {
+        TrustedProxies(networks)
     }
 
     /// The nearest address that no trusted proxy has. Each proxy appends the address it was called from, so the headers
@@ -63,9 +63,9 @@ impl Proxies {
     ///
     /// A proxy that writes one header passes the other on as the client made it up. So where the two name different
     /// clients neither is believed, and the last trusted proxy stands for all who lie to it.
-    pub fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> ClientAddress {
+    pub fn client_address(&self, peer: SocketAddr, headers: &HeaderMap) -> ClientAddress {
         let peer = peer.ip().to_canonical();
-        if !self.trusts(peer) {
+        if !self.is_trusted(peer) {
             return ClientAddress(peer);
         }
         let lines = |name: &'static str| {
@@ -75,13 +75,13 @@ impl Proxies {
                 .rev()
                 .map(|line| line.to_str().unwrap_or_default())
         };
-        let said = self.nearest(
+        let said = self.nearest_untrusted(
             peer,
-            lines(X_FORWARDED_FOR).flat_map(|line| line.rsplit(',').map(parse)),
+            lines(X_FORWARDED_FOR).flat_map(|line| line.rsplit(',').map(parse_address)),
         );
         let forwarded =
-            lines(FORWARDED).flat_map(|line| forwarded::addresses(line).into_iter().rev());
-        match (said, self.nearest(peer, forwarded)) {
+            lines(FORWARDED).flat_map(|line| forwarded::parse_forwarded(line).into_iter().rev());
+        match (said, self.nearest_untrusted(peer, forwarded)) {
             (said, named) if said == named => ClientAddress(said),
             (said, named) if named == peer => ClientAddress(said),
             (said, named) if said == peer => ClientAddress(named),
@@ -90,12 +90,16 @@ impl Proxies {
     }
 
     /// The first that is not trusted, from the peer on; the last that is, if none is not.
-    fn nearest(&self, peer: IpAddr, entries: impl Iterator<Item = Option<IpAddr>>) -> IpAddr {
+    fn nearest_untrusted(
+        &self,
+        peer: IpAddr,
+        entries: impl Iterator<Item = Option<IpAddr>>,
+    ) -> IpAddr {
         let mut client = peer;
         for entry in entries {
             let Some(address) = entry else { return client };
             client = address;
-            if !self.trusts(client) {
+            if !self.is_trusted(client) {
                 return client;
             }
         }
@@ -103,13 +107,13 @@ impl Proxies {
     }
 
     /// Whether an address is such a proxy's.
-    pub fn trusts(&self, address: IpAddr) -> bool {
+    pub fn is_trusted(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }
 }
 
 /// An address, as some proxies write it also with a port or in brackets.
-fn parse(entry: &str) -> Option<IpAddr> {
+fn parse_address(entry: &str) -> Option<IpAddr> {
     let entry = entry.trim();
     let bracketed = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
     let with_port = || entry.parse::<SocketAddr>().ok().map(|address| address.ip());
@@ -131,18 +135,18 @@ mod tests {
             .iter()
             .map(|line| (X_FORWARDED_FOR, *line))
             .collect();
-        seen(peer, &headers)
+        client_with_headers(peer, &headers)
     }
 
-    fn seen(peer: &str, forwarded: &[(&'static str, &'static str)]) -> String {
+    fn client_with_headers(peer: &str, forwarded: &[(&'static str, &'static str)]) -> String {
         let trusted = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().expect("a network"));
         let mut headers = HeaderMap::new();
         for (name, line) in forwarded {
             headers.append(*name, line.parse().expect("a header"));
         }
         let peer = SocketAddr::new(peer.parse().expect("an address"), 4000);
-        Proxies::new(trusted.to_vec())
-            .client(peer, &headers)
+        TrustedProxies::new(trusted.to_vec())
+            .client_address(peer, &headers)
             .0
             .to_string()
     }
@@ -184,7 +188,7 @@ mod tests {
 
     #[test]
     fn the_standard_header_is_believed_alike() {
-        let forwarded = |peer, line| seen(peer, &[(FORWARDED, line)]);
+        let forwarded = |peer, line| client_with_headers(peer, &[(FORWARDED, line)]);
         assert_eq!(forwarded("192.0.2.1", "for=203.0.113.9"), "192.0.2.1");
         assert_eq!(forwarded("10.0.0.1", "for=203.0.113.9"), "203.0.113.9");
         assert_eq!(
@@ -219,7 +223,9 @@ mod tests {
 
     #[test]
     fn of_two_headers_that_differ_neither_is_believed() {
-        let both = |said, named| seen("10.0.0.1", &[(X_FORWARDED_FOR, said), (FORWARDED, named)]);
+        let both = |said, named| {
+            client_with_headers("10.0.0.1", &[(X_FORWARDED_FOR, said), (FORWARDED, named)])
+        };
         assert_eq!(both("203.0.113.9", "for=203.0.113.9"), "203.0.113.9");
         assert_eq!(
             both("203.0.113.9, 10.0.0.2", "for=203.0.113.9"),

@@ -34,7 +34,7 @@ impl fmt::Debug for HttpUrl {
 
 /// What was answered.
 #[derive(Debug)]
-pub struct Answer {
+pub struct HttpResponse {
     /// Whether it was to their liking.
     pub status: StatusCode,
     /// What they say besides.
@@ -45,7 +45,7 @@ pub struct Answer {
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
-pub enum AskError {
+pub enum HttpRequestError {
     /// The connection failed.
     #[error("cannot be reached: {0}")]
     Io(#[from] std::io::Error),
@@ -80,7 +80,7 @@ impl HttpUrl {
     /// # Errors
     ///
     /// What is wrong with the text, in words that follow the name of what it is.
-    pub fn confidential(text: &str) -> Result<HttpUrl, &'static str> {
+    pub fn parse_confidential(text: &str) -> Result<HttpUrl, &'static str> {
         let url: HttpUrl = text.parse()?;
         if url.is_encrypted() || url.0.host().is_some_and(is_loopback) {
             return Ok(url);
@@ -101,22 +101,22 @@ impl HttpUrl {
     ///
     /// # Errors
     ///
-    /// See [`AskError`]. Whoever was asked may have understood all the same.
-    pub async fn ask(
+    /// See [`HttpRequestError`]. Whoever was asked may have understood all the same.
+    pub async fn send(
         &self,
         mut request: Request<Body>,
         bytes_max: Option<usize>,
-    ) -> Result<Answer, AskError> {
+    ) -> Result<HttpResponse, HttpRequestError> {
         let (HttpUrl(uri), encrypted) = (self, self.is_encrypted());
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         *request.uri_mut() = path
             .parse()
-            .map_err(|error| AskError::Http(format!("{error}")))?;
+            .map_err(|error| HttpRequestError::Http(format!("{error}")))?;
         let host =
             HeaderValue::from_str(uri.authority().map_or("", |authority| authority.as_str()));
         request.headers_mut().insert(
             HOST,
-            host.map_err(|error| AskError::Http(error.to_string()))?,
+            host.map_err(|error| HttpRequestError::Http(error.to_string()))?,
         );
         let agent = HeaderValue::from_static(concat!("raidhall/", env!("CARGO_PKG_VERSION")));
         request.headers_mut().insert(USER_AGENT, agent);
@@ -131,9 +131,9 @@ impl HttpUrl {
             return exchange(stream, request, bytes_max).await;
         }
         let name = ServerName::try_from(host.to_owned())
-            .map_err(|error| AskError::Http(error.to_string()))?;
+            .map_err(|error| HttpRequestError::Http(error.to_string()))?;
         exchange(
-            connector().await?.connect(name, stream).await?,
+            tls_connector().await?.connect(name, stream).await?,
             request,
             bytes_max,
         )
@@ -146,18 +146,18 @@ impl HttpUrl {
 }
 
 /// Trusts whom this machine trusted when it was first asked.
-async fn connector() -> Result<&'static TlsConnector, AskError> {
+async fn tls_connector() -> Result<&'static TlsConnector, HttpRequestError> {
     static CONNECTOR: OnceCell<TlsConnector> = OnceCell::const_new();
     let make = || async {
         let found = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs);
         let found = found
             .await
-            .map_err(|error| AskError::Http(error.to_string()))?;
+            .map_err(|error| HttpRequestError::Http(error.to_string()))?;
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(found.certs);
         if roots.is_empty() {
             // Not kept: the next one who asks looks again.
-            return Err(AskError::Http(format!(
+            return Err(HttpRequestError::Http(format!(
                 "no certificates of authorities are found: {:?}",
                 found.errors
             )));
@@ -165,7 +165,7 @@ async fn connector() -> Result<&'static TlsConnector, AskError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(|error| AskError::Http(error.to_string()))?
+            .map_err(|error| HttpRequestError::Http(error.to_string()))?
             .with_root_certificates(roots)
             .with_no_client_auth();
         Ok(TlsConnector::from(Arc::new(config)))
@@ -177,11 +177,11 @@ async fn exchange<S>(
     stream: S,
     request: Request<Body>,
     bytes_max: Option<usize>,
-) -> Result<Answer, AskError>
+) -> Result<HttpResponse, HttpRequestError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let http = |error: hyper::Error| AskError::Http(error.to_string());
+    let http = |error: hyper::Error| HttpRequestError::Http(error.to_string());
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
     let asked = async {
         let (head, body) = sender
@@ -193,11 +193,11 @@ where
         let body = match bytes_max {
             Some(max) => to_bytes(Body::new(body), max)
                 .await
-                .map_err(|_| AskError::TooLarge(max))?
+                .map_err(|_| HttpRequestError::TooLarge(max))?
                 .to_vec(),
             None => Vec::new(),
         };
-        Ok(Answer {
+        Ok(HttpResponse {
             status: head.status,
             headers: head.headers,
             body,
@@ -235,7 +235,7 @@ mod tests {
             "http://localhost/?a=b",
         ] {
             assert!(
-                HttpUrl::confidential(url).is_ok() && url.parse::<HttpUrl>().is_ok(),
+                HttpUrl::parse_confidential(url).is_ok() && url.parse::<HttpUrl>().is_ok(),
                 "{url}"
             );
         }
@@ -245,7 +245,7 @@ mod tests {
             "http://localhost.example",
         ] {
             assert!(
-                HttpUrl::confidential(url).is_err() && url.parse::<HttpUrl>().is_ok(),
+                HttpUrl::parse_confidential(url).is_err() && url.parse::<HttpUrl>().is_ok(),
                 "{url}"
             );
         }
@@ -258,7 +258,7 @@ mod tests {
             "https://me@[::1]",
         ] {
             assert!(
-                HttpUrl::confidential(url).is_err() && url.parse::<HttpUrl>().is_err(),
+                HttpUrl::parse_confidential(url).is_err() && url.parse::<HttpUrl>().is_err(),
                 "{url}"
             );
         }

@@ -8,65 +8,70 @@ use futures_util::{FutureExt, StreamExt, stream};
 use raidhall_protocol::{RaidId, Seq};
 use tracing::warn;
 
-use super::delivery::Outcome;
-use super::{Endpoint, Message, schedule};
+use super::delivery::DeliveryOutcome;
+use super::{Endpoint, WebhookMessage, schedule};
 use crate::store::webhooks::{FailedAttempt, ProgressUpdate};
 use crate::telemetry::metrics;
 
 /// Posts under way at once.
-const POSTS: usize = 8;
+const CONCURRENT_POSTS_MAX: usize = 8;
 
 /// A message to be posted, and where it comes from.
-pub(super) struct Letter {
+pub(super) struct PendingDelivery {
     pub(super) raid: RaidId,
     pub(super) seq: Seq,
-    pub(super) message: Message,
+    pub(super) message: WebhookMessage,
     /// The id of its place among the parked, if it has one.
-    pub(super) parked: Option<u64>,
+    pub(super) parked_id: Option<u64>,
     pub(super) attempts: u32,
 }
 
 /// What is done next.
 #[derive(Default)]
-pub(super) struct Page {
-    pub(super) letters: Vec<Letter>,
+pub(super) struct DeliveryBatch {
+    pub(super) deliveries: Vec<PendingDelivery>,
     /// To be noted when they have been posted.
     pub(super) progress: ProgressUpdate,
     /// The feed has no more for now.
-    pub(super) caught_up: bool,
+    pub(super) is_caught_up: bool,
 }
 
-impl Page {
+impl DeliveryBatch {
     /// Posts the letters, those of a few raids at once and each raid's in turn, and adds what came of it to what is to be
     /// noted.
-    pub(super) async fn post(&mut self, endpoint: &Endpoint) {
-        let mut by_raid: BTreeMap<RaidId, Vec<&Letter>> = BTreeMap::new();
-        self.letters
+    pub(super) async fn post_all(&mut self, endpoint: &Endpoint) {
+        let mut by_raid: BTreeMap<RaidId, Vec<&PendingDelivery>> = BTreeMap::new();
+        self.deliveries
             .iter()
             .for_each(|letter| by_raid.entry(letter.raid).or_default().push(letter));
         let posts: Vec<BoxFuture<'_, _>> = by_raid
             .into_values()
-            .map(|letters| in_turn(endpoint, letters).boxed())
+            .map(|letters| post_in_order(endpoint, letters).boxed())
             .collect();
-        let outcomes: Vec<Vec<(&Letter, Outcome)>> =
-            stream::iter(posts).buffered(POSTS).collect().await;
+        let outcomes: Vec<Vec<(&PendingDelivery, DeliveryOutcome)>> = stream::iter(posts)
+            .buffered(CONCURRENT_POSTS_MAX)
+            .collect()
+            .await;
         for (letter, outcome) in outcomes.into_iter().flatten() {
-            letter.fared(outcome, endpoint, &mut self.progress);
+            letter.record_outcome(outcome, endpoint, &mut self.progress);
         }
     }
 
     /// Whether the endpoint took none of the letters, and does not say that it wants none.
-    pub(super) fn failed(&self) -> bool {
+    pub(super) fn has_failed(&self) -> bool {
         let ProgressUpdate {
             failed_attempts: failed,
             pause_reason: paused,
             ..
         } = &self.progress;
-        !self.letters.is_empty() && failed.len() == self.letters.len() && paused.is_none()
+        !self.deliveries.is_empty() && failed.len() == self.deliveries.len() && paused.is_none()
     }
 }
 
-async fn in_turn<'l>(endpoint: &Endpoint, letters: Vec<&'l Letter>) -> Vec<(&'l Letter, Outcome)> {
+async fn post_in_order<'l>(
+    endpoint: &Endpoint,
+    letters: Vec<&'l PendingDelivery>,
+) -> Vec<(&'l PendingDelivery, DeliveryOutcome)> {
     let mut outcomes = Vec::new();
     for letter in letters {
         outcomes.push((letter, endpoint.post(&letter.message).await));
@@ -74,12 +79,17 @@ async fn in_turn<'l>(endpoint: &Endpoint, letters: Vec<&'l Letter>) -> Vec<(&'l 
     outcomes
 }
 
-impl Letter {
-    fn fared(&self, outcome: Outcome, endpoint: &Endpoint, progress: &mut ProgressUpdate) {
-        let Letter {
+impl PendingDelivery {
+    fn record_outcome(
+        &self,
+        outcome: DeliveryOutcome,
+        endpoint: &Endpoint,
+        progress: &mut ProgressUpdate,
+    ) {
+        let PendingDelivery {
             raid,
             seq,
-            parked,
+            parked_id: parked,
             attempts,
             ..
         } = *self;
@@ -91,8 +101,8 @@ impl Letter {
             error,
         };
         match outcome {
-            Outcome::Delivered => progress.settled_ids.extend(parked),
-            Outcome::Gone => {
+            DeliveryOutcome::Delivered => progress.settled_ids.extend(parked),
+            DeliveryOutcome::Gone => {
                 let error = "answered with 410 Gone".to_owned();
                 progress.failed_attempts.push(failed(
                     attempts,
@@ -101,9 +111,12 @@ impl Letter {
                 ));
                 progress.pause_reason = Some(error);
             }
-            Outcome::Failed { error, again } => {
+            DeliveryOutcome::Failed {
+                error,
+                retry_after: again,
+            } => {
                 let attempts = attempts.saturating_add(1);
-                let again = schedule::again(attempts, rand::random(), again);
+                let again = schedule::retry_delay(attempts, rand::random(), again);
                 if again.is_none() {
                     metrics().webhook_deliveries.increment("dead");
                     warn!(endpoint = endpoint.name, %raid, %seq, error, "a webhook is not tried any more");

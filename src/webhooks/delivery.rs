@@ -7,19 +7,19 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use tokio::time::{Instant, timeout};
 
-use super::{Endpoint, Message};
+use super::{Endpoint, WebhookMessage};
 use crate::telemetry::metrics;
 
 /// How long an endpoint may take, connecting to it included.
-const PATIENCE: Duration = Duration::from_secs(15);
+const POST_TIMEOUT: Duration = Duration::from_secs(15);
 
-const ID: HeaderName = HeaderName::from_static("webhook-id");
-const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
-const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
 /// What came of a try.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum DeliveryOutcome {
     /// The endpoint has it.
     Delivered,
     /// The endpoint wants nothing any more.
@@ -29,42 +29,43 @@ pub(super) enum Outcome {
         /// What went wrong.
         error: String,
         /// After what time the endpoint wants to be asked again, if it said so.
-        again: Option<Duration>,
+        retry_after: Option<Duration>,
     },
 }
 
 impl Endpoint {
     /// Posts a message once. If it failed, the endpoint may have got it all the same.
-    pub(super) async fn post(&self, message: &Message) -> Outcome {
+    pub(super) async fn post(&self, message: &WebhookMessage) -> DeliveryOutcome {
         let began = Instant::now();
-        let outcome = match timeout(PATIENCE, self.url.ask(self.request(message), None)).await {
-            Ok(Ok(answer)) => outcome(answer.status, &answer.headers),
-            Ok(Err(error)) => Outcome::Failed {
+        let outcome = match timeout(POST_TIMEOUT, self.url.send(self.request(message), None)).await
+        {
+            Ok(Ok(answer)) => classify_response(answer.status, &answer.headers),
+            Ok(Err(error)) => DeliveryOutcome::Failed {
                 error: error.to_string(),
-                again: None,
+                retry_after: None,
             },
-            Err(_) => Outcome::Failed {
-                error: format!("no answer within {} s", PATIENCE.as_secs()),
-                again: None,
+            Err(_) => DeliveryOutcome::Failed {
+                error: format!("no answer within {} s", POST_TIMEOUT.as_secs()),
+                retry_after: None,
             },
         };
         metrics().webhook_seconds.record(began.elapsed());
         metrics().webhook_deliveries.increment(match outcome {
-            Outcome::Delivered => "delivered",
-            Outcome::Gone => "gone",
-            Outcome::Failed { .. } => "failed",
+            DeliveryOutcome::Delivered => "delivered",
+            DeliveryOutcome::Gone => "gone",
+            DeliveryOutcome::Failed { .. } => "failed",
         });
         outcome
     }
 
-    fn request(&self, message: &Message) -> Request<Body> {
+    fn request(&self, message: &WebhookMessage) -> Request<Body> {
         // The receiver compares it with its own clock, so it is this machine's and not the database's.
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .as_secs();
         let now = i64::try_from(now).unwrap_or(i64::MAX);
-        let keys = std::iter::once(&self.key).chain(&self.previous_key);
+        let keys = std::iter::once(&self.signing_key).chain(&self.previous_signing_key);
         let signatures: Vec<_> = keys
             .map(|key| key.sign(&message.id, now, &message.body))
             .collect();
@@ -74,27 +75,27 @@ impl Endpoint {
         *request.method_mut() = Method::POST;
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(ID, text(message.id.clone()));
-        headers.insert(TIMESTAMP, now.into());
-        headers.insert(SIGNATURE, text(signatures.join(" ")));
+        headers.insert(WEBHOOK_ID, text(message.id.clone()));
+        headers.insert(WEBHOOK_TIMESTAMP, now.into());
+        headers.insert(WEBHOOK_SIGNATURE, text(signatures.join(" ")));
         request
     }
 }
 
 /// What an answer means. A redirect is a failure: the endpoint is where the configuration says.
-fn outcome(status: StatusCode, headers: &HeaderMap) -> Outcome {
+fn classify_response(status: StatusCode, headers: &HeaderMap) -> DeliveryOutcome {
     match status {
-        StatusCode::GONE => Outcome::Gone,
-        status if status.is_success() => Outcome::Delivered,
-        status => Outcome::Failed {
+        StatusCode::GONE => DeliveryOutcome::Gone,
+        status if status.is_success() => DeliveryOutcome::Delivered,
+        status => DeliveryOutcome::Failed {
             error: format!("answered with {status}"),
-            again: headers.get(RETRY_AFTER).and_then(seconds),
+            retry_after: headers.get(RETRY_AFTER).and_then(parse_retry_after),
         },
     }
 }
 
 /// A date is not understood: then the schedule alone counts.
-fn seconds(value: &HeaderValue) -> Option<Duration> {
+fn parse_retry_after(value: &HeaderValue) -> Option<Duration> {
     value
         .to_str()
         .ok()?
@@ -107,25 +108,28 @@ fn seconds(value: &HeaderValue) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::webhooks::{Key, Kind};
+    use crate::webhooks::{SigningKey, WebhookEventKind};
 
     #[test]
     fn an_answer_says_whether_it_was_taken_and_when_to_come_again() {
         let of = |status: u16, after: Option<&'static str>| {
             let after = after.map(|after| (RETRY_AFTER, HeaderValue::from_static(after)));
-            outcome(
+            classify_response(
                 StatusCode::from_u16(status).expect("a status"),
                 &after.into_iter().collect(),
             )
         };
         let failed = |error: &str, again| {
             let error = format!("answered with {error}");
-            Outcome::Failed { error, again }
+            DeliveryOutcome::Failed {
+                error,
+                retry_after: again,
+            }
         };
         for taken in [200, 204] {
-            assert_eq!(of(taken, None), Outcome::Delivered);
+            assert_eq!(of(taken, None), DeliveryOutcome::Delivered);
         }
-        assert_eq!(of(410, Some("5")), Outcome::Gone);
+        assert_eq!(of(410, Some("5")), DeliveryOutcome::Gone);
         assert_eq!(of(302, None), failed("302 Found", None));
         let late = Some(Duration::from_secs(120));
         assert_eq!(
@@ -144,33 +148,33 @@ mod tests {
     fn a_message_is_signed_with_both_keys_while_one_replaces_the_other() {
         let key = |filler: &str| {
             format!("whsec_{}", filler.repeat(32))
-                .parse::<Key>()
+                .parse::<SigningKey>()
                 .expect("a key")
         };
         let (key, previous) = (key("A"), key("B"));
         let url = "http://127.0.0.1:9/".parse().expect("a URL");
-        let (name, kinds) = ("app".to_owned(), Kind::ALL.to_vec());
+        let (name, kinds) = ("app".to_owned(), WebhookEventKind::ALL.to_vec());
         let mut endpoint = Endpoint {
             name,
             url,
-            key: key.clone(),
-            previous_key: None,
-            kinds,
+            signing_key: key.clone(),
+            previous_signing_key: None,
+            event_kinds: kinds,
         };
-        let message = Message {
+        let message = WebhookMessage {
             id: "abc_7_12".to_owned(),
             body: b"{}".to_vec(),
         };
         for previous in [None, Some(previous)] {
-            endpoint.previous_key = previous.clone();
+            endpoint.previous_signing_key = previous.clone();
             let request = endpoint.request(&message);
             let told =
                 |name: HeaderName| request.headers()[name].to_str().expect("text").to_owned();
-            let at = told(TIMESTAMP).parse().expect("seconds");
-            let signed = |key: &Key| key.sign("abc_7_12", at, b"{}");
+            let at = told(WEBHOOK_TIMESTAMP).parse().expect("seconds");
+            let signed = |key: &SigningKey| key.sign("abc_7_12", at, b"{}");
             let expected: Vec<_> = [&key].into_iter().chain(&previous).map(signed).collect();
             assert_eq!(
-                (told(ID), told(SIGNATURE)),
+                (told(WEBHOOK_ID), told(WEBHOOK_SIGNATURE)),
                 ("abc_7_12".to_owned(), expected.join(" "))
             );
         }

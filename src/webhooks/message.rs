@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 /// What is told by webhooks; the rest is in the feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[allow(missing_docs, reason = "named as the events that they tell of")]
-pub enum Kind {
+pub enum WebhookEventKind {
     #[serde(rename = "raid.started")]
     RaidStarted,
     #[serde(rename = "raid.completed")]
@@ -22,24 +22,24 @@ pub enum Kind {
     MemberLeft,
 }
 
-impl Kind {
+impl WebhookEventKind {
     /// All there are.
-    pub const ALL: [Kind; 5] = [
-        Kind::RaidStarted,
-        Kind::RaidCompleted,
-        Kind::RaidFailed,
-        Kind::MemberJoined,
-        Kind::MemberLeft,
+    pub const ALL: [WebhookEventKind; 5] = [
+        WebhookEventKind::RaidStarted,
+        WebhookEventKind::RaidCompleted,
+        WebhookEventKind::RaidFailed,
+        WebhookEventKind::MemberJoined,
+        WebhookEventKind::MemberLeft,
     ];
 
     /// What an event is told as, if it is.
-    pub const fn of(data: &EventData) -> Option<Kind> {
+    pub const fn from_event(data: &EventData) -> Option<WebhookEventKind> {
         match data {
-            EventData::RaidStarted { .. } => Some(Kind::RaidStarted),
-            EventData::RaidCompleted { .. } => Some(Kind::RaidCompleted),
-            EventData::RaidFailed { .. } => Some(Kind::RaidFailed),
-            EventData::MemberJoined { .. } => Some(Kind::MemberJoined),
-            EventData::MemberLeft { .. } => Some(Kind::MemberLeft),
+            EventData::RaidStarted { .. } => Some(WebhookEventKind::RaidStarted),
+            EventData::RaidCompleted { .. } => Some(WebhookEventKind::RaidCompleted),
+            EventData::RaidFailed { .. } => Some(WebhookEventKind::RaidFailed),
+            EventData::MemberJoined { .. } => Some(WebhookEventKind::MemberJoined),
+            EventData::MemberLeft { .. } => Some(WebhookEventKind::MemberLeft),
             _ => None,
         }
     }
@@ -47,28 +47,28 @@ impl Kind {
     /// The name on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Kind::RaidStarted => "raid.started",
-            Kind::RaidCompleted => "raid.completed",
-            Kind::RaidFailed => "raid.failed",
-            Kind::MemberJoined => "member.joined",
-            Kind::MemberLeft => "member.left",
+            WebhookEventKind::RaidStarted => "raid.started",
+            WebhookEventKind::RaidCompleted => "raid.completed",
+            WebhookEventKind::RaidFailed => "raid.failed",
+            WebhookEventKind::MemberJoined => "member.joined",
+            WebhookEventKind::MemberLeft => "member.left",
         }
     }
 }
 
 /// What is posted. The same event makes the same message each time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
+pub struct WebhookMessage {
     /// By which whoever gets it twice knows it again.
     pub id: String,
     /// JSON.
     pub body: Vec<u8>,
 }
 
-impl Message {
+impl WebhookMessage {
     /// The message of an event in a history of the database; none for events that are not told.
-    pub fn of(lineage: &str, raid: RaidId, event: &Event) -> Option<Message> {
-        let kind = Kind::of(&event.data)?;
+    pub fn from_event(lineage: &str, raid: RaidId, event: &Event) -> Option<WebhookMessage> {
+        let kind = WebhookEventKind::from_event(&event.data)?;
         // A history that came with a backup may be called anything; ids go into a header.
         let lineage: String = lineage
             .chars()
@@ -80,7 +80,7 @@ impl Message {
             data.extend(content);
         }
         let body = json!({ "type": kind.as_str(), "timestamp": rfc3339(event.at), "data": data });
-        Some(Message {
+        Some(WebhookMessage {
             id: format!("{lineage}_{raid}_{}", event.seq),
             body: body.to_string().into_bytes(),
         })
@@ -126,7 +126,8 @@ mod tests {
             reason: LeaveReason::Kicked,
             released: Vec::new(),
         };
-        let Message { id, body } = Message::of("a\nb: c", raid(), &event(left)).expect("told");
+        let WebhookMessage { id, body } =
+            WebhookMessage::from_event("a\nb: c", raid(), &event(left)).expect("told");
         assert_eq!(id, "abc_7_12");
         let body: Value = serde_json::from_slice(&body).expect("JSON");
         let data = json!({"raid": 7, "seq": 12, "at": 1_767_225_661_042_i64, "by": 5, "player": 6,
@@ -141,15 +142,20 @@ mod tests {
     #[test]
     fn talk_is_nobodys_business_elsewhere() {
         assert_eq!(
-            Message::of("abc", raid(), &event(EventData::Said { text: "hi".into() })),
+            WebhookMessage::from_event(
+                "abc",
+                raid(),
+                &event(EventData::Said { text: "hi".into() })
+            ),
             None
         );
     }
 
     #[test]
     fn kinds_are_configured_by_their_names() {
-        for kind in Kind::ALL {
-            let read: Kind = serde_json::from_value(json!(kind.as_str())).expect("a kind");
+        for kind in WebhookEventKind::ALL {
+            let read: WebhookEventKind =
+                serde_json::from_value(json!(kind.as_str())).expect("a kind");
             assert_eq!(read, kind);
         }
     }

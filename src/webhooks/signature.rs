@@ -10,36 +10,36 @@ use sha2::Sha256;
 use thiserror::Error;
 
 /// What a key's text begins with.
-const PREFIX: &str = "whsec_";
+const KEY_PREFIX: &str = "whsec_";
 /// Fewest and most bytes of a key, by the specification.
-const BYTES: std::ops::RangeInclusive<usize> = 24..=64;
+const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
 /// What an endpoint's messages are signed with. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Key(Vec<u8>);
+pub struct SigningKey(Vec<u8>);
 
 /// Why a text is no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
     "must be whsec_ and the base64 of 24 to 64 random bytes, for example from `echo whsec_$(openssl rand -base64 32)`"
 )]
-pub struct KeyError;
+pub struct SigningKeyError;
 
-impl FromStr for Key {
-    type Err = KeyError;
+impl FromStr for SigningKey {
+    type Err = SigningKeyError;
 
-    fn from_str(text: &str) -> Result<Key, KeyError> {
+    fn from_str(text: &str) -> Result<SigningKey, SigningKeyError> {
         let bytes = text
-            .strip_prefix(PREFIX)
+            .strip_prefix(KEY_PREFIX)
             .and_then(|text| BASE64.decode(text.as_bytes()).ok());
         bytes
-            .filter(|bytes| BYTES.contains(&bytes.len()))
-            .map(Key)
-            .ok_or(KeyError)
+            .filter(|bytes| KEY_BYTES.contains(&bytes.len()))
+            .map(SigningKey)
+            .ok_or(SigningKeyError)
     }
 }
 
-impl Key {
+impl SigningKey {
     /// One signature: its version and its base64.
     pub(super) fn sign(&self, id: &str, seconds: i64, body: &[u8]) -> String {
         let mut mac =
@@ -50,7 +50,7 @@ impl Key {
     }
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
     }
@@ -63,7 +63,7 @@ mod tests {
     /// From the specification's reference implementations.
     #[test]
     fn the_specifications_message_has_its_signature() {
-        let key: Key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+        let key: SigningKey = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
             .parse()
             .expect("a key");
         let signed = key.sign(
@@ -79,7 +79,7 @@ mod tests {
     fn what_is_short_long_or_something_else_is_no_key() {
         let of = |count| format!("whsec_{}", BASE64.encode(&vec![7; count]));
         for good in [of(24), of(32), of(64)] {
-            assert!(good.parse::<Key>().is_ok());
+            assert!(good.parse::<SigningKey>().is_ok());
         }
         for bad in [
             of(23),
@@ -89,7 +89,7 @@ mod tests {
             "whsec_not base64!".into(),
             "".into(),
         ] {
-            assert_eq!(bad.parse::<Key>(), Err(KeyError), "{bad}");
+            assert_eq!(bad.parse::<SigningKey>(), Err(SigningKeyError), "{bad}");
         }
     }
 }

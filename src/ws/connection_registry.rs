@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use dashmap::DashMap;
 use raidhall_protocol::PlayerId;
 
-use crate::auth::{Identity, Unwelcome};
+use crate::auth::{Identity, RevokedSessions};
 use crate::fanout::outbox::{ConnectionId, Outbox};
 use crate::limits::keyed_limit::{Counts, Place};
 
@@ -112,9 +112,9 @@ impl Registry {
     }
 
     /// Ends the connections of whoever may not be here any more.
-    pub(super) fn end(&self, unwelcome: &Unwelcome) {
+    pub(super) fn end(&self, unwelcome: &RevokedSessions) {
         for open in &self.open {
-            if let Some(code) = unwelcome.closes(&open.identity) {
+            if let Some(code) = unwelcome.close_code_for(&open.identity) {
                 open.outbox.end(code);
             }
         }

@@ -97,7 +97,7 @@ impl Connection {
             &self.viewer.sockets.0.auth,
             self.viewer.sockets.0.clock.now(),
         );
-        if let Some(identified) = auth.identify_at_once(&token, now) {
+        if let Some(identified) = auth.authenticate_locally(&token, now) {
             return self.renewed(identified);
         }
         let sockets = self.viewer.sockets.clone();

@@ -27,7 +27,7 @@ use super::subscriber::{Ending, Viewer};
 use crate::auth::{self, Identity};
 use crate::error::Error;
 use crate::fanout::frame::{self, Form};
-use crate::http::{Failure, Query, RaidPath, seq};
+use crate::http::{ErrorResponse, Query, RaidPath, parse_seq};
 use crate::net::client_address::ClientAddress;
 use crate::telemetry::{Held, metrics};
 
@@ -45,8 +45,8 @@ pub(super) async fn stream(
     RaidPath(raid): RaidPath,
     headers: HeaderMap,
     query: Query,
-) -> Result<Response, Failure> {
-    let token = auth::bearer(&headers).ok_or(Error::Unauthenticated("Sign in first"))?;
+) -> Result<Response, ErrorResponse> {
+    let token = auth::bearer_token(&headers).ok_or(Error::Unauthenticated("Sign in first"))?;
     let identity = sockets.identify(token).await?;
     let since = since(&headers, query, &sockets.0.lineage)?;
     let address = address.map_or(ClientAddress::UNKNOWN, |Extension(address)| address);
@@ -86,13 +86,17 @@ pub(super) async fn stream(
 }
 
 /// What the client holds: by the id of the last event that it got, else by `since`; nothing of another lineage's.
-fn since(headers: &HeaderMap, mut query: Query, lineage: &str) -> Result<Option<Seq>, Failure> {
+fn since(
+    headers: &HeaderMap,
+    mut query: Query,
+    lineage: &str,
+) -> Result<Option<Seq>, ErrorResponse> {
     let since = query.seq("since");
     let theirs = query.text("lineage").is_none_or(|named| named == lineage);
     query.finish()?;
     let last = match headers.get(LAST_EVENT_ID) {
-        Some(id) => Some(id.to_str().ok().and_then(seq).ok_or_else(|| {
-            Failure::field(
+        Some(id) => Some(id.to_str().ok().and_then(parse_seq).ok_or_else(|| {
+            ErrorResponse::invalid_field(
                 "Last-Event-ID",
                 "must be the id of an event: a whole number from 0 to 2^53 - 1",
             )

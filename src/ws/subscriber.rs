@@ -88,7 +88,7 @@ impl Viewer {
     fn register(&self) {
         self.sockets.0.registry.add(&self.outbox, &self.identity);
         // Whoever was revoked since the token was checked may have been missed when connections were ended.
-        if let Err(error) = self.sockets.0.auth.check_standing(&self.identity) {
+        if let Err(error) = self.sockets.0.auth.check_not_revoked(&self.identity) {
             self.outbox.end(close_code(&error));
         }
     }

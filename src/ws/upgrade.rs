@@ -17,7 +17,7 @@ use super::Sockets;
 use super::handshake::Greeting;
 use crate::auth;
 use crate::error::Error;
-use crate::http::Failure;
+use crate::http::ErrorResponse;
 use crate::net::client_address::ClientAddress;
 use crate::net::listener::{Paced, Reclaimed};
 
@@ -38,7 +38,7 @@ pub(super) async fn upgrade(
     let network = address.network();
     let admission = match sockets.admit(network, accepted.identity.is_some()).await {
         Ok(admission) => admission,
-        Err(error) => return Failure::from(error).into_response(),
+        Err(error) => return ErrorResponse::from(error).into_response(),
     };
     let Some(on_upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
         return refuse("The connection cannot be upgraded");
@@ -92,7 +92,7 @@ async fn check(
 ) -> Result<Accepted, Box<Response>> {
     if method != Method::GET {
         return Err(Box::new(
-            Failure::from(Error::MethodNotAllowed).into_response(),
+            ErrorResponse::from(Error::MethodNotAllowed).into_response(),
         ));
     }
     let has = |name: HeaderName, token: &str| {
@@ -117,9 +117,9 @@ async fn check(
         .cloned();
     let key =
         key.ok_or_else(|| Box::new(refuse("Sec-WebSocket-Key must be 16 bytes in Base64")))?;
-    if !sockets.0.options.allowed_origins.admit(headers) {
+    if !sockets.0.options.allowed_origins.is_allowed(headers) {
         return Err(Box::new(
-            Failure::from(Error::Forbidden("This origin may not connect")).into_response(),
+            ErrorResponse::from(Error::Forbidden("This origin may not connect")).into_response(),
         ));
     }
     let offered = list(headers, &SEC_WEBSOCKET_PROTOCOL).collect::<Vec<_>>();
@@ -131,13 +131,13 @@ async fn check(
             "None of the subprotocols offered is spoken here",
         )));
     }
-    let identity = match auth::bearer(headers) {
+    let identity = match auth::bearer_token(headers) {
         Some(token) => Some(sockets.identify(token).await),
         None => None,
     };
     let identity = identity
         .transpose()
-        .map_err(|error| Box::new(Failure::from(error).into_response()))?;
+        .map_err(|error| Box::new(ErrorResponse::from(error).into_response()))?;
     Ok(Accepted {
         codec: codec.unwrap_or(Codec::Json),
         named: codec.is_some(),
@@ -165,7 +165,7 @@ fn is_key(key: &[u8]) -> bool {
 }
 
 fn refuse(message: &'static str) -> Response {
-    Failure::malformed(message).into_response()
+    ErrorResponse::malformed(message).into_response()
 }
 
 fn switching(key: &HeaderValue, codec: Option<Codec>) -> Response {

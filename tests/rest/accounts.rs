@@ -43,7 +43,7 @@ async fn a_bad_name_is_named_and_makes_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn guests_can_be_turned_away() {
-    let house = House::with(|_, auth| auth.guest = false).await;
+    let house = House::with(|_, auth| auth.can_guests_sign_in = false).await;
     house
         .post("/auth/guest", "", json!({"name": "Ada"}))
         .await

@@ -8,21 +8,21 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
-use raidhall::auth::{self, Auth, Lookout, Scope, Secret};
+use raidhall::auth::{self, Auth, AuthSecret, RevocationPoller, Scope};
 use raidhall::clock::Clock;
 use raidhall::cluster::client::Link;
 use raidhall::cluster::lease::Lease;
 use raidhall::cluster::membership::Peers;
 use raidhall::cluster::ownership::Claims;
 use raidhall::fanout::audience::RingOptions;
-use raidhall::http::{self, Doors, Origins, Readiness};
+use raidhall::http::{self, AppState, OriginPolicy, Readiness};
 use raidhall::jobs::eraser::Eraser;
-use raidhall::net::client_address::{Peer, Proxies};
+use raidhall::net::client_address::{PeerAddress, TrustedProxies};
 use raidhall::session::{self, Sessions};
 use raidhall::store::journal::{self, Journal};
 use raidhall::store::memory::MemoryStore;
 use raidhall::store::{Instance, InstanceId, Store};
-use raidhall::webhooks::{Endpoint, Kind};
+use raidhall::webhooks::{Endpoint, WebhookEventKind};
 use raidhall::ws::{self, Places, Sockets};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -40,11 +40,11 @@ fn endpoint(name: &str) -> Endpoint {
     Endpoint {
         name: name.to_owned(),
         url: "https://app.example/hooks".parse().expect("a URL"),
-        key: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+        signing_key: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
             .parse()
             .expect("a key"),
-        previous_key: None,
-        kinds: Kind::ALL.to_vec(),
+        previous_signing_key: None,
+        event_kinds: WebhookEventKind::ALL.to_vec(),
     }
 }
 
@@ -79,11 +79,11 @@ impl House {
         let clock = Arc::new(Clock::new(renewal.now));
         let mut options = http::Options {
             ws_url,
-            body_bytes: 65_536,
+            body_bytes_max: 65_536,
             body_timeout: SECOND * 10,
             request_timeout: SECOND * 15,
-            allowed_origins: Origins::none(),
-            trusted_proxies: Proxies::default(),
+            allowed_origins: OriginPolicy::none(),
+            trusted_proxies: TrustedProxies::default(),
             guest_signins_per_minute: 60,
             invite_guesses_per_minute: 20,
             commands_per_second: 1000,
@@ -92,18 +92,19 @@ impl House {
             shared_limits: None,
         };
         let mut tokens = auth::Options {
-            secret: Secret::new([7; 32]).expect("long enough"),
+            secret: AuthSecret::new([7; 32]).expect("long enough"),
             accepted_secret: None,
             access_ttl: SECOND * 900,
             refresh_ttl: SECOND * 86_400,
-            guest: true,
+            can_guests_sign_in: true,
             issuers: Vec::new(),
             telegram: None,
         };
         change(&mut options, &mut tokens);
         let auth = Auth::new(tokens);
         let sessions = sessions(&store, &clock, &instance);
-        let lookout = Lookout::begin(Arc::clone(&store), auth.clone(), Arc::clone(&clock)).await;
+        let lookout =
+            RevocationPoller::load(Arc::clone(&store), auth.clone(), Arc::clone(&clock)).await;
         TaskTracker::new().spawn(lookout.expect("the store answers").run(|_| {}));
         let readiness = Readiness::new(SECOND * 3);
         let sockets = sockets(&sessions, &store, &auth, &clock, &options);
@@ -115,17 +116,17 @@ impl House {
             closed: Arc::clone(&closed),
         };
         TaskTracker::new().spawn(eraser.run());
-        let doors = Doors {
+        let doors = AppState {
             sessions,
             store,
             auth: auth.clone(),
             clock: Arc::clone(&clock),
             readiness,
-            closed,
-            webhooks: Arc::from([endpoint("app"), endpoint("crm")]),
+            erasure_requested: closed,
+            webhook_endpoints: Arc::from([endpoint("app"), endpoint("crm")]),
         };
         House {
-            router: http::router(doors, &options, sockets.router()),
+            router: http::build_router(doors, &options, sockets.router()),
             store: memory,
             auth,
             clock,
@@ -146,7 +147,7 @@ impl House {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("/api/v1{path}"));
-        request = request.extension(Peer(SocketAddr::from(([192, 0, 2, 1], 4000))));
+        request = request.extension(PeerAddress(SocketAddr::from(([192, 0, 2, 1], 4000))));
         if !token.is_empty() {
             request = request.header("authorization", format!("Bearer {token}"));
         }

@@ -39,7 +39,7 @@ impl Vouched {
             external_id_prefix: "host:".into(),
             scope_claim: None,
             lifetime_max: Duration::from_secs(3600),
-            others_prefixes: Vec::new(),
+            reserved_prefixes: Vec::new(),
         };
         let house = House::with(|_, auth| {
             auth.issuers = vec![issuer];

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use raidhall::auth::{Auth, Options, Scope, Secret};
+use raidhall::auth::{Auth, AuthSecret, Options, Scope};
 use raidhall::store::Store;
 use raidhall::store::postgres::{PostgresOptions, PostgresStore};
 use raidhall::store::sqlite::SqliteStore;
@@ -257,11 +257,11 @@ impl Site {
     /// A token that the servers believe.
     pub fn token(&self, scope: Scope, player: Option<&PlayerRef>, ttl: Duration) -> String {
         let options = Options {
-            secret: Secret::new(SECRET).expect("a secret"),
+            secret: AuthSecret::new(SECRET).expect("a secret"),
             accepted_secret: None,
             access_ttl: ttl,
             refresh_ttl: ttl,
-            guest: true,
+            can_guests_sign_in: true,
             issuers: Vec::new(),
             telegram: None,
         };

@@ -8,61 +8,61 @@ use raidhall_protocol::limits::{EXTERNAL_ID_CHARS_MAX, NAME_CHARS_MAX};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{IssuerOptions, Vouched};
+use super::{ExternalIdentity, IssuerOptions};
 
 /// How far an issuer's clock may be from the database's.
 pub(super) const LEEWAY: Duration = Duration::from_secs(30);
 
-const NAMELESS: &str = "Player";
+const PLAYER_NAME_DEFAULT: &str = "Player";
 
-pub(super) type Claims = Map<String, Value>;
+pub(super) type ClaimsMap = Map<String, Value>;
 
 /// Whom a token speaks for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Claimed {
-    Player(Vouched),
+pub(super) enum TokenSubject {
+    Player(ExternalIdentity),
     Service(String),
     Admin(String),
 }
 
 /// Why a genuine token is of no use here.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unfit {
+pub(super) enum ClaimsError {
     Expired,
-    NotForUs,
+    NotAccepted,
 }
 
 /// Who a token says has made it. Nothing is proven by it: it only tells whose keys to try.
-pub(super) fn issuer(token: &str) -> Option<String> {
+pub(super) fn unverified_issuer(token: &str) -> Option<String> {
     #[derive(Deserialize)]
-    struct Unproven {
+    struct UnverifiedClaims {
         iss: String,
     }
     let payload = BASE64URL_NOPAD
         .decode(token.split('.').nth(1)?.as_bytes())
         .ok()?;
-    serde_json::from_slice::<Unproven>(&payload)
+    serde_json::from_slice::<UnverifiedClaims>(&payload)
         .ok()
         .map(|unproven| unproven.iss)
 }
 
 /// Whom genuine claims speak for, and until when.
-pub(super) fn judge(
-    claims: &Claims,
+pub(super) fn validate_claims(
+    claims: &ClaimsMap,
     options: &IssuerOptions,
     now: UnixMillis,
-) -> Result<(Claimed, UnixMillis), Unfit> {
+) -> Result<(TokenSubject, UnixMillis), ClaimsError> {
     if claims.get("iss").and_then(Value::as_str) != Some(&options.issuer)
-        || !is_for(claims, &options.audience)
+        || !has_audience(claims, &options.audience)
     {
-        return Err(Unfit::NotForUs);
+        return Err(ClaimsError::NotAccepted);
     }
-    let expires_at = in_time(claims, options.lifetime_max, now)?;
-    let claimed = claimed(claims, options).ok_or(Unfit::NotForUs)?;
+    let expires_at = validate_lifetime(claims, options.lifetime_max, now)?;
+    let claimed = token_subject(claims, options).ok_or(ClaimsError::NotAccepted)?;
     Ok((claimed, expires_at))
 }
 
-fn is_for(claims: &Claims, audience: &str) -> bool {
+fn has_audience(claims: &ClaimsMap, audience: &str) -> bool {
     match claims.get("aud") {
         Some(Value::String(only)) => only == audience,
         Some(Value::Array(several)) => several.iter().any(|one| one == audience),
@@ -71,58 +71,62 @@ fn is_for(claims: &Claims, audience: &str) -> bool {
 }
 
 /// When the token ends, leeway included.
-fn in_time(claims: &Claims, lifetime_max: Duration, now: UnixMillis) -> Result<UnixMillis, Unfit> {
+fn validate_lifetime(
+    claims: &ClaimsMap,
+    lifetime_max: Duration,
+    now: UnixMillis,
+) -> Result<UnixMillis, ClaimsError> {
     let date = |name: &str| {
         claims
             .get(name)
-            .map(|value| seconds(value).ok_or(Unfit::NotForUs))
+            .map(|value| parse_numeric_date(value).ok_or(ClaimsError::NotAccepted))
             .transpose()
     };
     let (issued, expires) = (
-        date("iat")?.ok_or(Unfit::NotForUs)?,
-        date("exp")?.ok_or(Unfit::NotForUs)?,
+        date("iat")?.ok_or(ClaimsError::NotAccepted)?,
+        date("exp")?.ok_or(ClaimsError::NotAccepted)?,
     );
     let begins = date("nbf")?.map_or(issued, |not_before| not_before.max(issued));
     let (now, leeway) = (now.0 as f64 / 1_000.0, LEEWAY.as_secs_f64());
     if now >= expires + leeway {
-        return Err(Unfit::Expired);
+        return Err(ClaimsError::Expired);
     }
     if begins > now + leeway || expires - issued > lifetime_max.as_secs_f64() {
-        return Err(Unfit::NotForUs);
+        return Err(ClaimsError::NotAccepted);
     }
     // Below 10^15, so exact.
     Ok(UnixMillis(((expires + leeway) * 1_000.0) as i64))
 }
 
 /// A NumericDate (RFC 7519, section 2) of this age of the world.
-fn seconds(value: &Value) -> Option<f64> {
+fn parse_numeric_date(value: &Value) -> Option<f64> {
     value
         .as_f64()
         .filter(|seconds| (0.0..1e12).contains(seconds))
 }
 
-fn claimed(claims: &Claims, options: &IssuerOptions) -> Option<Claimed> {
-    let subject = subject(claims.get(&options.subject_claim)?)?;
+fn token_subject(claims: &ClaimsMap, options: &IssuerOptions) -> Option<TokenSubject> {
+    let subject = parse_subject(claims.get(&options.subject_claim)?)?;
     let scoped = format!("{}:{subject}", options.issuer);
     if has_scope(claims, options, "raidhall:admin") {
-        return Some(Claimed::Admin(scoped));
+        return Some(TokenSubject::Admin(scoped));
     }
     if has_scope(claims, options, "raidhall:service") {
-        return Some(Claimed::Service(scoped));
+        return Some(TokenSubject::Service(scoped));
     }
     let external_id = format!("{}{subject}", options.external_id_prefix);
     let is_others = |prefix: &String| external_id.starts_with(prefix);
-    if options.others_prefixes.iter().any(is_others) {
+    if options.reserved_prefixes.iter().any(is_others) {
         return None;
     }
-    Some(Claimed::Player(Vouched {
+    Some(TokenSubject::Player(ExternalIdentity {
         external_id,
-        name: name(claims.get(&options.name_claim)),
+        name: sanitize_player_name(claims.get(&options.name_claim)),
     }))
 }
 
 /// Text or a whole number, as hosts count their users.
-fn subject(value: &Value) -> Option<String> {
+fn parse_subject(value: &Value) -> Option<String> {
     let subject = match value {
         Value::String(text) => text.clone(),
         Value::Number(number) => number.as_u64()?.to_string(),
@@ -134,7 +138,7 @@ fn subject(value: &Value) -> Option<String> {
 }
 
 /// In a list, or in a text with spaces between (RFC 8693, section 4.2).
-fn has_scope(claims: &Claims, options: &IssuerOptions, scope: &str) -> bool {
+fn has_scope(claims: &ClaimsMap, options: &IssuerOptions, scope: &str) -> bool {
     let Some(value) = options
         .scope_claim
         .as_ref()
@@ -150,13 +154,13 @@ fn has_scope(claims: &Claims, options: &IssuerOptions, scope: &str) -> bool {
 }
 
 /// A name that a player may have, as near as possible to what the issuer says.
-pub(in crate::auth) fn name(value: Option<&Value>) -> String {
+pub(in crate::auth) fn sanitize_player_name(value: Option<&Value>) -> String {
     let text = value.and_then(Value::as_str).unwrap_or_default();
     let visible: String = text.chars().filter(|c| !c.is_control()).collect();
     let short: String = visible.trim().chars().take(NAME_CHARS_MAX).collect();
     let short = short.trim_end();
     if short.is_empty() {
-        NAMELESS.to_owned()
+        PLAYER_NAME_DEFAULT.to_owned()
     } else {
         short.to_owned()
     }

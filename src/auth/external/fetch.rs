@@ -11,14 +11,14 @@ use thiserror::Error;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use crate::net::http_client::{AskError, HttpUrl};
+use crate::net::http_client::{HttpRequestError, HttpUrl};
 
-const BYTES_MAX: usize = 256 * 1024;
-const PATIENCE: Duration = Duration::from_secs(5);
+const JWKS_BYTES_MAX: usize = 256 * 1024;
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where a document is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum JwksSource {
     /// Somebody to ask for it.
     Url(HttpUrl),
     /// A file.
@@ -27,77 +27,77 @@ pub enum Source {
 
 /// Why it was not had.
 #[derive(Debug, Error)]
-pub(super) enum SourceError {
+pub(super) enum JwksFetchError {
     /// The file failed.
     #[error("cannot be read: {0}")]
     Io(#[from] std::io::Error),
     /// Whoever has it did not answer.
     #[error(transparent)]
-    Ask(#[from] AskError),
+    Http(#[from] HttpRequestError),
     /// They answered something else.
     #[error("answered with {0}")]
     Status(StatusCode),
     /// There is too much of it.
-    #[error("has more than {BYTES_MAX} bytes")]
+    #[error("has more than {JWKS_BYTES_MAX} bytes")]
     TooLarge,
     /// It took too long.
-    #[error("did not come within {} s", PATIENCE.as_secs())]
-    Late,
+    #[error("did not come within {} s", FETCH_TIMEOUT.as_secs())]
+    TimedOut,
 }
 
-impl FromStr for Source {
+impl FromStr for JwksSource {
     type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Source, Self::Err> {
+    fn from_str(text: &str) -> Result<JwksSource, Self::Err> {
         match text {
             "" => Err("is empty"),
-            url if url.contains("://") => Ok(Source::Url(HttpUrl::confidential(url)?)),
-            path => Ok(Source::File(path.into())),
+            url if url.contains("://") => Ok(JwksSource::Url(HttpUrl::parse_confidential(url)?)),
+            path => Ok(JwksSource::File(path.into())),
         }
     }
 }
 
-impl Source {
+impl JwksSource {
     /// The document.
-    pub(super) async fn fetch(&self) -> Result<Vec<u8>, SourceError> {
-        let fetched = timeout(PATIENCE, async {
+    pub(super) async fn fetch(&self) -> Result<Vec<u8>, JwksFetchError> {
+        let fetched = timeout(FETCH_TIMEOUT, async {
             match self {
-                Source::File(path) => read(tokio::fs::File::open(path).await?).await,
-                Source::Url(url) => get(url).await,
+                JwksSource::File(path) => read_file(tokio::fs::File::open(path).await?).await,
+                JwksSource::Url(url) => fetch_url(url).await,
             }
         });
-        fetched.await.unwrap_or(Err(SourceError::Late))
+        fetched.await.unwrap_or(Err(JwksFetchError::TimedOut))
     }
 }
 
-async fn read(file: tokio::fs::File) -> Result<Vec<u8>, SourceError> {
+async fn read_file(file: tokio::fs::File) -> Result<Vec<u8>, JwksFetchError> {
     let mut bytes = Vec::new();
-    file.take(BYTES_MAX as u64 + 1)
+    file.take(JWKS_BYTES_MAX as u64 + 1)
         .read_to_end(&mut bytes)
         .await?;
-    if bytes.len() > BYTES_MAX {
-        Err(SourceError::TooLarge)
+    if bytes.len() > JWKS_BYTES_MAX {
+        Err(JwksFetchError::TooLarge)
     } else {
         Ok(bytes)
     }
 }
 
-async fn get(url: &HttpUrl) -> Result<Vec<u8>, SourceError> {
+async fn fetch_url(url: &HttpUrl) -> Result<Vec<u8>, JwksFetchError> {
     let mut request = Request::new(Body::empty());
     request.headers_mut().insert(
         ACCEPT,
         axum::http::HeaderValue::from_static("application/json"),
     );
     let answer = url
-        .ask(request, Some(BYTES_MAX))
+        .send(request, Some(JWKS_BYTES_MAX))
         .await
         .map_err(|error| match error {
-            AskError::TooLarge(_) => SourceError::TooLarge,
+            HttpRequestError::TooLarge(_) => JwksFetchError::TooLarge,
             error => error.into(),
         })?;
     if answer.status == StatusCode::OK {
         Ok(answer.body)
     } else {
-        Err(SourceError::Status(answer.status))
+        Err(JwksFetchError::Status(answer.status))
     }
 }

@@ -10,8 +10,8 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::claims::Claims;
-use crate::auth::header::Header;
+use super::claims::ClaimsMap;
+use crate::auth::header::JwtHeader;
 
 /// More keys than any issuer has at once.
 const KEYS_MAX: usize = 64;
@@ -22,12 +22,12 @@ const RSA_BYTES_MAX: usize = 1024;
 
 /// An issuer's keys.
 pub(super) struct KeySet {
-    keys: Vec<Key>,
+    keys: Vec<IssuerKey>,
     /// How many were of no use.
-    pub(super) passed_over: usize,
+    pub(super) skipped: usize,
 }
 
-struct Key {
+struct IssuerKey {
     id: Option<String>,
     algorithm: Algorithm,
     key: DecodingKey,
@@ -49,15 +49,15 @@ pub(super) enum KeySetError {
 
 /// Why a token was not opened.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unusable {
+pub(super) enum SignatureError {
     /// No key of that name is known. It may be a new one.
     UnknownKey,
     /// The signature is not that key's, or the algorithm is not.
-    Forged,
+    BadSignature,
 }
 
 #[derive(Deserialize)]
-struct Document {
+struct JwksDocument {
     keys: Vec<serde_json::Value>,
 }
 
@@ -78,13 +78,13 @@ struct Jwk {
 }
 
 impl KeySet {
-    pub(super) fn read(document: &[u8]) -> Result<KeySet, KeySetError> {
-        let Document { keys } = serde_json::from_slice(document)?;
+    pub(super) fn parse(document: &[u8]) -> Result<KeySet, KeySetError> {
+        let JwksDocument { keys } = serde_json::from_slice(document)?;
         let count = keys.len();
         if count > KEYS_MAX {
             return Err(KeySetError::TooMany);
         }
-        let mut keys: Vec<Key> = keys.into_iter().filter_map(Key::read).collect();
+        let mut keys: Vec<IssuerKey> = keys.into_iter().filter_map(IssuerKey::parse).collect();
         let mut times: HashMap<Option<String>, usize> = HashMap::new();
         keys.iter()
             .for_each(|key| *times.entry(key.id.clone()).or_default() += 1);
@@ -94,7 +94,7 @@ impl KeySet {
             return Err(KeySetError::Empty);
         }
         Ok(KeySet {
-            passed_over: count - keys.len(),
+            skipped: count - keys.len(),
             keys,
         })
     }
@@ -105,17 +105,21 @@ impl KeySet {
 
     /// The claims of a token that one of the keys has signed. A token without a name is opened only where there is but
     /// one key.
-    pub(super) fn open(&self, header: &Header, token: &str) -> Result<Claims, Unusable> {
+    pub(super) fn verify(
+        &self,
+        header: &JwtHeader,
+        token: &str,
+    ) -> Result<ClaimsMap, SignatureError> {
         let key = match (&header.kid, self.keys.as_slice()) {
             (Some(kid), keys) => keys
                 .iter()
                 .find(|key| key.id.as_ref() == Some(kid))
-                .ok_or(Unusable::UnknownKey)?,
+                .ok_or(SignatureError::UnknownKey)?,
             (None, [only]) => only,
-            (None, _) => return Err(Unusable::Forged),
+            (None, _) => return Err(SignatureError::BadSignature),
         };
-        if header.alg != name(key.algorithm) {
-            return Err(Unusable::Forged);
+        if header.alg != algorithm_name(key.algorithm) {
+            return Err(SignatureError::BadSignature);
         }
         let mut validation = Validation::new(key.algorithm);
         // Judged by the database's clock, and by rules of our own: see `claims`.
@@ -128,12 +132,12 @@ impl KeySet {
         let opened = jsonwebtoken::decode(token, &key.key, &validation);
         opened
             .map(|token| token.claims)
-            .map_err(|_| Unusable::Forged)
+            .map_err(|_| SignatureError::BadSignature)
     }
 }
 
-impl Key {
-    fn read(value: serde_json::Value) -> Option<Key> {
+impl IssuerKey {
+    fn parse(value: serde_json::Value) -> Option<IssuerKey> {
         let jwk: Jwk = serde_json::from_value(value).ok()?;
         let checks = jwk.r#use.as_deref().is_none_or(|purpose| purpose == "sig")
             && jwk
@@ -143,9 +147,12 @@ impl Key {
         if !checks || jwk.d.is_some() {
             return None;
         }
-        let (algorithm, key) = material(&jwk)?;
-        let fits = jwk.alg.as_deref().is_none_or(|alg| alg == name(algorithm));
-        fits.then_some(Key {
+        let (algorithm, key) = decoding_key(&jwk)?;
+        let fits = jwk
+            .alg
+            .as_deref()
+            .is_none_or(|alg| alg == algorithm_name(algorithm));
+        fits.then_some(IssuerKey {
             id: jwk.kid,
             algorithm,
             key,
@@ -153,7 +160,7 @@ impl Key {
     }
 }
 
-fn material(jwk: &Jwk) -> Option<(Algorithm, DecodingKey)> {
+fn decoding_key(jwk: &Jwk) -> Option<(Algorithm, DecodingKey)> {
     let bytes = |part: &Option<String>| BASE64URL_NOPAD.decode(part.as_deref()?.as_bytes()).ok();
     match (jwk.kty.as_str(), jwk.crv.as_deref()) {
         ("RSA", None) => {
@@ -183,7 +190,7 @@ fn material(jwk: &Jwk) -> Option<(Algorithm, DecodingKey)> {
     }
 }
 
-const fn name(algorithm: Algorithm) -> &'static str {
+const fn algorithm_name(algorithm: Algorithm) -> &'static str {
     match algorithm {
         Algorithm::RS256 => "RS256",
         Algorithm::ES256 => "ES256",

@@ -7,26 +7,26 @@ use raidhall_protocol::UnixMillis;
 use raidhall_protocol::server::PlayerRef;
 
 /// As many are remembered, and as many again that are older.
-const GENERATION: usize = 32_768;
+const GENERATION_ENTRIES_MAX: usize = 32_768;
 /// After so long the store is asked again: a name may have changed.
-const REMEMBERED_MS: i64 = 600_000;
+const ENTRY_TTL_MS: i64 = 600_000;
 
 #[derive(Default)]
-pub(super) struct Known(Mutex<Generations>);
+pub(super) struct PlayerCache(Mutex<CacheGenerations>);
 
 #[derive(Default)]
-struct Generations {
-    young: HashMap<String, Seen>,
-    old: HashMap<String, Seen>,
+struct CacheGenerations {
+    young: HashMap<String, CachedPlayer>,
+    old: HashMap<String, CachedPlayer>,
 }
 
 #[derive(Clone)]
-struct Seen {
+struct CachedPlayer {
     player: PlayerRef,
-    at: UnixMillis,
+    cached_at: UnixMillis,
 }
 
-impl Known {
+impl PlayerCache {
     pub(super) fn get(&self, external_id: &str, now: UnixMillis) -> Option<PlayerRef> {
         let mut generations = self.0.lock();
         let seen = generations
@@ -34,7 +34,7 @@ impl Known {
             .get(external_id)
             .or_else(|| generations.old.get(external_id))?
             .clone();
-        if now.since(seen.at) > REMEMBERED_MS {
+        if now.since(seen.cached_at) > ENTRY_TTL_MS {
             return None;
         }
         if !generations.young.contains_key(external_id) {
@@ -43,14 +43,20 @@ impl Known {
         Some(seen.player)
     }
 
-    pub(super) fn put(&self, external_id: &str, player: PlayerRef, now: UnixMillis) {
-        self.0.lock().insert(external_id, Seen { player, at: now });
+    pub(super) fn insert(&self, external_id: &str, player: PlayerRef, now: UnixMillis) {
+        self.0.lock().insert(
+            external_id,
+            CachedPlayer {
+                player,
+                cached_at: now,
+            },
+        );
     }
 }
 
-impl Generations {
-    fn insert(&mut self, external_id: &str, seen: Seen) {
-        if self.young.len() >= GENERATION {
+impl CacheGenerations {
+    fn insert(&mut self, external_id: &str, seen: CachedPlayer) {
+        if self.young.len() >= GENERATION_ENTRIES_MAX {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(external_id.to_owned(), seen);
@@ -72,27 +78,27 @@ mod tests {
 
     #[test]
     fn whoever_comes_again_and_again_is_remembered_and_memory_is_bounded() {
-        let (known, now) = (Known::default(), UnixMillis(0));
-        known.put("host:1", player(1), now);
+        let (known, now) = (PlayerCache::default(), UnixMillis(0));
+        known.insert("host:1", player(1), now);
         for id in 2..200_000 {
-            known.put(&format!("host:{id}"), player(id), now);
+            known.insert(&format!("host:{id}"), player(id), now);
             if id % 1_000 == 0 {
                 assert_eq!(known.get("host:1", now), Some(player(1)));
             }
         }
         let generations = known.0.lock();
-        assert!(generations.young.len() + generations.old.len() <= 2 * GENERATION);
+        assert!(generations.young.len() + generations.old.len() <= 2 * GENERATION_ENTRIES_MAX);
     }
 
     #[test]
     fn the_store_is_asked_again_after_a_while() {
-        let known = Known::default();
-        known.put("host:1", player(1), UnixMillis(0));
+        let known = PlayerCache::default();
+        known.insert("host:1", player(1), UnixMillis(0));
         assert_eq!(
-            known.get("host:1", UnixMillis(REMEMBERED_MS)),
+            known.get("host:1", UnixMillis(ENTRY_TTL_MS)),
             Some(player(1))
         );
-        assert_eq!(known.get("host:1", UnixMillis(REMEMBERED_MS + 1)), None);
+        assert_eq!(known.get("host:1", UnixMillis(ENTRY_TTL_MS + 1)), None);
         assert_eq!(known.get("host:2", UnixMillis(0)), None);
     }
 }

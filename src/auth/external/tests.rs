@@ -15,25 +15,25 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::auth::{Auth, Options, Secret};
+use crate::auth::{Auth, AuthSecret, Options};
 use crate::store::memory::{Call, MemoryStore};
 
 const NOW: UnixMillis = UnixMillis(1_767_225_600_500);
 const SECOND: Duration = Duration::from_secs(1);
 
-struct Pair {
+struct TestKey {
     algorithm: Algorithm,
     signing: EncodingKey,
     public: Value,
     pem: String,
 }
 
-static RSA: LazyLock<Pair> = LazyLock::new(|| {
+static RSA: LazyLock<TestKey> = LazyLock::new(|| {
     let pair = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).expect("a key");
     let (modulus, exponent) = rsa_numbers(pair.der_bytes());
     let signing = EncodingKey::from_rsa_pem(pair.serialize_pem().as_bytes()).expect("a key");
     let public = json!({"kty": "RSA", "kid": "rsa", "alg": "RS256", "use": "sig", "n": modulus, "e": exponent});
-    Pair {
+    TestKey {
         algorithm: Algorithm::RS256,
         signing,
         public,
@@ -41,7 +41,7 @@ static RSA: LazyLock<Pair> = LazyLock::new(|| {
     }
 });
 
-static EC: LazyLock<Pair> = LazyLock::new(|| {
+static EC: LazyLock<TestKey> = LazyLock::new(|| {
     let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("a key");
     let point = pair.der_bytes();
     let (x, y) = (
@@ -50,7 +50,7 @@ static EC: LazyLock<Pair> = LazyLock::new(|| {
     );
     let signing = EncodingKey::from_ec_pem(pair.serialize_pem().as_bytes()).expect("a key");
     let public = json!({"kty": "EC", "kid": "ec", "crv": "P-256", "x": x, "y": y});
-    Pair {
+    TestKey {
         algorithm: Algorithm::ES256,
         signing,
         public,
@@ -58,13 +58,13 @@ static EC: LazyLock<Pair> = LazyLock::new(|| {
     }
 });
 
-static ED: LazyLock<Pair> = LazyLock::new(|| {
+static ED: LazyLock<TestKey> = LazyLock::new(|| {
     let pair = KeyPair::generate_for(&PKCS_ED25519).expect("a key");
     let x = BASE64URL_NOPAD.encode(pair.der_bytes());
     let signing = EncodingKey::from_ed_pem(pair.serialize_pem().as_bytes()).expect("a key");
     let public =
         json!({"kty": "OKP", "kid": "ed", "crv": "Ed25519", "x": x, "key_ops": ["verify"]});
-    Pair {
+    TestKey {
         algorithm: Algorithm::EdDSA,
         signing,
         public,
@@ -91,7 +91,7 @@ fn rsa_numbers(der: &[u8]) -> (String, String) {
     (text(modulus), text(exponent))
 }
 
-fn options(jwks: Source) -> IssuerOptions {
+fn options(jwks: JwksSource) -> IssuerOptions {
     IssuerOptions {
         issuer: "https://host.example".into(),
         audience: "raids".into(),
@@ -101,23 +101,23 @@ fn options(jwks: Source) -> IssuerOptions {
         external_id_prefix: String::new(),
         scope_claim: None,
         lifetime_max: SECOND * 3600,
-        others_prefixes: vec!["telegram:".into()],
+        reserved_prefixes: vec!["telegram:".into()],
     }
 }
 
 fn auth(issuer: IssuerOptions) -> Auth {
     Auth::new(Options {
-        secret: Secret::new([7; 32]).expect("long enough"),
+        secret: AuthSecret::new([7; 32]).expect("long enough"),
         accepted_secret: None,
         access_ttl: SECOND * 900,
         refresh_ttl: SECOND * 86_400,
-        guest: true,
+        can_guests_sign_in: true,
         issuers: vec![issuer],
         telegram: None,
     })
 }
 
-fn published(keys: &[Value]) -> NamedTempFile {
+fn write_key_file(keys: &[Value]) -> NamedTempFile {
     let mut file = NamedTempFile::new().expect("a file");
     file.write_all(json!({ "keys": keys }).to_string().as_bytes())
         .expect("written");
@@ -129,34 +129,38 @@ fn all_keys() -> Vec<Value> {
 }
 
 /// A server that believes these keys, and its store.
-struct Host {
+struct IssuerFixture {
     auth: Auth,
     store: MemoryStore,
     _file: NamedTempFile,
 }
 
-impl Host {
-    fn of(keys: &[Value]) -> Host {
-        Host::with(keys, |_| {})
+impl IssuerFixture {
+    fn new(keys: &[Value]) -> IssuerFixture {
+        IssuerFixture::with(keys, |_| {})
     }
 
-    fn with(keys: &[Value], change: impl FnOnce(&mut IssuerOptions)) -> Host {
-        let file = published(keys);
-        let mut options = options(Source::File(file.path().to_owned()));
+    fn with(keys: &[Value], change: impl FnOnce(&mut IssuerOptions)) -> IssuerFixture {
+        let file = write_key_file(keys);
+        let mut options = options(JwksSource::File(file.path().to_owned()));
         change(&mut options);
-        Host {
+        IssuerFixture {
             auth: auth(options),
             store: MemoryStore::default(),
             _file: file,
         }
     }
 
-    async fn ask(&self, token: &str) -> Result<Identity, Error> {
-        self.auth.identify(&self.store, token, NOW).await
+    async fn authenticate(&self, token: &str) -> Result<Identity, Error> {
+        self.auth.authenticate(&self.store, token, NOW).await
     }
 
-    async fn refuses(&self, what: &str, token: &str) {
-        assert_eq!(self.ask(token).await, Err(NOT_VALID), "{what}");
+    async fn assert_refused(&self, what: &str, token: &str) {
+        assert_eq!(
+            self.authenticate(token).await,
+            Err(TOKEN_NOT_VALID),
+            "{what}"
+        );
         assert_eq!(
             self.store.faults().call_count(Call::FindOrCreateByIdentity),
             0,
@@ -179,7 +183,7 @@ fn claims(changes: Value) -> Value {
     claims
 }
 
-fn sign(pair: &Pair, kid: Option<&str>, changes: Value) -> String {
+fn sign(pair: &TestKey, kid: Option<&str>, changes: Value) -> String {
     let header = Jose {
         kid: kid.map(str::to_owned),
         ..Jose::new(pair.algorithm)
@@ -204,11 +208,11 @@ fn forged(header: Value, secret: Option<&[u8]>) -> String {
 
 #[tokio::test]
 async fn each_kind_of_key_is_believed_and_a_subject_is_the_same_player_each_time() {
-    let host = Host::of(&all_keys());
+    let host = IssuerFixture::new(&all_keys());
     let mut players = Vec::new();
     for (pair, kid) in [(&*RSA, "rsa"), (&*EC, "ec"), (&*ED, "ed")] {
         let identity = host
-            .ask(&sign(pair, Some(kid), json!({})))
+            .authenticate(&sign(pair, Some(kid), json!({})))
             .await
             .expect(kid);
         assert_eq!((identity.scope, identity.family), (Scope::Player, None));
@@ -232,7 +236,7 @@ async fn each_kind_of_key_is_believed_and_a_subject_is_the_same_player_each_time
         "a subject that is known costs no look at the store"
     );
     let other = host
-        .ask(&sign(&ED, Some("ed"), json!({"sub": "u-8", "name": null})))
+        .authenticate(&sign(&ED, Some("ed"), json!({"sub": "u-8", "name": null})))
         .await
         .expect("valid");
     assert_eq!(
@@ -240,7 +244,7 @@ async fn each_kind_of_key_is_believed_and_a_subject_is_the_same_player_each_time
         Some("Player")
     );
     let number = host
-        .ask(&sign(
+        .authenticate(&sign(
             &ED,
             Some("ed"),
             json!({"sub": 12, "aud": ["x", "raids"]}),
@@ -254,14 +258,15 @@ async fn each_kind_of_key_is_believed_and_a_subject_is_the_same_player_each_time
 
 #[tokio::test]
 async fn no_algorithm_is_believed_but_the_keys_own() {
-    let host = Host::of(&all_keys());
+    let host = IssuerFixture::new(&all_keys());
     for alg in ["none", "None", "NONE", "", "HS256", "hs256", "RS256 "] {
-        host.refuses(
+        host.assert_refused(
             alg,
             &forged(json!({"alg": alg, "typ": "JWT", "kid": "rsa"}), None),
         )
         .await;
-        host.refuses(alg, &forged(json!({"alg": alg}), None)).await;
+        host.assert_refused(alg, &forged(json!({"alg": alg}), None))
+            .await;
     }
     let pem = RSA.pem.as_bytes();
     let modulus = RSA.public["n"].as_str().expect("text").as_bytes();
@@ -272,13 +277,13 @@ async fn no_algorithm_is_believed_but_the_keys_own() {
     ] {
         for kid in [json!("rsa"), Value::Null] {
             let token = forged(json!({"alg": "HS256", "kid": kid}), Some(secret));
-            host.refuses(
+            host.assert_refused(
                 &format!("HS256 with the public key as a secret: {name}"),
                 &token,
             )
             .await;
             let token = forged(json!({"alg": "RS256", "kid": kid}), Some(secret));
-            host.refuses(&format!("the same under another name: {name}"), &token)
+            host.assert_refused(&format!("the same under another name: {name}"), &token)
                 .await;
         }
     }
@@ -290,7 +295,7 @@ async fn no_algorithm_is_believed_but_the_keys_own() {
         (&*ED, "rsa"),
         (&*ED, "ec"),
     ] {
-        host.refuses(
+        host.assert_refused(
             "the name of another kind of key",
             &sign(pair, Some(kid), json!({})),
         )
@@ -303,14 +308,14 @@ async fn no_algorithm_is_believed_but_the_keys_own() {
         };
         let token =
             jsonwebtoken::encode(&header, &claims(json!({})), &RSA.signing).expect("signed");
-        host.refuses("another algorithm of the same key", &token)
+        host.assert_refused("another algorithm of the same key", &token)
             .await;
     }
 }
 
 #[tokio::test]
 async fn a_token_brings_no_key_of_its_own() {
-    let host = Host::of(std::slice::from_ref(&EC.public));
+    let host = IssuerFixture::new(std::slice::from_ref(&EC.public));
     let attacker = &ED.public;
     for header in [
         json!({"alg": "EdDSA", "jwk": attacker}),
@@ -323,7 +328,7 @@ async fn a_token_brings_no_key_of_its_own() {
         let part = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
         let content = format!("{}.{}", part(&header), part(&claims(json!({}))));
         let mark = jsonwebtoken::crypto::sign(content.as_bytes(), &ED.signing, Algorithm::EdDSA);
-        host.refuses(
+        host.assert_refused(
             &header.to_string(),
             &format!("{content}.{}", mark.expect("signed")),
         )
@@ -333,7 +338,7 @@ async fn a_token_brings_no_key_of_its_own() {
 
 #[tokio::test]
 async fn what_is_not_for_us_or_not_for_now_is_refused() {
-    let host = Host::of(&all_keys());
+    let host = IssuerFixture::new(&all_keys());
     let now = 1_767_225_600;
     for changes in [
         json!({"iss": "https://elsewhere.example"}),
@@ -361,21 +366,23 @@ async fn what_is_not_for_us_or_not_for_now_is_refused() {
         json!({"nbf": now + 31}),
         json!({"nbf": "soon"}),
     ] {
-        host.refuses(
+        host.assert_refused(
             &changes.to_string(),
             &sign(&ED, Some("ed"), changes.clone()),
         )
         .await;
     }
     let expired = sign(&ED, Some("ed"), json!({"iat": now - 900, "exp": now - 30}));
-    assert_eq!(host.ask(&expired).await, Err(EXPIRED));
+    assert_eq!(host.authenticate(&expired).await, Err(TOKEN_EXPIRED));
     for good in [
         json!({"iat": now + 30}),
         json!({"nbf": now + 30}),
         json!({"iat": now - 900, "exp": now - 29}),
     ] {
         assert!(
-            host.ask(&sign(&ED, Some("ed"), good.clone())).await.is_ok(),
+            host.authenticate(&sign(&ED, Some("ed"), good.clone()))
+                .await
+                .is_ok(),
             "{good}"
         );
     }
@@ -383,7 +390,7 @@ async fn what_is_not_for_us_or_not_for_now_is_refused() {
 
 #[tokio::test]
 async fn damaged_and_huge_tokens_are_refused() {
-    let host = Host::of(&all_keys());
+    let host = IssuerFixture::new(&all_keys());
     let good = sign(&ED, Some("ed"), json!({}));
     let (content, mark) = good.rsplit_once('.').expect("three parts");
     let other = sign(&ED, Some("ed"), json!({"sub": "u-8"}));
@@ -396,16 +403,16 @@ async fn damaged_and_huge_tokens_are_refused() {
         format!("{content}.{}", "A".repeat(mark.len())),
         good.replace('.', " "),
     ] {
-        host.refuses(&bad, &bad).await;
+        host.assert_refused(&bad, &bad).await;
     }
-    host.refuses(
+    host.assert_refused(
         "huge",
         &sign(&ED, Some("ed"), json!({"padding": "x".repeat(10_000)})),
     )
     .await;
     let header = json!({"alg": "EdDSA", "kid": "ed", "crit": ["exp"]});
-    host.refuses("crit", &forged(header, None)).await;
-    host.refuses("no name among several keys", &sign(&ED, None, json!({})))
+    host.assert_refused("crit", &forged(header, None)).await;
+    host.assert_refused("no name among several keys", &sign(&ED, None, json!({})))
         .await;
 }
 
@@ -423,12 +430,16 @@ async fn of_keys_with_one_name_neither_is_believed_and_poor_keys_are_passed_over
         named(&EC.public, json!({"kid": "a"})),
         RSA.public.clone(),
     ];
-    let host = Host::of(&twins);
-    host.refuses("ambiguous", &sign(&ED, Some("a"), json!({})))
+    let host = IssuerFixture::new(&twins);
+    host.assert_refused("ambiguous", &sign(&ED, Some("a"), json!({})))
         .await;
-    host.refuses("ambiguous", &sign(&EC, Some("a"), json!({})))
+    host.assert_refused("ambiguous", &sign(&EC, Some("a"), json!({})))
         .await;
-    assert!(host.ask(&sign(&RSA, Some("rsa"), json!({}))).await.is_ok());
+    assert!(
+        host.authenticate(&sign(&RSA, Some("rsa"), json!({})))
+            .await
+            .is_ok()
+    );
     for poor in [
         named(&ED.public, json!({"use": "enc"})),
         named(&ED.public, json!({"key_ops": ["sign"]})),
@@ -445,18 +456,18 @@ async fn of_keys_with_one_name_neither_is_believed_and_poor_keys_are_passed_over
         json!({"kty": "oct", "kid": "s", "k": "c2VjcmV0"}),
         json!("no key"),
     ] {
-        let read = KeySet::read(json!({"keys": [poor]}).to_string().as_bytes());
+        let read = KeySet::parse(json!({"keys": [poor]}).to_string().as_bytes());
         assert!(matches!(read, Err(keys::KeySetError::Empty)), "{poor}");
     }
-    let only = Host::of(&[named(&ED.public, json!({"kid": null}))]);
+    let only = IssuerFixture::new(&[named(&ED.public, json!({"kid": null}))]);
     assert!(
-        only.ask(&sign(&ED, None, json!({}))).await.is_ok(),
+        only.authenticate(&sign(&ED, None, json!({}))).await.is_ok(),
         "one key needs no name"
     );
-    assert!(KeySet::read(b"[]").is_err() && KeySet::read(b"{\"keys\": 7}").is_err());
+    assert!(KeySet::parse(b"[]").is_err() && KeySet::parse(b"{\"keys\": 7}").is_err());
     let many = json!({"keys": vec![ED.public.clone(); 65]}).to_string();
     assert!(matches!(
-        KeySet::read(many.as_bytes()),
+        KeySet::parse(many.as_bytes()),
         Err(keys::KeySetError::TooMany)
     ));
 }
@@ -464,27 +475,27 @@ async fn of_keys_with_one_name_neither_is_believed_and_poor_keys_are_passed_over
 #[tokio::test]
 async fn other_scopes_come_only_from_issuers_that_may_give_them() {
     let admin = json!({"scope": "openid raidhall:admin", "roles": ["raidhall:service"]});
-    let plain = Host::of(&all_keys());
+    let plain = IssuerFixture::new(&all_keys());
     let identity = plain
-        .ask(&sign(&ED, Some("ed"), admin.clone()))
+        .authenticate(&sign(&ED, Some("ed"), admin.clone()))
         .await
         .expect("valid");
     assert_eq!(identity.scope, Scope::Player);
-    let trusted = Host::with(&all_keys(), |options| {
+    let trusted = IssuerFixture::with(&all_keys(), |options| {
         options.scope_claim = Some("scope".into())
     });
     let identity = trusted
-        .ask(&sign(&ED, Some("ed"), admin.clone()))
+        .authenticate(&sign(&ED, Some("ed"), admin.clone()))
         .await
         .expect("valid");
     assert_eq!((identity.scope, identity.player), (Scope::Admin, None));
     assert_eq!(identity.subject, "admin:https://host.example:u-7");
-    let roles = Host::with(&all_keys(), |options| {
+    let roles = IssuerFixture::with(&all_keys(), |options| {
         options.scope_claim = Some("roles".into())
     });
     assert_eq!(
         roles
-            .ask(&sign(&ED, Some("ed"), admin))
+            .authenticate(&sign(&ED, Some("ed"), admin))
             .await
             .expect("valid")
             .scope,
@@ -498,7 +509,7 @@ async fn other_scopes_come_only_from_issuers_that_may_give_them() {
     ] {
         let token = sign(&ED, Some("ed"), json!({"scope": scope}));
         assert_eq!(
-            trusted.ask(&token).await.expect("valid").scope,
+            trusted.authenticate(&token).await.expect("valid").scope,
             Scope::Player
         );
     }
@@ -506,7 +517,7 @@ async fn other_scopes_come_only_from_issuers_that_may_give_them() {
 
 #[tokio::test]
 async fn names_are_made_fit_and_claims_can_be_chosen() {
-    let host = Host::with(&all_keys(), |options| {
+    let host = IssuerFixture::with(&all_keys(), |options| {
         options.subject_claim = "uid".into();
         options.name_claim = "nick".into();
         options.external_id_prefix = "host:".into();
@@ -517,7 +528,7 @@ async fn names_are_made_fit_and_claims_can_be_chosen() {
         json!({"uid": "5", "nick": format!(" A\u{0}d\na{} ", "!".repeat(60))}),
     );
     let player = host
-        .ask(&token)
+        .authenticate(&token)
         .await
         .expect("valid")
         .player
@@ -526,28 +537,32 @@ async fn names_are_made_fit_and_claims_can_be_chosen() {
     use crate::store::Identities;
     let known = host.store.player_by_identity("host:5").await.expect("read");
     assert_eq!(known.map(|known| known.id), Some(player.id));
-    host.refuses_more(
+    host.assert_not_valid(
         "no such claim",
         &sign(&ED, Some("ed"), json!({"nick": "x"})),
     )
     .await;
 }
 
-impl Host {
-    async fn refuses_more(&self, what: &str, token: &str) {
-        assert_eq!(self.ask(token).await, Err(NOT_VALID), "{what}");
+impl IssuerFixture {
+    async fn assert_not_valid(&self, what: &str, token: &str) {
+        assert_eq!(
+            self.authenticate(token).await,
+            Err(TOKEN_NOT_VALID),
+            "{what}"
+        );
     }
 }
 
 /// An HTTP server on loopback that answers every request alike, as it is told at the moment.
-struct Publisher {
-    answer: Arc<Lock<String>>,
-    asked: Arc<Lock<usize>>,
+struct JwksServer {
+    response: Arc<Lock<String>>,
+    request_count: Arc<Lock<usize>>,
     url: String,
 }
 
-impl Publisher {
-    async fn start() -> Publisher {
+impl JwksServer {
+    async fn start() -> JwksServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let url = format!(
             "http://{}/jwks.json?v=1",
@@ -566,66 +581,76 @@ impl Publisher {
                 let _ = stream.write_all(answer.as_bytes()).await;
             }
         });
-        Publisher { answer, asked, url }
+        JwksServer {
+            response: answer,
+            request_count: asked,
+            url,
+        }
     }
 
     fn publish(&self, keys: &[Value]) {
-        self.say("200 OK", &json!({ "keys": keys }).to_string());
+        self.set_response("200 OK", &json!({ "keys": keys }).to_string());
     }
 
-    fn say(&self, status: &str, body: &str) {
+    fn set_response(&self, status: &str, body: &str) {
         let length = body.len();
-        *self.answer.lock() =
+        *self.response.lock() =
             format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
     }
 
-    fn asked(&self) -> usize {
-        *self.asked.lock()
+    fn request_count(&self) -> usize {
+        *self.request_count.lock()
     }
 
-    fn source(&self) -> Source {
+    fn source(&self) -> JwksSource {
         self.url.parse().expect("loopback")
     }
 }
 
 #[tokio::test]
 async fn an_unknown_key_has_keys_asked_for_but_no_number_of_tokens_has_them_asked_for_often() {
-    let publisher = Publisher::start().await;
+    let publisher = JwksServer::start().await;
     publisher.publish(std::slice::from_ref(&ED.public));
     let (auth, store) = (auth(options(publisher.source())), MemoryStore::default());
-    let ask = async |token: String| auth.identify(&store, &token, NOW).await;
+    let ask = async |token: String| auth.authenticate(&store, &token, NOW).await;
     assert!(ask(sign(&ED, Some("ed"), json!({}))).await.is_ok());
-    assert_eq!(publisher.asked(), 1);
+    assert_eq!(publisher.request_count(), 1);
     for number in 0..50 {
         let token = sign(&EC, Some(&format!("unknown-{number}")), json!({}));
-        assert_eq!(ask(token).await, Err(NOT_VALID));
+        assert_eq!(ask(token).await, Err(TOKEN_NOT_VALID));
     }
-    assert_eq!(publisher.asked(), 1, "not again so soon");
+    assert_eq!(publisher.request_count(), 1, "not again so soon");
     publisher.publish(&all_keys());
-    assert_eq!(ask(sign(&EC, Some("ec"), json!({}))).await, Err(NOT_VALID));
-    *auth.0.foreign.issuers[0].asked.lock().await = None;
+    assert_eq!(
+        ask(sign(&EC, Some("ec"), json!({}))).await,
+        Err(TOKEN_NOT_VALID)
+    );
+    *auth.0.external_tokens.issuers[0]
+        .keys_requested_at
+        .lock()
+        .await = None;
     assert!(
         ask(sign(&EC, Some("ec"), json!({}))).await.is_ok(),
         "a new key is had"
     );
-    assert_eq!(publisher.asked(), 2);
+    assert_eq!(publisher.request_count(), 2);
 }
 
 #[tokio::test]
 async fn the_last_good_keys_hold_while_there_are_no_others() {
-    let publisher = Publisher::start().await;
+    let publisher = JwksServer::start().await;
     let (auth, store) = (auth(options(publisher.source())), MemoryStore::default());
     let token = sign(&ED, Some("ed"), json!({}));
-    publisher.say("500 Internal Server Error", "");
+    publisher.set_response("500 Internal Server Error", "");
     assert_eq!(
-        auth.identify(&store, &token, NOW).await,
+        auth.authenticate(&store, &token, NOW).await,
         Err(Error::Unavailable),
         "nobody can tell"
     );
-    let issuer = &auth.0.foreign.issuers[0];
+    let issuer = &auth.0.external_tokens.issuers[0];
     publisher.publish(std::slice::from_ref(&ED.public));
-    issuer.ask().await;
-    assert!(auth.identify(&store, &token, NOW).await.is_ok());
+    issuer.reload_keys().await;
+    assert!(auth.authenticate(&store, &token, NOW).await.is_ok());
     let huge = format!("{{\"keys\": [], \"x\": \"{}\"}}", "x".repeat(300_000));
     for (status, body) in [
         ("503 Service Unavailable", ""),
@@ -634,15 +659,18 @@ async fn the_last_good_keys_hold_while_there_are_no_others() {
         ("200 OK", "{\"keys\": []}"),
         ("200 OK", huge.as_str()),
     ] {
-        publisher.say(status, body);
-        let before = publisher.asked();
-        issuer.ask().await;
+        publisher.set_response(status, body);
+        let before = publisher.request_count();
+        issuer.reload_keys().await;
         assert_eq!(
-            publisher.asked(),
+            publisher.request_count(),
             before + 1,
             "{status}: one request, no redirect"
         );
-        assert!(auth.identify(&store, &token, NOW).await.is_ok(), "{status}");
+        assert!(
+            auth.authenticate(&store, &token, NOW).await.is_ok(),
+            "{status}"
+        );
     }
 }
 
@@ -655,7 +683,7 @@ fn keys_are_had_encrypted_or_from_this_machine() {
         "http://localhost/x",
         "/etc/jwks.json",
     ] {
-        assert!(good.parse::<Source>().is_ok(), "{good}");
+        assert!(good.parse::<JwksSource>().is_ok(), "{good}");
     }
     for bad in [
         "",
@@ -666,6 +694,6 @@ fn keys_are_had_encrypted_or_from_this_machine() {
         "https://user:pw@host.example/x",
         "https://",
     ] {
-        assert!(bad.parse::<Source>().is_err(), "{bad}");
+        assert!(bad.parse::<JwksSource>().is_err(), "{bad}");
     }
 }

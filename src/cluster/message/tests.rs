@@ -9,7 +9,10 @@ use crate::raid::Refusal;
 use crate::store::OpHash;
 
 fn seal(secret: u8, lineage: &str) -> Seal {
-    Seal::new(&Secret::new([secret; 32]).expect("long enough"), lineage)
+    Seal::new(
+        &AuthSecret::new([secret; 32]).expect("long enough"),
+        lineage,
+    )
 }
 
 fn channel() -> Channel {
@@ -222,7 +225,7 @@ fn errors_arrive_as_they_were_or_as_one_that_may_be_tried_again() {
 
 #[test]
 fn while_the_secret_is_changed_both_are_believed() {
-    let secret = |byte| Secret::new([byte; 32]).expect("long enough");
+    let secret = |byte| AuthSecret::new([byte; 32]).expect("long enough");
     let (old, new) = (seal(1, "a"), seal(2, "a"));
     let (before, after) = (
         old.clone().accepting(Some(&secret(2)), "a"),

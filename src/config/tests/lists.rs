@@ -104,8 +104,11 @@ fn webhook_endpoints_are_listed_and_their_secrets_not_shown() {
     let [endpoint] = effective.config.webhooks.endpoints.as_slice() else {
         panic!("one")
     };
-    assert_eq!((endpoint.name.as_str(), endpoint.kinds.len()), ("app", 1));
-    assert!(endpoint.previous_key.is_some());
+    assert_eq!(
+        (endpoint.name.as_str(), endpoint.event_kinds.len()),
+        ("app", 1)
+    );
+    assert!(endpoint.previous_signing_key.is_some());
     for shown in [effective.to_string(), format!("{:?}", effective.config)] {
         assert!(
             !shown.contains("MfKQ9r8G") && shown.contains("redacted"),
@@ -114,7 +117,7 @@ fn webhook_endpoints_are_listed_and_their_secrets_not_shown() {
     }
     let value = format!("[{{name=\"app\",url=\"http://127.0.0.1:9/x\",secret=\"{HOOK_SECRET}\"}}]");
     let from_environment = with_env(&[("RAIDHALL__WEBHOOKS__ENDPOINTS", value.as_str())]);
-    assert_eq!(from_environment.webhooks.endpoints[0].kinds.len(), 5);
+    assert_eq!(from_environment.webhooks.endpoints[0].event_kinds.len(), 5);
 }
 
 #[test]

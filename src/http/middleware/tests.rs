@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
-use crate::http::body::Body as Fields;
-use crate::http::origins::Origins;
+use crate::http::body::JsonBody as Fields;
+use crate::http::origins::OriginPolicy;
 use crate::http::readiness::Readiness;
 use crate::http::routes::{health, web_app};
 use crate::limits::rate::Exceeded;
@@ -21,7 +21,7 @@ async fn echo(Fields(map): Fields) -> Json<Value> {
     Json(map.into())
 }
 
-async fn store_is_down() -> Failure {
+async fn store_is_down() -> ErrorResponse {
     StoreError::Unavailable {
         operation: "look",
         source: anyhow::anyhow!("password=hunter2"),
@@ -33,7 +33,7 @@ async fn panics() {
     panic!("on purpose");
 }
 
-async fn too_often() -> Failure {
+async fn too_often() -> ErrorResponse {
     Exceeded {
         limit: 60,
         retry_after: Duration::from_millis(1001),
@@ -57,11 +57,11 @@ fn app() -> Router {
         .merge(web_app::routes("ws://localhost/api/v1/ws"));
     let options = Options {
         ws_url: "ws://localhost/api/v1/ws".into(),
-        body_bytes: 1024,
+        body_bytes_max: 1024,
         body_timeout: SECOND * 10,
         request_timeout: SECOND * 15,
-        allowed_origins: Origins::new(|origin| origin == "https://play.example"),
-        trusted_proxies: Proxies::new(vec!["10.0.0.0/8".parse().expect("a network")]),
+        allowed_origins: OriginPolicy::new(|origin| origin == "https://play.example"),
+        trusted_proxies: TrustedProxies::new(vec!["10.0.0.0/8".parse().expect("a network")]),
         guest_signins_per_minute: 1,
         invite_guesses_per_minute: 1,
         commands_per_second: 1,
@@ -69,7 +69,7 @@ fn app() -> Router {
         rest_writes_per_minute: 1,
         shared_limits: None,
     };
-    around(routes, &options)
+    apply_middleware(routes, &options)
 }
 
 /// Calls `method path` with these headers and body; gives the answer and its body as text.
@@ -306,7 +306,7 @@ async fn the_client_is_found_behind_the_proxy() {
     let mut request = Request::builder()
         .uri("/address")
         .header("x-forwarded-for", "203.0.113.9");
-    request = request.extension(Peer("10.0.0.1:1234".parse().expect("an address")));
+    request = request.extension(PeerAddress("10.0.0.1:1234".parse().expect("an address")));
     let response = app()
         .oneshot(request.body(axum::body::Body::empty()).expect("a request"))
         .await

@@ -10,53 +10,53 @@ use raidhall_protocol::admin::SignedOut;
 use raidhall_protocol::rest::{Data, Profile, TokenPair};
 use raidhall_protocol::server::PlayerRef;
 
-use crate::auth::{BANNED, RefreshError, guest_name};
+use crate::auth::{BANNED, RefreshError, validate_player_name};
 use crate::error::Error;
-use crate::http::authentication::{Gate, Signed};
-use crate::http::body::Body;
-use crate::http::error_response::Failure;
-use crate::http::limits::Limits;
-use crate::http::rate_limit_headers::Tally;
+use crate::http::authentication::{Authenticated, Authenticator};
+use crate::http::body::JsonBody;
+use crate::http::error_response::ErrorResponse;
+use crate::http::limits::RateLimits;
+use crate::http::rate_limit_headers::RateLimitHeaders;
 use crate::net::client_address::ClientAddress;
 use crate::store::Store;
 
 #[derive(Clone)]
-pub(in crate::http) struct Accounts {
-    pub(in crate::http) gate: Gate,
+pub(in crate::http) struct AccountApi {
+    pub(in crate::http) gate: Authenticator,
     pub(in crate::http) store: Arc<dyn Store>,
-    pub(in crate::http) limits: Arc<Limits>,
+    pub(in crate::http) limits: Arc<RateLimits>,
 }
 
-pub(in crate::http) fn routes(accounts: Accounts) -> Router {
+pub(in crate::http) fn routes(accounts: AccountApi) -> Router {
     Router::new()
-        .route("/api/v1/auth/guest", post(guest))
-        .route("/api/v1/auth/refresh", post(refresh))
+        .route("/api/v1/auth/guest", post(sign_in_guest))
+        .route("/api/v1/auth/refresh", post(refresh_tokens))
         .route("/api/v1/auth/sign-out", post(sign_out))
-        .route("/api/v1/me", get(me))
+        .route("/api/v1/me", get(show_profile))
         .with_state(accounts)
 }
 
-async fn guest(
-    State(Accounts {
+async fn sign_in_guest(
+    State(AccountApi {
         gate,
         store,
         limits,
-    }): State<Accounts>,
+    }): State<AccountApi>,
     from: ClientAddress,
-    tally: Tally,
-    body: Body,
-) -> Result<(StatusCode, Json<Data<TokenPair>>), Failure> {
-    if !gate.auth.guests_welcome() {
+    tally: RateLimitHeaders,
+    body: JsonBody,
+) -> Result<(StatusCode, Json<Data<TokenPair>>), ErrorResponse> {
+    if !gate.auth.can_guests_sign_in() {
         return Err(Error::Forbidden("Guests cannot sign in here").into());
     }
     let name = body.read(|fields| {
         let text = fields.text("name")?;
-        guest_name(&text)
+        validate_player_name(&text)
             .map(str::to_owned)
             .map_err(|must| fields.fault("name", must))
             .ok()
     })?;
-    limits.guest(from, &tally).await?;
+    limits.charge_sign_in(from, &tally).await?;
     let Profile { id, name, .. } = store.create_player(&name).await?;
     let data = gate
         .auth
@@ -65,18 +65,18 @@ async fn guest(
     Ok((StatusCode::CREATED, Json(Data { data })))
 }
 
-async fn refresh(
-    State(Accounts {
+async fn refresh_tokens(
+    State(AccountApi {
         gate,
         store,
         limits,
-    }): State<Accounts>,
+    }): State<AccountApi>,
     from: ClientAddress,
-    tally: Tally,
-    body: Body,
-) -> Result<Json<Data<TokenPair>>, Failure> {
+    tally: RateLimitHeaders,
+    body: JsonBody,
+) -> Result<Json<Data<TokenPair>>, ErrorResponse> {
     let token = body.read(|fields| fields.text("refresh_token"))?;
-    limits.refresh(from, &tally).await?;
+    limits.charge_refresh(from, &tally).await?;
     match gate.auth.refresh(&*store, &token, gate.clock.now()).await {
         Ok(data) => Ok(Json(Data { data })),
         Err(RefreshError::Store(error)) => Err(error.into()),
@@ -92,9 +92,9 @@ async fn refresh(
 }
 
 async fn sign_out(
-    State(Accounts { gate, store, .. }): State<Accounts>,
-    signed: Signed,
-) -> Result<Json<Data<SignedOut>>, Failure> {
+    State(AccountApi { gate, store, .. }): State<AccountApi>,
+    signed: Authenticated,
+) -> Result<Json<Data<SignedOut>>, ErrorResponse> {
     let family = signed.0.family.ok_or(Error::Forbidden(
         "This token belongs to no sign-in; it ends by itself",
     ))?;
@@ -104,17 +104,17 @@ async fn sign_out(
     }))
 }
 
-async fn me(
-    State(accounts): State<Accounts>,
-    signed: Signed,
-) -> Result<Json<Data<Profile>>, Failure> {
+async fn show_profile(
+    State(accounts): State<AccountApi>,
+    signed: Authenticated,
+) -> Result<Json<Data<Profile>>, ErrorResponse> {
     let profile = accounts.store.player(signed.player()?.id).await?;
     let data = profile.ok_or(Error::NotFound("There is no such player"))?;
     Ok(Json(Data { data }))
 }
 
-impl FromRef<Accounts> for Gate {
-    fn from_ref(accounts: &Accounts) -> Gate {
+impl FromRef<AccountApi> for Authenticator {
+    fn from_ref(accounts: &AccountApi) -> Authenticator {
         accounts.gate.clone()
     }
 }

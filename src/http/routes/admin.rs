@@ -15,62 +15,62 @@ use serde_json::json;
 
 use crate::error::Error;
 use crate::http::audited::Operator;
-use crate::http::authentication::Gate;
-use crate::http::body::Body;
-use crate::http::error_response::Failure;
+use crate::http::authentication::Authenticator;
+use crate::http::body::JsonBody;
+use crate::http::error_response::ErrorResponse;
 use crate::http::idempotency;
 use crate::http::query::Query;
-use crate::http::routes::raids::{RaidPath, page_of, summary};
+use crate::http::routes::raids::{RaidPath, list_member_raids, raid_summary};
 use crate::raid;
 use crate::session::{Ack, Sessions};
 use crate::store::audit::AuditRow;
 use crate::store::{self, InstanceRow, OpHash, PlayerLookup, PlayerRow, RaidLookup, Store};
 
-const NO_PLAYER: Error = Error::NotFound("There is no such player");
+const PLAYER_NOT_FOUND: Error = Error::NotFound("There is no such player");
 
 /// What the operators' doors share.
 #[derive(Clone)]
-pub(in crate::http) struct Admin {
-    pub(in crate::http) gate: Gate,
+pub(in crate::http) struct AdminApi {
+    pub(in crate::http) gate: Authenticator,
     pub(in crate::http) store: Arc<dyn Store>,
     pub(in crate::http) sessions: Sessions,
 }
 
-pub(in crate::http) fn routes(admin: Admin) -> Router {
+pub(in crate::http) fn routes(admin: AdminApi) -> Router {
     Router::new()
-        .route("/api/v1/admin/players", get(players))
+        .route("/api/v1/admin/players", get(find_players))
         .route("/api/v1/admin/players/{id}/ban", post(ban).delete(unban))
         .route("/api/v1/admin/players/{id}/disconnect", post(disconnect))
-        .route("/api/v1/admin/players/{id}/raids", get(raids_of))
-        .route("/api/v1/admin/bans", get(bans))
-        .route("/api/v1/admin/raids", get(raids))
-        .route("/api/v1/admin/raids/{id}/end", post(end))
-        .route("/api/v1/admin/instances", get(instances))
-        .route("/api/v1/admin/audit", get(audit))
+        .route("/api/v1/admin/players/{id}/raids", get(list_player_raids))
+        .route("/api/v1/admin/bans", get(list_bans))
+        .route("/api/v1/admin/raids", get(find_raids))
+        .route("/api/v1/admin/raids/{id}/end", post(end_raid))
+        .route("/api/v1/admin/instances", get(list_instances))
+        .route("/api/v1/admin/audit", get(list_audit_entries))
         .with_state(admin)
 }
 
 async fn ban(
-    State(admin): State<Admin>,
+    State(admin): State<AdminApi>,
     Operator(by): Operator,
     PlayerPath(player): PlayerPath,
-    body: Body,
-) -> Result<Json<Data<Standing>>, Failure> {
+    body: JsonBody,
+) -> Result<Json<Data<Standing>>, ErrorResponse> {
     let reason = body.read(|fields| {
         let text = fields.text("reason")?;
-        reason(&text)
+        parse_ban_reason(&text)
             .map_err(|must| fields.fault("reason", must))
             .ok()
     })?;
-    let deed = by.deed(
+    let deed = by.audit_entry(
         "ban",
         format!("player {player}"),
         json!({ "reason": reason }),
     );
     if !admin.store.ban(player, &reason, &deed).await? {
-        return Err(NO_PLAYER.into());
+        return Err(PLAYER_NOT_FOUND.into());
     }
-    admin.gate.auth.look_again();
+    admin.gate.auth.request_revocation_poll();
     Ok(Json(Data {
         data: Standing {
             player,
@@ -80,15 +80,15 @@ async fn ban(
 }
 
 async fn unban(
-    State(admin): State<Admin>,
+    State(admin): State<AdminApi>,
     Operator(by): Operator,
     PlayerPath(player): PlayerPath,
-) -> Result<Json<Data<Standing>>, Failure> {
-    let deed = by.deed("unban", format!("player {player}"), json!({}));
+) -> Result<Json<Data<Standing>>, ErrorResponse> {
+    let deed = by.audit_entry("unban", format!("player {player}"), json!({}));
     if !admin.store.unban(player, &deed).await? {
         return Err(Error::NotFound("This player is not banned").into());
     }
-    admin.gate.auth.look_again();
+    admin.gate.auth.request_revocation_poll();
     Ok(Json(Data {
         data: Standing {
             player,
@@ -98,25 +98,25 @@ async fn unban(
 }
 
 async fn disconnect(
-    State(admin): State<Admin>,
+    State(admin): State<AdminApi>,
     Operator(by): Operator,
     PlayerPath(player): PlayerPath,
-) -> Result<Json<Data<Disconnected>>, Failure> {
-    let deed = by.deed("disconnect", format!("player {player}"), json!({}));
+) -> Result<Json<Data<Disconnected>>, ErrorResponse> {
+    let deed = by.audit_entry("disconnect", format!("player {player}"), json!({}));
     if !admin.store.disconnect(player, &deed).await? {
-        return Err(NO_PLAYER.into());
+        return Err(PLAYER_NOT_FOUND.into());
     }
-    admin.gate.auth.look_again();
+    admin.gate.auth.request_revocation_poll();
     Ok(Json(Data {
         data: Disconnected { player },
     }))
 }
 
-async fn bans(
-    State(admin): State<Admin>,
+async fn list_bans(
+    State(admin): State<AdminApi>,
     _operator: Operator,
     mut query: Query,
-) -> Result<Json<Data<Vec<Ban>>>, Failure> {
+) -> Result<Json<Data<Vec<Ban>>>, ErrorResponse> {
     let (after, limit) = (query.after(), query.limit());
     query.finish()?;
     let after = PlayerId::try_from(after.0).ok();
@@ -137,11 +137,11 @@ async fn bans(
     }))
 }
 
-async fn players(
-    State(admin): State<Admin>,
+async fn find_players(
+    State(admin): State<AdminApi>,
     _operator: Operator,
     mut query: Query,
-) -> Result<Json<Data<Vec<PlayerView>>>, Failure> {
+) -> Result<Json<Data<Vec<PlayerView>>>, ErrorResponse> {
     let (id, external_id, name) = (
         query.id("id"),
         query.text("external_id"),
@@ -166,7 +166,7 @@ async fn players(
                 .is_none_or(|id| row.external_id.as_ref() == Some(id))
                 && name
                     .as_ref()
-                    .is_none_or(|name| begins(&row.profile.name, name))
+                    .is_none_or(|name| starts_with_ignoring_case(&row.profile.name, name))
         });
     }
     let shown = |PlayerRow {
@@ -183,11 +183,11 @@ async fn players(
     }))
 }
 
-async fn raids(
-    State(admin): State<Admin>,
+async fn find_raids(
+    State(admin): State<AdminApi>,
     _operator: Operator,
     mut query: Query,
-) -> Result<Json<Data<Vec<RaidSummary>>>, Failure> {
+) -> Result<Json<Data<Vec<RaidSummary>>>, ErrorResponse> {
     let (id, code, title) = (
         query.id("id"),
         query.text("invite_code"),
@@ -211,32 +211,34 @@ async fn raids(
     if !matches!(lookup, RaidLookup::Title(_)) {
         rows.retain(|row| {
             code.as_ref().is_none_or(|code| row.invite_code == *code)
-                && title.as_ref().is_none_or(|title| begins(&row.title, title))
+                && title
+                    .as_ref()
+                    .is_none_or(|title| starts_with_ignoring_case(&row.title, title))
         });
     }
     Ok(Json(Data {
-        data: rows.into_iter().map(summary).collect(),
+        data: rows.into_iter().map(raid_summary).collect(),
     }))
 }
 
 /// The raids that a player is a member of, newest first.
-async fn raids_of(
-    State(admin): State<Admin>,
+async fn list_player_raids(
+    State(admin): State<AdminApi>,
     _operator: Operator,
     PlayerPath(player): PlayerPath,
     query: Query,
-) -> Result<Json<Page<RaidSummary>>, Failure> {
-    page_of(&*admin.store, player, query).await
+) -> Result<Json<Page<RaidSummary>>, ErrorResponse> {
+    list_member_raids(&*admin.store, player, query).await
 }
 
-async fn end(
-    State(admin): State<Admin>,
+async fn end_raid(
+    State(admin): State<AdminApi>,
     Operator(by): Operator,
     RaidPath(raid): RaidPath,
     headers: HeaderMap,
-) -> Result<Json<Data<CommandResult>>, Failure> {
-    let key = idempotency::key(&headers).map_err(|fault| Failure::invalid(vec![fault]))?;
-    let op = key.map(|key| OpHash::new(&by.signed.0.subject, &key));
+) -> Result<Json<Data<CommandResult>>, ErrorResponse> {
+    let key = idempotency::key(&headers).map_err(|fault| ErrorResponse::invalid(vec![fault]))?;
+    let op = key.map(|key| OpHash::new(&by.authenticated.0.subject, &key));
     by.record(&*admin.store, "end_raid", format!("raid {raid}"), json!({}))
         .await?;
     let Ack { seq, duplicate } = admin
@@ -248,10 +250,10 @@ async fn end(
     }))
 }
 
-async fn instances(
-    State(admin): State<Admin>,
+async fn list_instances(
+    State(admin): State<AdminApi>,
     _operator: Operator,
-) -> Result<Json<Data<Vec<InstanceView>>>, Failure> {
+) -> Result<Json<Data<Vec<InstanceView>>>, ErrorResponse> {
     let rows = admin.store.instances().await?;
     let shown = |InstanceRow {
                      id,
@@ -271,11 +273,11 @@ async fn instances(
     }))
 }
 
-async fn audit(
-    State(admin): State<Admin>,
+async fn list_audit_entries(
+    State(admin): State<AdminApi>,
     _operator: Operator,
     mut query: Query,
-) -> Result<Json<Data<Vec<AuditEntry>>>, Failure> {
+) -> Result<Json<Data<Vec<AuditEntry>>>, ErrorResponse> {
     let (after, limit) = (query.after(), query.limit());
     query.finish()?;
     let rows = admin.store.audit_entries(after.0, limit).await?;
@@ -302,11 +304,11 @@ async fn audit(
 }
 
 /// How the database compares: without case.
-fn begins(text: &str, beginning: &str) -> bool {
+fn starts_with_ignoring_case(text: &str, beginning: &str) -> bool {
     text.to_lowercase().starts_with(&beginning.to_lowercase())
 }
 
-fn reason(text: &str) -> Result<String, &'static str> {
+fn parse_ban_reason(text: &str) -> Result<String, &'static str> {
     let text = text.trim();
     if !(1..=REASON_CHARS_MAX).contains(&text.chars().count()) {
         return Err("must have 1 to 500 characters");
@@ -321,17 +323,17 @@ fn reason(text: &str) -> Result<String, &'static str> {
 pub(in crate::http) struct PlayerPath(pub(crate) PlayerId);
 
 impl<S: Send + Sync> FromRequestParts<S> for PlayerPath {
-    type Rejection = Failure;
+    type Rejection = ErrorResponse;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<PlayerPath, Failure> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<PlayerPath, ErrorResponse> {
         let id = Path::<String>::from_request_parts(parts, state).await.ok();
         let id = id.and_then(|Path(id)| PlayerId::try_from(id.parse::<u64>().ok()?).ok());
-        id.map(PlayerPath).ok_or_else(|| NO_PLAYER.into())
+        id.map(PlayerPath).ok_or_else(|| PLAYER_NOT_FOUND.into())
     }
 }
 
-impl FromRef<Admin> for Gate {
-    fn from_ref(admin: &Admin) -> Gate {
+impl FromRef<AdminApi> for Authenticator {
+    fn from_ref(admin: &AdminApi) -> Authenticator {
         admin.gate.clone()
     }
 }

@@ -7,38 +7,38 @@ use raidhall_protocol::rest::{CommandResult, Data};
 use raidhall_protocol::{Command, OpKey};
 
 use crate::auth::Scope;
-use crate::http::audited::Accountable;
-use crate::http::body::Body;
-use crate::http::error_response::Failure;
+use crate::http::audited::Audited;
+use crate::http::body::JsonBody;
+use crate::http::error_response::ErrorResponse;
 use crate::http::idempotency;
-use crate::http::rate_limit_headers::Tally;
-use crate::http::routes::raids::{RaidPath, Raids};
+use crate::http::rate_limit_headers::RateLimitHeaders;
+use crate::http::routes::raids::{RaidApi, RaidPath};
 use crate::raid;
 use crate::session::Ack;
 use crate::store::OpHash;
 
-pub(in crate::http) async fn carry_out(
-    State(raids): State<Raids>,
-    by: Accountable,
+pub(in crate::http) async fn execute_command(
+    State(raids): State<RaidApi>,
+    by: Audited,
     RaidPath(raid): RaidPath,
-    tally: Tally,
+    tally: RateLimitHeaders,
     headers: HeaderMap,
-    body: Body,
-) -> Result<Json<Data<CommandResult>>, Failure> {
-    let (op, command) = read(&headers, &body)?;
-    let signed = &by.signed;
+    body: JsonBody,
+) -> Result<Json<Data<CommandResult>>, ErrorResponse> {
+    let (op, command) = read_command(&headers, &body)?;
+    let signed = &by.authenticated;
     let op = op.map(|op| OpHash::new(&signed.0.subject, &op));
     let command = match signed.0.scope {
         Scope::Service => {
             raids
                 .store
-                .record_audit(&by.of_command(raid, &command))
+                .record_audit(&by.command_audit_entry(raid, &command))
                 .await?;
             raid::RaidCommand::Service { command }
         }
         Scope::Player | Scope::Admin => {
-            let by = signed.acting()?.id;
-            raids.limits.command(by, &tally).await?;
+            let by = signed.acting_player()?.id;
+            raids.limits.charge_command(by, &tally).await?;
             raid::RaidCommand::Player { by, command }
         }
     };
@@ -49,7 +49,10 @@ pub(in crate::http) async fn carry_out(
 }
 
 /// The command and its key: the body's, else the header's. Faults of both are told together.
-fn read(headers: &HeaderMap, body: &Body) -> Result<(Option<OpKey>, Command), Failure> {
+fn read_command(
+    headers: &HeaderMap,
+    body: &JsonBody,
+) -> Result<(Option<OpKey>, Command), ErrorResponse> {
     body.read(|fields| {
         let header = idempotency::key(headers)
             .map_err(|fault| fields.fault(&fault.field, fault.message))
@@ -75,10 +78,10 @@ mod tests {
             .collect()
     }
 
-    fn parse(key: &'static str, body: Value) -> Result<(Option<OpKey>, Command), Failure> {
-        read(
+    fn parse(key: &'static str, body: Value) -> Result<(Option<OpKey>, Command), ErrorResponse> {
+        read_command(
             &headers(key),
-            &Body(body.as_object().expect("a map").clone()),
+            &JsonBody(body.as_object().expect("a map").clone()),
         )
     }
 

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY};
 
-use crate::http::static_files::Asset;
+use crate::http::static_files::StaticFile;
 
 /// Runs our scripts and no others. Swagger UI shows its icons as `data:`, and sets styles of elements by script, which a
 /// policy does not count as inline.
@@ -13,12 +13,12 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 pub(in crate::http) fn routes() -> Router {
-    let page = Asset::new(
+    let page = StaticFile::new(
         "text/html; charset=utf-8",
         include_bytes!("../../page/docs/index.html"),
     )
-    .with(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY))
-    .with(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    .with_header(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY))
+    .with_header(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     let viewer = include_bytes!("../../page/docs/swagger-ui-bundle.js.gz");
     let style = include_bytes!("../../page/docs/swagger-ui.css.gz");
     let start = include_bytes!("../../page/docs/start.js");
@@ -27,10 +27,13 @@ pub(in crate::http) fn routes() -> Router {
         include_bytes!("../../../protocol/asyncapi.json"),
     );
     Router::new()
-        .merge(Asset::new("application/json", openapi).at("/api/openapi.json"))
-        .merge(Asset::new("application/json", asyncapi).at("/api/asyncapi.json"))
-        .merge(page.at("/docs"))
-        .merge(Asset::new(JAVASCRIPT, start).at("/docs/start.js"))
-        .merge(Asset::gzipped(JAVASCRIPT, viewer).at("/docs/swagger-ui-bundle.js"))
-        .merge(Asset::gzipped("text/css; charset=utf-8", style).at("/docs/swagger-ui.css"))
+        .merge(StaticFile::new("application/json", openapi).into_router("/api/openapi.json"))
+        .merge(StaticFile::new("application/json", asyncapi).into_router("/api/asyncapi.json"))
+        .merge(page.into_router("/docs"))
+        .merge(StaticFile::new(JAVASCRIPT, start).into_router("/docs/start.js"))
+        .merge(StaticFile::gzipped(JAVASCRIPT, viewer).into_router("/docs/swagger-ui-bundle.js"))
+        .merge(
+            StaticFile::gzipped("text/css; charset=utf-8", style)
+                .into_router("/docs/swagger-ui.css"),
+        )
 }

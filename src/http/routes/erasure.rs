@@ -15,34 +15,34 @@ use tokio::sync::Notify;
 
 use crate::auth::Scope;
 use crate::error::Error;
-use crate::http::audited::Accountable;
-use crate::http::authentication::Gate;
-use crate::http::error_response::Failure;
+use crate::http::audited::Audited;
+use crate::http::authentication::Authenticator;
+use crate::http::error_response::ErrorResponse;
 use crate::http::routes::admin::PlayerPath;
-use crate::http::routes::host_app::NO_PLAYER;
+use crate::http::routes::host_app::PLAYER_NOT_FOUND;
 use crate::raid::erasure;
 use crate::store::Store;
 
 #[derive(Clone)]
-pub(in crate::http) struct Erasing {
-    pub(in crate::http) gate: Gate,
+pub(in crate::http) struct ErasureApi {
+    pub(in crate::http) gate: Authenticator,
     pub(in crate::http) store: Arc<dyn Store>,
     /// Wakes whoever goes through the raids.
-    pub(in crate::http) closed: Arc<Notify>,
+    pub(in crate::http) erasure_requested: Arc<Notify>,
 }
 
-pub(in crate::http) fn routes(erasing: Erasing) -> Router {
+pub(in crate::http) fn routes(erasing: ErasureApi) -> Router {
     Router::new()
-        .route("/api/v1/me", delete(me))
-        .route("/api/v1/players/{id}", delete(player))
+        .route("/api/v1/me", delete(erase_self))
+        .route("/api/v1/players/{id}", delete(erase_player))
         .with_state(erasing)
 }
 
-type Answer = Result<(StatusCode, Json<Data<Erased>>), Failure>;
+type ErasureResult = Result<(StatusCode, Json<Data<Erased>>), ErrorResponse>;
 
-async fn me(State(erasing): State<Erasing>, by: Accountable) -> Answer {
-    let player = match by.signed.0.scope {
-        Scope::Player => by.signed.player()?.id,
+async fn erase_self(State(erasing): State<ErasureApi>, by: Audited) -> ErasureResult {
+    let player = match by.authenticated.0.scope {
+        Scope::Player => by.authenticated.player()?.id,
         Scope::Service | Scope::Admin => {
             return Err(Error::Forbidden("Only a player may do this").into());
         }
@@ -50,12 +50,12 @@ async fn me(State(erasing): State<Erasing>, by: Accountable) -> Answer {
     erasing.erase(player, &by).await
 }
 
-async fn player(
-    State(erasing): State<Erasing>,
-    by: Accountable,
+async fn erase_player(
+    State(erasing): State<ErasureApi>,
+    by: Audited,
     PlayerPath(player): PlayerPath,
-) -> Answer {
-    match by.signed.0.scope {
+) -> ErasureResult {
+    match by.authenticated.0.scope {
         Scope::Service | Scope::Admin => erasing.erase(player, &by).await,
         Scope::Player => {
             Err(Error::Forbidden("Only the host app's backend and operators may do this").into())
@@ -63,18 +63,18 @@ async fn player(
     }
 }
 
-impl Erasing {
-    async fn erase(&self, player: PlayerId, by: &Accountable) -> Answer {
-        let deed = by.deed("erase", format!("player {player}"), json!({}));
+impl ErasureApi {
+    async fn erase(&self, player: PlayerId, by: &Audited) -> ErasureResult {
+        let deed = by.audit_entry("erase", format!("player {player}"), json!({}));
         if !self
             .store
             .begin_erasure(player, erasure::ERASED_TEXT, &deed)
             .await?
         {
-            return Err(NO_PLAYER.into());
+            return Err(PLAYER_NOT_FOUND.into());
         }
-        self.gate.auth.look_again();
-        self.closed.notify_one();
+        self.gate.auth.request_revocation_poll();
+        self.erasure_requested.notify_one();
         Ok((
             StatusCode::ACCEPTED,
             Json(Data {
@@ -87,8 +87,8 @@ impl Erasing {
     }
 }
 
-impl FromRef<Erasing> for Gate {
-    fn from_ref(erasing: &Erasing) -> Gate {
+impl FromRef<ErasureApi> for Authenticator {
+    fn from_ref(erasing: &ErasureApi) -> Authenticator {
         erasing.gate.clone()
     }
 }

@@ -18,38 +18,44 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use crate::error::Error;
-use crate::http::authentication::{Gate, Signed};
-use crate::http::error_response::Failure;
-use crate::http::routes::accounts::Accounts;
+use crate::http::authentication::{Authenticated, Authenticator};
+use crate::http::error_response::ErrorResponse;
+use crate::http::routes::accounts::AccountApi;
 use crate::store::{self, Account, Store};
 
 /// Pages read at once for all downloads together, so that they cannot take the database's connections from play. The
 /// others wait; a client that does not read holds nothing up.
-const AT_ONCE: usize = 2;
+const CONCURRENT_PAGES_MAX: usize = 2;
 
 /// Raids, and events of one, that are read at a time.
-const PAGE: u32 = 200;
+const PAGE_ROWS: u32 = 200;
 
 #[derive(Clone)]
-struct Exports {
-    accounts: Accounts,
-    places: Arc<Semaphore>,
+struct ExportApi {
+    accounts: AccountApi,
+    page_permits: Arc<Semaphore>,
 }
 
-pub(in crate::http) fn routes(accounts: Accounts) -> Router {
-    let places = Arc::new(Semaphore::new(AT_ONCE));
+pub(in crate::http) fn routes(accounts: AccountApi) -> Router {
+    let places = Arc::new(Semaphore::new(CONCURRENT_PAGES_MAX));
     Router::new()
         .route("/api/v1/me/export", get(export))
-        .with_state(Exports { accounts, places })
+        .with_state(ExportApi {
+            accounts,
+            page_permits: places,
+        })
 }
 
-impl FromRef<Exports> for Gate {
-    fn from_ref(exports: &Exports) -> Gate {
+impl FromRef<ExportApi> for Authenticator {
+    fn from_ref(exports: &ExportApi) -> Authenticator {
         exports.accounts.gate.clone()
     }
 }
 
-async fn export(State(exports): State<Exports>, signed: Signed) -> Result<Response, Failure> {
+async fn export(
+    State(exports): State<ExportApi>,
+    signed: Authenticated,
+) -> Result<Response, ErrorResponse> {
     let player = signed.player()?.id;
     let store = exports.accounts.store;
     let account = store
@@ -59,11 +65,11 @@ async fn export(State(exports): State<Exports>, signed: Signed) -> Result<Respon
     let download = Download {
         store,
         player,
-        next: Next::Account(account),
-        raids: VecDeque::new(),
-        after: None,
-        some_raid: false,
-        places: exports.places,
+        next_step: ExportStep::Account(account),
+        pending_raids: VecDeque::new(),
+        last_raid: None,
+        has_written_raid: false,
+        page_permits: exports.page_permits,
     };
     let headers = [
         (CONTENT_TYPE, "application/json".to_owned()),
@@ -74,7 +80,7 @@ async fn export(State(exports): State<Exports>, signed: Signed) -> Result<Respon
     ];
     Ok((
         headers,
-        Body::from_stream(try_unfold(download, Download::step)),
+        Body::from_stream(try_unfold(download, Download::next_chunk)),
     )
         .into_response())
 }
@@ -83,91 +89,91 @@ async fn export(State(exports): State<Exports>, signed: Signed) -> Result<Respon
 struct Download {
     store: Arc<dyn Store>,
     player: PlayerId,
-    next: Next,
-    raids: VecDeque<RaidId>,
-    after: Option<RaidId>,
-    some_raid: bool,
-    places: Arc<Semaphore>,
+    next_step: ExportStep,
+    pending_raids: VecDeque<RaidId>,
+    last_raid: Option<RaidId>,
+    has_written_raid: bool,
+    page_permits: Arc<Semaphore>,
 }
 
 /// What is written next.
-enum Next {
+enum ExportStep {
     Account(Account),
     Raids,
-    Events(Own),
-    Nothing,
+    Events(RaidExport),
+    Done,
 }
 
 /// One raid, as far as it has been read.
-struct Own {
+struct RaidExport {
     raid: RaidId,
-    after: Seq,
+    last_seq: Seq,
     title: Option<String>,
-    member: bool,
-    some_event: bool,
+    is_member: bool,
+    has_written_event: bool,
 }
 
 impl Download {
-    async fn step(mut self) -> store::Result<Option<(Bytes, Download)>> {
-        let places = Arc::clone(&self.places);
+    async fn next_chunk(mut self) -> store::Result<Option<(Bytes, Download)>> {
+        let places = Arc::clone(&self.page_permits);
         // It is never closed.
         let _place = places.acquire().await.ok();
-        let text = match std::mem::replace(&mut self.next, Next::Nothing) {
-            Next::Account(account) => {
-                self.next = Next::Raids;
-                beginning(&account)
+        let text = match std::mem::replace(&mut self.next_step, ExportStep::Done) {
+            ExportStep::Account(account) => {
+                self.next_step = ExportStep::Raids;
+                document_head(&account)
             }
-            Next::Raids => self.next_raid().await?,
-            Next::Events(own) => self.events(own).await?,
-            Next::Nothing => return Ok(None),
+            ExportStep::Raids => self.begin_next_raid().await?,
+            ExportStep::Events(own) => self.write_events(own).await?,
+            ExportStep::Done => return Ok(None),
         };
         Ok(Some((text.into(), self)))
     }
 
-    async fn next_raid(&mut self) -> store::Result<String> {
-        if self.raids.is_empty() {
-            self.raids = self
+    async fn begin_next_raid(&mut self) -> store::Result<String> {
+        if self.pending_raids.is_empty() {
+            self.pending_raids = self
                 .store
-                .raids_ever_joined(self.player, self.after, PAGE)
+                .raids_ever_joined(self.player, self.last_raid, PAGE_ROWS)
                 .await?
                 .into();
         }
-        let Some(raid) = self.raids.pop_front() else {
+        let Some(raid) = self.pending_raids.pop_front() else {
             return Ok("]}}\n".to_owned());
         };
-        self.after = Some(raid);
-        let comma = if std::mem::replace(&mut self.some_raid, true) {
+        self.last_raid = Some(raid);
+        let comma = if std::mem::replace(&mut self.has_written_raid, true) {
             ","
         } else {
             ""
         };
-        let own = Own {
+        let own = RaidExport {
             raid,
-            after: Seq::ZERO,
+            last_seq: Seq::ZERO,
             title: None,
-            member: false,
-            some_event: false,
+            is_member: false,
+            has_written_event: false,
         };
-        self.next = Next::Events(own);
+        self.next_step = ExportStep::Events(own);
         Ok(format!("{comma}{{\"id\":{raid},\"events\":["))
     }
 
-    async fn events(&mut self, mut own: Own) -> store::Result<String> {
-        let page = self.store.events(own.raid, own.after, PAGE).await?;
+    async fn write_events(&mut self, mut own: RaidExport) -> store::Result<String> {
+        let page = self.store.events(own.raid, own.last_seq, PAGE_ROWS).await?;
         let Some(last) = page.last() else {
-            self.next = Next::Raids;
+            self.next_step = ExportStep::Raids;
             return Ok(format!(
                 "],\"title\":{},\"member\":{}}}",
                 json!(own.title),
-                own.member
+                own.is_member
             ));
         };
-        own.after = last.seq;
+        own.last_seq = last.seq;
         let mut text = String::new();
         for event in &page {
-            own.note(event, self.player);
-            if concerns(event, self.player) {
-                let comma = if std::mem::replace(&mut own.some_event, true) {
+            own.apply_event(event, self.player);
+            if involves_player(event, self.player) {
+                let comma = if std::mem::replace(&mut own.has_written_event, true) {
                     ","
                 } else {
                     ""
@@ -176,25 +182,25 @@ impl Download {
                 text.push_str(&json!(event).to_string());
             }
         }
-        self.next = Next::Events(own);
+        self.next_step = ExportStep::Events(own);
         Ok(text)
     }
 }
 
-impl Own {
-    fn note(&mut self, event: &Event, player: PlayerId) {
+impl RaidExport {
+    fn apply_event(&mut self, event: &Event, player: PlayerId) {
         match &event.data {
             EventData::RaidCreated { title, .. } => self.title = Some(title.clone()),
             EventData::MemberJoined { player: joined, .. } if *joined == player => {
-                self.member = true
+                self.is_member = true
             }
-            EventData::MemberLeft { player: left, .. } if *left == player => self.member = false,
+            EventData::MemberLeft { player: left, .. } if *left == player => self.is_member = false,
             _ => {}
         }
     }
 }
 
-fn beginning(
+fn document_head(
     Account {
         profile,
         external_id,
@@ -210,7 +216,7 @@ fn beginning(
 }
 
 /// Whether an event is the player's doing, or names them.
-fn concerns(event: &Event, player: PlayerId) -> bool {
+fn involves_player(event: &Event, player: PlayerId) -> bool {
     let named = match &event.data {
         EventData::MemberJoined { player, .. }
         | EventData::MemberLeft { player, .. }

@@ -11,18 +11,18 @@ use crate::http::readiness::Readiness;
 
 pub(in crate::http) fn routes(readiness: Readiness) -> Router {
     Router::new()
-        .route("/healthz", get(alive))
-        .route("/readyz", get(ready))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
         .with_state(readiness)
 }
 
-async fn alive() -> Response {
+async fn healthz() -> Response {
     Json(json!({"status": "ok"})).into_response()
 }
 
-async fn ready(State(readiness): State<Readiness>) -> Response {
+async fn readyz(State(readiness): State<Readiness>) -> Response {
     let report = readiness.report();
-    let status = if report.ready {
+    let status = if report.is_ready {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE

@@ -14,52 +14,52 @@ use raidhall_protocol::rest::{Data, TokenPair};
 use raidhall_protocol::server::PlayerRef;
 use serde_json::json;
 
-use crate::auth::{BANNED, Scope, guest_name};
+use crate::auth::{BANNED, Scope, validate_player_name};
 use crate::error::Error;
-use crate::http::audited::Accountable;
-use crate::http::authentication::Gate;
-use crate::http::body::Body;
-use crate::http::error_response::Failure;
+use crate::http::audited::Audited;
+use crate::http::authentication::Authenticator;
+use crate::http::body::JsonBody;
+use crate::http::error_response::ErrorResponse;
 use crate::http::idempotency;
 use crate::http::query::Query;
 use crate::http::routes::admin::PlayerPath;
-use crate::http::routes::raids::{RaidPath, Raids, Shown};
+use crate::http::routes::raids::{RaidApi, RaidPath, RaidResponse};
 use crate::raid;
 use crate::store::{FeedBatch, FeedCursor, OpHash};
 
 /// Never given out, or of a history that the database has no more.
-const NO_PLACE: Error = Error::NotFound(
+const FEED_CURSOR_NOT_FOUND: Error = Error::NotFound(
     "There is no such place in the feed: after must be a next_cursor of this lineage",
 );
-pub(in crate::http) const NO_PLAYER: Error = Error::NotFound("There is no such player");
+pub(in crate::http) const PLAYER_NOT_FOUND: Error = Error::NotFound("There is no such player");
 
-pub(in crate::http) fn routes(raids: Raids) -> Router {
+pub(in crate::http) fn routes(raids: RaidApi) -> Router {
     Router::new()
-        .route("/api/v1/players", post(admit))
-        .route("/api/v1/players/{id}/tokens", post(tokens))
+        .route("/api/v1/players", post(get_or_create_player))
+        .route("/api/v1/players/{id}/tokens", post(mint_tokens))
         .route("/api/v1/raids/{id}/members", post(add_member))
-        .route("/api/v1/events", get(feed))
+        .route("/api/v1/events", get(read_feed))
         .with_state(raids)
 }
 
 /// The host app's backend: a caller with the `service` scope.
-pub(in crate::http) struct Backend(pub(crate) Accountable);
+pub(in crate::http) struct HostAppBackend(pub(crate) Audited);
 
 /// The player of an id in the host app, made at the first call. Later calls change nothing, the name neither.
-async fn admit(
-    State(raids): State<Raids>,
-    Backend(by): Backend,
-    body: Body,
-) -> Result<Json<Data<HostPlayer>>, Failure> {
+async fn get_or_create_player(
+    State(raids): State<RaidApi>,
+    HostAppBackend(by): HostAppBackend,
+    body: JsonBody,
+) -> Result<Json<Data<HostPlayer>>, ErrorResponse> {
     let (external_id, name) = body.read(|fields| {
         let (id, name) = (fields.text("external_id"), fields.text("name"));
         let id = id.and_then(|id| {
-            external_id(id)
+            parse_external_id(id)
                 .map_err(|must| fields.fault("external_id", must))
                 .ok()
         });
         let name = name.and_then(|name| {
-            guest_name(&name)
+            validate_player_name(&name)
                 .map(str::to_owned)
                 .map_err(|must| fields.fault("name", must))
                 .ok()
@@ -87,12 +87,15 @@ async fn admit(
 }
 
 /// A pair of tokens with which a player's client comes in, as after any sign-in.
-async fn tokens(
-    State(raids): State<Raids>,
-    Backend(by): Backend,
+async fn mint_tokens(
+    State(raids): State<RaidApi>,
+    HostAppBackend(by): HostAppBackend,
     PlayerPath(id): PlayerPath,
-) -> Result<(StatusCode, Json<Data<TokenPair>>), Failure> {
-    let player = raids.player(id).await?.ok_or(NO_PLAYER)?;
+) -> Result<(StatusCode, Json<Data<TokenPair>>), ErrorResponse> {
+    let player = raids
+        .find_unbanned_player(id)
+        .await?
+        .ok_or(PLAYER_NOT_FOUND)?;
     by.record(
         &*raids.store,
         "mint_tokens",
@@ -110,15 +113,18 @@ async fn tokens(
 
 /// Adds a member, as if they had joined; adding twice is the same membership.
 async fn add_member(
-    State(raids): State<Raids>,
-    Backend(by): Backend,
+    State(raids): State<RaidApi>,
+    HostAppBackend(by): HostAppBackend,
     RaidPath(raid): RaidPath,
     headers: HeaderMap,
-    body: Body,
-) -> Result<Shown, Failure> {
-    let key = idempotency::key(&headers).map_err(|fault| Failure::invalid(vec![fault]))?;
+    body: JsonBody,
+) -> Result<RaidResponse, ErrorResponse> {
+    let key = idempotency::key(&headers).map_err(|fault| ErrorResponse::invalid(vec![fault]))?;
     let id = body.read(|fields| fields.id::<PlayerId>("player"))?;
-    let player = raids.player(id).await?.ok_or(NO_PLAYER)?;
+    let player = raids
+        .find_unbanned_player(id)
+        .await?
+        .ok_or(PLAYER_NOT_FOUND)?;
     by.record(
         &*raids.store,
         "add_member",
@@ -126,24 +132,24 @@ async fn add_member(
         json!({ "player": id }),
     )
     .await?;
-    let op = key.map(|key| OpHash::new(&by.signed.0.subject, &key));
+    let op = key.map(|key| OpHash::new(&by.authenticated.0.subject, &key));
     raids
         .sessions
         .execute(raid, raid::RaidCommand::Join { player }, op)
         .await?;
-    raids.show(raid, &by.signed).await
+    raids.raid_view(raid, &by.authenticated).await
 }
 
 /// What has happened in all raids since a place that an earlier call gave, or ever.
-async fn feed(
-    State(raids): State<Raids>,
-    Backend(_): Backend,
+async fn read_feed(
+    State(raids): State<RaidApi>,
+    HostAppBackend(_): HostAppBackend,
     mut query: Query,
-) -> Result<Json<FeedPage>, Failure> {
+) -> Result<Json<FeedPage>, ErrorResponse> {
     let (after, limit) = (query.text("after"), query.limit());
     query.finish()?;
     let after = after
-        .map(|cursor| place(&cursor).ok_or(NO_PLACE))
+        .map(|cursor| decode_feed_cursor(&cursor).ok_or(FEED_CURSOR_NOT_FOUND))
         .transpose()?;
     let (lineage, place) = after.unzip();
     let FeedBatch {
@@ -155,7 +161,7 @@ async fn feed(
         .read_feed(place.unwrap_or_default(), limit)
         .await?;
     if lineage.is_some_and(|lineage| lineage != current) {
-        return Err(NO_PLACE.into());
+        return Err(FEED_CURSOR_NOT_FOUND.into());
     }
     let data = events
         .into_iter()
@@ -163,12 +169,12 @@ async fn feed(
         .collect();
     Ok(Json(FeedPage {
         data,
-        next_cursor: cursor(&current, next),
+        next_cursor: encode_feed_cursor(&current, next),
     }))
 }
 
 /// A place in the feed as text: the lineage first, for it is worth nothing in another.
-fn cursor(lineage: &str, place: FeedCursor) -> String {
+fn encode_feed_cursor(lineage: &str, place: FeedCursor) -> String {
     let numbers = [place.commit, place.raid, place.seq]
         .map(u64::to_be_bytes)
         .concat();
@@ -176,7 +182,7 @@ fn cursor(lineage: &str, place: FeedCursor) -> String {
 }
 
 /// The lineage and the place that a cursor names.
-fn place(cursor: &str) -> Option<(String, FeedCursor)> {
+fn decode_feed_cursor(cursor: &str) -> Option<(String, FeedCursor)> {
     let bytes = BASE64URL_NOPAD.decode(cursor.as_bytes()).ok()?;
     let (numbers, lineage) = bytes.split_at_checked(24)?;
     let number = |index: usize| {
@@ -192,7 +198,7 @@ fn place(cursor: &str) -> Option<(String, FeedCursor)> {
     Some((String::from_utf8(lineage.to_vec()).ok()?, place))
 }
 
-fn external_id(text: String) -> Result<String, &'static str> {
+fn parse_external_id(text: String) -> Result<String, &'static str> {
     let fits = (1..=EXTERNAL_ID_CHARS_MAX).contains(&text.chars().count());
     if !fits {
         return Err("must have 1 to 200 characters");
@@ -205,9 +211,12 @@ fn external_id(text: String) -> Result<String, &'static str> {
     }
 }
 
-impl Raids {
+impl RaidApi {
     /// A player who may come in, by id.
-    pub(in crate::http) async fn player(&self, id: PlayerId) -> Result<Option<PlayerRef>, Failure> {
+    pub(in crate::http) async fn find_unbanned_player(
+        &self,
+        id: PlayerId,
+    ) -> Result<Option<PlayerRef>, ErrorResponse> {
         if self.gate.auth.is_banned(id) {
             return Err(BANNED.into());
         }
@@ -219,16 +228,19 @@ impl Raids {
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Backend
+impl<S: Send + Sync> FromRequestParts<S> for HostAppBackend
 where
-    Gate: FromRef<S>,
+    Authenticator: FromRef<S>,
 {
-    type Rejection = Failure;
+    type Rejection = ErrorResponse;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Backend, Failure> {
-        let accountable = Accountable::from_request_parts(parts, state).await?;
-        match accountable.signed.0.scope {
-            Scope::Service => Ok(Backend(accountable)),
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &S,
+    ) -> Result<HostAppBackend, ErrorResponse> {
+        let accountable = Audited::from_request_parts(parts, state).await?;
+        match accountable.authenticated.0.scope {
+            Scope::Service => Ok(HostAppBackend(accountable)),
             Scope::Player | Scope::Admin => {
                 Err(Error::Forbidden("Only the host app's backend may do this").into())
             }

@@ -7,38 +7,39 @@ use axum::{Json, Router};
 use raidhall_protocol::admin::Linked;
 use raidhall_protocol::rest::{Data, TokenPair};
 
-use crate::auth::{BANNED, Scope, Vouched};
+use crate::auth::{BANNED, ExternalIdentity, Scope};
 use crate::error::Error;
-use crate::http::authentication::Signed;
-use crate::http::body::Body;
-use crate::http::error_response::Failure;
-use crate::http::rate_limit_headers::Tally;
-use crate::http::routes::accounts::Accounts;
+use crate::http::authentication::Authenticated;
+use crate::http::body::JsonBody;
+use crate::http::error_response::ErrorResponse;
+use crate::http::rate_limit_headers::RateLimitHeaders;
+use crate::http::routes::accounts::AccountApi;
 use crate::net::client_address::ClientAddress;
 use crate::store::LinkOutcome;
 
 /// Carries what `init_data` does.
-pub(in crate::http) const INIT_DATA: HeaderName = HeaderName::from_static("x-telegram-init-data");
-const NOT_VALID: Error =
+pub(in crate::http) const X_TELEGRAM_INIT_DATA: HeaderName =
+    HeaderName::from_static("x-telegram-init-data");
+const INIT_DATA_NOT_VALID: Error =
     Error::Unauthenticated("The init data are not valid, too old, or were used before");
 
-pub(in crate::http) fn routes(accounts: Accounts) -> Router {
+pub(in crate::http) fn routes(accounts: AccountApi) -> Router {
     Router::new()
-        .route("/api/v1/auth/telegram", post(telegram))
-        .route("/api/v1/auth/link", post(link))
+        .route("/api/v1/auth/telegram", post(sign_in_telegram))
+        .route("/api/v1/auth/link", post(link_identity))
         .with_state(accounts)
 }
 
 /// What is presented to prove an identity.
-enum Presented {
+enum IdentityProof {
     /// Of a Telegram Mini App.
     InitData(String),
     /// A foreign issuer's.
     Token(String),
 }
 
-impl Presented {
-    const fn field(&self) -> &'static str {
+impl IdentityProof {
+    const fn field_name(&self) -> &'static str {
         match self {
             Self::InitData(_) => "init_data",
             Self::Token(_) => "token",
@@ -46,18 +47,18 @@ impl Presented {
     }
 }
 
-async fn telegram(
-    State(accounts): State<Accounts>,
+async fn sign_in_telegram(
+    State(accounts): State<AccountApi>,
     from: ClientAddress,
-    tally: Tally,
-    presented: Presented,
-) -> Result<Json<Data<TokenPair>>, Failure> {
-    let Presented::InitData(init_data) = presented else {
-        return Err(Failure::field("init_data", "is required"));
+    tally: RateLimitHeaders,
+    presented: IdentityProof,
+) -> Result<Json<Data<TokenPair>>, ErrorResponse> {
+    let IdentityProof::InitData(init_data) = presented else {
+        return Err(ErrorResponse::invalid_field("init_data", "is required"));
     };
-    accounts.limits.guest(from, &tally).await?;
-    let vouched = accounts.telegram_user(&init_data).await?;
-    let Accounts { gate, store, .. } = accounts;
+    accounts.limits.charge_sign_in(from, &tally).await?;
+    let vouched = accounts.redeem_init_data(&init_data).await?;
+    let AccountApi { gate, store, .. } = accounts;
     let player = store
         .find_or_create_by_identity(&vouched.external_id, &vouched.name)
         .await?;
@@ -69,26 +70,26 @@ async fn telegram(
 }
 
 /// The guest becomes whom the identity vouches for; who has played stays who they are.
-async fn link(
-    State(accounts): State<Accounts>,
-    signed: Signed,
+async fn link_identity(
+    State(accounts): State<AccountApi>,
+    signed: Authenticated,
     from: ClientAddress,
-    tally: Tally,
-    presented: Presented,
-) -> Result<Json<Data<Linked>>, Failure> {
+    tally: RateLimitHeaders,
+    presented: IdentityProof,
+) -> Result<Json<Data<Linked>>, ErrorResponse> {
     if signed.0.scope != Scope::Player {
         return Err(Error::Forbidden("Only a player may do this").into());
     }
     let player = signed.player()?.id;
-    accounts.limits.guest(from, &tally).await?;
-    let field = presented.field();
-    let Vouched { external_id, .. } = match presented {
-        Presented::InitData(init_data) => accounts.telegram_user(&init_data).await?,
-        Presented::Token(token) => {
+    accounts.limits.charge_sign_in(from, &tally).await?;
+    let field = presented.field_name();
+    let ExternalIdentity { external_id, .. } = match presented {
+        IdentityProof::InitData(init_data) => accounts.redeem_init_data(&init_data).await?,
+        IdentityProof::Token(token) => {
             let vouched = accounts
                 .gate
                 .auth
-                .vouched(&token, accounts.gate.clock.now())
+                .verify_external_identity(&token, accounts.gate.clock.now())
                 .await;
             vouched.map_err(|error| match error {
                 Error::Unavailable => error,
@@ -105,11 +106,11 @@ async fn link(
                 external_id,
             },
         })),
-        LinkOutcome::Taken => Err(Failure::field(
+        LinkOutcome::Taken => Err(ErrorResponse::invalid_field(
             field,
             "is another player's already; sign in with it",
         )),
-        LinkOutcome::HasAnother => Err(Failure::field(
+        LinkOutcome::HasAnother => Err(ErrorResponse::invalid_field(
             field,
             "cannot be added: this player has an identity already",
         )),
@@ -117,42 +118,42 @@ async fn link(
     }
 }
 
-impl Accounts {
+impl AccountApi {
     /// Whom Telegram vouches for, once.
-    async fn telegram_user(&self, init_data: &str) -> Result<Vouched, Failure> {
+    async fn redeem_init_data(&self, init_data: &str) -> Result<ExternalIdentity, ErrorResponse> {
         let auth = &self.gate.auth;
-        if !auth.telegram_welcome() {
+        if !auth.can_telegram_users_sign_in() {
             return Err(Error::Forbidden("Users of Telegram cannot sign in here").into());
         }
         let user = auth
-            .telegram_user(init_data, self.gate.clock.now())
-            .ok_or(NOT_VALID)?;
-        if !self.store.consume_proof(user.proof, user.remember).await? {
-            return Err(NOT_VALID.into());
+            .verify_init_data(init_data, self.gate.clock.now())
+            .ok_or(INIT_DATA_NOT_VALID)?;
+        if !self.store.consume_proof(user.proof, user.proof_ttl).await? {
+            return Err(INIT_DATA_NOT_VALID.into());
         }
-        Ok(user.vouched)
+        Ok(user.identity)
     }
 }
 
-impl<S: Send + Sync> FromRequest<S> for Presented {
-    type Rejection = Failure;
+impl<S: Send + Sync> FromRequest<S> for IdentityProof {
+    type Rejection = ErrorResponse;
 
-    async fn from_request(request: Request, state: &S) -> Result<Presented, Failure> {
-        if let Some(value) = request.headers().get(INIT_DATA) {
+    async fn from_request(request: Request, state: &S) -> Result<IdentityProof, ErrorResponse> {
+        if let Some(value) = request.headers().get(X_TELEGRAM_INIT_DATA) {
             let text = value
                 .to_str()
-                .map_err(|_| Failure::malformed("X-Telegram-Init-Data is not text"))?;
-            return Ok(Presented::InitData(text.to_owned()));
+                .map_err(|_| ErrorResponse::malformed("X-Telegram-Init-Data is not text"))?;
+            return Ok(IdentityProof::InitData(text.to_owned()));
         }
-        let body = Body::from_request(request, state).await?;
+        let body = JsonBody::from_request(request, state).await?;
         body.read(|fields| {
             let (token, init_data) = (
                 fields.optional_text("token")?,
                 fields.optional_text("init_data")?,
             );
             match (token, init_data) {
-                (Some(token), None) => Some(Presented::Token(token)),
-                (None, Some(init_data)) => Some(Presented::InitData(init_data)),
+                (Some(token), None) => Some(IdentityProof::Token(token)),
+                (None, Some(init_data)) => Some(IdentityProof::InitData(init_data)),
                 _ => {
                     fields.fault("init_data", "or token is required, one of them");
                     None

@@ -16,14 +16,14 @@ use serde_json::json;
 use super::{commands, ledger};
 use crate::auth::Scope;
 use crate::error::Error;
-use crate::http::audited::Accountable;
-use crate::http::authentication::{Gate, Signed};
-use crate::http::body::Body;
-use crate::http::error_response::Failure;
-use crate::http::limits::Limits;
-use crate::http::query::{Query, cursor};
-use crate::http::rate_limit_headers::Tally;
-use crate::http::routes::host_app::NO_PLAYER;
+use crate::http::audited::Audited;
+use crate::http::authentication::{Authenticated, Authenticator};
+use crate::http::body::JsonBody;
+use crate::http::error_response::ErrorResponse;
+use crate::http::limits::RateLimits;
+use crate::http::query::{Query, encode_raid_cursor};
+use crate::http::rate_limit_headers::RateLimitHeaders;
+use crate::http::routes::host_app::PLAYER_NOT_FOUND;
 use crate::http::{API, idempotency};
 use crate::net::client_address::ClientAddress;
 use crate::raid;
@@ -32,67 +32,70 @@ use crate::store::{OpHash, RaidRow, Store};
 
 /// What the doors to raids share.
 #[derive(Clone)]
-pub(in crate::http) struct Raids {
-    pub(in crate::http) gate: Gate,
+pub(in crate::http) struct RaidApi {
+    pub(in crate::http) gate: Authenticator,
     pub(in crate::http) store: Arc<dyn Store>,
     pub(in crate::http) sessions: Sessions,
-    pub(in crate::http) limits: Arc<Limits>,
+    pub(in crate::http) limits: Arc<RateLimits>,
     pub(in crate::http) ws_url: Arc<str>,
 }
 
-pub(in crate::http) fn routes(raids: Raids) -> Router {
+pub(in crate::http) fn routes(raids: RaidApi) -> Router {
     Router::new()
         .route("/api/v1/raids", post(create).get(list))
         .route("/api/v1/raids/join", post(join))
         .route("/api/v1/raids/{id}", get(show))
-        .route("/api/v1/raids/{id}/commands", post(commands::carry_out))
-        .route("/api/v1/raids/{id}/events", get(ledger::events))
+        .route(
+            "/api/v1/raids/{id}/commands",
+            post(commands::execute_command),
+        )
+        .route("/api/v1/raids/{id}/events", get(ledger::list_events))
         .route(
             "/api/v1/raids/{id}/contributions",
-            get(ledger::contributions),
+            get(ledger::list_contributions),
         )
         .with_state(raids)
 }
 
-pub(in crate::http) type Shown = Json<Data<RaidView>>;
+pub(in crate::http) type RaidResponse = Json<Data<RaidView>>;
 
 async fn create(
-    State(raids): State<Raids>,
-    by: Accountable,
-    tally: Tally,
+    State(raids): State<RaidApi>,
+    by: Audited,
+    tally: RateLimitHeaders,
     headers: HeaderMap,
-    body: Body,
-) -> Result<(StatusCode, [(HeaderName, String); 1], Shown), Failure> {
-    let key = idempotency::key(&headers).map_err(|fault| Failure::invalid(vec![fault]))?;
-    let new = NewRaid::read(&body.0).map_err(Failure::invalid)?;
-    let leader = raids.leader(&by, &body, &tally).await?;
-    let key = key.map(|key| OpHash::new(&by.signed.0.subject, &key));
+    body: JsonBody,
+) -> Result<(StatusCode, [(HeaderName, String); 1], RaidResponse), ErrorResponse> {
+    let key = idempotency::key(&headers).map_err(|fault| ErrorResponse::invalid(vec![fault]))?;
+    let new = NewRaid::read(&body.0).map_err(ErrorResponse::invalid)?;
+    let leader = raids.resolve_leader(&by, &body, &tally).await?;
+    let key = key.map(|key| OpHash::new(&by.authenticated.0.subject, &key));
     let raid = raids.sessions.create(leader, new, key).await?;
     let location = [(LOCATION, format!("{API}/raids/{raid}"))];
     Ok((
         StatusCode::CREATED,
         location,
-        raids.show(raid, &by.signed).await?,
+        raids.raid_view(raid, &by.authenticated).await?,
     ))
 }
 
 async fn join(
-    State(raids): State<Raids>,
-    signed: Signed,
+    State(raids): State<RaidApi>,
+    signed: Authenticated,
     from: ClientAddress,
-    tally: Tally,
-    body: Body,
-) -> Result<Shown, Failure> {
-    let player = signed.acting()?;
+    tally: RateLimitHeaders,
+    body: JsonBody,
+) -> Result<RaidResponse, ErrorResponse> {
+    let player = signed.acting_player()?;
     let code = body.read(|fields| fields.text("invite_code"))?;
-    let guess = raids.limits.guess(player.id, from, &tally).await?;
+    let guess = raids.limits.charge_guess(player.id, from, &tally).await?;
     let code = code.trim().to_ascii_uppercase();
     let found = match code.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         true => raids.store.raid_by_invite(&code).await,
         false => Ok(None), // nobody's, and nothing to ask the database
     };
     if !matches!(found, Ok(None)) {
-        guess.forgive().await;
+        guess.refund().await;
     }
     let raid = found?.ok_or(Error::NotFound("No raid has this invite code"))?;
     raids
@@ -105,31 +108,31 @@ async fn join(
             None,
         )
         .await?;
-    raids.show(raid, &signed).await
+    raids.raid_view(raid, &signed).await
 }
 
 async fn show(
-    State(raids): State<Raids>,
-    signed: Signed,
+    State(raids): State<RaidApi>,
+    signed: Authenticated,
     RaidPath(raid): RaidPath,
-) -> Result<Shown, Failure> {
-    raids.show(raid, &signed).await
+) -> Result<RaidResponse, ErrorResponse> {
+    raids.raid_view(raid, &signed).await
 }
 
 async fn list(
-    State(raids): State<Raids>,
-    signed: Signed,
+    State(raids): State<RaidApi>,
+    signed: Authenticated,
     query: Query,
-) -> Result<Json<Page<RaidSummary>>, Failure> {
-    page_of(&*raids.store, signed.player()?.id, query).await
+) -> Result<Json<Page<RaidSummary>>, ErrorResponse> {
+    list_member_raids(&*raids.store, signed.player()?.id, query).await
 }
 
 /// A page of the raids that a player is a member of, newest first.
-pub(in crate::http) async fn page_of(
+pub(in crate::http) async fn list_member_raids(
     store: &dyn Store,
     player: PlayerId,
     mut query: Query,
-) -> Result<Json<Page<RaidSummary>>, Failure> {
+) -> Result<Json<Page<RaidSummary>>, ErrorResponse> {
     let (status, limit, before) = (query.status(), query.limit(), query.cursor());
     query.finish()?;
     // One more than asked for tells whether there is another page.
@@ -138,32 +141,38 @@ pub(in crate::http) async fn page_of(
         .await?;
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
-    let next_cursor = rows.last().filter(|_| more).map(|row| cursor(row.id));
+    let next_cursor = rows
+        .last()
+        .filter(|_| more)
+        .map(|row| encode_raid_cursor(row.id));
     Ok(Json(Page {
-        data: rows.into_iter().map(summary).collect(),
+        data: rows.into_iter().map(raid_summary).collect(),
         next_cursor,
     }))
 }
 
-impl Raids {
+impl RaidApi {
     /// Who is to lead a new raid: the caller, or whom the host app's backend names.
-    async fn leader(
+    async fn resolve_leader(
         &self,
-        by: &Accountable,
-        body: &Body,
-        tally: &Tally,
-    ) -> Result<PlayerRef, Failure> {
+        by: &Audited,
+        body: &JsonBody,
+        tally: &RateLimitHeaders,
+    ) -> Result<PlayerRef, ErrorResponse> {
         let named = body.0.get("leader").is_some_and(|leader| !leader.is_null());
         if !named {
-            let leader = by.signed.acting()?;
-            self.limits.command(leader.id, tally).await?;
+            let leader = by.authenticated.acting_player()?;
+            self.limits.charge_command(leader.id, tally).await?;
             return Ok(leader.clone());
         }
-        if by.signed.0.scope != Scope::Service {
+        if by.authenticated.0.scope != Scope::Service {
             return Err(Error::Forbidden("Only the host app's backend may name a leader").into());
         }
         let id = body.read(|fields| fields.id("leader"))?;
-        let leader = self.player(id).await?.ok_or(NO_PLAYER)?;
+        let leader = self
+            .find_unbanned_player(id)
+            .await?
+            .ok_or(PLAYER_NOT_FOUND)?;
         by.record(
             &*self.store,
             "create_raid",
@@ -175,11 +184,11 @@ impl Raids {
     }
 
     /// The raid as the caller sees it.
-    pub(in crate::http) async fn show(
+    pub(in crate::http) async fn raid_view(
         &self,
         raid: RaidId,
-        signed: &Signed,
-    ) -> Result<Shown, Failure> {
+        signed: &Authenticated,
+    ) -> Result<RaidResponse, ErrorResponse> {
         let View {
             state,
             seq,
@@ -198,7 +207,7 @@ impl Raids {
     }
 }
 
-pub(in crate::http) fn summary(row: RaidRow) -> RaidSummary {
+pub(in crate::http) fn raid_summary(row: RaidRow) -> RaidSummary {
     let RaidRow {
         id,
         title,
@@ -231,9 +240,9 @@ pub(in crate::http) fn summary(row: RaidRow) -> RaidSummary {
 pub(crate) struct RaidPath(pub(crate) RaidId);
 
 impl<S: Send + Sync> FromRequestParts<S> for RaidPath {
-    type Rejection = Failure;
+    type Rejection = ErrorResponse;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<RaidPath, Failure> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<RaidPath, ErrorResponse> {
         let id = Path::<String>::from_request_parts(parts, state).await.ok();
         let id = id.and_then(|Path(id)| RaidId::try_from(id.parse::<u64>().ok()?).ok());
         id.map(RaidPath)
@@ -241,8 +250,8 @@ impl<S: Send + Sync> FromRequestParts<S> for RaidPath {
     }
 }
 
-impl FromRef<Raids> for Gate {
-    fn from_ref(raids: &Raids) -> Gate {
+impl FromRef<RaidApi> for Authenticator {
+    fn from_ref(raids: &RaidApi) -> Authenticator {
         raids.gate.clone()
     }
 }

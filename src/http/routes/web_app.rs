@@ -11,8 +11,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 
 use crate::error::Error;
-use crate::http::error_response::Failure;
-use crate::http::static_files::Asset;
+use crate::http::error_response::ErrorResponse;
+use crate::http::static_files::StaticFile;
 
 /// A file of the app: what it is called here, its content, and the same compressed where that is smaller.
 struct File {
@@ -27,60 +27,70 @@ static FILES: &[File] = include!(concat!(env!("OUT_DIR"), "/web_app.rs"));
 
 const HTML: &str = "text/html; charset=utf-8";
 /// Files in this folder have a hash of their content in their names: they never change.
-const HASHED: &str = "/assets/";
+const HASHED_DIR: &str = "/assets/";
 
 /// `ws_url` is where the app may open a socket besides its own origin.
 pub(in crate::http) fn routes(ws_url: &str) -> Router {
-    serving(FILES, ws_url)
+    app_routes(FILES, ws_url)
 }
 
-fn serving(files: &'static [File], ws_url: &str) -> Router {
-    let policy = HeaderValue::try_from(policy(ws_url)).expect("a URL is plain text");
-    let page = |asset: Asset| {
+fn app_routes(files: &'static [File], ws_url: &str) -> Router {
+    let policy =
+        HeaderValue::try_from(content_security_policy(ws_url)).expect("a URL is plain text");
+    let page = |asset: StaticFile| {
         asset
-            .with(CONTENT_SECURITY_POLICY, policy)
-            .with(REFERRER_POLICY, HeaderValue::from_static("no-referrer"))
-            .at("/")
+            .with_header(CONTENT_SECURITY_POLICY, policy)
+            .with_header(REFERRER_POLICY, HeaderValue::from_static("no-referrer"))
+            .into_router("/")
     };
-    let (hashed, others): (Vec<_>, Vec<_>) =
-        files.iter().partition(|file| file.path.starts_with(HASHED));
+    let (hashed, others): (Vec<_>, Vec<_>) = files
+        .iter()
+        .partition(|file| file.path.starts_with(HASHED_DIR));
     let (indexes, others): (Vec<_>, Vec<_>) = others
         .into_iter()
         .partition(|file| file.path == "/index.html");
     let index = match indexes.first() {
-        Some(index) => page(asset(index)),
-        None => page(Asset::new(HTML, include_bytes!("../../page/no-app.html"))),
+        Some(index) => page(static_file(index)),
+        None => page(StaticFile::new(
+            HTML,
+            include_bytes!("../../page/no-app.html"),
+        )),
     };
     let others = others
         .into_iter()
-        .map(|file| asset(file).at(file.path))
+        .map(|file| static_file(file).into_router(file.path))
         .fold(index, Router::merge);
-    others.route("/assets/{name}", forever(&hashed))
+    others.route("/assets/{name}", immutable_files(&hashed))
 }
 
-fn forever(files: &[&File]) -> MethodRouter {
+fn immutable_files(files: &[&File]) -> MethodRouter {
     let immutable = HeaderValue::from_static("public, max-age=31536000, immutable");
     let files = files.iter().map(|file| {
-        let name = file.path.strip_prefix(HASHED).unwrap_or(file.path);
-        (name, asset(file).with(CACHE_CONTROL, immutable.clone()))
+        let name = file.path.strip_prefix(HASHED_DIR).unwrap_or(file.path);
+        (
+            name,
+            static_file(file).with_header(CACHE_CONTROL, immutable.clone()),
+        )
     });
     let files: Arc<HashMap<_, _>> = Arc::new(files.collect());
     get(
         async move |Path(name): Path<String>, asked: HeaderMap| -> Response {
             match files.get(name.as_str()) {
-                Some(asset) => asset.answer(&asked),
+                Some(asset) => asset.respond(&asked),
                 // A page of another release asks.
-                None => Failure::from(Error::NotFound("This release of the app has no such file"))
-                    .into_response(),
+                None => {
+                    ErrorResponse::from(Error::NotFound("This release of the app has no such file"))
+                        .into_response()
+                }
             }
         },
     )
 }
 
-fn asset(file: &File) -> Asset {
-    Asset::new(media_type(file.path), file.raw)
-        .also("br", file.brotli)
-        .also("gzip", file.gzip)
+fn static_file(file: &File) -> StaticFile {
+    StaticFile::new(media_type(file.path), file.raw)
+        .with_encoding("br", file.brotli)
+        .with_encoding("gzip", file.gzip)
 }
 
 fn media_type(path: &str) -> &'static str {
@@ -98,17 +108,17 @@ fn media_type(path: &str) -> &'static str {
 }
 
 /// What the app may do: run its own files, and talk to this server.
-fn policy(ws_url: &str) -> String {
+fn content_security_policy(ws_url: &str) -> String {
     format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data:; \
          manifest-src 'self'; worker-src 'self'; connect-src 'self' {}; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        origin(ws_url),
+        url_origin(ws_url),
     )
 }
 
 /// Scheme and host of a URL.
-fn origin(url: &str) -> &str {
+fn url_origin(url: &str) -> &str {
     let host = url.find("://").map_or(0, |at| at + 3);
     let path = url[host..].find('/').map_or(url.len(), |at| host + at);
     &url[..path]
@@ -124,7 +134,7 @@ mod tests {
 
     #[test]
     fn the_policy_runs_nothing_that_is_not_a_file_of_ours() {
-        let policy = policy("wss://a.example:8443/base/api/v1/ws");
+        let policy = content_security_policy("wss://a.example:8443/base/api/v1/ws");
         assert!(
             policy.contains("connect-src 'self' wss://a.example:8443;"),
             "{policy}"
@@ -158,9 +168,9 @@ mod tests {
     }
 
     /// The status of the answer, its headers and its body.
-    async fn ask(files: &'static [File], path: &str) -> (StatusCode, HeaderMap, String) {
+    async fn get_path(files: &'static [File], path: &str) -> (StatusCode, HeaderMap, String) {
         let request = Request::get(path).body(Body::empty()).expect("a request");
-        let answer = serving(files, "ws://a")
+        let answer = app_routes(files, "ws://a")
             .oneshot(request)
             .await
             .expect("an answer");
@@ -175,7 +185,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_binary_without_the_app_says_so() {
-        let (status, headers, page) = ask(&[], "/").await;
+        let (status, headers, page) = get_path(&[], "/").await;
         assert_eq!(status, StatusCode::OK);
         assert!(page.contains("built without the web app"), "{page}");
         assert!(headers.contains_key(CONTENT_SECURITY_POLICY));
@@ -210,14 +220,14 @@ mod tests {
             ("/sw.js", "2", "no-cache"),
             ("/assets/x-1.js", "1", "public, max-age=31536000, immutable"),
         ] {
-            let (status, headers, found) = ask(&APP, path).await;
+            let (status, headers, found) = get_path(&APP, path).await;
             assert_eq!(
                 (status, found.as_str(), cached(&headers).as_str()),
                 (StatusCode::OK, body, kept)
             );
         }
         for missing in ["/assets/x-2.js", "/index.html"] {
-            assert_eq!(ask(&APP, missing).await.0, StatusCode::NOT_FOUND);
+            assert_eq!(get_path(&APP, missing).await.0, StatusCode::NOT_FOUND);
         }
     }
 

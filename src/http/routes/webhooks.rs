@@ -14,38 +14,48 @@ use serde_json::json;
 use crate::config::redact_url;
 use crate::error::Error;
 use crate::http::audited::Operator;
-use crate::http::authentication::Gate;
-use crate::http::body::Body;
-use crate::http::error_response::Failure;
+use crate::http::authentication::Authenticator;
+use crate::http::body::JsonBody;
+use crate::http::error_response::ErrorResponse;
 use crate::http::query::Query;
 use crate::store::Store;
 use crate::store::webhooks::{EndpointRow, ParkedDelivery, Replay};
-use crate::webhooks::{Endpoint, Kind};
+use crate::webhooks::{Endpoint, WebhookEventKind};
 
-const NO_ENDPOINT: Error = Error::NotFound("No such endpoint is configured at this instance");
-const NO_EVENT: Error =
+const ENDPOINT_NOT_FOUND: Error =
+    Error::NotFound("No such endpoint is configured at this instance");
+const EVENT_NOT_FOUND: Error =
     Error::NotFound("The raid has no such event, or it is none that webhooks tell of");
 
 #[derive(Clone)]
-pub(in crate::http) struct Webhooks {
-    pub(in crate::http) gate: Gate,
+pub(in crate::http) struct WebhookApi {
+    pub(in crate::http) gate: Authenticator,
     pub(in crate::http) store: Arc<dyn Store>,
     pub(in crate::http) endpoints: Arc<[Endpoint]>,
 }
 
-pub(in crate::http) fn routes(webhooks: Webhooks) -> Router {
+pub(in crate::http) fn routes(webhooks: WebhookApi) -> Router {
     Router::new()
-        .route("/api/v1/admin/webhooks", get(list))
-        .route("/api/v1/admin/webhooks/{name}/deliveries", get(deliveries))
-        .route("/api/v1/admin/webhooks/{name}/replay", post(replay))
-        .route("/api/v1/admin/webhooks/{name}/resume", post(resume))
+        .route("/api/v1/admin/webhooks", get(list_endpoints))
+        .route(
+            "/api/v1/admin/webhooks/{name}/deliveries",
+            get(list_deliveries),
+        )
+        .route(
+            "/api/v1/admin/webhooks/{name}/replay",
+            post(replay_deliveries),
+        )
+        .route(
+            "/api/v1/admin/webhooks/{name}/resume",
+            post(resume_endpoint),
+        )
         .with_state(webhooks)
 }
 
-async fn list(
-    State(webhooks): State<Webhooks>,
+async fn list_endpoints(
+    State(webhooks): State<WebhookApi>,
     _operator: Operator,
-) -> Result<Json<Data<Vec<WebhookView>>>, Failure> {
+) -> Result<Json<Data<Vec<WebhookView>>>, ErrorResponse> {
     let rows = webhooks.store.endpoints().await?;
     let view = |endpoint: &Endpoint| {
         let row = rows.iter().find(|row| row.name == endpoint.name);
@@ -55,12 +65,12 @@ async fn list(
             waiting,
             dead,
             ..
-        } = row.cloned().unwrap_or_else(unseen);
+        } = row.cloned().unwrap_or_else(unused_endpoint_row);
         WebhookView {
             name: endpoint.name.clone(),
             url: redact_url(&endpoint.url.uri().to_string()),
             types: endpoint
-                .kinds
+                .event_kinds
                 .iter()
                 .map(|kind| kind.as_str().to_owned())
                 .collect(),
@@ -76,7 +86,7 @@ async fn list(
 }
 
 /// How an endpoint stands that nobody has delivered to.
-const fn unseen() -> EndpointRow {
+const fn unused_endpoint_row() -> EndpointRow {
     EndpointRow {
         name: String::new(),
         owner: None,
@@ -86,15 +96,15 @@ const fn unseen() -> EndpointRow {
     }
 }
 
-async fn deliveries(
-    State(webhooks): State<Webhooks>,
+async fn list_deliveries(
+    State(webhooks): State<WebhookApi>,
     _operator: Operator,
     EndpointPath(name): EndpointPath,
     mut query: Query,
-) -> Result<Json<Data<Vec<WebhookDelivery>>>, Failure> {
+) -> Result<Json<Data<Vec<WebhookDelivery>>>, ErrorResponse> {
     let (dead, after, limit) = (query.flag("dead"), query.after(), query.limit());
     query.finish()?;
-    webhooks.endpoint(&name)?;
+    webhooks.find_endpoint(&name)?;
     let rows = webhooks
         .store
         .parked_deliveries(&name, dead.unwrap_or(false), after.0, limit)
@@ -121,13 +131,13 @@ async fn deliveries(
     }))
 }
 
-async fn replay(
-    State(webhooks): State<Webhooks>,
+async fn replay_deliveries(
+    State(webhooks): State<WebhookApi>,
     Operator(by): Operator,
     EndpointPath(name): EndpointPath,
-    body: Body,
-) -> Result<Json<Data<Replayed>>, Failure> {
-    webhooks.endpoint(&name)?;
+    body: JsonBody,
+) -> Result<Json<Data<Replayed>>, ErrorResponse> {
+    webhooks.find_endpoint(&name)?;
     let what = body.read(|fields| match fields.optional_flag("dead")? {
         Some(true) => Some(Replay::Dead),
         _ => {
@@ -138,40 +148,40 @@ async fn replay(
     let details = match what {
         Replay::Dead => json!({ "dead": true }),
         Replay::Event(raid, seq) => {
-            webhooks.told(raid, seq).await?;
+            webhooks.require_webhook_event(raid, seq).await?;
             json!({ "raid": raid, "seq": seq })
         }
     };
-    let deed = by.deed("replay_webhooks", format!("webhook {name}"), details);
+    let deed = by.audit_entry("replay_webhooks", format!("webhook {name}"), details);
     let replayed = webhooks.store.replay_deliveries(&name, what, &deed).await?;
     Ok(Json(Data {
         data: Replayed { replayed },
     }))
 }
 
-async fn resume(
-    State(webhooks): State<Webhooks>,
+async fn resume_endpoint(
+    State(webhooks): State<WebhookApi>,
     Operator(by): Operator,
     EndpointPath(name): EndpointPath,
-) -> Result<Json<Data<Resumed>>, Failure> {
-    webhooks.endpoint(&name)?;
-    let deed = by.deed("resume_webhooks", format!("webhook {name}"), json!({}));
+) -> Result<Json<Data<Resumed>>, ErrorResponse> {
+    webhooks.find_endpoint(&name)?;
+    let deed = by.audit_entry("resume_webhooks", format!("webhook {name}"), json!({}));
     let resumed = webhooks.store.resume_endpoint(&name, &deed).await?;
     Ok(Json(Data {
         data: Resumed { resumed },
     }))
 }
 
-impl Webhooks {
-    fn endpoint(&self, name: &str) -> Result<&Endpoint, Failure> {
+impl WebhookApi {
+    fn find_endpoint(&self, name: &str) -> Result<&Endpoint, ErrorResponse> {
         self.endpoints
             .iter()
             .find(|endpoint| endpoint.name == name)
-            .ok_or_else(|| NO_ENDPOINT.into())
+            .ok_or_else(|| ENDPOINT_NOT_FOUND.into())
     }
 
     /// Makes sure that there is such an event, and that it is one to tell of.
-    async fn told(&self, raid: RaidId, seq: Seq) -> Result<(), Failure> {
+    async fn require_webhook_event(&self, raid: RaidId, seq: Seq) -> Result<(), ErrorResponse> {
         let before = Seq(seq.0.saturating_sub(1));
         let event = self
             .store
@@ -180,9 +190,9 @@ impl Webhooks {
             .pop()
             .filter(|event| event.seq == seq);
         event
-            .and_then(|event| Kind::of(&event.data))
+            .and_then(|event| WebhookEventKind::from_event(&event.data))
             .map(drop)
-            .ok_or_else(|| NO_EVENT.into())
+            .ok_or_else(|| EVENT_NOT_FOUND.into())
     }
 }
 
@@ -190,17 +200,20 @@ impl Webhooks {
 struct EndpointPath(String);
 
 impl<S: Send + Sync> FromRequestParts<S> for EndpointPath {
-    type Rejection = Failure;
+    type Rejection = ErrorResponse;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<EndpointPath, Failure> {
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &S,
+    ) -> Result<EndpointPath, ErrorResponse> {
         let name = Path::<String>::from_request_parts(parts, state).await.ok();
         name.map(|Path(name)| EndpointPath(name))
-            .ok_or_else(|| NO_ENDPOINT.into())
+            .ok_or_else(|| ENDPOINT_NOT_FOUND.into())
     }
 }
 
-impl FromRef<Webhooks> for Gate {
-    fn from_ref(webhooks: &Webhooks) -> Gate {
+impl FromRef<WebhookApi> for Authenticator {
+    fn from_ref(webhooks: &WebhookApi) -> Authenticator {
         webhooks.gate.clone()
     }
 }

@@ -9,18 +9,18 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use super::*;
-use crate::net::client_address::Proxies;
+use crate::net::client_address::TrustedProxies;
 use crate::net::listener::{MemoryConnector, Reclaimed, memory};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn options() -> Options {
-    let per_address = PerAddress::new(20, Proxies::default());
+    let per_address = PerAddress::new(20, TrustedProxies::default());
     Options {
         header_timeout: SECOND * 10,
-        write_stall: SECOND * 10,
-        seats: Seats::new(1000),
-        per_address,
+        write_stall_timeout: SECOND * 10,
+        connection_permits: Seats::new(1000),
+        per_address_limit: per_address,
     }
 }
 
@@ -57,25 +57,25 @@ fn routes() -> Router {
     Router::new()
         .route(
             "/",
-            get(|Extension(Peer(peer)): Extension<Peer>| async move { peer.to_string() }),
+            get(|Extension(PeerAddress(peer)): Extension<PeerAddress>| async move { peer.to_string() }),
         )
         .route("/slow", get(|| async { sleep(SECOND * 5).await }))
         .route("/large", get(|| async { "x".repeat(10_000_000) }))
         .route("/upgrade", get(upgrade))
 }
 
-fn start() -> (MemoryConnector, CancellationToken, JoinHandle<()>) {
+fn spawn_server() -> (MemoryConnector, CancellationToken, JoinHandle<()>) {
     let (listener, connector) = memory();
     let drain = CancellationToken::new();
     let served = TaskTracker::new().spawn(serve(listener, routes(), options(), drain.clone()));
     (connector, drain, served)
 }
 
-async fn open(connector: &MemoryConnector) -> DuplexStream {
+async fn connect(connector: &MemoryConnector) -> DuplexStream {
     connector.connect(peer()).await.expect("connected")
 }
 
-async fn ask(stream: &mut DuplexStream, path: &str, headers: &str) {
+async fn send_request(stream: &mut DuplexStream, path: &str, headers: &str) {
     let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).await.expect("written");
 }
@@ -96,24 +96,24 @@ async fn is_closed(stream: &mut DuplexStream) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_serves_many_requests_and_they_know_where_it_comes_from() {
-    let (connector, ..) = start();
-    let mut stream = open(&connector).await;
+    let (connector, ..) = spawn_server();
+    let mut stream = connect(&connector).await;
     for _ in 0..3 {
-        ask(&mut stream, "/", "").await;
+        send_request(&mut stream, "/", "").await;
         read_to(&mut stream, "192.0.2.7:4000").await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn whoever_is_slow_with_a_head_is_let_go() {
-    let (connector, ..) = start();
+    let (connector, ..) = spawn_server();
     let begun = Instant::now();
     let (mut silent, mut slow, mut idle) = (
-        open(&connector).await,
-        open(&connector).await,
-        open(&connector).await,
+        connect(&connector).await,
+        connect(&connector).await,
+        connect(&connector).await,
     );
-    ask(&mut idle, "/", "").await;
+    send_request(&mut idle, "/", "").await;
     read_to(&mut idle, "192.0.2.7:4000").await;
     let dribble = async {
         slow.write_all(b"GET / HTTP/1.1\r\n")
@@ -130,10 +130,10 @@ async fn whoever_is_slow_with_a_head_is_let_go() {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_takes_an_answer_in_drips_or_not_at_all_is_let_go() {
-    let (connector, ..) = start();
-    let (mut none, mut drips) = (open(&connector).await, open(&connector).await);
-    ask(&mut none, "/large", "").await;
-    ask(&mut drips, "/large", "").await;
+    let (connector, ..) = spawn_server();
+    let (mut none, mut drips) = (connect(&connector).await, connect(&connector).await);
+    send_request(&mut none, "/large", "").await;
+    send_request(&mut drips, "/large", "").await;
     for _ in 0..2_500 {
         drips.read_u8().await.expect("what was in flight");
         sleep(Duration::from_millis(10)).await;
@@ -147,9 +147,9 @@ async fn whoever_takes_an_answer_in_drips_or_not_at_all_is_let_go() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_is_merely_slow_gets_all_of_its_answer() {
-    let (connector, ..) = start();
-    let mut stream = open(&connector).await;
-    ask(&mut stream, "/large", "connection: close\r\n").await;
+    let (connector, ..) = spawn_server();
+    let mut stream = connect(&connector).await;
+    send_request(&mut stream, "/large", "connection: close\r\n").await;
     let begun = Instant::now();
     let (mut all, mut buffer) = (0, vec![0; 60_000]);
     while let read @ 1.. = stream.read(&mut buffer).await.expect("read") {
@@ -165,15 +165,15 @@ async fn a_client_that_is_merely_slow_gets_all_of_its_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn heads_too_large_are_answered_431() {
-    let (connector, ..) = start();
-    let (mut long, mut many) = (open(&connector).await, open(&connector).await);
-    ask(&mut long, "/", &format!("x: {}\r\n", "y".repeat(17_000))).await;
+    let (connector, ..) = spawn_server();
+    let (mut long, mut many) = (connect(&connector).await, connect(&connector).await);
+    send_request(&mut long, "/", &format!("x: {}\r\n", "y".repeat(17_000))).await;
     assert!(
         read_to(&mut long, "\r\n\r\n")
             .await
             .starts_with("HTTP/1.1 431")
     );
-    ask(&mut many, "/", &"x: y\r\n".repeat(101)).await;
+    send_request(&mut many, "/", &"x: y\r\n".repeat(101)).await;
     assert!(
         read_to(&mut many, "\r\n\r\n")
             .await
@@ -185,19 +185,19 @@ async fn heads_too_large_are_answered_431() {
 async fn without_a_seat_a_connection_waits_and_those_who_have_one_are_served() {
     let (listener, connector) = memory();
     let options = Options {
-        seats: Seats::new(8),
+        connection_permits: Seats::new(8),
         ..options()
     };
     TaskTracker::new().spawn(serve(listener, routes(), options, CancellationToken::new()));
     let mut seated = Vec::new();
     for _ in 0..8 {
-        let mut stream = open(&connector).await;
-        ask(&mut stream, "/", "").await;
+        let mut stream = connect(&connector).await;
+        send_request(&mut stream, "/", "").await;
         read_to(&mut stream, "192.0.2.7:4000").await;
         seated.push(stream);
     }
-    let mut late = open(&connector).await;
-    ask(&mut late, "/", "").await;
+    let mut late = connect(&connector).await;
+    send_request(&mut late, "/", "").await;
     let waiting = read_to(&mut late, "192.0.2.7:4000");
     tokio::pin!(waiting);
     assert!(
@@ -206,7 +206,7 @@ async fn without_a_seat_a_connection_waits_and_those_who_have_one_are_served() {
             .is_err(),
         "no seat"
     );
-    ask(&mut seated[0], "/", "").await;
+    send_request(&mut seated[0], "/", "").await;
     read_to(&mut seated[0], "192.0.2.7:4000").await;
     seated.clear();
     waiting.await;
@@ -214,8 +214,8 @@ async fn without_a_seat_a_connection_waits_and_those_who_have_one_are_served() {
 
 #[tokio::test(start_paused = true)]
 async fn an_upgraded_connection_is_handed_over_with_what_was_read_ahead() {
-    let (connector, drain, served) = start();
-    let mut stream = open(&connector).await;
+    let (connector, drain, served) = spawn_server();
+    let mut stream = connect(&connector).await;
     stream
         .write_all(b"GET /upgrade HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\nahead")
         .await
@@ -229,15 +229,15 @@ async fn an_upgraded_connection_is_handed_over_with_what_was_read_ahead() {
 
 #[tokio::test(start_paused = true)]
 async fn draining_answers_what_is_under_way_and_takes_no_more() {
-    let (connector, drain, served) = start();
+    let (connector, drain, served) = spawn_server();
     let (mut fresh, mut idle, mut busy) = (
-        open(&connector).await,
-        open(&connector).await,
-        open(&connector).await,
+        connect(&connector).await,
+        connect(&connector).await,
+        connect(&connector).await,
     );
-    ask(&mut idle, "/", "").await;
+    send_request(&mut idle, "/", "").await;
     read_to(&mut idle, "192.0.2.7:4000").await;
-    ask(&mut busy, "/slow", "").await;
+    send_request(&mut busy, "/slow", "").await;
     sleep(SECOND).await;
     let begun = Instant::now();
     drain.cancel();
@@ -259,9 +259,9 @@ async fn draining_answers_what_is_under_way_and_takes_no_more() {
 }
 
 /// Fails a few times, as when file descriptors run out, before it accepts.
-struct Exhausted<L>(u32, L);
+struct FailingListener<L>(u32, L);
 
-impl<L: Listener> Listener for Exhausted<L> {
+impl<L: Listener> Listener for FailingListener<L> {
     async fn accept(&mut self) -> io::Result<(Stream, SocketAddr)> {
         if self.0 > 0 {
             self.0 -= 1;
@@ -276,15 +276,15 @@ async fn failing_to_accept_is_a_pause_and_not_the_end() {
     let (listener, connector) = memory();
     let begun = Instant::now();
     TaskTracker::new().spawn(serve(
-        Exhausted(3, listener),
+        FailingListener(3, listener),
         routes(),
         options(),
         CancellationToken::new(),
     ));
-    let mut stream = open(&connector).await;
-    ask(&mut stream, "/", "").await;
+    let mut stream = connect(&connector).await;
+    send_request(&mut stream, "/", "").await;
     read_to(&mut stream, "192.0.2.7:4000").await;
-    assert_eq!(begun.elapsed(), ACCEPT_REST * 3);
+    assert_eq!(begun.elapsed(), ACCEPT_RETRY_DELAY * 3);
 }
 
 #[tokio::test]
@@ -308,12 +308,12 @@ async fn real_connections_are_served_alike() {
 
 #[tokio::test(start_paused = true)]
 async fn an_address_with_too_many_connections_is_told_so_and_keeps_nobody_out() {
-    let (connector, _drain, _served) = start();
+    let (connector, _drain, _served) = spawn_server();
     let mut silent = Vec::new();
     for _ in 0..20 {
-        silent.push(open(&connector).await);
+        silent.push(connect(&connector).await);
     }
-    let mut refused = open(&connector).await;
+    let mut refused = connect(&connector).await;
     assert!(
         read_to(&mut refused, "\r\n\r\n")
             .await
@@ -322,7 +322,7 @@ async fn an_address_with_too_many_connections_is_told_so_and_keeps_nobody_out() 
     assert!(is_closed(&mut refused).await);
     let other = "192.0.2.8:4000".parse().expect("an address");
     let mut other = connector.connect(other).await.expect("connected");
-    ask(&mut other, "/", "").await;
+    send_request(&mut other, "/", "").await;
     assert!(
         read_to(&mut other, "192.0.2.8:4000")
             .await
@@ -330,7 +330,7 @@ async fn an_address_with_too_many_connections_is_told_so_and_keeps_nobody_out() 
     );
     silent.pop();
     sleep(SECOND).await;
-    let mut again = open(&connector).await;
-    ask(&mut again, "/", "").await;
+    let mut again = connect(&connector).await;
+    send_request(&mut again, "/", "").await;
     read_to(&mut again, "192.0.2.7:4000").await;
 }

@@ -2,23 +2,26 @@
 
 use std::net::IpAddr;
 
-use super::parse;
+use super::parse_address;
 
 /// The address of each element's `for`, first to last: none where it is obfuscated, unknown, missing or malformed.
-pub(super) fn addresses(line: &str) -> Vec<Option<IpAddr>> {
-    split(line, ',').into_iter().map(address).collect()
+pub(super) fn parse_forwarded(line: &str) -> Vec<Option<IpAddr>> {
+    split_unquoted(line, ',')
+        .into_iter()
+        .map(parse_element)
+        .collect()
 }
 
-fn address(element: &str) -> Option<IpAddr> {
-    let mut pairs = split(element, ';')
+fn parse_element(element: &str) -> Option<IpAddr> {
+    let mut pairs = split_unquoted(element, ';')
         .into_iter()
         .filter_map(|pair| pair.split_once('='));
     let (_, value) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
-    parse(&unquoted(value.trim()))
+    parse_address(&unquote(value.trim()))
 }
 
 /// The value without its quotes; what they escape stands for itself (RFC 9110 section 5.6.4).
-fn unquoted(value: &str) -> String {
+fn unquote(value: &str) -> String {
     let Some(inner) = value
         .strip_prefix('"')
         .and_then(|rest| rest.strip_suffix('"'))
@@ -38,7 +41,7 @@ fn unquoted(value: &str) -> String {
 }
 
 /// Splits at a separator that is not within quotes. A quote that never ends takes all the rest.
-fn split(text: &str, separator: char) -> Vec<&str> {
+fn split_unquoted(text: &str, separator: char) -> Vec<&str> {
     let (mut parts, mut start) = (Vec::new(), 0);
     let (mut quoted, mut escaped) = (false, false);
     for (index, character) in text.char_indices() {
@@ -62,7 +65,7 @@ mod tests {
     use super::*;
 
     fn read(line: &str) -> Vec<String> {
-        let addresses = addresses(line).into_iter();
+        let addresses = parse_forwarded(line).into_iter();
         addresses
             .map(|address| address.map_or_else(|| "-".to_owned(), |address| address.to_string()))
             .collect()

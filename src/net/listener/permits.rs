@@ -8,7 +8,7 @@ use rustix::process::{Resource, getrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::keyed_limit::{Counts, Place};
-use crate::net::client_address::{ClientAddress, Proxies};
+use crate::net::client_address::{ClientAddress, TrustedProxies};
 use crate::telemetry::metrics;
 
 /// Files that a process has open besides connections of clients and of its pools: listeners, logs, the runtime's own.
@@ -30,12 +30,12 @@ pub struct Seat {
 #[derive(Debug, Clone)]
 pub struct PerAddress {
     counts: Arc<Counts<IpAddr>>,
-    proxies: Proxies,
+    proxies: TrustedProxies,
 }
 
 impl PerAddress {
     /// So many, but for these proxies.
-    pub fn new(max: usize, proxies: Proxies) -> PerAddress {
+    pub fn new(max: usize, proxies: TrustedProxies) -> PerAddress {
         PerAddress {
             counts: Arc::new(Counts::new(max)),
             proxies,
@@ -45,7 +45,7 @@ impl PerAddress {
     /// Seats a connection from an address, unless it has as many as it may.
     pub fn admit(&self, mut seat: Seat, peer: SocketAddr) -> Option<Seat> {
         let address = peer.ip().to_canonical();
-        if !self.proxies.trusts(address) {
+        if !self.proxies.is_trusted(address) {
             seat.of_address = Some(Counts::take(
                 &self.counts,
                 ClientAddress(address).network(),
@@ -142,7 +142,7 @@ mod tests {
     #[tokio::test]
     async fn an_address_has_its_part_and_a_proxy_what_it_needs() {
         let (seats, proxy) = (Seats::new(100), "10.0.0.1".parse().expect("an address"));
-        let part = PerAddress::new(2, Proxies::new(vec![IpNet::from(IpAddr::V4(proxy))]));
+        let part = PerAddress::new(2, TrustedProxies::new(vec![IpNet::from(IpAddr::V4(proxy))]));
         let admit =
             async |peer: &str| part.admit(seats.take().await, peer.parse().expect("an address"));
         let _first = admit("[2001:db8::1]:4000").await.expect("a seat");

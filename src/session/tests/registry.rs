@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::auth::Secret;
+use crate::auth::AuthSecret;
 use crate::clock::Clock;
 use crate::cluster::bus::in_process::{Exchange, Station};
 use crate::cluster::bus::{Bus, Channel};
@@ -140,7 +140,7 @@ impl Hall {
             Arc::clone(&lease).confirm(Arc::clone(&shared), instance.clone()),
         ));
         let seal = Seal::new(
-            &Secret::new([7; 32]).expect("long enough"),
+            &AuthSecret::new([7; 32]).expect("long enough"),
             &renewal.lineage,
         );
         let shared_clock = Arc::clone(&clock);

@@ -11,28 +11,28 @@ use crate::store::webhooks::WebhookDeliveries;
 use crate::store::{Append, CommitOutcome, Epoch, Feed, LedgerEvent, Month, RaidHeader};
 
 /// Whose pump it is.
-const US: InstanceId = InstanceId(Uuid::from_u128(1));
+const INSTANCE: InstanceId = InstanceId(Uuid::from_u128(1));
 /// What each call of the store takes, so that a pump without a rest is seen and not a test without an end.
 const LATENCY: Duration = Duration::from_millis(1);
 
 /// A pump that posts where nobody is.
-fn started(store: &MemoryStore) -> JoinHandle<()> {
+fn spawn_dispatcher(store: &MemoryStore) -> JoinHandle<()> {
     store.faults().set_latency(LATENCY);
     let endpoint = Endpoint {
         name: "app".to_owned(),
         url: "http://127.0.0.1:9/".parse().expect("a URL"),
-        key: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+        signing_key: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
             .parse()
             .expect("a key"),
-        previous_key: None,
-        kinds: Kind::ALL.to_vec(),
+        previous_signing_key: None,
+        event_kinds: WebhookEventKind::ALL.to_vec(),
     };
-    let pump = Pump::new(endpoint, Arc::new(store.clone()), US);
+    let pump = WebhookDispatcher::new(endpoint, Arc::new(store.clone()), INSTANCE);
     TaskTracker::new().spawn(pump.run(CancellationToken::new()))
 }
 
 /// A raid is made, which is told to nobody, and perhaps cancelled, which is.
-async fn made(store: &MemoryStore, raid: u64, cancelled: bool) {
+async fn create_raid(store: &MemoryStore, raid: u64, cancelled: bool) {
     let created = EventData::RaidCreated {
         title: "Kitchen".to_owned(),
         description: None,
@@ -65,7 +65,7 @@ async fn made(store: &MemoryStore, raid: u64, cancelled: bool) {
     let append = Append {
         raid: raid.try_into().expect("an id"),
         created_month: Month(202_701),
-        owner: US,
+        owner: INSTANCE,
         epoch: Epoch(1),
         events: told
             .zip(1..)
@@ -86,10 +86,10 @@ async fn made(store: &MemoryStore, raid: u64, cancelled: bool) {
 #[tokio::test(start_paused = true)]
 async fn a_pump_at_rest_reads_the_feed_once_in_a_while_and_notes_nothing() {
     let store = MemoryStore::default();
-    let pump = started(&store);
-    sleep(LOOK / 2).await;
-    made(&store, 1, false).await;
-    sleep(LOOK * 9).await;
+    let pump = spawn_dispatcher(&store);
+    sleep(POLL_INTERVAL / 2).await;
+    create_raid(&store, 1, false).await;
+    sleep(POLL_INTERVAL * 9).await;
     assert_eq!(store.faults().call_count(Call::ReadFeed), 10);
     assert_eq!(
         store.faults().call_count(Call::SaveProgress),
@@ -102,15 +102,15 @@ async fn a_pump_at_rest_reads_the_feed_once_in_a_while_and_notes_nothing() {
 #[tokio::test(start_paused = true)]
 async fn another_history_is_told_from_its_present_on() {
     let store = MemoryStore::default();
-    let pump = started(&store);
-    sleep(LOOK / 2).await;
-    made(&store, 1, true).await;
+    let pump = spawn_dispatcher(&store);
+    sleep(POLL_INTERVAL / 2).await;
+    create_raid(&store, 1, true).await;
     store.set_lineage("restored");
-    sleep(LOOK).await;
+    sleep(POLL_INTERVAL).await;
     let (lineage, cursor) = store.feed_end().await.expect("the end");
     assert_eq!(lineage, "restored");
     let taken = store
-        .acquire_endpoint("app", US)
+        .acquire_endpoint("app", INSTANCE)
         .await
         .expect("asked")
         .expect("it is ours");
@@ -122,8 +122,8 @@ async fn another_history_is_told_from_its_present_on() {
             pause_reason: None
         }
     );
-    made(&store, 2, true).await;
-    sleep(LOOK * 20).await;
+    create_raid(&store, 2, true).await;
+    sleep(POLL_INTERVAL * 20).await;
     let waiting = store
         .parked_deliveries("app", false, 0, 10)
         .await
