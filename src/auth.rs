@@ -4,16 +4,16 @@
 //! [`refresh`](Auth::refresh). Two secrets may be known at once: one signs, both are believed, so that a secret can be
 //! changed without ending anybody's session.
 
+mod access_token;
 mod external;
-mod header;
 mod identity;
-mod refresh;
+mod jwt_header;
+mod refresh_token;
 mod revocation_poller;
 mod revoked_sessions;
 pub mod secret;
 mod sign_in;
 mod telegram;
-mod token;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use external::ExternalTokenVerifier;
 pub use external::{ExternalIdentity, IssuerOptions, JwksSource as IssuerSource};
 pub use identity::{Identity, Scope};
 use raidhall_protocol::{PlayerId, UnixMillis};
-pub use refresh::REFRESH_GRACE;
+pub use refresh_token::REFRESH_GRACE;
 pub use revocation_poller::RevocationPoller;
 pub(crate) use revoked_sessions::BANNED;
 use revoked_sessions::RevocationList;
@@ -63,8 +63,8 @@ pub struct Options {
 pub struct Auth(Arc<AuthInner>);
 
 struct AuthInner {
-    access_keys: token::AccessTokenKeys,
-    rotation_keys: refresh::RotationKeys,
+    access_keys: access_token::AccessTokenKeys,
+    rotation_keys: refresh_token::RotationKeys,
     access_ttl: Duration,
     refresh_ttl: Duration,
     can_guests_sign_in: bool,
@@ -87,8 +87,8 @@ impl Auth {
             telegram,
         } = options;
         Auth(Arc::new(AuthInner {
-            access_keys: token::AccessTokenKeys::new(&secret, accepted_secret.as_ref()),
-            rotation_keys: refresh::RotationKeys::new(&secret, accepted_secret.as_ref()),
+            access_keys: access_token::AccessTokenKeys::new(&secret, accepted_secret.as_ref()),
+            rotation_keys: refresh_token::RotationKeys::new(&secret, accepted_secret.as_ref()),
             access_ttl,
             refresh_ttl,
             can_guests_sign_in: guest,
@@ -143,7 +143,7 @@ impl Auth {
         now: UnixMillis,
     ) -> Option<Result<Identity, Error>> {
         let may_be_foreign = !self.0.external_tokens.is_empty()
-            && header::JwtHeader::parse(token).is_some_and(|header| header.alg != "HS256");
+            && jwt_header::JwtHeader::parse(token).is_some_and(|header| header.alg != "HS256");
         (!may_be_foreign).then(|| self.verify(token, now).inspect_err(count_refusal))
     }
 
@@ -210,7 +210,7 @@ impl Auth {
 
 fn count_refusal(error: &Error) {
     let cause = match *error {
-        token::TOKEN_EXPIRED => "expired",
+        access_token::TOKEN_EXPIRED => "expired",
         revoked_sessions::BANNED => "banned",
         revoked_sessions::SIGNED_OUT => "signed_out",
         Error::Unavailable => "unavailable",

@@ -8,11 +8,11 @@ mod authentication;
 mod body;
 mod error_response;
 mod idempotency;
-mod limits;
 mod middleware;
 mod origins;
 mod query;
 mod rate_limit_headers;
+mod rate_limits;
 mod readiness;
 mod request_id;
 mod routes;
@@ -101,7 +101,7 @@ pub fn build_router(doors: AppState, options: &Options, socket: Router) -> Route
         erasure_requested: closed,
         webhook_endpoints: webhooks,
     } = doors;
-    let limits = Arc::new(limits::RateLimits::new(options));
+    let limits = Arc::new(rate_limits::RateLimits::new(options));
     let gate = authentication::Authenticator {
         auth,
         clock,

@@ -6,15 +6,15 @@
 
 mod batch;
 mod delivery;
+mod dispatcher;
 mod message;
-mod pump;
 mod schedule;
 mod signature;
 
 use std::sync::Arc;
 
+pub use dispatcher::WebhookDispatcher;
 pub use message::{WebhookEventKind, WebhookMessage};
-pub use pump::WebhookDispatcher;
 pub use signature::{SigningKey, SigningKeyError};
 
 use crate::net::http_client::HttpUrl;

@@ -4,9 +4,9 @@
 //! was seen lately. Nothing is asked of anybody for a token of a known key and a known subject.
 
 mod claims;
-mod fetch;
+mod jwks_source;
 mod keys;
-mod known;
+mod player_cache;
 #[cfg(test)]
 mod tests;
 
@@ -15,18 +15,18 @@ use std::time::Duration;
 
 pub(super) use claims::sanitize_player_name as player_name;
 use claims::{ClaimsError, TokenSubject};
-pub use fetch::JwksSource;
+pub use jwks_source::JwksSource;
 use keys::{KeySet, SignatureError};
-use known::PlayerCache;
 use parking_lot::RwLock;
+use player_cache::PlayerCache;
 use raidhall_protocol::UnixMillis;
 use raidhall_protocol::server::PlayerRef;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use super::header::JwtHeader;
-use super::token::{TOKEN_EXPIRED, TOKEN_NOT_VALID};
+use super::access_token::{TOKEN_EXPIRED, TOKEN_NOT_VALID};
+use super::jwt_header::JwtHeader;
 use super::{Identity, Scope};
 use crate::error::Error;
 use crate::store::{Store, StoreError};

@@ -9,7 +9,7 @@ use raidhall_protocol::server::PlayerRef;
 use thiserror::Error;
 
 use super::Auth;
-use super::refresh::{REFRESH_GRACE, RefreshToken};
+use super::refresh_token::{REFRESH_GRACE, RefreshToken};
 use crate::store::{FamilyId, RotationOutcome, RotationRequest, Store, StoreError};
 
 /// How much longer than its token a connection may live, and the difference between two clocks.

@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use raidhall_protocol::server::PlayerRef;
 
 use super::error_response::ErrorResponse;
-use super::limits::RateLimits;
+use super::rate_limits::RateLimits;
 use crate::auth::{self, Auth, Identity, Scope};
 use crate::clock::Clock;
 use crate::error::Error;

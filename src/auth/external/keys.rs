@@ -11,7 +11,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::claims::ClaimsMap;
-use crate::auth::header::JwtHeader;
+use crate::auth::jwt_header::JwtHeader;
 
 /// More keys than any issuer has at once.
 const KEYS_MAX: usize = 64;

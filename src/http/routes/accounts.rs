@@ -15,8 +15,8 @@ use crate::error::Error;
 use crate::http::authentication::{Authenticated, Authenticator};
 use crate::http::body::JsonBody;
 use crate::http::error_response::ErrorResponse;
-use crate::http::limits::RateLimits;
 use crate::http::rate_limit_headers::RateLimitHeaders;
+use crate::http::rate_limits::RateLimits;
 use crate::net::client_address::ClientAddress;
 use crate::store::Store;
 

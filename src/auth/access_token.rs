@@ -12,7 +12,7 @@ use raidhall_protocol::{PlayerId, UnixMillis};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::header::JwtHeader;
+use super::jwt_header::JwtHeader;
 use super::{Auth, AuthSecret, Identity, Scope};
 use crate::error::Error;
 use crate::store::FamilyId;
