@@ -110,9 +110,9 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
             base_url.as_str()
         );
     };
-    let traces = telemetry::begin_traces(&host.config.telemetry);
+    let traces = telemetry::start_trace_export(&host.config.telemetry);
     let ended = run(host, listener, announce, signals::first()).await;
-    traces.end().await;
+    traces.shutdown().await;
     ended
 }
 

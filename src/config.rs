@@ -35,16 +35,16 @@ use std::path::Path;
 pub use auth::{AuthConfig, Secret};
 pub use bus::{BusConfig, BusKind, BusUrl};
 pub use database::{DatabaseConfig, DatabaseKind, DatabaseUrl};
-pub use effective::Effective;
-pub use environment::process as process_environment;
-pub use fault::{Fault, Faults, Source};
+pub use effective::EffectiveConfig;
+pub use environment::process_environment;
+pub use fault::{ConfigError, ConfigErrors, ValueSource};
 pub use issuers::IssuerConfig;
 pub use lease::LeaseConfig;
 pub use limits::LimitsConfig;
 pub use raid::RaidConfig;
-pub use redact::url as redact_url;
+pub use redact::redact_url;
 use serde::Deserialize;
-pub use server::{AllowedOrigins, BaseUrl, Profile, ServerConfig};
+pub use server::{AllowedOrigins, BaseUrl, ServerConfig, ServerProfile};
 pub use shutdown::ShutdownConfig;
 pub use store::StoreConfig;
 pub use telemetry::{LogFormat, TelemetryConfig};
@@ -91,8 +91,8 @@ impl Config {
     pub fn load(
         file: Option<&Path>,
         env: impl Iterator<Item = (String, String)>,
-    ) -> Result<Self, Faults> {
-        Effective::load(file, env).map(|effective| effective.config)
+    ) -> Result<Self, ConfigErrors> {
+        EffectiveConfig::load(file, env).map(|effective| effective.config)
     }
 }
 

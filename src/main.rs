@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Parser;
 use raidhall::app::{self, StartError};
 use raidhall::cli::{Cli, Command, ConfigArgs, Exit, TokenCommand};
-use raidhall::config::{self, Effective};
+use raidhall::config::{self, EffectiveConfig};
 use raidhall::telemetry;
 
 /// Faster than the system's under many small allocations on many threads, and gives memory back.
@@ -35,19 +35,19 @@ fn run(command: Command) -> Result<Exit, Exit> {
     match command {
         Command::Serve(args) => {
             let config = load(&args)?.config;
-            telemetry::init(&config.telemetry);
+            telemetry::init_logging(&config.telemetry);
             let cores = std::thread::available_parallelism().map_or(1, usize::from);
-            let threads = config.server.threads(cores);
+            let threads = config.server.worker_thread_count(cores);
             outcome(block_on(threads, app::serve(config))?)
         }
         Command::Migrate(args) => {
             let config = load(&args)?.config;
-            telemetry::init(&config.telemetry);
+            telemetry::init_logging(&config.telemetry);
             outcome(block_on(1, app::migrate(&config))?)
         }
         Command::Export(args) => {
             let config = load(&args.config)?.config;
-            telemetry::init(&config.telemetry);
+            telemetry::init_logging(&config.telemetry);
             outcome(block_on(
                 1,
                 app::export(&config, &args.file, !args.without_sign_ins),
@@ -55,7 +55,7 @@ fn run(command: Command) -> Result<Exit, Exit> {
         }
         Command::Import(args) => {
             let config = load(&args.config)?.config;
-            telemetry::init(&config.telemetry);
+            telemetry::init_logging(&config.telemetry);
             outcome(block_on(
                 1,
                 app::import(&config, &args.file, args.keep_lineage),
@@ -63,7 +63,7 @@ fn run(command: Command) -> Result<Exit, Exit> {
         }
         Command::NewLineage(args) => {
             let config = load(&args.config)?.config;
-            telemetry::init(&config.telemetry);
+            telemetry::init_logging(&config.telemetry);
             match block_on(1, app::new_lineage(&config, args.force))? {
                 Ok(lineage) => print(format!("{lineage}\n")),
                 Err(error) => outcome(Err(error)),
@@ -83,8 +83,8 @@ fn run(command: Command) -> Result<Exit, Exit> {
     }
 }
 
-fn load(args: &ConfigArgs) -> Result<Effective, Exit> {
-    Effective::load(args.config.as_deref(), config::process_environment())
+fn load(args: &ConfigArgs) -> Result<EffectiveConfig, Exit> {
+    EffectiveConfig::load(args.config.as_deref(), config::process_environment())
         .map_err(|faults| complain(faults, Exit::Configuration))
 }
 

@@ -25,12 +25,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actor::{Actor, Origin};
-use command_metrics::measured;
+use command_metrics::measure_reply;
 use dashmap::mapref::entry::Entry;
 use dashmap::{DashMap, DashSet};
-pub use follower::PARKED_MAX;
-use mailbox::Inbox;
-use message::{Execute, Message, Watch};
+pub use follower::COMMAND_WAIT_MAX;
+use mailbox::Mailbox;
+use message::{ExecuteRequest, SessionMessage, WatchRequest};
 use parking_lot::Mutex;
 use raidhall_protocol::{PlayerId, RaidId, RaidState, Seq, UnixMillis};
 pub use reply::Reply;
@@ -48,7 +48,7 @@ use crate::cluster::message::Watching;
 use crate::cluster::ownership::Claims;
 use crate::error::Error;
 use crate::fanout::audience::{Audience, RingOptions};
-use crate::fanout::outbox::{Answer, ConnectionId, Outbox, Ticket};
+use crate::fanout::outbox::{ConnectionId, Outbox, OutboxReply, WatchId};
 use crate::raid;
 use crate::store::journal::Journal;
 use crate::store::{Epoch, InstanceId, OpHash, Store};
@@ -57,7 +57,7 @@ use crate::store::{Epoch, InstanceId, OpHash, Store};
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Requests that wait for one raid at most; one more is `overloaded`.
-    pub inbox: usize,
+    pub mailbox_messages_max: usize,
     /// How long a raid that nobody needs stays live.
     pub idle_timeout: Duration,
     /// How long a player stays online after its last watch drops.
@@ -65,17 +65,17 @@ pub struct Options {
     /// How long the leader may be offline while somebody else is online.
     pub leader_grace: Duration,
     /// Op keys held in memory for each raid.
-    pub op_keys: usize,
+    pub op_keys_max: usize,
     /// Events after a snapshot before the next one is considered.
     pub snapshot_min_events: u64,
     /// How far behind a returning client may be to get a replay.
-    pub replay_events: u64,
+    pub replay_events_max: u64,
     /// What each raid's ring holds.
     pub ring: RingOptions,
     /// How long a raid is tried to be loaded before those who wait get `unavailable`.
-    pub load_patience: Duration,
+    pub load_timeout: Duration,
     /// Raids loaded at once: when a node dies, its raids must not take every connection to the store.
-    pub loads: usize,
+    pub concurrent_loads_max: usize,
 }
 
 /// Who asks.
@@ -91,7 +91,7 @@ pub enum Caller {
 
 impl Caller {
     /// Whether this caller may see a raid.
-    pub fn may_see(self, raid: &raid::State) -> bool {
+    pub fn can_see(self, raid: &raid::State) -> bool {
         match self {
             Self::Player(player) => raid.is_member(player),
             Self::Service | Self::Admin => raid.seq() > Seq::ZERO,
@@ -118,7 +118,7 @@ pub struct Ack {
 
 /// A raid as of one committed seq.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct View {
+pub struct RaidSnapshot {
     /// What everybody sees.
     pub state: Arc<RaidState>,
     /// The seq that the state is a function of.
@@ -130,7 +130,7 @@ pub struct View {
 }
 
 /// What sessions are built on.
-pub struct Parts {
+pub struct Dependencies {
     /// The durable truth.
     pub store: Arc<dyn Store>,
     /// Where events are committed.
@@ -140,33 +140,33 @@ pub struct Parts {
     /// How long this instance may speak for its raids.
     pub lease: Arc<Lease>,
     /// The other instances.
-    pub link: Link,
+    pub cluster: Link,
     /// Where raids are claimed and given up.
     pub claims: Claims,
 }
 
 /// All live raids of this instance. Cheap to clone.
 #[derive(Clone)]
-pub struct Sessions(Arc<Hall>);
+pub struct Sessions(Arc<Registry>);
 
 /// What every session shares.
-struct Hall {
+struct Registry {
     store: Arc<dyn Store>,
     journal: Journal,
     clock: Arc<Clock>,
     lease: Arc<Lease>,
-    link: Link,
+    cluster: Link,
     claims: Claims,
     options: Options,
-    live: DashMap<RaidId, Live>,
+    sessions: DashMap<RaidId, SessionHandle>,
     /// Raids whose session ended, to be given back to the store with the next [`Sessions::release_idle`].
-    idle: Mutex<Vec<(RaidId, Epoch)>>,
-    ids: create::Ids,
-    loads: Semaphore,
+    awaiting_release: Mutex<Vec<(RaidId, Epoch)>>,
+    raid_ids: create::RaidIdAllocator,
+    load_permits: Semaphore,
     /// How many raids are ours.
-    owned: watch::Sender<usize>,
+    owned_count: watch::Sender<usize>,
     /// Raids that a newer release has written: we can only follow them.
-    foreign: DashSet<RaidId>,
+    follow_only: DashSet<RaidId>,
     /// Nothing is claimed any more, and what is ours is given to others.
     handing_over: CancellationToken,
     tasks: TaskTracker,
@@ -174,72 +174,72 @@ struct Hall {
 }
 
 /// Counts one raid as ours for as long as it lives.
-struct Owning(watch::Sender<usize>);
+struct OwnedRaidGuard(watch::Sender<usize>);
 
-impl Owning {
-    fn one(owned: &watch::Sender<usize>) -> Self {
+impl OwnedRaidGuard {
+    fn new(owned: &watch::Sender<usize>) -> Self {
         owned.send_modify(|count| *count += 1);
         Self(owned.clone())
     }
 }
 
-impl Drop for Owning {
+impl Drop for OwnedRaidGuard {
     fn drop(&mut self) {
         self.0.send_modify(|count| *count -= 1);
     }
 }
 
-impl Hall {
+impl Registry {
     /// Folds a raid from the store, a few at a time. Waits for its turn without limit, for the store with one.
     async fn load(
         &self,
         raid: RaidId,
         op_keys: u64,
-    ) -> Result<Option<load::Folded>, load::LoadError> {
-        let _permit = self.loads.acquire().await;
-        let folding = load::fold(&*self.store, raid, op_keys);
-        timeout(self.options.load_patience, folding)
+    ) -> Result<Option<load::FoldedRaid>, load::LoadError> {
+        let _permit = self.load_permits.acquire().await;
+        let folding = load::load_raid(&*self.store, raid, op_keys);
+        timeout(self.options.load_timeout, folding)
             .await
-            .unwrap_or(Err(load::LoadError::Late))
+            .unwrap_or(Err(load::LoadError::Timeout))
     }
 }
 
 /// What is known of a live raid from outside.
-struct Live {
-    inbox: mpsc::Sender<Message>,
+struct SessionHandle {
+    mailbox: mpsc::Sender<SessionMessage>,
     audience: Arc<Audience>,
 }
 
 impl Sessions {
     /// No session yet; they will be spawned on `tasks` and end when `stop` is cancelled.
     pub fn new(
-        parts: Parts,
+        parts: Dependencies,
         options: Options,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        let Parts {
+        let Dependencies {
             store,
             journal,
             clock,
             lease,
-            link,
+            cluster: link,
             claims,
         } = parts;
-        Self(Arc::new(Hall {
+        Self(Arc::new(Registry {
             store,
             journal,
             clock,
             lease,
-            link,
+            cluster: link,
             claims,
-            loads: Semaphore::new(options.loads.max(1)),
+            load_permits: Semaphore::new(options.concurrent_loads_max.max(1)),
             options,
-            live: DashMap::new(),
-            idle: Mutex::default(),
-            ids: create::Ids::default(),
-            owned: watch::Sender::new(0),
-            foreign: DashSet::new(),
+            sessions: DashMap::new(),
+            awaiting_release: Mutex::default(),
+            raid_ids: create::RaidIdAllocator::default(),
+            owned_count: watch::Sender::new(0),
+            follow_only: DashSet::new(),
             handing_over: CancellationToken::new(),
             tasks,
             stop,
@@ -253,11 +253,11 @@ impl Sessions {
         command: raid::RaidCommand,
         op: Option<OpHash>,
     ) -> Result<Ack, Error> {
-        asked(|reply| self.submit(raid, command, op, reply)).await
+        request_reply(|reply| self.submit(raid, command, op, reply)).await
     }
 
     /// Hands a command in; the answer comes through `reply`, after those handed in before it. What could not be begun within
-    /// [`PARKED_MAX`] is `unavailable`.
+    /// [`COMMAND_WAIT_MAX`] is `unavailable`.
     pub fn submit(
         &self,
         raid: RaidId,
@@ -265,16 +265,16 @@ impl Sessions {
         op: Option<OpHash>,
         reply: Reply<Ack>,
     ) {
-        let until = Instant::now() + PARKED_MAX;
-        let reply = measured(command.kind(), raid, reply);
+        let until = Instant::now() + COMMAND_WAIT_MAX;
+        let reply = measure_reply(command.kind(), raid, reply);
         self.send(
             raid,
-            Message::Execute(Execute {
+            SessionMessage::Execute(ExecuteRequest {
                 command,
                 op,
                 reply,
-                until,
-                from: None,
+                deadline: until,
+                forwarded_by: None,
             }),
         );
     }
@@ -293,42 +293,58 @@ impl Sessions {
         let (op, from) = (Some(op), Some(from));
         self.send(
             raid,
-            Message::Execute(Execute {
+            SessionMessage::Execute(ExecuteRequest {
                 command,
                 op,
                 reply,
-                until,
-                from,
+                deadline: until,
+                forwarded_by: from,
             }),
         );
     }
 
     /// Another instance, which takes us for the raid's owner, says who watched there at a moment.
-    pub fn watching(&self, raid: RaidId, from: InstanceId, at: UnixMillis, watching: Watching) {
-        if watching.watched || self.0.live.contains_key(&raid) {
-            self.send(raid, Message::Watching { from, at, watching });
+    pub fn receive_watcher_report(
+        &self,
+        raid: RaidId,
+        from: InstanceId,
+        at: UnixMillis,
+        watching: Watching,
+    ) {
+        if watching.watched || self.0.sessions.contains_key(&raid) {
+            self.send(
+                raid,
+                SessionMessage::WatcherReport {
+                    from,
+                    at,
+                    report: watching,
+                },
+            );
         }
     }
 
     /// The raid's owner asks whether anybody watches here. False if certainly nobody does; else the session says.
-    pub fn who_watches(&self, raid: RaidId) -> bool {
-        let live = self.0.live.get(&raid);
+    pub fn request_watcher_report(&self, raid: RaidId) -> bool {
+        let live = self.0.sessions.get(&raid);
         live.is_some_and(|live| {
-            live.inbox.try_send(Message::WhoWatches).is_ok() || live.audience.is_watched()
+            live.mailbox
+                .try_send(SessionMessage::RequestWatcherReport)
+                .is_ok()
+                || live.audience.is_watched()
         })
     }
 
     /// Another instance gave the raid up and names us its heir.
-    pub fn take(&self, raid: RaidId, from: InstanceId, online: Vec<PlayerId>) {
-        self.send(raid, Message::Take { from, online });
+    pub fn accept_handover(&self, raid: RaidId, from: InstanceId, online: Vec<PlayerId>) {
+        self.send(raid, SessionMessage::Handover { from, online });
     }
 
     /// Another instance asks how far the raid is; [`Error::NotOwner`] if it is not live here.
-    pub fn ask(&self, raid: RaidId, reply: Reply<Sight>) {
-        let live = self.0.live.get(&raid);
-        match live.map(|live| live.inbox.clone()) {
+    pub fn query_status(&self, raid: RaidId, reply: Reply<Sight>) {
+        let live = self.0.sessions.get(&raid);
+        match live.map(|live| live.mailbox.clone()) {
             Some(inbox) => {
-                if let Err(error) = inbox.try_send(Message::Ask { reply }) {
+                if let Err(error) = inbox.try_send(SessionMessage::QueryStatus { reply }) {
                     error.into_inner().fail(Error::Overloaded);
                 }
             }
@@ -337,42 +353,42 @@ impl Sessions {
     }
 
     /// A newer release has written this raid: we can only follow it.
-    pub fn never_claim(&self, raid: RaidId) {
-        if self.0.foreign.insert(raid)
-            && let Some(live) = self.0.live.get(&raid)
+    pub fn mark_follow_only(&self, raid: RaidId) {
+        if self.0.follow_only.insert(raid)
+            && let Some(live) = self.0.sessions.get(&raid)
         {
             // It only wakes: a full inbox is awake.
-            let _ = live.inbox.try_send(Message::Newer);
+            let _ = live.mailbox.try_send(SessionMessage::MarkFollowOnly);
         }
     }
 
-    fn may_claim(&self, raid: RaidId) -> bool {
-        !self.0.handing_over.is_cancelled() && !self.0.foreign.contains(&raid)
+    fn can_claim(&self, raid: RaidId) -> bool {
+        !self.0.handing_over.is_cancelled() && !self.0.follow_only.contains(&raid)
     }
 
     /// Gives every raid that is ours to others, and claims none any more; ends when none is left. Whoever is connected
     /// here is served as by an edge from then on.
-    pub async fn hand_over(&self) {
+    pub async fn hand_over_all(&self) {
         self.0.handing_over.cancel();
-        let mut owned = self.0.owned.subscribe();
+        let mut owned = self.0.owned_count.subscribe();
         // The sender lives as long as we do.
         let _ = owned.wait_for(|count| *count == 0).await;
         // Whatever is ours in the store all the same has nobody here who serves it.
-        match self.0.store.owned_raids(self.0.link.instance()).await {
-            Ok(left) => self.0.idle.lock().extend(left),
+        match self.0.store.owned_raids(self.0.cluster.instance()).await {
+            Ok(left) => self.0.awaiting_release.lock().extend(left),
             Err(error) => warn!(?error, "what is left of ours could not be read"),
         }
         self.release_idle().await;
     }
 
-    /// Starts a watch. What comes of it arrives in the outbox, as [`Answer::Joined`] or [`Answer::Refused`].
-    pub fn watch(&self, outbox: Arc<Outbox>, ticket: Ticket, caller: Caller, since: Option<Seq>) {
-        let reply = refusal(&outbox, ticket);
+    /// Starts a watch. What comes of it arrives in the outbox, as [`OutboxReply::Joined`] or [`OutboxReply::Refused`].
+    pub fn watch(&self, outbox: Arc<Outbox>, ticket: WatchId, caller: Caller, since: Option<Seq>) {
+        let reply = refusal_reply(&outbox, ticket);
         self.send(
             ticket.raid,
-            Message::Watch(Watch {
+            SessionMessage::Watch(WatchRequest {
                 outbox,
-                ticket,
+                watch_id: ticket,
                 caller,
                 since,
                 reply,
@@ -380,37 +396,37 @@ impl Sessions {
         );
     }
 
-    /// Starts a watch, and waits for whether it may be. What comes of it arrives in the outbox, as [`Answer::Joined`].
-    pub async fn open(
+    /// Starts a watch, and waits for whether it may be. What comes of it arrives in the outbox, as [`OutboxReply::Joined`].
+    pub async fn open_watch(
         &self,
         outbox: Arc<Outbox>,
-        ticket: Ticket,
+        ticket: WatchId,
         caller: Caller,
         since: Option<Seq>,
     ) -> Result<(), Error> {
         let ask = |reply| {
             self.send(
                 ticket.raid,
-                Message::Watch(Watch {
+                SessionMessage::Watch(WatchRequest {
                     outbox,
-                    ticket,
+                    watch_id: ticket,
                     caller,
                     since,
                     reply,
                 }),
             )
         };
-        asked(ask).await
+        request_reply(ask).await
     }
 
-    /// Asks for a snapshot for a watch that fell behind: [`Answer::Resynced`] or [`Answer::Refused`].
-    pub fn resync(&self, outbox: Arc<Outbox>, ticket: Ticket, caller: Caller) {
-        let reply = refusal(&outbox, ticket);
+    /// Asks for a snapshot for a watch that fell behind: [`OutboxReply::Resynced`] or [`OutboxReply::Refused`].
+    pub fn resync(&self, outbox: Arc<Outbox>, ticket: WatchId, caller: Caller) {
+        let reply = refusal_reply(&outbox, ticket);
         self.send(
             ticket.raid,
-            Message::Resync(Watch {
+            SessionMessage::Resync(WatchRequest {
                 outbox,
-                ticket,
+                watch_id: ticket,
                 caller,
                 since: None,
                 reply,
@@ -419,7 +435,7 @@ impl Sessions {
     }
 
     /// Passes a signal on to a raid that the sender does not watch.
-    pub fn signal(
+    pub fn send_signal(
         &self,
         raid: RaidId,
         sender: ConnectionId,
@@ -430,7 +446,7 @@ impl Sessions {
     ) {
         self.send(
             raid,
-            Message::Signal {
+            SessionMessage::Signal {
                 sender,
                 from,
                 kind,
@@ -442,83 +458,86 @@ impl Sessions {
 
     /// A member who is connected to another instance has signalled. Goes past the session, which may be waiting for the
     /// store.
-    pub fn signalled(&self, raid: RaidId, from: PlayerId, kind: &str, data: Value) {
-        if let Some(live) = self.0.live.get(&raid) {
+    pub fn deliver_signal(&self, raid: RaidId, from: PlayerId, kind: &str, data: Value) {
+        if let Some(live) = self.0.sessions.get(&raid) {
             live.audience.deliver_signal(from, kind, data);
         }
     }
 
     /// Makes a raid live, for what is due in it.
-    pub fn wake(&self, raid: RaidId) {
-        if let Entry::Vacant(vacant) = self.0.live.entry(raid) {
-            vacant.insert(self.start(raid, Origin::Stored));
+    pub fn ensure_live(&self, raid: RaidId) {
+        if let Entry::Vacant(vacant) = self.0.sessions.entry(raid) {
+            vacant.insert(self.start_session(raid, Origin::Stored));
         }
     }
 
     /// How many raids are live.
-    pub fn live(&self) -> usize {
-        self.0.live.len()
+    pub fn live_count(&self) -> usize {
+        self.0.sessions.len()
     }
 
     /// Gives raids whose session ended back to the store. Called every second; what fails is tried again.
     pub async fn release_idle(&self) {
-        let idle = std::mem::take(&mut *self.0.idle.lock());
+        let idle = std::mem::take(&mut *self.0.awaiting_release.lock());
         if idle.is_empty() {
             return;
         }
-        if let Err(error) = self.0.store.release(&idle, self.0.link.instance()).await {
+        if let Err(error) = self.0.store.release(&idle, self.0.cluster.instance()).await {
             warn!(raids = idle.len(), error = ?error, "idle raids could not be released");
-            self.0.idle.lock().extend(idle);
+            self.0.awaiting_release.lock().extend(idle);
         }
     }
 
     /// How many raids wait to be given back.
     #[cfg(test)]
-    fn waiting_for_release(&self) -> usize {
-        self.0.idle.lock().len()
+    fn awaiting_release_count(&self) -> usize {
+        self.0.awaiting_release.lock().len()
     }
 
-    fn send(&self, raid: RaidId, message: Message) {
-        self.send_to(raid, Origin::Asked, message);
+    fn send(&self, raid: RaidId, message: SessionMessage) {
+        self.send_with_origin(raid, Origin::Unverified, message);
     }
 
     /// Sends under the map's lock, so that a session that ends because its inbox is empty cannot miss a message.
-    fn send_to(&self, raid: RaidId, origin: Origin, message: Message) {
+    fn send_with_origin(&self, raid: RaidId, origin: Origin, message: SessionMessage) {
         if self.0.stop.is_cancelled() {
             return message.fail(Error::Unavailable);
         }
         let mut live = self
             .0
-            .live
+            .sessions
             .entry(raid)
-            .or_insert_with(|| self.start(raid, origin));
-        let message = match live.inbox.try_send(message) {
+            .or_insert_with(|| self.start_session(raid, origin));
+        let message = match live.mailbox.try_send(message) {
             Ok(()) => return,
             Err(mpsc::error::TrySendError::Full(message)) => {
                 return message.fail(Error::Overloaded);
             }
             Err(mpsc::error::TrySendError::Closed(message)) => message,
         };
-        *live = self.start(raid, Origin::Asked);
-        if let Err(error) = live.inbox.try_send(message) {
+        *live = self.start_session(raid, Origin::Unverified);
+        if let Err(error) = live.mailbox.try_send(message) {
             error.into_inner().fail(Error::Unavailable);
         }
     }
 
-    fn start(&self, raid: RaidId, origin: Origin) -> Live {
-        let (inbox, messages) = mpsc::channel(self.0.options.inbox);
+    fn start_session(&self, raid: RaidId, origin: Origin) -> SessionHandle {
+        let (inbox, messages) = mpsc::channel(self.0.options.mailbox_messages_max);
         let audience = Arc::new(Audience::new(raid, self.0.options.ring));
         let actor = Actor::new(self.clone(), raid, Arc::clone(&audience), messages, origin);
         self.0
             .tasks
             .spawn(actor.run().instrument(info_span!("session", %raid)));
-        Live { inbox, audience }
+        SessionHandle {
+            mailbox: inbox,
+            audience,
+        }
     }
 
     /// Forgets a session if nothing waits in its inbox and nobody watches.
-    fn forget_if_idle(&self, raid: RaidId, inbox: &Inbox) -> bool {
+    fn remove_if_idle(&self, raid: RaidId, inbox: &Mailbox) -> bool {
         self.0
-            .live
+            .sessions
             .remove_if(&raid, |_, live| {
                 inbox.is_empty() && !live.audience.is_watched()
             })
@@ -527,7 +546,7 @@ impl Sessions {
 }
 
 /// Asks with a reply of its own, and waits for the answer.
-async fn asked<T: Send + 'static>(ask: impl FnOnce(Reply<T>)) -> Result<T, Error> {
+async fn request_reply<T: Send + 'static>(ask: impl FnOnce(Reply<T>)) -> Result<T, Error> {
     let (sender, answer) = oneshot::channel();
     ask(Reply::new(move |result| {
         // Who asked may be gone.
@@ -537,11 +556,11 @@ async fn asked<T: Send + 'static>(ask: impl FnOnce(Reply<T>)) -> Result<T, Error
 }
 
 /// A reply that tells a watch only what went wrong: success comes with its frame.
-fn refusal(outbox: &Arc<Outbox>, ticket: Ticket) -> Reply<()> {
+fn refusal_reply(outbox: &Arc<Outbox>, ticket: WatchId) -> Reply<()> {
     let outbox = Arc::clone(outbox);
     Reply::new(move |result| {
         if let Err(error) = result {
-            outbox.answer(Answer::Refused { ticket, error });
+            outbox.push_reply(OutboxReply::Refused { ticket, error });
         }
     })
 }

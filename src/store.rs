@@ -199,7 +199,7 @@ pub struct LoadedRaid {
     pub snapshot: Option<(Seq, Vec<u8>)>,
     /// Every event after the snapshot, in order.
     pub tail: Vec<Event>,
-    /// The op keys of the events after `last_seq` − `op_keys`, oldest first, each with the seq of its event.
+    /// The op keys of the events after `last_seq` − `op_keys_max`, oldest first, each with the seq of its event.
     pub ops: Vec<(OpHash, Seq)>,
 }
 
@@ -385,7 +385,7 @@ pub trait Store:
     /// of the appends (unknown which) is at fault and none is committed.
     async fn commit(&self, batch: &[Append]) -> Result<Vec<CommitOutcome>>;
 
-    /// Reads what a raid is rebuilt from, with at most `op_keys` op keys; `None` if there is no such raid.
+    /// Reads what a raid is rebuilt from, with at most `op_keys_max` op keys; `None` if there is no such raid.
     async fn load(&self, raid: RaidId, op_keys: u64) -> Result<Option<LoadedRaid>>;
 
     /// Who owns each raid and how far it is, in no order. Those that do not exist are absent.

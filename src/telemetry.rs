@@ -9,10 +9,10 @@ mod recorder;
 mod runtime_lag;
 mod traces;
 
-pub use family::{Counters, Gauges, Grid};
-pub use gauge_guard::Held;
-pub use logs::init;
+pub use family::{CounterFamily, GaugeFamily, TwoLabelCounterFamily};
+pub use gauge_guard::GaugeGuard;
+pub use logs::init_logging;
 pub use metrics::{Metrics, metrics};
-pub use recorder::{metrics_router, render, upkeep};
-pub use runtime_lag::lag;
-pub use traces::{Trace, Traces, begin as begin_traces};
+pub use recorder::{metrics_router, render_metrics, run_upkeep};
+pub use runtime_lag::measure_runtime_lag;
+pub use traces::{TraceExporter, TraceSpan, start_trace_export};

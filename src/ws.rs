@@ -27,16 +27,16 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{any, get};
-pub use connection_registry::Places;
-use connection_registry::{Admission, Registry};
-use handshake_limiter::Turns;
-use meter::Allowance;
+pub use connection_registry::ConnectionLimits;
+use connection_registry::{Admission, ConnectionRegistry};
+use handshake_limiter::HandshakeLimiter;
+use meter::ReceiveRates;
 use raidhall_protocol::CloseCode;
 use raidhall_protocol::limits::SOCKET_PATH;
-pub(crate) use sse::LINEAGE;
+pub(crate) use sse::RAIDHALL_LINEAGE;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
-use watches::Slack;
+use watches::WatchLagLimit;
 
 use crate::auth::{Auth, Identity, RevokedSessions};
 use crate::clock::Clock;
@@ -47,10 +47,10 @@ use crate::store::Store;
 use crate::telemetry::metrics;
 
 /// Frames per second that carry no command: answers to beats and pings, and what a client's library adds of its own.
-const CONTROL_FRAMES: u32 = 120;
+const CONTROL_FRAMES_PER_SECOND: u32 = 120;
 
 /// When to come back to a server, or address, that has as many connections as it may have.
-const FULL: Duration = Duration::from_secs(5);
+const CONNECTION_LIMIT_RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// How sockets behave.
 #[derive(Clone)]
@@ -58,48 +58,50 @@ pub struct Options {
     /// Whose pages may connect.
     pub allowed_origins: OriginPolicy,
     /// The largest message of a client, in bytes.
-    pub message_bytes: usize,
+    pub message_bytes_max: usize,
     /// Commands, watches and signals of one connection per second; twice as many in a burst.
     pub commands_per_second: NonZeroU32,
     /// Bytes of one connection per second; twice as many in a burst.
     pub bytes_per_second: u32,
     /// Raids that one connection may watch.
-    pub watches: usize,
+    pub watches_max: usize,
     /// The largest data of a signal, in bytes of JSON.
-    pub signal_bytes: usize,
+    pub signal_bytes_max: usize,
     /// How many connections there may be.
-    pub places: Places,
+    pub connection_limits: ConnectionLimits,
     /// Upgrades a second; others wait a moment, or come back.
     pub handshakes_per_second: NonZeroU32,
     /// Requests of one connection that may be unanswered before its socket is not read any more.
-    pub outbox_messages: usize,
+    pub outbox_messages_max: usize,
     /// How far, in bytes, a watch may be behind before it collapses into a snapshot. In messages it is
-    /// `outbox_messages`.
-    pub outbox_bytes: u64,
+    /// `outbox_messages_max`.
+    pub outbox_bytes_max: u64,
     /// How long a connection may take to say `hello`.
     pub hello_timeout: Duration,
     /// How often `beat` and a ping go out; two of them without a byte from the client end the connection.
-    pub heartbeat: Duration,
+    pub heartbeat_interval: Duration,
     /// How long writing may stand still.
-    pub write_stall: Duration,
+    pub write_stall_timeout: Duration,
     /// Over how long a drain lets its clients go.
     pub drain_spread: Duration,
 }
 
 impl Options {
     /// How far a watch may be behind.
-    const fn slack(&self) -> Slack {
-        Slack {
-            messages: self.outbox_messages as u64,
-            bytes: self.outbox_bytes,
+    const fn watch_lag_limit(&self) -> WatchLagLimit {
+        WatchLagLimit {
+            messages_max: self.outbox_messages_max as u64,
+            bytes_max: self.outbox_bytes_max,
         }
     }
 
     /// Frames of every kind, beats, pings and pongs among them, besides the commands.
-    fn allowance(&self) -> Allowance {
+    fn receive_rates(&self) -> ReceiveRates {
         let commands = self.commands_per_second.get();
-        Allowance::new(
-            commands.saturating_mul(2).saturating_add(CONTROL_FRAMES),
+        ReceiveRates::new(
+            commands
+                .saturating_mul(2)
+                .saturating_add(CONTROL_FRAMES_PER_SECOND),
             self.bytes_per_second,
         )
     }
@@ -107,9 +109,9 @@ impl Options {
 
 /// What every connection shares.
 #[derive(Clone)]
-pub struct Sockets(Arc<Hub>);
+pub struct ConnectionService(Arc<ConnectionServiceInner>);
 
-struct Hub {
+struct ConnectionServiceInner {
     sessions: Sessions,
     store: Arc<dyn Store>,
     auth: Auth,
@@ -117,12 +119,12 @@ struct Hub {
     /// The name of this history of the database.
     lineage: String,
     options: Options,
-    registry: Registry,
-    turns: Turns,
+    connections: ConnectionRegistry,
+    handshake_limiter: HandshakeLimiter,
     tasks: TaskTracker,
 }
 
-impl Sockets {
+impl ConnectionService {
     /// No connection yet; each will be a task on `tasks`.
     pub fn new(
         sessions: Sessions,
@@ -133,17 +135,17 @@ impl Sockets {
         options: Options,
         tasks: TaskTracker,
     ) -> Self {
-        let registry = Registry::new(options.places);
-        let turns = Turns::new(options.handshakes_per_second.get());
-        Self(Arc::new(Hub {
+        let registry = ConnectionRegistry::new(options.connection_limits);
+        let turns = HandshakeLimiter::new(options.handshakes_per_second.get());
+        Self(Arc::new(ConnectionServiceInner {
             sessions,
             store,
             auth,
             clock,
             lineage,
             options,
-            registry,
-            turns,
+            connections: registry,
+            handshake_limiter: turns,
             tasks,
         }))
     }
@@ -152,18 +154,18 @@ impl Sockets {
     pub fn router(&self) -> Router {
         Router::new()
             .route(SOCKET_PATH, any(upgrade::upgrade))
-            .route("/api/v1/raids/{id}/stream", get(sse::stream))
+            .route("/api/v1/raids/{id}/stream", get(sse::open_event_stream))
             .with_state(self.clone())
     }
 
     /// Closes the connections of whoever may not be here any more.
-    pub fn end(&self, unwelcome: &RevokedSessions) {
-        self.0.registry.end(unwelcome);
+    pub fn close_revoked(&self, unwelcome: &RevokedSessions) {
+        self.0.connections.close_revoked(unwelcome);
     }
 
     /// Who holds a token.
-    async fn identify(&self, token: &str) -> Result<Identity, Error> {
-        let Hub {
+    async fn authenticate(&self, token: &str) -> Result<Identity, Error> {
+        let ConnectionServiceInner {
             auth, store, clock, ..
         } = &*self.0;
         auth.authenticate(&**store, token, clock.now()).await
@@ -172,12 +174,16 @@ impl Sockets {
     /// Takes a place for a connection from an address once it is its turn. [`Error::TooManyConnections`] where there are too many, or
     /// too many that begin.
     async fn admit(&self, network: IpAddr, known: bool) -> Result<Admission, Error> {
-        let admission = self.0.registry.admit(network, known).ok_or_else(full)?;
+        let admission = self
+            .0
+            .connections
+            .admit(network, known)
+            .ok_or_else(connection_limit_error)?;
         let wait = self
             .0
-            .turns
-            .take(network)
-            .map_err(|exceeded| crowded(exceeded.retry_after))?;
+            .handshake_limiter
+            .reserve(network)
+            .map_err(|exceeded| too_many_connections_error(exceeded.retry_after))?;
         if !wait.is_zero() {
             sleep(wait).await;
         }
@@ -186,23 +192,23 @@ impl Sockets {
 
     /// Lets every client go, spread over `drain_spread`, each with `bye` and a code that tells it to come back.
     pub fn drain(&self) {
-        self.0.registry.drain();
+        self.0.connections.drain();
     }
 }
 
 /// There are as many connections as there may be.
-fn full() -> Error {
-    crowded(FULL)
+fn connection_limit_error() -> Error {
+    too_many_connections_error(CONNECTION_LIMIT_RETRY_DELAY)
 }
 
 /// There are too many connections, or too many that begin.
-fn crowded(retry_after: Duration) -> Error {
+fn too_many_connections_error(retry_after: Duration) -> Error {
     metrics().upgrades_refused.increment(1);
     Error::TooManyConnections(retry_after)
 }
 
 /// How a connection ends whose token is not accepted.
-fn close_code(error: &Error) -> CloseCode {
+fn close_code_for(error: &Error) -> CloseCode {
     match error {
         Error::Forbidden(_) => CloseCode::Forbidden,
         // The token may be good: who could tell cannot be asked now.

@@ -31,9 +31,9 @@ use crate::net::listener::{Listener, PerAddress, Seats};
 use crate::session::{self, Sessions};
 use crate::store::journal::{self, Journal};
 use crate::store::{Instance, InstanceId, Store};
-use crate::telemetry::{lag, metrics, metrics_router, upkeep};
+use crate::telemetry::{measure_runtime_lag, metrics, metrics_router, run_upkeep};
 use crate::webhooks;
-use crate::ws::{self, Sockets};
+use crate::ws::{self, ConnectionService};
 
 /// How often the store looks after itself.
 const MAINTENANCE: Duration = Duration::from_secs(24 * 3_600);
@@ -91,7 +91,7 @@ pub(super) struct Running {
     /// Says for all to see that this instance is about to end.
     pub(super) draining: Arc<AtomicBool>,
     pub(super) sessions: Sessions,
-    pub(super) sockets: Sockets,
+    pub(super) sockets: ConnectionService,
     pub(super) link: Link,
     pub(super) tasks: Tasks,
     /// Closes the doors.
@@ -114,7 +114,7 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
     } = host;
     let instance = Instance {
         id: InstanceId(Uuid::now_v7()),
-        ws_url: base_url.websocket(),
+        ws_url: base_url.websocket_url(),
         release: env!("CARGO_PKG_VERSION").to_owned(),
         draining: false,
     };
@@ -174,12 +174,12 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
             (link, Some(deliveries))
         }
     };
-    let parts = session::Parts {
+    let parts = session::Dependencies {
         store: Arc::clone(&store),
         journal,
         clock: Arc::clone(clock),
         lease: Arc::clone(lease),
-        link: link.clone(),
+        cluster: link.clone(),
         claims,
     };
     let sessions = Sessions::new(
@@ -216,7 +216,7 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
         lookout.map_err(|error| StartError::of_store("bans and sign-outs".into(), error))?;
     let origins = config.server.allowed_origins.clone();
     let origins = OriginPolicy::new(move |origin| origins.allows(origin));
-    let sockets = Sockets::new(
+    let sockets = ConnectionService::new(
         sessions.clone(),
         Arc::clone(&store),
         auth.clone(),
@@ -230,7 +230,7 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
     tasks.until(
         &stop,
         "lookout",
-        lookout.run(move |unwelcome| ended.end(unwelcome)),
+        lookout.run(move |unwelcome| ended.close_revoked(unwelcome)),
     );
     let scanner = Scanner {
         store: Arc::clone(&store),
@@ -261,8 +261,8 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
             .spawn(pump.run(stop.clone()).instrument(span));
     }
     tasks.until(&stop, "maintenance", maintain(Arc::clone(&store)));
-    tasks.until(&stop, "metrics", upkeep());
-    tasks.until(&stop, "event loop", lag());
+    tasks.until(&stop, "metrics", run_upkeep());
+    tasks.until(&stop, "event loop", measure_runtime_lag());
     if let Some(listener) = metrics_listener {
         let options = server_options(&config, Seats::new(METRICS_SEATS), METRICS_SEATS as usize);
         tasks.until(
@@ -405,19 +405,19 @@ fn server_options(config: &Config, seats: Seats, per_address: usize) -> http::se
 fn session_options(config: &Config) -> session::Options {
     let raid = &config.raid;
     session::Options {
-        inbox: raid.inbox,
+        mailbox_messages_max: raid.inbox,
         idle_timeout: raid.idle_timeout,
         presence_grace: raid.presence_grace,
         leader_grace: raid.leader_grace,
-        op_keys: raid.op_keys,
+        op_keys_max: raid.op_keys,
         snapshot_min_events: raid.snapshot_min_events,
-        replay_events: config.limits.replay_events as u64,
+        replay_events_max: config.limits.replay_events as u64,
         ring: RingOptions {
             events_max: raid.ring_events,
             bytes_max: raid.ring_bytes as u64,
         },
-        load_patience: config.store.commit_patience,
-        loads: config.database.connections_max as usize / 4,
+        load_timeout: config.store.commit_patience,
+        concurrent_loads_max: config.database.connections_max as usize / 4,
     }
 }
 
@@ -425,12 +425,12 @@ fn socket_options(config: &Config, allowed_origins: OriginPolicy) -> ws::Options
     let limits = &config.limits;
     ws::Options {
         allowed_origins,
-        message_bytes: limits.message_bytes,
+        message_bytes_max: limits.message_bytes,
         commands_per_second: limits.commands_per_second,
         bytes_per_second: limits.bytes_per_second,
-        watches: limits.watches,
-        signal_bytes: limits.signal_bytes,
-        places: ws::Places {
+        watches_max: limits.watches,
+        signal_bytes_max: limits.signal_bytes,
+        connection_limits: ws::ConnectionLimits {
             connections: limits.connections,
             per_address: limits.connections_per_address,
             per_player: limits.connections_per_player,
@@ -438,11 +438,11 @@ fn socket_options(config: &Config, allowed_origins: OriginPolicy) -> ws::Options
             unauthenticated_per_address: limits.unauthenticated_per_address,
         },
         handshakes_per_second: limits.handshakes_per_second,
-        outbox_messages: limits.outbox_messages,
-        outbox_bytes: limits.outbox_bytes as u64,
+        outbox_messages_max: limits.outbox_messages,
+        outbox_bytes_max: limits.outbox_bytes as u64,
         hello_timeout: limits.hello_timeout,
-        heartbeat: limits.heartbeat,
-        write_stall: limits.write_stall,
+        heartbeat_interval: limits.heartbeat,
+        write_stall_timeout: limits.write_stall,
         drain_spread: config.shutdown.spread,
     }
 }

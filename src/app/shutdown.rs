@@ -52,7 +52,7 @@ impl Running {
             left.spend(
                 RAIDS_SHARE,
                 "some raids could not be handed over",
-                sessions.hand_over(),
+                sessions.hand_over_all(),
             )
             .await;
         }

@@ -71,7 +71,7 @@ impl FromStr for BusUrl {
     fn from_str(url: &str) -> Result<Self, Self::Err> {
         let kind = match url.split_once("://") {
             None if url == "local" => Ok(BusKind::Local),
-            Some(("redis" | "rediss", _)) => redis_fault(url).map_or(Ok(BusKind::Redis), Err),
+            Some(("redis" | "rediss", _)) => redis_url_error(url).map_or(Ok(BusKind::Redis), Err),
             _ => {
                 Err("expected \"local\", redis://USER:PASSWORD@HOST:PORT or, encrypted, rediss://…")
             }
@@ -84,7 +84,7 @@ impl FromStr for BusUrl {
 }
 
 /// Drivers read options into a query and a fragment, one of which turns verification off: nothing of that passes.
-fn redis_fault(url: &str) -> Option<&'static str> {
+fn redis_url_error(url: &str) -> Option<&'static str> {
     if url.contains(['?', '#']) {
         return Some(
             "takes neither query nor fragment (in a password they are written %3F and %23)",
@@ -118,7 +118,7 @@ fn redis_fault(url: &str) -> Option<&'static str> {
 
 impl fmt::Display for BusUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&redact::url(&self.url))
+        f.write_str(&redact::redact_url(&self.url))
     }
 }
 

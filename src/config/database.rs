@@ -72,7 +72,8 @@ impl FromStr for DatabaseUrl {
         let kind = match url.split_once(':') {
             Some(("sqlite", rest)) => {
                 SqliteConnectOptions::from_str(url).map_err(|fault| fault.to_string())?;
-                sqlite_fault(rest.trim_start_matches("//")).map_or(Ok(DatabaseKind::Sqlite), Err)
+                sqlite_url_error(rest.trim_start_matches("//"))
+                    .map_or(Ok(DatabaseKind::Sqlite), Err)
             }
             Some(("postgres" | "postgresql", _)) => {
                 PgConnectOptions::from_str(url).map_err(|fault| fault.to_string())?;
@@ -87,7 +88,7 @@ impl FromStr for DatabaseUrl {
     }
 }
 
-fn sqlite_fault(rest: &str) -> Option<&'static str> {
+fn sqlite_url_error(rest: &str) -> Option<&'static str> {
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     let is = |pair: &str| query.split('&').any(|given| given == pair);
     match path {
@@ -108,7 +109,7 @@ fn sqlite_fault(rest: &str) -> Option<&'static str> {
 
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&redact::url(&self.url))
+        f.write_str(&redact::redact_url(&self.url))
     }
 }
 

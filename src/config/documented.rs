@@ -7,16 +7,16 @@ use super::settings::{DEFAULTS, Settings};
 
 const MARK: &str = "<!-- made from config/default.toml: UPDATE_FIXTURES=1 cargo test -p raidhall --lib configuration_is_documented -->\n";
 
-fn path() -> PathBuf {
+fn document_path() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/CONFIGURATION.md")
 }
 
-fn document() -> String {
-    std::fs::read_to_string(path()).expect("the document")
+fn read_document() -> String {
+    std::fs::read_to_string(document_path()).expect("the document")
 }
 
 /// A table for each section, in the order of the file.
-fn tables() -> String {
+fn render_tables() -> String {
     let (mut tables, mut meaning, mut keys) = (String::new(), Vec::new(), 0);
     for line in DEFAULTS.lines() {
         if let Some(section) = line
@@ -47,11 +47,11 @@ fn tables() -> String {
 
 #[test]
 fn configuration_is_documented() {
-    let document = document();
+    let document = read_document();
     let (by_hand, made) = document.split_once(MARK).expect("the mark");
-    let tables = tables();
+    let tables = render_tables();
     if std::env::var_os("UPDATE_FIXTURES").is_some() {
-        std::fs::write(path(), format!("{by_hand}{MARK}{tables}")).expect("written");
+        std::fs::write(document_path(), format!("{by_hand}{MARK}{tables}")).expect("written");
     } else {
         assert!(
             made == tables,
@@ -62,7 +62,7 @@ fn configuration_is_documented() {
 
 #[test]
 fn every_limit_is_in_the_tables_at_a_glance_with_its_default() {
-    let document = document();
+    let document = read_document();
     let (by_hand, _) = document.split_once(MARK).expect("the mark");
     let settings = Settings::defaults();
     let rows: Vec<Vec<&str>> = by_hand

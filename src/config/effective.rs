@@ -7,7 +7,7 @@ use figment::error::{Actual, Kind};
 use figment::value::Value;
 use serde::Deserialize;
 
-use super::fault::{Fault, Faults, Source};
+use super::fault::{ConfigError, ConfigErrors, ValueSource};
 use super::settings::{DEFAULTS, Setting, Settings};
 use super::{Config, environment, production, ranges, redact, relations};
 
@@ -15,13 +15,13 @@ use super::{Config, environment, production, ranges, redact, relations};
 ///
 /// `Display` writes it as TOML, in the order of `config/default.toml`, each value with its source, without secrets.
 #[derive(Debug)]
-pub struct Effective {
+pub struct EffectiveConfig {
     /// The configuration.
     pub config: Config,
     settings: Settings,
 }
 
-impl Effective {
+impl EffectiveConfig {
     /// As [`Config::load`].
     ///
     /// # Errors
@@ -30,17 +30,17 @@ impl Effective {
     pub fn load(
         file: Option<&Path>,
         env: impl Iterator<Item = (String, String)>,
-    ) -> Result<Self, Faults> {
-        let mut faults = Faults::default();
+    ) -> Result<Self, ConfigErrors> {
+        let mut faults = ConfigErrors::default();
         let mut settings = Settings::defaults();
         if let Some(file) = file {
             settings.merge_file(file, &mut faults);
         }
-        environment::merge(&mut settings, env, &mut faults);
+        environment::merge_environment(&mut settings, env, &mut faults);
         check_ranges(&mut settings, &mut faults);
-        let config = extract(&mut settings, &mut faults);
-        check_relations(&config, &settings, &mut faults);
-        production::check(&config, &settings, &mut faults);
+        let config = deserialize_config(&mut settings, &mut faults);
+        check_constraints(&config, &settings, &mut faults);
+        production::check_production(&config, &settings, &mut faults);
         if faults.is_empty() {
             Ok(Self { config, settings })
         } else {
@@ -49,17 +49,17 @@ impl Effective {
     }
 }
 
-fn check_ranges(settings: &mut Settings, faults: &mut Faults) {
+fn check_ranges(settings: &mut Settings, faults: &mut ConfigErrors) {
     let fault = |(key, setting): (&str, &Setting)| {
-        let message = ranges::fault(key, &setting.value)?;
-        Some(Fault {
+        let message = ranges::range_error(key, &setting.value)?;
+        Some(ConfigError {
             key: key.to_owned(),
             source: setting.source.clone(),
             message,
         })
     };
     let found: Vec<_> = settings.iter().filter_map(fault).collect();
-    for Fault {
+    for ConfigError {
         key,
         source,
         message,
@@ -72,9 +72,9 @@ fn check_ranges(settings: &mut Settings, faults: &mut Faults) {
 
 /// The structs' own types are the schema. Serde stops at the first value that does not fit; so that one is noted and
 /// replaced by its default, and the rest tried again. Each round removes a value, the defaults fit, so this ends.
-fn extract(settings: &mut Settings, faults: &mut Faults) -> Config {
+fn deserialize_config(settings: &mut Settings, faults: &mut ConfigErrors) -> Config {
     loop {
-        let error = match Config::deserialize(&settings.nested()) {
+        let error = match Config::deserialize(&settings.to_nested_value()) {
             Ok(config) => return config,
             Err(error) => error,
         };
@@ -87,18 +87,18 @@ fn extract(settings: &mut Settings, faults: &mut Faults) -> Config {
             .collect::<Vec<_>>()
             .join(".");
         let source = settings.get(&key).map(|setting| setting.source.clone());
-        let Some(source) = source.filter(|source| *source != Source::Default) else {
+        let Some(source) = source.filter(|source| *source != ValueSource::Default) else {
             unreachable!("a test loads the built-in defaults, but: {error}");
         };
         settings.reset(&key);
-        let message = mismatch(&error.kind, is_secret(&key));
+        let message = describe_mismatch(&error.kind, is_secret(&key));
         faults.push(key, source, message);
     }
 }
 
-fn check_relations(config: &Config, settings: &Settings, faults: &mut Faults) {
+fn check_constraints(config: &Config, settings: &Settings, faults: &mut ConfigErrors) {
     for relation in relations::RELATIONS {
-        if relation.keys.iter().any(|key| faults.names(key)) || (relation.holds)(config) {
+        if relation.keys.iter().any(|key| faults.has_error_for(key)) || (relation.holds)(config) {
             continue;
         }
         let involved = relation
@@ -109,12 +109,12 @@ fn check_relations(config: &Config, settings: &Settings, faults: &mut Faults) {
         // Of the values that contradict each other, the one somebody set is to be looked at.
         let blamed = involved
             .iter()
-            .find(|(_, setting)| setting.source != Source::Default);
+            .find(|(_, setting)| setting.source != ValueSource::Default);
         let (key, setting) = blamed.unwrap_or(&involved[0]);
         let values: Vec<_> = involved
             .iter()
             .filter(|(key, _)| !is_secret(key))
-            .map(describe)
+            .map(describe_setting)
             .collect();
         let message = match values.as_slice() {
             [] => relation.must.to_owned(),
@@ -124,16 +124,16 @@ fn check_relations(config: &Config, settings: &Settings, faults: &mut Faults) {
     }
 }
 
-fn describe((key, setting): &(&str, &Setting)) -> String {
+fn describe_setting((key, setting): &(&str, &Setting)) -> String {
     format!(
         "{key} = {} ({})",
-        shown(key, &setting.value),
+        format_redacted(key, &setting.value),
         setting.source
     )
 }
 
 /// What serde found wrong, in an operator's words; of a secret value only the type.
-fn mismatch(kind: &Kind, secret: bool) -> String {
+fn describe_mismatch(kind: &Kind, secret: bool) -> String {
     match kind {
         Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
             let expected = match expected.as_str() {
@@ -181,7 +181,7 @@ pub(super) fn is_secret(key: &str) -> bool {
 }
 
 /// `value` as TOML, without credentials.
-fn shown(key: &str, value: &Value) -> String {
+fn format_redacted(key: &str, value: &Value) -> String {
     match (key, value) {
         (key, Value::String(_, text))
             if !text.is_empty() && (SECRETS.contains(&key) || SECRETS_IN_LISTS.contains(&key)) =>
@@ -189,18 +189,21 @@ fn shown(key: &str, value: &Value) -> String {
             format!("{:?}", redact::REDACTED)
         }
         (key, Value::String(_, url)) if ADDRESSES.contains(&key) => {
-            format!("{:?}", redact::url(url))
+            format!("{:?}", redact::redact_url(url))
         }
         (_, Value::String(_, text)) => format!("{text:?}"),
         (_, Value::Bool(_, flag)) => flag.to_string(),
         (_, Value::Array(_, items)) => {
-            let items: Vec<_> = items.iter().map(|item| shown(key, item)).collect();
+            let items: Vec<_> = items
+                .iter()
+                .map(|item| format_redacted(key, item))
+                .collect();
             format!("[{}]", items.join(", "))
         }
         (_, Value::Dict(_, fields)) => {
             let fields: Vec<_> = fields
                 .iter()
-                .map(|(name, item)| format!("{name} = {}", shown(name, item)))
+                .map(|(name, item)| format!("{name} = {}", format_redacted(name, item)))
                 .collect();
             format!("{{ {} }}", fields.join(", "))
         }
@@ -210,7 +213,7 @@ fn shown(key: &str, value: &Value) -> String {
     }
 }
 
-impl fmt::Display for Effective {
+impl fmt::Display for EffectiveConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut section = "";
         for line in DEFAULTS.lines() {
@@ -231,7 +234,7 @@ impl fmt::Display for Effective {
                 writeln!(
                     f,
                     "{name} = {}  # {}",
-                    shown(&key, &setting.value),
+                    format_redacted(&key, &setting.value),
                     setting.source
                 )?;
             }

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use figment::value::Value;
 
 use super::effective::is_secret;
-use super::fault::{Faults, Source};
+use super::fault::{ConfigErrors, ValueSource};
 use super::settings::Settings;
 
 /// What the names of our own variables begin with. One underscore less would meet those that Kubernetes makes for a
@@ -22,7 +22,7 @@ const CONVENTIONAL: &[(&str, &str)] = &[
 
 /// The process's environment, for [`Config::load`](super::Config::load). Names that are not UTF-8 are not ours; in
 /// values, what is not UTF-8 becomes U+FFFD, which loading refuses.
-pub fn process() -> impl Iterator<Item = (String, String)> {
+pub fn process_environment() -> impl Iterator<Item = (String, String)> {
     let utf8 = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         Some((
             name.into_string().ok()?,
@@ -33,10 +33,10 @@ pub fn process() -> impl Iterator<Item = (String, String)> {
 }
 
 /// Lays the environment over `settings`: first the conventional names, then our own.
-pub(super) fn merge(
+pub(super) fn merge_environment(
     settings: &mut Settings,
     env: impl Iterator<Item = (String, String)>,
-    faults: &mut Faults,
+    faults: &mut ConfigErrors,
 ) {
     // Sorted, so that faults come in the same order each time.
     let env: BTreeMap<String, String> = env.collect();
@@ -50,7 +50,7 @@ pub(super) fn merge(
     }
     for (name, key) in CONVENTIONAL {
         if let Some(text) = env.get(*name).filter(|text| !text.is_empty()) {
-            set(settings, key, name, text, faults);
+            set_from_text(settings, key, name, text, faults);
         }
     }
     for (name, text) in &env {
@@ -60,7 +60,7 @@ pub(super) fn merge(
         let key = path.to_ascii_lowercase().replace("__", ".");
         match key.strip_suffix("_file").filter(|key| is_secret(key)) {
             Some(key) => merge_secret_file(settings, &env, key, name, text, faults),
-            None => set(settings, &key, name, text, faults),
+            None => set_from_text(settings, &key, name, text, faults),
         }
     }
 }
@@ -72,9 +72,9 @@ fn merge_secret_file(
     key: &str,
     name: &str,
     path: &str,
-    faults: &mut Faults,
+    faults: &mut ConfigErrors,
 ) {
-    let source = Source::Env(name.to_owned());
+    let source = ValueSource::Env(name.to_owned());
     if env.contains_key(name.trim_end_matches("_FILE")) {
         return faults.push(
             key,
@@ -83,7 +83,7 @@ fn merge_secret_file(
         );
     }
     match std::fs::read_to_string(path) {
-        Ok(text) => set(
+        Ok(text) => set_from_text(
             settings,
             key,
             name,
@@ -98,32 +98,38 @@ fn merge_secret_file(
     }
 }
 
-fn set(settings: &mut Settings, key: &str, name: &str, text: &str, faults: &mut Faults) {
-    let source = Source::Env(name.to_owned());
+fn set_from_text(
+    settings: &mut Settings,
+    key: &str,
+    name: &str,
+    text: &str,
+    faults: &mut ConfigErrors,
+) {
+    let source = ValueSource::Env(name.to_owned());
     if text.contains(char::REPLACEMENT_CHARACTER) {
         return faults.push(key, source, "is not UTF-8");
     }
     let value = settings
-        .default_of(key)
-        .map_or_else(|| text.into(), |default| typed(text, default));
+        .default_value(key)
+        .map_or_else(|| text.into(), |default| coerce_to_type(text, default));
     settings.set(key, value, source, faults);
 }
 
 /// `text` as the type that `default` has, or as it is if it cannot be that: the type check then says so. So a secret
 /// of digits stays text.
-fn typed(text: &str, default: &Value) -> Value {
+fn coerce_to_type(text: &str, default: &Value) -> Value {
     let number = || text.trim().parse::<i64>().map(Value::from).ok();
     let boolean = || text.trim().parse::<bool>().map(Value::from).ok();
     match default {
         Value::Num(..) => number(),
         Value::Bool(..) => boolean(),
-        Value::Array(..) => Some(list(text)),
+        Value::Array(..) => Some(parse_list(text)),
         _ => None,
     }
     .unwrap_or_else(|| text.into())
 }
 
-fn list(text: &str) -> Value {
+fn parse_list(text: &str) -> Value {
     match text.trim() {
         bracketed if bracketed.starts_with('[') => bracketed
             .parse()
@@ -139,9 +145,9 @@ fn list(text: &str) -> Value {
 }
 
 /// `PORT` replaces the port of `server.listen`, and an address that nobody chose becomes 0.0.0.0.
-fn merge_port(settings: &mut Settings, port: &str, overridden: bool, faults: &mut Faults) {
+fn merge_port(settings: &mut Settings, port: &str, overridden: bool, faults: &mut ConfigErrors) {
     let key = "server.listen";
-    let source = Source::Env("PORT".to_owned());
+    let source = ValueSource::Env("PORT".to_owned());
     if overridden {
         return;
     }
@@ -154,7 +160,7 @@ fn merge_port(settings: &mut Settings, port: &str, overridden: bool, faults: &mu
     };
     let listen = settings.get(key).expect("there is such a key");
     let host = match listen.source {
-        Source::Default => Some(Ipv4Addr::UNSPECIFIED.into()),
+        ValueSource::Default => Some(Ipv4Addr::UNSPECIFIED.into()),
         _ => listen
             .value
             .as_str()

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum ValueSource {
     /// The built-in `config/default.toml`.
     Default,
     /// The file named by `--config`.
@@ -14,7 +14,7 @@ pub enum Source {
     Env(String),
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for ValueSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
@@ -26,16 +26,16 @@ impl fmt::Display for Source {
 
 /// One thing that is wrong. Never holds a secret, nor a URL's password.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct ConfigError {
     /// The dotted key, such as `server.listen`; empty if the source as a whole cannot be read.
     pub key: String,
     /// Where the value, or the unknown key, was found.
-    pub source: Source,
+    pub source: ValueSource,
     /// What is wrong with it and what would be right.
     pub message: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.key.as_str() {
             "" => write!(f, "{}: {}", self.source, self.message),
@@ -46,11 +46,11 @@ impl fmt::Display for Fault {
 
 /// Everything that is wrong with a configuration; never empty when returned as an error.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Faults(Vec<Fault>);
+pub struct ConfigErrors(Vec<ConfigError>);
 
-impl Faults {
+impl ConfigErrors {
     /// The faults: first what is wrong with sources and keys, then with single values, then between values.
-    pub fn iter(&self) -> impl Iterator<Item = &Fault> {
+    pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
         self.0.iter()
     }
 
@@ -67,10 +67,10 @@ impl Faults {
     pub(super) fn push(
         &mut self,
         key: impl Into<String>,
-        source: Source,
+        source: ValueSource,
         message: impl Into<String>,
     ) {
-        self.0.push(Fault {
+        self.0.push(ConfigError {
             key: key.into(),
             source,
             message: message.into(),
@@ -78,12 +78,12 @@ impl Faults {
     }
 
     /// Whether `key`'s own value is among them.
-    pub(super) fn names(&self, key: &str) -> bool {
+    pub(super) fn has_error_for(&self, key: &str) -> bool {
         self.0.iter().any(|fault| fault.key == key)
     }
 }
 
-impl fmt::Display for Faults {
+impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let noun = if self.len() == 1 { "fault" } else { "faults" };
         write!(f, "{} {noun} in the configuration:", self.len())?;
@@ -91,4 +91,4 @@ impl fmt::Display for Faults {
     }
 }
 
-impl std::error::Error for Faults {}
+impl std::error::Error for ConfigErrors {}

@@ -1,8 +1,8 @@
 //! What must hold where strangers come: `server.profile = "production"`.
 
-use super::fault::{Faults, Source};
+use super::fault::{ConfigErrors, ValueSource};
 use super::settings::Settings;
-use super::{Config, Profile, Secret};
+use super::{Config, Secret, ServerProfile};
 
 /// Parts of secrets that people make up or copy from a page.
 const MADE_UP: &[&str] = &[
@@ -14,28 +14,28 @@ const MADE_UP: &[&str] = &[
 const DIFFERENT_BYTES_MIN: usize = 8;
 
 /// Notes everything that is fine on one's own machine only.
-pub(super) fn check(config: &Config, settings: &Settings, faults: &mut Faults) {
-    if config.server.profile != Profile::Production {
+pub(super) fn check_production(config: &Config, settings: &Settings, faults: &mut ConfigErrors) {
+    if config.server.profile != ServerProfile::Production {
         return;
     }
-    for (key, message) in unsafe_settings(config, settings) {
-        if !faults.names(key) {
+    for (key, message) in find_unsafe_settings(config, settings) {
+        if !faults.has_error_for(key) {
             let source = settings
                 .get(key)
-                .map_or(Source::Default, |setting| setting.source.clone());
+                .map_or(ValueSource::Default, |setting| setting.source.clone());
             faults.push(key, source, message);
         }
     }
 }
 
-fn unsafe_settings(config: &Config, settings: &Settings) -> Vec<(&'static str, &'static str)> {
+fn find_unsafe_settings(config: &Config, settings: &Settings) -> Vec<(&'static str, &'static str)> {
     const RANDOM: &str = "must in production be random, for example from `openssl rand -base64 48`: this is a text that \
                           somebody made up, or could guess";
     let auth = &config.auth;
-    let made_up = |secret: &Option<Secret>| secret.as_ref().is_some_and(is_made_up);
+    let made_up = |secret: &Option<Secret>| secret.as_ref().is_some_and(is_guessable);
     let undecided = settings
         .get("auth.guest")
-        .is_none_or(|setting| setting.source == Source::Default);
+        .is_none_or(|setting| setting.source == ValueSource::Default);
     let rules = [
         (
             auth.secret.is_none(),
@@ -66,7 +66,7 @@ fn unsafe_settings(config: &Config, settings: &Settings) -> Vec<(&'static str, &
         .collect()
 }
 
-fn is_made_up(secret: &Secret) -> bool {
+fn is_guessable(secret: &Secret) -> bool {
     let text = secret.expose().to_ascii_lowercase();
     let different: std::collections::BTreeSet<u8> = text.bytes().collect();
     different.len() < DIFFERENT_BYTES_MIN || MADE_UP.iter().any(|part| text.contains(part))

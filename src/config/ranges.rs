@@ -65,7 +65,7 @@ pub(super) const RANGES: &[(&str, RangeInclusive<i128>)] = &[
 ];
 
 /// What is wrong with `value` for `key`, if it is a whole number out of range.
-pub(super) fn fault(key: &str, value: &Value) -> Option<String> {
+pub(super) fn range_error(key: &str, value: &Value) -> Option<String> {
     let number = value.to_i128()?;
     let (_, range) = RANGES.iter().find(|(name, _)| *name == key)?;
     let (from, to) = (range.start(), range.end());

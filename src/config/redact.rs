@@ -6,7 +6,7 @@ pub(super) const REDACTED: &str = "[redacted]";
 /// `url` with its password, and every query parameter that may hold a credential, replaced.
 ///
 /// Works on text that is not a valid URL too, since faulty ones are shown as well; when in doubt it hides more.
-pub fn url(url: &str) -> String {
+pub fn redact_url(url: &str) -> String {
     let (head, query) = url
         .split_once('?')
         .map_or((url, None), |(head, query)| (head, Some(query)));
@@ -30,13 +30,13 @@ pub fn url(url: &str) -> String {
         None => shown.push_str(rest),
     }
     if let Some(query) = query {
-        let pairs: Vec<_> = query.split('&').map(parameter).collect();
+        let pairs: Vec<_> = query.split('&').map(redact_parameter).collect();
         shown.push_str(&format!("?{}", pairs.join("&")));
     }
     shown
 }
 
-fn parameter(pair: &str) -> String {
+fn redact_parameter(pair: &str) -> String {
     let name = pair.split('=').next().unwrap_or_default();
     let lower = name.to_ascii_lowercase();
     if ["pass", "secret", "token", "auth"]
@@ -89,7 +89,7 @@ mod tests {
             ),
             ("local", "local"),
         ] {
-            assert_eq!(super::url(given), shown);
+            assert_eq!(super::redact_url(given), shown);
         }
     }
 }

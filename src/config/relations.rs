@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{BusKind, Config, DatabaseKind, IssuerConfig};
 
 /// Something that must hold between the values of several keys.
-pub(super) struct Relation {
+pub(super) struct Constraint {
     /// The keys that it is about. It is not looked at while one of them has a fault of its own.
     pub(super) keys: &'static [&'static str],
     /// What must hold, for the operator.
@@ -14,20 +14,20 @@ pub(super) struct Relation {
     pub(super) holds: fn(&Config) -> bool,
 }
 
-pub(super) const RELATIONS: &[Relation] = &[
-    Relation {
+pub(super) const RELATIONS: &[Constraint] = &[
+    Constraint {
         keys: &["auth.secret", "database.url"],
         must: "with Postgres auth.secret must be set (at least 32 bytes, the same for every instance, for example \
                from `openssl rand -base64 48`); only with SQLite is one made for you",
         holds: |c| c.auth.secret.is_some() || c.database.url.kind() == DatabaseKind::Sqlite,
     },
-    Relation {
+    Constraint {
         keys: &["bus.url", "database.url"],
         must: "with a Redis bus database.url must be Postgres (postgres://USER:PASSWORD@HOST/NAME): SQLite is one \
                machine's file and cannot be shared; for a single instance set bus.url = \"local\" or unset REDIS_URL",
         holds: |c| !is_cluster_node(c) || c.database.url.kind() == DatabaseKind::Postgres,
     },
-    Relation {
+    Constraint {
         keys: &["server.advertised_url", "server.listen", "bus.url"],
         must: "with a Redis bus server.advertised_url must be set if server.listen binds every address: other \
                instances and clients are told where this one is, and nobody can connect to 0.0.0.0 or [::]",
@@ -36,7 +36,7 @@ pub(super) const RELATIONS: &[Relation] = &[
             told || !is_cluster_node(c)
         },
     },
-    Relation {
+    Constraint {
         keys: &["bus.cluster", "bus.url"],
         must: "bus.cluster must be false unless bus.url names a node of a Redis Cluster, which has no database but 0",
         holds: |c| {
@@ -48,68 +48,68 @@ pub(super) const RELATIONS: &[Relation] = &[
             !c.bus.cluster || (is_cluster_node(c) && first_database)
         },
     },
-    Relation {
+    Constraint {
         keys: &["bus.ca_file", "bus.url"],
         must: "bus.ca_file must be empty unless bus.url is rediss://…: nothing else is encrypted",
         holds: |c| c.bus.ca_file.is_none() || c.bus.url.is_encrypted(),
     },
-    Relation {
+    Constraint {
         keys: &["auth.refresh_ttl_secs", "auth.access_ttl_secs"],
         must: "auth.refresh_ttl_secs must be more than auth.access_ttl_secs",
         holds: |c| c.auth.refresh_ttl > c.auth.access_ttl,
     },
-    Relation {
+    Constraint {
         keys: &["auth.issuers"],
         must: "auth.issuers must each have an issuer and an audience, an issuer of their own (not \"raidhall\", which is \
                ours) and an external_id_prefix of their own (not \"telegram:\", which is Telegram's)",
-        holds: |c| issuers_are_apart(&c.auth.issuers),
+        holds: |c| has_distinct_issuers(&c.auth.issuers),
     },
-    Relation {
+    Constraint {
         keys: &["limits.signal_bytes", "limits.message_bytes"],
         must: "limits.signal_bytes must be less than limits.message_bytes, which carries the signal",
         holds: |c| c.limits.signal_bytes < c.limits.message_bytes,
     },
-    Relation {
+    Constraint {
         keys: &["limits.body_timeout_ms", "limits.request_timeout_ms"],
         must: "limits.body_timeout_ms must not be more than limits.request_timeout_ms, which ends it all",
         holds: |c| c.limits.body_timeout <= c.limits.request_timeout,
     },
-    Relation {
+    Constraint {
         keys: &["limits.message_bytes", "limits.bytes_per_second"],
         must: "limits.bytes_per_second must be at least limits.message_bytes, or no such message passes",
         holds: |c| c.limits.bytes_per_second as usize >= c.limits.message_bytes,
     },
-    Relation {
+    Constraint {
         keys: &["raid.ring_events", "limits.outbox_messages"],
         must: "raid.ring_events must be at least limits.outbox_messages, or watchers fall off the ring first",
         holds: |c| c.raid.ring_events >= c.limits.outbox_messages,
     },
-    Relation {
+    Constraint {
         keys: &["raid.ring_bytes", "limits.outbox_bytes"],
         must: "raid.ring_bytes must be at least limits.outbox_bytes, or watchers fall off the ring first",
         holds: |c| c.raid.ring_bytes >= c.limits.outbox_bytes,
     },
-    Relation {
+    Constraint {
         keys: &["raid.leader_grace_ms", "raid.presence_grace_ms"],
         must: "raid.leader_grace_ms must be at least raid.presence_grace_ms: only who is offline loses the lead",
         holds: |c| c.raid.leader_grace >= c.raid.presence_grace,
     },
-    Relation {
+    Constraint {
         keys: &["store.writers", "database.connections_max"],
         must: "store.writers must be less than database.connections_max, or commits leave no connection for reads",
         holds: |c| c.store.writers < c.database.connections_max as usize,
     },
-    Relation {
+    Constraint {
         keys: &["lease.ttl_ms", "lease.renew_ms"],
         must: "lease.ttl_ms must be more than 2 × lease.renew_ms + 500, or one lost renewal loses every raid",
         holds: |c| c.lease.ttl > 2 * c.lease.renew + Duration::from_millis(500),
     },
-    Relation {
+    Constraint {
         keys: &["lease.due_ahead_ms", "lease.due_scan_ms"],
         must: "lease.due_ahead_ms must be at least lease.due_scan_ms, or deadlines fall between two looks",
         holds: |c| c.lease.due_ahead >= c.lease.due_scan,
     },
-    Relation {
+    Constraint {
         keys: &[
             "shutdown.spread_ms",
             "shutdown.readiness_delay_ms",
@@ -119,12 +119,12 @@ pub(super) const RELATIONS: &[Relation] = &[
                cut off unasked",
         holds: |c| c.shutdown.readiness_delay + c.shutdown.spread < c.shutdown.timeout,
     },
-    Relation {
+    Constraint {
         keys: &["telemetry.otlp_endpoint"],
         must: "telemetry.otlp_endpoint must be empty: this build has no traces; make one with `--features otel`",
         holds: |c| cfg!(feature = "otel") || c.telemetry.otlp_endpoint.is_none(),
     },
-    Relation {
+    Constraint {
         keys: &["webhooks.endpoints"],
         must: "webhooks.endpoints must each have a name of their own: it is what the database knows them by",
         holds: |c| {
@@ -133,18 +133,18 @@ pub(super) const RELATIONS: &[Relation] = &[
             names.len() == c.webhooks.endpoints.len()
         },
     },
-    Relation {
+    Constraint {
         keys: &["telemetry.metrics_listen", "server.listen"],
         must: "telemetry.metrics_listen must not be the public listener's address and port",
         holds: |c| {
             c.telemetry
                 .metrics_listen
-                .is_none_or(|metrics| !collide(metrics, c.server.listen))
+                .is_none_or(|metrics| !has_address_overlap(metrics, c.server.listen))
         },
     },
 ];
 
-fn issuers_are_apart(issuers: &[IssuerConfig]) -> bool {
+fn has_distinct_issuers(issuers: &[IssuerConfig]) -> bool {
     let named = |one: &IssuerConfig| {
         !one.issuer.is_empty() && !one.audience.is_empty() && one.issuer != "raidhall"
     };
@@ -165,7 +165,7 @@ fn is_cluster_node(config: &Config) -> bool {
     config.bus.url.kind() == BusKind::Redis
 }
 
-fn collide(a: std::net::SocketAddr, b: std::net::SocketAddr) -> bool {
+fn has_address_overlap(a: std::net::SocketAddr, b: std::net::SocketAddr) -> bool {
     let same_address = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
     a.port() == b.port() && a.port() != 0 && same_address
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer};
 #[serde(deny_unknown_fields)]
 pub struct ServerConfig {
     /// What the server is for.
-    pub profile: Profile,
+    pub profile: ServerProfile,
     /// Where to bind; port 0 takes any free one.
     #[serde(deserialize_with = "listen")]
     pub listen: SocketAddr,
@@ -26,14 +26,14 @@ pub struct ServerConfig {
     /// Peers whose `X-Forwarded-For` and `Forwarded` are believed.
     #[serde(deserialize_with = "networks")]
     pub trusted_proxies: Vec<IpNet>,
-    /// Threads that serve; 0 leaves the choice to [`ServerConfig::threads`].
+    /// Threads that serve; 0 leaves the choice to [`ServerConfig::worker_thread_count`].
     pub worker_threads: usize,
 }
 
 /// What a server is for: decides which settings are faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Profile {
+pub enum ServerProfile {
     /// Trying out and developing, on one's own machine.
     Development,
     /// Strangers come.
@@ -42,7 +42,7 @@ pub enum Profile {
 
 impl ServerConfig {
     /// Threads that serve on a machine of this many cores.
-    pub fn threads(&self, cores: usize) -> usize {
+    pub fn worker_thread_count(&self, cores: usize) -> usize {
         if self.worker_threads > 0 {
             self.worker_threads
         } else {
@@ -55,7 +55,7 @@ impl ServerConfig {
     pub fn base_url(&self, bound: SocketAddr) -> BaseUrl {
         self.advertised_url
             .clone()
-            .unwrap_or_else(|| BaseUrl::of(bound))
+            .unwrap_or_else(|| BaseUrl::from_bound_address(bound))
     }
 }
 
@@ -64,7 +64,7 @@ impl ServerConfig {
 pub struct BaseUrl(String);
 
 impl BaseUrl {
-    fn of(bound: SocketAddr) -> Self {
+    fn from_bound_address(bound: SocketAddr) -> Self {
         let ip = match bound.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -79,7 +79,7 @@ impl BaseUrl {
     }
 
     /// The WebSocket endpoint under it: `ws` for `http`, `wss` for `https`, then its path and `/api/v1/ws`.
-    pub fn websocket(&self) -> String {
+    pub fn websocket_url(&self) -> String {
         let after_http = self
             .0
             .strip_prefix("http")
@@ -142,7 +142,9 @@ impl<'de> Deserialize<'de> for AllowedOrigins {
         for text in Vec::<String>::deserialize(deserializer)? {
             match text.as_str() {
                 "*" => origins.any = true,
-                text => origins.exact.push(origin(text).map_err(D::Error::custom)?),
+                text => origins
+                    .exact
+                    .push(normalize_origin(text).map_err(D::Error::custom)?),
             }
         }
         Ok(origins)
@@ -150,7 +152,7 @@ impl<'de> Deserialize<'de> for AllowedOrigins {
 }
 
 /// `text` as a browser would put it in an `Origin` header: lower case, without the scheme's own port.
-fn origin(text: &str) -> Result<String, String> {
+fn normalize_origin(text: &str) -> Result<String, String> {
     let lower = text.to_ascii_lowercase();
     let exact = match lower.split_once("://") {
         Some(("http", host)) => host
@@ -160,32 +162,32 @@ fn origin(text: &str) -> Result<String, String> {
             .strip_suffix(":443")
             .map(|host| format!("https://{host}")),
         Some(_) => None,
-        None => return Err(not_an_origin(text)),
+        None => return Err(invalid_origin_message(text)),
     }
     .unwrap_or(lower);
     let (scheme, host) = exact.split_once("://").expect("checked above");
     let odd = |c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '@' | '*' | ',');
     if scheme.is_empty() || host.is_empty() || host.contains(odd) || scheme.contains(odd) {
-        return Err(not_an_origin(text));
+        return Err(invalid_origin_message(text));
     }
     Ok(exact)
 }
 
-fn not_an_origin(text: &str) -> String {
+fn invalid_origin_message(text: &str) -> String {
     format!(
         "{text:?} is not an origin: expected scheme://host[:port] without path or final slash, or \"*\""
     )
 }
 
 /// For the keys that hold an address to bind.
-pub(super) fn address<E: Error>(text: &str) -> Result<SocketAddr, E> {
+pub(super) fn parse_socket_address<E: Error>(text: &str) -> Result<SocketAddr, E> {
     let expected = "expected ADDRESS:PORT such as 127.0.0.1:8080 (host names are not resolved)";
     text.parse()
         .map_err(|_| E::custom(format!("{expected}, found {text:?}")))
 }
 
 fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
-    address(&String::deserialize(deserializer)?)
+    parse_socket_address(&String::deserialize(deserializer)?)
 }
 
 fn advertised_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BaseUrl>, D::Error> {

@@ -7,7 +7,7 @@ use figment::providers::{Format, Toml};
 use figment::value::{Dict, Value};
 use figment::{Profile, Provider};
 
-use super::fault::{Faults, Source};
+use super::fault::{ConfigErrors, ValueSource};
 
 /// The documentation of every key, and its default.
 pub(super) const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -16,7 +16,7 @@ pub(super) const DEFAULTS: &str = include_str!("../../config/default.toml");
 #[derive(Debug, Clone)]
 pub(super) struct Setting {
     pub(super) value: Value,
-    pub(super) source: Source,
+    pub(super) source: ValueSource,
 }
 
 /// Every key there is, by its dotted name, with what is in effect. Later layers replace; a list is replaced whole.
@@ -33,7 +33,7 @@ impl Settings {
             defaults: BTreeMap::new(),
             current: BTreeMap::new(),
         };
-        for (section, value) in parse(DEFAULTS).expect("a test parses the built-in defaults") {
+        for (section, value) in parse_toml(DEFAULTS).expect("a test parses the built-in defaults") {
             for (key, value) in value.into_dict().expect("every key is in a section") {
                 settings.defaults.insert(format!("{section}.{key}"), value);
             }
@@ -43,7 +43,7 @@ impl Settings {
                 key.clone(),
                 Setting {
                     value: value.clone(),
-                    source: Source::Default,
+                    source: ValueSource::Default,
                 },
             )
         };
@@ -52,19 +52,25 @@ impl Settings {
     }
 
     /// Lays a file over what there is. What cannot be used in it becomes a fault; the rest is still laid over.
-    pub(super) fn merge_file(&mut self, path: &Path, faults: &mut Faults) {
-        let source = Source::File(path.to_owned());
+    pub(super) fn merge_file(&mut self, path: &Path, faults: &mut ConfigErrors) {
+        let source = ValueSource::File(path.to_owned());
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) => return faults.push("", source, format!("cannot be read: {error}")),
         };
-        match parse(&text) {
+        match parse_toml(&text) {
             Ok(dict) => self.merge_dict("", dict, &source, faults),
             Err(message) => faults.push("", source, message),
         }
     }
 
-    fn merge_dict(&mut self, prefix: &str, dict: Dict, source: &Source, faults: &mut Faults) {
+    fn merge_dict(
+        &mut self,
+        prefix: &str,
+        dict: Dict,
+        source: &ValueSource,
+        faults: &mut ConfigErrors,
+    ) {
         for (name, value) in dict {
             let key = if prefix.is_empty() {
                 name
@@ -81,10 +87,16 @@ impl Settings {
     }
 
     /// Lays one value over what there is; an unknown key becomes a fault.
-    pub(super) fn set(&mut self, key: &str, value: Value, source: Source, faults: &mut Faults) {
+    pub(super) fn set(
+        &mut self,
+        key: &str,
+        value: Value,
+        source: ValueSource,
+        faults: &mut ConfigErrors,
+    ) {
         match self.current.get_mut(key) {
             Some(setting) => *setting = Setting { value, source },
-            None => faults.push(key, source, self.unknown(key)),
+            None => faults.push(key, source, self.unknown_key_message(key)),
         }
     }
 
@@ -95,7 +107,7 @@ impl Settings {
             key.to_owned(),
             Setting {
                 value,
-                source: Source::Default,
+                source: ValueSource::Default,
             },
         );
     }
@@ -106,7 +118,7 @@ impl Settings {
     }
 
     /// The default of `key`.
-    pub(super) fn default_of(&self, key: &str) -> Option<&Value> {
+    pub(super) fn default_value(&self, key: &str) -> Option<&Value> {
         self.defaults.get(key)
     }
 
@@ -118,7 +130,7 @@ impl Settings {
     }
 
     /// What is in effect as one value, a map of sections.
-    pub(super) fn nested(&self) -> Value {
+    pub(super) fn to_nested_value(&self) -> Value {
         let mut sections: BTreeMap<String, Dict> = BTreeMap::new();
         for (key, setting) in &self.current {
             let (section, name) = key.split_once('.').expect("every key is in a section");
@@ -136,23 +148,23 @@ impl Settings {
     }
 
     fn is_section(&self, key: &str) -> bool {
-        self.names_in(key).next().is_some()
+        self.keys_in_section(key).next().is_some()
     }
 
-    fn names_in<'a>(&'a self, section: &'a str) -> impl Iterator<Item = &'a str> {
+    fn keys_in_section<'a>(&'a self, section: &'a str) -> impl Iterator<Item = &'a str> {
         let names = self.defaults.keys().filter_map(|key| key.split_once('.'));
         names
             .filter(move |(of, _)| *of == section)
             .map(|(_, name)| name)
     }
 
-    fn unknown(&self, key: &str) -> String {
+    fn unknown_key_message(&self, key: &str) -> String {
         let section = key.split('.').next().unwrap_or_default();
-        if let Some(name) = self.names_in(key).next() {
+        if let Some(name) = self.keys_in_section(key).next() {
             return format!("is a section, not a value: set keys in it, such as {key}.{name}");
         }
         if self.is_section(section) {
-            let names: Vec<_> = self.names_in(section).collect();
+            let names: Vec<_> = self.keys_in_section(section).collect();
             return format!("unknown key; section {section} has {}", names.join(", "));
         }
         let mut sections: Vec<_> = self
@@ -166,7 +178,7 @@ impl Settings {
 }
 
 /// Parses TOML. The error says where, but quotes no line, since it could hold a secret.
-fn parse(text: &str) -> Result<Dict, String> {
+fn parse_toml(text: &str) -> Result<Dict, String> {
     let quoted = |line: &&str| {
         line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ')
             .starts_with('|')

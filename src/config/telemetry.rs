@@ -30,7 +30,7 @@ pub struct TelemetryConfig {
 
 impl TelemetryConfig {
     /// The share of requests and commands that are traced, from 0 to 1.
-    pub fn traces_sampled(&self) -> f64 {
+    pub fn trace_sample_ratio(&self) -> f64 {
         f64::from(self.traces_per_thousand) / 1_000.0
     }
 }
@@ -52,7 +52,7 @@ fn metrics_listen<'de, D: Deserializer<'de>>(
 ) -> Result<Option<SocketAddr>, D::Error> {
     match String::deserialize(deserializer)?.as_str() {
         "" => Ok(None),
-        text => server::address(text).map(Some),
+        text => server::parse_socket_address(text).map(Some),
     }
 }
 

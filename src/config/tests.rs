@@ -19,33 +19,33 @@ const KEY: &str = "0123456789abcdef0123456789abcdef";
 /// Fit for production.
 const RANDOM: &str = "cK9pEmsZkqYfC0rj5nNUu2wVbGQ8xLt4";
 
-fn file(text: &str) -> NamedTempFile {
+fn write_config_file(text: &str) -> NamedTempFile {
     let mut file = NamedTempFile::new().expect("a temporary file");
     file.write_all(text.as_bytes()).expect("written");
     file
 }
 
-fn env(vars: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
+fn environment(vars: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
     vars.iter()
         .map(|(name, value)| (name.to_string(), value.to_string()))
         .collect::<Vec<_>>()
         .into_iter()
 }
 
-fn load(text: &str, vars: &[(&str, &str)]) -> Result<Config, Faults> {
-    Config::load(Some(file(text).path()), env(vars))
+fn load(text: &str, vars: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+    Config::load(Some(write_config_file(text).path()), environment(vars))
 }
 
-fn with_env(vars: &[(&str, &str)]) -> Config {
-    Config::load(None, env(vars)).expect("no faults")
+fn load_from_env(vars: &[(&str, &str)]) -> Config {
+    Config::load(None, environment(vars)).expect("no faults")
 }
 
 /// The faults of a file and an environment, as `key source message`, the file being called `file`.
-fn faults(text: &str, vars: &[(&str, &str)]) -> Vec<String> {
-    let file = file(text);
-    let faults = Config::load(Some(file.path()), env(vars)).expect_err("faults");
+fn load_errors(text: &str, vars: &[(&str, &str)]) -> Vec<String> {
+    let file = write_config_file(text);
+    let faults = Config::load(Some(file.path()), environment(vars)).expect_err("faults");
     let path = file.path().display().to_string();
-    let line = |fault: &Fault| {
+    let line = |fault: &ConfigError| {
         format!("{} {} {}", fault.key, fault.source, fault.message).replace(&path, "file")
     };
     faults.iter().map(line).collect()
@@ -53,8 +53,8 @@ fn faults(text: &str, vars: &[(&str, &str)]) -> Vec<String> {
 
 /// Asserts that there is one fault, and that it begins with `key source` and contains `message`.
 #[track_caller]
-fn one_fault(text: &str, vars: &[(&str, &str)], begins: &str, contains: &str) {
-    let faults = faults(text, vars);
+fn assert_one_error(text: &str, vars: &[(&str, &str)], begins: &str, contains: &str) {
+    let faults = load_errors(text, vars);
     assert_eq!(faults.len(), 1, "{faults:#?}");
     assert!(
         faults[0].starts_with(begins) && faults[0].contains(contains),

@@ -20,7 +20,7 @@ pub struct WebhooksConfig {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct RawEndpoint {
     name: String,
     url: String,
     secret: String,
@@ -29,21 +29,21 @@ struct Written {
 }
 
 fn endpoints<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Endpoint>, D::Error> {
-    let written = Vec::<Written>::deserialize(deserializer)?;
+    let written = Vec::<RawEndpoint>::deserialize(deserializer)?;
     written
         .into_iter()
-        .map(|written| read(written).map_err(D::Error::custom))
+        .map(|written| parse_endpoint(written).map_err(D::Error::custom))
         .collect()
 }
 
-fn read(
-    Written {
+fn parse_endpoint(
+    RawEndpoint {
         name,
         url,
         secret,
         previous_secret,
         types,
-    }: Written,
+    }: RawEndpoint,
 ) -> Result<Endpoint, String> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if !(1..=NAME_MAX).contains(&name.len()) || !name.chars().all(plain) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::fanout::ring::Ring;
-pub use crate::fanout::ring::{Pulled, RingOptions};
+pub use crate::fanout::ring::{PullResult, RingOptions};
 use parking_lot::Mutex;
 use raidhall_protocol::event::LeaveReason;
 use raidhall_protocol::server::UnwatchReason;
@@ -18,8 +18,8 @@ use tokio::sync::Notify;
 
 use crate::cluster::client::{About, Link};
 use crate::cluster::message::Note;
-use crate::fanout::frame::{Form, Lazy, Shared};
-use crate::fanout::outbox::{Answer, ConnectionId, Outbox, Signal, Ticket};
+use crate::fanout::frame::{Encoding, LazyFrames, SharedFrames};
+use crate::fanout::outbox::{ConnectionId, Outbox, OutboxReply, Signal, WatchId};
 use crate::store::Epoch;
 
 /// One raid's watchers on this instance, and its recent events.
@@ -27,22 +27,22 @@ pub struct Audience {
     raid: RaidId,
     head: AtomicU64,
     /// How far the store was when it was last asked, where another instance owns the raid.
-    stored: AtomicU64,
-    inner: Mutex<Inner>,
+    stored_seq: AtomicU64,
+    state: Mutex<AudienceState>,
     changed: Notify,
 }
 
-struct Inner {
+struct AudienceState {
     ring: Ring,
-    watchers: HashMap<ConnectionId, Watcher>,
+    watches: HashMap<ConnectionId, AudienceWatch>,
     members: BTreeSet<PlayerId>,
     /// Where signals go too, while somebody may watch at another instance.
-    relay: Option<(Link, Epoch)>,
+    signal_relay: Option<(Link, Epoch)>,
 }
 
-struct Watcher {
+struct AudienceWatch {
     outbox: Arc<Outbox>,
-    ticket: Ticket,
+    watch_id: WatchId,
     player: Option<PlayerId>,
 }
 
@@ -54,17 +54,17 @@ impl Audience {
     /// An audience of nobody, whose history begins after `head`.
     pub fn new(raid: RaidId, options: RingOptions) -> Self {
         let (ring, watchers, members) = (Ring::new(options), HashMap::new(), BTreeSet::new());
-        let inner = Mutex::new(Inner {
+        let state = Mutex::new(AudienceState {
             ring,
-            watchers,
+            watches: watchers,
             members,
-            relay: None,
+            signal_relay: None,
         });
         Self {
             raid,
             head: AtomicU64::new(0),
-            stored: AtomicU64::new(0),
-            inner,
+            stored_seq: AtomicU64::new(0),
+            state,
             changed: Notify::new(),
         }
     }
@@ -80,24 +80,25 @@ impl Audience {
     }
 
     /// The newest seq that there is, as far as anybody here knows: published, or seen in the store.
-    pub fn newest(&self) -> Seq {
-        self.head().max(Seq(self.stored.load(Ordering::Relaxed)))
+    pub fn newest_known_seq(&self) -> Seq {
+        self.head()
+            .max(Seq(self.stored_seq.load(Ordering::Relaxed)))
     }
 
     /// The store has the raid up to here.
-    pub fn saw_stored(&self, seq: Seq) {
-        self.stored.fetch_max(seq.0, Ordering::Relaxed);
+    pub fn record_stored_seq(&self, seq: Seq) {
+        self.stored_seq.fetch_max(seq.0, Ordering::Relaxed);
     }
 
     /// Sends signals over the bus too, under the epoch of the raid's owner, or no longer.
-    pub fn relay(&self, to: Option<(Link, Epoch)>) {
-        self.inner.lock().relay = to;
+    pub fn set_signal_relay(&self, to: Option<(Link, Epoch)>) {
+        self.state.lock().signal_relay = to;
     }
 
     /// Adopts what the store says of the raid: its members at `seq`, and, if the ring is behind, the events that it
     /// lacks. `tail` are the latest events up to `seq`; if they don't reach back to the ring's head, the ring starts
     /// anew and watchers that are behind get a snapshot.
-    pub fn adopt(&self, seq: Seq, members: BTreeSet<PlayerId>, tail: &[Event]) {
+    pub fn sync_from_store(&self, seq: Seq, members: BTreeSet<PlayerId>, tail: &[Event]) {
         let head = self.head();
         let missing = tail
             .iter()
@@ -111,12 +112,12 @@ impl Audience {
         {
             self.publish(&missing);
         }
-        let mut inner = self.inner.lock();
+        let mut inner = self.state.lock();
         if self.head() != seq {
-            inner.ring.restart(seq);
+            inner.ring.reset(seq);
             self.head.store(seq.0, Ordering::Release);
             inner
-                .watchers
+                .watches
                 .values()
                 .for_each(|watcher| watcher.outbox.wake());
         }
@@ -129,7 +130,7 @@ impl Audience {
         let frames = events.iter().map(|event| {
             (
                 event.seq,
-                Shared::new(&ServerMessage::Event {
+                SharedFrames::new(&ServerMessage::Event {
                     raid: self.raid,
                     event: event.clone(),
                 }),
@@ -139,41 +140,41 @@ impl Audience {
         let erased = events
             .iter()
             .any(|event| matches!(event.data, EventData::PlayerErased { .. }));
-        let mut inner = self.inner.lock();
+        let mut inner = self.state.lock();
         if let Some(first) = events.first().filter(|_| erased) {
-            inner.ring.forget_before(first.seq);
+            inner.ring.evict_before(first.seq);
         }
         for (seq, frames) in frames {
             inner.ring.push(seq, frames);
             self.head.store(seq.0, Ordering::Release);
         }
         for event in events {
-            inner.follow(event);
+            inner.apply_event(event);
         }
-        for watcher in inner.watchers.values() {
+        for watcher in inner.watches.values() {
             watcher.outbox.wake();
         }
     }
 
     /// Pulls frames after `cursor` for one watcher: up to `until` for a watch that ends there. A watch that has ended
-    /// and does not know where gets [`Pulled::Ended`]; the end is in its outbox.
+    /// and does not know where gets [`PullResult::Ended`]; the end is in its outbox.
     pub fn pull(
         &self,
-        (connection, ticket): (ConnectionId, Ticket),
+        (connection, ticket): (ConnectionId, WatchId),
         cursor: Seq,
         until: Option<Seq>,
-        form: Form,
+        form: Encoding,
         budget: usize,
-    ) -> Pulled {
-        let inner = self.inner.lock();
+    ) -> PullResult {
+        let inner = self.state.lock();
         let watches = || {
             inner
-                .watchers
+                .watches
                 .get(&connection)
-                .is_some_and(|watcher| watcher.ticket == ticket)
+                .is_some_and(|watcher| watcher.watch_id == ticket)
         };
         if until.is_none() && !watches() {
-            return Pulled::Ended;
+            return PullResult::Ended;
         }
         inner
             .ring
@@ -181,35 +182,35 @@ impl Audience {
     }
 
     /// How far a cursor is behind the newest event: in messages and bytes.
-    pub fn behind(&self, cursor: Seq) -> (u64, u64) {
-        self.inner.lock().ring.behind(cursor)
+    pub fn backlog(&self, cursor: Seq) -> (u64, u64) {
+        self.state.lock().ring.backlog(cursor)
     }
 
     /// Adds a watcher, in place of the same connection's former watch. Its answer goes out in the same breath, so
     /// that live begins exactly after it. Nothing is added when the connection is gone.
-    pub fn join(self: &Arc<Self>, joining: Joining) {
-        let Joining {
+    pub fn join(self: &Arc<Self>, joining: NewWatch) {
+        let NewWatch {
             outbox,
-            ticket,
+            watch_id: ticket,
             player,
             cursor,
-            promised,
+            replay_until: promised,
             frame,
         } = joining;
         let audience = Arc::clone(self);
         {
-            let watcher = Watcher {
+            let watcher = AudienceWatch {
                 outbox: Arc::clone(&outbox),
-                ticket,
+                watch_id: ticket,
                 player,
             };
-            self.inner.lock().watchers.insert(outbox.id, watcher);
+            self.state.lock().watches.insert(outbox.id, watcher);
         }
-        if !outbox.answer(Answer::Joined {
-            ticket,
+        if !outbox.push_reply(OutboxReply::Joined {
+            watch_id: ticket,
             audience,
             cursor,
-            promised,
+            replay_until: promised,
             frame,
         }) {
             self.leave(outbox.id, ticket);
@@ -219,14 +220,14 @@ impl Audience {
     }
 
     /// Removes a watcher, unless it has watched anew since.
-    pub fn leave(&self, connection: ConnectionId, ticket: Ticket) {
-        let mut inner = self.inner.lock();
+    pub fn leave(&self, connection: ConnectionId, ticket: WatchId) {
+        let mut inner = self.state.lock();
         if inner
-            .watchers
+            .watches
             .get(&connection)
-            .is_some_and(|watcher| watcher.ticket == ticket)
+            .is_some_and(|watcher| watcher.watch_id == ticket)
         {
-            inner.watchers.remove(&connection);
+            inner.watches.remove(&connection);
             self.changed.notify_one();
         }
     }
@@ -237,9 +238,9 @@ impl Audience {
     }
 
     /// The members who watch.
-    pub fn watching(&self) -> BTreeSet<PlayerId> {
-        let inner = self.inner.lock();
-        let players = inner.watchers.values().filter_map(|watcher| watcher.player);
+    pub fn watching_players(&self) -> BTreeSet<PlayerId> {
+        let inner = self.state.lock();
+        let players = inner.watches.values().filter_map(|watcher| watcher.player);
         players
             .filter(|player| inner.members.contains(player))
             .collect()
@@ -247,43 +248,43 @@ impl Audience {
 
     /// Whether a player is a member as of the newest event published.
     pub fn is_member(&self, player: PlayerId) -> bool {
-        self.inner.lock().members.contains(&player)
+        self.state.lock().members.contains(&player)
     }
 
     /// Whether anybody watches.
     pub fn is_watched(&self) -> bool {
-        !self.inner.lock().watchers.is_empty()
+        !self.state.lock().watches.is_empty()
     }
 
     /// Tells every watcher who came online and who went offline.
-    pub fn announce(&self, online: Vec<PlayerId>, offline: Vec<PlayerId>) {
-        let inner = self.inner.lock();
+    pub fn publish_presence(&self, online: Vec<PlayerId>, offline: Vec<PlayerId>) {
+        let inner = self.state.lock();
         let message = ServerMessage::Presence {
             raid: self.raid,
             online,
             offline,
         };
-        let mut frames = Lazy::new(&message);
-        for watcher in inner.watchers.values() {
+        let mut frames = LazyFrames::new(&message);
+        for watcher in inner.watches.values() {
             watcher
                 .outbox
-                .presence(self.raid, frames.get(watcher.outbox.form));
+                .push_presence(self.raid, frames.get(watcher.outbox.encoding));
         }
     }
 
     /// Passes a member's signal on to every watcher but the connection that it came from.
-    pub fn signal(
+    pub fn send_signal(
         &self,
         sender: ConnectionId,
         from: PlayerId,
         kind: &str,
         data: Value,
     ) -> Result<(), NotAMember> {
-        let inner = self.inner.lock();
+        let inner = self.state.lock();
         if !inner.members.contains(&from) {
             return Err(NotAMember);
         }
-        if let Some((link, epoch)) = &inner.relay {
+        if let Some((link, epoch)) = &inner.signal_relay {
             let about = About {
                 raid: self.raid,
                 epoch: *epoch,
@@ -298,37 +299,37 @@ impl Audience {
                 },
             );
         }
-        inner.deliver(self.raid, Some(sender), from, kind, data);
+        inner.deliver_signal(self.raid, Some(sender), from, kind, data);
         Ok(())
     }
 
     /// Passes on a signal of a member who is connected to another instance.
     pub fn deliver_signal(&self, from: PlayerId, kind: &str, data: Value) {
-        let inner = self.inner.lock();
+        let inner = self.state.lock();
         if inner.members.contains(&from) {
-            inner.deliver(self.raid, None, from, kind, data);
+            inner.deliver_signal(self.raid, None, from, kind, data);
         }
     }
 }
 
 /// A watcher about to join.
-pub struct Joining {
+pub struct NewWatch {
     /// Its connection's outbox.
     pub outbox: Arc<Outbox>,
     /// Its watch.
-    pub ticket: Ticket,
+    pub watch_id: WatchId,
     /// The player whose presence the watch shows; none for a backend or an operator.
     pub player: Option<PlayerId>,
     /// The newest seq that the client holds once it has read `frame`.
     pub cursor: Seq,
     /// How far the promise of a whole replay goes.
-    pub promised: Seq,
+    pub replay_until: Seq,
     /// The `watching` or `snapshot` message.
     pub frame: bytes::Bytes,
 }
 
-impl Inner {
-    fn deliver(
+impl AudienceState {
+    fn deliver_signal(
         &self,
         raid: RaidId,
         sender: Option<ConnectionId>,
@@ -337,7 +338,7 @@ impl Inner {
         data: Value,
     ) {
         let others = || {
-            self.watchers
+            self.watches
                 .iter()
                 .filter(|(id, _)| Some(**id) != sender)
                 .map(|(_, watcher)| watcher)
@@ -351,11 +352,11 @@ impl Inner {
             kind: kind.to_owned(),
             data,
         };
-        let mut frames = Lazy::new(&message);
+        let mut frames = LazyFrames::new(&message);
         let kind: Arc<str> = kind.into();
-        for Watcher { outbox, .. } in others() {
-            let frame = frames.get(outbox.form);
-            outbox.signal(Signal {
+        for AudienceWatch { outbox, .. } in others() {
+            let frame = frames.get(outbox.encoding);
+            outbox.push_signal(Signal {
                 raid,
                 from,
                 kind: Arc::clone(&kind),
@@ -365,7 +366,7 @@ impl Inner {
     }
 
     /// Keeps the member set, and ends the watches of whoever left.
-    fn follow(&mut self, event: &Event) {
+    fn apply_event(&mut self, event: &Event) {
         match event.data {
             EventData::MemberJoined { player, .. } => {
                 self.members.insert(player);
@@ -376,11 +377,15 @@ impl Inner {
                     LeaveReason::Left => UnwatchReason::Left,
                     LeaveReason::Kicked => UnwatchReason::Kicked,
                 };
-                self.watchers.retain(|_, watcher| {
+                self.watches.retain(|_, watcher| {
                     let theirs = watcher.player == Some(player);
                     if theirs {
-                        let (ticket, at) = (watcher.ticket, event.seq);
-                        watcher.outbox.answer(Answer::Ended { ticket, at, reason });
+                        let (ticket, at) = (watcher.watch_id, event.seq);
+                        watcher.outbox.push_reply(OutboxReply::Ended {
+                            ticket,
+                            last_seq: at,
+                            reason,
+                        });
                     }
                     !theirs
                 });

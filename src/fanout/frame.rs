@@ -6,8 +6,8 @@ mod event_stream;
 use std::sync::OnceLock;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use event_stream::Label;
-pub use event_stream::{HEARTBEAT, closing};
+use event_stream::EventHeader;
+pub use event_stream::{HEARTBEAT, close_event};
 use raidhall_protocol::{CloseCode, Codec, ServerMessage};
 
 const FIN: u8 = 0x80;
@@ -19,30 +19,33 @@ const PONG: u8 = 0xA;
 
 /// How a client gets its messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum Encoding {
     /// As frames of a WebSocket.
-    Frames(Codec),
+    WebSocket(Codec),
     /// As Server-Sent Events.
     EventStream,
 }
 
-impl From<Codec> for Form {
-    fn from(codec: Codec) -> Form {
-        Form::Frames(codec)
+impl From<Codec> for Encoding {
+    fn from(codec: Codec) -> Encoding {
+        Encoding::WebSocket(codec)
     }
 }
 
 /// A message of the contract in a form.
-pub fn message(form: impl Into<Form>, message: &ServerMessage) -> Bytes {
+pub fn encode(form: impl Into<Encoding>, message: &ServerMessage) -> Bytes {
     match form.into() {
-        Form::Frames(codec) => {
+        Encoding::WebSocket(codec) => {
             let opcode = match codec {
                 Codec::Json => TEXT,
                 Codec::MessagePack => BINARY,
             };
-            frame(opcode, &codec.encode(message))
+            websocket_frame(opcode, &codec.encode(message))
         }
-        Form::EventStream => event_stream::event(Label::of(message), &Codec::Json.encode(message)),
+        Encoding::EventStream => event_stream::encode_event(
+            EventHeader::from_message(message),
+            &Codec::Json.encode(message),
+        ),
     }
 }
 
@@ -53,7 +56,7 @@ pub const fn ping() -> Bytes {
 
 /// The answer to a ping; its payload is at most 125 bytes, as every control frame's.
 pub fn pong(payload: &[u8]) -> Bytes {
-    frame(PONG, payload)
+    websocket_frame(PONG, payload)
 }
 
 /// The end, with the code that tells the client what to do.
@@ -61,10 +64,10 @@ pub fn close(code: CloseCode) -> Bytes {
     let mut payload = Vec::with_capacity(32);
     payload.put_u16(code.code());
     payload.extend_from_slice(code.as_str().as_bytes());
-    frame(CLOSE, &payload)
+    websocket_frame(CLOSE, &payload)
 }
 
-fn frame(opcode: u8, payload: &[u8]) -> Bytes {
+fn websocket_frame(opcode: u8, payload: &[u8]) -> Bytes {
     let mut frame = BytesMut::with_capacity(payload.len() + 10);
     frame.put_u8(FIN | opcode);
     match payload.len() {
@@ -83,7 +86,7 @@ fn frame(opcode: u8, payload: &[u8]) -> Bytes {
 }
 
 /// What a frame carries.
-fn payload(frame: &[u8]) -> &[u8] {
+fn frame_payload(frame: &[u8]) -> &[u8] {
     let header = match frame[1] {
         126 => 4,
         127 => 10,
@@ -94,75 +97,75 @@ fn payload(frame: &[u8]) -> &[u8] {
 
 /// One thing for each form.
 #[derive(Debug, Default)]
-pub struct ByForm<T>([T; 3]);
+pub struct PerEncoding<T>([T; 3]);
 
-impl<T> ByForm<T> {
+impl<T> PerEncoding<T> {
     /// The one for this form.
-    pub const fn get_mut(&mut self, form: Form) -> &mut T {
+    pub const fn get_mut(&mut self, form: Encoding) -> &mut T {
         &mut self.0[match form {
-            Form::Frames(codec) => codec as usize,
-            Form::EventStream => 2,
+            Encoding::WebSocket(codec) => codec as usize,
+            Encoding::EventStream => 2,
         }]
     }
 }
 
 /// One message, encoded at most once per form, when somebody needs it.
-pub struct Lazy<'a> {
+pub struct LazyFrames<'a> {
     message: &'a ServerMessage,
-    encoded: ByForm<Option<Bytes>>,
+    encoded: PerEncoding<Option<Bytes>>,
 }
 
-impl<'a> Lazy<'a> {
+impl<'a> LazyFrames<'a> {
     /// A message that is not encoded yet.
     pub fn new(message: &'a ServerMessage) -> Self {
         Self {
             message,
-            encoded: ByForm::default(),
+            encoded: PerEncoding::default(),
         }
     }
 
     /// The bytes in a form.
-    pub fn get(&mut self, form: Form) -> Bytes {
+    pub fn get(&mut self, form: Encoding) -> Bytes {
         self.encoded
             .get_mut(form)
-            .get_or_insert_with(|| message(form, self.message))
+            .get_or_insert_with(|| encode(form, self.message))
             .clone()
     }
 }
 
 /// One message in every form, shared by all who watch. Event streams are few: theirs is made when the first needs it.
 #[derive(Debug)]
-pub struct Shared {
+pub struct SharedFrames {
     json: Bytes,
     msgpack: Bytes,
-    label: Label,
-    event: OnceLock<Bytes>,
+    header: EventHeader,
+    stream_event: OnceLock<Bytes>,
 }
 
-impl Shared {
+impl SharedFrames {
     /// Encodes a message once for everybody.
-    pub fn new(message: &ServerMessage) -> Shared {
-        Shared {
-            json: self::message(Codec::Json, message),
-            msgpack: self::message(Codec::MessagePack, message),
-            label: Label::of(message),
-            event: OnceLock::new(),
+    pub fn new(message: &ServerMessage) -> SharedFrames {
+        SharedFrames {
+            json: self::encode(Codec::Json, message),
+            msgpack: self::encode(Codec::MessagePack, message),
+            header: EventHeader::from_message(message),
+            stream_event: OnceLock::new(),
         }
     }
 
     /// The bytes in a form.
-    pub fn get(&self, form: Form) -> &Bytes {
+    pub fn get(&self, form: Encoding) -> &Bytes {
         match form {
-            Form::Frames(Codec::Json) => &self.json,
-            Form::Frames(Codec::MessagePack) => &self.msgpack,
-            Form::EventStream => self
-                .event
-                .get_or_init(|| event_stream::event(self.label, payload(&self.json))),
+            Encoding::WebSocket(Codec::Json) => &self.json,
+            Encoding::WebSocket(Codec::MessagePack) => &self.msgpack,
+            Encoding::EventStream => self
+                .stream_event
+                .get_or_init(|| event_stream::encode_event(self.header, frame_payload(&self.json))),
         }
     }
 
     /// What the message counts for in limits of bytes: the larger of both codecs.
-    pub fn weight(&self) -> u64 {
+    pub fn accounted_bytes(&self) -> u64 {
         self.json.len().max(self.msgpack.len()) as u64
     }
 }

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use crate::error::Error;
 use crate::fanout::audience::Audience;
-use crate::fanout::frame::Form;
+use crate::fanout::frame::Encoding;
 use crate::telemetry::metrics;
 
 /// Presence messages held before the watch gets a snapshot instead.
@@ -30,7 +30,7 @@ pub struct ConnectionId(pub u64);
 
 /// Names one watch of one connection, so that what belongs to a watch that was replaced can be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ticket {
+pub struct WatchId {
     /// The raid watched.
     pub raid: RaidId,
     /// Grows with each watch of the connection.
@@ -38,7 +38,7 @@ pub struct Ticket {
 }
 
 /// Something that answers a request of this client, or changes one of its watches.
-pub enum Answer {
+pub enum OutboxReply {
     /// A whole frame. On a watch of that raid it waits until the watch has passed `seq`.
     Frame {
         /// The raid it is about, if any.
@@ -49,24 +49,24 @@ pub enum Answer {
         frame: Bytes,
     },
     /// A request was carried out that nothing is said about.
-    Silence,
+    Done,
     /// The watch is live from `cursor` on; everything up to `promised` must come whole.
     Joined {
         /// Which watch.
-        ticket: Ticket,
+        watch_id: WatchId,
         /// Where its events are.
         audience: Arc<Audience>,
         /// The newest seq that the client holds once it has read `frame`.
         cursor: Seq,
         /// How far the answer's promise of a whole replay goes.
-        promised: Seq,
+        replay_until: Seq,
         /// The `watching` or `snapshot` message.
         frame: Bytes,
     },
     /// The snapshot that a collapsed watch asked for.
     Resynced {
         /// Which watch.
-        ticket: Ticket,
+        ticket: WatchId,
         /// The snapshot's seq.
         seq: Seq,
         /// The `snapshot` message.
@@ -75,16 +75,16 @@ pub enum Answer {
     /// The raid could not be watched, or the snapshot not be had.
     Refused {
         /// Which watch.
-        ticket: Ticket,
+        ticket: WatchId,
         /// Why.
         error: Error,
     },
     /// The watch ends once it has shown the event at `at`.
     Ended {
         /// Which watch.
-        ticket: Ticket,
+        ticket: WatchId,
         /// The last event it shows.
-        at: Seq,
+        last_seq: Seq,
         /// Why.
         reason: UnwatchReason,
     },
@@ -104,13 +104,13 @@ pub struct Signal {
 
 /// The lanes, taken as a whole by the connection's writer.
 #[derive(Default)]
-pub struct Lanes {
+pub struct OutboxLanes {
     /// First to last.
-    pub answers: VecDeque<Answer>,
+    pub replies: VecDeque<OutboxReply>,
     /// First to last.
     pub presence: VecDeque<(RaidId, Bytes)>,
     /// Raids whose presence was dropped: their watches need a snapshot.
-    pub presence_lost: Vec<RaidId>,
+    pub presence_dropped: Vec<RaidId>,
     /// Oldest first.
     pub signals: VecDeque<Signal>,
 }
@@ -120,80 +120,80 @@ pub struct Outbox {
     /// The connection it belongs to.
     pub id: ConnectionId,
     /// How the client wants its messages.
-    pub form: Form,
+    pub encoding: Encoding,
     state: Mutex<OutboxState>,
-    ending: OnceLock<CloseCode>,
-    ended: Notify,
-    wake: Notify,
+    close_code: OnceLock<CloseCode>,
+    close_notify: Notify,
+    wake_notify: Notify,
 }
 
 #[derive(Default)]
 struct OutboxState {
-    closed: bool,
-    lanes: Lanes,
+    is_closed: bool,
+    lanes: OutboxLanes,
 }
 
 impl Outbox {
     /// An empty one.
-    pub fn new(id: ConnectionId, form: impl Into<Form>) -> Self {
+    pub fn new(id: ConnectionId, form: impl Into<Encoding>) -> Self {
         Self {
             id,
-            form: form.into(),
+            encoding: form.into(),
             state: Mutex::default(),
-            ending: OnceLock::new(),
-            ended: Notify::new(),
-            wake: Notify::new(),
+            close_code: OnceLock::new(),
+            close_notify: Notify::new(),
+            wake_notify: Notify::new(),
         }
     }
 
     /// Tells the connection that there is something to send: here, or in a ring that it watches.
     pub fn wake(&self) {
-        self.wake.notify_one();
+        self.wake_notify.notify_one();
     }
 
     /// Tells the connection to end. The first code that is given holds.
-    pub fn end(&self, code: CloseCode) {
-        let _ = self.ending.set(code);
-        self.ended.notify_one();
+    pub fn request_close(&self, code: CloseCode) {
+        let _ = self.close_code.set(code);
+        self.close_notify.notify_one();
     }
 
-    /// Waits for [`Outbox::end`]. Unlike [`Outbox::woken`], it is of account even while the client takes nothing.
-    pub async fn ended(&self) {
-        self.ended.notified().await;
+    /// Waits for [`Outbox::request_close`]. Unlike [`Outbox::woken`], it is of account even while the client takes nothing.
+    pub async fn close_requested(&self) {
+        self.close_notify.notified().await;
     }
 
     /// The code to end with, if the connection was told to.
-    pub fn ending(&self) -> Option<CloseCode> {
-        self.ending.get().copied()
+    pub fn close_code(&self) -> Option<CloseCode> {
+        self.close_code.get().copied()
     }
 
     /// Waits for [`Outbox::wake`]. One call is remembered while nobody waits.
     pub async fn woken(&self) {
-        self.wake.notified().await;
+        self.wake_notify.notified().await;
     }
 
     /// Adds an answer. False when the connection is gone.
-    pub fn answer(&self, answer: Answer) -> bool {
-        self.push(|lanes| lanes.answers.push_back(answer))
+    pub fn push_reply(&self, answer: OutboxReply) -> bool {
+        self.push(|lanes| lanes.replies.push_back(answer))
     }
 
     /// Adds a presence message, or notes that it was dropped.
-    pub fn presence(&self, raid: RaidId, frame: Bytes) -> bool {
+    pub fn push_presence(&self, raid: RaidId, frame: Bytes) -> bool {
         self.push(|lanes| {
             if lanes.presence.len() < PRESENCE_MAX {
                 lanes.presence.push_back((raid, frame));
                 return;
             }
             for (raid, _) in lanes.presence.drain(..).chain([(raid, frame)]) {
-                if !lanes.presence_lost.contains(&raid) {
-                    lanes.presence_lost.push(raid);
+                if !lanes.presence_dropped.contains(&raid) {
+                    lanes.presence_dropped.push(raid);
                 }
             }
         })
     }
 
     /// Adds a signal in place of an older one of the same sender and kind.
-    pub fn signal(&self, signal: Signal) -> bool {
+    pub fn push_signal(&self, signal: Signal) -> bool {
         self.push(|lanes| {
             let same = |held: &Signal| {
                 (held.raid, held.from) == (signal.raid, signal.from) && held.kind == signal.kind
@@ -209,10 +209,10 @@ impl Outbox {
         })
     }
 
-    fn push(&self, add: impl FnOnce(&mut Lanes)) -> bool {
+    fn push(&self, add: impl FnOnce(&mut OutboxLanes)) -> bool {
         {
             let mut state = self.state.lock();
-            if state.closed {
+            if state.is_closed {
                 return false;
             }
             let waited = state.lanes.len();
@@ -226,7 +226,7 @@ impl Outbox {
     }
 
     /// Takes everything that waits, in exchange for lanes that are empty: their memory serves again.
-    pub fn take(&self, lanes: &mut Lanes) {
+    pub fn swap_lanes(&self, lanes: &mut OutboxLanes) {
         let given = lanes.len() as f64;
         std::mem::swap(&mut self.state.lock().lanes, lanes);
         metrics()
@@ -235,9 +235,9 @@ impl Outbox {
     }
 
     /// Refuses all that comes after, and gives what still waited: a watch answered in between must be left.
-    pub fn close(&self) -> Lanes {
+    pub fn close(&self) -> OutboxLanes {
         let mut state = self.state.lock();
-        state.closed = true;
+        state.is_closed = true;
         metrics()
             .outbox_messages
             .decrement(state.lanes.len() as f64);
@@ -253,9 +253,9 @@ impl Drop for Outbox {
     }
 }
 
-impl Lanes {
+impl OutboxLanes {
     /// Messages in all lanes.
     fn len(&self) -> usize {
-        self.answers.len() + self.presence.len() + self.signals.len()
+        self.replies.len() + self.presence.len() + self.signals.len()
     }
 }

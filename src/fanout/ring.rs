@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use raidhall_protocol::Seq;
 
-use crate::fanout::frame::{Form, Shared};
+use crate::fanout::frame::{Encoding, SharedFrames};
 use crate::telemetry::metrics;
 
 /// How much a ring holds.
@@ -19,12 +19,12 @@ pub struct RingOptions {
 
 /// What a writer got from the ring.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Pulled {
+pub enum PullResult {
     /// The frames after the cursor, as many as fit the budget (one at least), and the new cursor. None: nothing is
     /// newer.
     Frames(Vec<Bytes>, Seq),
     /// The event after the cursor is not in the ring any more.
-    Lost,
+    Evicted,
     /// The watch has ended.
     Ended,
 }
@@ -32,17 +32,17 @@ pub enum Pulled {
 pub(crate) struct Ring {
     options: RingOptions,
     /// Contiguous, oldest first.
-    slots: VecDeque<Slot>,
+    slots: VecDeque<RingSlot>,
     head: Seq,
     /// The weight of everything ever pushed.
-    total: u64,
+    pushed_bytes: u64,
 }
 
-struct Slot {
+struct RingSlot {
     seq: Seq,
-    frames: Shared,
+    frames: SharedFrames,
     /// The weight of everything pushed up to and with this one.
-    end: u64,
+    pushed_bytes: u64,
 }
 
 impl Ring {
@@ -51,74 +51,80 @@ impl Ring {
             options,
             slots: VecDeque::new(),
             head: Seq::ZERO,
-            total: 0,
+            pushed_bytes: 0,
         }
     }
 
     /// Forgets everything; the next event is the one after `head`.
-    pub(crate) fn restart(&mut self, head: Seq) {
-        Self::gauge(-(self.slots.len() as f64), -(self.weight() as f64));
+    pub(crate) fn reset(&mut self, head: Seq) {
+        Self::adjust_gauges(-(self.slots.len() as f64), -(self.held_bytes() as f64));
         self.slots.clear();
         self.head = head;
     }
 
-    pub(crate) fn push(&mut self, seq: Seq, frames: Shared) {
+    pub(crate) fn push(&mut self, seq: Seq, frames: SharedFrames) {
         assert!(
             seq == self.head.next(),
             "event {seq} published after {}",
             self.head
         );
-        let (events, bytes) = (self.slots.len() as f64, self.weight() as f64);
+        let (events, bytes) = (self.slots.len() as f64, self.held_bytes() as f64);
         self.head = seq;
-        self.total += frames.weight();
-        self.slots.push_back(Slot {
+        self.pushed_bytes += frames.accounted_bytes();
+        self.slots.push_back(RingSlot {
             seq,
             frames,
-            end: self.total,
+            pushed_bytes: self.pushed_bytes,
         });
         while self.slots.len() > 1
             && (self.slots.len() > self.options.events_max
-                || self.weight() > self.options.bytes_max)
+                || self.held_bytes() > self.options.bytes_max)
         {
             self.slots.pop_front();
         }
-        Self::gauge(
+        Self::adjust_gauges(
             self.slots.len() as f64 - events,
-            self.weight() as f64 - bytes,
+            self.held_bytes() as f64 - bytes,
         );
     }
 
     /// Holds nothing older than `first` any more. Who has not had it yet is told that it is lost here.
-    pub(crate) fn forget_before(&mut self, first: Seq) {
-        let (events, bytes) = (self.slots.len() as f64, self.weight() as f64);
+    pub(crate) fn evict_before(&mut self, first: Seq) {
+        let (events, bytes) = (self.slots.len() as f64, self.held_bytes() as f64);
         while self.slots.pop_front_if(|slot| slot.seq < first).is_some() {}
-        Self::gauge(
+        Self::adjust_gauges(
             self.slots.len() as f64 - events,
-            self.weight() as f64 - bytes,
+            self.held_bytes() as f64 - bytes,
         );
     }
 
     /// So much more is held now, by all rings together.
-    fn gauge(events: f64, bytes: f64) {
+    fn adjust_gauges(events: f64, bytes: f64) {
         metrics().ring_events.increment(events);
         metrics().ring_bytes.increment(bytes);
     }
 
-    fn weight(&self) -> u64 {
-        self.slots
-            .front()
-            .map_or(0, |first| self.total - first.end + first.frames.weight())
+    fn held_bytes(&self) -> u64 {
+        self.slots.front().map_or(0, |first| {
+            self.pushed_bytes - first.pushed_bytes + first.frames.accounted_bytes()
+        })
     }
 
     /// The index of the slot after `cursor`; none when it is not held.
-    fn after(&self, cursor: Seq) -> Option<usize> {
+    fn index_after(&self, cursor: Seq) -> Option<usize> {
         let first = self.slots.front().map_or(self.head.next(), |slot| slot.seq);
         usize::try_from(cursor.next().0.checked_sub(first.0)?).ok()
     }
 
-    pub(crate) fn pull(&self, cursor: Seq, until: Seq, form: Form, budget: usize) -> Pulled {
-        let Some(index) = self.after(cursor) else {
-            return Pulled::Lost;
+    pub(crate) fn pull(
+        &self,
+        cursor: Seq,
+        until: Seq,
+        form: Encoding,
+        budget: usize,
+    ) -> PullResult {
+        let Some(index) = self.index_after(cursor) else {
+            return PullResult::Evicted;
         };
         let (mut frames, mut bytes, mut reached) = (Vec::new(), 0, cursor);
         for slot in self
@@ -135,18 +141,18 @@ impl Ring {
             frames.push(frame.clone());
             reached = slot.seq;
         }
-        Pulled::Frames(frames, reached)
+        PullResult::Frames(frames, reached)
     }
 
-    pub(crate) fn behind(&self, cursor: Seq) -> (u64, u64) {
+    pub(crate) fn backlog(&self, cursor: Seq) -> (u64, u64) {
         let messages = self.head.since(cursor);
-        let bytes = match self.after(cursor) {
-            Some(0) => self.weight(),
+        let bytes = match self.index_after(cursor) {
+            Some(0) => self.held_bytes(),
             Some(index) => self
                 .slots
                 .get(index - 1)
-                .map_or(0, |slot| self.total - slot.end),
-            None => self.weight(),
+                .map_or(0, |slot| self.pushed_bytes - slot.pushed_bytes),
+            None => self.held_bytes(),
         };
         (messages, bytes)
     }
@@ -154,7 +160,7 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        Self::gauge(-(self.slots.len() as f64), -(self.weight() as f64));
+        Self::adjust_gauges(-(self.slots.len() as f64), -(self.held_bytes() as f64));
     }
 }
 
@@ -165,9 +171,9 @@ mod tests {
     use super::*;
 
     /// One that weighs the same each time.
-    fn message() -> Shared {
+    fn message() -> SharedFrames {
         let raid = RaidId::try_from(7_u64).expect("an id");
-        Shared::new(&ServerMessage::Presence {
+        SharedFrames::new(&ServerMessage::Presence {
             raid,
             online: Vec::new(),
             offline: Vec::new(),
@@ -175,7 +181,7 @@ mod tests {
     }
 
     fn weight() -> u64 {
-        message().weight()
+        message().accounted_bytes()
     }
 
     fn ring(events_max: usize, bytes_max: u64, count: u64) -> Ring {
@@ -191,11 +197,11 @@ mod tests {
         match ring.pull(
             Seq(cursor),
             Seq(u64::MAX),
-            Form::Frames(Codec::Json),
+            Encoding::WebSocket(Codec::Json),
             budget,
         ) {
-            Pulled::Frames(frames, reached) => Some((frames.len(), reached.0)),
-            Pulled::Lost | Pulled::Ended => None,
+            PullResult::Frames(frames, reached) => Some((frames.len(), reached.0)),
+            PullResult::Evicted | PullResult::Ended => None,
         }
     }
 
@@ -218,11 +224,11 @@ mod tests {
     #[test]
     fn what_is_forgotten_is_lost_to_those_behind_and_to_nobody_else() {
         let mut ring = ring(8, 1_000, 5);
-        ring.forget_before(Seq(4));
+        ring.evict_before(Seq(4));
         assert_eq!(pulled(&ring, 2, 1_000), None);
         assert_eq!(pulled(&ring, 3, 1_000), Some((2, 5)));
-        assert_eq!(ring.behind(Seq(4)), (1, weight()));
-        ring.forget_before(Seq(9));
+        assert_eq!(ring.backlog(Seq(4)), (1, weight()));
+        ring.evict_before(Seq(9));
         assert_eq!(
             (pulled(&ring, 4, 1_000), pulled(&ring, 5, 1_000)),
             (None, Some((0, 5)))
@@ -243,8 +249,8 @@ mod tests {
     #[test]
     fn behind_counts_messages_and_bytes() {
         let ring = ring(8, 1_000, 5);
-        assert_eq!(ring.behind(Seq(5)), (0, 0));
-        assert_eq!(ring.behind(Seq(3)), (2, 2 * weight()));
-        assert_eq!(ring.behind(Seq(0)), (5, 5 * weight()));
+        assert_eq!(ring.backlog(Seq(5)), (0, 0));
+        assert_eq!(ring.backlog(Seq(3)), (2, 2 * weight()));
+        assert_eq!(ring.backlog(Seq(0)), (5, 5 * weight()));
     }
 }

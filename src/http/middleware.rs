@@ -21,7 +21,7 @@ use super::rate_limit_headers::RateLimitHeaders;
 use super::request_id::{RequestId, X_REQUEST_ID};
 use crate::error::Error;
 use crate::net::client_address::{ClientAddress, PeerAddress, TrustedProxies};
-use crate::telemetry::{Trace, metrics};
+use crate::telemetry::{TraceSpan, metrics};
 
 /// Puts the edge around all routes. Layers run from the last to the first, so that errors of every layer pass through
 /// those that mark and render answers.
@@ -83,7 +83,7 @@ async fn process_request(
         .extensions()
         .get()
         .is_some_and(|PeerAddress(peer)| proxies.is_trusted(peer.ip().to_canonical()));
-    let trace = Trace::request(&method, route, believed.then(|| request.headers()));
+    let trace = TraceSpan::start_request(&method, route, believed.then(|| request.headers()));
     let span = tracing::info_span!("request", request_id = %id, %method, route);
     request.extensions_mut().insert(id.clone());
     let tally = RateLimitHeaders::default();
@@ -104,9 +104,9 @@ async fn process_request(
         );
         response
     };
-    let response = trace.around(answer.instrument(span)).await;
-    trace.answered(response.status());
-    metrics().http_request(&method, route, response.status(), begun.elapsed());
+    let response = trace.wrap(answer.instrument(span)).await;
+    trace.end_with_status(response.status());
+    metrics().record_http_request(&method, route, response.status(), begun.elapsed());
     response
 }
 

@@ -10,7 +10,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use super::error_response::{X_RATELIMIT_LIMIT, X_RATELIMIT_REMAINING, X_RATELIMIT_RESET};
 use super::request_id::X_REQUEST_ID;
 use super::routes::identities::X_TELEGRAM_INIT_DATA;
-use crate::ws::LINEAGE;
+use crate::ws::RAIDHALL_LINEAGE;
 
 /// How long a browser may remember what it was allowed.
 const PREFLIGHT_AGE_MAX: Duration = Duration::from_secs(3600);
@@ -71,7 +71,7 @@ impl OriginPolicy {
                 X_RATELIMIT_LIMIT,
                 X_RATELIMIT_REMAINING,
                 X_RATELIMIT_RESET,
-                LINEAGE,
+                RAIDHALL_LINEAGE,
             ])
             .max_age(PREFLIGHT_AGE_MAX)
     }

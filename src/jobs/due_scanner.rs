@@ -43,7 +43,9 @@ impl Scanner {
                 .due_raids(self.instance, self.clock.now().plus(ahead), RAIDS)
                 .await
             {
-                Ok(raids) => raids.into_iter().for_each(|raid| self.sessions.wake(raid)),
+                Ok(raids) => raids
+                    .into_iter()
+                    .for_each(|raid| self.sessions.ensure_live(raid)),
                 Err(error) => warn!(?error, "due raids could not be looked up"),
             }
         }

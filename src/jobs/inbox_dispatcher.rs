@@ -15,7 +15,7 @@ use crate::cluster::bus::{Channel, Deliveries, Delivery};
 use crate::cluster::client::{About, Heard, Link, Sight};
 use crate::cluster::message::{Envelope, ForwardAnswer, Item, Note, Unreadable, Watching};
 use crate::error::Error;
-use crate::session::{PARKED_MAX, Reply, Sessions};
+use crate::session::{COMMAND_WAIT_MAX, Reply, Sessions};
 use crate::store::{Epoch, InstanceId};
 use crate::telemetry::metrics;
 
@@ -71,7 +71,7 @@ impl Post {
                 match unreadable {
                     // Whatever it says, the store says it too; what is newer than we are is not ours to serve.
                     Unreadable::Newer { raid } => {
-                        self.sessions.never_claim(raid);
+                        self.sessions.mark_follow_only(raid);
                         self.link.hand(raid, Heard::Lost);
                     }
                     Unreadable::Seal | Unreadable::Malformed | Unreadable::Old => {
@@ -84,7 +84,9 @@ impl Post {
 
     fn receive_said(&self, raid: RaidId, envelope: Envelope) {
         match envelope.note {
-            Note::Signal { from, kind, data } => self.sessions.signalled(raid, from, &kind, data),
+            Note::Signal { from, kind, data } => {
+                self.sessions.deliver_signal(raid, from, &kind, data)
+            }
             _ => self.link.hand(raid, Heard::Said(envelope)),
         }
     }
@@ -100,9 +102,12 @@ impl Post {
         } = envelope;
         match note {
             Note::Answers { .. } | Note::Seen { .. } => self.link.answered(envelope),
-            Note::Watching(watching) => self.sessions.watching(raid, from, at, watching.clone()),
+            Note::Watching(watching) => {
+                self.sessions
+                    .receive_watcher_report(raid, from, at, watching.clone())
+            }
             Note::WhoWatches => {
-                if !self.sessions.who_watches(raid) {
+                if !self.sessions.request_watcher_report(raid) {
                     let about = About {
                         raid,
                         epoch,
@@ -112,13 +117,14 @@ impl Post {
                         .tell(from, about, Note::Watching(Watching::default()));
                 }
             }
-            Note::Take(online) => self.sessions.take(raid, from, online.clone()),
+            Note::Take(online) => self.sessions.accept_handover(raid, from, online.clone()),
             Note::Forward {
                 request,
                 remaining_ms,
                 items,
             } => {
-                let until = Instant::now() + Duration::from_millis(*remaining_ms).min(PARKED_MAX);
+                let until =
+                    Instant::now() + Duration::from_millis(*remaining_ms).min(COMMAND_WAIT_MAX);
                 self.carry_out(
                     Bundle {
                         from,
@@ -179,7 +185,7 @@ impl Post {
                 Note::Seen { request, online },
             );
         });
-        self.sessions.ask(raid, reply);
+        self.sessions.query_status(raid, reply);
     }
 }
 

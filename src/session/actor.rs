@@ -15,21 +15,21 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, error, info, warn};
 
-use super::follower::Edge;
+use super::follower::Follower;
 use super::load::{self, LoadError};
-use super::mailbox::Inbox;
-use super::message::Message;
-use super::ops::Ops;
-use super::owner::{End, Live, Start};
+use super::mailbox::Mailbox;
+use super::message::SessionMessage;
+use super::ops::OpCache;
+use super::owner::{IncarnationEnd, Owner, OwnerStart};
 use super::presence::Presence;
-use super::remote_watchers::Remotes;
-use super::{Owning, Sessions};
+use super::remote_watchers::RemoteWatchers;
+use super::{OwnedRaidGuard, Sessions};
 use crate::cluster::client::Following;
 use crate::error::Error;
 use crate::fanout::audience::Audience;
 use crate::raid::{Refusal, State};
 use crate::store::{ClaimOutcome, Epoch, InstanceId, Month};
-use crate::telemetry::{Held as Gauged, metrics};
+use crate::telemetry::{GaugeGuard, metrics};
 
 /// The longest pause between two tries to load a raid that somebody watches.
 const RELOAD_PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -41,7 +41,7 @@ pub(super) enum Origin {
     /// It does not exist yet: the first command makes it, under epoch 1.
     New,
     /// It is in the store, if it is anywhere, and somebody asks for it who may have no business with it.
-    Asked,
+    Unverified,
     /// It is in the store.
     Stored,
 }
@@ -51,39 +51,39 @@ pub(super) struct Actor {
     raid: RaidId,
     audience: Arc<Audience>,
     origin: Origin,
-    lasting: Lasting,
+    carried: CarriedState,
     /// The edge that ended only to claim the raid: if another was quicker, it goes on.
-    edge: Option<Edge>,
+    former_follower: Option<Follower>,
     /// Why the raid is claimed.
-    cause: &'static str,
+    claim_cause: &'static str,
     /// A claim that has not been served yet, and the lease's term under which it was made.
-    claimed: Option<(Epoch, u64)>,
+    unserved_claim: Option<(Epoch, u64)>,
 }
 
 /// What outlives an incarnation.
-pub(super) struct Lasting {
-    pub(super) inbox: Inbox,
+pub(super) struct CarriedState {
+    pub(super) mailbox: Mailbox,
     pub(super) presence: Presence,
-    pub(super) remotes: Remotes,
+    pub(super) remote_watchers: RemoteWatchers,
     /// What other instances say to whoever watches here, while we own the raid and somebody watches there.
-    pub(super) following: Option<Following>,
+    pub(super) subscription: Option<Following>,
 }
 
 /// What the raid is here.
-enum Role {
-    Owner(Box<Live>, Owning),
-    Edge(Box<Edge>),
+enum Incarnation {
+    Owner(Box<Owner>, OwnedRaidGuard),
+    Follower(Box<Follower>),
 }
 
 /// What came of asking whose the raid is.
-enum Found {
-    Role(Role),
+enum ResolvedOwnership {
+    Incarnation(Incarnation),
     /// It is ours, and has to be loaded.
-    Ours(Epoch, u64),
+    Claimed(Epoch, u64),
 }
 
 /// Why a raid could not be made live.
-enum Failure {
+enum ActivationError {
     /// There is no such raid.
     Missing,
     /// Not now.
@@ -95,73 +95,75 @@ impl Actor {
         sessions: Sessions,
         raid: RaidId,
         audience: Arc<Audience>,
-        inbox: mpsc::Receiver<Message>,
+        inbox: mpsc::Receiver<SessionMessage>,
         origin: Origin,
     ) -> Self {
-        let (presence, remotes) = (Presence::default(), Remotes::default());
-        let lasting = Lasting {
-            inbox: Inbox::new(inbox),
+        let (presence, remotes) = (Presence::default(), RemoteWatchers::default());
+        let carried = CarriedState {
+            mailbox: Mailbox::new(inbox),
             presence,
-            remotes,
-            following: None,
+            remote_watchers: remotes,
+            subscription: None,
         };
         Self {
             sessions,
             raid,
             audience,
             origin,
-            lasting,
-            edge: None,
-            cause: "needed",
-            claimed: None,
+            carried,
+            former_follower: None,
+            claim_cause: "needed",
+            unserved_claim: None,
         }
     }
 
     pub(super) async fn run(mut self) {
-        let _gauge = Gauged::one(&metrics().sessions);
+        let _gauge = GaugeGuard::increment(&metrics().sessions);
         let (mut pause, mut falls) = (RELOAD_PAUSE_MIN, 0);
-        if self.origin == Origin::Asked {
-            if !self.let_in().await {
+        if self.origin == Origin::Unverified {
+            if !self.authorize_first_access().await {
                 return;
             }
             self.origin = Origin::Stored;
         }
         loop {
             let began = Instant::now();
-            let end = AssertUnwindSafe(self.incarnation())
+            let end = AssertUnwindSafe(self.run_incarnation())
                 .catch_unwind()
                 .await
                 .unwrap_or_else(|_| {
                     error!("a session panicked; its raid reloads");
-                    Ok(End::Reload("panic"))
+                    Ok(IncarnationEnd::Reload("panic"))
                 });
             self.origin = Origin::Stored;
             if began.elapsed() >= RELOAD_PAUSE_MAX {
                 (pause, falls) = (RELOAD_PAUSE_MIN, 0);
             }
             let error = match end {
-                Ok(End::Idle) => return,
-                Ok(End::Stopped) => break,
-                Ok(End::HandOver) => {
-                    if self.edge.is_none()
-                        && self.sessions.forget_if_idle(self.raid, &self.lasting.inbox)
+                Ok(IncarnationEnd::Idle) => return,
+                Ok(IncarnationEnd::Stopped) => break,
+                Ok(IncarnationEnd::Handover) => {
+                    if self.former_follower.is_none()
+                        && self
+                            .sessions
+                            .remove_if_idle(self.raid, &self.carried.mailbox)
                     {
                         return;
                     }
                     continue;
                 }
-                Ok(End::Claim(cause)) => {
-                    self.cause = cause;
+                Ok(IncarnationEnd::Claim(cause)) => {
+                    self.claim_cause = cause;
                     // Claims that lead nowhere must not follow one another without a breath.
                     if began.elapsed() < RELOAD_PAUSE_MIN {
                         sleep(RELOAD_PAUSE_MIN).await;
                     }
                     continue;
                 }
-                Ok(End::Reload(cause)) => {
+                Ok(IncarnationEnd::Reload(cause)) => {
                     metrics().session_reloads.increment(cause);
                     warn!(cause, "the raid reloads");
-                    (self.edge, self.cause) = (None, "reload");
+                    (self.former_follower, self.claim_cause) = (None, "reload");
                     falls += 1;
                     if falls == 1 {
                         // The next incarnation serves those who wait.
@@ -169,87 +171,95 @@ impl Actor {
                     }
                     Error::Unavailable
                 }
-                Err(Failure::Missing) => Error::Refused(Refusal::NotFound),
-                Err(Failure::Unavailable) => Error::Unavailable,
+                Err(ActivationError::Missing) => Error::Refused(Refusal::NotFound),
+                Err(ActivationError::Unavailable) => Error::Unavailable,
             };
             // It does not get up, or falls again at once: whoever waits is told, and the store is spared.
-            self.lasting.inbox.fail_all(&error);
-            let needed = !self.lasting.remotes.is_empty();
-            if !needed && self.sessions.forget_if_idle(self.raid, &self.lasting.inbox) {
+            self.carried.mailbox.fail_all(&error);
+            let needed = !self.carried.remote_watchers.is_empty();
+            if !needed
+                && self
+                    .sessions
+                    .remove_if_idle(self.raid, &self.carried.mailbox)
+            {
                 return;
             }
             let stop = &self.sessions.0.stop;
             tokio::select! { biased; () = stop.cancelled() => break, () = sleep(pause) => {} }
             pause = (pause * 2).min(RELOAD_PAUSE_MAX);
         }
-        self.lasting.inbox.close();
-        self.lasting.inbox.fail_all(&Error::Unavailable);
+        self.carried.mailbox.close();
+        self.carried.mailbox.fail_all(&Error::Unavailable);
     }
 
     /// Turns away who was never a member, before anything is claimed or loaded: else whoever counts through the ids would
     /// make every raid live, at the expense of those who play. False if nobody else asks.
-    async fn let_in(&mut self) -> bool {
+    async fn authorize_first_access(&mut self) -> bool {
         loop {
-            while let Some(message) = self.lasting.inbox.next_now() {
-                let knows = match message.player() {
-                    Some(player) => self.sessions.knows(self.raid, player).await,
+            while let Some(message) = self.carried.mailbox.try_next() {
+                let knows = match message.requesting_player() {
+                    Some(player) => self.sessions.has_ever_joined(self.raid, player).await,
                     None => true,
                 };
                 if knows {
-                    self.lasting.inbox.put_back([message].into_iter());
+                    self.carried.mailbox.put_back([message].into_iter());
                     return true;
                 }
                 message.fail(Error::Refused(Refusal::NotFound));
             }
-            if self.sessions.forget_if_idle(self.raid, &self.lasting.inbox) {
+            if self
+                .sessions
+                .remove_if_idle(self.raid, &self.carried.mailbox)
+            {
                 return false;
             }
         }
     }
 
-    async fn incarnation(&mut self) -> Result<End, Failure> {
-        let deadline = Instant::now() + self.sessions.0.options.load_patience;
+    async fn run_incarnation(&mut self) -> Result<IncarnationEnd, ActivationError> {
+        let deadline = Instant::now() + self.sessions.0.options.load_timeout;
         let (stop, mut pause) = (self.sessions.0.stop.clone(), RELOAD_PAUSE_MIN);
         let role = loop {
             let found = tokio::select! { biased;
-                () = stop.cancelled() => return Ok(End::Stopped),
-                found = timeout_at(deadline, self.find_owner()) => found.unwrap_or(Err(Failure::Unavailable)),
+                () = stop.cancelled() => return Ok(IncarnationEnd::Stopped),
+                found = timeout_at(deadline, self.resolve_ownership()) => found.unwrap_or(Err(ActivationError::Unavailable)),
             };
             let role = match found {
-                Ok(Found::Role(role)) => Ok(role),
+                Ok(ResolvedOwnership::Incarnation(role)) => Ok(role),
                 // Loading has a patience of its own: after a node's death many wait for their turn.
-                Ok(Found::Ours(epoch, term)) => tokio::select! { biased;
-                    () = stop.cancelled() => return Ok(End::Stopped),
-                    taken = self.take(epoch, term) => taken,
+                Ok(ResolvedOwnership::Claimed(epoch, term)) => tokio::select! { biased;
+                    () = stop.cancelled() => return Ok(IncarnationEnd::Stopped),
+                    taken = self.load_claimed(epoch, term) => taken,
                 },
                 Err(failure) => Err(failure),
             };
             match role {
                 Ok(role) => break role,
-                Err(Failure::Missing) => return Err(Failure::Missing),
-                Err(Failure::Unavailable) if Instant::now() + pause < deadline => {
+                Err(ActivationError::Missing) => return Err(ActivationError::Missing),
+                Err(ActivationError::Unavailable) if Instant::now() + pause < deadline => {
                     sleep(pause).await
                 }
-                Err(Failure::Unavailable) => return Err(Failure::Unavailable),
+                Err(ActivationError::Unavailable) => return Err(ActivationError::Unavailable),
             }
             pause = (pause * 2).min(RELOAD_PAUSE_MAX);
         };
-        self.claimed = None;
+        self.unserved_claim = None;
         match role {
-            Role::Owner(mut live, owning) => {
+            Incarnation::Owner(mut live, owning) => {
                 if self.origin == Origin::Stored {
-                    live.begin(&mut self.lasting, self.edge.take()).await;
+                    live.start_ownership(&mut self.carried, self.former_follower.take())
+                        .await;
                 }
-                let end = live.run(&mut self.lasting).await;
-                if matches!(end, End::HandOver) {
+                let end = live.run(&mut self.carried).await;
+                if matches!(end, IncarnationEnd::Handover) {
                     self.hand_over(*live, owning).await;
                 }
                 Ok(end)
             }
-            Role::Edge(mut edge) => {
-                let end = edge.run(&mut self.lasting).await;
-                if matches!(end, End::Claim(_)) {
-                    self.edge = Some(*edge);
+            Incarnation::Follower(mut edge) => {
+                let end = edge.run(&mut self.carried).await;
+                if matches!(end, IncarnationEnd::Claim(_)) {
+                    self.former_follower = Some(*edge);
                 }
                 Ok(end)
             }
@@ -258,154 +268,174 @@ impl Actor {
 
     /// Gives the raid to another instance: to one that has watchers, or else to any that can take it, if it is needed
     /// at all. Whoever is connected here is served as by an edge from now on.
-    async fn hand_over(&mut self, live: Live, owning: Owning) {
-        let hall = Arc::clone(&self.sessions.0);
+    async fn hand_over(&mut self, live: Owner, owning: OwnedRaidGuard) {
+        let registry = Arc::clone(&self.sessions.0);
         let (epoch, raid) = (live.epoch(), self.raid);
         let state = live.into_state();
-        let online: Vec<_> = self.lasting.presence.online().iter().copied().collect();
+        let online: Vec<_> = self.carried.presence.online().iter().copied().collect();
         let needed = self.audience.is_watched()
-            || !self.lasting.remotes.is_empty()
-            || !self.lasting.inbox.is_empty();
+            || !self.carried.remote_watchers.is_empty()
+            || !self.carried.mailbox.is_empty();
         if !needed && online.is_empty() {
-            if let Err(error) = hall.claims.release(raid, epoch).await {
+            if let Err(error) = registry.claims.release(raid, epoch).await {
                 warn!(?error, "the raid could not be given up yet");
-                hall.idle.lock().push((raid, epoch));
+                registry.awaiting_release.lock().push((raid, epoch));
             }
             return;
         }
         let (sessions, audience) = (self.sessions.clone(), Arc::clone(&self.audience));
         // Followed before it is given up, so that nothing falls between the two.
-        let mut edge = Edge::of_former_owner(sessions, audience, state, epoch, online).await;
-        edge.give(owning);
-        let peers = hall.link.peers();
+        let mut edge = Follower::from_former_owner(sessions, audience, state, epoch, online).await;
+        edge.begin_handover(owning);
+        let peers = registry.cluster.peers();
         let watching = self
-            .lasting
-            .remotes
+            .carried
+            .remote_watchers
             .instances()
             .find(|id| peers.is_fit(*id));
-        edge.pass_on(watching).await;
-        self.edge = Some(edge);
+        edge.release_and_offer(watching).await;
+        self.former_follower = Some(edge);
     }
 
     /// Finds out whose the raid is: ours, by a claim, or another's.
-    async fn find_owner(&mut self) -> Result<Found, Failure> {
-        let hall = Arc::clone(&self.sessions.0);
+    async fn resolve_ownership(&mut self) -> Result<ResolvedOwnership, ActivationError> {
+        let registry = Arc::clone(&self.sessions.0);
         if self.origin == Origin::New {
-            let (epoch, born) = (Epoch(1), Month::from_unix_millis(hall.clock.now()));
-            let (state, term) = (State::new(self.raid), hall.lease.term());
-            let ops = Ops::new(hall.options.op_keys, Vec::new(), true);
-            return Ok(Found::Role(self.owner(Start {
-                epoch,
-                term,
-                born,
-                state,
-                ops,
-                since_snapshot: 0,
-            })));
+            let (epoch, born) = (Epoch(1), Month::from_unix_millis(registry.clock.now()));
+            let (state, term) = (State::new(self.raid), registry.lease.term());
+            let ops = OpCache::new(registry.options.op_keys_max, Vec::new(), true);
+            return Ok(ResolvedOwnership::Incarnation(self.owner_incarnation(
+                OwnerStart {
+                    epoch,
+                    lease_term: term,
+                    created_month: born,
+                    state,
+                    ops,
+                    events_since_snapshot: 0,
+                },
+            )));
         }
-        if !self.sessions.may_claim(self.raid) {
-            return self.follow().await.map(Found::Role);
+        if !self.sessions.can_claim(self.raid) {
+            return self
+                .follow_without_claim()
+                .await
+                .map(ResolvedOwnership::Incarnation);
         }
-        if !hall.lease.holds() {
+        if !registry.lease.holds() {
             debug!("the lease has run out; the raid waits for its renewal");
-            return Err(Failure::Unavailable);
+            return Err(ActivationError::Unavailable);
         }
-        if let Some((epoch, term)) = self.claimed.filter(|(_, term)| hall.lease.serves(*term)) {
-            return Ok(Found::Ours(epoch, term));
+        if let Some((epoch, term)) = self
+            .unserved_claim
+            .filter(|(_, term)| registry.lease.serves(*term))
+        {
+            return Ok(ResolvedOwnership::Claimed(epoch, term));
         }
-        let term = hall.lease.term();
-        match hall
+        let term = registry.lease.term();
+        match registry
             .claims
             .claim(self.raid)
             .await
-            .map_err(|_| Failure::Unavailable)?
+            .map_err(|_| ActivationError::Unavailable)?
         {
             ClaimOutcome::Acquired(epoch) => {
-                self.claimed = Some((epoch, term));
-                Ok(Found::Ours(epoch, term))
+                self.unserved_claim = Some((epoch, term));
+                Ok(ResolvedOwnership::Claimed(epoch, term))
             }
-            ClaimOutcome::Missing => Err(Failure::Missing),
-            ClaimOutcome::Contested => Err(Failure::Unavailable),
-            ClaimOutcome::Held { ws_url, .. } if hall.link.is_alone() => {
+            ClaimOutcome::Missing => Err(ActivationError::Missing),
+            ClaimOutcome::Contested => Err(ActivationError::Unavailable),
+            ClaimOutcome::Held { ws_url, .. } if registry.cluster.is_alone() => {
                 debug!(ws_url, "another instance owns the raid");
-                Err(Failure::Unavailable)
+                Err(ActivationError::Unavailable)
             }
             ClaimOutcome::Held { owner, ws_url } => {
-                hall.link.peers().meet(owner, &ws_url);
-                Ok(Found::Role(self.edge(Some(owner), Epoch(0))))
+                registry.cluster.peers().meet(owner, &ws_url);
+                Ok(ResolvedOwnership::Incarnation(
+                    self.follower_incarnation(Some(owner), Epoch(0)),
+                ))
             }
         }
     }
 
-    fn owner(&self, start: Start) -> Role {
-        let live = Live::new(self.sessions.clone(), Arc::clone(&self.audience), start);
-        Role::Owner(Box::new(live), Owning::one(&self.sessions.0.owned))
+    fn owner_incarnation(&self, start: OwnerStart) -> Incarnation {
+        let live = Owner::new(self.sessions.clone(), Arc::clone(&self.audience), start);
+        Incarnation::Owner(
+            Box::new(live),
+            OwnedRaidGuard::new(&self.sessions.0.owned_count),
+        )
     }
 
-    fn edge(&mut self, owner: Option<InstanceId>, epoch: Epoch) -> Role {
+    fn follower_incarnation(&mut self, owner: Option<InstanceId>, epoch: Epoch) -> Incarnation {
         let (sessions, audience) = (self.sessions.clone(), Arc::clone(&self.audience));
-        let edge = match self.edge.take() {
+        let edge = match self.former_follower.take() {
             Some(mut edge) => {
-                edge.go_on_under(owner, epoch);
+                edge.resume_under(owner, epoch);
                 edge
             }
-            None => Edge::new(sessions, audience, owner, epoch),
+            None => Follower::new(sessions, audience, owner, epoch),
         };
-        Role::Edge(Box::new(edge))
+        Incarnation::Follower(Box::new(edge))
     }
 
     /// Follows whoever owns the raid, or nobody yet: we may not own it ourselves. If it is ours all the same, it is given
     /// up, so that somebody else can.
-    async fn follow(&mut self) -> Result<Role, Failure> {
-        let hall = Arc::clone(&self.sessions.0);
-        let head = hall
+    async fn follow_without_claim(&mut self) -> Result<Incarnation, ActivationError> {
+        let registry = Arc::clone(&self.sessions.0);
+        let head = registry
             .store
             .head(self.raid)
             .await
-            .map_err(|_| Failure::Unavailable)?;
-        let head = head.ok_or(Failure::Missing)?;
-        if head.owner == Some(hall.link.instance()) {
-            hall.claims
+            .map_err(|_| ActivationError::Unavailable)?;
+        let head = head.ok_or(ActivationError::Missing)?;
+        if head.owner == Some(registry.cluster.instance()) {
+            registry
+                .claims
                 .release(self.raid, head.epoch)
                 .await
-                .map_err(|_| Failure::Unavailable)?;
+                .map_err(|_| ActivationError::Unavailable)?;
         }
-        let owner = head.owner.filter(|owner| hall.link.peers().lives(*owner));
-        Ok(self.edge(owner, head.epoch))
+        let owner = head
+            .owner
+            .filter(|owner| registry.cluster.peers().lives(*owner));
+        Ok(self.follower_incarnation(owner, head.epoch))
     }
 
     /// Loads a raid that is ours under `epoch`.
-    async fn take(&mut self, epoch: Epoch, term: u64) -> Result<Role, Failure> {
-        let hall = Arc::clone(&self.sessions.0);
-        let op_keys = hall.options.op_keys as u64;
-        let loading = hall.load(self.raid, op_keys);
+    async fn load_claimed(
+        &mut self,
+        epoch: Epoch,
+        term: u64,
+    ) -> Result<Incarnation, ActivationError> {
+        let registry = Arc::clone(&self.sessions.0);
+        let op_keys = registry.options.op_keys_max as u64;
+        let loading = registry.load(self.raid, op_keys);
         let folded = match self
-            .lasting
-            .inbox
-            .expiring(hall.options.inbox, loading)
+            .carried
+            .mailbox
+            .expire_while(registry.options.mailbox_messages_max, loading)
             .await
         {
-            Ok(folded) => folded.ok_or(Failure::Missing)?,
+            Ok(folded) => folded.ok_or(ActivationError::Missing)?,
             Err(error) => {
                 warn!(?error, "the raid could not be loaded");
-                if matches!(error, LoadError::Newer { .. }) {
+                if matches!(error, LoadError::NewerVersion { .. }) {
                     // A newer release can serve it: it must not wait for our lease.
-                    self.sessions.never_claim(self.raid);
-                    self.claimed = None;
-                    let _ = hall.claims.release(self.raid, epoch).await;
+                    self.sessions.mark_follow_only(self.raid);
+                    self.unserved_claim = None;
+                    let _ = registry.claims.release(self.raid, epoch).await;
                 }
-                return Err(Failure::Unavailable);
+                return Err(ActivationError::Unavailable);
             }
         };
-        let load::Folded { state, loaded } = folded;
-        if (loaded.head.epoch, loaded.head.owner) != (epoch, Some(hall.link.instance())) {
-            self.claimed = None;
-            return Err(Failure::Unavailable);
+        let load::FoldedRaid { state, loaded } = folded;
+        if (loaded.head.epoch, loaded.head.owner) != (epoch, Some(registry.cluster.instance())) {
+            self.unserved_claim = None;
+            return Err(ActivationError::Unavailable);
         }
-        if !hall.link.is_alone() {
-            metrics().takeovers.increment(self.cause);
+        if !registry.cluster.is_alone() {
+            metrics().takeovers.increment(self.claim_cause);
             info!(
-                cause = self.cause,
+                cause = self.claim_cause,
                 epoch = epoch.0,
                 seq = state.seq().0,
                 "the raid is ours"
@@ -417,19 +447,20 @@ impl Actor {
             .iter()
             .map(|member| member.player)
             .collect();
-        self.audience.adopt(state.seq(), members, &loaded.tail);
+        self.audience
+            .sync_from_store(state.seq(), members, &loaded.tail);
         let whole = state.seq() <= Seq(op_keys);
-        let ops = Ops::new(hall.options.op_keys, loaded.ops, whole);
+        let ops = OpCache::new(registry.options.op_keys_max, loaded.ops, whole);
         let since_snapshot = state
             .seq()
             .since(loaded.snapshot.map_or(Seq::ZERO, |(seq, _)| seq));
-        Ok(self.owner(Start {
+        Ok(self.owner_incarnation(OwnerStart {
             epoch,
-            term,
-            born: loaded.created_month,
+            lease_term: term,
+            created_month: loaded.created_month,
             state,
             ops,
-            since_snapshot,
+            events_since_snapshot: since_snapshot,
         }))
     }
 }

@@ -5,30 +5,30 @@ use tokio::time::Instant;
 
 use super::{Ack, Reply};
 use crate::error::Error;
-use crate::telemetry::{Trace, metrics};
+use crate::telemetry::{TraceSpan, metrics};
 
 /// Counts what became of commands.
-pub(super) fn count(result: &Result<Ack, Error>) {
-    metrics().commands.increment(outcome(result));
+pub(super) fn count_outcome(result: &Result<Ack, Error>) {
+    metrics().commands.increment(outcome_label(result));
 }
 
 /// The same, for what clients of this instance were told, and how long that took.
-pub(super) fn measured(kind: &'static str, raid: RaidId, reply: Reply<Ack>) -> Reply<Ack> {
+pub(super) fn measure_reply(kind: &'static str, raid: RaidId, reply: Reply<Ack>) -> Reply<Ack> {
     let asked = Instant::now();
-    let trace = Trace::command(kind, raid);
+    let trace = TraceSpan::start_command(kind, raid);
     let ends = trace.clone();
     let measured = Reply::new(move |result| {
         metrics()
             .client_commands
-            .increment([kind, outcome(&result)]);
+            .increment([kind, outcome_label(&result)]);
         metrics().command_seconds.record(asked.elapsed());
-        ends.end(outcome(&result));
+        ends.end(outcome_label(&result));
         reply.send(result);
     });
-    measured.traced(trace)
+    measured.with_trace(trace)
 }
 
-fn outcome(result: &Result<Ack, Error>) -> &'static str {
+fn outcome_label(result: &Result<Ack, Error>) -> &'static str {
     match result {
         Ok(Ack {
             duplicate: false, ..

@@ -11,19 +11,19 @@ use tokio::sync::Mutex;
 use tracing::warn;
 
 use super::actor::Origin;
-use super::message::Message;
-use super::{Sessions, asked};
+use super::message::SessionMessage;
+use super::{Sessions, request_reply};
 use crate::error::Error;
 use crate::raid::{self, Refusal};
 use crate::store::{OpHash, Store, StoreError};
 
 /// Letters and digits that nobody mistakes for one another.
-const ALPHABET: &[u8; 32] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
-const CODE_LENGTH: usize = 8;
+const INVITE_CODE_ALPHABET: &[u8; 32] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
+const INVITE_CODE_LENGTH: usize = 8;
 /// Ids taken from the store at once.
-const IDS: u32 = 32;
+const ID_BLOCK_SIZE: u32 = 32;
 /// A code is taken once in some 10^12 / raids tries; three in a row are none.
-const TRIES: usize = 3;
+const CREATE_ATTEMPTS_MAX: usize = 3;
 
 impl Sessions {
     /// Makes a raid that `leader` leads, and waits until it is committed. A repeat with the same key gives the raid
@@ -37,9 +37,9 @@ impl Sessions {
         // Without a key of the client's it gets one of its own: a try whose fate is unknown must not make a second.
         let key = match key {
             Some(key) => key,
-            None => OpHash(random().map_err(|_| Error::Internal)?),
+            None => OpHash(random_bytes().map_err(|_| Error::Internal)?),
         };
-        for _ in 0..TRIES {
+        for _ in 0..CREATE_ATTEMPTS_MAX {
             if self.0.handing_over.is_cancelled() {
                 break;
             }
@@ -48,21 +48,26 @@ impl Sessions {
                 .store
                 .raid_by_create_key(key)
                 .await
-                .map_err(unavailable)?
+                .map_err(log_unavailable)?
             {
                 return Ok(raid);
             }
-            let raid = self.0.ids.next(&*self.0.store).await.map_err(unavailable)?;
+            let raid = self
+                .0
+                .raid_ids
+                .allocate(&*self.0.store)
+                .await
+                .map_err(log_unavailable)?;
             let command = raid::RaidCommand::Create {
                 leader: leader.clone(),
-                invite_code: invite_code().map_err(|_| Error::Internal)?,
+                invite_code: generate_invite_code().map_err(|_| Error::Internal)?,
                 raid: new.clone(),
             };
-            let made = asked(|reply| {
-                self.send_to(
+            let made = request_reply(|reply| {
+                self.send_with_origin(
                     raid,
                     Origin::New,
-                    Message::Create {
+                    SessionMessage::Create {
                         command,
                         key,
                         reply,
@@ -80,7 +85,7 @@ impl Sessions {
                         .store
                         .head(raid)
                         .await
-                        .map_err(unavailable)?
+                        .map_err(log_unavailable)?
                         .is_some()
                     {
                         return Ok(raid);
@@ -93,38 +98,40 @@ impl Sessions {
     }
 }
 
-fn unavailable(error: StoreError) -> Error {
+fn log_unavailable(error: StoreError) -> Error {
     warn!(error = ?error, "a raid could not be made");
     Error::Unavailable
 }
 
 /// Ids for raids to come, taken from the store in blocks.
 #[derive(Default)]
-pub(super) struct Ids(Mutex<Range<u64>>);
+pub(super) struct RaidIdAllocator(Mutex<Range<u64>>);
 
-impl Ids {
-    async fn next(&self, store: &dyn Store) -> Result<RaidId, StoreError> {
+impl RaidIdAllocator {
+    async fn allocate(&self, store: &dyn Store) -> Result<RaidId, StoreError> {
         let mut block = self.0.lock().await;
         if block.is_empty() {
-            *block = store.reserve_raid_ids(IDS).await?;
+            *block = store.reserve_raid_ids(ID_BLOCK_SIZE).await?;
         }
         let id = block.next().and_then(|id| RaidId::try_from(id).ok());
         Ok(id.expect("the store gives as many ids as it was asked for, all below 2^53"))
     }
 }
 
-pub(super) fn random<const N: usize>() -> Result<[u8; N], rand::rand_core::OsError> {
+pub(super) fn random_bytes<const N: usize>() -> Result<[u8; N], rand::rand_core::OsError> {
     let mut bytes = [0; N];
     OsRng.try_fill_bytes(&mut bytes)?;
     Ok(bytes)
 }
 
-fn invite_code() -> Result<String, rand::rand_core::OsError> {
-    let bytes: [u8; CODE_LENGTH] = random()?;
+fn generate_invite_code() -> Result<String, rand::rand_core::OsError> {
+    let bytes: [u8; INVITE_CODE_LENGTH] = random_bytes()?;
     // 32 letters divide 256: each is as likely as the next.
     Ok(bytes
         .iter()
-        .map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()]))
+        .map(|byte| {
+            char::from(INVITE_CODE_ALPHABET[usize::from(*byte) % INVITE_CODE_ALPHABET.len()])
+        })
         .collect())
 }
 
@@ -135,12 +142,13 @@ mod tests {
     #[test]
     fn codes_have_eight_letters_of_the_alphabet_and_differ() {
         let codes = (0..1_000)
-            .map(|_| invite_code().expect("randomness"))
+            .map(|_| generate_invite_code().expect("randomness"))
             .collect::<Vec<_>>();
         assert!(
             codes
                 .iter()
-                .all(|code| code.len() == 8 && code.bytes().all(|b| ALPHABET.contains(&b)))
+                .all(|code| code.len() == 8
+                    && code.bytes().all(|b| INVITE_CODE_ALPHABET.contains(&b)))
         );
         let distinct = codes.iter().collect::<std::collections::BTreeSet<_>>();
         assert_eq!(distinct.len(), codes.len());
@@ -148,6 +156,10 @@ mod tests {
             .concat()
             .bytes()
             .collect::<std::collections::BTreeSet<_>>();
-        assert_eq!(letters.len(), ALPHABET.len(), "every letter is used");
+        assert_eq!(
+            letters.len(),
+            INVITE_CODE_ALPHABET.len(),
+            "every letter is used"
+        );
     }
 }

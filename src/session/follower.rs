@@ -13,18 +13,18 @@ mod replica;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forwards::Forwards;
+use forwards::ForwardQueue;
 use raidhall_protocol::{PlayerId, RaidId, Seq};
 use replica::Replica;
 use tokio::time::{Instant, sleep_until};
 
 use super::Sessions;
-use super::actor::Lasting;
-use super::message::{Message, Watch};
-use super::owner::End;
-use super::pending_replies::Opening;
-use super::snapshot_cache::Show;
-use super::{Caller, Owning, View};
+use super::actor::CarriedState;
+use super::message::{SessionMessage, WatchRequest};
+use super::owner::IncarnationEnd;
+use super::pending_replies::ReadyWatch;
+use super::snapshot_cache::SnapshotCache;
+use super::{Caller, OwnedRaidGuard, RaidSnapshot};
 use crate::cluster::client::{About, Heard, Sight};
 use crate::cluster::message::{Envelope, ForwardAnswer, Note};
 use crate::error::Error;
@@ -33,52 +33,52 @@ use crate::raid::{Refusal, State};
 use crate::store::{Epoch, InstanceId};
 
 /// How long a command waits for an owner, all in all.
-pub const PARKED_MAX: Duration = Duration::from_secs(5);
+pub const COMMAND_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// How long an acknowledgement may be ahead of its event before the store is read.
-const ACK_PATIENCE: Duration = Duration::from_millis(50);
+const ACKED_EVENT_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// A moment that is never waited for: something else comes first.
-const LONG: Duration = Duration::from_secs(3_600);
+const FAR_FUTURE: Duration = Duration::from_secs(3_600);
 
 /// How long to wait before a raid whose owner is not known is looked up again.
-const RESOLVE_PAUSE: Duration = Duration::from_millis(100);
+const RESOLVE_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-pub(super) struct Edge {
+pub(super) struct Follower {
     sessions: Sessions,
     audience: Arc<Audience>,
     /// Who owns the raid, as far as is known.
     owner: Option<InstanceId>,
     epoch: Epoch,
-    show: Show,
+    snapshot_cache: SnapshotCache,
     replica: Option<Replica>,
-    forwards: Forwards,
+    forwards: ForwardQueue,
     /// What the owner last said of who is online: its epoch and its count.
-    presence_told: (Epoch, u64),
+    presence_version: (Epoch, u64),
     /// Who was online under the owner before, for the next one.
-    memories: Vec<PlayerId>,
-    announce_at: Instant,
+    last_known_online: Vec<PlayerId>,
+    next_report_at: Instant,
     /// Somebody is about to watch here.
-    expecting: bool,
+    is_watcher_expected: bool,
     resolve_at: Option<Instant>,
     /// An acknowledged event that has not come yet, and when the store is read for it.
-    awaited: Option<(Seq, Instant)>,
+    awaited_event: Option<(Seq, Instant)>,
     /// Why there is no owner, for when we become it.
-    vacancy: &'static str,
+    vacancy_cause: &'static str,
     /// Another instance wants us to own the raid.
-    called: bool,
+    is_claim_requested: bool,
     /// Counts the raid as ours until another instance has taken over what we hand over.
-    giving: Option<Owning>,
+    handover_guard: Option<OwnedRaidGuard>,
     /// It is still ours in the store.
-    unreleased: bool,
+    is_release_pending: bool,
     /// When it is offered again.
-    offer_at: Instant,
+    next_offer_at: Instant,
     /// Somebody has asked something of the raid since this edge began.
-    wanted: bool,
-    needed_at: Instant,
+    has_been_requested: bool,
+    last_needed_at: Instant,
 }
 
-impl Edge {
+impl Follower {
     pub(super) fn new(
         sessions: Sessions,
         audience: Arc<Audience>,
@@ -86,34 +86,35 @@ impl Edge {
         epoch: Epoch,
     ) -> Self {
         let now = Instant::now();
-        let show = Show::new(Arc::clone(&audience), sessions.0.options.replay_events);
+        let snapshot_cache =
+            SnapshotCache::new(Arc::clone(&audience), sessions.0.options.replay_events_max);
         Self {
             sessions,
             audience,
             owner,
             epoch,
-            show,
+            snapshot_cache,
             replica: None,
-            forwards: Forwards::default(),
-            presence_told: (Epoch(0), 0),
-            memories: Vec::new(),
-            announce_at: now,
-            expecting: false,
+            forwards: ForwardQueue::default(),
+            presence_version: (Epoch(0), 0),
+            last_known_online: Vec::new(),
+            next_report_at: now,
+            is_watcher_expected: false,
             resolve_at: None,
-            awaited: None,
-            vacancy: "lapsed",
-            called: false,
-            giving: None,
-            unreleased: false,
-            offer_at: now,
-            wanted: false,
-            needed_at: now,
+            awaited_event: None,
+            vacancy_cause: "lapsed",
+            is_claim_requested: false,
+            handover_guard: None,
+            is_release_pending: false,
+            next_offer_at: now,
+            has_been_requested: false,
+            last_needed_at: now,
         }
     }
 
     /// The edge that an owner becomes that hands its raid over: it goes on showing what it knows, and follows before
     /// it gives the raid up.
-    pub(super) async fn of_former_owner(
+    pub(super) async fn from_former_owner(
         sessions: Sessions,
         audience: Arc<Audience>,
         state: State,
@@ -121,54 +122,56 @@ impl Edge {
         online: Vec<PlayerId>,
     ) -> Self {
         let mut edge = Self::new(sessions, audience, None, epoch);
-        edge.replica = Some(edge.followed(state).await);
-        edge.memories = online;
-        edge.wanted = true;
+        edge.replica = Some(edge.subscribe_from(state).await);
+        edge.last_known_online = online;
+        edge.has_been_requested = true;
         edge
     }
 
     /// The raid is to be given up, and stays on our mind until somebody has it.
-    pub(super) fn give(&mut self, owning: Owning) {
-        (self.giving, self.unreleased) = (Some(owning), true);
+    pub(super) fn begin_handover(&mut self, owning: OwnedRaidGuard) {
+        (self.handover_guard, self.is_release_pending) = (Some(owning), true);
     }
 
-    pub(super) async fn run(&mut self, lasting: &mut Lasting) -> End {
-        let hall = Arc::clone(&self.sessions.0);
+    pub(super) async fn run(&mut self, carried: &mut CarriedState) -> IncarnationEnd {
+        let registry = Arc::clone(&self.sessions.0);
         let audience = Arc::clone(&self.audience);
-        let (mut peers, raid) = (hall.link.peers().changes(), self.raid());
-        lasting.remotes.clear();
+        let (mut peers, raid) = (registry.cluster.peers().changes(), self.raid());
+        carried.remote_watchers.clear();
         // Watchers from an earlier incarnation may still be here.
-        self.look_after_watchers(lasting).await;
+        self.serve_watchers(carried).await;
         // The replica follows in its place.
-        lasting.following = None;
+        carried.subscription = None;
         loop {
-            self.do_what_is_due(lasting).await;
-            if let Some(cause) = self.vacant() {
-                lasting.inbox.put_back(self.forwards.take_all().into_iter());
-                return End::Claim(cause);
+            self.run_due_work(carried).await;
+            if let Some(cause) = self.claim_cause() {
+                carried
+                    .mailbox
+                    .put_back(self.forwards.drain_messages().into_iter());
+                return IncarnationEnd::Claim(cause);
             }
-            self.send();
-            if self.is_idle() && self.sessions.forget_if_idle(raid, &lasting.inbox) {
-                return End::Idle;
+            self.send_forwards();
+            if self.is_idle() && self.sessions.remove_if_idle(raid, &carried.mailbox) {
+                return IncarnationEnd::Idle;
             }
-            if hall.stop.is_cancelled() {
-                self.say_goodbye();
-                return End::Stopped;
+            if registry.stop.is_cancelled() {
+                self.report_no_watchers();
+                return IncarnationEnd::Stopped;
             }
-            let (room, next) = (self.forwards.has_room(), self.next_timer());
+            let (room, next) = (self.forwards.has_capacity(), self.next_timer());
             tokio::select! { biased;
-                () = hall.stop.cancelled() => {}
-                heard = heard(&mut self.replica) => self.hear(heard, lasting).await,
-                answers = self.forwards.answers() => self.take_answers(answers),
-                _ = peers.changed() => self.owner_may_be_gone(),
+                () = registry.stop.cancelled() => {}
+                heard = next_update(&mut self.replica) => self.handle_update(heard, carried).await,
+                answers = self.forwards.next_answers() => self.apply_forward_answers(answers),
+                _ = peers.changed() => self.check_owner_liveness(),
                 () = audience.changed() => {
-                    self.needed_at = Instant::now();
-                    self.announce();
-                    self.forget_presence(lasting);
+                    self.last_needed_at = Instant::now();
+                    self.report_watchers();
+                    self.clear_unwatched_presence(carried);
                 }
-                message = lasting.inbox.next(), if room => {
+                message = carried.mailbox.next(), if room => {
                     if let Some(message) = message {
-                        self.handle(message, lasting).await;
+                        self.handle(message, carried).await;
                     }
                 }
                 // Last, for it only wakes: what is due is done in every turn.
@@ -178,7 +181,7 @@ impl Edge {
     }
 
     /// Whether it is subscribed to what the raid's owner says.
-    pub(super) const fn follows(&self) -> bool {
+    pub(super) const fn is_subscribed(&self) -> bool {
         self.replica.is_some()
     }
 
@@ -186,7 +189,7 @@ impl Edge {
         self.audience.raid()
     }
 
-    fn about(&self) -> About {
+    fn message_header(&self) -> About {
         let seq = self.replica.as_ref().map_or(Seq::ZERO, Replica::seq);
         About {
             raid: self.raid(),
@@ -200,57 +203,58 @@ impl Edge {
     }
 
     fn is_idle(&self) -> bool {
-        let idle = !self.wanted || self.needed_at.elapsed() >= self.sessions.0.options.idle_timeout;
+        let idle = !self.has_been_requested
+            || self.last_needed_at.elapsed() >= self.sessions.0.options.idle_timeout;
         !self.is_needed() && idle
     }
 
-    fn send(&mut self) {
+    fn send_forwards(&mut self) {
         if self.resolve_at.is_some() || self.forwards.is_empty() {
             return;
         }
-        let about = self.about();
+        let about = self.message_header();
         let now = Instant::now();
-        match self.target() {
+        match self.forward_target() {
             Some(to) => {
                 // Without an answer it may be somebody else's by now.
-                if self.forwards.send(&self.sessions.0.link, to, about) {
+                if self.forwards.send(&self.sessions.0.cluster, to, about) {
                     self.resolve_at = Some(now);
                 }
             }
-            None => self.resolve_at = Some(now + RESOLVE_PAUSE),
+            None => self.resolve_at = Some(now + RESOLVE_RETRY_DELAY),
         }
     }
 
-    async fn handle(&mut self, message: Message, lasting: &mut Lasting) {
-        self.wanted = true;
-        self.needed_at = Instant::now();
+    async fn handle(&mut self, message: SessionMessage, carried: &mut CarriedState) {
+        self.has_been_requested = true;
+        self.last_needed_at = Instant::now();
         match message {
-            Message::Execute(execute) => match execute.from {
-                Some(from) if self.is_called_by(from).await => {
-                    lasting
-                        .inbox
-                        .put_back([Message::Execute(execute)].into_iter());
+            SessionMessage::Execute(execute) => match execute.forwarded_by {
+                Some(from) if self.accept_claim_request(from).await => {
+                    carried
+                        .mailbox
+                        .put_back([SessionMessage::Execute(execute)].into_iter());
                 }
                 Some(_) => execute.reply.send(Err(Error::NotOwner)),
-                None => self.forwards.park(execute),
+                None => self.forwards.enqueue(execute),
             },
-            Message::Create { reply, .. } => reply.send(Err(Error::Unavailable)),
-            Message::Read { caller, reply } => {
-                let view = self.read(caller, lasting).await;
+            SessionMessage::Create { reply, .. } => reply.send(Err(Error::Unavailable)),
+            SessionMessage::Read { caller, reply } => {
+                let view = self.read(caller, carried).await;
                 reply.send(view);
             }
-            Message::Watch(watch) => self.watch(watch, true, lasting).await,
-            Message::Resync(watch) => self.watch(watch, false, lasting).await,
-            Message::Signal {
+            SessionMessage::Watch(watch) => self.handle_watch(watch, true, carried).await,
+            SessionMessage::Resync(watch) => self.handle_watch(watch, false, carried).await,
+            SessionMessage::Signal {
                 sender,
                 from,
                 kind,
                 data,
                 reply,
             } => {
-                let passed = match self.attach().await {
+                let passed = match self.ensure_replica().await {
                     Ok(()) => {
-                        let passed = self.audience.signal(sender, from, &kind, data);
+                        let passed = self.audience.send_signal(sender, from, &kind, data);
                         passed.map_err(|_| Refusal::NotMember.into())
                     }
                     Err(error) => Err(error),
@@ -258,44 +262,51 @@ impl Edge {
                 reply.send(passed);
             }
             // Said to the owner, which we are not, or not any more.
-            Message::Watching { .. } => {}
-            Message::WhoWatches => self.announce(),
-            Message::Take { from, online } => {
-                if self.is_called_by(from).await {
-                    lasting
-                        .inbox
-                        .put_back([Message::Take { from, online }].into_iter());
+            SessionMessage::WatcherReport { .. } => {}
+            SessionMessage::RequestWatcherReport => self.report_watchers(),
+            SessionMessage::Handover { from, online } => {
+                if self.accept_claim_request(from).await {
+                    carried
+                        .mailbox
+                        .put_back([SessionMessage::Handover { from, online }].into_iter());
                 } else {
                     // Another was quicker: that one is told who was online.
-                    self.remember(online);
+                    self.record_last_known_online(online);
                 }
             }
-            Message::Ask { reply } => reply.send(Err(Error::NotOwner)),
+            SessionMessage::QueryStatus { reply } => reply.send(Err(Error::NotOwner)),
             // It claims nothing any more, which is looked at in every turn.
-            Message::Newer => {}
+            SessionMessage::MarkFollowOnly => {}
         }
     }
 
-    async fn read(&mut self, caller: Caller, lasting: &mut Lasting) -> Result<View, Error> {
-        self.attach().await?;
-        let sight = self.ask_owner().await;
+    async fn read(
+        &mut self,
+        caller: Caller,
+        carried: &mut CarriedState,
+    ) -> Result<RaidSnapshot, Error> {
+        self.ensure_replica().await?;
+        let sight = self.query_owner_status().await;
         if sight
             .as_ref()
             .is_none_or(|sight| Some(sight.seq) > self.replica.as_ref().map(Replica::seq))
         {
-            self.catch_up("read").await?;
+            self.try_catch_up("read").await?;
         }
         let replica = self.replica.as_ref().ok_or(Error::Unavailable)?;
-        if !caller.may_see(replica.state()) {
+        if !caller.can_see(replica.state()) {
             return Err(Refusal::NotFound.into());
         }
-        let (state, seq) = (self.show.freeze(replica.state()), replica.seq());
-        let announced = || lasting.presence.announced().iter().copied().collect();
+        let (state, seq) = (
+            self.snapshot_cache.shared_state(replica.state()),
+            replica.seq(),
+        );
+        let announced = || carried.presence.announced().iter().copied().collect();
         let online = sight.map_or_else(announced, |sight| sight.online);
         let ws_url = self
             .owner
-            .and_then(|owner| self.sessions.0.link.peers().ws_url(owner));
-        Ok(View {
+            .and_then(|owner| self.sessions.0.cluster.peers().ws_url(owner));
+        Ok(RaidSnapshot {
             state,
             seq,
             online,
@@ -304,79 +315,81 @@ impl Edge {
     }
 
     /// How far the owner is, and who is online. What is due happens in the turn in which it is asked.
-    async fn ask_owner(&mut self) -> Option<Sight> {
-        let (owner, raid, link) = (self.owner?, self.raid(), self.sessions.0.link.clone());
-        self.forwards.expiring(link.ask(owner, raid)).await
+    async fn query_owner_status(&mut self) -> Option<Sight> {
+        let (owner, raid, link) = (self.owner?, self.raid(), self.sessions.0.cluster.clone());
+        self.forwards.expire_while(link.ask(owner, raid)).await
     }
 
-    async fn watch(&mut self, watch: Watch, joins: bool, lasting: &mut Lasting) {
-        if let Err(error) = self.prepare(&watch).await {
+    async fn handle_watch(&mut self, watch: WatchRequest, joins: bool, carried: &mut CarriedState) {
+        if let Err(error) = self.prepare_watch(&watch).await {
             return watch.reply.send(Err(error));
         }
         if joins && !self.audience.is_watched() {
-            self.expect_watcher(lasting).await;
-            if self.is_free() {
+            self.await_owner_presence(carried).await;
+            if self.is_claimable() {
                 // Whoever owns it next knows who is online; we don't.
-                self.call();
-                return lasting.inbox.put_back([Message::Watch(watch)].into_iter());
+                self.request_claim();
+                return carried
+                    .mailbox
+                    .put_back([SessionMessage::Watch(watch)].into_iter());
             }
         }
         let Some(replica) = &self.replica else { return };
-        match self.show.basis(replica.state(), &watch) {
+        match self.snapshot_cache.watch_start(replica.state(), &watch) {
             Ok(basis) => {
-                self.show.open(
-                    Opening {
+                self.snapshot_cache.answer_watch(
+                    ReadyWatch {
                         watch,
-                        basis,
-                        joins,
+                        start: basis,
+                        is_joining: joins,
                     },
-                    lasting.presence.announced(),
+                    carried.presence.announced(),
                 );
             }
             Err(error) => watch.reply.send(Err(error)),
         }
         // It was refused after all, or its connection is gone.
         if joins && !self.audience.is_watched() {
-            self.announce();
+            self.report_watchers();
         }
     }
 
     /// Makes sure that a watch can be answered, and that whoever may not see the raid is nobody who joined, and nobody
     /// who saw more, at another instance a moment ago.
-    async fn prepare(&mut self, watch: &Watch) -> Result<(), Error> {
-        self.attach().await?;
+    async fn prepare_watch(&mut self, watch: &WatchRequest) -> Result<(), Error> {
+        self.ensure_replica().await?;
         let behind = |replica: &Replica| {
-            !watch.caller.may_see(replica.state())
+            !watch.caller.can_see(replica.state())
                 || watch.since.is_some_and(|since| since > replica.seq())
         };
         if self.replica.as_ref().is_some_and(behind) {
-            self.catch_up("watch").await?;
+            self.try_catch_up("watch").await?;
         }
         match &self.replica {
-            Some(replica) if watch.caller.may_see(replica.state()) => Ok(()),
+            Some(replica) if watch.caller.can_see(replica.state()) => Ok(()),
             _ => Err(Refusal::NotFound.into()),
         }
     }
 
-    async fn hear(&mut self, heard: Heard, lasting: &mut Lasting) {
+    async fn handle_update(&mut self, heard: Heard, carried: &mut CarriedState) {
         match heard {
-            Heard::Said(envelope) => self.hear_said(envelope, lasting).await,
+            Heard::Said(envelope) => self.handle_cluster_message(envelope, carried).await,
             Heard::Head(head) => {
-                self.audience.saw_stored(head.last_seq);
-                self.meet(head);
+                self.audience.record_stored_seq(head.last_seq);
+                self.observe_head(head);
                 if self
                     .replica
                     .as_ref()
                     .is_some_and(|replica| replica.seq() < head.last_seq)
                 {
-                    self.mend("head").await;
+                    self.catch_up("head").await;
                 }
             }
-            Heard::Lost => self.mend("lost").await,
+            Heard::Lost => self.catch_up("lost").await,
         }
     }
 
-    async fn hear_said(&mut self, envelope: Envelope, lasting: &mut Lasting) {
+    async fn handle_cluster_message(&mut self, envelope: Envelope, carried: &mut CarriedState) {
         let Envelope {
             from,
             epoch,
@@ -386,69 +399,73 @@ impl Edge {
         } = envelope;
         match note {
             Note::Events(events) => {
-                self.meet_owner(from, epoch);
+                self.observe_owner(from, epoch);
                 let whole = self
                     .replica
                     .as_mut()
-                    .is_none_or(|replica| replica.take(&self.audience, events));
+                    .is_none_or(|replica| replica.apply_events(&self.audience, events));
                 if !whole {
-                    self.mend("gap").await;
+                    self.catch_up("gap").await;
                 }
             }
             Note::Owned => {
-                self.meet_owner(from, epoch);
+                self.observe_owner(from, epoch);
                 if self
                     .replica
                     .as_ref()
                     .is_some_and(|replica| replica.seq() < seq)
                 {
-                    self.mend("gap").await;
+                    self.catch_up("gap").await;
                 }
             }
             Note::Released if epoch >= self.epoch => {
-                self.lose_owner("released");
+                self.clear_owner("released");
             }
             Note::Presence { counter, online } => {
-                self.meet_owner(from, epoch);
-                if epoch >= self.epoch && (epoch, counter) > self.presence_told {
-                    self.presence_told = (epoch, counter);
-                    if let Some(change) = lasting.presence.adopt(online.into_iter().collect()) {
-                        self.audience.announce(change.online, change.offline);
+                self.observe_owner(from, epoch);
+                if epoch >= self.epoch && (epoch, counter) > self.presence_version {
+                    self.presence_version = (epoch, counter);
+                    if let Some(change) = carried
+                        .presence
+                        .apply_owner_presence(online.into_iter().collect())
+                    {
+                        self.audience
+                            .publish_presence(change.online, change.offline);
                     }
-                    self.memories = lasting.presence.announced().iter().copied().collect();
+                    self.last_known_online = carried.presence.announced().iter().copied().collect();
                 }
             }
             _ => {}
         }
     }
 
-    fn take_answers(&mut self, answers: Vec<ForwardAnswer>) {
+    fn apply_forward_answers(&mut self, answers: Vec<ForwardAnswer>) {
         let seq = self.replica.as_ref().map(Replica::seq);
         // An owner that cannot reach a store that we reach is about to lose the raid.
         let again = self.sessions.0.lease.holds();
-        let taken = self.forwards.take_answers(answers, again);
-        if let (Some(acknowledged), Some(seq)) = (taken.acknowledged, seq)
+        let taken = self.forwards.apply_answers(answers, again);
+        if let (Some(acknowledged), Some(seq)) = (taken.acknowledged_seq, seq)
             && seq < acknowledged
         {
-            let at = Instant::now() + ACK_PATIENCE;
+            let at = Instant::now() + ACKED_EVENT_TIMEOUT;
             let before = self
-                .awaited
+                .awaited_event
                 .map_or((acknowledged, at), |(seq, at)| (seq.max(acknowledged), at));
-            self.awaited = Some(before);
+            self.awaited_event = Some(before);
         }
-        if taken.again {
-            self.resolve_at = Some(Instant::now() + RESOLVE_PAUSE);
+        if taken.has_retries {
+            self.resolve_at = Some(Instant::now() + RESOLVE_RETRY_DELAY);
         }
     }
 
     fn next_timer(&self) -> Instant {
-        let idle = self.needed_at + self.sessions.0.options.idle_timeout;
+        let idle = self.last_needed_at + self.sessions.0.options.idle_timeout;
         let idle = (!self.is_needed()).then_some(idle);
         let announces =
-            (self.owner.is_some() && self.audience.is_watched()).then_some(self.announce_at);
-        let mend = self.replica.as_ref().and_then(Replica::mend_at);
-        let awaited = self.awaited.map(|(_, at)| at);
-        let offer = self.giving.as_ref().map(|_| self.offer_at);
+            (self.owner.is_some() && self.audience.is_watched()).then_some(self.next_report_at);
+        let mend = self.replica.as_ref().and_then(Replica::catch_up_at);
+        let awaited = self.awaited_event.map(|(_, at)| at);
+        let offer = self.handover_guard.as_ref().map(|_| self.next_offer_at);
         let all = [
             idle,
             announces,
@@ -461,56 +478,56 @@ impl Edge {
         all.into_iter()
             .flatten()
             .min()
-            .unwrap_or_else(|| Instant::now() + LONG)
+            .unwrap_or_else(|| Instant::now() + FAR_FUTURE)
     }
 
-    async fn do_what_is_due(&mut self, lasting: &mut Lasting) {
+    async fn run_due_work(&mut self, carried: &mut CarriedState) {
         let now = Instant::now();
         self.forwards.expire(now);
         if self.resolve_at.take_if(|at| *at <= now).is_some() {
-            self.resolve().await;
-            self.look_after_watchers(lasting).await;
+            self.resolve_owner().await;
+            self.serve_watchers(carried).await;
         }
-        if self.announce_at <= now && self.audience.is_watched() {
-            self.announce();
+        if self.next_report_at <= now && self.audience.is_watched() {
+            self.report_watchers();
         }
-        if self.giving.is_some() && self.offer_at <= now {
-            self.pass_on(None).await;
+        if self.handover_guard.is_some() && self.next_offer_at <= now {
+            self.release_and_offer(None).await;
         }
-        if let Some((seq, _)) = self.awaited.take_if(|(_, at)| *at <= now)
+        if let Some((seq, _)) = self.awaited_event.take_if(|(_, at)| *at <= now)
             && self
                 .replica
                 .as_ref()
                 .is_some_and(|replica| replica.seq() < seq)
         {
-            self.mend("ack").await;
+            self.catch_up("ack").await;
         }
         if self
             .replica
             .as_ref()
-            .and_then(Replica::mend_at)
+            .and_then(Replica::catch_up_at)
             .is_some_and(|at| at <= now)
         {
-            self.mend("again").await;
+            self.catch_up("again").await;
         }
     }
 
     /// Whoever watches is shown the raid; if it cannot be loaded now, that is tried again.
-    async fn look_after_watchers(&mut self, lasting: &mut Lasting) {
+    async fn serve_watchers(&mut self, carried: &mut CarriedState) {
         if self.replica.is_some() || !self.audience.is_watched() {
             return;
         }
-        match self.attach().await {
-            Ok(()) => self.expect_watcher(lasting).await,
-            Err(_) => self.resolve_at = Some(Instant::now() + RESOLVE_PAUSE),
+        match self.ensure_replica().await {
+            Ok(()) => self.await_owner_presence(carried).await,
+            Err(_) => self.resolve_at = Some(Instant::now() + RESOLVE_RETRY_DELAY),
         }
     }
 }
 
 /// What is heard of the raid; for ever nothing while it is not followed.
-async fn heard(replica: &mut Option<Replica>) -> Heard {
+async fn next_update(replica: &mut Option<Replica>) -> Heard {
     match replica {
-        Some(replica) => replica.next().await,
+        Some(replica) => replica.next_update().await,
         None => std::future::pending().await,
     }
 }

@@ -7,10 +7,10 @@ use crate::raid::{self, State};
 use crate::store::{self, LoadedRaid, Store};
 
 /// Events read at once where the snapshot is of no use.
-const PAGE: u32 = 1_000;
+const PAGE_EVENTS: u32 = 1_000;
 
 /// A raid as the store has it.
-pub(super) struct Folded {
+pub(super) struct FoldedRaid {
     pub(super) state: State,
     pub(super) loaded: LoadedRaid,
 }
@@ -21,11 +21,11 @@ pub(super) enum LoadError {
     #[error(transparent)]
     Store(store::StoreError),
     #[error("the store did not answer in time")]
-    Late,
+    Timeout,
     #[error("the raid was written by a newer release, in a form of version {version}")]
-    Newer { version: u16 },
+    NewerVersion { version: u16 },
     #[error("the ledger of raid {raid} ends at {found} instead of {expected}")]
-    Broken {
+    LedgerGap {
         raid: RaidId,
         found: Seq,
         expected: Seq,
@@ -35,18 +35,18 @@ pub(super) enum LoadError {
 impl From<store::StoreError> for LoadError {
     fn from(error: store::StoreError) -> Self {
         match error {
-            store::StoreError::NewerVersion { version } => Self::Newer { version },
+            store::StoreError::NewerVersion { version } => Self::NewerVersion { version },
             error => Self::Store(error),
         }
     }
 }
 
 /// Reads and folds a raid; `None` if there is no such raid. Claims nothing.
-pub(super) async fn fold(
+pub(super) async fn load_raid(
     store: &dyn Store,
     raid: RaidId,
     op_keys: u64,
-) -> Result<Option<Folded>, LoadError> {
+) -> Result<Option<FoldedRaid>, LoadError> {
     let Some(mut loaded) = store.load(raid, op_keys).await? else {
         return Ok(None);
     };
@@ -55,11 +55,11 @@ pub(super) async fn fold(
         Some((seq, bytes)) => match raid::stored::decode(bytes) {
             Ok(state) => state,
             Err(raid::stored::StoredError::Newer(version)) => {
-                return Err(LoadError::Newer { version });
+                return Err(LoadError::NewerVersion { version });
             }
             Err(error) => {
                 warn!(%raid, %seq, error = %error, "a snapshot is damaged; the raid is rebuilt from its ledger");
-                loaded.tail = whole_ledger(store, raid).await?;
+                loaded.tail = read_ledger(store, raid).await?;
                 State::new(raid)
             }
         },
@@ -73,20 +73,20 @@ pub(super) async fn fold(
     }
     let (found, expected) = (state.seq(), loaded.head.last_seq);
     if found < expected {
-        return Err(LoadError::Broken {
+        return Err(LoadError::LedgerGap {
             raid,
             found,
             expected,
         });
     }
-    Ok(Some(Folded { state, loaded }))
+    Ok(Some(FoldedRaid { state, loaded }))
 }
 
-async fn whole_ledger(store: &dyn Store, raid: RaidId) -> store::Result<Vec<Event>> {
+async fn read_ledger(store: &dyn Store, raid: RaidId) -> store::Result<Vec<Event>> {
     let mut events = Vec::new();
     loop {
         let after = events.last().map_or(Seq::ZERO, |event: &Event| event.seq);
-        let page = store.events(raid, after, PAGE).await?;
+        let page = store.events(raid, after, PAGE_EVENTS).await?;
         if page.is_empty() {
             return Ok(events);
         }

@@ -6,18 +6,18 @@ use raidhall_protocol::{PlayerId, Seq, UnixMillis};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::command_metrics::count;
-use super::{Ack, Caller, Reply, View};
+use super::command_metrics::count_outcome;
+use super::{Ack, Caller, RaidSnapshot, Reply};
 use crate::cluster::client::Sight;
 use crate::cluster::message::Watching;
 use crate::error::Error;
-use crate::fanout::outbox::{ConnectionId, Outbox, Ticket};
+use crate::fanout::outbox::{ConnectionId, Outbox, WatchId};
 use crate::raid;
 use crate::store::{InstanceId, OpHash};
 
-pub(super) enum Message {
+pub(super) enum SessionMessage {
     /// Carry a command out.
-    Execute(Execute),
+    Execute(ExecuteRequest),
     /// The first command of a raid that is being made.
     Create {
         command: raid::RaidCommand,
@@ -25,11 +25,14 @@ pub(super) enum Message {
         reply: Reply<Ack>,
     },
     /// Show the raid.
-    Read { caller: Caller, reply: Reply<View> },
+    Read {
+        caller: Caller,
+        reply: Reply<RaidSnapshot>,
+    },
     /// Add a watcher.
-    Watch(Watch),
+    Watch(WatchRequest),
     /// Give a watcher a snapshot.
-    Resync(Watch),
+    Resync(WatchRequest),
     /// Pass a signal on.
     Signal {
         sender: ConnectionId,
@@ -39,55 +42,55 @@ pub(super) enum Message {
         reply: Reply<()>,
     },
     /// Another instance says who watched there at a moment.
-    Watching {
+    WatcherReport {
         from: InstanceId,
         at: UnixMillis,
-        watching: Watching,
+        report: Watching,
     },
     /// The raid's owner asks whether anybody watches here.
-    WhoWatches,
+    RequestWatcherReport,
     /// Another instance gave the raid up and names us its heir. These were online.
-    Take {
+    Handover {
         from: InstanceId,
         online: Vec<PlayerId>,
     },
     /// Another instance asks how far the raid is.
-    Ask { reply: Reply<Sight> },
+    QueryStatus { reply: Reply<Sight> },
     /// A newer release has written this raid: it is not ours to own.
-    Newer,
+    MarkFollowOnly,
 }
 
 /// A command, asked for.
-pub(super) struct Execute {
+pub(super) struct ExecuteRequest {
     pub(super) command: raid::RaidCommand,
     pub(super) op: Option<OpHash>,
     pub(super) reply: Reply<Ack>,
     /// When it is answered `unavailable`, unless it is being committed by then.
-    pub(super) until: Instant,
+    pub(super) deadline: Instant,
     /// It comes from another instance, which wants to hear if we are not the owner.
-    pub(super) from: Option<InstanceId>,
+    pub(super) forwarded_by: Option<InstanceId>,
 }
 
 /// A watch, asked for.
-pub(super) struct Watch {
+pub(super) struct WatchRequest {
     pub(super) outbox: Arc<Outbox>,
-    pub(super) ticket: Ticket,
+    pub(super) watch_id: WatchId,
     pub(super) caller: Caller,
     pub(super) since: Option<Seq>,
     /// For what goes wrong; success comes through the outbox.
     pub(super) reply: Reply<()>,
 }
 
-impl Message {
+impl SessionMessage {
     /// Whether it has waited for too long to be begun.
-    pub(super) fn is_late(&self, now: Instant) -> bool {
-        matches!(self, Self::Execute(execute) if execute.until <= now)
+    pub(super) fn is_expired(&self, now: Instant) -> bool {
+        matches!(self, Self::Execute(execute) if execute.deadline <= now)
     }
 
     /// The player who asks, where a player does who must be or have been a member.
-    pub(super) fn player(&self) -> Option<PlayerId> {
+    pub(super) fn requesting_player(&self) -> Option<PlayerId> {
         match self {
-            Self::Execute(Execute {
+            Self::Execute(ExecuteRequest {
                 command: raid::RaidCommand::Player { by, .. },
                 ..
             }) => Some(*by),
@@ -100,16 +103,19 @@ impl Message {
 
     pub(super) fn fail(self, error: Error) {
         match self {
-            Self::Execute(Execute { reply, .. }) | Self::Create { reply, .. } => {
+            Self::Execute(ExecuteRequest { reply, .. }) | Self::Create { reply, .. } => {
                 let result = Err(error);
-                count(&result);
+                count_outcome(&result);
                 reply.send(result);
             }
             Self::Read { reply, .. } => reply.send(Err(error)),
             Self::Watch(watch) | Self::Resync(watch) => watch.reply.send(Err(error)),
             Self::Signal { reply, .. } => reply.send(Err(error)),
-            Self::Ask { reply } => reply.send(Err(error)),
-            Self::Watching { .. } | Self::WhoWatches | Self::Take { .. } | Self::Newer => {}
+            Self::QueryStatus { reply } => reply.send(Err(error)),
+            Self::WatcherReport { .. }
+            | Self::RequestWatcherReport
+            | Self::Handover { .. }
+            | Self::MarkFollowOnly => {}
         }
     }
 }

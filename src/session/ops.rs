@@ -8,23 +8,23 @@ use crate::store::OpHash;
 
 /// The latest op keys of one raid, bounded; beyond them the ledger's index knows.
 #[derive(Debug)]
-pub(super) struct Ops {
+pub(super) struct OpCache {
     seqs: HashMap<OpHash, Seq>,
     order: VecDeque<OpHash>,
-    max: usize,
+    keys_max: usize,
     /// Whether the ledger may hold op keys that are not here.
-    partial: bool,
+    is_partial: bool,
 }
 
-impl Ops {
+impl OpCache {
     /// Holds at most `max` keys. `loaded` are those of the ledger's latest events, oldest first; `whole` says that
     /// the ledger has no others.
     pub(super) fn new(max: usize, loaded: Vec<(OpHash, Seq)>, whole: bool) -> Self {
         let mut ops = Self {
             seqs: HashMap::new(),
             order: VecDeque::new(),
-            max,
-            partial: !whole,
+            keys_max: max,
+            is_partial: !whole,
         };
         loaded.into_iter().for_each(|(op, seq)| ops.insert(op, seq));
         ops
@@ -37,7 +37,7 @@ impl Ops {
 
     /// Whether a miss has to be looked up in the ledger.
     pub(super) const fn is_partial(&self) -> bool {
-        self.partial
+        self.is_partial
     }
 
     /// Notes that an op took effect.
@@ -46,11 +46,11 @@ impl Ops {
             return;
         }
         self.order.push_back(op);
-        if self.order.len() > self.max
+        if self.order.len() > self.keys_max
             && let Some(oldest) = self.order.pop_front()
         {
             self.seqs.remove(&oldest);
-            self.partial = true;
+            self.is_partial = true;
         }
     }
 }
@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn what_is_pushed_out_has_to_be_looked_up() {
         let op = |n| OpHash([n; 16]);
-        let mut ops = Ops::new(2, vec![(op(1), Seq(3))], true);
+        let mut ops = OpCache::new(2, vec![(op(1), Seq(3))], true);
         ops.insert(op(2), Seq(5));
         assert!(!ops.is_partial());
         ops.insert(op(3), Seq(7));

@@ -15,17 +15,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use commits::{Flight, landed};
+use commits::{InflightCommit, next_commit_outcome};
 use raidhall_protocol::Seq;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, warn};
 
-use super::actor::Lasting;
-use super::message::{Execute, Message, Watch};
-use super::ops::Ops;
-use super::pending_replies::{Basis, Held, Queue};
+use super::actor::CarriedState;
+use super::message::{ExecuteRequest, SessionMessage, WatchRequest};
+use super::ops::OpCache;
+use super::pending_replies::{PendingReplies, PendingReply, WatchStart};
 use super::presence::Presence;
-use super::snapshot_cache::Show;
+use super::snapshot_cache::SnapshotCache;
 use super::{Ack, Caller, Reply, Sessions};
 use crate::cluster::client::About;
 use crate::error::Error;
@@ -33,117 +33,118 @@ use crate::fanout::audience::Audience;
 use crate::raid::{self, Context, Refusal, State};
 use crate::store::journal::JournalOutcome;
 use crate::store::{Epoch, LedgerEvent, Month, OpHash};
-use crate::telemetry::{Held as Gauged, metrics};
+use crate::telemetry::{GaugeGuard, metrics};
 
 /// How long the raid waits for the store to say whether it has another owner.
-const HEAD_PATIENCE: Duration = Duration::from_secs(1);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 /// Commits in flight at most; beyond that the inbox waits.
-const FLIGHTS_MAX: usize = 32;
+const INFLIGHT_COMMITS_MAX: usize = 32;
 /// Answers that wait for a commit at most; beyond that the inbox waits too.
-const HELD_MAX: usize = 1_024;
+const PENDING_REPLIES_MAX: usize = 1_024;
 /// Messages decided at most before what they caused is handed to the journal.
-const BURST: usize = 64;
+const BURST_MESSAGES_MAX: usize = 64;
 
 /// How an incarnation ended.
-pub(super) enum End {
+pub(super) enum IncarnationEnd {
     /// Nobody needs the raid; it is out of the registry.
     Idle,
     /// The server stops.
     Stopped,
     /// The server is about to end: the raid is to be given to another instance.
-    HandOver,
+    Handover,
     /// Try to become its owner, for this cause.
     Claim(&'static str),
     /// Something is in doubt: start anew from the store.
     Reload(&'static str),
 }
 
-pub(super) struct Live {
+pub(super) struct Owner {
     sessions: Sessions,
     audience: Arc<Audience>,
     epoch: Epoch,
     /// The term of the lease under which the raid is ours.
-    term: u64,
-    born: Month,
+    lease_term: u64,
+    created_month: Month,
     /// Ahead of the store by what is in `building` and `flights`.
     state: State,
-    committed: Seq,
-    ops: Ops,
-    held: Queue,
+    committed_seq: Seq,
+    ops: OpCache,
+    pending_replies: PendingReplies,
     /// Decided, not handed to the journal yet.
-    building: Vec<LedgerEvent>,
+    unsubmitted_events: Vec<LedgerEvent>,
     create_key: Option<OpHash>,
     /// Its creation was refused: there is nothing to be live for.
-    unmade: bool,
-    flights: VecDeque<Flight>,
+    is_creation_refused: bool,
+    inflight_commits: VecDeque<InflightCommit>,
     /// The outcome of the oldest flight, which waits until the lease is sure.
-    landed: Option<JournalOutcome>,
-    show: Show,
+    unprocessed_outcome: Option<JournalOutcome>,
+    snapshot_cache: SnapshotCache,
     leader_away_since: Option<Instant>,
     /// When somebody last needed the raid.
-    needed_at: Instant,
+    last_needed_at: Instant,
     /// When the raid became ours.
-    since: Instant,
+    owned_since: Instant,
     /// Counts what other instances are told about who is online.
-    told: u64,
+    presence_counter: u64,
     /// When they are told again, though nothing has changed.
-    tell_at: Option<Instant>,
+    presence_resend_at: Option<Instant>,
     /// Who watches is in doubt: nobody is taken offline, no leader is missed.
-    in_doubt: bool,
-    since_snapshot: u64,
+    is_presence_uncertain: bool,
+    events_since_snapshot: u64,
     /// A snapshot that is kept once its seq is durable.
-    snapshot: Option<(Seq, Vec<u8>)>,
-    _owned: Gauged,
+    pending_snapshot: Option<(Seq, Vec<u8>)>,
+    _owned_gauge: GaugeGuard,
 }
 
 /// What a live raid begins with.
-pub(super) struct Start {
+pub(super) struct OwnerStart {
     pub(super) epoch: Epoch,
-    pub(super) term: u64,
-    pub(super) born: Month,
+    pub(super) lease_term: u64,
+    pub(super) created_month: Month,
     pub(super) state: State,
-    pub(super) ops: Ops,
-    pub(super) since_snapshot: u64,
+    pub(super) ops: OpCache,
+    pub(super) events_since_snapshot: u64,
 }
 
-impl Live {
-    pub(super) fn new(sessions: Sessions, audience: Arc<Audience>, start: Start) -> Self {
-        let Start {
+impl Owner {
+    pub(super) fn new(sessions: Sessions, audience: Arc<Audience>, start: OwnerStart) -> Self {
+        let OwnerStart {
             epoch,
-            term,
-            born,
+            lease_term,
+            created_month,
             state,
             ops,
-            since_snapshot,
+            events_since_snapshot,
         } = start;
         let now = Instant::now();
-        let show = Show::new(Arc::clone(&audience), sessions.0.options.replay_events);
+        let snapshot_cache =
+            SnapshotCache::new(Arc::clone(&audience), sessions.0.options.replay_events_max);
         Self {
             sessions,
             audience,
             epoch,
-            term,
-            born,
-            committed: state.seq(),
+            lease_term,
+            created_month,
+            committed_seq: state.seq(),
             state,
             ops,
-            held: Queue::default(),
-            building: Vec::new(),
+            pending_replies: PendingReplies::default(),
+            unsubmitted_events: Vec::new(),
             create_key: None,
-            unmade: false,
-            flights: VecDeque::new(),
-            landed: None,
-            show,
+            is_creation_refused: false,
+            inflight_commits: VecDeque::new(),
+            unprocessed_outcome: None,
+            snapshot_cache,
             leader_away_since: None,
-            needed_at: now,
-            since: now,
-            told: 0,
+            last_needed_at: now,
+            owned_since: now,
+            presence_counter: 0,
             // Whoever knew us before, or another owner, may have missed what was said last.
-            tell_at: Some(now),
-            in_doubt: false,
-            since_snapshot,
-            snapshot: None,
-            _owned: Gauged::one(&metrics().raids_owned),
+            presence_resend_at: Some(now),
+            is_presence_uncertain: false,
+            events_since_snapshot,
+            pending_snapshot: None,
+            _owned_gauge: GaugeGuard::increment(&metrics().raids_owned),
         }
     }
 
@@ -156,57 +157,63 @@ impl Live {
         self.state
     }
 
-    pub(super) async fn run(&mut self, lasting: &mut Lasting) -> End {
-        let hall = Arc::clone(&self.sessions.0);
+    pub(super) async fn run(&mut self, carried: &mut CarriedState) -> IncarnationEnd {
+        let registry = Arc::clone(&self.sessions.0);
         let audience = Arc::clone(&self.audience);
-        let (mut peers, mut proven) = (hall.link.peers().changes(), hall.link.proven());
-        self.follow_watchers(lasting);
+        let (mut peers, mut proven) = (
+            registry.cluster.peers().changes(),
+            registry.cluster.proven(),
+        );
+        self.update_watchers(carried);
         loop {
-            if !hall.lease.serves(self.term) && !self.regain(lasting).await {
-                return End::Reload("lease");
+            if !registry.lease.serves(self.lease_term) && !self.reconfirm_ownership(carried).await {
+                return IncarnationEnd::Reload("lease");
             }
-            if let Some(outcome) = self.landed.take()
-                && let Err(cause) = self.land(outcome, &mut lasting.presence)
+            if let Some(outcome) = self.unprocessed_outcome.take()
+                && let Err(cause) = self.complete_commit(outcome, &mut carried.presence)
             {
-                return End::Reload(cause);
+                return IncarnationEnd::Reload(cause);
             }
-            if lasting
-                .remotes
-                .forget_dead(hall.link.peers(), Instant::now())
+            if carried
+                .remote_watchers
+                .remove_dead(registry.cluster.peers(), Instant::now())
             {
-                self.follow_watchers(lasting);
+                self.update_watchers(carried);
             }
-            if catch_unwind(AssertUnwindSafe(|| self.advance(lasting))).is_err() {
-                return End::Reload("panic");
+            if catch_unwind(AssertUnwindSafe(|| self.advance(carried))).is_err() {
+                return IncarnationEnd::Reload("panic");
             }
-            self.submit().await;
-            if self.is_idle(lasting)
+            self.submit_events().await;
+            if self.is_idle(carried)
                 && self
                     .sessions
-                    .forget_if_idle(audience.raid(), &lasting.inbox)
+                    .remove_if_idle(audience.raid(), &carried.mailbox)
             {
-                hall.idle.lock().push((audience.raid(), self.epoch));
-                return End::Idle;
+                registry
+                    .awaiting_release
+                    .lock()
+                    .push((audience.raid(), self.epoch));
+                return IncarnationEnd::Idle;
             }
-            let stopping = hall.stop.is_cancelled();
-            let leaving = !self.sessions.may_claim(audience.raid());
-            if self.flights.is_empty() && stopping {
-                return End::Stopped;
+            let stopping = registry.stop.is_cancelled();
+            let leaving = !self.sessions.can_claim(audience.raid());
+            if self.inflight_commits.is_empty() && stopping {
+                return IncarnationEnd::Stopped;
             }
-            if self.flights.is_empty() && leaving {
-                return End::HandOver;
+            if self.inflight_commits.is_empty() && leaving {
+                return IncarnationEnd::Handover;
             }
-            let next = self.next_timer(lasting);
+            let next = self.next_timer(carried);
             tokio::select! { biased;
-                outcome = landed(&mut self.flights) => self.landed = Some(outcome),
-                () = hall.stop.cancelled(), if !stopping => {}
-                () = hall.handing_over.cancelled(), if !leaving => {}
-                () = audience.changed() => self.follow_watchers(lasting),
-                _ = peers.changed() => self.follow_watchers(lasting),
+                outcome = next_commit_outcome(&mut self.inflight_commits) => self.unprocessed_outcome = Some(outcome),
+                () = registry.stop.cancelled(), if !stopping => {}
+                () = registry.handing_over.cancelled(), if !leaving => {}
+                () = audience.changed() => self.update_watchers(carried),
+                _ = peers.changed() => self.update_watchers(carried),
                 _ = proven.changed() => {}
-                message = lasting.inbox.next(), if !stopping && !leaving && self.has_room() => {
-                    if let Err(cause) = self.burst(message, lasting).await {
-                        return End::Reload(cause);
+                message = carried.mailbox.next(), if !stopping && !leaving && self.has_capacity() => {
+                    if let Err(cause) = self.handle_burst(message, carried).await {
+                        return IncarnationEnd::Reload(cause);
                     }
                 }
                 // Last, for it only wakes: what is due is decided in every turn and before every message, and a moment
@@ -218,49 +225,53 @@ impl Live {
 
     /// Waits, after a time without a lease, until the store says whether the raid is still ours. Until then nothing
     /// that is remembered may be told, and whoever has asked for something hears that it is not to be had now.
-    async fn regain(&mut self, lasting: &mut Lasting) -> bool {
-        let hall = Arc::clone(&self.sessions.0);
-        let regained = hall.lease.regained(self.audience.raid());
+    async fn reconfirm_ownership(&mut self, carried: &mut CarriedState) -> bool {
+        let registry = Arc::clone(&self.sessions.0);
+        let regained = registry.lease.regained(self.audience.raid());
         tokio::pin!(regained);
         loop {
             if self
-                .landed
+                .unprocessed_outcome
                 .is_some_and(|outcome| outcome != JournalOutcome::Committed)
             {
-                self.held.fail(None);
+                self.pending_replies.fail(None);
                 return false;
             }
             tokio::select! { biased;
                 (term, epoch) = &mut regained => {
-                    self.term = term;
-                    self.begin_anew(lasting);
+                    self.lease_term = term;
+                    self.restart_grace_periods(carried);
                     return epoch == Some(self.epoch);
                 }
-                () = hall.stop.cancelled() => return false,
-                outcome = landed(&mut self.flights), if self.landed.is_none() => self.landed = Some(outcome),
-                () = sleep(hall.options.load_patience) => {
-                    self.held.fail(None);
-                    self.refuse_all(lasting);
+                () = registry.stop.cancelled() => return false,
+                outcome = next_commit_outcome(&mut self.inflight_commits), if self.unprocessed_outcome.is_none() => self.unprocessed_outcome = Some(outcome),
+                () = sleep(registry.options.load_timeout) => {
+                    self.pending_replies.fail(None);
+                    self.refuse_requests(carried);
                 }
             }
         }
     }
 
     /// Answers whoever has asked for something. What other instances tell is taken in all the same.
-    fn refuse_all(&mut self, lasting: &mut Lasting) {
-        while let Some(message) = lasting.inbox.next_now() {
+    fn refuse_requests(&mut self, carried: &mut CarriedState) {
+        while let Some(message) = carried.mailbox.try_next() {
             match message {
-                Message::Watching { from, at, watching } => {
-                    self.learn_watching(from, at, watching, lasting);
+                SessionMessage::WatcherReport {
+                    from,
+                    at,
+                    report: watching,
+                } => {
+                    self.apply_watcher_report(from, at, watching, carried);
                 }
-                Message::Take { online, .. } => self.take(&online, lasting),
+                SessionMessage::Handover { online, .. } => self.accept_handover(&online, carried),
                 message => message.fail(Error::Unavailable),
             }
         }
     }
 
     /// What every message about this raid names.
-    fn about(&self, seq: Seq) -> About {
+    fn message_header(&self, seq: Seq) -> About {
         About {
             raid: self.audience.raid(),
             epoch: self.epoch,
@@ -269,24 +280,24 @@ impl Live {
     }
 
     /// Decides a message and those that wait behind it, so that they are committed together.
-    async fn burst(
+    async fn handle_burst(
         &mut self,
-        first: Option<Message>,
-        lasting: &mut Lasting,
+        first: Option<SessionMessage>,
+        carried: &mut CarriedState,
     ) -> Result<(), &'static str> {
         let mut next = first;
-        for room in (0..BURST).rev() {
+        for room in (0..BURST_MESSAGES_MAX).rev() {
             let Some(message) = next.take() else { break };
-            if !self.sessions.0.lease.serves(self.term) {
-                lasting.inbox.put_back([message].into_iter());
+            if !self.sessions.0.lease.serves(self.lease_term) {
+                carried.mailbox.put_back([message].into_iter());
                 break;
             }
-            self.needed_at = Instant::now();
-            self.advance(lasting);
-            self.handle(message, lasting).await?;
-            self.release(&mut lasting.presence);
+            self.last_needed_at = Instant::now();
+            self.advance(carried);
+            self.handle(message, carried).await?;
+            self.release_replies(&mut carried.presence);
             next = if room > 0 {
-                lasting.inbox.next_now()
+                carried.mailbox.try_next()
             } else {
                 None
             };
@@ -296,16 +307,16 @@ impl Live {
 
     async fn handle(
         &mut self,
-        message: Message,
-        lasting: &mut Lasting,
+        message: SessionMessage,
+        carried: &mut CarriedState,
     ) -> Result<(), &'static str> {
-        let presence = &mut lasting.presence;
+        let presence = &mut carried.presence;
         match message {
-            Message::Execute(Execute {
+            SessionMessage::Execute(ExecuteRequest {
                 command,
                 op,
                 reply,
-                until,
+                deadline: until,
                 ..
             }) => {
                 if until <= Instant::now() {
@@ -314,61 +325,72 @@ impl Live {
                 }
                 return self.execute(command, op, reply, presence).await;
             }
-            Message::Create {
+            SessionMessage::Create {
                 command,
                 key,
                 reply,
             } => {
                 self.create_key = Some(key);
                 self.execute(command, None, reply, presence).await?;
-                self.unmade = self.state.seq() == Seq::ZERO;
+                self.is_creation_refused = self.state.seq() == Seq::ZERO;
             }
-            Message::Read { caller, reply } => {
-                let seen = self
-                    .seen_by(caller)
-                    .map(|()| (self.show.freeze(&self.state), self.state.seq()));
-                self.held.push(self.state.seq(), Held::Read(reply, seen));
+            SessionMessage::Read { caller, reply } => {
+                let seen = self.authorize_read(caller).map(|()| {
+                    (
+                        self.snapshot_cache.shared_state(&self.state),
+                        self.state.seq(),
+                    )
+                });
+                self.pending_replies
+                    .push(self.state.seq(), PendingReply::Read(reply, seen));
             }
-            Message::Ask { reply } => {
+            SessionMessage::QueryStatus { reply } => {
                 let seq = self.state.seq();
-                self.held.push(seq, Held::Sight(reply, seq));
+                self.pending_replies
+                    .push(seq, PendingReply::Status(reply, seq));
             }
-            Message::Watch(watch) => {
-                let basis = self.basis(&watch).await?;
-                self.held.push(self.state.seq(), Held::Join(watch, basis));
+            SessionMessage::Watch(watch) => {
+                let basis = self.watch_start(&watch).await?;
+                self.pending_replies
+                    .push(self.state.seq(), PendingReply::Watch(watch, basis));
             }
-            Message::Resync(watch) => {
-                let basis = self.basis(&watch).await?;
-                self.held.push(self.state.seq(), Held::Resync(watch, basis));
+            SessionMessage::Resync(watch) => {
+                let basis = self.watch_start(&watch).await?;
+                self.pending_replies
+                    .push(self.state.seq(), PendingReply::Resync(watch, basis));
             }
-            Message::Signal {
+            SessionMessage::Signal {
                 sender,
                 from,
                 kind,
                 data,
                 reply,
             } => {
-                let passed = self.audience.signal(sender, from, &kind, data);
+                let passed = self.audience.send_signal(sender, from, &kind, data);
                 reply.send(passed.map_err(|_| Refusal::NotMember.into()));
             }
-            Message::Watching { from, at, watching } => {
-                self.hear_watching(from, at, watching, lasting);
+            SessionMessage::WatcherReport {
+                from,
+                at,
+                report: watching,
+            } => {
+                self.handle_watcher_report(from, at, watching, carried);
             }
             // It takes another for the owner: the store says who is right.
-            Message::WhoWatches => {
+            SessionMessage::RequestWatcherReport => {
                 if self.is_superseded().await.unwrap_or(false) {
                     return Err("superseded");
                 }
             }
             // That the raid is not ours to own is looked at in every turn.
-            Message::Newer => {}
-            Message::Take { online, .. } => self.take(&online, lasting),
+            SessionMessage::MarkFollowOnly => {}
+            SessionMessage::Handover { online, .. } => self.accept_handover(&online, carried),
         }
         Ok(())
     }
 
-    fn seen_by(&self, caller: Caller) -> Result<(), Error> {
-        if caller.may_see(&self.state) {
+    fn authorize_read(&self, caller: Caller) -> Result<(), Error> {
+        if caller.can_see(&self.state) {
             Ok(())
         } else {
             Err(Refusal::NotFound.into())
@@ -376,22 +398,25 @@ impl Live {
     }
 
     /// What a watch begins with. A client that is ahead of us knows more: then the store is asked for a later owner.
-    async fn basis(&mut self, watch: &Watch) -> Result<Result<Basis, Error>, &'static str> {
+    async fn watch_start(
+        &mut self,
+        watch: &WatchRequest,
+    ) -> Result<Result<WatchStart, Error>, &'static str> {
         let ahead = watch.since.is_some_and(|since| since > self.state.seq());
-        if ahead && self.seen_by(watch.caller).is_ok() {
+        if ahead && self.authorize_read(watch.caller).is_ok() {
             match self.is_superseded().await {
                 Ok(false) => {}
                 Ok(true) => return Err("superseded"),
                 Err(error) => return Ok(Err(error)),
             }
         }
-        Ok(self.show.basis(&self.state, watch))
+        Ok(self.snapshot_cache.watch_start(&self.state, watch))
     }
 
     /// Whether the store knows of a later owner than this session.
     async fn is_superseded(&self) -> Result<bool, Error> {
         let head = timeout(
-            HEAD_PATIENCE,
+            HEAD_TIMEOUT,
             self.sessions.0.store.head(self.audience.raid()),
         )
         .await;
@@ -406,13 +431,13 @@ impl Live {
         reply: Reply<Ack>,
         presence: &Presence,
     ) -> Result<(), &'static str> {
-        let result = match self.taken_effect(op).await {
+        let result = match self.find_op(op).await {
             Ok(Some(seq)) => Ok(Ack {
                 seq,
                 duplicate: true,
             }),
             // The store was asked meanwhile: what is remembered may have become history.
-            Ok(None) if !self.sessions.0.lease.serves(self.term) => Err(Error::Unavailable),
+            Ok(None) if !self.sessions.0.lease.serves(self.lease_term) => Err(Error::Unavailable),
             Ok(None) => {
                 match catch_unwind(AssertUnwindSafe(|| self.decide(&command, op, presence))) {
                     Ok(decided) => decided
@@ -430,13 +455,14 @@ impl Live {
             }
             Err(error) => Err(error),
         };
-        reply.note("decided");
-        self.held.push(self.state.seq(), Held::Ack(reply, result));
+        reply.trace_event("decided");
+        self.pending_replies
+            .push(self.state.seq(), PendingReply::Ack(reply, result));
         Ok(())
     }
 
     /// The seq at which an op took effect, if it did.
-    async fn taken_effect(&self, op: Option<OpHash>) -> Result<Option<Seq>, Error> {
+    async fn find_op(&self, op: Option<OpHash>) -> Result<Option<Seq>, Error> {
         let Some(op) = op else { return Ok(None) };
         if let Some(seq) = self.ops.get(op) {
             return Ok(Some(seq));
@@ -463,7 +489,7 @@ impl Live {
         presence: &Presence,
     ) -> Result<Seq, Refusal> {
         #[cfg(test)]
-        super::tests::panic_if_told(command);
+        super::tests::panic_on_panic_text(command);
         let context = Context {
             now: self.sessions.0.clock.now(),
             online: presence.online(),
@@ -476,7 +502,7 @@ impl Live {
             self.ops.insert(op, last.seq);
         }
         let last = events.pop().map(|event| LedgerEvent { event, op });
-        self.building.extend(
+        self.unsubmitted_events.extend(
             events
                 .into_iter()
                 .map(|event| LedgerEvent { event, op: None })
@@ -486,7 +512,8 @@ impl Live {
     }
 
     /// Whether more may be decided while earlier commits are in flight.
-    fn has_room(&self) -> bool {
-        self.flights.len() < FLIGHTS_MAX && self.held.len() < HELD_MAX
+    fn has_capacity(&self) -> bool {
+        self.inflight_commits.len() < INFLIGHT_COMMITS_MAX
+            && self.pending_replies.len() < PENDING_REPLIES_MAX
     }
 }

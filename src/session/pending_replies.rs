@@ -5,23 +5,23 @@ use std::sync::Arc;
 
 use raidhall_protocol::{PlayerId, RaidState, Seq};
 
-use super::command_metrics::count;
-use super::message::Watch;
-use super::{Ack, Reply, View};
+use super::command_metrics::count_outcome;
+use super::message::WatchRequest;
+use super::{Ack, RaidSnapshot, Reply};
 use crate::cluster::client::Sight;
 use crate::error::Error;
 
 /// An answer as decided.
-pub(super) enum Held {
+pub(super) enum PendingReply {
     Ack(Reply<Ack>, Result<Ack, Error>),
-    Read(Reply<View>, Result<(Arc<RaidState>, Seq), Error>),
-    Sight(Reply<Sight>, Seq),
-    Join(Watch, Result<Basis, Error>),
-    Resync(Watch, Result<Basis, Error>),
+    Read(Reply<RaidSnapshot>, Result<(Arc<RaidState>, Seq), Error>),
+    Status(Reply<Sight>, Seq),
+    Watch(WatchRequest, Result<WatchStart, Error>),
+    Resync(WatchRequest, Result<WatchStart, Error>),
 }
 
 /// What a watch begins with.
-pub(super) enum Basis {
+pub(super) enum WatchStart {
     /// The client has everything up to `since`; what follows up to `seq` is promised whole.
     Replay { since: Seq, seq: Seq },
     /// The raid as a whole.
@@ -30,10 +30,10 @@ pub(super) enum Basis {
 
 /// The answers in inbox order, each with the seq at which it was decided.
 #[derive(Default)]
-pub(super) struct Queue(VecDeque<(Seq, Held)>);
+pub(super) struct PendingReplies(VecDeque<(Seq, PendingReply)>);
 
-impl Queue {
-    pub(super) fn push(&mut self, decided_at: Seq, held: Held) {
+impl PendingReplies {
+    pub(super) fn push(&mut self, decided_at: Seq, held: PendingReply) {
         self.0.push_back((decided_at, held));
     }
 
@@ -46,7 +46,7 @@ impl Queue {
     }
 
     /// The next answer that depends on nothing beyond `committed`.
-    pub(super) fn pop(&mut self, committed: Seq) -> Option<Held> {
+    pub(super) fn pop(&mut self, committed: Seq) -> Option<PendingReply> {
         if self.0.front()?.0 > committed {
             None
         } else {
@@ -69,54 +69,54 @@ impl Queue {
     }
 }
 
-impl Held {
+impl PendingReply {
     fn fail(self, error: Error) {
         match self {
             Self::Ack(reply, _) => {
                 let result = Err(error);
-                count(&result);
+                count_outcome(&result);
                 reply.send(result);
             }
             Self::Read(reply, _) => reply.send(Err(error)),
-            Self::Sight(reply, _) => reply.send(Err(error)),
-            Self::Join(watch, _) | Self::Resync(watch, _) => watch.reply.send(Err(error)),
+            Self::Status(reply, _) => reply.send(Err(error)),
+            Self::Watch(watch, _) | Self::Resync(watch, _) => watch.reply.send(Err(error)),
         }
     }
 
     /// Gives the answers that need nothing but themselves; gives back a watch, which needs the audience.
-    pub(super) fn give(self, online: impl FnOnce() -> Vec<PlayerId>) -> Option<Opening> {
+    pub(super) fn send(self, online: impl FnOnce() -> Vec<PlayerId>) -> Option<ReadyWatch> {
         match self {
             Self::Ack(reply, result) => {
-                count(&result);
+                count_outcome(&result);
                 reply.send(result);
             }
             Self::Read(reply, result) => {
-                reply.send(result.map(|(state, seq)| View {
+                reply.send(result.map(|(state, seq)| RaidSnapshot {
                     state,
                     seq,
                     online: online(),
                     ws_url: None,
                 }));
             }
-            Self::Sight(reply, seq) => reply.send(Ok(Sight {
+            Self::Status(reply, seq) => reply.send(Ok(Sight {
                 seq,
                 online: online(),
             })),
-            Self::Join(watch, Ok(basis)) => {
-                return Some(Opening {
+            Self::Watch(watch, Ok(basis)) => {
+                return Some(ReadyWatch {
                     watch,
-                    basis,
-                    joins: true,
+                    start: basis,
+                    is_joining: true,
                 });
             }
             Self::Resync(watch, Ok(basis)) => {
-                return Some(Opening {
+                return Some(ReadyWatch {
                     watch,
-                    basis,
-                    joins: false,
+                    start: basis,
+                    is_joining: false,
                 });
             }
-            Self::Join(watch, Err(error)) | Self::Resync(watch, Err(error)) => {
+            Self::Watch(watch, Err(error)) | Self::Resync(watch, Err(error)) => {
                 watch.reply.send(Err(error))
             }
         }
@@ -125,9 +125,9 @@ impl Held {
 }
 
 /// A watch whose answer may go out now.
-pub(super) struct Opening {
-    pub(super) watch: Watch,
-    pub(super) basis: Basis,
+pub(super) struct ReadyWatch {
+    pub(super) watch: WatchRequest,
+    pub(super) start: WatchStart,
     /// Whether it joins the audience, or has done so before.
-    pub(super) joins: bool,
+    pub(super) is_joining: bool,
 }

@@ -5,33 +5,33 @@ use std::sync::Arc;
 use raidhall_protocol::{PlayerId, RaidId};
 use tracing::warn;
 
-use super::message::Message;
-use super::{Caller, Sessions, View, asked, load};
+use super::message::SessionMessage;
+use super::{Caller, RaidSnapshot, Sessions, load, request_reply};
 use crate::error::Error;
 use crate::raid;
 
 impl Sessions {
     /// The raid as the caller may see it. A raid that is not live here is read from the store and stays so; if it is
     /// live at another instance, that one says how far it is and who is online.
-    pub async fn read(&self, raid: RaidId, caller: Caller) -> Result<View, Error> {
-        if !self.0.live.contains_key(&raid) {
+    pub async fn read(&self, raid: RaidId, caller: Caller) -> Result<RaidSnapshot, Error> {
+        if !self.0.sessions.contains_key(&raid) {
             if let Some(player) = caller.player()
-                && !self.knows(raid, player).await
+                && !self.has_ever_joined(raid, player).await
             {
                 return Err(raid::Refusal::NotFound.into());
             }
-            let mut folded = self.fold(raid).await?;
-            let (peers, owner) = (self.0.link.peers(), folded.loaded.head.owner);
+            let mut folded = self.load_for_read(raid).await?;
+            let (peers, owner) = (self.0.cluster.peers(), folded.loaded.head.owner);
             let ws_url = owner.and_then(|owner| peers.ws_url(owner));
             let sight = match owner.filter(|_| ws_url.is_some()) {
-                Some(owner) => self.0.link.ask(owner, raid).await,
+                Some(owner) => self.0.cluster.ask(owner, raid).await,
                 None => None,
             };
             if sight
                 .as_ref()
                 .is_some_and(|sight| sight.seq > folded.state.seq())
             {
-                folded = self.fold(raid).await?;
+                folded = self.load_for_read(raid).await?;
             }
             // What is due has to happen before anybody reads: then the raid is needed live.
             let due = folded
@@ -39,11 +39,11 @@ impl Sessions {
                 .active_deadline()
                 .is_some_and(|due| due <= self.0.clock.now());
             if !due || sight.is_some() {
-                if !caller.may_see(&folded.state) {
+                if !caller.can_see(&folded.state) {
                     return Err(raid::Refusal::NotFound.into());
                 }
                 let (state, seq) = (Arc::new(folded.state.shown().clone()), folded.state.seq());
-                return Ok(View {
+                return Ok(RaidSnapshot {
                     state,
                     seq,
                     online: sight.map_or_else(Vec::new, |it| it.online),
@@ -51,11 +51,11 @@ impl Sessions {
                 });
             }
         }
-        asked(|reply| self.send(raid, Message::Read { caller, reply })).await
+        request_reply(|reply| self.send(raid, SessionMessage::Read { caller, reply })).await
     }
 
     /// Whether the player is or was a member, as far as the store can tell now.
-    pub(super) async fn knows(&self, raid: RaidId, player: PlayerId) -> bool {
+    pub(super) async fn has_ever_joined(&self, raid: RaidId, player: PlayerId) -> bool {
         let before = RaidId::try_from(raid.get() - 1).ok();
         match self.0.store.raids_ever_joined(player, before, 1).await {
             Ok(visited) => visited.first() == Some(&raid),
@@ -64,11 +64,13 @@ impl Sessions {
         }
     }
 
-    async fn fold(&self, raid: RaidId) -> Result<load::Folded, Error> {
-        let folded = load::fold(&*self.0.store, raid, 0).await.map_err(|error| {
-            warn!(%raid, error = ?error, "a raid could not be read");
-            Error::Unavailable
-        })?;
+    async fn load_for_read(&self, raid: RaidId) -> Result<load::FoldedRaid, Error> {
+        let folded = load::load_raid(&*self.0.store, raid, 0)
+            .await
+            .map_err(|error| {
+                warn!(%raid, error = ?error, "a raid could not be read");
+                Error::Unavailable
+            })?;
         folded.ok_or_else(|| raid::Refusal::NotFound.into())
     }
 }

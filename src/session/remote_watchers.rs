@@ -11,48 +11,48 @@ use crate::cluster::message::Watching;
 use crate::store::InstanceId;
 
 /// How often an instance says who watches, though nothing has changed.
-pub(super) const ANNOUNCE_EVERY: Duration = Duration::from_secs(5);
+pub(super) const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// An instance that was not heard for so long is asked, and again as often as [`ASK_EVERY`].
-const SILENT: Duration = Duration::from_secs(7);
-const ASK_EVERY: Duration = Duration::from_secs(1);
+/// An instance that was not heard for so long is asked, and again as often as [`QUERY_INTERVAL`].
+const SILENCE_MAX: Duration = Duration::from_secs(7);
+const QUERY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// An instance that was not heard for so long, two announcements and a margin, is in doubt.
-const STALE: Duration = Duration::from_secs(12);
+const STALE_AFTER: Duration = Duration::from_secs(12);
 
 /// How long ago an instance may have spoken to be taken for living: our list of who lives is renewed in less.
-const LATELY: Duration = Duration::from_secs(2);
+const RECENT_REPORT_AGE: Duration = Duration::from_secs(2);
 
 /// How long after a draining instance was last heard its players count as on their way to another.
-const DRAINED: Duration = Duration::from_secs(10);
+const DRAIN_WINDOW: Duration = Duration::from_secs(10);
 
 /// The watchers of each other instance that has any.
 #[derive(Default)]
-pub(super) struct Remotes {
-    remotes: BTreeMap<InstanceId, Remote>,
+pub(super) struct RemoteWatchers {
+    audiences: BTreeMap<InstanceId, RemoteAudience>,
     /// When each instance that lives last said anything, by the database's clock: an older word is of no account, and
     /// a goodbye stays one.
-    latest: BTreeMap<InstanceId, UnixMillis>,
+    latest_report_at: BTreeMap<InstanceId, UnixMillis>,
     drained_at: Option<Instant>,
 }
 
-struct Remote {
+struct RemoteAudience {
     players: Vec<PlayerId>,
-    heard: Instant,
+    last_report_at: Instant,
     /// When it is asked, if it stays silent.
-    ask_at: Instant,
+    query_at: Instant,
 }
 
-impl Remotes {
+impl RemoteWatchers {
     /// Takes in what an instance says. True if it had not been known to have watchers.
-    pub(super) fn hear(
+    pub(super) fn apply_report(
         &mut self,
         from: InstanceId,
         at: UnixMillis,
         watching: Watching,
         now: Instant,
     ) -> bool {
-        let latest = self.latest.entry(from).or_insert(at);
+        let latest = self.latest_report_at.entry(from).or_insert(at);
         if at < *latest {
             return false;
         }
@@ -61,31 +61,32 @@ impl Remotes {
             self.drained_at = Some(now);
         }
         if !watching.watched {
-            self.remotes.remove(&from);
+            self.audiences.remove(&from);
             return false;
         }
-        let remote = Remote {
+        let remote = RemoteAudience {
             players: watching.players,
-            heard: now,
-            ask_at: now + SILENT,
+            last_report_at: now,
+            query_at: now + SILENCE_MAX,
         };
-        self.remotes.insert(from, remote).is_none()
+        self.audiences.insert(from, remote).is_none()
     }
 
     /// An instance drains and has handed us the raid.
-    pub(super) fn drained(&mut self, now: Instant) {
+    pub(super) fn record_drain(&mut self, now: Instant) {
         self.drained_at = Some(now);
     }
 
     /// Forgets those whose lease has run out. True if there was one. Whoever has spoken lately lives, though our list
     /// may not say so yet.
-    pub(super) fn forget_dead(&mut self, peers: &Peers, now: Instant) -> bool {
-        let before = self.remotes.len();
-        self.remotes
-            .retain(|id, remote| peers.lives(*id) || now.duration_since(remote.heard) < LATELY);
-        self.latest
-            .retain(|id, _| peers.lives(*id) || self.remotes.contains_key(id));
-        self.remotes.len() < before
+    pub(super) fn remove_dead(&mut self, peers: &Peers, now: Instant) -> bool {
+        let before = self.audiences.len();
+        self.audiences.retain(|id, remote| {
+            peers.lives(*id) || now.duration_since(remote.last_report_at) < RECENT_REPORT_AGE
+        });
+        self.latest_report_at
+            .retain(|id, _| peers.lives(*id) || self.audiences.contains_key(id));
+        self.audiences.len() < before
     }
 
     /// Forgets everybody: another instance owns the raid.
@@ -95,52 +96,52 @@ impl Remotes {
 
     /// Whether nobody watches elsewhere.
     pub(super) fn is_empty(&self) -> bool {
-        self.remotes.is_empty()
+        self.audiences.is_empty()
     }
 
     /// The instances that have watchers.
     pub(super) fn instances(&self) -> impl Iterator<Item = InstanceId> {
-        self.remotes.keys().copied()
+        self.audiences.keys().copied()
     }
 
     /// The players who watch elsewhere.
     pub(super) fn players(&self) -> BTreeSet<PlayerId> {
-        self.remotes
+        self.audiences
             .values()
             .flat_map(|remote| remote.players.iter().copied())
             .collect()
     }
 
     /// Those who are to be asked now whether anybody watches there.
-    pub(super) fn silent(&mut self, now: Instant) -> Vec<InstanceId> {
+    pub(super) fn take_due_queries(&mut self, now: Instant) -> Vec<InstanceId> {
         let silent = self
-            .remotes
+            .audiences
             .iter_mut()
-            .filter(|(_, remote)| remote.ask_at <= now);
+            .filter(|(_, remote)| remote.query_at <= now);
         silent
             .map(|(id, remote)| {
-                remote.ask_at = now + ASK_EVERY;
+                remote.query_at = now + QUERY_INTERVAL;
                 *id
             })
             .collect()
     }
 
     /// When somebody is to be asked next.
-    pub(super) fn next_silence(&self) -> Option<Instant> {
-        self.remotes.values().map(|remote| remote.ask_at).min()
+    pub(super) fn next_query_at(&self) -> Option<Instant> {
+        self.audiences.values().map(|remote| remote.query_at).min()
     }
 
     /// Whether an instance that lives has not been heard for too long: what it last said proves nothing.
-    pub(super) fn in_doubt(&self, now: Instant) -> bool {
-        self.remotes
+    pub(super) fn has_stale_report(&self, now: Instant) -> bool {
+        self.audiences
             .values()
-            .any(|remote| now.duration_since(remote.heard) >= STALE)
+            .any(|remote| now.duration_since(remote.last_report_at) >= STALE_AFTER)
     }
 
     /// Whether players are on their way from an instance that drains.
-    pub(super) fn drains(&self, now: Instant) -> bool {
+    pub(super) fn has_recent_drain(&self, now: Instant) -> bool {
         self.drained_at
-            .is_some_and(|at| now.duration_since(at) < DRAINED)
+            .is_some_and(|at| now.duration_since(at) < DRAIN_WINDOW)
     }
 }
 
@@ -152,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_word_of_before_is_of_no_account_even_after_a_goodbye() {
-        let (mut remotes, now) = (Remotes::default(), Instant::now());
+        let (mut remotes, now) = (RemoteWatchers::default(), Instant::now());
         let id = InstanceId(Uuid::from_u128(1));
         let mut says = |at, players: &[u64]| {
             let players: Vec<_> = players
@@ -164,7 +165,7 @@ mod tests {
                 players,
                 ..Watching::default()
             };
-            remotes.hear(id, UnixMillis(at), watching, now);
+            remotes.apply_report(id, UnixMillis(at), watching, now);
             remotes
                 .players()
                 .iter()

@@ -8,21 +8,21 @@ use std::sync::Arc;
 use bytes::Bytes;
 use raidhall_protocol::{PlayerId, RaidState, Seq, ServerMessage};
 
-use super::message::Watch;
-use super::pending_replies::{Basis, Opening};
+use super::message::WatchRequest;
+use super::pending_replies::{ReadyWatch, WatchStart};
 use crate::error::Error;
-use crate::fanout::audience::{Audience, Joining};
-use crate::fanout::frame::{self, ByForm, Form};
-use crate::fanout::outbox::Answer;
+use crate::fanout::audience::{Audience, NewWatch};
+use crate::fanout::frame::{self, Encoding, PerEncoding};
+use crate::fanout::outbox::OutboxReply;
 use crate::raid::{Refusal, State};
 
-pub(super) struct Show {
+pub(super) struct SnapshotCache {
     audience: Arc<Audience>,
     /// How far behind a returning client may be to get a replay.
-    replay_events: u64,
+    replay_events_max: u64,
     /// The state as last shown to somebody, shared while it stays the same.
-    frozen: Option<(Seq, Arc<RaidState>)>,
-    snapshots: ByForm<Option<SnapshotFrame>>,
+    shared_state: Option<(Seq, Arc<RaidState>)>,
+    frames: PerEncoding<Option<SnapshotFrame>>,
 }
 
 /// The bytes of a snapshot, shared by all who need it while nothing changes.
@@ -32,59 +32,63 @@ struct SnapshotFrame {
     frame: Bytes,
 }
 
-impl Show {
-    pub(super) fn new(audience: Arc<Audience>, replay_events: u64) -> Self {
+impl SnapshotCache {
+    pub(super) fn new(audience: Arc<Audience>, replay_events_max: u64) -> Self {
         Self {
             audience,
-            replay_events,
-            frozen: None,
-            snapshots: ByForm::default(),
+            replay_events_max,
+            shared_state: None,
+            frames: PerEncoding::default(),
         }
     }
 
-    pub(super) fn freeze(&mut self, state: &State) -> Arc<RaidState> {
+    pub(super) fn shared_state(&mut self, state: &State) -> Arc<RaidState> {
         let seq = state.seq();
-        match &self.frozen {
+        match &self.shared_state {
             Some((at, state)) if *at == seq => Arc::clone(state),
             _ => {
                 let shown = Arc::new(state.shown().clone());
-                self.frozen = Some((seq, Arc::clone(&shown)));
+                self.shared_state = Some((seq, Arc::clone(&shown)));
                 shown
             }
         }
     }
 
     /// What a watch begins with.
-    pub(super) fn basis(&mut self, state: &State, watch: &Watch) -> Result<Basis, Error> {
-        if !watch.caller.may_see(state) {
+    pub(super) fn watch_start(
+        &mut self,
+        state: &State,
+        watch: &WatchRequest,
+    ) -> Result<WatchStart, Error> {
+        if !watch.caller.can_see(state) {
             return Err(Refusal::NotFound.into());
         }
         let seq = state.seq();
         Ok(match watch.since {
-            Some(since) if since <= seq && seq.since(since) <= self.replay_events => {
-                Basis::Replay { since, seq }
+            Some(since) if since <= seq && seq.since(since) <= self.replay_events_max => {
+                WatchStart::Replay { since, seq }
             }
-            _ => Basis::Snapshot {
+            _ => WatchStart::Snapshot {
                 seq,
-                state: self.freeze(state),
+                state: self.shared_state(state),
             },
         })
     }
 
     /// Answers a watch, which joins the audience in the same breath. `announced` is who all watchers know to be
     /// online: they are told the same changes from then on.
-    pub(super) fn open(&mut self, opening: Opening, announced: &BTreeSet<PlayerId>) {
-        let Opening {
+    pub(super) fn answer_watch(&mut self, opening: ReadyWatch, announced: &BTreeSet<PlayerId>) {
+        let ReadyWatch {
             watch:
-                Watch {
+                WatchRequest {
                     outbox,
-                    ticket,
+                    watch_id: ticket,
                     caller,
                     reply,
                     ..
                 },
-            basis,
-            joins,
+            start: basis,
+            is_joining: joins,
         } = opening;
         // Whoever left since the watch was decided may not see what came after.
         if caller
@@ -99,31 +103,33 @@ impl Show {
         let mut online = announced.iter().copied().chain(itself).collect::<Vec<_>>();
         online.sort_unstable();
         let (cursor, promised, frame) = match basis {
-            Basis::Replay { since, seq } => {
+            WatchStart::Replay { since, seq } => {
                 let watching = ServerMessage::Watching {
                     raid: ticket.raid,
                     seq,
                     recovered: true,
                     online,
                 };
-                (since, seq, frame::message(outbox.form, &watching))
+                (since, seq, frame::encode(outbox.encoding, &watching))
             }
-            Basis::Snapshot { seq, state } => {
-                (seq, seq, self.snapshot(outbox.form, seq, &state, online))
-            }
+            WatchStart::Snapshot { seq, state } => (
+                seq,
+                seq,
+                self.snapshot_frame(outbox.encoding, seq, &state, online),
+            ),
         };
         if joins {
             let player = caller.player();
-            self.audience.join(Joining {
+            self.audience.join(NewWatch {
                 outbox,
-                ticket,
+                watch_id: ticket,
                 player,
                 cursor,
-                promised,
+                replay_until: promised,
                 frame,
             });
         } else {
-            outbox.answer(Answer::Resynced {
+            outbox.push_reply(OutboxReply::Resynced {
                 ticket,
                 seq: cursor,
                 frame,
@@ -132,14 +138,14 @@ impl Show {
         reply.send(Ok(()));
     }
 
-    fn snapshot(
+    fn snapshot_frame(
         &mut self,
-        form: Form,
+        form: Encoding,
         seq: Seq,
         state: &Arc<RaidState>,
         online: Vec<PlayerId>,
     ) -> Bytes {
-        let slot = self.snapshots.get_mut(form);
+        let slot = self.frames.get_mut(form);
         if let Some(made) = slot
             .as_ref()
             .filter(|made| made.seq == seq && made.online == online)
@@ -155,7 +161,7 @@ impl Show {
             online: online.clone(),
             state,
         };
-        let frame = frame::message(form, &message);
+        let frame = frame::encode(form, &message);
         *slot = Some(SnapshotFrame {
             seq,
             online,

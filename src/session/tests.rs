@@ -15,14 +15,14 @@ use raidhall_protocol::Command;
 use crate::raid;
 
 /// A chat message that makes deciding panic, for tests of what a panic may break.
-const PANIC: &str = "panic, please";
+const PANIC_TEXT: &str = "panic, please";
 
-pub(super) fn panic_if_told(command: &raid::RaidCommand) {
+pub(super) fn panic_on_panic_text(command: &raid::RaidCommand) {
     if let raid::RaidCommand::Player {
         command: Command::Say { text },
         ..
     } = command
     {
-        assert!(text != PANIC, "told to panic");
+        assert!(text != PANIC_TEXT, "told to panic");
     }
 }

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, error, warn};
 
 use super::{Append, CommitOutcome, Store, StoreError};
-use crate::telemetry::{Trace, metrics};
+use crate::telemetry::{TraceSpan, metrics};
 
 /// How appends are committed.
 #[derive(Debug, Clone)]
@@ -216,7 +216,7 @@ impl JournalWriter {
                 .map(RaidAppends::merged_append)
                 .collect::<Vec<_>>();
             let started = Instant::now();
-            let trace = Trace::commit(
+            let trace = TraceSpan::start_commit(
                 appends.len(),
                 appends.iter().map(|append| append.events.len()).sum(),
             );

@@ -6,33 +6,33 @@ use metrics::{Counter, Gauge};
 use parking_lot::RwLock;
 
 /// One counter per value of a label. The values come from a fixed set, in code: never ids, never input.
-pub struct Counters {
+pub struct CounterFamily {
     name: &'static str,
     label: &'static str,
-    made: RwLock<Vec<(&'static str, Counter)>>,
+    handles: RwLock<Vec<(&'static str, Counter)>>,
 }
 
-impl Counters {
+impl CounterFamily {
     pub(super) fn new(name: &'static str, label: &'static str) -> Self {
         Self {
             name,
             label,
-            made: RwLock::default(),
+            handles: RwLock::default(),
         }
     }
 
     /// Counts one for `value`, which is the label's value: usually a cause enum's own name for itself.
     pub fn increment(&self, value: &'static str) {
-        self.of(value).increment(1);
+        self.with_label(value).increment(1);
     }
 
     /// The counter of `value`, to be kept where it is counted very often.
-    pub fn of(&self, value: &'static str) -> Counter {
-        if let Some((_, counter)) = self.made.read().iter().find(|(made, _)| *made == value) {
+    pub fn with_label(&self, value: &'static str) -> Counter {
+        if let Some((_, counter)) = self.handles.read().iter().find(|(made, _)| *made == value) {
             return counter.clone();
         }
         let counter = metrics::counter!(self.name, self.label => value);
-        let mut made = self.made.write();
+        let mut made = self.handles.write();
         if !made.iter().any(|(known, _)| *known == value) {
             made.push((value, counter.clone()));
         }
@@ -41,46 +41,46 @@ impl Counters {
 }
 
 /// One counter per pair of values of two labels, each from a fixed set in code.
-pub struct Grid {
+pub struct TwoLabelCounterFamily {
     name: &'static str,
     labels: [&'static str; 2],
-    made: RwLock<BTreeMap<[&'static str; 2], Counter>>,
+    handles: RwLock<BTreeMap<[&'static str; 2], Counter>>,
 }
 
-impl Grid {
+impl TwoLabelCounterFamily {
     pub(super) fn new(name: &'static str, labels: [&'static str; 2]) -> Self {
         Self {
             name,
             labels,
-            made: RwLock::default(),
+            handles: RwLock::default(),
         }
     }
 
     /// Counts one for these values, in the labels' order.
     pub fn increment(&self, values: [&'static str; 2]) {
-        if let Some(counter) = self.made.read().get(&values) {
+        if let Some(counter) = self.handles.read().get(&values) {
             return counter.increment(1);
         }
         let ([first, second], [one, other]) = (self.labels, values);
         let counter = metrics::counter!(self.name, first => one, second => other);
         counter.increment(1);
-        self.made.write().insert(values, counter);
+        self.handles.write().insert(values, counter);
     }
 }
 
 /// A gauge per value of a label, each from a fixed set in code.
-pub struct Gauges {
+pub struct GaugeFamily {
     name: &'static str,
     label: &'static str,
 }
 
-impl Gauges {
+impl GaugeFamily {
     pub(super) const fn new(name: &'static str, label: &'static str) -> Self {
         Self { name, label }
     }
 
     /// The gauge of `value`, to be kept where it changes often.
-    pub fn of(&self, value: &'static str) -> Gauge {
+    pub fn with_label(&self, value: &'static str) -> Gauge {
         metrics::gauge!(self.name, self.label => value)
     }
 }

@@ -5,22 +5,22 @@ use metrics::Gauge;
 /// Counts one in a gauge for as long as it lives: through early returns, cancelled tasks and panics.
 ///
 /// ```
-/// # use raidhall::telemetry::{Held, metrics};
-/// let open = Held::one(&metrics().connections);
+/// # use raidhall::telemetry::{GaugeGuard, metrics};
+/// let open = GaugeGuard::increment(&metrics().connections);
 /// # drop(open);
 /// ```
 #[must_use = "it counts only while it is held"]
-pub struct Held(Gauge);
+pub struct GaugeGuard(Gauge);
 
-impl Held {
+impl GaugeGuard {
     /// One more in `gauge`, until this is dropped.
-    pub fn one(gauge: &Gauge) -> Self {
+    pub fn increment(gauge: &Gauge) -> Self {
         gauge.increment(1);
         Self(gauge.clone())
     }
 }
 
-impl Drop for Held {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.0.decrement(1);
     }
@@ -28,20 +28,20 @@ impl Drop for Held {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{metrics, render};
+    use super::super::{metrics, render_metrics};
     use super::*;
 
     #[test]
     fn a_held_gauge_falls_when_its_holder_panics() {
         // The recorder is there once the metrics are; this gauge is the test's alone.
         let _ = metrics();
-        let held = Held::one(&::metrics::gauge!("held_by_a_test"));
-        assert!(render().contains("\nheld_by_a_test 1\n"));
+        let held = GaugeGuard::increment(&::metrics::gauge!("held_by_a_test"));
+        assert!(render_metrics().contains("\nheld_by_a_test 1\n"));
         let panicked = std::thread::spawn(move || {
             let _held = held;
             panic!("on purpose");
         });
         assert!(panicked.join().is_err());
-        assert!(render().contains("\nheld_by_a_test 0\n"));
+        assert!(render_metrics().contains("\nheld_by_a_test 0\n"));
     }
 }

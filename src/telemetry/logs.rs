@@ -13,7 +13,7 @@ use crate::config::{LogFormat, TelemetryConfig};
 ///
 /// In JSON, `spans` lists the spans that the line was written in, outermost first, with their fields (request,
 /// connection, raid), and `span` is the innermost.
-pub fn init(config: &TelemetryConfig) {
+pub fn init_logging(config: &TelemetryConfig) {
     let terminal = io::stderr().is_terminal();
     if tracing::subscriber::set_global_default(subscriber(config, io::stderr, terminal)).is_ok() {
         std::panic::set_hook(Box::new(log_panic));
@@ -69,9 +69,9 @@ mod tests {
     use crate::config::Config;
 
     #[derive(Clone, Default)]
-    struct Page(Arc<Mutex<Vec<u8>>>);
+    struct LogBuffer(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Page {
+    impl Write for LogBuffer {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().write(bytes)
         }
@@ -82,8 +82,8 @@ mod tests {
     }
 
     /// What is written for one line in two spans.
-    fn written(format: LogFormat, terminal: bool) -> String {
-        let page = Page::default();
+    fn capture_logs(format: LogFormat, terminal: bool) -> String {
+        let page = LogBuffer::default();
         let config = TelemetryConfig {
             log_format: format,
             ..Config::default().telemetry
@@ -105,8 +105,8 @@ mod tests {
     #[test]
     fn json_lines_hold_every_span_with_its_fields() {
         for text in [
-            written(LogFormat::Json, true),
-            written(LogFormat::Auto, false),
+            capture_logs(LogFormat::Json, true),
+            capture_logs(LogFormat::Auto, false),
         ] {
             let line: serde_json::Value = serde_json::from_str(&text).expect("one line of JSON");
             assert_eq!(line["fields"]["message"], "committed");
@@ -118,8 +118,8 @@ mod tests {
     #[test]
     fn a_terminal_gets_lines_for_people() {
         for text in [
-            written(LogFormat::Auto, true),
-            written(LogFormat::Human, false),
+            capture_logs(LogFormat::Auto, true),
+            capture_logs(LogFormat::Human, false),
         ] {
             assert!(
                 text.contains("committed") && !text.starts_with('{'),

@@ -11,19 +11,19 @@ use axum::http::{Method, StatusCode};
 use metrics::{Counter, Gauge, Histogram, Unit};
 use raidhall_protocol::{CloseCode, ErrorType};
 
-use super::{Counters, Gauges, Grid, recorder};
+use super::{CounterFamily, GaugeFamily, TwoLabelCounterFamily, recorder};
 
 /// Upper bounds of the `_seconds` histograms: from a commit to a local disk up to the longest timeout.
-pub(super) const SECONDS: &[f64] = &[
+pub(super) const SECONDS_BUCKETS: &[f64] = &[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
 
 /// Upper bounds of the `_events` histograms: up to the default of `store.batch_events_max`.
-pub(super) const EVENTS: &[f64] = &[
+pub(super) const EVENTS_BUCKETS: &[f64] = &[
     1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0,
 ];
 
-const HTTP_REQUEST: &str = "raidhall_http_request_seconds";
+const HTTP_REQUEST_SECONDS: &str = "raidhall_http_request_seconds";
 
 /// Makes [`Metrics`] and what declares them: a field's documentation is the metric's help.
 macro_rules! declare {
@@ -57,21 +57,21 @@ declare! {
     /// Raids that this instance owns.
     raids_owned: Gauge = gauge("raidhall_raids_owned", Unit::Count),
     /// Raids that this instance came to own, by cause.
-    takeovers: Counters = counters("raidhall_takeovers_total", "cause"),
+    takeovers: CounterFamily = counter_family("raidhall_takeovers_total", "cause"),
     /// Time for which the lease still held when it was about to be renewed.
     lease_margin: Gauge = gauge("raidhall_lease_margin_seconds", Unit::Seconds),
     /// Time from a message's publication on the bus to its receipt, by the database's clock.
     bus_lag: Histogram = histogram("raidhall_bus_lag_seconds", Unit::Seconds),
     /// Messages of the bus that were not believed or not understood, by cause.
-    bus_rejected: Counters = counters("raidhall_bus_rejected_total", "cause"),
+    bus_rejected: CounterFamily = counter_family("raidhall_bus_rejected_total", "cause"),
     /// Times what the bus had not brought was read from the store, by cause.
-    gaps_repaired: Counters = counters("raidhall_gaps_repaired_total", "cause"),
+    gaps_repaired: CounterFamily = counter_family("raidhall_gaps_repaired_total", "cause"),
     /// Commands forwarded to the raid's owner, by outcome.
-    forwards: Counters = counters("raidhall_forwards_total", "outcome"),
+    forwards: CounterFamily = counter_family("raidhall_forwards_total", "outcome"),
     /// Bundles of forwarded commands that were sent again for want of an answer.
     forward_retries: Counter = counter("raidhall_forward_retries_total", Unit::Count),
     /// Commands answered, by outcome.
-    commands: Counters = counters("raidhall_commands_total", "outcome"),
+    commands: CounterFamily = counter_family("raidhall_commands_total", "outcome"),
     /// Events in one commit.
     commit_events: Histogram = histogram("raidhall_commit_events", Unit::Count),
     /// Time from handing a batch to the database to its answer, retries included.
@@ -91,33 +91,33 @@ declare! {
     /// Backlogs of slow clients that became one snapshot.
     collapses: Counter = counter("raidhall_collapses_total", Unit::Count),
     /// Signals that did not reach everybody, by cause.
-    signals_dropped: Counters = counters("raidhall_signals_dropped_total", "cause"),
+    signals_dropped: CounterFamily = counter_family("raidhall_signals_dropped_total", "cause"),
     /// Times a client was not read for a while because it sent too many frames or bytes, by cause.
-    excess: Counters = counters("raidhall_excess_total", "cause"),
+    excess: CounterFamily = counter_family("raidhall_excess_total", "cause"),
     /// WebSockets and streams refused with 503: too many were open, or too many came at once.
     upgrades_refused: Counter = counter("raidhall_upgrades_refused_total", Unit::Count),
     /// Connections that were hung up on: their address has as many as it may.
     connections_refused: Counter = counter("raidhall_connections_refused_total", Unit::Count),
     /// Times no connection was accepted for a while: all seats taken, or accepting failed, by cause.
-    accept_rests: Counters = counters("raidhall_accept_rests_total", "cause"),
+    accept_rests: CounterFamily = counter_family("raidhall_accept_rests_total", "cause"),
     /// Batches of traces sent to the collector, by outcome (accepted, failed).
     #[cfg(feature = "otel")]
-    trace_exports: Counters = counters("raidhall_trace_exports_total", "outcome"),
+    trace_exports: CounterFamily = counter_family("raidhall_trace_exports_total", "outcome"),
     /// Tries to post webhooks, by outcome (delivered, failed, gone), and deliveries that are given up (dead).
-    webhook_deliveries: Counters = counters("raidhall_webhook_deliveries_total", "outcome"),
+    webhook_deliveries: CounterFamily = counter_family("raidhall_webhook_deliveries_total", "outcome"),
     /// Time to post a webhook and get an answer.
     webhook_seconds: Histogram = histogram("raidhall_webhook_seconds", Unit::Seconds),
     /// Looks through the raids of a player who is to be forgotten, by outcome: settling (all done, but to be looked
     /// through once more), ended, incomplete (to be tried again).
-    erasures: Counters = counters("raidhall_erasures_total", "outcome"),
+    erasures: CounterFamily = counter_family("raidhall_erasures_total", "outcome"),
     /// Requests counted by this instance alone because Redis could not be asked, by cause.
-    limits_local: Counters = counters("raidhall_limits_local_total", "cause"),
+    limits_local: CounterFamily = counter_family("raidhall_limits_local_total", "cause"),
     /// WebSockets and streams that ended, by cause.
-    closes: Counters = counters("raidhall_closes_total", "cause"),
+    closes: CounterFamily = counter_family("raidhall_closes_total", "cause"),
     /// Members that came online or went offline.
     presence_changes: Counter = counter("raidhall_presence_changes_total", Unit::Count),
     /// Sessions that dropped their state to read it again, by cause.
-    session_reloads: Counters = counters("raidhall_session_reloads_total", "cause"),
+    session_reloads: CounterFamily = counter_family("raidhall_session_reloads_total", "cause"),
     /// Rows in the ledger's default partition: more than none means partitions were made too late.
     partition_default_rows: Gauge = gauge("raidhall_partition_default_rows", Unit::Count),
     /// Whether the bus between instances is proven to work: 1 or 0.
@@ -125,17 +125,17 @@ declare! {
     /// Attempts to connect to the bus between instances anew.
     bus_reconnects: Counter = counter("raidhall_bus_reconnects_total", Unit::Count),
     /// Messages between instances that were dropped, by cause.
-    bus_dropped: Counters = counters("raidhall_bus_dropped_total", "cause"),
+    bus_dropped: CounterFamily = counter_family("raidhall_bus_dropped_total", "cause"),
     /// Time since bans and sign-outs were last read from the store.
     revocations_age: Gauge = gauge("raidhall_revocations_age_seconds", Unit::Seconds),
     /// Access tokens that opened nothing, by cause.
-    tokens_refused: Counters = counters("raidhall_tokens_refused_total", "cause"),
+    tokens_refused: CounterFamily = counter_family("raidhall_tokens_refused_total", "cause"),
     /// Times the keys of a foreign issuer were asked for, by outcome.
-    jwks_fetches: Counters = counters("raidhall_jwks_fetches_total", "outcome"),
+    jwks_fetches: CounterFamily = counter_family("raidhall_jwks_fetches_total", "outcome"),
     /// Time since the keys of a foreign issuer were last had, the longest if there are several.
     jwks_age: Gauge = gauge("raidhall_jwks_age_seconds", Unit::Seconds),
     /// Commands of clients of this instance, by type and outcome.
-    client_commands: Grid = grid("raidhall_client_commands_total", ["type", "outcome"]),
+    client_commands: TwoLabelCounterFamily = two_label_counter_family("raidhall_client_commands_total", ["type", "outcome"]),
     /// Time from a client's command to its answer.
     command_seconds: Histogram = histogram("raidhall_command_seconds", Unit::Seconds),
     /// Events in the rings of all raids.
@@ -145,9 +145,9 @@ declare! {
     /// Answers, presence and signals that wait for clients.
     outbox_messages: Gauge = gauge("raidhall_outbox_messages", Unit::Count),
     /// Connections to the database that have a statement, by pool.
-    store_busy: Gauges = gauges("raidhall_store_busy", "pool"),
+    store_busy: GaugeFamily = gauge_family("raidhall_store_busy", "pool"),
     /// Connections to the database that there may be, by pool.
-    store_connections_max: Gauges = gauges("raidhall_store_connections_max", "pool"),
+    store_connections_max: GaugeFamily = gauge_family("raidhall_store_connections_max", "pool"),
     /// Time that a statement waited for a connection to the database.
     store_wait_seconds: Histogram = histogram("raidhall_store_wait_seconds", Unit::Seconds),
     /// Time by which a timer of the runtime was late: the tasks before it took so long.
@@ -160,7 +160,7 @@ declare! {
 
 impl Metrics {
     /// One HTTP request: `route` is the pattern that matched (`/api/v1/raids/{id}`), if one did.
-    pub fn http_request(
+    pub fn record_http_request(
         &self,
         method: &Method,
         route: Option<&str>,
@@ -180,17 +180,17 @@ impl Metrics {
         };
         let route = route.unwrap_or("unmatched").to_owned();
         let status = status.as_u16().to_string();
-        metrics::histogram!(HTTP_REQUEST, "method" => method, "route" => route, "status" => status)
+        metrics::histogram!(HTTP_REQUEST_SECONDS, "method" => method, "route" => route, "status" => status)
             .record(elapsed);
     }
 }
 
 /// What the labels of counters may be, where an alert asks how much one has grown: a series that begins with 1 has not
 /// grown in Prometheus's eyes, and its first panic would go unnoticed.
-const CAUSES_OF_TAKEOVERS: [&str; 4] = ["lapsed", "needed", "released", "reload"];
-const CAUSES_OF_REJECTION: [&str; 4] = ["seal", "malformed", "old", "newer"];
-const OUTCOMES_OF_FORWARDS: [&str; 4] = ["ack", "refused", "again", "expired"];
-const CAUSES_OF_DROPS: [&str; 6] = [
+const TAKEOVER_CAUSES: [&str; 4] = ["lapsed", "needed", "released", "reload"];
+const BUS_REJECTION_CAUSES: [&str; 4] = ["seal", "malformed", "old", "newer"];
+const FORWARD_OUTCOMES: [&str; 4] = ["ack", "refused", "again", "expired"];
+const BUS_DROP_CAUSES: [&str; 6] = [
     "queue_full",
     "down",
     "live_pressure",
@@ -198,20 +198,20 @@ const CAUSES_OF_DROPS: [&str; 6] = [
     "too_large",
     "bad_channel",
 ];
-const CAUSES_OF_REPAIRS: [&str; 4] = ["gap", "head", "lost", "ack"];
-const CAUSES_OF_LOST_SIGNALS: [&str; 3] = ["replaced", "overflow", "not_live"];
+const GAP_REPAIR_CAUSES: [&str; 4] = ["gap", "head", "lost", "ack"];
+const SIGNAL_DROP_CAUSES: [&str; 3] = ["replaced", "overflow", "not_live"];
 
 impl Metrics {
-    fn begin_at_zero(&self) {
+    fn create_series_at_zero(&self) {
         let errors = ErrorType::ALL.map(ErrorType::as_str);
         let closes = CloseCode::ALL.map(CloseCode::as_str);
-        let families: [(&Counters, &[&'static str]); 11] = [
-            (&self.takeovers, &CAUSES_OF_TAKEOVERS),
-            (&self.bus_rejected, &CAUSES_OF_REJECTION),
-            (&self.forwards, &OUTCOMES_OF_FORWARDS),
-            (&self.bus_dropped, &CAUSES_OF_DROPS),
-            (&self.gaps_repaired, &CAUSES_OF_REPAIRS),
-            (&self.signals_dropped, &CAUSES_OF_LOST_SIGNALS),
+        let families: [(&CounterFamily, &[&'static str]); 11] = [
+            (&self.takeovers, &TAKEOVER_CAUSES),
+            (&self.bus_rejected, &BUS_REJECTION_CAUSES),
+            (&self.forwards, &FORWARD_OUTCOMES),
+            (&self.bus_dropped, &BUS_DROP_CAUSES),
+            (&self.gaps_repaired, &GAP_REPAIR_CAUSES),
+            (&self.signals_dropped, &SIGNAL_DROP_CAUSES),
             (&self.session_reloads, &["panic", "lease"]),
             (&self.commands, &errors),
             (&self.closes, &closes),
@@ -222,23 +222,25 @@ impl Metrics {
             (&self.erasures, &["settling", "ended", "incomplete"]),
         ];
         for (family, values) in families {
-            values.iter().for_each(|value| drop(family.of(value)));
+            values
+                .iter()
+                .for_each(|value| drop(family.with_label(value)));
         }
         ["committed", "duplicate"]
             .iter()
-            .for_each(|value| drop(self.commands.of(value)));
-        drop(self.closes.of("gone"));
+            .for_each(|value| drop(self.commands.with_label(value)));
+        drop(self.closes.with_label("gone"));
     }
 }
 
 /// The process's metrics. Several servers in one process, as tests have them, share them.
 pub fn metrics() -> &'static Metrics {
     static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
-        recorder::install();
+        recorder::install_recorder();
         describe_http();
-        build_info();
+        record_build_info();
         let metrics = Metrics::declare();
-        metrics.begin_at_zero();
+        metrics.create_series_at_zero();
         metrics
     });
     &METRICS
@@ -246,10 +248,10 @@ pub fn metrics() -> &'static Metrics {
 
 fn describe_http() {
     let help = "Time to answer HTTP requests, by method, route and status.";
-    metrics::describe_histogram!(HTTP_REQUEST, Unit::Seconds, help);
+    metrics::describe_histogram!(HTTP_REQUEST_SECONDS, Unit::Seconds, help);
 }
 
-fn build_info() {
+fn record_build_info() {
     let name = "raidhall_build_info";
     metrics::describe_gauge!(
         name,
@@ -264,19 +266,23 @@ fn counter(name: &'static str, unit: Unit, help: &'static str) -> Counter {
     metrics::counter!(name)
 }
 
-fn counters(name: &'static str, label: &'static str, help: &'static str) -> Counters {
+fn counter_family(name: &'static str, label: &'static str, help: &'static str) -> CounterFamily {
     metrics::describe_counter!(name, Unit::Count, help);
-    Counters::new(name, label)
+    CounterFamily::new(name, label)
 }
 
-fn grid(name: &'static str, labels: [&'static str; 2], help: &'static str) -> Grid {
+fn two_label_counter_family(
+    name: &'static str,
+    labels: [&'static str; 2],
+    help: &'static str,
+) -> TwoLabelCounterFamily {
     metrics::describe_counter!(name, Unit::Count, help);
-    Grid::new(name, labels)
+    TwoLabelCounterFamily::new(name, labels)
 }
 
-fn gauges(name: &'static str, label: &'static str, help: &'static str) -> Gauges {
+fn gauge_family(name: &'static str, label: &'static str, help: &'static str) -> GaugeFamily {
     metrics::describe_gauge!(name, Unit::Count, help);
-    Gauges::new(name, label)
+    GaugeFamily::new(name, label)
 }
 
 fn gauge(name: &'static str, unit: Unit, help: &'static str) -> Gauge {
@@ -291,7 +297,7 @@ fn histogram(name: &'static str, unit: Unit, help: &'static str) -> Histogram {
 
 #[cfg(test)]
 mod tests {
-    use super::super::render;
+    use super::super::render_metrics;
     use super::*;
 
     /// The metrics belong to the process, so other tests count in them too: values are checked only under labels
@@ -307,25 +313,25 @@ mod tests {
             &all.bus_dropped,
         ] {
             family.increment("a_test");
-            family.of("a_test").increment(1);
+            family.with_label("a_test").increment(1);
         }
         all.commit_seconds.record(Duration::from_millis(3));
         all.commit_events.record(12);
         let invented = Method::from_bytes(b"BREW").expect("a valid method");
-        all.http_request(
+        all.record_http_request(
             &Method::GET,
             Some("/test/{id}"),
             StatusCode::OK,
             Duration::from_millis(7),
         );
-        all.http_request(
+        all.record_http_request(
             &invented,
             None,
             StatusCode::IM_A_TEAPOT,
             Duration::from_millis(7),
         );
 
-        let page = render();
+        let page = render_metrics();
         for begins in [
             "# HELP raidhall_connections Open WebSockets and streams.",
             "# TYPE raidhall_connections gauge",

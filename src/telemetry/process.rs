@@ -8,7 +8,7 @@ use super::metrics;
 const PAGE_BYTES: u64 = 4096;
 
 /// Looks, and sets the gauges.
-pub(super) fn sample() {
+pub(super) fn sample_process() {
     if let Some(pages) = resident_pages() {
         metrics().memory.set((pages * PAGE_BYTES) as f64);
     }

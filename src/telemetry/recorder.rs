@@ -9,22 +9,24 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use super::metrics::{EVENTS, SECONDS, metrics};
+use super::metrics::{EVENTS_BUCKETS, SECONDS_BUCKETS, metrics};
 use super::process;
 
 /// The Prometheus text format, version 0.0.4.
-const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Samples of histograms pile up until they are read; this often they are folded, read or not.
-const UPKEEP: Duration = Duration::from_secs(5);
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The process's recorder, installed at the first call.
-pub(super) fn install() -> &'static PrometheusHandle {
+pub(super) fn install_recorder() -> &'static PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE.get_or_init(|| {
         let recorder = PrometheusBuilder::new()
-            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)
-            .and_then(|it| it.set_buckets_for_metric(Matcher::Suffix("_events".to_owned()), EVENTS))
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS_BUCKETS)
+            .and_then(|it| {
+                it.set_buckets_for_metric(Matcher::Suffix("_events".to_owned()), EVENTS_BUCKETS)
+            })
             .expect("there are buckets")
             .build_recorder();
         let handle = recorder.handle();
@@ -35,28 +37,28 @@ pub(super) fn install() -> &'static PrometheusHandle {
 }
 
 /// All metrics in Prometheus' text format.
-pub fn render() -> String {
+pub fn render_metrics() -> String {
     // So that the page is complete even if nothing was counted yet.
     let _ = metrics();
-    install().render()
+    install_recorder().render()
 }
 
 /// Serves `GET /metrics`; for a listener of its own, never the public one.
 pub fn metrics_router() -> Router {
     Router::new().route(
         "/metrics",
-        get(async || ([(CONTENT_TYPE, TEXT)], render()).into_response()),
+        get(async || ([(CONTENT_TYPE, TEXT_FORMAT)], render_metrics()).into_response()),
     )
 }
 
 /// Keeps the memory of histograms bounded where nobody scrapes, and looks at what the process holds. Runs until it is dropped; more than one does no harm.
-pub async fn upkeep() {
-    let mut ticks = tokio::time::interval(UPKEEP);
+pub async fn run_upkeep() {
+    let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        install().run_upkeep();
-        process::sample();
+        install_recorder().run_upkeep();
+        process::sample_process();
     }
 }
 
@@ -70,7 +72,7 @@ mod tests {
 
     #[test]
     fn installing_twice_keeps_the_first() {
-        assert!(std::ptr::eq(install(), install()));
+        assert!(std::ptr::eq(install_recorder(), install_recorder()));
     }
 
     #[tokio::test]
@@ -83,7 +85,7 @@ mod tests {
             .await
             .expect("a router never fails");
         assert_eq!(response.status(), StatusCode::OK);
-        assert_eq!(response.headers()[CONTENT_TYPE], TEXT);
+        assert_eq!(response.headers()[CONTENT_TYPE], TEXT_FORMAT);
         let body = to_bytes(response.into_body(), usize::MAX)
             .await
             .expect("a whole body");

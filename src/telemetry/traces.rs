@@ -9,6 +9,6 @@ mod off;
 mod otlp;
 
 #[cfg(not(feature = "otel"))]
-pub use off::{Trace, Traces, begin};
+pub use off::{TraceExporter, TraceSpan, start_trace_export};
 #[cfg(feature = "otel")]
-pub use otlp::{Trace, Traces, begin};
+pub use otlp::{TraceExporter, TraceSpan, start_trace_export};

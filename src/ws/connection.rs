@@ -16,11 +16,11 @@ use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 use uuid::Uuid;
 
-use super::Sockets;
-use super::inbound::{Inbound, Received};
+use super::ConnectionService;
+use super::inbound::{Inbound, InboundItem};
 use super::outbound::Outbound;
-use super::requests::{Done, excess_frame};
-use super::subscriber::{Ending, Viewer};
+use super::requests::{CompletedRequest, excess_error_frame};
+use super::subscriber::{DisconnectCause, Subscriber};
 use crate::auth::Identity;
 use crate::error::Error;
 use crate::fanout::frame;
@@ -29,32 +29,32 @@ use crate::limits::rate::Rate;
 use crate::raid::Refusal;
 
 /// Heartbeats without a byte from the client before it counts as gone.
-const SILENT_HEARTBEATS: u32 = 2;
+const SILENT_HEARTBEATS_MAX: u32 = 2;
 /// Messages over the rate limit in a row before the connection is closed.
-const FLOOD: u32 = 200;
+const OVER_LIMIT_MESSAGES_MAX: u32 = 200;
 
 pub(super) struct Connection {
-    pub(super) viewer: Viewer,
+    pub(super) subscriber: Subscriber,
     codec: Codec,
     /// Names the connection in `welcome` and in the logs.
-    pub(super) session: Uuid,
+    pub(super) connection_uuid: Uuid,
     rate: Rate,
     /// When the allowance of `rate` is full again.
     rate_full_at: Instant,
-    over_limit: u32,
-    silent: u32,
-    received: u64,
+    over_limit_messages: u32,
+    silent_heartbeats: u32,
+    last_bytes_received: u64,
     /// What has to be done before the next message is read.
-    pub(super) errand: Option<BoxFuture<'static, Done>>,
+    pub(super) pending_request: Option<BoxFuture<'static, CompletedRequest>>,
     /// The answer to the latest ping; it stands for those to earlier ones (RFC 6455 section 5.5.3).
-    pong: Option<Bytes>,
+    pending_pong: Option<Bytes>,
     /// What the client is told that sent too much.
-    excess: Option<Bytes>,
+    pending_excess_error: Option<Bytes>,
 }
 
 impl Connection {
     pub(super) fn new(
-        sockets: Sockets,
+        sockets: ConnectionService,
         id: ConnectionId,
         codec: Codec,
         identity: Identity,
@@ -67,56 +67,60 @@ impl Connection {
             .get()
             .saturating_mul(2);
         Self {
-            viewer: Viewer::new(sockets, id, codec, identity),
+            subscriber: Subscriber::new(sockets, id, codec, identity),
             codec,
-            session: Uuid::now_v7(),
+            connection_uuid: Uuid::now_v7(),
             rate: Rate::new(commands, Duration::from_secs(2)),
             rate_full_at: Instant::now(),
-            over_limit: 0,
-            silent: 0,
-            received: 0,
-            errand: None,
-            pong: None,
-            excess: None,
+            over_limit_messages: 0,
+            silent_heartbeats: 0,
+            last_bytes_received: 0,
+            pending_request: None,
+            pending_pong: None,
+            pending_excess_error: None,
         }
     }
 
-    pub(super) fn welcome(&self) -> ServerMessage {
-        let options = &self.viewer.sockets.0.options;
+    pub(super) fn welcome_message(&self) -> ServerMessage {
+        let options = &self.subscriber.service.0.options;
         ServerMessage::Welcome {
-            player: self.viewer.identity.player.clone(),
-            session: self.session.to_string(),
-            now: self.viewer.sockets.0.clock.now(),
-            heartbeat_ms: u64::try_from(options.heartbeat.as_millis()).unwrap_or(u64::MAX),
+            player: self.subscriber.identity.player.clone(),
+            session: self.connection_uuid.to_string(),
+            now: self.subscriber.service.0.clock.now(),
+            heartbeat_ms: u64::try_from(options.heartbeat_interval.as_millis()).unwrap_or(u64::MAX),
             limits: WelcomeLimits {
-                message_bytes: options.message_bytes as u64,
+                message_bytes: options.message_bytes_max as u64,
                 commands_per_second: u64::from(options.commands_per_second.get()),
-                watches: options.watches as u64,
+                watches: options.watches_max as u64,
             },
-            lineage: self.viewer.sockets.0.lineage.clone(),
+            lineage: self.subscriber.service.0.lineage.clone(),
         }
     }
 
-    pub(super) async fn run(&mut self, inbound: &mut Inbound, outbound: &mut Outbound) -> Ending {
-        debug!(session = %self.session, subject = self.viewer.identity.subject, "welcome");
-        outbound.push(frame::message(self.codec, &self.welcome()));
-        let timer = sleep_until(self.viewer.next_timer(outbound.queue()));
+    pub(super) async fn run(
+        &mut self,
+        inbound: &mut Inbound,
+        outbound: &mut Outbound,
+    ) -> DisconnectCause {
+        debug!(session = %self.connection_uuid, subject = self.subscriber.identity.subject, "welcome");
+        outbound.push(frame::encode(self.codec, &self.welcome_message()));
+        let timer = sleep_until(self.subscriber.next_deadline(outbound.queue()));
         tokio::pin!(timer);
         loop {
-            if let Some(ending) = self.viewer.ending() {
+            if let Some(ending) = self.subscriber.check_disconnect() {
                 return ending;
             }
-            if self.write_at_once(outbound).is_err() {
-                return Ending::Gone;
+            if self.write_ready(outbound).is_err() {
+                return DisconnectCause::ClientGone;
             }
-            let next = self.viewer.next_timer(outbound.queue());
+            let next = self.subscriber.next_deadline(outbound.queue());
             if next < timer.deadline() || timer.is_elapsed() {
                 timer.as_mut().reset(next);
             }
             let blocked = !outbound.is_empty();
-            let reads = self.reads();
+            let reads = self.can_read();
             tokio::select! { biased;
-                () = self.viewer.outbox.ended() => {}
+                () = self.subscriber.outbox.close_requested() => {}
                 () = &mut timer => {
                     if let Err(ending) = self.on_timer(inbound, outbound) {
                         return ending;
@@ -124,38 +128,38 @@ impl Connection {
                 }
                 written = outbound.write(), if blocked => {
                     if written.is_err() {
-                        return Ending::Gone;
+                        return DisconnectCause::ClientGone;
                     }
                 }
-                (ticket, events) = self.viewer.pages.next(), if self.viewer.pages.is_reading() => {
-                    if let Err(ending) = self.viewer.show_page(ticket, events, outbound.queue()) {
+                (ticket, events) = self.subscriber.replay_reader.next_page(), if self.subscriber.replay_reader.is_reading() => {
+                    if let Err(ending) = self.subscriber.on_replay_page(ticket, events, outbound.queue()) {
                         return ending;
                     }
                 }
-                done = done(&mut self.errand), if self.errand.is_some() => {
-                    self.errand = None;
-                    self.after(done);
+                done = await_pending_request(&mut self.pending_request), if self.pending_request.is_some() => {
+                    self.pending_request = None;
+                    self.on_request_completed(done);
                 }
                 received = inbound.next(), if reads => {
-                    if let Err(ending) = self.on_received(received) {
+                    if let Err(ending) = self.on_inbound_item(received) {
                         return ending;
                     }
                 }
-                () = self.viewer.outbox.woken(), if !blocked => {}
+                () = self.subscriber.outbox.woken(), if !blocked => {}
             }
         }
     }
 
     /// Gathers and writes until nothing is left or the socket takes no more.
-    fn write_at_once(&mut self, outbound: &mut Outbound) -> std::io::Result<()> {
+    fn write_ready(&mut self, outbound: &mut Outbound) -> std::io::Result<()> {
         loop {
             if outbound.is_empty() {
-                self.pong
+                self.pending_pong
                     .take()
                     .into_iter()
-                    .chain(self.excess.take())
+                    .chain(self.pending_excess_error.take())
                     .for_each(|frame| outbound.push(frame));
-                self.viewer.gather(outbound.queue());
+                self.subscriber.queue_ready_frames(outbound.queue());
             }
             if outbound.is_empty() {
                 return Ok(());
@@ -168,61 +172,62 @@ impl Connection {
     }
 
     /// Whether the client may ask for more: not before an errand is done, since messages are handled in order.
-    fn reads(&self) -> bool {
-        self.errand.is_none()
-            && self.viewer.watches.pending() < self.viewer.sockets.0.options.outbox_messages
+    fn can_read(&self) -> bool {
+        self.pending_request.is_none()
+            && self.subscriber.watches.unanswered_requests()
+                < self.subscriber.service.0.options.outbox_messages_max
     }
 
-    fn on_received(&mut self, received: Received) -> Result<(), Ending> {
+    fn on_inbound_item(&mut self, received: InboundItem) -> Result<(), DisconnectCause> {
         match received {
-            Received::Message(message) => self.on_message(&message),
-            Received::Ping(payload) => {
-                self.pong = Some(frame::pong(&payload));
+            InboundItem::Message(message) => self.on_message(&message),
+            InboundItem::Ping(payload) => {
+                self.pending_pong = Some(frame::pong(&payload));
                 Ok(())
             }
-            Received::Pong => Ok(()),
-            Received::Excess(excess, wait) => {
-                self.excess = Some(excess_frame(self.codec, excess, wait));
+            InboundItem::Pong => Ok(()),
+            InboundItem::RateExceeded(excess, wait) => {
+                self.pending_excess_error = Some(excess_error_frame(self.codec, excess, wait));
                 Ok(())
             }
-            Received::Fault(code) => Err(Ending::Close(code)),
-            Received::Gone => Err(Ending::Gone),
+            InboundItem::Violation(code) => Err(DisconnectCause::Close(code)),
+            InboundItem::ClientGone => Err(DisconnectCause::ClientGone),
         }
     }
 
-    fn on_message(&mut self, frame: &Bytes) -> Result<(), Ending> {
+    fn on_message(&mut self, frame: &Bytes) -> Result<(), DisconnectCause> {
         let decoded = decode(self.codec, frame);
         if matches!(decoded, Ok(ClientMessage::Beat)) {
             return Ok(());
         }
         if let Err(DecodeError::Undecodable(reason)) = decoded {
             debug!(reason, "undecodable frame");
-            return Err(Ending::Close(CloseCode::BadMessage));
+            return Err(DisconnectCause::Close(CloseCode::BadMessage));
         }
         match self.rate.charge(self.rate_full_at, Instant::now()) {
             Ok(full_at) => self.rate_full_at = full_at,
-            Err(exceeded) => return self.over_limit(decoded, exceeded.retry_after),
+            Err(exceeded) => return self.on_over_limit(decoded, exceeded.retry_after),
         }
-        self.over_limit = 0;
+        self.over_limit_messages = 0;
         match decoded {
-            Ok(message) => self.request(message),
+            Ok(message) => self.handle_message(message),
             Err(DecodeError::Invalid(invalid)) => {
                 let error = Error::Refused(Refusal::Invalid(invalid.fields));
-                self.refuse(&invalid.re, invalid.id, invalid.raid, &error);
+                self.reply_error(&invalid.re, invalid.id, invalid.raid, &error);
                 Ok(())
             }
             Err(DecodeError::Undecodable(_)) => Ok(()),
         }
     }
 
-    fn over_limit(
+    fn on_over_limit(
         &mut self,
         decoded: Result<ClientMessage, DecodeError>,
         wait: Duration,
-    ) -> Result<(), Ending> {
-        self.over_limit += 1;
-        if self.over_limit > FLOOD {
-            return Err(Ending::Close(CloseCode::RateLimited));
+    ) -> Result<(), DisconnectCause> {
+        self.over_limit_messages += 1;
+        if self.over_limit_messages > OVER_LIMIT_MESSAGES_MAX {
+            return Err(DisconnectCause::Close(CloseCode::RateLimited));
         }
         let (re, id, raid) = match decoded {
             Ok(message) => (message.t().to_owned(), message.id(), message.raid()),
@@ -230,46 +235,56 @@ impl Connection {
             Err(DecodeError::Undecodable(_)) => return Ok(()),
         };
         let wait = wait.max(Duration::from_millis(1));
-        self.refuse(&re, id, raid, &Error::RateLimited(wait));
+        self.reply_error(&re, id, raid, &Error::RateLimited(wait));
         Ok(())
     }
 
-    fn on_timer(&mut self, inbound: &Inbound, outbound: &mut Outbound) -> Result<(), Ending> {
-        let beats = self.viewer.on_timer(outbound.queue())?;
+    fn on_timer(
+        &mut self,
+        inbound: &Inbound,
+        outbound: &mut Outbound,
+    ) -> Result<(), DisconnectCause> {
+        let beats = self.subscriber.on_timer(outbound.queue())?;
         if beats {
-            self.heartbeat(inbound, outbound)
+            self.on_heartbeat(inbound, outbound)
         } else {
             Ok(())
         }
     }
 
     /// Counted, not timed: a stall of the server delays its own heartbeats and is never the client's fault.
-    fn heartbeat(&mut self, inbound: &Inbound, outbound: &mut Outbound) -> Result<(), Ending> {
-        let received = inbound.received();
+    fn on_heartbeat(
+        &mut self,
+        inbound: &Inbound,
+        outbound: &mut Outbound,
+    ) -> Result<(), DisconnectCause> {
+        let received = inbound.bytes_received();
         // A client that is still taking what we write, or that we do not read, cannot show life in another way.
-        let busy = !outbound.is_empty() || !self.reads();
-        self.silent = if received == self.received && !busy {
-            self.silent + 1
+        let busy = !outbound.is_empty() || !self.can_read();
+        self.silent_heartbeats = if received == self.last_bytes_received && !busy {
+            self.silent_heartbeats + 1
         } else {
             0
         };
-        self.received = received;
-        if self.silent >= SILENT_HEARTBEATS {
-            return Err(Ending::Close(CloseCode::HeartbeatTimeout));
+        self.last_bytes_received = received;
+        if self.silent_heartbeats >= SILENT_HEARTBEATS_MAX {
+            return Err(DisconnectCause::Close(CloseCode::HeartbeatTimeout));
         }
         if outbound.is_empty() {
             let beat = ServerMessage::Beat {
-                now: self.viewer.sockets.0.clock.now(),
-                heads: self.viewer.watches.heads(),
+                now: self.subscriber.service.0.clock.now(),
+                heads: self.subscriber.watches.heads(),
             };
             outbound.push(frame::ping());
-            outbound.push(frame::message(self.codec, &beat));
+            outbound.push(frame::encode(self.codec, &beat));
         }
         Ok(())
     }
 }
 
-async fn done(errand: &mut Option<BoxFuture<'static, Done>>) -> Done {
+async fn await_pending_request(
+    errand: &mut Option<BoxFuture<'static, CompletedRequest>>,
+) -> CompletedRequest {
     match errand {
         Some(errand) => errand.await,
         None => std::future::pending().await,

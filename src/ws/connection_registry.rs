@@ -12,14 +12,14 @@ use crate::fanout::outbox::{ConnectionId, Outbox};
 use crate::limits::keyed_limit::{Counts, Place};
 
 /// A connection, and who it is.
-struct Open {
+struct ConnectionEntry {
     outbox: Arc<Outbox>,
     identity: Identity,
 }
 
 /// How many connections there may be.
 #[derive(Debug, Clone, Copy)]
-pub struct Places {
+pub struct ConnectionLimits {
     /// In all.
     pub connections: usize,
     /// From one address.
@@ -34,77 +34,77 @@ pub struct Places {
 
 /// A connection's places, given back when dropped.
 pub(super) struct Admission {
-    stranger: Option<(Place<()>, Place<IpAddr>)>,
-    _everybody: Place<()>,
-    _of_address: Place<IpAddr>,
+    unauthenticated: Option<(Place<()>, Place<IpAddr>)>,
+    _total: Place<()>,
+    _per_address: Place<IpAddr>,
 }
 
 impl Admission {
     /// It is known now who is there.
-    pub(super) fn introduced(&mut self) {
-        self.stranger = None;
+    pub(super) fn mark_authenticated(&mut self) {
+        self.unauthenticated = None;
     }
 }
 
-pub(super) struct Registry {
-    next: AtomicU64,
-    open: DashMap<ConnectionId, Open>,
-    everybody: Arc<Counts<()>>,
-    addresses: Arc<Counts<IpAddr>>,
-    strangers: Arc<Counts<()>>,
-    strangers_of: Arc<Counts<IpAddr>>,
-    players: Arc<Counts<PlayerId>>,
-    draining: AtomicBool,
+pub(super) struct ConnectionRegistry {
+    next_id: AtomicU64,
+    entries: DashMap<ConnectionId, ConnectionEntry>,
+    total: Arc<Counts<()>>,
+    per_address: Arc<Counts<IpAddr>>,
+    unauthenticated: Arc<Counts<()>>,
+    unauthenticated_per_address: Arc<Counts<IpAddr>>,
+    per_player: Arc<Counts<PlayerId>>,
+    is_draining: AtomicBool,
 }
 
-impl Registry {
-    pub(super) fn new(places: Places) -> Self {
+impl ConnectionRegistry {
+    pub(super) fn new(places: ConnectionLimits) -> Self {
         Self {
-            next: AtomicU64::new(1),
-            open: DashMap::new(),
-            everybody: Arc::new(Counts::new(places.connections)),
-            addresses: Arc::new(Counts::new(places.per_address)),
-            strangers: Arc::new(Counts::new(places.unauthenticated)),
-            strangers_of: Arc::new(Counts::new(places.unauthenticated_per_address)),
-            players: Arc::new(Counts::new(places.per_player)),
-            draining: AtomicBool::new(false),
+            next_id: AtomicU64::new(1),
+            entries: DashMap::new(),
+            total: Arc::new(Counts::new(places.connections)),
+            per_address: Arc::new(Counts::new(places.per_address)),
+            unauthenticated: Arc::new(Counts::new(places.unauthenticated)),
+            unauthenticated_per_address: Arc::new(Counts::new(places.unauthenticated_per_address)),
+            per_player: Arc::new(Counts::new(places.per_player)),
+            is_draining: AtomicBool::new(false),
         }
     }
 
     pub(super) fn next_id(&self) -> ConnectionId {
-        ConnectionId(self.next.fetch_add(1, Ordering::Relaxed))
+        ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Takes a place for a connection from an address, or none where there are as many as there may be. Until it is
     /// known who is there, it takes one of the fewer places for strangers too.
     pub(super) fn admit(&self, address: IpAddr, known: bool) -> Option<Admission> {
-        let everybody = Counts::take(&self.everybody, ())?;
-        let of_address = Counts::take(&self.addresses, address)?;
+        let everybody = Counts::take(&self.total, ())?;
+        let of_address = Counts::take(&self.per_address, address)?;
         let stranger = if known {
             None
         } else {
             Some((
-                Counts::take(&self.strangers, ())?,
-                Counts::take(&self.strangers_of, address)?,
+                Counts::take(&self.unauthenticated, ())?,
+                Counts::take(&self.unauthenticated_per_address, address)?,
             ))
         };
         Some(Admission {
-            stranger,
-            _everybody: everybody,
-            _of_address: of_address,
+            unauthenticated: stranger,
+            _total: everybody,
+            _per_address: of_address,
         })
     }
 
     /// Takes a place for a player, or none if it has as many as it may.
-    pub(super) fn place_for_player(&self, player: PlayerId) -> Option<Place<PlayerId>> {
-        Counts::take(&self.players, player)
+    pub(super) fn acquire_player_permit(&self, player: PlayerId) -> Option<Place<PlayerId>> {
+        Counts::take(&self.per_player, player)
     }
 
     /// Adds a connection, or notes who it is now.
-    pub(super) fn add(&self, outbox: &Arc<Outbox>, identity: &Identity) {
-        self.open.insert(
+    pub(super) fn upsert(&self, outbox: &Arc<Outbox>, identity: &Identity) {
+        self.entries.insert(
             outbox.id,
-            Open {
+            ConnectionEntry {
                 outbox: Arc::clone(outbox),
                 identity: identity.clone(),
             },
@@ -112,25 +112,25 @@ impl Registry {
     }
 
     /// Ends the connections of whoever may not be here any more.
-    pub(super) fn end(&self, unwelcome: &RevokedSessions) {
-        for open in &self.open {
+    pub(super) fn close_revoked(&self, unwelcome: &RevokedSessions) {
+        for open in &self.entries {
             if let Some(code) = unwelcome.close_code_for(&open.identity) {
-                open.outbox.end(code);
+                open.outbox.request_close(code);
             }
         }
     }
 
     pub(super) fn remove(&self, outbox: &Outbox) {
-        self.open.remove(&outbox.id);
+        self.entries.remove(&outbox.id);
     }
 
     pub(super) fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
-        self.open.iter().for_each(|open| open.outbox.wake());
+        self.is_draining.store(true, Ordering::Release);
+        self.entries.iter().for_each(|open| open.outbox.wake());
     }
 
     pub(super) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+        self.is_draining.load(Ordering::Acquire)
     }
 }
 
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn strangers_take_no_more_than_their_own_places() {
-        let registry = Registry::new(Places {
+        let registry = ConnectionRegistry::new(ConnectionLimits {
             connections: 5,
             per_address: 4,
             per_player: 1,
@@ -159,7 +159,7 @@ mod tests {
         let _known = registry
             .admit(here, true)
             .expect("those known have their own");
-        first.introduced();
+        first.mark_authenticated();
         let last = registry.admit(here, false).expect("one stranger less");
         assert!(registry.admit(here, true).is_none(), "four of one address");
         assert!(registry.admit(there, true).is_none(), "five in all");

@@ -11,34 +11,34 @@ use tracing::debug;
 
 use super::connection::Connection;
 use super::connection_registry::Admission;
-use super::inbound::{Inbound, Received};
+use super::inbound::{Inbound, InboundItem};
 use super::outbound::Outbound;
-use super::requests::{error_frame, excess_frame};
-use super::subscriber::Ending;
-use super::{Sockets, close_code};
+use super::requests::{error_frame, excess_error_frame};
+use super::subscriber::DisconnectCause;
+use super::{ConnectionService, close_code_for};
 use crate::auth::Identity;
 use crate::error::Error;
 use crate::fanout::frame;
 use crate::fanout::outbox::ConnectionId;
 use crate::net::listener::Stream;
 use crate::raid::Refusal;
-use crate::telemetry::{Held, metrics};
+use crate::telemetry::{GaugeGuard, metrics};
 
 /// How long the client's side is read and dropped after our Close, so that a reset cannot overtake its code.
-const LINGER: Duration = Duration::from_secs(1);
+const CLOSE_LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection that has not said who it is.
-pub(super) struct Greeting {
-    sockets: Sockets,
+pub(super) struct Handshake {
+    sockets: ConnectionService,
     id: ConnectionId,
     codec: Codec,
     inbound: Inbound,
     outbound: Outbound,
 }
 
-impl Greeting {
+impl Handshake {
     pub(super) async fn new(
-        sockets: Sockets,
+        sockets: ConnectionService,
         id: ConnectionId,
         codec: Codec,
         stream: Stream,
@@ -50,8 +50,8 @@ impl Greeting {
             read,
             first,
             codec,
-            options.message_bytes,
-            options.allowance(),
+            options.message_bytes_max,
+            options.receive_rates(),
         )
         .await;
         Self {
@@ -65,13 +65,13 @@ impl Greeting {
 
     /// Serves the client until it is gone. `identity` is known already if the upgrade carried a token.
     pub(super) async fn run(mut self, identity: Option<Identity>, mut admission: Admission) {
-        let _gauge = Held::one(&metrics().connections);
+        let _gauge = GaugeGuard::increment(&metrics().connections);
         let deadline = Instant::now() + self.sockets.0.options.hello_timeout;
         let greeted = match identity {
             Some(identity) => Ok(identity),
-            None => timeout_at(deadline, self.hello())
+            None => timeout_at(deadline, self.receive_hello())
                 .await
-                .unwrap_or(Err(Ending::Close(CloseCode::Unauthenticated))),
+                .unwrap_or(Err(DisconnectCause::Close(CloseCode::Unauthenticated))),
         };
         let Self {
             sockets,
@@ -83,11 +83,12 @@ impl Greeting {
         let ending = match greeted {
             Err(ending) => ending,
             Ok(identity) => {
-                admission.introduced();
+                admission.mark_authenticated();
                 let player = identity.player.as_ref().map(|player| player.id);
-                let place = player.map(|player| sockets.0.registry.place_for_player(player));
+                let place =
+                    player.map(|player| sockets.0.connections.acquire_player_permit(player));
                 if let Some(None) = place {
-                    Ending::Close(CloseCode::TooManyConnections)
+                    DisconnectCause::Close(CloseCode::TooManyConnections)
                 } else {
                     Connection::new(sockets.clone(), *id, *codec, identity)
                         .run(inbound, outbound)
@@ -95,44 +96,46 @@ impl Greeting {
                 }
             }
         };
-        let cause = ending.cause();
+        let cause = ending.as_str();
         let (code, bye) = match ending {
-            Ending::Close(code) => (code, None),
-            Ending::Drained(bye) => (CloseCode::Draining, Some(bye)),
-            Ending::Gone => (CloseCode::Normal, None),
+            DisconnectCause::Close(code) => (code, None),
+            DisconnectCause::Drained(bye) => (CloseCode::Draining, Some(bye)),
+            DisconnectCause::ClientGone => (CloseCode::Normal, None),
         };
         metrics().closes.increment(cause);
         debug!(cause, "the connection ends");
-        outbound.truncate();
+        outbound.drop_unsent();
         bye.into_iter().for_each(|bye| outbound.push(bye));
-        farewell(inbound, outbound, code).await;
+        close_connection(inbound, outbound, code).await;
     }
 
-    async fn hello(&mut self) -> Result<Identity, Ending> {
+    async fn receive_hello(&mut self) -> Result<Identity, DisconnectCause> {
         loop {
             let received = self.inbound.next().await;
             let frame = match received {
-                Received::Message(frame) => frame,
-                Received::Ping(payload) => {
+                InboundItem::Message(frame) => frame,
+                InboundItem::Ping(payload) => {
                     self.send(frame::pong(&payload)).await?;
                     continue;
                 }
-                Received::Pong => continue,
-                Received::Excess(excess, wait) => {
-                    self.send(excess_frame(self.codec, excess, wait)).await?;
+                InboundItem::Pong => continue,
+                InboundItem::RateExceeded(excess, wait) => {
+                    self.send(excess_error_frame(self.codec, excess, wait))
+                        .await?;
                     continue;
                 }
-                Received::Fault(code) => return Err(Ending::Close(code)),
-                Received::Gone => return Err(Ending::Gone),
+                InboundItem::Violation(code) => return Err(DisconnectCause::Close(code)),
+                InboundItem::ClientGone => return Err(DisconnectCause::ClientGone),
             };
             match decode(self.codec, &frame) {
                 Ok(ClientMessage::Hello { token, client }) => {
                     debug!(client, "hello");
-                    let verified = self.sockets.identify(&token).await;
-                    return verified.map_err(|error| Ending::Close(close_code(&error)));
+                    let verified = self.sockets.authenticate(&token).await;
+                    return verified
+                        .map_err(|error| DisconnectCause::Close(close_code_for(&error)));
                 }
                 Err(DecodeError::Undecodable(_)) => {
-                    return Err(Ending::Close(CloseCode::BadMessage));
+                    return Err(DisconnectCause::Close(CloseCode::BadMessage));
                 }
                 Err(DecodeError::Invalid(invalid)) if invalid.re == "hello" => {
                     let error = Error::Refused(Refusal::Invalid(invalid.fields));
@@ -146,16 +149,19 @@ impl Greeting {
                     .await?;
                 }
                 Ok(_) | Err(DecodeError::Invalid(_)) => {
-                    return Err(Ending::Close(CloseCode::Unauthenticated));
+                    return Err(DisconnectCause::Close(CloseCode::Unauthenticated));
                 }
             }
         }
     }
 
-    async fn send(&mut self, frame: Bytes) -> Result<(), Ending> {
+    async fn send(&mut self, frame: Bytes) -> Result<(), DisconnectCause> {
         self.outbound.push(frame);
         while !self.outbound.is_empty() {
-            self.outbound.write().await.map_err(|_| Ending::Gone)?;
+            self.outbound
+                .write()
+                .await
+                .map_err(|_| DisconnectCause::ClientGone)?;
         }
         Ok(())
     }
@@ -163,7 +169,7 @@ impl Greeting {
 
 /// Ends a connection: what has begun to go out is finished, the Close frame follows, and what still comes in is read
 /// and dropped for a while.
-async fn farewell(inbound: &mut Inbound, outbound: &mut Outbound, code: CloseCode) {
+async fn close_connection(inbound: &mut Inbound, outbound: &mut Outbound, code: CloseCode) {
     outbound.push(frame::close(code));
     let goodbye = async {
         if outbound.finish().await.is_ok() {
@@ -171,7 +177,7 @@ async fn farewell(inbound: &mut Inbound, outbound: &mut Outbound, code: CloseCod
         }
     };
     // Whoever does not take it within the time is dropped.
-    let _ = timeout(LINGER, goodbye).await;
+    let _ = timeout(CLOSE_LINGER_TIMEOUT, goodbye).await;
 }
 
 #[cfg(test)]
@@ -186,7 +192,7 @@ mod tests {
             std::mem::size_of::<F>()
         }
         let task =
-            size(|greeting: Greeting, identity, admission| greeting.run(identity, admission));
+            size(|greeting: Handshake, identity, admission| greeting.run(identity, admission));
         assert!(task < 4_096, "{task} bytes");
     }
 }

@@ -9,31 +9,31 @@ use crate::limits::rate_limiter::Limiter;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// The longest wait for a turn.
-const PATIENCE: Duration = SECOND;
+const WAIT_MAX: Duration = SECOND;
 /// One address takes no more than such a part of all turns.
-const ADDRESS_SHARE: u32 = 5;
+const ADDRESS_SHARE_DIVISOR: u32 = 5;
 
-pub(super) struct Turns {
-    all: Limiter<()>,
-    of_address: Limiter<IpAddr>,
+pub(super) struct HandshakeLimiter {
+    total: Limiter<()>,
+    per_address: Limiter<IpAddr>,
 }
 
-impl Turns {
+impl HandshakeLimiter {
     /// So many a second.
     pub(super) fn new(per_second: u32) -> Self {
         Self {
-            all: Limiter::new(per_second, SECOND),
-            of_address: Limiter::new(per_second.div_ceil(ADDRESS_SHARE), SECOND),
+            total: Limiter::new(per_second, SECOND),
+            per_address: Limiter::new(per_second.div_ceil(ADDRESS_SHARE_DIVISOR), SECOND),
         }
     }
 
     /// How long this one waits for its turn.
-    pub(super) fn take(&self, address: IpAddr) -> Result<Duration, Exceeded> {
-        let own = self.of_address.reserve(&address, PATIENCE)?;
+    pub(super) fn reserve(&self, address: IpAddr) -> Result<Duration, Exceeded> {
+        let own = self.per_address.reserve(&address, WAIT_MAX)?;
         let all = self
-            .all
-            .reserve(&(), PATIENCE)
-            .inspect_err(|_| self.of_address.refund(&address))?;
+            .total
+            .reserve(&(), WAIT_MAX)
+            .inspect_err(|_| self.per_address.refund(&address))?;
         Ok(own.max(all))
     }
 }
@@ -48,8 +48,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_address_waits_and_is_refused_before_others_notice() {
-        let turns = Turns::new(100);
-        let mut waits: Vec<_> = std::iter::from_fn(|| turns.take(address(1)).ok()).collect();
+        let turns = HandshakeLimiter::new(100);
+        let mut waits: Vec<_> = std::iter::from_fn(|| turns.reserve(address(1)).ok()).collect();
         assert_eq!(
             waits.len(),
             40,
@@ -59,19 +59,19 @@ mod tests {
             waits.is_sorted() && waits[19].is_zero() && !waits[20].is_zero(),
             "{waits:?}"
         );
-        assert_eq!(turns.take(address(2)), Ok(Duration::ZERO));
+        assert_eq!(turns.reserve(address(2)), Ok(Duration::ZERO));
         for last in 3..20 {
-            waits.extend(std::iter::from_fn(|| turns.take(address(last)).ok()));
+            waits.extend(std::iter::from_fn(|| turns.reserve(address(last)).ok()));
         }
         assert_eq!(waits.len() + 1, 200);
         assert!(
             turns
-                .take(address(99))
-                .is_err_and(|exceeded| exceeded.retry_after > PATIENCE)
+                .reserve(address(99))
+                .is_err_and(|exceeded| exceeded.retry_after > WAIT_MAX)
         );
         tokio::time::advance(SECOND * 3).await;
         assert_eq!(
-            turns.take(address(99)),
+            turns.reserve(address(99)),
             Ok(Duration::ZERO),
             "a refusal is not held against it"
         );

@@ -19,17 +19,17 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 
-use super::meter::{Allowance, Excess, Meter, Verdict};
+use super::meter::{ExcessKind, ReadDecision, ReceiveMeter, ReceiveRates};
 use crate::net::listener::Stream;
 
 /// What an idle connection keeps for reading; tungstenite's default is 128 KiB.
-const READ_BUFFER: usize = 1_024;
+const READ_BUFFER_BYTES: usize = 1_024;
 
 /// What is read at most of a client that was told to go.
-const DISCARDED_MAX: usize = 256 * 1_024;
+const DISCARDED_BYTES_MAX: usize = 256 * 1_024;
 
 /// What came in.
-pub(super) enum Received {
+pub(super) enum InboundItem {
     /// A message in the connection's codec.
     Message(Bytes),
     /// To be answered with the same payload.
@@ -37,15 +37,15 @@ pub(super) enum Received {
     /// A sign of life, and no more.
     Pong,
     /// More than the client may send: nothing is read for so long.
-    Excess(Excess, Duration),
+    RateExceeded(ExcessKind, Duration),
     /// The connection must end with this code.
-    Fault(CloseCode),
+    Violation(CloseCode),
     /// The client says goodbye, or is gone without a word.
-    Gone,
+    ClientGone,
 }
 
 pub(super) struct Inbound {
-    socket: WebSocketStream<ReadSide>,
+    socket: WebSocketStream<MeteredReader>,
     codec: Codec,
 }
 
@@ -56,20 +56,20 @@ impl Inbound {
         first: Bytes,
         codec: Codec,
         message_bytes: usize,
-        allowance: Allowance,
+        allowance: ReceiveRates,
     ) -> Self {
         let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
+            .read_buffer_size(READ_BUFFER_BYTES)
             .write_buffer_size(0)
-            .max_write_buffer_size(READ_BUFFER)
+            .max_write_buffer_size(READ_BUFFER_BYTES)
             .max_message_size(Some(message_bytes))
             .max_frame_size(Some(message_bytes));
-        let mut meter = Meter::new(allowance);
+        let mut meter = ReceiveMeter::new(allowance);
         let verdict = meter.count(&first, Instant::now());
-        let side = ReadSide {
+        let side = MeteredReader {
             half,
             meter,
-            pause: Pause::after(verdict),
+            pause: ReadPause::from_decision(verdict),
         };
         let socket =
             WebSocketStream::from_partially_read(side, first.to_vec(), Role::Server, Some(config))
@@ -78,43 +78,43 @@ impl Inbound {
     }
 
     /// The next thing that comes in. May be dropped at any time without losing anything.
-    pub(super) async fn next(&mut self) -> Received {
+    pub(super) async fn next(&mut self) -> InboundItem {
         let next = poll_fn(|cx| match self.socket.poll_next_unpin(cx) {
             Poll::Ready(next) => Poll::Ready(Ok(next)),
             Poll::Pending => self
                 .socket
                 .get_mut()
                 .pause
-                .untold()
+                .take_unreported()
                 .map_or(Poll::Pending, |excess| Poll::Ready(Err(excess))),
         });
         let next = match next.await {
             Ok(next) => next,
-            Err((excess, wait)) => return Received::Excess(excess, wait),
+            Err((excess, wait)) => return InboundItem::RateExceeded(excess, wait),
         };
         match (next, self.codec) {
-            (Some(Ok(Message::Text(text))), Codec::Json) => Received::Message(text.into()),
-            (Some(Ok(Message::Binary(bytes))), Codec::MessagePack) => Received::Message(bytes),
+            (Some(Ok(Message::Text(text))), Codec::Json) => InboundItem::Message(text.into()),
+            (Some(Ok(Message::Binary(bytes))), Codec::MessagePack) => InboundItem::Message(bytes),
             (Some(Ok(Message::Text(_) | Message::Binary(_) | Message::Frame(_))), _) => {
-                Received::Fault(CloseCode::BadMessage)
+                InboundItem::Violation(CloseCode::BadMessage)
             }
-            (Some(Ok(Message::Ping(payload))), _) => Received::Ping(payload),
-            (Some(Ok(Message::Pong(_))), _) => Received::Pong,
-            (Some(Ok(Message::Close(_))) | None, _) => Received::Gone,
-            (Some(Err(error)), _) => fault(&error),
+            (Some(Ok(Message::Ping(payload))), _) => InboundItem::Ping(payload),
+            (Some(Ok(Message::Pong(_))), _) => InboundItem::Pong,
+            (Some(Ok(Message::Close(_))) | None, _) => InboundItem::ClientGone,
+            (Some(Err(error)), _) => classify_error(&error),
         }
     }
 
     /// How many bytes have come in so far.
-    pub(super) fn received(&self) -> u64 {
-        self.socket.get_ref().meter.received
+    pub(super) fn bytes_received(&self) -> u64 {
+        self.socket.get_ref().meter.bytes_received
     }
 
     /// Reads and drops what the client had under way, until it is gone. One that goes on and on is not read any more, and
     /// waited for as long as the caller likes.
     pub(super) async fn discard(&mut self) {
         let mut sink = vec![0; 2_048]; // not an array, which would be part of every connection's task
-        let mut left = DISCARDED_MAX;
+        let mut left = DISCARDED_BYTES_MAX;
         while left > 0 {
             match self.socket.get_mut().half.read(&mut sink).await {
                 Ok(count @ 1..) => left = left.saturating_sub(count),
@@ -125,67 +125,70 @@ impl Inbound {
     }
 }
 
-fn fault(error: &Error) -> Received {
+fn classify_error(error: &Error) -> InboundItem {
     match error {
         Error::Capacity(CapacityError::MessageTooLong { .. }) => {
-            Received::Fault(CloseCode::MessageTooBig)
+            InboundItem::Violation(CloseCode::MessageTooBig)
         }
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Received::Gone,
-        Error::Protocol(_) | Error::Capacity(_) => Received::Fault(CloseCode::ProtocolError),
-        Error::Utf8(_) => Received::Fault(CloseCode::InvalidPayload),
-        Error::Io(error) if is_flood(error) => Received::Fault(CloseCode::RateLimited),
-        _ => Received::Gone,
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => InboundItem::ClientGone,
+        Error::Protocol(_) | Error::Capacity(_) => InboundItem::Violation(CloseCode::ProtocolError),
+        Error::Utf8(_) => InboundItem::Violation(CloseCode::InvalidPayload),
+        Error::Io(error) if is_flood(error) => InboundItem::Violation(CloseCode::RateLimited),
+        _ => InboundItem::ClientGone,
     }
 }
 
 /// Meters what is read; drops what is written.
-struct ReadSide {
+struct MeteredReader {
     half: ReadHalf<Stream>,
-    meter: Meter,
-    pause: Pause,
+    meter: ReceiveMeter,
+    pause: ReadPause,
 }
 
 /// Why and how long the client is not read.
 #[derive(Default)]
-enum Pause {
+enum ReadPause {
     #[default]
     None,
     Until {
         sleep: Pin<Box<Sleep>>,
         /// What the client has to be told.
-        untold: Option<(Excess, Duration)>,
+        unreported: Option<(ExcessKind, Duration)>,
     },
     /// For good.
     Flood,
 }
 
-impl Pause {
-    fn after(verdict: Verdict) -> Pause {
+impl ReadPause {
+    fn from_decision(verdict: ReadDecision) -> ReadPause {
         match verdict {
-            Verdict::Read => Pause::None,
-            Verdict::Pause(excess, wait) => Pause::Until {
+            ReadDecision::Read => ReadPause::None,
+            ReadDecision::Pause(excess, wait) => ReadPause::Until {
                 sleep: Box::pin(sleep(wait)),
-                untold: Some((excess, wait)),
+                unreported: Some((excess, wait)),
             },
-            Verdict::Flood => Pause::Flood,
+            ReadDecision::Flood => ReadPause::Flood,
         }
     }
 
-    fn untold(&mut self) -> Option<(Excess, Duration)> {
-        if let Pause::Until { untold, .. } = self {
+    fn take_unreported(&mut self) -> Option<(ExcessKind, Duration)> {
+        if let ReadPause::Until {
+            unreported: untold, ..
+        } = self
+        {
             untold.take()
         } else {
             None
         }
     }
 
-    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Pause::None => Poll::Ready(Ok(())),
-            Pause::Flood => Poll::Ready(Err(io::Error::other(Flood))),
-            Pause::Until { sleep, .. } => {
+            ReadPause::None => Poll::Ready(Ok(())),
+            ReadPause::Flood => Poll::Ready(Err(io::Error::other(FloodError))),
+            ReadPause::Until { sleep, .. } => {
                 ready!(sleep.as_mut().poll(cx));
-                *self = Pause::None;
+                *self = ReadPause::None;
                 Poll::Ready(Ok(()))
             }
         }
@@ -195,28 +198,30 @@ impl Pause {
 /// The client never stops.
 #[derive(Debug, thiserror::Error)]
 #[error("a flood")]
-struct Flood;
+struct FloodError;
 
 fn is_flood(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<Flood>())
+    error
+        .get_ref()
+        .is_some_and(|inner| inner.is::<FloodError>())
 }
 
-impl AsyncRead for ReadSide {
+impl AsyncRead for MeteredReader {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        ready!(self.pause.poll_over(cx))?;
+        ready!(self.pause.poll_elapsed(cx))?;
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.half).poll_read(cx, buffer))?;
         let verdict = self.meter.count(&buffer.filled()[before..], Instant::now());
-        self.pause = Pause::after(verdict);
+        self.pause = ReadPause::from_decision(verdict);
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for ReadSide {
+impl AsyncWrite for MeteredReader {
     fn poll_write(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,

@@ -11,23 +11,23 @@ use tokio::time::Instant;
 use crate::limits::rate::Rate;
 
 /// Allowances are what this time gives: a burst may be as long.
-const BURST: Duration = Duration::from_secs(2);
+const BURST_DURATION: Duration = Duration::from_secs(2);
 /// How long a client is not read that has used up an allowance, so that a fair share of it is back by then.
-const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE_MIN: Duration = Duration::from_millis(500);
 /// Pauses, without an allowance ever being full again between them, before the connection is closed.
-const PAUSES: u32 = 6;
+const CONSECUTIVE_PAUSES_MAX: u32 = 6;
 
 /// What there may be of it, on one connection.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Allowance {
+pub(super) struct ReceiveRates {
     frames: Rate,
     bytes: Rate,
 }
 
-impl Allowance {
+impl ReceiveRates {
     /// So many a second, sustained.
     pub(super) fn new(frames: u32, bytes: u32) -> Self {
-        let rate = |count: u32| Rate::new(count.saturating_mul(2), BURST);
+        let rate = |count: u32| Rate::new(count.saturating_mul(2), BURST_DURATION);
         Self {
             frames: rate(frames),
             bytes: rate(bytes),
@@ -37,12 +37,12 @@ impl Allowance {
 
 /// What there was too much of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Excess {
+pub(super) enum ExcessKind {
     Frames,
     Bytes,
 }
 
-impl Excess {
+impl ExcessKind {
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Frames => "frames",
@@ -53,130 +53,134 @@ impl Excess {
 
 /// What is to be done about what came in.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum ReadDecision {
     Read,
     /// Nothing is read until then.
-    Pause(Excess, Duration),
+    Pause(ExcessKind, Duration),
     /// It never stops.
     Flood,
 }
 
 /// One connection's count.
-pub(super) struct Meter {
-    allowance: Allowance,
+pub(super) struct ReceiveMeter {
+    rates: ReceiveRates,
     frames_full_at: Instant,
     bytes_full_at: Instant,
-    pauses: u32,
-    scanner: Scanner,
+    consecutive_pauses: u32,
+    scanner: FrameScanner,
     /// Bytes so far.
-    pub(super) received: u64,
+    pub(super) bytes_received: u64,
 }
 
-impl Meter {
-    pub(super) fn new(allowance: Allowance) -> Self {
+impl ReceiveMeter {
+    pub(super) fn new(rates: ReceiveRates) -> Self {
         let now = Instant::now();
-        let scanner = Scanner::default();
+        let scanner = FrameScanner::default();
         Self {
-            allowance,
+            rates,
             frames_full_at: now,
             bytes_full_at: now,
-            pauses: 0,
+            consecutive_pauses: 0,
             scanner,
-            received: 0,
+            bytes_received: 0,
         }
     }
 
     /// Counts what was read at `now`.
-    pub(super) fn count(&mut self, bytes: &[u8], now: Instant) -> Verdict {
+    pub(super) fn count(&mut self, bytes: &[u8], now: Instant) -> ReadDecision {
         if self.frames_full_at.max(self.bytes_full_at) <= now {
-            self.pauses = 0;
+            self.consecutive_pauses = 0;
         }
-        self.received += bytes.len() as u64;
-        let Allowance {
+        self.bytes_received += bytes.len() as u64;
+        let ReceiveRates {
             frames,
             bytes: rate,
-        } = self.allowance;
-        self.frames_full_at = frames.spend(self.frames_full_at, now, self.scanner.frames(bytes));
+        } = self.rates;
+        self.frames_full_at =
+            frames.spend(self.frames_full_at, now, self.scanner.count_frames(bytes));
         let count = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         self.bytes_full_at = rate.spend(self.bytes_full_at, now, count);
         let excess = [
-            (Excess::Frames, frames.beyond(self.frames_full_at, now)),
-            (Excess::Bytes, rate.beyond(self.bytes_full_at, now)),
+            (ExcessKind::Frames, frames.beyond(self.frames_full_at, now)),
+            (ExcessKind::Bytes, rate.beyond(self.bytes_full_at, now)),
         ];
         let Some((what, beyond)) = excess.into_iter().max_by_key(|(_, beyond)| *beyond) else {
-            return Verdict::Read;
+            return ReadDecision::Read;
         };
         if beyond.is_zero() {
-            return Verdict::Read;
+            return ReadDecision::Read;
         }
-        self.pauses += 1;
-        if self.pauses > PAUSES {
-            Verdict::Flood
+        self.consecutive_pauses += 1;
+        if self.consecutive_pauses > CONSECUTIVE_PAUSES_MAX {
+            ReadDecision::Flood
         } else {
-            Verdict::Pause(what, beyond + PAUSE)
+            ReadDecision::Pause(what, beyond + PAUSE_MIN)
         }
     }
 }
 
 /// Finds where frames begin (RFC 6455 section 5.2). What is wrong with them is for others to say.
 #[derive(Default)]
-struct Scanner {
+struct FrameScanner {
     /// How many bytes of a frame's head there are so far, and of how many.
-    head: u8,
-    head_length: u8,
+    header_bytes_read: u8,
+    header_bytes: u8,
     /// Where the extended length ends in it, and the mask begins.
     length_end: u8,
     /// The length as far as it is read, then the payload that has not come yet.
-    payload: u64,
+    payload_bytes: u64,
 }
 
 /// The bytes before the extended length.
-const FIXED: u8 = 2;
-const MASK: u8 = 4;
+const FIXED_HEADER_BYTES: u8 = 2;
+const MASK_BYTES: u8 = 4;
 
-impl Scanner {
+impl FrameScanner {
     /// How many frames begin in the next bytes.
-    fn frames(&mut self, mut bytes: &[u8]) -> u32 {
+    fn count_frames(&mut self, mut bytes: &[u8]) -> u32 {
         let mut begun = 0;
         while let Some((&byte, rest)) = bytes.split_first() {
-            if self.head == self.head_length && self.payload > 0 {
+            if self.header_bytes_read == self.header_bytes && self.payload_bytes > 0 {
                 let skipped = bytes
                     .len()
-                    .min(usize::try_from(self.payload).unwrap_or(usize::MAX));
-                self.payload -= skipped as u64;
+                    .min(usize::try_from(self.payload_bytes).unwrap_or(usize::MAX));
+                self.payload_bytes -= skipped as u64;
                 bytes = &bytes[skipped..];
                 continue;
             }
-            if self.head == self.head_length {
+            if self.header_bytes_read == self.header_bytes {
                 *self = Self {
-                    head_length: FIXED,
+                    header_bytes: FIXED_HEADER_BYTES,
                     ..Self::default()
                 };
                 begun += 1;
             }
-            self.take(byte);
+            self.read_header_byte(byte);
             bytes = rest;
         }
         begun
     }
 
     /// One byte of a head.
-    fn take(&mut self, byte: u8) {
-        let (position, mask) = (self.head, if byte & 0x80 == 0 { 0 } else { MASK });
-        self.head += 1;
+    fn read_header_byte(&mut self, byte: u8) {
+        let (position, mask) = (
+            self.header_bytes_read,
+            if byte & 0x80 == 0 { 0 } else { MASK_BYTES },
+        );
+        self.header_bytes_read += 1;
         if position == 1 {
             let extended = match byte & 0x7f {
                 126 => 2,
                 127 => 8,
                 length => {
-                    self.payload = u64::from(length);
+                    self.payload_bytes = u64::from(length);
                     0
                 }
             };
-            self.head_length = FIXED + extended + mask;
-            self.length_end = FIXED + extended;
+            self.header_bytes = FIXED_HEADER_BYTES + extended + mask;
+            self.length_end = FIXED_HEADER_BYTES + extended;
         } else if position > 1 && position < self.length_end {
-            self.payload = self.payload << 8 | u64::from(byte);
+            self.payload_bytes = self.payload_bytes << 8 | u64::from(byte);
         }
     }
 }
@@ -206,41 +210,44 @@ mod tests {
             .map(frame)
             .concat();
         for size in [1, 2, 3, 7, 1024, stream.len()] {
-            let mut scanner = Scanner::default();
-            let found: u32 = stream.chunks(size).map(|chunk| scanner.frames(chunk)).sum();
+            let mut scanner = FrameScanner::default();
+            let found: u32 = stream
+                .chunks(size)
+                .map(|chunk| scanner.count_frames(chunk))
+                .sum();
             assert_eq!(found, 9, "in pieces of {size}");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_honest_burst_passes_and_an_endless_one_is_a_flood() {
-        let mut meter = Meter::new(Allowance::new(100, 1_000_000));
+        let mut meter = ReceiveMeter::new(ReceiveRates::new(100, 1_000_000));
         let empty = frame(0);
         for _ in 0..200 {
-            assert_eq!(meter.count(&empty, Instant::now()), Verdict::Read);
+            assert_eq!(meter.count(&empty, Instant::now()), ReadDecision::Read);
         }
-        for _ in 0..PAUSES {
-            let Verdict::Pause(Excess::Frames, wait) =
+        for _ in 0..CONSECUTIVE_PAUSES_MAX {
+            let ReadDecision::Pause(ExcessKind::Frames, wait) =
                 meter.count(&empty.repeat(170), Instant::now())
             else {
                 panic!("beyond the allowance")
             };
-            assert!(wait > PAUSE, "{wait:?}");
+            assert!(wait > PAUSE_MIN, "{wait:?}");
             advance(wait).await;
         }
         assert_eq!(
             meter.count(&empty.repeat(170), Instant::now()),
-            Verdict::Flood
+            ReadDecision::Flood
         );
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_pauses_now_and_then_is_never_a_flood() {
-        let mut meter = Meter::new(Allowance::new(100, 1_000_000));
+        let mut meter = ReceiveMeter::new(ReceiveRates::new(100, 1_000_000));
         for _ in 0..100 {
             let verdict = meter.count(&frame(0).repeat(250), Instant::now());
             assert!(
-                matches!(verdict, Verdict::Pause(Excess::Frames, _)),
+                matches!(verdict, ReadDecision::Pause(ExcessKind::Frames, _)),
                 "{verdict:?}"
             );
             advance(SECOND * 3).await;
@@ -249,16 +256,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn bytes_count_though_they_are_one_frame() {
-        let mut meter = Meter::new(Allowance::new(100, 1_000));
+        let mut meter = ReceiveMeter::new(ReceiveRates::new(100, 1_000));
         assert_eq!(
             meter.count(&frame(1_990)[..1_990], Instant::now()),
-            Verdict::Read
+            ReadDecision::Read
         );
         let verdict = meter.count(&[0; 100], Instant::now());
         assert!(
-            matches!(verdict, Verdict::Pause(Excess::Bytes, _)),
+            matches!(verdict, ReadDecision::Pause(ExcessKind::Bytes, _)),
             "{verdict:?}"
         );
-        assert_eq!(meter.received, 2_090);
+        assert_eq!(meter.bytes_received, 2_090);
     }
 }

@@ -5,31 +5,31 @@ use std::io::{self, IoSlice};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncWriteExt, WriteHalf};
 
-use super::send_queue::Queue;
+use super::send_queue::SendQueue;
 use crate::net::listener::Stream;
 use crate::telemetry::metrics;
 
 /// Frames in one write at most.
-const SLICES: usize = 32;
+const SLICES_MAX: usize = 32;
 
 pub(super) struct Outbound {
     half: WriteHalf<Stream>,
-    queue: Queue,
+    queue: SendQueue,
     /// Whether the first frame has begun to go out, so that nothing may go before it.
-    begun: bool,
+    is_front_started: bool,
 }
 
 impl Outbound {
     pub(super) fn new(half: WriteHalf<Stream>) -> Self {
         Self {
             half,
-            queue: Queue::new(),
-            begun: false,
+            queue: SendQueue::new(),
+            is_front_started: false,
         }
     }
 
     /// What waits to be written.
-    pub(super) const fn queue(&mut self) -> &mut Queue {
+    pub(super) const fn queue(&mut self) -> &mut SendQueue {
         &mut self.queue
     }
 
@@ -43,13 +43,13 @@ impl Outbound {
     }
 
     /// Drops every frame that has not begun to go out.
-    pub(super) fn truncate(&mut self) {
-        self.queue.truncate(usize::from(self.begun));
+    pub(super) fn drop_unsent(&mut self) {
+        self.queue.truncate(usize::from(self.is_front_started));
     }
 
     /// One write of as much as the socket takes. May be dropped at any time: it has then written nothing.
     pub(super) async fn write(&mut self) -> io::Result<()> {
-        let mut slices = [IoSlice::new(&[]); SLICES];
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let frames = self
             .queue
             .iter()
@@ -73,16 +73,16 @@ impl Outbound {
         while let Some(frame) = self.queue.front_mut() {
             if left < frame.len() {
                 frame.advance(left);
-                self.begun |= left > 0;
+                self.is_front_started |= left > 0;
                 break;
             }
             left -= frame.len();
             self.queue.pop_front();
-            self.begun = false;
+            self.is_front_started = false;
             whole += 1;
         }
         metrics().deliveries.increment(whole);
-        self.queue.progressed();
+        self.queue.record_progress();
     }
 
     /// Writes everything and says that no more comes.

@@ -8,53 +8,58 @@ use raidhall_protocol::{Event, Seq};
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::fanout::outbox::Ticket;
+use crate::fanout::outbox::WatchId;
 use crate::store::Store;
 
 /// Events read from the store at once.
-const PAGE: u32 = 128;
-const PATIENCE: Duration = Duration::from_secs(5);
+const PAGE_EVENTS_MAX: u32 = 128;
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub(super) struct Pages {
+pub(super) struct ReplayReader {
     store: Arc<dyn Store>,
-    reading: Option<(Ticket, BoxFuture<'static, Vec<Event>>)>,
+    pending_page: Option<(WatchId, BoxFuture<'static, Vec<Event>>)>,
 }
 
-impl Pages {
+impl ReplayReader {
     pub(super) fn new(store: &Arc<dyn Store>) -> Self {
         Self {
             store: Arc::clone(store),
-            reading: None,
+            pending_page: None,
         }
     }
 
     /// Reads the events after a seq for a watch. While another page is being read, the watch will ask again.
-    pub(super) fn read(&mut self, ticket: Ticket, after: Seq) {
-        if self.reading.is_none() {
-            self.reading = Some((
+    pub(super) fn start_read(&mut self, ticket: WatchId, after: Seq) {
+        if self.pending_page.is_none() {
+            self.pending_page = Some((
                 ticket,
-                Box::pin(read(Arc::clone(&self.store), ticket, after)),
+                Box::pin(read_page(Arc::clone(&self.store), ticket, after)),
             ));
         }
     }
 
     pub(super) const fn is_reading(&self) -> bool {
-        self.reading.is_some()
+        self.pending_page.is_some()
     }
 
     /// The page that is being read; none of its events if it cannot be had.
-    pub(super) async fn next(&mut self) -> (Ticket, Vec<Event>) {
-        let Some((ticket, page)) = &mut self.reading else {
+    pub(super) async fn next_page(&mut self) -> (WatchId, Vec<Event>) {
+        let Some((ticket, page)) = &mut self.pending_page else {
             return std::future::pending().await;
         };
         let read = (*ticket, page.await);
-        self.reading = None;
+        self.pending_page = None;
         read
     }
 }
 
-async fn read(store: Arc<dyn Store>, ticket: Ticket, after: Seq) -> Vec<Event> {
-    match timeout(PATIENCE, store.events(ticket.raid, after, PAGE)).await {
+async fn read_page(store: Arc<dyn Store>, ticket: WatchId, after: Seq) -> Vec<Event> {
+    match timeout(
+        READ_TIMEOUT,
+        store.events(ticket.raid, after, PAGE_EVENTS_MAX),
+    )
+    .await
+    {
         Ok(Ok(events)) => return events,
         Ok(Err(error)) => {
             warn!(raid = %ticket.raid, ?error, "a replay could not be read");

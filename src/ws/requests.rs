@@ -12,27 +12,27 @@ use serde_json::Value;
 use tracing::warn;
 
 use super::connection::Connection;
-use super::meter::Excess;
-use super::subscriber::Ending;
+use super::meter::ExcessKind;
+use super::subscriber::DisconnectCause;
 use crate::auth::{Identity, Scope};
 use crate::error::Error;
-use crate::fanout::frame::{self, Form};
-use crate::fanout::outbox::{Answer, Outbox};
+use crate::fanout::frame::{self, Encoding};
+use crate::fanout::outbox::{Outbox, OutboxReply};
 use crate::raid::{self, Refusal};
 use crate::session::{Ack, Reply};
 use crate::store::{self, NewAuditEntry, OpHash};
 use crate::telemetry::metrics;
 
 /// What came of an errand.
-pub(super) enum Done {
+pub(super) enum CompletedRequest {
     /// A token that renews the connection's was looked at.
-    LookedAt(Result<Identity, Error>),
+    TokenChecked(Result<Identity, Error>),
     /// A backend's command is on record, unless that failed.
-    Recorded(Wanted, store::Result<()>),
+    AuditRecorded(ServiceCommand, store::Result<()>),
 }
 
 /// A backend's command.
-pub(super) struct Wanted {
+pub(super) struct ServiceCommand {
     id: u64,
     raid: RaidId,
     op: Option<OpHash>,
@@ -41,7 +41,7 @@ pub(super) struct Wanted {
 
 /// An error in answer to a message.
 pub(super) fn error_frame(
-    form: impl Into<Form>,
+    form: impl Into<Encoding>,
     re: &str,
     id: Option<u64>,
     raid: Option<RaidId>,
@@ -53,65 +53,69 @@ pub(super) fn error_frame(
         raid,
         error: error.body(),
     };
-    frame::message(form, &message)
+    frame::encode(form, &message)
 }
 
 /// The error for what was too much below the level of messages.
-pub(super) fn excess_frame(form: impl Into<Form>, excess: Excess, wait: Duration) -> Bytes {
+pub(super) fn excess_error_frame(
+    form: impl Into<Encoding>,
+    excess: ExcessKind,
+    wait: Duration,
+) -> Bytes {
     metrics().excess.increment(excess.as_str());
     error_frame(form, excess.as_str(), None, None, &Error::RateLimited(wait))
 }
 
-fn invalid(field: &str, message: impl Into<String>) -> Error {
+fn invalid_field_error(field: &str, message: impl Into<String>) -> Error {
     Error::Refused(Refusal::Invalid(vec![FieldFault::new(field, message)]))
 }
 
 impl Connection {
     /// Carries out one message.
-    pub(super) fn request(&mut self, message: ClientMessage) -> Result<(), Ending> {
+    pub(super) fn handle_message(&mut self, message: ClientMessage) -> Result<(), DisconnectCause> {
         match message {
             ClientMessage::Beat => {}
-            ClientMessage::Hello { token, .. } => self.renew(token),
+            ClientMessage::Hello { token, .. } => self.renew_token(token),
             ClientMessage::Watch { id, raid, since } => self.watch(id, raid, since),
             ClientMessage::Unwatch { raid, .. } => {
-                self.viewer.watches.remove(raid);
-                self.answer(&ServerMessage::Unwatched {
+                self.subscriber.watches.remove(raid);
+                self.reply(&ServerMessage::Unwatched {
                     raid,
                     reason: UnwatchReason::Asked,
                 });
             }
-            ClientMessage::Do { id, raid, op, cmd } => self.execute(id, raid, op, cmd),
+            ClientMessage::Do { id, raid, op, cmd } => self.execute_command(id, raid, op, cmd),
             ClientMessage::Signal {
                 id,
                 raid,
                 kind,
                 data,
-            } => self.signal(id, raid, &kind, data),
+            } => self.send_signal(id, raid, &kind, data),
         }
         Ok(())
     }
 
     /// A token of our own is looked at on the spot.
-    fn renew(&mut self, token: String) {
+    fn renew_token(&mut self, token: String) {
         let (auth, now) = (
-            &self.viewer.sockets.0.auth,
-            self.viewer.sockets.0.clock.now(),
+            &self.subscriber.service.0.auth,
+            self.subscriber.service.0.clock.now(),
         );
         if let Some(identified) = auth.authenticate_locally(&token, now) {
-            return self.renewed(identified);
+            return self.apply_renewal(identified);
         }
-        let sockets = self.viewer.sockets.clone();
-        self.errand = Some(Box::pin(async move {
-            Done::LookedAt(sockets.identify(&token).await)
+        let sockets = self.subscriber.service.clone();
+        self.pending_request = Some(Box::pin(async move {
+            CompletedRequest::TokenChecked(sockets.authenticate(&token).await)
         }));
     }
 
     /// An errand is done.
-    pub(super) fn after(&mut self, done: Done) {
+    pub(super) fn on_request_completed(&mut self, done: CompletedRequest) {
         match done {
-            Done::LookedAt(token) => self.renewed(token),
-            Done::Recorded(
-                Wanted {
+            CompletedRequest::TokenChecked(token) => self.apply_renewal(token),
+            CompletedRequest::AuditRecorded(
+                ServiceCommand {
                     id,
                     raid,
                     op,
@@ -119,58 +123,62 @@ impl Connection {
                 },
                 Ok(()),
             ) => {
-                self.submit(id, raid, op, raid::RaidCommand::Service { command });
+                self.submit_command(id, raid, op, raid::RaidCommand::Service { command });
             }
-            Done::Recorded(Wanted { id, raid, .. }, Err(error)) => {
+            CompletedRequest::AuditRecorded(ServiceCommand { id, raid, .. }, Err(error)) => {
                 warn!(
                     ?error,
                     "a backend's command could not be recorded, and is not carried out"
                 );
-                self.refuse("do", Some(id), Some(raid), &Error::Unavailable);
+                self.reply_error("do", Some(id), Some(raid), &Error::Unavailable);
             }
         }
     }
 
-    fn renewed(&mut self, token: Result<Identity, Error>) {
+    fn apply_renewal(&mut self, token: Result<Identity, Error>) {
         let refused = match token {
-            Ok(identity) if identity.subject == self.viewer.identity.subject => {
-                self.viewer.renew(identity);
-                let welcome = self.welcome();
-                return self.answer(&welcome);
+            Ok(identity) if identity.subject == self.subscriber.identity.subject => {
+                self.subscriber.replace_identity(identity);
+                let welcome = self.welcome_message();
+                return self.reply(&welcome);
             }
             Ok(_) => Error::Forbidden("This token is another player's"),
             Err(error) => error,
         };
-        self.refuse("hello", None, None, &refused);
+        self.reply_error("hello", None, None, &refused);
     }
 
     fn watch(&mut self, id: Option<u64>, raid: RaidId, since: Option<Seq>) {
-        let max = self.viewer.sockets.0.options.watches;
-        if self.viewer.watches.len() >= max && !self.viewer.watches.contains(raid) {
-            let error = invalid(
+        let max = self.subscriber.service.0.options.watches_max;
+        if self.subscriber.watches.len() >= max && !self.subscriber.watches.contains(raid) {
+            let error = invalid_field_error(
                 "raid",
                 format!("at most {max} raids can be watched at once"),
             );
-            return self.refuse("watch", id, Some(raid), &error);
+            return self.reply_error("watch", id, Some(raid), &error);
         }
-        let ticket = self.viewer.watches.ask(raid, id);
-        let outbox = Arc::clone(&self.viewer.outbox);
-        self.viewer
-            .sockets
-            .0
-            .sessions
-            .watch(outbox, ticket, self.viewer.identity.caller(), since);
+        let ticket = self.subscriber.watches.begin(raid, id);
+        let outbox = Arc::clone(&self.subscriber.outbox);
+        self.subscriber.service.0.sessions.watch(
+            outbox,
+            ticket,
+            self.subscriber.identity.caller(),
+            since,
+        );
     }
 
-    fn execute(&mut self, id: u64, raid: RaidId, op: Option<OpKey>, command: Command) {
-        let op = op.map(|op| OpHash::new(&self.viewer.identity.subject, &op));
-        let command = match (&self.viewer.identity.player, self.viewer.identity.scope) {
+    fn execute_command(&mut self, id: u64, raid: RaidId, op: Option<OpKey>, command: Command) {
+        let op = op.map(|op| OpHash::new(&self.subscriber.identity.subject, &op));
+        let command = match (
+            &self.subscriber.identity.player,
+            self.subscriber.identity.scope,
+        ) {
             (Some(player), Scope::Player) => raid::RaidCommand::Player {
                 by: player.id,
                 command,
             },
             (_, Scope::Service) => {
-                return self.record(Wanted {
+                return self.record_service_command(ServiceCommand {
                     id,
                     raid,
                     op,
@@ -179,57 +187,72 @@ impl Connection {
             }
             _ => {
                 let error = Error::Forbidden("This token may look and no more");
-                return self.refuse("do", Some(id), Some(raid), &error);
+                return self.reply_error("do", Some(id), Some(raid), &error);
             }
         };
-        self.submit(id, raid, op, command);
+        self.submit_command(id, raid, op, command);
     }
 
     /// What a backend does is on record before it takes effect.
-    fn record(&mut self, wanted: Wanted) {
-        let (subject, session) = (&self.viewer.identity.subject, self.session.to_string());
+    fn record_service_command(&mut self, wanted: ServiceCommand) {
+        let (subject, session) = (
+            &self.subscriber.identity.subject,
+            self.connection_uuid.to_string(),
+        );
         let deed = NewAuditEntry::from_command(subject, &session, wanted.raid, &wanted.command);
-        let store = Arc::clone(&self.viewer.sockets.0.store);
-        self.errand = Some(Box::pin(async move {
-            Done::Recorded(wanted, store.record_audit(&deed).await)
+        let store = Arc::clone(&self.subscriber.service.0.store);
+        self.pending_request = Some(Box::pin(async move {
+            CompletedRequest::AuditRecorded(wanted, store.record_audit(&deed).await)
         }));
     }
 
-    fn submit(&mut self, id: u64, raid: RaidId, op: Option<OpHash>, command: raid::RaidCommand) {
-        let outbox = Arc::clone(&self.viewer.outbox);
-        self.viewer.watches.expect_answer();
-        let reply = Reply::new(move |result| answer_do(&outbox, id, raid, result));
-        self.viewer
-            .sockets
+    fn submit_command(
+        &mut self,
+        id: u64,
+        raid: RaidId,
+        op: Option<OpHash>,
+        command: raid::RaidCommand,
+    ) {
+        let outbox = Arc::clone(&self.subscriber.outbox);
+        self.subscriber.watches.expect_reply();
+        let reply = Reply::new(move |result| reply_to_command(&outbox, id, raid, result));
+        self.subscriber
+            .service
             .0
             .sessions
             .submit(raid, command, op, reply);
     }
 
-    fn signal(&mut self, id: Option<u64>, raid: RaidId, kind: &str, data: Value) {
-        let max = self.viewer.sockets.0.options.signal_bytes;
+    fn send_signal(&mut self, id: Option<u64>, raid: RaidId, kind: &str, data: Value) {
+        let max = self.subscriber.service.0.options.signal_bytes_max;
         if Codec::Json.encode(&data).len() > max {
-            let error = invalid("data", format!("must be at most {max} bytes of JSON"));
-            return self.refuse("signal", id, Some(raid), &error);
+            let error = invalid_field_error("data", format!("must be at most {max} bytes of JSON"));
+            return self.reply_error("signal", id, Some(raid), &error);
         }
-        let Some(player) = self.viewer.identity.player.as_ref().map(|player| player.id) else {
-            return self.refuse("signal", id, Some(raid), &Refusal::NotMember.into());
+        let Some(player) = self
+            .subscriber
+            .identity
+            .player
+            .as_ref()
+            .map(|player| player.id)
+        else {
+            return self.reply_error("signal", id, Some(raid), &Refusal::NotMember.into());
         };
-        if let Some(audience) = self.viewer.watches.audience(raid) {
+        if let Some(audience) = self.subscriber.watches.audience(raid) {
             if audience
-                .signal(self.viewer.outbox.id, player, kind, data)
+                .send_signal(self.subscriber.outbox.id, player, kind, data)
                 .is_err()
             {
-                self.refuse("signal", id, Some(raid), &Refusal::NotMember.into());
+                self.reply_error("signal", id, Some(raid), &Refusal::NotMember.into());
             }
             return;
         }
-        let outbox = Arc::clone(&self.viewer.outbox);
-        self.viewer.watches.expect_answer();
+        let outbox = Arc::clone(&self.subscriber.outbox);
+        self.subscriber.watches.expect_reply();
         let reply = Reply::new(move |result| {
-            let refused = |error| error_frame(outbox.form, "signal", id, Some(raid), &error);
-            outbox.answer(match result {
-                Ok(()) => Answer::Silence,
+            let refused = |error| error_frame(outbox.encoding, "signal", id, Some(raid), &error);
+            outbox.push_reply(match result {
+                Ok(()) => OutboxReply::Done,
                 Err(error) => {
                     // Nobody learns by a signal which raids exist.
                     let hidden = error == Error::Refused(Refusal::NotFound);
@@ -238,7 +261,7 @@ impl Connection {
                     } else {
                         error
                     };
-                    Answer::Frame {
+                    OutboxReply::Frame {
                         raid: Some(raid),
                         seq: Seq::ZERO,
                         frame: refused(error),
@@ -246,9 +269,9 @@ impl Connection {
                 }
             });
         });
-        self.viewer.sockets.0.sessions.signal(
+        self.subscriber.service.0.sessions.send_signal(
             raid,
-            self.viewer.outbox.id,
+            self.subscriber.outbox.id,
             player,
             kind.to_owned(),
             data,
@@ -257,16 +280,16 @@ impl Connection {
     }
 
     /// Answers a message with an error.
-    pub(super) fn refuse(
+    pub(super) fn reply_error(
         &mut self,
         re: &str,
         id: Option<u64>,
         raid: Option<RaidId>,
         error: &Error,
     ) {
-        let frame = error_frame(self.viewer.outbox.form, re, id, raid, error);
-        self.viewer.watches.expect_answer();
-        self.viewer.outbox.answer(Answer::Frame {
+        let frame = error_frame(self.subscriber.outbox.encoding, re, id, raid, error);
+        self.subscriber.watches.expect_reply();
+        self.subscriber.outbox.push_reply(OutboxReply::Frame {
             raid,
             seq: Seq::ZERO,
             frame,
@@ -274,10 +297,10 @@ impl Connection {
     }
 
     /// Answers at once, whatever else is still to be answered.
-    fn answer(&mut self, message: &ServerMessage) {
-        let frame = frame::message(self.viewer.outbox.form, message);
-        self.viewer.watches.expect_answer();
-        self.viewer.outbox.answer(Answer::Frame {
+    fn reply(&mut self, message: &ServerMessage) {
+        let frame = frame::encode(self.subscriber.outbox.encoding, message);
+        self.subscriber.watches.expect_reply();
+        self.subscriber.outbox.push_reply(OutboxReply::Frame {
             raid: None,
             seq: Seq::ZERO,
             frame,
@@ -285,12 +308,12 @@ impl Connection {
     }
 }
 
-fn answer_do(outbox: &Outbox, id: u64, raid: RaidId, result: Result<Ack, Error>) {
+fn reply_to_command(outbox: &Outbox, id: u64, raid: RaidId, result: Result<Ack, Error>) {
     let (seq, frame) = match result {
         Ok(Ack { seq, duplicate }) => (
             seq,
-            frame::message(
-                outbox.form,
+            frame::encode(
+                outbox.encoding,
                 &ServerMessage::Ack {
                     id,
                     raid,
@@ -301,10 +324,10 @@ fn answer_do(outbox: &Outbox, id: u64, raid: RaidId, result: Result<Ack, Error>)
         ),
         Err(error) => (
             Seq::ZERO,
-            error_frame(outbox.form, "do", Some(id), Some(raid), &error),
+            error_frame(outbox.encoding, "do", Some(id), Some(raid), &error),
         ),
     };
-    outbox.answer(Answer::Frame {
+    outbox.push_reply(OutboxReply::Frame {
         raid: Some(raid),
         seq,
         frame,

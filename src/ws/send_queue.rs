@@ -6,18 +6,18 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 /// What an empty queue keeps at most.
-const KEPT: usize = 8;
+const IDLE_CAPACITY_MAX: usize = 8;
 
-pub(super) struct Queue {
+pub(super) struct SendQueue {
     frames: VecDeque<Bytes>,
-    progress: Instant,
+    last_progress_at: Instant,
 }
 
-impl Queue {
+impl SendQueue {
     pub(super) fn new() -> Self {
         Self {
             frames: VecDeque::new(),
-            progress: Instant::now(),
+            last_progress_at: Instant::now(),
         }
     }
 
@@ -26,14 +26,14 @@ impl Queue {
     }
 
     /// When the client last took something, or nothing was waiting.
-    pub(super) const fn progress(&self) -> Instant {
-        self.progress
+    pub(super) const fn last_progress_at(&self) -> Instant {
+        self.last_progress_at
     }
 
     /// Adds bytes that belong together at the end.
     pub(super) fn push(&mut self, frame: Bytes) {
         if self.frames.is_empty() {
-            self.progress = Instant::now();
+            self.last_progress_at = Instant::now();
         }
         self.frames.push_back(frame);
     }
@@ -57,9 +57,9 @@ impl Queue {
     }
 
     /// The client has taken something.
-    pub(super) fn progressed(&mut self) {
-        self.progress = Instant::now();
-        if self.frames.is_empty() && self.frames.capacity() > KEPT {
+    pub(super) fn record_progress(&mut self) {
+        self.last_progress_at = Instant::now();
+        if self.frames.is_empty() && self.frames.capacity() > IDLE_CAPACITY_MAX {
             self.frames = VecDeque::new();
         }
     }

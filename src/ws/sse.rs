@@ -21,50 +21,50 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
 use tracing::{Instrument, debug, info_span};
 
-use super::Sockets;
-use super::send_queue::Queue;
-use super::subscriber::{Ending, Viewer};
+use super::ConnectionService;
+use super::send_queue::SendQueue;
+use super::subscriber::{DisconnectCause, Subscriber};
 use crate::auth::{self, Identity};
 use crate::error::Error;
-use crate::fanout::frame::{self, Form};
+use crate::fanout::frame::{self, Encoding};
 use crate::http::{ErrorResponse, Query, RaidPath, parse_seq};
 use crate::net::client_address::ClientAddress;
-use crate::telemetry::{Held, metrics};
+use crate::telemetry::{GaugeGuard, metrics};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Names the history of the database that the ids belong to.
-pub(crate) const LINEAGE: HeaderName = HeaderName::from_static("raidhall-lineage");
+pub(crate) const RAIDHALL_LINEAGE: HeaderName = HeaderName::from_static("raidhall-lineage");
 /// Tells nginx and its like to pass events on as they come.
-const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// How long a client may take to take the last word.
-const LINGER: Duration = Duration::from_secs(1);
+const FINAL_FRAME_TIMEOUT: Duration = Duration::from_secs(1);
 
-pub(super) async fn stream(
-    State(sockets): State<Sockets>,
+pub(super) async fn open_event_stream(
+    State(sockets): State<ConnectionService>,
     address: Option<Extension<ClientAddress>>,
     RaidPath(raid): RaidPath,
     headers: HeaderMap,
     query: Query,
 ) -> Result<Response, ErrorResponse> {
     let token = auth::bearer_token(&headers).ok_or(Error::Unauthenticated("Sign in first"))?;
-    let identity = sockets.identify(token).await?;
-    let since = since(&headers, query, &sockets.0.lineage)?;
+    let identity = sockets.authenticate(token).await?;
+    let since = resume_seq(&headers, query, &sockets.0.lineage)?;
     let address = address.map_or(ClientAddress::UNKNOWN, |Extension(address)| address);
     let admission = sockets.admit(address.network(), true).await?;
     let place = match &identity.player {
         Some(player) => Some(
             sockets
                 .0
-                .registry
-                .place_for_player(player.id)
-                .ok_or_else(super::full)?,
+                .connections
+                .acquire_player_permit(player.id)
+                .ok_or_else(super::connection_limit_error)?,
         ),
         None => None,
     };
     let (sink, source) = mpsc::channel(1);
-    let mut stream = Stream::new(sockets.clone(), identity, sink);
-    stream.open(raid, since).await?;
-    let span = info_span!("stream", connection = stream.viewer.outbox.id.0);
+    let mut stream = SseConnection::new(sockets.clone(), identity, sink);
+    stream.begin_watch(raid, since).await?;
+    let span = info_span!("stream", connection = stream.subscriber.outbox.id.0);
     let served = async move {
         stream.run().await;
         drop((admission, place));
@@ -79,14 +79,14 @@ pub(super) async fn stream(
     });
     let headers = [
         (CONTENT_TYPE, "text/event-stream"),
-        (ACCEL_BUFFERING, "no"),
-        (LINEAGE, sockets.0.lineage.as_str()),
+        (X_ACCEL_BUFFERING, "no"),
+        (RAIDHALL_LINEAGE, sockets.0.lineage.as_str()),
     ];
     Ok((headers, Body::from_stream(pieces)).into_response())
 }
 
 /// What the client holds: by the id of the last event that it got, else by `since`; nothing of another lineage's.
-fn since(
+fn resume_seq(
     headers: &HeaderMap,
     mut query: Query,
     lineage: &str,
@@ -106,103 +106,107 @@ fn since(
     Ok(last.filter(|_| theirs))
 }
 
-struct Stream {
-    viewer: Viewer,
-    queue: Queue,
+struct SseConnection {
+    subscriber: Subscriber,
+    queue: SendQueue,
     /// The answer's body, which takes a piece when the one before has gone to the client.
-    sink: mpsc::Sender<Bytes>,
+    body_sender: mpsc::Sender<Bytes>,
 }
 
-impl Stream {
-    fn new(sockets: Sockets, identity: Identity, sink: mpsc::Sender<Bytes>) -> Self {
-        let id = sockets.0.registry.next_id();
+impl SseConnection {
+    fn new(
+        sockets: ConnectionService,
+        identity: Identity,
+        body_sender: mpsc::Sender<Bytes>,
+    ) -> Self {
+        let id = sockets.0.connections.next_id();
         Self {
-            viewer: Viewer::new(sockets, id, Form::EventStream, identity),
-            queue: Queue::new(),
-            sink,
+            subscriber: Subscriber::new(sockets, id, Encoding::EventStream, identity),
+            queue: SendQueue::new(),
+            body_sender,
         }
     }
 
     /// Begins to watch, unless that is refused.
-    async fn open(&mut self, raid: RaidId, since: Option<Seq>) -> Result<(), Error> {
-        let Viewer {
-            sockets,
+    async fn begin_watch(&mut self, raid: RaidId, since: Option<Seq>) -> Result<(), Error> {
+        let Subscriber {
+            service: sockets,
             outbox,
             identity,
             watches,
             ..
-        } = &mut self.viewer;
-        let ticket = watches.ask(raid, None);
+        } = &mut self.subscriber;
+        let ticket = watches.begin(raid, None);
         sockets
             .0
             .sessions
-            .open(Arc::clone(outbox), ticket, identity.caller(), since)
+            .open_watch(Arc::clone(outbox), ticket, identity.caller(), since)
             .await
     }
 
     async fn run(&mut self) {
-        let _gauge = Held::one(&metrics().connections);
-        debug!(subject = self.viewer.identity.subject, "streams");
-        let ending = self.follow().await;
-        metrics().closes.increment(ending.cause());
-        debug!(cause = ending.cause(), "the stream ends");
+        let _gauge = GaugeGuard::increment(&metrics().connections);
+        debug!(subject = self.subscriber.identity.subject, "streams");
+        let ending = self.serve().await;
+        metrics().closes.increment(ending.as_str());
+        debug!(cause = ending.as_str(), "the stream ends");
         let last = match ending {
-            Ending::Close(CloseCode::Normal) | Ending::Gone => return,
-            Ending::Close(code) => frame::closing(code),
-            Ending::Drained(bye) => bye,
+            DisconnectCause::Close(CloseCode::Normal) | DisconnectCause::ClientGone => return,
+            DisconnectCause::Close(code) => frame::close_event(code),
+            DisconnectCause::Drained(bye) => bye,
         };
         // Whoever does not take it within the time comes back by itself.
-        let _ = timeout(LINGER, self.sink.send(last)).await;
+        let _ = timeout(FINAL_FRAME_TIMEOUT, self.body_sender.send(last)).await;
     }
 
-    async fn follow(&mut self) -> Ending {
-        let timer = sleep_until(self.viewer.next_timer(&self.queue));
+    async fn serve(&mut self) -> DisconnectCause {
+        let timer = sleep_until(self.subscriber.next_deadline(&self.queue));
         tokio::pin!(timer);
         loop {
-            if let Some(ending) = self.viewer.ending() {
+            if let Some(ending) = self.subscriber.check_disconnect() {
                 return ending;
             }
             if self.queue.is_empty() {
-                self.viewer.gather(&mut self.queue);
+                self.subscriber.queue_ready_frames(&mut self.queue);
             }
             let blocked = !self.queue.is_empty();
-            if !blocked && self.viewer.watches.len() == 0 {
-                return Ending::Close(CloseCode::Normal);
+            if !blocked && self.subscriber.watches.len() == 0 {
+                return DisconnectCause::Close(CloseCode::Normal);
             }
-            let next = self.viewer.next_timer(&self.queue);
+            let next = self.subscriber.next_deadline(&self.queue);
             if next < timer.deadline() || timer.is_elapsed() {
                 timer.as_mut().reset(next);
             }
             tokio::select! { biased;
-                () = self.viewer.outbox.ended() => {}
-                () = &mut timer => match self.viewer.on_timer(&self.queue) {
+                () = self.subscriber.outbox.close_requested() => {}
+                () = &mut timer => match self.subscriber.on_timer(&self.queue) {
                     Ok(true) if !blocked => self.queue.push(frame::HEARTBEAT),
                     Ok(_) => {}
                     Err(ending) => return ending,
                 },
-                permit = self.sink.reserve(), if blocked => match permit {
-                    Ok(permit) => give(&mut self.queue, permit),
-                    Err(_) => return Ending::Gone,
+                permit = self.body_sender.reserve(), if blocked => match permit {
+                    Ok(permit) => send_front(&mut self.queue, permit),
+                    Err(_) => return DisconnectCause::ClientGone,
                 },
-                (ticket, events) = self.viewer.pages.next(), if self.viewer.pages.is_reading() => {
-                    if let Err(ending) = self.viewer.show_page(ticket, events, &mut self.queue) {
+                (ticket, events) = self.subscriber.replay_reader.next_page(), if self.subscriber.replay_reader.is_reading() => {
+                    if let Err(ending) = self.subscriber.on_replay_page(ticket, events, &mut self.queue) {
                         return ending;
                     }
                 }
-                () = self.sink.closed(), if !blocked => return Ending::Gone,
-                () = self.viewer.outbox.woken(), if !blocked => {}
+                () = self.body_sender.closed(), if !blocked => return DisconnectCause::ClientGone,
+                () = self.subscriber.outbox.woken(), if !blocked => {}
             }
         }
     }
 }
 
 /// Gives the client the next piece that waits.
-fn give(queue: &mut Queue, permit: mpsc::Permit<'_, Bytes>) {
+fn send_front(queue: &mut SendQueue, permit: mpsc::Permit<'_, Bytes>) {
     let Some(piece) = queue.pop_front() else {
         return;
     };
     metrics().deliveries.increment(1);
     metrics().delivered_bytes.increment(piece.len() as u64);
     permit.send(piece);
-    queue.progressed();
+    queue.record_progress();
 }

@@ -8,68 +8,68 @@ use raidhall_protocol::{CloseCode, Event, ServerMessage};
 use rand::Rng;
 use tokio::time::Instant;
 
-use super::Sockets;
-use super::close_code;
-use super::replay_pages::Pages;
-use super::send_queue::Queue;
-use super::watches::{Need, Watches};
+use super::ConnectionService;
+use super::close_code_for;
+use super::replay_pages::ReplayReader;
+use super::send_queue::SendQueue;
+use super::watches::{FetchRequest, Watches};
 use crate::auth::Identity;
-use crate::fanout::frame::{self, Form};
-use crate::fanout::outbox::{ConnectionId, Outbox, Ticket};
+use crate::fanout::frame::{self, Encoding};
+use crate::fanout::outbox::{ConnectionId, Outbox, WatchId};
 
 /// How long a connection stays after its token's end, so that it can be renewed without a break.
 const TOKEN_GRACE_MS: i64 = 60_000;
 
 /// Why a connection ended.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(super) enum DisconnectCause {
     /// We close it, with this code.
     Close(CloseCode),
     /// The server goes away: this message says so, and when to come back.
     Drained(Bytes),
     /// The client closed it, or is gone.
-    Gone,
+    ClientGone,
 }
 
-impl Ending {
+impl DisconnectCause {
     /// What it is in metrics and logs.
-    pub(super) const fn cause(&self) -> &'static str {
+    pub(super) const fn as_str(&self) -> &'static str {
         match self {
             Self::Close(code) => code.as_str(),
             Self::Drained(_) => CloseCode::Draining.as_str(),
-            Self::Gone => "gone",
+            Self::ClientGone => "gone",
         }
     }
 }
 
-pub(super) struct Viewer {
-    pub(super) sockets: Sockets,
+pub(super) struct Subscriber {
+    pub(super) service: ConnectionService,
     pub(super) outbox: Arc<Outbox>,
     pub(super) identity: Identity,
     pub(super) watches: Watches,
-    pub(super) pages: Pages,
-    heartbeat_at: Instant,
+    pub(super) replay_reader: ReplayReader,
+    next_heartbeat_at: Instant,
     /// When the token has ended for good.
-    token_ends: Instant,
+    token_deadline: Instant,
     /// When a drain lets this client go.
     drain_at: Option<Instant>,
 }
 
-impl Viewer {
+impl Subscriber {
     pub(super) fn new(
-        sockets: Sockets,
+        sockets: ConnectionService,
         id: ConnectionId,
-        form: impl Into<Form>,
+        form: impl Into<Encoding>,
         identity: Identity,
     ) -> Self {
         let (outbox, options) = (Arc::new(Outbox::new(id, form)), &sockets.0.options);
         let viewer = Self {
-            watches: Watches::new(Arc::clone(&outbox), options.slack()),
-            pages: Pages::new(&sockets.0.store),
-            heartbeat_at: Instant::now() + options.heartbeat,
-            token_ends: token_ends(&sockets, &identity),
+            watches: Watches::new(Arc::clone(&outbox), options.watch_lag_limit()),
+            replay_reader: ReplayReader::new(&sockets.0.store),
+            next_heartbeat_at: Instant::now() + options.heartbeat_interval,
+            token_deadline: token_deadline(&sockets, &identity),
             drain_at: None,
-            sockets,
+            service: sockets,
             outbox,
             identity,
         };
@@ -78,102 +78,110 @@ impl Viewer {
     }
 
     /// Goes on by another token of the same subject.
-    pub(super) fn renew(&mut self, identity: Identity) {
-        self.token_ends = token_ends(&self.sockets, &identity);
+    pub(super) fn replace_identity(&mut self, identity: Identity) {
+        self.token_deadline = token_deadline(&self.service, &identity);
         self.identity = identity;
         self.register();
     }
 
     /// Stands among those whose connections can be ended, as who they are now.
     fn register(&self) {
-        self.sockets.0.registry.add(&self.outbox, &self.identity);
+        self.service
+            .0
+            .connections
+            .upsert(&self.outbox, &self.identity);
         // Whoever was revoked since the token was checked may have been missed when connections were ended.
-        if let Err(error) = self.sockets.0.auth.check_not_revoked(&self.identity) {
-            self.outbox.end(close_code(&error));
+        if let Err(error) = self.service.0.auth.check_not_revoked(&self.identity) {
+            self.outbox.request_close(close_code_for(&error));
         }
     }
 
     /// The end that somebody else has decided on. Takes note of a drain.
-    pub(super) fn ending(&mut self) -> Option<Ending> {
-        if self.drain_at.is_none() && self.sockets.0.registry.is_draining() {
-            let spread = self.sockets.0.options.drain_spread;
+    pub(super) fn check_disconnect(&mut self) -> Option<DisconnectCause> {
+        if self.drain_at.is_none() && self.service.0.connections.is_draining() {
+            let spread = self.service.0.options.drain_spread;
             self.drain_at = Some(Instant::now() + spread.mul_f64(rand::rng().random()));
         }
-        self.outbox.ending().map(Ending::Close)
+        self.outbox.close_code().map(DisconnectCause::Close)
     }
 
     /// Queues what may go out now, and asks for what has to be had first.
-    pub(super) fn gather(&mut self, queue: &mut Queue) {
-        for need in self.watches.gather(queue) {
+    pub(super) fn queue_ready_frames(&mut self, queue: &mut SendQueue) {
+        for need in self.watches.queue_ready_frames(queue) {
             match need {
-                Need::Snapshot(ticket) => {
+                FetchRequest::Snapshot(ticket) => {
                     let outbox = Arc::clone(&self.outbox);
-                    self.sockets
+                    self.service
                         .0
                         .sessions
                         .resync(outbox, ticket, self.identity.caller());
                 }
-                Need::Page(ticket, after) => self.pages.read(ticket, after),
+                FetchRequest::ReplayPage(ticket, after) => {
+                    self.replay_reader.start_read(ticket, after)
+                }
             }
         }
     }
 
     /// A replay that was promised comes whole, or the connection ends with a code that tells the client to resume.
-    pub(super) fn show_page(
+    pub(super) fn on_replay_page(
         &mut self,
-        ticket: Ticket,
+        ticket: WatchId,
         events: Vec<Event>,
-        queue: &mut Queue,
-    ) -> Result<(), Ending> {
-        let came = self.watches.show_page(ticket, events, queue);
+        queue: &mut SendQueue,
+    ) -> Result<(), DisconnectCause> {
+        let came = self.watches.queue_replay_page(ticket, events, queue);
         if came {
             Ok(())
         } else {
-            Err(Ending::Close(CloseCode::SlowConsumer))
+            Err(DisconnectCause::Close(CloseCode::SlowConsumer))
         }
     }
 
     /// The moment at which something has to be done even if nothing happens.
-    pub(super) fn next_timer(&self, queue: &Queue) -> Instant {
+    pub(super) fn next_deadline(&self, queue: &SendQueue) -> Instant {
         // What is asked for is asked while gathering, which waits until everything has been written.
         let writing = if queue.is_empty() {
-            self.watches.next_ask()
+            self.watches.next_snapshot_request_at()
         } else {
-            Some(self.stuck_at(queue))
+            Some(self.write_stall_deadline(queue))
         };
         let others = [writing, self.drain_at].into_iter().flatten();
-        others.fold(self.heartbeat_at.min(self.token_ends), Instant::min)
+        others.fold(
+            self.next_heartbeat_at.min(self.token_deadline),
+            Instant::min,
+        )
     }
 
     /// Does what it is time for. True if a heartbeat is due.
-    pub(super) fn on_timer(&mut self, queue: &Queue) -> Result<bool, Ending> {
+    pub(super) fn on_timer(&mut self, queue: &SendQueue) -> Result<bool, DisconnectCause> {
         let now = Instant::now();
-        if !queue.is_empty() && now >= self.stuck_at(queue) {
-            return Err(Ending::Close(CloseCode::SlowConsumer));
+        if !queue.is_empty() && now >= self.write_stall_deadline(queue) {
+            return Err(DisconnectCause::Close(CloseCode::SlowConsumer));
         }
         if self.drain_at.is_some_and(|at| now >= at) {
-            return Err(Ending::Drained(frame::message(
-                self.outbox.form,
-                &self.bye(),
+            return Err(DisconnectCause::Drained(frame::encode(
+                self.outbox.encoding,
+                &self.bye_message(),
             )));
         }
-        if now >= self.token_ends {
-            return Err(Ending::Close(CloseCode::Unauthenticated));
+        if now >= self.token_deadline {
+            return Err(DisconnectCause::Close(CloseCode::Unauthenticated));
         }
-        let beats = now >= self.heartbeat_at;
+        let beats = now >= self.next_heartbeat_at;
         if beats {
-            self.heartbeat_at = now + self.sockets.0.options.heartbeat;
+            self.next_heartbeat_at = now + self.service.0.options.heartbeat_interval;
         }
         Ok(beats)
     }
 
     /// When a client that goes on taking nothing counts as stuck.
-    fn stuck_at(&self, queue: &Queue) -> Instant {
-        queue.progress() + self.sockets.0.options.write_stall
+    fn write_stall_deadline(&self, queue: &SendQueue) -> Instant {
+        queue.last_progress_at() + self.service.0.options.write_stall_timeout
     }
 
-    fn bye(&self) -> ServerMessage {
-        let spread = self.sockets.0.options.drain_spread.as_millis();
+    fn bye_message(&self) -> ServerMessage {
+        let spread = self.service.0.options.drain_spread.as_millis();
         let spread = u64::try_from(spread).unwrap_or(u64::MAX).max(1);
         let reconnect_after_ms = rand::rng().random_range(0..spread);
         ServerMessage::Bye {
@@ -184,15 +192,15 @@ impl Viewer {
 }
 
 /// Whatever ended it, a connection gives up every watch and what was on its way.
-impl Drop for Viewer {
+impl Drop for Subscriber {
     fn drop(&mut self) {
-        self.sockets.0.registry.remove(&self.outbox);
-        self.watches.leave_all();
+        self.service.0.connections.remove(&self.outbox);
+        self.watches.remove_all();
     }
 }
 
 /// The moment until which a token keeps a connection open: its end and a grace.
-fn token_ends(sockets: &Sockets, identity: &Identity) -> Instant {
+fn token_deadline(sockets: &ConnectionService, identity: &Identity) -> Instant {
     sockets
         .0
         .clock

@@ -13,8 +13,8 @@ use raidhall_protocol::Codec;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::{Instrument, debug, info_span};
 
-use super::Sockets;
-use super::handshake::Greeting;
+use super::ConnectionService;
+use super::handshake::Handshake;
 use crate::auth;
 use crate::error::Error;
 use crate::http::ErrorResponse;
@@ -22,14 +22,14 @@ use crate::net::client_address::ClientAddress;
 use crate::net::listener::{Paced, Reclaimed};
 
 /// The length of 16 bytes in Base64 (RFC 6455 section 4.1).
-const KEY_LENGTH: usize = 24;
+const KEY_CHARS: usize = 24;
 
 pub(super) async fn upgrade(
-    State(sockets): State<Sockets>,
+    State(sockets): State<ConnectionService>,
     address: Option<axum::Extension<ClientAddress>>,
     mut request: Request,
 ) -> Response {
-    let checked = check(&sockets, request.method(), request.headers()).await;
+    let checked = check_upgrade(&sockets, request.method(), request.headers()).await;
     let accepted = match checked {
         Ok(accepted) => accepted,
         Err(response) => return *response,
@@ -41,13 +41,13 @@ pub(super) async fn upgrade(
         Err(error) => return ErrorResponse::from(error).into_response(),
     };
     let Some(on_upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
-        return refuse("The connection cannot be upgraded");
+        return malformed_response("The connection cannot be upgraded");
     };
-    let id = sockets.0.registry.next_id();
+    let id = sockets.0.connections.next_id();
     let span = info_span!("connection", connection = id.0);
-    let Accepted {
+    let AcceptedUpgrade {
         codec,
-        named,
+        is_codec_requested: named,
         key,
         identity,
     } = accepted;
@@ -67,45 +67,45 @@ pub(super) async fn upgrade(
                 return debug!("the upgraded connection is of an unknown kind");
             };
             let _seat = seat;
-            Greeting::new(sockets, id, codec, stream, first)
+            Handshake::new(sockets, id, codec, stream, first)
                 .await
                 .run(identity, admission)
                 .await;
         }
         .instrument(span),
     );
-    switching(&key, named.then_some(codec))
+    switching_protocols_response(&key, named.then_some(codec))
 }
 
-struct Accepted {
+struct AcceptedUpgrade {
     codec: Codec,
     /// Whether the client asked for the codec by name, so that the answer must name it.
-    named: bool,
+    is_codec_requested: bool,
     key: HeaderValue,
     identity: Option<auth::Identity>,
 }
 
-async fn check(
-    sockets: &Sockets,
+async fn check_upgrade(
+    sockets: &ConnectionService,
     method: &Method,
     headers: &HeaderMap,
-) -> Result<Accepted, Box<Response>> {
+) -> Result<AcceptedUpgrade, Box<Response>> {
     if method != Method::GET {
         return Err(Box::new(
             ErrorResponse::from(Error::MethodNotAllowed).into_response(),
         ));
     }
     let has = |name: HeaderName, token: &str| {
-        list(headers, &name).any(|item| item.eq_ignore_ascii_case(token))
+        header_list_items(headers, &name).any(|item| item.eq_ignore_ascii_case(token))
     };
     if !has(CONNECTION, "upgrade") || !has(UPGRADE, "websocket") {
-        return Err(Box::new(refuse("This is a WebSocket endpoint")));
+        return Err(Box::new(malformed_response("This is a WebSocket endpoint")));
     }
     if headers
         .get(SEC_WEBSOCKET_VERSION)
         .is_none_or(|version| version != "13")
     {
-        let mut response = refuse("Sec-WebSocket-Version must be 13");
+        let mut response = malformed_response("Sec-WebSocket-Version must be 13");
         response
             .headers_mut()
             .insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
@@ -113,41 +113,47 @@ async fn check(
     }
     let key = headers
         .get(SEC_WEBSOCKET_KEY)
-        .filter(|key| is_key(key.as_bytes()))
+        .filter(|key| is_websocket_key(key.as_bytes()))
         .cloned();
-    let key =
-        key.ok_or_else(|| Box::new(refuse("Sec-WebSocket-Key must be 16 bytes in Base64")))?;
+    let key = key.ok_or_else(|| {
+        Box::new(malformed_response(
+            "Sec-WebSocket-Key must be 16 bytes in Base64",
+        ))
+    })?;
     if !sockets.0.options.allowed_origins.is_allowed(headers) {
         return Err(Box::new(
             ErrorResponse::from(Error::Forbidden("This origin may not connect")).into_response(),
         ));
     }
-    let offered = list(headers, &SEC_WEBSOCKET_PROTOCOL).collect::<Vec<_>>();
+    let offered = header_list_items(headers, &SEC_WEBSOCKET_PROTOCOL).collect::<Vec<_>>();
     let codec = offered
         .iter()
         .find_map(|name| Codec::from_subprotocol(name));
     if codec.is_none() && !offered.is_empty() {
-        return Err(Box::new(refuse(
+        return Err(Box::new(malformed_response(
             "None of the subprotocols offered is spoken here",
         )));
     }
     let identity = match auth::bearer_token(headers) {
-        Some(token) => Some(sockets.identify(token).await),
+        Some(token) => Some(sockets.authenticate(token).await),
         None => None,
     };
     let identity = identity
         .transpose()
         .map_err(|error| Box::new(ErrorResponse::from(error).into_response()))?;
-    Ok(Accepted {
+    Ok(AcceptedUpgrade {
         codec: codec.unwrap_or(Codec::Json),
-        named: codec.is_some(),
+        is_codec_requested: codec.is_some(),
         key,
         identity,
     })
 }
 
 /// The items of a header that holds a list, over however many lines.
-fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+fn header_list_items<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a str> {
     let lines = headers
         .get_all(name)
         .into_iter()
@@ -158,17 +164,17 @@ fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &
         .filter(|item| !item.is_empty())
 }
 
-fn is_key(key: &[u8]) -> bool {
-    let (digits, padding) = key.split_at(key.len().min(KEY_LENGTH - 2));
+fn is_websocket_key(key: &[u8]) -> bool {
+    let (digits, padding) = key.split_at(key.len().min(KEY_CHARS - 2));
     let digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-    key.len() == KEY_LENGTH && padding == b"==" && digits.iter().all(digit)
+    key.len() == KEY_CHARS && padding == b"==" && digits.iter().all(digit)
 }
 
-fn refuse(message: &'static str) -> Response {
+fn malformed_response(message: &'static str) -> Response {
     ErrorResponse::malformed(message).into_response()
 }
 
-fn switching(key: &HeaderValue, codec: Option<Codec>) -> Response {
+fn switching_protocols_response(key: &HeaderValue, codec: Option<Codec>) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -194,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_malformed_key_is_none() {
-        assert!(is_key(b"dGhlIHNhbXBsZSBub25jZQ=="));
+        assert!(is_websocket_key(b"dGhlIHNhbXBsZSBub25jZQ=="));
         for key in [
             "",
             "==",
@@ -202,7 +208,7 @@ mod tests {
             "dGhlIHNhbXBsZSBub25jZQ=!",
             "dGhlIHNhbXBs ZSBub25jZQ==",
         ] {
-            assert!(!is_key(key.as_bytes()), "{key}");
+            assert!(!is_websocket_key(key.as_bytes()), "{key}");
         }
     }
 }

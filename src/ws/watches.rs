@@ -17,101 +17,101 @@ use raidhall_protocol::{ErrorType, Event, RaidId, Seq, ServerMessage};
 use tokio::time::Instant;
 
 use crate::error::Error;
-use crate::fanout::audience::{Audience, Pulled};
+use crate::fanout::audience::{Audience, PullResult};
 use crate::fanout::frame;
-use crate::fanout::outbox::{Answer, Lanes, Outbox, Ticket};
-use crate::telemetry::{Held, metrics};
+use crate::fanout::outbox::{Outbox, OutboxLanes, OutboxReply, WatchId};
+use crate::telemetry::{GaugeGuard, metrics};
 use crate::ws::requests::error_frame;
-use crate::ws::send_queue::Queue;
+use crate::ws::send_queue::SendQueue;
 
 /// What one watch may put into the socket's queue at a time, in bytes.
-const BUDGET: usize = 32 * 1024;
+const PULL_BYTES_MAX: usize = 32 * 1024;
 /// The pause before a collapsed watch asks for its snapshot again.
-const RESYNC_PAUSE: Duration = Duration::from_millis(100);
+const SNAPSHOT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// One watch.
 struct Watch {
-    ticket: Ticket,
+    ticket: WatchId,
     /// The correlation number of the request, for its error.
-    id: Option<u64>,
-    phase: Phase,
+    request_id: Option<u64>,
+    phase: WatchPhase,
     /// The last event that it shows, and why it ends there.
-    ends: Option<(Seq, UnwatchReason)>,
-    _gauge: Held,
+    pending_end: Option<(Seq, UnwatchReason)>,
+    _gauge: GaugeGuard,
 }
 
-enum Phase {
+enum WatchPhase {
     /// Not answered yet.
-    Asked,
+    Requested,
     /// Showing events.
-    Live(Live),
+    Live(LiveWatch),
     /// Too far behind: waits for a snapshot, asked for already or to be asked for at the moment given.
     Collapsed {
         audience: Arc<Audience>,
-        ask_at: Option<Instant>,
+        snapshot_request_at: Option<Instant>,
     },
 }
 
-struct Live {
+struct LiveWatch {
     audience: Arc<Audience>,
     /// The newest event that has gone out.
     cursor: Seq,
     /// Everything up to here comes whole, whatever happens.
-    promised: Seq,
+    replay_until: Seq,
     /// Who is online is not known any more: it needs a snapshot.
-    presence_lost: bool,
+    is_presence_lost: bool,
 }
 
-impl Live {
-    const fn new(audience: Arc<Audience>, cursor: Seq, promised: Seq) -> Self {
+impl LiveWatch {
+    const fn new(audience: Arc<Audience>, cursor: Seq, replay_until: Seq) -> Self {
         Self {
             audience,
             cursor,
-            promised,
-            presence_lost: false,
+            replay_until,
+            is_presence_lost: false,
         }
     }
 }
 
 /// How far a watch may be behind.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Slack {
-    pub(super) messages: u64,
-    pub(super) bytes: u64,
+pub(super) struct WatchLagLimit {
+    pub(super) messages_max: u64,
+    pub(super) bytes_max: u64,
 }
 
 /// Something that the connection has to do for a watch.
-pub(super) enum Need {
+pub(super) enum FetchRequest {
     /// Ask the session for a snapshot.
-    Snapshot(Ticket),
+    Snapshot(WatchId),
     /// Read promised events after a seq from the store: the ring does not hold them any more.
-    Page(Ticket, Seq),
+    ReplayPage(WatchId, Seq),
 }
 
 pub(super) struct Watches {
     outbox: Arc<Outbox>,
-    slack: Slack,
+    lag_limit: WatchLagLimit,
     watches: Vec<Watch>,
     /// Answers that wait for their event to go out first, and those behind them of the same raid.
-    acks: VecDeque<(Option<RaidId>, Seq, Bytes)>,
+    held_replies: VecDeque<(Option<RaidId>, Seq, Bytes)>,
     /// Empty but while gathering.
-    lanes: Lanes,
-    tickets: u64,
+    lanes: OutboxLanes,
+    last_ticket_number: u64,
     /// Requests that are not answered yet.
-    pending: usize,
+    unanswered_requests: usize,
 }
 
 impl Watches {
-    pub(super) fn new(outbox: Arc<Outbox>, slack: Slack) -> Self {
-        let (watches, acks) = (Vec::new(), VecDeque::new());
+    pub(super) fn new(outbox: Arc<Outbox>, lag_limit: WatchLagLimit) -> Self {
+        let (watches, held_replies) = (Vec::new(), VecDeque::new());
         Self {
             outbox,
-            slack,
+            lag_limit,
             watches,
-            acks,
-            lanes: Lanes::default(),
-            tickets: 0,
-            pending: 0,
+            held_replies,
+            lanes: OutboxLanes::default(),
+            last_ticket_number: 0,
+            unanswered_requests: 0,
         }
     }
 
@@ -124,13 +124,13 @@ impl Watches {
     }
 
     /// Requests that are not answered yet.
-    pub(super) const fn pending(&self) -> usize {
-        self.pending
+    pub(super) const fn unanswered_requests(&self) -> usize {
+        self.unanswered_requests
     }
 
     /// Notes that an answer will come.
-    pub(super) const fn expect_answer(&mut self) {
-        self.pending += 1;
+    pub(super) const fn expect_reply(&mut self) {
+        self.unanswered_requests += 1;
     }
 
     /// The audience of a raid that is being watched.
@@ -140,29 +140,29 @@ impl Watches {
             .iter()
             .find(|watch| watch.ticket.raid == raid)?;
         match &watch.phase {
-            Phase::Asked => None,
-            Phase::Live(live) => Some(&live.audience),
-            Phase::Collapsed { audience, .. } => Some(audience),
+            WatchPhase::Requested => None,
+            WatchPhase::Live(live) => Some(&live.audience),
+            WatchPhase::Collapsed { audience, .. } => Some(audience),
         }
     }
 
     /// Begins a watch, in place of a former one of the same raid.
-    pub(super) fn ask(&mut self, raid: RaidId, id: Option<u64>) -> Ticket {
-        self.tickets += 1;
-        let ticket = Ticket {
+    pub(super) fn begin(&mut self, raid: RaidId, id: Option<u64>) -> WatchId {
+        self.last_ticket_number += 1;
+        let ticket = WatchId {
             raid,
-            number: self.tickets,
+            number: self.last_ticket_number,
         };
         self.remove(raid);
-        let gauge = Held::one(&metrics().watches);
+        let gauge = GaugeGuard::increment(&metrics().watches);
         self.watches.push(Watch {
             ticket,
-            id,
-            phase: Phase::Asked,
-            ends: None,
+            request_id: id,
+            phase: WatchPhase::Requested,
+            pending_end: None,
             _gauge: gauge,
         });
-        self.expect_answer();
+        self.expect_reply();
         ticket
     }
 
@@ -176,8 +176,9 @@ impl Watches {
             let Watch { ticket, phase, .. } = self.watches.remove(index);
             match phase {
                 // Its answer, when it comes, is nobody's any more.
-                Phase::Asked => self.pending -= 1,
-                Phase::Live(Live { audience, .. }) | Phase::Collapsed { audience, .. } => {
+                WatchPhase::Requested => self.unanswered_requests -= 1,
+                WatchPhase::Live(LiveWatch { audience, .. })
+                | WatchPhase::Collapsed { audience, .. } => {
                     audience.leave(self.outbox.id, ticket);
                 }
             }
@@ -185,10 +186,12 @@ impl Watches {
     }
 
     /// Ends every watch, and what was still on its way.
-    pub(super) fn leave_all(&mut self) {
-        for answer in self.outbox.close().answers {
-            if let Answer::Joined {
-                ticket, audience, ..
+    pub(super) fn remove_all(&mut self) {
+        for answer in self.outbox.close().replies {
+            if let OutboxReply::Joined {
+                watch_id: ticket,
+                audience,
+                ..
             } = answer
             {
                 audience.leave(self.outbox.id, ticket);
@@ -202,10 +205,9 @@ impl Watches {
     /// The newest seq of each watched raid.
     pub(super) fn heads(&self) -> BTreeMap<String, Seq> {
         let head = |watch: &Watch| match &watch.phase {
-            Phase::Asked => None,
-            Phase::Live(Live { audience, .. }) | Phase::Collapsed { audience, .. } => {
-                Some(audience.newest())
-            }
+            WatchPhase::Requested => None,
+            WatchPhase::Live(LiveWatch { audience, .. })
+            | WatchPhase::Collapsed { audience, .. } => Some(audience.newest_known_seq()),
         };
         let heads = self
             .watches
@@ -217,9 +219,12 @@ impl Watches {
     }
 
     /// When a collapsed watch wants to ask again.
-    pub(super) fn next_ask(&self) -> Option<Instant> {
+    pub(super) fn next_snapshot_request_at(&self) -> Option<Instant> {
         let at = |watch: &Watch| match watch.phase {
-            Phase::Collapsed { ask_at, .. } => ask_at,
+            WatchPhase::Collapsed {
+                snapshot_request_at: ask_at,
+                ..
+            } => ask_at,
             _ => None,
         };
         self.watches.iter().filter_map(at).min()
@@ -227,158 +232,171 @@ impl Watches {
 
     /// Queues what may go out now, in this order: answers to watches, events, answers that were waiting for them,
     /// presence, signals. Gives what has to be done first for watches that cannot go on.
-    pub(super) fn gather(&mut self, queue: &mut Queue) -> Vec<Need> {
-        self.take_lanes(queue);
+    pub(super) fn queue_ready_frames(&mut self, queue: &mut SendQueue) -> Vec<FetchRequest> {
+        self.take_outbox(queue);
         let mut needs = Vec::new();
         let mut index = 0;
         while index < self.watches.len() {
-            if let Some(need) = self.show(index, queue) {
+            if let Some(need) = self.queue_events(index, queue) {
                 needs.push(need);
             }
-            index += usize::from(!self.end(index, queue));
+            index += usize::from(!self.end_if_complete(index, queue));
         }
-        self.release_acks(queue);
-        self.release_soft(queue);
+        self.release_held_replies(queue);
+        self.queue_presence_and_signals(queue);
         needs
     }
 
-    fn take_lanes(&mut self, queue: &mut Queue) {
-        self.outbox.take(&mut self.lanes);
-        while let Some(answer) = self.lanes.answers.pop_front() {
-            self.take_answer(answer, queue);
+    fn take_outbox(&mut self, queue: &mut SendQueue) {
+        self.outbox.swap_lanes(&mut self.lanes);
+        while let Some(answer) = self.lanes.replies.pop_front() {
+            self.apply_reply(answer, queue);
         }
-        while let Some(raid) = self.lanes.presence_lost.pop() {
+        while let Some(raid) = self.lanes.presence_dropped.pop() {
             self.lanes.presence.retain(|(of, _)| *of != raid);
             if let Some(watch) = self
                 .watches
                 .iter_mut()
                 .find(|watch| watch.ticket.raid == raid)
-                && let Phase::Live(live) = &mut watch.phase
+                && let WatchPhase::Live(live) = &mut watch.phase
             {
-                live.presence_lost = true;
+                live.is_presence_lost = true;
             }
         }
     }
 
-    fn take_answer(&mut self, answer: Answer, queue: &mut Queue) {
+    fn apply_reply(&mut self, answer: OutboxReply, queue: &mut SendQueue) {
         match answer {
-            Answer::Frame { raid, seq, frame } => {
-                if self.waits(raid, seq) {
-                    self.acks.push_back((raid, seq, frame));
+            OutboxReply::Frame { raid, seq, frame } => {
+                if self.is_held_back(raid, seq) {
+                    self.held_replies.push_back((raid, seq, frame));
                 } else {
-                    self.pending -= 1;
+                    self.unanswered_requests -= 1;
                     queue.push(frame);
                 }
             }
-            Answer::Silence => self.pending -= 1,
-            Answer::Joined {
-                ticket,
+            OutboxReply::Done => self.unanswered_requests -= 1,
+            OutboxReply::Joined {
+                watch_id: ticket,
                 audience,
                 cursor,
-                promised,
+                replay_until: promised,
                 frame,
             } => match self.find(ticket) {
                 Some(watch) => {
-                    watch.phase = Phase::Live(Live::new(audience, cursor, promised));
-                    self.pending -= 1;
+                    watch.phase = WatchPhase::Live(LiveWatch::new(audience, cursor, promised));
+                    self.unanswered_requests -= 1;
                     queue.push(frame);
                 }
                 None => audience.leave(self.outbox.id, ticket),
             },
-            Answer::Resynced { ticket, seq, frame } => {
+            OutboxReply::Resynced { ticket, seq, frame } => {
                 if let Some(watch) = self.find(ticket)
-                    && let Phase::Collapsed {
+                    && let WatchPhase::Collapsed {
                         audience,
-                        ask_at: None,
+                        snapshot_request_at: None,
                     } = &watch.phase
                 {
                     let audience = Arc::clone(audience);
-                    watch.phase = Phase::Live(Live::new(audience, seq, seq));
+                    watch.phase = WatchPhase::Live(LiveWatch::new(audience, seq, seq));
                     queue.push(frame);
                 }
             }
-            Answer::Refused { ticket, error } => self.refused(ticket, &error, queue),
-            Answer::Ended { ticket, at, reason } => {
+            OutboxReply::Refused { ticket, error } => self.on_refused(ticket, &error, queue),
+            OutboxReply::Ended {
+                ticket,
+                last_seq: at,
+                reason,
+            } => {
                 if let Some(watch) = self.find(ticket) {
-                    watch.ends = Some((at, reason));
+                    watch.pending_end = Some((at, reason));
                 }
             }
         }
     }
 
-    fn refused(&mut self, ticket: Ticket, error: &Error, queue: &mut Queue) {
-        let form = self.outbox.form;
+    fn on_refused(&mut self, ticket: WatchId, error: &Error, queue: &mut SendQueue) {
+        let form = self.outbox.encoding;
         let Some(watch) = self.find(ticket) else {
             // Another watch has taken its place, and will have an answer of its own.
             return;
         };
         match &mut watch.phase {
-            Phase::Asked => {
-                let frame = error_frame(form, "watch", watch.id, Some(ticket.raid), error);
+            WatchPhase::Requested => {
+                let frame = error_frame(form, "watch", watch.request_id, Some(ticket.raid), error);
                 queue.push(frame);
                 self.remove(ticket.raid);
             }
-            Phase::Collapsed { .. } if error.error_type() == ErrorType::NotFound => {
+            WatchPhase::Collapsed { .. } if error.error_type() == ErrorType::NotFound => {
                 watch
-                    .ends
+                    .pending_end
                     .get_or_insert((Seq::ZERO, UnwatchReason::Forbidden));
             }
-            Phase::Collapsed { ask_at, .. } => *ask_at = Some(Instant::now() + RESYNC_PAUSE),
-            Phase::Live(_) => {}
+            WatchPhase::Collapsed {
+                snapshot_request_at: ask_at,
+                ..
+            } => *ask_at = Some(Instant::now() + SNAPSHOT_RETRY_DELAY),
+            WatchPhase::Live(_) => {}
         }
     }
 
-    fn find(&mut self, ticket: Ticket) -> Option<&mut Watch> {
+    fn find(&mut self, ticket: WatchId) -> Option<&mut Watch> {
         self.watches.iter_mut().find(|watch| watch.ticket == ticket)
     }
 
     /// Queues the next events of a watch.
-    fn show(&mut self, index: usize, queue: &mut Queue) -> Option<Need> {
+    fn queue_events(&mut self, index: usize, queue: &mut SendQueue) -> Option<FetchRequest> {
         let watch = &mut self.watches[index];
-        if let Phase::Live(live) = &mut watch.phase {
-            if live.audience.head() <= live.cursor && !live.presence_lost {
+        if let WatchPhase::Live(live) = &mut watch.phase {
+            if live.audience.head() <= live.cursor && !live.is_presence_lost {
                 return None;
             }
-            let (messages, bytes) = live.audience.behind(live.cursor);
-            let slow =
-                live.presence_lost || messages > self.slack.messages || bytes > self.slack.bytes;
-            if live.cursor >= live.promised && slow && watch.ends.is_none() {
+            let (messages, bytes) = live.audience.backlog(live.cursor);
+            let slow = live.is_presence_lost
+                || messages > self.lag_limit.messages_max
+                || bytes > self.lag_limit.bytes_max;
+            if live.cursor >= live.replay_until && slow && watch.pending_end.is_none() {
                 watch.collapse();
             } else {
                 let reader = (self.outbox.id, watch.ticket);
-                let until = watch.ends.map(|(at, _)| at);
-                match live
-                    .audience
-                    .pull(reader, live.cursor, until, self.outbox.form, BUDGET)
-                {
-                    Pulled::Frames(frames, reached) => {
+                let until = watch.pending_end.map(|(at, _)| at);
+                match live.audience.pull(
+                    reader,
+                    live.cursor,
+                    until,
+                    self.outbox.encoding,
+                    PULL_BYTES_MAX,
+                ) {
+                    PullResult::Frames(frames, reached) => {
                         frames.into_iter().for_each(|frame| queue.push(frame));
                         live.cursor = reached;
                     }
                     // Its end is in the outbox by now, and says how far it may still be shown.
-                    Pulled::Ended => self.outbox.wake(),
-                    Pulled::Lost if live.cursor < live.promised => {
-                        return Some(Need::Page(watch.ticket, live.cursor));
+                    PullResult::Ended => self.outbox.wake(),
+                    PullResult::Evicted if live.cursor < live.replay_until => {
+                        return Some(FetchRequest::ReplayPage(watch.ticket, live.cursor));
                     }
-                    Pulled::Lost => watch.collapse(),
+                    PullResult::Evicted => watch.collapse(),
                 }
             }
         }
-        watch.ask().then_some(Need::Snapshot(watch.ticket))
+        watch
+            .take_due_snapshot_request()
+            .then_some(FetchRequest::Snapshot(watch.ticket))
     }
 
     /// Ends a watch that has shown its last event. True if it did.
-    fn end(&mut self, index: usize, queue: &mut Queue) -> bool {
+    fn end_if_complete(&mut self, index: usize, queue: &mut SendQueue) -> bool {
         let watch = &self.watches[index];
-        let Some((at, reason)) = watch.ends else {
+        let Some((at, reason)) = watch.pending_end else {
             return false;
         };
-        if matches!(&watch.phase, Phase::Live(live) if live.cursor < at) {
+        if matches!(&watch.phase, WatchPhase::Live(live) if live.cursor < at) {
             return false;
         }
         let raid = watch.ticket.raid;
-        queue.push(frame::message(
-            self.outbox.form,
+        queue.push(frame::encode(
+            self.outbox.encoding,
             &ServerMessage::Unwatched { raid, reason },
         ));
         self.remove(raid);
@@ -387,15 +405,15 @@ impl Watches {
 
     /// Queues promised events that were read from the store. False if the watch still waits and they are not the ones
     /// that it waits for.
-    pub(super) fn show_page(
+    pub(super) fn queue_replay_page(
         &mut self,
-        ticket: Ticket,
+        ticket: WatchId,
         events: Vec<Event>,
-        queue: &mut Queue,
+        queue: &mut SendQueue,
     ) -> bool {
-        let form = self.outbox.form;
+        let form = self.outbox.encoding;
         let Some(Watch {
-            phase: Phase::Live(live),
+            phase: WatchPhase::Live(live),
             ..
         }) = self.find(ticket)
         else {
@@ -404,9 +422,9 @@ impl Watches {
         let before = live.cursor;
         for event in events {
             // Beyond the promise the ring has them, or the watch collapses.
-            if event.seq == live.cursor.next() && event.seq <= live.promised {
+            if event.seq == live.cursor.next() && event.seq <= live.replay_until {
                 live.cursor = event.seq;
-                queue.push(frame::message(
+                queue.push(frame::encode(
                     form,
                     &ServerMessage::Event {
                         raid: ticket.raid,
@@ -419,24 +437,24 @@ impl Watches {
     }
 
     /// Queues the answers whose events have gone out.
-    fn release_acks(&mut self, queue: &mut Queue) {
-        if self.acks.is_empty() {
+    fn release_held_replies(&mut self, queue: &mut SendQueue) {
+        if self.held_replies.is_empty() {
             return;
         }
-        for (raid, seq, frame) in std::mem::take(&mut self.acks) {
-            if self.waits(raid, seq) {
-                self.acks.push_back((raid, seq, frame));
+        for (raid, seq, frame) in std::mem::take(&mut self.held_replies) {
+            if self.is_held_back(raid, seq) {
+                self.held_replies.push_back((raid, seq, frame));
             } else {
-                self.pending -= 1;
+                self.unanswered_requests -= 1;
                 queue.push(frame);
             }
         }
     }
 
     /// Whether an answer has to wait: for its event, or for an answer of the same raid that does.
-    fn waits(&self, raid: Option<RaidId>, seq: Seq) -> bool {
+    fn is_held_back(&self, raid: Option<RaidId>, seq: Seq) -> bool {
         let Some(raid) = raid else { return false };
-        self.acks.iter().any(|(of, ..)| *of == Some(raid)) || !self.has_passed(raid, seq)
+        self.held_replies.iter().any(|(of, ..)| *of == Some(raid)) || !self.has_passed(raid, seq)
     }
 
     /// Whether a client has seen everything of a raid up to `seq`, or does not watch it.
@@ -445,13 +463,13 @@ impl Watches {
             .iter()
             .find(|watch| watch.ticket.raid == raid)
             .is_none_or(|watch| match &watch.phase {
-                Phase::Live(live) => live.cursor >= seq,
-                Phase::Asked | Phase::Collapsed { .. } => seq == Seq::ZERO,
+                WatchPhase::Live(live) => live.cursor >= seq,
+                WatchPhase::Requested | WatchPhase::Collapsed { .. } => seq == Seq::ZERO,
             })
     }
 
     /// Queues presence and signals of raids that are shown.
-    fn release_soft(&mut self, queue: &mut Queue) {
+    fn queue_presence_and_signals(&mut self, queue: &mut SendQueue) {
         while let Some((raid, frame)) = self.lanes.presence.pop_front() {
             if self.is_live(raid) {
                 queue.push(frame);
@@ -469,26 +487,29 @@ impl Watches {
     /// A watch that is not live gets presence with its next answer, and signals do not last.
     fn is_live(&self, raid: RaidId) -> bool {
         let watch = self.watches.iter().find(|watch| watch.ticket.raid == raid);
-        watch.is_some_and(|watch| matches!(watch.phase, Phase::Live(_)))
+        watch.is_some_and(|watch| matches!(watch.phase, WatchPhase::Live(_)))
     }
 }
 
 impl Watch {
     fn collapse(&mut self) {
-        if let Phase::Live(live) = &self.phase {
+        if let WatchPhase::Live(live) = &self.phase {
             metrics().collapses.increment(1);
             let audience = Arc::clone(&live.audience);
-            self.phase = Phase::Collapsed {
+            self.phase = WatchPhase::Collapsed {
                 audience,
-                ask_at: Some(Instant::now()),
+                snapshot_request_at: Some(Instant::now()),
             };
         }
     }
 
     /// Whether it is time to ask for a snapshot; then it counts as asked.
-    fn ask(&mut self) -> bool {
+    fn take_due_snapshot_request(&mut self) -> bool {
         match &mut self.phase {
-            Phase::Collapsed { ask_at, .. } => ask_at.take_if(|at| *at <= Instant::now()).is_some(),
+            WatchPhase::Collapsed {
+                snapshot_request_at: ask_at,
+                ..
+            } => ask_at.take_if(|at| *at <= Instant::now()).is_some(),
             _ => false,
         }
     }

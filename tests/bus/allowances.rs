@@ -74,7 +74,7 @@ impl Counter {
 
 /// How often this process was not allowed to count in Redis.
 fn forbidden() -> u64 {
-    let page = raidhall::telemetry::render();
+    let page = raidhall::telemetry::render_metrics();
     let line = page
         .lines()
         .find_map(|line| line.strip_prefix("raidhall_limits_local_total{cause=\"forbidden\"} "));

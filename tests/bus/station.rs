@@ -7,7 +7,7 @@ use bytes::Bytes;
 use raidhall::cluster::bus::redis::{RedisBus, RedisOptions};
 use raidhall::cluster::bus::{Bus, Channel, Deliveries, Delivery};
 use raidhall::store::InstanceId;
-use raidhall::telemetry::render;
+use raidhall::telemetry::render_metrics;
 use raidhall_protocol::RaidId;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -153,7 +153,7 @@ pub fn numbered(number: u64) -> Bytes {
 /// How many messages this process has dropped for a cause. Tests run beside each other: it may grow by others' doing.
 pub fn dropped(cause: &str) -> u64 {
     let name = format!("raidhall_bus_dropped_total{{cause=\"{cause}\"}} ");
-    let page = render();
+    let page = render_metrics();
     let value = page.lines().find_map(|line| line.strip_prefix(&name));
     value.map_or(0, |value| value.parse().expect("a count"))
 }

@@ -23,7 +23,7 @@ use raidhall::store::journal::{self, Journal};
 use raidhall::store::memory::MemoryStore;
 use raidhall::store::{Instance, InstanceId, Store};
 use raidhall::webhooks::{Endpoint, WebhookEventKind};
-use raidhall::ws::{self, Places, Sockets};
+use raidhall::ws::{self, ConnectionLimits, ConnectionService};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -236,16 +236,16 @@ fn sockets(
     auth: &Auth,
     clock: &Arc<Clock>,
     options: &http::Options,
-) -> Sockets {
+) -> ConnectionService {
     let many = 1_000;
     let options = ws::Options {
         allowed_origins: options.allowed_origins.clone(),
-        message_bytes: 16_384,
+        message_bytes_max: 16_384,
         commands_per_second: NonZeroU32::new(1_000).expect("not zero"),
         bytes_per_second: 1 << 20,
-        watches: 32,
-        signal_bytes: 1024,
-        places: Places {
+        watches_max: 32,
+        signal_bytes_max: 1024,
+        connection_limits: ConnectionLimits {
             connections: many,
             per_address: many,
             per_player: many,
@@ -253,15 +253,15 @@ fn sockets(
             unauthenticated_per_address: many,
         },
         handshakes_per_second: NonZeroU32::new(1_000).expect("not zero"),
-        outbox_messages: 256,
-        outbox_bytes: 1 << 20,
+        outbox_messages_max: 256,
+        outbox_bytes_max: 1 << 20,
         hello_timeout: SECOND * 5,
-        heartbeat: SECOND * 20,
-        write_stall: SECOND * 10,
+        heartbeat_interval: SECOND * 20,
+        write_stall_timeout: SECOND * 10,
         drain_spread: SECOND * 2,
     };
     let (sessions, store, auth) = (sessions.clone(), Arc::clone(store), auth.clone());
-    Sockets::new(
+    ConnectionService::new(
         sessions,
         store,
         auth,
@@ -326,31 +326,31 @@ fn sessions(store: &Arc<dyn Store>, clock: &Arc<Clock>, instance: &Instance) -> 
         tasks.spawn(writer.run());
     }
     let options = session::Options {
-        inbox: 256,
+        mailbox_messages_max: 256,
         idle_timeout: SECOND * 60,
         presence_grace: SECOND * 5,
         leader_grace: SECOND * 60,
-        op_keys: 65_536,
+        op_keys_max: 65_536,
         snapshot_min_events: 256,
-        replay_events: 1024,
+        replay_events_max: 1024,
         ring: RingOptions {
             events_max: 1024,
             bytes_max: 1 << 20,
         },
-        load_patience: SECOND * 5,
-        loads: 4,
+        load_timeout: SECOND * 5,
+        concurrent_loads_max: 4,
     };
     let (claims, clerk) = Claims::new(Arc::clone(store), instance.id);
     tasks.spawn(clerk.run());
     let peers = Peers::new(SECOND * 3);
     let link = Link::alone(instance.id, Arc::clone(clock), peers);
     let (store, clock) = (Arc::clone(store), Arc::clone(clock));
-    let parts = session::Parts {
+    let parts = session::Dependencies {
         store,
         journal,
         clock,
         lease: Arc::new(Lease::unlimited()),
-        link,
+        cluster: link,
         claims,
     };
     Sessions::new(parts, options, tasks, stop)

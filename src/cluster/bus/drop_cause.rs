@@ -23,7 +23,10 @@ impl Dropped {
     /// Counts messages that were dropped.
     pub fn count(self, messages: usize) {
         let messages = u64::try_from(messages).unwrap_or(u64::MAX);
-        metrics().bus_dropped.of(self.name()).increment(messages);
+        metrics()
+            .bus_dropped
+            .with_label(self.name())
+            .increment(messages);
     }
 
     /// The metric's label.

@@ -43,9 +43,9 @@ fn values_that_contradict_each_other_are_faults() {
             "database.url file ",
         ),
     ] {
-        one_fault(text, &[], begins, " must ");
+        assert_one_error(text, &[], begins, " must ");
     }
-    one_fault(
+    assert_one_error(
         "[lease]\nrenew_ms = 1300",
         &[],
         "",
@@ -56,7 +56,7 @@ fn values_that_contradict_each_other_are_faults() {
         ("RAIDHALL__AUTH__SECRET", KEY),
     ];
     assert_eq!(
-        with_env(&postgres).database.url.kind(),
+        load_from_env(&postgres).database.url.kind(),
         DatabaseKind::Postgres
     );
 }
@@ -71,7 +71,7 @@ fn postgres_and_redis_make_a_cluster_node_wherever_they_are_set() {
             "rediss://ada:h%3Funter2@cache:6380/0",
             "redis://:pw@[::1]:6379/7",
         ] {
-            let bus = with_env(&[database, secret, (name, url)]).bus;
+            let bus = load_from_env(&[database, secret, (name, url)]).bus;
             assert_eq!((bus.url.kind(), bus.url.expose()), (BusKind::Redis, url));
         }
     }
@@ -81,16 +81,16 @@ fn postgres_and_redis_make_a_cluster_node_wherever_they_are_set() {
         ("REDIS_URL", "rediss://cache"),
         ("RAIDHALL__BUS__CA_FILE", "ca.pem"),
     ];
-    assert_eq!(with_env(&tls).bus.ca_file, Some("ca.pem".into()));
+    assert_eq!(load_from_env(&tls).bus.ca_file, Some("ca.pem".into()));
 
     let cluster = ("RAIDHALL__BUS__CLUSTER", "true");
     assert!(
-        with_env(&[database, secret, cluster, ("REDIS_URL", "redis://cache/0")])
+        load_from_env(&[database, secret, cluster, ("REDIS_URL", "redis://cache/0")])
             .bus
             .cluster
     );
     let second = [database, secret, cluster, ("REDIS_URL", "redis://cache/1")];
-    one_fault(
+    assert_one_error(
         "",
         &second,
         "bus.cluster RAIDHALL__BUS__CLUSTER ",
@@ -102,7 +102,7 @@ fn postgres_and_redis_make_a_cluster_node_wherever_they_are_set() {
         ("REDIS_URL", "redis://cache"),
         ("RAIDHALL__BUS__CA_FILE", "ca.pem"),
     ];
-    one_fault(
+    assert_one_error(
         "",
         &plain,
         "bus.ca_file RAIDHALL__BUS__CA_FILE ",
@@ -119,7 +119,7 @@ fn a_cluster_node_says_where_it_is_unless_its_address_does() {
     ];
     for listen in ["0.0.0.0:8080", "[::]:8080"] {
         let text = format!("[server]\nlisten = '{listen}'");
-        one_fault(
+        assert_one_error(
             &text,
             &node,
             "server.listen file ",
@@ -134,7 +134,7 @@ fn a_cluster_node_says_where_it_is_unless_its_address_does() {
     }
     load("[server]\nlisten = '10.0.0.1:8080'", &node).expect("no faults");
     let port = [node[0], node[1], node[2], ("PORT", "9000")];
-    one_fault(
+    assert_one_error(
         "",
         &port,
         "server.listen PORT ",
@@ -146,7 +146,7 @@ fn a_cluster_node_says_where_it_is_unless_its_address_does() {
 fn production_refuses_what_is_fine_on_ones_own_machine_all_at_once() {
     let production = "[server]\nprofile = 'production'\nallowed_origins = ['*']\n[auth]\naccepted_secret = \
                       'please change me, please change me'";
-    let found = faults(production, &[]);
+    let found = load_errors(production, &[]);
     let heads: Vec<_> = found
         .iter()
         .map(|line| line.split(" must ").next().expect("a head"))
@@ -183,7 +183,7 @@ fn production_takes_a_random_secret_and_a_decision_on_guests() {
         "My-Own-Password-Is-Long-Enough-For-This",
     ] {
         let secret = [("RAIDHALL__AUTH__SECRET", made_up)];
-        one_fault(
+        assert_one_error(
             &format!("{production}true"),
             &secret,
             "auth.secret RAIDHALL__AUTH__SECRET ",
@@ -208,15 +208,15 @@ fn traces_go_to_a_collector_where_the_build_has_them() {
             Some(4318)
         );
     } else {
-        one_fault(&at("http://collector:4318"), &[], begins, "--features otel");
+        assert_one_error(&at("http://collector:4318"), &[], begins, "--features otel");
     }
     for bad in [
         "collector:4318",
         "ftp://collector",
         "http://me:pass@collector",
     ] {
-        one_fault(&at(bad), &[], begins, "must be http://");
-        assert!(!faults(&at(bad), &[])[0].contains("pass"));
+        assert_one_error(&at(bad), &[], begins, "must be http://");
+        assert!(!load_errors(&at(bad), &[])[0].contains("pass"));
     }
-    assert!((Config::default().telemetry.traces_sampled() - 0.01).abs() < 1e-9);
+    assert!((Config::default().telemetry.trace_sample_ratio() - 0.01).abs() < 1e-9);
 }

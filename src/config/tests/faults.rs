@@ -4,34 +4,34 @@ use super::*;
 
 #[test]
 fn unknown_keys_are_faults() {
-    one_fault(
+    assert_one_error(
         "[server]\nlisten_on = 'x'",
         &[],
         "server.listen_on file ",
         "server has advertised_url, allowed_origins, ",
     );
-    one_fault(
+    assert_one_error(
         "[sever]\nlisten = 'x'",
         &[],
         "sever.listen file ",
         "the sections are auth, bus, ",
     );
-    one_fault("[sever]", &[], "sever file ", "unknown key");
-    one_fault("listen = 'x'", &[], "listen file ", "unknown key");
-    one_fault("server = 'x'", &[], "server file ", "is a section");
-    one_fault(
+    assert_one_error("[sever]", &[], "sever file ", "unknown key");
+    assert_one_error("listen = 'x'", &[], "listen file ", "unknown key");
+    assert_one_error("server = 'x'", &[], "server file ", "is a section");
+    assert_one_error(
         "",
         &[("RAIDHALL__LIMITS__WATCHS", "3")],
         "limits.watchs RAIDHALL__LIMITS__WATCHS ",
         "unknown key",
     );
-    one_fault(
+    assert_one_error(
         "",
         &[("RAIDHALL__LIMITS", "3")],
         "limits RAIDHALL__LIMITS ",
         "is a section",
     );
-    one_fault(
+    assert_one_error(
         "",
         &[("RAIDHALL__A__B__C", "3")],
         "a.b.c RAIDHALL__A__B__C ",
@@ -41,73 +41,73 @@ fn unknown_keys_are_faults() {
 
 #[test]
 fn wrong_types_are_faults() {
-    one_fault(
+    assert_one_error(
         "[limits]\nwatches = 'many'",
         &[],
         "limits.watches file ",
         "expected a whole number, found string",
     );
-    one_fault(
+    assert_one_error(
         "[limits]\nwatches = 1.5",
         &[],
         "limits.watches file ",
         "expected a whole number, found float",
     );
-    one_fault(
+    assert_one_error(
         "[limits]\ncommands_per_second = 'x'",
         &[],
         "limits.commands_per_second file ",
         "a whole number",
     );
-    one_fault(
+    assert_one_error(
         "[lease]\nttl_ms = '3s'",
         &[],
         "lease.ttl_ms file ",
         "expected a whole number",
     );
-    one_fault(
+    assert_one_error(
         "[auth]\nguest = 'yes'",
         &[],
         "auth.guest file ",
         "expected true or false",
     );
-    one_fault(
+    assert_one_error(
         "[server]\nlisten = 8080",
         &[],
         "server.listen file ",
         "expected a string",
     );
-    one_fault(
+    assert_one_error(
         "[server.listen]\nport = 1",
         &[],
         "server.listen file ",
         "expected a string, found map",
     );
-    one_fault(
+    assert_one_error(
         "[server]\nallowed_origins = 'x'",
         &[],
         "server.allowed_origins file ",
         "expected a list",
     );
-    one_fault(
+    assert_one_error(
         "[server]\nallowed_origins = [1]",
         &[],
         "server.allowed_origins file ",
         "expected a string",
     );
-    one_fault(
+    assert_one_error(
         "",
         &[("RAIDHALL__AUTH__GUEST", "yes")],
         "auth.guest RAIDHALL__AUTH__GUEST ",
         "true or false",
     );
-    one_fault(
+    assert_one_error(
         "",
         &[("RAIDHALL__LIMITS__WATCHES", "")],
         "limits.watches RAIDHALL__LIMITS__WATCHES ",
         "whole number",
     );
-    one_fault(
+    assert_one_error(
         "[telemetry]\nlog_format = 'xml'",
         &[],
         "telemetry.log_format file ",
@@ -249,9 +249,9 @@ fn values_that_cannot_be_are_faults() {
             "expected ADDRESS:PORT",
         ),
     ] {
-        one_fault(text, &[], begins, contains);
+        assert_one_error(text, &[], begins, contains);
     }
-    one_fault(
+    assert_one_error(
         "",
         &[("RAIDHALL__AUTH__SECRET", "\u{fffd}")],
         "auth.secret RAIDHALL__AUTH__SECRET ",
@@ -261,7 +261,7 @@ fn values_that_cannot_be_are_faults() {
 
 #[test]
 fn all_faults_come_at_once() {
-    let found = faults(
+    let found = load_errors(
         "[server]\nlistne = 'x'\nlisten = 1\n[limits]\nwatches = 0\n[lease]\nrenew_ms = 9000\n[raid]\ninbox = 'x'",
         &[
             ("RAIDHALL__NOPE__X", "1"),
@@ -292,7 +292,7 @@ fn all_faults_come_at_once() {
 fn a_file_that_cannot_be_read_is_a_fault_beside_the_others() {
     let bad = [("RAIDHALL__LIMITS__WATCHES", "0")];
     let missing = std::path::Path::new("/nonexistent/raidhall.toml");
-    let found = Config::load(Some(missing), env(&bad))
+    let found = Config::load(Some(missing), environment(&bad))
         .expect_err("faults")
         .to_string();
     assert!(
@@ -302,7 +302,7 @@ fn a_file_that_cannot_be_read_is_a_fault_beside_the_others() {
         "{found}"
     );
 
-    let found = faults("[auth]\nsecret = hunter2\n", &bad);
+    let found = load_errors("[auth]\nsecret = hunter2\n", &bad);
     assert_eq!(found.len(), 2, "{found:#?}");
     assert!(
         found[0].starts_with(" file TOML parse error at line 2"),

@@ -55,28 +55,31 @@ fn our_variables_beat_conventional_ones_beat_the_file_beats_the_defaults() {
 #[test]
 fn port_makes_an_address_nobody_chose_reachable_and_keeps_one_that_was_chosen() {
     let listen = |config: Config| config.server.listen.to_string();
-    assert_eq!(listen(with_env(&[("PORT", "9000")])), "0.0.0.0:9000");
-    assert_eq!(listen(with_env(&[("PORT", "")])), "127.0.0.1:8080");
+    assert_eq!(listen(load_from_env(&[("PORT", "9000")])), "0.0.0.0:9000");
+    assert_eq!(listen(load_from_env(&[("PORT", "")])), "127.0.0.1:8080");
     let chosen = "[server]\nlisten = '[::1]:80'";
     assert_eq!(
         listen(load(chosen, &[("PORT", "9000")]).expect("no faults")),
         "[::1]:9000"
     );
     let ours = ("RAIDHALL__SERVER__LISTEN", "10.0.0.1:81");
-    assert_eq!(listen(with_env(&[("PORT", "9000"), ours])), "10.0.0.1:81");
-    one_fault(
+    assert_eq!(
+        listen(load_from_env(&[("PORT", "9000"), ours])),
+        "10.0.0.1:81"
+    );
+    assert_one_error(
         "",
         &[("PORT", "web")],
         "server.listen PORT ",
         "found \"web\"",
     );
-    one_fault(
+    assert_one_error(
         "",
         &[("PORT", "70000")],
         "server.listen PORT ",
         "0 to 65535",
     );
-    one_fault(
+    assert_one_error(
         "[server]\nlisten = 'x'",
         &[("PORT", "9000")],
         "server.listen file ",
@@ -86,7 +89,7 @@ fn port_makes_an_address_nobody_chose_reachable_and_keeps_one_that_was_chosen() 
 
 #[test]
 fn variables_take_the_type_of_their_key() {
-    let config = with_env(&[
+    let config = load_from_env(&[
         (
             "RAIDHALL__SERVER__ALLOWED_ORIGINS",
             "https://a.example, HTTPS://B.example:443",
@@ -115,10 +118,11 @@ fn variables_take_the_type_of_their_key() {
 
 #[test]
 fn what_is_in_effect_is_shown_with_its_source_and_loads_again() {
-    let given =
-        file("[limits]\nwatches = 5\n[server]\nallowed_origins = ['https://a.example', '*']");
-    let effective =
-        Effective::load(Some(given.path()), env(&[("PORT", "9000")])).expect("no faults");
+    let given = write_config_file(
+        "[limits]\nwatches = 5\n[server]\nallowed_origins = ['https://a.example', '*']",
+    );
+    let effective = EffectiveConfig::load(Some(given.path()), environment(&[("PORT", "9000")]))
+        .expect("no faults");
     let shown = effective.to_string();
     let source = given.path().display();
     for line in [
@@ -141,7 +145,7 @@ fn urls_follow_from_what_is_advertised_or_bound() {
     let bound = "0.0.0.0:9000".parse().expect("an address");
     let urls = |config: &ServerConfig| {
         let base = config.base_url(bound);
-        (base.to_string(), base.websocket())
+        (base.to_string(), base.websocket_url())
     };
     let unset = Config::default().server;
     assert_eq!(
@@ -151,7 +155,7 @@ fn urls_follow_from_what_is_advertised_or_bound() {
             "ws://127.0.0.1:9000/api/v1/ws".into()
         )
     );
-    let set = with_env(&[(
+    let set = load_from_env(&[(
         "RAIDHALL__SERVER__ADVERTISED_URL",
         "https://play.example/raids/",
     )])
@@ -175,8 +179,8 @@ fn the_files_for_clusters_load_with_what_they_leave_to_the_environment() {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("config")
             .join(name);
-        let effective =
-            Effective::load(Some(&path), env(&shared)).unwrap_or_else(|faults| panic!("{faults}"));
+        let effective = EffectiveConfig::load(Some(&path), environment(&shared))
+            .unwrap_or_else(|faults| panic!("{faults}"));
         assert_eq!(effective.config.bus.url.kind(), BusKind::Redis, "{name}");
         assert!(
             !effective.config.shutdown.readiness_delay.is_zero(),

@@ -27,8 +27,8 @@ fn issuers_are_listed_with_what_their_tokens_are_checked_by() {
         ("b:", Duration::from_secs(600))
     );
 
-    let given = file(&text);
-    let shown = Effective::load(Some(given.path()), env(&[]))
+    let given = write_config_file(&text);
+    let shown = EffectiveConfig::load(Some(given.path()), environment(&[]))
         .expect("no faults")
         .to_string();
     let again = load(&shown, &[]).expect("what is shown loads again");
@@ -41,32 +41,32 @@ fn issuers_are_listed_with_what_their_tokens_are_checked_by() {
 #[test]
 fn issuers_that_cannot_be_told_apart_or_trusted_are_faults() {
     let begins = "auth.issuers file ";
-    one_fault(
+    assert_one_error(
         &format!("{ISSUER}'http://host.example/jwks'"),
         &[],
         begins,
         "must be https://",
     );
-    one_fault(
+    assert_one_error(
         &format!("{ISSUER}'ftp://host.example'"),
         &[],
         begins,
         "must be https://",
     );
-    one_fault(
+    assert_one_error(
         &format!("{ISSUER}'k'\nlifetime_max_secs = 5"),
         &[],
         begins,
         "60 to 2592000",
     );
-    one_fault(&format!("{ISSUER}'k'\nalg = 'none'"), &[], begins, "alg");
-    one_fault(
+    assert_one_error(&format!("{ISSUER}'k'\nalg = 'none'"), &[], begins, "alg");
+    assert_one_error(
         "[[auth.issuers]]\nissuer = 'x'\njwks = 'k'",
         &[],
         begins,
         "audience",
     );
-    one_fault(
+    assert_one_error(
         &format!("{ISSUER}'k'\n{ISSUER}'k'\nexternal_id_prefix = 'b:'"),
         &[],
         begins,
@@ -74,14 +74,14 @@ fn issuers_that_cannot_be_told_apart_or_trusted_are_faults() {
     );
     let prefix =
         "[[auth.issuers]]\nissuer = 'b'\naudience = 'c'\njwks = 'k'\nexternal_id_prefix = ";
-    one_fault(
+    assert_one_error(
         &format!("{ISSUER}'k'\n{prefix}''"),
         &[],
         begins,
         "of their own",
     );
-    one_fault(&format!("{prefix}'telegram:'"), &[], begins, "Telegram's");
-    one_fault(
+    assert_one_error(&format!("{prefix}'telegram:'"), &[], begins, "Telegram's");
+    assert_one_error(
         &format!("{prefix}''").replace("'b'", "'raidhall'"),
         &[],
         begins,
@@ -99,8 +99,8 @@ fn webhook_endpoints_are_listed_and_their_secrets_not_shown() {
     let text = format!(
         "{ENDPOINT}'{HOOK_SECRET}'\nprevious_secret = '{HOOK_SECRET}'\ntypes = ['raid.failed']"
     );
-    let given = file(&text);
-    let effective = Effective::load(Some(given.path()), env(&[])).expect("no faults");
+    let given = write_config_file(&text);
+    let effective = EffectiveConfig::load(Some(given.path()), environment(&[])).expect("no faults");
     let [endpoint] = effective.config.webhooks.endpoints.as_slice() else {
         panic!("one")
     };
@@ -116,7 +116,7 @@ fn webhook_endpoints_are_listed_and_their_secrets_not_shown() {
         );
     }
     let value = format!("[{{name=\"app\",url=\"http://127.0.0.1:9/x\",secret=\"{HOOK_SECRET}\"}}]");
-    let from_environment = with_env(&[("RAIDHALL__WEBHOOKS__ENDPOINTS", value.as_str())]);
+    let from_environment = load_from_env(&[("RAIDHALL__WEBHOOKS__ENDPOINTS", value.as_str())]);
     assert_eq!(from_environment.webhooks.endpoints[0].event_kinds.len(), 5);
 }
 
@@ -141,7 +141,7 @@ fn webhook_endpoints_that_make_no_sense_are_faults_that_show_no_secret() {
         (format!("{good}\n{good}"), "a name of their own"),
         (format!("{ENDPOINT}7"), ""),
     ] {
-        one_fault(&bad, &[], begins, about);
-        assert!(!faults(&bad, &[])[0].contains("MfKQ9r8G"));
+        assert_one_error(&bad, &[], begins, about);
+        assert!(!load_errors(&bad, &[])[0].contains("MfKQ9r8G"));
     }
 }

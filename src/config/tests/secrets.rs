@@ -13,7 +13,7 @@ fn nothing_that_is_shown_holds_a_secret() {
         ("RAIDHALL__AUTH__SECRET", KEY),
         ("RAIDHALL__AUTH__ACCEPTED_SECRET", KEY),
     ];
-    let effective = Effective::load(None, env(&vars)).expect("no faults");
+    let effective = EffectiveConfig::load(None, environment(&vars)).expect("no faults");
     let secret = effective.config.auth.secret.clone().expect("a secret");
     assert_eq!(
         (secret.expose(), format!("{secret:?}")),
@@ -36,30 +36,30 @@ fn nothing_that_is_shown_holds_a_secret() {
         "[bus]\nurl = 'cache:98765'",
         "[bus]\nurl = 'redis://:98765@'",
     ] {
-        let found = faults(text, &[]);
+        let found = load_errors(text, &[]);
         assert!(!found[0].contains("98765"), "{found:#?}");
     }
 }
 
 #[test]
 fn a_secret_may_stand_in_a_file() {
-    let kept = file(&format!("{KEY}\n"));
+    let kept = write_config_file(&format!("{KEY}\n"));
     let path = kept.path().display().to_string();
-    let config = with_env(&[("RAIDHALL__AUTH__SECRET_FILE", &path)]);
+    let config = load_from_env(&[("RAIDHALL__AUTH__SECRET_FILE", &path)]);
     assert_eq!(config.auth.secret.expect("a secret").expose(), KEY);
-    let url = file("postgres://u:hunter2@h/x");
+    let url = write_config_file("postgres://u:hunter2@h/x");
     let url = url.path().display().to_string();
     let database = [
         ("RAIDHALL__DATABASE__URL_FILE", url.as_str()),
         ("RAIDHALL__AUTH__SECRET", KEY),
     ];
     assert_eq!(
-        with_env(&database).database.url.expose(),
+        load_from_env(&database).database.url.expose(),
         "postgres://u:hunter2@h/x"
     );
 
     let name = "auth.secret RAIDHALL__AUTH__SECRET_FILE ";
-    one_fault(
+    assert_one_error(
         "",
         &[("RAIDHALL__AUTH__SECRET_FILE", "/nonexistent/secret")],
         name,
@@ -69,9 +69,9 @@ fn a_secret_may_stand_in_a_file() {
         ("RAIDHALL__AUTH__SECRET_FILE", path.as_str()),
         ("RAIDHALL__AUTH__SECRET", KEY),
     ];
-    one_fault("", &both, name, "set one of them");
+    assert_one_error("", &both, name, "set one of them");
     let tls = "bus.ca_file RAIDHALL__BUS__CA_FILE ";
-    one_fault(
+    assert_one_error(
         "",
         &[("RAIDHALL__BUS__CA_FILE", "ca.pem")],
         tls,
@@ -83,7 +83,7 @@ fn a_secret_may_stand_in_a_file() {
 fn a_bots_token_looks_like_one_and_is_not_shown() {
     let token = "5768337691:AAH5YkoiEuPk8-FZa32hStHTqXiLPtAEhx8";
     let vars = [("RAIDHALL__AUTH__TELEGRAM_BOT_TOKEN", token)];
-    let effective = Effective::load(None, env(&vars)).expect("no faults");
+    let effective = EffectiveConfig::load(None, environment(&vars)).expect("no faults");
     assert_eq!(
         effective
             .config
@@ -103,7 +103,7 @@ fn a_bots_token_looks_like_one_and_is_not_shown() {
         "5768337691:short",
         "bot:AAH5YkoiEuPk8-FZa32hStHTqXiLPtAEhx8",
     ] {
-        let found = faults(&format!("[auth]\ntelegram_bot_token = '{bad}'"), &[]);
+        let found = load_errors(&format!("[auth]\ntelegram_bot_token = '{bad}'"), &[]);
         assert!(
             found[0].starts_with("auth.telegram_bot_token file ") && !found[0].contains(bad),
             "{found:#?}"
@@ -116,10 +116,10 @@ fn a_credential_in_the_query_of_an_address_is_not_shown() {
     let issuer = "issuer = 'https://host.example'\naudience = 'raids'\njwks = 'https://host.example/jwks?token=hunter2&v=1'";
     let endpoint = "name = 'app'\nurl = 'https://app.example/hooks?v=1&token=hunter2'";
     let key = "secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'";
-    let given = file(&format!(
+    let given = write_config_file(&format!(
         "[[auth.issuers]]\n{issuer}\n[[webhooks.endpoints]]\n{endpoint}\n{key}"
     ));
-    let effective = Effective::load(Some(given.path()), env(&[])).expect("no faults");
+    let effective = EffectiveConfig::load(Some(given.path()), environment(&[])).expect("no faults");
     assert!(
         effective.config.webhooks.endpoints[0]
             .url
@@ -137,8 +137,9 @@ fn a_credential_in_the_query_of_an_address_is_not_shown() {
         }
     }
     // A fault of a build without traces, and nothing wrong in one with them.
-    let collector = file("[telemetry]\notlp_endpoint = 'http://collector:4318/?token=hunter2'");
-    let shown = match Effective::load(Some(collector.path()), env(&[])) {
+    let collector =
+        write_config_file("[telemetry]\notlp_endpoint = 'http://collector:4318/?token=hunter2'");
+    let shown = match EffectiveConfig::load(Some(collector.path()), environment(&[])) {
         Ok(effective) => format!("{effective} {:?}", effective.config),
         Err(faults) => faults.to_string(),
     };

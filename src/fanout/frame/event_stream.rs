@@ -8,10 +8,10 @@ use raidhall_protocol::{CloseCode, Seq, ServerMessage};
 pub const HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
 
 /// The last event of a stream that the server ends: the code of a socket's close tells a client what to do.
-pub fn closing(code: CloseCode) -> Bytes {
+pub fn close_event(code: CloseCode) -> Bytes {
     let data = serde_json::json!({"code": code.code(), "name": code.as_str()});
-    event(
-        Label {
+    encode_event(
+        EventHeader {
             name: "close",
             id: None,
             retry: None,
@@ -22,7 +22,7 @@ pub fn closing(code: CloseCode) -> Bytes {
 
 /// What stands before the data of an event.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Label {
+pub(super) struct EventHeader {
     name: &'static str,
     /// What a client comes back with, as `Last-Event-ID`.
     id: Option<Seq>,
@@ -30,8 +30,8 @@ pub(super) struct Label {
     retry: Option<u64>,
 }
 
-impl Label {
-    pub(super) const fn of(message: &ServerMessage) -> Label {
+impl EventHeader {
+    pub(super) const fn from_message(message: &ServerMessage) -> EventHeader {
         let (name, id, retry) = match message {
             ServerMessage::Event { event, .. } => (event.data.kind(), Some(event.seq), None),
             ServerMessage::Snapshot { seq, .. } => (message.t(), Some(*seq), None),
@@ -40,13 +40,13 @@ impl Label {
             } => (message.t(), None, Some(*reconnect_after_ms)),
             _ => (message.t(), None, None),
         };
-        Label { name, id, retry }
+        EventHeader { name, id, retry }
     }
 }
 
 /// An event of the stream. JSON is one line, whatever its texts hold.
-pub(super) fn event(label: Label, json: &[u8]) -> Bytes {
-    let Label { name, id, retry } = label;
+pub(super) fn encode_event(label: EventHeader, json: &[u8]) -> Bytes {
+    let EventHeader { name, id, retry } = label;
     let mut event = format!("event: {name}\n");
     if let Some(id) = id {
         event += &format!("id: {id}\n");

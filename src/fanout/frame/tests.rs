@@ -3,7 +3,7 @@ use raidhall_protocol::{Event, EventData, RaidId, Seq, UnixMillis};
 
 use super::*;
 
-fn said(text: &str) -> ServerMessage {
+fn chat_event(text: &str) -> ServerMessage {
     let raid = RaidId::try_from(7_u64).expect("an id");
     let data = EventData::Said {
         text: text.to_owned(),
@@ -22,15 +22,15 @@ fn said(text: &str) -> ServerMessage {
 #[test]
 fn an_event_of_a_stream_carries_the_json_of_a_socket_under_its_type_and_seq() {
     for length in [1, 200, 70_000] {
-        let message = said(&"ж".repeat(length));
+        let message = chat_event(&"ж".repeat(length));
         let json = String::from_utf8(Codec::Json.encode(&message)).expect("text");
         let expected = format!("event: said\nid: 124\ndata: {json}\n\n");
         assert_eq!(
-            Shared::new(&message).get(Form::EventStream),
+            SharedFrames::new(&message).get(Encoding::EventStream),
             expected.as_bytes()
         );
         assert_eq!(
-            self::message(Form::EventStream, &message),
+            self::encode(Encoding::EventStream, &message),
             expected.as_bytes()
         );
     }
@@ -38,9 +38,9 @@ fn an_event_of_a_stream_carries_the_json_of_a_socket_under_its_type_and_seq() {
 
 #[test]
 fn no_text_ends_an_event_before_its_end() {
-    let event = message(
-        Form::EventStream,
-        &said("a\n\nevent: raid_completed\r\rdata: {}\u{2028}"),
+    let event = encode(
+        Encoding::EventStream,
+        &chat_event("a\n\nevent: raid_completed\r\rdata: {}\u{2028}"),
     );
     let text = std::str::from_utf8(&event).expect("text");
     assert_eq!(text.lines().count(), 4, "{text}");
@@ -53,14 +53,14 @@ fn a_stream_says_when_to_come_back_and_why_it_ends() {
         reason: ByeReason::Draining,
         reconnect_after_ms: 840,
     };
-    assert!(message(Form::EventStream, &bye).starts_with(b"event: bye\nretry: 840\ndata: {"));
+    assert!(encode(Encoding::EventStream, &bye).starts_with(b"event: bye\nretry: 840\ndata: {"));
     let raid = RaidId::try_from(7_u64).expect("an id");
     let unwatched = ServerMessage::Unwatched {
         raid,
         reason: UnwatchReason::Kicked,
     };
-    assert!(message(Form::EventStream, &unwatched).starts_with(b"event: unwatched\ndata: {"));
-    let closing = closing(CloseCode::Unauthenticated);
+    assert!(encode(Encoding::EventStream, &unwatched).starts_with(b"event: unwatched\ndata: {"));
+    let closing = close_event(CloseCode::Unauthenticated);
     assert_eq!(
         closing,
         &b"event: close\ndata: {\"code\":4001,\"name\":\"unauthenticated\"}\n\n"[..]
@@ -69,12 +69,12 @@ fn a_stream_says_when_to_come_back_and_why_it_ends() {
 
 #[test]
 fn a_message_is_encoded_once_in_each_form() {
-    let message = said("hi");
-    let (shared, mut lazy) = (Shared::new(&message), Lazy::new(&message));
+    let message = chat_event("hi");
+    let (shared, mut lazy) = (SharedFrames::new(&message), LazyFrames::new(&message));
     for form in [
-        Form::Frames(Codec::Json),
-        Form::Frames(Codec::MessagePack),
-        Form::EventStream,
+        Encoding::WebSocket(Codec::Json),
+        Encoding::WebSocket(Codec::MessagePack),
+        Encoding::EventStream,
     ] {
         assert_eq!(shared.get(form).as_ptr(), shared.get(form).as_ptr());
         assert_eq!(lazy.get(form).as_ptr(), lazy.get(form).as_ptr());

@@ -289,7 +289,7 @@ async fn the_metrics_see_routes_and_never_paths() {
     ] {
         call(request, &[], "{}").await;
     }
-    let rendered = crate::telemetry::render();
+    let rendered = crate::telemetry::render_metrics();
     for labels in [
         r#"method="POST",route="/echo/{id}",status="200""#,
         r#"method="GET",route="unmatched",status="404""#,

@@ -27,7 +27,7 @@ use crate::http::routes::host_app::PLAYER_NOT_FOUND;
 use crate::http::{API, idempotency};
 use crate::net::client_address::ClientAddress;
 use crate::raid;
-use crate::session::{Sessions, View};
+use crate::session::{RaidSnapshot, Sessions};
 use crate::store::{OpHash, RaidRow, Store};
 
 /// What the doors to raids share.
@@ -189,7 +189,7 @@ impl RaidApi {
         raid: RaidId,
         signed: &Authenticated,
     ) -> Result<RaidResponse, ErrorResponse> {
-        let View {
+        let RaidSnapshot {
             state,
             seq,
             online,

@@ -13,70 +13,70 @@ use tokio::time::{Instant, sleep_until};
 use crate::cluster::client::{About, Forwarding, Link};
 use crate::cluster::message::{ForwardAnswer, Item, Note, Wish};
 use crate::error::Error;
-use crate::session::create::random;
-use crate::session::message::{Execute, Message};
+use crate::session::create::random_bytes;
+use crate::session::message::{ExecuteRequest, SessionMessage};
 use crate::session::{Ack, Reply};
 use crate::store::{InstanceId, OpHash};
 use crate::telemetry::metrics;
 
 /// Commands in one bundle.
-const BUNDLE: usize = 64;
+const BATCH_COMMANDS_MAX: usize = 64;
 /// Bytes of commands in one bundle, and of one command: far below what the bus takes, far above what any rule accepts.
-const BUNDLE_BYTES: usize = 256 * 1_024;
+const BATCH_BYTES_MAX: usize = 256 * 1_024;
 /// Commands that may wait; beyond that the inbox is not read, and fills.
-const WAITING_MAX: usize = 1_024;
+const QUEUED_COMMANDS_MAX: usize = 1_024;
 /// How long an answer may take before the bundle is sent again.
-const RESEND: Duration = Duration::from_millis(700);
+const RESEND_AFTER: Duration = Duration::from_millis(700);
 
 #[derive(Default)]
-pub(super) struct Forwards {
-    waiting: VecDeque<Parked>,
-    flight: Option<Flight>,
+pub(super) struct ForwardQueue {
+    queued: VecDeque<QueuedForward>,
+    inflight: Option<InflightBatch>,
 }
 
-struct Parked {
+struct QueuedForward {
     item: Item,
     bytes: usize,
     reply: Reply<Ack>,
-    until: Instant,
+    deadline: Instant,
 }
 
 /// A bundle under way. Who has waited too long is answered, and its place stays empty.
-struct Flight {
-    forwarding: Forwarding,
+struct InflightBatch {
+    request: Forwarding,
     items: Vec<Item>,
-    parked: Vec<Option<Parked>>,
+    pending: Vec<Option<QueuedForward>>,
     resend_at: Instant,
 }
 
 /// What a bundle's answers mean for the edge.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Taken {
+pub(super) struct AnswerSummary {
     /// The newest seq acknowledged.
-    pub(super) acknowledged: Option<Seq>,
+    pub(super) acknowledged_seq: Option<Seq>,
     /// Some are to be sent again: whoever was asked does not own the raid, or could not carry them out.
-    pub(super) again: bool,
+    pub(super) has_retries: bool,
 }
 
-impl Forwards {
+impl ForwardQueue {
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.flight.is_none()
+        self.queued.is_empty() && self.inflight.is_none()
     }
 
-    pub(super) fn has_room(&self) -> bool {
-        self.waiting.len() < WAITING_MAX
+    pub(super) fn has_capacity(&self) -> bool {
+        self.queued.len() < QUEUED_COMMANDS_MAX
     }
 
     /// Lets a command wait for the owner, for as long as it may.
-    pub(super) fn park(&mut self, execute: Execute) {
-        let Execute {
+    pub(super) fn enqueue(&mut self, execute: ExecuteRequest) {
+        let ExecuteRequest {
             command,
             op,
             reply,
-            until,
+            deadline: until,
             ..
         } = execute;
-        reply.note("forwarded");
+        reply.trace_event("forwarded");
         let Some(wish) = Wish::of(command) else {
             return reply.send(Err(Error::Internal));
         };
@@ -85,7 +85,7 @@ impl Forwards {
         let (op, reply) = match op {
             Some(op) => (op, reply),
             None => {
-                let Ok(drawn) = random() else {
+                let Ok(drawn) = random_bytes() else {
                     return reply.send(Err(Error::Internal));
                 };
                 let reply = |result: Result<Ack, _>| {
@@ -99,69 +99,74 @@ impl Forwards {
         };
         let item = Item { op, wish };
         match item.bytes() {
-            bytes if bytes > BUNDLE_BYTES => reply.send(Err(Error::TooLarge)),
-            bytes => self.waiting.push_back(Parked {
+            bytes if bytes > BATCH_BYTES_MAX => reply.send(Err(Error::TooLarge)),
+            bytes => self.queued.push_back(QueuedForward {
                 item,
                 bytes,
                 reply,
-                until,
+                deadline: until,
             }),
         }
     }
 
     /// The first that waits, as many as one bundle takes.
-    fn take_bundle(&mut self) -> Vec<Parked> {
-        let mut room = BUNDLE_BYTES;
-        let fits = |parked: &&Parked| {
+    fn take_batch(&mut self) -> Vec<QueuedForward> {
+        let mut room = BATCH_BYTES_MAX;
+        let fits = |parked: &&QueuedForward| {
             let left = room.checked_sub(parked.bytes);
             room = left.unwrap_or(0);
             left.is_some()
         };
-        let count = self.waiting.iter().take(BUNDLE).take_while(fits).count();
-        self.waiting.drain(..count).collect()
+        let count = self
+            .queued
+            .iter()
+            .take(BATCH_COMMANDS_MAX)
+            .take_while(fits)
+            .count();
+        self.queued.drain(..count).collect()
     }
 
     /// Sends the next bundle, or again the one under way when it is time. True if it has been sent before.
     pub(super) fn send(&mut self, link: &Link, to: InstanceId, about: About) -> bool {
         let now = Instant::now();
         if self
-            .flight
+            .inflight
             .as_ref()
-            .is_some_and(|flight| flight.forwarding.to() != to)
+            .is_some_and(|flight| flight.request.to() != to)
         {
-            self.begin_anew();
+            self.requeue_inflight();
         }
-        let again = self.flight.is_some();
-        match &mut self.flight {
+        let again = self.inflight.is_some();
+        match &mut self.inflight {
             Some(flight) if flight.resend_at > now => return false,
             Some(_) => metrics().forward_retries.increment(1),
-            None if self.waiting.is_empty() => return false,
+            None if self.queued.is_empty() => return false,
             None => {
-                let bundle = self.take_bundle();
+                let bundle = self.take_batch();
                 let items = bundle.iter().map(|parked| parked.item.clone()).collect();
                 let parked = bundle.into_iter().map(Some).collect();
-                self.flight = Some(Flight {
-                    forwarding: link.forward(to),
+                self.inflight = Some(InflightBatch {
+                    request: link.forward(to),
                     items,
-                    parked,
+                    pending: parked,
                     resend_at: now,
                 });
             }
         }
-        let Some(flight) = &mut self.flight else {
+        let Some(flight) = &mut self.inflight else {
             return false;
         };
-        flight.resend_at = now + RESEND;
+        flight.resend_at = now + RESEND_AFTER;
         let last = flight
-            .parked
+            .pending
             .iter()
             .flatten()
-            .map(|parked| parked.until)
+            .map(|parked| parked.deadline)
             .max()
             .unwrap_or(now);
         let remaining_ms =
             u64::try_from(last.saturating_duration_since(now).as_millis()).unwrap_or(0);
-        let request = flight.forwarding.number();
+        let request = flight.request.number();
         link.tell(
             to,
             about,
@@ -175,9 +180,9 @@ impl Forwards {
     }
 
     /// The answers to the bundle under way. May be dropped and asked for again.
-    pub(super) async fn answers(&mut self) -> Vec<ForwardAnswer> {
-        match &mut self.flight {
-            Some(flight) => flight.forwarding.answers().await,
+    pub(super) async fn next_answers(&mut self) -> Vec<ForwardAnswer> {
+        match &mut self.inflight {
+            Some(flight) => flight.request.answers().await,
             None => std::future::pending().await,
         }
     }
@@ -185,26 +190,30 @@ impl Forwards {
     /// Gives the answers out. What nobody took on waits again, in its order; if `patient`, so does what was
     /// `unavailable`. But nothing is carried out after what was asked for later: whatever stands before a command that was
     /// decided is `unavailable` for good.
-    pub(super) fn take_answers(&mut self, answers: Vec<ForwardAnswer>, patient: bool) -> Taken {
-        let Some(flight) = self.flight.take() else {
-            return Taken::default();
+    pub(super) fn apply_answers(
+        &mut self,
+        answers: Vec<ForwardAnswer>,
+        patient: bool,
+    ) -> AnswerSummary {
+        let Some(flight) = self.inflight.take() else {
+            return AnswerSummary::default();
         };
-        let (mut taken, mut again) = (Taken::default(), Vec::new());
+        let (mut taken, mut again) = (AnswerSummary::default(), Vec::new());
         let answers = answers
             .into_iter()
             .map(Some)
             .chain(std::iter::repeat_with(|| None));
         let answers = answers
-            .take(flight.parked.len())
+            .take(flight.pending.len())
             .map(|given| given.unwrap_or(ForwardAnswer::NotOwner));
         let answers = answers.collect::<Vec<_>>();
         let undecided = answers
             .iter()
             .rposition(|it| !it.is_undecided())
             .map_or(0, |last| last + 1);
-        for (index, (parked, answer)) in flight.parked.into_iter().zip(answers).enumerate() {
+        for (index, (parked, answer)) in flight.pending.into_iter().zip(answers).enumerate() {
             if let ForwardAnswer::Ack { seq, .. } = answer {
-                taken.acknowledged = taken.acknowledged.max(Some(seq));
+                taken.acknowledged_seq = taken.acknowledged_seq.max(Some(seq));
             }
             let Some(parked) = parked else { continue };
             match answer.result() {
@@ -218,51 +227,51 @@ impl Forwards {
                 }
             }
         }
-        taken.again = !again.is_empty();
-        if taken.again {
+        taken.has_retries = !again.is_empty();
+        if taken.has_retries {
             metrics().forwards.increment("again");
         }
         again
             .into_iter()
             .rev()
-            .for_each(|parked| self.waiting.push_front(parked));
+            .for_each(|parked| self.queued.push_front(parked));
         taken
     }
 
     /// The bundle under way goes to whoever owns the raid now.
-    pub(super) fn begin_anew(&mut self) {
-        if let Some(flight) = self.flight.take() {
+    pub(super) fn requeue_inflight(&mut self) {
+        if let Some(flight) = self.inflight.take() {
             flight
-                .parked
+                .pending
                 .into_iter()
                 .flatten()
                 .rev()
-                .for_each(|parked| self.waiting.push_front(parked));
+                .for_each(|parked| self.queued.push_front(parked));
         }
     }
 
     /// Tells those who have waited too long.
     pub(super) fn expire(&mut self, now: Instant) {
-        let late = |parked: &Parked| parked.until <= now;
+        let late = |parked: &QueuedForward| parked.deadline <= now;
         let mut over = Vec::new();
-        if self.waiting.iter().any(late) {
-            for parked in std::mem::take(&mut self.waiting) {
+        if self.queued.iter().any(late) {
+            for parked in std::mem::take(&mut self.queued) {
                 if late(&parked) {
                     over.push(parked)
                 } else {
-                    self.waiting.push_back(parked)
+                    self.queued.push_back(parked)
                 }
             }
         }
-        if let Some(flight) = &mut self.flight {
+        if let Some(flight) = &mut self.inflight {
             over.extend(
                 flight
-                    .parked
+                    .pending
                     .iter_mut()
                     .filter_map(|place| place.take_if(|parked| late(parked))),
             );
-            if flight.parked.iter().all(Option::is_none) {
-                self.flight = None;
+            if flight.pending.iter().all(Option::is_none) {
+                self.inflight = None;
             }
         }
         for parked in over {
@@ -272,58 +281,59 @@ impl Forwards {
     }
 
     /// Waits for something else, and tells those meanwhile whose time runs out.
-    pub(super) async fn expiring<T>(&mut self, something: impl Future<Output = T>) -> T {
+    pub(super) async fn expire_while<T>(&mut self, something: impl Future<Output = T>) -> T {
         tokio::pin!(something);
         loop {
-            let parked = self
-                .waiting
-                .iter()
-                .chain(self.flight.iter().flat_map(|it| it.parked.iter().flatten()));
-            let next = parked.map(|parked| parked.until).min();
+            let parked = self.queued.iter().chain(
+                self.inflight
+                    .iter()
+                    .flat_map(|it| it.pending.iter().flatten()),
+            );
+            let next = parked.map(|parked| parked.deadline).min();
             tokio::select! { biased;
                 done = &mut something => return done,
-                () = at(next) => self.expire(Instant::now()),
+                () = sleep_until_optional(next) => self.expire(Instant::now()),
             }
         }
     }
 
     pub(super) fn fail_all(&mut self, error: &Error) {
-        self.begin_anew();
-        self.waiting
+        self.requeue_inflight();
+        self.queued
             .drain(..)
             .for_each(|parked| parked.reply.send(Err(error.clone())));
     }
 
     /// Everything that is not answered, as it was asked for.
-    pub(super) fn take_all(&mut self) -> Vec<Message> {
-        self.begin_anew();
-        let message = |Parked {
+    pub(super) fn drain_messages(&mut self) -> Vec<SessionMessage> {
+        self.requeue_inflight();
+        let message = |QueuedForward {
                            item: Item { op, wish },
                            reply,
-                           until,
+                           deadline: until,
                            ..
                        }| {
             let (command, op) = (wish.command(), Some(op));
-            Message::Execute(Execute {
+            SessionMessage::Execute(ExecuteRequest {
                 command,
                 op,
                 reply,
-                until,
-                from: None,
+                deadline: until,
+                forwarded_by: None,
             })
         };
-        self.waiting.drain(..).map(message).collect()
+        self.queued.drain(..).map(message).collect()
     }
 
     /// When something is to be done though nobody answers.
     pub(super) fn next_timer(&self) -> Option<Instant> {
-        let waiting = self.waiting.iter().map(|parked| parked.until).min();
-        let flight = self.flight.as_ref().map(|flight| {
+        let waiting = self.queued.iter().map(|parked| parked.deadline).min();
+        let flight = self.inflight.as_ref().map(|flight| {
             flight
-                .parked
+                .pending
                 .iter()
                 .flatten()
-                .map(|parked| parked.until)
+                .map(|parked| parked.deadline)
                 .fold(flight.resend_at, Instant::min)
         });
         waiting.into_iter().chain(flight).min()
@@ -331,7 +341,7 @@ impl Forwards {
 }
 
 /// Waits until a moment; for ever if there is none.
-async fn at(moment: Option<Instant>) {
+async fn sleep_until_optional(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
         None => std::future::pending().await,

@@ -6,144 +6,150 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
-use super::{Edge, RESOLVE_PAUSE};
+use super::{Follower, RESOLVE_RETRY_DELAY};
 use crate::cluster::message::Note;
 use crate::raid::Refusal;
 use crate::store::{Epoch, InstanceId, RaidHead};
 
 /// How long the store may take to say who owns a raid.
-const RESOLVE_PATIENCE: Duration = Duration::from_secs(1);
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long an instance that was named the heir has to take the raid, before one is named again.
-const OFFER_EVERY: Duration = Duration::from_millis(250);
+const OFFER_INTERVAL: Duration = Duration::from_millis(250);
 
-impl Edge {
+impl Follower {
     /// We wanted to own the raid, and did not come to: goes on under its owner, if there is one.
-    pub(in super::super) fn go_on_under(&mut self, owner: Option<InstanceId>, epoch: Epoch) {
+    pub(in super::super) fn resume_under(&mut self, owner: Option<InstanceId>, epoch: Epoch) {
         self.epoch = self.epoch.max(epoch);
-        (self.owner, self.called) = (owner, false);
+        (self.owner, self.is_claim_requested) = (owner, false);
         if owner.is_some() {
-            self.giving = None;
-            self.introduce();
+            self.handover_guard = None;
+            self.report_to_new_owner();
         }
     }
 
     /// Why the raid should be claimed now: it has no owner that lives, and is needed here.
-    pub(super) fn vacant(&self) -> Option<&'static str> {
-        (self.is_free() && (self.is_needed() || self.called) && self.resolve_at.is_none())
-            .then_some(self.vacancy)
+    pub(super) fn claim_cause(&self) -> Option<&'static str> {
+        (self.is_claimable()
+            && (self.is_needed() || self.is_claim_requested)
+            && self.resolve_at.is_none())
+        .then_some(self.vacancy_cause)
     }
 
     /// Whether nobody owns the raid, and we may.
-    pub(super) fn is_free(&self) -> bool {
-        self.owner.is_none() && self.sessions.may_claim(self.raid())
+    pub(super) fn is_claimable(&self) -> bool {
+        self.owner.is_none() && self.sessions.can_claim(self.raid())
     }
 
     /// Claims the raid in the next turn, whoever needs it.
-    pub(super) fn call(&mut self) {
-        (self.called, self.resolve_at) = (true, None);
+    pub(super) fn request_claim(&mut self) {
+        (self.is_claim_requested, self.resolve_at) = (true, None);
     }
 
     /// Whether another instance, by what it sends us, takes us for one that can own the raid, and is right: nobody does.
     /// If the sender itself was the owner that we knew, the store is asked.
-    pub(super) async fn is_called_by(&mut self, from: InstanceId) -> bool {
+    pub(super) async fn accept_claim_request(&mut self, from: InstanceId) -> bool {
         if self.owner == Some(from) {
-            self.resolve().await;
+            self.resolve_owner().await;
         }
-        let free = self.is_free();
+        let free = self.is_claimable();
         if free {
-            self.vacancy = "handed_over";
-            self.call();
+            self.vacancy_cause = "handed_over";
+            self.request_claim();
         }
         free
     }
 
     /// Where commands go: to the owner. An instance that may not claim a raid without one asks another to: by taking
     /// the command, that one finds out that it may.
-    pub(super) fn target(&self) -> Option<InstanceId> {
-        let heir = || self.sessions.0.link.peers().heir_of(self.raid());
+    pub(super) fn forward_target(&self) -> Option<InstanceId> {
+        let heir = || self.sessions.0.cluster.peers().heir_of(self.raid());
         self.owner
-            .or_else(|| (!self.sessions.may_claim(self.raid())).then(heir).flatten())
+            .or_else(|| (!self.sessions.can_claim(self.raid())).then(heir).flatten())
     }
 
     /// Gives the raid up, unless that is done, and names an heir. What fails is tried again.
-    pub(in super::super) async fn pass_on(&mut self, preferred: Option<InstanceId>) {
-        let (hall, about) = (Arc::clone(&self.sessions.0), self.about());
-        if self.unreleased {
+    pub(in super::super) async fn release_and_offer(&mut self, preferred: Option<InstanceId>) {
+        let (registry, about) = (Arc::clone(&self.sessions.0), self.message_header());
+        if self.is_release_pending {
             let released = self
                 .forwards
-                .expiring(hall.claims.release(about.raid, about.epoch))
+                .expire_while(registry.claims.release(about.raid, about.epoch))
                 .await;
             if let Err(error) = released {
                 warn!(?error, "the raid could not be given up yet");
-                self.offer_at = Instant::now() + OFFER_EVERY;
+                self.next_offer_at = Instant::now() + OFFER_INTERVAL;
                 return;
             }
-            self.unreleased = false;
-            hall.link.say(about, Note::Released);
+            self.is_release_pending = false;
+            registry.cluster.say(about, Note::Released);
         }
-        self.offer(preferred);
+        self.offer_to_successor(preferred);
     }
 
     /// Names an instance the raid's heir: again and again until one has taken it, for whom we know may be gone by now, and
     /// who was online must not be forgotten with us.
-    fn offer(&mut self, preferred: Option<InstanceId>) {
-        let link = &self.sessions.0.link;
+    fn offer_to_successor(&mut self, preferred: Option<InstanceId>) {
+        let link = &self.sessions.0.cluster;
         match preferred.or_else(|| link.peers().heir_of(self.raid())) {
             Some(heir) => {
                 debug!(heir = %heir.0, "the raid is handed over");
-                link.tell(heir, self.about(), Note::Take(self.memories.clone()));
+                link.tell(
+                    heir,
+                    self.message_header(),
+                    Note::Take(self.last_known_online.clone()),
+                );
             }
-            None => self.giving = None,
+            None => self.handover_guard = None,
         }
-        self.offer_at = Instant::now() + OFFER_EVERY;
+        self.next_offer_at = Instant::now() + OFFER_INTERVAL;
     }
 
-    pub(super) fn owner_may_be_gone(&mut self) {
+    pub(super) fn check_owner_liveness(&mut self) {
         if self
             .owner
-            .is_some_and(|owner| !self.sessions.0.link.peers().lives(owner))
+            .is_some_and(|owner| !self.sessions.0.cluster.peers().lives(owner))
         {
-            self.lose_owner("lapsed");
+            self.clear_owner("lapsed");
         }
     }
 
     /// There is no owner any more, for this cause.
-    pub(super) fn lose_owner(&mut self, cause: &'static str) {
-        (self.owner, self.vacancy) = (None, cause);
-        self.forwards.begin_anew();
+    pub(super) fn clear_owner(&mut self, cause: &'static str) {
+        (self.owner, self.vacancy_cause) = (None, cause);
+        self.forwards.requeue_inflight();
     }
 
     /// Somebody speaks as the owner under an epoch. Only a newer one changes anything.
-    pub(super) fn meet_owner(&mut self, from: InstanceId, epoch: Epoch) {
+    pub(super) fn observe_owner(&mut self, from: InstanceId, epoch: Epoch) {
         if epoch < self.epoch || (epoch == self.epoch && self.owner.is_some()) {
             return;
         }
         let changed = self.owner != Some(from);
         (self.owner, self.epoch, self.resolve_at) = (Some(from), epoch, None);
-        (self.called, self.giving) = (false, None);
+        (self.is_claim_requested, self.handover_guard) = (false, None);
         self.audience
-            .relay(Some((self.sessions.0.link.clone(), epoch)));
+            .set_signal_relay(Some((self.sessions.0.cluster.clone(), epoch)));
         if changed {
-            self.forwards.begin_anew();
+            self.forwards.requeue_inflight();
         }
-        self.introduce();
+        self.report_to_new_owner();
     }
 
     /// The store's word on who owns the raid.
-    pub(super) fn meet(&mut self, head: RaidHead) {
-        let link = &self.sessions.0.link;
+    pub(super) fn observe_head(&mut self, head: RaidHead) {
+        let link = &self.sessions.0.cluster;
         if head.epoch < self.epoch {
             return;
         }
         match head.owner {
             Some(owner) if owner != link.instance() && link.peers().lives(owner) => {
-                self.meet_owner(owner, head.epoch);
+                self.observe_owner(owner, head.epoch);
             }
             owner => {
                 self.epoch = head.epoch;
                 if self.owner.is_some() {
-                    self.lose_owner(if owner.is_some() {
+                    self.clear_owner(if owner.is_some() {
                         "lapsed"
                     } else {
                         "released"
@@ -154,16 +160,16 @@ impl Edge {
     }
 
     /// Asks the store who owns the raid.
-    pub(super) async fn resolve(&mut self) {
-        let (hall, raid) = (Arc::clone(&self.sessions.0), self.raid());
+    pub(super) async fn resolve_owner(&mut self) {
+        let (registry, raid) = (Arc::clone(&self.sessions.0), self.raid());
         let head = self
             .forwards
-            .expiring(timeout(RESOLVE_PATIENCE, hall.store.head(raid)))
+            .expire_while(timeout(RESOLVE_TIMEOUT, registry.store.head(raid)))
             .await;
         match head {
-            Ok(Ok(Some(head))) => self.meet(head),
+            Ok(Ok(Some(head))) => self.observe_head(head),
             Ok(Ok(None)) => self.forwards.fail_all(&Refusal::NotFound.into()),
-            Ok(Err(_)) | Err(_) => self.resolve_at = Some(Instant::now() + RESOLVE_PAUSE),
+            Ok(Err(_)) | Err(_) => self.resolve_at = Some(Instant::now() + RESOLVE_RETRY_DELAY),
         }
     }
 }

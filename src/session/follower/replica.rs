@@ -7,7 +7,7 @@ use raidhall_protocol::{Event, RaidId, Seq};
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-use super::Edge;
+use super::Follower;
 use crate::cluster::client::{Following, Heard};
 use crate::error::Error;
 use crate::fanout::audience::Audience;
@@ -17,28 +17,28 @@ use crate::store::Store;
 use crate::telemetry::metrics;
 
 /// Events read at once.
-const PAGE: u32 = 1_000;
+const PAGE_EVENTS: u32 = 1_000;
 /// How long reading a page may take.
-const PAGE_PATIENCE: Duration = Duration::from_secs(2);
+const PAGE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause before the store is asked again; each failure doubles it up to the longest.
-const MEND_PAUSE: Duration = Duration::from_millis(200);
-const MEND_PAUSE_MAX: Duration = Duration::from_secs(1);
+const CATCH_UP_BACKOFF_MIN: Duration = Duration::from_millis(200);
+const CATCH_UP_BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 pub(super) struct Replica {
     state: State,
-    following: Following,
+    subscription: Following,
     /// Something is missing, and the store is read at this moment.
-    mend_at: Option<Instant>,
-    mend_pause: Duration,
+    catch_up_at: Option<Instant>,
+    catch_up_backoff: Duration,
 }
 
 impl Replica {
-    const fn new(state: State, following: Following) -> Self {
+    const fn new(state: State, subscription: Following) -> Self {
         Self {
             state,
-            following,
-            mend_at: None,
-            mend_pause: MEND_PAUSE,
+            subscription,
+            catch_up_at: None,
+            catch_up_backoff: CATCH_UP_BACKOFF_MIN,
         }
     }
 
@@ -50,16 +50,16 @@ impl Replica {
         self.state.seq()
     }
 
-    pub(super) const fn mend_at(&self) -> Option<Instant> {
-        self.mend_at
+    pub(super) const fn catch_up_at(&self) -> Option<Instant> {
+        self.catch_up_at
     }
 
-    pub(super) async fn next(&mut self) -> Heard {
-        self.following.next().await
+    pub(super) async fn next_update(&mut self) -> Heard {
+        self.subscription.next().await
     }
 
     /// Shows those of the events that come next. False if some are missing before them.
-    pub(super) fn take(&mut self, audience: &Audience, mut events: Vec<Event>) -> bool {
+    pub(super) fn apply_events(&mut self, audience: &Audience, mut events: Vec<Event>) -> bool {
         events.retain(|event| event.seq > self.seq());
         let next = events
             .iter()
@@ -78,95 +78,97 @@ impl Replica {
     }
 
     /// Reads what the store has and we have not.
-    async fn mend(
+    async fn catch_up(
         &mut self,
         store: &dyn Store,
         audience: &Audience,
         raid: RaidId,
     ) -> Result<(), LoadError> {
         // Whatever ends it early, it is tried again.
-        self.mend_at = Some(Instant::now() + self.mend_pause);
-        self.mend_pause = (self.mend_pause * 2).min(MEND_PAUSE_MAX);
+        self.catch_up_at = Some(Instant::now() + self.catch_up_backoff);
+        self.catch_up_backoff = (self.catch_up_backoff * 2).min(CATCH_UP_BACKOFF_MAX);
         loop {
-            let page = timeout(PAGE_PATIENCE, store.events(raid, self.seq(), PAGE)).await;
-            let events = page.map_err(|_| LoadError::Late)??;
-            let last = events.len() < PAGE as usize;
-            self.take(audience, events);
+            let page = timeout(PAGE_TIMEOUT, store.events(raid, self.seq(), PAGE_EVENTS)).await;
+            let events = page.map_err(|_| LoadError::Timeout)??;
+            let last = events.len() < PAGE_EVENTS as usize;
+            self.apply_events(audience, events);
             if last {
-                (self.mend_at, self.mend_pause) = (None, MEND_PAUSE);
+                (self.catch_up_at, self.catch_up_backoff) = (None, CATCH_UP_BACKOFF_MIN);
                 return Ok(());
             }
         }
     }
 }
 
-impl Edge {
+impl Follower {
     /// Follows the raid with a state to start from.
-    pub(super) async fn followed(&self, state: State) -> Replica {
-        let following = self.sessions.0.link.follow(self.raid(), true);
+    pub(super) async fn subscribe_from(&self, state: State) -> Replica {
+        let following = self.sessions.0.cluster.follow(self.raid(), true);
         following.confirm().await;
         Replica::new(state, following)
     }
 
     /// Follows the raid, if it is not followed yet: first the subscription, then the store, so that nothing falls
     /// between the two.
-    pub(super) async fn attach(&mut self) -> Result<(), Error> {
+    pub(super) async fn ensure_replica(&mut self) -> Result<(), Error> {
         if self.replica.is_some() {
             return Ok(());
         }
-        let hall = Arc::clone(&self.sessions.0);
+        let registry = Arc::clone(&self.sessions.0);
         let raid = self.raid();
-        let following = hall.link.follow(raid, true);
+        let following = registry.cluster.follow(raid, true);
         let loading = async {
             following.confirm().await;
-            hall.load(raid, 0).await
+            registry.load(raid, 0).await
         };
-        let folded = match self.forwards.expiring(loading).await {
+        let folded = match self.forwards.expire_while(loading).await {
             Ok(folded) => folded.ok_or(Refusal::NotFound)?,
             Err(error) => {
                 warn!(%raid, ?error, "an edge could not load the raid");
-                if matches!(error, LoadError::Newer { .. }) {
-                    self.sessions.never_claim(raid);
+                if matches!(error, LoadError::NewerVersion { .. }) {
+                    self.sessions.mark_follow_only(raid);
                 }
                 return Err(Error::Unavailable);
             }
         };
-        let load::Folded { state, loaded } = folded;
+        let load::FoldedRaid { state, loaded } = folded;
         let members = state
             .shown()
             .members
             .iter()
             .map(|member| member.player)
             .collect();
-        self.audience.adopt(state.seq(), members, &loaded.tail);
+        self.audience
+            .sync_from_store(state.seq(), members, &loaded.tail);
         self.replica = Some(Replica::new(state, following));
-        self.audience.relay(Some((hall.link.clone(), self.epoch)));
-        self.meet(loaded.head);
+        self.audience
+            .set_signal_relay(Some((registry.cluster.clone(), self.epoch)));
+        self.observe_head(loaded.head);
         Ok(())
     }
 
     /// Reads from the store what is missing, whatever it was that told. What fails is tried again by itself.
-    pub(super) async fn mend(&mut self, cause: &'static str) {
+    pub(super) async fn catch_up(&mut self, cause: &'static str) {
         // Whoever has to know whether it worked asks by `catch_up`.
-        let _ = self.catch_up(cause).await;
+        let _ = self.try_catch_up(cause).await;
     }
 
     /// The same for somebody who must not be answered from a state that is behind.
-    pub(super) async fn catch_up(&mut self, cause: &'static str) -> Result<(), Error> {
+    pub(super) async fn try_catch_up(&mut self, cause: &'static str) -> Result<(), Error> {
         let raid = self.raid();
         let Some(replica) = &mut self.replica else {
             return Ok(());
         };
         let before = replica.seq();
-        let mending = replica.mend(&*self.sessions.0.store, &self.audience, raid);
-        let mended = self.forwards.expiring(mending).await;
+        let mending = replica.catch_up(&*self.sessions.0.store, &self.audience, raid);
+        let mended = self.forwards.expire_while(mending).await;
         if replica.seq() > before {
             metrics().gaps_repaired.increment(cause);
         }
         mended.map_err(|error| {
             warn!(%raid, ?error, "what an edge has missed could not be read");
-            if matches!(error, LoadError::Newer { .. }) {
-                self.sessions.never_claim(raid);
+            if matches!(error, LoadError::NewerVersion { .. }) {
+                self.sessions.mark_follow_only(raid);
             }
             Error::Unavailable
         })

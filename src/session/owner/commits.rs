@@ -10,30 +10,30 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::super::presence::Presence;
-use super::Live;
+use super::Owner;
 use crate::cluster::message::Note;
 use crate::raid;
 use crate::store::journal::JournalOutcome;
 use crate::store::{Append, RaidHeader};
 
 /// Events on their way to the store.
-pub(super) struct Flight {
+pub(super) struct InflightCommit {
     events: Vec<Event>,
     outcome: oneshot::Receiver<JournalOutcome>,
 }
 
-impl Live {
+impl Owner {
     /// Hands what was decided to the journal.
-    pub(super) async fn submit(&mut self) {
-        if self.building.is_empty() {
+    pub(super) async fn submit_events(&mut self) {
+        if self.unsubmitted_events.is_empty() {
             return;
         }
-        let events = std::mem::take(&mut self.building);
+        let events = std::mem::take(&mut self.unsubmitted_events);
         let shown = self.state.shown();
         let append = Append {
             raid: self.audience.raid(),
-            created_month: self.born,
-            owner: self.sessions.0.link.instance(),
+            created_month: self.created_month,
+            owner: self.sessions.0.cluster.instance(),
             epoch: self.epoch,
             header: RaidHeader {
                 status: shown.status,
@@ -51,92 +51,97 @@ impl Live {
             .map(|recorded| recorded.event.clone())
             .collect();
         let outcome = self.sessions.0.journal.append(append).await;
-        self.flights.push_back(Flight { events, outcome });
+        self.inflight_commits
+            .push_back(InflightCommit { events, outcome });
     }
 
     /// Takes the oldest commit's outcome: shows what is durable, and releases the answers that waited for it.
-    pub(super) fn land(
+    pub(super) fn complete_commit(
         &mut self,
         outcome: JournalOutcome,
         presence: &mut Presence,
     ) -> Result<(), &'static str> {
-        let Some(Flight { events, .. }) = self.flights.pop_front() else {
+        let Some(InflightCommit { events, .. }) = self.inflight_commits.pop_front() else {
             return Ok(());
         };
         let first = events.first().map_or(Seq::ZERO, |event| event.seq);
         let last = events.last().map_or(Seq::ZERO, |event| event.seq);
         let cause = match outcome {
             JournalOutcome::Committed => {
-                self.committed = last;
+                self.committed_seq = last;
                 self.audience.publish(&events);
                 let written = events.len() as u64;
                 let erased = events
                     .iter()
                     .any(|event| matches!(event.data, EventData::PlayerErased { .. }));
-                if !self.sessions.0.link.is_alone() {
+                if !self.sessions.0.cluster.is_alone() {
                     self.sessions
                         .0
-                        .link
-                        .say(self.about(last), Note::Events(events));
+                        .cluster
+                        .say(self.message_header(last), Note::Events(events));
                 }
-                presence.retain(|player| self.audience.is_member(player), Instant::now());
-                self.release(presence);
-                self.keep_snapshot(written, erased);
+                presence.retain_members(|player| self.audience.is_member(player), Instant::now());
+                self.release_replies(presence);
+                self.save_snapshot_if_due(written, erased);
                 return Ok(());
             }
             JournalOutcome::Refused => {
-                self.held.fail(Some((first, last)));
+                self.pending_replies.fail(Some((first, last)));
                 return Err("refused");
             }
             JournalOutcome::Fenced => "fenced",
             JournalOutcome::Exists => "exists",
             JournalOutcome::Unclear => "gave_up",
         };
-        self.held.fail(None);
+        self.pending_replies.fail(None);
         Err(cause)
     }
 
-    pub(super) fn release(&mut self, presence: &mut Presence) {
-        if !self.sessions.0.lease.serves(self.term) {
+    pub(super) fn release_replies(&mut self, presence: &mut Presence) {
+        if !self.sessions.0.lease.serves(self.lease_term) {
             return;
         }
-        while let Some(held) = self.held.pop(self.committed) {
+        while let Some(held) = self.pending_replies.pop(self.committed_seq) {
             let online = || presence.online().iter().copied().collect();
-            if let Some(opening) = held.give(online) {
+            if let Some(opening) = held.send(online) {
                 let player = opening
                     .watch
                     .caller
                     .player()
                     .filter(|player| self.audience.is_member(*player));
-                if let (Some(player), true) = (player, opening.joins) {
-                    presence.arrive(player, Instant::now());
+                if let (Some(player), true) = (player, opening.is_joining) {
+                    presence.set_online(player, Instant::now());
                 }
-                self.show.open(opening, presence.announced());
+                self.snapshot_cache
+                    .answer_watch(opening, presence.announced());
             }
         }
     }
 
     /// Writes a snapshot, off the commit path, when the tail outweighs the state, or at once when there is something that no
     /// older one may go on telling. It is made of the state as decided, and written when that is durable.
-    fn keep_snapshot(&mut self, events: u64, at_once: bool) {
-        self.since_snapshot += events;
-        let hall = Arc::clone(&self.sessions.0);
+    fn save_snapshot_if_due(&mut self, events: u64, at_once: bool) {
+        self.events_since_snapshot += events;
+        let registry = Arc::clone(&self.sessions.0);
         let shown = self.state.shown();
         let weight = (shown.tasks.len() + shown.members.len() + shown.messages.len()) as u64;
-        let due = hall.options.snapshot_min_events.max(weight);
-        if at_once || self.since_snapshot >= due {
-            self.since_snapshot = 0;
-            self.snapshot = Some((self.state.seq(), raid::stored::encode(&self.state)));
+        let due = registry.options.snapshot_min_events.max(weight);
+        if at_once || self.events_since_snapshot >= due {
+            self.events_since_snapshot = 0;
+            self.pending_snapshot = Some((self.state.seq(), raid::stored::encode(&self.state)));
         }
-        let Some((seq, bytes)) = self.snapshot.take_if(|(seq, _)| *seq <= self.committed) else {
+        let Some((seq, bytes)) = self
+            .pending_snapshot
+            .take_if(|(seq, _)| *seq <= self.committed_seq)
+        else {
             return;
         };
         let (raid, epoch) = (self.audience.raid(), self.epoch);
-        let tasks = hall.tasks.clone();
+        let tasks = registry.tasks.clone();
         tasks.spawn(async move {
-            if let Err(error) = hall
+            if let Err(error) = registry
                 .store
-                .save_snapshot(raid, hall.link.instance(), epoch, seq, &bytes)
+                .save_snapshot(raid, registry.cluster.instance(), epoch, seq, &bytes)
                 .await
             {
                 warn!(%raid, ?error, "a snapshot was not kept; the ledger has everything");
@@ -146,7 +151,7 @@ impl Live {
 }
 
 /// Waits for the oldest commit; for ever when none is in flight.
-pub(super) async fn landed(flights: &mut VecDeque<Flight>) -> JournalOutcome {
+pub(super) async fn next_commit_outcome(flights: &mut VecDeque<InflightCommit>) -> JournalOutcome {
     match flights.front_mut() {
         Some(flight) => (&mut flight.outcome)
             .await

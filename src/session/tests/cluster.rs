@@ -7,7 +7,9 @@ use raidhall_protocol::{Command, EventData, RaidId, Seq, ServerMessage};
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
-use super::registry::{Hall, START, Watcher, named, new_raid, options, player};
+use super::registry::{
+    START_TIME, TestInstance, TestWatcher, new_raid, options, player, player_ref,
+};
 use crate::cluster::bus::in_process::{Exchange, Fault};
 use crate::error::Error;
 use crate::session::{Ack, Caller, Options};
@@ -20,35 +22,36 @@ mod follower;
 mod presence;
 mod takeover;
 
-struct Cluster {
+struct TestCluster {
     store: MemoryStore,
     exchange: Exchange,
-    nodes: Vec<Hall>,
+    nodes: Vec<TestInstance>,
 }
 
-impl Cluster {
-    async fn of(count: usize) -> Cluster {
-        Self::with(count, options()).await
+impl TestCluster {
+    async fn start(count: usize) -> TestCluster {
+        Self::start_with(count, options()).await
     }
 
-    async fn with(count: usize, options: Options) -> Cluster {
-        let (store, exchange) = (MemoryStore::new(START), Exchange::default());
-        let mut cluster = Cluster {
+    async fn start_with(count: usize, options: Options) -> TestCluster {
+        let (store, exchange) = (MemoryStore::new(START_TIME), Exchange::default());
+        let mut cluster = TestCluster {
             store,
             exchange,
             nodes: Vec::new(),
         };
         for _ in 0..count {
-            cluster
-                .nodes
-                .push(Hall::node(&cluster.store, &cluster.exchange, options.clone()).await);
+            cluster.nodes.push(
+                TestInstance::start_in_cluster(&cluster.store, &cluster.exchange, options.clone())
+                    .await,
+            );
         }
         // Everybody has renewed once and knows everybody.
         sleep(Duration::from_millis(1_100)).await;
         cluster
     }
 
-    fn node(&self, index: usize) -> &Hall {
+    fn node(&self, index: usize) -> &TestInstance {
         &self.nodes[index]
     }
 
@@ -56,7 +59,7 @@ impl Cluster {
         self.node(node).say(raid, text, Some(op)).await
     }
 
-    async fn ledger(&self, raid: RaidId) -> Vec<String> {
+    async fn chat_messages(&self, raid: RaidId) -> Vec<String> {
         let events = self
             .store
             .new_connection()
@@ -77,7 +80,7 @@ impl Cluster {
         events.iter().filter_map(said).collect()
     }
 
-    async fn leader_changes(&self, raid: RaidId) -> Vec<LeaderReason> {
+    async fn leader_change_reasons(&self, raid: RaidId) -> Vec<LeaderReason> {
         let events = self
             .store
             .new_connection()
@@ -92,13 +95,18 @@ impl Cluster {
     }
 }
 
-async fn watch(hall: &Hall, raid: RaidId, by: u64, since: Option<u64>) -> (Watcher, ServerMessage) {
-    let mut watcher = hall.watch(raid, by, since);
-    let answer = watcher.answer().await.expect("watches");
+async fn watch(
+    registry: &TestInstance,
+    raid: RaidId,
+    by: u64,
+    since: Option<u64>,
+) -> (TestWatcher, ServerMessage) {
+    let mut watcher = registry.watch(raid, by, since);
+    let answer = watcher.watch_answer().await.expect("watches");
     (watcher, answer)
 }
 
-fn online(message: &ServerMessage) -> Vec<u64> {
+fn online_players(message: &ServerMessage) -> Vec<u64> {
     match message {
         ServerMessage::Watching { online, .. } | ServerMessage::Snapshot { online, .. } => {
             online.iter().map(|player| player.get()).collect()
@@ -108,11 +116,11 @@ fn online(message: &ServerMessage) -> Vec<u64> {
 }
 
 /// Waits until a watcher has seen this many events more.
-async fn see(watcher: &mut Watcher, count: usize) -> Vec<u64> {
+async fn wait_for_events(watcher: &mut TestWatcher, count: usize) -> Vec<u64> {
     let mut seen = Vec::new();
     let patience = timeout(Duration::from_secs(30), async {
         while seen.len() < count {
-            seen.extend(watcher.events());
+            seen.extend(watcher.take_events());
             sleep(Duration::from_millis(1)).await;
         }
     });
@@ -123,11 +131,11 @@ async fn see(watcher: &mut Watcher, count: usize) -> Vec<u64> {
 }
 
 /// Every presence message that comes within a while.
-async fn presence_within(watcher: &Watcher, time: Duration) -> Vec<ServerMessage> {
+async fn presence_within(watcher: &TestWatcher, time: Duration) -> Vec<ServerMessage> {
     sleep(time).await;
-    watcher.presence()
+    watcher.take_presence()
 }
 
-fn went_offline(message: &ServerMessage) -> bool {
+fn has_offline_players(message: &ServerMessage) -> bool {
     matches!(message, ServerMessage::Presence { offline, .. } if !offline.is_empty())
 }

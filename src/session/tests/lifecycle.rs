@@ -9,82 +9,98 @@ use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{Command, EventData, RaidId, Seq, ServerMessage};
 use tokio::time::sleep;
 
-use super::registry::{Hall, START, Watcher, options, player};
+use super::registry::{START_TIME, TestInstance, TestWatcher, options, player};
 use crate::raid::Refusal;
 use crate::session::{Caller, Options};
 use crate::store::Store;
 use crate::store::memory::Call;
 
-async fn watch(hall: &Hall, raid: RaidId, by: u64) -> Watcher {
-    let mut watcher = hall.watch(raid, by, None);
-    watcher.answer().await.expect("watches");
+async fn watch(registry: &TestInstance, raid: RaidId, by: u64) -> TestWatcher {
+    let mut watcher = registry.watch(raid, by, None);
+    watcher.watch_answer().await.expect("watches");
     watcher
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_fires_once_on_time_though_nobody_is_connected() {
-    let hall = Hall::open(Options {
+    let registry = TestInstance::start(Options {
         idle_timeout: Duration::from_secs(7_200),
         ..options()
     })
     .await;
-    let raid = hall.raid(&[]).await;
+    let raid = registry.create_raid(&[]).await;
     sleep(Duration::from_secs(3_601)).await;
-    let last = hall.ledger(raid).await.pop().expect("events");
+    let last = registry.ledger(raid).await.pop().expect("events");
     assert_eq!(
         last.data,
         EventData::RaidFailed {
             reason: FailReason::Deadline
         }
     );
-    assert_eq!(last.at, START.plus(3_600_000), "stamped with the deadline");
-    assert!(hall.execute(raid, 1, Command::Start, None).await.is_err());
-    assert_eq!(hall.ledger(raid).await.len(), 4);
+    assert_eq!(
+        last.at,
+        START_TIME.plus(3_600_000),
+        "stamped with the deadline"
+    );
+    assert!(
+        registry
+            .execute(raid, 1, Command::Start, None)
+            .await
+            .is_err()
+    );
+    assert_eq!(registry.ledger(raid).await.len(), 4);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_read_of_an_idle_raid_claims_nothing_unless_its_deadline_is_due() {
-    let hall = Hall::open(options()).await;
-    let raid = hall.raid(&[]).await;
+    let registry = TestInstance::start(options()).await;
+    let raid = registry.create_raid(&[]).await;
     sleep(Duration::from_secs(120)).await;
     assert_eq!(
-        (hall.sessions.live(), hall.tasks.len()),
+        (registry.sessions.live_count(), registry.tasks.len()),
         (0, 0),
         "idle: no session, no task"
     );
-    let claims = hall.store.faults().call_count(Call::Claim);
-    let view = hall
+    let claims = registry.store.faults().call_count(Call::Claim);
+    let view = registry
         .sessions
         .read(raid, Caller::Player(player(1)))
         .await
         .expect("seen");
     assert_eq!((view.seq, view.state.status), (Seq(3), RaidStatus::Active));
-    assert_eq!(hall.store.faults().call_count(Call::Claim), claims);
-    assert_eq!(hall.sessions.live(), 0);
+    assert_eq!(registry.store.faults().call_count(Call::Claim), claims);
+    assert_eq!(registry.sessions.live_count(), 0);
     sleep(Duration::from_secs(3_600)).await;
-    let view = hall
+    let view = registry
         .sessions
         .read(raid, Caller::Player(player(1)))
         .await
         .expect("seen");
     assert_eq!(view.state.status, RaidStatus::Failed);
-    let stranger = hall.sessions.read(raid, Caller::Player(player(9))).await;
+    let stranger = registry
+        .sessions
+        .read(raid, Caller::Player(player(9)))
+        .await;
     assert_eq!(stranger.err(), Some(Refusal::NotFound.into()));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_raid_is_released_and_a_watched_one_is_not() {
-    let hall = Hall::open(options()).await;
-    let raid = hall.raid(&[2]).await;
-    let watcher = watch(&hall, raid, 1).await;
+    let registry = TestInstance::start(options()).await;
+    let raid = registry.create_raid(&[2]).await;
+    let watcher = watch(&registry, raid, 1).await;
     sleep(Duration::from_secs(600)).await;
-    assert_eq!(hall.sessions.live(), 1);
+    assert_eq!(registry.sessions.live_count(), 1);
     watcher.leave();
     sleep(Duration::from_secs(70)).await;
-    assert_eq!((hall.sessions.live(), hall.tasks.len()), (0, 0));
-    hall.sessions.release_idle().await;
     assert_eq!(
-        hall.store
+        (registry.sessions.live_count(), registry.tasks.len()),
+        (0, 0)
+    );
+    registry.sessions.release_idle().await;
+    assert_eq!(
+        registry
+            .store
             .head(raid)
             .await
             .expect("a head")
@@ -93,31 +109,31 @@ async fn an_idle_raid_is_released_and_a_watched_one_is_not() {
         None
     );
     assert_eq!(
-        hall.say(raid, "back", None).await.expect("said").seq,
+        registry.say(raid, "back", None).await.expect("said").seq,
         Seq(5)
     );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_raid_whose_load_failed_after_its_claim_is_still_found_when_it_is_due() {
-    let hall = Hall::open(options()).await;
-    let raid = hall.raid(&[]).await;
+    let registry = TestInstance::start(options()).await;
+    let raid = registry.create_raid(&[]).await;
     sleep(Duration::from_secs(120)).await;
-    hall.store.faults().fail_calls(Call::Load, 1_000);
-    assert!(hall.say(raid, "hello?", None).await.is_err());
+    registry.store.faults().fail_calls(Call::Load, 1_000);
+    assert!(registry.say(raid, "hello?", None).await.is_err());
     sleep(Duration::from_secs(5)).await;
-    assert_eq!(hall.sessions.live(), 0);
-    hall.store.faults().fail_calls(Call::Load, 0);
-    let due = hall
+    assert_eq!(registry.sessions.live_count(), 0);
+    registry.store.faults().fail_calls(Call::Load, 0);
+    let due = registry
         .store
-        .due_raids(hall.instance.id, START.plus(3_600_000), 10)
+        .due_raids(registry.instance.id, START_TIME.plus(3_600_000), 10)
         .await;
     assert_eq!(due.expect("due"), [raid]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_raid_that_could_not_be_made_leaves_nothing_behind() {
-    let hall = Hall::open(options()).await;
+    let registry = TestInstance::start(options()).await;
     let leader = PlayerRef {
         id: player(1),
         name: "Ada".into(),
@@ -131,45 +147,58 @@ async fn a_raid_that_could_not_be_made_leaves_nothing_behind() {
         max_members: None,
         late_join: None,
     };
-    assert!(hall.sessions.create(leader, new, None).await.is_err());
+    assert!(registry.sessions.create(leader, new, None).await.is_err());
     sleep(Duration::from_millis(10)).await;
-    assert_eq!((hall.sessions.live(), hall.tasks.len()), (0, 0));
+    assert_eq!(
+        (registry.sessions.live_count(), registry.tasks.len()),
+        (0, 0)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_raid_that_does_not_exist_leaves_nothing_behind() {
-    let hall = Hall::open(options()).await;
+    let registry = TestInstance::start(options()).await;
     let raid = RaidId::try_from(77_u64).expect("an id");
     assert_eq!(
-        hall.say(raid, "hello?", None).await.err(),
+        registry.say(raid, "hello?", None).await.err(),
         Some(Refusal::NotFound.into())
     );
-    let mut watcher = hall.watch(raid, 1, None);
-    assert_eq!(watcher.answer().await.err(), Some(Refusal::NotFound.into()));
+    let mut watcher = registry.watch(raid, 1, None);
+    assert_eq!(
+        watcher.watch_answer().await.err(),
+        Some(Refusal::NotFound.into())
+    );
     sleep(Duration::from_millis(10)).await;
-    assert_eq!((hall.sessions.live(), hall.tasks.len()), (0, 0));
+    assert_eq!(
+        (registry.sessions.live_count(), registry.tasks.len()),
+        (0, 0)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn leadership_moves_only_after_a_minute_without_the_leader_while_another_is_online() {
-    let hall = Hall::open(options()).await;
-    let raid = hall.raid(&[2]).await;
-    let leader = watch(&hall, raid, 1).await;
-    let _other = watch(&hall, raid, 2).await;
+    let registry = TestInstance::start(options()).await;
+    let raid = registry.create_raid(&[2]).await;
+    let leader = watch(&registry, raid, 1).await;
+    let _other = watch(&registry, raid, 2).await;
     leader.leave();
     sleep(Duration::from_secs(40)).await;
-    let leader = watch(&hall, raid, 1).await;
+    let leader = watch(&registry, raid, 1).await;
     sleep(Duration::from_secs(40)).await;
-    assert_eq!(hall.ledger(raid).await.len(), 4, "a blink moves nothing");
+    assert_eq!(
+        registry.ledger(raid).await.len(),
+        4,
+        "a blink moves nothing"
+    );
     leader.leave();
     sleep(Duration::from_secs(64)).await;
     assert_eq!(
-        hall.ledger(raid).await.len(),
+        registry.ledger(raid).await.len(),
         4,
         "five seconds of grace come first"
     );
     sleep(Duration::from_secs(2)).await;
-    let last = hall.ledger(raid).await.pop().expect("events").data;
+    let last = registry.ledger(raid).await.pop().expect("events").data;
     let reason = LeaderReason::LeaderOffline;
     assert_eq!(
         last,
@@ -184,22 +213,22 @@ async fn leadership_moves_only_after_a_minute_without_the_leader_while_another_i
 
 #[tokio::test(start_paused = true)]
 async fn a_leader_whom_nobody_misses_keeps_the_lead() {
-    let hall = Hall::open(options()).await;
-    let raid = hall.raid(&[2]).await;
-    watch(&hall, raid, 1).await.leave();
+    let registry = TestInstance::start(options()).await;
+    let raid = registry.create_raid(&[2]).await;
+    watch(&registry, raid, 1).await.leave();
     sleep(Duration::from_secs(1_000)).await;
-    assert_eq!(hall.ledger(raid).await.len(), 4);
+    assert_eq!(registry.ledger(raid).await.len(), 4);
 }
 
 #[tokio::test(start_paused = true)]
 async fn watchers_are_told_who_comes_and_goes() {
-    let hall = Hall::open(options()).await;
-    let raid = hall.raid(&[2]).await;
-    let first = watch(&hall, raid, 1).await;
+    let registry = TestInstance::start(options()).await;
+    let raid = registry.create_raid(&[2]).await;
+    let first = watch(&registry, raid, 1).await;
     sleep(Duration::from_secs(1)).await;
-    first.presence();
-    let mut second = hall.watch(raid, 2, Some(4));
-    let answer = second.answer().await.expect("watches");
+    first.take_presence();
+    let mut second = registry.watch(raid, 2, Some(4));
+    let answer = second.watch_answer().await.expect("watches");
     let online = vec![player(1), player(2)];
     assert_eq!(
         answer,
@@ -216,39 +245,40 @@ async fn watchers_are_told_who_comes_and_goes() {
         online: vec![player(2)],
         offline: vec![],
     };
-    assert_eq!(first.presence(), [came]);
+    assert_eq!(first.take_presence(), [came]);
     second.leave();
     sleep(Duration::from_secs(4)).await;
-    assert_eq!(first.presence(), []);
+    assert_eq!(first.take_presence(), []);
     sleep(Duration::from_secs(2)).await;
     let went = ServerMessage::Presence {
         raid,
         online: vec![],
         offline: vec![player(2)],
     };
-    assert_eq!(first.presence(), [went]);
+    assert_eq!(first.take_presence(), [went]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_raid_is_rebuilt_from_snapshot_and_tail_as_it_was() {
-    let hall = Hall::open(Options {
+    let registry = TestInstance::start(Options {
         snapshot_min_events: 10,
         ..options()
     })
     .await;
-    let raid = hall.raid(&[2, 3]).await;
+    let raid = registry.create_raid(&[2, 3]).await;
     for n in 0..67 {
-        hall.say(raid, &format!("message {n}"), None)
+        registry
+            .say(raid, &format!("message {n}"), None)
             .await
             .expect("said");
     }
-    let before = hall
+    let before = registry
         .sessions
         .read(raid, Caller::Service)
         .await
         .expect("seen");
     sleep(Duration::from_secs(120)).await;
-    let loaded = hall
+    let loaded = registry
         .store
         .load(raid, 0)
         .await
@@ -256,7 +286,7 @@ async fn a_raid_is_rebuilt_from_snapshot_and_tail_as_it_was() {
         .expect("a raid");
     let (seq, _) = loaded.snapshot.expect("a snapshot");
     assert!(seq > Seq(10) && loaded.tail.len() < 72, "snapshot at {seq}");
-    let after = hall
+    let after = registry
         .sessions
         .read(raid, Caller::Service)
         .await
@@ -266,47 +296,50 @@ async fn a_raid_is_rebuilt_from_snapshot_and_tail_as_it_was() {
 
 #[tokio::test(start_paused = true)]
 async fn stopping_answers_what_is_on_its_way_and_leaves_no_task() {
-    let hall = Hall::open(options()).await;
-    let raid = hall.raid(&[]).await;
-    hall.store.faults().hold_calls(Call::Commit);
-    let on_its_way = hall.submit(raid, "last words", None);
+    let registry = TestInstance::start(options()).await;
+    let raid = registry.create_raid(&[]).await;
+    registry.store.faults().hold_calls(Call::Commit);
+    let on_its_way = registry.submit(raid, "last words", None);
     sleep(Duration::from_millis(1)).await;
-    hall.stop.cancel();
-    assert!(hall.say(raid, "too late", None).await.is_err());
-    hall.store.faults().release_calls(Call::Commit);
+    registry.stop.cancel();
+    assert!(registry.say(raid, "too late", None).await.is_err());
+    registry.store.faults().release_calls(Call::Commit);
     assert_eq!(on_its_way.answer().await.expect("committed").seq, Seq(4));
-    hall.tasks.close();
-    hall.tasks.wait().await;
+    registry.tasks.close();
+    registry.tasks.wait().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_command_that_comes_at_the_moment_of_idleness_is_carried_out() {
-    let hall = Hall::open(options()).await;
-    let raid = hall.raid(&[]).await;
+    let registry = TestInstance::start(options()).await;
+    let raid = registry.create_raid(&[]).await;
     // Both wake at the same moment, and this one speaks first: the session finds its time up and its inbox not empty.
     sleep(options().idle_timeout).await;
-    let mut said = hall.submit(raid, "just in time", None);
+    let mut said = registry.submit(raid, "just in time", None);
     for _ in 0..1_000 {
         tokio::task::yield_now().await; // time stands still while a task is busy: nothing else would end this test
     }
     assert!(
-        matches!(said.now(), Some(Ok(_))),
+        matches!(said.try_answer(), Some(Ok(_))),
         "the session spins and never reads its inbox"
     );
 }
 
 #[tokio::test(start_paused = true)]
 async fn thousands_of_raids_that_nobody_watches_cost_no_task_and_no_memory() {
-    let hall = Hall::open(options()).await;
+    let registry = TestInstance::start(options()).await;
     for _ in 0..3_000 {
-        hall.raid(&[]).await;
+        registry.create_raid(&[]).await;
     }
     sleep(Duration::from_secs(120)).await;
-    assert_eq!((hall.sessions.live(), hall.tasks.len()), (0, 0));
-    hall.sessions.release_idle().await;
-    assert_eq!(hall.sessions.waiting_for_release(), 0);
     assert_eq!(
-        hall.store.faults().call_count(Call::Release),
+        (registry.sessions.live_count(), registry.tasks.len()),
+        (0, 0)
+    );
+    registry.sessions.release_idle().await;
+    assert_eq!(registry.sessions.awaiting_release_count(), 0);
+    assert_eq!(
+        registry.store.faults().call_count(Call::Release),
         1,
         "all are given back in one call"
     );
@@ -314,24 +347,24 @@ async fn thousands_of_raids_that_nobody_watches_cost_no_task_and_no_memory() {
 
 #[tokio::test(start_paused = true)]
 async fn strangers_make_no_raid_live_however_many_they_ask_for() {
-    let hall = Hall::open(options()).await;
-    let raid = hall.raid(&[2]).await;
+    let registry = TestInstance::start(options()).await;
+    let raid = registry.create_raid(&[2]).await;
     sleep(Duration::from_secs(120)).await;
     let (claims, loads) = (
-        hall.store.faults().call_count(Call::Claim),
-        hall.store.faults().call_count(Call::Load),
+        registry.store.faults().call_count(Call::Claim),
+        registry.store.faults().call_count(Call::Load),
     );
     let stranger = || Caller::Player(player(9));
     for _ in 0..3 {
-        let said = hall
+        let said = registry
             .execute(raid, 9, Command::Say { text: "hi".into() }, None)
             .await;
         assert_eq!(said.err(), Some(Refusal::NotFound.into()));
-        let seen = hall.sessions.read(raid, stranger()).await;
+        let seen = registry.sessions.read(raid, stranger()).await;
         assert_eq!(seen.err(), Some(Refusal::NotFound.into()));
-        assert!(hall.watch(raid, 9, None).answer().await.is_err());
+        assert!(registry.watch(raid, 9, None).watch_answer().await.is_err());
     }
-    let faults = hall.store.faults();
+    let faults = registry.store.faults();
     assert_eq!(
         (
             faults.call_count(Call::Claim),
@@ -340,29 +373,32 @@ async fn strangers_make_no_raid_live_however_many_they_ask_for() {
         (claims, loads),
         "nothing was claimed or read"
     );
-    assert_eq!((hall.sessions.live(), hall.tasks.len()), (0, 0));
+    assert_eq!(
+        (registry.sessions.live_count(), registry.tasks.len()),
+        (0, 0)
+    );
     // A member among them is served, in their turn.
-    let crowd: Vec<_> = (0..5).map(|_| hall.watch(raid, 9, None)).collect();
-    let member = hall
+    let crowd: Vec<_> = (0..5).map(|_| registry.watch(raid, 9, None)).collect();
+    let member = registry
         .execute(raid, 2, Command::Say { text: "hi".into() }, None)
         .await;
     assert!(member.is_ok(), "{member:?}");
     for mut refused in crowd {
-        assert!(refused.answer().await.is_err());
+        assert!(refused.watch_answer().await.is_err());
     }
-    assert_eq!(hall.sessions.live(), 1);
+    assert_eq!(registry.sessions.live_count(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_was_a_member_is_told_what_became_of_an_op_though_the_raid_is_idle() {
-    let hall = Hall::open(options()).await;
-    let raid = hall.raid(&[2]).await;
-    let left = hall
+    let registry = TestInstance::start(options()).await;
+    let raid = registry.create_raid(&[2]).await;
+    let left = registry
         .execute(raid, 2, Command::Leave, Some("once"))
         .await
         .expect("left");
     sleep(Duration::from_secs(120)).await;
-    let again = hall
+    let again = registry
         .execute(raid, 2, Command::Leave, Some("once"))
         .await
         .expect("known");

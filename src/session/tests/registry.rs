@@ -1,4 +1,4 @@
-//! A small hall: sessions over a store in memory, and players who ask them things.
+//! A small instance: sessions over a store in memory, and players who ask them things.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,25 +26,25 @@ use crate::cluster::membership::Peers;
 use crate::cluster::message::Seal;
 use crate::cluster::ownership::Claims;
 use crate::error::Error;
-use crate::fanout::audience::{Audience, Pulled, RingOptions};
-use crate::fanout::outbox::{Answer, ConnectionId, Lanes, Outbox, Ticket};
+use crate::fanout::audience::{Audience, PullResult, RingOptions};
+use crate::fanout::outbox::{ConnectionId, Outbox, OutboxLanes, OutboxReply, WatchId};
 use crate::jobs::head_poller::Heads;
 use crate::jobs::inbox_dispatcher::Post;
 use crate::raid;
-use crate::session::{Ack, Caller, Options, Parts, Reply, Sessions};
+use crate::session::{Ack, Caller, Dependencies, Options, Reply, Sessions};
 use crate::store::journal::{self, Journal};
 use crate::store::memory::MemoryStore;
 use crate::store::{Instance, InstanceId, OpHash, Store};
 
-pub(super) const START: UnixMillis = UnixMillis(1_767_225_600_000);
+pub(super) const START_TIME: UnixMillis = UnixMillis(1_767_225_600_000);
 
 /// How long a node's lease lasts.
-pub(super) const TTL: Duration = Duration::from_secs(3);
+pub(super) const LEASE_TTL: Duration = Duration::from_secs(3);
 
 /// Tells the nodes' addresses apart.
-static NUMBERS: AtomicU64 = AtomicU64::new(1);
+static NEXT_NODE_NUMBER: AtomicU64 = AtomicU64::new(1);
 
-pub(super) struct Hall {
+pub(super) struct TestInstance {
     pub(super) store: MemoryStore,
     pub(super) sessions: Sessions,
     pub(super) lease: Arc<Lease>,
@@ -54,50 +54,54 @@ pub(super) struct Hall {
     /// Its end of the bus.
     pub(super) station: Option<Arc<Station>>,
     /// Until when its own tasks run.
-    life: CancellationToken,
+    lifetime: CancellationToken,
 }
 
 pub(super) fn options() -> Options {
     Options {
-        inbox: 64,
+        mailbox_messages_max: 64,
         idle_timeout: Duration::from_secs(60),
         presence_grace: Duration::from_secs(5),
         leader_grace: Duration::from_secs(60),
-        op_keys: 1_000,
+        op_keys_max: 1_000,
         snapshot_min_events: 256,
-        replay_events: 1_024,
+        replay_events_max: 1_024,
         ring: RingOptions {
             events_max: 512,
             bytes_max: 1 << 20,
         },
-        load_patience: Duration::from_secs(2),
-        loads: 4,
+        load_timeout: Duration::from_secs(2),
+        concurrent_loads_max: 4,
     }
 }
 
-impl Hall {
-    pub(super) async fn open(options: Options) -> Hall {
-        Hall::over(MemoryStore::new(START), options).await
+impl TestInstance {
+    pub(super) async fn start(options: Options) -> TestInstance {
+        TestInstance::start_on(MemoryStore::new(START_TIME), options).await
     }
 
-    pub(super) async fn over(store: MemoryStore, options: Options) -> Hall {
-        Hall::furnish(store, options, Duration::from_secs(3_600 * 24 * 30), None).await
+    pub(super) async fn start_on(store: MemoryStore, options: Options) -> TestInstance {
+        TestInstance::build(store, options, Duration::from_secs(3_600 * 24 * 30), None).await
     }
 
     /// One instance of a cluster, with a lease that is kept.
-    pub(super) async fn node(store: &MemoryStore, exchange: &Exchange, options: Options) -> Hall {
-        Hall::furnish(store.new_connection(), options, TTL, Some(exchange)).await
+    pub(super) async fn start_in_cluster(
+        store: &MemoryStore,
+        exchange: &Exchange,
+        options: Options,
+    ) -> TestInstance {
+        TestInstance::build(store.new_connection(), options, LEASE_TTL, Some(exchange)).await
     }
 
-    async fn furnish(
+    async fn build(
         store: MemoryStore,
         options: Options,
         ttl: Duration,
         exchange: Option<&Exchange>,
-    ) -> Hall {
+    ) -> TestInstance {
         let ws_url = format!(
             "ws://127.0.0.1:{}/api/v1/ws",
-            NUMBERS.fetch_add(1, Ordering::Relaxed)
+            NEXT_NODE_NUMBER.fetch_add(1, Ordering::Relaxed)
         );
         let id = InstanceId(Uuid::now_v7());
         let instance = Instance {
@@ -162,12 +166,12 @@ impl Hall {
                 (link, Some(station), Some(deliveries))
             }
         };
-        let parts = Parts {
+        let parts = Dependencies {
             store: Arc::clone(&shared),
             journal,
             clock: Arc::clone(&clock),
             lease: Arc::clone(&lease),
-            link: link.clone(),
+            cluster: link.clone(),
             claims,
         };
         let sessions = Sessions::new(parts, options, tasks.clone(), stop.clone());
@@ -200,7 +204,7 @@ impl Hall {
             };
             live(Box::pin(keeper.run(|| {})));
         }
-        Hall {
+        TestInstance {
             store,
             sessions,
             lease,
@@ -208,27 +212,27 @@ impl Hall {
             stop,
             instance,
             station,
-            life,
+            lifetime: life,
         }
     }
 
     /// `kill -9`: nothing of this instance reaches anybody any more.
-    pub(super) fn die(&self) {
-        self.life.cancel();
+    pub(super) fn kill(&self) {
+        self.lifetime.cancel();
         self.store.faults().set_unreachable(true);
         self.station.as_ref().expect("a node").leave();
     }
 
     /// A raid that player 1 leads and `others` have joined, started.
-    pub(super) async fn raid(&self, others: &[u64]) -> RaidId {
+    pub(super) async fn create_raid(&self, others: &[u64]) -> RaidId {
         let raid = self
             .sessions
-            .create(named(1), new_raid(), None)
+            .create(player_ref(1), new_raid(), None)
             .await
             .expect("a raid");
         for other in others {
             let join = raid::RaidCommand::Join {
-                player: named(*other),
+                player: player_ref(*other),
             };
             self.sessions
                 .execute(raid, join, None)
@@ -255,7 +259,7 @@ impl Hall {
                     by: player(by),
                     command,
                 },
-                op.map(key),
+                op.map(op_hash),
             )
             .await
     }
@@ -271,7 +275,7 @@ impl Hall {
     }
 
     /// Hands a message in at once; the answer comes later.
-    pub(super) fn submit(&self, raid: RaidId, text: &str, op: Option<&str>) -> Pending {
+    pub(super) fn submit(&self, raid: RaidId, text: &str, op: Option<&str>) -> PendingAck {
         self.submit_command(raid, Command::Say { text: text.into() }, op)
     }
 
@@ -280,15 +284,15 @@ impl Hall {
         raid: RaidId,
         command: Command,
         op: Option<&str>,
-    ) -> Pending {
+    ) -> PendingAck {
         let (sender, answer) = oneshot::channel();
         let reply = Reply::new(move |result| drop(sender.send(result)));
         let command = raid::RaidCommand::Player {
             by: player(1),
             command,
         };
-        self.sessions.submit(raid, command, op.map(key), reply);
-        Pending(answer)
+        self.sessions.submit(raid, command, op.map(op_hash), reply);
+        PendingAck(answer)
     }
 
     pub(super) async fn ledger(&self, raid: RaidId) -> Vec<Event> {
@@ -298,16 +302,16 @@ impl Hall {
             .expect("the ledger")
     }
 
-    pub(super) fn watch(&self, raid: RaidId, by: u64, since: Option<u64>) -> Watcher {
+    pub(super) fn watch(&self, raid: RaidId, by: u64, since: Option<u64>) -> TestWatcher {
         let outbox = Arc::new(Outbox::new(ConnectionId(by), Codec::Json));
-        let ticket = Ticket { raid, number: 1 };
+        let ticket = WatchId { raid, number: 1 };
         self.sessions.watch(
             Arc::clone(&outbox),
             ticket,
             Caller::Player(player(by)),
             since.map(Seq),
         );
-        Watcher {
+        TestWatcher {
             outbox,
             ticket,
             audience: None,
@@ -317,43 +321,43 @@ impl Hall {
 }
 
 /// An answer that is yet to come.
-pub(super) struct Pending(oneshot::Receiver<Result<Ack, Error>>);
+pub(super) struct PendingAck(oneshot::Receiver<Result<Ack, Error>>);
 
-impl Pending {
+impl PendingAck {
     pub(super) async fn answer(self) -> Result<Ack, Error> {
         self.0.await.expect("every request is answered")
     }
 
     /// The answer, if it is there already.
-    pub(super) fn now(&mut self) -> Option<Result<Ack, Error>> {
+    pub(super) fn try_answer(&mut self) -> Option<Result<Ack, Error>> {
         self.0.try_recv().ok()
     }
 }
 
 /// A connection, as the session sees one.
-pub(super) struct Watcher {
+pub(super) struct TestWatcher {
     pub(super) outbox: Arc<Outbox>,
-    pub(super) ticket: Ticket,
+    pub(super) ticket: WatchId,
     audience: Option<Arc<Audience>>,
     cursor: Seq,
 }
 
-impl Watcher {
+impl TestWatcher {
     /// The answer to the watch.
-    pub(super) async fn answer(&mut self) -> Result<ServerMessage, Error> {
+    pub(super) async fn watch_answer(&mut self) -> Result<ServerMessage, Error> {
         loop {
             self.outbox.woken().await;
-            match taken(&self.outbox).answers.pop_front() {
-                Some(Answer::Joined {
+            match take_lanes(&self.outbox).replies.pop_front() {
+                Some(OutboxReply::Joined {
                     audience,
                     cursor,
                     frame,
                     ..
                 }) => {
                     (self.audience, self.cursor) = (Some(audience), cursor);
-                    return Ok(message(&frame));
+                    return Ok(decode_frame(&frame));
                 }
-                Some(Answer::Refused { error, .. }) => return Err(error),
+                Some(OutboxReply::Refused { error, .. }) => return Err(error),
                 Some(_) => panic!("an answer to something that was not asked"),
                 None => {}
             }
@@ -361,10 +365,10 @@ impl Watcher {
     }
 
     /// What has been published since.
-    pub(super) fn events(&mut self) -> Vec<u64> {
+    pub(super) fn take_events(&mut self) -> Vec<u64> {
         let audience = self.audience.as_ref().expect("watching");
         let reader = (self.outbox.id, self.ticket);
-        let Pulled::Frames(frames, reached) =
+        let PullResult::Frames(frames, reached) =
             audience.pull(reader, self.cursor, None, Codec::Json.into(), usize::MAX)
         else {
             panic!("the watch has ended or fell off the ring");
@@ -374,33 +378,33 @@ impl Watcher {
             ServerMessage::Event { event, .. } => event.seq.0,
             other => panic!("not an event: {other:?}"),
         };
-        frames.iter().map(message).map(seq).collect()
+        frames.iter().map(decode_frame).map(seq).collect()
     }
 
     /// Presence messages since the last call.
-    pub(super) fn presence(&self) -> Vec<ServerMessage> {
-        taken(&self.outbox)
+    pub(super) fn take_presence(&self) -> Vec<ServerMessage> {
+        take_lanes(&self.outbox)
             .presence
             .iter()
-            .map(|(_, frame)| message(frame))
+            .map(|(_, frame)| decode_frame(frame))
             .collect()
     }
 
     /// Sends a signal as this player.
-    pub(super) fn signal(&self, from: u64, kind: &str) {
+    pub(super) fn send_signal(&self, from: u64, kind: &str) {
         let audience = self.audience.as_ref().expect("watching");
         audience
-            .signal(self.outbox.id, player(from), kind, serde_json::Value::Null)
+            .send_signal(self.outbox.id, player(from), kind, serde_json::Value::Null)
             .expect("a member");
     }
 
     /// Signals since the last call: who sent them, and which.
-    pub(super) fn signals(&self) -> Vec<String> {
-        let text = |frame| match message(frame) {
+    pub(super) fn take_signals(&self) -> Vec<String> {
+        let text = |frame| match decode_frame(frame) {
             ServerMessage::Signal { from, kind, .. } => format!("{from} {kind}"),
             other => panic!("not a signal: {other:?}"),
         };
-        taken(&self.outbox)
+        take_lanes(&self.outbox)
             .signals
             .iter()
             .map(|signal| text(&signal.frame))
@@ -415,14 +419,14 @@ impl Watcher {
     }
 }
 
-fn taken(outbox: &Outbox) -> Lanes {
-    let mut lanes = Lanes::default();
-    outbox.take(&mut lanes);
+fn take_lanes(outbox: &Outbox) -> OutboxLanes {
+    let mut lanes = OutboxLanes::default();
+    outbox.swap_lanes(&mut lanes);
     lanes
 }
 
 /// Reads a frame of JSON back: its header has 2, 4 or 10 bytes.
-fn message(frame: &bytes::Bytes) -> ServerMessage {
+fn decode_frame(frame: &bytes::Bytes) -> ServerMessage {
     let header = match frame[1] {
         126 => 4,
         127 => 10,
@@ -447,13 +451,13 @@ pub(super) fn new_raid() -> NewRaid {
     }
 }
 
-pub(super) fn named(id: u64) -> PlayerRef {
+pub(super) fn player_ref(id: u64) -> PlayerRef {
     PlayerRef {
         id: player(id),
         name: format!("Player {id}"),
     }
 }
 
-fn key(op: &str) -> OpHash {
+fn op_hash(op: &str) -> OpHash {
     OpHash::new("1", &OpKey::try_from(op.to_owned()).expect("a test's op"))
 }

@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout};
 use super::columns::number;
 use super::fault;
 use crate::store::Result;
-use crate::telemetry::{Held, metrics};
+use crate::telemetry::{GaugeGuard, metrics};
 
 /// A statement with its arguments.
 pub(super) type Statement = Query<'static, Postgres, PgArguments>;
@@ -87,8 +87,11 @@ struct IdleConnection {
 impl ConnectionPool {
     /// At most `max` connections; `pool` is what metrics call them.
     pub(super) fn new(connector: Connector, max: usize, pool: &'static str) -> ConnectionPool {
-        metrics().store_connections_max.of(pool).set(max as f64);
-        let busy = metrics().store_busy.of(pool);
+        metrics()
+            .store_connections_max
+            .with_label(pool)
+            .set(max as f64);
+        let busy = metrics().store_busy.with_label(pool);
         ConnectionPool {
             connector,
             permits: Semaphore::new(max),
@@ -106,7 +109,7 @@ impl ConnectionPool {
         let asked = Instant::now();
         let permit = self.acquire_permit(operation).await;
         metrics().store_wait_seconds.record(asked.elapsed());
-        let (_permit, _busy) = (permit?, Held::one(&self.busy));
+        let (_permit, _busy) = (permit?, GaugeGuard::increment(&self.busy));
         let (connection, opened) = match self.take_idle() {
             Some(idle) => (idle.connection, idle.opened),
             None => (self.connector.connect(operation).await?, Instant::now()),

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::fault::{closed, failed};
 use super::lock::Lock;
 use crate::store::{Result, StoreError};
-use crate::telemetry::{Held, metrics};
+use crate::telemetry::{GaugeGuard, metrics};
 
 /// What metrics call the one connection.
 const POOL: &str = "writer";
@@ -130,8 +130,8 @@ impl WriterHandle {
 
 impl WriterState {
     async fn run_jobs(mut self, mut leases: mpsc::Receiver<Job>, mut others: mpsc::Receiver<Job>) {
-        metrics().store_connections_max.of(POOL).set(1);
-        let busy = metrics().store_busy.of(POOL);
+        metrics().store_connections_max.with_label(POOL).set(1);
+        let busy = metrics().store_busy.with_label(POOL);
         loop {
             let job = tokio::select! {
                 biased;
@@ -139,7 +139,7 @@ impl WriterState {
                 Some(job) = others.recv() => job,
                 else => break,
             };
-            let _busy = Held::one(&busy);
+            let _busy = GaugeGuard::increment(&busy);
             if job(&mut self).await == ConnectionHealth::Suspect {
                 self.reconnect().await;
             }

@@ -6,57 +6,57 @@ use raidhall_protocol::RaidId;
 use crate::config::TelemetryConfig;
 
 /// What is exported of traces: nothing.
-pub struct Traces;
+pub struct TraceExporter;
 
 /// Loading the configuration has made sure that none are asked for.
-pub fn begin(_config: &TelemetryConfig) -> Traces {
-    Traces
+pub fn start_trace_export(_config: &TelemetryConfig) -> TraceExporter {
+    TraceExporter
 }
 
-impl Traces {
+impl TraceExporter {
     /// Sends what is left, and ends.
-    pub async fn end(self) {}
+    pub async fn shutdown(self) {}
 }
 
 /// A stretch of time that nobody records.
 #[derive(Debug, Clone)]
-pub struct Trace;
+pub struct TraceSpan;
 
-impl Trace {
+impl TraceSpan {
     /// Of nothing.
-    pub const fn none() -> Trace {
-        Trace
+    pub const fn disabled() -> TraceSpan {
+        TraceSpan
     }
 
     /// A request by HTTP; within another's trace, if its headers are believed and say so.
-    pub const fn request(
+    pub const fn start_request(
         _method: &Method,
         _route: Option<&str>,
         _believed: Option<&HeaderMap>,
-    ) -> Trace {
-        Trace
+    ) -> TraceSpan {
+        TraceSpan
     }
 
     /// A command, within the request that it came by.
-    pub const fn command(_kind: &'static str, _raid: RaidId) -> Trace {
-        Trace
+    pub const fn start_command(_kind: &'static str, _raid: RaidId) -> TraceSpan {
+        TraceSpan
     }
 
     /// A batch on its way into the store.
-    pub const fn commit(_raids: usize, _events: usize) -> Trace {
-        Trace
+    pub const fn start_commit(_raids: usize, _events: usize) -> TraceSpan {
+        TraceSpan
     }
 
     /// Runs a future within the stretch.
-    pub async fn around<F: Future>(&self, future: F) -> F::Output {
+    pub async fn wrap<F: Future>(&self, future: F) -> F::Output {
         future.await
     }
 
     /// Marks a moment.
-    pub const fn note(&self, _what: &'static str) {}
+    pub const fn annotate(&self, _what: &'static str) {}
 
     /// Ends a request's.
-    pub const fn answered(self, _status: StatusCode) {}
+    pub const fn end_with_status(self, _status: StatusCode) {}
 
     /// Ends any other's.
     pub const fn end(self, _outcome: &'static str) {}

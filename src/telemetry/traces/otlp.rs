@@ -26,43 +26,43 @@ use crate::net::http_client::HttpUrl;
 use crate::telemetry::metrics;
 
 /// How long a collector may take for a batch.
-const PATIENCE: Duration = Duration::from_secs(5);
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the last batch may take at the end.
-const PARTING: Duration = Duration::from_secs(2);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 /// What a collector may say.
-const ANSWER_MAX: usize = 64 * 1_024;
+const RESPONSE_BYTES_MAX: usize = 64 * 1_024;
 
 static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 
 /// What exports traces, if anything does.
-pub struct Traces(Option<SdkTracerProvider>);
+pub struct TraceExporter(Option<SdkTracerProvider>);
 
 /// Begins to export traces, if that is configured. Must be called within the runtime that then sends them.
-pub fn begin(config: &TelemetryConfig) -> Traces {
+pub fn start_trace_export(config: &TelemetryConfig) -> TraceExporter {
     let Some(endpoint) = &config.otlp_endpoint else {
-        return Traces(None);
+        return TraceExporter(None);
     };
     let exporter = SpanExporter::builder()
         .with_http()
-        .with_http_client(Sender(Handle::current()))
+        .with_http_client(OtlpHttpClient(Handle::current()))
         .with_endpoint(format!(
             "{}/v1/traces",
             endpoint.uri().to_string().trim_end_matches('/')
         ))
-        .with_timeout(PATIENCE)
+        .with_timeout(EXPORT_TIMEOUT)
         .build();
     let exporter = match exporter {
         Ok(exporter) => exporter,
         Err(error) => {
             warn!(%error, "no traces are exported");
-            return Traces(None);
+            return TraceExporter(None);
         }
     };
     let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
     let provider = SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
         .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(
-            config.traces_sampled(),
+            config.trace_sample_ratio(),
         ))))
         .with_resource(
             Resource::builder()
@@ -72,15 +72,16 @@ pub fn begin(config: &TelemetryConfig) -> Traces {
         )
         .build();
     let _ = TRACER.set(provider.tracer("raidhall")); // tests may begin twice in one process
-    Traces(Some(provider))
+    TraceExporter(Some(provider))
 }
 
-impl Traces {
+impl TraceExporter {
     /// Sends what is left, and ends.
-    pub async fn end(self) {
+    pub async fn shutdown(self) {
         let Some(provider) = self.0 else { return };
         let ended =
-            tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(PARTING)).await;
+            tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(SHUTDOWN_TIMEOUT))
+                .await;
         if let Ok(Err(error)) = ended {
             warn!(%error, "the last traces were not sent");
         }
@@ -89,18 +90,22 @@ impl Traces {
 
 /// A stretch of time, recorded if traces are.
 #[derive(Debug, Clone)]
-pub struct Trace(Option<Context>);
+pub struct TraceSpan(Option<Context>);
 
-impl Trace {
+impl TraceSpan {
     /// Of nothing.
-    pub const fn none() -> Trace {
-        Trace(None)
+    pub const fn disabled() -> TraceSpan {
+        TraceSpan(None)
     }
 
     /// A request by HTTP; within another's trace, if its headers are believed and say so.
-    pub fn request(method: &Method, route: Option<&str>, believed: Option<&HeaderMap>) -> Trace {
+    pub fn start_request(
+        method: &Method,
+        route: Option<&str>,
+        believed: Option<&HeaderMap>,
+    ) -> TraceSpan {
         let Some(tracer) = TRACER.get() else {
-            return Trace(None);
+            return TraceSpan(None);
         };
         let extract = |headers| {
             TraceContextPropagator::new()
@@ -119,17 +124,17 @@ impl Trace {
             KeyValue::new("http.request.method", method),
             KeyValue::new("http.route", route),
         ];
-        Self::within(tracer, name, SpanKind::Server, attributes, &parent)
+        Self::start_within(tracer, name, SpanKind::Server, attributes, &parent)
     }
 
     /// A command, within the request that it came by.
-    pub fn command(kind: &'static str, raid: RaidId) -> Trace {
+    pub fn start_command(kind: &'static str, raid: RaidId) -> TraceSpan {
         let Some(tracer) = TRACER.get() else {
-            return Trace(None);
+            return TraceSpan(None);
         };
         let raid = KeyValue::new("raidhall.raid", i64::from(raid));
         let name = format!("command {kind}");
-        Self::within(
+        Self::start_within(
             tracer,
             name,
             SpanKind::Internal,
@@ -139,9 +144,9 @@ impl Trace {
     }
 
     /// A batch on its way into the store.
-    pub fn commit(raids: usize, events: usize) -> Trace {
+    pub fn start_commit(raids: usize, events: usize) -> TraceSpan {
         let Some(tracer) = TRACER.get() else {
-            return Trace(None);
+            return TraceSpan(None);
         };
         let count = |name: &'static str, count: usize| {
             KeyValue::new(name, i64::try_from(count).unwrap_or(i64::MAX))
@@ -150,7 +155,7 @@ impl Trace {
             count("raidhall.raids", raids),
             count("raidhall.events", events),
         ];
-        Self::within(
+        Self::start_within(
             tracer,
             "commit".to_owned(),
             SpanKind::Client,
@@ -159,24 +164,24 @@ impl Trace {
         )
     }
 
-    fn within(
+    fn start_within(
         tracer: &SdkTracer,
         name: String,
         kind: SpanKind,
         attributes: Vec<KeyValue>,
         parent: &Context,
-    ) -> Trace {
+    ) -> TraceSpan {
         let span = tracer
             .span_builder(name)
             .with_kind(kind)
             .with_attributes(attributes);
-        Trace(Some(
+        TraceSpan(Some(
             parent.with_span(span.start_with_context(tracer, parent)),
         ))
     }
 
     /// Runs a future within the stretch.
-    pub async fn around<F: Future>(&self, future: F) -> F::Output {
+    pub async fn wrap<F: Future>(&self, future: F) -> F::Output {
         match &self.0 {
             Some(context) => future.with_context(context.clone()).await,
             None => future.await,
@@ -184,14 +189,14 @@ impl Trace {
     }
 
     /// Marks a moment.
-    pub fn note(&self, what: &'static str) {
+    pub fn annotate(&self, what: &'static str) {
         if let Some(context) = &self.0 {
             context.span().add_event(what, Vec::new());
         }
     }
 
     /// Ends a request's.
-    pub fn answered(self, status: StatusCode) {
+    pub fn end_with_status(self, status: StatusCode) {
         let Some(context) = self.0 else { return };
         context.span().set_attribute(KeyValue::new(
             "http.response.status_code",
@@ -215,14 +220,18 @@ impl Trace {
 
 /// Sends batches by our own client, on the server's runtime: the thread that waits for it has none.
 #[derive(Debug)]
-struct Sender(Handle);
+struct OtlpHttpClient(Handle);
 
 #[async_trait]
-impl HttpClient for Sender {
+impl HttpClient for OtlpHttpClient {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let url: HttpUrl = request.uri().to_string().parse()?;
         let sending = self.0.spawn(async move {
-            timeout(PATIENCE, url.ask(request.map(Body::from), Some(ANSWER_MAX))).await
+            timeout(
+                EXPORT_TIMEOUT,
+                url.send(request.map(Body::from), Some(RESPONSE_BYTES_MAX)),
+            )
+            .await
         });
         let sent = match sending.await {
             Ok(Ok(answer)) => answer.map_err(HttpError::from),

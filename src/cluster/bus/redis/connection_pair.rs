@@ -13,7 +13,7 @@ use super::Shared;
 use super::connection::Link;
 use super::receiver::Receiver;
 use super::server::{ANSWER, Server, within};
-use crate::telemetry::{Held, metrics};
+use crate::telemetry::{GaugeGuard, metrics};
 
 /// How often the bus is proven to work.
 const PROVE: Duration = Duration::from_secs(5);
@@ -66,7 +66,7 @@ impl<'a> Life<'a> {
             Err(end) => return end,
         };
         self.proven_since = Some(Instant::now());
-        let _proven = Held::one(&metrics().bus_proven);
+        let _proven = GaugeGuard::increment(&metrics().bus_proven);
         let ended = tokio::select! { biased;
             () = self.receiver.broken() => return End::Broken,
             ended = self.keep_proving(&listening, &publishing) => ended,

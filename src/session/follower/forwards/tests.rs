@@ -11,9 +11,9 @@ use crate::cluster::membership::Peers;
 use crate::raid;
 use crate::store::Epoch;
 
-type Waiting = oneshot::Receiver<Result<Ack, Error>>;
+type AckReceiver = oneshot::Receiver<Result<Ack, Error>>;
 
-fn say(forwards: &mut Forwards, bytes: usize) -> Waiting {
+fn enqueue_message(forwards: &mut ForwardQueue, bytes: usize) -> AckReceiver {
     let (sender, answer) = oneshot::channel();
     let by = PlayerId::try_from(1_u64).expect("an id");
     let command = raid::RaidCommand::Player {
@@ -24,18 +24,18 @@ fn say(forwards: &mut Forwards, bytes: usize) -> Waiting {
     };
     let reply = Reply::new(move |result| drop(sender.send(result)));
     let until = Instant::now() + Duration::from_secs(5);
-    forwards.park(Execute {
+    forwards.enqueue(ExecuteRequest {
         command,
         op: None,
         reply,
-        until,
-        from: None,
+        deadline: until,
+        forwarded_by: None,
     });
     answer
 }
 
 /// Sends the next bundle, into the void.
-fn send(forwards: &mut Forwards) {
+fn send_batch(forwards: &mut ForwardQueue) {
     let clock = Arc::new(Clock::new(UnixMillis(1_000)));
     let link = Link::alone(
         InstanceId(Uuid::nil()),
@@ -61,21 +61,21 @@ const ACK: ForwardAnswer = ForwardAnswer::Ack {
 
 #[tokio::test]
 async fn a_bundle_is_bounded_in_bytes_and_a_command_that_fits_in_none_is_too_large() {
-    let mut forwards = Forwards::default();
+    let mut forwards = ForwardQueue::default();
     let mut answers: Vec<_> = (0..10)
-        .map(|_| say(&mut forwards, BUNDLE_BYTES / 4))
+        .map(|_| enqueue_message(&mut forwards, BATCH_BYTES_MAX / 4))
         .collect();
     assert_eq!(
-        say(&mut forwards, BUNDLE_BYTES).now_or_never(),
+        enqueue_message(&mut forwards, BATCH_BYTES_MAX).now_or_never(),
         Some(Ok(Err(Error::TooLarge)))
     );
     for sent in [3, 3, 3, 1] {
-        send(&mut forwards);
+        send_batch(&mut forwards);
         assert_eq!(
-            forwards.flight.as_ref().map(|flight| flight.items.len()),
+            forwards.inflight.as_ref().map(|flight| flight.items.len()),
             Some(sent)
         );
-        forwards.take_answers(vec![ACK; sent], true);
+        forwards.apply_answers(vec![ACK; sent], true);
     }
     assert!(forwards.is_empty());
     assert!(
@@ -87,9 +87,9 @@ async fn a_bundle_is_bounded_in_bytes_and_a_command_that_fits_in_none_is_too_lar
 
 #[tokio::test]
 async fn nothing_is_sent_again_that_would_then_follow_what_was_asked_for_later() {
-    let mut forwards = Forwards::default();
-    let mut answers: Vec<_> = (0..5).map(|_| say(&mut forwards, 1)).collect();
-    send(&mut forwards);
+    let mut forwards = ForwardQueue::default();
+    let mut answers: Vec<_> = (0..5).map(|_| enqueue_message(&mut forwards, 1)).collect();
+    send_batch(&mut forwards);
     let given = vec![
         UNAVAILABLE,
         ForwardAnswer::NotOwner,
@@ -97,7 +97,7 @@ async fn nothing_is_sent_again_that_would_then_follow_what_was_asked_for_later()
         UNAVAILABLE,
         ForwardAnswer::NotOwner,
     ];
-    assert!(forwards.take_answers(given, true).again);
+    assert!(forwards.apply_answers(given, true).has_retries);
     let ack = Ack {
         seq: Seq(9),
         duplicate: false,
@@ -114,20 +114,20 @@ async fn nothing_is_sent_again_that_would_then_follow_what_was_asked_for_later()
         [None, None],
         "the rest waits, in its order"
     );
-    assert_eq!(forwards.waiting.len(), 2);
+    assert_eq!(forwards.queued.len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn whose_time_runs_out_is_told_while_the_edge_waits_for_something_else() {
-    let mut forwards = Forwards::default();
-    let answer = say(&mut forwards, 1);
+    let mut forwards = ForwardQueue::default();
+    let answer = enqueue_message(&mut forwards, 1);
     let began = Instant::now();
     let load = async {
         let told = answer.await;
         (told, began.elapsed())
     };
     assert_eq!(
-        forwards.expiring(load).await,
+        forwards.expire_while(load).await,
         (Ok(Err(Error::Unavailable)), Duration::from_secs(5))
     );
 }

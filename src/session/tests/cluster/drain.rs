@@ -4,17 +4,17 @@ use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn a_node_that_drains_hands_its_raids_over_and_nobody_notices() {
-    let cluster = Cluster::of(3).await;
-    let raid = cluster.node(0).raid(&[2, 3]).await;
+    let cluster = TestCluster::start(3).await;
+    let raid = cluster.node(0).create_raid(&[2, 3]).await;
     let (mut first, _) = watch(cluster.node(0), raid, 1, None).await;
     let (mut second, _) = watch(cluster.node(0), raid, 2, None).await;
     let (mut third, _) = watch(cluster.node(1), raid, 3, None).await;
     sleep(Duration::from_secs(1)).await;
     [&first, &second, &third]
         .iter()
-        .for_each(|watcher| drop(watcher.presence()));
+        .for_each(|watcher| drop(watcher.take_presence()));
     let began = Instant::now();
-    cluster.node(0).sessions.hand_over().await;
+    cluster.node(0).sessions.hand_over_all().await;
     assert!(
         began.elapsed() < Duration::from_secs(1),
         "{:?}",
@@ -24,7 +24,7 @@ async fn a_node_that_drains_hands_its_raids_over_and_nobody_notices() {
     let ack = cluster.say(0, raid, "through", "a").await.expect("said");
     assert_eq!(ack.seq, Seq(6));
     for watcher in [&mut first, &mut second, &mut third] {
-        assert_eq!(see(watcher, 1).await, [6]);
+        assert_eq!(wait_for_events(watcher, 1).await, [6]);
     }
     // They are let go one after the other, and come back elsewhere.
     first.leave();
@@ -39,54 +39,54 @@ async fn a_node_that_drains_hands_its_raids_over_and_nobody_notices() {
             ..
         }
     ));
-    assert_eq!(online(&answer), [1, 2, 3]);
-    cluster.node(0).die();
+    assert_eq!(online_players(&answer), [1, 2, 3]);
+    cluster.node(0).kill();
     sleep(Duration::from_secs(4)).await;
     let (_second, answer) = watch(cluster.node(1), raid, 2, Some(6)).await;
-    assert_eq!(online(&answer), [1, 2, 3]);
+    assert_eq!(online_players(&answer), [1, 2, 3]);
     cluster.say(2, raid, "after", "b").await.expect("said");
-    assert_eq!(see(&mut first, 1).await, [7]);
+    assert_eq!(wait_for_events(&mut first, 1).await, [7]);
     sleep(Duration::from_secs(70)).await;
     for watcher in [&first, &third] {
         assert_eq!(
-            watcher.presence(),
+            watcher.take_presence(),
             [],
             "no presence change that a person did not make"
         );
     }
-    assert_eq!(cluster.leader_changes(raid).await, []);
+    assert_eq!(cluster.leader_change_reasons(raid).await, []);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_drain_with_all_watchers_on_the_drained_node_keeps_who_is_online() {
-    let cluster = Cluster::of(2).await;
-    let raid = cluster.node(0).raid(&[2]).await;
+    let cluster = TestCluster::start(2).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
     let (first, _) = watch(cluster.node(0), raid, 1, None).await;
     let (second, _) = watch(cluster.node(0), raid, 2, None).await;
     sleep(Duration::from_secs(1)).await;
-    cluster.node(0).sessions.hand_over().await;
+    cluster.node(0).sessions.hand_over_all().await;
     first.leave();
     second.leave();
     cluster.node(0).stop.cancel();
     sleep(Duration::from_secs(2)).await;
-    cluster.node(0).die();
+    cluster.node(0).kill();
     let (first, answer) = watch(cluster.node(1), raid, 1, Some(4)).await;
-    assert_eq!(online(&answer), [1, 2]);
+    assert_eq!(online_players(&answer), [1, 2]);
     let (_second, answer) = watch(cluster.node(1), raid, 2, Some(4)).await;
-    assert_eq!(online(&answer), [1, 2]);
+    assert_eq!(online_players(&answer), [1, 2]);
     assert_eq!(presence_within(&first, Duration::from_secs(30)).await, []);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_heir_takes_a_raid_of_which_it_already_is_an_edge() {
-    let cluster = Cluster::of(2).await;
-    let raid = cluster.node(0).raid(&[2]).await;
+    let cluster = TestCluster::start(2).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
     let (mut first, _) = watch(cluster.node(0), raid, 1, None).await;
     cluster
         .say(1, raid, "makes an edge", "a")
         .await
         .expect("said");
-    cluster.node(0).sessions.hand_over().await;
+    cluster.node(0).sessions.hand_over_all().await;
     let began = Instant::now();
     let ack = cluster.say(0, raid, "on", "b").await.expect("said");
     assert!(
@@ -95,7 +95,7 @@ async fn an_heir_takes_a_raid_of_which_it_already_is_an_edge() {
         began.elapsed()
     );
     assert_eq!(ack.seq, Seq(6));
-    assert_eq!(see(&mut first, 2).await, [5, 6]);
+    assert_eq!(wait_for_events(&mut first, 2).await, [5, 6]);
     let head = cluster
         .store
         .head(raid)
@@ -105,7 +105,7 @@ async fn an_heir_takes_a_raid_of_which_it_already_is_an_edge() {
     assert_eq!(head.owner, Some(cluster.node(1).instance.id));
     let (_second, answer) = watch(cluster.node(1), raid, 2, None).await;
     assert_eq!(
-        online(&answer),
+        online_players(&answer),
         [1, 2],
         "who was online is known to the heir"
     );
@@ -113,13 +113,13 @@ async fn an_heir_takes_a_raid_of_which_it_already_is_an_edge() {
 
 #[tokio::test(start_paused = true)]
 async fn a_raid_that_reloads_while_its_node_drains_is_given_up_all_the_same() {
-    let cluster = Cluster::of(2).await;
-    let raid = cluster.node(0).raid(&[2]).await;
+    let cluster = TestCluster::start(2).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
     let (_first, _) = watch(cluster.node(0), raid, 1, None).await;
     cluster.node(0).store.faults().stall_commits(1);
     let pending = cluster.node(0).submit(raid, "stalled", Some("a"));
     let sessions = cluster.node(0).sessions.clone();
-    let handing_over = tokio::spawn(async move { sessions.hand_over().await });
+    let handing_over = tokio::spawn(async move { sessions.hand_over_all().await });
     sleep(Duration::from_millis(100)).await;
     cluster.node(0).store.faults().set_unreachable(true);
     sleep(Duration::from_millis(2_200)).await;
@@ -144,12 +144,12 @@ async fn a_raid_that_reloads_while_its_node_drains_is_given_up_all_the_same() {
 #[tokio::test(start_paused = true)]
 async fn a_raid_whose_heir_does_not_hear_of_it_is_offered_again_and_who_was_online_is_not_forgotten()
  {
-    let cluster = Cluster::of(2).await;
-    let raid = cluster.node(0).raid(&[2]).await;
+    let cluster = TestCluster::start(2).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
     let (leaving, _) = watch(cluster.node(0), raid, 1, None).await;
     cluster.exchange.fault(Some(Fault::Lose(1)));
     let sessions = cluster.node(0).sessions.clone();
-    let handing_over = tokio::spawn(async move { sessions.hand_over().await });
+    let handing_over = tokio::spawn(async move { sessions.hand_over_all().await });
     sleep(Duration::from_millis(200)).await;
     assert!(!handing_over.is_finished(), "nobody has it yet");
     cluster.exchange.fault(None);
@@ -166,19 +166,22 @@ async fn a_raid_whose_heir_does_not_hear_of_it_is_offered_again_and_who_was_onli
         .expect("a raid");
     assert_eq!(head.owner, Some(cluster.node(1).instance.id));
     let (_second, answer) = watch(cluster.node(1), raid, 2, None).await;
-    assert_eq!(online(&answer), [1, 2]);
+    assert_eq!(online_players(&answer), [1, 2]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_raid_that_nobody_can_take_is_let_go() {
-    let cluster = Cluster::of(2).await;
-    let raid = cluster.node(0).raid(&[2]).await;
+    let cluster = TestCluster::start(2).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
     let (_leaving, _) = watch(cluster.node(0), raid, 1, None).await;
     // It is taken for living until its lease runs out.
-    cluster.node(1).die();
-    timeout(Duration::from_secs(5), cluster.node(0).sessions.hand_over())
-        .await
-        .expect("ends");
+    cluster.node(1).kill();
+    timeout(
+        Duration::from_secs(5),
+        cluster.node(0).sessions.hand_over_all(),
+    )
+    .await
+    .expect("ends");
     let head = cluster
         .store
         .head(raid)
@@ -190,14 +193,15 @@ async fn a_raid_that_nobody_can_take_is_let_go() {
 
 #[tokio::test(start_paused = true)]
 async fn a_raid_that_is_being_made_does_not_hold_a_drain_up() {
-    let cluster = Cluster::of(2).await;
+    let cluster = TestCluster::start(2).await;
     let node = cluster.node(0);
     node.store.faults().hold_calls(Call::ReserveRaidIds);
     let sessions = node.sessions.clone();
-    let making = tokio::spawn(async move { sessions.create(named(1), new_raid(), None).await });
+    let making =
+        tokio::spawn(async move { sessions.create(player_ref(1), new_raid(), None).await });
     sleep(Duration::from_millis(10)).await;
     let sessions = node.sessions.clone();
-    let drained = tokio::spawn(async move { sessions.hand_over().await });
+    let drained = tokio::spawn(async move { sessions.hand_over_all().await });
     sleep(Duration::from_millis(10)).await;
     node.store.faults().release_calls(Call::ReserveRaidIds);
     assert_eq!(making.await.expect("no panic"), Err(Error::Unavailable));
@@ -207,7 +211,10 @@ async fn a_raid_that_is_being_made_does_not_hold_a_drain_up() {
         .expect("no panic");
     sleep(Duration::from_secs(1)).await;
     assert_eq!(
-        (node.sessions.live(), *node.sessions.0.owned.borrow()),
+        (
+            node.sessions.live_count(),
+            *node.sessions.0.owned_count.borrow()
+        ),
         (0, 0),
         "nothing is left of it"
     );
@@ -215,20 +222,27 @@ async fn a_raid_that_is_being_made_does_not_hold_a_drain_up() {
 
 #[tokio::test(start_paused = true)]
 async fn a_raid_whose_release_fails_at_first_is_handed_over_with_all_that_is_known() {
-    let cluster = Cluster::of(2).await;
-    let raid = cluster.node(0).raid(&[2]).await;
+    let cluster = TestCluster::start(2).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
     let (first, _) = watch(cluster.node(0), raid, 1, None).await;
     let (second, _) = watch(cluster.node(0), raid, 2, None).await;
     sleep(Duration::from_secs(1)).await;
     cluster.node(0).store.faults().fail_calls(Call::Release, 3);
-    timeout(Duration::from_secs(5), cluster.node(0).sessions.hand_over())
-        .await
-        .expect("in the end");
+    timeout(
+        Duration::from_secs(5),
+        cluster.node(0).sessions.hand_over_all(),
+    )
+    .await
+    .expect("in the end");
     first.leave();
     second.leave();
-    cluster.node(0).die();
+    cluster.node(0).kill();
     let (first, answer) = watch(cluster.node(1), raid, 1, Some(4)).await;
-    assert_eq!(online(&answer), [1, 2], "the heir was told who is online");
+    assert_eq!(
+        online_players(&answer),
+        [1, 2],
+        "the heir was told who is online"
+    );
     let (_second, _) = watch(cluster.node(1), raid, 2, Some(4)).await;
     assert_eq!(presence_within(&first, Duration::from_secs(30)).await, []);
 }

@@ -7,8 +7,8 @@ use crate::raid;
 
 #[tokio::test(start_paused = true)]
 async fn the_owner_takes_them_out_and_every_instance_tells_it() {
-    let cluster = Cluster::of(2).await;
-    let raid = cluster.node(0).raid(&[2]).await;
+    let cluster = TestCluster::start(2).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
     let (mut at_owner, _) = watch(cluster.node(0), raid, 1, None).await;
     let (mut at_edge, _) = watch(cluster.node(1), raid, 1, None).await;
     cluster
@@ -24,7 +24,7 @@ async fn the_owner_takes_them_out_and_every_instance_tells_it() {
         .await
         .expect("said");
     for watcher in [&mut at_owner, &mut at_edge] {
-        assert_eq!(see(watcher, 1).await, [5]);
+        assert_eq!(wait_for_events(watcher, 1).await, [5]);
     }
     let erase = || raid::RaidCommand::Erase {
         player: player(2),
@@ -53,7 +53,7 @@ async fn the_owner_takes_them_out_and_every_instance_tells_it() {
         "{last:?}"
     );
     for watcher in [&mut at_owner, &mut at_edge] {
-        assert_eq!(see(watcher, 2).await, [6, 7]);
+        assert_eq!(wait_for_events(watcher, 2).await, [6, 7]);
     }
     for node in 0..2 {
         let view = cluster

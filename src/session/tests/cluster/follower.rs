@@ -4,8 +4,8 @@ use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn a_command_and_a_watch_work_at_every_instance() {
-    let cluster = Cluster::of(3).await;
-    let raid = cluster.node(0).raid(&[2, 3]).await;
+    let cluster = TestCluster::start(3).await;
+    let raid = cluster.node(0).create_raid(&[2, 3]).await;
     let mut watchers = Vec::new();
     for (node, by) in [(0, 1), (1, 2), (2, 3)] {
         watchers.push(watch(cluster.node(node), raid, by, None).await.0);
@@ -36,17 +36,20 @@ async fn a_command_and_a_watch_work_at_every_instance() {
         );
     }
     for watcher in &mut watchers {
-        assert_eq!(see(watcher, 3).await, [6, 7, 8]);
+        assert_eq!(wait_for_events(watcher, 3).await, [6, 7, 8]);
     }
-    assert_eq!(cluster.ledger(raid).await, ["from 0", "from 1", "from 2"]);
+    assert_eq!(
+        cluster.chat_messages(raid).await,
+        ["from 0", "from 1", "from 2"]
+    );
     let refused = cluster.node(2).execute(raid, 3, Command::Start, None).await;
     assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_read_at_another_instance_shows_what_was_acknowledged_and_where_the_owner_is() {
-    let cluster = Cluster::of(2).await;
-    let raid = cluster.node(0).raid(&[2]).await;
+    let cluster = TestCluster::start(2).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
     let _watcher = watch(cluster.node(0), raid, 1, None).await;
     cluster.say(0, raid, "hello", "a").await.expect("said");
     let view = cluster
@@ -61,7 +64,7 @@ async fn a_read_at_another_instance_shows_what_was_acknowledged_and_where_the_ow
         Some(cluster.node(0).instance.ws_url.as_str())
     );
     assert_eq!(
-        cluster.node(1).sessions.live(),
+        cluster.node(1).sessions.live_count(),
         0,
         "a look makes nothing live"
     );
@@ -88,8 +91,8 @@ async fn lost_repeated_and_reordered_messages_make_it_late_and_never_wrong() {
         Fault::Repeat,
         Fault::Reorder,
     ] {
-        let cluster = Cluster::of(2).await;
-        let raid = cluster.node(0).raid(&[2]).await;
+        let cluster = TestCluster::start(2).await;
+        let raid = cluster.node(0).create_raid(&[2]).await;
         let (mut owner_s, _) = watch(cluster.node(0), raid, 1, None).await;
         let (mut edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
         cluster.exchange.fault(Some(fault));
@@ -103,14 +106,18 @@ async fn lost_repeated_and_reordered_messages_make_it_late_and_never_wrong() {
             }
             expected.push(text);
         }
-        let said = cluster.ledger(raid).await;
+        let said = cluster.chat_messages(raid).await;
         if fault != Fault::Lose(1) {
             assert_eq!(said, expected, "{fault:?}: each once, in order");
         }
         let seqs: Vec<_> = (5..5 + said.len() as u64).collect();
-        assert_eq!(see(&mut owner_s, said.len()).await, seqs, "{fault:?}");
         assert_eq!(
-            see(&mut edge_s, said.len()).await,
+            wait_for_events(&mut owner_s, said.len()).await,
+            seqs,
+            "{fault:?}"
+        );
+        assert_eq!(
+            wait_for_events(&mut edge_s, said.len()).await,
             seqs,
             "{fault:?}: healed from the store"
         );
@@ -119,14 +126,14 @@ async fn lost_repeated_and_reordered_messages_make_it_late_and_never_wrong() {
 
 #[tokio::test(start_paused = true)]
 async fn the_last_message_before_a_silence_is_found_by_the_poll_of_heads() {
-    let cluster = Cluster::of(2).await;
-    let raid = cluster.node(0).raid(&[2]).await;
+    let cluster = TestCluster::start(2).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
     let (mut edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
     cluster.exchange.fault(Some(Fault::Lose(1)));
     cluster.say(0, raid, "lost", "a").await.expect("said");
     cluster.exchange.fault(None);
     let began = Instant::now();
-    assert_eq!(see(&mut edge_s, 1).await, [5]);
+    assert_eq!(wait_for_events(&mut edge_s, 1).await, [5]);
     assert!(
         began.elapsed() <= Duration::from_secs(6),
         "{:?}",
@@ -136,8 +143,8 @@ async fn the_last_message_before_a_silence_is_found_by_the_poll_of_heads() {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_bus_an_edge_sees_by_polling_and_its_commands_are_refused_in_time() {
-    let cluster = Cluster::of(2).await;
-    let raid = cluster.node(0).raid(&[2]).await;
+    let cluster = TestCluster::start(2).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
     let _owner_s = watch(cluster.node(0), raid, 1, None).await;
     let (mut edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
     cluster
@@ -154,7 +161,7 @@ async fn without_a_bus_an_edge_sees_by_polling_and_its_commands_are_refused_in_t
         "{:?}",
         began.elapsed()
     );
-    assert_eq!(see(&mut edge_s, 1).await, [5]);
+    assert_eq!(wait_for_events(&mut edge_s, 1).await, [5]);
     assert!(
         began.elapsed() < Duration::from_secs(3),
         "{:?}",
@@ -167,12 +174,12 @@ async fn without_a_bus_an_edge_sees_by_polling_and_its_commands_are_refused_in_t
     );
     assert_eq!(began.elapsed().as_secs(), 5);
     sleep(Duration::from_secs(120)).await;
-    let changes = [edge_s.presence(), _owner_s.0.presence()].concat();
+    let changes = [edge_s.take_presence(), _owner_s.0.take_presence()].concat();
     assert!(
-        !changes.iter().any(went_offline),
+        !changes.iter().any(has_offline_players),
         "in doubt nobody goes offline: {changes:?}"
     );
-    assert_eq!(cluster.leader_changes(raid).await, []);
+    assert_eq!(cluster.leader_change_reasons(raid).await, []);
     cluster
         .nodes
         .iter()
@@ -189,31 +196,34 @@ async fn without_a_bus_an_edge_sees_by_polling_and_its_commands_are_refused_in_t
 
 #[tokio::test(start_paused = true)]
 async fn signals_reach_the_watchers_of_other_instances_once_and_not_their_sender() {
-    let cluster = Cluster::of(2).await;
-    let raid = cluster.node(0).raid(&[2]).await;
+    let cluster = TestCluster::start(2).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
     let (owner_s, _) = watch(cluster.node(0), raid, 1, None).await;
     let (edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
     sleep(Duration::from_millis(200)).await;
-    owner_s.signal(1, "wave");
-    edge_s.signal(2, "nod");
+    owner_s.send_signal(1, "wave");
+    edge_s.send_signal(2, "nod");
     sleep(Duration::from_millis(100)).await;
-    assert_eq!(owner_s.signals(), ["2 nod"]);
-    assert_eq!(edge_s.signals(), ["1 wave"]);
+    assert_eq!(owner_s.take_signals(), ["2 nod"]);
+    assert_eq!(edge_s.take_signals(), ["1 wave"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_edge_that_cannot_read_what_a_client_has_seen_says_so_and_shows_nothing_older() {
-    let cluster = Cluster::of(2).await;
-    let raid = cluster.node(0).raid(&[2]).await;
+    let cluster = TestCluster::start(2).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
     let (_edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
     cluster.exchange.fault(Some(Fault::Lose(1)));
     cluster.say(0, raid, "unheard", "a").await.expect("said");
     cluster.node(1).store.faults().set_unreachable(true);
     let mut returning = cluster.node(1).watch(raid, 1, Some(5));
-    assert_eq!(returning.answer().await.err(), Some(Error::Unavailable));
+    assert_eq!(
+        returning.watch_answer().await.err(),
+        Some(Error::Unavailable)
+    );
     cluster.node(1).store.faults().set_unreachable(false);
     let mut returning = cluster.node(1).watch(raid, 1, Some(5));
-    let answer = returning.answer().await.expect("watches");
+    let answer = returning.watch_answer().await.expect("watches");
     assert!(
         matches!(
             answer,
@@ -229,8 +239,8 @@ async fn an_edge_that_cannot_read_what_a_client_has_seen_says_so_and_shows_nothi
 
 #[tokio::test(start_paused = true)]
 async fn watchers_of_an_owner_that_became_an_edge_are_shown_the_raid_as_soon_as_it_can_be_loaded() {
-    let cluster = Cluster::of(2).await;
-    let raid = cluster.node(0).raid(&[2]).await;
+    let cluster = TestCluster::start(2).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
     let (mut first, _) = watch(cluster.node(0), raid, 1, None).await;
     let (_second, _) = watch(cluster.node(1), raid, 2, None).await;
     cluster.node(0).store.faults().set_unreachable(true);
@@ -242,7 +252,7 @@ async fn watchers_of_an_owner_that_became_an_edge_are_shown_the_raid_as_soon_as_
     cluster.node(0).store.faults().set_unreachable(false);
     cluster.node(0).store.faults().hold_calls(Call::Load);
     sleep(Duration::from_secs(8)).await;
-    assert_eq!(first.events(), [] as [u64; 0]);
+    assert_eq!(first.take_events(), [] as [u64; 0]);
     cluster.node(0).store.faults().release_calls(Call::Load);
-    assert_eq!(see(&mut first, 1).await, [5]);
+    assert_eq!(wait_for_events(&mut first, 1).await, [5]);
 }

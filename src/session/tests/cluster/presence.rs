@@ -4,27 +4,27 @@ use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn presence_is_the_same_at_every_instance() {
-    let cluster = Cluster::of(3).await;
-    let raid = cluster.node(0).raid(&[2, 3]).await;
+    let cluster = TestCluster::start(3).await;
+    let raid = cluster.node(0).create_raid(&[2, 3]).await;
     let (first, _) = watch(cluster.node(0), raid, 1, None).await;
     // Changes are gathered for a moment before they are told.
     sleep(Duration::from_millis(150)).await;
     let (second, answer) = watch(cluster.node(1), raid, 2, None).await;
-    assert_eq!(online(&answer), [1, 2]);
+    assert_eq!(online_players(&answer), [1, 2]);
     sleep(Duration::from_millis(150)).await;
     let (third, answer) = watch(cluster.node(2), raid, 3, None).await;
-    assert_eq!(online(&answer), [1, 2, 3]);
+    assert_eq!(online_players(&answer), [1, 2, 3]);
     sleep(Duration::from_millis(500)).await;
-    first.presence();
-    second.presence();
-    third.presence();
+    first.take_presence();
+    second.take_presence();
+    third.take_presence();
     third.leave();
     let begun = Instant::now();
     let told = loop {
-        let told = [first.presence(), second.presence()];
+        let told = [first.take_presence(), second.take_presence()];
         if told
             .iter()
-            .all(|messages| messages.iter().any(went_offline))
+            .all(|messages| messages.iter().any(has_offline_players))
         {
             break told;
         }
@@ -40,7 +40,7 @@ async fn presence_is_the_same_at_every_instance() {
 
 #[tokio::test(start_paused = true)]
 async fn an_instance_whose_last_word_was_lost_is_asked_and_keeps_nothing_in_doubt() {
-    let cluster = Cluster::with(
+    let cluster = TestCluster::start_with(
         2,
         Options {
             idle_timeout: Duration::from_secs(20),
@@ -48,23 +48,23 @@ async fn an_instance_whose_last_word_was_lost_is_asked_and_keeps_nothing_in_doub
         },
     )
     .await;
-    let raid = cluster.node(0).raid(&[2]).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
     let (owner_s, _) = watch(cluster.node(0), raid, 1, None).await;
     let (edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
     sleep(Duration::from_secs(1)).await;
-    owner_s.presence();
+    owner_s.take_presence();
     cluster.exchange.fault(Some(Fault::Lose(1)));
     edge_s.leave();
     sleep(Duration::from_millis(10)).await;
     cluster.exchange.fault(None);
     let told = presence_within(&owner_s, Duration::from_secs(15)).await;
-    assert!(told.iter().any(went_offline), "{told:?}");
+    assert!(told.iter().any(has_offline_players), "{told:?}");
     owner_s.leave();
     sleep(Duration::from_secs(60)).await;
     assert_eq!(
         (
-            cluster.node(0).sessions.live(),
-            cluster.node(1).sessions.live()
+            cluster.node(0).sessions.live_count(),
+            cluster.node(1).sessions.live_count()
         ),
         (0, 0)
     );
@@ -72,7 +72,7 @@ async fn an_instance_whose_last_word_was_lost_is_asked_and_keeps_nothing_in_doub
 
 #[tokio::test(start_paused = true)]
 async fn a_look_or_a_refused_watch_at_another_instance_leaves_nothing_in_doubt() {
-    let cluster = Cluster::with(
+    let cluster = TestCluster::start_with(
         2,
         Options {
             idle_timeout: Duration::from_secs(20),
@@ -80,7 +80,7 @@ async fn a_look_or_a_refused_watch_at_another_instance_leaves_nothing_in_doubt()
         },
     )
     .await;
-    let raid = cluster.node(0).raid(&[2]).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
     let (owner_s, _) = watch(cluster.node(0), raid, 1, None).await;
     cluster
         .say(1, raid, "makes an edge", "a")
@@ -93,13 +93,16 @@ async fn a_look_or_a_refused_watch_at_another_instance_leaves_nothing_in_doubt()
         .await
         .expect("seen");
     let mut stranger = cluster.node(1).watch(raid, 9, None);
-    assert!(matches!(stranger.answer().await, Err(Error::Refused(_))));
+    assert!(matches!(
+        stranger.watch_answer().await,
+        Err(Error::Refused(_))
+    ));
     owner_s.leave();
     sleep(Duration::from_secs(60)).await;
     assert_eq!(
         (
-            cluster.node(0).sessions.live(),
-            cluster.node(1).sessions.live()
+            cluster.node(0).sessions.live_count(),
+            cluster.node(1).sessions.live_count()
         ),
         (0, 0)
     );
@@ -107,15 +110,15 @@ async fn a_look_or_a_refused_watch_at_another_instance_leaves_nothing_in_doubt()
 
 #[tokio::test(start_paused = true)]
 async fn an_heir_shows_nobody_who_had_left_before() {
-    let cluster = Cluster::of(2).await;
-    let raid = cluster.node(0).raid(&[3]).await;
+    let cluster = TestCluster::start(2).await;
+    let raid = cluster.node(0).create_raid(&[3]).await;
     let (first, _) = watch(cluster.node(0), raid, 1, None).await;
     let (third, _) = watch(cluster.node(1), raid, 3, None).await;
     sleep(Duration::from_secs(2)).await;
     third.leave();
     sleep(Duration::from_secs(30)).await;
-    drop(first.presence());
-    cluster.node(0).sessions.hand_over().await;
+    drop(first.take_presence());
+    cluster.node(0).sessions.hand_over_all().await;
     assert_eq!(presence_within(&first, Duration::from_secs(30)).await, []);
     let head = cluster
         .store
@@ -128,8 +131,8 @@ async fn an_heir_shows_nobody_who_had_left_before() {
 
 #[tokio::test(start_paused = true)]
 async fn a_leader_who_came_back_while_the_store_was_away_keeps_the_lead() {
-    let cluster = Cluster::of(2).await;
-    let raid = cluster.node(0).raid(&[2, 3]).await;
+    let cluster = TestCluster::start(2).await;
+    let raid = cluster.node(0).create_raid(&[2, 3]).await;
     let (leader, _) = watch(cluster.node(0), raid, 1, None).await;
     let (_second, _) = watch(cluster.node(0), raid, 2, None).await;
     let (_third, _) = watch(cluster.node(1), raid, 3, None).await;
@@ -148,5 +151,5 @@ async fn a_leader_who_came_back_while_the_store_was_away_keeps_the_lead() {
         .iter()
         .for_each(|node| node.store.faults().set_unreachable(false));
     sleep(Duration::from_secs(90)).await;
-    assert_eq!(cluster.leader_changes(raid).await, []);
+    assert_eq!(cluster.leader_change_reasons(raid).await, []);
 }

@@ -4,13 +4,13 @@ use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn when_an_owner_dies_a_watching_instance_takes_the_raid_over_within_four_seconds() {
-    let cluster = Cluster::of(3).await;
-    let raid = cluster.node(0).raid(&[2, 3]).await;
+    let cluster = TestCluster::start(3).await;
+    let raid = cluster.node(0).create_raid(&[2, 3]).await;
     let _gone = watch(cluster.node(0), raid, 1, None).await;
     let (mut here, _) = watch(cluster.node(1), raid, 2, None).await;
     let (mut there, _) = watch(cluster.node(2), raid, 3, None).await;
     cluster.say(1, raid, "before", "a").await.expect("said");
-    cluster.node(0).die();
+    cluster.node(0).kill();
     let began = Instant::now();
     let ack = cluster
         .say(1, raid, "after", "b")
@@ -37,18 +37,18 @@ async fn when_an_owner_dies_a_watching_instance_takes_the_raid_over_within_four_
     );
     for watcher in [&mut here, &mut there] {
         assert_eq!(
-            see(watcher, 2).await,
+            wait_for_events(watcher, 2).await,
             [6, 7],
             "nobody was disconnected, nothing is missing"
         );
     }
-    assert_eq!(cluster.ledger(raid).await, ["before", "after"]);
+    assert_eq!(cluster.chat_messages(raid).await, ["before", "after"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_owner_cut_off_from_the_store_becomes_an_edge_of_the_next_one() {
-    let cluster = Cluster::of(2).await;
-    let raid = cluster.node(0).raid(&[2]).await;
+    let cluster = TestCluster::start(2).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
     let (mut first, _) = watch(cluster.node(0), raid, 1, None).await;
     let (mut second, _) = watch(cluster.node(1), raid, 2, None).await;
     cluster.node(0).store.faults().set_unreachable(true);
@@ -58,21 +58,21 @@ async fn an_owner_cut_off_from_the_store_becomes_an_edge_of_the_next_one() {
         .expect("taken over");
     assert_eq!(ack.seq, Seq(5));
     cluster.node(0).store.faults().set_unreachable(false);
-    assert_eq!(see(&mut second, 1).await, [5]);
+    assert_eq!(wait_for_events(&mut second, 1).await, [5]);
     assert_eq!(
-        see(&mut first, 1).await,
+        wait_for_events(&mut first, 1).await,
         [5],
         "its watchers stayed connected"
     );
     let ack = cluster.say(0, raid, "again", "b").await.expect("forwarded");
     assert_eq!(ack.seq, Seq(6));
-    assert_eq!(see(&mut first, 1).await, [6]);
+    assert_eq!(wait_for_events(&mut first, 1).await, [6]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn after_a_stall_of_the_store_everybody_goes_on_with_what_was_theirs() {
-    let cluster = Cluster::of(2).await;
-    let raid = cluster.node(0).raid(&[2]).await;
+    let cluster = TestCluster::start(2).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
     let (mut first, _) = watch(cluster.node(0), raid, 1, None).await;
     let (mut second, _) = watch(cluster.node(1), raid, 2, None).await;
     let epoch = cluster
@@ -94,7 +94,7 @@ async fn after_a_stall_of_the_store_everybody_goes_on_with_what_was_theirs() {
     sleep(Duration::from_secs(2)).await;
     cluster.say(1, raid, "on", "a").await.expect("said");
     for watcher in [&mut first, &mut second] {
-        assert_eq!(see(watcher, 1).await, [5]);
+        assert_eq!(wait_for_events(watcher, 1).await, [5]);
     }
     let head = cluster
         .store
@@ -111,7 +111,7 @@ async fn after_a_stall_of_the_store_everybody_goes_on_with_what_was_theirs() {
 
 #[tokio::test(start_paused = true)]
 async fn a_raid_watched_elsewhere_is_not_idle_and_one_that_nobody_watches_is_released() {
-    let cluster = Cluster::with(
+    let cluster = TestCluster::start_with(
         2,
         Options {
             idle_timeout: Duration::from_secs(20),
@@ -119,13 +119,13 @@ async fn a_raid_watched_elsewhere_is_not_idle_and_one_that_nobody_watches_is_rel
         },
     )
     .await;
-    let raid = cluster.node(0).raid(&[2]).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
     let (edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
     sleep(Duration::from_secs(300)).await;
     assert_eq!(
         (
-            cluster.node(0).sessions.live(),
-            cluster.node(1).sessions.live()
+            cluster.node(0).sessions.live_count(),
+            cluster.node(1).sessions.live_count()
         ),
         (1, 1)
     );
@@ -133,8 +133,8 @@ async fn a_raid_watched_elsewhere_is_not_idle_and_one_that_nobody_watches_is_rel
     sleep(Duration::from_secs(60)).await;
     assert_eq!(
         (
-            cluster.node(0).sessions.live(),
-            cluster.node(1).sessions.live()
+            cluster.node(0).sessions.live_count(),
+            cluster.node(1).sessions.live_count()
         ),
         (0, 0)
     );
@@ -154,17 +154,17 @@ async fn a_raid_watched_elsewhere_is_not_idle_and_one_that_nobody_watches_is_rel
 
 #[tokio::test(start_paused = true)]
 async fn many_raids_of_a_dead_node_are_taken_over_once_each() {
-    let cluster = Cluster::of(3).await;
+    let cluster = TestCluster::start(3).await;
     let mut raids = Vec::new();
     for _ in 0..100 {
-        raids.push(cluster.node(0).raid(&[2, 3]).await);
+        raids.push(cluster.node(0).create_raid(&[2, 3]).await);
     }
     let mut watchers = Vec::new();
     for raid in &raids {
         watchers.push(watch(cluster.node(1), *raid, 2, None).await.0);
         watchers.push(watch(cluster.node(2), *raid, 3, None).await.0);
     }
-    cluster.node(0).die();
+    cluster.node(0).kill();
     sleep(Duration::from_secs(5)).await;
     let heads = cluster.store.heads(&raids).await.expect("read");
     let (one, two) = (cluster.node(1).instance.id, cluster.node(2).instance.id);
@@ -183,14 +183,14 @@ async fn many_raids_of_a_dead_node_are_taken_over_once_each() {
             .expect("said");
     }
     for watcher in &mut watchers {
-        assert_eq!(see(watcher, 1).await, [6]);
+        assert_eq!(wait_for_events(watcher, 1).await, [6]);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_owner_whose_own_clock_stood_still_notices_that_others_went_on() {
-    let cluster = Cluster::of(1).await;
-    let raid = cluster.node(0).raid(&[2]).await;
+    let cluster = TestCluster::start(1).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
     let (_first, _) = watch(cluster.node(0), raid, 1, None).await;
     // The machine is suspended for a minute. Another instance enlists meanwhile and takes the raid.
     cluster.store.set_now(cluster.store.now().plus(60_000));
@@ -227,12 +227,16 @@ async fn an_owner_whose_own_clock_stood_still_notices_that_others_went_on() {
 
 #[tokio::test(start_paused = true)]
 async fn an_owner_that_hears_of_a_newer_release_gives_the_raid_to_one_that_can_own_it() {
-    let cluster = Cluster::of(2).await;
-    let raid = cluster.node(0).raid(&[2]).await;
+    let cluster = TestCluster::start(2).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
     let (mut first, _) = watch(cluster.node(0), raid, 1, None).await;
-    cluster.node(0).sessions.never_claim(raid);
+    cluster.node(0).sessions.mark_follow_only(raid);
     cluster.say(0, raid, "on", "a").await.expect("forwarded");
-    assert_eq!(see(&mut first, 1).await, [5], "its watchers stay");
+    assert_eq!(
+        wait_for_events(&mut first, 1).await,
+        [5],
+        "its watchers stay"
+    );
     let head = cluster
         .store
         .head(raid)
