@@ -10,7 +10,7 @@ mod follower;
 mod load;
 mod mailbox;
 mod message;
-mod ops;
+mod op_cache;
 mod owner;
 mod pending_replies;
 mod presence;

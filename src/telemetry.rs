@@ -1,17 +1,17 @@
 //! What operators see: logs on standard error, metrics for Prometheus.
 
-mod family;
 mod gauge_guard;
 mod logs;
+mod metric_family;
 mod metrics;
 mod process;
 mod recorder;
 mod runtime_lag;
 mod traces;
 
-pub use family::{CounterFamily, GaugeFamily, TwoLabelCounterFamily};
 pub use gauge_guard::GaugeGuard;
 pub use logs::init_logging;
+pub use metric_family::{CounterFamily, GaugeFamily, TwoLabelCounterFamily};
 pub use metrics::{Metrics, metrics};
 pub use recorder::{metrics_router, render_metrics, run_upkeep};
 pub use runtime_lag::measure_runtime_lag;

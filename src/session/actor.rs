@@ -19,7 +19,7 @@ use super::follower::Follower;
 use super::load::{self, LoadError};
 use super::mailbox::Mailbox;
 use super::message::SessionMessage;
-use super::ops::OpCache;
+use super::op_cache::OpCache;
 use super::owner::{IncarnationEnd, Owner, OwnerStart};
 use super::presence::Presence;
 use super::remote_watchers::RemoteWatchers;

@@ -5,15 +5,15 @@
 //! store whenever one is missing. An edge decides nothing and numbers nothing, so whatever the bus loses, repeats or
 //! reorders, it can be late and never wrong.
 
-mod announcements;
-mod forwards;
+mod forward_queue;
 mod ownership;
 mod replica;
+mod watcher_reports;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use forwards::ForwardQueue;
+use forward_queue::ForwardQueue;
 use raidhall_protocol::{PlayerId, RaidId, Seq};
 use replica::Replica;
 use tokio::time::{Instant, sleep_until};

@@ -22,7 +22,7 @@ use tracing::{error, warn};
 
 use super::actor::CarriedState;
 use super::message::{ExecuteRequest, SessionMessage, WatchRequest};
-use super::ops::OpCache;
+use super::op_cache::OpCache;
 use super::pending_replies::{PendingReplies, PendingReply, WatchStart};
 use super::presence::Presence;
 use super::snapshot_cache::SnapshotCache;

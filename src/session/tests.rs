@@ -8,7 +8,7 @@
 mod cluster;
 mod commits;
 mod lifecycle;
-mod registry;
+mod test_instance;
 
 use raidhall_protocol::Command;
 

@@ -4,11 +4,11 @@
 //! Attributes are names from fixed sets, ids and numbers: no text of a player's, no token, no address.
 
 #[cfg(not(feature = "otel"))]
-mod off;
+mod disabled;
 #[cfg(feature = "otel")]
 mod otlp;
 
 #[cfg(not(feature = "otel"))]
-pub use off::{TraceExporter, TraceSpan, start_trace_export};
+pub use disabled::{TraceExporter, TraceSpan, start_trace_export};
 #[cfg(feature = "otel")]
 pub use otlp::{TraceExporter, TraceSpan, start_trace_export};

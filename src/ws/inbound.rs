@@ -19,7 +19,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 
-use super::meter::{ExcessKind, ReadDecision, ReceiveMeter, ReceiveRates};
+use super::receive_meter::{ExcessKind, ReadDecision, ReceiveMeter, ReceiveRates};
 use crate::net::listener::Stream;
 
 /// What an idle connection keeps for reading; tungstenite's default is 128 KiB.

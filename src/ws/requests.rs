@@ -12,7 +12,7 @@ use serde_json::Value;
 use tracing::warn;
 
 use super::connection::Connection;
-use super::meter::ExcessKind;
+use super::receive_meter::ExcessKind;
 use super::subscriber::DisconnectCause;
 use crate::auth::{Identity, Scope};
 use crate::error::Error;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::ConnectionService;
 use super::close_code_for;
-use super::replay_pages::ReplayReader;
+use super::replay_reader::ReplayReader;
 use super::send_queue::SendQueue;
 use super::watches::{FetchRequest, Watches};
 use crate::auth::Identity;

@@ -7,7 +7,7 @@ use raidhall_protocol::{Command, EventData, RaidId, Seq, ServerMessage};
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
-use super::registry::{
+use super::test_instance::{
     START_TIME, TestInstance, TestWatcher, new_raid, options, player, player_ref,
 };
 use crate::cluster::bus::in_process::{Exchange, Fault};

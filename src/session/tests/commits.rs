@@ -6,7 +6,7 @@ use raidhall_protocol::{Command, RaidId, Seq, ServerMessage};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::PANIC_TEXT;
-use super::registry::{PendingAck, TestInstance, options};
+use super::test_instance::{PendingAck, TestInstance, options};
 use crate::error::Error;
 use crate::session::{Ack, Caller, Options};
 use crate::store::memory::Call;
@@ -382,7 +382,7 @@ async fn a_full_inbox_is_told_at_once() {
         .collect::<Vec<_>>();
     let overloaded = answers
         .iter_mut()
-        .filter_map(super::registry::PendingAck::try_answer)
+        .filter_map(super::test_instance::PendingAck::try_answer)
         .collect::<Vec<_>>();
     assert_eq!(overloaded, vec![Err(Error::Overloaded); 198]);
 }

@@ -9,7 +9,7 @@ use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{Command, EventData, RaidId, Seq, ServerMessage};
 use tokio::time::sleep;
 
-use super::registry::{START_TIME, TestInstance, TestWatcher, options, player};
+use super::test_instance::{START_TIME, TestInstance, TestWatcher, options, player};
 use crate::raid::Refusal;
 use crate::session::{Caller, Options};
 use crate::store::Store;
