@@ -14,7 +14,7 @@ use std::io::Write;
 
 use anyhow::Context;
 pub use backup::{export, import, new_lineage};
-pub use instance::{Host, run};
+pub use instance::{InstanceParts, run};
 use raidhall_protocol::PlayerId;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -59,7 +59,7 @@ impl StartError {
         }
     }
 
-    fn of_store(what: String, error: StoreError) -> Self {
+    fn from_store(what: String, error: StoreError) -> Self {
         match error {
             StoreError::Unavailable { .. } => Self::unavailable(what, error),
             StoreError::Refused { .. } | StoreError::NewerVersion { .. } => {
@@ -93,13 +93,13 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         .context("read the address that was bound")?;
     let base_url = config.server.base_url(bound);
     let accepted_secret = open::accepted_secret(&config)?;
-    let host = Host {
+    let host = InstanceParts {
         config,
         store,
         secret,
         accepted_secret,
         base_url: base_url.clone(),
-        metrics,
+        metrics_listener: metrics,
     };
     let announce = move || {
         info!(url = base_url.as_str(), "serving");
@@ -111,7 +111,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         );
     };
     let traces = telemetry::start_trace_export(&host.config.telemetry);
-    let ended = run(host, listener, announce, signals::first()).await;
+    let ended = run(host, listener, announce, signals::shutdown_signal()).await;
     traces.shutdown().await;
     ended
 }
@@ -128,7 +128,7 @@ async fn bind(address: std::net::SocketAddr, key: &str) -> Result<TcpListener, S
 ///
 /// See [`StartError`].
 pub async fn migrate(config: &Config) -> Result<(), StartError> {
-    open::migrated(config).await.map(|_| ())
+    open::migrated_store(config).await.map(|_| ())
 }
 
 /// Mints an access token with the configured secret. A player's name is looked up in the database, which a server may be
@@ -137,12 +137,12 @@ pub async fn migrate(config: &Config) -> Result<(), StartError> {
 /// # Errors
 ///
 /// If there is no secret to sign with, or no such player.
-pub async fn token(config: &Config, args: TokenArgs) -> anyhow::Result<String> {
+pub async fn mint_token(config: &Config, args: TokenArgs) -> anyhow::Result<String> {
     let auth = open::auth(config, open::secret(config).await?, None);
     let (subject, name) = match args.player {
         Some(id) => {
             let player = PlayerId::try_from(id)?;
-            let profile = open::as_it_is(config).await?.player(player).await?;
+            let profile = open::unmigrated_store(config).await?.player(player).await?;
             (
                 id.to_string(),
                 Some(

@@ -15,7 +15,7 @@ use crate::auth::Scope;
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: CliCommand,
 }
 
 const EXAMPLES: &str = "\
@@ -42,7 +42,7 @@ Exit codes:
 
 /// What can be asked.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum CliCommand {
     /// Run the server until SIGTERM or Ctrl-C
     ///
     /// Prints the one line with its URL to standard output once it accepts connections; logs go to standard error.
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn a_token_command_parses() {
         let words = "raidhall token --player 5 --ttl-secs 60 --scope service --config a.toml";
-        let Command::Token(command) = Cli::parse_from(words.split(' ')).command else {
+        let CliCommand::Token(command) = Cli::parse_from(words.split(' ')).command else {
             panic!("another command")
         };
         assert_eq!(

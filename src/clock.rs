@@ -25,19 +25,19 @@ impl Clock {
     }
 
     /// Learns the database's time, as of this moment.
-    pub fn learn(&self, now: UnixMillis) {
+    pub fn synchronize(&self, now: UnixMillis) {
         *self.anchor.write() = (Instant::now(), now);
     }
 
     /// The time now.
     pub fn now(&self) -> UnixMillis {
-        let now = self.told().0;
+        let now = self.database_time().0;
         UnixMillis(self.latest.fetch_max(now, Ordering::Relaxed).max(now))
     }
 
     /// The time as the database last told it, which goes back where the database's clock is set back: what a process
     /// that has just started takes for now.
-    pub fn told(&self) -> UnixMillis {
+    pub fn database_time(&self) -> UnixMillis {
         let (at, then) = *self.anchor.read();
         let elapsed = i64::try_from(at.elapsed().as_millis()).unwrap_or(i64::MAX);
         UnixMillis(then.0.saturating_add(elapsed))
@@ -61,9 +61,9 @@ mod tests {
         let clock = Clock::new(UnixMillis(1_000));
         tokio::time::advance(Duration::from_millis(500)).await;
         assert_eq!(clock.now(), UnixMillis(1_500));
-        clock.learn(UnixMillis(200));
+        clock.synchronize(UnixMillis(200));
         assert_eq!(
-            (clock.now(), clock.told()),
+            (clock.now(), clock.database_time()),
             (UnixMillis(1_500), UnixMillis(200))
         );
         tokio::time::advance(Duration::from_millis(2_000)).await;

@@ -33,7 +33,7 @@ use tokio::sync::Notify;
 
 use crate::auth::Auth;
 use crate::clock::Clock;
-use crate::cluster::bus::redis::Allowances;
+use crate::cluster::bus::redis::SharedLimits;
 use crate::net::client_address::TrustedProxies;
 use crate::session::Sessions;
 use crate::store::Store;
@@ -86,7 +86,7 @@ pub struct Options {
     /// Per player; ten times as many per client address.
     pub rest_writes_per_minute: u32,
     /// Where all instances count together.
-    pub shared_limits: Option<Allowances>,
+    pub shared_limits: Option<SharedLimits>,
 }
 
 /// All of HTTP. `socket` is merged in, so that the socket's upgrade passes through the same edge: its requests carry

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use raidhall::app::{self, StartError};
-use raidhall::cli::{Cli, Command, ConfigArgs, Exit, TokenCommand};
+use raidhall::cli::{Cli, CliCommand, ConfigArgs, Exit, TokenCommand};
 use raidhall::config::{self, EffectiveConfig};
 use raidhall::telemetry;
 
@@ -31,50 +31,50 @@ fn main() -> ExitCode {
     exit.into()
 }
 
-fn run(command: Command) -> Result<Exit, Exit> {
+fn run(command: CliCommand) -> Result<Exit, Exit> {
     match command {
-        Command::Serve(args) => {
-            let config = load(&args)?.config;
+        CliCommand::Serve(args) => {
+            let config = load_config(&args)?.config;
             telemetry::init_logging(&config.telemetry);
             let cores = std::thread::available_parallelism().map_or(1, usize::from);
             let threads = config.server.worker_thread_count(cores);
-            outcome(block_on(threads, app::serve(config))?)
+            exit_of(block_on(threads, app::serve(config))?)
         }
-        Command::Migrate(args) => {
-            let config = load(&args)?.config;
+        CliCommand::Migrate(args) => {
+            let config = load_config(&args)?.config;
             telemetry::init_logging(&config.telemetry);
-            outcome(block_on(1, app::migrate(&config))?)
+            exit_of(block_on(1, app::migrate(&config))?)
         }
-        Command::Export(args) => {
-            let config = load(&args.config)?.config;
+        CliCommand::Export(args) => {
+            let config = load_config(&args.config)?.config;
             telemetry::init_logging(&config.telemetry);
-            outcome(block_on(
+            exit_of(block_on(
                 1,
                 app::export(&config, &args.file, !args.without_sign_ins),
             )?)
         }
-        Command::Import(args) => {
-            let config = load(&args.config)?.config;
+        CliCommand::Import(args) => {
+            let config = load_config(&args.config)?.config;
             telemetry::init_logging(&config.telemetry);
-            outcome(block_on(
+            exit_of(block_on(
                 1,
                 app::import(&config, &args.file, args.keep_lineage),
             )?)
         }
-        Command::NewLineage(args) => {
-            let config = load(&args.config)?.config;
+        CliCommand::NewLineage(args) => {
+            let config = load_config(&args.config)?.config;
             telemetry::init_logging(&config.telemetry);
             match block_on(1, app::new_lineage(&config, args.force))? {
                 Ok(lineage) => print(format!("{lineage}\n")),
-                Err(error) => outcome(Err(error)),
+                Err(error) => exit_of(Err(error)),
             }
         }
-        Command::CheckConfig(args) => print(load(&args)?),
-        Command::Token(TokenCommand { config, token }) => {
-            let config = load(&config)?.config;
-            match block_on(1, app::token(&config, token))? {
+        CliCommand::CheckConfig(args) => print(load_config(&args)?),
+        CliCommand::Token(TokenCommand { config, token }) => {
+            let config = load_config(&config)?.config;
+            match block_on(1, app::mint_token(&config, token))? {
                 Ok(token) => print(format!("{token}\n")),
-                Err(error) => Err(complain(
+                Err(error) => Err(report_error(
                     format_args!("no token: {error:#}"),
                     Exit::Internal,
                 )),
@@ -83,12 +83,12 @@ fn run(command: Command) -> Result<Exit, Exit> {
     }
 }
 
-fn load(args: &ConfigArgs) -> Result<EffectiveConfig, Exit> {
+fn load_config(args: &ConfigArgs) -> Result<EffectiveConfig, Exit> {
     EffectiveConfig::load(args.config.as_deref(), config::process_environment())
-        .map_err(|faults| complain(faults, Exit::Configuration))
+        .map_err(|faults| report_error(faults, Exit::Configuration))
 }
 
-fn outcome(result: Result<(), StartError>) -> Result<Exit, Exit> {
+fn exit_of(result: Result<(), StartError>) -> Result<Exit, Exit> {
     result.map(|()| Exit::Ok).map_err(|error| {
         let exit = Exit::from(&error);
         tracing::error!(
@@ -105,8 +105,8 @@ fn block_on<T>(threads: usize, future: impl Future<Output = T>) -> Result<T, Exi
         .worker_threads(threads)
         .enable_all()
         .build();
-    let runtime =
-        runtime.map_err(|error| complain(format_args!("no runtime: {error}"), Exit::Internal))?;
+    let runtime = runtime
+        .map_err(|error| report_error(format_args!("no runtime: {error}"), Exit::Internal))?;
     let output = runtime.block_on(future);
     // Whoever got here has waited for what matters; a stuck blocking call must not keep the process alive.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -117,7 +117,7 @@ fn print(text: impl std::fmt::Display) -> Result<Exit, Exit> {
     let mut out = std::io::stdout().lock();
     match write!(out, "{text}").and_then(|()| out.flush()) {
         // Whoever reads may have seen enough, as `head` does.
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(complain(
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(report_error(
             format_args!("cannot print: {error}"),
             Exit::Internal,
         )),
@@ -125,7 +125,7 @@ fn print(text: impl std::fmt::Display) -> Result<Exit, Exit> {
     }
 }
 
-fn complain(what: impl std::fmt::Display, exit: Exit) -> Exit {
+fn report_error(what: impl std::fmt::Display, exit: Exit) -> Exit {
     // Nothing is left to do if nobody reads it; the exit code says it too.
     let _ = writeln!(std::io::stderr(), "raidhall: {what}");
     exit

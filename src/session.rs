@@ -42,10 +42,10 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info_span, warn};
 
 use crate::clock::Clock;
-use crate::cluster::client::{Link, Sight};
+use crate::cluster::client::{ClusterClient, OwnerStatus};
 use crate::cluster::lease::Lease;
-use crate::cluster::message::Watching;
-use crate::cluster::ownership::Claims;
+use crate::cluster::message::WatcherReport;
+use crate::cluster::ownership::OwnershipClient;
 use crate::error::Error;
 use crate::fanout::audience::{Audience, RingOptions};
 use crate::fanout::outbox::{ConnectionId, Outbox, OutboxReply, WatchId};
@@ -140,9 +140,9 @@ pub struct Dependencies {
     /// How long this instance may speak for its raids.
     pub lease: Arc<Lease>,
     /// The other instances.
-    pub cluster: Link,
+    pub cluster: ClusterClient,
     /// Where raids are claimed and given up.
-    pub claims: Claims,
+    pub claims: OwnershipClient,
 }
 
 /// All live raids of this instance. Cheap to clone.
@@ -155,8 +155,8 @@ struct Registry {
     journal: Journal,
     clock: Arc<Clock>,
     lease: Arc<Lease>,
-    cluster: Link,
-    claims: Claims,
+    cluster: ClusterClient,
+    claims: OwnershipClient,
     options: Options,
     sessions: DashMap<RaidId, SessionHandle>,
     /// Raids whose session ended, to be given back to the store with the next [`Sessions::release_idle`].
@@ -309,7 +309,7 @@ impl Sessions {
         raid: RaidId,
         from: InstanceId,
         at: UnixMillis,
-        watching: Watching,
+        watching: WatcherReport,
     ) {
         if watching.watched || self.0.sessions.contains_key(&raid) {
             self.send(
@@ -340,7 +340,7 @@ impl Sessions {
     }
 
     /// Another instance asks how far the raid is; [`Error::NotOwner`] if it is not live here.
-    pub fn query_status(&self, raid: RaidId, reply: Reply<Sight>) {
+    pub fn query_status(&self, raid: RaidId, reply: Reply<OwnerStatus>) {
         let live = self.0.sessions.get(&raid);
         match live.map(|live| live.mailbox.clone()) {
             Some(inbox) => {

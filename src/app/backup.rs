@@ -16,7 +16,7 @@ use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::{SqliteSource, SqliteStore, SqliteTarget};
 
 /// Standard output, or input.
-const STANDARD: &str = "-";
+const STDIO_PATH: &str = "-";
 
 /// Writes everything that the database keeps into a file, which appears under its name when it is whole.
 ///
@@ -28,16 +28,16 @@ pub async fn export(config: &Config, file: &Path, sign_ins: bool) -> Result<(), 
         .duration_since(UNIX_EPOCH)
         .context("read the clock")?;
     let now = i64::try_from(now.as_millis()).context("read the clock")?;
-    let mut source = source(config)
+    let mut source = open_source(config)
         .await
-        .map_err(|error| of_backup(config, error))?;
+        .map_err(|error| backup_error(config, error))?;
     let options = Options { sign_ins, now };
-    let exported = if file == Path::new(STANDARD) {
+    let exported = if file == Path::new(STDIO_PATH) {
         backup::export(source.as_mut(), io::stdout(), options).await
     } else {
-        into_file(source.as_mut(), file, options).await
+        export_to_file(source.as_mut(), file, options).await
     };
-    let done = exported.map_err(|error| of_backup(config, error))?;
+    let done = exported.map_err(|error| backup_error(config, error))?;
     let backup::ExportCounts {
         players,
         raids,
@@ -56,7 +56,7 @@ pub async fn export(config: &Config, file: &Path, sign_ins: bool) -> Result<(), 
 ///
 /// See [`StartError`]. The database is as empty as before.
 pub async fn import(config: &Config, file: &Path, keep_lineage: bool) -> Result<(), StartError> {
-    let input: Box<dyn Read + Send> = if file == Path::new(STANDARD) {
+    let input: Box<dyn Read + Send> = if file == Path::new(STDIO_PATH) {
         Box::new(io::stdin())
     } else {
         let opened = File::open(file);
@@ -64,11 +64,11 @@ pub async fn import(config: &Config, file: &Path, keep_lineage: bool) -> Result<
             opened.map_err(|error| StartError::unavailable(file.display().to_string(), error))?,
         )
     };
-    let target = target(config)
+    let target = open_target(config)
         .await
-        .map_err(|error| of_backup(config, error))?;
+        .map_err(|error| backup_error(config, error))?;
     let imported = backup::import(input, target, keep_lineage).await;
-    let imported = imported.map_err(|error| of_backup(config, error))?;
+    let imported = imported.map_err(|error| backup_error(config, error))?;
     if imported.snapshots_left_out > 0 {
         let count = imported.snapshots_left_out;
         warn!(
@@ -104,23 +104,23 @@ pub async fn new_lineage(config: &Config, force: bool) -> Result<String, StartEr
     let renamed = match config.database.url.kind() {
         DatabaseKind::Sqlite => {
             let store = SqliteStore::open(config.database.url.expose(), 1).await;
-            let store = store.map_err(|error| StartError::of_store(what(), error))?;
-            store.rename_lineage(open::patience(config)).await
+            let store = store.map_err(|error| StartError::from_store(what(), error))?;
+            store.rename_lineage(open::register_timeout(config)).await
         }
         DatabaseKind::Postgres => {
             let store = open::postgres(config)
                 .await
-                .map_err(|error| StartError::of_store(what(), error))?;
+                .map_err(|error| StartError::from_store(what(), error))?;
             match store.rename_lineage(force).await {
                 Ok(renamed) => renamed.ok_or(RegisterError::InUse),
                 Err(error) => Err(error.into()),
             }
         }
     };
-    renamed.map_err(|error| open::held(what(), error))
+    renamed.map_err(|error| open::register_error(what(), error))
 }
 
-async fn source(config: &Config) -> Result<Box<dyn BackupSource>, BackupError> {
+async fn open_source(config: &Config) -> Result<Box<dyn BackupSource>, BackupError> {
     Ok(match config.database.url.kind() {
         DatabaseKind::Sqlite => Box::new(SqliteSource::open(config.database.url.expose()).await?),
         DatabaseKind::Postgres => {
@@ -129,8 +129,8 @@ async fn source(config: &Config) -> Result<Box<dyn BackupSource>, BackupError> {
     })
 }
 
-async fn target(config: &Config) -> Result<Box<dyn BackupTarget>, BackupError> {
-    let patience = open::patience(config);
+async fn open_target(config: &Config) -> Result<Box<dyn BackupTarget>, BackupError> {
+    let patience = open::register_timeout(config);
     Ok(match config.database.url.kind() {
         DatabaseKind::Sqlite => {
             Box::new(SqliteTarget::open(config.database.url.expose(), patience).await?)
@@ -142,7 +142,7 @@ async fn target(config: &Config) -> Result<Box<dyn BackupTarget>, BackupError> {
 }
 
 /// Under another name first, so that a file of this name is always a whole one.
-async fn into_file(
+async fn export_to_file(
     source: &mut dyn BackupSource,
     file: &Path,
     options: Options,
@@ -154,7 +154,7 @@ async fn into_file(
     let mut partial = file.as_os_str().to_owned();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
-    let out = private(&partial).map_err(unwritable)?;
+    let out = create_private_file(&partial).map_err(unwritable)?;
     let exported = backup::export(source, io::BufWriter::new(&out), options).await;
     let kept = exported.and_then(|exported| {
         out.sync_all()
@@ -170,7 +170,7 @@ async fn into_file(
 }
 
 /// A file that only its owner may read.
-fn private(path: &Path) -> io::Result<File> {
+fn create_private_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
@@ -178,10 +178,10 @@ fn private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-fn of_backup(config: &Config, error: BackupError) -> StartError {
+fn backup_error(config: &Config, error: BackupError) -> StartError {
     let what = || format!("the database {}", config.database.url);
     match error {
-        BackupError::Store(error) => StartError::of_store(what(), error),
+        BackupError::Store(error) => StartError::from_store(what(), error),
         BackupError::InUse => StartError::AlreadyRunning(what()),
         BackupError::Io { operation, source } => {
             StartError::unavailable(format!("the backup to {operation}"), source)

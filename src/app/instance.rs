@@ -12,22 +12,22 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info, info_span, warn};
 use uuid::Uuid;
 
-use super::lease::{Kept, Tenure};
+use super::lease::{HeldLease, LeaseSetup};
 use super::{StartError, open};
 use crate::auth::{AuthSecret, RevocationPoller};
-use crate::cluster::bus::redis::Allowances;
-use crate::cluster::client::Link;
-use crate::cluster::message::Seal;
-use crate::cluster::ownership::Claims;
+use crate::cluster::bus::redis::SharedLimits;
+use crate::cluster::client::ClusterClient;
+use crate::cluster::message::EnvelopeSealer;
+use crate::cluster::ownership::OwnershipClient;
 use crate::config::{BaseUrl, Config, ShutdownConfig};
 use crate::fanout::audience::RingOptions;
 use crate::http::{self, AppState, InstancePhase, OriginPolicy, Readiness};
-use crate::jobs::due_scanner::Scanner;
+use crate::jobs::due_scanner::DueScanner;
 use crate::jobs::eraser::Eraser;
-use crate::jobs::head_poller::Heads;
-use crate::jobs::inbox_dispatcher::Post;
+use crate::jobs::head_poller::HeadPoller;
+use crate::jobs::inbox_dispatcher::InboxDispatcher;
 use crate::net::client_address::TrustedProxies;
-use crate::net::listener::{Listener, PerAddress, Seats};
+use crate::net::listener::{ConnectionPermits, Listener, PerAddressLimit};
 use crate::session::{self, Sessions};
 use crate::store::journal::{self, Journal};
 use crate::store::{Instance, InstanceId, Store};
@@ -36,17 +36,17 @@ use crate::webhooks;
 use crate::ws::{self, ConnectionService};
 
 /// How often the store looks after itself.
-const MAINTENANCE: Duration = Duration::from_secs(24 * 3_600);
+const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(24 * 3_600);
 
 /// Who may look at the metrics at once.
-const METRICS_SEATS: u64 = 8;
+const METRICS_CONNECTIONS_MAX: u64 = 8;
 /// Connections of one address beside those for its WebSockets and as many more.
-const SPARE_PER_ADDRESS: usize = 64;
+const EXTRA_CONNECTIONS_PER_ADDRESS: usize = 64;
 /// Files for connections to the bus, which may be to each of a cluster's nodes.
-const BUS_FILES: u64 = 32;
+const BUS_FILES_MAX: u64 = 32;
 
 /// What an instance is made of.
-pub struct Host {
+pub struct InstanceParts {
     /// How everything behaves.
     pub config: Config,
     /// The durable truth, with its schema up to date.
@@ -58,7 +58,7 @@ pub struct Host {
     /// Where clients reach this instance.
     pub base_url: BaseUrl,
     /// Where metrics are served, if they are.
-    pub metrics: Option<TcpListener>,
+    pub metrics_listener: Option<TcpListener>,
 }
 
 /// Serves until `shutdown` ends, then lets raids and clients go. `ready` is called once everything runs.
@@ -68,7 +68,7 @@ pub struct Host {
 /// [`StartError::AlreadyRunning`] if another instance holds the database; [`StartError::Unavailable`] if the lease was
 /// lost for good; others if the store fails at the start.
 pub async fn run<L: Listener>(
-    host: Host,
+    host: InstanceParts,
     listener: L,
     ready: impl FnOnce(),
     shutdown: impl Future<Output = ()>,
@@ -78,39 +78,42 @@ pub async fn run<L: Listener>(
     ready();
     tokio::select! {
         () = shutdown => {}
-        () = running.kept.lost() => {}
+        () = running.held_lease.wait_until_lost() => {}
     }
-    running.end().await
+    running.shut_down().await
 }
 
 /// An instance that serves.
-pub(super) struct Running {
+pub(super) struct RunningInstance {
     pub(super) shutdown: ShutdownConfig,
     pub(super) readiness: Readiness,
-    pub(super) kept: Kept,
+    pub(super) held_lease: HeldLease,
     /// Says for all to see that this instance is about to end.
     pub(super) draining: Arc<AtomicBool>,
     pub(super) sessions: Sessions,
     pub(super) sockets: ConnectionService,
-    pub(super) link: Link,
-    pub(super) tasks: Tasks,
+    pub(super) cluster: ClusterClient,
+    pub(super) tasks: InstanceTasks,
     /// Closes the doors.
-    pub(super) closing: CancellationToken,
+    pub(super) stop_accepting: CancellationToken,
     /// Ends the background tasks, and the sessions when nothing of theirs is in flight.
-    pub(super) stop: CancellationToken,
+    pub(super) stop_background: CancellationToken,
     /// Ends the bus.
-    pub(super) silence: CancellationToken,
+    pub(super) stop_bus: CancellationToken,
 }
 
 /// Builds every part and sets it going.
-async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartError> {
-    let Host {
+async fn start<L: Listener>(
+    host: InstanceParts,
+    listener: L,
+) -> Result<RunningInstance, StartError> {
+    let InstanceParts {
         config,
         store,
         secret,
         accepted_secret,
         base_url,
-        metrics: metrics_listener,
+        metrics_listener,
     } = host;
     let instance = Instance {
         id: InstanceId(Uuid::now_v7()),
@@ -119,25 +122,26 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
         draining: false,
     };
     let bus = open::bus(&config, instance.id)?;
-    let allowances = open::allowances(&config, instance.id)?;
+    let allowances = open::shared_limits(&config, instance.id)?;
     let readiness = Readiness::new(config.lease.ttl);
     let draining = Arc::new(AtomicBool::new(false));
-    let tenure = Tenure {
+    let tenure = LeaseSetup {
         store: Arc::clone(&store),
         instance: instance.clone(),
         draining: Arc::clone(&draining),
         ttl: config.lease.ttl,
-        renew: config.lease.renew,
-        patience: open::patience(&config),
+        renew_interval: config.lease.renew,
+        register_timeout: open::register_timeout(&config),
         readiness: readiness.clone(),
     };
-    let kept = tenure.begin().await;
-    let kept =
-        kept.map_err(|error| open::held(format!("the database {}", config.database.url), error))?;
-    let Kept {
+    let kept = tenure.start().await;
+    let kept = kept.map_err(|error| {
+        open::register_error(format!("the database {}", config.database.url), error)
+    })?;
+    let HeldLease {
         clock,
         lease,
-        peers,
+        membership: peers,
         lineage,
         ..
     } = &kept;
@@ -146,7 +150,7 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
         CancellationToken::new(),
         CancellationToken::new(),
     );
-    let tasks = Tasks::default();
+    let tasks = InstanceTasks::default();
 
     let (journal, writers) = Journal::new(&store, &journal_options(&config));
     for (number, writer) in writers.into_iter().enumerate() {
@@ -154,14 +158,15 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
             .journal
             .spawn(writer.run().instrument(info_span!("writer", number)));
     }
-    let (claims, clerk) = Claims::new(Arc::clone(&store), instance.id);
+    let (claims, clerk) = OwnershipClient::new(Arc::clone(&store), instance.id);
     tasks
         .journal
         .spawn(clerk.run().instrument(info_span!("claims")));
-    let seal = Seal::new(&secret, lineage).accepting(accepted_secret.as_ref(), lineage);
+    let seal = EnvelopeSealer::new(&secret, lineage)
+        .with_accepted_secret(accepted_secret.as_ref(), lineage);
     let (link, deliveries) = match bus {
         None => (
-            Link::alone(instance.id, Arc::clone(clock), peers.clone()),
+            ClusterClient::standalone(instance.id, Arc::clone(clock), peers.clone()),
             None,
         ),
         Some((bus, driver, deliveries)) => {
@@ -170,7 +175,8 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
                 let _ = silence.run_until_cancelled(driver).await;
             };
             tasks.bus.spawn(drive.instrument(info_span!("bus")));
-            let link = Link::over(bus, seal, instance.id, Arc::clone(clock), peers.clone());
+            let link =
+                ClusterClient::clustered(bus, seal, instance.id, Arc::clone(clock), peers.clone());
             (link, Some(deliveries))
         }
     };
@@ -190,30 +196,30 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
     );
     if let Some(deliveries) = deliveries {
         let now = Arc::<Notify>::default();
-        let post = Post::new(link.clone(), sessions.clone(), Arc::clone(&now));
-        tasks.until(&stop, "post", post.run(deliveries));
-        tasks.until(
+        let post = InboxDispatcher::new(link.clone(), sessions.clone(), Arc::clone(&now));
+        tasks.spawn_until(&stop, "post", post.run(deliveries));
+        tasks.spawn_until(
             &stop,
             "heads",
-            Heads {
+            HeadPoller {
                 store: Arc::clone(&store),
-                link: link.clone(),
-                now,
+                cluster: link.clone(),
+                poll_requested: now,
             }
             .run(),
         );
         let lease = Arc::clone(lease);
-        tasks.until(&stop, "peers", peers.clone().run(move || lease.holds()));
-        tasks.until(
+        tasks.spawn_until(&stop, "peers", peers.clone().run(move || lease.is_valid()));
+        tasks.spawn_until(
             &stop,
             "bus health",
-            report(link.proven(), readiness.clone()),
+            report_bus_health(link.watch_bus_health(), readiness.clone()),
         );
     }
     let auth = open::auth(&config, secret, accepted_secret);
     let lookout = RevocationPoller::load(Arc::clone(&store), auth.clone(), Arc::clone(clock)).await;
     let lookout =
-        lookout.map_err(|error| StartError::of_store("bans and sign-outs".into(), error))?;
+        lookout.map_err(|error| StartError::from_store("bans and sign-outs".into(), error))?;
     let origins = config.server.allowed_origins.clone();
     let origins = OriginPolicy::new(move |origin| origins.allows(origin));
     let sockets = ConnectionService::new(
@@ -225,47 +231,51 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
         socket_options(&config, origins.clone()),
         tasks.connections.clone(),
     );
-    tasks.until(&stop, "issuers' keys", auth.clone().poll_issuer_keys());
+    tasks.spawn_until(&stop, "issuers' keys", auth.clone().poll_issuer_keys());
     let ended = sockets.clone();
-    tasks.until(
+    tasks.spawn_until(
         &stop,
         "lookout",
         lookout.run(move |unwelcome| ended.close_revoked(unwelcome)),
     );
-    let scanner = Scanner {
+    let scanner = DueScanner {
         store: Arc::clone(&store),
         sessions: sessions.clone(),
         clock: Arc::clone(clock),
         instance: instance.id,
-        every: config.lease.due_scan,
-        ahead: config.lease.due_ahead,
+        interval: config.lease.due_scan,
+        lead_time: config.lease.due_ahead,
     };
-    tasks.until(
+    tasks.spawn_until(
         &stop,
         "lease terms",
-        Arc::clone(lease).confirm(Arc::clone(&store), instance.clone()),
+        Arc::clone(lease).run_confirmation(Arc::clone(&store), instance.clone()),
     );
-    tasks.until(&stop, "due", scanner.run());
+    tasks.spawn_until(&stop, "due", scanner.run());
     let closed = Arc::<Notify>::default();
     let eraser = Eraser {
         store: Arc::clone(&store),
         sessions: sessions.clone(),
         clock: Arc::clone(clock),
-        closed: Arc::clone(&closed),
+        erasure_requested: Arc::clone(&closed),
     };
-    tasks.until(&stop, "erasures", eraser.run());
+    tasks.spawn_until(&stop, "erasures", eraser.run());
     for pump in webhooks::dispatchers(&config.webhooks.endpoints, &store, instance.id) {
         let span = info_span!("webhooks", endpoint = pump.endpoint_name());
         tasks
             .background
             .spawn(pump.run(stop.clone()).instrument(span));
     }
-    tasks.until(&stop, "maintenance", maintain(Arc::clone(&store)));
-    tasks.until(&stop, "metrics", run_upkeep());
-    tasks.until(&stop, "event loop", measure_runtime_lag());
+    tasks.spawn_until(&stop, "maintenance", maintain_store(Arc::clone(&store)));
+    tasks.spawn_until(&stop, "metrics", run_upkeep());
+    tasks.spawn_until(&stop, "event loop", measure_runtime_lag());
     if let Some(listener) = metrics_listener {
-        let options = server_options(&config, Seats::new(METRICS_SEATS), METRICS_SEATS as usize);
-        tasks.until(
+        let options = server_options(
+            &config,
+            ConnectionPermits::new(METRICS_CONNECTIONS_MAX),
+            METRICS_CONNECTIONS_MAX as usize,
+        );
+        tasks.spawn_until(
             &stop,
             "metrics",
             http::server::serve(listener, metrics_router(), options, stop.clone()),
@@ -281,7 +291,7 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
         webhook_endpoints: config.webhooks.endpoints.clone().into(),
     };
     let shared_limits = allowances.map(|(allowances, keeper)| {
-        tasks.until(&stop, "shared limits", keeper.run());
+        tasks.spawn_until(&stop, "shared limits", keeper.run());
         allowances
     });
     let router = http::build_router(
@@ -289,8 +299,9 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
         &http_options(&config, &instance, origins, shared_limits),
         sockets.router(),
     );
-    let seats =
-        Seats::of_process(u64::from(config.database.connections_max) + METRICS_SEATS + BUS_FILES);
+    let seats = ConnectionPermits::from_open_files_limit(
+        u64::from(config.database.connections_max) + METRICS_CONNECTIONS_MAX + BUS_FILES_MAX,
+    );
     if seats.count() < config.limits.connections {
         let (seats, connections) = (seats.count(), config.limits.connections);
         info!(
@@ -303,28 +314,28 @@ async fn start<L: Listener>(host: Host, listener: L) -> Result<Running, StartErr
         .limits
         .connections_per_address
         .saturating_mul(2)
-        .saturating_add(SPARE_PER_ADDRESS);
+        .saturating_add(EXTRA_CONNECTIONS_PER_ADDRESS);
     let options = server_options(&config, seats, per_address);
     let serving = http::server::serve(listener, router, options, closing.clone());
-    tasks.doors.spawn(serving.instrument(info_span!("http")));
+    tasks.http.spawn(serving.instrument(info_span!("http")));
     let shutdown = config.shutdown;
-    Ok(Running {
+    Ok(RunningInstance {
         shutdown,
         readiness,
-        kept,
+        held_lease: kept,
         draining,
         sessions,
         sockets,
-        link,
+        cluster: link,
         tasks,
-        closing,
-        stop,
-        silence,
+        stop_accepting: closing,
+        stop_background: stop,
+        stop_bus: silence,
     })
 }
 
 /// Tells the health doors whether the bus works.
-async fn report(mut proven: watch::Receiver<bool>, readiness: Readiness) {
+async fn report_bus_health(mut proven: watch::Receiver<bool>, readiness: Readiness) {
     loop {
         readiness.set_bus_healthy(*proven.borrow_and_update());
         if proven.changed().await.is_err() {
@@ -335,8 +346,8 @@ async fn report(mut proven: watch::Receiver<bool>, readiness: Readiness) {
 
 /// The tasks of an instance, in the order in which they end.
 #[derive(Default)]
-pub(super) struct Tasks {
-    pub(super) doors: TaskTracker,
+pub(super) struct InstanceTasks {
+    pub(super) http: TaskTracker,
     pub(super) connections: TaskTracker,
     pub(super) background: TaskTracker,
     pub(super) sessions: TaskTracker,
@@ -344,9 +355,9 @@ pub(super) struct Tasks {
     pub(super) bus: TaskTracker,
 }
 
-impl Tasks {
+impl InstanceTasks {
     /// Runs a task in the background until `stop`.
-    fn until(
+    fn spawn_until(
         &self,
         stop: &CancellationToken,
         name: &'static str,
@@ -361,8 +372,8 @@ impl Tasks {
     }
 }
 
-async fn maintain(store: Arc<dyn Store>) {
-    let mut ticks = interval(MAINTENANCE);
+async fn maintain_store(store: Arc<dyn Store>) {
+    let mut ticks = interval(MAINTENANCE_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
@@ -387,9 +398,13 @@ fn journal_options(config: &Config) -> journal::Options {
     }
 }
 
-fn server_options(config: &Config, seats: Seats, per_address: usize) -> http::server::Options {
+fn server_options(
+    config: &Config,
+    seats: ConnectionPermits,
+    per_address: usize,
+) -> http::server::Options {
     let limits = &config.limits;
-    let per_address = PerAddress::new(
+    let per_address = PerAddressLimit::new(
         per_address,
         TrustedProxies::new(config.server.trusted_proxies.clone()),
     );
@@ -451,7 +466,7 @@ fn http_options(
     config: &Config,
     instance: &Instance,
     allowed_origins: OriginPolicy,
-    shared_limits: Option<Allowances>,
+    shared_limits: Option<SharedLimits>,
 ) -> http::Options {
     let limits = &config.limits;
     http::Options {

@@ -15,54 +15,54 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info_span, warn};
 
 use crate::clock::Clock;
-use crate::cluster::lease::{Keeper, Lease};
-use crate::cluster::membership::Peers;
+use crate::cluster::lease::{Lease, LeaseRenewer};
+use crate::cluster::membership::Membership;
 use crate::http::Readiness;
 use crate::store::{Instance, RegisterError, Renewal, Store, StoreError};
 
 /// How long giving the lease back may take; failing that, it runs out by itself.
-const RETIRE_PATIENCE: Duration = Duration::from_secs(3);
+const DEREGISTER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a renewal out of turn may take.
-const LOOK_PATIENCE: Duration = Duration::from_secs(1);
+const RENEW_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What it takes to serve.
-pub(super) struct Tenure {
+pub(super) struct LeaseSetup {
     pub(super) store: Arc<dyn Store>,
     pub(super) instance: Instance,
     /// Whether the instance is about to end.
     pub(super) draining: Arc<AtomicBool>,
     pub(super) ttl: Duration,
-    pub(super) renew: Duration,
+    pub(super) renew_interval: Duration,
     /// How long to wait for a former instance to be gone.
-    pub(super) patience: Duration,
+    pub(super) register_timeout: Duration,
     /// Told of each renewal.
     pub(super) readiness: Readiness,
 }
 
 /// A lease that is being kept.
-pub(super) struct Kept {
+pub(super) struct HeldLease {
     pub(super) clock: Arc<Clock>,
     pub(super) lease: Arc<Lease>,
-    pub(super) peers: Peers,
+    pub(super) membership: Membership,
     pub(super) lineage: String,
-    nudge: Arc<Notify>,
+    renew_requested: Arc<Notify>,
     lost: CancellationToken,
     stop: CancellationToken,
     ended: oneshot::Receiver<()>,
 }
 
 /// What the start of a tenure brings.
-struct Begun {
+struct StartedLease {
     clock: Arc<Clock>,
     lease: Arc<Lease>,
-    peers: Peers,
+    membership: Membership,
     lineage: String,
 }
 
-impl Tenure {
+impl LeaseSetup {
     /// Enlists, and keeps the lease from then on.
-    pub(super) async fn begin(self) -> Result<Kept, RegisterError> {
+    pub(super) async fn start(self) -> Result<HeldLease, RegisterError> {
         let (sender, begun) = oneshot::channel();
         let (ending, ended) = oneshot::channel();
         let (lost, stop, nudge) = (
@@ -70,11 +70,11 @@ impl Tenure {
             CancellationToken::new(),
             Arc::default(),
         );
-        let task = self.excludes_others();
+        let task = self.has_exclusive_lock();
         let keeping = {
             let (lost, stop, nudge) = (lost.clone(), stop.clone(), Arc::clone(&nudge));
             async move {
-                self.keep(sender, nudge, lost, stop).await;
+                self.hold_lease(sender, nudge, lost, stop).await;
                 // Nobody may be left to hear it.
                 let _ = ending.send(());
             }
@@ -91,80 +91,82 @@ impl Tenure {
                 Err(error) => warn!(%error, "there is no runtime for the lease"),
             };
             let thread = std::thread::Builder::new().name("lease".into()).spawn(run);
-            thread.map_err(|error| no_thread(error.into()))?;
+            thread.map_err(|error| lease_thread_error(error.into()))?;
         }
-        let begun = begun.await.map_err(|_| no_thread(anyhow!("it ended")))??;
-        let Begun {
+        let begun = begun
+            .await
+            .map_err(|_| lease_thread_error(anyhow!("it ended")))??;
+        let StartedLease {
             clock,
             lease,
-            peers,
+            membership: peers,
             lineage,
         } = begun;
-        Ok(Kept {
+        Ok(HeldLease {
             clock,
             lease,
-            peers,
+            membership: peers,
             lineage,
-            nudge,
+            renew_requested: nudge,
             lost,
             stop,
             ended,
         })
     }
 
-    fn excludes_others(&self) -> bool {
+    fn has_exclusive_lock(&self) -> bool {
         self.store.has_exclusive_lock()
     }
 
-    async fn keep(
+    async fn hold_lease(
         self,
-        begun: oneshot::Sender<Result<Begun, RegisterError>>,
+        begun: oneshot::Sender<Result<StartedLease, RegisterError>>,
         nudge: Arc<Notify>,
         lost: CancellationToken,
         stop: CancellationToken,
     ) {
         // Whatever ends it, a panic too: without a lease there is nothing to serve.
         let lost = lost.drop_guard();
-        let (start, renewal) = match self.enlist().await {
+        let (start, renewal) = match self.register().await {
             Ok(enlisted) => enlisted,
             // Whoever waits for it hears it.
             Err(error) => return drop(begun.send(Err(error))),
         };
         let clock = Arc::new(Clock::new(renewal.now));
-        let peers = Peers::new(self.ttl);
-        peers.learn(renewal.now, renewal.peers, false);
-        let lease = Arc::new(if self.excludes_others() {
+        let peers = Membership::new(self.ttl);
+        peers.update(renewal.now, renewal.peers, false);
+        let lease = Arc::new(if self.has_exclusive_lock() {
             Lease::unlimited()
         } else {
             Lease::new(start, self.ttl)
         });
-        let Tenure {
+        let LeaseSetup {
             store,
             instance,
             draining,
             ttl,
-            renew,
+            renew_interval: renew,
             readiness,
             ..
         } = self;
         readiness.record_lease_renewal();
-        let keeper = Keeper {
+        let keeper = LeaseRenewer {
             store: Arc::clone(&store),
             instance: instance.clone(),
             draining,
             lease: Arc::clone(&lease),
             ttl,
-            renew,
+            renew_interval: renew,
             clock: Arc::clone(&clock),
-            peers: peers.clone(),
-            nudge,
+            membership: peers.clone(),
+            renew_requested: nudge,
             lineage: renewal.lineage.clone(),
         };
         if begun
-            .send(Ok(Begun {
+            .send(Ok(StartedLease {
                 clock,
                 lease,
-                peers,
+                membership: peers,
                 lineage: renewal.lineage,
             }))
             .is_ok()
@@ -180,7 +182,7 @@ impl Tenure {
                 None => drop(lost.disarm()),
             }
         }
-        match timeout(RETIRE_PATIENCE, store.deregister(instance.id)).await {
+        match timeout(DEREGISTER_TIMEOUT, store.deregister(instance.id)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => warn!(
                 ?error,
@@ -191,13 +193,13 @@ impl Tenure {
     }
 
     /// Enlists. Gives the moment from which the lease counts.
-    async fn enlist(&self) -> Result<(Instant, Renewal), RegisterError> {
+    async fn register(&self) -> Result<(Instant, Renewal), RegisterError> {
         let sent = Instant::now();
         let enlisted = self
             .store
-            .register(&self.instance, self.ttl, self.patience)
+            .register(&self.instance, self.ttl, self.register_timeout)
             .await?;
-        if self.excludes_others() {
+        if self.has_exclusive_lock() {
             return Ok((sent, enlisted));
         }
         // The start may have been a long wait for a former instance: renewed at once, the lease counts from now.
@@ -209,16 +211,16 @@ impl Tenure {
     }
 }
 
-fn no_thread(source: anyhow::Error) -> RegisterError {
+fn lease_thread_error(source: anyhow::Error) -> RegisterError {
     RegisterError::Store(StoreError::Refused {
         operation: "start the lease's thread",
         source,
     })
 }
 
-impl Kept {
+impl HeldLease {
     /// Waits until the lease is lost for good.
-    pub(super) async fn lost(&self) {
+    pub(super) async fn wait_until_lost(&self) {
         self.lost.cancelled().await;
     }
 
@@ -229,14 +231,14 @@ impl Kept {
 
     /// Renews out of turn, so that all learn that we drain, and we learn who is there to take our raids. Waits until
     /// something was learned, but no longer than a moment.
-    pub(super) async fn look_around(&self) {
-        let mut learned = self.peers.learned();
-        self.nudge.notify_one();
-        let _ = timeout(LOOK_PATIENCE, learned.changed()).await;
+    pub(super) async fn renew_now(&self) {
+        let mut learned = self.membership.watch_updates();
+        self.renew_requested.notify_one();
+        let _ = timeout(RENEW_TIMEOUT, learned.changed()).await;
     }
 
     /// Gives the lease back, and every raid that is still ours.
-    pub(super) async fn end(self) {
+    pub(super) async fn deregister(self) {
         self.stop.cancel();
         // Ends in any case: by itself, or with its thread.
         let _ = self.ended.await;

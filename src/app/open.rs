@@ -8,40 +8,42 @@ use anyhow::Context;
 
 use super::StartError;
 use crate::auth::{self, Auth, AuthSecret, BotToken, IssuerOptions, TELEGRAM_PREFIX};
-use crate::cluster::bus::Deliveries;
-use crate::cluster::bus::redis::{Allowances, Driver, Keeper, RedisBus, RedisOptions};
+use crate::cluster::bus::BusInputReceiver;
+use crate::cluster::bus::redis::{
+    RedisBus, RedisBusDriver, RedisOptions, SharedLimits, SharedLimitsDriver,
+};
 use crate::config::{BusKind, Config, DatabaseKind, IssuerConfig};
 use crate::store::postgres::{PostgresOptions, PostgresStore};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{InstanceId, RegisterError, Store, StoreError};
 
 /// A bus, what drives it, and what it delivers.
-pub(super) type Connected = (Arc<RedisBus>, Driver, Deliveries);
+pub(super) type ConnectedBus = (Arc<RedisBus>, RedisBusDriver, BusInputReceiver);
 
 /// How much longer than a lease a start waits for a former instance to be gone.
-const PATIENCE_MARGIN: Duration = Duration::from_secs(1);
+const REGISTER_TIMEOUT_MARGIN: Duration = Duration::from_secs(1);
 
 /// How long a start waits for the database's lock and for former leases to run out.
-pub(super) fn patience(config: &Config) -> Duration {
-    config.lease.ttl + PATIENCE_MARGIN
+pub(super) fn register_timeout(config: &Config) -> Duration {
+    config.lease.ttl + REGISTER_TIMEOUT_MARGIN
 }
 
 /// The database, with its schema up to date if `database.migrate` says so.
 pub(super) async fn store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
-    open(config, config.database.migrate).await
+    open_store(config, config.database.migrate).await
 }
 
 /// The database, with its schema up to date.
-pub(super) async fn migrated(config: &Config) -> Result<Arc<dyn Store>, StartError> {
-    open(config, true).await
+pub(super) async fn migrated_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
+    open_store(config, true).await
 }
 
 /// The database with whatever schema it has: for a look, while a server may have its lock.
-pub(super) async fn as_it_is(config: &Config) -> Result<Arc<dyn Store>, StartError> {
-    open(config, false).await
+pub(super) async fn unmigrated_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
+    open_store(config, false).await
 }
 
-async fn open(config: &Config, migrate: bool) -> Result<Arc<dyn Store>, StartError> {
+async fn open_store(config: &Config, migrate: bool) -> Result<Arc<dyn Store>, StartError> {
     let what = || format!("the database {}", config.database.url);
     match config.database.url.kind() {
         DatabaseKind::Sqlite => {
@@ -51,24 +53,24 @@ async fn open(config: &Config, migrate: bool) -> Result<Arc<dyn Store>, StartErr
             );
             let store = store
                 .await
-                .map_err(|error| StartError::of_store(what(), error))?;
+                .map_err(|error| StartError::from_store(what(), error))?;
             if migrate {
                 store
-                    .migrate(patience(config))
+                    .migrate(register_timeout(config))
                     .await
-                    .map_err(|error| held(what(), error))?;
+                    .map_err(|error| register_error(what(), error))?;
             }
             Ok(Arc::new(store))
         }
         DatabaseKind::Postgres => {
             let store = postgres(config)
                 .await
-                .map_err(|error| StartError::of_store(what(), error))?;
+                .map_err(|error| StartError::from_store(what(), error))?;
             if migrate {
                 store
                     .migrate()
                     .await
-                    .map_err(|error| StartError::of_store(what(), error))?;
+                    .map_err(|error| StartError::from_store(what(), error))?;
             }
             Ok(Arc::new(store))
         }
@@ -87,10 +89,10 @@ pub(super) async fn postgres(config: &Config) -> Result<PostgresStore, StoreErro
     .await
 }
 
-pub(super) fn held(what: String, error: RegisterError) -> StartError {
+pub(super) fn register_error(what: String, error: RegisterError) -> StartError {
     match error {
         RegisterError::InUse => StartError::AlreadyRunning(what),
-        RegisterError::Store(error) => StartError::of_store(what, error),
+        RegisterError::Store(error) => StartError::from_store(what, error),
     }
 }
 
@@ -177,8 +179,11 @@ fn issuer_options(issuer: &IssuerConfig, config: &Config) -> IssuerOptions {
 }
 
 /// The bus that the configuration names: none for an instance that is alone. It connects when its driver runs.
-pub(super) fn bus(config: &Config, instance: InstanceId) -> Result<Option<Connected>, StartError> {
-    let Some(options) = redis(config, instance)? else {
+pub(super) fn bus(
+    config: &Config,
+    instance: InstanceId,
+) -> Result<Option<ConnectedBus>, StartError> {
+    let Some(options) = redis_options(config, instance)? else {
         return Ok(None);
     };
     let (bus, driver, deliveries) = RedisBus::new(options).context("use the bus")?;
@@ -186,17 +191,20 @@ pub(super) fn bus(config: &Config, instance: InstanceId) -> Result<Option<Connec
 }
 
 /// The rate limits that all instances share: none for an instance that is alone.
-pub(super) fn allowances(
+pub(super) fn shared_limits(
     config: &Config,
     instance: InstanceId,
-) -> Result<Option<(Allowances, Keeper)>, StartError> {
-    let Some(options) = redis(config, instance)? else {
+) -> Result<Option<(SharedLimits, SharedLimitsDriver)>, StartError> {
+    let Some(options) = redis_options(config, instance)? else {
         return Ok(None);
     };
-    Ok(Some(Allowances::new(&options).context("use the bus")?))
+    Ok(Some(SharedLimits::new(&options).context("use the bus")?))
 }
 
-fn redis(config: &Config, instance: InstanceId) -> Result<Option<RedisOptions>, StartError> {
+fn redis_options(
+    config: &Config,
+    instance: InstanceId,
+) -> Result<Option<RedisOptions>, StartError> {
     if config.bus.url.kind() == BusKind::Local {
         return Ok(None);
     }
@@ -209,7 +217,7 @@ fn redis(config: &Config, instance: InstanceId) -> Result<Option<RedisOptions>, 
     };
     Ok(Some(RedisOptions {
         url: config.bus.url.expose().to_owned(),
-        cluster: config.bus.cluster,
+        is_cluster: config.bus.cluster,
         ca_pem,
         instance,
     }))

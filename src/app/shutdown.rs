@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::StartError;
-use super::instance::Running;
+use super::instance::RunningInstance;
 use crate::http::InstancePhase;
 
 /// How much of the time handing raids over may take.
@@ -18,38 +18,38 @@ const RAIDS_SHARE: f64 = 0.4;
 /// How much of what is then left clients may take; the rest is for putting everything away.
 const CLIENTS_SHARE: f64 = 0.7;
 
-impl Running {
+impl RunningInstance {
     /// Lets raids and clients go, and ends.
     ///
     /// # Errors
     ///
     /// [`StartError::Unavailable`] if the lease was lost for good.
-    pub(super) async fn end(self) -> Result<(), StartError> {
-        let Running {
+    pub(super) async fn shut_down(self) -> Result<(), StartError> {
+        let RunningInstance {
             readiness,
-            kept,
+            held_lease: kept,
             sessions,
             sockets,
-            link,
+            cluster: link,
             tasks,
-            closing,
-            stop,
-            silence,
+            stop_accepting: closing,
+            stop_background: stop,
+            stop_bus: silence,
             ..
         } = self;
         readiness.set_phase(InstancePhase::Draining);
         self.draining.store(true, Ordering::Relaxed);
-        let mut left = Budget::of(self.shutdown.timeout);
+        let mut left = ShutdownBudget::new(self.shutdown.timeout);
         let lost = kept.is_lost();
         if !lost {
             sleep(self.shutdown.readiness_delay).await;
         }
-        if !link.is_alone() {
-            kept.look_around().await;
+        if !link.is_standalone() {
+            kept.renew_now().await;
         }
         // Without the bus nobody could be told, and we could not forward.
-        if !lost && kept.peers.any_fit() && link.is_proven() {
-            left.spend(
+        if !lost && kept.membership.has_successor_candidate() && link.is_bus_healthy() {
+            left.run_step(
                 RAIDS_SHARE,
                 "some raids could not be handed over",
                 sessions.hand_over_all(),
@@ -59,25 +59,25 @@ impl Running {
         closing.cancel();
         sockets.drain();
         let clients = async {
-            tasks.doors.finish().await;
-            tasks.connections.finish().await;
+            tasks.http.close_and_wait().await;
+            tasks.connections.close_and_wait().await;
         };
         let late = "some clients do not let go; the raids are put away without them";
-        left.spend(CLIENTS_SHARE, late, clients).await;
+        left.run_step(CLIENTS_SHARE, late, clients).await;
         let ending = async {
             stop.cancel();
-            tasks.background.finish().await;
-            tasks.sessions.finish().await;
+            tasks.background.close_and_wait().await;
+            tasks.sessions.close_and_wait().await;
             drop((sessions, sockets));
-            tasks.journal.finish().await;
+            tasks.journal.close_and_wait().await;
             // The last words of the sessions.
             link.flush().await;
             silence.cancel();
-            tasks.bus.finish().await;
+            tasks.bus.close_and_wait().await;
         };
         let late = "not everything ended in time; what was acknowledged is durable all the same";
-        left.spend(1.0, late, ending).await;
-        kept.end().await;
+        left.run_step(1.0, late, ending).await;
+        kept.deregister().await;
         info!("stopped");
         if lost {
             let why =
@@ -89,20 +89,20 @@ impl Running {
 }
 
 /// The time for shutting down, spent step by step.
-struct Budget {
-    until: Instant,
+struct ShutdownBudget {
+    deadline: Instant,
 }
 
-impl Budget {
-    fn of(time: Duration) -> Budget {
-        Budget {
-            until: Instant::now() + time,
+impl ShutdownBudget {
+    fn new(time: Duration) -> ShutdownBudget {
+        ShutdownBudget {
+            deadline: Instant::now() + time,
         }
     }
 
     /// Gives a step a share of what is left; what it does not use is left to the others.
-    async fn spend(&mut self, share: f64, late: &'static str, step: impl Future<Output = ()>) {
-        let left = self.until.saturating_duration_since(Instant::now());
+    async fn run_step(&mut self, share: f64, late: &'static str, step: impl Future<Output = ()>) {
+        let left = self.deadline.saturating_duration_since(Instant::now());
         if timeout(left.mul_f64(share), step).await.is_err() {
             warn!("{late}");
         }
@@ -110,12 +110,12 @@ impl Budget {
 }
 
 /// Ends a tracker: no task more, and those that are left are waited for.
-trait Finish {
-    async fn finish(&self);
+trait CloseAndWait {
+    async fn close_and_wait(&self);
 }
 
-impl Finish for TaskTracker {
-    async fn finish(&self) {
+impl CloseAndWait for TaskTracker {
+    async fn close_and_wait(&self) {
         self.close();
         self.wait().await;
     }

@@ -4,11 +4,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
 /// The exit code of a process that was told twice: as a shell gives it for an interrupt.
-const TOLD_TWICE: i32 = 130;
+const SECOND_SIGNAL_EXIT_CODE: i32 = 130;
 
 /// Listens for SIGTERM and SIGINT from this call on, and gives the wait for either. After the first, a second one ends
 /// the process at once.
-pub(super) fn first() -> impl Future<Output = ()> {
+pub(super) fn shutdown_signal() -> impl Future<Output = ()> {
     let signals = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
@@ -18,12 +18,12 @@ pub(super) fn first() -> impl Future<Output = ()> {
             warn!("signals cannot be received; only a kill stops this process");
             return std::future::pending().await;
         };
-        heard(terminate, interrupt).await;
+        wait_for_signals(terminate, interrupt).await;
     }
 }
 
-async fn heard(mut terminate: Signal, mut interrupt: Signal) {
-    either(&mut terminate, &mut interrupt).await;
+async fn wait_for_signals(mut terminate: Signal, mut interrupt: Signal) {
+    wait_for_either(&mut terminate, &mut interrupt).await;
     info!("told to stop; once more stops at once");
     let twice = std::thread::Builder::new().name("second-signal".into());
     // A runtime of its own: whatever keeps the server's busy must not keep this from being heard.
@@ -32,8 +32,8 @@ async fn heard(mut terminate: Signal, mut interrupt: Signal) {
             .enable_all()
             .build();
         if let Ok(runtime) = runtime {
-            runtime.block_on(either(&mut terminate, &mut interrupt));
-            std::process::exit(TOLD_TWICE);
+            runtime.block_on(wait_for_either(&mut terminate, &mut interrupt));
+            std::process::exit(SECOND_SIGNAL_EXIT_CODE);
         }
     });
     if let Err(error) = listening {
@@ -41,7 +41,7 @@ async fn heard(mut terminate: Signal, mut interrupt: Signal) {
     }
 }
 
-async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
+async fn wait_for_either(terminate: &mut Signal, interrupt: &mut Signal) {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

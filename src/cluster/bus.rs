@@ -1,7 +1,7 @@
 //! The bus: what carries messages between instances, fast and without a promise.
 //!
 //! Messages of one channel arrive in the order in which they were published, or not at all. Whoever listens heals from
-//! the store: [`Delivery::Lost`] and [`Delivery::LostAll`] say when.
+//! the store: [`BusInput::Lost`] and [`BusInput::LostAll`] say when.
 
 mod drop_cause;
 #[cfg(test)]
@@ -14,9 +14,9 @@ use std::str::FromStr;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-pub use drop_cause::Dropped;
+pub use drop_cause::DropCause;
 use raidhall_protocol::RaidId;
-pub use receive_queue::{Deliveries, Intake, Refusal, intake};
+pub use receive_queue::{BusInputReceiver, BusInputSender, OfferError, bus_input_queue};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -61,12 +61,12 @@ pub trait Bus: Send + Sync + 'static {
     }
 
     /// Whether the bus is proven to work, now and at each change.
-    fn proven(&self) -> watch::Receiver<bool>;
+    fn watch_health(&self) -> watch::Receiver<bool>;
 }
 
 /// What comes out of the bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Delivery {
+pub enum BusInput {
     /// A message, from whoever may publish: to be treated as untrusted.
     Message(Channel, Bytes),
     /// Messages of this channel were dropped, or may have been missed.
@@ -83,7 +83,7 @@ pub struct BusDown;
 /// The name is none of a channel's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a channel of the bus")]
-pub struct NotAChannel;
+pub struct ChannelParseError;
 
 impl Display for Channel {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -96,39 +96,39 @@ impl Display for Channel {
 }
 
 impl FromStr for Channel {
-    type Err = NotAChannel;
+    type Err = ChannelParseError;
 
-    fn from_str(name: &str) -> Result<Self, NotAChannel> {
+    fn from_str(name: &str) -> Result<Self, ChannelParseError> {
         let channel = match name.split_once(':') {
             Some(("raid", rest)) => {
                 let (raid, kind) = rest
                     .strip_prefix('{')
                     .and_then(|it| it.split_once("}:"))
-                    .ok_or(NotAChannel)?;
+                    .ok_or(ChannelParseError)?;
                 let raid = raid
                     .parse()
                     .ok()
                     .and_then(|raid: u64| RaidId::try_from(raid).ok());
-                let raid = raid.ok_or(NotAChannel)?;
+                let raid = raid.ok_or(ChannelParseError)?;
                 match kind {
                     "events" => Self::Events(raid),
                     "live" => Self::Live(raid),
-                    _ => return Err(NotAChannel),
+                    _ => return Err(ChannelParseError),
                 }
             }
             Some(("instance", rest)) => {
                 let id = rest
                     .strip_suffix(":inbox")
                     .and_then(|id| Uuid::try_parse(id).ok());
-                Self::Inbox(InstanceId(id.ok_or(NotAChannel)?))
+                Self::Inbox(InstanceId(id.ok_or(ChannelParseError)?))
             }
-            _ => return Err(NotAChannel),
+            _ => return Err(ChannelParseError),
         };
         // One spelling for each: `raid:{07}:live` is another channel to the server.
         if channel.to_string() == name {
             Ok(channel)
         } else {
-            Err(NotAChannel)
+            Err(ChannelParseError)
         }
     }
 }
@@ -170,7 +170,7 @@ mod tests {
             "instance:01900000000070008000000000000001:inbox",
             "instance:01900000-0000-7000-8000-00000000000A:inbox",
         ] {
-            assert_eq!(name.parse::<Channel>(), Err(NotAChannel), "{name:?}");
+            assert_eq!(name.parse::<Channel>(), Err(ChannelParseError), "{name:?}");
         }
     }
 }

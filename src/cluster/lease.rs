@@ -16,62 +16,64 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tracing::{error, info, warn};
 
-use super::membership::Peers;
+use super::membership::Membership;
 use crate::clock::Clock;
 use crate::store::{Epoch, Instance, Renewal, Store, StoreError};
 use crate::telemetry::metrics;
 
 /// How long before its lease runs out an instance stops to rely on it: clocks drift, and answers take time.
-const MARGIN: Duration = Duration::from_millis(500);
+const SAFETY_MARGIN: Duration = Duration::from_millis(500);
 
 /// Between two tries to learn what is still ours after a gap.
-const CONFIRM_PAUSE: Duration = Duration::from_millis(50);
+const CONFIRM_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// What was ours, as the store had it after a gap.
-type Owned = Arc<HashMap<RaidId, Epoch>>;
+type OwnedRaids = Arc<HashMap<RaidId, Epoch>>;
 
 /// Until when this instance may speak for its raids. A process that slept beyond it must not serve what it remembers:
 /// another may have gone on with the raids.
 #[derive(Debug)]
 pub struct Lease {
     /// None: nothing but the end of the process ends it.
-    until: RwLock<Option<Instant>>,
+    valid_until: RwLock<Option<Instant>>,
     /// Grows with each gap.
     term: AtomicU64,
     /// The latest term whose raids are confirmed.
-    confirmed: watch::Sender<(u64, Owned)>,
+    confirmed_term: watch::Sender<(u64, OwnedRaids)>,
     /// The latest term that is to be confirmed.
-    gaps: watch::Sender<u64>,
+    term_to_confirm: watch::Sender<u64>,
 }
 
 impl Lease {
     /// One that was asked for at `sent` and lasts for `ttl` from then at least.
     pub fn new(sent: Instant, ttl: Duration) -> Self {
-        Self::until(Some(sent + ttl.saturating_sub(MARGIN)))
+        Self::with_expiry(Some(sent + ttl.saturating_sub(SAFETY_MARGIN)))
     }
 
     /// One that nothing but the end of the process ends: a lock keeps all others out.
     pub fn unlimited() -> Self {
-        Self::until(None)
+        Self::with_expiry(None)
     }
 
-    fn until(until: Option<Instant>) -> Self {
+    fn with_expiry(until: Option<Instant>) -> Self {
         Self {
-            until: RwLock::new(until),
+            valid_until: RwLock::new(until),
             term: AtomicU64::new(0),
-            confirmed: watch::Sender::new((0, Owned::default())),
-            gaps: watch::Sender::new(0),
+            confirmed_term: watch::Sender::new((0, OwnedRaids::default())),
+            term_to_confirm: watch::Sender::new(0),
         }
     }
 
     /// Whether it holds now.
-    pub fn holds(&self) -> bool {
-        self.until.read().is_none_or(|until| Instant::now() < until)
+    pub fn is_valid(&self) -> bool {
+        self.valid_until
+            .read()
+            .is_none_or(|until| Instant::now() < until)
     }
 
     /// How long it still holds.
     pub fn remaining(&self) -> Option<Duration> {
-        self.until
+        self.valid_until
             .read()
             .map(|until| until.saturating_duration_since(Instant::now()))
     }
@@ -82,19 +84,19 @@ impl Lease {
     }
 
     /// Whether what was claimed or confirmed under `term` may be served now.
-    pub fn serves(&self, term: u64) -> bool {
+    pub fn is_valid_in_term(&self, term: u64) -> bool {
         // In this order: a renewal after a gap moves the term first.
-        self.holds() && self.term() == term
+        self.is_valid() && self.term() == term
     }
 
     /// Waits until the lease holds and the raids of its term are confirmed. Gives the term, and the epoch under which
     /// the raid was ours then, if it was.
-    pub async fn regained(&self, raid: RaidId) -> (u64, Option<Epoch>) {
-        let mut confirmed = self.confirmed.subscribe();
+    pub async fn wait_until_confirmed(&self, raid: RaidId) -> (u64, Option<Epoch>) {
+        let mut confirmed = self.confirmed_term.subscribe();
         loop {
             {
                 let latest = confirmed.borrow_and_update();
-                if self.serves(latest.0) {
+                if self.is_valid_in_term(latest.0) {
                     return (latest.0, latest.1.get(&raid).copied());
                 }
             }
@@ -108,22 +110,22 @@ impl Lease {
     /// It was renewed by a request that was sent at `sent`; by the database's clock it had `lapsed` before, or not. True if
     /// there was a gap: our own clock may have stood still, as while the machine is suspended.
     pub fn renew(&self, sent: Instant, ttl: Duration, lapsed: bool) -> bool {
-        let mut until = self.until.write();
+        let mut until = self.valid_until.write();
         let Some(until) = &mut *until else {
             return false;
         };
         let gap = lapsed || *until <= Instant::now();
         if gap {
             let term = self.term.fetch_add(1, Ordering::AcqRel) + 1;
-            self.gaps.send_replace(term);
+            self.term_to_confirm.send_replace(term);
         }
-        *until = sent + ttl.saturating_sub(MARGIN);
+        *until = sent + ttl.saturating_sub(SAFETY_MARGIN);
         gap
     }
 
     /// Confirms, after each gap, what is still ours. Runs until dropped.
-    pub async fn confirm(self: Arc<Self>, store: Arc<dyn Store>, instance: Instance) {
-        let mut gaps = self.gaps.subscribe();
+    pub async fn run_confirmation(self: Arc<Self>, store: Arc<dyn Store>, instance: Instance) {
+        let mut gaps = self.term_to_confirm.subscribe();
         while gaps.changed().await.is_ok() {
             loop {
                 let term = self.term();
@@ -134,21 +136,21 @@ impl Lease {
                             raids = owned.len(),
                             "the lease holds again; these raids are still ours"
                         );
-                        self.confirmed
+                        self.confirmed_term
                             .send_replace((term, Arc::new(owned.into_iter().collect())));
                         break;
                     }
                     Ok(_) => {}
                     Err(error) => warn!(?error, "what is still ours could not be read"),
                 }
-                sleep(CONFIRM_PAUSE).await;
+                sleep(CONFIRM_RETRY_DELAY).await;
             }
         }
     }
 }
 
 /// What keeping a lease needs.
-pub struct Keeper {
+pub struct LeaseRenewer {
     /// Where the lease is kept.
     pub store: Arc<dyn Store>,
     /// Whose it is.
@@ -160,28 +162,28 @@ pub struct Keeper {
     /// How long it lasts from each renewal.
     pub ttl: Duration,
     /// How often it is renewed.
-    pub renew: Duration,
+    pub renew_interval: Duration,
     /// Learns the database's time.
     pub clock: Arc<Clock>,
     /// Learns who else lives.
-    pub peers: Peers,
+    pub membership: Membership,
     /// Wakes it for a renewal out of turn.
-    pub nudge: Arc<Notify>,
+    pub renew_requested: Arc<Notify>,
     /// The name of the history of the database that is being served.
     pub lineage: String,
 }
 
-impl Keeper {
+impl LeaseRenewer {
     /// Renews the lease until it is lost for good: another process has it, or the database has another history than
     /// the one that this process serves. A store that cannot be reached is tried again for ever, and a renewal that
     /// takes longer than the lease lasts counts as that. `renewed` is called after each success.
     pub async fn run(mut self, renewed: impl Fn()) {
-        let mut ticks = interval_at(Instant::now() + self.renew, self.renew);
+        let mut ticks = interval_at(Instant::now() + self.renew_interval, self.renew_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
-                () = self.nudge.notified() => {}
+                () = self.renew_requested.notified() => {}
             }
             self.instance.draining = self.draining.load(Ordering::Relaxed);
             if let Some(remaining) = self.lease.remaining() {
@@ -198,9 +200,9 @@ impl Keeper {
                     if lineage != self.lineage {
                         return error!(lineage, "the database has another history now");
                     }
-                    self.clock.learn(now);
+                    self.clock.synchronize(now);
                     let gap = self.lease.renew(sent, self.ttl, lapsed);
-                    self.peers.learn(now, peers, gap);
+                    self.membership.update(now, peers, gap);
                     renewed();
                 }
                 Ok(Err(error @ StoreError::Refused { .. })) => {
@@ -225,20 +227,20 @@ mod tests {
     async fn what_was_ours_before_a_gap_speaks_only_when_it_is_confirmed() {
         let raid = RaidId::try_from(7_u64).expect("an id");
         let lease = Lease::new(Instant::now(), TTL);
-        assert!(lease.serves(0));
-        advance(TTL - MARGIN).await;
-        assert!(!lease.serves(0));
+        assert!(lease.is_valid_in_term(0));
+        advance(TTL - SAFETY_MARGIN).await;
+        assert!(!lease.is_valid_in_term(0));
         assert!(lease.renew(Instant::now(), TTL, false), "there was a gap");
         assert!(
-            lease.holds() && !lease.serves(0) && lease.serves(1),
+            lease.is_valid() && !lease.is_valid_in_term(0) && lease.is_valid_in_term(1),
             "claims of the new term are good"
         );
-        let waiting = timeout(Duration::from_millis(10), lease.regained(raid)).await;
+        let waiting = timeout(Duration::from_millis(10), lease.wait_until_confirmed(raid)).await;
         assert!(waiting.is_err(), "not confirmed yet");
         lease
-            .confirmed
+            .confirmed_term
             .send_replace((1, Arc::new(HashMap::from([(raid, Epoch(4))]))));
-        assert_eq!(lease.regained(raid).await, (1, Some(Epoch(4))));
+        assert_eq!(lease.wait_until_confirmed(raid).await, (1, Some(Epoch(4))));
         assert!(!lease.renew(Instant::now(), TTL, false), "no gap");
     }
 
@@ -250,7 +252,7 @@ mod tests {
             "our own clock stood still"
         );
         assert!(
-            lease.holds() && !lease.serves(0),
+            lease.is_valid() && !lease.is_valid_in_term(0),
             "what was ours has to be confirmed"
         );
     }

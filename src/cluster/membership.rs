@@ -16,56 +16,56 @@ use tokio::time::{Instant, sleep_until};
 use crate::store::{InstanceId, PeerInstance};
 
 /// How much later than in the database a lease runs out here: what was learned is some milliseconds old.
-const LATE: Duration = Duration::from_millis(50);
+const EXPIRY_DELAY: Duration = Duration::from_millis(50);
 
 /// Everybody else. Cheap to clone.
 #[derive(Clone)]
-pub struct Peers(Arc<Inner>);
+pub struct Membership(Arc<MembershipInner>);
 
-struct Inner {
+struct MembershipInner {
     ttl: Duration,
     /// When the database was last heard.
-    heard: RwLock<Instant>,
-    known: RwLock<HashMap<InstanceId, Known>>,
+    updated_at: RwLock<Instant>,
+    peers: RwLock<HashMap<InstanceId, KnownPeer>>,
     /// Those of them whom the latest list does not name, and who have time to come back.
-    reprieved: Mutex<HashSet<InstanceId>>,
+    unlisted: Mutex<HashSet<InstanceId>>,
     /// Moves whenever somebody has come, gone, or begun to drain.
     changes: watch::Sender<u64>,
     /// Moves whenever anything was learned.
-    learned: watch::Sender<u64>,
+    updates: watch::Sender<u64>,
 }
 
 /// What is known of an instance.
 #[derive(Clone)]
-struct Known {
+struct KnownPeer {
     ws_url: String,
     draining: bool,
     /// When its lease runs out here unless it is seen to be renewed: by our own clock, for the database's may be set.
-    until: Instant,
+    expires_at: Instant,
 }
 
-impl Peers {
+impl Membership {
     /// Nobody yet. `ttl` is how long a lease lasts.
-    pub fn new(ttl: Duration) -> Peers {
+    pub fn new(ttl: Duration) -> Membership {
         let (changes, learned) = (watch::Sender::new(0), watch::Sender::new(0));
         let heard = RwLock::new(Instant::now());
-        Peers(Arc::new(Inner {
+        Membership(Arc::new(MembershipInner {
             ttl,
-            heard,
-            known: RwLock::default(),
-            reprieved: Mutex::default(),
+            updated_at: heard,
+            peers: RwLock::default(),
+            unlisted: Mutex::default(),
             changes,
-            learned,
+            updates: learned,
         }))
     }
 
     /// Takes in who lives as of `now`. Whoever was away itself (`lapsed`) judges nobody by a single look: those who
     /// have not renewed either get the length of a lease to do so.
-    pub fn learn(&self, now: UnixMillis, living: Vec<PeerInstance>, lapsed: bool) {
-        let (before, moment) = (self.standing(), Instant::now());
-        *self.0.heard.write() = moment;
+    pub fn update(&self, now: UnixMillis, living: Vec<PeerInstance>, lapsed: bool) {
+        let (before, moment) = (self.drain_statuses(), Instant::now());
+        *self.0.updated_at.write() = moment;
         {
-            let mut known = self.0.known.write();
+            let mut known = self.0.peers.write();
             let mut next: HashMap<_, _> = living
                 .into_iter()
                 .map(
@@ -78,16 +78,16 @@ impl Peers {
                         let left = u64::try_from(lease_until.since(now)).unwrap_or(0);
                         (
                             id,
-                            Known {
+                            KnownPeer {
                                 ws_url,
                                 draining,
-                                until: moment + Duration::from_millis(left),
+                                expires_at: moment + Duration::from_millis(left),
                             },
                         )
                     },
                 )
                 .collect();
-            let mut reprieved = self.0.reprieved.lock();
+            let mut reprieved = self.0.unlisted.lock();
             let before = std::mem::take(&mut *reprieved);
             let missing: Vec<_> = known
                 .drain()
@@ -97,52 +97,58 @@ impl Peers {
                 let until = if lapsed {
                     moment + self.0.ttl
                 } else {
-                    peer.until
+                    peer.expires_at
                 };
                 if lapsed || (before.contains(&id) && until > moment) {
                     reprieved.insert(id);
-                    next.insert(id, Known { until, ..peer });
+                    next.insert(
+                        id,
+                        KnownPeer {
+                            expires_at: until,
+                            ..peer
+                        },
+                    );
                 }
             }
             *known = next;
         }
-        self.tell(before);
+        self.notify_changes(before);
     }
 
     /// The store named an instance as a living owner, which may be younger than the latest list.
-    pub fn meet(&self, id: InstanceId, ws_url: &str) {
-        let before = self.standing();
+    pub fn insert_owner(&self, id: InstanceId, ws_url: &str) {
+        let before = self.drain_statuses();
         {
-            let mut known = self.0.known.write();
+            let mut known = self.0.peers.write();
             let (ws_url, until) = (ws_url.to_owned(), Instant::now() + self.0.ttl);
-            known.entry(id).or_insert(Known {
+            known.entry(id).or_insert(KnownPeer {
                 ws_url,
                 draining: false,
-                until,
+                expires_at: until,
             });
         }
-        self.tell(before);
+        self.notify_changes(before);
     }
 
     /// Whether an instance's lease lives.
-    pub fn lives(&self, id: InstanceId) -> bool {
-        self.0.known.read().contains_key(&id)
+    pub fn is_live(&self, id: InstanceId) -> bool {
+        self.0.peers.read().contains_key(&id)
     }
 
     /// Where clients reach a living instance.
     pub fn ws_url(&self, id: InstanceId) -> Option<String> {
-        self.0.known.read().get(&id).map(|peer| peer.ws_url.clone())
+        self.0.peers.read().get(&id).map(|peer| peer.ws_url.clone())
     }
 
     /// Whether somebody is there who may take raids over.
-    pub fn any_fit(&self) -> bool {
-        self.0.known.read().values().any(|peer| !peer.draining)
+    pub fn has_successor_candidate(&self) -> bool {
+        self.0.peers.read().values().any(|peer| !peer.draining)
     }
 
     /// Whether an instance lives and does not drain.
-    pub fn is_fit(&self, id: InstanceId) -> bool {
+    pub fn is_successor_candidate(&self, id: InstanceId) -> bool {
         self.0
-            .known
+            .peers
             .read()
             .get(&id)
             .is_some_and(|peer| !peer.draining)
@@ -150,43 +156,49 @@ impl Peers {
 
     /// An instance that may take a raid over: raids are spread over those that do not drain (rendezvous hashing,
     /// Thaler and Ravishankar 1998).
-    pub fn heir_of(&self, raid: RaidId) -> Option<InstanceId> {
-        let known = self.0.known.read();
+    pub fn successor_for(&self, raid: RaidId) -> Option<InstanceId> {
+        let known = self.0.peers.read();
         let fit = known
             .iter()
             .filter(|(_, peer)| !peer.draining)
             .map(|(id, _)| *id);
-        fit.max_by_key(|id| weight(raid, *id))
+        fit.max_by_key(|id| rendezvous_weight(raid, *id))
     }
 
     /// Moves whenever somebody has come, gone, or begun to drain.
-    pub fn changes(&self) -> watch::Receiver<u64> {
+    pub fn watch_changes(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()
     }
 
     /// Moves whenever anything was learned.
-    pub fn learned(&self) -> watch::Receiver<u64> {
-        self.0.learned.subscribe()
+    pub fn watch_updates(&self) -> watch::Receiver<u64> {
+        self.0.updates.subscribe()
     }
 
     /// Forgets those whose lease runs out, until dropped. `judges` says whether we hold a lease of our own: without one
     /// we know nothing of others.
     pub async fn run(self, judges: impl Fn() -> bool) {
-        let mut learned = self.0.learned.subscribe();
+        let mut learned = self.0.updates.subscribe();
         loop {
             learned.mark_unchanged();
-            let next = self.0.known.read().values().map(|peer| peer.until).min();
+            let next = self
+                .0
+                .peers
+                .read()
+                .values()
+                .map(|peer| peer.expires_at)
+                .min();
             let over = async {
                 match next {
-                    Some(at) => sleep_until(at + LATE).await,
+                    Some(at) => sleep_until(at + EXPIRY_DELAY).await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
                 changed = learned.changed() => if changed.is_err() { return },
                 () = over => {
-                    if judges() && self.hears() {
-                        self.forget_dead();
+                    if judges() && self.is_database_responsive() {
+                        self.remove_expired();
                     } else if learned.changed().await.is_err() {
                         return;
                     }
@@ -196,22 +208,22 @@ impl Peers {
     }
 
     /// Whether the database was heard within half the time that a lease lasts.
-    fn hears(&self) -> bool {
-        self.0.heard.read().elapsed() < self.0.ttl / 2
+    fn is_database_responsive(&self) -> bool {
+        self.0.updated_at.read().elapsed() < self.0.ttl / 2
     }
 
-    fn forget_dead(&self) {
-        let (before, now) = (self.standing(), Instant::now());
+    fn remove_expired(&self) {
+        let (before, now) = (self.drain_statuses(), Instant::now());
         self.0
-            .known
+            .peers
             .write()
-            .retain(|_, peer| peer.until + LATE > now);
-        self.tell(before);
+            .retain(|_, peer| peer.expires_at + EXPIRY_DELAY > now);
+        self.notify_changes(before);
     }
 
     /// Who is there, and who of them drains.
-    fn standing(&self) -> Vec<(InstanceId, bool)> {
-        let known = self.0.known.read();
+    fn drain_statuses(&self) -> Vec<(InstanceId, bool)> {
+        let known = self.0.peers.read();
         let mut standing: Vec<_> = known
             .iter()
             .map(|(id, peer)| (*id, peer.draining))
@@ -220,16 +232,16 @@ impl Peers {
         standing
     }
 
-    fn tell(&self, before: Vec<(InstanceId, bool)>) {
-        self.0.learned.send_modify(|count| *count += 1);
-        if before != self.standing() {
+    fn notify_changes(&self, before: Vec<(InstanceId, bool)>) {
+        self.0.updates.send_modify(|count| *count += 1);
+        if before != self.drain_statuses() {
             self.0.changes.send_modify(|count| *count += 1);
         }
     }
 }
 
 /// A number for a pair, as good as random and the same everywhere (the finaliser of SplitMix64, Steele et al. 2014).
-fn weight(raid: RaidId, instance: InstanceId) -> u64 {
+fn rendezvous_weight(raid: RaidId, instance: InstanceId) -> u64 {
     let (high, low) = instance.0.as_u64_pair();
     let mut mixed = raid.get() ^ high.rotate_left(31) ^ low;
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -260,20 +272,20 @@ mod tests {
         }
     }
 
-    fn peers() -> Peers {
-        Peers::new(TTL)
+    fn peers() -> Membership {
+        Membership::new(TTL)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_lease_that_is_not_seen_to_be_renewed_runs_out_on_time() {
         let peers = peers();
-        let mut changes = peers.changes();
+        let mut changes = peers.watch_changes();
         let began = Instant::now();
         let living = vec![peer(1, START.plus(2_500)), peer(2, START.plus(3_000))];
-        peers.learn(START, living.clone(), false);
+        peers.update(START, living.clone(), false);
         changes.changed().await.expect("somebody came");
         advance(Duration::from_secs(2)).await;
-        peers.learn(START.plus(2_000), living, false);
+        peers.update(START.plus(2_000), living, false);
         let watching = peers.clone().run(|| true);
         tokio::select! { () = watching => unreachable!(), changed = changes.changed() => changed.expect("gone") }
         let after = began.elapsed();
@@ -281,54 +293,60 @@ mod tests {
             after >= Duration::from_millis(2_500) && after < Duration::from_millis(2_600),
             "{after:?}"
         );
-        assert!(!peers.lives(id(1)) && peers.lives(id(2)));
+        assert!(!peers.is_live(id(1)) && peers.is_live(id(2)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn nobody_is_taken_for_dead_while_the_database_is_silent_to_us_too() {
         let peers = peers();
-        peers.learn(START, vec![peer(1, START.plus(2_000))], false);
+        peers.update(START, vec![peer(1, START.plus(2_000))], false);
         let watching = peers.clone().run(|| true);
         let silence = sleep(Duration::from_secs(30));
         tokio::select! { () = watching => unreachable!(), () = silence => {} }
-        assert!(peers.lives(id(1)));
-        peers.learn(START.plus(30_000), vec![], false);
-        assert!(!peers.lives(id(1)), "the database has spoken");
+        assert!(peers.is_live(id(1)));
+        peers.update(START.plus(30_000), vec![], false);
+        assert!(!peers.is_live(id(1)), "the database has spoken");
     }
 
     #[tokio::test(start_paused = true)]
     async fn whoever_was_away_itself_gives_the_others_a_leases_length() {
         let peers = peers();
-        peers.learn(START, vec![peer(1, START.plus(3_000))], false);
+        peers.update(START, vec![peer(1, START.plus(3_000))], false);
         let later = START.plus(10_000);
-        peers.learn(later, vec![], true);
+        peers.update(later, vec![], true);
         assert!(
-            peers.lives(id(1)),
+            peers.is_live(id(1)),
             "it may have been away for the same reason"
         );
         // Held up itself, it looks again at once.
         advance(Duration::from_millis(10)).await;
-        peers.learn(later.plus(10), vec![], false);
-        assert!(peers.lives(id(1)), "it may need as long as its lease lasts");
+        peers.update(later.plus(10), vec![], false);
+        assert!(
+            peers.is_live(id(1)),
+            "it may need as long as its lease lasts"
+        );
         advance(Duration::from_millis(2_990)).await;
-        peers.learn(later.plus(3_000), vec![], false);
-        assert!(!peers.lives(id(1)));
-        peers.learn(later.plus(3_100), vec![peer(1, later.plus(6_000))], false);
-        peers.learn(later.plus(3_200), vec![], false);
-        assert!(!peers.lives(id(1)), "whoever says goodbye is gone at once");
+        peers.update(later.plus(3_000), vec![], false);
+        assert!(!peers.is_live(id(1)));
+        peers.update(later.plus(3_100), vec![peer(1, later.plus(6_000))], false);
+        peers.update(later.plus(3_200), vec![], false);
+        assert!(
+            !peers.is_live(id(1)),
+            "whoever says goodbye is gone at once"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_database_clock_that_was_set_back_kills_nobody() {
         let peers = peers();
-        peers.learn(START, vec![peer(1, START.plus(3_000))], false);
+        peers.update(START, vec![peer(1, START.plus(3_000))], false);
         let watching = peers.clone().run(|| true);
         let set_back = async {
             for second in 0..10 {
                 sleep(Duration::from_secs(1)).await;
                 let now = START.plus(1_000 * second - 60_000);
-                peers.learn(now, vec![peer(1, now.plus(3_000))], false);
-                assert!(peers.lives(id(1)));
+                peers.update(now, vec![peer(1, now.plus(3_000))], false);
+                assert!(peers.is_live(id(1)));
             }
         };
         tokio::select! { () = watching => unreachable!(), () = set_back => {} }
@@ -337,7 +355,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_owner_that_is_younger_than_the_list_is_believed_to_live() {
         let peers = peers();
-        peers.meet(id(9), "ws://nine");
+        peers.insert_owner(id(9), "ws://nine");
         assert_eq!(peers.ws_url(id(9)).as_deref(), Some("ws://nine"));
     }
 
@@ -348,11 +366,11 @@ mod tests {
             .map(|number| peer(number, START.plus(3_000)))
             .collect();
         living[0].draining = true;
-        peers.learn(START, living, false);
+        peers.update(START, living, false);
         let mut counts = HashMap::new();
         for raid in 1..=3_000_u64 {
             let heir = peers
-                .heir_of(RaidId::try_from(raid).expect("an id"))
+                .successor_for(RaidId::try_from(raid).expect("an id"))
                 .expect("one is fit");
             *counts.entry(heir).or_insert(0) += 1;
         }

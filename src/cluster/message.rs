@@ -8,7 +8,7 @@
 mod forward;
 
 use bytes::{BufMut, Bytes, BytesMut};
-pub use forward::{ForwardAnswer, Item, Wish};
+pub use forward::{ForwardItem, ForwardReply, ForwardableCommand};
 use hmac::{Hmac, KeyInit, Mac};
 use raidhall_protocol::{Event, PlayerId, RaidId, Seq, UnixMillis};
 use serde::de::DeserializeOwned;
@@ -25,10 +25,10 @@ use crate::store::{Epoch, InstanceId};
 pub const ENVELOPE_VERSION: u16 = 1;
 
 /// A truncated HMAC-SHA256 (RFC 2104 section 5 allows half of it at least).
-const SEAL_BYTES: usize = 16;
+const TAG_BYTES: usize = 16;
 
 /// Nesting in a message; a signal's data is the deepest.
-const DEPTH_MAX: usize = 64;
+const NESTING_MAX: usize = 64;
 
 /// One message.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,12 +44,12 @@ pub struct Envelope {
     /// The newest seq that the message speaks of; zero if none.
     pub seq: Seq,
     /// What.
-    pub note: Note,
+    pub message: ClusterMessage,
 }
 
 /// What a message says.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Note {
+pub enum ClusterMessage {
     /// To all who follow a raid: these events are committed.
     Events(Vec<Event>),
     /// To all who follow a raid: the sender owns it now. Who watches?
@@ -73,11 +73,11 @@ pub enum Note {
         data: Value,
     },
     /// To a raid's owner: who watches at the sender.
-    Watching(Watching),
+    WatcherReport(WatcherReport),
     /// To an instance that was not heard for a while: does anybody watch there still?
-    WhoWatches,
+    RequestWatcherReport,
     /// To one instance: claim the raid if you can. These were online.
-    Take(Vec<PlayerId>),
+    Handover(Vec<PlayerId>),
     /// To a raid's owner: carry these out in order and answer under this number, unless you have done so before.
     Forward {
         /// The sender's number for it.
@@ -85,22 +85,22 @@ pub enum Note {
         /// How long the sender still waits, in milliseconds.
         remaining_ms: u64,
         /// What to do.
-        items: Vec<Item>,
+        items: Vec<ForwardItem>,
     },
     /// In answer to `Forward`: an answer for each, in order.
-    Answers {
+    ForwardReplies {
         /// The number.
         request: u64,
         /// The answers.
-        answers: Vec<ForwardAnswer>,
+        answers: Vec<ForwardReply>,
     },
     /// To a raid's owner: how far is it, and who is online?
-    Ask {
+    QueryStatus {
         /// The sender's number for it.
         request: u64,
     },
     /// In answer to `Ask`; the seq is the envelope's. None: the raid is not live here.
-    Seen {
+    OwnerStatus {
         /// The number.
         request: u64,
         /// Who is online.
@@ -110,7 +110,7 @@ pub enum Note {
 
 /// Who watches a raid at one instance.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Watching {
+pub struct WatcherReport {
     /// Whether anybody does, be it a player or not.
     pub watched: bool,
     /// The members who do.
@@ -123,39 +123,39 @@ pub struct Watching {
 
 /// Why a message is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
+pub enum EnvelopeError {
     /// Not sealed by an instance of this cluster.
     #[error("not sealed by this cluster")]
-    Seal,
+    BadSeal,
     /// Sealed, but of no form that this release knows.
     #[error("malformed")]
     Malformed,
     /// Said too long ago to be of any account.
     #[error("old")]
-    Old,
+    Expired,
     /// Written by a newer release.
     #[error("of a newer release")]
-    Newer {
+    NewerVersion {
         /// The raid that it is about.
         raid: RaidId,
     },
 }
 
-impl Unreadable {
+impl EnvelopeError {
     /// The cause as a metric's label.
     pub const fn cause(self) -> &'static str {
         match self {
-            Self::Seal => "seal",
+            Self::BadSeal => "seal",
             Self::Malformed => "malformed",
-            Self::Old => "old",
-            Self::Newer { .. } => "newer",
+            Self::Expired => "old",
+            Self::NewerVersion { .. } => "newer",
         }
     }
 }
 
 /// The envelope as it goes over the bus. The body is opened only when kind and version are known.
 #[derive(Serialize, Deserialize)]
-struct Wire {
+struct EncodedEnvelope {
     v: u16,
     kind: String,
     /// The sender's 128 bits.
@@ -184,22 +184,22 @@ struct SignalBody {
 struct ForwardBody {
     request: u64,
     remaining_ms: u64,
-    items: Vec<Item>,
+    items: Vec<ForwardItem>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct AnswersBody {
+struct ForwardRepliesBody {
     request: u64,
-    answers: Vec<ForwardAnswer>,
+    answers: Vec<ForwardReply>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct SeenBody {
+struct OwnerStatusBody {
     request: u64,
     online: Option<Vec<PlayerId>>,
 }
 
-impl Note {
+impl ClusterMessage {
     /// Its name on the bus.
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -208,24 +208,24 @@ impl Note {
             Self::Released => "released",
             Self::Presence { .. } => "presence",
             Self::Signal { .. } => "signal",
-            Self::Watching(_) => "watching",
-            Self::WhoWatches => "who_watches",
-            Self::Take(_) => "take",
+            Self::WatcherReport(_) => "watching",
+            Self::RequestWatcherReport => "who_watches",
+            Self::Handover(_) => "take",
             Self::Forward { .. } => "forward",
-            Self::Answers { .. } => "answers",
-            Self::Ask { .. } => "ask",
-            Self::Seen { .. } => "seen",
+            Self::ForwardReplies { .. } => "answers",
+            Self::QueryStatus { .. } => "ask",
+            Self::OwnerStatus { .. } => "seen",
         }
     }
 
-    fn body(self) -> Vec<u8> {
+    fn encode_body(self) -> Vec<u8> {
         match self {
             Self::Events(events) => pack(&events),
-            Self::Owned | Self::Released | Self::WhoWatches => Vec::new(),
+            Self::Owned | Self::Released | Self::RequestWatcherReport => Vec::new(),
             Self::Presence { counter, online } => pack(&PresenceBody { counter, online }),
             Self::Signal { from, kind, data } => pack(&SignalBody { from, kind, data }),
-            Self::Watching(watching) => pack(&watching),
-            Self::Take(online) => pack(&online),
+            Self::WatcherReport(watching) => pack(&watching),
+            Self::Handover(online) => pack(&online),
             Self::Forward {
                 request,
                 remaining_ms,
@@ -235,13 +235,15 @@ impl Note {
                 remaining_ms,
                 items,
             }),
-            Self::Answers { request, answers } => pack(&AnswersBody { request, answers }),
-            Self::Ask { request } => pack(&request),
-            Self::Seen { request, online } => pack(&SeenBody { request, online }),
+            Self::ForwardReplies { request, answers } => {
+                pack(&ForwardRepliesBody { request, answers })
+            }
+            Self::QueryStatus { request } => pack(&request),
+            Self::OwnerStatus { request, online } => pack(&OwnerStatusBody { request, online }),
         }
     }
 
-    fn read(kind: &str, body: &[u8]) -> Option<Note> {
+    fn decode(kind: &str, body: &[u8]) -> Option<ClusterMessage> {
         Some(match kind {
             "events" => Self::Events(unpack(body)?),
             "owned" => Self::Owned,
@@ -254,9 +256,9 @@ impl Note {
                 let SignalBody { from, kind, data } = unpack(body)?;
                 Self::Signal { from, kind, data }
             }
-            "watching" => Self::Watching(unpack(body)?),
-            "who_watches" => Self::WhoWatches,
-            "take" => Self::Take(unpack(body)?),
+            "watching" => Self::WatcherReport(unpack(body)?),
+            "who_watches" => Self::RequestWatcherReport,
+            "take" => Self::Handover(unpack(body)?),
             "forward" => {
                 let ForwardBody {
                     request,
@@ -270,15 +272,15 @@ impl Note {
                 }
             }
             "answers" => {
-                let AnswersBody { request, answers } = unpack(body)?;
-                Self::Answers { request, answers }
+                let ForwardRepliesBody { request, answers } = unpack(body)?;
+                Self::ForwardReplies { request, answers }
             }
-            "ask" => Self::Ask {
+            "ask" => Self::QueryStatus {
                 request: unpack(body)?,
             },
             "seen" => {
-                let SeenBody { request, online } = unpack(body)?;
-                Self::Seen { request, online }
+                let OwnerStatusBody { request, online } = unpack(body)?;
+                Self::OwnerStatus { request, online }
             }
             _ => return None,
         })
@@ -291,48 +293,52 @@ fn pack<T: Serialize>(body: &T) -> Vec<u8> {
 
 fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
-    deserializer.set_max_depth(DEPTH_MAX);
+    deserializer.set_max_depth(NESTING_MAX);
     T::deserialize(&mut deserializer).ok()
 }
 
 /// Seals and opens the messages of one cluster.
 #[derive(Clone)]
-pub struct Seal {
-    ours: Hmac<Sha256>,
+pub struct EnvelopeSealer {
+    own_key: Hmac<Sha256>,
     /// Believed too: instances that have another secret while it is being changed.
-    accepted: Option<Hmac<Sha256>>,
+    accepted_key: Option<Hmac<Sha256>>,
 }
 
-impl Seal {
+impl EnvelopeSealer {
     /// The seal of all instances that share this secret and serve this history of the database.
-    pub fn new(secret: &AuthSecret, lineage: &str) -> Seal {
-        Seal {
-            ours: keyed(secret, lineage),
-            accepted: None,
+    pub fn new(secret: &AuthSecret, lineage: &str) -> EnvelopeSealer {
+        EnvelopeSealer {
+            own_key: keyed_mac(secret, lineage),
+            accepted_key: None,
         }
     }
 
     /// The same, believing what is sealed with another secret as well.
     #[must_use]
-    pub fn accepting(self, secret: Option<&AuthSecret>, lineage: &str) -> Seal {
-        Seal {
-            accepted: secret.map(|secret| keyed(secret, lineage)),
+    pub fn with_accepted_secret(
+        self,
+        secret: Option<&AuthSecret>,
+        lineage: &str,
+    ) -> EnvelopeSealer {
+        EnvelopeSealer {
+            accepted_key: secret.map(|secret| keyed_mac(secret, lineage)),
             ..self
         }
     }
 
     /// The message, ready for a channel of the bus, and good for no other.
-    pub fn close(&self, channel: Channel, envelope: Envelope) -> Bytes {
+    pub fn seal(&self, channel: Channel, envelope: Envelope) -> Bytes {
         let Envelope {
             from,
             at,
             raid,
             epoch,
             seq,
-            note,
+            message: note,
         } = envelope;
         let kind = note.kind().to_owned();
-        let wire = Wire {
+        let wire = EncodedEnvelope {
             v: ENVELOPE_VERSION,
             kind,
             from: from.0.as_u128(),
@@ -340,11 +346,11 @@ impl Seal {
             raid,
             epoch: epoch.0,
             seq,
-            body: note.body().into(),
+            body: note.encode_body().into(),
         };
         let content = pack(&wire);
-        let mut sealed = BytesMut::with_capacity(SEAL_BYTES + content.len());
-        sealed.put_slice(&self.mark(channel, &content));
+        let mut sealed = BytesMut::with_capacity(TAG_BYTES + content.len());
+        sealed.put_slice(&self.tag(channel, &content));
         sealed.put_slice(&content);
         sealed.freeze()
     }
@@ -354,24 +360,25 @@ impl Seal {
     /// # Errors
     ///
     /// Whatever is not of this cluster, for this channel and of a known form.
-    pub fn open(&self, channel: Channel, sealed: &[u8]) -> Result<Envelope, Unreadable> {
+    pub fn open(&self, channel: Channel, sealed: &[u8]) -> Result<Envelope, EnvelopeError> {
         let (mark, content) = sealed
-            .split_at_checked(SEAL_BYTES)
-            .ok_or(Unreadable::Seal)?;
+            .split_at_checked(TAG_BYTES)
+            .ok_or(EnvelopeError::BadSeal)?;
         let fits = |key: &Hmac<Sha256>| {
-            over(key, channel, content)
+            channel_mac(key, channel, content)
                 .verify_truncated_left(mark)
                 .is_ok()
         };
-        if !fits(&self.ours) && !self.accepted.as_ref().is_some_and(fits) {
-            return Err(Unreadable::Seal);
+        if !fits(&self.own_key) && !self.accepted_key.as_ref().is_some_and(fits) {
+            return Err(EnvelopeError::BadSeal);
         }
-        let wire: Wire = unpack(content).ok_or(Unreadable::Malformed)?;
+        let wire: EncodedEnvelope = unpack(content).ok_or(EnvelopeError::Malformed)?;
         if wire.v > ENVELOPE_VERSION {
-            return Err(Unreadable::Newer { raid: wire.raid });
+            return Err(EnvelopeError::NewerVersion { raid: wire.raid });
         }
-        let note = Note::read(&wire.kind, &wire.body).ok_or(Unreadable::Malformed)?;
-        let Wire {
+        let note =
+            ClusterMessage::decode(&wire.kind, &wire.body).ok_or(EnvelopeError::Malformed)?;
+        let EncodedEnvelope {
             from,
             at,
             raid,
@@ -385,24 +392,26 @@ impl Seal {
             raid,
             epoch: Epoch(epoch),
             seq,
-            note,
+            message: note,
         })
     }
 
-    fn mark(&self, channel: Channel, content: &[u8]) -> [u8; SEAL_BYTES] {
-        let whole = over(&self.ours, channel, content).finalize().into_bytes();
-        let mut mark = [0; SEAL_BYTES];
-        mark.copy_from_slice(&whole[..SEAL_BYTES]);
+    fn tag(&self, channel: Channel, content: &[u8]) -> [u8; TAG_BYTES] {
+        let whole = channel_mac(&self.own_key, channel, content)
+            .finalize()
+            .into_bytes();
+        let mut mark = [0; TAG_BYTES];
+        mark.copy_from_slice(&whole[..TAG_BYTES]);
         mark
     }
 }
 
-fn keyed(secret: &AuthSecret, lineage: &str) -> Hmac<Sha256> {
+fn keyed_mac(secret: &AuthSecret, lineage: &str) -> Hmac<Sha256> {
     let key = secret.derive("raidhall bus", lineage);
     Hmac::new_from_slice(&key).expect("HMAC takes keys of any length")
 }
 
-fn over(key: &Hmac<Sha256>, channel: Channel, content: &[u8]) -> Hmac<Sha256> {
+fn channel_mac(key: &Hmac<Sha256>, channel: Channel, content: &[u8]) -> Hmac<Sha256> {
     // No channel's name begins another's.
     key.clone()
         .chain_update(channel.to_string())

@@ -15,35 +15,35 @@ use tracing::warn;
 use crate::store::{ClaimOutcome, Epoch, InstanceId, Store, StoreError};
 
 /// Raids in one statement.
-const BATCH: usize = 200;
+const BATCH_RAIDS_MAX: usize = 200;
 /// Requests that may wait; more wait at their own place.
-const QUEUE: usize = 1_024;
+const QUEUE_REQUESTS_MAX: usize = 1_024;
 /// How long one statement may take; then those who wait are told that the store is not to be had.
-const PATIENCE: Duration = Duration::from_secs(2);
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where sessions ask. Cheap to clone.
 #[derive(Clone)]
-pub struct Claims(mpsc::Sender<Request>);
+pub struct OwnershipClient(mpsc::Sender<OwnershipRequest>);
 
 /// The loop that serves them, to be spawned by the owner of the tasks.
-pub struct Clerk {
+pub struct ClaimWriter {
     store: Arc<dyn Store>,
     instance: InstanceId,
-    requests: mpsc::Receiver<Request>,
+    requests: mpsc::Receiver<OwnershipRequest>,
 }
 
-enum Request {
+enum OwnershipRequest {
     Claim(RaidId, oneshot::Sender<ClaimOutcome>),
     Release(RaidId, Epoch, oneshot::Sender<()>),
 }
 
-impl Claims {
+impl OwnershipClient {
     /// A handle, and the loop behind it.
-    pub fn new(store: Arc<dyn Store>, instance: InstanceId) -> (Claims, Clerk) {
-        let (sender, requests) = mpsc::channel(QUEUE);
+    pub fn new(store: Arc<dyn Store>, instance: InstanceId) -> (OwnershipClient, ClaimWriter) {
+        let (sender, requests) = mpsc::channel(QUEUE_REQUESTS_MAX);
         (
-            Claims(sender),
-            Clerk {
+            OwnershipClient(sender),
+            ClaimWriter {
                 store,
                 instance,
                 requests,
@@ -59,8 +59,8 @@ impl Claims {
     pub async fn claim(&self, raid: RaidId) -> Result<ClaimOutcome, StoreError> {
         let (sender, answer) = oneshot::channel();
         // A clerk that is gone drops the sender, and so answers.
-        let _ = self.0.send(Request::Claim(raid, sender)).await;
-        answer.await.map_err(|_| unavailable("claim a raid"))
+        let _ = self.0.send(OwnershipRequest::Claim(raid, sender)).await;
+        answer.await.map_err(|_| no_reply_error("claim a raid"))
     }
 
     /// Gives a raid up, if it is still ours under that epoch.
@@ -70,42 +70,52 @@ impl Claims {
     /// The store is not to be had; the raid is free when our lease has run out.
     pub async fn release(&self, raid: RaidId, epoch: Epoch) -> Result<(), StoreError> {
         let (sender, answer) = oneshot::channel();
-        let _ = self.0.send(Request::Release(raid, epoch, sender)).await;
-        answer.await.map_err(|_| unavailable("release a raid"))
+        let _ = self
+            .0
+            .send(OwnershipRequest::Release(raid, epoch, sender))
+            .await;
+        answer.await.map_err(|_| no_reply_error("release a raid"))
     }
 }
 
-fn unavailable(operation: &'static str) -> StoreError {
+fn no_reply_error(operation: &'static str) -> StoreError {
     StoreError::Unavailable {
         operation,
         source: anyhow!("not answered in time"),
     }
 }
 
-impl Clerk {
+impl ClaimWriter {
     /// Serves until every handle is gone.
     pub async fn run(mut self) {
         let mut requests = Vec::new();
-        while self.requests.recv_many(&mut requests, BATCH).await > 0 {
+        while self
+            .requests
+            .recv_many(&mut requests, BATCH_RAIDS_MAX)
+            .await
+            > 0
+        {
             let (mut claims, mut releases) = (Vec::new(), Vec::new());
             for request in requests.drain(..) {
                 match request {
-                    Request::Claim(raid, answer) => claims.push((raid, answer)),
-                    Request::Release(raid, epoch, answer) => releases.push(((raid, epoch), answer)),
+                    OwnershipRequest::Claim(raid, answer) => claims.push((raid, answer)),
+                    OwnershipRequest::Release(raid, epoch, answer) => {
+                        releases.push(((raid, epoch), answer))
+                    }
                 }
             }
             // What is given up first may be claimed anew.
-            self.release(releases).await;
-            self.claim(claims).await;
+            self.release_batch(releases).await;
+            self.claim_batch(claims).await;
         }
     }
 
-    async fn release(&self, releases: Vec<((RaidId, Epoch), oneshot::Sender<()>)>) {
+    async fn release_batch(&self, releases: Vec<((RaidId, Epoch), oneshot::Sender<()>)>) {
         let (raids, answers): (Vec<_>, Vec<_>) = releases.into_iter().unzip();
         if raids.is_empty() {
             return;
         }
-        match timeout(PATIENCE, self.store.release(&raids, self.instance)).await {
+        match timeout(STATEMENT_TIMEOUT, self.store.release(&raids, self.instance)).await {
             Ok(Ok(())) => {
                 for answer in answers {
                     // Whoever asked may be gone.
@@ -117,12 +127,12 @@ impl Clerk {
         }
     }
 
-    async fn claim(&self, claims: Vec<(RaidId, oneshot::Sender<ClaimOutcome>)>) {
+    async fn claim_batch(&self, claims: Vec<(RaidId, oneshot::Sender<ClaimOutcome>)>) {
         let (raids, answers): (Vec<_>, Vec<_>) = claims.into_iter().unzip();
         if raids.is_empty() {
             return;
         }
-        match timeout(PATIENCE, self.store.claim(&raids, self.instance)).await {
+        match timeout(STATEMENT_TIMEOUT, self.store.claim(&raids, self.instance)).await {
             Ok(Ok(claims)) => {
                 for (answer, claim) in answers.into_iter().zip(claims) {
                     // Whoever asked may be gone: then the raid is ours and not live, and whoever needs it next makes it so.

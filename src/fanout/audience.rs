@@ -16,8 +16,8 @@ use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, ServerMessage};
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use crate::cluster::client::{About, Link};
-use crate::cluster::message::Note;
+use crate::cluster::client::{ClusterClient, MessageHeader};
+use crate::cluster::message::ClusterMessage;
 use crate::fanout::frame::{Encoding, LazyFrames, SharedFrames};
 use crate::fanout::outbox::{ConnectionId, Outbox, OutboxReply, Signal, WatchId};
 use crate::store::Epoch;
@@ -37,7 +37,7 @@ struct AudienceState {
     watches: HashMap<ConnectionId, AudienceWatch>,
     members: BTreeSet<PlayerId>,
     /// Where signals go too, while somebody may watch at another instance.
-    signal_relay: Option<(Link, Epoch)>,
+    signal_relay: Option<(ClusterClient, Epoch)>,
 }
 
 struct AudienceWatch {
@@ -91,7 +91,7 @@ impl Audience {
     }
 
     /// Sends signals over the bus too, under the epoch of the raid's owner, or no longer.
-    pub fn set_signal_relay(&self, to: Option<(Link, Epoch)>) {
+    pub fn set_signal_relay(&self, to: Option<(ClusterClient, Epoch)>) {
         self.state.lock().signal_relay = to;
     }
 
@@ -285,14 +285,14 @@ impl Audience {
             return Err(NotAMember);
         }
         if let Some((link, epoch)) = &inner.signal_relay {
-            let about = About {
+            let about = MessageHeader {
                 raid: self.raid,
                 epoch: *epoch,
                 seq: Seq::ZERO,
             };
-            link.say(
+            link.broadcast(
                 about,
-                Note::Signal {
+                ClusterMessage::Signal {
                     from,
                     kind: kind.to_owned(),
                     data: data.clone(),

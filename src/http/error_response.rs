@@ -12,7 +12,7 @@ use raidhall_protocol::rest::{Failed, RestError};
 use raidhall_protocol::{ErrorBody, ErrorType, FieldFault};
 
 use crate::error::Error;
-use crate::limits::rate::Exceeded;
+use crate::limits::rate::RateLimitExceeded;
 use crate::raid::Refusal;
 use crate::store::StoreError;
 
@@ -27,7 +27,7 @@ pub struct ErrorResponse {
     status: StatusCode,
     body: Box<ErrorBody>,
     cause: Option<Arc<StoreError>>,
-    exceeded: Option<Exceeded>,
+    exceeded: Option<RateLimitExceeded>,
 }
 
 impl ErrorResponse {
@@ -145,8 +145,8 @@ impl From<StoreError> for ErrorResponse {
     }
 }
 
-impl From<Exceeded> for ErrorResponse {
-    fn from(exceeded: Exceeded) -> ErrorResponse {
+impl From<RateLimitExceeded> for ErrorResponse {
+    fn from(exceeded: RateLimitExceeded) -> ErrorResponse {
         ErrorResponse {
             exceeded: Some(exceeded),
             ..Error::RateLimited(exceeded.retry_after).into()

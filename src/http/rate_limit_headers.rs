@@ -11,15 +11,15 @@ use parking_lot::Mutex;
 use super::error_response::{
     X_RATELIMIT_LIMIT, X_RATELIMIT_REMAINING, X_RATELIMIT_RESET, seconds_rounded_up,
 };
-use crate::limits::rate::Standing;
+use crate::limits::rate::QuotaStatus;
 
 /// One request's. In the extensions of every request.
 #[derive(Debug, Clone, Default)]
-pub(super) struct RateLimitHeaders(Arc<Mutex<Option<Standing>>>);
+pub(super) struct RateLimitHeaders(Arc<Mutex<Option<QuotaStatus>>>);
 
 impl RateLimitHeaders {
     /// Something was charged. Of several limits the one is told that is reached first.
-    pub(super) fn record(&self, standing: Standing) {
+    pub(super) fn record(&self, standing: QuotaStatus) {
         let mut noted = self.0.lock();
         if noted.is_none_or(|noted| standing.remaining < noted.remaining) {
             *noted = Some(standing);
@@ -28,7 +28,7 @@ impl RateLimitHeaders {
 
     /// Tells the client, unless it was told already that it is too much.
     pub(super) fn write_to(&self, headers: &mut HeaderMap) {
-        let Some(Standing {
+        let Some(QuotaStatus {
             limit,
             remaining,
             reset_after,

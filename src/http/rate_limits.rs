@@ -11,9 +11,9 @@ use raidhall_protocol::PlayerId;
 use super::Options;
 use super::error_response::ErrorResponse;
 use super::rate_limit_headers::RateLimitHeaders;
-use crate::cluster::bus::redis::Allowances;
-use crate::limits::rate::{Exceeded, Rate, Standing};
-use crate::limits::rate_limiter::Limiter;
+use crate::cluster::bus::redis::SharedLimits;
+use crate::limits::rate::{QuotaStatus, Rate, RateLimitExceeded};
+use crate::limits::rate_limiter::RateLimiter;
 use crate::net::client_address::ClientAddress;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ impl Display for RateLimitSubject {
 struct RateLimitClass {
     name: &'static str,
     rate: Rate,
-    local_limiter: Limiter<RateLimitSubject>,
+    local_limiter: RateLimiter<RateLimitSubject>,
 }
 
 impl RateLimitClass {
@@ -55,7 +55,7 @@ impl RateLimitClass {
         RateLimitClass {
             name,
             rate,
-            local_limiter: Limiter::of(rate),
+            local_limiter: RateLimiter::from_rate(rate),
         }
     }
 
@@ -65,7 +65,7 @@ impl RateLimitClass {
 }
 
 pub(super) struct RateLimits {
-    shared: Option<Allowances>,
+    shared: Option<SharedLimits>,
     reads: RateLimitClass,
     reads_per_address: RateLimitClass,
     writes: RateLimitClass,
@@ -229,7 +229,7 @@ impl RateLimits {
         &self,
         class: &RateLimitClass,
         who: RateLimitSubject,
-    ) -> Result<Standing, Exceeded> {
+    ) -> Result<QuotaStatus, RateLimitExceeded> {
         if let Some(shared) = &self.shared
             && let Some(answer) = shared.charge(&class.shared_key(who), class.rate).await
         {

@@ -22,7 +22,9 @@ use tower::ServiceExt;
 use tracing::Instrument;
 
 use crate::net::client_address::PeerAddress;
-use crate::net::listener::{Listener, Paced, PerAddress, Seat, Seats, Stream};
+use crate::net::listener::{
+    ClientStream, ConnectionPermit, ConnectionPermits, Listener, PacedStream, PerAddressLimit,
+};
 use crate::telemetry::metrics;
 
 /// How long accepting rests after it failed (usually for want of file descriptors).
@@ -45,9 +47,9 @@ pub struct Options {
     /// How long a client may take nothing, or next to nothing, of its answer.
     pub write_stall_timeout: Duration,
     /// Places for connections.
-    pub connection_permits: Seats,
+    pub connection_permits: ConnectionPermits,
     /// How many of them one address may have.
-    pub per_address_limit: PerAddress,
+    pub per_address_limit: PerAddressLimit,
 }
 
 /// Serves every connection until `drain` is cancelled, and then those requests that are under way. Ends when the last
@@ -71,7 +73,7 @@ pub async fn serve<L: Listener>(
             refuse_connection(stream);
             continue;
         };
-        let stream = Paced::new(stream, Some(seat), options.write_stall_timeout);
+        let stream = PacedStream::new(stream, Some(seat), options.write_stall_timeout);
         let connection = serve_connection(
             stream,
             peer,
@@ -87,7 +89,7 @@ pub async fn serve<L: Listener>(
 }
 
 /// An address that has as many connections as it may is told so, if it takes that at once, and hung up on.
-fn refuse_connection(mut stream: Stream) {
+fn refuse_connection(mut stream: ClientStream) {
     metrics().connections_refused.increment(1);
     let _ = stream
         .write_all(TOO_MANY_CONNECTIONS_RESPONSE)
@@ -97,9 +99,9 @@ fn refuse_connection(mut stream: Stream) {
 /// The next connection. A failure is told once, until there is a connection again.
 async fn accept_connection<L: Listener>(
     listener: &mut L,
-    seats: &Seats,
-) -> (Stream, Seat, SocketAddr) {
-    let seat = seats.take().await;
+    seats: &ConnectionPermits,
+) -> (ClientStream, ConnectionPermit, SocketAddr) {
+    let seat = seats.acquire().await;
     let mut failed = false;
     loop {
         match listener.accept().await {
@@ -134,7 +136,7 @@ fn is_aborted_connection(error: &io::Error) -> bool {
 }
 
 async fn serve_connection(
-    stream: Paced,
+    stream: PacedStream,
     peer: SocketAddr,
     router: Router,
     header_timeout: Duration,

@@ -11,10 +11,10 @@ use crate::session::Sessions;
 use crate::store::{InstanceId, Store};
 
 /// Raids made live at once; the rest follows with the next scan.
-const RAIDS: u32 = 200;
+const RAIDS_PER_SCAN_MAX: u32 = 200;
 
 /// What scanning needs.
-pub struct Scanner {
+pub struct DueScanner {
     /// Where raids are.
     pub store: Arc<dyn Store>,
     /// Where they are made live.
@@ -24,23 +24,27 @@ pub struct Scanner {
     /// What time it is.
     pub clock: Arc<Clock>,
     /// How often to look.
-    pub every: Duration,
+    pub interval: Duration,
     /// How long before its deadline a raid is made live.
-    pub ahead: Duration,
+    pub lead_time: Duration,
 }
 
-impl Scanner {
+impl DueScanner {
     /// Looks until dropped. Gives back raids whose sessions ended as well: both are due once a second.
     pub async fn run(self) {
-        let mut ticks = interval(self.every);
+        let mut ticks = interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let ahead = i64::try_from(self.ahead.as_millis()).unwrap_or(i64::MAX);
+        let ahead = i64::try_from(self.lead_time.as_millis()).unwrap_or(i64::MAX);
         loop {
             ticks.tick().await;
             self.sessions.release_idle().await;
             match self
                 .store
-                .due_raids(self.instance, self.clock.now().plus(ahead), RAIDS)
+                .due_raids(
+                    self.instance,
+                    self.clock.now().plus(ahead),
+                    RAIDS_PER_SCAN_MAX,
+                )
                 .await
             {
                 Ok(raids) => raids

@@ -20,14 +20,14 @@ use crate::store::{Erasure, Result, Store, StoreError};
 use crate::telemetry::metrics;
 
 /// How often to look for erasures that another instance began or did not end.
-const LOOK: Duration = Duration::from_secs(10);
+const POLL_INTERVAL: Duration = Duration::from_secs(10);
 /// How long after a look through a player's raids the next one is due: enough for most, and whoever died is soon replaced.
-const AGAIN: Duration = Duration::from_secs(60);
+const RETRY_DELAY: Duration = Duration::from_secs(60);
 /// How long after an account was closed the last of what was let in before has taken effect: the ban reaches every
 /// instance within 2 s, and a command that was parked then is begun within 5 s or never.
-const SETTLED_MILLIS: i64 = 30_000;
+const SETTLE_MILLIS: i64 = 30_000;
 /// Raids, or events, read at once.
-const PAGE: u32 = 128;
+const PAGE_ROWS: u32 = 128;
 
 /// What forgetting needs.
 pub struct Eraser {
@@ -38,16 +38,16 @@ pub struct Eraser {
     /// What time it is.
     pub clock: Arc<Clock>,
     /// Somebody has just closed an account.
-    pub closed: Arc<Notify>,
+    pub erasure_requested: Arc<Notify>,
 }
 
 /// Why a raid, or all of a player's, could not be gone through.
 #[derive(Debug, thiserror::Error)]
-enum Undone {
+enum EraseError {
     #[error("the raid's owner: {0:?}")]
     Session(Error),
     #[error("raids that are still to do: {0}")]
-    Left(u64),
+    RaidsLeft(u64),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -56,13 +56,13 @@ impl Eraser {
     /// Forgets whoever is to be forgotten, until dropped.
     pub async fn run(self) {
         loop {
-            match self.store.take_erasure(AGAIN).await {
+            match self.store.take_erasure(RETRY_DELAY).await {
                 Ok(Some(erasure)) => self.erase(erasure).await,
                 found => {
                     if let Err(error) = found {
                         warn!(?error, "it could not be looked up who is to be forgotten");
                     }
-                    let _ = timeout(LOOK, self.closed.notified()).await;
+                    let _ = timeout(POLL_INTERVAL, self.erasure_requested.notified()).await;
                 }
             }
         }
@@ -70,7 +70,7 @@ impl Eraser {
 
     async fn erase(&self, erasure: Erasure) {
         let player = erasure.player;
-        let outcome = self.go_through(erasure).await.unwrap_or_else(|error| {
+        let outcome = self.try_erase(erasure).await.unwrap_or_else(|error| {
             warn!(%player, ?error, "a player is not forgotten everywhere yet; it is tried again");
             "incomplete"
         });
@@ -78,14 +78,14 @@ impl Eraser {
     }
 
     /// Goes through all of a player's raids. It ends with a round that began when nothing could be added any more.
-    async fn go_through(
+    async fn try_erase(
         &self,
         Erasure { player, begun_at }: Erasure,
-    ) -> Result<&'static str, Undone> {
-        let settled = self.clock.now().since(begun_at) >= SETTLED_MILLIS;
-        let left = self.round(player).await?;
+    ) -> Result<&'static str, EraseError> {
+        let settled = self.clock.now().since(begun_at) >= SETTLE_MILLIS;
+        let left = self.erase_from_raids(player).await?;
         if left > 0 {
-            return Err(Undone::Left(left));
+            return Err(EraseError::RaidsLeft(left));
         }
         if !settled {
             return Ok("settling");
@@ -96,16 +96,19 @@ impl Eraser {
     }
 
     /// The number of raids that are still to do.
-    async fn round(&self, player: PlayerId) -> Result<u64> {
+    async fn erase_from_raids(&self, player: PlayerId) -> Result<u64> {
         let (mut left, mut after) = (0, None);
         loop {
-            let raids = self.store.raids_ever_joined(player, after, PAGE).await?;
+            let raids = self
+                .store
+                .raids_ever_joined(player, after, PAGE_ROWS)
+                .await?;
             let Some(last) = raids.last() else {
                 return Ok(left);
             };
             after = Some(*last);
             for raid in raids {
-                if let Err(error) = self.raid(raid, player).await {
+                if let Err(error) = self.erase_from_raid(raid, player).await {
                     warn!(%raid, %player, %error, "a player could not be taken out of a raid");
                     left += 1;
                 }
@@ -113,7 +116,7 @@ impl Eraser {
         }
     }
 
-    async fn raid(&self, raid: RaidId, player: PlayerId) -> Result<(), Undone> {
+    async fn erase_from_raid(&self, raid: RaidId, player: PlayerId) -> Result<(), EraseError> {
         let first = self.store.events(raid, Seq::ZERO, 1).await?.pop();
         let made_raid = first.is_some_and(|first| first.by == Some(player));
         let command = raid::RaidCommand::Erase { player, made_raid };
@@ -121,16 +124,16 @@ impl Eraser {
             .sessions
             .execute(raid, command, None)
             .await
-            .map_err(Undone::Session)?;
-        Ok(self.rewrite(raid, player, taken_out.seq).await?)
+            .map_err(EraseError::Session)?;
+        Ok(self.rewrite_events(raid, player, taken_out.seq).await?)
     }
 
     /// Rewrites what stands up to `last`, where the raid shows nothing of the player any more.
-    async fn rewrite(&self, raid: RaidId, player: PlayerId, last: Seq) -> Result<()> {
+    async fn rewrite_events(&self, raid: RaidId, player: PlayerId, last: Seq) -> Result<()> {
         // Older snapshots tell what was erased after them.
         let (mut clean_from, mut after) = (Seq::ZERO, Seq::ZERO);
         while after < last {
-            let page = self.store.events(raid, after, PAGE).await?;
+            let page = self.store.events(raid, after, PAGE_ROWS).await?;
             let Some(end) = page.last() else { break };
             after = end.seq;
             let told: Vec<Event> = page
@@ -140,7 +143,7 @@ impl Eraser {
             let erased = page
                 .iter()
                 .rev()
-                .find(|event| names(event, player))
+                .find(|event| is_erasure_of(event, player))
                 .map(|event| event.seq);
             clean_from = clean_from.max(erased.unwrap_or(Seq::ZERO));
             if !told.is_empty() {
@@ -153,6 +156,6 @@ impl Eraser {
 }
 
 /// Whether an event says that the player is erased.
-fn names(event: &Event, player: PlayerId) -> bool {
+fn is_erasure_of(event: &Event, player: PlayerId) -> bool {
     matches!(event.data, EventData::PlayerErased { player: erased, .. } if erased == player)
 }

@@ -11,9 +11,11 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use crate::cluster::bus::{Channel, Deliveries, Delivery};
-use crate::cluster::client::{About, Heard, Link, Sight};
-use crate::cluster::message::{Envelope, ForwardAnswer, Item, Note, Unreadable, Watching};
+use crate::cluster::bus::{BusInput, BusInputReceiver, Channel};
+use crate::cluster::client::{ClusterClient, MessageHeader, OwnerStatus, RaidUpdate};
+use crate::cluster::message::{
+    ClusterMessage, Envelope, EnvelopeError, ForwardItem, ForwardReply, WatcherReport,
+};
 use crate::error::Error;
 use crate::session::{COMMAND_WAIT_MAX, Reply, Sessions};
 use crate::store::{Epoch, InstanceId};
@@ -21,60 +23,66 @@ use crate::telemetry::metrics;
 
 /// Bundles of forwarded commands that are remembered with their answers: many times as many as can come in while one
 /// is still sent again.
-const REMEMBERED: usize = 16_384;
+const CACHED_BATCHES_MAX: usize = 16_384;
 
 /// What receiving needs.
-pub struct Post {
-    link: Link,
+pub struct InboxDispatcher {
+    cluster: ClusterClient,
     sessions: Sessions,
     /// Wakes the poll of heads: something may have been missed about any raid.
-    heads: Arc<Notify>,
-    answers: Arc<Answers>,
+    head_poll_requested: Arc<Notify>,
+    reply_cache: Arc<ForwardReplyCache>,
 }
 
-impl Post {
+impl InboxDispatcher {
     /// A post that has received nothing.
-    pub fn new(link: Link, sessions: Sessions, heads: Arc<Notify>) -> Post {
-        Post {
-            link,
+    pub fn new(
+        cluster: ClusterClient,
+        sessions: Sessions,
+        head_poll_requested: Arc<Notify>,
+    ) -> InboxDispatcher {
+        InboxDispatcher {
+            cluster,
             sessions,
-            heads,
-            answers: Arc::default(),
+            head_poll_requested,
+            reply_cache: Arc::default(),
         }
     }
 
     /// Receives until the bus is gone.
-    pub async fn run(self, mut deliveries: Deliveries) {
+    pub async fn run(self, mut deliveries: BusInputReceiver) {
         while let Some(delivery) = deliveries.next().await {
             match delivery {
-                Delivery::Message(channel, message) => self.receive(channel, &message),
-                Delivery::Lost(Channel::Events(raid) | Channel::Live(raid)) => {
-                    self.link.hand(raid, Heard::Lost);
+                BusInput::Message(channel, message) => self.receive(channel, &message),
+                BusInput::Lost(Channel::Events(raid) | Channel::Live(raid)) => {
+                    self.cluster.dispatch(raid, RaidUpdate::Lost);
                 }
                 // Whoever waits for an answer asks again.
-                Delivery::Lost(Channel::Inbox(_)) => {}
-                Delivery::LostAll => self.heads.notify_one(),
+                BusInput::Lost(Channel::Inbox(_)) => {}
+                BusInput::LostAll => self.head_poll_requested.notify_one(),
             }
         }
     }
 
     fn receive(&self, channel: Channel, message: &[u8]) {
-        match self.link.open(channel, message) {
+        match self.cluster.open(channel, message) {
             // What we said ourselves comes back to us too.
-            Ok(envelope) if envelope.from == self.link.instance() => {}
+            Ok(envelope) if envelope.from == self.cluster.instance() => {}
             Ok(envelope) => match channel {
-                Channel::Events(raid) | Channel::Live(raid) => self.receive_said(raid, envelope),
-                Channel::Inbox(_) => self.receive_own(envelope),
+                Channel::Events(raid) | Channel::Live(raid) => {
+                    self.receive_broadcast(raid, envelope)
+                }
+                Channel::Inbox(_) => self.receive_direct(envelope),
             },
             Err(unreadable) => {
                 metrics().bus_rejected.increment(unreadable.cause());
                 match unreadable {
                     // Whatever it says, the store says it too; what is newer than we are is not ours to serve.
-                    Unreadable::Newer { raid } => {
+                    EnvelopeError::NewerVersion { raid } => {
                         self.sessions.mark_follow_only(raid);
-                        self.link.hand(raid, Heard::Lost);
+                        self.cluster.dispatch(raid, RaidUpdate::Lost);
                     }
-                    Unreadable::Seal | Unreadable::Malformed | Unreadable::Old => {
+                    EnvelopeError::BadSeal | EnvelopeError::Malformed | EnvelopeError::Expired => {
                         debug!(%channel, %unreadable, "a message of the bus is dropped");
                     }
                 }
@@ -82,51 +90,58 @@ impl Post {
         }
     }
 
-    fn receive_said(&self, raid: RaidId, envelope: Envelope) {
-        match envelope.note {
-            Note::Signal { from, kind, data } => {
+    fn receive_broadcast(&self, raid: RaidId, envelope: Envelope) {
+        match envelope.message {
+            ClusterMessage::Signal { from, kind, data } => {
                 self.sessions.deliver_signal(raid, from, &kind, data)
             }
-            _ => self.link.hand(raid, Heard::Said(envelope)),
+            _ => self.cluster.dispatch(raid, RaidUpdate::Message(envelope)),
         }
     }
 
-    fn receive_own(&self, envelope: Envelope) {
+    fn receive_direct(&self, envelope: Envelope) {
         let Envelope {
             from,
             at,
             raid,
             epoch,
-            ref note,
+            message: ref note,
             ..
         } = envelope;
         match note {
-            Note::Answers { .. } | Note::Seen { .. } => self.link.answered(envelope),
-            Note::Watching(watching) => {
+            ClusterMessage::ForwardReplies { .. } | ClusterMessage::OwnerStatus { .. } => {
+                self.cluster.complete_request(envelope)
+            }
+            ClusterMessage::WatcherReport(watching) => {
                 self.sessions
                     .receive_watcher_report(raid, from, at, watching.clone())
             }
-            Note::WhoWatches => {
+            ClusterMessage::RequestWatcherReport => {
                 if !self.sessions.request_watcher_report(raid) {
-                    let about = About {
+                    let about = MessageHeader {
                         raid,
                         epoch,
                         seq: Seq::ZERO,
                     };
-                    self.link
-                        .tell(from, about, Note::Watching(Watching::default()));
+                    self.cluster.send(
+                        from,
+                        about,
+                        ClusterMessage::WatcherReport(WatcherReport::default()),
+                    );
                 }
             }
-            Note::Take(online) => self.sessions.accept_handover(raid, from, online.clone()),
-            Note::Forward {
+            ClusterMessage::Handover(online) => {
+                self.sessions.accept_handover(raid, from, online.clone())
+            }
+            ClusterMessage::Forward {
                 request,
                 remaining_ms,
                 items,
             } => {
                 let until =
                     Instant::now() + Duration::from_millis(*remaining_ms).min(COMMAND_WAIT_MAX);
-                self.carry_out(
-                    Bundle {
+                self.execute_batch(
+                    ForwardBatch {
                         from,
                         raid,
                         epoch,
@@ -136,32 +151,38 @@ impl Post {
                     until,
                 );
             }
-            Note::Ask { request } => self.look(from, raid, *request),
+            ClusterMessage::QueryStatus { request } => {
+                self.reply_owner_status(from, raid, *request)
+            }
             _ => warn!(note = note.kind(), "a note for everybody came to our inbox"),
         }
     }
 
     /// Hands forwarded commands in, in their order, and answers when all are answered. A bundle that is known is not
     /// decided anew: its sender may have told somebody already what became of it.
-    fn carry_out(&self, bundle: Bundle, items: Vec<Item>, until: Instant) {
-        match self.answers.begin(bundle) {
-            Known::No => {}
-            Known::UnderWay => return,
-            Known::Answered(answers) => return answer(&self.link, bundle, answers),
+    fn execute_batch(&self, bundle: ForwardBatch, items: Vec<ForwardItem>, until: Instant) {
+        match self.reply_cache.begin(bundle) {
+            ForwardBatchStatus::New => {}
+            ForwardBatchStatus::InProgress => return,
+            ForwardBatchStatus::Replied(answers) => {
+                return send_replies(&self.cluster, bundle, answers);
+            }
         }
-        let collector = Arc::new(Collector {
-            bundle,
-            link: self.link.clone(),
-            known: Arc::clone(&self.answers),
-            answers: Mutex::new(vec![None; items.len()]),
+        let collector = Arc::new(ReplyCollector {
+            batch: bundle,
+            cluster: self.cluster.clone(),
+            reply_cache: Arc::clone(&self.reply_cache),
+            replies: Mutex::new(vec![None; items.len()]),
         });
-        for (index, Item { op, wish }) in items.into_iter().enumerate() {
+        for (index, ForwardItem { op, wish }) in items.into_iter().enumerate() {
             let collector = Arc::clone(&collector);
-            let reply = Reply::new(move |result| collector.put(index, ForwardAnswer::of(result)));
+            let reply = Reply::new(move |result| {
+                collector.set_reply(index, ForwardReply::from_result(result))
+            });
             self.sessions.submit_forwarded(
                 bundle.raid,
                 bundle.from,
-                wish.command(),
+                wish.into_command(),
                 op,
                 until,
                 reply,
@@ -169,20 +190,20 @@ impl Post {
         }
     }
 
-    fn look(&self, from: InstanceId, raid: RaidId, request: u64) {
-        let link = self.link.clone();
-        let reply = Reply::new(move |result: Result<Sight, Error>| {
+    fn reply_owner_status(&self, from: InstanceId, raid: RaidId, request: u64) {
+        let link = self.cluster.clone();
+        let reply = Reply::new(move |result: Result<OwnerStatus, Error>| {
             let sight = result.ok();
             let seq = sight.as_ref().map_or(Seq::ZERO, |sight| sight.seq);
             let online = sight.map(|sight| sight.online);
-            link.tell(
+            link.send(
                 from,
-                About {
+                MessageHeader {
                     raid,
                     epoch: Epoch(0),
                     seq,
                 },
-                Note::Seen { request, online },
+                ClusterMessage::OwnerStatus { request, online },
             );
         });
         self.sessions.query_status(raid, reply);
@@ -191,93 +212,98 @@ impl Post {
 
 /// A bundle of forwarded commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Bundle {
+struct ForwardBatch {
     from: InstanceId,
     raid: RaidId,
     epoch: Epoch,
     request: u64,
 }
 
-fn answer(link: &Link, bundle: Bundle, answers: Vec<ForwardAnswer>) {
-    let Bundle {
+fn send_replies(link: &ClusterClient, bundle: ForwardBatch, answers: Vec<ForwardReply>) {
+    let ForwardBatch {
         from,
         raid,
         epoch,
         request,
     } = bundle;
-    link.tell(
+    link.send(
         from,
-        About {
+        MessageHeader {
             raid,
             epoch,
             seq: Seq::ZERO,
         },
-        Note::Answers { request, answers },
+        ClusterMessage::ForwardReplies { request, answers },
     );
 }
 
 /// Gathers a bundle's answers, and sends them when all are there.
-struct Collector {
-    bundle: Bundle,
-    link: Link,
-    known: Arc<Answers>,
-    answers: Mutex<Vec<Option<ForwardAnswer>>>,
+struct ReplyCollector {
+    batch: ForwardBatch,
+    cluster: ClusterClient,
+    reply_cache: Arc<ForwardReplyCache>,
+    replies: Mutex<Vec<Option<ForwardReply>>>,
 }
 
-impl Collector {
-    fn put(&self, index: usize, given: ForwardAnswer) {
+impl ReplyCollector {
+    fn set_reply(&self, index: usize, given: ForwardReply) {
         let whole: Option<Vec<_>> = {
-            let mut answers = self.answers.lock();
+            let mut answers = self.replies.lock();
             answers[index] = Some(given);
             answers.iter().cloned().collect()
         };
         if let Some(answers) = whole {
-            self.known.end(self.bundle, &answers);
-            answer(&self.link, self.bundle, answers);
+            self.reply_cache.complete(self.batch, &answers);
+            send_replies(&self.cluster, self.batch, answers);
         }
     }
 }
 
 /// The latest bundles and what became of them, so that a repetition gets the first answer.
 #[derive(Default)]
-struct Answers(Mutex<Remembered>);
+struct ForwardReplyCache(Mutex<ForwardReplyCacheState>);
 
 #[derive(Default)]
-struct Remembered {
-    known: HashMap<(InstanceId, u64), Option<Vec<ForwardAnswer>>>,
+struct ForwardReplyCacheState {
+    replies: HashMap<(InstanceId, u64), Option<Vec<ForwardReply>>>,
     order: VecDeque<(InstanceId, u64)>,
 }
 
 /// What is known of a bundle.
 #[derive(Debug, PartialEq)]
-enum Known {
-    No,
-    UnderWay,
-    Answered(Vec<ForwardAnswer>),
+enum ForwardBatchStatus {
+    New,
+    InProgress,
+    Replied(Vec<ForwardReply>),
 }
 
-impl Answers {
+impl ForwardReplyCache {
     /// Notes that a bundle is carried out, unless it is known.
-    fn begin(&self, bundle: Bundle) -> Known {
+    fn begin(&self, bundle: ForwardBatch) -> ForwardBatchStatus {
         let key = (bundle.from, bundle.request);
         let mut remembered = self.0.lock();
-        match remembered.known.get(&key) {
-            Some(Some(answers)) => return Known::Answered(answers.clone()),
-            Some(None) => return Known::UnderWay,
+        match remembered.replies.get(&key) {
+            Some(Some(answers)) => return ForwardBatchStatus::Replied(answers.clone()),
+            Some(None) => return ForwardBatchStatus::InProgress,
             None => {}
         }
-        remembered.known.insert(key, None);
+        remembered.replies.insert(key, None);
         remembered.order.push_back(key);
-        if remembered.order.len() > REMEMBERED
+        if remembered.order.len() > CACHED_BATCHES_MAX
             && let Some(oldest) = remembered.order.pop_front()
         {
-            remembered.known.remove(&oldest);
+            remembered.replies.remove(&oldest);
         }
-        Known::No
+        ForwardBatchStatus::New
     }
 
-    fn end(&self, bundle: Bundle, answers: &[ForwardAnswer]) {
-        if let Some(known) = self.0.lock().known.get_mut(&(bundle.from, bundle.request)) {
+    fn complete(&self, bundle: ForwardBatch, answers: &[ForwardReply]) {
+        if let Some(known) = self
+            .0
+            .lock()
+            .replies
+            .get_mut(&(bundle.from, bundle.request))
+        {
             *known = Some(answers.to_vec());
         }
     }
@@ -291,22 +317,26 @@ mod tests {
 
     #[test]
     fn a_bundle_that_comes_again_gets_the_first_answer() {
-        let answers = Answers::default();
-        let bundle = |request| Bundle {
+        let answers = ForwardReplyCache::default();
+        let bundle = |request| ForwardBatch {
             from: InstanceId(Uuid::from_u128(1)),
             raid: RaidId::try_from(7_u64).expect("an id"),
             epoch: Epoch(1),
             request,
         };
-        assert_eq!(answers.begin(bundle(1)), Known::No);
-        assert_eq!(answers.begin(bundle(1)), Known::UnderWay);
-        answers.end(bundle(1), &[ForwardAnswer::NotOwner]);
+        assert_eq!(answers.begin(bundle(1)), ForwardBatchStatus::New);
+        assert_eq!(answers.begin(bundle(1)), ForwardBatchStatus::InProgress);
+        answers.complete(bundle(1), &[ForwardReply::NotOwner]);
         assert_eq!(
             answers.begin(bundle(1)),
-            Known::Answered(vec![ForwardAnswer::NotOwner])
+            ForwardBatchStatus::Replied(vec![ForwardReply::NotOwner])
         );
-        assert_eq!(answers.begin(bundle(2)), Known::No);
-        (3..3 + REMEMBERED as u64).for_each(|request| drop(answers.begin(bundle(request))));
-        assert_eq!(answers.0.lock().known.len(), REMEMBERED, "bounded");
+        assert_eq!(answers.begin(bundle(2)), ForwardBatchStatus::New);
+        (3..3 + CACHED_BATCHES_MAX as u64).for_each(|request| drop(answers.begin(bundle(request))));
+        assert_eq!(
+            answers.0.lock().replies.len(),
+            CACHED_BATCHES_MAX,
+            "bounded"
+        );
     }
 }

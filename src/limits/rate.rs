@@ -15,7 +15,7 @@ pub struct Rate {
 
 /// Too often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Exceeded {
+pub struct RateLimitExceeded {
     /// How many there may be at once.
     pub limit: u32,
     /// When there may be one more.
@@ -26,7 +26,7 @@ pub struct Exceeded {
 
 /// What is left of an allowance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
+pub struct QuotaStatus {
     /// How many there may be at once.
     pub limit: u32,
     /// How many there still may be now.
@@ -56,10 +56,10 @@ impl Rate {
     }
 
     /// What is left of an allowance that is full again after `used`.
-    pub fn standing(self, used: Duration) -> Standing {
+    pub fn quota_status(self, used: Duration) -> QuotaStatus {
         let left = (self.interval * self.limit).saturating_sub(used);
         let remaining = left.as_nanos() / self.interval.as_nanos().max(1);
-        Standing {
+        QuotaStatus {
             limit: self.limit,
             remaining: u32::try_from(remaining).unwrap_or(self.limit),
             reset_after: used,
@@ -67,9 +67,9 @@ impl Rate {
     }
 
     /// Why one more is too much for an allowance that is full again after `used`.
-    pub fn exceeded(self, used: Duration) -> Exceeded {
+    pub fn exceeded(self, used: Duration) -> RateLimitExceeded {
         let retry_after = (used + self.interval).saturating_sub(self.interval * self.limit);
-        Exceeded {
+        RateLimitExceeded {
             limit: self.limit,
             retry_after,
             reset_after: used,
@@ -78,7 +78,7 @@ impl Rate {
 
     /// Charges one at `now` to an allowance that is full again at `full_at`, and gives the moment at which it now will
     /// be. If it is used up, nothing is charged.
-    pub fn charge(self, full_at: Instant, now: Instant) -> Result<Instant, Exceeded> {
+    pub fn charge(self, full_at: Instant, now: Instant) -> Result<Instant, RateLimitExceeded> {
         self.reserve(full_at, now, Duration::ZERO)
             .map(|(full_at, _)| full_at)
     }
@@ -89,7 +89,7 @@ impl Rate {
         full_at: Instant,
         now: Instant,
         patience: Duration,
-    ) -> Result<(Instant, Duration), Exceeded> {
+    ) -> Result<(Instant, Duration), RateLimitExceeded> {
         let full_at = full_at.max(now);
         let charged = full_at + self.interval;
         let (used, allowance) = (charged - now, self.interval * self.limit);
@@ -101,12 +101,12 @@ impl Rate {
     }
 
     /// Charges `count`, whether there is so much left or not, and gives the moment at which the allowance is full again.
-    pub fn spend(self, full_at: Instant, now: Instant, count: u32) -> Instant {
+    pub fn charge_unchecked(self, full_at: Instant, now: Instant, count: u32) -> Instant {
         full_at.max(now) + self.interval * count
     }
 
     /// How long nothing more may be charged to an allowance that is full again at `full_at`; zero: one may at once.
-    pub fn beyond(self, full_at: Instant, now: Instant) -> Duration {
+    pub fn time_until_available(self, full_at: Instant, now: Instant) -> Duration {
         full_at
             .saturating_duration_since(now)
             .saturating_sub(self.interval * self.limit)

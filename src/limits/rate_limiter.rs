@@ -10,53 +10,57 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::limits::rate::{Exceeded, Rate, Standing};
+use crate::limits::rate::{QuotaStatus, Rate, RateLimitExceeded};
 
 /// From this many keys on, those that are back at their full allowance are forgotten now and then.
 const SWEEP_FROM: usize = 1024;
 
 /// An allowance of some number in some time, for each key. It starts full and comes back evenly.
-pub struct Limiter<K> {
+pub struct RateLimiter<K> {
     rate: Rate,
-    keys: Mutex<Keys<K>>,
+    state: Mutex<RateLimiterState<K>>,
 }
 
-struct Keys<K> {
+struct RateLimiterState<K> {
     /// When the key's allowance will be full again; not in here: it is.
     full_at: HashMap<K, Instant>,
     sweep_at: usize,
 }
 
-impl<K: Eq + Hash + Clone> Limiter<K> {
+impl<K: Eq + Hash + Clone> RateLimiter<K> {
     /// `limit` in each `period`, for each key.
     pub fn new(limit: u32, period: Duration) -> Self {
-        Self::of(Rate::new(limit, period))
+        Self::from_rate(Rate::new(limit, period))
     }
 
     /// The rate for each key.
-    pub fn of(rate: Rate) -> Self {
-        let keys = Mutex::new(Keys {
+    pub fn from_rate(rate: Rate) -> Self {
+        let state = Mutex::new(RateLimiterState {
             full_at: HashMap::new(),
             sweep_at: SWEEP_FROM,
         });
-        Limiter { rate, keys }
+        RateLimiter { rate, state }
     }
 
     /// Charges one, unless the allowance is used up; then nothing is charged.
-    pub fn charge(&self, key: &K) -> Result<Standing, Exceeded> {
-        self.book(key, Duration::ZERO)
-            .map(|(used, _)| self.rate.standing(used))
+    pub fn charge(&self, key: &K) -> Result<QuotaStatus, RateLimitExceeded> {
+        self.try_charge(key, Duration::ZERO)
+            .map(|(used, _)| self.rate.quota_status(used))
     }
 
     /// Charges one that may be used after the time that is given, unless that is more than `patience`.
-    pub fn reserve(&self, key: &K, patience: Duration) -> Result<Duration, Exceeded> {
-        self.book(key, patience).map(|(_, wait)| wait)
+    pub fn reserve(&self, key: &K, patience: Duration) -> Result<Duration, RateLimitExceeded> {
+        self.try_charge(key, patience).map(|(_, wait)| wait)
     }
 
     /// When the allowance is full again after the charge, and the wait for it.
-    fn book(&self, key: &K, patience: Duration) -> Result<(Duration, Duration), Exceeded> {
+    fn try_charge(
+        &self,
+        key: &K,
+        patience: Duration,
+    ) -> Result<(Duration, Duration), RateLimitExceeded> {
         let now = Instant::now();
-        let mut keys = self.keys.lock();
+        let mut keys = self.state.lock();
         let full_at = keys.full_at.get(key).copied().unwrap_or(now);
         let (charged, wait) = self.rate.reserve(full_at, now, patience)?;
         keys.full_at.insert(key.clone(), charged);
@@ -66,13 +70,13 @@ impl<K: Eq + Hash + Clone> Limiter<K> {
 
     /// Takes one charge back.
     pub fn refund(&self, key: &K) {
-        if let Some(full_at) = self.keys.lock().full_at.get_mut(key) {
+        if let Some(full_at) = self.state.lock().full_at.get_mut(key) {
             *full_at = self.rate.refund(*full_at);
         }
     }
 }
 
-impl<K: Eq + Hash> Keys<K> {
+impl<K: Eq + Hash> RateLimiterState<K> {
     /// Forgets those whose allowance is full, once their number has doubled: so that memory is bounded by how many were
     /// charged within one period, and the work per charge by a constant.
     fn sweep(&mut self, now: Instant) {
@@ -93,8 +97,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn sixty_a_minute() -> Limiter<u32> {
-        Limiter::new(60, SECOND * 60)
+    fn sixty_a_minute() -> RateLimiter<u32> {
+        RateLimiter::new(60, SECOND * 60)
     }
 
     #[tokio::test(start_paused = true)]
@@ -103,7 +107,7 @@ mod tests {
         for _ in 0..60 {
             assert!(limiter.charge(&1).is_ok());
         }
-        let exceeded = Exceeded {
+        let exceeded = RateLimitExceeded {
             limit: 60,
             retry_after: SECOND,
             reset_after: SECOND * 60,
@@ -135,7 +139,7 @@ mod tests {
         }
         assert_eq!(limiter.reserve(&1, SECOND * 2), Ok(SECOND));
         assert_eq!(limiter.reserve(&1, SECOND * 2), Ok(SECOND * 2));
-        let exceeded = Exceeded {
+        let exceeded = RateLimitExceeded {
             limit: 60,
             retry_after: SECOND * 3,
             reset_after: SECOND * 62,
@@ -162,6 +166,6 @@ mod tests {
             assert!(limiter.charge(&key).is_ok());
             advance(Duration::from_millis(10)).await;
         }
-        assert!(limiter.keys.lock().full_at.len() <= SWEEP_FROM);
+        assert!(limiter.state.lock().full_at.len() <= SWEEP_FROM);
     }
 }

@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-pub use paced::{Paced, Reclaimed};
-pub use permits::{PerAddress, Seat, Seats};
+pub use paced::{PacedStream, ReclaimedStream};
+pub use permits::{ConnectionPermit, ConnectionPermits, PerAddressLimit};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 /// One connection, of whichever kind: an enum rather than a trait object, so that what an upgrade leaves behind has
 /// one type, and vectored writes pass through.
 #[derive(Debug)]
-pub enum Stream {
+pub enum ClientStream {
     /// Over the network.
     Tcp(TcpStream),
     /// Within the process.
@@ -27,15 +27,15 @@ pub enum Stream {
 /// A source of connections.
 pub trait Listener: Send + 'static {
     /// The next connection and where it comes from. May be dropped at any time without losing one.
-    fn accept(&mut self) -> impl Future<Output = io::Result<(Stream, SocketAddr)>> + Send;
+    fn accept(&mut self) -> impl Future<Output = io::Result<(ClientStream, SocketAddr)>> + Send;
 }
 
 impl Listener for TcpListener {
-    async fn accept(&mut self) -> io::Result<(Stream, SocketAddr)> {
+    async fn accept(&mut self) -> io::Result<(ClientStream, SocketAddr)> {
         let (stream, peer) = TcpListener::accept(self).await?;
         // Frames are small and must not wait for one another. A peer that is gone already shows at the first read.
         let _ = stream.set_nodelay(true);
-        Ok((Stream::Tcp(stream), peer))
+        Ok((ClientStream::Tcp(stream), peer))
     }
 }
 
@@ -45,7 +45,7 @@ const MEMORY_BYTES: usize = 64 * 1024;
 const MEMORY_BACKLOG: usize = 128;
 
 /// A listener within the process, and how to connect to it.
-pub fn memory() -> (MemoryListener, MemoryConnector) {
+pub fn memory_listener() -> (MemoryListener, MemoryConnector) {
     let (sender, receiver) = mpsc::channel(MEMORY_BACKLOG);
     (MemoryListener(receiver), MemoryConnector(sender))
 }
@@ -68,16 +68,16 @@ impl MemoryConnector {
 }
 
 impl Listener for MemoryListener {
-    async fn accept(&mut self) -> io::Result<(Stream, SocketAddr)> {
+    async fn accept(&mut self) -> io::Result<(ClientStream, SocketAddr)> {
         match self.0.recv().await {
-            Some((stream, peer)) => Ok((Stream::Memory(stream), peer)),
+            Some((stream, peer)) => Ok((ClientStream::Memory(stream), peer)),
             // Nobody is left who could connect.
             None => std::future::pending().await,
         }
     }
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for ClientStream {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -90,7 +90,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for ClientStream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

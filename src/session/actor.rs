@@ -24,7 +24,7 @@ use super::owner::{IncarnationEnd, Owner, OwnerStart};
 use super::presence::Presence;
 use super::remote_watchers::RemoteWatchers;
 use super::{OwnedRaidGuard, Sessions};
-use crate::cluster::client::Following;
+use crate::cluster::client::RaidSubscription;
 use crate::error::Error;
 use crate::fanout::audience::Audience;
 use crate::raid::{Refusal, State};
@@ -66,7 +66,7 @@ pub(super) struct CarriedState {
     pub(super) presence: Presence,
     pub(super) remote_watchers: RemoteWatchers,
     /// What other instances say to whoever watches here, while we own the raid and somebody watches there.
-    pub(super) subscription: Option<Following>,
+    pub(super) subscription: Option<RaidSubscription>,
 }
 
 /// What the raid is here.
@@ -287,12 +287,12 @@ impl Actor {
         // Followed before it is given up, so that nothing falls between the two.
         let mut edge = Follower::from_former_owner(sessions, audience, state, epoch, online).await;
         edge.begin_handover(owning);
-        let peers = registry.cluster.peers();
+        let peers = registry.cluster.membership();
         let watching = self
             .carried
             .remote_watchers
             .instances()
-            .find(|id| peers.is_fit(*id));
+            .find(|id| peers.is_successor_candidate(*id));
         edge.release_and_offer(watching).await;
         self.former_follower = Some(edge);
     }
@@ -321,13 +321,13 @@ impl Actor {
                 .await
                 .map(ResolvedOwnership::Incarnation);
         }
-        if !registry.lease.holds() {
+        if !registry.lease.is_valid() {
             debug!("the lease has run out; the raid waits for its renewal");
             return Err(ActivationError::Unavailable);
         }
         if let Some((epoch, term)) = self
             .unserved_claim
-            .filter(|(_, term)| registry.lease.serves(*term))
+            .filter(|(_, term)| registry.lease.is_valid_in_term(*term))
         {
             return Ok(ResolvedOwnership::Claimed(epoch, term));
         }
@@ -344,12 +344,12 @@ impl Actor {
             }
             ClaimOutcome::Missing => Err(ActivationError::Missing),
             ClaimOutcome::Contested => Err(ActivationError::Unavailable),
-            ClaimOutcome::Held { ws_url, .. } if registry.cluster.is_alone() => {
+            ClaimOutcome::Held { ws_url, .. } if registry.cluster.is_standalone() => {
                 debug!(ws_url, "another instance owns the raid");
                 Err(ActivationError::Unavailable)
             }
             ClaimOutcome::Held { owner, ws_url } => {
-                registry.cluster.peers().meet(owner, &ws_url);
+                registry.cluster.membership().insert_owner(owner, &ws_url);
                 Ok(ResolvedOwnership::Incarnation(
                     self.follower_incarnation(Some(owner), Epoch(0)),
                 ))
@@ -396,7 +396,7 @@ impl Actor {
         }
         let owner = head
             .owner
-            .filter(|owner| registry.cluster.peers().lives(*owner));
+            .filter(|owner| registry.cluster.membership().is_live(*owner));
         Ok(self.follower_incarnation(owner, head.epoch))
     }
 
@@ -432,7 +432,7 @@ impl Actor {
             self.unserved_claim = None;
             return Err(ActivationError::Unavailable);
         }
-        if !registry.cluster.is_alone() {
+        if !registry.cluster.is_standalone() {
             metrics().takeovers.increment(self.claim_cause);
             info!(
                 cause = self.claim_cause,

@@ -25,8 +25,8 @@ use super::owner::IncarnationEnd;
 use super::pending_replies::ReadyWatch;
 use super::snapshot_cache::SnapshotCache;
 use super::{Caller, OwnedRaidGuard, RaidSnapshot};
-use crate::cluster::client::{About, Heard, Sight};
-use crate::cluster::message::{Envelope, ForwardAnswer, Note};
+use crate::cluster::client::{MessageHeader, OwnerStatus, RaidUpdate};
+use crate::cluster::message::{ClusterMessage, Envelope, ForwardReply};
 use crate::error::Error;
 use crate::fanout::audience::Audience;
 use crate::raid::{Refusal, State};
@@ -136,7 +136,7 @@ impl Follower {
     pub(super) async fn run(&mut self, carried: &mut CarriedState) -> IncarnationEnd {
         let registry = Arc::clone(&self.sessions.0);
         let audience = Arc::clone(&self.audience);
-        let (mut peers, raid) = (registry.cluster.peers().changes(), self.raid());
+        let (mut peers, raid) = (registry.cluster.membership().watch_changes(), self.raid());
         carried.remote_watchers.clear();
         // Watchers from an earlier incarnation may still be here.
         self.serve_watchers(carried).await;
@@ -189,9 +189,9 @@ impl Follower {
         self.audience.raid()
     }
 
-    fn message_header(&self) -> About {
+    fn message_header(&self) -> MessageHeader {
         let seq = self.replica.as_ref().map_or(Seq::ZERO, Replica::seq);
-        About {
+        MessageHeader {
             raid: self.raid(),
             epoch: self.epoch,
             seq,
@@ -305,7 +305,7 @@ impl Follower {
         let online = sight.map_or_else(announced, |sight| sight.online);
         let ws_url = self
             .owner
-            .and_then(|owner| self.sessions.0.cluster.peers().ws_url(owner));
+            .and_then(|owner| self.sessions.0.cluster.membership().ws_url(owner));
         Ok(RaidSnapshot {
             state,
             seq,
@@ -315,9 +315,11 @@ impl Follower {
     }
 
     /// How far the owner is, and who is online. What is due happens in the turn in which it is asked.
-    async fn query_owner_status(&mut self) -> Option<Sight> {
+    async fn query_owner_status(&mut self) -> Option<OwnerStatus> {
         let (owner, raid, link) = (self.owner?, self.raid(), self.sessions.0.cluster.clone());
-        self.forwards.expire_while(link.ask(owner, raid)).await
+        self.forwards
+            .expire_while(link.query_owner_status(owner, raid))
+            .await
     }
 
     async fn handle_watch(&mut self, watch: WatchRequest, joins: bool, carried: &mut CarriedState) {
@@ -371,10 +373,10 @@ impl Follower {
         }
     }
 
-    async fn handle_update(&mut self, heard: Heard, carried: &mut CarriedState) {
+    async fn handle_update(&mut self, heard: RaidUpdate, carried: &mut CarriedState) {
         match heard {
-            Heard::Said(envelope) => self.handle_cluster_message(envelope, carried).await,
-            Heard::Head(head) => {
+            RaidUpdate::Message(envelope) => self.handle_cluster_message(envelope, carried).await,
+            RaidUpdate::Head(head) => {
                 self.audience.record_stored_seq(head.last_seq);
                 self.observe_head(head);
                 if self
@@ -385,7 +387,7 @@ impl Follower {
                     self.catch_up("head").await;
                 }
             }
-            Heard::Lost => self.catch_up("lost").await,
+            RaidUpdate::Lost => self.catch_up("lost").await,
         }
     }
 
@@ -394,11 +396,11 @@ impl Follower {
             from,
             epoch,
             seq,
-            note,
+            message: note,
             ..
         } = envelope;
         match note {
-            Note::Events(events) => {
+            ClusterMessage::Events(events) => {
                 self.observe_owner(from, epoch);
                 let whole = self
                     .replica
@@ -408,7 +410,7 @@ impl Follower {
                     self.catch_up("gap").await;
                 }
             }
-            Note::Owned => {
+            ClusterMessage::Owned => {
                 self.observe_owner(from, epoch);
                 if self
                     .replica
@@ -418,10 +420,10 @@ impl Follower {
                     self.catch_up("gap").await;
                 }
             }
-            Note::Released if epoch >= self.epoch => {
+            ClusterMessage::Released if epoch >= self.epoch => {
                 self.clear_owner("released");
             }
-            Note::Presence { counter, online } => {
+            ClusterMessage::Presence { counter, online } => {
                 self.observe_owner(from, epoch);
                 if epoch >= self.epoch && (epoch, counter) > self.presence_version {
                     self.presence_version = (epoch, counter);
@@ -439,10 +441,10 @@ impl Follower {
         }
     }
 
-    fn apply_forward_answers(&mut self, answers: Vec<ForwardAnswer>) {
+    fn apply_forward_answers(&mut self, answers: Vec<ForwardReply>) {
         let seq = self.replica.as_ref().map(Replica::seq);
         // An owner that cannot reach a store that we reach is about to lose the raid.
-        let again = self.sessions.0.lease.holds();
+        let again = self.sessions.0.lease.is_valid();
         let taken = self.forwards.apply_answers(answers, again);
         if let (Some(acknowledged), Some(seq)) = (taken.acknowledged_seq, seq)
             && seq < acknowledged
@@ -525,7 +527,7 @@ impl Follower {
 }
 
 /// What is heard of the raid; for ever nothing while it is not followed.
-async fn next_update(replica: &mut Option<Replica>) -> Heard {
+async fn next_update(replica: &mut Option<Replica>) -> RaidUpdate {
     match replica {
         Some(replica) => replica.next_update().await,
         None => std::future::pending().await,

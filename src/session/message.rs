@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::command_metrics::count_outcome;
 use super::{Ack, Caller, RaidSnapshot, Reply};
-use crate::cluster::client::Sight;
-use crate::cluster::message::Watching;
+use crate::cluster::client::OwnerStatus;
+use crate::cluster::message::WatcherReport;
 use crate::error::Error;
 use crate::fanout::outbox::{ConnectionId, Outbox, WatchId};
 use crate::raid;
@@ -45,7 +45,7 @@ pub(super) enum SessionMessage {
     WatcherReport {
         from: InstanceId,
         at: UnixMillis,
-        report: Watching,
+        report: WatcherReport,
     },
     /// The raid's owner asks whether anybody watches here.
     RequestWatcherReport,
@@ -55,7 +55,7 @@ pub(super) enum SessionMessage {
         online: Vec<PlayerId>,
     },
     /// Another instance asks how far the raid is.
-    QueryStatus { reply: Reply<Sight> },
+    QueryStatus { reply: Reply<OwnerStatus> },
     /// A newer release has written this raid: it is not ours to own.
     MarkFollowOnly,
 }

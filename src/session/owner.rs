@@ -27,7 +27,7 @@ use super::pending_replies::{PendingReplies, PendingReply, WatchStart};
 use super::presence::Presence;
 use super::snapshot_cache::SnapshotCache;
 use super::{Ack, Caller, Reply, Sessions};
-use crate::cluster::client::About;
+use crate::cluster::client::MessageHeader;
 use crate::error::Error;
 use crate::fanout::audience::Audience;
 use crate::raid::{self, Context, Refusal, State};
@@ -161,12 +161,14 @@ impl Owner {
         let registry = Arc::clone(&self.sessions.0);
         let audience = Arc::clone(&self.audience);
         let (mut peers, mut proven) = (
-            registry.cluster.peers().changes(),
-            registry.cluster.proven(),
+            registry.cluster.membership().watch_changes(),
+            registry.cluster.watch_bus_health(),
         );
         self.update_watchers(carried);
         loop {
-            if !registry.lease.serves(self.lease_term) && !self.reconfirm_ownership(carried).await {
+            if !registry.lease.is_valid_in_term(self.lease_term)
+                && !self.reconfirm_ownership(carried).await
+            {
                 return IncarnationEnd::Reload("lease");
             }
             if let Some(outcome) = self.unprocessed_outcome.take()
@@ -176,7 +178,7 @@ impl Owner {
             }
             if carried
                 .remote_watchers
-                .remove_dead(registry.cluster.peers(), Instant::now())
+                .remove_dead(registry.cluster.membership(), Instant::now())
             {
                 self.update_watchers(carried);
             }
@@ -227,7 +229,7 @@ impl Owner {
     /// that is remembered may be told, and whoever has asked for something hears that it is not to be had now.
     async fn reconfirm_ownership(&mut self, carried: &mut CarriedState) -> bool {
         let registry = Arc::clone(&self.sessions.0);
-        let regained = registry.lease.regained(self.audience.raid());
+        let regained = registry.lease.wait_until_confirmed(self.audience.raid());
         tokio::pin!(regained);
         loop {
             if self
@@ -271,8 +273,8 @@ impl Owner {
     }
 
     /// What every message about this raid names.
-    fn message_header(&self, seq: Seq) -> About {
-        About {
+    fn message_header(&self, seq: Seq) -> MessageHeader {
+        MessageHeader {
             raid: self.audience.raid(),
             epoch: self.epoch,
             seq,
@@ -288,7 +290,7 @@ impl Owner {
         let mut next = first;
         for room in (0..BURST_MESSAGES_MAX).rev() {
             let Some(message) = next.take() else { break };
-            if !self.sessions.0.lease.serves(self.lease_term) {
+            if !self.sessions.0.lease.is_valid_in_term(self.lease_term) {
                 carried.mailbox.put_back([message].into_iter());
                 break;
             }
@@ -437,7 +439,9 @@ impl Owner {
                 duplicate: true,
             }),
             // The store was asked meanwhile: what is remembered may have become history.
-            Ok(None) if !self.sessions.0.lease.serves(self.lease_term) => Err(Error::Unavailable),
+            Ok(None) if !self.sessions.0.lease.is_valid_in_term(self.lease_term) => {
+                Err(Error::Unavailable)
+            }
             Ok(None) => {
                 match catch_unwind(AssertUnwindSafe(|| self.decide(&command, op, presence))) {
                     Ok(decided) => decided

@@ -8,14 +8,14 @@ use raidhall_protocol::{PlayerId, RaidState, Seq};
 use super::command_metrics::count_outcome;
 use super::message::WatchRequest;
 use super::{Ack, RaidSnapshot, Reply};
-use crate::cluster::client::Sight;
+use crate::cluster::client::OwnerStatus;
 use crate::error::Error;
 
 /// An answer as decided.
 pub(super) enum PendingReply {
     Ack(Reply<Ack>, Result<Ack, Error>),
     Read(Reply<RaidSnapshot>, Result<(Arc<RaidState>, Seq), Error>),
-    Status(Reply<Sight>, Seq),
+    Status(Reply<OwnerStatus>, Seq),
     Watch(WatchRequest, Result<WatchStart, Error>),
     Resync(WatchRequest, Result<WatchStart, Error>),
 }
@@ -98,7 +98,7 @@ impl PendingReply {
                     ws_url: None,
                 }));
             }
-            Self::Status(reply, seq) => reply.send(Ok(Sight {
+            Self::Status(reply, seq) => reply.send(Ok(OwnerStatus {
                 seq,
                 online: online(),
             })),

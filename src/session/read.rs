@@ -21,10 +21,10 @@ impl Sessions {
                 return Err(raid::Refusal::NotFound.into());
             }
             let mut folded = self.load_for_read(raid).await?;
-            let (peers, owner) = (self.0.cluster.peers(), folded.loaded.head.owner);
+            let (peers, owner) = (self.0.cluster.membership(), folded.loaded.head.owner);
             let ws_url = owner.and_then(|owner| peers.ws_url(owner));
             let sight = match owner.filter(|_| ws_url.is_some()) {
-                Some(owner) => self.0.cluster.ask(owner, raid).await,
+                Some(owner) => self.0.cluster.query_owner_status(owner, raid).await,
                 None => None,
             };
             if sight

@@ -6,8 +6,8 @@ use std::time::Duration;
 use raidhall_protocol::{PlayerId, UnixMillis};
 use tokio::time::Instant;
 
-use crate::cluster::membership::Peers;
-use crate::cluster::message::Watching;
+use crate::cluster::membership::Membership;
+use crate::cluster::message::WatcherReport;
 use crate::store::InstanceId;
 
 /// How often an instance says who watches, though nothing has changed.
@@ -49,7 +49,7 @@ impl RemoteWatchers {
         &mut self,
         from: InstanceId,
         at: UnixMillis,
-        watching: Watching,
+        watching: WatcherReport,
         now: Instant,
     ) -> bool {
         let latest = self.latest_report_at.entry(from).or_insert(at);
@@ -79,13 +79,13 @@ impl RemoteWatchers {
 
     /// Forgets those whose lease has run out. True if there was one. Whoever has spoken lately lives, though our list
     /// may not say so yet.
-    pub(super) fn remove_dead(&mut self, peers: &Peers, now: Instant) -> bool {
+    pub(super) fn remove_dead(&mut self, peers: &Membership, now: Instant) -> bool {
         let before = self.audiences.len();
         self.audiences.retain(|id, remote| {
-            peers.lives(*id) || now.duration_since(remote.last_report_at) < RECENT_REPORT_AGE
+            peers.is_live(*id) || now.duration_since(remote.last_report_at) < RECENT_REPORT_AGE
         });
         self.latest_report_at
-            .retain(|id, _| peers.lives(*id) || self.audiences.contains_key(id));
+            .retain(|id, _| peers.is_live(*id) || self.audiences.contains_key(id));
         self.audiences.len() < before
     }
 
@@ -160,10 +160,10 @@ mod tests {
                 .iter()
                 .map(|id| PlayerId::try_from(*id).expect("a test's id"))
                 .collect();
-            let watching = Watching {
+            let watching = WatcherReport {
                 watched: !players.is_empty(),
                 players,
-                ..Watching::default()
+                ..WatcherReport::default()
             };
             remotes.apply_report(id, UnixMillis(at), watching, now);
             remotes

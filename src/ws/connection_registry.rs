@@ -9,7 +9,7 @@ use raidhall_protocol::PlayerId;
 
 use crate::auth::{Identity, RevokedSessions};
 use crate::fanout::outbox::{ConnectionId, Outbox};
-use crate::limits::keyed_limit::{Counts, Place};
+use crate::limits::keyed_limit::{KeyedLimit, Permit};
 
 /// A connection, and who it is.
 struct ConnectionEntry {
@@ -34,9 +34,9 @@ pub struct ConnectionLimits {
 
 /// A connection's places, given back when dropped.
 pub(super) struct Admission {
-    unauthenticated: Option<(Place<()>, Place<IpAddr>)>,
-    _total: Place<()>,
-    _per_address: Place<IpAddr>,
+    unauthenticated: Option<(Permit<()>, Permit<IpAddr>)>,
+    _total: Permit<()>,
+    _per_address: Permit<IpAddr>,
 }
 
 impl Admission {
@@ -49,11 +49,11 @@ impl Admission {
 pub(super) struct ConnectionRegistry {
     next_id: AtomicU64,
     entries: DashMap<ConnectionId, ConnectionEntry>,
-    total: Arc<Counts<()>>,
-    per_address: Arc<Counts<IpAddr>>,
-    unauthenticated: Arc<Counts<()>>,
-    unauthenticated_per_address: Arc<Counts<IpAddr>>,
-    per_player: Arc<Counts<PlayerId>>,
+    total: Arc<KeyedLimit<()>>,
+    per_address: Arc<KeyedLimit<IpAddr>>,
+    unauthenticated: Arc<KeyedLimit<()>>,
+    unauthenticated_per_address: Arc<KeyedLimit<IpAddr>>,
+    per_player: Arc<KeyedLimit<PlayerId>>,
     is_draining: AtomicBool,
 }
 
@@ -62,11 +62,13 @@ impl ConnectionRegistry {
         Self {
             next_id: AtomicU64::new(1),
             entries: DashMap::new(),
-            total: Arc::new(Counts::new(places.connections)),
-            per_address: Arc::new(Counts::new(places.per_address)),
-            unauthenticated: Arc::new(Counts::new(places.unauthenticated)),
-            unauthenticated_per_address: Arc::new(Counts::new(places.unauthenticated_per_address)),
-            per_player: Arc::new(Counts::new(places.per_player)),
+            total: Arc::new(KeyedLimit::new(places.connections)),
+            per_address: Arc::new(KeyedLimit::new(places.per_address)),
+            unauthenticated: Arc::new(KeyedLimit::new(places.unauthenticated)),
+            unauthenticated_per_address: Arc::new(KeyedLimit::new(
+                places.unauthenticated_per_address,
+            )),
+            per_player: Arc::new(KeyedLimit::new(places.per_player)),
             is_draining: AtomicBool::new(false),
         }
     }
@@ -78,14 +80,14 @@ impl ConnectionRegistry {
     /// Takes a place for a connection from an address, or none where there are as many as there may be. Until it is
     /// known who is there, it takes one of the fewer places for strangers too.
     pub(super) fn admit(&self, address: IpAddr, known: bool) -> Option<Admission> {
-        let everybody = Counts::take(&self.total, ())?;
-        let of_address = Counts::take(&self.per_address, address)?;
+        let everybody = KeyedLimit::try_acquire(&self.total, ())?;
+        let of_address = KeyedLimit::try_acquire(&self.per_address, address)?;
         let stranger = if known {
             None
         } else {
             Some((
-                Counts::take(&self.unauthenticated, ())?,
-                Counts::take(&self.unauthenticated_per_address, address)?,
+                KeyedLimit::try_acquire(&self.unauthenticated, ())?,
+                KeyedLimit::try_acquire(&self.unauthenticated_per_address, address)?,
             ))
         };
         Some(Admission {
@@ -96,8 +98,8 @@ impl ConnectionRegistry {
     }
 
     /// Takes a place for a player, or none if it has as many as it may.
-    pub(super) fn acquire_player_permit(&self, player: PlayerId) -> Option<Place<PlayerId>> {
-        Counts::take(&self.per_player, player)
+    pub(super) fn acquire_player_permit(&self, player: PlayerId) -> Option<Permit<PlayerId>> {
+        KeyedLimit::try_acquire(&self.per_player, player)
     }
 
     /// Adds a connection, or notes who it is now.

@@ -20,7 +20,7 @@ use crate::auth::Identity;
 use crate::error::Error;
 use crate::fanout::frame;
 use crate::fanout::outbox::ConnectionId;
-use crate::net::listener::Stream;
+use crate::net::listener::ClientStream;
 use crate::raid::Refusal;
 use crate::telemetry::{GaugeGuard, metrics};
 
@@ -41,7 +41,7 @@ impl Handshake {
         sockets: ConnectionService,
         id: ConnectionId,
         codec: Codec,
-        stream: Stream,
+        stream: ClientStream,
         first: Bytes,
     ) -> Self {
         let (read, write) = tokio::io::split(stream);

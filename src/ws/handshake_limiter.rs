@@ -4,8 +4,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::limits::rate::Exceeded;
-use crate::limits::rate_limiter::Limiter;
+use crate::limits::rate::RateLimitExceeded;
+use crate::limits::rate_limiter::RateLimiter;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// The longest wait for a turn.
@@ -14,21 +14,21 @@ const WAIT_MAX: Duration = SECOND;
 const ADDRESS_SHARE_DIVISOR: u32 = 5;
 
 pub(super) struct HandshakeLimiter {
-    total: Limiter<()>,
-    per_address: Limiter<IpAddr>,
+    total: RateLimiter<()>,
+    per_address: RateLimiter<IpAddr>,
 }
 
 impl HandshakeLimiter {
     /// So many a second.
     pub(super) fn new(per_second: u32) -> Self {
         Self {
-            total: Limiter::new(per_second, SECOND),
-            per_address: Limiter::new(per_second.div_ceil(ADDRESS_SHARE_DIVISOR), SECOND),
+            total: RateLimiter::new(per_second, SECOND),
+            per_address: RateLimiter::new(per_second.div_ceil(ADDRESS_SHARE_DIVISOR), SECOND),
         }
     }
 
     /// How long this one waits for its turn.
-    pub(super) fn reserve(&self, address: IpAddr) -> Result<Duration, Exceeded> {
+    pub(super) fn reserve(&self, address: IpAddr) -> Result<Duration, RateLimitExceeded> {
         let own = self.per_address.reserve(&address, WAIT_MAX)?;
         let all = self
             .total

@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError}
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 
 use super::receive_meter::{ExcessKind, ReadDecision, ReceiveMeter, ReceiveRates};
-use crate::net::listener::Stream;
+use crate::net::listener::ClientStream;
 
 /// What an idle connection keeps for reading; tungstenite's default is 128 KiB.
 const READ_BUFFER_BYTES: usize = 1_024;
@@ -52,7 +52,7 @@ pub(super) struct Inbound {
 impl Inbound {
     /// Reads `first`, then `half`.
     pub(super) async fn new(
-        half: ReadHalf<Stream>,
+        half: ReadHalf<ClientStream>,
         first: Bytes,
         codec: Codec,
         message_bytes: usize,
@@ -140,7 +140,7 @@ fn classify_error(error: &Error) -> InboundItem {
 
 /// Meters what is read; drops what is written.
 struct MeteredReader {
-    half: ReadHalf<Stream>,
+    half: ReadHalf<ClientStream>,
     meter: ReceiveMeter,
     pause: ReadPause,
 }

@@ -6,21 +6,21 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncWriteExt, WriteHalf};
 
 use super::send_queue::SendQueue;
-use crate::net::listener::Stream;
+use crate::net::listener::ClientStream;
 use crate::telemetry::metrics;
 
 /// Frames in one write at most.
 const SLICES_MAX: usize = 32;
 
 pub(super) struct Outbound {
-    half: WriteHalf<Stream>,
+    half: WriteHalf<ClientStream>,
     queue: SendQueue,
     /// Whether the first frame has begun to go out, so that nothing may go before it.
     is_front_started: bool,
 }
 
 impl Outbound {
-    pub(super) fn new(half: WriteHalf<Stream>) -> Self {
+    pub(super) fn new(half: WriteHalf<ClientStream>) -> Self {
         Self {
             half,
             queue: SendQueue::new(),

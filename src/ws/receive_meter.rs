@@ -97,12 +97,18 @@ impl ReceiveMeter {
             bytes: rate,
         } = self.rates;
         self.frames_full_at =
-            frames.spend(self.frames_full_at, now, self.scanner.count_frames(bytes));
+            frames.charge_unchecked(self.frames_full_at, now, self.scanner.count_frames(bytes));
         let count = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        self.bytes_full_at = rate.spend(self.bytes_full_at, now, count);
+        self.bytes_full_at = rate.charge_unchecked(self.bytes_full_at, now, count);
         let excess = [
-            (ExcessKind::Frames, frames.beyond(self.frames_full_at, now)),
-            (ExcessKind::Bytes, rate.beyond(self.bytes_full_at, now)),
+            (
+                ExcessKind::Frames,
+                frames.time_until_available(self.frames_full_at, now),
+            ),
+            (
+                ExcessKind::Bytes,
+                rate.time_until_available(self.bytes_full_at, now),
+            ),
         ];
         let Some((what, beyond)) = excess.into_iter().max_by_key(|(_, beyond)| *beyond) else {
             return ReadDecision::Read;

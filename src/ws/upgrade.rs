@@ -19,7 +19,7 @@ use crate::auth;
 use crate::error::Error;
 use crate::http::ErrorResponse;
 use crate::net::client_address::ClientAddress;
-use crate::net::listener::{Paced, Reclaimed};
+use crate::net::listener::{PacedStream, ReclaimedStream};
 
 /// The length of 16 bytes in Base64 (RFC 6455 section 4.1).
 const KEY_CHARS: usize = 24;
@@ -58,11 +58,11 @@ pub(super) async fn upgrade(
                 Ok(upgraded) => upgraded,
                 Err(error) => return debug!(%error, "the upgrade failed"),
             };
-            let Some(Reclaimed {
+            let Some(ReclaimedStream {
                 stream,
-                seat,
-                first,
-            }) = Paced::reclaim(upgraded)
+                permit: seat,
+                read_ahead: first,
+            }) = PacedStream::reclaim(upgraded)
             else {
                 return debug!("the upgraded connection is of an unknown kind");
             };

@@ -105,7 +105,7 @@ fn options_that_make_no_sense_are_refused_without_the_password() {
             let ca_pem = ca.map(|pem| pem.as_bytes().to_vec());
             let options = RedisOptions {
                 url: url.to_owned(),
-                cluster,
+                is_cluster: cluster,
                 ca_pem,
                 instance,
             };
@@ -128,7 +128,7 @@ fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
 
 async fn fault(station: &Station) -> String {
     loop {
-        if let Some(fault) = station.bus.fault() {
+        if let Some(fault) = station.bus.down_cause() {
             return fault;
         }
         sleep(Duration::from_millis(10)).await;

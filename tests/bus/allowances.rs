@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use raidhall::cluster::bus::redis::{Allowances, RedisOptions};
+use raidhall::cluster::bus::redis::{RedisOptions, SharedLimits};
 use raidhall::limits::rate::Rate;
 use raidhall::store::InstanceId;
 use tokio::task::{AbortHandle, JoinSet};
@@ -19,7 +19,7 @@ const KEY: &str = "ratelimit:{5}:write";
 
 /// An instance's view. Dropping it ends its connection.
 struct Counter {
-    allowances: Allowances,
+    allowances: SharedLimits,
     keeper: AbortHandle,
 }
 
@@ -34,11 +34,11 @@ impl Counter {
         let instance = InstanceId(Uuid::now_v7());
         let options = RedisOptions {
             url: url.to_owned(),
-            cluster,
+            is_cluster: cluster,
             ca_pem: None,
             instance,
         };
-        let (allowances, keeper) = Allowances::new(&options).expect("options");
+        let (allowances, keeper) = SharedLimits::new(&options).expect("options");
         Counter {
             allowances,
             keeper: tokio::spawn(keeper.run()).abort_handle(),

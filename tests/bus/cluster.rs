@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use raidhall::cluster::bus::{Bus, Channel, Delivery};
+use raidhall::cluster::bus::{Bus, BusInput, Channel};
 use redis::Value;
 use redis::aio::MultiplexedConnection;
 use tokio::time::{Instant, sleep};
@@ -86,7 +86,7 @@ async fn the_restart_of_any_node_is_noticed_and_healed() {
         hearing.proven(false).await;
         speaking.proven(false).await;
         cluster.nodes[node].restart().await;
-        while hearing.next().await != Delivery::LostAll {}
+        while hearing.next().await != BusInput::LostAll {}
         for raid in RAIDS {
             speaking.heard_by(&mut hearing, events(raid)).await;
         }
@@ -172,7 +172,7 @@ async fn a_shard_in_a_black_hole_is_noticed_though_the_own_inbox_is_on_another()
         held.elapsed()
     );
     proxy.release();
-    while hearing.next().await != Delivery::LostAll {}
+    while hearing.next().await != BusInput::LostAll {}
     for raid in RAIDS {
         speaking.heard_by(&mut hearing, events(raid)).await;
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use raidhall::cluster::bus::{Bus, BusDown, Delivery};
+use raidhall::cluster::bus::{Bus, BusDown, BusInput};
 use tokio::time::Instant;
 
 use crate::proxy::{Proxy, Way};
@@ -28,7 +28,7 @@ async fn after_a_restart_of_an_empty_server_every_wish_is_restored_and_all_count
     );
     hearing.bus.unsubscribe(&[events(2)]);
     server.restart().await;
-    assert_eq!(hearing.next().await, Delivery::LostAll);
+    assert_eq!(hearing.next().await, BusInput::LostAll);
     hearing.proven(true).await;
     speaking.proven(true).await;
     for gone in [events(2), events(3)] {
@@ -46,7 +46,7 @@ async fn after_a_restart_of_an_empty_server_every_wish_is_restored_and_all_count
         );
         assert_eq!(
             hearing.next().await,
-            Delivery::Message(channel, numbered(1))
+            BusInput::Message(channel, numbered(1))
         );
     }
 }
@@ -76,7 +76,7 @@ async fn a_connection_that_is_cut_is_made_anew_at_once() {
     hearing.subscribed(&[events(1)]).await;
     let cut = Instant::now();
     proxy.cut();
-    assert_eq!(hearing.next().await, Delivery::LostAll);
+    assert_eq!(hearing.next().await, BusInput::LostAll);
     assert!(
         cut.elapsed() < Duration::from_secs(2),
         "{:?}",
@@ -104,7 +104,7 @@ async fn a_black_hole_is_noticed_within_seven_seconds_and_healed() {
     proxy.release();
     assert_eq!(
         hearing.next().await,
-        Delivery::LostAll,
+        BusInput::LostAll,
         "nothing that was held is delivered late"
     );
     hearing.proven(true).await;
@@ -176,5 +176,5 @@ async fn a_server_that_is_not_there_yet_is_waited_for() {
     let mut station = station.ready().await;
     let speaking = Station::up(&server.url()).await;
     speaking.heard_by(&mut station, events(1)).await;
-    assert_eq!(station.bus.fault(), None);
+    assert_eq!(station.bus.down_cause(), None);
 }

@@ -1,7 +1,7 @@
 //! A listener that is too slow, and messages that are too large: what is dropped is known.
 
 use bytes::Bytes;
-use raidhall::cluster::bus::{Bus, Delivery};
+use raidhall::cluster::bus::{Bus, BusInput};
 
 use crate::server::RedisServer;
 use crate::station::{Station, dropped, events, numbered};
@@ -34,10 +34,10 @@ async fn what_a_slow_listener_misses_is_reported_as_lost_and_the_rest_goes_on() 
     for number in 0..MESSAGES {
         assert_eq!(
             hearing.next().await,
-            Delivery::Message(events(1), numbered(number))
+            BusInput::Message(events(1), numbered(number))
         );
     }
-    assert_eq!(hearing.next().await, Delivery::Lost(events(1)));
+    assert_eq!(hearing.next().await, BusInput::Lost(events(1)));
     for channel in [events(2), events(1)] {
         assert_eq!(
             speaking.bus.publish_counted(channel, numbered(0)).await,
@@ -45,7 +45,7 @@ async fn what_a_slow_listener_misses_is_reported_as_lost_and_the_rest_goes_on() 
         );
         assert_eq!(
             hearing.next().await,
-            Delivery::Message(channel, numbered(0))
+            BusInput::Message(channel, numbered(0))
         );
     }
     hearing.proven(true).await;
@@ -72,13 +72,13 @@ async fn a_message_that_is_too_large_is_lost_at_either_end() {
         speaking.bus.publish_counted(events(2), numbered(1)).await,
         Some(1)
     );
-    assert_eq!(hearing.next().await, Delivery::Lost(events(1)));
+    assert_eq!(hearing.next().await, BusInput::Lost(events(1)));
     assert_eq!(
         hearing.next().await,
-        Delivery::Message(events(2), numbered(1))
+        BusInput::Message(events(2), numbered(1))
     );
 
     let largest = Bytes::from(vec![0; 1024 * 1024]);
     assert!(speaking.bus.publish(events(1), largest.clone()));
-    assert_eq!(hearing.next().await, Delivery::Message(events(1), largest));
+    assert_eq!(hearing.next().await, BusInput::Message(events(1), largest));
 }

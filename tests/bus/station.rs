@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raidhall::cluster::bus::redis::{RedisBus, RedisOptions};
-use raidhall::cluster::bus::{Bus, Channel, Deliveries, Delivery};
+use raidhall::cluster::bus::{Bus, BusInput, BusInputReceiver, Channel};
 use raidhall::store::InstanceId;
 use raidhall::telemetry::render_metrics;
 use raidhall_protocol::RaidId;
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A bus that is being driven until this is dropped.
 pub struct Station {
     pub bus: Arc<RedisBus>,
-    pub deliveries: Deliveries,
+    pub deliveries: BusInputReceiver,
     pub inbox: Channel,
     pub driver: JoinHandle<()>,
 }
@@ -33,7 +33,7 @@ impl Station {
         let ca_pem = ca_pem.map(|pem| pem.as_bytes().to_vec());
         let options = RedisOptions {
             url: url.to_owned(),
-            cluster,
+            is_cluster: cluster,
             ca_pem,
             instance,
         };
@@ -62,7 +62,7 @@ impl Station {
         self.proven(true).await;
         assert_eq!(
             self.next().await,
-            Delivery::LostAll,
+            BusInput::LostAll,
             "whatever was published before was missed"
         );
         self
@@ -70,13 +70,13 @@ impl Station {
 
     /// Waits until the bus is, or is no more, proven.
     pub async fn proven(&self, wanted: bool) {
-        let mut proven = self.bus.proven();
+        let mut proven = self.bus.watch_health();
         let changed = proven.wait_for(|proven| *proven == wanted);
         let changed = timeout(PATIENCE, changed).await.is_ok();
         assert!(
             changed,
             "not proven == {wanted} in time: {:?}",
-            self.bus.fault()
+            self.bus.down_cause()
         );
     }
 
@@ -88,7 +88,7 @@ impl Station {
     }
 
     /// The next delivery.
-    pub async fn next(&mut self) -> Delivery {
+    pub async fn next(&mut self) -> BusInput {
         let next = timeout(PATIENCE, self.deliveries.next()).await;
         next.expect("a delivery in time")
             .expect("a bus that is there")
@@ -97,7 +97,7 @@ impl Station {
     /// The next message, whatever else comes before.
     pub async fn message(&mut self) -> (Channel, Bytes) {
         loop {
-            if let Delivery::Message(channel, message) = self.next().await {
+            if let BusInput::Message(channel, message) = self.next().await {
                 return (channel, message);
             }
         }

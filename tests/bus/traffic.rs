@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use raidhall::cluster::bus::{Bus, BusDown, Channel, Delivery};
+use raidhall::cluster::bus::{Bus, BusDown, BusInput, Channel};
 
 use crate::server::RedisServer;
 use crate::station::{Station, events, live, numbered};
@@ -153,7 +153,7 @@ async fn nobody_else_can_prove_the_bus_or_reach_its_listener_with_a_proof() {
     );
     assert_eq!(
         hearing.next().await,
-        Delivery::Message(hearing.inbox, numbered(1)),
+        BusInput::Message(hearing.inbox, numbered(1)),
         "the first that is seen"
     );
 }

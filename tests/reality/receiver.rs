@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 /// What it and the servers know.
 pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// Whose value [`Receiver::setting`] gives.
+/// Whose value [`PushReceiver::setting`] gives.
 pub const ENDPOINTS: &str = "WEBHOOKS__ENDPOINTS";
 
 /// A message that came and was answered.

@@ -10,10 +10,10 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use raidhall::auth::{self, Auth, AuthSecret, RevocationPoller, Scope};
 use raidhall::clock::Clock;
-use raidhall::cluster::client::Link;
+use raidhall::cluster::client::ClusterClient;
 use raidhall::cluster::lease::Lease;
-use raidhall::cluster::membership::Peers;
-use raidhall::cluster::ownership::Claims;
+use raidhall::cluster::membership::Membership;
+use raidhall::cluster::ownership::OwnershipClient;
 use raidhall::fanout::audience::RingOptions;
 use raidhall::http::{self, AppState, OriginPolicy, Readiness};
 use raidhall::jobs::eraser::Eraser;
@@ -113,7 +113,7 @@ impl House {
             store: Arc::clone(&store),
             sessions: sessions.clone(),
             clock: Arc::clone(&clock),
-            closed: Arc::clone(&closed),
+            erasure_requested: Arc::clone(&closed),
         };
         TaskTracker::new().spawn(eraser.run());
         let doors = AppState {
@@ -340,10 +340,10 @@ fn sessions(store: &Arc<dyn Store>, clock: &Arc<Clock>, instance: &Instance) -> 
         load_timeout: SECOND * 5,
         concurrent_loads_max: 4,
     };
-    let (claims, clerk) = Claims::new(Arc::clone(store), instance.id);
+    let (claims, clerk) = OwnershipClient::new(Arc::clone(store), instance.id);
     tasks.spawn(clerk.run());
-    let peers = Peers::new(SECOND * 3);
-    let link = Link::alone(instance.id, Arc::clone(clock), peers);
+    let peers = Membership::new(SECOND * 3);
+    let link = ClusterClient::standalone(instance.id, Arc::clone(clock), peers);
     let (store, clock) = (Arc::clone(store), Arc::clone(clock));
     let parts = session::Dependencies {
         store,

@@ -4,7 +4,7 @@ use crate::telemetry::metrics;
 
 /// Why a message went nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dropped {
+pub enum DropCause {
     /// Too many wait to be published.
     QueueFull,
     /// The bus is down: receivers heal from the store.
@@ -19,18 +19,18 @@ pub enum Dropped {
     BadChannel,
 }
 
-impl Dropped {
+impl DropCause {
     /// Counts messages that were dropped.
-    pub fn count(self, messages: usize) {
+    pub fn record(self, messages: usize) {
         let messages = u64::try_from(messages).unwrap_or(u64::MAX);
         metrics()
             .bus_dropped
-            .with_label(self.name())
+            .with_label(self.as_str())
             .increment(messages);
     }
 
     /// The metric's label.
-    pub const fn name(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::QueueFull => "queue_full",
             Self::Down => "down",

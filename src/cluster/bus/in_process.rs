@@ -9,79 +9,79 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{Bus, BusDown, Channel, Deliveries, Intake, intake};
+use super::{Bus, BusDown, BusInputReceiver, BusInputSender, Channel, bus_input_queue};
 
 /// Where instances meet. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Exchange(Arc<Mutex<State>>);
+pub struct InProcessBroker(Arc<Mutex<InProcessBrokerState>>);
 
 #[derive(Default)]
-struct State {
-    stations: Vec<Arc<Station>>,
-    fault: Option<Fault>,
+struct InProcessBrokerState {
+    buses: Vec<Arc<InProcessBus>>,
+    fault: Option<BusFault>,
     /// What a reordering holds back.
-    held: VecDeque<(Channel, Bytes)>,
-    published: u64,
+    held_back: VecDeque<(Channel, Bytes)>,
+    published_count: u64,
 }
 
 /// What the exchange does to messages, until told otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum BusFault {
     /// Every so-manieth is lost.
-    Lose(u64),
+    DropEveryNth(u64),
     /// Each comes twice.
-    Repeat,
+    Duplicate,
     /// Each comes after the one that was published behind it.
     Reorder,
 }
 
 /// One instance's end.
-pub struct Station {
-    exchange: Exchange,
-    intake: Intake,
-    wanted: Mutex<HashSet<Channel>>,
-    proven: watch::Sender<bool>,
+pub struct InProcessBus {
+    broker: InProcessBroker,
+    inputs: BusInputSender,
+    channels: Mutex<HashSet<Channel>>,
+    health: watch::Sender<bool>,
 }
 
-impl Exchange {
+impl InProcessBroker {
     /// One more end, for an instance.
-    pub fn connect(&self) -> (Arc<Station>, Deliveries) {
-        let (intake, deliveries) = intake();
+    pub fn connect(&self) -> (Arc<InProcessBus>, BusInputReceiver) {
+        let (intake, deliveries) = bus_input_queue();
         let (exchange, wanted, proven) = (self.clone(), Mutex::default(), watch::Sender::new(true));
-        let station = Arc::new(Station {
-            exchange,
-            intake,
-            wanted,
-            proven,
+        let station = Arc::new(InProcessBus {
+            broker: exchange,
+            inputs: intake,
+            channels: wanted,
+            health: proven,
         });
-        self.0.lock().stations.push(Arc::clone(&station));
+        self.0.lock().buses.push(Arc::clone(&station));
         (station, deliveries)
     }
 
     /// What happens to messages from now on; what was held back comes now.
-    pub fn fault(&self, fault: Option<Fault>) {
+    pub fn set_fault(&self, fault: Option<BusFault>) {
         let mut state = self.0.lock();
         state.fault = fault;
-        while let Some((channel, message)) = state.held.pop_front() {
+        while let Some((channel, message)) = state.held_back.pop_front() {
             state.deliver(channel, &message);
         }
     }
 
     fn publish(&self, channel: Channel, message: Bytes) -> u64 {
         let mut state = self.0.lock();
-        state.published += 1;
+        state.published_count += 1;
         match state.fault {
-            Some(Fault::Lose(every)) if state.published.is_multiple_of(every) => 0,
-            Some(Fault::Repeat) => {
+            Some(BusFault::DropEveryNth(every)) if state.published_count.is_multiple_of(every) => 0,
+            Some(BusFault::Duplicate) => {
                 state.deliver(channel, &message) + state.deliver(channel, &message)
             }
-            Some(Fault::Reorder) => {
-                state.held.push_back((channel, message));
-                if state.held.len() < 2 {
+            Some(BusFault::Reorder) => {
+                state.held_back.push_back((channel, message));
+                if state.held_back.len() < 2 {
                     return 0;
                 }
                 let mut count = 0;
-                while let Some((channel, message)) = state.held.pop_back() {
+                while let Some((channel, message)) = state.held_back.pop_back() {
                     count = state.deliver(channel, &message);
                 }
                 count
@@ -91,69 +91,69 @@ impl Exchange {
     }
 }
 
-impl State {
+impl InProcessBrokerState {
     fn deliver(&self, channel: Channel, message: &Bytes) -> u64 {
-        let hears =
-            |station: &&Arc<Station>| station.is_up() && station.wanted.lock().contains(&channel);
+        let hears = |station: &&Arc<InProcessBus>| {
+            station.is_up() && station.channels.lock().contains(&channel)
+        };
         let mut count = 0;
-        for station in self.stations.iter().filter(hears) {
+        for station in self.buses.iter().filter(hears) {
             // A message that finds no room leaves a mark instead.
-            let _ = station.intake.offer(channel, message.clone());
+            let _ = station.inputs.offer(channel, message.clone());
             count += 1;
         }
         count
     }
 }
 
-impl Station {
+impl InProcessBus {
     /// Cuts this instance off from the others, or connects it again.
-    pub fn cut(&self, cut: bool) {
-        self.proven.send_replace(!cut);
+    pub fn set_disconnected(&self, cut: bool) {
+        self.health.send_replace(!cut);
         if !cut {
-            self.intake.lost_all();
+            self.inputs.mark_all_lost();
         }
     }
 
     /// Takes this end away, as when its process dies.
-    pub fn leave(&self) {
-        self.cut(true);
-        let mut state = self.exchange.0.lock();
+    pub fn remove(&self) {
+        self.set_disconnected(true);
+        let mut state = self.broker.0.lock();
         state
-            .stations
+            .buses
             .retain(|station| !std::ptr::eq(&raw const **station, &raw const *self));
     }
 
     fn is_up(&self) -> bool {
-        *self.proven.borrow()
+        *self.health.borrow()
     }
 }
 
 #[async_trait]
-impl Bus for Station {
+impl Bus for InProcessBus {
     fn publish(&self, channel: Channel, message: Bytes) -> bool {
         if self.is_up() {
-            self.exchange.publish(channel, message);
+            self.broker.publish(channel, message);
         }
         self.is_up()
     }
 
     async fn publish_counted(&self, channel: Channel, message: Bytes) -> Option<u64> {
-        self.is_up()
-            .then(|| self.exchange.publish(channel, message))
+        self.is_up().then(|| self.broker.publish(channel, message))
     }
 
     async fn subscribe(&self, channels: &[Channel]) -> Result<(), BusDown> {
-        self.wanted.lock().extend(channels);
+        self.channels.lock().extend(channels);
         if self.is_up() { Ok(()) } else { Err(BusDown) }
     }
 
     fn unsubscribe(&self, channels: &[Channel]) {
-        self.wanted
+        self.channels
             .lock()
             .retain(|channel| !channels.contains(channel));
     }
 
-    fn proven(&self) -> watch::Receiver<bool> {
-        self.proven.subscribe()
+    fn watch_health(&self) -> watch::Receiver<bool> {
+        self.health.subscribe()
     }
 }

@@ -1,8 +1,8 @@
 //! What has arrived and waits to be taken: bounded, and honest about what it dropped.
 //!
-//! A message that finds no room is dropped, and its channel is marked once: a [`Delivery::Lost`] waits at that place in
+//! A message that finds no room is dropped, and its channel is marked once: a [`BusInput::Lost`] waits at that place in
 //! the queue, so that whoever listens repairs a channel at most once per queueful, however fast messages pour in.
-//! Too many marks become one [`Delivery::LostAll`].
+//! Too many marks become one [`BusInput::LostAll`].
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{Channel, Delivery};
+use super::{BusInput, Channel};
 
 /// Messages that may wait.
 const MESSAGES_MAX: usize = 8_192;
@@ -20,95 +20,96 @@ const BYTES_MAX: usize = 32 * 1024 * 1024;
 /// No message is larger, in bytes.
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Channels that may be marked as lost, one by one.
-const LOST_MAX: usize = 10_000;
+const LOST_CHANNELS_MAX: usize = 10_000;
 
 /// The two ends of a queue of deliveries.
-pub fn intake() -> (Intake, Deliveries) {
-    let shared = Arc::new(Shared::default());
+pub fn bus_input_queue() -> (BusInputSender, BusInputReceiver) {
+    let shared = Arc::new(BusInputShared::default());
     (
-        Intake(Arc::new(Open(Arc::clone(&shared)))),
-        Deliveries(shared),
+        BusInputSender(Arc::new(CloseOnDrop(Arc::clone(&shared)))),
+        BusInputReceiver(shared),
     )
 }
 
 /// Where a bus puts what arrives. The deliveries end with its last clone.
 #[derive(Clone)]
-pub struct Intake(Arc<Open>);
+pub struct BusInputSender(Arc<CloseOnDrop>);
 
 /// What arrived, to be taken in order by one task.
-pub struct Deliveries(Arc<Shared>);
+pub struct BusInputReceiver(Arc<BusInputShared>);
 
 /// Why a message was dropped and its channel marked as lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum OfferError {
     /// Whoever listens is too slow.
     Full,
     /// No message may be that large.
     TooLarge,
 }
 
-struct Open(Arc<Shared>);
+struct CloseOnDrop(Arc<BusInputShared>);
 
 #[derive(Default)]
-struct Shared {
-    waiting: Mutex<Waiting>,
+struct BusInputShared {
+    state: Mutex<BusInputState>,
     arrived: Notify,
 }
 
 #[derive(Default)]
-struct Waiting {
-    queue: VecDeque<Delivery>,
-    messages: usize,
-    bytes: usize,
-    lost: HashSet<Channel>,
-    lost_all: bool,
+struct BusInputState {
+    queue: VecDeque<BusInput>,
+    message_count: usize,
+    message_bytes: usize,
+    lost_channels: HashSet<Channel>,
+    is_all_lost: bool,
     /// One end is gone.
-    closed: bool,
+    is_closed: bool,
 }
 
-impl Intake {
+impl BusInputSender {
     /// Queues a message; never waits.
     ///
     /// # Errors
     ///
     /// It was dropped, and its channel is marked as lost.
-    pub fn offer(&self, channel: Channel, message: Bytes) -> Result<(), Refusal> {
-        self.with(|waiting| {
+    pub fn offer(&self, channel: Channel, message: Bytes) -> Result<(), OfferError> {
+        self.update(|waiting| {
             let refusal = if message.len() > MESSAGE_BYTES_MAX {
-                Refusal::TooLarge
-            } else if waiting.messages == MESSAGES_MAX || waiting.bytes + message.len() > BYTES_MAX
+                OfferError::TooLarge
+            } else if waiting.message_count == MESSAGES_MAX
+                || waiting.message_bytes + message.len() > BYTES_MAX
             {
-                Refusal::Full
+                OfferError::Full
             } else {
-                waiting.messages += 1;
-                waiting.bytes += message.len();
-                waiting.queue.push_back(Delivery::Message(channel, message));
+                waiting.message_count += 1;
+                waiting.message_bytes += message.len();
+                waiting.queue.push_back(BusInput::Message(channel, message));
                 return Ok(());
             };
-            waiting.mark(channel);
+            waiting.mark_lost(channel);
             Err(refusal)
         })
     }
 
     /// Messages of this channel were missed.
-    pub fn lost(&self, channel: Channel) {
-        self.with(|waiting| waiting.mark(channel));
+    pub fn mark_lost(&self, channel: Channel) {
+        self.update(|waiting| waiting.mark_lost(channel));
     }
 
     /// Messages of every channel may have been missed.
-    pub fn lost_all(&self) {
-        self.with(Waiting::mark_all);
+    pub fn mark_all_lost(&self) {
+        self.update(BusInputState::mark_all_lost);
     }
 
-    fn with<T>(&self, change: impl FnOnce(&mut Waiting) -> T) -> T {
+    fn update<T>(&self, change: impl FnOnce(&mut BusInputState) -> T) -> T {
         let shared = &self.0.0;
-        let mut waiting = shared.waiting.lock();
+        let mut waiting = shared.state.lock();
         let result = change(&mut waiting);
-        if waiting.closed {
+        if waiting.is_closed {
             // Nobody will take it.
-            *waiting = Waiting {
-                closed: true,
-                ..Waiting::default()
+            *waiting = BusInputState {
+                is_closed: true,
+                ..BusInputState::default()
             };
         }
         drop(waiting);
@@ -117,17 +118,17 @@ impl Intake {
     }
 }
 
-impl Deliveries {
+impl BusInputReceiver {
     /// The next delivery; `None` when the bus is gone and everything has been taken. Nothing is lost if the future is
     /// dropped.
-    pub async fn next(&mut self) -> Option<Delivery> {
+    pub async fn next(&mut self) -> Option<BusInput> {
         loop {
             {
-                let mut waiting = self.0.waiting.lock();
-                if let Some(delivery) = waiting.take() {
+                let mut waiting = self.0.state.lock();
+                if let Some(delivery) = waiting.pop() {
                     return Some(delivery);
                 }
-                if waiting.closed {
+                if waiting.is_closed {
                     return None;
                 }
             }
@@ -136,53 +137,53 @@ impl Deliveries {
     }
 }
 
-impl Drop for Deliveries {
+impl Drop for BusInputReceiver {
     fn drop(&mut self) {
-        *self.0.waiting.lock() = Waiting {
-            closed: true,
-            ..Waiting::default()
+        *self.0.state.lock() = BusInputState {
+            is_closed: true,
+            ..BusInputState::default()
         };
     }
 }
 
-impl Drop for Open {
+impl Drop for CloseOnDrop {
     fn drop(&mut self) {
-        self.0.waiting.lock().closed = true;
+        self.0.state.lock().is_closed = true;
         self.0.arrived.notify_one();
     }
 }
 
-impl Waiting {
+impl BusInputState {
     /// A mark that has not been taken covers what is lost until it is.
-    fn mark(&mut self, channel: Channel) {
-        if self.lost_all {
+    fn mark_lost(&mut self, channel: Channel) {
+        if self.is_all_lost {
             return;
         }
-        if self.lost.len() == LOST_MAX && !self.lost.contains(&channel) {
-            self.mark_all();
-        } else if self.lost.insert(channel) {
-            self.queue.push_back(Delivery::Lost(channel));
+        if self.lost_channels.len() == LOST_CHANNELS_MAX && !self.lost_channels.contains(&channel) {
+            self.mark_all_lost();
+        } else if self.lost_channels.insert(channel) {
+            self.queue.push_back(BusInput::Lost(channel));
         }
     }
 
-    fn mark_all(&mut self) {
-        if !self.lost_all {
-            self.lost_all = true;
-            self.queue.push_back(Delivery::LostAll);
+    fn mark_all_lost(&mut self) {
+        if !self.is_all_lost {
+            self.is_all_lost = true;
+            self.queue.push_back(BusInput::LostAll);
         }
     }
 
-    fn take(&mut self) -> Option<Delivery> {
+    fn pop(&mut self) -> Option<BusInput> {
         let delivery = self.queue.pop_front()?;
         match &delivery {
-            Delivery::Message(_, message) => {
-                self.messages -= 1;
-                self.bytes -= message.len();
+            BusInput::Message(_, message) => {
+                self.message_count -= 1;
+                self.message_bytes -= message.len();
             }
-            Delivery::Lost(channel) => {
-                self.lost.remove(channel);
+            BusInput::Lost(channel) => {
+                self.lost_channels.remove(channel);
             }
-            Delivery::LostAll => self.lost_all = false,
+            BusInput::LostAll => self.is_all_lost = false,
         }
         if self.queue.is_empty() {
             // A burst must not hold memory for ever.
@@ -200,7 +201,7 @@ mod tests {
     use super::*;
 
     /// Taking without waiting.
-    fn next_now(deliveries: &mut Deliveries) -> Option<Option<Delivery>> {
+    fn next_now(deliveries: &mut BusInputReceiver) -> Option<Option<BusInput>> {
         deliveries.next().now_or_never()
     }
 
@@ -208,7 +209,7 @@ mod tests {
         Channel::Events(RaidId::try_from(raid).expect("an id"))
     }
 
-    fn fill(intake: &Intake, channel: Channel) {
+    fn fill(intake: &BusInputSender, channel: Channel) {
         for _ in 0..MESSAGES_MAX {
             assert_eq!(intake.offer(channel, Bytes::from_static(b"m")), Ok(()));
         }
@@ -216,68 +217,74 @@ mod tests {
 
     #[test]
     fn overflow_marks_each_channel_once_behind_what_was_queued_before() {
-        let (intake, mut deliveries) = intake();
+        let (intake, mut deliveries) = bus_input_queue();
         fill(&intake, channel(1));
         for _ in 0..3 {
             assert_eq!(
                 intake.offer(channel(2), Bytes::from_static(b"m")),
-                Err(Refusal::Full)
+                Err(OfferError::Full)
             );
             assert_eq!(
                 intake.offer(channel(3), Bytes::from_static(b"m")),
-                Err(Refusal::Full)
+                Err(OfferError::Full)
             );
         }
         for _ in 0..MESSAGES_MAX {
-            let message = Delivery::Message(channel(1), Bytes::from_static(b"m"));
+            let message = BusInput::Message(channel(1), Bytes::from_static(b"m"));
             assert_eq!(next_now(&mut deliveries), Some(Some(message)));
         }
         assert_eq!(
             next_now(&mut deliveries),
-            Some(Some(Delivery::Lost(channel(2))))
+            Some(Some(BusInput::Lost(channel(2))))
         );
         assert_eq!(
             next_now(&mut deliveries),
-            Some(Some(Delivery::Lost(channel(3))))
+            Some(Some(BusInput::Lost(channel(3))))
         );
         assert_eq!(next_now(&mut deliveries), None);
-        intake.lost(channel(2));
+        intake.mark_lost(channel(2));
         assert_eq!(
             next_now(&mut deliveries),
-            Some(Some(Delivery::Lost(channel(2)))),
+            Some(Some(BusInput::Lost(channel(2)))),
             "a later loss"
         );
     }
 
     #[test]
     fn more_lost_channels_than_can_be_told_apart_are_all_lost() {
-        let (intake, mut deliveries) = intake();
-        let channels = u64::try_from(LOST_MAX).expect("fits") + 5;
-        (1..=channels).for_each(|raid| intake.lost(channel(raid)));
+        let (intake, mut deliveries) = bus_input_queue();
+        let channels = u64::try_from(LOST_CHANNELS_MAX).expect("fits") + 5;
+        (1..=channels).for_each(|raid| intake.mark_lost(channel(raid)));
         for raid in 1..=channels - 5 {
             assert_eq!(
                 next_now(&mut deliveries),
-                Some(Some(Delivery::Lost(channel(raid))))
+                Some(Some(BusInput::Lost(channel(raid))))
             );
         }
-        assert_eq!(next_now(&mut deliveries), Some(Some(Delivery::LostAll)));
+        assert_eq!(next_now(&mut deliveries), Some(Some(BusInput::LostAll)));
         assert_eq!(next_now(&mut deliveries), None);
     }
 
     #[test]
     fn bytes_are_bounded_and_a_message_beyond_the_largest_is_lost() {
-        let (intake, mut deliveries) = intake();
+        let (intake, mut deliveries) = bus_input_queue();
         let large = Bytes::from(vec![0; MESSAGE_BYTES_MAX]);
         for _ in 0..BYTES_MAX / MESSAGE_BYTES_MAX {
             assert_eq!(intake.offer(channel(1), large.clone()), Ok(()));
         }
-        assert_eq!(intake.offer(channel(1), large.clone()), Err(Refusal::Full));
+        assert_eq!(
+            intake.offer(channel(1), large.clone()),
+            Err(OfferError::Full)
+        );
         let too_large = Bytes::from(vec![0; MESSAGE_BYTES_MAX + 1]);
-        assert_eq!(intake.offer(channel(2), too_large), Err(Refusal::TooLarge));
+        assert_eq!(
+            intake.offer(channel(2), too_large),
+            Err(OfferError::TooLarge)
+        );
         for _ in 0..BYTES_MAX / MESSAGE_BYTES_MAX {
             assert!(matches!(
                 next_now(&mut deliveries),
-                Some(Some(Delivery::Message(_, _)))
+                Some(Some(BusInput::Message(_, _)))
             ));
         }
         assert_eq!(
@@ -287,21 +294,21 @@ mod tests {
         );
         assert_eq!(
             next_now(&mut deliveries),
-            Some(Some(Delivery::Lost(channel(1))))
+            Some(Some(BusInput::Lost(channel(1))))
         );
         assert_eq!(
             next_now(&mut deliveries),
-            Some(Some(Delivery::Lost(channel(2))))
+            Some(Some(BusInput::Lost(channel(2))))
         );
     }
 
     #[test]
     fn deliveries_end_when_the_last_intake_is_gone_and_all_is_taken() {
-        let (intake, mut deliveries) = intake();
+        let (intake, mut deliveries) = bus_input_queue();
         let other = intake.clone();
-        intake.lost_all();
+        intake.mark_all_lost();
         drop(intake);
-        assert_eq!(next_now(&mut deliveries), Some(Some(Delivery::LostAll)));
+        assert_eq!(next_now(&mut deliveries), Some(Some(BusInput::LostAll)));
         assert_eq!(next_now(&mut deliveries), None);
         drop(other);
         assert_eq!(next_now(&mut deliveries), Some(None));
@@ -309,10 +316,10 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_for_a_listener_that_is_gone() {
-        let (intake, deliveries) = intake();
+        let (intake, deliveries) = bus_input_queue();
         let kept = Arc::clone(&deliveries.0);
         drop(deliveries);
         assert_eq!(intake.offer(channel(1), Bytes::from_static(b"m")), Ok(()));
-        assert!(kept.waiting.lock().queue.is_empty());
+        assert!(kept.state.lock().queue.is_empty());
     }
 }

@@ -4,9 +4,9 @@
 //! that a message of our own makes the round trip. Any doubt (an error, a time-out, a
 //! message to ourselves that does not come back) ends both, and they are made anew with a back-off of at most a second.
 //! Every channel that is wanted is subscribed again before the bus counts as proven, and then
-//! [`Delivery::LostAll`](super::Delivery::LostAll) tells that messages may have been missed.
+//! [`BusInput::LostAll`](super::BusInput::LostAll) tells that messages may have been missed.
 //!
-//! Rate limits that instances share are counted there too, on a connection of their own ([`Allowances`]).
+//! Rate limits that instances share are counted there too, on a connection of their own ([`SharedLimits`]).
 //!
 //! Redis needs no more than this user. Without the keys and the four commands for them, each instance limits for itself. On
 //! one server:
@@ -40,22 +40,22 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
-use self::backoff::Backoff;
-use self::connection_pair::Life;
-use self::publish_queue::{Outgoing, Queued};
-use self::server::Server;
-pub use self::shared_limits::{Allowances, Keeper};
+use self::backoff::ReconnectBackoff;
+use self::connection_pair::ConnectionPair;
+use self::publish_queue::{PublishQueue, QueuedMessage};
+use self::server::RedisConnector;
+pub use self::shared_limits::{SharedLimits, SharedLimitsDriver};
 use self::subscriptions::Subscriptions;
-use super::{Bus, BusDown, Channel, Deliveries, Intake, intake};
+use super::{Bus, BusDown, BusInputReceiver, BusInputSender, Channel, bus_input_queue};
 use crate::store::InstanceId;
 use crate::telemetry::metrics;
 
 /// How long a counted message may take to be answered.
-const COUNT: Duration = Duration::from_millis(300);
+const PUBLISH_COUNTED_TIMEOUT: Duration = Duration::from_millis(300);
 /// How long a subscription may take to be confirmed.
-const CONFIRM: Duration = Duration::from_millis(1_500);
+const SUBSCRIBE_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// A link that was proven for so long was a good one: the next may be tried without much ado.
-const GOOD: Duration = Duration::from_secs(1);
+const STABLE_AFTER: Duration = Duration::from_secs(1);
 
 /// Where Redis is, and who we are on it.
 #[derive(Clone)]
@@ -63,30 +63,30 @@ pub struct RedisOptions {
     /// `redis://` or `rediss://` (TLS), with user and password if it wants them. Any node, if it is a cluster.
     pub url: String,
     /// Whether it is a Redis Cluster.
-    pub cluster: bool,
+    pub is_cluster: bool,
     /// The certificates, in PEM, of those who may vouch for the server; without, the system's.
     pub ca_pem: Option<Vec<u8>>,
     /// Whose inbox is always subscribed.
     pub instance: InstanceId,
 }
 
-/// A handle of the bus. It works while its [`Driver`] runs.
-pub struct RedisBus(Arc<Shared>);
+/// A handle of the bus. It works while its [`RedisBusDriver`] runs.
+pub struct RedisBus(Arc<RedisBusShared>);
 
 /// What keeps the bus connected.
-pub struct Driver {
-    server: Server,
-    shared: Arc<Shared>,
-    intake: Intake,
+pub struct RedisBusDriver {
+    server: RedisConnector,
+    shared: Arc<RedisBusShared>,
+    inputs: BusInputSender,
 }
 
-struct Shared {
+struct RedisBusShared {
     inbox: Channel,
-    outgoing: Outgoing,
+    publish_queue: PublishQueue,
     subscriptions: Subscriptions,
-    proven: watch::Sender<bool>,
+    health: watch::Sender<bool>,
     /// Why it is not proven now.
-    fault: Mutex<Option<String>>,
+    down_cause: Mutex<Option<String>>,
 }
 
 impl RedisBus {
@@ -95,85 +95,87 @@ impl RedisBus {
     /// # Errors
     ///
     /// The URL or the certificates make no sense. The error does not show the password.
-    pub fn new(options: RedisOptions) -> anyhow::Result<(Arc<RedisBus>, Driver, Deliveries)> {
-        let server = Server::new(&options)?;
+    pub fn new(
+        options: RedisOptions,
+    ) -> anyhow::Result<(Arc<RedisBus>, RedisBusDriver, BusInputReceiver)> {
+        let server = RedisConnector::new(&options)?;
         let inbox = Channel::Inbox(options.instance);
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(RedisBusShared {
             inbox,
-            outgoing: Outgoing::default(),
+            publish_queue: PublishQueue::default(),
             subscriptions: Subscriptions::new(inbox),
-            proven: watch::Sender::new(false),
-            fault: Mutex::default(),
+            health: watch::Sender::new(false),
+            down_cause: Mutex::default(),
         });
-        let (intake, deliveries) = intake();
-        let driver = Driver {
+        let (intake, deliveries) = bus_input_queue();
+        let driver = RedisBusDriver {
             server,
             shared: Arc::clone(&shared),
-            intake,
+            inputs: intake,
         };
         Ok((Arc::new(Self(shared)), driver, deliveries))
     }
 
     /// Why the bus is not proven now, if an attempt has failed. Shows no password.
-    pub fn fault(&self) -> Option<String> {
-        self.0.fault.lock().clone()
+    pub fn down_cause(&self) -> Option<String> {
+        self.0.down_cause.lock().clone()
     }
 }
 
 #[async_trait]
 impl Bus for RedisBus {
     fn publish(&self, channel: Channel, message: Bytes) -> bool {
-        self.0.outgoing.push(Queued {
+        self.0.publish_queue.push(QueuedMessage {
             channel,
             message,
-            count: None,
+            count_reply: None,
         })
     }
 
     async fn publish_counted(&self, channel: Channel, message: Bytes) -> Option<u64> {
         let (count, counted) = oneshot::channel();
-        if !self.0.outgoing.push(Queued {
+        if !self.0.publish_queue.push(QueuedMessage {
             channel,
             message,
-            count: Some(count),
+            count_reply: Some(count),
         }) {
             return None;
         }
-        timeout(COUNT, counted).await.ok()?.ok()
+        timeout(PUBLISH_COUNTED_TIMEOUT, counted).await.ok()?.ok()
     }
 
     async fn subscribe(&self, channels: &[Channel]) -> Result<(), BusDown> {
-        let Some(confirmed) = self.0.subscriptions.want(channels)? else {
+        let Some(confirmed) = self.0.subscriptions.subscribe(channels)? else {
             return Ok(());
         };
-        timeout(CONFIRM, confirmed)
+        timeout(SUBSCRIBE_TIMEOUT, confirmed)
             .await
             .map_err(|_| BusDown)?
             .map_err(|_| BusDown)
     }
 
     fn unsubscribe(&self, channels: &[Channel]) {
-        self.0.subscriptions.unwant(channels);
+        self.0.subscriptions.unsubscribe(channels);
     }
 
-    fn proven(&self) -> watch::Receiver<bool> {
-        self.0.proven.subscribe()
+    fn watch_health(&self) -> watch::Receiver<bool> {
+        self.0.health.subscribe()
     }
 }
 
-impl Driver {
+impl RedisBusDriver {
     /// Connects, and connects again, for ever. Dropping the future closes the connections and ends the deliveries.
     pub async fn run(self) {
-        let mut backoff = Backoff::default();
+        let mut backoff = ReconnectBackoff::default();
         let mut told = None;
         loop {
-            let ending = Ending(&self.shared);
-            let mut life = Life::new(&self.server, &self.shared, &self.intake);
+            let ending = MarkDownOnDrop(&self.shared);
+            let mut life = ConnectionPair::new(&self.server, &self.shared, &self.inputs);
             let fault = life.run().await.to_string();
-            if let Some(since) = life.proven_since() {
+            if let Some(since) = life.healthy_since() {
                 told = None;
-                if since.elapsed() >= GOOD {
-                    backoff = Backoff::default();
+                if since.elapsed() >= STABLE_AFTER {
+                    backoff = ReconnectBackoff::default();
                 }
             }
             drop(life);
@@ -185,20 +187,20 @@ impl Driver {
                 warn!(fault, "the bus is down");
                 told = Some(fault.clone());
             }
-            *self.shared.fault.lock() = Some(fault);
-            sleep(backoff.next()).await;
+            *self.shared.down_cause.lock() = Some(fault);
+            sleep(backoff.next_delay()).await;
             metrics().bus_reconnects.increment(1);
         }
     }
 }
 
 /// Whatever ends a life, nobody must go on to wait for it.
-struct Ending<'a>(&'a Shared);
+struct MarkDownOnDrop<'a>(&'a RedisBusShared);
 
-impl Drop for Ending<'_> {
+impl Drop for MarkDownOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.proven.send_replace(false);
-        self.0.outgoing.close();
-        self.0.subscriptions.unlink();
+        self.0.health.send_replace(false);
+        self.0.publish_queue.close();
+        self.0.subscriptions.reset();
     }
 }

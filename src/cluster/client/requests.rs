@@ -7,12 +7,12 @@ use dashmap::DashMap;
 use raidhall_protocol::{PlayerId, Seq};
 use tokio::sync::oneshot;
 
-use crate::cluster::message::{Envelope, ForwardAnswer, Note};
+use crate::cluster::message::{ClusterMessage, Envelope, ForwardReply};
 use crate::store::InstanceId;
 
 /// A raid as its owner sees it now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sight {
+pub struct OwnerStatus {
     /// The newest committed seq.
     pub seq: Seq,
     /// Who is online.
@@ -20,111 +20,126 @@ pub struct Sight {
 }
 
 #[derive(Default)]
-pub(super) struct Questions {
-    waiting: DashMap<u64, Question>,
-    next: AtomicU64,
+pub(super) struct OutstandingRequests {
+    pending: DashMap<u64, OutstandingRequest>,
+    next_id: AtomicU64,
 }
 
 /// Who was asked, and who waits.
-struct Question {
-    to: InstanceId,
-    answer: Waiting,
+struct OutstandingRequest {
+    target: InstanceId,
+    reply: RequestReplySender,
 }
 
-enum Waiting {
-    Forward(oneshot::Sender<Vec<ForwardAnswer>>),
-    Ask(oneshot::Sender<Option<Sight>>),
+enum RequestReplySender {
+    Forward(oneshot::Sender<Vec<ForwardReply>>),
+    OwnerStatus(oneshot::Sender<Option<OwnerStatus>>),
 }
 
 /// A question's number, forgotten when dropped: an answer that comes later is nobody's.
-pub(super) struct Number {
-    questions: Arc<Questions>,
-    number: u64,
+pub(super) struct RequestGuard {
+    outstanding_requests: Arc<OutstandingRequests>,
+    id: u64,
 }
 
-impl Number {
-    pub(super) const fn number(&self) -> u64 {
-        self.number
+impl RequestGuard {
+    pub(super) const fn id(&self) -> u64 {
+        self.id
     }
 }
 
-impl Drop for Number {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
-        self.questions.waiting.remove(&self.number);
+        self.outstanding_requests.pending.remove(&self.id);
     }
 }
 
 /// Commands on their way to an owner.
-pub struct Forwarding {
-    number: Number,
-    to: InstanceId,
-    answers: oneshot::Receiver<Vec<ForwardAnswer>>,
+pub struct PendingForward {
+    request: RequestGuard,
+    target: InstanceId,
+    replies: oneshot::Receiver<Vec<ForwardReply>>,
 }
 
-impl Forwarding {
+impl PendingForward {
     /// The number under which the owner answers, and by which it knows a repetition.
-    pub const fn number(&self) -> u64 {
-        self.number.number
+    pub const fn request_id(&self) -> u64 {
+        self.request.id
     }
 
     /// Who was asked.
-    pub const fn to(&self) -> InstanceId {
-        self.to
+    pub const fn target(&self) -> InstanceId {
+        self.target
     }
 
     /// The answers. May be dropped and asked for again.
-    pub async fn answers(&mut self) -> Vec<ForwardAnswer> {
-        match (&mut self.answers).await {
+    pub async fn replies(&mut self) -> Vec<ForwardReply> {
+        match (&mut self.replies).await {
             Ok(answers) => answers,
             Err(_) => std::future::pending().await,
         }
     }
 }
 
-impl Questions {
-    fn wait(self: &Arc<Self>, to: InstanceId, answer: Waiting) -> Number {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.waiting.insert(number, Question { to, answer });
-        Number {
-            questions: Arc::clone(self),
+impl OutstandingRequests {
+    fn register(self: &Arc<Self>, to: InstanceId, answer: RequestReplySender) -> RequestGuard {
+        let number = self.next_id.fetch_add(1, Ordering::Relaxed);
+        self.pending.insert(
             number,
+            OutstandingRequest {
+                target: to,
+                reply: answer,
+            },
+        );
+        RequestGuard {
+            outstanding_requests: Arc::clone(self),
+            id: number,
         }
     }
 
-    pub(super) fn forward(self: &Arc<Self>, to: InstanceId) -> Forwarding {
+    pub(super) fn register_forward(self: &Arc<Self>, to: InstanceId) -> PendingForward {
         let (sender, answers) = oneshot::channel();
-        Forwarding {
-            number: self.wait(to, Waiting::Forward(sender)),
-            to,
-            answers,
+        PendingForward {
+            request: self.register(to, RequestReplySender::Forward(sender)),
+            target: to,
+            replies: answers,
         }
     }
 
-    pub(super) fn ask(
+    pub(super) fn register_owner_status(
         self: &Arc<Self>,
         to: InstanceId,
-    ) -> (Number, oneshot::Receiver<Option<Sight>>) {
+    ) -> (RequestGuard, oneshot::Receiver<Option<OwnerStatus>>) {
         let (sender, answer) = oneshot::channel();
-        (self.wait(to, Waiting::Ask(sender)), answer)
+        (
+            self.register(to, RequestReplySender::OwnerStatus(sender)),
+            answer,
+        )
     }
 
     /// Takes an answer, from whom it was asked of only: a former owner's late word is not an answer to a question that
     /// was put anew.
-    pub(super) fn answered(&self, envelope: Envelope) {
-        let (Note::Answers { request, .. } | Note::Seen { request, .. }) = envelope.note else {
+    pub(super) fn complete(&self, envelope: Envelope) {
+        let (ClusterMessage::ForwardReplies { request, .. }
+        | ClusterMessage::OwnerStatus { request, .. }) = envelope.message
+        else {
             return;
         };
-        let asked = |_: &u64, question: &Question| question.to == envelope.from;
-        let Some((_, question)) = self.waiting.remove_if(&request, asked) else {
+        let asked = |_: &u64, question: &OutstandingRequest| question.target == envelope.from;
+        let Some((_, question)) = self.pending.remove_if(&request, asked) else {
             return;
         };
         // Whoever asked may be gone.
-        match (envelope.note, question.answer) {
-            (Note::Answers { answers, .. }, Waiting::Forward(waiting)) => {
-                drop(waiting.send(answers))
-            }
-            (Note::Seen { online, .. }, Waiting::Ask(waiting)) => {
-                drop(waiting.send(online.map(|online| Sight {
+        match (envelope.message, question.reply) {
+            (
+                ClusterMessage::ForwardReplies { answers, .. },
+                RequestReplySender::Forward(waiting),
+            ) => drop(waiting.send(answers)),
+            (
+                ClusterMessage::OwnerStatus { online, .. },
+                RequestReplySender::OwnerStatus(waiting),
+            ) => {
+                drop(waiting.send(online.map(|online| OwnerStatus {
                     seq: envelope.seq,
                     online,
                 })));

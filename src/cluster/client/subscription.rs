@@ -15,16 +15,16 @@ use crate::cluster::message::Envelope;
 use crate::store::RaidHead;
 
 /// What waits for one follower. When it is full, what comes is dropped and the follower told to look at the store.
-const FEED: usize = 256;
+const UPDATES_MAX: usize = 256;
 
 /// How long a confirmation may take; without one, the poll of heads heals what is missed.
-const CONFIRM_PATIENCE: Duration = Duration::from_millis(1_500);
+const SUBSCRIBE_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// What a follower hears.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Heard {
+pub enum RaidUpdate {
     /// An instance said something.
-    Said(Envelope),
+    Message(Envelope),
     /// The store's own word.
     Head(RaidHead),
     /// Something may have been missed: only the store knows.
@@ -33,49 +33,49 @@ pub enum Heard {
 
 /// Who follows what.
 #[derive(Default)]
-pub(super) struct Follows {
-    feeds: DashMap<RaidId, Feed>,
-    next: AtomicU64,
+pub(super) struct RaidSubscriptions {
+    entries: DashMap<RaidId, SubscriptionEntry>,
+    next_id: AtomicU64,
 }
 
-struct Feed {
-    number: u64,
+struct SubscriptionEntry {
+    id: u64,
     channels: Vec<Channel>,
-    sender: mpsc::Sender<Heard>,
-    lost: Arc<Lost>,
+    sender: mpsc::Sender<RaidUpdate>,
+    lost: Arc<LostFlag>,
 }
 
 #[derive(Default)]
-struct Lost {
-    flag: AtomicBool,
-    wake: Notify,
+struct LostFlag {
+    is_set: AtomicBool,
+    changed: Notify,
 }
 
 /// A raid being followed, until this is dropped.
-pub struct Following {
-    follows: Arc<Follows>,
+pub struct RaidSubscription {
+    subscriptions: Arc<RaidSubscriptions>,
     bus: Option<Arc<dyn Bus>>,
     raid: RaidId,
-    number: u64,
+    id: u64,
     channels: Vec<Channel>,
-    feed: mpsc::Receiver<Heard>,
-    lost: Arc<Lost>,
+    updates: mpsc::Receiver<RaidUpdate>,
+    lost: Arc<LostFlag>,
 }
 
-impl Following {
+impl RaidSubscription {
     pub(super) fn new(
-        follows: Arc<Follows>,
+        subscriptions: Arc<RaidSubscriptions>,
         bus: Option<Arc<dyn Bus>>,
         raid: RaidId,
         channels: &[Channel],
-    ) -> Following {
-        let (sender, feed) = mpsc::channel(FEED);
-        let number = follows.next.fetch_add(1, Ordering::Relaxed);
-        let (lost, channels) = (Arc::<Lost>::default(), channels.to_vec());
+    ) -> RaidSubscription {
+        let (sender, updates) = mpsc::channel(UPDATES_MAX);
+        let id = subscriptions.next_id.fetch_add(1, Ordering::Relaxed);
+        let (lost, channels) = (Arc::<LostFlag>::default(), channels.to_vec());
         // Whoever followed before is about to stop: its channels are ours to give up then.
         let mut own = channels.clone();
-        let before = follows
-            .feeds
+        let before = subscriptions
+            .entries
             .remove(&raid)
             .map_or_else(Vec::new, |(_, feed)| feed.channels);
         own.extend(
@@ -83,49 +83,49 @@ impl Following {
                 .into_iter()
                 .filter(|channel| !channels.contains(channel)),
         );
-        follows.feeds.insert(
+        subscriptions.entries.insert(
             raid,
-            Feed {
-                number,
+            SubscriptionEntry {
+                id,
                 channels: own,
                 sender,
                 lost: Arc::clone(&lost),
             },
         );
-        Following {
-            follows,
+        RaidSubscription {
+            subscriptions,
             bus,
             raid,
-            number,
+            id,
             channels,
-            feed,
+            updates,
             lost,
         }
     }
 
     /// Begins to subscribe, and waits for nothing.
-    pub fn begin(&self) {
-        let _ = self.confirm().now_or_never();
+    pub fn start_subscribing(&self) {
+        let _ = self.subscribe().now_or_never();
     }
 
     /// Subscribes, and waits for the bus to confirm it, but no longer than a moment: what is missed until it has is found
     /// in the store.
-    pub async fn confirm(&self) {
+    pub async fn subscribe(&self) {
         if let Some(bus) = &self.bus {
-            let _ = timeout(CONFIRM_PATIENCE, bus.subscribe(&self.channels)).await;
+            let _ = timeout(SUBSCRIBE_TIMEOUT, bus.subscribe(&self.channels)).await;
         }
     }
 
     /// The next thing heard. Nothing is lost if the future is dropped.
-    pub async fn next(&mut self) -> Heard {
+    pub async fn next(&mut self) -> RaidUpdate {
         loop {
             // First: what is behind it in the feed is of no use before the store was looked at.
-            if self.lost.flag.swap(false, Ordering::AcqRel) {
-                return Heard::Lost;
+            if self.lost.is_set.swap(false, Ordering::AcqRel) {
+                return RaidUpdate::Lost;
             }
             tokio::select! { biased;
-                () = self.lost.wake.notified() => {}
-                heard = self.feed.recv() => match heard {
+                () = self.lost.changed.notified() => {}
+                heard = self.updates.recv() => match heard {
                     Some(heard) => return heard,
                     // Another follower has taken this one's place.
                     None => return std::future::pending().await,
@@ -135,12 +135,12 @@ impl Following {
     }
 }
 
-impl Drop for Following {
+impl Drop for RaidSubscription {
     fn drop(&mut self) {
-        let number = self.number;
+        let number = self.id;
         // Under the entry's lock, so that a successor subscribes after this.
-        self.follows.feeds.remove_if(&self.raid, |_, feed| {
-            let ours = feed.number == number;
+        self.subscriptions.entries.remove_if(&self.raid, |_, feed| {
+            let ours = feed.id == number;
             if let (true, Some(bus)) = (ours, &self.bus) {
                 bus.unsubscribe(&feed.channels);
             }
@@ -149,29 +149,29 @@ impl Drop for Following {
     }
 }
 
-impl Feed {
-    fn hand(&self, heard: Heard) {
-        if heard == Heard::Lost || self.sender.try_send(heard).is_err() {
-            self.lost.flag.store(true, Ordering::Release);
-            self.lost.wake.notify_one();
+impl SubscriptionEntry {
+    fn push(&self, heard: RaidUpdate) {
+        if heard == RaidUpdate::Lost || self.sender.try_send(heard).is_err() {
+            self.lost.is_set.store(true, Ordering::Release);
+            self.lost.changed.notify_one();
         }
     }
 }
 
-impl Follows {
-    pub(super) fn hand(&self, raid: RaidId, heard: Heard) {
-        if let Some(feed) = self.feeds.get(&raid) {
-            feed.hand(heard);
+impl RaidSubscriptions {
+    pub(super) fn dispatch(&self, raid: RaidId, heard: RaidUpdate) {
+        if let Some(feed) = self.entries.get(&raid) {
+            feed.push(heard);
         }
     }
 
-    pub(super) fn whole(&self) -> Vec<RaidId> {
-        let whole = |feed: &Feed| {
+    pub(super) fn raids_with_events(&self) -> Vec<RaidId> {
+        let whole = |feed: &SubscriptionEntry| {
             feed.channels
                 .iter()
                 .any(|channel| matches!(channel, Channel::Events(_)))
         };
-        self.feeds
+        self.entries
             .iter()
             .filter(|feed| whole(feed))
             .map(|feed| *feed.key())
@@ -189,8 +189,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_feed_that_overflows_says_so_first() {
-        let follows = Arc::<Follows>::default();
-        let mut following = Following::new(
+        let follows = Arc::<RaidSubscriptions>::default();
+        let mut following = RaidSubscription::new(
             Arc::clone(&follows),
             None,
             raid(),
@@ -201,34 +201,34 @@ mod tests {
             epoch: crate::store::Epoch(1),
             last_seq: raidhall_protocol::Seq(1),
         };
-        for _ in 0..=FEED {
-            follows.hand(raid(), Heard::Head(head));
+        for _ in 0..=UPDATES_MAX {
+            follows.dispatch(raid(), RaidUpdate::Head(head));
         }
-        assert_eq!(following.next().await, Heard::Lost);
-        assert_eq!(following.next().await, Heard::Head(head));
+        assert_eq!(following.next().await, RaidUpdate::Lost);
+        assert_eq!(following.next().await, RaidUpdate::Head(head));
     }
 
     #[tokio::test]
     async fn a_follower_that_was_replaced_takes_nothing_with_it() {
-        let follows = Arc::<Follows>::default();
-        let first = Following::new(
+        let follows = Arc::<RaidSubscriptions>::default();
+        let first = RaidSubscription::new(
             Arc::clone(&follows),
             None,
             raid(),
             &[Channel::Events(raid())],
         );
         let mut second =
-            Following::new(Arc::clone(&follows), None, raid(), &[Channel::Live(raid())]);
+            RaidSubscription::new(Arc::clone(&follows), None, raid(), &[Channel::Live(raid())]);
         drop(first);
-        follows.hand(raid(), Heard::Lost);
-        assert_eq!(second.next().await, Heard::Lost);
-        let channels = follows.feeds.get(&raid()).map(|feed| feed.channels.len());
+        follows.dispatch(raid(), RaidUpdate::Lost);
+        assert_eq!(second.next().await, RaidUpdate::Lost);
+        let channels = follows.entries.get(&raid()).map(|feed| feed.channels.len());
         assert_eq!(
             channels,
             Some(2),
             "what the first subscribed to is the second's to give up"
         );
         drop(second);
-        assert!(follows.feeds.is_empty());
+        assert!(follows.entries.is_empty());
     }
 }

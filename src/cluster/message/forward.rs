@@ -13,18 +13,18 @@ use crate::store::OpHash;
 
 /// One command on its way to the raid's owner.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Item {
+pub struct ForwardItem {
     /// Makes it safe to be sent again.
     #[serde(with = "serde_op")]
     pub op: OpHash,
     /// What is wanted.
-    pub wish: Wish,
+    pub wish: ForwardableCommand,
 }
 
-impl Item {
+impl ForwardItem {
     /// How many bytes it takes in a message, about.
-    pub fn bytes(&self) -> usize {
-        let mut count = Count(0);
+    pub fn encoded_len(&self) -> usize {
+        let mut count = ByteCounter(0);
         // Counting never fails; what could not be encoded would have no size.
         let _ = self.serialize(&mut rmp_serde::Serializer::new(&mut count).with_struct_map());
         count.0
@@ -32,9 +32,9 @@ impl Item {
 }
 
 /// Counts what is written.
-struct Count(usize);
+struct ByteCounter(usize);
 
-impl io::Write for Count {
+impl io::Write for ByteCounter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0 += bytes.len();
         Ok(bytes.len())
@@ -48,7 +48,7 @@ impl io::Write for Count {
 /// A command as instances tell it; what only an owner decides by itself has no form here.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Wish {
+pub enum ForwardableCommand {
     /// A player joins.
     Join(PlayerRef),
     /// A player acts.
@@ -74,7 +74,7 @@ pub enum Wish {
 /// What became of a forwarded command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ForwardAnswer {
+pub enum ForwardReply {
     /// It is committed.
     Ack {
         /// At this seq.
@@ -93,9 +93,9 @@ pub enum ForwardAnswer {
     NotOwner,
 }
 
-impl Wish {
+impl ForwardableCommand {
     /// The command, if it is one that may be asked for from elsewhere.
-    pub fn of(command: raid::RaidCommand) -> Option<Wish> {
+    pub fn from_command(command: raid::RaidCommand) -> Option<ForwardableCommand> {
         Some(match command {
             raid::RaidCommand::Join { player } => Self::Join(player),
             raid::RaidCommand::Player { by, command } => Self::Player { by, command },
@@ -111,7 +111,7 @@ impl Wish {
     }
 
     /// The command again.
-    pub fn command(self) -> raid::RaidCommand {
+    pub fn into_command(self) -> raid::RaidCommand {
         match self {
             Self::Join(player) => raid::RaidCommand::Join { player },
             Self::Player { by, command } => raid::RaidCommand::Player { by, command },
@@ -122,7 +122,7 @@ impl Wish {
     }
 }
 
-impl ForwardAnswer {
+impl ForwardReply {
     /// Whether the command was neither carried out nor refused: it may be asked for again.
     pub const fn is_undecided(&self) -> bool {
         matches!(
@@ -136,7 +136,7 @@ impl ForwardAnswer {
     }
 
     /// A session's answer as it travels.
-    pub fn of(result: Result<Ack, Error>) -> ForwardAnswer {
+    pub fn from_result(result: Result<Ack, Error>) -> ForwardReply {
         match result {
             Ok(Ack { seq, duplicate }) => Self::Ack { seq, duplicate },
             Err(Error::NotOwner) => Self::NotOwner,
@@ -152,7 +152,7 @@ impl ForwardAnswer {
     }
 
     /// The answer as the caller gets it.
-    pub fn result(self) -> Result<Ack, Error> {
+    pub fn into_result(self) -> Result<Ack, Error> {
         match self {
             Self::Ack { seq, duplicate } => Ok(Ack { seq, duplicate }),
             Self::NotOwner => Err(Error::NotOwner),

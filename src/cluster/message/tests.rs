@@ -8,8 +8,8 @@ use crate::error::Error;
 use crate::raid::Refusal;
 use crate::store::OpHash;
 
-fn seal(secret: u8, lineage: &str) -> Seal {
-    Seal::new(
+fn seal(secret: u8, lineage: &str) -> EnvelopeSealer {
+    EnvelopeSealer::new(
         &AuthSecret::new([secret; 32]).expect("long enough"),
         lineage,
     )
@@ -23,18 +23,18 @@ fn player(id: u64) -> PlayerId {
     PlayerId::try_from(id).expect("an id")
 }
 
-fn envelope(note: Note) -> Envelope {
+fn envelope(note: ClusterMessage) -> Envelope {
     Envelope {
         from: InstanceId(Uuid::from_u128(1)),
         at: UnixMillis(1_800_000_000_000),
         raid: RaidId::try_from(7_u64).expect("an id"),
         epoch: Epoch(3),
         seq: Seq(9),
-        note,
+        message: note,
     }
 }
 
-fn notes() -> Vec<Note> {
+fn notes() -> Vec<ClusterMessage> {
     let event = Event {
         seq: Seq(9),
         at: UnixMillis(1),
@@ -48,68 +48,68 @@ fn notes() -> Vec<Note> {
         name: "Ada".into(),
     };
     let wishes = [
-        Wish::Join(ada),
-        Wish::Player {
+        ForwardableCommand::Join(ada),
+        ForwardableCommand::Player {
             by: player(5),
             command: Command::Say { text: "x".into() },
         },
-        Wish::Service(Command::Start),
-        Wish::End,
+        ForwardableCommand::Service(Command::Start),
+        ForwardableCommand::End,
     ];
     let items = wishes
         .into_iter()
-        .map(|wish| Item {
+        .map(|wish| ForwardItem {
             op: OpHash([8; 16]),
             wish,
         })
         .collect();
     let answers = vec![
-        ForwardAnswer::Ack {
+        ForwardReply::Ack {
             seq: Seq(4),
             duplicate: true,
         },
-        ForwardAnswer::Error {
+        ForwardReply::Error {
             kind: ErrorType::Invalid,
             fields: vec![FieldFault::new("text", "must have 1 to 500 characters")],
         },
-        ForwardAnswer::NotOwner,
+        ForwardReply::NotOwner,
     ];
     vec![
-        Note::Events(vec![event]),
-        Note::Owned,
-        Note::Released,
-        Note::Presence {
+        ClusterMessage::Events(vec![event]),
+        ClusterMessage::Owned,
+        ClusterMessage::Released,
+        ClusterMessage::Presence {
             counter: 4,
             online: vec![player(1), player(2)],
         },
-        Note::Signal {
+        ClusterMessage::Signal {
             from: player(5),
             kind: "emote".into(),
             data: json!({"emoji": ["🔥", null, 1.5]}),
         },
-        Note::Watching(Watching {
+        ClusterMessage::WatcherReport(WatcherReport {
             watched: true,
             players: vec![player(1)],
             known: vec![],
             draining: true,
         }),
-        Note::WhoWatches,
-        Note::Take(vec![player(3)]),
-        Note::Forward {
+        ClusterMessage::RequestWatcherReport,
+        ClusterMessage::Handover(vec![player(3)]),
+        ClusterMessage::Forward {
             request: 77,
             remaining_ms: 4_900,
             items,
         },
-        Note::Answers {
+        ClusterMessage::ForwardReplies {
             request: 77,
             answers,
         },
-        Note::Ask { request: 78 },
-        Note::Seen {
+        ClusterMessage::QueryStatus { request: 78 },
+        ClusterMessage::OwnerStatus {
             request: 78,
             online: Some(vec![player(1)]),
         },
-        Note::Seen {
+        ClusterMessage::OwnerStatus {
             request: 79,
             online: None,
         },
@@ -122,7 +122,7 @@ fn every_note_comes_out_as_it_went_in() {
     for note in notes() {
         let sent = envelope(note);
         assert_eq!(
-            seal.open(channel(), &seal.close(channel(), sent.clone())),
+            seal.open(channel(), &seal.seal(channel(), sent.clone())),
             Ok(sent)
         );
     }
@@ -131,19 +131,19 @@ fn every_note_comes_out_as_it_went_in() {
 #[test]
 fn strangers_other_histories_and_changed_bytes_are_not_heard() {
     let ours = seal(7, "a");
-    let message = ours.close(channel(), envelope(Note::Owned));
+    let message = ours.seal(channel(), envelope(ClusterMessage::Owned));
     assert_eq!(
         seal(8, "a").open(channel(), &message),
-        Err(Unreadable::Seal)
+        Err(EnvelopeError::BadSeal)
     );
     assert_eq!(
         seal(7, "b").open(channel(), &message),
-        Err(Unreadable::Seal)
+        Err(EnvelopeError::BadSeal)
     );
     let elsewhere = Channel::Inbox(InstanceId(Uuid::from_u128(8)));
     assert_eq!(
         ours.open(elsewhere, &message),
-        Err(Unreadable::Seal),
+        Err(EnvelopeError::BadSeal),
         "said to somebody else"
     );
     for index in 0..message.len() {
@@ -151,14 +151,14 @@ fn strangers_other_histories_and_changed_bytes_are_not_heard() {
         changed[index] ^= 1;
         assert_eq!(
             ours.open(channel(), &changed),
-            Err(Unreadable::Seal),
+            Err(EnvelopeError::BadSeal),
             "byte {index}"
         );
     }
     for length in 0..message.len() {
         assert_eq!(
             ours.open(channel(), &message[..length]),
-            Err(Unreadable::Seal),
+            Err(EnvelopeError::BadSeal),
             "{length} bytes"
         );
     }
@@ -167,7 +167,7 @@ fn strangers_other_histories_and_changed_bytes_are_not_heard() {
 #[test]
 fn what_is_sealed_and_makes_no_sense_is_malformed_and_what_is_newer_names_its_raid() {
     let seal = seal(7, "a");
-    let sealed = |content: &[u8]| [&seal.mark(channel(), content)[..], content].concat();
+    let sealed = |content: &[u8]| [&seal.tag(channel(), content)[..], content].concat();
     let wire = |v, kind: &str, body: &[u8]| {
         let Envelope {
             from,
@@ -176,9 +176,9 @@ fn what_is_sealed_and_makes_no_sense_is_malformed_and_what_is_newer_names_its_ra
             epoch,
             seq,
             ..
-        } = envelope(Note::Owned);
+        } = envelope(ClusterMessage::Owned);
         let (kind, body) = (kind.to_owned(), Bytes::copy_from_slice(body));
-        pack(&Wire {
+        pack(&EncodedEnvelope {
             v,
             kind,
             from: from.0.as_u128(),
@@ -197,13 +197,13 @@ fn what_is_sealed_and_makes_no_sense_is_malformed_and_what_is_newer_names_its_ra
     ] {
         assert_eq!(
             seal.open(channel(), &sealed(&content)),
-            Err(Unreadable::Malformed)
+            Err(EnvelopeError::Malformed)
         );
     }
-    let raid = envelope(Note::Owned).raid;
+    let raid = envelope(ClusterMessage::Owned).raid;
     assert_eq!(
         seal.open(channel(), &sealed(&wire(2, "no such kind", &[]))),
-        Err(Unreadable::Newer { raid })
+        Err(EnvelopeError::NewerVersion { raid })
     );
 }
 
@@ -219,7 +219,10 @@ fn errors_arrive_as_they_were_or_as_one_that_may_be_tried_again() {
         Error::Internal,
         Error::NotOwner,
     ] {
-        assert_eq!(ForwardAnswer::of(Err(error.clone())).result(), Err(error));
+        assert_eq!(
+            ForwardReply::from_result(Err(error.clone())).into_result(),
+            Err(error)
+        );
     }
 }
 
@@ -228,8 +231,8 @@ fn while_the_secret_is_changed_both_are_believed() {
     let secret = |byte| AuthSecret::new([byte; 32]).expect("long enough");
     let (old, new) = (seal(1, "a"), seal(2, "a"));
     let (before, after) = (
-        old.clone().accepting(Some(&secret(2)), "a"),
-        new.clone().accepting(Some(&secret(1)), "a"),
+        old.clone().with_accepted_secret(Some(&secret(2)), "a"),
+        new.clone().with_accepted_secret(Some(&secret(1)), "a"),
     );
     for (from, to) in [
         (&before, &after),
@@ -238,12 +241,21 @@ fn while_the_secret_is_changed_both_are_believed() {
         (&new, &before),
     ] {
         assert!(
-            to.open(channel(), &from.close(channel(), envelope(Note::Owned)))
-                .is_ok()
+            to.open(
+                channel(),
+                &from.seal(channel(), envelope(ClusterMessage::Owned))
+            )
+            .is_ok()
         );
     }
-    let stranger = seal(3, "a").close(channel(), envelope(Note::Owned));
-    assert_eq!(after.open(channel(), &stranger), Err(Unreadable::Seal));
-    let restored = seal(1, "b").close(channel(), envelope(Note::Owned));
-    assert_eq!(after.open(channel(), &restored), Err(Unreadable::Seal));
+    let stranger = seal(3, "a").seal(channel(), envelope(ClusterMessage::Owned));
+    assert_eq!(
+        after.open(channel(), &stranger),
+        Err(EnvelopeError::BadSeal)
+    );
+    let restored = seal(1, "b").seal(channel(), envelope(ClusterMessage::Owned));
+    assert_eq!(
+        after.open(channel(), &restored),
+        Err(EnvelopeError::BadSeal)
+    );
 }

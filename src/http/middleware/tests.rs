@@ -12,7 +12,7 @@ use crate::http::body::JsonBody as Fields;
 use crate::http::origins::OriginPolicy;
 use crate::http::readiness::Readiness;
 use crate::http::routes::{health, web_app};
-use crate::limits::rate::Exceeded;
+use crate::limits::rate::RateLimitExceeded;
 use crate::store::StoreError;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -34,7 +34,7 @@ async fn panics() {
 }
 
 async fn too_often() -> ErrorResponse {
-    Exceeded {
+    RateLimitExceeded {
         limit: 60,
         retry_after: Duration::from_millis(1001),
         reset_after: SECOND * 60,

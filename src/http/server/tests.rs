@@ -10,16 +10,16 @@ use tokio::time::{Instant, sleep};
 
 use super::*;
 use crate::net::client_address::TrustedProxies;
-use crate::net::listener::{MemoryConnector, Reclaimed, memory};
+use crate::net::listener::{MemoryConnector, ReclaimedStream, memory_listener};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn options() -> Options {
-    let per_address = PerAddress::new(20, TrustedProxies::default());
+    let per_address = PerAddressLimit::new(20, TrustedProxies::default());
     Options {
         header_timeout: SECOND * 10,
         write_stall_timeout: SECOND * 10,
-        connection_permits: Seats::new(1000),
+        connection_permits: ConnectionPermits::new(1000),
         per_address_limit: per_address,
     }
 }
@@ -35,11 +35,11 @@ async fn upgrade(mut request: axum::extract::Request) -> axum::http::Response<Bo
         .expect("an upgrade");
     TaskTracker::new().spawn(async move {
         let upgraded = upgrade.await.expect("upgraded");
-        let Reclaimed {
+        let ReclaimedStream {
             mut stream,
-            seat,
-            first,
-        } = Paced::reclaim(upgraded).expect("one of ours");
+            permit: seat,
+            read_ahead: first,
+        } = PacedStream::reclaim(upgraded).expect("one of ours");
         let _seat = seat;
         stream.write_all(&first).await.expect("written");
         let (mut reading, mut writing) = tokio::io::split(stream);
@@ -65,7 +65,7 @@ fn routes() -> Router {
 }
 
 fn spawn_server() -> (MemoryConnector, CancellationToken, JoinHandle<()>) {
-    let (listener, connector) = memory();
+    let (listener, connector) = memory_listener();
     let drain = CancellationToken::new();
     let served = TaskTracker::new().spawn(serve(listener, routes(), options(), drain.clone()));
     (connector, drain, served)
@@ -183,9 +183,9 @@ async fn heads_too_large_are_answered_431() {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_seat_a_connection_waits_and_those_who_have_one_are_served() {
-    let (listener, connector) = memory();
+    let (listener, connector) = memory_listener();
     let options = Options {
-        connection_permits: Seats::new(8),
+        connection_permits: ConnectionPermits::new(8),
         ..options()
     };
     TaskTracker::new().spawn(serve(listener, routes(), options, CancellationToken::new()));
@@ -262,7 +262,7 @@ async fn draining_answers_what_is_under_way_and_takes_no_more() {
 struct FailingListener<L>(u32, L);
 
 impl<L: Listener> Listener for FailingListener<L> {
-    async fn accept(&mut self) -> io::Result<(Stream, SocketAddr)> {
+    async fn accept(&mut self) -> io::Result<(ClientStream, SocketAddr)> {
         if self.0 > 0 {
             self.0 -= 1;
             return Err(io::Error::from_raw_os_error(24)); // EMFILE
@@ -273,7 +273,7 @@ impl<L: Listener> Listener for FailingListener<L> {
 
 #[tokio::test(start_paused = true)]
 async fn failing_to_accept_is_a_pause_and_not_the_end() {
-    let (listener, connector) = memory();
+    let (listener, connector) = memory_listener();
     let begun = Instant::now();
     TaskTracker::new().spawn(serve(
         FailingListener(3, listener),

@@ -11,70 +11,78 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::Stream;
-use super::permits::Seat;
+use super::ClientStream;
+use super::permits::ConnectionPermit;
 
 /// The least that a client has to take of what waits for it, in bytes per second.
-const PACE: u64 = 1024;
+const BYTES_PER_SECOND_MIN: u64 = 1024;
 
 /// A connection that fails when its client reads nothing for `stall`, or next to nothing.
 #[derive(Debug)]
-pub struct Paced {
-    stream: Stream,
-    seat: Option<Seat>,
-    stall: Duration,
+pub struct PacedStream {
+    stream: ClientStream,
+    permit: Option<ConnectionPermit>,
+    stall_timeout: Duration,
     backlog: Option<Backlog>,
 }
 
 /// What waits for the client, since the system took no more of it.
 #[derive(Debug)]
 struct Backlog {
-    taken: u64,
-    check: Pin<Box<Sleep>>,
+    taken_bytes: u64,
+    next_check: Pin<Box<Sleep>>,
 }
 
 /// A connection as it was before it was paced.
-pub struct Reclaimed {
+pub struct ReclaimedStream {
     /// The connection.
-    pub stream: Stream,
+    pub stream: ClientStream,
     /// Its place, to be kept as long as it.
-    pub seat: Option<Seat>,
+    pub permit: Option<ConnectionPermit>,
     /// What was read of it ahead.
-    pub first: Bytes,
+    pub read_ahead: Bytes,
 }
 
-impl Paced {
+impl PacedStream {
     /// Lets the client take nothing for `stall` at most.
-    pub const fn new(stream: Stream, seat: Option<Seat>, stall: Duration) -> Paced {
-        Paced {
+    pub const fn new(
+        stream: ClientStream,
+        permit: Option<ConnectionPermit>,
+        stall_timeout: Duration,
+    ) -> PacedStream {
+        PacedStream {
             stream,
-            seat,
-            stall,
+            permit,
+            stall_timeout,
             backlog: None,
         }
     }
 
     /// Takes the connection back after an upgrade; `None` if it is not one of
     /// [`serve`](crate::http::server::serve)'s.
-    pub fn reclaim(upgraded: Upgraded) -> Option<Reclaimed> {
-        let parts = upgraded.downcast::<TokioIo<Paced>>().ok()?;
-        let Paced { stream, seat, .. } = parts.io.into_inner();
-        Some(Reclaimed {
+    pub fn reclaim(upgraded: Upgraded) -> Option<ReclaimedStream> {
+        let parts = upgraded.downcast::<TokioIo<PacedStream>>().ok()?;
+        let PacedStream {
             stream,
-            seat,
-            first: parts.read_buf,
+            permit: seat,
+            ..
+        } = parts.io.into_inner();
+        Some(ReclaimedStream {
+            stream,
+            permit: seat,
+            read_ahead: parts.read_buf,
         })
     }
 
-    fn written(
+    fn record_write(
         &mut self,
         polled: Poll<io::Result<usize>>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         match (polled, &mut self.backlog) {
-            (Poll::Pending, _) => self.poll_pace(cx),
+            (Poll::Pending, _) => self.poll_stall(cx),
             (Poll::Ready(Ok(count)), Some(backlog)) => {
-                backlog.taken += count as u64;
+                backlog.taken_bytes += count as u64;
                 Poll::Ready(Ok(count))
             }
             (ready, _) => ready,
@@ -82,24 +90,24 @@ impl Paced {
     }
 
     /// Pending for as long as the client takes something.
-    fn poll_pace<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        let stall = self.stall;
+    fn poll_stall<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let stall = self.stall_timeout;
         let backlog = self.backlog.get_or_insert_with(|| Backlog {
-            taken: 0,
-            check: Box::pin(sleep(stall)),
+            taken_bytes: 0,
+            next_check: Box::pin(sleep(stall)),
         });
         loop {
-            ready!(backlog.check.as_mut().poll(cx));
-            if backlog.taken < PACE * stall.as_secs().max(1) {
+            ready!(backlog.next_check.as_mut().poll(cx));
+            if backlog.taken_bytes < BYTES_PER_SECOND_MIN * stall.as_secs().max(1) {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
-            backlog.taken = 0;
-            backlog.check.as_mut().reset(Instant::now() + stall);
+            backlog.taken_bytes = 0;
+            backlog.next_check.as_mut().reset(Instant::now() + stall);
         }
     }
 }
 
-impl AsyncRead for Paced {
+impl AsyncRead for PacedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -109,14 +117,14 @@ impl AsyncRead for Paced {
     }
 }
 
-impl AsyncWrite for Paced {
+impl AsyncWrite for PacedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.written(polled, cx)
+        self.record_write(polled, cx)
     }
 
     fn poll_write_vectored(
@@ -125,7 +133,7 @@ impl AsyncWrite for Paced {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.written(polled, cx)
+        self.record_write(polled, cx)
     }
 
     fn is_write_vectored(&self) -> bool {

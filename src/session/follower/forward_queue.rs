@@ -10,8 +10,8 @@ use std::time::Duration;
 use raidhall_protocol::Seq;
 use tokio::time::{Instant, sleep_until};
 
-use crate::cluster::client::{About, Forwarding, Link};
-use crate::cluster::message::{ForwardAnswer, Item, Note, Wish};
+use crate::cluster::client::{ClusterClient, MessageHeader, PendingForward};
+use crate::cluster::message::{ClusterMessage, ForwardItem, ForwardReply, ForwardableCommand};
 use crate::error::Error;
 use crate::session::create::random_bytes;
 use crate::session::message::{ExecuteRequest, SessionMessage};
@@ -35,7 +35,7 @@ pub(super) struct ForwardQueue {
 }
 
 struct QueuedForward {
-    item: Item,
+    item: ForwardItem,
     bytes: usize,
     reply: Reply<Ack>,
     deadline: Instant,
@@ -43,8 +43,8 @@ struct QueuedForward {
 
 /// A bundle under way. Who has waited too long is answered, and its place stays empty.
 struct InflightBatch {
-    request: Forwarding,
-    items: Vec<Item>,
+    request: PendingForward,
+    items: Vec<ForwardItem>,
     pending: Vec<Option<QueuedForward>>,
     resend_at: Instant,
 }
@@ -77,7 +77,7 @@ impl ForwardQueue {
             ..
         } = execute;
         reply.trace_event("forwarded");
-        let Some(wish) = Wish::of(command) else {
+        let Some(wish) = ForwardableCommand::from_command(command) else {
             return reply.send(Err(Error::Internal));
         };
         // Without a key of the client's it gets one of ours, so that sending it again is safe; that it was then known
@@ -97,8 +97,8 @@ impl ForwardQueue {
                 (OpHash(drawn), Reply::new(reply))
             }
         };
-        let item = Item { op, wish };
-        match item.bytes() {
+        let item = ForwardItem { op, wish };
+        match item.encoded_len() {
             bytes if bytes > BATCH_BYTES_MAX => reply.send(Err(Error::TooLarge)),
             bytes => self.queued.push_back(QueuedForward {
                 item,
@@ -127,12 +127,17 @@ impl ForwardQueue {
     }
 
     /// Sends the next bundle, or again the one under way when it is time. True if it has been sent before.
-    pub(super) fn send(&mut self, link: &Link, to: InstanceId, about: About) -> bool {
+    pub(super) fn send(
+        &mut self,
+        link: &ClusterClient,
+        to: InstanceId,
+        about: MessageHeader,
+    ) -> bool {
         let now = Instant::now();
         if self
             .inflight
             .as_ref()
-            .is_some_and(|flight| flight.request.to() != to)
+            .is_some_and(|flight| flight.request.target() != to)
         {
             self.requeue_inflight();
         }
@@ -146,7 +151,7 @@ impl ForwardQueue {
                 let items = bundle.iter().map(|parked| parked.item.clone()).collect();
                 let parked = bundle.into_iter().map(Some).collect();
                 self.inflight = Some(InflightBatch {
-                    request: link.forward(to),
+                    request: link.begin_forward(to),
                     items,
                     pending: parked,
                     resend_at: now,
@@ -166,11 +171,11 @@ impl ForwardQueue {
             .unwrap_or(now);
         let remaining_ms =
             u64::try_from(last.saturating_duration_since(now).as_millis()).unwrap_or(0);
-        let request = flight.request.number();
-        link.tell(
+        let request = flight.request.request_id();
+        link.send(
             to,
             about,
-            Note::Forward {
+            ClusterMessage::Forward {
                 request,
                 remaining_ms,
                 items: flight.items.clone(),
@@ -180,9 +185,9 @@ impl ForwardQueue {
     }
 
     /// The answers to the bundle under way. May be dropped and asked for again.
-    pub(super) async fn next_answers(&mut self) -> Vec<ForwardAnswer> {
+    pub(super) async fn next_answers(&mut self) -> Vec<ForwardReply> {
         match &mut self.inflight {
-            Some(flight) => flight.request.answers().await,
+            Some(flight) => flight.request.replies().await,
             None => std::future::pending().await,
         }
     }
@@ -192,7 +197,7 @@ impl ForwardQueue {
     /// decided is `unavailable` for good.
     pub(super) fn apply_answers(
         &mut self,
-        answers: Vec<ForwardAnswer>,
+        answers: Vec<ForwardReply>,
         patient: bool,
     ) -> AnswerSummary {
         let Some(flight) = self.inflight.take() else {
@@ -205,18 +210,18 @@ impl ForwardQueue {
             .chain(std::iter::repeat_with(|| None));
         let answers = answers
             .take(flight.pending.len())
-            .map(|given| given.unwrap_or(ForwardAnswer::NotOwner));
+            .map(|given| given.unwrap_or(ForwardReply::NotOwner));
         let answers = answers.collect::<Vec<_>>();
         let undecided = answers
             .iter()
             .rposition(|it| !it.is_undecided())
             .map_or(0, |last| last + 1);
         for (index, (parked, answer)) in flight.pending.into_iter().zip(answers).enumerate() {
-            if let ForwardAnswer::Ack { seq, .. } = answer {
+            if let ForwardReply::Ack { seq, .. } = answer {
                 taken.acknowledged_seq = taken.acknowledged_seq.max(Some(seq));
             }
             let Some(parked) = parked else { continue };
-            match answer.result() {
+            match answer.into_result() {
                 Err(Error::NotOwner) if index >= undecided => again.push(parked),
                 Err(Error::Unavailable) if index >= undecided && patient => again.push(parked),
                 result => {
@@ -308,12 +313,12 @@ impl ForwardQueue {
     pub(super) fn drain_messages(&mut self) -> Vec<SessionMessage> {
         self.requeue_inflight();
         let message = |QueuedForward {
-                           item: Item { op, wish },
+                           item: ForwardItem { op, wish },
                            reply,
                            deadline: until,
                            ..
                        }| {
-            let (command, op) = (wish.command(), Some(op));
+            let (command, op) = (wish.into_command(), Some(op));
             SessionMessage::Execute(ExecuteRequest {
                 command,
                 op,

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
 use super::{Follower, RESOLVE_RETRY_DELAY};
-use crate::cluster::message::Note;
+use crate::cluster::message::ClusterMessage;
 use crate::raid::Refusal;
 use crate::store::{Epoch, InstanceId, RaidHead};
 
@@ -63,7 +63,13 @@ impl Follower {
     /// Where commands go: to the owner. An instance that may not claim a raid without one asks another to: by taking
     /// the command, that one finds out that it may.
     pub(super) fn forward_target(&self) -> Option<InstanceId> {
-        let heir = || self.sessions.0.cluster.peers().heir_of(self.raid());
+        let heir = || {
+            self.sessions
+                .0
+                .cluster
+                .membership()
+                .successor_for(self.raid())
+        };
         self.owner
             .or_else(|| (!self.sessions.can_claim(self.raid())).then(heir).flatten())
     }
@@ -82,7 +88,7 @@ impl Follower {
                 return;
             }
             self.is_release_pending = false;
-            registry.cluster.say(about, Note::Released);
+            registry.cluster.broadcast(about, ClusterMessage::Released);
         }
         self.offer_to_successor(preferred);
     }
@@ -91,13 +97,13 @@ impl Follower {
     /// who was online must not be forgotten with us.
     fn offer_to_successor(&mut self, preferred: Option<InstanceId>) {
         let link = &self.sessions.0.cluster;
-        match preferred.or_else(|| link.peers().heir_of(self.raid())) {
+        match preferred.or_else(|| link.membership().successor_for(self.raid())) {
             Some(heir) => {
                 debug!(heir = %heir.0, "the raid is handed over");
-                link.tell(
+                link.send(
                     heir,
                     self.message_header(),
-                    Note::Take(self.last_known_online.clone()),
+                    ClusterMessage::Handover(self.last_known_online.clone()),
                 );
             }
             None => self.handover_guard = None,
@@ -108,7 +114,7 @@ impl Follower {
     pub(super) fn check_owner_liveness(&mut self) {
         if self
             .owner
-            .is_some_and(|owner| !self.sessions.0.cluster.peers().lives(owner))
+            .is_some_and(|owner| !self.sessions.0.cluster.membership().is_live(owner))
         {
             self.clear_owner("lapsed");
         }
@@ -143,7 +149,7 @@ impl Follower {
             return;
         }
         match head.owner {
-            Some(owner) if owner != link.instance() && link.peers().lives(owner) => {
+            Some(owner) if owner != link.instance() && link.membership().is_live(owner) => {
                 self.observe_owner(owner, head.epoch);
             }
             owner => {

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::Follower;
-use crate::cluster::client::{Following, Heard};
+use crate::cluster::client::{RaidSubscription, RaidUpdate};
 use crate::error::Error;
 use crate::fanout::audience::Audience;
 use crate::raid::{self, Refusal, State};
@@ -26,14 +26,14 @@ const CATCH_UP_BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 pub(super) struct Replica {
     state: State,
-    subscription: Following,
+    subscription: RaidSubscription,
     /// Something is missing, and the store is read at this moment.
     catch_up_at: Option<Instant>,
     catch_up_backoff: Duration,
 }
 
 impl Replica {
-    const fn new(state: State, subscription: Following) -> Self {
+    const fn new(state: State, subscription: RaidSubscription) -> Self {
         Self {
             state,
             subscription,
@@ -54,7 +54,7 @@ impl Replica {
         self.catch_up_at
     }
 
-    pub(super) async fn next_update(&mut self) -> Heard {
+    pub(super) async fn next_update(&mut self) -> RaidUpdate {
         self.subscription.next().await
     }
 
@@ -104,7 +104,7 @@ impl Follower {
     /// Follows the raid with a state to start from.
     pub(super) async fn subscribe_from(&self, state: State) -> Replica {
         let following = self.sessions.0.cluster.follow(self.raid(), true);
-        following.confirm().await;
+        following.subscribe().await;
         Replica::new(state, following)
     }
 
@@ -118,7 +118,7 @@ impl Follower {
         let raid = self.raid();
         let following = registry.cluster.follow(raid, true);
         let loading = async {
-            following.confirm().await;
+            following.subscribe().await;
             registry.load(raid, 0).await
         };
         let folded = match self.forwards.expire_while(loading).await {

@@ -6,7 +6,7 @@ use raidhall_protocol::PlayerId;
 use tokio::time::{Instant, timeout_at};
 
 use super::Follower;
-use crate::cluster::message::{Note, Watching};
+use crate::cluster::message::{ClusterMessage, WatcherReport};
 use crate::session::actor::CarriedState;
 use crate::session::presence::Presence;
 use crate::session::remote_watchers::REPORT_INTERVAL;
@@ -33,7 +33,7 @@ impl Follower {
         self.is_watcher_expected = true;
         self.report_watchers();
         let (before, until) = (self.presence_version, Instant::now() + PRESENCE_TIMEOUT);
-        while self.sessions.0.cluster.is_proven()
+        while self.sessions.0.cluster.is_bus_healthy()
             && self.presence_version <= before
             && !self.is_claimable()
         {
@@ -74,15 +74,17 @@ impl Follower {
         let watched = watched || self.is_watcher_expected;
         let players = self.audience.watching_players().into_iter().collect();
         let draining = registry.handing_over.is_cancelled();
-        let watching = Watching {
+        let watching = WatcherReport {
             watched,
             players,
             known,
             draining,
         };
-        registry
-            .cluster
-            .tell(owner, self.message_header(), Note::Watching(watching));
+        registry.cluster.send(
+            owner,
+            self.message_header(),
+            ClusterMessage::WatcherReport(watching),
+        );
     }
 
     /// Who was online at a former owner, for the present one.

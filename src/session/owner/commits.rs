@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::super::presence::Presence;
 use super::Owner;
-use crate::cluster::message::Note;
+use crate::cluster::message::ClusterMessage;
 use crate::raid;
 use crate::store::journal::JournalOutcome;
 use crate::store::{Append, RaidHeader};
@@ -74,11 +74,11 @@ impl Owner {
                 let erased = events
                     .iter()
                     .any(|event| matches!(event.data, EventData::PlayerErased { .. }));
-                if !self.sessions.0.cluster.is_alone() {
+                if !self.sessions.0.cluster.is_standalone() {
                     self.sessions
                         .0
                         .cluster
-                        .say(self.message_header(last), Note::Events(events));
+                        .broadcast(self.message_header(last), ClusterMessage::Events(events));
                 }
                 presence.retain_members(|player| self.audience.is_member(player), Instant::now());
                 self.release_replies(presence);
@@ -98,7 +98,7 @@ impl Owner {
     }
 
     pub(super) fn release_replies(&mut self, presence: &mut Presence) {
-        if !self.sessions.0.lease.serves(self.lease_term) {
+        if !self.sessions.0.lease.is_valid_in_term(self.lease_term) {
             return;
         }
         while let Some(held) = self.pending_replies.pop(self.committed_seq) {

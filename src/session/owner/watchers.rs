@@ -11,7 +11,7 @@ use super::super::actor::CarriedState;
 use super::super::follower::Follower;
 use super::super::presence::Presence;
 use super::Owner;
-use crate::cluster::message::{Note, Watching};
+use crate::cluster::message::{ClusterMessage, WatcherReport};
 use crate::store::InstanceId;
 
 /// How often other instances are told who is online, though nothing has changed.
@@ -37,11 +37,11 @@ impl Owner {
         carried
             .presence
             .take_over(now, self.presence_grace(carried, now));
-        if link.is_alone() {
+        if link.is_standalone() {
             return;
         }
         let followers = link
-            .claim_aloud(self.message_header(self.committed_seq))
+            .announce_claim(self.message_header(self.committed_seq))
             .await
             .unwrap_or(0);
         let ourselves = former.is_some_and(|edge| edge.is_subscribed());
@@ -89,7 +89,7 @@ impl Owner {
         self.last_needed_at = now;
         carried
             .remote_watchers
-            .remove_dead(registry.cluster.peers(), now);
+            .remove_dead(registry.cluster.membership(), now);
         let mut watching = self.audience.watching_players();
         watching.extend(
             carried
@@ -108,7 +108,7 @@ impl Owner {
         } else if carried.subscription.is_none() {
             let following = registry.cluster.follow(self.audience.raid(), false);
             // Signals may be lost; nothing waits for them.
-            following.begin();
+            following.start_subscribing();
             carried.subscription = Some(following);
         }
     }
@@ -118,7 +118,7 @@ impl Owner {
         &mut self,
         from: InstanceId,
         at: UnixMillis,
-        watching: Watching,
+        watching: WatcherReport,
         carried: &mut CarriedState,
     ) {
         if self.apply_watcher_report(from, at, watching, carried) {
@@ -131,7 +131,7 @@ impl Owner {
         &mut self,
         from: InstanceId,
         at: UnixMillis,
-        watching: Watching,
+        watching: WatcherReport,
         carried: &mut CarriedState,
     ) -> bool {
         let known = watching.known.clone();
@@ -181,20 +181,20 @@ impl Owner {
         self.presence_counter += 1;
         self.presence_resend_at = Some(now + PRESENCE_RESEND_INTERVAL);
         let online = presence.online().iter().copied().collect();
-        let note = Note::Presence {
+        let note = ClusterMessage::Presence {
             counter: self.presence_counter,
             online,
         };
         self.sessions
             .0
             .cluster
-            .say(self.message_header(self.committed_seq), note);
+            .broadcast(self.message_header(self.committed_seq), note);
     }
 
     /// Looks whether it is sure who watches. When a doubt ends, everybody has the whole grace to be seen.
     pub(super) fn update_presence_certainty(&mut self, carried: &mut CarriedState, now: Instant) {
-        let in_doubt =
-            !self.sessions.0.cluster.is_proven() || carried.remote_watchers.has_stale_report(now);
+        let in_doubt = !self.sessions.0.cluster.is_bus_healthy()
+            || carried.remote_watchers.has_stale_report(now);
         if self.is_presence_uncertain && !in_doubt {
             self.restart_grace_periods(carried);
         }
@@ -214,10 +214,11 @@ impl Owner {
     /// been lost.
     pub(super) fn query_silent_followers(&self, carried: &mut CarriedState, now: Instant) {
         for silent in carried.remote_watchers.take_due_queries(now) {
-            self.sessions
-                .0
-                .cluster
-                .tell(silent, self.message_header(Seq::ZERO), Note::WhoWatches);
+            self.sessions.0.cluster.send(
+                silent,
+                self.message_header(Seq::ZERO),
+                ClusterMessage::RequestWatcherReport,
+            );
         }
     }
 }

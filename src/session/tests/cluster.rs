@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::test_instance::{
     START_TIME, TestInstance, TestWatcher, new_raid, options, player, player_ref,
 };
-use crate::cluster::bus::in_process::{Exchange, Fault};
+use crate::cluster::bus::in_process::{BusFault, InProcessBroker};
 use crate::error::Error;
 use crate::session::{Ack, Caller, Options};
 use crate::store::memory::{Call, MemoryStore};
@@ -24,7 +24,7 @@ mod takeover;
 
 struct TestCluster {
     store: MemoryStore,
-    exchange: Exchange,
+    exchange: InProcessBroker,
     nodes: Vec<TestInstance>,
 }
 
@@ -34,7 +34,7 @@ impl TestCluster {
     }
 
     async fn start_with(count: usize, options: Options) -> TestCluster {
-        let (store, exchange) = (MemoryStore::new(START_TIME), Exchange::default());
+        let (store, exchange) = (MemoryStore::new(START_TIME), InProcessBroker::default());
         let mut cluster = TestCluster {
             store,
             exchange,

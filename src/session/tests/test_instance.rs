@@ -18,18 +18,18 @@ use uuid::Uuid;
 
 use crate::auth::AuthSecret;
 use crate::clock::Clock;
-use crate::cluster::bus::in_process::{Exchange, Station};
+use crate::cluster::bus::in_process::{InProcessBroker, InProcessBus};
 use crate::cluster::bus::{Bus, Channel};
-use crate::cluster::client::Link;
-use crate::cluster::lease::{Keeper, Lease};
-use crate::cluster::membership::Peers;
-use crate::cluster::message::Seal;
-use crate::cluster::ownership::Claims;
+use crate::cluster::client::ClusterClient;
+use crate::cluster::lease::{Lease, LeaseRenewer};
+use crate::cluster::membership::Membership;
+use crate::cluster::message::EnvelopeSealer;
+use crate::cluster::ownership::OwnershipClient;
 use crate::error::Error;
 use crate::fanout::audience::{Audience, PullResult, RingOptions};
 use crate::fanout::outbox::{ConnectionId, Outbox, OutboxLanes, OutboxReply, WatchId};
-use crate::jobs::head_poller::Heads;
-use crate::jobs::inbox_dispatcher::Post;
+use crate::jobs::head_poller::HeadPoller;
+use crate::jobs::inbox_dispatcher::InboxDispatcher;
 use crate::raid;
 use crate::session::{Ack, Caller, Dependencies, Options, Reply, Sessions};
 use crate::store::journal::{self, Journal};
@@ -52,7 +52,7 @@ pub(super) struct TestInstance {
     pub(super) stop: CancellationToken,
     pub(super) instance: Instance,
     /// Its end of the bus.
-    pub(super) station: Option<Arc<Station>>,
+    pub(super) station: Option<Arc<InProcessBus>>,
     /// Until when its own tasks run.
     lifetime: CancellationToken,
 }
@@ -87,7 +87,7 @@ impl TestInstance {
     /// One instance of a cluster, with a lease that is kept.
     pub(super) async fn start_in_cluster(
         store: &MemoryStore,
-        exchange: &Exchange,
+        exchange: &InProcessBroker,
         options: Options,
     ) -> TestInstance {
         TestInstance::build(store.new_connection(), options, LEASE_TTL, Some(exchange)).await
@@ -97,7 +97,7 @@ impl TestInstance {
         store: MemoryStore,
         options: Options,
         ttl: Duration,
-        exchange: Option<&Exchange>,
+        exchange: Option<&InProcessBroker>,
     ) -> TestInstance {
         let ws_url = format!(
             "ws://127.0.0.1:{}/api/v1/ws",
@@ -134,29 +134,33 @@ impl TestInstance {
         for writer in writers {
             live(Box::pin(writer.run()));
         }
-        let (claims, clerk) = Claims::new(Arc::clone(&shared), id);
+        let (claims, clerk) = OwnershipClient::new(Arc::clone(&shared), id);
         live(Box::pin(clerk.run()));
         let clock = Arc::new(Clock::new(renewal.now));
         let lease = Arc::new(Lease::new(Instant::now(), ttl));
-        let peers = Peers::new(ttl);
-        peers.learn(renewal.now, renewal.peers, false);
+        let peers = Membership::new(ttl);
+        peers.update(renewal.now, renewal.peers, false);
         live(Box::pin(
-            Arc::clone(&lease).confirm(Arc::clone(&shared), instance.clone()),
+            Arc::clone(&lease).run_confirmation(Arc::clone(&shared), instance.clone()),
         ));
-        let seal = Seal::new(
+        let seal = EnvelopeSealer::new(
             &AuthSecret::new([7; 32]).expect("long enough"),
             &renewal.lineage,
         );
         let shared_clock = Arc::clone(&clock);
         let (link, station, deliveries) = match exchange {
-            None => (Link::alone(id, shared_clock, peers.clone()), None, None),
+            None => (
+                ClusterClient::standalone(id, shared_clock, peers.clone()),
+                None,
+                None,
+            ),
             Some(exchange) => {
                 let (station, deliveries) = exchange.connect();
                 station
                     .subscribe(&[Channel::Inbox(id)])
                     .await
                     .expect("connected");
-                let link = Link::over(
+                let link = ClusterClient::clustered(
                     Arc::clone(&station) as _,
                     seal,
                     id,
@@ -178,28 +182,29 @@ impl TestInstance {
         if let Some(deliveries) = deliveries {
             let now = Arc::<Notify>::default();
             live(Box::pin(
-                Post::new(link.clone(), sessions.clone(), Arc::clone(&now)).run(deliveries),
+                InboxDispatcher::new(link.clone(), sessions.clone(), Arc::clone(&now))
+                    .run(deliveries),
             ));
             live(Box::pin(
-                Heads {
+                HeadPoller {
                     store: Arc::clone(&shared),
-                    link,
-                    now,
+                    cluster: link,
+                    poll_requested: now,
                 }
                 .run(),
             ));
             let judging = Arc::clone(&lease);
-            live(Box::pin(peers.clone().run(move || judging.holds())));
-            let keeper = Keeper {
+            live(Box::pin(peers.clone().run(move || judging.is_valid())));
+            let keeper = LeaseRenewer {
                 store: shared,
                 instance: instance.clone(),
                 draining: Arc::default(),
                 lease: Arc::clone(&lease),
-                nudge: Arc::default(),
+                renew_requested: Arc::default(),
                 ttl,
-                renew: Duration::from_secs(1),
+                renew_interval: Duration::from_secs(1),
                 clock,
-                peers,
+                membership: peers,
                 lineage: renewal.lineage,
             };
             live(Box::pin(keeper.run(|| {})));
@@ -220,7 +225,7 @@ impl TestInstance {
     pub(super) fn kill(&self) {
         self.lifetime.cancel();
         self.store.faults().set_unreachable(true);
-        self.station.as_ref().expect("a node").leave();
+        self.station.as_ref().expect("a node").remove();
     }
 
     /// A raid that player 1 leads and `others` have joined, started.

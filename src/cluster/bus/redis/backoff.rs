@@ -4,24 +4,24 @@ use std::time::Duration;
 
 use rand::Rng;
 
-const FIRST: Duration = Duration::from_millis(50);
-const LONGEST: Duration = Duration::from_secs(1);
+const DELAY_MIN: Duration = Duration::from_millis(50);
+const DELAY_MAX: Duration = Duration::from_secs(1);
 
 /// Waits that double, each shortened by up to half at random, so that instances that lost the same server don't come
 /// back to it at the same moment.
-pub(super) struct Backoff(Duration);
+pub(super) struct ReconnectBackoff(Duration);
 
-impl Default for Backoff {
+impl Default for ReconnectBackoff {
     fn default() -> Self {
-        Self(FIRST)
+        Self(DELAY_MIN)
     }
 }
 
-impl Backoff {
+impl ReconnectBackoff {
     /// The next wait.
-    pub(super) fn next(&mut self) -> Duration {
+    pub(super) fn next_delay(&mut self) -> Duration {
         let wait = self.0;
-        self.0 = (wait * 2).min(LONGEST);
+        self.0 = (wait * 2).min(DELAY_MAX);
         wait.mul_f64(rand::rng().random_range(0.5..=1.0))
     }
 }
@@ -32,9 +32,9 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_a_second_and_are_jittered() {
-        let mut backoff = Backoff::default();
+        let mut backoff = ReconnectBackoff::default();
         for whole in [50, 100, 200, 400, 800, 1_000, 1_000, 1_000].map(Duration::from_millis) {
-            let wait = backoff.next();
+            let wait = backoff.next_delay();
             assert!(whole / 2 <= wait && wait <= whole, "{wait:?} of {whole:?}");
         }
     }

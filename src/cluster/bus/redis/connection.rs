@@ -10,35 +10,39 @@ use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
 use redis::{Cmd, FromRedisValue, Pipeline, RedisResult, Value};
 
 use super::super::Channel;
-use super::publish_queue::Queued;
-use super::server::{ANSWER, within};
+use super::publish_queue::QueuedMessage;
+use super::server::{RESPONSE_TIMEOUT, with_timeout};
 
 /// Channels in one command, and commands at once.
 const CHUNK: usize = 500;
 
 /// A connection. Clones share it; it closes with the last.
 #[derive(Clone)]
-pub(super) enum Link {
+pub(super) enum RedisConnection {
     Single(MultiplexedConnection),
     Cluster(ClusterConnection),
 }
 
 #[derive(Clone, Copy)]
-enum Wish {
+enum SubscriptionChange {
     Subscribe,
     Unsubscribe,
 }
 
-impl Link {
+impl RedisConnection {
     /// Publishes in one round trip, in order within each channel, and tells how many subscriptions got each message.
-    pub(super) async fn publish(&self, batch: &[Queued]) -> RedisResult<Vec<u64>> {
+    pub(super) async fn publish(&self, batch: &[QueuedMessage]) -> RedisResult<Vec<u64>> {
         match self {
             Self::Single(connection) => {
                 let mut pipeline = Pipeline::with_capacity(batch.len());
                 for queued in batch {
-                    add(&mut pipeline, "PUBLISH", queued);
+                    add_publish(&mut pipeline, "PUBLISH", queued);
                 }
-                within(ANSWER, pipeline.query_async(&mut connection.clone())).await
+                with_timeout(
+                    RESPONSE_TIMEOUT,
+                    pipeline.query_async(&mut connection.clone()),
+                )
+                .await
             }
             Self::Cluster(connection) => publish_sharded(connection, batch).await,
         }
@@ -46,22 +50,24 @@ impl Link {
 
     /// Publishes one message, by the name of its channel.
     pub(super) async fn publish_one(&self, channel: Channel, message: Vec<u8>) -> RedisResult<()> {
-        let queued = Queued {
+        let queued = QueuedMessage {
             channel,
             message: message.into(),
-            count: None,
+            count_reply: None,
         };
         self.publish(&[queued]).await.map(drop)
     }
 
     /// Subscribes, and waits until the server has confirmed every channel.
     pub(super) async fn subscribe(&self, channels: &[Channel]) -> RedisResult<()> {
-        self.wish(Wish::Subscribe, channels).await
+        self.change_subscriptions(SubscriptionChange::Subscribe, channels)
+            .await
     }
 
     /// Unsubscribes, and waits likewise.
     pub(super) async fn unsubscribe(&self, channels: &[Channel]) -> RedisResult<()> {
-        self.wish(Wish::Unsubscribe, channels).await
+        self.change_subscriptions(SubscriptionChange::Unsubscribe, channels)
+            .await
     }
 
     /// The answer to a command, from whichever node has its key.
@@ -77,53 +83,67 @@ impl Link {
         let ping = redis::cmd("PING");
         match self {
             Self::Single(connection) => {
-                within(ANSWER, ping.exec_async(&mut connection.clone())).await
+                with_timeout(RESPONSE_TIMEOUT, ping.exec_async(&mut connection.clone())).await
             }
             Self::Cluster(connection) => {
-                within(ANSWER, ping.exec_async(&mut connection.clone())).await
+                with_timeout(RESPONSE_TIMEOUT, ping.exec_async(&mut connection.clone())).await
             }
         }
     }
 
     /// The nodes of a cluster; of a single server, none.
-    pub(super) async fn nodes(&self) -> RedisResult<Vec<(String, u16)>> {
+    pub(super) async fn cluster_nodes(&self) -> RedisResult<Vec<(String, u16)>> {
         let Self::Cluster(connection) = self else {
             return Ok(Vec::new());
         };
         let mut slots = redis::cmd("CLUSTER");
         slots.arg("SLOTS");
         let any = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
-        let answer = within(ANSWER, connection.clone().route_command(slots, any)).await?;
-        let mut nodes = nodes_of(answer.extract_error()?);
+        let answer = with_timeout(
+            RESPONSE_TIMEOUT,
+            connection.clone().route_command(slots, any),
+        )
+        .await?;
+        let mut nodes = parse_cluster_slots(answer.extract_error()?);
         nodes.sort_unstable();
         nodes.dedup();
         Ok(nodes)
     }
 
-    async fn wish(&self, wish: Wish, channels: &[Channel]) -> RedisResult<()> {
+    async fn change_subscriptions(
+        &self,
+        wish: SubscriptionChange,
+        channels: &[Channel],
+    ) -> RedisResult<()> {
         match self {
             Self::Single(connection) => {
                 for chunk in channels.chunks(CHUNK) {
                     let mut connection = connection.clone();
                     let names: Vec<_> = chunk.iter().map(Channel::to_string).collect();
                     match wish {
-                        Wish::Subscribe => within(ANSWER, connection.subscribe(names)).await?,
-                        Wish::Unsubscribe => within(ANSWER, connection.unsubscribe(names)).await?,
+                        SubscriptionChange::Subscribe => {
+                            with_timeout(RESPONSE_TIMEOUT, connection.subscribe(names)).await?
+                        }
+                        SubscriptionChange::Unsubscribe => {
+                            with_timeout(RESPONSE_TIMEOUT, connection.unsubscribe(names)).await?
+                        }
                     }
                 }
                 Ok(())
             }
             Self::Cluster(connection) => {
                 // The channels of one command must be of one slot.
-                let homes = by_home(channels.iter().copied(), |channel| *channel);
+                let homes = group_by_slot(channels.iter().copied(), |channel| *channel);
                 let one = |channels: Vec<Channel>| {
                     let mut connection = connection.clone();
                     async move {
                         let names: Vec<_> = channels.iter().map(Channel::to_string).collect();
                         match wish {
-                            Wish::Subscribe => within(ANSWER, connection.ssubscribe(names)).await,
-                            Wish::Unsubscribe => {
-                                within(ANSWER, connection.sunsubscribe(names)).await
+                            SubscriptionChange::Subscribe => {
+                                with_timeout(RESPONSE_TIMEOUT, connection.ssubscribe(names)).await
+                            }
+                            SubscriptionChange::Unsubscribe => {
+                                with_timeout(RESPONSE_TIMEOUT, connection.sunsubscribe(names)).await
                             }
                         }
                     }
@@ -140,16 +160,22 @@ impl Link {
 
 async fn publish_sharded(
     connection: &ClusterConnection,
-    batch: &[Queued],
+    batch: &[QueuedMessage],
 ) -> RedisResult<Vec<u64>> {
-    let homes = by_home(0..batch.len(), |index| batch[*index].channel);
+    let homes = group_by_slot(0..batch.len(), |index| batch[*index].channel);
     let publishing = homes.iter().map(|indices| {
         let mut pipeline = Pipeline::with_capacity(indices.len());
         for index in indices {
-            add(&mut pipeline, "SPUBLISH", &batch[*index]);
+            add_publish(&mut pipeline, "SPUBLISH", &batch[*index]);
         }
         let mut connection = connection.clone();
-        async move { within(ANSWER, pipeline.query_async::<Vec<u64>>(&mut connection)).await }
+        async move {
+            with_timeout(
+                RESPONSE_TIMEOUT,
+                pipeline.query_async::<Vec<u64>>(&mut connection),
+            )
+            .await
+        }
     });
     let counted = future::try_join_all(publishing).await?;
     let mut counts = vec![0; batch.len()];
@@ -163,7 +189,7 @@ async fn publish_sharded(
     Ok(counts)
 }
 
-fn add(pipeline: &mut Pipeline, command: &str, queued: &Queued) {
+fn add_publish(pipeline: &mut Pipeline, command: &str, queued: &QueuedMessage) {
     pipeline
         .cmd(command)
         .arg(queued.channel.to_string())
@@ -171,7 +197,10 @@ fn add(pipeline: &mut Pipeline, command: &str, queued: &Queued) {
 }
 
 /// Groups what is certain to live in the same slot: a raid's two channels, an instance's inbox. Keeps the order within.
-fn by_home<T>(items: impl Iterator<Item = T>, channel: impl Fn(&T) -> Channel) -> Vec<Vec<T>> {
+fn group_by_slot<T>(
+    items: impl Iterator<Item = T>,
+    channel: impl Fn(&T) -> Channel,
+) -> Vec<Vec<T>> {
     let mut homes: HashMap<Channel, Vec<T>> = HashMap::new();
     for item in items {
         let home = match channel(&item) {
@@ -184,11 +213,11 @@ fn by_home<T>(items: impl Iterator<Item = T>, channel: impl Fn(&T) -> Channel) -
 }
 
 /// Reads the answer to `CLUSTER SLOTS`: `[[first slot, last slot, [host, port, …], …], …]`.
-fn nodes_of(answer: Value) -> Vec<(String, u16)> {
-    let ranges = array(answer);
+fn parse_cluster_slots(answer: Value) -> Vec<(String, u16)> {
+    let ranges = into_array(answer);
     let nodes = ranges
         .into_iter()
-        .flat_map(|range| array(range).into_iter().skip(2).map(array));
+        .flat_map(|range| into_array(range).into_iter().skip(2).map(into_array));
     nodes
         .filter_map(|node| match &node[..] {
             [Value::BulkString(host), Value::Int(port), ..] if !host.is_empty() && host != b"?" => {
@@ -202,7 +231,7 @@ fn nodes_of(answer: Value) -> Vec<(String, u16)> {
         .collect()
 }
 
-fn array(value: Value) -> Vec<Value> {
+fn into_array(value: Value) -> Vec<Value> {
     if let Value::Array(items) = value {
         items
     } else {
@@ -225,7 +254,7 @@ mod tests {
             Channel::Events(raid(1)),
             Channel::Live(raid(1)),
         ];
-        let mut homes = by_home(0..channels.len(), |index| channels[*index]);
+        let mut homes = group_by_slot(0..channels.len(), |index| channels[*index]);
         homes.sort();
         assert_eq!(homes, [vec![0, 2, 3], vec![1]]);
     }
@@ -247,9 +276,9 @@ mod tests {
             Value::Nil,
         ]);
         assert_eq!(
-            nodes_of(answer),
+            parse_cluster_slots(answer),
             [("10.0.0.1".to_owned(), 7000), ("10.0.0.2".to_owned(), 7001)]
         );
-        assert_eq!(nodes_of(Value::Okay), []);
+        assert_eq!(parse_cluster_slots(Value::Okay), []);
     }
 }

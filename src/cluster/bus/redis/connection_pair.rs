@@ -8,19 +8,19 @@ use redis::{RedisError, RedisResult};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{info, warn};
 
-use super::super::Intake;
-use super::Shared;
-use super::connection::Link;
-use super::receiver::Receiver;
-use super::server::{ANSWER, Server, within};
+use super::super::BusInputSender;
+use super::RedisBusShared;
+use super::connection::RedisConnection;
+use super::receiver::PushReceiver;
+use super::server::{RESPONSE_TIMEOUT, RedisConnector, with_timeout};
 use crate::telemetry::{GaugeGuard, metrics};
 
 /// How often the bus is proven to work.
-const PROVE: Duration = Duration::from_secs(5);
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Why a life ended.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum End {
+pub(super) enum ConnectionPairError {
     #[error("cannot connect: {0}")]
     Connect(RedisError),
     #[error("cannot subscribe: {0}")]
@@ -28,50 +28,54 @@ pub(super) enum End {
     #[error("cannot publish: {0}")]
     Publish(RedisError),
     #[error("a message to ourselves did not come back: {0}")]
-    Unproven(RedisError),
+    ProbeFailed(RedisError),
     #[error("the server ended the connection or a subscription")]
-    Broken,
+    Disconnected,
 }
 
 /// A life, to be run once.
-pub(super) struct Life<'a> {
-    server: &'a Server,
-    shared: &'a Shared,
-    intake: &'a Intake,
-    receiver: Arc<Receiver>,
-    proven_since: Option<Instant>,
+pub(super) struct ConnectionPair<'a> {
+    server: &'a RedisConnector,
+    shared: &'a RedisBusShared,
+    inputs: &'a BusInputSender,
+    receiver: Arc<PushReceiver>,
+    healthy_since: Option<Instant>,
 }
 
-impl<'a> Life<'a> {
-    pub(super) fn new(server: &'a Server, shared: &'a Arc<Shared>, intake: &'a Intake) -> Self {
-        let receiver = Arc::new(Receiver::new(Arc::clone(shared), intake.clone()));
+impl<'a> ConnectionPair<'a> {
+    pub(super) fn new(
+        server: &'a RedisConnector,
+        shared: &'a Arc<RedisBusShared>,
+        inputs: &'a BusInputSender,
+    ) -> Self {
+        let receiver = Arc::new(PushReceiver::new(Arc::clone(shared), inputs.clone()));
         Self {
             server,
             shared,
-            intake,
+            inputs,
             receiver,
-            proven_since: None,
+            healthy_since: None,
         }
     }
 
     /// Since when the bus works, if it came to that.
-    pub(super) const fn proven_since(&self) -> Option<Instant> {
-        self.proven_since
+    pub(super) const fn healthy_since(&self) -> Option<Instant> {
+        self.healthy_since
     }
 
     /// Lives, until something is amiss.
-    pub(super) async fn run(&mut self) -> End {
-        let (listening, publishing) = match self.begin().await {
+    pub(super) async fn run(&mut self) -> ConnectionPairError {
+        let (listening, publishing) = match self.establish().await {
             Ok(links) => links,
             Err(end) => return end,
         };
-        self.proven_since = Some(Instant::now());
+        self.healthy_since = Some(Instant::now());
         let _proven = GaugeGuard::increment(&metrics().bus_proven);
         let ended = tokio::select! { biased;
-            () = self.receiver.broken() => return End::Broken,
-            ended = self.keep_proving(&listening, &publishing) => ended,
-            ended = self.keep_subscribing(&listening) => ended,
-            ended = self.keep_publishing(&publishing) => ended,
+            () = self.receiver.wait_until_broken() => return ConnectionPairError::Disconnected,
+            ended = self.probe_periodically(&listening, &publishing) => ended,
+            ended = self.sync_subscriptions(&listening) => ended,
+            ended = self.publish_batches(&publishing) => ended,
         };
         match ended {
             Ok(never) => match never {},
@@ -80,93 +84,108 @@ impl<'a> Life<'a> {
     }
 
     /// Connects, subscribes and proves. Everybody may use the bus from then on.
-    async fn begin(&self) -> Result<(Link, Link), End> {
+    async fn establish(&self) -> Result<(RedisConnection, RedisConnection), ConnectionPairError> {
         let connecting = (
             self.server.connect(Some(&self.receiver)),
             self.server.connect(None),
         );
         let (listening, publishing) =
-            tokio::try_join!(connecting.0, connecting.1).map_err(End::Connect)?;
-        match publishing.nodes().await {
-            Ok(nodes) => self.server.remember(nodes),
+            tokio::try_join!(connecting.0, connecting.1).map_err(ConnectionPairError::Connect)?;
+        match publishing.cluster_nodes().await {
+            Ok(nodes) => self.server.set_known_nodes(nodes),
             Err(error) => warn!(%error, "the cluster's nodes are not known"),
         }
-        let channels = self.shared.subscriptions.link();
+        let channels = self.shared.subscriptions.begin_resubscribe();
         listening
             .subscribe(&channels)
             .await
-            .map_err(End::Subscribe)?;
-        self.prove(&listening, &publishing, 1)
+            .map_err(ConnectionPairError::Subscribe)?;
+        self.probe(&listening, &publishing, 1)
             .await
-            .map_err(End::Unproven)?;
+            .map_err(ConnectionPairError::ProbeFailed)?;
 
         info!(channels = channels.len(), "the bus works");
-        self.shared.subscriptions.linked(channels);
-        self.shared.outgoing.open();
-        *self.shared.fault.lock() = None;
+        self.shared.subscriptions.finish_resubscribe(channels);
+        self.shared.publish_queue.open();
+        *self.shared.down_cause.lock() = None;
         // Whoever hears of it reads the store, and what is published from now on arrives.
-        self.intake.lost_all();
-        self.shared.proven.send_replace(true);
+        self.inputs.mark_all_lost();
+        self.shared.health.send_replace(true);
         Ok((listening, publishing))
     }
 
-    async fn keep_proving(&self, listening: &Link, publishing: &Link) -> Result<Infallible, End> {
-        let mut ticks = interval_at(Instant::now() + PROVE, PROVE);
+    async fn probe_periodically(
+        &self,
+        listening: &RedisConnection,
+        publishing: &RedisConnection,
+    ) -> Result<Infallible, ConnectionPairError> {
+        let mut ticks = interval_at(Instant::now() + PROBE_INTERVAL, PROBE_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut number = 1;
         loop {
             ticks.tick().await;
             number += 1;
-            self.prove(listening, publishing, number)
+            self.probe(listening, publishing, number)
                 .await
-                .map_err(End::Unproven)?;
+                .map_err(ConnectionPairError::ProbeFailed)?;
         }
     }
 
     /// A message to ourselves comes back, and every shard that we listen to answers: in a cluster that message passes
     /// through one of them alone.
-    async fn prove(&self, listening: &Link, publishing: &Link, number: u64) -> RedisResult<()> {
-        within(ANSWER, async {
-            let proof = self.receiver.proof(number);
+    async fn probe(
+        &self,
+        listening: &RedisConnection,
+        publishing: &RedisConnection,
+        number: u64,
+    ) -> RedisResult<()> {
+        with_timeout(RESPONSE_TIMEOUT, async {
+            let proof = self.receiver.probe_message(number);
             tokio::try_join!(
                 publishing.publish_one(self.shared.inbox, proof),
                 listening.ping()
             )?;
-            self.receiver.echoed(number).await;
+            self.receiver.wait_for_probe(number).await;
             Ok(())
         })
         .await
     }
 
-    async fn keep_subscribing(&self, listening: &Link) -> Result<Infallible, End> {
+    async fn sync_subscriptions(
+        &self,
+        listening: &RedisConnection,
+    ) -> Result<Infallible, ConnectionPairError> {
         loop {
-            let round = self.shared.subscriptions.round().await;
+            let round = self.shared.subscriptions.next_diff().await;
             listening
                 .subscribe(&round.subscribe)
                 .await
-                .map_err(End::Subscribe)?;
+                .map_err(ConnectionPairError::Subscribe)?;
             listening
                 .unsubscribe(&round.unsubscribe)
                 .await
-                .map_err(End::Subscribe)?;
-            self.shared.subscriptions.done(round);
+                .map_err(ConnectionPairError::Subscribe)?;
+            self.shared.subscriptions.confirm(round);
         }
     }
 
-    async fn keep_publishing(&self, publishing: &Link) -> Result<Infallible, End> {
+    async fn publish_batches(
+        &self,
+        publishing: &RedisConnection,
+    ) -> Result<Infallible, ConnectionPairError> {
         loop {
-            let batch = self.shared.outgoing.take().await;
+            let batch = self.shared.publish_queue.next_batch().await;
             let counts = publishing
                 .publish(batch.messages())
                 .await
-                .map_err(End::Publish)?;
-            batch.done(counts);
+                .map_err(ConnectionPairError::Publish)?;
+            batch.complete(counts);
         }
     }
 }
 
-impl Drop for Life<'_> {
+impl Drop for ConnectionPair<'_> {
     fn drop(&mut self) {
-        self.receiver.end();
+        self.receiver.close();
     }
 }

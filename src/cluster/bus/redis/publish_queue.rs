@@ -6,7 +6,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
-use super::super::{Channel, Dropped};
+use super::super::{Channel, DropCause};
 
 /// Messages that may wait.
 const MESSAGES_MAX: usize = 8_192;
@@ -15,50 +15,50 @@ const BYTES_MAX: usize = 16 * 1024 * 1024;
 /// No message is larger, in bytes: nobody would take it.
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Messages that are published in one round trip.
-const BATCH: usize = 128;
+const BATCH_MESSAGES_MAX: usize = 128;
 
 /// One message.
-pub(super) struct Queued {
+pub(super) struct QueuedMessage {
     pub(super) channel: Channel,
     pub(super) message: Bytes,
     /// Is told how many subscriptions got it, if somebody wants to know.
-    pub(super) count: Option<oneshot::Sender<u64>>,
+    pub(super) count_reply: Option<oneshot::Sender<u64>>,
 }
 
 /// The queue. Closed while the bus is down: what is published then is dropped, since receivers heal from the store.
 #[derive(Default)]
-pub(super) struct Outgoing {
-    waiting: Mutex<Waiting>,
+pub(super) struct PublishQueue {
+    state: Mutex<PublishQueueState>,
     pushed: Notify,
 }
 
-/// Messages on their way. Unless they are [`done`](Batch::done) they count as dropped: nobody knows what became of them.
-pub(super) struct Batch(Vec<Queued>);
+/// Messages on their way. Unless they are [`done`](PublishBatch::complete) they count as dropped: nobody knows what became of them.
+pub(super) struct PublishBatch(Vec<QueuedMessage>);
 
 #[derive(Default)]
-struct Waiting {
-    queue: VecDeque<Queued>,
-    bytes: usize,
-    open: bool,
+struct PublishQueueState {
+    queue: VecDeque<QueuedMessage>,
+    message_bytes: usize,
+    is_open: bool,
 }
 
-impl Outgoing {
+impl PublishQueue {
     /// Queues a message; false if it was dropped, which is counted.
-    pub(super) fn push(&self, queued: Queued) -> bool {
-        let pushed = self.waiting.lock().push(queued);
+    pub(super) fn push(&self, queued: QueuedMessage) -> bool {
+        let pushed = self.state.lock().push(queued);
         match pushed {
             Ok(()) => self.pushed.notify_one(),
-            Err(cause) => cause.count(1),
+            Err(cause) => cause.record(1),
         }
         pushed.is_ok()
     }
 
     /// The next messages, at least one. Nothing is lost if the future is dropped.
-    pub(super) async fn take(&self) -> Batch {
+    pub(super) async fn next_batch(&self) -> PublishBatch {
         loop {
-            let batch = self.waiting.lock().take();
+            let batch = self.state.lock().take_batch();
             if !batch.is_empty() {
-                return Batch(batch);
+                return PublishBatch(batch);
             }
             self.pushed.notified().await;
         }
@@ -66,26 +66,26 @@ impl Outgoing {
 
     /// Messages may be queued from now on.
     pub(super) fn open(&self) {
-        self.waiting.lock().open = true;
+        self.state.lock().is_open = true;
     }
 
     /// Drops, and counts, what waits and what is pushed from now on.
     pub(super) fn close(&self) {
-        let dropped = std::mem::take(&mut *self.waiting.lock());
-        Dropped::Down.count(dropped.queue.len());
+        let dropped = std::mem::take(&mut *self.state.lock());
+        DropCause::Down.record(dropped.queue.len());
     }
 }
 
-impl Batch {
+impl PublishBatch {
     /// First to last.
-    pub(super) fn messages(&self) -> &[Queued] {
+    pub(super) fn messages(&self) -> &[QueuedMessage] {
         &self.0
     }
 
     /// They were published; so many subscriptions got each.
-    pub(super) fn done(mut self, counts: Vec<u64>) {
+    pub(super) fn complete(mut self, counts: Vec<u64>) {
         for (queued, count) in self.0.drain(..).zip(counts) {
-            if let Some(told) = queued.count {
+            if let Some(told) = queued.count_reply {
                 // Whoever asked may have given up.
                 let _ = told.send(count);
             }
@@ -93,34 +93,34 @@ impl Batch {
     }
 }
 
-impl Drop for Batch {
+impl Drop for PublishBatch {
     fn drop(&mut self) {
-        Dropped::Down.count(self.0.len());
+        DropCause::Down.record(self.0.len());
     }
 }
 
-impl Waiting {
-    fn push(&mut self, queued: Queued) -> Result<(), Dropped> {
-        let bytes = self.bytes + queued.message.len();
+impl PublishQueueState {
+    fn push(&mut self, queued: QueuedMessage) -> Result<(), DropCause> {
+        let bytes = self.message_bytes + queued.message.len();
         let over = |share| self.queue.len() >= MESSAGES_MAX / share || bytes > BYTES_MAX / share;
-        if !self.open {
-            return Err(Dropped::Down);
+        if !self.is_open {
+            return Err(DropCause::Down);
         } else if queued.message.len() > MESSAGE_BYTES_MAX {
-            return Err(Dropped::TooLarge);
+            return Err(DropCause::TooLarge);
         } else if over(1) {
-            return Err(Dropped::QueueFull);
+            return Err(DropCause::QueueFull);
         } else if matches!(queued.channel, Channel::Live(_)) && over(2) {
-            return Err(Dropped::LivePressure);
+            return Err(DropCause::LivePressure);
         }
-        self.bytes = bytes;
+        self.message_bytes = bytes;
         self.queue.push_back(queued);
         Ok(())
     }
 
-    fn take(&mut self) -> Vec<Queued> {
-        let count = self.queue.len().min(BATCH);
+    fn take_batch(&mut self) -> Vec<QueuedMessage> {
+        let count = self.queue.len().min(BATCH_MESSAGES_MAX);
         let batch: Vec<_> = self.queue.drain(..count).collect();
-        self.bytes -= batch
+        self.message_bytes -= batch
             .iter()
             .map(|queued| queued.message.len())
             .sum::<usize>();
@@ -135,17 +135,17 @@ mod tests {
 
     use super::*;
 
-    fn events(bytes: usize) -> Queued {
+    fn events(bytes: usize) -> QueuedMessage {
         let channel = Channel::Events(RaidId::try_from(7_u64).expect("an id"));
-        Queued {
+        QueuedMessage {
             channel,
             message: Bytes::from(vec![0; bytes]),
-            count: None,
+            count_reply: None,
         }
     }
 
-    fn live() -> Queued {
-        Queued {
+    fn live() -> QueuedMessage {
+        QueuedMessage {
             channel: Channel::Live(RaidId::try_from(7_u64).expect("an id")),
             ..events(1)
         }
@@ -153,54 +153,54 @@ mod tests {
 
     #[test]
     fn live_messages_are_dropped_when_the_queue_is_half_full_and_the_rest_when_it_is_full() {
-        let mut waiting = Waiting {
-            open: true,
-            ..Waiting::default()
+        let mut waiting = PublishQueueState {
+            is_open: true,
+            ..PublishQueueState::default()
         };
         for _ in 0..MESSAGES_MAX / 2 {
             assert_eq!(waiting.push(live()), Ok(()));
         }
-        assert_eq!(waiting.push(live()), Err(Dropped::LivePressure));
+        assert_eq!(waiting.push(live()), Err(DropCause::LivePressure));
         for _ in 0..MESSAGES_MAX / 2 {
             assert_eq!(waiting.push(events(1)), Ok(()));
         }
-        assert_eq!(waiting.push(events(1)), Err(Dropped::QueueFull));
-        assert_eq!(waiting.take().len(), BATCH);
+        assert_eq!(waiting.push(events(1)), Err(DropCause::QueueFull));
+        assert_eq!(waiting.take_batch().len(), BATCH_MESSAGES_MAX);
         assert_eq!(waiting.push(events(1)), Ok(()), "what was taken makes room");
     }
 
     #[test]
     fn bytes_are_bounded_too() {
-        let mut waiting = Waiting {
-            open: true,
-            ..Waiting::default()
+        let mut waiting = PublishQueueState {
+            is_open: true,
+            ..PublishQueueState::default()
         };
         assert_eq!(
             waiting.push(events(MESSAGE_BYTES_MAX + 1)),
-            Err(Dropped::TooLarge)
+            Err(DropCause::TooLarge)
         );
         for _ in 0..BYTES_MAX / MESSAGE_BYTES_MAX {
             assert_eq!(waiting.push(events(MESSAGE_BYTES_MAX)), Ok(()));
         }
-        assert_eq!(waiting.push(events(1)), Err(Dropped::QueueFull));
+        assert_eq!(waiting.push(events(1)), Err(DropCause::QueueFull));
     }
 
     #[test]
     fn nothing_waits_while_it_is_closed() {
-        let outgoing = Outgoing::default();
+        let outgoing = PublishQueue::default();
         assert!(!outgoing.push(events(1)), "closed at first");
         outgoing.open();
         assert!(outgoing.push(events(1)));
         outgoing.close();
         outgoing.open();
         assert!(
-            outgoing.take().now_or_never().is_none(),
+            outgoing.next_batch().now_or_never().is_none(),
             "what waited is gone"
         );
         assert!(outgoing.push(events(1)));
         assert_eq!(
             outgoing
-                .take()
+                .next_batch()
                 .now_or_never()
                 .map(|batch| batch.messages().len()),
             Some(1)

@@ -18,30 +18,30 @@ use rustls::pki_types::pem::PemObject;
 use tokio::time::sleep;
 
 use super::RedisOptions;
-use super::connection::Link;
-use super::receiver::Receiver;
+use super::connection::RedisConnection;
+use super::receiver::PushReceiver;
 use crate::config::redact_url;
 
 /// How long a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a whole cluster may take: a node that is gone must not hide the others.
-const CONNECT_CLUSTER: Duration = Duration::from_secs(5);
+const CLUSTER_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long any answer may take.
-pub(super) const ANSWER: Duration = Duration::from_secs(1);
+pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Into how many slices a limit is cut.
-const SLICES: u32 = 20;
+const TIMEOUT_SLICES: u32 = 20;
 /// Nodes of a cluster that are remembered, so that the one in the URL may be gone.
 const NODES_MAX: usize = 32;
 
 /// A server, or a cluster of them.
-pub(super) struct Server {
-    info: ConnectionInfo,
+pub(super) struct RedisConnector {
+    connection_info: ConnectionInfo,
     certificates: TlsCertificates,
     /// The nodes that were there last, of a cluster.
-    nodes: Option<Mutex<Vec<(String, u16)>>>,
+    known_nodes: Option<Mutex<Vec<(String, u16)>>>,
 }
 
-impl Server {
+impl RedisConnector {
     pub(super) fn new(options: &RedisOptions) -> anyhow::Result<Self> {
         let shown = redact_url(&options.url);
         // Its errors may quote the URL.
@@ -88,85 +88,95 @@ impl Server {
             root_cert: options.ca_pem.clone(),
         };
         let server = Self {
-            info,
+            connection_info: info,
             certificates,
-            nodes: options.cluster.then(Mutex::default),
+            known_nodes: options.is_cluster.then(Mutex::default),
         };
         // Tries the certificates.
-        if options.cluster {
-            server.cluster(None).map(drop)
+        if options.is_cluster {
+            server.build_cluster_client(None).map(drop)
         } else {
-            server.client().map(drop)
+            server.build_client().map(drop)
         }
         .with_context(|| format!("the bus at {shown}"))?;
         Ok(server)
     }
 
     /// A new connection; what the server pushes goes to `receiver`.
-    pub(super) async fn connect(&self, receiver: Option<&Arc<Receiver>>) -> RedisResult<Link> {
-        if self.nodes.is_some() {
-            let client = self.cluster(receiver)?;
-            return within(CONNECT_CLUSTER, client.get_async_connection())
+    pub(super) async fn connect(
+        &self,
+        receiver: Option<&Arc<PushReceiver>>,
+    ) -> RedisResult<RedisConnection> {
+        if self.known_nodes.is_some() {
+            let client = self.build_cluster_client(receiver)?;
+            return with_timeout(CLUSTER_CONNECT_TIMEOUT, client.get_async_connection())
                 .await
-                .map(Link::Cluster);
+                .map(RedisConnection::Cluster);
         }
         let mut config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None);
         if let Some(receiver) = receiver {
-            config = config.set_push_sender(pushes(receiver));
+            config = config.set_push_sender(push_sender(receiver));
         }
-        let client = self.client()?;
+        let client = self.build_client()?;
         let connecting = client.get_multiplexed_async_connection_with_config(&config);
-        within(CONNECT, connecting).await.map(Link::Single)
+        with_timeout(CONNECT_TIMEOUT, connecting)
+            .await
+            .map(RedisConnection::Single)
     }
 
     /// Remembers which nodes a cluster has now.
-    pub(super) fn remember(&self, mut nodes: Vec<(String, u16)>) {
+    pub(super) fn set_known_nodes(&self, mut nodes: Vec<(String, u16)>) {
         nodes.truncate(NODES_MAX);
-        if let Some(known) = &self.nodes {
+        if let Some(known) = &self.known_nodes {
             *known.lock() = nodes;
         }
     }
 
-    fn client(&self) -> RedisResult<Client> {
-        match self.info.addr() {
+    fn build_client(&self) -> RedisResult<Client> {
+        match self.connection_info.addr() {
             ConnectionAddr::TcpTls { .. } => {
-                Client::build_with_tls(self.info.clone(), self.certificates.clone())
+                Client::build_with_tls(self.connection_info.clone(), self.certificates.clone())
             }
-            _ => Client::open(self.info.clone()),
+            _ => Client::open(self.connection_info.clone()),
         }
     }
 
-    fn cluster(&self, receiver: Option<&Arc<Receiver>>) -> RedisResult<ClusterClient> {
+    fn build_cluster_client(
+        &self,
+        receiver: Option<&Arc<PushReceiver>>,
+    ) -> RedisResult<ClusterClient> {
         let known = self
-            .nodes
+            .known_nodes
             .as_ref()
             .map(|nodes| nodes.lock().clone())
             .unwrap_or_default();
-        let known = known
-            .into_iter()
-            .map(|(host, port)| self.info.clone().set_addr(self.address(host, port)));
+        let known = known.into_iter().map(|(host, port)| {
+            self.connection_info
+                .clone()
+                .set_addr(self.node_address(host, port))
+        });
         let mut builder =
-            ClusterClientBuilder::new(std::iter::once(self.info.clone()).chain(known))
+            ClusterClientBuilder::new(std::iter::once(self.connection_info.clone()).chain(known))
                 .use_protocol(ProtocolVersion::RESP3)
-                .tcp_settings(self.info.tcp_settings().clone())
-                .connection_timeout(CONNECT)
+                .tcp_settings(self.connection_info.tcp_settings().clone())
+                .connection_timeout(CONNECT_TIMEOUT)
                 // Never the first: `within` is.
-                .response_timeout(CONNECT_CLUSTER)
+                .response_timeout(CLUSTER_CONNECT_TIMEOUT)
                 // A doubt ends the link; a new one knows where the slots are.
                 .retries(0);
-        if matches!(self.info.addr(), ConnectionAddr::TcpTls { .. }) {
+        if matches!(self.connection_info.addr(), ConnectionAddr::TcpTls { .. }) {
             builder = builder.certs(self.certificates.clone());
         }
         if let Some(receiver) = receiver {
-            builder = builder.push_sender(pushes(receiver));
+            builder = builder.push_sender(push_sender(receiver));
         }
         builder.build()
     }
 
-    fn address(&self, host: String, port: u16) -> ConnectionAddr {
-        match self.info.addr() {
+    fn node_address(&self, host: String, port: u16) -> ConnectionAddr {
+        match self.connection_info.addr() {
             ConnectionAddr::TcpTls { .. } => ConnectionAddr::TcpTls {
                 host,
                 port,
@@ -178,25 +188,25 @@ impl Server {
     }
 }
 
-fn pushes(
-    receiver: &Arc<Receiver>,
+fn push_sender(
+    receiver: &Arc<PushReceiver>,
 ) -> impl Fn(redis::PushInfo) -> Result<(), Infallible> + Send + Sync + 'static {
     let receiver = Arc::clone(receiver);
     move |info| {
-        receiver.push(info);
+        receiver.handle_push(info);
         Ok(())
     }
 }
 
 /// What `asking` gives, if it does in time. A time in which nothing of this process ran is no fault of the server's: it
 /// counts as one slice, however long it was.
-pub(super) async fn within<T>(
+pub(super) async fn with_timeout<T>(
     limit: Duration,
     asking: impl Future<Output = RedisResult<T>>,
 ) -> RedisResult<T> {
     let patience = async {
-        for _ in 0..SLICES {
-            sleep(limit / SLICES).await;
+        for _ in 0..TIMEOUT_SLICES {
+            sleep(limit / TIMEOUT_SLICES).await;
         }
     };
     tokio::select! { biased;
@@ -216,18 +226,20 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_server_is_waited_for_until_the_limit() {
         let began = Instant::now();
-        let late = within(ANSWER, std::future::pending::<RedisResult<()>>()).await;
+        let late = with_timeout(RESPONSE_TIMEOUT, std::future::pending::<RedisResult<()>>()).await;
         assert!(late.expect_err("no answer").is_timeout());
-        assert_eq!(began.elapsed(), ANSWER);
+        assert_eq!(began.elapsed(), RESPONSE_TIMEOUT);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_stall_of_our_own_does_not_use_up_the_limit() {
         let (reader, answer) = oneshot::channel();
-        let asking = within(ANSWER, async { Ok(answer.await.expect("an answer")) });
+        let asking = with_timeout(RESPONSE_TIMEOUT, async {
+            Ok(answer.await.expect("an answer"))
+        });
         // Nothing is polled meanwhile. The answer is there, but whoever reads it has its turn after the timer.
         let stalled = async {
-            advance(ANSWER * 3).await;
+            advance(RESPONSE_TIMEOUT * 3).await;
             yield_now().await;
             reader.send(7).expect("still waited for");
         };

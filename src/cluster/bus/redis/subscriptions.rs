@@ -14,87 +14,87 @@ use super::super::{BusDown, Channel};
 /// Wishes and confirmations.
 pub(super) struct Subscriptions {
     /// Wanted for as long as the bus lives.
-    always: Channel,
-    state: Mutex<State>,
+    permanent_channel: Channel,
+    state: Mutex<SubscriptionState>,
     changed: Notify,
 }
 
 #[derive(Default)]
-struct State {
-    phase: Phase,
+struct SubscriptionState {
+    phase: ConnectionPhase,
     wanted: HashSet<Channel>,
     /// The server has confirmed these, and we have not told it otherwise.
-    held: HashSet<Channel>,
+    confirmed: HashSet<Channel>,
     /// Since the last round these may have become unequal.
     changed: HashSet<Channel>,
-    waiting: Vec<oneshot::Sender<()>>,
+    waiters: Vec<oneshot::Sender<()>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
-enum Phase {
+enum ConnectionPhase {
     /// No connection.
     #[default]
     Down,
     /// What was wanted is being subscribed.
-    Linking,
+    Subscribing,
     /// Proven.
     Up,
 }
 
 /// What the server is to be told.
-pub(super) struct Round {
+pub(super) struct SubscriptionDiff {
     pub(super) subscribe: Vec<Channel>,
     pub(super) unsubscribe: Vec<Channel>,
-    waiting: Vec<oneshot::Sender<()>>,
+    waiters: Vec<oneshot::Sender<()>>,
 }
 
 impl Subscriptions {
     /// Wants nothing but one channel, always.
-    pub(super) fn new(always: Channel) -> Self {
-        let state = State {
-            wanted: HashSet::from([always]),
-            ..State::default()
+    pub(super) fn new(permanent_channel: Channel) -> Self {
+        let state = SubscriptionState {
+            wanted: HashSet::from([permanent_channel]),
+            ..SubscriptionState::default()
         };
         Self {
-            always,
+            permanent_channel,
             state: Mutex::new(state),
             changed: Notify::new(),
         }
     }
 
     /// Wants channels. None if all of them are confirmed already; else what tells when they are, or fails.
-    pub(super) fn want(
+    pub(super) fn subscribe(
         &self,
         channels: &[Channel],
     ) -> Result<Option<oneshot::Receiver<()>>, BusDown> {
         let mut state = self.state.lock();
         state.wanted.extend(channels);
-        if state.phase == Phase::Down {
+        if state.phase == ConnectionPhase::Down {
             return Err(BusDown);
         }
         let missing: Vec<_> = channels
             .iter()
-            .filter(|it| !state.held.contains(it))
+            .filter(|it| !state.confirmed.contains(it))
             .copied()
             .collect();
         if missing.is_empty() {
             return Ok(None);
         }
         state.changed.extend(missing);
-        if state.phase == Phase::Linking {
+        if state.phase == ConnectionPhase::Subscribing {
             return Err(BusDown);
         }
         let (confirm, confirmed) = oneshot::channel();
-        state.waiting.push(confirm);
+        state.waiters.push(confirm);
         self.changed.notify_one();
         Ok(Some(confirmed))
     }
 
     /// Wants channels no more.
-    pub(super) fn unwant(&self, channels: &[Channel]) {
+    pub(super) fn unsubscribe(&self, channels: &[Channel]) {
         let mut state = self.state.lock();
-        for channel in channels.iter().filter(|it| **it != self.always) {
-            if state.wanted.remove(channel) && state.phase != Phase::Down {
+        for channel in channels.iter().filter(|it| **it != self.permanent_channel) {
+            if state.wanted.remove(channel) && state.phase != ConnectionPhase::Down {
                 state.changed.insert(*channel);
             }
         }
@@ -102,71 +102,72 @@ impl Subscriptions {
     }
 
     /// Whether the server has confirmed a channel, and was not told to forget it.
-    pub(super) fn holds(&self, channel: Channel) -> bool {
-        self.state.lock().held.contains(&channel)
+    pub(super) fn is_confirmed(&self, channel: Channel) -> bool {
+        self.state.lock().confirmed.contains(&channel)
     }
 
     /// There is a connection: what must be subscribed on it.
-    pub(super) fn link(&self) -> Vec<Channel> {
+    pub(super) fn begin_resubscribe(&self) -> Vec<Channel> {
         let mut state = self.state.lock();
-        state.phase = Phase::Linking;
+        state.phase = ConnectionPhase::Subscribing;
         state.wanted.iter().copied().collect()
     }
 
     /// The server has confirmed all of these.
-    pub(super) fn linked(&self, channels: Vec<Channel>) {
+    pub(super) fn finish_resubscribe(&self, channels: Vec<Channel>) {
         let mut state = self.state.lock();
-        state.phase = Phase::Up;
-        state.held.extend(channels);
+        state.phase = ConnectionPhase::Up;
+        state.confirmed.extend(channels);
         self.changed.notify_one();
     }
 
     /// The connection is gone; whoever waits is told so.
-    pub(super) fn unlink(&self) {
+    pub(super) fn reset(&self) {
         let mut state = self.state.lock();
         let wanted = std::mem::take(&mut state.wanted);
-        *state = State {
+        *state = SubscriptionState {
             wanted,
-            ..State::default()
+            ..SubscriptionState::default()
         };
     }
 
     /// The next round, once something is to be done. Nothing is lost if the future is dropped before it gives one.
-    pub(super) async fn round(&self) -> Round {
+    pub(super) async fn next_diff(&self) -> SubscriptionDiff {
         loop {
             self.changed.notified().await;
-            if let Some(round) = self.state.lock().round() {
+            if let Some(round) = self.state.lock().take_diff() {
                 return round;
             }
         }
     }
 
     /// The server has confirmed the round.
-    pub(super) fn done(&self, round: Round) {
-        self.state.lock().held.extend(round.subscribe);
-        for waiting in round.waiting {
+    pub(super) fn confirm(&self, round: SubscriptionDiff) {
+        self.state.lock().confirmed.extend(round.subscribe);
+        for waiting in round.waiters {
             // Whoever waited may have left.
             let _ = waiting.send(());
         }
     }
 }
 
-impl State {
-    fn round(&mut self) -> Option<Round> {
-        if self.phase != Phase::Up || (self.changed.is_empty() && self.waiting.is_empty()) {
+impl SubscriptionState {
+    fn take_diff(&mut self) -> Option<SubscriptionDiff> {
+        if self.phase != ConnectionPhase::Up || (self.changed.is_empty() && self.waiters.is_empty())
+        {
             return None;
         }
-        let mut round = Round {
+        let mut round = SubscriptionDiff {
             subscribe: Vec::new(),
             unsubscribe: Vec::new(),
-            waiting: std::mem::take(&mut self.waiting),
+            waiters: std::mem::take(&mut self.waiters),
         };
         for channel in self.changed.drain() {
             if self.wanted.contains(&channel) {
-                if !self.held.contains(&channel) {
+                if !self.confirmed.contains(&channel) {
                     round.subscribe.push(channel);
                 }
-            } else if self.held.remove(&channel) {
+            } else if self.confirmed.remove(&channel) {
                 round.unsubscribe.push(channel);
             }
         }
@@ -191,24 +192,24 @@ mod tests {
 
     fn up() -> Subscriptions {
         let subscriptions = Subscriptions::new(INBOX);
-        let channels = subscriptions.link();
-        subscriptions.linked(channels);
+        let channels = subscriptions.begin_resubscribe();
+        subscriptions.finish_resubscribe(channels);
         subscriptions
     }
 
-    fn round(subscriptions: &Subscriptions) -> Option<Round> {
-        subscriptions.round().now_or_never()
+    fn round(subscriptions: &Subscriptions) -> Option<SubscriptionDiff> {
+        subscriptions.next_diff().now_or_never()
     }
 
     #[test]
     fn one_round_serves_everybody_who_waits() {
         let subscriptions = up();
         let mut first = subscriptions
-            .want(&[raid(1), raid(2)])
+            .subscribe(&[raid(1), raid(2)])
             .expect("up")
             .expect("not confirmed");
         let mut second = subscriptions
-            .want(&[raid(2), raid(3)])
+            .subscribe(&[raid(2), raid(3)])
             .expect("up")
             .expect("not confirmed");
         let round = round(&subscriptions).expect("a round");
@@ -217,10 +218,10 @@ mod tests {
             (1..=3).map(raid).collect()
         );
         assert!(first.try_recv().is_err() && second.try_recv().is_err());
-        subscriptions.done(round);
+        subscriptions.confirm(round);
         assert!(first.try_recv().is_ok() && second.try_recv().is_ok());
         assert!(
-            matches!(subscriptions.want(&[raid(2)]), Ok(None)),
+            matches!(subscriptions.subscribe(&[raid(2)]), Ok(None)),
             "confirmed already"
         );
     }
@@ -228,24 +229,24 @@ mod tests {
     #[test]
     fn what_was_asked_for_last_wins_whatever_is_on_its_way() {
         let subscriptions = up();
-        let _waits = subscriptions.want(&[raid(1)]);
+        let _waits = subscriptions.subscribe(&[raid(1)]);
         let subscribing = round(&subscriptions).expect("a round");
-        subscriptions.unwant(&[raid(1)]);
-        subscriptions.done(subscribing);
+        subscriptions.unsubscribe(&[raid(1)]);
+        subscriptions.confirm(subscribing);
         let unsubscribing = round(&subscriptions).expect("a round");
         assert_eq!(
             (unsubscribing.subscribe.len(), &*unsubscribing.unsubscribe),
             (0, &[raid(1)][..])
         );
         let mut confirmed = subscriptions
-            .want(&[raid(1)])
+            .subscribe(&[raid(1)])
             .expect("up")
             .expect("not confirmed");
-        subscriptions.done(unsubscribing);
+        subscriptions.confirm(unsubscribing);
         assert!(confirmed.try_recv().is_err(), "that was the unsubscription");
         let again = round(&subscriptions).expect("a round");
         assert_eq!(again.subscribe, [raid(1)]);
-        subscriptions.done(again);
+        subscriptions.confirm(again);
         assert!(confirmed.try_recv().is_ok());
     }
 
@@ -253,13 +254,13 @@ mod tests {
     fn a_wish_that_is_taken_back_before_the_round_costs_no_command() {
         let subscriptions = up();
         let mut confirmed = subscriptions
-            .want(&[raid(1)])
+            .subscribe(&[raid(1)])
             .expect("up")
             .expect("not confirmed");
-        subscriptions.unwant(&[raid(1)]);
+        subscriptions.unsubscribe(&[raid(1)]);
         let round = round(&subscriptions).expect("somebody waits");
         assert!(round.subscribe.is_empty() && round.unsubscribe.is_empty());
-        subscriptions.done(round);
+        subscriptions.confirm(round);
         assert!(confirmed.try_recv().is_ok());
     }
 
@@ -267,25 +268,25 @@ mod tests {
     fn wishes_outlive_the_connection_and_waiting_does_not() {
         let subscriptions = up();
         let mut confirmed = subscriptions
-            .want(&[raid(1)])
+            .subscribe(&[raid(1)])
             .expect("up")
             .expect("not confirmed");
-        subscriptions.unlink();
+        subscriptions.reset();
         assert_eq!(
             confirmed.try_recv(),
             Err(oneshot::error::TryRecvError::Closed)
         );
-        assert_eq!(subscriptions.want(&[raid(2)]).err(), Some(BusDown));
-        subscriptions.unwant(&[raid(1), INBOX]);
-        let channels: HashSet<_> = subscriptions.link().into_iter().collect();
+        assert_eq!(subscriptions.subscribe(&[raid(2)]).err(), Some(BusDown));
+        subscriptions.unsubscribe(&[raid(1), INBOX]);
+        let channels: HashSet<_> = subscriptions.begin_resubscribe().into_iter().collect();
         assert_eq!(channels, HashSet::from([raid(2), INBOX]));
         assert_eq!(
-            subscriptions.want(&[raid(3)]).err(),
+            subscriptions.subscribe(&[raid(3)]).err(),
             Some(BusDown),
             "not proven yet"
         );
-        subscriptions.unwant(&[raid(2)]);
-        subscriptions.linked(channels.into_iter().collect());
+        subscriptions.unsubscribe(&[raid(2)]);
+        subscriptions.finish_resubscribe(channels.into_iter().collect());
         let round = round(&subscriptions).expect("a round");
         assert_eq!(
             (&*round.subscribe, &*round.unsubscribe),

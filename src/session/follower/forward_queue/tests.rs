@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::clock::Clock;
-use crate::cluster::membership::Peers;
+use crate::cluster::membership::Membership;
 use crate::raid;
 use crate::store::Epoch;
 
@@ -37,12 +37,12 @@ fn enqueue_message(forwards: &mut ForwardQueue, bytes: usize) -> AckReceiver {
 /// Sends the next bundle, into the void.
 fn send_batch(forwards: &mut ForwardQueue) {
     let clock = Arc::new(Clock::new(UnixMillis(1_000)));
-    let link = Link::alone(
+    let link = ClusterClient::standalone(
         InstanceId(Uuid::nil()),
         clock,
-        Peers::new(Duration::from_secs(3)),
+        Membership::new(Duration::from_secs(3)),
     );
-    let about = About {
+    let about = MessageHeader {
         raid: RaidId::try_from(7_u64).expect("an id"),
         epoch: Epoch(1),
         seq: Seq::ZERO,
@@ -50,11 +50,11 @@ fn send_batch(forwards: &mut ForwardQueue) {
     forwards.send(&link, InstanceId(Uuid::from_u128(1)), about);
 }
 
-const UNAVAILABLE: ForwardAnswer = ForwardAnswer::Error {
+const UNAVAILABLE: ForwardReply = ForwardReply::Error {
     kind: ErrorType::Unavailable,
     fields: Vec::new(),
 };
-const ACK: ForwardAnswer = ForwardAnswer::Ack {
+const ACK: ForwardReply = ForwardReply::Ack {
     seq: Seq(9),
     duplicate: false,
 };
@@ -92,10 +92,10 @@ async fn nothing_is_sent_again_that_would_then_follow_what_was_asked_for_later()
     send_batch(&mut forwards);
     let given = vec![
         UNAVAILABLE,
-        ForwardAnswer::NotOwner,
+        ForwardReply::NotOwner,
         ACK,
         UNAVAILABLE,
-        ForwardAnswer::NotOwner,
+        ForwardReply::NotOwner,
     ];
     assert!(forwards.apply_answers(given, true).has_retries);
     let ack = Ack {

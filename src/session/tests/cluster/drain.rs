@@ -147,12 +147,12 @@ async fn a_raid_whose_heir_does_not_hear_of_it_is_offered_again_and_who_was_onli
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2]).await;
     let (leaving, _) = watch(cluster.node(0), raid, 1, None).await;
-    cluster.exchange.fault(Some(Fault::Lose(1)));
+    cluster.exchange.set_fault(Some(BusFault::DropEveryNth(1)));
     let sessions = cluster.node(0).sessions.clone();
     let handing_over = tokio::spawn(async move { sessions.hand_over_all().await });
     sleep(Duration::from_millis(200)).await;
     assert!(!handing_over.is_finished(), "nobody has it yet");
-    cluster.exchange.fault(None);
+    cluster.exchange.set_fault(None);
     timeout(Duration::from_secs(1), handing_over)
         .await
         .expect("ends")

@@ -86,28 +86,31 @@ async fn a_read_at_another_instance_shows_what_was_acknowledged_and_where_the_ow
 #[tokio::test(start_paused = true)]
 async fn lost_repeated_and_reordered_messages_make_it_late_and_never_wrong() {
     for fault in [
-        Fault::Lose(3),
-        Fault::Lose(1),
-        Fault::Repeat,
-        Fault::Reorder,
+        BusFault::DropEveryNth(3),
+        BusFault::DropEveryNth(1),
+        BusFault::Duplicate,
+        BusFault::Reorder,
     ] {
         let cluster = TestCluster::start(2).await;
         let raid = cluster.node(0).create_raid(&[2]).await;
         let (mut owner_s, _) = watch(cluster.node(0), raid, 1, None).await;
         let (mut edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
-        cluster.exchange.fault(Some(fault));
+        cluster.exchange.set_fault(Some(fault));
         let mut expected = Vec::new();
         for number in 0..12_u64 {
             let (text, node) = (format!("{number}"), usize::from(number % 2 == 1));
             // From the edge it may take several sendings; a bus that loses everything refuses in the end.
             match cluster.say(node, raid, &text, &text).await {
                 Ok(ack) => assert!(!ack.duplicate || node == 1, "{fault:?}"),
-                Err(error) => assert_eq!((error, fault), (Error::Unavailable, Fault::Lose(1))),
+                Err(error) => assert_eq!(
+                    (error, fault),
+                    (Error::Unavailable, BusFault::DropEveryNth(1))
+                ),
             }
             expected.push(text);
         }
         let said = cluster.chat_messages(raid).await;
-        if fault != Fault::Lose(1) {
+        if fault != BusFault::DropEveryNth(1) {
             assert_eq!(said, expected, "{fault:?}: each once, in order");
         }
         let seqs: Vec<_> = (5..5 + said.len() as u64).collect();
@@ -129,9 +132,9 @@ async fn the_last_message_before_a_silence_is_found_by_the_poll_of_heads() {
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2]).await;
     let (mut edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
-    cluster.exchange.fault(Some(Fault::Lose(1)));
+    cluster.exchange.set_fault(Some(BusFault::DropEveryNth(1)));
     cluster.say(0, raid, "lost", "a").await.expect("said");
-    cluster.exchange.fault(None);
+    cluster.exchange.set_fault(None);
     let began = Instant::now();
     assert_eq!(wait_for_events(&mut edge_s, 1).await, [5]);
     assert!(
@@ -147,10 +150,12 @@ async fn without_a_bus_an_edge_sees_by_polling_and_its_commands_are_refused_in_t
     let raid = cluster.node(0).create_raid(&[2]).await;
     let _owner_s = watch(cluster.node(0), raid, 1, None).await;
     let (mut edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
-    cluster
-        .nodes
-        .iter()
-        .for_each(|node| node.station.as_ref().expect("a node").cut(true));
+    cluster.nodes.iter().for_each(|node| {
+        node.station
+            .as_ref()
+            .expect("a node")
+            .set_disconnected(true)
+    });
     let began = Instant::now();
     cluster
         .say(0, raid, "local", "a")
@@ -180,10 +185,12 @@ async fn without_a_bus_an_edge_sees_by_polling_and_its_commands_are_refused_in_t
         "in doubt nobody goes offline: {changes:?}"
     );
     assert_eq!(cluster.leader_change_reasons(raid).await, []);
-    cluster
-        .nodes
-        .iter()
-        .for_each(|node| node.station.as_ref().expect("a node").cut(false));
+    cluster.nodes.iter().for_each(|node| {
+        node.station
+            .as_ref()
+            .expect("a node")
+            .set_disconnected(false)
+    });
     sleep(Duration::from_secs(1)).await;
     assert_eq!(
         cluster.say(1, raid, "remote", "b").await,
@@ -213,7 +220,7 @@ async fn an_edge_that_cannot_read_what_a_client_has_seen_says_so_and_shows_nothi
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2]).await;
     let (_edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
-    cluster.exchange.fault(Some(Fault::Lose(1)));
+    cluster.exchange.set_fault(Some(BusFault::DropEveryNth(1)));
     cluster.say(0, raid, "unheard", "a").await.expect("said");
     cluster.node(1).store.faults().set_unreachable(true);
     let mut returning = cluster.node(1).watch(raid, 1, Some(5));

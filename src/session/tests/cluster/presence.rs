@@ -53,10 +53,10 @@ async fn an_instance_whose_last_word_was_lost_is_asked_and_keeps_nothing_in_doub
     let (edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
     sleep(Duration::from_secs(1)).await;
     owner_s.take_presence();
-    cluster.exchange.fault(Some(Fault::Lose(1)));
+    cluster.exchange.set_fault(Some(BusFault::DropEveryNth(1)));
     edge_s.leave();
     sleep(Duration::from_millis(10)).await;
-    cluster.exchange.fault(None);
+    cluster.exchange.set_fault(None);
     let told = presence_within(&owner_s, Duration::from_secs(15)).await;
     assert!(told.iter().any(has_offline_players), "{told:?}");
     owner_s.leave();
