@@ -17,7 +17,7 @@ mod database;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use database::{Database, SERVER};
+use database::{PostgresDatabase, SERVER_URL_VARIABLE};
 use history::{History, completed_task, instance, op, raid, said};
 use raidhall::store::postgres::{PostgresOptions, PostgresStore};
 use raidhall::store::sqlite::SqliteStore;
@@ -43,11 +43,11 @@ async fn main() {
     store.migrate(CONNECT_TIMEOUT).await.expect("migrate");
     measure("sqlite", 1, Arc::new(store)).await;
 
-    if std::env::var_os(SERVER).is_none() {
-        eprintln!("{SERVER} is not set: Postgres is not measured");
+    if std::env::var_os(SERVER_URL_VARIABLE).is_none() {
+        eprintln!("{SERVER_URL_VARIABLE} is not set: Postgres is not measured");
         return;
     }
-    let database = Database::create().await;
+    let database = PostgresDatabase::create().await;
     let options = PostgresOptions {
         url: database.url(),
         connections_max: 8,
@@ -78,7 +78,7 @@ async fn measure(name: &str, writers: usize, store: Arc<dyn Store>) {
             let histories: Vec<_> = next_raid
                 .by_ref()
                 .take(size)
-                .map(|id| History::of(raid(id), owner.id))
+                .map(|id| History::new(raid(id), owner.id))
                 .collect();
             writing.push(tokio::spawn(commit_batches(
                 Arc::clone(&store),
@@ -122,7 +122,7 @@ async fn commit_batches(
                     0 => completed_task(player, 10),
                     _ => said("onwards, together, until it is done"),
                 };
-                history.append_op([event], Some(op(&format!("op-{round}"))))
+                history.append_with_op([event], Some(op(&format!("op-{round}"))))
             })
             .collect();
         let sent = Instant::now();

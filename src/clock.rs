@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_database_clock_that_was_set_back_does_not_take_us_back() {
+    async fn the_clock_never_goes_back_when_the_database_clock_does() {
         let clock = Clock::new(UnixMillis(1_000));
         tokio::time::advance(Duration::from_millis(500)).await;
         assert_eq!(clock.now(), UnixMillis(1_500));

@@ -50,7 +50,7 @@ fn wrong_arguments_end_with_64() {
 }
 
 #[test]
-fn a_token_of_a_scope_asks_for_no_player_and_no_database() {
+fn a_scoped_token_needs_no_player_and_no_database() {
     let env = [
         ("RAIDHALL__AUTH__SECRET", "0123456789abcdef0123456789abcdef"),
         ("DATABASE_URL", "postgres://nobody@127.0.0.1:1/nothing"),
@@ -109,7 +109,7 @@ fn every_command_lists_all_faults_and_ends_with_64() {
 }
 
 #[test]
-fn check_config_prints_what_is_in_effect_without_secrets() {
+fn check_config_prints_the_effective_values_without_secrets() {
     let secret = "0123456789abcdef0123456789abcdef";
     let env = [
         ("RAIDHALL__AUTH__SECRET", secret),
@@ -129,7 +129,7 @@ fn check_config_prints_what_is_in_effect_without_secrets() {
 }
 
 #[test]
-fn production_does_not_start_as_a_developers_machine_does_and_says_all_that_is_wrong() {
+fn production_with_development_settings_lists_all_faults() {
     let env = [
         ("RAIDHALL__SERVER__PROFILE", "production"),
         ("RAIDHALL__SERVER__ALLOWED_ORIGINS", "*"),

@@ -7,8 +7,8 @@ mod player;
 mod rest;
 mod socket;
 
-pub use backoff::{Backoff, CloseClass};
-pub use decoder::{Decoder, Unreadable};
-pub use player::{Equipment, Player, Step, Tally};
-pub use rest::{Rest, RestError};
-pub use socket::{Closed, ConnectError, Incoming, Socket, Upgrade};
+pub use backoff::{CloseClass, ReconnectDelay};
+pub use decoder::{Decoder, UnreadableFrame};
+pub use player::{ClientCounts, Player, PlayerOptions, Step};
+pub use rest::{RestClient, RestClientError};
+pub use socket::{CloseInfo, ConnectError, Incoming, Socket, UpgradeRequest};

@@ -29,22 +29,22 @@ pub enum Contradiction {
     },
     /// The first event is not `raid_created`, or a later one is.
     #[error("a raid is created by its first event and by no other")]
-    Birth,
+    MisplacedCreation,
     /// About somebody who is no member.
     #[error("player {0} is no member")]
-    NoMember(PlayerId),
+    NotAMember(PlayerId),
     /// A member joins who is one.
     #[error("player {0} is a member already")]
-    MemberTwice(PlayerId),
+    DuplicateMember(PlayerId),
     /// About a task that was never added.
     #[error("task {0} does not exist")]
-    NoTask(TaskId),
+    UnknownTask(TaskId),
     /// A task is added twice.
     #[error("task {0} exists already")]
-    TaskTwice(TaskId),
+    DuplicateTask(TaskId),
     /// Without a player, though its type needs one.
     #[error("an event of this type needs a player in `by`")]
-    NoPlayer,
+    MissingPlayer,
     /// The raid has ended, and this is not talk.
     #[error("the raid has ended")]
     Ended,
@@ -70,7 +70,7 @@ impl Fold {
     }
 
     /// Folds a whole history from its first event.
-    pub fn of<'a>(
+    pub fn from_events<'a>(
         raid: RaidId,
         events: impl IntoIterator<Item = &'a Event>,
     ) -> Result<Fold, Contradiction> {
@@ -95,7 +95,7 @@ impl Fold {
             });
         }
         match &mut self.state {
-            None => self.state = Some(apply::born(self.raid, event)?),
+            None => self.state = Some(apply::create_state(self.raid, event)?),
             Some(state) => {
                 let may_follow = matches!(
                     event.data,
@@ -122,7 +122,7 @@ impl Fold {
     }
 
     /// Whether the raid is under way.
-    pub fn active(&self) -> bool {
+    pub fn is_active(&self) -> bool {
         self.state()
             .is_some_and(|state| state.status == RaidStatus::Active)
     }

@@ -3,23 +3,23 @@
 //! Nothing here talks to a server or knows how the run went; forged ledgers are judged like real ones, which is how
 //! the judge is tested.
 
+mod client;
 mod difference;
 mod effects;
 mod presence;
-mod stream;
-mod truth;
+mod server_record;
 mod violation;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use presence::{Calm, Flaps, flaps};
+pub use client::{ClientSummary, SentCommand};
+use client::{event_of, state_of};
+pub use presence::{PresenceErrors, StablePeriod, check_presence};
 use raidhall_protocol::{Event, RaidId, Seq};
-pub use stream::{Deed, Seen};
-use stream::{event_of, state_of};
-pub use truth::Truth;
-pub use violation::{Breach, Violation};
+pub use server_record::ServerRecord;
+pub use violation::{Violation, ViolationKind};
 
-use crate::ledger::{Entry, Ledger};
+use crate::client_log::{ClientLog, Observation};
 
 /// What the judge found.
 #[derive(Debug, Default)]
@@ -27,9 +27,9 @@ pub struct Verdict {
     /// Every broken promise.
     pub violations: Vec<Violation>,
     /// Events in the raid's history.
-    pub history: u64,
+    pub history_events: u64,
     /// Events that clients were told, all together.
-    pub told: u64,
+    pub received_events: u64,
     /// Commands acknowledged.
     pub acks: u64,
     /// Those of them that the server answered as repeats.
@@ -46,8 +46,8 @@ impl Verdict {
     /// Adds another raid's.
     pub fn add(&mut self, other: Verdict) {
         self.violations.extend(other.violations);
-        self.history += other.history;
-        self.told += other.told;
+        self.history_events += other.history_events;
+        self.received_events += other.received_events;
         self.acks += other.acks;
         self.repeats += other.repeats;
         self.snapshots += other.snapshots;
@@ -59,7 +59,7 @@ impl Verdict {
     ///
     /// # Panics
     /// When there is one.
-    pub fn expect_innocent(&self) {
+    pub fn assert_no_violations(&self) {
         let list: Vec<_> = self.violations.iter().map(ToString::to_string).collect();
         assert!(
             list.is_empty(),
@@ -72,10 +72,10 @@ impl Verdict {
 
 /// Judges one raid by the ledgers of its clients and, if it was read, the server's own account. Without that, what
 /// the clients were told together counts as the history.
-pub fn judge(raid: RaidId, ledgers: &[Ledger], truth: Option<&Truth>) -> Verdict {
+pub fn judge(raid: RaidId, ledgers: &[ClientLog], truth: Option<&ServerRecord>) -> Verdict {
     let clients: Vec<_> = ledgers
         .iter()
-        .map(|ledger| (ledger, stream::read(ledger)))
+        .map(|ledger| (ledger, client::read_client_log(ledger)))
         .collect();
     let mut verdict = Verdict::default();
     let mut history: BTreeMap<Seq, (&str, &Event)> = BTreeMap::new();
@@ -102,16 +102,16 @@ pub fn judge(raid: RaidId, ledgers: &[Ledger], truth: Option<&Truth>) -> Verdict
             &mut verdict,
         );
         verdict.violations.extend(seen.violations.iter().cloned());
-        verdict.told += seen.events.len() as u64;
+        verdict.received_events += seen.events.len() as u64;
         verdict.snapshots += seen.snapshots.len() as u64;
         verdict.resumes += seen.resumes;
         verdict.replays += seen.replays;
-        let acks = seen.deeds.values().filter_map(|deed| deed.ack);
+        let acks = seen.commands.values().filter_map(|deed| deed.ack);
         verdict.acks += acks.clone().count() as u64;
         verdict.repeats += acks.filter(|(_, _, repeat)| *repeat).count() as u64;
     }
     compare_snapshots(raid, &clients, truth, &mut verdict);
-    verdict.history = history.len() as u64;
+    verdict.history_events = history.len() as u64;
     let events = history
         .into_iter()
         .map(|(seq, (_, event))| (seq, event))
@@ -123,34 +123,34 @@ pub fn judge(raid: RaidId, ledgers: &[Ledger], truth: Option<&Truth>) -> Verdict
 }
 
 /// Reads one ledger without judging it against others: for latencies, and for tests of a single client.
-pub fn read(ledger: &Ledger) -> Seen {
-    stream::read(ledger)
+pub fn read_client_log(ledger: &ClientLog) -> ClientSummary {
+    client::read_client_log(ledger)
 }
 
 /// Whom the server shows online by REST once the run came to rest.
-fn compare_online(raid: RaidId, ledgers: &[Ledger], truth: &Truth) -> Option<Violation> {
+fn compare_online(raid: RaidId, ledgers: &[ClientLog], truth: &ServerRecord) -> Option<Violation> {
     let mut entries = ledgers
         .iter()
-        .flat_map(Ledger::records)
-        .map(|record| &record.entry);
+        .flat_map(ClientLog::entries)
+        .map(|record| &record.observation);
     let online = entries.find_map(|entry| match entry {
-        Entry::Settled { online, .. } => Some(online.clone()),
+        Observation::Settled { online, .. } => Some(online.clone()),
         _ => None,
     })?;
     let shown = truth.online.clone();
     let same = shown.iter().collect::<BTreeSet<_>>() == online.iter().collect::<BTreeSet<_>>();
-    let breach = Breach::PresenceWrong { shown, online };
+    let breach = ViolationKind::PresenceWrong { shown, online };
     (!same).then(|| Violation {
         raid,
         client: "server".to_owned(),
-        breach,
+        kind: breach,
     })
 }
 
 fn compare_events<'a>(
     raid: RaidId,
-    ledger: &'a Ledger,
-    seen: &'a Seen,
+    ledger: &'a ClientLog,
+    seen: &'a ClientSummary,
     complete: bool,
     history: &mut BTreeMap<Seq, (&'a str, &'a Event)>,
     verdict: &mut Verdict,
@@ -168,11 +168,11 @@ fn compare_events<'a>(
                 continue;
             }
         };
-        let breach = Breach::DifferentEvent { seq: *seq, other };
+        let breach = ViolationKind::DifferentEvent { seq: *seq, other };
         verdict.violations.push(Violation {
             raid,
             client: ledger.client.clone(),
-            breach,
+            kind: breach,
         });
     }
 }
@@ -180,8 +180,8 @@ fn compare_events<'a>(
 /// Every snapshot against the state that the server's events make at its seq, or against the other snapshots there.
 fn compare_snapshots(
     raid: RaidId,
-    clients: &[(&Ledger, Seen)],
-    truth: Option<&Truth>,
+    clients: &[(&ClientLog, ClientSummary)],
+    truth: Option<&ServerRecord>,
     verdict: &mut Verdict,
 ) {
     let asked: BTreeSet<_> = clients
@@ -190,7 +190,7 @@ fn compare_snapshots(
         .collect();
     let mut states = BTreeMap::new();
     if let Some(truth) = truth {
-        let account = truth::judge(raid, truth, &asked);
+        let account = server_record::judge(raid, truth, &asked);
         verdict.violations.extend(account.violations);
         states = account.states;
     }
@@ -201,15 +201,15 @@ fn compare_snapshots(
             };
             let known = states.entry(*seq).or_insert_with(|| state.clone());
             if known != state {
-                let difference = difference::first(state, known);
-                let breach = Breach::StateMismatch {
+                let difference = difference::first_difference(state, known);
+                let breach = ViolationKind::StateMismatch {
                     seq: *seq,
                     difference,
                 };
                 verdict.violations.push(Violation {
                     raid,
                     client: ledger.client.clone(),
-                    breach,
+                    kind: breach,
                 });
             }
         }

@@ -6,11 +6,11 @@ use hdrhistogram::Histogram;
 use raidhall_protocol::Seq;
 use serde::Serialize;
 
+use crate::client_log::{ClientLog, Moment};
 use crate::judge;
-use crate::ledger::{Ledger, Moment};
 
 /// Longer than any run waits for anything.
-const LONGEST_MICROS: u64 = 600_000_000;
+const LATENCY_MICROS_MAX: u64 = 600_000_000;
 
 /// A distribution of durations.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ pub struct Percentiles {
 impl Default for Latency {
     fn default() -> Self {
         // A histogram that grows by itself would clamp what is recorded by saturation to the little it has.
-        let micros = Histogram::new_with_bounds(1, LONGEST_MICROS, 3);
+        let micros = Histogram::new_with_bounds(1, LATENCY_MICROS_MAX, 3);
         Self {
             micros: micros.expect("bounds and digits are in hdrhistogram's range"),
         }
@@ -86,17 +86,17 @@ impl CommandLatency {
 
 /// Measures one raid. Commands that were sent more than once count for acks, from the first sending, but not for
 /// events: which sending caused the event is unknown.
-pub fn of_raid(ledgers: &[Ledger]) -> CommandLatency {
+pub fn measure_raid(ledgers: &[ClientLog]) -> CommandLatency {
     let mut latency = CommandLatency::default();
-    let seen: Vec<_> = ledgers.iter().map(judge::read).collect();
+    let seen: Vec<_> = ledgers.iter().map(judge::read_client_log).collect();
     let mut causes: BTreeMap<Seq, (usize, Moment)> = BTreeMap::new();
     for (who, seen) in seen.iter().enumerate() {
-        for deed in seen.deeds.values() {
+        for deed in seen.commands.values() {
             let Some((at, seq, _)) = deed.ack else {
                 continue;
             };
             latency.ack.add(at.since(deed.first_sent));
-            if deed.tries == 1 {
+            if deed.attempts == 1 {
                 causes.insert(seq, (who, deed.first_sent));
             }
         }
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_what_was_added_and_sums_of_two() {
+    fn percentiles_match_the_samples_of_merged_histograms() {
         let (mut latency, mut other) = (Latency::default(), Latency::default());
         (1..=99).for_each(|n| latency.add(n * 1000));
         other.add(5_000_000);

@@ -1,23 +1,23 @@
 //! Simulated players for Raidhall, and the judge of what the server told them.
 //!
 //! A run has three parts that know nothing of each other. Players ([`client`], [`play`]) talk to a real server and
-//! write down everything they send and hear in a [`ledger`]. The [`judge`] reads those ledgers afterwards and convicts
+//! write down everything they send and hear in a [`client_log`]. The [`judge`] reads those logs afterwards and convicts
 //! the server of every broken promise it finds. [`fold`] is the client's half of the contract, written from the
 //! specification and not from the server, so that the two can disagree.
 //!
 //! The server's own integration tests use the same client, fold and judge.
 
+pub mod ack_waits;
 pub mod client;
+pub mod client_log;
 pub mod fold;
 pub mod judge;
 pub mod latency;
-pub mod ledger;
 pub mod play;
 pub mod process;
 pub mod report;
 pub mod run;
+pub mod server_process;
 pub mod service;
-pub mod spawn;
 pub mod target;
 pub mod targets;
-pub mod waits;

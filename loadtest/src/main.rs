@@ -6,14 +6,16 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use raidhall_loadtest::report::Report;
-use raidhall_loadtest::run::{Chaos, Cluster, Idle, Lag, Smoke, chaos, cluster, idle, lag, smoke};
+use raidhall_loadtest::run::{
+    ChaosArgs, ClusterArgs, IdleArgs, LagArgs, SmokeArgs, chaos, cluster, idle, lag, smoke,
+};
 
 /// Simulated players for Raidhall: they play, keep a ledger each, and judge what the server told them.
 ///
 /// Exit codes: 0 no violation, 1 violations (each is printed), 2 the run could not be made.
 #[derive(Debug, Parser)]
 #[command(version)]
-struct Cli {
+struct LoadtestArgs {
     /// Write the figures as JSON
     #[arg(long, global = true, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -30,19 +32,19 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Run {
     /// Play whole raids, measure, and judge
-    Smoke(Smoke),
+    Smoke(SmokeArgs),
     /// The same while the server is killed and started again
-    Chaos(Chaos),
+    Chaos(ChaosArgs),
     /// Play on several nodes while these are killed, frozen or deployed
-    Cluster(Cluster),
+    Cluster(ClusterArgs),
     /// Measure how long events take from one node to another
-    Lag(Lag),
+    Lag(LagArgs),
     /// Hold connections that do nothing, and measure what they cost
-    Idle(Idle),
+    Idle(IdleArgs),
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = LoadtestArgs::parse();
     match run(&cli) {
         Ok(report) => {
             let _ = writeln!(std::io::stdout(), "{report}");
@@ -59,7 +61,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli) -> anyhow::Result<Report> {
+fn run(cli: &LoadtestArgs) -> anyhow::Result<Report> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(usize::from(cli.threads))
         .enable_all()

@@ -1,18 +1,18 @@
 //! Simulated raids: what a player wants, one player's task, and the party that shares a raid.
 
 mod bot;
-mod mind;
-mod party;
+mod bot_group;
+mod command_generator;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use mind::Mind;
-pub use party::{Outcome, Pace, Party, Plan};
+pub use bot_group::{BotGroup, BotPace, GroupOutcome, GroupPlan};
+pub use command_generator::CommandGenerator;
 use raidhall_protocol::ServerMessage;
 
 /// Counters that all bots of a run add to, read while they play.
 #[derive(Debug, Default)]
-pub struct Meter {
+pub struct TrafficCounters {
     deliveries: AtomicU64,
     acks: AtomicU64,
     signals: AtomicU64,
@@ -20,7 +20,7 @@ pub struct Meter {
 
 /// What a meter showed at one moment.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Reading {
+pub struct TrafficReading {
     /// Events, signals and presence changes that clients got.
     pub deliveries: u64,
     /// Of them, signals.
@@ -29,7 +29,7 @@ pub struct Reading {
     pub acks: u64,
 }
 
-impl Meter {
+impl TrafficCounters {
     fn count(&self, message: &ServerMessage) {
         let counters: &[&AtomicU64] = match message {
             ServerMessage::Event { .. } | ServerMessage::Presence { .. } => &[&self.deliveries],
@@ -43,8 +43,8 @@ impl Meter {
     }
 
     /// Now.
-    pub fn read(&self) -> Reading {
-        Reading {
+    pub fn read(&self) -> TrafficReading {
+        TrafficReading {
             deliveries: self.deliveries.load(Ordering::Relaxed),
             signals: self.signals.load(Ordering::Relaxed),
             acks: self.acks.load(Ordering::Relaxed),

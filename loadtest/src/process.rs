@@ -7,7 +7,7 @@ use anyhow::Context;
 
 /// What a process has used so far, and holds now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
+pub struct ProcessUsage {
     /// CPU time of all its threads, in the kernel too. The kernel counts in ticks of 10 ms.
     pub cpu: Duration,
     /// Resident memory.
@@ -16,23 +16,23 @@ pub struct Usage {
     pub sleeps: u64,
 }
 
-impl Usage {
+impl ProcessUsage {
     /// Reads it.
-    pub fn of(pid: u32) -> anyhow::Result<Usage> {
+    pub fn from_pid(pid: u32) -> anyhow::Result<ProcessUsage> {
         let read = |path: String| fs::read_to_string(&path).with_context(|| format!("read {path}"));
         let stat = read(format!("/proc/{pid}/stat"))?;
         let status = read(format!("/proc/{pid}/status"))?;
         let ticks = cpu_ticks(&stat).with_context(|| format!("parse /proc/{pid}/stat"))?;
         let cpu =
             Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64);
-        let rss_bytes = field(&status, "VmRSS:").unwrap_or(0) * 1024;
+        let rss_bytes = status_field(&status, "VmRSS:").unwrap_or(0) * 1024;
         let mut sleeps = 0;
         for task in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
             // A thread may end while it is read.
             let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
-            sleeps += field(&status, "voluntary_ctxt_switches:").unwrap_or(0);
+            sleeps += status_field(&status, "voluntary_ctxt_switches:").unwrap_or(0);
         }
-        Ok(Usage {
+        Ok(ProcessUsage {
             cpu,
             rss_bytes,
             sleeps,
@@ -40,13 +40,13 @@ impl Usage {
     }
 
     /// This process's.
-    pub fn own() -> anyhow::Result<Usage> {
-        Self::of(std::process::id())
+    pub fn current() -> anyhow::Result<ProcessUsage> {
+        Self::from_pid(std::process::id())
     }
 }
 
 /// Whether every thread of a process has stopped, as SIGSTOP makes them one after the other.
-pub fn stopped(pid: u32) -> anyhow::Result<bool> {
+pub fn is_stopped(pid: u32) -> anyhow::Result<bool> {
     let path = format!("/proc/{pid}/task");
     for task in fs::read_dir(&path)
         .with_context(|| format!("read {path}"))?
@@ -66,7 +66,7 @@ pub fn stopped(pid: u32) -> anyhow::Result<bool> {
 
 /// Raises the limit of open files to what the system allows without asking; children inherit it. Errs with what to
 /// do when that is less than needed.
-pub fn allow_files(needed: u64) -> anyhow::Result<()> {
+pub fn raise_open_files_limit(needed: u64) -> anyhow::Result<()> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= needed) {
@@ -97,7 +97,7 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
     Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
 }
 
-fn field(status: &str, name: &str) -> Option<u64> {
+fn status_field(status: &str, name: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_ascii_whitespace().next()?.parse().ok()
 }
@@ -107,15 +107,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_with_blanks_and_brackets_is_skipped() {
+    fn cpu_ticks_are_read_past_a_name_with_spaces_and_parentheses() {
         let stat = "42 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 70 30 0 0 20 0 1 0";
         assert_eq!(cpu_ticks(stat), Some(100));
     }
 
     #[test]
-    fn this_process_uses_something() {
-        let usage = Usage::own().expect("proc is mounted");
+    fn own_usage_reports_memory_and_a_running_process() {
+        let usage = ProcessUsage::current().expect("proc is mounted");
         assert!(usage.rss_bytes > 100_000);
-        assert!(!stopped(std::process::id()).expect("proc is mounted"));
+        assert!(!is_stopped(std::process::id()).expect("proc is mounted"));
     }
 }

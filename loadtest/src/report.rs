@@ -9,13 +9,13 @@ pub use cluster::{ClusterFigures, LagFigures};
 use raidhall_protocol::RaidId;
 use serde::Serialize;
 
-use crate::client::Tally;
-use crate::judge::{Breach, Verdict};
+use crate::client::ClientCounts;
+use crate::client_log::ClientLog;
+use crate::judge::{Verdict, ViolationKind};
 use crate::latency::Percentiles;
-use crate::ledger::Ledger;
 
 /// Violations printed in full; the rest is counted by kind.
-const SHOWN_MAX: usize = 40;
+const VIOLATIONS_SHOWN_MAX: usize = 40;
 
 /// The figures of a run.
 #[derive(Debug, Default, Serialize)]
@@ -47,42 +47,42 @@ pub struct Report {
     /// How long events took from node to node.
     pub lag: Option<LagFigures>,
     /// What the judge read.
-    pub judged: Judged,
+    pub judged: JudgedCounts,
     /// What the clients counted.
-    pub counted: Counted,
+    pub counted: ClientTotals,
     /// This program's own share in the latencies.
-    pub tester: Tester,
+    pub tester: TesterLoad,
     /// Every violation.
     pub violations: Vec<String>,
     /// The ledgers of those who saw them.
     #[serde(skip)]
-    pub evidence: Vec<Evidence>,
+    pub evidence: Vec<ClientLogDump>,
 }
 
 /// One client's ledger as text, a line per entry.
 #[derive(Debug)]
-pub struct Evidence {
+pub struct ClientLogDump {
     /// A name for its file.
     pub name: String,
     /// The lines.
     pub text: String,
 }
 
-impl Evidence {
+impl ClientLogDump {
     /// Writes a ledger out, with times in milliseconds since the run began.
-    pub fn of(ledger: &Ledger) -> Evidence {
+    pub fn from_log(ledger: &ClientLog) -> ClientLogDump {
         let mut text = format!(
             "raid {} client {} player {}\n",
             ledger.raid, ledger.client, ledger.player
         );
-        for record in ledger.records() {
+        for record in ledger.entries() {
             text.push_str(&format!(
                 "{:>12.3} {:?}\n",
                 record.at.0 as f64 / 1000.0,
-                record.entry
+                record.observation
             ));
         }
-        Evidence {
+        ClientLogDump {
             name: Self::file_name(ledger.raid, &ledger.client),
             text,
         }
@@ -120,7 +120,7 @@ pub struct ServerFigures {
 
 /// What the judge read.
 #[derive(Debug, Default, Serialize)]
-pub struct Judged {
+pub struct JudgedCounts {
     /// Events in the raids' histories.
     pub history: u64,
     /// Events that clients were told.
@@ -139,7 +139,7 @@ pub struct Judged {
 
 /// What the clients counted.
 #[derive(Debug, Default, Serialize)]
-pub struct Counted {
+pub struct ClientTotals {
     /// Refusals by type; those that may be retried were.
     pub refusals: BTreeMap<&'static str, u64>,
     /// Ends of connections, by close code or cause.
@@ -156,7 +156,7 @@ pub struct Counted {
 
 /// What this program did to the figures.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
-pub struct Tester {
+pub struct TesterLoad {
     /// How late its own timers were.
     pub lag: Percentiles,
     /// CPU it used, of one core.
@@ -165,16 +165,16 @@ pub struct Tester {
     pub cpu_cores_max: f64,
 }
 
-impl Tester {
+impl TesterLoad {
     /// Whether the latencies say more about this program than about the server.
     pub fn is_bottleneck(&self) -> bool {
         self.lag.p99_ms > 10.0 || self.cpu_cores > 0.85 * self.cpu_cores_max
     }
 }
 
-impl Counted {
+impl ClientTotals {
     /// Adds what one client counted.
-    pub fn add(&mut self, tally: &Tally) {
+    pub fn add(&mut self, tally: &ClientCounts) {
         self.reconnects += tally.reconnects;
         self.repairs += tally.repairs;
         for (kind, count) in &tally.refusals {
@@ -188,10 +188,10 @@ impl Counted {
 
 impl Report {
     /// Takes the verdict in, and convicts of too few replays where many came back.
-    pub fn judge(&mut self, verdict: &Verdict) {
-        self.judged = Judged {
-            history: verdict.history,
-            told: verdict.told,
+    pub fn add_verdict(&mut self, verdict: &Verdict) {
+        self.judged = JudgedCounts {
+            history: verdict.history_events,
+            told: verdict.received_events,
             acks: verdict.acks,
             repeats: verdict.repeats,
             snapshots: verdict.snapshots,
@@ -203,7 +203,7 @@ impl Report {
         if replays * 10 < resumes * 9 {
             self.violations.push(format!(
                 "all raids: {}",
-                Breach::TooFewReplays { replays, resumes }
+                ViolationKind::TooFewReplays { replays, resumes }
             ));
         }
     }
@@ -267,11 +267,15 @@ impl fmt::Display for Report {
                 "  NOTE: this program, or the machine, was too busy to measure well: latencies are upper bounds"
             )?;
         }
-        for violation in self.violations.iter().take(SHOWN_MAX) {
+        for violation in self.violations.iter().take(VIOLATIONS_SHOWN_MAX) {
             writeln!(f, "  VIOLATION   {violation}")?;
         }
-        if self.violations.len() > SHOWN_MAX {
-            writeln!(f, "  … and {} more", self.violations.len() - SHOWN_MAX)?;
+        if self.violations.len() > VIOLATIONS_SHOWN_MAX {
+            writeln!(
+                f,
+                "  … and {} more",
+                self.violations.len() - VIOLATIONS_SHOWN_MAX
+            )?;
         }
         match self.violations.len() {
             0 => write!(f, "  no violation"),
@@ -324,7 +328,7 @@ impl fmt::Display for ServerFigures {
     }
 }
 
-impl fmt::Display for Counted {
+impl fmt::Display for ClientTotals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |pairs: Vec<String>| {
             if pairs.is_empty() {

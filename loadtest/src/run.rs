@@ -2,79 +2,81 @@
 //! nodes of a cluster do (`cluster`), how long events take between nodes (`lag`), and connections that do nothing
 //! (`idle`). All are bounded in count and time and stop by themselves.
 
+mod bot_groups;
 mod chaos;
 mod cluster;
-mod gathered;
-mod host;
 mod idle;
 mod lag;
+mod run_server;
+mod self_monitor;
 mod smoke;
-mod tester;
 
 use std::time::Duration;
 
-pub use chaos::{Chaos, chaos};
-pub use cluster::{Cluster, Disturb, Nodes, Services, Steady, cluster, cluster_on};
-pub use host::{Host, HostArgs};
-pub use idle::{Idle, idle};
-pub use lag::{Lag, lag};
-pub use smoke::{Codecs, Smoke, smoke};
+pub use chaos::{ChaosArgs, chaos};
+pub use cluster::{
+    ClusterArgs, DisturbanceArgs, Nodes, Services, SteadyLoadArgs, cluster, run_on_nodes,
+};
+pub use idle::{IdleArgs, idle};
+pub use lag::{LagArgs, lag};
+pub use run_server::{RunServer, RunServerArgs};
+pub use smoke::{Codecs, SmokeArgs, smoke};
 
+use crate::client_log::ClientLog;
 use crate::judge::{Verdict, judge};
-use crate::latency::{CommandLatency, Latency, of_raid};
-use crate::ledger::Ledger;
-use crate::play::{Outcome, Reading};
-use crate::report::{Evidence, Report};
+use crate::latency::{CommandLatency, Latency, measure_raid};
+use crate::play::{GroupOutcome, TrafficReading};
+use crate::report::{ClientLogDump, Report};
 
 /// Nothing that this program does on its own account takes longer than this on top of the time it is told to play.
 const OVERHEAD_MAX: Duration = Duration::from_secs(420);
 /// Ledgers kept as evidence: enough to find a fault, not enough to fill a disk.
-const EVIDENCE_MAX: usize = 20;
+const CLIENT_LOGS_MAX: usize = 20;
 
 /// Judges the raids and sums their figures up.
-fn sum_up(report: &mut Report, outcomes: &[Outcome]) {
+fn add_outcomes(report: &mut Report, outcomes: &[GroupOutcome]) {
     let (mut verdict, mut commands, mut signals) = (
         Verdict::default(),
         CommandLatency::default(),
         Latency::default(),
     );
     for outcome in outcomes {
-        let judged = judge(outcome.raid, &outcome.ledgers, Some(&outcome.truth));
-        let saw = |ledger: &&Ledger| {
+        let judged = judge(outcome.raid, &outcome.ledgers, Some(&outcome.server_record));
+        let saw = |ledger: &&ClientLog| {
             judged
                 .violations
                 .iter()
                 .any(|violation| violation.client == ledger.client)
         };
-        let room = EVIDENCE_MAX - report.evidence.len();
+        let room = CLIENT_LOGS_MAX - report.evidence.len();
         report.evidence.extend(
             outcome
                 .ledgers
                 .iter()
                 .filter(saw)
                 .take(room)
-                .map(Evidence::of),
+                .map(ClientLogDump::from_log),
         );
         verdict.add(judged);
-        commands.merge(&of_raid(&outcome.ledgers));
+        commands.merge(&measure_raid(&outcome.ledgers));
         outcome
-            .signals
+            .signal_latencies_micros
             .iter()
             .for_each(|micros| signals.add(*micros));
         outcome
-            .tallies
+            .counts
             .iter()
             .for_each(|tally| report.counted.add(tally));
-        report.counted.held_back += outcome.held_back;
+        report.counted.held_back += outcome.commands_held_back;
     }
     report.ack_latency = commands.ack.percentiles();
     report.event_latency = commands.event.percentiles();
     report.signal_latency = signals.percentiles();
-    report.judge(&verdict);
+    report.add_verdict(&verdict);
 }
 
 /// Fills the rates in from two readings of the meter.
-fn rates(report: &mut Report, from: Reading, to: Reading, lasted: Duration) {
+fn set_rates(report: &mut Report, from: TrafficReading, to: TrafficReading, lasted: Duration) {
     let per_second = |count: u64| count as f64 / lasted.as_secs_f64().max(0.001);
     report.deliveries_per_second = per_second(to.deliveries - from.deliveries);
     report.signals_per_second = per_second(to.signals - from.signals);

@@ -9,7 +9,7 @@ pub struct ServiceUrl(String);
 
 /// Why a URL is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotAService {
+pub enum ServiceUrlError {
     /// Not of this kind.
     #[error("write {0}")]
     Unreadable(&'static str),
@@ -22,7 +22,7 @@ pub enum NotAService {
 
 impl ServiceUrl {
     /// A PostgreSQL database.
-    pub fn postgres(url: &str) -> Result<ServiceUrl, NotAService> {
+    pub fn postgres(url: &str) -> Result<ServiceUrl, ServiceUrlError> {
         Self::parse(
             url,
             &["postgres", "postgresql"],
@@ -31,7 +31,7 @@ impl ServiceUrl {
     }
 
     /// A Redis.
-    pub fn redis(url: &str) -> Result<ServiceUrl, NotAService> {
+    pub fn redis(url: &str) -> Result<ServiceUrl, ServiceUrlError> {
         Self::parse(url, &["redis", "rediss"], "redis://127.0.0.1:PORT")
     }
 
@@ -39,11 +39,11 @@ impl ServiceUrl {
         url: &str,
         schemes: &[&str],
         example: &'static str,
-    ) -> Result<ServiceUrl, NotAService> {
+    ) -> Result<ServiceUrl, ServiceUrlError> {
         let parsed =
-            reqwest::Url::parse(url.trim()).map_err(|_| NotAService::Unreadable(example))?;
+            reqwest::Url::parse(url.trim()).map_err(|_| ServiceUrlError::Unreadable(example))?;
         if !schemes.contains(&parsed.scheme()) {
-            return Err(NotAService::Unreadable(example));
+            return Err(ServiceUrlError::Unreadable(example));
         }
         let host = parsed.host_str().unwrap_or_default();
         let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
@@ -55,7 +55,7 @@ impl ServiceUrl {
         if local && !elsewhere {
             Ok(ServiceUrl(url.trim().to_owned()))
         } else {
-            Err(NotAService::NotLoopback)
+            Err(ServiceUrlError::NotLoopback)
         }
     }
 
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn services_of_this_machine_are_taken_as_written() {
+    fn service_urls_on_loopback_are_accepted_unchanged() {
         for url in [
             "postgres://a:b@127.0.0.1:5432/c",
             "postgresql://localhost/c?sslmode=disable",
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn service_urls_of_other_hosts_or_schemes_are_refused() {
         for url in [
             "postgres://192.0.2.1/c",
             "postgres:///c",
@@ -112,20 +112,23 @@ mod tests {
         ] {
             assert_eq!(
                 ServiceUrl::postgres(url),
-                Err(NotAService::NotLoopback),
+                Err(ServiceUrlError::NotLoopback),
                 "{url}"
             );
         }
         for url in ["redis://cache.example.com", "redis://0.0.0.0:1"] {
             assert_eq!(
                 ServiceUrl::redis(url),
-                Err(NotAService::NotLoopback),
+                Err(ServiceUrlError::NotLoopback),
                 "{url}"
             );
         }
         for url in ["", "127.0.0.1", "sqlite://x.db", "redis://127.0.0.1"] {
             assert!(
-                matches!(ServiceUrl::postgres(url), Err(NotAService::Unreadable(_))),
+                matches!(
+                    ServiceUrl::postgres(url),
+                    Err(ServiceUrlError::Unreadable(_))
+                ),
                 "{url}"
             );
         }

@@ -12,7 +12,7 @@ pub struct Target {
 
 /// Why a URL is no target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotATarget {
+pub enum TargetError {
     /// Not `http://HOST:PORT`.
     #[error("parse target {0:?}: write http://127.0.0.1:PORT")]
     Unreadable(String),
@@ -24,8 +24,8 @@ pub enum NotATarget {
 impl Target {
     /// Reads `http://HOST:PORT` (`ws://` too; a path is ignored) where HOST is a loopback address or `localhost`,
     /// which is taken as 127.0.0.1 without asking any resolver.
-    pub fn parse(url: &str) -> Result<Target, NotATarget> {
-        let unreadable = || NotATarget::Unreadable(url.to_owned());
+    pub fn parse(url: &str) -> Result<Target, TargetError> {
+        let unreadable = || TargetError::Unreadable(url.to_owned());
         let parsed = reqwest::Url::parse(url.trim()).map_err(|_| unreadable())?;
         if !matches!(parsed.scheme(), "http" | "ws") {
             return Err(unreadable());
@@ -37,10 +37,10 @@ impl Target {
             name => name
                 .trim_matches(['[', ']'])
                 .parse()
-                .map_err(|_| NotATarget::NotLoopback(url.to_owned()))?,
+                .map_err(|_| TargetError::NotLoopback(url.to_owned()))?,
         };
         if !ip.is_loopback() {
-            return Err(NotATarget::NotLoopback(url.to_owned()));
+            return Err(TargetError::NotLoopback(url.to_owned()));
         }
         Ok(Target {
             address: SocketAddr::new(ip, port),
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn target_urls_of_other_hosts_or_schemes_are_refused() {
         for url in [
             "http://192.0.2.1:80",
             "http://example.com",
@@ -93,13 +93,13 @@ mod tests {
             "http://[::ffff:192.0.2.1]:80",
         ] {
             assert!(
-                matches!(Target::parse(url), Err(NotATarget::NotLoopback(_))),
+                matches!(Target::parse(url), Err(TargetError::NotLoopback(_))),
                 "{url}"
             );
         }
         for url in ["", "127.0.0.1:80", "https://127.0.0.1", "ftp://127.0.0.1"] {
             assert!(
-                matches!(Target::parse(url), Err(NotATarget::Unreadable(_))),
+                matches!(Target::parse(url), Err(TargetError::Unreadable(_))),
                 "{url}"
             );
         }

@@ -28,7 +28,7 @@ impl Targets {
     }
 
     /// The same servers, with the home at this place; counting goes round.
-    pub fn at(&self, home: usize) -> Targets {
+    pub fn with_home(&self, home: usize) -> Targets {
         Targets {
             addresses: Arc::clone(&self.addresses),
             home: home % self.count(),
@@ -46,7 +46,7 @@ impl Targets {
     }
 
     /// The place after this one.
-    pub fn after(&self, place: usize) -> usize {
+    pub fn next_after(&self, place: usize) -> usize {
         (place + 1) % self.count()
     }
 
@@ -57,7 +57,7 @@ impl Targets {
     }
 
     /// Tells everybody that the server at this place listens elsewhere from now on.
-    pub fn moved(&self, place: usize, to: Target) {
+    pub fn set_target(&self, place: usize, to: Target) {
         let mut addresses = self.addresses.write();
         let count = addresses.len();
         addresses[place % count] = to;
@@ -82,11 +82,14 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_moves_is_found_by_all_who_know_it() {
+    fn a_moved_server_is_found_by_every_clone_of_the_targets() {
         let targets = Targets::new(vec![target(1), target(2), target(3)]).unwrap();
-        let other = targets.at(4);
-        assert_eq!((targets.home(), other.home(), other.after(2)), (0, 1, 0));
-        targets.moved(1, target(9));
+        let other = targets.with_home(4);
+        assert_eq!(
+            (targets.home(), other.home(), other.next_after(2)),
+            (0, 1, 0)
+        );
+        targets.set_target(1, target(9));
         assert_eq!(other.get(other.home()), target(9));
         assert_eq!(other.get(5), target(3), "counting goes round");
         assert!(Targets::new(Vec::new()).is_err());

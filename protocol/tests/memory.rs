@@ -38,7 +38,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 #[test]
-fn a_frame_costs_a_constant_times_its_length() {
+fn decoding_memory_is_bounded_by_a_multiple_of_the_frame_length() {
     let filled = |head: &[u8], unit: &[u8]| {
         let mut frame = head.to_vec();
         while frame.len() + unit.len() <= FRAME_BYTES {

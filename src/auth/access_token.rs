@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_minted_token_proves_its_player_until_it_ends() {
+    fn a_minted_token_identifies_its_player_until_it_expires() {
         let auth = auth(SECRET);
         let token = auth.mint(&ada(), FamilyId(Uuid::nil()), NOW);
         let identity = auth.verify(&token, NOW).expect("valid");
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn scopes_are_read_and_kept_apart() {
+    fn token_scopes_are_read_and_kept_separate() {
         let auth = auth(SECRET);
         let minute = Duration::from_secs(60);
         let token = auth.mint_scoped(Scope::Service, "5", None, minute, NOW);
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn every_claim_that_matters_is_required_and_checked() {
+    fn every_relevant_token_claim_is_required_and_checked() {
         assert!(check(json!({})).is_ok());
         for claim in ["iss", "aud", "sub", "name", "iat", "exp"] {
             assert_eq!(
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_can_be_changed_while_its_tokens_live() {
+    fn tokens_stay_valid_while_the_secret_is_rotated() {
         let (old, new) = (SECRET, "another secret of at least 32 bytes");
         let minted = |auth: &Auth| auth.mint(&ada(), FamilyId(Uuid::nil()), NOW);
         let before = [auth(old), accepting(old, Some(new))];
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_only_tried_for_what_names_it() {
+    fn a_token_that_names_another_key_is_refused() {
         let named = |kid: &str| Header {
             kid: Some(kid.to_owned()),
             ..Header::default()
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn only_hs256_with_our_secret_is_believed() {
+    fn only_hs256_with_our_secret_is_accepted() {
         let auth = auth(SECRET);
         let other = "another secret of at least 32 bytes";
         let refused =

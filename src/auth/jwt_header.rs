@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_says_which_key_it_wants() {
+    fn a_token_header_names_its_algorithm_and_key() {
         let header =
             read(r#"{"typ":"JWT","alg":"EdDSA","kid":"a","jwk":{"kty":"oct"},"x5u":"https://e"}"#);
         let header = header.expect("a header");
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_plain_header_is_no_token() {
+    fn a_token_without_a_plain_header_is_refused() {
         for header in [
             r#"{"alg":"HS256","crit":["b64"],"b64":false}"#,
             r#"{"alg":"HS256","crit":[]}"#,

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_successor_is_the_same_each_time_and_needs_the_key() {
+    fn the_next_refresh_token_is_deterministic_and_needs_the_key() {
         let first = RefreshToken::generate();
         let second = first.rotate(&key(1));
         assert!(second == first.rotate(&key(1)));
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_successor_is_found_under_the_former_key_too() {
+    fn the_next_refresh_token_is_found_under_the_previous_key() {
         let secret = |byte| AuthSecret::new([byte; 32]).expect("long enough");
         let token = RefreshToken::generate();
         let given = RotationKeys::new(&secret(1), None).rotate(&token);
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_survives_its_text_and_nothing_else_is_one() {
+    fn a_refresh_token_round_trips_and_other_text_is_refused() {
         let token = RefreshToken::generate();
         let text = token.clone().into_text();
         assert!(RefreshToken::parse(&text) == Some(token));

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ban_holds_until_it_is_lifted_and_for_players_alone() {
+    fn a_ban_holds_for_player_tokens_until_it_is_lifted() {
         let revoked = RevocationList::default();
         revoked.apply(
             [Notice::BanChanged {
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sign_in_that_ended_is_forgotten_when_its_last_token_has() {
+    fn an_ended_sign_in_is_forgotten_when_its_last_token_expires() {
         let revoked = RevocationList::default();
         let (family, until) = (FamilyId(Uuid::from_u128(1)), UnixMillis(1_500));
         revoked.apply([Notice::SignedOut { family, until }], NOW);

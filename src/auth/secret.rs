@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_made_once_and_kept_to_its_owner() {
+    fn a_secret_file_is_created_once_and_readable_by_its_owner_only() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("secret");
         let made = load_or_create(&path).expect("made");
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_the_path() {
+    fn secret_file_errors_name_the_path() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("secret");
         fs::write(&path, "too short\n").expect("written");
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_nothing() {
+    fn the_debug_output_of_a_secret_is_redacted() {
         assert_eq!(
             format!("{:?}", AuthSecret::new([7; 32])),
             "Some([redacted])"

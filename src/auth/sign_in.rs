@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_short_visible_text() {
+    fn a_guest_name_is_short_visible_text() {
         assert_eq!(validate_player_name("  Ada Lovelace\n"), Ok("Ada Lovelace"));
         assert_eq!(validate_player_name(&"ö".repeat(40)).map(str::len), Ok(80));
         for bad in ["", "   ", "a\0b", "a\u{85}b", "a\nb", &"ö".repeat(41)] {

@@ -204,7 +204,7 @@ mod tests {
 
     /// The example by which other implementations check themselves.
     #[test]
-    fn what_telegram_has_signed_is_believed() {
+    fn data_signed_by_telegram_is_accepted() {
         let data = "query_id=AAHdF6IQAAAAAN0XohDhrOrc&user=%7B%22id%22%3A279058397%2C%22first_name%22%3A%22Vladislav%22%2C\
                     %22last_name%22%3A%22Kibenko%22%2C%22username%22%3A%22vdkfrost%22%2C%22language_code%22%3A%22ru%22%2C\
                     %22is_premium%22%3Atrue%7D&auth_date=1662771648&hash=c501b71e775f74ce10e377dea85a7ea24ecd640b223ea86dfe453e0eaed2e2b2";
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_signed_too_long_ago_or_in_time_to_come_is_not() {
+    fn data_signed_too_long_ago_or_in_the_future_is_refused() {
         let data = sign_init_data(TOKEN, &fields());
         let at = |seconds: i64| {
             telegram()
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_exactly_what_was_signed_is_not_believed() {
+    fn altered_or_unsigned_telegram_data_is_refused() {
         let good = sign_init_data(TOKEN, &fields());
         assert!(telegram().verify(&good, NOW).is_some());
         let no_hash = good.split("&hash=").next().expect("a part").to_owned();
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_made_of_what_there_is() {
+    fn a_telegram_name_falls_back_from_first_name_to_username() {
         let name = |user: &str| {
             let data = sign_init_data(TOKEN, &[("user", user), ("auth_date", "1662771648")]);
             telegram()

@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_channels_name_is_read_back_as_the_channel() {
+    fn a_channel_name_parses_to_its_channel() {
         let raid = RaidId::try_from(7_u64).expect("an id");
         let instance = InstanceId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001));
         for (channel, name) in [
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn every_other_name_is_no_channel() {
+    fn every_other_channel_name_is_refused() {
         for name in [
             "",
             "raid",

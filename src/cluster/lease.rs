@@ -224,7 +224,7 @@ mod tests {
     const TTL: Duration = Duration::from_secs(3);
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_ours_before_a_gap_speaks_only_when_it_is_confirmed() {
+    async fn raids_owned_before_a_lease_gap_are_served_only_once_confirmed() {
         let raid = RaidId::try_from(7_u64).expect("an id");
         let lease = Lease::new(Instant::now(), TTL);
         assert!(lease.is_valid_in_term(0));
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_gap_that_only_the_database_saw_is_one() {
+    async fn a_lease_gap_seen_only_by_the_database_counts() {
         let lease = Lease::new(Instant::now(), TTL);
         assert!(
             lease.renew(Instant::now(), TTL, true),

@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lease_that_is_not_seen_to_be_renewed_runs_out_on_time() {
+    async fn an_unrenewed_lease_runs_out_on_time() {
         let peers = peers();
         let mut changes = peers.watch_changes();
         let began = Instant::now();
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_is_taken_for_dead_while_the_database_is_silent_to_us_too() {
+    async fn no_instance_is_declared_dead_while_the_database_is_silent() {
         let peers = peers();
         peers.update(START, vec![peer(1, START.plus(2_000))], false);
         let watching = peers.clone().run(|| true);
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_was_away_itself_gives_the_others_a_leases_length() {
+    async fn a_resumed_instance_grants_the_others_a_full_lease() {
         let peers = peers();
         peers.update(START, vec![peer(1, START.plus(3_000))], false);
         let later = START.plus(10_000);
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_database_clock_that_was_set_back_kills_nobody() {
+    async fn a_database_clock_set_back_declares_no_instance_dead() {
         let peers = peers();
         peers.update(START, vec![peer(1, START.plus(3_000))], false);
         let watching = peers.clone().run(|| true);
@@ -353,14 +353,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_owner_that_is_younger_than_the_list_is_believed_to_live() {
+    async fn an_owner_newer_than_the_membership_list_is_assumed_alive() {
         let peers = peers();
         peers.insert_owner(id(9), "ws://nine");
         assert_eq!(peers.ws_url(id(9)).as_deref(), Some("ws://nine"));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn raids_are_spread_over_those_that_do_not_drain() {
+    async fn raids_are_spread_over_instances_that_do_not_drain() {
         let peers = peers();
         let mut living: Vec<_> = (1..=4)
             .map(|number| peer(number, START.plus(3_000)))

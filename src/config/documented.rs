@@ -61,7 +61,7 @@ fn configuration_is_documented() {
 }
 
 #[test]
-fn every_limit_is_in_the_tables_at_a_glance_with_its_default() {
+fn every_limit_is_in_the_overview_tables_with_its_default() {
     let document = read_document();
     let (by_hand, _) = document.split_once(MARK).expect("the mark");
     let settings = Settings::defaults();

@@ -52,7 +52,7 @@ fn redact_parameter(pair: &str) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn passwords_never_show() {
+    fn passwords_in_urls_are_redacted() {
         for (given, shown) in [
             (
                 "postgres://ada:hunter2@db/raids",

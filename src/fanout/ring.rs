@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_gets_what_is_after_it_within_its_budget_and_one_at_least() {
+    fn a_pull_returns_messages_within_its_budget_but_at_least_one() {
         let ring = ring(8, 1_000, 5);
         assert_eq!(pulled(&ring, 2, 1_000), Some((3, 5)));
         assert_eq!(pulled(&ring, 2, 2 * weight() as usize), Some((2, 4)));
@@ -215,14 +215,14 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_that_fell_off_is_told_so() {
+    fn a_cursor_behind_the_ring_is_reported_as_lost() {
         let ring = ring(3, 1_000, 9);
         assert_eq!(pulled(&ring, 5, 1_000), None);
         assert_eq!(pulled(&ring, 6, 1_000), Some((3, 9)));
     }
 
     #[test]
-    fn what_is_forgotten_is_lost_to_those_behind_and_to_nobody_else() {
+    fn forgotten_events_are_lost_only_to_cursors_behind_them() {
         let mut ring = ring(8, 1_000, 5);
         ring.evict_before(Seq(4));
         assert_eq!(pulled(&ring, 2, 1_000), None);
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_bound_it_too_but_the_newest_stays() {
+    fn the_ring_is_bounded_in_bytes_but_keeps_the_newest_event() {
         assert_eq!(
             pulled(&ring(100, 2 * weight() + 1, 9), 7, 1_000),
             Some((2, 9))
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_counts_messages_and_bytes() {
+    fn cursor_lag_counts_messages_and_bytes() {
         let ring = ring(8, 1_000, 5);
         assert_eq!(ring.backlog(Seq(5)), (0, 0));
         assert_eq!(ring.backlog(Seq(3)), (2, 2 * weight()));

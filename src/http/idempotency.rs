@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_that_is_no_key_is_named() {
+    fn an_invalid_idempotency_key_header_is_named() {
         let mut headers = HeaderMap::new();
         assert_eq!(key(&headers), Ok(None));
         headers.insert(IDEMPOTENCY_KEY, "0190f3-a.b_c".parse().expect("a header"));

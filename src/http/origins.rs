@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn own_pages_and_allowed_ones_may_open_sockets() {
+    fn own_and_allowed_origins_may_open_websockets() {
         assert!(admits("http://localhost:8080", "localhost:8080"));
         assert!(admits("https://RAID.example", "raid.example"));
         assert!(admits("https://play.example", "raid.example"));

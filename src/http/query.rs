@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_absent_has_its_default() {
+    fn absent_query_parameters_have_defaults() {
         let mut query = query(&[("unknown", "x")]);
         let read = (query.limit(), query.after(), query.status(), query.cursor());
         assert_eq!(read, (20, Seq::ZERO, None, None));
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_survives_its_text() {
+    fn a_page_cursor_survives_a_round_trip_as_text() {
         let raid = RaidId::try_from(123_456_u64).expect("an id");
         let mut query = query(&[
             ("cursor", &encode_raid_cursor(raid)),
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_named() {
+    fn every_faulty_query_parameter_is_named() {
         for (limit, after, cursor) in [
             ("", "", ""),
             ("0", "-1", "7"),

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn ready_means_running_with_a_lease_renewed_lately() {
+    async fn an_instance_is_ready_while_running_with_a_recent_lease_renewal() {
         let readiness = Readiness::new(Duration::from_secs(3));
         let status = || {
             (

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_body_that_the_client_takes_is_sent() {
+    fn the_smallest_accepted_encoding_is_sent() {
         let asset = StaticFile::new("text/plain", b"raw")
             .with_encoding("gzip", Some(b"gz"))
             .with_encoding("br", Some(b"br"));
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn each_encoding_has_a_tag_of_its_own() {
+    fn each_encoding_has_its_own_etag() {
         let asset = StaticFile::new("text/plain", b"raw").with_encoding("br", Some(b"br"));
         let (raw, br) = (
             respond_to(&asset, "").1[ETAG].clone(),

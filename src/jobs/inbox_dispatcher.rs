@@ -316,7 +316,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bundle_that_comes_again_gets_the_first_answer() {
+    fn a_repeated_forward_batch_gets_the_first_reply() {
         let answers = ForwardReplyCache::default();
         let bundle = |request| ForwardBatch {
             from: InstanceId(Uuid::from_u128(1)),

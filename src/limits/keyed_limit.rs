@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_given_back_and_leave_nothing() {
+    fn dropped_permits_free_their_slots_and_leave_no_entry() {
         let counts = Arc::new(KeyedLimit::new(2));
         let (first, second) = (
             KeyedLimit::try_acquire(&counts, 7),

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_allowance_is_used_up_and_comes_back_evenly() {
+    async fn a_rate_allowance_is_used_up_and_refills_evenly() {
         let limiter = sixty_a_minute();
         for _ in 0..60 {
             assert!(limiter.charge(&1).is_ok());
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_has_patience_gets_a_turn_after_those_before() {
+    async fn a_reservation_waits_its_turn_up_to_its_longest_wait() {
         let limiter = sixty_a_minute();
         for _ in 0..60 {
             assert_eq!(limiter.reserve(&1, SECOND * 2), Ok(Duration::ZERO));
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_refunded_was_never_charged() {
+    async fn a_refunded_charge_does_not_count() {
         let limiter = sixty_a_minute();
         for _ in 0..1000 {
             assert!(limiter.charge(&1).is_ok());
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn memory_is_bounded_by_who_came_lately() {
+    async fn rate_limiter_memory_is_bounded_by_recent_keys() {
         let limiter = sixty_a_minute();
         for key in 0..100_000 {
             assert!(limiter.charge(&key).is_ok());

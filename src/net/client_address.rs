@@ -152,12 +152,12 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_is_the_client_whatever_it_claims() {
+    fn forwarding_headers_of_an_untrusted_peer_are_ignored() {
         assert_eq!(client("192.0.2.1", &["203.0.113.9"]), "192.0.2.1");
     }
 
     #[test]
-    fn a_trusted_proxy_is_believed() {
+    fn the_forwarding_header_of_a_trusted_proxy_is_used() {
         assert_eq!(client("10.0.0.1", &["203.0.113.9"]), "203.0.113.9");
         assert_eq!(
             client("::ffff:10.0.0.1", &["203.0.113.9:5123"]),
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_client_put_in_front_is_not_believed() {
+    fn addresses_prepended_by_the_client_are_ignored() {
         assert_eq!(client("10.0.0.1", &["1.1.1.1, 203.0.113.9"]), "203.0.113.9");
         assert_eq!(
             client("10.0.0.1", &["1.1.1.1", "203.0.113.9,10.2.2.2"]),
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn rubbish_ends_at_the_proxy_that_passed_it_on() {
+    fn a_malformed_hop_yields_the_proxy_that_forwarded_it() {
         assert_eq!(
             client("10.0.0.1", &["1.1.1.1, rubbish, 10.0.0.2"]),
             "10.0.0.2"
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_standard_header_is_believed_alike() {
+    fn the_forwarded_header_is_treated_like_x_forwarded_for() {
         let forwarded = |peer, line| client_with_headers(peer, &[(FORWARDED, line)]);
         assert_eq!(forwarded("192.0.2.1", "for=203.0.113.9"), "192.0.2.1");
         assert_eq!(forwarded("10.0.0.1", "for=203.0.113.9"), "203.0.113.9");
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_headers_that_differ_neither_is_believed() {
+    fn two_contradicting_forwarding_headers_are_both_ignored() {
         let both = |said, named| {
             client_with_headers("10.0.0.1", &[(X_FORWARDED_FOR, said), (FORWARDED, named)])
         };
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_count_ipv6_by_64() {
+    fn limits_group_ipv6_addresses_by_64_bit_prefix() {
         let network = |text: &str| ClientAddress(text.parse().expect("an address")).network();
         assert_eq!(network("2001:db8:1:2:3:4:5:6"), network("2001:db8:1:2::"));
         assert_ne!(network("2001:db8:1:3::"), network("2001:db8:1:2::"));

@@ -227,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_confidential_goes_encrypted_or_to_this_machine() {
+    fn confidential_urls_must_be_https_or_loopback() {
         for url in [
             "https://a.example/x",
             "http://127.0.0.1:9/",

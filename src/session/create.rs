@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_have_eight_letters_of_the_alphabet_and_differ() {
+    fn invite_codes_have_eight_letters_of_the_alphabet_and_differ() {
         let codes = (0..1_000)
             .map(|_| generate_invite_code().expect("randomness"))
             .collect::<Vec<_>>();

@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_pushed_out_has_to_be_looked_up() {
+    fn an_op_evicted_from_memory_has_to_be_looked_up() {
         let op = |n| OpHash([n; 16]);
         let mut ops = OpCache::new(2, vec![(op(1), Seq(3))], true);
         ops.insert(op(2), Seq(5));

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blink_within_the_grace_shows_nowhere() {
+    fn an_absence_within_the_grace_is_not_announced() {
         let (mut presence, start) = (Presence::default(), Instant::now());
         let at = |secs| start + Duration::from_secs(secs);
         presence.set_watching(&players(&[1, 2]), at(0), GRACE);
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn who_stays_away_goes_offline_after_the_grace() {
+    fn a_player_who_stays_away_goes_offline_after_the_grace() {
         let (mut presence, start) = (Presence::default(), Instant::now());
         let at = |secs| start + Duration::from_secs(secs);
         presence.set_watching(&players(&[1, 2]), at(0), GRACE);
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_within_a_moment_are_announced_together() {
+    fn presence_changes_close_together_are_announced_as_one() {
         let (mut presence, start) = (Presence::default(), Instant::now());
         presence.set_watching(&players(&[1]), start, GRACE);
         presence.set_watching(&players(&[1, 2]), start + COALESCE_INTERVAL / 2, GRACE);
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_to_watch_between_two_announcements_ends_up_knowing_what_all_know() {
+    fn a_watcher_between_two_announcements_ends_with_current_presence() {
         let (mut presence, start) = (Presence::default(), Instant::now());
         let at = |tenths: u32| start + COALESCE_INTERVAL * tenths / 2;
         presence.set_watching(&players(&[1, 2]), at(0), GRACE);
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_no_member_is_not_online() {
+    fn a_player_who_is_no_member_is_not_online() {
         let (mut presence, start) = (Presence::default(), Instant::now());
         presence.set_watching(&players(&[1, 2]), start, GRACE);
         presence.advance_certain(start + COALESCE_INTERVAL);
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn in_doubt_nobody_goes_offline_and_after_it_the_grace_begins_anew() {
+    fn presence_in_doubt_shows_no_absence_and_restarts_the_grace() {
         let (mut presence, start) = (Presence::default(), Instant::now());
         let at = |secs| start + Duration::from_secs(secs);
         presence.set_watching(&players(&[1, 2]), at(0), GRACE);
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_owner_starts_from_whom_it_knew_and_tells_nobody_what_has_not_changed() {
+    fn a_new_owner_inherits_presence_and_announces_only_changes() {
         let (mut presence, start) = (Presence::default(), Instant::now());
         let at = |secs| start + Duration::from_secs(secs);
         assert_eq!(

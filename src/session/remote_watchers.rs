@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_of_before_is_of_no_account_even_after_a_goodbye() {
+    fn an_older_presence_message_is_ignored_even_after_a_goodbye() {
         let (mut remotes, now) = (RemoteWatchers::default(), Instant::now());
         let id = InstanceId(Uuid::from_u128(1));
         let mut says = |at, players: &[u64]| {

@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_held_gauge_falls_when_its_holder_panics() {
+    fn a_gauge_guard_decrements_when_its_holder_panics() {
         // The recorder is there once the metrics are; this gauge is the test's alone.
         let _ = metrics();
         let held = GaugeGuard::increment(&::metrics::gauge!("held_by_a_test"));

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn json_lines_hold_every_span_with_its_fields() {
+    fn json_log_lines_hold_every_span_with_its_fields() {
         for text in [
             capture_logs(LogFormat::Json, true),
             capture_logs(LogFormat::Auto, false),
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_gets_lines_for_people() {
+    fn a_terminal_gets_human_readable_log_lines() {
         for text in [
             capture_logs(LogFormat::Auto, true),
             capture_logs(LogFormat::Human, false),

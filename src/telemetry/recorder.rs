@@ -71,12 +71,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn installing_twice_keeps_the_first() {
+    fn installing_the_recorder_twice_keeps_the_first() {
         assert!(std::ptr::eq(install_recorder(), install_recorder()));
     }
 
     #[tokio::test]
-    async fn the_page_is_prometheus_text() {
+    async fn the_metrics_page_is_prometheus_text() {
         let request = Request::get("/metrics")
             .body(Body::empty())
             .expect("a valid request");

@@ -111,7 +111,7 @@ mod tests {
     use crate::webhooks::{SigningKey, WebhookEventKind};
 
     #[test]
-    fn an_answer_says_whether_it_was_taken_and_when_to_come_again() {
+    fn a_webhook_response_decides_the_outcome_and_the_retry_delay() {
         let of = |status: u16, after: Option<&'static str>| {
             let after = after.map(|after| (RETRY_AFTER, HeaderValue::from_static(after)));
             classify_response(
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_signed_with_both_keys_while_one_replaces_the_other() {
+    fn a_message_is_signed_with_both_keys_during_a_rotation() {
         let key = |filler: &str| {
             format!("whsec_{}", filler.repeat(32))
                 .parse::<SigningKey>()

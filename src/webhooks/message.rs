@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_told_with_its_place_and_its_data() {
+    fn a_webhook_message_carries_the_events_seq_and_data() {
         let player = PlayerId::try_from(6_u64).expect("an id");
         let left = EventData::MemberLeft {
             player,
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn talk_is_nobodys_business_elsewhere() {
+    fn chat_is_not_sent_to_webhooks() {
         assert_eq!(
             WebhookMessage::from_event(
                 "abc",
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_are_configured_by_their_names() {
+    fn webhook_kinds_are_configured_by_their_names() {
         for kind in WebhookEventKind::ALL {
             let read: WebhookEventKind =
                 serde_json::from_value(json!(kind.as_str())).expect("a kind");

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_delivery_is_tried_ten_times_over_four_days_and_then_it_is_dead() {
+    fn a_delivery_is_abandoned_after_ten_attempts_over_four_days() {
         let planned =
             |luck| (1..=9).map(move |attempts| retry_delay(attempts, luck, None).expect("again"));
         let days = |luck| planned(luck).sum::<Duration>().as_secs_f64() / 86_400.0;
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_endpoint_asks_for_is_granted_within_reason() {
+    fn the_retry_after_of_an_endpoint_is_honored_within_limits() {
         assert_eq!(retry_delay(1, 0.5, secs(60)), secs(60));
         assert_eq!(
             retry_delay(3, 0.5, secs(60)),
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn new_messages_are_held_back_longer_with_each_failure_up_to_five_minutes() {
+    fn new_messages_are_delayed_longer_per_failure_up_to_five_minutes() {
         assert_eq!(backoff_delay(0), Duration::ZERO);
         let held: Vec<_> = (1..=8)
             .map(|failures| backoff_delay(failures).as_secs())

@@ -62,7 +62,7 @@ mod tests {
 
     /// From the specification's reference implementations.
     #[test]
-    fn the_specifications_message_has_its_signature() {
+    fn the_specification_example_has_its_documented_signature() {
         let key: SigningKey = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
             .parse()
             .expect("a key");
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_short_long_or_something_else_is_no_key() {
+    fn a_signing_key_of_a_wrong_length_or_format_is_refused() {
         let of = |count| format!("whsec_{}", BASE64.encode(&vec![7; count]));
         for good in [of(24), of(32), of(64)] {
             assert!(good.parse::<SigningKey>().is_ok());

@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strangers_take_no_more_than_their_own_places() {
+    fn unauthenticated_connections_are_bounded_separately() {
         let registry = ConnectionRegistry::new(ConnectionLimits {
             connections: 5,
             per_address: 4,

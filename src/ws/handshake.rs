@@ -187,7 +187,7 @@ mod tests {
     /// What every connection costs as long as it lives. A future that is awaited anywhere in it is part of it, however seldom
     /// it runs: what is large is boxed.
     #[test]
-    fn a_connections_task_is_small() {
+    fn a_connection_task_is_small() {
         fn size<A, B, C, F: Future>(_: fn(A, B, C) -> F) -> usize {
             std::mem::size_of::<F>()
         }

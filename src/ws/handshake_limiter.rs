@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_address_waits_and_is_refused_before_others_notice() {
+    async fn one_address_cannot_use_up_the_handshakes_of_another() {
         let turns = HandshakeLimiter::new(100);
         let mut waits: Vec<_> = std::iter::from_fn(|| turns.reserve(address(1)).ok()).collect();
         assert_eq!(

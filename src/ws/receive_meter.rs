@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_found_however_they_are_cut() {
+    fn frames_are_counted_however_the_bytes_are_split() {
         let stream: Vec<u8> = [0, 1, 125, 126, 300, 65_535, 65_536, 0, 0]
             .map(frame)
             .concat();
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_honest_burst_passes_and_an_endless_one_is_a_flood() {
+    async fn a_short_burst_passes_and_endless_excess_is_a_flood() {
         let mut meter = ReceiveMeter::new(ReceiveRates::new(100, 1_000_000));
         let empty = frame(0);
         for _ in 0..200 {
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_pauses_now_and_then_is_never_a_flood() {
+    async fn a_client_that_pauses_is_not_closed_as_a_flood() {
         let mut meter = ReceiveMeter::new(ReceiveRates::new(100, 1_000_000));
         for _ in 0..100 {
             let verdict = meter.count(&frame(0).repeat(250), Instant::now());
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn bytes_count_though_they_are_one_frame() {
+    async fn bytes_of_a_single_frame_count_toward_the_limit() {
         let mut meter = ReceiveMeter::new(ReceiveRates::new(100, 1_000));
         assert_eq!(
             meter.count(&frame(1_990)[..1_990], Instant::now()),

@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_malformed_key_is_none() {
+    fn a_malformed_websocket_key_is_refused() {
         assert!(is_websocket_key(b"dGhlIHNhbXBsZSBub25jZQ=="));
         for key in [
             "",

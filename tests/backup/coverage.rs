@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sqlx::{Connection, PgConnection, SqliteConnection};
 
-use crate::site::Site;
+use crate::backup_database::BackupDatabase;
 
 /// Every column, and why it is not lost: it is in the file, it follows from what is, or it is of the moment.
 const COLUMNS: [&str; 16] = [
@@ -63,8 +63,8 @@ fn assert_known(found: Vec<(String, String)>) {
 }
 
 #[tokio::test]
-async fn every_column_of_sqlite_is_in_a_backup_or_known_to_be_left_out() {
-    let site = Site::sqlite();
+async fn every_sqlite_column_is_in_a_backup_or_listed_as_left_out() {
+    let site = BackupDatabase::sqlite();
     drop(site.store().await);
     let mut connection = SqliteConnection::connect(&site.url())
         .await
@@ -79,8 +79,8 @@ async fn every_column_of_sqlite_is_in_a_backup_or_known_to_be_left_out() {
 }
 
 #[tokio::test]
-async fn every_column_of_postgres_is_in_a_backup_or_known_to_be_left_out() {
-    let site = Site::postgres().await;
+async fn every_postgres_column_is_in_a_backup_or_listed_as_left_out() {
+    let site = BackupDatabase::postgres().await;
     drop(site.store().await);
     let mut connection = PgConnection::connect(&site.url()).await.expect("connect");
     let columns = "SELECT c.table_name::text, c.column_name::text FROM information_schema.columns c
@@ -96,7 +96,7 @@ async fn every_column_of_postgres_is_in_a_backup_or_known_to_be_left_out() {
 
 /// The diagram in docs/ARCHITECTURE.md is of the tables that there are.
 #[test]
-fn every_table_stands_in_the_diagram() {
+fn every_table_is_in_the_architecture_diagram() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |path: std::path::PathBuf| std::fs::read_to_string(path).expect("read");
     let text = read(root.join("docs/ARCHITECTURE.md"));

@@ -2,20 +2,20 @@
 
 use raidhall::backup::BackupError;
 
-use crate::play::fill;
-use crate::shelf::Shelf;
-use crate::site::Site;
+use crate::backup_contents::BackupContents;
+use crate::backup_database::BackupDatabase;
+use crate::raid_generator::fill_store;
 
 async fn small_file() -> Vec<u8> {
-    let site = Site::sqlite();
-    fill(site.store().await.as_ref(), 2, 8, 6).await;
+    let site = BackupDatabase::sqlite();
+    fill_store(site.store().await.as_ref(), 2, 8, 6).await;
     let (file, _) = site.export().await;
-    Shelf::read(&file).await.expect("a good file");
+    BackupContents::read(&file).await.expect("a good file");
     file
 }
 
-async fn fault_of(file: &[u8]) -> Option<raidhall::backup::FileFault> {
-    match Shelf::read(file).await {
+async fn import_fault(file: &[u8]) -> Option<raidhall::backup::FileFault> {
+    match BackupContents::read(file).await {
         Err(BackupError::Damaged(fault)) => Some(fault),
         Ok(_) => None,
         Err(other) => panic!("lines of a damaged block were believed: {other}"),
@@ -23,13 +23,13 @@ async fn fault_of(file: &[u8]) -> Option<raidhall::backup::FileFault> {
 }
 
 #[tokio::test]
-async fn a_flipped_bit_is_found_wherever_it_is() {
+async fn a_flipped_bit_anywhere_in_a_backup_is_detected() {
     let file = small_file().await;
     for at in 0..file.len() {
         for bit in 0..8 {
             let mut flipped = file.clone();
             flipped[at] ^= 1 << bit;
-            let fault = Shelf::read(&flipped).await.err();
+            let fault = BackupContents::read(&flipped).await.err();
             assert!(
                 matches!(fault, Some(BackupError::Damaged(_))),
                 "byte {at}, bit {bit}: {fault:?}"
@@ -39,10 +39,10 @@ async fn a_flipped_bit_is_found_wherever_it_is() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_cut_anywhere_is_not_whole() {
+async fn a_backup_truncated_anywhere_is_refused() {
     let file = small_file().await;
     for length in 0..file.len() {
-        let fault = fault_of(&file[..length]).await.expect("a fault");
+        let fault = import_fault(&file[..length]).await.expect("a fault");
         assert!(
             fault.reason.contains("not whole"),
             "{length} bytes: {fault}"
@@ -51,18 +51,18 @@ async fn a_file_that_is_cut_anywhere_is_not_whole() {
 }
 
 #[tokio::test]
-async fn a_file_that_goes_on_after_its_end_is_refused() {
+async fn a_backup_with_bytes_after_its_end_is_refused() {
     let mut file = small_file().await;
     file.push(0);
-    let fault = fault_of(&file).await.expect("a fault");
+    let fault = import_fault(&file).await.expect("a fault");
     assert!(fault.reason.contains("follows the end"), "{fault}");
 }
 
 /// Members that are good by themselves: a block more, one less, two in another order.
 #[tokio::test]
-async fn blocks_that_are_lost_doubled_or_swapped_are_found() {
-    let site = Site::sqlite();
-    fill(site.store().await.as_ref(), 200, 250, 7).await;
+async fn missing_repeated_or_swapped_backup_blocks_are_refused() {
+    let site = BackupDatabase::sqlite();
+    fill_store(site.store().await.as_ref(), 200, 250, 7).await;
     let (file, _) = site.export().await;
     let magic = &file[..10];
     let begins: Vec<_> = (0..file.len())
@@ -76,7 +76,7 @@ async fn blocks_that_are_lost_doubled_or_swapped_are_found() {
         [&blocks[..2], &blocks[1..]].concat(),
         [&blocks[..1], &[blocks[2], blocks[1]], &blocks[3..]].concat(),
     ] {
-        let error = Shelf::read(&blocks.concat())
+        let error = BackupContents::read(&blocks.concat())
             .await
             .expect_err("an altered file");
         assert!(
@@ -87,14 +87,14 @@ async fn blocks_that_are_lost_doubled_or_swapped_are_found() {
 }
 
 #[tokio::test]
-async fn a_fault_names_its_block_and_where_that_begins() {
-    let site = Site::sqlite();
-    fill(site.store().await.as_ref(), 60, 120, 8).await;
+async fn a_backup_fault_names_its_block_and_offset() {
+    let site = BackupDatabase::sqlite();
+    fill_store(site.store().await.as_ref(), 60, 120, 8).await;
     let (mut file, _) = site.export().await;
     let second = (1..file.len())
         .find(|at| file[*at..].starts_with(&file[..10]))
         .expect("a second block");
     file[second + 1_000] ^= 4;
-    let fault = fault_of(&file).await.expect("a fault");
+    let fault = import_fault(&file).await.expect("a fault");
     assert_eq!((fault.block, fault.offset), (2, second as u64), "{fault}");
 }

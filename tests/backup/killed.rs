@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 
-use crate::play::fill;
-use crate::site::Site;
+use crate::backup_database::BackupDatabase;
+use crate::raid_generator::fill_store;
 
-fn raidhall(site: &Site, arguments: &[&str]) -> Command {
+fn raidhall(site: &BackupDatabase, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_raidhall"));
     command.env_clear().args(arguments).kill_on_drop(true);
     command.env("RAIDHALL__DATABASE__URL", site.url());
@@ -24,9 +24,9 @@ fn raidhall(site: &Site, arguments: &[&str]) -> Command {
     command
 }
 
-async fn a_killed_import_leaves_nothing(site: Site) {
-    let origin = Site::sqlite();
-    fill(origin.store().await.as_ref(), 60, 120, 10).await;
+async fn assert_killed_import_leaves_nothing(site: BackupDatabase) {
+    let origin = BackupDatabase::sqlite();
+    fill_store(origin.store().await.as_ref(), 60, 120, 10).await;
     let (file, counted) = origin.export().await;
     let mut import = raidhall(&site, &["import", "-"])
         .stdin(Stdio::piped())
@@ -55,23 +55,23 @@ async fn a_killed_import_leaves_nothing(site: Site) {
 }
 
 #[tokio::test]
-async fn a_killed_import_into_sqlite_leaves_nothing() {
-    let site = Site::sqlite();
+async fn a_killed_import_into_sqlite_leaves_no_data() {
+    let site = BackupDatabase::sqlite();
     drop(site.store().await);
-    a_killed_import_leaves_nothing(site).await;
+    assert_killed_import_leaves_nothing(site).await;
 }
 
 #[tokio::test]
-async fn a_killed_import_into_postgres_leaves_nothing() {
-    let site = Site::postgres().await;
+async fn a_killed_import_into_postgres_leaves_no_data() {
+    let site = BackupDatabase::postgres().await;
     drop(site.store().await);
-    a_killed_import_leaves_nothing(site).await;
+    assert_killed_import_leaves_nothing(site).await;
 }
 
 #[tokio::test]
-async fn a_damaged_or_truncated_file_ends_with_65_and_one_with_no_database_with_69() {
-    let origin = Site::sqlite();
-    fill(origin.store().await.as_ref(), 2, 10, 11).await;
+async fn a_damaged_backup_exits_with_65_and_a_missing_database_with_69() {
+    let origin = BackupDatabase::sqlite();
+    fill_store(origin.store().await.as_ref(), 2, 10, 11).await;
     let file = tempfile::NamedTempFile::new().expect("a file");
     let path = file.path().to_str().expect("a path");
     let exported = raidhall(&origin, &["export", path])
@@ -81,7 +81,7 @@ async fn a_damaged_or_truncated_file_ends_with_65_and_one_with_no_database_with_
     assert_eq!(exported.status.code(), Some(0), "{exported:?}");
     let bytes = std::fs::read(path).expect("the file");
     std::fs::write(path, &bytes[..bytes.len() / 2]).expect("write");
-    let refused = raidhall(&Site::sqlite(), &["import", path])
+    let refused = raidhall(&BackupDatabase::sqlite(), &["import", path])
         .output()
         .await
         .expect("it runs");
@@ -90,7 +90,7 @@ async fn a_damaged_or_truncated_file_ends_with_65_and_one_with_no_database_with_
         String::from_utf8_lossy(&refused.stderr).contains("it is not whole"),
         "{refused:?}"
     );
-    let nowhere = raidhall(&Site::sqlite(), &["export", path])
+    let nowhere = raidhall(&BackupDatabase::sqlite(), &["export", path])
         .output()
         .await
         .expect("it runs");
@@ -103,24 +103,27 @@ async fn a_damaged_or_truncated_file_ends_with_65_and_one_with_no_database_with_
 }
 
 #[tokio::test]
-async fn an_export_to_standard_output_is_the_same_file_and_says_nothing_else_there() {
-    let origin = Site::sqlite();
-    fill(origin.store().await.as_ref(), 2, 10, 12).await;
+async fn an_export_to_standard_output_writes_only_the_backup_file() {
+    let origin = BackupDatabase::sqlite();
+    fill_store(origin.store().await.as_ref(), 2, 10, 12).await;
     let piped = raidhall(&origin, &["export", "-"])
         .output()
         .await
         .expect("it runs");
     assert_eq!(piped.status.code(), Some(0), "{piped:?}");
-    let site = Site::sqlite();
+    let site = BackupDatabase::sqlite();
     site.import(&piped.stdout).await.expect("import");
     assert_eq!(site.export().await.1, origin.export().await.1);
 }
 
 #[cfg(unix)]
 #[tokio::test]
-async fn only_its_owner_may_read_a_backup() {
+async fn a_backup_file_is_readable_by_its_owner_only() {
     use std::os::unix::fs::PermissionsExt;
-    let (origin, directory) = (Site::sqlite(), tempfile::tempdir().expect("a directory"));
+    let (origin, directory) = (
+        BackupDatabase::sqlite(),
+        tempfile::tempdir().expect("a directory"),
+    );
     drop(origin.store().await);
     let file = directory.path().join("raids.backup");
     let done = raidhall(&origin, &["export", file.to_str().expect("a path")])
@@ -140,8 +143,8 @@ async fn only_its_owner_may_read_a_backup() {
 
 /// A server serves while it is exported; an import meanwhile is refused.
 #[tokio::test]
-async fn a_server_may_run_while_it_is_exported_and_not_while_it_is_imported_into() {
-    for site in [Site::sqlite(), Site::postgres().await] {
+async fn a_running_server_allows_an_export_but_no_import() {
+    for site in [BackupDatabase::sqlite(), BackupDatabase::postgres().await] {
         let mut serve = raidhall(&site, &["serve"]);
         serve
             .env("RAIDHALL__SERVER__LISTEN", "127.0.0.1:0")

@@ -9,12 +9,12 @@
 #[path = "../support/postgres.rs"]
 mod database;
 
-mod play;
-mod shelf;
-mod site;
+mod backup_contents;
+mod backup_database;
+mod raid_generator;
 
 mod coverage;
 mod damage;
+mod invalid_contents;
 mod killed;
-mod lies;
-mod moves;
+mod transfers;

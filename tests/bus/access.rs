@@ -10,26 +10,28 @@ use redis::RedisResult;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::server::{RedisServer, connect};
-use crate::station::{Station, events, numbered};
+use crate::server::{RedisProcess, connect};
+use crate::test_bus::{TestBus, events_channel, number_message};
 
 /// The user that the documentation of the bus asks for.
 pub const USER: &str = "user raidhall on >hunter2 resetkeys ~ratelimit:* resetchannels &raid:* &instance:* -@all +hello +ping +eval +get +set +time";
 
 #[tokio::test]
-async fn a_user_that_may_do_nothing_else_suffices() {
-    let server = RedisServer::start_with(&format!(
+async fn the_documented_redis_user_suffices_for_the_bus() {
+    let server = RedisProcess::start_with(&format!(
         "{USER} +publish +subscribe +unsubscribe\nuser default off"
     ))
     .await;
     let url = format!("redis://raidhall:hunter2@{}", server.address());
-    let (mut hearing, speaking) = (Station::up(&url).await, Station::up(&url).await);
-    hearing.subscribed(&[events(1)]).await;
-    speaking.heard_by(&mut hearing, events(1)).await;
-    hearing.bus.unsubscribe(&[events(1)]);
-    speaking.reaches(events(1), 0).await;
+    let (mut hearing, speaking) = (TestBus::connect(&url).await, TestBus::connect(&url).await);
+    hearing.subscribe(&[events_channel(1)]).await;
+    speaking
+        .wait_for_delivery_to(&mut hearing, events_channel(1))
+        .await;
+    hearing.bus.unsubscribe(&[events_channel(1)]);
+    speaking.wait_for_subscribers(events_channel(1), 0).await;
     let inbox = hearing.inbox;
-    speaking.heard_by(&mut hearing, inbox).await;
+    speaking.wait_for_delivery_to(&mut hearing, inbox).await;
 
     let mut user = connect(&url).await.expect("connect as the user");
     let elsewhere = redis::cmd("PUBLISH")
@@ -48,46 +50,56 @@ async fn a_user_that_may_do_nothing_else_suffices() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_told_without_the_password() {
-    let server = RedisServer::start_with("requirepass right").await;
-    let station = Station::new(&format!("redis://:wr0ng@{}", server.address()), false, None);
-    let fault = fault(&station).await;
+async fn a_wrong_redis_password_is_reported_without_the_password() {
+    let server = RedisProcess::start_with("requirepass right").await;
+    let station = TestBus::new(&format!("redis://:wr0ng@{}", server.address()), false, None);
+    let fault = wait_for_fault(&station).await;
     assert!(fault.to_lowercase().contains("password"), "{fault}");
     assert!(!fault.contains("wr0ng"), "{fault}");
-    let _works = Station::up(&format!("redis://:right@{}", server.address())).await;
+    let _works = TestBus::connect(&format!("redis://:right@{}", server.address())).await;
 }
 
 #[tokio::test]
-async fn tls_with_a_private_authority_works_and_with_another_does_not() {
-    let (ours, other) = (authority("ours"), authority("other"));
+async fn tls_accepts_only_the_configured_private_authority() {
+    let (ours, other) = (create_authority("ours"), create_authority("other"));
     let key = KeyPair::generate().expect("a key");
     let names =
         CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("names");
     let certificate = names.signed_by(&key, &ours).expect("a certificate");
-    let server = RedisServer::start_tls(&certificate.pem(), &key.serialize_pem()).await;
+    let server = RedisProcess::start_tls(&certificate.pem(), &key.serialize_pem()).await;
     let url = format!("rediss://localhost:{}", server.address().port());
 
-    let ready = async |url: &str| Station::new(url, false, Some(&ours.pem())).ready().await;
+    let ready = async |url: &str| {
+        TestBus::new(url, false, Some(&ours.pem()))
+            .wait_until_ready()
+            .await
+    };
     let (mut hearing, speaking) = (
         ready(&url).await,
         ready(&format!("rediss://{}", server.address())).await,
     );
-    hearing.subscribed(&[events(1)]).await;
+    hearing.subscribe(&[events_channel(1)]).await;
     assert_eq!(
-        speaking.bus.publish_counted(events(1), numbered(1)).await,
+        speaking
+            .bus
+            .publish_counted(events_channel(1), number_message(1))
+            .await,
         Some(1)
     );
-    assert_eq!(hearing.message().await, (events(1), numbered(1)));
+    assert_eq!(
+        hearing.next_message().await,
+        (events_channel(1), number_message(1))
+    );
 
     for wrong in [Some(other.pem()), None] {
-        let fault = fault(&Station::new(&url, false, wrong.as_deref())).await;
+        let fault = wait_for_fault(&TestBus::new(&url, false, wrong.as_deref())).await;
         assert!(fault.contains("certificate"), "{fault}");
     }
 }
 
 #[test]
-fn options_that_make_no_sense_are_refused_without_the_password() {
-    let authority = authority("ours").pem();
+fn invalid_redis_options_are_refused_without_the_password() {
+    let authority = create_authority("ours").pem();
     for (url, ca) in [
         ("redis://:hunter2@localhost", Some(&*authority)),
         (
@@ -117,7 +129,7 @@ fn options_that_make_no_sense_are_refused_without_the_password() {
     }
 }
 
-fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
+fn create_authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(Vec::new()).expect("no names");
     params
         .distinguished_name
@@ -126,7 +138,7 @@ fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
     CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority")
 }
 
-async fn fault(station: &Station) -> String {
+async fn wait_for_fault(station: &TestBus) -> String {
     loop {
         if let Some(fault) = station.bus.down_cause() {
             return fault;

@@ -9,15 +9,15 @@ use redis::aio::MultiplexedConnection;
 use tokio::time::{Instant, sleep};
 
 use crate::access::USER;
-use crate::proxy::{Proxy, Way};
+use crate::proxy::{Direction, Proxy};
 use crate::server::RedisCluster;
-use crate::station::{Station, events, live, numbered};
+use crate::test_bus::{TestBus, events_channel, live_channel, number_message};
 
 /// Enough for every node to have some.
 const RAIDS: std::ops::RangeInclusive<u64> = 1..=60;
 
 /// A cluster whose user may do what the documentation of the bus says, and its URL by each node.
-async fn cluster() -> (RedisCluster, Vec<String>) {
+async fn start_cluster() -> (RedisCluster, Vec<String>) {
     let user = format!("{USER} +cluster|slots +spublish +ssubscribe +sunsubscribe");
     let cluster = RedisCluster::start_with(&user).await;
     let url = |port| format!("redis://raidhall:hunter2@127.0.0.1:{port}");
@@ -29,46 +29,48 @@ async fn cluster() -> (RedisCluster, Vec<String>) {
     (cluster, urls)
 }
 
-async fn ready(url: &str) -> Station {
-    Station::new(url, true, None).ready().await
+async fn connect_bus(url: &str) -> TestBus {
+    TestBus::new(url, true, None).wait_until_ready().await
 }
 
-fn channels() -> Vec<Channel> {
-    RAIDS.flat_map(|raid| [events(raid), live(raid)]).collect()
+fn raid_channels() -> Vec<Channel> {
+    RAIDS
+        .flat_map(|raid| [events_channel(raid), live_channel(raid)])
+        .collect()
 }
 
 #[tokio::test]
 async fn messages_go_through_every_shard_in_order() {
-    let (_cluster, urls) = cluster().await;
-    let (mut hearing, speaking) = (ready(&urls[0]).await, ready(&urls[2]).await);
-    hearing.subscribed(&channels()).await;
+    let (_cluster, urls) = start_cluster().await;
+    let (mut hearing, speaking) = (connect_bus(&urls[0]).await, connect_bus(&urls[2]).await);
+    hearing.subscribe(&raid_channels()).await;
     for number in 0..20 {
-        for channel in channels() {
-            assert!(speaking.bus.publish(channel, numbered(number)));
+        for channel in raid_channels() {
+            assert!(speaking.bus.publish(channel, number_message(number)));
         }
     }
     let mut next: HashMap<Channel, u64> = HashMap::new();
-    for _ in 0..20 * channels().len() {
-        let (channel, message) = hearing.message().await;
+    for _ in 0..20 * raid_channels().len() {
+        let (channel, message) = hearing.next_message().await;
         let number = next.entry(channel).or_default();
-        assert_eq!(message, numbered(*number), "on {channel}");
+        assert_eq!(message, number_message(*number), "on {channel}");
         *number += 1;
     }
     for raid in RAIDS {
         assert_eq!(
             speaking
                 .bus
-                .publish_counted(events(raid), numbered(0))
+                .publish_counted(events_channel(raid), number_message(0))
                 .await,
             Some(1)
         );
-        hearing.bus.unsubscribe(&[events(raid)]);
-        speaking.reaches(events(raid), 0).await;
-        assert_eq!(hearing.bus.subscribe(&[events(raid)]).await, Ok(()));
+        hearing.bus.unsubscribe(&[events_channel(raid)]);
+        speaking.wait_for_subscribers(events_channel(raid), 0).await;
+        assert_eq!(hearing.bus.subscribe(&[events_channel(raid)]).await, Ok(()));
         assert_eq!(
             speaking
                 .bus
-                .publish_counted(events(raid), numbered(0))
+                .publish_counted(events_channel(raid), number_message(0))
                 .await,
             Some(1)
         );
@@ -76,28 +78,30 @@ async fn messages_go_through_every_shard_in_order() {
 }
 
 #[tokio::test]
-async fn the_restart_of_any_node_is_noticed_and_healed() {
-    let (mut cluster, urls) = cluster().await;
-    let (mut hearing, speaking) = (ready(&urls[0]).await, ready(&urls[0]).await);
-    hearing.subscribed(&channels()).await;
+async fn a_restart_of_any_redis_node_is_detected_and_recovered() {
+    let (mut cluster, urls) = start_cluster().await;
+    let (mut hearing, speaking) = (connect_bus(&urls[0]).await, connect_bus(&urls[0]).await);
+    hearing.subscribe(&raid_channels()).await;
     // The first is the one in the URL.
     for node in 0..cluster.nodes.len() {
         cluster.nodes[node].kill().await;
-        hearing.proven(false).await;
-        speaking.proven(false).await;
+        hearing.wait_until_proven(false).await;
+        speaking.wait_until_proven(false).await;
         cluster.nodes[node].restart().await;
-        while hearing.next().await != BusInput::LostAll {}
+        while hearing.next_delivery().await != BusInput::LostAll {}
         for raid in RAIDS {
-            speaking.heard_by(&mut hearing, events(raid)).await;
+            speaking
+                .wait_for_delivery_to(&mut hearing, events_channel(raid))
+                .await;
         }
     }
 }
 
 #[tokio::test]
-async fn a_slot_that_moves_takes_its_subscriptions_along() {
-    let (cluster, urls) = cluster().await;
-    let (mut hearing, speaking) = (ready(&urls[0]).await, ready(&urls[1]).await);
-    hearing.subscribed(&channels()).await;
+async fn subscriptions_follow_a_moved_redis_slot() {
+    let (cluster, urls) = start_cluster().await;
+    let (mut hearing, speaking) = (connect_bus(&urls[0]).await, connect_bus(&urls[1]).await);
+    hearing.subscribe(&raid_channels()).await;
     let mut nodes = Vec::new();
     for node in &cluster.nodes {
         let mut connection = node.connect().await;
@@ -108,8 +112,8 @@ async fn a_slot_that_moves_takes_its_subscriptions_along() {
             .expect("an id");
         nodes.push((connection, id));
     }
-    let slot = slot(&mut nodes[0].0, events(7)).await;
-    let target = (owner(slot) + 1) % 3;
+    let slot = slot_of(&mut nodes[0].0, events_channel(7)).await;
+    let target = (initial_slot_owner(slot) + 1) % 3;
     let id = nodes[target].1.clone();
     for order in [target, (target + 1) % 3, (target + 2) % 3] {
         let mut set = redis::cmd("CLUSTER");
@@ -118,15 +122,19 @@ async fn a_slot_that_moves_takes_its_subscriptions_along() {
             .await
             .expect("move a slot");
     }
-    speaking.heard_by(&mut hearing, events(7)).await;
+    speaking
+        .wait_for_delivery_to(&mut hearing, events_channel(7))
+        .await;
     for raid in RAIDS {
-        speaking.heard_by(&mut hearing, events(raid)).await;
+        speaking
+            .wait_for_delivery_to(&mut hearing, events_channel(raid))
+            .await;
     }
 }
 
 #[tokio::test]
-async fn a_shard_in_a_black_hole_is_noticed_though_the_own_inbox_is_on_another() {
-    let (cluster, urls) = cluster().await;
+async fn an_unreachable_shard_is_detected_without_the_inbox_on_it() {
+    let (cluster, urls) = start_cluster().await;
     let mut proxies = Vec::new();
     for node in &cluster.nodes {
         let proxy = Proxy::to(node.address()).await;
@@ -159,32 +167,34 @@ async fn a_shard_in_a_black_hole_is_noticed_though_the_own_inbox_is_on_another()
             sleep(Duration::from_millis(20)).await;
         }
     }
-    let (mut hearing, speaking) = (ready(&urls[0]).await, ready(&urls[0]).await);
-    hearing.subscribed(&channels()).await;
-    let inbox = slot(&mut cluster.nodes[0].connect().await, hearing.inbox).await;
-    let proxy = &proxies[(owner(inbox) + 1) % 3];
+    let (mut hearing, speaking) = (connect_bus(&urls[0]).await, connect_bus(&urls[0]).await);
+    hearing.subscribe(&raid_channels()).await;
+    let inbox = slot_of(&mut cluster.nodes[0].connect().await, hearing.inbox).await;
+    let proxy = &proxies[(initial_slot_owner(inbox) + 1) % 3];
     let held = Instant::now();
-    proxy.hold(&[Way::ToServer, Way::ToClient]);
-    hearing.proven(false).await;
+    proxy.hold(&[Direction::ToServer, Direction::ToClient]);
+    hearing.wait_until_proven(false).await;
     assert!(
         held.elapsed() < Duration::from_secs(7),
         "{:?}",
         held.elapsed()
     );
     proxy.release();
-    while hearing.next().await != BusInput::LostAll {}
+    while hearing.next_delivery().await != BusInput::LostAll {}
     for raid in RAIDS {
-        speaking.heard_by(&mut hearing, events(raid)).await;
+        speaking
+            .wait_for_delivery_to(&mut hearing, events_channel(raid))
+            .await;
     }
 }
 
-async fn slot(connection: &mut MultiplexedConnection, channel: Channel) -> u16 {
+async fn slot_of(connection: &mut MultiplexedConnection, channel: Channel) -> u16 {
     let mut key_slot = redis::cmd("CLUSTER");
     key_slot.arg("KEYSLOT").arg(channel.to_string());
     key_slot.query_async(connection).await.expect("a slot")
 }
 
 /// Which of the three nodes has a slot at first.
-fn owner(slot: u16) -> usize {
+fn initial_slot_owner(slot: u16) -> usize {
     (usize::from(slot) / (16_384 / 3)).min(2)
 }

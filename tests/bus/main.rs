@@ -15,9 +15,9 @@ mod proxy;
 mod server;
 
 mod access;
-mod allowances;
 mod cluster;
 mod faults;
 mod pressure;
-mod station;
+mod shared_limits;
+mod test_bus;
 mod traffic;

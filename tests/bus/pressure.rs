@@ -3,82 +3,107 @@
 use bytes::Bytes;
 use raidhall::cluster::bus::{Bus, BusInput};
 
-use crate::server::RedisServer;
-use crate::station::{Station, dropped, events, numbered};
+use crate::server::RedisProcess;
+use crate::test_bus::{TestBus, dropped_count, events_channel, number_message};
 
 /// What may wait for a listener.
-const MESSAGES: u64 = 8_192;
+const QUEUE_MESSAGES_MAX: u64 = 8_192;
 
 #[tokio::test]
-async fn what_a_slow_listener_misses_is_reported_as_lost_and_the_rest_goes_on() {
-    let server = RedisServer::start().await;
-    let (mut hearing, speaking) = Station::pair(&server).await;
-    hearing.subscribed(&[events(1), events(2)]).await;
-    let full = dropped("incoming_full");
-    for number in 0..MESSAGES + 100 {
+async fn messages_missed_by_a_slow_receiver_are_reported_as_lost() {
+    let server = RedisProcess::start().await;
+    let (mut hearing, speaking) = TestBus::connect_pair(&server).await;
+    hearing
+        .subscribe(&[events_channel(1), events_channel(2)])
+        .await;
+    let full = dropped_count("incoming_full");
+    for number in 0..QUEUE_MESSAGES_MAX + 100 {
         if number % 1_000 == 0 {
             assert_eq!(
                 speaking
                     .bus
-                    .publish_counted(events(1), numbered(number))
+                    .publish_counted(events_channel(1), number_message(number))
                     .await,
                 Some(1)
             );
         } else {
-            assert!(speaking.bus.publish(events(1), numbered(number)));
+            assert!(
+                speaking
+                    .bus
+                    .publish(events_channel(1), number_message(number))
+            );
         }
     }
-    while dropped("incoming_full") < full + 100 {
+    while dropped_count("incoming_full") < full + 100 {
         tokio::task::yield_now().await;
     }
-    for number in 0..MESSAGES {
+    for number in 0..QUEUE_MESSAGES_MAX {
         assert_eq!(
-            hearing.next().await,
-            BusInput::Message(events(1), numbered(number))
+            hearing.next_delivery().await,
+            BusInput::Message(events_channel(1), number_message(number))
         );
     }
-    assert_eq!(hearing.next().await, BusInput::Lost(events(1)));
-    for channel in [events(2), events(1)] {
+    assert_eq!(
+        hearing.next_delivery().await,
+        BusInput::Lost(events_channel(1))
+    );
+    for channel in [events_channel(2), events_channel(1)] {
         assert_eq!(
-            speaking.bus.publish_counted(channel, numbered(0)).await,
+            speaking
+                .bus
+                .publish_counted(channel, number_message(0))
+                .await,
             Some(1)
         );
         assert_eq!(
-            hearing.next().await,
-            BusInput::Message(channel, numbered(0))
+            hearing.next_delivery().await,
+            BusInput::Message(channel, number_message(0))
         );
     }
-    hearing.proven(true).await;
+    hearing.wait_until_proven(true).await;
 }
 
 #[tokio::test]
-async fn a_message_that_is_too_large_is_lost_at_either_end() {
-    let server = RedisServer::start().await;
-    let (mut hearing, speaking) = Station::pair(&server).await;
-    hearing.subscribed(&[events(1), events(2)]).await;
+async fn an_oversized_message_is_dropped_by_sender_and_receiver() {
+    let server = RedisProcess::start().await;
+    let (mut hearing, speaking) = TestBus::connect_pair(&server).await;
+    hearing
+        .subscribe(&[events_channel(1), events_channel(2)])
+        .await;
     let large = vec![0; 1024 * 1024 + 1];
     assert!(
-        !speaking.bus.publish(events(1), Bytes::from(large.clone())),
+        !speaking
+            .bus
+            .publish(events_channel(1), Bytes::from(large.clone())),
         "nobody would take it"
     );
 
     let mut publish = redis::cmd("PUBLISH");
-    publish.arg(events(1).to_string()).arg(large);
+    publish.arg(events_channel(1).to_string()).arg(large);
     publish
         .exec_async(&mut server.connect().await)
         .await
         .expect("publish");
     assert_eq!(
-        speaking.bus.publish_counted(events(2), numbered(1)).await,
+        speaking
+            .bus
+            .publish_counted(events_channel(2), number_message(1))
+            .await,
         Some(1)
     );
-    assert_eq!(hearing.next().await, BusInput::Lost(events(1)));
     assert_eq!(
-        hearing.next().await,
-        BusInput::Message(events(2), numbered(1))
+        hearing.next_delivery().await,
+        BusInput::Lost(events_channel(1))
+    );
+    assert_eq!(
+        hearing.next_delivery().await,
+        BusInput::Message(events_channel(2), number_message(1))
     );
 
     let largest = Bytes::from(vec![0; 1024 * 1024]);
-    assert!(speaking.bus.publish(events(1), largest.clone()));
-    assert_eq!(hearing.next().await, BusInput::Message(events(1), largest));
+    assert!(speaking.bus.publish(events_channel(1), largest.clone()));
+    assert_eq!(
+        hearing.next_delivery().await,
+        BusInput::Message(events_channel(1), largest)
+    );
 }

@@ -7,9 +7,9 @@ use raidhall_protocol::{ClientMessage, CloseCode, ServerMessage};
 use serde_json::{Map, Value, json};
 
 use super::schemas::Schemas;
-use super::{keep, schema};
+use super::{check_or_update_document, schema};
 
-const ABOUT: &str = "One connection watches raids and acts in them. Every message is one frame: a JSON object in a text frame \
+const DESCRIPTION: &str = "One connection watches raids and acts in them. Every message is one frame: a JSON object in a text frame \
                      with the subprotocol `raidhall.v1.json`, the same map in MessagePack in a binary frame with \
                      `raidhall.v1.msgpack`. The first is `hello`, unless the upgrade carried the token. REST is described \
                      at `/api/openapi.json`.";
@@ -17,12 +17,12 @@ const ABOUT: &str = "One connection watches raids and acts in them. Every messag
 fn document() -> Value {
     let mut schemas = Schemas::new();
     let (client, server) = (
-        schemas.read::<ClientMessage>(),
-        schemas.written::<ServerMessage>(),
+        schemas.request::<ClientMessage>(),
+        schemas.response::<ServerMessage>(),
     );
-    let mut schemas = schemas.all();
-    let from_client = split(&mut schemas, &client);
-    let from_server = split(&mut schemas, &server);
+    let mut schemas = schemas.into_definitions();
+    let from_client = message_variants(&mut schemas, &client);
+    let from_server = message_variants(&mut schemas, &server);
     let mut messages = Map::new();
     for (direction, parts) in [("client", &from_client), ("server", &from_server)] {
         for (t, payload) in parts {
@@ -48,7 +48,7 @@ fn document() -> Value {
         "info": {
             "title": "Raidhall",
             "version": "1",
-            "description": format!("{ABOUT}\n\n{}", close_codes()),
+            "description": format!("{DESCRIPTION}\n\n{}", close_codes()),
             "license": {"name": "Apache License 2.0"},
         },
         "defaultContentType": "application/json",
@@ -83,7 +83,7 @@ fn document() -> Value {
 }
 
 /// The variants of a message by their `t`; the schema of the whole has served its purpose.
-fn split(schemas: &mut Value, whole: &Value) -> Map<String, Value> {
+fn message_variants(schemas: &mut Value, whole: &Value) -> Map<String, Value> {
     let name = whole["$ref"]
         .as_str()
         .and_then(|at| at.rsplit('/').next())
@@ -97,11 +97,11 @@ fn split(schemas: &mut Value, whole: &Value) -> Map<String, Value> {
     let variants = schema["oneOf"].as_array().expect("variants").clone();
     variants
         .into_iter()
-        .map(|variant| (text(&variant["properties"]["t"]["const"]), variant))
+        .map(|variant| (json_text(&variant["properties"]["t"]["const"]), variant))
         .collect()
 }
 
-fn text(value: &Value) -> String {
+fn json_text(value: &Value) -> String {
     value.as_str().expect("text").to_owned()
 }
 
@@ -115,12 +115,12 @@ fn message(direction: &str, t: &str, payload: &Value) -> Value {
         "title": t,
         "summary": summary,
         "payload": payload,
-        "examples": fixtures(direction, t).iter().map(|(name, example)| json!({"name": name, "payload": example})).collect::<Vec<_>>(),
+        "examples": message_examples(direction, t).iter().map(|(name, example)| json!({"name": name, "payload": example})).collect::<Vec<_>>(),
     })
 }
 
 /// The golden fixtures of a message.
-fn fixtures(direction: &str, t: &str) -> Vec<(String, Value)> {
+fn message_examples(direction: &str, t: &str) -> Vec<(String, Value)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("protocol/fixtures")
         .join(direction);
@@ -158,12 +158,12 @@ fn close_codes() -> String {
 }
 
 #[test]
-fn the_document_that_is_served_says_what_the_code_says() {
-    keep("asyncapi.json", &document());
+fn the_asyncapi_document_matches_the_code() {
+    check_or_update_document("asyncapi.json", &document());
 }
 
 #[test]
-fn every_fixture_is_what_its_message_allows() {
+fn every_fixture_matches_its_message_schema() {
     let document = document();
     let mut count = 0;
     for (name, message) in document["components"]["messages"]
@@ -173,7 +173,8 @@ fn every_fixture_is_what_its_message_allows() {
         let examples = message["examples"].as_array().expect("examples");
         assert!(!examples.is_empty(), "{name} has no fixture");
         for example in examples {
-            let faults = schema::faults(&document, &message["payload"], &example["payload"]);
+            let faults =
+                schema::validation_errors(&document, &message["payload"], &example["payload"]);
             assert!(faults.is_empty(), "{}: {faults:#?}", example["name"]);
             count += 1;
         }

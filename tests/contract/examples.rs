@@ -5,14 +5,14 @@ use raidhall_protocol::{ErrorBody, ErrorType, FieldFault};
 use serde_json::{Value, json};
 
 /// An event of a stream.
-pub fn streamed() -> Value {
-    let mut message = of("FeedEvent");
+pub fn stream_event() -> Value {
+    let mut message = example_of("FeedEvent");
     message["t"] = json!("event");
     json!({"event": "task_claimed", "id": "124", "data": message.to_string()})
 }
 
 /// An example of the type of this name.
-pub fn of(name: &str) -> Value {
+pub fn example_of(name: &str) -> Value {
     match name {
         "TokenPair" => json!({"access_token": "eyJ…", "refresh_token": "9f2c…", "expires_in": 900,
             "player": {"id": 5, "name": "Ada"}}),
@@ -89,7 +89,7 @@ fn raid() -> Value {
 }
 
 /// An error of this status.
-pub fn failure(status: u16, r#type: ErrorType) -> Value {
+pub fn error_example(status: u16, r#type: ErrorType) -> Value {
     let mut body = ErrorBody::new(r#type, "What went wrong, for a person");
     if status == 422 {
         body.fields = Some(vec![FieldFault::new("title", "must be 1 to 80 characters")]);

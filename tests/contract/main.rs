@@ -21,7 +21,7 @@ use std::path::Path;
 use serde_json::Value;
 
 /// Compares a committed document with what the code says, or writes it.
-fn keep(name: &str, document: &Value) {
+fn check_or_update_document(name: &str, document: &Value) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("protocol")
         .join(name);

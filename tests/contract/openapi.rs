@@ -6,14 +6,14 @@ use serde_json::{Map, Value, json};
 
 use super::operation::Operation;
 use super::schemas::Schemas;
-use super::{keep, operations, routes, schema};
+use super::{check_or_update_document, operations, routes, schema};
 
-const ABOUT: &str = "Co-op raids in real time. What is live goes over the WebSocket, which [an AsyncAPI document](/api/asyncapi.json) \
+const DESCRIPTION: &str = "Co-op raids in real time. What is live goes over the WebSocket, which [an AsyncAPI document](/api/asyncapi.json) \
                      describes, or the stream of a raid; everything else is here. Errors say by \
                      `retry` whether the same request may succeed later. Unknown fields are ignored.";
 
 /// Where an operation is: health at the root, everything else under the API.
-fn path(operation: &Operation) -> String {
+fn full_path(operation: &Operation) -> String {
     match operation.path {
         root @ ("/healthz" | "/readyz") => root.to_owned(),
         path => format!("/api/v1{path}"),
@@ -23,9 +23,11 @@ fn path(operation: &Operation) -> String {
 fn document() -> Value {
     let mut schemas = Schemas::new();
     let (mut paths, mut refusals) = (Map::new(), Map::new());
-    for operation in operations::all(&mut schemas) {
+    for operation in operations::all_operations(&mut schemas) {
         let described = operation.document(&mut schemas, &mut refusals);
-        let methods = paths.entry(path(&operation)).or_insert_with(|| json!({}));
+        let methods = paths
+            .entry(full_path(&operation))
+            .or_insert_with(|| json!({}));
         let former = methods
             .as_object_mut()
             .expect("a map")
@@ -43,7 +45,7 @@ fn document() -> Value {
         "info": {
             "title": "Raidhall",
             "version": "1",
-            "description": ABOUT,
+            "description": DESCRIPTION,
             "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
@@ -72,24 +74,24 @@ fn document() -> Value {
                 "X-RateLimit-Reset": whole("Seconds until all of it is back."),
             },
             "responses": refusals,
-            "schemas": schemas.all(),
+            "schemas": schemas.into_definitions(),
         },
     })
 }
 
 #[test]
-fn the_document_that_is_served_says_what_the_code_says() {
-    keep("openapi.json", &document());
+fn the_openapi_document_matches_the_code() {
+    check_or_update_document("openapi.json", &document());
 }
 
 /// Every example and every default must be what its schema allows.
 #[test]
-fn examples_are_valid() {
+fn openapi_examples_match_their_schemas() {
     let document = document();
     let mut count = 0;
     let mut check = |what: &str, media: &Value| {
         if let Some(example) = media.get("example") {
-            let faults = schema::faults(&document, &media["schema"], example);
+            let faults = schema::validation_errors(&document, &media["schema"], example);
             assert!(faults.is_empty(), "{what}: {faults:#?}");
             count += 1;
         }
@@ -115,13 +117,13 @@ fn examples_are_valid() {
 }
 
 #[test]
-fn every_route_is_described_and_nothing_else() {
-    let described: BTreeSet<_> = operations::all(&mut Schemas::new())
+fn the_openapi_document_describes_exactly_the_served_routes() {
+    let described: BTreeSet<_> = operations::all_operations(&mut Schemas::new())
         .iter()
-        .filter(|operation| path(operation).starts_with("/api"))
+        .filter(|operation| full_path(operation).starts_with("/api"))
         .map(|operation| format!("{} {}", operation.method, operation.path))
         .collect();
-    let served = routes::served();
+    let served = routes::registered_routes();
     let missing: Vec<_> = served.difference(&described).collect();
     assert!(
         missing.is_empty(),

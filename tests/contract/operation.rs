@@ -12,13 +12,13 @@ use super::schemas::{Schemas, object};
 
 /// Who may ask.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Who {
+pub enum AllowedCaller {
     /// Anybody.
-    Anybody,
+    Public,
     /// A signed-in player; for looking at a raid, its members, the host app's backend and operators.
     Player,
     /// The host app's backend.
-    Backend,
+    HostAppBackend,
     /// An operator.
     Operator,
 }
@@ -29,26 +29,26 @@ pub struct Operation {
     id: &'static str,
     tag: &'static str,
     summary: &'static str,
-    who: Who,
+    allowed_caller: AllowedCaller,
     /// Whether an answer says what is left of an allowance.
-    counted: bool,
+    is_rate_limited: bool,
     /// Headers of success that others do not have.
-    headers: Vec<&'static str>,
+    success_headers: Vec<&'static str>,
     parameters: Vec<Value>,
     body: Option<(Value, Value)>,
     success: (u16, Value),
     /// Another status with a body of its own: number, meaning, schema.
-    other: Option<(u16, &'static str, Value)>,
-    refusals: Vec<ErrorType>,
+    alternative: Option<(u16, &'static str, Value)>,
+    errors: Vec<ErrorType>,
 }
 
-const ALLOWANCE: [&str; 3] = [
+const RATE_LIMIT_HEADERS: [&str; 3] = [
     "X-RateLimit-Limit",
     "X-RateLimit-Remaining",
     "X-RateLimit-Reset",
 ];
 /// What any request may be answered with.
-const ALWAYS: [ErrorType; 2] = [ErrorType::Unavailable, ErrorType::Internal];
+const COMMON_ERRORS: [ErrorType; 2] = [ErrorType::Unavailable, ErrorType::Internal];
 
 impl Operation {
     /// `asks` is `METHOD /path`; without an answer until one is given.
@@ -64,33 +64,33 @@ impl Operation {
             path if path.contains("{name}") => vec![name_in_path()],
             _ => Vec::new(),
         };
-        let (success, refusals) = ((200, json!({})), ALWAYS.to_vec());
+        let (success, errors) = ((200, json!({})), COMMON_ERRORS.to_vec());
         Operation {
             method,
             path,
             id,
             tag,
             summary,
-            who: Who::Anybody,
-            counted: false,
-            headers: Vec::new(),
+            allowed_caller: AllowedCaller::Public,
+            is_rate_limited: false,
+            success_headers: Vec::new(),
             parameters,
             body: None,
             success,
-            other: None,
-            refusals,
+            alternative: None,
+            errors,
         }
     }
 
-    pub fn who(mut self, who: Who) -> Self {
-        self.who = who;
+    pub fn allow_caller(mut self, who: AllowedCaller) -> Self {
+        self.allowed_caller = who;
         match who {
-            Who::Anybody => self,
-            Who::Player => self
-                .refuses(&[ErrorType::Unauthenticated, ErrorType::Forbidden])
-                .counted(),
+            AllowedCaller::Public => self,
+            AllowedCaller::Player => self
+                .fails_with(&[ErrorType::Unauthenticated, ErrorType::Forbidden])
+                .rate_limited(),
             // A player who asks is counted before they are refused.
-            Who::Backend | Who::Operator => self.refuses(&[
+            AllowedCaller::HostAppBackend | AllowedCaller::Operator => self.fails_with(&[
                 ErrorType::Unauthenticated,
                 ErrorType::Forbidden,
                 ErrorType::RateLimited,
@@ -99,27 +99,27 @@ impl Operation {
     }
 
     /// It takes from an allowance, and its answers say what is left.
-    pub fn counted(mut self) -> Self {
-        self.counted = true;
-        self.refuses(&[ErrorType::RateLimited])
+    pub fn rate_limited(mut self) -> Self {
+        self.is_rate_limited = true;
+        self.fails_with(&[ErrorType::RateLimited])
     }
 
     /// It takes from no allowance of requests, whoever asks.
-    pub fn uncounted(mut self) -> Self {
-        self.counted = false;
-        self.refusals
+    pub fn without_rate_limit(mut self) -> Self {
+        self.is_rate_limited = false;
+        self.errors
             .retain(|refusal| *refusal != ErrorType::RateLimited);
         self
     }
 
     /// Success has this header too.
     pub fn with_header(mut self, name: &'static str) -> Self {
-        self.headers.push(name);
+        self.success_headers.push(name);
         self
     }
 
-    pub fn refuses(mut self, types: &[ErrorType]) -> Self {
-        self.refusals.extend(types);
+    pub fn fails_with(mut self, types: &[ErrorType]) -> Self {
+        self.errors.extend(types);
         self
     }
 
@@ -128,7 +128,7 @@ impl Operation {
         self.parameters.push(
             json!({"name": name, "in": "query", "description": description, "schema": schema}),
         );
-        self.refuses(&[ErrorType::Invalid])
+        self.fails_with(&[ErrorType::Invalid])
     }
 
     /// A header.
@@ -136,7 +136,7 @@ impl Operation {
         self.parameters.push(
             json!({"name": name, "in": "header", "description": description, "schema": schema}),
         );
-        self.refuses(&[ErrorType::Invalid])
+        self.fails_with(&[ErrorType::Invalid])
     }
 
     /// The page of a list.
@@ -159,56 +159,61 @@ impl Operation {
 
     pub fn body(mut self, schema: Value, example: Value) -> Self {
         self.body = Some((schema, example));
-        self.refuses(&[ErrorType::Invalid, ErrorType::TooLarge])
+        self.fails_with(&[ErrorType::Invalid, ErrorType::TooLarge])
     }
 
     /// Success with JSON of any form.
-    pub fn answers(mut self, status: u16, schema: Value) -> Self {
+    pub fn returns_json(mut self, status: u16, schema: Value) -> Self {
         self.success = (status, json!({"application/json": {"schema": schema}}));
         self
     }
 
     /// What is neither success nor a refusal.
-    pub fn or_answers(mut self, status: u16, description: &'static str, schema: Value) -> Self {
-        self.other = Some((status, description, schema));
+    pub fn returns_alternative(
+        mut self,
+        status: u16,
+        description: &'static str,
+        schema: Value,
+    ) -> Self {
+        self.alternative = Some((status, description, schema));
         self
     }
 
     /// Success with `{"data": T}`, and an example of it.
-    pub fn gives<T: JsonSchema>(self, status: u16, schemas: &mut Schemas) -> Self {
-        let schema = object(&[("data", schemas.written::<T>())]);
-        self.shown(
+    pub fn returns<T: JsonSchema>(self, status: u16, schemas: &mut Schemas) -> Self {
+        let schema = object(&[("data", schemas.response::<T>())]);
+        self.with_success(
             status,
             schema,
-            json!({"data": examples::of(&T::schema_name())}),
+            json!({"data": examples::example_of(&T::schema_name())}),
         )
     }
 
     /// Success with `{"data": [T]}`.
-    pub fn lists<T: JsonSchema>(self, schemas: &mut Schemas) -> Self {
+    pub fn returns_list<T: JsonSchema>(self, schemas: &mut Schemas) -> Self {
         let schema = object(&[(
             "data",
-            json!({"type": "array", "items": schemas.written::<T>()}),
+            json!({"type": "array", "items": schemas.response::<T>()}),
         )]);
-        self.shown(
+        self.with_success(
             200,
             schema,
-            json!({"data": [examples::of(&T::schema_name())]}),
+            json!({"data": [examples::example_of(&T::schema_name())]}),
         )
     }
 
     /// Success with a page of `T`, and where the next one begins.
-    pub fn pages<T: JsonSchema>(self, schemas: &mut Schemas, next_cursor: Value) -> Self {
-        let rows = json!({"type": "array", "items": schemas.written::<T>()});
+    pub fn returns_page<T: JsonSchema>(self, schemas: &mut Schemas, next_cursor: Value) -> Self {
+        let rows = json!({"type": "array", "items": schemas.response::<T>()});
         let schema = object(&[("data", rows), ("next_cursor", next_cursor)]);
-        self.shown(
+        self.with_success(
             200,
             schema,
-            json!({"data": [examples::of(&T::schema_name())], "next_cursor": "AAAAAAAAAAc"}),
+            json!({"data": [examples::example_of(&T::schema_name())], "next_cursor": "AAAAAAAAAAc"}),
         )
     }
 
-    fn shown(mut self, status: u16, schema: Value, example: Value) -> Self {
+    fn with_success(mut self, status: u16, schema: Value, example: Value) -> Self {
         self.success = (
             status,
             json!({"application/json": {"schema": schema, "example": example}}),
@@ -217,7 +222,7 @@ impl Operation {
     }
 
     /// Success that goes on: events of this form, one after the other.
-    pub fn streams(mut self, event: Value, example: Value) -> Self {
+    pub fn returns_stream(mut self, event: Value, example: Value) -> Self {
         self.success = (
             200,
             json!({"text/event-stream": {"schema": event, "example": example}}),
@@ -227,7 +232,7 @@ impl Operation {
 
     /// The operation; the refusals that it shares with others go into `refusals`.
     pub fn document(&self, schemas: &mut Schemas, refusals: &mut Map<String, Value>) -> Value {
-        let failed = schemas.written::<Failed>();
+        let failed = schemas.response::<Failed>();
         let mut document = json!({
             "operationId": self.id,
             "tags": [self.tag],
@@ -245,7 +250,7 @@ impl Operation {
                 json!({"required": true, "content": content}),
             );
         }
-        let security = if self.who == Who::Anybody {
+        let security = if self.allowed_caller == AllowedCaller::Public {
             json!([])
         } else {
             json!([{"bearer": []}])
@@ -256,7 +261,7 @@ impl Operation {
 
     fn responses(&self, failed: &Value, refusals: &mut Map<String, Value>) -> Value {
         let mut by_status: BTreeMap<u16, Vec<ErrorType>> = BTreeMap::new();
-        for refusal in &self.refusals {
+        for refusal in &self.errors {
             let types = by_status.entry(refusal.status()).or_default();
             if !types.contains(refusal) {
                 types.push(*refusal);
@@ -285,9 +290,9 @@ impl Operation {
             );
             refusals
                 .entry(name)
-                .or_insert_with(|| refusal(status, &types, failed));
+                .or_insert_with(|| error_response(status, &types, failed));
         }
-        if let Some((status, description, schema)) = &self.other {
+        if let Some((status, description, schema)) = &self.alternative {
             let headers = Map::from_iter([header("X-Request-ID")]);
             let content = json!({"application/json": {"schema": schema}});
             let response =
@@ -299,10 +304,10 @@ impl Operation {
 
     fn success(&self, content: &Value) -> Value {
         let mut headers = Map::from_iter([header("X-Request-ID")]);
-        if self.counted {
-            headers.extend(ALLOWANCE.map(header));
+        if self.is_rate_limited {
+            headers.extend(RATE_LIMIT_HEADERS.map(header));
         }
-        headers.extend(self.headers.iter().map(|name| header(name)));
+        headers.extend(self.success_headers.iter().map(|name| header(name)));
         json!({"description": "Success.", "headers": headers, "content": content})
     }
 }
@@ -339,7 +344,7 @@ fn name_in_path() -> Value {
     })
 }
 
-fn refusal(status: u16, types: &[ErrorType], failed: &Value) -> Value {
+fn error_response(status: u16, types: &[ErrorType], failed: &Value) -> Value {
     let names: Vec<_> = types
         .iter()
         .map(|r#type| format!("`{}`", r#type.as_str()))
@@ -351,13 +356,13 @@ fn refusal(status: u16, types: &[ErrorType], failed: &Value) -> Value {
     };
     // A refusal takes from an allowance too, where the caller has come as far as that.
     let mut headers = Map::from_iter([header("X-Request-ID")]);
-    headers.extend(ALLOWANCE.map(header));
+    headers.extend(RATE_LIMIT_HEADERS.map(header));
     if types.iter().any(|r#type| r#type.retry()) {
         headers.extend([header("Retry-After")]);
     }
     if status == 401 {
         headers.extend([header("WWW-Authenticate")]);
     }
-    let content = json!({"application/json": {"schema": failed, "example": examples::failure(status, types[0])}});
+    let content = json!({"application/json": {"schema": failed, "example": examples::error_example(status, types[0])}});
     json!({"description": description, "headers": headers, "content": content})
 }

@@ -20,17 +20,17 @@ use raidhall_protocol::{Command, OpKey, PlayerId};
 use serde_json::{Value, json};
 
 use super::examples;
-use super::operation::{Operation, Who};
+use super::operation::{AllowedCaller, Operation};
 use super::schemas::{Schemas, object};
 
-pub fn all(schemas: &mut Schemas) -> Vec<Operation> {
+pub fn all_operations(schemas: &mut Schemas) -> Vec<Operation> {
     [
-        signing_in(schemas),
-        players(schemas),
-        raids(schemas),
-        backend(schemas),
-        operators(schemas),
-        health(),
+        sign_in_operations(schemas),
+        player_operations(schemas),
+        raid_operations(schemas),
+        backend_operations(schemas),
+        operator_operations(schemas),
+        health_operations(),
     ]
     .into_iter()
     .flatten()
@@ -59,26 +59,26 @@ fn cursor() -> Value {
 }
 
 fn status(schemas: &mut Schemas) -> Value {
-    schemas.written::<RaidStatus>()
+    schemas.response::<RaidStatus>()
 }
 
-fn next_or_none() -> Value {
+fn next_cursor() -> Value {
     json!({"type": ["string", "null"], "description": "What to pass as `cursor` for the next page; null on the last."})
 }
 
 /// A map with one of two texts.
-fn one_of(one: &str, other: &str) -> Value {
+fn either_key(one: &str, other: &str) -> Value {
     let only = |name: &str| json!({"required": [name], "properties": {name: {"type": "string"}}});
     let maybe = || json!({"type": ["string", "null"]});
     json!({"type": "object", "properties": {one: maybe(), other: maybe()}, "oneOf": [only(one), only(other)]})
 }
 
 /// Any text without control characters.
-fn words() -> Value {
+fn printable_text() -> Value {
     json!({"type": "string", "pattern": TEXT_OR_NONE})
 }
 
-fn signing_in(schemas: &mut Schemas) -> Vec<Operation> {
+fn sign_in_operations(schemas: &mut Schemas) -> Vec<Operation> {
     let tag = "Signing in";
     let new = |asks, id, summary| Operation::new(asks, id, tag, summary);
     let plain = || json!({"type": "string"});
@@ -92,9 +92,9 @@ fn signing_in(schemas: &mut Schemas) -> Vec<Operation> {
             object(&[("name", text(NAME_CHARS_MAX))]),
             json!({"name": "Ada"}),
         )
-        .refuses(&[Forbidden])
-        .counted()
-        .gives::<TokenPair>(201, schemas),
+        .fails_with(&[Forbidden])
+        .rate_limited()
+        .returns::<TokenPair>(201, schemas),
         new(
             "POST /auth/refresh",
             "refresh",
@@ -104,9 +104,9 @@ fn signing_in(schemas: &mut Schemas) -> Vec<Operation> {
             object(&[("refresh_token", plain())]),
             json!({"refresh_token": "9f2c…"}),
         )
-        .refuses(&[Unauthenticated, Forbidden])
-        .counted()
-        .gives::<TokenPair>(200, schemas),
+        .fails_with(&[Unauthenticated, Forbidden])
+        .rate_limited()
+        .returns::<TokenPair>(200, schemas),
         new(
             "POST /auth/telegram",
             "signInByTelegram",
@@ -121,59 +121,61 @@ fn signing_in(schemas: &mut Schemas) -> Vec<Operation> {
             object(&[("init_data", plain())]),
             json!({"init_data": "query_id=…&user=…&auth_date=…&hash=…"}),
         )
-        .refuses(&[Unauthenticated, Forbidden])
-        .counted()
-        .gives::<TokenPair>(200, schemas),
+        .fails_with(&[Unauthenticated, Forbidden])
+        .rate_limited()
+        .returns::<TokenPair>(200, schemas),
         new(
             "POST /auth/link",
             "link",
             "Become, as a guest, whom a foreign token or Telegram vouches for",
         )
-        .who(Who::Player)
+        .allow_caller(AllowedCaller::Player)
         .header(
             "X-Telegram-Init-Data",
             "The init data, where they do not come in the body; they count before it.",
             plain(),
         )
-        .body(one_of("token", "init_data"), json!({"token": "eyJ…"}))
-        .refuses(&[NotFound])
-        .gives::<Linked>(200, schemas),
+        .body(either_key("token", "init_data"), json!({"token": "eyJ…"}))
+        .fails_with(&[NotFound])
+        .returns::<Linked>(200, schemas),
         new(
             "POST /auth/sign-out",
             "signOut",
             "End this sign-in: its tokens, and its connections within two seconds",
         )
-        .who(Who::Player)
-        .gives::<SignedOut>(200, schemas),
+        .allow_caller(AllowedCaller::Player)
+        .returns::<SignedOut>(200, schemas),
     ]
 }
 
-fn players(schemas: &mut Schemas) -> Vec<Operation> {
-    let new = |asks, id, summary| Operation::new(asks, id, "Players", summary).who(Who::Player);
+fn player_operations(schemas: &mut Schemas) -> Vec<Operation> {
+    let new = |asks, id, summary| {
+        Operation::new(asks, id, "Players", summary).allow_caller(AllowedCaller::Player)
+    };
     vec![
         new("GET /me", "me", "Who you are, and what you have done")
-            .refuses(&[NotFound])
-            .gives::<Profile>(200, schemas),
+            .fails_with(&[NotFound])
+            .returns::<Profile>(200, schemas),
         new(
             "DELETE /me",
             "eraseMe",
             "Close your account for good, and take back what you wrote in raids",
         )
-        .refuses(&[NotFound])
-        .gives::<Erased>(202, schemas),
+        .fails_with(&[NotFound])
+        .returns::<Erased>(202, schemas),
         new(
             "GET /me/export",
             "exportMe",
             "All that is kept of you, as one download",
         )
-        .refuses(&[NotFound])
+        .fails_with(&[NotFound])
         .with_header("Content-Disposition")
-        .answers(200, export(schemas)),
+        .returns_json(200, export(schemas)),
     ]
 }
 
 fn export(schemas: &mut Schemas) -> Value {
-    let event = json!({"type": "array", "items": schemas.written::<LedgerRow>()});
+    let event = json!({"type": "array", "items": schemas.response::<LedgerRow>()});
     let raid = object(&[
         ("id", id()),
         ("events", event),
@@ -185,7 +187,7 @@ fn export(schemas: &mut Schemas) -> Value {
         ("expires_at", json!({"type": "integer"})),
     ]);
     let kept = object(&[
-        ("player", schemas.written::<Profile>()),
+        ("player", schemas.response::<Profile>()),
         ("external_id", json!({"type": ["string", "null"]})),
         ("sign_ins", json!({"type": "array", "items": sign_in})),
         ("raids", json!({"type": "array", "items": raid})),
@@ -193,18 +195,20 @@ fn export(schemas: &mut Schemas) -> Value {
     object(&[("data", kept)])
 }
 
-fn raids(schemas: &mut Schemas) -> Vec<Operation> {
-    let new = |asks, id, summary| Operation::new(asks, id, "Raids", summary).who(Who::Player);
-    let mut new_raid = schemas.read::<NewRaid>();
+fn raid_operations(schemas: &mut Schemas) -> Vec<Operation> {
+    let new = |asks, id, summary| {
+        Operation::new(asks, id, "Raids", summary).allow_caller(AllowedCaller::Player)
+    };
+    let mut new_raid = schemas.request::<NewRaid>();
     let leader =
-        json!({"type": "object", "properties": {"leader": schemas.read::<Option<PlayerId>>()}});
+        json!({"type": "object", "properties": {"leader": schemas.request::<Option<PlayerId>>()}});
     new_raid = json!({"allOf": [new_raid, leader]});
     let command = json!({
         "type": "object",
         "required": ["cmd"],
-        "properties": {"op": schemas.read::<Option<OpKey>>(), "cmd": schemas.read::<Command>()},
+        "properties": {"op": schemas.request::<Option<OpKey>>(), "cmd": schemas.request::<Command>()},
     });
-    let (raid_status, page) = (status(schemas), next_or_none());
+    let (raid_status, page) = (status(schemas), next_cursor());
     let text = || json!({"type": "string"});
     let event = json!({
         "type": "object",
@@ -223,8 +227,8 @@ fn raids(schemas: &mut Schemas) -> Vec<Operation> {
             new_raid,
             json!({"title": "Ship it", "target_xp": 500, "target_tasks": 10}),
         )
-        .refuses(&[NotFound])
-        .gives::<RaidView>(201, schemas),
+        .fails_with(&[NotFound])
+        .returns::<RaidView>(201, schemas),
         new(
             "GET /raids",
             "myRaids",
@@ -233,7 +237,7 @@ fn raids(schemas: &mut Schemas) -> Vec<Operation> {
         .query("status", "Only those.", raid_status)
         .query("cursor", "The `next_cursor` of the page before.", cursor())
         .paged()
-        .pages::<RaidSummary>(schemas, page),
+        .returns_page::<RaidSummary>(schemas, page),
         new(
             "POST /raids/join",
             "joinRaid",
@@ -243,11 +247,11 @@ fn raids(schemas: &mut Schemas) -> Vec<Operation> {
             object(&[("invite_code", json!({"type": "string"}))]),
             json!({"invite_code": "K7MQ2XNB"}),
         )
-        .refuses(&[NotFound, RaidFull, RaidClosed, Overloaded])
-        .gives::<RaidView>(200, schemas),
+        .fails_with(&[NotFound, RaidFull, RaidClosed, Overloaded])
+        .returns::<RaidView>(200, schemas),
         new("GET /raids/{id}", "raid", "The raid")
-            .refuses(&[NotFound, Overloaded])
-            .gives::<RaidView>(200, schemas),
+            .fails_with(&[NotFound, Overloaded])
+            .returns::<RaidView>(200, schemas),
         new(
             "POST /raids/{id}/commands",
             "command",
@@ -258,7 +262,7 @@ fn raids(schemas: &mut Schemas) -> Vec<Operation> {
             command,
             json!({"op": "0190f3-a", "cmd": {"type": "complete_task", "task": 3}}),
         )
-        .refuses(&[
+        .fails_with(&[
             NotFound,
             NotMember,
             NotLeader,
@@ -271,7 +275,7 @@ fn raids(schemas: &mut Schemas) -> Vec<Operation> {
             NotEnoughEnergy,
             Overloaded,
         ])
-        .gives::<CommandResult>(200, schemas),
+        .returns::<CommandResult>(200, schemas),
         new(
             "GET /raids/{id}/events",
             "events",
@@ -279,8 +283,8 @@ fn raids(schemas: &mut Schemas) -> Vec<Operation> {
         )
         .query("after", "The seq after which to begin.", seq())
         .paged()
-        .refuses(&[NotFound, Overloaded])
-        .lists::<LedgerRow>(schemas),
+        .fails_with(&[NotFound, Overloaded])
+        .returns_list::<LedgerRow>(schemas),
         new(
             "GET /raids/{id}/contributions",
             "contributions",
@@ -288,8 +292,8 @@ fn raids(schemas: &mut Schemas) -> Vec<Operation> {
         )
         .query("after", "The seq after which to begin.", seq())
         .paged()
-        .refuses(&[NotFound, Overloaded])
-        .lists::<Contribution>(schemas),
+        .fails_with(&[NotFound, Overloaded])
+        .returns_list::<Contribution>(schemas),
         new(
             "GET /raids/{id}/stream",
             "stream",
@@ -299,23 +303,24 @@ fn raids(schemas: &mut Schemas) -> Vec<Operation> {
         .query(
             "lineage",
             "The history of the database that it is of.",
-            words(),
+            printable_text(),
         )
         .header(
             "Last-Event-ID",
             "The newest seq that you hold; it counts before `since`.",
             seq(),
         )
-        .refuses(&[NotFound, Overloaded])
-        .uncounted()
+        .fails_with(&[NotFound, Overloaded])
+        .without_rate_limit()
         .with_header("Raidhall-Lineage")
-        .streams(event, examples::streamed()),
+        .returns_stream(event, examples::stream_event()),
     ]
 }
 
-fn backend(schemas: &mut Schemas) -> Vec<Operation> {
+fn backend_operations(schemas: &mut Schemas) -> Vec<Operation> {
     let new = |asks, id, summary| {
-        Operation::new(asks, id, "The host app's backend", summary).who(Who::Backend)
+        Operation::new(asks, id, "The host app's backend", summary)
+            .allow_caller(AllowedCaller::HostAppBackend)
     };
     let external_id = json!({
         "type": "string",
@@ -335,21 +340,21 @@ fn backend(schemas: &mut Schemas) -> Vec<Operation> {
             object(&[("external_id", external_id), ("name", text(NAME_CHARS_MAX))]),
             json!({"external_id": "u-17", "name": "Ada"}),
         )
-        .gives::<HostPlayer>(200, schemas),
+        .returns::<HostPlayer>(200, schemas),
         new(
             "POST /players/{id}/tokens",
             "mintTokens",
             "A pair of tokens with which the player's client comes in",
         )
-        .refuses(&[NotFound])
-        .gives::<TokenPair>(201, schemas),
+        .fails_with(&[NotFound])
+        .returns::<TokenPair>(201, schemas),
         new(
             "DELETE /players/{id}",
             "erasePlayer",
             "Have a player forgotten; operators may do so too",
         )
-        .refuses(&[NotFound])
-        .gives::<Erased>(202, schemas),
+        .fails_with(&[NotFound])
+        .returns::<Erased>(202, schemas),
         new(
             "POST /raids/{id}/members",
             "addMember",
@@ -357,26 +362,32 @@ fn backend(schemas: &mut Schemas) -> Vec<Operation> {
         )
         .idempotent()
         .body(
-            object(&[("player", schemas.read::<PlayerId>())]),
+            object(&[("player", schemas.request::<PlayerId>())]),
             json!({"player": 5}),
         )
-        .refuses(&[NotFound, RaidFull, RaidClosed, WrongStatus, Overloaded])
-        .gives::<RaidView>(200, schemas),
+        .fails_with(&[NotFound, RaidFull, RaidClosed, WrongStatus, Overloaded])
+        .returns::<RaidView>(200, schemas),
         new(
             "GET /events",
             "feed",
             "What has happened in all raids, in the order in which it was committed",
         )
-        .query("after", "The `next_cursor` of the page before.", words())
+        .query(
+            "after",
+            "The `next_cursor` of the page before.",
+            printable_text(),
+        )
         .paged()
-        .refuses(&[NotFound])
-        .pages::<FeedEvent>(schemas, next),
+        .fails_with(&[NotFound])
+        .returns_page::<FeedEvent>(schemas, next),
     ]
 }
 
-fn operators(schemas: &mut Schemas) -> Vec<Operation> {
-    let new = |asks, id, summary| Operation::new(asks, id, "Operators", summary).who(Who::Operator);
-    let (raid_status, page) = (status(schemas), next_or_none());
+fn operator_operations(schemas: &mut Schemas) -> Vec<Operation> {
+    let new = |asks, id, summary| {
+        Operation::new(asks, id, "Operators", summary).allow_caller(AllowedCaller::Operator)
+    };
+    let (raid_status, page) = (status(schemas), next_cursor());
     vec![
         new(
             "GET /admin/players",
@@ -384,10 +395,10 @@ fn operators(schemas: &mut Schemas) -> Vec<Operation> {
             "Players, by name, who are all that is asked for",
         )
         .query("id", "The player.", id())
-        .query("external_id", "The id in the host app.", words())
-        .query("name", "How the name begins.", words())
+        .query("external_id", "The id in the host app.", printable_text())
+        .query("name", "How the name begins.", printable_text())
         .paged()
-        .lists::<PlayerView>(schemas),
+        .returns_list::<PlayerView>(schemas),
         new(
             "POST /admin/players/{id}/ban",
             "ban",
@@ -397,26 +408,26 @@ fn operators(schemas: &mut Schemas) -> Vec<Operation> {
             object(&[("reason", text(REASON_CHARS_MAX))]),
             json!({"reason": "spam"}),
         )
-        .refuses(&[NotFound])
-        .gives::<Standing>(200, schemas),
+        .fails_with(&[NotFound])
+        .returns::<Standing>(200, schemas),
         new(
             "DELETE /admin/players/{id}/ban",
             "unban",
             "Let a player in again",
         )
-        .refuses(&[NotFound])
-        .gives::<Standing>(200, schemas),
+        .fails_with(&[NotFound])
+        .returns::<Standing>(200, schemas),
         new(
             "POST /admin/players/{id}/disconnect",
             "disconnect",
             "End a player's connections, once",
         )
-        .refuses(&[NotFound])
-        .gives::<Disconnected>(200, schemas),
+        .fails_with(&[NotFound])
+        .returns::<Disconnected>(200, schemas),
         new("GET /admin/bans", "bans", "Who is banned")
             .query("after", "The player's id of the last one seen.", seq())
             .paged()
-            .lists::<Ban>(schemas),
+            .returns_list::<Ban>(schemas),
         new(
             "GET /admin/players/{id}/raids",
             "raidsOf",
@@ -425,32 +436,32 @@ fn operators(schemas: &mut Schemas) -> Vec<Operation> {
         .query("status", "Only those.", raid_status)
         .query("cursor", "The `next_cursor` of the page before.", cursor())
         .paged()
-        .refuses(&[NotFound])
-        .pages::<RaidSummary>(schemas, page),
+        .fails_with(&[NotFound])
+        .returns_page::<RaidSummary>(schemas, page),
         new(
             "GET /admin/raids",
             "findRaids",
             "Raids, by title, that are all that is asked for",
         )
         .query("id", "The raid.", id())
-        .query("invite_code", "Its invite code.", words())
-        .query("title", "How its title begins.", words())
+        .query("invite_code", "Its invite code.", printable_text())
+        .query("title", "How its title begins.", printable_text())
         .paged()
-        .lists::<RaidSummary>(schemas),
+        .returns_list::<RaidSummary>(schemas),
         new(
             "POST /admin/raids/{id}/end",
             "endRaid",
             "End a raid: it has failed, cancelled",
         )
         .idempotent()
-        .refuses(&[NotFound, WrongStatus, Overloaded])
-        .gives::<CommandResult>(200, schemas),
+        .fails_with(&[NotFound, WrongStatus, Overloaded])
+        .returns::<CommandResult>(200, schemas),
         new(
             "GET /admin/instances",
             "instances",
             "The instances that live",
         )
-        .lists::<InstanceView>(schemas),
+        .returns_list::<InstanceView>(schemas),
         new(
             "GET /admin/audit",
             "audit",
@@ -458,13 +469,13 @@ fn operators(schemas: &mut Schemas) -> Vec<Operation> {
         )
         .query("after", "The id of the last one seen.", seq())
         .paged()
-        .lists::<AuditEntry>(schemas),
+        .returns_list::<AuditEntry>(schemas),
         new(
             "GET /admin/webhooks",
             "webhooks",
             "Where webhooks are posted, and how that goes",
         )
-        .lists::<WebhookView>(schemas),
+        .returns_list::<WebhookView>(schemas),
         new(
             "GET /admin/webhooks/{name}/deliveries",
             "webhookDeliveries",
@@ -477,35 +488,35 @@ fn operators(schemas: &mut Schemas) -> Vec<Operation> {
         )
         .query("after", "The id of the last one seen.", seq())
         .paged()
-        .refuses(&[NotFound])
-        .lists::<WebhookDelivery>(schemas),
+        .fails_with(&[NotFound])
+        .returns_list::<WebhookDelivery>(schemas),
         new(
             "POST /admin/webhooks/{name}/replay",
             "replayWebhooks",
             "Have one webhook, or all dead ones, tried at once",
         )
-        .body(dead_or_one(), json!({"dead": true}))
-        .refuses(&[NotFound])
-        .gives::<Replayed>(200, schemas),
+        .body(replay_selection(), json!({"dead": true}))
+        .fails_with(&[NotFound])
+        .returns::<Replayed>(200, schemas),
         new(
             "POST /admin/webhooks/{name}/resume",
             "resumeWebhooks",
             "Go on with an endpoint that is paused",
         )
-        .refuses(&[NotFound])
-        .gives::<Resumed>(200, schemas),
+        .fails_with(&[NotFound])
+        .returns::<Resumed>(200, schemas),
     ]
 }
 
 /// Which webhooks to replay.
-fn dead_or_one() -> Value {
+fn replay_selection() -> Value {
     let dead = json!({"required": ["dead"], "properties": {"dead": {"const": true}}});
     let not_dead = json!({"enum": [false, null]});
     let one = json!({"required": ["raid", "seq"], "properties": {"dead": not_dead, "raid": id(), "seq": seq()}});
     json!({"type": "object", "oneOf": [dead, one]})
 }
 
-fn health() -> Vec<Operation> {
+fn health_operations() -> Vec<Operation> {
     let status = |states: &[&str]| json!({"type": "string", "enum": states});
     let part = || status(&["ok", "failing"]);
     let report = |states: &[&str]| {
@@ -519,15 +530,15 @@ fn health() -> Vec<Operation> {
             "Health",
             "Whether the process answers",
         )
-        .answers(200, object(&[("status", status(&["ok"]))])),
+        .returns_json(200, object(&[("status", status(&["ok"]))])),
         Operation::new(
             "GET /readyz",
             "ready",
             "Health",
             "Whether to send it clients",
         )
-        .answers(200, report(&["ready", "degraded"]))
-        .or_answers(
+        .returns_json(200, report(&["ready", "degraded"]))
+        .returns_alternative(
             503,
             "It is not ready.",
             report(&["starting", "draining", "unavailable"]),

@@ -5,52 +5,52 @@ use schemars::generate::{Contract, SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
 /// Where a document keeps its schemas.
-pub const HOME: &str = "/components/schemas";
+pub const SCHEMAS_POINTER: &str = "/components/schemas";
 
 pub struct Schemas {
     /// Of what the server reads: what may be absent is not required.
-    read: SchemaGenerator,
+    requests: SchemaGenerator,
     /// Of what it writes: nothing is ever absent.
-    written: SchemaGenerator,
+    responses: SchemaGenerator,
 }
 
 impl Schemas {
     pub fn new() -> Schemas {
         let generator = |contract| {
             let mut settings = SchemaSettings::draft2020_12();
-            settings.definitions_path = HOME.into();
+            settings.definitions_path = SCHEMAS_POINTER.into();
             settings.meta_schema = None;
             settings.contract = contract;
             settings.into_generator()
         };
         Schemas {
-            read: generator(Contract::Deserialize),
-            written: generator(Contract::Serialize),
+            requests: generator(Contract::Deserialize),
+            responses: generator(Contract::Serialize),
         }
     }
 
     /// Of what a client sends.
-    pub fn read<T: JsonSchema>(&mut self) -> Value {
-        self.read.subschema_for::<T>().to_value()
+    pub fn request<T: JsonSchema>(&mut self) -> Value {
+        self.requests.subschema_for::<T>().to_value()
     }
 
     /// Of what a client gets.
-    pub fn written<T: JsonSchema>(&mut self) -> Value {
-        self.written.subschema_for::<T>().to_value()
+    pub fn response<T: JsonSchema>(&mut self) -> Value {
+        self.responses.subschema_for::<T>().to_value()
     }
 
     /// All that were asked for, and what they are made of.
-    pub fn all(mut self) -> Value {
+    pub fn into_definitions(mut self) -> Value {
         let mut all = Map::new();
         for (name, schema) in self
-            .read
+            .requests
             .take_definitions(true)
             .into_iter()
-            .chain(self.written.take_definitions(true))
+            .chain(self.responses.take_definitions(true))
         {
-            let former = all.insert(name.clone(), tidy(schema.clone()));
+            let former = all.insert(name.clone(), remove_formats(schema.clone()));
             assert!(
-                former.is_none_or(|former| former == tidy(schema)),
+                former.is_none_or(|former| former == remove_formats(schema)),
                 "{name} is read and written differently"
             );
         }
@@ -69,7 +69,7 @@ pub fn object(fields: &[(&str, Value)]) -> Value {
 }
 
 /// Formats such as `uint64` say nothing that `minimum` does not, and no validator knows them.
-fn tidy(mut schema: Value) -> Value {
+fn remove_formats(mut schema: Value) -> Value {
     match &mut schema {
         Value::Object(map) => {
             if map
@@ -80,11 +80,11 @@ fn tidy(mut schema: Value) -> Value {
                 map.remove("format");
             }
             map.values_mut()
-                .for_each(|value| *value = tidy(value.take()));
+                .for_each(|value| *value = remove_formats(value.take()));
         }
         Value::Array(list) => list
             .iter_mut()
-            .for_each(|value| *value = tidy(value.take())),
+            .for_each(|value| *value = remove_formats(value.take())),
         _ => {}
     }
     schema

@@ -5,105 +5,106 @@ use std::time::Duration;
 use raidhall_protocol::{Command, ErrorType, RaidId, Seq};
 use tokio::time::{Instant, sleep};
 
-use crate::bounded;
-use crate::fleet::Fleet;
-use crate::instruments::METRICS;
-use crate::lookout::Lookout;
-use crate::party::{Party, long_raid};
-use crate::process::Site;
+use crate::cluster::Cluster;
+use crate::process::TestDatabase;
+use crate::proxy::Direction::{ToClient, ToServer};
 use crate::proxy::Proxy;
-use crate::proxy::Way::{ToClient, ToServer};
-use crate::wire::{Answer, Wire};
+use crate::raid_group::{RaidGroup, long_raid};
+use crate::telemetry::METRICS_SETTING;
+use crate::test_socket::{CommandReply, TestSocket};
+use crate::watch_recorder::WatchRecorder;
+use crate::with_timeout;
 
 /// How soon an owner acknowledges, whatever the bus does.
-const AT_ONCE: Duration = Duration::from_secs(1);
+const OWNER_ACK_MAX: Duration = Duration::from_secs(1);
 /// How late an edge sees what the bus does not bring, once it knows that the bus is gone: the poll's second, and some.
-const POLLED: Duration = Duration::from_secs(3);
+const POLL_DELAY_MAX: Duration = Duration::from_secs(3);
 /// The same while it does not know yet, or is not told at all: five of the poll's seconds, and some.
-const POLLED_UNAWARE: Duration = Duration::from_millis(6_500);
+const UNDETECTED_POLL_DELAY_MAX: Duration = Duration::from_millis(6_500);
 /// How long a command that no owner answers may wait at an edge.
-const PARKED: Duration = Duration::from_secs(6);
+const FORWARD_TIMEOUT_MAX: Duration = Duration::from_secs(6);
 
-fn said(text: &str) -> Command {
+fn say_command(text: &str) -> Command {
     Command::Say { text: text.into() }
 }
 
 #[tokio::test]
-async fn a_redis_that_restarts_empty_costs_nothing() {
-    bounded(async {
-        let mut fleet = Fleet::of(3).await;
-        let game = fleet.at_play(6, &long_raid(6)).await.play();
+async fn a_redis_that_restarts_empty_loses_no_event() {
+    with_timeout(async {
+        let mut fleet = Cluster::start(3).await;
+        let game = fleet.start_group(6, &long_raid(6)).await.start_playing();
         for _ in 0..3 {
-            game.goes_on(20).await;
+            game.wait_for_events(20).await;
             fleet.redis.restart().await;
         }
-        game.goes_on(20).await;
+        game.wait_for_events(20).await;
         fleet.redis.kill().await;
         for server in &fleet.servers {
-            server.bus_works(false).await;
+            server.wait_for_bus(false).await;
         }
-        game.goes_on(60).await;
+        game.wait_for_events(60).await;
         fleet.redis.restart().await;
-        fleet.heals().await;
-        game.goes_on(40).await;
-        game.judged().await;
+        fleet.wait_until_bus_works().await;
+        game.wait_for_events(40).await;
+        game.stop_and_judge().await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_redis_that_flaps_twenty_times_costs_nothing() {
-    bounded(async {
-        let mut fleet = Fleet::on(Site::postgres().await, 3, &[METRICS]).await;
-        let game = fleet.at_play(6, &long_raid(6)).await.play();
+async fn twenty_redis_outages_lose_no_event() {
+    with_timeout(async {
+        let mut fleet =
+            Cluster::start_on(TestDatabase::postgres().await, 3, &[METRICS_SETTING]).await;
+        let game = fleet.start_group(6, &long_raid(6)).await.start_playing();
         for round in 0..20 {
-            game.goes_on(4).await;
-            let before = reconnects(&fleet).await;
+            game.wait_for_events(4).await;
+            let before = reconnect_count(&fleet).await;
             match round % 4 {
                 0 => fleet.redis.restart().await,
-                1 => fleet.buses.iter().for_each(Proxy::cut),
+                1 => fleet.bus_proxies.iter().for_each(Proxy::cut),
                 // One after the other, so that they are seldom all there.
-                2 => fleet.buses[round % 3].cut(),
-                _ => fleet.buses.iter().for_each(Proxy::lose_answers),
+                2 => fleet.bus_proxies[round % 3].cut(),
+                _ => fleet.bus_proxies.iter().for_each(Proxy::lose_answers),
             }
             // Each is an outage of its own, noticed and over before the next.
-            while reconnects(&fleet).await == before {
+            while reconnect_count(&fleet).await == before {
                 sleep(Duration::from_millis(5)).await;
             }
-            fleet.heals().await;
+            fleet.wait_until_bus_works().await;
         }
-        fleet.heals().await;
-        game.goes_on(40).await;
-        game.judged().await;
+        fleet.wait_until_bus_works().await;
+        game.wait_for_events(40).await;
+        game.stop_and_judge().await;
     })
     .await;
 }
 
 /// How often the instances have connected to Redis again, all together.
-async fn reconnects(fleet: &Fleet) -> f64 {
+async fn reconnect_count(fleet: &Cluster) -> f64 {
     let mut sum = 0.0;
     for server in &fleet.servers {
-        sum += server.metric("raidhall_bus_reconnects_total").await;
+        sum += server.metric_sum("raidhall_bus_reconnects_total").await;
     }
     sum
 }
 
 /// A raid being played, its owner's place, and two members more.
-async fn guarded(fleet: &Fleet) -> (Party, usize, [String; 2]) {
-    let party = fleet.at_play(3, &long_raid(3)).await;
+async fn start_observed_group(fleet: &Cluster) -> (RaidGroup, usize, [String; 2]) {
+    let party = fleet.start_group(3, &long_raid(3)).await;
     let owner = fleet.owner_of(&party.players[0].rest(), party.raid).await;
     let tokens = [
-        party.witness().await.access_token,
-        party.witness().await.access_token,
+        party.add_member().await.access_token,
+        party.add_member().await.access_token,
     ];
     (party, owner, tokens)
 }
 
 /// Asks for something that no owner hears of, and is told so in time.
-async fn parked(wire: &mut Wire, raid: RaidId, op: &str) {
+async fn assert_times_out_unavailable(wire: &mut TestSocket, raid: RaidId, op: &str) {
     let asked = Instant::now();
     let error = wire
-        .act(raid, Some(op), said(op))
+        .execute(raid, Some(op), say_command(op))
         .await
         .expect_err("nobody can be asked");
     assert_eq!(
@@ -112,13 +113,17 @@ async fn parked(wire: &mut Wire, raid: RaidId, op: &str) {
         "{error:?}"
     );
     assert!(error.retry_after_ms.is_some_and(|ms| ms > 0), "{error:?}");
-    assert!(asked.elapsed() <= PARKED, "{:?}", asked.elapsed());
+    assert!(
+        asked.elapsed() <= FORWARD_TIMEOUT_MAX,
+        "{:?}",
+        asked.elapsed()
+    );
 }
 
 /// Sends a command again until it is acknowledged.
-async fn retried(wire: &mut Wire, raid: RaidId, op: &str) -> Answer {
+async fn send_until_acknowledged(wire: &mut TestSocket, raid: RaidId, op: &str) -> CommandReply {
     loop {
-        match wire.act(raid, Some(op), said(op)).await {
+        match wire.execute(raid, Some(op), say_command(op)).await {
             Err(error) if error.retry => sleep(Duration::from_millis(100)).await,
             answer => return answer,
         }
@@ -126,13 +131,13 @@ async fn retried(wire: &mut Wire, raid: RaidId, op: &str) -> Answer {
 }
 
 /// Says something again and again for so long, and gives what was acknowledged, and when: each time soon.
-async fn speaks(wire: &mut Wire, raid: RaidId, until: Instant) -> Vec<(Seq, Instant)> {
+async fn say_until(wire: &mut TestSocket, raid: RaidId, until: Instant) -> Vec<(Seq, Instant)> {
     let mut acknowledged = Vec::new();
     while Instant::now() < until {
         let asked = Instant::now();
         let seq = wire.say(raid, "still here").await;
         assert!(
-            asked.elapsed() < AT_ONCE,
+            asked.elapsed() < OWNER_ACK_MAX,
             "an owner's own client waited for {:?}",
             asked.elapsed()
         );
@@ -143,13 +148,20 @@ async fn speaks(wire: &mut Wire, raid: RaidId, until: Instant) -> Vec<(Seq, Inst
 }
 
 /// Whether everything was seen in time, by those who knew of the fault since a moment.
-async fn seen_in_time(lookout: &Lookout, acknowledged: &[(Seq, Instant)], aware: Option<Instant>) {
+async fn assert_seen_in_time(
+    lookout: &WatchRecorder,
+    acknowledged: &[(Seq, Instant)],
+    aware: Option<Instant>,
+) {
     for (seq, at) in acknowledged {
-        let late = lookout.saw(*seq).await.saturating_duration_since(*at);
+        let late = lookout
+            .wait_for_event(*seq)
+            .await
+            .saturating_duration_since(*at);
         let limit = if aware.is_some_and(|aware| aware <= *at) {
-            POLLED
+            POLL_DELAY_MAX
         } else {
-            POLLED_UNAWARE
+            UNDETECTED_POLL_DELAY_MAX
         };
         assert!(
             late <= limit,
@@ -159,125 +171,132 @@ async fn seen_in_time(lookout: &Lookout, acknowledged: &[(Seq, Instant)], aware:
 }
 
 #[tokio::test]
-async fn while_redis_is_a_black_hole_owners_serve_their_own_and_edges_heal_by_the_poll() {
-    bounded(async {
-        let fleet = Fleet::of(3).await;
-        let (party, owner, [ada, bob]) = guarded(&fleet).await;
+async fn owners_serve_and_followers_poll_while_redis_is_unreachable() {
+    with_timeout(async {
+        let fleet = Cluster::start(3).await;
+        let (party, owner, [ada, bob]) = start_observed_group(&fleet).await;
         let (raid, edge, other) = (party.raid, (owner + 1) % 3, (owner + 2) % 3);
-        let mut own = fleet.wire(owner, raid, &ada).await;
-        let lookout = Lookout::of(fleet.wire(edge, raid, &bob).await);
-        let mut asking = fleet.wire(other, raid, &bob).await;
-        let game = party.play();
-        game.goes_on(20).await;
+        let mut own = fleet.open_socket(owner, raid, &ada).await;
+        let lookout = WatchRecorder::start(fleet.open_socket(edge, raid, &bob).await);
+        let mut asking = fleet.open_socket(other, raid, &bob).await;
+        let game = party.start_playing();
+        game.wait_for_events(20).await;
 
         fleet.hold_buses();
         let until = Instant::now() + Duration::from_secs(11);
         let aware = async {
             for server in &fleet.servers {
-                server.bus_works(false).await;
+                server.wait_for_bus(false).await;
             }
             Instant::now()
         };
-        let waits = parked(&mut asking, raid, "parked");
-        let (acknowledged, aware, ()) = tokio::join!(speaks(&mut own, raid, until), aware, waits);
+        let waits = assert_times_out_unavailable(&mut asking, raid, "parked");
+        let (acknowledged, aware, ()) =
+            tokio::join!(say_until(&mut own, raid, until), aware, waits);
         assert!(
             aware < until,
             "the instances noticed {:?} late",
             aware - until
         );
-        seen_in_time(&lookout, &acknowledged, Some(aware)).await;
-        assert!(lookout.saw_no_hole());
+        assert_seen_in_time(&lookout, &acknowledged, Some(aware)).await;
+        assert!(lookout.has_no_gap());
 
         fleet.release_buses();
         let released = Instant::now();
-        fleet.heals().await;
+        fleet.wait_until_bus_works().await;
         assert!(
             released.elapsed() < Duration::from_secs(5),
             "{:?}",
             released.elapsed()
         );
-        let (seq, _) = retried(&mut asking, raid, "parked")
+        let (seq, _) = send_until_acknowledged(&mut asking, raid, "parked")
             .await
             .expect("it may talk");
-        assert_eq!(retried(&mut asking, raid, "parked").await, Ok((seq, true)));
+        assert_eq!(
+            send_until_acknowledged(&mut asking, raid, "parked").await,
+            Ok((seq, true))
+        );
         let (after, told) = (own.say(raid, "after").await, Instant::now());
-        let late = lookout.saw(after).await.saturating_duration_since(told);
+        let late = lookout
+            .wait_for_event(after)
+            .await
+            .saturating_duration_since(told);
         assert!(
-            late < AT_ONCE,
+            late < OWNER_ACK_MAX,
             "the bus works, and brought it {late:?} after its acknowledgement"
         );
-        assert_eq!(lookout.gone(), [], "nobody has left");
+        assert_eq!(lookout.went_offline(), [], "nobody has left");
         drop((own, lookout, asking));
-        game.judged().await;
+        game.stop_and_judge().await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn an_edge_that_is_cut_off_from_redis_alone_sees_all_by_the_poll() {
-    bounded(async {
-        let fleet = Fleet::of(3).await;
-        let (party, owner, [ada, bob]) = guarded(&fleet).await;
+async fn a_follower_cut_off_from_redis_sees_all_events_by_polling() {
+    with_timeout(async {
+        let fleet = Cluster::start(3).await;
+        let (party, owner, [ada, bob]) = start_observed_group(&fleet).await;
         let (raid, edge, other) = (party.raid, (owner + 1) % 3, (owner + 2) % 3);
-        let mut own = fleet.wire(owner, raid, &ada).await;
-        let lookout = Lookout::of(fleet.wire(edge, raid, &bob).await);
+        let mut own = fleet.open_socket(owner, raid, &ada).await;
+        let lookout = WatchRecorder::start(fleet.open_socket(edge, raid, &bob).await);
         let (mut asking, mut elsewhere) = (
-            fleet.wire(edge, raid, &bob).await,
-            fleet.wire(other, raid, &ada).await,
+            fleet.open_socket(edge, raid, &bob).await,
+            fleet.open_socket(other, raid, &ada).await,
         );
-        let game = party.play();
-        game.goes_on(20).await;
+        let game = party.start_playing();
+        game.wait_for_events(20).await;
 
-        fleet.buses[edge].close();
-        fleet.servers[edge].bus_works(false).await;
+        fleet.bus_proxies[edge].refuse();
+        fleet.servers[edge].wait_for_bus(false).await;
         let aware = Instant::now();
-        let waits = parked(&mut asking, raid, "parked");
+        let waits = assert_times_out_unavailable(&mut asking, raid, "parked");
         let until = aware + Duration::from_secs(6);
-        let (acknowledged, ()) = tokio::join!(speaks(&mut own, raid, until), waits);
-        seen_in_time(&lookout, &acknowledged, Some(aware)).await;
+        let (acknowledged, ()) = tokio::join!(say_until(&mut own, raid, until), waits);
+        assert_seen_in_time(&lookout, &acknowledged, Some(aware)).await;
         elsewhere.say(raid, "the others are connected").await;
         for well in [owner, other] {
             assert_eq!(fleet.servers[well].health().await.bus, "ok");
         }
 
-        fleet.buses[edge].release();
-        fleet.heals().await;
-        retried(&mut asking, raid, "parked")
+        fleet.bus_proxies[edge].release();
+        fleet.wait_until_bus_works().await;
+        send_until_acknowledged(&mut asking, raid, "parked")
             .await
             .expect("it may talk");
-        assert_eq!(lookout.gone(), [], "nobody has left");
-        assert!(lookout.saw_no_hole());
+        assert_eq!(lookout.went_offline(), [], "nobody has left");
+        assert!(lookout.has_no_gap());
         drop((own, lookout, asking, elsewhere));
-        game.judged().await;
+        game.stop_and_judge().await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn an_owner_that_is_cut_off_from_redis_alone_keeps_its_raid_and_serves_its_own() {
-    bounded(async {
-        let fleet = Fleet::of(3).await;
-        let (party, owner, [ada, bob]) = guarded(&fleet).await;
+async fn an_owner_cut_off_from_redis_keeps_its_raid_and_serves_clients() {
+    with_timeout(async {
+        let fleet = Cluster::start(3).await;
+        let (party, owner, [ada, bob]) = start_observed_group(&fleet).await;
         let (raid, edge) = (party.raid, (owner + 1) % 3);
         let rest = party.players[0].rest();
-        let mut own = fleet.wire(owner, raid, &ada).await;
-        let lookout = Lookout::of(fleet.wire(edge, raid, &bob).await);
-        let mut asking = fleet.wire(edge, raid, &bob).await;
-        let game = party.play();
-        game.goes_on(20).await;
-        let store = fleet.site.store().await;
+        let mut own = fleet.open_socket(owner, raid, &ada).await;
+        let lookout = WatchRecorder::start(fleet.open_socket(edge, raid, &bob).await);
+        let mut asking = fleet.open_socket(edge, raid, &bob).await;
+        let game = party.start_playing();
+        game.wait_for_events(20).await;
+        let store = fleet.database.store().await;
         let before = store
             .head(raid)
             .await
             .expect("the store")
             .expect("the raid");
 
-        fleet.buses[owner].hold(&[ToServer, ToClient]);
+        fleet.bus_proxies[owner].hold(&[ToServer, ToClient]);
         let until = Instant::now() + Duration::from_secs(11);
-        let waits = parked(&mut asking, raid, "parked");
-        let failing = fleet.servers[owner].bus_works(false);
-        let (acknowledged, (), ()) = tokio::join!(speaks(&mut own, raid, until), waits, failing);
-        seen_in_time(&lookout, &acknowledged, None).await;
+        let waits = assert_times_out_unavailable(&mut asking, raid, "parked");
+        let failing = fleet.servers[owner].wait_for_bus(false);
+        let (acknowledged, (), ()) = tokio::join!(say_until(&mut own, raid, until), waits, failing);
+        assert_seen_in_time(&lookout, &acknowledged, None).await;
         assert_eq!(
             fleet.servers[edge].health().await.bus,
             "ok",
@@ -285,8 +304,8 @@ async fn an_owner_that_is_cut_off_from_redis_alone_keeps_its_raid_and_serves_its
         );
 
         fleet.release_buses();
-        fleet.heals().await;
-        retried(&mut asking, raid, "parked")
+        fleet.wait_until_bus_works().await;
+        send_until_acknowledged(&mut asking, raid, "parked")
             .await
             .expect("it may talk");
         let after = store
@@ -296,10 +315,10 @@ async fn an_owner_that_is_cut_off_from_redis_alone_keeps_its_raid_and_serves_its
             .expect("the raid");
         assert_eq!((after.owner, after.epoch), (before.owner, before.epoch));
         assert_eq!(fleet.owner_of(&rest, raid).await, owner);
-        assert_eq!(lookout.gone(), [], "nobody has left");
-        assert!(lookout.saw_no_hole());
+        assert_eq!(lookout.went_offline(), [], "nobody has left");
+        assert!(lookout.has_no_gap());
         drop((own, lookout, asking));
-        game.judged().await;
+        game.stop_and_judge().await;
     })
     .await;
 }

@@ -4,19 +4,19 @@ use std::env;
 use std::time::Duration;
 
 use raidhall::auth::Scope;
-use raidhall_loadtest::client::Rest;
+use raidhall_loadtest::client::RestClient;
 use raidhall_protocol::event::FailReason;
 use raidhall_protocol::{Codec, Event, EventData, Seq, ServerMessage, UnixMillis};
 use rustix::process::Signal;
 use tokio::time::sleep;
 
-use crate::bounded;
-use crate::deadline::{Begun, begun_at};
-use crate::fleet::Fleet;
-use crate::node_death::now;
-use crate::party::{Party, long_raid};
-use crate::process::{Server, Site};
-use crate::wire::Wire;
+use crate::cluster::Cluster;
+use crate::deadline::{AbandonedRaid, create_abandoned_raid};
+use crate::node_kill::now;
+use crate::process::{TestDatabase, TestServer};
+use crate::raid_group::{RaidGroup, long_raid};
+use crate::test_socket::TestSocket;
+use crate::with_timeout;
 
 /// How far apart two nodes may be, and they and the database.
 const APART_MAX_MS: i64 = 2_000;
@@ -25,7 +25,7 @@ const HOUR_SECS: i64 = 3_600;
 const SETTINGS: [(&str, &str); 1] = [("LIMITS__HEARTBEAT_MS", "500")];
 
 /// Three nodes, the second of which believes that it is an hour later.
-async fn one_is_an_hour_ahead() -> Fleet {
+async fn start_cluster_with_skewed_node() -> Cluster {
     let library = env::var("RAIDHALL_TEST_FAKETIME")
         .expect("RAIDHALL_TEST_FAKETIME is not set: run `make test`");
     let environment = [
@@ -33,9 +33,9 @@ async fn one_is_an_hour_ahead() -> Fleet {
         ("FAKETIME", "+1h"),
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
     ];
-    let mut fleet = Fleet::on(Site::postgres().await, 1, &SETTINGS).await;
-    fleet.join(&SETTINGS, &environment).await;
-    fleet.join(&SETTINGS, &[]).await;
+    let mut fleet = Cluster::start_on(TestDatabase::postgres().await, 1, &SETTINGS).await;
+    fleet.add_node(&SETTINGS, &environment).await;
+    fleet.add_node(&SETTINGS, &[]).await;
     let ahead = second_of_day(&fleet.servers[1]).await - second_of_day(&fleet.servers[0]).await;
     let off = (ahead - HOUR_SECS).rem_euclid(24 * HOUR_SECS);
     assert!(off.min(24 * HOUR_SECS - off) < 10, "{ahead} s ahead");
@@ -43,7 +43,7 @@ async fn one_is_an_hour_ahead() -> Fleet {
 }
 
 /// What a server's own clock says, by the `Date` of its answers (RFC 9110 section 5.6.7).
-async fn second_of_day(server: &Server) -> i64 {
+async fn second_of_day(server: &TestServer) -> i64 {
     let url = format!("http://{}/healthz", server.target().address());
     let answer = reqwest::get(url).await.expect("an answer");
     let date = answer.headers()["date"]
@@ -59,29 +59,29 @@ async fn second_of_day(server: &Server) -> i64 {
     })
 }
 
-fn is_about(told: UnixMillis, now: UnixMillis) -> bool {
+fn is_close_to(told: UnixMillis, now: UnixMillis) -> bool {
     told.since(now).abs() < APART_MAX_MS
 }
 
 #[tokio::test]
-async fn nodes_an_hour_apart_tell_the_same_time_and_believe_each_other_s_tokens() {
-    bounded(async {
-        let fleet = one_is_an_hour_ahead().await;
+async fn nodes_with_clocks_an_hour_apart_agree_on_time_and_tokens() {
+    with_timeout(async {
+        let fleet = start_cluster_with_skewed_node().await;
         for minting in 0..2 {
-            let rest = Rest::over(fleet.targets.at(minting)).expect("doors");
-            let tokens = rest.guest("Ada").await.expect("a guest");
+            let rest = RestClient::with_targets(fleet.targets.with_home(minting)).expect("doors");
+            let tokens = rest.sign_in_guest("Ada").await.expect("a guest");
             for server in &fleet.servers {
-                let mut wire = Wire::connect(server.target(), Codec::Json).await;
-                wire.send(hello(&tokens.access_token)).await;
+                let mut wire = TestSocket::connect(server.target(), Codec::Json).await;
+                wire.send(hello_message(&tokens.access_token)).await;
                 for _ in 0..2 {
-                    let told = wire.seek(time_told).await;
-                    assert!(is_about(told, now()), "told {told:?} at {:?}", now());
+                    let told = wire.wait_for(server_time).await;
+                    assert!(is_close_to(told, now()), "told {told:?} at {:?}", now());
                 }
-                let own = Rest::new(server.target())
+                let own = RestClient::new(server.target())
                     .expect("doors")
                     .with_token(&tokens.access_token);
-                own.me().await.expect("a profile");
-                own.refresh(&tokens.refresh_token)
+                own.profile().await.expect("a profile");
+                own.refresh_tokens(&tokens.refresh_token)
                     .await
                     .expect("the next tokens");
             }
@@ -90,14 +90,14 @@ async fn nodes_an_hour_apart_tell_the_same_time_and_believe_each_other_s_tokens(
     .await;
 }
 
-fn hello(token: &str) -> raidhall_protocol::ClientMessage {
+fn hello_message(token: &str) -> raidhall_protocol::ClientMessage {
     raidhall_protocol::ClientMessage::Hello {
         token: token.to_owned(),
         client: None,
     }
 }
 
-fn time_told(message: &ServerMessage) -> Option<UnixMillis> {
+fn server_time(message: &ServerMessage) -> Option<UnixMillis> {
     match message {
         ServerMessage::Welcome { now, .. } | ServerMessage::Beat { now, .. } => Some(*now),
         _ => None,
@@ -105,17 +105,22 @@ fn time_told(message: &ServerMessage) -> Option<UnixMillis> {
 }
 
 #[tokio::test]
-async fn a_raid_s_time_never_goes_back_or_astray_when_it_moves_between_nodes_an_hour_apart() {
-    bounded(async {
-        let mut fleet = one_is_an_hour_ahead().await;
-        let party = Party::gather_over(&fleet.targets, 1, &long_raid(1)).await;
-        let (raid, token) = (party.raid, party.witness().await.access_token);
+async fn event_times_stay_right_when_a_raid_moves_between_skewed_nodes() {
+    with_timeout(async {
+        let mut fleet = start_cluster_with_skewed_node().await;
+        let party = RaidGroup::create_on(&fleet.targets, 1, &long_raid(1)).await;
+        let (raid, token) = (party.raid, party.add_member().await.access_token);
         let mut said = Vec::new();
         // From right to wrong by a kill, and back to right by a drain.
         for owner in [0, 1, 2] {
-            let mut wire = Wire::open(fleet.servers[owner].target(), Codec::Json, &token).await;
+            let mut wire = TestSocket::connect_authenticated(
+                fleet.servers[owner].target(),
+                Codec::Json,
+                &token,
+            )
+            .await;
             wire.watch(raid, None).await;
-            let rest = Rest::new(fleet.servers[owner].target())
+            let rest = RestClient::new(fleet.servers[owner].target())
                 .expect("doors")
                 .with_token(&token);
             loop {
@@ -142,8 +147,8 @@ async fn a_raid_s_time_never_goes_back_or_astray_when_it_moves_between_nodes_an_
             }
         }
         let ledger = fleet
-            .site
-            .store_beside()
+            .database
+            .shared_store()
             .await
             .events(raid, Seq::ZERO, 1_000)
             .await
@@ -170,36 +175,42 @@ async fn a_raid_s_time_never_goes_back_or_astray_when_it_moves_between_nodes_an_
                 .find(|event| event.seq == seq)
                 .expect("an acknowledged event");
             assert_eq!(event.data, EventData::Said { text });
-            assert!(is_about(event.at, at), "{event:?} at {at:?}");
+            assert!(is_close_to(event.at, at), "{event:?} at {at:?}");
         }
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_deadline_comes_at_the_same_time_at_either_of_two_nodes_an_hour_apart() {
-    bounded(async {
-        let fleet = one_is_an_hour_ahead().await;
-        let store = fleet.site.store_beside().await;
+async fn a_deadline_fires_at_the_same_time_on_nodes_an_hour_apart() {
+    with_timeout(async {
+        let fleet = start_cluster_with_skewed_node().await;
+        let store = fleet.database.shared_store().await;
         for owner in 0..2 {
-            let begun = begun_at(&store, now().plus(-54_000)).await;
-            let Begun {
+            let begun = create_abandoned_raid(&store, now().plus(-54_000)).await;
+            let AbandonedRaid {
                 raid,
                 leader,
                 deadline,
                 owner: former,
             } = begun;
             store.deregister(former).await.expect("retire");
-            let token = fleet
-                .site
-                .token(Scope::Player, Some(&leader), Duration::from_secs(600));
-            let mut wire = Wire::open(fleet.servers[owner].target(), Codec::Json, &token).await;
+            let token =
+                fleet
+                    .database
+                    .token(Scope::Player, Some(&leader), Duration::from_secs(600));
+            let mut wire = TestSocket::connect_authenticated(
+                fleet.servers[owner].target(),
+                Codec::Json,
+                &token,
+            )
+            .await;
             wire.watch(raid, None).await;
-            let rest = Rest::new(fleet.servers[2].target())
+            let rest = RestClient::new(fleet.servers[2].target())
                 .expect("doors")
                 .with_token(&token);
             assert_eq!(fleet.owner_of(&rest, raid).await, owner);
-            let end = wire.seek(ended).await;
+            let end = wire.wait_for(failed_event).await;
             let late = now().since(deadline);
             assert!(
                 (0..APART_MAX_MS).contains(&late),
@@ -214,7 +225,7 @@ async fn a_deadline_comes_at_the_same_time_at_either_of_two_nodes_an_hour_apart(
     .await;
 }
 
-fn ended(message: &ServerMessage) -> Option<Event> {
+fn failed_event(message: &ServerMessage) -> Option<Event> {
     match message {
         ServerMessage::Event { event, .. } => {
             matches!(event.data, EventData::RaidFailed { .. }).then(|| event.clone())

@@ -7,67 +7,67 @@ use raidhall_protocol::{ClientMessage, Command, ErrorType, RaidId, Seq};
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::bounded;
 use crate::cluster::Cluster;
-use crate::fleet::Fleet;
-use crate::instruments::METRICS;
-use crate::lookout::Lookout;
-use crate::party::{Party, long_raid};
-use crate::process::Site;
-use crate::proxy::Way::{ToClient, ToServer};
-use crate::wire::Wire;
+use crate::postgres_server::PostgresServer;
+use crate::process::TestDatabase;
+use crate::proxy::Direction::{ToClient, ToServer};
+use crate::raid_group::{RaidGroup, long_raid};
+use crate::telemetry::METRICS_SETTING;
+use crate::test_socket::TestSocket;
+use crate::watch_recorder::WatchRecorder;
+use crate::with_timeout;
 
-fn said(text: &str) -> Command {
+fn say_command(text: &str) -> Command {
     Command::Say { text: text.into() }
 }
 
 #[tokio::test]
-async fn a_fleet_survives_that_postgres_is_restarted_at_once() {
-    bounded(async {
-        let mut cluster = Cluster::start().await;
-        let fleet = Fleet::on(Site::on(&cluster).await, 3, &[]).await;
-        let game = fleet.at_play(6, &long_raid(6)).await.play();
+async fn a_cluster_survives_immediate_restarts_of_postgres() {
+    with_timeout(async {
+        let mut cluster = PostgresServer::start().await;
+        let fleet = Cluster::start_on(TestDatabase::on_server(&cluster).await, 3, &[]).await;
+        let game = fleet.start_group(6, &long_raid(6)).await.start_playing();
         for _ in 0..3 {
-            game.goes_on(30).await;
+            game.wait_for_events(30).await;
             cluster.restart_immediately().await;
         }
-        game.goes_on(60).await;
-        game.judged().await;
+        game.wait_for_events(60).await;
+        game.stop_and_judge().await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn when_answers_of_the_store_are_lost_every_effect_counts_once_across_a_fleet() {
-    bounded(async {
-        let fleet = Fleet::on(Site::proxied().await, 3, &[METRICS]).await;
-        let game = fleet.at_play(6, &long_raid(6)).await.play();
+async fn every_effect_counts_once_in_a_cluster_that_loses_store_replies() {
+    with_timeout(async {
+        let fleet = Cluster::start_on(TestDatabase::proxied().await, 3, &[METRICS_SETTING]).await;
+        let game = fleet.start_group(6, &long_raid(6)).await.start_playing();
         for _ in 0..25 {
-            game.goes_on(3).await;
-            fleet.site.proxy().lose_answers();
+            game.wait_for_events(3).await;
+            fleet.database.proxy().lose_answers();
         }
-        game.goes_on(30).await;
+        game.wait_for_events(30).await;
         assert!(
-            fleet.site.proxy().lost() >= 25,
+            fleet.database.proxy().lost_answers() >= 25,
             "{} answers lost",
-            fleet.site.proxy().lost()
+            fleet.database.proxy().lost_answers()
         );
         let mut repeated = 0.0;
         for server in &fleet.servers {
-            repeated += server.metric("raidhall_commit_retries_total").await;
+            repeated += server.metric_sum("raidhall_commit_retries_total").await;
         }
         println!("{repeated} commits were sent again");
         assert!(repeated >= 3.0, "those of commits were among them");
-        game.judged().await;
+        game.stop_and_judge().await;
     })
     .await;
 }
 
 /// A refusal that a client may repeat, with the time after which; gives how long it took.
-async fn refused(wire: &mut Wire, raid: RaidId, op: &str) -> Duration {
+async fn assert_unavailable(wire: &mut TestSocket, raid: RaidId, op: &str) -> Duration {
     let asked = Instant::now();
     let error = wire
-        .act(raid, Some(op), said(op))
+        .execute(raid, Some(op), say_command(op))
         .await
         .expect_err("nothing can be committed");
     assert_eq!(
@@ -79,9 +79,9 @@ async fn refused(wire: &mut Wire, raid: RaidId, op: &str) -> Duration {
     asked.elapsed()
 }
 
-async fn retried(wire: &mut Wire, raid: RaidId, op: &str) -> Seq {
+async fn send_until_acknowledged(wire: &mut TestSocket, raid: RaidId, op: &str) -> Seq {
     loop {
-        match wire.act(raid, Some(op), said(op)).await {
+        match wire.execute(raid, Some(op), say_command(op)).await {
             Ok((seq, _)) => return seq,
             Err(error) => assert!(error.retry, "{error:?}"),
         }
@@ -89,9 +89,9 @@ async fn retried(wire: &mut Wire, raid: RaidId, op: &str) -> Seq {
     }
 }
 
-async fn heads(fleet: &Fleet, raids: &[RaidId]) -> Vec<(RaidId, RaidHead)> {
+async fn read_heads(fleet: &Cluster, raids: &[RaidId]) -> Vec<(RaidId, RaidHead)> {
     let mut heads = fleet
-        .site
+        .database
         .store()
         .await
         .heads(raids)
@@ -101,23 +101,25 @@ async fn heads(fleet: &Fleet, raids: &[RaidId]) -> Vec<(RaidId, RaidHead)> {
     heads
 }
 
-async fn takeovers(fleet: &Fleet) -> f64 {
+async fn takeover_count(fleet: &Cluster) -> f64 {
     let mut all = 0.0;
     for server in &fleet.servers {
-        all += server.metric("raidhall_takeovers_total").await;
+        all += server.metric_sum("raidhall_takeovers_total").await;
     }
     all
 }
 
 /// Raids of one player each, four at home at each instance, and watched at every instance.
-async fn quiet_raids(fleet: &Fleet) -> (Vec<RaidId>, Vec<Lookout>) {
+async fn create_idle_raids(fleet: &Cluster) -> (Vec<RaidId>, Vec<WatchRecorder>) {
     let (mut raids, mut lookouts) = (Vec::new(), Vec::new());
     for number in 0..12 {
         let home = fleet.servers[number % 3].target();
-        let party = Party::gather(home, 1, &long_raid(1)).await;
-        let token = party.witness().await.access_token;
+        let party = RaidGroup::create(home, 1, &long_raid(1)).await;
+        let token = party.add_member().await.access_token;
         for place in 0..3 {
-            lookouts.push(Lookout::of(fleet.wire(place, party.raid, &token).await));
+            lookouts.push(WatchRecorder::start(
+                fleet.open_socket(place, party.raid, &token).await,
+            ));
         }
         raids.push(party.raid);
     }
@@ -126,26 +128,30 @@ async fn quiet_raids(fleet: &Fleet) -> (Vec<RaidId>, Vec<Lookout>) {
 }
 
 #[tokio::test]
-async fn a_stall_of_postgres_is_waited_out_and_moves_no_raid() {
-    bounded(async {
-        let fleet = Fleet::on(Site::proxied().await, 3, &[METRICS]).await;
-        let (quiet, lookouts) = quiet_raids(&fleet).await;
-        let party = fleet.at_play(3, &long_raid(3)).await;
+async fn a_postgres_stall_moves_no_raid() {
+    with_timeout(async {
+        let fleet = Cluster::start_on(TestDatabase::proxied().await, 3, &[METRICS_SETTING]).await;
+        let (quiet, lookouts) = create_idle_raids(&fleet).await;
+        let party = fleet.start_group(3, &long_raid(3)).await;
         let (raid, rest) = (party.raid, party.players[0].rest());
         let owner = fleet.owner_of(&rest, raid).await;
         let tokens = [
-            party.witness().await.access_token,
-            party.witness().await.access_token,
+            party.add_member().await.access_token,
+            party.add_member().await.access_token,
         ];
-        let mut own = fleet.wire(owner, raid, &tokens[0]).await;
-        let mut edge = fleet.wire((owner + 1) % 3, raid, &tokens[1]).await;
-        let mut signalling = fleet.wire((owner + 1) % 3, raid, &tokens[0]).await;
-        let at_owner = Lookout::of(fleet.wire(owner, raid, &tokens[1]).await);
-        let elsewhere = Lookout::of(fleet.wire((owner + 2) % 3, raid, &tokens[1]).await);
+        let mut own = fleet.open_socket(owner, raid, &tokens[0]).await;
+        let mut edge = fleet.open_socket((owner + 1) % 3, raid, &tokens[1]).await;
+        let mut signalling = fleet.open_socket((owner + 1) % 3, raid, &tokens[0]).await;
+        let at_owner = WatchRecorder::start(fleet.open_socket(owner, raid, &tokens[1]).await);
+        let elsewhere =
+            WatchRecorder::start(fleet.open_socket((owner + 2) % 3, raid, &tokens[1]).await);
         own.say(raid, "before").await;
-        let (before, took_over) = (heads(&fleet, &quiet).await, takeovers(&fleet).await);
+        let (before, took_over) = (
+            read_heads(&fleet, &quiet).await,
+            takeover_count(&fleet).await,
+        );
 
-        fleet.site.proxy().hold(&[ToServer, ToClient]);
+        fleet.database.proxy().hold(&[ToServer, ToClient]);
         let began = Instant::now();
         let signals = async {
             let mut sent = 0;
@@ -160,7 +166,8 @@ async fn a_stall_of_postgres_is_waited_out_and_moves_no_raid() {
                 sent += 1;
                 let at = Instant::now();
                 for lookout in [&at_owner, &elsewhere] {
-                    let seen = timeout(Duration::from_secs(2), lookout.saw_signals(sent)).await;
+                    let seen =
+                        timeout(Duration::from_secs(2), lookout.wait_for_signals(sent)).await;
                     seen.unwrap_or_else(|_| {
                         panic!(
                             "signal {sent} was not seen, {:?} into the stall",
@@ -172,8 +179,8 @@ async fn a_stall_of_postgres_is_waited_out_and_moves_no_raid() {
             }
         };
         let (at_home, afar, ()) = tokio::join!(
-            refused(&mut own, raid, "near"),
-            refused(&mut edge, raid, "far"),
+            assert_unavailable(&mut own, raid, "near"),
+            assert_unavailable(&mut edge, raid, "far"),
             signals
         );
         assert!(
@@ -192,11 +199,11 @@ async fn a_stall_of_postgres_is_waited_out_and_moves_no_raid() {
             );
         }
 
-        fleet.site.proxy().release();
+        fleet.database.proxy().release();
         let released = Instant::now();
         let acknowledged = [
-            retried(&mut own, raid, "near").await,
-            retried(&mut edge, raid, "far").await,
+            send_until_acknowledged(&mut own, raid, "near").await,
+            send_until_acknowledged(&mut edge, raid, "far").await,
         ];
         assert!(
             released.elapsed() < Duration::from_secs(8),
@@ -205,17 +212,17 @@ async fn a_stall_of_postgres_is_waited_out_and_moves_no_raid() {
         );
         for lookout in [&at_owner, &elsewhere] {
             for seq in acknowledged {
-                lookout.saw(seq).await;
+                lookout.wait_for_event(seq).await;
             }
-            assert!(lookout.saw_no_hole());
-            assert_eq!(lookout.gone(), []);
+            assert!(lookout.has_no_gap());
+            assert_eq!(lookout.went_offline(), []);
         }
-        fleet.heals().await;
+        fleet.wait_until_bus_works().await;
         // Whoever would take something over does so within a lease.
         sleep(Duration::from_secs(4)).await;
         let (after, moved) = (
-            heads(&fleet, &quiet).await,
-            takeovers(&fleet).await - took_over,
+            read_heads(&fleet, &quiet).await,
+            takeover_count(&fleet).await - took_over,
         );
         println!("{moved} raids changed hands");
         assert_eq!(before, after);
@@ -223,11 +230,11 @@ async fn a_stall_of_postgres_is_waited_out_and_moves_no_raid() {
         assert!(
             lookouts
                 .iter()
-                .all(|lookout| lookout.gone().is_empty() && lookout.saw_no_hole())
+                .all(|lookout| lookout.went_offline().is_empty() && lookout.has_no_gap())
         );
         drop((own, edge, signalling, at_owner, elsewhere));
         let (verdict, _) = party.settle().await;
-        verdict.expect_innocent();
+        verdict.assert_no_violations();
     })
     .await;
 }

@@ -8,7 +8,7 @@ use raidhall::store::{
     Append, ClaimOutcome, CommitOutcome, Epoch, Instance, InstanceId, LedgerEvent, Month,
     RaidHeader, Store,
 };
-use raidhall_loadtest::client::Rest;
+use raidhall_loadtest::client::RestClient;
 use raidhall_protocol::event::FailReason;
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::state::{RaidStatus, Role};
@@ -16,15 +16,15 @@ use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, UnixMillis};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::bounded;
-use crate::process::Site;
+use crate::process::TestDatabase;
+use crate::with_timeout;
 
 /// Long ago enough that every deadline below is over, and in a month of its own.
-const BEGAN: UnixMillis = UnixMillis(1_700_000_000_000);
+const START_TIME: UnixMillis = UnixMillis(1_700_000_000_000);
 const TTL: Duration = Duration::from_secs(3);
 
 /// A raid as a server of the time when it began would have written it.
-pub struct Begun {
+pub struct AbandonedRaid {
     pub raid: RaidId,
     pub leader: PlayerRef,
     pub deadline: UnixMillis,
@@ -33,7 +33,7 @@ pub struct Begun {
 }
 
 /// The history of a raid that was started at this time, for the shortest time that there is, and then left alone.
-pub async fn begun_at(store: &Arc<dyn Store>, began: UnixMillis) -> Begun {
+pub async fn create_abandoned_raid(store: &Arc<dyn Store>, began: UnixMillis) -> AbandonedRaid {
     let instance = Instance {
         id: InstanceId(Uuid::now_v7()),
         ws_url: "ws://127.0.0.1:1/api/v1/ws".into(),
@@ -87,7 +87,7 @@ pub async fn begun_at(store: &Arc<dyn Store>, began: UnixMillis) -> Begun {
         id: leader.id,
         name: leader.name,
     };
-    Begun {
+    AbandonedRaid {
         raid,
         leader,
         deadline,
@@ -121,9 +121,9 @@ fn joined(player: PlayerId, at: UnixMillis) -> EventData {
     }
 }
 
-async fn a_deadline_passes_in_the_dark(site: Site) {
+async fn assert_deadline_fires_unwatched(site: TestDatabase) {
     let store = site.migrated_store().await;
-    let Begun { raid, deadline, .. } = begun_at(&store, BEGAN).await;
+    let AbandonedRaid { raid, deadline, .. } = create_abandoned_raid(&store, START_TIME).await;
     drop(store); // as a crash would leave it: owned, its lease running out by itself
     let mut server = site.start().await;
     let store = site.store().await;
@@ -149,7 +149,7 @@ async fn a_deadline_passes_in_the_dark(site: Site) {
     server.kill().await;
     server = site.start().await;
     let token = site.token(Scope::Admin, None, Duration::from_secs(60));
-    let rest = Rest::new(server.target())
+    let rest = RestClient::new(server.target())
         .expect("doors")
         .with_token(&token);
     let view = rest.raid(raid).await.expect("the raid");
@@ -161,13 +161,13 @@ async fn a_deadline_passes_in_the_dark(site: Site) {
 }
 
 #[tokio::test]
-async fn a_deadline_that_passed_while_no_server_ran_fails_the_raid_once_with_its_own_time_on_sqlite()
- {
-    bounded(async { a_deadline_passes_in_the_dark(Site::sqlite().await).await }).await;
+async fn a_deadline_passed_while_down_fails_the_raid_once_on_sqlite() {
+    with_timeout(async { assert_deadline_fires_unwatched(TestDatabase::sqlite().await).await })
+        .await;
 }
 
 #[tokio::test]
-async fn a_deadline_that_passed_while_no_server_ran_fails_the_raid_once_with_its_own_time_on_postgres()
- {
-    bounded(async { a_deadline_passes_in_the_dark(Site::postgres().await).await }).await;
+async fn a_deadline_passed_while_down_fails_the_raid_once_on_postgres() {
+    with_timeout(async { assert_deadline_fires_unwatched(TestDatabase::postgres().await).await })
+        .await;
 }

@@ -2,49 +2,49 @@
 
 use std::time::Duration;
 
-use raidhall_loadtest::client::Rest;
+use raidhall_loadtest::client::RestClient;
 use raidhall_protocol::Command;
 use reqwest::{Client, StatusCode};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use crate::bounded;
-use crate::fleet::Fleet;
-use crate::listener::Listener;
-use crate::party::long_raid;
+use crate::cluster::Cluster;
+use crate::event_stream_client::EventStreamClient;
+use crate::raid_group::long_raid;
+use crate::with_timeout;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::test]
-async fn who_is_forgotten_at_one_instance_is_forgotten_at_all_and_everybody_goes_on() {
-    bounded(async {
-        let fleet = Fleet::of(2).await;
+async fn an_erasure_at_one_instance_reaches_all_and_the_raid_continues() {
+    with_timeout(async {
+        let fleet = Cluster::start(2).await;
         let (first, second) = (fleet.servers[0].target(), fleet.servers[1].target());
-        let rest = Rest::new(first).expect("doors");
-        let ada = rest.guest("Ada").await.expect("a guest");
+        let rest = RestClient::new(first).expect("doors");
+        let ada = rest.sign_in_guest("Ada").await.expect("a guest");
         let of_ada = rest.with_token(&ada.access_token);
         let raid = of_ada
-            .create(&long_raid(3), None)
+            .create_raid(&long_raid(3), None)
             .await
             .expect("a raid")
             .state;
-        let ben = Rest::new(second)
+        let ben = RestClient::new(second)
             .expect("doors")
-            .guest("Benedict")
+            .sign_in_guest("Benedict")
             .await
             .expect("a guest");
-        let of_ben = Rest::new(second)
+        let of_ben = RestClient::new(second)
             .expect("doors")
             .with_token(&ben.access_token);
-        of_ben.join(&raid.invite_code).await.expect("a member");
-        let mut watching = fleet.wire(0, raid.id, &ada.access_token).await;
-        let mut listening = Listener::open(second, raid.id, None, &ada.access_token).await;
+        of_ben.join_raid(&raid.invite_code).await.expect("a member");
+        let mut watching = fleet.open_socket(0, raid.id, &ada.access_token).await;
+        let mut listening = EventStreamClient::open(second, raid.id, None, &ada.access_token).await;
         let text = "Benedict was here".to_owned();
         of_ben
-            .command(raid.id, None, &Command::Say { text })
+            .send_command(raid.id, None, &Command::Say { text })
             .await
             .expect("said");
-        listening.seek(|told| told.event == "said").await;
+        listening.wait_for(|told| told.event == "said").await;
 
         let answer = Client::builder().no_proxy().build().expect("a client");
         let answer = answer
@@ -53,7 +53,9 @@ async fn who_is_forgotten_at_one_instance_is_forgotten_at_all_and_everybody_goes
             .send()
             .await;
         assert_eq!(answer.expect("an answer").status(), StatusCode::ACCEPTED);
-        let erased = listening.seek(|told| told.event == "player_erased").await;
+        let erased = listening
+            .wait_for(|told| told.event == "player_erased")
+            .await;
         assert_eq!(
             erased.data["data"],
             json!({"player": ben.player.id, "text": "[erased]", "made_raid": false})
@@ -68,9 +70,10 @@ async fn who_is_forgotten_at_one_instance_is_forgotten_at_all_and_everybody_goes
         }
         // Whoever comes back with an old place is told the rewritten past, from memory or from the store.
         for target in [first, second] {
-            let mut back = Listener::open(target, raid.id, Some(1), &ada.access_token).await;
-            let last = back.seek(|told| told.event == "player_erased").await;
-            let rows = json!(back.rows()).to_string();
+            let mut back =
+                EventStreamClient::open(target, raid.id, Some(1), &ada.access_token).await;
+            let last = back.wait_for(|told| told.event == "player_erased").await;
+            let rows = json!(back.ledger_rows()).to_string();
             assert!(
                 !rows.contains("Benedict") && rows.contains("[erased]"),
                 "{rows}"
@@ -78,7 +81,7 @@ async fn who_is_forgotten_at_one_instance_is_forgotten_at_all_and_everybody_goes
             assert_eq!(last.id, erased.id);
         }
         let last = watching.say(raid.id, "and we go on").await.0;
-        listening.seek(|told| told.id == Some(last)).await;
+        listening.wait_for(|told| told.id == Some(last)).await;
         let seen = of_ada.raid(raid.id).await.expect("the raid").state;
         assert_eq!(
             seen.messages
@@ -87,7 +90,7 @@ async fn who_is_forgotten_at_one_instance_is_forgotten_at_all_and_everybody_goes
                 .collect::<Vec<_>>(),
             ["[erased]", "and we go on"]
         );
-        assert!(of_ben.me().await.is_err());
+        assert!(of_ben.profile().await.is_err());
     })
     .await;
 }

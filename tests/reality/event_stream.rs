@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use raidhall::auth::Scope;
-use raidhall_loadtest::client::Rest;
+use raidhall_loadtest::client::RestClient;
 use raidhall_protocol::rest::TokenPair;
 use raidhall_protocol::{Codec, Command, RaidId, ServerMessage};
 use reqwest::{Client, Response};
@@ -11,43 +11,45 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use crate::bounded;
-use crate::fleet::Fleet;
-use crate::listener::{Listener, Told, ask};
-use crate::party::{Party, long_raid, target};
-use crate::process::{Server, Site};
+use crate::cluster::Cluster;
+use crate::event_stream_client::{EventStreamClient, StreamEvent, request_stream};
+use crate::process::{TestDatabase, TestServer};
+use crate::proxy::Direction::ToClient;
 use crate::proxy::Proxy;
-use crate::proxy::Way::ToClient;
-use crate::wire::Wire;
+use crate::raid_group::{RaidGroup, long_raid, target};
+use crate::test_socket::TestSocket;
+use crate::with_timeout;
 
-const SOON: Duration = Duration::from_secs(2);
+const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A raid of two: Ada, who leads and talks over a socket, and Bob, who listens.
-struct Scene {
-    server: Server,
+struct EventStreamFixture {
+    server: TestServer,
     raid: RaidId,
-    ada: Wire,
+    ada: TestSocket,
     bob: TokenPair,
 }
 
-impl Scene {
-    async fn set(site: &Site, settings: &[(&str, &str)]) -> Scene {
+impl EventStreamFixture {
+    async fn start(site: &TestDatabase, settings: &[(&str, &str)]) -> EventStreamFixture {
         let server = site.start_with(settings).await;
-        let rest = Rest::new(server.target()).expect("doors");
-        let ada = rest.guest("Ada").await.expect("a guest");
+        let rest = RestClient::new(server.target()).expect("doors");
+        let ada = rest.sign_in_guest("Ada").await.expect("a guest");
         let view = rest
             .with_token(&ada.access_token)
-            .create(&long_raid(3), None)
+            .create_raid(&long_raid(3), None)
             .await
             .expect("a raid");
-        let bob = rest.guest("Bob").await.expect("a guest");
+        let bob = rest.sign_in_guest("Bob").await.expect("a guest");
         rest.with_token(&bob.access_token)
-            .join(&view.state.invite_code)
+            .join_raid(&view.state.invite_code)
             .await
             .expect("a member");
-        let mut wire = Wire::open(server.target(), Codec::Json, &ada.access_token).await;
+        let mut wire =
+            TestSocket::connect_authenticated(server.target(), Codec::Json, &ada.access_token)
+                .await;
         wire.watch(view.state.id, None).await;
-        Scene {
+        EventStreamFixture {
             server,
             raid: view.state.id,
             ada: wire,
@@ -55,8 +57,8 @@ impl Scene {
         }
     }
 
-    async fn listen(&self, last: Option<u64>) -> Listener {
-        Listener::open(
+    async fn listen(&self, last: Option<u64>) -> EventStreamClient {
+        EventStreamClient::open(
             self.server.target(),
             self.raid,
             last,
@@ -71,7 +73,7 @@ impl Scene {
 }
 
 /// The raid's ledger after a seq, as REST tells it.
-async fn ledger(server: &Server, raid: RaidId, after: u64, token: &str) -> Vec<Value> {
+async fn read_ledger(server: &TestServer, raid: RaidId, after: u64, token: &str) -> Vec<Value> {
     let path = format!("/api/v1/raids/{raid}/events?limit=100&after={after}");
     let client = Client::builder().no_proxy().build().expect("a client");
     let answer = client
@@ -86,15 +88,15 @@ async fn ledger(server: &Server, raid: RaidId, after: u64, token: &str) -> Vec<V
         .clone()
 }
 
-fn is(event: &'static str) -> impl Fn(&Told) -> bool {
+fn has_event_type(event: &'static str) -> impl Fn(&StreamEvent) -> bool {
     move |told| told.event == event
 }
 
 #[tokio::test]
-async fn a_stream_begins_with_a_snapshot_and_tells_each_event_under_its_type_and_seq() {
-    bounded(async {
-        let site = Site::sqlite().await;
-        let mut scene = Scene::set(&site, &[("LIMITS__HEARTBEAT_MS", "200")]).await;
+async fn a_stream_begins_with_a_snapshot_and_sends_typed_events() {
+    with_timeout(async {
+        let site = TestDatabase::sqlite().await;
+        let mut scene = EventStreamFixture::start(&site, &[("LIMITS__HEARTBEAT_MS", "200")]).await;
         let mut bob = scene.listen(None).await;
         let snapshot = bob.next().await.expect("a snapshot");
         assert_eq!(
@@ -109,7 +111,7 @@ async fn a_stream_begins_with_a_snapshot_and_tells_each_event_under_its_type_and
         );
         scene
             .ada
-            .seek(|message| match message {
+            .wait_for(|message| match message {
                 ServerMessage::Presence { online, .. } if online.contains(&scene.bob.player.id) => {
                     Some(())
                 }
@@ -118,18 +120,24 @@ async fn a_stream_begins_with_a_snapshot_and_tells_each_event_under_its_type_and
             .await;
         scene.say("hi\u{2028}there").await;
         let last = scene.say("and again").await;
-        assert_eq!(bob.seek(|told| told.id == Some(last)).await.event, "said");
         assert_eq!(
-            bob.rows(),
-            ledger(&scene.server, scene.raid, 3, &scene.bob.access_token).await
+            bob.wait_for(|told| told.id == Some(last)).await.event,
+            "said"
+        );
+        assert_eq!(
+            bob.ledger_rows(),
+            read_ledger(&scene.server, scene.raid, 3, &scene.bob.access_token).await
         );
         let signal = json!({"t": "signal", "raid": scene.raid, "kind": "emote", "data": "🔥"});
         scene
             .ada
             .send(serde_json::from_value(signal).expect("a message"))
             .await;
-        assert_eq!(bob.seek(is("signal")).await.data["data"], "🔥");
-        while bob.comments < 3 {
+        assert_eq!(
+            bob.wait_for(has_event_type("signal")).await.data["data"],
+            "🔥"
+        );
+        while bob.comment_count < 3 {
             let _ = timeout(Duration::from_millis(300), bob.next()).await;
         }
     })
@@ -137,63 +145,69 @@ async fn a_stream_begins_with_a_snapshot_and_tells_each_event_under_its_type_and
 }
 
 #[tokio::test]
-async fn whoever_comes_back_gets_exactly_what_was_missed_though_the_server_was_killed() {
-    bounded(async {
-        let site = Site::sqlite().await;
-        let mut scene = Scene::set(&site, &[]).await;
+async fn a_resumed_stream_replays_exactly_the_missed_events_after_a_kill() {
+    with_timeout(async {
+        let site = TestDatabase::sqlite().await;
+        let mut scene = EventStreamFixture::start(&site, &[]).await;
         let mut bob = scene.listen(None).await;
         let seen = scene.say("before").await;
-        bob.seek(|told| told.id == Some(seen)).await;
+        bob.wait_for(|told| told.id == Some(seen)).await;
         let mut missed = 0;
         for number in 0..40 {
             missed = scene.say(&format!("meanwhile {number}")).await;
         }
-        let Scene {
+        let EventStreamFixture {
             server,
             raid,
             bob: tokens,
             ..
         } = scene;
         server.kill().await;
-        bob.end().await;
+        bob.read_to_end().await;
         let server = site.start().await;
-        let mut bob = Listener::open(server.target(), raid, Some(seen), &tokens.access_token).await;
+        let mut bob =
+            EventStreamClient::open(server.target(), raid, Some(seen), &tokens.access_token).await;
         let first = bob.next().await.expect("an answer");
         assert_eq!((first.event.as_str(), first.id), ("watching", None));
-        bob.seek(|told| told.id == Some(missed)).await;
+        bob.wait_for(|told| told.id == Some(missed)).await;
         assert_eq!(
-            bob.rows(),
-            ledger(&server, raid, seen, &tokens.access_token).await
+            bob.ledger_rows(),
+            read_ledger(&server, raid, seen, &tokens.access_token).await
         );
-        assert_eq!(bob.rows().len(), 40);
+        assert_eq!(bob.ledger_rows().len(), 40);
     })
     .await;
 }
 
 #[tokio::test]
-async fn since_serves_who_cannot_set_the_header_and_another_lineage_s_is_worth_nothing() {
-    bounded(async {
-        let site = Site::sqlite().await;
-        let scene = Scene::set(&site, &[]).await;
+async fn the_since_parameter_resumes_a_stream_of_the_same_lineage_only() {
+    with_timeout(async {
+        let site = TestDatabase::sqlite().await;
+        let scene = EventStreamFixture::start(&site, &[]).await;
         let (target, token) = (scene.server.target(), &scene.bob.access_token);
-        let answer = ask(target, scene.raid, "?since=1", None, token).await;
+        let answer = request_stream(target, scene.raid, "?since=1", None, token).await;
         let lineage = answer.headers()["raidhall-lineage"]
             .to_str()
             .expect("text")
             .to_owned();
         assert_eq!(answer.headers()["x-accel-buffering"], "no");
         assert_eq!(answer.headers()["cache-control"], "no-store");
-        let first =
-            async |answer: Response| Listener::of(answer).next().await.expect("an answer").event;
+        let first = async |answer: Response| {
+            EventStreamClient::from_response(answer)
+                .next()
+                .await
+                .expect("an answer")
+                .event
+        };
         assert_eq!(first(answer).await, "watching");
         let same = format!("?lineage={lineage}");
         assert_eq!(
-            first(ask(target, scene.raid, &same, Some("1"), token).await).await,
+            first(request_stream(target, scene.raid, &same, Some("1"), token).await).await,
             "watching"
         );
         for query in ["?lineage=another&since=1", "?lineage=another"] {
             assert_eq!(
-                first(ask(target, scene.raid, query, Some("1"), token).await).await,
+                first(request_stream(target, scene.raid, query, Some("1"), token).await).await,
                 "snapshot"
             );
         }
@@ -202,15 +216,16 @@ async fn since_serves_who_cannot_set_the_header_and_another_lineage_s_is_worth_n
 }
 
 #[tokio::test]
-async fn what_is_refused_is_refused_before_the_stream_begins() {
-    bounded(async {
-        let site = Site::sqlite().await;
-        let scene = Scene::set(&site, &[("LIMITS__CONNECTIONS_PER_PLAYER", "1")]).await;
+async fn a_stream_request_is_refused_before_the_stream_begins() {
+    with_timeout(async {
+        let site = TestDatabase::sqlite().await;
+        let scene =
+            EventStreamFixture::start(&site, &[("LIMITS__CONNECTIONS_PER_PLAYER", "1")]).await;
         let target = scene.server.target();
-        let party = Party::gather(target, 1, &long_raid(1)).await;
+        let party = RaidGroup::create(target, 1, &long_raid(1)).await;
         let stranger = party.players[0]
             .rest()
-            .guest("Eve")
+            .sign_in_guest("Eve")
             .await
             .expect("a guest")
             .access_token;
@@ -227,19 +242,19 @@ async fn what_is_refused_is_refused_before_the_stream_begins() {
         let none = Value::Null;
         let cases = [
             (
-                ask(target, scene.raid, "", None, "rubbish").await,
+                request_stream(target, scene.raid, "", None, "rubbish").await,
                 (401, "unauthenticated", none.clone()),
             ),
             (
-                ask(target, scene.raid, "", None, &stranger).await,
+                request_stream(target, scene.raid, "", None, &stranger).await,
                 (404, "not_found", none.clone()),
             ),
             (
-                ask(target, scene.raid, "", Some("x"), bob).await,
+                request_stream(target, scene.raid, "", Some("x"), bob).await,
                 (422, "invalid", json!("Last-Event-ID")),
             ),
             (
-                ask(target, scene.raid, "?since=-1", None, bob).await,
+                request_stream(target, scene.raid, "?since=-1", None, bob).await,
                 (422, "invalid", json!("since")),
             ),
         ];
@@ -248,11 +263,15 @@ async fn what_is_refused_is_refused_before_the_stream_begins() {
         }
         let mut first = scene.listen(None).await;
         first.next().await.expect("a snapshot");
-        let second = ask(target, scene.raid, "", None, bob).await;
+        let second = request_stream(target, scene.raid, "", None, bob).await;
         assert!(second.headers().contains_key("retry-after"));
         assert_eq!(refusal(second).await, (503, "overloaded".to_owned(), none));
         drop(first);
-        while ask(target, scene.raid, "", None, bob).await.status() != 200 {
+        while request_stream(target, scene.raid, "", None, bob)
+            .await
+            .status()
+            != 200
+        {
             sleep(Duration::from_millis(20)).await;
         }
     })
@@ -260,20 +279,20 @@ async fn what_is_refused_is_refused_before_the_stream_begins() {
 }
 
 #[tokio::test]
-async fn whoever_leaves_is_kicked_banned_or_signed_out_is_told_so_and_hears_no_more() {
-    bounded(async {
-        let site = Site::sqlite().await;
-        let mut scene = Scene::set(&site, &[]).await;
+async fn a_stream_ends_with_its_reason_after_a_leave_kick_ban_or_sign_out() {
+    with_timeout(async {
+        let site = TestDatabase::sqlite().await;
+        let mut scene = EventStreamFixture::start(&site, &[]).await;
         let target = *scene.server.target();
         let (player, token) = (scene.bob.player.id, scene.bob.access_token.clone());
         let mut bob = scene.listen(None).await;
         scene
             .ada
-            .act(scene.raid, None, Command::Kick { player })
+            .execute(scene.raid, None, Command::Kick { player })
             .await
             .expect("kicked");
-        bob.end().await;
-        let last: Vec<_> = bob.heard.iter().rev().take(2).collect();
+        bob.read_to_end().await;
+        let last: Vec<_> = bob.received.iter().rev().take(2).collect();
         assert_eq!(
             (last[1].event.as_str(), last[0].event.as_str()),
             ("member_left", "unwatched")
@@ -285,17 +304,17 @@ async fn whoever_leaves_is_kicked_banned_or_signed_out_is_told_so_and_hears_no_m
             let request = client.post(target.url(path)).bearer_auth(token).json(&body);
             assert_eq!(request.send().await.expect("an answer").status(), 200);
         };
-        let rest = Rest::new(&target).expect("doors");
+        let rest = RestClient::new(&target).expect("doors");
         for (code, name) in [(4003, "forbidden"), (4001, "unauthenticated")] {
-            let guest = rest.guest("Eve").await.expect("a guest");
+            let guest = rest.sign_in_guest("Eve").await.expect("a guest");
             let own = rest.with_token(&guest.access_token);
             let raid = own
-                .create(&long_raid(1), None)
+                .create_raid(&long_raid(1), None)
                 .await
                 .expect("a raid")
                 .state
                 .id;
-            let mut eve = Listener::open(&target, raid, None, &guest.access_token).await;
+            let mut eve = EventStreamClient::open(&target, raid, None, &guest.access_token).await;
             eve.next().await.expect("a snapshot");
             if code == 4003 {
                 let path = format!("/api/v1/admin/players/{}/ban", guest.player.id);
@@ -304,24 +323,26 @@ async fn whoever_leaves_is_kicked_banned_or_signed_out_is_told_so_and_hears_no_m
             } else {
                 post("/api/v1/auth/sign-out", &guest.access_token, json!({})).await;
             }
-            timeout(SOON, eve.end()).await.expect("ended in time");
-            let last = eve.heard.last().expect("a last word");
+            timeout(END_TIMEOUT, eve.read_to_end())
+                .await
+                .expect("ended in time");
+            let last = eve.received.last().expect("a last word");
             assert_eq!(
                 (last.event.as_str(), &last.data),
                 ("close", &json!({"code": code, "name": name}))
             );
         }
-        let answer = ask(&target, scene.raid, "", None, &token).await;
+        let answer = request_stream(&target, scene.raid, "", None, &token).await;
         assert_eq!(answer.status(), 404, "whoever was kicked");
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_drain_says_when_to_come_back_and_ends_every_stream() {
-    bounded(async {
-        let site = Site::sqlite().await;
-        let mut scene = Scene::set(&site, &[]).await;
+async fn a_drain_ends_every_stream_with_a_reconnect_delay() {
+    with_timeout(async {
+        let site = TestDatabase::sqlite().await;
+        let mut scene = EventStreamFixture::start(&site, &[]).await;
         let mut listeners = Vec::new();
         for _ in 0..4 {
             let mut bob = scene.listen(None).await;
@@ -330,8 +351,8 @@ async fn a_drain_says_when_to_come_back_and_ends_every_stream() {
         }
         scene.server.signal(Signal::TERM);
         for mut bob in listeners {
-            bob.end().await;
-            let bye = bob.heard.last().expect("a last word");
+            bob.read_to_end().await;
+            let bye = bob.received.last().expect("a last word");
             assert_eq!(bye.event, "bye");
             assert_eq!(bye.retry, bye.data["reconnect_after_ms"].as_u64());
             assert!(bye.retry.is_some_and(|retry| retry < 2_000), "{bye:?}");
@@ -345,19 +366,22 @@ async fn a_drain_says_when_to_come_back_and_ends_every_stream() {
 }
 
 /// Nearly 2 KiB.
-fn words(number: u64) -> String {
+fn long_text(number: u64) -> String {
     format!("{number:04} {}", "🦀".repeat(450))
 }
 
 /// Bob listens over a link that can be held, and may take nothing for so many milliseconds.
-async fn behind_a_slow_link(site: &Site, write_stall_ms: &str) -> (Scene, Proxy, Listener) {
+async fn listen_behind_slow_proxy(
+    site: &TestDatabase,
+    write_stall_ms: &str,
+) -> (EventStreamFixture, Proxy, EventStreamClient) {
     let settings = [
         ("LIMITS__WRITE_STALL_MS", write_stall_ms),
         ("LIMITS__COMMANDS_PER_SECOND", "1000"),
     ];
-    let scene = Scene::set(site, &settings).await;
+    let scene = EventStreamFixture::start(site, &settings).await;
     let link = Proxy::slow(scene.server.target().address(), 1_000_000).await;
-    let mut slow = Listener::open(
+    let mut slow = EventStreamClient::open(
         &target(link.address()),
         scene.raid,
         None,
@@ -369,22 +393,22 @@ async fn behind_a_slow_link(site: &Site, write_stall_ms: &str) -> (Scene, Proxy,
 }
 
 #[tokio::test]
-async fn a_listener_that_does_not_read_for_a_while_goes_on_from_a_snapshot() {
-    bounded(async {
-        let site = Site::sqlite().await;
-        let (mut scene, link, mut slow) = behind_a_slow_link(&site, "60000").await;
+async fn a_stream_client_that_pauses_reading_continues_from_a_snapshot() {
+    with_timeout(async {
+        let site = TestDatabase::sqlite().await;
+        let (mut scene, link, mut slow) = listen_behind_slow_proxy(&site, "60000").await;
         let memory = scene.server.usage().rss_bytes;
         link.hold(&[ToClient]);
         for number in 0..1_000 {
-            scene.say(&words(number)).await;
+            scene.say(&long_text(number)).await;
         }
         let grown = scene.server.usage().rss_bytes.saturating_sub(memory) >> 10;
         assert!(grown < 32 * 1024, "the server grew by {grown} KiB");
         link.release();
         let head = scene.say("are you there?").await;
-        slow.seek(|told| told.id >= Some(head)).await;
+        slow.wait_for(|told| told.id >= Some(head)).await;
         let mut held = 0;
-        for told in &slow.heard {
+        for told in &slow.received {
             match told.event.as_str() {
                 "snapshot" => assert!(told.id > Some(held), "back in time"),
                 "said" => assert_eq!(told.id, Some(held + 1), "a hole"),
@@ -393,7 +417,7 @@ async fn a_listener_that_does_not_read_for_a_while_goes_on_from_a_snapshot() {
             held = told.id.expect("an id");
         }
         assert!(
-            slow.heard
+            slow.received
                 .iter()
                 .filter(|told| told.event == "snapshot")
                 .count()
@@ -405,10 +429,10 @@ async fn a_listener_that_does_not_read_for_a_while_goes_on_from_a_snapshot() {
 }
 
 #[tokio::test]
-async fn a_listener_that_takes_nothing_for_write_stall_is_let_go_and_goes_offline() {
-    bounded(async {
-        let site = Site::sqlite().await;
-        let (mut scene, link, _slow) = behind_a_slow_link(&site, "1000").await;
+async fn a_stream_client_that_reads_nothing_is_closed_and_goes_offline() {
+    with_timeout(async {
+        let site = TestDatabase::sqlite().await;
+        let (mut scene, link, _slow) = listen_behind_slow_proxy(&site, "1000").await;
         link.hold(&[ToClient]);
         let bob = scene.bob.player.id;
         let is_gone = |message: &ServerMessage| match message {
@@ -416,8 +440,8 @@ async fn a_listener_that_takes_nothing_for_write_stall_is_let_go_and_goes_offlin
             _ => false,
         };
         for number in 0.. {
-            scene.say(&words(number)).await;
-            if scene.ada.heard.iter().any(|message| is_gone(message)) {
+            scene.say(&long_text(number)).await;
+            if scene.ada.received.iter().any(|message| is_gone(message)) {
                 break;
             }
             sleep(Duration::from_millis(5)).await;
@@ -427,14 +451,14 @@ async fn a_listener_that_takes_nothing_for_write_stall_is_let_go_and_goes_offlin
 }
 
 #[tokio::test]
-async fn listeners_hear_the_same_at_every_instance_and_a_dead_one_s_go_on_elsewhere() {
-    bounded(async {
-        let mut fleet = Fleet::of(2).await;
-        let rest = Rest::over(fleet.targets.clone()).expect("doors");
-        let ada = rest.guest("Ada").await.expect("a guest");
+async fn streams_of_all_instances_agree_and_resume_after_a_node_death() {
+    with_timeout(async {
+        let mut fleet = Cluster::start(2).await;
+        let rest = RestClient::with_targets(fleet.targets.clone()).expect("doors");
+        let ada = rest.sign_in_guest("Ada").await.expect("a guest");
         let raid = rest
             .with_token(&ada.access_token)
-            .create(&long_raid(1), None)
+            .create_raid(&long_raid(1), None)
             .await
             .expect("a raid")
             .state
@@ -444,32 +468,33 @@ async fn listeners_hear_the_same_at_every_instance_and_a_dead_one_s_go_on_elsewh
             .await;
         let mut listeners = Vec::new();
         for server in &fleet.servers {
-            let mut listener = Listener::open(server.target(), raid, None, &ada.access_token).await;
+            let mut listener =
+                EventStreamClient::open(server.target(), raid, None, &ada.access_token).await;
             listener.next().await.expect("a snapshot");
             listeners.push(listener);
         }
         let edge = 1 - owner;
-        let mut wire = fleet.wire(edge, raid, &ada.access_token).await;
+        let mut wire = fleet.open_socket(edge, raid, &ada.access_token).await;
         let mut last = 0;
         for number in 0..20 {
             last = wire.say(raid, format!("{number}")).await.0;
         }
         for listener in &mut listeners {
-            listener.seek(|told| told.id == Some(last)).await;
+            listener.wait_for(|told| told.id == Some(last)).await;
         }
-        assert_eq!(listeners[0].rows(), listeners[1].rows());
+        assert_eq!(listeners[0].ledger_rows(), listeners[1].ledger_rows());
         fleet.kill(owner).await;
         let seq = wire.say(raid, "after the death").await.0;
-        listeners[edge].seek(|told| told.id == Some(seq)).await;
-        let mut back = Listener::open(
+        listeners[edge].wait_for(|told| told.id == Some(seq)).await;
+        let mut back = EventStreamClient::open(
             fleet.servers[edge].target(),
             raid,
             Some(last),
             &ada.access_token,
         )
         .await;
-        back.seek(|told| told.id == Some(seq)).await;
-        assert_eq!(back.rows().len(), (seq - last) as usize);
+        back.wait_for(|told| told.id == Some(seq)).await;
+        assert_eq!(back.ledger_rows().len(), (seq - last) as usize);
     })
     .await;
 }

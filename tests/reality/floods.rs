@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use raidhall_loadtest::client::Rest;
+use raidhall_loadtest::client::RestClient;
 use raidhall_loadtest::target::Target;
 use raidhall_protocol::{Codec, ErrorType, RaidId};
 use serde_json::{Value, json};
@@ -13,23 +13,23 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::party::{Party, long_raid};
-use crate::process::{Server, Site};
-use crate::raw::{CLOSE, PING, Raw, TEXT, frame};
-use crate::wire::Wire;
-use crate::{bounded, undisturbed};
+use crate::process::{TestDatabase, TestServer};
+use crate::raid_group::{RaidGroup, long_raid};
+use crate::raw_socket::{CLOSE, PING, RawSocket, TEXT, encode_frame};
+use crate::test_socket::TestSocket;
+use crate::{run_exclusively, with_timeout};
 
 /// The default, which other tests raise.
-const DEFAULTS: [(&str, &str); 2] = [
+const DEFAULT_SETTINGS: [(&str, &str); 2] = [
     ("LIMITS__COMMANDS_PER_SECOND", "20"),
     ("LIMITS__BYTES_PER_SECOND", "524288"),
 ];
 /// An empty fragment that goes on with a message and does not end it.
 const EMPTY_FRAGMENT: u8 = 0;
 
-async fn greeted(server: &Server, token: &str) -> Raw {
-    let mut raw = Raw::open(server.target(), "raidhall.v1.json").await;
-    raw.frame(
+async fn open_socket(server: &TestServer, token: &str) -> RawSocket {
+    let mut raw = RawSocket::open(server.target(), "raidhall.v1.json").await;
+    raw.send_frame(
         TEXT,
         json!({"t": "hello", "token": token}).to_string().as_bytes(),
     )
@@ -38,10 +38,14 @@ async fn greeted(server: &Server, token: &str) -> Raw {
 }
 
 /// The errors that came before the Close frame, and its code.
-async fn told(raw: &mut Raw) -> (Vec<Value>, u16) {
+async fn read_errors_and_close(raw: &mut RawSocket) -> (Vec<Value>, u16) {
     let mut errors = Vec::new();
     loop {
-        match raw.next().await.expect("a Close frame before the end") {
+        match raw
+            .next_frame()
+            .await
+            .expect("a Close frame before the end")
+        {
             (TEXT, payload) => {
                 let message: Value = serde_json::from_slice(&payload).expect("JSON");
                 if message["t"] == "error" {
@@ -55,23 +59,23 @@ async fn told(raw: &mut Raw) -> (Vec<Value>, u16) {
 }
 
 #[tokio::test]
-async fn pings_and_empty_fragments_without_end_are_told_so_and_closed_with_4101() {
-    bounded(async {
-        let site = Site::sqlite().await;
-        let server = site.start_with(&DEFAULTS).await;
-        let party = Party::gather(server.target(), 1, &long_raid(2)).await;
-        let token = party.witness().await.access_token;
-        let begun = frame(TEXT, Some([1; 4]), b"{");
+async fn endless_pings_and_empty_fragments_are_closed_with_4101() {
+    with_timeout(async {
+        let site = TestDatabase::sqlite().await;
+        let server = site.start_with(&DEFAULT_SETTINGS).await;
+        let party = RaidGroup::create(server.target(), 1, &long_raid(2)).await;
+        let token = party.add_member().await.access_token;
+        let begun = encode_frame(TEXT, Some([1; 4]), b"{");
         let fragments = [
             begun,
-            frame(EMPTY_FRAGMENT, Some([1; 4]), b"").repeat(100_000),
+            encode_frame(EMPTY_FRAGMENT, Some([1; 4]), b"").repeat(100_000),
         ]
         .concat();
-        let pings = frame(0x80 | PING, Some([1; 4]), b"").repeat(100_000);
+        let pings = encode_frame(0x80 | PING, Some([1; 4]), b"").repeat(100_000);
         let flood = async |bytes: Vec<u8>| {
-            let mut raw = greeted(&server, &token).await;
-            raw.bytes(&bytes).await;
-            let (errors, code) = told(&mut raw).await;
+            let mut raw = open_socket(&server, &token).await;
+            raw.send_bytes(&bytes).await;
+            let (errors, code) = read_errors_and_close(&mut raw).await;
             assert_eq!(code, 4101);
             assert!((1..=10).contains(&errors.len()), "{errors:?}");
             for error in errors {
@@ -96,26 +100,26 @@ async fn pings_and_empty_fragments_without_end_are_told_so_and_closed_with_4101(
 /// How long the polite are measured, with and without the others.
 const MEASURED: Duration = Duration::from_secs(4);
 /// What a ratio of tiny times says nothing about: a tick of a busy machine.
-const FLOOR: Duration = Duration::from_millis(25);
+const LATENCY_FLOOR: Duration = Duration::from_millis(25);
 /// What else is on the machine strikes one server and spares the other. A flood that gets through strikes in every round.
 const ROUNDS: usize = 4;
 
 /// A hundred connections in ten raids, each with its raid.
-async fn hundred(server: &Server) -> Vec<(RaidId, Wire)> {
-    let rest = Rest::new(server.target()).expect("doors");
+async fn open_hundred_sockets(server: &TestServer) -> Vec<(RaidId, TestSocket)> {
+    let rest = RestClient::new(server.target()).expect("doors");
     let mut wires = Vec::new();
     for number in 0..10 {
         let tokens = rest
-            .guest(&format!("player {number}"))
+            .sign_in_guest(&format!("player {number}"))
             .await
             .expect("a guest");
         let raid = rest
             .with_token(&tokens.access_token)
-            .create(&long_raid(2), None)
+            .create_raid(&long_raid(2), None)
             .await
             .expect("a raid");
         for device in 0..10 {
-            let wire = Wire::open(
+            let wire = TestSocket::connect_authenticated(
                 server.target(),
                 Codec::ALL[device % 2],
                 &tokens.access_token,
@@ -128,7 +132,9 @@ async fn hundred(server: &Server) -> Vec<(RaidId, Wire)> {
 }
 
 /// The 99th percentile of the time to an acknowledgement, each saying something twice a second.
-async fn measure(polite: Vec<(RaidId, Wire)>) -> (Duration, Vec<(RaidId, Wire)>) {
+async fn measure_ack_latency(
+    polite: Vec<(RaidId, TestSocket)>,
+) -> (Duration, Vec<(RaidId, TestSocket)>) {
     let mut talking = JoinSet::new();
     for (number, (raid, mut wire)) in polite.into_iter().enumerate() {
         talking.spawn(async move {
@@ -151,21 +157,23 @@ async fn measure(polite: Vec<(RaidId, Wire)>) -> (Duration, Vec<(RaidId, Wire)>)
 }
 
 /// Connects and sends this without end, and again as soon as it is let go; says each time that it was.
-async fn flooder(target: Target, token: String, bytes: Vec<u8>, let_go: Arc<Semaphore>) {
+async fn flood_repeatedly(target: Target, token: String, bytes: Vec<u8>, let_go: Arc<Semaphore>) {
     loop {
-        let mut raw = Raw::open(&target, "raidhall.v1.json").await;
+        let mut raw = RawSocket::open(&target, "raidhall.v1.json").await;
         let hello = json!({"t": "hello", "token": token}).to_string();
-        raw.frame(TEXT, hello.as_bytes()).await;
+        raw.send_frame(TEXT, hello.as_bytes()).await;
         raw.flood(&bytes).await;
         let_go.add_permits(1);
     }
 }
 
 /// Flooders on a thread of their own, so that they don't take the time of those who are measured.
-struct Attack(CancellationToken);
+struct FloodAttack(CancellationToken);
 
-impl Attack {
-    fn begin(flooders: impl Iterator<Item = impl Future<Output = ()> + Send + 'static>) -> Attack {
+impl FloodAttack {
+    fn start(
+        flooders: impl Iterator<Item = impl Future<Output = ()> + Send + 'static>,
+    ) -> FloodAttack {
         let (stop, flooders) = (CancellationToken::new(), flooders.collect::<Vec<_>>());
         let stopped = stop.clone();
         std::thread::spawn(move || {
@@ -182,11 +190,11 @@ impl Attack {
                         .await;
                 }));
         });
-        Attack(stop)
+        FloodAttack(stop)
     }
 }
 
-impl Drop for Attack {
+impl Drop for FloodAttack {
     fn drop(&mut self) {
         self.0.cancel();
     }
@@ -195,29 +203,29 @@ impl Drop for Attack {
 const FLOODERS: usize = 12;
 
 /// Those who send messages, pings and fragments without end, once the server has let that many go.
-async fn attack(server: &Server) -> Attack {
-    let tokens = Rest::new(server.target())
+async fn start_attack(server: &TestServer) -> FloodAttack {
+    let tokens = RestClient::new(server.target())
         .expect("doors")
-        .guest("flooder")
+        .sign_in_guest("flooder")
         .await
         .expect("a guest");
     let mask = Some([1; 4]);
     let floods = [
-        frame(0x80 | TEXT, mask, br#"{"t":"unwatch","raid":1}"#).repeat(1000),
-        frame(0x80 | PING, mask, b"x").repeat(1000),
+        encode_frame(0x80 | TEXT, mask, br#"{"t":"unwatch","raid":1}"#).repeat(1000),
+        encode_frame(0x80 | PING, mask, b"x").repeat(1000),
         [
-            frame(TEXT, mask, b"{"),
-            frame(EMPTY_FRAGMENT, mask, b"").repeat(1000),
+            encode_frame(TEXT, mask, b"{"),
+            encode_frame(EMPTY_FRAGMENT, mask, b"").repeat(1000),
         ]
         .concat(),
     ];
     let let_go = Arc::new(Semaphore::new(0));
-    let attack = Attack::begin((0..FLOODERS).map(|number| {
+    let attack = FloodAttack::start((0..FLOODERS).map(|number| {
         let (token, bytes) = (
             tokens.access_token.clone(),
             floods[number % floods.len()].clone(),
         );
-        flooder(*server.target(), token, bytes, Arc::clone(&let_go))
+        flood_repeatedly(*server.target(), token, bytes, Arc::clone(&let_go))
     }));
     let _ = let_go
         .acquire_many(FLOODERS as u32)
@@ -227,25 +235,28 @@ async fn attack(server: &Server) -> Attack {
 }
 
 #[tokio::test]
-async fn floods_of_messages_pings_and_fragments_leave_the_polite_their_latency() {
-    undisturbed(async {
-        let (site, spared_site) = tokio::join!(Site::sqlite(), Site::sqlite());
-        let server = site.start_with(&DEFAULTS).await;
-        let spared_server = spared_site.start_with(&DEFAULTS).await;
-        let (mut polite, mut spared) = tokio::join!(hundred(&server), hundred(&spared_server));
-        let _attack = attack(&server).await;
+async fn floods_keep_the_latency_of_other_clients_within_bounds() {
+    run_exclusively(async {
+        let (site, spared_site) = tokio::join!(TestDatabase::sqlite(), TestDatabase::sqlite());
+        let server = site.start_with(&DEFAULT_SETTINGS).await;
+        let spared_server = spared_site.start_with(&DEFAULT_SETTINGS).await;
+        let (mut polite, mut spared) = tokio::join!(
+            open_hundred_sockets(&server),
+            open_hundred_sockets(&spared_server)
+        );
+        let _attack = start_attack(&server).await;
         for round in 1..=ROUNDS {
             let used = || (server.usage().cpu, spared_server.usage().cpu);
             let before = used();
             let ((flooded, polite_again), (calm, spared_again)) =
-                tokio::join!(measure(polite), measure(spared));
+                tokio::join!(measure_ack_latency(polite), measure_ack_latency(spared));
             (polite, spared) = (polite_again, spared_again);
             let (spent, usual) = (used().0 - before.0, used().1 - before.1);
             println!(
                 "p99 of the polite: {flooded:?} beside floods, {calm:?} of those who are spared"
             );
             println!("processor time of their servers: {spent:?} and {usual:?}");
-            if spent <= usual * 2 && flooded <= (calm * 2).max(FLOOR) {
+            if spent <= usual * 2 && flooded <= (calm * 2).max(LATENCY_FLOOR) {
                 return;
             }
             assert!(

@@ -4,21 +4,21 @@ use std::env;
 use std::time::Duration;
 
 use raidhall::auth::Scope;
-use raidhall_loadtest::client::Rest;
+use raidhall_loadtest::client::RestClient;
 use raidhall_protocol::{Codec, Command as Player};
 use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::bounded;
-use crate::party::long_raid;
-use crate::process::Site;
-use crate::wire::Wire;
+use crate::process::TestDatabase;
+use crate::raid_group::long_raid;
+use crate::test_socket::TestSocket;
+use crate::with_timeout;
 
 #[tokio::test]
-async fn the_example_backend_wins_a_raid_for_its_users_and_hears_of_it() {
-    bounded(async {
-        let site = Site::sqlite().await;
+async fn the_example_backend_wins_a_raid_and_sees_it_completed() {
+    with_timeout(async {
+        let site = TestDatabase::sqlite().await;
         let server = site.start().await;
         let token = ["token", "--scope", "service", "--subject", "host-app"];
         let token = site
@@ -49,24 +49,26 @@ async fn the_example_backend_wins_a_raid_for_its_users_and_hears_of_it() {
 }
 
 #[tokio::test]
-async fn what_a_backend_does_by_a_socket_is_on_record_too() {
-    bounded(async {
-        let site = Site::sqlite().await;
+async fn backend_commands_by_websocket_are_in_the_audit_log() {
+    with_timeout(async {
+        let site = TestDatabase::sqlite().await;
         let server = site.start().await;
-        let rest = Rest::new(server.target()).expect("doors");
-        let ada = rest.guest("Ada").await.expect("a guest");
+        let rest = RestClient::new(server.target()).expect("doors");
+        let ada = rest.sign_in_guest("Ada").await.expect("a guest");
         let rest = rest.with_token(&ada.access_token);
         let raid = rest
-            .create(&long_raid(2), None)
+            .create_raid(&long_raid(2), None)
             .await
             .expect("a raid")
             .state
             .id;
-        rest.command(raid, None, &Player::Start)
+        rest.send_command(raid, None, &Player::Start)
             .await
             .expect("started");
         let token = |scope| site.token(scope, None, Duration::from_secs(600));
-        let mut wire = Wire::open(server.target(), Codec::Json, &token(Scope::Service)).await;
+        let mut wire =
+            TestSocket::connect_authenticated(server.target(), Codec::Json, &token(Scope::Service))
+                .await;
         for xp in [5, 7] {
             let note = Some("about somebody".to_owned());
             let contribute = Player::Contribute {
@@ -75,7 +77,9 @@ async fn what_a_backend_does_by_a_socket_is_on_record_too() {
                 kind: "habit".into(),
                 note,
             };
-            wire.act(raid, None, contribute).await.expect("credited");
+            wire.execute(raid, None, contribute)
+                .await
+                .expect("credited");
         }
         let client = Client::builder().no_proxy().build().expect("a client");
         let asked = client

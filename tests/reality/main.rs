@@ -12,11 +12,11 @@
     reason = "a test ends with its process; its tasks need no other owner"
 )]
 
-#[path = "../support/cluster.rs"]
-mod cluster;
 #[path = "../support/postgres.rs"]
 #[allow(dead_code, reason = "shared with tests of the store")]
 mod postgres;
+#[path = "../support/postgres_server.rs"]
+mod postgres_server;
 #[path = "../support/process.rs"]
 mod process;
 #[path = "../support/proxy.rs"]
@@ -25,58 +25,58 @@ mod proxy;
 #[allow(dead_code, reason = "shared with tests of the bus")]
 mod redis;
 
-mod eavesdropper;
-mod fleet;
-mod instruments;
-mod listener;
-mod lookout;
-mod party;
-mod raw;
-mod receiver;
-mod wire;
+mod bus_tap;
+mod cluster;
+mod event_stream_client;
+mod raid_group;
+mod raw_socket;
+mod telemetry;
+mod test_socket;
+mod watch_recorder;
+mod webhook_receiver;
 
-mod alone;
-mod at_rest;
 mod bus_access;
 mod bus_messages;
 mod bus_outages;
+mod capacity;
 mod clocks;
 mod cluster_store_faults;
-mod conversation;
+mod connection_storms;
 mod crash;
-mod crowd;
 mod deadline;
-mod dials;
-mod drips;
 mod erasure;
 mod event_stream;
 mod floods;
-mod garbage;
 mod host_app;
-mod node_death;
-mod node_sleep;
+mod hostile_texts;
+mod idle_database_load;
+mod load_tester;
+mod log_secrets;
+mod malformed_input;
+mod mass_reconnect;
+mod message_order;
+mod metrics;
+mod moderation;
+mod node_freeze;
+mod node_kill;
 mod node_stop;
-mod pressure;
-mod renewal;
 mod restore;
 mod resume;
-mod rolling;
-mod rotation;
+mod rolling_deploy;
 mod schemathesis;
-mod secrecy;
+mod secret_rotation;
 mod shutdown;
-mod slow;
+mod single_process;
+mod slow_client;
+mod slow_http;
 mod slowhttptest;
-mod standing;
-mod start;
+mod stale_owner;
+mod startup;
 mod store_faults;
-mod storms;
-mod tester;
-mod texts;
+mod token_renewal;
 #[cfg(feature = "otel")]
 mod traces;
 mod webhooks;
-mod zombie;
 
 use std::future::Future;
 use std::time::Duration;
@@ -85,19 +85,19 @@ use tokio::sync::RwLock;
 use tokio::time::{sleep, timeout};
 
 /// Far beyond what any of these tests takes.
-const PATIENCE: Duration = Duration::from_secs(150);
+const TEST_TIMEOUT: Duration = Duration::from_secs(150);
 
 /// Tests share the machine, but for those that measure.
-static MACHINE: RwLock<()> = RwLock::const_new(());
+static MACHINE_LOCK: RwLock<()> = RwLock::const_new(());
 
 /// Runs a test, and fails it when it hangs.
-async fn bounded(test: impl Future<Output = ()>) {
-    within(PATIENCE, test).await;
+async fn with_timeout(test: impl Future<Output = ()>) {
+    with_timeout_of(TEST_TIMEOUT, test).await;
 }
 
 /// Waits until it is so.
-async fn eventually(what: &str, so: impl AsyncFn() -> bool) {
-    let patience = timeout(PATIENCE, async {
+async fn wait_until(what: &str, so: impl AsyncFn() -> bool) {
+    let patience = timeout(TEST_TIMEOUT, async {
         while !so().await {
             sleep(Duration::from_millis(20)).await;
         }
@@ -106,13 +106,13 @@ async fn eventually(what: &str, so: impl AsyncFn() -> bool) {
 }
 
 /// Runs a test that may take so long.
-async fn within(patience: Duration, test: impl Future<Output = ()>) {
-    let _shared = MACHINE.read().await;
+async fn with_timeout_of(patience: Duration, test: impl Future<Output = ()>) {
+    let _shared = MACHINE_LOCK.read().await;
     timeout(patience, test).await.expect("the test hangs");
 }
 
 /// Runs a test with no other beside it: one that measures, or that takes all of the machine.
-async fn undisturbed(test: impl Future<Output = ()>) {
-    let _alone = MACHINE.write().await;
-    timeout(PATIENCE, test).await.expect("the test hangs");
+async fn run_exclusively(test: impl Future<Output = ()>) {
+    let _alone = MACHINE_LOCK.write().await;
+    timeout(TEST_TIMEOUT, test).await.expect("the test hangs");
 }

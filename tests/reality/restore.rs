@@ -5,19 +5,19 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use raidhall_loadtest::client::Rest;
+use raidhall_loadtest::client::RestClient;
 use raidhall_protocol::{ClientMessage, Codec, Command, RaidId, Seq, ServerMessage};
 
-use crate::bounded;
-use crate::party::{Party, long_raid};
-use crate::process::{Server, Site};
-use crate::wire::Wire;
+use crate::process::{TestDatabase, TestServer};
+use crate::raid_group::{RaidGroup, long_raid};
+use crate::test_socket::TestSocket;
+use crate::with_timeout;
 
 /// How long a command or the end of a server may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a client remembers of the history that is lost.
-struct Memory {
+struct LostHistory {
     token: String,
     lineage: String,
     raid: RaidId,
@@ -25,7 +25,7 @@ struct Memory {
 }
 
 /// Runs a command on a site's database: its exit code and its output.
-async fn run(site: &Site, arguments: &[&str]) -> (i32, String) {
+async fn run_command(site: &TestDatabase, arguments: &[&str]) -> (i32, String) {
     let output = tokio::time::timeout(PATIENCE, site.command(arguments, &[]).output()).await;
     let output = output.expect("it ends").expect("it runs");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -35,14 +35,14 @@ async fn run(site: &Site, arguments: &[&str]) -> (i32, String) {
     )
 }
 
-async fn greeted(server: &Server, token: &str) -> (Wire, String) {
-    let mut wire = Wire::connect(server.target(), Codec::Json).await;
+async fn open_socket(server: &TestServer, token: &str) -> (TestSocket, String) {
+    let mut wire = TestSocket::connect(server.target(), Codec::Json).await;
     wire.send(ClientMessage::Hello {
         token: token.to_owned(),
         client: None,
     })
     .await;
-    let lineage = wire.seek(|message| match message {
+    let lineage = wire.wait_for(|message| match message {
         ServerMessage::Welcome { lineage, .. } => Some(lineage.clone()),
         _ => None,
     });
@@ -51,14 +51,17 @@ async fn greeted(server: &Server, token: &str) -> (Wire, String) {
 }
 
 /// Plays on after the moment that `back_up` keeps, and loses it.
-async fn lost<F: Future<Output = ()>>(site: &Site, back_up: impl FnOnce() -> F) -> Memory {
+async fn play_and_lose<F: Future<Output = ()>>(
+    site: &TestDatabase,
+    back_up: impl FnOnce() -> F,
+) -> LostHistory {
     let server = site.start().await;
-    let party = Party::gather(server.target(), 2, &long_raid(2)).await;
-    let (raid, token) = (party.raid, party.witness().await.access_token);
-    let (mut wire, lineage) = greeted(&server, &token).await;
+    let party = RaidGroup::create(server.target(), 2, &long_raid(2)).await;
+    let (raid, token) = (party.raid, party.add_member().await.access_token);
+    let (mut wire, lineage) = open_socket(&server, &token).await;
     wire.watch(raid, None).await;
     for word in ["one", "two", "three"] {
-        wire.act(raid, Some(word), Command::Say { text: word.into() })
+        wire.execute(raid, Some(word), Command::Say { text: word.into() })
             .await
             .expect("said");
     }
@@ -66,12 +69,12 @@ async fn lost<F: Future<Output = ()>>(site: &Site, back_up: impl FnOnce() -> F) 
     let mut newest = Seq::ZERO;
     for word in ["four", "five", "six"] {
         let said = wire
-            .act(raid, Some(word), Command::Say { text: word.into() })
+            .execute(raid, Some(word), Command::Say { text: word.into() })
             .await;
         newest = said.expect("said").0;
     }
     server.kill().await;
-    Memory {
+    LostHistory {
         token,
         lineage,
         raid,
@@ -80,8 +83,8 @@ async fn lost<F: Future<Output = ()>>(site: &Site, back_up: impl FnOnce() -> F) 
 }
 
 /// The client finds another lineage, gets a snapshot whatever it claims to have, and its op has not taken effect here.
-async fn another_history(server: &Server, memory: &Memory) -> String {
-    let (mut wire, lineage) = greeted(server, &memory.token).await;
+async fn assert_other_lineage(server: &TestServer, memory: &LostHistory) -> String {
+    let (mut wire, lineage) = open_socket(server, &memory.token).await;
     assert_ne!(lineage, memory.lineage);
     let (seq, recovered) = wire.watch(memory.raid, Some(memory.newest)).await;
     assert!(
@@ -91,35 +94,35 @@ async fn another_history(server: &Server, memory: &Memory) -> String {
     );
     let again = Command::Say { text: "six".into() };
     let (after, duplicate) = wire
-        .act(memory.raid, Some("six"), again.clone())
+        .execute(memory.raid, Some("six"), again.clone())
         .await
         .expect("said");
     assert!(!duplicate && after == seq.next(), "{after} after {seq}");
     assert_eq!(
-        wire.seqs(),
+        wire.received_seqs(),
         [after.0],
         "live goes on where the snapshot ends"
     );
     let kept = wire
-        .act(memory.raid, Some("three"), again)
+        .execute(memory.raid, Some("three"), again)
         .await
         .expect("an answer");
     assert!(kept.1, "what was backed up has its ops: {kept:?}");
     lineage
 }
 
-async fn from_an_export(site: Site, fresh: Site) {
+async fn assert_restored_from_export(site: TestDatabase, fresh: TestDatabase) {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("raids.backup");
     let file = file.to_str().expect("a path");
-    let memory = lost(&site, || async {
-        assert_eq!(run(&site, &["export", file]).await.0, 0)
+    let memory = play_and_lose(&site, || async {
+        assert_eq!(run_command(&site, &["export", file]).await.0, 0)
     })
     .await;
-    assert_eq!(run(&fresh, &["import", file]).await.0, 0);
+    assert_eq!(run_command(&fresh, &["import", file]).await.0, 0);
     let server = fresh.start().await;
-    another_history(&server, &memory).await;
-    let rest = Rest::over((*server.target()).into())
+    assert_other_lineage(&server, &memory).await;
+    let rest = RestClient::with_targets((*server.target()).into())
         .expect("a door")
         .with_token(&memory.token);
     assert_eq!(
@@ -134,18 +137,33 @@ async fn from_an_export(site: Site, fresh: Site) {
 }
 
 #[tokio::test]
-async fn clients_of_a_lost_sqlite_find_another_history_in_what_was_exported() {
-    bounded(async { from_an_export(Site::sqlite().await, Site::sqlite().await).await }).await;
+async fn clients_see_a_new_lineage_after_an_import_into_sqlite() {
+    with_timeout(async {
+        assert_restored_from_export(TestDatabase::sqlite().await, TestDatabase::sqlite().await)
+            .await
+    })
+    .await;
 }
 
 #[tokio::test]
-async fn clients_of_a_lost_postgres_find_another_history_in_what_was_exported() {
-    bounded(async { from_an_export(Site::postgres().await, Site::postgres().await).await }).await;
+async fn clients_see_a_new_lineage_after_an_import_into_postgres() {
+    with_timeout(async {
+        assert_restored_from_export(
+            TestDatabase::postgres().await,
+            TestDatabase::postgres().await,
+        )
+        .await
+    })
+    .await;
 }
 
 #[tokio::test]
-async fn clients_of_a_lost_sqlite_find_what_was_exported_in_postgres() {
-    bounded(async { from_an_export(Site::sqlite().await, Site::postgres().await).await }).await;
+async fn clients_see_a_new_lineage_after_a_move_from_sqlite_to_postgres() {
+    with_timeout(async {
+        assert_restored_from_export(TestDatabase::sqlite().await, TestDatabase::postgres().await)
+            .await
+    })
+    .await;
 }
 
 fn postgres_tool(name: &str) -> PathBuf {
@@ -154,13 +172,13 @@ fn postgres_tool(name: &str) -> PathBuf {
 }
 
 /// The site's URL without what only our driver knows.
-fn plain(site: &Site) -> String {
+fn url_without_query(site: &TestDatabase) -> String {
     let mut url = reqwest::Url::parse(&site.url()).expect("a database url");
     url.set_query(None);
     url.into()
 }
 
-async fn tool(name: &str, arguments: &[&str]) {
+async fn run_postgres_tool(name: &str, arguments: &[&str]) {
     let mut command = tokio::process::Command::new(postgres_tool(name));
     command
         .args(arguments)
@@ -172,47 +190,53 @@ async fn tool(name: &str, arguments: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_dump_that_is_restored_needs_a_new_lineage_and_says_so_to_clients() {
-    bounded(async {
-        let (site, fresh) = (Site::postgres().await, Site::postgres().await);
+async fn a_restored_dump_needs_a_new_lineage_that_clients_see() {
+    with_timeout(async {
+        let (site, fresh) = (
+            TestDatabase::postgres().await,
+            TestDatabase::postgres().await,
+        );
         let directory = tempfile::tempdir().expect("a directory");
         let dump = directory.path().join("dump");
         let dump = dump.to_str().expect("a path");
-        let url = plain(&site);
+        let url = url_without_query(&site);
         let arguments = ["--format=custom", "--file", dump, &url];
-        let back_up = || tool("pg_dump", &arguments);
-        let memory = lost(&site, back_up).await;
-        let into = format!("--dbname={}", plain(&fresh));
-        tool("pg_restore", &[&into, dump]).await;
+        let back_up = || run_postgres_tool("pg_dump", &arguments);
+        let memory = play_and_lose(&site, back_up).await;
+        let into = format!("--dbname={}", url_without_query(&fresh));
+        run_postgres_tool("pg_restore", &[&into, dump]).await;
         // The dump holds the lease of the instance that made it run; it runs out by itself.
         let (code, named) = loop {
-            match run(&fresh, &["new-lineage"]).await {
+            match run_command(&fresh, &["new-lineage"]).await {
                 (75, _) => tokio::time::sleep(Duration::from_millis(100)).await,
                 done => break done,
             }
         };
         assert_eq!(code, 0);
         let server = fresh.start().await;
-        assert_eq!(another_history(&server, &memory).await, named.trim());
+        assert_eq!(assert_other_lineage(&server, &memory).await, named.trim());
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_server_that_runs_refuses_a_new_lineage_and_ends_when_it_is_forced() {
-    bounded(async {
-        let site = Site::postgres().await;
+async fn a_running_server_refuses_a_new_lineage_unless_forced() {
+    with_timeout(async {
+        let site = TestDatabase::postgres().await;
         let mut server = site.start().await;
-        let party = Party::gather(server.target(), 1, &long_raid(1)).await;
-        let token = party.witness().await.access_token;
-        let (mut wire, lineage) = greeted(&server, &token).await;
-        assert_eq!(run(&site, &["new-lineage"]).await, (75, String::new()));
-        let (code, named) = run(&site, &["new-lineage", "--force"]).await;
+        let party = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
+        let token = party.add_member().await.access_token;
+        let (mut wire, lineage) = open_socket(&server, &token).await;
+        assert_eq!(
+            run_command(&site, &["new-lineage"]).await,
+            (75, String::new())
+        );
+        let (code, named) = run_command(&site, &["new-lineage", "--force"]).await;
         assert_eq!(code, 0);
-        assert_eq!(wire.end().await.code, Some(4200));
+        assert_eq!(wire.wait_for_close().await.code, Some(4200));
         assert_eq!(server.exit_code(PATIENCE).await, Some(69));
         let server = site.start().await;
-        let (_, now) = greeted(&server, &token).await;
+        let (_, now) = open_socket(&server, &token).await;
         assert!(
             now == named.trim() && now != lineage,
             "{now} {named} {lineage}"

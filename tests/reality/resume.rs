@@ -7,27 +7,28 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::bounded;
-use crate::party::{Party, long_raid, target};
-use crate::process::{Server, Site};
+use crate::process::{TestDatabase, TestServer};
 use crate::proxy::Proxy;
-use crate::wire::Wire;
+use crate::raid_group::{RaidGroup, long_raid, target};
+use crate::test_socket::TestSocket;
+use crate::with_timeout;
 
 /// A phone on a bad day, in bytes a second.
-const SLOW: u64 = 60_000;
+const SLOW_BYTES_PER_SECOND: u64 = 60_000;
 
 /// A raid with so many events after the first `seen`, and the tokens of two members.
-async fn long_story(server: &Server, events: u64) -> (RaidId, Seq, String, String) {
-    let party = Party::gather(server.target(), 1, &long_raid(2)).await;
-    let (raid, ada) = (party.raid, party.witness().await.access_token);
-    let bob = party.witness().await.access_token;
-    let mut wire = Wire::open(server.target(), Codec::MessagePack, &ada).await;
+async fn create_long_history(server: &TestServer, events: u64) -> (RaidId, Seq, String, String) {
+    let party = RaidGroup::create(server.target(), 1, &long_raid(2)).await;
+    let (raid, ada) = (party.raid, party.add_member().await.access_token);
+    let bob = party.add_member().await.access_token;
+    let mut wire =
+        TestSocket::connect_authenticated(server.target(), Codec::MessagePack, &ada).await;
     let seen = wire.say(raid, "bob goes away here").await;
     for first in (1..=events).step_by(100) {
         let mut last = 0;
         for number in first..=events.min(first + 99) {
             last = wire
-                .ask(
+                .send_command(
                     raid,
                     None,
                     Command::Say {
@@ -36,17 +37,21 @@ async fn long_story(server: &Server, events: u64) -> (RaidId, Seq, String, Strin
                 )
                 .await;
         }
-        wire.answer(last).await.expect("said");
+        wire.wait_for_result(last).await.expect("said");
     }
     (raid, seen, ada, bob)
 }
 
 /// Somebody who goes on talking until told to stop, and then gives the last seq.
-fn talker(server: &Server, raid: RaidId, token: String) -> (oneshot::Sender<()>, JoinHandle<Seq>) {
+fn start_talking(
+    server: &TestServer,
+    raid: RaidId,
+    token: String,
+) -> (oneshot::Sender<()>, JoinHandle<Seq>) {
     let (stop, mut stopped) = oneshot::channel();
     let target = *server.target();
     let talking = tokio::spawn(async move {
-        let mut wire = Wire::open(&target, Codec::Json, &token).await;
+        let mut wire = TestSocket::connect_authenticated(&target, Codec::Json, &token).await;
         let mut last = Seq::ZERO;
         while stopped.try_recv().is_err() {
             last = wire.say(raid, "meanwhile").await;
@@ -57,13 +62,13 @@ fn talker(server: &Server, raid: RaidId, token: String) -> (oneshot::Sender<()>,
     (stop, talking)
 }
 
-async fn a_slow_return(settings: &[(&str, &str)], codec: Codec) {
-    let site = Site::sqlite().await;
+async fn assert_replay_over_slow_link(settings: &[(&str, &str)], codec: Codec) {
+    let site = TestDatabase::sqlite().await;
     let server = site.start_with(settings).await;
-    let (raid, seen, ada, bob) = long_story(&server, 1_000).await;
-    let link = Proxy::slow(server.target().address(), SLOW).await;
-    let mut bob = Wire::open(&target(link.address()), codec, &bob).await;
-    let (stop, talking) = talker(&server, raid, ada);
+    let (raid, seen, ada, bob) = create_long_history(&server, 1_000).await;
+    let link = Proxy::slow(server.target().address(), SLOW_BYTES_PER_SECOND).await;
+    let mut bob = TestSocket::connect_authenticated(&target(link.address()), codec, &bob).await;
+    let (stop, talking) = start_talking(&server, raid, ada);
     let (promised, replayed) = bob.watch(raid, Some(seen)).await;
     assert!(
         replayed && promised.0 >= seen.0 + 1_000,
@@ -75,7 +80,7 @@ async fn a_slow_return(settings: &[(&str, &str)], codec: Codec) {
     let mut talking = Some(talking);
     let mut end = None;
     while end.is_none_or(|end: Seq| held < end.0) {
-        match &*bob.next().await {
+        match &*bob.next_message().await {
             ServerMessage::Event { event, .. } => {
                 assert_eq!(event.seq.0, held + 1, "a hole or a double");
                 held = event.seq.0;
@@ -100,36 +105,39 @@ async fn a_slow_return(settings: &[(&str, &str)], codec: Codec) {
 }
 
 #[tokio::test]
-async fn a_resume_1000_events_behind_on_a_slow_link_is_replayed_whole_while_the_raid_goes_on() {
-    bounded(a_slow_return(&[], Codec::MessagePack)).await;
+async fn a_resume_1000_events_behind_on_a_slow_link_is_replayed_whole() {
+    with_timeout(assert_replay_over_slow_link(&[], Codec::MessagePack)).await;
 }
 
 /// A ring so small that the replay comes from the store in pages, and live overtakes it again and again.
 #[tokio::test]
-async fn a_replay_longer_than_the_ring_is_read_from_the_store_and_whole_all_the_same() {
+async fn a_replay_longer_than_the_ring_is_read_whole_from_the_store() {
     let small = [
         ("LIMITS__OUTBOX_MESSAGES", "32"),
         ("RAID__RING_EVENTS", "64"),
     ];
-    bounded(a_slow_return(&small, Codec::Json)).await;
+    with_timeout(assert_replay_over_slow_link(&small, Codec::Json)).await;
 }
 
 #[tokio::test]
-async fn a_resume_from_1025_or_more_events_behind_gets_a_snapshot_and_from_1024_a_replay() {
-    bounded(async {
-        let site = Site::sqlite().await;
+async fn a_resume_1025_events_behind_gets_a_snapshot_instead_of_a_replay() {
+    with_timeout(async {
+        let site = TestDatabase::sqlite().await;
         let server = site.start().await;
-        let (raid, seen, _, bob) = long_story(&server, 1_025).await;
-        let mut bob = Wire::open(server.target(), Codec::Json, &bob).await;
+        let (raid, seen, _, bob) = create_long_history(&server, 1_025).await;
+        let mut bob = TestSocket::connect_authenticated(server.target(), Codec::Json, &bob).await;
         let head = Seq(seen.0 + 1_025);
         assert_eq!(bob.watch(raid, Some(seen)).await, (head, false));
         assert_eq!(bob.watch(raid, Some(seen.next())).await, (head, true));
-        let before = bob.seqs().len();
-        while bob.seqs().last() != Some(&head.0) {
-            bob.next().await;
+        let before = bob.received_seqs().len();
+        while bob.received_seqs().last() != Some(&head.0) {
+            bob.next_message().await;
         }
         assert_eq!(before, 0);
-        assert_eq!(bob.seqs(), (seen.0 + 2..=head.0).collect::<Vec<_>>());
+        assert_eq!(
+            bob.received_seqs(),
+            (seen.0 + 2..=head.0).collect::<Vec<_>>()
+        );
         assert_eq!(bob.watch(raid, None).await, (head, false));
         assert_eq!(bob.watch(raid, Some(head)).await, (head, true));
         assert_eq!(

@@ -7,15 +7,15 @@ use std::env;
 use std::time::Duration;
 
 use raidhall::auth::Scope;
-use raidhall_loadtest::client::Rest;
+use raidhall_loadtest::client::RestClient;
 use raidhall_protocol::rest::TokenPair;
 use tokio::process::Command;
 
-use crate::process::Site;
-use crate::within;
+use crate::process::TestDatabase;
+use crate::with_timeout_of;
 
 /// Far beyond what one of these takes.
-const PATIENCE: Duration = Duration::from_secs(400);
+const TIMEOUT: Duration = Duration::from_secs(400);
 /// As long as a token must last.
 const HOUR: Duration = Duration::from_secs(3_600);
 /// So much at a time is for people.
@@ -30,14 +30,14 @@ const NO_LIMITS: [(&str, &str); 8] = [
     ("LIMITS__HANDSHAKES_PER_SECOND", "10000"),
 ];
 
-async fn holds_for(scope: Scope) {
+async fn assert_api_conforms(scope: Scope) {
     let program = env::var_os("RAIDHALL_TEST_SCHEMATHESIS")
         .expect("a program, as scripts/schemathesis prints it");
-    let site = Site::sqlite().await;
+    let site = TestDatabase::sqlite().await;
     let server = site.start_with(&NO_LIMITS).await;
-    let TokenPair { player, .. } = Rest::new(server.target())
+    let TokenPair { player, .. } = RestClient::new(server.target())
         .expect("doors")
-        .guest("Ada")
+        .sign_in_guest("Ada")
         .await
         .expect("a guest");
     // Of no sign-in, so that signing out does not end it.
@@ -77,16 +77,16 @@ async fn holds_for(scope: Scope) {
 }
 
 #[tokio::test]
-async fn rest_is_as_its_document_says_for_a_player() {
-    within(PATIENCE, holds_for(Scope::Player)).await;
+async fn the_rest_api_matches_its_document_for_a_player() {
+    with_timeout_of(TIMEOUT, assert_api_conforms(Scope::Player)).await;
 }
 
 #[tokio::test]
-async fn rest_is_as_its_document_says_for_the_host_app_s_backend() {
-    within(PATIENCE, holds_for(Scope::Service)).await;
+async fn the_rest_api_matches_its_document_for_a_backend() {
+    with_timeout_of(TIMEOUT, assert_api_conforms(Scope::Service)).await;
 }
 
 #[tokio::test]
-async fn rest_is_as_its_document_says_for_an_operator() {
-    within(PATIENCE, holds_for(Scope::Admin)).await;
+async fn the_rest_api_matches_its_document_for_an_operator() {
+    with_timeout_of(TIMEOUT, assert_api_conforms(Scope::Admin)).await;
 }

@@ -6,24 +6,26 @@ use raidhall_protocol::{Codec, Command, ServerMessage};
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
-use crate::bounded;
-use crate::party::{Party, long_raid, target};
-use crate::process::Site;
+use crate::process::TestDatabase;
+use crate::proxy::Direction::{ToClient, ToServer};
 use crate::proxy::Proxy;
-use crate::proxy::Way::{ToClient, ToServer};
-use crate::wire::Wire;
+use crate::raid_group::{RaidGroup, long_raid, target};
+use crate::test_socket::TestSocket;
+use crate::with_timeout;
 
 /// Over how long clients are let go, and what a noisy machine may add.
-const SPREAD: Duration = Duration::from_secs(2);
+const DRAIN_SPREAD: Duration = Duration::from_secs(2);
 const MARGIN: Duration = Duration::from_secs(2);
 
-async fn everybody_is_let_go(site: Site) {
+async fn assert_all_clients_are_closed(site: TestDatabase) {
     let mut server = site.start().await;
-    let party = Party::gather(server.target(), 1, &long_raid(1)).await;
-    let token = party.witness().await.access_token;
+    let party = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
+    let token = party.add_member().await.access_token;
     let mut wires = Vec::new();
     for number in 0..12 {
-        let mut wire = Wire::open(server.target(), Codec::ALL[number % 2], &token).await;
+        let mut wire =
+            TestSocket::connect_authenticated(server.target(), Codec::ALL[number % 2], &token)
+                .await;
         wire.watch(party.raid, None).await;
         wires.push(wire);
     }
@@ -31,9 +33,9 @@ async fn everybody_is_let_go(site: Site) {
     server.signal(Signal::TERM);
     let leaving = wires.into_iter().map(|mut wire| {
         tokio::spawn(async move {
-            let closed = wire.end().await;
+            let closed = wire.wait_for_close().await;
             let bye = wire
-                .heard
+                .received
                 .iter()
                 .rev()
                 .find_map(|message| match &**message {
@@ -49,7 +51,7 @@ async fn everybody_is_let_go(site: Site) {
     for leaving in leaving.collect::<Vec<_>>() {
         let (code, bye, after) = leaving.await.expect("a client");
         assert_eq!(code, Some(4200));
-        assert!(after < SPREAD + MARGIN, "let go after {after:?}");
+        assert!(after < DRAIN_SPREAD + MARGIN, "let go after {after:?}");
         waits.push(bye.expect("a bye before the close"));
     }
     assert!(waits.iter().all(|wait| *wait < 2_000), "{waits:?}");
@@ -59,34 +61,35 @@ async fn everybody_is_let_go(site: Site) {
     );
     assert_eq!(server.exit_code(Duration::from_secs(30)).await, Some(0));
     assert!(
-        began.elapsed() < SPREAD + MARGIN + Duration::from_secs(2),
+        began.elapsed() < DRAIN_SPREAD + MARGIN + Duration::from_secs(2),
         "{:?}",
         began.elapsed()
     );
 }
 
 #[tokio::test]
-async fn a_term_lets_every_client_go_with_bye_and_4200_and_the_process_ends_with_0_on_sqlite() {
-    bounded(async { everybody_is_let_go(Site::sqlite().await).await }).await;
+async fn sigterm_closes_every_client_with_4200_and_exits_with_0_on_sqlite() {
+    with_timeout(async { assert_all_clients_are_closed(TestDatabase::sqlite().await).await }).await;
 }
 
 #[tokio::test]
-async fn a_term_lets_every_client_go_with_bye_and_4200_and_the_process_ends_with_0_on_postgres() {
-    bounded(async { everybody_is_let_go(Site::postgres().await).await }).await;
+async fn sigterm_closes_every_client_with_4200_and_exits_with_0_on_postgres() {
+    with_timeout(async { assert_all_clients_are_closed(TestDatabase::postgres().await).await })
+        .await;
 }
 
-async fn a_deploy_in_the_middle(site: Site) {
+async fn assert_deploy_during_play(site: TestDatabase) {
     let mut server = site.start().await;
     let door = Proxy::to(server.target().address()).await;
-    let party = Party::at_play(&target(door.address()), 4, &long_raid(4)).await;
+    let party = RaidGroup::start(&target(door.address()), 4, &long_raid(4)).await;
     let (raid, rest) = (
         party.raid,
         party.players[0]
             .rest()
-            .with_patience(Duration::from_secs(30)),
+            .with_retry_timeout(Duration::from_secs(30)),
     );
-    let leader = party.players[0].who().id;
-    let game = party.play();
+    let leader = party.players[0].player_ref().id;
+    let game = party.start_playing();
     for _ in 0..2 {
         let from = rest.raid(raid).await.expect("the raid").seq.0;
         while rest.raid(raid).await.expect("the raid").seq.0 < from + 20 {
@@ -95,31 +98,31 @@ async fn a_deploy_in_the_middle(site: Site) {
         server.signal(Signal::TERM);
         assert_eq!(server.exit_code(Duration::from_secs(30)).await, Some(0));
         server = site.start().await;
-        door.lead_to(server.target().address());
+        door.set_server(server.target().address());
     }
     let from = rest.raid(raid).await.expect("the raid").seq.0;
     while rest.raid(raid).await.expect("the raid").seq.0 < from + 20 {
         sleep(Duration::from_millis(20)).await;
     }
     let (verdict, state) = game.stop().await.settle().await;
-    verdict.expect_innocent();
+    verdict.assert_no_violations();
     assert_eq!(state.leader, Some(leader), "no leader changes");
 }
 
 #[tokio::test]
-async fn commands_in_flight_during_two_deploys_are_acknowledged_once_on_sqlite() {
-    bounded(async { a_deploy_in_the_middle(Site::sqlite().await).await }).await;
+async fn commands_in_flight_during_deploys_are_acknowledged_once_on_sqlite() {
+    with_timeout(async { assert_deploy_during_play(TestDatabase::sqlite().await).await }).await;
 }
 
 #[tokio::test]
-async fn commands_in_flight_during_two_deploys_are_acknowledged_once_on_postgres() {
-    bounded(async { a_deploy_in_the_middle(Site::postgres().await).await }).await;
+async fn commands_in_flight_during_deploys_are_acknowledged_once_on_postgres() {
+    with_timeout(async { assert_deploy_during_play(TestDatabase::postgres().await).await }).await;
 }
 
 #[tokio::test]
-async fn a_term_that_comes_right_after_the_first_line_is_heard() {
-    bounded(async {
-        let site = Site::sqlite().await;
+async fn a_sigterm_right_after_startup_stops_the_server() {
+    with_timeout(async {
+        let site = TestDatabase::sqlite().await;
         for _ in 0..20 {
             let mut server = site.start().await;
             server.signal(Signal::TERM);
@@ -131,18 +134,20 @@ async fn a_term_that_comes_right_after_the_first_line_is_heard() {
 
 #[tokio::test]
 async fn a_second_signal_ends_the_process_at_once() {
-    bounded(async {
-        let site = Site::sqlite().await;
+    with_timeout(async {
+        let site = TestDatabase::sqlite().await;
         // Without the second signal this would take far longer.
         let mut server = site.start_with(&[("SHUTDOWN__SPREAD_MS", "25000")]).await;
-        let party = Party::gather(server.target(), 1, &long_raid(1)).await;
-        let token = party.witness().await.access_token;
+        let party = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
+        let token = party.add_member().await.access_token;
         let mut wires = Vec::new();
         for _ in 0..8 {
-            wires.push(Wire::open(server.target(), Codec::Json, &token).await);
+            wires.push(
+                TestSocket::connect_authenticated(server.target(), Codec::Json, &token).await,
+            );
         }
         server.signal(Signal::TERM);
-        while !site.logged().contains("told to stop") {
+        while !site.logs().contains("told to stop") {
             sleep(Duration::from_millis(10)).await;
         }
         let began = Instant::now();
@@ -158,19 +163,20 @@ async fn a_second_signal_ends_the_process_at_once() {
 }
 
 #[tokio::test]
-async fn a_server_whose_database_stalls_still_ends_in_time() {
-    bounded(async {
-        let site = Site::proxied().await;
+async fn a_server_whose_database_stalls_still_stops_in_time() {
+    with_timeout(async {
+        let site = TestDatabase::proxied().await;
         let mut server = site.start_with(&[("SHUTDOWN__TIMEOUT_MS", "4000")]).await;
-        let party = Party::gather(server.target(), 1, &long_raid(1)).await;
-        let token = party.witness().await.access_token;
-        let mut wire = Wire::open(server.target(), Codec::Json, &token).await;
+        let party = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
+        let token = party.add_member().await.access_token;
+        let mut wire =
+            TestSocket::connect_authenticated(server.target(), Codec::Json, &token).await;
         wire.watch(party.raid, None).await;
         site.proxy().hold(&[ToServer, ToClient]);
-        wire.ask(party.raid, Some("lost"), Command::Say { text: "?".into() })
+        wire.send_command(party.raid, Some("lost"), Command::Say { text: "?".into() })
             .await;
         server.signal(Signal::TERM);
-        assert_eq!(wire.end().await.code, Some(4200));
+        assert_eq!(wire.wait_for_close().await.code, Some(4200));
         assert_eq!(server.exit_code(Duration::from_secs(8)).await, Some(0));
     })
     .await;

@@ -8,17 +8,17 @@ use reqwest::Client;
 use tokio::process::Command;
 use tokio::time::{Instant, interval};
 
-use crate::bounded;
-use crate::process::Site;
+use crate::process::TestDatabase;
+use crate::with_timeout;
 
 /// More than the server has places for connections.
 const ATTACKERS: &str = "1000";
-const FILES: u64 = 640;
+const OPEN_FILES_MAX: u64 = 640;
 /// How long an answer may take beside them.
-const PATIENCE: Duration = Duration::from_millis(2_500);
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(2_500);
 
 /// One of its modes, for a few seconds.
-fn attack(target: &Target, mode: &str, path: &str) -> Command {
+fn attack_command(target: &Target, mode: &str, path: &str) -> Command {
     let mut command = Command::new("slowhttptest");
     command.args([
         mode, "-c", ATTACKERS, "-r", "500", "-i", "1", "-l", "5", "-p", "2", "-v", "0",
@@ -28,17 +28,17 @@ fn attack(target: &Target, mode: &str, path: &str) -> Command {
 }
 
 #[tokio::test]
-async fn slow_heads_bodies_and_readers_of_one_address_keep_nobody_else_out() {
-    bounded(async {
-        let site = Site::sqlite().await;
-        let server = site.start_with_files(FILES, &[("LIMITS__CONNECTIONS_PER_ADDRESS", "100")]).await;
+async fn a_slow_http_attack_from_one_address_blocks_no_other_address() {
+    with_timeout(async {
+        let site = TestDatabase::sqlite().await;
+        let server = site.start_with_open_files_max(OPEN_FILES_MAX, &[("LIMITS__CONNECTIONS_PER_ADDRESS", "100")]).await;
         // Somebody else on this machine: loopback is a whole network.
         let polite = Client::builder().no_proxy().local_address(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)));
         let polite = polite.pool_max_idle_per_host(0).build().expect("a client");
         for (mode, path) in
             [("-H", "/"), ("-B", "/api/v1/auth/guest"), ("-X", "/docs/swagger-ui-bundle.js")]
         {
-            let mut attack = attack(server.target(), mode, path).stdout(std::process::Stdio::null()).spawn();
+            let mut attack = attack_command(server.target(), mode, path).stdout(std::process::Stdio::null()).spawn();
             let attack = attack.as_mut().expect("slowhttptest, as scripts/setup installs it");
             let (mut ticks, mut served) = (interval(Duration::from_millis(100)), 0);
             let ended = loop {
@@ -46,7 +46,7 @@ async fn slow_heads_bodies_and_readers_of_one_address_keep_nobody_else_out() {
                     ended = attack.wait() => break ended.expect("it ends"),
                     _ = ticks.tick() => {
                         let begun = Instant::now();
-                        let answer = polite.get(server.target().url("/readyz")).timeout(PATIENCE).send().await;
+                        let answer = polite.get(server.target().url("/readyz")).timeout(ANSWER_TIMEOUT).send().await;
                         let answer = answer.unwrap_or_else(|error| panic!("{mode}: {error:?} after {:?}", begun.elapsed()));
                         assert_eq!(answer.status(), 200);
                         served += 1;

@@ -8,58 +8,62 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::routing::post;
 use parking_lot::Mutex;
-use raidhall_loadtest::client::Rest;
+use raidhall_loadtest::client::RestClient;
 use raidhall_protocol::{Codec, Command};
 use reqwest::Client;
 use rustix::process::Signal;
 use tokio::net::TcpListener;
 
-use crate::instruments::METRICS;
-use crate::party::{long_raid, target};
-use crate::process::Site;
-use crate::wire::Wire;
-use crate::{bounded, eventually};
+use crate::process::TestDatabase;
+use crate::raid_group::{long_raid, target};
+use crate::telemetry::METRICS_SETTING;
+use crate::test_socket::TestSocket;
+use crate::{wait_until, with_timeout};
 
 const CANARY: &str = "what-nobody-else-may-read";
-const EVERYTHING: (&str, &str) = ("TELEMETRY__TRACES_PER_THOUSAND", "1000");
+const TRACE_ALL_SETTING: (&str, &str) = ("TELEMETRY__TRACES_PER_THOUSAND", "1000");
 
-type Said = Arc<Mutex<Vec<u8>>>;
+type ExportedBytes = Arc<Mutex<Vec<u8>>>;
 
 /// A collector: its address, and all that was sent to it. Names and numbers stand in it as they are.
-async fn collector() -> (String, Said) {
-    let said = Said::default();
-    let take =
-        |State(said): State<Said>, body: Bytes| async move { said.lock().extend_from_slice(&body) };
+async fn start_collector() -> (String, ExportedBytes) {
+    let exported = ExportedBytes::default();
+    let take = |State(exported): State<ExportedBytes>, body: Bytes| async move {
+        exported.lock().extend_from_slice(&body)
+    };
     let router = Router::new()
         .route("/v1/traces", post(take))
-        .with_state(Arc::clone(&said));
+        .with_state(Arc::clone(&exported));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = format!("http://{}", listener.local_addr().expect("an address"));
     tokio::spawn(async move { axum::serve(listener, router).await.expect("serves") });
-    (address, said)
+    (address, exported)
 }
 
-fn has(said: &Said, what: &[u8]) -> bool {
-    said.lock().windows(what.len()).any(|part| part == what)
+fn contains(exported: &ExportedBytes, what: &[u8]) -> bool {
+    exported.lock().windows(what.len()).any(|part| part == what)
 }
 
 #[tokio::test]
-async fn a_request_and_a_command_are_traced_and_nothing_is_told_of_what_was_said() {
-    bounded(async {
-        let (endpoint, said) = collector().await;
-        let site = Site::sqlite().await;
-        let settings = [("TELEMETRY__OTLP_ENDPOINT", endpoint.as_str()), EVERYTHING];
+async fn traces_cover_requests_and_commands_but_not_their_contents() {
+    with_timeout(async {
+        let (endpoint, exported) = start_collector().await;
+        let site = TestDatabase::sqlite().await;
+        let settings = [
+            ("TELEMETRY__OTLP_ENDPOINT", endpoint.as_str()),
+            TRACE_ALL_SETTING,
+        ];
         let mut server = site.start_with(&settings).await;
-        let rest = Rest::new(server.target()).expect("doors");
-        let ada = rest.guest(CANARY).await.expect("a guest");
+        let rest = RestClient::new(server.target()).expect("doors");
+        let ada = rest.sign_in_guest(CANARY).await.expect("a guest");
         let rest = rest.with_token(&ada.access_token);
         let raid = rest
-            .create(&long_raid(2), None)
+            .create_raid(&long_raid(2), None)
             .await
             .expect("a raid")
             .state
             .id;
-        rest.command(
+        rest.send_command(
             raid,
             None,
             &Command::Say {
@@ -67,8 +71,10 @@ async fn a_request_and_a_command_are_traced_and_nothing_is_told_of_what_was_said
             },
         )
         .await
-        .expect("said");
-        let mut wire = Wire::open(server.target(), Codec::Json, &ada.access_token).await;
+        .expect("sent");
+        let mut wire =
+            TestSocket::connect_authenticated(server.target(), Codec::Json, &ada.access_token)
+                .await;
         wire.watch(raid, None).await;
         wire.say(raid, CANARY).await;
         // A parent that a client makes up is not believed; the proxy's would be.
@@ -94,7 +100,7 @@ async fn a_request_and_a_command_are_traced_and_nothing_is_told_of_what_was_said
             "raidhall.events",
             "service.version",
         ] {
-            assert!(has(&said, name.as_bytes()), "{name}");
+            assert!(contains(&exported, name.as_bytes()), "{name}");
         }
         for secret in [
             CANARY.as_bytes(),
@@ -102,17 +108,17 @@ async fn a_request_and_a_command_are_traced_and_nothing_is_told_of_what_was_said
             b"127.0.0.1",
             &parent,
         ] {
-            assert!(!has(&said, secret), "{secret:?}");
+            assert!(!contains(&exported, secret), "{secret:?}");
         }
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_trusted_proxy_s_trace_goes_on() {
-    bounded(async {
-        let (endpoint, said) = collector().await;
-        let site = Site::sqlite().await;
+async fn the_trace_of_a_trusted_proxy_is_continued() {
+    with_timeout(async {
+        let (endpoint, exported) = start_collector().await;
+        let site = TestDatabase::sqlite().await;
         let trusted = ("SERVER__TRUSTED_PROXIES", "127.0.0.1");
         // None of our own choice: what it says is traced is.
         let settings = [
@@ -133,41 +139,46 @@ async fn a_trusted_proxy_s_trace_goes_on() {
         server.signal(Signal::TERM);
         assert_eq!(server.exit_code(Duration::from_secs(20)).await, Some(0));
         assert!(
-            has(&said, &[0xab; 16]) && has(&said, b"GET /healthz") && !has(&said, b"GET /readyz")
+            contains(&exported, &[0xab; 16])
+                && contains(&exported, b"GET /healthz")
+                && !contains(&exported, b"GET /readyz")
         );
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_collector_that_is_not_there_holds_nobody_up() {
-    bounded(async {
-        let site = Site::sqlite().await;
-        let nobody = target("127.0.0.1:1".parse().expect("an address")).url("");
+async fn a_missing_trace_collector_delays_no_request() {
+    with_timeout(async {
+        let site = TestDatabase::sqlite().await;
+        let unreachable = target("127.0.0.1:1".parse().expect("an address")).url("");
         let settings = [
-            ("TELEMETRY__OTLP_ENDPOINT", nobody.trim_end_matches('/')),
-            EVERYTHING,
-            METRICS,
+            (
+                "TELEMETRY__OTLP_ENDPOINT",
+                unreachable.trim_end_matches('/'),
+            ),
+            TRACE_ALL_SETTING,
+            METRICS_SETTING,
         ];
         let mut server = site.start_with(&settings).await;
-        let rest = Rest::new(server.target()).expect("doors");
-        let ada = rest.guest("Ada").await.expect("a guest");
+        let rest = RestClient::new(server.target()).expect("doors");
+        let ada = rest.sign_in_guest("Ada").await.expect("a guest");
         let rest = rest.with_token(&ada.access_token);
         let raid = rest
-            .create(&long_raid(2), None)
+            .create_raid(&long_raid(2), None)
             .await
             .expect("a raid")
             .state
             .id;
         for _ in 0..50 {
-            rest.me().await.expect("answered");
+            rest.profile().await.expect("answered");
         }
-        rest.command(raid, None, &Command::Start)
+        rest.send_command(raid, None, &Command::Start)
             .await
             .expect("done");
-        eventually("sending fails", async || {
+        wait_until("sending fails", async || {
             server
-                .metric("raidhall_trace_exports_total{outcome=\"failed\"}")
+                .metric_sum("raidhall_trace_exports_total{outcome=\"failed\"}")
                 .await
                 > 0.0
         })

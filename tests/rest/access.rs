@@ -5,148 +5,148 @@ use std::collections::BTreeSet;
 use raidhall::auth::Scope;
 use serde_json::{Value, json};
 
-use crate::house::{House, text};
+use crate::rest_server::{RestServer, json_text};
 use crate::routes;
 
 /// Everybody who may ask, in the order of a row's answers.
-const WHO: [&str; 8] = [
+const CALLERS: [&str; 8] = [
     "nobody", "stranger", "member", "leader", "kicked", "banned", "service", "admin",
 ];
 
 /// A request as one of them makes it; `{raid}`, `{code}`, `{player}` (another member),
 /// `{leader}` and `{name}` (a webhook's) are filled in.
-struct Row {
-    asks: &'static str,
+struct AccessRule {
+    request: &'static str,
     body: Value,
-    /// The status for each of [`WHO`].
-    answers: [u16; 8],
+    /// The status for each of [`CALLERS`].
+    statuses: [u16; 8],
 }
 
-fn row(asks: &'static str, body: Value, answers: [u16; 8]) -> Row {
-    Row {
-        asks,
+fn rule(asks: &'static str, body: Value, answers: [u16; 8]) -> AccessRule {
+    AccessRule {
+        request: asks,
         body,
-        answers,
+        statuses: answers,
     }
 }
 
 /// Public, or for whoever is signed in, whoever they are.
-fn doors() -> Vec<Row> {
+fn public_rules() -> Vec<AccessRule> {
     let none = || Value::Null;
     vec![
-        row("POST /auth/guest", json!({"name": "Eve"}), [201; 8]),
-        row(
+        rule("POST /auth/guest", json!({"name": "Eve"}), [201; 8]),
+        rule(
             "POST /auth/refresh",
             json!({"refresh_token": "x"}),
             [401; 8],
         ),
-        row("POST /auth/telegram", json!({"init_data": "x"}), [403; 8]),
-        row(
+        rule("POST /auth/telegram", json!({"init_data": "x"}), [403; 8]),
+        rule(
             "POST /auth/link",
             json!({"token": "x"}),
             [401, 401, 401, 401, 401, 403, 403, 403],
         ),
-        row("GET /me", none(), [401, 200, 200, 200, 200, 403, 403, 403]),
-        row(
+        rule("GET /me", none(), [401, 200, 200, 200, 200, 403, 403, 403]),
+        rule(
             "POST /raids",
             json!({"title": "Ship it", "target_xp": 100, "target_tasks": 2}),
             [401, 201, 201, 201, 201, 403, 403, 403],
         ),
-        row(
+        rule(
             "GET /me/export",
             none(),
             [401, 200, 200, 200, 200, 403, 403, 403],
         ),
-        row(
+        rule(
             "DELETE /me",
             none(),
             [401, 202, 202, 202, 202, 403, 403, 403],
         ),
-        row(
+        rule(
             "GET /raids",
             none(),
             [401, 200, 200, 200, 200, 403, 403, 403],
         ),
-        row(
+        rule(
             "GET /raids/{raid}",
             none(),
             [401, 404, 200, 200, 404, 403, 200, 200],
         ),
-        row(
+        rule(
             "GET /raids/{raid}/events",
             none(),
             [401, 404, 200, 200, 404, 403, 200, 200],
         ),
-        row(
+        rule(
             "GET /raids/{raid}/stream",
             none(),
             [401, 404, 200, 200, 404, 403, 200, 200],
         ),
-        row(
+        rule(
             "GET /raids/{raid}/contributions",
             none(),
             [401, 404, 200, 200, 404, 403, 200, 200],
         ),
-        row(
+        rule(
             "POST /raids/join",
             json!({"invite_code": "{code}"}),
             [401, 200, 200, 200, 403, 403, 403, 403],
         ),
         // The host app's backend.
-        row(
+        rule(
             "POST /players",
             json!({"external_id": "u-1", "name": "Eve"}),
             ONLY_SERVICE,
         ),
-        row(
+        rule(
             "POST /players/{player}/tokens",
             none(),
             [401, 403, 403, 403, 403, 403, 201, 403],
         ),
-        row(
+        rule(
             "DELETE /players/{player}",
             none(),
             [401, 403, 403, 403, 403, 403, 202, 202],
         ),
-        row(
+        rule(
             "POST /raids/{raid}/members",
             json!({"player": "{player}"}),
             ONLY_SERVICE,
         ),
-        row("GET /events", none(), ONLY_SERVICE),
+        rule("GET /events", none(), ONLY_SERVICE),
         // Operators.
-        row("GET /admin/players?name=a", none(), ONLY_ADMIN),
-        row(
+        rule("GET /admin/players?name=a", none(), ONLY_ADMIN),
+        rule(
             "POST /admin/players/{player}/ban",
             json!({"reason": "x"}),
             ONLY_ADMIN,
         ),
-        row(
+        rule(
             "DELETE /admin/players/{player}/ban",
             none(),
             [401, 403, 403, 403, 403, 403, 403, 404],
         ),
-        row(
+        rule(
             "POST /admin/players/{player}/disconnect",
             none(),
             ONLY_ADMIN,
         ),
-        row("GET /admin/bans", none(), ONLY_ADMIN),
-        row("GET /admin/raids?id=1", none(), ONLY_ADMIN),
-        row("GET /admin/players/{player}/raids", none(), ONLY_ADMIN),
-        row("POST /admin/raids/{raid}/end", none(), ONLY_ADMIN),
-        row("GET /admin/instances", none(), ONLY_ADMIN),
-        row("GET /admin/audit", none(), ONLY_ADMIN),
-        row("GET /admin/webhooks", none(), ONLY_ADMIN),
-        row("GET /admin/webhooks/{name}/deliveries", none(), ONLY_ADMIN),
-        row(
+        rule("GET /admin/bans", none(), ONLY_ADMIN),
+        rule("GET /admin/raids?id=1", none(), ONLY_ADMIN),
+        rule("GET /admin/players/{player}/raids", none(), ONLY_ADMIN),
+        rule("POST /admin/raids/{raid}/end", none(), ONLY_ADMIN),
+        rule("GET /admin/instances", none(), ONLY_ADMIN),
+        rule("GET /admin/audit", none(), ONLY_ADMIN),
+        rule("GET /admin/webhooks", none(), ONLY_ADMIN),
+        rule("GET /admin/webhooks/{name}/deliveries", none(), ONLY_ADMIN),
+        rule(
             "POST /admin/webhooks/{name}/replay",
             json!({"dead": true}),
             ONLY_ADMIN,
         ),
-        row("POST /admin/webhooks/{name}/resume", none(), ONLY_ADMIN),
+        rule("POST /admin/webhooks/{name}/resume", none(), ONLY_ADMIN),
         // Ends the sign-in: last, and members' tokens are of no use after it.
-        row(
+        rule(
             "POST /auth/sign-out",
             none(),
             [401, 200, 200, 200, 200, 403, 403, 403],
@@ -158,7 +158,7 @@ const ONLY_SERVICE: [u16; 8] = [401, 403, 403, 403, 403, 403, 200, 403];
 const ONLY_ADMIN: [u16; 8] = [401, 403, 403, 403, 403, 403, 403, 200];
 
 /// Every command, in an active raid of its own: what the rules say of the moment to who may ask.
-fn commands() -> Vec<(Value, [u16; 8])> {
+fn command_rules() -> Vec<(Value, [u16; 8])> {
     vec![
         (json!({"type": "say", "text": "hello"}), MEMBERS),
         (
@@ -197,27 +197,27 @@ const MEMBERS: [u16; 8] = [401, 404, 200, 200, 404, 403, 403, 403];
 const LEADER: [u16; 8] = [401, 404, 403, 200, 404, 403, 403, 403];
 
 /// A raid under way with everybody about it: member 1's task is open, task 2 is claimed by the member.
-struct Scene {
-    house: House,
+struct AccessFixture {
+    server: RestServer,
     tokens: Vec<String>,
-    names: Vec<(&'static str, Value)>,
+    path_values: Vec<(&'static str, Value)>,
 }
 
-impl Scene {
-    async fn set() -> Scene {
-        let house = House::open().await;
+impl AccessFixture {
+    async fn start() -> AccessFixture {
+        let house = RestServer::start().await;
         let mut guests = Vec::new();
         for name in [
             "Stranger", "Member", "Leader", "Kicked", "Banned", "Somebody",
         ] {
-            guests.push(house.guest(name).await);
+            guests.push(house.sign_in_guest(name).await);
         }
-        let token = |index: usize| text(&guests[index]["access_token"]);
+        let token = |index: usize| json_text(&guests[index]["access_token"]);
         let id = |index: usize| guests[index]["player"]["id"].clone();
         let (member, leader) = (token(1), token(2));
         let new = json!({"title": "Ship it", "target_xp": 100, "target_tasks": 2, "late_join": true,
             "max_members": 50});
-        let raid = house.post("/raids", &leader, new).await.ok(201);
+        let raid = house.post("/raids", &leader, new).await.expect_data(201);
         for joins in [1, 3, 4, 5] {
             house
                 .post(
@@ -226,7 +226,7 @@ impl Scene {
                     json!({"invite_code": raid["invite_code"]}),
                 )
                 .await
-                .ok(200);
+                .expect_data(200);
         }
         for cmd in [
             json!({"type": "start"}),
@@ -234,26 +234,29 @@ impl Scene {
             json!({"type": "add_task", "title": "One", "xp": 10, "minutes": 5}),
             json!({"type": "add_task", "title": "Two", "xp": 10, "minutes": 5}),
         ] {
-            house.command(&raid["id"], &leader, cmd).await.ok(200);
+            house
+                .send_command(&raid["id"], &leader, cmd)
+                .await
+                .expect_data(200);
         }
         house
-            .command(
+            .send_command(
                 &raid["id"],
                 &member,
                 json!({"type": "claim_task", "task": 2}),
             )
             .await
-            .ok(200);
-        let admin = house.scoped(Scope::Admin);
+            .expect_data(200);
+        let admin = house.scoped_token(Scope::Admin);
         let ban = format!("/admin/players/{}/ban", id(4));
         house
             .post(&ban, &admin, json!({"reason": "x"}))
             .await
-            .ok(200);
+            .expect_data(200);
         // The ban is noticed within its second.
         tokio::time::sleep(std::time::Duration::from_secs(2)).await;
         let players = (0..5).map(token);
-        let scopes = [house.scoped(Scope::Service), admin];
+        let scopes = [house.scoped_token(Scope::Service), admin];
         let tokens = std::iter::once(String::new())
             .chain(players)
             .chain(scopes)
@@ -264,25 +267,25 @@ impl Scene {
             ("{player}", id(5)),
             ("{leader}", id(2)),
         ];
-        Scene {
-            house,
+        AccessFixture {
+            server: house,
             tokens,
-            names,
+            path_values: names,
         }
     }
 
     /// What `who` is answered.
-    async fn answers(&self, who: usize, asks: &str, body: &Value) -> u16 {
+    async fn request_status(&self, who: usize, asks: &str, body: &Value) -> u16 {
         let mut asks = asks.to_owned();
         let mut body = body.to_string();
         asks = asks.replace("{name}", "app");
-        for (name, value) in &self.names {
+        for (name, value) in &self.path_values {
             asks = asks.replace(name, &value.to_string());
             body = body.replace(&format!("\"{name}\""), &value.to_string());
         }
         let body = serde_json::from_str(&body).expect("JSON");
-        self.house
-            .ask(&asks, &self.tokens[who], &[], body)
+        self.server
+            .request(&asks, &self.tokens[who], &[], body)
             .await
             .status
             .as_u16()
@@ -290,43 +293,43 @@ impl Scene {
 }
 
 #[tokio::test(start_paused = true)]
-async fn everybody_may_do_what_is_theirs_and_nothing_else() {
+async fn each_caller_may_use_exactly_the_permitted_routes() {
     let mut wrong = Vec::new();
-    let commands = commands().into_iter();
+    let commands = command_rules().into_iter();
     let rows = commands
         .map(|(cmd, answers)| {
-            row(
+            rule(
                 "POST /raids/{raid}/commands",
                 json!({ "cmd": cmd }),
                 answers,
             )
         })
-        .chain(doors());
-    for Row {
-        asks,
+        .chain(public_rules());
+    for AccessRule {
+        request,
         body,
-        answers,
+        statuses,
     } in rows
     {
         // Refusals leave no trace: they share a scene, and come before streams that last as long as a token.
-        let shared = Scene::set().await;
-        let mut asked: Vec<_> = answers.into_iter().enumerate().collect();
+        let shared = AccessFixture::start().await;
+        let mut asked: Vec<_> = statuses.into_iter().enumerate().collect();
         asked.sort_by_key(|(_, expected)| *expected < 300);
         for (who, expected) in asked {
             let own = if expected < 300 {
-                Some(Scene::set().await)
+                Some(AccessFixture::start().await)
             } else {
                 None
             };
             let answered = own
                 .as_ref()
                 .unwrap_or(&shared)
-                .answers(who, asks, &body)
+                .request_status(who, request, &body)
                 .await;
             if answered != expected {
                 wrong.push(format!(
-                    "{asks} {body}: {} got {answered} instead of {expected}",
-                    WHO[who]
+                    "{request} {body}: {} got {answered} instead of {expected}",
+                    CALLERS[who]
                 ));
             }
         }
@@ -335,20 +338,23 @@ async fn everybody_may_do_what_is_theirs_and_nothing_else() {
 }
 
 #[test]
-fn every_route_and_every_command_has_a_row() {
-    let rows: BTreeSet<String> = doors()
+fn every_route_and_every_command_is_in_the_access_table() {
+    let rows: BTreeSet<String> = public_rules()
         .iter()
-        .map(|row| row.asks)
+        .map(|row| row.request)
         .chain(["POST /raids/{id}/commands"])
-        .map(pattern)
+        .map(route_pattern)
         .collect();
-    let served: BTreeSet<_> = routes::served().iter().map(|asks| pattern(asks)).collect();
+    let served: BTreeSet<_> = routes::registered_routes()
+        .iter()
+        .map(|asks| route_pattern(asks))
+        .collect();
     assert!(served.len() > 20, "{served:?}");
     let without: Vec<_> = served.difference(&rows).collect();
     assert!(without.is_empty(), "routes without a row: {without:?}");
-    let named: BTreeSet<_> = commands()
+    let named: BTreeSet<_> = command_rules()
         .iter()
-        .map(|(cmd, _)| text(&cmd["type"]))
+        .map(|(cmd, _)| json_text(&cmd["type"]))
         .collect();
     let source = include_str!("../../protocol/src/command.rs");
     let kinds = source
@@ -359,7 +365,7 @@ fn every_route_and_every_command_has_a_row() {
 }
 
 /// A request without what differs from one to the next.
-fn pattern(asks: &str) -> String {
+fn route_pattern(asks: &str) -> String {
     let path = asks.split('?').next().unwrap_or_default();
     let segment = |part: &str| {
         if part.starts_with('{') {

@@ -5,55 +5,61 @@ use std::time::Duration;
 use raidhall::store::memory::Call;
 use serde_json::{Value, json};
 
-use crate::house::{House, text};
+use crate::rest_server::{RestServer, json_text};
 
 #[tokio::test(start_paused = true)]
-async fn a_guest_signs_in_by_a_name_and_is_known_from_then_on() {
-    let house = House::open().await;
-    let pair = house.guest("  Ada ").await;
+async fn a_guest_signs_in_with_a_name_and_gets_an_account() {
+    let house = RestServer::start().await;
+    let pair = house.sign_in_guest("  Ada ").await;
     assert_eq!(
         (&pair["player"]["name"], &pair["expires_in"]),
         (&json!("Ada"), &json!(900))
     );
-    let me = house.get("/me", &text(&pair["access_token"])).await.ok(200);
+    let me = house
+        .get("/me", &json_text(&pair["access_token"]))
+        .await
+        .expect_data(200);
     assert_eq!(
         (&me["id"], &me["name"], &me["xp"]),
         (&pair["player"]["id"], &json!("Ada"), &json!(0))
     );
     assert_ne!(
-        house.guest("Ada").await["player"]["id"],
+        house.sign_in_guest("Ada").await["player"]["id"],
         pair["player"]["id"],
         "a name is nobody's own"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bad_name_is_named_and_makes_nobody() {
-    let house = House::open().await;
+async fn an_invalid_guest_name_is_refused_and_creates_no_player() {
+    let house = RestServer::start().await;
     for body in [
         json!({}),
         json!({"name": 7}),
         json!({"name": " "}),
         json!({"name": "x".repeat(41)}),
     ] {
-        assert_eq!(house.post("/auth/guest", "", body).await.faulty(), ["name"]);
+        assert_eq!(
+            house.post("/auth/guest", "", body).await.invalid_fields(),
+            ["name"]
+        );
     }
     assert_eq!(house.store.faults().call_count(Call::CreatePlayer), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn guests_can_be_turned_away() {
-    let house = House::with(|_, auth| auth.can_guests_sign_in = false).await;
+async fn guest_sign_in_can_be_disabled() {
+    let house = RestServer::start_with(|_, auth| auth.can_guests_sign_in = false).await;
     house
         .post("/auth/guest", "", json!({"name": "Ada"}))
         .await
-        .failed("forbidden");
+        .expect_error("forbidden");
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_valid_token_nothing_opens() {
-    let house = House::open().await;
-    let token = house.token("Ada").await;
+async fn requests_without_a_valid_token_are_unauthenticated() {
+    let house = RestServer::start().await;
+    let token = house.guest_token("Ada").await;
     for path in [
         "/me",
         "/raids",
@@ -63,76 +69,87 @@ async fn without_a_valid_token_nothing_opens() {
     ] {
         let answer = house.get(path, "").await;
         assert_eq!(answer.headers["www-authenticate"], "Bearer");
-        answer.failed("unauthenticated");
-        house.get(path, "rubbish").await.failed("unauthenticated");
+        answer.expect_error("unauthenticated");
+        house
+            .get(path, "rubbish")
+            .await
+            .expect_error("unauthenticated");
     }
     for path in ["/raids", "/raids/join", "/raids/1/commands"] {
         house
             .post(path, "", json!({}))
             .await
-            .failed("unauthenticated");
+            .expect_error("unauthenticated");
     }
     let basic = [("authorization", "Basic QWRhOng=")];
     house
-        .ask("GET /me", "", &basic, json!(null))
+        .request("GET /me", "", &basic, json!(null))
         .await
-        .failed("unauthenticated");
+        .expect_error("unauthenticated");
     tokio::time::advance(Duration::from_secs(899)).await;
-    house.get("/me", &token).await.ok(200);
+    house.get("/me", &token).await.expect_data(200);
     tokio::time::advance(Duration::from_secs(1)).await;
-    house.get("/me", &token).await.failed("unauthenticated");
+    house
+        .get("/me", &token)
+        .await
+        .expect_error("unauthenticated");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresh_gives_the_next_pair_and_its_repeat_the_same() {
-    let house = House::open().await;
-    let first = house.guest("Ada").await;
+async fn a_refresh_and_its_repeat_return_the_same_token_pair() {
+    let house = RestServer::start().await;
+    let first = house.sign_in_guest("Ada").await;
     let refresh = |token: &Value| house.post("/auth/refresh", "", json!({"refresh_token": token}));
-    let second = refresh(&first["refresh_token"]).await.ok(200);
+    let second = refresh(&first["refresh_token"]).await.expect_data(200);
     assert_ne!(second["refresh_token"], first["refresh_token"]);
     assert_eq!(second["player"], first["player"]);
     house
-        .get("/me", &text(&second["access_token"]))
+        .get("/me", &json_text(&second["access_token"]))
         .await
-        .ok(200);
+        .expect_data(200);
     tokio::time::advance(Duration::from_secs(59)).await;
-    let repeated = refresh(&first["refresh_token"]).await.ok(200);
+    let repeated = refresh(&first["refresh_token"]).await.expect_data(200);
     assert_eq!(
         repeated["refresh_token"], second["refresh_token"],
         "the answer may have been lost"
     );
-    let third = refresh(&second["refresh_token"]).await.ok(200);
+    let third = refresh(&second["refresh_token"]).await.expect_data(200);
     assert_ne!(third["refresh_token"], second["refresh_token"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refresh_token_used_again_later_ends_the_sign_in() {
-    let house = House::open().await;
-    let first = house.guest("Ada").await;
+    let house = RestServer::start().await;
+    let first = house.sign_in_guest("Ada").await;
     let refresh = |token: &Value| house.post("/auth/refresh", "", json!({"refresh_token": token}));
-    let second = refresh(&first["refresh_token"]).await.ok(200);
+    let second = refresh(&first["refresh_token"]).await.expect_data(200);
     tokio::time::advance(Duration::from_secs(61)).await;
     refresh(&first["refresh_token"])
         .await
-        .failed("unauthenticated");
+        .expect_error("unauthenticated");
     refresh(&second["refresh_token"])
         .await
-        .failed("unauthenticated");
-    refresh(&json!("rubbish")).await.failed("unauthenticated");
-    assert_eq!(refresh(&json!(null)).await.faulty(), ["refresh_token"]);
-    let other = house.guest("Bob").await;
-    refresh(&other["refresh_token"]).await.ok(200);
+        .expect_error("unauthenticated");
+    refresh(&json!("rubbish"))
+        .await
+        .expect_error("unauthenticated");
+    assert_eq!(
+        refresh(&json!(null)).await.invalid_fields(),
+        ["refresh_token"]
+    );
+    let other = house.sign_in_guest("Bob").await;
+    refresh(&other["refresh_token"]).await.expect_data(200);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_is_away_is_a_reason_to_try_again() {
-    let house = House::open().await;
-    let token = house.token("Ada").await;
+async fn a_request_during_a_store_outage_may_be_retried() {
+    let house = RestServer::start().await;
+    let token = house.guest_token("Ada").await;
     house.store.faults().fail_calls(Call::Player, 1);
-    let error = house.get("/me", &token).await.failed("unavailable");
+    let error = house.get("/me", &token).await.expect_error("unavailable");
     assert_eq!(
         (&error["retry"], &error["retry_after_ms"]),
         (&json!(true), &json!(500))
     );
-    house.get("/me", &token).await.ok(200);
+    house.get("/me", &token).await.expect_data(200);
 }

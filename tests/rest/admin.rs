@@ -4,10 +4,10 @@ use raidhall::auth::Scope;
 use raidhall::store::memory::Call;
 use serde_json::{Value, json};
 
-use crate::house::{House, text};
+use crate::rest_server::{RestServer, json_text};
 
 /// Every operators' door, with a body where it takes one.
-fn doors() -> Vec<(&'static str, Value)> {
+fn operator_requests() -> Vec<(&'static str, Value)> {
     vec![
         ("GET /admin/players?name=a", Value::Null),
         ("POST /admin/players/1/ban", json!({"reason": "x"})),
@@ -22,46 +22,61 @@ fn doors() -> Vec<(&'static str, Value)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn operators_alone_come_in_and_nobody_else_leaves_a_trace() {
-    let house = House::open().await;
-    let (player, service) = (house.token("Ada").await, house.scoped(Scope::Service));
-    for (door, body) in doors() {
+async fn admin_routes_refuse_other_scopes_without_an_audit_entry() {
+    let house = RestServer::start().await;
+    let (player, service) = (
+        house.guest_token("Ada").await,
+        house.scoped_token(Scope::Service),
+    );
+    for (door, body) in operator_requests() {
         house
-            .ask(door, "", &[], body.clone())
+            .request(door, "", &[], body.clone())
             .await
-            .failed("unauthenticated");
+            .expect_error("unauthenticated");
         house
-            .ask(door, &player, &[], body.clone())
+            .request(door, &player, &[], body.clone())
             .await
-            .failed("forbidden");
+            .expect_error("forbidden");
         house
-            .ask(door, &service, &[], body)
+            .request(door, &service, &[], body)
             .await
-            .failed("forbidden");
+            .expect_error("forbidden");
     }
     assert_eq!(
         house
-            .get("/admin/audit", &house.scoped(Scope::Admin))
+            .get("/admin/audit", &house.scoped_token(Scope::Admin))
             .await
-            .ok(200),
+            .expect_data(200),
         json!([])
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_raid_that_an_operator_ends_has_failed_by_nobody_who_plays() {
-    let house = House::open().await;
-    let (token, admin) = (house.token("Ada").await, house.scoped(Scope::Admin));
-    let id = house.raid(&token).await["id"].clone();
+async fn a_raid_ended_by_an_operator_has_no_player_as_its_actor() {
+    let house = RestServer::start().await;
+    let (token, admin) = (
+        house.guest_token("Ada").await,
+        house.scoped_token(Scope::Admin),
+    );
+    let id = house.create_raid(&token).await["id"].clone();
     let door = format!("POST /admin/raids/{id}/end");
     let key = [("idempotency-key", "end-1"), ("x-request-id", "req-1")];
-    let ended = house.ask(&door, &admin, &key, Value::Null).await.ok(200);
-    let again = house.ask(&door, &admin, &key, Value::Null).await.ok(200);
+    let ended = house
+        .request(&door, &admin, &key, Value::Null)
+        .await
+        .expect_data(200);
+    let again = house
+        .request(&door, &admin, &key, Value::Null)
+        .await
+        .expect_data(200);
     assert_eq!(
         (&again["seq"], &again["duplicate"]),
         (&ended["seq"], &json!(true))
     );
-    let raid = house.get(&format!("/raids/{id}"), &token).await.ok(200);
+    let raid = house
+        .get(&format!("/raids/{id}"), &token)
+        .await
+        .expect_data(200);
     assert_eq!(
         (&raid["status"], &raid["reason"]),
         (&json!("failed"), &json!("cancelled"))
@@ -69,7 +84,7 @@ async fn a_raid_that_an_operator_ends_has_failed_by_nobody_who_plays() {
     let events = house
         .get(&format!("/raids/{id}/events?after=2"), &token)
         .await
-        .ok(200);
+        .expect_data(200);
     assert_eq!(
         (&events[0]["type"], &events[0]["by"]),
         (&json!("raid_failed"), &Value::Null)
@@ -77,12 +92,12 @@ async fn a_raid_that_an_operator_ends_has_failed_by_nobody_who_plays() {
     house
         .post(&format!("/admin/raids/{id}/end"), &admin, Value::Null)
         .await
-        .failed("wrong_status");
+        .expect_error("wrong_status");
     house
         .post("/admin/raids/4711/end", &admin, Value::Null)
         .await
-        .failed("not_found");
-    let audit = house.get("/admin/audit", &admin).await.ok(200);
+        .expect_error("not_found");
+    let audit = house.get("/admin/audit", &admin).await.expect_data(200);
     let first = &audit[0];
     assert_eq!(
         (
@@ -101,23 +116,32 @@ async fn a_raid_that_an_operator_ends_has_failed_by_nobody_who_plays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_recorded_is_not_done() {
-    let house = House::open().await;
-    let (token, admin) = (house.token("Ada").await, house.scoped(Scope::Admin));
-    let id = house.raid(&token).await["id"].clone();
+async fn an_action_that_cannot_be_audited_is_not_done() {
+    let house = RestServer::start().await;
+    let (token, admin) = (
+        house.guest_token("Ada").await,
+        house.scoped_token(Scope::Admin),
+    );
+    let id = house.create_raid(&token).await["id"].clone();
     house.store.faults().fail_calls(Call::RecordAudit, 1);
     house
         .post(&format!("/admin/raids/{id}/end"), &admin, Value::Null)
         .await
-        .failed("unavailable");
-    let raid = house.get(&format!("/raids/{id}"), &token).await.ok(200);
+        .expect_error("unavailable");
+    let raid = house
+        .get(&format!("/raids/{id}"), &token)
+        .await
+        .expect_data(200);
     assert_eq!(raid["status"], "recruiting");
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_audit_log_is_read_in_pages() {
-    let house = House::open().await;
-    let (ada, admin) = (house.guest("Ada").await, house.scoped(Scope::Admin));
+    let house = RestServer::start().await;
+    let (ada, admin) = (
+        house.sign_in_guest("Ada").await,
+        house.scoped_token(Scope::Admin),
+    );
     let door = format!("/admin/players/{}", ada["player"]["id"]);
     house
         .post(
@@ -126,21 +150,21 @@ async fn the_audit_log_is_read_in_pages() {
             json!({"reason": "  spam  "}),
         )
         .await
-        .ok(200);
+        .expect_data(200);
     house
-        .ask(&format!("DELETE {door}/ban"), &admin, &[], Value::Null)
+        .request(&format!("DELETE {door}/ban"), &admin, &[], Value::Null)
         .await
-        .ok(200);
+        .expect_data(200);
     house
         .post(&format!("{door}/disconnect"), &admin, Value::Null)
         .await
-        .ok(200);
-    let all = house.get("/admin/audit", &admin).await.ok(200);
+        .expect_data(200);
+    let all = house.get("/admin/audit", &admin).await.expect_data(200);
     let actions: Vec<String> = all
         .as_array()
         .expect("rows")
         .iter()
-        .map(|row| text(&row["action"]))
+        .map(|row| json_text(&row["action"]))
         .collect();
     assert_eq!(actions, ["ban", "unban", "disconnect"]);
     assert_eq!(all[0]["details"], json!({"reason": "spam"}));
@@ -150,20 +174,23 @@ async fn the_audit_log_is_read_in_pages() {
             &admin,
         )
         .await
-        .ok(200);
+        .expect_data(200);
     assert_eq!(rest, json!([all[1]]));
     house
         .get("/admin/audit?after=x", &admin)
         .await
-        .failed("invalid");
+        .expect_error("invalid");
 }
 
 #[tokio::test(start_paused = true)]
-async fn players_raids_and_instances_are_found() {
-    let house = House::open().await;
-    let (ada, admin) = (house.guest("Ada").await, house.scoped(Scope::Admin));
-    let (token, id) = (text(&ada["access_token"]), ada["player"]["id"].clone());
-    let raid = house.raid(&token).await;
+async fn an_operator_finds_players_raids_and_instances() {
+    let house = RestServer::start().await;
+    let (ada, admin) = (
+        house.sign_in_guest("Ada").await,
+        house.scoped_token(Scope::Admin),
+    );
+    let (token, id) = (json_text(&ada["access_token"]), ada["player"]["id"].clone());
+    let raid = house.create_raid(&token).await;
     let queries = [
         format!("id={id}"),
         "name=AD".to_owned(),
@@ -174,7 +201,7 @@ async fn players_raids_and_instances_are_found() {
         let found = house
             .get(&format!("/admin/players?{query}"), &admin)
             .await
-            .ok(200);
+            .expect_data(200);
         assert_eq!(
             (&found[0]["id"], &found[0]["ban"], &found[0]["external_id"]),
             (&id, &Value::Null, &Value::Null)
@@ -189,12 +216,12 @@ async fn players_raids_and_instances_are_found() {
             house
                 .get(&format!("/admin/players?{query}"), &admin)
                 .await
-                .ok(200),
+                .expect_data(200),
             json!([]),
             "{query}"
         );
     }
-    let code = text(&raid["invite_code"]).to_lowercase();
+    let code = json_text(&raid["invite_code"]).to_lowercase();
     for query in [
         format!("id={}", raid["id"]),
         format!("invite_code={code}"),
@@ -205,7 +232,7 @@ async fn players_raids_and_instances_are_found() {
         let found = house
             .get(&format!("/admin/raids?{query}"), &admin)
             .await
-            .ok(200);
+            .expect_data(200);
         assert_eq!(found[0]["id"], raid["id"], "{query}");
     }
     for query in [
@@ -217,7 +244,7 @@ async fn players_raids_and_instances_are_found() {
             house
                 .get(&format!("/admin/raids?{query}"), &admin)
                 .await
-                .ok(200),
+                .expect_data(200),
             json!([]),
             "{query}"
         );
@@ -228,12 +255,12 @@ async fn players_raids_and_instances_are_found() {
             &admin,
         )
         .await
-        .ok(200);
+        .expect_data(200);
     assert_eq!(
         (theirs.as_array().map(Vec::len), &theirs[0]["id"]),
         (Some(1), &raid["id"])
     );
-    let instances = house.get("/admin/instances", &admin).await.ok(200);
+    let instances = house.get("/admin/instances", &admin).await.expect_data(200);
     assert_eq!(
         (&instances[0]["release"], &instances[0]["draining"]),
         (&json!("test"), &json!(false))
@@ -243,14 +270,14 @@ async fn players_raids_and_instances_are_found() {
         "/admin/raids?id=0",
         "/admin/players/1/raids?status=won",
     ] {
-        house.get(path, &admin).await.failed("invalid");
+        house.get(path, &admin).await.expect_error("invalid");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_ban_needs_a_reason_and_a_player() {
-    let house = House::open().await;
-    let admin = house.scoped(Scope::Admin);
+    let house = RestServer::start().await;
+    let admin = house.scoped_token(Scope::Admin);
     for body in [
         json!({}),
         json!({"reason": " "}),
@@ -261,7 +288,7 @@ async fn a_ban_needs_a_reason_and_a_player() {
             house
                 .post("/admin/players/1/ban", &admin, body)
                 .await
-                .faulty(),
+                .invalid_fields(),
             ["reason"]
         );
     }
@@ -270,6 +297,6 @@ async fn a_ban_needs_a_reason_and_a_player() {
         house
             .post(&door, &admin, json!({"reason": "x"}))
             .await
-            .failed("not_found");
+            .expect_error("not_found");
     }
 }

@@ -3,11 +3,11 @@
 use raidhall::auth::Scope;
 use serde_json::{Map, Value, json};
 
-use crate::house::text;
-use crate::vouched::Vouched;
+use crate::external_auth_server::ExternalAuthServer;
+use crate::rest_server::json_text;
 
 /// What somebody may hope to slip in.
-fn hopes() -> Map<String, Value> {
+fn injected_fields() -> Map<String, Value> {
     let hopes = json!({
         "role": "leader", "xp": 1_000_000, "tasks": 99, "id": 4711, "owner": 1, "scope": "admin", "is_admin": true,
         "energy": 1_000, "status": "completed", "current_xp": 1_000_000, "raids_won": 9, "by": 1, "seq": 99, "banned": false,
@@ -16,39 +16,42 @@ fn hopes() -> Map<String, Value> {
 }
 
 /// A raid that Ada leads and Ben is in, under way, with a task that is open; Cy is in none. Others vouch for players here.
-struct Scene {
-    vouched: Vouched,
+struct ExtraFieldsFixture {
+    server: ExternalAuthServer,
     ada: String,
     ben: Value,
     cy: String,
     raid: Value,
 }
 
-impl Scene {
-    async fn set() -> Scene {
-        let vouched = Vouched::open().await;
-        let house = &vouched.house;
+impl ExtraFieldsFixture {
+    async fn start() -> ExtraFieldsFixture {
+        let vouched = ExternalAuthServer::start().await;
+        let house = &vouched.server;
         let (ada, ben, cy) = (
-            house.token("Ada").await,
-            house.guest("Ben").await,
-            house.token("Cy").await,
+            house.guest_token("Ada").await,
+            house.sign_in_guest("Ben").await,
+            house.guest_token("Cy").await,
         );
         let new =
             json!({"title": "Ship it", "target_xp": 100, "target_tasks": 2, "late_join": true});
-        let raid = house.post("/raids", &ada, new).await.ok(201);
+        let raid = house.post("/raids", &ada, new).await.expect_data(201);
         let code = json!({"invite_code": raid["invite_code"]});
         house
-            .post("/raids/join", &text(&ben["access_token"]), code)
+            .post("/raids/join", &json_text(&ben["access_token"]), code)
             .await
-            .ok(200);
+            .expect_data(200);
         for cmd in [
             json!({"type": "start"}),
             json!({"type": "add_task", "title": "Sweep", "xp": 10, "minutes": 5}),
         ] {
-            house.command(&raid["id"], &ada, cmd).await.ok(200);
+            house
+                .send_command(&raid["id"], &ada, cmd)
+                .await
+                .expect_data(200);
         }
-        Scene {
-            vouched,
+        ExtraFieldsFixture {
+            server: vouched,
             ada,
             ben,
             cy,
@@ -57,21 +60,21 @@ impl Scene {
     }
 
     /// Whoever may do it.
-    fn token(&self, path: &str, tag: &str, body: &Value) -> String {
+    fn token_for(&self, path: &str, tag: &str, body: &Value) -> String {
         match (tag, body["cmd"]["type"].as_str()) {
             ("The host app's backend", _) | (_, Some("contribute")) => {
-                self.vouched.house.scoped(Scope::Service)
+                self.server.server.scoped_token(Scope::Service)
             }
-            ("Operators", _) => self.vouched.house.scoped(Scope::Admin),
+            ("Operators", _) => self.server.server.scoped_token(Scope::Admin),
             (_, Some("promote" | "kick" | "cancel")) => self.ada.clone(),
             _ if path.ends_with("/join") || path.ends_with("/link") => self.cy.clone(),
-            _ => text(&self.ben["access_token"]),
+            _ => json_text(&self.ben["access_token"]),
         }
     }
 
     /// What is answered, and what the raid and the players are after it.
-    async fn after(&self, path: &str, tag: &str, body: &Value) -> Value {
-        let house = &self.vouched.house;
+    async fn request_and_read(&self, path: &str, tag: &str, body: &Value) -> Value {
+        let house = &self.server.server;
         let id = if path.contains("/players/") {
             json!(2)
         } else {
@@ -82,27 +85,27 @@ impl Scene {
             .replace("{id}", &id.to_string())
             .replace("{name}", "app");
         let answer = house
-            .post(&door, &self.token(path, tag, body), body.clone())
+            .post(&door, &self.token_for(path, tag, body), body.clone())
             .await;
         assert!(answer.status.is_success(), "{path} {body}: {answer:?}");
-        let admin = house.scoped(Scope::Admin);
+        let admin = house.scoped_token(Scope::Admin);
         let raid = house
             .get(&format!("/raids/{}", self.raid["id"]), &admin)
             .await
-            .ok(200);
-        let players = house.get("/admin/players", &admin).await.ok(200);
-        without_what_differs(json!([answer.body["data"], raid, players]))
+            .expect_data(200);
+        let players = house.get("/admin/players", &admin).await.expect_data(200);
+        without_random_values(json!([answer.body["data"], raid, players]))
     }
 
     /// The document's example, made to fit this scene.
-    fn fit(&self, example: &Value) -> Value {
+    fn fit_example(&self, example: &Value) -> Value {
         let mut body = example.clone();
         let fitting = [
             ("invite_code", self.raid["invite_code"].clone()),
             ("player", json!(3)),
             ("refresh_token", self.ben["refresh_token"].clone()),
-            ("init_data", json!(self.vouched.init_data(5, 0))),
-            ("token", json!(self.vouched.token("u-9", "Cy"))),
+            ("init_data", json!(self.server.init_data(5, 0))),
+            ("token", json!(self.server.host_app_token("u-9", "Cy"))),
         ];
         for (field, value) in fitting {
             if !body[field].is_null() {
@@ -114,21 +117,21 @@ impl Scene {
 }
 
 /// The body with the hopes in it, and in every map inside, wherever it has no such field of its own.
-fn hopeful(body: &Value) -> Value {
+fn with_injected_fields(body: &Value) -> Value {
     let Value::Object(fields) = body else {
         return body.clone();
     };
-    let mut all = hopes();
+    let mut all = injected_fields();
     all.extend(
         fields
             .iter()
-            .map(|(name, value)| (name.clone(), hopeful(value))),
+            .map(|(name, value)| (name.clone(), with_injected_fields(value))),
     );
     Value::Object(all)
 }
 
 /// The example, or one for each kind of command.
-fn variants(example: &Value) -> Vec<Value> {
+fn example_variants(example: &Value) -> Vec<Value> {
     if example["cmd"].is_null() {
         return vec![example.clone()];
     }
@@ -149,7 +152,7 @@ fn variants(example: &Value) -> Vec<Value> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fields_that_nobody_asked_for_change_nothing_in_any_body() {
+async fn unknown_fields_change_nothing_in_any_request_body() {
     let document: Value =
         serde_json::from_str(include_str!("../../protocol/openapi.json")).expect("JSON");
     let mut bodies = 0;
@@ -159,15 +162,20 @@ async fn fields_that_nobody_asked_for_change_nothing_in_any_body() {
                 continue;
             };
             assert_eq!(method, "post", "{path}: teach this test other methods");
-            let tag = text(&operation["tags"][0]);
-            for example in variants(&body["content"]["application/json"]["example"]) {
+            let tag = json_text(&operation["tags"][0]);
+            for example in example_variants(&body["content"]["application/json"]["example"]) {
                 assert!(example.is_object(), "{path} has no example");
                 bodies += 1;
-                let (plain, with_hopes) = (Scene::set().await, Scene::set().await);
-                let expected = plain.after(path, &tag, &plain.fit(&example)).await;
-                let body = hopeful(&with_hopes.fit(&example));
+                let (plain, with_hopes) = (
+                    ExtraFieldsFixture::start().await,
+                    ExtraFieldsFixture::start().await,
+                );
+                let expected = plain
+                    .request_and_read(path, &tag, &plain.fit_example(&example))
+                    .await;
+                let body = with_injected_fields(&with_hopes.fit_example(&example));
                 assert_eq!(
-                    with_hopes.after(path, &tag, &body).await,
+                    with_hopes.request_and_read(path, &tag, &body).await,
                     expected,
                     "{path} {body}"
                 );
@@ -178,7 +186,7 @@ async fn fields_that_nobody_asked_for_change_nothing_in_any_body() {
 }
 
 /// The paused clock stands at other moments in other scenes, and codes and tokens are drawn by chance.
-fn without_what_differs(mut value: Value) -> Value {
+fn without_random_values(mut value: Value) -> Value {
     const BY_CHANCE: [&str; 5] = [
         "invite_code",
         "access_token",
@@ -190,11 +198,11 @@ fn without_what_differs(mut value: Value) -> Value {
         Value::Object(map) => {
             map.retain(|name, _| !name.ends_with("_at") && !BY_CHANCE.contains(&name.as_str()));
             map.values_mut()
-                .for_each(|value| *value = without_what_differs(value.take()));
+                .for_each(|value| *value = without_random_values(value.take()));
         }
         Value::Array(list) => list
             .iter_mut()
-            .for_each(|value| *value = without_what_differs(value.take())),
+            .for_each(|value| *value = without_random_values(value.take())),
         _ => {}
     }
     value

@@ -3,12 +3,12 @@
 use raidhall::auth::Scope;
 use serde_json::{Value, json};
 
-use crate::house::{House, text};
+use crate::rest_server::{RestServer, json_text};
 
 /// A player of the host app.
-async fn hosted(house: &House, service: &str, external_id: &str) -> Value {
+async fn create_host_app_player(house: &RestServer, service: &str, external_id: &str) -> Value {
     let body = json!({"external_id": external_id, "name": "Ada"});
-    house.post("/players", service, body).await.ok(200)["id"].clone()
+    house.post("/players", service, body).await.expect_data(200)["id"].clone()
 }
 
 fn new_raid(leader: &Value) -> Value {
@@ -16,12 +16,15 @@ fn new_raid(leader: &Value) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_player_of_the_host_app_is_the_same_each_time_and_keeps_the_first_name() {
-    let house = House::open().await;
-    let service = house.scoped(Scope::Service);
+async fn a_host_app_player_is_created_once_and_keeps_the_first_name() {
+    let house = RestServer::start().await;
+    let service = house.scoped_token(Scope::Service);
     let first =
         json!({"external_id": "u-7", "name": " Ada ", "role": "admin", "xp": 9000, "id": 4711});
-    let made = house.post("/players", &service, first).await.ok(200);
+    let made = house
+        .post("/players", &service, first)
+        .await
+        .expect_data(200);
     assert_eq!(
         (&made["name"], &made["external_id"]),
         (&json!("Ada"), &json!("u-7"))
@@ -34,7 +37,7 @@ async fn a_player_of_the_host_app_is_the_same_each_time_and_keeps_the_first_name
             json!({"external_id": "u-7", "name": "Bob"}),
         )
         .await
-        .ok(200);
+        .expect_data(200);
     assert_eq!(again, made);
     let other = house
         .post(
@@ -43,7 +46,7 @@ async fn a_player_of_the_host_app_is_the_same_each_time_and_keeps_the_first_name
             json!({"external_id": "u-8", "name": "Ada"}),
         )
         .await
-        .ok(200);
+        .expect_data(200);
     assert_ne!(other["id"], made["id"]);
     for (id, name, faulty) in [
         (json!(7), json!(""), vec!["external_id", "name"]),
@@ -63,24 +66,24 @@ async fn a_player_of_the_host_app_is_the_same_each_time_and_keeps_the_first_name
                 json!({"external_id": id, "name": name}),
             )
             .await;
-        assert_eq!(answer.faulty(), faulty, "{id} {name}");
+        assert_eq!(answer.invalid_fields(), faulty, "{id} {name}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backend_lets_its_players_in_makes_their_raids_and_adds_members() {
-    let house = House::open().await;
-    let service = house.scoped(Scope::Service);
+async fn a_backend_issues_tokens_creates_raids_and_adds_members() {
+    let house = RestServer::start().await;
+    let service = house.scoped_token(Scope::Service);
     let (ada, ben) = (
-        hosted(&house, &service, "u-1").await,
-        hosted(&house, &service, "u-2").await,
+        create_host_app_player(&house, &service, "u-1").await,
+        create_host_app_player(&house, &service, "u-2").await,
     );
     let pair = house
         .post(&format!("/players/{ada}/tokens"), &service, Value::Null)
         .await
-        .ok(201);
-    let token = text(&pair["access_token"]);
-    assert_eq!(house.get("/me", &token).await.ok(200)["id"], ada);
+        .expect_data(201);
+    let token = json_text(&pair["access_token"]);
+    assert_eq!(house.get("/me", &token).await.expect_data(200)["id"], ada);
     house
         .post(
             "/auth/refresh",
@@ -88,28 +91,28 @@ async fn a_backend_lets_its_players_in_makes_their_raids_and_adds_members() {
             json!({"refresh_token": pair["refresh_token"]}),
         )
         .await
-        .ok(200);
+        .expect_data(200);
     house
         .post("/players/4711/tokens", &service, Value::Null)
         .await
-        .failed("not_found");
+        .expect_error("not_found");
 
     let key = [("idempotency-key", "raid-1")];
     let raid = house
-        .ask("POST /raids", &service, &key, new_raid(&ada))
+        .request("POST /raids", &service, &key, new_raid(&ada))
         .await
-        .ok(201);
+        .expect_data(201);
     let again = house
-        .ask("POST /raids", &service, &key, new_raid(&ada))
+        .request("POST /raids", &service, &key, new_raid(&ada))
         .await
-        .ok(201);
+        .expect_data(201);
     assert_eq!((&raid["leader"], &again["id"]), (&ada, &raid["id"]));
     let members = format!("/raids/{}/members", raid["id"]);
     for _ in 0..2 {
         let raid = house
             .post(&members, &service, json!({"player": ben, "role": "leader"}))
             .await
-            .ok(200);
+            .expect_data(200);
         let roles: Vec<_> = raid["members"]
             .as_array()
             .expect("a list")
@@ -123,49 +126,59 @@ async fn a_backend_lets_its_players_in_makes_their_raids_and_adds_members() {
         );
     }
     assert_eq!(
-        house.get("/raids", &token).await.ok(200)[0]["id"],
+        house.get("/raids", &token).await.expect_data(200)[0]["id"],
         raid["id"]
     );
     house
         .post(&members, &service, json!({"player": 4711}))
         .await
-        .failed("not_found");
+        .expect_error("not_found");
     assert_eq!(
-        house.post(&members, &service, json!({})).await.faulty(),
+        house
+            .post(&members, &service, json!({}))
+            .await
+            .invalid_fields(),
         ["player"]
     );
     house
         .post("/raids/4711/members", &service, json!({"player": ben}))
         .await
-        .failed("not_found");
+        .expect_error("not_found");
     house
         .post("/raids", &service, new_raid(&json!(4711)))
         .await
-        .failed("not_found");
+        .expect_error("not_found");
     house
         .post("/raids", &token, new_raid(&ada))
         .await
-        .failed("forbidden");
+        .expect_error("forbidden");
     house
         .post("/raids", &token, new_raid(&Value::Null))
         .await
-        .ok(201);
+        .expect_data(201);
     let nameless = json!({"title": "Ship it", "target_xp": 100, "target_tasks": 2});
     house
         .post("/raids", &service, nameless)
         .await
-        .failed("forbidden");
+        .expect_error("forbidden");
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_banned_gets_no_token_leads_nothing_and_is_added_nowhere() {
-    let house = House::open().await;
-    let (service, admin) = (house.scoped(Scope::Service), house.scoped(Scope::Admin));
-    let (ada, ben) = (
-        hosted(&house, &service, "u-1").await,
-        hosted(&house, &service, "u-2").await,
+async fn a_banned_player_gets_no_token_leads_no_raid_and_joins_none() {
+    let house = RestServer::start().await;
+    let (service, admin) = (
+        house.scoped_token(Scope::Service),
+        house.scoped_token(Scope::Admin),
     );
-    let raid = house.post("/raids", &service, new_raid(&ada)).await.ok(201)["id"].clone();
+    let (ada, ben) = (
+        create_host_app_player(&house, &service, "u-1").await,
+        create_host_app_player(&house, &service, "u-2").await,
+    );
+    let raid = house
+        .post("/raids", &service, new_raid(&ada))
+        .await
+        .expect_data(201)["id"]
+        .clone();
     house
         .post(
             &format!("/admin/players/{ben}/ban"),
@@ -173,17 +186,17 @@ async fn who_is_banned_gets_no_token_leads_nothing_and_is_added_nowhere() {
             json!({"reason": "x"}),
         )
         .await
-        .ok(200);
+        .expect_data(200);
     // The ban is noticed within its second.
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     house
         .post(&format!("/players/{ben}/tokens"), &service, Value::Null)
         .await
-        .failed("forbidden");
+        .expect_error("forbidden");
     house
         .post("/raids", &service, new_raid(&ben))
         .await
-        .failed("forbidden");
+        .expect_error("forbidden");
     house
         .post(
             &format!("/raids/{raid}/members"),
@@ -191,18 +204,22 @@ async fn who_is_banned_gets_no_token_leads_nothing_and_is_added_nowhere() {
             json!({"player": ben}),
         )
         .await
-        .failed("forbidden");
+        .expect_error("forbidden");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_feed_goes_on_where_it_ended_and_not_in_another_history() {
-    let house = House::open().await;
-    let service = house.scoped(Scope::Service);
-    let ada = hosted(&house, &service, "u-1").await;
+async fn the_feed_resumes_at_its_cursor_but_not_in_another_lineage() {
+    let house = RestServer::start().await;
+    let service = house.scoped_token(Scope::Service);
+    let ada = create_host_app_player(&house, &service, "u-1").await;
     let empty = house.get("/events", &service).await.body;
     assert_eq!(empty["data"], json!([]));
-    let raid = house.post("/raids", &service, new_raid(&ada)).await.ok(201)["id"].clone();
-    let after = |page: &Value| format!("/events?limit=1&after={}", text(&page["next_cursor"]));
+    let raid = house
+        .post("/raids", &service, new_raid(&ada))
+        .await
+        .expect_data(201)["id"]
+        .clone();
+    let after = |page: &Value| format!("/events?limit=1&after={}", json_text(&page["next_cursor"]));
     let (mut page, mut seen) = (empty, Vec::new());
     loop {
         page = house.get(&after(&page), &service).await.body;
@@ -210,28 +227,38 @@ async fn the_feed_goes_on_where_it_ended_and_not_in_another_history() {
             break;
         };
         assert_eq!(event["raid"], raid);
-        seen.push(text(&event["type"]));
+        seen.push(json_text(&event["type"]));
     }
     assert_eq!(seen, ["raid_created", "member_joined"]);
     house
         .get("/events?after=nonsense", &service)
         .await
-        .failed("not_found");
+        .expect_error("not_found");
     house.store.set_lineage("another");
-    house.get(&after(&page), &service).await.failed("not_found");
+    house
+        .get(&after(&page), &service)
+        .await
+        .expect_error("not_found");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_backend_does_is_on_record() {
-    let house = House::open().await;
-    let (service, admin) = (house.scoped(Scope::Service), house.scoped(Scope::Admin));
-    let ada = hosted(&house, &service, "u-1").await;
+async fn backend_actions_are_in_the_audit_log() {
+    let house = RestServer::start().await;
+    let (service, admin) = (
+        house.scoped_token(Scope::Service),
+        house.scoped_token(Scope::Admin),
+    );
+    let ada = create_host_app_player(&house, &service, "u-1").await;
     house
         .post(&format!("/players/{ada}/tokens"), &service, Value::Null)
         .await
-        .ok(201);
-    let raid = house.post("/raids", &service, new_raid(&ada)).await.ok(201)["id"].clone();
-    let ben = hosted(&house, &service, "u-2").await;
+        .expect_data(201);
+    let raid = house
+        .post("/raids", &service, new_raid(&ada))
+        .await
+        .expect_data(201)["id"]
+        .clone();
+    let ben = create_host_app_player(&house, &service, "u-2").await;
     house
         .post(
             &format!("/raids/{raid}/members"),
@@ -239,24 +266,24 @@ async fn what_a_backend_does_is_on_record() {
             json!({"player": ben}),
         )
         .await
-        .ok(200);
+        .expect_data(200);
     let note = "about somebody";
     let contribute =
         json!({"type": "contribute", "player": ada, "xp": 5, "kind": "habit", "note": note});
     house
-        .command(&raid, &service, contribute)
+        .send_command(&raid, &service, contribute)
         .await
-        .failed("wrong_status");
+        .expect_error("wrong_status");
     house
-        .command(&raid, &service, json!({"type": "say", "text": note}))
+        .send_command(&raid, &service, json!({"type": "say", "text": note}))
         .await
-        .failed("forbidden");
-    let audit = house.get("/admin/audit", &admin).await.ok(200);
+        .expect_error("forbidden");
+    let audit = house.get("/admin/audit", &admin).await.expect_data(200);
     let actions: Vec<_> = audit
         .as_array()
         .expect("a list")
         .iter()
-        .map(|deed| text(&deed["action"]))
+        .map(|deed| json_text(&deed["action"]))
         .collect();
     let expected = [
         "admit_player",

@@ -5,55 +5,61 @@ use std::time::Duration;
 use raidhall::auth::Scope;
 use serde_json::{Value, json};
 
-use crate::house::{House, text};
-use crate::vouched::Vouched;
+use crate::external_auth_server::ExternalAuthServer;
+use crate::rest_server::{RestServer, json_text};
 
 const SOON: Duration = Duration::from_secs(2);
 
 #[tokio::test(start_paused = true)]
-async fn a_host_apps_own_token_opens_every_door_a_player_has() {
-    let vouched = Vouched::open().await;
-    let (house, token) = (&vouched.house, vouched.token("u-7", "Ada"));
-    let me = house.get("/me", &token).await.ok(200);
+async fn a_token_of_an_issuer_acts_as_its_player() {
+    let vouched = ExternalAuthServer::start().await;
+    let (house, token) = (&vouched.server, vouched.host_app_token("u-7", "Ada"));
+    let me = house.get("/me", &token).await.expect_data(200);
     assert_eq!(me["name"], "Ada");
-    let raid = house.raid(&token).await;
-    let again = vouched.token("u-7", "Renamed");
+    let raid = house.create_raid(&token).await;
+    let again = vouched.host_app_token("u-7", "Renamed");
     assert_eq!(
         house
             .get(&format!("/raids/{}", raid["id"]), &again)
             .await
-            .ok(200)["leader"],
+            .expect_data(200)["leader"],
         me["id"]
     );
     house
         .get(
             &format!("/raids/{}", raid["id"]),
-            &vouched.token("u-8", "Ben"),
+            &vouched.host_app_token("u-8", "Ben"),
         )
         .await
-        .failed("not_found");
-    house.get("/admin/audit", &token).await.failed("forbidden");
+        .expect_error("not_found");
+    house
+        .get("/admin/audit", &token)
+        .await
+        .expect_error("forbidden");
     let found = house
         .get(
             "/admin/players?external_id=host:u-7",
-            &house.scoped(Scope::Admin),
+            &house.scoped_token(Scope::Admin),
         )
         .await
-        .ok(200);
+        .expect_data(200);
     assert_eq!(found[0]["id"], me["id"]);
     house
         .post("/auth/sign-out", &token, Value::Null)
         .await
-        .failed("forbidden");
+        .expect_error("forbidden");
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_is_banned_is_so_with_every_token() {
-    let vouched = Vouched::open().await;
-    let (house, token) = (&vouched.house, vouched.token("u-7", "Ada"));
-    let me = house.get("/me", &token).await.ok(200);
-    let pair = vouched.telegram(&vouched.init_data(5, 0)).await.ok(200);
-    let admin = house.scoped(Scope::Admin);
+async fn a_ban_applies_to_every_token_of_the_player() {
+    let vouched = ExternalAuthServer::start().await;
+    let (house, token) = (&vouched.server, vouched.host_app_token("u-7", "Ada"));
+    let me = house.get("/me", &token).await.expect_data(200);
+    let pair = vouched
+        .sign_in_with_telegram(&vouched.init_data(5, 0))
+        .await
+        .expect_data(200);
+    let admin = house.scoped_token(Scope::Admin);
     for id in [&me["id"], &pair["player"]["id"]] {
         house
             .post(
@@ -62,50 +68,53 @@ async fn whoever_is_banned_is_so_with_every_token() {
                 json!({"reason": "x"}),
             )
             .await
-            .ok(200);
+            .expect_data(200);
     }
     tokio::time::sleep(SOON).await;
-    house.get("/me", &token).await.failed("forbidden");
+    house.get("/me", &token).await.expect_error("forbidden");
     house
-        .get("/me", &vouched.token("u-7", "Ada"))
+        .get("/me", &vouched.host_app_token("u-7", "Ada"))
         .await
-        .failed("forbidden");
+        .expect_error("forbidden");
     vouched
-        .telegram(&vouched.init_data(5, 1))
+        .sign_in_with_telegram(&vouched.init_data(5, 1))
         .await
-        .failed("forbidden");
+        .expect_error("forbidden");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_user_of_telegram_signs_in_once_with_each_proof() {
-    let vouched = Vouched::open().await;
+async fn a_telegram_user_signs_in_once_per_proof() {
+    let vouched = ExternalAuthServer::start().await;
     let proof = vouched.init_data(279_058_397, 10);
-    let pair = vouched.telegram(&proof).await.ok(200);
+    let pair = vouched.sign_in_with_telegram(&proof).await.expect_data(200);
     assert_eq!(pair["player"]["name"], "Ada");
-    vouched.telegram(&proof).await.failed("unauthenticated");
+    vouched
+        .sign_in_with_telegram(&proof)
+        .await
+        .expect_error("unauthenticated");
     let header = [("x-telegram-init-data", vouched.init_data(279_058_397, 9))];
     let header = header
         .each_ref()
         .map(|(name, value)| (*name, value.as_str()));
     let again = vouched
-        .house
-        .ask("POST /auth/telegram", "", &header, Value::Null)
+        .server
+        .request("POST /auth/telegram", "", &header, Value::Null)
         .await
-        .ok(200);
+        .expect_data(200);
     assert_eq!(again["player"], pair["player"]);
-    let token = text(&again["access_token"]);
+    let token = json_text(&again["access_token"]);
     assert_eq!(
-        vouched.house.get("/me", &token).await.ok(200)["id"],
+        vouched.server.get("/me", &token).await.expect_data(200)["id"],
         pair["player"]["id"]
     );
     vouched
-        .telegram(&vouched.init_data(5, 301))
+        .sign_in_with_telegram(&vouched.init_data(5, 301))
         .await
-        .failed("unauthenticated");
+        .expect_error("unauthenticated");
     vouched
-        .telegram(&vouched.init_data(5, 0).replace("Ada", "Eve"))
+        .sign_in_with_telegram(&vouched.init_data(5, 0).replace("Ada", "Eve"))
         .await
-        .failed("unauthenticated");
+        .expect_error("unauthenticated");
     for body in [
         json!({}),
         json!({"token": "x"}),
@@ -114,69 +123,72 @@ async fn a_user_of_telegram_signs_in_once_with_each_proof() {
     ] {
         assert_eq!(
             vouched
-                .house
+                .server
                 .post("/auth/telegram", "", body)
                 .await
-                .faulty(),
+                .invalid_fields(),
             ["init_data"]
         );
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_bot_users_of_telegram_cannot_sign_in() {
-    let house = House::open().await;
+async fn telegram_sign_in_without_a_bot_token_is_forbidden() {
+    let house = RestServer::start().await;
     house
         .post("/auth/telegram", "", json!({"init_data": "hash=00"}))
         .await
-        .failed("forbidden");
+        .expect_error("forbidden");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_guest_becomes_whom_an_identity_vouches_for_and_keeps_everything() {
-    let vouched = Vouched::open().await;
-    let house = &vouched.house;
-    let guest = house.guest("Guest").await;
-    let (token, id) = (text(&guest["access_token"]), guest["player"]["id"].clone());
-    let raid = house.raid(&token).await;
-    let foreign = vouched.token("u-7", "Ada");
+async fn a_guest_linked_to_an_identity_keeps_everything() {
+    let vouched = ExternalAuthServer::start().await;
+    let house = &vouched.server;
+    let guest = house.sign_in_guest("Guest").await;
+    let (token, id) = (
+        json_text(&guest["access_token"]),
+        guest["player"]["id"].clone(),
+    );
+    let raid = house.create_raid(&token).await;
+    let foreign = vouched.host_app_token("u-7", "Ada");
     let linked = house
         .post("/auth/link", &token, json!({"token": foreign}))
         .await
-        .ok(200);
+        .expect_data(200);
     assert_eq!(linked, json!({"player": id, "external_id": "host:u-7"}));
     house
         .post("/auth/link", &token, json!({"token": foreign}))
         .await
-        .ok(200);
-    let me = house.get("/me", &foreign).await.ok(200);
+        .expect_data(200);
+    let me = house.get("/me", &foreign).await.expect_data(200);
     assert_eq!((&me["id"], &me["name"]), (&id, &json!("Guest")));
     house
         .get(&format!("/raids/{}", raid["id"]), &foreign)
         .await
-        .ok(200);
+        .expect_data(200);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_identity_is_linked_to_one_player_and_a_player_to_one() {
-    let vouched = Vouched::open().await;
-    let house = &vouched.house;
-    let owned = vouched.token("u-7", "Ada");
-    house.get("/me", &owned).await.ok(200);
-    let token = house.token("Guest").await;
+    let vouched = ExternalAuthServer::start().await;
+    let house = &vouched.server;
+    let owned = vouched.host_app_token("u-7", "Ada");
+    house.get("/me", &owned).await.expect_data(200);
+    let token = house.guest_token("Guest").await;
     let link = async |body: Value| house.post("/auth/link", &token, body).await;
     assert_eq!(
-        link(json!({"token": owned})).await.faulty(),
+        link(json!({"token": owned})).await.invalid_fields(),
         ["token"],
         "it has a player"
     );
     link(json!({"init_data": vouched.init_data(5, 0)}))
         .await
-        .ok(200);
+        .expect_data(200);
     assert_eq!(
-        link(json!({"token": vouched.token("u-8", "Ben")}))
+        link(json!({"token": vouched.host_app_token("u-8", "Ben")}))
             .await
-            .faulty(),
+            .invalid_fields(),
         ["token"],
         "it has one already"
     );
@@ -184,35 +196,41 @@ async fn an_identity_is_linked_to_one_player_and_a_player_to_one() {
         // Our own vouches for nobody.
         link(json!({"token": token}))
             .await
-            .failed("unauthenticated");
+            .expect_error("unauthenticated");
     }
     link(json!({"init_data": vouched.init_data(5, 0)}))
         .await
-        .failed("unauthenticated");
-    let pair = vouched.telegram(&vouched.init_data(5, 1)).await.ok(200);
+        .expect_error("unauthenticated");
+    let pair = vouched
+        .sign_in_with_telegram(&vouched.init_data(5, 1))
+        .await
+        .expect_data(200);
     assert_eq!(pair["player"]["name"], "Guest");
     house
         .post("/auth/link", "", json!({"token": owned}))
         .await
-        .failed("unauthenticated");
+        .expect_error("unauthenticated");
     house
         .post(
             "/auth/link",
-            &house.scoped(Scope::Admin),
+            &house.scoped_token(Scope::Admin),
             json!({"token": owned}),
         )
         .await
-        .failed("forbidden");
+        .expect_error("forbidden");
 }
 
 #[tokio::test(start_paused = true)]
-async fn proofs_are_limited_by_address() {
-    let vouched = Vouched::open().await;
+async fn telegram_proofs_are_rate_limited_by_address() {
+    let vouched = ExternalAuthServer::start().await;
     for _ in 0..60 {
-        vouched.telegram("hash=00").await.failed("unauthenticated");
+        vouched
+            .sign_in_with_telegram("hash=00")
+            .await
+            .expect_error("unauthenticated");
     }
     vouched
-        .telegram(&vouched.init_data(5, 0))
+        .sign_in_with_telegram(&vouched.init_data(5, 0))
         .await
-        .failed("rate_limited");
+        .expect_error("rate_limited");
 }

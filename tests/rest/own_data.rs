@@ -7,9 +7,9 @@ use raidhall::store::memory::Call;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::house::{House, text};
+use crate::rest_server::{RestServer, json_text};
 
-fn seqs(raid: &Value) -> Vec<u64> {
+fn event_seqs(raid: &Value) -> Vec<u64> {
     let events = raid["events"].as_array().expect("events").iter();
     events
         .map(|event| event["seq"].as_u64().expect("a seq"))
@@ -17,11 +17,17 @@ fn seqs(raid: &Value) -> Vec<u64> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_player_is_given_what_they_did_and_what_names_them_in_every_raid_they_were_in() {
-    let house = House::with(|options, _| options.rest_writes_per_minute = 10_000).await;
-    let (ada, bob) = (house.guest("Ada").await, house.guest("Bob").await);
-    let (ada_token, bob_token) = (text(&ada["access_token"]), text(&bob["access_token"]));
-    let own = house.raid(&ada_token).await; // 1 and 2
+async fn an_export_holds_what_a_player_did_and_what_names_them() {
+    let house = RestServer::start_with(|options, _| options.rest_writes_per_minute = 10_000).await;
+    let (ada, bob) = (
+        house.sign_in_guest("Ada").await,
+        house.sign_in_guest("Bob").await,
+    );
+    let (ada_token, bob_token) = (
+        json_text(&ada["access_token"]),
+        json_text(&bob["access_token"]),
+    );
+    let own = house.create_raid(&ada_token).await; // 1 and 2
     house
         .post(
             "/raids/join",
@@ -29,26 +35,29 @@ async fn a_player_is_given_what_they_did_and_what_names_them_in_every_raid_they_
             json!({"invite_code": own["invite_code"]}),
         )
         .await
-        .ok(200); // 3
+        .expect_data(200); // 3
     house
-        .command(
+        .send_command(
             &own["id"],
             &bob_token,
             json!({"type": "say", "text": "Bob's secret"}),
         )
         .await
-        .ok(200); // 4
+        .expect_data(200); // 4
     house
-        .command(
+        .send_command(
             &own["id"],
             &ada_token,
             json!({"type": "say", "text": "Ada's word"}),
         )
         .await
-        .ok(200); // 5
+        .expect_data(200); // 5
     let promote = json!({"type": "promote", "player": bob["player"]["id"]});
-    house.command(&own["id"], &ada_token, promote).await.ok(200); // 6
-    let left = house.raid(&bob_token).await;
+    house
+        .send_command(&own["id"], &ada_token, promote)
+        .await
+        .expect_data(200); // 6
+    let left = house.create_raid(&bob_token).await;
     house
         .post(
             "/raids/join",
@@ -56,14 +65,20 @@ async fn a_player_is_given_what_they_did_and_what_names_them_in_every_raid_they_
             json!({"invite_code": left["invite_code"]}),
         )
         .await
-        .ok(200); // 3
+        .expect_data(200); // 3
     for word in 0..450 {
         let say = json!({"type": "say", "text": format!("Bob's word {word}")});
-        house.command(&left["id"], &bob_token, say).await.ok(200); // 4 to 453
+        house
+            .send_command(&left["id"], &bob_token, say)
+            .await
+            .expect_data(200); // 4 to 453
     }
     let kick = json!({"type": "kick", "player": ada["player"]["id"]});
-    house.command(&left["id"], &bob_token, kick).await.ok(200); // 454
-    house.raid(&bob_token).await;
+    house
+        .send_command(&left["id"], &bob_token, kick)
+        .await
+        .expect_data(200); // 454
+    house.create_raid(&bob_token).await;
 
     let answer = house.get("/me/export", &ada_token).await;
     let disposition = answer.headers["content-disposition"]
@@ -78,8 +93,11 @@ async fn a_player_is_given_what_they_did_and_what_names_them_in_every_raid_they_
         )
     );
     assert_eq!(answer.headers["cache-control"], "no-store");
-    let data = answer.ok(200);
-    assert_eq!(data["player"], house.get("/me", &ada_token).await.ok(200));
+    let data = answer.expect_data(200);
+    assert_eq!(
+        data["player"],
+        house.get("/me", &ada_token).await.expect_data(200)
+    );
     assert_eq!(data["sign_ins"].as_array().map(Vec::len), Some(1));
     assert_eq!(data["external_id"], Value::Null);
     let raids = data["raids"].as_array().expect("raids");
@@ -95,31 +113,34 @@ async fn a_player_is_given_what_they_did_and_what_names_them_in_every_raid_they_
             (&left["id"], &json!(false), &title)
         ]
     );
-    assert_eq!(seqs(&raids[0]), [1, 2, 5, 6]);
-    assert_eq!(seqs(&raids[1]), [3, 454]);
+    assert_eq!(event_seqs(&raids[0]), [1, 2, 5, 6]);
+    assert_eq!(event_seqs(&raids[1]), [3, 454]);
     let whole = data.to_string();
     assert!(
         whole.contains("Ada's word") && !whole.contains("Bob's"),
         "{whole}"
     );
-    assert!(!whole.contains(&text(&ada["refresh_token"])));
+    assert!(!whole.contains(&json_text(&ada["refresh_token"])));
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_a_player_has_data_to_be_given() {
-    let house = House::open().await;
-    house.get("/me/export", "").await.failed("unauthenticated");
+async fn only_a_player_can_export_own_data() {
+    let house = RestServer::start().await;
     house
-        .get("/me/export", &house.scoped(Scope::Service))
+        .get("/me/export", "")
         .await
-        .failed("forbidden");
+        .expect_error("unauthenticated");
     house
-        .get("/me/export", &house.scoped(Scope::Admin))
+        .get("/me/export", &house.scoped_token(Scope::Service))
         .await
-        .failed("forbidden");
+        .expect_error("forbidden");
+    house
+        .get("/me/export", &house.scoped_token(Scope::Admin))
+        .await
+        .expect_error("forbidden");
 }
 
-async fn begun(house: &House, token: &str) -> Body {
+async fn start_export(house: &RestServer, token: &str) -> Body {
     let request =
         Request::get("/api/v1/me/export").header("authorization", format!("Bearer {token}"));
     let request = request.body(Body::empty()).expect("a request");
@@ -133,26 +154,26 @@ async fn begun(house: &House, token: &str) -> Body {
 }
 
 #[tokio::test(start_paused = true)]
-async fn downloads_that_nobody_reads_hold_nobody_up() {
-    let house = House::open().await;
-    let token = house.token("Ada").await;
+async fn unread_downloads_do_not_block_others() {
+    let house = RestServer::start().await;
+    let token = house.guest_token("Ada").await;
     let mut unread = Vec::new();
     for _ in 0..20 {
-        unread.push(begun(&house, &token).await);
+        unread.push(start_export(&house, &token).await);
     }
-    house.get("/me/export", &token).await.ok(200);
+    house.get("/me/export", &token).await.expect_data(200);
     assert_eq!(unread.len(), 20);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_download_that_cannot_be_finished_breaks_off_and_is_no_whole_json() {
-    let house = House::open().await;
-    let token = house.token("Ada").await;
-    house.raid(&token).await;
-    let body = begun(&house, &token).await;
+async fn a_failed_download_breaks_off_without_complete_json() {
+    let house = RestServer::start().await;
+    let token = house.guest_token("Ada").await;
+    house.create_raid(&token).await;
+    let body = start_export(&house, &token).await;
     house.store.faults().fail_calls(Call::Events, 1);
     axum::body::to_bytes(body, usize::MAX)
         .await
         .expect_err("it breaks off");
-    house.get("/me/export", &token).await.ok(200);
+    house.get("/me/export", &token).await.expect_data(200);
 }

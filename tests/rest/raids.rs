@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::house::{House, text};
+use crate::rest_server::{RestServer, json_text};
 
 #[tokio::test(start_paused = true)]
-async fn whoever_makes_a_raid_leads_it() {
-    let house = House::open().await;
-    let ada = house.guest("Ada").await;
-    let token = text(&ada["access_token"]);
+async fn the_creator_of_a_raid_leads_it() {
+    let house = RestServer::start().await;
+    let ada = house.sign_in_guest("Ada").await;
+    let token = json_text(&ada["access_token"]);
     let answer = house
         .post(
             "/raids",
@@ -20,7 +20,7 @@ async fn whoever_makes_a_raid_leads_it() {
         .to_str()
         .expect("text")
         .to_owned();
-    let raid = answer.ok(201);
+    let raid = answer.expect_data(201);
     assert_eq!(location, format!("/api/v1/raids/{}", raid["id"]));
     assert_eq!(
         (&raid["title"], &raid["status"], &raid["seq"]),
@@ -39,21 +39,24 @@ async fn whoever_makes_a_raid_leads_it() {
         house
             .get(&format!("/raids/{}", raid["id"]), &token)
             .await
-            .ok(200),
+            .expect_data(200),
         raid
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_faulty_field_is_named_at_once() {
-    let house = House::open().await;
-    let token = house.token("Ada").await;
+async fn every_faulty_request_field_is_named_at_once() {
+    let house = RestServer::start().await;
+    let token = house.guest_token("Ada").await;
     assert_eq!(
-        house.post("/raids", &token, json!({})).await.faulty(),
+        house
+            .post("/raids", &token, json!({}))
+            .await
+            .invalid_fields(),
         ["title", "target_xp", "target_tasks"]
     );
     let silly = json!({"title": "", "target_xp": 0, "target_tasks": -1, "max_members": 1, "time_limit_secs": 5});
-    let mut faulty = house.post("/raids", &token, silly).await.faulty();
+    let mut faulty = house.post("/raids", &token, silly).await.invalid_fields();
     faulty.sort();
     assert_eq!(
         faulty,
@@ -65,7 +68,7 @@ async fn every_faulty_field_is_named_at_once() {
             "title"
         ]
     );
-    let raid = house.raid(&token).await;
+    let raid = house.create_raid(&token).await;
     let answer = house
         .post(
             &format!("/raids/{}/commands", raid["id"]),
@@ -73,67 +76,86 @@ async fn every_faulty_field_is_named_at_once() {
             json!({"op": "!"}),
         )
         .await;
-    assert_eq!(answer.faulty(), ["op", "cmd"]);
+    assert_eq!(answer.invalid_fields(), ["op", "cmd"]);
     house
-        .command(&raid["id"], &token, json!({"type": "fly"}))
+        .send_command(&raid["id"], &token, json!({"type": "fly"}))
         .await
-        .failed("invalid");
+        .expect_error("invalid");
 }
 
 #[tokio::test(start_paused = true)]
-async fn making_a_raid_twice_with_one_key_makes_it_once() {
-    let house = House::open().await;
-    let (ada, bob) = (house.token("Ada").await, house.token("Bob").await);
+async fn creating_a_raid_twice_with_one_key_creates_it_once() {
+    let house = RestServer::start().await;
+    let (ada, bob) = (
+        house.guest_token("Ada").await,
+        house.guest_token("Bob").await,
+    );
     let new = || json!({"title": "Ship it", "target_xp": 100, "target_tasks": 2});
     let key = [("idempotency-key", "k1")];
-    let first = house.ask("POST /raids", &ada, &key, new()).await.ok(201);
-    let again = house.ask("POST /raids", &ada, &key, new()).await.ok(201);
+    let first = house
+        .request("POST /raids", &ada, &key, new())
+        .await
+        .expect_data(201);
+    let again = house
+        .request("POST /raids", &ada, &key, new())
+        .await
+        .expect_data(201);
     assert_eq!(first, again);
-    let others = house.ask("POST /raids", &bob, &key, new()).await.ok(201);
+    let others = house
+        .request("POST /raids", &bob, &key, new())
+        .await
+        .expect_data(201);
     assert_ne!(first["id"], others["id"], "a key is its subject's own");
     let bad = house
-        .ask("POST /raids", &ada, &[("idempotency-key", "a b")], new())
+        .request("POST /raids", &ada, &[("idempotency-key", "a b")], new())
         .await;
-    assert_eq!(bad.faulty(), ["Idempotency-Key"]);
+    assert_eq!(bad.invalid_fields(), ["Idempotency-Key"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_invite_code_opens_a_raid_to_strangers() {
-    let house = House::open().await;
-    let (ada, bob) = (house.token("Ada").await, house.token("Bob").await);
-    let raid = house.raid(&ada).await;
+async fn an_invite_code_gives_a_non_member_access_to_the_raid() {
+    let house = RestServer::start().await;
+    let (ada, bob) = (
+        house.guest_token("Ada").await,
+        house.guest_token("Bob").await,
+    );
+    let raid = house.create_raid(&ada).await;
     let path = format!("/raids/{}", raid["id"]);
     for door in ["", "/events", "/contributions"] {
         house
             .get(&format!("{path}{door}"), &bob)
             .await
-            .failed("not_found");
+            .expect_error("not_found");
     }
     for nobodys in ["\u{0}", "K7MQ2XNB\u{0}", "’", "' OR 1=1"] {
         house
             .post(
                 "/raids/join",
-                &house.token("Cal").await,
+                &house.guest_token("Cal").await,
                 json!({"invite_code": nobodys}),
             )
             .await
-            .failed("not_found");
+            .expect_error("not_found");
     }
-    let code = json!({"invite_code": format!(" {} ", text(&raid["invite_code"]).to_lowercase())});
-    let joined = house.post("/raids/join", &bob, code.clone()).await.ok(200);
+    let code =
+        json!({"invite_code": format!(" {} ", json_text(&raid["invite_code"]).to_lowercase())});
+    let joined = house
+        .post("/raids/join", &bob, code.clone())
+        .await
+        .expect_data(200);
     assert_eq!(joined["members"].as_array().map(Vec::len), Some(2));
     assert_eq!(
-        house.post("/raids/join", &bob, code).await.ok(200),
+        house.post("/raids/join", &bob, code).await.expect_data(200),
         joined,
         "joining twice is joining once"
     );
-    assert_eq!(house.get(&path, &bob).await.ok(200), joined);
+    assert_eq!(house.get(&path, &bob).await.expect_data(200), joined);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_raid_is_not_found() {
-    let house = House::open().await;
-    let token = house.token("Ada").await;
+async fn an_unknown_or_malformed_raid_id_is_not_found() {
+    let house = RestServer::start().await;
+    let token = house.guest_token("Ada").await;
     for id in [
         "1",
         "0",
@@ -148,69 +170,69 @@ async fn what_is_no_raid_is_not_found() {
         house
             .get(&format!("/raids/{id}"), &token)
             .await
-            .failed("not_found");
+            .expect_error("not_found");
         let start = json!({"cmd": {"type": "start"}});
         house
             .post(&format!("/raids/{id}/commands"), &token, start)
             .await
-            .failed("not_found");
+            .expect_error("not_found");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn commands_take_effect_once_whichever_way_their_key_came() {
-    let house = House::open().await;
-    let token = house.token("Ada").await;
-    let raid = house.raid(&token).await;
+async fn a_command_takes_effect_once_with_its_op_in_header_or_body() {
+    let house = RestServer::start().await;
+    let token = house.guest_token("Ada").await;
+    let raid = house.create_raid(&token).await;
     let (door, cmd) = (
         format!("POST /raids/{}/commands", raid["id"]),
         json!({"type": "say", "text": "on it"}),
     );
     let header = [("idempotency-key", "op-1")];
     let first = house
-        .ask(&door, &token, &header, json!({"cmd": cmd}))
+        .request(&door, &token, &header, json!({"cmd": cmd}))
         .await
-        .ok(200);
+        .expect_data(200);
     assert_eq!(first, json!({"seq": 3, "duplicate": false}));
     let again = house
-        .ask(&door, &token, &[], json!({"op": "op-1", "cmd": cmd}))
+        .request(&door, &token, &[], json!({"op": "op-1", "cmd": cmd}))
         .await
-        .ok(200);
+        .expect_data(200);
     assert_eq!(again, json!({"seq": 3, "duplicate": true}));
     let other = [("idempotency-key", "op-2")];
     let both = house
-        .ask(&door, &token, &other, json!({"op": "op-1", "cmd": cmd}))
+        .request(&door, &token, &other, json!({"op": "op-1", "cmd": cmd}))
         .await
-        .ok(200);
+        .expect_data(200);
     assert_eq!(
         both,
         json!({"seq": 3, "duplicate": true}),
         "the body's counts"
     );
     let refused = house
-        .command(
+        .send_command(
             &raid["id"],
             &token,
             json!({"type": "claim_task", "task": 1}),
         )
         .await;
-    refused.failed("wrong_status");
+    refused.expect_error("wrong_status");
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_ledger_is_read_in_pages_by_seq() {
-    let house = House::open().await;
-    let token = house.token("Ada").await;
-    let raid = house.raid(&token).await;
+    let house = RestServer::start().await;
+    let token = house.guest_token("Ada").await;
+    let raid = house.create_raid(&token).await;
     for n in 3..=7 {
         let said = house
-            .command(
+            .send_command(
                 &raid["id"],
                 &token,
                 json!({"type": "say", "text": format!("{n}")}),
             )
             .await;
-        assert_eq!(said.ok(200)["seq"], n);
+        assert_eq!(said.expect_data(200)["seq"], n);
     }
     let path = format!("/raids/{}/events", raid["id"]);
     let seqs = |rows: &Value| {
@@ -220,7 +242,7 @@ async fn the_ledger_is_read_in_pages_by_seq() {
             .map(|row| row["seq"].clone())
             .collect::<Value>()
     };
-    let all = house.get(&path, &token).await.ok(200);
+    let all = house.get(&path, &token).await.expect_data(200);
     assert_eq!(seqs(&all), json!([1, 2, 3, 4, 5, 6, 7]));
     let keys: Vec<&String> = all[0].as_object().expect("a map").keys().collect();
     assert_eq!(
@@ -241,35 +263,43 @@ async fn the_ledger_is_read_in_pages_by_seq() {
             &house
                 .get(&format!("{path}?after=3&limit=2"), &token)
                 .await
-                .ok(200)
+                .expect_data(200)
         ),
         json!([4, 5])
     );
     assert_eq!(
-        seqs(&house.get(&format!("{path}?after=7"), &token).await.ok(200)),
+        seqs(
+            &house
+                .get(&format!("{path}?after=7"), &token)
+                .await
+                .expect_data(200)
+        ),
         json!([])
     );
     assert_eq!(
         house
             .get(&format!("{path}?after=x&limit=101"), &token)
             .await
-            .faulty(),
+            .invalid_fields(),
         ["after", "limit"]
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn ones_own_raids_are_listed_newest_first_in_pages() {
-    let house = House::open().await;
-    let (ada, bob) = (house.token("Ada").await, house.token("Bob").await);
+async fn own_raids_are_listed_newest_first_in_pages() {
+    let house = RestServer::start().await;
+    let (ada, bob) = (
+        house.guest_token("Ada").await,
+        house.guest_token("Bob").await,
+    );
     let mut made = Vec::new();
     for _ in 0..5 {
-        made.insert(0, house.raid(&ada).await["id"].clone());
+        made.insert(0, house.create_raid(&ada).await["id"].clone());
     }
     house
-        .command(&made[1], &ada, json!({"type": "start"}))
+        .send_command(&made[1], &ada, json!({"type": "start"}))
         .await
-        .ok(200);
+        .expect_data(200);
     let ids = |page: &Value| {
         page["data"]
             .as_array()
@@ -313,12 +343,12 @@ async fn ones_own_raids_are_listed_newest_first_in_pages() {
     let shown = house
         .get(&format!("/raids/{}", made[1]), &ada)
         .await
-        .ok(200);
+        .expect_data(200);
     assert_eq!(row["invite_code"], shown["invite_code"]);
     assert_eq!(
         house.get("/raids", &bob).await.body,
         json!({"data": [], "next_cursor": null})
     );
     let bad = house.get("/raids?status=won&limit=0&cursor=x", &ada).await;
-    assert_eq!(bad.faulty(), ["status", "limit", "cursor"]);
+    assert_eq!(bad.invalid_fields(), ["status", "limit", "cursor"]);
 }

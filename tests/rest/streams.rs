@@ -2,20 +2,20 @@
 
 use serde_json::json;
 
-use crate::house::{House, text};
+use crate::rest_server::{RestServer, json_text};
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_ends_a_minute_after_its_token_and_says_so() {
-    let house = House::open().await;
-    let ada = house.token("Ada").await;
-    let raid = house.raid(&ada).await;
+async fn a_stream_ends_a_minute_after_its_token_with_code_4001() {
+    let house = RestServer::start().await;
+    let ada = house.guest_token("Ada").await;
+    let raid = house.create_raid(&ada).await;
     let begun = house.clock.now();
     let answer = house
         .get(&format!("/raids/{}/stream", raid["id"]), &ada)
         .await;
     let lasted = house.clock.now().0 - begun.0;
     assert!((959_000..=961_000).contains(&lasted), "{lasted} ms");
-    let told = text(&answer.body);
+    let told = json_text(&answer.body);
     assert!(
         told.starts_with("event: snapshot\nid: 2\ndata: {\"t\":\"snapshot\""),
         "{told}"

@@ -7,13 +7,16 @@ use raidhall_protocol::{RaidId, Seq};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::house::{House, text};
+use crate::rest_server::{RestServer, json_text};
 
 #[tokio::test(start_paused = true)]
-async fn operators_see_how_deliveries_go_and_have_them_tried_again() {
-    let house = House::open().await;
-    let (admin, ada) = (house.scoped(Scope::Admin), house.token("Ada").await);
-    let raid = house.raid(&ada).await;
+async fn operators_list_webhook_deliveries_and_replay_them() {
+    let house = RestServer::start().await;
+    let (admin, ada) = (
+        house.scoped_token(Scope::Admin),
+        house.guest_token("Ada").await,
+    );
+    let raid = house.create_raid(&ada).await;
     let id = RaidId::try_from(raid["id"].as_u64().expect("an id")).expect("an id");
     let owner = InstanceId(Uuid::max());
     house
@@ -42,7 +45,7 @@ async fn operators_see_how_deliveries_go_and_have_them_tried_again() {
             .expect("noted")
     );
 
-    let listed = house.get("/admin/webhooks", &admin).await.ok(200);
+    let listed = house.get("/admin/webhooks", &admin).await.expect_data(200);
     assert_eq!(
         (&listed[0]["name"], &listed[0]["dead"], &listed[0]["paused"]),
         (&json!("app"), &json!(1), &json!("410"))
@@ -56,7 +59,7 @@ async fn operators_see_how_deliveries_go_and_have_them_tried_again() {
     let dead = house
         .get("/admin/webhooks/app/deliveries?dead=true", &admin)
         .await
-        .ok(200);
+        .expect_data(200);
     assert_eq!(
         (&dead[0]["seq"], &dead[0]["error"]),
         (&json!(2), &json!("answered with 500"))
@@ -65,33 +68,33 @@ async fn operators_see_how_deliveries_go_and_have_them_tried_again() {
         house
             .get("/admin/webhooks/app/deliveries", &admin)
             .await
-            .ok(200),
+            .expect_data(200),
         json!([])
     );
     house
         .get("/admin/webhooks/app/deliveries?dead=maybe", &admin)
         .await
-        .failed("invalid");
+        .expect_error("invalid");
     for nobody in ["nobody", "%FF", "%00", "app%2F"] {
         house
             .get(&format!("/admin/webhooks/{nobody}/deliveries"), &admin)
             .await
-            .failed("not_found");
+            .expect_error("not_found");
     }
 
     let replay = |body: Value| house.post("/admin/webhooks/app/replay", &admin, body);
     assert_eq!(
-        replay(json!({"dead": true})).await.ok(200),
+        replay(json!({"dead": true})).await.expect_data(200),
         json!({"replayed": 1})
     );
     assert_eq!(
-        replay(json!({"raid": id, "seq": 2})).await.ok(200),
+        replay(json!({"raid": id, "seq": 2})).await.expect_data(200),
         json!({"replayed": 1})
     );
     let waiting = house
         .get("/admin/webhooks/app/deliveries", &admin)
         .await
-        .ok(200);
+        .expect_data(200);
     assert_eq!(
         (waiting.as_array().map(Vec::len), &waiting[0]["attempts"]),
         (Some(1), &json!(0))
@@ -99,17 +102,17 @@ async fn operators_see_how_deliveries_go_and_have_them_tried_again() {
     for (raid, seq) in [(json!(id), 1), (json!(id), 99), (json!(4_711), 2)] {
         replay(json!({"raid": raid, "seq": seq}))
             .await
-            .failed("not_found");
+            .expect_error("not_found");
     }
     let faults = replay(json!({"raid": 0, "dead": "yes"}))
         .await
-        .failed("invalid");
+        .expect_error("invalid");
     assert_eq!(
         faults["fields"].as_array().map(Vec::len),
         Some(1),
         "{faults}"
     );
-    let faults = replay(json!({})).await.failed("invalid");
+    let faults = replay(json!({})).await.expect_error("invalid");
     assert_eq!(
         faults["fields"].as_array().map(Vec::len),
         Some(2),
@@ -119,15 +122,15 @@ async fn operators_see_how_deliveries_go_and_have_them_tried_again() {
         let answer = house
             .post("/admin/webhooks/app/resume", &admin, Value::Null)
             .await
-            .ok(200);
+            .expect_data(200);
         assert_eq!(answer, json!({"resumed": resumed}));
     }
-    let audit = house.get("/admin/audit", &admin).await.ok(200);
+    let audit = house.get("/admin/audit", &admin).await.expect_data(200);
     let done: Vec<_> = audit
         .as_array()
         .expect("a list")
         .iter()
-        .map(|deed| text(&deed["action"]))
+        .map(|deed| json_text(&deed["action"]))
         .collect();
     assert_eq!(
         done,

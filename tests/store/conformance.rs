@@ -1,15 +1,15 @@
 //! The checks that every store passes, and what they share.
 
 pub mod accounts;
+pub mod audit;
 pub mod claims;
 pub mod commits;
 pub mod erasures;
 pub mod feed;
 pub mod identities;
 pub mod leases;
-pub mod oversight;
+pub mod moderation;
 pub mod reads;
-pub mod standing;
 pub mod text;
 pub mod webhooks;
 
@@ -23,22 +23,22 @@ use raidhall_protocol::{PlayerId, UnixMillis};
 use crate::history::{History, instance, raid};
 
 /// Long enough for a lease or a token to outlive any test.
-pub const LONG: Duration = Duration::from_secs(3_600);
+pub const LONG_TTL: Duration = Duration::from_secs(3_600);
 /// Over before anything else can happen.
-pub const BRIEF: Duration = Duration::from_millis(1);
+pub const SHORT_TTL: Duration = Duration::from_millis(1);
 
 /// A store over a database of its own.
-pub struct Fresh {
+pub struct TestStore {
     pub store: Arc<dyn Store>,
-    _kept: Box<dyn Any>,
+    _guard: Box<dyn Any>,
 }
 
-impl Fresh {
+impl TestStore {
     /// `kept` is dropped after the test: whatever removes the database.
-    pub fn new(store: Arc<dyn Store>, kept: impl Any) -> Fresh {
-        Fresh {
+    pub fn new(store: Arc<dyn Store>, kept: impl Any) -> TestStore {
+        TestStore {
             store,
-            _kept: Box::new(kept),
+            _guard: Box::new(kept),
         }
     }
 }
@@ -47,110 +47,110 @@ impl Fresh {
 macro_rules! conformance_suite {
     ($fresh:path) => {
         conformance_suite! { $fresh;
-            leases: a_lease_tells_the_databases_time;
-            leases: the_lineage_stays;
-            leases: two_instances_live_side_by_side;
+            leases: a_lease_renewal_reports_the_database_time;
+            leases: the_lineage_is_the_same_at_registration_and_renewal;
+            leases: two_instances_are_registered_side_by_side;
             leases: reserved_ids_start_at_one_and_never_overlap;
-            leases: retiring_gives_every_raid_back;
-            leases: living_peers_are_named_and_a_retired_one_is_not;
+            leases: a_retirement_releases_every_raid;
+            leases: live_peers_are_listed_and_a_retired_one_is_not;
             leases: a_peer_whose_lease_has_run_out_is_gone_until_it_renews;
-            leases: a_peer_that_drains_says_so;
+            leases: a_draining_peer_is_listed_as_draining;
             claims: a_raid_that_does_not_exist_is_missing;
             claims: a_raid_of_a_living_instance_is_held;
             claims: a_raid_whose_owners_lease_has_run_out_can_be_claimed;
             claims: a_raid_whose_owner_never_enlisted_can_be_claimed;
             claims: each_claim_is_a_new_epoch;
-            claims: ones_own_raid_can_be_claimed_again;
-            claims: a_released_raid_belongs_to_nobody;
+            claims: an_owner_can_claim_its_own_raid_again;
+            claims: a_released_raid_has_no_owner;
             claims: a_release_under_an_older_epoch_changes_nothing;
-            claims: of_rival_claims_one_wins;
-            claims: each_raid_of_a_claim_is_answered_by_itself_and_in_order;
-            claims: a_claim_of_nothing_is_nothing;
-            claims: a_raid_that_is_asked_for_twice_is_claimed_once;
+            claims: one_of_two_rival_claims_wins;
+            claims: each_raid_of_a_claim_has_its_own_outcome_in_order;
+            claims: an_empty_claim_has_no_outcomes;
+            claims: a_raid_listed_twice_in_a_claim_is_claimed_once;
             claims: rival_claims_of_many_raids_give_each_to_one;
-            claims: an_instance_owns_what_it_made_and_claimed_and_did_not_release;
+            claims: an_instance_owns_raids_it_created_or_claimed_and_not_released;
             claims: heads_of_several_raids_leave_missing_ones_out;
             claims: a_claim_whose_caller_gave_up_leaves_the_store_usable;
-            claims: due_raids_are_those_that_nobody_living_owns;
+            claims: due_raids_have_no_live_owner;
             claims: due_raids_come_most_urgent_first;
             claims: ended_raids_are_not_due;
-            commits: a_creation_makes_the_raid;
+            commits: a_creation_inserts_the_raid;
             commits: a_second_creation_with_the_same_key_exists;
             commits: a_second_creation_with_the_same_invite_code_exists;
-            commits: of_two_creations_with_one_key_in_one_batch_one_is_made;
+            commits: one_of_two_creations_with_one_key_in_a_batch_succeeds;
             commits: a_creation_sent_again_is_committed_once;
             commits: an_append_sent_again_is_committed_once;
             commits: an_append_overtaken_by_the_next_is_committed_once;
             commits: an_older_epoch_is_fenced;
             commits: another_owner_is_fenced;
             commits: a_released_raid_is_fenced;
-            commits: a_raid_that_was_never_made_is_fenced;
+            commits: a_raid_that_was_never_created_is_fenced;
             commits: an_append_ahead_of_its_predecessor_is_unclear;
             commits: an_append_across_the_head_is_fenced;
-            commits: an_empty_batch_is_nothing;
-            commits: one_fenced_raid_leaves_the_other_49_alone;
+            commits: an_empty_batch_has_no_outcomes;
+            commits: one_fenced_raid_does_not_affect_the_other_49;
             commits: a_repeated_op_refuses_the_batch_and_only_it_is_refused_alone;
             commits: a_number_too_large_refuses_the_batch;
             commits: two_appends_of_one_raid_are_refused;
-            commits: a_hole_between_events_is_refused;
+            commits: a_gap_between_events_is_refused;
             commits: earnings_add_up_across_raids_and_within_one;
-            commits: what_was_committed_before_is_not_counted_again_beside_new_raids;
-            commits: whoever_leaves_and_rejoins_at_once_is_a_member;
-            commits: whoever_joins_and_leaves_at_once_is_no_member;
+            commits: a_repeated_append_is_not_counted_again_beside_new_raids;
+            commits: a_player_who_leaves_and_rejoins_in_one_append_is_a_member;
+            commits: a_player_who_joins_and_leaves_in_one_append_is_no_member;
             commits: the_ranked_players_have_won_one_raid_more;
             commits: the_row_follows_the_events;
             commits: a_commit_whose_caller_gave_up_leaves_the_store_usable;
             commits: concurrent_commits_each_take_effect_once;
-            feed: the_feed_is_every_raids_events_in_order_whatever_the_page;
-            feed: the_feed_names_the_lineage_though_it_is_empty;
+            feed: the_feed_lists_all_raids_events_in_order_for_any_page_size;
+            feed: an_empty_feed_names_the_lineage;
             reads: a_load_is_the_snapshot_and_the_events_after_it;
             reads: a_load_whose_caller_gave_up_leaves_the_store_usable;
             reads: a_load_of_a_missing_raid_is_none;
             reads: a_snapshot_is_not_replaced_by_an_older_one;
             reads: a_snapshot_of_a_former_owner_is_dropped;
-            reads: an_op_is_found_for_ever;
+            reads: an_op_never_expires;
             reads: ops_are_loaded_oldest_first_within_the_window;
             reads: events_come_in_pages;
             reads: contributions_come_in_pages;
-            reads: every_kind_of_event_comes_back_as_it_was;
+            reads: every_kind_of_event_survives_a_round_trip_through_the_store;
             reads: raids_are_found_by_invite_code_and_create_key;
             reads: a_players_raids_come_newest_first_in_pages;
-            reads: a_listed_raid_is_as_it_was_made;
+            reads: a_listed_raid_has_the_values_of_its_creation;
             reads: a_players_raids_can_be_filtered_by_status;
             reads: a_raid_left_is_no_longer_listed;
             accounts: a_player_starts_with_nothing;
             accounts: an_unknown_player_is_none;
-            accounts: an_account_is_told_with_the_sign_ins_that_can_be_renewed;
-            accounts: raids_visited_are_those_of_today_and_those_that_were_left_in_pages;
+            accounts: an_account_export_lists_the_renewable_sign_ins;
+            accounts: raids_ever_joined_include_current_and_left_ones_in_pages;
             accounts: a_refresh_token_is_replaced;
-            accounts: a_repeat_within_the_grace_gets_the_same_successor;
+            accounts: a_repeat_within_the_grace_gets_the_same_next_refresh_token;
             accounts: reuse_after_the_grace_revokes_the_family;
             accounts: reuse_of_an_older_token_revokes_the_family;
             accounts: a_forged_token_revokes_the_family;
             accounts: an_expired_family_is_unknown;
             accounts: rotating_prolongs_a_family;
             accounts: families_are_independent;
-            standing: a_ban_is_told_listed_and_on_record;
-            standing: a_ban_that_was_lifted_is_told_as_it_stands;
-            standing: nobody_who_does_not_exist_is_banned;
-            standing: notices_go_on_where_they_ended;
-            standing: a_sign_out_ends_the_family_and_is_told_until_its_tokens_have_ended;
-            oversight: the_audit_log_keeps_every_deed_in_order;
-            oversight: players_are_found_by_id_external_id_and_how_their_name_begins;
-            oversight: raids_are_found_by_id_and_how_their_title_begins;
-            oversight: instances_are_listed_while_their_lease_lives;
-            erasures: a_closed_account_is_nobodys_any_more;
-            erasures: an_erasure_is_due_until_it_is_ended_and_taken_by_one_at_a_time;
-            erasures: rewritten_events_are_read_everywhere_and_stay_in_their_places;
-            webhooks: an_endpoint_is_one_living_instances_and_begins_at_the_present;
-            webhooks: what_was_not_taken_is_tried_when_its_time_comes_and_then_dead;
-            webhooks: an_operator_has_deliveries_tried_again_and_goes_on_with_a_paused_endpoint;
+            moderation: a_ban_is_announced_listed_and_in_the_audit_log;
+            moderation: a_lifted_ban_is_announced_as_lifted;
+            moderation: a_ban_of_an_unknown_player_changes_nothing;
+            moderation: notices_resume_at_their_cursor;
+            moderation: a_sign_out_ends_the_family_and_is_announced_until_tokens_expire;
+            audit: the_audit_log_keeps_every_entry_in_order;
+            audit: players_are_found_by_id_external_id_and_name_prefix;
+            audit: raids_are_found_by_id_and_title_prefix;
+            audit: instances_are_listed_while_their_lease_lives;
+            erasures: a_closed_account_loses_its_name_identity_and_sign_ins;
+            erasures: an_erasure_is_due_until_ended_and_taken_by_one_instance_at_a_time;
+            erasures: rewritten_events_are_read_everywhere_at_their_old_seq;
+            webhooks: an_endpoint_has_one_live_owner_and_starts_at_the_feed_end;
+            webhooks: a_failed_delivery_is_retried_when_due_and_finally_abandoned;
+            webhooks: an_operator_replays_deliveries_and_resumes_a_paused_endpoint;
             identities: an_identity_is_the_same_player_each_time;
-            identities: of_many_who_bring_an_identity_at_once_one_player_is_made;
+            identities: concurrent_first_uses_of_an_identity_create_one_player;
             identities: an_identity_is_linked_unless_either_side_is_taken;
-            identities: of_two_who_link_an_identity_at_once_one_has_it;
-            identities: a_proof_is_good_for_once_until_it_is_forgotten;
-            text: hostile_text_comes_back_as_it_was;
+            identities: one_of_two_concurrent_links_of_an_identity_succeeds;
+            identities: a_proof_is_accepted_once_until_it_expires;
+            text: hostile_text_survives_a_round_trip_through_the_store;
             text: the_largest_ids_fit;
         }
     };
@@ -168,13 +168,21 @@ macro_rules! conformance_suite {
 /// An instance with a lease that outlives the test.
 pub async fn enlisted(store: &dyn Store) -> Instance {
     let instance = instance();
-    store.register(&instance, LONG, LONG).await.expect("enlist");
+    store
+        .register(&instance, LONG_TTL, LONG_TTL)
+        .await
+        .expect("enlist");
     instance
 }
 
 /// A raid that has been made, of one member.
-pub async fn made(store: &dyn Store, id: u64, owner: &Instance, leader: PlayerId) -> History {
-    let mut history = History::of(raid(id), owner.id);
+pub async fn create_raid(
+    store: &dyn Store,
+    id: u64,
+    owner: &Instance,
+    leader: PlayerId,
+) -> History {
+    let mut history = History::new(raid(id), owner.id);
     let creation = history.creation(leader);
     assert_eq!(commit(store, &creation).await, CommitOutcome::Committed);
     history
@@ -200,12 +208,12 @@ pub async fn assert_refused(store: &dyn Store, batch: &[Append]) {
 }
 
 /// A player of this name.
-pub async fn newcomer(store: &dyn Store, name: &str) -> PlayerId {
+pub async fn create_player(store: &dyn Store, name: &str) -> PlayerId {
     store.create_player(name).await.expect("create player").id
 }
 
 /// A player's xp, tasks and raids won.
-pub async fn totals(store: &dyn Store, player: PlayerId) -> (u64, u64, u64) {
+pub async fn player_totals(store: &dyn Store, player: PlayerId) -> (u64, u64, u64) {
     let player = store
         .player(player)
         .await
@@ -215,13 +223,13 @@ pub async fn totals(store: &dyn Store, player: PlayerId) -> (u64, u64, u64) {
 }
 
 /// Makes the instance's lease run out.
-pub async fn let_lapse(store: &dyn Store, instance: &Instance) {
-    let renewal = store.renew(instance, BRIEF).await.expect("renew");
+pub async fn expire_lease(store: &dyn Store, instance: &Instance) {
+    let renewal = store.renew(instance, SHORT_TTL).await.expect("renew");
     wait_until(store, renewal.now.plus(2)).await;
 }
 
 /// Makes a call again and again, and gives up on each at a later moment, until one ends by itself.
-pub async fn give_up_on<T, F: Future<Output = T>>(mut call: impl FnMut() -> F) -> T {
+pub async fn cancel_repeatedly<T, F: Future<Output = T>>(mut call: impl FnMut() -> F) -> T {
     let mut patience = Duration::ZERO;
     loop {
         if let Ok(answer) = tokio::time::timeout(patience, call()).await {
@@ -235,10 +243,10 @@ pub async fn give_up_on<T, F: Future<Output = T>>(mut call: impl FnMut() -> F) -
 pub async fn wait_until(store: &dyn Store, moment: UnixMillis) {
     let bystander = instance();
     loop {
-        let Renewal { now, .. } = store.renew(&bystander, BRIEF).await.expect("renew");
+        let Renewal { now, .. } = store.renew(&bystander, SHORT_TTL).await.expect("renew");
         if now > moment {
             return;
         }
-        tokio::time::sleep(BRIEF).await;
+        tokio::time::sleep(SHORT_TTL).await;
     }
 }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use raidhall::store::memory::MemoryStore;
 
-use crate::conformance::Fresh;
+use crate::conformance::TestStore;
 
-async fn fresh() -> Fresh {
-    Fresh::new(Arc::new(MemoryStore::default()), ())
+async fn new_store() -> TestStore {
+    TestStore::new(Arc::new(MemoryStore::default()), ())
 }
 
-conformance_suite!(fresh);
+conformance_suite!(new_store);
 
 mod faults {
     use std::time::Duration;
@@ -19,13 +19,13 @@ mod faults {
     use raidhall::store::{Append, ClaimOutcome, CommitOutcome, Epoch, Store, StoreError};
     use raidhall_protocol::{Seq, UnixMillis};
 
-    use crate::conformance::{LONG, commit, enlisted, made};
+    use crate::conformance::{LONG_TTL, commit, create_raid, enlisted};
     use crate::history::{instance, player, raid, said};
 
     async fn with_a_raid() -> (MemoryStore, Append) {
         let store = MemoryStore::default();
         let owner = enlisted(&store).await;
-        let append = made(&store, 1, &owner, player(1))
+        let append = create_raid(&store, 1, &owner, player(1))
             .await
             .append([said("hello")]);
         (store, append)
@@ -45,11 +45,11 @@ mod faults {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_databases_clock_is_tokios() {
+    async fn the_memory_store_uses_the_tokio_clock() {
         let store = MemoryStore::new(UnixMillis(1_000));
         tokio::time::advance(Duration::from_millis(234)).await;
         assert_eq!(
-            store.renew(&instance(), LONG).await.expect("renew").now,
+            store.renew(&instance(), LONG_TTL).await.expect("renew").now,
             UnixMillis(1_234)
         );
         store.set_now(UnixMillis(50));
@@ -57,12 +57,15 @@ mod faults {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lease_runs_out_by_tokios_clock_and_can_be_renewed_all_the_same() {
+    async fn a_lease_expires_by_the_tokio_clock_and_can_be_renewed() {
         const TTL: Duration = Duration::from_secs(3);
         let store = MemoryStore::default();
         let (sleeper, watcher) = (instance(), instance());
         let there = store.new_connection();
-        there.register(&sleeper, TTL, LONG).await.expect("enlist");
+        there
+            .register(&sleeper, TTL, LONG_TTL)
+            .await
+            .expect("enlist");
         let peers = async || store.renew(&watcher, TTL).await.expect("renew").peers.len();
         tokio::time::advance(TTL - Duration::from_millis(1)).await;
         assert_eq!(peers().await, 1);
@@ -73,7 +76,7 @@ mod faults {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn failed_commits_take_no_effect_and_lost_answers_hide_one() {
+    async fn a_failed_commit_takes_no_effect_and_a_lost_reply_hides_one() {
         let (store, append) = with_a_raid().await;
         let faults = store.faults();
         faults.fail_calls(Call::Commit, 2);
@@ -126,7 +129,7 @@ mod faults {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_held_call_goes_on_when_let_go_and_never_if_its_caller_gave_up() {
+    async fn a_held_call_resumes_on_release_unless_its_caller_gave_up() {
         let (store, append) = with_a_raid().await;
         store.faults().hold_calls(Call::Commit);
         let batch = [append];
@@ -154,7 +157,7 @@ mod faults {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_fenced_raid_can_be_claimed_anew_and_a_seized_one_cannot() {
+    async fn a_fenced_raid_can_be_reclaimed_but_a_seized_one_cannot() {
         let (store, append) = with_a_raid().await;
         store.fence(raid(1));
         assert_eq!(commit(&store, &append).await, CommitOutcome::Fenced);
@@ -174,7 +177,7 @@ mod faults {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_connection_is_cut_and_the_other_lives() {
+    async fn an_unreachable_connection_does_not_affect_another() {
         let (store, append) = with_a_raid().await;
         let other = store.new_connection();
         store.faults().set_unreachable(true);

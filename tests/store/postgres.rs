@@ -1,11 +1,11 @@
 //! The suite on Postgres, and what only a server with several connections can show.
 
+mod competing_instances;
 mod feed;
 mod in_flight;
 mod lease;
+mod moderation;
 mod partitions;
-mod rivals;
-mod standing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,18 +13,18 @@ use std::time::Duration;
 use raidhall::store::postgres::{PostgresOptions, PostgresStore};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
-use crate::conformance::{BRIEF, Fresh};
-use crate::database::Database;
+use crate::conformance::{SHORT_TTL, TestStore};
+use crate::database::PostgresDatabase;
 
-async fn fresh() -> Fresh {
-    let database = Database::create().await;
+async fn new_store() -> TestStore {
+    let database = PostgresDatabase::create().await;
     let store = open(&database).await;
-    Fresh::new(store, database)
+    TestStore::new(store, database)
 }
 
-conformance_suite!(fresh);
+conformance_suite!(new_store);
 
-fn options(database: &Database) -> PostgresOptions {
+fn options(database: &PostgresDatabase) -> PostgresOptions {
     PostgresOptions {
         url: database.url(),
         connections_max: 8,
@@ -35,7 +35,7 @@ fn options(database: &Database) -> PostgresOptions {
 }
 
 /// A store on a database whose schema is up to date.
-async fn open(database: &Database) -> Arc<PostgresStore> {
+async fn open(database: &PostgresDatabase) -> Arc<PostgresStore> {
     open_with(options(database)).await
 }
 
@@ -46,14 +46,14 @@ async fn open_with(options: PostgresOptions) -> Arc<PostgresStore> {
 }
 
 /// A session beside the store's, with the server's defaults.
-async fn connect(database: &Database) -> PgConnection {
+async fn connect(database: &PostgresDatabase) -> PgConnection {
     PgConnection::connect(&database.url())
         .await
         .expect("connect")
 }
 
 /// A session that has changed something and not committed it.
-async fn holding(database: &Database, change: &str) -> PgConnection {
+async fn open_uncommitted(database: &PostgresDatabase, change: &str) -> PgConnection {
     let mut session = connect(database).await;
     session.execute("BEGIN").await.expect("begin");
     session
@@ -64,7 +64,7 @@ async fn holding(database: &Database, change: &str) -> PgConnection {
 }
 
 /// Waits until `count` sessions of the store wait for a lock; gives their process ids.
-async fn waiting_for_locks(database: &Database, count: usize) -> Vec<i32> {
+async fn wait_for_lock_waiters(database: &PostgresDatabase, count: usize) -> Vec<i32> {
     const WAITING: &str = "
         SELECT pid FROM pg_stat_activity
         WHERE datname = current_database() AND application_name LIKE 'raidhall%' AND wait_event_type = 'Lock'
@@ -78,12 +78,12 @@ async fn waiting_for_locks(database: &Database, count: usize) -> Vec<i32> {
         if pids.len() >= count {
             return pids;
         }
-        tokio::time::sleep(BRIEF).await;
+        tokio::time::sleep(SHORT_TTL).await;
     }
 }
 
 /// Ends sessions as an administrator or a failover would.
-async fn terminate(database: &Database, application: &str) {
+async fn terminate_sessions(database: &PostgresDatabase, application: &str) {
     const TERMINATE: &str = "
         SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
         WHERE datname = current_database() AND application_name LIKE $1";

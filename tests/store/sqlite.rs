@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use raidhall::store::sqlite::SqliteStore;
 
-use crate::conformance::{Fresh, LONG};
+use crate::conformance::{LONG_TTL, TestStore};
 
-async fn fresh() -> Fresh {
+async fn new_store() -> TestStore {
     let directory = tempfile::tempdir().expect("a directory");
     let url = format!("sqlite://{}/data/raidhall.db", directory.path().display());
     let store = SqliteStore::open(&url, 2).await.expect("open");
-    store.migrate(LONG).await.expect("migrate");
-    Fresh::new(Arc::new(store), directory)
+    store.migrate(LONG_TTL).await.expect("migrate");
+    TestStore::new(Arc::new(store), directory)
 }
 
-conformance_suite!(fresh);
+conformance_suite!(new_store);
 
 mod one_process {
     use std::io::{BufRead, BufReader};
@@ -26,29 +26,29 @@ mod one_process {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::conformance::{BRIEF, commit, enlisted, made};
+    use crate::conformance::{SHORT_TTL, commit, create_raid, enlisted};
     use crate::history::{instance, player, raid, said, started};
 
     fn url(directory: &TempDir) -> String {
         format!("sqlite:{}", directory.path().join("raidhall.db").display())
     }
 
-    async fn opened(directory: &TempDir) -> SqliteStore {
+    async fn open_store(directory: &TempDir) -> SqliteStore {
         let store = SqliteStore::open(&url(directory), 1).await.expect("open");
-        store.migrate(LONG).await.expect("migrate");
+        store.migrate(LONG_TTL).await.expect("migrate");
         store
     }
 
     #[tokio::test]
     async fn a_second_process_is_refused_until_the_first_is_gone() {
         let directory = tempfile::tempdir().expect("a directory");
-        let first = opened(&directory).await;
+        let first = open_store(&directory).await;
         enlisted(&first).await;
 
         let second = SqliteStore::open(&url(&directory), 1)
             .await
             .expect("opening needs no lock");
-        let held = second.register(&instance(), LONG, BRIEF).await;
+        let held = second.register(&instance(), LONG_TTL, SHORT_TTL).await;
         assert!(matches!(held, Err(RegisterError::InUse)), "{held:?}");
         assert!(matches!(
             second.migrate(Duration::ZERO).await,
@@ -60,29 +60,30 @@ mod one_process {
         ));
 
         let waiting = instance();
-        let (enlisted, ()) =
-            tokio::join!(second.register(&waiting, LONG, LONG), async { drop(first) });
+        let (enlisted, ()) = tokio::join!(second.register(&waiting, LONG_TTL, LONG_TTL), async {
+            drop(first)
+        });
         enlisted.expect("enlist");
     }
 
     #[tokio::test]
-    async fn a_restart_serves_at_once_what_was_committed() {
+    async fn a_restart_serves_committed_events_at_once() {
         let directory = tempfile::tempdir().expect("a directory");
-        let store = opened(&directory).await;
+        let store = open_store(&directory).await;
         let owner = enlisted(&store).await;
-        let mut history = made(&store, 1, &owner, player(1)).await;
+        let mut history = create_raid(&store, 1, &owner, player(1)).await;
         let deadline = UnixMillis(1_900_000_000_000);
         assert_eq!(
             commit(&store, &history.append([started(deadline)])).await,
             CommitOutcome::Committed
         );
-        let lineage = store.renew(&owner, LONG).await.expect("renew").lineage;
+        let lineage = store.renew(&owner, LONG_TTL).await.expect("renew").lineage;
         drop(store); // with an hour left on the lease
 
-        let store = opened(&directory).await;
+        let store = open_store(&directory).await;
         let successor = instance();
         let renewal = store
-            .register(&successor, LONG, LONG)
+            .register(&successor, LONG_TTL, LONG_TTL)
             .await
             .expect("enlist");
         assert_eq!(renewal.lineage, lineage);
@@ -107,19 +108,26 @@ mod one_process {
         );
         assert_eq!(store.reserve_raid_ids(1).await.expect("reserve"), 1..2);
 
-        store.rename_lineage(LONG).await.expect("rename lineage");
+        store
+            .rename_lineage(LONG_TTL)
+            .await
+            .expect("rename lineage");
         assert_ne!(
-            store.renew(&successor, LONG).await.expect("renew").lineage,
+            store
+                .renew(&successor, LONG_TTL)
+                .await
+                .expect("renew")
+                .lineage,
             lineage
         );
     }
 
     /// Holds the database and writes until it is killed.
-    async fn be_the_victim(url: &str) -> ! {
+    async fn write_until_killed(url: &str) -> ! {
         let store = SqliteStore::open(url, 1).await.expect("open");
-        store.migrate(LONG).await.expect("migrate");
+        store.migrate(LONG_TTL).await.expect("migrate");
         let owner = enlisted(&store).await;
-        let mut history = made(&store, 1, &owner, player(1)).await;
+        let mut history = create_raid(&store, 1, &owner, player(1)).await;
         eprintln!("enlisted");
         loop {
             commit(&store, &history.append([said("still here")])).await;
@@ -129,14 +137,14 @@ mod one_process {
 
     /// The process that is killed is this test again, told by a variable to be the victim.
     #[tokio::test]
-    async fn a_killed_process_holds_nothing_and_has_lost_nothing() {
+    async fn a_killed_process_holds_no_lock_and_loses_no_commit() {
         if let Ok(url) = std::env::var("VICTIM_URL") {
-            be_the_victim(&url).await;
+            write_until_killed(&url).await;
         }
         let directory = tempfile::tempdir().expect("a directory");
         let mut victim = Command::new(std::env::current_exe().expect("this test"))
             .args(["--exact", "--nocapture"])
-            .arg("sqlite::one_process::a_killed_process_holds_nothing_and_has_lost_nothing")
+            .arg("sqlite::one_process::a_killed_process_holds_no_lock_and_loses_no_commit")
             .env("VICTIM_URL", url(&directory))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -148,7 +156,7 @@ mod one_process {
 
         let store = SqliteStore::open(&url(&directory), 1).await.expect("open");
         assert!(matches!(
-            store.register(&instance(), LONG, BRIEF).await,
+            store.register(&instance(), LONG_TTL, SHORT_TTL).await,
             Err(RegisterError::InUse)
         ));
         let mut committed = 0;
@@ -163,7 +171,7 @@ mod one_process {
 
         let successor = instance();
         store
-            .register(&successor, LONG, Duration::ZERO)
+            .register(&successor, LONG_TTL, Duration::ZERO)
             .await
             .expect("the lock went with the process");
         let claims = store.claim(&[raid(1)], successor.id).await.expect("claim");

@@ -10,7 +10,7 @@ use raidhall_protocol::{Event, EventData, OpKey, PlayerId, RaidId, Seq, TaskId, 
 use uuid::Uuid;
 
 /// When every test raid is made.
-pub const MADE_AT: UnixMillis = UnixMillis(1_800_000_000_000);
+pub const CREATED_AT: UnixMillis = UnixMillis(1_800_000_000_000);
 
 /// A raid as its owner sees it.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ pub struct History {
 
 impl History {
     /// A raid that is not made yet.
-    pub fn of(raid: RaidId, owner: InstanceId) -> History {
+    pub fn new(raid: RaidId, owner: InstanceId) -> History {
         let header = RaidHeader {
             status: RaidStatus::Recruiting,
             deadline: None,
@@ -53,11 +53,11 @@ impl History {
 
     /// The next events as one append.
     pub fn append(&mut self, data: impl IntoIterator<Item = EventData>) -> Append {
-        self.append_op(data, None)
+        self.append_with_op(data, None)
     }
 
     /// The next events as one append, the last with an op key.
-    pub fn append_op(
+    pub fn append_with_op(
         &mut self,
         data: impl IntoIterator<Item = EventData>,
         op: Option<OpHash>,
@@ -88,13 +88,13 @@ impl History {
 
     fn next(&mut self, data: EventData) -> LedgerEvent {
         self.seq = self.seq.next();
-        let at = MADE_AT.plus(self.seq.0.cast_signed());
+        let at = CREATED_AT.plus(self.seq.0.cast_signed());
         match &data {
             EventData::RaidStarted { deadline } => {
                 (self.header.status, self.header.deadline) = (RaidStatus::Active, Some(*deadline));
             }
-            EventData::RaidCompleted { .. } => self.end(RaidStatus::Completed, at),
-            EventData::RaidFailed { .. } => self.end(RaidStatus::Failed, at),
+            EventData::RaidCompleted { .. } => self.set_ended(RaidStatus::Completed, at),
+            EventData::RaidFailed { .. } => self.set_ended(RaidStatus::Failed, at),
             _ => {}
         }
         if let Some((_, xp)) = data.earned() {
@@ -112,7 +112,7 @@ impl History {
         }
     }
 
-    fn end(&mut self, status: RaidStatus, at: UnixMillis) {
+    fn set_ended(&mut self, status: RaidStatus, at: UnixMillis) {
         (
             self.header.status,
             self.header.deadline,
@@ -183,8 +183,8 @@ pub fn joined(player: PlayerId) -> EventData {
         xp: 0,
         tasks: 0,
         energy: 100,
-        energy_at: MADE_AT,
-        joined_at: MADE_AT,
+        energy_at: CREATED_AT,
+        joined_at: CREATED_AT,
     }
 }
 

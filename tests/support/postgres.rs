@@ -7,25 +7,25 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 use uuid::Uuid;
 
 /// Names the server.
-pub const SERVER: &str = "RAIDHALL_TEST_POSTGRES_URL";
+pub const SERVER_URL_VARIABLE: &str = "RAIDHALL_TEST_POSTGRES_URL";
 
 /// A database that lives as long as this.
-pub struct Database {
+pub struct PostgresDatabase {
     server: PgConnectOptions,
     name: String,
 }
 
-impl Database {
+impl PostgresDatabase {
     /// A new, empty database. Panics if there is no server to make it on: a test that passes without having run would
     /// say nothing.
-    pub async fn create() -> Database {
-        let url = env::var(SERVER).unwrap_or_else(|_| {
-            panic!("{SERVER} is not set: run scripts/with-services cargo test")
+    pub async fn create() -> PostgresDatabase {
+        let url = env::var(SERVER_URL_VARIABLE).unwrap_or_else(|_| {
+            panic!("{SERVER_URL_VARIABLE} is not set: run scripts/with-services cargo test")
         });
         let server: PgConnectOptions = url.parse().expect("a database url");
         let name = format!("raidhall_test_{}", Uuid::now_v7().simple());
         run(&server, format!("CREATE DATABASE {name}")).await;
-        Database { server, name }
+        PostgresDatabase { server, name }
     }
 
     /// Where the database is.
@@ -38,7 +38,7 @@ impl Database {
     }
 }
 
-impl Drop for Database {
+impl Drop for PostgresDatabase {
     fn drop(&mut self) {
         let (server, drop) = (
             self.server.clone(),

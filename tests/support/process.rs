@@ -11,7 +11,7 @@ use raidhall::auth::{Auth, AuthSecret, Options, Scope};
 use raidhall::store::Store;
 use raidhall::store::postgres::{PostgresOptions, PostgresStore};
 use raidhall::store::sqlite::SqliteStore;
-use raidhall_loadtest::process::Usage;
+use raidhall_loadtest::process::ProcessUsage;
 use raidhall_loadtest::target::Target;
 use raidhall_protocol::UnixMillis;
 use raidhall_protocol::server::PlayerRef;
@@ -21,18 +21,18 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-use super::cluster::Cluster;
-use super::postgres::Database;
+use super::postgres::PostgresDatabase;
+use super::postgres_server::PostgresServer;
 use super::proxy::Proxy;
 
 /// What signs tokens unless a test says otherwise.
 pub const SECRET: &str = "a secret for tests, of thirty-two bytes and more";
 /// How long a server may take to say that it serves.
-const START: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What every server of these tests is told: any free port, no metrics, and limits that a test does not run into
 /// unless it wants to.
-const SETTINGS: [(&str, &str); 13] = [
+const DEFAULT_SETTINGS: [(&str, &str); 13] = [
     ("SERVER__LISTEN", "127.0.0.1:0"),
     ("TELEMETRY__METRICS_LISTEN", ""),
     ("AUTH__SECRET", SECRET),
@@ -49,43 +49,43 @@ const SETTINGS: [(&str, &str); 13] = [
 ];
 
 /// A database, and a place for the servers on it.
-pub struct Site {
+pub struct TestDatabase {
     directory: TempDir,
-    database: Option<Database>,
-    elsewhere: Option<String>,
+    database: Option<PostgresDatabase>,
+    external_url: Option<String>,
     proxy: Option<Proxy>,
     logs: Mutex<Vec<PathBuf>>,
 }
 
-impl Site {
+impl TestDatabase {
     /// On a SQLite file that does not exist yet.
-    pub async fn sqlite() -> Site {
+    pub async fn sqlite() -> TestDatabase {
         let directory = tempfile::tempdir().expect("a directory");
-        Site {
+        TestDatabase {
             directory,
             database: None,
-            elsewhere: None,
+            external_url: None,
             proxy: None,
             logs: Mutex::default(),
         }
     }
 
     /// On an empty Postgres database.
-    pub async fn postgres() -> Site {
+    pub async fn postgres() -> TestDatabase {
         let mut site = Self::sqlite().await;
-        site.database = Some(Database::create().await);
+        site.database = Some(PostgresDatabase::create().await);
         site
     }
 
     /// On an empty Postgres database behind a proxy.
-    pub async fn proxied() -> Site {
+    pub async fn proxied() -> TestDatabase {
         let mut site = Self::postgres().await;
-        site.proxy = Some(site.another_way().await.0);
+        site.proxy = Some(site.add_proxy().await.0);
         site
     }
 
     /// A proxy more in front of Postgres, and the URL that leads through it.
-    pub async fn another_way(&self) -> (Proxy, String) {
+    pub async fn add_proxy(&self) -> (Proxy, String) {
         let url = reqwest::Url::parse(&self.direct_url()).expect("a database url");
         let (host, port) = (url.host_str().expect("a host"), url.port().expect("a port"));
         let address = tokio::net::lookup_host((host, port))
@@ -93,14 +93,14 @@ impl Site {
             .expect("an address")
             .next();
         let proxy = Proxy::to(address.expect("an address")).await;
-        let url = through(&proxy, url);
+        let url = url_through(&proxy, url);
         (proxy, url)
     }
 
     /// On a Postgres server of its own.
-    pub async fn on(cluster: &Cluster) -> Site {
+    pub async fn on_server(cluster: &PostgresServer) -> TestDatabase {
         let mut site = Self::sqlite().await;
-        site.elsewhere = Some(format!(
+        site.external_url = Some(format!(
             "postgres://raidhall@{}/postgres",
             cluster.address()
         ));
@@ -118,11 +118,11 @@ impl Site {
         let Some(proxy) = &self.proxy else {
             return direct;
         };
-        through(proxy, reqwest::Url::parse(&direct).expect("a database url"))
+        url_through(proxy, reqwest::Url::parse(&direct).expect("a database url"))
     }
 
     fn direct_url(&self) -> String {
-        match (&self.database, &self.elsewhere) {
+        match (&self.database, &self.external_url) {
             (Some(database), _) => database.url(),
             (None, Some(url)) => url.clone(),
             (None, None) => format!(
@@ -142,7 +142,7 @@ impl Site {
     }
 
     /// The same database as instances open it that share it.
-    pub async fn store_beside(&self) -> Arc<dyn Store> {
+    pub async fn shared_store(&self) -> Arc<dyn Store> {
         Arc::new(self.postgres_store(self.direct_url(), false).await)
     }
 
@@ -190,35 +190,39 @@ impl Site {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command.env("RAIDHALL__DATABASE__URL", self.url());
-        for (key, value) in SETTINGS.iter().chain(settings) {
+        for (key, value) in DEFAULT_SETTINGS.iter().chain(settings) {
             command.env(format!("RAIDHALL__{key}"), value);
         }
         command
     }
 
     /// A server that serves.
-    pub async fn start(&self) -> Server {
+    pub async fn start(&self) -> TestServer {
         self.start_with(&[]).await
     }
 
     /// A server with settings of its own, such as `("LIMITS__WATCHES", "2")`.
-    pub async fn start_with(&self, settings: &[(&str, &str)]) -> Server {
-        self.start_in(settings, &[]).await
+    pub async fn start_with(&self, settings: &[(&str, &str)]) -> TestServer {
+        self.start_with_environment(settings, &[]).await
     }
 
     /// The same, with more in its environment than settings.
-    pub async fn start_in(
+    pub async fn start_with_environment(
         &self,
         settings: &[(&str, &str)],
         environment: &[(&str, &str)],
-    ) -> Server {
+    ) -> TestServer {
         let mut command = self.command(&["serve"], settings);
         command.envs(environment.iter().copied());
         self.launch(command).await
     }
 
     /// A server that may open so many files, from its start.
-    pub async fn start_with_files(&self, count: u64, settings: &[(&str, &str)]) -> Server {
+    pub async fn start_with_open_files_max(
+        &self,
+        count: u64,
+        settings: &[(&str, &str)],
+    ) -> TestServer {
         let script = format!("ulimit -n {count} && exec \"$0\" serve");
         self.launch(self.command_of(
             "/bin/sh",
@@ -228,7 +232,7 @@ impl Site {
         .await
     }
 
-    async fn launch(&self, mut command: Command) -> Server {
+    async fn launch(&self, mut command: Command) -> TestServer {
         let log = self
             .directory
             .path()
@@ -237,7 +241,7 @@ impl Site {
         command.stderr(File::create(&log).expect("a log"));
         let mut child = command.spawn().expect("start a server");
         let mut stdout = BufReader::new(child.stdout.take().expect("its output")).lines();
-        let line = timeout(START, stdout.next_line())
+        let line = timeout(START_TIMEOUT, stdout.next_line())
             .await
             .expect("a server starts in time");
         let line = line
@@ -246,7 +250,7 @@ impl Site {
         let url = line.split(' ').find(|word| word.starts_with("http://"));
         let target =
             Target::parse(url.unwrap_or_else(|| panic!("no URL in {line:?}"))).expect("a target");
-        Server {
+        TestServer {
             child,
             stdout,
             target,
@@ -284,7 +288,7 @@ impl Site {
     }
 
     /// What all servers here logged.
-    pub fn logged(&self) -> String {
+    pub fn logs(&self) -> String {
         let logs = self.logs.lock();
         logs.iter()
             .map(|log| std::fs::read_to_string(log).unwrap_or_default())
@@ -292,16 +296,16 @@ impl Site {
     }
 }
 
-fn through(proxy: &Proxy, mut url: reqwest::Url) -> String {
+fn url_through(proxy: &Proxy, mut url: reqwest::Url) -> String {
     url.set_ip_host(proxy.address().ip()).expect("a host");
     url.set_port(Some(proxy.address().port())).expect("a port");
     url.into()
 }
 
-impl Drop for Site {
+impl Drop for TestDatabase {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let logged = self.logged();
+            let logged = self.logs();
             let lines: Vec<_> = logged.lines().collect();
             println!(
                 "--- the servers' last words\n{}",
@@ -312,14 +316,14 @@ impl Drop for Site {
 }
 
 /// A server process. Dropping it kills it.
-pub struct Server {
+pub struct TestServer {
     child: Child,
     stdout: Lines<BufReader<ChildStdout>>,
     target: Target,
     log: PathBuf,
 }
 
-impl Server {
+impl TestServer {
     /// Where it serves.
     pub const fn target(&self) -> &Target {
         &self.target
@@ -345,12 +349,12 @@ impl Server {
     }
 
     /// Whether it still runs.
-    pub fn runs(&mut self) -> bool {
+    pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("its status").is_none()
     }
 
     /// What else it wrote to standard output by its end.
-    pub async fn rest_of_output(&mut self) -> Vec<String> {
+    pub async fn remaining_output(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         while let Ok(Some(line)) = self.stdout.next_line().await {
             lines.push(line);
@@ -359,17 +363,18 @@ impl Server {
     }
 
     /// What it logged.
-    pub fn logged(&self) -> String {
+    pub fn logs(&self) -> String {
         std::fs::read_to_string(&self.log).expect("its log")
     }
 
     /// What it has used so far, and holds now.
-    pub fn usage(&self) -> Usage {
-        Usage::of(self.pid().as_raw_nonzero().get().unsigned_abs()).expect("a server that runs")
+    pub fn usage(&self) -> ProcessUsage {
+        ProcessUsage::from_pid(self.pid().as_raw_nonzero().get().unsigned_abs())
+            .expect("a server that runs")
     }
 
     /// Lets it open no more than so many files.
-    pub fn limit_files(&self, count: u64) {
+    pub fn set_open_files_max(&self, count: u64) {
         let limit = Rlimit {
             current: Some(count),
             maximum: Some(count),

@@ -22,15 +22,15 @@ const SLOW_SEGMENT: u32 = 536;
 
 /// Which way bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum Direction {
     ToServer,
     ToClient,
 }
 
 /// What becomes of those who connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Newcomers {
-    Served,
+enum NewConnections {
+    Accepted,
     /// Accepted, and dropped at once.
     Refused,
     /// Served, but nothing goes this way until [`Proxy::release`].
@@ -40,31 +40,31 @@ enum Newcomers {
 /// A proxy. Dropping it cuts everything.
 pub struct Proxy {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<ProxyState>,
     accepting: JoinHandle<()>,
 }
 
 /// What is left of what the server says.
-type Censor = Box<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>;
+type ResponseFilter = Box<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>;
 
-struct Shared {
+struct ProxyState {
     server: Mutex<SocketAddr>,
-    newcomers: Mutex<Newcomers>,
-    links: Mutex<Vec<Arc<watch::Sender<Gate>>>>,
+    new_connections: Mutex<NewConnections>,
+    connections: Mutex<Vec<Arc<watch::Sender<ProxiedConnection>>>>,
     /// Bytes a second towards the client.
-    pace: Option<u64>,
-    lost: AtomicU64,
-    censor: Mutex<Option<Censor>>,
-    censored: AtomicU64,
+    bytes_per_second: Option<u64>,
+    lost_answers: AtomicU64,
+    response_filter: Mutex<Option<ResponseFilter>>,
+    filtered_chunks: AtomicU64,
 }
 
 /// How one connection stands.
 #[derive(Debug, Clone, Copy, Default)]
-struct Gate {
-    held: [bool; 2],
+struct ProxiedConnection {
+    is_held: [bool; 2],
     /// The next bytes of the server vanish, and the connection with them.
     lose_answer: bool,
-    cut: bool,
+    is_cut: bool,
 }
 
 impl Proxy {
@@ -83,14 +83,14 @@ impl Proxy {
             .await
             .expect("bind the proxy");
         let address = listener.local_addr().expect("the proxy's address");
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ProxyState {
             server: Mutex::new(server),
-            newcomers: Mutex::new(Newcomers::Served),
-            links: Mutex::default(),
-            pace,
-            lost: AtomicU64::new(0),
-            censor: Mutex::default(),
-            censored: AtomicU64::new(0),
+            new_connections: Mutex::new(NewConnections::Accepted),
+            connections: Mutex::default(),
+            bytes_per_second: pace,
+            lost_answers: AtomicU64::new(0),
+            response_filter: Mutex::default(),
+            filtered_chunks: AtomicU64::new(0),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
         Proxy {
@@ -106,78 +106,83 @@ impl Proxy {
     }
 
     /// Sends those who connect from now on to another server.
-    pub fn lead_to(&self, server: SocketAddr) {
+    pub fn set_server(&self, server: SocketAddr) {
         *self.shared.server.lock() = server;
     }
 
     /// Breaks every connection.
     pub fn cut(&self) {
-        self.each(|gate| gate.cut = true);
+        self.update_connections(|gate| gate.is_cut = true);
     }
 
     /// Breaks every connection, and each new one.
-    pub fn close(&self) {
-        *self.shared.newcomers.lock() = Newcomers::Refused;
+    pub fn refuse(&self) {
+        *self.shared.new_connections.lock() = NewConnections::Refused;
         self.cut();
     }
 
     /// Lets nothing through this way, on any connection, without a word to anybody.
-    pub fn hold(&self, ways: &[Way]) {
-        *self.shared.newcomers.lock() = Newcomers::Held(held(ways));
-        self.hold_present(ways);
+    pub fn hold(&self, ways: &[Direction]) {
+        *self.shared.new_connections.lock() = NewConnections::Held(held(ways));
+        self.hold_open_connections(ways);
     }
 
     /// Lets nothing through this way on the connections that there are; new ones are served.
-    pub fn hold_present(&self, ways: &[Way]) {
-        self.each(|gate| gate.held = held(ways));
+    pub fn hold_open_connections(&self, ways: &[Direction]) {
+        self.update_connections(|gate| gate.is_held = held(ways));
     }
 
     /// Everything goes on; what was held arrives, even if its sender is gone.
     pub fn release(&self) {
-        *self.shared.newcomers.lock() = Newcomers::Served;
-        self.each(|gate| gate.held = [false; 2]);
+        *self.shared.new_connections.lock() = NewConnections::Accepted;
+        self.update_connections(|gate| gate.is_held = [false; 2]);
     }
 
     /// On each connection that there is, the server's next bytes vanish and the connection breaks: whatever was asked
     /// has been done, and nobody knows.
     pub fn lose_answers(&self) {
-        self.each(|gate| gate.lose_answer = true);
+        self.update_connections(|gate| gate.lose_answer = true);
     }
 
     /// How many answers vanished.
-    pub fn lost(&self) -> u64 {
-        self.shared.lost.load(Ordering::Relaxed)
+    pub fn lost_answers(&self) -> u64 {
+        self.shared.lost_answers.load(Ordering::Relaxed)
     }
 
     /// From now on the client hears what this leaves of what the server says, piece by piece.
-    pub fn censor(&self, censor: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static) {
-        *self.shared.censor.lock() = Some(Box::new(censor));
+    pub fn filter_responses(&self, censor: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static) {
+        *self.shared.response_filter.lock() = Some(Box::new(censor));
     }
 
     /// The client hears everything again.
-    pub fn censor_no_more(&self) {
-        *self.shared.censor.lock() = None;
+    pub fn stop_filtering(&self) {
+        *self.shared.response_filter.lock() = None;
     }
 
     /// How many pieces were changed by a censor.
-    pub fn censored(&self) -> u64 {
-        self.shared.censored.load(Ordering::Relaxed)
+    pub fn filtered_chunks(&self) -> u64 {
+        self.shared.filtered_chunks.load(Ordering::Relaxed)
     }
 
-    fn each(&self, change: impl Fn(&mut Gate)) {
-        let mut links = self.shared.links.lock();
+    fn update_connections(&self, change: impl Fn(&mut ProxiedConnection)) {
+        let mut links = self.shared.connections.lock();
         links.retain(|link| link.receiver_count() > 0);
         links.iter().for_each(|link| link.send_modify(&change));
     }
 }
 
-impl Shared {
-    fn censored<'a>(&self, said: &'a [u8]) -> Cow<'a, [u8]> {
-        let Some(left) = self.censor.lock().as_ref().map(|censor| censor(said)) else {
+impl ProxyState {
+    fn filter_response<'a>(&self, said: &'a [u8]) -> Cow<'a, [u8]> {
+        let Some(left) = self
+            .response_filter
+            .lock()
+            .as_ref()
+            .map(|censor| censor(said))
+        else {
             return said.into();
         };
         if left != said {
-            self.censored.fetch_add(1, Ordering::Relaxed);
+            self.filtered_chunks.fetch_add(1, Ordering::Relaxed);
         }
         left.into()
     }
@@ -186,33 +191,36 @@ impl Shared {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.accepting.abort();
-        self.each(|gate| gate.cut = true);
+        self.update_connections(|gate| gate.is_cut = true);
     }
 }
 
-fn held(ways: &[Way]) -> [bool; 2] {
-    [ways.contains(&Way::ToServer), ways.contains(&Way::ToClient)]
+fn held(ways: &[Direction]) -> [bool; 2] {
+    [
+        ways.contains(&Direction::ToServer),
+        ways.contains(&Direction::ToClient),
+    ]
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept(listener: TcpListener, shared: Arc<ProxyState>) {
     while let Ok((client, _)) = listener.accept().await {
-        let newcomers = *shared.newcomers.lock();
+        let newcomers = *shared.new_connections.lock();
         let gate = match newcomers {
-            Newcomers::Refused => continue,
-            Newcomers::Served => Gate::default(),
-            Newcomers::Held(held) => Gate {
-                held,
-                ..Gate::default()
+            NewConnections::Refused => continue,
+            NewConnections::Accepted => ProxiedConnection::default(),
+            NewConnections::Held(held) => ProxiedConnection {
+                is_held: held,
+                ..ProxiedConnection::default()
             },
         };
         let link = Arc::new(watch::Sender::new(gate));
         let gates = (link.subscribe(), link.subscribe());
-        shared.links.lock().push(Arc::clone(&link));
+        shared.connections.lock().push(Arc::clone(&link));
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
             let _ = client.set_nodelay(true);
             let upstream = *shared.server.lock();
-            let Ok(server) = connect(upstream, shared.pace.is_some()).await else {
+            let Ok(server) = connect(upstream, shared.bytes_per_second.is_some()).await else {
                 return;
             };
             let _ = server.set_nodelay(true);
@@ -222,7 +230,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
                 pump(
                     from_client,
                     to_server,
-                    Way::ToServer,
+                    Direction::ToServer,
                     gates.0,
                     &link,
                     &shared
@@ -230,7 +238,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
                 pump(
                     from_server,
                     to_client,
-                    Way::ToClient,
+                    Direction::ToClient,
                     gates.1,
                     &link,
                     &shared
@@ -256,15 +264,17 @@ async fn connect(server: SocketAddr, slow: bool) -> std::io::Result<TcpStream> {
 async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    way: Way,
-    mut gate: watch::Receiver<Gate>,
-    link: &watch::Sender<Gate>,
-    shared: &Shared,
+    way: Direction,
+    mut gate: watch::Receiver<ProxiedConnection>,
+    link: &watch::Sender<ProxiedConnection>,
+    shared: &ProxyState,
 ) {
-    let pace = shared.pace.filter(|_| way == Way::ToClient);
+    let pace = shared
+        .bytes_per_second
+        .filter(|_| way == Direction::ToClient);
     let mut buffer = vec![
         0;
-        if shared.pace.is_some() {
+        if shared.bytes_per_second.is_some() {
             SLOW_BUFFER
         } else {
             64 * 1024
@@ -272,31 +282,31 @@ async fn pump(
     ];
     loop {
         let read = tokio::select! { biased;
-            _ = gate.wait_for(|gate| gate.cut) => return,
+            _ = gate.wait_for(|gate| gate.is_cut) => return,
             read = from.read(&mut buffer) => read,
         };
         let Ok(count) = read else { break };
-        let open = |gate: &Gate| gate.cut || !gate.held[way as usize];
+        let open = |gate: &ProxiedConnection| gate.is_cut || !gate.is_held[way as usize];
         let Ok(now) = gate.wait_for(open).await.map(|gate| *gate) else {
             return;
         };
-        if now.cut {
+        if now.is_cut {
             return;
         }
         if count == 0 {
             let _ = to.shutdown().await;
             return;
         }
-        if way == Way::ToClient && now.lose_answer {
-            shared.lost.fetch_add(1, Ordering::Relaxed);
+        if way == Direction::ToClient && now.lose_answer {
+            shared.lost_answers.fetch_add(1, Ordering::Relaxed);
             break;
         }
         let passed = match way {
-            Way::ToServer => Cow::Borrowed(&buffer[..count]),
-            Way::ToClient => shared.censored(&buffer[..count]),
+            Direction::ToServer => Cow::Borrowed(&buffer[..count]),
+            Direction::ToClient => shared.filter_response(&buffer[..count]),
         };
         let written = tokio::select! { biased;
-            _ = gate.wait_for(|gate| gate.cut) => return,
+            _ = gate.wait_for(|gate| gate.is_cut) => return,
             written = to.write_all(&passed) => written,
         };
         if written.is_err() {
@@ -307,5 +317,5 @@ async fn pump(
         }
     }
     // Whatever broke one way broke the other.
-    link.send_modify(|gate| gate.cut = true);
+    link.send_modify(|gate| gate.is_cut = true);
 }

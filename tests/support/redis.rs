@@ -14,27 +14,27 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
-const BINARY: &str = "RAIDHALL_TEST_REDIS_SERVER";
+const BINARY_VARIABLE: &str = "RAIDHALL_TEST_REDIS_SERVER";
 /// How long a start may take.
-const START: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(20);
 const SLOTS: u16 = 16_384;
 
 /// A server on a directory and port of its own. Dropping it kills it.
-pub struct RedisServer {
+pub struct RedisProcess {
     directory: TempDir,
     address: SocketAddr,
     configuration: String,
     server: Child,
 }
 
-impl RedisServer {
+impl RedisProcess {
     /// A running server that lets everybody in.
-    pub async fn start() -> RedisServer {
+    pub async fn start() -> RedisProcess {
         Self::start_with("").await
     }
 
     /// A running server with more lines in its configuration file.
-    pub async fn start_with(lines: &str) -> RedisServer {
+    pub async fn start_with(lines: &str) -> RedisProcess {
         Self::start_in(tempfile::tempdir().expect("a directory"), |port| {
             format!("port {port}\n{lines}")
         })
@@ -42,7 +42,7 @@ impl RedisServer {
     }
 
     /// A running server that speaks TLS alone, with this certificate and key, in PEM.
-    pub async fn start_tls(certificate: &str, key: &str) -> RedisServer {
+    pub async fn start_tls(certificate: &str, key: &str) -> RedisProcess {
         let directory = tempfile::tempdir().expect("a directory");
         let write = |name: &str, pem: &str| {
             let path = directory.path().join(name);
@@ -59,11 +59,11 @@ impl RedisServer {
         .await
     }
 
-    async fn start_in(directory: TempDir, configuration: impl Fn(u16) -> String) -> RedisServer {
+    async fn start_in(directory: TempDir, configuration: impl Fn(u16) -> String) -> RedisProcess {
         let address = free_address().await;
         let configuration = configuration(address.port());
         let server = serve(directory.path(), &configuration).await;
-        RedisServer {
+        RedisProcess {
             directory,
             address,
             configuration,
@@ -129,7 +129,7 @@ pub fn without_messages(channel: &str) -> impl Fn(&[u8]) -> Vec<u8> + use<> {
     move |said| {
         let (mut left, mut rest) = (Vec::new(), said);
         while !rest.is_empty() {
-            match rest.strip_prefix(&*header).and_then(after_bulk) {
+            match rest.strip_prefix(&*header).and_then(skip_bulk_string) {
                 Some(after) => rest = after,
                 None => {
                     left.push(rest[0]);
@@ -152,7 +152,7 @@ pub fn with_messages_swapped(channel: &str) -> impl Fn(&[u8]) -> Vec<u8> + use<>
     move |said| {
         let (mut left, mut rest) = (Vec::new(), said);
         while !rest.is_empty() {
-            match rest.strip_prefix(&*header).and_then(after_bulk) {
+            match rest.strip_prefix(&*header).and_then(skip_bulk_string) {
                 Some(after) => {
                     let message = &rest[..rest.len() - after.len()];
                     let mut held = held.lock();
@@ -173,7 +173,7 @@ pub fn with_messages_swapped(channel: &str) -> impl Fn(&[u8]) -> Vec<u8> + use<>
 }
 
 /// What follows a bulk string, of which the `$` is gone already.
-fn after_bulk(said: &[u8]) -> Option<&[u8]> {
+fn skip_bulk_string(said: &[u8]) -> Option<&[u8]> {
     let end = said.windows(2).position(|pair| pair == b"\r\n")?;
     let length: usize = std::str::from_utf8(&said[..end]).ok()?.parse().ok()?;
     said.get(end + 2 + length + 2..)
@@ -181,7 +181,7 @@ fn after_bulk(said: &[u8]) -> Option<&[u8]> {
 
 /// Three masters that share the slots.
 pub struct RedisCluster {
-    pub nodes: Vec<RedisServer>,
+    pub nodes: Vec<RedisProcess>,
 }
 
 impl RedisCluster {
@@ -194,7 +194,7 @@ impl RedisCluster {
             let own = format!(
                 "cluster-enabled yes\ncluster-port {bus_port}\ncluster-node-timeout 1000\n{lines}"
             );
-            nodes.push(RedisServer::start_with(&own).await);
+            nodes.push(RedisProcess::start_with(&own).await);
             bus_ports.push(bus_port);
         }
         let mut first = nodes[0].connect().await;
@@ -221,7 +221,7 @@ impl RedisCluster {
 
     /// Waits until every node says that the cluster is whole.
     pub async fn settle(&self) {
-        let deadline = Instant::now() + START;
+        let deadline = Instant::now() + START_TIMEOUT;
         for node in &self.nodes {
             loop {
                 let mut info = redis::cmd("CLUSTER");
@@ -252,8 +252,8 @@ async fn free_address() -> SocketAddr {
 
 /// A server that takes connections.
 async fn serve(directory: &Path, configuration: &str) -> Child {
-    let binary =
-        env::var_os(BINARY).unwrap_or_else(|| panic!("{BINARY} is not set: run `make test`"));
+    let binary = env::var_os(BINARY_VARIABLE)
+        .unwrap_or_else(|| panic!("{BINARY_VARIABLE} is not set: run `make test`"));
     let log = directory.join("log");
     let file = directory.join("redis.conf");
     let lines = format!(
@@ -271,7 +271,7 @@ async fn serve(directory: &Path, configuration: &str) -> Child {
         .stderr(Stdio::null())
         .kill_on_drop(true);
     let mut server = command.spawn().expect("start redis-server");
-    let deadline = Instant::now() + START;
+    let deadline = Instant::now() + START_TIMEOUT;
     loop {
         let said = std::fs::read_to_string(&log).unwrap_or_default();
         if said.contains("Ready to accept connections") {

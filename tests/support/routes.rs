@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Such as `GET /raids/{id}`.
-pub fn served() -> BTreeSet<String> {
+pub fn registered_routes() -> BTreeSet<String> {
     let mut served = BTreeSet::new();
     for path in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
         let source = std::fs::read_to_string(path).expect("read");

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// What is wrong with it.
-pub fn faults(document: &Value, schema: &Value, value: &Value) -> Vec<String> {
+pub fn validation_errors(document: &Value, schema: &Value, value: &Value) -> Vec<String> {
     let mut schema = schema.clone();
     schema["components"] = document["components"].clone();
     let validator = jsonschema::draft202012::new(&schema).expect("a schema");

@@ -8,7 +8,7 @@ use rand::Rng;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseClass {
     /// 4001: get a new token first.
-    Renew,
+    RenewToken,
     /// The other 40xx, and what RFC 6455 says of broken frames: never retry.
     Stop,
     /// 41xx: back off.
@@ -21,9 +21,9 @@ pub enum CloseClass {
 
 impl CloseClass {
     /// The class of a close code; none when the connection ended without one.
-    pub const fn of(code: Option<u16>) -> CloseClass {
+    pub const fn from_code(code: Option<u16>) -> CloseClass {
         match code {
-            Some(4001) => Self::Renew,
+            Some(4001) => Self::RenewToken,
             Some(4000..=4099 | 1002 | 1003 | 1007 | 1009) => Self::Stop,
             Some(4100..=4199) => Self::BackOff,
             Some(4200..=4299) => Self::Resume,
@@ -35,19 +35,19 @@ impl CloseClass {
 /// Exponential back-off with full jitter: a random time below a ceiling that doubles, reset by lasting success.
 /// (M. Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015.)
 #[derive(Debug, Clone, Copy)]
-pub struct Backoff {
+pub struct ReconnectDelay {
     base: Duration,
     ceiling_max: Duration,
     failures: u32,
 }
 
 /// A connection that lasted this long makes earlier failures forgotten.
-pub(super) const UPTIME_THAT_RESETS: Duration = Duration::from_secs(5);
+pub(super) const STABLE_UPTIME: Duration = Duration::from_secs(5);
 
-impl Backoff {
+impl ReconnectDelay {
     /// For an overloaded server: 1 s doubling to 30 s.
-    pub const fn overloaded() -> Backoff {
-        Backoff {
+    pub const fn for_overload() -> ReconnectDelay {
+        ReconnectDelay {
             base: Duration::from_secs(1),
             ceiling_max: Duration::from_secs(30),
             failures: 0,
@@ -55,8 +55,8 @@ impl Backoff {
     }
 
     /// For a server that went away without a word: 200 ms doubling to 3 s.
-    pub const fn lost() -> Backoff {
-        Backoff {
+    pub const fn for_lost_connection() -> ReconnectDelay {
+        ReconnectDelay {
             base: Duration::from_millis(200),
             ceiling_max: Duration::from_secs(3),
             failures: 0,
@@ -64,7 +64,7 @@ impl Backoff {
     }
 
     /// How long to wait before the next try.
-    pub fn wait(&mut self, rng: &mut impl Rng) -> Duration {
+    pub fn next_wait(&mut self, rng: &mut impl Rng) -> Duration {
         let ceiling = self
             .base
             .saturating_mul(1 << self.failures.min(16))
@@ -87,10 +87,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn classes_are_the_contract_s() {
+    fn close_codes_map_to_the_documented_classes() {
         for (code, class) in [
             (Some(4000), CloseClass::Stop),
-            (Some(4001), CloseClass::Renew),
+            (Some(4001), CloseClass::RenewToken),
             (Some(4004), CloseClass::Stop),
             (Some(4077), CloseClass::Stop),
             (Some(4100), CloseClass::BackOff),
@@ -100,23 +100,23 @@ mod tests {
             (Some(1001), CloseClass::Lost),
             (None, CloseClass::Lost),
         ] {
-            assert_eq!(CloseClass::of(code), class, "{code:?}");
+            assert_eq!(CloseClass::from_code(code), class, "{code:?}");
         }
     }
 
     #[test]
-    fn the_ceiling_doubles_to_its_limit_and_a_reset_forgets() {
+    fn the_backoff_ceiling_doubles_up_to_its_limit_and_resets() {
         let mut rng = SmallRng::seed_from_u64(1);
-        let mut backoff = Backoff::overloaded();
+        let mut backoff = ReconnectDelay::for_overload();
         for ceiling in [1, 2, 4, 8, 16, 30, 30] {
-            assert!(backoff.wait(&mut rng) <= Duration::from_secs(ceiling));
+            assert!(backoff.next_wait(&mut rng) <= Duration::from_secs(ceiling));
         }
-        let late: Vec<_> = (0..50).map(|_| backoff.wait(&mut rng)).collect();
+        let late: Vec<_> = (0..50).map(|_| backoff.next_wait(&mut rng)).collect();
         assert!(
             late.iter().any(|wait| *wait > Duration::from_secs(15)),
             "jitter is full, not small"
         );
         backoff.reset();
-        assert!(backoff.wait(&mut rng) <= Duration::from_secs(1));
+        assert!(backoff.next_wait(&mut rng) <= Duration::from_secs(1));
     }
 }

@@ -11,28 +11,28 @@ use parking_lot::Mutex;
 use raidhall_protocol::{Codec, ServerMessage};
 
 /// How many frames one generation remembers; there are two.
-const REMEMBERED: usize = 256;
+const FRAMES_PER_GENERATION: usize = 256;
 const EXCERPT_CHARS: usize = 200;
 
 /// Decodes frames and remembers the latest.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    remembered: Mutex<Generations>,
+    cache: Mutex<FrameCache>,
 }
 
 #[derive(Debug, Default)]
-struct Generations {
-    young: HashMap<Box<[u8]>, Arc<ServerMessage>>,
-    old: HashMap<Box<[u8]>, Arc<ServerMessage>>,
+struct FrameCache {
+    current: HashMap<Box<[u8]>, Arc<ServerMessage>>,
+    previous: HashMap<Box<[u8]>, Arc<ServerMessage>>,
 }
 
 /// A frame that is no message of the contract.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unreadable {
+pub struct UnreadableFrame {
     /// Its beginning and what is wrong.
     pub text: String,
     /// Whether it called itself an `error`.
-    pub error: bool,
+    pub is_error: bool,
 }
 
 impl Decoder {
@@ -42,51 +42,55 @@ impl Decoder {
     }
 
     /// Reads a frame.
-    pub fn read(&self, codec: Codec, frame: &[u8]) -> Result<Arc<ServerMessage>, Unreadable> {
-        if let Some(known) = self.remembered.lock().find(frame) {
+    pub fn decode(
+        &self,
+        codec: Codec,
+        frame: &[u8],
+    ) -> Result<Arc<ServerMessage>, UnreadableFrame> {
+        if let Some(known) = self.cache.lock().get(frame) {
             return Ok(known);
         }
         let message = codec
             .decode::<ServerMessage>(frame)
-            .map_err(|why| unreadable(codec, frame, &why))?;
+            .map_err(|why| unreadable_frame(codec, frame, &why))?;
         let message = Arc::new(message);
         // Answers are for one client each.
         if !matches!(
             *message,
             ServerMessage::Ack { .. } | ServerMessage::Welcome { .. }
         ) {
-            self.remembered.lock().keep(frame, &message);
+            self.cache.lock().insert(frame, &message);
         }
         Ok(message)
     }
 }
 
-impl Generations {
-    fn find(&self, frame: &[u8]) -> Option<Arc<ServerMessage>> {
-        self.young
+impl FrameCache {
+    fn get(&self, frame: &[u8]) -> Option<Arc<ServerMessage>> {
+        self.current
             .get(frame)
-            .or_else(|| self.old.get(frame))
+            .or_else(|| self.previous.get(frame))
             .cloned()
     }
 
-    fn keep(&mut self, frame: &[u8], message: &Arc<ServerMessage>) {
-        if self.young.len() >= REMEMBERED {
-            self.old = std::mem::take(&mut self.young);
+    fn insert(&mut self, frame: &[u8], message: &Arc<ServerMessage>) {
+        if self.current.len() >= FRAMES_PER_GENERATION {
+            self.previous = std::mem::take(&mut self.current);
         }
-        self.young.insert(frame.into(), Arc::clone(message));
+        self.current.insert(frame.into(), Arc::clone(message));
     }
 }
 
-fn unreadable(codec: Codec, frame: &[u8], why: &dyn std::error::Error) -> Unreadable {
+fn unreadable_frame(codec: Codec, frame: &[u8], why: &dyn std::error::Error) -> UnreadableFrame {
     let map = codec.decode::<serde_json::Value>(frame).unwrap_or_default();
     let shown = match codec {
         Codec::Json => String::from_utf8_lossy(frame).into_owned(),
         Codec::MessagePack => map.to_string(),
     };
     let shown: String = shown.chars().take(EXCERPT_CHARS).collect();
-    Unreadable {
+    UnreadableFrame {
         text: format!("{why}: {shown}"),
-        error: map.get("t").is_some_and(|t| t == "error"),
+        is_error: map.get("t").is_some_and(|t| t == "error"),
     }
 }
 
@@ -114,23 +118,23 @@ mod tests {
         for codec in Codec::ALL {
             let decoder = Decoder::new();
             let frame = codec.encode(&message);
-            let first = decoder.read(codec, &frame).unwrap();
+            let first = decoder.decode(codec, &frame).unwrap();
             assert_eq!(*first, message);
-            assert!(Arc::ptr_eq(&first, &decoder.read(codec, &frame).unwrap()));
+            assert!(Arc::ptr_eq(&first, &decoder.decode(codec, &frame).unwrap()));
         }
     }
 
     #[test]
-    fn what_is_no_message_says_so() {
+    fn a_frame_that_is_no_known_message_is_reported_as_such() {
         let decoder = Decoder::new();
         let unknown = decoder
-            .read(Codec::Json, br#"{"t":"surprise"}"#)
+            .decode(Codec::Json, br#"{"t":"surprise"}"#)
             .unwrap_err();
-        assert!(!unknown.error && unknown.text.contains("surprise"));
+        assert!(!unknown.is_error && unknown.text.contains("surprise"));
         let untyped = decoder
-            .read(Codec::Json, br#"{"t":"error","re":"do","error":"no"}"#)
+            .decode(Codec::Json, br#"{"t":"error","re":"do","error":"no"}"#)
             .unwrap_err();
-        assert!(untyped.error);
-        assert!(decoder.read(Codec::MessagePack, &[0xc1]).is_err());
+        assert!(untyped.is_error);
+        assert!(decoder.decode(Codec::MessagePack, &[0xc1]).is_err());
     }
 }

@@ -12,45 +12,51 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 
 /// Commands without an answer, by correlation number. Each keeps its op for as long as it takes.
 #[derive(Debug, Default)]
-pub(super) struct Pending {
-    waiting: BTreeMap<u64, Waiting>,
+pub(super) struct PendingCommands {
+    commands: BTreeMap<u64, PendingCommand>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct PendingCommand {
     message: ClientMessage,
     failures: u32,
     /// When to send it again; none while an answer is on its way.
-    again: Option<Instant>,
+    retry_at: Option<Instant>,
 }
 
-impl Pending {
+impl PendingCommands {
     pub(super) fn len(&self) -> usize {
-        self.waiting.len()
+        self.commands.len()
     }
 
     pub(super) fn add(&mut self, id: u64, message: ClientMessage) {
-        self.waiting.insert(
+        self.commands.insert(
             id,
-            Waiting {
+            PendingCommand {
                 message,
                 failures: 0,
-                again: None,
+                retry_at: None,
             },
         );
     }
 
     /// An answer that ends it.
-    pub(super) fn done(&mut self, id: u64) {
-        self.waiting.remove(&id);
+    pub(super) fn complete(&mut self, id: u64) {
+        self.commands.remove(&id);
     }
 
     /// A refusal: final, or to be tried again no earlier than it says.
-    pub(super) fn refused(&mut self, id: u64, error: &ErrorBody, now: Instant, rng: &mut impl Rng) {
+    pub(super) fn record_refusal(
+        &mut self,
+        id: u64,
+        error: &ErrorBody,
+        now: Instant,
+        rng: &mut impl Rng,
+    ) {
         if !error.retry {
-            return self.done(id);
+            return self.complete(id);
         }
-        let Some(waiting) = self.waiting.get_mut(&id) else {
+        let Some(waiting) = self.commands.get_mut(&id) else {
             return;
         };
         let ceiling = RETRY_BASE
@@ -58,31 +64,31 @@ impl Pending {
             .min(RETRY_MAX);
         waiting.failures += 1;
         let told = Duration::from_millis(error.retry_after_ms.unwrap_or(0));
-        waiting.again = Some(now + told + ceiling.mul_f64(rng.random()));
+        waiting.retry_at = Some(now + told + ceiling.mul_f64(rng.random()));
     }
 
     /// The connection is gone: everything is to be sent again on the next one.
-    pub(super) fn lost(&mut self, now: Instant) {
-        for waiting in self.waiting.values_mut() {
-            waiting.again = Some(now);
+    pub(super) fn mark_all_due(&mut self, now: Instant) {
+        for waiting in self.commands.values_mut() {
+            waiting.retry_at = Some(now);
         }
     }
 
     /// When the next one is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.waiting
+        self.commands
             .values()
-            .filter_map(|waiting| waiting.again)
+            .filter_map(|waiting| waiting.retry_at)
             .min()
     }
 
     /// One that is due now, in the order first sent; it counts as sent.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<ClientMessage> {
         let due = self
-            .waiting
+            .commands
             .values_mut()
-            .find(|waiting| waiting.again.is_some_and(|again| again <= now))?;
-        due.again = None;
+            .find(|waiting| waiting.retry_at.is_some_and(|again| again <= now))?;
+        due.retry_at = None;
         Some(due.message.clone())
     }
 }
@@ -106,9 +112,9 @@ mod tests {
     }
 
     #[test]
-    fn a_retryable_refusal_waits_and_a_final_one_ends_it() {
+    fn a_retryable_refusal_delays_a_command_and_a_final_one_ends_it() {
         let (now, mut rng) = (Instant::now(), SmallRng::seed_from_u64(1));
-        let mut pending = Pending::default();
+        let mut pending = PendingCommands::default();
         pending.add(1, command(1));
         pending.add(2, command(2));
         assert!(
@@ -117,8 +123,8 @@ mod tests {
         );
         let mut busy = ErrorBody::new(ErrorType::Overloaded, "full");
         busy.retry_after_ms = Some(500);
-        pending.refused(1, &busy, now, &mut rng);
-        pending.refused(
+        pending.record_refusal(1, &busy, now, &mut rng);
+        pending.record_refusal(
             2,
             &ErrorBody::new(ErrorType::TaskTaken, "taken"),
             now,
@@ -132,11 +138,11 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_connection_makes_all_due_in_order() {
-        let (now, mut pending) = (Instant::now(), Pending::default());
+    fn a_lost_connection_makes_all_pending_commands_due_in_order() {
+        let (now, mut pending) = (Instant::now(), PendingCommands::default());
         pending.add(1, command(1));
         pending.add(2, command(2));
-        pending.lost(now);
+        pending.mark_all_due(now);
         assert_eq!(
             [pending.take_due(now), pending.take_due(now)],
             [Some(command(1)), Some(command(2))]

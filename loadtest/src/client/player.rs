@@ -3,14 +3,14 @@
 //! One task drives it by calling [`Player::step`] over and over. It keeps, per raid, the fold of what it was told and
 //! the ledger of it all; commands are sent again with the same op until they are answered.
 
-mod line;
-mod view;
+mod connection;
+mod watched_raid;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use line::BEHIND_PATIENCE;
+use connection::BEHIND_TIMEOUT;
 use raidhall_protocol::rest::TokenPair;
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{
@@ -19,23 +19,23 @@ use raidhall_protocol::{
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tokio::time::{Instant, sleep_until, timeout_at};
-use view::{Phase, View};
+use watched_raid::{WatchStatus, WatchedRaid};
 
-use super::backoff::Backoff;
+use super::backoff::ReconnectDelay;
 use super::decoder::Decoder;
-use super::pending::Pending;
-use super::rest::Rest;
-use super::socket::{Closed, Incoming, Socket};
-use crate::ledger::{Entry, Ledger, RunClock};
+use super::pending::PendingCommands;
+use super::rest::RestClient;
+use super::socket::{CloseInfo, Incoming, Socket};
+use crate::client_log::{ClientLog, Observation, RunClock};
 
 /// What a player is made of.
 #[derive(Debug, Clone)]
-pub struct Equipment {
+pub struct PlayerOptions {
     /// What the report calls the client.
-    pub name: String,
+    pub client_name: String,
     /// The REST doors, for new tokens; their servers are those that it connects to, home first. A lost or refused
     /// connection leads to the next, as a balancer in front of them would.
-    pub rest: Rest,
+    pub rest: RestClient,
     /// What it signed in with.
     pub tokens: TokenPair,
     /// How it talks.
@@ -45,12 +45,12 @@ pub struct Equipment {
     /// The run's clock.
     pub clock: RunClock,
     /// For jitter.
-    pub seed: u64,
+    pub jitter_seed: u64,
 }
 
 /// What a player counted.
 #[derive(Debug, Clone, Default)]
-pub struct Tally {
+pub struct ClientCounts {
     /// Events, signals and presence changes that came.
     pub deliveries: u64,
     /// Signals that came.
@@ -83,84 +83,85 @@ pub enum Step {
     /// The connection ended; the player comes back by itself.
     Disconnected,
     /// The server sent this player away for good.
-    GaveUp,
+    Stopped,
 }
 
 #[derive(Debug)]
-enum Line {
-    Down {
+enum ConnectionState {
+    Disconnected {
         until: Instant,
     },
-    Up {
+    Connected {
         socket: Box<Socket>,
         since: Instant,
         heard: Instant,
         heartbeat: Duration,
     },
-    GivenUp,
+    Stopped,
 }
 
 /// A simulated player's connection, view and ledgers.
 #[derive(Debug)]
 pub struct Player {
-    equipment: Equipment,
+    options: PlayerOptions,
     rng: SmallRng,
-    line: Line,
+    connection: ConnectionState,
     /// The server of the current connection, or of the next one to try.
-    place: usize,
+    server_index: usize,
     /// Servers that refused a connection since the last one that did not.
-    refused: usize,
-    views: BTreeMap<RaidId, View>,
-    ledgers: BTreeMap<RaidId, Ledger>,
-    pending: Pending,
-    overloaded: Backoff,
-    lost: Backoff,
+    refusing_servers: usize,
+    views: BTreeMap<RaidId, WatchedRaid>,
+    ledgers: BTreeMap<RaidId, ClientLog>,
+    pending: PendingCommands,
+    overload_delay: ReconnectDelay,
+    lost_delay: ReconnectDelay,
     renew_at: Instant,
     next_id: u64,
-    bye: Option<Duration>,
-    connected_before: bool,
+    announced_reconnect_delay: Option<Duration>,
+    has_connected: bool,
     signals_seen: BTreeMap<(PlayerId, String), u64>,
     signals_sent: u64,
-    tally: Tally,
+    counts: ClientCounts,
 }
 
 impl Player {
     /// A player who connects at the first step.
-    pub fn new(equipment: Equipment) -> Player {
-        let (renew_at, place) = (renewal(&equipment.tokens), equipment.rest.targets().home());
+    pub fn new(options: PlayerOptions) -> Player {
+        let (renew_at, server_index) =
+            (renewal_time(&options.tokens), options.rest.targets().home());
         Player {
-            rng: SmallRng::seed_from_u64(equipment.seed),
-            equipment,
-            line: Line::Down {
+            rng: SmallRng::seed_from_u64(options.jitter_seed),
+            options,
+            connection: ConnectionState::Disconnected {
                 until: Instant::now(),
             },
-            place,
-            refused: 0,
+            server_index,
+            refusing_servers: 0,
             views: BTreeMap::new(),
             ledgers: BTreeMap::new(),
-            pending: Pending::default(),
-            overloaded: Backoff::overloaded(),
-            lost: Backoff::lost(),
+            pending: PendingCommands::default(),
+            overload_delay: ReconnectDelay::for_overload(),
+            lost_delay: ReconnectDelay::for_lost_connection(),
             renew_at,
             next_id: 1,
-            bye: None,
-            connected_before: false,
+            announced_reconnect_delay: None,
+            has_connected: false,
             signals_seen: BTreeMap::new(),
             signals_sent: 0,
-            tally: Tally::default(),
+            counts: ClientCounts::default(),
         }
     }
 
     /// Who.
-    pub const fn who(&self) -> &PlayerRef {
-        &self.equipment.tokens.player
+    pub const fn player_ref(&self) -> &PlayerRef {
+        &self.options.tokens.player
     }
 
     /// The REST doors with this player's token.
-    pub fn rest(&self) -> Rest {
-        self.equipment
+    pub fn rest(&self) -> RestClient {
+        self.options
             .rest
-            .with_token(&self.equipment.tokens.access_token)
+            .with_token(&self.options.tokens.access_token)
     }
 
     /// The raid as this player has it.
@@ -181,88 +182,96 @@ impl Player {
     }
 
     /// Whether events of the raid come on the current connection.
-    pub fn watches(&self, raid: RaidId) -> bool {
-        matches!(self.line, Line::Up { .. })
+    pub fn is_watching(&self, raid: RaidId) -> bool {
+        matches!(self.connection, ConnectionState::Connected { .. })
             && self
                 .views
                 .get(&raid)
-                .is_some_and(|view| view.phase == Phase::Live)
+                .is_some_and(|view| view.status == WatchStatus::Live)
     }
 
     /// Whether the server ended the watch: the player left, was sent away, or may not see the raid.
-    pub fn watch_ended(&self, raid: RaidId) -> bool {
+    pub fn has_watch_ended(&self, raid: RaidId) -> bool {
         self.views
             .get(&raid)
-            .is_some_and(|view| view.phase == Phase::Ended)
+            .is_some_and(|view| view.status == WatchStatus::Ended)
     }
 
     /// Gives up on a raid whose watch ended.
-    pub fn forget(&mut self, raid: RaidId) {
+    pub fn abandon(&mut self, raid: RaidId) {
         if let Some(view) = self.views.get_mut(&raid) {
-            view.phase = Phase::Forgotten;
+            view.status = WatchStatus::Abandoned;
         }
     }
 
-    /// Whether [`Self::forget`] was called, and no watch since.
-    pub fn forgotten(&self, raid: RaidId) -> bool {
+    /// Whether [`Self::abandon`] was called, and no watch since.
+    pub fn is_abandoned(&self, raid: RaidId) -> bool {
         self.views
             .get(&raid)
-            .is_some_and(|view| view.phase == Phase::Forgotten)
+            .is_some_and(|view| view.status == WatchStatus::Abandoned)
     }
 
     /// How many commands wait for an answer.
-    pub fn unanswered(&self) -> usize {
+    pub fn pending_count(&self) -> usize {
         self.pending.len()
     }
 
     /// What was counted.
-    pub const fn tally(&self) -> &Tally {
-        &self.tally
+    pub const fn counts(&self) -> &ClientCounts {
+        &self.counts
     }
 
     /// Writes into the ledger of a raid that the run came to rest.
-    pub fn settle(&mut self, raid: RaidId, head: Seq, online: Vec<PlayerId>) {
-        self.note(raid, Entry::Settled { head, online });
+    pub fn record_settled(&mut self, raid: RaidId, head: Seq, online: Vec<PlayerId>) {
+        self.record(raid, Observation::Settled { head, online });
     }
 
     /// Watches a raid, now if connected and after every reconnect, from what it holds on.
     pub async fn watch(&mut self, raid: RaidId) {
-        let view = self.views.entry(raid).or_insert_with(|| View::new(raid));
-        view.phase = Phase::Wanted;
+        let view = self
+            .views
+            .entry(raid)
+            .or_insert_with(|| WatchedRaid::new(raid));
+        view.status = WatchStatus::Wanted;
         self.send_watches().await;
     }
 
     /// Sends a command with a key of its own, and again until it is answered. Returns its correlation number.
-    pub async fn act(&mut self, raid: RaidId, cmd: Command) -> u64 {
+    pub async fn send_command(&mut self, raid: RaidId, cmd: Command) -> u64 {
         let id = self.next_id;
         let salt: u32 = self.rng.random();
-        let key = format!("{}-{id}-{salt:08x}", self.who().id);
-        self.act_with(raid, OpKey::try_from(key).ok(), cmd).await
+        let key = format!("{}-{id}-{salt:08x}", self.player_ref().id);
+        self.send_command_with_op(raid, OpKey::try_from(key).ok(), cmd)
+            .await
     }
 
     /// Sends a command with the given key, or without any.
-    pub async fn act_with(&mut self, raid: RaidId, op: Option<OpKey>, cmd: Command) -> u64 {
+    pub async fn send_command_with_op(
+        &mut self,
+        raid: RaidId,
+        op: Option<OpKey>,
+        cmd: Command,
+    ) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
         let message = ClientMessage::Do { id, raid, op, cmd };
         self.pending.add(id, message.clone());
-        if matches!(self.line, Line::Up { .. }) {
+        if matches!(self.connection, ConnectionState::Connected { .. }) {
             self.send(message).await;
         } else {
-            self.pending.lost(Instant::now()); // due at once on the next connection
+            self.pending.mark_all_due(Instant::now()); // due at once on the next connection
         }
         id
     }
 
     /// Sends a signal, if connected; signals may be lost.
-    pub async fn signal(&mut self, raid: RaidId, kind: &str) {
-        if !matches!(self.line, Line::Up { .. }) {
+    pub async fn send_signal(&mut self, raid: RaidId, kind: &str) {
+        if !matches!(self.connection, ConnectionState::Connected { .. }) {
             return;
         }
         self.signals_sent += 1;
-        self.tally.signals_sent += 1;
-        let data =
-            serde_json::json!({ "n": self.signals_sent, "us": self.equipment.clock.now().0 });
+        self.counts.signals_sent += 1;
+        let data = serde_json::json!({ "n": self.signals_sent, "us": self.options.clock.now().0 });
         self.send(ClientMessage::Signal {
             id: None,
             raid,
@@ -275,23 +284,23 @@ impl Player {
     /// Goes on until something happens or the deadline has passed. Not cancel-safe.
     pub async fn step(&mut self, deadline: Instant) -> Step {
         loop {
-            match self.line {
-                Line::GivenUp => {
+            match self.connection {
+                ConnectionState::Stopped => {
                     sleep_until(deadline).await;
-                    return Step::GaveUp;
+                    return Step::Stopped;
                 }
-                Line::Down { until } if until > deadline => {
+                ConnectionState::Disconnected { until } if until > deadline => {
                     sleep_until(deadline).await;
                     return Step::Idle;
                 }
-                Line::Down { until } => {
+                ConnectionState::Disconnected { until } => {
                     sleep_until(until).await;
                     if self.connect().await {
                         return Step::Connected;
                     }
                 }
-                Line::Up { .. } => {
-                    if let Some(step) = self.listen(deadline).await {
+                ConnectionState::Connected { .. } => {
+                    if let Some(step) = self.wait_for_input(deadline).await {
                         return step;
                     }
                 }
@@ -300,22 +309,24 @@ impl Player {
     }
 
     /// Says goodbye and hands over what was written down.
-    pub async fn leave(mut self) -> (Vec<Ledger>, Tally) {
-        if let Line::Up { socket, .. } = std::mem::replace(&mut self.line, Line::GivenUp) {
+    pub async fn disconnect(mut self) -> (Vec<ClientLog>, ClientCounts) {
+        if let ConnectionState::Connected { socket, .. } =
+            std::mem::replace(&mut self.connection, ConnectionState::Stopped)
+        {
             socket.close().await;
         }
-        (self.ledgers.into_values().collect(), self.tally)
+        (self.ledgers.into_values().collect(), self.counts)
     }
 
     /// One wait for the socket, or for the next thing that is due. None: look again.
-    async fn listen(&mut self, deadline: Instant) -> Option<Step> {
+    async fn wait_for_input(&mut self, deadline: Instant) -> Option<Step> {
         self.send_due().await;
-        let Line::Up {
+        let ConnectionState::Connected {
             socket,
             heard,
             heartbeat,
             ..
-        } = &mut self.line
+        } = &mut self.connection
         else {
             return Some(Step::Disconnected);
         };
@@ -328,7 +339,7 @@ impl Player {
         let wakes = [
             Some(silent),
             self.pending.next_due(),
-            behind.map(|since| since + BEHIND_PATIENCE),
+            behind.map(|since| since + BEHIND_TIMEOUT),
         ];
         let wake = wakes
             .into_iter()
@@ -336,7 +347,7 @@ impl Player {
             .fold(deadline.min(self.renew_at), Instant::min);
         match timeout_at(wake, socket.next()).await {
             Err(_) if silent <= Instant::now() => {
-                self.hang_up(Closed {
+                self.handle_disconnect(CloseInfo {
                     code: None,
                     reason: "server silent".to_owned(),
                 });
@@ -345,52 +356,52 @@ impl Player {
             Err(_) => (deadline <= Instant::now()).then_some(Step::Idle),
             Ok(incoming) => {
                 *heard = Instant::now();
-                self.take(incoming)
+                self.handle_incoming(incoming)
             }
         }
     }
 
-    fn take(&mut self, incoming: Incoming) -> Option<Step> {
+    fn handle_incoming(&mut self, incoming: Incoming) -> Option<Step> {
         match incoming {
-            Incoming::Alive => None,
+            Incoming::KeepAlive => None,
             Incoming::Unreadable(what) => {
                 for raid in self.views.keys().copied().collect::<Vec<_>>() {
-                    self.note(
+                    self.record(
                         raid,
-                        Entry::Unreadable {
+                        Observation::Unreadable {
                             text: what.text.clone(),
-                            error: what.error,
+                            error: what.is_error,
                         },
                     );
                 }
                 Some(Step::Unreadable)
             }
             Incoming::Closed(closed) => {
-                self.hang_up(closed);
-                Some(if matches!(self.line, Line::GivenUp) {
-                    Step::GaveUp
+                self.handle_disconnect(closed);
+                Some(if matches!(self.connection, ConnectionState::Stopped) {
+                    Step::Stopped
                 } else {
                     Step::Disconnected
                 })
             }
             Incoming::Message(message) => {
-                self.read(&message);
+                self.handle_message(&message);
                 Some(Step::Message(message))
             }
         }
     }
 
-    fn note(&mut self, raid: RaidId, entry: Entry) {
-        let (client, player) = (&self.equipment.name, self.equipment.tokens.player.id);
+    fn record(&mut self, raid: RaidId, entry: Observation) {
+        let (client, player) = (&self.options.client_name, self.options.tokens.player.id);
         let ledger = self
             .ledgers
             .entry(raid)
-            .or_insert_with(|| Ledger::new(client, player, raid));
-        ledger.note(self.equipment.clock.now(), entry);
+            .or_insert_with(|| ClientLog::new(client, player, raid));
+        ledger.record(self.options.clock.now(), entry);
     }
 
     /// Takes a message in: view, pending commands, counters, ledger.
-    fn read(&mut self, message: &Arc<ServerMessage>) {
+    fn handle_message(&mut self, message: &Arc<ServerMessage>) {
         match &**message {
             ServerMessage::Signal {
                 raid,
@@ -398,60 +409,60 @@ impl Player {
                 kind,
                 data,
             } => {
-                (self.tally.deliveries, self.tally.signals) =
-                    (self.tally.deliveries + 1, self.tally.signals + 1);
-                return self.hear(*raid, *from, kind, data["n"].as_u64());
+                (self.counts.deliveries, self.counts.signals) =
+                    (self.counts.deliveries + 1, self.counts.signals + 1);
+                return self.check_signal(*raid, *from, kind, data["n"].as_u64());
             }
             ServerMessage::Beat { heads, .. } => {
                 return self
                     .views
                     .iter_mut()
-                    .for_each(|(raid, view)| view.compare(heads, *raid));
+                    .for_each(|(raid, view)| view.compare_heads(heads, *raid));
             }
             ServerMessage::Bye {
                 reconnect_after_ms, ..
             } => {
-                self.bye = Some(Duration::from_millis(*reconnect_after_ms));
+                self.announced_reconnect_delay = Some(Duration::from_millis(*reconnect_after_ms));
                 return;
             }
             ServerMessage::Event { .. } | ServerMessage::Presence { .. } => {
-                self.tally.deliveries += 1
+                self.counts.deliveries += 1
             }
             ServerMessage::Ack { id, .. } => {
-                self.tally.acks += 1;
-                self.pending.done(*id);
+                self.counts.acks += 1;
+                self.pending.complete(*id);
             }
             ServerMessage::Error { re, id, error, .. } => {
                 *self
-                    .tally
+                    .counts
                     .refusals
                     .entry(error.r#type.as_str())
                     .or_default() += 1;
                 if let (Some(id), "do") = (id, re.as_str()) {
                     self.pending
-                        .refused(*id, error, Instant::now(), &mut self.rng);
+                        .record_refusal(*id, error, Instant::now(), &mut self.rng);
                 }
             }
             _ => {}
         }
         let Some(raid) = raid_of(message) else { return };
         if let Some(view) = self.views.get_mut(&raid) {
-            view.see(message);
+            view.apply(message);
         }
-        self.note(raid, Entry::Received(Arc::clone(message)));
+        self.record(raid, Observation::Received(Arc::clone(message)));
     }
 
-    fn hear(&mut self, raid: RaidId, from: PlayerId, kind: &str, number: Option<u64>) {
+    fn check_signal(&mut self, raid: RaidId, from: PlayerId, kind: &str, number: Option<u64>) {
         let Some(number) = number else { return };
         let before = self.signals_seen.insert((from, kind.to_owned()), number);
-        if from == self.who().id || before.is_some_and(|before| number <= before) {
-            self.note(raid, Entry::SignalWrong { from });
+        if from == self.player_ref().id || before.is_some_and(|before| number <= before) {
+            self.record(raid, Observation::SignalWrong { from });
         }
     }
 }
 
 /// When four fifths of a token's life are over.
-fn renewal(tokens: &TokenPair) -> Instant {
+fn renewal_time(tokens: &TokenPair) -> Instant {
     Instant::now() + Duration::from_secs(tokens.expires_in).mul_f64(0.8)
 }
 

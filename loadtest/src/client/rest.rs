@@ -19,20 +19,20 @@ use crate::targets::Targets;
 const PAGE_ROWS: u64 = 100;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// The REST doors of a server, or of any that answers of several, for one player or for nobody in particular.
 #[derive(Debug, Clone)]
-pub struct Rest {
+pub struct RestClient {
     http: Client,
     targets: Targets,
     token: Option<String>,
-    patience: Duration,
+    retry_timeout: Duration,
 }
 
 /// Why a request has no result.
 #[derive(Debug, thiserror::Error)]
-pub enum RestError {
+pub enum RestClientError {
     /// A typed error of the contract.
     #[error("{what}: {} ({status}): {}", .body.r#type.as_str(), .body.message)]
     Refused {
@@ -45,7 +45,7 @@ pub enum RestError {
     },
     /// An answer that is not of the contract.
     #[error("{what}: status {status} with {text:?}")]
-    NotTyped {
+    UnexpectedResponse {
         /// The request.
         what: String,
         /// The HTTP status.
@@ -55,7 +55,7 @@ pub enum RestError {
     },
     /// No answer.
     #[error("{what}: {why}")]
-    NoAnswer {
+    NoResponse {
         /// The request.
         what: String,
         /// What broke.
@@ -63,56 +63,56 @@ pub enum RestError {
     },
 }
 
-impl RestError {
+impl RestClientError {
     /// Whether the same request may succeed later.
-    pub const fn retry(&self) -> bool {
+    pub const fn is_retryable(&self) -> bool {
         match self {
             Self::Refused { body, .. } => body.retry,
-            Self::NotTyped { .. } => false,
-            Self::NoAnswer { .. } => true,
+            Self::UnexpectedResponse { .. } => false,
+            Self::NoResponse { .. } => true,
         }
     }
 
     /// Whether another server may answer what this one cannot.
-    const fn elsewhere(&self) -> bool {
+    const fn is_retryable_elsewhere(&self) -> bool {
         matches!(
             self,
-            Self::NoAnswer { .. } | Self::Refused { status: 503, .. }
+            Self::NoResponse { .. } | Self::Refused { status: 503, .. }
         )
     }
 }
 
 #[derive(Deserialize)]
-struct Failure {
+struct ErrorEnvelope {
     error: ErrorBody,
 }
 
-impl Rest {
+impl RestClient {
     /// The doors of a server, signed in as nobody.
-    pub fn new(target: &Target) -> anyhow::Result<Rest> {
-        Self::over(Targets::from(*target))
+    pub fn new(target: &Target) -> anyhow::Result<RestClient> {
+        Self::with_targets(Targets::from(*target))
     }
 
     /// The doors of several servers, signed in as nobody. Asks at home first. A server that gives no answer is not
     /// asked twice while there are others: each request goes round once at once, whatever the patience.
-    pub fn over(targets: Targets) -> anyhow::Result<Rest> {
+    pub fn with_targets(targets: Targets) -> anyhow::Result<RestClient> {
         // Neither a proxy nor a redirect may lead away from this machine.
         let http = Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(REQUEST_TIMEOUT)
             .build()?;
-        Ok(Rest {
+        Ok(RestClient {
             http,
             targets,
             token: None,
-            patience: Duration::ZERO,
+            retry_timeout: Duration::ZERO,
         })
     }
 
     /// The same doors with a player's access token.
-    pub fn with_token(&self, token: &str) -> Rest {
-        Rest {
+    pub fn with_token(&self, token: &str) -> RestClient {
+        RestClient {
             token: Some(token.to_owned()),
             ..self.clone()
         }
@@ -120,17 +120,17 @@ impl Rest {
 
     /// The same doors, asking again for so long when the server is away or says `retry`. Only for requests that may
     /// be repeated: all of these are, `create` by its key.
-    pub fn with_patience(&self, patience: Duration) -> Rest {
-        Rest {
-            patience,
+    pub fn with_retry_timeout(&self, patience: Duration) -> RestClient {
+        RestClient {
+            retry_timeout: patience,
             ..self.clone()
         }
     }
 
     /// The same doors with another server asked first.
-    pub fn at(&self, home: usize) -> Rest {
-        Rest {
-            targets: self.targets.at(home),
+    pub fn with_home(&self, home: usize) -> RestClient {
+        RestClient {
+            targets: self.targets.with_home(home),
             ..self.clone()
         }
     }
@@ -141,8 +141,8 @@ impl Rest {
     }
 
     /// Signs a new guest in.
-    pub async fn guest(&self, name: &str) -> Result<TokenPair, RestError> {
-        self.call(
+    pub async fn sign_in_guest(&self, name: &str) -> Result<TokenPair, RestClientError> {
+        self.request(
             Method::POST,
             "/auth/guest",
             Some(json!({ "name": name })),
@@ -152,33 +152,37 @@ impl Rest {
     }
 
     /// The next pair of tokens.
-    pub async fn refresh(&self, refresh_token: &str) -> Result<TokenPair, RestError> {
+    pub async fn refresh_tokens(&self, refresh_token: &str) -> Result<TokenPair, RestClientError> {
         let body = json!({ "refresh_token": refresh_token });
-        self.call(Method::POST, "/auth/refresh", Some(body), None)
+        self.request(Method::POST, "/auth/refresh", Some(body), None)
             .await
     }
 
     /// Who the token belongs to, with their totals.
-    pub async fn me(&self) -> Result<Profile, RestError> {
-        self.call(Method::GET, "/me", None, None).await
+    pub async fn profile(&self) -> Result<Profile, RestClientError> {
+        self.request(Method::GET, "/me", None, None).await
     }
 
     /// Creates a raid; a repeat with the same key is the same raid. Without a key it gets one of its own, since any
     /// of several servers may have made it before it fell silent.
-    pub async fn create(&self, raid: &NewRaid, key: Option<&OpKey>) -> Result<RaidView, RestError> {
+    pub async fn create_raid(
+        &self,
+        raid: &NewRaid,
+        key: Option<&OpKey>,
+    ) -> Result<RaidView, RestClientError> {
         let own = OpKey::try_from(format!("create-{}", Uuid::now_v7())).ok();
-        self.call(
+        self.request(
             Method::POST,
             "/raids",
-            Some(body_of(raid)),
+            Some(to_json(raid)),
             key.or(own.as_ref()),
         )
         .await
     }
 
     /// Joins a raid.
-    pub async fn join(&self, invite_code: &str) -> Result<RaidView, RestError> {
-        self.call(
+    pub async fn join_raid(&self, invite_code: &str) -> Result<RaidView, RestClientError> {
+        self.request(
             Method::POST,
             "/raids/join",
             Some(json!({ "invite_code": invite_code })),
@@ -188,20 +192,20 @@ impl Rest {
     }
 
     /// Reads a raid.
-    pub async fn raid(&self, raid: RaidId) -> Result<RaidView, RestError> {
-        self.call(Method::GET, &format!("/raids/{raid}"), None, None)
+    pub async fn raid(&self, raid: RaidId) -> Result<RaidView, RestClientError> {
+        self.request(Method::GET, &format!("/raids/{raid}"), None, None)
             .await
     }
 
     /// Commands by REST.
-    pub async fn command(
+    pub async fn send_command(
         &self,
         raid: RaidId,
         op: Option<&OpKey>,
         command: &Command,
-    ) -> Result<CommandResult, RestError> {
+    ) -> Result<CommandResult, RestClientError> {
         let body = json!({ "op": op, "cmd": command });
-        self.call(
+        self.request(
             Method::POST,
             &format!("/raids/{raid}/commands"),
             Some(body),
@@ -216,13 +220,13 @@ impl Rest {
         raid: RaidId,
         after: Seq,
         limit: u64,
-    ) -> Result<Vec<Event>, RestError> {
+    ) -> Result<Vec<Event>, RestClientError> {
         let path = format!("/raids/{raid}/events?after={after}&limit={limit}");
-        self.call(Method::GET, &path, None, None).await
+        self.request(Method::GET, &path, None, None).await
     }
 
     /// The whole ledger, page by page. Pages that do not go forward end it.
-    pub async fn all_events(&self, raid: RaidId) -> Result<Vec<Event>, RestError> {
+    pub async fn all_events(&self, raid: RaidId) -> Result<Vec<Event>, RestClientError> {
         let mut all: Vec<Event> = Vec::new();
         loop {
             let after = all.last().map_or(Seq::ZERO, |event| event.seq);
@@ -237,12 +241,15 @@ impl Rest {
     }
 
     /// All contributions of the ledger, page by page.
-    pub async fn all_contributions(&self, raid: RaidId) -> Result<Vec<Contribution>, RestError> {
+    pub async fn all_contributions(
+        &self,
+        raid: RaidId,
+    ) -> Result<Vec<Contribution>, RestClientError> {
         let mut all: Vec<Contribution> = Vec::new();
         loop {
             let after = all.last().map_or(Seq::ZERO, |row| row.seq);
             let path = format!("/raids/{raid}/contributions?after={after}&limit={PAGE_ROWS}");
-            let page: Vec<Contribution> = self.call(Method::GET, &path, None, None).await?;
+            let page: Vec<Contribution> = self.request(Method::GET, &path, None, None).await?;
             let full =
                 page.len() as u64 == PAGE_ROWS && page.last().is_some_and(|row| row.seq > after);
             all.extend(page);
@@ -253,7 +260,7 @@ impl Rest {
     }
 
     /// Whether the server says that it is ready (`GET /readyz`).
-    pub async fn ready(&self) -> bool {
+    pub async fn is_ready(&self) -> bool {
         let asked = self
             .http
             .get(self.targets.get(self.targets.home()).url("/readyz"))
@@ -262,32 +269,32 @@ impl Rest {
         asked.is_ok_and(|answer| answer.status().is_success())
     }
 
-    async fn call<T: DeserializeOwned>(
+    async fn request<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         body: Option<Value>,
         key: Option<&OpKey>,
-    ) -> Result<T, RestError> {
-        let until = Instant::now() + self.patience;
+    ) -> Result<T, RestClientError> {
+        let until = Instant::now() + self.retry_timeout;
         let (mut place, mut silent) = (self.targets.home(), 0);
         loop {
             let error = match self
-                .once(place, method.clone(), path, body.as_ref(), key)
+                .try_once(place, method.clone(), path, body.as_ref(), key)
                 .await
             {
-                Err(error) if error.retry() => error,
+                Err(error) if error.is_retryable() => error,
                 result => return result,
             };
-            if error.elsewhere() {
-                place = self.targets.after(place);
+            if error.is_retryable_elsewhere() {
+                place = self.targets.next_after(place);
             }
             let mut pause = RETRY_PAUSE;
-            if let RestError::Refused { body, .. } = &error {
+            if let RestClientError::Refused { body, .. } = &error {
                 pause = body
                     .retry_after_ms
                     .map_or(pause, Duration::from_millis)
-                    .min(PAUSE_MAX);
+                    .min(RETRY_PAUSE_MAX);
             } else {
                 silent += 1;
                 if silent < self.targets.count() {
@@ -302,14 +309,14 @@ impl Rest {
         }
     }
 
-    async fn once<T: DeserializeOwned>(
+    async fn try_once<T: DeserializeOwned>(
         &self,
         place: usize,
         method: Method,
         path: &str,
         body: Option<&Value>,
         key: Option<&OpKey>,
-    ) -> Result<T, RestError> {
+    ) -> Result<T, RestClientError> {
         let what = format!("{method} {}", path.split('?').next().unwrap_or(path));
         let mut request = self.http.request(
             method,
@@ -324,25 +331,25 @@ impl Rest {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let no_answer = |why| RestError::NoAnswer {
+        let no_answer = |why| RestClientError::NoResponse {
             what: what.clone(),
             why,
         };
         let answer = request.send().await.map_err(no_answer)?;
         let status = answer.status();
         let bytes = answer.bytes().await.map_err(no_answer)?;
-        read(what, status, &bytes)
+        parse_response(what, status, &bytes)
     }
 }
 
-fn read<T: DeserializeOwned>(
+fn parse_response<T: DeserializeOwned>(
     what: String,
     status: StatusCode,
     bytes: &[u8],
-) -> Result<T, RestError> {
+) -> Result<T, RestClientError> {
     let not_typed = |what, why: serde_json::Error| {
         let start: String = String::from_utf8_lossy(bytes).chars().take(200).collect();
-        RestError::NotTyped {
+        RestClientError::UnexpectedResponse {
             what,
             status: status.as_u16(),
             text: format!("{why}: {start}"),
@@ -354,8 +361,8 @@ fn read<T: DeserializeOwned>(
             Err(why) => Err(not_typed(what, why)),
         };
     }
-    match serde_json::from_slice::<Failure>(bytes) {
-        Ok(failure) => Err(RestError::Refused {
+    match serde_json::from_slice::<ErrorEnvelope>(bytes) {
+        Ok(failure) => Err(RestClientError::Refused {
             what,
             status: status.as_u16(),
             body: failure.error,
@@ -364,6 +371,6 @@ fn read<T: DeserializeOwned>(
     }
 }
 
-fn body_of(value: &impl Serialize) -> Value {
+fn to_json(value: &impl Serialize) -> Value {
     serde_json::to_value(value).expect("contract types have text keys only")
 }

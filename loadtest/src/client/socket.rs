@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use super::decoder::{Decoder, Unreadable};
+use super::decoder::{Decoder, UnreadableFrame};
 use crate::target::Target;
 
 /// How long connecting and upgrading may take together.
@@ -35,7 +35,7 @@ pub struct Socket {
 
 /// How to ask for the upgrade, for tests that do it in other ways than a good client.
 #[derive(Debug, Clone, Default)]
-pub struct Upgrade {
+pub struct UpgradeRequest {
     /// `Sec-WebSocket-Protocol`; none offers nothing.
     pub subprotocols: Option<String>,
     /// `Authorization: Bearer`.
@@ -50,16 +50,16 @@ pub enum Incoming {
     /// A message.
     Message(Arc<ServerMessage>),
     /// A frame that is none.
-    Unreadable(Unreadable),
+    Unreadable(UnreadableFrame),
     /// A WebSocket ping or pong: a sign of life.
-    Alive,
+    KeepAlive,
     /// The end.
-    Closed(Closed),
+    Closed(CloseInfo),
 }
 
 /// How a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Closed {
+pub struct CloseInfo {
     /// The close code; none when it just broke.
     pub code: Option<u16>,
     /// The server's reason, or what broke.
@@ -95,17 +95,17 @@ impl Socket {
         codec: Codec,
         decoder: Arc<Decoder>,
     ) -> Result<Socket, ConnectError> {
-        let upgrade = Upgrade {
+        let upgrade = UpgradeRequest {
             subprotocols: Some(codec.subprotocol().to_owned()),
-            ..Upgrade::default()
+            ..UpgradeRequest::default()
         };
-        Self::upgrade(target, &upgrade, decoder).await
+        Self::connect_with(target, &upgrade, decoder).await
     }
 
     /// Connects and upgrades as told. Without subprotocols the codec is JSON.
-    pub async fn upgrade(
+    pub async fn connect_with(
         target: &Target,
-        upgrade: &Upgrade,
+        upgrade: &UpgradeRequest,
         decoder: Arc<Decoder>,
     ) -> Result<Socket, ConnectError> {
         let connecting = connect(target, request(target, upgrade)?);
@@ -134,12 +134,12 @@ impl Socket {
     }
 
     /// Sends a message.
-    pub async fn send(&mut self, message: &ClientMessage) -> Result<(), Closed> {
+    pub async fn send(&mut self, message: &ClientMessage) -> Result<(), CloseInfo> {
         let bytes = self.codec.encode(message);
         self.send_frame(match self.codec {
             Codec::Json => match String::from_utf8(bytes) {
                 Ok(text) => Message::text(text),
-                Err(no_text) => return Err(broken(&no_text)),
+                Err(no_text) => return Err(connection_lost(&no_text)),
             },
             Codec::MessagePack => Message::binary(bytes),
         })
@@ -147,11 +147,11 @@ impl Socket {
     }
 
     /// Sends a frame as it is, for tests of hostile clients.
-    pub async fn send_frame(&mut self, frame: Message) -> Result<(), Closed> {
+    pub async fn send_frame(&mut self, frame: Message) -> Result<(), CloseInfo> {
         match timeout(SEND_TIMEOUT, self.stream.send(frame)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(why)) => Err(broken(&why)),
-            Err(_) => Err(Closed {
+            Ok(Err(why)) => Err(connection_lost(&why)),
+            Err(_) => Err(CloseInfo {
                 code: None,
                 reason: format!("server took nothing for {SEND_TIMEOUT:?}"),
             }),
@@ -161,31 +161,34 @@ impl Socket {
     /// The next thing that comes. Cancel-safe.
     pub async fn next(&mut self) -> Incoming {
         match self.stream.next().await {
-            Some(Ok(Message::Text(text))) if self.codec == Codec::Json => self.read(text.into()),
+            Some(Ok(Message::Text(text))) if self.codec == Codec::Json => self.decode(text.into()),
             Some(Ok(Message::Binary(bytes))) if self.codec == Codec::MessagePack => {
-                self.read(bytes)
+                self.decode(bytes)
             }
             Some(Ok(Message::Text(_) | Message::Binary(_) | Message::Frame(_))) => {
                 let text = format!("frame of the other type on a {:?} connection", self.codec);
-                Incoming::Unreadable(Unreadable { text, error: false })
+                Incoming::Unreadable(UnreadableFrame {
+                    text,
+                    is_error: false,
+                })
             }
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Incoming::Alive,
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Incoming::KeepAlive,
             Some(Ok(Message::Close(Some(close)))) => {
                 let (code, reason) = (Some(close.code.into()), close.reason.to_string());
                 // One more read lets tungstenite answer the close before the socket is dropped.
                 let _ = timeout(Duration::from_secs(1), self.stream.next()).await;
-                Incoming::Closed(Closed { code, reason })
+                Incoming::Closed(CloseInfo { code, reason })
             }
-            Some(Ok(Message::Close(None))) | None => Incoming::Closed(Closed {
+            Some(Ok(Message::Close(None))) | None => Incoming::Closed(CloseInfo {
                 code: None,
                 reason: "closed without a code".to_owned(),
             }),
-            Some(Err(why)) => Incoming::Closed(broken(&why)),
+            Some(Err(why)) => Incoming::Closed(connection_lost(&why)),
         }
     }
 
-    fn read(&self, frame: Bytes) -> Incoming {
-        match self.decoder.read(self.codec, &frame) {
+    fn decode(&self, frame: Bytes) -> Incoming {
+        match self.decoder.decode(self.codec, &frame) {
             Ok(message) => Incoming::Message(message),
             Err(unreadable) => Incoming::Unreadable(unreadable),
         }
@@ -195,11 +198,11 @@ impl Socket {
     ///
     /// # Errs
     /// When the connection ends or something unreadable comes instead.
-    pub async fn message(&mut self) -> anyhow::Result<Arc<ServerMessage>> {
+    pub async fn next_message(&mut self) -> anyhow::Result<Arc<ServerMessage>> {
         loop {
             match self.next().await {
                 Incoming::Message(message) => return Ok(message),
-                Incoming::Alive => {}
+                Incoming::KeepAlive => {}
                 Incoming::Unreadable(what) => anyhow::bail!("unreadable: {}", what.text),
                 Incoming::Closed(closed) => anyhow::bail!("closed: {closed:?}"),
             }
@@ -207,11 +210,11 @@ impl Socket {
     }
 
     /// Says hello and returns the welcome.
-    pub async fn hello(&mut self, token: &str) -> anyhow::Result<Arc<ServerMessage>> {
+    pub async fn authenticate(&mut self, token: &str) -> anyhow::Result<Arc<ServerMessage>> {
         let (token, client) = (token.to_owned(), Some("loadtest".to_owned()));
         let sent = self.send(&ClientMessage::Hello { token, client }).await;
         sent.map_err(|closed| anyhow::anyhow!("send hello: {closed:?}"))?;
-        let answer = self.message().await?;
+        let answer = self.next_message().await?;
         anyhow::ensure!(
             matches!(*answer, ServerMessage::Welcome { .. }),
             "no welcome but {answer:?}"
@@ -228,7 +231,7 @@ impl Socket {
     }
 }
 
-fn request(target: &Target, upgrade: &Upgrade) -> Result<Request, ConnectError> {
+fn request(target: &Target, upgrade: &UpgradeRequest) -> Result<Request, ConnectError> {
     let url = format!("ws://{}{SOCKET_PATH}", target.address());
     let mut request = url.into_client_request().map_err(Box::new)?;
     let mut set = |name, value: Option<String>| {
@@ -286,8 +289,8 @@ async fn connect(
     }
 }
 
-fn broken(why: &dyn std::error::Error) -> Closed {
-    Closed {
+fn connection_lost(why: &dyn std::error::Error) -> CloseInfo {
+    CloseInfo {
         code: None,
         reason: why.to_string(),
     }

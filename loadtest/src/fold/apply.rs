@@ -7,7 +7,7 @@ use raidhall_protocol::{Event, EventData, PlayerId, RaidId, RaidState, TaskId, U
 use super::Contradiction;
 
 /// The state that a raid's first event makes.
-pub(super) fn born(raid: RaidId, event: &Event) -> Result<RaidState, Contradiction> {
+pub(super) fn create_state(raid: RaidId, event: &Event) -> Result<RaidState, Contradiction> {
     let EventData::RaidCreated {
         title,
         description,
@@ -19,7 +19,7 @@ pub(super) fn born(raid: RaidId, event: &Event) -> Result<RaidState, Contradicti
         late_join,
     } = &event.data
     else {
-        return Err(Contradiction::Birth);
+        return Err(Contradiction::MisplacedCreation);
     };
     Ok(RaidState {
         id: raid,
@@ -52,7 +52,7 @@ pub(super) fn born(raid: RaidId, event: &Event) -> Result<RaidState, Contradicti
 pub(super) fn apply(state: &mut RaidState, event: &Event) -> Result<(), Contradiction> {
     let at = event.at;
     match &event.data {
-        EventData::RaidCreated { .. } => return Err(Contradiction::Birth),
+        EventData::RaidCreated { .. } => return Err(Contradiction::MisplacedCreation),
         EventData::MemberJoined {
             player,
             name,
@@ -64,7 +64,7 @@ pub(super) fn apply(state: &mut RaidState, event: &Event) -> Result<(), Contradi
             joined_at,
         } => {
             if member(state, *player).is_ok() {
-                return Err(Contradiction::MemberTwice(*player));
+                return Err(Contradiction::DuplicateMember(*player));
             }
             let (name, xp, tasks) = (name.clone(), *xp, *tasks);
             let (role, energy, energy_at, joined_at) = (*role, *energy, *energy_at, *joined_at);
@@ -84,7 +84,7 @@ pub(super) fn apply(state: &mut RaidState, event: &Event) -> Result<(), Contradi
         }
         EventData::MemberLeft {
             player, released, ..
-        } => left(state, *player, released)?,
+        } => apply_leave(state, *player, released)?,
         EventData::LeaderChanged {
             player,
             previous,
@@ -108,9 +108,9 @@ pub(super) fn apply(state: &mut RaidState, event: &Event) -> Result<(), Contradi
             minutes,
         } => {
             if task(state, *id).is_ok() {
-                return Err(Contradiction::TaskTwice(*id));
+                return Err(Contradiction::DuplicateTask(*id));
             }
-            let by = event.by.ok_or(Contradiction::NoPlayer)?;
+            let by = event.by.ok_or(Contradiction::MissingPlayer)?;
             state.tasks.push(open_task(*id, title, *xp, *minutes, by));
         }
         EventData::TaskClaimed {
@@ -119,7 +119,7 @@ pub(super) fn apply(state: &mut RaidState, event: &Event) -> Result<(), Contradi
             energy,
         } => {
             task(state, *id)?;
-            tire(state, *player, *energy, at)?;
+            set_energy(state, *player, *energy, at)?;
             let task = task(state, *id)?;
             task.status = TaskStatus::Claimed;
             (task.assignee, task.claimed_at) = (Some(*player), Some(at));
@@ -136,8 +136,8 @@ pub(super) fn apply(state: &mut RaidState, event: &Event) -> Result<(), Contradi
             ..
         } => {
             task(state, *id)?;
-            tire(state, *player, *energy, at)?;
-            credit(
+            set_energy(state, *player, *energy, at)?;
+            apply_earnings(
                 state,
                 *player,
                 [*member_xp, *member_tasks, *current_xp, *current_tasks],
@@ -152,7 +152,7 @@ pub(super) fn apply(state: &mut RaidState, event: &Event) -> Result<(), Contradi
             energy,
         } => {
             task(state, *id)?;
-            tire(state, *player, *energy, at)?;
+            set_energy(state, *player, *energy, at)?;
             reopen(task(state, *id)?);
         }
         EventData::Contributed {
@@ -163,14 +163,14 @@ pub(super) fn apply(state: &mut RaidState, event: &Event) -> Result<(), Contradi
             current_tasks,
             ..
         } => {
-            credit(
+            apply_earnings(
                 state,
                 *player,
                 [*member_xp, *member_tasks, *current_xp, *current_tasks],
             )?;
         }
         EventData::Said { text } => {
-            let by = event.by.ok_or(Contradiction::NoPlayer)?;
+            let by = event.by.ok_or(Contradiction::MissingPlayer)?;
             state.messages.push(ChatMessage {
                 seq: event.seq,
                 by,
@@ -192,12 +192,12 @@ pub(super) fn apply(state: &mut RaidState, event: &Event) -> Result<(), Contradi
             player,
             text,
             made_raid,
-        } => erased(state, *player, text, *made_raid),
+        } => apply_erasure(state, *player, text, *made_raid),
     }
     Ok(())
 }
 
-fn erased(state: &mut RaidState, player: PlayerId, text: &str, made_raid: bool) {
+fn apply_erasure(state: &mut RaidState, player: PlayerId, text: &str, made_raid: bool) {
     if made_raid {
         (state.title, state.description) = (text.to_owned(), None);
     }
@@ -224,7 +224,11 @@ fn erased(state: &mut RaidState, player: PlayerId, text: &str, made_raid: bool) 
     texts.for_each(|of_theirs| text.clone_into(of_theirs));
 }
 
-fn left(state: &mut RaidState, player: PlayerId, released: &[TaskId]) -> Result<(), Contradiction> {
+fn apply_leave(
+    state: &mut RaidState,
+    player: PlayerId,
+    released: &[TaskId],
+) -> Result<(), Contradiction> {
     member(state, player)?;
     for id in released {
         task(state, *id)?;
@@ -239,7 +243,7 @@ fn left(state: &mut RaidState, player: PlayerId, released: &[TaskId]) -> Result<
     Ok(())
 }
 
-fn tire(
+fn set_energy(
     state: &mut RaidState,
     player: PlayerId,
     energy: u32,
@@ -250,7 +254,11 @@ fn tire(
     Ok(())
 }
 
-fn credit(state: &mut RaidState, player: PlayerId, sums: [u64; 4]) -> Result<(), Contradiction> {
+fn apply_earnings(
+    state: &mut RaidState,
+    player: PlayerId,
+    sums: [u64; 4],
+) -> Result<(), Contradiction> {
     let member = member(state, player)?;
     [
         member.xp,
@@ -285,7 +293,7 @@ fn member(state: &mut RaidState, player: PlayerId) -> Result<&mut Member, Contra
         .members
         .iter_mut()
         .find(|member| member.player == player)
-        .ok_or(Contradiction::NoMember(player))
+        .ok_or(Contradiction::NotAMember(player))
 }
 
 /// Tasks are numbered from 1 in the order added, so the place is known; a search is the way out if it is not.
@@ -297,5 +305,5 @@ fn task(state: &mut RaidState, id: TaskId) -> Result<&mut Task, Contradiction> {
         state.tasks.iter().position(|task| task.id == id)
     };
     at.and_then(|at| state.tasks.get_mut(at))
-        .ok_or(Contradiction::NoTask(id))
+        .ok_or(Contradiction::UnknownTask(id))
 }

@@ -7,26 +7,26 @@ use serde_json::Value;
 const EXCERPT_CHARS: usize = 160;
 
 /// The first place where what was told differs from what was folded, with both values.
-pub(super) fn first(told: &RaidState, folded: &RaidState) -> String {
+pub(super) fn first_difference(told: &RaidState, folded: &RaidState) -> String {
     let encode = |state| serde_json::to_value(state).unwrap_or(Value::Null);
-    place("", &encode(told), &encode(folded)).unwrap_or_else(|| "equal".to_owned())
+    find_difference("", &encode(told), &encode(folded)).unwrap_or_else(|| "equal".to_owned())
 }
 
-fn place(path: &str, told: &Value, folded: &Value) -> Option<String> {
+fn find_difference(path: &str, told: &Value, folded: &Value) -> Option<String> {
     match (told, folded) {
         _ if told == folded => None,
         (Value::Object(a), Value::Object(b)) => a.iter().find_map(|(key, told)| {
-            place(
+            find_difference(
                 &format!("{path}.{key}"),
                 told,
                 b.get(key).unwrap_or(&Value::Null),
             )
         }),
-        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => a
-            .iter()
-            .zip(b)
-            .enumerate()
-            .find_map(|(i, (told, folded))| place(&format!("{path}[{i}]"), told, folded)),
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            a.iter().zip(b).enumerate().find_map(|(i, (told, folded))| {
+                find_difference(&format!("{path}[{i}]"), told, folded)
+            })
+        }
         (Value::Array(a), Value::Array(b)) => Some(format!(
             "{path} told {} entries, folded {}",
             a.len(),
@@ -45,7 +45,7 @@ fn excerpt(value: &Value) -> String {
 }
 
 /// A state that stands for "unknown" after a hole at the very beginning. It is never compared.
-pub(super) fn nothing() -> RaidState {
+pub(super) fn placeholder_state() -> RaidState {
     RaidState {
         id: RaidId::try_from(1_u64).expect("1 is an id"),
         title: String::new(),

@@ -11,9 +11,9 @@ use raidhall_protocol::event::{LeaderReason, LeaveReason};
 use raidhall_protocol::state::Role;
 use raidhall_protocol::{Command, Event, EventData, PlayerId, RaidId, Seq};
 
-use super::stream::{Deed, Seen};
-use super::violation::{Breach, Violation};
-use crate::ledger::Ledger;
+use super::client::{ClientSummary, SentCommand};
+use super::violation::{Violation, ViolationKind};
+use crate::client_log::ClientLog;
 
 /// Who did what.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,7 +35,7 @@ impl fmt::Display for Effect {
 }
 
 #[derive(Debug, Default)]
-struct Count {
+struct EffectCount {
     found: usize,
     last: Seq,
     allowed: usize,
@@ -48,12 +48,12 @@ struct Count {
 /// `complete` says that `events` is the whole history; without that, an effect that is not there proves nothing.
 pub(super) fn judge(
     raid: RaidId,
-    clients: &[(&Ledger, Seen)],
+    clients: &[(&ClientLog, ClientSummary)],
     events: &BTreeMap<Seq, &Event>,
     complete: bool,
 ) -> Vec<Violation> {
     let mut violations = Vec::new();
-    let mut counts: BTreeMap<Effect, Count> = BTreeMap::new();
+    let mut counts: BTreeMap<Effect, EffectCount> = BTreeMap::new();
     let players: BTreeSet<_> = clients
         .iter()
         .map(|(ledger, _)| Some(ledger.player))
@@ -70,9 +70,9 @@ pub(super) fn judge(
         let convict = |breach| Violation {
             raid,
             client: ledger.client.clone(),
-            breach,
+            kind: breach,
         };
-        for deed in distinct(seen) {
+        for deed in distinct_commands(seen) {
             if !complete
                 && deed
                     .ack
@@ -87,26 +87,26 @@ pub(super) fn judge(
             let repeats = if deed.op.is_some() {
                 1
             } else {
-                deed.tries as usize
+                deed.attempts as usize
             };
-            count.allowed += if deed.refused { 0 } else { repeats };
+            count.allowed += if deed.is_refused { 0 } else { repeats };
             let Some((_, seq, _)) = deed.ack else {
                 continue;
             };
             count.acknowledged += 1;
-            violations.extend(ack(ledger.player, deed, seq, events).map(convict));
+            violations.extend(check_ack(ledger.player, deed, seq, events).map(convict));
             let who = (ledger.player, deed.op.clone());
             if acked
                 .insert(seq, who.clone())
                 .is_some_and(|other| other != who)
             {
-                violations.push(convict(Breach::AckShared { seq }));
+                violations.push(convict(ViolationKind::AckShared { seq }));
             }
         }
     }
     for (
         effect,
-        Count {
+        EffectCount {
             found,
             last: seq,
             allowed,
@@ -120,7 +120,7 @@ pub(super) fn judge(
         let client = "server".to_owned();
         let effect = effect.to_string();
         if found > allowed {
-            let breach = Breach::DoubleEffect {
+            let breach = ViolationKind::DoubleEffect {
                 effect,
                 found,
                 allowed,
@@ -129,10 +129,10 @@ pub(super) fn judge(
             violations.push(Violation {
                 raid,
                 client,
-                breach,
+                kind: breach,
             });
         } else if found < acknowledged {
-            let breach = Breach::MissingEffect {
+            let breach = ViolationKind::MissingEffect {
                 effect,
                 found,
                 acknowledged,
@@ -140,7 +140,7 @@ pub(super) fn judge(
             violations.push(Violation {
                 raid,
                 client,
-                breach,
+                kind: breach,
             });
         }
     }
@@ -148,15 +148,15 @@ pub(super) fn judge(
 }
 
 /// One deed per op: two commands with one key are one command. An acknowledged one speaks for the others.
-fn distinct(seen: &Seen) -> Vec<&Deed> {
-    let mut by_op: BTreeMap<_, &Deed> = BTreeMap::new();
+fn distinct_commands(seen: &ClientSummary) -> Vec<&SentCommand> {
+    let mut by_op: BTreeMap<_, &SentCommand> = BTreeMap::new();
     let mut all = Vec::new();
-    for deed in seen.deeds.values() {
+    for deed in seen.commands.values() {
         match &deed.op {
             None => all.push(deed),
             Some(op) => {
                 let known = by_op.entry(op).or_insert(deed);
-                if known.ack.is_none() && (deed.ack.is_some() || !deed.refused) {
+                if known.ack.is_none() && (deed.ack.is_some() || !deed.is_refused) {
                     *known = deed;
                 }
             }
@@ -167,10 +167,15 @@ fn distinct(seen: &Seen) -> Vec<&Deed> {
 }
 
 /// Whether the acknowledged seq is the last event that the command caused.
-fn ack(player: PlayerId, deed: &Deed, seq: Seq, events: &BTreeMap<Seq, &Event>) -> Option<Breach> {
+fn check_ack(
+    player: PlayerId,
+    deed: &SentCommand,
+    seq: Seq,
+    events: &BTreeMap<Seq, &Event>,
+) -> Option<ViolationKind> {
     let op = deed.op.clone();
     let Some(event) = events.get(&seq) else {
-        return Some(Breach::AckWithoutEvent { seq, op });
+        return Some(ViolationKind::AckWithoutEvent { seq, op });
     };
     let effect = Some(effect_of_command(player, &deed.command));
     if effect_of_event(event) == effect {
@@ -193,7 +198,7 @@ fn ack(player: PlayerId, deed: &Deed, seq: Seq, events: &BTreeMap<Seq, &Event>) 
         return None;
     }
     let found = event.data.kind().to_owned();
-    Some(Breach::LostAck {
+    Some(ViolationKind::AckMismatch {
         seq,
         op,
         command: deed.command.kind(),

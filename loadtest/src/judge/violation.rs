@@ -14,15 +14,15 @@ pub struct Violation {
     /// The client that saw it; `server` for what the server's own ledger shows.
     pub client: String,
     /// What is wrong.
-    pub breach: Breach,
+    pub kind: ViolationKind,
 }
 
 /// What is wrong. The promise that it breaks is in the comment (P1–P9, or the wire contract).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Breach {
+pub enum ViolationKind {
     /// P4: an event was left out.
     #[error("hole: event {got} follows {held}")]
-    Hole {
+    Gap {
         /// The newest seq held.
         held: Seq,
         /// What came.
@@ -36,7 +36,7 @@ pub enum Breach {
     },
     /// P3: a snapshot, a resume or a clock that is behind what the client had been told.
     #[error("back in time: told {got} after {held}")]
-    BackInTime {
+    SeqWentBack {
         /// The newest seq held.
         held: Seq,
         /// What came.
@@ -44,7 +44,7 @@ pub enum Breach {
     },
     /// P3: an event bears an earlier time than the one in front of it.
     #[error("event {seq} happened before the event in front of it")]
-    ClockBack {
+    ClockWentBack {
         /// Its seq.
         seq: Seq,
     },
@@ -57,7 +57,7 @@ pub enum Breach {
         held: Seq,
     },
     /// P1: an acknowledged seq that the server's ledger does not have.
-    #[error("ack of {seq}, which is not in the server's ledger{}", named(.op.as_ref()))]
+    #[error("ack of {seq}, which is not in the server's ledger{}", format_op(.op.as_ref()))]
     AckWithoutEvent {
         /// What was acknowledged.
         seq: Seq,
@@ -65,8 +65,8 @@ pub enum Breach {
         op: Option<OpKey>,
     },
     /// P1: what was acknowledged is not what the ledger has there.
-    #[error("lost: acknowledged {command} at {seq}{}, where the ledger has {found}", named(.op.as_ref()))]
-    LostAck {
+    #[error("lost: acknowledged {command} at {seq}{}, where the ledger has {found}", format_op(.op.as_ref()))]
+    AckMismatch {
         /// What was acknowledged.
         seq: Seq,
         /// The command's key.
@@ -128,7 +128,7 @@ pub enum Breach {
     },
     /// An answer to nothing that was asked.
     #[error("answer to {what}, which was not asked")]
-    Unasked {
+    UnsolicitedAnswer {
         /// What it answers.
         what: String,
     },
@@ -168,7 +168,7 @@ pub enum Breach {
     },
     /// P4: the run came to rest and the client never got the newest events.
     #[error("never told of what follows {held}; the server is at {head}")]
-    Behind {
+    IncompleteAtEnd {
         /// The newest seq held.
         held: Seq,
         /// The server's.
@@ -208,7 +208,7 @@ pub enum Breach {
     },
     /// The server closed a well-behaved client for good.
     #[error("closed with {code}, though the client did nothing wrong")]
-    ClosedForGood {
+    ClosedPermanently {
         /// The close code.
         code: u16,
     },
@@ -227,7 +227,7 @@ pub enum Breach {
     #[error(
         "player {player} was shown gone {at_ms} ms into the run, without having been away for so long"
     )]
-    ShownGone {
+    FalseOffline {
         /// Who.
         player: PlayerId,
         /// When the client was told, in milliseconds of the run.
@@ -235,7 +235,7 @@ pub enum Breach {
     },
     /// P7: the lead was taken from somebody who was there.
     #[error("event {seq} takes the lead from player {leader}, who was not offline for so long")]
-    Deposed {
+    FalseLeaderChange {
         /// The event's seq.
         seq: Seq,
         /// Who led.
@@ -248,12 +248,12 @@ impl fmt::Display for Violation {
         write!(
             f,
             "raid {} client {}: {}",
-            self.raid, self.client, self.breach
+            self.raid, self.client, self.kind
         )
     }
 }
 
-fn named(op: Option<&OpKey>) -> String {
+fn format_op(op: Option<&OpKey>) -> String {
     op.map(|op| format!(" (op {})", op.as_str()))
         .unwrap_or_default()
 }

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::ack_waits::WaitFigures;
 use crate::latency::Percentiles;
-use crate::waits::WaitFigures;
 
 /// A cluster under disturbance.
 #[derive(Debug, Clone, Default, Serialize)]

@@ -1,33 +1,33 @@
 //! Raids played over several nodes while these are killed, frozen or deployed. Judged as ever; and a deploy must be
 //! invisible: nobody shown gone, no lead moved.
 
-mod disturb;
+mod disturbance;
 mod nodes;
 
 use std::time::Duration;
 
 use anyhow::Context;
-pub use disturb::Disturb;
-use disturb::Disturbed;
+pub use disturbance::DisturbanceArgs;
+use disturbance::DisturbanceLog;
 pub use nodes::{Nodes, Services};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::gathered::Gathered;
+use super::bot_groups::BotGroups;
+use super::self_monitor::SelfMonitor;
 use super::smoke::Codecs;
-use super::tester::SelfWatch;
-use super::{EVIDENCE_MAX, OVERHEAD_MAX, rates, sum_up};
-use crate::judge::{Calm, Flaps, flaps};
-use crate::ledger::RunClock;
-use crate::play::{Outcome, Pace, Plan};
-use crate::process::allow_files;
-use crate::report::{ClusterFigures, Evidence, Report};
-use crate::waits::Waits;
+use super::{CLIENT_LOGS_MAX, OVERHEAD_MAX, add_outcomes, set_rates};
+use crate::ack_waits::AckWaits;
+use crate::client_log::RunClock;
+use crate::judge::{PresenceErrors, StablePeriod, check_presence};
+use crate::play::{BotPace, GroupOutcome, GroupPlan};
+use crate::process::raise_open_files_limit;
+use crate::report::{ClientLogDump, ClusterFigures, Report};
 
 /// How long the last tasks may take.
-const FINALE: Duration = Duration::from_secs(2);
+const FINAL_TASK_TIME: Duration = Duration::from_secs(2);
 /// How long people play on after the last disturbance: beyond the longest grace (10 s after a drain), so that whom a
 /// server forgot over it is shown gone while it still counts.
-const AFTERMATH: Duration = Duration::from_secs(12);
+const RECOVERY_TIME: Duration = Duration::from_secs(12);
 /// `raid.presence_grace_ms` of the nodes.
 const PRESENCE_GRACE: Duration = Duration::from_secs(5);
 /// `raid.leader_grace_ms` of the nodes.
@@ -35,7 +35,7 @@ const LEADER_GRACE: Duration = Duration::from_secs(60);
 
 /// A cluster, what to play on it, and what to do to it.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Cluster {
+pub struct ClusterArgs {
     /// What the nodes need.
     #[command(flatten)]
     pub services: Services,
@@ -44,15 +44,15 @@ pub struct Cluster {
     pub nodes: u8,
     /// What to play.
     #[command(flatten)]
-    pub play: Steady,
+    pub play: SteadyLoadArgs,
     /// What to do to the nodes.
     #[command(flatten)]
-    pub disturb: Disturb,
+    pub disturb: DisturbanceArgs,
 }
 
 /// Play at an even pace, by people who stay.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Steady {
+pub struct SteadyLoadArgs {
     /// Raids played at once
     #[arg(long, default_value_t = 9)]
     pub raids: usize,
@@ -76,81 +76,85 @@ pub struct Steady {
     pub seed: u64,
 }
 
-impl Steady {
-    fn plans(&self) -> Vec<Plan> {
-        let pace = Pace {
+impl SteadyLoadArgs {
+    fn plans(&self) -> Vec<GroupPlan> {
+        let pace = BotPace {
             commands_per_second: self.commands_per_second,
             signals_per_second: self.signals_per_second,
-            look: Duration::from_millis(200),
+            poll_interval: Duration::from_millis(200),
         };
-        let plan = |index| Plan {
+        let plan = |index| GroupPlan {
             index,
             players: usize::from(self.players),
             codecs: self.codec.list(),
             seed: self.seed.wrapping_mul(1_000_003).wrapping_add(index as u64),
             pace,
-            to_be_won: index % 2 == 0,
-            restless: false,
-            actors: usize::from(self.players),
+            is_winnable: index % 2 == 0,
+            may_leave: false,
+            active_players: usize::from(self.players),
         };
         (0..self.raids).map(plan).collect()
     }
 }
 
 /// Starts the nodes, plays, disturbs, judges and reports.
-pub async fn cluster(args: &Cluster) -> anyhow::Result<Report> {
+pub async fn cluster(args: &ClusterArgs) -> anyhow::Result<Report> {
     let count = usize::from(args.nodes);
     let nodes = Nodes::start(&args.services, count, args.disturb.previous.as_ref()).await?;
-    cluster_on(nodes, &args.play, &args.disturb).await
+    run_on_nodes(nodes, &args.play, &args.disturb).await
 }
 
 /// The same on nodes that run already; they are ended.
-pub async fn cluster_on(
+pub async fn run_on_nodes(
     mut nodes: Nodes,
-    play: &Steady,
-    disturb: &Disturb,
+    play: &SteadyLoadArgs,
+    disturb: &DisturbanceArgs,
 ) -> anyhow::Result<Report> {
     let connections = play.raids * usize::from(play.players);
-    allow_files(connections as u64 + 256)?;
-    let lasts = disturb.lasts_at_most(Duration::from_secs(play.seconds), nodes.count());
+    raise_open_files_limit(connections as u64 + 256)?;
+    let lasts = disturb.duration_max(Duration::from_secs(play.seconds), nodes.count());
     let played = timeout(
-        lasts + AFTERMATH + OVERHEAD_MAX,
+        lasts + RECOVERY_TIME + OVERHEAD_MAX,
         play_on(&mut nodes, play, disturb),
     )
     .await;
     let mut report = played.context("the run took too long")??;
-    nodes.check()?;
-    nodes.close().await?;
+    nodes.check_all_running()?;
+    nodes.stop().await?;
     if !report.violations.is_empty() {
         report.evidence.extend(nodes.logs());
     }
     Ok(report)
 }
 
-async fn play_on(nodes: &mut Nodes, play: &Steady, disturb: &Disturb) -> anyhow::Result<Report> {
+async fn play_on(
+    nodes: &mut Nodes,
+    play: &SteadyLoadArgs,
+    disturb: &DisturbanceArgs,
+) -> anyhow::Result<Report> {
     let clock = RunClock::start();
-    let mut gathered = Gathered::gather(nodes.targets(), play.plans()).await?;
+    let mut gathered = BotGroups::create(nodes.targets(), play.plans()).await?;
     gathered.connect(clock).await?;
-    gathered.complete().await?;
+    gathered.wait_until_fully_online().await?;
     let from = clock.now();
-    gathered.play();
-    let (read, began, tester) = (gathered.meter.read(), Instant::now(), SelfWatch::start()?);
+    gathered.start_playing();
+    let (read, began, tester) = (gathered.meter.read(), Instant::now(), SelfMonitor::start()?);
     let until = began + Duration::from_secs(play.seconds);
     let done = disturb.run(nodes, clock, until, play.seed).await?;
-    if disturb.anything() {
-        sleep(AFTERMATH).await;
+    if disturb.is_any() {
+        sleep(RECOVERY_TIME).await;
     }
     let (to, lasted, tester) = (gathered.meter.read(), began.elapsed(), tester.finish()?);
-    let calm = Calm {
+    let calm = StablePeriod {
         from,
         to: clock.now(),
         presence_grace: PRESENCE_GRACE,
         leader_grace: LEADER_GRACE,
     };
-    gathered.finale();
-    sleep(FINALE).await;
+    gathered.complete_final_task();
+    sleep(FINAL_TASK_TIME).await;
     let connections = gathered.connections();
-    let outcomes = gathered.rest().await?;
+    let outcomes = gathered.settle().await?;
     let mut report = Report {
         run: "cluster".to_owned(),
         raids: play.raids,
@@ -160,45 +164,54 @@ async fn play_on(nodes: &mut Nodes, play: &Steady, disturb: &Disturb) -> anyhow:
         ..Report::default()
     };
     report.counted.kills = done.kills;
-    rates(&mut report, read, to, lasted);
-    sum_up(&mut report, &outcomes);
-    look_for_traces(
+    set_rates(&mut report, read, to, lasted);
+    add_outcomes(&mut report, &outcomes);
+    check_disturbances(
         &mut report,
         &outcomes,
         nodes.count(),
         done,
         &calm,
-        disturb.invisible(),
+        disturb.is_invisible_to_players(),
     );
     Ok(report)
 }
 
 /// What the disturbances did to those who played.
-fn look_for_traces(
+fn check_disturbances(
     report: &mut Report,
-    outcomes: &[Outcome],
+    outcomes: &[GroupOutcome],
     nodes: usize,
-    done: Disturbed,
-    calm: &Calm,
+    done: DisturbanceLog,
+    calm: &StablePeriod,
     invisible: bool,
 ) {
-    let (mut waits, mut all) = (Waits::default(), Flaps::default());
+    let (mut waits, mut all) = (AckWaits::default(), PresenceErrors::default());
     for outcome in outcomes {
         waits.add(outcome.raid, &outcome.ledgers, &done.frozen);
-        let found = flaps(outcome.raid, &outcome.ledgers, Some(&outcome.truth), calm);
+        let found = check_presence(
+            outcome.raid,
+            &outcome.ledgers,
+            Some(&outcome.server_record),
+            calm,
+        );
         if invisible {
-            let saw = |evidence: &Evidence| {
+            let saw = |evidence: &ClientLogDump| {
                 found.violations.iter().any(|violation| {
-                    evidence.name == Evidence::file_name(outcome.raid, &violation.client)
+                    evidence.name == ClientLogDump::file_name(outcome.raid, &violation.client)
                 })
             };
-            let room = EVIDENCE_MAX.saturating_sub(report.evidence.len());
+            let room = CLIENT_LOGS_MAX.saturating_sub(report.evidence.len());
             let known: Vec<_> = report
                 .evidence
                 .iter()
                 .map(|evidence| evidence.name.clone())
                 .collect();
-            let ledgers = outcome.ledgers.iter().map(Evidence::of).filter(saw);
+            let ledgers = outcome
+                .ledgers
+                .iter()
+                .map(ClientLogDump::from_log)
+                .filter(saw);
             report.evidence.extend(
                 ledgers
                     .filter(|evidence| !known.contains(&evidence.name))
@@ -215,13 +228,13 @@ fn look_for_traces(
         kills: done.kills,
         stops: done.stops,
         rolls: done.rolls,
-        stood: waits.stood.figures(),
-        frozen: waits.frozen.figures(),
-        torn: waits.torn.figures(),
-        shown_gone: all.shown_gone,
-        deposed: all.deposed,
+        stood: waits.connected.figures(),
+        frozen: waits.server_frozen.figures(),
+        torn: waits.reconnected.figures(),
+        shown_gone: all.false_offline,
+        deposed: all.false_leader_changes,
         absences: all.absences,
-        repeated: all.repeated,
+        repeated: all.redundant_messages,
         timeline: done.timeline,
     });
 }

@@ -7,27 +7,27 @@ use raidhall_protocol::Codec;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::OVERHEAD_MAX;
-use super::gathered::Gathered;
-use super::host::{Host, HostArgs};
+use super::add_outcomes;
+use super::bot_groups::BotGroups;
+use super::run_server::{RunServer, RunServerArgs};
+use super::self_monitor::SelfMonitor;
 use super::smoke::idle_figures;
-use super::sum_up;
-use super::tester::SelfWatch;
-use crate::ledger::RunClock;
-use crate::play::{Pace, Plan};
-use crate::process::allow_files;
+use crate::client_log::RunClock;
+use crate::play::{BotPace, GroupPlan};
+use crate::process::raise_open_files_limit;
 use crate::report::Report;
 
 /// The most members that a raid takes.
-const PLAYERS_MAX: usize = 100;
+const RAID_MEMBERS_MAX: usize = 100;
 /// How long what connecting left behind may take to settle.
-const CALM: Duration = Duration::from_secs(3);
+const SETTLE_TIME: Duration = Duration::from_secs(3);
 
 /// How many connections, for how long.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Idle {
+pub struct IdleArgs {
     /// Where the server is.
     #[command(flatten)]
-    pub host: HostArgs,
+    pub host: RunServerArgs,
     /// Connections, 1 to 25000 (one address has no more ports)
     #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..=25_000))]
     pub connections: u32,
@@ -37,30 +37,30 @@ pub struct Idle {
 }
 
 /// Connects, waits, measures and judges what little was said.
-pub async fn idle(args: &Idle) -> anyhow::Result<Report> {
-    allow_files(u64::from(args.connections) + 256)?;
-    let mut host = Host::open(&args.host).await?;
+pub async fn idle(args: &IdleArgs) -> anyhow::Result<Report> {
+    raise_open_files_limit(u64::from(args.connections) + 256)?;
+    let mut host = RunServer::open(&args.host).await?;
     let most = Duration::from_secs(args.seconds) + OVERHEAD_MAX;
-    let report = timeout(most, stay(args, &host))
+    let report = timeout(most, hold_connections(args, &host))
         .await
         .context("the run took too long")??;
     host.close().await?;
     Ok(report)
 }
 
-async fn stay(args: &Idle, host: &Host) -> anyhow::Result<Report> {
+async fn hold_connections(args: &IdleArgs, host: &RunServer) -> anyhow::Result<Report> {
     let (clock, target) = (RunClock::start(), host.target());
-    let mut gathered = Gathered::gather(target.into(), plans(args.connections as usize)).await?;
+    let mut gathered = BotGroups::create(target.into(), plans(args.connections as usize)).await?;
     let before = host.usage();
     gathered.connect(clock).await?;
-    sleep(CALM).await;
-    let (connected, began, tester) = (host.usage(), Instant::now(), SelfWatch::start()?);
+    sleep(SETTLE_TIME).await;
+    let (connected, began, tester) = (host.usage(), Instant::now(), SelfMonitor::start()?);
     sleep(Duration::from_secs(args.seconds)).await;
     let (idle, lasted, tester) = (host.usage(), began.elapsed(), tester.finish()?);
     let connections = gathered.connections();
     let mut report = Report {
         run: "idle".to_owned(),
-        raids: connections.div_ceil(PLAYERS_MAX),
+        raids: connections.div_ceil(RAID_MEMBERS_MAX),
         connections,
         seconds: lasted.as_secs_f64(),
         tester,
@@ -69,27 +69,27 @@ async fn stay(args: &Idle, host: &Host) -> anyhow::Result<Report> {
     if let (Some(before), Some(connected), Some(idle)) = (before, connected, idle) {
         report.server = Some(idle_figures(before, connected, idle, lasted, connections));
     }
-    sum_up(&mut report, &gathered.rest().await?);
+    add_outcomes(&mut report, &gathered.settle().await?);
     Ok(report)
 }
 
 /// As few raids as hold them all.
-fn plans(connections: usize) -> Vec<Plan> {
-    let pace = Pace {
+fn plans(connections: usize) -> Vec<GroupPlan> {
+    let pace = BotPace {
         commands_per_second: 0.0,
         signals_per_second: 0.0,
-        look: Duration::from_secs(5),
+        poll_interval: Duration::from_secs(5),
     };
-    (0..connections.div_ceil(PLAYERS_MAX))
-        .map(|index| Plan {
+    (0..connections.div_ceil(RAID_MEMBERS_MAX))
+        .map(|index| GroupPlan {
             index,
-            players: (connections - index * PLAYERS_MAX).min(PLAYERS_MAX),
+            players: (connections - index * RAID_MEMBERS_MAX).min(RAID_MEMBERS_MAX),
             codecs: &Codec::ALL,
             seed: index as u64,
             pace,
-            to_be_won: false,
-            restless: false,
-            actors: PLAYERS_MAX,
+            is_winnable: false,
+            may_leave: false,
+            active_players: RAID_MEMBERS_MAX,
         })
         .collect()
 }

@@ -7,15 +7,15 @@ use anyhow::Context;
 use raidhall_protocol::{Codec, Seq};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::bot_groups::BotGroups;
 use super::cluster::{Nodes, Services};
-use super::gathered::Gathered;
-use super::tester::SelfWatch;
-use super::{OVERHEAD_MAX, rates, sum_up};
+use super::self_monitor::SelfMonitor;
+use super::{OVERHEAD_MAX, add_outcomes, set_rates};
+use crate::client_log::{ClientLog, Moment, Observation, RunClock};
 use crate::judge;
 use crate::latency::Latency;
-use crate::ledger::{Entry, Ledger, Moment, RunClock};
-use crate::play::{Outcome, Pace, Plan};
-use crate::process::allow_files;
+use crate::play::{BotPace, GroupOutcome, GroupPlan};
+use crate::process::raise_open_files_limit;
 use crate::report::{LagFigures, Report};
 use crate::targets::Targets;
 
@@ -23,13 +23,13 @@ const NODES: usize = 2;
 /// The one who acts, a watcher on the other node, and one on the same: homes go round.
 const PLAYERS: usize = 3;
 /// How long playing takes to become steady.
-const RAMP: Duration = Duration::from_secs(2);
+const RAMP_UP_TIME: Duration = Duration::from_secs(2);
 /// Some commands are refused, as real players' are, and timers are late: so many more are sent.
-const REFUSED: f64 = 1.1;
+const REFUSAL_ALLOWANCE: f64 = 1.1;
 
 /// How fast, and for how long.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Lag {
+pub struct LagArgs {
     /// What the two nodes need.
     #[command(flatten)]
     pub services: Services,
@@ -44,52 +44,52 @@ pub struct Lag {
     pub raids: u16,
 }
 
-impl Lag {
-    fn plans(&self) -> Vec<Plan> {
-        let pace = Pace {
-            commands_per_second: self.events_per_second * REFUSED / f64::from(self.raids),
+impl LagArgs {
+    fn plans(&self) -> Vec<GroupPlan> {
+        let pace = BotPace {
+            commands_per_second: self.events_per_second * REFUSAL_ALLOWANCE / f64::from(self.raids),
             signals_per_second: 0.0,
-            look: Duration::from_millis(200),
+            poll_interval: Duration::from_millis(200),
         };
-        let plan = |index| Plan {
+        let plan = |index| GroupPlan {
             index,
             players: PLAYERS,
             codecs: &Codec::ALL,
             seed: index as u64,
             pace,
-            to_be_won: false,
-            restless: false,
-            actors: 1,
+            is_winnable: false,
+            may_leave: false,
+            active_players: 1,
         };
         (0..usize::from(self.raids)).map(plan).collect()
     }
 }
 
 /// Starts two nodes, plays, measures, judges and reports.
-pub async fn lag(args: &Lag) -> anyhow::Result<Report> {
+pub async fn lag(args: &LagArgs) -> anyhow::Result<Report> {
     let nodes = Nodes::start(&args.services, NODES, None).await?;
-    lag_on(nodes, args).await
+    run_on_nodes(nodes, args).await
 }
 
-async fn lag_on(mut nodes: Nodes, args: &Lag) -> anyhow::Result<Report> {
-    allow_files(u64::from(args.raids) * PLAYERS as u64 + 256)?;
+async fn run_on_nodes(mut nodes: Nodes, args: &LagArgs) -> anyhow::Result<Report> {
+    raise_open_files_limit(u64::from(args.raids) * PLAYERS as u64 + 256)?;
     let most = Duration::from_secs(args.seconds) + OVERHEAD_MAX;
     let report = timeout(most, play(args, nodes.targets()))
         .await
         .context("the run took too long")??;
-    nodes.check()?;
-    nodes.close().await?;
+    nodes.check_all_running()?;
+    nodes.stop().await?;
     Ok(report)
 }
 
-async fn play(args: &Lag, targets: Targets) -> anyhow::Result<Report> {
+async fn play(args: &LagArgs, targets: Targets) -> anyhow::Result<Report> {
     let clock = RunClock::start();
-    let mut gathered = Gathered::gather(targets.clone(), args.plans()).await?;
+    let mut gathered = BotGroups::create(targets.clone(), args.plans()).await?;
     gathered.connect(clock).await?;
-    gathered.play();
-    sleep(RAMP).await;
+    gathered.start_playing();
+    sleep(RAMP_UP_TIME).await;
     let (from, read, began) = (clock.now(), gathered.meter.read(), Instant::now());
-    let tester = SelfWatch::start()?;
+    let tester = SelfMonitor::start()?;
     sleep(Duration::from_secs(args.seconds)).await;
     let (to, done, lasted, tester) = (
         clock.now(),
@@ -98,7 +98,7 @@ async fn play(args: &Lag, targets: Targets) -> anyhow::Result<Report> {
         tester.finish()?,
     );
     let connections = gathered.connections();
-    let outcomes = gathered.rest().await?;
+    let outcomes = gathered.settle().await?;
     let mut report = Report {
         run: "lag".to_owned(),
         raids: usize::from(args.raids),
@@ -107,8 +107,8 @@ async fn play(args: &Lag, targets: Targets) -> anyhow::Result<Report> {
         tester,
         ..Report::default()
     };
-    rates(&mut report, read, done, lasted);
-    sum_up(&mut report, &outcomes);
+    set_rates(&mut report, read, done, lasted);
+    add_outcomes(&mut report, &outcomes);
     let figures = measure(&outcomes, &targets, (from, to));
     anyhow::ensure!(
         figures.other_node.count > 0,
@@ -119,23 +119,30 @@ async fn play(args: &Lag, targets: Targets) -> anyhow::Result<Report> {
 }
 
 /// A client that stayed where it was.
-struct Seat<'a> {
+struct StableClient<'a> {
     server: usize,
-    ledger: &'a Ledger,
+    ledger: &'a ClientLog,
 }
 
 /// Measures the events of the commands that were sent in this stretch.
-fn measure(outcomes: &[Outcome], targets: &Targets, (from, to): (Moment, Moment)) -> LagFigures {
+fn measure(
+    outcomes: &[GroupOutcome],
+    targets: &Targets,
+    (from, to): (Moment, Moment),
+) -> LagFigures {
     let (mut same, mut other, mut hop) =
         (Latency::default(), Latency::default(), Latency::default());
     let (mut events, mut left_out) = (0_u64, 0);
     for outcome in outcomes {
-        let seats: Vec<_> = outcome.ledgers.iter().filter_map(seat).collect();
-        let sent: Vec<_> = seats.iter().map(|seat| (seat, sent(seat.ledger))).collect();
+        let seats: Vec<_> = outcome.ledgers.iter().filter_map(stable_client).collect();
+        let sent: Vec<_> = seats
+            .iter()
+            .map(|seat| (seat, send_times(seat.ledger)))
+            .collect();
         let Some((actor, sent)) = sent.into_iter().find(|(_, sent)| !sent.is_empty()) else {
             continue;
         };
-        if owner(&outcome.ws_url, targets) != Some(actor.server) {
+        if owner_index(&outcome.ws_url, targets) != Some(actor.server) {
             left_out += 1;
             continue;
         }
@@ -150,7 +157,7 @@ fn measure(outcomes: &[Outcome], targets: &Targets, (from, to): (Moment, Moment)
             .filter(|seat| !std::ptr::eq(seat.ledger, actor.ledger))
         {
             let elsewhere = seat.server != actor.server;
-            for (seq, (at, _)) in judge::read(seat.ledger).events {
+            for (seq, (at, _)) in judge::read_client_log(seat.ledger).events {
                 let Some(sent) = sent.get(&seq) else { continue };
                 if elsewhere { &mut other } else { &mut same }.add(at.since(*sent));
                 arrived.entry(seq).or_default()[usize::from(elsewhere)] = Some(at);
@@ -172,32 +179,32 @@ fn measure(outcomes: &[Outcome], targets: &Targets, (from, to): (Moment, Moment)
     }
 }
 
-fn seat(ledger: &Ledger) -> Option<Seat<'_>> {
+fn stable_client(ledger: &ClientLog) -> Option<StableClient<'_>> {
     let servers = ledger
-        .records()
+        .entries()
         .iter()
-        .filter_map(|record| match record.entry {
-            Entry::Connected { server, .. } => Some(server),
+        .filter_map(|record| match record.observation {
+            Observation::Connected { server, .. } => Some(server),
             _ => None,
         });
     let servers: Vec<_> = servers.collect();
     match servers[..] {
-        [server] => Some(Seat { server, ledger }),
+        [server] => Some(StableClient { server, ledger }),
         _ => None,
     }
 }
 
 /// When the commands were sent that became these events. One that was sent again is left out.
-fn sent(ledger: &Ledger) -> BTreeMap<Seq, Moment> {
-    let deeds = judge::read(ledger).deeds.into_values();
+fn send_times(ledger: &ClientLog) -> BTreeMap<Seq, Moment> {
+    let deeds = judge::read_client_log(ledger).commands.into_values();
     deeds
-        .filter(|deed| deed.tries == 1)
+        .filter(|deed| deed.attempts == 1)
         .filter_map(|deed| Some((deed.ack?.1, deed.first_sent)))
         .collect()
 }
 
 /// The server that the URL leads to.
-fn owner(ws_url: &str, targets: &Targets) -> Option<usize> {
+fn owner_index(ws_url: &str, targets: &Targets) -> Option<usize> {
     let authority = ws_url.split_once("://")?.1.split('/').next()?;
     (0..targets.count()).find(|place| targets.get(*place).address().to_string() == authority)
 }
@@ -212,7 +219,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::judge::Truth;
+    use crate::judge::ServerRecord;
     use crate::target::Target;
 
     const OURS: &str = "ws://127.0.0.1:4001/api/v1/ws";
@@ -233,24 +240,24 @@ mod tests {
     }
 
     /// A client who gets event 2 at this time (in milliseconds), and who sent it if told so.
-    fn client(server: usize, arrived: u64, sent: Option<u64>) -> Ledger {
-        let mut ledger = Ledger::new(
+    fn client(server: usize, arrived: u64, sent: Option<u64>) -> ClientLog {
+        let mut ledger = ClientLog::new(
             format!("{server}"),
             PlayerId::try_from(5_u64).unwrap(),
             raid(),
         );
-        let mut note = |ms: u64, entry| ledger.note(Moment(ms * 1000), entry);
-        let told = |message| Entry::Received(Arc::new(message));
+        let mut note = |ms: u64, entry| ledger.record(Moment(ms * 1000), entry);
+        let told = |message| Observation::Received(Arc::new(message));
         note(
             1,
-            Entry::Connected {
+            Observation::Connected {
                 lineage: "9f2c".to_owned(),
                 server,
             },
         );
         note(
             2,
-            Entry::Sent(ClientMessage::Watch {
+            Observation::Sent(ClientMessage::Watch {
                 id: None,
                 raid: raid(),
                 since: None,
@@ -273,7 +280,7 @@ mod tests {
         if let Some(ms) = sent {
             note(
                 ms,
-                Entry::Sent(ClientMessage::Do {
+                Observation::Sent(ClientMessage::Do {
                     id: 1,
                     raid: raid(),
                     op: None,
@@ -311,11 +318,11 @@ mod tests {
         ledger
     }
 
-    fn measured(ledgers: Vec<Ledger>, ws_url: &str) -> LagFigures {
+    fn measured(ledgers: Vec<ClientLog>, ws_url: &str) -> LagFigures {
         let target = |port| Target::parse(&format!("http://127.0.0.1:{port}")).unwrap();
         let targets = Targets::new(vec![target(4000), target(4001)]).unwrap();
         let (events, online, profiles) = (Vec::new(), Vec::new(), Vec::new());
-        let truth = Truth {
+        let truth = ServerRecord {
             events,
             state: state(),
             seq: Seq(2),
@@ -324,20 +331,20 @@ mod tests {
             profiles,
         };
         let (tallies, signals, ws_url) = (Vec::new(), Vec::new(), ws_url.to_owned());
-        let outcome = Outcome {
+        let outcome = GroupOutcome {
             raid: raid(),
             ledgers,
-            truth,
+            server_record: truth,
             ws_url,
-            tallies,
-            signals,
-            held_back: 0,
+            counts: tallies,
+            signal_latencies_micros: signals,
+            commands_held_back: 0,
         };
         measure(&[outcome], &targets, (Moment(50_000), Moment(1_050_000)))
     }
 
     #[test]
-    fn watchers_of_the_actor_s_node_and_of_another_are_told_apart_event_by_event() {
+    fn lag_is_measured_separately_for_the_same_node_and_other_nodes() {
         let ledgers = || {
             vec![
                 client(1, 102, Some(100)),
@@ -358,13 +365,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_before_and_who_moved_meanwhile_is_not_measured() {
+    fn lag_ignores_commands_before_the_measurement_and_moved_clients() {
         let early = measured(vec![client(1, 42, Some(40)), client(0, 55, None)], OURS);
         assert_eq!(early.other_node.count, 0);
         let mut moved = client(0, 115, None);
-        moved.note(
+        moved.record(
             Moment(120_000),
-            Entry::Connected {
+            Observation::Connected {
                 lineage: "9f2c".to_owned(),
                 server: 1,
             },

@@ -6,28 +6,28 @@ use anyhow::Context;
 use raidhall_protocol::Codec;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::gathered::Gathered;
-use super::host::{Host, HostArgs};
-use super::tester::SelfWatch;
-use super::{OVERHEAD_MAX, rates, sum_up};
-use crate::ledger::RunClock;
-use crate::play::{Pace, Plan};
-use crate::process::{Usage, allow_files};
+use super::bot_groups::BotGroups;
+use super::run_server::{RunServer, RunServerArgs};
+use super::self_monitor::SelfMonitor;
+use super::{OVERHEAD_MAX, add_outcomes, set_rates};
+use crate::client_log::RunClock;
+use crate::play::{BotPace, GroupPlan};
+use crate::process::{ProcessUsage, raise_open_files_limit};
 use crate::report::{Report, ServerFigures};
 
 /// How long everybody is connected before anybody acts.
-const IDLE: Duration = Duration::from_secs(2);
+const IDLE_TIME: Duration = Duration::from_secs(2);
 /// How long playing takes to become steady.
-const RAMP: Duration = Duration::from_secs(2);
+const RAMP_UP_TIME: Duration = Duration::from_secs(2);
 /// How long the last tasks may take.
-const FINALE: Duration = Duration::from_secs(2);
+const FINAL_TASK_TIME: Duration = Duration::from_secs(2);
 
 /// What to play.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Smoke {
+pub struct SmokeArgs {
     /// Where the server is.
     #[command(flatten)]
-    pub host: HostArgs,
+    pub host: RunServerArgs,
     /// Raids played at once
     #[arg(long, default_value_t = 10)]
     pub raids: usize,
@@ -72,65 +72,65 @@ impl Codecs {
     }
 }
 
-impl Smoke {
+impl SmokeArgs {
     /// One plan per raid; every other raid is to be won at the end.
-    pub(super) fn plans(&self) -> Vec<Plan> {
-        let pace = Pace {
+    pub(super) fn plans(&self) -> Vec<GroupPlan> {
+        let pace = BotPace {
             commands_per_second: self.commands_per_second,
             signals_per_second: self.signals_per_second,
-            look: Duration::from_millis(200),
+            poll_interval: Duration::from_millis(200),
         };
         (0..self.raids)
-            .map(|index| Plan {
+            .map(|index| GroupPlan {
                 index,
                 players: usize::from(self.players),
                 codecs: self.codec.list(),
                 seed: self.seed.wrapping_mul(1_000_003).wrapping_add(index as u64),
                 pace,
-                to_be_won: index % 2 == 0,
-                restless: true,
-                actors: usize::from(self.players),
+                is_winnable: index % 2 == 0,
+                may_leave: true,
+                active_players: usize::from(self.players),
             })
             .collect()
     }
 
-    pub(super) const fn lasts(&self) -> Duration {
+    pub(super) const fn duration(&self) -> Duration {
         Duration::from_secs(self.seconds)
     }
 }
 
 /// Plays, judges and reports. Errs when there is nothing to judge.
-pub async fn smoke(args: &Smoke) -> anyhow::Result<Report> {
+pub async fn smoke(args: &SmokeArgs) -> anyhow::Result<Report> {
     let connections = args.raids * usize::from(args.players);
-    allow_files(connections as u64 + 256)?;
-    let mut host = Host::open(&args.host).await?;
-    let played = timeout(args.lasts() + OVERHEAD_MAX, play(args, &host)).await;
+    raise_open_files_limit(connections as u64 + 256)?;
+    let mut host = RunServer::open(&args.host).await?;
+    let played = timeout(args.duration() + OVERHEAD_MAX, play(args, &host)).await;
     let report = played.context("the run took too long")??;
     host.close().await?;
     Ok(report)
 }
 
-async fn play(args: &Smoke, host: &Host) -> anyhow::Result<Report> {
+async fn play(args: &SmokeArgs, host: &RunServer) -> anyhow::Result<Report> {
     let (clock, target) = (RunClock::start(), host.target());
-    let mut gathered = Gathered::gather(target.into(), args.plans()).await?;
+    let mut gathered = BotGroups::create(target.into(), args.plans()).await?;
     let before = host.usage();
     gathered.connect(clock).await?;
     let (connected, began_idle) = (host.usage(), Instant::now());
-    sleep(IDLE).await;
+    sleep(IDLE_TIME).await;
     let (idle, idled) = (host.usage(), began_idle.elapsed());
 
-    gathered.play();
-    sleep(RAMP.min(args.lasts() / 4)).await;
+    gathered.start_playing();
+    sleep(RAMP_UP_TIME.min(args.duration() / 4)).await;
     let (busy, from, began) = (host.usage(), gathered.meter.read(), Instant::now());
-    let tester = SelfWatch::start()?;
-    sleep(args.lasts()).await;
+    let tester = SelfMonitor::start()?;
+    sleep(args.duration()).await;
     let (done, to, lasted) = (host.usage(), gathered.meter.read(), began.elapsed());
     let tester = tester.finish()?;
-    gathered.finale();
-    sleep(FINALE).await;
+    gathered.complete_final_task();
+    sleep(FINAL_TASK_TIME).await;
 
     let connections = gathered.connections();
-    let outcomes = gathered.rest().await?;
+    let outcomes = gathered.settle().await?;
     let mut report = Report {
         run: "smoke".to_owned(),
         raids: args.raids,
@@ -139,7 +139,7 @@ async fn play(args: &Smoke, host: &Host) -> anyhow::Result<Report> {
         tester,
         ..Report::default()
     };
-    rates(&mut report, from, to, lasted);
+    set_rates(&mut report, from, to, lasted);
     if let (Some(before), Some(connected), Some(idle), Some(busy), Some(done)) =
         (before, connected, idle, busy, done)
     {
@@ -153,15 +153,15 @@ async fn play(args: &Smoke, host: &Host) -> anyhow::Result<Report> {
             done.rss_bytes.saturating_sub(before.rss_bytes) as f64 / connections.max(1) as f64;
         report.server = Some(server);
     }
-    sum_up(&mut report, &outcomes);
+    add_outcomes(&mut report, &outcomes);
     Ok(report)
 }
 
 /// What a server uses while everybody is connected and nobody acts.
 pub(super) fn idle_figures(
-    before: Usage,
-    connected: Usage,
-    idle: Usage,
+    before: ProcessUsage,
+    connected: ProcessUsage,
+    idle: ProcessUsage,
     idled: Duration,
     connections: usize,
 ) -> ServerFigures {

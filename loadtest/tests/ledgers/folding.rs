@@ -6,11 +6,11 @@ use raidhall_protocol::state::{Rank, Role};
 use raidhall_protocol::{Event, EventData, RaidState, Seq, UnixMillis};
 use serde_json::{Value, json};
 
-use crate::court::{created, event, history, joined, player, raid, task};
+use crate::sample_case::{created, event, history, joined, player, raid, task};
 
 /// The state after the events, as JSON; every state must survive both codecs.
-fn folded(events: &[Event]) -> Value {
-    let fold = Fold::of(raid(), events).unwrap();
+fn fold_to_json(events: &[Event]) -> Value {
+    let fold = Fold::from_events(raid(), events).unwrap();
     assert_eq!(fold.seq(), events.last().unwrap().seq);
     let state = fold.state().unwrap();
     for codec in raidhall_protocol::Codec::ALL {
@@ -22,7 +22,7 @@ fn folded(events: &[Event]) -> Value {
     serde_json::to_value(state).unwrap()
 }
 
-fn check(state: &Value, pointers: &[(&str, Value)]) {
+fn assert_fields(state: &Value, pointers: &[(&str, Value)]) {
     for (pointer, expected) in pointers {
         assert_eq!(state.pointer(pointer), Some(expected), "{pointer}");
     }
@@ -31,7 +31,7 @@ fn check(state: &Value, pointers: &[(&str, Value)]) {
 const T: i64 = 1_767_225_600_000;
 
 #[test]
-fn the_story_makes_the_state_that_the_contract_says() {
+fn a_full_history_folds_to_the_documented_state() {
     let expected = json!({
         "id": 7, "title": "Ship it", "description": null, "invite_code": "K7MQ2XNB",
         "status": "active", "reason": null, "target_xp": 500, "target_tasks": 10,
@@ -48,11 +48,11 @@ fn the_story_makes_the_state_that_the_contract_says() {
         "messages": [{"seq": 8, "by": 5, "text": "well done", "at": T + 8000}],
         "ranking": null
     });
-    assert_eq!(folded(&history()), expected);
+    assert_eq!(fold_to_json(&history()), expected);
 }
 
 #[test]
-fn release_failure_and_leaving_open_a_task_again() {
+fn releasing_failing_or_leaving_reopens_a_claimed_task() {
     let claimed = || EventData::TaskClaimed {
         task: task(1),
         player: player(6),
@@ -83,16 +83,16 @@ fn release_failure_and_leaving_open_a_task_again() {
     ] {
         let mut events = history()[..5].to_vec();
         events.push(event(6, 6, claimed()));
-        check(
-            &folded(&events),
+        assert_fields(
+            &fold_to_json(&events),
             &[
                 ("/tasks/0/status", json!("claimed")),
                 ("/tasks/0/claimed_at", json!(T + 6000)),
             ],
         );
         events.push(event(7, 6, data));
-        let state = folded(&events);
-        check(
+        let state = fold_to_json(&events);
+        assert_fields(
             &state,
             &[
                 ("/tasks/0/status", json!("open")),
@@ -103,7 +103,7 @@ fn release_failure_and_leaving_open_a_task_again() {
         );
         match energy {
             Some((energy, at)) => {
-                check(
+                assert_fields(
                     &state,
                     &[
                         ("/members/1/energy", json!(energy)),
@@ -117,7 +117,7 @@ fn release_failure_and_leaving_open_a_task_again() {
 }
 
 #[test]
-fn leadership_swaps_both_roles_and_survives_the_leader_s_leaving() {
+fn a_leader_change_swaps_the_roles_of_both_members() {
     let mut events = history()[..4].to_vec();
     let change = |previous, player, reason, term| EventData::LeaderChanged {
         player,
@@ -130,8 +130,8 @@ fn leadership_swaps_both_roles_and_survives_the_leader_s_leaving() {
         5,
         change(player(5), player(6), LeaderReason::Promoted, 2),
     ));
-    check(
-        &folded(&events),
+    assert_fields(
+        &fold_to_json(&events),
         &[
             ("/leader", json!(6)),
             ("/term", json!(2)),
@@ -150,8 +150,8 @@ fn leadership_swaps_both_roles_and_survives_the_leader_s_leaving() {
         6,
         change(player(6), player(5), LeaderReason::Left, 3),
     ));
-    check(
-        &folded(&events),
+    assert_fields(
+        &fold_to_json(&events),
         &[
             ("/leader", json!(5)),
             ("/term", json!(3)),
@@ -171,8 +171,8 @@ fn leadership_swaps_both_roles_and_survives_the_leader_s_leaving() {
             reason: FailReason::Abandoned,
         },
     ));
-    check(
-        &folded(&events),
+    assert_fields(
+        &fold_to_json(&events),
         &[
             ("/leader", json!(null)),
             ("/members", json!([])),
@@ -184,7 +184,7 @@ fn leadership_swaps_both_roles_and_survives_the_leader_s_leaving() {
 }
 
 #[test]
-fn credit_from_outside_and_victory_are_taken_as_told() {
+fn contributions_and_completion_are_folded_as_reported() {
     let mut events = history();
     let contributed = EventData::Contributed {
         player: player(5),
@@ -219,8 +219,8 @@ fn credit_from_outside_and_victory_are_taken_as_told() {
             text: "gg".to_owned(),
         },
     ));
-    check(
-        &folded(&events),
+    assert_fields(
+        &fold_to_json(&events),
         &[
             ("/current_xp", json!(500)),
             ("/current_tasks", json!(2)),
@@ -246,9 +246,9 @@ fn only_the_latest_fifty_messages_are_shown() {
             },
         ));
     }
-    let state = folded(&events);
+    let state = fold_to_json(&events);
     assert_eq!(state["messages"].as_array().unwrap().len(), 50);
-    check(
+    assert_fields(
         &state,
         &[
             ("/messages/0/text", json!("11")),
@@ -258,7 +258,7 @@ fn only_the_latest_fifty_messages_are_shown() {
 }
 
 #[test]
-fn one_who_comes_back_stands_last_with_what_they_had() {
+fn a_returning_member_is_listed_last_with_earlier_xp_and_energy() {
     let mut events = history();
     let left = EventData::MemberLeft {
         player: player(6),
@@ -274,8 +274,8 @@ fn one_who_comes_back_stands_last_with_what_they_had() {
         (*xp, *tasks, *energy) = (40, 1, 96);
     }
     events.push(event(10, 6, back));
-    check(
-        &folded(&events),
+    assert_fields(
+        &fold_to_json(&events),
         &[
             ("/members/1/player", json!(6)),
             ("/members/1/xp", json!(40)),
@@ -286,11 +286,11 @@ fn one_who_comes_back_stands_last_with_what_they_had() {
 }
 
 #[test]
-fn snapshot_and_tail_make_the_same_as_all_events() {
+fn a_snapshot_and_its_tail_fold_to_the_same_state_as_all_events() {
     let events = history();
-    let whole = Fold::of(raid(), &events).unwrap();
+    let whole = Fold::from_events(raid(), &events).unwrap();
     for cut in 1..events.len() {
-        let head = Fold::of(raid(), &events[..cut]).unwrap();
+        let head = Fold::from_events(raid(), &events[..cut]).unwrap();
         let mut fold = Fold::from_snapshot(raid(), head.seq(), head.state().unwrap().clone());
         events[cut..]
             .iter()
@@ -300,7 +300,7 @@ fn snapshot_and_tail_make_the_same_as_all_events() {
 }
 
 #[test]
-fn who_is_erased_stands_nowhere_any_more() {
+fn an_erasure_removes_the_players_name_and_texts_from_the_state() {
     let mut events = history();
     let rank = |id, name: &str, rank| Rank {
         player: player(id),
@@ -338,7 +338,7 @@ fn who_is_erased_stands_nowhere_any_more() {
             made_raid: true,
         },
     ));
-    let state = json!(folded(&events));
+    let state = json!(fold_to_json(&events));
     let told = state.to_string();
     assert!(
         !told.contains("Ada") && !told.contains("mine") && told.contains("Ben"),
@@ -358,8 +358,8 @@ fn who_is_erased_stands_nowhere_any_more() {
 }
 
 #[test]
-fn what_contradicts_is_said_and_changes_nothing() {
-    let base = Fold::of(raid(), &history()).unwrap();
+fn a_contradictory_event_is_reported_and_changes_nothing() {
+    let base = Fold::from_events(raid(), &history()).unwrap();
     let said = || EventData::Said {
         text: "x".to_owned(),
     };
@@ -378,10 +378,10 @@ fn what_contradicts_is_said_and_changes_nothing() {
                 got: Seq(10),
             },
         ),
-        (event(9, 5, created()), Contradiction::Birth),
+        (event(9, 5, created()), Contradiction::MisplacedCreation),
         (
             event(9, 6, joined(6, "Ben", Role::Member, 9)),
-            Contradiction::MemberTwice(player(6)),
+            Contradiction::DuplicateMember(player(6)),
         ),
         (
             event(
@@ -393,7 +393,7 @@ fn what_contradicts_is_said_and_changes_nothing() {
                     energy: 1,
                 },
             ),
-            Contradiction::NoTask(task(2)),
+            Contradiction::UnknownTask(task(2)),
         ),
         (
             event(
@@ -405,14 +405,14 @@ fn what_contradicts_is_said_and_changes_nothing() {
                     energy: 1,
                 },
             ),
-            Contradiction::NoMember(player(8)),
+            Contradiction::NotAMember(player(8)),
         ),
         (
             Event {
                 by: None,
                 ..event(9, 5, said())
             },
-            Contradiction::NoPlayer,
+            Contradiction::MissingPlayer,
         ),
     ] {
         let mut fold = base.clone();
@@ -443,6 +443,6 @@ fn what_contradicts_is_said_and_changes_nothing() {
     assert_eq!(ended.apply(&event(10, 5, said())), Ok(()));
     assert_eq!(
         Fold::new(raid()).apply(&event(1, 5, said())),
-        Err(Contradiction::Birth)
+        Err(Contradiction::MisplacedCreation)
     );
 }

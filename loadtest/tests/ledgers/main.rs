@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod court;
+mod ack_waits;
 mod folding;
-mod judging;
 mod presence;
-mod waiting;
+mod sample_case;
+mod violations;

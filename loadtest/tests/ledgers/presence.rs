@@ -2,20 +2,25 @@
 
 use std::time::Duration;
 
+use raidhall_loadtest::client_log::{ClientLog, Moment, Observation};
 use raidhall_loadtest::fold::Fold;
-use raidhall_loadtest::judge::{Breach, Calm, Flaps, Truth, flaps};
-use raidhall_loadtest::ledger::{Entry, Ledger, Moment};
+use raidhall_loadtest::judge::{
+    PresenceErrors, ServerRecord, StablePeriod, ViolationKind, check_presence,
+};
 use raidhall_protocol::event::LeaderReason;
 use raidhall_protocol::server::UnwatchReason;
 use raidhall_protocol::{Command, ErrorBody, ErrorType, EventData, PlayerId, Seq, ServerMessage};
 
-use crate::court::{both, connected, event, player, raid, sent, told, told_event, watch};
+use crate::sample_case::{
+    both_players, command_entry, connected_entry, event, player, raid, received, received_event,
+    watch_entry,
+};
 
-type Line = (u64, Entry);
+type TimedObservation = (u64, Observation);
 
-fn watching(online: &[PlayerId]) -> Entry {
+fn watching_entry(online: &[PlayerId]) -> Observation {
     let online = online.to_vec();
-    told(ServerMessage::Watching {
+    received(ServerMessage::Watching {
         raid: raid(),
         seq: Seq(3),
         recovered: true,
@@ -23,55 +28,55 @@ fn watching(online: &[PlayerId]) -> Entry {
     })
 }
 
-fn presence(online: &[u64], offline: &[u64]) -> Entry {
+fn presence_entry(online: &[u64], offline: &[u64]) -> Observation {
     let [online, offline] = [online, offline].map(|ids| ids.iter().map(|id| player(*id)).collect());
-    told(ServerMessage::Presence {
+    received(ServerMessage::Presence {
         raid: raid(),
         online,
         offline,
     })
 }
 
-const GONE: Entry = Entry::Disconnected { code: Some(4200) };
+const DISCONNECTED: Observation = Observation::Disconnected { code: Some(4200) };
 
 /// Both connect, and Ben comes back from a deploy after a second.
-fn honest() -> [Vec<Line>; 2] {
+fn valid_logs() -> [Vec<TimedObservation>; 2] {
     let ada = vec![
-        (0, connected()),
-        (1, watch(None)),
-        (10, watching(&[player(5)])),
-        (20, presence(&[6], &[])),
+        (0, connected_entry()),
+        (1, watch_entry(None)),
+        (10, watching_entry(&[player(5)])),
+        (20, presence_entry(&[6], &[])),
     ];
     let ben = vec![
-        (5, connected()),
-        (6, watch(None)),
-        (15, watching(&both())),
-        (30_000, GONE),
-        (31_000, connected()),
-        (31_001, watch(Some(3))),
-        (31_010, watching(&both())),
+        (5, connected_entry()),
+        (6, watch_entry(None)),
+        (15, watching_entry(&both_players())),
+        (30_000, DISCONNECTED),
+        (31_000, connected_entry()),
+        (31_001, watch_entry(Some(3))),
+        (31_010, watching_entry(&both_players())),
     ];
     [ada, ben]
 }
 
-fn judged(stories: [Vec<Line>; 2], truth: Option<&Truth>) -> Flaps {
-    let ledger = |name, id, mut lines: Vec<Line>| {
+fn check_logs(stories: [Vec<TimedObservation>; 2], truth: Option<&ServerRecord>) -> PresenceErrors {
+    let ledger = |name, id, mut lines: Vec<TimedObservation>| {
         lines.sort_by_key(|(at, _)| *at);
-        let mut ledger = Ledger::new(name, player(id), raid());
+        let mut ledger = ClientLog::new(name, player(id), raid());
         lines
             .into_iter()
-            .for_each(|(at, entry)| ledger.note(Moment(at * 1000), entry));
+            .for_each(|(at, entry)| ledger.record(Moment(at * 1000), entry));
         ledger
     };
     let [ada, ben] = stories;
     let ledgers = [ledger("ada", 5, ada), ledger("ben", 6, ben)];
     let (from, to) = (Moment(100_000), Moment(200_000_000));
     let (presence_grace, leader_grace) = (Duration::from_secs(5), Duration::from_secs(60));
-    flaps(
+    check_presence(
         raid(),
         &ledgers,
         truth,
-        &Calm {
+        &StablePeriod {
             from,
             to,
             presence_grace,
@@ -81,48 +86,51 @@ fn judged(stories: [Vec<Line>; 2], truth: Option<&Truth>) -> Flaps {
 }
 
 /// The story with more lines for Ada and for Ben.
-fn with(ada: Vec<Line>, ben: Vec<Line>) -> [Vec<Line>; 2] {
-    let mut stories = honest();
+fn with_entries(
+    ada: Vec<TimedObservation>,
+    ben: Vec<TimedObservation>,
+) -> [Vec<TimedObservation>; 2] {
+    let mut stories = valid_logs();
     stories[0].extend(ada);
     stories[1].extend(ben);
     stories
 }
 
 #[track_caller]
-fn innocent(stories: [Vec<Line>; 2]) -> Flaps {
-    let flaps = judged(stories, None);
+fn assert_no_violations(stories: [Vec<TimedObservation>; 2]) -> PresenceErrors {
+    let flaps = check_logs(stories, None);
     assert!(flaps.violations.is_empty(), "{flaps:?}");
-    assert_eq!((flaps.shown_gone, flaps.deposed), (0, 0));
+    assert_eq!((flaps.false_offline, flaps.false_leader_changes), (0, 0));
     flaps
 }
 
 #[track_caller]
-fn convict(stories: [Vec<Line>; 2], client: &str, breach: &Breach) {
-    let flaps = judged(stories, None);
+fn assert_violation(stories: [Vec<TimedObservation>; 2], client: &str, breach: &ViolationKind) {
+    let flaps = check_logs(stories, None);
     let found = flaps
         .violations
         .iter()
-        .any(|violation| violation.client == client && violation.breach == *breach);
+        .any(|violation| violation.client == client && violation.kind == *breach);
     assert!(
-        found && flaps.shown_gone + flaps.deposed == flaps.violations.len() as u64,
+        found && flaps.false_offline + flaps.false_leader_changes == flaps.violations.len() as u64,
         "{flaps:?}"
     );
 }
 
 #[test]
-fn who_comes_back_in_time_and_is_never_shown_gone_is_no_flap() {
-    assert_eq!(innocent(honest()).absences, 0);
+fn a_return_within_the_grace_is_not_counted_as_an_absence() {
+    assert_eq!(assert_no_violations(valid_logs()).absences, 0);
 }
 
 #[test]
-fn a_presence_message_about_somebody_who_was_hardly_away_is_convicted() {
+fn showing_a_briefly_absent_player_as_offline_is_a_violation() {
     for at in [29_000, 30_500, 40_000] {
-        let breach = Breach::ShownGone {
+        let breach = ViolationKind::FalseOffline {
             player: player(6),
             at_ms: at,
         };
-        convict(
-            with(vec![(at, presence(&[], &[6]))], vec![]),
+        assert_violation(
+            with_entries(vec![(at, presence_entry(&[], &[6]))], vec![]),
             "ada",
             &breach,
         );
@@ -130,14 +138,14 @@ fn a_presence_message_about_somebody_who_was_hardly_away_is_convicted() {
 }
 
 #[test]
-fn a_list_on_return_that_lacks_somebody_is_convicted_be_it_another_or_oneself() {
+fn an_online_list_that_lacks_a_present_player_is_a_violation() {
     for (online, gone) in [([player(6)], player(5)), ([player(5)], player(6))] {
-        let mut stories = honest();
-        stories[1][6].1 = watching(&online);
-        convict(
+        let mut stories = valid_logs();
+        stories[1][6].1 = watching_entry(&online);
+        assert_violation(
             stories,
             "ben",
-            &Breach::ShownGone {
+            &ViolationKind::FalseOffline {
                 player: gone,
                 at_ms: 31_010,
             },
@@ -146,33 +154,36 @@ fn a_list_on_return_that_lacks_somebody_is_convicted_be_it_another_or_oneself() 
 }
 
 #[test]
-fn somebody_who_was_away_for_longer_than_the_grace_may_be_shown_gone_and_is_counted() {
+fn an_absence_longer_than_the_grace_may_be_shown_and_is_counted() {
     let away = vec![
-        (50_000, GONE),
-        (58_000, connected()),
-        (58_001, watch(Some(3))),
-        (58_010, watching(&both())),
+        (50_000, DISCONNECTED),
+        (58_000, connected_entry()),
+        (58_001, watch_entry(Some(3))),
+        (58_010, watching_entry(&both_players())),
     ];
     let shown = |at| {
-        with(
-            vec![(at, presence(&[], &[6])), (60_500, presence(&[6], &[]))],
+        with_entries(
+            vec![
+                (at, presence_entry(&[], &[6])),
+                (60_500, presence_entry(&[6], &[])),
+            ],
             away.clone(),
         )
     };
-    assert_eq!(innocent(shown(55_100)).absences, 1);
+    assert_eq!(assert_no_violations(shown(55_100)).absences, 1);
     // Before the grace is over, and long after the return, it is a lie all the same.
-    convict(
+    assert_violation(
         shown(52_000),
         "ada",
-        &Breach::ShownGone {
+        &ViolationKind::FalseOffline {
             player: player(6),
             at_ms: 52_000,
         },
     );
-    convict(
+    assert_violation(
         shown(60_400),
         "ada",
-        &Breach::ShownGone {
+        &ViolationKind::FalseOffline {
             player: player(6),
             at_ms: 60_400,
         },
@@ -180,58 +191,58 @@ fn somebody_who_was_away_for_longer_than_the_grace_may_be_shown_gone_and_is_coun
 }
 
 #[test]
-fn somebody_who_never_comes_back_may_be_shown_gone() {
-    innocent(with(
-        vec![(56_000, presence(&[], &[6]))],
-        vec![(50_000, GONE)],
+fn a_player_who_never_returns_may_be_shown_offline() {
+    assert_no_violations(with_entries(
+        vec![(56_000, presence_entry(&[], &[6]))],
+        vec![(50_000, DISCONNECTED)],
     ));
 }
 
 #[test]
-fn somebody_who_leaves_the_raid_may_be_shown_gone_at_once_and_only_if_the_leave_succeeds() {
-    let left = told(ServerMessage::Unwatched {
+fn a_player_may_be_shown_offline_at_once_after_a_successful_leave() {
+    let left = received(ServerMessage::Unwatched {
         raid: raid(),
         reason: UnwatchReason::Left,
     });
-    let leave = |answer: Entry| {
+    let leave = |answer: Observation| {
         let ben = vec![
-            (50_000, sent(9, "b9", Command::Leave)),
+            (50_000, command_entry(9, "b9", Command::Leave)),
             (50_100, answer),
-            (53_000, watch(None)),
-            (53_010, watching(&both())),
+            (53_000, watch_entry(None)),
+            (53_010, watching_entry(&both_players())),
         ];
-        with(
+        with_entries(
             vec![
-                (50_050, presence(&[], &[6])),
-                (53_020, presence(&[6], &[])),
-                (70_000, presence(&[], &[6])),
+                (50_050, presence_entry(&[], &[6])),
+                (53_020, presence_entry(&[6], &[])),
+                (70_000, presence_entry(&[], &[6])),
             ],
             ben,
         )
     };
     let mut stories = leave(left);
     let again = stories[0].pop().unwrap();
-    innocent(stories.clone());
+    assert_no_violations(stories.clone());
     stories[0].push(again);
-    convict(
+    assert_violation(
         stories,
         "ada",
-        &Breach::ShownGone {
+        &ViolationKind::FalseOffline {
             player: player(6),
             at_ms: 70_000,
         },
     );
     let error = ErrorBody::new(ErrorType::WrongStatus, "no");
-    let refused = told(ServerMessage::Error {
+    let refused = received(ServerMessage::Error {
         re: "do".to_owned(),
         id: Some(9),
         raid: Some(raid()),
         error,
     });
-    convict(
+    assert_violation(
         leave(refused),
         "ada",
-        &Breach::ShownGone {
+        &ViolationKind::FalseOffline {
             player: player(6),
             at_ms: 50_050,
         },
@@ -239,21 +250,25 @@ fn somebody_who_leaves_the_raid_may_be_shown_gone_at_once_and_only_if_the_leave_
 }
 
 #[test]
-fn what_happens_before_all_are_there_and_after_they_go_home_does_not_count() {
+fn presence_before_all_are_online_and_after_the_end_is_ignored() {
     for at in [50, 250_000] {
-        innocent(with(vec![(at, presence(&[], &[6]))], vec![]));
+        assert_no_violations(with_entries(vec![(at, presence_entry(&[], &[6]))], vec![]));
     }
 }
 
 #[test]
-fn a_message_that_changes_nothing_is_only_counted() {
+fn a_presence_message_that_changes_nothing_is_only_counted() {
     assert_eq!(
-        innocent(with(vec![(40_000, presence(&[6], &[]))], vec![])).repeated,
+        assert_no_violations(with_entries(
+            vec![(40_000, presence_entry(&[6], &[]))],
+            vec![]
+        ))
+        .redundant_messages,
         1
     );
 }
 
-fn lead_moves() -> EventData {
+fn leader_changed() -> EventData {
     let reason = LeaderReason::LeaderOffline;
     EventData::LeaderChanged {
         player: player(5),
@@ -264,33 +279,33 @@ fn lead_moves() -> EventData {
 }
 
 #[test]
-fn a_lead_that_is_taken_from_somebody_who_was_there_is_convicted() {
-    let mut moved = event(4, 6, lead_moves());
+fn deposing_a_leader_who_was_online_is_a_violation() {
+    let mut moved = event(4, 6, leader_changed());
     moved.by = None;
-    let breach = Breach::Deposed {
+    let breach = ViolationKind::FalseLeaderChange {
         seq: Seq(4),
         leader: player(6),
     };
-    convict(
-        with(vec![(90_000, told_event(&moved))], vec![]),
+    assert_violation(
+        with_entries(vec![(90_000, received_event(&moved))], vec![]),
         "server",
         &breach,
     );
     // Away for longer than presence lasts, but not for as long as the lead does.
     let away = vec![
-        (50_000, GONE),
-        (60_000, connected()),
-        (60_001, watch(Some(3))),
-        (60_010, watching(&both())),
+        (50_000, DISCONNECTED),
+        (60_000, connected_entry()),
+        (60_001, watch_entry(Some(3))),
+        (60_010, watching_entry(&both_players())),
     ];
-    convict(
-        with(vec![(61_000, told_event(&moved))], away),
+    assert_violation(
+        with_entries(vec![(61_000, received_event(&moved))], away),
         "server",
         &breach,
     );
-    innocent(with(
-        vec![(111_000, told_event(&moved))],
-        vec![(50_000, GONE)],
+    assert_no_violations(with_entries(
+        vec![(111_000, received_event(&moved))],
+        vec![(50_000, DISCONNECTED)],
     ));
     let promoted = EventData::LeaderChanged {
         player: player(5),
@@ -298,20 +313,24 @@ fn a_lead_that_is_taken_from_somebody_who_was_there_is_convicted() {
         reason: LeaderReason::Promoted,
         term: 2,
     };
-    innocent(with(
-        vec![(90_000, told_event(&event(4, 6, promoted)))],
+    assert_no_violations(with_entries(
+        vec![(90_000, received_event(&event(4, 6, promoted)))],
         vec![],
     ));
 }
 
 #[test]
-fn a_lead_that_moved_while_nobody_was_told_is_found_in_the_server_s_ledger() {
-    let mut court = crate::court::Court::honest();
+fn an_unannounced_leader_change_is_found_in_the_server_ledger() {
+    let mut court = crate::sample_case::SampleCase::valid();
     let events = court.history.clone();
-    let state = Fold::of(raid(), &events).unwrap().state().unwrap().clone();
-    let truth = court.truth();
+    let state = Fold::from_events(raid(), &events)
+        .unwrap()
+        .state()
+        .unwrap()
+        .clone();
+    let truth = court.server_record();
     truth.state = state;
-    truth.events.push(event(9, 6, lead_moves()));
-    let flaps = judged(honest(), Some(truth));
-    assert_eq!(flaps.deposed, 1, "{flaps:?}");
+    truth.events.push(event(9, 6, leader_changed()));
+    let flaps = check_logs(valid_logs(), Some(truth));
+    assert_eq!(flaps.false_leader_changes, 1, "{flaps:?}");
 }

@@ -1,8 +1,8 @@
 //! A server small enough to be right by inspection: raids in memory, a few rules, no durability, and one fault on
 //! demand. It shares nothing with the real one but the contract's types.
 
-mod doors;
 mod raid;
+mod rest;
 mod world;
 
 use std::collections::HashMap;
@@ -19,24 +19,24 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_util::sync::CancellationToken;
-pub(crate) use world::Fault;
-use world::World;
+pub(crate) use world::FakeFault;
+use world::FakeWorld;
 
 /// Serves on a free port until the test's runtime ends.
-pub(crate) async fn serve(fault: Fault) -> String {
-    Nodes::serve(fault, 1).await.url(0)
+pub(crate) async fn serve_one(fault: FakeFault) -> String {
+    FakeNodes::serve(fault, 1).await.url(0)
 }
 
 /// Servers that share one world, each of which can be killed and started again.
-pub(crate) struct Nodes {
-    world: Arc<World>,
+pub(crate) struct FakeNodes {
+    world: Arc<FakeWorld>,
     nodes: Vec<(SocketAddr, CancellationToken)>,
 }
 
-impl Nodes {
-    pub(crate) async fn serve(fault: Fault, count: usize) -> Nodes {
-        let mut nodes = Nodes {
-            world: Arc::new(World::new(fault)),
+impl FakeNodes {
+    pub(crate) async fn serve(fault: FakeFault, count: usize) -> FakeNodes {
+        let mut nodes = FakeNodes {
+            world: Arc::new(FakeWorld::new(fault)),
             nodes: Vec::new(),
         };
         for _ in 0..count {
@@ -58,7 +58,7 @@ impl Nodes {
     }
 
     /// On another port.
-    pub(crate) async fn start_again(&mut self, node: usize) {
+    pub(crate) async fn restart(&mut self, node: usize) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         self.nodes[node] = (listener.local_addr().unwrap(), CancellationToken::new());
         tokio::spawn(accept(
@@ -69,16 +69,16 @@ impl Nodes {
     }
 }
 
-async fn accept(listener: TcpListener, world: Arc<World>, killed: CancellationToken) {
+async fn accept(listener: TcpListener, world: Arc<FakeWorld>, killed: CancellationToken) {
     while let Some(Ok((stream, _))) = killed.run_until_cancelled(listener.accept()).await {
         let (world, killed) = (Arc::clone(&world), killed.clone());
         tokio::spawn(async move {
             let mut head = [0; 16];
             let read = stream.peek(&mut head).await.unwrap_or(0);
             if head[..read].starts_with(b"GET /api/v1/ws") {
-                socket(stream, world, killed).await;
+                serve_socket(stream, world, killed).await;
             } else {
-                doors::answer(stream, &world).await;
+                rest::serve_request(stream, &world).await;
             }
         });
     }
@@ -88,7 +88,7 @@ async fn accept(listener: TcpListener, world: Arc<World>, killed: CancellationTo
     clippy::result_large_err,
     reason = "the callback's type is tungstenite's"
 )]
-async fn socket(stream: TcpStream, world: Arc<World>, killed: CancellationToken) {
+async fn serve_socket(stream: TcpStream, world: Arc<FakeWorld>, killed: CancellationToken) {
     let mut codec = Codec::Json;
     let choose = |request: &Request, mut response: Response| {
         let offered = request.headers()["sec-websocket-protocol"]
@@ -121,7 +121,7 @@ async fn socket(stream: TcpStream, world: Arc<World>, killed: CancellationToken)
             received = stream.next() => match received {
                 Some(Ok(frame @ (Message::Text(_) | Message::Binary(_)))) => {
                     let message = codec.decode(&frame.into_data()).unwrap();
-                    if !handle(&world, &mut who, &mut watches, &out, message) {
+                    if !handle_message(&world, &mut who, &mut watches, &out, message) {
                         break; // without a word, as a crash would
                     }
                 }
@@ -136,8 +136,8 @@ async fn socket(stream: TcpStream, world: Arc<World>, killed: CancellationToken)
 }
 
 /// False: cut the connection.
-fn handle(
-    world: &World,
+fn handle_message(
+    world: &FakeWorld,
     who: &mut Option<PlayerId>,
     watches: &mut HashMap<RaidId, u64>,
     out: &UnboundedSender<Arc<ServerMessage>>,
@@ -173,7 +173,7 @@ fn handle(
         }
         ClientMessage::Unwatch { .. } | ClientMessage::Beat => {}
         ClientMessage::Do { id, raid, op, cmd } => {
-            return world.act(raid, me(), (id, op, &cmd), out);
+            return world.handle_command(raid, me(), (id, op, &cmd), out);
         }
         ClientMessage::Signal {
             raid, kind, data, ..

@@ -6,17 +6,17 @@
     reason = "the fake's tasks end with the test's runtime"
 )]
 
+mod failover;
 mod fake;
-mod falling_over;
 
-use fake::{Fault, serve};
+use fake::{FakeFault, serve_one};
 use raidhall_loadtest::report::Report;
-use raidhall_loadtest::run::{Codecs, HostArgs, Smoke, smoke};
+use raidhall_loadtest::run::{Codecs, RunServerArgs, SmokeArgs, smoke};
 
-async fn play(fault: Fault) -> Report {
-    let url = serve(fault).await;
-    let args = Smoke {
-        host: HostArgs {
+async fn run_smoke(fault: FakeFault) -> Report {
+    let url = serve_one(fault).await;
+    let args = SmokeArgs {
+        host: RunServerArgs {
             spawn: None,
             url,
             database: None,
@@ -32,8 +32,8 @@ async fn play(fault: Fault) -> Report {
     smoke(&args).await.unwrap()
 }
 
-async fn convict(fault: Fault, of: &str) {
-    let report = play(fault).await;
+async fn assert_violation(fault: FakeFault, of: &str) {
+    let report = run_smoke(fault).await;
     let found = report
         .violations
         .iter()
@@ -42,8 +42,8 @@ async fn convict(fault: Fault, of: &str) {
 }
 
 #[tokio::test]
-async fn a_server_that_keeps_the_contract_is_innocent_and_measured() {
-    let report = play(Fault::None).await;
+async fn a_correct_server_passes_and_is_measured() {
+    let report = run_smoke(FakeFault::None).await;
     assert!(report.violations.is_empty(), "{report}");
     assert!(
         report.judged.acks > 100 && report.judged.history > 100,
@@ -60,8 +60,8 @@ async fn a_server_that_keeps_the_contract_is_innocent_and_measured() {
 }
 
 #[tokio::test]
-async fn a_server_that_cuts_connections_is_innocent_as_long_as_it_replays() {
-    let report = play(Fault::CutsConnections).await;
+async fn a_server_that_cuts_connections_but_replays_passes() {
+    let report = run_smoke(FakeFault::CutsConnections).await;
     assert!(report.violations.is_empty(), "{report}");
     assert!(
         report.counted.reconnects > 0 && report.judged.replays == report.judged.resumes,
@@ -74,31 +74,31 @@ async fn a_server_that_cuts_connections_is_innocent_as_long_as_it_replays() {
 }
 
 #[tokio::test]
-async fn a_server_that_loses_an_event_on_the_way_is_convicted() {
-    convict(Fault::SkipsEvents, "hole").await;
+async fn a_server_that_skips_events_fails_the_run() {
+    assert_violation(FakeFault::SkipsEvents, "hole").await;
 }
 
 #[tokio::test]
-async fn a_server_that_acks_ahead_of_the_event_is_convicted() {
-    convict(Fault::AcksFirst, "ack of").await;
+async fn a_server_that_acks_before_the_event_fails_the_run() {
+    assert_violation(FakeFault::AcksBeforeEvents, "ack of").await;
 }
 
 #[tokio::test]
-async fn a_server_that_does_a_command_twice_is_convicted() {
-    convict(Fault::DoesTwice, "double effect").await;
+async fn a_server_that_executes_a_command_twice_fails_the_run() {
+    assert_violation(FakeFault::RepeatsEffects, "double effect").await;
 }
 
 #[tokio::test]
-async fn a_server_that_acknowledges_and_forgets_is_convicted() {
-    convict(Fault::Forgets, "lost").await;
+async fn a_server_that_loses_acknowledged_commands_fails_the_run() {
+    assert_violation(FakeFault::LosesEvents, "lost").await;
 }
 
 #[tokio::test]
-async fn a_server_that_forgets_ops_is_convicted_once_connections_are_cut() {
-    convict(Fault::ForgetsOps, "double effect").await;
+async fn a_server_that_forgets_ops_fails_the_run_after_reconnects() {
+    assert_violation(FakeFault::ForgetsOps, "double effect").await;
 }
 
 #[tokio::test]
-async fn a_server_that_answers_resumes_with_snapshots_is_convicted() {
-    convict(Fault::NeverReplays, "resumes were replays").await;
+async fn a_server_that_answers_resumes_with_snapshots_fails_the_run() {
+    assert_violation(FakeFault::NeverReplays, "resumes were replays").await;
 }

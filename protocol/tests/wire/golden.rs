@@ -11,14 +11,14 @@ use serde_json::{Map, Value};
 use crate::{check_kept, kept, samples, typescript, updating};
 
 #[test]
-fn client_messages_have_the_bytes_that_are_kept() {
+fn client_messages_encode_to_the_fixture_bytes() {
     check_fixtures("client", &samples::client(), |codec, bytes| {
         decode(codec, bytes).expect("a message")
     });
 }
 
 #[test]
-fn server_messages_have_the_bytes_that_are_kept() {
+fn server_messages_encode_to_the_fixture_bytes() {
     check_fixtures("server", &samples::server(), |codec, bytes| {
         codec.decode(bytes).expect("a message")
     });
@@ -67,7 +67,7 @@ fn check_fixtures<T: Serialize + PartialEq + std::fmt::Debug>(
 
 /// The types name every field, tag and value in quotes or before a colon; the samples must have used each.
 #[test]
-fn no_field_variant_or_value_is_without_a_sample() {
+fn every_field_variant_and_value_has_a_sample() {
     let client = samples::client()
         .iter()
         .map(|(_, message)| to_text(message))
@@ -133,7 +133,7 @@ fn to_text<T: Serialize>(message: &T) -> String {
 }
 
 #[test]
-fn an_event_has_the_keys_of_the_contract_and_no_other() {
+fn an_event_has_exactly_the_documented_keys() {
     let mut seen = BTreeSet::new();
     for (name, message) in samples::server() {
         let ServerMessage::Event { event, .. } = &message else {
@@ -210,7 +210,7 @@ fn names_in_code_are_the_names_on_the_wire() {
 }
 
 #[test]
-fn a_peer_reads_fields_it_does_not_know_and_not_two_messages() {
+fn decoding_ignores_unknown_fields_and_refuses_two_messages() {
     let beat = br#"{"t":"beat","now":1,"heads":{},"new":[1]}"#;
     assert!(matches!(
         Codec::Json.decode(beat),
@@ -231,7 +231,7 @@ fn codecs_are_chosen_by_their_subprotocol() {
 }
 
 #[test]
-fn close_codes_are_the_contracts() {
+fn close_codes_are_the_documented_ones() {
     use raidhall_protocol::CloseCode as C;
     let codes: Vec<u16> = C::ALL.into_iter().map(C::code).collect();
     assert_eq!(

@@ -98,7 +98,7 @@ fn json_that_is_not_exactly_one_value_is_undecodable() {
 }
 
 #[test]
-fn faults_inside_the_map_are_answered_and_named() {
+fn faults_inside_the_map_name_their_fields() {
     check_both(&[
         (r#"{"t":""}"#, "t"),
         (r#"{"t":"no such"}"#, "t"),
@@ -209,7 +209,7 @@ fn faults_inside_the_map_are_answered_and_named() {
 }
 
 #[test]
-fn of_two_fields_with_one_name_the_later_counts() {
+fn the_later_of_two_fields_with_one_name_counts() {
     check_json(&[
         (r#"{"t":1,"t":"beat"}"#, "ok"),
         (r#"{"t":"beat","t":1}"#, "undecodable"),
@@ -228,7 +228,7 @@ fn of_two_fields_with_one_name_the_later_counts() {
 }
 
 #[test]
-fn what_is_json_by_its_grammar_and_cannot_be_held_spoils_its_field_only() {
+fn unrepresentable_json_values_invalidate_only_their_field() {
     check_json(&[
         (r#"{"t":"watch","raid":1e999}"#, "raid"),
         (
@@ -266,7 +266,7 @@ fn what_is_json_by_its_grammar_and_cannot_be_held_spoils_its_field_only() {
 }
 
 #[test]
-fn what_messagepack_has_and_json_has_not_spoils_its_field_only() {
+fn messagepack_values_that_json_lacks_invalidate_only_their_field() {
     let watch: &[u8] = b"\x82\xa1t\xa5watch\xa4raid";
     let beat: &[u8] = b"\x82\xa1t\xa4beat\xa1x";
     let signal: &[u8] = b"\x84\xa1t\xa6signal\xa4raid\x07\xa4kind\xa5emote\xa4data";
@@ -331,7 +331,7 @@ fn what_messagepack_has_and_json_has_not_spoils_its_field_only() {
 }
 
 #[test]
-fn every_width_of_a_whole_number_is_one() {
+fn whole_numbers_are_read_in_every_messagepack_width() {
     let widths: [&[u8]; 12] = [
         b"\x07",
         b"\xcc\x07",
@@ -408,7 +408,7 @@ fn messagepack_that_is_not_exactly_one_value_is_undecodable() {
 /// What is read is bounded by the frame and not by what it declares: were a length believed, these would reserve
 /// gigabytes or run for hours.
 #[test]
-fn declared_lengths_cost_nothing() {
+fn declared_lengths_cost_no_memory_or_time() {
     let lengths: [&[u8]; 8] = [
         b"\xdd\xff\xff\xff\xff",
         b"\xdf\xff\xff\xff\xff",
@@ -444,7 +444,7 @@ fn declared_lengths_cost_nothing() {
 }
 
 #[test]
-fn nesting_is_followed_to_its_limit_and_skipped_below() {
+fn nested_values_are_read_to_the_depth_limit_and_skipped_below_it() {
     // The message is the first level, the field's value the second.
     for (lists, expected) in [(DEPTH_MAX - 1, "ok"), (DEPTH_MAX, "data"), (8_000, "data")] {
         let (open, close) = ("[".repeat(lists), "]".repeat(lists));
@@ -474,7 +474,7 @@ fn nesting_is_followed_to_its_limit_and_skipped_below() {
 }
 
 #[test]
-fn an_answer_echoes_what_could_be_read() {
+fn an_error_echoes_the_readable_type_id_and_raid() {
     let echo = |frame: &str| match decode(Codec::Json, frame.as_bytes()) {
         Err(DecodeError::Invalid(m)) => (m.re, m.id, m.raid.map(u64::from)),
         other => panic!("{frame}: {other:?}"),
@@ -505,7 +505,7 @@ fn an_answer_echoes_what_could_be_read() {
 }
 
 #[test]
-fn fault_messages_say_what_is_wanted() {
+fn fault_messages_state_the_expected_value() {
     let messages = |frame: &str| match decode(Codec::Json, frame.as_bytes()) {
         Err(DecodeError::Invalid(m)) => m.fields.into_iter().map(|f| f.message).collect::<Vec<_>>(),
         other => panic!("{frame}: {other:?}"),

@@ -109,7 +109,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn decoding_arbitrary_bytes_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         for codec in Codec::ALL {
             let _ = decode(codec, &bytes);
         }
@@ -117,7 +117,7 @@ proptest! {
 
     /// Mostly good bytes go deeper than random ones.
     #[test]
-    fn no_damage_panics(message in messages(), places in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), cut in any::<prop::sample::Index>(), cuts in any::<bool>()) {
+    fn decoding_damaged_messages_never_panics(message in messages(), places in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), cut in any::<prop::sample::Index>(), cuts in any::<bool>()) {
         for codec in Codec::ALL {
             let mut bytes = codec.encode(&message);
             for (place, byte) in &places {
@@ -135,7 +135,7 @@ proptest! {
 
     /// JSON without a map and a `t` never passes, and with them never ends the socket.
     #[test]
-    fn any_fields_beside_a_known_t_are_answered(t in "hello|watch|unwatch|do|signal|beat|other", fields in prop::collection::btree_map("id|raid|since|op|cmd|kind|data|token|client", json(), 0..6)) {
+    fn arbitrary_fields_beside_a_known_t_are_never_undecodable(t in "hello|watch|unwatch|do|signal|beat|other", fields in prop::collection::btree_map("id|raid|since|op|cmd|kind|data|token|client", json(), 0..6)) {
         let mut map: serde_json::Map<String, Value> = fields.into_iter().collect();
         map.insert("t".to_owned(), Value::from(t));
         for codec in Codec::ALL {

@@ -17,7 +17,7 @@ use crate::layout::lay_out;
 use crate::{check_kept, kept};
 
 #[test]
-fn typescript_types_are_those_of_this_build() {
+fn typescript_types_match_this_build() {
     check_kept(
         &kept("../clients/typescript/src/protocol.ts"),
         generate().as_bytes(),

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_comes_again_and_again_is_remembered_and_memory_is_bounded() {
+    fn a_recurring_identity_is_remembered_and_memory_is_bounded() {
         let (known, now) = (PlayerCache::default(), UnixMillis(0));
         known.insert("host:1", player(1), now);
         for id in 2..200_000 {
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_store_is_asked_again_after_a_while() {
+    fn a_remembered_identity_expires() {
         let known = PlayerCache::default();
         known.insert("host:1", player(1), UnixMillis(0));
         assert_eq!(

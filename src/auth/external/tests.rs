@@ -207,7 +207,7 @@ fn forged(header: Value, secret: Option<&[u8]>) -> String {
 }
 
 #[tokio::test]
-async fn each_kind_of_key_is_believed_and_a_subject_is_the_same_player_each_time() {
+async fn a_subject_is_the_same_player_with_every_kind_of_key() {
     let host = IssuerFixture::new(&all_keys());
     let mut players = Vec::new();
     for (pair, kid) in [(&*RSA, "rsa"), (&*EC, "ec"), (&*ED, "ed")] {
@@ -257,7 +257,7 @@ async fn each_kind_of_key_is_believed_and_a_subject_is_the_same_player_each_time
 }
 
 #[tokio::test]
-async fn no_algorithm_is_believed_but_the_keys_own() {
+async fn only_the_algorithm_of_the_key_is_accepted() {
     let host = IssuerFixture::new(&all_keys());
     for alg in ["none", "None", "NONE", "", "HS256", "hs256", "RS256 "] {
         host.assert_refused(
@@ -314,7 +314,7 @@ async fn no_algorithm_is_believed_but_the_keys_own() {
 }
 
 #[tokio::test]
-async fn a_token_brings_no_key_of_its_own() {
+async fn a_token_signed_by_a_key_in_its_own_header_is_refused() {
     let host = IssuerFixture::new(std::slice::from_ref(&EC.public));
     let attacker = &ED.public;
     for header in [
@@ -337,7 +337,7 @@ async fn a_token_brings_no_key_of_its_own() {
 }
 
 #[tokio::test]
-async fn what_is_not_for_us_or_not_for_now_is_refused() {
+async fn tokens_of_other_issuers_audiences_or_times_are_refused() {
     let host = IssuerFixture::new(&all_keys());
     let now = 1_767_225_600;
     for changes in [
@@ -417,7 +417,7 @@ async fn damaged_and_huge_tokens_are_refused() {
 }
 
 #[tokio::test]
-async fn of_keys_with_one_name_neither_is_believed_and_poor_keys_are_passed_over() {
+async fn keys_with_one_kid_are_ambiguous_and_weak_keys_are_skipped() {
     let named = |key: &Value, changes: Value| {
         let mut key = key.clone();
         for (name, value) in changes.as_object().expect("a map") {
@@ -473,7 +473,7 @@ async fn of_keys_with_one_name_neither_is_believed_and_poor_keys_are_passed_over
 }
 
 #[tokio::test]
-async fn other_scopes_come_only_from_issuers_that_may_give_them() {
+async fn other_scopes_are_accepted_only_from_issuers_with_a_scope_claim() {
     let admin = json!({"scope": "openid raidhall:admin", "roles": ["raidhall:service"]});
     let plain = IssuerFixture::new(&all_keys());
     let identity = plain
@@ -516,7 +516,7 @@ async fn other_scopes_come_only_from_issuers_that_may_give_them() {
 }
 
 #[tokio::test]
-async fn names_are_made_fit_and_claims_can_be_chosen() {
+async fn player_names_are_sanitized_and_claims_are_configurable() {
     let host = IssuerFixture::with(&all_keys(), |options| {
         options.subject_claim = "uid".into();
         options.name_claim = "nick".into();
@@ -608,7 +608,7 @@ impl JwksServer {
 }
 
 #[tokio::test]
-async fn an_unknown_key_has_keys_asked_for_but_no_number_of_tokens_has_them_asked_for_often() {
+async fn unknown_key_ids_trigger_a_key_fetch_at_a_bounded_rate() {
     let publisher = JwksServer::start().await;
     publisher.publish(std::slice::from_ref(&ED.public));
     let (auth, store) = (auth(options(publisher.source())), MemoryStore::default());
@@ -637,7 +637,7 @@ async fn an_unknown_key_has_keys_asked_for_but_no_number_of_tokens_has_them_aske
 }
 
 #[tokio::test]
-async fn the_last_good_keys_hold_while_there_are_no_others() {
+async fn the_last_good_keys_stay_in_use_while_fetching_new_ones_fails() {
     let publisher = JwksServer::start().await;
     let (auth, store) = (auth(options(publisher.source())), MemoryStore::default());
     let token = sign(&ED, Some("ed"), json!({}));
@@ -675,7 +675,7 @@ async fn the_last_good_keys_hold_while_there_are_no_others() {
 }
 
 #[test]
-fn keys_are_had_encrypted_or_from_this_machine() {
+fn key_sources_must_be_https_loopback_or_a_file() {
     for good in [
         "https://host.example/jwks",
         "http://127.0.0.1:9/x",

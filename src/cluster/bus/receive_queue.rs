@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn overflow_marks_each_channel_once_behind_what_was_queued_before() {
+    fn an_overflow_marks_each_lost_channel_once_after_queued_messages() {
         let (intake, mut deliveries) = bus_input_queue();
         fill(&intake, channel(1));
         for _ in 0..3 {
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn more_lost_channels_than_can_be_told_apart_are_all_lost() {
+    fn too_many_lost_channels_become_a_loss_of_all_channels() {
         let (intake, mut deliveries) = bus_input_queue();
         let channels = u64::try_from(LOST_CHANNELS_MAX).expect("fits") + 5;
         (1..=channels).for_each(|raid| intake.mark_lost(channel(raid)));
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_bounded_and_a_message_beyond_the_largest_is_lost() {
+    fn the_receive_queue_is_bounded_in_bytes_and_drops_oversized_messages() {
         let (intake, mut deliveries) = bus_input_queue();
         let large = Bytes::from(vec![0; MESSAGE_BYTES_MAX]);
         for _ in 0..BYTES_MAX / MESSAGE_BYTES_MAX {
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn deliveries_end_when_the_last_intake_is_gone_and_all_is_taken() {
+    fn deliveries_end_when_all_senders_are_gone_and_the_queue_is_empty() {
         let (intake, mut deliveries) = bus_input_queue();
         let other = intake.clone();
         intake.mark_all_lost();
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_for_a_listener_that_is_gone() {
+    fn messages_for_a_dropped_receiver_are_not_queued() {
         let (intake, deliveries) = bus_input_queue();
         let kept = Arc::clone(&deliveries.0);
         drop(deliveries);

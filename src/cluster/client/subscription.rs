@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_feed_that_overflows_says_so_first() {
+    async fn an_overflowing_subscription_reports_the_loss_first() {
         let follows = Arc::<RaidSubscriptions>::default();
         let mut following = RaidSubscription::new(
             Arc::clone(&follows),
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_follower_that_was_replaced_takes_nothing_with_it() {
+    async fn dropping_a_replaced_subscription_keeps_its_channels() {
         let follows = Arc::<RaidSubscriptions>::default();
         let first = RaidSubscription::new(
             Arc::clone(&follows),

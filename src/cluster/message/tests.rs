@@ -117,7 +117,7 @@ fn notes() -> Vec<ClusterMessage> {
 }
 
 #[test]
-fn every_note_comes_out_as_it_went_in() {
+fn every_cluster_message_survives_sealing_and_opening() {
     let seal = seal(7, "a");
     for note in notes() {
         let sent = envelope(note);
@@ -129,7 +129,7 @@ fn every_note_comes_out_as_it_went_in() {
 }
 
 #[test]
-fn strangers_other_histories_and_changed_bytes_are_not_heard() {
+fn messages_with_a_wrong_secret_lineage_channel_or_byte_are_refused() {
     let ours = seal(7, "a");
     let message = ours.seal(channel(), envelope(ClusterMessage::Owned));
     assert_eq!(
@@ -165,7 +165,7 @@ fn strangers_other_histories_and_changed_bytes_are_not_heard() {
 }
 
 #[test]
-fn what_is_sealed_and_makes_no_sense_is_malformed_and_what_is_newer_names_its_raid() {
+fn malformed_and_newer_sealed_messages_are_told_apart() {
     let seal = seal(7, "a");
     let sealed = |content: &[u8]| [&seal.tag(channel(), content)[..], content].concat();
     let wire = |v, kind: &str, body: &[u8]| {
@@ -208,7 +208,7 @@ fn what_is_sealed_and_makes_no_sense_is_malformed_and_what_is_newer_names_its_ra
 }
 
 #[test]
-fn errors_arrive_as_they_were_or_as_one_that_may_be_tried_again() {
+fn forwarded_errors_arrive_unchanged() {
     let fields = vec![FieldFault::new("xp", "is too much")];
     for error in [
         Error::Refused(Refusal::Invalid(fields)),
@@ -227,7 +227,7 @@ fn errors_arrive_as_they_were_or_as_one_that_may_be_tried_again() {
 }
 
 #[test]
-fn while_the_secret_is_changed_both_are_believed() {
+fn messages_of_both_secrets_are_accepted_during_a_rotation() {
     let secret = |byte| AuthSecret::new([byte; 32]).expect("long enough");
     let (old, new) = (seal(1, "a"), seal(2, "a"));
     let (before, after) = (

@@ -62,7 +62,7 @@ fn values_that_contradict_each_other_are_faults() {
 }
 
 #[test]
-fn postgres_and_redis_make_a_cluster_node_wherever_they_are_set() {
+fn postgres_and_redis_from_any_source_make_a_cluster_node() {
     let database = ("DATABASE_URL", "postgres://u:pw@h/x");
     let secret = ("RAIDHALL__AUTH__SECRET", KEY);
     for name in ["REDIS_URL", "RAIDHALL__BUS__URL"] {
@@ -111,7 +111,7 @@ fn postgres_and_redis_make_a_cluster_node_wherever_they_are_set() {
 }
 
 #[test]
-fn a_cluster_node_says_where_it_is_unless_its_address_does() {
+fn a_cluster_node_on_a_wildcard_address_needs_an_advertised_url() {
     let node = [
         ("DATABASE_URL", "postgres://u:pw@h/x"),
         ("REDIS_URL", "redis://:hunter2@cache"),
@@ -143,7 +143,7 @@ fn a_cluster_node_says_where_it_is_unless_its_address_does() {
 }
 
 #[test]
-fn production_refuses_what_is_fine_on_ones_own_machine_all_at_once() {
+fn production_reports_every_development_setting_at_once() {
     let production = "[server]\nprofile = 'production'\nallowed_origins = ['*']\n[auth]\naccepted_secret = \
                       'please change me, please change me'";
     let found = load_errors(production, &[]);
@@ -162,7 +162,7 @@ fn production_refuses_what_is_fine_on_ones_own_machine_all_at_once() {
 }
 
 #[test]
-fn production_takes_a_random_secret_and_a_decision_on_guests() {
+fn production_needs_a_random_secret_and_an_explicit_guest_setting() {
     let production = "[server]\nprofile = 'production'\n[auth]\nguest = ";
     let secret = [("RAIDHALL__AUTH__SECRET", RANDOM)];
     assert!(
@@ -193,7 +193,7 @@ fn production_takes_a_random_secret_and_a_decision_on_guests() {
 }
 
 #[test]
-fn traces_go_to_a_collector_where_the_build_has_them() {
+fn an_otlp_endpoint_needs_a_build_with_otel() {
     let begins = "telemetry.otlp_endpoint file ";
     let at = |url: &str| format!("[telemetry]\notlp_endpoint = '{url}'");
     if cfg!(feature = "otel") {

@@ -116,7 +116,7 @@ fn wrong_types_are_faults() {
 }
 
 #[test]
-fn values_that_cannot_be_are_faults() {
+fn impossible_values_are_faults() {
     for (text, begins, contains) in [
         (
             "[limits]\ncommands_per_second = 0",
@@ -260,7 +260,7 @@ fn values_that_cannot_be_are_faults() {
 }
 
 #[test]
-fn all_faults_come_at_once() {
+fn all_configuration_faults_are_reported_at_once() {
     let found = load_errors(
         "[server]\nlistne = 'x'\nlisten = 1\n[limits]\nwatches = 0\n[lease]\nrenew_ms = 9000\n[raid]\ninbox = 'x'",
         &[
@@ -289,7 +289,7 @@ fn all_faults_come_at_once() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_a_fault_beside_the_others() {
+fn an_unreadable_config_file_is_reported_with_the_other_faults() {
     let bad = [("RAIDHALL__LIMITS__WATCHES", "0")];
     let missing = std::path::Path::new("/nonexistent/raidhall.toml");
     let found = Config::load(Some(missing), environment(&bad))

@@ -19,7 +19,7 @@ fn every_key_is_documented() {
 }
 
 #[test]
-fn every_number_has_a_range_that_its_comment_tells() {
+fn every_number_has_a_range_stated_in_its_comment() {
     for (key, setting) in Settings::defaults().iter() {
         let range = ranges::RANGES.iter().find(|(name, _)| *name == key);
         assert_eq!(range.is_some(), setting.value.to_i128().is_some(), "{key}");

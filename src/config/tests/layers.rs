@@ -28,7 +28,7 @@ fn the_defaults_load() {
 }
 
 #[test]
-fn our_variables_beat_conventional_ones_beat_the_file_beats_the_defaults() {
+fn raidhall_variables_override_conventional_ones_the_file_and_defaults() {
     let text = "[database]\nurl = 'sqlite://file.db'\n[limits]\nwatches = 5\nreplay_events = 7";
     let path = |config: Config| config.database.url.sqlite_path().expect("SQLite");
     let config = load(text, &[("RAIDHALL__LIMITS__REPLAY_EVENTS", "9")]).expect("no faults");
@@ -53,7 +53,7 @@ fn our_variables_beat_conventional_ones_beat_the_file_beats_the_defaults() {
 }
 
 #[test]
-fn port_makes_an_address_nobody_chose_reachable_and_keeps_one_that_was_chosen() {
+fn the_port_variable_opens_a_default_address_and_keeps_a_set_one() {
     let listen = |config: Config| config.server.listen.to_string();
     assert_eq!(listen(load_from_env(&[("PORT", "9000")])), "0.0.0.0:9000");
     assert_eq!(listen(load_from_env(&[("PORT", "")])), "127.0.0.1:8080");
@@ -88,7 +88,7 @@ fn port_makes_an_address_nobody_chose_reachable_and_keeps_one_that_was_chosen() 
 }
 
 #[test]
-fn variables_take_the_type_of_their_key() {
+fn environment_variables_take_the_type_of_their_key() {
     let config = load_from_env(&[
         (
             "RAIDHALL__SERVER__ALLOWED_ORIGINS",
@@ -117,7 +117,7 @@ fn variables_take_the_type_of_their_key() {
 }
 
 #[test]
-fn what_is_in_effect_is_shown_with_its_source_and_loads_again() {
+fn the_effective_configuration_is_shown_with_sources_and_reloads() {
     let given = write_config_file(
         "[limits]\nwatches = 5\n[server]\nallowed_origins = ['https://a.example', '*']",
     );
@@ -141,7 +141,7 @@ fn what_is_in_effect_is_shown_with_its_source_and_loads_again() {
 }
 
 #[test]
-fn urls_follow_from_what_is_advertised_or_bound() {
+fn urls_derive_from_the_advertised_url_or_the_bound_address() {
     let bound = "0.0.0.0:9000".parse().expect("an address");
     let urls = |config: &ServerConfig| {
         let base = config.base_url(bound);
@@ -168,7 +168,7 @@ fn urls_follow_from_what_is_advertised_or_bound() {
 }
 
 #[test]
-fn the_files_for_clusters_load_with_what_they_leave_to_the_environment() {
+fn the_cluster_config_files_load_with_the_environment_set() {
     let shared = [
         ("DATABASE_URL", "postgres://u:pw@h/x"),
         ("REDIS_URL", "rediss://:pw@cache"),

@@ -6,7 +6,7 @@ const ISSUER: &str =
     "[[auth.issuers]]\nissuer = 'https://host.example'\naudience = 'raids'\njwks = ";
 
 #[test]
-fn issuers_are_listed_with_what_their_tokens_are_checked_by() {
+fn issuers_are_read_with_their_token_settings() {
     let second = "[[auth.issuers]]\nissuer = 'b'\naudience = 'c'\njwks = 'keys.json'\nexternal_id_prefix = 'b:'\n\
                   scope_claim = 'scope'\nlifetime_max_secs = 600";
     let text = format!("{ISSUER}'https://host.example/jwks'\n{second}");
@@ -39,7 +39,7 @@ fn issuers_are_listed_with_what_their_tokens_are_checked_by() {
 }
 
 #[test]
-fn issuers_that_cannot_be_told_apart_or_trusted_are_faults() {
+fn ambiguous_or_untrustworthy_issuers_are_faults() {
     let begins = "auth.issuers file ";
     assert_one_error(
         &format!("{ISSUER}'http://host.example/jwks'"),
@@ -94,7 +94,7 @@ const ENDPOINT: &str =
 const HOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 #[test]
-fn webhook_endpoints_are_listed_and_their_secrets_not_shown() {
+fn webhook_endpoints_are_read_and_their_secrets_redacted() {
     assert!(Config::default().webhooks.endpoints.is_empty());
     let text = format!(
         "{ENDPOINT}'{HOOK_SECRET}'\nprevious_secret = '{HOOK_SECRET}'\ntypes = ['raid.failed']"
@@ -121,7 +121,7 @@ fn webhook_endpoints_are_listed_and_their_secrets_not_shown() {
 }
 
 #[test]
-fn webhook_endpoints_that_make_no_sense_are_faults_that_show_no_secret() {
+fn invalid_webhook_endpoints_are_faults_without_the_secret() {
     let begins = "webhooks.endpoints file ";
     let good = format!("{ENDPOINT}'{HOOK_SECRET}'");
     for (bad, about) in [

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn nothing_that_is_shown_holds_a_secret() {
+fn configuration_output_and_faults_contain_no_secret() {
     let vars = [
         (
             "DATABASE_URL",
@@ -42,7 +42,7 @@ fn nothing_that_is_shown_holds_a_secret() {
 }
 
 #[test]
-fn a_secret_may_stand_in_a_file() {
+fn a_secret_may_be_read_from_a_file() {
     let kept = write_config_file(&format!("{KEY}\n"));
     let path = kept.path().display().to_string();
     let config = load_from_env(&[("RAIDHALL__AUTH__SECRET_FILE", &path)]);
@@ -80,7 +80,7 @@ fn a_secret_may_stand_in_a_file() {
 }
 
 #[test]
-fn a_bots_token_looks_like_one_and_is_not_shown() {
+fn a_bot_token_is_validated_and_not_shown() {
     let token = "5768337691:AAH5YkoiEuPk8-FZa32hStHTqXiLPtAEhx8";
     let vars = [("RAIDHALL__AUTH__TELEGRAM_BOT_TOKEN", token)];
     let effective = EffectiveConfig::load(None, environment(&vars)).expect("no faults");
@@ -112,7 +112,7 @@ fn a_bots_token_looks_like_one_and_is_not_shown() {
 }
 
 #[test]
-fn a_credential_in_the_query_of_an_address_is_not_shown() {
+fn a_credential_in_a_url_query_is_not_shown() {
     let issuer = "issuer = 'https://host.example'\naudience = 'raids'\njwks = 'https://host.example/jwks?token=hunter2&v=1'";
     let endpoint = "name = 'app'\nurl = 'https://app.example/hooks?v=1&token=hunter2'";
     let key = "secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'";

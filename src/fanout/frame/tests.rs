@@ -20,7 +20,7 @@ fn chat_event(text: &str) -> ServerMessage {
 }
 
 #[test]
-fn an_event_of_a_stream_carries_the_json_of_a_socket_under_its_type_and_seq() {
+fn a_stream_event_carries_the_websocket_json_with_type_and_seq() {
     for length in [1, 200, 70_000] {
         let message = chat_event(&"ж".repeat(length));
         let json = String::from_utf8(Codec::Json.encode(&message)).expect("text");
@@ -37,7 +37,7 @@ fn an_event_of_a_stream_carries_the_json_of_a_socket_under_its_type_and_seq() {
 }
 
 #[test]
-fn no_text_ends_an_event_before_its_end() {
+fn line_breaks_in_a_text_do_not_split_a_stream_event() {
     let event = encode(
         Encoding::EventStream,
         &chat_event("a\n\nevent: raid_completed\r\rdata: {}\u{2028}"),
@@ -48,7 +48,7 @@ fn no_text_ends_an_event_before_its_end() {
 }
 
 #[test]
-fn a_stream_says_when_to_come_back_and_why_it_ends() {
+fn a_stream_end_carries_its_reason_and_the_reconnect_delay() {
     let bye = ServerMessage::Bye {
         reason: ByeReason::Draining,
         reconnect_after_ms: 840,

@@ -139,7 +139,7 @@ fn error((response, body): (Response<()>, String), kind: &str, status: u16) -> V
 }
 
 #[tokio::test]
-async fn every_fault_of_a_request_has_the_one_shape() {
+async fn every_request_error_has_the_same_shape() {
     let json = [("content-type", "application/json")];
     error(call("GET /nowhere", &[], "").await, "not_found", 404);
     error(call("POST /echo/1", &json, "{").await, "invalid", 400);
@@ -187,7 +187,7 @@ async fn every_fault_of_a_request_has_the_one_shape() {
 }
 
 #[tokio::test]
-async fn faults_of_ours_say_when_to_try_again_and_nothing_more() {
+async fn server_errors_state_a_retry_delay_but_no_details() {
     let down = call("GET /down", &[], "").await;
     assert!(!down.1.contains("hunter2"));
     let down = error(down, "unavailable", 503);
@@ -201,12 +201,12 @@ async fn faults_of_ours_say_when_to_try_again_and_nothing_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_takes_too_long_is_answered_all_the_same() {
+async fn a_request_that_takes_too_long_is_answered_503() {
     error(call("GET /slow", &[], "").await, "unavailable", 503);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_never_ends_is_not_waited_for() {
+async fn a_body_that_never_ends_is_answered_408() {
     let begun = Instant::now();
     let body = Body::from_stream(futures_util::stream::pending::<
         Result<bytes::Bytes, std::io::Error>,
@@ -216,7 +216,7 @@ async fn a_body_that_never_ends_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_limit_says_how_much_there_is_and_when() {
+async fn a_rate_limited_response_states_the_limit_and_the_reset() {
     let limited = call("GET /often", &[], "").await;
     let names = [
         "x-ratelimit-limit",
@@ -232,7 +232,7 @@ async fn a_limit_says_how_much_there_is_and_when() {
 }
 
 #[tokio::test]
-async fn every_answer_has_an_id_and_a_harmless_one_of_the_callers_is_kept() {
+async fn every_response_has_a_request_id_and_keeps_a_valid_given_one() {
     let given = |id| async move {
         let (response, _) = call("GET /healthz", &[("x-request-id", id)], "").await;
         header(&response, "x-request-id").to_owned()
@@ -279,7 +279,7 @@ async fn pages_of_allowed_origins_may_call_and_read_errors() {
 }
 
 #[tokio::test]
-async fn the_metrics_see_routes_and_never_paths() {
+async fn http_metrics_are_labeled_by_route_and_not_by_path() {
     for request in [
         "POST /echo/1",
         "POST /echo/2",
@@ -302,7 +302,7 @@ async fn the_metrics_see_routes_and_never_paths() {
 }
 
 #[tokio::test]
-async fn the_client_is_found_behind_the_proxy() {
+async fn the_client_address_is_found_behind_a_trusted_proxy() {
     let mut request = Request::builder()
         .uri("/address")
         .header("x-forwarded-for", "203.0.113.9");
@@ -318,7 +318,7 @@ async fn the_client_is_found_behind_the_proxy() {
 }
 
 #[tokio::test]
-async fn health_is_told_per_dependency() {
+async fn readiness_is_reported_per_dependency() {
     assert_eq!(call("GET /healthz", &[], "").await.1, "{\"status\":\"ok\"}");
     let (response, body) = call("GET /readyz", &[], "").await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -330,7 +330,7 @@ async fn health_is_told_per_dependency() {
 }
 
 #[tokio::test]
-async fn the_page_is_sent_once_and_then_only_when_it_changed() {
+async fn the_page_is_sent_again_only_when_it_changed() {
     let (response, body) = call("GET /", &[], "").await;
     assert!(body.starts_with("<!doctype html>"));
     assert_eq!(

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn the_op_is_the_body_s_or_else_the_header_s() {
+    fn the_op_is_taken_from_the_body_or_else_from_the_header() {
         let op = || OpKey::try_from("k1".to_owned()).ok();
         let cmd = json!({"type": "start", "role": "leader", "xp": 9000});
         assert_eq!(
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_named_at_once() {
+    fn every_faulty_command_field_is_named_at_once() {
         let failure = parse(
             "not a key",
             json!({"op": 7, "cmd": {"type": "add_task", "xp": "lots"}}),

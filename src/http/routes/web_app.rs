@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_policy_runs_nothing_that_is_not_a_file_of_ours() {
+    fn the_content_security_policy_allows_only_own_scripts() {
         let policy = content_security_policy("wss://a.example:8443/base/api/v1/ws");
         assert!(
             policy.contains("connect-src 'self' wss://a.example:8443;"),
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn the_apps_page_has_no_script_or_style_in_itself() {
+    fn web_app_pages_have_no_inline_script_or_style() {
         let pages = FILES
             .iter()
             .filter(|file| file.path.ends_with(".html"))
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_binary_without_the_app_says_so() {
+    async fn a_binary_without_the_web_app_serves_a_notice() {
         let (status, headers, page) = get_path(&[], "/").await;
         assert_eq!(status, StatusCode::OK);
         assert!(page.contains("built without the web app"), "{page}");
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_has_a_hash_in_its_name_is_kept_for_ever_and_the_rest_asked_for_anew() {
+    async fn hashed_files_are_cached_forever_and_others_revalidated() {
         static APP: [File; 3] = [
             File {
                 path: "/index.html",

@@ -95,7 +95,7 @@ async fn is_closed(stream: &mut DuplexStream) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_serves_many_requests_and_they_know_where_it_comes_from() {
+async fn a_connection_serves_many_requests_with_its_peer_address() {
     let (connector, ..) = spawn_server();
     let mut stream = connect(&connector).await;
     for _ in 0..3 {
@@ -105,7 +105,7 @@ async fn a_connection_serves_many_requests_and_they_know_where_it_comes_from() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_is_slow_with_a_head_is_let_go() {
+async fn a_connection_with_a_slow_request_head_is_closed() {
     let (connector, ..) = spawn_server();
     let begun = Instant::now();
     let (mut silent, mut slow, mut idle) = (
@@ -129,7 +129,7 @@ async fn whoever_is_slow_with_a_head_is_let_go() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_takes_an_answer_in_drips_or_not_at_all_is_let_go() {
+async fn a_client_that_reads_too_slowly_or_not_at_all_is_closed() {
     let (connector, ..) = spawn_server();
     let (mut none, mut drips) = (connect(&connector).await, connect(&connector).await);
     send_request(&mut none, "/large", "").await;
@@ -146,7 +146,7 @@ async fn whoever_takes_an_answer_in_drips_or_not_at_all_is_let_go() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_is_merely_slow_gets_all_of_its_answer() {
+async fn a_merely_slow_client_gets_its_whole_response() {
     let (connector, ..) = spawn_server();
     let mut stream = connect(&connector).await;
     send_request(&mut stream, "/large", "connection: close\r\n").await;
@@ -182,7 +182,7 @@ async fn heads_too_large_are_answered_431() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_seat_a_connection_waits_and_those_who_have_one_are_served() {
+async fn a_connection_without_a_permit_waits_while_others_are_served() {
     let (listener, connector) = memory_listener();
     let options = Options {
         connection_permits: ConnectionPermits::new(8),
@@ -213,7 +213,7 @@ async fn without_a_seat_a_connection_waits_and_those_who_have_one_are_served() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upgraded_connection_is_handed_over_with_what_was_read_ahead() {
+async fn an_upgraded_connection_keeps_the_bytes_read_ahead() {
     let (connector, drain, served) = spawn_server();
     let mut stream = connect(&connector).await;
     stream
@@ -228,7 +228,7 @@ async fn an_upgraded_connection_is_handed_over_with_what_was_read_ahead() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn draining_answers_what_is_under_way_and_takes_no_more() {
+async fn a_drain_answers_open_requests_and_accepts_no_more() {
     let (connector, drain, served) = spawn_server();
     let (mut fresh, mut idle, mut busy) = (
         connect(&connector).await,
@@ -272,7 +272,7 @@ impl<L: Listener> Listener for FailingListener<L> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failing_to_accept_is_a_pause_and_not_the_end() {
+async fn a_failed_accept_pauses_the_server_without_ending_it() {
     let (listener, connector) = memory_listener();
     let begun = Instant::now();
     TaskTracker::new().spawn(serve(
@@ -288,7 +288,7 @@ async fn failing_to_accept_is_a_pause_and_not_the_end() {
 }
 
 #[tokio::test]
-async fn real_connections_are_served_alike() {
+async fn tcp_connections_are_served_like_in_memory_ones() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let address = listener.local_addr().expect("an address");
     let drain = CancellationToken::new();
@@ -307,7 +307,7 @@ async fn real_connections_are_served_alike() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_address_with_too_many_connections_is_told_so_and_keeps_nobody_out() {
+async fn an_address_with_too_many_connections_is_refused_alone() {
     let (connector, _drain, _served) = spawn_server();
     let mut silent = Vec::new();
     for _ in 0..20 {

@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_are_read_as_the_standard_writes_them() {
+    fn forwarded_elements_are_parsed_as_in_the_standard() {
         assert_eq!(read("for=192.0.2.43"), ["192.0.2.43"]);
         assert_eq!(
             read("For=\"[2001:db8:cafe::17]:4711\""),
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_names_nobody_and_hides_nobody_behind_it() {
+    fn a_malformed_forwarded_element_stays_in_place_without_an_address() {
         assert_eq!(read(""), ["-"]);
         assert_eq!(
             read("proto=\"a,b;for=1.1.1.1\", for=192.0.2.43"),

@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn who_finds_no_seat_waits_for_one() {
+    async fn a_connection_without_a_free_permit_waits_for_one() {
         let seats = ConnectionPermits::new(0);
         let mut taken = Vec::new();
         for _ in 0..PERMITS_MIN {
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_has_its_part_and_a_proxy_what_it_needs() {
+    async fn an_address_is_limited_and_a_trusted_proxy_is_not() {
         let (seats, proxy) = (
             ConnectionPermits::new(100),
             "10.0.0.1".parse().expect("an address"),

@@ -3,7 +3,7 @@
 use super::check;
 
 #[test]
-fn members_talk_at_any_time_before_the_end() {
+fn members_may_chat_at_any_time_before_the_end() {
     check(
         ". ada create
          . ben join
@@ -20,7 +20,7 @@ fn members_talk_at_any_time_before_the_end() {
 }
 
 #[test]
-fn what_is_said_has_to_be_something_and_no_control_character() {
+fn a_chat_text_must_be_non_empty_without_control_characters() {
     check(
         ". ada create\nada say text=__\nada say text=x*501\nada say text=a\\nb\nada say text=a\\0\nada say text=\\na\\n",
         "!invalid text\n!invalid text\n!invalid text\n!invalid text\nada said text=a",
@@ -28,7 +28,7 @@ fn what_is_said_has_to_be_something_and_no_control_character() {
 }
 
 #[test]
-fn one_may_talk_for_an_hour_after_the_end() {
+fn members_may_chat_for_an_hour_after_the_end() {
     check(
         ". ada create
          . +5s ada cancel
@@ -40,7 +40,7 @@ fn one_may_talk_for_an_hour_after_the_end() {
 }
 
 #[test]
-fn the_hour_runs_from_the_deadline_however_late_it_was_decided() {
+fn the_chat_hour_runs_from_the_deadline_even_if_decided_late() {
     check(
         ". ada create time_limit_secs=60
          . ada start
@@ -52,7 +52,7 @@ fn the_hour_runs_from_the_deadline_however_late_it_was_decided() {
 }
 
 #[test]
-fn the_latest_fifty_messages_are_shown() {
+fn a_raid_shows_its_latest_fifty_messages() {
     let mut script = ". ada create\n".to_owned();
     for n in 1..=53 {
         script += &format!(". ada say text=m{n}\n");

@@ -21,7 +21,7 @@ fn the_backend_credits_a_member() {
 }
 
 #[test]
-fn a_contribution_with_faults_names_them_all() {
+fn a_faulty_contribution_names_every_faulty_field() {
     let kind_50 = "k".repeat(50);
     check(
         &format!(
@@ -60,7 +60,7 @@ fn only_members_are_credited() {
 }
 
 #[test]
-fn a_player_cannot_name_an_amount_for_itself() {
+fn a_player_cannot_contribute_an_amount() {
     check(
         ". ada create
          . ada start
@@ -71,7 +71,7 @@ fn a_player_cannot_name_an_amount_for_itself() {
 }
 
 #[test]
-fn the_backend_may_do_nothing_else() {
+fn the_backend_may_only_contribute() {
     check(
         ". ada create
          . ben join
@@ -91,7 +91,7 @@ fn the_backend_may_do_nothing_else() {
 }
 
 #[test]
-fn winning_needs_both_goals_and_comes_in_the_same_decision() {
+fn a_raid_completes_in_the_decision_that_meets_both_goals() {
     check(
         ". ada create target_xp=10 target_tasks=2
          . ada add_task title=One xp=10 minutes=0
@@ -120,7 +120,7 @@ fn winning_needs_both_goals_and_comes_in_the_same_decision() {
 }
 
 #[test]
-fn without_a_goal_in_tasks_xp_alone_wins() {
+fn a_raid_without_a_task_goal_is_won_by_xp_alone() {
     check(
         ". ada create target_xp=1 target_tasks=0
          ada start
@@ -132,7 +132,7 @@ fn without_a_goal_in_tasks_xp_alone_wins() {
 }
 
 #[test]
-fn equal_xp_ranks_by_who_reached_it_first_and_none_by_joining() {
+fn equal_xp_ranks_by_first_reached_and_zero_xp_by_join_order() {
     check(
         ". ada create target_xp=100 max_members=6
          . ben join
@@ -161,7 +161,7 @@ fn equal_xp_ranks_by_who_reached_it_first_and_none_by_joining() {
 }
 
 #[test]
-fn who_left_is_not_ranked_and_their_xp_stays_in_the_total() {
+fn a_member_who_left_is_unranked_but_their_xp_still_counts() {
     check(
         ". ada create target_xp=30 late_join=true
          . ben join
@@ -178,7 +178,7 @@ fn who_left_is_not_ranked_and_their_xp_stays_in_the_total() {
 }
 
 #[test]
-fn who_came_back_ranks_by_when_they_earned_it() {
+fn a_returning_member_ranks_by_when_the_xp_was_earned() {
     check(
         ". ada create target_xp=30 late_join=true
          . ben join

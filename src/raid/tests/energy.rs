@@ -14,7 +14,7 @@ fn check_exhausted(script: &str, expect: &str) {
 }
 
 #[test]
-fn a_claim_needs_ten_and_takes_the_last_ten() {
+fn a_task_claim_without_ten_energy_is_refused() {
     check_exhausted(
         "show ada energy\nada claim_task task=11",
         "ada energy=0\n!not_enough_energy",
@@ -22,7 +22,7 @@ fn a_claim_needs_ten_and_takes_the_last_ten() {
 }
 
 #[test]
-fn one_is_regenerated_a_minute_and_not_a_moment_sooner() {
+fn one_energy_regenerates_per_full_minute() {
     check_exhausted(
         "+599999ms ada claim_task task=11\n+1ms ada claim_task task=11\nshow ada energy energy_at",
         "!not_enough_energy\nada task_claimed energy=0 player=ada task=11\nada energy=0 energy_at=600000",
@@ -41,7 +41,7 @@ fn energy_never_exceeds_a_hundred() {
 }
 
 #[test]
-fn failing_never_takes_energy_below_zero() {
+fn failing_a_task_never_takes_energy_below_zero() {
     check_exhausted(
         "+14m ada fail_task task=1\n+16m ada fail_task task=2",
         "ada task_failed energy=0 player=ada task=1\nada task_failed energy=1 player=ada task=2",
@@ -49,7 +49,7 @@ fn failing_never_takes_energy_below_zero() {
 }
 
 #[test]
-fn leaving_and_joining_again_gives_no_energy() {
+fn leaving_and_rejoining_gives_no_energy() {
     let script = ". ada create late_join=true
         . ben join
         . ada add_task title=x xp=1 minutes=0

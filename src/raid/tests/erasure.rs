@@ -3,7 +3,7 @@
 use super::check;
 
 #[test]
-fn a_member_leaves_and_their_texts_are_taken_back() {
+fn erasing_a_member_removes_them_and_their_texts() {
     check(
         ". ada create description=for_all
          . ben join
@@ -26,7 +26,7 @@ fn a_member_leaves_and_their_texts_are_taken_back() {
 }
 
 #[test]
-fn who_made_the_raid_takes_its_title_along_and_another_leads() {
+fn erasing_the_creator_removes_the_title_and_moves_leadership() {
     check(
         ". ada create description=for_all
          . ben join
@@ -40,7 +40,7 @@ fn who_made_the_raid_takes_its_title_along_and_another_leads() {
 }
 
 #[test]
-fn the_last_member_to_be_forgotten_ends_the_raid() {
+fn erasing_the_last_member_abandons_the_raid() {
     check(
         ". ada create
          forget ada",
@@ -51,7 +51,7 @@ fn the_last_member_to_be_forgotten_ends_the_raid() {
 }
 
 #[test]
-fn of_a_raid_that_has_ended_one_stays_a_member_without_a_name() {
+fn an_erased_member_of_an_ended_raid_stays_without_a_name() {
     check(
         ". ada create target_xp=5 target_tasks=0
          . ben join
@@ -67,7 +67,7 @@ fn of_a_raid_that_has_ended_one_stays_a_member_without_a_name() {
 }
 
 #[test]
-fn nothing_is_said_of_somebody_whom_the_raid_does_not_show() {
+fn erasing_a_player_whom_the_raid_does_not_show_causes_no_event() {
     check(
         ". ada create
          . ben join
@@ -82,7 +82,7 @@ fn nothing_is_said_of_somebody_whom_the_raid_does_not_show() {
 }
 
 #[test]
-fn a_deadline_that_has_passed_comes_first() {
+fn a_passed_deadline_applies_before_an_erasure() {
     check(
         ". ada create time_limit_secs=60
          . ben join
@@ -95,6 +95,6 @@ fn a_deadline_that_has_passed_comes_first() {
 }
 
 #[test]
-fn a_raid_that_is_not_there_forgets_nobody() {
+fn erasure_in_a_missing_raid_is_not_found() {
     check("forget ada", "!not_found");
 }

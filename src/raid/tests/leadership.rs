@@ -21,7 +21,7 @@ fn when_the_leader_leaves_the_longest_standing_online_member_leads() {
 }
 
 #[test]
-fn when_nobody_else_is_online_the_longest_standing_member_leads() {
+fn the_longest_standing_member_leads_if_no_other_is_online() {
     check(
         ". ada create
          . ben join
@@ -36,7 +36,7 @@ fn when_nobody_else_is_online_the_longest_standing_member_leads() {
 }
 
 #[test]
-fn when_a_plain_member_leaves_nobody_else_leads() {
+fn a_plain_member_who_leaves_does_not_change_the_leader() {
     check(
         ". ada create\n. ben join\nben leave",
         "ben member_left player=ben reason=left released=[]",
@@ -72,7 +72,7 @@ fn the_leader_promotes_a_member() {
 }
 
 #[test]
-fn each_change_adds_one_to_the_term() {
+fn each_leader_change_increments_the_term() {
     check(
         ". ada create
          . ben join
@@ -87,7 +87,7 @@ fn each_change_adds_one_to_the_term() {
 }
 
 #[test]
-fn an_offline_leader_is_replaced_by_the_longest_standing_who_is_online() {
+fn an_offline_leader_is_replaced_by_the_longest_standing_online_member() {
     check(
         ". ada create
          . ben join
@@ -104,7 +104,7 @@ fn an_offline_leader_is_replaced_by_the_longest_standing_who_is_online() {
 }
 
 #[test]
-fn a_leader_who_is_online_after_all_or_alone_offline_stays() {
+fn a_leader_stays_if_online_or_if_no_member_is_online() {
     check(
         ". ada create
          . ben join
@@ -121,7 +121,7 @@ fn a_leader_who_is_online_after_all_or_alone_offline_stays() {
 }
 
 #[test]
-fn nobody_is_made_leader_of_an_abandoned_raid() {
+fn an_abandoned_raid_gets_no_leader() {
     check(
         ". ada create\n. ada leave\nonline ben\nclock leader_offline",
         "nothing",

@@ -3,7 +3,7 @@
 use super::check;
 
 #[test]
-fn creating_makes_a_recruiting_raid_with_defaults_and_its_leader() {
+fn a_created_raid_is_recruiting_with_defaults_and_its_leader() {
     check(
         "ada create title=_Ship_it_ target_xp=500 target_tasks=10
          show raid id title description status reason invite_code target_xp target_tasks current_xp current_tasks
@@ -18,7 +18,7 @@ fn creating_makes_a_recruiting_raid_with_defaults_and_its_leader() {
 }
 
 #[test]
-fn creation_takes_the_limits_themselves() {
+fn creation_accepts_values_at_the_limits() {
     check(
         "ada create title=x description=é*500 target_xp=1 target_tasks=0 time_limit_secs=60 max_members=2 late_join=true
          show raid target_xp target_tasks time_limit_secs max_members late_join",
@@ -67,7 +67,7 @@ fn a_raid_is_created_once() {
 }
 
 #[test]
-fn before_creation_there_is_no_raid() {
+fn commands_before_creation_are_not_found() {
     check(
         "ada start
          ada join
@@ -80,7 +80,7 @@ fn before_creation_there_is_no_raid() {
 }
 
 #[test]
-fn the_leader_starts_and_that_sets_the_deadline() {
+fn the_leader_starts_the_raid_and_that_sets_its_deadline() {
     check(
         ". ada create time_limit_secs=60
          . ben join
@@ -98,7 +98,7 @@ fn the_leader_starts_and_that_sets_the_deadline() {
 }
 
 #[test]
-fn the_leader_cancels_while_recruiting_or_active() {
+fn the_leader_may_cancel_a_recruiting_or_active_raid() {
     check(
         ". ada create
          . ben join
@@ -116,7 +116,7 @@ fn the_leader_cancels_while_recruiting_or_active() {
 }
 
 #[test]
-fn the_deadline_fires_once_and_bears_its_own_time() {
+fn the_deadline_fires_once_with_its_own_timestamp() {
     check(
         ". ada create time_limit_secs=60
          clock deadline
@@ -136,7 +136,7 @@ fn the_deadline_fires_once_and_bears_its_own_time() {
 }
 
 #[test]
-fn the_deadline_fires_at_the_very_moment() {
+fn the_deadline_fires_at_its_exact_time() {
     check(
         ". ada create time_limit_secs=60\n. ada start\n+60s clock deadline\nshow raid ended_at",
         "- raid_failed reason=deadline\nraid ended_at=60000",
@@ -144,7 +144,7 @@ fn the_deadline_fires_at_the_very_moment() {
 }
 
 #[test]
-fn a_passed_deadline_means_failed_even_before_it_is_recorded() {
+fn a_passed_deadline_counts_before_its_event_is_recorded() {
     check(
         ". ada create time_limit_secs=60 late_join=true
          . ben join
@@ -182,7 +182,7 @@ fn a_raid_that_has_not_started_has_no_deadline() {
 }
 
 #[test]
-fn after_the_end_nothing_changes_but_talk() {
+fn an_ended_raid_accepts_only_chat() {
     check(
         ". ada create late_join=true
          . ben join
@@ -230,7 +230,7 @@ fn after_the_end_nothing_changes_but_talk() {
 }
 
 #[test]
-fn a_clock_that_goes_backwards_never_takes_the_ledger_with_it() {
+fn event_times_never_go_back_when_the_clock_does() {
     // The script's clock cannot go back, so the state is made from the future instead.
     use raidhall_protocol::{Command as PlayerCommand, PlayerId, RaidId, UnixMillis};
 
@@ -257,7 +257,7 @@ fn a_clock_that_goes_backwards_never_takes_the_ledger_with_it() {
 }
 
 #[test]
-fn an_operator_ends_a_raid_that_has_not_ended() {
+fn an_operator_can_end_a_raid_that_has_not_ended() {
     check(
         "operator end
          . ada create

@@ -3,7 +3,7 @@
 use super::check;
 
 #[test]
-fn anyone_with_the_code_joins_a_recruiting_raid() {
+fn a_player_with_the_invite_code_joins_a_recruiting_raid() {
     check(
         ". ada create
          +4s ben join
@@ -16,7 +16,7 @@ fn anyone_with_the_code_joins_a_recruiting_raid() {
 }
 
 #[test]
-fn joining_twice_is_the_same_membership() {
+fn joining_twice_changes_nothing() {
     check(
         ". ada create max_members=2\n. ben join\nben join\nada join\n. ada start\nben join",
         "nothing\nnothing\nnothing",
@@ -24,7 +24,7 @@ fn joining_twice_is_the_same_membership() {
 }
 
 #[test]
-fn a_full_raid_takes_nobody_until_somebody_leaves() {
+fn a_full_raid_refuses_joins_until_a_member_leaves() {
     check(
         ". ada create max_members=2\n. ben join\ncal join\n. ben leave\n. cal join\nben join",
         "!raid_full\n!raid_full",
@@ -32,7 +32,7 @@ fn a_full_raid_takes_nobody_until_somebody_leaves() {
 }
 
 #[test]
-fn an_active_raid_takes_members_only_with_late_join() {
+fn an_active_raid_accepts_new_members_only_with_late_join() {
     check(". ada create\n. ada start\nben join", "!raid_closed");
     check(
         ". ada create late_join=true\n. ada start\n. ben join\nshow raid members",
@@ -41,7 +41,7 @@ fn an_active_raid_takes_members_only_with_late_join() {
 }
 
 #[test]
-fn an_ended_raid_takes_nobody() {
+fn an_ended_raid_refuses_joins() {
     check(
         ". ada create late_join=true\n. ada cancel\nben join",
         "!raid_closed",
@@ -49,7 +49,7 @@ fn an_ended_raid_takes_nobody() {
 }
 
 #[test]
-fn closed_is_said_before_full() {
+fn a_closed_and_full_raid_is_reported_as_closed() {
     check(
         ". ada create max_members=2\n. ben join\n. ada start\ncal join",
         "!raid_closed",
@@ -57,7 +57,7 @@ fn closed_is_said_before_full() {
 }
 
 #[test]
-fn whoever_is_no_member_finds_no_raid() {
+fn a_command_of_a_non_member_is_not_found() {
     check(
         ". ada create
          . ben join
@@ -74,7 +74,7 @@ fn whoever_is_no_member_finds_no_raid() {
 }
 
 #[test]
-fn leaving_releases_claims_in_the_same_event_in_task_order() {
+fn leaving_releases_task_claims_in_the_same_event_in_task_order() {
     check(
         ". ada create
          . ben join
@@ -104,7 +104,7 @@ fn leaving_releases_claims_in_the_same_event_in_task_order() {
 }
 
 #[test]
-fn the_last_to_leave_abandons_the_raid() {
+fn the_last_member_to_leave_abandons_the_raid() {
     check(
         ". ada create
          . ben join
@@ -122,7 +122,7 @@ fn the_last_to_leave_abandons_the_raid() {
 }
 
 #[test]
-fn an_active_raid_is_abandoned_too_and_its_claims_are_released() {
+fn abandoning_an_active_raid_releases_its_task_claims() {
     check(
         ". ada create
          . ada add_task title=One xp=1 minutes=0
@@ -137,7 +137,7 @@ fn an_active_raid_is_abandoned_too_and_its_claims_are_released() {
 }
 
 #[test]
-fn the_leader_kicks_and_claims_are_released() {
+fn a_kick_by_the_leader_releases_the_members_task_claims() {
     check(
         ". ada create late_join=true
          . ben join
@@ -167,7 +167,7 @@ fn the_leader_kicks_and_claims_are_released() {
 }
 
 #[test]
-fn who_was_kicked_hears_forbidden_even_where_the_raid_is_closed_or_full() {
+fn a_kicked_player_is_forbidden_to_join_even_a_closed_or_full_raid() {
     check(
         ". ada create max_members=2
          . ben join
@@ -183,7 +183,7 @@ fn who_was_kicked_hears_forbidden_even_where_the_raid_is_closed_or_full() {
 }
 
 #[test]
-fn who_joins_again_finds_xp_tasks_and_energy_and_stands_last() {
+fn a_returning_member_keeps_xp_tasks_and_energy_and_is_listed_last() {
     check(
         ". ada create target_xp=1000 late_join=true
          . ben join
@@ -205,7 +205,7 @@ fn who_joins_again_finds_xp_tasks_and_energy_and_stands_last() {
 }
 
 #[test]
-fn a_former_leader_joins_again_as_a_plain_member() {
+fn a_former_leader_rejoins_as_a_plain_member() {
     check(
         ". ada create
          . ben join
@@ -220,7 +220,7 @@ fn a_former_leader_joins_again_as_a_plain_member() {
 }
 
 #[test]
-fn who_came_back_may_leave_and_be_kicked_like_anybody() {
+fn a_returning_member_may_leave_and_be_kicked() {
     check(
         ". ada create
          . ben join

@@ -137,7 +137,7 @@ proptest! {
     /// Whoever holds what was delivered before, and whoever reads the rewritten ledger, have one state from the erasure on,
     /// and no text of the player's is in it.
     #[test]
-    fn who_is_erased_stands_nowhere_and_everybody_has_the_same_raid(
+    fn an_erased_player_leaves_no_text_and_replay_equals_live(
         plan in scenarios(), who in 1..=5_u64, erased_at in 0..120_usize
     ) {
         let mut live = LiveRaid::create(&plan);

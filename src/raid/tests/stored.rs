@@ -29,7 +29,7 @@ fn state_with_every_field() -> State {
 }
 
 #[test]
-fn every_kind_of_state_survives_storing() {
+fn every_kind_of_state_survives_encoding_for_the_store() {
     let scripts = [
         "ada create",
         "ada create\nada start",
@@ -48,7 +48,7 @@ fn every_kind_of_state_survives_storing() {
 }
 
 #[test]
-fn the_version_comes_first_and_a_newer_one_is_told_from_damage() {
+fn a_newer_stored_version_is_told_apart_from_damage() {
     let mut bytes = encode(&state_with_every_field());
     assert_eq!(bytes[..2], [0, 1]);
     bytes[1] = 2;
@@ -58,7 +58,7 @@ fn the_version_comes_first_and_a_newer_one_is_told_from_damage() {
 }
 
 #[test]
-fn the_first_form_stays_readable() {
+fn the_first_stored_format_stays_readable() {
     // If this fails, the form has changed, and databases hold the old one: give the new one a version and keep both.
     let bytes = include_bytes!("eventful.v1");
     assert_eq!(decode(bytes).expect("a state"), state_with_every_field());
@@ -66,7 +66,7 @@ fn the_first_form_stays_readable() {
 }
 
 #[test]
-fn no_shortened_or_lengthened_form_is_a_state() {
+fn truncated_or_extended_stored_states_are_refused() {
     let bytes = encode(&state_with_every_field());
     for length in 0..bytes.len() {
         assert!(
@@ -79,7 +79,7 @@ fn no_shortened_or_lengthened_form_is_a_state() {
 
 #[test]
 #[should_panic(expected = "out of its place")]
-fn an_event_out_of_its_place_is_a_broken_ledger() {
+fn an_event_out_of_sequence_panics() {
     let mut state = run_script("ada create");
     let data = EventData::RaidStarted {
         deadline: UnixMillis(3_000),

@@ -23,7 +23,7 @@ fn any_member_adds_tasks_while_the_raid_has_not_ended() {
 }
 
 #[test]
-fn a_task_with_faults_names_them_all() {
+fn a_faulty_task_names_every_faulty_field() {
     check(
         ". ada create
          ada add_task title=_ xp=0 minutes=-1
@@ -34,7 +34,7 @@ fn a_task_with_faults_names_them_all() {
 }
 
 #[test]
-fn five_hundred_tasks_are_enough() {
+fn a_raid_holds_at_most_five_hundred_tasks() {
     let script = ". ada create\n".to_owned()
         + &". ada add_task title=x xp=1 minutes=0\n".repeat(500)
         + "ada add_task title=x xp=1 minutes=0\nada add_task title=_ xp=1 minutes=0\nshow 500 id";
@@ -42,7 +42,7 @@ fn five_hundred_tasks_are_enough() {
 }
 
 #[test]
-fn a_claim_costs_ten_energy() {
+fn a_task_claim_costs_ten_energy() {
     check(
         ". ada create
          . ben join
@@ -66,7 +66,7 @@ fn a_claim_costs_ten_energy() {
 }
 
 #[test]
-fn the_assignee_or_the_leader_gives_a_claim_back() {
+fn the_assignee_or_the_leader_releases_a_task() {
     check(
         ". ada create
          . ben join
@@ -95,7 +95,7 @@ fn the_assignee_or_the_leader_gives_a_claim_back() {
 }
 
 #[test]
-fn completing_earns_the_tasks_xp_for_member_and_raid() {
+fn completing_a_task_earns_its_xp_for_member_and_raid() {
     check(
         ". ada create target_xp=1000
          . ben join
@@ -136,7 +136,7 @@ fn completing_earns_the_tasks_xp_for_member_and_raid() {
 }
 
 #[test]
-fn failing_opens_the_task_again_and_costs_fifteen_energy() {
+fn failing_a_task_reopens_it_and_costs_fifteen_energy() {
     check(
         ". ada create
          . ben join

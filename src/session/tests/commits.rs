@@ -44,7 +44,7 @@ async fn assert_contiguous_ledger(registry: &TestInstance, raid: RaidId) -> u64 
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_told_before_its_commit_and_then_in_order() {
+async fn replies_and_events_follow_their_commit_in_order() {
     let registry = TestInstance::start(options()).await;
     let raid = registry.create_raid(&[2]).await;
     let mut watcher = registry.watch(raid, 2, Some(4));
@@ -77,7 +77,7 @@ async fn nothing_is_told_before_its_commit_and_then_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refusal_read_duplicate_and_snapshot_fail_with_the_commit_they_wait_for() {
+async fn every_pending_reply_fails_with_the_commit_it_waits_for() {
     let registry = TestInstance::start(options()).await;
     let raid = registry.create_raid(&[2]).await;
     registry.store.faults().stall_commits(1);
@@ -111,7 +111,7 @@ async fn refusal_read_duplicate_and_snapshot_fail_with_the_commit_they_wait_for(
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_op_takes_effect_once_whoever_repeats_it_and_when() {
+async fn a_repeated_op_takes_effect_once_before_and_after_a_reload() {
     let registry = TestInstance::start(options()).await;
     let raid = registry.create_raid(&[]).await;
     registry.store.faults().hold_calls(Call::Commit);
@@ -142,7 +142,7 @@ async fn an_op_takes_effect_once_whoever_repeats_it_and_when() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_op_that_memory_has_forgotten_is_found_in_the_ledger() {
+async fn an_op_evicted_from_memory_is_found_in_the_ledger() {
     let registry = TestInstance::start(Options {
         op_keys_max: 2,
         ..options()
@@ -164,7 +164,7 @@ async fn an_op_that_memory_has_forgotten_is_found_in_the_ledger() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_commit_whose_answer_was_lost_counts_once() {
+async fn a_commit_with_a_lost_reply_takes_effect_once() {
     let registry = TestInstance::start(options()).await;
     let raid = registry.create_raid(&[]).await;
     registry.store.faults().drop_replies(1);
@@ -174,7 +174,7 @@ async fn a_commit_whose_answer_was_lost_counts_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_that_lands_after_its_session_reloaded_is_fenced_off() {
+async fn a_late_commit_of_a_reloaded_session_is_fenced() {
     let registry = TestInstance::start(options()).await;
     let raid = registry.create_raid(&[2]).await;
     let mut watcher = registry.watch(raid, 2, None);
@@ -200,7 +200,7 @@ async fn a_batch_that_lands_after_its_session_reloaded_is_fenced_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_append_is_the_culprits_alone() {
+async fn a_refused_append_fails_only_its_own_raid() {
     let registry = TestInstance::start(options()).await;
     let (culprit, other) = (
         registry.create_raid(&[]).await,
@@ -218,7 +218,7 @@ async fn a_refused_append_is_the_culprits_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_reloads_that_raid_alone_and_names_its_culprit() {
+async fn a_panic_fails_its_command_and_reloads_only_its_raid() {
     let registry = TestInstance::start(options()).await;
     let (raid, other) = (
         registry.create_raid(&[]).await,
@@ -256,7 +256,7 @@ async fn a_panic_reloads_that_raid_alone_and_names_its_culprit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_zombie_owner_is_refused_by_the_fence_and_tells_nobody() {
+async fn a_superseded_owner_is_fenced_and_publishes_nothing() {
     let registry = TestInstance::start(options()).await;
     let raid = registry.create_raid(&[2]).await;
     let mut watcher = registry.watch(raid, 2, None);
@@ -286,7 +286,7 @@ async fn a_zombie_owner_is_refused_by_the_fence_and_tells_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_owner_whose_lease_ran_out_while_it_slept_shows_nothing_that_it_remembers() {
+async fn an_owner_with_an_expired_lease_serves_nothing_from_memory() {
     let registry = TestInstance::start(options()).await;
     let raid = registry.create_raid(&[2]).await;
     registry
@@ -311,7 +311,7 @@ async fn an_owner_whose_lease_ran_out_while_it_slept_shows_nothing_that_it_remem
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_waits_for_a_commit_while_the_lease_is_out_is_answered_in_time() {
+async fn a_pending_reply_is_given_in_time_when_the_lease_runs_out() {
     let registry = TestInstance::start(options()).await;
     let raid = registry.create_raid(&[2]).await;
     let answered =
@@ -370,7 +370,7 @@ async fn a_client_ahead_of_a_superseded_session_makes_it_reload() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_inbox_is_told_at_once() {
+async fn a_full_mailbox_refuses_requests_at_once() {
     let registry = TestInstance::start(Options {
         mailbox_messages_max: 2,
         ..options()

@@ -22,7 +22,7 @@ async fn watch(registry: &TestInstance, raid: RaidId, by: u64) -> TestWatcher {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_fires_once_on_time_though_nobody_is_connected() {
+async fn a_deadline_of_a_raid_without_watchers_fires_once_on_time() {
     let registry = TestInstance::start(Options {
         idle_timeout: Duration::from_secs(7_200),
         ..options()
@@ -115,7 +115,7 @@ async fn an_idle_raid_is_released_and_a_watched_one_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_raid_whose_load_failed_after_its_claim_is_still_found_when_it_is_due() {
+async fn a_raid_whose_load_failed_after_its_claim_is_found_when_due() {
     let registry = TestInstance::start(options()).await;
     let raid = registry.create_raid(&[]).await;
     sleep(Duration::from_secs(120)).await;
@@ -132,7 +132,7 @@ async fn a_raid_whose_load_failed_after_its_claim_is_still_found_when_it_is_due(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_raid_that_could_not_be_made_leaves_nothing_behind() {
+async fn a_failed_raid_creation_leaves_no_session_and_no_task() {
     let registry = TestInstance::start(options()).await;
     let leader = PlayerRef {
         id: player(1),
@@ -156,7 +156,7 @@ async fn a_raid_that_could_not_be_made_leaves_nothing_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_raid_that_does_not_exist_leaves_nothing_behind() {
+async fn requests_for_a_missing_raid_leave_no_session_and_no_task() {
     let registry = TestInstance::start(options()).await;
     let raid = RaidId::try_from(77_u64).expect("an id");
     assert_eq!(
@@ -176,7 +176,7 @@ async fn a_raid_that_does_not_exist_leaves_nothing_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn leadership_moves_only_after_a_minute_without_the_leader_while_another_is_online() {
+async fn leadership_moves_only_after_the_leader_is_missed_for_a_minute() {
     let registry = TestInstance::start(options()).await;
     let raid = registry.create_raid(&[2]).await;
     let leader = watch(&registry, raid, 1).await;
@@ -212,7 +212,7 @@ async fn leadership_moves_only_after_a_minute_without_the_leader_while_another_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_whom_nobody_misses_keeps_the_lead() {
+async fn an_absent_leader_keeps_the_lead_while_no_other_is_online() {
     let registry = TestInstance::start(options()).await;
     let raid = registry.create_raid(&[2]).await;
     watch(&registry, raid, 1).await.leave();
@@ -221,7 +221,7 @@ async fn a_leader_whom_nobody_misses_keeps_the_lead() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn watchers_are_told_who_comes_and_goes() {
+async fn watchers_receive_presence_changes() {
     let registry = TestInstance::start(options()).await;
     let raid = registry.create_raid(&[2]).await;
     let first = watch(&registry, raid, 1).await;
@@ -259,7 +259,7 @@ async fn watchers_are_told_who_comes_and_goes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_raid_is_rebuilt_from_snapshot_and_tail_as_it_was() {
+async fn a_raid_is_rebuilt_from_its_snapshot_and_tail() {
     let registry = TestInstance::start(Options {
         snapshot_min_events: 10,
         ..options()
@@ -295,7 +295,7 @@ async fn a_raid_is_rebuilt_from_snapshot_and_tail_as_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stopping_answers_what_is_on_its_way_and_leaves_no_task() {
+async fn a_stop_answers_commands_in_flight_and_leaves_no_task() {
     let registry = TestInstance::start(options()).await;
     let raid = registry.create_raid(&[]).await;
     registry.store.faults().hold_calls(Call::Commit);
@@ -310,7 +310,7 @@ async fn stopping_answers_what_is_on_its_way_and_leaves_no_task() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_command_that_comes_at_the_moment_of_idleness_is_carried_out() {
+async fn a_command_at_the_idle_timeout_is_executed() {
     let registry = TestInstance::start(options()).await;
     let raid = registry.create_raid(&[]).await;
     // Both wake at the same moment, and this one speaks first: the session finds its time up and its inbox not empty.
@@ -326,7 +326,7 @@ async fn a_command_that_comes_at_the_moment_of_idleness_is_carried_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn thousands_of_raids_that_nobody_watches_cost_no_task_and_no_memory() {
+async fn thousands_of_unwatched_raids_hold_no_session_and_no_task() {
     let registry = TestInstance::start(options()).await;
     for _ in 0..3_000 {
         registry.create_raid(&[]).await;
@@ -346,7 +346,7 @@ async fn thousands_of_raids_that_nobody_watches_cost_no_task_and_no_memory() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn strangers_make_no_raid_live_however_many_they_ask_for() {
+async fn requests_of_non_members_start_no_session() {
     let registry = TestInstance::start(options()).await;
     let raid = registry.create_raid(&[2]).await;
     sleep(Duration::from_secs(120)).await;
@@ -390,7 +390,7 @@ async fn strangers_make_no_raid_live_however_many_they_ask_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_was_a_member_is_told_what_became_of_an_op_though_the_raid_is_idle() {
+async fn a_former_member_gets_the_result_of_an_op_in_an_idle_raid() {
     let registry = TestInstance::start(options()).await;
     let raid = registry.create_raid(&[2]).await;
     let left = registry

@@ -83,7 +83,7 @@ mod tests {
     use super::is_refused_code;
 
     #[test]
-    fn data_and_statements_are_refused_and_moments_are_not() {
+    fn only_data_and_statement_errors_count_as_refused() {
         for code in [
             "22P05", "22003", "22021", "23505", "23502", "42P01", "42501", "54000",
         ] {

@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use database::Database;
+use database::PostgresDatabase;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
 
@@ -65,7 +65,7 @@ fn fill_tables(from: u32, to: u32) -> AssertSqlSafe<String> {
     ))
 }
 
-async fn open_store(database: &Database) -> PostgresStore {
+async fn open_store(database: &PostgresDatabase) -> PostgresStore {
     let seconds = Duration::from_secs(60);
     let store = PostgresStore::connect(PostgresOptions {
         url: database.url(),
@@ -81,8 +81,8 @@ async fn open_store(database: &Database) -> PostgresStore {
 }
 
 #[tokio::test]
-async fn no_statement_reads_a_large_table_from_end_to_end() {
-    let database = Database::create().await;
+async fn no_postgres_statement_scans_a_large_table() {
+    let database = PostgresDatabase::create().await;
     let store = open_store(&database).await;
     let mut committing = store.commit_pool.open_session().await;
     let mut looking_up = store.general_pool.open_session().await;
@@ -114,7 +114,7 @@ async fn no_statement_reads_a_large_table_from_end_to_end() {
 
 #[tokio::test]
 async fn reads_of_the_ledger_open_one_partition() {
-    let database = Database::create().await;
+    let database = PostgresDatabase::create().await;
     let mut session = open_store(&database)
         .await
         .general_pool

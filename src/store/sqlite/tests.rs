@@ -121,7 +121,7 @@ mod plans {
     }
 
     #[test]
-    fn every_statement_is_in_a_list() {
+    fn every_sqlite_statement_is_listed_for_the_plan_check() {
         for (source, statements) in FILES {
             for call in ["query(", "query_as(", "query_scalar("] {
                 for (at, _) in source.match_indices(call) {
@@ -183,7 +183,7 @@ mod writing {
     }
 
     #[tokio::test]
-    async fn commits_are_durable() {
+    async fn sqlite_commits_are_durable() {
         let (store, _directory) = open_store().await;
         let settings = store.writer.run("test", Lane::General, |hand| {
             Box::pin(async {
@@ -205,7 +205,7 @@ mod writing {
     }
 
     #[tokio::test]
-    async fn the_log_does_not_outgrow_what_it_holds_back() {
+    async fn the_write_ahead_log_stays_small_under_many_commits() {
         let (store, directory) = open_store().await;
         for raid in 1..=200 {
             let fates = store
@@ -227,7 +227,7 @@ mod writing {
     }
 
     #[tokio::test]
-    async fn a_reader_cannot_write() {
+    async fn a_reader_connection_cannot_write() {
         let (store, _directory) = open_store().await;
         let write = sqlx::query("DELETE FROM meta")
             .execute(&store.readers)
@@ -264,7 +264,7 @@ mod writing {
     }
 
     #[tokio::test]
-    async fn a_renewal_overtakes_what_waits() {
+    async fn a_lease_renewal_overtakes_waiting_commits() {
         let (store, _directory) = open_store().await;
         let (go, gate) = oneshot::channel::<()>();
         let (begun, has_begun) = oneshot::channel();
@@ -313,7 +313,7 @@ mod writing {
 
     /// Neither in the tables, nor in pages that nobody uses, nor in the log.
     #[tokio::test]
-    async fn what_was_erased_is_not_in_the_files() {
+    async fn erased_texts_are_not_in_the_database_files() {
         const SECRET: &str = "Benedict";
         let (store, directory) = open_store().await;
         let told = || {
@@ -371,7 +371,7 @@ mod writing {
     }
 
     #[tokio::test]
-    async fn an_event_of_a_newer_release_is_refused() {
+    async fn sqlite_refuses_an_event_of_a_newer_release() {
         let (store, _directory) = open_store().await;
         let append = creation(1, "Raid".into());
         store
@@ -400,7 +400,7 @@ mod writing {
     }
 
     #[tokio::test]
-    async fn nothing_is_taken_from_the_audit_log() {
+    async fn the_sqlite_audit_log_refuses_updates_and_deletes() {
         let (store, _directory) = open_store().await;
         let deed = NewAuditEntry {
             actor: "admin:ops".into(),
@@ -457,7 +457,7 @@ mod migrating {
 
     /// A database that a former release has filled: what is new about it has to be found in its ledger.
     #[tokio::test]
-    async fn whoever_was_in_a_raid_before_visits_were_kept_is_found_in_the_ledger() {
+    async fn raids_joined_before_the_visits_migration_are_found() {
         let directory = tempfile::tempdir().expect("a directory");
         let url = format!(
             "sqlite://{}",

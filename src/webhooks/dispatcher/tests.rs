@@ -84,7 +84,7 @@ async fn create_raid(store: &MemoryStore, raid: u64, cancelled: bool) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pump_at_rest_reads_the_feed_once_in_a_while_and_notes_nothing() {
+async fn an_idle_pump_polls_the_feed_and_saves_no_progress() {
     let store = MemoryStore::default();
     let pump = spawn_dispatcher(&store);
     sleep(POLL_INTERVAL / 2).await;
@@ -100,7 +100,7 @@ async fn a_pump_at_rest_reads_the_feed_once_in_a_while_and_notes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_history_is_told_from_its_present_on() {
+async fn a_new_lineage_is_delivered_from_its_current_end() {
     let store = MemoryStore::default();
     let pump = spawn_dispatcher(&store);
     sleep(POLL_INTERVAL / 2).await;

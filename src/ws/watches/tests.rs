@@ -147,7 +147,7 @@ fn describe_frame(frame: &Bytes) -> String {
 }
 
 #[test]
-fn an_answer_waits_for_its_event_and_not_for_those_of_raids_that_are_not_watched() {
+fn an_ack_waits_for_its_event_only_while_the_raid_is_watched() {
     let mut client = TestClient::new();
     client.watch_from(0, 0);
     assert_eq!(client.take_sent(), "watching0");
@@ -162,7 +162,7 @@ fn an_answer_waits_for_its_event_and_not_for_those_of_raids_that_are_not_watched
 }
 
 #[test]
-fn the_answer_to_a_watch_comes_before_its_events_and_before_later_acks() {
+fn the_reply_to_a_watch_precedes_its_events_and_later_acks() {
     let mut client = TestClient::new();
     client.publish(3);
     let ticket = client.watches.begin(raid(), None);
@@ -173,7 +173,7 @@ fn the_answer_to_a_watch_comes_before_its_events_and_before_later_acks() {
 }
 
 #[test]
-fn a_watch_too_far_behind_collapses_into_one_snapshot_and_goes_on_from_there() {
+fn a_watch_too_far_behind_collapses_into_one_snapshot() {
     let mut client = TestClient::new();
     let ticket = client.watch_from(0, 0);
     assert_eq!(client.take_sent(), "watching0");
@@ -188,7 +188,7 @@ fn a_watch_too_far_behind_collapses_into_one_snapshot_and_goes_on_from_there() {
 }
 
 #[test]
-fn a_refused_snapshot_is_asked_for_again_after_a_pause() {
+fn a_refused_snapshot_is_requested_again_after_a_pause() {
     let mut client = TestClient::new();
     let ticket = client.watch_from(0, 0);
     client.publish(5);
@@ -207,7 +207,7 @@ fn a_refused_snapshot_is_asked_for_again_after_a_pause() {
 }
 
 #[test]
-fn a_promised_replay_comes_whole_however_far_behind() {
+fn a_promised_replay_is_sent_whole_however_far_behind() {
     let mut client = TestClient::new();
     client.publish(20);
     let ticket = client.watch_from(5, 20);
@@ -288,7 +288,7 @@ fn presence_that_overflows_is_replaced_by_a_snapshot() {
 }
 
 #[test]
-fn presence_that_overflows_breaks_no_promised_replay() {
+fn presence_that_overflows_does_not_interrupt_a_promised_replay() {
     let mut client = TestClient::new();
     client.publish(6);
     let ticket = client.watches.begin(raid(), None);
@@ -304,7 +304,7 @@ fn presence_that_overflows_breaks_no_promised_replay() {
 }
 
 #[test]
-fn unwatched_goes_out_before_the_answer_to_a_later_watch() {
+fn unwatched_is_sent_before_the_reply_to_a_later_watch() {
     let mut client = TestClient::new();
     client.watch_from(0, 0);
     assert_eq!(client.take_sent(), "watching0");
@@ -331,7 +331,7 @@ fn unwatched_goes_out_before_the_answer_to_a_later_watch() {
 }
 
 #[test]
-fn a_signal_that_was_passed_on_is_answered_by_silence() {
+fn a_delivered_signal_gets_no_reply() {
     let mut client = TestClient::new();
     client.watches.expect_reply();
     client.outbox.push_reply(OutboxReply::Done);
@@ -345,7 +345,7 @@ fn a_signal_that_was_passed_on_is_answered_by_silence() {
 }
 
 #[test]
-fn a_watch_that_was_replaced_or_left_before_its_answer_leaves_nothing() {
+fn a_watch_replaced_or_removed_before_its_reply_leaves_no_trace() {
     let mut client = TestClient::new();
     let first = client.watches.begin(raid(), None);
     let second = client.watches.begin(raid(), None);
@@ -370,7 +370,7 @@ fn a_watch_that_was_replaced_or_left_before_its_answer_leaves_nothing() {
 }
 
 #[test]
-fn who_is_gone_when_the_answer_comes_is_no_watcher() {
+fn a_client_gone_before_the_reply_is_not_a_watcher() {
     let mut client = TestClient::new();
     let asked = client.watches.begin(raid(), None);
     client.watches.remove_all();
@@ -379,7 +379,7 @@ fn who_is_gone_when_the_answer_comes_is_no_watcher() {
 }
 
 #[test]
-fn signals_keep_the_latest_of_each_sender_and_kind() {
+fn queued_signals_keep_the_latest_of_each_sender_and_kind() {
     let mut client = TestClient::new();
     client.watch_from(0, 0);
     assert_eq!(client.take_sent(), "watching0");

@@ -8,24 +8,24 @@ use super::*;
 use crate::history::player;
 use crate::history::{joined, left};
 
-fn family() -> FamilyId {
+fn new_family() -> FamilyId {
     FamilyId(Uuid::now_v7())
 }
 
-fn token(n: u8) -> TokenHash {
+fn token_hash(n: u8) -> TokenHash {
     TokenHash([n; 32])
 }
 
 /// A player signed in with token 1.
-async fn signed_in(store: &dyn Store, ttl: Duration) -> (FamilyId, Signed) {
-    let (family, id) = (family(), newcomer(store, "Ada").await);
+async fn sign_in(store: &dyn Store, ttl: Duration) -> (FamilyId, SignedInPlayer) {
+    let (family, id) = (new_family(), create_player(store, "Ada").await);
     store
-        .create_token_family(family, id, token(1), ttl)
+        .create_token_family(family, id, token_hash(1), ttl)
         .await
         .expect("begin");
     (
         family,
-        Signed(PlayerRef {
+        SignedInPlayer(PlayerRef {
             id,
             name: "Ada".into(),
         }),
@@ -34,14 +34,14 @@ async fn signed_in(store: &dyn Store, ttl: Duration) -> (FamilyId, Signed) {
 
 /// Who signed in.
 #[derive(Debug, Clone, PartialEq)]
-struct Signed(PlayerRef);
+struct SignedInPlayer(PlayerRef);
 
-impl Signed {
+impl SignedInPlayer {
     /// What a rotation answers whose token is replaced by this one.
-    fn to(&self, n: u8) -> RotationOutcome {
+    fn rotated_to(&self, n: u8) -> RotationOutcome {
         RotationOutcome::Rotated {
             player: self.0.clone(),
-            current: token(n),
+            current: token_hash(n),
         }
     }
 }
@@ -55,10 +55,10 @@ pub(super) async fn rotate(
 ) -> RotationOutcome {
     let presentation = RotationRequest {
         family,
-        presented: token(from),
-        replacement: token(to),
+        presented: token_hash(from),
+        replacement: token_hash(to),
         grace_period: grace,
-        ttl: LONG,
+        ttl: LONG_TTL,
     };
     store
         .rotate_refresh_token(presentation)
@@ -66,18 +66,22 @@ pub(super) async fn rotate(
         .expect("rotate")
 }
 
-async fn now(store: &dyn Store) -> UnixMillis {
-    store.renew(&instance(), BRIEF).await.expect("renew").now
+async fn database_now(store: &dyn Store) -> UnixMillis {
+    store
+        .renew(&instance(), SHORT_TTL)
+        .await
+        .expect("renew")
+        .now
 }
 
 pub async fn a_player_starts_with_nothing(store: &dyn Store) {
-    let before = now(store).await;
+    let before = database_now(store).await;
     let made = store.create_player("Ada").await.expect("create player");
     assert_eq!(
         (made.name.as_str(), made.xp, made.tasks, made.raids_won),
         ("Ada", 0, 0, 0)
     );
-    assert!(made.created_at >= before && made.created_at <= now(store).await);
+    assert!(made.created_at >= before && made.created_at <= database_now(store).await);
     assert_eq!(
         store.player(made.id).await.expect("read player"),
         Some(made.clone())
@@ -94,121 +98,149 @@ pub async fn an_unknown_player_is_none(store: &dyn Store) {
 }
 
 pub async fn a_refresh_token_is_replaced(store: &dyn Store) {
-    let (family, rotated) = signed_in(store, LONG).await;
+    let (family, rotated) = sign_in(store, LONG_TTL).await;
     for from in 1..5 {
         assert_eq!(
-            rotate(store, family, from, from + 1, LONG).await,
-            rotated.to(from + 1)
+            rotate(store, family, from, from + 1, LONG_TTL).await,
+            rotated.rotated_to(from + 1)
         );
     }
 }
 
-pub async fn a_repeat_within_the_grace_gets_the_same_successor(store: &dyn Store) {
-    let (family, rotated) = signed_in(store, LONG).await;
+pub async fn a_repeat_within_the_grace_gets_the_same_next_refresh_token(store: &dyn Store) {
+    let (family, rotated) = sign_in(store, LONG_TTL).await;
     for _ in 0..3 {
-        assert_eq!(rotate(store, family, 1, 2, LONG).await, rotated.to(2));
+        assert_eq!(
+            rotate(store, family, 1, 2, LONG_TTL).await,
+            rotated.rotated_to(2)
+        );
     }
     assert_eq!(
-        rotate(store, family, 1, 99, LONG).await,
-        rotated.to(2),
+        rotate(store, family, 1, 99, LONG_TTL).await,
+        rotated.rotated_to(2),
         "the first successor holds"
     );
     assert_eq!(
-        rotate(store, family, 2, 3, LONG).await,
-        rotated.to(3),
+        rotate(store, family, 2, 3, LONG_TTL).await,
+        rotated.rotated_to(3),
         "the successor is current"
     );
     let again = tokio::join!(
-        rotate(store, family, 3, 4, LONG),
-        rotate(store, family, 3, 4, LONG)
+        rotate(store, family, 3, 4, LONG_TTL),
+        rotate(store, family, 3, 4, LONG_TTL)
     );
-    assert_eq!(again, (rotated.to(4), rotated.to(4)), "at the same time");
+    assert_eq!(
+        again,
+        (rotated.rotated_to(4), rotated.rotated_to(4)),
+        "at the same time"
+    );
 }
 
 pub async fn reuse_after_the_grace_revokes_the_family(store: &dyn Store) {
-    let (family, rotated) = signed_in(store, LONG).await;
-    assert_eq!(rotate(store, family, 1, 2, BRIEF).await, rotated.to(2));
-    wait_until(store, now(store).await.plus(2)).await;
+    let (family, rotated) = sign_in(store, LONG_TTL).await;
     assert_eq!(
-        rotate(store, family, 1, 2, BRIEF).await,
+        rotate(store, family, 1, 2, SHORT_TTL).await,
+        rotated.rotated_to(2)
+    );
+    wait_until(store, database_now(store).await.plus(2)).await;
+    assert_eq!(
+        rotate(store, family, 1, 2, SHORT_TTL).await,
         RotationOutcome::Reused
     );
     for stolen in [1, 2] {
         assert_eq!(
-            rotate(store, family, stolen, 9, LONG).await,
+            rotate(store, family, stolen, 9, LONG_TTL).await,
             RotationOutcome::Unknown
         );
     }
 }
 
 pub async fn reuse_of_an_older_token_revokes_the_family(store: &dyn Store) {
-    let (family, rotated) = signed_in(store, LONG).await;
-    assert_eq!(rotate(store, family, 1, 2, LONG).await, rotated.to(2));
-    assert_eq!(rotate(store, family, 2, 3, LONG).await, rotated.to(3));
+    let (family, rotated) = sign_in(store, LONG_TTL).await;
     assert_eq!(
-        rotate(store, family, 1, 2, LONG).await,
+        rotate(store, family, 1, 2, LONG_TTL).await,
+        rotated.rotated_to(2)
+    );
+    assert_eq!(
+        rotate(store, family, 2, 3, LONG_TTL).await,
+        rotated.rotated_to(3)
+    );
+    assert_eq!(
+        rotate(store, family, 1, 2, LONG_TTL).await,
         RotationOutcome::Reused,
         "two generations back"
     );
     assert_eq!(
-        rotate(store, family, 3, 4, LONG).await,
+        rotate(store, family, 3, 4, LONG_TTL).await,
         RotationOutcome::Unknown
     );
 }
 
 pub async fn a_forged_token_revokes_the_family(store: &dyn Store) {
-    let (family, _) = signed_in(store, LONG).await;
+    let (family, _) = sign_in(store, LONG_TTL).await;
     assert_eq!(
-        rotate(store, family, 77, 78, LONG).await,
+        rotate(store, family, 77, 78, LONG_TTL).await,
         RotationOutcome::Reused
     );
     assert_eq!(
-        rotate(store, family, 1, 2, LONG).await,
+        rotate(store, family, 1, 2, LONG_TTL).await,
         RotationOutcome::Unknown
     );
 }
 
 pub async fn an_expired_family_is_unknown(store: &dyn Store) {
-    let (family, _) = signed_in(store, BRIEF).await;
-    wait_until(store, now(store).await.plus(2)).await;
+    let (family, _) = sign_in(store, SHORT_TTL).await;
+    wait_until(store, database_now(store).await.plus(2)).await;
     assert_eq!(
-        rotate(store, family, 1, 2, LONG).await,
+        rotate(store, family, 1, 2, LONG_TTL).await,
         RotationOutcome::Unknown
     );
     assert_eq!(
-        rotate(store, self::family(), 1, 2, LONG).await,
+        rotate(store, self::new_family(), 1, 2, LONG_TTL).await,
         RotationOutcome::Unknown
     );
 }
 
 pub async fn rotating_prolongs_a_family(store: &dyn Store) {
     let ttl = Duration::from_millis(1_000);
-    let (family, rotated) = signed_in(store, ttl).await;
-    let begun = now(store).await;
-    assert_eq!(rotate(store, family, 1, 2, LONG).await, rotated.to(2));
+    let (family, rotated) = sign_in(store, ttl).await;
+    let begun = database_now(store).await;
+    assert_eq!(
+        rotate(store, family, 1, 2, LONG_TTL).await,
+        rotated.rotated_to(2)
+    );
     wait_until(store, begun.plus(1_000)).await;
-    assert_eq!(rotate(store, family, 2, 3, LONG).await, rotated.to(3));
+    assert_eq!(
+        rotate(store, family, 2, 3, LONG_TTL).await,
+        rotated.rotated_to(3)
+    );
 }
 
 pub async fn families_are_independent(store: &dyn Store) {
-    let (phone, ada) = signed_in(store, LONG).await;
-    let (laptop, namesake) = signed_in(store, LONG).await;
+    let (phone, ada) = sign_in(store, LONG_TTL).await;
+    let (laptop, namesake) = sign_in(store, LONG_TTL).await;
     assert_eq!(
-        rotate(store, phone, 77, 78, LONG).await,
+        rotate(store, phone, 77, 78, LONG_TTL).await,
         RotationOutcome::Reused
     );
-    assert_eq!(rotate(store, laptop, 1, 2, LONG).await, namesake.to(2));
+    assert_eq!(
+        rotate(store, laptop, 1, 2, LONG_TTL).await,
+        namesake.rotated_to(2)
+    );
     assert_ne!(ada, namesake);
 }
 
-pub async fn an_account_is_told_with_the_sign_ins_that_can_be_renewed(store: &dyn Store) {
-    let (ada, bob) = (newcomer(store, "Ada").await, newcomer(store, "Bob").await);
+pub async fn an_account_export_lists_the_renewable_sign_ins(store: &dyn Store) {
+    let (ada, bob) = (
+        create_player(store, "Ada").await,
+        create_player(store, "Bob").await,
+    );
     for (player, token, ttl) in [
-        (ada, 1, LONG),
-        (ada, 2, LONG),
-        (ada, 3, BRIEF),
-        (ada, 4, LONG),
-        (bob, 5, LONG),
+        (ada, 1, LONG_TTL),
+        (ada, 2, LONG_TTL),
+        (ada, 3, SHORT_TTL),
+        (ada, 4, LONG_TTL),
+        (bob, 5, LONG_TTL),
     ] {
         let (family, token) = (FamilyId(Uuid::now_v7()), TokenHash([token; 32]));
         store
@@ -217,7 +249,7 @@ pub async fn an_account_is_told_with_the_sign_ins_that_can_be_renewed(store: &dy
             .expect("begin");
         if token == TokenHash([4; 32]) {
             assert_eq!(
-                rotate(store, family, 9, 4, LONG).await,
+                rotate(store, family, 9, 4, LONG_TTL).await,
                 RotationOutcome::Reused
             );
         }
@@ -226,7 +258,7 @@ pub async fn an_account_is_told_with_the_sign_ins_that_can_be_renewed(store: &dy
         store.link_identity(ada, "host:7").await.expect("link"),
         LinkOutcome::Linked
     );
-    wait_until(store, now(store).await.plus(2)).await;
+    wait_until(store, database_now(store).await.plus(2)).await;
     let account = store
         .account(ada)
         .await
@@ -240,7 +272,7 @@ pub async fn an_account_is_told_with_the_sign_ins_that_can_be_renewed(store: &dy
         (account.external_id.as_deref(), account.sign_ins.len()),
         (Some("host:7"), 2)
     );
-    let now = now(store).await;
+    let now = database_now(store).await;
     assert!(
         account
             .sign_ins
@@ -253,11 +285,14 @@ pub async fn an_account_is_told_with_the_sign_ins_that_can_be_renewed(store: &dy
     );
 }
 
-pub async fn raids_visited_are_those_of_today_and_those_that_were_left_in_pages(store: &dyn Store) {
+pub async fn raids_ever_joined_include_current_and_left_ones_in_pages(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let (ada, bob) = (newcomer(store, "Ada").await, newcomer(store, "Bob").await);
+    let (ada, bob) = (
+        create_player(store, "Ada").await,
+        create_player(store, "Bob").await,
+    );
     for id in 1..=4 {
-        let mut history = made(store, id, &owner, if id == 3 { bob } else { ada }).await;
+        let mut history = create_raid(store, id, &owner, if id == 3 { bob } else { ada }).await;
         if id == 2 {
             assert_eq!(
                 commit(store, &history.append([left(ada)])).await,

@@ -17,14 +17,14 @@ async fn claim_all(store: &dyn Store, raids: &[RaidId], by: &Instance) -> Vec<Cl
     store.claim(raids, by.id).await.expect("claim")
 }
 
-fn held(by: &Instance) -> ClaimOutcome {
+fn expected_held(by: &Instance) -> ClaimOutcome {
     ClaimOutcome::Held {
         owner: by.id,
         ws_url: by.ws_url.clone(),
     }
 }
 
-async fn head(store: &dyn Store, raid: RaidId) -> RaidHead {
+async fn read_head(store: &dyn Store, raid: RaidId) -> RaidHead {
     store.head(raid).await.expect("read head").expect("a raid")
 }
 
@@ -39,10 +39,13 @@ pub async fn a_raid_that_does_not_exist_is_missing(store: &dyn Store) {
 
 pub async fn a_raid_of_a_living_instance_is_held(store: &dyn Store) {
     let (owner, rival) = (enlisted(store).await, enlisted(store).await);
-    let history = made(store, 1, &owner, player(1)).await;
-    assert_eq!(claim(store, history.raid, &rival).await, held(&owner));
+    let history = create_raid(store, 1, &owner, player(1)).await;
     assert_eq!(
-        head(store, history.raid).await,
+        claim(store, history.raid, &rival).await,
+        expected_held(&owner)
+    );
+    assert_eq!(
+        read_head(store, history.raid).await,
         RaidHead {
             owner: Some(owner.id),
             epoch: Epoch(1),
@@ -53,24 +56,27 @@ pub async fn a_raid_of_a_living_instance_is_held(store: &dyn Store) {
 
 pub async fn a_raid_whose_owners_lease_has_run_out_can_be_claimed(store: &dyn Store) {
     let (owner, rival) = (enlisted(store).await, enlisted(store).await);
-    let mut history = made(store, 1, &owner, player(1)).await;
-    let_lapse(store, &owner).await;
+    let mut history = create_raid(store, 1, &owner, player(1)).await;
+    expire_lease(store, &owner).await;
 
     assert_eq!(
         claim(store, history.raid, &rival).await,
         ClaimOutcome::Acquired(Epoch(2))
     );
-    store.renew(&owner, LONG).await.expect("renew");
+    store.renew(&owner, LONG_TTL).await.expect("renew");
     assert_eq!(
         commit(store, &history.append([said("I was asleep")])).await,
         CommitOutcome::Fenced
     );
-    assert_eq!(claim(store, history.raid, &owner).await, held(&rival));
+    assert_eq!(
+        claim(store, history.raid, &owner).await,
+        expected_held(&rival)
+    );
 }
 
 pub async fn a_raid_whose_owner_never_enlisted_can_be_claimed(store: &dyn Store) {
     let claimer = enlisted(store).await;
-    let history = made(store, 1, &instance(), player(1)).await;
+    let history = create_raid(store, 1, &instance(), player(1)).await;
     assert_eq!(
         claim(store, history.raid, &claimer).await,
         ClaimOutcome::Acquired(Epoch(2))
@@ -79,7 +85,7 @@ pub async fn a_raid_whose_owner_never_enlisted_can_be_claimed(store: &dyn Store)
 
 pub async fn each_claim_is_a_new_epoch(store: &dyn Store) {
     let (one, other) = (enlisted(store).await, enlisted(store).await);
-    let history = made(store, 1, &one, player(1)).await;
+    let history = create_raid(store, 1, &one, player(1)).await;
     for epoch in 2..6 {
         store
             .release(&[(history.raid, Epoch(epoch - 1))], one.id)
@@ -94,13 +100,13 @@ pub async fn each_claim_is_a_new_epoch(store: &dyn Store) {
             claim(store, history.raid, claimer).await,
             ClaimOutcome::Acquired(Epoch(epoch))
         );
-        assert_eq!(head(store, history.raid).await.owner, Some(claimer.id));
+        assert_eq!(read_head(store, history.raid).await.owner, Some(claimer.id));
     }
 }
 
-pub async fn ones_own_raid_can_be_claimed_again(store: &dyn Store) {
+pub async fn an_owner_can_claim_its_own_raid_again(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let mut history = made(store, 1, &owner, player(1)).await;
+    let mut history = create_raid(store, 1, &owner, player(1)).await;
     let in_flight = history.append([said("sent under the first claim")]);
 
     assert_eq!(
@@ -108,14 +114,14 @@ pub async fn ones_own_raid_can_be_claimed_again(store: &dyn Store) {
         ClaimOutcome::Acquired(Epoch(2))
     );
     assert_eq!(commit(store, &in_flight).await, CommitOutcome::Fenced);
-    assert_eq!(head(store, history.raid).await.last_seq, Seq(2));
+    assert_eq!(read_head(store, history.raid).await.last_seq, Seq(2));
 }
 
-pub async fn a_released_raid_belongs_to_nobody(store: &dyn Store) {
+pub async fn a_released_raid_has_no_owner(store: &dyn Store) {
     let (owner, next) = (enlisted(store).await, enlisted(store).await);
     let (one, other) = (
-        made(store, 1, &owner, player(1)).await,
-        made(store, 2, &owner, player(1)).await,
+        create_raid(store, 1, &owner, player(1)).await,
+        create_raid(store, 2, &owner, player(1)).await,
     );
     store
         .release(
@@ -126,7 +132,7 @@ pub async fn a_released_raid_belongs_to_nobody(store: &dyn Store) {
         .expect("release");
     for raid in [one.raid, other.raid] {
         assert_eq!(
-            head(store, raid).await,
+            read_head(store, raid).await,
             RaidHead {
                 owner: None,
                 epoch: Epoch(1),
@@ -144,8 +150,8 @@ pub async fn a_released_raid_belongs_to_nobody(store: &dyn Store) {
 pub async fn a_release_under_an_older_epoch_changes_nothing(store: &dyn Store) {
     let owner = enlisted(store).await;
     let (stale, fresh) = (
-        made(store, 1, &owner, player(1)).await,
-        made(store, 2, &owner, player(1)).await,
+        create_raid(store, 1, &owner, player(1)).await,
+        create_raid(store, 2, &owner, player(1)).await,
     );
     assert_eq!(
         claim(store, stale.raid, &owner).await,
@@ -162,23 +168,23 @@ pub async fn a_release_under_an_older_epoch_changes_nothing(store: &dyn Store) {
         )
         .await
         .expect("release");
-    assert_eq!(head(store, stale.raid).await.owner, Some(owner.id));
-    assert_eq!(head(store, fresh.raid).await.owner, None);
+    assert_eq!(read_head(store, stale.raid).await.owner, Some(owner.id));
+    assert_eq!(read_head(store, fresh.raid).await.owner, None);
     store
         .release(&[(stale.raid, Epoch(2))], instance().id)
         .await
         .expect("release another's");
-    assert_eq!(head(store, stale.raid).await.owner, Some(owner.id));
+    assert_eq!(read_head(store, stale.raid).await.owner, Some(owner.id));
 }
 
-pub async fn of_rival_claims_one_wins(store: &dyn Store) {
+pub async fn one_of_two_rival_claims_wins(store: &dyn Store) {
     let owner = enlisted(store).await;
     let rivals = [
         enlisted(store).await,
         enlisted(store).await,
         enlisted(store).await,
     ];
-    let history = made(store, 1, &owner, player(1)).await;
+    let history = create_raid(store, 1, &owner, player(1)).await;
     store
         .release(&[(history.raid, history.epoch)], owner.id)
         .await
@@ -200,21 +206,21 @@ pub async fn of_rival_claims_one_wins(store: &dyn Store) {
         .enumerate()
         .filter(|(index, _)| *index != winner)
     {
-        assert_eq!(claim, held(&rivals[winner]), "rival {index}");
+        assert_eq!(claim, expected_held(&rivals[winner]), "rival {index}");
     }
 }
 
 pub async fn a_claim_whose_caller_gave_up_leaves_the_store_usable(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let mut history = made(store, 1, &owner, player(1)).await;
+    let mut history = create_raid(store, 1, &owner, player(1)).await;
     let raids = [history.raid];
-    give_up_on(|| store.claim(&raids, owner.id))
+    cancel_repeatedly(|| store.claim(&raids, owner.id))
         .await
         .expect("claim");
     let ClaimOutcome::Acquired(epoch) = claim(store, history.raid, &owner).await else {
         panic!("not ours")
     };
-    assert_eq!(head(store, history.raid).await.epoch, epoch);
+    assert_eq!(read_head(store, history.raid).await.epoch, epoch);
     history.epoch = epoch;
     assert_eq!(
         commit(store, &history.append([said("here")])).await,
@@ -222,22 +228,22 @@ pub async fn a_claim_whose_caller_gave_up_leaves_the_store_usable(store: &dyn St
     );
 }
 
-pub async fn each_raid_of_a_claim_is_answered_by_itself_and_in_order(store: &dyn Store) {
+pub async fn each_raid_of_a_claim_has_its_own_outcome_in_order(store: &dyn Store) {
     let (claimer, living, sleeping) = (
         enlisted(store).await,
         enlisted(store).await,
         enlisted(store).await,
     );
-    let ours = made(store, 5, &claimer, player(1)).await.raid;
-    let theirs = made(store, 4, &living, player(1)).await.raid;
-    let orphan = made(store, 3, &sleeping, player(1)).await.raid;
-    let stray = made(store, 2, &instance(), player(1)).await.raid;
-    let free = made(store, 1, &living, player(1)).await.raid;
+    let ours = create_raid(store, 5, &claimer, player(1)).await.raid;
+    let theirs = create_raid(store, 4, &living, player(1)).await.raid;
+    let orphan = create_raid(store, 3, &sleeping, player(1)).await.raid;
+    let stray = create_raid(store, 2, &instance(), player(1)).await.raid;
+    let free = create_raid(store, 1, &living, player(1)).await.raid;
     store
         .release(&[(free, Epoch(1))], living.id)
         .await
         .expect("release");
-    let_lapse(store, &sleeping).await;
+    expire_lease(store, &sleeping).await;
 
     let claims = claim_all(
         store,
@@ -249,7 +255,7 @@ pub async fn each_raid_of_a_claim_is_answered_by_itself_and_in_order(store: &dyn
     assert_eq!(
         claims,
         [
-            held(&living),
+            expected_held(&living),
             ClaimOutcome::Missing,
             mine.clone(),
             mine.clone(),
@@ -259,7 +265,7 @@ pub async fn each_raid_of_a_claim_is_answered_by_itself_and_in_order(store: &dyn
     );
     for raid in [ours, orphan, free, stray] {
         assert_eq!(
-            head(store, raid).await,
+            read_head(store, raid).await,
             RaidHead {
                 owner: Some(claimer.id),
                 epoch: Epoch(2),
@@ -267,27 +273,27 @@ pub async fn each_raid_of_a_claim_is_answered_by_itself_and_in_order(store: &dyn
             }
         );
     }
-    assert_eq!(head(store, theirs).await.epoch, Epoch(1));
+    assert_eq!(read_head(store, theirs).await.epoch, Epoch(1));
 
-    store.renew(&sleeping, LONG).await.expect("renew");
+    store.renew(&sleeping, LONG_TTL).await.expect("renew");
     assert_eq!(
         claim_all(store, &[orphan, theirs], &sleeping).await,
-        [held(&claimer), held(&living)]
+        [expected_held(&claimer), expected_held(&living)]
     );
 }
 
-pub async fn a_claim_of_nothing_is_nothing(store: &dyn Store) {
+pub async fn an_empty_claim_has_no_outcomes(store: &dyn Store) {
     let claimer = enlisted(store).await;
     assert_eq!(claim_all(store, &[], &claimer).await, []);
     assert_eq!(store.heads(&[]).await.expect("heads"), []);
     assert_eq!(store.owned_raids(claimer.id).await.expect("owned"), []);
 }
 
-pub async fn a_raid_that_is_asked_for_twice_is_claimed_once(store: &dyn Store) {
+pub async fn a_raid_listed_twice_in_a_claim_is_claimed_once(store: &dyn Store) {
     let owner = enlisted(store).await;
     let (one, other) = (
-        made(store, 1, &owner, player(1)).await.raid,
-        made(store, 2, &owner, player(1)).await.raid,
+        create_raid(store, 1, &owner, player(1)).await.raid,
+        create_raid(store, 2, &owner, player(1)).await.raid,
     );
     let claims = claim_all(store, &[one, other, one], &owner).await;
     assert_eq!(
@@ -298,7 +304,7 @@ pub async fn a_raid_that_is_asked_for_twice_is_claimed_once(store: &dyn Store) {
             ClaimOutcome::Acquired(Epoch(2))
         ]
     );
-    assert_eq!(head(store, one).await.epoch, Epoch(2));
+    assert_eq!(read_head(store, one).await.epoch, Epoch(2));
     assert_eq!(store.heads(&[one, one]).await.expect("heads").len(), 1);
 }
 
@@ -312,11 +318,11 @@ pub async fn rival_claims_of_many_raids_give_each_to_one(store: &dyn Store) {
     );
     let mut raids = Vec::new();
     for id in 1..=RAIDS {
-        raids.push(made(store, id, &former, player(1)).await.raid);
+        raids.push(create_raid(store, id, &former, player(1)).await.raid);
     }
     let reversed: Vec<_> = raids.iter().rev().copied().collect();
     // Their owner's lease has run out, then they are nobody's.
-    let_lapse(store, &former).await;
+    expire_lease(store, &former).await;
     for round in 0..5 {
         let (mine, theirs) = tokio::join!(
             claim_until_settled(store, &raids, &one),
@@ -325,13 +331,19 @@ pub async fn rival_claims_of_many_raids_give_each_to_one(store: &dyn Store) {
         for (raid, (mine, theirs)) in raids.iter().zip(mine.iter().zip(theirs.iter().rev())) {
             let epoch = Epoch(round + 2);
             let owner = match (mine, theirs) {
-                (ClaimOutcome::Acquired(won), lost) if *lost == held(&one) && *won == epoch => &one,
-                (lost, ClaimOutcome::Acquired(won)) if *lost == held(&other) && *won == epoch => {
+                (ClaimOutcome::Acquired(won), lost)
+                    if *lost == expected_held(&one) && *won == epoch =>
+                {
+                    &one
+                }
+                (lost, ClaimOutcome::Acquired(won))
+                    if *lost == expected_held(&other) && *won == epoch =>
+                {
                     &other
                 }
                 both => panic!("raid {raid}: {both:?}"),
             };
-            let head = head(store, *raid).await;
+            let head = read_head(store, *raid).await;
             assert_eq!(
                 (head.owner, head.epoch),
                 (Some(owner.id), epoch),
@@ -359,12 +371,12 @@ async fn claim_until_settled(
     claims
 }
 
-pub async fn an_instance_owns_what_it_made_and_claimed_and_did_not_release(store: &dyn Store) {
+pub async fn an_instance_owns_raids_it_created_or_claimed_and_not_released(store: &dyn Store) {
     let (owner, other) = (enlisted(store).await, enlisted(store).await);
-    let claimed = made(store, 3, &instance(), player(1)).await.raid;
-    let made_by_owner = made(store, 2, &owner, player(1)).await.raid;
-    let released = made(store, 1, &owner, player(1)).await.raid;
-    let kept = made(store, 4, &other, player(1)).await.raid;
+    let claimed = create_raid(store, 3, &instance(), player(1)).await.raid;
+    let made_by_owner = create_raid(store, 2, &owner, player(1)).await.raid;
+    let released = create_raid(store, 1, &owner, player(1)).await.raid;
+    let kept = create_raid(store, 4, &other, player(1)).await.raid;
     assert_eq!(
         claim(store, claimed, &owner).await,
         ClaimOutcome::Acquired(Epoch(2))
@@ -382,7 +394,7 @@ pub async fn an_instance_owns_what_it_made_and_claimed_and_did_not_release(store
     );
     assert_eq!(store.owned_raids(instance().id).await.expect("owned"), []);
 
-    let_lapse(store, &owner).await;
+    expire_lease(store, &owner).await;
     let owned = store.owned_raids(owner.id).await.expect("owned");
     assert_eq!(owned.len(), 2, "until somebody claims them");
     assert_eq!(
@@ -397,12 +409,12 @@ pub async fn an_instance_owns_what_it_made_and_claimed_and_did_not_release(store
 
 pub async fn heads_of_several_raids_leave_missing_ones_out(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let mut spoken = made(store, 2, &owner, player(1)).await;
+    let mut spoken = create_raid(store, 2, &owner, player(1)).await;
     assert_eq!(
         commit(store, &spoken.append([said("hello")])).await,
         CommitOutcome::Committed
     );
-    let free = made(store, 1, &owner, player(1)).await;
+    let free = create_raid(store, 1, &owner, player(1)).await;
     store
         .release(&[(free.raid, Epoch(1))], owner.id)
         .await
@@ -429,8 +441,13 @@ pub async fn heads_of_several_raids_leave_missing_ones_out(store: &dyn Store) {
 }
 
 /// An active raid with this deadline.
-async fn active(store: &dyn Store, id: u64, owner: &Instance, deadline: UnixMillis) -> History {
-    let mut history = made(store, id, owner, player(1)).await;
+async fn create_active_raid(
+    store: &dyn Store,
+    id: u64,
+    owner: &Instance,
+    deadline: UnixMillis,
+) -> History {
+    let mut history = create_raid(store, id, owner, player(1)).await;
     assert_eq!(
         commit(store, &history.append([started(deadline)])).await,
         CommitOutcome::Committed
@@ -438,14 +455,14 @@ async fn active(store: &dyn Store, id: u64, owner: &Instance, deadline: UnixMill
     history
 }
 
-pub async fn due_raids_are_those_that_nobody_living_owns(store: &dyn Store) {
+pub async fn due_raids_have_no_live_owner(store: &dyn Store) {
     let (living, dying) = (enlisted(store).await, enlisted(store).await);
     let at = UnixMillis(1_900_000_000_000);
-    let held = active(store, 1, &living, at).await;
-    let orphan = active(store, 2, &dying, at).await;
-    let released = active(store, 3, &living, at).await;
-    let later = active(store, 4, &dying, at.plus(1)).await;
-    made(store, 5, &dying, player(1)).await; // not started
+    let held = create_active_raid(store, 1, &living, at).await;
+    let orphan = create_active_raid(store, 2, &dying, at).await;
+    let released = create_active_raid(store, 3, &living, at).await;
+    let later = create_active_raid(store, 4, &dying, at.plus(1)).await;
+    create_raid(store, 5, &dying, player(1)).await; // not started
     store
         .release(&[(released.raid, released.epoch)], living.id)
         .await
@@ -455,7 +472,7 @@ pub async fn due_raids_are_those_that_nobody_living_owns(store: &dyn Store) {
         [released.raid]
     );
 
-    let_lapse(store, &dying).await;
+    expire_lease(store, &dying).await;
     assert_eq!(
         store.due_raids(instance().id, at, 10).await.expect("due"),
         [orphan.raid, released.raid]
@@ -475,7 +492,7 @@ pub async fn due_raids_are_those_that_nobody_living_owns(store: &dyn Store) {
         [orphan.raid, released.raid, later.raid]
     );
 
-    let_lapse(store, &living).await;
+    expire_lease(store, &living).await;
     assert_eq!(
         store.due_raids(instance().id, at, 10).await.expect("due"),
         [held.raid, orphan.raid, released.raid]
@@ -485,7 +502,7 @@ pub async fn due_raids_are_those_that_nobody_living_owns(store: &dyn Store) {
 pub async fn due_raids_come_most_urgent_first(store: &dyn Store) {
     let at = UnixMillis(1_900_000_000_000);
     for (id, offset) in [(1, 30), (2, 10), (3, 20), (4, 0)] {
-        active(store, id, &instance(), at.plus(offset)).await;
+        create_active_raid(store, id, &instance(), at.plus(offset)).await;
     }
     let due = store
         .due_raids(instance().id, at.plus(100), 3)
@@ -496,7 +513,7 @@ pub async fn due_raids_come_most_urgent_first(store: &dyn Store) {
 
 pub async fn ended_raids_are_not_due(store: &dyn Store) {
     let at = UnixMillis(1_900_000_000_000);
-    let mut history = active(store, 1, &instance(), at).await;
+    let mut history = create_active_raid(store, 1, &instance(), at).await;
     assert_eq!(
         store.due_raids(instance().id, at, 10).await.expect("due"),
         [history.raid]

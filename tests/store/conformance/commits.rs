@@ -23,10 +23,10 @@ async fn event_count(store: &dyn Store, id: u64) -> usize {
         .len()
 }
 
-pub async fn a_creation_makes_the_raid(store: &dyn Store) {
+pub async fn a_creation_inserts_the_raid(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let leader = newcomer(store, "Ada").await;
-    let mut history = History::of(raid(1), owner.id);
+    let leader = create_player(store, "Ada").await;
+    let mut history = History::new(raid(1), owner.id);
     history.create_key = Some(op("make"));
     let creation = history.creation(leader);
     assert_eq!(commit(store, &creation).await, CommitOutcome::Committed);
@@ -71,8 +71,8 @@ pub async fn a_creation_makes_the_raid(store: &dyn Store) {
 pub async fn a_second_creation_with_the_same_key_exists(store: &dyn Store) {
     let owner = enlisted(store).await;
     let (mut first, mut second) = (
-        History::of(raid(1), owner.id),
-        History::of(raid(2), owner.id),
+        History::new(raid(1), owner.id),
+        History::new(raid(2), owner.id),
     );
     (first.create_key, second.create_key) = (Some(op("make")), Some(op("make")));
     assert_eq!(
@@ -101,8 +101,8 @@ pub async fn a_second_creation_with_the_same_key_exists(store: &dyn Store) {
 
 pub async fn a_second_creation_with_the_same_invite_code_exists(store: &dyn Store) {
     let owner = enlisted(store).await;
-    made(store, 1, &owner, player(1)).await;
-    let mut second = History::of(raid(2), owner.id);
+    create_raid(store, 1, &owner, player(1)).await;
+    let mut second = History::new(raid(2), owner.id);
     let append = second.append([raid_created(raid(1)), joined(player(1))]);
     assert_eq!(commit(store, &append).await, CommitOutcome::Exists);
     assert_eq!(store.head(raid(2)).await.expect("read head"), None);
@@ -116,11 +116,11 @@ pub async fn a_second_creation_with_the_same_invite_code_exists(store: &dyn Stor
     );
 }
 
-pub async fn of_two_creations_with_one_key_in_one_batch_one_is_made(store: &dyn Store) {
+pub async fn one_of_two_creations_with_one_key_in_a_batch_succeeds(store: &dyn Store) {
     let owner = enlisted(store).await;
     let (mut first, mut second) = (
-        History::of(raid(1), owner.id),
-        History::of(raid(2), owner.id),
+        History::new(raid(1), owner.id),
+        History::new(raid(2), owner.id),
     );
     (first.create_key, second.create_key) = (Some(op("make")), Some(op("make")));
     let batch = [first.creation(player(1)), second.creation(player(1))];
@@ -132,8 +132,8 @@ pub async fn of_two_creations_with_one_key_in_one_batch_one_is_made(store: &dyn 
 
 pub async fn a_creation_sent_again_is_committed_once(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let leader = newcomer(store, "Ada").await;
-    let mut history = History::of(raid(1), owner.id);
+    let leader = create_player(store, "Ada").await;
+    let mut history = History::new(raid(1), owner.id);
     history.create_key = Some(op("make"));
     let creation = history.append([
         raid_created(raid(1)),
@@ -144,25 +144,25 @@ pub async fn a_creation_sent_again_is_committed_once(store: &dyn Store) {
         assert_eq!(commit(store, &creation).await, CommitOutcome::Committed);
     }
     assert_eq!(event_count(store, 1).await, 3);
-    assert_eq!(totals(store, leader).await, (5, 1, 0));
+    assert_eq!(player_totals(store, leader).await, (5, 1, 0));
 }
 
 pub async fn an_append_sent_again_is_committed_once(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let ada = newcomer(store, "Ada").await;
-    let mut history = made(store, 1, &owner, ada).await;
-    let append = history.append_op([completed_task(ada, 40), won(&[ada])], Some(op("done")));
+    let ada = create_player(store, "Ada").await;
+    let mut history = create_raid(store, 1, &owner, ada).await;
+    let append = history.append_with_op([completed_task(ada, 40), won(&[ada])], Some(op("done")));
     for _ in 0..3 {
         assert_eq!(commit(store, &append).await, CommitOutcome::Committed);
     }
     assert_eq!(event_count(store, 1).await, 4);
-    assert_eq!(totals(store, ada).await, (40, 1, 1));
+    assert_eq!(player_totals(store, ada).await, (40, 1, 1));
 }
 
 pub async fn an_append_overtaken_by_the_next_is_committed_once(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let ada = newcomer(store, "Ada").await;
-    let mut history = made(store, 1, &owner, ada).await;
+    let ada = create_player(store, "Ada").await;
+    let mut history = create_raid(store, 1, &owner, ada).await;
     let append = history.append([completed_task(ada, 40)]);
     let next = history.append([completed_task(ada, 2)]);
     assert_eq!(commit(store, &append).await, CommitOutcome::Committed);
@@ -173,13 +173,13 @@ pub async fn an_append_overtaken_by_the_next_is_committed_once(store: &dyn Store
         "the answer had been lost"
     );
     assert_eq!(event_count(store, 1).await, 4);
-    assert_eq!(totals(store, ada).await, (42, 2, 0));
+    assert_eq!(player_totals(store, ada).await, (42, 2, 0));
 }
 
 pub async fn an_older_epoch_is_fenced(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let ada = newcomer(store, "Ada").await;
-    let mut history = made(store, 1, &owner, ada).await;
+    let ada = create_player(store, "Ada").await;
+    let mut history = create_raid(store, 1, &owner, ada).await;
     let stale = history.append([completed_task(ada, 40)]);
     assert_eq!(
         store.claim(&[raid(1)], owner.id).await.expect("claim"),
@@ -187,7 +187,7 @@ pub async fn an_older_epoch_is_fenced(store: &dyn Store) {
     );
     assert_eq!(commit(store, &stale).await, CommitOutcome::Fenced);
     assert_eq!(event_count(store, 1).await, 2);
-    assert_eq!(totals(store, ada).await, (0, 0, 0));
+    assert_eq!(player_totals(store, ada).await, (0, 0, 0));
 
     let mut newer = stale.clone();
     newer.epoch = Epoch(3);
@@ -202,7 +202,7 @@ pub async fn an_older_epoch_is_fenced(store: &dyn Store) {
 
 pub async fn another_owner_is_fenced(store: &dyn Store) {
     let (owner, rival) = (enlisted(store).await, enlisted(store).await);
-    let mut history = made(store, 1, &owner, player(1)).await;
+    let mut history = create_raid(store, 1, &owner, player(1)).await;
     history.owner = rival.id;
     assert_eq!(
         commit(store, &history.append([said("mine!")])).await,
@@ -210,7 +210,7 @@ pub async fn another_owner_is_fenced(store: &dyn Store) {
     );
     assert_eq!(last_seq(store, 1).await, Seq(2));
 
-    let mut usurper = History::of(raid(1), rival.id);
+    let mut usurper = History::new(raid(1), rival.id);
     assert_eq!(
         commit(store, &usurper.creation(player(2))).await,
         CommitOutcome::Fenced,
@@ -221,7 +221,7 @@ pub async fn another_owner_is_fenced(store: &dyn Store) {
 
 pub async fn a_released_raid_is_fenced(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let mut history = made(store, 1, &owner, player(1)).await;
+    let mut history = create_raid(store, 1, &owner, player(1)).await;
     store
         .release(&[(history.raid, history.epoch)], owner.id)
         .await
@@ -233,9 +233,9 @@ pub async fn a_released_raid_is_fenced(store: &dyn Store) {
     assert_eq!(event_count(store, 1).await, 2);
 }
 
-pub async fn a_raid_that_was_never_made_is_fenced(store: &dyn Store) {
+pub async fn a_raid_that_was_never_created_is_fenced(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let mut history = History::of(raid(1), owner.id);
+    let mut history = History::new(raid(1), owner.id);
     history.creation(player(1)); // never sent
     assert_eq!(
         commit(store, &history.append([said("hello?")])).await,
@@ -247,7 +247,7 @@ pub async fn a_raid_that_was_never_made_is_fenced(store: &dyn Store) {
 
 pub async fn an_append_ahead_of_its_predecessor_is_unclear(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let mut history = made(store, 1, &owner, player(1)).await;
+    let mut history = create_raid(store, 1, &owner, player(1)).await;
     let (first, second) = (
         history.append([said("one")]),
         history.append([said("two"), said("three")]),
@@ -261,7 +261,7 @@ pub async fn an_append_ahead_of_its_predecessor_is_unclear(store: &dyn Store) {
 
 pub async fn an_append_across_the_head_is_fenced(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let mut history = made(store, 1, &owner, player(1)).await;
+    let mut history = create_raid(store, 1, &owner, player(1)).await;
     let mut fork = history.clone();
     assert_eq!(
         commit(store, &history.append([said("one")])).await,
@@ -274,7 +274,7 @@ pub async fn an_append_across_the_head_is_fenced(store: &dyn Store) {
     assert_eq!(event_count(store, 1).await, 3);
 }
 
-pub async fn an_empty_batch_is_nothing(store: &dyn Store) {
+pub async fn an_empty_batch_has_no_outcomes(store: &dyn Store) {
     assert_eq!(store.commit(&[]).await.expect("commit"), []);
 }
 
@@ -287,15 +287,15 @@ async fn raids_with_appends(
 ) -> Vec<Append> {
     let mut batch = Vec::new();
     for id in 1..=count {
-        let mut history = made(store, id, owner, player(1_000)).await;
-        batch.push(history.append_op([event(id)], Some(op(&format!("op-{id}")))));
+        let mut history = create_raid(store, id, owner, player(1_000)).await;
+        batch.push(history.append_with_op([event(id)], Some(op(&format!("op-{id}")))));
     }
     batch
 }
 
-pub async fn one_fenced_raid_leaves_the_other_49_alone(store: &dyn Store) {
+pub async fn one_fenced_raid_does_not_affect_the_other_49(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let ada = newcomer(store, "Ada").await;
+    let ada = create_player(store, "Ada").await;
     let mut batch = raids_with_appends(store, &owner, 50, |_| completed_task(ada, 10)).await;
     batch[20].epoch = Epoch(0);
 
@@ -314,12 +314,12 @@ pub async fn one_fenced_raid_leaves_the_other_49_alone(store: &dyn Store) {
         (Seq(3), Seq(2))
     );
     assert_eq!(event_count(store, 21).await, 2);
-    assert_eq!(totals(store, ada).await, (490, 49, 0));
+    assert_eq!(player_totals(store, ada).await, (490, 49, 0));
 }
 
 pub async fn a_repeated_op_refuses_the_batch_and_only_it_is_refused_alone(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let ada = newcomer(store, "Ada").await;
+    let ada = create_player(store, "Ada").await;
     let mut batch = raids_with_appends(store, &owner, 50, |_| completed_task(ada, 10)).await;
     assert_eq!(
         commit(store, &batch[30].clone()).await,
@@ -338,7 +338,7 @@ pub async fn a_repeated_op_refuses_the_batch_and_only_it_is_refused_alone(store:
         (event_count(store, 1).await, event_count(store, 50).await),
         (2, 2)
     );
-    assert_eq!(totals(store, ada).await, (10, 1, 0));
+    assert_eq!(player_totals(store, ada).await, (10, 1, 0));
 
     for (index, append) in batch.iter().enumerate() {
         if index == 30 {
@@ -351,7 +351,7 @@ pub async fn a_repeated_op_refuses_the_batch_and_only_it_is_refused_alone(store:
             );
         }
     }
-    assert_eq!(totals(store, ada).await, (500, 50, 0));
+    assert_eq!(player_totals(store, ada).await, (500, 50, 0));
     assert_eq!(last_seq(store, 31).await, Seq(3));
 }
 
@@ -368,7 +368,7 @@ pub async fn a_number_too_large_refuses_the_batch(store: &dyn Store) {
 
 pub async fn two_appends_of_one_raid_are_refused(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let mut history = made(store, 1, &owner, player(1)).await;
+    let mut history = create_raid(store, 1, &owner, player(1)).await;
     assert_refused(
         store,
         &[history.append([said("one")]), history.append([said("two")])],
@@ -377,9 +377,9 @@ pub async fn two_appends_of_one_raid_are_refused(store: &dyn Store) {
     assert_eq!(event_count(store, 1).await, 2);
 }
 
-pub async fn a_hole_between_events_is_refused(store: &dyn Store) {
+pub async fn a_gap_between_events_is_refused(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let mut history = made(store, 1, &owner, player(1)).await;
+    let mut history = create_raid(store, 1, &owner, player(1)).await;
     let mut append = history.append([said("one"), said("two"), said("three")]);
     append.events.remove(1);
     assert_refused(store, &[append.clone()]).await;
@@ -390,10 +390,13 @@ pub async fn a_hole_between_events_is_refused(store: &dyn Store) {
 
 pub async fn earnings_add_up_across_raids_and_within_one(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let (ada, bob) = (newcomer(store, "Ada").await, newcomer(store, "Bob").await);
+    let (ada, bob) = (
+        create_player(store, "Ada").await,
+        create_player(store, "Bob").await,
+    );
     let (mut one, mut other) = (
-        made(store, 1, &owner, ada).await,
-        made(store, 2, &owner, ada).await,
+        create_raid(store, 1, &owner, ada).await,
+        create_raid(store, 2, &owner, ada).await,
     );
     let batch = [
         one.append([
@@ -407,13 +410,13 @@ pub async fn earnings_add_up_across_raids_and_within_one(store: &dyn Store) {
         store.commit(&batch).await.expect("commit"),
         [CommitOutcome::Committed; 2]
     );
-    assert_eq!(totals(store, ada).await, (111, 3, 0));
-    assert_eq!(totals(store, bob).await, (1_000, 1, 0));
+    assert_eq!(player_totals(store, ada).await, (111, 3, 0));
+    assert_eq!(player_totals(store, bob).await, (1_000, 1, 0));
 }
 
-pub async fn what_was_committed_before_is_not_counted_again_beside_new_raids(store: &dyn Store) {
+pub async fn a_repeated_append_is_not_counted_again_beside_new_raids(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let ada = newcomer(store, "Ada").await;
+    let ada = create_player(store, "Ada").await;
     let batch = raids_with_appends(store, &owner, 4, |id| {
         completed_task(ada, 10_u64.pow(id as u32))
     })
@@ -426,13 +429,16 @@ pub async fn what_was_committed_before_is_not_counted_again_beside_new_raids(sto
         store.commit(&batch).await.expect("commit"),
         [CommitOutcome::Committed; 4]
     );
-    assert_eq!(totals(store, ada).await, (11_110, 4, 0));
+    assert_eq!(player_totals(store, ada).await, (11_110, 4, 0));
 }
 
-pub async fn whoever_leaves_and_rejoins_at_once_is_a_member(store: &dyn Store) {
+pub async fn a_player_who_leaves_and_rejoins_in_one_append_is_a_member(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let (ada, bob) = (newcomer(store, "Ada").await, newcomer(store, "Bob").await);
-    let mut history = made(store, 1, &owner, ada).await;
+    let (ada, bob) = (
+        create_player(store, "Ada").await,
+        create_player(store, "Bob").await,
+    );
+    let mut history = create_raid(store, 1, &owner, ada).await;
     let append = history.append([
         left(ada),
         joined(bob),
@@ -454,10 +460,13 @@ pub async fn whoever_leaves_and_rejoins_at_once_is_a_member(store: &dyn Store) {
     }
 }
 
-pub async fn whoever_joins_and_leaves_at_once_is_no_member(store: &dyn Store) {
+pub async fn a_player_who_joins_and_leaves_in_one_append_is_no_member(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let (ada, bob) = (newcomer(store, "Ada").await, newcomer(store, "Bob").await);
-    let mut history = made(store, 1, &owner, ada).await;
+    let (ada, bob) = (
+        create_player(store, "Ada").await,
+        create_player(store, "Bob").await,
+    );
+    let mut history = create_raid(store, 1, &owner, ada).await;
     let append = history.append([joined(bob), left(ada), left(bob)]);
     assert_eq!(commit(store, &append).await, CommitOutcome::Committed);
     for player in [ada, bob] {
@@ -474,13 +483,13 @@ pub async fn whoever_joins_and_leaves_at_once_is_no_member(store: &dyn Store) {
 pub async fn the_ranked_players_have_won_one_raid_more(store: &dyn Store) {
     let owner = enlisted(store).await;
     let (ada, bob, eve) = (
-        newcomer(store, "Ada").await,
-        newcomer(store, "Bob").await,
-        newcomer(store, "Eve").await,
+        create_player(store, "Ada").await,
+        create_player(store, "Bob").await,
+        create_player(store, "Eve").await,
     );
     let (mut one, mut other) = (
-        made(store, 1, &owner, ada).await,
-        made(store, 2, &owner, ada).await,
+        create_raid(store, 1, &owner, ada).await,
+        create_raid(store, 2, &owner, ada).await,
     );
     let batch = [
         one.append([completed_task(ada, 7), won(&[ada, bob])]),
@@ -490,15 +499,15 @@ pub async fn the_ranked_players_have_won_one_raid_more(store: &dyn Store) {
         store.commit(&batch).await.expect("commit"),
         [CommitOutcome::Committed; 2]
     );
-    assert_eq!(totals(store, ada).await, (7, 1, 2));
-    assert_eq!(totals(store, bob).await, (0, 0, 1));
-    assert_eq!(totals(store, eve).await, (0, 0, 0));
+    assert_eq!(player_totals(store, ada).await, (7, 1, 2));
+    assert_eq!(player_totals(store, bob).await, (0, 0, 1));
+    assert_eq!(player_totals(store, eve).await, (0, 0, 0));
 }
 
 pub async fn the_row_follows_the_events(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let ada = newcomer(store, "Ada").await;
-    let mut history = made(store, 1, &owner, ada).await;
+    let ada = create_player(store, "Ada").await;
+    let mut history = create_raid(store, 1, &owner, ada).await;
     let deadline = UnixMillis(1_900_000_000_000);
     for data in [
         vec![started(deadline)],
@@ -524,8 +533,8 @@ pub async fn the_row_follows_the_events(store: &dyn Store) {
 /// Polls a commit a few times only, then drops it, at ever later moments.
 pub async fn a_commit_whose_caller_gave_up_leaves_the_store_usable(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let ada = newcomer(store, "Ada").await;
-    let mut history = made(store, 1, &owner, ada).await;
+    let ada = create_player(store, "Ada").await;
+    let mut history = create_raid(store, 1, &owner, ada).await;
     for round in 0..40_u64 {
         let append = history.append([completed_task(ada, 1)]);
         let batch = [append.clone()];
@@ -534,18 +543,18 @@ pub async fn a_commit_whose_caller_gave_up_leaves_the_store_usable(store: &dyn S
         loop {
             match commit(store, &append).await {
                 CommitOutcome::Committed => break,
-                CommitOutcome::Unclear => tokio::time::sleep(BRIEF).await,
+                CommitOutcome::Unclear => tokio::time::sleep(SHORT_TTL).await,
                 fate => panic!("round {round}: {fate:?}"),
             }
         }
     }
     assert_eq!(event_count(store, 1).await, 42);
-    assert_eq!(totals(store, ada).await, (40, 40, 0));
+    assert_eq!(player_totals(store, ada).await, (40, 40, 0));
 }
 
 pub async fn concurrent_commits_each_take_effect_once(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let ada = newcomer(store, "Ada").await;
+    let ada = create_player(store, "Ada").await;
     let batch = raids_with_appends(store, &owner, 8, |_| completed_task(ada, 1)).await;
     let (left, right) = batch.split_at(4);
     let same = &batch[..];
@@ -556,11 +565,11 @@ pub async fn concurrent_commits_each_take_effect_once(store: &dyn Store) {
                 fates if fates.iter().all(|fate| *fate == CommitOutcome::Committed) => break,
                 fates => assert!(!fates.contains(&CommitOutcome::Fenced), "{fates:?}"),
             }
-            tokio::time::sleep(BRIEF).await;
+            tokio::time::sleep(SHORT_TTL).await;
         }
     };
     tokio::join!(settle(left), settle(right), settle(same), settle(same));
-    assert_eq!(totals(store, ada).await, (8, 8, 0));
+    assert_eq!(player_totals(store, ada).await, (8, 8, 0));
     for id in 1..=8 {
         assert_eq!(event_count(store, id).await, 3);
     }

@@ -15,7 +15,7 @@ use crate::history::{contributed, joined, player, raid, raid_created, said};
 
 const NAME: &str = "[erased]";
 
-fn deed(action: &'static str) -> NewAuditEntry {
+fn audit_entry(action: &'static str) -> NewAuditEntry {
     let (actor, target, request_id) = ("5".into(), "player 5".into(), "r-1".into());
     NewAuditEntry {
         actor,
@@ -26,22 +26,30 @@ fn deed(action: &'static str) -> NewAuditEntry {
     }
 }
 
-pub async fn a_closed_account_is_nobodys_any_more(store: &dyn Store) {
-    let (ada, ben) = (newcomer(store, "Ada").await, newcomer(store, "Ben").await);
+pub async fn a_closed_account_loses_its_name_identity_and_sign_ins(store: &dyn Store) {
+    let (ada, ben) = (
+        create_player(store, "Ada").await,
+        create_player(store, "Ben").await,
+    );
     assert_eq!(
         store.link_identity(ada, "u-1").await.expect("link"),
         LinkOutcome::Linked
     );
     let (family, token) = (FamilyId(Uuid::now_v7()), TokenHash([1; 32]));
     store
-        .create_token_family(family, ada, token, LONG)
+        .create_token_family(family, ada, token, LONG_TTL)
         .await
         .expect("signed in");
-    assert!(store.ban(ada, "spam", &deed("ban")).await.expect("ban"));
+    assert!(
+        store
+            .ban(ada, "spam", &audit_entry("ban"))
+            .await
+            .expect("ban")
+    );
     for _ in 0..2 {
         assert!(
             store
-                .begin_erasure(ada, NAME, &deed("erase"))
+                .begin_erasure(ada, NAME, &audit_entry("erase"))
                 .await
                 .expect("begun")
         );
@@ -74,7 +82,7 @@ pub async fn a_closed_account_is_nobodys_any_more(store: &dyn Store) {
         None
     );
     assert_eq!(
-        rotate(store, family, 1, 2, LONG).await,
+        rotate(store, family, 1, 2, LONG_TTL).await,
         RotationOutcome::Unknown
     );
     let bans = store.bans(None, 10).await.expect("bans");
@@ -85,10 +93,18 @@ pub async fn a_closed_account_is_nobodys_any_more(store: &dyn Store) {
         [(ada, "erased")]
     );
     assert!(
-        !store.unban(ada, &deed("unban")).await.expect("unban"),
+        !store
+            .unban(ada, &audit_entry("unban"))
+            .await
+            .expect("unban"),
         "it is for good"
     );
-    assert!(!store.ban(ada, "again", &deed("ban")).await.expect("ban"));
+    assert!(
+        !store
+            .ban(ada, "again", &audit_entry("ban"))
+            .await
+            .expect("ban")
+    );
     let told = store.notices(0).await.expect("notices").notices;
     let banned = Notice::BanChanged {
         player: ada,
@@ -114,56 +130,59 @@ pub async fn a_closed_account_is_nobodys_any_more(store: &dyn Store) {
     );
     assert!(
         !store
-            .begin_erasure(player(12_345), NAME, &deed("erase"))
+            .begin_erasure(player(12_345), NAME, &audit_entry("erase"))
             .await
             .expect("asked")
     );
 }
 
-pub async fn an_erasure_is_due_until_it_is_ended_and_taken_by_one_at_a_time(store: &dyn Store) {
-    assert_eq!(store.take_erasure(LONG).await.expect("asked"), None);
-    let (ada, ben) = (newcomer(store, "Ada").await, newcomer(store, "Ben").await);
-    for (player, again) in [(ada, BRIEF), (ben, LONG)] {
+pub async fn an_erasure_is_due_until_ended_and_taken_by_one_instance_at_a_time(store: &dyn Store) {
+    assert_eq!(store.take_erasure(LONG_TTL).await.expect("asked"), None);
+    let (ada, ben) = (
+        create_player(store, "Ada").await,
+        create_player(store, "Ben").await,
+    );
+    for (player, again) in [(ada, SHORT_TTL), (ben, LONG_TTL)] {
         assert!(
             store
-                .begin_erasure(player, NAME, &deed("erase"))
+                .begin_erasure(player, NAME, &audit_entry("erase"))
                 .await
                 .expect("begun")
         );
         let Erasure {
             player: taken,
             begun_at,
-        } = taken(store, again).await;
+        } = take_erasure(store, again).await;
         assert_eq!(taken, player);
-        assert!(begun_at <= now(store).await);
+        assert!(begun_at <= database_now(store).await);
         store.end_erasure(ada).await.expect("ended");
     }
     assert_eq!(
-        store.take_erasure(LONG).await.expect("asked"),
+        store.take_erasure(LONG_TTL).await.expect("asked"),
         None,
         "one is ended, the other somebody's"
     );
-    let cal = newcomer(store, "Cal").await;
+    let cal = create_player(store, "Cal").await;
     assert!(
         store
-            .begin_erasure(cal, NAME, &deed("erase"))
+            .begin_erasure(cal, NAME, &audit_entry("erase"))
             .await
             .expect("begun")
     );
     for _ in 0..3 {
         assert_eq!(
-            taken(store, BRIEF).await.player,
+            take_erasure(store, SHORT_TTL).await.player,
             cal,
             "whoever took it may have died"
         );
         sleep(Duration::from_millis(2)).await;
     }
-    let both = tokio::join!(store.take_erasure(LONG), store.take_erasure(LONG));
+    let both = tokio::join!(store.take_erasure(LONG_TTL), store.take_erasure(LONG_TTL));
     let (one, other) = (both.0.expect("asked"), both.1.expect("asked"));
     assert!(one.is_some() != other.is_some(), "{one:?} {other:?}");
 }
 
-async fn taken(store: &dyn Store, again: Duration) -> Erasure {
+async fn take_erasure(store: &dyn Store, again: Duration) -> Erasure {
     store
         .take_erasure(again)
         .await
@@ -171,18 +190,18 @@ async fn taken(store: &dyn Store, again: Duration) -> Erasure {
         .expect("one is due")
 }
 
-async fn now(store: &dyn Store) -> UnixMillis {
+async fn database_now(store: &dyn Store) -> UnixMillis {
     store
-        .renew(&enlisted(store).await, LONG)
+        .renew(&enlisted(store).await, LONG_TTL)
         .await
         .expect("renew")
         .now
 }
 
-pub async fn rewritten_events_are_read_everywhere_and_stay_in_their_places(store: &dyn Store) {
-    let (owner, ada) = (enlisted(store).await, newcomer(store, "Ada").await);
-    let (id, other) = (raid(1), made(store, 2, &owner, ada).await);
-    let mut history = History::of(id, owner.id);
+pub async fn rewritten_events_are_read_everywhere_at_their_old_seq(store: &dyn Store) {
+    let (owner, ada) = (enlisted(store).await, create_player(store, "Ada").await);
+    let (id, other) = (raid(1), create_raid(store, 2, &owner, ada).await);
+    let mut history = History::new(id, owner.id);
     let made = history.append([
         raid_created(id),
         joined(ada),
@@ -190,7 +209,7 @@ pub async fn rewritten_events_are_read_everywhere_and_stay_in_their_places(store
         contributed(ada, 5),
     ]);
     commit(store, &made).await;
-    let before = feed(store, 4 + other.seq.0 as usize).await;
+    let before = read_feed(store, 4 + other.seq.0 as usize).await;
     let epoch = store.head(id).await.expect("head").expect("a raid").epoch;
     assert_eq!(epoch, Epoch(1));
     for seq in [1, 3] {
@@ -205,7 +224,7 @@ pub async fn rewritten_events_are_read_everywhere_and_stay_in_their_places(store
         .map(|recorded| recorded.event.clone())
         .collect();
     clean.pop();
-    clean[1].data = joined_as(&clean[1].data);
+    clean[1].data = with_erased_name(&clean[1].data);
     clean[2].data = said(NAME);
     if let EventData::RaidCreated { title, .. } = &mut clean[0].data {
         NAME.clone_into(title);
@@ -250,7 +269,7 @@ pub async fn rewritten_events_are_read_everywhere_and_stay_in_their_places(store
             .map(|(of, event)| (of, event.seq))
             .collect::<Vec<_>>()
     };
-    let after = feed(store, before.len()).await;
+    let after = read_feed(store, before.len()).await;
     assert!(after.contains(&(id, clean[2].clone())));
     assert_eq!(places(after), places(before));
     commit(store, &history.append([said("more")])).await;
@@ -258,7 +277,7 @@ pub async fn rewritten_events_are_read_everywhere_and_stay_in_their_places(store
     nobody.expect("there is nothing to rewrite");
 }
 
-fn joined_as(data: &EventData) -> EventData {
+fn with_erased_name(data: &EventData) -> EventData {
     let mut data = data.clone();
     if let EventData::MemberJoined { name, .. } = &mut data {
         NAME.clone_into(name);
@@ -267,7 +286,7 @@ fn joined_as(data: &EventData) -> EventData {
 }
 
 /// All that the feed has, once it has so much: other tests' transactions may hold it back.
-async fn feed(store: &dyn Store, count: usize) -> Vec<(RaidId, Event)> {
+async fn read_feed(store: &dyn Store, count: usize) -> Vec<(RaidId, Event)> {
     loop {
         let fed = store
             .read_feed(FeedCursor::default(), 100)

@@ -13,7 +13,7 @@ const HELD_BACK: Duration = Duration::from_secs(30);
 
 /// The whole feed of so many events, in pages. A transaction under way anywhere in the server, other tests' too, may hold
 /// events back for as long as it lasts.
-async fn followed(store: &dyn Store, count: usize, page: u32) -> Vec<(RaidId, Event)> {
+async fn read_whole_feed(store: &dyn Store, count: usize, page: u32) -> Vec<(RaidId, Event)> {
     let (mut place, mut all) = (FeedCursor::default(), Vec::new());
     let since = Instant::now();
     loop {
@@ -32,13 +32,13 @@ async fn followed(store: &dyn Store, count: usize, page: u32) -> Vec<(RaidId, Ev
     }
 }
 
-pub async fn the_feed_is_every_raids_events_in_order_whatever_the_page(store: &dyn Store) {
-    assert_eq!(followed(store, 0, 10).await, []);
-    let (owner, ada) = (enlisted(store).await, newcomer(store, "Ada").await);
+pub async fn the_feed_lists_all_raids_events_in_order_for_any_page_size(store: &dyn Store) {
+    assert_eq!(read_whole_feed(store, 0, 10).await, []);
+    let (owner, ada) = (enlisted(store).await, create_player(store, "Ada").await);
     let mut expected = Vec::new();
     let mut raids: Vec<_> = Vec::new();
     for id in 1..=3 {
-        let mut history = History::of(raid(id), owner.id);
+        let mut history = History::new(raid(id), owner.id);
         let append = history.append([
             crate::history::raid_created(raid(id)),
             crate::history::joined(ada),
@@ -64,16 +64,16 @@ pub async fn the_feed_is_every_raids_events_in_order_whatever_the_page(store: &d
     }
     for page in [1, 2, 7, 100] {
         assert_eq!(
-            followed(store, expected.len(), page).await,
+            read_whole_feed(store, expected.len(), page).await,
             expected,
             "in pages of {page}"
         );
     }
 }
 
-pub async fn the_feed_names_the_lineage_though_it_is_empty(store: &dyn Store) {
+pub async fn an_empty_feed_names_the_lineage(store: &dyn Store) {
     let lineage = store
-        .renew(&enlisted(store).await, LONG)
+        .renew(&enlisted(store).await, LONG_TTL)
         .await
         .expect("renew")
         .lineage;

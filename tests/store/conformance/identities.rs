@@ -44,7 +44,7 @@ pub async fn an_identity_is_the_same_player_each_time(store: &dyn Store) {
     );
 }
 
-pub async fn of_many_who_bring_an_identity_at_once_one_player_is_made(store: &dyn Store) {
+pub async fn concurrent_first_uses_of_an_identity_create_one_player(store: &dyn Store) {
     let admit = || store.find_or_create_by_identity("host:7", "Ada");
     let (a, b, c, d) = tokio::join!(admit(), admit(), admit(), admit());
     let ids: Vec<_> = [a, b, c, d]
@@ -55,7 +55,10 @@ pub async fn of_many_who_bring_an_identity_at_once_one_player_is_made(store: &dy
 }
 
 pub async fn an_identity_is_linked_unless_either_side_is_taken(store: &dyn Store) {
-    let (ada, ben) = (newcomer(store, "Ada").await, newcomer(store, "Ben").await);
+    let (ada, ben) = (
+        create_player(store, "Ada").await,
+        create_player(store, "Ben").await,
+    );
     let link = async |player, identity| store.link_identity(player, identity).await.expect("link");
     assert_eq!(link(ada, "host:7").await, LinkOutcome::Linked);
     assert_eq!(link(ada, "host:7").await, LinkOutcome::Linked, "once more");
@@ -84,8 +87,11 @@ pub async fn an_identity_is_linked_unless_either_side_is_taken(store: &dyn Store
     );
 }
 
-pub async fn of_two_who_link_an_identity_at_once_one_has_it(store: &dyn Store) {
-    let (ada, ben) = (newcomer(store, "Ada").await, newcomer(store, "Ben").await);
+pub async fn one_of_two_concurrent_links_of_an_identity_succeeds(store: &dyn Store) {
+    let (ada, ben) = (
+        create_player(store, "Ada").await,
+        create_player(store, "Ben").await,
+    );
     let (one, other) = tokio::join!(
         store.link_identity(ada, "host:7"),
         store.link_identity(ben, "host:7")
@@ -95,16 +101,16 @@ pub async fn of_two_who_link_an_identity_at_once_one_has_it(store: &dyn Store) {
     assert_eq!(links, [LinkOutcome::Linked, LinkOutcome::Taken]);
 }
 
-pub async fn a_proof_is_good_for_once_until_it_is_forgotten(store: &dyn Store) {
+pub async fn a_proof_is_accepted_once_until_it_expires(store: &dyn Store) {
     let used = async |proof: u8, ttl| store.consume_proof([proof; 32], ttl).await.expect("use");
-    assert!(used(1, LONG).await);
-    assert!(!used(1, LONG).await);
-    assert!(used(2, LONG).await);
+    assert!(used(1, LONG_TTL).await);
+    assert!(!used(1, LONG_TTL).await);
+    assert!(used(2, LONG_TTL).await);
     let both = tokio::join!(
-        store.consume_proof([3; 32], LONG),
-        store.consume_proof([3; 32], LONG)
+        store.consume_proof([3; 32], LONG_TTL),
+        store.consume_proof([3; 32], LONG_TTL)
     );
     let both = [both.0.expect("use"), both.1.expect("use")];
     assert!(both[0] != both[1], "of two at once one counts");
-    assert!(!used(1, LONG).await);
+    assert!(!used(1, LONG_TTL).await);
 }

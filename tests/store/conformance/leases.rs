@@ -5,31 +5,37 @@ use raidhall::store::{ClaimOutcome, InstanceId, PeerInstance};
 use super::*;
 use crate::history::player;
 
-pub async fn a_lease_tells_the_databases_time(store: &dyn Store) {
+pub async fn a_lease_renewal_reports_the_database_time(store: &dyn Store) {
     let instance = instance();
-    let first = store.register(&instance, LONG, LONG).await.expect("enlist");
+    let first = store
+        .register(&instance, LONG_TTL, LONG_TTL)
+        .await
+        .expect("enlist");
     assert!(
         first.now > UnixMillis(1_600_000_000_000),
         "milliseconds since 1970: {}",
         first.now
     );
     wait_until(store, first.now).await;
-    let second = store.renew(&instance, LONG).await.expect("renew");
+    let second = store.renew(&instance, LONG_TTL).await.expect("renew");
     assert!(second.now > first.now);
 }
 
-pub async fn the_lineage_stays(store: &dyn Store) {
+pub async fn the_lineage_is_the_same_at_registration_and_renewal(store: &dyn Store) {
     let instance = instance();
-    let first = store.register(&instance, LONG, LONG).await.expect("enlist");
-    let second = store.renew(&instance, LONG).await.expect("renew");
+    let first = store
+        .register(&instance, LONG_TTL, LONG_TTL)
+        .await
+        .expect("enlist");
+    let second = store.renew(&instance, LONG_TTL).await.expect("renew");
     assert!(!first.lineage.is_empty());
     assert_eq!(first.lineage, second.lineage);
 }
 
-pub async fn two_instances_live_side_by_side(store: &dyn Store) {
+pub async fn two_instances_are_registered_side_by_side(store: &dyn Store) {
     let (first, second) = (enlisted(store).await, enlisted(store).await);
-    let here = made(store, 1, &first, player(1)).await;
-    let there = made(store, 2, &second, player(1)).await;
+    let here = create_raid(store, 1, &first, player(1)).await;
+    let there = create_raid(store, 2, &second, player(1)).await;
     let held = |by: &Instance| {
         [ClaimOutcome::Held {
             owner: by.id,
@@ -58,10 +64,10 @@ pub async fn reserved_ids_start_at_one_and_never_overlap(store: &dyn Store) {
     );
 }
 
-pub async fn retiring_gives_every_raid_back(store: &dyn Store) {
+pub async fn a_retirement_releases_every_raid(store: &dyn Store) {
     let (leaving, staying) = (enlisted(store).await, enlisted(store).await);
-    let mut history = made(store, 1, &leaving, player(1)).await;
-    let kept = made(store, 2, &staying, player(1)).await;
+    let mut history = create_raid(store, 1, &leaving, player(1)).await;
+    let kept = create_raid(store, 2, &staying, player(1)).await;
 
     store.deregister(leaving.id).await.expect("retire");
 
@@ -96,48 +102,51 @@ pub async fn retiring_gives_every_raid_back(store: &dyn Store) {
 }
 
 /// The peers that a renewal sees, without those that only look at the clock.
-async fn peers(store: &dyn Store, of: &Instance) -> Vec<PeerInstance> {
-    store.renew(of, LONG).await.expect("renew").peers
+async fn renew_and_list_peers(store: &dyn Store, of: &Instance) -> Vec<PeerInstance> {
+    store.renew(of, LONG_TTL).await.expect("renew").peers
 }
 
 fn ids(peers: &[PeerInstance]) -> Vec<InstanceId> {
     peers.iter().map(|peer| peer.id).collect()
 }
 
-pub async fn living_peers_are_named_and_a_retired_one_is_not(store: &dyn Store) {
+pub async fn live_peers_are_listed_and_a_retired_one_is_not(store: &dyn Store) {
     let first = enlisted(store).await;
-    let before = store.renew(&first, LONG).await.expect("renew").now;
+    let before = store.renew(&first, LONG_TTL).await.expect("renew").now;
     let second = instance();
-    let renewal = store.register(&second, LONG, LONG).await.expect("enlist");
+    let renewal = store
+        .register(&second, LONG_TTL, LONG_TTL)
+        .await
+        .expect("enlist");
     assert_eq!(ids(&renewal.peers), [first.id], "by enlisting, too");
     let third = enlisted(store).await;
 
-    let seen = peers(store, &first).await;
+    let seen = renew_and_list_peers(store, &first).await;
     assert_eq!(ids(&seen), [second.id, third.id]);
     assert_eq!(seen[0].ws_url, second.ws_url);
     assert!(!seen[0].draining);
-    let expected = [before, renewal.now].map(|now| now.plus(LONG.as_millis() as i64));
+    let expected = [before, renewal.now].map(|now| now.plus(LONG_TTL.as_millis() as i64));
     assert!(
         expected[0] <= seen[0].lease_until && seen[0].lease_until <= expected[1],
         "{seen:?}"
     );
 
     store.deregister(second.id).await.expect("retire");
-    assert_eq!(ids(&peers(store, &first).await), [third.id]);
+    assert_eq!(ids(&renew_and_list_peers(store, &first).await), [third.id]);
 }
 
 pub async fn a_peer_whose_lease_has_run_out_is_gone_until_it_renews(store: &dyn Store) {
     let (watcher, sleeper) = (enlisted(store).await, enlisted(store).await);
-    let_lapse(store, &sleeper).await;
-    assert!(!ids(&peers(store, &watcher).await).contains(&sleeper.id));
-    assert!(ids(&peers(store, &sleeper).await).contains(&watcher.id));
-    assert!(ids(&peers(store, &watcher).await).contains(&sleeper.id));
+    expire_lease(store, &sleeper).await;
+    assert!(!ids(&renew_and_list_peers(store, &watcher).await).contains(&sleeper.id));
+    assert!(ids(&renew_and_list_peers(store, &sleeper).await).contains(&watcher.id));
+    assert!(ids(&renew_and_list_peers(store, &watcher).await).contains(&sleeper.id));
 }
 
-pub async fn a_peer_that_drains_says_so(store: &dyn Store) {
+pub async fn a_draining_peer_is_listed_as_draining(store: &dyn Store) {
     let (watcher, leaving) = (enlisted(store).await, enlisted(store).await);
     let drains = async || {
-        peers(store, &watcher)
+        renew_and_list_peers(store, &watcher)
             .await
             .iter()
             .any(|peer| peer.id == leaving.id && peer.draining)
@@ -149,7 +158,7 @@ pub async fn a_peer_that_drains_says_so(store: &dyn Store) {
                 draining: true,
                 ..leaving.clone()
             },
-            LONG,
+            LONG_TTL,
         )
         .await
         .expect("renew");
@@ -161,17 +170,17 @@ pub async fn a_peer_that_drains_says_so(store: &dyn Store) {
                 draining: true,
                 ..late.clone()
             },
-            LONG,
-            LONG,
+            LONG_TTL,
+            LONG_TTL,
         )
         .await
         .expect("enlist");
     assert!(
-        peers(store, &watcher)
+        renew_and_list_peers(store, &watcher)
             .await
             .iter()
             .any(|peer| peer.id == late.id && peer.draining)
     );
-    store.renew(&leaving, LONG).await.expect("renew");
+    store.renew(&leaving, LONG_TTL).await.expect("renew");
     assert!(!drains().await);
 }

@@ -18,8 +18,8 @@ fn ids(rows: &[RaidRow]) -> Vec<RaidId> {
 }
 
 /// Raid 1 with `count` events after its first two.
-async fn talkative(store: &dyn Store, owner: &Instance, count: usize) -> History {
-    let mut history = made(store, 1, owner, player(1)).await;
+async fn create_raid_with_chat(store: &dyn Store, owner: &Instance, count: usize) -> History {
+    let mut history = create_raid(store, 1, owner, player(1)).await;
     let append = history.append((0..count).map(|index| said(&format!("line {index}"))));
     assert_eq!(commit(store, &append).await, CommitOutcome::Committed);
     history
@@ -27,7 +27,7 @@ async fn talkative(store: &dyn Store, owner: &Instance, count: usize) -> History
 
 pub async fn a_load_is_the_snapshot_and_the_events_after_it(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let history = talkative(store, &owner, 8).await;
+    let history = create_raid_with_chat(store, &owner, 8).await;
     let bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
     store
         .save_snapshot(raid(1), owner.id, history.epoch, Seq(6), &bytes)
@@ -50,9 +50,11 @@ pub async fn a_load_is_the_snapshot_and_the_events_after_it(store: &dyn Store) {
 
 pub async fn a_load_whose_caller_gave_up_leaves_the_store_usable(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let mut history = talkative(store, &owner, 100).await;
+    let mut history = create_raid_with_chat(store, &owner, 100).await;
     for _ in 0..10 {
-        give_up_on(|| store.load(raid(1), 100)).await.expect("load");
+        cancel_repeatedly(|| store.load(raid(1), 100))
+            .await
+            .expect("load");
         assert_eq!(
             commit(store, &history.append([said("and on")])).await,
             CommitOutcome::Committed
@@ -90,7 +92,7 @@ pub async fn a_load_of_a_missing_raid_is_none(store: &dyn Store) {
 
 pub async fn a_snapshot_is_not_replaced_by_an_older_one(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let history = talkative(store, &owner, 8).await;
+    let history = create_raid_with_chat(store, &owner, 8).await;
     for (seq, bytes) in [(5, b"five"), (4, b"four")] {
         store
             .save_snapshot(raid(1), owner.id, history.epoch, Seq(seq), bytes)
@@ -104,7 +106,7 @@ pub async fn a_snapshot_is_not_replaced_by_an_older_one(store: &dyn Store) {
 
 pub async fn a_snapshot_of_a_former_owner_is_dropped(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let history = talkative(store, &owner, 8).await;
+    let history = create_raid_with_chat(store, &owner, 8).await;
     store.claim(&[raid(1)], owner.id).await.expect("claim");
     store
         .save_snapshot(raid(1), owner.id, history.epoch, Seq(5), b"stale")
@@ -129,20 +131,20 @@ pub async fn a_snapshot_of_a_former_owner_is_dropped(store: &dyn Store) {
 }
 
 /// Two raids, each with ten commands, of which every other carries an op: op-1 on event 3, op-3 on event 5, …
-async fn with_ops(store: &dyn Store, owner: &Instance) {
+async fn create_raids_with_ops(store: &dyn Store, owner: &Instance) {
     for id in [1, 2] {
-        let mut history = made(store, id, owner, player(1)).await;
+        let mut history = create_raid(store, id, owner, player(1)).await;
         for index in 1..=10 {
             let key = (index % 2 == 1).then(|| op(&format!("op-{index}")));
-            let append = history.append_op([said("x")], key);
+            let append = history.append_with_op([said("x")], key);
             assert_eq!(commit(store, &append).await, CommitOutcome::Committed);
         }
     }
 }
 
-pub async fn an_op_is_found_for_ever(store: &dyn Store) {
+pub async fn an_op_never_expires(store: &dyn Store) {
     let owner = enlisted(store).await;
-    with_ops(store, &owner).await;
+    create_raids_with_ops(store, &owner).await;
     store
         .save_snapshot(raid(1), owner.id, Epoch(1), Seq(12), b"all")
         .await
@@ -165,7 +167,7 @@ pub async fn an_op_is_found_for_ever(store: &dyn Store) {
 
 pub async fn ops_are_loaded_oldest_first_within_the_window(store: &dyn Store) {
     let owner = enlisted(store).await;
-    with_ops(store, &owner).await;
+    create_raids_with_ops(store, &owner).await;
     store
         .save_snapshot(raid(1), owner.id, Epoch(1), Seq(12), b"all")
         .await
@@ -192,8 +194,8 @@ pub async fn ops_are_loaded_oldest_first_within_the_window(store: &dyn Store) {
 
 pub async fn events_come_in_pages(store: &dyn Store) {
     let owner = enlisted(store).await;
-    talkative(store, &owner, 8).await;
-    let mut other = made(store, 2, &owner, player(1)).await;
+    create_raid_with_chat(store, &owner, 8).await;
+    let mut other = create_raid(store, 2, &owner, player(1)).await;
     commit(store, &other.append([said("elsewhere")])).await;
     let page = async |after, limit| {
         seqs(
@@ -213,7 +215,7 @@ pub async fn events_come_in_pages(store: &dyn Store) {
 
 pub async fn contributions_come_in_pages(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let mut history = made(store, 1, &owner, player(1)).await;
+    let mut history = create_raid(store, 1, &owner, player(1)).await;
     let append = history.append([
         completed_task(player(1), 40),
         said("well done"),
@@ -221,7 +223,7 @@ pub async fn contributions_come_in_pages(store: &dyn Store) {
         completed_task(player(2), 5),
     ]);
     assert_eq!(commit(store, &append).await, CommitOutcome::Committed);
-    let at = |seq: i64| MADE_AT.plus(seq);
+    let at = |seq: i64| CREATED_AT.plus(seq);
     let by_task = |seq: u64, who, xp| Contribution {
         seq: Seq(seq),
         at: at(seq.cast_signed()),
@@ -255,9 +257,9 @@ pub async fn contributions_come_in_pages(store: &dyn Store) {
     assert!(page(6, 10).await.is_empty());
 }
 
-pub async fn every_kind_of_event_comes_back_as_it_was(store: &dyn Store) {
+pub async fn every_kind_of_event_survives_a_round_trip_through_the_store(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let mut history = made(store, 1, &owner, player(1)).await;
+    let mut history = create_raid(store, 1, &owner, player(1)).await;
     let (ada, bob) = (player(1), player(2));
     let append = history.append([
         EventData::MemberJoined {
@@ -326,13 +328,13 @@ pub async fn every_kind_of_event_comes_back_as_it_was(store: &dyn Store) {
 pub async fn raids_are_found_by_invite_code_and_create_key(store: &dyn Store) {
     let owner = enlisted(store).await;
     for id in [1, 2] {
-        let mut history = History::of(raid(id), owner.id);
+        let mut history = History::new(raid(id), owner.id);
         history.create_key = Some(op(&format!("make-{id}")));
         assert_eq!(
             commit(store, &history.creation(player(1))).await,
             CommitOutcome::Committed
         );
-        made(store, id + 10, &owner, player(1)).await; // no key
+        create_raid(store, id + 10, &owner, player(1)).await; // no key
     }
     for id in [1, 2] {
         let code = invite_code(raid(id));
@@ -356,9 +358,9 @@ pub async fn raids_are_found_by_invite_code_and_create_key(store: &dyn Store) {
 pub async fn a_players_raids_come_newest_first_in_pages(store: &dyn Store) {
     let owner = enlisted(store).await;
     for id in [3, 1, 4, 2, 5] {
-        made(store, id, &owner, player(1)).await;
+        create_raid(store, id, &owner, player(1)).await;
     }
-    made(store, 6, &owner, player(2)).await;
+    create_raid(store, 6, &owner, player(2)).await;
     let page = async |before: Option<u64>, limit| {
         ids(&store
             .raids_by_member(player(1), None, before.map(raid), limit)
@@ -371,9 +373,9 @@ pub async fn a_players_raids_come_newest_first_in_pages(store: &dyn Store) {
     assert_eq!(page(Some(1), 2).await, []);
 }
 
-pub async fn a_listed_raid_is_as_it_was_made(store: &dyn Store) {
+pub async fn a_listed_raid_has_the_values_of_its_creation(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let history = made(store, 1, &owner, player(1)).await;
+    let history = create_raid(store, 1, &owner, player(1)).await;
     let rows = store
         .raids_by_member(player(1), None, None, 10)
         .await
@@ -385,7 +387,7 @@ pub async fn a_listed_raid_is_as_it_was_made(store: &dyn Store) {
         target_xp: 500,
         target_tasks: 10,
         time_limit_secs: 86_400,
-        created_at: MADE_AT.plus(1),
+        created_at: CREATED_AT.plus(1),
         header: history.header,
         last_seq: history.seq,
     };
@@ -402,7 +404,7 @@ pub async fn a_players_raids_can_be_filtered_by_status(store: &dyn Store) {
         (4, vec![failed()]),
         (5, vec![started(deadline)]),
     ] {
-        let mut history = made(store, id, &owner, player(1)).await;
+        let mut history = create_raid(store, id, &owner, player(1)).await;
         if !data.is_empty() {
             assert_eq!(
                 commit(store, &history.append(data)).await,
@@ -431,8 +433,8 @@ pub async fn a_players_raids_can_be_filtered_by_status(store: &dyn Store) {
 
 pub async fn a_raid_left_is_no_longer_listed(store: &dyn Store) {
     let owner = enlisted(store).await;
-    let mut history = made(store, 1, &owner, player(1)).await;
-    made(store, 2, &owner, player(1)).await;
+    let mut history = create_raid(store, 1, &owner, player(1)).await;
+    create_raid(store, 2, &owner, player(1)).await;
     let append = history.append([joined(player(2)), left(player(1))]);
     assert_eq!(commit(store, &append).await, CommitOutcome::Committed);
     let of = async |who| {

@@ -19,7 +19,7 @@ fn hostile_texts() -> Vec<String> {
     ]
 }
 
-pub async fn hostile_text_comes_back_as_it_was(store: &dyn Store) {
+pub async fn hostile_text_survives_a_round_trip_through_the_store(store: &dyn Store) {
     let owner = enlisted(store).await;
     for (id, text) in (1..).zip(hostile_texts()) {
         let made = store.create_player(&text).await.expect("create player");
@@ -29,7 +29,7 @@ pub async fn hostile_text_comes_back_as_it_was(store: &dyn Store) {
             Some(made.clone())
         );
 
-        let mut history = History::of(raid(id), owner.id);
+        let mut history = History::new(raid(id), owner.id);
         let mut created = raid_created(raid(id));
         if let EventData::RaidCreated {
             title, description, ..
@@ -63,8 +63,8 @@ pub async fn hostile_text_comes_back_as_it_was(store: &dyn Store) {
 pub async fn the_largest_ids_fit(store: &dyn Store) {
     const MAX: u64 = (1 << 53) - 1;
     let owner = enlisted(store).await;
-    let mut history = made(store, MAX, &owner, player(MAX)).await;
-    let mut append = history.append_op([completed_task(player(MAX), MAX)], Some(op("most")));
+    let mut history = create_raid(store, MAX, &owner, player(MAX)).await;
+    let mut append = history.append_with_op([completed_task(player(MAX), MAX)], Some(op("most")));
     append.events[0].event.at = UnixMillis(MAX.cast_signed());
     assert_eq!(commit(store, &append).await, CommitOutcome::Committed);
 

@@ -12,7 +12,7 @@ use crate::history::raid;
 const APP: &str = "app";
 const DAY: Duration = Duration::from_secs(86_400);
 
-fn deed() -> NewAuditEntry {
+fn audit_entry() -> NewAuditEntry {
     let (actor, target, request_id) = ("admin:ops".into(), "webhook app".into(), "r-1".into());
     NewAuditEntry {
         actor,
@@ -23,7 +23,7 @@ fn deed() -> NewAuditEntry {
     }
 }
 
-async fn taken(store: &dyn Store, by: InstanceId) -> EndpointProgress {
+async fn acquire_endpoint(store: &dyn Store, by: InstanceId) -> EndpointProgress {
     store
         .acquire_endpoint(APP, by)
         .await
@@ -31,7 +31,7 @@ async fn taken(store: &dyn Store, by: InstanceId) -> EndpointProgress {
         .expect("it is free")
 }
 
-fn failed(of: u64, seq: u64, attempts: u32, again: Option<Duration>) -> FailedAttempt {
+fn failed_attempt(of: u64, seq: u64, attempts: u32, again: Option<Duration>) -> FailedAttempt {
     FailedAttempt {
         raid: raid(of),
         seq: Seq(seq),
@@ -41,26 +41,26 @@ fn failed(of: u64, seq: u64, attempts: u32, again: Option<Duration>) -> FailedAt
     }
 }
 
-async fn noted(store: &dyn Store, by: InstanceId, progress: ProgressUpdate) -> bool {
+async fn save_progress(store: &dyn Store, by: InstanceId, progress: ProgressUpdate) -> bool {
     store
         .save_progress(APP, by, &progress)
         .await
         .expect("noted")
 }
 
-pub async fn an_endpoint_is_one_living_instances_and_begins_at_the_present(store: &dyn Store) {
+pub async fn an_endpoint_has_one_live_owner_and_starts_at_the_feed_end(store: &dyn Store) {
     let (a, b) = (enlisted(store).await, enlisted(store).await);
-    let ada = newcomer(store, "Ada").await;
-    made(store, 1, &a, ada).await;
+    let ada = create_player(store, "Ada").await;
+    create_raid(store, 1, &a, ada).await;
     let EndpointProgress {
         lineage,
         cursor: place,
         pause_reason: paused,
-    } = taken(store, a.id).await;
+    } = acquire_endpoint(store, a.id).await;
     assert_eq!(paused, None);
     assert_eq!(
         lineage,
-        store.renew(&a, LONG).await.expect("renewed").lineage
+        store.renew(&a, LONG_TTL).await.expect("renewed").lineage
     );
     assert_eq!(
         store.acquire_endpoint(APP, b.id).await.expect("asked"),
@@ -68,11 +68,11 @@ pub async fn an_endpoint_is_one_living_instances_and_begins_at_the_present(store
         "its owner lives"
     );
     assert_eq!(
-        taken(store, a.id).await.cursor,
+        acquire_endpoint(store, a.id).await.cursor,
         place,
         "it stays where it was"
     );
-    made(store, 2, &a, ada).await;
+    create_raid(store, 2, &a, ada).await;
     // What a store's other users have under way may hold the place back to before the first raid, and the second back too.
     let told = |fed: &FeedBatch| -> Vec<Seq> {
         fed.events
@@ -93,9 +93,9 @@ pub async fn an_endpoint_is_one_living_instances_and_begins_at_the_present(store
         cursor: Some((lineage.clone(), fed.next)),
         ..ProgressUpdate::default()
     };
-    assert!(noted(store, a.id, moved.clone()).await);
+    assert!(save_progress(store, a.id, moved.clone()).await);
     assert!(
-        !noted(
+        !save_progress(
             store,
             b.id,
             ProgressUpdate {
@@ -113,21 +113,21 @@ pub async fn an_endpoint_is_one_living_instances_and_begins_at_the_present(store
     );
     store.release_endpoint(APP, a.id).await.expect("given up");
     assert_eq!(
-        taken(store, b.id).await,
+        acquire_endpoint(store, b.id).await,
         EndpointProgress {
             lineage,
             cursor: fed.next,
             pause_reason: None
         }
     );
-    let_lapse(store, &b).await;
+    expire_lease(store, &b).await;
     assert_eq!(
-        taken(store, a.id).await.cursor,
+        acquire_endpoint(store, a.id).await.cursor,
         fed.next,
         "whoever is dead has nothing"
     );
     assert!(
-        !noted(
+        !save_progress(
             store,
             b.id,
             ProgressUpdate {
@@ -137,19 +137,19 @@ pub async fn an_endpoint_is_one_living_instances_and_begins_at_the_present(store
         )
         .await
     );
-    assert_eq!(taken(store, a.id).await.pause_reason, None);
+    assert_eq!(acquire_endpoint(store, a.id).await.pause_reason, None);
 }
 
-pub async fn what_was_not_taken_is_tried_when_its_time_comes_and_then_dead(store: &dyn Store) {
+pub async fn a_failed_delivery_is_retried_when_due_and_finally_abandoned(store: &dyn Store) {
     let a = enlisted(store).await;
-    taken(store, a.id).await;
+    acquire_endpoint(store, a.id).await;
     let failures = vec![
-        failed(1, 1, 1, Some(DAY)),
-        failed(1, 2, 1, Some(BRIEF)),
-        failed(2, 1, 10, None),
+        failed_attempt(1, 1, 1, Some(DAY)),
+        failed_attempt(1, 2, 1, Some(SHORT_TTL)),
+        failed_attempt(2, 1, 10, None),
     ];
     assert!(
-        noted(
+        save_progress(
             store,
             a.id,
             ProgressUpdate {
@@ -159,7 +159,7 @@ pub async fn what_was_not_taken_is_tried_when_its_time_comes_and_then_dead(store
         )
         .await
     );
-    sleep(BRIEF * 5).await;
+    sleep(SHORT_TTL * 5).await;
     let due = store.due_deliveries(APP, 10).await.expect("due");
     assert_eq!(
         due.iter()
@@ -203,10 +203,10 @@ pub async fn what_was_not_taken_is_tried_when_its_time_comes_and_then_dead(store
     );
 
     let again = ProgressUpdate {
-        failed_attempts: vec![failed(1, 2, 2, Some(DAY))],
+        failed_attempts: vec![failed_attempt(1, 2, 2, Some(DAY))],
         ..ProgressUpdate::default()
     };
-    assert!(noted(store, a.id, again).await);
+    assert!(save_progress(store, a.id, again).await);
     let waiting = store
         .parked_deliveries(APP, false, 0, 10)
         .await
@@ -222,7 +222,7 @@ pub async fn what_was_not_taken_is_tried_when_its_time_comes_and_then_dead(store
     assert_eq!(waiting[1].first_failed_at, due[0].first_failed_at);
     assert_eq!(store.due_deliveries(APP, 10).await.expect("due"), []);
     assert!(
-        noted(
+        save_progress(
             store,
             a.id,
             ProgressUpdate {
@@ -239,15 +239,15 @@ pub async fn what_was_not_taken_is_tried_when_its_time_comes_and_then_dead(store
     );
 }
 
-pub async fn an_operator_has_deliveries_tried_again_and_goes_on_with_a_paused_endpoint(
-    store: &dyn Store,
-) {
+pub async fn an_operator_replays_deliveries_and_resumes_a_paused_endpoint(store: &dyn Store) {
     let a = enlisted(store).await;
-    taken(store, a.id).await;
-    let dead = (1..=3).map(|seq| failed(1, seq, 10, None)).collect();
+    acquire_endpoint(store, a.id).await;
+    let dead = (1..=3)
+        .map(|seq| failed_attempt(1, seq, 10, None))
+        .collect();
     let paused = Some("answered with 410 Gone".to_owned());
     assert!(
-        noted(
+        save_progress(
             store,
             a.id,
             ProgressUpdate {
@@ -258,12 +258,12 @@ pub async fn an_operator_has_deliveries_tried_again_and_goes_on_with_a_paused_en
         )
         .await
     );
-    assert!(noted(store, a.id, ProgressUpdate::default()).await);
-    assert_eq!(taken(store, a.id).await.pause_reason, paused);
+    assert!(save_progress(store, a.id, ProgressUpdate::default()).await);
+    assert_eq!(acquire_endpoint(store, a.id).await.pause_reason, paused);
     for replayed in [3, 0] {
         assert_eq!(
             store
-                .replay_deliveries(APP, Replay::Dead, &deed())
+                .replay_deliveries(APP, Replay::Dead, &audit_entry())
                 .await
                 .expect("replayed"),
             replayed
@@ -272,7 +272,7 @@ pub async fn an_operator_has_deliveries_tried_again_and_goes_on_with_a_paused_en
     for _ in 0..2 {
         assert_eq!(
             store
-                .replay_deliveries(APP, Replay::Event(raid(7), Seq(4)), &deed())
+                .replay_deliveries(APP, Replay::Event(raid(7), Seq(4)), &audit_entry())
                 .await
                 .expect("replayed"),
             1
@@ -295,11 +295,14 @@ pub async fn an_operator_has_deliveries_tried_again_and_goes_on_with_a_paused_en
     );
     for resumed in [true, false] {
         assert_eq!(
-            store.resume_endpoint(APP, &deed()).await.expect("asked"),
+            store
+                .resume_endpoint(APP, &audit_entry())
+                .await
+                .expect("asked"),
             resumed
         );
     }
-    assert_eq!(taken(store, a.id).await.pause_reason, None);
+    assert_eq!(acquire_endpoint(store, a.id).await.pause_reason, None);
     assert_eq!(
         store.audit_entries(0, 10).await.expect("audit").len(),
         5,

@@ -9,9 +9,9 @@ use raidhall_protocol::{RaidId, Seq};
 use sqlx::Executor;
 use tokio::time::timeout;
 
-use super::{connect, holding, open, waiting_for_locks};
-use crate::conformance::{commit, enlisted, made, newcomer};
-use crate::database::Database;
+use super::{connect, open, open_uncommitted, wait_for_lock_waiters};
+use crate::conformance::{commit, create_player, create_raid, enlisted};
+use crate::database::PostgresDatabase;
 use crate::history::{completed_task, raid, said};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -19,22 +19,22 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// Whoever follows while two writers commit, one of them slow and one of its attempts cut off, sees all, once, each raid's
 /// in order.
 #[tokio::test]
-async fn a_follower_misses_no_late_commit_and_sees_none_twice() {
+async fn a_feed_reader_misses_no_late_commit_and_sees_none_twice() {
     const ROUNDS: usize = 60;
-    let database = Database::create().await;
+    let database = PostgresDatabase::create().await;
     let store: Arc<dyn Store> = open(&database).await;
-    let (owner, ada) = (enlisted(&*store).await, newcomer(&*store, "Ada").await);
-    let mut slow = made(&*store, 1, &owner, ada).await;
-    let mut quick = made(&*store, 2, &owner, ada).await;
+    let (owner, ada) = (enlisted(&*store).await, create_player(&*store, "Ada").await);
+    let mut slow = create_raid(&*store, 1, &owner, ada).await;
+    let mut quick = create_raid(&*store, 2, &owner, ada).await;
 
     // This one has its number before the others, and stops at a player's row until they have committed.
-    let mut holder = holding(&database, "SELECT FROM players FOR UPDATE").await;
+    let mut holder = open_uncommitted(&database, "SELECT FROM players FOR UPDATE").await;
     let late = slow.append([completed_task(ada, 40)]);
     let sent = {
         let (store, late) = (Arc::clone(&store), late.clone());
         tokio::spawn(async move { commit(&*store, &late).await })
     };
-    waiting_for_locks(&database, 1).await;
+    wait_for_lock_waiters(&database, 1).await;
     let writing = async {
         for round in 0..ROUNDS {
             commit(&*store, &quick.append([said(&round.to_string())])).await;
@@ -67,11 +67,11 @@ async fn a_follower_misses_no_late_commit_and_sees_none_twice() {
 
 /// A dump that is restored into another server brings the numbers of transactions with it.
 #[tokio::test]
-async fn events_of_transactions_to_come_are_fed_once_the_lineage_is_new() {
-    let database = Database::create().await;
+async fn events_with_future_transaction_ids_are_fed_after_a_new_lineage() {
+    let database = PostgresDatabase::create().await;
     let store = open(&database).await;
-    let (owner, ada) = (enlisted(&*store).await, newcomer(&*store, "Ada").await);
-    made(&*store, 1, &owner, ada).await;
+    let (owner, ada) = (enlisted(&*store).await, create_player(&*store, "Ada").await);
+    create_raid(&*store, 1, &owner, ada).await;
     connect(&database)
         .await
         .execute("UPDATE raid_events SET tx = '9999999999'")

@@ -9,16 +9,20 @@ use raidhall_protocol::{PlayerId, Seq};
 use sqlx::Executor;
 use tokio::time::timeout;
 
-use super::{connect, holding, open, open_with, options, terminate, waiting_for_locks};
-use crate::conformance::{LONG, commit, enlisted, let_lapse, made, newcomer, totals};
-use crate::database::Database;
+use super::{
+    connect, open, open_uncommitted, open_with, options, terminate_sessions, wait_for_lock_waiters,
+};
+use crate::conformance::{
+    LONG_TTL, commit, create_player, create_raid, enlisted, expire_lease, player_totals,
+};
+use crate::database::PostgresDatabase;
 use crate::history::{History, completed_task, instance, player, raid, said};
 
 /// A database, a store, and an append that credits a player.
-async fn with_an_append(database: &Database) -> (Arc<dyn Store>, PlayerId, Append) {
+async fn store_with_append(database: &PostgresDatabase) -> (Arc<dyn Store>, PlayerId, Append) {
     let store: Arc<dyn Store> = open(database).await;
-    let (owner, ada) = (enlisted(&*store).await, newcomer(&*store, "Ada").await);
-    let append = made(&*store, 1, &owner, ada)
+    let (owner, ada) = (enlisted(&*store).await, create_player(&*store, "Ada").await);
+    let append = create_raid(&*store, 1, &owner, ada)
         .await
         .append([completed_task(ada, 40)]);
     (store, ada, append)
@@ -44,12 +48,12 @@ async fn event_count(store: &dyn Store) -> usize {
 }
 
 #[tokio::test]
-async fn a_commit_whose_session_is_terminated_takes_effect_once_when_sent_again() {
-    let database = Database::create().await;
-    let (store, ada, append) = with_an_append(&database).await;
-    let mut holder = holding(&database, HOLD_PLAYERS).await;
+async fn a_commit_whose_session_is_terminated_takes_effect_once_on_retry() {
+    let database = PostgresDatabase::create().await;
+    let (store, ada, append) = store_with_append(&database).await;
+    let mut holder = open_uncommitted(&database, HOLD_PLAYERS).await;
     let sent = sent(&store, &append);
-    let pid = waiting_for_locks(&database, 1).await[0];
+    let pid = wait_for_lock_waiters(&database, 1).await[0];
 
     sqlx::query("SELECT pg_terminate_backend($1)")
         .bind(pid)
@@ -64,15 +68,15 @@ async fn a_commit_whose_session_is_terminated_takes_effect_once_when_sent_again(
     holder.execute("COMMIT").await.expect("commit");
 
     assert_eq!(
-        timeout(LONG, retried(&*store, &append)).await,
+        timeout(LONG_TTL, commit_until_settled(&*store, &append)).await,
         Ok(CommitOutcome::Committed)
     );
     assert_eq!(event_count(&*store).await, 3);
-    assert_eq!(totals(&*store, ada).await, (40, 1, 0));
+    assert_eq!(player_totals(&*store, ada).await, (40, 1, 0));
 }
 
 /// Commits as the journal does: again while the store is unavailable or its word unclear.
-async fn retried(store: &dyn Store, append: &Append) -> CommitOutcome {
+async fn commit_until_settled(store: &dyn Store, append: &Append) -> CommitOutcome {
     loop {
         match store.commit(std::slice::from_ref(append)).await.as_deref() {
             Ok([CommitOutcome::Unclear]) | Err(StoreError::Unavailable { .. }) => {}
@@ -83,17 +87,17 @@ async fn retried(store: &dyn Store, append: &Append) -> CommitOutcome {
 }
 
 #[tokio::test]
-async fn an_append_sent_again_behind_a_given_up_commit_is_unclear_and_then_committed() {
-    let database = Database::create().await;
-    let (store, ada, append) = with_an_append(&database).await;
-    let mut holder = holding(&database, HOLD_PLAYERS).await;
+async fn an_append_retried_behind_a_given_up_commit_is_unclear_at_first() {
+    let database = PostgresDatabase::create().await;
+    let (store, ada, append) = store_with_append(&database).await;
+    let mut holder = open_uncommitted(&database, HOLD_PLAYERS).await;
     let given_up = sent(&store, &append);
-    waiting_for_locks(&database, 1).await;
+    wait_for_lock_waiters(&database, 1).await;
     given_up.abort();
     assert!(given_up.await.expect_err("given up").is_cancelled());
 
     let again = sent(&store, &append);
-    waiting_for_locks(&database, 2).await; // the second waits for the raid's row, which the first still has
+    wait_for_lock_waiters(&database, 2).await; // the second waits for the raid's row, which the first still has
     holder.execute("COMMIT").await.expect("commit");
 
     assert_eq!(
@@ -102,19 +106,19 @@ async fn an_append_sent_again_behind_a_given_up_commit_is_unclear_and_then_commi
     );
     assert_eq!(commit(&*store, &append).await, CommitOutcome::Committed);
     assert_eq!(event_count(&*store).await, 3);
-    assert_eq!(totals(&*store, ada).await, (40, 1, 0));
+    assert_eq!(player_totals(&*store, ada).await, (40, 1, 0));
 }
 
 #[tokio::test]
-async fn a_given_up_commit_that_fails_later_leaves_the_append_to_the_next() {
-    let database = Database::create().await;
-    let (store, ada, append) = with_an_append(&database).await;
-    let mut holder = holding(&database, HOLD_PLAYERS).await;
+async fn a_given_up_commit_that_fails_leaves_the_append_to_the_retry() {
+    let database = PostgresDatabase::create().await;
+    let (store, ada, append) = store_with_append(&database).await;
+    let mut holder = open_uncommitted(&database, HOLD_PLAYERS).await;
     let given_up = sent(&store, &append);
-    let pid = waiting_for_locks(&database, 1).await[0];
+    let pid = wait_for_lock_waiters(&database, 1).await[0];
     given_up.abort();
     let again = sent(&store, &append);
-    waiting_for_locks(&database, 2).await;
+    wait_for_lock_waiters(&database, 2).await;
 
     sqlx::query("SELECT pg_cancel_backend($1)")
         .bind(pid)
@@ -128,30 +132,30 @@ async fn a_given_up_commit_that_fails_later_leaves_the_append_to_the_next() {
         [CommitOutcome::Committed]
     );
     assert_eq!(event_count(&*store).await, 3);
-    assert_eq!(totals(&*store, ada).await, (40, 1, 0));
+    assert_eq!(player_totals(&*store, ada).await, (40, 1, 0));
 }
 
 #[tokio::test]
 async fn a_given_up_commit_does_not_keep_its_connection_from_others() {
-    let database = Database::create().await;
+    let database = PostgresDatabase::create().await;
     let options = PostgresOptions {
         connections_max: 2,
         ..options(&database)
     }; // one for commits
     let store: Arc<dyn Store> = open_with(options).await;
-    let (owner, ada) = (enlisted(&*store).await, newcomer(&*store, "Ada").await);
+    let (owner, ada) = (enlisted(&*store).await, create_player(&*store, "Ada").await);
     let (mut one, mut other) = (
-        made(&*store, 1, &owner, ada).await,
-        made(&*store, 2, &owner, ada).await,
+        create_raid(&*store, 1, &owner, ada).await,
+        create_raid(&*store, 2, &owner, ada).await,
     );
-    let holder = holding(&database, HOLD_PLAYERS).await;
+    let holder = open_uncommitted(&database, HOLD_PLAYERS).await;
     let given_up = sent(&store, &one.append([completed_task(ada, 40)]));
-    waiting_for_locks(&database, 1).await;
+    wait_for_lock_waiters(&database, 1).await;
     given_up.abort();
 
     let meanwhile = other.append([said("nothing is in my way")]);
     assert_eq!(
-        timeout(LONG, commit(&*store, &meanwhile)).await,
+        timeout(LONG_TTL, commit(&*store, &meanwhile)).await,
         Ok(CommitOutcome::Committed)
     );
     drop(holder);
@@ -159,15 +163,15 @@ async fn a_given_up_commit_does_not_keep_its_connection_from_others() {
 
 #[tokio::test]
 async fn a_commit_that_waits_too_long_for_a_lock_is_unavailable() {
-    let database = Database::create().await;
-    let (patient, ada, append) = with_an_append(&database).await;
+    let database = PostgresDatabase::create().await;
+    let (patient, ada, append) = store_with_append(&database).await;
     let statement_timeout = Duration::from_millis(400);
     let hasty = open_with(PostgresOptions {
         statement_timeout,
         ..options(&database)
     })
     .await;
-    let holder = holding(&database, HOLD_PLAYERS).await;
+    let holder = open_uncommitted(&database, HOLD_PLAYERS).await;
     let batch = [append];
     for _ in 0..2 {
         let held_up = hasty.commit(&batch).await;
@@ -178,15 +182,15 @@ async fn a_commit_that_waits_too_long_for_a_lock_is_unavailable() {
     }
     drop(holder);
     assert_eq!(
-        retried(&*patient, &batch[0]).await,
+        commit_until_settled(&*patient, &batch[0]).await,
         CommitOutcome::Committed
     );
-    assert_eq!(totals(&*patient, ada).await, (40, 1, 0));
+    assert_eq!(player_totals(&*patient, ada).await, (40, 1, 0));
 }
 
 #[tokio::test]
 async fn a_busy_pool_is_unavailable_and_does_not_hold_up_other_calls() {
-    let database = Database::create().await;
+    let database = PostgresDatabase::create().await;
     let connect_timeout = Duration::from_millis(500);
     let options = PostgresOptions {
         connections_max: 2,
@@ -194,11 +198,11 @@ async fn a_busy_pool_is_unavailable_and_does_not_hold_up_other_calls() {
         ..options(&database)
     };
     let store: Arc<dyn Store> = open_with(options).await;
-    let (owner, ada) = (enlisted(&*store).await, newcomer(&*store, "Ada").await);
-    let mut history = made(&*store, 1, &owner, ada).await;
-    let mut holder = holding(&database, HOLD_PLAYERS).await;
+    let (owner, ada) = (enlisted(&*store).await, create_player(&*store, "Ada").await);
+    let mut history = create_raid(&*store, 1, &owner, ada).await;
+    let mut holder = open_uncommitted(&database, HOLD_PLAYERS).await;
     let first = sent(&store, &history.append([completed_task(ada, 40)]));
-    waiting_for_locks(&database, 1).await;
+    wait_for_lock_waiters(&database, 1).await;
 
     let crowded_out = store.commit(&[history.append([said("me too")])]).await;
     assert!(
@@ -222,16 +226,16 @@ async fn a_busy_pool_is_unavailable_and_does_not_hold_up_other_calls() {
 }
 
 #[tokio::test]
-async fn after_a_restart_one_call_fails_at_most() {
-    let database = Database::create().await;
+async fn at_most_one_call_fails_after_a_postgres_restart() {
+    let database = PostgresDatabase::create().await;
     let store = open(&database).await;
     enlisted(&*store).await;
-    let ada = newcomer(&*store, "Ada").await;
+    let ada = create_player(&*store, "Ada").await;
     let reads = || store.player(ada);
     let all = tokio::join!(reads(), reads(), reads(), reads());
     assert!(all.0.is_ok() && all.1.is_ok() && all.2.is_ok() && all.3.is_ok());
 
-    terminate(&database, "raidhall%").await;
+    terminate_sessions(&database, "raidhall%").await;
 
     let failed = reads().await;
     assert!(
@@ -243,8 +247,8 @@ async fn after_a_restart_one_call_fails_at_most() {
 }
 
 #[tokio::test]
-async fn an_unreachable_server_is_unavailable() {
-    let database = Database::create().await;
+async fn an_unreachable_postgres_server_is_unavailable() {
+    let database = PostgresDatabase::create().await;
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("bind"); // accepts, and never answers
     let url = format!(
         "postgres://raidhall@{}/none?sslmode=disable",
@@ -274,22 +278,22 @@ async fn an_unreachable_server_is_unavailable() {
 
 /// Batches that credit the same players, listed in opposite orders, by two writers at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn commits_that_credit_the_same_players_in_opposite_orders_do_not_deadlock() {
+async fn commits_crediting_players_in_opposite_orders_do_not_deadlock() {
     const PLAYERS: u64 = 30;
     const ROUNDS: u64 = 60;
-    let database = Database::create().await;
+    let database = PostgresDatabase::create().await;
     let store: Arc<dyn Store> = open(&database).await;
     let owner = enlisted(&*store).await;
     let mut players = Vec::new();
     for _ in 0..PLAYERS {
-        players.push(newcomer(&*store, "Ada").await);
+        players.push(create_player(&*store, "Ada").await);
     }
     let mut writers = Vec::new();
     for writer in 0..4 {
         if writer == 2 {
             players.reverse();
         }
-        let mut history = made(&*store, 1 + writer, &owner, player(1)).await;
+        let mut history = create_raid(&*store, 1 + writer, &owner, player(1)).await;
         let (store, players) = (Arc::clone(&store), players.clone());
         writers.push(tokio::spawn(async move {
             for _ in 0..ROUNDS {
@@ -303,23 +307,26 @@ async fn commits_that_credit_the_same_players_in_opposite_orders_do_not_deadlock
         writer.await.expect("no deadlock");
     }
     for player in players {
-        assert_eq!(totals(&*store, player).await, (4 * ROUNDS, 4 * ROUNDS, 0));
+        assert_eq!(
+            player_totals(&*store, player).await,
+            (4 * ROUNDS, 4 * ROUNDS, 0)
+        );
     }
 }
 
 #[tokio::test]
-async fn a_claim_passes_a_renewal_in_flight_over_and_then_finds_the_raid_held() {
-    let database = Database::create().await;
+async fn a_claim_skips_a_raid_whose_owner_is_renewing_its_lease() {
+    let database = PostgresDatabase::create().await;
     let store = open(&database).await;
     let (owner, rival) = (enlisted(&*store).await, enlisted(&*store).await);
-    made(&*store, 1, &owner, player(1)).await;
-    let free = made(&*store, 2, &instance(), player(1)).await.raid;
-    let_lapse(&*store, &owner).await;
+    create_raid(&*store, 1, &owner, player(1)).await;
+    let free = create_raid(&*store, 2, &instance(), player(1)).await.raid;
+    expire_lease(&*store, &owner).await;
     let renewal = format!(
         "UPDATE instances SET lease_until = now() + interval '1 hour' WHERE id = '{}'",
         owner.id.0
     );
-    let mut renewing = holding(&database, &renewal).await;
+    let mut renewing = open_uncommitted(&database, &renewal).await;
 
     let claims = store
         .claim(&[raid(1), free], rival.id)
@@ -341,14 +348,14 @@ async fn a_claim_passes_a_renewal_in_flight_over_and_then_finds_the_raid_held() 
 }
 
 #[tokio::test]
-async fn a_claim_passes_a_raid_over_that_another_statement_has_and_is_not_held_up() {
-    let database = Database::create().await;
+async fn a_claim_skips_raids_locked_by_another_statement() {
+    let database = PostgresDatabase::create().await;
     let store = open(&database).await;
     let owner = enlisted(&*store).await;
     for id in 1..=3 {
-        made(&*store, id, &owner, player(1)).await;
+        create_raid(&*store, id, &owner, player(1)).await;
     }
-    let mut holder = holding(
+    let mut holder = open_uncommitted(
         &database,
         "UPDATE raids SET last_seq = last_seq WHERE id = 2",
     )
@@ -379,28 +386,28 @@ async fn a_renewal_waits_for_a_claim_in_flight_and_then_sees_it() {
         CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql
             AS 'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END';
         CREATE TRIGGER stop BEFORE UPDATE ON raids FOR EACH ROW EXECUTE FUNCTION stop()";
-    let database = Database::create().await;
+    let database = PostgresDatabase::create().await;
     let store = open(&database).await;
     let (owner, rival) = (enlisted(&*store).await, enlisted(&*store).await);
-    made(&*store, 1, &owner, player(1)).await;
-    let_lapse(&*store, &owner).await;
+    create_raid(&*store, 1, &owner, player(1)).await;
+    expire_lease(&*store, &owner).await;
     connect(&database)
         .await
         .execute(STOP_CLAIMS)
         .await
         .expect("a trigger");
-    let mut holder = holding(&database, "SELECT pg_advisory_xact_lock(1)").await;
+    let mut holder = open_uncommitted(&database, "SELECT pg_advisory_xact_lock(1)").await;
 
     let claiming = {
         let (store, rival) = (Arc::clone(&store), rival.id);
         tokio::spawn(async move { store.claim(&[raid(1)], rival).await })
     };
-    waiting_for_locks(&database, 1).await;
+    wait_for_lock_waiters(&database, 1).await;
     let renewing = {
         let (store, owner) = (Arc::clone(&store), owner.clone());
-        tokio::spawn(async move { store.renew(&owner, LONG).await })
+        tokio::spawn(async move { store.renew(&owner, LONG_TTL).await })
     };
-    waiting_for_locks(&database, 2).await;
+    wait_for_lock_waiters(&database, 2).await;
     holder.execute("COMMIT").await.expect("commit");
 
     renewing.await.expect("join").expect("renew");
@@ -417,12 +424,12 @@ async fn a_renewal_waits_for_a_claim_in_flight_and_then_sees_it() {
 }
 
 #[tokio::test]
-async fn a_claim_between_fences_off_the_commit_that_waited_for_it() {
-    let database = Database::create().await;
-    let (store, ada, append) = with_an_append(&database).await;
-    let mut claiming = holding(&database, "UPDATE raids SET epoch = 2 WHERE id = 1").await;
+async fn a_commit_that_waited_for_a_claim_is_fenced() {
+    let database = PostgresDatabase::create().await;
+    let (store, ada, append) = store_with_append(&database).await;
+    let mut claiming = open_uncommitted(&database, "UPDATE raids SET epoch = 2 WHERE id = 1").await;
     let stale = sent(&store, &append);
-    waiting_for_locks(&database, 1).await;
+    wait_for_lock_waiters(&database, 1).await;
     claiming.execute("COMMIT").await.expect("commit");
 
     assert_eq!(
@@ -431,31 +438,31 @@ async fn a_claim_between_fences_off_the_commit_that_waited_for_it() {
         "it saw the raid as it was"
     );
     assert_eq!(commit(&*store, &append).await, CommitOutcome::Fenced);
-    assert_eq!(totals(&*store, ada).await, (0, 0, 0));
+    assert_eq!(player_totals(&*store, ada).await, (0, 0, 0));
 }
 
 #[tokio::test]
-async fn a_creation_that_waited_for_another_of_its_key_is_told_of_it_the_next_time() {
-    let database = Database::create().await;
+async fn a_creation_that_waited_for_one_with_its_key_finds_it_on_retry() {
+    let database = PostgresDatabase::create().await;
     let store: Arc<dyn Store> = open(&database).await;
     let owner = enlisted(&*store).await;
     let (mut first, mut second) = (
-        History::of(raid(1), owner.id),
-        History::of(raid(2), owner.id),
+        History::new(raid(1), owner.id),
+        History::new(raid(2), owner.id),
     );
     let key = Some(crate::history::op("make"));
     (first.create_key, second.create_key) = (key, key);
-    let ada = newcomer(&*store, "Ada").await;
+    let ada = create_player(&*store, "Ada").await;
     let created = crate::history::raid_created;
     let (first, second) = (
         first.append([created(raid(1)), completed_task(ada, 1)]),
         second.append([created(raid(2)), completed_task(ada, 1)]),
     );
-    let mut holder = holding(&database, HOLD_PLAYERS).await;
+    let mut holder = open_uncommitted(&database, HOLD_PLAYERS).await;
     let winning = sent(&store, &first);
-    waiting_for_locks(&database, 1).await;
+    wait_for_lock_waiters(&database, 1).await;
     let losing = sent(&store, &second);
-    waiting_for_locks(&database, 2).await;
+    wait_for_lock_waiters(&database, 2).await;
     holder.execute("COMMIT").await.expect("commit");
 
     assert_eq!(
@@ -467,7 +474,7 @@ async fn a_creation_that_waited_for_another_of_its_key_is_told_of_it_the_next_ti
         [CommitOutcome::Unclear]
     );
     assert_eq!(commit(&*store, &second).await, CommitOutcome::Exists);
-    assert_eq!(totals(&*store, ada).await, (1, 1, 0));
+    assert_eq!(player_totals(&*store, ada).await, (1, 1, 0));
 }
 
 /// Nothing that every commit changes is in an index, so the new row version stays on its page.
@@ -475,12 +482,12 @@ async fn a_creation_that_waited_for_another_of_its_key_is_told_of_it_the_next_ti
 async fn commits_update_rows_in_place() {
     const UPDATES: &str =
         "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = $1";
-    let database = Database::create().await;
-    let (store, ada, append) = with_an_append(&database).await;
+    let database = PostgresDatabase::create().await;
+    let (store, ada, append) = store_with_append(&database).await;
     commit(&*store, &append).await;
     let mut history = History {
         seq: append.last_seq(),
-        ..History::of(raid(1), append.owner)
+        ..History::new(raid(1), append.owner)
     };
     for _ in 0..100 {
         assert_eq!(
@@ -507,9 +514,9 @@ async fn commits_update_rows_in_place() {
 }
 
 #[tokio::test]
-async fn an_event_of_a_newer_release_is_told_as_such() {
-    let database = Database::create().await;
-    let (store, _, append) = with_an_append(&database).await;
+async fn postgres_reports_an_event_of_a_newer_release() {
+    let database = PostgresDatabase::create().await;
+    let (store, _, append) = store_with_append(&database).await;
     commit(&*store, &append).await;
     connect(&database)
         .await

@@ -7,15 +7,17 @@ use raidhall::store::postgres::{PostgresOptions, PostgresStore};
 use raidhall::store::{Instance, RegisterError, Renewal, Store, StoreError};
 use sqlx::Executor;
 
-use super::{connect, holding, open, open_with, options, terminate, waiting_for_locks};
-use crate::conformance::{LONG, enlisted};
-use crate::database::Database;
+use super::{
+    connect, open, open_uncommitted, open_with, options, terminate_sessions, wait_for_lock_waiters,
+};
+use crate::conformance::{LONG_TTL, enlisted};
+use crate::database::PostgresDatabase;
 use crate::history::instance;
 
 const SHORT: Duration = Duration::from_millis(200);
 const SECOND: Duration = Duration::from_secs(1);
 
-async fn alone(database: &Database) -> Arc<PostgresStore> {
+async fn open_exclusive(database: &PostgresDatabase) -> Arc<PostgresStore> {
     open_with(PostgresOptions {
         is_exclusive: true,
         ..options(database)
@@ -28,73 +30,80 @@ fn assert_held(result: Result<Renewal, RegisterError>) {
 }
 
 #[tokio::test]
-async fn a_second_instance_that_must_be_alone_is_refused_until_the_first_retires() {
-    let database = Database::create().await;
-    let (first, second) = (alone(&database).await, alone(&database).await);
+async fn a_second_exclusive_instance_is_refused_until_the_first_retires() {
+    let database = PostgresDatabase::create().await;
+    let (first, second) = (
+        open_exclusive(&database).await,
+        open_exclusive(&database).await,
+    );
     let holder = enlisted(&*first).await;
-    assert_held(second.register(&instance(), LONG, SHORT).await);
+    assert_held(second.register(&instance(), LONG_TTL, SHORT).await);
 
     first.deregister(holder.id).await.expect("retire");
     second
-        .register(&instance(), LONG, SHORT)
+        .register(&instance(), LONG_TTL, SHORT)
         .await
         .expect("enlist");
 }
 
 #[tokio::test]
-async fn an_instance_that_must_be_alone_and_a_cluster_exclude_each_other() {
-    let database = Database::create().await;
-    let (single, node) = (alone(&database).await, open(&database).await);
+async fn an_exclusive_instance_and_a_cluster_exclude_each_other() {
+    let database = PostgresDatabase::create().await;
+    let (single, node) = (open_exclusive(&database).await, open(&database).await);
     let member = enlisted(&*node).await;
-    assert_held(single.register(&instance(), LONG, SHORT).await);
+    assert_held(single.register(&instance(), LONG_TTL, SHORT).await);
     node.deregister(member.id).await.expect("retire");
     enlisted(&*single).await;
-    assert_held(node.register(&instance(), LONG, SHORT).await);
+    assert_held(node.register(&instance(), LONG_TTL, SHORT).await);
 }
 
 #[tokio::test]
-async fn a_cluster_enlists_side_by_side_and_keeps_one_that_must_be_alone_out() {
-    let database = Database::create().await;
-    let single = alone(&database).await;
+async fn cluster_nodes_register_together_and_keep_an_exclusive_one_out() {
+    let database = PostgresDatabase::create().await;
+    let single = open_exclusive(&database).await;
     let mut nodes = Vec::new();
     for _ in 0..4 {
         nodes.push((open(&database).await, instance()));
     }
     let enlisting = nodes
         .iter()
-        .map(|(node, instance)| node.register(instance, LONG, SHORT));
+        .map(|(node, instance)| node.register(instance, LONG_TTL, SHORT));
     for enlisted in futures_util::future::join_all(enlisting).await {
         enlisted.expect("enlist");
     }
     for (node, instance) in &nodes {
         assert_eq!(
-            node.renew(instance, LONG).await.expect("renew").peers.len(),
+            node.renew(instance, LONG_TTL)
+                .await
+                .expect("renew")
+                .peers
+                .len(),
             nodes.len() - 1
         );
     }
-    assert_held(single.register(&instance(), LONG, SHORT).await);
+    assert_held(single.register(&instance(), LONG_TTL, SHORT).await);
 
     let (last, leaving) = nodes.split_last().expect("nodes");
     for (node, instance) in leaving {
         node.deregister(instance.id).await.expect("retire");
     }
-    assert_held(single.register(&instance(), LONG, SHORT).await);
+    assert_held(single.register(&instance(), LONG_TTL, SHORT).await);
     last.0.deregister(last.1.id).await.expect("retire");
     single
-        .register(&instance(), LONG, SHORT)
+        .register(&instance(), LONG_TTL, SHORT)
         .await
         .expect("enlist");
 }
 
 /// As the release before the column `draining` writes it.
 #[tokio::test]
-async fn the_former_releases_renewal_is_understood() {
+async fn a_lease_renewal_of_the_previous_release_is_understood() {
     const FORMER_RENEW: &str = "
         INSERT INTO instances (id, ws_url, release, lease_until)
         VALUES ($1, 'ws://former/', '0.1.0', clock_timestamp() + interval '1 hour')
         ON CONFLICT (id) DO UPDATE SET ws_url = excluded.ws_url, release = excluded.release,
             lease_until = excluded.lease_until";
-    let database = Database::create().await;
+    let database = PostgresDatabase::create().await;
     let store = open(&database).await;
     let (former, mut session) = (instance(), connect(&database).await);
     for _ in 0..2 {
@@ -105,7 +114,7 @@ async fn the_former_releases_renewal_is_understood() {
             .expect("renew");
     }
     let renewal = store
-        .register(&instance(), LONG, SHORT)
+        .register(&instance(), LONG_TTL, SHORT)
         .await
         .expect("enlist");
     let [peer] = &renewal.peers[..] else {
@@ -118,23 +127,26 @@ async fn the_former_releases_renewal_is_understood() {
 }
 
 #[tokio::test]
-async fn an_instance_that_must_be_alone_waits_for_former_leases_to_run_out() {
-    let database = Database::create().await;
-    let store = alone(&database).await;
+async fn an_exclusive_instance_waits_for_former_leases_to_run_out() {
+    let database = PostgresDatabase::create().await;
+    let store = open_exclusive(&database).await;
     let mut session = connect(&database).await;
     let lease = "INSERT INTO instances VALUES (gen_random_uuid(), '', '', clock_timestamp() + interval '1 second')";
     session.execute(lease).await.expect("a former lease");
-    assert_held(store.register(&instance(), LONG, SHORT).await);
+    assert_held(store.register(&instance(), LONG_TTL, SHORT).await);
     store
-        .register(&instance(), LONG, 5 * SECOND)
+        .register(&instance(), LONG_TTL, 5 * SECOND)
         .await
         .expect("enlist");
 }
 
 #[tokio::test]
-async fn the_lock_of_a_process_that_vanished_is_free_when_its_lease_has_run_out() {
-    let database = Database::create().await;
-    let (frozen, next) = (alone(&database).await, alone(&database).await);
+async fn the_lock_of_a_vanished_process_is_free_when_its_lease_runs_out() {
+    let database = PostgresDatabase::create().await;
+    let (frozen, next) = (
+        open_exclusive(&database).await,
+        open_exclusive(&database).await,
+    );
     frozen
         .register(&instance(), SECOND, SHORT)
         .await
@@ -146,21 +158,30 @@ async fn the_lock_of_a_process_that_vanished_is_free_when_its_lease_has_run_out(
 }
 
 #[tokio::test]
-async fn a_lease_whose_session_is_lost_is_renewed_on_another_with_the_lock() {
-    let database = Database::create().await;
-    let (store, rival) = (alone(&database).await, alone(&database).await);
+async fn a_lease_with_a_lost_session_is_renewed_and_keeps_its_lock() {
+    let database = PostgresDatabase::create().await;
+    let (store, rival) = (
+        open_exclusive(&database).await,
+        open_exclusive(&database).await,
+    );
     let holder = enlisted(&*store).await;
-    terminate(&database, "raidhall lease%").await;
-    store.renew(&holder, LONG).await.expect("renew");
-    assert_held(rival.register(&instance(), LONG, SHORT).await);
+    terminate_sessions(&database, "raidhall lease%").await;
+    store.renew(&holder, LONG_TTL).await.expect("renew");
+    assert_held(rival.register(&instance(), LONG_TTL, SHORT).await);
 }
 
 #[tokio::test]
-async fn a_renewal_tells_whether_the_lease_had_run_out_in_the_database() {
-    let database = Database::create().await;
+async fn a_renewal_reports_whether_the_lease_had_run_out() {
+    let database = PostgresDatabase::create().await;
     let store = open(&database).await;
     let holder = enlisted(&*store).await;
-    let lapsed = async || store.renew(&holder, LONG).await.expect("renewed").lapsed;
+    let lapsed = async || {
+        store
+            .renew(&holder, LONG_TTL)
+            .await
+            .expect("renewed")
+            .lapsed
+    };
     assert!(!lapsed().await);
     let mut another = connect(&database).await;
     for change in [
@@ -175,63 +196,63 @@ async fn a_renewal_tells_whether_the_lease_had_run_out_in_the_database() {
 
 #[tokio::test]
 async fn a_renewal_is_refused_once_another_process_has_the_lock() {
-    let database = Database::create().await;
-    let store = alone(&database).await;
+    let database = PostgresDatabase::create().await;
+    let store = open_exclusive(&database).await;
     let holder = Instance { ..instance() };
     store
         .register(&holder, SECOND / 2, SHORT)
         .await
         .expect("enlist");
-    let rival = alone(&database).await;
-    enlisted_within(&rival, SECOND * 5).await;
-    let refused = store.renew(&holder, LONG).await;
+    let rival = open_exclusive(&database).await;
+    register_within(&rival, SECOND * 5).await;
+    let refused = store.renew(&holder, LONG_TTL).await;
     assert!(
         matches!(refused, Err(StoreError::Refused { .. })),
         "{refused:?}"
     );
 }
 
-async fn enlisted_within(store: &PostgresStore, patience: Duration) {
+async fn register_within(store: &PostgresStore, patience: Duration) {
     store
-        .register(&instance(), LONG, patience)
+        .register(&instance(), LONG_TTL, patience)
         .await
         .expect("enlist");
 }
 
 /// The server still runs the old renewal, on a session that still has the lock.
 #[tokio::test]
-async fn a_renewal_that_was_given_up_does_not_lock_its_own_process_out() {
-    let database = Database::create().await;
-    let store = alone(&database).await;
+async fn an_abandoned_renewal_does_not_lock_out_its_own_process() {
+    let database = PostgresDatabase::create().await;
+    let store = open_exclusive(&database).await;
     let holder = enlisted(&*store).await;
-    let mut blocking = holding(&database, "UPDATE instances SET release = '' ").await;
+    let mut blocking = open_uncommitted(&database, "UPDATE instances SET release = '' ").await;
     let renewing = {
         let (store, holder) = (Arc::clone(&store), holder.clone());
-        tokio::spawn(async move { store.renew(&holder, LONG).await })
+        tokio::spawn(async move { store.renew(&holder, LONG_TTL).await })
     };
-    waiting_for_locks(&database, 1).await;
+    wait_for_lock_waiters(&database, 1).await;
     renewing.abort();
     assert!(renewing.await.expect_err("given up").is_cancelled());
     blocking.execute("COMMIT").await.expect("commit");
-    store.renew(&holder, LONG).await.expect("renew");
+    store.renew(&holder, LONG_TTL).await.expect("renew");
 
-    let blocking = holding(&database, "UPDATE instances SET release = '' ").await;
-    let given_up = tokio::time::timeout(SHORT, store.renew(&holder, LONG)).await;
+    let blocking = open_uncommitted(&database, "UPDATE instances SET release = '' ").await;
+    let given_up = tokio::time::timeout(SHORT, store.renew(&holder, LONG_TTL)).await;
     assert!(given_up.is_err());
     let again = {
         let (store, holder) = (Arc::clone(&store), holder.clone());
-        tokio::spawn(async move { store.renew(&holder, LONG).await })
+        tokio::spawn(async move { store.renew(&holder, LONG_TTL).await })
     };
-    waiting_for_locks(&database, 1).await;
+    wait_for_lock_waiters(&database, 1).await;
     drop(blocking);
     again.await.expect("join").expect("renew");
 }
 
 #[tokio::test]
-async fn upkeep_forgets_what_is_long_over_and_nothing_else() {
+async fn maintenance_deletes_only_long_expired_rows() {
     const LEFT: &str =
         "SELECT (SELECT count(*) FROM instances), (SELECT count(*) FROM refresh_families)";
-    let database = Database::create().await;
+    let database = PostgresDatabase::create().await;
     let store = open(&database).await;
     enlisted(&*store).await;
     let mut session = connect(&database).await;

@@ -7,15 +7,15 @@ use raidhall::store::{CommitOutcome, MaintenanceReport, Month, Store, StoreError
 use raidhall_protocol::Seq;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
-use super::{connect, holding, open, waiting_for_locks};
-use crate::conformance::{commit, enlisted, newcomer};
-use crate::database::Database;
+use super::{connect, open, open_uncommitted, wait_for_lock_waiters};
+use crate::conformance::{commit, create_player, enlisted};
+use crate::database::PostgresDatabase;
 use crate::history::{History, joined, raid, raid_created, said};
 
 /// No test runs in this month.
 const LONG_AGO: Month = Month(199_912);
 
-async fn this_month(database: &Database) -> Month {
+async fn this_month(database: &PostgresDatabase) -> Month {
     const NOW: &str = "SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYYMM')::integer";
     Month(
         sqlx::query_scalar(NOW)
@@ -26,18 +26,18 @@ async fn this_month(database: &Database) -> Month {
 }
 
 /// Raid 1, made in that month by an instance that never enlisted: enlisting makes partitions.
-async fn born(store: &PostgresStore, month: Month) -> History {
+async fn create_raid_in_month(store: &PostgresStore, month: Month) -> History {
     let mut history = History {
         born: month,
-        ..History::of(raid(1), crate::history::instance().id)
+        ..History::new(raid(1), crate::history::instance().id)
     };
-    let leader = newcomer(store, "Ada").await;
+    let leader = create_player(store, "Ada").await;
     let creation = history.append([raid_created(raid(1)), joined(leader)]);
     assert_eq!(commit(store, &creation).await, CommitOutcome::Committed);
     history
 }
 
-async fn row_count(database: &Database, table: &str) -> i64 {
+async fn row_count(database: &PostgresDatabase, table: &str) -> i64 {
     let count = AssertSqlSafe(format!("SELECT count(*) FROM ONLY {table}"));
     sqlx::query_scalar(count)
         .fetch_one(&mut connect(database).await)
@@ -46,8 +46,8 @@ async fn row_count(database: &Database, table: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn partitions_are_made_for_this_month_and_three_more() {
-    let database = Database::create().await;
+async fn partitions_are_created_for_this_month_and_three_more() {
+    let database = PostgresDatabase::create().await;
     let store = open(&database).await;
     let made = store.maintain().await.expect("maintain");
     assert_eq!(
@@ -63,7 +63,7 @@ async fn partitions_are_made_for_this_month_and_three_more() {
     );
 
     let month = this_month(&database).await;
-    born(&store, month).await;
+    create_raid_in_month(&store, month).await;
     assert_eq!(
         row_count(&database, &format!("raid_events_{}", month.0)).await,
         2
@@ -72,8 +72,8 @@ async fn partitions_are_made_for_this_month_and_three_more() {
 }
 
 #[tokio::test]
-async fn enlisting_makes_partitions() {
-    let database = Database::create().await;
+async fn registering_an_instance_creates_partitions() {
+    let database = PostgresDatabase::create().await;
     let store = open(&database).await;
     enlisted(&*store).await;
     assert_eq!(
@@ -83,8 +83,8 @@ async fn enlisting_makes_partitions() {
 }
 
 #[tokio::test]
-async fn processes_that_start_together_make_each_partition_once() {
-    let database = Database::create().await;
+async fn processes_that_start_together_create_each_partition_once() {
+    let database = PostgresDatabase::create().await;
     let (one, other) = (open(&database).await, open(&database).await);
     let (one, other) = tokio::join!(one.maintain(), other.maintain());
     let (one, other) = (one.expect("maintain"), other.expect("maintain"));
@@ -92,13 +92,13 @@ async fn processes_that_start_together_make_each_partition_once() {
 }
 
 #[tokio::test]
-async fn a_partition_has_everything_that_the_ledger_has() {
+async fn a_partition_has_every_index_of_the_ledger() {
     const DIFFERENCE: &str = "
         SELECT count(*) FROM pg_index p
         WHERE p.indrelid = 'raid_events'::regclass AND 4 <> (
             SELECT count(*) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
             WHERE i.inhparent = p.indexrelid AND c.relname NOT LIKE '%default%')";
-    let database = Database::create().await;
+    let database = PostgresDatabase::create().await;
     let store = open(&database).await;
     store.maintain().await.expect("maintain");
     let mut session = connect(&database).await;
@@ -114,9 +114,9 @@ async fn a_partition_has_everything_that_the_ledger_has() {
 
 #[tokio::test]
 async fn events_without_a_partition_are_kept_by_the_default_one_and_counted() {
-    let database = Database::create().await;
+    let database = PostgresDatabase::create().await;
     let store = open(&database).await;
-    let mut history = born(&store, LONG_AGO).await;
+    let mut history = create_raid_in_month(&store, LONG_AGO).await;
     assert_eq!(
         commit(&*store, &history.append([said("late")])).await,
         CommitOutcome::Committed
@@ -143,9 +143,9 @@ async fn events_without_a_partition_are_kept_by_the_default_one_and_counted() {
 
 #[tokio::test]
 async fn a_month_with_events_in_the_default_partition_stays_there() {
-    let database = Database::create().await;
+    let database = PostgresDatabase::create().await;
     let store = open(&database).await;
-    let mut history = born(&store, this_month(&database).await).await;
+    let mut history = create_raid_in_month(&store, this_month(&database).await).await;
 
     let found = store.maintain().await.expect("maintain");
     assert_eq!(
@@ -174,23 +174,23 @@ async fn a_month_with_events_in_the_default_partition_stays_there() {
 
 /// The commit was on its way to the default partition, and has to find the new one.
 #[tokio::test]
-async fn a_commit_that_meets_the_attaching_of_its_own_month_is_unavailable_once() {
-    let database = Database::create().await;
+async fn a_commit_that_meets_its_partitions_attachment_fails_once() {
+    let database = PostgresDatabase::create().await;
     let store = open(&database).await;
     let attach = "CREATE TABLE raid_events_199912 (LIKE raid_events INCLUDING ALL);
         ALTER TABLE raid_events ATTACH PARTITION raid_events_199912 FOR VALUES FROM (199912) TO (200001)";
-    born(&store, Month(LONG_AGO.0 - 1)).await; // a session that knows the ledger as it was
-    let mut attaching = holding(&database, attach).await;
+    create_raid_in_month(&store, Month(LONG_AGO.0 - 1)).await; // a session that knows the ledger as it was
+    let mut attaching = open_uncommitted(&database, attach).await;
     let mut history = History {
         born: LONG_AGO,
-        ..History::of(raid(2), crate::history::instance().id)
+        ..History::new(raid(2), crate::history::instance().id)
     };
     let creation = history.append([raid_created(raid(2))]);
     let committing = {
         let (store, batch) = (Arc::clone(&store), [creation.clone()]);
         tokio::spawn(async move { store.commit(&batch).await })
     };
-    waiting_for_locks(&database, 1).await;
+    wait_for_lock_waiters(&database, 1).await;
     attaching.execute("COMMIT").await.expect("commit");
 
     let met = committing.await.expect("join");
@@ -204,27 +204,27 @@ async fn a_commit_that_meets_the_attaching_of_its_own_month_is_unavailable_once(
 
 /// A long read of the default partition is in the way of attaching: attaching gives up, and no commit waits for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn commits_go_on_while_attaching_a_partition_has_to_wait() {
-    let database = Database::create().await;
+async fn commits_continue_while_attaching_a_partition_waits() {
+    let database = PostgresDatabase::create().await;
     let store = open(&database).await;
     let mut session = connect(&database).await;
     let partition = "CREATE TABLE raid_events_199912 PARTITION OF raid_events FOR VALUES FROM (199912) TO (200001)";
     session.execute(partition).await.expect("make a partition");
-    let mut history = born(&store, LONG_AGO).await;
+    let mut history = create_raid_in_month(&store, LONG_AGO).await;
 
-    let reading = holding(&database, "SELECT FROM raid_events_default").await;
+    let reading = open_uncommitted(&database, "SELECT FROM raid_events_default").await;
     let maintaining = {
         let store = Arc::clone(&store);
         tokio::spawn(async move { store.maintain().await })
     };
     let mut commits_meanwhile = 0;
     while !maintaining.is_finished() {
-        let before = waits_since(&mut session).await;
+        let before = lock_wait_start(&mut session).await;
         assert_eq!(
             commit(&*store, &history.append([said("on and on")])).await,
             CommitOutcome::Committed
         );
-        let after = waits_since(&mut session).await;
+        let after = lock_wait_start(&mut session).await;
         commits_meanwhile += u32::from(before.is_some() && before == after);
     }
     assert!(
@@ -246,7 +246,7 @@ async fn commits_go_on_while_attaching_a_partition_has_to_wait() {
 }
 
 /// Since when somebody waits for the default partition; unknown for the first moment of a wait.
-async fn waits_since(session: &mut PgConnection) -> Option<String> {
+async fn lock_wait_start(session: &mut PgConnection) -> Option<String> {
     const WAITS_SINCE: &str = "
         SELECT waitstart::text FROM pg_locks
         WHERE relation = 'raid_events_default'::regclass AND mode = 'AccessExclusiveLock' AND NOT granted";

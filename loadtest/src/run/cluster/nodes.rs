@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
-use crate::report::Evidence;
+use crate::report::ClientLogDump;
+use crate::server_process::{ServerProcess, ServerProcessOptions};
 use crate::service::ServiceUrl;
-use crate::spawn::{Server, Setup};
 use crate::targets::Targets;
 
 /// Where a cluster finds what it needs.
@@ -26,10 +26,10 @@ pub struct Services {
 /// Servers that run.
 #[derive(Debug)]
 pub struct Nodes {
-    servers: Vec<Server>,
+    servers: Vec<ServerProcess>,
     targets: Targets,
-    releases: Option<[PathBuf; 2]>,
-    restarts: Vec<usize>,
+    alternating_binaries: Option<[PathBuf; 2]>,
+    restart_counts: Vec<usize>,
 }
 
 impl Nodes {
@@ -47,46 +47,46 @@ impl Nodes {
         let binary = services
             .binary
             .as_ref()
-            .map_or_else(Server::sibling, find)?;
+            .map_or_else(ServerProcess::default_binary, find)?;
         let previous = previous.map(find).transpose()?;
         let mut servers = Vec::with_capacity(count);
         for node in 0..count {
-            let setup = Setup {
+            let setup = ServerProcessOptions {
                 binary: binary.clone(),
                 database: Some(services.database.as_str().to_owned()),
                 bus: Some(services.redis.as_str().to_owned()),
                 settings: Vec::new(),
             };
             servers.push(
-                Server::start_with(setup)
+                ServerProcess::start_with(setup)
                     .await
                     .with_context(|| format!("start node {node}"))?,
             );
         }
-        let mut nodes = Self::of(servers)?;
+        let mut nodes = Self::from_servers(servers)?;
         if let Some(previous) = previous {
-            nodes.alternate(binary, previous);
+            nodes.set_alternating_binaries(binary, previous);
         }
         Ok(nodes)
     }
 
     /// From now on a node runs the other release after its first restart, the present one after the second, and so on.
-    pub fn alternate(&mut self, present: PathBuf, other: PathBuf) {
-        self.releases = Some([present, other]);
+    pub fn set_alternating_binaries(&mut self, present: PathBuf, other: PathBuf) {
+        self.alternating_binaries = Some([present, other]);
     }
 
     /// Takes servers that run already.
     ///
     /// # Errs
     /// When there is none.
-    pub fn of(servers: Vec<Server>) -> anyhow::Result<Nodes> {
-        let targets = Targets::new(servers.iter().map(Server::target).collect())?;
+    pub fn from_servers(servers: Vec<ServerProcess>) -> anyhow::Result<Nodes> {
+        let targets = Targets::new(servers.iter().map(ServerProcess::target).collect())?;
         let restarts = vec![0; servers.len()];
         Ok(Nodes {
             servers,
             targets,
-            releases: None,
-            restarts,
+            alternating_binaries: None,
+            restart_counts: restarts,
         })
     }
 
@@ -124,17 +124,17 @@ impl Nodes {
     }
 
     /// Starts one again where it was, and waits until it is ready.
-    pub(super) async fn start_again(&mut self, node: usize) -> anyhow::Result<()> {
-        self.restarts[node] += 1;
+    pub(super) async fn restart(&mut self, node: usize) -> anyhow::Result<()> {
+        self.restart_counts[node] += 1;
         let server = &mut self.servers[node];
-        if let Some(releases) = &self.releases {
-            server.change_binary(&releases[self.restarts[node] % 2]);
+        if let Some(releases) = &self.alternating_binaries {
+            server.change_binary(&releases[self.restart_counts[node] % 2]);
         }
         server
-            .resume()
+            .restart()
             .await
             .with_context(|| format!("start node {node} again"))?;
-        self.targets.moved(node, server.target());
+        self.targets.set_target(node, server.target());
         Ok(())
     }
 
@@ -152,9 +152,9 @@ impl Nodes {
     }
 
     /// Errs when one has ended that nobody ended.
-    pub(in crate::run) fn check(&mut self) -> anyhow::Result<()> {
+    pub(in crate::run) fn check_all_running(&mut self) -> anyhow::Result<()> {
         for (node, server) in self.servers.iter_mut().enumerate() {
-            if let Some(status) = server.crashed()? {
+            if let Some(status) = server.unexpected_exit()? {
                 anyhow::bail!(
                     "node {node} ended by itself with {status}\n{}",
                     server.log_tail()
@@ -165,16 +165,16 @@ impl Nodes {
     }
 
     /// What each has logged.
-    pub(super) fn logs(&self) -> impl Iterator<Item = Evidence> {
-        let logs = self.servers.iter().map(Server::log).enumerate();
-        logs.map(|(node, text)| Evidence {
+    pub(super) fn logs(&self) -> impl Iterator<Item = ClientLogDump> {
+        let logs = self.servers.iter().map(ServerProcess::log).enumerate();
+        logs.map(|(node, text)| ClientLogDump {
             name: format!("node-{node}.log"),
             text,
         })
     }
 
     /// Ends all, one after the other; each must say that all went well.
-    pub(in crate::run) async fn close(&mut self) -> anyhow::Result<()> {
+    pub(in crate::run) async fn stop(&mut self) -> anyhow::Result<()> {
         for node in 0..self.count() {
             self.terminate(node).await?;
         }

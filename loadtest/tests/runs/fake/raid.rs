@@ -13,27 +13,27 @@ use raidhall_protocol::{
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::world::Fault;
+use super::world::FakeFault;
 
-pub(super) type Out = UnboundedSender<Arc<ServerMessage>>;
+pub(super) type MessageSender = UnboundedSender<Arc<ServerMessage>>;
 
-pub(super) struct Raid {
+pub(super) struct FakeRaid {
     pub(super) id: RaidId,
     pub(super) fold: Fold,
     pub(super) ops: HashMap<(PlayerId, OpKey), Seq>,
-    pub(super) watchers: Vec<Watcher>,
+    pub(super) watchers: Vec<FakeWatcher>,
     events: Vec<Event>,
 }
 
-pub(super) struct Watcher {
-    pub(super) number: u64,
+pub(super) struct FakeWatcher {
+    pub(super) id: u64,
     pub(super) player: PlayerId,
-    pub(super) out: Out,
+    pub(super) sender: MessageSender,
 }
 
-impl Raid {
-    pub(super) fn new(id: RaidId) -> Raid {
-        Raid {
+impl FakeRaid {
+    pub(super) fn new(id: RaidId) -> FakeRaid {
+        FakeRaid {
             id,
             fold: Fold::new(id),
             ops: HashMap::new(),
@@ -54,12 +54,12 @@ impl Raid {
         view
     }
 
-    pub(super) fn after(&self, seq: Seq) -> impl Iterator<Item = &Event> {
+    pub(super) fn events_after(&self, seq: Seq) -> impl Iterator<Item = &Event> {
         self.events.iter().filter(move |event| event.seq > seq)
     }
 
     /// Xp and tasks of a player, member or not.
-    pub(super) fn earned(&self, player: PlayerId) -> (u64, u64) {
+    pub(super) fn totals_of(&self, player: PlayerId) -> (u64, u64) {
         let earned = self.events.iter().filter_map(|event| event.data.earned());
         earned
             .filter(|(who, _)| *who == player)
@@ -77,18 +77,18 @@ impl Raid {
         members.intersection(&watching).copied().collect()
     }
 
-    pub(super) fn tell(&self, message: &ServerMessage, but: Option<PlayerId>) {
+    pub(super) fn broadcast(&self, message: &ServerMessage, but: Option<PlayerId>) {
         let message = Arc::new(message.clone());
         for watcher in self
             .watchers
             .iter()
             .filter(|watcher| Some(watcher.player) != but)
         {
-            let _ = watcher.out.send(Arc::clone(&message));
+            let _ = watcher.sender.send(Arc::clone(&message));
         }
     }
 
-    pub(super) fn commit(&mut self, fault: Fault, by: PlayerId, data: Vec<EventData>) {
+    pub(super) fn commit(&mut self, fault: FakeFault, by: PlayerId, data: Vec<EventData>) {
         for data in data {
             let seq = self.fold.seq().next();
             let event = Event {
@@ -99,8 +99,9 @@ impl Raid {
             };
             self.fold.apply(&event).unwrap();
             self.events.push(event.clone());
-            let skipped = (fault == Fault::SkipsEvents && seq.0.is_multiple_of(20)).then_some(by);
-            self.tell(
+            let skipped =
+                (fault == FakeFault::SkipsEvents && seq.0.is_multiple_of(20)).then_some(by);
+            self.broadcast(
                 &ServerMessage::Event {
                     raid: self.id,
                     event,
@@ -155,14 +156,14 @@ impl Raid {
                 }
             }
             Command::ReleaseTask { task: id } => {
-                held(task(id)?, by)?;
+                check_claimed(task(id)?, by)?;
                 EventData::TaskReleased {
                     task: *id,
                     player: by,
                 }
             }
             Command::FailTask { task: id } => {
-                held(task(id)?, by)?;
+                check_claimed(task(id)?, by)?;
                 EventData::TaskFailed {
                     task: *id,
                     player: by,
@@ -170,8 +171,8 @@ impl Raid {
                 }
             }
             Command::CompleteTask { task: id } => {
-                held(task(id)?, by)?;
-                return Ok(self.completed(task(id)?, me));
+                check_claimed(task(id)?, by)?;
+                return Ok(self.completion_events(task(id)?, me));
             }
             Command::Promote { player } if state.leader == Some(by) => {
                 let (player, previous, term) = (*player, by, state.term + 1);
@@ -183,7 +184,10 @@ impl Raid {
                 }
             }
             Command::Leave => {
-                let mine = state.tasks.iter().filter(|task| held(task, by).is_ok());
+                let mine = state
+                    .tasks
+                    .iter()
+                    .filter(|task| check_claimed(task, by).is_ok());
                 let released = mine.map(|task| task.id).collect();
                 EventData::MemberLeft {
                     player: by,
@@ -196,7 +200,7 @@ impl Raid {
         Ok(vec![event])
     }
 
-    fn completed(&self, task: &Task, me: &Member) -> Vec<EventData> {
+    fn completion_events(&self, task: &Task, me: &Member) -> Vec<EventData> {
         let state = self.state();
         let (current_xp, current_tasks) = (state.current_xp + task.xp, state.current_tasks + 1);
         let completed = EventData::TaskCompleted {
@@ -228,7 +232,7 @@ impl Raid {
     }
 }
 
-fn held(task: &Task, by: PlayerId) -> Result<(), ErrorType> {
+fn check_claimed(task: &Task, by: PlayerId) -> Result<(), ErrorType> {
     let mine = task.status == TaskStatus::Claimed && task.assignee == Some(by);
     if mine {
         Ok(())
@@ -237,7 +241,7 @@ fn held(task: &Task, by: PlayerId) -> Result<(), ErrorType> {
     }
 }
 
-pub(super) fn joined(
+pub(super) fn joined_event(
     player: PlayerId,
     name: String,
     role: Role,

@@ -11,18 +11,18 @@ use raidhall_protocol::{
 };
 use serde_json::{Value, json};
 
-use super::raid::{Out, Raid, Watcher, joined};
+use super::raid::{FakeRaid, FakeWatcher, MessageSender, joined_event};
 
 /// What is wrong with the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum FakeFault {
     None,
     /// Now and then a connection breaks between a commit and its ack. That is allowed.
     CutsConnections,
     SkipsEvents,
-    AcksFirst,
-    DoesTwice,
-    Forgets,
+    AcksBeforeEvents,
+    RepeatsEffects,
+    LosesEvents,
     /// Connections break, and repeats are not recognised.
     ForgetsOps,
     /// Connections break, and those who return always get a snapshot.
@@ -32,21 +32,21 @@ pub(crate) enum Fault {
 /// Cuts end after so many, so that the run can come to rest.
 const CUTS_MAX: u32 = 12;
 
-pub(super) struct World {
-    fault: Fault,
-    inner: Mutex<Inner>,
+pub(super) struct FakeWorld {
+    fault: FakeFault,
+    inner: Mutex<FakeWorldState>,
 }
 
 #[derive(Default)]
-struct Inner {
+struct FakeWorldState {
     names: Vec<String>,
-    raids: Vec<Raid>,
-    cuts: u32,
-    watches: u64,
+    raids: Vec<FakeRaid>,
+    cut_count: u32,
+    watch_count: u64,
 }
 
-impl Inner {
-    fn raid(&mut self, id: RaidId) -> &mut Raid {
+impl FakeWorldState {
+    fn raid(&mut self, id: RaidId) -> &mut FakeRaid {
         &mut self.raids[usize::try_from(id.get() - 1).unwrap()]
     }
 
@@ -55,9 +55,9 @@ impl Inner {
     }
 }
 
-impl World {
-    pub(super) fn new(fault: Fault) -> World {
-        World {
+impl FakeWorld {
+    pub(super) fn new(fault: FakeFault) -> FakeWorld {
+        FakeWorld {
             fault,
             inner: Mutex::default(),
         }
@@ -67,7 +67,7 @@ impl World {
         self.inner.lock().name(player)
     }
 
-    pub(super) fn guest(&self, name: &str) -> Value {
+    pub(super) fn sign_in_guest(&self, name: &str) -> Value {
         let mut inner = self.inner.lock();
         inner.names.push(name.to_owned());
         let id = inner.names.len();
@@ -75,12 +75,12 @@ impl World {
                 "player": { "id": id, "name": name } })
     }
 
-    pub(super) fn me(&self, player: PlayerId) -> Value {
+    pub(super) fn profile(&self, player: PlayerId) -> Value {
         let inner = self.inner.lock();
         let (xp, tasks) = inner
             .raids
             .iter()
-            .map(|raid| raid.earned(player))
+            .map(|raid| raid.totals_of(player))
             .fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
         json!({ "id": player, "name": "x", "xp": xp, "tasks": tasks, "raids_won": 0, "created_at": 0 })
     }
@@ -91,7 +91,7 @@ impl World {
             inner.name(leader),
             RaidId::try_from(inner.raids.len() as u64 + 1).unwrap(),
         );
-        inner.raids.push(Raid::new(id));
+        inner.raids.push(FakeRaid::new(id));
         let created = EventData::RaidCreated {
             title: new.title,
             description: new.description,
@@ -106,7 +106,7 @@ impl World {
         raid.commit(
             self.fault,
             leader,
-            vec![created, joined(leader, name, Role::Leader, (0, 0))],
+            vec![created, joined_event(leader, name, Role::Leader, (0, 0))],
         );
         raid.view()
     }
@@ -125,11 +125,11 @@ impl World {
             .iter()
             .all(|member| member.player != player)
         {
-            let had = raid.earned(player);
+            let had = raid.totals_of(player);
             raid.commit(
                 self.fault,
                 player,
-                vec![joined(player, name, Role::Member, had)],
+                vec![joined_event(player, name, Role::Member, had)],
             );
         }
         raid.view()
@@ -141,7 +141,7 @@ impl World {
 
     pub(super) fn events(&self, raid: RaidId, after: Seq) -> Value {
         let mut inner = self.inner.lock();
-        let rows: Vec<_> = inner.raid(raid).after(after).take(100).collect();
+        let rows: Vec<_> = inner.raid(raid).events_after(after).take(100).collect();
         serde_json::to_value(rows).unwrap()
     }
 
@@ -162,7 +162,7 @@ impl World {
         Value::Array(
             inner
                 .raid(raid)
-                .after(after)
+                .events_after(after)
                 .filter_map(row)
                 .take(100)
                 .collect(),
@@ -174,19 +174,19 @@ impl World {
         raid: RaidId,
         player: PlayerId,
         since: Option<Seq>,
-        out: Out,
+        out: MessageSender,
     ) -> u64 {
         let mut inner = self.inner.lock();
-        inner.watches += 1;
-        let (number, raid) = (inner.watches, inner.raid(raid));
+        inner.watch_count += 1;
+        let (number, raid) = (inner.watch_count, inner.raid(raid));
         let came = !raid.online().contains(&player);
-        raid.watchers.push(Watcher {
-            number,
+        raid.watchers.push(FakeWatcher {
+            id: number,
             player,
-            out: out.clone(),
+            sender: out.clone(),
         });
         let (id, seq, online) = (raid.id, raid.fold.seq(), raid.online());
-        let since = since.filter(|_| self.fault != Fault::NeverReplays);
+        let since = since.filter(|_| self.fault != FakeFault::NeverReplays);
         let first = match since {
             Some(_) => ServerMessage::Watching {
                 raid: id,
@@ -206,7 +206,7 @@ impl World {
             }
         };
         let _ = out.send(Arc::new(first));
-        for event in raid.after(since.unwrap_or(seq)) {
+        for event in raid.events_after(since.unwrap_or(seq)) {
             let _ = out.send(Arc::new(ServerMessage::Event {
                 raid: id,
                 event: event.clone(),
@@ -218,7 +218,7 @@ impl World {
                 online: vec![player],
                 offline: vec![],
             };
-            raid.tell(&presence, Some(player));
+            raid.broadcast(&presence, Some(player));
         }
         number
     }
@@ -229,7 +229,7 @@ impl World {
         let Some(at) = raid
             .watchers
             .iter()
-            .position(|watcher| watcher.number == number)
+            .position(|watcher| watcher.id == number)
         else {
             return;
         };
@@ -240,25 +240,25 @@ impl World {
                 online: vec![],
                 offline: vec![player],
             };
-            raid.tell(&presence, None);
+            raid.broadcast(&presence, None);
         }
     }
 
     pub(super) fn signal(&self, raid: RaidId, from: PlayerId, signal: &ServerMessage) {
-        self.inner.lock().raid(raid).tell(signal, Some(from));
+        self.inner.lock().raid(raid).broadcast(signal, Some(from));
     }
 
     /// False: the connection breaks, after what was asked has been done and before it is answered.
-    pub(super) fn act(
+    pub(super) fn handle_command(
         &self,
         raid: RaidId,
         by: PlayerId,
         (id, op, command): (u64, Option<OpKey>, &Command),
-        out: &Out,
+        out: &MessageSender,
     ) -> bool {
         let mut guard = self.inner.lock();
         let inner = &mut *guard;
-        let (fault, cuts) = (self.fault, &mut inner.cuts);
+        let (fault, cuts) = (self.fault, &mut inner.cut_count);
         let raid = &mut inner.raids[usize::try_from(raid.get() - 1).unwrap()];
         let raid_id = raid.id;
         let answer = |seq, duplicate| {
@@ -270,7 +270,9 @@ impl World {
             }));
             true
         };
-        let key = op.map(|op| (by, op)).filter(|_| fault != Fault::ForgetsOps);
+        let key = op
+            .map(|op| (by, op))
+            .filter(|_| fault != FakeFault::ForgetsOps);
         if let Some(seq) = key.as_ref().and_then(|key| raid.ops.get(key)) {
             return answer(*seq, true);
         }
@@ -290,13 +292,13 @@ impl World {
         };
         let last = Seq(raid.fold.seq().0 + events.len() as u64);
         let wrong = matches!(command, Command::Say { .. }) && last.0.is_multiple_of(5);
-        if wrong && fault == Fault::Forgets {
+        if wrong && fault == FakeFault::LosesEvents {
             return answer(raid.fold.seq(), false);
         }
-        if wrong && fault == Fault::DoesTwice {
+        if wrong && fault == FakeFault::RepeatsEffects {
             events.push(events[0].clone());
         }
-        if fault == Fault::AcksFirst {
+        if fault == FakeFault::AcksBeforeEvents {
             answer(last, false);
         }
         raid.commit(fault, by, events);
@@ -311,12 +313,12 @@ impl World {
         }
         let cutting = matches!(
             fault,
-            Fault::CutsConnections | Fault::ForgetsOps | Fault::NeverReplays
+            FakeFault::CutsConnections | FakeFault::ForgetsOps | FakeFault::NeverReplays
         );
         if cutting && wrong && *cuts < CUTS_MAX {
             *cuts += 1;
             return false;
         }
-        fault == Fault::AcksFirst || answer(raid.fold.seq(), false)
+        fault == FakeFault::AcksBeforeEvents || answer(raid.fold.seq(), false)
     }
 }

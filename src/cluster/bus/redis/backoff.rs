@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_a_second_and_are_jittered() {
+    fn reconnect_waits_double_up_to_a_second_with_jitter() {
         let mut backoff = ReconnectBackoff::default();
         for whole in [50, 100, 200, 400, 800, 1_000, 1_000, 1_000].map(Duration::from_millis) {
             let wait = backoff.next_delay();

@@ -246,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_raids_channels_share_a_home_and_keep_their_order() {
+    fn channels_of_one_raid_share_a_shard_and_keep_their_order() {
         let raid = |id: u64| RaidId::try_from(id).expect("an id");
         let channels = [
             Channel::Live(raid(1)),
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_are_read_from_the_slots_and_what_is_odd_is_left_out() {
+    fn redis_nodes_are_read_from_the_slots_and_odd_entries_skipped() {
         let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
         let node = |host: &str, port| Value::Array(vec![text(host), Value::Int(port), text("id")]);
         let range =

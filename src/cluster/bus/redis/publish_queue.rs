@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn live_messages_are_dropped_when_the_queue_is_half_full_and_the_rest_when_it_is_full() {
+    fn a_half_full_publish_queue_drops_only_live_messages() {
         let mut waiting = PublishQueueState {
             is_open: true,
             ..PublishQueueState::default()
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_bounded_too() {
+    fn the_publish_queue_is_bounded_in_bytes() {
         let mut waiting = PublishQueueState {
             is_open: true,
             ..PublishQueueState::default()
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_waits_while_it_is_closed() {
+    fn a_closed_publish_queue_accepts_and_keeps_no_messages() {
         let outgoing = PublishQueue::default();
         assert!(!outgoing.push(events(1)), "closed at first");
         outgoing.open();

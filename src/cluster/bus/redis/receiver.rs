@@ -138,7 +138,7 @@ mod tests {
     use crate::store::InstanceId;
 
     #[test]
-    fn an_earlier_proof_that_is_repeated_takes_nothing_back() {
+    fn a_repeated_older_proof_does_not_lower_the_newest() {
         let instance = InstanceId(uuid::Uuid::from_u128(1));
         let options = RedisOptions {
             url: "redis://localhost".into(),

@@ -224,7 +224,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_is_waited_for_until_the_limit() {
+    async fn a_redis_call_times_out_at_the_limit() {
         let began = Instant::now();
         let late = with_timeout(RESPONSE_TIMEOUT, std::future::pending::<RedisResult<()>>()).await;
         assert!(late.expect_err("no answer").is_timeout());
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stall_of_our_own_does_not_use_up_the_limit() {
+    async fn a_stalled_process_does_not_time_out_a_redis_call() {
         let (reader, answer) = oneshot::channel();
         let asking = with_timeout(RESPONSE_TIMEOUT, async {
             Ok(answer.await.expect("an answer"))

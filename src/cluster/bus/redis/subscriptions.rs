@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn one_round_serves_everybody_who_waits() {
+    fn one_round_confirms_all_waiting_subscribers() {
         let subscriptions = up();
         let mut first = subscriptions
             .subscribe(&[raid(1), raid(2)])
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_asked_for_last_wins_whatever_is_on_its_way() {
+    fn the_latest_subscription_request_wins_over_a_round_in_flight() {
         let subscriptions = up();
         let _waits = subscriptions.subscribe(&[raid(1)]);
         let subscribing = round(&subscriptions).expect("a round");
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_that_is_taken_back_before_the_round_costs_no_command() {
+    fn a_subscription_withdrawn_before_its_round_sends_no_command() {
         let subscriptions = up();
         let mut confirmed = subscriptions
             .subscribe(&[raid(1)])
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn wishes_outlive_the_connection_and_waiting_does_not() {
+    fn wanted_channels_outlive_the_connection_but_waiters_do_not() {
         let subscriptions = up();
         let mut confirmed = subscriptions
             .subscribe(&[raid(1)])

@@ -60,7 +60,7 @@ const ACK: ForwardReply = ForwardReply::Ack {
 };
 
 #[tokio::test]
-async fn a_bundle_is_bounded_in_bytes_and_a_command_that_fits_in_none_is_too_large() {
+async fn a_forward_batch_is_bounded_and_an_oversized_command_is_refused() {
     let mut forwards = ForwardQueue::default();
     let mut answers: Vec<_> = (0..10)
         .map(|_| enqueue_message(&mut forwards, BATCH_BYTES_MAX / 4))
@@ -86,7 +86,7 @@ async fn a_bundle_is_bounded_in_bytes_and_a_command_that_fits_in_none_is_too_lar
 }
 
 #[tokio::test]
-async fn nothing_is_sent_again_that_would_then_follow_what_was_asked_for_later() {
+async fn a_forwarded_command_is_not_resent_behind_a_later_one() {
     let mut forwards = ForwardQueue::default();
     let mut answers: Vec<_> = (0..5).map(|_| enqueue_message(&mut forwards, 1)).collect();
     send_batch(&mut forwards);
@@ -118,7 +118,7 @@ async fn nothing_is_sent_again_that_would_then_follow_what_was_asked_for_later()
 }
 
 #[tokio::test(start_paused = true)]
-async fn whose_time_runs_out_is_told_while_the_edge_waits_for_something_else() {
+async fn an_expired_command_is_answered_while_the_follower_waits() {
     let mut forwards = ForwardQueue::default();
     let answer = enqueue_message(&mut forwards, 1);
     let began = Instant::now();

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_drains_hands_its_raids_over_and_nobody_notices() {
+async fn a_drained_node_hands_its_raids_over_without_presence_changes() {
     let cluster = TestCluster::start(3).await;
     let raid = cluster.node(0).create_raid(&[2, 3]).await;
     let (mut first, _) = watch(cluster.node(0), raid, 1, None).await;
@@ -58,7 +58,7 @@ async fn a_node_that_drains_hands_its_raids_over_and_nobody_notices() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_with_all_watchers_on_the_drained_node_keeps_who_is_online() {
+async fn a_drain_of_the_only_watched_node_keeps_presence() {
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2]).await;
     let (first, _) = watch(cluster.node(0), raid, 1, None).await;
@@ -78,7 +78,7 @@ async fn a_drain_with_all_watchers_on_the_drained_node_keeps_who_is_online() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_heir_takes_a_raid_of_which_it_already_is_an_edge() {
+async fn a_successor_takes_over_a_raid_that_it_already_follows() {
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2]).await;
     let (mut first, _) = watch(cluster.node(0), raid, 1, None).await;
@@ -112,7 +112,7 @@ async fn an_heir_takes_a_raid_of_which_it_already_is_an_edge() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_raid_that_reloads_while_its_node_drains_is_given_up_all_the_same() {
+async fn a_raid_that_reloads_during_a_drain_is_still_handed_over() {
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2]).await;
     let (_first, _) = watch(cluster.node(0), raid, 1, None).await;
@@ -142,8 +142,7 @@ async fn a_raid_that_reloads_while_its_node_drains_is_given_up_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_raid_whose_heir_does_not_hear_of_it_is_offered_again_and_who_was_online_is_not_forgotten()
- {
+async fn a_handover_that_the_successor_missed_is_repeated_with_presence() {
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2]).await;
     let (leaving, _) = watch(cluster.node(0), raid, 1, None).await;
@@ -170,7 +169,7 @@ async fn a_raid_whose_heir_does_not_hear_of_it_is_offered_again_and_who_was_onli
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_raid_that_nobody_can_take_is_let_go() {
+async fn a_raid_without_a_live_successor_is_released() {
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2]).await;
     let (_leaving, _) = watch(cluster.node(0), raid, 1, None).await;
@@ -192,7 +191,7 @@ async fn a_raid_that_nobody_can_take_is_let_go() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_raid_that_is_being_made_does_not_hold_a_drain_up() {
+async fn a_raid_being_created_does_not_delay_a_drain() {
     let cluster = TestCluster::start(2).await;
     let node = cluster.node(0);
     node.store.faults().hold_calls(Call::ReserveRaidIds);
@@ -221,7 +220,7 @@ async fn a_raid_that_is_being_made_does_not_hold_a_drain_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_raid_whose_release_fails_at_first_is_handed_over_with_all_that_is_known() {
+async fn a_handover_whose_release_fails_at_first_keeps_presence() {
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2]).await;
     let (first, _) = watch(cluster.node(0), raid, 1, None).await;

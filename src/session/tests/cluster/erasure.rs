@@ -6,7 +6,7 @@ use super::*;
 use crate::raid;
 
 #[tokio::test(start_paused = true)]
-async fn the_owner_takes_them_out_and_every_instance_tells_it() {
+async fn an_erasure_by_the_owner_reaches_every_instance() {
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2]).await;
     let (mut at_owner, _) = watch(cluster.node(0), raid, 1, None).await;

@@ -47,7 +47,7 @@ async fn a_command_and_a_watch_work_at_every_instance() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_read_at_another_instance_shows_what_was_acknowledged_and_where_the_owner_is() {
+async fn a_read_at_a_follower_shows_acknowledged_events_and_the_owner_url() {
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2]).await;
     let _watcher = watch(cluster.node(0), raid, 1, None).await;
@@ -84,7 +84,7 @@ async fn a_read_at_another_instance_shows_what_was_acknowledged_and_where_the_ow
 }
 
 #[tokio::test(start_paused = true)]
-async fn lost_repeated_and_reordered_messages_make_it_late_and_never_wrong() {
+async fn lost_repeated_and_reordered_messages_only_delay_a_follower() {
     for fault in [
         BusFault::DropEveryNth(3),
         BusFault::DropEveryNth(1),
@@ -128,7 +128,7 @@ async fn lost_repeated_and_reordered_messages_make_it_late_and_never_wrong() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_message_before_a_silence_is_found_by_the_poll_of_heads() {
+async fn a_lost_last_message_is_found_by_the_poll_of_heads() {
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2]).await;
     let (mut edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
@@ -145,7 +145,7 @@ async fn the_last_message_before_a_silence_is_found_by_the_poll_of_heads() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_bus_an_edge_sees_by_polling_and_its_commands_are_refused_in_time() {
+async fn a_follower_without_a_bus_polls_and_refuses_commands_in_time() {
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2]).await;
     let _owner_s = watch(cluster.node(0), raid, 1, None).await;
@@ -202,7 +202,7 @@ async fn without_a_bus_an_edge_sees_by_polling_and_its_commands_are_refused_in_t
 }
 
 #[tokio::test(start_paused = true)]
-async fn signals_reach_the_watchers_of_other_instances_once_and_not_their_sender() {
+async fn signals_reach_other_instances_once_and_not_their_sender() {
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2]).await;
     let (owner_s, _) = watch(cluster.node(0), raid, 1, None).await;
@@ -216,7 +216,7 @@ async fn signals_reach_the_watchers_of_other_instances_once_and_not_their_sender
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_edge_that_cannot_read_what_a_client_has_seen_says_so_and_shows_nothing_older() {
+async fn a_follower_behind_its_client_refuses_the_watch_until_it_can_read() {
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2]).await;
     let (_edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
@@ -245,7 +245,7 @@ async fn an_edge_that_cannot_read_what_a_client_has_seen_says_so_and_shows_nothi
 }
 
 #[tokio::test(start_paused = true)]
-async fn watchers_of_an_owner_that_became_an_edge_are_shown_the_raid_as_soon_as_it_can_be_loaded() {
+async fn an_owner_turned_follower_shows_the_raid_once_it_can_load() {
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2]).await;
     let (mut first, _) = watch(cluster.node(0), raid, 1, None).await;

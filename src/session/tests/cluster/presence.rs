@@ -39,7 +39,7 @@ async fn presence_is_the_same_at_every_instance() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_instance_whose_last_word_was_lost_is_asked_and_keeps_nothing_in_doubt() {
+async fn a_follower_whose_leave_message_was_lost_is_asked_again() {
     let cluster = TestCluster::start_with(
         2,
         Options {
@@ -71,7 +71,7 @@ async fn an_instance_whose_last_word_was_lost_is_asked_and_keeps_nothing_in_doub
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_look_or_a_refused_watch_at_another_instance_leaves_nothing_in_doubt() {
+async fn a_read_or_refused_watch_at_a_follower_keeps_no_session_live() {
     let cluster = TestCluster::start_with(
         2,
         Options {
@@ -109,7 +109,7 @@ async fn a_look_or_a_refused_watch_at_another_instance_leaves_nothing_in_doubt()
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_heir_shows_nobody_who_had_left_before() {
+async fn a_successor_shows_no_player_who_left_before_the_handover() {
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[3]).await;
     let (first, _) = watch(cluster.node(0), raid, 1, None).await;
@@ -130,7 +130,7 @@ async fn an_heir_shows_nobody_who_had_left_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_who_came_back_while_the_store_was_away_keeps_the_lead() {
+async fn a_leader_who_returns_during_a_store_outage_keeps_the_lead() {
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2, 3]).await;
     let (leader, _) = watch(cluster.node(0), raid, 1, None).await;

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn when_an_owner_dies_a_watching_instance_takes_the_raid_over_within_four_seconds() {
+async fn a_follower_takes_over_a_dead_owners_raid_within_four_seconds() {
     let cluster = TestCluster::start(3).await;
     let raid = cluster.node(0).create_raid(&[2, 3]).await;
     let _gone = watch(cluster.node(0), raid, 1, None).await;
@@ -46,7 +46,7 @@ async fn when_an_owner_dies_a_watching_instance_takes_the_raid_over_within_four_
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_owner_cut_off_from_the_store_becomes_an_edge_of_the_next_one() {
+async fn an_owner_cut_off_from_the_store_becomes_a_follower() {
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2]).await;
     let (mut first, _) = watch(cluster.node(0), raid, 1, None).await;
@@ -70,7 +70,7 @@ async fn an_owner_cut_off_from_the_store_becomes_an_edge_of_the_next_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_stall_of_the_store_everybody_goes_on_with_what_was_theirs() {
+async fn a_store_stall_changes_no_owner_and_no_epoch() {
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2]).await;
     let (mut first, _) = watch(cluster.node(0), raid, 1, None).await;
@@ -110,7 +110,7 @@ async fn after_a_stall_of_the_store_everybody_goes_on_with_what_was_theirs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_raid_watched_elsewhere_is_not_idle_and_one_that_nobody_watches_is_released() {
+async fn a_raid_is_released_only_when_no_instance_watches_it() {
     let cluster = TestCluster::start_with(
         2,
         Options {
@@ -188,7 +188,7 @@ async fn many_raids_of_a_dead_node_are_taken_over_once_each() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_owner_whose_own_clock_stood_still_notices_that_others_went_on() {
+async fn an_owner_suspended_with_its_clock_finds_its_raid_taken_over() {
     let cluster = TestCluster::start(1).await;
     let raid = cluster.node(0).create_raid(&[2]).await;
     let (_first, _) = watch(cluster.node(0), raid, 1, None).await;
@@ -226,7 +226,7 @@ async fn an_owner_whose_own_clock_stood_still_notices_that_others_went_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_owner_that_hears_of_a_newer_release_gives_the_raid_to_one_that_can_own_it() {
+async fn a_raid_of_a_newer_release_moves_to_an_instance_that_can_own_it() {
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2]).await;
     let (mut first, _) = watch(cluster.node(0), raid, 1, None).await;

@@ -1,0 +1,240 @@
+//! A player's connection: how it is made, what goes over it, and what its end means for the next one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use raidhall_protocol::{ClientMessage, ServerMessage};
+use tokio::time::{Instant, timeout};
+
+use super::super::backoff::{CloseClass, STABLE_UPTIME};
+use super::super::socket::{CloseInfo, ConnectError, Incoming, Socket};
+use super::watched_raid::WatchStatus;
+use super::{ConnectionState, Player, PlayerOptions, renewal_time};
+use crate::client_log::{ClientLog, Observation};
+
+/// How long the first answer may take.
+const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the server's heads may be ahead of what the client holds before it asks again.
+pub(super) const BEHIND_TIMEOUT: Duration = Duration::from_secs(1);
+
+impl Player {
+    pub(super) async fn connect(&mut self) -> bool {
+        if self.renew_at <= Instant::now() {
+            self.renew_token().await;
+        }
+        let PlayerOptions {
+            rest,
+            codec,
+            decoder,
+            ..
+        } = &self.options;
+        let target = rest.targets().get(self.server_index);
+        match Socket::connect(&target, *codec, Arc::clone(decoder)).await {
+            Ok(socket) => match self.perform_handshake(socket).await {
+                Ok(()) => return true,
+                Err(closed) => self.handle_disconnect(closed),
+            },
+            Err(error) => {
+                let told = match error {
+                    ConnectError::Refused {
+                        retry_after: Some(secs),
+                        ..
+                    } => Duration::from_secs(secs.min(30)),
+                    _ => Duration::ZERO,
+                };
+                *self
+                    .counts
+                    .ends
+                    .entry("not connected".to_owned())
+                    .or_default() += 1;
+                self.refusing_servers += 1;
+                let mut until = Instant::now();
+                // Only when all have refused is there a reason to wait.
+                if self.refusing_servers >= rest.targets().count() {
+                    self.refusing_servers = 0;
+                    until += told + self.lost_delay.next_wait(&mut self.rng);
+                }
+                self.server_index = rest.targets().next_after(self.server_index);
+                self.connection = ConnectionState::Disconnected { until };
+            }
+        }
+        false
+    }
+
+    async fn perform_handshake(&mut self, mut socket: Socket) -> Result<(), CloseInfo> {
+        let (token, client) = (
+            self.options.tokens.access_token.clone(),
+            Some("loadtest".to_owned()),
+        );
+        socket.send(&ClientMessage::Hello { token, client }).await?;
+        let silent = CloseInfo {
+            code: None,
+            reason: "no welcome".to_owned(),
+        };
+        let first = timeout(WELCOME_TIMEOUT, socket.next())
+            .await
+            .map_err(|_| silent.clone())?;
+        let welcome = match first {
+            Incoming::Message(message) => message,
+            Incoming::Closed(closed) => return Err(closed),
+            Incoming::KeepAlive | Incoming::Unreadable(_) => return Err(silent),
+        };
+        let ServerMessage::Welcome {
+            heartbeat_ms,
+            lineage,
+            ..
+        } = &*welcome
+        else {
+            return Err(silent);
+        };
+        let (now, heartbeat) = (Instant::now(), Duration::from_millis(*heartbeat_ms));
+        self.refusing_servers = 0;
+        self.connection = ConnectionState::Connected {
+            socket: Box::new(socket),
+            since: now,
+            heard: now,
+            heartbeat,
+        };
+        self.counts.reconnects += u64::from(std::mem::replace(&mut self.has_connected, true));
+        for (raid, view) in &mut self.views {
+            if !matches!(view.status, WatchStatus::Ended | WatchStatus::Abandoned) {
+                view.status = WatchStatus::Wanted;
+            }
+            let (client, player) = (&self.options.client_name, self.options.tokens.player.id);
+            let ledger = self
+                .ledgers
+                .entry(*raid)
+                .or_insert_with(|| ClientLog::new(client, player, *raid));
+            ledger.record(
+                self.options.clock.now(),
+                Observation::Connected {
+                    lineage: lineage.clone(),
+                    server: self.server_index,
+                },
+            );
+        }
+        self.send_watches().await;
+        Ok(())
+    }
+
+    /// The connection is gone: what its end means for the next one.
+    pub(super) fn handle_disconnect(&mut self, closed: CloseInfo) {
+        let now = Instant::now();
+        if let ConnectionState::Connected { since, .. } = self.connection
+            && now.duration_since(since) >= STABLE_UPTIME
+        {
+            self.overload_delay.reset();
+            self.lost_delay.reset();
+        }
+        let class = CloseClass::from_code(closed.code);
+        let name = closed.code.map_or(closed.reason, |code| code.to_string());
+        *self.counts.ends.entry(name).or_default() += 1;
+        for raid in self.views.keys().copied().collect::<Vec<_>>() {
+            self.record(raid, Observation::Disconnected { code: closed.code });
+        }
+        self.pending.mark_all_due(Instant::now());
+        self.server_index = self.options.rest.targets().next_after(self.server_index);
+        let wait = match class {
+            CloseClass::Stop => {
+                self.connection = ConnectionState::Stopped;
+                return;
+            }
+            CloseClass::RenewToken => {
+                self.renew_at = now;
+                self.lost_delay.next_wait(&mut self.rng)
+            }
+            CloseClass::BackOff => self.overload_delay.next_wait(&mut self.rng),
+            CloseClass::Resume => self.announced_reconnect_delay.take().unwrap_or_default(),
+            CloseClass::Lost => self.lost_delay.next_wait(&mut self.rng),
+        };
+        self.connection = ConnectionState::Disconnected { until: now + wait };
+    }
+
+    /// Everything that is due on a live connection.
+    pub(super) async fn send_due(&mut self) {
+        let now = Instant::now();
+        if self.renew_at <= now && self.renew_token().await {
+            let (token, client) = (self.options.tokens.access_token.clone(), None);
+            self.send(ClientMessage::Hello { token, client }).await;
+        }
+        for view in self.views.values_mut() {
+            if view
+                .behind_since
+                .is_some_and(|since| since + BEHIND_TIMEOUT <= now)
+            {
+                view.behind_since = None;
+                view.status = WatchStatus::Wanted;
+                self.counts.repairs += 1;
+            }
+        }
+        self.send_watches().await;
+        while matches!(self.connection, ConnectionState::Connected { .. })
+            && let Some(message) = self.pending.take_due(Instant::now())
+        {
+            self.send(message).await;
+        }
+    }
+
+    pub(super) async fn send_watches(&mut self) {
+        if !matches!(self.connection, ConnectionState::Connected { .. }) {
+            return;
+        }
+        let wanted = self
+            .views
+            .iter_mut()
+            .filter(|(_, view)| view.status == WatchStatus::Wanted);
+        let messages: Vec<_> = wanted
+            .map(|(raid, view)| {
+                view.status = WatchStatus::Requested;
+                ClientMessage::Watch {
+                    id: None,
+                    raid: *raid,
+                    since: view.since(),
+                }
+            })
+            .collect();
+        for message in messages {
+            self.send(message).await;
+        }
+    }
+
+    pub(super) async fn send(&mut self, message: ClientMessage) {
+        if let ClientMessage::Watch { raid, .. } | ClientMessage::Do { raid, .. } = &message {
+            self.record(*raid, Observation::Sent(message.clone()));
+        }
+        let ConnectionState::Connected { socket, .. } = &mut self.connection else {
+            return;
+        };
+        if let Err(closed) = socket.send(&message).await {
+            // What the server said last, a close code above all, may still be readable.
+            let last = timeout(Duration::from_millis(200), read_until_closed(socket)).await;
+            self.handle_disconnect(last.unwrap_or(closed));
+        }
+    }
+
+    async fn renew_token(&mut self) -> bool {
+        let rest = self.options.rest.with_retry_timeout(Duration::ZERO);
+        match rest
+            .refresh_tokens(&self.options.tokens.refresh_token)
+            .await
+        {
+            Ok(tokens) => {
+                self.renew_at = renewal_time(&tokens);
+                self.options.tokens = tokens;
+                true
+            }
+            Err(_) => {
+                self.renew_at = Instant::now() + Duration::from_secs(2);
+                false
+            }
+        }
+    }
+}
+
+async fn read_until_closed(socket: &mut Socket) -> CloseInfo {
+    loop {
+        if let Incoming::Closed(closed) = socket.next().await {
+            return closed;
+        }
+    }
+}

@@ -1,0 +1,441 @@
+//! What one client was told, judged by itself: contiguity, order, acks, answers.
+//!
+//! The contract is judged per connection, because it is given per connection: an ack follows its event *on a
+//! connection that watches the raid*. What the client holds outlives its connections.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use raidhall_protocol::{
+    ClientMessage, Command, ErrorBody, Event, OpKey, PlayerId, RaidState, Seq, ServerMessage,
+    UnixMillis,
+};
+
+use super::violation::{Violation, ViolationKind};
+use crate::client_log::{ClientLog, Moment, Observation};
+use crate::fold::Fold;
+
+/// One command of one client, with everything that came of it.
+#[derive(Debug, Clone)]
+pub struct SentCommand {
+    /// The correlation number.
+    pub id: u64,
+    /// Its key.
+    pub op: Option<OpKey>,
+    /// What was asked.
+    pub command: Command,
+    /// When it was first sent.
+    pub first_sent: Moment,
+    /// When it was last sent before the answer.
+    pub last_sent: Moment,
+    /// How often it was sent.
+    pub attempts: u32,
+    /// When it was acknowledged, at which seq, and whether as a repeat.
+    pub ack: Option<(Moment, Seq, bool)>,
+    /// Whether its last answer was a refusal that no retry can change.
+    pub is_refused: bool,
+    /// Which server the client was connected to when it was first sent.
+    pub server: usize,
+    /// Whether the connection was lost before it was acknowledged.
+    pub connection_lost: bool,
+    is_answered: bool,
+    sent_during_watch_request: bool,
+}
+
+/// What is known of one client after its ledger was read.
+#[derive(Debug, Default)]
+pub struct ClientSummary {
+    /// Every event it accepted, and when.
+    pub events: BTreeMap<Seq, (Moment, Arc<ServerMessage>)>,
+    /// Every snapshot it got.
+    pub snapshots: Vec<(Seq, Arc<ServerMessage>)>,
+    /// Its commands, by correlation number.
+    pub commands: BTreeMap<u64, SentCommand>,
+    /// What it was told wrongly.
+    pub violations: Vec<Violation>,
+    /// Watches with `since`.
+    pub resumes: u64,
+    /// Those of them answered by `watching`.
+    pub replays: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WatchState {
+    /// Not on this connection.
+    Off,
+    /// Asked; `again` when it was on before, so that late events are to be discarded.
+    Requested { since: Option<Seq>, again: bool },
+    /// Events come.
+    On,
+}
+
+struct LogReader<'a> {
+    ledger: &'a ClientLog,
+    watch: WatchState,
+    fold: Fold,
+    fold_is_invalid: bool,
+    clock: UnixMillis,
+    online: BTreeSet<PlayerId>,
+    lineage: Option<&'a str>,
+    server: usize,
+    ops: BTreeMap<OpKey, Seq>,
+    summary: ClientSummary,
+}
+
+/// Reads a ledger from its first line to its last.
+pub(super) fn read_client_log(ledger: &ClientLog) -> ClientSummary {
+    let mut reader = LogReader {
+        ledger,
+        watch: WatchState::Off,
+        fold: Fold::new(ledger.raid),
+        fold_is_invalid: false,
+        clock: UnixMillis(i64::MIN),
+        online: BTreeSet::new(),
+        lineage: None,
+        server: 0,
+        ops: BTreeMap::new(),
+        summary: ClientSummary::default(),
+    };
+    for record in ledger.entries() {
+        reader.process(record.at, &record.observation);
+    }
+    reader.summary
+}
+
+/// The event in a message that is one.
+pub(super) fn event_of(message: &ServerMessage) -> Option<&Event> {
+    match message {
+        ServerMessage::Event { event, .. } => Some(event),
+        _ => None,
+    }
+}
+
+/// The state in a message that is a snapshot.
+pub(super) fn state_of(message: &ServerMessage) -> Option<&RaidState> {
+    match message {
+        ServerMessage::Snapshot { state, .. } => Some(state),
+        _ => None,
+    }
+}
+
+impl<'a> LogReader<'a> {
+    fn report(&mut self, breach: ViolationKind) {
+        let (raid, client) = (self.ledger.raid, self.ledger.client.clone());
+        self.summary.violations.push(Violation {
+            raid,
+            client,
+            kind: breach,
+        });
+    }
+
+    fn process(&mut self, at: Moment, entry: &'a Observation) {
+        match entry {
+            Observation::Connected { lineage, server } => {
+                self.server = *server;
+                self.on_connected(lineage);
+            }
+            Observation::Disconnected { code } => {
+                self.watch = WatchState::Off;
+                let open = self
+                    .summary
+                    .commands
+                    .values_mut()
+                    .filter(|deed| deed.ack.is_none() && !deed.is_refused);
+                open.for_each(|deed| deed.connection_lost = true);
+                if let Some(code @ (4000..=4099 | 1002 | 1007 | 1009)) = *code
+                    && code != 4001
+                {
+                    self.report(ViolationKind::ClosedPermanently { code });
+                }
+            }
+            Observation::Sent(message) => self.on_sent(at, message),
+            Observation::Received(message) => self.on_received(at, message),
+            Observation::Unreadable { text, error: true } => {
+                self.report(ViolationKind::ErrorNotTyped { text: text.clone() });
+            }
+            Observation::Unreadable { text, error: false } => {
+                self.report(ViolationKind::UnknownMessage { text: text.clone() });
+            }
+            Observation::SignalWrong { from } => {
+                self.report(ViolationKind::SignalWrong { from: *from })
+            }
+            Observation::Settled { head, online } => self.on_settled(*head, online),
+        }
+    }
+
+    fn on_connected(&mut self, lineage: &'a str) {
+        self.watch = WatchState::Off;
+        if self.lineage.is_some_and(|known| known != lineage) {
+            self.report(ViolationKind::LineageChanged);
+        }
+        self.lineage = Some(lineage);
+    }
+
+    fn on_sent(&mut self, at: Moment, message: &ClientMessage) {
+        match message {
+            ClientMessage::Watch { since, .. } => {
+                let again = match self.watch {
+                    WatchState::Off => false,
+                    WatchState::On => true,
+                    WatchState::Requested { again, .. } => again,
+                };
+                self.watch = WatchState::Requested {
+                    since: *since,
+                    again,
+                };
+            }
+            ClientMessage::Do { id, op, cmd, .. } => {
+                let sent_while_asked = matches!(self.watch, WatchState::Requested { .. });
+                let deed = self
+                    .summary
+                    .commands
+                    .entry(*id)
+                    .or_insert_with(|| SentCommand {
+                        id: *id,
+                        op: op.clone(),
+                        command: cmd.clone(),
+                        first_sent: at,
+                        last_sent: at,
+                        attempts: 0,
+                        ack: None,
+                        is_refused: false,
+                        server: self.server,
+                        connection_lost: false,
+                        is_answered: false,
+                        sent_during_watch_request: sent_while_asked,
+                    });
+                deed.last_sent = at;
+                deed.attempts += 1;
+                deed.is_answered = false;
+                deed.sent_during_watch_request = sent_while_asked;
+            }
+            _ => {}
+        }
+    }
+
+    fn on_received(&mut self, at: Moment, message: &Arc<ServerMessage>) {
+        match &**message {
+            ServerMessage::Watching { seq, online, .. } => self.on_watching(*seq, online),
+            ServerMessage::Snapshot {
+                seq, online, state, ..
+            } => {
+                self.on_snapshot(*seq, online, state);
+                self.summary.snapshots.push((*seq, Arc::clone(message)));
+            }
+            ServerMessage::Unwatched { .. } => self.watch = WatchState::Off,
+            ServerMessage::Event { event, .. } => self.on_event(at, event, message),
+            ServerMessage::Presence {
+                online, offline, ..
+            } => {
+                if self.watch == WatchState::Off {
+                    return self.report(ViolationKind::NotWatching { what: "presence" });
+                }
+                self.online.retain(|player| !offline.contains(player));
+                self.online.extend(online);
+            }
+            ServerMessage::Ack {
+                id, seq, duplicate, ..
+            } => self.on_ack(at, *id, *seq, *duplicate),
+            ServerMessage::Error { re, id, error, .. } => self.on_refusal(re, *id, error),
+            _ => {}
+        }
+    }
+
+    fn on_watching(&mut self, seq: Seq, online: &[PlayerId]) {
+        let held = self.fold.seq();
+        match self.watch {
+            WatchState::Requested {
+                since: Some(since), ..
+            } => {
+                self.summary.resumes += 1;
+                self.summary.replays += 1;
+                if seq < since {
+                    self.report(ViolationKind::SeqWentBack {
+                        held: since,
+                        got: seq,
+                    });
+                }
+            }
+            // Without `since` a client holds nothing that a replay could follow.
+            WatchState::Requested { since: None, .. } => {
+                self.report(ViolationKind::Gap { held, got: seq })
+            }
+            WatchState::Off | WatchState::On => self.report(ViolationKind::UnsolicitedAnswer {
+                what: "watch".to_owned(),
+            }),
+        }
+        self.watch = WatchState::On;
+        self.online = online.iter().copied().collect();
+    }
+
+    fn on_snapshot(&mut self, seq: Seq, online: &[PlayerId], state: &RaidState) {
+        match self.watch {
+            WatchState::Requested { since, .. } => {
+                self.summary.resumes += u64::from(since.is_some())
+            }
+            WatchState::On => {}
+            WatchState::Off => self.report(ViolationKind::NotWatching { what: "snapshot" }),
+        }
+        self.watch = WatchState::On;
+        self.online = online.iter().copied().collect();
+        let held = self.fold.seq();
+        if seq < held {
+            self.report(ViolationKind::SeqWentBack { held, got: seq });
+        }
+        if seq == held
+            && !self.fold_is_invalid
+            && let Some(mine) = self.fold.state()
+            && mine != state
+        {
+            let difference = super::difference::first_difference(state, mine);
+            self.report(ViolationKind::StateMismatch { seq, difference });
+        }
+        self.fold.replace(seq, state.clone());
+        self.fold_is_invalid = false;
+    }
+
+    fn on_event(&mut self, at: Moment, event: &Event, message: &Arc<ServerMessage>) {
+        match self.watch {
+            WatchState::On => {}
+            WatchState::Requested { again: true, .. } => return, // of the watch that is being replaced
+            WatchState::Off | WatchState::Requested { again: false, .. } => {
+                return self.report(ViolationKind::NotWatching { what: "event" });
+            }
+        }
+        let (held, seq) = (self.fold.seq(), event.seq);
+        if seq <= held {
+            let before = self
+                .summary
+                .events
+                .get(&seq)
+                .and_then(|(_, message)| event_of(message));
+            return match before {
+                Some(before) if before != event => {
+                    let other = "this client".to_owned();
+                    self.report(ViolationKind::DifferentEvent { seq, other });
+                }
+                _ => self.report(ViolationKind::Duplicate { seq }),
+            };
+        }
+        if seq != held.next() {
+            self.report(ViolationKind::Gap { held, got: seq });
+        }
+        if event.at < self.clock {
+            self.report(ViolationKind::ClockWentBack { seq });
+        }
+        self.clock = self.clock.max(event.at);
+        self.summary.events.insert(seq, (at, Arc::clone(message)));
+        self.apply_event(event);
+    }
+
+    /// After a hole, or a contradiction, the fold follows in seq only: one fault is convicted once.
+    fn apply_event(&mut self, event: &Event) {
+        let next = event.seq == self.fold.seq().next();
+        if next && !self.fold_is_invalid {
+            match self.fold.apply(event) {
+                Ok(()) => return,
+                Err(why) => self.report(ViolationKind::Contradiction {
+                    seq: event.seq,
+                    why,
+                }),
+            }
+        }
+        self.fold_is_invalid = true;
+        if let Some(state) = self.fold.state().cloned() {
+            self.fold.replace(event.seq, state);
+        } else {
+            self.fold = Fold::from_snapshot(
+                self.ledger.raid,
+                event.seq,
+                super::difference::placeholder_state(),
+            );
+        }
+    }
+
+    fn on_ack(&mut self, at: Moment, id: u64, seq: Seq, duplicate: bool) {
+        let held = self.fold.seq();
+        let Some(deed) = self
+            .summary
+            .commands
+            .get_mut(&id)
+            .filter(|deed| !deed.is_answered)
+        else {
+            return self.report(ViolationKind::UnsolicitedAnswer {
+                what: format!("command {id}"),
+            });
+        };
+        (deed.is_answered, deed.is_refused, deed.ack) = (true, false, Some((at, seq, duplicate)));
+        let (op, sent_while_asked) = (deed.op.clone(), deed.sent_during_watch_request);
+        let judged = match self.watch {
+            WatchState::On => true,
+            WatchState::Requested { .. } => sent_while_asked, // the answer to the watch had to come first
+            WatchState::Off => false,
+        };
+        if judged && (held < seq || matches!(self.watch, WatchState::Requested { .. })) {
+            self.report(ViolationKind::AckBeforeEvent { seq, held });
+        }
+        if let Some(op) = op {
+            let first = *self.ops.entry(op.clone()).or_insert(seq);
+            if first != seq {
+                self.report(ViolationKind::AckChanged {
+                    op,
+                    first,
+                    then: seq,
+                });
+            }
+        }
+    }
+
+    fn on_refusal(&mut self, re: &str, id: Option<u64>, error: &ErrorBody) {
+        if error.retry != error.r#type.retry() || error.message.is_empty() {
+            let text = format!("{} with retry {}", error.r#type.as_str(), error.retry);
+            self.report(ViolationKind::ErrorNotTyped { text });
+        }
+        if re == "watch"
+            && let WatchState::Requested { again, .. } = self.watch
+        {
+            self.watch = if again {
+                WatchState::On
+            } else {
+                WatchState::Off
+            };
+        }
+        if re != "do" {
+            return;
+        }
+        let deed = id
+            .and_then(|id| self.summary.commands.get_mut(&id))
+            .filter(|deed| !deed.is_answered);
+        match deed {
+            Some(deed) => (deed.is_answered, deed.is_refused) = (true, !error.retry),
+            None => self.report(ViolationKind::UnsolicitedAnswer {
+                what: format!("command {id:?}"),
+            }),
+        }
+    }
+
+    fn on_settled(&mut self, head: Seq, online: &[PlayerId]) {
+        let open: Vec<_> = self
+            .summary
+            .commands
+            .values()
+            .filter(|deed| !deed.is_answered)
+            .map(|d| (d.id, d.command.kind()))
+            .collect();
+        for (id, command) in open {
+            self.report(ViolationKind::Unanswered { id, command });
+        }
+        if self.watch != WatchState::On {
+            return;
+        }
+        let held = self.fold.seq();
+        if held < head {
+            self.report(ViolationKind::IncompleteAtEnd { held, head });
+        }
+        let should: BTreeSet<_> = online.iter().copied().collect();
+        if self.online != should {
+            let (shown, online) = (self.online.iter().copied().collect(), online.to_vec());
+            self.report(ViolationKind::PresenceWrong { shown, online });
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! All parties of a run together: signed in, connected, played, brought to rest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use tokio::time::{Instant, sleep};
+
+use crate::client::RestClient;
+use crate::client_log::RunClock;
+use crate::play::{BotGroup, GroupOutcome, GroupPlan, TrafficCounters};
+use crate::targets::Targets;
+
+/// Parties that sign in at the same time: enough to keep the server busy, too few to be a test of their own.
+const CONCURRENT_CREATIONS_MAX: usize = 8;
+const CONCURRENT_CONNECTS_MAX: usize = 200;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The parties of a run.
+pub(super) struct BotGroups {
+    groups: Vec<BotGroup>,
+    rest: RestClient,
+    pub(super) meter: Arc<TrafficCounters>,
+}
+
+impl BotGroups {
+    /// Signs everybody in and makes the raids; nobody is connected yet.
+    pub(super) async fn create(
+        targets: Targets,
+        plans: Vec<GroupPlan>,
+    ) -> anyhow::Result<BotGroups> {
+        let rest = RestClient::with_targets(targets)?;
+        let gathering = plans.into_iter().map(|plan| BotGroup::create(&rest, plan));
+        let gathered: Vec<_> = stream::iter(gathering)
+            .buffer_unordered(CONCURRENT_CREATIONS_MAX)
+            .collect()
+            .await;
+        let parties = gathered.into_iter().collect::<anyhow::Result<_>>()?;
+        Ok(BotGroups {
+            groups: parties,
+            rest,
+            meter: Arc::default(),
+        })
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        self.groups.iter().map(BotGroup::player_count).sum()
+    }
+
+    pub(super) fn watching_count(&self) -> usize {
+        self.groups.iter().map(BotGroup::watching_count).sum()
+    }
+
+    /// Connects everybody and waits until all watch. Few are on their way at a time: a server gives each a few
+    /// seconds to say hello, and the machine may be busy.
+    pub(super) async fn connect(&mut self, clock: RunClock) -> anyhow::Result<()> {
+        let mut asked = 0;
+        for party in 0..self.groups.len() {
+            self.groups[party].connect(&self.rest, clock, &self.meter);
+            asked += self.groups[party].player_count();
+            self.wait_until_watching(asked.saturating_sub(CONCURRENT_CONNECTS_MAX))
+                .await?;
+        }
+        self.wait_until_watching(asked).await
+    }
+
+    async fn wait_until_watching(&self, all: usize) -> anyhow::Result<()> {
+        let until = Instant::now() + CONNECT_TIMEOUT;
+        while self.watching_count() < all {
+            let watching = self.watching_count();
+            anyhow::ensure!(
+                Instant::now() < until,
+                "only {watching} of {all} players watch after a minute"
+            );
+            sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
+    /// Waits until everybody was shown everybody else of the party online.
+    pub(super) async fn wait_until_fully_online(&self) -> anyhow::Result<()> {
+        let (until, all) = (Instant::now() + CONNECT_TIMEOUT, self.connections());
+        loop {
+            let complete: usize = self.groups.iter().map(BotGroup::fully_online_count).sum();
+            if complete >= all {
+                return Ok(());
+            }
+            anyhow::ensure!(
+                Instant::now() < until,
+                "only {complete} of {all} players were shown their whole party online after a minute"
+            );
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(super) fn start_playing(&self) {
+        self.groups.iter().for_each(BotGroup::start_playing);
+    }
+
+    pub(super) fn complete_final_task(&self) {
+        self.groups.iter().for_each(BotGroup::complete_final_task);
+    }
+
+    /// Brings everybody to rest and sends them home.
+    pub(super) async fn settle(self) -> anyhow::Result<Vec<GroupOutcome>> {
+        let resting = self.groups.into_iter().map(BotGroup::settle);
+        let outcomes: Vec<_> = stream::iter(resting)
+            .buffer_unordered(usize::MAX)
+            .collect()
+            .await;
+        outcomes.into_iter().collect()
+    }
+}

@@ -1,0 +1,360 @@
+//! A server of one's own: started on a free port with a database of its own, killed and started again at will.
+
+use std::fs::{self, File, OpenOptions};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::client::RestClient;
+use crate::process::is_stopped;
+use crate::target::Target;
+
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+const STOP_TIMEOUT: Duration = Duration::from_secs(45);
+const LOG_TAIL_LINES: usize = 20;
+
+/// All players of a run share one address.
+const LIMIT_SETTINGS: [(&str, &str); 11] = [
+    ("GUEST_SIGNINS_PER_MINUTE", "1000000"),
+    ("INVITE_GUESSES_PER_MINUTE", "1000000"),
+    ("CONNECTIONS_PER_ADDRESS", "100000"),
+    ("COMMANDS_PER_SECOND", "1000"),
+    ("BYTES_PER_SECOND", "67108864"),
+    ("CONNECTIONS", "100000"),
+    ("UNAUTHENTICATED", "100000"),
+    ("UNAUTHENTICATED_PER_ADDRESS", "100000"),
+    ("HANDSHAKES_PER_SECOND", "100000"),
+    ("REST_READS_PER_MINUTE", "1000000"),
+    ("REST_WRITES_PER_MINUTE", "1000000"),
+];
+
+/// What the program may be told: it may be of another release than this one, which refuses keys that it does not know.
+fn read_supported_keys(binary: &Path) -> String {
+    let shown = std::process::Command::new(binary)
+        .arg("check-config")
+        .env_clear()
+        .output();
+    shown
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        .unwrap_or_default()
+}
+
+/// What a server is made of.
+#[derive(Debug, Clone)]
+pub struct ServerProcessOptions {
+    /// The program.
+    pub binary: PathBuf,
+    /// Its database; none makes a SQLite file that goes when the server does.
+    pub database: Option<String>,
+    /// The bus to the other servers of a cluster; none has only itself.
+    pub bus: Option<String>,
+    /// More settings, such as `("SHUTDOWN__SPREAD_MS", "300")`; they win over this program's own.
+    pub settings: Vec<(String, String)>,
+}
+
+/// A server process and the place that it lives in, which outlives it.
+#[derive(Debug)]
+pub struct ServerProcess {
+    binary: PathBuf,
+    database: String,
+    bus: Option<String>,
+    settings: Vec<(String, String)>,
+    directory: TempDir,
+    child: Option<Child>,
+    target: Target,
+    /// Reads what the server says after its first words, so that a full pipe cannot block it.
+    output_readers: JoinSet<()>,
+}
+
+impl ServerProcess {
+    /// Starts `binary serve` on a free port. Without `database` it gets a SQLite file that goes when this does.
+    pub async fn start(binary: &Path, database: Option<&str>) -> anyhow::Result<ServerProcess> {
+        let (binary, database) = (binary.to_owned(), database.map(str::to_owned));
+        Self::start_with(ServerProcessOptions {
+            binary,
+            database,
+            bus: None,
+            settings: Vec::new(),
+        })
+        .await
+    }
+
+    /// Starts it on a free port that it keeps over restarts, and waits until it is ready.
+    pub async fn start_with(setup: ServerProcessOptions) -> anyhow::Result<ServerProcess> {
+        let home = tempfile::tempdir().context("make a directory for the server")?;
+        let ServerProcessOptions {
+            binary,
+            database,
+            bus,
+            settings,
+        } = setup;
+        let database = database
+            .unwrap_or_else(|| format!("sqlite://{}", home.path().join("raidhall.db").display()));
+        let (listeners, target) = (JoinSet::new(), find_free_target()?);
+        let mut server = ServerProcess {
+            binary,
+            database,
+            bus,
+            settings,
+            directory: home,
+            child: None,
+            target,
+            output_readers: listeners,
+        };
+        server.restart().await?;
+        Ok(server)
+    }
+
+    /// The server beside this program, for when no path is given.
+    pub fn default_binary() -> anyhow::Result<PathBuf> {
+        let own = std::env::current_exe().context("find this program")?;
+        let path = own.with_file_name("raidhall");
+        anyhow::ensure!(
+            path.exists(),
+            "no server at {}: build it, or name it",
+            path.display()
+        );
+        Ok(path)
+    }
+
+    /// Where it listens.
+    pub const fn target(&self) -> Target {
+        self.target
+    }
+
+    /// Its process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().and_then(Child::id)
+    }
+
+    /// Starts another program the next time.
+    pub fn change_binary(&mut self, binary: &Path) {
+        binary.clone_into(&mut self.binary);
+    }
+
+    /// Whether it ended though nobody ended it.
+    pub fn unexpected_exit(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self
+            .child
+            .as_mut()
+            .map(Child::try_wait)
+            .transpose()?
+            .flatten())
+    }
+
+    /// Starts it again, on the same port and the same database.
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        let listen = self.target().address().to_string();
+        let mut child = self
+            .command(&listen)?
+            .spawn()
+            .with_context(|| format!("run {}", self.binary.display()))?;
+        let stdout = child
+            .stdout
+            .take()
+            .context("the server's standard output")?;
+        self.child = Some(child);
+        let mut lines = BufReader::new(stdout).lines();
+        let announced = async {
+            while let Some(line) = lines.next_line().await? {
+                if let Some(target) = parse_listen_line(&line) {
+                    return Ok(target);
+                }
+            }
+            bail!("it ended without saying where it listens")
+        };
+        let target = match timeout(START_TIMEOUT, announced).await {
+            Ok(Ok(target)) => target,
+            Ok(Err(why)) => return Err(why.context(self.log_tail())),
+            Err(_) => bail!(
+                "the server said nothing for {START_TIMEOUT:?}\n{}",
+                self.log_tail()
+            ),
+        };
+        self.output_readers
+            .spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        self.target = target;
+        let (rest, until) = (RestClient::new(&target)?, Instant::now() + START_TIMEOUT);
+        while !rest.is_ready().await {
+            anyhow::ensure!(
+                Instant::now() < until,
+                "the server is not ready\n{}",
+                self.log_tail()
+            );
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    /// Ends it as a power cut would: SIGKILL.
+    ///
+    /// # Errs
+    /// When it had ended by itself before.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        if let Some(status) = self.unexpected_exit()? {
+            bail!(
+                "the server ended by itself with {status}\n{}",
+                self.log_tail()
+            );
+        }
+        if let Some(mut child) = self.child.take() {
+            child.kill().await.context("kill the server")?;
+        }
+        Ok(())
+    }
+
+    /// Stops it where it stands, with its connections open: SIGSTOP, and waits until all of it has stopped.
+    pub async fn freeze(&self) -> anyhow::Result<()> {
+        self.signal(Signal::STOP)?;
+        let (pid, until) = (
+            self.pid().context("the server is not running")?,
+            Instant::now() + STOP_TIMEOUT,
+        );
+        while !is_stopped(pid)? {
+            anyhow::ensure!(
+                Instant::now() < until,
+                "the server did not stop within {STOP_TIMEOUT:?} of SIGSTOP"
+            );
+            sleep(Duration::from_millis(1)).await;
+        }
+        Ok(())
+    }
+
+    /// Lets a frozen one go on: SIGCONT.
+    pub fn thaw(&self) -> anyhow::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = self
+            .pid()
+            .and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        kill_process(pid.context("the server is not running")?, signal).context("signal the server")
+    }
+
+    /// Ends it as a deploy would: SIGTERM, and waits.
+    pub async fn terminate(&mut self) -> anyhow::Result<ExitStatus> {
+        self.signal(Signal::TERM)?;
+        let mut child = self.child.take().context("the server is not running")?;
+        match timeout(STOP_TIMEOUT, child.wait()).await {
+            Ok(status) => Ok(status?),
+            Err(_) => bail!(
+                "the server did not end within {STOP_TIMEOUT:?} of SIGTERM\n{}",
+                self.log_tail()
+            ),
+        }
+    }
+
+    /// All that it logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// The end of what it logged.
+    pub fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<_> = log.lines().collect();
+        format!(
+            "the server's log ends:\n{}",
+            lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
+        )
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.directory.path().join("server.log")
+    }
+
+    fn command(&self, listen: &str) -> anyhow::Result<Command> {
+        let log: File = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log_path())?;
+        let mut command = Command::new(&self.binary);
+        command
+            .arg("serve")
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .kill_on_drop(true);
+        for name in ["PORT", "DATABASE_URL", "REDIS_URL", "RUST_LOG"] {
+            command.env_remove(name);
+        }
+        let known = read_supported_keys(&self.binary);
+        let knows = |name: &str| {
+            known
+                .lines()
+                .any(|line| line.starts_with(&format!("{} = ", name.to_lowercase())))
+        };
+        for (name, value) in LIMIT_SETTINGS.iter().filter(|(name, _)| knows(name)) {
+            command.env(format!("RAIDHALL__LIMITS__{name}"), value);
+        }
+        command
+            .env("RAIDHALL__SERVER__LISTEN", listen)
+            .env("RAIDHALL__DATABASE__URL", &self.database)
+            .env("RAIDHALL__AUTH__SECRET", AUTH_SECRET)
+            .env("RAIDHALL__TELEMETRY__METRICS_LISTEN", "")
+            .env("RAIDHALL__TELEMETRY__LOG", "warn");
+        if let Some(bus) = &self.bus {
+            command.env("RAIDHALL__BUS__URL", bus);
+        }
+        for (name, value) in &self.settings {
+            command.env(format!("RAIDHALL__{name}"), value);
+        }
+        Ok(command)
+    }
+}
+
+/// Signs the tokens of a server that nobody else can reach, and of none other. Postgres has no place to keep one.
+const AUTH_SECRET: &str = "a load test's own, on loopback only";
+
+/// Where nobody listens now. Below the range that the system gives to outgoing connections, so that none of them takes
+/// the port while its server is dead.
+fn find_free_target() -> anyhow::Result<Target> {
+    for _ in 0..100 {
+        let port = rand::random_range(20_000..32_000_u16);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(Target::parse(&format!("http://127.0.0.1:{port}"))?);
+        }
+    }
+    bail!("find a free port")
+}
+
+/// The URL in the line that says where the server listens.
+fn parse_listen_line(line: &str) -> Option<Target> {
+    let url = &line[line.find("http://")?..];
+    let end = url
+        .find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | ')'))
+        .unwrap_or(url.len());
+    Target::parse(&url[..end]).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_listen_url_is_found_anywhere_in_the_output_line() {
+        for line in [
+            "http://127.0.0.1:4711",
+            "raidhall listens on http://127.0.0.1:4711/ (sqlite)",
+            r#"{"message":"listening","url":"http://127.0.0.1:4711"}"#,
+        ] {
+            assert_eq!(
+                parse_listen_line(line).map(|target| target.address().port()),
+                Some(4711),
+                "{line}"
+            );
+        }
+        assert_eq!(parse_listen_line("starting"), None);
+    }
+}

@@ -1,0 +1,269 @@
+//! From one store to another and back: nothing is lost, and what comes later does not collide.
+
+use std::time::Duration;
+
+use raidhall::backup::BackupError;
+use raidhall::store::{Instance, InstanceId, NewAuditEntry, Store};
+use raidhall_protocol::{PlayerId, RaidId};
+use uuid::Uuid;
+
+use crate::backup_contents::BackupContents;
+use crate::backup_database::{BackupDatabase, export_to_file};
+use crate::raid_generator::fill_store;
+
+/// What both files hold besides where they come from.
+async fn comparable_contents(file: &[u8]) -> BackupContents {
+    let (mut shelf, imported) = BackupContents::read(file).await.expect("a good file");
+    assert_eq!(imported.snapshots_left_out, 0);
+    shelf.lineage.clear();
+    shelf
+}
+
+/// The lines after the header.
+fn lines_after_header(file: &[u8]) -> String {
+    let mut text = String::new();
+    let mut rest = file;
+    while !rest.is_empty() {
+        let mut member = flate2::bufread::GzDecoder::new(rest);
+        std::io::Read::read_to_string(&mut member, &mut text).expect("gzip");
+        rest = member.into_inner();
+    }
+    let lines: Vec<_> = text.lines().collect();
+    assert!(
+        lines[0].starts_with(r#"{"header":{"format":"raidhall-backup","version":1,"#),
+        "{}",
+        lines[0]
+    );
+    assert!(lines[lines.len() - 1].starts_with(r#"{"footer":{"#));
+    lines[1..lines.len() - 1].join("\n")
+}
+
+#[tokio::test]
+async fn a_backup_is_identical_from_sqlite_to_postgres_and_back() {
+    let (first, second, third) = (
+        BackupDatabase::sqlite(),
+        BackupDatabase::postgres().await,
+        BackupDatabase::sqlite(),
+    );
+    let players = fill_store(first.store().await.as_ref(), 40, 60, 1).await;
+    for (round, player) in (0..).zip(&players) {
+        let deed = NewAuditEntry {
+            actor: "admin:ops".into(),
+            action: "ban",
+            target: format!("player {}", player.id),
+            request_id: format!("r-{round}"),
+            details: serde_json::json!({"reason": "\"quoted\"", "a": round}),
+        };
+        assert!(
+            first
+                .store()
+                .await
+                .ban(player.id, "for ’s sake", &deed)
+                .await
+                .expect("banned")
+        );
+    }
+    let deed = NewAuditEntry {
+        actor: "5".into(),
+        action: "erase",
+        target: format!("player {}", players[2].id),
+        request_id: "r".into(),
+        details: serde_json::json!({}),
+    };
+    assert!(
+        first
+            .store()
+            .await
+            .begin_erasure(players[2].id, "[erased]", &deed)
+            .await
+            .expect("begun")
+    );
+    let (file, counted) = first.export().await;
+    assert!(
+        counted.raids == 40 && counted.players == 6 && counted.sign_ins == 5,
+        "{counted:?}"
+    );
+    assert!(counted.events > 700, "{counted:?}");
+    second.import(&file).await.expect("into Postgres");
+    let (through, _) = second.export().await;
+    assert_eq!(lines_after_header(&file), lines_after_header(&through));
+    third.import(&through).await.expect("into SQLite");
+    let (back, _) = third.export().await;
+    assert_eq!(lines_after_header(&file), lines_after_header(&back));
+    let shelf = comparable_contents(&file).await;
+    assert_eq!(
+        (shelf.bans.len(), shelf.audit_entries.len()),
+        (players.len(), players.len() + 1)
+    );
+    assert!(shelf.snapshots.len() > 10 && shelf.events.iter().any(|event| event.op_key.is_some()));
+    assert_eq!(shelf, comparable_contents(&back).await);
+    let stores = [
+        first.store().await,
+        second.store().await,
+        third.store().await,
+    ];
+    for store in &stores {
+        let due = store
+            .take_erasure(Duration::from_secs(60))
+            .await
+            .expect("erasures")
+            .expect("one is due");
+        assert_eq!(due.player, players[2].id);
+    }
+    for player in players {
+        let mut listed = Vec::new();
+        for store in &stores {
+            let raids = store
+                .raids_by_member(player.id, None, None, 100)
+                .await
+                .expect("raids");
+            let visited = store
+                .raids_ever_joined(player.id, None, 100)
+                .await
+                .expect("raids");
+            assert!(visited.len() > raids.len(), "somebody left");
+            listed.push((
+                store.account(player.id).await.expect("an account"),
+                visited,
+                raids,
+            ));
+        }
+        assert!(listed.iter().all(|one| *one == listed[0]), "{listed:?}");
+    }
+    for raid in &shelf.raids {
+        let raid = RaidId::try_from(raid.id).expect("an id");
+        let mut loads = Vec::new();
+        for store in &stores {
+            let loaded = store
+                .load(raid, 100_000)
+                .await
+                .expect("load")
+                .expect("a raid");
+            loads.push((
+                loaded.created_month,
+                loaded.head,
+                loaded.snapshot,
+                loaded.tail,
+                loaded.ops,
+            ));
+        }
+        assert!(loads.iter().all(|one| *one == loads[0]));
+    }
+}
+
+async fn assert_new_rows_get_new_ids(site: BackupDatabase) {
+    let origin = BackupDatabase::sqlite();
+    let store = origin.store().await;
+    fill_store(store.as_ref(), 3, 10, 2).await;
+    store
+        .reserve_raid_ids(10)
+        .await
+        .expect("ids that are never used");
+    site.import(&origin.export().await.0).await.expect("import");
+    let store = site.store().await;
+    assert_eq!(store.reserve_raid_ids(2).await.expect("ids"), 14..16);
+    let player = store.create_player("next").await.expect("a player");
+    assert_eq!(player.id, PlayerId::try_from(7u64).expect("an id"));
+}
+
+#[tokio::test]
+async fn rows_created_after_an_import_into_sqlite_get_new_ids() {
+    assert_new_rows_get_new_ids(BackupDatabase::sqlite()).await;
+}
+
+#[tokio::test]
+async fn rows_created_after_an_import_into_postgres_get_new_ids() {
+    assert_new_rows_get_new_ids(BackupDatabase::postgres().await).await;
+}
+
+async fn lineage(store: &dyn Store) -> String {
+    let id = InstanceId(Uuid::now_v7());
+    let instance = Instance {
+        id,
+        ws_url: String::new(),
+        release: String::new(),
+        draining: false,
+    };
+    let (ttl, patience) = (Duration::from_millis(1), Duration::from_secs(5));
+    store
+        .register(&instance, ttl, patience)
+        .await
+        .expect("enlist")
+        .lineage
+}
+
+#[tokio::test]
+async fn an_import_creates_a_new_lineage_unless_told_to_keep_it() {
+    let origin = BackupDatabase::sqlite();
+    let before = lineage(origin.store().await.as_ref()).await;
+    let (file, _) = origin.export().await;
+    for (keep, site) in [
+        (false, BackupDatabase::sqlite()),
+        (true, BackupDatabase::sqlite()),
+        (false, BackupDatabase::postgres().await),
+        (true, BackupDatabase::postgres().await),
+    ] {
+        site.import_as(&file, keep).await.expect("import");
+        assert_eq!(lineage(site.store().await.as_ref()).await == before, keep);
+    }
+}
+
+#[tokio::test]
+async fn an_import_needs_an_empty_database() {
+    let origin = BackupDatabase::sqlite();
+    fill_store(origin.store().await.as_ref(), 1, 3, 3).await;
+    let (file, _) = origin.export().await;
+    for site in [BackupDatabase::sqlite(), BackupDatabase::postgres().await] {
+        site.store()
+            .await
+            .create_player("first")
+            .await
+            .expect("a player");
+        let refused = site.import(&file).await;
+        assert!(
+            matches!(refused, Err(BackupError::NotEmpty("players"))),
+            "{refused:?}"
+        );
+        assert_eq!(site.export().await.1.raids, 0);
+    }
+}
+
+#[tokio::test]
+async fn an_import_needs_exclusive_use_of_the_database() {
+    let (file, _) = {
+        let origin = BackupDatabase::sqlite();
+        drop(origin.store().await);
+        origin.export().await
+    };
+    for site in [BackupDatabase::sqlite(), BackupDatabase::postgres().await] {
+        let store = site.store().await;
+        lineage(store.as_ref()).await; // enlists, and so holds the lock
+        let refused = site.import(&file).await;
+        assert!(matches!(refused, Err(BackupError::InUse)), "{refused:?}");
+    }
+}
+
+/// What is committed while an export is under way is not in it, or it would not be of one moment.
+async fn assert_export_is_consistent(site: BackupDatabase) {
+    let store = site.store().await;
+    fill_store(store.as_ref(), 5, 20, 4).await;
+    let mut source = site.source().await;
+    let (before, _) = export_to_file(source.as_mut()).await;
+    fill_store(store.as_ref(), 5, 20, 5).await;
+    let (during, _) = export_to_file(source.as_mut()).await;
+    let shelf = comparable_contents(&before).await;
+    let mut later = comparable_contents(&during).await;
+    later.ids = shelf.ids; // those of Postgres are of no moment, and never behind
+    assert_eq!(shelf, later);
+    assert_eq!(site.export().await.1.raids, 10);
+}
+
+#[tokio::test]
+async fn an_export_of_sqlite_is_consistent() {
+    assert_export_is_consistent(BackupDatabase::sqlite()).await;
+}
+
+#[tokio::test]
+async fn an_export_of_postgres_is_consistent() {
+    assert_export_is_consistent(BackupDatabase::postgres().await).await;
+}

@@ -1,0 +1,277 @@
+//! Limits that instances share in Redis, and what becomes of them without it.
+
+use std::time::Duration;
+
+use raidhall::cluster::bus::redis::{RedisOptions, SharedLimits};
+use raidhall::limits::rate::Rate;
+use raidhall::store::InstanceId;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep, timeout};
+use uuid::Uuid;
+
+use crate::access::USER;
+use crate::server::{RedisCluster, RedisProcess};
+
+const MINUTE: Duration = Duration::from_secs(60);
+/// Beyond what anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+const KEY: &str = "ratelimit:{5}:write";
+
+/// An instance's view. Dropping it ends its connection.
+struct TestLimiter {
+    limits: SharedLimits,
+    driver: AbortHandle,
+}
+
+impl Drop for TestLimiter {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl TestLimiter {
+    fn connect(url: &str, cluster: bool) -> TestLimiter {
+        let instance = InstanceId(Uuid::now_v7());
+        let options = RedisOptions {
+            url: url.to_owned(),
+            is_cluster: cluster,
+            ca_pem: None,
+            instance,
+        };
+        let (limits, keeper) = SharedLimits::new(&options).expect("options");
+        TestLimiter {
+            limits,
+            driver: tokio::spawn(keeper.run()).abort_handle(),
+        }
+    }
+
+    /// Once it works.
+    async fn wait_until_ready(self) -> TestLimiter {
+        let works = async {
+            while self
+                .limits
+                .charge("ratelimit:{0}:ready", thousand_per_second())
+                .await
+                .is_none()
+            {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, works)
+            .await
+            .expect("the limits are shared in time");
+        self
+    }
+
+    /// How many of the next are let through; none if Redis does not say.
+    async fn try_charge(&self, key: &str, rate: Rate) -> Option<bool> {
+        self.limits
+            .charge(key, rate)
+            .await
+            .map(|answer| answer.is_ok())
+    }
+}
+
+/// How often this process was not allowed to count in Redis.
+fn forbidden_count() -> u64 {
+    let page = raidhall::telemetry::render_metrics();
+    let line = page
+        .lines()
+        .find_map(|line| line.strip_prefix("raidhall_limits_local_total{cause=\"forbidden\"} "));
+    line.map_or(0, |count| count.parse().expect("a number"))
+}
+
+fn thousand_per_second() -> Rate {
+    Rate::new(1000, Duration::from_secs(1))
+}
+
+#[tokio::test]
+async fn two_instances_share_a_rate_limit_and_can_refund_charges() {
+    let server = RedisProcess::start().await;
+    let (one, other) = (
+        TestLimiter::connect(&server.url(), false)
+            .wait_until_ready()
+            .await,
+        TestLimiter::connect(&server.url(), false)
+            .wait_until_ready()
+            .await,
+    );
+    let rate = Rate::new(10, MINUTE);
+    for charged in 1..=10 {
+        let counter = if charged % 2 == 0 { &one } else { &other };
+        let standing = counter
+            .limits
+            .charge(KEY, rate)
+            .await
+            .expect("Redis")
+            .expect("allowed");
+        assert_eq!((standing.limit, standing.remaining), (10, 10 - charged));
+    }
+    let exceeded = one
+        .limits
+        .charge(KEY, rate)
+        .await
+        .expect("Redis")
+        .expect_err("too much");
+    assert_eq!(exceeded.limit, 10);
+    assert!(
+        exceeded.retry_after <= Duration::from_secs(6)
+            && exceeded.retry_after > Duration::from_secs(3)
+    );
+    assert!(exceeded.reset_after <= MINUTE && exceeded.reset_after > Duration::from_secs(50));
+    other.limits.refund(KEY, rate).await;
+    assert_eq!(one.try_charge(KEY, rate).await, Some(true));
+    assert_eq!(other.try_charge(KEY, rate).await, Some(false));
+    assert_eq!(
+        other.try_charge("ratelimit:{6}:write", rate).await,
+        Some(true),
+        "others are not concerned"
+    );
+
+    let mut redis = server.connect().await;
+    let left: i64 = redis::cmd("PTTL")
+        .arg(KEY)
+        .query_async(&mut redis)
+        .await
+        .expect("a time");
+    assert!(
+        (1..=60_000).contains(&left),
+        "the key ends by itself: {left}"
+    );
+}
+
+#[tokio::test]
+async fn a_thousand_charges_at_four_instances_stay_within_the_limit() {
+    let server = RedisProcess::start().await;
+    let mut counters = Vec::new();
+    for _ in 0..4 {
+        counters.push(
+            TestLimiter::connect(&server.url(), false)
+                .wait_until_ready()
+                .await,
+        );
+    }
+    let rate = Rate::new(100, Duration::from_secs(3600));
+    let mut charging = JoinSet::new();
+    for number in 0..1000 {
+        let allowances = counters[number % 4].limits.clone();
+        charging.spawn(async move { allowances.charge(KEY, rate).await });
+    }
+    let answers = charging.join_all().await;
+    let allowed = answers
+        .iter()
+        .flatten()
+        .filter(|answer| answer.is_ok())
+        .count();
+    let unanswered = answers.iter().filter(|answer| answer.is_none()).count();
+    assert!(
+        allowed <= 100 && (allowed == 100 || unanswered > 0),
+        "{allowed}, {unanswered} unanswered"
+    );
+}
+
+#[tokio::test]
+async fn a_stalled_redis_delays_one_charge_and_is_used_again_later() {
+    let mut server = RedisProcess::start().await;
+    let counter = TestLimiter::connect(&server.url(), false)
+        .wait_until_ready()
+        .await;
+    let rate = Rate::new(10, MINUTE);
+    server.pause();
+    let begun = Instant::now();
+    assert_eq!(counter.try_charge(KEY, rate).await, None);
+    let waited = begun.elapsed();
+    assert!(waited < Duration::from_millis(500), "{waited:?}");
+    let begun = Instant::now();
+    for _ in 0..1000 {
+        assert_eq!(counter.try_charge(KEY, rate).await, None);
+    }
+    assert!(
+        begun.elapsed() < Duration::from_millis(500),
+        "nobody else waits: {:?}",
+        begun.elapsed()
+    );
+    server.resume();
+    let counter = counter.wait_until_ready().await;
+    assert_eq!(counter.try_charge(KEY, rate).await, Some(true));
+
+    server.kill().await;
+    assert_eq!(counter.try_charge(KEY, rate).await, None);
+    server.restart().await;
+    let counter = counter.wait_until_ready().await;
+    for _ in 0..10 {
+        assert_eq!(
+            counter.try_charge(KEY, rate).await,
+            Some(true),
+            "it remembers nothing"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_documented_redis_user_may_only_count_its_own_keys() {
+    let server = RedisProcess::start_with(&format!(
+        "{USER} +publish +subscribe +unsubscribe\nuser default off"
+    ))
+    .await;
+    let url = format!("redis://raidhall:hunter2@{}", server.address());
+    let counter = TestLimiter::connect(&url, false).wait_until_ready().await;
+    assert_eq!(
+        counter.try_charge(KEY, Rate::new(1, MINUTE)).await,
+        Some(true)
+    );
+    assert_eq!(
+        counter.try_charge(KEY, Rate::new(1, MINUTE)).await,
+        Some(false)
+    );
+    assert_eq!(
+        counter.try_charge("elsewhere", Rate::new(1, MINUTE)).await,
+        None,
+        "no other key"
+    );
+}
+
+/// The user of the release before: no keys at all, or the script's commands missing within it.
+#[tokio::test]
+async fn an_instance_whose_redis_user_lacks_keys_counts_alone() {
+    for may in [
+        "resetkeys -@all +hello +ping",
+        "~ratelimit:* -@all +hello +ping +eval",
+    ] {
+        let user = format!(
+            "user raidhall on >hunter2 resetchannels &raid:* &instance:* {may}\nuser default off"
+        );
+        let server = RedisProcess::start_with(&user).await;
+        let counter = TestLimiter::connect(
+            &format!("redis://raidhall:hunter2@{}", server.address()),
+            false,
+        );
+        let before = forbidden_count();
+        let told = async {
+            while forbidden_count() == before {
+                assert_eq!(counter.try_charge(KEY, thousand_per_second()).await, None);
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(PATIENCE, told)
+            .await
+            .expect("it is known to be forbidden");
+    }
+}
+
+#[tokio::test]
+async fn a_redis_cluster_counts_each_key_on_its_own_shard() {
+    let user = format!("{USER} +cluster|slots +spublish +ssubscribe +sunsubscribe");
+    let cluster = RedisCluster::start_with(&user).await;
+    let url = format!("redis://raidhall:hunter2@{}", cluster.nodes[0].address());
+    let (one, other) = (
+        TestLimiter::connect(&url, true).wait_until_ready().await,
+        TestLimiter::connect(&url, true).wait_until_ready().await,
+    );
+    let rate = Rate::new(1, MINUTE);
+    for player in 0..30 {
+        let key = format!("ratelimit:{{{player}}}:write");
+        assert_eq!(one.try_charge(&key, rate).await, Some(true), "{key}");
+        assert_eq!(other.try_charge(&key, rate).await, Some(false), "{key}");
+    }
+}

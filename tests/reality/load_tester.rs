@@ -1,0 +1,166 @@
+//! The load tester with real processes: it starts, kills, freezes and ends them, plays meanwhile, and judges. One node
+//! on SQLite, so that neither a bus nor another node has a part in it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use raidhall_loadtest::client::RestClient;
+use raidhall_loadtest::report::Report;
+use raidhall_loadtest::run::{Codecs, DisturbanceArgs, Nodes, SteadyLoadArgs, run_on_nodes};
+use raidhall_loadtest::server_process::{ServerProcess, ServerProcessOptions};
+use tokio::time::timeout;
+
+use crate::with_timeout;
+
+fn server_options() -> ServerProcessOptions {
+    let binary = Path::new(env!("CARGO_BIN_EXE_raidhall")).to_owned();
+    ServerProcessOptions {
+        binary,
+        database: None,
+        bus: None,
+        settings: Vec::new(),
+    }
+}
+
+async fn run_disturbed(disturb: DisturbanceArgs) -> Report {
+    let nodes = Nodes::from_servers(vec![
+        ServerProcess::start_with(server_options())
+            .await
+            .expect("a server"),
+    ])
+    .expect("a node");
+    let steady = SteadyLoadArgs {
+        raids: 2,
+        players: 3,
+        seconds: 5,
+        signals_per_second: 1.0,
+        commands_per_second: 10.0,
+        codec: Codecs::Both,
+        seed: 1,
+    };
+    run_on_nodes(nodes, &steady, &disturb)
+        .await
+        .expect("a report")
+}
+
+#[tokio::test]
+async fn the_load_tester_measures_and_judges_repeated_node_kills() {
+    with_timeout(async {
+        let report = run_disturbed(DisturbanceArgs {
+            kill_every: Some(2),
+            dead_ms: 300,
+            ..DisturbanceArgs::default()
+        })
+        .await;
+        assert!(report.violations.is_empty(), "{report}");
+        let figures = report.cluster.as_ref().expect("figures");
+        assert_eq!(
+            (figures.kills, figures.stops, figures.rolls),
+            (2, 0, 0),
+            "{report}"
+        );
+        assert_eq!(figures.timeline.len(), 4, "{report}");
+        assert!(
+            figures.stood.wait.count > 50 && figures.stood.longest.is_some(),
+            "{report}"
+        );
+        assert!(
+            report.judged.resumes >= 12 && report.counted.reconnects >= 12,
+            "{report}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_load_tester_counts_waits_for_a_frozen_node_separately() {
+    with_timeout(async {
+        let report = run_disturbed(DisturbanceArgs {
+            stop_every: Some(1),
+            ..DisturbanceArgs::default()
+        })
+        .await;
+        assert!(report.violations.is_empty(), "{report}");
+        let figures = report.cluster.as_ref().expect("figures");
+        assert_eq!((figures.kills, figures.stops), (0, 1), "{report}");
+        assert!(figures.frozen.wait.max_ms > 5_000.0, "{report}");
+        assert!(
+            figures.stood.wait.max_ms < figures.frozen.wait.max_ms,
+            "{report}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_load_tester_runs_the_configured_deploys_and_judges_them() {
+    with_timeout(async {
+        let report = run_disturbed(DisturbanceArgs {
+            roll: Some(2),
+            ..DisturbanceArgs::default()
+        })
+        .await;
+        let figures = report.cluster.as_ref().expect("figures");
+        assert_eq!((figures.kills, figures.rolls), (0, 2), "{report}");
+        assert_eq!(
+            figures.stood.wait.count + figures.torn.wait.count,
+            report.judged.acks,
+            "{report}"
+        );
+        assert!(
+            report.counted.reconnects >= 6 && report.counted.ends.contains_key("4200"),
+            "{report}"
+        );
+        // Everything but what a lone node shows of its deploy must hold.
+        let traces = figures.shown_gone + figures.deposed;
+        assert_eq!(report.violations.len() as u64, traces, "{report}");
+        assert!(
+            report
+                .violations
+                .iter()
+                .all(|violation| violation.contains("shown gone")),
+            "{report}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_restarted_server_keeps_its_port_and_an_unexpected_exit_is_noticed() {
+    with_timeout(async {
+        let mut server = ServerProcess::start_with(server_options())
+            .await
+            .expect("a server");
+        let (target, pid) = (server.target(), server.pid());
+        server.kill().await.expect("killed");
+        server.restart().await.expect("started again");
+        assert!(server.target() == target && server.pid() != pid);
+        let rest = RestClient::new(&target).expect("doors");
+        server.freeze().await.expect("frozen");
+        let asked = timeout(Duration::from_millis(300), rest.is_ready()).await;
+        assert!(
+            asked.is_err(),
+            "a frozen server answers nothing, not {asked:?}"
+        );
+        server.thaw().expect("thawed");
+        assert!(rest.is_ready().await);
+
+        let pid = server
+            .pid()
+            .and_then(|pid| rustix::process::Pid::from_raw(i32::try_from(pid).ok()?));
+        rustix::process::kill_process(pid.expect("it runs"), rustix::process::Signal::KILL)
+            .expect("killed");
+        while server.unexpected_exit().expect("its status").is_none() {
+            tokio::task::yield_now().await;
+        }
+        assert!(
+            server
+                .kill()
+                .await
+                .expect_err("noticed")
+                .to_string()
+                .contains("ended by itself")
+        );
+    })
+    .await;
+}

@@ -1,0 +1,657 @@
+//! What the contract promises on one connection, in the order in which it is promised.
+
+use std::time::Duration;
+
+use raidhall_protocol::event::LeaveReason;
+use raidhall_protocol::rest::TokenPair;
+use raidhall_protocol::server::UnwatchReason;
+use raidhall_protocol::{
+    ClientMessage, Codec, Command, ErrorType, EventData, RaidId, Seq, ServerMessage,
+};
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use crate::process::{TestDatabase, TestServer};
+use crate::proxy::Direction::{ToClient, ToServer};
+use crate::proxy::Proxy;
+use crate::raid_group::{RaidGroup, long_raid, target};
+use crate::test_socket::{TestSocket, command_result, event_seq};
+use crate::with_timeout;
+
+/// A server with a raid, led by the first of the party, and members besides.
+async fn start_raid(
+    site: &TestDatabase,
+    settings: &[(&str, &str)],
+    members: usize,
+) -> (TestServer, RaidGroup, Vec<TokenPair>) {
+    let server = site.start_with(settings).await;
+    let party = RaidGroup::create(server.target(), 1, &long_raid(members)).await;
+    let mut tokens = Vec::new();
+    for _ in 0..members {
+        tokens.push(party.add_member().await);
+    }
+    (server, party, tokens)
+}
+
+fn say_command(text: &str) -> Command {
+    Command::Say { text: text.into() }
+}
+
+fn watch_message(raid: RaidId, since: Option<Seq>) -> ClientMessage {
+    ClientMessage::Watch {
+        id: None,
+        raid,
+        since,
+    }
+}
+
+fn signal_message(raid: RaidId, number: u64) -> ClientMessage {
+    ClientMessage::Signal {
+        id: None,
+        raid,
+        kind: "cursor".into(),
+        data: json!(number),
+    }
+}
+
+#[tokio::test]
+async fn an_ack_follows_its_event_while_watching_and_comes_alone_otherwise() {
+    with_timeout(async {
+        let site = TestDatabase::sqlite().await;
+        let (server, party, tokens) = start_raid(&site, &[], 2).await;
+        for codec in Codec::ALL {
+            let mut watching =
+                TestSocket::connect_authenticated(server.target(), codec, &tokens[0].access_token)
+                    .await;
+            let mut elsewhere =
+                TestSocket::connect_authenticated(server.target(), codec, &tokens[1].access_token)
+                    .await;
+            watching.watch(party.raid, None).await;
+            let mut numbers = Vec::new();
+            for number in 0..50 {
+                numbers.push(
+                    watching
+                        .send_command(party.raid, None, say_command(&number.to_string()))
+                        .await,
+                );
+                elsewhere
+                    .send_command(party.raid, None, say_command("too"))
+                    .await;
+            }
+            for number in numbers {
+                let (seq, _) = watching.wait_for_result(number).await.expect("said");
+                assert!(
+                    watching.received_seqs().contains(&seq.0),
+                    "acknowledged before it was shown"
+                );
+                elsewhere.wait_for_result(number).await.expect("said");
+            }
+            assert_eq!(elsewhere.received_seqs(), Vec::<u64>::new());
+            let seqs = watching.received_seqs();
+            assert!(seqs.is_sorted_by(|a, b| a + 1 == *b), "{seqs:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_reply_to_a_watch_precedes_the_ack_of_a_later_command() {
+    with_timeout(async {
+        let site = TestDatabase::sqlite().await;
+        let (server, party, tokens) = start_raid(&site, &[], 1).await;
+        let raid = party.raid;
+        let mut seen = None;
+        for round in 0..20 {
+            let mut wire = TestSocket::connect_authenticated(
+                server.target(),
+                Codec::ALL[round % 2],
+                &tokens[0].access_token,
+            )
+            .await;
+            wire.send(watch_message(raid, seen)).await;
+            let number = wire.send_command(raid, None, say_command("now")).await;
+            let (seq, _) = wire.wait_for_result(number).await.expect("said");
+            let order: Vec<_> =
+                wire.received
+                    .iter()
+                    .filter_map(|message| match &**message {
+                        ServerMessage::Watching { seq, .. }
+                        | ServerMessage::Snapshot { seq, .. } => Some(("watch", seq.0)),
+                        ServerMessage::Event { event, .. } => Some(("event", event.seq.0)),
+                        ServerMessage::Ack { seq, .. } => Some(("ack", seq.0)),
+                        _ => None,
+                    })
+                    .collect();
+            assert_eq!(
+                order,
+                [("watch", seq.0 - 1), ("event", seq.0), ("ack", seq.0)]
+            );
+            seen = Some(seq);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_kicked_member_sees_its_own_leave_and_nothing_after_it() {
+    with_timeout(async {
+        let site = TestDatabase::sqlite().await;
+        let (server, party, tokens) = start_raid(&site, &[], 1).await;
+        let raid = party.raid;
+        let mut kicked = TestSocket::connect_authenticated(server.target(), Codec::Json, &tokens[0].access_token).await;
+        kicked.watch(raid, None).await;
+        let leader = party.players[0].rest();
+        leader.send_command(raid, None, &Command::Kick { player: tokens[0].player.id }).await.expect("kicked");
+        for _ in 0..5 {
+            leader.send_command(raid, None, &say_command("about you")).await.expect("said");
+        }
+        let reason = kicked
+            .wait_for(|message| match message {
+                ServerMessage::Unwatched { reason, .. } => Some(*reason),
+                _ => None,
+            })
+            .await;
+        assert_eq!(reason, UnwatchReason::Kicked);
+        let before = &kicked.received[kicked.received.len() - 2];
+        let left = matches!(&**before, ServerMessage::Event { event, .. } if matches!(event.data,
+            EventData::MemberLeft { player, reason: LeaveReason::Kicked, .. } if player == tokens[0].player.id));
+        assert!(left, "{before:?}");
+        // The very next message is the answer to this.
+        kicked.send(watch_message(raid, None)).await;
+        match &*kicked.next_message().await {
+            ServerMessage::Error { re, error, .. } => {
+                assert_eq!((re.as_str(), error.r#type), ("watch", ErrorType::NotFound));
+            }
+            other => panic!("{other:?}"),
+        }
+        let refused = kicked.execute(raid, None, say_command("hey")).await.expect_err("no member");
+        assert_eq!(refused.r#type, ErrorType::NotFound);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_player_is_shown_offline_five_seconds_after_disconnecting() {
+    with_timeout(async {
+        let site = TestDatabase::sqlite().await;
+        let (server, party, tokens) = start_raid(&site, &[], 2).await;
+        let (raid, bob) = (party.raid, tokens[1].player.id);
+        let mut ada = TestSocket::connect_authenticated(
+            server.target(),
+            Codec::Json,
+            &tokens[0].access_token,
+        )
+        .await;
+        ada.watch(raid, None).await;
+        let mut first = TestSocket::connect_authenticated(
+            server.target(),
+            Codec::Json,
+            &tokens[1].access_token,
+        )
+        .await;
+        first.watch(raid, None).await;
+        ada.wait_for(|message| {
+            matches!(message, ServerMessage::Presence { online, .. } if online.contains(&bob))
+                .then_some(())
+        })
+        .await;
+        drop(first);
+        sleep(Duration::from_millis(500)).await; // away for a moment
+        let mut second = TestSocket::connect_authenticated(
+            server.target(),
+            Codec::Json,
+            &tokens[1].access_token,
+        )
+        .await;
+        second.watch(raid, None).await;
+        let before = ada.received.len();
+        drop(second);
+        let gone = Instant::now();
+        let (online, offline) = ada
+            .wait_for(|message| match message {
+                ServerMessage::Presence {
+                    online, offline, ..
+                } => Some((online.clone(), offline.clone())),
+                _ => None,
+            })
+            .await;
+        assert_eq!((online, offline), (vec![], vec![bob]));
+        let grace = gone.elapsed();
+        assert!(
+            grace > Duration::from_millis(4_900) && grace < Duration::from_secs(8),
+            "{grace:?}"
+        );
+        assert!(
+            ada.received[before..].len() == 1,
+            "{:?}",
+            &ada.received[before..]
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_beat_carries_the_heads_of_all_watched_raids() {
+    with_timeout(async {
+        let site = TestDatabase::sqlite().await;
+        let (server, party, tokens) =
+            start_raid(&site, &[("LIMITS__HEARTBEAT_MS", "200")], 1).await;
+        for codec in Codec::ALL {
+            let mut wire =
+                TestSocket::connect_authenticated(server.target(), codec, &tokens[0].access_token)
+                    .await;
+            let heads = |message: &ServerMessage| match message {
+                ServerMessage::Beat { heads, .. } => Some(heads.clone()),
+                _ => None,
+            };
+            assert!(wire.wait_for(heads).await.is_empty());
+            wire.watch(party.raid, None).await;
+            let seq = wire.say(party.raid, "news").await;
+            let told = wire.wait_for(heads).await;
+            assert_eq!(
+                told.into_iter().collect::<Vec<_>>(),
+                [(party.raid.to_string(), seq)]
+            );
+            wire.send(ClientMessage::Beat).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_repeated_hello_renews_the_token_of_the_same_player_only() {
+    with_timeout(async {
+        let site = TestDatabase::sqlite().await;
+        let (server, party, tokens) = start_raid(&site, &[], 2).await;
+        let mut wire = TestSocket::connect_authenticated(
+            server.target(),
+            Codec::Json,
+            &tokens[0].access_token,
+        )
+        .await;
+        wire.watch(party.raid, None).await;
+        let hello = |token: &str| ClientMessage::Hello {
+            token: token.into(),
+            client: None,
+        };
+        let renewed = party.players[0]
+            .rest()
+            .refresh_tokens(&tokens[0].refresh_token)
+            .await
+            .expect("a new pair");
+        wire.send(hello(&renewed.access_token)).await;
+        let player = wire
+            .wait_for(|message| match message {
+                ServerMessage::Welcome { player, .. } => Some(player.clone()),
+                _ => None,
+            })
+            .await;
+        assert_eq!(player.map(|player| player.id), Some(tokens[0].player.id));
+        for (token, expected) in [
+            (&tokens[1].access_token[..], ErrorType::Forbidden),
+            ("rubbish", ErrorType::Unauthenticated),
+        ] {
+            wire.send(hello(token)).await;
+            assert_eq!(wire.wait_for_error("hello").await.r#type, expected);
+        }
+        let seq = wire.say(party.raid, "still me").await;
+        let by = wire.received.iter().find_map(|message| match &**message {
+            ServerMessage::Event { event, .. } if event.seq == seq => event.by,
+            _ => None,
+        });
+        assert_eq!(by, Some(tokens[0].player.id));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn signals_of_members_reach_the_other_watchers() {
+    with_timeout(async {
+        let site = TestDatabase::sqlite().await;
+        let (server, party, tokens) = start_raid(&site, &[], 2).await;
+        let raid = party.raid;
+        let stranger = party.players[0]
+            .rest()
+            .sign_in_guest("stranger")
+            .await
+            .expect("a guest");
+        let mut ada = TestSocket::connect_authenticated(
+            server.target(),
+            Codec::Json,
+            &tokens[0].access_token,
+        )
+        .await;
+        let mut bob = TestSocket::connect_authenticated(
+            server.target(),
+            Codec::MessagePack,
+            &tokens[1].access_token,
+        )
+        .await;
+        let mut eve =
+            TestSocket::connect_authenticated(server.target(), Codec::Json, &stranger.access_token)
+                .await;
+        ada.watch(raid, None).await;
+        let no_raid = RaidId::try_from(77_777_u64).expect("an id");
+        for raid in [raid, no_raid] {
+            eve.send(signal_message(raid, 1)).await;
+            assert_eq!(
+                eve.wait_for_error("signal").await.r#type,
+                ErrorType::NotMember
+            );
+        }
+        let from_bob = |message: &ServerMessage| match message {
+            ServerMessage::Signal {
+                from, data, kind, ..
+            } => Some((*from, kind.clone(), data.clone())),
+            _ => None,
+        };
+        let of_bob = |number: u64| (tokens[1].player.id, "cursor".into(), json!(number));
+        bob.send(signal_message(raid, 2)).await; // a member who does not watch
+        assert_eq!(ada.wait_for(from_bob).await, of_bob(2)); // before the next takes its place
+        bob.watch(raid, None).await;
+        bob.send(signal_message(raid, 3)).await;
+        assert_eq!(ada.wait_for(from_bob).await, of_bob(3));
+        bob.say(raid, "the end").await;
+        assert!(
+            !bob.received
+                .iter()
+                .any(|message| matches!(**message, ServerMessage::Signal { .. })),
+            "not to oneself"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_slow_watcher_gets_the_latest_signal_of_each_kind() {
+    with_timeout(async {
+        let site = TestDatabase::sqlite().await;
+        let (server, party, tokens) = start_raid(&site, &[], 2).await;
+        let raid = party.raid;
+        let link = Proxy::slow(server.target().address(), 10_000_000).await;
+        let mut slow = TestSocket::connect_authenticated(
+            &target(link.address()),
+            Codec::Json,
+            &tokens[0].access_token,
+        )
+        .await;
+        slow.watch(raid, None).await;
+        let mut sender = TestSocket::connect_authenticated(
+            server.target(),
+            Codec::Json,
+            &tokens[1].access_token,
+        )
+        .await;
+        sender.watch(raid, None).await;
+        link.hold(&[ToClient]);
+        const LAST: u64 = 5_000;
+        for number in 1..=LAST {
+            sender.send(signal_message(raid, number)).await;
+        }
+        sender.say(raid, "all sent").await;
+        link.release();
+        let mut numbers = Vec::new();
+        while numbers.last() != Some(&LAST) {
+            let number = slow.wait_for(|message| match message {
+                ServerMessage::Signal { data, .. } => data.as_u64(),
+                _ => None,
+            });
+            numbers.push(number.await);
+        }
+        assert!(numbers.is_sorted(), "older after newer");
+        assert!(
+            numbers.len() < LAST as usize,
+            "none was replaced: {}",
+            numbers.len()
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_watch_beyond_the_limit_is_refused_and_the_others_continue() {
+    with_timeout(async {
+        let site = TestDatabase::sqlite().await;
+        let (server, party, tokens) = start_raid(&site, &[("LIMITS__WATCHES", "2")], 1).await;
+        let rest = party.players[0].rest().with_token(&tokens[0].access_token);
+        let mut raids = vec![party.raid];
+        for _ in 0..2 {
+            raids.push(
+                rest.create_raid(&long_raid(2), None)
+                    .await
+                    .expect("a raid")
+                    .state
+                    .id,
+            );
+        }
+        let mut wire = TestSocket::connect_authenticated(
+            server.target(),
+            Codec::Json,
+            &tokens[0].access_token,
+        )
+        .await;
+        for raid in &raids[..2] {
+            wire.watch(*raid, None).await;
+        }
+        wire.send(watch_message(raids[2], None)).await;
+        assert_eq!(
+            wire.wait_for_error("watch").await.r#type,
+            ErrorType::Invalid
+        );
+        wire.watch(raids[0], Some(Seq(1))).await; // again, in place of the first
+        wire.send(ClientMessage::Unwatch {
+            id: None,
+            raid: raids[1],
+        })
+        .await;
+        let reason = wire.wait_for(|message| match message {
+            ServerMessage::Unwatched { raid, reason } if *raid == raids[1] => Some(*reason),
+            _ => None,
+        });
+        assert_eq!(reason.await, UnwatchReason::Asked);
+        wire.watch(raids[2], None).await;
+        for raid in [raids[0], raids[2]] {
+            let seq = wire.say(raid, "seen").await;
+            assert!(wire.received_seqs().contains(&seq.0));
+        }
+    })
+    .await;
+}
+
+/// Each watch of a raid that may not be seen is refused, however many there are and however fast they come.
+#[tokio::test]
+async fn refused_and_replaced_watches_do_not_silence_the_connection() {
+    with_timeout(async {
+        let site = TestDatabase::sqlite().await;
+        let (server, party, tokens) = start_raid(&site, &[], 1).await;
+        let nowhere = RaidId::try_from(999_999_u64).expect("an id");
+        let mut wire = TestSocket::connect_authenticated(
+            server.target(),
+            Codec::Json,
+            &tokens[0].access_token,
+        )
+        .await;
+        for _ in 0..1_000 {
+            wire.send(watch_message(nowhere, None)).await;
+        }
+        for _ in 0..1_000 {
+            wire.send(watch_message(nowhere, None)).await;
+            wire.send(ClientMessage::Unwatch {
+                id: None,
+                raid: nowhere,
+            })
+            .await;
+        }
+        wire.watch(party.raid, None).await;
+        wire.say(party.raid, "still heard").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_player_over_the_connection_limit_keeps_the_oldest_connections() {
+    with_timeout(async {
+        let site = TestDatabase::sqlite().await;
+        let (server, party, tokens) =
+            start_raid(&site, &[("LIMITS__CONNECTIONS_PER_PLAYER", "2")], 1).await;
+        let token = &tokens[0].access_token;
+        let mut first =
+            TestSocket::connect_authenticated(server.target(), Codec::Json, token).await;
+        let second =
+            TestSocket::connect_authenticated(server.target(), Codec::MessagePack, token).await;
+        let mut third = TestSocket::connect(server.target(), Codec::Json).await;
+        third
+            .send(ClientMessage::Hello {
+                token: token.clone(),
+                client: None,
+            })
+            .await;
+        assert_eq!(third.wait_for_close().await.code, Some(4004));
+        first.watch(party.raid, None).await;
+        drop(second);
+        loop {
+            let mut next = TestSocket::connect(server.target(), Codec::Json).await;
+            next.send(ClientMessage::Hello {
+                token: token.clone(),
+                client: None,
+            })
+            .await;
+            match next.try_next_message().await {
+                Ok(_) => break,
+                Err(closed) => assert_eq!(closed.code, Some(4004)),
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_op_sent_twice_at_once_by_any_route_takes_effect_once() {
+    with_timeout(async {
+        let site = TestDatabase::sqlite().await;
+        let (server, party, tokens) = start_raid(&site, &[], 1).await;
+        let raid = party.raid;
+        let rest = party.players[0].rest().with_token(&tokens[0].access_token);
+        let mut one = TestSocket::connect_authenticated(
+            server.target(),
+            Codec::Json,
+            &tokens[0].access_token,
+        )
+        .await;
+        let mut two = TestSocket::connect_authenticated(
+            server.target(),
+            Codec::MessagePack,
+            &tokens[0].access_token,
+        )
+        .await;
+        two.watch(raid, None).await;
+        for round in 0..20 {
+            let op = format!("op-{round}");
+            let first = one.send_command(raid, Some(&op), say_command(&op)).await;
+            let second = two.send_command(raid, Some(&op), say_command(&op)).await;
+            let third = two.send_command(raid, Some(&op), say_command(&op)).await;
+            let key = raidhall_protocol::OpKey::try_from(op.clone()).expect("an op key");
+            let command = say_command(&op);
+            let by_rest = rest
+                .send_command(raid, Some(&key), &command)
+                .await
+                .expect("said");
+            let mut answers = vec![(by_rest.seq, by_rest.duplicate)];
+            answers.push(
+                one.wait_for(|message| command_result(message, first))
+                    .await
+                    .expect("said"),
+            );
+            answers.push(
+                two.wait_for(|message| command_result(message, second))
+                    .await
+                    .expect("said"),
+            );
+            answers.push(
+                two.wait_for(|message| command_result(message, third))
+                    .await
+                    .expect("said"),
+            );
+            assert!(
+                answers.iter().all(|(seq, _)| *seq == answers[0].0),
+                "{answers:?}"
+            );
+            assert_eq!(
+                answers.iter().filter(|(_, duplicate)| !duplicate).count(),
+                1,
+                "{answers:?}"
+            );
+        }
+        let head = rest.raid(raid).await.expect("the raid").seq;
+        while two.received_seqs().last() != Some(&head.0) {
+            two.wait_for(event_seq).await;
+        }
+        assert_eq!(two.received_seqs().len(), 20);
+    })
+    .await;
+}
+
+/// No word, no end: the line is dead in both directions.
+#[tokio::test]
+async fn a_player_goes_offline_on_a_dead_connection_and_can_return() {
+    with_timeout(async {
+        let site = TestDatabase::sqlite().await;
+        let settings = [
+            ("LIMITS__HEARTBEAT_MS", "400"),
+            ("RAID__PRESENCE_GRACE_MS", "300"),
+        ];
+        let (server, party, tokens) = start_raid(&site, &settings, 2).await;
+        let (raid, bob) = (party.raid, tokens[1].player.id);
+        let link = Proxy::to(server.target().address()).await;
+        let mut ada = TestSocket::connect_authenticated(
+            server.target(),
+            Codec::Json,
+            &tokens[0].access_token,
+        )
+        .await;
+        ada.watch(raid, None).await;
+        let mut old = TestSocket::connect_authenticated(
+            &target(link.address()),
+            Codec::Json,
+            &tokens[1].access_token,
+        )
+        .await;
+        let (seen, _) = old.watch(raid, None).await;
+        link.hold(&[ToServer, ToClient]);
+        let shown = |gone: bool| {
+            move |message: &ServerMessage| match message {
+                ServerMessage::Presence {
+                    online, offline, ..
+                } => (if gone { offline } else { online })
+                    .contains(&bob)
+                    .then_some(()),
+                _ => None,
+            }
+        };
+        // Back at once, before anybody could notice: shown online all the while.
+        let mut new = TestSocket::connect_authenticated(
+            server.target(),
+            Codec::MessagePack,
+            &tokens[1].access_token,
+        )
+        .await;
+        assert!(new.watch(raid, Some(seen)).await.1);
+        ada.wait_for(shown(false)).await;
+        for _ in 0..6 {
+            let beat = |message: &ServerMessage| {
+                matches!(message, ServerMessage::Beat { .. }).then_some(())
+            };
+            new.wait_for(beat).await; // long enough for the old line to be given up
+            ada.wait_for(beat).await;
+        }
+        assert!(
+            !ada.received
+                .iter()
+                .any(|message| shown(true)(message).is_some()),
+            "shown offline"
+        );
+        drop(new);
+        ada.wait_for(shown(true)).await;
+    })
+    .await;
+}

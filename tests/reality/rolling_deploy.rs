@@ -1,0 +1,78 @@
+//! Deploys, one after the other, while people play.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use raidhall_loadtest::run::{Codecs, DisturbanceArgs, Nodes, SteadyLoadArgs, run_on_nodes};
+use raidhall_loadtest::server_process::{ServerProcess, ServerProcessOptions};
+
+use crate::process::TestDatabase;
+use crate::redis::RedisProcess;
+use crate::with_timeout;
+
+const NODES: usize = 3;
+/// Seven times around three nodes.
+const RESTART_ROUNDS: u32 = 7;
+
+/// The program of the release before this one, if there is one that can run beside it. Whoever runs the tests says so: that it
+/// was forgotten must not look like a release that there is not.
+fn previous_release_binary() -> Option<PathBuf> {
+    let path =
+        env::var_os("RAIDHALL_TEST_PREVIOUS").expect("a program or nothing, as `make test` says");
+    Some(path)
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+}
+
+#[tokio::test]
+async fn twenty_one_rolling_deploys_lose_no_event_and_show_no_absence() {
+    with_timeout(async {
+        let (site, redis) = (TestDatabase::postgres().await, RedisProcess::start().await);
+        let binary = Path::new(env!("CARGO_BIN_EXE_raidhall"));
+        let mut servers = Vec::new();
+        for _ in 0..NODES {
+            let setup = ServerProcessOptions {
+                binary: binary.to_owned(),
+                database: Some(site.url()),
+                bus: Some(redis.url()),
+                settings: vec![("SHUTDOWN__SPREAD_MS".to_owned(), "300".to_owned())],
+            };
+            servers.push(ServerProcess::start_with(setup).await.expect("a node"));
+        }
+        let mut nodes = Nodes::from_servers(servers).expect("nodes");
+        if let Some(previous) = previous_release_binary() {
+            nodes.set_alternating_binaries(binary.to_owned(), previous);
+        }
+        let steady = SteadyLoadArgs {
+            raids: 3,
+            players: 4,
+            seconds: 1,
+            signals_per_second: 0.5,
+            commands_per_second: 3.0,
+            codec: Codecs::Both,
+            seed: 1,
+        };
+        let disturb = DisturbanceArgs {
+            roll: Some(RESTART_ROUNDS),
+            ..DisturbanceArgs::default()
+        };
+        let report = run_on_nodes(nodes, &steady, &disturb)
+            .await
+            .expect("a report");
+        // A lost acknowledgement, somebody shown gone who was there, and a lead that moved are violations.
+        assert!(report.violations.is_empty(), "{report}");
+        let figures = report.cluster.as_ref().expect("figures");
+        assert_eq!(
+            figures.rolls,
+            u64::from(RESTART_ROUNDS) * NODES as u64,
+            "{report}"
+        );
+        assert_eq!((figures.shown_gone, figures.deposed), (0, 0), "{report}");
+        assert!(
+            report.judged.acks > 500 && report.counted.reconnects > 40,
+            "{report}"
+        );
+        println!("{report}");
+    })
+    .await;
+}

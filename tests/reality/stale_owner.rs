@@ -1,0 +1,305 @@
+//! An owner that sleeps through the end of its lease.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use raidhall::store::{
+    Append, ClaimOutcome, CommitOutcome, Instance, InstanceId, LedgerEvent, RaidHeader, Store,
+};
+use raidhall_protocol::state::RaidStatus;
+use raidhall_protocol::{
+    ClientMessage, Codec, Command, ErrorType, Event, EventData, RaidId, Seq, ServerMessage,
+};
+use rustix::process::Signal;
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use crate::process::TestDatabase;
+use crate::proxy::Direction::ToServer;
+use crate::raid_group::{RaidGroup, long_raid};
+use crate::test_socket::{TestSocket, command_result, event_seq};
+use crate::with_timeout;
+
+const TTL: Duration = Duration::from_secs(3);
+
+/// Somebody else, who takes a raid over and writes one event.
+struct TakeoverInstance {
+    store: Arc<dyn Store>,
+    instance: Instance,
+}
+
+impl TakeoverInstance {
+    /// Waits until the former owner's lease and lock are gone.
+    async fn register(site: &TestDatabase) -> TakeoverInstance {
+        let id = InstanceId(Uuid::now_v7());
+        let instance = Instance {
+            id,
+            ws_url: "ws://127.0.0.1:1/api/v1/ws".into(),
+            release: "0.0.0".into(),
+            draining: false,
+        };
+        let store = site.store().await;
+        store
+            .register(&instance, TTL, Duration::from_secs(20))
+            .await
+            .expect("enlist");
+        TakeoverInstance { store, instance }
+    }
+
+    async fn take_over(&self, raid: RaidId) -> Seq {
+        let claims = self
+            .store
+            .claim(&[raid], self.instance.id)
+            .await
+            .expect("claim");
+        let [ClaimOutcome::Acquired(epoch)] = claims[..] else {
+            panic!("the raid is still held: {claims:?}")
+        };
+        let loaded = self
+            .store
+            .load(raid, 0)
+            .await
+            .expect("load")
+            .expect("a raid");
+        let last = loaded.tail.last().expect("events").clone();
+        let seq = loaded.head.last_seq.next();
+        let data = EventData::Said {
+            text: "the heir's".into(),
+        };
+        let header = RaidHeader {
+            status: RaidStatus::Recruiting,
+            deadline: None,
+            current_xp: 0,
+            current_tasks: 0,
+            ended_at: None,
+        };
+        let append = Append {
+            raid,
+            created_month: loaded.created_month,
+            owner: self.instance.id,
+            epoch,
+            events: vec![LedgerEvent {
+                event: Event { seq, data, ..last },
+                op: None,
+            }],
+            header,
+            create_key: None,
+        };
+        assert_eq!(
+            self.store.commit(&[append]).await.expect("commit"),
+            [CommitOutcome::Committed]
+        );
+        seq
+    }
+
+    /// Goes on living.
+    async fn renew_lease(&self) {
+        self.store.renew(&self.instance, TTL).await.expect("renew");
+    }
+
+    async fn deregister(self) {
+        self.store
+            .deregister(self.instance.id)
+            .await
+            .expect("retire");
+    }
+}
+
+#[tokio::test]
+async fn an_owner_that_wakes_after_a_takeover_is_fenced_and_exits() {
+    with_timeout(async {
+        let site = TestDatabase::proxied().await;
+        let mut server = site.start().await;
+        let party = RaidGroup::create(server.target(), 1, &long_raid(2)).await;
+        let (raid, ada_s) = (party.raid, party.add_member().await.access_token);
+        let bob_s = party.add_member().await.access_token;
+        let mut ada = TestSocket::connect_authenticated(server.target(), Codec::Json, &ada_s).await;
+        let mut bob =
+            TestSocket::connect_authenticated(server.target(), Codec::MessagePack, &bob_s).await;
+        bob.watch(raid, None).await;
+        let before = ada.say(raid, "before").await;
+        bob.wait_for(event_seq).await;
+
+        // Decided, sent, and not arrived: then the owner sleeps.
+        site.proxy().hold(&[ToServer]);
+        let number = ada
+            .send_command(
+                raid,
+                Some("zombie"),
+                Command::Say {
+                    text: "zombie".into(),
+                },
+            )
+            .await;
+        sleep(Duration::from_millis(300)).await;
+        server.signal(Signal::STOP);
+        let heir = TakeoverInstance::register(&site).await;
+        let taken = heir.take_over(raid).await;
+        assert_eq!(taken, before.next());
+        site.proxy().release();
+        sleep(Duration::from_millis(300)).await;
+        server.signal(Signal::CONT);
+
+        let error = ada
+            .wait_for_result(number)
+            .await
+            .expect_err("its write is refused");
+        assert_eq!((error.r#type, error.retry), (ErrorType::Unavailable, true));
+        // The heir has the database now: the zombie lets its clients go and ends.
+        let ended = async { server.exit_code(Duration::from_secs(30)).await };
+        let living = async {
+            loop {
+                heir.renew_lease().await;
+                sleep(Duration::from_millis(200)).await;
+            }
+        };
+        let code =
+            tokio::select! { code = ended => code, () = living => unreachable!("it lives on") };
+        assert_eq!(code, Some(69));
+        for wire in [&mut ada, &mut bob] {
+            assert_eq!(wire.wait_for_close().await.code, Some(4200));
+        }
+        assert_eq!(
+            bob.received_seqs(),
+            [before.0],
+            "nobody was told of what was not committed"
+        );
+        heir.deregister().await;
+
+        let server = site.start().await;
+        let mut ada = TestSocket::connect_authenticated(server.target(), Codec::Json, &ada_s).await;
+        let mut bob =
+            TestSocket::connect_authenticated(server.target(), Codec::MessagePack, &bob_s).await;
+        assert!(bob.watch(raid, Some(before)).await.1);
+        let again = ada
+            .execute(
+                raid,
+                Some("zombie"),
+                Command::Say {
+                    text: "zombie".into(),
+                },
+            )
+            .await;
+        let seq = taken.next();
+        assert_eq!(again, Ok((seq, false)));
+        while bob.received_seqs().last() != Some(&seq.0) {
+            bob.wait_for(event_seq).await;
+        }
+        assert_eq!(
+            bob.received_seqs(),
+            [taken.0, seq.0],
+            "the heir's event among them"
+        );
+        let ledger = site
+            .store()
+            .await
+            .events(raid, Seq::ZERO, 100)
+            .await
+            .expect("the ledger");
+        assert!(
+            ledger
+                .iter()
+                .zip(1..)
+                .all(|(event, seq)| event.seq == Seq(seq))
+                && ledger.len() as u64 == seq.0
+        );
+    })
+    .await;
+}
+
+/// The command arrives only after the owner wakes, so it is decided on a state that is history.
+#[tokio::test]
+async fn an_owner_that_decides_on_a_stale_state_is_fenced_and_reloads() {
+    with_timeout(async {
+        let site = TestDatabase::postgres().await;
+        let server = site.start().await;
+        let party = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
+        let (raid, ada) = (party.raid, party.add_member().await.access_token);
+        let mut ada = TestSocket::connect_authenticated(server.target(), Codec::Json, &ada).await;
+        ada.watch(raid, None).await;
+        let before = ada.say(raid, "before").await;
+
+        server.signal(Signal::STOP);
+        let heir = TakeoverInstance::register(&site).await;
+        let taken = heir.take_over(raid).await;
+        heir.deregister().await;
+        let number = ada
+            .send_command(
+                raid,
+                Some("late"),
+                Command::Say {
+                    text: "late".into(),
+                },
+            )
+            .await;
+        server.signal(Signal::CONT);
+
+        let mut answer = ada
+            .wait_for(|message| command_result(message, number))
+            .await;
+        while let Err(error) = answer {
+            assert_eq!((error.r#type, error.retry), (ErrorType::Unavailable, true));
+            sleep(Duration::from_millis(100)).await;
+            answer = ada
+                .execute(
+                    raid,
+                    Some("late"),
+                    Command::Say {
+                        text: "late".into(),
+                    },
+                )
+                .await;
+        }
+        assert_eq!(answer, Ok((taken.next(), false)));
+        assert_eq!(ada.received_seqs(), [before.0, taken.0, taken.0 + 1]);
+    })
+    .await;
+}
+
+/// Between waking and renewing its lease, an owner cannot know what it missed: it may not answer from memory.
+#[tokio::test]
+async fn an_owner_that_wakes_shows_no_state_from_before_its_sleep() {
+    with_timeout(async {
+        let site = TestDatabase::postgres().await;
+        let server = site.start().await;
+        let party = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
+        let (raid, token) = (party.raid, party.add_member().await.access_token);
+        let mut watcher =
+            TestSocket::connect_authenticated(server.target(), Codec::Json, &token).await;
+        let mut late =
+            TestSocket::connect_authenticated(server.target(), Codec::Json, &token).await;
+        watcher.watch(raid, None).await; // keeps the raid live
+        watcher.say(raid, "before").await;
+
+        server.signal(Signal::STOP);
+        let heir = TakeoverInstance::register(&site).await;
+        let taken = heir.take_over(raid).await;
+        heir.deregister().await;
+        late.send(ClientMessage::Watch {
+            id: None,
+            raid,
+            since: None,
+        })
+        .await;
+        server.signal(Signal::CONT);
+        let shown = loop {
+            let shown = late.wait_for(|message| match message {
+                ServerMessage::Snapshot { seq, .. } => Some(Some(*seq)),
+                ServerMessage::Error { .. } => Some(None),
+                _ => None,
+            });
+            if let Some(seq) = shown.await {
+                break seq;
+            }
+            sleep(Duration::from_millis(100)).await;
+            late.send(ClientMessage::Watch {
+                id: None,
+                raid,
+                since: None,
+            })
+            .await;
+        };
+        assert!(shown >= taken, "shown {shown} when {taken} was committed");
+    })
+    .await;
+}

@@ -1,0 +1,94 @@
+//! What an instance says of itself: its health and its metrics.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::sleep;
+
+use crate::process::TestServer;
+
+/// Lets an instance serve its metrics on any free port.
+pub const METRICS_SETTING: (&str, &str) = ("TELEMETRY__METRICS_LISTEN", "127.0.0.1:0");
+
+/// What `/readyz` tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportedHealth {
+    /// Whether clients should be sent there.
+    pub ready: bool,
+    pub status: String,
+    pub store: String,
+    pub bus: String,
+}
+
+impl TestServer {
+    pub async fn health(&self) -> ReportedHealth {
+        let answer = reqwest::get(self.target().url("/readyz"))
+            .await
+            .expect("an answer");
+        let ready = answer.status().is_success();
+        let body: Value =
+            serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON");
+        let word = |word: &Value| word.as_str().expect("a word").to_owned();
+        let (store, bus) = (word(&body["checks"]["store"]), word(&body["checks"]["bus"]));
+        ReportedHealth {
+            ready,
+            status: word(&body["status"]),
+            store,
+            bus,
+        }
+    }
+
+    /// Waits until it says that its bus works, or that it fails. It must be ready all the time.
+    pub async fn wait_for_bus(&self, works: bool) {
+        let expected = if works {
+            ("ready", "ok")
+        } else {
+            ("degraded", "failing")
+        };
+        loop {
+            let health = self.health().await;
+            assert!(
+                health.ready,
+                "without a bus it is slower, and no worse: {health:?}"
+            );
+            if (&*health.status, &*health.bus) == expected {
+                return;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The page of metrics. Needs [`METRICS`].
+    pub async fn metrics_page(&self) -> String {
+        let answer = reqwest::get(format!("http://{}/metrics", self.metrics_address())).await;
+        answer
+            .expect("the metrics")
+            .text()
+            .await
+            .expect("the metrics")
+    }
+
+    /// The sum of a metric over all its labels, or of the one series named with its labels. Needs [`METRICS`].
+    pub async fn metric_sum(&self, name: &str) -> f64 {
+        let page = self.metrics_page().await;
+        let value = |line: &str| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let family = series.split('{').next()?;
+            (series == name || family == name).then(|| value.parse::<f64>().expect("a number"))
+        };
+        page.lines().filter_map(value).sum()
+    }
+
+    fn metrics_address(&self) -> String {
+        let logged = self.logs();
+        let line = logged
+            .lines()
+            .find(|line| line.contains("metrics are served"));
+        let line: Value =
+            serde_json::from_str(line.expect("metrics are served")).expect("a line of JSON");
+        line["fields"]["address"]
+            .as_str()
+            .expect("an address")
+            .to_owned()
+    }
+}

@@ -1,0 +1,74 @@
+//! What only transactions that overlap can show.
+
+use raidhall::store::{AuditLog, FamilyId, Moderation, NewAuditEntry, Notice};
+use sqlx::Executor;
+use uuid::Uuid;
+
+use super::{connect, open, open_uncommitted};
+use crate::conformance::{LONG_TTL, SHORT_TTL, create_player};
+use crate::database::PostgresDatabase;
+
+#[tokio::test]
+async fn a_notice_that_commits_late_is_not_missed() {
+    let database = PostgresDatabase::create().await;
+    let store = open(&database).await;
+    let (late, early) = (FamilyId(Uuid::from_u128(1)), FamilyId(Uuid::from_u128(2)));
+    let insert = format!(
+        "INSERT INTO notices (kind, family, until) VALUES ('family', '{}', now() + interval '1 hour')",
+        late.0
+    );
+    let mut session = open_uncommitted(&database, &insert).await;
+    store.sign_out(early, LONG_TTL).await.expect("sign out");
+    let told = async |after| {
+        let notices = store.notices(after).await.expect("notices");
+        let families = notices
+            .notices
+            .into_iter()
+            .filter_map(|(_, notice)| match notice {
+                Notice::SignedOut { family, .. } => Some(family),
+                _ => None,
+            });
+        (families.collect::<Vec<_>>(), notices.next)
+    };
+    let (first, next) = told(0).await;
+    assert_eq!(first, [early]);
+    session.execute("COMMIT").await.expect("commit");
+    let (second, mut next) = told(next).await;
+    assert!(second.contains(&late), "{second:?}");
+    // Transactions of other databases on the server hold the cursor back too; when they have ended, it is over.
+    loop {
+        let (again, then) = told(next).await;
+        if again.is_empty() {
+            return;
+        }
+        next = then;
+        tokio::time::sleep(SHORT_TTL).await;
+    }
+}
+
+#[tokio::test]
+async fn the_postgres_audit_log_refuses_updates_and_deletes() {
+    let database = PostgresDatabase::create().await;
+    let store = open(&database).await;
+    let ada = create_player(store.as_ref(), "Ada").await;
+    let deed = NewAuditEntry {
+        actor: "admin:ops".into(),
+        action: "ban",
+        target: format!("player {ada}"),
+        request_id: "r".into(),
+        details: serde_json::json!({}),
+    };
+    assert!(store.ban(ada, "spam", &deed).await.expect("ban"));
+    let mut session = connect(&database).await;
+    for change in [
+        "DELETE FROM audit_log",
+        "UPDATE audit_log SET actor = 'nobody'",
+        "TRUNCATE audit_log",
+    ] {
+        session.execute(change).await.expect_err("refused");
+    }
+    assert_eq!(
+        store.audit_entries(0, 10).await.expect("audit")[0].actor,
+        "admin:ops"
+    );
+}

@@ -1,0 +1,141 @@
+//! A Postgres server of a test's own, to be killed.
+
+use std::env;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep};
+
+const BINARIES_VARIABLE: &str = "RAIDHALL_TEST_PG_BIN";
+/// Root may not run Postgres: then this says who does.
+const USER_VARIABLE: &str = "RAIDHALL_TEST_PG_USER";
+/// How long a start may take, with the recovery after a crash.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A server on a directory of its own. Dropping it kills it.
+pub struct PostgresServer {
+    directory: TempDir,
+    address: SocketAddr,
+    server: Child,
+}
+
+impl PostgresServer {
+    /// A running server with an empty `postgres` database.
+    pub async fn start() -> PostgresServer {
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::set_permissions(
+            directory.path(),
+            std::os::unix::fs::PermissionsExt::from_mode(0o777),
+        )
+        .expect("a directory for everybody");
+        let data = directory.path().join("data");
+        let mut initdb = postgres_command("initdb");
+        initdb.arg("-D").arg(&data).args([
+            "-U",
+            "raidhall",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--no-sync",
+        ]);
+        let made = initdb
+            .current_dir(directory.path())
+            .output()
+            .await
+            .expect("initdb runs");
+        assert!(made.status.success(), "{made:?}");
+        let free = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = free.local_addr().expect("its address");
+        drop(free);
+        let server = serve(&data, address).await;
+        PostgresServer {
+            directory,
+            address,
+            server,
+        }
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `kill -9` to its postmaster, which takes every session with it, and a new start on the same directory.
+    pub async fn crash_and_recover(&mut self) {
+        self.server.kill().await.expect("kill the postmaster");
+        self.server = serve(&self.directory.path().join("data"), self.address).await;
+    }
+
+    /// What `pg_ctl restart -m immediate` does: every session is ended without a word, and what was not committed is
+    /// gone.
+    pub async fn restart_immediately(&mut self) {
+        let id = self.server.id().expect("a postmaster that runs");
+        let pid = Pid::from_raw(i32::try_from(id).expect("a process id")).expect("a process id");
+        kill_process(pid, Signal::QUIT).expect("signal the postmaster");
+        self.server.wait().await.expect("the postmaster's status");
+        self.server = serve(&self.directory.path().join("data"), self.address).await;
+    }
+}
+
+/// A server that takes connections. The sessions of one that was killed may still be ending: until then it won't
+/// start.
+async fn serve(data: &Path, address: SocketAddr) -> Child {
+    let deadline = Instant::now() + START_TIMEOUT;
+    loop {
+        let mut command = postgres_command("postgres");
+        command
+            .arg("-D")
+            .arg(data)
+            .args(["-p", &address.port().to_string()]);
+        command.args([
+            "-c",
+            "listen_addresses=127.0.0.1",
+            "-c",
+            "unix_socket_directories=",
+        ]);
+        command
+            .current_dir(data)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut server = command.spawn().expect("start postgres");
+        while server.try_wait().expect("its status").is_none() {
+            let pid_file = std::fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+            let mine = pid_file.lines().next() == server.id().map(|id| id.to_string()).as_deref();
+            if mine && pid_file.lines().any(|line| line.starts_with("ready")) {
+                return server;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "postgres does not start: {pid_file}"
+            );
+            sleep(Duration::from_millis(50)).await;
+        }
+        assert!(Instant::now() < deadline, "postgres does not start");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// One of Postgres's programs, as a user who may run it.
+fn postgres_command(program: &str) -> Command {
+    let directory = env::var_os(BINARIES_VARIABLE).map(PathBuf::from);
+    let directory =
+        directory.unwrap_or_else(|| panic!("{BINARIES_VARIABLE} is not set: run `make test`"));
+    let mut command = match env::var(USER_VARIABLE) {
+        Ok(user) => {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid", &user, "--regid", &user, "--clear-groups", "--"]);
+            command.arg(directory.join(program));
+            command
+        }
+        Err(_) => Command::new(directory.join(program)),
+    };
+    command.kill_on_drop(true);
+    command
+}
