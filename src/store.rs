@@ -350,7 +350,7 @@ pub trait Store:
         patience: Duration,
     ) -> Result<Renewal, RegisterError>;
 
-    /// Whether the lock that `enlist` took keeps all others out for as long as this process lives, whatever becomes of
+    /// Whether the lock that `register` took keeps all others out for as long as this process lives, whatever becomes of
     /// its lease.
     fn has_exclusive_lock(&self) -> bool {
         false

@@ -99,7 +99,7 @@ pub enum ClusterMessage {
         /// The sender's number for it.
         request: u64,
     },
-    /// In answer to `Ask`; the seq is the envelope's. None: the raid is not live here.
+    /// In answer to `QueryStatus`; the seq is the envelope's. None: the raid is not live here.
     OwnerStatus {
         /// The number.
         request: u64,

@@ -50,7 +50,7 @@ pub enum OutboxReply {
     },
     /// A request was carried out that nothing is said about.
     Done,
-    /// The watch is live from `cursor` on; everything up to `promised` must come whole.
+    /// The watch is live from `cursor` on; everything up to `replay_until` must come whole.
     Joined {
         /// Which watch.
         watch_id: WatchId,
@@ -79,7 +79,7 @@ pub enum OutboxReply {
         /// Why.
         error: Error,
     },
-    /// The watch ends once it has shown the event at `at`.
+    /// The watch ends once it has shown the event at `last_seq`.
     Ended {
         /// Which watch.
         ticket: WatchId,

@@ -13,7 +13,7 @@ use crate::error::Error;
 const EXPIRY_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
 pub(super) struct Mailbox {
-    /// First to last, before anything in `coming`.
+    /// First to last, before anything in `receiver`.
     requeued: VecDeque<SessionMessage>,
     receiver: mpsc::Receiver<SessionMessage>,
 }

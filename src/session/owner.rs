@@ -65,7 +65,7 @@ pub(super) struct Owner {
     /// The term of the lease under which the raid is ours.
     lease_term: u64,
     created_month: Month,
-    /// Ahead of the store by what is in `building` and `flights`.
+    /// Ahead of the store by what is in `unsubmitted_events` and `inflight_commits`.
     state: State,
     committed_seq: Seq,
     ops: OpCache,

@@ -32,7 +32,7 @@ pub(super) struct PublishQueue {
     pushed: Notify,
 }
 
-/// Messages on their way. Unless they are [`done`](PublishBatch::complete) they count as dropped: nobody knows what became of them.
+/// Messages on their way. Unless they are [`complete`](PublishBatch::complete) they count as dropped: nobody knows what became of them.
 pub(super) struct PublishBatch(Vec<QueuedMessage>);
 
 #[derive(Default)]

@@ -162,7 +162,7 @@ impl RedisConnector {
                 .use_protocol(ProtocolVersion::RESP3)
                 .tcp_settings(self.connection_info.tcp_settings().clone())
                 .connection_timeout(CONNECT_TIMEOUT)
-                // Never the first: `within` is.
+                // Never the first: `with_timeout` is.
                 .response_timeout(CLUSTER_CONNECT_TIMEOUT)
                 // A doubt ends the link; a new one knows where the slots are.
                 .retries(0);

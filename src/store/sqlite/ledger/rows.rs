@@ -15,7 +15,7 @@ pub(super) struct AppendRows {
     pub(super) creation: Option<String>,
     /// For `ADVANCE`.
     pub(super) header: String,
-    /// For `RECORD`.
+    /// For `INSERT_EVENTS`.
     pub(super) events: Vec<String>,
     /// For `JOIN`, which `LEAVE` follows: who joined by the append, though they may have left again.
     pub(super) joined: Vec<String>,
