@@ -6,6 +6,7 @@
 //! then happened is decided by reading, never by hope.
 
 pub mod audit;
+pub mod backup;
 mod batch;
 pub mod erasures;
 pub mod feed;

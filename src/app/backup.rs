@@ -9,9 +9,10 @@ use anyhow::Context;
 use tracing::{info, warn};
 
 use super::{StartError, open};
-use crate::backup::{self, BackupError, BackupSource, BackupTarget, Options};
+use crate::backup::{self, BackupError, Options};
 use crate::config::{Config, DatabaseKind};
 use crate::store::RegisterError;
+use crate::store::backup::{BackupSource, BackupTarget, OpenTargetError};
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::{SqliteSource, SqliteStore, SqliteTarget};
 
@@ -181,12 +182,14 @@ fn create_private_file(path: &Path) -> io::Result<File> {
 fn backup_error(config: &Config, error: BackupError) -> StartError {
     let what = || format!("the database {}", config.database.url);
     match error {
-        BackupError::Store(error) => StartError::from_store(what(), error),
-        BackupError::InUse => StartError::AlreadyRunning(what()),
+        BackupError::Store(error) | BackupError::Target(OpenTargetError::Store(error)) => {
+            StartError::from_store(what(), error)
+        }
+        BackupError::Target(OpenTargetError::InUse) => StartError::AlreadyRunning(what()),
         BackupError::Io { operation, source } => {
             StartError::unavailable(format!("the backup to {operation}"), source)
         }
-        error @ (BackupError::NotEmpty(_)
+        error @ (BackupError::Target(OpenTargetError::NotEmpty(_))
         | BackupError::Damaged(_)
         | BackupError::Invalid { .. }) => StartError::Backup(error),
     }

@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 
 use super::blocks::BlockWriter;
-use super::format::{FORMAT, FooterLine, VERSION};
-use super::{BackupError, BackupLine, BackupSource, HeaderLine, PAGE_ROWS, RaidLine};
+use super::format::{BackupLine, FORMAT, FooterLine, HeaderLine, VERSION};
+use super::{BackupError, PAGE_ROWS};
+use crate::store::backup::{BackupSource, RaidLine};
 
 /// What goes into a backup besides what must.
 #[derive(Debug, Clone, Copy)]

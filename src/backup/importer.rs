@@ -2,12 +2,12 @@
 
 use std::io::Read;
 
-use super::format::{FORMAT, FooterLine, VERSION};
+use super::format::{BackupLine, FORMAT, FooterLine, HeaderLine, VERSION};
 use super::reader::LineReader;
-use super::verify::RaidVerifier;
-use super::{
-    AuditLine, BackupError, BackupLine, BackupTarget, BanLine, EventLine, HeaderLine, IdsLine,
-    PAGE_ROWS, PlayerLine, SignInLine,
+use super::verify::{RaidVerifier, with_earnings};
+use super::{BackupError, PAGE_ROWS};
+use crate::store::backup::{
+    AuditLine, BackupTarget, BanLine, EventLine, IdsLine, PlayerLine, SignInLine,
 };
 
 /// What came out of a backup.
@@ -270,7 +270,7 @@ impl Importer {
             && !self.events.is_empty()
         {
             self.target
-                .add_events(&fold.row, &std::mem::take(&mut self.events))
+                .add_events(&fold.row, &with_earnings(&std::mem::take(&mut self.events)))
                 .await?;
         }
         if !self.sign_ins.is_empty() {

@@ -5,11 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use raidhall_protocol::event::EVENT_VERSION;
 use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, UnixMillis};
-use serde::Serialize;
 use serde_json::json;
 
-use super::format::{EventLine as Line, RaidLine, SnapshotLine, hex};
+use super::format::hex;
 use crate::raid::{self, State, stored};
+use crate::store::backup::{EventLine, EventRow, RaidLine, SnapshotLine};
 
 /// One raid, as far as its events have been seen.
 pub(super) struct RaidVerifier {
@@ -56,7 +56,7 @@ impl RaidVerifier {
 
     /// Applies the next event. Gives the snapshot that was kept at its seq, if it is what the events amount to; one
     /// that is not is left out, as a load would pass it over.
-    pub(super) fn apply_event(&mut self, line: &Line) -> Result<Option<SnapshotLine>, String> {
+    pub(super) fn apply_event(&mut self, line: &EventLine) -> Result<Option<SnapshotLine>, String> {
         if line.raid != self.row.id {
             return Err(format!("an event of raid {}", line.raid));
         }
@@ -138,7 +138,7 @@ impl RaidVerifier {
     }
 }
 
-fn decode_event(line: &Line) -> Result<Event, String> {
+fn decode_event(line: &EventLine) -> Result<Event, String> {
     let place = |error: &dyn std::fmt::Display| format!("event {}: {error}", line.seq);
     if line.version > i32::from(EVENT_VERSION) {
         return Err(place(&format!(
@@ -160,24 +160,14 @@ fn decode_event(line: &Line) -> Result<Event, String> {
     })
 }
 
-/// An event as the ledger keeps it: who earned by it, and how much, are columns that follow from its data.
-#[derive(Serialize)]
-pub(crate) struct EventWithEarnings<'e> {
-    #[serde(flatten)]
-    event: &'e Line,
-    player: Option<PlayerId>,
-    xp: Option<u64>,
-}
-
-/// These events with those columns.
-pub(crate) fn with_earnings(events: &[Line]) -> Vec<EventWithEarnings<'_>> {
+/// Adds to events the columns that follow from their data. The events have been folded, so all of them decode.
+pub(super) fn with_earnings(events: &[EventLine]) -> Vec<EventRow<'_>> {
     let row = |event| {
-        // They have been folded: all of them decode.
         let (player, xp) = decode_event(event)
             .ok()
             .and_then(|event| event.data.earned())
             .unzip();
-        EventWithEarnings { event, player, xp }
+        EventRow { event, player, xp }
     };
     events.iter().map(row).collect()
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use raidhall::backup::format::{
-    AuditLine, BanLine, EventLine, IdsLine, PlayerLine, RaidLine, SignInLine, SnapshotLine,
-};
-use raidhall::backup::{BackupError, BackupSource, BackupTarget, ImportReport, import};
+use raidhall::backup::{BackupError, ImportReport, import};
 use raidhall::store::Result;
+use raidhall::store::backup::{
+    AuditLine, BackupSource, BackupTarget, BanLine, EventLine, EventRow, IdsLine, PlayerLine,
+    RaidLine, SignInLine, SnapshotLine,
+};
 use raidhall_protocol::{PlayerId, RaidId};
 
 /// What was imported.
@@ -141,8 +142,9 @@ impl BackupTarget for ContentsTarget {
         Ok(())
     }
 
-    async fn add_events(&mut self, _: &RaidLine, rows: &[EventLine]) -> Result<()> {
-        self.contents.events.extend_from_slice(rows);
+    async fn add_events(&mut self, _: &RaidLine, rows: &[EventRow<'_>]) -> Result<()> {
+        let events = rows.iter().map(|row| row.event.clone());
+        self.contents.events.extend(events);
         Ok(())
     }
 

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use raidhall::backup::{
-    self, BackupError, BackupSource, BackupTarget, ExportCounts, ImportReport, Options,
-};
+use raidhall::backup::{self, BackupError, ExportCounts, ImportReport, Options};
 use raidhall::store::Store;
+use raidhall::store::backup::{BackupSource, BackupTarget, OpenTargetError};
 use raidhall::store::postgres::{PostgresOptions, PostgresStore};
 use raidhall::store::sqlite::{SqliteSource, SqliteStore, SqliteTarget};
 use tempfile::TempDir;
@@ -95,8 +94,13 @@ impl BackupDatabase {
         file: &[u8],
         keep_lineage: bool,
     ) -> Result<ImportReport, BackupError> {
+        let target = self.open_target().await?;
+        backup::import(file, target, keep_lineage).await
+    }
+
+    async fn open_target(&self) -> Result<Box<dyn BackupTarget>, OpenTargetError> {
         let patience = Duration::ZERO;
-        let target: Box<dyn BackupTarget> = match self {
+        Ok(match self {
             BackupDatabase::Sqlite(_) => Box::new(SqliteTarget::open(&self.url(), patience).await?),
             BackupDatabase::Postgres(_) => Box::new(
                 self.postgres_store()
@@ -104,8 +108,7 @@ impl BackupDatabase {
                     .open_backup_target(patience)
                     .await?,
             ),
-        };
-        backup::import(file, target, keep_lineage).await
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use raidhall::backup::BackupError;
+use raidhall::store::backup::OpenTargetError;
 use raidhall::store::{Instance, InstanceId, NewAuditEntry, Store};
 use raidhall_protocol::{PlayerId, RaidId};
 use uuid::Uuid;
@@ -221,7 +222,10 @@ async fn an_import_needs_an_empty_database() {
             .expect("a player");
         let refused = site.import(&file).await;
         assert!(
-            matches!(refused, Err(BackupError::NotEmpty("players"))),
+            matches!(
+                refused,
+                Err(BackupError::Target(OpenTargetError::NotEmpty("players")))
+            ),
             "{refused:?}"
         );
         assert_eq!(site.export().await.1.raids, 0);
@@ -239,7 +243,10 @@ async fn an_import_needs_exclusive_use_of_the_database() {
         let store = site.store().await;
         lineage(store.as_ref()).await; // enlists, and so holds the lock
         let refused = site.import(&file).await;
-        assert!(matches!(refused, Err(BackupError::InUse)), "{refused:?}");
+        assert!(
+            matches!(refused, Err(BackupError::Target(OpenTargetError::InUse))),
+            "{refused:?}"
+        );
     }
 }
 

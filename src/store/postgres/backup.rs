@@ -15,11 +15,11 @@ use tokio::time::{Instant, sleep};
 use super::connections::Connector;
 use super::lease::DATABASE_LOCK;
 use super::{MIGRATION_LOCK_TIMEOUT, PostgresStore, fault, partitions};
-use crate::backup::format::{
-    AuditLine, BanLine, EventLine, IdsLine, PlayerLine, RaidLine, SignInLine, SnapshotLine,
-};
-use crate::backup::{BackupError, BackupSource, BackupTarget, with_earnings};
 use crate::store::Result;
+use crate::store::backup::{
+    AuditLine, BackupSource, BackupTarget, BanLine, EventLine, EventRow, IdsLine, OpenTargetError,
+    PlayerLine, RaidLine, SignInLine, SnapshotLine,
+};
 
 const READ: &str = "read the database for a backup";
 const WRITE: &str = "fill the database from a backup";
@@ -183,7 +183,7 @@ impl PostgresStore {
     pub async fn open_backup_target(
         &self,
         patience: Duration,
-    ) -> Result<PostgresTarget, BackupError> {
+    ) -> Result<PostgresTarget, OpenTargetError> {
         let mut connection = without_timeouts(&self.connector).connect(WRITE).await?;
         let began = Instant::now();
         while !fetch_bool(
@@ -193,7 +193,7 @@ impl PostgresStore {
         .await?
         {
             if began.elapsed() >= patience {
-                return Err(BackupError::InUse);
+                return Err(OpenTargetError::InUse);
             }
             sleep(LOCK_RETRY_INTERVAL).await;
         }
@@ -201,7 +201,7 @@ impl PostgresStore {
         execute(&mut connection, WRITE, "BEGIN").await?;
         for (what, exists) in EMPTY_CHECKS {
             if fetch_bool(&mut connection, sqlx::query_scalar(exists)).await? {
-                return Err(BackupError::NotEmpty(what));
+                return Err(OpenTargetError::NotEmpty(what));
             }
         }
         Ok(PostgresTarget {
@@ -398,9 +398,8 @@ impl BackupTarget for PostgresTarget {
         self.insert_rows(ADD_SNAPSHOTS, &[row], 0).await
     }
 
-    async fn add_events(&mut self, raid: &RaidLine, rows: &[EventLine]) -> Result<()> {
-        self.insert_rows(ADD_EVENTS, &with_earnings(rows), raid.born.into())
-            .await
+    async fn add_events(&mut self, raid: &RaidLine, rows: &[EventRow<'_>]) -> Result<()> {
+        self.insert_rows(ADD_EVENTS, &rows, raid.born.into()).await
     }
 
     async fn add_members(

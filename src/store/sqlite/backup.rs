@@ -13,10 +13,10 @@ use sqlx::{ConnectOptions, Connection, Sqlite, query::QueryScalar};
 use super::fault::{failed, refused};
 use super::statements::statements;
 use super::{LOCK_RETRY_INTERVAL, MIGRATIONS, SqliteStore};
-use crate::backup::format::{
-    AuditLine, BanLine, EventLine, IdsLine, PlayerLine, RaidLine, SignInLine, SnapshotLine,
+use crate::store::backup::{
+    AuditLine, BackupSource, BackupTarget, BanLine, EventLine, EventRow, IdsLine, OpenTargetError,
+    PlayerLine, RaidLine, SignInLine, SnapshotLine,
 };
-use crate::backup::{BackupError, BackupSource, BackupTarget, with_earnings};
 use crate::store::{RegisterError, Result, StoreError};
 
 const READ: &str = "read the database for a backup";
@@ -253,10 +253,10 @@ pub struct SqliteTarget {
 
 impl SqliteTarget {
     /// Makes or opens the database of a `sqlite:` URL, brings its schema up to date and makes sure that it is empty.
-    pub async fn open(url: &str, patience: Duration) -> Result<SqliteTarget, BackupError> {
+    pub async fn open(url: &str, patience: Duration) -> Result<SqliteTarget, OpenTargetError> {
         let store = SqliteStore::open(url, 1).await?;
         store.migrate(patience).await.map_err(|error| match error {
-            RegisterError::InUse => BackupError::InUse,
+            RegisterError::InUse => OpenTargetError::InUse,
             RegisterError::Store(error) => error.into(),
         })?;
         let options: SqliteConnectOptions = url.parse().map_err(failed(WRITE))?;
@@ -273,7 +273,7 @@ impl SqliteTarget {
                 .fetch_one(&mut connection)
                 .await;
             if exists.map_err(failed(WRITE))? {
-                return Err(BackupError::NotEmpty(what));
+                return Err(OpenTargetError::NotEmpty(what));
             }
         }
         Ok(SqliteTarget {
@@ -320,9 +320,8 @@ impl BackupTarget for SqliteTarget {
         self.insert_rows(ADD_SNAPSHOTS, &[row], 0).await
     }
 
-    async fn add_events(&mut self, raid: &RaidLine, rows: &[EventLine]) -> Result<()> {
-        self.insert_rows(ADD_EVENTS, &with_earnings(rows), raid.born.into())
-            .await
+    async fn add_events(&mut self, raid: &RaidLine, rows: &[EventRow<'_>]) -> Result<()> {
+        self.insert_rows(ADD_EVENTS, &rows, raid.born.into()).await
     }
 
     async fn add_members(
