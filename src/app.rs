@@ -11,24 +11,23 @@ mod shutdown;
 mod signals;
 
 use std::io::Write;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 pub use backup::{export, import, new_lineage};
 pub use instance::{InstanceParts, run};
-use raidhall_protocol::PlayerId;
+use raidhall_protocol::{PlayerId, UnixMillis};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tracing::info;
 
 use crate::auth::Scope;
 use crate::backup::BackupError;
-use crate::cli::TokenArgs;
 use crate::config::Config;
 use crate::store::StoreError;
 use crate::telemetry;
 
-/// Why the server, or a command, did not start or did not end well. Each variant has an exit code of its own: see
-/// [`crate::cli::Exit`].
+/// Why the server, or a command, did not start or did not end well. Each variant has an exit code of its own.
 #[derive(Debug, Error)]
 pub enum StartError {
     /// Something it needs from outside cannot be had: the database cannot be reached, the address cannot be bound.
@@ -131,15 +130,28 @@ pub async fn migrate(config: &Config) -> Result<(), StartError> {
     open::migrated_store(config).await.map(|_| ())
 }
 
+/// The token that [`mint_token`] makes.
+#[derive(Debug, Clone)]
+pub struct TokenRequest {
+    /// The player whom the token speaks for.
+    pub player: Option<u64>,
+    /// The name in the audit log of a token that speaks for no player.
+    pub subject: String,
+    /// What the token allows.
+    pub scope: Scope,
+    /// How long the token is valid; by default as long as a token of a sign-in.
+    pub ttl: Option<Duration>,
+}
+
 /// Mints an access token with the configured secret. A player's name is looked up in the database, which a server may be
 /// using.
 ///
 /// # Errors
 ///
 /// If there is no secret to sign with, or no such player.
-pub async fn mint_token(config: &Config, args: TokenArgs) -> anyhow::Result<String> {
+pub async fn mint_token(config: &Config, request: TokenRequest) -> anyhow::Result<String> {
     let auth = open::auth(config, open::secret(config).await?, None);
-    let (subject, name) = match args.player {
+    let (subject, name) = match request.player {
         Some(id) => {
             let player = PlayerId::try_from(id)?;
             let profile = open::unmigrated_store(config).await?.player(player).await?;
@@ -152,13 +164,10 @@ pub async fn mint_token(config: &Config, args: TokenArgs) -> anyhow::Result<Stri
                 ),
             )
         }
-        None => (args.subject, None),
+        None => (request.subject, None),
     };
-    let scope = args.scope.map_or(Scope::Player, Scope::from);
-    let ttl = args
-        .ttl_secs
-        .map_or(config.auth.access_ttl, std::time::Duration::from_secs);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
-    let now = raidhall_protocol::UnixMillis(i64::try_from(now.as_millis())?);
-    Ok(auth.mint_scoped(scope, &subject, name.as_deref(), ttl, now))
+    let ttl = request.ttl.unwrap_or(config.auth.access_ttl);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let now = UnixMillis(i64::try_from(now.as_millis())?);
+    Ok(auth.mint_scoped(request.scope, &subject, name.as_deref(), ttl, now))
 }

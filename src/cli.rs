@@ -3,10 +3,12 @@
 mod exit;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use exit::Exit;
 
+use crate::app::TokenRequest;
 use crate::auth::Scope;
 
 /// A real-time game-session server for co-op raids.
@@ -172,6 +174,17 @@ impl From<TokenScope> for Scope {
         match scope {
             TokenScope::Admin => Self::Admin,
             TokenScope::Service => Self::Service,
+        }
+    }
+}
+
+impl From<TokenArgs> for TokenRequest {
+    fn from(args: TokenArgs) -> Self {
+        Self {
+            player: args.player,
+            subject: args.subject,
+            scope: args.scope.map_or(Scope::Player, Scope::from),
+            ttl: args.ttl_secs.map(Duration::from_secs),
         }
     }
 }

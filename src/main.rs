@@ -72,7 +72,7 @@ fn run(command: CliCommand) -> Result<Exit, Exit> {
         CliCommand::CheckConfig(args) => print(load_config(&args)?),
         CliCommand::Token(TokenCommand { config, token }) => {
             let config = load_config(&config)?.config;
-            match block_on(1, app::mint_token(&config, token))? {
+            match block_on(1, app::mint_token(&config, token.into()))? {
                 Ok(token) => print(format!("{token}\n")),
                 Err(error) => Err(report_error(
                     format_args!("no token: {error:#}"),

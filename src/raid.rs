@@ -21,7 +21,7 @@ pub use apply::apply;
 pub use decide::decide;
 use raidhall_protocol::rest::NewRaid;
 use raidhall_protocol::server::PlayerRef;
-use raidhall_protocol::{Command as PlayerCommand, PlayerId, UnixMillis};
+use raidhall_protocol::{Command as PlayerCommand, PlayerId, Seq, UnixMillis};
 pub use refusal::Refusal;
 pub use state::State;
 
@@ -82,6 +82,15 @@ impl RaidCommand {
             Self::LeaderOffline => "leader_offline",
         }
     }
+}
+
+/// The positive answer to a command: its events are committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ack {
+    /// The seq of the last event that the command caused.
+    pub seq: Seq,
+    /// Whether the command's op had taken effect before.
+    pub duplicate: bool,
 }
 
 /// What a decision depends on besides the state.

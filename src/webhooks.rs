@@ -17,7 +17,7 @@ pub use dispatcher::WebhookDispatcher;
 pub use message::{WebhookEventKind, WebhookMessage};
 pub use signature::{SigningKey, SigningKeyError};
 
-use crate::net::http_client::HttpUrl;
+use crate::http_client::HttpUrl;
 use crate::store::{InstanceId, Store};
 
 /// Where webhooks are posted.

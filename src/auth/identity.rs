@@ -3,7 +3,6 @@
 use raidhall_protocol::UnixMillis;
 use raidhall_protocol::server::PlayerRef;
 
-use crate::session::Caller;
 use crate::store::FamilyId;
 
 /// Whoever a token was made for.
@@ -39,22 +38,6 @@ impl Scope {
             Self::Player => None,
             Self::Service => Some("service"),
             Self::Admin => Some("admin"),
-        }
-    }
-}
-
-impl Identity {
-    /// Whom a session sees.
-    pub fn caller(&self) -> Caller {
-        match self.scope {
-            Scope::Player => Caller::Player(
-                self.player
-                    .as_ref()
-                    .expect("a player's token has a player")
-                    .id,
-            ),
-            Scope::Service => Caller::Service,
-            Scope::Admin => Caller::Admin,
         }
     }
 }

@@ -12,6 +12,8 @@ use rand::rngs::OsRng;
 use sha2::Sha256;
 use thiserror::Error;
 
+use crate::redact::REDACTED;
+
 /// Fewest bytes: the output of SHA-256, the minimum for HS256 (RFC 7518, section 3.2).
 pub const SECRET_BYTES_MIN: usize = 32;
 
@@ -44,7 +46,7 @@ impl AuthSecret {
 
 impl fmt::Debug for AuthSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
+        f.write_str(REDACTED)
     }
 }
 

@@ -14,6 +14,8 @@ use sha2::Sha256;
 
 use super::external::ExternalIdentity;
 
+use crate::redact::REDACTED;
+
 /// What the external ids of Telegram's users begin with.
 pub const TELEGRAM_PREFIX: &str = "telegram:";
 
@@ -53,7 +55,7 @@ impl BotToken {
 
 impl fmt::Debug for BotToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
+        f.write_str(REDACTED)
     }
 }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
+use super::duration;
 use super::issuers::IssuerConfig;
-use super::{duration, redact};
+use crate::redact::REDACTED;
 
 /// Tokens and sign-in.
 #[derive(Debug, Clone, Deserialize)]
@@ -59,7 +60,7 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(redact::REDACTED)
+        f.write_str(REDACTED)
     }
 }
 

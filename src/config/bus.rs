@@ -8,7 +8,7 @@ use axum::http::Uri;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-use super::redact;
+use crate::redact::redact_url;
 
 /// What carries events between instances.
 #[derive(Debug, Clone, Deserialize)]
@@ -118,7 +118,7 @@ fn redis_url_error(url: &str) -> Option<&'static str> {
 
 impl fmt::Display for BusUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&redact::redact_url(&self.url))
+        f.write_str(&redact_url(&self.url))
     }
 }
 

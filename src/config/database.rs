@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
-use super::redact;
+use crate::redact::redact_url;
 
 /// The durable truth.
 #[derive(Debug, Clone, Deserialize)]
@@ -109,7 +109,7 @@ fn sqlite_url_error(rest: &str) -> Option<&'static str> {
 
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&redact::redact_url(&self.url))
+        f.write_str(&redact_url(&self.url))
     }
 }
 

@@ -9,7 +9,8 @@ use serde::Deserialize;
 
 use super::fault::{ConfigError, ConfigErrors, ValueSource};
 use super::settings::{DEFAULTS, Setting, Settings};
-use super::{Config, environment, production, ranges, redact, relations};
+use super::{Config, environment, production, ranges, relations};
+use crate::redact::{REDACTED, redact_url};
 
 /// A checked configuration and where each value of it came from.
 ///
@@ -186,10 +187,10 @@ fn format_redacted(key: &str, value: &Value) -> String {
         (key, Value::String(_, text))
             if !text.is_empty() && (SECRETS.contains(&key) || SECRETS_IN_LISTS.contains(&key)) =>
         {
-            format!("{:?}", redact::REDACTED)
+            format!("{:?}", REDACTED)
         }
         (key, Value::String(_, url)) if ADDRESSES.contains(&key) => {
-            format!("{:?}", redact::redact_url(url))
+            format!("{:?}", redact_url(url))
         }
         (_, Value::String(_, text)) => format!("{text:?}"),
         (_, Value::Bool(_, flag)) => flag.to_string(),

@@ -6,8 +6,9 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use tracing_subscriber::EnvFilter;
 
-use super::{redact_url, server};
-use crate::net::http_client::HttpUrl;
+use super::server;
+use crate::http_client::HttpUrl;
+use crate::redact::redact_url;
 
 /// Logs and metrics.
 #[derive(Debug, Clone, Deserialize)]

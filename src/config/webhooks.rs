@@ -3,7 +3,7 @@
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-use crate::net::http_client::HttpUrl;
+use crate::http_client::HttpUrl;
 use crate::webhooks::{Endpoint, SigningKey, WebhookEventKind};
 
 /// Longest name of an endpoint.

@@ -3,8 +3,9 @@
 use raidhall_protocol::RaidId;
 use tokio::time::Instant;
 
-use super::{Ack, Reply};
+use super::Reply;
 use crate::error::Error;
+use crate::raid::Ack;
 use crate::telemetry::{TraceSpan, metrics};
 
 /// Counts what became of commands.

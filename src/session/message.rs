@@ -7,12 +7,12 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::command_metrics::count_outcome;
-use super::{Ack, Caller, RaidSnapshot, Reply};
+use super::{Caller, RaidSnapshot, Reply};
 use crate::cluster::client::OwnerStatus;
 use crate::cluster::message::WatcherReport;
 use crate::error::Error;
 use crate::fanout::outbox::{ConnectionId, Outbox, WatchId};
-use crate::raid;
+use crate::raid::{self, Ack};
 use crate::store::{InstanceId, OpHash};
 
 pub(super) enum SessionMessage {

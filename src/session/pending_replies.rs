@@ -7,9 +7,10 @@ use raidhall_protocol::{PlayerId, RaidState, Seq};
 
 use super::command_metrics::count_outcome;
 use super::message::WatchRequest;
-use super::{Ack, RaidSnapshot, Reply};
+use super::{RaidSnapshot, Reply};
 use crate::cluster::client::OwnerStatus;
 use crate::error::Error;
+use crate::raid::Ack;
 
 /// An answer as decided.
 pub(super) enum PendingReply {

@@ -9,6 +9,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use thiserror::Error;
 
+use crate::redact::REDACTED;
+
 /// What a key's text begins with.
 const KEY_PREFIX: &str = "whsec_";
 /// Fewest and most bytes of a key, by the specification.
@@ -52,7 +54,7 @@ impl SigningKey {
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
+        f.write_str(REDACTED)
     }
 }
 

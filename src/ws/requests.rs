@@ -18,8 +18,9 @@ use crate::auth::{Identity, Scope};
 use crate::error::Error;
 use crate::fanout::frame::{self, Encoding};
 use crate::fanout::outbox::{Outbox, OutboxReply};
+use crate::raid::Ack;
 use crate::raid::{self, Refusal};
-use crate::session::{Ack, Reply};
+use crate::session::Reply;
 use crate::store::{self, NewAuditEntry, OpHash};
 use crate::telemetry::metrics;
 
@@ -162,7 +163,7 @@ impl Connection {
         self.subscriber.service.0.sessions.watch(
             outbox,
             ticket,
-            self.subscriber.identity.caller(),
+            (&self.subscriber.identity).into(),
             since,
         );
     }

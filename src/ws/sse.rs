@@ -140,7 +140,7 @@ impl SseConnection {
         sockets
             .0
             .sessions
-            .open_watch(Arc::clone(outbox), ticket, identity.caller(), since)
+            .open_watch(Arc::clone(outbox), ticket, (&*identity).into(), since)
             .await
     }
 

@@ -114,7 +114,7 @@ impl Subscriber {
                     self.service
                         .0
                         .sessions
-                        .resync(outbox, ticket, self.identity.caller());
+                        .resync(outbox, ticket, (&self.identity).into());
                 }
                 FetchRequest::ReplayPage(ticket, after) => {
                     self.replay_reader.start_read(ticket, after)

@@ -11,7 +11,7 @@ use thiserror::Error;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use crate::net::http_client::{HttpRequestError, HttpUrl};
+use crate::http_client::{HttpRequestError, HttpUrl};
 
 const JWKS_BYTES_MAX: usize = 256 * 1024;
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);

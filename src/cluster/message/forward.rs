@@ -7,8 +7,7 @@ use raidhall_protocol::{Command, ErrorType, FieldFault, PlayerId, Seq};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::raid::{self, Refusal};
-use crate::session::Ack;
+use crate::raid::{self, Ack, Refusal};
 use crate::store::OpHash;
 
 /// One command on its way to the raid's owner.

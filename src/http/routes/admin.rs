@@ -22,7 +22,8 @@ use crate::http::idempotency;
 use crate::http::query::Query;
 use crate::http::routes::raids::{RaidPath, list_member_raids, raid_summary};
 use crate::raid;
-use crate::session::{Ack, Sessions};
+use crate::raid::Ack;
+use crate::session::Sessions;
 use crate::store::audit::AuditRow;
 use crate::store::{self, InstanceRow, OpHash, PlayerLookup, PlayerRow, RaidLookup, Store};
 

@@ -14,7 +14,7 @@ use crate::http::idempotency;
 use crate::http::rate_limit_headers::RateLimitHeaders;
 use crate::http::routes::raids::{RaidApi, RaidPath};
 use crate::raid;
-use crate::session::Ack;
+use crate::raid::Ack;
 use crate::store::OpHash;
 
 pub(in crate::http) async fn execute_command(

@@ -43,6 +43,6 @@ async fn authorize_page(
 ) -> Result<(Seq, u32), ErrorResponse> {
     let page = (query.after(), query.limit());
     query.finish()?;
-    raids.sessions.read(raid, signed.0.caller()).await?;
+    raids.sessions.read(raid, (&signed.0).into()).await?;
     Ok(page)
 }

@@ -194,7 +194,7 @@ impl RaidApi {
             seq,
             online,
             ws_url,
-        } = self.sessions.read(raid, signed.0.caller()).await?;
+        } = self.sessions.read(raid, (&signed.0).into()).await?;
         let ws_url = ws_url.unwrap_or_else(|| self.ws_url.to_string());
         Ok(Json(Data {
             data: RaidView {

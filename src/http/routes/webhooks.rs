@@ -11,13 +11,13 @@ use raidhall_protocol::rest::Data;
 use raidhall_protocol::{RaidId, Seq};
 use serde_json::json;
 
-use crate::config::redact_url;
 use crate::error::Error;
 use crate::http::audited::Operator;
 use crate::http::authentication::Authenticator;
 use crate::http::body::JsonBody;
 use crate::http::error_response::ErrorResponse;
 use crate::http::query::Query;
+use crate::redact::redact_url;
 use crate::store::Store;
 use crate::store::webhooks::{EndpointRow, ParkedDelivery, Replay};
 use crate::webhooks::{Endpoint, WebhookEventKind};

@@ -58,8 +58,7 @@ impl PacedStream {
         }
     }
 
-    /// Takes the connection back after an upgrade; `None` if it is not one of
-    /// [`serve`](crate::http::server::serve)'s.
+    /// Takes the connection back after an upgrade; `None` if the HTTP server did not accept it.
     pub fn reclaim(upgraded: Upgraded) -> Option<ReclaimedStream> {
         let parts = upgraded.downcast::<TokioIo<PacedStream>>().ok()?;
         let PacedStream {

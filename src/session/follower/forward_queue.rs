@@ -13,9 +13,10 @@ use tokio::time::{Instant, sleep_until};
 use crate::cluster::client::{ClusterClient, MessageHeader, PendingForward};
 use crate::cluster::message::{ClusterMessage, ForwardItem, ForwardReply, ForwardableCommand};
 use crate::error::Error;
+use crate::raid::Ack;
+use crate::session::Reply;
 use crate::session::create::random_bytes;
 use crate::session::message::{ExecuteRequest, SessionMessage};
-use crate::session::{Ack, Reply};
 use crate::store::{InstanceId, OpHash};
 use crate::telemetry::metrics;
 

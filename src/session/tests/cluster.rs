@@ -12,7 +12,8 @@ use super::test_instance::{
 };
 use crate::cluster::bus::in_process::{BusFault, InProcessBroker};
 use crate::error::Error;
-use crate::session::{Ack, Caller, Options};
+use crate::raid::Ack;
+use crate::session::{Caller, Options};
 use crate::store::memory::{Call, MemoryStore};
 use crate::store::{ClaimOutcome, Instance, InstanceId, Store};
 

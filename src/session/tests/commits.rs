@@ -8,7 +8,8 @@ use tokio::time::{Instant, sleep, timeout};
 use super::PANIC_TEXT;
 use super::test_instance::{PendingAck, TestInstance, options};
 use crate::error::Error;
-use crate::session::{Ack, Caller, Options};
+use crate::raid::Ack;
+use crate::session::{Caller, Options};
 use crate::store::memory::Call;
 use crate::store::{ClaimOutcome, Store};
 

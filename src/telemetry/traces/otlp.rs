@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use crate::config::TelemetryConfig;
-use crate::net::http_client::HttpUrl;
+use crate::http_client::HttpUrl;
 use crate::telemetry::metrics;
 
 /// How long a collector may take for a batch.

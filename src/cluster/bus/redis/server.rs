@@ -20,7 +20,7 @@ use tokio::time::sleep;
 use super::RedisOptions;
 use super::connection::RedisConnection;
 use super::receiver::PushReceiver;
-use crate::config::redact_url;
+use crate::redact::redact_url;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);

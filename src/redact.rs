@@ -1,7 +1,7 @@
 //! Keeping credentials out of what is shown.
 
 /// What stands in for a secret.
-pub(super) const REDACTED: &str = "[redacted]";
+pub const REDACTED: &str = "[redacted]";
 
 /// `url` with its password, and every query parameter that may hold a credential, replaced.
 ///

@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 
-use crate::config::redact_url;
+use crate::redact::redact_url;
 
 /// Where somebody is asked: `https://…` or `http://…`, without credentials.
 #[derive(Clone, PartialEq, Eq)]
