@@ -33,7 +33,6 @@ use handshake_limiter::HandshakeLimiter;
 use raidhall_protocol::CloseCode;
 use raidhall_protocol::limits::SOCKET_PATH;
 use receive_meter::ReceiveRates;
-pub(crate) use sse::RAIDHALL_LINEAGE;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 use watches::WatchLagLimit;

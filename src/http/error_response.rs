@@ -6,20 +6,16 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::http::header::{CONTENT_LENGTH, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use raidhall_protocol::rest::{Failed, RestError};
 use raidhall_protocol::{ErrorBody, ErrorType, FieldFault};
 
+use super::header_names::{X_RATELIMIT_LIMIT, X_RATELIMIT_REMAINING, X_RATELIMIT_RESET};
 use crate::error::Error;
 use crate::limits::rate::RateLimitExceeded;
 use crate::raid::Refusal;
 use crate::store::StoreError;
-
-pub(super) const X_RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
-pub(super) const X_RATELIMIT_REMAINING: HeaderName =
-    HeaderName::from_static("x-ratelimit-remaining");
-pub(super) const X_RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
 /// A request that was not carried out.
 #[derive(Debug, Clone)]

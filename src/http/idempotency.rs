@@ -3,7 +3,10 @@
 use axum::http::HeaderMap;
 use raidhall_protocol::{FieldFault, OpKey};
 
-pub(super) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+use super::header_names::IDEMPOTENCY_KEY;
+
+/// The name under which a fault of the header is told.
+pub(super) const IDEMPOTENCY_KEY_FIELD: &str = "Idempotency-Key";
 
 /// The header's key, if there is one.
 ///
@@ -16,7 +19,7 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Option<OpKey>, FieldFault> {
     };
     let key = OpKey::try_from(value.to_str().unwrap_or_default().to_owned());
     key.map(Some)
-        .map_err(|error| FieldFault::new(IDEMPOTENCY_KEY, error.to_string()))
+        .map_err(|error| FieldFault::new(IDEMPOTENCY_KEY_FIELD, error.to_string()))
 }
 
 #[cfg(test)]
@@ -33,7 +36,7 @@ mod tests {
             headers.insert(IDEMPOTENCY_KEY, bad.parse().expect("a header"));
             assert_eq!(
                 key(&headers).map_err(|fault| fault.field),
-                Err(IDEMPOTENCY_KEY.to_owned()),
+                Err(IDEMPOTENCY_KEY_FIELD.to_owned()),
                 "{bad:?}"
             );
         }

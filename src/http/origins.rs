@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, RETRY_AFTER};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderValue, Method};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::error_response::{X_RATELIMIT_LIMIT, X_RATELIMIT_REMAINING, X_RATELIMIT_RESET};
-use super::request_id::X_REQUEST_ID;
-use super::routes::identities::X_TELEGRAM_INIT_DATA;
-use crate::ws::RAIDHALL_LINEAGE;
+use super::header_names::{
+    IDEMPOTENCY_KEY, LAST_EVENT_ID, RAIDHALL_LINEAGE, X_RATELIMIT_LIMIT, X_RATELIMIT_REMAINING,
+    X_RATELIMIT_RESET, X_REQUEST_ID, X_TELEGRAM_INIT_DATA,
+};
 
 /// How long a browser may remember what it was allowed.
 const PREFLIGHT_AGE_MAX: Duration = Duration::from_secs(3600);
@@ -53,7 +53,6 @@ impl OriginPolicy {
         let OriginPolicy(allows) = self.clone();
         let allowed =
             move |origin: &HeaderValue, _: &_| origin.to_str().is_ok_and(|origin| allows(origin));
-        let name = HeaderName::from_static;
         CorsLayer::new()
             .allow_origin(AllowOrigin::predicate(allowed))
             .allow_methods([Method::GET, Method::POST, Method::DELETE])
@@ -61,8 +60,8 @@ impl OriginPolicy {
                 AUTHORIZATION,
                 CONTENT_TYPE,
                 X_REQUEST_ID,
-                name("idempotency-key"),
-                name("last-event-id"),
+                IDEMPOTENCY_KEY,
+                LAST_EVENT_ID,
                 X_TELEGRAM_INIT_DATA,
             ])
             .expose_headers([

@@ -8,9 +8,8 @@ use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use parking_lot::Mutex;
 
-use super::error_response::{
-    X_RATELIMIT_LIMIT, X_RATELIMIT_REMAINING, X_RATELIMIT_RESET, seconds_rounded_up,
-};
+use super::error_response::seconds_rounded_up;
+use super::header_names::{X_RATELIMIT_LIMIT, X_RATELIMIT_REMAINING, X_RATELIMIT_RESET};
 use crate::limits::rate::QuotaStatus;
 
 /// One request's. In the extensions of every request.

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue};
 use uuid::Uuid;
 
-pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+use super::header_names::X_REQUEST_ID;
 
 /// The request's id. In the extensions of every request.
 #[derive(Debug, Clone, PartialEq, Eq)]

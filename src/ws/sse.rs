@@ -27,13 +27,11 @@ use super::subscriber::{DisconnectCause, Subscriber};
 use crate::auth::{self, Identity};
 use crate::error::Error;
 use crate::fanout::frame::{self, Encoding};
+use crate::http::header_names::{LAST_EVENT_ID, RAIDHALL_LINEAGE};
 use crate::http::{ErrorResponse, Query, RaidPath, parse_seq};
 use crate::net::client_address::ClientAddress;
 use crate::telemetry::{GaugeGuard, metrics};
 
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// Names the history of the database that the ids belong to.
-pub(crate) const RAIDHALL_LINEAGE: HeaderName = HeaderName::from_static("raidhall-lineage");
 /// Tells nginx and its like to pass events on as they come.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// How long a client may take to take the last word.

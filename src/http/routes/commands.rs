@@ -65,15 +65,15 @@ fn read_command(
 
 #[cfg(test)]
 mod tests {
-    use idempotency::IDEMPOTENCY_KEY;
+    use idempotency::IDEMPOTENCY_KEY_FIELD;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::http::header_names::IDEMPOTENCY_KEY;
 
     fn headers(key: &'static str) -> HeaderMap {
         let key = (!key.is_empty()).then_some(key);
-        let name = axum::http::HeaderName::from_bytes(IDEMPOTENCY_KEY.as_bytes()).expect("a name");
-        key.map(|key| (name, key.parse().expect("a header")))
+        key.map(|key| (IDEMPOTENCY_KEY, key.parse().expect("a header")))
             .into_iter()
             .collect()
     }
@@ -118,7 +118,7 @@ mod tests {
             json!({"op": 7, "cmd": {"type": "add_task", "xp": "lots"}}),
         );
         let shown = format!("{:?}", failure.expect_err("faults"));
-        for field in [IDEMPOTENCY_KEY, "op", "title", "xp", "minutes"] {
+        for field in [IDEMPOTENCY_KEY_FIELD, "op", "title", "xp", "minutes"] {
             assert!(
                 shown.contains(&format!("field: \"{field}\"")),
                 "{field} in {shown}"

@@ -1,7 +1,6 @@
 //! `/auth/telegram` and `/auth/link`: players whom somebody else vouches for.
 
 use axum::extract::{FromRequest, Request, State};
-use axum::http::HeaderName;
 use axum::routing::post;
 use axum::{Json, Router};
 use raidhall_protocol::admin::Linked;
@@ -12,14 +11,12 @@ use crate::error::Error;
 use crate::http::authentication::Authenticated;
 use crate::http::body::JsonBody;
 use crate::http::error_response::ErrorResponse;
+use crate::http::header_names::X_TELEGRAM_INIT_DATA;
 use crate::http::rate_limit_headers::RateLimitHeaders;
 use crate::http::routes::accounts::AccountApi;
 use crate::net::client_address::ClientAddress;
 use crate::store::LinkOutcome;
 
-/// Carries what `init_data` does.
-pub(in crate::http) const X_TELEGRAM_INIT_DATA: HeaderName =
-    HeaderName::from_static("x-telegram-init-data");
 const INIT_DATA_NOT_VALID: Error =
     Error::Unauthenticated("The init data are not valid, too old, or were used before");
 
