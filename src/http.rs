@@ -7,6 +7,7 @@ mod audited;
 mod authentication;
 mod body;
 mod error_response;
+pub(crate) mod header_list;
 pub(crate) mod header_names;
 mod idempotency;
 mod middleware;

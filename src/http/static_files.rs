@@ -13,6 +13,8 @@ use axum::routing::get;
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
+use super::header_list::header_list_items;
+
 /// How a body may be encoded, the smallest first.
 const ENCODINGS: [&str; 3] = ["br", "gzip", IDENTITY];
 const IDENTITY: &str = "identity";
@@ -130,18 +132,6 @@ impl StaticFile {
     }
 }
 
-/// The members of a header that is a list.
-fn header_list_items<'a>(
-    headers: &'a HeaderMap,
-    name: &HeaderName,
-) -> impl Iterator<Item = &'a str> {
-    let lines = headers
-        .get_all(name)
-        .into_iter()
-        .filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(',')).map(str::trim)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,5 +189,22 @@ mod tests {
         };
         assert_eq!(ask("br", &br), StatusCode::NOT_MODIFIED);
         assert_eq!(ask("br", &raw), StatusCode::OK);
+    }
+
+    #[test]
+    fn a_known_etag_is_found_in_a_list_even_if_marked_weak() {
+        let asset = StaticFile::new("text/plain", b"raw");
+        let etag = respond_to(&asset, "").1[ETAG].clone();
+        let etag = etag.to_str().expect("text");
+        let status = |known: String| {
+            let known = HeaderValue::try_from(known).expect("a header");
+            let asked = HeaderMap::from_iter([(IF_NONE_MATCH, known)]);
+            asset.respond(&asked).status()
+        };
+        assert_eq!(
+            status(format!("\"a,b\", , W/{etag}")),
+            StatusCode::NOT_MODIFIED
+        );
+        assert_eq!(status("\"a,b\", ,".to_owned()), StatusCode::OK);
     }
 }

@@ -18,6 +18,7 @@ use super::handshake::Handshake;
 use crate::auth;
 use crate::error::Error;
 use crate::http::ErrorResponse;
+use crate::http::header_list::header_list_items;
 use crate::net::client_address::ClientAddress;
 use crate::net::listener::{PacedStream, ReclaimedStream};
 
@@ -147,21 +148,6 @@ async fn check_upgrade(
         key,
         identity,
     })
-}
-
-/// The items of a header that holds a list, over however many lines.
-fn header_list_items<'a>(
-    headers: &'a HeaderMap,
-    name: &HeaderName,
-) -> impl Iterator<Item = &'a str> {
-    let lines = headers
-        .get_all(name)
-        .into_iter()
-        .filter_map(|line| line.to_str().ok());
-    lines
-        .flat_map(|line| line.split(','))
-        .map(str::trim)
-        .filter(|item| !item.is_empty())
 }
 
 fn is_websocket_key(key: &[u8]) -> bool {
