@@ -3,16 +3,12 @@
 //! Every request passes through `middleware`, every error leaves through `error_response`, and `server` is the accept loop
 //! underneath.
 
-mod audited;
-mod authentication;
-mod body;
 mod error_response;
+mod extract;
 pub(crate) mod header_list;
 pub(crate) mod header_names;
-mod idempotency;
 mod middleware;
 mod origins;
-mod query;
 mod rate_limit_headers;
 mod rate_limits;
 mod readiness;
@@ -26,11 +22,10 @@ use std::time::Duration;
 
 use axum::Router;
 pub use error_response::ErrorResponse;
+pub(crate) use extract::{Query, RaidPath, parse_seq};
 pub use origins::OriginPolicy;
-pub(crate) use query::{Query, parse_seq};
 pub use readiness::{InstancePhase, Readiness};
 pub use request_id::RequestId;
-pub(crate) use routes::raids::RaidPath;
 use tokio::sync::Notify;
 
 use crate::auth::Auth;
@@ -104,7 +99,7 @@ pub fn build_router(doors: AppState, options: &Options, socket: Router) -> Route
         webhook_endpoints: webhooks,
     } = doors;
     let limits = Arc::new(rate_limits::RateLimits::new(options));
-    let gate = authentication::Authenticator {
+    let gate = extract::Authenticator {
         auth,
         clock,
         store: Arc::clone(&store),

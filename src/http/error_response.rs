@@ -17,6 +17,10 @@ use crate::limits::rate::RateLimitExceeded;
 use crate::raid::Refusal;
 use crate::store::StoreError;
 
+pub(super) const PLAYER_NOT_FOUND: Error = Error::NotFound("There is no such player");
+pub(super) const ENDPOINT_NOT_FOUND: Error =
+    Error::NotFound("No such endpoint is configured at this instance");
+
 /// A request that was not carried out.
 #[derive(Debug, Clone)]
 pub struct ErrorResponse {

@@ -15,8 +15,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
 use super::Options;
-use super::body::BodyTimeout;
 use super::error_response::ErrorResponse;
+use super::extract::BodyTimeout;
 use super::header_names::X_REQUEST_ID;
 use super::rate_limit_headers::RateLimitHeaders;
 use super::request_id::RequestId;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
-use crate::http::body::JsonBody as Fields;
+use crate::http::extract::JsonBody as Fields;
 use crate::http::origins::OriginPolicy;
 use crate::http::readiness::Readiness;
 use crate::http::routes::{health, web_app};

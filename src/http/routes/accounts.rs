@@ -12,9 +12,8 @@ use raidhall_protocol::server::PlayerRef;
 
 use crate::auth::{BANNED, RefreshError, validate_player_name};
 use crate::error::Error;
-use crate::http::authentication::{Authenticated, Authenticator};
-use crate::http::body::JsonBody;
-use crate::http::error_response::ErrorResponse;
+use crate::http::error_response::{ErrorResponse, PLAYER_NOT_FOUND};
+use crate::http::extract::{Authenticated, Authenticator, JsonBody};
 use crate::http::rate_limit_headers::RateLimitHeaders;
 use crate::http::rate_limits::RateLimits;
 use crate::net::client_address::ClientAddress;
@@ -109,7 +108,7 @@ async fn show_profile(
     signed: Authenticated,
 ) -> Result<Json<Data<Profile>>, ErrorResponse> {
     let profile = accounts.store.player(signed.player()?.id).await?;
-    let data = profile.ok_or(Error::NotFound("There is no such player"))?;
+    let data = profile.ok_or(PLAYER_NOT_FOUND)?;
     Ok(Json(Data { data }))
 }
 

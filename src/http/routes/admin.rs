@@ -2,32 +2,26 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRef, FromRequestParts, Path, State};
-use axum::http::HeaderMap;
-use axum::http::request::Parts;
+use axum::extract::{FromRef, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use raidhall_protocol::PlayerId;
 use raidhall_protocol::admin::{AuditEntry, Ban, Disconnected, InstanceView, PlayerView, Standing};
 use raidhall_protocol::limits::REASON_CHARS_MAX;
 use raidhall_protocol::rest::{CommandResult, Data, Page, RaidSummary};
-use raidhall_protocol::{PlayerId, RaidId};
 use serde_json::json;
 
 use crate::error::Error;
-use crate::http::audited::Operator;
-use crate::http::authentication::Authenticator;
-use crate::http::body::JsonBody;
-use crate::http::error_response::ErrorResponse;
-use crate::http::idempotency;
-use crate::http::query::Query;
-use crate::http::routes::raids::{RaidPath, list_member_raids, raid_summary};
+use crate::http::error_response::{ErrorResponse, PLAYER_NOT_FOUND};
+use crate::http::extract::{
+    Authenticator, IdempotencyKey, JsonBody, Operator, PlayerPath, Query, RaidPath,
+};
+use crate::http::routes::raids::{list_member_raids, raid_summary};
 use crate::raid;
 use crate::raid::Ack;
 use crate::session::Sessions;
 use crate::store::audit::AuditRow;
-use crate::store::{self, InstanceRow, OpHash, PlayerLookup, PlayerRow, RaidLookup, Store};
-
-const PLAYER_NOT_FOUND: Error = Error::NotFound("There is no such player");
+use crate::store::{self, InstanceRow, PlayerLookup, PlayerRow, RaidLookup, Store};
 
 /// What the operators' doors share.
 #[derive(Clone)]
@@ -150,11 +144,7 @@ async fn find_players(
     );
     let limit = query.limit();
     query.finish()?;
-    let lookup = match (
-        id.and_then(|id| PlayerId::try_from(id).ok()),
-        &external_id,
-        &name,
-    ) {
+    let lookup = match (id, &external_id, &name) {
         (Some(id), ..) => PlayerLookup::Id(id),
         (None, Some(external_id), _) => PlayerLookup::ExternalId(external_id.clone()),
         (None, None, name) => PlayerLookup::Name(name.clone().unwrap_or_default()),
@@ -197,7 +187,7 @@ async fn find_raids(
     let limit = query.limit();
     query.finish()?;
     let code = code.map(|code| code.trim().to_ascii_uppercase());
-    let id = match (id.and_then(|id| RaidId::try_from(id).ok()), &code) {
+    let id = match (id, &code) {
         (None, Some(code)) => match admin.store.raid_by_invite(code).await? {
             Some(id) => Some(id),
             None => return Ok(Json(Data { data: Vec::new() })),
@@ -236,10 +226,10 @@ async fn end_raid(
     State(admin): State<AdminApi>,
     Operator(by): Operator,
     RaidPath(raid): RaidPath,
-    headers: HeaderMap,
+    key: IdempotencyKey,
 ) -> Result<Json<Data<CommandResult>>, ErrorResponse> {
-    let key = idempotency::key(&headers).map_err(|fault| ErrorResponse::invalid(vec![fault]))?;
-    let op = key.map(|key| OpHash::new(&by.authenticated.0.subject, &key));
+    let key = key.validate()?;
+    let op = by.authenticated.op_hash(key);
     by.record(&*admin.store, "end_raid", format!("raid {raid}"), json!({}))
         .await?;
     let Ack { seq, duplicate } = admin
@@ -318,19 +308,6 @@ fn parse_ban_reason(text: &str) -> Result<String, &'static str> {
         return Err("must not hold control characters");
     }
     Ok(text.to_owned())
-}
-
-/// The player in a path. What is no id names no player.
-pub(in crate::http) struct PlayerPath(pub(crate) PlayerId);
-
-impl<S: Send + Sync> FromRequestParts<S> for PlayerPath {
-    type Rejection = ErrorResponse;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<PlayerPath, ErrorResponse> {
-        let id = Path::<String>::from_request_parts(parts, state).await.ok();
-        let id = id.and_then(|Path(id)| PlayerId::try_from(id.parse::<u64>().ok()?).ok());
-        id.map(PlayerPath).ok_or_else(|| PLAYER_NOT_FOUND.into())
-    }
 }
 
 impl FromRef<AdminApi> for Authenticator {

@@ -2,32 +2,28 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use raidhall_protocol::rest::{CommandResult, Data};
 use raidhall_protocol::{Command, OpKey};
 
 use crate::auth::Scope;
-use crate::http::audited::Audited;
-use crate::http::body::JsonBody;
 use crate::http::error_response::ErrorResponse;
-use crate::http::idempotency;
+use crate::http::extract::{Audited, IdempotencyKey, JsonBody, RaidPath};
 use crate::http::rate_limit_headers::RateLimitHeaders;
-use crate::http::routes::raids::{RaidApi, RaidPath};
+use crate::http::routes::raids::RaidApi;
 use crate::raid;
 use crate::raid::Ack;
-use crate::store::OpHash;
 
 pub(in crate::http) async fn execute_command(
     State(raids): State<RaidApi>,
     by: Audited,
     RaidPath(raid): RaidPath,
     tally: RateLimitHeaders,
-    headers: HeaderMap,
+    key: IdempotencyKey,
     body: JsonBody,
 ) -> Result<Json<Data<CommandResult>>, ErrorResponse> {
-    let (op, command) = read_command(&headers, &body)?;
+    let (op, command) = read_command(key, &body)?;
     let signed = &by.authenticated;
-    let op = op.map(|op| OpHash::new(&signed.0.subject, &op));
+    let op = signed.op_hash(op);
     let command = match signed.0.scope {
         Scope::Service => {
             raids
@@ -50,11 +46,12 @@ pub(in crate::http) async fn execute_command(
 
 /// The command and its key: the body's, else the header's. Faults of both are told together.
 fn read_command(
-    headers: &HeaderMap,
+    key: IdempotencyKey,
     body: &JsonBody,
 ) -> Result<(Option<OpKey>, Command), ErrorResponse> {
     body.read(|fields| {
-        let header = idempotency::key(headers)
+        let header = key
+            .0
             .map_err(|fault| fields.fault(&fault.field, fault.message))
             .ok();
         let op = fields.optional_op("op");
@@ -65,7 +62,7 @@ fn read_command(
 
 #[cfg(test)]
 mod tests {
-    use idempotency::IDEMPOTENCY_KEY_FIELD;
+    use axum::http::HeaderMap;
     use serde_json::{Value, json};
 
     use super::*;
@@ -80,7 +77,7 @@ mod tests {
 
     fn parse(key: &'static str, body: Value) -> Result<(Option<OpKey>, Command), ErrorResponse> {
         read_command(
-            &headers(key),
+            IdempotencyKey::from_headers(&headers(key)),
             &JsonBody(body.as_object().expect("a map").clone()),
         )
     }
@@ -118,7 +115,7 @@ mod tests {
             json!({"op": 7, "cmd": {"type": "add_task", "xp": "lots"}}),
         );
         let shown = format!("{:?}", failure.expect_err("faults"));
-        for field in [IDEMPOTENCY_KEY_FIELD, "op", "title", "xp", "minutes"] {
+        for field in ["Idempotency-Key", "op", "title", "xp", "minutes"] {
             assert!(
                 shown.contains(&format!("field: \"{field}\"")),
                 "{field} in {shown}"

@@ -15,11 +15,8 @@ use tokio::sync::Notify;
 
 use crate::auth::Scope;
 use crate::error::Error;
-use crate::http::audited::Audited;
-use crate::http::authentication::Authenticator;
-use crate::http::error_response::ErrorResponse;
-use crate::http::routes::admin::PlayerPath;
-use crate::http::routes::host_app::PLAYER_NOT_FOUND;
+use crate::http::error_response::{ErrorResponse, PLAYER_NOT_FOUND};
+use crate::http::extract::{Audited, Authenticator, PlayerPath};
 use crate::raid::erasure;
 use crate::store::Store;
 
@@ -41,12 +38,7 @@ pub(in crate::http) fn routes(erasing: ErasureApi) -> Router {
 type ErasureResult = Result<(StatusCode, Json<Data<Erased>>), ErrorResponse>;
 
 async fn erase_self(State(erasing): State<ErasureApi>, by: Audited) -> ErasureResult {
-    let player = match by.authenticated.0.scope {
-        Scope::Player => by.authenticated.player()?.id,
-        Scope::Service | Scope::Admin => {
-            return Err(Error::Forbidden("Only a player may do this").into());
-        }
-    };
+    let player = by.authenticated.signed_in_player()?.id;
     erasing.erase(player, &by).await
 }
 

@@ -17,9 +17,8 @@ use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use crate::error::Error;
-use crate::http::authentication::{Authenticated, Authenticator};
-use crate::http::error_response::ErrorResponse;
+use crate::http::error_response::{ErrorResponse, PLAYER_NOT_FOUND};
+use crate::http::extract::{Authenticated, Authenticator};
 use crate::http::routes::accounts::AccountApi;
 use crate::store::{self, Account, Store};
 
@@ -58,10 +57,7 @@ async fn export(
 ) -> Result<Response, ErrorResponse> {
     let player = signed.player()?.id;
     let store = exports.accounts.store;
-    let account = store
-        .account(player)
-        .await?
-        .ok_or(Error::NotFound("There is no such player"))?;
+    let account = store.account(player).await?.ok_or(PLAYER_NOT_FOUND)?;
     let download = Download {
         store,
         player,

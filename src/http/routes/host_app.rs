@@ -1,9 +1,8 @@
 //! What the host app's backend asks for: players, their tokens, members, and the feed of all raids. All that changes
 //! something is on record.
 
-use axum::extract::{FromRef, FromRequestParts, State};
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::State;
+use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use data_encoding::BASE64URL_NOPAD;
@@ -14,24 +13,18 @@ use raidhall_protocol::rest::{Data, TokenPair};
 use raidhall_protocol::server::PlayerRef;
 use serde_json::json;
 
-use crate::auth::{BANNED, Scope, validate_player_name};
+use crate::auth::{BANNED, validate_player_name};
 use crate::error::Error;
-use crate::http::audited::Audited;
-use crate::http::authentication::Authenticator;
-use crate::http::body::JsonBody;
-use crate::http::error_response::ErrorResponse;
-use crate::http::idempotency;
-use crate::http::query::Query;
-use crate::http::routes::admin::PlayerPath;
-use crate::http::routes::raids::{RaidApi, RaidPath, RaidResponse};
+use crate::http::error_response::{ErrorResponse, PLAYER_NOT_FOUND};
+use crate::http::extract::{HostAppBackend, IdempotencyKey, JsonBody, PlayerPath, Query, RaidPath};
+use crate::http::routes::raids::{RaidApi, RaidResponse};
 use crate::raid;
-use crate::store::{FeedBatch, FeedCursor, OpHash};
+use crate::store::{FeedBatch, FeedCursor};
 
 /// Never given out, or of a history that the database has no more.
 const FEED_CURSOR_NOT_FOUND: Error = Error::NotFound(
     "There is no such place in the feed: after must be a next_cursor of this lineage",
 );
-pub(in crate::http) const PLAYER_NOT_FOUND: Error = Error::NotFound("There is no such player");
 
 pub(in crate::http) fn routes(raids: RaidApi) -> Router {
     Router::new()
@@ -41,9 +34,6 @@ pub(in crate::http) fn routes(raids: RaidApi) -> Router {
         .route("/api/v1/events", get(read_feed))
         .with_state(raids)
 }
-
-/// The host app's backend: a caller with the `service` scope.
-pub(in crate::http) struct HostAppBackend(pub(crate) Audited);
 
 /// The player of an id in the host app, made at the first call. Later calls change nothing, the name neither.
 async fn get_or_create_player(
@@ -116,10 +106,10 @@ async fn add_member(
     State(raids): State<RaidApi>,
     HostAppBackend(by): HostAppBackend,
     RaidPath(raid): RaidPath,
-    headers: HeaderMap,
+    key: IdempotencyKey,
     body: JsonBody,
 ) -> Result<RaidResponse, ErrorResponse> {
-    let key = idempotency::key(&headers).map_err(|fault| ErrorResponse::invalid(vec![fault]))?;
+    let key = key.validate()?;
     let id = body.read(|fields| fields.id::<PlayerId>("player"))?;
     let player = raids
         .find_unbanned_player(id)
@@ -132,7 +122,7 @@ async fn add_member(
         json!({ "player": id }),
     )
     .await?;
-    let op = key.map(|key| OpHash::new(&by.authenticated.0.subject, &key));
+    let op = by.authenticated.op_hash(key);
     raids
         .sessions
         .execute(raid, raid::RaidCommand::Join { player }, op)
@@ -225,25 +215,5 @@ impl RaidApi {
             id: profile.id,
             name: profile.name,
         }))
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for HostAppBackend
-where
-    Authenticator: FromRef<S>,
-{
-    type Rejection = ErrorResponse;
-
-    async fn from_request_parts(
-        parts: &mut Parts,
-        state: &S,
-    ) -> Result<HostAppBackend, ErrorResponse> {
-        let accountable = Audited::from_request_parts(parts, state).await?;
-        match accountable.authenticated.0.scope {
-            Scope::Service => Ok(HostAppBackend(accountable)),
-            Scope::Player | Scope::Admin => {
-                Err(Error::Forbidden("Only the host app's backend may do this").into())
-            }
-        }
     }
 }

@@ -6,11 +6,10 @@ use axum::{Json, Router};
 use raidhall_protocol::admin::Linked;
 use raidhall_protocol::rest::{Data, TokenPair};
 
-use crate::auth::{BANNED, ExternalIdentity, Scope};
+use crate::auth::{BANNED, ExternalIdentity};
 use crate::error::Error;
-use crate::http::authentication::Authenticated;
-use crate::http::body::JsonBody;
-use crate::http::error_response::ErrorResponse;
+use crate::http::error_response::{ErrorResponse, PLAYER_NOT_FOUND};
+use crate::http::extract::{Authenticated, JsonBody};
 use crate::http::header_names::X_TELEGRAM_INIT_DATA;
 use crate::http::rate_limit_headers::RateLimitHeaders;
 use crate::http::routes::accounts::AccountApi;
@@ -74,10 +73,7 @@ async fn link_identity(
     tally: RateLimitHeaders,
     presented: IdentityProof,
 ) -> Result<Json<Data<Linked>>, ErrorResponse> {
-    if signed.0.scope != Scope::Player {
-        return Err(Error::Forbidden("Only a player may do this").into());
-    }
-    let player = signed.player()?.id;
+    let player = signed.signed_in_player()?.id;
     accounts.limits.charge_sign_in(from, &tally).await?;
     let field = presented.field_name();
     let ExternalIdentity { external_id, .. } = match presented {
@@ -111,7 +107,7 @@ async fn link_identity(
             field,
             "cannot be added: this player has an identity already",
         )),
-        LinkOutcome::Missing => Err(Error::NotFound("There is no such player").into()),
+        LinkOutcome::Missing => Err(PLAYER_NOT_FOUND.into()),
     }
 }
 

@@ -5,10 +5,9 @@ use axum::extract::State;
 use raidhall_protocol::rest::{Contribution, Data, LedgerRow};
 use raidhall_protocol::{RaidId, Seq};
 
-use crate::http::authentication::Authenticated;
 use crate::http::error_response::ErrorResponse;
-use crate::http::query::Query;
-use crate::http::routes::raids::{RaidApi, RaidPath};
+use crate::http::extract::{Authenticated, Query, RaidPath};
+use crate::http::routes::raids::RaidApi;
 
 pub(in crate::http) async fn list_events(
     State(raids): State<RaidApi>,

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRef, FromRequestParts, Path, State};
+use axum::extract::{FromRef, State};
 use axum::http::header::LOCATION;
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::http::{HeaderName, StatusCode};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use raidhall_protocol::rest::{Data, NewRaid, Page, RaidSummary, RaidView};
@@ -16,19 +15,18 @@ use serde_json::json;
 use super::{commands, ledger};
 use crate::auth::Scope;
 use crate::error::Error;
-use crate::http::audited::Audited;
-use crate::http::authentication::{Authenticated, Authenticator};
-use crate::http::body::JsonBody;
-use crate::http::error_response::ErrorResponse;
-use crate::http::query::{Query, encode_raid_cursor};
+use crate::http::API;
+use crate::http::error_response::{ErrorResponse, PLAYER_NOT_FOUND};
+use crate::http::extract::{
+    Audited, Authenticated, Authenticator, IdempotencyKey, JsonBody, Query, RaidPath,
+    encode_raid_cursor,
+};
 use crate::http::rate_limit_headers::RateLimitHeaders;
 use crate::http::rate_limits::RateLimits;
-use crate::http::routes::host_app::PLAYER_NOT_FOUND;
-use crate::http::{API, idempotency};
 use crate::net::client_address::ClientAddress;
 use crate::raid;
 use crate::session::{RaidSnapshot, Sessions};
-use crate::store::{OpHash, RaidRow, Store};
+use crate::store::{RaidRow, Store};
 
 /// What the doors to raids share.
 #[derive(Clone)]
@@ -63,13 +61,13 @@ async fn create(
     State(raids): State<RaidApi>,
     by: Audited,
     tally: RateLimitHeaders,
-    headers: HeaderMap,
+    key: IdempotencyKey,
     body: JsonBody,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], RaidResponse), ErrorResponse> {
-    let key = idempotency::key(&headers).map_err(|fault| ErrorResponse::invalid(vec![fault]))?;
+    let key = key.validate()?;
     let new = NewRaid::read(&body.0).map_err(ErrorResponse::invalid)?;
     let leader = raids.resolve_leader(&by, &body, &tally).await?;
-    let key = key.map(|key| OpHash::new(&by.authenticated.0.subject, &key));
+    let key = by.authenticated.op_hash(key);
     let raid = raids.sessions.create(leader, new, key).await?;
     let location = [(LOCATION, format!("{API}/raids/{raid}"))];
     Ok((
@@ -233,20 +231,6 @@ pub(in crate::http) fn raid_summary(row: RaidRow) -> RaidSummary {
         deadline: header.deadline,
         ended_at: header.ended_at,
         seq: last_seq,
-    }
-}
-
-/// The raid in a path. What is no id names no raid.
-pub(crate) struct RaidPath(pub(crate) RaidId);
-
-impl<S: Send + Sync> FromRequestParts<S> for RaidPath {
-    type Rejection = ErrorResponse;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<RaidPath, ErrorResponse> {
-        let id = Path::<String>::from_request_parts(parts, state).await.ok();
-        let id = id.and_then(|Path(id)| RaidId::try_from(id.parse::<u64>().ok()?).ok());
-        id.map(RaidPath)
-            .ok_or_else(|| Error::NotFound("There is no such raid").into())
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRef, FromRequestParts, Path, State};
-use axum::http::request::Parts;
+use axum::extract::{FromRef, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use raidhall_protocol::admin::{Replayed, Resumed, WebhookDelivery, WebhookView};
@@ -12,18 +11,13 @@ use raidhall_protocol::{RaidId, Seq};
 use serde_json::json;
 
 use crate::error::Error;
-use crate::http::audited::Operator;
-use crate::http::authentication::Authenticator;
-use crate::http::body::JsonBody;
-use crate::http::error_response::ErrorResponse;
-use crate::http::query::Query;
+use crate::http::error_response::{ENDPOINT_NOT_FOUND, ErrorResponse};
+use crate::http::extract::{Authenticator, EndpointPath, JsonBody, Operator, Query};
 use crate::redact::redact_url;
 use crate::store::Store;
 use crate::store::webhooks::{EndpointRow, ParkedDelivery, Replay};
 use crate::webhooks::{Endpoint, WebhookEventKind};
 
-const ENDPOINT_NOT_FOUND: Error =
-    Error::NotFound("No such endpoint is configured at this instance");
 const EVENT_NOT_FOUND: Error =
     Error::NotFound("The raid has no such event, or it is none that webhooks tell of");
 
@@ -193,22 +187,6 @@ impl WebhookApi {
             .and_then(|event| WebhookEventKind::from_event(&event.data))
             .map(drop)
             .ok_or_else(|| EVENT_NOT_FOUND.into())
-    }
-}
-
-/// The endpoint in a path. What is no text names none.
-struct EndpointPath(String);
-
-impl<S: Send + Sync> FromRequestParts<S> for EndpointPath {
-    type Rejection = ErrorResponse;
-
-    async fn from_request_parts(
-        parts: &mut Parts,
-        state: &S,
-    ) -> Result<EndpointPath, ErrorResponse> {
-        let name = Path::<String>::from_request_parts(parts, state).await.ok();
-        name.map(|Path(name)| EndpointPath(name))
-            .ok_or_else(|| ENDPOINT_NOT_FOUND.into())
     }
 }
 

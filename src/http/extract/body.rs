@@ -11,19 +11,19 @@ use raidhall_protocol::fields::Fields;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
-use super::error_response::ErrorResponse;
 use crate::error::Error;
+use crate::http::error_response::ErrorResponse;
 
 /// How long a request's body may take to arrive. In the extensions of every request.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct BodyTimeout(pub(super) Duration);
+pub(in crate::http) struct BodyTimeout(pub(in crate::http) Duration);
 
-/// The body's fields.
-pub(super) struct JsonBody(pub(super) Map<String, Value>);
+/// The fields of a request's body.
+pub(in crate::http) struct JsonBody(pub(in crate::http) Map<String, Value>);
 
 impl JsonBody {
     /// Reads fields; `None` from `read` means that a fault was noted.
-    pub(super) fn read<T>(
+    pub(in crate::http) fn read<T>(
         &self,
         read: impl FnOnce(&mut Fields<'_>) -> Option<T>,
     ) -> Result<T, ErrorResponse> {

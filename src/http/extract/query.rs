@@ -8,7 +8,7 @@ use data_encoding::BASE64URL_NOPAD;
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{FieldFault, RaidId, Seq};
 
-use super::error_response::ErrorResponse;
+use crate::http::error_response::ErrorResponse;
 
 const ROWS_DEFAULT: u32 = 20;
 const ROWS_MAX: u32 = 100;
@@ -37,7 +37,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
 
 impl Query {
     /// How many rows are wanted.
-    pub(super) fn limit(&mut self) -> u32 {
+    pub(in crate::http) fn limit(&mut self) -> u32 {
         let read = |text: &str| {
             text.parse()
                 .ok()
@@ -48,11 +48,11 @@ impl Query {
     }
 
     /// The seq after which to go on.
-    pub(super) fn after(&mut self) -> Seq {
+    pub(in crate::http) fn after(&mut self) -> Seq {
         self.seq("after").unwrap_or(Seq::ZERO)
     }
 
-    /// A seq.
+    /// The seq of an event, or 0.
     pub(crate) fn seq(&mut self, name: &str) -> Option<Seq> {
         self.read(
             name,
@@ -61,9 +61,9 @@ impl Query {
         )
     }
 
-    /// An id.
-    pub(super) fn id(&mut self, name: &str) -> Option<u64> {
-        let read = |text: &str| text.parse().ok().filter(|id| (1..SEQ_END).contains(id));
+    /// The id of a raid or a player.
+    pub(in crate::http) fn id<T: TryFrom<u64>>(&mut self, name: &str) -> Option<T> {
+        let read = |text: &str| T::try_from(text.parse().ok()?).ok();
         self.read(
             name,
             "must be an id: a whole number from 1 to 2^53 - 1",
@@ -71,8 +71,8 @@ impl Query {
         )
     }
 
-    /// True or false.
-    pub(super) fn flag(&mut self, name: &str) -> Option<bool> {
+    /// A flag, spelled out as true or false.
+    pub(in crate::http) fn flag(&mut self, name: &str) -> Option<bool> {
         self.read(name, "must be true or false", |text| text.parse().ok())
     }
 
@@ -83,7 +83,7 @@ impl Query {
     }
 
     /// The status that is wanted, if one is.
-    pub(super) fn status(&mut self) -> Option<RaidStatus> {
+    pub(in crate::http) fn status(&mut self) -> Option<RaidStatus> {
         let read = |text: &str| {
             RaidStatus::ALL
                 .into_iter()
@@ -97,7 +97,7 @@ impl Query {
     }
 
     /// The raid below which to go on.
-    pub(super) fn cursor(&mut self) -> Option<RaidId> {
+    pub(in crate::http) fn cursor(&mut self) -> Option<RaidId> {
         self.read(
             "cursor",
             "must be a next_cursor that was given out",
@@ -138,7 +138,7 @@ pub(crate) fn parse_seq(text: &str) -> Option<Seq> {
 }
 
 /// The cursor that goes on below a raid.
-pub(super) fn encode_raid_cursor(last: RaidId) -> String {
+pub(in crate::http) fn encode_raid_cursor(last: RaidId) -> String {
     BASE64URL_NOPAD.encode(&last.get().to_be_bytes())
 }
 

@@ -1,0 +1,17 @@
+//! Extractors: what handlers take from a request. Each rejects with an [`ErrorResponse`](super::ErrorResponse).
+
+mod audited;
+mod authenticated;
+mod body;
+mod idempotency_key;
+mod path;
+mod query;
+
+pub(super) use audited::{Audited, HostAppBackend, Operator};
+pub(super) use authenticated::{Authenticated, Authenticator};
+pub(super) use body::{BodyTimeout, JsonBody};
+pub(super) use idempotency_key::IdempotencyKey;
+pub(crate) use path::RaidPath;
+pub(super) use path::{EndpointPath, PlayerPath};
+pub(super) use query::encode_raid_cursor;
+pub(crate) use query::{Query, parse_seq};

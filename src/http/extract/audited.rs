@@ -1,0 +1,127 @@
+//! Callers with more than a player's rights. What they do is in the audit log, written before or with its effect.
+
+use axum::extract::{Extension, FromRef, FromRequestParts};
+use axum::http::request::Parts;
+use raidhall_protocol::{Command, RaidId};
+use serde_json::Value;
+
+use super::authenticated::{Authenticated, Authenticator};
+use crate::auth::Scope;
+use crate::error::Error;
+use crate::http::error_response::ErrorResponse;
+use crate::http::request_id::RequestId;
+use crate::store::{NewAuditEntry, Store};
+
+/// An authenticated caller with what the audit log needs: a handler takes it in place of [`Authenticated`], and records
+/// before it acts.
+pub(in crate::http) struct Audited {
+    pub(in crate::http) authenticated: Authenticated,
+    request_id: RequestId,
+}
+
+/// An operator: a caller with the `admin` scope.
+pub(in crate::http) struct Operator(pub(in crate::http) Audited);
+
+/// The host app's backend: a caller with the `service` scope.
+pub(in crate::http) struct HostAppBackend(pub(in crate::http) Audited);
+
+impl Audited {
+    /// The entry of an action, for a store's call that records it in the same transaction.
+    pub(in crate::http) fn audit_entry(
+        &self,
+        action: &'static str,
+        target: String,
+        details: Value,
+    ) -> NewAuditEntry {
+        NewAuditEntry {
+            actor: self.authenticated.0.subject.clone(),
+            action,
+            target,
+            request_id: self.request_id.as_str().to_owned(),
+            details,
+        }
+    }
+
+    /// The entry of a command to a raid.
+    pub(in crate::http) fn command_audit_entry(
+        &self,
+        raid: RaidId,
+        command: &Command,
+    ) -> NewAuditEntry {
+        NewAuditEntry::from_command(
+            &self.authenticated.0.subject,
+            self.request_id.as_str(),
+            raid,
+            command,
+        )
+    }
+
+    /// Records an action that is about to happen. Without a record it must not: pass the failure on.
+    pub(in crate::http) async fn record(
+        &self,
+        store: &dyn Store,
+        action: &'static str,
+        target: String,
+        details: Value,
+    ) -> Result<(), ErrorResponse> {
+        let entry = self.audit_entry(action, target, details);
+        Ok(store.record_audit(&entry).await?)
+    }
+
+    /// The caller again if its token has a scope; otherwise 403 with this message.
+    fn require_scope(self, scope: Scope, refusal: &'static str) -> Result<Audited, ErrorResponse> {
+        if self.authenticated.0.scope == scope {
+            Ok(self)
+        } else {
+            Err(Error::Forbidden(refusal).into())
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Audited
+where
+    Authenticator: FromRef<S>,
+{
+    type Rejection = ErrorResponse;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Audited, ErrorResponse> {
+        let authenticated = Authenticated::from_request_parts(parts, state).await?;
+        let request_id = Extension::<RequestId>::from_request_parts(parts, state).await;
+        let Extension(request_id) = request_id.map_err(|_| Error::Internal)?;
+        Ok(Audited {
+            authenticated,
+            request_id,
+        })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Operator
+where
+    Authenticator: FromRef<S>,
+{
+    type Rejection = ErrorResponse;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Operator, ErrorResponse> {
+        let caller = Audited::from_request_parts(parts, state).await?;
+        caller
+            .require_scope(Scope::Admin, "Only operators may do this")
+            .map(Operator)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for HostAppBackend
+where
+    Authenticator: FromRef<S>,
+{
+    type Rejection = ErrorResponse;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &S,
+    ) -> Result<HostAppBackend, ErrorResponse> {
+        let caller = Audited::from_request_parts(parts, state).await?;
+        caller
+            .require_scope(Scope::Service, "Only the host app's backend may do this")
+            .map(HostAppBackend)
+    }
+}

@@ -1,0 +1,91 @@
+//! The access token of a request.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRef, FromRequestParts};
+use axum::http::request::Parts;
+use raidhall_protocol::OpKey;
+use raidhall_protocol::server::PlayerRef;
+
+use crate::auth::{self, Auth, Identity, Scope};
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::http::error_response::ErrorResponse;
+use crate::http::rate_limit_headers::RateLimitHeaders;
+use crate::http::rate_limits::RateLimits;
+use crate::net::client_address::ClientAddress;
+use crate::store::{OpHash, Store};
+
+const PLAYERS_ONLY: Error = Error::Forbidden("Only a player may do this");
+
+/// What an access token is checked with.
+#[derive(Clone)]
+pub(in crate::http) struct Authenticator {
+    pub(in crate::http) auth: Auth,
+    pub(in crate::http) clock: Arc<Clock>,
+    /// Knows players who come with foreign tokens.
+    pub(in crate::http) store: Arc<dyn Store>,
+    pub(in crate::http) limits: Arc<RateLimits>,
+}
+
+/// A caller with a valid access token that is within the rate limits. They count players only: the host app's backend
+/// calls for all of its players, and operators are trusted.
+pub(in crate::http) struct Authenticated(pub(in crate::http) Identity);
+
+impl Authenticated {
+    /// The player who acts by this token. An operator's token acts for no player, even if it names one.
+    pub(in crate::http) fn acting_player(&self) -> Result<&PlayerRef, ErrorResponse> {
+        match self.0.scope {
+            Scope::Player | Scope::Service => self.player(),
+            Scope::Admin => Err(Error::Forbidden("This token may look and no more").into()),
+        }
+    }
+
+    /// The player whose own token this is: a token of another scope does not do, even if it names a player.
+    pub(in crate::http) fn signed_in_player(&self) -> Result<&PlayerRef, ErrorResponse> {
+        match self.0.scope {
+            Scope::Player => self.player(),
+            Scope::Service | Scope::Admin => Err(PLAYERS_ONLY.into()),
+        }
+    }
+
+    /// The player that the token names.
+    pub(in crate::http) fn player(&self) -> Result<&PlayerRef, ErrorResponse> {
+        self.0.player.as_ref().ok_or_else(|| PLAYERS_ONLY.into())
+    }
+
+    /// An op in the scope of the caller.
+    pub(in crate::http) fn op_hash(&self, op: Option<OpKey>) -> Option<OpHash> {
+        op.map(|op| OpHash::new(&self.0.subject, &op))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Authenticated
+where
+    Authenticator: FromRef<S>,
+{
+    type Rejection = ErrorResponse;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &S,
+    ) -> Result<Authenticated, ErrorResponse> {
+        let Authenticator {
+            auth,
+            clock,
+            store,
+            limits,
+        } = Authenticator::from_ref(state);
+        let token =
+            auth::bearer_token(&parts.headers).ok_or(Error::Unauthenticated("Sign in first"))?;
+        let identity = auth.authenticate(&*store, token, clock.now()).await?;
+        if let (Scope::Player, Some(player)) = (identity.scope, &identity.player) {
+            let Ok(from) = ClientAddress::from_request_parts(parts, state).await;
+            let Ok(tally) = RateLimitHeaders::from_request_parts(parts, state).await;
+            limits
+                .charge_request(&parts.method, player.id, from, &tally)
+                .await?;
+        }
+        Ok(Authenticated(identity))
+    }
+}

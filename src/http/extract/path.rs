@@ -1,0 +1,60 @@
+//! The raid, player or webhook endpoint that a path names. A segment that cannot be an id names nothing: 404.
+
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
+use raidhall_protocol::{PlayerId, RaidId};
+
+use crate::error::Error;
+use crate::http::error_response::{ENDPOINT_NOT_FOUND, ErrorResponse, PLAYER_NOT_FOUND};
+
+const RAID_NOT_FOUND: Error = Error::NotFound("There is no such raid");
+
+/// The raid in a path; it need not exist.
+pub(crate) struct RaidPath(pub(crate) RaidId);
+
+/// The player in a path; it need not exist.
+pub(in crate::http) struct PlayerPath(pub(in crate::http) PlayerId);
+
+/// The name of a webhook endpoint in a path; it need not be configured.
+pub(in crate::http) struct EndpointPath(pub(in crate::http) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for RaidPath {
+    type Rejection = ErrorResponse;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<RaidPath, ErrorResponse> {
+        let id = path_id(parts, state).await.ok_or(RAID_NOT_FOUND)?;
+        Ok(RaidPath(id))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for PlayerPath {
+    type Rejection = ErrorResponse;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<PlayerPath, ErrorResponse> {
+        let id = path_id(parts, state).await.ok_or(PLAYER_NOT_FOUND)?;
+        Ok(PlayerPath(id))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for EndpointPath {
+    type Rejection = ErrorResponse;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &S,
+    ) -> Result<EndpointPath, ErrorResponse> {
+        let name = path_segment(parts, state).await.ok_or(ENDPOINT_NOT_FOUND)?;
+        Ok(EndpointPath(name))
+    }
+}
+
+async fn path_id<T: TryFrom<u64>, S: Send + Sync>(parts: &mut Parts, state: &S) -> Option<T> {
+    let id: u64 = path_segment(parts, state).await?.parse().ok()?;
+    T::try_from(id).ok()
+}
+
+/// The path's only parameter; `None` if it is not UTF-8.
+async fn path_segment<S: Send + Sync>(parts: &mut Parts, state: &S) -> Option<String> {
+    let segment = Path::<String>::from_request_parts(parts, state).await.ok();
+    segment.map(|Path(text)| text)
+}
