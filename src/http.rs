@@ -15,9 +15,9 @@ mod readiness;
 mod request_id;
 mod routes;
 pub mod server;
+mod state;
 mod static_files;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -26,36 +26,13 @@ pub(crate) use extract::{Query, RaidPath, parse_seq};
 pub use origins::OriginPolicy;
 pub use readiness::{InstancePhase, Readiness};
 pub use request_id::RequestId;
-use tokio::sync::Notify;
+use state::ApiState;
+pub use state::AppState;
 
-use crate::auth::Auth;
-use crate::clock::Clock;
 use crate::cluster::bus::redis::SharedLimits;
 use crate::net::client_address::TrustedProxies;
-use crate::session::Sessions;
-use crate::store::Store;
-use crate::webhooks::Endpoint;
 
 const API: &str = "/api/v1";
-
-/// What the doors lead to.
-#[derive(Clone)]
-pub struct AppState {
-    /// The live raids.
-    pub sessions: Sessions,
-    /// The database.
-    pub store: Arc<dyn Store>,
-    /// What makes and checks tokens.
-    pub auth: Auth,
-    /// The database's time.
-    pub clock: Arc<Clock>,
-    /// What the health doors tell.
-    pub readiness: Readiness,
-    /// Told when an account was closed, whose raids are to be rewritten.
-    pub erasure_requested: Arc<Notify>,
-    /// Who is told of what has happened.
-    pub webhook_endpoints: Arc<[Endpoint]>,
-}
 
 /// How the doors behave.
 #[derive(Clone)]
@@ -86,64 +63,25 @@ pub struct Options {
     pub shared_limits: Option<SharedLimits>,
 }
 
-/// All of HTTP. `socket` is merged in, so that the socket's upgrade passes through the same edge: its requests carry
-/// [`RequestId`] and [`ClientAddress`](crate::net::client_address::ClientAddress), and it may answer with a [`ErrorResponse`].
-pub fn build_router(doors: AppState, options: &Options, socket: Router) -> Router {
-    let AppState {
-        sessions,
-        store,
-        auth,
-        clock,
-        readiness,
-        erasure_requested: closed,
-        webhook_endpoints: webhooks,
-    } = doors;
-    let limits = Arc::new(rate_limits::RateLimits::new(options));
-    let gate = extract::Authenticator {
-        auth,
-        clock,
-        store: Arc::clone(&store),
-        limits: Arc::clone(&limits),
-    };
-    let accounts = crate::http::routes::accounts::AccountApi {
-        gate: gate.clone(),
-        store: Arc::clone(&store),
-        limits: Arc::clone(&limits),
-    };
-    let admin = crate::http::routes::admin::AdminApi {
-        gate: gate.clone(),
-        store: Arc::clone(&store),
-        sessions: sessions.clone(),
-    };
-    let erasing = crate::http::routes::erasure::ErasureApi {
-        gate: gate.clone(),
-        store: Arc::clone(&store),
-        erasure_requested: closed,
-    };
-    let webhooks = crate::http::routes::webhooks::WebhookApi {
-        gate: gate.clone(),
-        store: Arc::clone(&store),
-        endpoints: webhooks,
-    };
-    let raids = crate::http::routes::raids::RaidApi {
-        gate,
-        store,
-        sessions,
-        limits,
-        ws_url: options.ws_url.as_str().into(),
-    };
-    let routes = Router::new()
-        .merge(crate::http::routes::web_app::routes(&options.ws_url))
-        .merge(crate::http::routes::documents::routes())
-        .merge(crate::http::routes::health::routes(readiness))
-        .merge(crate::http::routes::identities::routes(accounts.clone()))
-        .merge(crate::http::routes::export::routes(accounts.clone()))
-        .merge(crate::http::routes::accounts::routes(accounts))
-        .merge(crate::http::routes::erasure::routes(erasing))
-        .merge(crate::http::routes::host_app::routes(raids.clone()))
-        .merge(crate::http::routes::raids::routes(raids))
-        .merge(crate::http::routes::admin::routes(admin))
-        .merge(crate::http::routes::webhooks::routes(webhooks))
+/// Builds the router of all that an instance serves over HTTP. `socket` is merged in, so that the socket's upgrade passes
+/// through the same middleware: its requests carry [`RequestId`] and
+/// [`ClientAddress`](crate::net::client_address::ClientAddress), and it may answer with an [`ErrorResponse`].
+pub fn build_router(app: AppState, options: &Options, socket: Router) -> Router {
+    let readiness = app.readiness.clone();
+    let api = Router::new()
+        .merge(routes::accounts::routes())
+        .merge(routes::admin::routes())
+        .merge(routes::erasure::routes())
+        .merge(routes::export::routes())
+        .merge(routes::host_app::routes())
+        .merge(routes::identities::routes())
+        .merge(routes::raids::routes())
+        .merge(routes::webhooks::routes())
+        .with_state(ApiState::new(app, options));
+    let router = api
+        .merge(routes::web_app::routes(&options.ws_url))
+        .merge(routes::documents::routes())
+        .merge(routes::health::routes(readiness))
         .merge(socket);
-    middleware::apply_middleware(routes, options)
+    middleware::apply_middleware(router, options)
 }

@@ -4,13 +4,15 @@ mod audited;
 mod authenticated;
 mod body;
 mod idempotency_key;
+mod identity_proof;
 mod path;
 mod query;
 
 pub(super) use audited::{Audited, HostAppBackend, Operator};
-pub(super) use authenticated::{Authenticated, Authenticator};
+pub(super) use authenticated::Authenticated;
 pub(super) use body::{BodyTimeout, JsonBody};
 pub(super) use idempotency_key::IdempotencyKey;
+pub(super) use identity_proof::IdentityProof;
 pub(crate) use path::RaidPath;
 pub(super) use path::{EndpointPath, PlayerPath};
 pub(super) use query::encode_raid_cursor;

@@ -1,15 +1,16 @@
 //! Callers with more than a player's rights. What they do is in the audit log, written before or with its effect.
 
-use axum::extract::{Extension, FromRef, FromRequestParts};
+use axum::extract::{Extension, FromRequestParts};
 use axum::http::request::Parts;
 use raidhall_protocol::{Command, RaidId};
 use serde_json::Value;
 
-use super::authenticated::{Authenticated, Authenticator};
+use super::authenticated::Authenticated;
 use crate::auth::Scope;
 use crate::error::Error;
 use crate::http::error_response::ErrorResponse;
 use crate::http::request_id::RequestId;
+use crate::http::state::ApiState;
 use crate::store::{NewAuditEntry, Store};
 
 /// An authenticated caller with what the audit log needs: a handler takes it in place of [`Authenticated`], and records
@@ -78,15 +79,15 @@ impl Audited {
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Audited
-where
-    Authenticator: FromRef<S>,
-{
+impl FromRequestParts<ApiState> for Audited {
     type Rejection = ErrorResponse;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Audited, ErrorResponse> {
-        let authenticated = Authenticated::from_request_parts(parts, state).await?;
-        let request_id = Extension::<RequestId>::from_request_parts(parts, state).await;
+    async fn from_request_parts(
+        parts: &mut Parts,
+        app: &ApiState,
+    ) -> Result<Audited, ErrorResponse> {
+        let authenticated = Authenticated::from_request_parts(parts, app).await?;
+        let request_id = Extension::<RequestId>::from_request_parts(parts, app).await;
         let Extension(request_id) = request_id.map_err(|_| Error::Internal)?;
         Ok(Audited {
             authenticated,
@@ -95,31 +96,28 @@ where
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Operator
-where
-    Authenticator: FromRef<S>,
-{
+impl FromRequestParts<ApiState> for Operator {
     type Rejection = ErrorResponse;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Operator, ErrorResponse> {
-        let caller = Audited::from_request_parts(parts, state).await?;
+    async fn from_request_parts(
+        parts: &mut Parts,
+        app: &ApiState,
+    ) -> Result<Operator, ErrorResponse> {
+        let caller = Audited::from_request_parts(parts, app).await?;
         caller
             .require_scope(Scope::Admin, "Only operators may do this")
             .map(Operator)
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for HostAppBackend
-where
-    Authenticator: FromRef<S>,
-{
+impl FromRequestParts<ApiState> for HostAppBackend {
     type Rejection = ErrorResponse;
 
     async fn from_request_parts(
         parts: &mut Parts,
-        state: &S,
+        app: &ApiState,
     ) -> Result<HostAppBackend, ErrorResponse> {
-        let caller = Audited::from_request_parts(parts, state).await?;
+        let caller = Audited::from_request_parts(parts, app).await?;
         caller
             .require_scope(Scope::Service, "Only the host app's backend may do this")
             .map(HostAppBackend)

@@ -1,32 +1,19 @@
 //! The access token of a request.
 
-use std::sync::Arc;
-
-use axum::extract::{FromRef, FromRequestParts};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use raidhall_protocol::OpKey;
 use raidhall_protocol::server::PlayerRef;
 
-use crate::auth::{self, Auth, Identity, Scope};
-use crate::clock::Clock;
+use crate::auth::{self, Identity, Scope};
 use crate::error::Error;
 use crate::http::error_response::ErrorResponse;
 use crate::http::rate_limit_headers::RateLimitHeaders;
-use crate::http::rate_limits::RateLimits;
+use crate::http::state::ApiState;
 use crate::net::client_address::ClientAddress;
-use crate::store::{OpHash, Store};
+use crate::store::OpHash;
 
 const PLAYERS_ONLY: Error = Error::Forbidden("Only a player may do this");
-
-/// What an access token is checked with.
-#[derive(Clone)]
-pub(in crate::http) struct Authenticator {
-    pub(in crate::http) auth: Auth,
-    pub(in crate::http) clock: Arc<Clock>,
-    /// Knows players who come with foreign tokens.
-    pub(in crate::http) store: Arc<dyn Store>,
-    pub(in crate::http) limits: Arc<RateLimits>,
-}
 
 /// A caller with a valid access token that is within the rate limits. They count players only: the host app's backend
 /// calls for all of its players, and operators are trusted.
@@ -60,30 +47,22 @@ impl Authenticated {
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for Authenticated
-where
-    Authenticator: FromRef<S>,
-{
+impl FromRequestParts<ApiState> for Authenticated {
     type Rejection = ErrorResponse;
 
     async fn from_request_parts(
         parts: &mut Parts,
-        state: &S,
+        app: &ApiState,
     ) -> Result<Authenticated, ErrorResponse> {
-        let Authenticator {
-            auth,
-            clock,
-            store,
-            limits,
-        } = Authenticator::from_ref(state);
         let token =
             auth::bearer_token(&parts.headers).ok_or(Error::Unauthenticated("Sign in first"))?;
-        let identity = auth.authenticate(&*store, token, clock.now()).await?;
+        let now = app.clock.now();
+        let identity = app.auth.authenticate(&*app.store, token, now).await?;
         if let (Scope::Player, Some(player)) = (identity.scope, &identity.player) {
-            let Ok(from) = ClientAddress::from_request_parts(parts, state).await;
-            let Ok(tally) = RateLimitHeaders::from_request_parts(parts, state).await;
-            limits
-                .charge_request(&parts.method, player.id, from, &tally)
+            let Ok(address) = ClientAddress::from_request_parts(parts, app).await;
+            let Ok(limit_headers) = RateLimitHeaders::from_request_parts(parts, app).await;
+            app.rate_limits
+                .charge_request(&parts.method, player.id, address, &limit_headers)
                 .await?;
         }
         Ok(Authenticated(identity))

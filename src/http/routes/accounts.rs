@@ -1,8 +1,6 @@
 //! `/auth` and `/me`: signing in, staying signed in, and what a player has done.
 
-use std::sync::Arc;
-
-use axum::extract::{FromRef, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -13,39 +11,26 @@ use raidhall_protocol::server::PlayerRef;
 use crate::auth::{BANNED, RefreshError, validate_player_name};
 use crate::error::Error;
 use crate::http::error_response::{ErrorResponse, PLAYER_NOT_FOUND};
-use crate::http::extract::{Authenticated, Authenticator, JsonBody};
+use crate::http::extract::{Authenticated, JsonBody};
 use crate::http::rate_limit_headers::RateLimitHeaders;
-use crate::http::rate_limits::RateLimits;
+use crate::http::state::ApiState;
 use crate::net::client_address::ClientAddress;
-use crate::store::Store;
 
-#[derive(Clone)]
-pub(in crate::http) struct AccountApi {
-    pub(in crate::http) gate: Authenticator,
-    pub(in crate::http) store: Arc<dyn Store>,
-    pub(in crate::http) limits: Arc<RateLimits>,
-}
-
-pub(in crate::http) fn routes(accounts: AccountApi) -> Router {
+pub(in crate::http) fn routes() -> Router<ApiState> {
     Router::new()
         .route("/api/v1/auth/guest", post(sign_in_guest))
         .route("/api/v1/auth/refresh", post(refresh_tokens))
         .route("/api/v1/auth/sign-out", post(sign_out))
         .route("/api/v1/me", get(show_profile))
-        .with_state(accounts)
 }
 
 async fn sign_in_guest(
-    State(AccountApi {
-        gate,
-        store,
-        limits,
-    }): State<AccountApi>,
-    from: ClientAddress,
-    tally: RateLimitHeaders,
+    State(app): State<ApiState>,
+    address: ClientAddress,
+    limit_headers: RateLimitHeaders,
     body: JsonBody,
 ) -> Result<(StatusCode, Json<Data<TokenPair>>), ErrorResponse> {
-    if !gate.auth.can_guests_sign_in() {
+    if !app.auth.can_guests_sign_in() {
         return Err(Error::Forbidden("Guests cannot sign in here").into());
     }
     let name = body.read(|fields| {
@@ -55,28 +40,25 @@ async fn sign_in_guest(
             .map_err(|must| fields.fault("name", must))
             .ok()
     })?;
-    limits.charge_sign_in(from, &tally).await?;
-    let Profile { id, name, .. } = store.create_player(&name).await?;
-    let data = gate
-        .auth
-        .sign_in(&*store, PlayerRef { id, name }, gate.clock.now())
+    app.rate_limits
+        .charge_sign_in(address, &limit_headers)
         .await?;
+    let Profile { id, name, .. } = app.store.create_player(&name).await?;
+    let data = app.sign_in(PlayerRef { id, name }).await?;
     Ok((StatusCode::CREATED, Json(Data { data })))
 }
 
 async fn refresh_tokens(
-    State(AccountApi {
-        gate,
-        store,
-        limits,
-    }): State<AccountApi>,
-    from: ClientAddress,
-    tally: RateLimitHeaders,
+    State(app): State<ApiState>,
+    address: ClientAddress,
+    limit_headers: RateLimitHeaders,
     body: JsonBody,
 ) -> Result<Json<Data<TokenPair>>, ErrorResponse> {
     let token = body.read(|fields| fields.text("refresh_token"))?;
-    limits.charge_refresh(from, &tally).await?;
-    match gate.auth.refresh(&*store, &token, gate.clock.now()).await {
+    app.rate_limits
+        .charge_refresh(address, &limit_headers)
+        .await?;
+    match app.auth.refresh(&*app.store, &token, app.clock.now()).await {
         Ok(data) => Ok(Json(Data { data })),
         Err(RefreshError::Store(error)) => Err(error.into()),
         Err(RefreshError::Banned) => Err(BANNED.into()),
@@ -91,29 +73,23 @@ async fn refresh_tokens(
 }
 
 async fn sign_out(
-    State(AccountApi { gate, store, .. }): State<AccountApi>,
-    signed: Authenticated,
+    State(app): State<ApiState>,
+    caller: Authenticated,
 ) -> Result<Json<Data<SignedOut>>, ErrorResponse> {
-    let family = signed.0.family.ok_or(Error::Forbidden(
+    let family = caller.0.family.ok_or(Error::Forbidden(
         "This token belongs to no sign-in; it ends by itself",
     ))?;
-    gate.auth.sign_out(&*store, family).await?;
+    app.auth.sign_out(&*app.store, family).await?;
     Ok(Json(Data {
         data: SignedOut { signed_out: true },
     }))
 }
 
 async fn show_profile(
-    State(accounts): State<AccountApi>,
-    signed: Authenticated,
+    State(app): State<ApiState>,
+    caller: Authenticated,
 ) -> Result<Json<Data<Profile>>, ErrorResponse> {
-    let profile = accounts.store.player(signed.player()?.id).await?;
+    let profile = app.store.player(caller.player()?.id).await?;
     let data = profile.ok_or(PLAYER_NOT_FOUND)?;
     Ok(Json(Data { data }))
-}
-
-impl FromRef<AccountApi> for Authenticator {
-    fn from_ref(accounts: &AccountApi) -> Authenticator {
-        accounts.gate.clone()
-    }
 }

@@ -1,8 +1,6 @@
 //! `/admin`: what operators look up and do. Everything they do is on record.
 
-use std::sync::Arc;
-
-use axum::extract::{FromRef, State};
+use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use raidhall_protocol::PlayerId;
@@ -13,25 +11,15 @@ use serde_json::json;
 
 use crate::error::Error;
 use crate::http::error_response::{ErrorResponse, PLAYER_NOT_FOUND};
-use crate::http::extract::{
-    Authenticator, IdempotencyKey, JsonBody, Operator, PlayerPath, Query, RaidPath,
-};
+use crate::http::extract::{IdempotencyKey, JsonBody, Operator, PlayerPath, Query, RaidPath};
 use crate::http::routes::raids::{list_member_raids, raid_summary};
+use crate::http::state::ApiState;
 use crate::raid;
 use crate::raid::Ack;
-use crate::session::Sessions;
 use crate::store::audit::AuditRow;
-use crate::store::{self, InstanceRow, PlayerLookup, PlayerRow, RaidLookup, Store};
+use crate::store::{self, InstanceRow, PlayerLookup, PlayerRow, RaidLookup};
 
-/// What the operators' doors share.
-#[derive(Clone)]
-pub(in crate::http) struct AdminApi {
-    pub(in crate::http) gate: Authenticator,
-    pub(in crate::http) store: Arc<dyn Store>,
-    pub(in crate::http) sessions: Sessions,
-}
-
-pub(in crate::http) fn routes(admin: AdminApi) -> Router {
+pub(in crate::http) fn routes() -> Router<ApiState> {
     Router::new()
         .route("/api/v1/admin/players", get(find_players))
         .route("/api/v1/admin/players/{id}/ban", post(ban).delete(unban))
@@ -42,12 +30,11 @@ pub(in crate::http) fn routes(admin: AdminApi) -> Router {
         .route("/api/v1/admin/raids/{id}/end", post(end_raid))
         .route("/api/v1/admin/instances", get(list_instances))
         .route("/api/v1/admin/audit", get(list_audit_entries))
-        .with_state(admin)
 }
 
 async fn ban(
-    State(admin): State<AdminApi>,
-    Operator(by): Operator,
+    State(app): State<ApiState>,
+    Operator(caller): Operator,
     PlayerPath(player): PlayerPath,
     body: JsonBody,
 ) -> Result<Json<Data<Standing>>, ErrorResponse> {
@@ -57,15 +44,15 @@ async fn ban(
             .map_err(|must| fields.fault("reason", must))
             .ok()
     })?;
-    let deed = by.audit_entry(
+    let entry = caller.audit_entry(
         "ban",
         format!("player {player}"),
         json!({ "reason": reason }),
     );
-    if !admin.store.ban(player, &reason, &deed).await? {
+    if !app.store.ban(player, &reason, &entry).await? {
         return Err(PLAYER_NOT_FOUND.into());
     }
-    admin.gate.auth.request_revocation_poll();
+    app.auth.request_revocation_poll();
     Ok(Json(Data {
         data: Standing {
             player,
@@ -75,15 +62,15 @@ async fn ban(
 }
 
 async fn unban(
-    State(admin): State<AdminApi>,
-    Operator(by): Operator,
+    State(app): State<ApiState>,
+    Operator(caller): Operator,
     PlayerPath(player): PlayerPath,
 ) -> Result<Json<Data<Standing>>, ErrorResponse> {
-    let deed = by.audit_entry("unban", format!("player {player}"), json!({}));
-    if !admin.store.unban(player, &deed).await? {
+    let entry = caller.audit_entry("unban", format!("player {player}"), json!({}));
+    if !app.store.unban(player, &entry).await? {
         return Err(Error::NotFound("This player is not banned").into());
     }
-    admin.gate.auth.request_revocation_poll();
+    app.auth.request_revocation_poll();
     Ok(Json(Data {
         data: Standing {
             player,
@@ -93,29 +80,29 @@ async fn unban(
 }
 
 async fn disconnect(
-    State(admin): State<AdminApi>,
-    Operator(by): Operator,
+    State(app): State<ApiState>,
+    Operator(caller): Operator,
     PlayerPath(player): PlayerPath,
 ) -> Result<Json<Data<Disconnected>>, ErrorResponse> {
-    let deed = by.audit_entry("disconnect", format!("player {player}"), json!({}));
-    if !admin.store.disconnect(player, &deed).await? {
+    let entry = caller.audit_entry("disconnect", format!("player {player}"), json!({}));
+    if !app.store.disconnect(player, &entry).await? {
         return Err(PLAYER_NOT_FOUND.into());
     }
-    admin.gate.auth.request_revocation_poll();
+    app.auth.request_revocation_poll();
     Ok(Json(Data {
         data: Disconnected { player },
     }))
 }
 
 async fn list_bans(
-    State(admin): State<AdminApi>,
+    State(app): State<ApiState>,
     _operator: Operator,
     mut query: Query,
 ) -> Result<Json<Data<Vec<Ban>>>, ErrorResponse> {
     let (after, limit) = (query.after(), query.limit());
     query.finish()?;
     let after = PlayerId::try_from(after.0).ok();
-    let rows = admin.store.bans(after, limit).await?;
+    let rows = app.store.bans(after, limit).await?;
     let shown = |store::BanRow {
                      player,
                      reason,
@@ -133,7 +120,7 @@ async fn list_bans(
 }
 
 async fn find_players(
-    State(admin): State<AdminApi>,
+    State(app): State<ApiState>,
     _operator: Operator,
     mut query: Query,
 ) -> Result<Json<Data<Vec<PlayerView>>>, ErrorResponse> {
@@ -149,7 +136,7 @@ async fn find_players(
         (None, Some(external_id), _) => PlayerLookup::ExternalId(external_id.clone()),
         (None, None, name) => PlayerLookup::Name(name.clone().unwrap_or_default()),
     };
-    let mut rows = admin.store.find_players(&lookup, limit).await?;
+    let mut rows = app.store.find_players(&lookup, limit).await?;
     if !matches!(lookup, PlayerLookup::Name(_)) {
         rows.retain(|row| {
             external_id
@@ -175,7 +162,7 @@ async fn find_players(
 }
 
 async fn find_raids(
-    State(admin): State<AdminApi>,
+    State(app): State<ApiState>,
     _operator: Operator,
     mut query: Query,
 ) -> Result<Json<Data<Vec<RaidSummary>>>, ErrorResponse> {
@@ -188,7 +175,7 @@ async fn find_raids(
     query.finish()?;
     let code = code.map(|code| code.trim().to_ascii_uppercase());
     let id = match (id, &code) {
-        (None, Some(code)) => match admin.store.raid_by_invite(code).await? {
+        (None, Some(code)) => match app.store.raid_by_invite(code).await? {
             Some(id) => Some(id),
             None => return Ok(Json(Data { data: Vec::new() })),
         },
@@ -198,7 +185,7 @@ async fn find_raids(
         || RaidLookup::Title(title.clone().unwrap_or_default()),
         RaidLookup::Id,
     );
-    let mut rows = admin.store.find_raids(&lookup, limit).await?;
+    let mut rows = app.store.find_raids(&lookup, limit).await?;
     if !matches!(lookup, RaidLookup::Title(_)) {
         rows.retain(|row| {
             code.as_ref().is_none_or(|code| row.invite_code == *code)
@@ -214,25 +201,26 @@ async fn find_raids(
 
 /// The raids that a player is a member of, newest first.
 async fn list_player_raids(
-    State(admin): State<AdminApi>,
+    State(app): State<ApiState>,
     _operator: Operator,
     PlayerPath(player): PlayerPath,
     query: Query,
 ) -> Result<Json<Page<RaidSummary>>, ErrorResponse> {
-    list_member_raids(&*admin.store, player, query).await
+    list_member_raids(&*app.store, player, query).await
 }
 
 async fn end_raid(
-    State(admin): State<AdminApi>,
-    Operator(by): Operator,
+    State(app): State<ApiState>,
+    Operator(caller): Operator,
     RaidPath(raid): RaidPath,
     key: IdempotencyKey,
 ) -> Result<Json<Data<CommandResult>>, ErrorResponse> {
     let key = key.validate()?;
-    let op = by.authenticated.op_hash(key);
-    by.record(&*admin.store, "end_raid", format!("raid {raid}"), json!({}))
+    let op = caller.authenticated.op_hash(key);
+    caller
+        .record(&*app.store, "end_raid", format!("raid {raid}"), json!({}))
         .await?;
-    let Ack { seq, duplicate } = admin
+    let Ack { seq, duplicate } = app
         .sessions
         .execute(raid, raid::RaidCommand::End, op)
         .await?;
@@ -242,10 +230,10 @@ async fn end_raid(
 }
 
 async fn list_instances(
-    State(admin): State<AdminApi>,
+    State(app): State<ApiState>,
     _operator: Operator,
 ) -> Result<Json<Data<Vec<InstanceView>>>, ErrorResponse> {
-    let rows = admin.store.instances().await?;
+    let rows = app.store.instances().await?;
     let shown = |InstanceRow {
                      id,
                      ws_url,
@@ -265,13 +253,13 @@ async fn list_instances(
 }
 
 async fn list_audit_entries(
-    State(admin): State<AdminApi>,
+    State(app): State<ApiState>,
     _operator: Operator,
     mut query: Query,
 ) -> Result<Json<Data<Vec<AuditEntry>>>, ErrorResponse> {
     let (after, limit) = (query.after(), query.limit());
     query.finish()?;
-    let rows = admin.store.audit_entries(after.0, limit).await?;
+    let rows = app.store.audit_entries(after.0, limit).await?;
     let shown = |AuditRow {
                      id,
                      at,
@@ -308,10 +296,4 @@ fn parse_ban_reason(text: &str) -> Result<String, &'static str> {
         return Err("must not hold control characters");
     }
     Ok(text.to_owned())
-}
-
-impl FromRef<AdminApi> for Authenticator {
-    fn from_ref(admin: &AdminApi) -> Authenticator {
-        admin.gate.clone()
-    }
 }

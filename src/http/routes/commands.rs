@@ -9,36 +9,34 @@ use crate::auth::Scope;
 use crate::http::error_response::ErrorResponse;
 use crate::http::extract::{Audited, IdempotencyKey, JsonBody, RaidPath};
 use crate::http::rate_limit_headers::RateLimitHeaders;
-use crate::http::routes::raids::RaidApi;
+use crate::http::state::ApiState;
 use crate::raid;
 use crate::raid::Ack;
 
 pub(in crate::http) async fn execute_command(
-    State(raids): State<RaidApi>,
-    by: Audited,
+    State(app): State<ApiState>,
+    caller: Audited,
     RaidPath(raid): RaidPath,
-    tally: RateLimitHeaders,
+    limit_headers: RateLimitHeaders,
     key: IdempotencyKey,
     body: JsonBody,
 ) -> Result<Json<Data<CommandResult>>, ErrorResponse> {
     let (op, command) = read_command(key, &body)?;
-    let signed = &by.authenticated;
-    let op = signed.op_hash(op);
-    let command = match signed.0.scope {
+    let op = caller.authenticated.op_hash(op);
+    let command = match caller.authenticated.0.scope {
         Scope::Service => {
-            raids
-                .store
-                .record_audit(&by.command_audit_entry(raid, &command))
+            app.store
+                .record_audit(&caller.command_audit_entry(raid, &command))
                 .await?;
             raid::RaidCommand::Service { command }
         }
         Scope::Player | Scope::Admin => {
-            let by = signed.acting_player()?.id;
-            raids.limits.charge_command(by, &tally).await?;
+            let by = caller.authenticated.acting_player()?.id;
+            app.rate_limits.charge_command(by, &limit_headers).await?;
             raid::RaidCommand::Player { by, command }
         }
     };
-    let Ack { seq, duplicate } = raids.sessions.execute(raid, command, op).await?;
+    let Ack { seq, duplicate } = app.sessions.execute(raid, command, op).await?;
     Ok(Json(Data {
         data: CommandResult { seq, duplicate },
     }))

@@ -8,64 +8,39 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRef, State};
+use axum::extract::State;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::stream::try_unfold;
 use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq};
 use serde_json::json;
-use tokio::sync::Semaphore;
 
 use crate::http::error_response::{ErrorResponse, PLAYER_NOT_FOUND};
-use crate::http::extract::{Authenticated, Authenticator};
-use crate::http::routes::accounts::AccountApi;
-use crate::store::{self, Account, Store};
-
-/// Pages read at once for all downloads together, so that they cannot take the database's connections from play. The
-/// others wait; a client that does not read holds nothing up.
-const CONCURRENT_PAGES_MAX: usize = 2;
+use crate::http::extract::Authenticated;
+use crate::http::state::ApiState;
+use crate::store::{self, Account};
 
 /// Raids, and events of one, that are read at a time.
 const PAGE_ROWS: u32 = 200;
 
-#[derive(Clone)]
-struct ExportApi {
-    accounts: AccountApi,
-    page_permits: Arc<Semaphore>,
-}
-
-pub(in crate::http) fn routes(accounts: AccountApi) -> Router {
-    let places = Arc::new(Semaphore::new(CONCURRENT_PAGES_MAX));
-    Router::new()
-        .route("/api/v1/me/export", get(export))
-        .with_state(ExportApi {
-            accounts,
-            page_permits: places,
-        })
-}
-
-impl FromRef<ExportApi> for Authenticator {
-    fn from_ref(exports: &ExportApi) -> Authenticator {
-        exports.accounts.gate.clone()
-    }
+pub(in crate::http) fn routes() -> Router<ApiState> {
+    Router::new().route("/api/v1/me/export", get(export))
 }
 
 async fn export(
-    State(exports): State<ExportApi>,
-    signed: Authenticated,
+    State(app): State<ApiState>,
+    caller: Authenticated,
 ) -> Result<Response, ErrorResponse> {
-    let player = signed.player()?.id;
-    let store = exports.accounts.store;
-    let account = store.account(player).await?.ok_or(PLAYER_NOT_FOUND)?;
+    let player = caller.player()?.id;
+    let account = app.store.account(player).await?.ok_or(PLAYER_NOT_FOUND)?;
     let download = Download {
-        store,
+        app,
         player,
         next_step: ExportStep::Account(account),
         pending_raids: VecDeque::new(),
         last_raid: None,
         has_written_raid: false,
-        page_permits: exports.page_permits,
     };
     let headers = [
         (CONTENT_TYPE, "application/json".to_owned()),
@@ -83,13 +58,12 @@ async fn export(
 
 /// A download as far as it has come. An error breaks it off: what arrived is then no whole JSON.
 struct Download {
-    store: Arc<dyn Store>,
+    app: ApiState,
     player: PlayerId,
     next_step: ExportStep,
     pending_raids: VecDeque<RaidId>,
     last_raid: Option<RaidId>,
     has_written_raid: bool,
-    page_permits: Arc<Semaphore>,
 }
 
 /// What is written next.
@@ -111,9 +85,9 @@ struct RaidExport {
 
 impl Download {
     async fn next_chunk(mut self) -> store::Result<Option<(Bytes, Download)>> {
-        let places = Arc::clone(&self.page_permits);
+        let permits = Arc::clone(&self.app.export_page_permits);
         // It is never closed.
-        let _place = places.acquire().await.ok();
+        let _permit = permits.acquire().await.ok();
         let text = match std::mem::replace(&mut self.next_step, ExportStep::Done) {
             ExportStep::Account(account) => {
                 self.next_step = ExportStep::Raids;
@@ -129,6 +103,7 @@ impl Download {
     async fn begin_next_raid(&mut self) -> store::Result<String> {
         if self.pending_raids.is_empty() {
             self.pending_raids = self
+                .app
                 .store
                 .raids_ever_joined(self.player, self.last_raid, PAGE_ROWS)
                 .await?
@@ -155,7 +130,11 @@ impl Download {
     }
 
     async fn write_events(&mut self, mut own: RaidExport) -> store::Result<String> {
-        let page = self.store.events(own.raid, own.last_seq, PAGE_ROWS).await?;
+        let page = self
+            .app
+            .store
+            .events(own.raid, own.last_seq, PAGE_ROWS)
+            .await?;
         let Some(last) = page.last() else {
             self.next_step = ExportStep::Raids;
             return Ok(format!(

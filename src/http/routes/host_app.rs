@@ -10,14 +10,14 @@ use raidhall_protocol::PlayerId;
 use raidhall_protocol::host_app::{FeedEvent, FeedPage, HostPlayer};
 use raidhall_protocol::limits::EXTERNAL_ID_CHARS_MAX;
 use raidhall_protocol::rest::{Data, TokenPair};
-use raidhall_protocol::server::PlayerRef;
 use serde_json::json;
 
-use crate::auth::{BANNED, validate_player_name};
+use crate::auth::validate_player_name;
 use crate::error::Error;
-use crate::http::error_response::{ErrorResponse, PLAYER_NOT_FOUND};
+use crate::http::error_response::ErrorResponse;
 use crate::http::extract::{HostAppBackend, IdempotencyKey, JsonBody, PlayerPath, Query, RaidPath};
-use crate::http::routes::raids::{RaidApi, RaidResponse};
+use crate::http::routes::raids::{RaidResponse, raid_view};
+use crate::http::state::ApiState;
 use crate::raid;
 use crate::store::{FeedBatch, FeedCursor};
 
@@ -26,19 +26,18 @@ const FEED_CURSOR_NOT_FOUND: Error = Error::NotFound(
     "There is no such place in the feed: after must be a next_cursor of this lineage",
 );
 
-pub(in crate::http) fn routes(raids: RaidApi) -> Router {
+pub(in crate::http) fn routes() -> Router<ApiState> {
     Router::new()
         .route("/api/v1/players", post(get_or_create_player))
         .route("/api/v1/players/{id}/tokens", post(mint_tokens))
         .route("/api/v1/raids/{id}/members", post(add_member))
         .route("/api/v1/events", get(read_feed))
-        .with_state(raids)
 }
 
 /// The player of an id in the host app, made at the first call. Later calls change nothing, the name neither.
 async fn get_or_create_player(
-    State(raids): State<RaidApi>,
-    HostAppBackend(by): HostAppBackend,
+    State(app): State<ApiState>,
+    HostAppBackend(caller): HostAppBackend,
     body: JsonBody,
 ) -> Result<Json<Data<HostPlayer>>, ErrorResponse> {
     let (external_id, name) = body.read(|fields| {
@@ -57,14 +56,15 @@ async fn get_or_create_player(
         Some((id?, name?))
     })?;
     // Without the name: nothing is ever taken from the record.
-    by.record(
-        &*raids.store,
-        "admit_player",
-        format!("identity {external_id}"),
-        json!({}),
-    )
-    .await?;
-    let player = raids
+    caller
+        .record(
+            &*app.store,
+            "admit_player",
+            format!("identity {external_id}"),
+            json!({}),
+        )
+        .await?;
+    let player = app
         .store
         .find_or_create_by_identity(&external_id, &name)
         .await?;
@@ -78,61 +78,52 @@ async fn get_or_create_player(
 
 /// A pair of tokens with which a player's client comes in, as after any sign-in.
 async fn mint_tokens(
-    State(raids): State<RaidApi>,
-    HostAppBackend(by): HostAppBackend,
+    State(app): State<ApiState>,
+    HostAppBackend(caller): HostAppBackend,
     PlayerPath(id): PlayerPath,
 ) -> Result<(StatusCode, Json<Data<TokenPair>>), ErrorResponse> {
-    let player = raids
-        .find_unbanned_player(id)
-        .await?
-        .ok_or(PLAYER_NOT_FOUND)?;
-    by.record(
-        &*raids.store,
-        "mint_tokens",
-        format!("player {id}"),
-        json!({}),
-    )
-    .await?;
-    let data = raids
-        .gate
-        .auth
-        .sign_in(&*raids.store, player, raids.gate.clock.now())
+    let player = app.unbanned_player(id).await?;
+    caller
+        .record(
+            &*app.store,
+            "mint_tokens",
+            format!("player {id}"),
+            json!({}),
+        )
         .await?;
+    let data = app.sign_in(player).await?;
     Ok((StatusCode::CREATED, Json(Data { data })))
 }
 
 /// Adds a member, as if they had joined; adding twice is the same membership.
 async fn add_member(
-    State(raids): State<RaidApi>,
-    HostAppBackend(by): HostAppBackend,
+    State(app): State<ApiState>,
+    HostAppBackend(caller): HostAppBackend,
     RaidPath(raid): RaidPath,
     key: IdempotencyKey,
     body: JsonBody,
 ) -> Result<RaidResponse, ErrorResponse> {
     let key = key.validate()?;
     let id = body.read(|fields| fields.id::<PlayerId>("player"))?;
-    let player = raids
-        .find_unbanned_player(id)
-        .await?
-        .ok_or(PLAYER_NOT_FOUND)?;
-    by.record(
-        &*raids.store,
-        "add_member",
-        format!("raid {raid}"),
-        json!({ "player": id }),
-    )
-    .await?;
-    let op = by.authenticated.op_hash(key);
-    raids
-        .sessions
+    let player = app.unbanned_player(id).await?;
+    caller
+        .record(
+            &*app.store,
+            "add_member",
+            format!("raid {raid}"),
+            json!({ "player": id }),
+        )
+        .await?;
+    let op = caller.authenticated.op_hash(key);
+    app.sessions
         .execute(raid, raid::RaidCommand::Join { player }, op)
         .await?;
-    raids.raid_view(raid, &by.authenticated).await
+    raid_view(&app, raid, &caller.authenticated).await
 }
 
 /// What has happened in all raids since a place that an earlier call gave, or ever.
 async fn read_feed(
-    State(raids): State<RaidApi>,
+    State(app): State<ApiState>,
     HostAppBackend(_): HostAppBackend,
     mut query: Query,
 ) -> Result<Json<FeedPage>, ErrorResponse> {
@@ -146,7 +137,7 @@ async fn read_feed(
         lineage: current,
         events,
         next,
-    } = raids
+    } = app
         .store
         .read_feed(place.unwrap_or_default(), limit)
         .await?;
@@ -198,22 +189,5 @@ fn parse_external_id(text: String) -> Result<String, &'static str> {
         Ok(text)
     } else {
         Err("must not hold control characters, nor begin or end with a space")
-    }
-}
-
-impl RaidApi {
-    /// A player who may come in, by id.
-    pub(in crate::http) async fn find_unbanned_player(
-        &self,
-        id: PlayerId,
-    ) -> Result<Option<PlayerRef>, ErrorResponse> {
-        if self.gate.auth.is_banned(id) {
-            return Err(BANNED.into());
-        }
-        let profile = self.store.player(id).await?;
-        Ok(profile.map(|profile| PlayerRef {
-            id: profile.id,
-            name: profile.name,
-        }))
     }
 }

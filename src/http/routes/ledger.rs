@@ -7,41 +7,41 @@ use raidhall_protocol::{RaidId, Seq};
 
 use crate::http::error_response::ErrorResponse;
 use crate::http::extract::{Authenticated, Query, RaidPath};
-use crate::http::routes::raids::RaidApi;
+use crate::http::state::ApiState;
 
 pub(in crate::http) async fn list_events(
-    State(raids): State<RaidApi>,
-    signed: Authenticated,
+    State(app): State<ApiState>,
+    caller: Authenticated,
     RaidPath(raid): RaidPath,
     query: Query,
 ) -> Result<Json<Data<Vec<LedgerRow>>>, ErrorResponse> {
-    let (after, limit) = authorize_page(&raids, &signed, raid, query).await?;
+    let (after, limit) = authorize_page(&app, &caller, raid, query).await?;
     Ok(Json(Data {
-        data: raids.store.events(raid, after, limit).await?,
+        data: app.store.events(raid, after, limit).await?,
     }))
 }
 
 pub(in crate::http) async fn list_contributions(
-    State(raids): State<RaidApi>,
-    signed: Authenticated,
+    State(app): State<ApiState>,
+    caller: Authenticated,
     RaidPath(raid): RaidPath,
     query: Query,
 ) -> Result<Json<Data<Vec<Contribution>>>, ErrorResponse> {
-    let (after, limit) = authorize_page(&raids, &signed, raid, query).await?;
+    let (after, limit) = authorize_page(&app, &caller, raid, query).await?;
     Ok(Json(Data {
-        data: raids.store.contributions(raid, after, limit).await?,
+        data: app.store.contributions(raid, after, limit).await?,
     }))
 }
 
 /// Which page is wanted, once it is certain that the caller may see the raid.
 async fn authorize_page(
-    raids: &RaidApi,
-    signed: &Authenticated,
+    app: &ApiState,
+    caller: &Authenticated,
     raid: RaidId,
     mut query: Query,
 ) -> Result<(Seq, u32), ErrorResponse> {
     let page = (query.after(), query.limit());
     query.finish()?;
-    raids.sessions.read(raid, (&signed.0).into()).await?;
+    app.sessions.read(raid, (&caller.0).into()).await?;
     Ok(page)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRef, State};
+use axum::extract::State;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderName, StatusCode};
 use axum::routing::{get, post};
@@ -16,29 +16,18 @@ use super::{commands, ledger};
 use crate::auth::Scope;
 use crate::error::Error;
 use crate::http::API;
-use crate::http::error_response::{ErrorResponse, PLAYER_NOT_FOUND};
+use crate::http::error_response::ErrorResponse;
 use crate::http::extract::{
-    Audited, Authenticated, Authenticator, IdempotencyKey, JsonBody, Query, RaidPath,
-    encode_raid_cursor,
+    Audited, Authenticated, IdempotencyKey, JsonBody, Query, RaidPath, encode_raid_cursor,
 };
 use crate::http::rate_limit_headers::RateLimitHeaders;
-use crate::http::rate_limits::RateLimits;
+use crate::http::state::ApiState;
 use crate::net::client_address::ClientAddress;
 use crate::raid;
-use crate::session::{RaidSnapshot, Sessions};
+use crate::session::RaidSnapshot;
 use crate::store::{RaidRow, Store};
 
-/// What the doors to raids share.
-#[derive(Clone)]
-pub(in crate::http) struct RaidApi {
-    pub(in crate::http) gate: Authenticator,
-    pub(in crate::http) store: Arc<dyn Store>,
-    pub(in crate::http) sessions: Sessions,
-    pub(in crate::http) limits: Arc<RateLimits>,
-    pub(in crate::http) ws_url: Arc<str>,
-}
-
-pub(in crate::http) fn routes(raids: RaidApi) -> Router {
+pub(in crate::http) fn routes() -> Router<ApiState> {
     Router::new()
         .route("/api/v1/raids", post(create).get(list))
         .route("/api/v1/raids/join", post(join))
@@ -52,52 +41,53 @@ pub(in crate::http) fn routes(raids: RaidApi) -> Router {
             "/api/v1/raids/{id}/contributions",
             get(ledger::list_contributions),
         )
-        .with_state(raids)
 }
 
 pub(in crate::http) type RaidResponse = Json<Data<RaidView>>;
 
 async fn create(
-    State(raids): State<RaidApi>,
-    by: Audited,
-    tally: RateLimitHeaders,
+    State(app): State<ApiState>,
+    caller: Audited,
+    limit_headers: RateLimitHeaders,
     key: IdempotencyKey,
     body: JsonBody,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], RaidResponse), ErrorResponse> {
     let key = key.validate()?;
     let new = NewRaid::read(&body.0).map_err(ErrorResponse::invalid)?;
-    let leader = raids.resolve_leader(&by, &body, &tally).await?;
-    let key = by.authenticated.op_hash(key);
-    let raid = raids.sessions.create(leader, new, key).await?;
+    let leader = resolve_leader(&app, &caller, &body, &limit_headers).await?;
+    let key = caller.authenticated.op_hash(key);
+    let raid = app.sessions.create(leader, new, key).await?;
     let location = [(LOCATION, format!("{API}/raids/{raid}"))];
     Ok((
         StatusCode::CREATED,
         location,
-        raids.raid_view(raid, &by.authenticated).await?,
+        raid_view(&app, raid, &caller.authenticated).await?,
     ))
 }
 
 async fn join(
-    State(raids): State<RaidApi>,
-    signed: Authenticated,
-    from: ClientAddress,
-    tally: RateLimitHeaders,
+    State(app): State<ApiState>,
+    caller: Authenticated,
+    address: ClientAddress,
+    limit_headers: RateLimitHeaders,
     body: JsonBody,
 ) -> Result<RaidResponse, ErrorResponse> {
-    let player = signed.acting_player()?;
+    let player = caller.acting_player()?;
     let code = body.read(|fields| fields.text("invite_code"))?;
-    let guess = raids.limits.charge_guess(player.id, from, &tally).await?;
+    let guess = app
+        .rate_limits
+        .charge_guess(player.id, address, &limit_headers)
+        .await?;
     let code = code.trim().to_ascii_uppercase();
     let found = match code.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        true => raids.store.raid_by_invite(&code).await,
+        true => app.store.raid_by_invite(&code).await,
         false => Ok(None), // nobody's, and nothing to ask the database
     };
     if !matches!(found, Ok(None)) {
         guess.refund().await;
     }
     let raid = found?.ok_or(Error::NotFound("No raid has this invite code"))?;
-    raids
-        .sessions
+    app.sessions
         .execute(
             raid,
             raid::RaidCommand::Join {
@@ -106,23 +96,23 @@ async fn join(
             None,
         )
         .await?;
-    raids.raid_view(raid, &signed).await
+    raid_view(&app, raid, &caller).await
 }
 
 async fn show(
-    State(raids): State<RaidApi>,
-    signed: Authenticated,
+    State(app): State<ApiState>,
+    caller: Authenticated,
     RaidPath(raid): RaidPath,
 ) -> Result<RaidResponse, ErrorResponse> {
-    raids.raid_view(raid, &signed).await
+    raid_view(&app, raid, &caller).await
 }
 
 async fn list(
-    State(raids): State<RaidApi>,
-    signed: Authenticated,
+    State(app): State<ApiState>,
+    caller: Authenticated,
     query: Query,
 ) -> Result<Json<Page<RaidSummary>>, ErrorResponse> {
-    list_member_raids(&*raids.store, signed.player()?.id, query).await
+    list_member_raids(&*app.store, caller.player()?.id, query).await
 }
 
 /// A page of the raids that a player is a member of, newest first.
@@ -149,60 +139,58 @@ pub(in crate::http) async fn list_member_raids(
     }))
 }
 
-impl RaidApi {
-    /// Who is to lead a new raid: the caller, or whom the host app's backend names.
-    async fn resolve_leader(
-        &self,
-        by: &Audited,
-        body: &JsonBody,
-        tally: &RateLimitHeaders,
-    ) -> Result<PlayerRef, ErrorResponse> {
-        let named = body.0.get("leader").is_some_and(|leader| !leader.is_null());
-        if !named {
-            let leader = by.authenticated.acting_player()?;
-            self.limits.charge_command(leader.id, tally).await?;
-            return Ok(leader.clone());
-        }
-        if by.authenticated.0.scope != Scope::Service {
-            return Err(Error::Forbidden("Only the host app's backend may name a leader").into());
-        }
-        let id = body.read(|fields| fields.id("leader"))?;
-        let leader = self
-            .find_unbanned_player(id)
-            .await?
-            .ok_or(PLAYER_NOT_FOUND)?;
-        by.record(
-            &*self.store,
+/// The leader of a new raid: the caller, or the player that the host app's backend names.
+async fn resolve_leader(
+    app: &ApiState,
+    caller: &Audited,
+    body: &JsonBody,
+    limit_headers: &RateLimitHeaders,
+) -> Result<PlayerRef, ErrorResponse> {
+    let named = body.0.get("leader").is_some_and(|leader| !leader.is_null());
+    if !named {
+        let leader = caller.authenticated.acting_player()?;
+        app.rate_limits
+            .charge_command(leader.id, limit_headers)
+            .await?;
+        return Ok(leader.clone());
+    }
+    if caller.authenticated.0.scope != Scope::Service {
+        return Err(Error::Forbidden("Only the host app's backend may name a leader").into());
+    }
+    let id = body.read(|fields| fields.id("leader"))?;
+    let leader = app.unbanned_player(id).await?;
+    caller
+        .record(
+            &*app.store,
             "create_raid",
             format!("player {id}"),
             json!({}),
         )
         .await?;
-        Ok(leader)
-    }
+    Ok(leader)
+}
 
-    /// The raid as the caller sees it.
-    pub(in crate::http) async fn raid_view(
-        &self,
-        raid: RaidId,
-        signed: &Authenticated,
-    ) -> Result<RaidResponse, ErrorResponse> {
-        let RaidSnapshot {
-            state,
+/// The raid as the caller sees it.
+pub(in crate::http) async fn raid_view(
+    app: &ApiState,
+    raid: RaidId,
+    caller: &Authenticated,
+) -> Result<RaidResponse, ErrorResponse> {
+    let RaidSnapshot {
+        state,
+        seq,
+        online,
+        ws_url,
+    } = app.sessions.read(raid, (&caller.0).into()).await?;
+    let ws_url = ws_url.unwrap_or_else(|| app.ws_url.to_string());
+    Ok(Json(Data {
+        data: RaidView {
+            state: Arc::unwrap_or_clone(state),
             seq,
             online,
             ws_url,
-        } = self.sessions.read(raid, (&signed.0).into()).await?;
-        let ws_url = ws_url.unwrap_or_else(|| self.ws_url.to_string());
-        Ok(Json(Data {
-            data: RaidView {
-                state: Arc::unwrap_or_clone(state),
-                seq,
-                online,
-                ws_url,
-            },
-        }))
-    }
+        },
+    }))
 }
 
 pub(in crate::http) fn raid_summary(row: RaidRow) -> RaidSummary {
@@ -231,11 +219,5 @@ pub(in crate::http) fn raid_summary(row: RaidRow) -> RaidSummary {
         deadline: header.deadline,
         ended_at: header.ended_at,
         seq: last_seq,
-    }
-}
-
-impl FromRef<RaidApi> for Authenticator {
-    fn from_ref(raids: &RaidApi) -> Authenticator {
-        raids.gate.clone()
     }
 }

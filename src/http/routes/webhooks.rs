@@ -1,8 +1,6 @@
 //! `/admin/webhooks`: how deliveries to the host app's endpoints go, and having them tried again.
 
-use std::sync::Arc;
-
-use axum::extract::{FromRef, State};
+use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use raidhall_protocol::admin::{Replayed, Resumed, WebhookDelivery, WebhookView};
@@ -12,23 +10,16 @@ use serde_json::json;
 
 use crate::error::Error;
 use crate::http::error_response::{ENDPOINT_NOT_FOUND, ErrorResponse};
-use crate::http::extract::{Authenticator, EndpointPath, JsonBody, Operator, Query};
+use crate::http::extract::{EndpointPath, JsonBody, Operator, Query};
+use crate::http::state::ApiState;
 use crate::redact::redact_url;
-use crate::store::Store;
 use crate::store::webhooks::{EndpointRow, ParkedDelivery, Replay};
 use crate::webhooks::{Endpoint, WebhookEventKind};
 
 const EVENT_NOT_FOUND: Error =
     Error::NotFound("The raid has no such event, or it is none that webhooks tell of");
 
-#[derive(Clone)]
-pub(in crate::http) struct WebhookApi {
-    pub(in crate::http) gate: Authenticator,
-    pub(in crate::http) store: Arc<dyn Store>,
-    pub(in crate::http) endpoints: Arc<[Endpoint]>,
-}
-
-pub(in crate::http) fn routes(webhooks: WebhookApi) -> Router {
+pub(in crate::http) fn routes() -> Router<ApiState> {
     Router::new()
         .route("/api/v1/admin/webhooks", get(list_endpoints))
         .route(
@@ -43,14 +34,13 @@ pub(in crate::http) fn routes(webhooks: WebhookApi) -> Router {
             "/api/v1/admin/webhooks/{name}/resume",
             post(resume_endpoint),
         )
-        .with_state(webhooks)
 }
 
 async fn list_endpoints(
-    State(webhooks): State<WebhookApi>,
+    State(app): State<ApiState>,
     _operator: Operator,
 ) -> Result<Json<Data<Vec<WebhookView>>>, ErrorResponse> {
-    let rows = webhooks.store.endpoints().await?;
+    let rows = app.store.endpoints().await?;
     let view = |endpoint: &Endpoint| {
         let row = rows.iter().find(|row| row.name == endpoint.name);
         let EndpointRow {
@@ -75,7 +65,7 @@ async fn list_endpoints(
         }
     };
     Ok(Json(Data {
-        data: webhooks.endpoints.iter().map(view).collect(),
+        data: app.webhook_endpoints.iter().map(view).collect(),
     }))
 }
 
@@ -91,15 +81,15 @@ const fn unused_endpoint_row() -> EndpointRow {
 }
 
 async fn list_deliveries(
-    State(webhooks): State<WebhookApi>,
+    State(app): State<ApiState>,
     _operator: Operator,
     EndpointPath(name): EndpointPath,
     mut query: Query,
 ) -> Result<Json<Data<Vec<WebhookDelivery>>>, ErrorResponse> {
     let (dead, after, limit) = (query.flag("dead"), query.after(), query.limit());
     query.finish()?;
-    webhooks.find_endpoint(&name)?;
-    let rows = webhooks
+    find_endpoint(&app, &name)?;
+    let rows = app
         .store
         .parked_deliveries(&name, dead.unwrap_or(false), after.0, limit)
         .await?;
@@ -126,12 +116,12 @@ async fn list_deliveries(
 }
 
 async fn replay_deliveries(
-    State(webhooks): State<WebhookApi>,
-    Operator(by): Operator,
+    State(app): State<ApiState>,
+    Operator(caller): Operator,
     EndpointPath(name): EndpointPath,
     body: JsonBody,
 ) -> Result<Json<Data<Replayed>>, ErrorResponse> {
-    webhooks.find_endpoint(&name)?;
+    find_endpoint(&app, &name)?;
     let what = body.read(|fields| match fields.optional_flag("dead")? {
         Some(true) => Some(Replay::Dead),
         _ => {
@@ -142,56 +132,52 @@ async fn replay_deliveries(
     let details = match what {
         Replay::Dead => json!({ "dead": true }),
         Replay::Event(raid, seq) => {
-            webhooks.require_webhook_event(raid, seq).await?;
+            require_webhook_event(&app, raid, seq).await?;
             json!({ "raid": raid, "seq": seq })
         }
     };
-    let deed = by.audit_entry("replay_webhooks", format!("webhook {name}"), details);
-    let replayed = webhooks.store.replay_deliveries(&name, what, &deed).await?;
+    let entry = caller.audit_entry("replay_webhooks", format!("webhook {name}"), details);
+    let replayed = app.store.replay_deliveries(&name, what, &entry).await?;
     Ok(Json(Data {
         data: Replayed { replayed },
     }))
 }
 
 async fn resume_endpoint(
-    State(webhooks): State<WebhookApi>,
-    Operator(by): Operator,
+    State(app): State<ApiState>,
+    Operator(caller): Operator,
     EndpointPath(name): EndpointPath,
 ) -> Result<Json<Data<Resumed>>, ErrorResponse> {
-    webhooks.find_endpoint(&name)?;
-    let deed = by.audit_entry("resume_webhooks", format!("webhook {name}"), json!({}));
-    let resumed = webhooks.store.resume_endpoint(&name, &deed).await?;
+    find_endpoint(&app, &name)?;
+    let entry = caller.audit_entry("resume_webhooks", format!("webhook {name}"), json!({}));
+    let resumed = app.store.resume_endpoint(&name, &entry).await?;
     Ok(Json(Data {
         data: Resumed { resumed },
     }))
 }
 
-impl WebhookApi {
-    fn find_endpoint(&self, name: &str) -> Result<&Endpoint, ErrorResponse> {
-        self.endpoints
-            .iter()
-            .find(|endpoint| endpoint.name == name)
-            .ok_or_else(|| ENDPOINT_NOT_FOUND.into())
-    }
-
-    /// Makes sure that there is such an event, and that it is one to tell of.
-    async fn require_webhook_event(&self, raid: RaidId, seq: Seq) -> Result<(), ErrorResponse> {
-        let before = Seq(seq.0.saturating_sub(1));
-        let event = self
-            .store
-            .events(raid, before, 1)
-            .await?
-            .pop()
-            .filter(|event| event.seq == seq);
-        event
-            .and_then(|event| WebhookEventKind::from_event(&event.data))
-            .map(drop)
-            .ok_or_else(|| EVENT_NOT_FOUND.into())
-    }
+fn find_endpoint<'a>(app: &'a ApiState, name: &str) -> Result<&'a Endpoint, ErrorResponse> {
+    app.webhook_endpoints
+        .iter()
+        .find(|endpoint| endpoint.name == name)
+        .ok_or_else(|| ENDPOINT_NOT_FOUND.into())
 }
 
-impl FromRef<WebhookApi> for Authenticator {
-    fn from_ref(webhooks: &WebhookApi) -> Authenticator {
-        webhooks.gate.clone()
-    }
+/// Fails with 404 unless a raid has an event with this seq that is delivered to webhooks.
+async fn require_webhook_event(
+    app: &ApiState,
+    raid: RaidId,
+    seq: Seq,
+) -> Result<(), ErrorResponse> {
+    let before = Seq(seq.0.saturating_sub(1));
+    let event = app
+        .store
+        .events(raid, before, 1)
+        .await?
+        .pop()
+        .filter(|event| event.seq == seq);
+    event
+        .and_then(|event| WebhookEventKind::from_event(&event.data))
+        .map(drop)
+        .ok_or_else(|| EVENT_NOT_FOUND.into())
 }
