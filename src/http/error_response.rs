@@ -2,7 +2,6 @@
 //! edge, which knows the request's id, writes the one body that errors have, and logs what needs to be.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::http::header::{CONTENT_LENGTH, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -11,9 +10,9 @@ use axum::response::{IntoResponse, Response};
 use raidhall_protocol::rest::{Failed, RestError};
 use raidhall_protocol::{ErrorBody, ErrorType, FieldFault};
 
-use super::header_names::{X_RATELIMIT_LIMIT, X_RATELIMIT_REMAINING, X_RATELIMIT_RESET};
+use super::rate_limit_headers::insert_rate_limit_headers;
 use crate::error::Error;
-use crate::limits::rate::RateLimitExceeded;
+use crate::limits::rate::{QuotaStatus, RateLimitExceeded};
 use crate::raid::Refusal;
 use crate::store::StoreError;
 
@@ -60,7 +59,7 @@ impl ErrorResponse {
         ErrorResponse::invalid(vec![FieldFault::new(name, message)])
     }
 
-    /// Writes the failure into `response`, and logs it if somebody should know.
+    /// Writes the failure into `response`, and logs it if an operator should know.
     pub(super) fn render(self, request_id: &str, response: &mut Response) {
         self.log();
         set_error_headers(response.headers_mut(), &self);
@@ -97,18 +96,13 @@ fn set_error_headers(headers: &mut HeaderMap, failure: &ErrorResponse) {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     if let Some(exceeded) = failure.exceeded {
-        headers.insert(X_RATELIMIT_LIMIT, exceeded.limit.into());
-        headers.insert(X_RATELIMIT_REMAINING, 0.into());
-        headers.insert(
-            X_RATELIMIT_RESET,
-            seconds_rounded_up(exceeded.reset_after).into(),
-        );
+        let quota = QuotaStatus {
+            limit: exceeded.limit,
+            remaining: 0,
+            reset_after: exceeded.reset_after,
+        };
+        insert_rate_limit_headers(headers, quota);
     }
-}
-
-/// Seconds, rounded up.
-pub(super) fn seconds_rounded_up(time: Duration) -> u64 {
-    u64::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
 }
 
 /// The error and what caused it, in one line.

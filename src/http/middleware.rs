@@ -87,9 +87,9 @@ async fn process_request(
     let trace = TraceSpan::start_request(&method, route, believed.then(|| request.headers()));
     let span = tracing::info_span!("request", request_id = %id, %method, route);
     request.extensions_mut().insert(id.clone());
-    let tally = RateLimitHeaders::default();
+    let limit_headers = RateLimitHeaders::default();
     request.extensions_mut().insert(client);
-    request.extensions_mut().insert(tally.clone());
+    request.extensions_mut().insert(limit_headers.clone());
 
     let answer = async {
         let mut response = next.run(request).await;
@@ -97,7 +97,7 @@ async fn process_request(
             failure.render(id.as_str(), &mut response);
         }
         set_common_headers(response.headers_mut(), &id);
-        tally.write_to(response.headers_mut());
+        limit_headers.write_to(response.headers_mut());
         tracing::debug!(
             status = response.status().as_u16(),
             ms = begun.elapsed().as_millis(),

@@ -1,4 +1,4 @@
-//! What a request was charged to, and how much of that is left: for the headers of its answer.
+//! The rate limit headers of a response: which limit its request was charged to, and how much of that is left.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -8,39 +8,39 @@ use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use parking_lot::Mutex;
 
-use super::error_response::seconds_rounded_up;
 use super::header_names::{X_RATELIMIT_LIMIT, X_RATELIMIT_REMAINING, X_RATELIMIT_RESET};
 use crate::limits::rate::QuotaStatus;
 
-/// One request's. In the extensions of every request.
+/// The tightest limit that one request was charged to. In the extensions of every request.
 #[derive(Debug, Clone, Default)]
 pub(super) struct RateLimitHeaders(Arc<Mutex<Option<QuotaStatus>>>);
 
 impl RateLimitHeaders {
-    /// Something was charged. Of several limits the one is told that is reached first.
-    pub(super) fn record(&self, standing: QuotaStatus) {
-        let mut noted = self.0.lock();
-        if noted.is_none_or(|noted| standing.remaining < noted.remaining) {
-            *noted = Some(standing);
+    /// Records a charge. Of several limits the response tells the one with the least left.
+    pub(super) fn record(&self, quota: QuotaStatus) {
+        let mut tightest = self.0.lock();
+        if tightest.is_none_or(|tightest| quota.remaining < tightest.remaining) {
+            *tightest = Some(quota);
         }
     }
 
-    /// Tells the client, unless it was told already that it is too much.
+    /// Inserts the headers, unless the response is the error of a limit that was exceeded and has them.
     pub(super) fn write_to(&self, headers: &mut HeaderMap) {
-        let Some(QuotaStatus {
-            limit,
-            remaining,
-            reset_after,
-        }) = *self.0.lock()
-        else {
-            return;
-        };
-        if !headers.contains_key(X_RATELIMIT_LIMIT) {
-            headers.insert(X_RATELIMIT_LIMIT, limit.into());
-            headers.insert(X_RATELIMIT_REMAINING, remaining.into());
-            headers.insert(X_RATELIMIT_RESET, seconds_rounded_up(reset_after).into());
+        if let Some(quota) = *self.0.lock()
+            && !headers.contains_key(X_RATELIMIT_LIMIT)
+        {
+            insert_rate_limit_headers(headers, quota);
         }
     }
+}
+
+/// Inserts the headers that tell a limit and what is left of it; the time to the reset is rounded up to seconds.
+pub(super) fn insert_rate_limit_headers(headers: &mut HeaderMap, quota: QuotaStatus) {
+    headers.insert(X_RATELIMIT_LIMIT, quota.limit.into());
+    headers.insert(X_RATELIMIT_REMAINING, quota.remaining.into());
+    let reset_seconds = quota.reset_after.as_millis().div_ceil(1000);
+    let reset_seconds = u64::try_from(reset_seconds).unwrap_or(u64::MAX);
+    headers.insert(X_RATELIMIT_RESET, reset_seconds.into());
 }
 
 impl<S: Sync> FromRequestParts<S> for RateLimitHeaders {

@@ -1,5 +1,5 @@
-//! What is limited, by whom it is counted, and how much there is of it. Shared by all instances where there is a Redis,
-//! and where that is not to be had, each counts for itself.
+//! The rate limits of the REST API: what is charged to a player, to a client address or to both, and how much they may
+//! use. All instances charge them together in Redis; without Redis, or while it fails, each instance counts for itself.
 
 use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
@@ -26,7 +26,7 @@ const PLAYERS_PER_ADDRESS: u32 = 10;
 /// How many sign-ins are renewed for each that is made: they last for weeks, access tokens for minutes.
 const REFRESHES_PER_SIGN_IN: u32 = 10;
 
-/// By whom it is counted.
+/// The player or the network whose requests a limit counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum RateLimitSubject {
     Player(PlayerId),
@@ -110,7 +110,7 @@ impl RateLimits {
         method: &Method,
         by: PlayerId,
         from: ClientAddress,
-        tally: &RateLimitHeaders,
+        limit_headers: &RateLimitHeaders,
     ) -> Result<(), ErrorResponse> {
         let reads = matches!(*method, Method::GET | Method::HEAD);
         let (own, of_address) = if reads {
@@ -118,7 +118,7 @@ impl RateLimits {
         } else {
             (&self.writes, &self.writes_per_address)
         };
-        self.charge_player_and_address((own, by), (of_address, from), tally)
+        self.charge_player_and_address((own, by), (of_address, from), limit_headers)
             .await
     }
 
@@ -126,9 +126,9 @@ impl RateLimits {
     pub(super) async fn charge_command(
         &self,
         by: PlayerId,
-        tally: &RateLimitHeaders,
+        limit_headers: &RateLimitHeaders,
     ) -> Result<(), ErrorResponse> {
-        self.charge_subject(&self.commands, RateLimitSubject::Player(by), tally)
+        self.charge_subject(&self.commands, RateLimitSubject::Player(by), limit_headers)
             .await
     }
 
@@ -136,12 +136,12 @@ impl RateLimits {
     pub(super) async fn charge_sign_in(
         &self,
         from: ClientAddress,
-        tally: &RateLimitHeaders,
+        limit_headers: &RateLimitHeaders,
     ) -> Result<(), ErrorResponse> {
         self.charge_subject(
             &self.sign_ins,
             RateLimitSubject::Address(from.network()),
-            tally,
+            limit_headers,
         )
         .await
     }
@@ -150,12 +150,12 @@ impl RateLimits {
     pub(super) async fn charge_refresh(
         &self,
         from: ClientAddress,
-        tally: &RateLimitHeaders,
+        limit_headers: &RateLimitHeaders,
     ) -> Result<(), ErrorResponse> {
         self.charge_subject(
             &self.refreshes,
             RateLimitSubject::Address(from.network()),
-            tally,
+            limit_headers,
         )
         .await
     }
@@ -166,12 +166,12 @@ impl RateLimits {
         &self,
         by: PlayerId,
         from: ClientAddress,
-        tally: &RateLimitHeaders,
+        limit_headers: &RateLimitHeaders,
     ) -> Result<GuessCharge<'_>, ErrorResponse> {
         self.charge_player_and_address(
             (&self.guesses, by),
             (&self.guesses_per_address, from),
-            tally,
+            limit_headers,
         )
         .await?;
         Ok(GuessCharge {
@@ -185,9 +185,9 @@ impl RateLimits {
         &self,
         class: &RateLimitClass,
         who: RateLimitSubject,
-        tally: &RateLimitHeaders,
+        limit_headers: &RateLimitHeaders,
     ) -> Result<(), ErrorResponse> {
-        tally.record(self.charge(class, who).await?);
+        limit_headers.record(self.charge(class, who).await?);
         Ok(())
     }
 
@@ -196,7 +196,7 @@ impl RateLimits {
         &self,
         (own, by): (&RateLimitClass, PlayerId),
         (of_address, from): (&RateLimitClass, ClientAddress),
-        tally: &RateLimitHeaders,
+        limit_headers: &RateLimitHeaders,
     ) -> Result<(), ErrorResponse> {
         let (by, from) = (
             RateLimitSubject::Player(by),
@@ -204,8 +204,8 @@ impl RateLimits {
         );
         match tokio::join!(self.charge(own, by), self.charge(of_address, from)) {
             (Ok(first), Ok(second)) => {
-                tally.record(first);
-                tally.record(second);
+                limit_headers.record(first);
+                limit_headers.record(second);
                 Ok(())
             }
             (Ok(_), Err(exceeded)) => {
