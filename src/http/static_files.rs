@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    IF_NONE_MATCH, REFERRER_POLICY, VARY,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -14,6 +15,10 @@ use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use super::header_list::header_list_items;
+
+pub(super) const CSS: &str = "text/css; charset=utf-8";
+pub(super) const HTML: &str = "text/html; charset=utf-8";
+pub(super) const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// How a body may be encoded, the smallest first.
 const ENCODINGS: [&str; 3] = ["br", "gzip", IDENTITY];
@@ -82,7 +87,13 @@ impl StaticFile {
         self
     }
 
-    /// With another header.
+    /// With what a page may load and run, and without its address in requests to other servers.
+    pub(super) fn with_page_policy(self, content_security_policy: HeaderValue) -> StaticFile {
+        self.with_header(CONTENT_SECURITY_POLICY, content_security_policy)
+            .with_header(REFERRER_POLICY, HeaderValue::from_static("no-referrer"))
+    }
+
+    /// With one more header in every response.
     pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> StaticFile {
         self.headers.insert(name, value);
         self

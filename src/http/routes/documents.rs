@@ -2,23 +2,17 @@
 
 use axum::Router;
 use axum::http::HeaderValue;
-use axum::http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY};
 
-use crate::http::static_files::StaticFile;
+use crate::http::static_files::{CSS, HTML, JAVASCRIPT, StaticFile};
 
 /// Runs our scripts and no others. Swagger UI shows its icons as `data:`, and sets styles of elements by script, which a
 /// policy does not count as inline.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 pub(in crate::http) fn routes() -> Router {
-    let page = StaticFile::new(
-        "text/html; charset=utf-8",
-        include_bytes!("../../page/docs/index.html"),
-    )
-    .with_header(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY))
-    .with_header(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    let page = StaticFile::new(HTML, include_bytes!("../../page/docs/index.html"))
+        .with_page_policy(HeaderValue::from_static(POLICY));
     let viewer = include_bytes!("../../page/docs/swagger-ui-bundle.js.gz");
     let style = include_bytes!("../../page/docs/swagger-ui.css.gz");
     let start = include_bytes!("../../page/docs/start.js");
@@ -32,8 +26,5 @@ pub(in crate::http) fn routes() -> Router {
         .merge(page.into_router("/docs"))
         .merge(StaticFile::new(JAVASCRIPT, start).into_router("/docs/start.js"))
         .merge(StaticFile::gzipped(JAVASCRIPT, viewer).into_router("/docs/swagger-ui-bundle.js"))
-        .merge(
-            StaticFile::gzipped("text/css; charset=utf-8", style)
-                .into_router("/docs/swagger-ui.css"),
-        )
+        .merge(StaticFile::gzipped(CSS, style).into_router("/docs/swagger-ui.css"))
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Path;
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY};
+use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 
 use crate::error::Error;
 use crate::http::error_response::ErrorResponse;
-use crate::http::static_files::StaticFile;
+use crate::http::static_files::{CSS, HTML, JAVASCRIPT, StaticFile};
 
 /// A file of the app: what it is called here, its content, and the same compressed where that is smaller.
 struct File {
@@ -25,7 +25,6 @@ struct File {
 /// Empty if the app was not there when this was built.
 static FILES: &[File] = include!(concat!(env!("OUT_DIR"), "/web_app.rs"));
 
-const HTML: &str = "text/html; charset=utf-8";
 /// Files in this folder have a hash of their content in their names: they never change.
 const HASHED_DIR: &str = "/assets/";
 
@@ -37,12 +36,7 @@ pub(in crate::http) fn routes(ws_url: &str) -> Router {
 fn app_routes(files: &'static [File], ws_url: &str) -> Router {
     let policy =
         HeaderValue::try_from(content_security_policy(ws_url)).expect("a URL is plain text");
-    let page = |asset: StaticFile| {
-        asset
-            .with_header(CONTENT_SECURITY_POLICY, policy)
-            .with_header(REFERRER_POLICY, HeaderValue::from_static("no-referrer"))
-            .into_router("/")
-    };
+    let page = |asset: StaticFile| asset.with_page_policy(policy).into_router("/");
     let (hashed, others): (Vec<_>, Vec<_>) = files
         .iter()
         .partition(|file| file.path.starts_with(HASHED_DIR));
@@ -96,8 +90,8 @@ fn static_file(file: &File) -> StaticFile {
 fn media_type(path: &str) -> &'static str {
     match path.rsplit('.').next() {
         Some("html") => HTML,
-        Some("js") => "text/javascript; charset=utf-8",
-        Some("css") => "text/css; charset=utf-8",
+        Some("js") => JAVASCRIPT,
+        Some("css") => CSS,
         Some("svg") => "image/svg+xml",
         Some("png") => "image/png",
         Some("woff2") => "font/woff2",
@@ -127,6 +121,7 @@ fn url_origin(url: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use axum::body::{Body, to_bytes};
+    use axum::http::header::CONTENT_SECURITY_POLICY;
     use axum::http::{Request, StatusCode};
     use tower::ServiceExt;
 
