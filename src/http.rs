@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use axum::Router;
 pub use error_response::ErrorResponse;
-pub(crate) use extract::{Query, RaidPath, parse_seq};
+pub(crate) use extract::{Query, RaidPath, parse_seq, require_bearer_token};
 pub use origins::OriginPolicy;
 pub use readiness::{InstancePhase, Readiness};
 pub use request_id::RequestId;
@@ -34,32 +34,32 @@ use crate::net::client_address::TrustedProxies;
 
 const API: &str = "/api/v1";
 
-/// How the doors behave.
+/// Settings of the REST API and of the middleware around all routes.
 #[derive(Clone)]
 pub struct Options {
-    /// Where a socket reaches this instance directly.
+    /// The WebSocket URL of this instance.
     pub ws_url: String,
-    /// The largest request body.
+    /// The size of the largest request body.
     pub body_bytes_max: usize,
     /// How long a request's body may take to arrive.
     pub body_timeout: Duration,
     /// How long a request may take to be answered.
     pub request_timeout: Duration,
-    /// Whose pages may call.
+    /// The origins whose pages may call.
     pub allowed_origins: OriginPolicy,
-    /// Whose `X-Forwarded-For` and `Forwarded` are believed.
+    /// The proxies whose `X-Forwarded-For` and `Forwarded` are believed.
     pub trusted_proxies: TrustedProxies,
-    /// Per client address.
+    /// Guests that may sign in from one client address.
     pub guest_signins_per_minute: u32,
-    /// Wrong ones, per player; a few times as many per client address.
+    /// Wrong invite codes of one player; a few times as many of one client address.
     pub invite_guesses_per_minute: u32,
-    /// By REST, per player.
+    /// Commands of one player by REST.
     pub commands_per_second: u32,
-    /// Per player; ten times as many per client address.
+    /// Reads of one player; ten times as many of one client address.
     pub rest_reads_per_minute: u32,
-    /// Per player; ten times as many per client address.
+    /// Writes of one player; ten times as many of one client address.
     pub rest_writes_per_minute: u32,
-    /// Where all instances count together.
+    /// The limits that all instances charge together, if there is a Redis.
     pub shared_limits: Option<SharedLimits>,
 }
 

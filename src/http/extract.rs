@@ -10,7 +10,8 @@ mod query;
 
 pub(super) use audited::{Audited, HostAppBackend, Operator};
 pub(super) use authenticated::Authenticated;
-pub(super) use body::{BodyTimeout, JsonBody};
+pub(crate) use authenticated::require_bearer_token;
+pub(super) use body::{BodyTimeout, JsonBody, parse_text};
 pub(super) use idempotency_key::IdempotencyKey;
 pub(super) use identity_proof::IdentityProof;
 pub(crate) use path::RaidPath;

@@ -9,7 +9,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -24,11 +23,11 @@ use tracing::{Instrument, debug, info_span};
 use super::ConnectionService;
 use super::send_queue::SendQueue;
 use super::subscriber::{DisconnectCause, Subscriber};
-use crate::auth::{self, Identity};
+use crate::auth::Identity;
 use crate::error::Error;
 use crate::fanout::frame::{self, Encoding};
 use crate::http::header_names::{LAST_EVENT_ID, RAIDHALL_LINEAGE};
-use crate::http::{ErrorResponse, Query, RaidPath, parse_seq};
+use crate::http::{ErrorResponse, Query, RaidPath, parse_seq, require_bearer_token};
 use crate::net::client_address::ClientAddress;
 use crate::telemetry::{GaugeGuard, metrics};
 
@@ -39,15 +38,15 @@ const FINAL_FRAME_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) async fn open_event_stream(
     State(sockets): State<ConnectionService>,
-    address: Option<Extension<ClientAddress>>,
+    address: ClientAddress,
     RaidPath(raid): RaidPath,
     headers: HeaderMap,
     query: Query,
 ) -> Result<Response, ErrorResponse> {
-    let token = auth::bearer_token(&headers).ok_or(Error::Unauthenticated("Sign in first"))?;
-    let identity = sockets.authenticate(token).await?;
+    let identity = sockets
+        .authenticate(require_bearer_token(&headers)?)
+        .await?;
     let since = resume_seq(&headers, query, &sockets.0.lineage)?;
-    let address = address.map_or(ClientAddress::UNKNOWN, |Extension(address)| address);
     let admission = sockets.admit(address.network(), true).await?;
     let place = match &identity.player {
         Some(player) => Some(

@@ -27,7 +27,7 @@ const KEY_CHARS: usize = 24;
 
 pub(super) async fn upgrade(
     State(sockets): State<ConnectionService>,
-    address: Option<axum::Extension<ClientAddress>>,
+    address: ClientAddress,
     mut request: Request,
 ) -> Response {
     let checked = check_upgrade(&sockets, request.method(), request.headers()).await;
@@ -35,7 +35,6 @@ pub(super) async fn upgrade(
         Ok(accepted) => accepted,
         Err(response) => return *response,
     };
-    let address = address.map_or(ClientAddress::UNKNOWN, |extension| extension.0);
     let network = address.network();
     let admission = match sockets.admit(network, accepted.identity.is_some()).await {
         Ok(admission) => admission,

@@ -1,6 +1,7 @@
 //! The access token of a request.
 
 use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use raidhall_protocol::OpKey;
 use raidhall_protocol::server::PlayerRef;
@@ -15,8 +16,8 @@ use crate::store::OpHash;
 
 const PLAYERS_ONLY: Error = Error::Forbidden("Only a player may do this");
 
-/// A caller with a valid access token that is within the rate limits. They count players only: the host app's backend
-/// calls for all of its players, and operators are trusted.
+/// A caller with a valid access token that is within the rate limits. They count players, not operators and not the host
+/// app's backend, which calls for all of its players.
 pub(in crate::http) struct Authenticated(pub(in crate::http) Identity);
 
 impl Authenticated {
@@ -47,6 +48,11 @@ impl Authenticated {
     }
 }
 
+/// The access token of a request. Fails with 401 if there is none.
+pub(crate) fn require_bearer_token(headers: &HeaderMap) -> Result<&str, Error> {
+    auth::bearer_token(headers).ok_or(Error::Unauthenticated("Sign in first"))
+}
+
 impl FromRequestParts<ApiState> for Authenticated {
     type Rejection = ErrorResponse;
 
@@ -54,8 +60,7 @@ impl FromRequestParts<ApiState> for Authenticated {
         parts: &mut Parts,
         app: &ApiState,
     ) -> Result<Authenticated, ErrorResponse> {
-        let token =
-            auth::bearer_token(&parts.headers).ok_or(Error::Unauthenticated("Sign in first"))?;
+        let token = require_bearer_token(&parts.headers)?;
         let now = app.clock.now();
         let identity = app.auth.authenticate(&*app.store, token, now).await?;
         if let (Scope::Player, Some(player)) = (identity.scope, &identity.player) {

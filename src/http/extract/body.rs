@@ -33,6 +33,22 @@ impl JsonBody {
     }
 }
 
+/// Parses the text of a field. A refusal is noted as the field's fault.
+pub(in crate::http) fn parse_text(
+    fields: &mut Fields<'_>,
+    name: &str,
+    text: &str,
+    parse: fn(&str) -> Result<&str, &'static str>,
+) -> Option<String> {
+    match parse(text) {
+        Ok(text) => Some(text.to_owned()),
+        Err(fault) => {
+            fields.fault(name, fault);
+            None
+        }
+    }
+}
+
 impl<S: Send + Sync> FromRequest<S> for JsonBody {
     type Rejection = ErrorResponse;
 

@@ -11,7 +11,7 @@ use raidhall_protocol::server::PlayerRef;
 use crate::auth::{BANNED, RefreshError, validate_player_name};
 use crate::error::Error;
 use crate::http::error_response::{ErrorResponse, PLAYER_NOT_FOUND};
-use crate::http::extract::{Authenticated, JsonBody};
+use crate::http::extract::{Authenticated, JsonBody, parse_text};
 use crate::http::rate_limit_headers::RateLimitHeaders;
 use crate::http::state::ApiState;
 use crate::net::client_address::ClientAddress;
@@ -35,10 +35,7 @@ async fn sign_in_guest(
     }
     let name = body.read(|fields| {
         let text = fields.text("name")?;
-        validate_player_name(&text)
-            .map(str::to_owned)
-            .map_err(|must| fields.fault("name", must))
-            .ok()
+        parse_text(fields, "name", &text, validate_player_name)
     })?;
     app.rate_limits
         .charge_sign_in(address, &limit_headers)

@@ -11,11 +11,13 @@ use serde_json::json;
 
 use crate::error::Error;
 use crate::http::error_response::{ErrorResponse, PLAYER_NOT_FOUND};
-use crate::http::extract::{IdempotencyKey, JsonBody, Operator, PlayerPath, Query, RaidPath};
-use crate::http::routes::raids::{list_member_raids, raid_summary};
+use crate::http::extract::{
+    IdempotencyKey, JsonBody, Operator, PlayerPath, Query, RaidPath, parse_text,
+};
+use crate::http::routes::commands::command_result;
+use crate::http::routes::raids::{list_member_raids, normalize_invite_code, raid_summary};
 use crate::http::state::ApiState;
 use crate::raid;
-use crate::raid::Ack;
 use crate::store::audit::AuditRow;
 use crate::store::{self, InstanceRow, PlayerLookup, PlayerRow, RaidLookup};
 
@@ -40,9 +42,7 @@ async fn ban(
 ) -> Result<Json<Data<Standing>>, ErrorResponse> {
     let reason = body.read(|fields| {
         let text = fields.text("reason")?;
-        parse_ban_reason(&text)
-            .map_err(|must| fields.fault("reason", must))
-            .ok()
+        parse_text(fields, "reason", &text, parse_ban_reason)
     })?;
     let entry = caller.audit_entry(
         "ban",
@@ -173,7 +173,7 @@ async fn find_raids(
     );
     let limit = query.limit();
     query.finish()?;
-    let code = code.map(|code| code.trim().to_ascii_uppercase());
+    let code = code.map(|code| normalize_invite_code(&code));
     let id = match (id, &code) {
         (None, Some(code)) => match app.store.raid_by_invite(code).await? {
             Some(id) => Some(id),
@@ -220,13 +220,11 @@ async fn end_raid(
     caller
         .record(&*app.store, "end_raid", format!("raid {raid}"), json!({}))
         .await?;
-    let Ack { seq, duplicate } = app
+    let ack = app
         .sessions
         .execute(raid, raid::RaidCommand::End, op)
         .await?;
-    Ok(Json(Data {
-        data: CommandResult { seq, duplicate },
-    }))
+    Ok(command_result(ack))
 }
 
 async fn list_instances(
@@ -287,7 +285,7 @@ fn starts_with_ignoring_case(text: &str, beginning: &str) -> bool {
     text.to_lowercase().starts_with(&beginning.to_lowercase())
 }
 
-fn parse_ban_reason(text: &str) -> Result<String, &'static str> {
+fn parse_ban_reason(text: &str) -> Result<&str, &'static str> {
     let text = text.trim();
     if !(1..=REASON_CHARS_MAX).contains(&text.chars().count()) {
         return Err("must have 1 to 500 characters");
@@ -295,5 +293,5 @@ fn parse_ban_reason(text: &str) -> Result<String, &'static str> {
     if text.chars().any(char::is_control) {
         return Err("must not hold control characters");
     }
-    Ok(text.to_owned())
+    Ok(text)
 }

@@ -36,10 +36,15 @@ pub(in crate::http) async fn execute_command(
             raid::RaidCommand::Player { by, command }
         }
     };
-    let Ack { seq, duplicate } = app.sessions.execute(raid, command, op).await?;
-    Ok(Json(Data {
+    let ack = app.sessions.execute(raid, command, op).await?;
+    Ok(command_result(ack))
+}
+
+pub(in crate::http) fn command_result(ack: Ack) -> Json<Data<CommandResult>> {
+    let Ack { seq, duplicate } = ack;
+    Json(Data {
         data: CommandResult { seq, duplicate },
-    }))
+    })
 }
 
 /// The command and its key: the body's, else the header's. Faults of both are told together.

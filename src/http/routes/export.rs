@@ -113,11 +113,7 @@ impl Download {
             return Ok("]}}\n".to_owned());
         };
         self.last_raid = Some(raid);
-        let comma = if std::mem::replace(&mut self.has_written_raid, true) {
-            ","
-        } else {
-            ""
-        };
+        let comma = separator(&mut self.has_written_raid);
         let own = RaidExport {
             raid,
             last_seq: Seq::ZERO,
@@ -148,12 +144,7 @@ impl Download {
         for event in &page {
             own.apply_event(event, self.player);
             if involves_player(event, self.player) {
-                let comma = if std::mem::replace(&mut own.has_written_event, true) {
-                    ","
-                } else {
-                    ""
-                };
-                text.push_str(comma);
+                text.push_str(separator(&mut own.has_written_event));
                 text.push_str(&json!(event).to_string());
             }
         }
@@ -172,6 +163,15 @@ impl RaidExport {
             EventData::MemberLeft { player: left, .. } if *left == player => self.is_member = false,
             _ => {}
         }
+    }
+}
+
+/// What goes before an item of a JSON array: a comma, except before the first.
+fn separator(has_written_item: &mut bool) -> &'static str {
+    if std::mem::replace(has_written_item, true) {
+        ","
+    } else {
+        ""
     }
 }
 

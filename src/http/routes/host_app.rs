@@ -15,7 +15,9 @@ use serde_json::json;
 use crate::auth::validate_player_name;
 use crate::error::Error;
 use crate::http::error_response::ErrorResponse;
-use crate::http::extract::{HostAppBackend, IdempotencyKey, JsonBody, PlayerPath, Query, RaidPath};
+use crate::http::extract::{
+    HostAppBackend, IdempotencyKey, JsonBody, PlayerPath, Query, RaidPath, parse_text,
+};
 use crate::http::routes::raids::{RaidResponse, raid_view};
 use crate::http::state::ApiState;
 use crate::raid;
@@ -42,17 +44,8 @@ async fn get_or_create_player(
 ) -> Result<Json<Data<HostPlayer>>, ErrorResponse> {
     let (external_id, name) = body.read(|fields| {
         let (id, name) = (fields.text("external_id"), fields.text("name"));
-        let id = id.and_then(|id| {
-            parse_external_id(id)
-                .map_err(|must| fields.fault("external_id", must))
-                .ok()
-        });
-        let name = name.and_then(|name| {
-            validate_player_name(&name)
-                .map(str::to_owned)
-                .map_err(|must| fields.fault("name", must))
-                .ok()
-        });
+        let id = id.and_then(|id| parse_text(fields, "external_id", &id, parse_external_id));
+        let name = name.and_then(|name| parse_text(fields, "name", &name, validate_player_name));
         Some((id?, name?))
     })?;
     // Without the name: nothing is ever taken from the record.
@@ -179,7 +172,7 @@ fn decode_feed_cursor(cursor: &str) -> Option<(String, FeedCursor)> {
     Some((String::from_utf8(lineage.to_vec()).ok()?, place))
 }
 
-fn parse_external_id(text: String) -> Result<String, &'static str> {
+fn parse_external_id(text: &str) -> Result<&str, &'static str> {
     let fits = (1..=EXTERNAL_ID_CHARS_MAX).contains(&text.chars().count());
     if !fits {
         return Err("must have 1 to 200 characters");

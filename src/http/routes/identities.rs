@@ -1,4 +1,4 @@
-//! `/auth/telegram` and `/auth/link`: players whom somebody else vouches for.
+//! `/auth/telegram` and `/auth/link`: signing in with an external identity, and adding one to a player.
 
 use axum::extract::State;
 use axum::routing::post;
@@ -28,9 +28,9 @@ async fn sign_in_telegram(
     State(app): State<ApiState>,
     address: ClientAddress,
     limit_headers: RateLimitHeaders,
-    presented: IdentityProof,
+    proof: IdentityProof,
 ) -> Result<Json<Data<TokenPair>>, ErrorResponse> {
-    let IdentityProof::InitData(init_data) = presented else {
+    let IdentityProof::InitData(init_data) = proof else {
         return Err(ErrorResponse::invalid_field("init_data", "is required"));
     };
     app.rate_limits
@@ -48,20 +48,20 @@ async fn sign_in_telegram(
     Ok(Json(Data { data }))
 }
 
-/// The guest becomes whom the identity vouches for; who has played stays who they are.
+/// Adds an external identity to the player, who keeps their id and name.
 async fn link_identity(
     State(app): State<ApiState>,
     caller: Authenticated,
     address: ClientAddress,
     limit_headers: RateLimitHeaders,
-    presented: IdentityProof,
+    proof: IdentityProof,
 ) -> Result<Json<Data<Linked>>, ErrorResponse> {
     let player = caller.signed_in_player()?.id;
     app.rate_limits
         .charge_sign_in(address, &limit_headers)
         .await?;
-    let field = presented.field_name();
-    let ExternalIdentity { external_id, .. } = match presented {
+    let field = proof.field_name();
+    let ExternalIdentity { external_id, .. } = match proof {
         IdentityProof::InitData(init_data) => redeem_init_data(&app, &init_data).await?,
         IdentityProof::Token(token) => {
             let vouched = app

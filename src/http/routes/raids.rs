@@ -78,10 +78,10 @@ async fn join(
         .rate_limits
         .charge_guess(player.id, address, &limit_headers)
         .await?;
-    let code = code.trim().to_ascii_uppercase();
+    let code = normalize_invite_code(&code);
     let found = match code.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         true => app.store.raid_by_invite(&code).await,
-        false => Ok(None), // nobody's, and nothing to ask the database
+        false => Ok(None), // no raid's, and nothing to ask the database
     };
     if !matches!(found, Ok(None)) {
         guess.refund().await;
@@ -191,6 +191,11 @@ pub(in crate::http) async fn raid_view(
             ws_url,
         },
     }))
+}
+
+/// An invite code as the store has it, however a player typed it.
+pub(in crate::http) fn normalize_invite_code(text: &str) -> String {
+    text.trim().to_ascii_uppercase()
 }
 
 pub(in crate::http) fn raid_summary(row: RaidRow) -> RaidSummary {

@@ -69,7 +69,7 @@ async fn list_endpoints(
     }))
 }
 
-/// How an endpoint stands that nobody has delivered to.
+/// The row of an endpoint that no instance has delivered to yet.
 const fn unused_endpoint_row() -> EndpointRow {
     EndpointRow {
         name: String::new(),
