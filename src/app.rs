@@ -1,7 +1,7 @@
 //! The one place where concrete parts are wired together.
 //!
-//! [`serve`] is what `main` calls: it opens what the configuration names. [`run`] wires the parts over any store and
-//! any listener; tests call it too.
+//! [`serve`] is what `main` calls: it opens what the configuration names. [`Instance::start`] wires the components over
+//! any store and any bus; tests call it too.
 
 mod backup;
 mod instance;
@@ -9,22 +9,24 @@ mod lease;
 mod open;
 mod shutdown;
 mod signals;
+mod tasks;
 
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 pub use backup::{export, import, new_lineage};
-pub use instance::{InstanceParts, run};
+pub use instance::{Instance, InstanceParts};
 use raidhall_protocol::{PlayerId, UnixMillis};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tracing::info;
+use uuid::Uuid;
 
-use crate::auth::Scope;
+use crate::auth::{Auth, Scope};
 use crate::backup::BackupError;
 use crate::config::Config;
-use crate::store::StoreError;
+use crate::store::{InstanceId, StoreError};
 use crate::telemetry;
 
 /// Why the server, or a command, did not start or did not end well. Each variant has an exit code of its own.
@@ -90,29 +92,48 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     let bound = listener
         .local_addr()
         .context("read the address that was bound")?;
-    let base_url = config.server.base_url(bound);
-    let accepted_secret = open::accepted_secret(&config)?;
-    let host = InstanceParts {
+    let id = InstanceId(Uuid::now_v7());
+    let traces = telemetry::start_trace_export(&config.telemetry);
+    let parts = InstanceParts {
+        id,
+        bus: open::bus(&config, id)?,
+        shared_limits: open::shared_limits(&config, id)?,
+        has_lease_thread: !store.has_exclusive_lock(),
+        base_url: config.server.base_url(bound),
         config,
         store,
         secret,
-        accepted_secret,
-        base_url: base_url.clone(),
-        metrics_listener: metrics,
     };
-    let announce = move || {
-        info!(url = base_url.as_str(), "serving");
-        // Standard output may be closed; the log has the URL too.
-        let _ = writeln!(
-            std::io::stdout(),
-            "Raidhall is open at {}",
-            base_url.as_str()
-        );
-    };
-    let traces = telemetry::start_trace_export(&host.config.telemetry);
-    let ended = run(host, listener, announce, signals::shutdown_signal()).await;
+    let ended = run(parts, listener, metrics).await;
     traces.shutdown().await;
     ended
+}
+
+async fn run(
+    parts: InstanceParts,
+    listener: TcpListener,
+    metrics: Option<TcpListener>,
+) -> Result<(), StartError> {
+    // From here on a signal ends the instance in order, and no longer the process at once.
+    let stop_requested = signals::shutdown_signal();
+    let base_url = parts.base_url.clone();
+    let instance = Instance::start(parts).await?;
+    instance.serve(listener);
+    if let Some(listener) = metrics {
+        instance.serve_metrics(listener);
+    }
+    info!(url = base_url.as_str(), "serving");
+    // Standard output may be closed; the log has the URL too.
+    let _ = writeln!(
+        std::io::stdout(),
+        "Raidhall is open at {}",
+        base_url.as_str()
+    );
+    tokio::select! {
+        () = stop_requested => {}
+        () = instance.wait_until_lost() => {}
+    }
+    instance.shut_down().await
 }
 
 async fn bind(address: std::net::SocketAddr, key: &str) -> Result<TcpListener, StartError> {
@@ -150,7 +171,7 @@ pub struct TokenRequest {
 ///
 /// If there is no secret to sign with, or no such player.
 pub async fn mint_token(config: &Config, request: TokenRequest) -> anyhow::Result<String> {
-    let auth = open::auth(config, open::secret(config).await?, None);
+    let auth = Auth::new(&open::secret(config).await?, config.auth.clone());
     let (subject, name) = match request.player {
         Some(id) => {
             let player = PlayerId::try_from(id)?;

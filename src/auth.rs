@@ -22,7 +22,7 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use external::ExternalTokenVerifier;
-pub use external::{ExternalIdentity, IssuerOptions, JwksSource as IssuerSource};
+pub use external::{ExternalIdentity, IssuerOptions, JwksSource};
 pub use identity::{Identity, Scope};
 use raidhall_protocol::{PlayerId, UnixMillis};
 pub use refresh_token::REFRESH_GRACE;
@@ -31,31 +31,42 @@ pub(crate) use revoked_sessions::BANNED;
 use revoked_sessions::RevocationList;
 pub use revoked_sessions::RevokedSessions;
 pub use secret::AuthSecret;
+use serde::Deserialize;
 pub use sign_in::{RefreshError, validate_player_name};
 pub use telegram::{BotToken, TELEGRAM_PREFIX, TelegramUser};
 use tokio::sync::Notify;
 
 use crate::error::Error;
+use crate::option_value::secs;
 use crate::store::{Notice, Store};
 use crate::telemetry::metrics;
 
-/// How tokens are made.
-#[derive(Debug, Clone)]
+/// Secrets, issuers and lifetimes of tokens.
+#[derive(Debug, Clone, Deserialize)]
 pub struct Options {
-    /// Signs every token.
-    pub secret: AuthSecret,
-    /// Believed too, and signs nothing: the former secret, or the one to come.
+    /// Signs every token. `None` only with SQLite, where one is made and kept beside the database.
+    #[serde(deserialize_with = "secret::deserialize_optional")]
+    pub secret: Option<AuthSecret>,
+    /// Accepted besides `secret`, and signs nothing: the former secret, or the one to come.
+    #[serde(deserialize_with = "secret::deserialize_optional")]
     pub accepted_secret: Option<AuthSecret>,
-    /// How long an access token lives.
+    /// How long an access token is valid.
+    #[serde(rename = "access_ttl_secs", deserialize_with = "secs")]
     pub access_ttl: Duration,
-    /// How long a refresh token lives that is not used.
+    /// How long an unused refresh token is valid.
+    #[serde(rename = "refresh_ttl_secs", deserialize_with = "secs")]
     pub refresh_ttl: Duration,
     /// Whether anyone may sign in by a name alone.
+    #[serde(rename = "guest")]
     pub can_guests_sign_in: bool,
-    /// Whose tokens are believed besides our own.
+    /// The issuers whose tokens are accepted besides our own.
     pub issuers: Vec<IssuerOptions>,
-    /// The bot whose users may sign in, and how old what Telegram says of them may be.
-    pub telegram: Option<(BotToken, Duration)>,
+    /// The token of the bot whose users may sign in; `None` if Telegram's users may not.
+    #[serde(deserialize_with = "telegram::deserialize_bot_token")]
+    pub telegram_bot_token: Option<BotToken>,
+    /// How old Telegram's statement about its user may be.
+    #[serde(rename = "telegram_age_max_secs", deserialize_with = "secs")]
+    pub telegram_age_max: Duration,
 }
 
 /// Makes and checks tokens. Cheap to clone.
@@ -75,26 +86,20 @@ struct AuthInner {
 }
 
 impl Auth {
-    /// Gets ready to make and check tokens.
-    pub fn new(options: Options) -> Auth {
-        let Options {
-            secret,
-            accepted_secret,
-            access_ttl,
-            refresh_ttl,
-            can_guests_sign_in: guest,
-            issuers,
-            telegram,
-        } = options;
+    /// Signs with `secret`, whatever `options` say of it.
+    pub fn new(secret: &AuthSecret, options: Options) -> Auth {
+        let accepted_secret = options.accepted_secret.as_ref();
+        let telegram = options
+            .telegram_bot_token
+            .map(|token| telegram::InitDataVerifier::new(&token, options.telegram_age_max));
         Auth(Arc::new(AuthInner {
-            access_keys: access_token::AccessTokenKeys::new(&secret, accepted_secret.as_ref()),
-            rotation_keys: refresh_token::RotationKeys::new(&secret, accepted_secret.as_ref()),
-            access_ttl,
-            refresh_ttl,
-            can_guests_sign_in: guest,
-            external_tokens: ExternalTokenVerifier::new(issuers),
-            telegram: telegram
-                .map(|(token, age_max)| telegram::InitDataVerifier::new(&token, age_max)),
+            access_keys: access_token::AccessTokenKeys::new(secret, accepted_secret),
+            rotation_keys: refresh_token::RotationKeys::new(secret, accepted_secret),
+            access_ttl: options.access_ttl,
+            refresh_ttl: options.refresh_ttl,
+            can_guests_sign_in: options.can_guests_sign_in,
+            external_tokens: ExternalTokenVerifier::new(options.issuers),
+            telegram,
             revocations: RevocationList::default(),
             poll_requested: Notify::new(),
         }))

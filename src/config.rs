@@ -4,78 +4,72 @@
 //! file's head for the exact order). Reading reports *every* fault, each with its key and where its value came from,
 //! so that a deployment is put right in one go. Nothing here touches the process environment or binds anything.
 
-mod auth;
 mod bus;
 mod database;
 #[cfg(test)]
 mod documented;
-mod duration;
 mod effective;
 mod environment;
 mod fault;
-mod issuers;
-mod lease;
-mod limits;
 mod production;
-mod raid;
 mod ranges;
 mod relations;
 mod server;
 mod settings;
 mod shutdown;
-mod store;
-mod telemetry;
 #[cfg(test)]
 mod tests;
-mod webhooks;
 
 use std::path::Path;
 
-pub use auth::{AuthConfig, Secret};
 pub use bus::{BusConfig, BusKind, BusUrl};
 pub use database::{DatabaseConfig, DatabaseKind, DatabaseUrl};
 pub use effective::EffectiveConfig;
 pub use environment::process_environment;
 pub use fault::{ConfigError, ConfigErrors, ValueSource};
-pub use issuers::IssuerConfig;
-pub use lease::LeaseConfig;
-pub use limits::LimitsConfig;
-pub use raid::RaidConfig;
-use serde::Deserialize;
-pub use server::{AllowedOrigins, BaseUrl, ServerConfig, ServerProfile};
+pub use server::{BaseUrl, ServerConfig, ServerProfile};
+use settings::{SectionError, Settings};
 pub use shutdown::ShutdownConfig;
-pub use store::StoreConfig;
-pub use telemetry::{LogFormat, TelemetryConfig};
-pub use webhooks::WebhooksConfig;
 
-/// Every choice an operator has, one struct per section of `config/default.toml`.
+use crate::cluster::lease;
+use crate::jobs::due_scanner;
+use crate::store::journal;
+use crate::{auth, http, session, telemetry, webhooks, ws};
+
+/// The options of every component, as `config/default.toml` documents them.
 ///
-/// Values are checked: a `Config` that was loaded has no out-of-range or contradictory value in it.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// A component reads the keys that it needs from one or more sections of the file. Values are checked: a `Config` that
+/// was loaded has no out-of-range or contradictory value in it.
+#[derive(Debug, Clone)]
 pub struct Config {
-    /// The public listener and who may talk to it.
+    /// The public listener and this instance's URL.
     pub server: ServerConfig,
-    /// The durable truth.
+    /// The database and its connections.
     pub database: DatabaseConfig,
-    /// What carries events between instances.
+    /// The bus between instances.
     pub bus: BusConfig,
     /// Tokens and sign-in.
-    pub auth: AuthConfig,
-    /// What one client, player or address may cost.
-    pub limits: LimitsConfig,
-    /// The life of a raid in memory.
-    pub raid: RaidConfig,
-    /// How commits are made.
-    pub store: StoreConfig,
-    /// Who owns a raid, and for how long.
-    pub lease: LeaseConfig,
-    /// How the process ends.
+    pub auth: auth::Options,
+    /// The accept loop.
+    pub connections: http::server::Options,
+    /// HTTP requests.
+    pub http: http::Options,
+    /// WebSockets and event streams.
+    pub sockets: ws::Options,
+    /// Sessions.
+    pub sessions: session::Options,
+    /// Group commit.
+    pub journal: journal::Options,
+    /// This instance's lease.
+    pub lease: lease::Options,
+    /// The scan for deadlines of raids without a session.
+    pub due_scanner: due_scanner::Options,
+    /// The end of the process.
     pub shutdown: ShutdownConfig,
-    /// Logs and metrics.
-    pub telemetry: TelemetryConfig,
-    /// Who is told of what has happened.
-    pub webhooks: WebhooksConfig,
+    /// Logs, metrics and traces.
+    pub telemetry: telemetry::Options,
+    /// Webhooks.
+    pub webhooks: webhooks::Options,
 }
 
 impl Config {
@@ -91,6 +85,30 @@ impl Config {
         env: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigErrors> {
         EffectiveConfig::load(file, env).map(|effective| effective.config)
+    }
+
+    /// Reads the options of every component.
+    ///
+    /// # Errors
+    ///
+    /// The first value that is not of its key's type.
+    fn from_settings(settings: &Settings) -> Result<Self, SectionError> {
+        Ok(Self {
+            auth: settings.read(&["auth"])?,
+            bus: settings.read(&["bus"])?,
+            database: settings.read(&["database", "store"])?,
+            journal: settings.read(&["store"])?,
+            lease: settings.read(&["lease"])?,
+            due_scanner: settings.read(&["lease"])?,
+            sessions: settings.read(&["raid", "limits", "store", "database"])?,
+            server: settings.read(&["server"])?,
+            connections: settings.read(&["limits"])?,
+            http: settings.read(&["limits", "server"])?,
+            sockets: settings.read(&["limits", "server", "shutdown"])?,
+            shutdown: settings.read(&["shutdown"])?,
+            telemetry: settings.read(&["telemetry"])?,
+            webhooks: settings.read(&["webhooks"])?,
+        })
     }
 }
 

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod config;
+
 pub mod error;
 pub mod fanout;
 pub mod http;
@@ -17,6 +18,7 @@ pub mod http_client;
 pub mod jobs;
 pub mod limits;
 pub mod net;
+pub mod option_value;
 pub mod raid;
 pub mod redact;
 pub mod session;

@@ -31,6 +31,7 @@ use raidhall_protocol::{PlayerId, RaidState, Seq};
 pub use registry::Sessions;
 use registry::{OwnedRaidGuard, request_reply};
 pub use reply::Reply;
+use serde::Deserialize;
 
 use crate::auth::{Identity, Scope};
 use crate::clock::Clock;
@@ -38,33 +39,60 @@ use crate::cluster::client::ClusterClient;
 use crate::cluster::lease::Lease;
 use crate::cluster::ownership::OwnershipClient;
 use crate::fanout::audience::RingOptions;
+use crate::option_value::millis;
 use crate::raid;
 use crate::store::Store;
 use crate::store::journal::Journal;
 
-/// How sessions behave.
-#[derive(Debug, Clone)]
+/// Limits and times of sessions.
+#[derive(Debug, Clone, Deserialize)]
 pub struct Options {
-    /// Requests that wait for one raid at most; one more is `overloaded`.
+    /// Requests that may wait in one session's mailbox; another one is refused as `overloaded`.
+    #[serde(rename = "inbox")]
     pub mailbox_messages_max: usize,
-    /// How long a raid that nobody needs stays live.
+    /// How long a session lives without watchers and requests.
+    #[serde(rename = "idle_timeout_ms", deserialize_with = "millis")]
     pub idle_timeout: Duration,
-    /// How long a player stays online after its last watch drops.
+    /// How long a player stays online after its last watch ended.
+    #[serde(rename = "presence_grace_ms", deserialize_with = "millis")]
     pub presence_grace: Duration,
-    /// How long the leader may be offline while somebody else is online.
+    /// How long a leader may be offline while other members are online, before one of them leads.
+    #[serde(rename = "leader_grace_ms", deserialize_with = "millis")]
     pub leader_grace: Duration,
-    /// Op keys held in memory for each raid.
+    /// Op keys that one session remembers.
+    #[serde(rename = "op_keys")]
     pub op_keys_max: usize,
-    /// Events after a snapshot before the next one is considered.
+    /// Events after a snapshot before the next one is stored.
     pub snapshot_min_events: u64,
-    /// How far behind a returning client may be to get a replay.
+    /// Events that a resume may be behind and still be replayed; beyond that it gets a snapshot.
+    #[serde(rename = "replay_events")]
     pub replay_events_max: u64,
-    /// What each raid's ring holds.
-    pub ring: RingOptions,
-    /// How long a raid is tried to be loaded before those who wait get `unavailable`.
+    /// Encoded events in one raid's ring.
+    #[serde(rename = "ring_events")]
+    pub ring_events_max: usize,
+    /// Bytes of encoded events in one raid's ring, for each encoding.
+    #[serde(rename = "ring_bytes")]
+    pub ring_bytes_max: u64,
+    /// How long loading a raid may take before its callers get `unavailable`: as long as a commit.
+    #[serde(rename = "commit_patience_ms", deserialize_with = "millis")]
     pub load_timeout: Duration,
-    /// Raids loaded at once: when a node dies, its raids must not take every connection to the store.
-    pub concurrent_loads_max: usize,
+    /// Connections to the store, of which loading raids takes at most a quarter: when an instance dies, its raids must
+    /// not take all of them.
+    #[serde(rename = "connections_max")]
+    pub store_connections: u32,
+}
+
+impl Options {
+    fn concurrent_loads_max(&self) -> usize {
+        (self.store_connections as usize / 4).max(1)
+    }
+
+    fn ring(&self) -> RingOptions {
+        RingOptions {
+            events_max: self.ring_events_max,
+            bytes_max: self.ring_bytes_max,
+        }
+    }
 }
 
 /// Who asks.

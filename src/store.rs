@@ -123,7 +123,7 @@ impl OpHash {
 
 /// How an instance makes itself known.
 #[derive(Debug, Clone)]
-pub struct Instance {
+pub struct InstanceRecord {
     /// Its name, new at every start.
     pub id: InstanceId,
     /// Where clients reach its socket door.
@@ -346,7 +346,7 @@ pub trait Store:
     /// fails with [`RegisterError::InUse`]. SQLite voids former leases as soon as it has the lock.
     async fn register(
         &self,
-        instance: &Instance,
+        instance: &InstanceRecord,
         ttl: Duration,
         patience: Duration,
     ) -> Result<Renewal, RegisterError>;
@@ -359,7 +359,7 @@ pub trait Store:
 
     /// Renews the lease for `ttl` from now, by the database's clock, whether or not it has run out meanwhile, and makes
     /// known what has changed of the instance.
-    async fn renew(&self, instance: &Instance, ttl: Duration) -> Result<Renewal>;
+    async fn renew(&self, instance: &InstanceRecord, ttl: Duration) -> Result<Renewal>;
 
     /// Ends the lease and gives every raid still owned back, at a clean shutdown.
     async fn deregister(&self, instance: InstanceId) -> Result<()>;

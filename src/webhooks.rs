@@ -7,6 +7,7 @@
 mod batch;
 mod delivery;
 mod dispatcher;
+mod endpoint;
 mod message;
 mod schedule;
 mod signature;
@@ -14,26 +15,11 @@ mod signature;
 use std::sync::Arc;
 
 pub use dispatcher::WebhookDispatcher;
+pub use endpoint::{Endpoint, Options};
 pub use message::{WebhookEventKind, WebhookMessage};
 pub use signature::{SigningKey, SigningKeyError};
 
-use crate::http_client::HttpUrl;
 use crate::store::{InstanceId, Store};
-
-/// Where webhooks are posted.
-#[derive(Debug, Clone)]
-pub struct Endpoint {
-    /// What it is called, in the database and by operators.
-    pub name: String,
-    /// Its address.
-    pub url: HttpUrl,
-    /// What its messages are signed with.
-    pub signing_key: SigningKey,
-    /// What they are signed with besides, while the key is being changed.
-    pub previous_signing_key: Option<SigningKey>,
-    /// What it is told.
-    pub event_kinds: Vec<WebhookEventKind>,
-}
 
 /// One pump for each endpoint.
 pub fn dispatchers(

@@ -27,12 +27,12 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{any, get};
-pub use connection_registry::ConnectionLimits;
 use connection_registry::{Admission, ConnectionRegistry};
 use handshake_limiter::HandshakeLimiter;
 use raidhall_protocol::CloseCode;
 use raidhall_protocol::limits::SOCKET_PATH;
 use receive_meter::ReceiveRates;
+use serde::Deserialize;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 use watches::WatchLagLimit;
@@ -41,6 +41,7 @@ use crate::auth::{Auth, Identity, RevokedSessions};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::http::OriginPolicy;
+use crate::option_value::millis;
 use crate::session::Sessions;
 use crate::store::Store;
 use crate::telemetry::metrics;
@@ -51,37 +52,59 @@ const CONTROL_FRAMES_PER_SECOND: u32 = 120;
 /// When to come back to a server, or address, that has as many connections as it may have.
 const CONNECTION_LIMIT_RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// How sockets behave.
-#[derive(Clone)]
+/// Limits and times of WebSockets and event streams.
+#[derive(Debug, Clone, Deserialize)]
 pub struct Options {
-    /// Whose pages may connect.
+    /// The origins whose pages may connect.
     pub allowed_origins: OriginPolicy,
     /// The largest message of a client, in bytes.
+    #[serde(rename = "message_bytes")]
     pub message_bytes_max: usize,
     /// Commands, watches and signals of one connection per second; twice as many in a burst.
     pub commands_per_second: NonZeroU32,
-    /// Bytes of one connection per second; twice as many in a burst.
+    /// Bytes from one connection per second; twice as many in a burst.
     pub bytes_per_second: u32,
     /// Raids that one connection may watch.
+    #[serde(rename = "watches")]
     pub watches_max: usize,
     /// The largest data of a signal, in bytes of JSON.
+    #[serde(rename = "signal_bytes")]
     pub signal_bytes_max: usize,
-    /// How many connections there may be.
-    pub connection_limits: ConnectionLimits,
-    /// Upgrades a second; others wait a moment, or come back.
+    /// Open connections of this instance.
+    #[serde(rename = "connections")]
+    pub connections_max: usize,
+    /// Open connections from one address.
+    #[serde(rename = "connections_per_address")]
+    pub connections_per_address_max: usize,
+    /// Open connections of one player.
+    #[serde(rename = "connections_per_player")]
+    pub connections_per_player_max: usize,
+    /// Open connections that are not authenticated.
+    #[serde(rename = "unauthenticated")]
+    pub unauthenticated_max: usize,
+    /// Open connections from one address that are not authenticated.
+    #[serde(rename = "unauthenticated_per_address")]
+    pub unauthenticated_per_address_max: usize,
+    /// Upgrades a second; others wait a moment, or are refused.
     pub handshakes_per_second: NonZeroU32,
-    /// Requests of one connection that may be unanswered before its socket is not read any more.
+    /// Unanswered requests of one connection before its socket is not read any more, and messages that a watch may be
+    /// behind before it collapses into a snapshot.
+    #[serde(rename = "outbox_messages")]
     pub outbox_messages_max: usize,
-    /// How far, in bytes, a watch may be behind before it collapses into a snapshot. In messages it is
-    /// `outbox_messages_max`.
+    /// Bytes that a watch may be behind before it collapses into a snapshot.
+    #[serde(rename = "outbox_bytes")]
     pub outbox_bytes_max: u64,
-    /// How long a connection may take to say `hello`.
+    /// How long a connection may take to send `hello`.
+    #[serde(rename = "hello_timeout_ms", deserialize_with = "millis")]
     pub hello_timeout: Duration,
-    /// How often `beat` and a ping go out; two of them without a byte from the client end the connection.
+    /// Interval between `beat` and a ping; two intervals without a byte from the client end the connection.
+    #[serde(rename = "heartbeat_ms", deserialize_with = "millis")]
     pub heartbeat_interval: Duration,
-    /// How long writing may stand still.
+    /// How long writing may make no progress.
+    #[serde(rename = "write_stall_ms", deserialize_with = "millis")]
     pub write_stall_timeout: Duration,
-    /// Over how long a drain lets its clients go.
+    /// The time over which a drain spreads the closing of connections.
+    #[serde(rename = "spread_ms", deserialize_with = "millis")]
     pub drain_spread: Duration,
 }
 
@@ -134,7 +157,7 @@ impl ConnectionService {
         options: Options,
         tasks: TaskTracker,
     ) -> Self {
-        let registry = ConnectionRegistry::new(options.connection_limits);
+        let registry = ConnectionRegistry::new(&options);
         let turns = HandshakeLimiter::new(options.handshakes_per_second.get());
         Self(Arc::new(ConnectionServiceInner {
             sessions,

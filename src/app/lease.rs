@@ -10,15 +10,15 @@ use std::time::Duration;
 use anyhow::anyhow;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info_span, warn};
 
 use crate::clock::Clock;
-use crate::cluster::lease::{Lease, LeaseRenewer};
+use crate::cluster::lease::{self, Lease, LeaseRenewer};
 use crate::cluster::membership::Membership;
 use crate::http::Readiness;
-use crate::store::{Instance, RegisterError, Renewal, Store, StoreError};
+use crate::store::{InstanceRecord, RegisterError, Renewal, Store, StoreError};
 
 /// How long giving the lease back may take; failing that, it runs out by itself.
 const DEREGISTER_TIMEOUT: Duration = Duration::from_secs(3);
@@ -29,15 +29,16 @@ const RENEW_TIMEOUT: Duration = Duration::from_secs(1);
 /// What it takes to serve.
 pub(super) struct LeaseSetup {
     pub(super) store: Arc<dyn Store>,
-    pub(super) instance: Instance,
+    pub(super) instance: InstanceRecord,
     /// Whether the instance is about to end.
     pub(super) draining: Arc<AtomicBool>,
-    pub(super) ttl: Duration,
-    pub(super) renew_interval: Duration,
+    pub(super) options: lease::Options,
     /// How long to wait for a former instance to be gone.
     pub(super) register_timeout: Duration,
     /// Told of each renewal.
     pub(super) readiness: Readiness,
+    /// Whether a thread renews the lease, rather than a task.
+    pub(super) has_own_thread: bool,
 }
 
 /// A lease that is being kept.
@@ -48,7 +49,8 @@ pub(super) struct HeldLease {
     pub(super) lineage: String,
     renew_requested: Arc<Notify>,
     lost: CancellationToken,
-    stop: CancellationToken,
+    /// Gives the lease back when dropped.
+    stop: DropGuard,
     ended: oneshot::Receiver<()>,
 }
 
@@ -70,7 +72,7 @@ impl LeaseSetup {
             CancellationToken::new(),
             Arc::default(),
         );
-        let task = self.has_exclusive_lock();
+        let has_own_thread = self.has_own_thread;
         let keeping = {
             let (lost, stop, nudge) = (lost.clone(), stop.clone(), Arc::clone(&nudge));
             async move {
@@ -80,7 +82,7 @@ impl LeaseSetup {
             }
             .instrument(info_span!("lease"))
         };
-        if task {
+        if !has_own_thread {
             TaskTracker::new().spawn(keeping);
         } else {
             let run = move || match tokio::runtime::Builder::new_current_thread()
@@ -109,7 +111,7 @@ impl LeaseSetup {
             lineage,
             renew_requested: nudge,
             lost,
-            stop,
+            stop: stop.drop_guard(),
             ended,
         })
     }
@@ -133,19 +135,18 @@ impl LeaseSetup {
             Err(error) => return drop(begun.send(Err(error))),
         };
         let clock = Arc::new(Clock::new(renewal.now));
-        let peers = Membership::new(self.ttl);
+        let peers = Membership::new(self.options.ttl);
         peers.update(renewal.now, renewal.peers, false);
         let lease = Arc::new(if self.has_exclusive_lock() {
             Lease::unlimited()
         } else {
-            Lease::new(start, self.ttl)
+            Lease::new(start, self.options.ttl)
         });
         let LeaseSetup {
             store,
             instance,
             draining,
-            ttl,
-            renew_interval: renew,
+            options,
             readiness,
             ..
         } = self;
@@ -155,8 +156,7 @@ impl LeaseSetup {
             instance: instance.clone(),
             draining,
             lease: Arc::clone(&lease),
-            ttl,
-            renew_interval: renew,
+            options,
             clock: Arc::clone(&clock),
             membership: peers.clone(),
             renew_requested: nudge,
@@ -197,17 +197,19 @@ impl LeaseSetup {
         let sent = Instant::now();
         let enlisted = self
             .store
-            .register(&self.instance, self.ttl, self.register_timeout)
+            .register(&self.instance, self.options.ttl, self.register_timeout)
             .await?;
         if self.has_exclusive_lock() {
             return Ok((sent, enlisted));
         }
         // The start may have been a long wait for a former instance: renewed at once, the lease counts from now.
         let renewed = Instant::now();
-        Ok(match self.store.renew(&self.instance, self.ttl).await {
-            Ok(renewal) => (renewed, renewal),
-            Err(_) => (sent, enlisted),
-        })
+        Ok(
+            match self.store.renew(&self.instance, self.options.ttl).await {
+                Ok(renewal) => (renewed, renewal),
+                Err(_) => (sent, enlisted),
+            },
+        )
     }
 }
 
@@ -239,7 +241,7 @@ impl HeldLease {
 
     /// Gives the lease back, and every raid that is still ours.
     pub(super) async fn deregister(self) {
-        self.stop.cancel();
+        drop(self.stop);
         // Ends in any case: by itself, or with its thread.
         let _ = self.ended.await;
     }

@@ -7,18 +7,13 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::StartError;
-use crate::auth::{self, Auth, AuthSecret, BotToken, IssuerOptions, TELEGRAM_PREFIX};
-use crate::cluster::bus::BusInputReceiver;
-use crate::cluster::bus::redis::{
-    RedisBus, RedisBusDriver, RedisOptions, SharedLimits, SharedLimitsDriver,
-};
-use crate::config::{BusKind, Config, DatabaseKind, IssuerConfig};
+use crate::auth::{self, AuthSecret};
+use crate::cluster::bus::BusConnection;
+use crate::cluster::bus::redis::{RedisBus, RedisOptions, SharedLimits, SharedLimitsDriver};
+use crate::config::{BusKind, Config, DatabaseKind};
 use crate::store::postgres::{PostgresOptions, PostgresStore};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{InstanceId, RegisterError, Store, StoreError};
-
-/// A bus, what drives it, and what it delivers.
-pub(super) type ConnectedBus = (Arc<RedisBus>, RedisBusDriver, BusInputReceiver);
 
 /// How much longer than a lease a start waits for a former instance to be gone.
 const REGISTER_TIMEOUT_MARGIN: Duration = Duration::from_secs(1);
@@ -82,8 +77,8 @@ pub(super) async fn postgres(config: &Config) -> Result<PostgresStore, StoreErro
     PostgresStore::connect(PostgresOptions {
         url: config.database.url.expose().to_owned(),
         connections_max: config.database.connections_max,
-        statement_timeout: config.store.statement_timeout,
-        connect_timeout: config.store.connect_timeout,
+        statement_timeout: config.database.statement_timeout,
+        connect_timeout: config.database.connect_timeout,
         is_exclusive: config.bus.url.kind() == BusKind::Local,
     })
     .await
@@ -99,8 +94,7 @@ pub(super) fn register_error(what: String, error: RegisterError) -> StartError {
 /// What signs tokens: the configured secret, or with SQLite one that is made once and kept beside the database.
 pub(super) async fn secret(config: &Config) -> Result<AuthSecret, StartError> {
     if let Some(secret) = &config.auth.secret {
-        let secret = AuthSecret::new(secret.expose().as_bytes());
-        return Ok(secret.context("auth.secret is too short")?);
+        return Ok(secret.clone());
     }
     let database = config
         .database
@@ -117,77 +111,20 @@ pub(super) async fn secret(config: &Config) -> Result<AuthSecret, StartError> {
         .context("keep the secret")?)
 }
 
-/// What is believed besides, if anything.
-pub(super) fn accepted_secret(config: &Config) -> Result<Option<AuthSecret>, StartError> {
-    let Some(secret) = &config.auth.accepted_secret else {
-        return Ok(None);
-    };
-    let secret = AuthSecret::new(secret.expose().as_bytes());
-    Ok(Some(secret.context("auth.accepted_secret is too short")?))
-}
-
-pub(super) fn auth(
-    config: &Config,
-    secret: AuthSecret,
-    accepted_secret: Option<AuthSecret>,
-) -> Auth {
-    Auth::new(auth::Options {
-        secret,
-        accepted_secret,
-        access_ttl: config.auth.access_ttl,
-        refresh_ttl: config.auth.refresh_ttl,
-        can_guests_sign_in: config.auth.guest,
-        telegram: telegram(config),
-        issuers: config
-            .auth
-            .issuers
-            .iter()
-            .map(|issuer| issuer_options(issuer, config))
-            .collect(),
-    })
-}
-
-fn telegram(config: &Config) -> Option<(BotToken, Duration)> {
-    let token = config.auth.telegram_bot_token.as_ref()?;
-    Some((BotToken::new(token.expose()), config.auth.telegram_age_max))
-}
-
-fn issuer_options(issuer: &IssuerConfig, config: &Config) -> IssuerOptions {
-    let prefixes = config
-        .auth
-        .issuers
-        .iter()
-        .map(|other| other.external_id_prefix.clone());
-    let ours = &issuer.external_id_prefix;
-    // Whoever has a longer prefix is not to be met under a shorter one.
-    let longer = |prefix: &String| prefix != ours && prefix.starts_with(ours.as_str());
-    let others_prefixes = prefixes
-        .chain([TELEGRAM_PREFIX.to_owned()])
-        .filter(longer)
-        .collect();
-    IssuerOptions {
-        issuer: issuer.issuer.clone(),
-        audience: issuer.audience.clone(),
-        jwks: issuer.jwks.clone(),
-        subject_claim: issuer.subject_claim.clone(),
-        name_claim: issuer.name_claim.clone(),
-        external_id_prefix: ours.clone(),
-        scope_claim: Some(issuer.scope_claim.clone()).filter(|claim| !claim.is_empty()),
-        lifetime_max: issuer.lifetime_max,
-        reserved_prefixes: others_prefixes,
-    }
-}
-
-/// The bus that the configuration names: none for an instance that is alone. It connects when its driver runs.
+/// The bus that the configuration names; `None` for an instance that is alone. It connects when its driver runs.
 pub(super) fn bus(
     config: &Config,
     instance: InstanceId,
-) -> Result<Option<ConnectedBus>, StartError> {
+) -> Result<Option<BusConnection>, StartError> {
     let Some(options) = redis_options(config, instance)? else {
         return Ok(None);
     };
-    let (bus, driver, deliveries) = RedisBus::new(options).context("use the bus")?;
-    Ok(Some((bus, driver, deliveries)))
+    let (bus, driver, input) = RedisBus::new(options).context("use the bus")?;
+    Ok(Some(BusConnection {
+        bus,
+        driver: Box::pin(driver.run()),
+        input,
+    }))
 }
 
 /// The rate limits that all instances share: none for an instance that is alone.

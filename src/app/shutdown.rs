@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::StartError;
-use super::instance::RunningInstance;
+use super::instance::Instance;
 use crate::http::InstancePhase;
 
 /// How much of the time handing raids over may take.
@@ -18,66 +18,68 @@ const RAIDS_SHARE: f64 = 0.4;
 /// How much of what is then left clients may take; the rest is for putting everything away.
 const CLIENTS_SHARE: f64 = 0.7;
 
-impl RunningInstance {
+impl Instance {
     /// Lets raids and clients go, and ends.
     ///
     /// # Errors
     ///
     /// [`StartError::Unavailable`] if the lease was lost for good.
-    pub(super) async fn shut_down(self) -> Result<(), StartError> {
-        let RunningInstance {
+    pub async fn shut_down(self) -> Result<(), StartError> {
+        let Instance {
+            config,
             readiness,
-            held_lease: kept,
+            held_lease,
+            draining,
             sessions,
             sockets,
-            cluster: link,
+            cluster,
             tasks,
-            stop_accepting: closing,
-            stop_background: stop,
-            stop_bus: silence,
+            router,
             ..
         } = self;
         readiness.set_phase(InstancePhase::Draining);
-        self.draining.store(true, Ordering::Relaxed);
-        let mut left = ShutdownBudget::new(self.shutdown.timeout);
-        let lost = kept.is_lost();
+        draining.store(true, Ordering::Relaxed);
+        let mut budget = ShutdownBudget::new(config.shutdown.timeout);
+        let lost = held_lease.is_lost();
         if !lost {
-            sleep(self.shutdown.readiness_delay).await;
+            sleep(config.shutdown.readiness_delay).await;
         }
-        if !link.is_standalone() {
-            kept.renew_now().await;
+        if !cluster.is_standalone() {
+            held_lease.renew_now().await;
         }
         // Without the bus nobody could be told, and we could not forward.
-        if !lost && kept.membership.has_successor_candidate() && link.is_bus_healthy() {
-            left.run_step(
-                RAIDS_SHARE,
-                "some raids could not be handed over",
-                sessions.hand_over_all(),
-            )
-            .await;
+        if !lost && held_lease.membership.has_successor_candidate() && cluster.is_bus_healthy() {
+            budget
+                .run_step(
+                    RAIDS_SHARE,
+                    "some raids could not be handed over",
+                    sessions.hand_over_all(),
+                )
+                .await;
         }
-        closing.cancel();
+        tasks.stop_accepting.cancel();
         sockets.drain();
         let clients = async {
             tasks.http.close_and_wait().await;
             tasks.connections.close_and_wait().await;
         };
         let late = "some clients do not let go; the raids are put away without them";
-        left.run_step(CLIENTS_SHARE, late, clients).await;
+        budget.run_step(CLIENTS_SHARE, late, clients).await;
         let ending = async {
-            stop.cancel();
+            tasks.stop_background.cancel();
             tasks.background.close_and_wait().await;
             tasks.sessions.close_and_wait().await;
-            drop((sessions, sockets));
+            // The journal ends when no session can append any more.
+            drop((router, sessions, sockets));
             tasks.journal.close_and_wait().await;
             // The last words of the sessions.
-            link.flush().await;
-            silence.cancel();
+            cluster.flush().await;
+            tasks.stop_bus.cancel();
             tasks.bus.close_and_wait().await;
         };
         let late = "not everything ended in time; what was acknowledged is durable all the same";
-        left.run_step(1.0, late, ending).await;
-        kept.deregister().await;
+        budget.run_step(1.0, late, ending).await;
+        held_lease.deregister().await;
         info!("stopped");
         if lost {
             let why =

@@ -228,6 +228,7 @@ mod tests {
 
     use super::super::{Options, secret};
     use super::*;
+    use crate::config::Config;
 
     const NOW: UnixMillis = UnixMillis(1_767_225_600_500);
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -238,15 +239,13 @@ mod tests {
 
     fn accepting(secret: &str, accepted: Option<&str>) -> Auth {
         let of = |text: &str| secret::AuthSecret::new(text).expect("long enough");
-        Auth::new(Options {
-            secret: of(secret),
-            accepted_secret: accepted.map(of),
-            access_ttl: Duration::from_secs(900),
-            refresh_ttl: Duration::from_secs(86_400),
-            can_guests_sign_in: true,
-            issuers: Vec::new(),
-            telegram: None,
-        })
+        Auth::new(
+            &of(secret),
+            Options {
+                accepted_secret: accepted.map(of),
+                ..Config::default().auth
+            },
+        )
     }
 
     fn ada() -> PlayerRef {

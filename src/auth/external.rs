@@ -6,6 +6,7 @@
 mod claims;
 mod jwks_source;
 mod keys;
+mod options;
 mod player_cache;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ pub(super) use claims::sanitize_player_name as player_name;
 use claims::{ClaimsError, TokenSubject};
 pub use jwks_source::JwksSource;
 use keys::{KeySet, SignatureError};
+pub use options::IssuerOptions;
 use parking_lot::RwLock;
 use player_cache::PlayerCache;
 use raidhall_protocol::UnixMillis;
@@ -27,7 +29,7 @@ use tracing::{info, warn};
 
 use super::access_token::{TOKEN_EXPIRED, TOKEN_NOT_VALID};
 use super::jwt_header::JwtHeader;
-use super::{Identity, Scope};
+use super::{Identity, Scope, TELEGRAM_PREFIX};
 use crate::error::Error;
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics;
@@ -38,29 +40,6 @@ const KEYS_AGE_MAX: Duration = Duration::from_secs(900);
 const KEYS_RETRY_INTERVAL: Duration = Duration::from_secs(30);
 /// How often an unknown key may have keys asked for.
 const UNKNOWN_KEY_RELOAD_INTERVAL: Duration = Duration::from_secs(10);
-
-/// Somebody whose tokens are believed.
-#[derive(Debug, Clone)]
-pub struct IssuerOptions {
-    /// What `iss` must be.
-    pub issuer: String,
-    /// What must be in `aud`.
-    pub audience: String,
-    /// Where the keys are.
-    pub jwks: JwksSource,
-    /// The claim that names the subject.
-    pub subject_claim: String,
-    /// The claim that names the player on first sight.
-    pub name_claim: String,
-    /// What stands before the subject in the player's external id.
-    pub external_id_prefix: String,
-    /// The claim that may hold `raidhall:service` or `raidhall:admin`; none if this issuer may not give those.
-    pub scope_claim: Option<String>,
-    /// The longest time between `iat` and `exp`.
-    pub lifetime_max: Duration,
-    /// External ids that begin so are others'.
-    pub reserved_prefixes: Vec<String>,
-}
 
 /// Somebody whom a foreign token vouches for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +58,8 @@ pub(super) struct ExternalTokenVerifier {
 
 struct Issuer {
     options: IssuerOptions,
+    /// Prefixes of external ids that belong to Telegram or to another issuer, and that begin with this issuer's own.
+    reserved_prefixes: Vec<String>,
     keys: RwLock<Option<Arc<KeySet>>>,
     /// When keys were last asked for. Locked while they are.
     keys_requested_at: Mutex<Option<Instant>>,
@@ -87,8 +68,17 @@ struct Issuer {
 
 impl ExternalTokenVerifier {
     pub(super) fn new(issuers: Vec<IssuerOptions>) -> ExternalTokenVerifier {
+        let mut prefixes = vec![TELEGRAM_PREFIX.to_owned()];
+        prefixes.extend(
+            issuers
+                .iter()
+                .map(|issuer| issuer.external_id_prefix.clone()),
+        );
         ExternalTokenVerifier {
-            issuers: issuers.into_iter().map(Issuer::new).collect(),
+            issuers: issuers
+                .into_iter()
+                .map(|options| Issuer::new(options, &prefixes))
+                .collect(),
             player_cache: PlayerCache::default(),
         }
     }
@@ -187,10 +177,12 @@ impl ExternalTokenVerifier {
             }
             opened => opened.map_err(|_| TOKEN_NOT_VALID)?,
         };
-        claims::validate_claims(&claims, &issuer.options, now).map_err(|unfit| match unfit {
-            ClaimsError::Expired => TOKEN_EXPIRED,
-            ClaimsError::NotAccepted => TOKEN_NOT_VALID,
-        })
+        claims::validate_claims(&claims, &issuer.options, &issuer.reserved_prefixes, now).map_err(
+            |unfit| match unfit {
+                ClaimsError::Expired => TOKEN_EXPIRED,
+                ClaimsError::NotAccepted => TOKEN_NOT_VALID,
+            },
+        )
     }
 
     /// Keeps everybody's keys fresh until dropped.
@@ -223,14 +215,20 @@ impl ExternalTokenVerifier {
 }
 
 impl Issuer {
-    fn new(options: IssuerOptions) -> Issuer {
-        let (keys, keys_requested_at, keys_loaded_at) =
-            (RwLock::default(), Mutex::default(), RwLock::default());
+    /// `prefixes` are those of Telegram and of all issuers.
+    fn new(options: IssuerOptions, prefixes: &[String]) -> Issuer {
+        let own = options.external_id_prefix.as_str();
+        let reserved_prefixes = prefixes
+            .iter()
+            .filter(|prefix| *prefix != own && prefix.starts_with(own))
+            .cloned()
+            .collect();
         Issuer {
             options,
-            keys,
-            keys_requested_at,
-            keys_loaded_at,
+            reserved_prefixes,
+            keys: RwLock::default(),
+            keys_requested_at: Mutex::default(),
+            keys_loaded_at: RwLock::default(),
         }
     }
 

@@ -9,6 +9,8 @@ use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use sha2::Sha256;
 use thiserror::Error;
 
@@ -28,7 +30,8 @@ impl AuthSecret {
         (bytes.len() >= SECRET_BYTES_MIN).then_some(AuthSecret(bytes))
     }
 
-    pub(super) fn expose(&self) -> &[u8] {
+    /// The key material.
+    pub fn expose(&self) -> &[u8] {
         &self.0
     }
 
@@ -42,6 +45,21 @@ impl AuthSecret {
         }
         mac.finalize().into_bytes().into()
     }
+}
+
+/// Reads a secret as it stands in the configuration; the empty text is none.
+pub(super) fn deserialize_optional<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<AuthSecret>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let found = text.len();
+    let too_short = || format!("must have at least {SECRET_BYTES_MIN} bytes, has {found}");
+    AuthSecret::new(text)
+        .map(Some)
+        .ok_or_else(|| D::Error::custom(too_short()))
 }
 
 impl fmt::Debug for AuthSecret {

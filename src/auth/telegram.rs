@@ -8,7 +8,8 @@ use std::time::Duration;
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use raidhall_protocol::UnixMillis;
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use sha2::Sha256;
 
@@ -50,6 +51,29 @@ impl BotToken {
     /// This text as a token.
     pub fn new(text: impl Into<String>) -> BotToken {
         BotToken(text.into())
+    }
+
+    /// The token itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Reads a token as Telegram gives it out, `<number>:<35 characters>`; the empty text is none.
+pub(super) fn deserialize_bot_token<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<BotToken>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let is_token = |text: &str| {
+        let (id, key) = text.split_once(':').unwrap_or_default();
+        !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()) && key.len() >= 30
+    };
+    match text.as_str() {
+        "" => Ok(None),
+        text if is_token(text) => Ok(Some(BotToken::new(text))),
+        _ => Err(D::Error::custom(
+            "is not a bot's token: digits, a colon, and 30 characters or more",
+        )),
     }
 }
 

@@ -11,10 +11,12 @@ pub mod redis;
 
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 pub use drop_cause::DropCause;
+use futures_util::future::BoxFuture;
 use raidhall_protocol::RaidId;
 pub use receive_queue::{BusInputReceiver, BusInputSender, OfferError, bus_input_queue};
 use tokio::sync::watch;
@@ -31,6 +33,16 @@ pub enum Channel {
     Live(RaidId),
     /// `instance:ID:inbox`: what is meant for one instance.
     Inbox(InstanceId),
+}
+
+/// One instance's connection to the bus.
+pub struct BusConnection {
+    /// Publishes and subscribes. It works while `driver` runs.
+    pub bus: Arc<dyn Bus>,
+    /// Keeps the bus connected until dropped.
+    pub driver: BoxFuture<'static, ()>,
+    /// The messages of this instance's inbox and of every channel that it subscribes to.
+    pub input: BusInputReceiver,
 }
 
 /// Carries messages between instances.

@@ -12,13 +12,15 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use raidhall_protocol::RaidId;
+use serde::Deserialize;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tracing::{error, info, warn};
 
 use super::membership::Membership;
 use crate::clock::Clock;
-use crate::store::{Epoch, Instance, Renewal, Store, StoreError};
+use crate::option_value::millis;
+use crate::store::{Epoch, InstanceRecord, Renewal, Store, StoreError};
 use crate::telemetry::metrics;
 
 /// How long before its lease runs out an instance stops to rely on it: clocks drift, and answers take time.
@@ -26,6 +28,17 @@ const SAFETY_MARGIN: Duration = Duration::from_millis(500);
 
 /// Between two tries to learn what is still ours after a gap.
 const CONFIRM_RETRY_DELAY: Duration = Duration::from_millis(50);
+
+/// Times of a lease.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Options {
+    /// How long a lease lasts from each renewal.
+    #[serde(rename = "ttl_ms", deserialize_with = "millis")]
+    pub ttl: Duration,
+    /// Interval between renewals.
+    #[serde(rename = "renew_ms", deserialize_with = "millis")]
+    pub renew_interval: Duration,
+}
 
 /// What was ours, as the store had it after a gap.
 type OwnedRaids = Arc<HashMap<RaidId, Epoch>>;
@@ -124,7 +137,11 @@ impl Lease {
     }
 
     /// Confirms, after each gap, what is still ours. Runs until dropped.
-    pub async fn run_confirmation(self: Arc<Self>, store: Arc<dyn Store>, instance: Instance) {
+    pub async fn run_confirmation(
+        self: Arc<Self>,
+        store: Arc<dyn Store>,
+        instance: InstanceRecord,
+    ) {
         let mut gaps = self.term_to_confirm.subscribe();
         while gaps.changed().await.is_ok() {
             loop {
@@ -154,15 +171,13 @@ pub struct LeaseRenewer {
     /// Where the lease is kept.
     pub store: Arc<dyn Store>,
     /// Whose it is.
-    pub instance: Instance,
+    pub instance: InstanceRecord,
     /// Whether the instance is about to end, which its row says for all to see.
     pub draining: Arc<AtomicBool>,
     /// What is kept.
     pub lease: Arc<Lease>,
-    /// How long it lasts from each renewal.
-    pub ttl: Duration,
-    /// How often it is renewed.
-    pub renew_interval: Duration,
+    /// How long it lasts, and how often it is renewed.
+    pub options: Options,
     /// Learns the database's time.
     pub clock: Arc<Clock>,
     /// Learns who else lives.
@@ -178,7 +193,10 @@ impl LeaseRenewer {
     /// the one that this process serves. A store that cannot be reached is tried again for ever, and a renewal that
     /// takes longer than the lease lasts counts as that. `renewed` is called after each success.
     pub async fn run(mut self, renewed: impl Fn()) {
-        let mut ticks = interval_at(Instant::now() + self.renew_interval, self.renew_interval);
+        let mut ticks = interval_at(
+            Instant::now() + self.options.renew_interval,
+            self.options.renew_interval,
+        );
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -190,7 +208,12 @@ impl LeaseRenewer {
                 metrics().lease_margin.set(remaining.as_secs_f64());
             }
             let sent = Instant::now();
-            match timeout(self.ttl, self.store.renew(&self.instance, self.ttl)).await {
+            match timeout(
+                self.options.ttl,
+                self.store.renew(&self.instance, self.options.ttl),
+            )
+            .await
+            {
                 Ok(Ok(Renewal {
                     now,
                     lineage,
@@ -201,7 +224,7 @@ impl LeaseRenewer {
                         return error!(lineage, "the database has another history now");
                     }
                     self.clock.synchronize(now);
-                    let gap = self.lease.renew(sent, self.ttl, lapsed);
+                    let gap = self.lease.renew(sent, self.options.ttl, lapsed);
                     self.membership.update(now, peers, gap);
                     renewed();
                 }

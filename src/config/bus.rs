@@ -12,7 +12,6 @@ use crate::redact::redact_url;
 
 /// What carries events between instances.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct BusConfig {
     /// Which bus.
     pub url: BusUrl,

@@ -3,17 +3,18 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
+use crate::option_value::millis;
 use crate::redact::redact_url;
 
 /// The durable truth.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct DatabaseConfig {
     /// Which database.
     pub url: DatabaseUrl,
@@ -21,6 +22,12 @@ pub struct DatabaseConfig {
     pub migrate: bool,
     /// Most connections opened for reads and commits.
     pub connections_max: u32,
+    /// How long the server works on one statement.
+    #[serde(rename = "statement_timeout_ms", deserialize_with = "millis")]
+    pub statement_timeout: Duration,
+    /// How long to wait for a connection.
+    #[serde(rename = "connect_timeout_ms", deserialize_with = "millis")]
+    pub connect_timeout: Duration,
 }
 
 /// The kinds of database there is a store for.

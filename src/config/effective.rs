@@ -5,10 +5,9 @@ use std::path::Path;
 
 use figment::error::{Actual, Kind};
 use figment::value::Value;
-use serde::Deserialize;
 
 use super::fault::{ConfigError, ConfigErrors, ValueSource};
-use super::settings::{DEFAULTS, Setting, Settings};
+use super::settings::{DEFAULTS, SectionError, Setting, Settings};
 use super::{Config, environment, production, ranges, relations};
 use crate::redact::{REDACTED, redact_url};
 
@@ -71,22 +70,14 @@ fn check_ranges(settings: &mut Settings, faults: &mut ConfigErrors) {
     }
 }
 
-/// The structs' own types are the schema. Serde stops at the first value that does not fit; so that one is noted and
+/// The components' own types are the schema. Serde stops at the first value that does not fit; so that one is noted and
 /// replaced by its default, and the rest tried again. Each round removes a value, the defaults fit, so this ends.
 fn deserialize_config(settings: &mut Settings, faults: &mut ConfigErrors) -> Config {
     loop {
-        let error = match Config::deserialize(&settings.to_nested_value()) {
+        let SectionError { key, error } = match Config::from_settings(settings) {
             Ok(config) => return config,
             Err(error) => error,
         };
-        // Deeper parts of the path are positions in a list.
-        let key = error
-            .path
-            .iter()
-            .take(2)
-            .map(String::as_str)
-            .collect::<Vec<_>>()
-            .join(".");
         let source = settings.get(&key).map(|setting| setting.source.clone());
         let Some(source) = source.filter(|source| *source != ValueSource::Default) else {
             unreachable!("a test loads the built-in defaults, but: {error}");

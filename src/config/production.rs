@@ -2,7 +2,8 @@
 
 use super::fault::{ConfigErrors, ValueSource};
 use super::settings::Settings;
-use super::{Config, Secret, ServerProfile};
+use super::{Config, ServerProfile};
+use crate::auth::AuthSecret;
 
 /// Parts of secrets that people make up or copy from a page.
 const MADE_UP: &[&str] = &[
@@ -32,7 +33,7 @@ fn find_unsafe_settings(config: &Config, settings: &Settings) -> Vec<(&'static s
     const RANDOM: &str = "must in production be random, for example from `openssl rand -base64 48`: this is a text that \
                           somebody made up, or could guess";
     let auth = &config.auth;
-    let made_up = |secret: &Option<Secret>| secret.as_ref().is_some_and(is_guessable);
+    let made_up = |secret: &Option<AuthSecret>| secret.as_ref().is_some_and(is_guessable);
     let undecided = settings
         .get("auth.guest")
         .is_none_or(|setting| setting.source == ValueSource::Default);
@@ -49,12 +50,12 @@ fn find_unsafe_settings(config: &Config, settings: &Settings) -> Vec<(&'static s
             RANDOM,
         ),
         (
-            auth.guest && undecided,
+            auth.can_guests_sign_in && undecided,
             "auth.guest",
             "must be set in production: true if anyone may sign in by a name alone, else false",
         ),
         (
-            config.server.allowed_origins.allows_all(),
+            config.http.allowed_origins.allows_all(),
             "server.allowed_origins",
             "must in production name the origins whose pages may call: \"*\" lets every page act with its visitor's token",
         ),
@@ -66,8 +67,8 @@ fn find_unsafe_settings(config: &Config, settings: &Settings) -> Vec<(&'static s
         .collect()
 }
 
-fn is_guessable(secret: &Secret) -> bool {
-    let text = secret.expose().to_ascii_lowercase();
+fn is_guessable(secret: &AuthSecret) -> bool {
+    let text = String::from_utf8_lossy(secret.expose()).to_ascii_lowercase();
     let different: std::collections::BTreeSet<u8> = text.bytes().collect();
     different.len() < DIFFERENT_BYTES_MIN || MADE_UP.iter().any(|part| text.contains(part))
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{BusKind, Config, DatabaseKind, IssuerConfig};
+use super::{BusKind, Config, DatabaseKind};
+use crate::auth::IssuerOptions;
 
 /// Something that must hold between the values of several keys.
 pub(super) struct Constraint {
@@ -67,47 +68,47 @@ pub(super) const RELATIONS: &[Constraint] = &[
     Constraint {
         keys: &["limits.signal_bytes", "limits.message_bytes"],
         must: "limits.signal_bytes must be less than limits.message_bytes, which carries the signal",
-        holds: |c| c.limits.signal_bytes < c.limits.message_bytes,
+        holds: |c| c.sockets.signal_bytes_max < c.sockets.message_bytes_max,
     },
     Constraint {
         keys: &["limits.body_timeout_ms", "limits.request_timeout_ms"],
         must: "limits.body_timeout_ms must not be more than limits.request_timeout_ms, which ends it all",
-        holds: |c| c.limits.body_timeout <= c.limits.request_timeout,
+        holds: |c| c.http.body_timeout <= c.http.request_timeout,
     },
     Constraint {
         keys: &["limits.message_bytes", "limits.bytes_per_second"],
         must: "limits.bytes_per_second must be at least limits.message_bytes, or no such message passes",
-        holds: |c| c.limits.bytes_per_second as usize >= c.limits.message_bytes,
+        holds: |c| c.sockets.bytes_per_second as usize >= c.sockets.message_bytes_max,
     },
     Constraint {
         keys: &["raid.ring_events", "limits.outbox_messages"],
         must: "raid.ring_events must be at least limits.outbox_messages, or watchers fall off the ring first",
-        holds: |c| c.raid.ring_events >= c.limits.outbox_messages,
+        holds: |c| c.sessions.ring_events_max >= c.sockets.outbox_messages_max,
     },
     Constraint {
         keys: &["raid.ring_bytes", "limits.outbox_bytes"],
         must: "raid.ring_bytes must be at least limits.outbox_bytes, or watchers fall off the ring first",
-        holds: |c| c.raid.ring_bytes >= c.limits.outbox_bytes,
+        holds: |c| c.sessions.ring_bytes_max >= c.sockets.outbox_bytes_max,
     },
     Constraint {
         keys: &["raid.leader_grace_ms", "raid.presence_grace_ms"],
         must: "raid.leader_grace_ms must be at least raid.presence_grace_ms: only who is offline loses the lead",
-        holds: |c| c.raid.leader_grace >= c.raid.presence_grace,
+        holds: |c| c.sessions.leader_grace >= c.sessions.presence_grace,
     },
     Constraint {
         keys: &["store.writers", "database.connections_max"],
         must: "store.writers must be less than database.connections_max, or commits leave no connection for reads",
-        holds: |c| c.store.writers < c.database.connections_max as usize,
+        holds: |c| c.journal.writers < c.database.connections_max as usize,
     },
     Constraint {
         keys: &["lease.ttl_ms", "lease.renew_ms"],
         must: "lease.ttl_ms must be more than 2 × lease.renew_ms + 500, or one lost renewal loses every raid",
-        holds: |c| c.lease.ttl > 2 * c.lease.renew + Duration::from_millis(500),
+        holds: |c| c.lease.ttl > 2 * c.lease.renew_interval + Duration::from_millis(500),
     },
     Constraint {
         keys: &["lease.due_ahead_ms", "lease.due_scan_ms"],
         must: "lease.due_ahead_ms must be at least lease.due_scan_ms, or deadlines fall between two looks",
-        holds: |c| c.lease.due_ahead >= c.lease.due_scan,
+        holds: |c| c.due_scanner.lead_time >= c.due_scanner.interval,
     },
     Constraint {
         keys: &[
@@ -144,12 +145,12 @@ pub(super) const RELATIONS: &[Constraint] = &[
     },
 ];
 
-fn has_distinct_issuers(issuers: &[IssuerConfig]) -> bool {
-    let named = |one: &IssuerConfig| {
+fn has_distinct_issuers(issuers: &[IssuerOptions]) -> bool {
+    let named = |one: &IssuerOptions| {
         !one.issuer.is_empty() && !one.audience.is_empty() && one.issuer != "raidhall"
     };
-    let prefixed = |one: &IssuerConfig| !one.external_id_prefix.starts_with("telegram:");
-    let apart = |index: usize, one: &IssuerConfig| {
+    let prefixed = |one: &IssuerOptions| !one.external_id_prefix.starts_with("telegram:");
+    let apart = |index: usize, one: &IssuerOptions| {
         let others = &issuers[index + 1..];
         others.iter().all(|other| {
             one.issuer != other.issuer && one.external_id_prefix != other.external_id_prefix

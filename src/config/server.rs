@@ -5,27 +5,22 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use axum::http::Uri;
-use ipnet::IpNet;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
+use crate::option_value::listen_address;
+
 /// The public listener and who may talk to it.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ServerConfig {
     /// What the server is for.
     pub profile: ServerProfile,
     /// Where to bind; port 0 takes any free one.
-    #[serde(deserialize_with = "listen")]
+    #[serde(deserialize_with = "listen_address")]
     pub listen: SocketAddr,
     /// Where clients reach this instance, if that isn't the bound address.
     #[serde(deserialize_with = "advertised_url")]
     pub advertised_url: Option<BaseUrl>,
-    /// Origins besides the server's own whose pages may talk to it.
-    pub allowed_origins: AllowedOrigins,
-    /// Peers whose `X-Forwarded-For` and `Forwarded` are believed.
-    #[serde(deserialize_with = "networks")]
-    pub trusted_proxies: Vec<IpNet>,
     /// Threads that serve; 0 leaves the choice to [`ServerConfig::worker_thread_count`].
     pub worker_threads: usize,
 }
@@ -117,97 +112,9 @@ impl FromStr for BaseUrl {
     }
 }
 
-/// Which origins, besides the server's own, may talk to the server.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AllowedOrigins {
-    any: bool,
-    exact: Vec<String>,
-}
-
-impl AllowedOrigins {
-    /// Whether every origin is allowed.
-    pub fn allows_all(&self) -> bool {
-        self.any
-    }
-
-    /// Whether `origin`, the value of an `Origin` header, is on the list.
-    pub fn allows(&self, origin: &str) -> bool {
-        self.any || self.exact.iter().any(|allowed| allowed == origin)
-    }
-}
-
-impl<'de> Deserialize<'de> for AllowedOrigins {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut origins = Self::default();
-        for text in Vec::<String>::deserialize(deserializer)? {
-            match text.as_str() {
-                "*" => origins.any = true,
-                text => origins
-                    .exact
-                    .push(normalize_origin(text).map_err(D::Error::custom)?),
-            }
-        }
-        Ok(origins)
-    }
-}
-
-/// `text` as a browser would put it in an `Origin` header: lower case, without the scheme's own port.
-fn normalize_origin(text: &str) -> Result<String, String> {
-    let lower = text.to_ascii_lowercase();
-    let exact = match lower.split_once("://") {
-        Some(("http", host)) => host
-            .strip_suffix(":80")
-            .map(|host| format!("http://{host}")),
-        Some(("https", host)) => host
-            .strip_suffix(":443")
-            .map(|host| format!("https://{host}")),
-        Some(_) => None,
-        None => return Err(invalid_origin_message(text)),
-    }
-    .unwrap_or(lower);
-    let (scheme, host) = exact.split_once("://").expect("checked above");
-    let odd = |c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '@' | '*' | ',');
-    if scheme.is_empty() || host.is_empty() || host.contains(odd) || scheme.contains(odd) {
-        return Err(invalid_origin_message(text));
-    }
-    Ok(exact)
-}
-
-fn invalid_origin_message(text: &str) -> String {
-    format!(
-        "{text:?} is not an origin: expected scheme://host[:port] without path or final slash, or \"*\""
-    )
-}
-
-/// For the keys that hold an address to bind.
-pub(super) fn parse_socket_address<E: Error>(text: &str) -> Result<SocketAddr, E> {
-    let expected = "expected ADDRESS:PORT such as 127.0.0.1:8080 (host names are not resolved)";
-    text.parse()
-        .map_err(|_| E::custom(format!("{expected}, found {text:?}")))
-}
-
-fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
-    parse_socket_address(&String::deserialize(deserializer)?)
-}
-
 fn advertised_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BaseUrl>, D::Error> {
     match String::deserialize(deserializer)?.as_str() {
         "" => Ok(None),
         text => text.parse().map(Some).map_err(D::Error::custom),
     }
-}
-
-fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
-    let parse = |text: &String| {
-        let single = || text.parse::<IpAddr>().map(IpNet::from);
-        text.parse::<IpNet>().or_else(|_| single()).map_err(|_| {
-            D::Error::custom(format!(
-                "{text:?} is neither a network such as 10.0.0.0/8 nor an address"
-            ))
-        })
-    };
-    Vec::<String>::deserialize(deserializer)?
-        .iter()
-        .map(parse)
-        .collect()
 }

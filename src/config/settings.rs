@@ -6,6 +6,7 @@ use std::path::Path;
 use figment::providers::{Format, Toml};
 use figment::value::{Dict, Value};
 use figment::{Profile, Provider};
+use serde::de::DeserializeOwned;
 
 use super::fault::{ConfigErrors, ValueSource};
 
@@ -17,6 +18,13 @@ pub(super) const DEFAULTS: &str = include_str!("../../config/default.toml");
 pub(super) struct Setting {
     pub(super) value: Value,
     pub(super) source: ValueSource,
+}
+
+/// A value that is not of its key's type.
+#[derive(Debug)]
+pub(super) struct SectionError {
+    pub(super) key: String,
+    pub(super) error: Box<figment::Error>,
 }
 
 /// Every key there is, by its dotted name, with what is in effect. Later layers replace; a list is replaced whole.
@@ -112,6 +120,12 @@ impl Settings {
         );
     }
 
+    /// Takes a key away, as if there were none.
+    #[cfg(test)]
+    pub(super) fn remove(&mut self, key: &str) {
+        self.current.remove(key);
+    }
+
     /// What is in effect for `key`.
     pub(super) fn get(&self, key: &str) -> Option<&Setting> {
         self.current.get(key)
@@ -129,17 +143,34 @@ impl Settings {
             .map(|(key, setting)| (key.as_str(), setting))
     }
 
-    /// What is in effect as one value, a map of sections.
-    pub(super) fn to_nested_value(&self) -> Value {
-        let mut sections: BTreeMap<String, Dict> = BTreeMap::new();
-        for (key, setting) in &self.current {
+    /// Reads the options of a component from the keys of these sections, in which no two keys have the same name. Keys
+    /// that the component does not know are other components'.
+    ///
+    /// # Errors
+    ///
+    /// The first value that is not of its key's type.
+    pub(super) fn read<T: DeserializeOwned>(&self, sections: &[&str]) -> Result<T, SectionError> {
+        let in_sections = |key: &str| {
             let (section, name) = key.split_once('.').expect("every key is in a section");
-            sections
-                .entry(section.to_owned())
-                .or_default()
-                .insert(name.to_owned(), setting.value.clone());
-        }
-        Value::from(sections)
+            sections.contains(&section).then(|| name.to_owned())
+        };
+        let values: Dict = self
+            .current
+            .iter()
+            .filter_map(|(key, setting)| Some((in_sections(key)?, setting.value.clone())))
+            .collect();
+        T::deserialize(&Value::from(values)).map_err(|error| {
+            // Deeper parts of the path are positions in a list.
+            let name = error.path.first().cloned().unwrap_or_default();
+            let key = self
+                .current
+                .keys()
+                .find(|key| in_sections(key).is_some_and(|found| found == name));
+            SectionError {
+                key: key.cloned().unwrap_or(name),
+                error: Box::new(error),
+            }
+        })
     }
 
     /// Whether to look into a map: so that of an unknown section each key is named.

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::duration::millis;
+use crate::option_value::millis;
 
 /// How the process ends.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ShutdownConfig {
     /// For how long an instance that was told to stop goes on serving while it already says that it is not ready.
     #[serde(rename = "readiness_delay_ms", deserialize_with = "millis")]

@@ -14,6 +14,7 @@ use tempfile::NamedTempFile;
 
 use super::settings::{DEFAULTS, Settings};
 use super::*;
+use crate::telemetry::LogFormat;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 /// Fit for production.

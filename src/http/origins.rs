@@ -1,10 +1,11 @@
 //! Which pages may talk to this server.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, Method};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::header_names::{
@@ -15,19 +16,22 @@ use super::header_names::{
 /// How long a browser may remember what it was allowed.
 const PREFLIGHT_AGE_MAX: Duration = Duration::from_secs(3600);
 
-/// The origins besides the server's own whose pages may talk to it.
-#[derive(Clone)]
-pub struct OriginPolicy(Arc<dyn Fn(&str) -> bool + Send + Sync>);
+/// The origins, besides the server's own, whose pages may talk to the server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OriginPolicy {
+    any: bool,
+    exact: Vec<String>,
+}
 
 impl OriginPolicy {
-    /// Those for which `allows` is true; it is given the value of an `Origin` header.
-    pub fn new(allows: impl Fn(&str) -> bool + Send + Sync + 'static) -> OriginPolicy {
-        OriginPolicy(Arc::new(allows))
+    /// Whether every origin is allowed.
+    pub fn allows_all(&self) -> bool {
+        self.any
     }
 
-    /// No others.
-    pub fn none() -> OriginPolicy {
-        OriginPolicy::new(|_| false)
+    /// Whether `origin`, the value of an `Origin` header, is on the list.
+    pub fn allows(&self, origin: &str) -> bool {
+        self.any || self.exact.iter().any(|allowed| allowed == origin)
     }
 
     /// Whether a socket may be opened: by the server's own pages, by those allowed, and by what is no page.
@@ -44,15 +48,16 @@ impl OriginPolicy {
             .split_once("://")
             .zip(host)
             .is_some_and(|((_, from), host)| from.eq_ignore_ascii_case(host));
-        own || (self.0)(origin)
+        own || self.allows(origin)
     }
 
     /// Answers preflights and marks answers for pages of the origins allowed. Credentials are never allowed: tokens
     /// travel in `Authorization`, which a page adds itself.
     pub(super) fn cors_layer(&self) -> CorsLayer {
-        let OriginPolicy(allows) = self.clone();
-        let allowed =
-            move |origin: &HeaderValue, _: &_| origin.to_str().is_ok_and(|origin| allows(origin));
+        let policy = self.clone();
+        let allowed = move |origin: &HeaderValue, _: &_| {
+            origin.to_str().is_ok_and(|origin| policy.allows(origin))
+        };
         CorsLayer::new()
             .allow_origin(AllowOrigin::predicate(allowed))
             .allow_methods([Method::GET, Method::POST, Method::DELETE])
@@ -76,6 +81,49 @@ impl OriginPolicy {
     }
 }
 
+impl<'de> Deserialize<'de> for OriginPolicy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut policy = Self::default();
+        for text in Vec::<String>::deserialize(deserializer)? {
+            match text.as_str() {
+                "*" => policy.any = true,
+                text => policy
+                    .exact
+                    .push(normalize_origin(text).map_err(D::Error::custom)?),
+            }
+        }
+        Ok(policy)
+    }
+}
+
+/// `text` as a browser would put it in an `Origin` header: lower case, without the scheme's own port.
+fn normalize_origin(text: &str) -> Result<String, String> {
+    let lower = text.to_ascii_lowercase();
+    let exact = match lower.split_once("://") {
+        Some(("http", host)) => host
+            .strip_suffix(":80")
+            .map(|host| format!("http://{host}")),
+        Some(("https", host)) => host
+            .strip_suffix(":443")
+            .map(|host| format!("https://{host}")),
+        Some(_) => None,
+        None => return Err(invalid_origin_message(text)),
+    }
+    .unwrap_or(lower);
+    let (scheme, host) = exact.split_once("://").expect("checked above");
+    let odd = |c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '@' | '*' | ',');
+    if scheme.is_empty() || host.is_empty() || host.contains(odd) || scheme.contains(odd) {
+        return Err(invalid_origin_message(text));
+    }
+    Ok(exact)
+}
+
+fn invalid_origin_message(text: &str) -> String {
+    format!(
+        "{text:?} is not an origin: expected scheme://host[:port] without path or final slash, or \"*\""
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,7 +132,11 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(ORIGIN, origin.parse().expect("a header"));
         headers.insert(HOST, host.parse().expect("a header"));
-        OriginPolicy::new(|origin| origin == "https://play.example").is_allowed(&headers)
+        let policy = OriginPolicy {
+            any: false,
+            exact: vec!["https://play.example".into()],
+        };
+        policy.is_allowed(&headers)
     }
 
     #[test]
@@ -93,7 +145,7 @@ mod tests {
         assert!(admits("https://RAID.example", "raid.example"));
         assert!(admits("https://play.example", "raid.example"));
         assert!(
-            OriginPolicy::none().is_allowed(&HeaderMap::new()),
+            OriginPolicy::default().is_allowed(&HeaderMap::new()),
             "no page at all"
         );
         for stranger in [

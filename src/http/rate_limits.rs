@@ -3,6 +3,7 @@
 
 use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use axum::http::Method;
@@ -64,7 +65,8 @@ impl RateLimitClass {
     }
 }
 
-pub(super) struct RateLimits {
+/// The rate limits of the REST API.
+pub struct RateLimits {
     shared: Option<SharedLimits>,
     reads: RateLimitClass,
     reads_per_address: RateLimitClass,
@@ -78,25 +80,22 @@ pub(super) struct RateLimits {
 }
 
 impl RateLimits {
-    pub(super) fn new(options: &Options) -> RateLimits {
-        let (reads, writes) = (
-            options.rest_reads_per_minute,
-            options.rest_writes_per_minute,
-        );
-        let (guests, guesses) = (
-            options.guest_signins_per_minute,
-            options.invite_guesses_per_minute,
-        );
-        let minute = |name, limit: u32, times| {
-            RateLimitClass::new(name, limit.saturating_mul(times), MINUTE)
+    /// Limits that all instances charge together in `shared`, if there is one and as long as it answers.
+    pub fn new(options: &Options, shared: Option<SharedLimits>) -> RateLimits {
+        let reads = options.rest_reads_per_minute;
+        let writes = options.rest_writes_per_minute;
+        let guests = options.guest_signins_per_minute;
+        let guesses = options.invite_guesses_per_minute;
+        let minute = |name, limit: NonZeroU32, times| {
+            RateLimitClass::new(name, limit.get().saturating_mul(times), MINUTE)
         };
         RateLimits {
-            shared: options.shared_limits.clone(),
+            shared,
             reads: minute("read", reads, 1),
             reads_per_address: minute("read", reads, PLAYERS_PER_ADDRESS),
             writes: minute("write", writes, 1),
             writes_per_address: minute("write", writes, PLAYERS_PER_ADDRESS),
-            commands: RateLimitClass::new("command", options.commands_per_second, SECOND),
+            commands: RateLimitClass::new("command", options.commands_per_second.get(), SECOND),
             sign_ins: minute("signin", guests, 1),
             refreshes: minute("refresh", guests, REFRESHES_PER_SIGN_IN),
             guesses: minute("guess", guesses, 1),

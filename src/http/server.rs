@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Deserialize;
 use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,6 +26,7 @@ use crate::net::client_address::PeerAddress;
 use crate::net::listener::{
     ClientStream, ConnectionPermit, ConnectionPermits, Listener, PacedStream, PerAddressLimit,
 };
+use crate::option_value::millis;
 use crate::telemetry::metrics;
 
 /// How long accepting rests after it failed (usually for want of file descriptors).
@@ -38,17 +40,24 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 const TOO_MANY_CONNECTIONS_RESPONSE: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
-/// How to serve.
-#[derive(Debug, Clone)]
+/// Times of a connection.
+#[derive(Debug, Clone, Deserialize)]
 pub struct Options {
     /// How long a request's head may take to arrive, counted from the connection's start or the answer before: also
     /// how long an idle connection is kept.
+    #[serde(rename = "header_timeout_ms", deserialize_with = "millis")]
     pub header_timeout: Duration,
     /// How long a client may take nothing, or next to nothing, of its answer.
+    #[serde(rename = "write_stall_ms", deserialize_with = "millis")]
     pub write_stall_timeout: Duration,
-    /// Places for connections.
+}
+
+/// How many connections a listener accepts.
+#[derive(Debug, Clone)]
+pub struct AcceptLimits {
+    /// Permits for all connections.
     pub connection_permits: ConnectionPermits,
-    /// How many of them one address may have.
+    /// How many of them one address may hold.
     pub per_address_limit: PerAddressLimit,
 }
 
@@ -59,17 +68,18 @@ pub async fn serve<L: Listener>(
     mut listener: L,
     router: Router,
     options: Options,
+    accept_limits: AcceptLimits,
     drain: CancellationToken,
 ) {
     let connections = TaskTracker::new();
     while let Some((stream, seat, peer)) = drain
         .run_until_cancelled(accept_connection(
             &mut listener,
-            &options.connection_permits,
+            &accept_limits.connection_permits,
         ))
         .await
     {
-        let Some(seat) = options.per_address_limit.admit(seat, peer) else {
+        let Some(seat) = accept_limits.per_address_limit.admit(seat, peer) else {
             refuse_connection(stream);
             continue;
         };

@@ -1,6 +1,5 @@
 //! The state of the REST routes.
 
-use std::ops::Deref;
 use std::sync::Arc;
 
 use raidhall_protocol::PlayerId;
@@ -8,7 +7,6 @@ use raidhall_protocol::rest::TokenPair;
 use raidhall_protocol::server::PlayerRef;
 use tokio::sync::{Notify, Semaphore};
 
-use super::Options;
 use super::error_response::{ErrorResponse, PLAYER_NOT_FOUND};
 use super::rate_limits::RateLimits;
 use super::readiness::Readiness;
@@ -18,12 +16,10 @@ use crate::session::Sessions;
 use crate::store::Store;
 use crate::webhooks::Endpoint;
 
-/// Pages of exports that are read at once, of all downloads together, so that they cannot take the database's
-/// connections from play. The others wait; a client that does not read holds nothing up.
+/// Pages of exports that are read at once.
 const EXPORT_PAGES_MAX: usize = 2;
 
-/// The parts of an instance that the REST API works with, as [`build_router`](super::build_router) takes them.
-#[derive(Clone)]
+/// The state of every REST route and extractor.
 pub struct AppState {
     /// The live raids of this instance.
     pub sessions: Sessions,
@@ -38,30 +34,26 @@ pub struct AppState {
     /// Wakes the eraser when an erasure has begun.
     pub erasure_requested: Arc<Notify>,
     /// The configured webhook endpoints, for operators.
-    pub webhook_endpoints: Arc<[Endpoint]>,
-}
-
-/// The state that every REST route and extractor shares: the app's parts, reached by [`Deref`], and those that the
-/// API's own options make. Cheap to clone.
-#[derive(Clone)]
-pub(super) struct ApiState {
-    app: Arc<AppState>,
-    pub(super) rate_limits: Arc<RateLimits>,
+    pub webhook_endpoints: Vec<Endpoint>,
     /// The WebSocket URL of this instance, for raids that no other instance owns.
-    pub(super) ws_url: Arc<str>,
-    pub(super) export_page_permits: Arc<Semaphore>,
+    pub ws_url: String,
+    /// The rate limits of players and addresses.
+    pub rate_limits: RateLimits,
+    /// Bounds the exports that read from the store at once.
+    pub export_permits: ExportPermits,
 }
 
-impl ApiState {
-    pub(super) fn new(app: AppState, options: &Options) -> ApiState {
-        ApiState {
-            app: Arc::new(app),
-            rate_limits: Arc::new(RateLimits::new(options)),
-            ws_url: options.ws_url.as_str().into(),
-            export_page_permits: Arc::new(Semaphore::new(EXPORT_PAGES_MAX)),
-        }
-    }
+/// Permits to read a page of an export, for all downloads together, so that downloads cannot take the database's
+/// connections from play. A client that does not read its download holds no permit.
+pub struct ExportPermits(pub(super) Arc<Semaphore>);
 
+impl Default for ExportPermits {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(EXPORT_PAGES_MAX)))
+    }
+}
+
+impl AppState {
     /// Signs a player in: a new token family and its first pair of tokens.
     pub(super) async fn sign_in(&self, player: PlayerRef) -> Result<TokenPair, ErrorResponse> {
         let now = self.clock.now();
@@ -78,13 +70,5 @@ impl ApiState {
             id: profile.id,
             name: profile.name,
         })
-    }
-}
-
-impl Deref for ApiState {
-    type Target = AppState;
-
-    fn deref(&self) -> &AppState {
-        &self.app
     }
 }

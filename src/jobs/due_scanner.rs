@@ -3,15 +3,28 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Deserialize;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::warn;
 
 use crate::clock::Clock;
+use crate::option_value::millis;
 use crate::session::Sessions;
 use crate::store::{InstanceId, Store};
 
 /// Raids made live at once; the rest follows with the next scan.
 const RAIDS_PER_SCAN_MAX: u32 = 200;
+
+/// Times of the scan.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Options {
+    /// Interval between two scans.
+    #[serde(rename = "due_scan_ms", deserialize_with = "millis")]
+    pub interval: Duration,
+    /// How long before its deadline a raid is made live.
+    #[serde(rename = "due_ahead_ms", deserialize_with = "millis")]
+    pub lead_time: Duration,
+}
 
 /// What scanning needs.
 pub struct DueScanner {
@@ -23,18 +36,16 @@ pub struct DueScanner {
     pub instance: InstanceId,
     /// What time it is.
     pub clock: Arc<Clock>,
-    /// How often to look.
-    pub interval: Duration,
-    /// How long before its deadline a raid is made live.
-    pub lead_time: Duration,
+    /// How often, and how far ahead, to look.
+    pub options: Options,
 }
 
 impl DueScanner {
     /// Looks until dropped. Gives back raids whose sessions ended as well: both are due once a second.
     pub async fn run(self) {
-        let mut ticks = interval(self.interval);
+        let mut ticks = interval(self.options.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let ahead = i64::try_from(self.lead_time.as_millis()).unwrap_or(i64::MAX);
+        let ahead = i64::try_from(self.options.lead_time.as_millis()).unwrap_or(i64::MAX);
         loop {
             ticks.tick().await;
             self.sessions.release_idle().await;

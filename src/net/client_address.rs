@@ -9,6 +9,8 @@ use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use ipnet::IpNet;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 const FORWARDED: &str = "forwarded";
@@ -50,6 +52,21 @@ impl<S: Sync> FromRequestParts<S> for ClientAddress {
 /// The networks of proxies whose `X-Forwarded-For` and `Forwarded` are believed.
 #[derive(Debug, Clone, Default)]
 pub struct TrustedProxies(Vec<IpNet>);
+
+impl<'de> Deserialize<'de> for TrustedProxies {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let parse = |text: &String| {
+            let single = || text.parse::<IpAddr>().map(IpNet::from);
+            text.parse::<IpNet>().or_else(|_| single()).map_err(|_| {
+                D::Error::custom(format!(
+                    "{text:?} is neither a network such as 10.0.0.0/8 nor an address"
+                ))
+            })
+        };
+        let texts = Vec::<String>::deserialize(deserializer)?;
+        Ok(Self(texts.iter().map(parse).collect::<Result<_, _>>()?))
+    }
+}
 
 impl TrustedProxies {
     /// Believes these and nobody else.

@@ -117,7 +117,7 @@ impl Sessions {
             lease,
             cluster: link,
             claims,
-            load_permits: Semaphore::new(options.concurrent_loads_max.max(1)),
+            load_permits: Semaphore::new(options.concurrent_loads_max()),
             options,
             sessions: DashMap::new(),
             awaiting_release: Mutex::default(),
@@ -407,7 +407,7 @@ impl Sessions {
 
     fn start_session(&self, raid: RaidId, origin: Origin) -> SessionHandle {
         let (inbox, messages) = mpsc::channel(self.0.options.mailbox_messages_max);
-        let audience = Arc::new(Audience::new(raid, self.0.options.ring));
+        let audience = Arc::new(Audience::new(raid, self.0.options.ring()));
         let actor = Actor::new(self.clone(), raid, Arc::clone(&audience), messages, origin);
         self.0
             .tasks

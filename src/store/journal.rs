@@ -17,23 +17,27 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use raidhall_protocol::RaidId;
+use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, error, warn};
 
 use super::{Append, CommitOutcome, Store, StoreError};
+use crate::option_value::millis;
 use crate::telemetry::{TraceSpan, metrics};
 
-/// How appends are committed.
-#[derive(Debug, Clone)]
+/// Limits and times of group commit.
+#[derive(Debug, Clone, Deserialize)]
 pub struct Options {
-    /// How many batches may be in flight at once, each on a connection of its own.
+    /// Batches that may be in flight at once, each on a connection of its own.
     pub writers: usize,
-    /// Events in a batch at most; a single append may be larger.
+    /// Events in one batch; a single append may be larger.
     pub batch_events_max: usize,
-    /// Appends that wait for a writer at most; sessions wait beyond that, and their inboxes fill.
+    /// Appends that may wait for one writer; beyond that sessions wait, and their mailboxes fill.
+    #[serde(rename = "batch_queue")]
     pub queue_max: usize,
     /// How long a commit is tried before it is given up.
+    #[serde(rename = "commit_patience_ms", deserialize_with = "millis")]
     pub commit_patience: Duration,
 }
 

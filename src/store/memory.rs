@@ -68,7 +68,7 @@ impl MemoryStore {
     }
 
     /// Another instance claims the raid and keeps it, whoever had it; `None` if there is no such raid.
-    pub fn force_claim(&self, raid: RaidId, by: &Instance) -> Option<Epoch> {
+    pub fn force_claim(&self, raid: RaidId, by: &InstanceRecord) -> Option<Epoch> {
         self.tables.lock().force_claim(raid, by)
     }
 
@@ -76,7 +76,7 @@ impl MemoryStore {
     pub fn fence(&self, raid: RaidId) {
         let stranger = InstanceId(Uuid::max());
         let mut tables = self.tables.lock();
-        let by = Instance {
+        let by = InstanceRecord {
             id: stranger,
             ws_url: String::new(),
             release: String::new(),
@@ -91,7 +91,7 @@ impl MemoryStore {
 impl Store for MemoryStore {
     async fn register(
         &self,
-        instance: &Instance,
+        instance: &InstanceRecord,
         ttl: Duration,
         _patience: Duration,
     ) -> Result<Renewal, RegisterError> {
@@ -99,7 +99,7 @@ impl Store for MemoryStore {
         Ok(self.tables.lock().renew(instance, ttl))
     }
 
-    async fn renew(&self, instance: &Instance, ttl: Duration) -> Result<Renewal> {
+    async fn renew(&self, instance: &InstanceRecord, ttl: Duration) -> Result<Renewal> {
         self.faults.before_call(Call::Renew).await?;
         Ok(self.tables.lock().renew(instance, ttl))
     }

@@ -40,7 +40,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
 use super::{
-    Append, ClaimOutcome, CommitOutcome, Epoch, Instance, InstanceId, LoadedRaid,
+    Append, ClaimOutcome, CommitOutcome, Epoch, InstanceId, InstanceRecord, LoadedRaid,
     MaintenanceReport, OpHash, RaidHead, RaidRow, RegisterError, Renewal, Result, Store,
 };
 
@@ -199,7 +199,7 @@ async fn check_server(dial: &Connector) -> Result<()> {
 impl Store for PostgresStore {
     async fn register(
         &self,
-        instance: &Instance,
+        instance: &InstanceRecord,
         ttl: Duration,
         patience: Duration,
     ) -> Result<Renewal, RegisterError> {
@@ -213,7 +213,7 @@ impl Store for PostgresStore {
         self.lease.register(instance, ttl, patience).await
     }
 
-    async fn renew(&self, instance: &Instance, ttl: Duration) -> Result<Renewal> {
+    async fn renew(&self, instance: &InstanceRecord, ttl: Duration) -> Result<Renewal> {
         self.lease.renew(instance, ttl).await
     }
 

@@ -151,7 +151,7 @@ fn make_directory(database: &Path) -> std::io::Result<()> {
 impl Store for SqliteStore {
     async fn register(
         &self,
-        instance: &Instance,
+        instance: &InstanceRecord,
         ttl: Duration,
         patience: Duration,
     ) -> Result<Renewal, RegisterError> {
@@ -167,7 +167,7 @@ impl Store for SqliteStore {
         true
     }
 
-    async fn renew(&self, instance: &Instance, ttl: Duration) -> Result<Renewal> {
+    async fn renew(&self, instance: &InstanceRecord, ttl: Duration) -> Result<Renewal> {
         let instance = instance.clone();
         let renew = self.writer.run("renew lease", Lane::Leases, move |hand| {
             Box::pin(async move { leases::renew(hand, &instance, ttl).await })

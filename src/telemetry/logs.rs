@@ -7,13 +7,13 @@ use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::config::{LogFormat, TelemetryConfig};
+use super::options::{LogFormat, Options};
 
 /// Starts logging for the whole process, panics included. Where something logs already, nothing changes.
 ///
 /// In JSON, `spans` lists the spans that the line was written in, outermost first, with their fields (request,
 /// connection, raid), and `span` is the innermost.
-pub fn init_logging(config: &TelemetryConfig) {
+pub fn init_logging(config: &Options) {
     let terminal = io::stderr().is_terminal();
     if tracing::subscriber::set_global_default(subscriber(config, io::stderr, terminal)).is_ok() {
         std::panic::set_hook(Box::new(log_panic));
@@ -27,11 +27,7 @@ fn log_panic(info: &std::panic::PanicHookInfo<'_>) {
     tracing::error!(message, location, %backtrace, "panic");
 }
 
-fn subscriber<W>(
-    config: &TelemetryConfig,
-    writer: W,
-    terminal: bool,
-) -> Box<dyn Subscriber + Send + Sync>
+fn subscriber<W>(config: &Options, writer: W, terminal: bool) -> Box<dyn Subscriber + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -84,7 +80,7 @@ mod tests {
     /// What is written for one line in two spans.
     fn capture_logs(format: LogFormat, terminal: bool) -> String {
         let page = LogBuffer::default();
-        let config = TelemetryConfig {
+        let config = Options {
             log_format: format,
             ..Config::default().telemetry
         };

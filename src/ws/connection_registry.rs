@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use dashmap::DashMap;
 use raidhall_protocol::PlayerId;
 
+use super::Options;
 use crate::auth::{Identity, RevokedSessions};
 use crate::fanout::outbox::{ConnectionId, Outbox};
 use crate::limits::keyed_limit::{KeyedLimit, Permit};
@@ -15,21 +16,6 @@ use crate::limits::keyed_limit::{KeyedLimit, Permit};
 struct ConnectionEntry {
     outbox: Arc<Outbox>,
     identity: Identity,
-}
-
-/// How many connections there may be.
-#[derive(Debug, Clone, Copy)]
-pub struct ConnectionLimits {
-    /// In all.
-    pub connections: usize,
-    /// From one address.
-    pub per_address: usize,
-    /// Of one player.
-    pub per_player: usize,
-    /// That have not said who they are.
-    pub unauthenticated: usize,
-    /// Of those, from one address.
-    pub unauthenticated_per_address: usize,
 }
 
 /// A connection's places, given back when dropped.
@@ -58,17 +44,17 @@ pub(super) struct ConnectionRegistry {
 }
 
 impl ConnectionRegistry {
-    pub(super) fn new(places: ConnectionLimits) -> Self {
+    pub(super) fn new(options: &Options) -> Self {
         Self {
             next_id: AtomicU64::new(1),
             entries: DashMap::new(),
-            total: Arc::new(KeyedLimit::new(places.connections)),
-            per_address: Arc::new(KeyedLimit::new(places.per_address)),
-            unauthenticated: Arc::new(KeyedLimit::new(places.unauthenticated)),
+            total: Arc::new(KeyedLimit::new(options.connections_max)),
+            per_address: Arc::new(KeyedLimit::new(options.connections_per_address_max)),
+            unauthenticated: Arc::new(KeyedLimit::new(options.unauthenticated_max)),
             unauthenticated_per_address: Arc::new(KeyedLimit::new(
-                places.unauthenticated_per_address,
+                options.unauthenticated_per_address_max,
             )),
-            per_player: Arc::new(KeyedLimit::new(places.per_player)),
+            per_player: Arc::new(KeyedLimit::new(options.connections_per_player_max)),
             is_draining: AtomicBool::new(false),
         }
     }
@@ -139,15 +125,17 @@ impl ConnectionRegistry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     #[test]
     fn unauthenticated_connections_are_bounded_separately() {
-        let registry = ConnectionRegistry::new(ConnectionLimits {
-            connections: 5,
-            per_address: 4,
-            per_player: 1,
-            unauthenticated: 3,
-            unauthenticated_per_address: 2,
+        let registry = ConnectionRegistry::new(&Options {
+            connections_max: 5,
+            connections_per_address_max: 4,
+            connections_per_player_max: 1,
+            unauthenticated_max: 3,
+            unauthenticated_per_address_max: 2,
+            ..Config::default().sockets
         });
         let [here, there] = ["192.0.2.1", "192.0.2.2"].map(|ip| ip.parse().expect("an address"));
         let mut first = registry.admit(here, false).expect("a place");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use raidhall::raid::{Context, RaidCommand, State, apply, decide, stored};
 use raidhall::store::{
-    Append, CommitOutcome, Epoch, FamilyId, Instance, InstanceId, LedgerEvent, Month, OpHash,
+    Append, CommitOutcome, Epoch, FamilyId, InstanceId, InstanceRecord, LedgerEvent, Month, OpHash,
     RaidHeader, Store, TokenHash,
 };
 use raidhall_protocol::rest::NewRaid;
@@ -22,7 +22,7 @@ const DAY_MS: i64 = 86_400_000;
 /// Fills a store with raids of several months, each with so many attempts to do something. Gives the players.
 pub async fn fill_store(store: &dyn Store, raids: u32, acts: u32, seed: u64) -> Vec<PlayerRef> {
     let id = InstanceId(Uuid::now_v7());
-    let instance = Instance {
+    let instance = InstanceRecord {
         id,
         ws_url: "ws://here".into(),
         release: "0".into(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use raidhall::backup::BackupError;
 use raidhall::store::backup::OpenTargetError;
-use raidhall::store::{Instance, InstanceId, NewAuditEntry, Store};
+use raidhall::store::{InstanceId, InstanceRecord, NewAuditEntry, Store};
 use raidhall_protocol::{PlayerId, RaidId};
 use uuid::Uuid;
 
@@ -179,7 +179,7 @@ async fn rows_created_after_an_import_into_postgres_get_new_ids() {
 
 async fn lineage(store: &dyn Store) -> String {
     let id = InstanceId(Uuid::now_v7());
-    let instance = Instance {
+    let instance = InstanceRecord {
         id,
         ws_url: String::new(),
         release: String::new(),

@@ -11,6 +11,7 @@ mod schema;
 
 mod asyncapi;
 mod examples;
+mod layers;
 mod openapi;
 mod operation;
 mod operations;

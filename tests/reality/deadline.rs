@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use raidhall::auth::Scope;
 use raidhall::store::{
-    Append, ClaimOutcome, CommitOutcome, Epoch, Instance, InstanceId, LedgerEvent, Month,
+    Append, ClaimOutcome, CommitOutcome, Epoch, InstanceId, InstanceRecord, LedgerEvent, Month,
     RaidHeader, Store,
 };
 use raidhall_loadtest::client::RestClient;
@@ -34,7 +34,7 @@ pub struct AbandonedRaid {
 
 /// The history of a raid that was started at this time, for the shortest time that there is, and then left alone.
 pub async fn create_abandoned_raid(store: &Arc<dyn Store>, began: UnixMillis) -> AbandonedRaid {
-    let instance = Instance {
+    let instance = InstanceRecord {
         id: InstanceId(Uuid::now_v7()),
         ws_url: "ws://127.0.0.1:1/api/v1/ws".into(),
         release: "0.0.0".into(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raidhall::store::{
-    Append, ClaimOutcome, CommitOutcome, Instance, InstanceId, LedgerEvent, RaidHeader, Store,
+    Append, ClaimOutcome, CommitOutcome, InstanceId, InstanceRecord, LedgerEvent, RaidHeader, Store,
 };
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{
@@ -25,14 +25,14 @@ const TTL: Duration = Duration::from_secs(3);
 /// Somebody else, who takes a raid over and writes one event.
 struct TakeoverInstance {
     store: Arc<dyn Store>,
-    instance: Instance,
+    instance: InstanceRecord,
 }
 
 impl TakeoverInstance {
     /// Waits until the former owner's lease and lock are gone.
     async fn register(site: &TestDatabase) -> TakeoverInstance {
         let id = InstanceId(Uuid::now_v7());
-        let instance = Instance {
+        let instance = InstanceRecord {
             id,
             ws_url: "ws://127.0.0.1:1/api/v1/ws".into(),
             release: "0.0.0".into(),

@@ -49,7 +49,7 @@ async fn an_invalid_guest_name_is_refused_and_creates_no_player() {
 
 #[tokio::test(start_paused = true)]
 async fn guest_sign_in_can_be_disabled() {
-    let house = RestServer::start_with(|_, auth| auth.can_guests_sign_in = false).await;
+    let house = RestServer::start_with(|config| config.auth.can_guests_sign_in = false).await;
     house
         .post("/auth/guest", "", json!({"name": "Ada"}))
         .await

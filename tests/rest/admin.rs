@@ -263,7 +263,7 @@ async fn an_operator_finds_players_raids_and_instances() {
     let instances = house.get("/admin/instances", &admin).await.expect_data(200);
     assert_eq!(
         (&instances[0]["release"], &instances[0]["draining"]),
-        (&json!("test"), &json!(false))
+        (&json!(env!("CARGO_PKG_VERSION")), &json!(false))
     );
     for path in [
         "/admin/players?id=",

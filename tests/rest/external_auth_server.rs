@@ -39,11 +39,10 @@ impl ExternalAuthServer {
             external_id_prefix: "host:".into(),
             scope_claim: None,
             lifetime_max: Duration::from_secs(3600),
-            reserved_prefixes: Vec::new(),
         };
-        let house = RestServer::start_with(|_, auth| {
-            auth.issuers = vec![issuer];
-            auth.telegram = Some((BotToken::new(BOT), Duration::from_secs(300)));
+        let house = RestServer::start_with(|config| {
+            config.auth.issuers = vec![issuer];
+            config.auth.telegram_bot_token = Some(BotToken::new(BOT));
         })
         .await;
         let signing = EncodingKey::from_ed_pem(pair.serialize_pem().as_bytes()).expect("a key");

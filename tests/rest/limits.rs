@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 use serde_json::json;
 
-use crate::rest_server::{RestServer, json_text};
+use crate::rest_server::{RestServer, json_text, limit};
 
 #[tokio::test(start_paused = true)]
 async fn guest_sign_ins_of_one_address_are_limited_to_sixty_a_minute() {
@@ -85,7 +85,7 @@ async fn invite_code_guesses_are_limited_and_reveal_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_player_over_the_command_limit_gets_a_retry_time() {
-    let house = RestServer::start_with(|http, _| http.commands_per_second = 10).await;
+    let house = RestServer::start_with(|config| config.http.commands_per_second = limit(10)).await;
     let token = house.guest_token("Ada").await;
     let raid = house.create_raid(&token).await;
     let say = json!({"type": "say", "text": "again"});
@@ -119,9 +119,9 @@ fn rate_limit_headers(headers: &HeaderMap) -> [u32; 3] {
 
 #[tokio::test(start_paused = true)]
 async fn every_response_of_a_limited_route_states_what_is_left() {
-    let house = RestServer::start_with(|http, _| {
-        http.rest_reads_per_minute = 12;
-        http.rest_writes_per_minute = 6;
+    let house = RestServer::start_with(|config| {
+        config.http.rest_reads_per_minute = limit(12);
+        config.http.rest_writes_per_minute = limit(6);
     })
     .await;
     let signed_in = house.post("/auth/guest", "", json!({"name": "Ada"})).await;
@@ -169,7 +169,7 @@ async fn every_response_of_a_limited_route_states_what_is_left() {
 
 #[tokio::test(start_paused = true)]
 async fn one_address_is_limited_to_the_requests_of_ten_players() {
-    let house = RestServer::start_with(|http, _| http.rest_reads_per_minute = 5).await;
+    let house = RestServer::start_with(|config| config.http.rest_reads_per_minute = limit(5)).await;
     let mut first = None;
     for number in 0..10 {
         let token = house.guest_token(&format!("Player {number}")).await;
@@ -193,7 +193,8 @@ async fn one_address_is_limited_to_the_requests_of_ten_players() {
 
 #[tokio::test(start_paused = true)]
 async fn token_refreshes_are_rate_limited() {
-    let house = RestServer::start_with(|http, _| http.guest_signins_per_minute = 1).await;
+    let house =
+        RestServer::start_with(|config| config.http.guest_signins_per_minute = limit(1)).await;
     let wrong = json!({"refresh_token": "no such token"});
     for _ in 0..10 {
         house
@@ -214,7 +215,7 @@ async fn token_refreshes_are_rate_limited() {
 
 #[tokio::test(start_paused = true)]
 async fn the_backend_is_not_rate_limited() {
-    let house = RestServer::start_with(|http, _| http.rest_reads_per_minute = 1).await;
+    let house = RestServer::start_with(|config| config.http.rest_reads_per_minute = limit(1)).await;
     let service = house.scoped_token(raidhall::auth::Scope::Service);
     let raid = house.create_raid(&house.guest_token("Ada").await).await;
     for _ in 0..50 {

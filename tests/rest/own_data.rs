@@ -7,7 +7,7 @@ use raidhall::store::memory::Call;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::rest_server::{RestServer, json_text};
+use crate::rest_server::{RestServer, json_text, limit};
 
 fn event_seqs(raid: &Value) -> Vec<u64> {
     let events = raid["events"].as_array().expect("events").iter();
@@ -18,7 +18,10 @@ fn event_seqs(raid: &Value) -> Vec<u64> {
 
 #[tokio::test(start_paused = true)]
 async fn an_export_holds_what_a_player_did_and_what_names_them() {
-    let house = RestServer::start_with(|options, _| options.rest_writes_per_minute = 10_000).await;
+    let house = RestServer::start_with(|config| {
+        config.http.rest_writes_per_minute = limit(10_000);
+    })
+    .await;
     let (ada, bob) = (
         house.sign_in_guest("Ada").await,
         house.sign_in_guest("Bob").await,

@@ -1,4 +1,4 @@
-//! Everything behind the doors, started, and a client that knocks.
+//! An instance without a listener, and a client that calls its router.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -8,26 +8,15 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
-use raidhall::auth::{self, Auth, AuthSecret, RevocationPoller, Scope};
+use raidhall::app::{Instance, InstanceParts};
+use raidhall::auth::{Auth, AuthSecret, Scope};
 use raidhall::clock::Clock;
-use raidhall::cluster::client::ClusterClient;
-use raidhall::cluster::lease::Lease;
-use raidhall::cluster::membership::Membership;
-use raidhall::cluster::ownership::OwnershipClient;
-use raidhall::fanout::audience::RingOptions;
-use raidhall::http::{self, AppState, OriginPolicy, Readiness};
-use raidhall::jobs::eraser::Eraser;
-use raidhall::net::client_address::{PeerAddress, TrustedProxies};
-use raidhall::session::{self, Sessions};
-use raidhall::store::journal::{self, Journal};
+use raidhall::config::Config;
+use raidhall::net::client_address::PeerAddress;
 use raidhall::store::memory::MemoryStore;
-use raidhall::store::{Instance, InstanceId, Store};
+use raidhall::store::{InstanceId, InstanceRecord, Store, WebhookDeliveries};
 use raidhall::webhooks::{Endpoint, WebhookEventKind};
-use raidhall::ws::{self, ConnectionLimits, ConnectionService};
 use serde_json::{Value, json};
-use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use uuid::Uuid;
 
@@ -35,7 +24,7 @@ use crate::openapi_check;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Somebody to be told, whom nobody tells.
+/// An endpoint that does not exist.
 fn endpoint(name: &str) -> Endpoint {
     Endpoint {
         name: name.to_owned(),
@@ -48,90 +37,69 @@ fn endpoint(name: &str) -> Endpoint {
     }
 }
 
-/// A server without a socket.
+/// The instance that delivers webhooks, so that no test posts any.
+pub const DELIVERING_INSTANCE: InstanceId = InstanceId(Uuid::max());
+
+async fn deliver_webhooks_elsewhere(store: &MemoryStore) {
+    let record = InstanceRecord {
+        id: DELIVERING_INSTANCE,
+        ws_url: "ws://127.0.0.1:8081/api/v1/ws".into(),
+        release: "test".into(),
+        draining: false,
+    };
+    let registered = store.register(&record, SECOND * 86_400, SECOND).await;
+    registered.expect("registered");
+    for endpoint in ["app", "crm"] {
+        let acquired = store.acquire_endpoint(endpoint, DELIVERING_INSTANCE).await;
+        acquired.expect("asked").expect("it is free");
+    }
+}
+
+/// A limit's value.
+pub fn limit(value: u32) -> NonZeroU32 {
+    NonZeroU32::new(value).expect("a limit is not zero")
+}
+
+/// A server without a listener.
 pub struct RestServer {
     pub router: Router,
     pub store: MemoryStore,
     pub auth: Auth,
     pub clock: Arc<Clock>,
+    _instance: Instance,
 }
 
 impl RestServer {
     pub async fn start() -> RestServer {
-        RestServer::start_with(|_, _| {}).await
+        RestServer::start_with(|_| {}).await
     }
 
-    /// A house whose rules of entry `change` makes different.
-    pub async fn start_with(
-        change: impl FnOnce(&mut http::Options, &mut auth::Options),
-    ) -> RestServer {
-        let memory = MemoryStore::default();
-        let store: Arc<dyn Store> = Arc::new(memory.clone());
-        let ws_url = "ws://127.0.0.1:8080/api/v1/ws".to_owned();
-        let instance = Instance {
+    /// Starts a server whose configuration `change` has changed.
+    pub async fn start_with(change: impl FnOnce(&mut Config)) -> RestServer {
+        let store = MemoryStore::default();
+        deliver_webhooks_elsewhere(&store).await;
+        let mut config = Config::default();
+        config.http.commands_per_second = limit(1_000);
+        config.webhooks.endpoints = vec![endpoint("app"), endpoint("crm")];
+        change(&mut config);
+        let instance = Instance::start(InstanceParts {
             id: InstanceId(Uuid::now_v7()),
-            ws_url: ws_url.clone(),
-            release: "test".into(),
-            draining: false,
-        };
-        let renewal = store
-            .register(&instance, SECOND * 3600, SECOND)
-            .await
-            .expect("enlisted");
-        let clock = Arc::new(Clock::new(renewal.now));
-        let mut options = http::Options {
-            ws_url,
-            body_bytes_max: 65_536,
-            body_timeout: SECOND * 10,
-            request_timeout: SECOND * 15,
-            allowed_origins: OriginPolicy::none(),
-            trusted_proxies: TrustedProxies::default(),
-            guest_signins_per_minute: 60,
-            invite_guesses_per_minute: 20,
-            commands_per_second: 1000,
-            rest_reads_per_minute: 1200,
-            rest_writes_per_minute: 300,
+            config,
+            store: Arc::new(store.clone()),
+            bus: None,
             shared_limits: None,
-        };
-        let mut tokens = auth::Options {
             secret: AuthSecret::new([7; 32]).expect("long enough"),
-            accepted_secret: None,
-            access_ttl: SECOND * 900,
-            refresh_ttl: SECOND * 86_400,
-            can_guests_sign_in: true,
-            issuers: Vec::new(),
-            telegram: None,
-        };
-        change(&mut options, &mut tokens);
-        let auth = Auth::new(tokens);
-        let sessions = sessions(&store, &clock, &instance);
-        let lookout =
-            RevocationPoller::load(Arc::clone(&store), auth.clone(), Arc::clone(&clock)).await;
-        TaskTracker::new().spawn(lookout.expect("the store answers").run(|_| {}));
-        let readiness = Readiness::new(SECOND * 3);
-        let sockets = connection_service(&sessions, &store, &auth, &clock, &options);
-        let closed = Arc::<Notify>::default();
-        let eraser = Eraser {
-            store: Arc::clone(&store),
-            sessions: sessions.clone(),
-            clock: Arc::clone(&clock),
-            erasure_requested: Arc::clone(&closed),
-        };
-        TaskTracker::new().spawn(eraser.run());
-        let doors = AppState {
-            sessions,
-            store,
-            auth: auth.clone(),
-            clock: Arc::clone(&clock),
-            readiness,
-            erasure_requested: closed,
-            webhook_endpoints: Arc::from([endpoint("app"), endpoint("crm")]),
-        };
+            base_url: "http://127.0.0.1:8080".parse().expect("a URL"),
+            has_lease_thread: false,
+        })
+        .await
+        .expect("started");
         RestServer {
-            router: http::build_router(doors, &options, sockets.router()),
-            store: memory,
-            auth,
-            clock,
+            router: instance.router(),
+            store,
+            auth: instance.auth().clone(),
+            clock: Arc::clone(instance.clock()),
+            _instance: instance,
         }
     }
 
@@ -233,48 +201,6 @@ impl RestServer {
     }
 }
 
-fn connection_service(
-    sessions: &Sessions,
-    store: &Arc<dyn Store>,
-    auth: &Auth,
-    clock: &Arc<Clock>,
-    options: &http::Options,
-) -> ConnectionService {
-    let many = 1_000;
-    let options = ws::Options {
-        allowed_origins: options.allowed_origins.clone(),
-        message_bytes_max: 16_384,
-        commands_per_second: NonZeroU32::new(1_000).expect("not zero"),
-        bytes_per_second: 1 << 20,
-        watches_max: 32,
-        signal_bytes_max: 1024,
-        connection_limits: ConnectionLimits {
-            connections: many,
-            per_address: many,
-            per_player: many,
-            unauthenticated: many,
-            unauthenticated_per_address: many,
-        },
-        handshakes_per_second: NonZeroU32::new(1_000).expect("not zero"),
-        outbox_messages_max: 256,
-        outbox_bytes_max: 1 << 20,
-        hello_timeout: SECOND * 5,
-        heartbeat_interval: SECOND * 20,
-        write_stall_timeout: SECOND * 10,
-        drain_spread: SECOND * 2,
-    };
-    let (sessions, store, auth) = (sessions.clone(), Arc::clone(store), auth.clone());
-    ConnectionService::new(
-        sessions,
-        store,
-        auth,
-        Arc::clone(clock),
-        "lineage".into(),
-        options,
-        TaskTracker::new(),
-    )
-}
-
 /// What the house answered.
 #[derive(Debug)]
 pub struct RestResponse {
@@ -315,49 +241,4 @@ impl RestResponse {
 #[track_caller]
 pub fn json_text(value: &Value) -> String {
     value.as_str().expect("a text").to_owned()
-}
-
-fn sessions(store: &Arc<dyn Store>, clock: &Arc<Clock>, instance: &Instance) -> Sessions {
-    let (journal, writers) = Journal::new(
-        store,
-        &journal::Options {
-            writers: 2,
-            batch_events_max: 4096,
-            queue_max: 1024,
-            commit_patience: SECOND * 2,
-        },
-    );
-    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    for writer in writers {
-        tasks.spawn(writer.run());
-    }
-    let options = session::Options {
-        mailbox_messages_max: 256,
-        idle_timeout: SECOND * 60,
-        presence_grace: SECOND * 5,
-        leader_grace: SECOND * 60,
-        op_keys_max: 65_536,
-        snapshot_min_events: 256,
-        replay_events_max: 1024,
-        ring: RingOptions {
-            events_max: 1024,
-            bytes_max: 1 << 20,
-        },
-        load_timeout: SECOND * 5,
-        concurrent_loads_max: 4,
-    };
-    let (claims, clerk) = OwnershipClient::new(Arc::clone(store), instance.id);
-    tasks.spawn(clerk.run());
-    let peers = Membership::new(SECOND * 3);
-    let link = ClusterClient::standalone(instance.id, Arc::clone(clock), peers);
-    let (store, clock) = (Arc::clone(store), Arc::clone(clock));
-    let parts = session::Dependencies {
-        store,
-        journal,
-        clock,
-        lease: Arc::new(Lease::unlimited()),
-        cluster: link,
-        claims,
-    };
-    Sessions::new(parts, options, tasks, stop)
 }

@@ -17,7 +17,7 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use raidhall::store::{Append, CommitOutcome, Instance, Renewal, Store, StoreError};
+use raidhall::store::{Append, CommitOutcome, InstanceRecord, Renewal, Store, StoreError};
 use raidhall_protocol::{PlayerId, UnixMillis};
 
 use crate::history::{History, instance, raid};
@@ -166,7 +166,7 @@ macro_rules! conformance_suite {
 }
 
 /// An instance with a lease that outlives the test.
-pub async fn enlisted(store: &dyn Store) -> Instance {
+pub async fn enlisted(store: &dyn Store) -> InstanceRecord {
     let instance = instance();
     store
         .register(&instance, LONG_TTL, LONG_TTL)
@@ -179,7 +179,7 @@ pub async fn enlisted(store: &dyn Store) -> Instance {
 pub async fn create_raid(
     store: &dyn Store,
     id: u64,
-    owner: &Instance,
+    owner: &InstanceRecord,
     leader: PlayerId,
 ) -> History {
     let mut history = History::new(raid(id), owner.id);
@@ -223,7 +223,7 @@ pub async fn player_totals(store: &dyn Store, player: PlayerId) -> (u64, u64, u6
 }
 
 /// Makes the instance's lease run out.
-pub async fn expire_lease(store: &dyn Store, instance: &Instance) {
+pub async fn expire_lease(store: &dyn Store, instance: &InstanceRecord) {
     let renewal = store.renew(instance, SHORT_TTL).await.expect("renew");
     wait_until(store, renewal.now.plus(2)).await;
 }

@@ -2,7 +2,7 @@
 //! The events need not obey the rules: the store doesn't know them.
 
 use raidhall::store::{
-    Append, Epoch, Instance, InstanceId, LedgerEvent, Month, OpHash, RaidHeader,
+    Append, Epoch, InstanceId, InstanceRecord, LedgerEvent, Month, OpHash, RaidHeader,
 };
 use raidhall_protocol::event::{FailReason, LeaveReason};
 use raidhall_protocol::state::{RaidStatus, Rank, Role};
@@ -137,9 +137,9 @@ pub fn task(id: u64) -> TaskId {
 }
 
 /// An instance that nobody has seen yet.
-pub fn instance() -> Instance {
+pub fn instance() -> InstanceRecord {
     let id = Uuid::now_v7();
-    Instance {
+    InstanceRecord {
         id: InstanceId(id),
         ws_url: format!("ws://{id}/api/v1/ws"),
         release: "0.1.0".into(),

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use raidhall::auth::{Auth, AuthSecret, Options, Scope};
+use raidhall::auth::{Auth, AuthSecret, Scope};
+use raidhall::config::Config;
 use raidhall::store::Store;
 use raidhall::store::postgres::{PostgresOptions, PostgresStore};
 use raidhall::store::sqlite::SqliteStore;
@@ -260,15 +261,7 @@ impl TestDatabase {
 
     /// A token that the servers believe.
     pub fn token(&self, scope: Scope, player: Option<&PlayerRef>, ttl: Duration) -> String {
-        let options = Options {
-            secret: AuthSecret::new(SECRET).expect("a secret"),
-            accepted_secret: None,
-            access_ttl: ttl,
-            refresh_ttl: ttl,
-            can_guests_sign_in: true,
-            issuers: Vec::new(),
-            telegram: None,
-        };
+        let secret = AuthSecret::new(SECRET).expect("a secret");
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .expect("after 1970")
@@ -276,7 +269,7 @@ impl TestDatabase {
         let now = UnixMillis(i64::try_from(now).expect("milliseconds"));
         let subject = player.map_or_else(|| "tests".to_owned(), |player| player.id.to_string());
         let name = player.map(|player| player.name.as_str());
-        Auth::new(options).mint_scoped(scope, &subject, name, ttl, now)
+        Auth::new(&secret, Config::default().auth).mint_scoped(scope, &subject, name, ttl, now)
     }
 
     /// Whether nothing has been written here.

@@ -50,6 +50,7 @@ pub(super) fn unverified_issuer(token: &str) -> Option<String> {
 pub(super) fn validate_claims(
     claims: &ClaimsMap,
     options: &IssuerOptions,
+    reserved_prefixes: &[String],
     now: UnixMillis,
 ) -> Result<(TokenSubject, UnixMillis), ClaimsError> {
     if claims.get("iss").and_then(Value::as_str) != Some(&options.issuer)
@@ -58,7 +59,8 @@ pub(super) fn validate_claims(
         return Err(ClaimsError::NotAccepted);
     }
     let expires_at = validate_lifetime(claims, options.lifetime_max, now)?;
-    let claimed = token_subject(claims, options).ok_or(ClaimsError::NotAccepted)?;
+    let claimed =
+        token_subject(claims, options, reserved_prefixes).ok_or(ClaimsError::NotAccepted)?;
     Ok((claimed, expires_at))
 }
 
@@ -105,7 +107,11 @@ fn parse_numeric_date(value: &Value) -> Option<f64> {
         .filter(|seconds| (0.0..1e12).contains(seconds))
 }
 
-fn token_subject(claims: &ClaimsMap, options: &IssuerOptions) -> Option<TokenSubject> {
+fn token_subject(
+    claims: &ClaimsMap,
+    options: &IssuerOptions,
+    reserved_prefixes: &[String],
+) -> Option<TokenSubject> {
     let subject = parse_subject(claims.get(&options.subject_claim)?)?;
     let scoped = format!("{}:{subject}", options.issuer);
     if has_scope(claims, options, "raidhall:admin") {
@@ -116,7 +122,7 @@ fn token_subject(claims: &ClaimsMap, options: &IssuerOptions) -> Option<TokenSub
     }
     let external_id = format!("{}{subject}", options.external_id_prefix);
     let is_others = |prefix: &String| external_id.starts_with(prefix);
-    if options.reserved_prefixes.iter().any(is_others) {
+    if reserved_prefixes.iter().any(is_others) {
         return None;
     }
     Some(TokenSubject::Player(ExternalIdentity {

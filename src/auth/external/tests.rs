@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::auth::{Auth, AuthSecret, Options};
+use crate::config::Config;
 use crate::store::memory::{Call, MemoryStore};
 
 const NOW: UnixMillis = UnixMillis(1_767_225_600_500);
@@ -101,20 +102,17 @@ fn options(jwks: JwksSource) -> IssuerOptions {
         external_id_prefix: String::new(),
         scope_claim: None,
         lifetime_max: SECOND * 3600,
-        reserved_prefixes: vec!["telegram:".into()],
     }
 }
 
 fn auth(issuer: IssuerOptions) -> Auth {
-    Auth::new(Options {
-        secret: AuthSecret::new([7; 32]).expect("long enough"),
-        accepted_secret: None,
-        access_ttl: SECOND * 900,
-        refresh_ttl: SECOND * 86_400,
-        can_guests_sign_in: true,
-        issuers: vec![issuer],
-        telegram: None,
-    })
+    Auth::new(
+        &AuthSecret::new([7; 32]).expect("long enough"),
+        Options {
+            issuers: vec![issuer],
+            ..Config::default().auth
+        },
+    )
 }
 
 fn write_key_file(keys: &[Value]) -> NamedTempFile {

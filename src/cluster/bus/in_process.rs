@@ -9,7 +9,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{Bus, BusDown, BusInputReceiver, BusInputSender, Channel, bus_input_queue};
+use super::{Bus, BusConnection, BusDown, BusInputSender, Channel, bus_input_queue};
+use crate::store::InstanceId;
 
 /// Where instances meet. Cheap to clone.
 #[derive(Clone, Default)]
@@ -44,18 +45,22 @@ pub struct InProcessBus {
 }
 
 impl InProcessBroker {
-    /// One more end, for an instance.
-    pub fn connect(&self) -> (Arc<InProcessBus>, BusInputReceiver) {
-        let (intake, deliveries) = bus_input_queue();
-        let (exchange, wanted, proven) = (self.clone(), Mutex::default(), watch::Sender::new(true));
-        let station = Arc::new(InProcessBus {
-            broker: exchange,
-            inputs: intake,
-            channels: wanted,
-            health: proven,
+    /// Connects an instance. Gives the connection twice: to break it, and as what the instance is started with.
+    pub fn connect(&self, instance: InstanceId) -> (Arc<InProcessBus>, BusConnection) {
+        let (inputs, input) = bus_input_queue();
+        let bus = Arc::new(InProcessBus {
+            broker: self.clone(),
+            inputs,
+            channels: Mutex::new(HashSet::from([Channel::Inbox(instance)])),
+            health: watch::Sender::new(true),
         });
-        self.0.lock().buses.push(Arc::clone(&station));
-        (station, deliveries)
+        self.0.lock().buses.push(Arc::clone(&bus));
+        let connection = BusConnection {
+            bus: Arc::clone(&bus) as _,
+            driver: Box::pin(std::future::pending()),
+            input,
+        };
+        (bus, connection)
     }
 
     /// What happens to messages from now on; what was held back comes now.

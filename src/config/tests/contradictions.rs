@@ -169,13 +169,13 @@ fn production_needs_a_random_secret_and_an_explicit_guest_setting() {
         load(&format!("{production}true"), &secret)
             .expect("no faults")
             .auth
-            .guest
+            .can_guests_sign_in
     );
     assert!(
         !load(&format!("{production}false"), &secret)
             .expect("no faults")
             .auth
-            .guest
+            .can_guests_sign_in
     );
     for made_up in [
         KEY,

@@ -13,9 +13,16 @@ fn every_key_is_documented() {
         }
         above = line;
     }
-    // The reader of the defaults sees the same keys as this test; the structs have no key more and no key less,
-    // or the defaults would not load.
     assert_eq!(keys, Settings::defaults().iter().count());
+}
+
+#[test]
+fn every_key_is_read_by_a_component() {
+    for (key, _) in Settings::defaults().iter() {
+        let mut settings = Settings::defaults();
+        settings.remove(key);
+        assert!(Config::from_settings(&settings).is_err(), "{key}");
+    }
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn the_defaults_load() {
     );
     assert_eq!(config.auth.secret, None);
     assert_eq!(config.auth.access_ttl, Duration::from_secs(900));
-    assert_eq!(config.limits.commands_per_second.get(), 20);
+    assert_eq!(config.http.commands_per_second.get(), 20);
     assert_eq!(config.lease.ttl, Duration::from_secs(3));
     assert_eq!(config.telemetry.log_format, LogFormat::Auto);
 }
@@ -32,8 +32,14 @@ fn raidhall_variables_override_conventional_ones_the_file_and_defaults() {
     let text = "[database]\nurl = 'sqlite://file.db'\n[limits]\nwatches = 5\nreplay_events = 7";
     let path = |config: Config| config.database.url.sqlite_path().expect("SQLite");
     let config = load(text, &[("RAIDHALL__LIMITS__REPLAY_EVENTS", "9")]).expect("no faults");
-    assert_eq!((config.limits.watches, config.limits.replay_events), (5, 9));
-    assert_eq!(config.limits.outbox_messages, 256);
+    assert_eq!(
+        (
+            config.sockets.watches_max,
+            config.sessions.replay_events_max
+        ),
+        (5, 9)
+    );
+    assert_eq!(config.sockets.outbox_messages_max, 256);
     assert_eq!(path(config), std::path::Path::new("file.db"));
 
     let platform = ("DATABASE_URL", "sqlite://platform.db");
@@ -106,12 +112,17 @@ fn environment_variables_take_the_type_of_their_key() {
         ("HOME", "/root"),
         ("RAIDHALL_PORT", "tcp://10.0.0.1:80"),
     ]);
-    assert!(config.server.allowed_origins.allows("https://a.example"));
-    assert!(config.server.allowed_origins.allows("https://b.example"));
-    assert!(!config.server.allowed_origins.allows("https://c.example"));
-    assert_eq!(config.server.trusted_proxies.len(), 2);
-    assert!(!config.auth.guest && config.auth.secret.is_some());
-    assert_eq!(config.limits.watches, 3);
+    assert!(config.http.allowed_origins.allows("https://a.example"));
+    assert!(config.http.allowed_origins.allows("https://b.example"));
+    assert!(!config.http.allowed_origins.allows("https://c.example"));
+    assert!(
+        config
+            .http
+            .trusted_proxies
+            .is_trusted("10.1.2.3".parse().expect("an address"))
+    );
+    assert!(!config.auth.can_guests_sign_in && config.auth.secret.is_some());
+    assert_eq!(config.sockets.watches_max, 3);
     assert_eq!(config.telemetry.metrics_listen, None);
     assert_eq!(config.telemetry.log, "debug,sqlx=warn");
 }

@@ -19,8 +19,8 @@ fn issuers_are_read_with_their_token_settings() {
         ("sub", "name")
     );
     assert_eq!(
-        (first.scope_claim.as_str(), first.lifetime_max),
-        ("", Duration::from_secs(86_400))
+        (first.scope_claim.clone(), first.lifetime_max),
+        (None, Duration::from_secs(86_400))
     );
     assert_eq!(
         (second.external_id_prefix.as_str(), second.lifetime_max),

@@ -17,7 +17,7 @@ fn configuration_output_and_faults_contain_no_secret() {
     let secret = effective.config.auth.secret.clone().expect("a secret");
     assert_eq!(
         (secret.expose(), format!("{secret:?}")),
-        (KEY, "[redacted]".to_owned())
+        (KEY.as_bytes(), "[redacted]".to_owned())
     );
     assert!(effective.config.database.url.expose().contains("hunter2"));
     assert!(effective.config.bus.url.expose().contains("hunter2"));
@@ -46,7 +46,10 @@ fn a_secret_may_be_read_from_a_file() {
     let kept = write_config_file(&format!("{KEY}\n"));
     let path = kept.path().display().to_string();
     let config = load_from_env(&[("RAIDHALL__AUTH__SECRET_FILE", &path)]);
-    assert_eq!(config.auth.secret.expect("a secret").expose(), KEY);
+    assert_eq!(
+        config.auth.secret.expect("a secret").expose(),
+        KEY.as_bytes()
+    );
     let url = write_config_file("postgres://u:hunter2@h/x");
     let url = url.path().display().to_string();
     let database = [

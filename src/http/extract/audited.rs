@@ -1,5 +1,7 @@
 //! Callers with more than a player's rights. What they do is in the audit log, written before or with its effect.
 
+use std::sync::Arc;
+
 use axum::extract::{Extension, FromRequestParts};
 use axum::http::request::Parts;
 use raidhall_protocol::{Command, RaidId};
@@ -8,9 +10,9 @@ use serde_json::Value;
 use super::authenticated::Authenticated;
 use crate::auth::Scope;
 use crate::error::Error;
+use crate::http::AppState;
 use crate::http::error_response::ErrorResponse;
 use crate::http::request_id::RequestId;
-use crate::http::state::ApiState;
 use crate::store::{NewAuditEntry, Store};
 
 /// An authenticated caller with what the audit log needs: a handler takes it in place of [`Authenticated`], and records
@@ -79,12 +81,12 @@ impl Audited {
     }
 }
 
-impl FromRequestParts<ApiState> for Audited {
+impl FromRequestParts<Arc<AppState>> for Audited {
     type Rejection = ErrorResponse;
 
     async fn from_request_parts(
         parts: &mut Parts,
-        app: &ApiState,
+        app: &Arc<AppState>,
     ) -> Result<Audited, ErrorResponse> {
         let authenticated = Authenticated::from_request_parts(parts, app).await?;
         let request_id = Extension::<RequestId>::from_request_parts(parts, app).await;
@@ -96,12 +98,12 @@ impl FromRequestParts<ApiState> for Audited {
     }
 }
 
-impl FromRequestParts<ApiState> for Operator {
+impl FromRequestParts<Arc<AppState>> for Operator {
     type Rejection = ErrorResponse;
 
     async fn from_request_parts(
         parts: &mut Parts,
-        app: &ApiState,
+        app: &Arc<AppState>,
     ) -> Result<Operator, ErrorResponse> {
         let caller = Audited::from_request_parts(parts, app).await?;
         caller
@@ -110,12 +112,12 @@ impl FromRequestParts<ApiState> for Operator {
     }
 }
 
-impl FromRequestParts<ApiState> for HostAppBackend {
+impl FromRequestParts<Arc<AppState>> for HostAppBackend {
     type Rejection = ErrorResponse;
 
     async fn from_request_parts(
         parts: &mut Parts,
-        app: &ApiState,
+        app: &Arc<AppState>,
     ) -> Result<HostAppBackend, ErrorResponse> {
         let caller = Audited::from_request_parts(parts, app).await?;
         caller

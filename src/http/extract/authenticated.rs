@@ -1,5 +1,7 @@
 //! The access token of a request.
 
+use std::sync::Arc;
+
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
@@ -8,9 +10,9 @@ use raidhall_protocol::server::PlayerRef;
 
 use crate::auth::{self, Identity, Scope};
 use crate::error::Error;
+use crate::http::AppState;
 use crate::http::error_response::ErrorResponse;
 use crate::http::rate_limit_headers::RateLimitHeaders;
-use crate::http::state::ApiState;
 use crate::net::client_address::ClientAddress;
 use crate::store::OpHash;
 
@@ -53,12 +55,12 @@ pub(crate) fn require_bearer_token(headers: &HeaderMap) -> Result<&str, Error> {
     auth::bearer_token(headers).ok_or(Error::Unauthenticated("Sign in first"))
 }
 
-impl FromRequestParts<ApiState> for Authenticated {
+impl FromRequestParts<Arc<AppState>> for Authenticated {
     type Rejection = ErrorResponse;
 
     async fn from_request_parts(
         parts: &mut Parts,
-        app: &ApiState,
+        app: &Arc<AppState>,
     ) -> Result<Authenticated, ErrorResponse> {
         let token = require_bearer_token(&parts.headers)?;
         let now = app.clock.now();

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
+use crate::config::Config;
 use crate::http::extract::JsonBody as Fields;
-use crate::http::origins::OriginPolicy;
 use crate::http::readiness::Readiness;
 use crate::http::routes::{health, web_app};
 use crate::limits::rate::RateLimitExceeded;
@@ -55,19 +55,12 @@ fn app() -> Router {
         )
         .merge(health::routes(Readiness::new(SECOND)))
         .merge(web_app::routes("ws://localhost/api/v1/ws"));
+    let allowed_origins = serde_json::json!(["https://play.example"]);
     let options = Options {
-        ws_url: "ws://localhost/api/v1/ws".into(),
         body_bytes_max: 1024,
-        body_timeout: SECOND * 10,
-        request_timeout: SECOND * 15,
-        allowed_origins: OriginPolicy::new(|origin| origin == "https://play.example"),
+        allowed_origins: serde_json::from_value(allowed_origins).expect("an origin"),
         trusted_proxies: TrustedProxies::new(vec!["10.0.0.0/8".parse().expect("a network")]),
-        guest_signins_per_minute: 1,
-        invite_guesses_per_minute: 1,
-        commands_per_second: 1,
-        rest_reads_per_minute: 1,
-        rest_writes_per_minute: 1,
-        shared_limits: None,
+        ..Config::default().http
     };
     apply_middleware(routes, &options)
 }

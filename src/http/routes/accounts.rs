@@ -1,5 +1,7 @@
 //! `/auth` and `/me`: signing in, staying signed in, and what a player has done.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
@@ -10,13 +12,13 @@ use raidhall_protocol::server::PlayerRef;
 
 use crate::auth::{BANNED, RefreshError, validate_player_name};
 use crate::error::Error;
+use crate::http::AppState;
 use crate::http::error_response::{ErrorResponse, PLAYER_NOT_FOUND};
 use crate::http::extract::{Authenticated, JsonBody, parse_text};
 use crate::http::rate_limit_headers::RateLimitHeaders;
-use crate::http::state::ApiState;
 use crate::net::client_address::ClientAddress;
 
-pub(in crate::http) fn routes() -> Router<ApiState> {
+pub(in crate::http) fn routes() -> Router<Arc<AppState>> {
     Router::new()
         .route("/api/v1/auth/guest", post(sign_in_guest))
         .route("/api/v1/auth/refresh", post(refresh_tokens))
@@ -25,7 +27,7 @@ pub(in crate::http) fn routes() -> Router<ApiState> {
 }
 
 async fn sign_in_guest(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     address: ClientAddress,
     limit_headers: RateLimitHeaders,
     body: JsonBody,
@@ -46,7 +48,7 @@ async fn sign_in_guest(
 }
 
 async fn refresh_tokens(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     address: ClientAddress,
     limit_headers: RateLimitHeaders,
     body: JsonBody,
@@ -70,7 +72,7 @@ async fn refresh_tokens(
 }
 
 async fn sign_out(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     caller: Authenticated,
 ) -> Result<Json<Data<SignedOut>>, ErrorResponse> {
     let family = caller.0.family.ok_or(Error::Forbidden(
@@ -83,7 +85,7 @@ async fn sign_out(
 }
 
 async fn show_profile(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     caller: Authenticated,
 ) -> Result<Json<Data<Profile>>, ErrorResponse> {
     let profile = app.store.player(caller.player()?.id).await?;

@@ -1,5 +1,7 @@
 //! `/admin`: what operators look up and do. Everything they do is on record.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -10,18 +12,18 @@ use raidhall_protocol::rest::{CommandResult, Data, Page, RaidSummary};
 use serde_json::json;
 
 use crate::error::Error;
+use crate::http::AppState;
 use crate::http::error_response::{ErrorResponse, PLAYER_NOT_FOUND};
 use crate::http::extract::{
     IdempotencyKey, JsonBody, Operator, PlayerPath, Query, RaidPath, parse_text,
 };
 use crate::http::routes::commands::command_result;
 use crate::http::routes::raids::{list_member_raids, normalize_invite_code, raid_summary};
-use crate::http::state::ApiState;
 use crate::raid;
 use crate::store::audit::AuditRow;
 use crate::store::{self, InstanceRow, PlayerLookup, PlayerRow, RaidLookup};
 
-pub(in crate::http) fn routes() -> Router<ApiState> {
+pub(in crate::http) fn routes() -> Router<Arc<AppState>> {
     Router::new()
         .route("/api/v1/admin/players", get(find_players))
         .route("/api/v1/admin/players/{id}/ban", post(ban).delete(unban))
@@ -35,7 +37,7 @@ pub(in crate::http) fn routes() -> Router<ApiState> {
 }
 
 async fn ban(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     Operator(caller): Operator,
     PlayerPath(player): PlayerPath,
     body: JsonBody,
@@ -62,7 +64,7 @@ async fn ban(
 }
 
 async fn unban(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     Operator(caller): Operator,
     PlayerPath(player): PlayerPath,
 ) -> Result<Json<Data<Standing>>, ErrorResponse> {
@@ -80,7 +82,7 @@ async fn unban(
 }
 
 async fn disconnect(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     Operator(caller): Operator,
     PlayerPath(player): PlayerPath,
 ) -> Result<Json<Data<Disconnected>>, ErrorResponse> {
@@ -95,7 +97,7 @@ async fn disconnect(
 }
 
 async fn list_bans(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     _operator: Operator,
     mut query: Query,
 ) -> Result<Json<Data<Vec<Ban>>>, ErrorResponse> {
@@ -120,7 +122,7 @@ async fn list_bans(
 }
 
 async fn find_players(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     _operator: Operator,
     mut query: Query,
 ) -> Result<Json<Data<Vec<PlayerView>>>, ErrorResponse> {
@@ -162,7 +164,7 @@ async fn find_players(
 }
 
 async fn find_raids(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     _operator: Operator,
     mut query: Query,
 ) -> Result<Json<Data<Vec<RaidSummary>>>, ErrorResponse> {
@@ -201,7 +203,7 @@ async fn find_raids(
 
 /// The raids that a player is a member of, newest first.
 async fn list_player_raids(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     _operator: Operator,
     PlayerPath(player): PlayerPath,
     query: Query,
@@ -210,7 +212,7 @@ async fn list_player_raids(
 }
 
 async fn end_raid(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     Operator(caller): Operator,
     RaidPath(raid): RaidPath,
     key: IdempotencyKey,
@@ -228,7 +230,7 @@ async fn end_raid(
 }
 
 async fn list_instances(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     _operator: Operator,
 ) -> Result<Json<Data<Vec<InstanceView>>>, ErrorResponse> {
     let rows = app.store.instances().await?;
@@ -251,7 +253,7 @@ async fn list_instances(
 }
 
 async fn list_audit_entries(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     _operator: Operator,
     mut query: Query,
 ) -> Result<Json<Data<Vec<AuditEntry>>>, ErrorResponse> {

@@ -1,20 +1,22 @@
 //! `/raids/{id}/commands`: everything that can be done in a raid.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use raidhall_protocol::rest::{CommandResult, Data};
 use raidhall_protocol::{Command, OpKey};
 
 use crate::auth::Scope;
+use crate::http::AppState;
 use crate::http::error_response::ErrorResponse;
 use crate::http::extract::{Audited, IdempotencyKey, JsonBody, RaidPath};
 use crate::http::rate_limit_headers::RateLimitHeaders;
-use crate::http::state::ApiState;
 use crate::raid;
 use crate::raid::Ack;
 
 pub(in crate::http) async fn execute_command(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     caller: Audited,
     RaidPath(raid): RaidPath,
     limit_headers: RateLimitHeaders,

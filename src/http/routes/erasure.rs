@@ -1,6 +1,8 @@
 //! Players who want to be forgotten, or whose host app wants it. What is theirs alone is gone with the answer; what they
 //! wrote in raids follows within seconds, whatever dies.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::delete;
@@ -12,12 +14,12 @@ use serde_json::json;
 
 use crate::auth::Scope;
 use crate::error::Error;
+use crate::http::AppState;
 use crate::http::error_response::{ErrorResponse, PLAYER_NOT_FOUND};
 use crate::http::extract::{Audited, PlayerPath};
-use crate::http::state::ApiState;
 use crate::raid::erasure;
 
-pub(in crate::http) fn routes() -> Router<ApiState> {
+pub(in crate::http) fn routes() -> Router<Arc<AppState>> {
     Router::new()
         .route("/api/v1/me", delete(erase_self))
         .route("/api/v1/players/{id}", delete(erase_player))
@@ -25,13 +27,13 @@ pub(in crate::http) fn routes() -> Router<ApiState> {
 
 type ErasureResult = Result<(StatusCode, Json<Data<Erased>>), ErrorResponse>;
 
-async fn erase_self(State(app): State<ApiState>, caller: Audited) -> ErasureResult {
+async fn erase_self(State(app): State<Arc<AppState>>, caller: Audited) -> ErasureResult {
     let player = caller.authenticated.signed_in_player()?.id;
     erase(&app, player, &caller).await
 }
 
 async fn erase_player(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     caller: Audited,
     PlayerPath(player): PlayerPath,
 ) -> ErasureResult {
@@ -43,7 +45,7 @@ async fn erase_player(
     }
 }
 
-async fn erase(app: &ApiState, player: PlayerId, caller: &Audited) -> ErasureResult {
+async fn erase(app: &AppState, player: PlayerId, caller: &Audited) -> ErasureResult {
     let entry = caller.audit_entry("erase", format!("player {player}"), json!({}));
     let begun = app
         .store

@@ -16,20 +16,20 @@ use futures_util::stream::try_unfold;
 use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq};
 use serde_json::json;
 
+use crate::http::AppState;
 use crate::http::error_response::{ErrorResponse, PLAYER_NOT_FOUND};
 use crate::http::extract::Authenticated;
-use crate::http::state::ApiState;
 use crate::store::{self, Account};
 
 /// Raids, and events of one, that are read at a time.
 const PAGE_ROWS: u32 = 200;
 
-pub(in crate::http) fn routes() -> Router<ApiState> {
+pub(in crate::http) fn routes() -> Router<Arc<AppState>> {
     Router::new().route("/api/v1/me/export", get(export))
 }
 
 async fn export(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     caller: Authenticated,
 ) -> Result<Response, ErrorResponse> {
     let player = caller.player()?.id;
@@ -58,7 +58,7 @@ async fn export(
 
 /// A download as far as it has come. An error breaks it off: what arrived is then no whole JSON.
 struct Download {
-    app: ApiState,
+    app: Arc<AppState>,
     player: PlayerId,
     next_step: ExportStep,
     pending_raids: VecDeque<RaidId>,
@@ -85,7 +85,7 @@ struct RaidExport {
 
 impl Download {
     async fn next_chunk(mut self) -> store::Result<Option<(Bytes, Download)>> {
-        let permits = Arc::clone(&self.app.export_page_permits);
+        let permits = Arc::clone(&self.app.export_permits.0);
         // It is never closed.
         let _permit = permits.acquire().await.ok();
         let text = match std::mem::replace(&mut self.next_step, ExportStep::Done) {

@@ -1,6 +1,8 @@
 //! What the host app's backend asks for: players, their tokens, members, and the feed of all raids. All that changes
 //! something is on record.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
@@ -14,12 +16,12 @@ use serde_json::json;
 
 use crate::auth::validate_player_name;
 use crate::error::Error;
+use crate::http::AppState;
 use crate::http::error_response::ErrorResponse;
 use crate::http::extract::{
     HostAppBackend, IdempotencyKey, JsonBody, PlayerPath, Query, RaidPath, parse_text,
 };
 use crate::http::routes::raids::{RaidResponse, raid_view};
-use crate::http::state::ApiState;
 use crate::raid;
 use crate::store::{FeedBatch, FeedCursor};
 
@@ -28,7 +30,7 @@ const FEED_CURSOR_NOT_FOUND: Error = Error::NotFound(
     "There is no such place in the feed: after must be a next_cursor of this lineage",
 );
 
-pub(in crate::http) fn routes() -> Router<ApiState> {
+pub(in crate::http) fn routes() -> Router<Arc<AppState>> {
     Router::new()
         .route("/api/v1/players", post(get_or_create_player))
         .route("/api/v1/players/{id}/tokens", post(mint_tokens))
@@ -38,7 +40,7 @@ pub(in crate::http) fn routes() -> Router<ApiState> {
 
 /// The player of an id in the host app, made at the first call. Later calls change nothing, the name neither.
 async fn get_or_create_player(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     HostAppBackend(caller): HostAppBackend,
     body: JsonBody,
 ) -> Result<Json<Data<HostPlayer>>, ErrorResponse> {
@@ -71,7 +73,7 @@ async fn get_or_create_player(
 
 /// A pair of tokens with which a player's client comes in, as after any sign-in.
 async fn mint_tokens(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     HostAppBackend(caller): HostAppBackend,
     PlayerPath(id): PlayerPath,
 ) -> Result<(StatusCode, Json<Data<TokenPair>>), ErrorResponse> {
@@ -90,7 +92,7 @@ async fn mint_tokens(
 
 /// Adds a member, as if they had joined; adding twice is the same membership.
 async fn add_member(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     HostAppBackend(caller): HostAppBackend,
     RaidPath(raid): RaidPath,
     key: IdempotencyKey,
@@ -116,7 +118,7 @@ async fn add_member(
 
 /// What has happened in all raids since a place that an earlier call gave, or ever.
 async fn read_feed(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     HostAppBackend(_): HostAppBackend,
     mut query: Query,
 ) -> Result<Json<FeedPage>, ErrorResponse> {

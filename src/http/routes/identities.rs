@@ -1,5 +1,7 @@
 //! `/auth/telegram` and `/auth/link`: signing in with an external identity, and adding one to a player.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
@@ -8,24 +10,24 @@ use raidhall_protocol::rest::{Data, TokenPair};
 
 use crate::auth::{BANNED, ExternalIdentity};
 use crate::error::Error;
+use crate::http::AppState;
 use crate::http::error_response::{ErrorResponse, PLAYER_NOT_FOUND};
 use crate::http::extract::{Authenticated, IdentityProof};
 use crate::http::rate_limit_headers::RateLimitHeaders;
-use crate::http::state::ApiState;
 use crate::net::client_address::ClientAddress;
 use crate::store::LinkOutcome;
 
 const INIT_DATA_NOT_VALID: Error =
     Error::Unauthenticated("The init data are not valid, too old, or were used before");
 
-pub(in crate::http) fn routes() -> Router<ApiState> {
+pub(in crate::http) fn routes() -> Router<Arc<AppState>> {
     Router::new()
         .route("/api/v1/auth/telegram", post(sign_in_telegram))
         .route("/api/v1/auth/link", post(link_identity))
 }
 
 async fn sign_in_telegram(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     address: ClientAddress,
     limit_headers: RateLimitHeaders,
     proof: IdentityProof,
@@ -50,7 +52,7 @@ async fn sign_in_telegram(
 
 /// Adds an external identity to the player, who keeps their id and name.
 async fn link_identity(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     caller: Authenticated,
     address: ClientAddress,
     limit_headers: RateLimitHeaders,
@@ -97,7 +99,7 @@ async fn link_identity(
 
 /// The identity that Telegram's init data prove; they do so once.
 async fn redeem_init_data(
-    app: &ApiState,
+    app: &AppState,
     init_data: &str,
 ) -> Result<ExternalIdentity, ErrorResponse> {
     if !app.auth.can_telegram_users_sign_in() {

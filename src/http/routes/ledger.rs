@@ -1,16 +1,18 @@
 //! `/raids/{id}/events` and `/contributions`: what has happened, oldest first, for those who may see the raid.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use raidhall_protocol::rest::{Contribution, Data, LedgerRow};
 use raidhall_protocol::{RaidId, Seq};
 
+use crate::http::AppState;
 use crate::http::error_response::ErrorResponse;
 use crate::http::extract::{Authenticated, Query, RaidPath};
-use crate::http::state::ApiState;
 
 pub(in crate::http) async fn list_events(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     caller: Authenticated,
     RaidPath(raid): RaidPath,
     query: Query,
@@ -22,7 +24,7 @@ pub(in crate::http) async fn list_events(
 }
 
 pub(in crate::http) async fn list_contributions(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     caller: Authenticated,
     RaidPath(raid): RaidPath,
     query: Query,
@@ -35,7 +37,7 @@ pub(in crate::http) async fn list_contributions(
 
 /// Which page is wanted, once it is certain that the caller may see the raid.
 async fn authorize_page(
-    app: &ApiState,
+    app: &AppState,
     caller: &Authenticated,
     raid: RaidId,
     mut query: Query,

@@ -16,18 +16,18 @@ use super::{commands, ledger};
 use crate::auth::Scope;
 use crate::error::Error;
 use crate::http::API;
+use crate::http::AppState;
 use crate::http::error_response::ErrorResponse;
 use crate::http::extract::{
     Audited, Authenticated, IdempotencyKey, JsonBody, Query, RaidPath, encode_raid_cursor,
 };
 use crate::http::rate_limit_headers::RateLimitHeaders;
-use crate::http::state::ApiState;
 use crate::net::client_address::ClientAddress;
 use crate::raid;
 use crate::session::RaidSnapshot;
 use crate::store::{RaidRow, Store};
 
-pub(in crate::http) fn routes() -> Router<ApiState> {
+pub(in crate::http) fn routes() -> Router<Arc<AppState>> {
     Router::new()
         .route("/api/v1/raids", post(create).get(list))
         .route("/api/v1/raids/join", post(join))
@@ -46,7 +46,7 @@ pub(in crate::http) fn routes() -> Router<ApiState> {
 pub(in crate::http) type RaidResponse = Json<Data<RaidView>>;
 
 async fn create(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     caller: Audited,
     limit_headers: RateLimitHeaders,
     key: IdempotencyKey,
@@ -66,7 +66,7 @@ async fn create(
 }
 
 async fn join(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     caller: Authenticated,
     address: ClientAddress,
     limit_headers: RateLimitHeaders,
@@ -100,7 +100,7 @@ async fn join(
 }
 
 async fn show(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     caller: Authenticated,
     RaidPath(raid): RaidPath,
 ) -> Result<RaidResponse, ErrorResponse> {
@@ -108,7 +108,7 @@ async fn show(
 }
 
 async fn list(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     caller: Authenticated,
     query: Query,
 ) -> Result<Json<Page<RaidSummary>>, ErrorResponse> {
@@ -141,7 +141,7 @@ pub(in crate::http) async fn list_member_raids(
 
 /// The leader of a new raid: the caller, or the player that the host app's backend names.
 async fn resolve_leader(
-    app: &ApiState,
+    app: &AppState,
     caller: &Audited,
     body: &JsonBody,
     limit_headers: &RateLimitHeaders,
@@ -172,7 +172,7 @@ async fn resolve_leader(
 
 /// The raid as the caller sees it.
 pub(in crate::http) async fn raid_view(
-    app: &ApiState,
+    app: &AppState,
     raid: RaidId,
     caller: &Authenticated,
 ) -> Result<RaidResponse, ErrorResponse> {

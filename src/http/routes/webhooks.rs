@@ -1,5 +1,7 @@
 //! `/admin/webhooks`: how deliveries to the host app's endpoints go, and having them tried again.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -9,9 +11,9 @@ use raidhall_protocol::{RaidId, Seq};
 use serde_json::json;
 
 use crate::error::Error;
+use crate::http::AppState;
 use crate::http::error_response::{ENDPOINT_NOT_FOUND, ErrorResponse};
 use crate::http::extract::{EndpointPath, JsonBody, Operator, Query};
-use crate::http::state::ApiState;
 use crate::redact::redact_url;
 use crate::store::webhooks::{EndpointRow, ParkedDelivery, Replay};
 use crate::webhooks::{Endpoint, WebhookEventKind};
@@ -19,7 +21,7 @@ use crate::webhooks::{Endpoint, WebhookEventKind};
 const EVENT_NOT_FOUND: Error =
     Error::NotFound("The raid has no such event, or it is none that webhooks tell of");
 
-pub(in crate::http) fn routes() -> Router<ApiState> {
+pub(in crate::http) fn routes() -> Router<Arc<AppState>> {
     Router::new()
         .route("/api/v1/admin/webhooks", get(list_endpoints))
         .route(
@@ -37,7 +39,7 @@ pub(in crate::http) fn routes() -> Router<ApiState> {
 }
 
 async fn list_endpoints(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     _operator: Operator,
 ) -> Result<Json<Data<Vec<WebhookView>>>, ErrorResponse> {
     let rows = app.store.endpoints().await?;
@@ -81,7 +83,7 @@ const fn unused_endpoint_row() -> EndpointRow {
 }
 
 async fn list_deliveries(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     _operator: Operator,
     EndpointPath(name): EndpointPath,
     mut query: Query,
@@ -116,7 +118,7 @@ async fn list_deliveries(
 }
 
 async fn replay_deliveries(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     Operator(caller): Operator,
     EndpointPath(name): EndpointPath,
     body: JsonBody,
@@ -144,7 +146,7 @@ async fn replay_deliveries(
 }
 
 async fn resume_endpoint(
-    State(app): State<ApiState>,
+    State(app): State<Arc<AppState>>,
     Operator(caller): Operator,
     EndpointPath(name): EndpointPath,
 ) -> Result<Json<Data<Resumed>>, ErrorResponse> {
@@ -156,7 +158,7 @@ async fn resume_endpoint(
     }))
 }
 
-fn find_endpoint<'a>(app: &'a ApiState, name: &str) -> Result<&'a Endpoint, ErrorResponse> {
+fn find_endpoint<'a>(app: &'a AppState, name: &str) -> Result<&'a Endpoint, ErrorResponse> {
     app.webhook_endpoints
         .iter()
         .find(|endpoint| endpoint.name == name)
@@ -165,7 +167,7 @@ fn find_endpoint<'a>(app: &'a ApiState, name: &str) -> Result<&'a Endpoint, Erro
 
 /// Fails with 404 unless a raid has an event with this seq that is delivered to webhooks.
 async fn require_webhook_event(
-    app: &ApiState,
+    app: &AppState,
     raid: RaidId,
     seq: Seq,
 ) -> Result<(), ErrorResponse> {

@@ -14,13 +14,15 @@ use crate::net::listener::{MemoryConnector, ReclaimedStream, memory_listener};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn options() -> Options {
-    let per_address = PerAddressLimit::new(20, TrustedProxies::default());
-    Options {
-        header_timeout: SECOND * 10,
-        write_stall_timeout: SECOND * 10,
-        connection_permits: ConnectionPermits::new(1000),
-        per_address_limit: per_address,
+const OPTIONS: Options = Options {
+    header_timeout: Duration::from_secs(10),
+    write_stall_timeout: Duration::from_secs(10),
+};
+
+fn accept_limits(connections: u64) -> AcceptLimits {
+    AcceptLimits {
+        connection_permits: ConnectionPermits::new(connections),
+        per_address_limit: PerAddressLimit::new(20, TrustedProxies::default()),
     }
 }
 
@@ -67,7 +69,13 @@ fn routes() -> Router {
 fn spawn_server() -> (MemoryConnector, CancellationToken, JoinHandle<()>) {
     let (listener, connector) = memory_listener();
     let drain = CancellationToken::new();
-    let served = TaskTracker::new().spawn(serve(listener, routes(), options(), drain.clone()));
+    let served = TaskTracker::new().spawn(serve(
+        listener,
+        routes(),
+        OPTIONS,
+        accept_limits(1000),
+        drain.clone(),
+    ));
     (connector, drain, served)
 }
 
@@ -184,11 +192,13 @@ async fn heads_too_large_are_answered_431() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_without_a_permit_waits_while_others_are_served() {
     let (listener, connector) = memory_listener();
-    let options = Options {
-        connection_permits: ConnectionPermits::new(8),
-        ..options()
-    };
-    TaskTracker::new().spawn(serve(listener, routes(), options, CancellationToken::new()));
+    TaskTracker::new().spawn(serve(
+        listener,
+        routes(),
+        OPTIONS,
+        accept_limits(8),
+        CancellationToken::new(),
+    ));
     let mut seated = Vec::new();
     for _ in 0..8 {
         let mut stream = connect(&connector).await;
@@ -278,7 +288,8 @@ async fn a_failed_accept_pauses_the_server_without_ending_it() {
     TaskTracker::new().spawn(serve(
         FailingListener(3, listener),
         routes(),
-        options(),
+        OPTIONS,
+        accept_limits(1000),
         CancellationToken::new(),
     ));
     let mut stream = connect(&connector).await;
@@ -292,7 +303,13 @@ async fn tcp_connections_are_served_like_in_memory_ones() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let address = listener.local_addr().expect("an address");
     let drain = CancellationToken::new();
-    let served = TaskTracker::new().spawn(serve(listener, routes(), options(), drain.clone()));
+    let served = TaskTracker::new().spawn(serve(
+        listener,
+        routes(),
+        OPTIONS,
+        accept_limits(1000),
+        drain.clone(),
+    ));
     let mut stream = TcpStream::connect(address).await.expect("connected");
     stream
         .write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")

@@ -103,6 +103,8 @@ async fn every_pending_reply_fails_with_the_commit_it_waits_for() {
         Some(Error::Unavailable)
     );
     registry.store.faults().set_unreachable(false);
+    // Until the lease is renewed.
+    sleep(Duration::from_secs(1)).await;
     assert_eq!(
         registry.say(raid, "now", Some("a")).await,
         ack_at(5),
@@ -265,9 +267,9 @@ async fn a_superseded_owner_is_fenced_and_publishes_nothing() {
     registry.store.faults().hold_calls(Call::Commit);
     let mut zombie = registry.submit(raid, "from the grave", None);
     run_ready_tasks().await;
-    let rival = crate::store::Instance {
+    let rival = crate::store::InstanceRecord {
         id: crate::store::InstanceId(uuid::Uuid::now_v7()),
-        ..registry.instance.clone()
+        ..registry.record().clone()
     };
     registry.store.force_claim(raid, &rival).expect("the raid");
     registry.store.faults().release_calls(Call::Commit);
@@ -276,7 +278,7 @@ async fn a_superseded_owner_is_fenced_and_publishes_nothing() {
     assert_eq!(watcher.take_events(), [] as [u64; 0]);
     let claims = registry
         .store
-        .claim(&[raid], registry.instance.id)
+        .claim(&[raid], registry.record().id)
         .await
         .expect("claim");
     assert!(
@@ -290,8 +292,9 @@ async fn a_superseded_owner_is_fenced_and_publishes_nothing() {
 async fn an_owner_with_an_expired_lease_serves_nothing_from_memory() {
     let registry = TestInstance::start(options()).await;
     let raid = registry.create_raid(&[2]).await;
+    registry.store.faults().hold_calls(Call::Renew);
     registry
-        .lease
+        .lease()
         .renew(tokio::time::Instant::now(), Duration::ZERO, false);
     let mut asleep = registry.watch(raid, 2, None);
     assert_eq!(asleep.watch_answer().await.err(), Some(Error::Unavailable));
@@ -303,7 +306,7 @@ async fn an_owner_with_an_expired_lease_serves_nothing_from_memory() {
         registry.say(raid, "hello?", None).await,
         Err(Error::Unavailable)
     );
-    registry.lease.renew(
+    registry.lease().renew(
         tokio::time::Instant::now(),
         Duration::from_secs(3_600),
         false,
@@ -317,10 +320,15 @@ async fn a_pending_reply_is_given_in_time_when_the_lease_runs_out() {
     let raid = registry.create_raid(&[2]).await;
     let answered =
         async |command: PendingAck| timeout(Duration::from_secs(10), command.answer()).await;
-    let out = || registry.lease.renew(Instant::now(), Duration::ZERO, false);
+    registry.store.faults().hold_calls(Call::Renew);
+    let out = || {
+        registry
+            .lease()
+            .renew(Instant::now(), Duration::ZERO, false)
+    };
     let back = || {
         registry
-            .lease
+            .lease()
             .renew(Instant::now(), Duration::from_secs(3_600), false)
     };
 

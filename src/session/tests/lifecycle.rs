@@ -57,7 +57,10 @@ async fn a_read_of_an_idle_raid_claims_nothing_unless_its_deadline_is_due() {
     let raid = registry.create_raid(&[]).await;
     sleep(Duration::from_secs(120)).await;
     assert_eq!(
-        (registry.sessions.live_count(), registry.tasks.len()),
+        (
+            registry.sessions.live_count(),
+            registry.tasks.sessions.len()
+        ),
         (0, 0),
         "idle: no session, no task"
     );
@@ -94,7 +97,10 @@ async fn an_idle_raid_is_released_and_a_watched_one_is_not() {
     watcher.leave();
     sleep(Duration::from_secs(70)).await;
     assert_eq!(
-        (registry.sessions.live_count(), registry.tasks.len()),
+        (
+            registry.sessions.live_count(),
+            registry.tasks.sessions.len()
+        ),
         (0, 0)
     );
     registry.sessions.release_idle().await;
@@ -126,7 +132,7 @@ async fn a_raid_whose_load_failed_after_its_claim_is_found_when_due() {
     registry.store.faults().fail_calls(Call::Load, 0);
     let due = registry
         .store
-        .due_raids(registry.instance.id, START_TIME.plus(3_600_000), 10)
+        .due_raids(registry.record().id, START_TIME.plus(3_600_000), 10)
         .await;
     assert_eq!(due.expect("due"), [raid]);
 }
@@ -150,7 +156,10 @@ async fn a_failed_raid_creation_leaves_no_session_and_no_task() {
     assert!(registry.sessions.create(leader, new, None).await.is_err());
     sleep(Duration::from_millis(10)).await;
     assert_eq!(
-        (registry.sessions.live_count(), registry.tasks.len()),
+        (
+            registry.sessions.live_count(),
+            registry.tasks.sessions.len()
+        ),
         (0, 0)
     );
 }
@@ -170,7 +179,10 @@ async fn requests_for_a_missing_raid_leave_no_session_and_no_task() {
     );
     sleep(Duration::from_millis(10)).await;
     assert_eq!(
-        (registry.sessions.live_count(), registry.tasks.len()),
+        (
+            registry.sessions.live_count(),
+            registry.tasks.sessions.len()
+        ),
         (0, 0)
     );
 }
@@ -301,12 +313,12 @@ async fn a_stop_answers_commands_in_flight_and_leaves_no_task() {
     registry.store.faults().hold_calls(Call::Commit);
     let on_its_way = registry.submit(raid, "last words", None);
     sleep(Duration::from_millis(1)).await;
-    registry.stop.cancel();
+    registry.tasks.stop_background.cancel();
     assert!(registry.say(raid, "too late", None).await.is_err());
     registry.store.faults().release_calls(Call::Commit);
     assert_eq!(on_its_way.answer().await.expect("committed").seq, Seq(4));
-    registry.tasks.close();
-    registry.tasks.wait().await;
+    registry.tasks.sessions.close();
+    registry.tasks.sessions.wait().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -333,7 +345,10 @@ async fn thousands_of_unwatched_raids_hold_no_session_and_no_task() {
     }
     sleep(Duration::from_secs(120)).await;
     assert_eq!(
-        (registry.sessions.live_count(), registry.tasks.len()),
+        (
+            registry.sessions.live_count(),
+            registry.tasks.sessions.len()
+        ),
         (0, 0)
     );
     registry.sessions.release_idle().await;
@@ -374,7 +389,10 @@ async fn requests_of_non_members_start_no_session() {
         "nothing was claimed or read"
     );
     assert_eq!(
-        (registry.sessions.live_count(), registry.tasks.len()),
+        (
+            registry.sessions.live_count(),
+            registry.tasks.sessions.len()
+        ),
         (0, 0)
     );
     // A member among them is served, in their turn.

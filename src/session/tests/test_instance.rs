@@ -1,45 +1,30 @@
-//! A small instance: sessions over a store in memory, and players who ask them things.
+//! A whole instance over a store in memory, without a listener; players call its sessions.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use raidhall_protocol::rest::NewRaid;
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{
     Codec, Command, Event, OpKey, PlayerId, RaidId, Seq, ServerMessage, UnixMillis,
 };
-use tokio::sync::{Notify, oneshot};
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use crate::app::{Instance, InstanceParts};
 use crate::auth::AuthSecret;
-use crate::clock::Clock;
 use crate::cluster::bus::in_process::{InProcessBroker, InProcessBus};
-use crate::cluster::bus::{Bus, Channel};
-use crate::cluster::client::ClusterClient;
-use crate::cluster::lease::{Lease, LeaseRenewer};
-use crate::cluster::membership::Membership;
-use crate::cluster::message::EnvelopeSealer;
-use crate::cluster::ownership::OwnershipClient;
+use crate::config::Config;
 use crate::error::Error;
-use crate::fanout::audience::{Audience, PullResult, RingOptions};
+use crate::fanout::audience::{Audience, PullResult};
 use crate::fanout::outbox::{ConnectionId, Outbox, OutboxLanes, OutboxReply, WatchId};
-use crate::jobs::head_poller::HeadPoller;
-use crate::jobs::inbox_dispatcher::InboxDispatcher;
 use crate::raid::{self, Ack};
-use crate::session::{Caller, Dependencies, Options, Reply, Sessions};
-use crate::store::journal::{self, Journal};
+use crate::session::{Caller, Options, Reply, Sessions};
 use crate::store::memory::MemoryStore;
-use crate::store::{Instance, InstanceId, OpHash, Store};
+use crate::store::{InstanceId, OpHash, Store};
 
 pub(super) const START_TIME: UnixMillis = UnixMillis(1_767_225_600_000);
-
-/// How long a node's lease lasts.
-pub(super) const LEASE_TTL: Duration = Duration::from_secs(3);
 
 /// Tells the nodes' addresses apart.
 static NEXT_NODE_NUMBER: AtomicU64 = AtomicU64::new(1);
@@ -47,31 +32,26 @@ static NEXT_NODE_NUMBER: AtomicU64 = AtomicU64::new(1);
 pub(super) struct TestInstance {
     pub(super) store: MemoryStore,
     pub(super) sessions: Sessions,
-    pub(super) lease: Arc<Lease>,
-    pub(super) tasks: TaskTracker,
-    pub(super) stop: CancellationToken,
-    pub(super) instance: Instance,
-    /// Its end of the bus.
-    pub(super) station: Option<Arc<InProcessBus>>,
-    /// Until when its own tasks run.
-    lifetime: CancellationToken,
+    /// The instance's connection to the bus, in a cluster.
+    pub(super) bus: Option<Arc<InProcessBus>>,
+    instance: Instance,
 }
 
+impl Deref for TestInstance {
+    type Target = Instance;
+
+    fn deref(&self) -> &Instance {
+        &self.instance
+    }
+}
+
+/// The default options of sessions, with smaller bounds.
 pub(super) fn options() -> Options {
     Options {
         mailbox_messages_max: 64,
-        idle_timeout: Duration::from_secs(60),
-        presence_grace: Duration::from_secs(5),
-        leader_grace: Duration::from_secs(60),
         op_keys_max: 1_000,
-        snapshot_min_events: 256,
-        replay_events_max: 1_024,
-        ring: RingOptions {
-            events_max: 512,
-            bytes_max: 1 << 20,
-        },
-        load_timeout: Duration::from_secs(2),
-        concurrent_loads_max: 4,
+        ring_events_max: 512,
+        ..Config::default().sessions
     }
 }
 
@@ -81,151 +61,56 @@ impl TestInstance {
     }
 
     pub(super) async fn start_on(store: MemoryStore, options: Options) -> TestInstance {
-        TestInstance::build(store, options, Duration::from_secs(3_600 * 24 * 30), None).await
+        TestInstance::build(store, options, None).await
     }
 
-    /// One instance of a cluster, with a lease that is kept.
+    /// One instance of a cluster.
     pub(super) async fn start_in_cluster(
         store: &MemoryStore,
-        exchange: &InProcessBroker,
+        broker: &InProcessBroker,
         options: Options,
     ) -> TestInstance {
-        TestInstance::build(store.new_connection(), options, LEASE_TTL, Some(exchange)).await
+        TestInstance::build(store.new_connection(), options, Some(broker)).await
     }
 
     async fn build(
         store: MemoryStore,
         options: Options,
-        ttl: Duration,
-        exchange: Option<&InProcessBroker>,
+        broker: Option<&InProcessBroker>,
     ) -> TestInstance {
-        let ws_url = format!(
-            "ws://127.0.0.1:{}/api/v1/ws",
-            NEXT_NODE_NUMBER.fetch_add(1, Ordering::Relaxed)
-        );
         let id = InstanceId(Uuid::now_v7());
-        let instance = Instance {
+        let (bus, connection) = broker.map(|broker| broker.connect(id)).unzip();
+        let number = NEXT_NODE_NUMBER.fetch_add(1, Ordering::Relaxed);
+        let instance = Instance::start(InstanceParts {
             id,
-            ws_url,
-            release: "test".into(),
-            draining: false,
-        };
-        let renewal = store
-            .register(&instance, ttl, Duration::from_secs(5))
-            .await
-            .expect("enlisted");
-        let shared: Arc<dyn Store> = Arc::new(store.clone());
-        let journal_options = journal::Options {
-            writers: 1,
-            batch_events_max: 4_096,
-            queue_max: 1_024,
-            commit_patience: Duration::from_secs(2),
-        };
-        let (journal, writers) = Journal::new(&shared, &journal_options);
-        let (tasks, stop, life) = (
-            TaskTracker::new(),
-            CancellationToken::new(),
-            CancellationToken::new(),
-        );
-        let live = |task: BoxFuture<'static, ()>| {
-            let life = life.clone();
-            tokio::spawn(async move { life.run_until_cancelled(task).await });
-        };
-        for writer in writers {
-            live(Box::pin(writer.run()));
-        }
-        let (claims, clerk) = OwnershipClient::new(Arc::clone(&shared), id);
-        live(Box::pin(clerk.run()));
-        let clock = Arc::new(Clock::new(renewal.now));
-        let lease = Arc::new(Lease::new(Instant::now(), ttl));
-        let peers = Membership::new(ttl);
-        peers.update(renewal.now, renewal.peers, false);
-        live(Box::pin(
-            Arc::clone(&lease).run_confirmation(Arc::clone(&shared), instance.clone()),
-        ));
-        let seal = EnvelopeSealer::new(
-            &AuthSecret::new([7; 32]).expect("long enough"),
-            &renewal.lineage,
-        );
-        let shared_clock = Arc::clone(&clock);
-        let (link, station, deliveries) = match exchange {
-            None => (
-                ClusterClient::standalone(id, shared_clock, peers.clone()),
-                None,
-                None,
-            ),
-            Some(exchange) => {
-                let (station, deliveries) = exchange.connect();
-                station
-                    .subscribe(&[Channel::Inbox(id)])
-                    .await
-                    .expect("connected");
-                let link = ClusterClient::clustered(
-                    Arc::clone(&station) as _,
-                    seal,
-                    id,
-                    shared_clock,
-                    peers.clone(),
-                );
-                (link, Some(station), Some(deliveries))
-            }
-        };
-        let parts = Dependencies {
-            store: Arc::clone(&shared),
-            journal,
-            clock: Arc::clone(&clock),
-            lease: Arc::clone(&lease),
-            cluster: link.clone(),
-            claims,
-        };
-        let sessions = Sessions::new(parts, options, tasks.clone(), stop.clone());
-        if let Some(deliveries) = deliveries {
-            let now = Arc::<Notify>::default();
-            live(Box::pin(
-                InboxDispatcher::new(link.clone(), sessions.clone(), Arc::clone(&now))
-                    .run(deliveries),
-            ));
-            live(Box::pin(
-                HeadPoller {
-                    store: Arc::clone(&shared),
-                    cluster: link,
-                    poll_requested: now,
-                }
-                .run(),
-            ));
-            let judging = Arc::clone(&lease);
-            live(Box::pin(peers.clone().run(move || judging.is_valid())));
-            let keeper = LeaseRenewer {
-                store: shared,
-                instance: instance.clone(),
-                draining: Arc::default(),
-                lease: Arc::clone(&lease),
-                renew_requested: Arc::default(),
-                ttl,
-                renew_interval: Duration::from_secs(1),
-                clock,
-                membership: peers,
-                lineage: renewal.lineage,
-            };
-            live(Box::pin(keeper.run(|| {})));
-        }
+            config: Config {
+                sessions: options,
+                ..Config::default()
+            },
+            store: Arc::new(store.clone()),
+            bus: connection,
+            shared_limits: None,
+            secret: AuthSecret::new([7; 32]).expect("long enough"),
+            base_url: format!("http://127.0.0.1:{number}").parse().expect("a URL"),
+            has_lease_thread: false,
+        })
+        .await
+        .expect("started");
         TestInstance {
             store,
-            sessions,
-            lease,
-            tasks,
-            stop,
+            sessions: instance.sessions().clone(),
+            bus,
             instance,
-            station,
-            lifetime: life,
         }
     }
 
     /// `kill -9`: nothing of this instance reaches anybody any more.
     pub(super) fn kill(&self) {
-        self.lifetime.cancel();
         self.store.faults().set_unreachable(true);
-        self.station.as_ref().expect("a node").remove();
+        self.bus
+            .as_ref()
+            .expect("an instance of a cluster")
+            .remove();
     }
 
     /// A raid that player 1 leads and `others` have joined, started.

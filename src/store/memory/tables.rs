@@ -92,9 +92,9 @@ impl Tables {
         self.clock = (now, Instant::now());
     }
 
-    pub(super) fn renew(&mut self, instance: &Instance, ttl: Duration) -> Renewal {
+    pub(super) fn renew(&mut self, instance: &InstanceRecord, ttl: Duration) -> Renewal {
         let now = self.now();
-        let Instance {
+        let InstanceRecord {
             id,
             ws_url,
             draining,
@@ -170,7 +170,7 @@ impl Tables {
         ClaimOutcome::Acquired(raid.epoch)
     }
 
-    pub(super) fn force_claim(&mut self, raid: RaidId, by: &Instance) -> Option<Epoch> {
+    pub(super) fn force_claim(&mut self, raid: RaidId, by: &InstanceRecord) -> Option<Epoch> {
         self.renew(by, Duration::from_secs(1 << 32));
         let raid = self.raids.get_mut(&raid)?;
         raid.owner = Some(by.id);

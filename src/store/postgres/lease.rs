@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use super::columns::{self, millis};
 use super::connections::{ConnectionPool, Connector, Statement};
 use super::fault;
-use crate::store::{Instance, InstanceId, PeerInstance, RegisterError, Renewal, Result};
+use crate::store::{InstanceId, InstanceRecord, PeerInstance, RegisterError, Renewal, Result};
 
 /// The lock of this database.
 pub(super) const DATABASE_LOCK: i64 = 0x7261_6964_0001;
@@ -97,7 +97,7 @@ impl LeaseSession {
 
     pub(super) async fn register(
         &self,
-        instance: &Instance,
+        instance: &InstanceRecord,
         ttl: Duration,
         patience: Duration,
     ) -> Result<Renewal, RegisterError> {
@@ -114,7 +114,7 @@ impl LeaseSession {
 
     /// Renews on the session that holds the lock. If that is lost, the lock has to be taken anew first: should another
     /// process have it by now, the renewal is refused.
-    pub(super) async fn renew(&self, instance: &Instance, ttl: Duration) -> Result<Renewal> {
+    pub(super) async fn renew(&self, instance: &InstanceRecord, ttl: Duration) -> Result<Renewal> {
         const OPERATION: &str = "take the database's lock again";
         let mut kept = self.session.lock().await;
         // Taken, not borrowed: if this future is dropped, so is the session.
@@ -144,7 +144,7 @@ impl LeaseSession {
         }
     }
 
-    async fn open(&self, instance: &Instance, ttl: Duration) -> Result<PgConnection> {
+    async fn open(&self, instance: &InstanceRecord, ttl: Duration) -> Result<PgConnection> {
         let Connector { options, .. } = &self.connector;
         let idle_timeout = ttl.max(IDLE_SESSION_MIN).as_millis().min(i32::MAX as u128);
         let options = options
@@ -166,7 +166,7 @@ impl LeaseSession {
     async fn acquire_lock(
         &self,
         mut session: PgConnection,
-        instance: &Instance,
+        instance: &InstanceRecord,
         patience: Duration,
     ) -> Result<Option<PgConnection>> {
         let began = Instant::now();
@@ -191,7 +191,7 @@ impl LeaseSession {
     async fn renew_on(
         &self,
         session: PgConnection,
-        instance: &Instance,
+        instance: &InstanceRecord,
         ttl: Duration,
     ) -> (Result<Renewal>, Option<PgConnection>) {
         const OPERATION: &str = "renew the lease";

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::fault::{failed, unsigned};
 use super::statements::{now, statements};
 use super::writer::WriterState;
-use crate::store::{Instance, InstanceId, PeerInstance, Renewal, Result};
+use crate::store::{InstanceId, InstanceRecord, PeerInstance, Renewal, Result};
 
 statements! {
     VOID_LEASES = "DELETE FROM instances";
@@ -32,7 +32,7 @@ statements! {
 /// dead, or they would have the lock.
 pub(super) async fn register(
     hand: &mut WriterState,
-    instance: &Instance,
+    instance: &InstanceRecord,
     ttl: Duration,
 ) -> Result<Renewal> {
     if !hand.has_voided_leases {
@@ -45,7 +45,7 @@ pub(super) async fn register(
 
 pub(super) async fn renew(
     hand: &mut WriterState,
-    instance: &Instance,
+    instance: &InstanceRecord,
     ttl: Duration,
 ) -> Result<Renewal> {
     let failed = failed("renew lease");

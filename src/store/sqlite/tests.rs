@@ -284,7 +284,7 @@ mod writing {
             order.lock().push("commit");
         };
         let renew = async {
-            let instance = Instance {
+            let instance = InstanceRecord {
                 id: InstanceId(Uuid::max()),
                 ws_url: "".into(),
                 release: "".into(),

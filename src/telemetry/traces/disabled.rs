@@ -3,13 +3,13 @@
 use axum::http::{HeaderMap, Method, StatusCode};
 use raidhall_protocol::RaidId;
 
-use crate::config::TelemetryConfig;
+use crate::telemetry::options::Options;
 
 /// What is exported of traces: nothing.
 pub struct TraceExporter;
 
 /// Loading the configuration has made sure that none are asked for.
-pub fn start_trace_export(_config: &TelemetryConfig) -> TraceExporter {
+pub fn start_trace_export(_config: &Options) -> TraceExporter {
     TraceExporter
 }
 

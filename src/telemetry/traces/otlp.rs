@@ -21,9 +21,9 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::config::TelemetryConfig;
 use crate::http_client::HttpUrl;
 use crate::telemetry::metrics;
+use crate::telemetry::options::Options;
 
 /// How long a collector may take for a batch.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,7 +38,7 @@ static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 pub struct TraceExporter(Option<SdkTracerProvider>);
 
 /// Begins to export traces, if that is configured. Must be called within the runtime that then sends them.
-pub fn start_trace_export(config: &TelemetryConfig) -> TraceExporter {
+pub fn start_trace_export(config: &Options) -> TraceExporter {
     let Some(endpoint) = &config.otlp_endpoint else {
         return TraceExporter(None);
     };

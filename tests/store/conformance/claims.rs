@@ -6,18 +6,18 @@ use raidhall_protocol::{RaidId, Seq};
 use super::*;
 use crate::history::{failed, instance, player, said, started};
 
-async fn claim(store: &dyn Store, raid: RaidId, by: &Instance) -> ClaimOutcome {
+async fn claim(store: &dyn Store, raid: RaidId, by: &InstanceRecord) -> ClaimOutcome {
     let [claim] = &claim_all(store, &[raid], by).await[..] else {
         panic!("one answer")
     };
     claim.clone()
 }
 
-async fn claim_all(store: &dyn Store, raids: &[RaidId], by: &Instance) -> Vec<ClaimOutcome> {
+async fn claim_all(store: &dyn Store, raids: &[RaidId], by: &InstanceRecord) -> Vec<ClaimOutcome> {
     store.claim(raids, by.id).await.expect("claim")
 }
 
-fn expected_held(by: &Instance) -> ClaimOutcome {
+fn expected_held(by: &InstanceRecord) -> ClaimOutcome {
     ClaimOutcome::Held {
         owner: by.id,
         ws_url: by.ws_url.clone(),
@@ -360,7 +360,7 @@ pub async fn rival_claims_of_many_raids_give_each_to_one(store: &dyn Store) {
 async fn claim_until_settled(
     store: &dyn Store,
     raids: &[RaidId],
-    by: &Instance,
+    by: &InstanceRecord,
 ) -> Vec<ClaimOutcome> {
     let mut claims = claim_all(store, raids, by).await;
     for (raid, claim) in raids.iter().zip(&mut claims) {
@@ -444,7 +444,7 @@ pub async fn heads_of_several_raids_leave_missing_ones_out(store: &dyn Store) {
 async fn create_active_raid(
     store: &dyn Store,
     id: u64,
-    owner: &Instance,
+    owner: &InstanceRecord,
     deadline: UnixMillis,
 ) -> History {
     let mut history = create_raid(store, id, owner, player(1)).await;

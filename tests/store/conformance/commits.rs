@@ -281,7 +281,7 @@ pub async fn an_empty_batch_has_no_outcomes(store: &dyn Store) {
 /// Raids 1 to `count`, each with an append of one event to come.
 async fn raids_with_appends(
     store: &dyn Store,
-    owner: &Instance,
+    owner: &InstanceRecord,
     count: u64,
     event: impl Fn(u64) -> EventData,
 ) -> Vec<Append> {

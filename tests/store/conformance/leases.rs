@@ -36,7 +36,7 @@ pub async fn two_instances_are_registered_side_by_side(store: &dyn Store) {
     let (first, second) = (enlisted(store).await, enlisted(store).await);
     let here = create_raid(store, 1, &first, player(1)).await;
     let there = create_raid(store, 2, &second, player(1)).await;
-    let held = |by: &Instance| {
+    let held = |by: &InstanceRecord| {
         [ClaimOutcome::Held {
             owner: by.id,
             ws_url: by.ws_url.clone(),
@@ -102,7 +102,7 @@ pub async fn a_retirement_releases_every_raid(store: &dyn Store) {
 }
 
 /// The peers that a renewal sees, without those that only look at the clock.
-async fn renew_and_list_peers(store: &dyn Store, of: &Instance) -> Vec<PeerInstance> {
+async fn renew_and_list_peers(store: &dyn Store, of: &InstanceRecord) -> Vec<PeerInstance> {
     store.renew(of, LONG_TTL).await.expect("renew").peers
 }
 
@@ -154,7 +154,7 @@ pub async fn a_draining_peer_is_listed_as_draining(store: &dyn Store) {
     assert!(!drains().await);
     store
         .renew(
-            &Instance {
+            &InstanceRecord {
                 draining: true,
                 ..leaving.clone()
             },
@@ -166,7 +166,7 @@ pub async fn a_draining_peer_is_listed_as_draining(store: &dyn Store) {
     let late = instance();
     store
         .register(
-            &Instance {
+            &InstanceRecord {
                 draining: true,
                 ..late.clone()
             },

@@ -18,7 +18,7 @@ fn ids(rows: &[RaidRow]) -> Vec<RaidId> {
 }
 
 /// Raid 1 with `count` events after its first two.
-async fn create_raid_with_chat(store: &dyn Store, owner: &Instance, count: usize) -> History {
+async fn create_raid_with_chat(store: &dyn Store, owner: &InstanceRecord, count: usize) -> History {
     let mut history = create_raid(store, 1, owner, player(1)).await;
     let append = history.append((0..count).map(|index| said(&format!("line {index}"))));
     assert_eq!(commit(store, &append).await, CommitOutcome::Committed);
@@ -131,7 +131,7 @@ pub async fn a_snapshot_of_a_former_owner_is_dropped(store: &dyn Store) {
 }
 
 /// Two raids, each with ten commands, of which every other carries an op: op-1 on event 3, op-3 on event 5, …
-async fn create_raids_with_ops(store: &dyn Store, owner: &Instance) {
+async fn create_raids_with_ops(store: &dyn Store, owner: &InstanceRecord) {
     for id in [1, 2] {
         let mut history = create_raid(store, id, owner, player(1)).await;
         for index in 1..=10 {

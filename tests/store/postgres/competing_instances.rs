@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use raidhall::store::{Append, ClaimOutcome, CommitOutcome, Epoch, Instance, Store};
+use raidhall::store::{Append, ClaimOutcome, CommitOutcome, Epoch, InstanceRecord, Store};
 use raidhall_protocol::{RaidId, Seq};
 
 use super::open;
@@ -13,7 +13,7 @@ use crate::history::{History, instance, player, raid, said};
 
 const RAIDS: u64 = 200;
 
-async fn make_raids(store: &dyn Store, owner: &Instance) -> Vec<RaidId> {
+async fn make_raids(store: &dyn Store, owner: &InstanceRecord) -> Vec<RaidId> {
     let mut creations = Vec::new();
     for id in 1..=RAIDS {
         creations.push(History::new(raid(id), owner.id).creation(player(1)));
@@ -26,7 +26,7 @@ async fn make_raids(store: &dyn Store, owner: &Instance) -> Vec<RaidId> {
 /// One more event in each raid, as far as it is still the owner's.
 async fn append_to_each(
     store: &dyn Store,
-    owner: &Instance,
+    owner: &InstanceRecord,
     claimed: &HashMap<RaidId, Epoch>,
     order: &[RaidId],
 ) {

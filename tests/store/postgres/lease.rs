@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raidhall::store::postgres::{PostgresOptions, PostgresStore};
-use raidhall::store::{Instance, RegisterError, Renewal, Store, StoreError};
+use raidhall::store::{InstanceRecord, RegisterError, Renewal, Store, StoreError};
 use sqlx::Executor;
 
 use super::{
@@ -198,7 +198,7 @@ async fn a_renewal_reports_whether_the_lease_had_run_out() {
 async fn a_renewal_is_refused_once_another_process_has_the_lock() {
     let database = PostgresDatabase::create().await;
     let store = open_exclusive(&database).await;
-    let holder = Instance { ..instance() };
+    let holder = InstanceRecord { ..instance() };
     store
         .register(&holder, SECOND / 2, SHORT)
         .await

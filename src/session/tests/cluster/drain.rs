@@ -67,7 +67,7 @@ async fn a_drain_of_the_only_watched_node_keeps_presence() {
     cluster.node(0).sessions.hand_over_all().await;
     first.leave();
     second.leave();
-    cluster.node(0).stop.cancel();
+    cluster.node(0).tasks.stop_background.cancel();
     sleep(Duration::from_secs(2)).await;
     cluster.node(0).kill();
     let (first, answer) = watch(cluster.node(1), raid, 1, Some(4)).await;
@@ -102,7 +102,7 @@ async fn a_successor_takes_over_a_raid_that_it_already_follows() {
         .await
         .expect("read")
         .expect("a raid");
-    assert_eq!(head.owner, Some(cluster.node(1).instance.id));
+    assert_eq!(head.owner, Some(cluster.node(1).record().id));
     let (_second, answer) = watch(cluster.node(1), raid, 2, None).await;
     assert_eq!(
         online_players(&answer),
@@ -138,7 +138,7 @@ async fn a_raid_that_reloads_during_a_drain_is_still_handed_over() {
         .await
         .expect("read")
         .expect("a raid");
-    assert_eq!(head.owner, Some(cluster.node(1).instance.id));
+    assert_eq!(head.owner, Some(cluster.node(1).record().id));
 }
 
 #[tokio::test(start_paused = true)]
@@ -163,7 +163,7 @@ async fn a_handover_that_the_successor_missed_is_repeated_with_presence() {
         .await
         .expect("read")
         .expect("a raid");
-    assert_eq!(head.owner, Some(cluster.node(1).instance.id));
+    assert_eq!(head.owner, Some(cluster.node(1).record().id));
     let (_second, answer) = watch(cluster.node(1), raid, 2, None).await;
     assert_eq!(online_players(&answer), [1, 2]);
 }

@@ -61,7 +61,7 @@ async fn a_read_at_a_follower_shows_acknowledged_events_and_the_owner_url() {
     assert_eq!((view.seq, view.online), (Seq(5), vec![player(1)]));
     assert_eq!(
         view.ws_url.as_deref(),
-        Some(cluster.node(0).instance.ws_url.as_str())
+        Some(cluster.node(0).record().ws_url.as_str())
     );
     assert_eq!(
         cluster.node(1).sessions.live_count(),
@@ -79,7 +79,7 @@ async fn a_read_at_a_follower_shows_acknowledged_events_and_the_owner_url() {
     assert_eq!((view.seq, view.online.len()), (Seq(6), 2));
     assert_eq!(
         view.ws_url.as_deref(),
-        Some(cluster.node(0).instance.ws_url.as_str())
+        Some(cluster.node(0).record().ws_url.as_str())
     );
 }
 
@@ -150,12 +150,10 @@ async fn a_follower_without_a_bus_polls_and_refuses_commands_in_time() {
     let raid = cluster.node(0).create_raid(&[2]).await;
     let _owner_s = watch(cluster.node(0), raid, 1, None).await;
     let (mut edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
-    cluster.nodes.iter().for_each(|node| {
-        node.station
-            .as_ref()
-            .expect("a node")
-            .set_disconnected(true)
-    });
+    cluster
+        .nodes
+        .iter()
+        .for_each(|node| node.bus.as_ref().expect("a node").set_disconnected(true));
     let began = Instant::now();
     cluster
         .say(0, raid, "local", "a")
@@ -185,12 +183,10 @@ async fn a_follower_without_a_bus_polls_and_refuses_commands_in_time() {
         "in doubt nobody goes offline: {changes:?}"
     );
     assert_eq!(cluster.leader_change_reasons(raid).await, []);
-    cluster.nodes.iter().for_each(|node| {
-        node.station
-            .as_ref()
-            .expect("a node")
-            .set_disconnected(false)
-    });
+    cluster
+        .nodes
+        .iter()
+        .for_each(|node| node.bus.as_ref().expect("a node").set_disconnected(false));
     sleep(Duration::from_secs(1)).await;
     assert_eq!(
         cluster.say(1, raid, "remote", "b").await,

@@ -126,7 +126,7 @@ async fn a_successor_shows_no_player_who_left_before_the_handover() {
         .await
         .expect("read")
         .expect("a raid");
-    assert_eq!(head.owner, Some(cluster.node(1).instance.id));
+    assert_eq!(head.owner, Some(cluster.node(1).record().id));
 }
 
 #[tokio::test(start_paused = true)]

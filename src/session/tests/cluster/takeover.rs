@@ -104,7 +104,7 @@ async fn a_store_stall_changes_no_owner_and_no_epoch() {
         .expect("a raid");
     assert_eq!(
         (head.epoch, head.owner),
-        (epoch, Some(cluster.node(0).instance.id)),
+        (epoch, Some(cluster.node(0).record().id)),
         "not even reloaded"
     );
 }
@@ -147,7 +147,10 @@ async fn a_raid_is_released_only_when_no_instance_watches_it() {
         .expect("a raid");
     assert_eq!(head.owner, None);
     assert_eq!(
-        (cluster.node(0).tasks.len(), cluster.node(1).tasks.len()),
+        (
+            cluster.node(0).tasks.sessions.len(),
+            cluster.node(1).tasks.sessions.len()
+        ),
         (0, 0)
     );
 }
@@ -167,7 +170,7 @@ async fn many_raids_of_a_dead_node_are_taken_over_once_each() {
     cluster.node(0).kill();
     sleep(Duration::from_secs(5)).await;
     let heads = cluster.store.heads(&raids).await.expect("read");
-    let (one, two) = (cluster.node(1).instance.id, cluster.node(2).instance.id);
+    let (one, two) = (cluster.node(1).record().id, cluster.node(2).record().id);
     for (raid, head) in heads {
         assert!(
             head.owner == Some(one) || head.owner == Some(two),
@@ -195,7 +198,7 @@ async fn an_owner_suspended_with_its_clock_finds_its_raid_taken_over() {
     // The machine is suspended for a minute. Another instance enlists meanwhile and takes the raid.
     cluster.store.set_now(cluster.store.now().plus(60_000));
     let ws_url = "ws://127.0.0.1:9/api/v1/ws".to_owned();
-    let next = Instance {
+    let next = InstanceRecord {
         id: InstanceId(Uuid::now_v7()),
         ws_url,
         release: "test".into(),
@@ -243,5 +246,5 @@ async fn a_raid_of_a_newer_release_moves_to_an_instance_that_can_own_it() {
         .await
         .expect("read")
         .expect("a raid");
-    assert_eq!(head.owner, Some(cluster.node(1).instance.id));
+    assert_eq!(head.owner, Some(cluster.node(1).record().id));
 }

@@ -1,4 +1,4 @@
-//! Section `[telemetry]`: logs and metrics.
+//! What the section `[telemetry]` of the configuration says.
 
 use std::net::SocketAddr;
 
@@ -6,16 +6,15 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use tracing_subscriber::EnvFilter;
 
-use super::server;
 use crate::http_client::HttpUrl;
+use crate::option_value::optional_listen_address;
 use crate::redact::redact_url;
 
 /// Logs and metrics.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TelemetryConfig {
+pub struct Options {
     /// Where Prometheus may scrape, if anywhere.
-    #[serde(deserialize_with = "metrics_listen")]
+    #[serde(deserialize_with = "optional_listen_address")]
     pub metrics_listen: Option<SocketAddr>,
     /// What to log: directives that [`EnvFilter`] is known to accept.
     #[serde(deserialize_with = "directives")]
@@ -29,7 +28,7 @@ pub struct TelemetryConfig {
     pub traces_per_thousand: u16,
 }
 
-impl TelemetryConfig {
+impl Options {
     /// The share of requests and commands that are traced, from 0 to 1.
     pub fn trace_sample_ratio(&self) -> f64 {
         f64::from(self.traces_per_thousand) / 1_000.0
@@ -46,15 +45,6 @@ pub enum LogFormat {
     Human,
     /// One JSON object per line.
     Json,
-}
-
-fn metrics_listen<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<SocketAddr>, D::Error> {
-    match String::deserialize(deserializer)?.as_str() {
-        "" => Ok(None),
-        text => server::parse_socket_address(text).map(Some),
-    }
 }
 
 fn otlp_endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<HttpUrl>, D::Error> {

@@ -1,20 +1,33 @@
-//! Section `[webhooks]`: who is told of what has happened.
+//! The endpoints that the section `[webhooks]` of the configuration names.
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 use crate::http_client::HttpUrl;
-use crate::webhooks::{Endpoint, SigningKey, WebhookEventKind};
+use crate::webhooks::{SigningKey, WebhookEventKind};
 
 /// Longest name of an endpoint.
 const NAME_MAX: usize = 64;
 
-/// Who is told of what has happened.
+/// Where webhooks are posted.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// What it is called, in the database and by operators.
+    pub name: String,
+    /// Its address.
+    pub url: HttpUrl,
+    /// What its messages are signed with.
+    pub signing_key: SigningKey,
+    /// What they are signed with besides, while the key is being changed.
+    pub previous_signing_key: Option<SigningKey>,
+    /// What it is told.
+    pub event_kinds: Vec<WebhookEventKind>,
+}
+
+/// The endpoints to which webhooks are posted.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WebhooksConfig {
-    /// Each of them.
-    #[serde(deserialize_with = "endpoints")]
+pub struct Options {
+    /// Every endpoint, each with a name of its own.
     pub endpoints: Vec<Endpoint>,
 }
 
@@ -28,12 +41,10 @@ struct RawEndpoint {
     types: Option<Vec<WebhookEventKind>>,
 }
 
-fn endpoints<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Endpoint>, D::Error> {
-    let written = Vec::<RawEndpoint>::deserialize(deserializer)?;
-    written
-        .into_iter()
-        .map(|written| parse_endpoint(written).map_err(D::Error::custom))
-        .collect()
+impl<'de> Deserialize<'de> for Endpoint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parse_endpoint(RawEndpoint::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
 }
 
 fn parse_endpoint(

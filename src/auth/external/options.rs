@@ -1,36 +1,36 @@
-//! `[[auth.issuers]]`: whose tokens are believed besides our own.
+//! What an entry of `auth.issuers` in the configuration says.
 
 use std::time::Duration;
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-use crate::auth::IssuerSource;
+use super::JwksSource;
 
-/// Somebody whose tokens are believed.
+/// An issuer whose tokens are accepted.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct IssuerConfig {
-    /// What `iss` is in their tokens.
+pub struct IssuerOptions {
+    /// The value of `iss` in its tokens.
     pub issuer: String,
-    /// What is in `aud` of tokens that are meant for us.
+    /// The value in `aud` of tokens that are meant for this server.
     pub audience: String,
-    /// Where their public keys are.
+    /// The source of its public keys.
     #[serde(deserialize_with = "source")]
-    pub jwks: IssuerSource,
+    pub jwks: JwksSource,
     /// The claim that names the subject.
     #[serde(default = "subject_claim")]
     pub subject_claim: String,
-    /// The claim that a new player's name is taken from.
+    /// The claim that names a new player.
     #[serde(default = "name_claim")]
     pub name_claim: String,
-    /// What stands before the subject in a player's external id.
+    /// The text before the subject in a player's external id.
     #[serde(default)]
     pub external_id_prefix: String,
-    /// The claim that may make a token a service's or an operator's; empty: none can.
-    #[serde(default)]
-    pub scope_claim: String,
-    /// The longest life of a token.
+    /// The claim that may hold `raidhall:service` or `raidhall:admin`; `None` if this issuer may not give those.
+    #[serde(default, deserialize_with = "scope_claim")]
+    pub scope_claim: Option<String>,
+    /// The longest time between `iat` and `exp`.
     #[serde(
         rename = "lifetime_max_secs",
         default = "lifetime_max",
@@ -51,6 +51,11 @@ const fn lifetime_max() -> Duration {
     Duration::from_secs(86_400)
 }
 
+fn scope_claim<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let claim = String::deserialize(deserializer)?;
+    Ok((!claim.is_empty()).then_some(claim))
+}
+
 fn lifetime<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let secs = u64::deserialize(deserializer)?;
     if !(60..=2_592_000).contains(&secs) {
@@ -61,7 +66,7 @@ fn lifetime<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
     Ok(Duration::from_secs(secs))
 }
 
-fn source<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IssuerSource, D::Error> {
+fn source<'de, D: Deserializer<'de>>(deserializer: D) -> Result<JwksSource, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse()
         .map_err(|error| D::Error::custom(format!("jwks {error}")))
