@@ -1,6 +1,6 @@
 //! Live raids: each is one session, an actor task and its mailbox.
 //!
-//! Requests go through [`Sessions`], the registry, by the raid's id. It finds or starts the session. A full mailbox
+//! Requests go through [`Registry`], the registry, by the raid's id. It finds or starts the session. A full mailbox
 //! refuses at once with [`Error::Overloaded`](crate::error::Error::Overloaded). A raid without watchers, requests or a
 //! near deadline has no task and takes no memory.
 
@@ -28,7 +28,7 @@ use std::time::Duration;
 
 pub use follower::COMMAND_WAIT_MAX;
 use raidhall_protocol::{PlayerId, RaidState, Seq};
-pub use registry::Sessions;
+pub use registry::Registry;
 use registry::{OwnedRaidGuard, request_reply};
 pub use reply::Reply;
 use serde::Deserialize;

@@ -42,7 +42,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::http::OriginPolicy;
 use crate::option_value::millis;
-use crate::session::Sessions;
+use crate::session::Registry;
 use crate::store::Store;
 use crate::telemetry::metrics;
 
@@ -134,7 +134,7 @@ impl Options {
 pub struct ConnectionService(Arc<ConnectionServiceInner>);
 
 struct ConnectionServiceInner {
-    sessions: Sessions,
+    sessions: Registry,
     store: Arc<dyn Store>,
     auth: Auth,
     clock: Arc<Clock>,
@@ -149,7 +149,7 @@ struct ConnectionServiceInner {
 impl ConnectionService {
     /// No connection yet; each will be a task on `tasks`.
     pub fn new(
-        sessions: Sessions,
+        sessions: Registry,
         store: Arc<dyn Store>,
         auth: Auth,
         clock: Arc<Clock>,

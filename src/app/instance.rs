@@ -32,7 +32,7 @@ use crate::jobs::eraser::Eraser;
 use crate::jobs::head_poller::HeadPoller;
 use crate::jobs::inbox_dispatcher::InboxDispatcher;
 use crate::net::listener::{ConnectionPermits, Listener, PerAddressLimit};
-use crate::session::{self, Sessions};
+use crate::session::{self, Registry};
 use crate::store::journal::Journal;
 use crate::store::{InstanceId, InstanceRecord, Store};
 use crate::telemetry::{measure_runtime_lag, metrics, metrics_router, run_upkeep};
@@ -77,7 +77,7 @@ pub struct Instance {
     pub(super) held_lease: HeldLease,
     /// Whether this instance is about to end; its row in the store says so too.
     pub(super) draining: Arc<AtomicBool>,
-    pub(super) sessions: Sessions,
+    pub(super) sessions: Registry,
     pub(super) sockets: ConnectionService,
     pub(super) cluster: ClusterClient,
     pub(crate) tasks: InstanceTasks,
@@ -136,7 +136,7 @@ impl Instance {
         let sealer = EnvelopeSealer::new(&secret, &held_lease.lineage)
             .with_accepted_secret(config.auth.accepted_secret.as_ref(), &held_lease.lineage);
         let (cluster, bus_input) = connect_cluster(bus, sealer, id, &held_lease, &tasks);
-        let sessions = Sessions::new(
+        let sessions = Registry::new(
             session::Dependencies {
                 store: Arc::clone(&store),
                 journal: start_journal(&store, &config, &tasks),
@@ -301,7 +301,7 @@ impl Instance {
     }
 
     /// The live raids of this instance.
-    pub fn sessions(&self) -> &Sessions {
+    pub fn sessions(&self) -> &Registry {
         &self.sessions
     }
 
@@ -378,7 +378,7 @@ fn spawn_cluster_tasks(
     input: BusInputReceiver,
     store: &Arc<dyn Store>,
     cluster: &ClusterClient,
-    sessions: &Sessions,
+    sessions: &Registry,
     lease: &HeldLease,
     readiness: &Readiness,
     tasks: &InstanceTasks,

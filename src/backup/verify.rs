@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::format::hex;
 use crate::raid::{self, State, stored};
-use crate::store::backup::{EventLine, EventRow, RaidLine, SnapshotLine};
+use crate::store::backup::{EventLine, EventWithEarnings, RaidLine, SnapshotLine};
 
 /// One raid, as far as its events have been seen.
 pub(super) struct RaidVerifier {
@@ -161,13 +161,13 @@ fn decode_event(line: &EventLine) -> Result<Event, String> {
 }
 
 /// Adds to events the columns that follow from their data. The events have been folded, so all of them decode.
-pub(super) fn with_earnings(events: &[EventLine]) -> Vec<EventRow<'_>> {
+pub(super) fn with_earnings(events: &[EventLine]) -> Vec<EventWithEarnings<'_>> {
     let row = |event| {
         let (player, xp) = decode_event(event)
             .ok()
             .and_then(|event| event.data.earned())
             .unzip();
-        EventRow { event, player, xp }
+        EventWithEarnings { event, player, xp }
     };
     events.iter().map(row).collect()
 }

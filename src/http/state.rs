@@ -12,7 +12,7 @@ use super::rate_limits::RateLimits;
 use super::readiness::Readiness;
 use crate::auth::{Auth, BANNED};
 use crate::clock::Clock;
-use crate::session::Sessions;
+use crate::session::Registry;
 use crate::store::Store;
 use crate::webhooks::Endpoint;
 
@@ -22,7 +22,7 @@ const EXPORT_PAGES_MAX: usize = 2;
 /// The state of every REST route and extractor.
 pub struct AppState {
     /// The live raids of this instance.
-    pub sessions: Sessions,
+    pub sessions: Registry,
     /// The durable truth of players and raids.
     pub store: Arc<dyn Store>,
     /// Makes and checks tokens.

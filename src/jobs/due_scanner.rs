@@ -9,7 +9,7 @@ use tracing::warn;
 
 use crate::clock::Clock;
 use crate::option_value::millis;
-use crate::session::Sessions;
+use crate::session::Registry;
 use crate::store::{InstanceId, Store};
 
 /// Raids made live at once; the rest follows with the next scan.
@@ -31,7 +31,7 @@ pub struct DueScanner {
     /// Where raids are.
     pub store: Arc<dyn Store>,
     /// Where they are made live.
-    pub sessions: Sessions,
+    pub sessions: Registry,
     /// Who looks.
     pub instance: InstanceId,
     /// What time it is.

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::raid::{self, erasure};
-use crate::session::Sessions;
+use crate::session::Registry;
 use crate::store::{Erasure, Result, Store, StoreError};
 use crate::telemetry::metrics;
 
@@ -34,7 +34,7 @@ pub struct Eraser {
     /// Where everything is.
     pub store: Arc<dyn Store>,
     /// Where raids are live.
-    pub sessions: Sessions,
+    pub sessions: Registry,
     /// What time it is.
     pub clock: Arc<Clock>,
     /// Somebody has just closed an account.

@@ -17,7 +17,7 @@ use crate::cluster::message::{
     ClusterMessage, Envelope, EnvelopeError, ForwardItem, ForwardReply, WatcherReport,
 };
 use crate::error::Error;
-use crate::session::{COMMAND_WAIT_MAX, Reply, Sessions};
+use crate::session::{COMMAND_WAIT_MAX, Registry, Reply};
 use crate::store::{Epoch, InstanceId};
 use crate::telemetry::metrics;
 
@@ -28,7 +28,7 @@ const CACHED_BATCHES_MAX: usize = 16_384;
 /// What receiving needs.
 pub struct InboxDispatcher {
     cluster: ClusterClient,
-    sessions: Sessions,
+    sessions: Registry,
     /// Wakes the poll of heads: something may have been missed about any raid.
     head_poll_requested: Arc<Notify>,
     reply_cache: Arc<ForwardReplyCache>,
@@ -38,7 +38,7 @@ impl InboxDispatcher {
     /// A post that has received nothing.
     pub fn new(
         cluster: ClusterClient,
-        sessions: Sessions,
+        sessions: Registry,
         head_poll_requested: Arc<Notify>,
     ) -> InboxDispatcher {
         InboxDispatcher {

@@ -23,7 +23,7 @@ use super::op_cache::OpCache;
 use super::owner::{IncarnationEnd, Owner, OwnerStart};
 use super::presence::Presence;
 use super::remote_watchers::RemoteWatchers;
-use super::{OwnedRaidGuard, Sessions};
+use super::{OwnedRaidGuard, Registry};
 use crate::cluster::client::RaidSubscription;
 use crate::error::Error;
 use crate::fanout::audience::Audience;
@@ -47,7 +47,7 @@ pub(super) enum Origin {
 }
 
 pub(super) struct Actor {
-    sessions: Sessions,
+    sessions: Registry,
     raid: RaidId,
     audience: Arc<Audience>,
     origin: Origin,
@@ -92,7 +92,7 @@ enum ActivationError {
 
 impl Actor {
     pub(super) fn new(
-        sessions: Sessions,
+        sessions: Registry,
         raid: RaidId,
         audience: Arc<Audience>,
         inbox: mpsc::Receiver<SessionMessage>,
@@ -184,7 +184,7 @@ impl Actor {
             {
                 return;
             }
-            let stop = &self.sessions.0.stop;
+            let stop = &self.sessions.stop;
             tokio::select! { biased; () = stop.cancelled() => break, () = sleep(pause) => {} }
             pause = (pause * 2).min(RELOAD_PAUSE_MAX);
         }
@@ -217,8 +217,8 @@ impl Actor {
     }
 
     async fn run_incarnation(&mut self) -> Result<IncarnationEnd, ActivationError> {
-        let deadline = Instant::now() + self.sessions.0.options.load_timeout;
-        let (stop, mut pause) = (self.sessions.0.stop.clone(), RELOAD_PAUSE_MIN);
+        let deadline = Instant::now() + self.sessions.options.load_timeout;
+        let (stop, mut pause) = (self.sessions.stop.clone(), RELOAD_PAUSE_MIN);
         let role = loop {
             let found = tokio::select! { biased;
                 () = stop.cancelled() => return Ok(IncarnationEnd::Stopped),
@@ -269,7 +269,7 @@ impl Actor {
     /// Gives the raid to another instance: to one that has watchers, or else to any that can take it, if it is needed
     /// at all. Whoever is connected here is served as by an edge from now on.
     async fn hand_over(&mut self, live: Owner, owning: OwnedRaidGuard) {
-        let registry = Arc::clone(&self.sessions.0);
+        let registry = self.sessions.clone();
         let (epoch, raid) = (live.epoch(), self.raid);
         let state = live.into_state();
         let online: Vec<_> = self.carried.presence.online().iter().copied().collect();
@@ -299,7 +299,7 @@ impl Actor {
 
     /// Finds out whose the raid is: ours, by a claim, or another's.
     async fn resolve_ownership(&mut self) -> Result<ResolvedOwnership, ActivationError> {
-        let registry = Arc::clone(&self.sessions.0);
+        let registry = self.sessions.clone();
         if self.origin == Origin::New {
             let (epoch, born) = (Epoch(1), Month::from_unix_millis(registry.clock.now()));
             let (state, term) = (State::new(self.raid), registry.lease.term());
@@ -361,7 +361,7 @@ impl Actor {
         let live = Owner::new(self.sessions.clone(), Arc::clone(&self.audience), start);
         Incarnation::Owner(
             Box::new(live),
-            OwnedRaidGuard::new(&self.sessions.0.owned_count),
+            OwnedRaidGuard::new(&self.sessions.owned_count),
         )
     }
 
@@ -380,7 +380,7 @@ impl Actor {
     /// Follows whoever owns the raid, or nobody yet: we may not own it ourselves. If it is ours all the same, it is given
     /// up, so that somebody else can.
     async fn follow_without_claim(&mut self) -> Result<Incarnation, ActivationError> {
-        let registry = Arc::clone(&self.sessions.0);
+        let registry = self.sessions.clone();
         let head = registry
             .store
             .head(self.raid)
@@ -406,7 +406,7 @@ impl Actor {
         epoch: Epoch,
         term: u64,
     ) -> Result<Incarnation, ActivationError> {
-        let registry = Arc::clone(&self.sessions.0);
+        let registry = self.sessions.clone();
         let op_keys = registry.options.op_keys_max as u64;
         let loading = registry.load(self.raid, op_keys);
         let folded = match self

@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::actor::Origin;
 use super::message::SessionMessage;
-use super::{Sessions, request_reply};
+use super::{Registry, request_reply};
 use crate::error::Error;
 use crate::raid::{self, Refusal};
 use crate::store::{OpHash, Store, StoreError};
@@ -25,7 +25,7 @@ const ID_BLOCK_SIZE: u32 = 32;
 /// A code is taken once in some 10^12 / raids tries; three in a row are none.
 const CREATE_ATTEMPTS_MAX: usize = 3;
 
-impl Sessions {
+impl Registry {
     /// Makes a raid that `leader` leads, and waits until it is committed. A repeat with the same key gives the raid
     /// that the first made.
     pub async fn create(
@@ -40,11 +40,10 @@ impl Sessions {
             None => OpHash(random_bytes().map_err(|_| Error::Internal)?),
         };
         for _ in 0..CREATE_ATTEMPTS_MAX {
-            if self.0.handing_over.is_cancelled() {
+            if self.handing_over.is_cancelled() {
                 break;
             }
             if let Some(raid) = self
-                .0
                 .store
                 .raid_by_create_key(key)
                 .await
@@ -53,9 +52,8 @@ impl Sessions {
                 return Ok(raid);
             }
             let raid = self
-                .0
                 .raid_ids
-                .allocate(&*self.0.store)
+                .allocate(&*self.store)
                 .await
                 .map_err(log_unavailable)?;
             let command = raid::RaidCommand::Create {
@@ -81,7 +79,6 @@ impl Sessions {
                 // with the same key was quicker, or somebody asked for the id before there was a raid: the next turn.
                 Err(Error::Unavailable | Error::Refused(Refusal::NotFound)) => {
                     if self
-                        .0
                         .store
                         .head(raid)
                         .await

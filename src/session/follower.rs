@@ -18,7 +18,7 @@ use raidhall_protocol::{PlayerId, RaidId, Seq};
 use replica::Replica;
 use tokio::time::{Instant, sleep_until};
 
-use super::Sessions;
+use super::Registry;
 use super::actor::CarriedState;
 use super::message::{SessionMessage, WatchRequest};
 use super::owner::IncarnationEnd;
@@ -45,7 +45,7 @@ const FAR_FUTURE: Duration = Duration::from_secs(3_600);
 const RESOLVE_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 pub(super) struct Follower {
-    sessions: Sessions,
+    sessions: Registry,
     audience: Arc<Audience>,
     /// Who owns the raid, as far as is known.
     owner: Option<InstanceId>,
@@ -80,14 +80,14 @@ pub(super) struct Follower {
 
 impl Follower {
     pub(super) fn new(
-        sessions: Sessions,
+        sessions: Registry,
         audience: Arc<Audience>,
         owner: Option<InstanceId>,
         epoch: Epoch,
     ) -> Self {
         let now = Instant::now();
         let snapshot_cache =
-            SnapshotCache::new(Arc::clone(&audience), sessions.0.options.replay_events_max);
+            SnapshotCache::new(Arc::clone(&audience), sessions.options.replay_events_max);
         Self {
             sessions,
             audience,
@@ -115,7 +115,7 @@ impl Follower {
     /// The edge that an owner becomes that hands its raid over: it goes on showing what it knows, and follows before
     /// it gives the raid up.
     pub(super) async fn from_former_owner(
-        sessions: Sessions,
+        sessions: Registry,
         audience: Arc<Audience>,
         state: State,
         epoch: Epoch,
@@ -134,7 +134,7 @@ impl Follower {
     }
 
     pub(super) async fn run(&mut self, carried: &mut CarriedState) -> IncarnationEnd {
-        let registry = Arc::clone(&self.sessions.0);
+        let registry = self.sessions.clone();
         let audience = Arc::clone(&self.audience);
         let (mut peers, raid) = (registry.cluster.membership().watch_changes(), self.raid());
         carried.remote_watchers.clear();
@@ -204,7 +204,7 @@ impl Follower {
 
     fn is_idle(&self) -> bool {
         let idle = !self.has_been_requested
-            || self.last_needed_at.elapsed() >= self.sessions.0.options.idle_timeout;
+            || self.last_needed_at.elapsed() >= self.sessions.options.idle_timeout;
         !self.is_needed() && idle
     }
 
@@ -217,7 +217,7 @@ impl Follower {
         match self.forward_target() {
             Some(to) => {
                 // Without an answer it may be somebody else's by now.
-                if self.forwards.send(&self.sessions.0.cluster, to, about) {
+                if self.forwards.send(&self.sessions.cluster, to, about) {
                     self.resolve_at = Some(now);
                 }
             }
@@ -305,7 +305,7 @@ impl Follower {
         let online = sight.map_or_else(announced, |sight| sight.online);
         let ws_url = self
             .owner
-            .and_then(|owner| self.sessions.0.cluster.membership().ws_url(owner));
+            .and_then(|owner| self.sessions.cluster.membership().ws_url(owner));
         Ok(RaidSnapshot {
             state,
             seq,
@@ -316,7 +316,7 @@ impl Follower {
 
     /// How far the owner is, and who is online. What is due happens in the turn in which it is asked.
     async fn query_owner_status(&mut self) -> Option<OwnerStatus> {
-        let (owner, raid, link) = (self.owner?, self.raid(), self.sessions.0.cluster.clone());
+        let (owner, raid, link) = (self.owner?, self.raid(), self.sessions.cluster.clone());
         self.forwards
             .expire_while(link.query_owner_status(owner, raid))
             .await
@@ -444,7 +444,7 @@ impl Follower {
     fn apply_forward_answers(&mut self, answers: Vec<ForwardReply>) {
         let seq = self.replica.as_ref().map(Replica::seq);
         // An owner that cannot reach a store that we reach is about to lose the raid.
-        let again = self.sessions.0.lease.is_valid();
+        let again = self.sessions.lease.is_valid();
         let taken = self.forwards.apply_answers(answers, again);
         if let (Some(acknowledged), Some(seq)) = (taken.acknowledged_seq, seq)
             && seq < acknowledged
@@ -461,7 +461,7 @@ impl Follower {
     }
 
     fn next_timer(&self) -> Instant {
-        let idle = self.last_needed_at + self.sessions.0.options.idle_timeout;
+        let idle = self.last_needed_at + self.sessions.options.idle_timeout;
         let idle = (!self.is_needed()).then_some(idle);
         let announces =
             (self.owner.is_some() && self.audience.is_watched()).then_some(self.next_report_at);

@@ -26,7 +26,7 @@ use super::op_cache::OpCache;
 use super::pending_replies::{PendingReplies, PendingReply, WatchStart};
 use super::presence::Presence;
 use super::snapshot_cache::SnapshotCache;
-use super::{Caller, Reply, Sessions};
+use super::{Caller, Registry, Reply};
 use crate::cluster::client::MessageHeader;
 use crate::error::Error;
 use crate::fanout::audience::Audience;
@@ -59,7 +59,7 @@ pub(super) enum IncarnationEnd {
 }
 
 pub(super) struct Owner {
-    sessions: Sessions,
+    sessions: Registry,
     audience: Arc<Audience>,
     epoch: Epoch,
     /// The term of the lease under which the raid is ours.
@@ -107,7 +107,7 @@ pub(super) struct OwnerStart {
 }
 
 impl Owner {
-    pub(super) fn new(sessions: Sessions, audience: Arc<Audience>, start: OwnerStart) -> Self {
+    pub(super) fn new(sessions: Registry, audience: Arc<Audience>, start: OwnerStart) -> Self {
         let OwnerStart {
             epoch,
             lease_term,
@@ -118,7 +118,7 @@ impl Owner {
         } = start;
         let now = Instant::now();
         let snapshot_cache =
-            SnapshotCache::new(Arc::clone(&audience), sessions.0.options.replay_events_max);
+            SnapshotCache::new(Arc::clone(&audience), sessions.options.replay_events_max);
         Self {
             sessions,
             audience,
@@ -158,7 +158,7 @@ impl Owner {
     }
 
     pub(super) async fn run(&mut self, carried: &mut CarriedState) -> IncarnationEnd {
-        let registry = Arc::clone(&self.sessions.0);
+        let registry = self.sessions.clone();
         let audience = Arc::clone(&self.audience);
         let (mut peers, mut proven) = (
             registry.cluster.membership().watch_changes(),
@@ -228,7 +228,7 @@ impl Owner {
     /// Waits, after a time without a lease, until the store says whether the raid is still ours. Until then nothing
     /// that is remembered may be told, and whoever has asked for something hears that it is not to be had now.
     async fn reconfirm_ownership(&mut self, carried: &mut CarriedState) -> bool {
-        let registry = Arc::clone(&self.sessions.0);
+        let registry = self.sessions.clone();
         let regained = registry.lease.wait_until_confirmed(self.audience.raid());
         tokio::pin!(regained);
         loop {
@@ -290,7 +290,7 @@ impl Owner {
         let mut next = first;
         for room in (0..BURST_MESSAGES_MAX).rev() {
             let Some(message) = next.take() else { break };
-            if !self.sessions.0.lease.is_valid_in_term(self.lease_term) {
+            if !self.sessions.lease.is_valid_in_term(self.lease_term) {
                 carried.mailbox.put_back([message].into_iter());
                 break;
             }
@@ -417,11 +417,7 @@ impl Owner {
 
     /// Whether the store knows of a later owner than this session.
     async fn is_superseded(&self) -> Result<bool, Error> {
-        let head = timeout(
-            HEAD_TIMEOUT,
-            self.sessions.0.store.head(self.audience.raid()),
-        )
-        .await;
+        let head = timeout(HEAD_TIMEOUT, self.sessions.store.head(self.audience.raid())).await;
         let head = head.ok().and_then(Result::ok).ok_or(Error::Unavailable)?;
         Ok(head.is_some_and(|head| head.epoch != self.epoch))
     }
@@ -439,7 +435,7 @@ impl Owner {
                 duplicate: true,
             }),
             // The store was asked meanwhile: what is remembered may have become history.
-            Ok(None) if !self.sessions.0.lease.is_valid_in_term(self.lease_term) => {
+            Ok(None) if !self.sessions.lease.is_valid_in_term(self.lease_term) => {
                 Err(Error::Unavailable)
             }
             Ok(None) => {
@@ -475,7 +471,6 @@ impl Owner {
             return Ok(None);
         }
         self.sessions
-            .0
             .store
             .find_op(self.audience.raid(), op)
             .await
@@ -495,7 +490,7 @@ impl Owner {
         #[cfg(test)]
         super::tests::panic_on_panic_text(command);
         let context = Context {
-            now: self.sessions.0.clock.now(),
+            now: self.sessions.clock.now(),
             online: presence.online(),
         };
         let mut events = raid::decide(&self.state, command, context)?;

@@ -1,5 +1,6 @@
 //! The map from a raid's id to its session: it finds the session or starts it, and hands requests in.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use dashmap::mapref::entry::Entry;
@@ -31,10 +32,10 @@ use crate::store::journal::Journal;
 use crate::store::{Epoch, InstanceId, OpHash, Store};
 /// All live raids of this instance. Cheap to clone.
 #[derive(Clone)]
-pub struct Sessions(pub(super) Arc<Registry>);
+pub struct Registry(Arc<RegistryInner>);
 
 /// What every session shares.
-pub(super) struct Registry {
+pub struct RegistryInner {
     pub(super) store: Arc<dyn Store>,
     pub(super) journal: Journal,
     pub(super) clock: Arc<Clock>,
@@ -43,7 +44,7 @@ pub(super) struct Registry {
     pub(super) claims: OwnershipClient,
     pub(super) options: Options,
     pub(super) sessions: DashMap<RaidId, SessionHandle>,
-    /// Raids whose session ended, to be given back to the store with the next [`Sessions::release_idle`].
+    /// Raids whose session ended, to be given back to the store with the next [`Registry::release_idle`].
     pub(super) awaiting_release: Mutex<Vec<(RaidId, Epoch)>>,
     pub(super) raid_ids: create::RaidIdAllocator,
     pub(super) load_permits: Semaphore,
@@ -73,7 +74,7 @@ impl Drop for OwnedRaidGuard {
     }
 }
 
-impl Registry {
+impl RegistryInner {
     /// Folds a raid from the store, a few at a time. Waits for its turn without limit, for the store with one.
     pub(super) async fn load(
         &self,
@@ -94,7 +95,15 @@ pub(super) struct SessionHandle {
     audience: Arc<Audience>,
 }
 
-impl Sessions {
+impl Deref for Registry {
+    type Target = RegistryInner;
+
+    fn deref(&self) -> &RegistryInner {
+        &self.0
+    }
+}
+
+impl Registry {
     /// No session yet; they will be spawned on `tasks` and end when `stop` is cancelled.
     pub fn new(
         parts: Dependencies,
@@ -110,7 +119,7 @@ impl Sessions {
             cluster: link,
             claims,
         } = parts;
-        Self(Arc::new(Registry {
+        Self(Arc::new(RegistryInner {
             store,
             journal,
             clock,
@@ -195,7 +204,7 @@ impl Sessions {
         at: UnixMillis,
         watching: WatcherReport,
     ) {
-        if watching.watched || self.0.sessions.contains_key(&raid) {
+        if watching.watched || self.sessions.contains_key(&raid) {
             self.send(
                 raid,
                 SessionMessage::WatcherReport {
@@ -209,7 +218,7 @@ impl Sessions {
 
     /// The raid's owner asks whether anybody watches here. False if certainly nobody does; else the session says.
     pub fn request_watcher_report(&self, raid: RaidId) -> bool {
-        let live = self.0.sessions.get(&raid);
+        let live = self.sessions.get(&raid);
         live.is_some_and(|live| {
             live.mailbox
                 .try_send(SessionMessage::RequestWatcherReport)
@@ -225,7 +234,7 @@ impl Sessions {
 
     /// Another instance asks how far the raid is; [`Error::NotOwner`] if it is not live here.
     pub fn query_status(&self, raid: RaidId, reply: Reply<OwnerStatus>) {
-        let live = self.0.sessions.get(&raid);
+        let live = self.sessions.get(&raid);
         match live.map(|live| live.mailbox.clone()) {
             Some(inbox) => {
                 if let Err(error) = inbox.try_send(SessionMessage::QueryStatus { reply }) {
@@ -238,8 +247,8 @@ impl Sessions {
 
     /// A newer release has written this raid: we can only follow it.
     pub fn mark_follow_only(&self, raid: RaidId) {
-        if self.0.follow_only.insert(raid)
-            && let Some(live) = self.0.sessions.get(&raid)
+        if self.follow_only.insert(raid)
+            && let Some(live) = self.sessions.get(&raid)
         {
             // It only wakes: a full inbox is awake.
             let _ = live.mailbox.try_send(SessionMessage::MarkFollowOnly);
@@ -247,19 +256,19 @@ impl Sessions {
     }
 
     pub(super) fn can_claim(&self, raid: RaidId) -> bool {
-        !self.0.handing_over.is_cancelled() && !self.0.follow_only.contains(&raid)
+        !self.handing_over.is_cancelled() && !self.follow_only.contains(&raid)
     }
 
     /// Gives every raid that is ours to others, and claims none any more; ends when none is left. Whoever is connected
     /// here is served as by an edge from then on.
     pub async fn hand_over_all(&self) {
-        self.0.handing_over.cancel();
-        let mut owned = self.0.owned_count.subscribe();
+        self.handing_over.cancel();
+        let mut owned = self.owned_count.subscribe();
         // The sender lives as long as we do.
         let _ = owned.wait_for(|count| *count == 0).await;
         // Whatever is ours in the store all the same has nobody here who serves it.
-        match self.0.store.owned_raids(self.0.cluster.instance()).await {
-            Ok(left) => self.0.awaiting_release.lock().extend(left),
+        match self.store.owned_raids(self.cluster.instance()).await {
+            Ok(left) => self.awaiting_release.lock().extend(left),
             Err(error) => warn!(?error, "what is left of ours could not be read"),
         }
         self.release_idle().await;
@@ -343,39 +352,39 @@ impl Sessions {
     /// A member who is connected to another instance has signalled. Goes past the session, which may be waiting for the
     /// store.
     pub fn deliver_signal(&self, raid: RaidId, from: PlayerId, kind: &str, data: Value) {
-        if let Some(live) = self.0.sessions.get(&raid) {
+        if let Some(live) = self.sessions.get(&raid) {
             live.audience.deliver_signal(from, kind, data);
         }
     }
 
     /// Makes a raid live, for what is due in it.
     pub fn ensure_live(&self, raid: RaidId) {
-        if let Entry::Vacant(vacant) = self.0.sessions.entry(raid) {
+        if let Entry::Vacant(vacant) = self.sessions.entry(raid) {
             vacant.insert(self.start_session(raid, Origin::Stored));
         }
     }
 
     /// How many raids are live.
     pub fn live_count(&self) -> usize {
-        self.0.sessions.len()
+        self.sessions.len()
     }
 
     /// Gives raids whose session ended back to the store. Called every second; what fails is tried again.
     pub async fn release_idle(&self) {
-        let idle = std::mem::take(&mut *self.0.awaiting_release.lock());
+        let idle = std::mem::take(&mut *self.awaiting_release.lock());
         if idle.is_empty() {
             return;
         }
-        if let Err(error) = self.0.store.release(&idle, self.0.cluster.instance()).await {
+        if let Err(error) = self.store.release(&idle, self.cluster.instance()).await {
             warn!(raids = idle.len(), error = ?error, "idle raids could not be released");
-            self.0.awaiting_release.lock().extend(idle);
+            self.awaiting_release.lock().extend(idle);
         }
     }
 
     /// How many raids wait to be given back.
     #[cfg(test)]
     pub(super) fn awaiting_release_count(&self) -> usize {
-        self.0.awaiting_release.lock().len()
+        self.awaiting_release.lock().len()
     }
 
     pub(super) fn send(&self, raid: RaidId, message: SessionMessage) {
@@ -384,11 +393,10 @@ impl Sessions {
 
     /// Sends under the map's lock, so that a session that ends because its inbox is empty cannot miss a message.
     pub(super) fn send_with_origin(&self, raid: RaidId, origin: Origin, message: SessionMessage) {
-        if self.0.stop.is_cancelled() {
+        if self.stop.is_cancelled() {
             return message.fail(Error::Unavailable);
         }
         let mut live = self
-            .0
             .sessions
             .entry(raid)
             .or_insert_with(|| self.start_session(raid, origin));
@@ -406,8 +414,8 @@ impl Sessions {
     }
 
     fn start_session(&self, raid: RaidId, origin: Origin) -> SessionHandle {
-        let (inbox, messages) = mpsc::channel(self.0.options.mailbox_messages_max);
-        let audience = Arc::new(Audience::new(raid, self.0.options.ring()));
+        let (inbox, messages) = mpsc::channel(self.options.mailbox_messages_max);
+        let audience = Arc::new(Audience::new(raid, self.options.ring()));
         let actor = Actor::new(self.clone(), raid, Arc::clone(&audience), messages, origin);
         self.0
             .tasks

@@ -94,7 +94,7 @@ pub struct EventLine {
 
 /// An event as the ledger keeps it: the player who earned by it, and how much, are columns that follow from its data.
 #[derive(Debug, Serialize)]
-pub struct EventRow<'e> {
+pub struct EventWithEarnings<'e> {
     /// The event.
     #[serde(flatten)]
     pub event: &'e EventLine,
@@ -200,7 +200,7 @@ pub trait BackupTarget: Send {
     async fn add_snapshot(&mut self, row: &SnapshotLine) -> Result<()>;
 
     /// Adds events of a raid to the ledger.
-    async fn add_events(&mut self, raid: &RaidLine, rows: &[EventRow<'_>]) -> Result<()>;
+    async fn add_events(&mut self, raid: &RaidLine, rows: &[EventWithEarnings<'_>]) -> Result<()>;
 
     /// Names a raid's members, and who was one before.
     async fn add_members(

@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 use raidhall::backup::{BackupError, ImportReport, import};
 use raidhall::store::Result;
 use raidhall::store::backup::{
-    AuditLine, BackupSource, BackupTarget, BanLine, EventLine, EventRow, IdsLine, PlayerLine,
-    RaidLine, SignInLine, SnapshotLine,
+    AuditLine, BackupSource, BackupTarget, BanLine, EventLine, EventWithEarnings, IdsLine,
+    PlayerLine, RaidLine, SignInLine, SnapshotLine,
 };
 use raidhall_protocol::{PlayerId, RaidId};
 
@@ -142,7 +142,7 @@ impl BackupTarget for ContentsTarget {
         Ok(())
     }
 
-    async fn add_events(&mut self, _: &RaidLine, rows: &[EventRow<'_>]) -> Result<()> {
+    async fn add_events(&mut self, _: &RaidLine, rows: &[EventWithEarnings<'_>]) -> Result<()> {
         let events = rows.iter().map(|row| row.event.clone());
         self.contents.events.extend(events);
         Ok(())

@@ -1,6 +1,5 @@
 //! Who owns the raid, as an edge learns it: from the bus, from the store, from the end of a lease.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
@@ -65,7 +64,6 @@ impl Follower {
     pub(super) fn forward_target(&self) -> Option<InstanceId> {
         let heir = || {
             self.sessions
-                .0
                 .cluster
                 .membership()
                 .successor_for(self.raid())
@@ -76,7 +74,7 @@ impl Follower {
 
     /// Gives the raid up, unless that is done, and names an heir. What fails is tried again.
     pub(in super::super) async fn release_and_offer(&mut self, preferred: Option<InstanceId>) {
-        let (registry, about) = (Arc::clone(&self.sessions.0), self.message_header());
+        let (registry, about) = (self.sessions.clone(), self.message_header());
         if self.is_release_pending {
             let released = self
                 .forwards
@@ -96,7 +94,7 @@ impl Follower {
     /// Names an instance the raid's heir: again and again until one has taken it, for whom we know may be gone by now, and
     /// who was online must not be forgotten with us.
     fn offer_to_successor(&mut self, preferred: Option<InstanceId>) {
-        let link = &self.sessions.0.cluster;
+        let link = &self.sessions.cluster;
         match preferred.or_else(|| link.membership().successor_for(self.raid())) {
             Some(heir) => {
                 debug!(heir = %heir.0, "the raid is handed over");
@@ -114,7 +112,7 @@ impl Follower {
     pub(super) fn check_owner_liveness(&mut self) {
         if self
             .owner
-            .is_some_and(|owner| !self.sessions.0.cluster.membership().is_live(owner))
+            .is_some_and(|owner| !self.sessions.cluster.membership().is_live(owner))
         {
             self.clear_owner("lapsed");
         }
@@ -135,7 +133,7 @@ impl Follower {
         (self.owner, self.epoch, self.resolve_at) = (Some(from), epoch, None);
         (self.is_claim_requested, self.handover_guard) = (false, None);
         self.audience
-            .set_signal_relay(Some((self.sessions.0.cluster.clone(), epoch)));
+            .set_signal_relay(Some((self.sessions.cluster.clone(), epoch)));
         if changed {
             self.forwards.requeue_inflight();
         }
@@ -144,7 +142,7 @@ impl Follower {
 
     /// The store's word on who owns the raid.
     pub(super) fn observe_head(&mut self, head: RaidHead) {
-        let link = &self.sessions.0.cluster;
+        let link = &self.sessions.cluster;
         if head.epoch < self.epoch {
             return;
         }
@@ -167,7 +165,7 @@ impl Follower {
 
     /// Asks the store who owns the raid.
     pub(super) async fn resolve_owner(&mut self) {
-        let (registry, raid) = (Arc::clone(&self.sessions.0), self.raid());
+        let (registry, raid) = (self.sessions.clone(), self.raid());
         let head = self
             .forwards
             .expire_while(timeout(RESOLVE_TIMEOUT, registry.store.head(raid)))

@@ -1,6 +1,5 @@
 //! The raid as an edge has it: folded from the store, moved on by what is heard, mended from the store.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use raidhall_protocol::{Event, RaidId, Seq};
@@ -103,7 +102,7 @@ impl Replica {
 impl Follower {
     /// Follows the raid with a state to start from.
     pub(super) async fn subscribe_from(&self, state: State) -> Replica {
-        let following = self.sessions.0.cluster.follow(self.raid(), true);
+        let following = self.sessions.cluster.follow(self.raid(), true);
         following.subscribe().await;
         Replica::new(state, following)
     }
@@ -114,7 +113,7 @@ impl Follower {
         if self.replica.is_some() {
             return Ok(());
         }
-        let registry = Arc::clone(&self.sessions.0);
+        let registry = self.sessions.clone();
         let raid = self.raid();
         let following = registry.cluster.follow(raid, true);
         let loading = async {
@@ -160,7 +159,7 @@ impl Follower {
             return Ok(());
         };
         let before = replica.seq();
-        let mending = replica.catch_up(&*self.sessions.0.store, &self.audience, raid);
+        let mending = replica.catch_up(&*self.sessions.store, &self.audience, raid);
         let mended = self.forwards.expire_while(mending).await;
         if replica.seq() > before {
             metrics().gaps_repaired.increment(cause);

@@ -33,7 +33,7 @@ impl Follower {
         self.is_watcher_expected = true;
         self.report_watchers();
         let (before, until) = (self.presence_version, Instant::now() + PRESENCE_TIMEOUT);
-        while self.sessions.0.cluster.is_bus_healthy()
+        while self.sessions.cluster.is_bus_healthy()
             && self.presence_version <= before
             && !self.is_claimable()
         {
@@ -69,7 +69,7 @@ impl Follower {
 
     fn send_watcher_report(&mut self, watched: bool, known: Vec<PlayerId>) {
         self.next_report_at = Instant::now() + REPORT_INTERVAL;
-        let registry = &self.sessions.0;
+        let registry = &self.sessions;
         let Some(owner) = self.owner else { return };
         let watched = watched || self.is_watcher_expected;
         let players = self.audience.watching_players().into_iter().collect();

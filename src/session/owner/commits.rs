@@ -2,7 +2,6 @@
 //! as a snapshot now and then.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use raidhall_protocol::{Event, EventData, Seq};
 use tokio::sync::oneshot;
@@ -33,7 +32,7 @@ impl Owner {
         let append = Append {
             raid: self.audience.raid(),
             created_month: self.created_month,
-            owner: self.sessions.0.cluster.instance(),
+            owner: self.sessions.cluster.instance(),
             epoch: self.epoch,
             header: RaidHeader {
                 status: shown.status,
@@ -50,7 +49,7 @@ impl Owner {
             .iter()
             .map(|recorded| recorded.event.clone())
             .collect();
-        let outcome = self.sessions.0.journal.append(append).await;
+        let outcome = self.sessions.journal.append(append).await;
         self.inflight_commits
             .push_back(InflightCommit { events, outcome });
     }
@@ -74,9 +73,8 @@ impl Owner {
                 let erased = events
                     .iter()
                     .any(|event| matches!(event.data, EventData::PlayerErased { .. }));
-                if !self.sessions.0.cluster.is_standalone() {
+                if !self.sessions.cluster.is_standalone() {
                     self.sessions
-                        .0
                         .cluster
                         .broadcast(self.message_header(last), ClusterMessage::Events(events));
                 }
@@ -98,7 +96,7 @@ impl Owner {
     }
 
     pub(super) fn release_replies(&mut self, presence: &mut Presence) {
-        if !self.sessions.0.lease.is_valid_in_term(self.lease_term) {
+        if !self.sessions.lease.is_valid_in_term(self.lease_term) {
             return;
         }
         while let Some(held) = self.pending_replies.pop(self.committed_seq) {
@@ -122,7 +120,7 @@ impl Owner {
     /// older one may go on telling. It is made of the state as decided, and written when that is durable.
     fn save_snapshot_if_due(&mut self, events: u64, at_once: bool) {
         self.events_since_snapshot += events;
-        let registry = Arc::clone(&self.sessions.0);
+        let registry = self.sessions.clone();
         let shown = self.state.shown();
         let weight = (shown.tasks.len() + shown.members.len() + shown.messages.len()) as u64;
         let due = registry.options.snapshot_min_events.max(weight);

@@ -1,7 +1,5 @@
 //! What time brings: deadlines, presence, a leader who is missed, and the end of a raid that nobody needs.
 
-use std::sync::Arc;
-
 use tokio::time::Instant;
 
 use super::super::actor::CarriedState;
@@ -13,7 +11,7 @@ use crate::telemetry::metrics;
 impl Owner {
     /// Decides what is due, shows who came online and went offline, and releases what may go.
     pub(super) fn advance(&mut self, carried: &mut CarriedState) {
-        let registry = Arc::clone(&self.sessions.0);
+        let registry = self.sessions.clone();
         if self
             .state
             .active_deadline()
@@ -65,7 +63,7 @@ impl Owner {
 
     pub(super) fn next_timer(&self, carried: &CarriedState) -> Instant {
         let presence = &carried.presence;
-        let registry = &self.sessions.0;
+        let registry = &self.sessions;
         let deadline = self
             .state
             .active_deadline()
@@ -95,7 +93,7 @@ impl Owner {
         !self.is_needed(carried)
             && carried.remote_watchers.is_empty()
             && (self.is_creation_refused
-                || self.last_needed_at.elapsed() >= self.sessions.0.options.idle_timeout)
+                || self.last_needed_at.elapsed() >= self.sessions.options.idle_timeout)
     }
 
     /// Whether somebody watches, or something is on its way.

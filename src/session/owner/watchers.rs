@@ -1,7 +1,6 @@
 //! Who watches, here and at other instances, and what those are told.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use raidhall_protocol::{PlayerId, Seq, UnixMillis};
@@ -32,7 +31,7 @@ impl Owner {
         carried: &mut CarriedState,
         former: Option<Follower>,
     ) {
-        let link = self.sessions.0.cluster.clone();
+        let link = self.sessions.cluster.clone();
         let now = Instant::now();
         carried
             .presence
@@ -57,7 +56,7 @@ impl Owner {
     async fn collect_presence(&mut self, followers: u64, carried: &mut CarriedState) {
         let until = Instant::now() + COLLECT_PRESENCE_TIMEOUT;
         let (mut answers, mut others) = (BTreeSet::new(), Vec::new());
-        let room = self.sessions.0.options.mailbox_messages_max;
+        let room = self.sessions.options.mailbox_messages_max;
         while (answers.len() as u64) < followers && others.len() < room {
             match tokio::time::timeout_at(until, carried.mailbox.next()).await {
                 Ok(Some(super::SessionMessage::WatcherReport {
@@ -84,7 +83,7 @@ impl Owner {
 
     /// Follows who watches, here and elsewhere.
     pub(super) fn update_watchers(&mut self, carried: &mut CarriedState) {
-        let registry = Arc::clone(&self.sessions.0);
+        let registry = self.sessions.clone();
         let now = Instant::now();
         self.last_needed_at = now;
         carried
@@ -168,7 +167,7 @@ impl Owner {
     /// How long who stops to watch stays online: longer while an instance lets its clients go, for they are on their
     /// way to another.
     fn presence_grace(&self, carried: &CarriedState, now: Instant) -> Duration {
-        let grace = self.sessions.0.options.presence_grace;
+        let grace = self.sessions.options.presence_grace;
         if carried.remote_watchers.has_recent_drain(now) {
             grace * 2
         } else {
@@ -186,14 +185,13 @@ impl Owner {
             online,
         };
         self.sessions
-            .0
             .cluster
             .broadcast(self.message_header(self.committed_seq), note);
     }
 
     /// Looks whether it is sure who watches. When a doubt ends, everybody has the whole grace to be seen.
     pub(super) fn update_presence_certainty(&mut self, carried: &mut CarriedState, now: Instant) {
-        let in_doubt = !self.sessions.0.cluster.is_bus_healthy()
+        let in_doubt = !self.sessions.cluster.is_bus_healthy()
             || carried.remote_watchers.has_stale_report(now);
         if self.is_presence_uncertain && !in_doubt {
             self.restart_grace_periods(carried);
@@ -214,7 +212,7 @@ impl Owner {
     /// been lost.
     pub(super) fn query_silent_followers(&self, carried: &mut CarriedState, now: Instant) {
         for silent in carried.remote_watchers.take_due_queries(now) {
-            self.sessions.0.cluster.send(
+            self.sessions.cluster.send(
                 silent,
                 self.message_header(Seq::ZERO),
                 ClusterMessage::RequestWatcherReport,

@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::fanout::audience::{Audience, PullResult};
 use crate::fanout::outbox::{ConnectionId, Outbox, OutboxLanes, OutboxReply, WatchId};
 use crate::raid::{self, Ack};
-use crate::session::{Caller, Options, Reply, Sessions};
+use crate::session::{Caller, Options, Registry, Reply};
 use crate::store::memory::MemoryStore;
 use crate::store::{InstanceId, OpHash, Store};
 
@@ -31,7 +31,7 @@ static NEXT_NODE_NUMBER: AtomicU64 = AtomicU64::new(1);
 
 pub(super) struct TestInstance {
     pub(super) store: MemoryStore,
-    pub(super) sessions: Sessions,
+    pub(super) sessions: Registry,
     /// The instance's connection to the bus, in a cluster.
     pub(super) bus: Option<Arc<InProcessBus>>,
     instance: Instance,

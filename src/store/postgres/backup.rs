@@ -17,8 +17,8 @@ use super::lease::DATABASE_LOCK;
 use super::{MIGRATION_LOCK_TIMEOUT, PostgresStore, fault, partitions};
 use crate::store::Result;
 use crate::store::backup::{
-    AuditLine, BackupSource, BackupTarget, BanLine, EventLine, EventRow, IdsLine, OpenTargetError,
-    PlayerLine, RaidLine, SignInLine, SnapshotLine,
+    AuditLine, BackupSource, BackupTarget, BanLine, EventLine, EventWithEarnings, IdsLine,
+    OpenTargetError, PlayerLine, RaidLine, SignInLine, SnapshotLine,
 };
 
 const READ: &str = "read the database for a backup";
@@ -398,7 +398,7 @@ impl BackupTarget for PostgresTarget {
         self.insert_rows(ADD_SNAPSHOTS, &[row], 0).await
     }
 
-    async fn add_events(&mut self, raid: &RaidLine, rows: &[EventRow<'_>]) -> Result<()> {
+    async fn add_events(&mut self, raid: &RaidLine, rows: &[EventWithEarnings<'_>]) -> Result<()> {
         self.insert_rows(ADD_EVENTS, &rows, raid.born.into()).await
     }
 

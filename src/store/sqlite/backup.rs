@@ -14,8 +14,8 @@ use super::fault::{failed, refused};
 use super::statements::statements;
 use super::{LOCK_RETRY_INTERVAL, MIGRATIONS, SqliteStore};
 use crate::store::backup::{
-    AuditLine, BackupSource, BackupTarget, BanLine, EventLine, EventRow, IdsLine, OpenTargetError,
-    PlayerLine, RaidLine, SignInLine, SnapshotLine,
+    AuditLine, BackupSource, BackupTarget, BanLine, EventLine, EventWithEarnings, IdsLine,
+    OpenTargetError, PlayerLine, RaidLine, SignInLine, SnapshotLine,
 };
 use crate::store::{RegisterError, Result, StoreError};
 
@@ -320,7 +320,7 @@ impl BackupTarget for SqliteTarget {
         self.insert_rows(ADD_SNAPSHOTS, &[row], 0).await
     }
 
-    async fn add_events(&mut self, raid: &RaidLine, rows: &[EventRow<'_>]) -> Result<()> {
+    async fn add_events(&mut self, raid: &RaidLine, rows: &[EventWithEarnings<'_>]) -> Result<()> {
         self.insert_rows(ADD_EVENTS, &rows, raid.born.into()).await
     }
 

@@ -212,7 +212,7 @@ async fn a_raid_being_created_does_not_delay_a_drain() {
     assert_eq!(
         (
             node.sessions.live_count(),
-            *node.sessions.0.owned_count.borrow()
+            *node.sessions.owned_count.borrow()
         ),
         (0, 0),
         "nothing is left of it"
