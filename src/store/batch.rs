@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use anyhow::ensure;
+use raidhall_protocol::Seq;
 
-use super::{Append, Result, Seq, StoreError};
+use super::{Append, Result, StoreError};
 
 /// Refuses a batch that no store could take: a raid that stands twice in it, or an append without events or with a
 /// hole between them.

@@ -9,13 +9,23 @@ mod tables;
 mod webhooks;
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
+use async_trait::async_trait;
 pub use faults::{Call, InjectedFaults};
 use parking_lot::Mutex;
+use raidhall_protocol::rest::Contribution;
+use raidhall_protocol::state::RaidStatus;
+use raidhall_protocol::{Event, PlayerId, RaidId, Seq, UnixMillis};
 use tables::Tables;
+use uuid::Uuid;
 
-use super::*;
+use super::{
+    Append, Catalog, ClaimOutcome, CommitOutcome, Epoch, InstanceId, InstanceRecord, Leases,
+    Ledger, LoadedRaid, OpHash, Ownership, RaidHead, RaidRow, RegisterError, Renewal, Result,
+};
 
 /// A database in memory. Clones share everything; [`MemoryStore::new_connection`] shares the database only.
 #[derive(Clone)]
@@ -88,7 +98,7 @@ impl MemoryStore {
 }
 
 #[async_trait]
-impl Store for MemoryStore {
+impl Leases for MemoryStore {
     async fn register(
         &self,
         instance: &InstanceRecord,
@@ -109,12 +119,10 @@ impl Store for MemoryStore {
         self.tables.lock().deregister(instance);
         Ok(())
     }
+}
 
-    async fn reserve_raid_ids(&self, count: u32) -> Result<Range<u64>> {
-        self.faults.before_call(Call::ReserveRaidIds).await?;
-        Ok(self.tables.lock().reserve_raid_ids(count))
-    }
-
+#[async_trait]
+impl Ownership for MemoryStore {
     async fn claim(&self, raids: &[RaidId], instance: InstanceId) -> Result<Vec<ClaimOutcome>> {
         self.faults.before_call(Call::Claim).await?;
         Ok(self.tables.lock().claim(raids, instance))
@@ -124,19 +132,6 @@ impl Store for MemoryStore {
         self.faults.before_call(Call::Release).await?;
         self.tables.lock().release(raids, instance);
         Ok(())
-    }
-
-    async fn commit(&self, batch: &[Append]) -> Result<Vec<CommitOutcome>> {
-        self.faults.before_call(Call::Commit).await?;
-        let tables = Arc::clone(&self.tables);
-        self.faults
-            .commit(batch, move |batch| tables.lock().commit(batch))
-            .await
-    }
-
-    async fn load(&self, raid: RaidId, op_keys: u64) -> Result<Option<LoadedRaid>> {
-        self.faults.before_call(Call::Load).await?;
-        Ok(self.tables.lock().load(raid, op_keys))
     }
 
     async fn heads(&self, raids: &[RaidId]) -> Result<Vec<(RaidId, RaidHead)>> {
@@ -151,6 +146,32 @@ impl Store for MemoryStore {
     async fn owned_raids(&self, instance: InstanceId) -> Result<Vec<(RaidId, Epoch)>> {
         self.faults.before_call(Call::OwnedRaids).await?;
         Ok(self.tables.lock().owned_raids(instance))
+    }
+
+    async fn due_raids(
+        &self,
+        instance: InstanceId,
+        until: UnixMillis,
+        limit: u32,
+    ) -> Result<Vec<RaidId>> {
+        self.faults.before_call(Call::DueRaids).await?;
+        Ok(self.tables.lock().due_raids(instance, until, limit))
+    }
+}
+
+#[async_trait]
+impl Ledger for MemoryStore {
+    async fn commit(&self, batch: &[Append]) -> Result<Vec<CommitOutcome>> {
+        self.faults.before_call(Call::Commit).await?;
+        let tables = Arc::clone(&self.tables);
+        self.faults
+            .commit(batch, move |batch| tables.lock().commit(batch))
+            .await
+    }
+
+    async fn load(&self, raid: RaidId, op_keys: u64) -> Result<Option<LoadedRaid>> {
+        self.faults.before_call(Call::Load).await?;
+        Ok(self.tables.lock().load(raid, op_keys))
     }
 
     async fn events(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>> {
@@ -198,15 +219,13 @@ impl Store for MemoryStore {
             .save_snapshot(raid, owner, epoch, seq, state);
         Ok(())
     }
+}
 
-    async fn due_raids(
-        &self,
-        instance: InstanceId,
-        until: UnixMillis,
-        limit: u32,
-    ) -> Result<Vec<RaidId>> {
-        self.faults.before_call(Call::DueRaids).await?;
-        Ok(self.tables.lock().due_raids(instance, until, limit))
+#[async_trait]
+impl Catalog for MemoryStore {
+    async fn reserve_raid_ids(&self, count: u32) -> Result<Range<u64>> {
+        self.faults.before_call(Call::ReserveRaidIds).await?;
+        Ok(self.tables.lock().reserve_raid_ids(count))
     }
 
     async fn raid_by_invite(&self, code: &str) -> Result<Option<RaidId>> {

@@ -13,7 +13,7 @@ mod erasures;
 mod fault;
 mod feed;
 mod identities;
-mod lease;
+mod leases;
 mod ledger;
 mod moderation;
 mod ownership;
@@ -23,26 +23,18 @@ mod plans;
 mod players;
 mod webhooks;
 
-use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use async_trait::async_trait;
 pub use backup::{PostgresSource, PostgresTarget};
 use connections::{ConnectionPool, Connector};
-use lease::LeaseSession;
+use leases::LeaseSession;
 use partitions::Partitions;
-use raidhall_protocol::rest::Contribution;
-use raidhall_protocol::state::RaidStatus;
-use raidhall_protocol::{Event, PlayerId, RaidId, Seq, UnixMillis};
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
-use super::{
-    Append, ClaimOutcome, CommitOutcome, Epoch, InstanceId, InstanceRecord, LoadedRaid,
-    MaintenanceReport, OpHash, RaidHead, RaidRow, RegisterError, Renewal, Result, Store,
-};
+use super::Result;
 
 /// The oldest server that has what the statements use.
 const SERVER_VERSION_MIN: i32 = 150_000;
@@ -165,7 +157,7 @@ impl PostgresStore {
         let mut session = backup::without_timeouts(&self.connector)
             .connect("rename lineage")
             .await?;
-        lease::rename_lineage(&mut session, forced).await
+        leases::rename_lineage(&mut session, forced).await
     }
 }
 
@@ -193,140 +185,4 @@ async fn check_server(dial: &Connector) -> Result<()> {
         .close()
         .await
         .map_err(|error| fault::from_sqlx(OPERATION, error))
-}
-
-#[async_trait]
-impl Store for PostgresStore {
-    async fn register(
-        &self,
-        instance: &InstanceRecord,
-        ttl: Duration,
-        patience: Duration,
-    ) -> Result<Renewal, RegisterError> {
-        // A server that can't make partitions serves all the same: the default one takes the rows.
-        if let Err(error) = self.partitions.create_missing().await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "ledger partitions were not made"
-            );
-        }
-        self.lease.register(instance, ttl, patience).await
-    }
-
-    async fn renew(&self, instance: &InstanceRecord, ttl: Duration) -> Result<Renewal> {
-        self.lease.renew(instance, ttl).await
-    }
-
-    async fn deregister(&self, instance: InstanceId) -> Result<()> {
-        ownership::deregister(&self.general_pool, instance).await?;
-        self.lease.close().await;
-        Ok(())
-    }
-
-    async fn maintain(&self) -> Result<MaintenanceReport> {
-        let found = self.partitions.create_missing().await?;
-        lease::delete_dead_instances(&self.general_pool).await?;
-        self.general_pool
-            .sweep("forget expired sign-ins", players::DELETE_EXPIRED_FAMILIES)
-            .await?;
-        self.general_pool
-            .sweep("forget notices", moderation::DELETE_EXPIRED_NOTICES)
-            .await?;
-        self.general_pool
-            .sweep("forget used proofs", identities::DELETE_EXPIRED_PROOFS)
-            .await?;
-        Ok(found)
-    }
-
-    async fn reserve_raid_ids(&self, count: u32) -> Result<Range<u64>> {
-        catalog::reserve_ids(&self.general_pool, count).await
-    }
-
-    async fn claim(&self, raids: &[RaidId], instance: InstanceId) -> Result<Vec<ClaimOutcome>> {
-        ownership::claim(&self.general_pool, raids, instance).await
-    }
-
-    async fn release(&self, raids: &[(RaidId, Epoch)], instance: InstanceId) -> Result<()> {
-        ownership::release(&self.general_pool, raids, instance).await
-    }
-
-    async fn commit(&self, batch: &[Append]) -> Result<Vec<CommitOutcome>> {
-        commit::commit(&self.commit_pool, batch).await
-    }
-
-    async fn load(&self, raid: RaidId, op_keys: u64) -> Result<Option<LoadedRaid>> {
-        ledger::load(&self.general_pool, raid, op_keys).await
-    }
-
-    async fn heads(&self, raids: &[RaidId]) -> Result<Vec<(RaidId, RaidHead)>> {
-        ownership::heads(&self.general_pool, raids).await
-    }
-
-    async fn owned_raids(&self, instance: InstanceId) -> Result<Vec<(RaidId, Epoch)>> {
-        ownership::owned_raids(&self.general_pool, instance).await
-    }
-
-    async fn events(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>> {
-        ledger::events(&self.general_pool, raid, after, limit).await
-    }
-
-    async fn contributions(
-        &self,
-        raid: RaidId,
-        after: Seq,
-        limit: u32,
-    ) -> Result<Vec<Contribution>> {
-        ledger::contributions(&self.general_pool, raid, after, limit).await
-    }
-
-    async fn find_op(&self, raid: RaidId, op: OpHash) -> Result<Option<Seq>> {
-        ledger::find_op(&self.general_pool, raid, op).await
-    }
-
-    async fn save_snapshot(
-        &self,
-        raid: RaidId,
-        owner: InstanceId,
-        epoch: Epoch,
-        seq: Seq,
-        state: &[u8],
-    ) -> Result<()> {
-        ledger::save_snapshot(&self.general_pool, raid, owner, epoch, seq, state).await
-    }
-
-    async fn due_raids(
-        &self,
-        instance: InstanceId,
-        until: UnixMillis,
-        limit: u32,
-    ) -> Result<Vec<RaidId>> {
-        ownership::due_raids(&self.general_pool, instance, until, limit).await
-    }
-
-    async fn raid_by_invite(&self, code: &str) -> Result<Option<RaidId>> {
-        catalog::by_invite(&self.general_pool, code).await
-    }
-
-    async fn raid_by_create_key(&self, key: OpHash) -> Result<Option<RaidId>> {
-        catalog::by_create_key(&self.general_pool, key).await
-    }
-
-    async fn raids_by_member(
-        &self,
-        player: PlayerId,
-        status: Option<RaidStatus>,
-        before: Option<RaidId>,
-        limit: u32,
-    ) -> Result<Vec<RaidRow>> {
-        catalog::by_member(&self.general_pool, player, status, before, limit).await
-    }
-
-    async fn raids_ever_joined(
-        &self,
-        player: PlayerId,
-        after: Option<RaidId>,
-        limit: u32,
-    ) -> Result<Vec<RaidId>> {
-        catalog::ever_joined(&self.general_pool, player, after, limit).await
-    }
 }

@@ -1,10 +1,11 @@
 //! SQLite: the store of a single instance. One file, durable commits, one process at a time.
 //!
-//! `writer` owns the one connection that writes; reads go to a small pool and see what was committed when they
-//! began. `ledger` commits, `raids` claims and reads, `leases` and `accounts` keep what their names say.
+//! `writer` owns the one connection that writes. Reads go to a small pool and see what was committed when they began.
 
 mod audit;
 mod backup;
+mod catalog;
+mod commit;
 mod erasures;
 mod event_row;
 mod fault;
@@ -14,8 +15,8 @@ mod leases;
 mod ledger;
 mod lock;
 mod moderation;
+mod ownership;
 mod players;
-mod raids;
 mod statements;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ mod webhooks;
 mod writer;
 
 use std::path::Path;
+use std::time::Duration;
 
 pub use backup::{SqliteSource, SqliteTarget};
 use fault::{failed, refused};
@@ -34,7 +36,8 @@ use sqlx::sqlite::{
 use tokio::time::Instant;
 use writer::{Lane, WriterHandle};
 
-use super::*;
+use super::{RegisterError, Result};
+use crate::store::StoreError;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -144,154 +147,5 @@ fn make_directory(database: &Path) -> std::io::Result<()> {
     match database.parent() {
         Some(directory) => std::fs::create_dir_all(directory),
         None => Ok(()),
-    }
-}
-
-#[async_trait]
-impl Store for SqliteStore {
-    async fn register(
-        &self,
-        instance: &InstanceRecord,
-        ttl: Duration,
-        patience: Duration,
-    ) -> Result<Renewal, RegisterError> {
-        self.acquire_lock(patience).await?;
-        let instance = instance.clone();
-        let enlist = self.writer.run("enlist", Lane::Leases, move |hand| {
-            Box::pin(async move { leases::register(hand, &instance, ttl).await })
-        });
-        Ok(enlist.await?)
-    }
-
-    fn has_exclusive_lock(&self) -> bool {
-        true
-    }
-
-    async fn renew(&self, instance: &InstanceRecord, ttl: Duration) -> Result<Renewal> {
-        let instance = instance.clone();
-        let renew = self.writer.run("renew lease", Lane::Leases, move |hand| {
-            Box::pin(async move { leases::renew(hand, &instance, ttl).await })
-        });
-        renew.await
-    }
-
-    async fn deregister(&self, instance: InstanceId) -> Result<()> {
-        let retire = self.writer.run("retire", Lane::Leases, move |hand| {
-            Box::pin(leases::deregister(hand, instance))
-        });
-        retire.await
-    }
-
-    async fn reserve_raid_ids(&self, count: u32) -> Result<Range<u64>> {
-        let reserve = self
-            .writer
-            .run("reserve raid ids", Lane::General, move |hand| {
-                Box::pin(leases::reserve_raid_ids(hand, count))
-            });
-        reserve.await
-    }
-
-    async fn claim(&self, raids: &[RaidId], instance: InstanceId) -> Result<Vec<ClaimOutcome>> {
-        let raids = raids.to_vec();
-        let claim = self.writer.run("claim raids", Lane::General, move |hand| {
-            Box::pin(async move { raids::claim(hand, &raids, instance).await })
-        });
-        claim.await
-    }
-
-    async fn release(&self, raids: &[(RaidId, Epoch)], instance: InstanceId) -> Result<()> {
-        let raids = raids.to_vec();
-        let release = self
-            .writer
-            .run("release raids", Lane::General, move |hand| {
-                Box::pin(async move { raids::release(hand, &raids, instance).await })
-            });
-        release.await
-    }
-
-    async fn commit(&self, batch: &[Append]) -> Result<Vec<CommitOutcome>> {
-        ledger::commit(&self.writer, batch).await
-    }
-
-    async fn load(&self, raid: RaidId, op_keys: u64) -> Result<Option<LoadedRaid>> {
-        raids::load(&self.readers, raid, op_keys).await
-    }
-
-    async fn heads(&self, raids: &[RaidId]) -> Result<Vec<(RaidId, RaidHead)>> {
-        raids::heads(&self.readers, raids).await
-    }
-
-    async fn owned_raids(&self, instance: InstanceId) -> Result<Vec<(RaidId, Epoch)>> {
-        raids::owned_raids(&self.readers, instance).await
-    }
-
-    async fn events(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>> {
-        raids::events(&self.readers, raid, after, limit).await
-    }
-
-    async fn contributions(
-        &self,
-        raid: RaidId,
-        after: Seq,
-        limit: u32,
-    ) -> Result<Vec<Contribution>> {
-        raids::contributions(&self.readers, raid, after, limit).await
-    }
-
-    async fn find_op(&self, raid: RaidId, op: OpHash) -> Result<Option<Seq>> {
-        raids::find_op(&self.readers, raid, op).await
-    }
-
-    async fn save_snapshot(
-        &self,
-        raid: RaidId,
-        owner: InstanceId,
-        epoch: Epoch,
-        seq: Seq,
-        state: &[u8],
-    ) -> Result<()> {
-        let state = state.to_vec();
-        let save = self
-            .writer
-            .run("save snapshot", Lane::General, move |hand| {
-                Box::pin(raids::save_snapshot(hand, raid, (owner, epoch), seq, state))
-            });
-        save.await
-    }
-
-    async fn due_raids(
-        &self,
-        instance: InstanceId,
-        until: UnixMillis,
-        limit: u32,
-    ) -> Result<Vec<RaidId>> {
-        raids::due_raids(&self.readers, instance, until, limit).await
-    }
-
-    async fn raid_by_invite(&self, code: &str) -> Result<Option<RaidId>> {
-        raids::by_invite(&self.readers, code).await
-    }
-
-    async fn raid_by_create_key(&self, key: OpHash) -> Result<Option<RaidId>> {
-        raids::by_create_key(&self.readers, key).await
-    }
-
-    async fn raids_by_member(
-        &self,
-        player: PlayerId,
-        status: Option<RaidStatus>,
-        before: Option<RaidId>,
-        limit: u32,
-    ) -> Result<Vec<RaidRow>> {
-        raids::by_member(&self.readers, player, status, before, limit).await
-    }
-
-    async fn raids_ever_joined(
-        &self,
-        player: PlayerId,
-        after: Option<RaidId>,
-        limit: u32,
-    ) -> Result<Vec<RaidId>> {
-        raids::ever_joined(&self.readers, player, after, limit).await
     }
 }

@@ -14,7 +14,7 @@ use raidhall::clock::Clock;
 use raidhall::config::Config;
 use raidhall::net::client_address::PeerAddress;
 use raidhall::store::memory::MemoryStore;
-use raidhall::store::{InstanceId, InstanceRecord, Store, WebhookDeliveries};
+use raidhall::store::{InstanceId, InstanceRecord, Leases, WebhookDeliveries};
 use raidhall::webhooks::{Endpoint, WebhookEventKind};
 use serde_json::{Value, json};
 use tower::ServiceExt;

@@ -16,7 +16,9 @@ mod faults {
     use std::time::Duration;
 
     use raidhall::store::memory::{Call, MemoryStore};
-    use raidhall::store::{Append, ClaimOutcome, CommitOutcome, Epoch, Store, StoreError};
+    use raidhall::store::{
+        Append, ClaimOutcome, CommitOutcome, Epoch, Leases, Ledger, Ownership, StoreError,
+    };
     use raidhall_protocol::{Seq, UnixMillis};
 
     use crate::conformance::{LONG_TTL, commit, create_raid, enlisted};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use raidhall::store::sqlite::SqliteStore;
+use raidhall::store::{Catalog, Leases, Ledger, Ownership};
 
 use crate::conformance::{LONG_TTL, TestStore};
 
@@ -21,7 +22,7 @@ mod one_process {
     use std::process::{Command, Stdio};
     use std::time::Duration;
 
-    use raidhall::store::{ClaimOutcome, CommitOutcome, Epoch, RegisterError, Store};
+    use raidhall::store::{ClaimOutcome, CommitOutcome, Epoch, RegisterError};
     use raidhall_protocol::{Seq, UnixMillis};
     use tempfile::TempDir;
 

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::raid::Ack;
 use crate::session::{Caller, Options};
 use crate::store::memory::{Call, MemoryStore};
-use crate::store::{ClaimOutcome, InstanceId, InstanceRecord, Store};
+use crate::store::{ClaimOutcome, InstanceId, InstanceRecord, Ledger};
 
 mod drain;
 mod erasure;

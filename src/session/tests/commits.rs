@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::raid::Ack;
 use crate::session::{Caller, Options};
 use crate::store::memory::Call;
-use crate::store::{ClaimOutcome, Store};
+use crate::store::{ClaimOutcome, Ownership};
 
 fn ack_at(seq: u64) -> Result<Ack, Error> {
     Ok(Ack {

@@ -12,8 +12,8 @@ use tokio::time::sleep;
 use super::test_instance::{START_TIME, TestInstance, TestWatcher, options, player};
 use crate::raid::Refusal;
 use crate::session::{Caller, Options};
-use crate::store::Store;
 use crate::store::memory::Call;
+use crate::store::{Ledger, Ownership};
 
 async fn watch(registry: &TestInstance, raid: RaidId, by: u64) -> TestWatcher {
     let mut watcher = registry.watch(raid, by, None);

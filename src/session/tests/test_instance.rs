@@ -22,7 +22,7 @@ use crate::fanout::outbox::{ConnectionId, Outbox, OutboxLanes, OutboxReply, Watc
 use crate::raid::{self, Ack};
 use crate::session::{Caller, Options, Registry, Reply};
 use crate::store::memory::MemoryStore;
-use crate::store::{InstanceId, OpHash, Store};
+use crate::store::{InstanceId, Ledger, OpHash};
 
 pub(super) const START_TIME: UnixMillis = UnixMillis(1_767_225_600_000);
 

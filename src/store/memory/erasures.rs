@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
+use raidhall_protocol::{Event, PlayerId, RaidId, Seq};
+
 use super::tables::add_duration;
 use super::{Call, MemoryStore};
 use crate::store::*;

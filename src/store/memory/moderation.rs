@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use raidhall_protocol::rest::Profile;
 use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::{PlayerId, UnixMillis};
 
 use super::tables::{Tables, add_duration};
 use super::{Call, MemoryStore};
@@ -179,7 +181,10 @@ impl AuditLog for MemoryStore {
             .cloned()
             .collect())
     }
+}
 
+#[async_trait]
+impl Lookups for MemoryStore {
     async fn find_players(&self, lookup: &PlayerLookup, limit: u32) -> Result<Vec<PlayerRow>> {
         self.faults.before_call(Call::FindPlayers).await?;
         let tables = self.tables.lock();

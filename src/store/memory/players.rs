@@ -1,5 +1,9 @@
 //! Players and their sign-ins, in their plainest form.
 
+use std::time::Duration;
+
+use async_trait::async_trait;
+use raidhall_protocol::PlayerId;
 use raidhall_protocol::rest::Profile;
 
 use super::{Call, MemoryStore};

@@ -1,11 +1,14 @@
 //! The tables, and what each call of the store does to them: the contract in its plainest form.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Range;
+use std::time::Duration;
 
 use anyhow::ensure;
-use raidhall_protocol::EventData;
-use raidhall_protocol::rest::Profile;
+use raidhall_protocol::rest::{Contribution, Profile};
 use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::state::RaidStatus;
+use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, UnixMillis};
 use tokio::time::Instant;
 
 use super::webhooks::WebhookTables;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use async_trait::async_trait;
+
 use super::tables::{Tables, add_duration};
 use super::{Call, MemoryStore};
 use crate::store::webhooks::{

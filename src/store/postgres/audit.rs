@@ -12,7 +12,8 @@ use super::connections::Statement;
 use super::players::profile;
 use crate::store::audit::AuditRow;
 use crate::store::{
-    AuditLog, InstanceRow, NewAuditEntry, PlayerLookup, PlayerRow, RaidLookup, RaidRow, Result,
+    AuditLog, InstanceRow, Lookups, NewAuditEntry, PlayerLookup, PlayerRow, RaidLookup, RaidRow,
+    Result,
 };
 
 const INSERT_AUDIT_ENTRY: &str = "
@@ -76,7 +77,10 @@ impl AuditLog for PostgresStore {
             .fetch_all("read the audit log", statement, audit_row)
             .await
     }
+}
 
+#[async_trait]
+impl Lookups for PostgresStore {
     async fn find_players(&self, lookup: &PlayerLookup, limit: u32) -> Result<Vec<PlayerRow>> {
         let statement = match lookup {
             PlayerLookup::Id(id) => sqlx::query(PLAYER_BY_ID).bind(i64::from(*id)),

@@ -13,7 +13,7 @@ use sqlx::{Connection, PgConnection, Postgres, query::QueryScalar};
 use tokio::time::{Instant, sleep};
 
 use super::connections::Connector;
-use super::lease::DATABASE_LOCK;
+use super::leases::DATABASE_LOCK;
 use super::{MIGRATION_LOCK_TIMEOUT, PostgresStore, fault, partitions};
 use crate::store::Result;
 use crate::store::backup::{

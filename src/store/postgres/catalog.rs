@@ -2,14 +2,15 @@
 
 use std::ops::Range;
 
+use async_trait::async_trait;
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{PlayerId, RaidId, UnixMillis};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
+use super::PostgresStore;
 use super::columns::{clamped, header, number, raid, seq};
-use super::connections::ConnectionPool;
-use crate::store::{OpHash, RaidRow, Result};
+use crate::store::{Catalog, OpHash, RaidRow, Result};
 
 /// Held while ids are reserved, so that each range is in one piece.
 const RESERVATION_LOCK: i64 = 0x7261_6964_0003;
@@ -35,71 +36,74 @@ const BY_MEMBER: &str = "
 const EVER_JOINED: &str = "
     SELECT raid_id FROM raid_members WHERE player = $1 AND raid_id > $2 ORDER BY raid_id LIMIT $3";
 
-pub(super) async fn ever_joined(
-    connections: &ConnectionPool,
-    player: PlayerId,
-    after: Option<RaidId>,
-    limit: u32,
-) -> Result<Vec<RaidId>> {
-    let after = after.map_or(0, i64::from);
-    let statement = sqlx::query(EVER_JOINED)
-        .bind(i64::from(player))
-        .bind(after)
-        .bind(i64::from(limit));
-    connections
-        .fetch_all("list raids visited", statement, |row| raid(row, "raid_id"))
-        .await
-}
-
-pub(super) async fn reserve_ids(connections: &ConnectionPool, count: u32) -> Result<Range<u64>> {
-    if count == 0 {
-        return Ok(0..0);
+#[async_trait]
+impl Catalog for PostgresStore {
+    async fn reserve_raid_ids(&self, count: u32) -> Result<Range<u64>> {
+        if count == 0 {
+            return Ok(0..0);
+        }
+        let statement = sqlx::query(RESERVE_IDS)
+            .bind(i64::from(count))
+            .bind(RESERVATION_LOCK);
+        let first = self
+            .general_pool
+            .fetch_one("reserve raid ids", statement, |row| number(row, "first"))
+            .await?;
+        Ok(first..first + u64::from(count))
     }
-    let statement = sqlx::query(RESERVE_IDS)
-        .bind(i64::from(count))
-        .bind(RESERVATION_LOCK);
-    let first = connections
-        .fetch_one("reserve raid ids", statement, |row| number(row, "first"))
-        .await?;
-    Ok(first..first + u64::from(count))
-}
 
-pub(super) async fn by_invite(connections: &ConnectionPool, code: &str) -> Result<Option<RaidId>> {
-    let statement = sqlx::query(BY_INVITE).bind(code.to_owned());
-    connections
-        .fetch_optional("find a raid by invite code", statement, |row| {
-            raid(row, "id")
-        })
-        .await
-}
+    async fn raid_by_invite(&self, code: &str) -> Result<Option<RaidId>> {
+        let statement = sqlx::query(BY_INVITE).bind(code.to_owned());
+        self.general_pool
+            .fetch_optional("find a raid by invite code", statement, |row| {
+                raid(row, "id")
+            })
+            .await
+    }
 
-pub(super) async fn by_create_key(
-    connections: &ConnectionPool,
-    key: OpHash,
-) -> Result<Option<RaidId>> {
-    let statement = sqlx::query(BY_CREATE_KEY).bind(key.0);
-    connections
-        .fetch_optional("find a raid by create key", statement, |row| {
-            raid(row, "id")
-        })
-        .await
-}
+    async fn raid_by_create_key(&self, key: OpHash) -> Result<Option<RaidId>> {
+        let statement = sqlx::query(BY_CREATE_KEY).bind(key.0);
+        self.general_pool
+            .fetch_optional("find a raid by create key", statement, |row| {
+                raid(row, "id")
+            })
+            .await
+    }
 
-pub(super) async fn by_member(
-    connections: &ConnectionPool,
-    player: PlayerId,
-    status: Option<RaidStatus>,
-    before: Option<RaidId>,
-    limit: u32,
-) -> Result<Vec<RaidRow>> {
-    let statement = sqlx::query(BY_MEMBER)
-        .bind(i64::from(player))
-        .bind(clamped(before.map_or(u64::MAX, RaidId::get)))
-        .bind(status.map(RaidStatus::as_str))
-        .bind(i64::from(limit));
-    connections
-        .fetch_all("read a player's raids", statement, raid_row)
-        .await
+    async fn raids_by_member(
+        &self,
+
+        player: PlayerId,
+        status: Option<RaidStatus>,
+        before: Option<RaidId>,
+        limit: u32,
+    ) -> Result<Vec<RaidRow>> {
+        let statement = sqlx::query(BY_MEMBER)
+            .bind(i64::from(player))
+            .bind(clamped(before.map_or(u64::MAX, RaidId::get)))
+            .bind(status.map(RaidStatus::as_str))
+            .bind(i64::from(limit));
+        self.general_pool
+            .fetch_all("read a player's raids", statement, raid_row)
+            .await
+    }
+
+    async fn raids_ever_joined(
+        &self,
+
+        player: PlayerId,
+        after: Option<RaidId>,
+        limit: u32,
+    ) -> Result<Vec<RaidId>> {
+        let after = after.map_or(0, i64::from);
+        let statement = sqlx::query(EVER_JOINED)
+            .bind(i64::from(player))
+            .bind(after)
+            .bind(i64::from(limit));
+        self.general_pool
+            .fetch_all("list raids visited", statement, |row| raid(row, "raid_id"))
+            .await
+    }
 }
 
 pub(super) fn raid_row(row: &PgRow) -> sqlx::Result<RaidRow> {

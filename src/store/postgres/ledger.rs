@@ -1,15 +1,17 @@
 //! Reading the ledger, and what a raid is rebuilt from. Every read names the raid's partition.
 
+use async_trait::async_trait;
 use raidhall_protocol::rest::Contribution;
 use raidhall_protocol::{Event, RaidId, Seq, TaskId, UnixMillis};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::columns::{clamped, event, number, op, player, seq};
-use super::connections::ConnectionPool;
-use super::fault;
 use super::ownership::raid_head;
-use crate::store::{Epoch, InstanceId, LoadedRaid, Month, OpHash, Result};
+use super::{PostgresStore, commit, fault};
+use crate::store::{
+    Append, CommitOutcome, Epoch, InstanceId, Ledger, LoadedRaid, Month, OpHash, Result,
+};
 
 /// The raid's own row first, then its events: those after the snapshot whole, earlier ones only for their op keys. One
 /// statement, so all of it is of one moment.
@@ -59,17 +61,74 @@ const SAVE_SNAPSHOT: &str = "
     SELECT id, $4, $5 FROM raids WHERE id = $1 AND owner = $2 AND epoch = $3 AND last_seq >= $4
     ON CONFLICT (raid_id) DO UPDATE SET seq = excluded.seq, state = excluded.state WHERE kept.seq < excluded.seq";
 
-pub(super) async fn load(
-    connections: &ConnectionPool,
-    raid: RaidId,
-    op_keys: u64,
-) -> Result<Option<LoadedRaid>> {
-    const OPERATION: &str = "load a raid";
-    let statement = sqlx::query(LOAD)
-        .bind(i64::from(raid))
-        .bind(clamped(op_keys));
-    let rows = connections.fetch_rows(OPERATION, statement).await?;
-    loaded_raid(&rows).map_err(|error| fault::from_sqlx(OPERATION, error))
+#[async_trait]
+impl Ledger for PostgresStore {
+    async fn commit(&self, batch: &[Append]) -> Result<Vec<CommitOutcome>> {
+        commit::commit(&self.commit_pool, batch).await
+    }
+
+    async fn load(&self, raid: RaidId, op_keys: u64) -> Result<Option<LoadedRaid>> {
+        const OPERATION: &str = "load a raid";
+        let statement = sqlx::query(LOAD)
+            .bind(i64::from(raid))
+            .bind(clamped(op_keys));
+        let rows = self.general_pool.fetch_rows(OPERATION, statement).await?;
+        loaded_raid(&rows).map_err(|error| fault::from_sqlx(OPERATION, error))
+    }
+
+    async fn events(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>> {
+        let statement = sqlx::query(EVENTS)
+            .bind(i64::from(raid))
+            .bind(clamped(after.0))
+            .bind(i64::from(limit));
+        self.general_pool
+            .fetch_all("read events", statement, event)
+            .await
+    }
+
+    async fn contributions(
+        &self,
+
+        raid: RaidId,
+        after: Seq,
+        limit: u32,
+    ) -> Result<Vec<Contribution>> {
+        let statement = sqlx::query(CONTRIBUTIONS)
+            .bind(i64::from(raid))
+            .bind(clamped(after.0))
+            .bind(i64::from(limit));
+        self.general_pool
+            .fetch_all("read contributions", statement, contribution)
+            .await
+    }
+
+    async fn find_op(&self, raid: RaidId, op: OpHash) -> Result<Option<Seq>> {
+        let statement = sqlx::query(FIND_OP).bind(i64::from(raid)).bind(op.0);
+        self.general_pool
+            .fetch_optional("find an op", statement, |row| seq(row, "seq"))
+            .await
+    }
+
+    async fn save_snapshot(
+        &self,
+
+        raid: RaidId,
+        owner: InstanceId,
+        epoch: Epoch,
+        seq: Seq,
+        state: &[u8],
+    ) -> Result<()> {
+        let statement = sqlx::query(SAVE_SNAPSHOT)
+            .bind(i64::from(raid))
+            .bind(owner.0)
+            .bind(clamped(epoch.0))
+            .bind(clamped(seq.0))
+            .bind(state.to_vec());
+        self.general_pool
+            .fetch_rows("save a snapshot", statement)
+            .await
+            .map(drop)
+    }
 }
 
 fn loaded_raid(rows: &[PgRow]) -> sqlx::Result<Option<LoadedRaid>> {
@@ -102,34 +161,6 @@ fn loaded_raid(rows: &[PgRow]) -> sqlx::Result<Option<LoadedRaid>> {
     }))
 }
 
-pub(super) async fn events(
-    connections: &ConnectionPool,
-    raid: RaidId,
-    after: Seq,
-    limit: u32,
-) -> Result<Vec<Event>> {
-    let statement = sqlx::query(EVENTS)
-        .bind(i64::from(raid))
-        .bind(clamped(after.0))
-        .bind(i64::from(limit));
-    connections.fetch_all("read events", statement, event).await
-}
-
-pub(super) async fn contributions(
-    connections: &ConnectionPool,
-    raid: RaidId,
-    after: Seq,
-    limit: u32,
-) -> Result<Vec<Contribution>> {
-    let statement = sqlx::query(CONTRIBUTIONS)
-        .bind(i64::from(raid))
-        .bind(clamped(after.0))
-        .bind(i64::from(limit));
-    connections
-        .fetch_all("read contributions", statement, contribution)
-        .await
-}
-
 fn contribution(row: &PgRow) -> sqlx::Result<Contribution> {
     let task: Option<i64> = row.try_get("task")?;
     Ok(Contribution {
@@ -144,35 +175,4 @@ fn contribution(row: &PgRow) -> sqlx::Result<Contribution> {
             .map_err(super::columns::decode)?,
         note: row.try_get("note")?,
     })
-}
-
-pub(super) async fn find_op(
-    connections: &ConnectionPool,
-    raid: RaidId,
-    op: OpHash,
-) -> Result<Option<Seq>> {
-    let statement = sqlx::query(FIND_OP).bind(i64::from(raid)).bind(op.0);
-    connections
-        .fetch_optional("find an op", statement, |row| seq(row, "seq"))
-        .await
-}
-
-pub(super) async fn save_snapshot(
-    connections: &ConnectionPool,
-    raid: RaidId,
-    owner: InstanceId,
-    epoch: Epoch,
-    seq: Seq,
-    state: &[u8],
-) -> Result<()> {
-    let statement = sqlx::query(SAVE_SNAPSHOT)
-        .bind(i64::from(raid))
-        .bind(owner.0)
-        .bind(clamped(epoch.0))
-        .bind(clamped(seq.0))
-        .bind(state.to_vec());
-    connections
-        .fetch_rows("save a snapshot", statement)
-        .await
-        .map(drop)
 }

@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use raidhall_protocol::{RaidId, UnixMillis};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use tokio::time::sleep;
 
+use super::PostgresStore;
 use super::columns::{instance, number, raid, seq};
-use super::connections::ConnectionPool;
-use crate::store::{ClaimOutcome, Epoch, InstanceId, RaidHead, Result};
+use crate::store::{ClaimOutcome, Epoch, InstanceId, Ownership, RaidHead, Result};
 
 /// How often raids are looked at that others hold on to.
 const CLAIM_ATTEMPTS: u32 = 5;
@@ -58,18 +59,6 @@ const RELEASE: &str = "
     FROM unnest($1::bigint[], $2::bigint[]) AS g (raid, epoch)
     WHERE r.id = g.raid AND r.epoch = g.epoch AND r.owner = $3";
 
-/// Raids in the order of ids, as in a commit, so that the two can't deadlock.
-const DEREGISTER: &str = "
-    WITH gone AS (
-        DELETE FROM instances WHERE id = $1 RETURNING id
-    ), locked AS MATERIALIZED (
-        SELECT id FROM raids
-        WHERE (SELECT count(*) FROM gone) IS NOT NULL AND owner = $1
-        ORDER BY id
-        FOR NO KEY UPDATE
-    )
-    UPDATE raids r SET owner = NULL FROM locked l WHERE r.id = l.id";
-
 const HEADS: &str = "SELECT id, owner, epoch, last_seq FROM raids WHERE id = ANY ($1::bigint[])";
 
 const OWNED_RAIDS: &str = "SELECT id, epoch FROM raids WHERE owner = $1";
@@ -82,36 +71,89 @@ const DUE_RAIDS: &str = "
     ORDER BY r.deadline, r.id
     LIMIT $2";
 
-pub(super) async fn claim(
-    connections: &ConnectionPool,
-    raids: &[RaidId],
-    claimer: InstanceId,
-) -> Result<Vec<ClaimOutcome>> {
-    let mut claims = HashMap::new();
-    let mut asked = raids.to_vec();
-    for attempt in 0..CLAIM_ATTEMPTS {
-        if asked.is_empty() {
-            break;
+#[async_trait]
+impl Ownership for PostgresStore {
+    async fn claim(&self, raids: &[RaidId], claimer: InstanceId) -> Result<Vec<ClaimOutcome>> {
+        let mut claims = HashMap::new();
+        let mut asked = raids.to_vec();
+        for attempt in 0..CLAIM_ATTEMPTS {
+            if asked.is_empty() {
+                break;
+            }
+            if attempt > 0 {
+                sleep(CLAIM_RETRY_DELAY).await;
+            }
+            let statement = sqlx::query(CLAIM).bind(ids(&asked)).bind(claimer.0);
+            match self
+                .general_pool
+                .fetch_all("claim raids", statement, claim_outcome)
+                .await
+            {
+                Ok(outcomes) => claims.extend(outcomes),
+                Err(error) if attempt == 0 => return Err(error),
+                // What has been taken is not to be forgotten for the rest.
+                Err(_) => break,
+            }
+            asked.retain(|raid| claims.get(raid) == Some(&ClaimOutcome::Contested));
         }
-        if attempt > 0 {
-            sleep(CLAIM_RETRY_DELAY).await;
-        }
-        let statement = sqlx::query(CLAIM).bind(ids(&asked)).bind(claimer.0);
-        match connections
-            .fetch_all("claim raids", statement, claim_outcome)
-            .await
-        {
-            Ok(outcomes) => claims.extend(outcomes),
-            Err(error) if attempt == 0 => return Err(error),
-            // What has been taken is not to be forgotten for the rest.
-            Err(_) => break,
-        }
-        asked.retain(|raid| claims.get(raid) == Some(&ClaimOutcome::Contested));
+        Ok(raids
+            .iter()
+            .map(|raid| claims.get(raid).cloned().unwrap_or(ClaimOutcome::Missing))
+            .collect())
     }
-    Ok(raids
-        .iter()
-        .map(|raid| claims.get(raid).cloned().unwrap_or(ClaimOutcome::Missing))
-        .collect())
+
+    async fn release(&self, raids: &[(RaidId, Epoch)], owner: InstanceId) -> Result<()> {
+        if raids.is_empty() {
+            return Ok(());
+        }
+        let mut given_up = raids.to_vec();
+        given_up.sort_unstable(); // so that rows are locked in one order everywhere
+        let (ids, epochs): (Vec<i64>, Vec<i64>) = given_up
+            .into_iter()
+            .map(|(raid, epoch)| (i64::from(raid), epoch.0.cast_signed()))
+            .unzip();
+        let statement = sqlx::query(RELEASE).bind(ids).bind(epochs).bind(owner.0);
+        self.general_pool
+            .fetch_rows("release raids", statement)
+            .await
+            .map(drop)
+    }
+
+    async fn heads(&self, raids: &[RaidId]) -> Result<Vec<(RaidId, RaidHead)>> {
+        let statement = sqlx::query(HEADS).bind(ids(raids));
+        self.general_pool
+            .fetch_all("read raids' heads", statement, |row| {
+                Ok((raid(row, "id")?, raid_head(row)?))
+            })
+            .await
+    }
+
+    async fn owned_raids(&self, owner: InstanceId) -> Result<Vec<(RaidId, Epoch)>> {
+        let statement = sqlx::query(OWNED_RAIDS).bind(owner.0);
+        let raid = |row: &PgRow| Ok((raid(row, "id")?, Epoch(number(row, "epoch")?)));
+        let mut owned = self
+            .general_pool
+            .fetch_all("read owned raids", statement, raid)
+            .await?;
+        owned.sort_unstable(); // here: an order by id would tempt the planner to read all raids by it
+        Ok(owned)
+    }
+
+    async fn due_raids(
+        &self,
+
+        instance: InstanceId,
+        until: UnixMillis,
+        limit: u32,
+    ) -> Result<Vec<RaidId>> {
+        let statement = sqlx::query(DUE_RAIDS)
+            .bind(until.0)
+            .bind(i64::from(limit))
+            .bind(instance.0);
+        self.general_pool
+            .fetch_all("read due raids", statement, |row| raid(row, "id"))
+            .await
+    }
 }
 
 fn claim_outcome(row: &PgRow) -> sqlx::Result<(RaidId, ClaimOutcome)> {
@@ -128,59 +170,6 @@ fn claim_outcome(row: &PgRow) -> sqlx::Result<(RaidId, ClaimOutcome)> {
     Ok((raid(row, "id")?, claim))
 }
 
-pub(super) async fn release(
-    connections: &ConnectionPool,
-    raids: &[(RaidId, Epoch)],
-    owner: InstanceId,
-) -> Result<()> {
-    if raids.is_empty() {
-        return Ok(());
-    }
-    let mut given_up = raids.to_vec();
-    given_up.sort_unstable(); // so that rows are locked in one order everywhere
-    let (ids, epochs): (Vec<i64>, Vec<i64>) = given_up
-        .into_iter()
-        .map(|(raid, epoch)| (i64::from(raid), epoch.0.cast_signed()))
-        .unzip();
-    let statement = sqlx::query(RELEASE).bind(ids).bind(epochs).bind(owner.0);
-    connections
-        .fetch_rows("release raids", statement)
-        .await
-        .map(drop)
-}
-
-pub(super) async fn deregister(connections: &ConnectionPool, owner: InstanceId) -> Result<()> {
-    connections
-        .fetch_rows("retire an instance", sqlx::query(DEREGISTER).bind(owner.0))
-        .await
-        .map(drop)
-}
-
-pub(super) async fn heads(
-    connections: &ConnectionPool,
-    raids: &[RaidId],
-) -> Result<Vec<(RaidId, RaidHead)>> {
-    let statement = sqlx::query(HEADS).bind(ids(raids));
-    connections
-        .fetch_all("read raids' heads", statement, |row| {
-            Ok((raid(row, "id")?, raid_head(row)?))
-        })
-        .await
-}
-
-pub(super) async fn owned_raids(
-    connections: &ConnectionPool,
-    owner: InstanceId,
-) -> Result<Vec<(RaidId, Epoch)>> {
-    let statement = sqlx::query(OWNED_RAIDS).bind(owner.0);
-    let raid = |row: &PgRow| Ok((raid(row, "id")?, Epoch(number(row, "epoch")?)));
-    let mut owned = connections
-        .fetch_all("read owned raids", statement, raid)
-        .await?;
-    owned.sort_unstable(); // here: an order by id would tempt the planner to read all raids by it
-    Ok(owned)
-}
-
 /// The columns owner, epoch and last_seq.
 pub(super) fn raid_head(row: &PgRow) -> sqlx::Result<RaidHead> {
     Ok(RaidHead {
@@ -188,21 +177,6 @@ pub(super) fn raid_head(row: &PgRow) -> sqlx::Result<RaidHead> {
         epoch: Epoch(number(row, "epoch")?),
         last_seq: seq(row, "last_seq")?,
     })
-}
-
-pub(super) async fn due_raids(
-    connections: &ConnectionPool,
-    instance: InstanceId,
-    until: UnixMillis,
-    limit: u32,
-) -> Result<Vec<RaidId>> {
-    let statement = sqlx::query(DUE_RAIDS)
-        .bind(until.0)
-        .bind(i64::from(limit))
-        .bind(instance.0);
-    connections
-        .fetch_all("read due raids", statement, |row| raid(row, "id"))
-        .await
 }
 
 fn ids(raids: &[RaidId]) -> Vec<i64> {

@@ -19,7 +19,7 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
 
 use super::{PostgresOptions, PostgresStore};
-use crate::store::Store;
+use crate::store::Leases;
 
 /// Bounded by a limit, and over a table that should be empty.
 const ALLOWED_SCANS: [&str; 1] = ["DEFAULT_ROWS"];

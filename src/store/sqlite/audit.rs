@@ -7,15 +7,15 @@ use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::SqliteStore;
+use super::catalog::raid_row;
 use super::fault::{failed, refused, unsigned};
 use super::players::player_id;
-use super::raids::raid_row;
 use super::statements::{now, statements};
 use super::writer::Lane;
 use crate::store::audit::AuditRow;
 use crate::store::{
-    AuditLog, InstanceId, InstanceRow, NewAuditEntry, PlayerLookup, PlayerRow, RaidLookup, RaidRow,
-    Result,
+    AuditLog, InstanceId, InstanceRow, Lookups, NewAuditEntry, PlayerLookup, PlayerRow, RaidLookup,
+    RaidRow, Result,
 };
 
 statements! {
@@ -93,7 +93,10 @@ impl AuditLog for SqliteStore {
         };
         rows.into_iter().map(recorded).collect()
     }
+}
 
+#[async_trait]
+impl Lookups for SqliteStore {
     async fn find_players(&self, lookup: &PlayerLookup, limit: u32) -> Result<Vec<PlayerRow>> {
         let statement = match lookup {
             PlayerLookup::Id(id) => sqlx::query_as(PLAYER_BY_ID).bind(i64::from(*id)),

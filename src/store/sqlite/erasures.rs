@@ -8,9 +8,9 @@ use sqlx::Connection;
 
 use super::SqliteStore;
 use super::audit::insert_audit_entry;
+use super::commit::{json_array, rewritten_row};
 use super::fault::{failed, refused};
 use super::leases::millis;
-use super::ledger::{json_array, rewritten_row};
 use super::moderation::insert_player_notice;
 use super::players::player_id;
 use super::statements::{now, statements};

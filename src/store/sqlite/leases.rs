@@ -1,16 +1,19 @@
-//! Instances: the lock, leases, and the ids that they reserve.
+//! Instances: the lock and leases.
 
-use std::ops::Range;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use raidhall_protocol::UnixMillis;
 use sqlx::Connection;
 use uuid::Uuid;
 
-use super::fault::{failed, unsigned};
+use super::SqliteStore;
+use super::fault::failed;
 use super::statements::{now, statements};
-use super::writer::WriterState;
-use crate::store::{InstanceId, InstanceRecord, PeerInstance, Renewal, Result};
+use super::writer::{Lane, WriterState};
+use crate::store::{
+    InstanceId, InstanceRecord, Leases, PeerInstance, RegisterError, Renewal, Result,
+};
 
 statements! {
     VOID_LEASES = "DELETE FROM instances";
@@ -24,13 +27,48 @@ statements! {
         "SELECT id, ws_url, draining, lease_until FROM instances WHERE id <> ?1 AND lease_until > ?2 ORDER BY id";
     END_LEASE = "DELETE FROM instances WHERE id = ?1";
     RELEASE_ALL = "UPDATE raids SET owner = NULL WHERE owner = ?1";
-    RESERVE_RAID_IDS = "UPDATE raid_ids SET reserved = reserved + ?1 RETURNING reserved";
     RENAME_LINEAGE = "UPDATE meta SET value = lower(hex(randomblob(16))) WHERE key = 'lineage' RETURNING value";
+}
+
+#[async_trait]
+impl Leases for SqliteStore {
+    async fn register(
+        &self,
+        instance: &InstanceRecord,
+        ttl: Duration,
+        patience: Duration,
+    ) -> Result<Renewal, RegisterError> {
+        self.acquire_lock(patience).await?;
+        let instance = instance.clone();
+        let enlist = self.writer.run("enlist", Lane::Leases, move |hand| {
+            Box::pin(async move { register(hand, &instance, ttl).await })
+        });
+        Ok(enlist.await?)
+    }
+
+    fn has_exclusive_lock(&self) -> bool {
+        true
+    }
+
+    async fn renew(&self, instance: &InstanceRecord, ttl: Duration) -> Result<Renewal> {
+        let instance = instance.clone();
+        let renew = self.writer.run("renew lease", Lane::Leases, move |hand| {
+            Box::pin(async move { renew(hand, &instance, ttl).await })
+        });
+        renew.await
+    }
+
+    async fn deregister(&self, instance: InstanceId) -> Result<()> {
+        let retire = self.writer.run("retire", Lane::Leases, move |hand| {
+            Box::pin(deregister(hand, instance))
+        });
+        retire.await
+    }
 }
 
 /// Enlists, under the database's lock. The first to do so in this process voids the leases of former ones: they are
 /// dead, or they would have the lock.
-pub(super) async fn register(
+async fn register(
     hand: &mut WriterState,
     instance: &InstanceRecord,
     ttl: Duration,
@@ -43,7 +81,7 @@ pub(super) async fn register(
     renew(hand, instance, ttl).await
 }
 
-pub(super) async fn renew(
+async fn renew(
     hand: &mut WriterState,
     instance: &InstanceRecord,
     ttl: Duration,
@@ -80,7 +118,7 @@ pub(super) async fn renew(
     })
 }
 
-pub(super) async fn deregister(hand: &mut WriterState, instance: InstanceId) -> Result<()> {
+async fn deregister(hand: &mut WriterState, instance: InstanceId) -> Result<()> {
     let failed = failed("retire");
     let mut transaction = hand
         .connection
@@ -95,17 +133,6 @@ pub(super) async fn deregister(hand: &mut WriterState, instance: InstanceId) -> 
             .map_err(&failed)?;
     }
     transaction.commit().await.map_err(failed)
-}
-
-pub(super) async fn reserve_raid_ids(hand: &mut WriterState, count: u32) -> Result<Range<u64>> {
-    const OPERATION: &str = "reserve raid ids";
-    let reserve = sqlx::query_scalar(RESERVE_RAID_IDS).bind(count);
-    let last: i64 = reserve
-        .fetch_one(&mut hand.connection)
-        .await
-        .map_err(failed(OPERATION))?;
-    let end = unsigned(OPERATION, last)? + 1;
-    Ok(end - u64::from(count)..end)
 }
 
 pub(super) async fn rename_lineage(hand: &mut WriterState) -> Result<String> {

@@ -1,191 +1,201 @@
-//! The commit: one transaction per batch, each raid fenced by itself.
-//!
-//! A statement works on all raids of the batch at once: its rows come as one JSON array of arrays, encoded on the
-//! caller's task, since each statement costs a passage between threads.
+//! Reading the ledger, what a raid is rebuilt from, and snapshots.
 
-mod rows;
+use anyhow::anyhow;
+use async_trait::async_trait;
+use raidhall_protocol::rest::Contribution;
+use raidhall_protocol::{Event, PlayerId, RaidId, Seq, TaskId, UnixMillis};
 
-use std::collections::{HashMap, HashSet};
-
-use raidhall_protocol::Seq;
-use rows::{AppendRows, PlayerTotals};
-pub(super) use rows::{json_array, rewritten_row};
-use sqlx::{Connection, SqliteConnection, SqliteExecutor};
-use uuid::Uuid;
-
-use super::fault::{failed, unsigned};
+use super::commit::raid_head;
+use super::event_row::EventRow;
+use super::fault::{failed, refused, unsigned};
 use super::statements::statements;
-use super::writer::{Lane, WriterHandle, WriterState};
-use crate::store::{Append, CommitOutcome, Epoch, InstanceId, RaidHead, Result, batch};
-
-const OPERATION: &str = "commit";
+use super::writer::{Lane, WriterState};
+use super::{SqliteStore, commit};
+use crate::store::{
+    Append, CommitOutcome, Epoch, InstanceId, Ledger, LoadedRaid, Month, OpHash, RaidHead, Result,
+    StoreError,
+};
 
 statements! {
-    /// A raid that is being made, before its first event; its header follows with the fence.
-    CREATE =
-        "INSERT INTO raids (id, born, title, invite_code, create_key, target_xp, target_tasks, time_limit_secs, ",
-        "    created_at, owner, epoch, status, current_xp, current_tasks, last_seq) ",
-        "SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, unhex(value ->> 4), value ->> 5, value ->> 6, ",
-        "    value ->> 7, value ->> 8, unhex(value ->> 9), value ->> 10, 'recruiting', 0, 0, 0 ",
-        "FROM json_each(?1) WHERE true ",
-        "ON CONFLICT DO NOTHING";
-    /// The fence: what it returns, and nothing else, may be written.
-    ADVANCE =
-        "UPDATE raids SET last_seq = new.value ->> 4, status = new.value ->> 5, deadline = new.value ->> 6, ",
-        "    current_xp = new.value ->> 7, current_tasks = new.value ->> 8, ended_at = new.value ->> 9 ",
-        "FROM json_each(?1) AS new ",
-        "WHERE raids.id = new.value ->> 0 AND raids.owner = unhex(new.value ->> 1) ",
-        "    AND raids.epoch = new.value ->> 2 AND raids.last_seq = new.value ->> 3 ",
-        "RETURNING raids.id";
-    INSERT_EVENTS =
-        "INSERT INTO raid_events (born, raid_id, seq, at, \"by\", player, xp, version, kind, op_key, data) ",
-        "SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, ",
-        "    value ->> 7, value ->> 8, unhex(value ->> 9), value ->> 10 ",
-        "FROM json_each(?1)";
-    JOIN =
-        "INSERT INTO raid_members (player, raid_id) SELECT value ->> 0, value ->> 1 FROM json_each(?1) WHERE true ",
-        "ON CONFLICT DO NOTHING";
-    LEAVE =
-        "DELETE FROM raid_members WHERE (player, raid_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))";
-    CREDIT_PLAYERS =
-        "UPDATE players SET xp = xp + (earned.value ->> 1), tasks = tasks + (earned.value ->> 2), ",
-        "    raids_won = raids_won + (earned.value ->> 3) ",
-        "FROM json_each(?1) AS earned WHERE players.id = earned.value ->> 0";
-    HEADS =
-        "SELECT id, owner, epoch, last_seq FROM raids WHERE id IN (SELECT value FROM json_each(?1))";
+    MONTH_AND_HEAD = "SELECT born, owner, epoch, last_seq FROM raids WHERE id = ?1";
+    SNAPSHOT = "SELECT seq, state FROM raid_snapshots WHERE raid_id = ?1";
+    TAIL =
+        "SELECT seq, at, \"by\", version, kind, data FROM raid_events ",
+        "WHERE born = ?1 AND raid_id = ?2 AND seq > ?3 ORDER BY seq";
+    OPS =
+        "SELECT op_key, seq FROM raid_events ",
+        "WHERE born = ?1 AND raid_id = ?2 AND seq > ?3 AND op_key IS NOT NULL ORDER BY seq";
+    EVENTS =
+        "SELECT seq, at, \"by\", version, kind, data FROM raid_events ",
+        "WHERE born = (SELECT born FROM raids WHERE id = ?1) AND raid_id = ?1 AND seq > ?2 ",
+        "ORDER BY seq LIMIT ?3";
+    CONTRIBUTIONS =
+        "SELECT seq, at, player, xp, kind, task, note FROM raid_contributions ",
+        "WHERE born = (SELECT born FROM raids WHERE id = ?1) AND raid_id = ?1 AND seq > ?2 ",
+        "ORDER BY seq LIMIT ?3";
+    FIND_OP =
+        "SELECT seq FROM raid_events ",
+        "WHERE born = (SELECT born FROM raids WHERE id = ?1) AND raid_id = ?1 AND op_key = ?2";
+    SAVE_SNAPSHOT =
+        "INSERT INTO raid_snapshots (raid_id, seq, state) ",
+        "SELECT id, ?4, ?5 FROM raids WHERE id = ?1 AND owner = ?2 AND epoch = ?3 ",
+        "ON CONFLICT (raid_id) DO UPDATE SET seq = excluded.seq, state = excluded.state ",
+        "    WHERE excluded.seq > raid_snapshots.seq";
 }
 
-/// Commits a batch on the writing thread.
-pub(super) async fn commit(writer: &WriterHandle, batch: &[Append]) -> Result<Vec<CommitOutcome>> {
-    batch::validate(batch)?;
-    if batch.is_empty() {
-        return Ok(Vec::new());
-    }
-    let rows = batch
-        .iter()
-        .map(AppendRows::from_append)
-        .collect::<Result<Vec<_>>>()?;
-    let commit = writer.run(OPERATION, Lane::General, |hand: &mut WriterState| {
-        Box::pin(write(&mut hand.connection, rows))
-    });
-    let unwritten = commit.await?;
-    let fate = |append: &Append| match unwritten.get(&i64::from(append.raid)) {
-        None => CommitOutcome::Committed,
-        Some(Some(head)) => CommitOutcome::from_head(append, *head),
-        Some(None) if rows::is_creation(append) => CommitOutcome::Exists,
-        Some(None) => CommitOutcome::Fenced,
-    };
-    Ok(batch.iter().map(fate).collect())
-}
-
-/// The raids that were not written, each with its head if it exists.
-type UnwrittenRaids = HashMap<i64, Option<RaidHead>>;
-
-async fn write(
-    connection: &mut SqliteConnection,
-    mut rows: Vec<AppendRows>,
-) -> Result<UnwrittenRaids> {
-    let failed = failed(OPERATION);
-    let mut transaction = connection
-        .begin_with("BEGIN IMMEDIATE")
-        .await
-        .map_err(&failed)?;
-    execute(
-        &mut transaction,
-        CREATE,
-        json_array(rows.iter().filter_map(|rows| rows.creation.as_deref())),
-    )
-    .await?;
-    let advance =
-        sqlx::query_scalar(ADVANCE).bind(json_array(rows.iter().map(|rows| rows.header.as_str())));
-    let written: Vec<i64> = advance
-        .fetch_all(&mut *transaction)
-        .await
-        .map_err(&failed)?;
-
-    let mut unwritten = UnwrittenRaids::new();
-    if written.len() < rows.len() {
-        let written: HashSet<i64> = written.into_iter().collect();
-        let missed = rows
-            .iter()
-            .map(|rows| rows.raid)
-            .filter(|raid| !written.contains(raid));
-        unwritten.extend(missed.clone().map(|raid| (raid, None)));
-        let found = heads(&mut *transaction, OPERATION, missed).await?;
-        unwritten.extend(found.into_iter().map(|(raid, head)| (raid, Some(head))));
-        rows.retain(|rows| written.contains(&rows.raid));
+#[async_trait]
+impl Ledger for SqliteStore {
+    async fn commit(&self, batch: &[Append]) -> Result<Vec<CommitOutcome>> {
+        commit::commit(&self.writer, batch).await
     }
 
-    execute(
-        &mut transaction,
-        INSERT_EVENTS,
-        json_array(rows.iter().flat_map(|rows| &rows.events)),
-    )
-    .await?;
-    execute(
-        &mut transaction,
-        JOIN,
-        json_array(rows.iter().flat_map(|rows| &rows.joined)),
-    )
-    .await?;
-    execute(
-        &mut transaction,
-        LEAVE,
-        json_array(rows.iter().flat_map(|rows| &rows.left)),
-    )
-    .await?;
-    execute(
-        &mut transaction,
-        CREDIT_PLAYERS,
-        PlayerTotals::from_rows(&rows).encode(),
-    )
-    .await?;
-    transaction.commit().await.map_err(failed)?;
-    Ok(unwritten)
-}
+    /// Reads a raid in one transaction, so that its parts belong together.
+    async fn load(&self, raid: RaidId, op_keys: u64) -> Result<Option<LoadedRaid>> {
+        const OPERATION: &str = "load raid";
+        let (failed, id) = (failed(OPERATION), i64::from(raid));
+        let mut transaction = self.readers.begin().await.map_err(&failed)?;
+        let row = sqlx::query_as(MONTH_AND_HEAD)
+            .bind(id)
+            .fetch_optional(&mut *transaction)
+            .await
+            .map_err(&failed)?;
+        let Some((born, owner, epoch, last_seq)) = row else {
+            return Ok(None);
+        };
+        let (born, head): (i32, RaidHead) = (born, raid_head(owner, epoch, last_seq)?);
 
-/// Runs a statement over rows, if there are any.
-async fn execute(
-    connection: &mut SqliteConnection,
-    statement: &'static str,
-    rows: Option<String>,
-) -> Result<()> {
-    if let Some(rows) = rows {
-        sqlx::query(statement)
-            .bind(rows)
-            .execute(connection)
+        let snapshot = sqlx::query_as(SNAPSHOT)
+            .bind(id)
+            .fetch_optional(&mut *transaction)
+            .await
+            .map_err(&failed)?;
+        let snapshot: Option<(i64, Vec<u8>)> = snapshot;
+        let after = snapshot.as_ref().map_or(0, |(seq, _)| *seq);
+        let tail = sqlx::query_as(TAIL).bind(born).bind(id).bind(after);
+        let tail: Vec<EventRow> = tail.fetch_all(&mut *transaction).await.map_err(&failed)?;
+
+        let window = last_seq.saturating_sub(clamped(op_keys));
+        let ops = sqlx::query_as(OPS).bind(born).bind(id).bind(window);
+        let ops: Vec<(Vec<u8>, i64)> = ops.fetch_all(&mut *transaction).await.map_err(&failed)?;
+        transaction.rollback().await.map_err(failed)?; // it has only read
+
+        let op = |(key, seq): (Vec<u8>, i64)| {
+            let key = key.try_into().map_err(|_| StoreError::Refused {
+                operation: OPERATION,
+                source: anyhow!("raid {raid}, event {seq}: an op key is not of 16 bytes"),
+            })?;
+            Ok((OpHash(key), Seq(unsigned(OPERATION, seq)?)))
+        };
+        Ok(Some(LoadedRaid {
+            created_month: Month(born),
+            head,
+            snapshot: snapshot
+                .map(|(seq, state)| Ok((Seq(unsigned(OPERATION, seq)?), state)))
+                .transpose()?,
+            tail: tail
+                .into_iter()
+                .map(EventRow::decode)
+                .collect::<Result<_>>()?,
+            ops: ops.into_iter().map(op).collect::<Result<_>>()?,
+        }))
+    }
+
+    async fn events(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>> {
+        let events = sqlx::query_as(EVENTS)
+            .bind(i64::from(raid))
+            .bind(clamped(after.0))
+            .bind(limit);
+        let rows: Vec<EventRow> = events
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed("read events"))?;
+        rows.into_iter().map(EventRow::decode).collect()
+    }
+
+    async fn contributions(
+        &self,
+
+        raid: RaidId,
+        after: Seq,
+        limit: u32,
+    ) -> Result<Vec<Contribution>> {
+        const OPERATION: &str = "read contributions";
+        let rows = sqlx::query_as(CONTRIBUTIONS)
+            .bind(i64::from(raid))
+            .bind(clamped(after.0))
+            .bind(limit);
+        type ContributionColumns = (i64, i64, i64, i64, String, Option<i64>, Option<String>);
+        let rows: Vec<ContributionColumns> = rows
+            .fetch_all(&self.readers)
             .await
             .map_err(failed(OPERATION))?;
+        let contribution = |(seq, at, player, xp, kind, task, note): ContributionColumns| {
+            Ok(Contribution {
+                seq: Seq(unsigned(OPERATION, seq)?),
+                at: UnixMillis(at),
+                player: PlayerId::try_from(player).map_err(|error| refused(OPERATION, error))?,
+                xp: unsigned(OPERATION, xp)?,
+                kind,
+                task: task
+                    .map(TaskId::try_from)
+                    .transpose()
+                    .map_err(|error| refused(OPERATION, error))?,
+                note,
+            })
+        };
+        rows.into_iter().map(contribution).collect()
     }
-    Ok(())
+
+    async fn find_op(&self, raid: RaidId, op: OpHash) -> Result<Option<Seq>> {
+        const OPERATION: &str = "find op";
+        let find = sqlx::query_scalar(FIND_OP)
+            .bind(i64::from(raid))
+            .bind(op.0.to_vec());
+        let seq: Option<i64> = find
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(failed(OPERATION))?;
+        seq.map(|seq| unsigned(OPERATION, seq).map(Seq)).transpose()
+    }
+
+    async fn save_snapshot(
+        &self,
+        raid: RaidId,
+        owner: InstanceId,
+        epoch: Epoch,
+        seq: Seq,
+        state: &[u8],
+    ) -> Result<()> {
+        let state = state.to_vec();
+        let save = self
+            .writer
+            .run("save snapshot", Lane::General, move |hand| {
+                Box::pin(save_snapshot(hand, raid, (owner, epoch), seq, state))
+            });
+        save.await
+    }
 }
 
-/// The heads of those of these raids that exist.
-pub(super) async fn heads(
-    executor: impl SqliteExecutor<'_>,
-    operation: &'static str,
-    raids: impl Iterator<Item = i64>,
-) -> Result<Vec<(i64, RaidHead)>> {
-    let ids = json_array(raids.map(|raid| raid.to_string()));
-    let found: Vec<(i64, Option<Uuid>, i64, i64)> = sqlx::query_as(HEADS)
-        .bind(ids)
-        .fetch_all(executor)
+async fn save_snapshot(
+    hand: &mut WriterState,
+    raid: RaidId,
+    (owner, epoch): (InstanceId, Epoch),
+    seq: Seq,
+    state: Vec<u8>,
+) -> Result<()> {
+    let save = sqlx::query(SAVE_SNAPSHOT)
+        .bind(i64::from(raid))
+        .bind(owner.0)
+        .bind(clamped(epoch.0))
+        .bind(clamped(seq.0))
+        .bind(state);
+    save.execute(&mut hand.connection)
         .await
-        .map_err(failed(operation))?;
-    let head = |(raid, owner, epoch, last_seq)| Ok((raid, raid_head(owner, epoch, last_seq)?));
-    found.into_iter().map(head).collect()
+        .map(drop)
+        .map_err(failed("save snapshot"))
 }
 
-/// A raid's head from its columns.
-pub(super) fn raid_head(owner: Option<Uuid>, epoch: i64, last_seq: i64) -> Result<RaidHead> {
-    const OPERATION: &str = "read head";
-    let (epoch, last_seq) = (
-        Epoch(unsigned(OPERATION, epoch)?),
-        Seq(unsigned(OPERATION, last_seq)?),
-    );
-    Ok(RaidHead {
-        owner: owner.map(InstanceId),
-        epoch,
-        last_seq,
-    })
+/// A number as SQLite knows them; what is larger than any is compared as the largest.
+fn clamped(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -1,9 +1,16 @@
 //! What can't be seen from outside: query plans, settings, and the writing thread at its worst.
 
+use raidhall_protocol::state::RaidStatus;
+use raidhall_protocol::{Event, PlayerId, Seq, UnixMillis};
 use sqlx::{AssertSqlSafe, Row};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use super::*;
+use crate::store::{
+    Accounts, Append, AuditLog, Catalog, CommitOutcome, Epoch, Erasures, InstanceId,
+    InstanceRecord, Leases, Ledger, LedgerEvent, Month, NewAuditEntry, Ownership, RaidHeader,
+};
 
 async fn open_store() -> (SqliteStore, TempDir) {
     let directory = tempfile::tempdir().expect("a directory");
@@ -33,10 +40,12 @@ mod plans {
     use super::*;
 
     /// Every file with statements.
-    const FILES: [(&str, &[(&str, &str)]); 11] = [
+    const FILES: [(&str, &[(&str, &str)]); 13] = [
         (include_str!("leases.rs"), leases::STATEMENTS),
         (include_str!("ledger.rs"), ledger::STATEMENTS),
-        (include_str!("raids.rs"), raids::STATEMENTS),
+        (include_str!("commit.rs"), commit::STATEMENTS),
+        (include_str!("ownership.rs"), ownership::STATEMENTS),
+        (include_str!("catalog.rs"), catalog::STATEMENTS),
         (include_str!("players.rs"), players::STATEMENTS),
         (include_str!("moderation.rs"), moderation::STATEMENTS),
         (include_str!("erasures.rs"), erasures::STATEMENTS),

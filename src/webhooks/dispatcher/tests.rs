@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::*;
 use crate::store::memory::{Call, MemoryStore};
 use crate::store::webhooks::WebhookDeliveries;
-use crate::store::{Append, CommitOutcome, Epoch, Feed, LedgerEvent, Month, RaidHeader};
+use crate::store::{Append, CommitOutcome, Epoch, Feed, Ledger, LedgerEvent, Month, RaidHeader};
 
 /// Whose pump it is.
 const INSTANCE: InstanceId = InstanceId(Uuid::from_u128(1));

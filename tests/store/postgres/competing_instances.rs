@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use raidhall::store::{Append, ClaimOutcome, CommitOutcome, Epoch, InstanceRecord, Store};
+use raidhall::store::{
+    Append, ClaimOutcome, CommitOutcome, Epoch, InstanceRecord, Leases, Ledger, Ownership, Store,
+};
 use raidhall_protocol::{RaidId, Seq};
 
 use super::open;

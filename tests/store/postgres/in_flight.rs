@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raidhall::store::postgres::PostgresOptions;
-use raidhall::store::{Accounts, Append, ClaimOutcome, CommitOutcome, Epoch, Store, StoreError};
+use raidhall::store::{
+    Accounts, Append, ClaimOutcome, CommitOutcome, Epoch, Leases, Ledger, Ownership, Store,
+    StoreError,
+};
 use raidhall_protocol::{PlayerId, Seq};
 use sqlx::Executor;
 use tokio::time::timeout;

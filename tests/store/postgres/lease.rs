@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raidhall::store::postgres::{PostgresOptions, PostgresStore};
-use raidhall::store::{InstanceRecord, RegisterError, Renewal, Store, StoreError};
+use raidhall::store::{InstanceRecord, Leases, RegisterError, Renewal, StoreError};
 use sqlx::Executor;
 
 use super::{

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use raidhall::store::postgres::PostgresStore;
-use raidhall::store::{CommitOutcome, MaintenanceReport, Month, Store, StoreError};
+use raidhall::store::{CommitOutcome, Leases, Ledger, MaintenanceReport, Month, StoreError};
 use raidhall_protocol::Seq;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 

@@ -1,6 +1,7 @@
 //! Raids are handed over by a node that ends.
 
 use super::*;
+use crate::store::Ownership;
 
 #[tokio::test(start_paused = true)]
 async fn a_drained_node_hands_its_raids_over_without_presence_changes() {

@@ -4,6 +4,7 @@ use raidhall_protocol::EventData;
 
 use super::*;
 use crate::raid;
+use crate::store::Ledger;
 
 #[tokio::test(start_paused = true)]
 async fn an_erasure_by_the_owner_reaches_every_instance() {

@@ -1,6 +1,7 @@
 //! Who is online, seen from several instances.
 
 use super::*;
+use crate::store::Ownership;
 
 #[tokio::test(start_paused = true)]
 async fn presence_is_the_same_at_every_instance() {

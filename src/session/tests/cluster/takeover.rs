@@ -1,6 +1,7 @@
 //! Whose a raid is when its owner dies, sleeps or is cut off.
 
 use super::*;
+use crate::store::{Leases, Ownership};
 
 #[tokio::test(start_paused = true)]
 async fn a_follower_takes_over_a_dead_owners_raid_within_four_seconds() {

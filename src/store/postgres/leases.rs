@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use anyhow::anyhow;
+use async_trait::async_trait;
 use raidhall_protocol::UnixMillis;
 use sqlx::postgres::PgRow;
 use sqlx::{Connection, PgConnection, Row};
@@ -15,8 +16,11 @@ use tokio::time::{Instant, sleep};
 
 use super::columns::{self, millis};
 use super::connections::{ConnectionPool, Connector, Statement};
-use super::fault;
-use crate::store::{InstanceId, InstanceRecord, PeerInstance, RegisterError, Renewal, Result};
+use super::{PostgresStore, fault, identities, moderation, players};
+use crate::store::{
+    InstanceId, InstanceRecord, Leases, MaintenanceReport, PeerInstance, RegisterError, Renewal,
+    Result,
+};
 
 /// The lock of this database.
 pub(super) const DATABASE_LOCK: i64 = 0x7261_6964_0001;
@@ -71,6 +75,18 @@ const RENAME_LINEAGE: &str = "
         WHERE tx > pg_current_xact_id() AND EXISTS (SELECT FROM renamed)
     )
     SELECT value FROM renamed";
+
+/// Raids in the order of ids, as in a commit, so that the two can't deadlock.
+const DEREGISTER: &str = "
+    WITH gone AS (
+        DELETE FROM instances WHERE id = $1 RETURNING id
+    ), locked AS MATERIALIZED (
+        SELECT id FROM raids
+        WHERE (SELECT count(*) FROM gone) IS NOT NULL AND owner = $1
+        ORDER BY id
+        FOR NO KEY UPDATE
+    )
+    UPDATE raids r SET owner = NULL FROM locked l WHERE r.id = l.id";
 
 /// Those that nobody holds on to: it never waits with others' rows locked.
 const DELETE_DEAD_INSTANCES: &str = "
@@ -225,6 +241,55 @@ impl LeaseSession {
         let session =
             session.ok_or_else(|| fault::unavailable(operation, anyhow!("session lost")))?;
         Ok((rows, session))
+    }
+}
+
+#[async_trait]
+impl Leases for PostgresStore {
+    async fn register(
+        &self,
+        instance: &InstanceRecord,
+        ttl: Duration,
+        patience: Duration,
+    ) -> Result<Renewal, RegisterError> {
+        // A server that can't make partitions serves all the same: the default one takes the rows.
+        if let Err(error) = self.partitions.create_missing().await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "ledger partitions were not made"
+            );
+        }
+        self.lease.register(instance, ttl, patience).await
+    }
+
+    async fn renew(&self, instance: &InstanceRecord, ttl: Duration) -> Result<Renewal> {
+        self.lease.renew(instance, ttl).await
+    }
+
+    async fn deregister(&self, instance: InstanceId) -> Result<()> {
+        self.general_pool
+            .fetch_rows(
+                "retire an instance",
+                sqlx::query(DEREGISTER).bind(instance.0),
+            )
+            .await?;
+        self.lease.close().await;
+        Ok(())
+    }
+
+    async fn maintain(&self) -> Result<MaintenanceReport> {
+        let found = self.partitions.create_missing().await?;
+        delete_dead_instances(&self.general_pool).await?;
+        self.general_pool
+            .sweep("forget expired sign-ins", players::DELETE_EXPIRED_FAMILIES)
+            .await?;
+        self.general_pool
+            .sweep("forget notices", moderation::DELETE_EXPIRED_NOTICES)
+            .await?;
+        self.general_pool
+            .sweep("forget used proofs", identities::DELETE_EXPIRED_PROOFS)
+            .await?;
+        Ok(found)
     }
 }
 

@@ -1,0 +1,191 @@
+//! The commit: one transaction per batch, each raid fenced by itself.
+//!
+//! A statement works on all raids of the batch at once: its rows come as one JSON array of arrays, encoded on the
+//! caller's task, since each statement costs a passage between threads.
+
+mod rows;
+
+use std::collections::{HashMap, HashSet};
+
+use raidhall_protocol::Seq;
+use rows::{AppendRows, PlayerTotals};
+pub(super) use rows::{json_array, rewritten_row};
+use sqlx::{Connection, SqliteConnection, SqliteExecutor};
+use uuid::Uuid;
+
+use super::fault::{failed, unsigned};
+use super::statements::statements;
+use super::writer::{Lane, WriterHandle, WriterState};
+use crate::store::{Append, CommitOutcome, Epoch, InstanceId, RaidHead, Result, batch};
+
+const OPERATION: &str = "commit";
+
+statements! {
+    /// A raid that is being made, before its first event; its header follows with the fence.
+    CREATE =
+        "INSERT INTO raids (id, born, title, invite_code, create_key, target_xp, target_tasks, time_limit_secs, ",
+        "    created_at, owner, epoch, status, current_xp, current_tasks, last_seq) ",
+        "SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, unhex(value ->> 4), value ->> 5, value ->> 6, ",
+        "    value ->> 7, value ->> 8, unhex(value ->> 9), value ->> 10, 'recruiting', 0, 0, 0 ",
+        "FROM json_each(?1) WHERE true ",
+        "ON CONFLICT DO NOTHING";
+    /// The fence: what it returns, and nothing else, may be written.
+    ADVANCE =
+        "UPDATE raids SET last_seq = new.value ->> 4, status = new.value ->> 5, deadline = new.value ->> 6, ",
+        "    current_xp = new.value ->> 7, current_tasks = new.value ->> 8, ended_at = new.value ->> 9 ",
+        "FROM json_each(?1) AS new ",
+        "WHERE raids.id = new.value ->> 0 AND raids.owner = unhex(new.value ->> 1) ",
+        "    AND raids.epoch = new.value ->> 2 AND raids.last_seq = new.value ->> 3 ",
+        "RETURNING raids.id";
+    INSERT_EVENTS =
+        "INSERT INTO raid_events (born, raid_id, seq, at, \"by\", player, xp, version, kind, op_key, data) ",
+        "SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, ",
+        "    value ->> 7, value ->> 8, unhex(value ->> 9), value ->> 10 ",
+        "FROM json_each(?1)";
+    JOIN =
+        "INSERT INTO raid_members (player, raid_id) SELECT value ->> 0, value ->> 1 FROM json_each(?1) WHERE true ",
+        "ON CONFLICT DO NOTHING";
+    LEAVE =
+        "DELETE FROM raid_members WHERE (player, raid_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))";
+    CREDIT_PLAYERS =
+        "UPDATE players SET xp = xp + (earned.value ->> 1), tasks = tasks + (earned.value ->> 2), ",
+        "    raids_won = raids_won + (earned.value ->> 3) ",
+        "FROM json_each(?1) AS earned WHERE players.id = earned.value ->> 0";
+    HEADS =
+        "SELECT id, owner, epoch, last_seq FROM raids WHERE id IN (SELECT value FROM json_each(?1))";
+}
+
+/// Commits a batch on the writing thread.
+pub(super) async fn commit(writer: &WriterHandle, batch: &[Append]) -> Result<Vec<CommitOutcome>> {
+    batch::validate(batch)?;
+    if batch.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = batch
+        .iter()
+        .map(AppendRows::from_append)
+        .collect::<Result<Vec<_>>>()?;
+    let commit = writer.run(OPERATION, Lane::General, |hand: &mut WriterState| {
+        Box::pin(write(&mut hand.connection, rows))
+    });
+    let unwritten = commit.await?;
+    let fate = |append: &Append| match unwritten.get(&i64::from(append.raid)) {
+        None => CommitOutcome::Committed,
+        Some(Some(head)) => CommitOutcome::from_head(append, *head),
+        Some(None) if rows::is_creation(append) => CommitOutcome::Exists,
+        Some(None) => CommitOutcome::Fenced,
+    };
+    Ok(batch.iter().map(fate).collect())
+}
+
+/// The raids that were not written, each with its head if it exists.
+type UnwrittenRaids = HashMap<i64, Option<RaidHead>>;
+
+async fn write(
+    connection: &mut SqliteConnection,
+    mut rows: Vec<AppendRows>,
+) -> Result<UnwrittenRaids> {
+    let failed = failed(OPERATION);
+    let mut transaction = connection
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .map_err(&failed)?;
+    execute(
+        &mut transaction,
+        CREATE,
+        json_array(rows.iter().filter_map(|rows| rows.creation.as_deref())),
+    )
+    .await?;
+    let advance =
+        sqlx::query_scalar(ADVANCE).bind(json_array(rows.iter().map(|rows| rows.header.as_str())));
+    let written: Vec<i64> = advance
+        .fetch_all(&mut *transaction)
+        .await
+        .map_err(&failed)?;
+
+    let mut unwritten = UnwrittenRaids::new();
+    if written.len() < rows.len() {
+        let written: HashSet<i64> = written.into_iter().collect();
+        let missed = rows
+            .iter()
+            .map(|rows| rows.raid)
+            .filter(|raid| !written.contains(raid));
+        unwritten.extend(missed.clone().map(|raid| (raid, None)));
+        let found = heads(&mut *transaction, OPERATION, missed).await?;
+        unwritten.extend(found.into_iter().map(|(raid, head)| (raid, Some(head))));
+        rows.retain(|rows| written.contains(&rows.raid));
+    }
+
+    execute(
+        &mut transaction,
+        INSERT_EVENTS,
+        json_array(rows.iter().flat_map(|rows| &rows.events)),
+    )
+    .await?;
+    execute(
+        &mut transaction,
+        JOIN,
+        json_array(rows.iter().flat_map(|rows| &rows.joined)),
+    )
+    .await?;
+    execute(
+        &mut transaction,
+        LEAVE,
+        json_array(rows.iter().flat_map(|rows| &rows.left)),
+    )
+    .await?;
+    execute(
+        &mut transaction,
+        CREDIT_PLAYERS,
+        PlayerTotals::from_rows(&rows).encode(),
+    )
+    .await?;
+    transaction.commit().await.map_err(failed)?;
+    Ok(unwritten)
+}
+
+/// Runs a statement over rows, if there are any.
+async fn execute(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+    rows: Option<String>,
+) -> Result<()> {
+    if let Some(rows) = rows {
+        sqlx::query(statement)
+            .bind(rows)
+            .execute(connection)
+            .await
+            .map_err(failed(OPERATION))?;
+    }
+    Ok(())
+}
+
+/// The heads of those of these raids that exist.
+pub(super) async fn heads(
+    executor: impl SqliteExecutor<'_>,
+    operation: &'static str,
+    raids: impl Iterator<Item = i64>,
+) -> Result<Vec<(i64, RaidHead)>> {
+    let ids = json_array(raids.map(|raid| raid.to_string()));
+    let found: Vec<(i64, Option<Uuid>, i64, i64)> = sqlx::query_as(HEADS)
+        .bind(ids)
+        .fetch_all(executor)
+        .await
+        .map_err(failed(operation))?;
+    let head = |(raid, owner, epoch, last_seq)| Ok((raid, raid_head(owner, epoch, last_seq)?));
+    found.into_iter().map(head).collect()
+}
+
+/// A raid's head from its columns.
+pub(super) fn raid_head(owner: Option<Uuid>, epoch: i64, last_seq: i64) -> Result<RaidHead> {
+    const OPERATION: &str = "read head";
+    let (epoch, last_seq) = (
+        Epoch(unsigned(OPERATION, epoch)?),
+        Seq(unsigned(OPERATION, last_seq)?),
+    );
+    Ok(RaidHead {
+        owner: owner.map(InstanceId),
+        epoch,
+        last_seq,
+    })
+}
