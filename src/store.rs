@@ -9,6 +9,7 @@ pub mod audit;
 pub mod backup;
 mod batch;
 mod catalog;
+mod effects;
 pub mod erasures;
 pub mod feed;
 pub mod identities;

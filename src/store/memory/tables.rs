@@ -12,6 +12,7 @@ use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, UnixMillis};
 use tokio::time::Instant;
 
 use super::webhooks::WebhookTables;
+use crate::store::effects::{AppendEffects, BatchGains, RaidCreation};
 use crate::store::*;
 
 #[derive(Default)]
@@ -256,10 +257,10 @@ impl Tables {
             }
             self.raids.insert(append.raid, raid);
         }
-        for LedgerEvent { event, .. } in &append.events {
-            self.feed.push((append.raid, event.clone()));
-            self.update_totals(append.raid, event);
-        }
+        let events = append.events.iter().map(|recorded| &recorded.event);
+        self.feed
+            .extend(events.map(|event| (append.raid, event.clone())));
+        self.apply_effects(append.raid, &AppendEffects::of(append));
         if let Some(raid) = self.raids.get_mut(&append.raid) {
             raid.row.header = append.header;
             raid.row.last_seq = append.last_seq();
@@ -274,27 +275,21 @@ impl Tables {
         CommitOutcome::Committed
     }
 
-    /// Memberships and totals.
-    fn update_totals(&mut self, raid: RaidId, event: &Event) {
-        match &event.data {
-            EventData::MemberJoined { player, .. } => {
+    fn apply_effects(&mut self, raid: RaidId, effects: &AppendEffects) {
+        let joined = effects.joined.iter().map(|player| (*player, raid));
+        self.ever_joined.extend(joined);
+        for (player, is_member) in &effects.members {
+            if *is_member {
                 self.members.insert((*player, raid));
-                self.ever_joined.insert((*player, raid));
+            } else {
+                self.members.remove(&(*player, raid));
             }
-            EventData::MemberLeft { player, .. } => drop(self.members.remove(&(*player, raid))),
-            EventData::RaidCompleted { ranking } => {
-                for rank in ranking {
-                    self.players
-                        .entry(rank.player)
-                        .and_modify(|player| player.raids_won += 1);
-                }
-            }
-            _ => {}
         }
-        if let Some((player, xp)) = event.data.earned() {
+        for (player, gains) in BatchGains::of([effects]).iter() {
             self.players.entry(player).and_modify(|player| {
-                player.xp += xp;
-                player.tasks += 1;
+                player.xp += gains.xp;
+                player.tasks += gains.tasks;
+                player.raids_won += gains.raids_won;
             });
         }
     }
@@ -552,30 +547,16 @@ impl Tables {
 impl StoredRaid {
     /// The raid that a creation makes, before its events; `None` if the append is no creation.
     fn from_creation(append: &Append) -> Option<StoredRaid> {
-        let first = append
-            .events
-            .first()
-            .filter(|first| first.event.seq == Seq(1))?;
-        let EventData::RaidCreated {
-            title,
-            invite_code,
-            target_xp,
-            target_tasks,
-            time_limit_secs,
-            ..
-        } = &first.event.data
-        else {
-            return None;
-        };
+        let creation = RaidCreation::of(append)?;
         Some(StoredRaid {
             row: RaidRow {
                 id: append.raid,
-                title: title.clone(),
-                invite_code: invite_code.clone(),
-                target_xp: *target_xp,
-                target_tasks: *target_tasks,
-                time_limit_secs: *time_limit_secs,
-                created_at: first.event.at,
+                title: creation.title.to_owned(),
+                invite_code: creation.invite_code.to_owned(),
+                target_xp: creation.target_xp,
+                target_tasks: creation.target_tasks,
+                time_limit_secs: creation.time_limit_secs,
+                created_at: creation.created_at,
                 header: append.header,
                 last_seq: Seq::ZERO,
             },

@@ -1,9 +1,9 @@
 //! The commit: several raids' events in one autocommitted statement, each raid fenced by itself.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use anyhow::Context;
-use raidhall_protocol::{EventData, RaidId, Seq};
+use raidhall_protocol::RaidId;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
@@ -12,6 +12,7 @@ use super::columns::{bigint, event_data_json, raid};
 use super::connections::{ConnectionPool, Statement};
 use super::fault;
 use super::ownership::raid_head;
+use crate::store::effects::{AppendEffects, RaidCreation};
 use crate::store::{Append, CommitOutcome, LedgerEvent, RaidHead, Result, batch};
 
 /// All parts see the database as it was when the statement began; only row locks see further. Hence:
@@ -140,7 +141,7 @@ impl WriteStatus {
         match self {
             WriteStatus::Written => CommitOutcome::Committed,
             WriteStatus::Taken => CommitOutcome::Exists,
-            WriteStatus::NotFound if creation(append).is_some() => CommitOutcome::Unclear,
+            WriteStatus::NotFound if RaidCreation::of(append).is_some() => CommitOutcome::Unclear,
             WriteStatus::NotFound => CommitOutcome::Fenced,
             WriteStatus::NotWritten(head) => CommitOutcome::from_head(append, *head),
         }
@@ -205,42 +206,6 @@ struct EventColumns {
     data: Vec<String>,
 }
 
-/// The row of a raid that an append creates.
-struct RaidCreation<'a> {
-    title: &'a str,
-    invite_code: &'a str,
-    target_xp: u64,
-    target_tasks: u64,
-    time_limit_secs: u64,
-    created_at: i64,
-}
-
-/// `None` if the append goes on from an earlier one.
-fn creation(append: &Append) -> Option<RaidCreation<'_>> {
-    let first = append
-        .events
-        .first()
-        .filter(|first| first.event.seq == Seq(1))?;
-    match &first.event.data {
-        EventData::RaidCreated {
-            title,
-            invite_code,
-            target_xp,
-            target_tasks,
-            time_limit_secs,
-            ..
-        } => Some(RaidCreation {
-            title,
-            invite_code,
-            target_xp: *target_xp,
-            target_tasks: *target_tasks,
-            time_limit_secs: *time_limit_secs,
-            created_at: first.event.at.0,
-        }),
-        _ => None,
-    }
-}
-
 fn build_statement(batch: &[Append]) -> anyhow::Result<Statement> {
     let mut appends: Vec<_> = batch.iter().collect();
     appends.sort_unstable_by_key(|append| append.raid);
@@ -257,26 +222,18 @@ impl CommitColumns {
     fn add(&mut self, append: &Append) -> anyhow::Result<()> {
         self.raids.add(append)?;
         let raid = i64::from(append.raid);
-        let mut members = BTreeMap::new();
         for recorded in &append.events {
             self.events.add(raid, recorded)?;
-            match &recorded.event.data {
-                // The last word on each player counts.
-                EventData::MemberJoined { player, .. } => drop(members.insert(*player, true)),
-                EventData::MemberLeft { player, .. } => drop(members.insert(*player, false)),
-                EventData::RaidCompleted { ranking } => {
-                    self.wins.0.extend(ranking.iter().map(|_| raid));
-                    self.wins
-                        .1
-                        .extend(ranking.iter().map(|rank| i64::from(rank.player)));
-                }
-                _ => {}
-            }
         }
-        for (player, member) in members {
+        let effects = AppendEffects::of(append);
+        for winner in effects.winners {
+            self.wins.0.push(raid);
+            self.wins.1.push(i64::from(winner));
+        }
+        for (player, is_member) in effects.members {
             self.members.0.push(raid);
             self.members.1.push(i64::from(player));
-            self.members.2.push(member);
+            self.members.2.push(is_member);
         }
         Ok(())
     }
@@ -341,7 +298,7 @@ impl RaidColumns {
         self.ended_at
             .push(header.ended_at.map(|ended_at| ended_at.0));
         self.born.push(append.created_month.0);
-        let creation = creation(append);
+        let creation = RaidCreation::of(append);
         let creation = creation.as_ref();
         self.title.push(creation.map(|made| made.title.to_owned()));
         self.invite_code
@@ -357,7 +314,7 @@ impl RaidColumns {
                 .map(|made| bigint(made.time_limit_secs))
                 .transpose()?,
         );
-        self.created_at.push(creation.map(|made| made.created_at));
+        self.created_at.push(creation.map(|made| made.created_at.0));
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ mod rows;
 use std::collections::{HashMap, HashSet};
 
 use raidhall_protocol::Seq;
-use rows::{AppendRows, PlayerTotals};
+use rows::AppendRows;
 pub(super) use rows::{json_array, rewritten_row};
 use sqlx::{Connection, SqliteConnection, SqliteExecutor};
 use uuid::Uuid;
@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::fault::{failed, unsigned};
 use super::statements::statements;
 use super::writer::{Lane, WriterHandle, WriterState};
+use crate::store::effects::RaidCreation;
 use crate::store::{Append, CommitOutcome, Epoch, InstanceId, RaidHead, Result, batch};
 
 const OPERATION: &str = "commit";
@@ -72,7 +73,7 @@ pub(super) async fn commit(writer: &WriterHandle, batch: &[Append]) -> Result<Ve
     let fate = |append: &Append| match unwritten.get(&i64::from(append.raid)) {
         None => CommitOutcome::Committed,
         Some(Some(head)) => CommitOutcome::from_head(append, *head),
-        Some(None) if rows::is_creation(append) => CommitOutcome::Exists,
+        Some(None) if RaidCreation::of(append).is_some() => CommitOutcome::Exists,
         Some(None) => CommitOutcome::Fenced,
     };
     Ok(batch.iter().map(fate).collect())
@@ -134,12 +135,7 @@ async fn write(
         json_array(rows.iter().flat_map(|rows| &rows.left)),
     )
     .await?;
-    execute(
-        &mut transaction,
-        CREDIT_PLAYERS,
-        PlayerTotals::from_rows(&rows).encode(),
-    )
-    .await?;
+    execute(&mut transaction, CREDIT_PLAYERS, rows::gains(&rows)).await?;
     transaction.commit().await.map_err(failed)?;
     Ok(unwritten)
 }

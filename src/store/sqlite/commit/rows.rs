@@ -1,10 +1,9 @@
 //! The rows that an append makes in each table, as JSON arrays. Blobs go as hexadecimal text.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use raidhall_protocol::{Event, EventData, PlayerId, Seq};
+use raidhall_protocol::{Event, EventData, PlayerId};
 use serde::Serialize;
 
+use crate::store::effects::{AppendEffects, BatchGains, PlayerGains, RaidCreation};
 use crate::store::sqlite::fault::refused;
 use crate::store::{Append, LedgerEvent, Result};
 
@@ -17,31 +16,11 @@ pub(super) struct AppendRows {
     pub(super) header: String,
     /// For `INSERT_EVENTS`.
     pub(super) events: Vec<String>,
-    /// For `JOIN`, which `LEAVE` follows: who joined by the append, though they may have left again.
+    /// For `JOIN`, which `LEAVE` follows.
     pub(super) joined: Vec<String>,
-    /// For `LEAVE`: who is no member after it.
+    /// For `LEAVE`.
     pub(super) left: Vec<String>,
-    gains: Vec<(PlayerId, PlayerGains)>,
-}
-
-/// What a player gains.
-#[derive(Debug, Clone, Copy, Default)]
-struct PlayerGains {
-    xp: u64,
-    tasks: u64,
-    raids_won: u64,
-}
-
-/// What each player gains by a batch: one row each.
-pub(super) struct PlayerTotals(BTreeMap<PlayerId, PlayerGains>);
-
-/// Whether the append makes its raid.
-pub(super) fn is_creation(append: &Append) -> bool {
-    append.first_seq() == Seq(1)
-        && append
-            .events
-            .first()
-            .is_some_and(|first| matches!(first.event.data, EventData::RaidCreated { .. }))
+    pub(super) effects: AppendEffects,
 }
 
 /// An array of rows; `None` of none.
@@ -56,36 +35,9 @@ pub(in super::super) fn json_array<T: AsRef<str>>(rows: impl Iterator<Item = T>)
 
 impl AppendRows {
     pub(super) fn from_append(append: &Append) -> Result<AppendRows> {
-        let (mut members, mut joined) = (BTreeMap::new(), BTreeSet::new());
-        let mut earned = Vec::new();
-        for LedgerEvent { event, .. } in &append.events {
-            match &event.data {
-                EventData::MemberJoined { player, .. } => {
-                    members.insert(*player, true);
-                    joined.insert(*player);
-                }
-                EventData::MemberLeft { player, .. } => drop(members.insert(*player, false)),
-                EventData::RaidCompleted { ranking } => {
-                    let won = PlayerGains {
-                        raids_won: 1,
-                        ..PlayerGains::default()
-                    };
-                    earned.extend(ranking.iter().map(|rank| (rank.player, won)));
-                }
-                _ => {}
-            }
-            if let Some((player, xp)) = event.data.earned() {
-                earned.push((
-                    player,
-                    PlayerGains {
-                        xp,
-                        tasks: 1,
-                        ..PlayerGains::default()
-                    },
-                ));
-            }
-        }
-        let gone = members
+        let effects = AppendEffects::of(append);
+        let gone = effects
+            .members
             .iter()
             .filter(|(_, is_member)| !**is_member)
             .map(|(player, _)| player);
@@ -99,66 +51,40 @@ impl AppendRows {
                 .iter()
                 .map(|recorded| event(append, recorded))
                 .collect::<Result<_>>()?,
-            joined: joined.iter().map(rows_of).collect::<Result<_>>()?,
+            joined: effects.joined.iter().map(rows_of).collect::<Result<_>>()?,
             left: gone.map(rows_of).collect::<Result<_>>()?,
-            gains: earned,
+            effects,
         })
     }
 }
 
-impl PlayerTotals {
-    pub(super) fn from_rows(rows: &[AppendRows]) -> PlayerTotals {
-        let mut totals: BTreeMap<PlayerId, PlayerGains> = BTreeMap::new();
-        for (player, earned) in rows.iter().flat_map(|rows| &rows.gains) {
-            let total = totals.entry(*player).or_default();
-            total.xp = total.xp.saturating_add(earned.xp);
-            total.tasks += earned.tasks;
-            total.raids_won += earned.raids_won;
-        }
-        PlayerTotals(totals)
-    }
-
-    /// For `CREDIT_PLAYERS`.
-    pub(super) fn encode(&self) -> Option<String> {
-        json_array(self.0.iter().map(
-            |(
-                player,
-                PlayerGains {
-                    xp,
-                    tasks,
-                    raids_won,
-                },
-            )| { format!("[{player},{xp},{tasks},{raids_won}]") },
-        ))
-    }
+/// What players gain, for `CREDIT_PLAYERS`.
+pub(super) fn gains(batch: &[AppendRows]) -> Option<String> {
+    let gains = BatchGains::of(batch.iter().map(|rows| &rows.effects));
+    json_array(gains.iter().map(|(player, gained)| {
+        let PlayerGains {
+            xp,
+            tasks,
+            raids_won,
+        } = gained;
+        format!("[{player},{xp},{tasks},{raids_won}]")
+    }))
 }
 
 fn creation(append: &Append) -> Result<Option<String>> {
-    let Some(EventData::RaidCreated {
-        title,
-        invite_code,
-        target_xp,
-        target_tasks,
-        time_limit_secs,
-        ..
-    }) = append
-        .events
-        .first()
-        .filter(|_| is_creation(append))
-        .map(|first| &first.event.data)
-    else {
+    let Some(creation) = RaidCreation::of(append) else {
         return Ok(None);
     };
     json_row(&(
         append.raid,
         append.created_month.0,
-        title,
-        invite_code,
+        creation.title,
+        creation.invite_code,
         append.create_key.map(|key| hex(key.0)),
-        target_xp,
-        target_tasks,
-        time_limit_secs,
-        append.events[0].event.at,
+        creation.target_xp,
+        creation.target_tasks,
+        creation.time_limit_secs,
+        creation.created_at,
         hex(append.owner.0.into_bytes()),
         append.epoch.0,
     ))
