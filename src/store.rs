@@ -11,6 +11,7 @@ mod batch;
 mod catalog;
 mod effects;
 pub mod erasures;
+pub mod faulty;
 pub mod feed;
 pub mod identities;
 pub mod journal;

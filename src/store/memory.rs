@@ -1,8 +1,7 @@
-//! The store as a few maps in memory: no I/O, so that it runs under tokio's paused time, and faults on demand, so
-//! that the loops above it can be tested against a database at its worst.
+//! The store as a few maps in memory: no I/O, so that it runs under tokio's paused time. With
+//! [`Faulty`](super::faulty::Faulty) around it, it fails on demand.
 
 mod erasures;
-mod faults;
 mod moderation;
 mod players;
 mod tables;
@@ -14,7 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-pub use faults::{Call, InjectedFaults};
 use parking_lot::Mutex;
 use raidhall_protocol::rest::Contribution;
 use raidhall_protocol::state::RaidStatus;
@@ -27,12 +25,9 @@ use super::{
     Ledger, LoadedRaid, OpHash, Ownership, RaidHead, RaidRow, RegisterError, Renewal, Result,
 };
 
-/// A database in memory. Clones share everything; [`MemoryStore::new_connection`] shares the database only.
+/// A database in memory. Clones share it.
 #[derive(Clone)]
-pub struct MemoryStore {
-    tables: Arc<Mutex<Tables>>,
-    faults: InjectedFaults,
-}
+pub struct MemoryStore(Arc<Mutex<Tables>>);
 
 impl Default for MemoryStore {
     fn default() -> Self {
@@ -43,49 +38,33 @@ impl Default for MemoryStore {
 impl MemoryStore {
     /// An empty database whose clock stands at `now` and goes on with tokio's.
     pub fn new(now: UnixMillis) -> MemoryStore {
-        MemoryStore {
-            tables: Arc::new(Mutex::new(Tables::new(now))),
-            faults: InjectedFaults::default(),
-        }
-    }
-
-    /// Another connection to the same database, with faults of its own: an instance that can be cut off alone.
-    pub fn new_connection(&self) -> MemoryStore {
-        MemoryStore {
-            tables: Arc::clone(&self.tables),
-            faults: InjectedFaults::default(),
-        }
-    }
-
-    /// What can go wrong on this connection.
-    pub fn faults(&self) -> &InjectedFaults {
-        &self.faults
+        MemoryStore(Arc::new(Mutex::new(Tables::new(now))))
     }
 
     /// The database's time.
     pub fn now(&self) -> UnixMillis {
-        self.tables.lock().now()
+        self.0.lock().now()
     }
 
     /// Sets the database's clock, forwards or backwards.
     pub fn set_now(&self, now: UnixMillis) {
-        self.tables.lock().set_now(now);
+        self.0.lock().set_now(now);
     }
 
     /// Another history from now on, as after a restore.
     pub fn set_lineage(&self, lineage: &str) {
-        self.tables.lock().lineage = lineage.to_owned();
+        self.0.lock().lineage = lineage.to_owned();
     }
 
     /// Another instance claims the raid and keeps it, whoever had it; `None` if there is no such raid.
     pub fn force_claim(&self, raid: RaidId, by: &InstanceRecord) -> Option<Epoch> {
-        self.tables.lock().force_claim(raid, by)
+        self.0.lock().force_claim(raid, by)
     }
 
     /// Another instance claims the raid and gives it up again: its former owner is fenced, and may claim it anew.
     pub fn fence(&self, raid: RaidId) {
         let stranger = InstanceId(Uuid::max());
-        let mut tables = self.tables.lock();
+        let mut tables = self.0.lock();
         let by = InstanceRecord {
             id: stranger,
             ws_url: String::new(),
@@ -105,18 +84,15 @@ impl Leases for MemoryStore {
         ttl: Duration,
         _patience: Duration,
     ) -> Result<Renewal, RegisterError> {
-        self.faults.before_call(Call::Register).await?;
-        Ok(self.tables.lock().renew(instance, ttl))
+        Ok(self.0.lock().renew(instance, ttl))
     }
 
     async fn renew(&self, instance: &InstanceRecord, ttl: Duration) -> Result<Renewal> {
-        self.faults.before_call(Call::Renew).await?;
-        Ok(self.tables.lock().renew(instance, ttl))
+        Ok(self.0.lock().renew(instance, ttl))
     }
 
     async fn deregister(&self, instance: InstanceId) -> Result<()> {
-        self.faults.before_call(Call::Deregister).await?;
-        self.tables.lock().deregister(instance);
+        self.0.lock().deregister(instance);
         Ok(())
     }
 }
@@ -124,19 +100,16 @@ impl Leases for MemoryStore {
 #[async_trait]
 impl Ownership for MemoryStore {
     async fn claim(&self, raids: &[RaidId], instance: InstanceId) -> Result<Vec<ClaimOutcome>> {
-        self.faults.before_call(Call::Claim).await?;
-        Ok(self.tables.lock().claim(raids, instance))
+        Ok(self.0.lock().claim(raids, instance))
     }
 
     async fn release(&self, raids: &[(RaidId, Epoch)], instance: InstanceId) -> Result<()> {
-        self.faults.before_call(Call::Release).await?;
-        self.tables.lock().release(raids, instance);
+        self.0.lock().release(raids, instance);
         Ok(())
     }
 
     async fn heads(&self, raids: &[RaidId]) -> Result<Vec<(RaidId, RaidHead)>> {
-        self.faults.before_call(Call::Heads).await?;
-        let (tables, asked) = (self.tables.lock(), BTreeSet::from_iter(raids));
+        let (tables, asked) = (self.0.lock(), BTreeSet::from_iter(raids));
         Ok(asked
             .into_iter()
             .filter_map(|raid| Some((*raid, tables.head(*raid)?)))
@@ -144,8 +117,7 @@ impl Ownership for MemoryStore {
     }
 
     async fn owned_raids(&self, instance: InstanceId) -> Result<Vec<(RaidId, Epoch)>> {
-        self.faults.before_call(Call::OwnedRaids).await?;
-        Ok(self.tables.lock().owned_raids(instance))
+        Ok(self.0.lock().owned_raids(instance))
     }
 
     async fn due_raids(
@@ -154,30 +126,23 @@ impl Ownership for MemoryStore {
         until: UnixMillis,
         limit: u32,
     ) -> Result<Vec<RaidId>> {
-        self.faults.before_call(Call::DueRaids).await?;
-        Ok(self.tables.lock().due_raids(instance, until, limit))
+        Ok(self.0.lock().due_raids(instance, until, limit))
     }
 }
 
 #[async_trait]
 impl Ledger for MemoryStore {
     async fn commit(&self, batch: &[Append]) -> Result<Vec<CommitOutcome>> {
-        self.faults.before_call(Call::Commit).await?;
-        let tables = Arc::clone(&self.tables);
-        self.faults
-            .commit(batch, move |batch| tables.lock().commit(batch))
-            .await
+        self.0.lock().commit(batch)
     }
 
     async fn load(&self, raid: RaidId, op_keys: u64) -> Result<Option<LoadedRaid>> {
-        self.faults.before_call(Call::Load).await?;
-        Ok(self.tables.lock().load(raid, op_keys))
+        Ok(self.0.lock().load(raid, op_keys))
     }
 
     async fn events(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>> {
-        self.faults.before_call(Call::Events).await?;
         Ok(self
-            .tables
+            .0
             .lock()
             .events(raid, after)
             .take(limit as usize)
@@ -191,8 +156,7 @@ impl Ledger for MemoryStore {
         after: Seq,
         limit: u32,
     ) -> Result<Vec<Contribution>> {
-        self.faults.before_call(Call::Contributions).await?;
-        let tables = self.tables.lock();
+        let tables = self.0.lock();
         Ok(tables
             .events(raid, after)
             .filter_map(tables::contribution)
@@ -201,8 +165,7 @@ impl Ledger for MemoryStore {
     }
 
     async fn find_op(&self, raid: RaidId, op: OpHash) -> Result<Option<Seq>> {
-        self.faults.before_call(Call::FindOp).await?;
-        Ok(self.tables.lock().find_op(raid, op))
+        Ok(self.0.lock().find_op(raid, op))
     }
 
     async fn save_snapshot(
@@ -213,10 +176,7 @@ impl Ledger for MemoryStore {
         seq: Seq,
         state: &[u8],
     ) -> Result<()> {
-        self.faults.before_call(Call::SaveSnapshot).await?;
-        self.tables
-            .lock()
-            .save_snapshot(raid, owner, epoch, seq, state);
+        self.0.lock().save_snapshot(raid, owner, epoch, seq, state);
         Ok(())
     }
 }
@@ -224,18 +184,15 @@ impl Ledger for MemoryStore {
 #[async_trait]
 impl Catalog for MemoryStore {
     async fn reserve_raid_ids(&self, count: u32) -> Result<Range<u64>> {
-        self.faults.before_call(Call::ReserveRaidIds).await?;
-        Ok(self.tables.lock().reserve_raid_ids(count))
+        Ok(self.0.lock().reserve_raid_ids(count))
     }
 
     async fn raid_by_invite(&self, code: &str) -> Result<Option<RaidId>> {
-        self.faults.before_call(Call::RaidByInvite).await?;
-        Ok(self.tables.lock().raid_by_invite(code))
+        Ok(self.0.lock().raid_by_invite(code))
     }
 
     async fn raid_by_create_key(&self, key: OpHash) -> Result<Option<RaidId>> {
-        self.faults.before_call(Call::RaidByCreateKey).await?;
-        Ok(self.tables.lock().raid_by_create_key(key))
+        Ok(self.0.lock().raid_by_create_key(key))
     }
 
     async fn raids_by_member(
@@ -245,11 +202,7 @@ impl Catalog for MemoryStore {
         before: Option<RaidId>,
         limit: u32,
     ) -> Result<Vec<RaidRow>> {
-        self.faults.before_call(Call::RaidsByMember).await?;
-        Ok(self
-            .tables
-            .lock()
-            .raids_by_member(player, status, before, limit))
+        Ok(self.0.lock().raids_by_member(player, status, before, limit))
     }
 
     async fn raids_ever_joined(
@@ -258,7 +211,6 @@ impl Catalog for MemoryStore {
         after: Option<RaidId>,
         limit: u32,
     ) -> Result<Vec<RaidId>> {
-        self.faults.before_call(Call::RaidsEverJoined).await?;
-        Ok(self.tables.lock().raids_ever_joined(player, after, limit))
+        Ok(self.0.lock().raids_ever_joined(player, after, limit))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use raidhall::store::memory::Call;
+use raidhall::store::faulty::Call;
 use serde_json::{Value, json};
 
 use crate::rest_server::{RestServer, json_text};

@@ -1,7 +1,7 @@
 //! What operators look up and do, and that all of it is on record.
 
 use raidhall::auth::Scope;
-use raidhall::store::memory::Call;
+use raidhall::store::faulty::Call;
 use serde_json::{Value, json};
 
 use crate::rest_server::{RestServer, json_text};

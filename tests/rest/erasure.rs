@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use raidhall::auth::Scope;
-use raidhall::store::memory::Call;
+use raidhall::store::faulty::Call;
 use raidhall::store::{Ledger, Lookups, PlayerLookup};
 use raidhall_protocol::{PlayerId, RaidId, Seq};
 use serde_json::{Value, json};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use raidhall::auth::Scope;
-use raidhall::store::memory::Call;
+use raidhall::store::faulty::Call;
 use serde_json::{Value, json};
 
 use crate::rest_server::{RestServer, json_text};

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::Request;
 use raidhall::auth::Scope;
-use raidhall::store::memory::Call;
+use raidhall::store::faulty::Call;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 

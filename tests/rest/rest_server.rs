@@ -13,6 +13,7 @@ use raidhall::auth::{Auth, AuthSecret, Scope};
 use raidhall::clock::Clock;
 use raidhall::config::Config;
 use raidhall::net::client_address::PeerAddress;
+use raidhall::store::faulty::Faulty;
 use raidhall::store::memory::MemoryStore;
 use raidhall::store::{InstanceId, InstanceRecord, Leases, WebhookDeliveries};
 use raidhall::webhooks::{Endpoint, WebhookEventKind};
@@ -40,7 +41,7 @@ fn endpoint(name: &str) -> Endpoint {
 /// The instance that delivers webhooks, so that no test posts any.
 pub const DELIVERING_INSTANCE: InstanceId = InstanceId(Uuid::max());
 
-async fn deliver_webhooks_elsewhere(store: &MemoryStore) {
+async fn deliver_webhooks_elsewhere(store: &Faulty<MemoryStore>) {
     let record = InstanceRecord {
         id: DELIVERING_INSTANCE,
         ws_url: "ws://127.0.0.1:8081/api/v1/ws".into(),
@@ -63,7 +64,7 @@ pub fn limit(value: u32) -> NonZeroU32 {
 /// A server without a listener.
 pub struct RestServer {
     pub router: Router,
-    pub store: MemoryStore,
+    pub store: Faulty<MemoryStore>,
     pub auth: Auth,
     pub clock: Arc<Clock>,
     _instance: Instance,
@@ -76,7 +77,7 @@ impl RestServer {
 
     /// Starts a server whose configuration `change` has changed.
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> RestServer {
-        let store = MemoryStore::default();
+        let store = Faulty::<MemoryStore>::default();
         deliver_webhooks_elsewhere(&store).await;
         let mut config = Config::default();
         config.http.commands_per_second = limit(1_000);

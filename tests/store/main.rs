@@ -19,6 +19,7 @@ mod database;
 #[macro_use]
 mod conformance;
 
+mod faulty;
 mod memory;
 mod postgres;
 mod sqlite;

@@ -17,7 +17,8 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::auth::{Auth, AuthSecret, Options};
 use crate::config::Config;
-use crate::store::memory::{Call, MemoryStore};
+use crate::store::faulty::{Call, Faulty};
+use crate::store::memory::MemoryStore;
 
 const NOW: UnixMillis = UnixMillis(1_767_225_600_500);
 const SECOND: Duration = Duration::from_secs(1);
@@ -129,7 +130,7 @@ fn all_keys() -> Vec<Value> {
 /// A server that believes these keys, and its store.
 struct IssuerFixture {
     auth: Auth,
-    store: MemoryStore,
+    store: Faulty<MemoryStore>,
     _file: NamedTempFile,
 }
 
@@ -144,7 +145,7 @@ impl IssuerFixture {
         change(&mut options);
         IssuerFixture {
             auth: auth(options),
-            store: MemoryStore::default(),
+            store: Faulty::<MemoryStore>::default(),
             _file: file,
         }
     }
@@ -609,7 +610,10 @@ impl JwksServer {
 async fn unknown_key_ids_trigger_a_key_fetch_at_a_bounded_rate() {
     let publisher = JwksServer::start().await;
     publisher.publish(std::slice::from_ref(&ED.public));
-    let (auth, store) = (auth(options(publisher.source())), MemoryStore::default());
+    let (auth, store) = (
+        auth(options(publisher.source())),
+        Faulty::<MemoryStore>::default(),
+    );
     let ask = async |token: String| auth.authenticate(&store, &token, NOW).await;
     assert!(ask(sign(&ED, Some("ed"), json!({}))).await.is_ok());
     assert_eq!(publisher.request_count(), 1);
@@ -637,7 +641,10 @@ async fn unknown_key_ids_trigger_a_key_fetch_at_a_bounded_rate() {
 #[tokio::test]
 async fn the_last_good_keys_stay_in_use_while_fetching_new_ones_fails() {
     let publisher = JwksServer::start().await;
-    let (auth, store) = (auth(options(publisher.source())), MemoryStore::default());
+    let (auth, store) = (
+        auth(options(publisher.source())),
+        Faulty::<MemoryStore>::default(),
+    );
     let token = sign(&ED, Some("ed"), json!({}));
     publisher.set_response("500 Internal Server Error", "");
     assert_eq!(

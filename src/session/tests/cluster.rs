@@ -14,7 +14,8 @@ use crate::cluster::bus::in_process::{BusFault, InProcessBroker};
 use crate::error::Error;
 use crate::raid::Ack;
 use crate::session::{Caller, Options};
-use crate::store::memory::{Call, MemoryStore};
+use crate::store::faulty::{Call, Faulty};
+use crate::store::memory::MemoryStore;
 use crate::store::{ClaimOutcome, InstanceId, InstanceRecord, Ledger};
 
 mod drain;
@@ -24,7 +25,7 @@ mod presence;
 mod takeover;
 
 struct TestCluster {
-    store: MemoryStore,
+    store: Faulty<MemoryStore>,
     exchange: InProcessBroker,
     nodes: Vec<TestInstance>,
 }
@@ -35,7 +36,10 @@ impl TestCluster {
     }
 
     async fn start_with(count: usize, options: Options) -> TestCluster {
-        let (store, exchange) = (MemoryStore::new(START_TIME), InProcessBroker::default());
+        let (store, exchange) = (
+            Faulty::new(MemoryStore::new(START_TIME)),
+            InProcessBroker::default(),
+        );
         let mut cluster = TestCluster {
             store,
             exchange,

@@ -10,7 +10,7 @@ use super::test_instance::{PendingAck, TestInstance, options};
 use crate::error::Error;
 use crate::raid::Ack;
 use crate::session::{Caller, Options};
-use crate::store::memory::Call;
+use crate::store::faulty::Call;
 use crate::store::{ClaimOutcome, Ownership};
 
 fn ack_at(seq: u64) -> Result<Ack, Error> {
@@ -191,7 +191,7 @@ async fn a_late_commit_of_a_reloaded_session_is_fenced() {
     assert!(stalled > 0);
     registry.store.faults().stall_commits(0);
     assert_eq!(registry.say(raid, "next", None).await, ack_at(5));
-    registry.store.faults().apply_stalled();
+    registry.store.faults().apply_stalled().await;
     run_ready_tasks().await;
     assert_eq!(
         registry.say(raid, "late", Some("late")).await,

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use super::test_instance::{START_TIME, TestInstance, TestWatcher, options, player};
 use crate::raid::Refusal;
 use crate::session::{Caller, Options};
-use crate::store::memory::Call;
+use crate::store::faulty::Call;
 use crate::store::{Ledger, Ownership};
 
 async fn watch(registry: &TestInstance, raid: RaidId, by: u64) -> TestWatcher {

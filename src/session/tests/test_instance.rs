@@ -21,6 +21,7 @@ use crate::fanout::audience::{Audience, PullResult};
 use crate::fanout::outbox::{ConnectionId, Outbox, OutboxLanes, OutboxReply, WatchId};
 use crate::raid::{self, Ack};
 use crate::session::{Caller, Options, Registry, Reply};
+use crate::store::faulty::Faulty;
 use crate::store::memory::MemoryStore;
 use crate::store::{InstanceId, Ledger, OpHash};
 
@@ -30,7 +31,7 @@ pub(super) const START_TIME: UnixMillis = UnixMillis(1_767_225_600_000);
 static NEXT_NODE_NUMBER: AtomicU64 = AtomicU64::new(1);
 
 pub(super) struct TestInstance {
-    pub(super) store: MemoryStore,
+    pub(super) store: Faulty<MemoryStore>,
     pub(super) sessions: Registry,
     /// The instance's connection to the bus, in a cluster.
     pub(super) bus: Option<Arc<InProcessBus>>,
@@ -57,16 +58,16 @@ pub(super) fn options() -> Options {
 
 impl TestInstance {
     pub(super) async fn start(options: Options) -> TestInstance {
-        TestInstance::start_on(MemoryStore::new(START_TIME), options).await
+        TestInstance::start_on(Faulty::new(MemoryStore::new(START_TIME)), options).await
     }
 
-    pub(super) async fn start_on(store: MemoryStore, options: Options) -> TestInstance {
+    pub(super) async fn start_on(store: Faulty<MemoryStore>, options: Options) -> TestInstance {
         TestInstance::build(store, options, None).await
     }
 
     /// One instance of a cluster.
     pub(super) async fn start_in_cluster(
-        store: &MemoryStore,
+        store: &Faulty<MemoryStore>,
         broker: &InProcessBroker,
         options: Options,
     ) -> TestInstance {
@@ -74,7 +75,7 @@ impl TestInstance {
     }
 
     async fn build(
-        store: MemoryStore,
+        store: Faulty<MemoryStore>,
         options: Options,
         broker: Option<&InProcessBroker>,
     ) -> TestInstance {

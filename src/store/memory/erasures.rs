@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use raidhall_protocol::{Event, PlayerId, RaidId, Seq};
 
+use super::MemoryStore;
 use super::tables::add_duration;
-use super::{Call, MemoryStore};
 use crate::store::*;
 
 #[async_trait]
@@ -17,8 +17,7 @@ impl Erasures for MemoryStore {
         name: &str,
         deed: &NewAuditEntry,
     ) -> Result<bool> {
-        self.faults.before_call(Call::BeginErasure).await?;
-        let mut tables = self.tables.lock();
+        let mut tables = self.0.lock();
         let now = tables.now();
         if tables.accounts.erased.contains_key(&player) {
             return Ok(true);
@@ -44,8 +43,7 @@ impl Erasures for MemoryStore {
     }
 
     async fn take_erasure(&self, again: Duration) -> Result<Option<Erasure>> {
-        self.faults.before_call(Call::TakeErasure).await?;
-        let mut tables = self.tables.lock();
+        let mut tables = self.0.lock();
         let now = tables.now();
         let due = tables
             .accounts
@@ -64,8 +62,7 @@ impl Erasures for MemoryStore {
     }
 
     async fn rewrite_events(&self, raid: RaidId, events: &[Event], before: Seq) -> Result<()> {
-        self.faults.before_call(Call::RewriteEvents).await?;
-        let mut tables = self.tables.lock();
+        let mut tables = self.0.lock();
         for event in events {
             let in_feed = tables
                 .feed
@@ -92,8 +89,7 @@ impl Erasures for MemoryStore {
     }
 
     async fn end_erasure(&self, player: PlayerId) -> Result<()> {
-        self.faults.before_call(Call::EndErasure).await?;
-        self.tables.lock().accounts.erase_due.remove(&player);
+        self.0.lock().accounts.erase_due.remove(&player);
         Ok(())
     }
 }

@@ -7,8 +7,8 @@ use raidhall_protocol::rest::Profile;
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{PlayerId, UnixMillis};
 
+use super::MemoryStore;
 use super::tables::{Tables, add_duration};
-use super::{Call, MemoryStore};
 use crate::store::audit::AuditRow;
 use crate::store::*;
 
@@ -61,8 +61,7 @@ impl Tables {
 #[async_trait]
 impl Moderation for MemoryStore {
     async fn ban(&self, player: PlayerId, reason: &str, deed: &NewAuditEntry) -> Result<bool> {
-        self.faults.before_call(Call::Ban).await?;
-        let mut tables = self.tables.lock();
+        let mut tables = self.0.lock();
         if !tables.players.contains_key(&player) || tables.accounts.erased.contains_key(&player) {
             return Ok(false);
         }
@@ -77,8 +76,7 @@ impl Moderation for MemoryStore {
     }
 
     async fn unban(&self, player: PlayerId, deed: &NewAuditEntry) -> Result<bool> {
-        self.faults.before_call(Call::Unban).await?;
-        let mut tables = self.tables.lock();
+        let mut tables = self.0.lock();
         if tables.accounts.erased.contains_key(&player)
             || tables.accounts.bans.remove(&player).is_none()
         {
@@ -93,8 +91,7 @@ impl Moderation for MemoryStore {
     }
 
     async fn disconnect(&self, player: PlayerId, deed: &NewAuditEntry) -> Result<bool> {
-        self.faults.before_call(Call::Disconnect).await?;
-        let mut tables = self.tables.lock();
+        let mut tables = self.0.lock();
         if !tables.players.contains_key(&player) {
             return Ok(false);
         }
@@ -104,8 +101,7 @@ impl Moderation for MemoryStore {
     }
 
     async fn bans(&self, after: Option<PlayerId>, limit: u32) -> Result<Vec<BanRow>> {
-        self.faults.before_call(Call::Bans).await?;
-        let tables = self.tables.lock();
+        let tables = self.0.lock();
         let beyond = tables
             .accounts
             .bans
@@ -125,8 +121,7 @@ impl Moderation for MemoryStore {
     }
 
     async fn sign_out(&self, family: FamilyId, ttl: Duration) -> Result<()> {
-        self.faults.before_call(Call::SignOut).await?;
-        let mut tables = self.tables.lock();
+        let mut tables = self.0.lock();
         tables.families.remove(&family);
         let until = add_duration(tables.now(), ttl);
         tables
@@ -137,8 +132,7 @@ impl Moderation for MemoryStore {
     }
 
     async fn notices(&self, after: u64) -> Result<NoticeBatch> {
-        self.faults.before_call(Call::Notices).await?;
-        let tables = self.tables.lock();
+        let tables = self.0.lock();
         let now = tables.now();
         let numbered = (1..)
             .zip(&tables.accounts.notices)
@@ -164,14 +158,12 @@ impl Moderation for MemoryStore {
 #[async_trait]
 impl AuditLog for MemoryStore {
     async fn record_audit(&self, deed: &NewAuditEntry) -> Result<()> {
-        self.faults.before_call(Call::RecordAudit).await?;
-        self.tables.lock().record_audit(deed);
+        self.0.lock().record_audit(deed);
         Ok(())
     }
 
     async fn audit_entries(&self, after: u64, limit: u32) -> Result<Vec<AuditRow>> {
-        self.faults.before_call(Call::AuditEntries).await?;
-        let tables = self.tables.lock();
+        let tables = self.0.lock();
         Ok(tables
             .accounts
             .audit
@@ -186,8 +178,7 @@ impl AuditLog for MemoryStore {
 #[async_trait]
 impl Lookups for MemoryStore {
     async fn find_players(&self, lookup: &PlayerLookup, limit: u32) -> Result<Vec<PlayerRow>> {
-        self.faults.before_call(Call::FindPlayers).await?;
-        let tables = self.tables.lock();
+        let tables = self.0.lock();
         let fits = |profile: &&Profile| match lookup {
             PlayerLookup::Id(id) => profile.id == *id,
             PlayerLookup::ExternalId(id) => tables.accounts.identities.get(&profile.id) == Some(id),
@@ -203,8 +194,7 @@ impl Lookups for MemoryStore {
     }
 
     async fn find_raids(&self, lookup: &RaidLookup, limit: u32) -> Result<Vec<RaidRow>> {
-        self.faults.before_call(Call::FindRaids).await?;
-        let tables = self.tables.lock();
+        let tables = self.0.lock();
         let fits = |row: &&RaidRow| match lookup {
             RaidLookup::Id(id) => row.id == *id,
             RaidLookup::Title(title) => starts_with_ignore_case(&row.title, title),
@@ -220,8 +210,7 @@ impl Lookups for MemoryStore {
     }
 
     async fn instances(&self) -> Result<Vec<InstanceRow>> {
-        self.faults.before_call(Call::Instances).await?;
-        let tables = self.tables.lock();
+        let tables = self.0.lock();
         let now = tables.now();
         let living = tables
             .instances
@@ -241,15 +230,11 @@ impl Lookups for MemoryStore {
 #[async_trait]
 impl Identities for MemoryStore {
     async fn player_by_identity(&self, external_id: &str) -> Result<Option<PlayerRef>> {
-        self.faults.before_call(Call::PlayerByIdentity).await?;
-        Ok(self.tables.lock().player_by_identity(external_id))
+        Ok(self.0.lock().player_by_identity(external_id))
     }
 
     async fn find_or_create_by_identity(&self, external_id: &str, name: &str) -> Result<PlayerRef> {
-        self.faults
-            .before_call(Call::FindOrCreateByIdentity)
-            .await?;
-        let mut tables = self.tables.lock();
+        let mut tables = self.0.lock();
         if let Some(known) = tables.player_by_identity(external_id) {
             return Ok(known);
         }
@@ -262,8 +247,7 @@ impl Identities for MemoryStore {
     }
 
     async fn link_identity(&self, player: PlayerId, external_id: &str) -> Result<LinkOutcome> {
-        self.faults.before_call(Call::LinkIdentity).await?;
-        let mut tables = self.tables.lock();
+        let mut tables = self.0.lock();
         let owner = tables.player_by_identity(external_id).map(|owner| owner.id);
         let has = tables.accounts.identities.get(&player);
         Ok(match (owner, has) {
@@ -282,8 +266,7 @@ impl Identities for MemoryStore {
     }
 
     async fn consume_proof(&self, proof: [u8; 32], ttl: Duration) -> Result<bool> {
-        self.faults.before_call(Call::ConsumeProof).await?;
-        let mut tables = self.tables.lock();
+        let mut tables = self.0.lock();
         let now = tables.now();
         tables.accounts.proofs.retain(|_, until| *until > now);
         Ok(tables
@@ -301,8 +284,7 @@ fn starts_with_ignore_case(text: &str, with: &str) -> bool {
 #[async_trait]
 impl Feed for MemoryStore {
     async fn read_feed(&self, after: FeedCursor, limit: u32) -> Result<FeedBatch> {
-        self.faults.before_call(Call::ReadFeed).await?;
-        let tables = self.tables.lock();
+        let tables = self.0.lock();
         let from = usize::try_from(after.commit)
             .unwrap_or(usize::MAX)
             .min(tables.feed.len());
@@ -323,8 +305,7 @@ impl Feed for MemoryStore {
     }
 
     async fn feed_end(&self) -> Result<(String, FeedCursor)> {
-        self.faults.before_call(Call::FeedEnd).await?;
-        let tables = self.tables.lock();
+        let tables = self.0.lock();
         Ok((
             tables.lineage.clone(),
             FeedCursor {

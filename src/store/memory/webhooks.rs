@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::MemoryStore;
 use super::tables::{Tables, add_duration};
-use super::{Call, MemoryStore};
 use crate::store::webhooks::{
     COUNT_MAX, EndpointProgress, EndpointRow, FailedAttempt, ParkedDelivery, ProgressUpdate,
     Replay, WebhookDeliveries,
@@ -70,8 +70,7 @@ impl WebhookDeliveries for MemoryStore {
         name: &str,
         instance: InstanceId,
     ) -> Result<Option<EndpointProgress>> {
-        self.faults.before_call(Call::AcquireEndpoint).await?;
-        let mut tables = self.tables.lock();
+        let mut tables = self.0.lock();
         let now = tables.now();
         let cursor = FeedCursor {
             commit: tables.feed.len() as u64,
@@ -107,8 +106,7 @@ impl WebhookDeliveries for MemoryStore {
     }
 
     async fn release_endpoint(&self, name: &str, instance: InstanceId) -> Result<()> {
-        self.faults.before_call(Call::ReleaseEndpoint).await?;
-        let mut tables = self.tables.lock();
+        let mut tables = self.0.lock();
         let endpoint = tables.webhooks.endpoints.get_mut(name);
         endpoint.and_then(|endpoint| endpoint.owner.take_if(|owner| *owner == instance));
         Ok(())
@@ -120,8 +118,7 @@ impl WebhookDeliveries for MemoryStore {
         instance: InstanceId,
         progress: &ProgressUpdate,
     ) -> Result<bool> {
-        self.faults.before_call(Call::SaveProgress).await?;
-        let mut tables = self.tables.lock();
+        let mut tables = self.0.lock();
         let endpoint = tables
             .webhooks
             .endpoints
@@ -151,8 +148,7 @@ impl WebhookDeliveries for MemoryStore {
     }
 
     async fn due_deliveries(&self, name: &str, limit: u32) -> Result<Vec<ParkedDelivery>> {
-        self.faults.before_call(Call::DueDeliveries).await?;
-        let tables = self.tables.lock();
+        let tables = self.0.lock();
         let now = tables.now();
         let of = tables
             .webhooks
@@ -173,8 +169,7 @@ impl WebhookDeliveries for MemoryStore {
         after: u64,
         limit: u32,
     ) -> Result<Vec<ParkedDelivery>> {
-        self.faults.before_call(Call::ParkedDeliveries).await?;
-        let tables = self.tables.lock();
+        let tables = self.0.lock();
         let of = tables
             .webhooks
             .parked
@@ -188,8 +183,7 @@ impl WebhookDeliveries for MemoryStore {
     }
 
     async fn endpoints(&self) -> Result<Vec<EndpointRow>> {
-        self.faults.before_call(Call::Endpoints).await?;
-        let tables = self.tables.lock();
+        let tables = self.0.lock();
         let WebhookTables {
             endpoints, parked, ..
         } = &tables.webhooks;
@@ -215,8 +209,7 @@ impl WebhookDeliveries for MemoryStore {
         what: Replay,
         deed: &NewAuditEntry,
     ) -> Result<u64> {
-        self.faults.before_call(Call::ReplayDeliveries).await?;
-        let mut tables = self.tables.lock();
+        let mut tables = self.0.lock();
         tables.record_audit(deed);
         let error = "to be replayed".to_owned();
         let retry_after = Some(Duration::ZERO);
@@ -257,8 +250,7 @@ impl WebhookDeliveries for MemoryStore {
     }
 
     async fn resume_endpoint(&self, name: &str, deed: &NewAuditEntry) -> Result<bool> {
-        self.faults.before_call(Call::ResumeEndpoint).await?;
-        let mut tables = self.tables.lock();
+        let mut tables = self.0.lock();
         let endpoint = tables.webhooks.endpoints.get_mut(name);
         let resumed = endpoint
             .and_then(|endpoint| endpoint.progress.pause_reason.take())

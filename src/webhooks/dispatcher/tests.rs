@@ -6,7 +6,8 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::*;
-use crate::store::memory::{Call, MemoryStore};
+use crate::store::faulty::{Call, Faulty};
+use crate::store::memory::MemoryStore;
 use crate::store::webhooks::WebhookDeliveries;
 use crate::store::{Append, CommitOutcome, Epoch, Feed, Ledger, LedgerEvent, Month, RaidHeader};
 
@@ -16,7 +17,7 @@ const INSTANCE: InstanceId = InstanceId(Uuid::from_u128(1));
 const LATENCY: Duration = Duration::from_millis(1);
 
 /// A pump that posts where nobody is.
-fn spawn_dispatcher(store: &MemoryStore) -> JoinHandle<()> {
+fn spawn_dispatcher(store: &Faulty<MemoryStore>) -> JoinHandle<()> {
     store.faults().set_latency(LATENCY);
     let endpoint = Endpoint {
         name: "app".to_owned(),
@@ -32,7 +33,7 @@ fn spawn_dispatcher(store: &MemoryStore) -> JoinHandle<()> {
 }
 
 /// A raid is made, which is told to nobody, and perhaps cancelled, which is.
-async fn create_raid(store: &MemoryStore, raid: u64, cancelled: bool) {
+async fn create_raid(store: &Faulty<MemoryStore>, raid: u64, cancelled: bool) {
     let created = EventData::RaidCreated {
         title: "Kitchen".to_owned(),
         description: None,
@@ -85,7 +86,7 @@ async fn create_raid(store: &MemoryStore, raid: u64, cancelled: bool) {
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_pump_polls_the_feed_and_saves_no_progress() {
-    let store = MemoryStore::default();
+    let store = Faulty::<MemoryStore>::default();
     let pump = spawn_dispatcher(&store);
     sleep(POLL_INTERVAL / 2).await;
     create_raid(&store, 1, false).await;
@@ -101,7 +102,7 @@ async fn an_idle_pump_polls_the_feed_and_saves_no_progress() {
 
 #[tokio::test(start_paused = true)]
 async fn a_new_lineage_is_delivered_from_its_current_end() {
-    let store = MemoryStore::default();
+    let store = Faulty::<MemoryStore>::default();
     let pump = spawn_dispatcher(&store);
     sleep(POLL_INTERVAL / 2).await;
     create_raid(&store, 1, true).await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use raidhall_protocol::RaidId;
 use tokio::sync::{oneshot, watch};
@@ -18,6 +19,7 @@ pub enum Call {
     Register,
     Renew,
     Deregister,
+    Maintain,
     ReserveRaidIds,
     Claim,
     Release,
@@ -77,11 +79,10 @@ pub struct InjectedFaults {
     held_calls: Arc<watch::Sender<HashSet<Call>>>,
 }
 
-type CommitEffect = Box<dyn FnOnce(&[Append]) -> Result<Vec<CommitOutcome>> + Send>;
+type CommitEffect = BoxFuture<'static, Result<Vec<CommitOutcome>>>;
 
 /// A commit that has been sent, whatever became of its caller.
 struct StalledCommit {
-    batch: Vec<Append>,
     effect: CommitEffect,
     reply: oneshot::Sender<Result<Vec<CommitOutcome>>>,
 }
@@ -159,14 +160,9 @@ impl InjectedFaults {
     }
 
     /// The commits that hang take effect, oldest first; callers that still wait are answered.
-    pub fn apply_stalled(&self) {
-        while let Some(StalledCommit {
-            batch,
-            effect,
-            reply: answer,
-        }) = self.next_stalled()
-        {
-            let _ = answer.send(effect(&batch)); // the caller may have given up: that is the point
+    pub async fn apply_stalled(&self) {
+        while let Some(StalledCommit { effect, reply }) = self.next_stalled() {
+            let _ = reply.send(effect.await); // the caller may have given up: that is the point
         }
     }
 
@@ -212,7 +208,7 @@ impl InjectedFaults {
     pub(super) async fn commit(
         &self,
         batch: &[Append],
-        effect: impl FnOnce(&[Append]) -> Result<Vec<CommitOutcome>> + Send + 'static,
+        effect: CommitEffect,
     ) -> Result<Vec<CommitOutcome>> {
         let lost = {
             let mut plan = self.plan.lock();
@@ -229,9 +225,9 @@ impl InjectedFaults {
         };
         let stalls = consume_one(&mut self.plan.lock().commits_to_stall);
         let fates = if stalls {
-            self.stall_commit(batch, Box::new(effect)).await
+            self.stall_commit(effect).await
         } else {
-            effect(batch)
+            effect.await
         };
         if lost {
             Err(unavailable(Call::Commit))
@@ -240,14 +236,9 @@ impl InjectedFaults {
         }
     }
 
-    async fn stall_commit(
-        &self,
-        batch: &[Append],
-        effect: CommitEffect,
-    ) -> Result<Vec<CommitOutcome>> {
+    async fn stall_commit(&self, effect: CommitEffect) -> Result<Vec<CommitOutcome>> {
         let (sender, answer) = oneshot::channel();
         let stalled = StalledCommit {
-            batch: batch.to_vec(),
             effect,
             reply: sender,
         };
@@ -270,7 +261,7 @@ fn consume_one(times: &mut u64) -> bool {
 
 fn unavailable(call: Call) -> StoreError {
     StoreError::Unavailable {
-        operation: "memory store",
+        operation: "faulty store",
         source: anyhow!("{call:?} failed on demand"),
     }
 }

@@ -1,0 +1,220 @@
+//! A store that fails on demand: a decorator over any other, for tests of what calls the store.
+//!
+//! Every call is first counted, delayed or failed as the test planned it, and then made to the inner store. Commits can
+//! also lose their answer, hang while they take effect later, or be refused.
+
+mod faults;
+
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+pub use faults::{Call, InjectedFaults};
+use raidhall_protocol::rest::{Contribution, Profile};
+use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::state::RaidStatus;
+use raidhall_protocol::{Event, PlayerId, RaidId, Seq, UnixMillis};
+
+use super::audit::AuditRow;
+use super::webhooks::{EndpointProgress, EndpointRow, ParkedDelivery, ProgressUpdate, Replay};
+use super::*;
+
+/// A connection to a store, with faults of its own. Clones share both.
+pub struct Faulty<S> {
+    store: Arc<S>,
+    faults: InjectedFaults,
+}
+
+impl<S> Faulty<S> {
+    /// A connection without faults.
+    pub fn new(store: S) -> Faulty<S> {
+        Faulty {
+            store: Arc::new(store),
+            faults: InjectedFaults::default(),
+        }
+    }
+
+    /// Another connection to the same store, with faults of its own: an instance that can be cut off alone.
+    pub fn new_connection(&self) -> Faulty<S> {
+        Faulty {
+            store: Arc::clone(&self.store),
+            faults: InjectedFaults::default(),
+        }
+    }
+
+    /// The faults of this connection.
+    pub fn faults(&self) -> &InjectedFaults {
+        &self.faults
+    }
+}
+
+impl<S: Default> Default for Faulty<S> {
+    fn default() -> Self {
+        Faulty::new(S::default())
+    }
+}
+
+impl<S> Clone for Faulty<S> {
+    fn clone(&self) -> Self {
+        Faulty {
+            store: Arc::clone(&self.store),
+            faults: self.faults.clone(),
+        }
+    }
+}
+
+/// The inner store, for what is not a call of a database.
+impl<S> Deref for Faulty<S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        &self.store
+    }
+}
+
+/// Implements a trait of the store: each call passes the faults and then goes to the inner store.
+macro_rules! faulty {
+    (
+        $trait:ident {
+            $($call:ident => $method:ident($($argument:ident: $type:ty),*) -> $result:ty;)*
+        }
+        $($other:tt)*
+    ) => {
+        #[async_trait]
+        impl<S: $trait> $trait for Faulty<S> {
+            $(
+                async fn $method(&self, $($argument: $type),*) -> $result {
+                    self.faults.before_call(Call::$call).await?;
+                    self.store.$method($($argument),*).await
+                }
+            )*
+            $($other)*
+        }
+    };
+}
+
+faulty! {
+    Leases {
+        Register => register(instance: &InstanceRecord, ttl: Duration, patience: Duration) -> Result<Renewal, RegisterError>;
+        Renew => renew(instance: &InstanceRecord, ttl: Duration) -> Result<Renewal>;
+        Deregister => deregister(instance: InstanceId) -> Result<()>;
+        Maintain => maintain() -> Result<MaintenanceReport>;
+    }
+    fn has_exclusive_lock(&self) -> bool {
+        self.store.has_exclusive_lock()
+    }
+
+}
+
+faulty! {
+    Ownership {
+        Claim => claim(raids: &[RaidId], instance: InstanceId) -> Result<Vec<ClaimOutcome>>;
+        Release => release(raids: &[(RaidId, Epoch)], instance: InstanceId) -> Result<()>;
+        Heads => heads(raids: &[RaidId]) -> Result<Vec<(RaidId, RaidHead)>>;
+        OwnedRaids => owned_raids(instance: InstanceId) -> Result<Vec<(RaidId, Epoch)>>;
+        DueRaids => due_raids(instance: InstanceId, until: UnixMillis, limit: u32) -> Result<Vec<RaidId>>;
+    }
+}
+
+faulty! {
+    Ledger {
+        Load => load(raid: RaidId, op_keys: u64) -> Result<Option<LoadedRaid>>;
+        Events => events(raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>>;
+        Contributions => contributions(raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Contribution>>;
+        FindOp => find_op(raid: RaidId, op: OpHash) -> Result<Option<Seq>>;
+        SaveSnapshot => save_snapshot(raid: RaidId, owner: InstanceId, epoch: Epoch, seq: Seq, state: &[u8]) -> Result<()>;
+    }
+    async fn commit(&self, batch: &[Append]) -> Result<Vec<CommitOutcome>> {
+        self.faults.before_call(Call::Commit).await?;
+        let store = Arc::clone(&self.store);
+        let sent = batch.to_vec();
+        let effect = async move { store.commit(&sent).await };
+        self.faults.commit(batch, Box::pin(effect)).await
+    }
+
+}
+
+faulty! {
+    Catalog {
+        ReserveRaidIds => reserve_raid_ids(count: u32) -> Result<Range<u64>>;
+        RaidByInvite => raid_by_invite(code: &str) -> Result<Option<RaidId>>;
+        RaidByCreateKey => raid_by_create_key(key: OpHash) -> Result<Option<RaidId>>;
+        RaidsByMember => raids_by_member(player: PlayerId, status: Option<RaidStatus>, before: Option<RaidId>, limit: u32) -> Result<Vec<RaidRow>>;
+        RaidsEverJoined => raids_ever_joined(player: PlayerId, after: Option<RaidId>, limit: u32) -> Result<Vec<RaidId>>;
+    }
+}
+
+faulty! {
+    Accounts {
+        CreatePlayer => create_player(name: &str) -> Result<Profile>;
+        Player => player(player: PlayerId) -> Result<Option<Profile>>;
+        Account => account(player: PlayerId) -> Result<Option<Account>>;
+        CreateTokenFamily => create_token_family(family: FamilyId, player: PlayerId, token: TokenHash, ttl: Duration) -> Result<()>;
+        RotateRefreshToken => rotate_refresh_token(presentation: RotationRequest) -> Result<RotationOutcome>;
+    }
+}
+
+faulty! {
+    Identities {
+        PlayerByIdentity => player_by_identity(external_id: &str) -> Result<Option<PlayerRef>>;
+        FindOrCreateByIdentity => find_or_create_by_identity(external_id: &str, name: &str) -> Result<PlayerRef>;
+        LinkIdentity => link_identity(player: PlayerId, external_id: &str) -> Result<LinkOutcome>;
+        ConsumeProof => consume_proof(proof: [u8; 32], ttl: Duration) -> Result<bool>;
+    }
+}
+
+faulty! {
+    Moderation {
+        Ban => ban(player: PlayerId, reason: &str, deed: &NewAuditEntry) -> Result<bool>;
+        Unban => unban(player: PlayerId, deed: &NewAuditEntry) -> Result<bool>;
+        Disconnect => disconnect(player: PlayerId, deed: &NewAuditEntry) -> Result<bool>;
+        Bans => bans(after: Option<PlayerId>, limit: u32) -> Result<Vec<BanRow>>;
+        SignOut => sign_out(family: FamilyId, ttl: Duration) -> Result<()>;
+        Notices => notices(after: u64) -> Result<NoticeBatch>;
+    }
+}
+
+faulty! {
+    Erasures {
+        BeginErasure => begin_erasure(player: PlayerId, name: &str, deed: &NewAuditEntry) -> Result<bool>;
+        TakeErasure => take_erasure(again: Duration) -> Result<Option<Erasure>>;
+        RewriteEvents => rewrite_events(raid: RaidId, events: &[Event], before: Seq) -> Result<()>;
+        EndErasure => end_erasure(player: PlayerId) -> Result<()>;
+    }
+}
+
+faulty! {
+    AuditLog {
+        RecordAudit => record_audit(deed: &NewAuditEntry) -> Result<()>;
+        AuditEntries => audit_entries(after: u64, limit: u32) -> Result<Vec<AuditRow>>;
+    }
+}
+
+faulty! {
+    Lookups {
+        FindPlayers => find_players(lookup: &PlayerLookup, limit: u32) -> Result<Vec<PlayerRow>>;
+        FindRaids => find_raids(lookup: &RaidLookup, limit: u32) -> Result<Vec<RaidRow>>;
+        Instances => instances() -> Result<Vec<InstanceRow>>;
+    }
+}
+
+faulty! {
+    Feed {
+        ReadFeed => read_feed(after: FeedCursor, limit: u32) -> Result<FeedBatch>;
+        FeedEnd => feed_end() -> Result<(String, FeedCursor)>;
+    }
+}
+
+faulty! {
+    WebhookDeliveries {
+        AcquireEndpoint => acquire_endpoint(name: &str, instance: InstanceId) -> Result<Option<EndpointProgress>>;
+        ReleaseEndpoint => release_endpoint(name: &str, instance: InstanceId) -> Result<()>;
+        SaveProgress => save_progress(name: &str, instance: InstanceId, progress: &ProgressUpdate) -> Result<bool>;
+        DueDeliveries => due_deliveries(name: &str, limit: u32) -> Result<Vec<ParkedDelivery>>;
+        ParkedDeliveries => parked_deliveries(name: &str, dead: bool, after: u64, limit: u32) -> Result<Vec<ParkedDelivery>>;
+        Endpoints => endpoints() -> Result<Vec<EndpointRow>>;
+        ReplayDeliveries => replay_deliveries(name: &str, what: Replay, deed: &NewAuditEntry) -> Result<u64>;
+        ResumeEndpoint => resume_endpoint(name: &str, deed: &NewAuditEntry) -> Result<bool>;
+    }
+}
