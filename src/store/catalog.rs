@@ -11,21 +11,21 @@ use super::{OpHash, RaidHeader, Result};
 /// A raid in a list of a player's raids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RaidRow {
-    /// The raid.
+    /// The raid, by its id.
     pub id: RaidId,
     /// What it is called.
     pub title: String,
     /// Its invite code (upper case).
     pub invite_code: String,
-    /// The goals.
+    /// The XP that completes the raid.
     pub target_xp: u64,
-    /// The goals.
+    /// The tasks that complete the raid.
     pub target_tasks: u64,
     /// Seconds from start to deadline.
     pub time_limit_secs: u64,
     /// When it was made.
     pub created_at: UnixMillis,
-    /// Its changing columns.
+    /// The columns that events change.
     pub header: RaidHeader,
     /// The newest committed seq.
     pub last_seq: Seq,

@@ -14,7 +14,7 @@ pub enum RegisterError {
     /// Another process holds this database.
     #[error("another instance holds this database")]
     InUse,
-    /// The store failed.
+    /// The store failed before the instance was registered.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -22,20 +22,20 @@ pub enum RegisterError {
 /// How an instance makes itself known.
 #[derive(Debug, Clone)]
 pub struct InstanceRecord {
-    /// Its name, new at every start.
+    /// The instance's id, new at every start.
     pub id: InstanceId,
     /// Where clients reach its socket door.
     pub ws_url: String,
     /// The release it runs.
     pub release: String,
-    /// Whether it is about to leave: nobody should send it more raids or clients.
+    /// Whether it is draining: it should be given no more raids and clients.
     pub draining: bool,
 }
 
 /// Another instance whose lease lives, as a renewal saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerInstance {
-    /// Its name.
+    /// The other instance's id.
     pub id: InstanceId,
     /// Where clients reach its socket door.
     pub ws_url: String,
@@ -48,7 +48,7 @@ pub struct PeerInstance {
 /// What renewing a lease teaches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Renewal {
-    /// The database's time.
+    /// The time by the database's clock.
     pub now: UnixMillis,
     /// The name of this history of the database.
     pub lineage: String,
@@ -58,7 +58,7 @@ pub struct Renewal {
     pub peers: Vec<PeerInstance>,
 }
 
-/// What upkeep found.
+/// What maintenance found in the store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MaintenanceReport {
     /// Partitions of the ledger that it made.

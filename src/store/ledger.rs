@@ -44,7 +44,7 @@ impl OpHash {
 /// What a raid is rebuilt from.
 #[derive(Debug, Clone)]
 pub struct LoadedRaid {
-    /// Its ledger's partition.
+    /// The month whose partition of the ledger holds the raid's events.
     pub created_month: Month,
     /// Ownership and newest seq, read together with the rest.
     pub head: RaidHead,
@@ -59,7 +59,7 @@ pub struct LoadedRaid {
 /// An event and the op key of the command that it ends.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LedgerEvent {
-    /// The event.
+    /// The event as clients see it.
     pub event: Event,
     /// On the last event of a command that carried an op.
     pub op: Option<OpHash>,
@@ -76,20 +76,20 @@ pub struct RaidHeader {
     pub current_xp: u64,
     /// The tasks done so far.
     pub current_tasks: u64,
-    /// When it ended.
+    /// When the raid was completed, failed or ended.
     pub ended_at: Option<UnixMillis>,
 }
 
 /// One raid's share of a batch: events that follow on from `first` − 1, all or none.
 #[derive(Debug, Clone)]
 pub struct Append {
-    /// The raid.
+    /// The raid that the events change.
     pub raid: RaidId,
-    /// Its ledger's partition.
+    /// The month whose partition of the ledger holds the raid's events.
     pub created_month: Month,
-    /// Who writes.
+    /// The owner that writes.
     pub owner: InstanceId,
-    /// Under which claim.
+    /// The epoch of the claim under which the owner writes.
     pub epoch: Epoch,
     /// The events, contiguous, at least one.
     pub events: Vec<LedgerEvent>,
@@ -136,7 +136,7 @@ impl CommitOutcome {
             _ if head.owner != Some(append.owner) || head.epoch != append.epoch => {
                 CommitOutcome::Fenced
             }
-            // Under this epoch nobody but this owner has written: it was an earlier attempt at this append.
+            // Under this epoch only this owner has written: it was an earlier attempt at this append.
             last_seq if last_seq >= append.last_seq() => CommitOutcome::Committed,
             // An earlier append, or an earlier attempt at this one, has not landed yet.
             last_seq if last_seq < append.first_seq() => CommitOutcome::Unclear,

@@ -6,47 +6,47 @@ use raidhall_protocol::{PlayerId, RaidId, UnixMillis};
 
 use super::{InstanceId, RaidRow, Result};
 
-/// What is known of the players who are looked for.
+/// What an operator knows of a player.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PlayerLookup {
-    /// The id.
+    /// The player's own id.
     Id(PlayerId),
-    /// The id in the host app.
+    /// The player's id in the host app.
     ExternalId(String),
-    /// How the name begins, in either case.
+    /// The beginning of the name, in either case.
     Name(String),
 }
 
 /// A player as operators see them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlayerRow {
-    /// Name and totals.
+    /// The player's name and totals.
     pub profile: Profile,
-    /// The id in the host app.
+    /// The player's id in the host app.
     pub external_id: Option<String>,
-    /// Why they are banned, if they are.
+    /// The reason of the player's ban, if there is one.
     pub ban: Option<String>,
 }
 
-/// What is known of the raids that are looked for.
+/// What an operator knows of a raid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RaidLookup {
-    /// The id.
+    /// The raid's own id.
     Id(RaidId),
-    /// How the title begins, in either case.
+    /// The beginning of the title, in either case.
     Title(String),
 }
 
 /// An instance whose lease lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstanceRow {
-    /// Its name.
+    /// The instance's own id.
     pub id: InstanceId,
-    /// Where clients reach its socket door.
+    /// The URL of its WebSocket endpoint.
     pub ws_url: String,
     /// The release it runs.
     pub release: String,
-    /// Whether it is about to leave.
+    /// Whether it is draining.
     pub draining: bool,
     /// When its lease runs out unless it is renewed.
     pub lease_until: UnixMillis,

@@ -16,7 +16,7 @@ pub enum ClaimOutcome {
     Acquired(Epoch),
     /// A living instance has it.
     Held {
-        /// Who.
+        /// The instance that owns the raid.
         owner: InstanceId,
         /// Where clients reach the owner.
         ws_url: String,

@@ -94,7 +94,7 @@ impl SqliteStore {
         Ok(SqliteStore { writer, readers })
     }
 
-    /// Brings the schema up to this release. It takes the database's lock first, as [`Store::register`] does, and keeps
+    /// Brings the schema up to this release. It takes the database's lock first, as [`Leases::register`](super::Leases::register) does, and keeps
     /// it: a schema never changes under a running server. A newer schema is left as it is, since migrations only add.
     pub async fn migrate(&self, patience: Duration) -> Result<(), RegisterError> {
         self.acquire_lock(patience).await?;
