@@ -93,7 +93,6 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         .local_addr()
         .context("read the address that was bound")?;
     let id = InstanceId(Uuid::now_v7());
-    let traces = telemetry::start_trace_export(&config.telemetry);
     let parts = InstanceParts {
         id,
         bus: open::bus(&config, id)?,
@@ -104,6 +103,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
         store,
         secret,
     };
+    let traces = telemetry::start_trace_export(&parts.config.telemetry);
     let ended = run(parts, listener, metrics).await;
     traces.shutdown().await;
     ended
@@ -154,7 +154,7 @@ pub async fn migrate(config: &Config) -> Result<(), StartError> {
 /// The token that [`mint_token`] makes.
 #[derive(Debug, Clone)]
 pub struct TokenRequest {
-    /// The player whom the token speaks for.
+    /// The player that the token speaks for.
     pub player: Option<u64>,
     /// The name in the audit log of a token that speaks for no player.
     pub subject: String,

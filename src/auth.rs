@@ -86,7 +86,7 @@ struct AuthInner {
 }
 
 impl Auth {
-    /// Signs with `secret`, whatever `options` say of it.
+    /// Signs with `secret`; `options.secret` is ignored.
     pub fn new(secret: &AuthSecret, options: Options) -> Auth {
         let accepted_secret = options.accepted_secret.as_ref();
         let telegram = options

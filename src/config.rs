@@ -50,17 +50,17 @@ pub struct Config {
     pub bus: BusConfig,
     /// Tokens and sign-in.
     pub auth: auth::Options,
-    /// The accept loop.
+    /// Timeouts of the accept loop's connections.
     pub connections: http::server::Options,
-    /// HTTP requests.
+    /// Limits of HTTP requests.
     pub http: http::Options,
-    /// WebSockets and event streams.
+    /// Limits of WebSockets and event streams.
     pub sockets: ws::Options,
-    /// Sessions.
+    /// Limits and timing of sessions.
     pub sessions: session::Options,
-    /// Group commit.
+    /// How appends are committed.
     pub journal: journal::Options,
-    /// This instance's lease.
+    /// How long a lease lasts.
     pub lease: lease::Options,
     /// The scan for deadlines of raids without a session.
     pub due_scanner: due_scanner::Options,
@@ -68,7 +68,7 @@ pub struct Config {
     pub shutdown: ShutdownConfig,
     /// Logs, metrics and traces.
     pub telemetry: telemetry::Options,
-    /// Webhooks.
+    /// The endpoints that webhooks are posted to.
     pub webhooks: webhooks::Options,
 }
 

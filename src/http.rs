@@ -37,7 +37,7 @@ use crate::option_value::millis;
 
 const API: &str = "/api/v1";
 
-/// Limits and times of HTTP requests.
+/// Limits and timeouts of HTTP requests.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Options {
     /// The largest body of a request, in bytes.

@@ -10,7 +10,6 @@ pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod config;
-
 pub mod error;
 pub mod fanout;
 pub mod http;

@@ -1,6 +1,6 @@
 //! Live raids: each is one session, an actor task and its mailbox.
 //!
-//! Requests go through [`Registry`], the registry, by the raid's id. It finds or starts the session. A full mailbox
+//! Callers reach a session through the [`Registry`], by the raid's id; it finds or starts the session. A full mailbox
 //! refuses at once with [`Error::Overloaded`](crate::error::Error::Overloaded). A raid without watchers, requests or a
 //! near deadline has no task and takes no memory.
 
@@ -44,7 +44,7 @@ use crate::raid;
 use crate::store::Store;
 use crate::store::journal::Journal;
 
-/// Limits and times of sessions.
+/// Limits and timing of sessions.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Options {
     /// Requests that may wait in one session's mailbox; another one is refused as `overloaded`.

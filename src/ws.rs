@@ -1,8 +1,8 @@
-//! The doors through which raids are watched live: a WebSocket, or a stream of events. One task for each connection.
+//! WebSockets and event streams, by which clients watch raids live. Each connection is one task.
 //!
-//! The upgrade checks what can be refused over HTTP. The handshake (`greeting`) consumes itself: until `hello` was
-//! accepted, nothing else is possible. The connection then receives, sends and keeps time in one loop. A `stream` is one
-//! of one raid that cannot ask for anything. Either is a `viewer`, who holds cursors into the rings of the raids that it
+//! The upgrade checks what can be refused over HTTP. The `handshake` consumes itself: until `hello` was accepted, nothing
+//! else is possible. The `connection` then receives, sends and keeps time in one loop. An event stream (`sse`) watches
+//! one raid and takes no requests. Both are a `subscriber`, which holds cursors into the rings of the raids that it
 //! watches, and never a raid's state.
 
 mod connection;
@@ -52,7 +52,7 @@ const CONTROL_FRAMES_PER_SECOND: u32 = 120;
 /// When to come back to a server, or address, that has as many connections as it may have.
 const CONNECTION_LIMIT_RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// Limits and times of WebSockets and event streams.
+/// Limits and timing of WebSockets and event streams.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Options {
     /// The origins whose pages may connect.

@@ -200,31 +200,15 @@ impl Instance {
             revocations.run(move |revoked| revoked_sockets.close_revoked(revoked)),
         );
         tasks.spawn("issuer keys", auth.clone().poll_issuer_keys());
-        let due_scanner = DueScanner {
-            store: Arc::clone(&store),
-            sessions: sessions.clone(),
-            clock: Arc::clone(&clock),
-            instance: id,
-            options: config.due_scanner,
-        };
-        tasks.spawn("due scanner", due_scanner.run());
-        let eraser = Eraser {
-            store: Arc::clone(&store),
-            sessions: sessions.clone(),
+        spawn_jobs(
+            id,
+            &config,
+            store,
+            &sessions,
             clock,
             erasure_requested,
-        };
-        tasks.spawn("eraser", eraser.run());
-        for dispatcher in webhooks::dispatchers(&config.webhooks.endpoints, &store, id) {
-            let span = info_span!("webhooks", endpoint = dispatcher.endpoint_name());
-            let stop = tasks.stop_background.clone();
-            tasks
-                .background
-                .spawn(dispatcher.run(stop).instrument(span));
-        }
-        tasks.spawn("maintenance", maintain_store(store));
-        tasks.spawn("metrics", run_upkeep());
-        tasks.spawn("runtime lag", measure_runtime_lag());
+            &tasks,
+        );
         Ok(Instance {
             record,
             config,
@@ -351,7 +335,7 @@ fn start_ownership_client(
     claims
 }
 
-/// Starts the bus, if there is one. Gives what arrives on it, too.
+/// Starts the bus, if there is one. Returns the bus's input as well.
 fn connect_cluster(
     bus: Option<BusConnection>,
     sealer: EnvelopeSealer,
@@ -403,6 +387,42 @@ fn spawn_cluster_tasks(
         "bus health",
         report_bus_health(cluster.watch_bus_health(), readiness.clone()),
     );
+}
+
+fn spawn_jobs(
+    instance: InstanceId,
+    config: &Config,
+    store: Arc<dyn Store>,
+    sessions: &Registry,
+    clock: Arc<Clock>,
+    erasure_requested: Arc<Notify>,
+    tasks: &InstanceTasks,
+) {
+    let due_scanner = DueScanner {
+        store: Arc::clone(&store),
+        sessions: sessions.clone(),
+        clock: Arc::clone(&clock),
+        instance,
+        options: config.due_scanner,
+    };
+    tasks.spawn("due scanner", due_scanner.run());
+    let eraser = Eraser {
+        store: Arc::clone(&store),
+        sessions: sessions.clone(),
+        clock,
+        erasure_requested,
+    };
+    tasks.spawn("eraser", eraser.run());
+    for dispatcher in webhooks::dispatchers(&config.webhooks.endpoints, &store, instance) {
+        let span = info_span!("webhooks", endpoint = dispatcher.endpoint_name());
+        let stop = tasks.stop_background.clone();
+        tasks
+            .background
+            .spawn(dispatcher.run(stop).instrument(span));
+    }
+    tasks.spawn("maintenance", maintain_store(store));
+    tasks.spawn("metrics", run_upkeep());
+    tasks.spawn("runtime lag", measure_runtime_lag());
 }
 
 /// Tells [`Readiness`] whether the bus works.

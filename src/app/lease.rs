@@ -54,7 +54,7 @@ pub(super) struct HeldLease {
     ended: oneshot::Receiver<()>,
 }
 
-/// What the start of a tenure brings.
+/// What a registered instance starts with.
 struct StartedLease {
     clock: Arc<Clock>,
     lease: Arc<Lease>,

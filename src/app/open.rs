@@ -1,4 +1,4 @@
-//! Opening what the configuration names: the database and the secret.
+//! Opening what the configuration names: the database, the secret, the bus and the shared limits.
 
 use std::path::PathBuf;
 use std::sync::Arc;

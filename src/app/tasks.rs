@@ -13,15 +13,15 @@ pub(crate) struct InstanceTasks {
     pub(crate) sessions: TaskTracker,
     pub(super) journal: TaskTracker,
     pub(super) bus: TaskTracker,
-    /// Ends the listener.
+    /// Ends the accept loop when it is cancelled.
     pub(super) stop_accepting: CancellationToken,
     /// Ends background tasks at once, and sessions once they have nothing in flight.
     pub(crate) stop_background: CancellationToken,
-    /// Ends the bus.
+    /// Ends the connections to the bus when it is cancelled.
     pub(super) stop_bus: CancellationToken,
 }
 
-/// Without a shutdown, the tasks end by themselves.
+/// Cancels the tasks, so that an instance that was not shut down leaves none running.
 impl Drop for InstanceTasks {
     fn drop(&mut self) {
         self.stop_accepting.cancel();

@@ -30,8 +30,7 @@ impl AuthSecret {
         (bytes.len() >= SECRET_BYTES_MIN).then_some(AuthSecret(bytes))
     }
 
-    /// The key material.
-    pub fn expose(&self) -> &[u8] {
+    pub(crate) fn expose(&self) -> &[u8] {
         &self.0
     }
 

@@ -14,7 +14,6 @@ use serde_json::Value;
 use sha2::Sha256;
 
 use super::external::ExternalIdentity;
-
 use crate::redact::REDACTED;
 
 /// What the external ids of Telegram's users begin with.

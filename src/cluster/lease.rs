@@ -29,7 +29,7 @@ const SAFETY_MARGIN: Duration = Duration::from_millis(500);
 /// Between two tries to learn what is still ours after a gap.
 const CONFIRM_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Times of a lease.
+/// Timing of a lease.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub struct Options {
     /// How long a lease lasts from each renewal.

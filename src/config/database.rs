@@ -1,4 +1,4 @@
-//! Section `[database]`: the durable truth.
+//! Section `[database]`, and the timeouts of `[store]`: the durable truth.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,5 +1,6 @@
 //! From layers to a checked configuration that remembers where each value came from.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
@@ -13,8 +14,7 @@ use crate::redact::{REDACTED, redact_url};
 
 /// A checked configuration and where each value of it came from.
 ///
-/// `Display` writes it as TOML, in the order of `config/default.toml`, each value with its source, without secrets.
-#[derive(Debug)]
+/// `Display` and `Debug` write it as TOML, in the order of `config/default.toml`, each value with its source, without secrets.
 pub struct EffectiveConfig {
     /// The configuration.
     pub config: Config,
@@ -73,9 +73,10 @@ fn check_ranges(settings: &mut Settings, faults: &mut ConfigErrors) {
 /// The components' own types are the schema. Serde stops at the first value that does not fit; so that one is noted and
 /// replaced by its default, and the rest tried again. Each round removes a value, the defaults fit, so this ends.
 fn deserialize_config(settings: &mut Settings, faults: &mut ConfigErrors) -> Config {
-    loop {
+    let mut mismatches = BTreeMap::new();
+    let config = loop {
         let SectionError { key, error } = match Config::from_settings(settings) {
-            Ok(config) => return config,
+            Ok(config) => break config,
             Err(error) => error,
         };
         let source = settings.get(&key).map(|setting| setting.source.clone());
@@ -84,8 +85,12 @@ fn deserialize_config(settings: &mut Settings, faults: &mut ConfigErrors) -> Con
         };
         settings.reset(&key);
         let message = describe_mismatch(&error.kind, is_secret(&key));
+        mismatches.insert(key, (source, message));
+    };
+    for (key, (source, message)) in mismatches {
         faults.push(key, source, message);
     }
+    config
 }
 
 fn check_constraints(config: &Config, settings: &Settings, faults: &mut ConfigErrors) {
@@ -178,7 +183,7 @@ fn format_redacted(key: &str, value: &Value) -> String {
         (key, Value::String(_, text))
             if !text.is_empty() && (SECRETS.contains(&key) || SECRETS_IN_LISTS.contains(&key)) =>
         {
-            format!("{:?}", REDACTED)
+            format!("{REDACTED:?}")
         }
         (key, Value::String(_, url)) if ADDRESSES.contains(&key) => {
             format!("{:?}", redact_url(url))
@@ -232,5 +237,11 @@ impl fmt::Display for EffectiveConfig {
             }
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for EffectiveConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }

@@ -1,4 +1,4 @@
-//! Section `[server]`: the public listener and who may talk to it.
+//! Section `[server]`: the public listener and this instance's URL.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::option_value::listen_address;
 
-/// The public listener and who may talk to it.
+/// The public listener and this instance's URL.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ServerConfig {
     /// What the server is for.

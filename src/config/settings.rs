@@ -14,7 +14,7 @@ use super::fault::{ConfigErrors, ValueSource};
 pub(super) const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 /// A value and where it came from.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Setting {
     pub(super) value: Value,
     pub(super) source: ValueSource,
@@ -28,7 +28,7 @@ pub(super) struct SectionError {
 }
 
 /// Every key there is, by its dotted name, with what is in effect. Later layers replace; a list is replaced whole.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Settings {
     defaults: BTreeMap<String, Value>,
     current: BTreeMap<String, Setting>,
@@ -120,10 +120,11 @@ impl Settings {
         );
     }
 
-    /// Takes a key away, as if there were none.
+    /// Removes a key and its default.
     #[cfg(test)]
     pub(super) fn remove(&mut self, key: &str) {
         self.current.remove(key);
+        self.defaults.remove(key);
     }
 
     /// What is in effect for `key`.
@@ -144,7 +145,7 @@ impl Settings {
     }
 
     /// Reads the options of a component from the keys of these sections, in which no two keys have the same name. Keys
-    /// that the component does not know are other components'.
+    /// that `T` does not have are ignored.
     ///
     /// # Errors
     ///

@@ -40,7 +40,7 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 const TOO_MANY_CONNECTIONS_RESPONSE: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
-/// Times of a connection.
+/// Timeouts of a connection.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Options {
     /// How long a request's head may take to arrive, counted from the connection's start or the answer before: also

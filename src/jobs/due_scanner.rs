@@ -15,7 +15,7 @@ use crate::store::{InstanceId, Store};
 /// Raids made live at once; the rest follows with the next scan.
 const RAIDS_PER_SCAN_MAX: u32 = 200;
 
-/// Times of the scan.
+/// Timing of the scan.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub struct Options {
     /// Interval between two scans.

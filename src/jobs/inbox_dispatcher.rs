@@ -35,7 +35,7 @@ pub struct InboxDispatcher {
 }
 
 impl InboxDispatcher {
-    /// A post that has received nothing.
+    /// A dispatcher that has received nothing.
     pub fn new(
         cluster: ClusterClient,
         sessions: Registry,

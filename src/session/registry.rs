@@ -30,6 +30,7 @@ use crate::fanout::outbox::{ConnectionId, Outbox, OutboxReply, WatchId};
 use crate::raid::{self, Ack};
 use crate::store::journal::Journal;
 use crate::store::{Epoch, InstanceId, OpHash, Store};
+
 /// All live raids of this instance. Cheap to clone.
 #[derive(Clone)]
 pub struct Registry(Arc<RegistryInner>);

@@ -1,23 +1,13 @@
 //! What an append changes besides events and the raid's own columns: its members, and what players gain.
+//!
+//! These are rules about events, and every store follows them. Postgres alone adds up what players earned by itself: only
+//! events that the statement inserted may count.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use raidhall_protocol::{EventData, PlayerId, Seq, UnixMillis};
 
 use super::Append;
-
-/// The effects of one append on other rows. Every store writes the same ones.
-#[derive(Debug, Default)]
-pub(super) struct AppendEffects {
-    /// The players who joined in the append, even if they left again.
-    pub(super) joined: BTreeSet<PlayerId>,
-    /// Whether each player who joined or left is a member after the append.
-    pub(super) members: BTreeMap<PlayerId, bool>,
-    /// The players who completed the raid.
-    pub(super) winners: Vec<PlayerId>,
-    /// The players who earned XP, and how much, each time.
-    earnings: Vec<(PlayerId, u64)>,
-}
 
 /// What a player's totals gain.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,10 +17,6 @@ pub(super) struct PlayerGains {
     pub(super) raids_won: u64,
 }
 
-/// What players gain by a batch, one entry per player.
-#[derive(Debug, Default)]
-pub(super) struct BatchGains(BTreeMap<PlayerId, PlayerGains>);
-
 /// The columns of a raid's row that its first event decides.
 pub(super) struct RaidCreation<'a> {
     pub(super) title: &'a str,
@@ -39,52 +25,6 @@ pub(super) struct RaidCreation<'a> {
     pub(super) target_tasks: u64,
     pub(super) time_limit_secs: u64,
     pub(super) created_at: UnixMillis,
-}
-
-impl AppendEffects {
-    pub(super) fn of(append: &Append) -> AppendEffects {
-        let mut effects = AppendEffects::default();
-        for recorded in &append.events {
-            let data = &recorded.event.data;
-            match data {
-                EventData::MemberJoined { player, .. } => {
-                    effects.joined.insert(*player);
-                    effects.members.insert(*player, true);
-                }
-                EventData::MemberLeft { player, .. } => {
-                    effects.members.insert(*player, false);
-                }
-                EventData::RaidCompleted { ranking } => {
-                    let players = ranking.iter().map(|rank| rank.player);
-                    effects.winners.extend(players);
-                }
-                _ => {}
-            }
-            effects.earnings.extend(data.earned());
-        }
-        effects
-    }
-}
-
-impl BatchGains {
-    pub(super) fn of<'e>(batch: impl IntoIterator<Item = &'e AppendEffects>) -> BatchGains {
-        let mut gains = BatchGains::default();
-        for effects in batch {
-            for (player, xp) in &effects.earnings {
-                let total = gains.0.entry(*player).or_default();
-                total.xp = total.xp.saturating_add(*xp);
-                total.tasks += 1;
-            }
-            for player in &effects.winners {
-                gains.0.entry(*player).or_default().raids_won += 1;
-            }
-        }
-        gains
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = (PlayerId, PlayerGains)> {
-        self.0.iter().map(|(player, gains)| (*player, *gains))
-    }
 }
 
 impl RaidCreation<'_> {
@@ -110,4 +50,82 @@ impl RaidCreation<'_> {
             _ => None,
         }
     }
+}
+
+/// Whether each player who joined or left in the append is a member after it.
+pub(super) fn memberships(append: &Append) -> BTreeMap<PlayerId, bool> {
+    let mut members = BTreeMap::new();
+    for data in event_data(append) {
+        match data {
+            EventData::MemberJoined { player, .. } => {
+                members.insert(*player, true);
+            }
+            EventData::MemberLeft { player, .. } => {
+                members.insert(*player, false);
+            }
+            _ => {}
+        }
+    }
+    members
+}
+
+/// The players who joined in the append, even if they left again.
+pub(super) fn joined(append: &Append) -> BTreeSet<PlayerId> {
+    event_data(append)
+        .filter_map(|data| match data {
+            EventData::MemberJoined { player, .. } => Some(*player),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The players who completed the raid.
+pub(super) fn winners(append: &Append) -> impl Iterator<Item = PlayerId> {
+    event_data(append)
+        .filter_map(|data| match data {
+            EventData::RaidCompleted { ranking } => Some(ranking),
+            _ => None,
+        })
+        .flatten()
+        .map(|rank| rank.player)
+}
+
+/// What players gain by the append, an entry for each time.
+pub(super) fn gains(append: &Append) -> Vec<(PlayerId, PlayerGains)> {
+    let earned = event_data(append)
+        .filter_map(EventData::earned)
+        .map(|(player, xp)| {
+            let gained = PlayerGains {
+                xp,
+                tasks: 1,
+                raids_won: 0,
+            };
+            (player, gained)
+        });
+    let won = winners(append).map(|player| {
+        let gained = PlayerGains {
+            raids_won: 1,
+            ..PlayerGains::default()
+        };
+        (player, gained)
+    });
+    earned.chain(won).collect()
+}
+
+/// Adds up what each player gains by a batch.
+pub(super) fn add_up<'g>(
+    gains: impl IntoIterator<Item = &'g (PlayerId, PlayerGains)>,
+) -> BTreeMap<PlayerId, PlayerGains> {
+    let mut totals: BTreeMap<PlayerId, PlayerGains> = BTreeMap::new();
+    for (player, gained) in gains {
+        let total = totals.entry(*player).or_default();
+        total.xp = total.xp.saturating_add(gained.xp);
+        total.tasks += gained.tasks;
+        total.raids_won += gained.raids_won;
+    }
+    totals
+}
+
+fn event_data(append: &Append) -> impl Iterator<Item = &EventData> {
+    append.events.iter().map(|recorded| &recorded.event.data)
 }

@@ -1,6 +1,7 @@
-//! A store that fails on demand: a decorator over any other, for tests of what calls the store.
+//! A store that fails on demand: a decorator around any other, for tests of the store's callers.
 //!
-//! Every call is first counted, delayed or failed as the test planned it, and then made to the inner store. Commits can
+//! Every call is first counted, delayed or failed as the test planned it, and then forwarded to
+//! the inner store. Commits can
 //! also lose their answer, hang while they take effect later, or be refused.
 
 mod faults;
@@ -64,7 +65,7 @@ impl<S> Clone for Faulty<S> {
     }
 }
 
-/// The inner store, for what is not a call of a database.
+/// Gives access to methods of the inner store that are not calls of the store.
 impl<S> Deref for Faulty<S> {
     type Target = S;
 
@@ -104,7 +105,6 @@ faulty! {
     fn has_exclusive_lock(&self) -> bool {
         self.store.has_exclusive_lock()
     }
-
 }
 
 faulty! {
@@ -132,7 +132,6 @@ faulty! {
         let effect = async move { store.commit(&sent).await };
         self.faults.commit(batch, Box::pin(effect)).await
     }
-
 }
 
 faulty! {
@@ -166,9 +165,9 @@ faulty! {
 
 faulty! {
     Moderation {
-        Ban => ban(player: PlayerId, reason: &str, deed: &NewAuditEntry) -> Result<bool>;
-        Unban => unban(player: PlayerId, deed: &NewAuditEntry) -> Result<bool>;
-        Disconnect => disconnect(player: PlayerId, deed: &NewAuditEntry) -> Result<bool>;
+        Ban => ban(player: PlayerId, reason: &str, entry: &NewAuditEntry) -> Result<bool>;
+        Unban => unban(player: PlayerId, entry: &NewAuditEntry) -> Result<bool>;
+        Disconnect => disconnect(player: PlayerId, entry: &NewAuditEntry) -> Result<bool>;
         Bans => bans(after: Option<PlayerId>, limit: u32) -> Result<Vec<BanRow>>;
         SignOut => sign_out(family: FamilyId, ttl: Duration) -> Result<()>;
         Notices => notices(after: u64) -> Result<NoticeBatch>;
@@ -177,7 +176,7 @@ faulty! {
 
 faulty! {
     Erasures {
-        BeginErasure => begin_erasure(player: PlayerId, name: &str, deed: &NewAuditEntry) -> Result<bool>;
+        BeginErasure => begin_erasure(player: PlayerId, name: &str, entry: &NewAuditEntry) -> Result<bool>;
         TakeErasure => take_erasure(again: Duration) -> Result<Option<Erasure>>;
         RewriteEvents => rewrite_events(raid: RaidId, events: &[Event], before: Seq) -> Result<()>;
         EndErasure => end_erasure(player: PlayerId) -> Result<()>;
@@ -186,7 +185,7 @@ faulty! {
 
 faulty! {
     AuditLog {
-        RecordAudit => record_audit(deed: &NewAuditEntry) -> Result<()>;
+        RecordAudit => record_audit(entry: &NewAuditEntry) -> Result<()>;
         AuditEntries => audit_entries(after: u64, limit: u32) -> Result<Vec<AuditRow>>;
     }
 }
@@ -214,7 +213,7 @@ faulty! {
         DueDeliveries => due_deliveries(name: &str, limit: u32) -> Result<Vec<ParkedDelivery>>;
         ParkedDeliveries => parked_deliveries(name: &str, dead: bool, after: u64, limit: u32) -> Result<Vec<ParkedDelivery>>;
         Endpoints => endpoints() -> Result<Vec<EndpointRow>>;
-        ReplayDeliveries => replay_deliveries(name: &str, what: Replay, deed: &NewAuditEntry) -> Result<u64>;
-        ResumeEndpoint => resume_endpoint(name: &str, deed: &NewAuditEntry) -> Result<bool>;
+        ReplayDeliveries => replay_deliveries(name: &str, what: Replay, entry: &NewAuditEntry) -> Result<u64>;
+        ResumeEndpoint => resume_endpoint(name: &str, entry: &NewAuditEntry) -> Result<bool>;
     }
 }

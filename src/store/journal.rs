@@ -26,7 +26,7 @@ use super::{Append, CommitOutcome, Store, StoreError};
 use crate::option_value::millis;
 use crate::telemetry::{TraceSpan, metrics};
 
-/// Limits and times of group commit.
+/// Limits and timing of group commit.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Options {
     /// Batches that may be in flight at once, each on a connection of its own.

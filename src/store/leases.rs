@@ -69,7 +69,7 @@ pub struct MaintenanceReport {
     pub default_partition_rows: u64,
 }
 
-/// The part of the store that keeps leases, and itself in order.
+/// The part of the store that keeps leases and runs maintenance.
 #[async_trait]
 pub trait Leases: Send + Sync + 'static {
     /// Makes this process known and takes the lease. An instance that must be alone (embedded, or Postgres with the

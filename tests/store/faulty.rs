@@ -1,4 +1,4 @@
-//! Faults around a store, and what they show of it: the same for memory and for SQLite.
+//! How callers see each injected fault, over memory and over SQLite.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -45,7 +45,7 @@ pub struct InProcessBus {
 }
 
 impl InProcessBroker {
-    /// Connects an instance. Gives the connection twice: to break it, and as what the instance is started with.
+    /// Connects an instance. Returns a handle for injecting faults, and the connection to start the instance with.
     pub fn connect(&self, instance: InstanceId) -> (Arc<InProcessBus>, BusConnection) {
         let (inputs, input) = bus_input_queue();
         let bus = Arc::new(InProcessBus {

@@ -21,7 +21,11 @@ fn configuration_output_and_faults_contain_no_secret() {
     );
     assert!(effective.config.database.url.expose().contains("hunter2"));
     assert!(effective.config.bus.url.expose().contains("hunter2"));
-    for shown in [effective.to_string(), format!("{:?}", effective.config)] {
+    for shown in [
+        effective.to_string(),
+        format!("{effective:?}"),
+        format!("{:?}", effective.config),
+    ] {
         assert!(
             !shown.contains(KEY) && !shown.contains("hunter2"),
             "{shown}"

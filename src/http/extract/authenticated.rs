@@ -31,7 +31,7 @@ impl Authenticated {
         }
     }
 
-    /// The player whose own token this is: a token of another scope does not do, even if it names a player.
+    /// The player whose own token this is: a token of another scope is not enough, even if it names a player.
     pub(in crate::http) fn signed_in_player(&self) -> Result<&PlayerRef, ErrorResponse> {
         match self.0.scope {
             Scope::Player => self.player(),

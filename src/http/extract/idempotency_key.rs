@@ -27,7 +27,7 @@ impl IdempotencyKey {
         IdempotencyKey(key.map(Some))
     }
 
-    /// The key; its fault is the request's only one.
+    /// Returns the key, or fails with its fault alone.
     pub(in crate::http) fn validate(self) -> Result<Option<OpKey>, ErrorResponse> {
         self.0.map_err(|fault| ErrorResponse::invalid(vec![fault]))
     }

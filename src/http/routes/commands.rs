@@ -12,8 +12,7 @@ use crate::http::AppState;
 use crate::http::error_response::ErrorResponse;
 use crate::http::extract::{Audited, IdempotencyKey, JsonBody, RaidPath};
 use crate::http::rate_limit_headers::RateLimitHeaders;
-use crate::raid;
-use crate::raid::Ack;
+use crate::raid::{self, Ack};
 
 pub(in crate::http) async fn execute_command(
     State(app): State<Arc<AppState>>,

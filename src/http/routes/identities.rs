@@ -97,7 +97,7 @@ async fn link_identity(
     }
 }
 
-/// The identity that Telegram's init data prove; they do so once.
+/// Verifies Telegram's init data, and marks them as used: they prove an identity once.
 async fn redeem_init_data(
     app: &AppState,
     init_data: &str,

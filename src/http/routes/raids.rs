@@ -15,13 +15,12 @@ use serde_json::json;
 use super::{commands, ledger};
 use crate::auth::Scope;
 use crate::error::Error;
-use crate::http::API;
-use crate::http::AppState;
 use crate::http::error_response::ErrorResponse;
 use crate::http::extract::{
     Audited, Authenticated, IdempotencyKey, JsonBody, Query, RaidPath, encode_raid_cursor,
 };
 use crate::http::rate_limit_headers::RateLimitHeaders;
+use crate::http::{API, AppState};
 use crate::net::client_address::ClientAddress;
 use crate::raid;
 use crate::session::RaidSnapshot;
@@ -182,7 +181,7 @@ pub(in crate::http) async fn raid_view(
         online,
         ws_url,
     } = app.sessions.read(raid, (&caller.0).into()).await?;
-    let ws_url = ws_url.unwrap_or_else(|| app.ws_url.to_string());
+    let ws_url = ws_url.unwrap_or_else(|| app.ws_url.clone());
     Ok(Json(Data {
         data: RaidView {
             state: Arc::unwrap_or_clone(state),

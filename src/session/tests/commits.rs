@@ -103,8 +103,9 @@ async fn every_pending_reply_fails_with_the_commit_it_waits_for() {
         Some(Error::Unavailable)
     );
     registry.store.faults().set_unreachable(false);
-    // Until the lease is renewed.
-    sleep(Duration::from_secs(1)).await;
+    while !registry.lease().is_valid() {
+        sleep(Duration::from_millis(10)).await;
+    }
     assert_eq!(
         registry.say(raid, "now", Some("a")).await,
         ack_at(5),

@@ -12,7 +12,7 @@ use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, UnixMillis};
 use tokio::time::Instant;
 
 use super::webhooks::WebhookTables;
-use crate::store::effects::{AppendEffects, BatchGains, RaidCreation};
+use crate::store::effects::{self, RaidCreation};
 use crate::store::*;
 
 #[derive(Default)]
@@ -260,7 +260,7 @@ impl Tables {
         let events = append.events.iter().map(|recorded| &recorded.event);
         self.feed
             .extend(events.map(|event| (append.raid, event.clone())));
-        self.apply_effects(append.raid, &AppendEffects::of(append));
+        self.apply_effects(append);
         if let Some(raid) = self.raids.get_mut(&append.raid) {
             raid.row.header = append.header;
             raid.row.last_seq = append.last_seq();
@@ -275,21 +275,23 @@ impl Tables {
         CommitOutcome::Committed
     }
 
-    fn apply_effects(&mut self, raid: RaidId, effects: &AppendEffects) {
-        let joined = effects.joined.iter().map(|player| (*player, raid));
-        self.ever_joined.extend(joined);
-        for (player, is_member) in &effects.members {
-            if *is_member {
-                self.members.insert((*player, raid));
+    fn apply_effects(&mut self, append: &Append) {
+        let raid = append.raid;
+        let joined = effects::joined(append);
+        self.ever_joined
+            .extend(joined.into_iter().map(|player| (player, raid)));
+        for (player, is_member) in effects::memberships(append) {
+            if is_member {
+                self.members.insert((player, raid));
             } else {
-                self.members.remove(&(*player, raid));
+                self.members.remove(&(player, raid));
             }
         }
-        for (player, gains) in BatchGains::of([effects]).iter() {
+        for (player, gained) in effects::gains(append) {
             self.players.entry(player).and_modify(|player| {
-                player.xp += gains.xp;
-                player.tasks += gains.tasks;
-                player.raids_won += gains.raids_won;
+                player.xp += gained.xp;
+                player.tasks += gained.tasks;
+                player.raids_won += gained.raids_won;
             });
         }
     }

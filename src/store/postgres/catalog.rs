@@ -72,7 +72,6 @@ impl Catalog for PostgresStore {
 
     async fn raids_by_member(
         &self,
-
         player: PlayerId,
         status: Option<RaidStatus>,
         before: Option<RaidId>,
@@ -90,7 +89,6 @@ impl Catalog for PostgresStore {
 
     async fn raids_ever_joined(
         &self,
-
         player: PlayerId,
         after: Option<RaidId>,
         limit: u32,

@@ -12,7 +12,7 @@ use super::columns::{bigint, event_data_json, raid};
 use super::connections::{ConnectionPool, Statement};
 use super::fault;
 use super::ownership::raid_head;
-use crate::store::effects::{AppendEffects, RaidCreation};
+use crate::store::effects::{self, RaidCreation};
 use crate::store::{Append, CommitOutcome, LedgerEvent, RaidHead, Result, batch};
 
 /// All parts see the database as it was when the statement began; only row locks see further. Hence:
@@ -225,12 +225,11 @@ impl CommitColumns {
         for recorded in &append.events {
             self.events.add(raid, recorded)?;
         }
-        let effects = AppendEffects::of(append);
-        for winner in effects.winners {
+        for winner in effects::winners(append) {
             self.wins.0.push(raid);
             self.wins.1.push(i64::from(winner));
         }
-        for (player, is_member) in effects.members {
+        for (player, is_member) in effects::memberships(append) {
             self.members.0.push(raid);
             self.members.1.push(i64::from(player));
             self.members.2.push(is_member);

@@ -88,7 +88,6 @@ impl Ledger for PostgresStore {
 
     async fn contributions(
         &self,
-
         raid: RaidId,
         after: Seq,
         limit: u32,
@@ -111,7 +110,6 @@ impl Ledger for PostgresStore {
 
     async fn save_snapshot(
         &self,
-
         raid: RaidId,
         owner: InstanceId,
         epoch: Epoch,

@@ -141,7 +141,6 @@ impl Ownership for PostgresStore {
 
     async fn due_raids(
         &self,
-
         instance: InstanceId,
         until: UnixMillis,
         limit: u32,

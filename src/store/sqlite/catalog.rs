@@ -62,7 +62,6 @@ impl Catalog for SqliteStore {
 
     async fn raids_by_member(
         &self,
-
         player: PlayerId,
         status: Option<RaidStatus>,
         before: Option<RaidId>,
@@ -81,7 +80,6 @@ impl Catalog for SqliteStore {
 
     async fn raids_ever_joined(
         &self,
-
         player: PlayerId,
         after: Option<RaidId>,
         limit: u32,

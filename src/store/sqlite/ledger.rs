@@ -114,7 +114,6 @@ impl Ledger for SqliteStore {
 
     async fn contributions(
         &self,
-
         raid: RaidId,
         after: Seq,
         limit: u32,

@@ -88,7 +88,6 @@ impl Ownership for SqliteStore {
 
     async fn due_raids(
         &self,
-
         instance: InstanceId,
         until: UnixMillis,
         limit: u32,

@@ -3,7 +3,7 @@
 use raidhall_protocol::{Event, EventData, PlayerId};
 use serde::Serialize;
 
-use crate::store::effects::{AppendEffects, BatchGains, PlayerGains, RaidCreation};
+use crate::store::effects::{self, PlayerGains, RaidCreation};
 use crate::store::sqlite::fault::refused;
 use crate::store::{Append, LedgerEvent, Result};
 
@@ -20,7 +20,7 @@ pub(super) struct AppendRows {
     pub(super) joined: Vec<String>,
     /// For `LEAVE`.
     pub(super) left: Vec<String>,
-    pub(super) effects: AppendEffects,
+    gains: Vec<(PlayerId, PlayerGains)>,
 }
 
 /// An array of rows; `None` of none.
@@ -35,9 +35,8 @@ pub(in super::super) fn json_array<T: AsRef<str>>(rows: impl Iterator<Item = T>)
 
 impl AppendRows {
     pub(super) fn from_append(append: &Append) -> Result<AppendRows> {
-        let effects = AppendEffects::of(append);
-        let gone = effects
-            .members
+        let members = effects::memberships(append);
+        let gone = members
             .iter()
             .filter(|(_, is_member)| !**is_member)
             .map(|(player, _)| player);
@@ -51,16 +50,19 @@ impl AppendRows {
                 .iter()
                 .map(|recorded| event(append, recorded))
                 .collect::<Result<_>>()?,
-            joined: effects.joined.iter().map(rows_of).collect::<Result<_>>()?,
+            joined: effects::joined(append)
+                .iter()
+                .map(rows_of)
+                .collect::<Result<_>>()?,
             left: gone.map(rows_of).collect::<Result<_>>()?,
-            effects,
+            gains: effects::gains(append),
         })
     }
 }
 
 /// What players gain, for `CREDIT_PLAYERS`.
 pub(super) fn gains(batch: &[AppendRows]) -> Option<String> {
-    let gains = BatchGains::of(batch.iter().map(|rows| &rows.effects));
+    let gains = effects::add_up(batch.iter().flat_map(|rows| &rows.gains));
     json_array(gains.iter().map(|(player, gained)| {
         let PlayerGains {
             xp,
