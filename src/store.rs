@@ -95,19 +95,3 @@ pub trait Store:
     + WebhookDeliveries
 {
 }
-
-impl<T> Store for T where
-    T: Leases
-        + Ownership
-        + Ledger
-        + Catalog
-        + Accounts
-        + Identities
-        + Moderation
-        + Erasures
-        + AuditLog
-        + Lookups
-        + Feed
-        + WebhookDeliveries
-{
-}

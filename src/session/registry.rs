@@ -260,14 +260,14 @@ impl Registry {
         !self.handing_over.is_cancelled() && !self.follow_only.contains(&raid)
     }
 
-    /// Gives every raid that is ours to others, and claims none any more; ends when none is left. Whoever is connected
-    /// here is served as by an edge from then on.
+    /// Gives every raid that is ours to others, and claims none any more; ends when none is left. Clients that are connected
+    /// here are served by followers from then on.
     pub async fn hand_over_all(&self) {
         self.handing_over.cancel();
         let mut owned = self.owned_count.subscribe();
         // The sender lives as long as we do.
         let _ = owned.wait_for(|count| *count == 0).await;
-        // Whatever is ours in the store all the same has nobody here who serves it.
+        // A raid that the store still counts as ours has no session here: it is released.
         match self.store.owned_raids(self.cluster.instance()).await {
             Ok(left) => self.awaiting_release.lock().extend(left),
             Err(error) => warn!(?error, "what is left of ours could not be read"),
@@ -275,22 +275,13 @@ impl Registry {
         self.release_idle().await;
     }
 
-    /// Starts a watch. What comes of it arrives in the outbox, as [`OutboxReply::Joined`] or [`OutboxReply::Refused`].
+    /// Starts a watch. Its answer arrives in the outbox, as [`OutboxReply::Joined`] or [`OutboxReply::Refused`].
     pub fn watch(&self, outbox: Arc<Outbox>, ticket: WatchId, caller: Caller, since: Option<Seq>) {
         let reply = refusal_reply(&outbox, ticket);
-        self.send(
-            ticket.raid,
-            SessionMessage::Watch(WatchRequest {
-                outbox,
-                watch_id: ticket,
-                caller,
-                since,
-                reply,
-            }),
-        );
+        self.send_watch(outbox, ticket, caller, since, reply);
     }
 
-    /// Starts a watch, and waits for whether it may be. What comes of it arrives in the outbox, as [`OutboxReply::Joined`].
+    /// Starts a watch, and waits until it is allowed or refused. If it is allowed, [`OutboxReply::Joined`] arrives in the outbox.
     pub async fn open_watch(
         &self,
         outbox: Arc<Outbox>,
@@ -298,19 +289,25 @@ impl Registry {
         caller: Caller,
         since: Option<Seq>,
     ) -> Result<(), Error> {
-        let ask = |reply| {
-            self.send(
-                ticket.raid,
-                SessionMessage::Watch(WatchRequest {
-                    outbox,
-                    watch_id: ticket,
-                    caller,
-                    since,
-                    reply,
-                }),
-            )
+        request_reply(|reply| self.send_watch(outbox, ticket, caller, since, reply)).await
+    }
+
+    fn send_watch(
+        &self,
+        outbox: Arc<Outbox>,
+        watch_id: WatchId,
+        caller: Caller,
+        since: Option<Seq>,
+        reply: Reply<()>,
+    ) {
+        let request = WatchRequest {
+            outbox,
+            watch_id,
+            caller,
+            since,
+            reply,
         };
-        request_reply(ask).await
+        self.send(watch_id.raid, SessionMessage::Watch(request));
     }
 
     /// Asks for a snapshot for a watch that fell behind: [`OutboxReply::Resynced`] or [`OutboxReply::Refused`].
@@ -418,8 +415,7 @@ impl Registry {
         let (inbox, messages) = mpsc::channel(self.options.mailbox_messages_max);
         let audience = Arc::new(Audience::new(raid, self.options.ring()));
         let actor = Actor::new(self.clone(), raid, Arc::clone(&audience), messages, origin);
-        self.0
-            .tasks
+        self.tasks
             .spawn(actor.run().instrument(info_span!("session", %raid)));
         SessionHandle {
             mailbox: inbox,
@@ -429,8 +425,7 @@ impl Registry {
 
     /// Forgets a session if nothing waits in its inbox and nobody watches.
     pub(super) fn remove_if_idle(&self, raid: RaidId, inbox: &Mailbox) -> bool {
-        self.0
-            .sessions
+        self.sessions
             .remove_if(&raid, |_, live| {
                 inbox.is_empty() && !live.audience.is_watched()
             })

@@ -27,6 +27,8 @@ pub struct Faulty<S> {
     faults: InjectedFaults,
 }
 
+impl<S: Store> Store for Faulty<S> {}
+
 impl<S> Faulty<S> {
     /// A connection without faults.
     pub fn new(store: S) -> Faulty<S> {

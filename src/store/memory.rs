@@ -23,6 +23,7 @@ use uuid::Uuid;
 use super::{
     Append, Catalog, ClaimOutcome, CommitOutcome, Epoch, InstanceId, InstanceRecord, Leases,
     Ledger, LoadedRaid, OpHash, Ownership, RaidHead, RaidRow, RegisterError, Renewal, Result,
+    Store,
 };
 
 /// A database in memory. Clones share it.
@@ -34,6 +35,8 @@ impl Default for MemoryStore {
         Self::new(UnixMillis(1_800_000_000_000))
     }
 }
+
+impl Store for MemoryStore {}
 
 impl MemoryStore {
     /// An empty database whose clock stands at `now` and goes on with tokio's.

@@ -34,7 +34,7 @@ use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
-use super::Result;
+use super::{Result, Store};
 
 /// The oldest server that has what the statements use.
 const SERVER_VERSION_MIN: i32 = 150_000;
@@ -72,6 +72,8 @@ pub struct PostgresStore {
     lease: LeaseSession,
     partitions: Partitions,
 }
+
+impl Store for PostgresStore {}
 
 impl PostgresStore {
     /// Connects, and fails at once if that is impossible. The schema is not looked at: see

@@ -36,7 +36,7 @@ use sqlx::sqlite::{
 use tokio::time::Instant;
 use writer::{Lane, WriterHandle};
 
-use super::{RegisterError, Result};
+use super::{RegisterError, Result, Store};
 use crate::store::StoreError;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -54,6 +54,8 @@ pub struct SqliteStore {
     writer: WriterHandle,
     readers: SqlitePool,
 }
+
+impl Store for SqliteStore {}
 
 impl SqliteStore {
     /// Opens the database of a `sqlite:` URL, with up to `readers` connections for reading. The file, and the
