@@ -12,7 +12,7 @@ use crate::store::backup::{
 /// The version that this build writes, and the newest that it reads.
 pub const VERSION: u32 = 1;
 
-/// What the file is, for whoever opens it.
+/// The name of the format, at the beginning of each file.
 pub const FORMAT: &str = "raidhall-backup";
 
 /// One line. They come in this order: the header, players by id, raids by id (each followed by its snapshot and its

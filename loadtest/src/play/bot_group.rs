@@ -151,7 +151,7 @@ impl BotGroup {
         })
     }
 
-    /// Connects everybody; comes back at once.
+    /// Starts to connect every client of the group, and returns at once.
     pub fn connect(&mut self, rest: &RestClient, clock: RunClock, meter: &Arc<TrafficCounters>) {
         let decoder = Decoder::new();
         for (seat, tokens) in self.tokens.iter().enumerate() {
@@ -220,7 +220,7 @@ impl BotGroup {
         self.stage.send_replace(GroupStage::CompleteFinalTask);
     }
 
-    /// Brings everybody to rest, reads the server's account, and sends them home.
+    /// Waits until the group's clients have nothing in flight, reads the server record, and disconnects the clients.
     pub async fn settle(mut self) -> anyhow::Result<GroupOutcome> {
         self.stage.send_replace(GroupStage::AwaitReplies);
         self.wait_for(&self.progress.quiet, REPLIES_TIMEOUT).await;

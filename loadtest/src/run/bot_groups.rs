@@ -25,7 +25,7 @@ pub(super) struct BotGroups {
 }
 
 impl BotGroups {
-    /// Signs everybody in and makes the raids; nobody is connected yet.
+    /// Signs the players of all groups in and creates their raids. No client is connected yet.
     pub(super) async fn create(
         targets: Targets,
         plans: Vec<GroupPlan>,
@@ -52,7 +52,7 @@ impl BotGroups {
         self.groups.iter().map(BotGroup::watching_count).sum()
     }
 
-    /// Connects everybody and waits until all watch. Few are on their way at a time: a server gives each a few
+    /// Connects all clients and waits until each watches its raid. Few connect at a time: a server gives each a few
     /// seconds to say hello, and the machine may be busy.
     pub(super) async fn connect(&mut self, clock: RunClock) -> anyhow::Result<()> {
         let mut asked = 0;
@@ -78,7 +78,7 @@ impl BotGroups {
         Ok(())
     }
 
-    /// Waits until everybody was shown everybody else of the party online.
+    /// Waits until each client has seen all other members of its raid online.
     pub(super) async fn wait_until_fully_online(&self) -> anyhow::Result<()> {
         let (until, all) = (Instant::now() + CONNECT_TIMEOUT, self.connections());
         loop {
@@ -102,7 +102,7 @@ impl BotGroups {
         self.groups.iter().for_each(BotGroup::complete_final_task);
     }
 
-    /// Brings everybody to rest and sends them home.
+    /// Waits until no client has anything in flight, and disconnects all of them.
     pub(super) async fn settle(self) -> anyhow::Result<Vec<GroupOutcome>> {
         let resting = self.groups.into_iter().map(BotGroup::settle);
         let outcomes: Vec<_> = stream::iter(resting)

@@ -176,7 +176,7 @@ fn an_ack_without_an_event_is_a_violation() {
 fn an_acknowledged_command_missing_at_its_seq_is_a_violation() {
     let mut court = SampleCase::valid();
     for text in ["hello", "there"] {
-        // The same wrong story to everybody: only the command's sender can tell.
+        // All clients are told the same wrong event: only the command's sender can notice.
         court.history[7].data = EventData::Said {
             text: text.to_owned(),
         };
