@@ -39,7 +39,7 @@ use tokio::sync::Notify;
 use crate::error::Error;
 use crate::option_value::secs;
 use crate::store::{Notice, Store};
-use crate::telemetry::metrics;
+use crate::telemetry::{TokenRefusal, metrics};
 
 /// Secrets, issuers and lifetimes of tokens.
 #[derive(Debug, Clone, Deserialize)]
@@ -215,11 +215,11 @@ impl Auth {
 
 fn count_refusal(error: &Error) {
     let cause = match *error {
-        access_token::TOKEN_EXPIRED => "expired",
-        revoked_sessions::BANNED => "banned",
-        revoked_sessions::SIGNED_OUT => "signed_out",
-        Error::Unavailable => "unavailable",
-        _ => "not_valid",
+        access_token::TOKEN_EXPIRED => TokenRefusal::Expired,
+        revoked_sessions::BANNED => TokenRefusal::Banned,
+        revoked_sessions::SIGNED_OUT => TokenRefusal::SignedOut,
+        Error::Unavailable => TokenRefusal::Unavailable,
+        _ => TokenRefusal::NotValid,
     };
     metrics().tokens_refused.increment(cause);
 }

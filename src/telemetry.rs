@@ -1,6 +1,9 @@
 //! What operators see: logs on standard error, metrics for Prometheus.
 
+#[cfg(test)]
+mod documented;
 mod gauge_guard;
+mod labels;
 mod logs;
 mod metric_family;
 mod metrics;
@@ -11,6 +14,11 @@ mod runtime_lag;
 mod traces;
 
 pub use gauge_guard::GaugeGuard;
+pub use labels::{
+    AcceptPauseCause, BusDropCause, BusRejectionCause, CloseCause, CommandOutcome, ErasureOutcome,
+    ExcessKind, ForwardOutcome, JwksFetchOutcome, Label, LocalLimitCause, ReloadCause, RepairCause,
+    SignalDropCause, StorePool, TakeoverCause, TokenRefusal, TraceExportOutcome, WebhookOutcome,
+};
 pub use logs::init_logging;
 pub use metric_family::{CounterFamily, GaugeFamily, TwoLabelCounterFamily};
 pub use metrics::{Metrics, metrics};

@@ -32,7 +32,7 @@ use super::jwt_header::JwtHeader;
 use super::{Identity, Scope, TELEGRAM_PREFIX};
 use crate::error::Error;
 use crate::store::{Store, StoreError};
-use crate::telemetry::metrics;
+use crate::telemetry::{JwksFetchOutcome, metrics};
 
 /// How old keys become before they are asked for anew.
 const KEYS_AGE_MAX: Duration = Duration::from_secs(900);
@@ -265,7 +265,7 @@ impl Issuer {
         };
         match read {
             Ok(keys) => {
-                metrics().jwks_fetches.increment("ok");
+                metrics().jwks_fetches.increment(JwksFetchOutcome::Loaded);
                 info!(
                     issuer,
                     keys = keys.len(),
@@ -276,7 +276,7 @@ impl Issuer {
                 *self.keys_loaded_at.write() = Some(Instant::now());
             }
             Err(error) => {
-                metrics().jwks_fetches.increment("failed");
+                metrics().jwks_fetches.increment(JwksFetchOutcome::Failed);
                 warn!(
                     issuer,
                     error, "an issuer's keys cannot be had; those known hold"

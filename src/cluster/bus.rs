@@ -3,7 +3,6 @@
 //! Messages of one channel arrive in the order in which they were published, or not at all. Whoever listens heals from
 //! the store: [`BusInput::Lost`] and [`BusInput::LostAll`] say when.
 
-mod drop_cause;
 #[cfg(test)]
 pub mod in_process;
 mod receive_queue;
@@ -15,7 +14,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-pub use drop_cause::DropCause;
 use futures_util::future::BoxFuture;
 use raidhall_protocol::RaidId;
 pub use receive_queue::{BusInputReceiver, BusInputSender, OfferError, bus_input_queue};

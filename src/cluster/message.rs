@@ -20,6 +20,7 @@ use uuid::Uuid;
 use super::bus::Channel;
 use crate::auth::AuthSecret;
 use crate::store::{Epoch, InstanceId};
+use crate::telemetry::BusRejectionCause;
 
 /// The version of envelope and bodies that this release writes, and the newest that it reads.
 pub const ENVELOPE_VERSION: u16 = 1;
@@ -143,12 +144,12 @@ pub enum EnvelopeError {
 
 impl EnvelopeError {
     /// The cause as a metric's label.
-    pub const fn cause(self) -> &'static str {
+    pub const fn cause(self) -> BusRejectionCause {
         match self {
-            Self::BadSeal => "seal",
-            Self::Malformed => "malformed",
-            Self::Expired => "old",
-            Self::NewerVersion { .. } => "newer",
+            Self::BadSeal => BusRejectionCause::BadSeal,
+            Self::Malformed => BusRejectionCause::Malformed,
+            Self::Expired => BusRejectionCause::Expired,
+            Self::NewerVersion { .. } => BusRejectionCause::NewerVersion,
         }
     }
 }

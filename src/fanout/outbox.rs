@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use crate::error::Error;
 use crate::fanout::audience::Audience;
 use crate::fanout::frame::Encoding;
-use crate::telemetry::metrics;
+use crate::telemetry::{SignalDropCause, metrics};
 
 /// Presence messages held before the watch gets a snapshot instead.
 const PRESENCE_MAX: usize = 64;
@@ -200,10 +200,14 @@ impl Outbox {
             };
             if let Some(index) = lanes.signals.iter().position(same) {
                 lanes.signals.remove(index);
-                metrics().signals_dropped.increment("replaced");
+                metrics()
+                    .signals_dropped
+                    .increment(SignalDropCause::Replaced);
             } else if lanes.signals.len() >= SIGNALS_MAX {
                 lanes.signals.pop_front();
-                metrics().signals_dropped.increment("overflow");
+                metrics()
+                    .signals_dropped
+                    .increment(SignalDropCause::Overflow);
             }
             lanes.signals.push_back(signal);
         })

@@ -27,7 +27,7 @@ use crate::net::listener::{
     ClientStream, ConnectionPermit, ConnectionPermits, Listener, PacedStream, PerAddressLimit,
 };
 use crate::option_value::millis;
-use crate::telemetry::metrics;
+use crate::telemetry::{AcceptPauseCause, metrics};
 
 /// How long accepting rests after it failed (usually for want of file descriptors).
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(200);
@@ -125,7 +125,9 @@ async fn accept_connection<L: Listener>(
                 tracing::debug!(%error, "a connection was gone before it was accepted")
             }
             Err(error) => {
-                metrics().accept_rests.increment("failed");
+                metrics()
+                    .accept_rests
+                    .increment(AcceptPauseCause::AcceptFailed);
                 if !failed {
                     tracing::warn!(%error, "accepting connections failed; trying again");
                 }

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::raid::{self, erasure};
 use crate::session::Registry;
 use crate::store::{Erasure, Result, Store, StoreError};
-use crate::telemetry::metrics;
+use crate::telemetry::{ErasureOutcome, metrics};
 
 /// How often to look for erasures that another instance began or did not end.
 const POLL_INTERVAL: Duration = Duration::from_secs(10);
@@ -71,8 +71,8 @@ impl Eraser {
     async fn erase(&self, erasure: Erasure) {
         let player = erasure.player;
         let outcome = self.try_erase(erasure).await.unwrap_or_else(|error| {
-            warn!(%player, ?error, "a player is not forgotten everywhere yet; it is tried again");
-            "incomplete"
+            warn!(%player, ?error, "erasing a player failed; retrying");
+            ErasureOutcome::Incomplete
         });
         metrics().erasures.increment(outcome);
     }
@@ -81,18 +81,18 @@ impl Eraser {
     async fn try_erase(
         &self,
         Erasure { player, begun_at }: Erasure,
-    ) -> Result<&'static str, EraseError> {
+    ) -> Result<ErasureOutcome, EraseError> {
         let settled = self.clock.now().since(begun_at) >= SETTLE_MILLIS;
         let left = self.erase_from_raids(player).await?;
         if left > 0 {
             return Err(EraseError::RaidsLeft(left));
         }
         if !settled {
-            return Ok("settling");
+            return Ok(ErasureOutcome::Settling);
         }
         self.store.end_erasure(player).await?;
         info!(%player, "a player is forgotten");
-        Ok("ended")
+        Ok(ErasureOutcome::Ended)
     }
 
     /// The number of raids that are still to do.

@@ -29,7 +29,7 @@ use crate::error::Error;
 use crate::fanout::audience::Audience;
 use crate::raid::{Refusal, State};
 use crate::store::{ClaimOutcome, Epoch, InstanceId, Month};
-use crate::telemetry::{GaugeGuard, metrics};
+use crate::telemetry::{GaugeGuard, Label, ReloadCause, TakeoverCause, metrics};
 
 /// The longest pause between two tries to load a raid that somebody watches.
 const RELOAD_PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -55,7 +55,7 @@ pub(super) struct Actor {
     /// The edge that ended only to claim the raid: if another was quicker, it goes on.
     former_follower: Option<Follower>,
     /// Why the raid is claimed.
-    claim_cause: &'static str,
+    claim_cause: TakeoverCause,
     /// A claim that has not been served yet, and the lease's term under which it was made.
     unserved_claim: Option<(Epoch, u64)>,
 }
@@ -112,7 +112,7 @@ impl Actor {
             origin,
             carried,
             former_follower: None,
-            claim_cause: "needed",
+            claim_cause: TakeoverCause::Needed,
             unserved_claim: None,
         }
     }
@@ -133,7 +133,7 @@ impl Actor {
                 .await
                 .unwrap_or_else(|_| {
                     error!("a session panicked; its raid reloads");
-                    Ok(IncarnationEnd::Reload("panic"))
+                    Ok(IncarnationEnd::Reload(ReloadCause::Panic))
                 });
             self.origin = Origin::Stored;
             if began.elapsed() >= RELOAD_PAUSE_MAX {
@@ -162,8 +162,9 @@ impl Actor {
                 }
                 Ok(IncarnationEnd::Reload(cause)) => {
                     metrics().session_reloads.increment(cause);
-                    warn!(cause, "the raid reloads");
-                    (self.former_follower, self.claim_cause) = (None, "reload");
+                    warn!(cause = cause.as_str(), "the raid reloads from the store");
+                    self.former_follower = None;
+                    self.claim_cause = TakeoverCause::Reload;
                     falls += 1;
                     if falls == 1 {
                         // The next incarnation serves those who wait.
@@ -435,7 +436,7 @@ impl Actor {
         if !registry.cluster.is_standalone() {
             metrics().takeovers.increment(self.claim_cause);
             info!(
-                cause = self.claim_cause,
+                cause = self.claim_cause.as_str(),
                 epoch = epoch.0,
                 seq = state.seq().0,
                 "the raid is ours"

@@ -1,4 +1,4 @@
-//! What became of commands, counted and timed.
+//! Outcome and latency of commands, as metrics and trace spans.
 
 use raidhall_protocol::RaidId;
 use tokio::time::Instant;
@@ -6,37 +6,32 @@ use tokio::time::Instant;
 use super::Reply;
 use crate::error::Error;
 use crate::raid::Ack;
-use crate::telemetry::{TraceSpan, metrics};
+use crate::telemetry::{CommandOutcome, Label, TraceSpan, metrics};
 
-/// Counts what became of commands.
+/// Counts the outcome of a command that this instance decided.
 pub(super) fn count_outcome(result: &Result<Ack, Error>) {
-    metrics().commands.increment(outcome_label(result));
+    metrics().commands.increment(outcome(result));
 }
 
-/// The same, for what clients of this instance were told, and how long that took.
+/// Wraps a reply to a client of this instance so that its outcome and latency are recorded when it is sent.
 pub(super) fn measure_reply(kind: &'static str, raid: RaidId, reply: Reply<Ack>) -> Reply<Ack> {
     let asked = Instant::now();
     let trace = TraceSpan::start_command(kind, raid);
     let ends = trace.clone();
     let measured = Reply::new(move |result| {
-        metrics()
-            .client_commands
-            .increment([kind, outcome_label(&result)]);
+        let outcome = outcome(&result).as_str();
+        metrics().client_commands.increment([kind, outcome]);
         metrics().command_seconds.record(asked.elapsed());
-        ends.end(outcome_label(&result));
+        ends.end(outcome);
         reply.send(result);
     });
     measured.with_trace(trace)
 }
 
-fn outcome_label(result: &Result<Ack, Error>) -> &'static str {
+fn outcome(result: &Result<Ack, Error>) -> CommandOutcome {
     match result {
-        Ok(Ack {
-            duplicate: false, ..
-        }) => "committed",
-        Ok(Ack {
-            duplicate: true, ..
-        }) => "duplicate",
-        Err(error) => error.error_type().as_str(),
+        Ok(ack) if ack.duplicate => CommandOutcome::Duplicate,
+        Ok(_) => CommandOutcome::Committed,
+        Err(error) => CommandOutcome::Failed(error.error_type()),
     }
 }

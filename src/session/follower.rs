@@ -31,6 +31,7 @@ use crate::error::Error;
 use crate::fanout::audience::Audience;
 use crate::raid::{Refusal, State};
 use crate::store::{Epoch, InstanceId};
+use crate::telemetry::{RepairCause, TakeoverCause};
 
 /// How long a command waits for an owner, all in all.
 pub const COMMAND_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -64,7 +65,7 @@ pub(super) struct Follower {
     /// An acknowledged event that has not come yet, and when the store is read for it.
     awaited_event: Option<(Seq, Instant)>,
     /// Why there is no owner, for when we become it.
-    vacancy_cause: &'static str,
+    vacancy_cause: TakeoverCause,
     /// Another instance wants us to own the raid.
     is_claim_requested: bool,
     /// Counts the raid as ours until another instance has taken over what we hand over.
@@ -102,7 +103,7 @@ impl Follower {
             is_watcher_expected: false,
             resolve_at: None,
             awaited_event: None,
-            vacancy_cause: "lapsed",
+            vacancy_cause: TakeoverCause::Lapsed,
             is_claim_requested: false,
             handover_guard: None,
             is_release_pending: false,
@@ -291,7 +292,7 @@ impl Follower {
             .as_ref()
             .is_none_or(|sight| Some(sight.seq) > self.replica.as_ref().map(Replica::seq))
         {
-            self.try_catch_up("read").await?;
+            self.try_catch_up(RepairCause::Read).await?;
         }
         let replica = self.replica.as_ref().ok_or(Error::Unavailable)?;
         if !caller.can_see(replica.state()) {
@@ -365,7 +366,7 @@ impl Follower {
                 || watch.since.is_some_and(|since| since > replica.seq())
         };
         if self.replica.as_ref().is_some_and(behind) {
-            self.try_catch_up("watch").await?;
+            self.try_catch_up(RepairCause::Watch).await?;
         }
         match &self.replica {
             Some(replica) if watch.caller.can_see(replica.state()) => Ok(()),
@@ -384,10 +385,10 @@ impl Follower {
                     .as_ref()
                     .is_some_and(|replica| replica.seq() < head.last_seq)
                 {
-                    self.catch_up("head").await;
+                    self.catch_up(RepairCause::Head).await;
                 }
             }
-            RaidUpdate::Lost => self.catch_up("lost").await,
+            RaidUpdate::Lost => self.catch_up(RepairCause::Lost).await,
         }
     }
 
@@ -407,7 +408,7 @@ impl Follower {
                     .as_mut()
                     .is_none_or(|replica| replica.apply_events(&self.audience, events));
                 if !whole {
-                    self.catch_up("gap").await;
+                    self.catch_up(RepairCause::Gap).await;
                 }
             }
             ClusterMessage::Owned => {
@@ -417,11 +418,11 @@ impl Follower {
                     .as_ref()
                     .is_some_and(|replica| replica.seq() < seq)
                 {
-                    self.catch_up("gap").await;
+                    self.catch_up(RepairCause::Gap).await;
                 }
             }
             ClusterMessage::Released if epoch >= self.epoch => {
-                self.clear_owner("released");
+                self.clear_owner(TakeoverCause::Released);
             }
             ClusterMessage::Presence { counter, online } => {
                 self.observe_owner(from, epoch);
@@ -502,7 +503,7 @@ impl Follower {
                 .as_ref()
                 .is_some_and(|replica| replica.seq() < seq)
         {
-            self.catch_up("ack").await;
+            self.catch_up(RepairCause::Ack).await;
         }
         if self
             .replica
@@ -510,7 +511,7 @@ impl Follower {
             .and_then(Replica::catch_up_at)
             .is_some_and(|at| at <= now)
         {
-            self.catch_up("again").await;
+            self.catch_up(RepairCause::Retry).await;
         }
     }
 

@@ -33,7 +33,7 @@ use crate::fanout::audience::Audience;
 use crate::raid::{self, Ack, Context, Refusal, State};
 use crate::store::journal::JournalOutcome;
 use crate::store::{Epoch, LedgerEvent, Month, OpHash};
-use crate::telemetry::{GaugeGuard, metrics};
+use crate::telemetry::{GaugeGuard, ReloadCause, TakeoverCause, metrics};
 
 /// How long the raid waits for the store to say whether it has another owner.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
@@ -53,9 +53,9 @@ pub(super) enum IncarnationEnd {
     /// The server is about to end: the raid is to be given to another instance.
     Handover,
     /// Try to become its owner, for this cause.
-    Claim(&'static str),
+    Claim(TakeoverCause),
     /// Something is in doubt: start anew from the store.
-    Reload(&'static str),
+    Reload(ReloadCause),
 }
 
 pub(super) struct Owner {
@@ -169,7 +169,7 @@ impl Owner {
             if !registry.lease.is_valid_in_term(self.lease_term)
                 && !self.reconfirm_ownership(carried).await
             {
-                return IncarnationEnd::Reload("lease");
+                return IncarnationEnd::Reload(ReloadCause::LeaseLost);
             }
             if let Some(outcome) = self.unprocessed_outcome.take()
                 && let Err(cause) = self.complete_commit(outcome, &mut carried.presence)
@@ -183,7 +183,7 @@ impl Owner {
                 self.update_watchers(carried);
             }
             if catch_unwind(AssertUnwindSafe(|| self.advance(carried))).is_err() {
-                return IncarnationEnd::Reload("panic");
+                return IncarnationEnd::Reload(ReloadCause::Panic);
             }
             self.submit_events().await;
             if self.is_idle(carried)
@@ -286,7 +286,7 @@ impl Owner {
         &mut self,
         first: Option<SessionMessage>,
         carried: &mut CarriedState,
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), ReloadCause> {
         let mut next = first;
         for room in (0..BURST_MESSAGES_MAX).rev() {
             let Some(message) = next.take() else { break };
@@ -311,7 +311,7 @@ impl Owner {
         &mut self,
         message: SessionMessage,
         carried: &mut CarriedState,
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), ReloadCause> {
         let presence = &mut carried.presence;
         match message {
             SessionMessage::Execute(ExecuteRequest {
@@ -381,7 +381,7 @@ impl Owner {
             // It takes another for the owner: the store says who is right.
             SessionMessage::RequestWatcherReport => {
                 if self.is_superseded().await.unwrap_or(false) {
-                    return Err("superseded");
+                    return Err(ReloadCause::Superseded);
                 }
             }
             // That the raid is not ours to own is looked at in every turn.
@@ -403,12 +403,12 @@ impl Owner {
     async fn watch_start(
         &mut self,
         watch: &WatchRequest,
-    ) -> Result<Result<WatchStart, Error>, &'static str> {
+    ) -> Result<Result<WatchStart, Error>, ReloadCause> {
         let ahead = watch.since.is_some_and(|since| since > self.state.seq());
         if ahead && self.authorize_read(watch.caller).is_ok() {
             match self.is_superseded().await {
                 Ok(false) => {}
-                Ok(true) => return Err("superseded"),
+                Ok(true) => return Err(ReloadCause::Superseded),
                 Err(error) => return Ok(Err(error)),
             }
         }
@@ -428,7 +428,7 @@ impl Owner {
         op: Option<OpHash>,
         reply: Reply<Ack>,
         presence: &Presence,
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), ReloadCause> {
         let result = match self.find_op(op).await {
             Ok(Some(seq)) => Ok(Ack {
                 seq,
@@ -449,7 +449,7 @@ impl Owner {
                     Err(_) => {
                         error!(?command, "a command panicked; its raid reloads");
                         reply.send(Err(Error::Internal));
-                        return Err("panic");
+                        return Err(ReloadCause::Panic);
                     }
                 }
             }

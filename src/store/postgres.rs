@@ -35,6 +35,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
 use super::{Result, Store};
+use crate::telemetry::StorePool;
 
 /// The oldest server that has what the statements use.
 const SERVER_VERSION_MIN: i32 = 150_000;
@@ -113,8 +114,12 @@ impl PostgresStore {
         };
         let connections_max = options.connections_max.max(2) as usize;
         Ok(PostgresStore {
-            commit_pool: ConnectionPool::new(dial.clone(), connections_max.div_ceil(2), "commits"),
-            general_pool: ConnectionPool::new(looking_up, connections_max / 2, "rest"),
+            commit_pool: ConnectionPool::new(
+                dial.clone(),
+                connections_max.div_ceil(2),
+                StorePool::Commits,
+            ),
+            general_pool: ConnectionPool::new(looking_up, connections_max / 2, StorePool::General),
             lease: LeaseSession::new(dial.clone(), options.is_exclusive),
             partitions: Partitions::new(dial.clone()),
             connector: dial,

@@ -11,7 +11,7 @@ use tracing::warn;
 use super::delivery::DeliveryOutcome;
 use super::{Endpoint, WebhookMessage, schedule};
 use crate::store::webhooks::{FailedAttempt, ProgressUpdate};
-use crate::telemetry::metrics;
+use crate::telemetry::{WebhookOutcome, metrics};
 
 /// Posts under way at once.
 const CONCURRENT_POSTS_MAX: usize = 8;
@@ -118,7 +118,7 @@ impl PendingDelivery {
                 let attempts = attempts.saturating_add(1);
                 let again = schedule::retry_delay(attempts, rand::random(), again);
                 if again.is_none() {
-                    metrics().webhook_deliveries.increment("dead");
+                    metrics().webhook_deliveries.increment(WebhookOutcome::Dead);
                     warn!(endpoint = endpoint.name, %raid, %seq, error, "a webhook is not tried any more");
                 }
                 progress

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode
 use tokio::time::{Instant, timeout};
 
 use super::{Endpoint, WebhookMessage};
-use crate::telemetry::metrics;
+use crate::telemetry::{WebhookOutcome, metrics};
 
 /// How long an endpoint may take, connecting to it included.
 const POST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -51,9 +51,9 @@ impl Endpoint {
         };
         metrics().webhook_seconds.record(began.elapsed());
         metrics().webhook_deliveries.increment(match outcome {
-            DeliveryOutcome::Delivered => "delivered",
-            DeliveryOutcome::Gone => "gone",
-            DeliveryOutcome::Failed { .. } => "failed",
+            DeliveryOutcome::Delivered => WebhookOutcome::Delivered,
+            DeliveryOutcome::Gone => WebhookOutcome::Gone,
+            DeliveryOutcome::Failed { .. } => WebhookOutcome::Failed,
         });
         outcome
     }

@@ -22,7 +22,7 @@ use crate::fanout::frame;
 use crate::fanout::outbox::ConnectionId;
 use crate::net::listener::ClientStream;
 use crate::raid::Refusal;
-use crate::telemetry::{GaugeGuard, metrics};
+use crate::telemetry::{GaugeGuard, Label, metrics};
 
 /// How long the client's side is read and dropped after our Close, so that a reset cannot overtake its code.
 const CLOSE_LINGER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -96,14 +96,14 @@ impl Handshake {
                 }
             }
         };
-        let cause = ending.as_str();
+        let cause = ending.label();
         let (code, bye) = match ending {
             DisconnectCause::Close(code) => (code, None),
             DisconnectCause::Drained(bye) => (CloseCode::Draining, Some(bye)),
             DisconnectCause::ClientGone => (CloseCode::Normal, None),
         };
         metrics().closes.increment(cause);
-        debug!(cause, "the connection ends");
+        debug!(cause = cause.as_str(), "the connection ends");
         outbound.drop_unsent();
         bye.into_iter().for_each(|bye| outbound.push(bye));
         close_connection(inbound, outbound, code).await;

@@ -19,8 +19,9 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 
-use super::receive_meter::{ExcessKind, ReadDecision, ReceiveMeter, ReceiveRates};
+use super::receive_meter::{ReadDecision, ReceiveMeter, ReceiveRates};
 use crate::net::listener::ClientStream;
+use crate::telemetry::ExcessKind;
 
 /// What an idle connection keeps for reading; tungstenite's default is 128 KiB.
 const READ_BUFFER_BYTES: usize = 1_024;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::limits::rate::Rate;
+use crate::telemetry::ExcessKind;
 
 /// Allowances are what this time gives: a burst may be as long.
 const BURST_DURATION: Duration = Duration::from_secs(2);
@@ -31,22 +32,6 @@ impl ReceiveRates {
         Self {
             frames: rate(frames),
             bytes: rate(bytes),
-        }
-    }
-}
-
-/// What there was too much of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ExcessKind {
-    Frames,
-    Bytes,
-}
-
-impl ExcessKind {
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Frames => "frames",
-            Self::Bytes => "bytes",
         }
     }
 }

@@ -12,7 +12,6 @@ use serde_json::Value;
 use tracing::warn;
 
 use super::connection::Connection;
-use super::receive_meter::ExcessKind;
 use super::subscriber::DisconnectCause;
 use crate::auth::{Identity, Scope};
 use crate::error::Error;
@@ -21,7 +20,7 @@ use crate::fanout::outbox::{Outbox, OutboxReply};
 use crate::raid::{self, Ack, Refusal};
 use crate::session::Reply;
 use crate::store::{self, NewAuditEntry, OpHash};
-use crate::telemetry::metrics;
+use crate::telemetry::{ExcessKind, Label, metrics};
 
 /// What came of an errand.
 pub(super) enum CompletedRequest {
@@ -62,7 +61,7 @@ pub(super) fn excess_error_frame(
     excess: ExcessKind,
     wait: Duration,
 ) -> Bytes {
-    metrics().excess.increment(excess.as_str());
+    metrics().excess.increment(excess);
     error_frame(form, excess.as_str(), None, None, &Error::RateLimited(wait))
 }
 

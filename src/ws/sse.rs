@@ -29,7 +29,7 @@ use crate::fanout::frame::{self, Encoding};
 use crate::http::header_names::{LAST_EVENT_ID, RAIDHALL_LINEAGE};
 use crate::http::{ErrorResponse, Query, RaidPath, parse_seq, require_bearer_token};
 use crate::net::client_address::ClientAddress;
-use crate::telemetry::{GaugeGuard, metrics};
+use crate::telemetry::{GaugeGuard, Label, metrics};
 
 /// Tells nginx and its like to pass events on as they come.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -145,8 +145,9 @@ impl SseConnection {
         let _gauge = GaugeGuard::increment(&metrics().connections);
         debug!(subject = self.subscriber.identity.subject, "streams");
         let ending = self.serve().await;
-        metrics().closes.increment(ending.as_str());
-        debug!(cause = ending.as_str(), "the stream ends");
+        let cause = ending.label();
+        metrics().closes.increment(cause);
+        debug!(cause = cause.as_str(), "the stream ends");
         let last = match ending {
             DisconnectCause::Close(CloseCode::Normal) | DisconnectCause::ClientGone => return,
             DisconnectCause::Close(code) => frame::close_event(code),

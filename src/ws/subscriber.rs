@@ -16,6 +16,7 @@ use super::watches::{FetchRequest, Watches};
 use crate::auth::Identity;
 use crate::fanout::frame::{self, Encoding};
 use crate::fanout::outbox::{ConnectionId, Outbox, WatchId};
+use crate::telemetry::CloseCause;
 
 /// How long a connection stays after its token's end, so that it can be renewed without a break.
 const TOKEN_GRACE_MS: i64 = 60_000;
@@ -32,12 +33,12 @@ pub(super) enum DisconnectCause {
 }
 
 impl DisconnectCause {
-    /// What it is in metrics and logs.
-    pub(super) const fn as_str(&self) -> &'static str {
+    /// The cause in metrics and logs.
+    pub(super) const fn label(&self) -> CloseCause {
         match self {
-            Self::Close(code) => code.as_str(),
-            Self::Drained(_) => CloseCode::Draining.as_str(),
-            Self::ClientGone => "gone",
+            Self::Close(code) => CloseCause::Code(*code),
+            Self::Drained(_) => CloseCause::Code(CloseCode::Draining),
+            Self::ClientGone => CloseCause::ClientGone,
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::fanout::audience::{Audience, PullResult};
 use crate::fanout::frame;
 use crate::fanout::outbox::{Outbox, OutboxLanes, OutboxReply, WatchId};
-use crate::telemetry::{GaugeGuard, metrics};
+use crate::telemetry::{GaugeGuard, SignalDropCause, metrics};
 use crate::ws::requests::error_frame;
 use crate::ws::send_queue::SendQueue;
 
@@ -479,7 +479,9 @@ impl Watches {
             if self.is_live(signal.raid) {
                 queue.push(signal.frame);
             } else {
-                metrics().signals_dropped.increment("not_live");
+                metrics()
+                    .signals_dropped
+                    .increment(SignalDropCause::NotLive);
             }
         }
     }

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::keyed_limit::{KeyedLimit, Permit};
 use crate::net::client_address::{ClientAddress, TrustedProxies};
-use crate::telemetry::metrics;
+use crate::telemetry::{AcceptPauseCause, metrics};
 
 /// Files that a process has open besides connections of clients and of its pools: listeners, logs, the runtime's own.
 const OWN_FILES: u64 = 48;
@@ -98,7 +98,9 @@ impl ConnectionPermits {
                 address_permit: None,
             };
         }
-        metrics().accept_rests.increment("seats");
+        metrics()
+            .accept_rests
+            .increment(AcceptPauseCause::PermitsExhausted);
         if !self.has_warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 connections = self.count,

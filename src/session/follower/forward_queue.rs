@@ -18,7 +18,7 @@ use crate::session::Reply;
 use crate::session::create::random_bytes;
 use crate::session::message::{ExecuteRequest, SessionMessage};
 use crate::store::{InstanceId, OpHash};
-use crate::telemetry::metrics;
+use crate::telemetry::{ForwardOutcome, metrics};
 
 /// Commands in one bundle.
 const BATCH_COMMANDS_MAX: usize = 64;
@@ -226,16 +226,17 @@ impl ForwardQueue {
                 Err(Error::NotOwner) if index >= undecided => again.push(parked),
                 Err(Error::Unavailable) if index >= undecided && patient => again.push(parked),
                 result => {
-                    metrics()
-                        .forwards
-                        .increment(if result.is_ok() { "ack" } else { "refused" });
+                    metrics().forwards.increment(match result {
+                        Ok(_) => ForwardOutcome::Acknowledged,
+                        Err(_) => ForwardOutcome::Refused,
+                    });
                     parked.reply.send(result);
                 }
             }
         }
         taken.has_retries = !again.is_empty();
         if taken.has_retries {
-            metrics().forwards.increment("again");
+            metrics().forwards.increment(ForwardOutcome::Retried);
         }
         again
             .into_iter()
@@ -281,7 +282,7 @@ impl ForwardQueue {
             }
         }
         for parked in over {
-            metrics().forwards.increment("expired");
+            metrics().forwards.increment(ForwardOutcome::Expired);
             parked.reply.send(Err(Error::Unavailable));
         }
     }

@@ -9,6 +9,7 @@ use super::{Follower, RESOLVE_RETRY_DELAY};
 use crate::cluster::message::ClusterMessage;
 use crate::raid::Refusal;
 use crate::store::{Epoch, InstanceId, RaidHead};
+use crate::telemetry::TakeoverCause;
 
 /// How long the store may take to say who owns a raid.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -28,7 +29,7 @@ impl Follower {
     }
 
     /// Why the raid should be claimed now: it has no owner that lives, and is needed here.
-    pub(super) fn claim_cause(&self) -> Option<&'static str> {
+    pub(super) fn claim_cause(&self) -> Option<TakeoverCause> {
         (self.is_claimable()
             && (self.is_needed() || self.is_claim_requested)
             && self.resolve_at.is_none())
@@ -53,7 +54,7 @@ impl Follower {
         }
         let free = self.is_claimable();
         if free {
-            self.vacancy_cause = "handed_over";
+            self.vacancy_cause = TakeoverCause::HandedOver;
             self.request_claim();
         }
         free
@@ -114,13 +115,14 @@ impl Follower {
             .owner
             .is_some_and(|owner| !self.sessions.cluster.membership().is_live(owner))
         {
-            self.clear_owner("lapsed");
+            self.clear_owner(TakeoverCause::Lapsed);
         }
     }
 
     /// There is no owner any more, for this cause.
-    pub(super) fn clear_owner(&mut self, cause: &'static str) {
-        (self.owner, self.vacancy_cause) = (None, cause);
+    pub(super) fn clear_owner(&mut self, cause: TakeoverCause) {
+        self.owner = None;
+        self.vacancy_cause = cause;
         self.forwards.requeue_inflight();
     }
 
@@ -154,9 +156,9 @@ impl Follower {
                 self.epoch = head.epoch;
                 if self.owner.is_some() {
                     self.clear_owner(if owner.is_some() {
-                        "lapsed"
+                        TakeoverCause::Lapsed
                     } else {
-                        "released"
+                        TakeoverCause::Released
                     });
                 }
             }

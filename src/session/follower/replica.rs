@@ -13,7 +13,7 @@ use crate::fanout::audience::Audience;
 use crate::raid::{self, Refusal, State};
 use crate::session::load::{self, LoadError};
 use crate::store::Store;
-use crate::telemetry::metrics;
+use crate::telemetry::{RepairCause, metrics};
 
 /// Events read at once.
 const PAGE_EVENTS: u32 = 1_000;
@@ -147,13 +147,13 @@ impl Follower {
     }
 
     /// Reads from the store what is missing, whatever it was that told. What fails is tried again by itself.
-    pub(super) async fn catch_up(&mut self, cause: &'static str) {
+    pub(super) async fn catch_up(&mut self, cause: RepairCause) {
         // Whoever has to know whether it worked asks by `catch_up`.
         let _ = self.try_catch_up(cause).await;
     }
 
     /// The same for somebody who must not be answered from a state that is behind.
-    pub(super) async fn try_catch_up(&mut self, cause: &'static str) -> Result<(), Error> {
+    pub(super) async fn try_catch_up(&mut self, cause: RepairCause) -> Result<(), Error> {
         let raid = self.raid();
         let Some(replica) = &mut self.replica else {
             return Ok(());

@@ -14,6 +14,7 @@ use crate::cluster::message::ClusterMessage;
 use crate::raid;
 use crate::store::journal::JournalOutcome;
 use crate::store::{Append, RaidHeader};
+use crate::telemetry::ReloadCause;
 
 /// Events on their way to the store.
 pub(super) struct InflightCommit {
@@ -59,7 +60,7 @@ impl Owner {
         &mut self,
         outcome: JournalOutcome,
         presence: &mut Presence,
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), ReloadCause> {
         let Some(InflightCommit { events, .. }) = self.inflight_commits.pop_front() else {
             return Ok(());
         };
@@ -85,11 +86,11 @@ impl Owner {
             }
             JournalOutcome::Refused => {
                 self.pending_replies.fail(Some((first, last)));
-                return Err("refused");
+                return Err(ReloadCause::Refused);
             }
-            JournalOutcome::Fenced => "fenced",
-            JournalOutcome::Exists => "exists",
-            JournalOutcome::Unclear => "gave_up",
+            JournalOutcome::Fenced => ReloadCause::Fenced,
+            JournalOutcome::Exists => ReloadCause::Exists,
+            JournalOutcome::Unclear => ReloadCause::GaveUp,
         };
         self.pending_replies.fail(None);
         Err(cause)

@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout};
 use super::columns::number;
 use super::fault;
 use crate::store::Result;
-use crate::telemetry::{GaugeGuard, metrics};
+use crate::telemetry::{GaugeGuard, StorePool, metrics};
 
 /// A statement with its arguments.
 pub(super) type Statement = Query<'static, Postgres, PgArguments>;
@@ -86,7 +86,7 @@ struct IdleConnection {
 
 impl ConnectionPool {
     /// At most `max` connections; `pool` is what metrics call them.
-    pub(super) fn new(connector: Connector, max: usize, pool: &'static str) -> ConnectionPool {
+    pub(super) fn new(connector: Connector, max: usize, pool: StorePool) -> ConnectionPool {
         metrics()
             .store_connections_max
             .with_label(pool)

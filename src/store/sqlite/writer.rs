@@ -12,10 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::fault::{closed, failed};
 use super::lock::Lock;
 use crate::store::{Result, StoreError};
-use crate::telemetry::{GaugeGuard, metrics};
-
-/// What metrics call the one connection.
-const POOL: &str = "writer";
+use crate::telemetry::{GaugeGuard, StorePool, metrics};
 
 /// Jobs that wait for the thread; more make their callers wait. The journal has a few in flight at most.
 const QUEUE_MAX: usize = 64;
@@ -130,8 +127,11 @@ impl WriterHandle {
 
 impl WriterState {
     async fn run_jobs(mut self, mut leases: mpsc::Receiver<Job>, mut others: mpsc::Receiver<Job>) {
-        metrics().store_connections_max.with_label(POOL).set(1);
-        let busy = metrics().store_busy.with_label(POOL);
+        metrics()
+            .store_connections_max
+            .with_label(StorePool::Writer)
+            .set(1);
+        let busy = metrics().store_busy.with_label(StorePool::Writer);
         loop {
             let job = tokio::select! {
                 biased;

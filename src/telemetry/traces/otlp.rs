@@ -22,8 +22,8 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use crate::http_client::HttpUrl;
-use crate::telemetry::metrics;
 use crate::telemetry::options::Options;
+use crate::telemetry::{TraceExportOutcome, metrics};
 
 /// How long a collector may take for a batch.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -239,9 +239,11 @@ impl HttpClient for OtlpHttpClient {
             Err(ended) => Err(HttpError::from(ended)),
         };
         let accepted = sent.as_ref().is_ok_and(|answer| answer.status.is_success());
-        metrics()
-            .trace_exports
-            .increment(if accepted { "accepted" } else { "failed" });
+        metrics().trace_exports.increment(if accepted {
+            TraceExportOutcome::Accepted
+        } else {
+            TraceExportOutcome::Failed
+        });
         let answer = sent?;
         let mut response = Response::new(Bytes::from(answer.body));
         *response.status_mut() = answer.status;

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
-use super::super::{Channel, DropCause};
+use super::super::Channel;
+use crate::telemetry::{BusDropCause, metrics};
 
 /// Messages that may wait.
 const MESSAGES_MAX: usize = 8_192;
@@ -48,7 +49,7 @@ impl PublishQueue {
         let pushed = self.state.lock().push(queued);
         match pushed {
             Ok(()) => self.pushed.notify_one(),
-            Err(cause) => cause.record(1),
+            Err(cause) => metrics().bus_dropped.increment(cause),
         }
         pushed.is_ok()
     }
@@ -72,7 +73,9 @@ impl PublishQueue {
     /// Drops, and counts, what waits and what is pushed from now on.
     pub(super) fn close(&self) {
         let dropped = std::mem::take(&mut *self.state.lock());
-        DropCause::Down.record(dropped.queue.len());
+        metrics()
+            .bus_dropped
+            .add(BusDropCause::Down, dropped.queue.len());
     }
 }
 
@@ -95,22 +98,22 @@ impl PublishBatch {
 
 impl Drop for PublishBatch {
     fn drop(&mut self) {
-        DropCause::Down.record(self.0.len());
+        metrics().bus_dropped.add(BusDropCause::Down, self.0.len());
     }
 }
 
 impl PublishQueueState {
-    fn push(&mut self, queued: QueuedMessage) -> Result<(), DropCause> {
+    fn push(&mut self, queued: QueuedMessage) -> Result<(), BusDropCause> {
         let bytes = self.message_bytes + queued.message.len();
         let over = |share| self.queue.len() >= MESSAGES_MAX / share || bytes > BYTES_MAX / share;
         if !self.is_open {
-            return Err(DropCause::Down);
+            return Err(BusDropCause::Down);
         } else if queued.message.len() > MESSAGE_BYTES_MAX {
-            return Err(DropCause::TooLarge);
+            return Err(BusDropCause::TooLarge);
         } else if over(1) {
-            return Err(DropCause::QueueFull);
+            return Err(BusDropCause::QueueFull);
         } else if matches!(queued.channel, Channel::Live(_)) && over(2) {
-            return Err(DropCause::LivePressure);
+            return Err(BusDropCause::LivePressure);
         }
         self.message_bytes = bytes;
         self.queue.push_back(queued);
@@ -160,11 +163,11 @@ mod tests {
         for _ in 0..MESSAGES_MAX / 2 {
             assert_eq!(waiting.push(live()), Ok(()));
         }
-        assert_eq!(waiting.push(live()), Err(DropCause::LivePressure));
+        assert_eq!(waiting.push(live()), Err(BusDropCause::LivePressure));
         for _ in 0..MESSAGES_MAX / 2 {
             assert_eq!(waiting.push(events(1)), Ok(()));
         }
-        assert_eq!(waiting.push(events(1)), Err(DropCause::QueueFull));
+        assert_eq!(waiting.push(events(1)), Err(BusDropCause::QueueFull));
         assert_eq!(waiting.take_batch().len(), BATCH_MESSAGES_MAX);
         assert_eq!(waiting.push(events(1)), Ok(()), "what was taken makes room");
     }
@@ -177,12 +180,12 @@ mod tests {
         };
         assert_eq!(
             waiting.push(events(MESSAGE_BYTES_MAX + 1)),
-            Err(DropCause::TooLarge)
+            Err(BusDropCause::TooLarge)
         );
         for _ in 0..BYTES_MAX / MESSAGE_BYTES_MAX {
             assert_eq!(waiting.push(events(MESSAGE_BYTES_MAX)), Ok(()));
         }
-        assert_eq!(waiting.push(events(1)), Err(DropCause::QueueFull));
+        assert_eq!(waiting.push(events(1)), Err(BusDropCause::QueueFull));
     }
 
     #[test]

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use redis::{PushInfo, PushKind, Value};
 use tokio::sync::watch;
 
-use super::super::{BusInputSender, Channel, DropCause, OfferError};
+use super::super::{BusInputSender, Channel, OfferError};
 use super::RedisBusShared;
+use crate::telemetry::{BusDropCause, metrics};
 
 /// Begins every message to oneself; no envelope begins so.
 const PROBE_PREFIX: &[u8] = b"\0\0raidhall proof\0";
@@ -84,20 +85,20 @@ impl PushReceiver {
         let Ok([Value::BulkString(name), Value::BulkString(message)]) =
             <[Value; 2]>::try_from(data)
         else {
-            return DropCause::BadChannel.record(1);
+            return metrics().bus_dropped.increment(BusDropCause::BadChannel);
         };
         let Some(channel) = parse_channel(&name) else {
-            return DropCause::BadChannel.record(1);
+            return metrics().bus_dropped.increment(BusDropCause::BadChannel);
         };
         if channel == self.shared.inbox && message.starts_with(PROBE_PREFIX) {
             return self.record_probe(&message);
         }
         let cause = match self.inputs.offer(channel, Bytes::from(message)) {
             Ok(()) => return,
-            Err(OfferError::Full) => DropCause::IncomingFull,
-            Err(OfferError::TooLarge) => DropCause::TooLarge,
+            Err(OfferError::Full) => BusDropCause::IncomingFull,
+            Err(OfferError::TooLarge) => BusDropCause::TooLarge,
         };
-        cause.record(1);
+        metrics().bus_dropped.increment(cause);
     }
 
     fn record_probe(&self, message: &[u8]) {

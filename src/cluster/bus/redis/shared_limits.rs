@@ -18,7 +18,7 @@ use super::connection::RedisConnection;
 use super::server::{RedisConnector, with_timeout};
 use super::{RedisOptions, STABLE_AFTER};
 use crate::limits::rate::{QuotaStatus, Rate, RateLimitExceeded};
-use crate::telemetry::metrics;
+use crate::telemetry::{LocalLimitCause, metrics};
 
 /// How long an answer may take.
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(50);
@@ -65,7 +65,7 @@ struct SharedLimitsInner {
 enum SharedLimitsState {
     Connected(RedisConnection),
     /// Callers count for themselves, for this cause.
-    Unavailable(&'static str),
+    Unavailable(LocalLimitCause),
 }
 
 impl SharedLimits {
@@ -76,7 +76,7 @@ impl SharedLimits {
     /// The URL or the certificates make no sense. The error does not show the password.
     pub fn new(options: &RedisOptions) -> anyhow::Result<(SharedLimits, SharedLimitsDriver)> {
         let shared = Arc::new(SharedLimitsInner {
-            state: RwLock::new(SharedLimitsState::Unavailable("down")),
+            state: RwLock::new(SharedLimitsState::Unavailable(LocalLimitCause::Down)),
             failed: Notify::new(),
             has_warned: AtomicBool::new(false),
         });
@@ -126,8 +126,8 @@ impl SharedLimits {
 
 impl SharedLimitsInner {
     fn mark_unavailable(&self, error: &RedisError) {
-        metrics().limits_local.increment("failed");
-        *self.state.write() = SharedLimitsState::Unavailable("down");
+        metrics().limits_local.increment(LocalLimitCause::Failed);
+        *self.state.write() = SharedLimitsState::Unavailable(LocalLimitCause::Down);
         self.log_unavailable(error);
         self.failed.notify_one();
     }
@@ -157,11 +157,13 @@ impl SharedLimitsDriver {
                 Err(error) => {
                     self.shared.log_unavailable(&error);
                     if is_forbidden(&error) {
-                        *self.shared.state.write() = SharedLimitsState::Unavailable("forbidden");
+                        *self.shared.state.write() =
+                            SharedLimitsState::Unavailable(LocalLimitCause::Forbidden);
                         sleep(FORBIDDEN_RETRY_DELAY).await;
                         continue;
                     }
-                    *self.shared.state.write() = SharedLimitsState::Unavailable("down");
+                    *self.shared.state.write() =
+                        SharedLimitsState::Unavailable(LocalLimitCause::Down);
                 }
             }
             sleep(backoff.next_delay()).await;
