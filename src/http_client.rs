@@ -1,66 +1,75 @@
-//! Asking others over HTTP: one request, no redirect, an answer of bounded size. How long it may take is the caller's to
-//! say.
+//! Outbound HTTP: webhooks, issuers' keys and traces.
+//!
+//! Requests follow no redirect and use no proxy from the environment: they go where the configuration says. Connections
+//! are reused. Bodies are bounded; timeouts are the caller's.
 
 use std::fmt;
-use std::pin::pin;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
-use axum::http::header::{HOST, USER_AGENT};
-use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
+use axum::http::{Request, Response, Uri};
+use bytes::{Bytes, BytesMut};
+use reqwest::Client;
+use reqwest::redirect::Policy;
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
-use tokio_rustls::TlsConnector;
+use tokio::time::timeout;
 
 use crate::redact::redact_url;
 
-/// Where somebody is asked: `https://…` or `http://…`, without credentials.
+/// Bytes of a body that are read only to reuse the connection.
+const DISCARDED_BYTES_MAX: usize = 16 * 1_024;
+/// Longest time to wait for a body that is discarded.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time after which an idle connection is closed. Shorter than the 5 s after which Node's server closes one: a request
+/// sent at that moment would fail.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// URL of an outbound request: `https://…` or `http://…`, without credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HttpUrl(Uri);
 
-/// Without what may be a credential in the query.
+/// Redacts what may be a credential in the query.
 impl fmt::Debug for HttpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", redact_url(&self.0.to_string()))
     }
 }
 
-/// What was answered.
-#[derive(Debug)]
-pub struct HttpResponse {
-    /// Whether it was to their liking.
-    pub status: StatusCode,
-    /// What they say besides.
-    pub headers: HeaderMap,
-    /// What they say.
-    pub body: Vec<u8>,
-}
-
-/// Why there is no answer.
+/// Cause of a missing response.
 #[derive(Debug, Error)]
 pub enum HttpRequestError {
     /// The connection failed.
     #[error("cannot be reached: {0}")]
-    Io(#[from] std::io::Error),
-    /// The other end does not speak HTTP as we do.
+    Connect(String),
+    /// The connection broke, or the other end did not answer in HTTP.
     #[error("the HTTP exchange failed: {0}")]
     Http(String),
-    /// There is too much of it.
+    /// The body exceeds the limit.
     #[error("answered with more than {0} bytes")]
     TooLarge(usize),
+}
+
+impl From<reqwest::Error> for HttpRequestError {
+    /// Keeps the innermost cause. The outer ones repeat the URL, which may hold a credential in its query.
+    fn from(error: reqwest::Error) -> Self {
+        let mut cause: &dyn std::error::Error = &error;
+        while let Some(inner) = cause.source() {
+            cause = inner;
+        }
+        let text = cause.to_string();
+        if error.is_connect() {
+            Self::Connect(text)
+        } else {
+            Self::Http(text)
+        }
+    }
 }
 
 impl FromStr for HttpUrl {
     type Err = &'static str;
 
-    /// Anybody, encrypted or not: for what is no secret.
+    /// Parses any URL, encrypted or not.
     fn from_str(text: &str) -> Result<HttpUrl, Self::Err> {
         let uri = Uri::from_str(text).map_err(|_| "is not a URL")?;
         let authority = uri.authority().ok_or("has no host")?;
@@ -75,11 +84,11 @@ impl FromStr for HttpUrl {
 }
 
 impl HttpUrl {
-    /// Encrypted, or this very machine: for what nobody in between may read or change.
+    /// Parses a URL for data that must stay confidential: `https://`, or a loopback address.
     ///
     /// # Errors
     ///
-    /// What is wrong with the text, in words that follow the name of what it is.
+    /// Says what is wrong with the text, in words that follow the name of the field.
     pub fn parse_confidential(text: &str) -> Result<HttpUrl, &'static str> {
         let url: HttpUrl = text.parse()?;
         if url.is_encrypted() || url.0.host().is_some_and(is_loopback) {
@@ -91,53 +100,9 @@ impl HttpUrl {
         )
     }
 
-    /// As it was written.
+    /// Returns the URL as it was written.
     pub const fn uri(&self) -> &Uri {
         &self.0
-    }
-
-    /// Sends a request there and takes the answer, if it has no more than so many bytes; with none the body is not waited
-    /// for, whatever it is. The request's own path and host are replaced.
-    ///
-    /// # Errors
-    ///
-    /// See [`HttpRequestError`]. Whoever was asked may have understood all the same.
-    pub async fn send(
-        &self,
-        mut request: Request<Body>,
-        bytes_max: Option<usize>,
-    ) -> Result<HttpResponse, HttpRequestError> {
-        let (HttpUrl(uri), encrypted) = (self, self.is_encrypted());
-        let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        *request.uri_mut() = path
-            .parse()
-            .map_err(|error| HttpRequestError::Http(format!("{error}")))?;
-        let host =
-            HeaderValue::from_str(uri.authority().map_or("", |authority| authority.as_str()));
-        request.headers_mut().insert(
-            HOST,
-            host.map_err(|error| HttpRequestError::Http(error.to_string()))?,
-        );
-        let agent = HeaderValue::from_static(concat!("raidhall/", env!("CARGO_PKG_VERSION")));
-        request.headers_mut().insert(USER_AGENT, agent);
-        let host = uri
-            .host()
-            .unwrap_or_default()
-            .trim_start_matches('[')
-            .trim_end_matches(']');
-        let port = uri.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
-        let stream = TcpStream::connect((host, port)).await?;
-        if !encrypted {
-            return exchange(stream, request, bytes_max).await;
-        }
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|error| HttpRequestError::Http(error.to_string()))?;
-        exchange(
-            tls_connector().await?.connect(name, stream).await?,
-            request,
-            bytes_max,
-        )
-        .await
     }
 
     fn is_encrypted(&self) -> bool {
@@ -145,73 +110,77 @@ impl HttpUrl {
     }
 }
 
-/// Trusts whom this machine trusted when it was first asked.
-async fn tls_connector() -> Result<&'static TlsConnector, HttpRequestError> {
-    static CONNECTOR: OnceCell<TlsConnector> = OnceCell::const_new();
-    let make = || async {
-        let found = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs);
-        let found = found
-            .await
-            .map_err(|error| HttpRequestError::Http(error.to_string()))?;
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(found.certs);
-        if roots.is_empty() {
-            // Not kept: the next one who asks looks again.
-            return Err(HttpRequestError::Http(format!(
-                "no certificates of authorities are found: {:?}",
-                found.errors
-            )));
+/// Sends a request and reads the response, whose body may have `bytes_max` bytes.
+///
+/// # Errors
+///
+/// See [`HttpRequestError`]. The other end may have carried out the request all the same.
+pub async fn send(
+    request: Request<Bytes>,
+    bytes_max: usize,
+) -> Result<Response<Bytes>, HttpRequestError> {
+    let mut response = execute(request).await?;
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > bytes_max {
+            return Err(HttpRequestError::TooLarge(bytes_max));
         }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| HttpRequestError::Http(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(TlsConnector::from(Arc::new(config)))
-    };
-    CONNECTOR.get_or_try_init(make).await
+        body.extend_from_slice(&chunk);
+    }
+    Ok(response_with_body(&mut response, body.freeze()))
 }
 
-async fn exchange<S>(
-    stream: S,
-    request: Request<Body>,
-    bytes_max: Option<usize>,
-) -> Result<HttpResponse, HttpRequestError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let http = |error: hyper::Error| HttpRequestError::Http(error.to_string());
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
-    let asked = async {
-        let (head, body) = sender
-            .send_request(request)
-            .await
-            .map_err(http)?
-            .into_parts();
-        // What is longer fails half-way.
-        let body = match bytes_max {
-            Some(max) => to_bytes(Body::new(body), max)
-                .await
-                .map_err(|_| HttpRequestError::TooLarge(max))?
-                .to_vec(),
-            None => Vec::new(),
-        };
-        Ok(HttpResponse {
-            status: head.status,
-            headers: head.headers,
-            body,
-        })
-    };
-    let (mut asked, mut connection) = (pin!(asked), pin!(connection));
-    let mut open = true;
-    loop {
-        tokio::select! { biased;
-            answer = &mut asked => return answer,
-            // It may end before all of the answer is taken.
-            _ = &mut connection, if open => open = false,
+/// Sends a request and reads only the response's status and headers. A short body is discarded, so that the connection
+/// serves the next request; what is longer or slower closes it.
+///
+/// # Errors
+///
+/// As [`send`].
+pub async fn send_discarding_body(
+    request: Request<Bytes>,
+) -> Result<Response<()>, HttpRequestError> {
+    let mut response = execute(request).await?;
+    let mut left = DISCARDED_BYTES_MAX;
+    let discard = async {
+        while let Ok(Some(chunk)) = response.chunk().await
+            && chunk.len() <= left
+        {
+            left -= chunk.len();
         }
-    }
+    };
+    let _ = timeout(DISCARD_TIMEOUT, discard).await;
+    Ok(response_with_body(&mut response, ()))
+}
+
+async fn execute(request: Request<Bytes>) -> Result<reqwest::Response, HttpRequestError> {
+    let client = CLIENT.get_or_try_init(build_client).await?;
+    Ok(client.execute(request.try_into()?).await?)
+}
+
+fn response_with_body<B>(response: &mut reqwest::Response, body: B) -> Response<B> {
+    let mut with_body = Response::new(body);
+    *with_body.status_mut() = response.status();
+    *with_body.headers_mut() = std::mem::take(response.headers_mut());
+    with_body
+}
+
+/// The process's client. A failure to build it is not kept, so certificates that are installed later are found.
+static CLIENT: OnceCell<Client> = OnceCell::const_new();
+
+/// Builds the client off the runtime's threads: it reads the machine's certificate authorities from disk.
+async fn build_client() -> Result<Client, HttpRequestError> {
+    let build = || {
+        Client::builder()
+            .user_agent(concat!("raidhall/", env!("CARGO_PKG_VERSION")))
+            .redirect(Policy::none())
+            .no_proxy()
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .build()
+    };
+    tokio::task::spawn_blocking(build)
+        .await
+        .map_err(|error| HttpRequestError::Http(error.to_string()))?
+        .map_err(HttpRequestError::from)
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -224,6 +193,13 @@ fn is_loopback(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio_util::task::TaskTracker;
+
     use super::*;
 
     #[test]
@@ -262,5 +238,92 @@ mod tests {
                 "{url}"
             );
         }
+    }
+
+    /// A server that answers every request with `response`, and the number of connections it has accepted.
+    async fn serve(response: &'static str) -> (Uri, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let uri = format!("http://{}/x", listener.local_addr().expect("an address"));
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&accepted);
+        let tasks = TaskTracker::new();
+        tasks.clone().spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::Relaxed);
+                tasks.spawn(async move {
+                    let mut request = [0; 4_096];
+                    while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+                        stream.write_all(response.as_bytes()).await.expect("sent");
+                    }
+                });
+            }
+        });
+        (uri.parse().expect("a URI"), accepted)
+    }
+
+    fn request(uri: &Uri) -> Request<Bytes> {
+        let request = Request::post(uri.clone()).body(Bytes::from_static(b"{}"));
+        request.expect("a request")
+    }
+
+    #[tokio::test]
+    async fn two_requests_in_a_row_share_a_connection() {
+        let (uri, accepted) = serve("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+
+        send_discarding_body(request(&uri))
+            .await
+            .expect("a response");
+        let response = send(request(&uri), 2).await.expect("a response");
+
+        assert_eq!(response.body(), "ok");
+        assert_eq!(accepted.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_not_followed() {
+        let (target, accepted) = serve("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+        let redirect =
+            format!("HTTP/1.1 302 Found\r\nlocation: {target}\r\ncontent-length: 0\r\n\r\n");
+        let (uri, _) = serve(redirect.leak()).await;
+
+        let response = send(request(&uri), 100).await.expect("a response");
+
+        assert_eq!(response.status(), 302);
+        assert_eq!(accepted.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn a_body_above_the_limit_is_an_error() {
+        let (uri, _) = serve("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await;
+
+        let error = send(request(&uri), 4).await.expect_err("too large");
+
+        assert_eq!(error.to_string(), "answered with more than 4 bytes");
+    }
+
+    #[tokio::test]
+    async fn a_discarded_body_that_never_ends_does_not_delay_the_response() {
+        let (uri, _) = serve("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhel").await;
+
+        let response = send_discarding_body(request(&uri)).await;
+
+        assert_eq!(response.expect("a response").status(), 200);
+    }
+
+    #[tokio::test]
+    async fn an_unreachable_server_is_named_by_its_cause_without_the_url() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let address = listener.local_addr().expect("an address");
+        drop(listener);
+        let uri = format!("http://{address}/?key=secret")
+            .parse()
+            .expect("a URI");
+
+        let error = send(request(&uri), 4).await.expect_err("refused");
+
+        assert_eq!(
+            error.to_string(),
+            "cannot be reached: Connection refused (os error 111)"
+        );
     }
 }

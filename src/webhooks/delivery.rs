@@ -2,12 +2,13 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum::body::Body;
+use axum::body::Bytes;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use tokio::time::{Instant, timeout};
 
 use super::{Endpoint, WebhookMessage};
+use crate::http_client;
 use crate::telemetry::{WebhookOutcome, metrics};
 
 /// How long an endpoint may take, connecting to it included.
@@ -37,9 +38,13 @@ impl Endpoint {
     /// Posts a message once. If it failed, the endpoint may have got it all the same.
     pub(super) async fn post(&self, message: &WebhookMessage) -> DeliveryOutcome {
         let began = Instant::now();
-        let outcome = match timeout(POST_TIMEOUT, self.url.send(self.request(message), None)).await
+        let outcome = match timeout(
+            POST_TIMEOUT,
+            http_client::send_discarding_body(self.request(message)),
+        )
+        .await
         {
-            Ok(Ok(answer)) => classify_response(answer.status, &answer.headers),
+            Ok(Ok(answer)) => classify_response(answer.status(), answer.headers()),
             Ok(Err(error)) => DeliveryOutcome::Failed {
                 error: error.to_string(),
                 retry_after: None,
@@ -58,7 +63,7 @@ impl Endpoint {
         outcome
     }
 
-    fn request(&self, message: &WebhookMessage) -> Request<Body> {
+    fn request(&self, message: &WebhookMessage) -> Request<Bytes> {
         // The receiver compares it with its own clock, so it is this machine's and not the database's.
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -71,7 +76,8 @@ impl Endpoint {
             .collect();
         let text =
             |text: String| HeaderValue::try_from(text).expect("ids and signatures are plain ASCII");
-        let mut request = Request::new(Body::from(message.body.clone()));
+        let mut request = Request::new(Bytes::from(message.body.clone()));
+        *request.uri_mut() = self.url.uri().clone();
         *request.method_mut() = Method::POST;
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

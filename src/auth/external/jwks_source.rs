@@ -1,46 +1,46 @@
-//! Having a document from a file or over HTTP, bounded in size and time.
+//! An issuer's keys, read from a file or over HTTP, bounded in size and time.
 
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::Bytes;
 use axum::http::header::ACCEPT;
-use axum::http::{Request, StatusCode};
+use axum::http::{HeaderValue, Request, StatusCode};
 use thiserror::Error;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use crate::http_client::{HttpRequestError, HttpUrl};
+use crate::http_client::{self, HttpRequestError, HttpUrl};
 
 const JWKS_BYTES_MAX: usize = 256 * 1024;
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where a document is.
+/// Location of an issuer's keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JwksSource {
-    /// Somebody to ask for it.
+    /// The keys are fetched over HTTP.
     Url(HttpUrl),
-    /// A file.
+    /// The keys are read from a file.
     File(PathBuf),
 }
 
-/// Why it was not had.
+/// Cause of a failed fetch.
 #[derive(Debug, Error)]
 pub(super) enum JwksFetchError {
-    /// The file failed.
+    /// The file cannot be read.
     #[error("cannot be read: {0}")]
     Io(#[from] std::io::Error),
-    /// Whoever has it did not answer.
+    /// The server could not be reached or did not answer.
     #[error(transparent)]
     Http(#[from] HttpRequestError),
-    /// They answered something else.
+    /// The server answered with another status than 200.
     #[error("answered with {0}")]
     Status(StatusCode),
-    /// There is too much of it.
+    /// The document exceeds the limit.
     #[error("has more than {JWKS_BYTES_MAX} bytes")]
     TooLarge,
-    /// It took too long.
+    /// The document did not arrive in time.
     #[error("did not come within {} s", FETCH_TIMEOUT.as_secs())]
     TimedOut,
 }
@@ -58,7 +58,7 @@ impl FromStr for JwksSource {
 }
 
 impl JwksSource {
-    /// The document.
+    /// Reads the document.
     pub(super) async fn fetch(&self) -> Result<Vec<u8>, JwksFetchError> {
         let fetched = timeout(FETCH_TIMEOUT, async {
             match self {
@@ -83,21 +83,20 @@ async fn read_file(file: tokio::fs::File) -> Result<Vec<u8>, JwksFetchError> {
 }
 
 async fn fetch_url(url: &HttpUrl) -> Result<Vec<u8>, JwksFetchError> {
-    let mut request = Request::new(Body::empty());
-    request.headers_mut().insert(
-        ACCEPT,
-        axum::http::HeaderValue::from_static("application/json"),
-    );
-    let answer = url
-        .send(request, Some(JWKS_BYTES_MAX))
-        .await
-        .map_err(|error| match error {
-            HttpRequestError::TooLarge(_) => JwksFetchError::TooLarge,
-            error => error.into(),
-        })?;
-    if answer.status == StatusCode::OK {
-        Ok(answer.body)
+    let mut request = Request::new(Bytes::new());
+    *request.uri_mut() = url.uri().clone();
+    let json = HeaderValue::from_static("application/json");
+    request.headers_mut().insert(ACCEPT, json);
+    let response =
+        http_client::send(request, JWKS_BYTES_MAX)
+            .await
+            .map_err(|error| match error {
+                HttpRequestError::TooLarge(_) => JwksFetchError::TooLarge,
+                error => error.into(),
+            })?;
+    if response.status() == StatusCode::OK {
+        Ok(response.into_body().into())
     } else {
-        Err(JwksFetchError::Status(answer.status))
+        Err(JwksFetchError::Status(response.status()))
     }
 }

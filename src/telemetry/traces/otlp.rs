@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use opentelemetry::context::FutureExt;
 use opentelemetry::propagation::TextMapPropagator;
@@ -21,7 +21,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::http_client::HttpUrl;
+use crate::http_client;
 use crate::telemetry::options::Options;
 use crate::telemetry::{TraceExportOutcome, metrics};
 
@@ -218,36 +218,26 @@ impl TraceSpan {
     }
 }
 
-/// Sends batches by our own client, on the server's runtime: the thread that waits for it has none.
+/// Sends batches by the server's HTTP client, on the server's runtime: the exporter's thread has none.
 #[derive(Debug)]
 struct OtlpHttpClient(Handle);
 
 #[async_trait]
 impl HttpClient for OtlpHttpClient {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let url: HttpUrl = request.uri().to_string().parse()?;
         let sending = self.0.spawn(async move {
             timeout(
                 EXPORT_TIMEOUT,
-                url.send(request.map(Body::from), Some(RESPONSE_BYTES_MAX)),
+                http_client::send(request, RESPONSE_BYTES_MAX),
             )
             .await
         });
-        let sent = match sending.await {
-            Ok(Ok(answer)) => answer.map_err(HttpError::from),
-            Ok(Err(late)) => Err(HttpError::from(late)),
-            Err(ended) => Err(HttpError::from(ended)),
+        let sent = async { Ok::<_, HttpError>(sending.await???) }.await;
+        let outcome = match &sent {
+            Ok(response) if response.status().is_success() => TraceExportOutcome::Accepted,
+            _ => TraceExportOutcome::Failed,
         };
-        let accepted = sent.as_ref().is_ok_and(|answer| answer.status.is_success());
-        metrics().trace_exports.increment(if accepted {
-            TraceExportOutcome::Accepted
-        } else {
-            TraceExportOutcome::Failed
-        });
-        let answer = sent?;
-        let mut response = Response::new(Bytes::from(answer.body));
-        *response.status_mut() = answer.status;
-        *response.headers_mut() = answer.headers;
-        Ok(response)
+        metrics().trace_exports.increment(outcome);
+        sent
     }
 }
