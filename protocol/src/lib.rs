@@ -4,6 +4,8 @@
 //! Read [`client`] and [`server`] for what goes over a socket, [`event`] and [`state`] for what a raid is made of,
 //! [`decode`] for how hostile bytes become typed messages, and [`rest`] for the bodies of the REST doors.
 
+#![warn(missing_docs)]
+
 pub mod admin;
 pub mod client;
 pub mod close;
