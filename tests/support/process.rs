@@ -245,9 +245,11 @@ impl TestDatabase {
         let line = timeout(START_TIMEOUT, stdout.next_line())
             .await
             .expect("a server starts in time");
-        let line = line
-            .expect("its output")
-            .expect("a server that does not end at once says where it serves");
+        let Some(line) = line.expect("its output") else {
+            let status = child.wait().await;
+            let log = std::fs::read_to_string(&log).unwrap_or_default();
+            panic!("a server ended before it served: {status:?}\n{log}");
+        };
         let url = line.split(' ').find(|word| word.starts_with("http://"));
         let target =
             Target::parse(url.unwrap_or_else(|| panic!("no URL in {line:?}"))).expect("a target");
