@@ -1,4 +1,4 @@
-//! A table or column that somebody adds goes into the backup, or is named here as one that need not.
+//! Every table and column is in the backup, or is listed here with the reason why it need not be.
 
 use std::collections::BTreeSet;
 
@@ -6,35 +6,36 @@ use sqlx::{Connection, PgConnection, SqliteConnection};
 
 use crate::backup_database::BackupDatabase;
 
-/// Every column, and why it is not lost: it is in the file, it follows from what is, or it is of the moment.
+/// Every column, with the reason why it is not lost: it is in the file, it derives from what is, or
+/// it matters only for the moment.
 const COLUMNS: [&str; 16] = [
     // In the header, and in the line of ids.
     "meta: key value",
     "raid_ids: reserved",
-    // Of the moment: who serves now.
+    // For the moment: the instances that serve now.
     "instances: draining id lease_until release ws_url",
-    // What is due follows from who is erased.
+    // Due erasures derive from `erased_at`.
     "players: created_at erase_due erased_at external_id id name raids_won tasks xp",
     // Without its owner.
     "raids: born create_key created_at current_tasks current_xp deadline ended_at epoch id invite_code last_seq owner \
      status target_tasks target_xp time_limit_secs title",
-    // Who earned follows from data; the order of commits (position, tx) ends with the lineage.
+    // Earnings derive from `data`; the order of commits (position, tx) ends with the lineage.
     "raid_events: at born by data kind op_key player position raid_id seq tx version xp",
     "raid_snapshots: raid_id seq state",
     // Follows from the ledger.
     "raid_members: member player raid_id",
     "raid_visits: player raid_id",
-    // Ids are given anew, in the same order.
+    // New ids are assigned, in the same order.
     "audit_log: action actor at details id request_id target",
     "bans: at by player reason",
-    // Of the moment: whoever starts reads all bans, and a sign-in that was ended is revoked.
+    // For the moment: a starting instance reads all bans, and an ended sign-in is revoked.
     "notices: family id kind player tx until",
-    // Of the moment: they are too old to be good within minutes.
+    // For the moment: proofs expire within minutes.
     "used_proofs: proof until",
-    // Of the moment: an import makes another history, and endpoints begin at its present.
+    // For the moment: an import creates a new lineage, and endpoints begin at the end of its feed.
     "webhook_endpoints: lineage name owner paused place_commit place_raid place_seq",
     "webhook_deliveries: attempts endpoint error first_failed_at id next_at raid_id seq",
-    // Without those that were revoked.
+    // Without revoked token families.
     "refresh_families: current expires_at id player previous revoked rotated_at",
 ];
 
@@ -64,9 +65,9 @@ fn assert_known(found: Vec<(String, String)>) {
 
 #[tokio::test]
 async fn every_sqlite_column_is_in_a_backup_or_listed_as_left_out() {
-    let site = BackupDatabase::sqlite();
-    drop(site.store().await);
-    let mut connection = SqliteConnection::connect(&site.url())
+    let database = BackupDatabase::sqlite();
+    drop(database.store().await);
+    let mut connection = SqliteConnection::connect(&database.url())
         .await
         .expect("connect");
     let columns = "SELECT m.name, c.name FROM sqlite_schema m, pragma_table_info(m.name) c WHERE m.type = 'table'";
@@ -80,9 +81,11 @@ async fn every_sqlite_column_is_in_a_backup_or_listed_as_left_out() {
 
 #[tokio::test]
 async fn every_postgres_column_is_in_a_backup_or_listed_as_left_out() {
-    let site = BackupDatabase::postgres().await;
-    drop(site.store().await);
-    let mut connection = PgConnection::connect(&site.url()).await.expect("connect");
+    let database = BackupDatabase::postgres().await;
+    drop(database.store().await);
+    let mut connection = PgConnection::connect(&database.url())
+        .await
+        .expect("connect");
     let columns = "SELECT c.table_name::text, c.column_name::text FROM information_schema.columns c
         JOIN information_schema.tables t USING (table_schema, table_name)
         WHERE c.table_schema = 'public' AND t.table_type = 'BASE TABLE'";
@@ -94,12 +97,12 @@ async fn every_postgres_column_is_in_a_backup_or_listed_as_left_out() {
     );
 }
 
-/// The diagram in docs/ARCHITECTURE.md is of the tables that there are.
+/// The diagram in docs/architecture/storage.md shows exactly the existing tables.
 #[test]
 fn every_table_is_in_the_architecture_diagram() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |path: std::path::PathBuf| std::fs::read_to_string(path).expect("read");
-    let text = read(root.join("docs/ARCHITECTURE.md"));
+    let text = read(root.join("docs/architecture/storage.md"));
     let diagram = text
         .split("erDiagram")
         .nth(1)
