@@ -1,4 +1,4 @@
-//! How fast the stores commit, by the raids in a batch: `make bench-store`, or for SQLite alone
+//! Benchmark of commits by the number of raids in a batch: `make bench-store`, or for SQLite alone
 //! `cargo bench --bench store`.
 
 #![allow(
@@ -26,7 +26,7 @@ use raidhall_protocol::PlayerId;
 
 const MEASURE_DURATION: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longer than all of it.
+/// Longer than the whole benchmark.
 const LEASE_TTL: Duration = Duration::from_secs(3_600);
 const PLAYERS: usize = 1_000;
 const RAIDS_PER_BATCH: [usize; 4] = [1, 10, 50, 200];
@@ -60,13 +60,13 @@ async fn main() {
     measure("postgres", 4, Arc::new(store)).await;
 }
 
-/// Commits of batches of each size, by `writers` at the same time.
+/// Measures commits of each batch size, with `writers` concurrent callers.
 async fn measure(name: &str, writers: usize, store: Arc<dyn Store>) {
     let owner = instance();
     store
         .register(&owner, LEASE_TTL, CONNECT_TIMEOUT)
         .await
-        .expect("enlist");
+        .expect("register");
     let mut players = Vec::new();
     for _ in 0..PLAYERS {
         players.push(store.create_player("Ada").await.expect("create player").id);
@@ -95,8 +95,8 @@ async fn measure(name: &str, writers: usize, store: Arc<dyn Store>) {
     }
 }
 
-/// One event per raid in each batch: every third a completed task, the others talk, each with an op. Gives how long
-/// each commit took.
+/// Commits batches with one event per raid: one in three is a completed task, the others are chat,
+/// and each has an op. Returns how long each commit took.
 async fn commit_batches(
     store: Arc<dyn Store>,
     mut histories: Vec<History>,
@@ -110,7 +110,8 @@ async fn commit_batches(
         store.commit(&creations).await.expect("create"),
         vec![CommitOutcome::Committed; creations.len()]
     );
-    let (mut times, began) = (Vec::new(), Instant::now());
+    let mut times = Vec::new();
+    let began = Instant::now();
     for round in 0.. {
         if began.elapsed() > MEASURE_DURATION {
             break;
@@ -126,11 +127,13 @@ async fn commit_batches(
             })
             .collect();
         let sent = Instant::now();
-        let fates = store.commit(&batch).await.expect("commit");
+        let outcomes = store.commit(&batch).await.expect("commit");
         times.push(sent.elapsed());
         assert!(
-            fates.iter().all(|fate| *fate == CommitOutcome::Committed),
-            "{fates:?}"
+            outcomes
+                .iter()
+                .all(|outcome| *outcome == CommitOutcome::Committed),
+            "{outcomes:?}"
         );
     }
     times
@@ -146,6 +149,7 @@ fn print_report(name: &str, writers: usize, size: usize, sorted: &[Duration]) {
     let at = |share: f64| sorted[((sorted.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
     let commits = sorted.len() as f64 / MEASURE_DURATION.as_secs_f64();
     let events = commits * size as f64;
-    let (p50, p99) = (at(0.5), at(0.99));
+    let p50 = at(0.5);
+    let p99 = at(0.99);
     println!("{name:8}  {writers:7}  {size:11}  {commits:9.0}  {events:8.0}  {p50:6.2}  {p99:6.2}");
 }

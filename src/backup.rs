@@ -1,8 +1,9 @@
-//! Everything that a database keeps, as one file; and a database from such a file.
+//! Backups: a database's durable content as one file, and the import of such a file.
 //!
-//! The file goes between the stores: SQLite to Postgres and back. [`export`] reads one moment of a database that may be
-//! in use, [`import()`] fills an empty one in one transaction and believes nothing that it has not folded. Neither holds
-//! more than a raid's state and a page of rows. The form is in `docs/BACKUP.md`.
+//! A file can move between stores, from SQLite to Postgres and back. [`export`] reads a consistent
+//! view of a database that may be in use. [`import()`] fills an empty database in one transaction,
+//! and **accepts only what it has verified by folding the events**. Neither holds more than one
+//! raid's state and one page of rows in memory. The format is described in `docs/BACKUP.md`.
 
 mod blocks;
 mod exporter;
@@ -20,35 +21,32 @@ pub use reader::FileFault;
 use crate::store::StoreError;
 use crate::store::backup::OpenTargetError;
 
-/// The rows that are read or written at once.
+/// Number of rows that are read or written at once.
 const PAGE_ROWS: u32 = 500;
 
-/// Why a backup was not made or not taken.
+/// Why an export or an import failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The database that was to be filled.
+    /// The target database cannot be used for an import.
     #[error(transparent)]
     Target(#[from] OpenTargetError),
     /// The file cannot be read or written.
     #[error("{operation} the backup")]
     Io {
-        /// What was tried.
         operation: &'static str,
-        /// Why it failed.
         source: io::Error,
     },
-    /// The file is not what was written: nothing was imported.
+    /// The file is not as it was written; nothing was imported.
     #[error(transparent)]
     Damaged(#[from] FileFault),
-    /// The file is whole, and says what cannot be: nothing was imported.
+    /// The file is undamaged, but its content is contradictory; nothing was imported.
     #[error("{place}: {why}")]
     Invalid {
-        /// Which raid, player or line.
+        /// The raid, player or line at fault.
         place: String,
-        /// What is wrong with it.
+        /// What is wrong with `place`.
         why: String,
     },
 }

@@ -1,6 +1,7 @@
-//! The one clock: the database's time, learned at each renewal of the lease and advanced by the monotonic clock.
+//! The clock: the database's time, read at each renewal of the lease and advanced by the monotonic
+//! clock.
 //!
-//! Two instances thus agree on when a deadline is, whatever their own wall clocks say.
+//! Two instances therefore agree on when a deadline is, even if their own wall clocks differ.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -8,7 +9,7 @@ use parking_lot::RwLock;
 use raidhall_protocol::UnixMillis;
 use tokio::time::Instant;
 
-/// The database's time as this process knows it. Never goes back.
+/// The database's time as this process knows it. **`now` never goes back.**
 #[derive(Debug)]
 pub struct Clock {
     anchor: RwLock<(Instant, UnixMillis)>,
@@ -16,7 +17,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that was told the time this moment.
+    /// Creates a clock from the database's present time.
     pub fn new(now: UnixMillis) -> Self {
         Self {
             anchor: RwLock::new((Instant::now(), now)),
@@ -24,26 +25,27 @@ impl Clock {
         }
     }
 
-    /// Learns the database's time, as of this moment.
+    /// Sets the clock to the database's present time.
     pub fn synchronize(&self, now: UnixMillis) {
         *self.anchor.write() = (Instant::now(), now);
     }
 
-    /// The time now.
+    /// Returns the current time, which never goes back.
     pub fn now(&self) -> UnixMillis {
         let now = self.database_time().0;
         UnixMillis(self.latest.fetch_max(now, Ordering::Relaxed).max(now))
     }
 
-    /// The time as the database last told it, which goes back where the database's clock is set back: what a process
-    /// that has just started takes for now.
+    /// Returns the time by the last synchronization. It goes back when the database's clock is set
+    /// back; a process that starts after that has the same time.
     pub fn database_time(&self) -> UnixMillis {
         let (at, then) = *self.anchor.read();
         let elapsed = i64::try_from(at.elapsed().as_millis()).unwrap_or(i64::MAX);
         UnixMillis(then.0.saturating_add(elapsed))
     }
 
-    /// The moment of the monotonic clock at which it will be `at`; this moment, when that is past.
+    /// Returns the instant of the monotonic clock at which the time will be `at`; the present
+    /// instant if `at` is past.
     pub fn instant_of(&self, at: UnixMillis) -> Instant {
         let wait = u64::try_from(at.since(self.now())).unwrap_or(0);
         Instant::now() + std::time::Duration::from_millis(wait)

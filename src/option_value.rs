@@ -1,4 +1,5 @@
-//! Readers of the configuration's values, for `#[serde(deserialize_with)]` of a component's options.
+//! Deserializers of configuration values, for `#[serde(deserialize_with)]` in a component's
+//! options.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,7 +22,7 @@ pub fn listen_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Sock
     parse_listen_address(&String::deserialize(deserializer)?)
 }
 
-/// Reads an address to bind; the empty text is none.
+/// Reads an address to bind; an empty text means none.
 pub fn optional_listen_address<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<SocketAddr>, D::Error> {

@@ -1,16 +1,18 @@
-//! Keeping credentials out of what is shown.
+//! Redaction of credentials in text that is shown or logged.
 
-/// What stands in for a secret.
+/// Text that replaces a secret.
 pub const REDACTED: &str = "[redacted]";
 
-/// `url` with its password, and every query parameter that may hold a credential, replaced.
+/// Returns `url` with its password, and every query parameter that may hold a credential, replaced.
 ///
-/// Works on text that is not a valid URL too, since faulty ones are shown as well; when in doubt it hides more.
+/// It accepts text that is not a valid URL, because invalid settings are shown too; in doubt it
+/// hides more.
 pub fn redact_url(url: &str) -> String {
     let (head, query) = url
         .split_once('?')
         .map_or((url, None), |(head, query)| (head, Some(query)));
-    // A password with an unescaped `?` or `/` in it must not leak either: then the last `@` is behind the split.
+    // A password with an unescaped `?` or `/` must not leak either: then the last `@` is behind the
+    // split.
     let (head, query) = match query {
         Some(query) if query.contains('@') => (url, None),
         query => (head, query),

@@ -1,9 +1,9 @@
-//! The durable truth behind one narrow trait: Postgres for a cluster, SQLite for a single instance, and memory for
-//! tests of the loops above it.
+//! The durable truth behind one narrow trait: Postgres for a cluster, SQLite for a single instance,
+//! and memory for tests of the code above it.
 //!
-//! Two rules hold for every implementation. A write that names an owner and an epoch takes effect only while the
-//! raid's row still names them (the fence). And a caller may drop the future of any call, or lose its answer: what
-//! then happened is decided by reading, never by hope.
+//! Two rules hold for every implementation. **A write that names an owner and an epoch takes effect
+//! only while the raid's row still names them** (the fence). And a caller may drop the future of
+//! any call, or lose its reply: only a later read shows whether the call took effect.
 
 pub mod audit;
 pub mod backup;
@@ -44,42 +44,38 @@ pub use players::{
 use uuid::Uuid;
 pub use webhooks::WebhookDeliveries;
 
-/// What a call to the store gives.
+/// Result of a call to the store.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// Why a call to the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Connection lost, time-out, deadlock, serialisation failure. A write may or may not have taken effect; the same
-    /// call may succeed later.
+    /// The connection was lost, or the call ended in a time-out, a deadlock or a serialisation
+    /// failure. A write may or may not have taken effect; the same call may succeed later.
     #[error("{operation}: store unavailable")]
     Unavailable {
-        /// What was tried.
         operation: &'static str,
-        /// Why it failed.
         source: anyhow::Error,
     },
-    /// The store will not take this, now or later. A write has not taken effect.
+    /// The store rejects the call, now and later. A write has not taken effect.
     #[error("{operation}: store refused")]
     Refused {
-        /// What was tried.
         operation: &'static str,
-        /// Why it was refused.
         source: anyhow::Error,
     },
-    /// A newer release wrote what was to be read: only that one can serve it.
+    /// The row was written by a newer release, and only a newer release can read it.
     #[error("an event of version {version} is newer than this release")]
     NewerVersion {
-        /// The version of the event's form.
+        /// The version of the event's encoding.
         version: u16,
     },
 }
 
-/// One process that serves raids.
+/// Id of one instance: a server process that serves raids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstanceId(pub Uuid);
 
-/// The database, as an instance needs it: every part of the store.
+/// The database as an instance uses it: every part of the store.
 pub trait Store:
     Leases
     + Ownership

@@ -1,7 +1,9 @@
-//! Blocks of lines: each a gzip member of its own, so that `zcat` reads the file and a fault has a place.
+//! Blocks of lines. Each block is a gzip member of its own, so that `zcat` reads the file and
+//! damage can be located.
 //!
-//! A member has the shortest header that RFC 1952 knows, always the same ten bytes. The last block is stored, not
-//! deflated: there is one way only to write it, and a reader can tell whether it was written so.
+//! A member has the shortest header that RFC 1952 allows, always the same ten bytes. The last block
+//! is stored, not deflated, so there is only one way to write it, and a reader can check that it
+//! was written that way.
 
 use std::io::{self, Write};
 
@@ -9,16 +11,17 @@ use flate2::write::DeflateEncoder;
 use flate2::{Compression, Crc};
 use sha2::{Digest, Sha256};
 
-/// Magic, deflate, no flags, no time, no hints, unknown system.
+/// The gzip header: magic, deflate, no flags, no time, no hints, unknown system.
 pub(super) const MEMBER_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
-/// The text that a block holds at least, but the last ones. No line is cut.
+/// Minimum length of a block's text in bytes, except for the last two blocks. Lines are never
+/// split.
 const BLOCK_BYTES_MIN: usize = 256 * 1024;
 
-/// The text that a reader accepts in one block: the largest line, a snapshot, is far below.
+/// Maximum length of a block's text in bytes; the longest line, a snapshot, is far below it.
 pub(super) const BLOCK_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Writes lines in blocks.
+/// Writer that collects lines into blocks.
 pub(super) struct BlockWriter<W> {
     out: W,
     text: Vec<u8>,
@@ -36,7 +39,7 @@ impl<W: Write> BlockWriter<W> {
         }
     }
 
-    /// Adds a line; writes the block when it is full.
+    /// Adds a line, and writes the block when it is full.
     pub(super) fn write_line(&mut self, line: &impl serde::Serialize) -> io::Result<()> {
         serde_json::to_writer(&mut self.text, line)?;
         self.text.push(b'\n');
@@ -47,7 +50,8 @@ impl<W: Write> BlockWriter<W> {
         }
     }
 
-    /// Writes what waits, and then the line that `last` makes of the number of blocks and the hash of all of them.
+    /// Writes the remaining lines, then the line that `last` makes from the number of blocks and
+    /// their hash.
     pub(super) fn finish<L: serde::Serialize>(
         mut self,
         last: impl FnOnce(u64, String) -> L,
@@ -78,7 +82,8 @@ impl<W: Write> BlockWriter<W> {
     }
 }
 
-/// A block of one stored text, which is short.
+/// Returns a block whose text is stored without compression; fails if the text exceeds 65,535
+/// bytes.
 pub(super) fn stored_block(text: &[u8]) -> io::Result<Vec<u8>> {
     let length = u16::try_from(text.len()).map_err(io::Error::other)?;
     let mut block = MEMBER_HEADER.to_vec();
@@ -90,7 +95,7 @@ pub(super) fn stored_block(text: &[u8]) -> io::Result<Vec<u8>> {
     Ok(block)
 }
 
-/// CRC-32 and length of a member's text.
+/// Returns a member's trailer: CRC-32 and length of its text.
 pub(super) fn trailer(text: &[u8]) -> [u8; 8] {
     let mut crc = Crc::new();
     crc.update(text);

@@ -1,4 +1,4 @@
-//! A database, written line by line.
+//! Export of a database, line by line.
 
 use std::io::{self, Write};
 
@@ -7,16 +7,16 @@ use super::format::{BackupLine, FORMAT, FooterLine, HeaderLine, VERSION};
 use super::{BackupError, PAGE_ROWS};
 use crate::store::backup::{BackupSource, RaidLine};
 
-/// What goes into a backup besides what must.
+/// Options of an export.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// Sign-ins, so that players need not sign in again after a restore.
+    /// Whether to include sign-ins, so that players need not sign in again after a restore.
     pub sign_ins: bool,
-    /// The time, for the header.
+    /// The present time in Unix milliseconds, for the header.
     pub now: i64,
 }
 
-/// What went into a backup.
+/// Numbers of rows that an export wrote.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "named as what they count")]
 pub struct ExportCounts {
@@ -28,7 +28,8 @@ pub struct ExportCounts {
     pub audit_entries: u64,
 }
 
-/// Writes a backup of one moment of a database. An error leaves a file that no import accepts.
+/// Writes a backup of a consistent view of a database. After an error the file is incomplete, and
+/// no import accepts it.
 pub async fn export(
     source: &mut dyn BackupSource,
     out: impl Write + Send,
@@ -104,7 +105,7 @@ impl<W: Write + Send> Exporter<'_, W> {
         let mut after = 0;
         while after < raid.last_seq {
             let page = self.source.events(&raid, after, PAGE_ROWS).await?;
-            // A ledger with a hole at its end is written as it is: an import says so.
+            // A ledger without its last events is written as it is; the import reports it.
             let Some(last) = page.last() else {
                 return Ok(());
             };
@@ -155,8 +156,8 @@ impl<W: Write + Send> Exporter<'_, W> {
                 return Ok(());
             };
             after = last.id;
-            for deed in page {
-                self.write_line(&BackupLine::Deed(deed))?;
+            for entry in page {
+                self.write_line(&BackupLine::Deed(entry))?;
                 self.counts.audit_entries += 1;
             }
         }
@@ -171,7 +172,7 @@ impl<W: Write + Send> Exporter<'_, W> {
             events,
             sign_ins,
             bans,
-            audit_entries: deeds,
+            audit_entries,
         } = self.counts;
         let counted = FooterLine {
             players,
@@ -179,7 +180,7 @@ impl<W: Write + Send> Exporter<'_, W> {
             events,
             sign_ins,
             bans,
-            deeds,
+            deeds: audit_entries,
             ..FooterLine::default()
         };
         let footer = |blocks, sha256| {

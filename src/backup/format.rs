@@ -1,7 +1,9 @@
-//! The lines of a backup, version 1. The form is its own, as the stored state's is: files in it are on people's disks.
+//! The lines of a backup, version 1. The format has types of its own, like the stored state,
+//! because users keep such files.
 //!
-//! Each line is a map with one key, which says what it is. Bytes stand as hexadecimal text, times as Unix milliseconds.
-//! Who is a member of which raid is not among them: it follows from the ledger.
+//! Each line is a map with one key, which names its kind. Bytes are hexadecimal text, times are
+//! Unix milliseconds. The members of raids are not in the file, because they follow from the
+//! ledger.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,14 +11,15 @@ use crate::store::backup::{
     AuditLine, BanLine, EventLine, IdsLine, PlayerLine, RaidLine, SignInLine, SnapshotLine,
 };
 
-/// The version that this build writes, and the newest that it reads.
+/// Version of the format that this build writes, and the newest that it reads.
 pub const VERSION: u32 = 1;
 
-/// The name of the format, at the beginning of each file.
+/// Name of the format, at the beginning of each file.
 pub const FORMAT: &str = "raidhall-backup";
 
-/// One line. They come in this order: the header, players by id, raids by id (each followed by its snapshot and its
-/// events by seq), sign-ins by id, bans by player, deeds in their order, ids, the footer.
+/// One line of a backup. Lines come in this order: the header, players by id, raids by id (each
+/// followed by its snapshot and its events by seq), sign-ins by id, bans by player, audit entries
+/// in their order, ids, the footer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "named as what they hold")]
@@ -33,48 +36,43 @@ pub enum BackupLine {
     Footer(FooterLine),
 }
 
-/// Where the file comes from.
+/// The first line: where the file comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeaderLine {
-    /// [`FORMAT`].
+    /// Name of the format, always [`FORMAT`].
     pub format: String,
-    /// [`VERSION`].
+    /// Version of the format, at most [`VERSION`].
     pub version: u32,
-    /// The release that wrote it.
+    /// The release that wrote the file.
     pub release: String,
-    /// When it was begun, by the clock of the machine that made it.
+    /// When the export began, by the clock of the machine that made it.
     pub made_at: i64,
-    /// The kind of database that it was read from.
+    /// The kind of database that was exported.
     pub database: String,
-    /// The name of that database's history.
+    /// The lineage of the exported database.
     pub lineage: String,
-    /// Whether sign-ins went along.
+    /// Whether the file includes sign-ins.
     pub sign_ins: bool,
 }
 
-/// That the file is whole.
+/// The last line: counts and a hash, which prove that the file is complete.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FooterLine {
-    /// How many of each there were.
+    /// Number of players in the file; the fields up to `deeds` count the other kinds of lines.
     pub players: u64,
-    /// Likewise.
     pub raids: u64,
-    /// Likewise.
     pub events: u64,
-    /// Likewise.
     pub sign_ins: u64,
-    /// Likewise.
     pub bans: u64,
-    /// Likewise.
     pub deeds: u64,
-    /// The blocks before this one.
+    /// Number of blocks before this one.
     pub blocks: u64,
     /// SHA-256 of all bytes of the file before this block, in hexadecimal.
     pub sha256: String,
 }
 
-/// Bytes as the form has them.
+/// Encodes bytes as the format does, in lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(bytes)
 }

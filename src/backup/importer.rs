@@ -1,4 +1,5 @@
-//! A database, from a file: each line in its place, each raid folded, and only after the footer is any of it true.
+//! Import of a file: lines are checked for their order, raids are verified, and the transaction is
+//! committed only after the footer.
 
 use std::io::Read;
 
@@ -10,22 +11,21 @@ use crate::store::backup::{
     AuditLine, BackupTarget, BanLine, EventLine, IdsLine, PlayerLine, SignInLine,
 };
 
-/// What came out of a backup.
+/// What an import read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImportReport {
-    /// Where it came from.
     pub header: HeaderLine,
-    /// How much there was.
+    /// The file's footer, with the number of lines of each kind.
     pub footer: FooterLine,
-    /// Snapshots that were left out, since they are not what the ledger amounts to.
+    /// Number of snapshots that were skipped because they contradict the ledger.
     pub snapshots_left_out: u64,
 }
 
-/// Fills an empty database. The history gets a new name unless `keep_lineage`.
+/// Fills an empty database, which gets a new lineage unless `keep_lineage`.
 ///
 /// # Errors
 ///
-/// Whatever the error, the database is as empty as before.
+/// After any error, the database is as empty as before.
 pub async fn import(
     input: impl Read + Send,
     target: Box<dyn BackupTarget>,
@@ -51,7 +51,7 @@ pub async fn import(
         {
             return Err(BackupError::invalid(
                 lines.location(),
-                "a line is out of its place",
+                "a line is out of order",
             ));
         }
         if part != import.section {
@@ -92,7 +92,7 @@ fn check_header(header: HeaderLine) -> Result<HeaderLine, BackupError> {
     Ok(header)
 }
 
-/// The parts of a file, in their order.
+/// The sections of a file, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Section {
     Header,
@@ -120,7 +120,7 @@ impl Section {
     }
 }
 
-/// What is under way.
+/// State of an import: the current raid, rows that are not written yet, and counts.
 struct Importer {
     target: Box<dyn BackupTarget>,
     section: Section,
@@ -191,12 +191,12 @@ impl Importer {
                 self.bans.push(ban);
                 self.counts.bans += 1;
             }
-            BackupLine::Deed(deed) => {
-                self.audit_entries.push(deed);
+            BackupLine::Deed(audit_entry) => {
+                self.audit_entries.push(audit_entry);
                 self.counts.deeds += 1;
             }
             BackupLine::Header(_) | BackupLine::Ids(_) | BackupLine::Footer(_) => {
-                return Err(BackupError::invalid(place, "a line is out of its place"));
+                return Err(BackupError::invalid(place, "a line is out of order"));
             }
         }
         let waiting = [
@@ -212,16 +212,16 @@ impl Importer {
         Ok(())
     }
 
-    /// Ids up to these are taken.
+    /// Raises the allocated ids to at least these.
     fn reserve_ids(&mut self, ids: IdsLine) {
         self.ids.players = self.ids.players.max(ids.players);
         self.ids.raids = self.ids.raids.max(ids.raids);
     }
 
     async fn add_event(&mut self, event: EventLine, place: &str) -> Result<(), BackupError> {
-        let fold = self.current_raid(place)?;
-        let raid = format!("raid {}", fold.row.id);
-        let snapshot = fold
+        let verifier = self.current_raid(place)?;
+        let raid = format!("raid {}", verifier.row.id);
+        let snapshot = verifier
             .apply_event(&event)
             .map_err(|why| BackupError::invalid(raid, why))?;
         if let Some(snapshot) = snapshot {
@@ -239,7 +239,7 @@ impl Importer {
             .ok_or_else(|| BackupError::invalid(place, "a line without its raid"))
     }
 
-    /// Writes what waits, and puts the raid that was under way to the test.
+    /// Verifies the current raid and writes the rows that wait.
     async fn flush(&mut self) -> Result<(), BackupError> {
         self.finish_raid().await?;
         self.flush_rows().await
@@ -247,16 +247,16 @@ impl Importer {
 
     async fn finish_raid(&mut self) -> Result<(), BackupError> {
         self.flush_rows().await?;
-        let Some(fold) = self.raid.take() else {
+        let Some(verifier) = self.raid.take() else {
             return Ok(());
         };
-        let place = format!("raid {}", fold.row.id);
-        let folded = fold
+        let place = format!("raid {}", verifier.row.id);
+        let verified = verifier
             .finish()
             .map_err(|why| BackupError::invalid(place, why))?;
         Ok(self
             .target
-            .add_members(folded.id, &folded.members, &folded.former)
+            .add_members(verified.id, &verified.members, &verified.former)
             .await?)
     }
 
@@ -266,11 +266,14 @@ impl Importer {
                 .add_players(&std::mem::take(&mut self.players))
                 .await?;
         }
-        if let Some(fold) = &self.raid
+        if let Some(verifier) = &self.raid
             && !self.events.is_empty()
         {
             self.target
-                .add_events(&fold.row, &with_earnings(&std::mem::take(&mut self.events)))
+                .add_events(
+                    &verifier.row,
+                    &with_earnings(&std::mem::take(&mut self.events)),
+                )
                 .await?;
         }
         if !self.sign_ins.is_empty() {
@@ -305,7 +308,7 @@ impl Importer {
         if counted != *footer {
             return Err(BackupError::invalid(
                 "footer",
-                "it counts other lines than there are",
+                "its counts do not match the lines of the file",
             ));
         }
         if let Some(player) = self.target.find_wrong_totals().await? {

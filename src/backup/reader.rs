@@ -1,5 +1,5 @@
-//! Reading a backup, block by block: every line that it gives stood in a block whose checksum was right, and the footer
-//! that it gives last proves all that came before.
+//! Reader of a backup, block by block. **Every line that it returns is from a block whose checksum
+//! was right, and the footer, which it returns last, proves all lines before it.**
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -9,35 +9,35 @@ use sha2::{Digest, Sha256};
 use super::blocks::{BLOCK_BYTES_MAX, MEMBER_HEADER, stored_block, trailer};
 use super::format::{BackupLine, FooterLine, hex};
 
-/// Longer than any line is: the largest, a snapshot, has some hundred KiB. What a longer one could become in memory is far
-/// more than it is.
+/// Maximum length of a line in bytes. The longest line, a snapshot, has some hundred KiB. The limit
+/// matters because a longer line could take far more memory when it is parsed.
 const LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// What a file lets be read at once.
+/// Size of the buffer in front of the file.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Where a file is not what was written.
+/// Damage of a backup file, and where it is.
 #[derive(Debug, thiserror::Error)]
 #[error("damaged backup: block {block}, at byte {offset}: {reason}")]
 pub struct FileFault {
-    /// Counted from 1.
+    /// Number of the damaged block, from 1.
     pub block: u64,
-    /// Where that block begins.
+    /// Offset of the block in the file, in bytes.
     pub offset: u64,
-    /// What is wrong with it.
+    /// What is wrong with the block.
     pub reason: String,
 }
 
-/// The lines of a backup.
+/// Reader that returns the lines of a backup.
 pub(super) struct LineReader<R> {
     input: HashingReader<BufReader<R>>,
     text: Vec<u8>,
-    /// Of the text: what has been given.
+    /// How much of `text` has been returned.
     text_offset: usize,
-    /// Of the block that the text is from.
+    /// Number of the last returned line in its block.
     line: u64,
     blocks: u64,
     offset: u64,
-    /// Of all bytes before that block.
+    /// Hash of all bytes before the current block.
     hash_before_block: Sha256,
 }
 
@@ -58,17 +58,17 @@ impl<R: Read> LineReader<R> {
         }
     }
 
-    /// The next line. After the footer, which has been checked, there is none.
+    /// Returns the next line. The footer is the last line, and is verified before it is returned.
     pub(super) fn next_line(&mut self) -> Result<BackupLine, FileFault> {
         if self.text_offset == self.text.len() {
             self.read_block()?;
         }
         let rest = &self.text[self.text_offset..];
         let Some(length) = rest.iter().position(|byte| *byte == b'\n') else {
-            return Err(self.fault("its last line has no end"));
+            return Err(self.fault("its last line has no line feed"));
         };
         if length > LINE_BYTES_MAX {
-            return Err(self.fault(format!("line {} is longer than any line", self.line + 1)));
+            return Err(self.fault(format!("line {} exceeds the maximum length", self.line + 1)));
         }
         let entry = serde_json::from_slice(&rest[..length]);
         self.text_offset += length + 1;
@@ -80,7 +80,7 @@ impl<R: Read> LineReader<R> {
         Ok(entry)
     }
 
-    /// The place of the line given last.
+    /// Returns the position of the last returned line.
     pub(super) fn location(&self) -> String {
         format!("block {}, line {}", self.blocks, self.line)
     }
@@ -89,7 +89,8 @@ impl<R: Read> LineReader<R> {
         self.blocks += 1;
         self.offset = self.input.bytes_read;
         self.hash_before_block = self.input.hash.clone();
-        (self.line, self.text_offset) = (0, 0);
+        self.line = 0;
+        self.text_offset = 0;
         self.text.clear();
         self.read_member().map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => self.fault("the file ends here: it is not whole"),
@@ -108,12 +109,12 @@ impl<R: Read> LineReader<R> {
             .take(limit)
             .read_to_end(&mut self.text)?;
         if self.text.len() > BLOCK_BYTES_MAX {
-            return Err(io::Error::other("it is longer than any block"));
+            return Err(io::Error::other("it exceeds the maximum length"));
         }
         let mut found = [0; 8];
         self.input.read_exact(&mut found)?;
         if found != trailer(&self.text) {
-            return Err(io::Error::other("its checksum does not fit"));
+            return Err(io::Error::other("its checksum does not match"));
         }
         if self.text.is_empty() {
             return Err(io::Error::other("it is empty"));
@@ -121,8 +122,8 @@ impl<R: Read> LineReader<R> {
         Ok(())
     }
 
-    /// The footer stands alone in its block, in the one way that it can be written, fits what came before, and is the
-    /// end.
+    /// Verifies that the footer is alone in its block, is encoded in the only valid way, matches
+    /// all bytes before it, and ends the file.
     fn verify_footer(&mut self, footer: &FooterLine) -> Result<(), FileFault> {
         if footer.blocks != self.blocks - 1 {
             return Err(self.fault(format!("it counts {} blocks before it", footer.blocks)));
@@ -139,7 +140,7 @@ impl<R: Read> LineReader<R> {
         let mut whole = self.hash_before_block.clone();
         whole.update(rewritten.map_err(|error| self.fault(error))?);
         if whole.finalize() != self.input.hash.clone().finalize() {
-            return Err(self.fault("it was not written so"));
+            return Err(self.fault("its encoding is not the one of a footer"));
         }
         match self.input.read(&mut [0]) {
             Ok(0) => Ok(()),
@@ -157,7 +158,7 @@ impl<R: Read> LineReader<R> {
     }
 }
 
-/// Counts and hashes what is read through it.
+/// Reader that counts and hashes the bytes that pass through it.
 struct HashingReader<R> {
     inner: R,
     hash: Sha256,

@@ -1,4 +1,5 @@
-//! A raid of a backup, folded by the rules as it goes by: nothing is taken on trust that the ledger can prove.
+//! Verification of a raid in a backup by folding its events: what the ledger can prove is not taken
+//! on trust.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,17 +12,17 @@ use super::format::hex;
 use crate::raid::{self, State, stored};
 use crate::store::backup::{EventLine, EventWithEarnings, RaidLine, SnapshotLine};
 
-/// One raid, as far as its events have been seen.
+/// Fold of one raid's events, as far as they have been read.
 pub(super) struct RaidVerifier {
     pub(super) row: RaidLine,
     id: RaidId,
     state: State,
     snapshot: Option<SnapshotLine>,
-    /// Whoever was ever a member.
+    /// All present and former members.
     ever_members: BTreeSet<PlayerId>,
 }
 
-/// What a fold that has come to its end has shown.
+/// Result of a completed fold.
 pub(super) struct VerifiedRaid {
     pub(super) id: RaidId,
     pub(super) members: Vec<PlayerId>,
@@ -31,7 +32,8 @@ pub(super) struct VerifiedRaid {
 impl RaidVerifier {
     pub(super) fn new(row: RaidLine) -> Result<RaidVerifier, String> {
         let id = RaidId::try_from(row.id).map_err(|error| format!("id: {error}"))?;
-        let (year, month) = (row.born / 100, row.born % 100);
+        let year = row.born / 100;
+        let month = row.born % 100;
         if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) {
             return Err(format!("born: {} is no month", row.born));
         }
@@ -44,7 +46,7 @@ impl RaidVerifier {
         })
     }
 
-    /// A snapshot to be compared when its seq has come.
+    /// Keeps the raid's snapshot, to be compared when its seq has been reached.
     pub(super) fn expect_snapshot(&mut self, snapshot: SnapshotLine) -> Result<(), String> {
         if snapshot.raid != self.row.id || self.state.seq() != Seq::ZERO || self.snapshot.is_some()
         {
@@ -54,14 +56,15 @@ impl RaidVerifier {
         Ok(())
     }
 
-    /// Applies the next event. Gives the snapshot that was kept at its seq, if it is what the events amount to; one
-    /// that is not is left out, as a load would pass it over.
+    /// Applies the next event. Returns the snapshot at its seq if the snapshot equals the folded
+    /// state; one that differs is dropped, as a load would ignore it.
     pub(super) fn apply_event(&mut self, line: &EventLine) -> Result<Option<SnapshotLine>, String> {
         if line.raid != self.row.id {
             return Err(format!("an event of raid {}", line.raid));
         }
         let event = decode_event(line)?;
-        let (found, next) = (event.seq, self.state.seq().next());
+        let found = event.seq;
+        let next = self.state.seq().next();
         if found != next {
             return Err(format!(
                 "the ledger goes on with event {found} instead of {next}"
@@ -78,9 +81,10 @@ impl RaidVerifier {
         Ok(due.filter(|snapshot| snapshot.state == hex(&stored::encode(&self.state))))
     }
 
-    /// Compares the row with what the events amount to.
+    /// Compares the row with the folded state.
     pub(super) fn finish(&self) -> Result<VerifiedRaid, String> {
-        let (row, shown) = (&self.row, self.state.shown());
+        let row = &self.row;
+        let shown = self.state.shown();
         let moment = |at: Option<UnixMillis>| at.map(|at| at.0);
         let columns = [
             ("last_seq", json!(row.last_seq), json!(self.state.seq())),
@@ -127,7 +131,7 @@ impl RaidVerifier {
         let former = self
             .ever_members
             .iter()
-            .filter(|visitor| !members.contains(visitor))
+            .filter(|player| !members.contains(player))
             .copied()
             .collect();
         Ok(VerifiedRaid {
@@ -160,7 +164,8 @@ fn decode_event(line: &EventLine) -> Result<Event, String> {
     })
 }
 
-/// Adds to events the columns that follow from their data. The events have been folded, so all of them decode.
+/// Adds to events the columns that derive from their data. The events have been folded, so all of
+/// them decode.
 pub(super) fn with_earnings(events: &[EventLine]) -> Vec<EventWithEarnings<'_>> {
     let row = |event| {
         let (player, xp) = decode_event(event)

@@ -6,23 +6,23 @@ use serde_json::{Value, json};
 
 use super::Result;
 
-/// Something that an operator or the host app's backend does.
+/// An entry for the audit log: an action of an operator or of the host app's backend.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewAuditEntry {
-    /// The subject of the token.
+    /// Subject of the token that authorized the action.
     pub actor: String,
-    /// What is done.
+    /// Kind of action, such as `ban`.
     pub action: &'static str,
-    /// To whom or what, such as `player 5`.
+    /// What the action applies to, such as `player 5`.
     pub target: String,
-    /// The request's id.
     pub request_id: String,
-    /// With which values.
+    /// The action's arguments as JSON.
     pub details: Value,
 }
 
 impl NewAuditEntry {
-    /// A backend's command to a raid. Without texts: the record is for good, and in the ledger they can be taken back.
+    /// Creates the entry for a backend's command to a raid. It omits texts: audit entries are kept
+    /// for good, while a player's texts in the ledger can be erased.
     pub fn from_command(
         actor: &str,
         request_id: &str,
@@ -37,42 +37,41 @@ impl NewAuditEntry {
             }
             other => json!({ "type": other.kind() }),
         };
-        let (actor, request_id) = (actor.to_owned(), request_id.to_owned());
+
         NewAuditEntry {
-            actor,
+            actor: actor.to_owned(),
             action: "command",
             target: format!("raid {raid}"),
-            request_id,
+            request_id: request_id.to_owned(),
             details,
         }
     }
 }
 
-/// A deed in the audit log.
+/// A row of the audit log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AuditRow {
-    /// Grows with each.
+    /// Number of the entry; a later entry has a larger number.
     pub id: u64,
-    /// When, by the database's clock.
+    /// When the entry was written, by the database's clock.
     pub at: UnixMillis,
-    /// The subject of the token.
+    /// Subject of the token that authorized the action.
     pub actor: String,
-    /// What was done.
+    /// Kind of action, such as `ban`.
     pub action: String,
-    /// To whom or what.
+    /// What the action applied to, such as `player 5`.
     pub target: String,
-    /// The request's id.
     pub request_id: String,
-    /// With which values.
+    /// The action's arguments as JSON.
     pub details: Value,
 }
 
-/// The part of the store that keeps the audit log.
+/// The audit log of the store.
 #[async_trait]
 pub trait AuditLog: Send + Sync + 'static {
-    /// Writes a deed into the audit log, from which nothing is ever taken.
-    async fn record_audit(&self, deed: &NewAuditEntry) -> Result<()>;
+    /// Adds an entry to the audit log, which is never deleted.
+    async fn record_audit(&self, entry: &NewAuditEntry) -> Result<()>;
 
-    /// Deeds with an id over `after`, oldest first, at most `limit`.
+    /// Returns entries with an id above `after`, oldest first, at most `limit`.
     async fn audit_entries(&self, after: u64, limit: u32) -> Result<Vec<AuditRow>>;
 }

@@ -1,7 +1,8 @@
-//! The seam through which a backup is read from a database and written into an empty one.
+//! Traits by which a backup is read from a database and written into an empty one.
 //!
-//! Rows are those of the tables, without what only a running server needs. Bytes are hexadecimal text, times are Unix
-//! milliseconds, and keys of JSON are in alphabetical order, so that a row is the same from every store.
+//! Rows are those of the tables, without what only a running server needs. Bytes are hexadecimal
+//! text, times are Unix milliseconds, and keys of JSON are in alphabetical order, so that a row is
+//! the same from every store.
 
 use async_trait::async_trait;
 use raidhall_protocol::{PlayerId, RaidId};
@@ -11,10 +12,9 @@ use thiserror::Error;
 
 use super::{Result, StoreError};
 
-/// Why a database cannot be filled from a backup. It was not changed, but for its schema.
+/// Why a backup cannot be imported into a database. Nothing but its schema was changed.
 #[derive(Debug, Error)]
 pub enum OpenTargetError {
-    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A server or another command holds the database's lock.
@@ -25,7 +25,7 @@ pub enum OpenTargetError {
     NotEmpty(&'static str),
 }
 
-/// A player and their totals.
+/// A row of `players`: a player and their totals.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "named as the columns")]
@@ -37,12 +37,13 @@ pub struct PlayerLine {
     pub raids_won: i64,
     pub created_at: i64,
     pub external_id: Option<String>,
-    /// Their raids are looked through once more after an import.
+    /// When the account was erased. After an import the player's raids are searched for their texts
+    /// again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub erased_at: Option<i64>,
 }
 
-/// A raid's row, without an owner.
+/// A row of `raids`, without the owner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "named as the columns")]
@@ -65,18 +66,18 @@ pub struct RaidLine {
     pub last_seq: i64,
 }
 
-/// The newest state that was kept of the raid of the line before.
+/// The newest snapshot of a raid. Its line follows the raid's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "named as the columns")]
 pub struct SnapshotLine {
     pub raid: i64,
     pub seq: i64,
-    /// In the rules' versioned form.
+    /// The state in the rules' versioned encoding, as hexadecimal text.
     pub state: String,
 }
 
-/// An event of the ledger.
+/// A row of the ledger: one event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "named as the columns")]
@@ -88,23 +89,23 @@ pub struct EventLine {
     pub version: i32,
     pub kind: String,
     pub op_key: Option<String>,
-    /// As on the wire; the keys in alphabetical order.
+    /// The event's data as on the wire, with keys in alphabetical order.
     pub data: Value,
 }
 
-/// An event as the ledger keeps it: the player who earned by it, and how much, are columns that follow from its data.
+/// An event with the ledger's columns that derive from its data: the player who earned XP, and how
+/// much.
 #[derive(Debug, Serialize)]
 pub struct EventWithEarnings<'e> {
-    /// The event.
+    /// The event as it is in the backup.
     #[serde(flatten)]
     pub event: &'e EventLine,
-    /// The player who earned XP by it.
+    /// The player who earned XP by the event.
     pub player: Option<PlayerId>,
-    /// How much XP.
     pub xp: Option<u64>,
 }
 
-/// A sign-in that can be renewed. Of tokens there is only their SHA-256.
+/// A token family that can still be renewed. Of its tokens only their SHA-256 is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "named as the columns")]
@@ -117,7 +118,7 @@ pub struct SignInLine {
     pub expires_at: i64,
 }
 
-/// A player who may not come in.
+/// A row of `bans`: a banned player.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "named as the columns")]
@@ -128,12 +129,12 @@ pub struct BanLine {
     pub at: i64,
 }
 
-/// A line of the audit log.
+/// A row of the audit log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "named as the columns")]
 pub struct AuditLine {
-    /// Only their order is kept.
+    /// Not part of a backup, which keeps only the order of the entries.
     #[serde(default, skip_serializing)]
     pub id: i64,
     pub at: i64,
@@ -144,7 +145,7 @@ pub struct AuditLine {
     pub details: Value,
 }
 
-/// Ids up to these have been given out, whether or not they were used.
+/// The largest ids that have been allocated, whether or not they were used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "named as the tables")]
@@ -153,56 +154,58 @@ pub struct IdsLine {
     pub raids: i64,
 }
 
-/// One moment of a database, read in pages. What is read is what was committed when it was opened.
+/// A consistent view of a database, read in pages: what was committed when it was opened.
 #[async_trait]
 pub trait BackupSource: Send {
-    /// The kind of database, for the header.
+    /// Returns the kind of database, for the backup's header.
     fn database_kind(&self) -> &'static str;
 
-    /// The name of this history.
+    /// Returns the database's lineage.
     async fn lineage(&mut self) -> Result<String>;
 
-    /// Which ids have been given out.
+    /// Returns the largest ids that have been allocated.
     async fn allocated_ids(&mut self) -> Result<IdsLine>;
 
-    /// Players with ids over `after`, in their order.
+    /// Returns players with ids above `after`, in the order of their ids, at most `limit`.
     async fn players(&mut self, after: i64, limit: u32) -> Result<Vec<PlayerLine>>;
 
-    /// Raids with ids over `after`, in their order.
+    /// Returns raids with ids above `after`, in the order of their ids, at most `limit`.
     async fn raids(&mut self, after: i64, limit: u32) -> Result<Vec<RaidLine>>;
 
-    /// The newest state that was kept of a raid.
+    /// Returns the newest snapshot of a raid, if there is one.
     async fn snapshot(&mut self, raid: i64) -> Result<Option<SnapshotLine>>;
 
-    /// A raid's events with a seq over `after`, in their order.
+    /// Returns a raid's events with a seq above `after`, in the order of their seqs, at most
+    /// `limit`.
     async fn events(&mut self, raid: &RaidLine, after: i64, limit: u32) -> Result<Vec<EventLine>>;
 
-    /// Sign-ins that were not revoked, with ids over `after` (hexadecimal), in their order.
+    /// Returns sign-ins that were not revoked and have ids above `after` (hexadecimal), in the
+    /// order of their ids, at most `limit`.
     async fn sign_ins(&mut self, after: &str, limit: u32) -> Result<Vec<SignInLine>>;
 
-    /// Bans of players with ids over `after`, in their order.
+    /// Returns bans of players with ids above `after`, in the order of their ids, at most `limit`.
     async fn bans(&mut self, after: i64, limit: u32) -> Result<Vec<BanLine>>;
 
-    /// Lines of the audit log with ids over `after`, in their order.
+    /// Returns audit entries with ids above `after`, in the order of their ids, at most `limit`.
     async fn audit_entries(&mut self, after: i64, limit: u32) -> Result<Vec<AuditLine>>;
 }
 
-/// An empty database inside one transaction: whatever is not finished has never been.
+/// An empty database inside one transaction; an import that does not reach `commit` leaves no
+/// trace.
 #[async_trait]
 pub trait BackupTarget: Send {
-    /// Adds players.
     async fn add_players(&mut self, rows: &[PlayerLine]) -> Result<()>;
 
-    /// Adds a raid that nobody owns.
+    /// Adds a raid without an owner.
     async fn add_raid(&mut self, raid: &RaidLine) -> Result<()>;
 
-    /// Adds the newest state of a raid.
+    /// Adds a raid's newest snapshot.
     async fn add_snapshot(&mut self, row: &SnapshotLine) -> Result<()>;
 
     /// Adds events of a raid to the ledger.
     async fn add_events(&mut self, raid: &RaidLine, rows: &[EventWithEarnings<'_>]) -> Result<()>;
 
-    /// Names a raid's members, and who was one before.
+    /// Adds a raid's members and its former members.
     async fn add_members(
         &mut self,
         raid: RaidId,
@@ -210,18 +213,16 @@ pub trait BackupTarget: Send {
         former: &[PlayerId],
     ) -> Result<()>;
 
-    /// Adds sign-ins.
     async fn add_sign_ins(&mut self, rows: &[SignInLine]) -> Result<()>;
 
-    /// Adds bans.
     async fn add_bans(&mut self, rows: &[BanLine]) -> Result<()>;
 
-    /// Adds lines to the audit log, in their order.
+    /// Adds audit entries, in the order of `rows`.
     async fn add_audit_entries(&mut self, rows: &[AuditLine]) -> Result<()>;
 
-    /// The id of a player whose totals are not what the ledger adds up to, if there is one.
+    /// Returns the id of a player whose totals differ from the sums of the ledger, if there is one.
     async fn find_wrong_totals(&mut self) -> Result<Option<i64>>;
 
-    /// Sets which ids have been given out, and the lineage to this or to a new one; then all of it becomes true at once.
+    /// Sets the allocated ids and the lineage (a new one if `None`), and commits the transaction.
     async fn commit(self: Box<Self>, ids: &IdsLine, lineage: Option<&str>) -> Result<()>;
 }

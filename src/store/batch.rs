@@ -1,4 +1,4 @@
-//! What every store demands of a batch before it looks at the database.
+//! Validation that every store applies to a batch before it touches the database.
 
 use std::collections::HashSet;
 
@@ -7,8 +7,8 @@ use raidhall_protocol::Seq;
 
 use super::{Append, Result, StoreError};
 
-/// Refuses a batch that no store could take: a raid that stands twice in it, or an append without events or with a
-/// hole between them.
+/// Refuses a batch that names a raid twice, or that has an append without events or with a gap
+/// between their seqs.
 pub(super) fn validate(batch: &[Append]) -> Result<()> {
     check_shape(batch).map_err(|source| StoreError::Refused {
         operation: "commit",
@@ -21,18 +21,18 @@ fn check_shape(batch: &[Append]) -> anyhow::Result<()> {
     for append in batch {
         ensure!(
             raids.insert(append.raid),
-            "raid {} stands twice in a batch",
+            "raid {} appears twice in a batch",
             append.raid
         );
         ensure!(
             append.first_seq() > Seq::ZERO,
-            "raid {}: no first event",
+            "raid {}: the append has no events",
             append.raid
         );
         for (recorded, seq) in append.events.iter().zip(append.first_seq().0..) {
             ensure!(
                 recorded.event.seq == Seq(seq),
-                "raid {}: hole before {seq}",
+                "raid {}: gap before event {seq}",
                 append.raid
             );
         }

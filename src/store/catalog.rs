@@ -1,4 +1,4 @@
-//! The catalog: raids by player and by code, and the ids of raids to come.
+//! The catalog: raids by player and by invite code, and the ids of new raids.
 
 use std::ops::Range;
 
@@ -8,42 +8,42 @@ use raidhall_protocol::{PlayerId, RaidId, Seq, UnixMillis};
 
 use super::{OpHash, RaidHeader, Result};
 
-/// A raid in a list of a player's raids.
+/// A raid as it appears in lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RaidRow {
-    /// The raid, by its id.
+    /// The raid's own id.
     pub id: RaidId,
-    /// What it is called.
     pub title: String,
-    /// Its invite code (upper case).
+    /// The invite code, in upper case.
     pub invite_code: String,
     /// The XP that completes the raid.
     pub target_xp: u64,
     /// The tasks that complete the raid.
     pub target_tasks: u64,
-    /// Seconds from start to deadline.
+    /// Time from the raid's start to its deadline, in seconds.
     pub time_limit_secs: u64,
-    /// When it was made.
+    /// When the raid was created.
     pub created_at: UnixMillis,
-    /// The columns that events change.
+    /// The columns that the raid's events change.
     pub header: RaidHeader,
     /// The newest committed seq.
     pub last_seq: Seq,
 }
 
-/// The part of the store that finds raids.
+/// The lookups of raids in the store.
 #[async_trait]
 pub trait Catalog: Send + Sync + 'static {
-    /// Reserves ids for raids to come. Ids never used are lost, harmlessly.
+    /// Reserves `count` ids for new raids. Reserved ids that are never used are harmless gaps.
     async fn reserve_raid_ids(&self, count: u32) -> Result<Range<u64>>;
 
-    /// The raid of an invite code (upper case).
+    /// Returns the raid with an invite code (upper case).
     async fn raid_by_invite(&self, code: &str) -> Result<Option<RaidId>>;
 
-    /// The raid that a creation request with this key made.
+    /// Returns the raid that a create request with this key created.
     async fn raid_by_create_key(&self, key: OpHash) -> Result<Option<RaidId>>;
 
-    /// Raids of which the player is a member, newest (largest id) first, those below `before`, at most `limit`.
+    /// Returns raids of which the player is a member, with ids below `before`, newest (largest id)
+    /// first, at most `limit`.
     async fn raids_by_member(
         &self,
         player: PlayerId,
@@ -52,7 +52,8 @@ pub trait Catalog: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<RaidRow>>;
 
-    /// Raids that the player is or was a member of, with ids over `after`, in their order, at most `limit`.
+    /// Returns raids that the player is or was a member of, with ids above `after`, in the order of
+    /// their ids, at most `limit`.
     async fn raids_ever_joined(
         &self,
         player: PlayerId,

@@ -1,7 +1,7 @@
-//! What an append changes besides events and the raid's own columns: its members, and what players gain.
+//! Effects of an append besides events and the raid's own columns: members, and what players gain.
 //!
-//! These are rules about events, and every store follows them. Postgres alone adds up what players earned by itself: only
-//! events that the statement inserted may count.
+//! These are rules about events, and every store applies them. Only the Postgres statement adds up
+//! what players earned by itself, because only events that it inserted may count.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use raidhall_protocol::{EventData, PlayerId, Seq, UnixMillis};
 
 use super::Append;
 
-/// What a player's totals gain.
+/// What is added to a player's totals.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct PlayerGains {
     pub(super) xp: u64,
@@ -17,7 +17,7 @@ pub(super) struct PlayerGains {
     pub(super) raids_won: u64,
 }
 
-/// The columns of a raid's row that its first event decides.
+/// Columns of a raid's row that its first event decides.
 pub(super) struct RaidCreation<'a> {
     pub(super) title: &'a str,
     pub(super) invite_code: &'a str,
@@ -28,7 +28,8 @@ pub(super) struct RaidCreation<'a> {
 }
 
 impl RaidCreation<'_> {
-    /// `None` if the append continues a raid.
+    /// Reads the columns from the append's first event; `None` if the append continues an existing
+    /// raid.
     pub(super) fn of(append: &Append) -> Option<RaidCreation<'_>> {
         let first = &append.events.first()?.event;
         match &first.data {
@@ -52,7 +53,7 @@ impl RaidCreation<'_> {
     }
 }
 
-/// Whether each player who joined or left in the append is a member after it.
+/// Returns, for each player who joined or left in the append, whether they are a member after it.
 pub(super) fn memberships(append: &Append) -> BTreeMap<PlayerId, bool> {
     let mut members = BTreeMap::new();
     for data in event_data(append) {
@@ -69,7 +70,7 @@ pub(super) fn memberships(append: &Append) -> BTreeMap<PlayerId, bool> {
     members
 }
 
-/// The players who joined in the append, even if they left again.
+/// Returns the players who joined in the append, even if they left again.
 pub(super) fn joined(append: &Append) -> BTreeSet<PlayerId> {
     event_data(append)
         .filter_map(|data| match data {
@@ -79,7 +80,8 @@ pub(super) fn joined(append: &Append) -> BTreeSet<PlayerId> {
         .collect()
 }
 
-/// The players who completed the raid.
+/// Returns the players in the final ranking of a raid that the append completes; each of them has
+/// won it.
 pub(super) fn winners(append: &Append) -> impl Iterator<Item = PlayerId> {
     event_data(append)
         .filter_map(|data| match data {
@@ -90,7 +92,7 @@ pub(super) fn winners(append: &Append) -> impl Iterator<Item = PlayerId> {
         .map(|rank| rank.player)
 }
 
-/// What players gain by the append, an entry for each time.
+/// Returns what players gain by the append, with one entry per gain.
 pub(super) fn gains(append: &Append) -> Vec<(PlayerId, PlayerGains)> {
     let earned = event_data(append)
         .filter_map(EventData::earned)
@@ -112,7 +114,7 @@ pub(super) fn gains(append: &Append) -> Vec<(PlayerId, PlayerGains)> {
     earned.chain(won).collect()
 }
 
-/// Adds up what each player gains by a batch.
+/// Sums the gains of each player.
 pub(super) fn add_up<'g>(
     gains: impl IntoIterator<Item = &'g (PlayerId, PlayerGains)>,
 ) -> BTreeMap<PlayerId, PlayerGains> {

@@ -1,4 +1,4 @@
-//! Players who are to be forgotten: the account at once, what they wrote raid by raid.
+//! Erasure of players: the account at once, their texts raid by raid.
 
 use std::time::Duration;
 
@@ -8,40 +8,42 @@ use raidhall_protocol::{Event, PlayerId, RaidId, Seq, UnixMillis};
 use super::Result;
 use super::audit::NewAuditEntry;
 
-/// A player whose texts may still stand in raids.
+/// Pending erasure of a player, whose texts may still be in raids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Erasure {
-    /// Who.
     pub player: PlayerId,
-    /// When their account was closed, by the database's clock.
+    /// When the account was closed, by the database's clock.
     pub begun_at: UnixMillis,
 }
 
-/// The part of the store that forgets.
+/// The erasures of the store.
 #[async_trait]
 pub trait Erasures: Send + Sync + 'static {
-    /// Closes a player's account for good and records the deed with it: `name` stands for theirs, their id elsewhere is
-    /// free for another, their sign-ins are gone, and they count as banned, which nobody can lift. Their raids are due to
-    /// be rewritten. False if there is no such player; closing one that is closed changes nothing.
+    /// Closes a player's account for good and writes the audit entry with it. `name` replaces the
+    /// player's name, their external id becomes free for another player, their sign-ins are
+    /// deleted, and they get a ban that cannot be lifted. A rewrite of their raids becomes due.
+    /// Returns false if there is no such player; closing a closed account changes nothing.
     async fn begin_erasure(
         &self,
         player: PlayerId,
         name: &str,
-        deed: &NewAuditEntry,
+        entry: &NewAuditEntry,
     ) -> Result<bool>;
 
-    /// Takes an erasure that is due, the most urgent one; it is due again after `again`, unless it is ended before.
+    /// Takes the erasure that has been due longest. Unless it is ended before, it is due again
+    /// after `again`.
     async fn take_erasure(&self, again: Duration) -> Result<Option<Erasure>>;
 
-    /// Puts these events in the place of those that the raid has under the same seqs. What follows from them (the raid's
-    /// title in lists) follows, and a snapshot of a seq below `before` is dropped. Their places in the feed stay.
+    /// Replaces the raid's events of the same seqs. What derives from them (the raid's title in
+    /// lists) is updated, and a snapshot of a seq below `before` is deleted. The events keep their
+    /// places in the feed.
     async fn rewrite_events(&self, raid: RaidId, events: &[Event], before: Seq) -> Result<()>;
 
-    /// The player's texts stand nowhere any more.
+    /// Ends an erasure, once none of the player's texts are left.
     async fn end_erasure(&self, player: PlayerId) -> Result<()>;
 }
 
-/// The title that rewritten events give a raid, if they do.
+/// Returns the title in the raid's `raid_created` event, if it is among the rewritten events.
 pub(super) fn rewritten_title(events: &[Event]) -> Option<&str> {
     events.iter().find_map(|event| match &event.data {
         raidhall_protocol::EventData::RaidCreated { title, .. } => Some(title.as_str()),

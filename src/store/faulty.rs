@@ -1,8 +1,8 @@
-//! A store that fails on demand: a decorator around any other, for tests of the store's callers.
+//! A store that fails on demand: a decorator around another store, for tests of the store's
+//! callers.
 //!
-//! Every call is first counted, delayed or failed as the test planned it, and then forwarded to
-//! the inner store. Commits can
-//! also lose their answer, hang while they take effect later, or be refused.
+//! Each call is counted, delayed or failed as the test planned it, and then forwarded to the inner
+//! store. Commits can also lose their reply, hang while they take effect later, or be refused.
 
 mod faults;
 
@@ -21,7 +21,7 @@ use super::audit::AuditRow;
 use super::webhooks::{EndpointProgress, EndpointRow, ParkedDelivery, ProgressUpdate, Replay};
 use super::*;
 
-/// A connection to a store, with faults of its own. Clones share both.
+/// A connection to a store, with its own faults. Clones share both.
 pub struct Faulty<S> {
     store: Arc<S>,
     faults: InjectedFaults,
@@ -30,7 +30,7 @@ pub struct Faulty<S> {
 impl<S: Store> Store for Faulty<S> {}
 
 impl<S> Faulty<S> {
-    /// A connection without faults.
+    /// Creates a connection without faults to a new store.
     pub fn new(store: S) -> Faulty<S> {
         Faulty {
             store: Arc::new(store),
@@ -38,7 +38,8 @@ impl<S> Faulty<S> {
         }
     }
 
-    /// Another connection to the same store, with faults of its own: an instance that can be cut off alone.
+    /// Creates another connection to the same store, with its own faults, so that a test can cut
+    /// off a single instance.
     pub fn new_connection(&self) -> Faulty<S> {
         Faulty {
             store: Arc::clone(&self.store),
@@ -46,7 +47,7 @@ impl<S> Faulty<S> {
         }
     }
 
-    /// The faults of this connection.
+    /// Returns the faults of this connection.
     pub fn faults(&self) -> &InjectedFaults {
         &self.faults
     }
@@ -67,7 +68,7 @@ impl<S> Clone for Faulty<S> {
     }
 }
 
-/// Gives access to methods of the inner store that are not calls of the store.
+/// Gives access to the inner store's own methods, beside those of the store's traits.
 impl<S> Deref for Faulty<S> {
     type Target = S;
 
@@ -76,7 +77,7 @@ impl<S> Deref for Faulty<S> {
     }
 }
 
-/// Implements a trait of the store: each call passes the faults and then goes to the inner store.
+/// Implements a store trait: each call passes through the faults, then goes to the inner store.
 macro_rules! faulty {
     (
         $trait:ident {

@@ -1,40 +1,43 @@
-//! All raids' events in one order: that in which they were committed, so that whoever follows it misses none.
+//! The feed: all raids' events in one order, that of their commits, so that a reader of the feed
+//! misses none.
 
 use async_trait::async_trait;
 use raidhall_protocol::{Event, RaidId};
 
 use super::Result;
 
-/// A place in the feed. Only the database that gave it understands it, and only within its lineage.
+/// A place in the feed. Its numbers have a meaning only in the database that returned it, and only
+/// within that database's lineage.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FeedCursor {
-    /// Grows with each commit.
+    /// A number that grows with each commit.
     pub commit: u64,
-    /// The raid, where a commit wrote several.
+    /// The raid, to tell apart several raids of one commit.
     pub raid: u64,
-    /// The event's seq, where it wrote several of one raid.
+    /// The event's seq, to tell apart several events of one raid in one commit.
     pub seq: u64,
 }
 
-/// A stretch of the feed.
+/// One page of the feed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FeedBatch {
-    /// The history of the database that it is of.
+    /// The lineage of the database that the page is from.
     pub lineage: String,
-    /// In order.
+    /// The events in the order of the feed.
     pub events: Vec<(RaidId, Event)>,
-    /// Behind the last of them.
+    /// The cursor behind the last event, to be passed to the next read.
     pub next: FeedCursor,
 }
 
-/// The part of the store that a host app follows.
+/// The feed of the store, which a host app follows.
 #[async_trait]
 pub trait Feed: Send + Sync + 'static {
-    /// At most `limit` events behind a place. One raid's come in the order of their seq. An event that is not there yet
-    /// comes behind every place that was ever given out.
+    /// Reads at most `limit` events behind a cursor. Events of one raid come in the order of their
+    /// seqs. **An event that is committed later comes behind every cursor that was ever returned.**
     async fn read_feed(&self, after: FeedCursor, limit: u32) -> Result<FeedBatch>;
 
-    /// The name of this history, and a place behind all that has been committed so far: what is committed from now on comes
-    /// behind it. What was under way may, too.
+    /// Returns the lineage and a cursor behind all that has been committed so far: what is
+    /// committed from now on comes behind it. Transactions in flight may have written events that
+    /// come behind it, too.
     async fn feed_end(&self) -> Result<(String, FeedCursor)>;
 }

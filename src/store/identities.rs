@@ -1,4 +1,4 @@
-//! Players whom somebody else vouches for: by an id that is theirs elsewhere.
+//! External identities: players' ids at an issuer, at Telegram or in the host app.
 
 use std::time::Duration;
 
@@ -8,32 +8,32 @@ use raidhall_protocol::server::PlayerRef;
 
 use super::Result;
 
-/// What came of giving a player an identity.
+/// Outcome of linking an external identity to a player.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkOutcome {
-    /// It is theirs now, or was already.
+    /// The identity is the player's now, or was already.
     Linked,
-    /// It is another player's.
+    /// The identity is another player's.
     Taken,
-    /// The player has another one.
+    /// The player has another identity.
     HasAnother,
-    /// There is no such player.
+    /// The player does not exist.
     Missing,
 }
 
-/// The part of the store that knows players by what they are called elsewhere.
+/// The external identities of the store.
 #[async_trait]
 pub trait Identities: Send + Sync + 'static {
-    /// The player of an identity; none if it has none yet.
+    /// Returns the player with an identity, if there is one.
     async fn player_by_identity(&self, external_id: &str) -> Result<Option<PlayerRef>>;
 
-    /// The player of an identity, made under this name if there is none yet: the same one each time, though many ask at
-    /// once.
+    /// Returns the player with an identity, and creates one named `name` if there is none.
+    /// Concurrent calls for one identity return the same player.
     async fn find_or_create_by_identity(&self, external_id: &str, name: &str) -> Result<PlayerRef>;
 
-    /// Gives a player an identity, unless either has one.
+    /// Links an identity to a player, unless the identity is taken or the player has one.
     async fn link_identity(&self, player: PlayerId, external_id: &str) -> Result<LinkOutcome>;
 
-    /// Uses up a proof that is good for once, and is remembered for `ttl`. False if it was used before.
+    /// Consumes a single-use proof and remembers it for `ttl`. Returns false if it was used before.
     async fn consume_proof(&self, proof: [u8; 32], ttl: Duration) -> Result<bool>;
 }

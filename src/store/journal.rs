@@ -1,14 +1,15 @@
 //! Group commit: many raids' events in one statement.
 //!
-//! A few writers share the raids by id. Each collects what came in while its last batch committed, so an idle server
-//! adds no delay and a busy one commits in large batches. A raid's appends are committed in the order given; the
-//! outcome of one is told only once it is known:
+//! Raids are divided among a few writers by id. Each writer collects the appends that arrive while
+//! its last batch commits, so an idle server adds no delay and a busy one commits in large batches.
+//! **A raid's appends are committed in the order in which they were handed in, and the outcome of
+//! an append is reported only once it is known:**
 //!
-//! * An ambiguous commit (connection lost, time-out) is sent again as it was, until the store says what became of it
-//!   or `commit_patience` is over. Only then is it given up, and the session reloads by a claim of its own, which
-//!   fences off what may still be in flight.
-//! * A batch that is refused for another reason is split and sent raid by raid, then append by append: only the
-//!   culprit is told that it was refused.
+//! * An ambiguous commit (connection lost, time-out) is sent again unchanged, until the store
+//!   reports its outcome or `commit_patience` is over. Only then is it reported as unclear, and the
+//!   session reloads with a new claim, which fences off any statement that is still in flight.
+//! * A batch that is refused for another reason is split and sent raid by raid, then append by
+//!   append, so that only the append at fault is reported as refused.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -29,34 +30,36 @@ use crate::telemetry::{TraceSpan, metrics};
 /// Limits and timing of group commit.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Options {
-    /// Batches that may be in flight at once, each on a connection of its own.
+    /// Maximum number of batches in flight at once, each on a connection of its own.
     pub writers: usize,
-    /// Events in one batch; a single append may be larger.
+    /// Maximum number of events in one batch; a single append may be larger.
     pub batch_events_max: usize,
-    /// Appends that may wait for one writer; beyond that sessions wait, and their mailboxes fill.
+    /// Maximum number of appends that wait for one writer; beyond it sessions wait, and their
+    /// mailboxes fill.
     #[serde(rename = "batch_queue")]
     pub queue_max: usize,
-    /// How long a commit is tried before it is given up.
+    /// How long a commit is retried before it is reported as unclear.
     #[serde(rename = "commit_patience_ms", deserialize_with = "millis")]
     pub commit_patience: Duration,
 }
 
-/// What became of an append, as its session is told.
+/// Outcome of an append, as reported to its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JournalOutcome {
-    /// It is durable.
+    /// The append is durable.
     Committed,
-    /// Somebody else owns the raid, or its history went on without us.
+    /// Another instance owns the raid, or its history went on without this instance.
     Fenced,
-    /// A raid of this create key or invite code exists already.
+    /// A raid with this create key or invite code exists already.
     Exists,
-    /// The store will never take it: a fault of ours.
+    /// The store rejects the append, which is a bug in this program.
     Refused,
-    /// The store could not be reached in time, or an append in front of it failed. It may or may not be durable.
+    /// The store could not be reached in time, or an earlier append of the raid failed. The append
+    /// may or may not be durable.
     Unclear,
 }
 
-/// Where sessions hand their appends in.
+/// Handle by which sessions hand in their appends.
 #[derive(Clone)]
 pub struct Journal {
     queues: Arc<[mpsc::Sender<PendingAppend>]>,
@@ -67,31 +70,28 @@ struct PendingAppend {
     reply: oneshot::Sender<JournalOutcome>,
 }
 
-/// One writer's loop, to be spawned by the owner of the tasks.
+/// Loop of one writer; the caller spawns [`JournalWriter::run`].
 pub struct JournalWriter {
     store: Arc<dyn Store>,
     options: Options,
     queue: mpsc::Receiver<PendingAppend>,
-    /// An entry that could not join the batch before.
+    /// An append that did not fit the previous batch.
     deferred: Option<PendingAppend>,
 }
 
 impl Journal {
-    /// A journal over a store, and the writers that serve it.
+    /// Creates a journal and the writers that serve it.
     pub fn new(store: &Arc<dyn Store>, options: &Options) -> (Journal, Vec<JournalWriter>) {
         let (queues, writers) = (0..options.writers.max(1))
             .map(|_| {
                 let (sender, queue) = mpsc::channel(options.queue_max);
-                let (store, options) = (Arc::clone(store), options.clone());
-                (
-                    sender,
-                    JournalWriter {
-                        store,
-                        options,
-                        queue,
-                        deferred: None,
-                    },
-                )
+                let writer = JournalWriter {
+                    store: Arc::clone(store),
+                    options: options.clone(),
+                    queue,
+                    deferred: None,
+                };
+                (sender, writer)
             })
             .unzip::<_, _, Vec<_>, Vec<_>>();
         (
@@ -102,8 +102,9 @@ impl Journal {
         )
     }
 
-    /// Hands an append in, after those of the same raid before it. The outcome comes when it is known; a closed
-    /// receiver means that the writer is gone and nothing more will be committed.
+    /// Queues an append after the raid's earlier ones, and waits while the queue is full. The
+    /// receiver gets the outcome once it is known. A closed receiver means that the writer is gone
+    /// or that its commit panicked; the outcome is then unknown.
     pub async fn append(&self, append: Append) -> oneshot::Receiver<JournalOutcome> {
         let (outcome, receiver) = oneshot::channel();
         let queue = &self.queues[append.raid.get() as usize % self.queues.len()];
@@ -123,7 +124,7 @@ impl Journal {
 }
 
 impl JournalWriter {
-    /// Commits until every [`Journal`] is gone.
+    /// Commits batches until every [`Journal`] handle is dropped.
     pub async fn run(mut self) {
         while let Some(first) = self.next_append().await {
             let batch = self.collect_batch(first);
@@ -132,13 +133,14 @@ impl JournalWriter {
                 .decrement(batch.append_count() as f64);
             metrics().commit_events.record(batch.events as f64);
             let deadline = Instant::now() + self.options.commit_patience;
-            // A panic costs this batch, whose sessions then find out from the store, and not the raids of this writer.
+            // A panic loses this batch alone: its sessions see their receivers close and reload
+            // from the store, and the writer's other raids go on.
             if AssertUnwindSafe(self.commit_batch(batch.raids, deadline))
                 .catch_unwind()
                 .await
                 .is_err()
             {
-                error!("a commit panicked; its raids reload");
+                error!("commit panicked; its raids reload");
             }
         }
     }
@@ -150,7 +152,8 @@ impl JournalWriter {
         }
     }
 
-    /// Everything that waits, up to the limit, one unit a raid.
+    /// Takes waiting appends up to the batch limit, and stops at one that does not continue its
+    /// raid's appends in the batch.
     fn collect_batch(&mut self, first: PendingAppend) -> CommitBatch {
         let mut batch = CommitBatch::default();
         batch.add(first);
@@ -168,7 +171,8 @@ impl JournalWriter {
         batch
     }
 
-    /// Commits a batch. If it is refused, which raid is at fault is unknown: each is then sent alone.
+    /// Commits a batch. A refusal does not say which raid is at fault, so each raid is then sent
+    /// alone.
     async fn commit_batch(&self, units: Vec<RaidAppends>, deadline: Instant) {
         let alone = units.len() == 1;
         for unit in self.commit_with_retries(units, deadline).await {
@@ -183,11 +187,13 @@ impl JournalWriter {
         }
     }
 
-    /// Commits a refused raid's appends one by one: the first that is refused is the culprit.
+    /// Commits a refused raid's appends one by one. The first that is refused is the one at fault;
+    /// those behind it are unclear.
     async fn commit_singly(&self, unit: RaidAppends, deadline: Instant) {
         let mut entries = unit.appends.into_iter();
         for entry in entries.by_ref() {
-            let (raid, first) = (entry.append.raid, entry.append.first_seq());
+            let raid = entry.append.raid;
+            let first = entry.append.first_seq();
             let refused = self
                 .commit_with_retries(
                     vec![RaidAppends {
@@ -197,17 +203,20 @@ impl JournalWriter {
                 )
                 .await;
             if !refused.is_empty() {
-                error!(%raid, %first, "the store refused an append; its raid reloads");
-                refused
-                    .into_iter()
-                    .for_each(|unit| unit.report(JournalOutcome::Refused));
+                error!(%raid, %first, "append refused by the store; its raid reloads");
+                for unit in refused {
+                    unit.report(JournalOutcome::Refused);
+                }
                 break;
             }
         }
-        entries.for_each(|entry| entry.report(JournalOutcome::Unclear));
+        for entry in entries {
+            entry.report(JournalOutcome::Unclear);
+        }
     }
 
-    /// Sends units until each one's fate is known or time is up. Gives them back if the store refused them.
+    /// Sends units until each one's outcome is known or the deadline passes. Returns them if the
+    /// store refuses them.
     async fn commit_with_retries(
         &self,
         mut units: Vec<RaidAppends>,
@@ -225,37 +234,37 @@ impl JournalWriter {
                 appends.iter().map(|append| append.events.len()).sum(),
             );
             match timeout_at(deadline, self.store.commit(&appends)).await {
-                Ok(Ok(fates)) => {
+                Ok(Ok(outcomes)) => {
                     trace.end("answered");
                     metrics()
                         .commit_seconds
                         .record(started.elapsed().as_secs_f64());
-                    units = report_known(units, &appends, &fates);
+                    units = report_known(units, &appends, &outcomes);
                     if units.is_empty() {
                         return units;
                     }
                 }
                 Ok(Err(StoreError::Refused { operation, source })) => {
                     trace.end("refused");
-                    warn!(operation, error = %source, raids = units.len(), "the store refused a batch");
+                    warn!(operation, error = %source, raids = units.len(), "batch refused by the store; splitting it to find the append at fault");
                     return units;
                 }
                 Ok(Err(
                     error @ (StoreError::Unavailable { .. } | StoreError::NewerVersion { .. }),
                 )) => {
                     trace.end("unavailable");
-                    debug!(error = ?error, "a commit failed; it is sent again");
+                    debug!(error = ?error, "commit failed; retrying");
                 }
                 Err(_) => trace.end("late"),
             }
             if Instant::now() + pause >= deadline {
                 warn!(
                     raids = units.len(),
-                    "a commit was given up; its raids reload"
+                    "commit not confirmed in time; its raids reload"
                 );
-                units
-                    .into_iter()
-                    .for_each(|unit| unit.report(JournalOutcome::Unclear));
+                for unit in units {
+                    unit.report(JournalOutcome::Unclear);
+                }
                 return Vec::new();
             }
             metrics().commit_retries.increment(1);
@@ -265,20 +274,20 @@ impl JournalWriter {
     }
 }
 
-/// Tells those whose fate is known, and gives back those whose fate is not.
+/// Reports the known outcomes, and returns the units whose outcome is unclear.
 fn report_known(
     units: Vec<RaidAppends>,
     appends: &[Append],
-    fates: &[CommitOutcome],
+    outcomes: &[CommitOutcome],
 ) -> Vec<RaidAppends> {
     assert_eq!(
         units.len(),
-        fates.len(),
-        "the store gives one fate for each append"
+        outcomes.len(),
+        "the store gives one outcome for each append"
     );
     let mut unclear = Vec::new();
-    for ((unit, append), fate) in units.into_iter().zip(appends).zip(fates) {
-        match fate {
+    for ((unit, append), outcome) in units.into_iter().zip(appends).zip(outcomes) {
+        match outcome {
             CommitOutcome::Committed => {
                 metrics()
                     .events_committed
@@ -308,7 +317,7 @@ impl CommitBatch {
         self.raids.iter().map(|unit| unit.appends.len()).sum()
     }
 
-    /// Whether an entry follows on from what the batch holds of its raid.
+    /// Returns whether an entry continues its raid's appends in the batch.
     fn can_add(&self, entry: &PendingAppend) -> bool {
         let Some(index) = self.index_by_raid.get(&entry.append.raid) else {
             return true;
@@ -333,7 +342,7 @@ impl CommitBatch {
     }
 }
 
-/// One raid's appends in a batch: contiguous, of one epoch, at least one.
+/// One raid's appends in a batch: contiguous, under one epoch, at least one.
 struct RaidAppends {
     appends: Vec<PendingAppend>,
 }
@@ -358,15 +367,15 @@ impl RaidAppends {
     }
 
     fn report(self, outcome: JournalOutcome) {
-        self.appends
-            .into_iter()
-            .for_each(|entry| entry.report(outcome));
+        for entry in self.appends {
+            entry.report(outcome);
+        }
     }
 }
 
 impl PendingAppend {
     fn report(self, outcome: JournalOutcome) {
-        // A session that is gone has nobody left to tell.
+        // The session may have ended and no longer wait for the outcome.
         let _ = self.reply.send(outcome);
     }
 }

@@ -1,4 +1,4 @@
-//! Leases: instances, and how each of them proves that it lives.
+//! Leases: the registered instances, each of which proves that it lives by renewing its lease.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::{InstanceId, Result, StoreError};
 /// Why an instance could not be registered.
 #[derive(Debug, Error)]
 pub enum RegisterError {
-    /// Another process holds this database.
+    /// Another process holds the database's lock, or another instance's lease has not expired.
     #[error("another instance holds this database")]
     InUse,
     /// The store failed before the instance was registered.
@@ -19,62 +19,65 @@ pub enum RegisterError {
     Store(#[from] StoreError),
 }
 
-/// How an instance makes itself known.
+/// What an instance publishes about itself.
 #[derive(Debug, Clone)]
 pub struct InstanceRecord {
     /// The instance's id, new at every start.
     pub id: InstanceId,
-    /// Where clients reach its socket door.
+    /// URL of the instance's WebSocket endpoint.
     pub ws_url: String,
-    /// The release it runs.
+    /// Version of the release that the instance runs.
     pub release: String,
-    /// Whether it is draining: it should be given no more raids and clients.
+    /// Whether the instance is draining: it should get no more raids and clients.
     pub draining: bool,
 }
 
-/// Another instance whose lease lives, as a renewal saw it.
+/// Another instance with a valid lease, as a renewal saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerInstance {
     /// The other instance's id.
     pub id: InstanceId,
-    /// Where clients reach its socket door.
+    /// URL of the instance's WebSocket endpoint.
     pub ws_url: String,
-    /// Whether it is about to leave.
+    /// Whether the other instance is draining.
     pub draining: bool,
-    /// When its lease runs out unless it is renewed, by the database's clock.
+    /// When the lease runs out unless it is renewed, by the database's clock.
     pub lease_until: UnixMillis,
 }
 
-/// What renewing a lease teaches.
+/// What a renewal of the lease returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Renewal {
     /// The time by the database's clock.
     pub now: UnixMillis,
-    /// The name of this history of the database.
+    /// The database's present lineage.
     pub lineage: String,
-    /// Whether there was a time without a lease before: others may have claimed our raids in it.
+    /// Whether the lease had expired before this renewal: other instances may have claimed this
+    /// instance's raids.
     pub lapsed: bool,
-    /// Every other instance whose lease lives, by id.
+    /// Every other instance with a valid lease, ordered by id.
     pub peers: Vec<PeerInstance>,
 }
 
-/// What maintenance found in the store.
+/// What a maintenance run did and found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MaintenanceReport {
-    /// Partitions of the ledger that it made.
+    /// Number of ledger partitions that this run created.
     pub partitions_created: u32,
-    /// Months, of this one and the next three, that still have no partition of their own.
+    /// Number of months, of this one and the next three, that still have no partition of their own.
     pub partitions_missing: u32,
-    /// Events in the default partition, which takes what has no other; counted up to 100,000.
+    /// Number of events in the default partition, which takes those whose month has no partition;
+    /// counted up to 100,000.
     pub default_partition_rows: u64,
 }
 
-/// The part of the store that keeps leases and runs maintenance.
+/// The leases and the maintenance of the store.
 #[async_trait]
 pub trait Leases: Send + Sync + 'static {
-    /// Makes this process known and takes the lease. An instance that must be alone (embedded, or Postgres with the
-    /// local bus) takes the database's lock, waits up to `patience` for it and for former leases to run out, and then
-    /// fails with [`RegisterError::InUse`]. SQLite voids former leases as soon as it has the lock.
+    /// Registers this process as an instance and takes its lease. An instance that must be alone
+    /// (embedded, or Postgres with the local bus) takes the database's lock; it waits up to
+    /// `patience` for the lock and for former leases to expire, and then fails with
+    /// [`RegisterError::InUse`]. SQLite voids former leases as soon as it has the lock.
     async fn register(
         &self,
         instance: &InstanceRecord,
@@ -82,21 +85,22 @@ pub trait Leases: Send + Sync + 'static {
         patience: Duration,
     ) -> Result<Renewal, RegisterError>;
 
-    /// Whether the lock that `register` took keeps all others out for as long as this process lives, whatever becomes of
-    /// its lease.
+    /// Returns whether the lock that `register` took excludes all other instances for as long as
+    /// this process lives, even if its lease expires.
     fn has_exclusive_lock(&self) -> bool {
         false
     }
 
-    /// Renews the lease for `ttl` from now, by the database's clock, whether or not it has run out meanwhile, and makes
-    /// known what has changed of the instance.
+    /// Renews the lease for `ttl` from now by the database's clock, even if it has expired, and
+    /// publishes what changed in `instance`.
     async fn renew(&self, instance: &InstanceRecord, ttl: Duration) -> Result<Renewal>;
 
-    /// Ends the lease and gives every raid still owned back, at a clean shutdown.
+    /// Ends the lease and releases every raid that the instance still owns, at a clean shutdown.
     async fn deregister(&self, instance: InstanceId) -> Result<()>;
 
-    /// The daily upkeep: makes the ledger's partitions for the months to come, deletes sign-ins and instances that are
-    /// long over. Whatever it could not do now it does the next time.
+    /// Runs the daily maintenance: creates the ledger's partitions for the coming months, and
+    /// deletes sign-ins and instances that expired long ago. What fails is tried again by the next
+    /// run.
     async fn maintain(&self) -> Result<MaintenanceReport> {
         Ok(MaintenanceReport::default())
     }

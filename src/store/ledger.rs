@@ -1,4 +1,4 @@
-//! The ledger: the events of all raids, and the snapshots made of them.
+//! The ledger: the events of all raids, and the snapshots that are derived from them.
 
 use async_trait::async_trait;
 use raidhall_protocol::rest::Contribution;
@@ -9,12 +9,13 @@ use time::OffsetDateTime;
 
 use super::{Epoch, InstanceId, RaidHead, Result};
 
-/// The month in which a raid was made, as year × 100 + month, in UTC: the ledger's partition key.
+/// The month in which a raid was created, as year × 100 + month, in UTC: the ledger's partition
+/// key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Month(pub i32);
 
 impl Month {
-    /// The month of a moment. Moments beyond the calendar of [`time`] count as 1970-01.
+    /// Returns the month of `at`. A time outside the calendar of [`time`] counts as 1970-01.
     pub fn from_unix_millis(at: UnixMillis) -> Month {
         let date = OffsetDateTime::from_unix_timestamp(at.0.div_euclid(1_000))
             .unwrap_or(OffsetDateTime::UNIX_EPOCH);
@@ -22,13 +23,13 @@ impl Month {
     }
 }
 
-/// An idempotency key as the ledger keeps it: the first 16 bytes of SHA-256 over the token's subject and the op, each
-/// prefixed by its length.
+/// An idempotency key as the ledger stores it: the first 16 bytes of SHA-256 over the token's
+/// subject and the op, each prefixed by its length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OpHash(pub [u8; 16]);
 
 impl OpHash {
-    /// The key of an op in the scope of a token's subject.
+    /// Hashes an op in the scope of a token's subject.
     pub fn new(subject: &str, op: &OpKey) -> OpHash {
         let mut hash = Sha256::new();
         for part in [subject.as_bytes(), op.as_str().as_bytes()] {
@@ -41,73 +42,74 @@ impl OpHash {
     }
 }
 
-/// What a raid is rebuilt from.
+/// The stored form of a raid, from which a session rebuilds its state.
 #[derive(Debug, Clone)]
 pub struct LoadedRaid {
     /// The month whose partition of the ledger holds the raid's events.
     pub created_month: Month,
-    /// Ownership and newest seq, read together with the rest.
+    /// Ownership and newest seq, consistent with the rest.
     pub head: RaidHead,
     /// The newest snapshot, in the rules' stored form, if there is one.
     pub snapshot: Option<(Seq, Vec<u8>)>,
     /// Every event after the snapshot, in order.
     pub tail: Vec<Event>,
-    /// The op keys of the events after `last_seq` − `op_keys_max`, oldest first, each with the seq of its event.
+    /// The op keys of the events after `last_seq` − `op_keys`, oldest first, each with the seq of
+    /// its event.
     pub ops: Vec<(OpHash, Seq)>,
 }
 
-/// An event and the op key of the command that it ends.
+/// An event, and the op key of the command that ends with it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LedgerEvent {
     /// The event as clients see it.
     pub event: Event,
-    /// On the last event of a command that carried an op.
+    /// Set on the last event of a command that carried an op.
     pub op: Option<OpHash>,
 }
 
 /// The columns of a raid's row that its events change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RaidHeader {
-    /// Where the raid stands.
     pub status: RaidStatus,
-    /// When it is lost; while it is active and never after.
+    /// When the raid fails unless it is completed; set only while it is active.
     pub deadline: Option<UnixMillis>,
-    /// The xp earned so far.
+    /// XP earned so far.
     pub current_xp: u64,
-    /// The tasks done so far.
+    /// Number of tasks completed so far.
     pub current_tasks: u64,
     /// When the raid was completed, failed or ended.
     pub ended_at: Option<UnixMillis>,
 }
 
-/// One raid's share of a batch: events that follow on from `first` − 1, all or none.
+/// One raid's append in a batch: contiguous events, written or refused as a whole.
 #[derive(Debug, Clone)]
 pub struct Append {
     /// The raid that the events change.
     pub raid: RaidId,
     /// The month whose partition of the ledger holds the raid's events.
     pub created_month: Month,
-    /// The owner that writes.
+    /// The instance that writes as the raid's owner.
     pub owner: InstanceId,
     /// The epoch of the claim under which the owner writes.
     pub epoch: Epoch,
-    /// The events, contiguous, at least one.
+    /// Events with contiguous seqs, at least one.
     pub events: Vec<LedgerEvent>,
-    /// The raid's row after the last of them.
+    /// The raid's header after the last event.
     pub header: RaidHeader,
-    /// The key of the request that made the raid, on the append that begins with `raid_created`.
+    /// Idempotency key of the request that created the raid; set only on the append that begins
+    /// with `raid_created`.
     pub create_key: Option<OpHash>,
 }
 
 impl Append {
-    /// The seq of the first event.
+    /// Returns the seq of the first event.
     pub fn first_seq(&self) -> Seq {
         self.events
             .first()
             .map_or(Seq::ZERO, |recorded| recorded.event.seq)
     }
 
-    /// The seq of the last event.
+    /// Returns the seq of the last event.
     pub fn last_seq(&self) -> Seq {
         self.events
             .last()
@@ -115,51 +117,60 @@ impl Append {
     }
 }
 
-/// What became of one append.
+/// Outcome of one append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommitOutcome {
-    /// It is in the ledger (by this call, or by an earlier one whose answer was lost).
+    /// The append is in the ledger, written by this call or by an earlier one whose reply was lost.
     Committed,
-    /// The raid has another owner, epoch or history: this call did not write it and none under its epoch will. (An
-    /// earlier call whose answer was lost may have, before the raid changed hands: a load shows.)
+    /// The raid has another owner, epoch or history. This call did not write the append, and none
+    /// under its epoch will. An earlier call whose reply was lost may have written it before the
+    /// raid changed hands; a load shows that.
     Fenced,
-    /// Neither is proven: an earlier statement may still be running. Send the same append again.
+    /// Neither is proven, because an earlier statement may still be running. Send the same append
+    /// again.
     Unclear,
-    /// A raid of this create key or invite code exists already; nothing was written.
+    /// A raid with this create key or invite code exists already; nothing was written.
     Exists,
 }
 
 impl CommitOutcome {
-    /// What became of an append that a call did not write, by the raid's head as that call, or a later read, saw it.
+    /// Derives the outcome of an append that a call did not write from the raid's head, as that
+    /// call or a later read saw it.
     pub fn from_head(append: &Append, head: RaidHead) -> CommitOutcome {
         match head.last_seq {
             _ if head.owner != Some(append.owner) || head.epoch != append.epoch => {
                 CommitOutcome::Fenced
             }
-            // Under this epoch only this owner has written: it was an earlier attempt at this append.
+            // Only this owner has written under this epoch, so an earlier attempt at this append
+            // did it.
             last_seq if last_seq >= append.last_seq() => CommitOutcome::Committed,
-            // An earlier append, or an earlier attempt at this one, has not landed yet.
+            // An earlier append, or an earlier attempt at this one, is not written yet.
             last_seq if last_seq < append.first_seq() => CommitOutcome::Unclear,
             _ => CommitOutcome::Fenced,
         }
     }
 }
 
-/// The part of the store that keeps events and snapshots.
+/// The events and snapshots of the store.
 #[async_trait]
 pub trait Ledger: Send + Sync + 'static {
-    /// Commits several raids' events together, each raid fenced by itself; the fates are in the batch's order. No
-    /// raid stands twice in a batch. Totals change only for events that this call inserted. `Refused` means that one
-    /// of the appends (unknown which) is at fault and none is committed.
+    /// Commits several raids' events together, each raid fenced by itself. Outcomes are in the
+    /// order of the batch, which names no raid twice. Totals change only for events that this call
+    /// inserted.
+    ///
+    /// # Errors
+    ///
+    /// `Refused` means that one of the appends (unknown which) is at fault and none was committed.
     async fn commit(&self, batch: &[Append]) -> Result<Vec<CommitOutcome>>;
 
-    /// Reads what a raid is rebuilt from, with at most `op_keys_max` op keys; `None` if there is no such raid.
+    /// Loads a raid, with op keys of at most its last `op_keys` events; `None` if there is no such
+    /// raid.
     async fn load(&self, raid: RaidId, op_keys: u64) -> Result<Option<LoadedRaid>>;
 
-    /// Events with a seq over `after`, oldest first, at most `limit`.
+    /// Returns events with a seq above `after`, oldest first, at most `limit`.
     async fn events(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>>;
 
-    /// Contributions with a seq over `after`, oldest first, at most `limit`.
+    /// Returns contributions with a seq above `after`, oldest first, at most `limit`.
     async fn contributions(
         &self,
         raid: RaidId,
@@ -167,10 +178,11 @@ pub trait Ledger: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<Contribution>>;
 
-    /// The seq of the event that carries an op key.
+    /// Returns the seq of the event that carries an op key.
     async fn find_op(&self, raid: RaidId, op: OpHash) -> Result<Option<Seq>>;
 
-    /// Keeps a snapshot if `owner` still owns the raid under `epoch`, in place of an older one.
+    /// Saves a snapshot if `owner` still owns the raid under `epoch`; it replaces an older
+    /// snapshot, never a newer one.
     async fn save_snapshot(
         &self,
         raid: RaidId,

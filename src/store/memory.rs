@@ -1,4 +1,4 @@
-//! The store as a few maps in memory: no I/O, so that it runs under tokio's paused time. With
+//! The store as a few maps in memory, without I/O, so that it runs under tokio's paused time. With
 //! [`Faulty`](super::faulty::Faulty) around it, it fails on demand.
 
 mod erasures;
@@ -26,7 +26,7 @@ use super::{
     Store,
 };
 
-/// A database in memory. Clones share it.
+/// A database in memory. Clones are handles to the same database.
 #[derive(Clone)]
 pub struct MemoryStore(Arc<Mutex<Tables>>);
 
@@ -39,12 +39,12 @@ impl Default for MemoryStore {
 impl Store for MemoryStore {}
 
 impl MemoryStore {
-    /// An empty database whose clock stands at `now` and goes on with tokio's.
+    /// Creates an empty database whose clock starts at `now` and advances with tokio's.
     pub fn new(now: UnixMillis) -> MemoryStore {
         MemoryStore(Arc::new(Mutex::new(Tables::new(now))))
     }
 
-    /// The database's time.
+    /// Returns the time by the database's clock.
     pub fn now(&self) -> UnixMillis {
         self.0.lock().now()
     }
@@ -54,28 +54,30 @@ impl MemoryStore {
         self.0.lock().set_now(now);
     }
 
-    /// Another history from now on, as after a restore.
+    /// Changes the lineage, as a restore does.
     pub fn set_lineage(&self, lineage: &str) {
         self.0.lock().lineage = lineage.to_owned();
     }
 
-    /// Another instance claims the raid and keeps it, whoever had it; `None` if there is no such raid.
+    /// Makes `by` the raid's owner under a new epoch, even while its present owner lives. Returns
+    /// `None` if there is no such raid.
     pub fn force_claim(&self, raid: RaidId, by: &InstanceRecord) -> Option<Epoch> {
         self.0.lock().force_claim(raid, by)
     }
 
-    /// Another instance claims the raid and gives it up again: its former owner is fenced, and may claim it anew.
+    /// Claims the raid for another instance and releases it again: the former owner is fenced, and
+    /// may claim the raid again.
     pub fn fence(&self, raid: RaidId) {
-        let stranger = InstanceId(Uuid::max());
+        let other = InstanceId(Uuid::max());
         let mut tables = self.0.lock();
         let by = InstanceRecord {
-            id: stranger,
+            id: other,
             ws_url: String::new(),
             release: String::new(),
             draining: false,
         };
         tables.force_claim(raid, &by);
-        tables.deregister(stranger);
+        tables.deregister(other);
     }
 }
 
@@ -112,8 +114,9 @@ impl Ownership for MemoryStore {
     }
 
     async fn heads(&self, raids: &[RaidId]) -> Result<Vec<(RaidId, RaidHead)>> {
-        let (tables, asked) = (self.0.lock(), BTreeSet::from_iter(raids));
-        Ok(asked
+        let tables = self.0.lock();
+        let raids = BTreeSet::from_iter(raids);
+        Ok(raids
             .into_iter()
             .filter_map(|raid| Some((*raid, tables.head(*raid)?)))
             .collect())

@@ -1,4 +1,4 @@
-//! Who may not come in: bans, sign-ins that were ended, and what instances hear of it.
+//! Moderation: bans, ended sign-ins, and the notices by which instances learn of them.
 
 use std::time::Duration;
 
@@ -9,74 +9,75 @@ use raidhall_protocol::{PlayerId, UnixMillis};
 use super::audit::NewAuditEntry;
 use super::{FamilyId, Result};
 
-/// For how long notices about players are kept: an instance that has not looked for longer starts over.
+/// How long notices about players are kept. An instance whose last poll is older misses notices and
+/// must start over.
 pub const NOTICE_RETENTION: Duration = Duration::from_secs(86_400);
 
-/// A player who may not come in.
+/// A ban of a player.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BanRow {
-    /// Who.
     pub player: PlayerRef,
-    /// Why, for operators.
+    /// Reason for the ban, shown to operators.
     pub reason: String,
-    /// The subject of the operator who said so.
+    /// Token subject of the operator who set the ban.
     pub by: String,
-    /// When.
+    /// When the ban was set.
     pub at: UnixMillis,
 }
 
-/// What changed of somebody's standing.
+/// Change of a player's or a sign-in's moderation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
-    /// A ban was set or lifted; this is how it stands now.
+    /// A ban was set or lifted; the fields give its present state.
     BanChanged {
-        /// Whose.
         player: PlayerId,
-        /// Whether they are banned.
+        /// Whether the player is banned.
         banned: bool,
     },
-    /// A sign-in was ended. None of its access tokens lives beyond `until`.
+    /// A sign-in was ended. None of its access tokens is valid after `until`.
     SignedOut {
-        /// Which.
+        /// The sign-in's token family.
         family: FamilyId,
-        /// When it may be forgotten.
+        /// When the notice may be forgotten.
         until: UnixMillis,
     },
-    /// A player's connections are to be closed, once.
+    /// All of a player's present connections are to be closed; the player may connect again.
     Disconnect(PlayerId),
 }
 
-/// Notices, and where to go on.
+/// Notices, and where the next poll continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoticeBatch {
-    /// Each with a number that is its own.
+    /// The notices, each with its unique number.
     pub notices: Vec<(u64, Notice)>,
-    /// What to pass the next time.
+    /// The value of `after` for the next poll.
     pub next: u64,
 }
 
-/// The part of the store that knows who may not come in.
+/// The moderation of the store.
 #[async_trait]
 pub trait Moderation: Send + Sync + 'static {
-    /// Bans a player, or changes the ban's reason, and records the deed with it. False if there is no such player, or no
-    /// more.
-    async fn ban(&self, player: PlayerId, reason: &str, deed: &NewAuditEntry) -> Result<bool>;
+    /// Bans a player or changes the ban's reason, and writes the audit entry with it. Returns false
+    /// if there is no such player or the account was erased.
+    async fn ban(&self, player: PlayerId, reason: &str, entry: &NewAuditEntry) -> Result<bool>;
 
-    /// Lifts a player's ban and records the deed with it. False if there is none, or the account was erased.
-    async fn unban(&self, player: PlayerId, deed: &NewAuditEntry) -> Result<bool>;
+    /// Lifts a player's ban and writes the audit entry with it. Returns false if there is no ban or
+    /// the account was erased.
+    async fn unban(&self, player: PlayerId, entry: &NewAuditEntry) -> Result<bool>;
 
-    /// Has every instance close the player's connections, and records the deed with it. False if there is no such
-    /// player.
-    async fn disconnect(&self, player: PlayerId, deed: &NewAuditEntry) -> Result<bool>;
+    /// Has every instance close the player's connections, and writes the audit entry with it.
+    /// Returns false if there is no such player.
+    async fn disconnect(&self, player: PlayerId, entry: &NewAuditEntry) -> Result<bool>;
 
-    /// Bans of players with an id over `after`, by id, at most `limit`.
+    /// Returns bans of players with an id above `after`, ordered by id, at most `limit`.
     async fn bans(&self, after: Option<PlayerId>, limit: u32) -> Result<Vec<BanRow>>;
 
-    /// Ends a sign-in: its refresh tokens are good for nothing any more, and every instance hears of it. `ttl` is how
-    /// long an access token of it may still live. A sign-in that there never was can be ended too.
+    /// Ends a sign-in: its refresh tokens become invalid, and every instance is notified. `ttl` is
+    /// how long one of its access tokens may still be valid. A sign-in that never existed can be
+    /// ended, too.
     async fn sign_out(&self, family: FamilyId, ttl: Duration) -> Result<()>;
 
-    /// What has changed since the call that gave `after`; all that is kept, for 0. A notice may come more than once, in
-    /// calls that follow each other, under the same number.
+    /// Returns the notices since the call that returned `after`, or all that are kept if `after` is
+    /// 0. Consecutive calls may return a notice more than once, under the same number.
     async fn notices(&self, after: u64) -> Result<NoticeBatch>;
 }

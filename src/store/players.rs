@@ -1,4 +1,4 @@
-//! Players, and their sign-ins.
+//! Player accounts and their sign-ins (families of refresh tokens).
 
 use std::time::Duration;
 
@@ -10,30 +10,30 @@ use uuid::Uuid;
 
 use super::Result;
 
-/// Everything that is kept of a player outside of raids.
+/// Everything that the store keeps about a player outside of raids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// Name and totals.
+    /// The player's name and totals.
     pub profile: Profile,
-    /// Their name in the host app.
+    /// The player's id in the host app.
     pub external_id: Option<String>,
     /// Sign-ins that can be renewed, oldest first; at most [`SIGN_INS_MAX`].
     pub sign_ins: Vec<SignIn>,
 }
 
-/// How many sign-ins are told of.
+/// Maximum number of sign-ins that an [`Account`] lists.
 pub const SIGN_INS_MAX: u32 = 1_000;
 
-/// One sign-in, without its secrets.
+/// A sign-in without its secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SignIn {
-    /// When its token was last renewed.
+    /// When the refresh token was last rotated.
     pub renewed_at: UnixMillis,
-    /// Until when it can be.
+    /// When the refresh token expires.
     pub expires_at: UnixMillis,
 }
 
-/// A family of refresh tokens: one sign-in.
+/// Id of a token family: the refresh tokens of one sign-in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FamilyId(pub Uuid);
 
@@ -41,51 +41,53 @@ pub struct FamilyId(pub Uuid);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash(pub [u8; 32]);
 
-/// A refresh token that is presented, and what is to follow it.
+/// Request to exchange a refresh token for its replacement.
 #[derive(Debug, Clone, Copy)]
 pub struct RotationRequest {
-    /// The sign-in that it is of.
+    /// The sign-in that the token belongs to.
     pub family: FamilyId,
-    /// The token.
+    /// The token that the client presents.
     pub presented: TokenHash,
-    /// The one that replaces it.
+    /// The token that replaces `presented` if `presented` is the current one.
     pub replacement: TokenHash,
-    /// How long the token before the current one is accepted still.
+    /// How long the previous token is still accepted after a rotation.
     pub grace_period: Duration,
-    /// How long the successor is good.
+    /// How long the replacement is valid.
     pub ttl: Duration,
 }
 
-/// What came of presenting a refresh token.
+/// Outcome of a [`RotationRequest`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RotationOutcome {
-    /// It was the current one (its successor is current now), or the one before within the grace: then the successor is
-    /// what it was the first time.
+    /// The token was the current one, and its replacement is current now; or it was the previous
+    /// one and within its grace period, and the replacement of the first rotation is returned
+    /// again.
     Rotated {
-        /// Who is signed in.
+        /// The player who is signed in.
         player: PlayerRef,
-        /// The successor that holds.
+        /// The token that is current now.
         current: TokenHash,
     },
-    /// It was used before: the family is revoked.
+    /// The token was replaced before and its grace period is over, or it was never valid: the
+    /// family is revoked.
     Reused,
-    /// There is no such family, or it has expired or been revoked.
+    /// The family does not exist, has expired or was revoked.
     Unknown,
 }
 
-/// The part of the store that knows players.
+/// The accounts and sign-ins of the store.
 #[async_trait]
 pub trait Accounts: Send + Sync + 'static {
-    /// Makes a player.
+    /// Creates a player under a new id.
     async fn create_player(&self, name: &str) -> Result<Profile>;
 
-    /// A player with their totals.
+    /// Returns a player with their totals.
     async fn player(&self, player: PlayerId) -> Result<Option<Profile>>;
 
-    /// Everything that is kept of a player outside of raids.
+    /// Returns everything that the store keeps about a player outside of raids.
     async fn account(&self, player: PlayerId) -> Result<Option<Account>>;
 
-    /// Begins a family of refresh tokens.
+    /// Creates a token family, with `token` as its current refresh token.
     async fn create_token_family(
         &self,
         family: FamilyId,
@@ -94,7 +96,7 @@ pub trait Accounts: Send + Sync + 'static {
         ttl: Duration,
     ) -> Result<()>;
 
-    /// Presents a refresh token, atomically: the current one is replaced by its successor; the one before it is accepted for
-    /// the grace after that; any other revokes the family.
+    /// Exchanges a refresh token, atomically: the current token is replaced; the previous one is
+    /// accepted within the grace period; any other token revokes the family.
     async fn rotate_refresh_token(&self, presentation: RotationRequest) -> Result<RotationOutcome>;
 }

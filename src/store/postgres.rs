@@ -1,7 +1,8 @@
 //! The store in Postgres (15 or newer), for a cluster or a single instance.
 //!
-//! Every call is one autocommitted statement, and every statement is planned for indexes only: the first plan
-//! of a connection is made when tables may be empty, and is kept while they grow.
+//! Every call is one autocommitted statement. Every statement is planned to use indexes only,
+//! because a connection makes its plans when tables may be empty, and keeps them while the tables
+//! grow.
 
 mod audit;
 mod backup;
@@ -37,35 +38,37 @@ use sqlx::{ConnectOptions, Connection};
 use super::{Result, Store};
 use crate::telemetry::StorePool;
 
-/// The oldest server that has what the statements use.
+/// The oldest server version that supports the statements.
 const SERVER_VERSION_MIN: i32 = 150_000;
 
 const SERVER_SETTINGS: &str = "
     SELECT current_setting('server_version_num')::integer, current_setting('synchronous_commit') <> 'off'";
 
-/// How long a migration waits for another process's, or for a lock.
+/// How long a migration waits for another process's migration, or for a lock.
 const MIGRATION_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What an answer may take beyond the statement's own time limit.
+/// How long a reply may take beyond the statement's own time limit.
 const RESPONSE_MARGIN: Duration = Duration::from_secs(1);
 
-/// How to reach the database.
+/// Settings of the connections to Postgres.
 pub struct PostgresOptions {
-    /// `postgres://user:password@host:port/database`, of a direct connection: a transaction pooler between would
-    /// break locks and prepared statements.
+    /// `postgres://user:password@host:port/database` of a direct connection: a transaction pooler
+    /// in between would break locks and prepared statements.
     pub url: String,
-    /// How many connections at most, beside the lease's own. Half of them are for commits alone, so that no number of
-    /// reads can hold up a raid.
+    /// Maximum number of connections, besides the lease's own. Half of them are for commits alone,
+    /// so that no number of reads can hold up a raid.
     pub connections_max: u32,
-    /// How long the server works on one statement; for up to half of it the statement may wait for a lock.
+    /// Time limit of one statement on the server; for up to half of it the statement may wait for a
+    /// lock.
     pub statement_timeout: Duration,
-    /// How long to wait for a connection.
+    /// How long to wait for a connection, both for a new one to open and for one of the pool to be
+    /// free.
     pub connect_timeout: Duration,
-    /// Whether this process must be the only one on this database (the local bus).
+    /// Whether this process must be the only one that uses the database (with the local bus).
     pub is_exclusive: bool,
 }
 
-/// A Postgres database.
+/// The store in a Postgres database.
 pub struct PostgresStore {
     connector: Connector,
     commit_pool: ConnectionPool,
@@ -77,14 +80,14 @@ pub struct PostgresStore {
 impl Store for PostgresStore {}
 
 impl PostgresStore {
-    /// Connects, and fails at once if that is impossible. The schema is not looked at: see
+    /// Connects, and fails at once if that is impossible. It does not check the schema: see
     /// [`PostgresStore::migrate`].
     pub async fn connect(options: PostgresOptions) -> Result<PostgresStore> {
         let url: PgConnectOptions = options
             .url
             .parse()
             .map_err(|error| fault::refused("read database url", anyhow!("{error}")))?;
-        let dial = Connector {
+        let connector = Connector {
             options: url
                 .disable_statement_logging()
                 .application_name("raidhall")
@@ -105,40 +108,41 @@ impl PostgresStore {
             connect_timeout: options.connect_timeout,
             response_timeout: options.statement_timeout + RESPONSE_MARGIN,
         };
-        check_server(&dial).await?;
-        // From a few rows to what belongs to them, by index. (A commit also joins its own arrays, by hash.)
+        check_server(&connector).await?;
+        // Lookups join a few rows to their related rows by index. (A commit also joins its own
+        // arrays, by hash.)
         let nested = ["enable_hashjoin", "enable_mergejoin"].map(|join| (join, "off"));
         let looking_up = Connector {
-            options: dial.options.clone().options(nested),
-            ..dial.clone()
+            options: connector.options.clone().options(nested),
+            ..connector.clone()
         };
         let connections_max = options.connections_max.max(2) as usize;
         Ok(PostgresStore {
             commit_pool: ConnectionPool::new(
-                dial.clone(),
+                connector.clone(),
                 connections_max.div_ceil(2),
                 StorePool::Commits,
             ),
             general_pool: ConnectionPool::new(looking_up, connections_max / 2, StorePool::General),
-            lease: LeaseSession::new(dial.clone(), options.is_exclusive),
-            partitions: Partitions::new(dial.clone()),
-            connector: dial,
+            lease: LeaseSession::new(connector.clone(), options.is_exclusive),
+            partitions: Partitions::new(connector.clone()),
+            connector,
         })
     }
 
-    /// Brings the schema up to date; several processes may try at once. Migrations of a newer release are left alone:
-    /// that release runs beside this one.
+    /// Brings the schema up to date; several processes may call it at once. Migrations of a newer
+    /// release are left alone, because that release may run beside this one.
     pub async fn migrate(&self) -> Result<()> {
         const OPERATION: &str = "migrate";
-        let mut dial = self.connector.clone();
-        dial.options = dial.options.options([
+        let mut connector = self.connector.clone();
+        connector.options = connector.options.options([
             (
                 "lock_timeout",
                 MIGRATION_LOCK_TIMEOUT.as_millis().to_string(),
             ),
             ("statement_timeout", "0".to_owned()),
         ]);
-        let mut connection = dial.connect(OPERATION).await?;
+        let mut connection = connector.connect(OPERATION).await?;
         let mut migrations = sqlx::migrate!("migrations/postgres");
         migrations.set_ignore_missing(true);
         migrations
@@ -158,8 +162,9 @@ impl PostgresStore {
 }
 
 impl PostgresStore {
-    /// Names this history anew: the last step of every restore. `None`, and nothing is changed, while instances live;
-    /// if `forced`, they notice at their next renewal, let their clients go and end.
+    /// Gives the database a new lineage: the last step of every restore. Returns `None` and changes
+    /// nothing while an instance lives; if `forced`, live instances notice the change at their next
+    /// renewal, disconnect their clients and exit.
     pub async fn rename_lineage(&self, forced: bool) -> Result<Option<String>> {
         let mut session = backup::without_timeouts(&self.connector)
             .connect("rename lineage")
@@ -168,10 +173,10 @@ impl PostgresStore {
     }
 }
 
-/// Refuses a server that is too old, or one that answers before a commit is on its disk.
-async fn check_server(dial: &Connector) -> Result<()> {
+/// Refuses a server that is too old, or one that confirms a commit before it is on disk.
+async fn check_server(connector: &Connector) -> Result<()> {
     const OPERATION: &str = "check the database server";
-    let mut connection = dial.connect(OPERATION).await?;
+    let mut connection = connector.connect(OPERATION).await?;
     let (version, durable): (i32, bool) = sqlx::query_as(SERVER_SETTINGS)
         .fetch_one(&mut connection)
         .await

@@ -1,6 +1,7 @@
-//! SQLite: the store of a single instance. One file, durable commits, one process at a time.
+//! The store in SQLite, for a single instance: one file, durable commits, one process at a time.
 //!
-//! `writer` owns the one connection that writes. Reads go to a small pool and see what was committed when they began.
+//! `writer` owns the only connection that writes. Reads use a small pool, and see what was
+//! committed when they began.
 
 mod audit;
 mod backup;
@@ -41,15 +42,16 @@ use crate::store::StoreError;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
-/// How long a statement waits for another process that has the file locked (a backup, a shell): well below any lease,
-/// since renewals wait behind it.
+/// How long a statement waits for another process that has the file locked (a backup, a shell). It
+/// is well below any lease, because renewals wait behind the statement.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a read waits for one of the reading connections.
+/// How long a read waits for a free connection of the readers' pool.
 const READER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a held lock is tried again.
+/// Interval between attempts to take a lock that another process holds.
 const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A database file, opened. It is closed once this is dropped and what was begun has ended.
+/// The store in a database file. The file is closed when the store is dropped and all jobs have
+/// ended.
 pub struct SqliteStore {
     writer: WriterHandle,
     readers: SqlitePool,
@@ -58,8 +60,9 @@ pub struct SqliteStore {
 impl Store for SqliteStore {}
 
 impl SqliteStore {
-    /// Opens the database of a `sqlite:` URL, with up to `readers` connections for reading. The file, and the
-    /// directory that it is in, are made if they are missing. Databases in memory are refused: they are not durable.
+    /// Opens the database of a `sqlite:` URL, with up to `readers` connections for reading. A
+    /// missing file, or its missing directory, is created. In-memory databases are refused because
+    /// they are not durable.
     pub async fn open(url: &str, readers: u32) -> Result<SqliteStore> {
         const OPERATION: &str = "open database";
         if url.contains(":memory:") || url.contains("mode=memory") {
@@ -83,8 +86,8 @@ impl SqliteStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .pragma("cache_size", "-32768") // KiB
-            .pragma("secure_delete", "on") // what an erased player wrote is not to be found in free pages
-            .pragma("journal_size_limit", "67108864"); // bytes: what the log keeps of the disk after a burst
+            .pragma("secure_delete", "on") // free pages must not keep an erased player's texts
+            .pragma("journal_size_limit", "67108864"); // bytes that the log keeps after a burst
         let writer = WriterHandle::start(writing, Lock::for_database(&path)).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(readers.max(1))
@@ -96,11 +99,12 @@ impl SqliteStore {
         Ok(SqliteStore { writer, readers })
     }
 
-    /// Brings the schema up to this release. It takes the database's lock first, as [`Leases::register`](super::Leases::register) does, and keeps
-    /// it: a schema never changes under a running server. A newer schema is left as it is, since migrations only add.
+    /// Brings the schema up to this release. It takes the database's lock first, as
+    /// [`Leases::register`](super::Leases::register) does, and keeps it, so that a schema never
+    /// changes under a running server. A newer schema is left alone, since migrations only add.
     pub async fn migrate(&self, patience: Duration) -> Result<(), RegisterError> {
         self.acquire_lock(patience).await?;
-        let migrate = self.writer.run("migrate", Lane::General, |hand| {
+        let migrate = self.writer.run("migrate", Lane::General, |writer| {
             Box::pin(async {
                 let mut migrations = Migrator {
                     migrations: MIGRATIONS.migrations.clone(),
@@ -108,7 +112,7 @@ impl SqliteStore {
                 };
                 migrations.set_ignore_missing(true);
                 let migrated = migrations
-                    .run_direct(None, &mut hand.connection, false)
+                    .run_direct(None, &mut writer.connection, false)
                     .await;
                 migrated.map_err(|error| refused("migrate", error))
             })
@@ -116,23 +120,23 @@ impl SqliteStore {
         Ok(migrate.await?)
     }
 
-    /// Names this history anew, under the database's lock: the last step of every restore.
+    /// Gives the database a new lineage, under the database's lock: the last step of every restore.
     pub async fn rename_lineage(&self, patience: Duration) -> Result<String, RegisterError> {
         self.acquire_lock(patience).await?;
         Ok(self
             .writer
-            .run("rename lineage", Lane::General, |hand| {
-                Box::pin(leases::rename_lineage(hand))
+            .run("rename lineage", Lane::General, |writer| {
+                Box::pin(leases::rename_lineage(writer))
             })
             .await?)
     }
 
-    /// Takes the lock, waiting for it if another process has it.
+    /// Takes the database's lock; waits up to `patience` while another process has it.
     async fn acquire_lock(&self, patience: Duration) -> Result<(), RegisterError> {
         let deadline = Instant::now() + patience;
         let take = || {
-            self.writer.run("lock database", Lane::Leases, |hand| {
-                Box::pin(async { hand.lock.try_acquire() })
+            self.writer.run("lock database", Lane::Leases, |writer| {
+                Box::pin(async { writer.lock.try_acquire() })
             })
         };
         while !take().await? {

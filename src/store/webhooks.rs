@@ -1,6 +1,7 @@
-//! How far each webhook endpoint has got in the feed, and what it did not take.
+//! Webhook deliveries: each endpoint's progress in the feed, and the deliveries that failed.
 //!
-//! Bodies are not kept: the ledger has every event, and what is taken back there is not told here either.
+//! Bodies are not stored: they are made from the ledger, so a text that was erased there is not
+//! delivered either.
 
 use std::time::Duration;
 
@@ -11,105 +12,109 @@ use super::audit::NewAuditEntry;
 use super::feed::FeedCursor;
 use super::{InstanceId, Result};
 
-/// How far an endpoint has got.
+/// Progress of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointProgress {
-    /// The history of the database that the place is of.
+    /// The lineage of the database that the cursor is from.
     pub lineage: String,
-    /// Everything up to there was delivered, or is parked.
+    /// The feed cursor up to which every event was delivered or is parked.
     pub cursor: FeedCursor,
-    /// Why nothing is sent, until an operator resumes it.
+    /// Reason why deliveries are paused until an operator resumes the endpoint; `None` if they are
+    /// not.
     pub pause_reason: Option<String>,
 }
 
-/// A delivery that did not succeed.
+/// A delivery that failed, and waits for another attempt or is dead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParkedDelivery {
-    /// Grows with each.
+    /// Number of the parked delivery; a later one has a larger number.
     pub id: u64,
-    /// Of which event.
+    /// The raid of the event.
     pub raid: RaidId,
-    /// Likewise.
+    /// The seq of the event.
     pub seq: Seq,
-    /// How often it was tried.
+    /// Number of attempts so far.
     pub attempts: u32,
-    /// When it is tried again; none: it is dead.
+    /// When the next attempt is due; `None` if the delivery is dead.
     pub next_at: Option<UnixMillis>,
-    /// What went wrong the last time.
+    /// Error of the last attempt.
     pub error: String,
-    /// When it was first tried.
+    /// When the delivery was parked.
     pub first_failed_at: UnixMillis,
 }
 
-/// A try that failed.
+/// A failed attempt at a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedAttempt {
-    /// Of which event.
+    /// The raid of the event.
     pub raid: RaidId,
-    /// Likewise.
+    /// The seq of the event.
     pub seq: Seq,
-    /// How often it was tried by now.
+    /// Number of attempts, including this one.
     pub attempts: u32,
-    /// After what time it is tried again; none: never.
+    /// Delay until the next attempt; `None` if the delivery is dead.
     pub retry_after: Option<Duration>,
-    /// What went wrong.
+    /// Error of this attempt.
     pub error: String,
 }
 
-/// What is noted together.
+/// Changes to an endpoint's progress that are saved together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProgressUpdate {
-    /// Everything up to there is delivered, or among the failed.
+    /// The lineage, and the cursor up to which every event is delivered or among the failed
+    /// attempts; `None` if it did not move.
     pub cursor: Option<(String, FeedCursor)>,
-    /// The ids of parked deliveries that need no more tries.
+    /// Ids of parked deliveries that need no more attempts.
     pub settled_ids: Vec<u64>,
-    /// What is to be parked, or was and stays so.
+    /// Failed attempts, each of which parks its delivery or updates a parked one.
     pub failed_attempts: Vec<FailedAttempt>,
-    /// Why nothing more is sent, if so.
+    /// Reason to pause the endpoint; `None` leaves it as it is.
     pub pause_reason: Option<String>,
 }
 
-/// How an endpoint stands.
+/// State of an endpoint, as operators see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointRow {
-    /// Its name.
+    /// The endpoint's name in the configuration.
     pub name: String,
-    /// Which instance delivers to it, if one does.
+    /// The instance that delivers to the endpoint, if one does.
     pub owner: Option<InstanceId>,
-    /// Why nothing is sent to it, if so.
+    /// Reason why deliveries are paused; `None` if they are not.
     pub pause_reason: Option<String>,
-    /// Deliveries that wait for another try; counted up to 10,000.
+    /// Number of deliveries that wait for another attempt; counted up to 10,000.
     pub waiting: u64,
-    /// Deliveries that are dead; likewise.
+    /// Number of dead deliveries; counted up to 10,000.
     pub dead: u64,
 }
 
-/// What an operator has delivered once more.
+/// Deliveries that an operator wants to be sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replay {
-    /// One event, whatever became of it.
+    /// One event, whether or not it was delivered before.
     Event(RaidId, Seq),
     /// All dead deliveries, up to 10,000.
     Dead,
 }
 
-/// The part of the store that webhooks go by.
+/// The webhook deliveries of the store.
 #[async_trait]
 pub trait WebhookDeliveries: Send + Sync + 'static {
-    /// Becomes the one who delivers to an endpoint, if nobody living is. None: a living instance has it.
+    /// Acquires the endpoint's delivery lease. Returns `None` while a live instance holds it.
     ///
-    /// An endpoint that was never seen begins at the present, as [`feed_end`](super::Feed::feed_end) tells it: it is told
-    /// all that is committed from now on, and what was committed since the oldest transaction under way began may be too.
+    /// A new endpoint begins at the end of the feed (see [`feed_end`](super::Feed::feed_end)): it
+    /// gets every event that is committed from now on, and may get events committed since the
+    /// oldest transaction in flight began.
     async fn acquire_endpoint(
         &self,
         name: &str,
         instance: InstanceId,
     ) -> Result<Option<EndpointProgress>>;
 
-    /// Gives an endpoint up.
+    /// Releases the endpoint, if `instance` holds it.
     async fn release_endpoint(&self, name: &str, instance: InstanceId) -> Result<()>;
 
-    /// Notes what was done, all of it or nothing. False, and nothing: another instance has the endpoint.
+    /// Saves progress, all of it or nothing. Returns false, and saves nothing, if `instance` does
+    /// not hold the endpoint.
     async fn save_progress(
         &self,
         name: &str,
@@ -117,10 +122,10 @@ pub trait WebhookDeliveries: Send + Sync + 'static {
         progress: &ProgressUpdate,
     ) -> Result<bool>;
 
-    /// Parked deliveries whose time has come, the earliest first, at most `limit`.
+    /// Returns parked deliveries whose next attempt is due, the earliest first, at most `limit`.
     async fn due_deliveries(&self, name: &str, limit: u32) -> Result<Vec<ParkedDelivery>>;
 
-    /// Parked deliveries, dead or waiting, with an id over `after`, at most `limit`.
+    /// Returns parked deliveries, dead or waiting, with an id above `after`, at most `limit`.
     async fn parked_deliveries(
         &self,
         name: &str,
@@ -129,20 +134,22 @@ pub trait WebhookDeliveries: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<ParkedDelivery>>;
 
-    /// How the endpoints stand that there ever were, by name.
+    /// Returns the state of every endpoint that was ever acquired, ordered by name.
     async fn endpoints(&self) -> Result<Vec<EndpointRow>>;
 
-    /// Has deliveries tried at once, as if for the first time, and records the deed with it. Gives how many.
+    /// Makes deliveries due at once, with their attempts counted from zero, and writes the audit
+    /// entry with it. Returns their number.
     async fn replay_deliveries(
         &self,
         name: &str,
         what: Replay,
-        deed: &NewAuditEntry,
+        entry: &NewAuditEntry,
     ) -> Result<u64>;
 
-    /// Goes on with an endpoint that is paused, and records the deed with it. False if it is not.
-    async fn resume_endpoint(&self, name: &str, deed: &NewAuditEntry) -> Result<bool>;
+    /// Resumes a paused endpoint and writes the audit entry with it. Returns false if the endpoint
+    /// is not paused.
+    async fn resume_endpoint(&self, name: &str, entry: &NewAuditEntry) -> Result<bool>;
 }
 
-/// How many are counted, and replayed, at most.
+/// Maximum number of deliveries that are counted, or replayed at once.
 pub(super) const COUNT_MAX: u32 = 10_000;

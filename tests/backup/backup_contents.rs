@@ -1,4 +1,4 @@
-//! A database that is only the lines of a backup, to be altered between an import and an export.
+//! A backup's lines in memory, which a test can alter between an import and an export.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use raidhall::store::backup::{
 };
 use raidhall_protocol::{PlayerId, RaidId};
 
-/// What was imported.
+/// The lines of a backup, by kind.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BackupContents {
     pub lineage: String,
@@ -28,19 +28,19 @@ pub struct BackupContents {
 }
 
 impl BackupContents {
-    /// What a file holds, if it is accepted.
+    /// Reads a file, if an import accepts it.
     pub async fn read(file: &[u8]) -> Result<(BackupContents, ImportReport), BackupError> {
-        let shelf = Arc::new(Mutex::new(None));
-        let filling = ContentsTarget {
+        let result = Arc::new(Mutex::new(None));
+        let target = ContentsTarget {
             contents: BackupContents::default(),
-            result: shelf.clone(),
+            result: result.clone(),
         };
-        let imported = import(file, Box::new(filling), true).await;
-        let shelf = shelf.lock().take();
+        let imported = import(file, Box::new(target), true).await;
+        let result = result.lock().take();
         match imported {
-            Ok(imported) => Ok((shelf.expect("it was finished"), imported)),
+            Ok(imported) => Ok((result.expect("committed"), imported)),
             Err(error) => {
-                assert_eq!(shelf, None, "finished in spite of {error}");
+                assert_eq!(result, None, "committed in spite of {error}");
                 Err(error)
             }
         }
@@ -63,7 +63,7 @@ fn take_page<T: Clone>(rows: &[T], wanted: impl Fn(&T) -> bool, limit: u32) -> V
 #[async_trait]
 impl BackupSource for BackupContents {
     fn database_kind(&self) -> &'static str {
-        "shelf"
+        "memory"
     }
 
     async fn lineage(&mut self) -> Result<String> {
@@ -111,7 +111,7 @@ impl BackupSource for BackupContents {
     }
 
     async fn audit_entries(&mut self, after: i64, limit: u32) -> Result<Vec<AuditLine>> {
-        // Their ids are not in a file: here their places are.
+        // A file has no ids of audit entries; here their positions stand in for them.
         let from = usize::try_from(after).expect("a place");
         let rest = self
             .audit_entries
@@ -120,7 +120,10 @@ impl BackupSource for BackupContents {
             .skip(from)
             .take(limit as usize);
         Ok(rest
-            .map(|(deed, id)| AuditLine { id, ..deed.clone() })
+            .map(|(entry, id)| AuditLine {
+                id,
+                ..entry.clone()
+            })
             .collect())
     }
 }
@@ -178,7 +181,8 @@ impl BackupTarget for ContentsTarget {
     }
 
     async fn commit(mut self: Box<Self>, ids: &IdsLine, lineage: Option<&str>) -> Result<()> {
-        (self.contents.ids, self.contents.lineage) = (*ids, lineage.unwrap_or("new").to_owned());
+        self.contents.ids = *ids;
+        self.contents.lineage = lineage.unwrap_or("new").to_owned();
         *self.result.lock() = Some(self.contents);
         Ok(())
     }

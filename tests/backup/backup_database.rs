@@ -1,4 +1,4 @@
-//! Databases to export from and import into.
+//! Databases that tests export from and import into.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::database::PostgresDatabase;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A place for a database that is not there yet, or is empty.
+/// A SQLite or Postgres database of one test, missing or empty at first.
 pub enum BackupDatabase {
     Sqlite(TempDir),
     Postgres(Box<PostgresDatabase>),
@@ -38,7 +38,7 @@ impl BackupDatabase {
         }
     }
 
-    /// The database with its schema.
+    /// Opens the database and migrates its schema.
     pub async fn store(&self) -> Box<dyn Store> {
         match self {
             BackupDatabase::Sqlite(_) => {
@@ -80,7 +80,7 @@ impl BackupDatabase {
         }
     }
 
-    /// Everything, as a file.
+    /// Exports the whole database to a file.
     pub async fn export(&self) -> (Vec<u8>, ExportCounts) {
         export_to_file(self.source().await.as_mut()).await
     }
@@ -112,7 +112,7 @@ impl BackupDatabase {
     }
 }
 
-/// Everything that a source has, as a file.
+/// Exports a whole source to a file.
 pub async fn export_to_file(source: &mut dyn BackupSource) -> (Vec<u8>, ExportCounts) {
     let mut file = Vec::new();
     let options = Options {

@@ -1,4 +1,4 @@
-//! Files that are not what was written: each is refused, and says where it is wrong.
+//! Damaged files: each is refused, with the place of the damage.
 
 use raidhall::backup::BackupError;
 
@@ -7,9 +7,9 @@ use crate::backup_database::BackupDatabase;
 use crate::raid_generator::fill_store;
 
 async fn small_file() -> Vec<u8> {
-    let site = BackupDatabase::sqlite();
-    fill_store(site.store().await.as_ref(), 2, 8, 6).await;
-    let (file, _) = site.export().await;
+    let database = BackupDatabase::sqlite();
+    fill_store(database.store().await.as_ref(), 2, 8, 6).await;
+    let (file, _) = database.export().await;
     BackupContents::read(&file).await.expect("a good file");
     file
 }
@@ -18,7 +18,7 @@ async fn import_fault(file: &[u8]) -> Option<raidhall::backup::FileFault> {
     match BackupContents::read(file).await {
         Err(BackupError::Damaged(fault)) => Some(fault),
         Ok(_) => None,
-        Err(other) => panic!("lines of a damaged block were believed: {other}"),
+        Err(other) => panic!("lines of a damaged block were accepted: {other}"),
     }
 }
 
@@ -58,12 +58,12 @@ async fn a_backup_with_bytes_after_its_end_is_refused() {
     assert!(fault.reason.contains("follows the end"), "{fault}");
 }
 
-/// Members that are good by themselves: a block more, one less, two in another order.
+/// Blocks that are valid by themselves: one missing, one repeated, two swapped.
 #[tokio::test]
 async fn missing_repeated_or_swapped_backup_blocks_are_refused() {
-    let site = BackupDatabase::sqlite();
-    fill_store(site.store().await.as_ref(), 200, 250, 7).await;
-    let (file, _) = site.export().await;
+    let database = BackupDatabase::sqlite();
+    fill_store(database.store().await.as_ref(), 200, 250, 7).await;
+    let (file, _) = database.export().await;
     let magic = &file[..10];
     let begins: Vec<_> = (0..file.len())
         .filter(|at| file[*at..].starts_with(magic))
@@ -88,9 +88,9 @@ async fn missing_repeated_or_swapped_backup_blocks_are_refused() {
 
 #[tokio::test]
 async fn a_backup_fault_names_its_block_and_offset() {
-    let site = BackupDatabase::sqlite();
-    fill_store(site.store().await.as_ref(), 60, 120, 8).await;
-    let (mut file, _) = site.export().await;
+    let database = BackupDatabase::sqlite();
+    fill_store(database.store().await.as_ref(), 60, 120, 8).await;
+    let (mut file, _) = database.export().await;
     let second = (1..file.len())
         .find(|at| file[*at..].starts_with(&file[..10]))
         .expect("a second block");

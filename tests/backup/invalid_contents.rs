@@ -1,4 +1,4 @@
-//! Files that are whole and say what cannot be: with right checksums, and refused all the same.
+//! Undamaged files with contradictory content: refused in spite of right checksums.
 
 use raidhall::backup::BackupError;
 use serde_json::json;
@@ -8,25 +8,29 @@ use crate::backup_database::{BackupDatabase, export_to_file};
 use crate::raid_generator::fill_store;
 
 async fn sample_contents() -> BackupContents {
-    let site = BackupDatabase::sqlite();
-    fill_store(site.store().await.as_ref(), 6, 80, 9).await;
-    BackupContents::read(&site.export().await.0)
+    let database = BackupDatabase::sqlite();
+    fill_store(database.store().await.as_ref(), 6, 80, 9).await;
+    BackupContents::read(&database.export().await.0)
         .await
         .expect("a good file")
         .0
 }
 
-/// What an import says of the altered shelf, into each store; they are as empty as before.
+/// Imports altered contents into each kind of store, and returns the errors. The databases must
+/// stay empty.
 async fn import_errors(alter: impl FnOnce(&mut BackupContents)) -> Vec<String> {
-    let mut shelf = sample_contents().await;
-    alter(&mut shelf);
-    let (file, _) = export_to_file(&mut shelf).await;
-    let mut told = Vec::new();
-    for site in [BackupDatabase::sqlite(), BackupDatabase::postgres().await] {
-        let error = site.import(&file).await.expect_err("a lie");
+    let mut contents = sample_contents().await;
+    alter(&mut contents);
+    let (file, _) = export_to_file(&mut contents).await;
+    let mut messages = Vec::new();
+    for database in [BackupDatabase::sqlite(), BackupDatabase::postgres().await] {
+        let error = database
+            .import(&file)
+            .await
+            .expect_err("contradictory contents");
         assert!(matches!(error, BackupError::Invalid { .. }), "{error:?}");
-        told.push(error.to_string());
-        let (_, counted) = site.export().await;
+        messages.push(error.to_string());
+        let (_, counted) = database.export().await;
         assert_eq!(
             (
                 counted.players,
@@ -37,19 +41,19 @@ async fn import_errors(alter: impl FnOnce(&mut BackupContents)) -> Vec<String> {
             (0, 0, 0, 0)
         );
     }
-    told
+    messages
 }
 
 async fn assert_import_refused(alter: impl FnOnce(&mut BackupContents), says: &str) {
-    for told in import_errors(alter).await {
-        assert!(told.contains(says), "{told}");
+    for message in import_errors(alter).await {
+        assert!(message.contains(says), "{message}");
     }
 }
 
 #[tokio::test]
 async fn an_import_with_a_gap_in_a_ledger_is_refused() {
-    let third = |shelf: &mut BackupContents| {
-        shelf
+    let third = |contents: &mut BackupContents| {
+        contents
             .events
             .retain(|event| (event.raid, event.seq) != (2, 3))
     };
@@ -62,9 +66,9 @@ async fn an_import_with_a_gap_in_a_ledger_is_refused() {
 
 #[tokio::test]
 async fn a_ledger_without_its_end_is_refused() {
-    let last = |shelf: &mut BackupContents| {
-        let last = shelf.raids[3].last_seq;
-        shelf
+    let last = |contents: &mut BackupContents| {
+        let last = contents.raids[3].last_seq;
+        contents
             .events
             .retain(|event| (event.raid, event.seq) != (4, last));
     };
@@ -74,7 +78,7 @@ async fn a_ledger_without_its_end_is_refused() {
 #[tokio::test]
 async fn progress_that_contradicts_the_ledger_is_refused() {
     assert_import_refused(
-        |shelf| shelf.raids[0].current_xp += 1,
+        |contents| contents.raids[0].current_xp += 1,
         "raid 1: current_xp is",
     )
     .await;
@@ -82,19 +86,27 @@ async fn progress_that_contradicts_the_ledger_is_refused() {
 
 #[tokio::test]
 async fn a_title_that_contradicts_the_ledger_is_refused() {
-    assert_import_refused(|shelf| shelf.raids[0].title.push('!'), "raid 1: title is").await;
+    assert_import_refused(
+        |contents| contents.raids[0].title.push('!'),
+        "raid 1: title is",
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn player_totals_that_contradict_the_ledger_are_refused() {
-    assert_import_refused(|shelf| shelf.players[1].xp += 1, "player 2: their totals").await;
     assert_import_refused(
-        |shelf| shelf.players[1].raids_won += 1,
+        |contents| contents.players[1].xp += 1,
         "player 2: their totals",
     )
     .await;
     assert_import_refused(
-        |shelf| shelf.players[1].tasks += 1,
+        |contents| contents.players[1].raids_won += 1,
+        "player 2: their totals",
+    )
+    .await;
+    assert_import_refused(
+        |contents| contents.players[1].tasks += 1,
         "player 2: their totals",
     )
     .await;
@@ -102,36 +114,45 @@ async fn player_totals_that_contradict_the_ledger_are_refused() {
 
 #[tokio::test]
 async fn an_event_that_contradicts_earlier_events_is_refused() {
-    let nobody = |shelf: &mut BackupContents| {
-        let joined = shelf
+    let contradict = |contents: &mut BackupContents| {
+        let joined = contents
             .events
             .iter_mut()
             .find(|event| event.kind == "member_joined")
             .expect("a member");
-        (joined.kind, joined.data) = ("task_released".into(), json!({"task": 400, "player": 1}));
+        joined.kind = "task_released".into();
+        joined.data = json!({"task": 400, "player": 1});
     };
-    assert_import_refused(nobody, "contradicts").await;
+    assert_import_refused(contradict, "contradicts").await;
 }
 
 #[tokio::test]
 async fn an_import_with_an_event_of_a_newer_release_is_refused() {
-    assert_import_refused(|shelf| shelf.events[5].version = 99, "version 99 is newer").await;
+    assert_import_refused(
+        |contents| contents.events[5].version = 99,
+        "version 99 is newer",
+    )
+    .await;
 }
 
-/// It is a shortcut only: the raid is rebuilt from its ledger.
+/// A snapshot is only a shortcut: the raid is rebuilt from its ledger.
 #[tokio::test]
 async fn a_snapshot_that_contradicts_the_ledger_is_not_imported() {
-    let mut shelf = sample_contents().await;
-    let kept = shelf.snapshots.len();
+    let mut contents = sample_contents().await;
+    let kept = contents.snapshots.len();
     assert!(kept > 1);
-    shelf.snapshots[0].state = "0001c0".into();
-    let (file, _) = export_to_file(&mut shelf).await;
-    let site = BackupDatabase::sqlite();
+    contents.snapshots[0].state = "0001c0".into();
+    let (file, _) = export_to_file(&mut contents).await;
+    let database = BackupDatabase::sqlite();
     assert_eq!(
-        site.import(&file).await.expect("import").snapshots_left_out,
+        database
+            .import(&file)
+            .await
+            .expect("import")
+            .snapshots_left_out,
         1
     );
-    let (again, _) = BackupContents::read(&site.export().await.0)
+    let (again, _) = BackupContents::read(&database.export().await.0)
         .await
         .expect("a good file");
     assert_eq!(again.snapshots.len(), kept - 1);

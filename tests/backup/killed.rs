@@ -1,4 +1,4 @@
-//! The commands as a shell sees them, and an import that is killed half-way.
+//! The commands as a shell runs them, and an import that is killed half-way.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use tokio::process::Command;
 use crate::backup_database::BackupDatabase;
 use crate::raid_generator::fill_store;
 
-fn raidhall(site: &BackupDatabase, arguments: &[&str]) -> Command {
+fn raidhall(database: &BackupDatabase, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_raidhall"));
     command.env_clear().args(arguments).kill_on_drop(true);
-    command.env("RAIDHALL__DATABASE__URL", site.url());
+    command.env("RAIDHALL__DATABASE__URL", database.url());
     command.env(
         "RAIDHALL__AUTH__SECRET",
         "a secret for tests, of thirty-two bytes and more",
@@ -24,48 +24,52 @@ fn raidhall(site: &BackupDatabase, arguments: &[&str]) -> Command {
     command
 }
 
-async fn assert_killed_import_leaves_nothing(site: BackupDatabase) {
+async fn assert_killed_import_leaves_nothing(database: BackupDatabase) {
     let origin = BackupDatabase::sqlite();
     fill_store(origin.store().await.as_ref(), 60, 120, 10).await;
     let (file, counted) = origin.export().await;
-    let mut import = raidhall(&site, &["import", "-"])
+    let mut import = raidhall(&database, &["import", "-"])
         .stdin(Stdio::piped())
         .spawn()
         .expect("start");
     let mut input = import.stdin.take().expect("its input");
-    // More than it buffers: when all of it has been taken, most of it has been written to the database.
+    // The file is larger than the program's buffers: when all of it has been read, most of it has
+    // been written to the database.
     input
         .write_all(&file[..file.len() - 20_000])
         .await
         .expect("write");
     input.flush().await.expect("flush");
     import.kill().await.expect("kill");
-    let (_, left) = site.export().await;
+    let (_, left) = database.export().await;
     assert_eq!((left.players, left.raids, left.events), (0, 0, 0));
 
     let backup = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(backup.path(), &file).expect("write");
-    let again = raidhall(&site, &["import", backup.path().to_str().expect("a path")])
-        .output()
-        .await;
+    let again = raidhall(
+        &database,
+        &["import", backup.path().to_str().expect("a path")],
+    )
+    .output()
+    .await;
     let again = again.expect("it runs");
     assert_eq!(again.status.code(), Some(0), "{again:?}");
-    let (_, whole) = site.export().await;
+    let (_, whole) = database.export().await;
     assert_eq!(whole, counted);
 }
 
 #[tokio::test]
 async fn a_killed_import_into_sqlite_leaves_no_data() {
-    let site = BackupDatabase::sqlite();
-    drop(site.store().await);
-    assert_killed_import_leaves_nothing(site).await;
+    let database = BackupDatabase::sqlite();
+    drop(database.store().await);
+    assert_killed_import_leaves_nothing(database).await;
 }
 
 #[tokio::test]
 async fn a_killed_import_into_postgres_leaves_no_data() {
-    let site = BackupDatabase::postgres().await;
-    drop(site.store().await);
-    assert_killed_import_leaves_nothing(site).await;
+    let database = BackupDatabase::postgres().await;
+    drop(database.store().await);
+    assert_killed_import_leaves_nothing(database).await;
 }
 
 #[tokio::test]
@@ -111,19 +115,17 @@ async fn an_export_to_standard_output_writes_only_the_backup_file() {
         .await
         .expect("it runs");
     assert_eq!(piped.status.code(), Some(0), "{piped:?}");
-    let site = BackupDatabase::sqlite();
-    site.import(&piped.stdout).await.expect("import");
-    assert_eq!(site.export().await.1, origin.export().await.1);
+    let database = BackupDatabase::sqlite();
+    database.import(&piped.stdout).await.expect("import");
+    assert_eq!(database.export().await.1, origin.export().await.1);
 }
 
 #[cfg(unix)]
 #[tokio::test]
 async fn a_backup_file_is_readable_by_its_owner_only() {
     use std::os::unix::fs::PermissionsExt;
-    let (origin, directory) = (
-        BackupDatabase::sqlite(),
-        tempfile::tempdir().expect("a directory"),
-    );
+    let origin = BackupDatabase::sqlite();
+    let directory = tempfile::tempdir().expect("a directory");
     drop(origin.store().await);
     let file = directory.path().join("raids.backup");
     let done = raidhall(&origin, &["export", file.to_str().expect("a path")])
@@ -141,11 +143,11 @@ async fn a_backup_file_is_readable_by_its_owner_only() {
     assert_eq!(left.len(), 1, "{left:?}");
 }
 
-/// A server serves while it is exported; an import meanwhile is refused.
+/// A running server is not disturbed by an export, and prevents an import.
 #[tokio::test]
 async fn a_running_server_allows_an_export_but_no_import() {
-    for site in [BackupDatabase::sqlite(), BackupDatabase::postgres().await] {
-        let mut serve = raidhall(&site, &["serve"]);
+    for database in [BackupDatabase::sqlite(), BackupDatabase::postgres().await] {
+        let mut serve = raidhall(&database, &["serve"]);
         serve
             .env("RAIDHALL__SERVER__LISTEN", "127.0.0.1:0")
             .env("RAIDHALL__TELEMETRY__METRICS_LISTEN", "");
@@ -158,19 +160,19 @@ async fn a_running_server_allows_an_export_but_no_import() {
             says.expect("output")
                 .is_some_and(|line| line.contains("open at"))
         );
-        let exported = raidhall(&site, &["export", "-"])
+        let exported = raidhall(&database, &["export", "-"])
             .output()
             .await
             .expect("it runs");
         assert_eq!(exported.status.code(), Some(0), "{exported:?}");
-        let mut import = raidhall(&site, &["import", "-"])
+        let mut import = raidhall(&database, &["import", "-"])
             .stdin(Stdio::piped())
             .spawn()
             .expect("start");
         drop(import.stdin.take());
         let refused = import.wait_with_output().await.expect("it runs");
         assert_eq!(refused.status.code(), Some(75), "{refused:?}");
-        let renamed = raidhall(&site, &["new-lineage"])
+        let renamed = raidhall(&database, &["new-lineage"])
             .output()
             .await
             .expect("it runs");

@@ -1,4 +1,5 @@
-//! Backups: from store to store and back, damaged, untrue, interrupted.
+//! Tests of backups: transfers between stores, damaged files, contradictory contents, and killed
+//! commands.
 
 #![allow(
     clippy::disallowed_methods,

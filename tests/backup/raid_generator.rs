@@ -1,4 +1,4 @@
-//! Raids that were really played, by the rules, from a seed: what a store is filled with before it is exported.
+//! Random raids, played by the rules from a seed, with which tests fill a store before an export.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use raidhall::store::{
 };
 use raidhall_protocol::rest::NewRaid;
 use raidhall_protocol::server::PlayerRef;
-use raidhall_protocol::{Command as Act, OpKey, PlayerId, RaidId, TaskId, UnixMillis};
+use raidhall_protocol::{Command, OpKey, PlayerId, RaidId, TaskId, UnixMillis};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use uuid::Uuid;
@@ -19,7 +19,8 @@ const LEASE_TTL: Duration = Duration::from_secs(3_600);
 const START_TIME: UnixMillis = UnixMillis(1_700_000_000_000);
 const DAY_MS: i64 = 86_400_000;
 
-/// Fills a store with raids of several months, each with so many attempts to do something. Gives the players.
+/// Fills a store with raids of several months, with `acts` attempted commands in each. Returns the
+/// players.
 pub async fn fill_store(store: &dyn Store, raids: u32, acts: u32, seed: u64) -> Vec<PlayerRef> {
     let id = InstanceId(Uuid::now_v7());
     let instance = InstanceRecord {
@@ -31,11 +32,12 @@ pub async fn fill_store(store: &dyn Store, raids: u32, acts: u32, seed: u64) -> 
     store
         .register(&instance, LEASE_TTL, LEASE_TTL)
         .await
-        .expect("enlist");
+        .expect("register");
     let mut players = Vec::new();
     for name in ["Ada", "Zoë \"quote\" \\ 🔥", "Поля́", "d", "e", "\u{202e}f"] {
         let player = store.create_player(name).await.expect("a player");
-        let (family, token) = (FamilyId(Uuid::now_v7()), TokenHash([7; 32]));
+        let family = FamilyId(Uuid::now_v7());
+        let token = TokenHash([7; 32]);
         store
             .create_token_family(family, player.id, token, LEASE_TTL)
             .await
@@ -52,7 +54,7 @@ pub async fn fill_store(store: &dyn Store, raids: u32, acts: u32, seed: u64) -> 
             .play(store, acts)
             .await;
     }
-    store.deregister(id).await.expect("retire");
+    store.deregister(id).await.expect("deregister");
     players
 }
 
@@ -94,7 +96,8 @@ impl<'g> RaidGenerator<'g> {
             let command = self.random_command();
             self.commit(store, &command, None).await;
             if act == acts / 2 && self.rng.random_bool(0.7) {
-                let (seq, state) = (self.state.seq(), stored::encode(&self.state));
+                let seq = self.state.seq();
+                let state = stored::encode(&self.state);
                 store
                     .save_snapshot(self.raid, self.owner, Epoch(1), seq, &state)
                     .await
@@ -123,23 +126,24 @@ impl<'g> RaidGenerator<'g> {
 
     fn random_command(&mut self) -> RaidCommand {
         let task = TaskId::try_from(self.rng.random_range(1..=4u64)).expect("a task");
-        let (by, other) = (self.random_player().id, self.random_player());
+        let by = self.random_player().id;
+        let other = self.random_player();
         let command = match self.rng.random_range(0..16) {
             0..=2 => return RaidCommand::Join { player: other },
-            3 => Act::Leave,
-            4 => Act::Promote { player: other.id },
-            5..=6 => Act::AddTask {
+            3 => Command::Leave,
+            4 => Command::Promote { player: other.id },
+            5..=6 => Command::AddTask {
                 title: "Näh\t?".replace('\t', " "),
                 xp: 40,
                 minutes: 5,
             },
-            7..=8 => Act::ClaimTask { task },
-            9 => Act::CompleteTask { task },
-            10 => Act::FailTask { task },
-            11 => Act::Start,
+            7..=8 => Command::ClaimTask { task },
+            9 => Command::CompleteTask { task },
+            10 => Command::FailTask { task },
+            11 => Command::Start,
             12..=13 => {
                 let note = self.rng.random_bool(0.5).then(|| "run".to_owned());
-                let command = Act::Contribute {
+                let command = Command::Contribute {
                     player: by,
                     xp: 15,
                     kind: "habit".into(),
@@ -147,7 +151,7 @@ impl<'g> RaidGenerator<'g> {
                 };
                 return RaidCommand::Service { command };
             }
-            _ => Act::Say {
+            _ => Command::Say {
                 text: "said {\"so\": [1,2]} 🎲".into(),
             },
         };
@@ -177,9 +181,9 @@ impl<'g> RaidGenerator<'g> {
         if events.is_empty() {
             return;
         }
-        events
-            .iter()
-            .for_each(|event| apply(&mut self.state, event));
+        for event in &events {
+            apply(&mut self.state, event);
+        }
         let mut events: Vec<_> = events
             .into_iter()
             .map(|event| LedgerEvent { event, op: None })
@@ -199,12 +203,12 @@ impl<'g> RaidGenerator<'g> {
         let RaidGenerator {
             raid,
             owner,
-            created_month: born,
+            created_month,
             ..
         } = *self;
         let append = Append {
             raid,
-            created_month: born,
+            created_month,
             owner,
             epoch: Epoch(1),
             events,

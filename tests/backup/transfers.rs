@@ -1,4 +1,5 @@
-//! From one store to another and back: nothing is lost, and what comes later does not collide.
+//! Transfers from one store to another and back: nothing is lost, and new rows do not collide with
+//! imported ones.
 
 use std::time::Duration;
 
@@ -12,15 +13,15 @@ use crate::backup_contents::BackupContents;
 use crate::backup_database::{BackupDatabase, export_to_file};
 use crate::raid_generator::fill_store;
 
-/// What both files hold besides where they come from.
+/// Returns a file's contents without the lineage, in which files may differ.
 async fn comparable_contents(file: &[u8]) -> BackupContents {
-    let (mut shelf, imported) = BackupContents::read(file).await.expect("a good file");
+    let (mut contents, imported) = BackupContents::read(file).await.expect("a good file");
     assert_eq!(imported.snapshots_left_out, 0);
-    shelf.lineage.clear();
-    shelf
+    contents.lineage.clear();
+    contents
 }
 
-/// The lines after the header.
+/// Returns the lines between the header and the footer.
 fn lines_after_header(file: &[u8]) -> String {
     let mut text = String::new();
     let mut rest = file;
@@ -41,14 +42,12 @@ fn lines_after_header(file: &[u8]) -> String {
 
 #[tokio::test]
 async fn a_backup_is_identical_from_sqlite_to_postgres_and_back() {
-    let (first, second, third) = (
-        BackupDatabase::sqlite(),
-        BackupDatabase::postgres().await,
-        BackupDatabase::sqlite(),
-    );
+    let first = BackupDatabase::sqlite();
+    let second = BackupDatabase::postgres().await;
+    let third = BackupDatabase::sqlite();
     let players = fill_store(first.store().await.as_ref(), 40, 60, 1).await;
     for (round, player) in (0..).zip(&players) {
-        let deed = NewAuditEntry {
+        let entry = NewAuditEntry {
             actor: "admin:ops".into(),
             action: "ban",
             target: format!("player {}", player.id),
@@ -59,12 +58,12 @@ async fn a_backup_is_identical_from_sqlite_to_postgres_and_back() {
             first
                 .store()
                 .await
-                .ban(player.id, "for ’s sake", &deed)
+                .ban(player.id, "for ’s sake", &entry)
                 .await
                 .expect("banned")
         );
     }
-    let deed = NewAuditEntry {
+    let entry = NewAuditEntry {
         actor: "5".into(),
         action: "erase",
         target: format!("player {}", players[2].id),
@@ -75,7 +74,7 @@ async fn a_backup_is_identical_from_sqlite_to_postgres_and_back() {
         first
             .store()
             .await
-            .begin_erasure(players[2].id, "[erased]", &deed)
+            .begin_erasure(players[2].id, "[erased]", &entry)
             .await
             .expect("begun")
     );
@@ -91,13 +90,15 @@ async fn a_backup_is_identical_from_sqlite_to_postgres_and_back() {
     third.import(&through).await.expect("into SQLite");
     let (back, _) = third.export().await;
     assert_eq!(lines_after_header(&file), lines_after_header(&back));
-    let shelf = comparable_contents(&file).await;
+    let contents = comparable_contents(&file).await;
     assert_eq!(
-        (shelf.bans.len(), shelf.audit_entries.len()),
+        (contents.bans.len(), contents.audit_entries.len()),
         (players.len(), players.len() + 1)
     );
-    assert!(shelf.snapshots.len() > 10 && shelf.events.iter().any(|event| event.op_key.is_some()));
-    assert_eq!(shelf, comparable_contents(&back).await);
+    assert!(
+        contents.snapshots.len() > 10 && contents.events.iter().any(|event| event.op_key.is_some())
+    );
+    assert_eq!(contents, comparable_contents(&back).await);
     let stores = [
         first.store().await,
         second.store().await,
@@ -122,7 +123,7 @@ async fn a_backup_is_identical_from_sqlite_to_postgres_and_back() {
                 .raids_ever_joined(player.id, None, 100)
                 .await
                 .expect("raids");
-            assert!(visited.len() > raids.len(), "somebody left");
+            assert!(visited.len() > raids.len(), "the player has left a raid");
             listed.push((
                 store.account(player.id).await.expect("an account"),
                 visited,
@@ -131,7 +132,7 @@ async fn a_backup_is_identical_from_sqlite_to_postgres_and_back() {
         }
         assert!(listed.iter().all(|one| *one == listed[0]), "{listed:?}");
     }
-    for raid in &shelf.raids {
+    for raid in &contents.raids {
         let raid = RaidId::try_from(raid.id).expect("an id");
         let mut loads = Vec::new();
         for store in &stores {
@@ -152,7 +153,7 @@ async fn a_backup_is_identical_from_sqlite_to_postgres_and_back() {
     }
 }
 
-async fn assert_new_rows_get_new_ids(site: BackupDatabase) {
+async fn assert_new_rows_get_new_ids(database: BackupDatabase) {
     let origin = BackupDatabase::sqlite();
     let store = origin.store().await;
     fill_store(store.as_ref(), 3, 10, 2).await;
@@ -160,8 +161,11 @@ async fn assert_new_rows_get_new_ids(site: BackupDatabase) {
         .reserve_raid_ids(10)
         .await
         .expect("ids that are never used");
-    site.import(&origin.export().await.0).await.expect("import");
-    let store = site.store().await;
+    database
+        .import(&origin.export().await.0)
+        .await
+        .expect("import");
+    let store = database.store().await;
     assert_eq!(store.reserve_raid_ids(2).await.expect("ids"), 14..16);
     let player = store.create_player("next").await.expect("a player");
     assert_eq!(player.id, PlayerId::try_from(7u64).expect("an id"));
@@ -185,11 +189,12 @@ async fn lineage(store: &dyn Store) -> String {
         release: String::new(),
         draining: false,
     };
-    let (ttl, patience) = (Duration::from_millis(1), Duration::from_secs(5));
+    let ttl = Duration::from_millis(1);
+    let patience = Duration::from_secs(5);
     store
         .register(&instance, ttl, patience)
         .await
-        .expect("enlist")
+        .expect("register")
         .lineage
 }
 
@@ -198,14 +203,17 @@ async fn an_import_creates_a_new_lineage_unless_told_to_keep_it() {
     let origin = BackupDatabase::sqlite();
     let before = lineage(origin.store().await.as_ref()).await;
     let (file, _) = origin.export().await;
-    for (keep, site) in [
+    for (keep, database) in [
         (false, BackupDatabase::sqlite()),
         (true, BackupDatabase::sqlite()),
         (false, BackupDatabase::postgres().await),
         (true, BackupDatabase::postgres().await),
     ] {
-        site.import_as(&file, keep).await.expect("import");
-        assert_eq!(lineage(site.store().await.as_ref()).await == before, keep);
+        database.import_as(&file, keep).await.expect("import");
+        assert_eq!(
+            lineage(database.store().await.as_ref()).await == before,
+            keep
+        );
     }
 }
 
@@ -214,13 +222,14 @@ async fn an_import_needs_an_empty_database() {
     let origin = BackupDatabase::sqlite();
     fill_store(origin.store().await.as_ref(), 1, 3, 3).await;
     let (file, _) = origin.export().await;
-    for site in [BackupDatabase::sqlite(), BackupDatabase::postgres().await] {
-        site.store()
+    for database in [BackupDatabase::sqlite(), BackupDatabase::postgres().await] {
+        database
+            .store()
             .await
             .create_player("first")
             .await
             .expect("a player");
-        let refused = site.import(&file).await;
+        let refused = database.import(&file).await;
         assert!(
             matches!(
                 refused,
@@ -228,7 +237,7 @@ async fn an_import_needs_an_empty_database() {
             ),
             "{refused:?}"
         );
-        assert_eq!(site.export().await.1.raids, 0);
+        assert_eq!(database.export().await.1.raids, 0);
     }
 }
 
@@ -239,10 +248,10 @@ async fn an_import_needs_exclusive_use_of_the_database() {
         drop(origin.store().await);
         origin.export().await
     };
-    for site in [BackupDatabase::sqlite(), BackupDatabase::postgres().await] {
-        let store = site.store().await;
-        lineage(store.as_ref()).await; // enlists, and so holds the lock
-        let refused = site.import(&file).await;
+    for database in [BackupDatabase::sqlite(), BackupDatabase::postgres().await] {
+        let store = database.store().await;
+        lineage(store.as_ref()).await; // registers an instance, which holds the lock
+        let refused = database.import(&file).await;
         assert!(
             matches!(refused, Err(BackupError::Target(OpenTargetError::InUse))),
             "{refused:?}"
@@ -250,19 +259,20 @@ async fn an_import_needs_exclusive_use_of_the_database() {
     }
 }
 
-/// What is committed while an export is under way is not in it, or it would not be of one moment.
-async fn assert_export_is_consistent(site: BackupDatabase) {
-    let store = site.store().await;
+/// An export must not contain what is committed while it runs.
+async fn assert_export_is_consistent(database: BackupDatabase) {
+    let store = database.store().await;
     fill_store(store.as_ref(), 5, 20, 4).await;
-    let mut source = site.source().await;
+    let mut source = database.source().await;
     let (before, _) = export_to_file(source.as_mut()).await;
     fill_store(store.as_ref(), 5, 20, 5).await;
     let (during, _) = export_to_file(source.as_mut()).await;
-    let shelf = comparable_contents(&before).await;
+    let contents = comparable_contents(&before).await;
     let mut later = comparable_contents(&during).await;
-    later.ids = shelf.ids; // those of Postgres are of no moment, and never behind
-    assert_eq!(shelf, later);
-    assert_eq!(site.export().await.1.raids, 10);
+    // Postgres's sequences are outside the transaction, and never behind it.
+    later.ids = contents.ids;
+    assert_eq!(contents, later);
+    assert_eq!(database.export().await.1.raids, 10);
 }
 
 #[tokio::test]

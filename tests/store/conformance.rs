@@ -1,4 +1,4 @@
-//! The checks that every store passes, and what they share.
+//! The conformance suite: checks that every store passes, and their shared helpers.
 
 pub mod accounts;
 pub mod audit;
@@ -22,28 +22,28 @@ use raidhall_protocol::{PlayerId, UnixMillis};
 
 use crate::history::{History, instance, raid};
 
-/// Long enough for a lease or a token to outlive any test.
+/// Time to live of a lease or token that must outlive the test.
 pub const LONG_TTL: Duration = Duration::from_secs(3_600);
-/// Over before anything else can happen.
+/// Time to live of a lease or token that must expire at once.
 pub const SHORT_TTL: Duration = Duration::from_millis(1);
 
-/// A store over a database of its own.
+/// A store with a database of its own.
 pub struct TestStore {
     pub store: Arc<dyn Store>,
     _guard: Box<dyn Any>,
 }
 
 impl TestStore {
-    /// `kept` is dropped after the test: whatever removes the database.
-    pub fn new(store: Arc<dyn Store>, kept: impl Any) -> TestStore {
+    /// Wraps a store; `guard`, which removes the database, is dropped after the test.
+    pub fn new(store: Arc<dyn Store>, guard: impl Any) -> TestStore {
         TestStore {
             store,
-            _guard: Box::new(kept),
+            _guard: Box::new(guard),
         }
     }
 }
 
-/// Makes a test of each check, with a fresh store from `$fresh().await`.
+/// Defines one test per check, each with a fresh store from `$fresh().await`.
 macro_rules! conformance_suite {
     ($fresh:path) => {
         conformance_suite! { $fresh;
@@ -51,14 +51,14 @@ macro_rules! conformance_suite {
             leases: the_lineage_is_the_same_at_registration_and_renewal;
             leases: two_instances_are_registered_side_by_side;
             leases: reserved_ids_start_at_one_and_never_overlap;
-            leases: a_retirement_releases_every_raid;
-            leases: live_peers_are_listed_and_a_retired_one_is_not;
+            leases: deregistering_releases_every_raid;
+            leases: live_peers_are_listed_and_a_deregistered_one_is_not;
             leases: a_peer_whose_lease_has_run_out_is_gone_until_it_renews;
             leases: a_draining_peer_is_listed_as_draining;
             claims: a_raid_that_does_not_exist_is_missing;
             claims: a_raid_of_a_living_instance_is_held;
             claims: a_raid_whose_owners_lease_has_run_out_can_be_claimed;
-            claims: a_raid_whose_owner_never_enlisted_can_be_claimed;
+            claims: a_raid_whose_owner_never_registered_can_be_claimed;
             claims: each_claim_is_a_new_epoch;
             claims: an_owner_can_claim_its_own_raid_again;
             claims: a_released_raid_has_no_owner;
@@ -165,17 +165,17 @@ macro_rules! conformance_suite {
     };
 }
 
-/// An instance with a lease that outlives the test.
-pub async fn enlisted(store: &dyn Store) -> InstanceRecord {
+/// Registers an instance with a lease that outlives the test.
+pub async fn register_instance(store: &dyn Store) -> InstanceRecord {
     let instance = instance();
     store
         .register(&instance, LONG_TTL, LONG_TTL)
         .await
-        .expect("enlist");
+        .expect("register");
     instance
 }
 
-/// A raid that has been made, of one member.
+/// Creates a raid whose only member is its leader.
 pub async fn create_raid(
     store: &dyn Store,
     id: u64,
@@ -188,7 +188,7 @@ pub async fn create_raid(
     history
 }
 
-/// Commits one append.
+/// Commits one append and returns its outcome.
 pub async fn commit(store: &dyn Store, append: &Append) -> CommitOutcome {
     let fates = store
         .commit(std::slice::from_ref(append))
@@ -198,7 +198,7 @@ pub async fn commit(store: &dyn Store, append: &Append) -> CommitOutcome {
     fates[0]
 }
 
-/// The batch is refused as a whole.
+/// Asserts that the store refuses the batch as a whole.
 pub async fn assert_refused(store: &dyn Store, batch: &[Append]) {
     let result = store.commit(batch).await;
     assert!(
@@ -207,12 +207,12 @@ pub async fn assert_refused(store: &dyn Store, batch: &[Append]) {
     );
 }
 
-/// A player of this name.
+/// Creates a player with this name.
 pub async fn create_player(store: &dyn Store, name: &str) -> PlayerId {
     store.create_player(name).await.expect("create player").id
 }
 
-/// A player's xp, tasks and raids won.
+/// Returns a player's XP, tasks and raids won.
 pub async fn player_totals(store: &dyn Store, player: PlayerId) -> (u64, u64, u64) {
     let player = store
         .player(player)
@@ -222,13 +222,14 @@ pub async fn player_totals(store: &dyn Store, player: PlayerId) -> (u64, u64, u6
     (player.xp, player.tasks, player.raids_won)
 }
 
-/// Makes the instance's lease run out.
+/// Lets the instance's lease expire.
 pub async fn expire_lease(store: &dyn Store, instance: &InstanceRecord) {
     let renewal = store.renew(instance, SHORT_TTL).await.expect("renew");
     wait_until(store, renewal.now.plus(2)).await;
 }
 
-/// Makes a call again and again, and gives up on each at a later moment, until one ends by itself.
+/// Repeats a call with ever longer time-outs, which drop it at ever later points, until one
+/// completes.
 pub async fn cancel_repeatedly<T, F: Future<Output = T>>(mut call: impl FnMut() -> F) -> T {
     let mut patience = Duration::ZERO;
     loop {

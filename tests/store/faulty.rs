@@ -1,4 +1,4 @@
-//! How callers see each injected fault, over memory and over SQLite.
+//! Tests of what callers see of each injected fault, over the in-memory store and over SQLite.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use raidhall::store::{Append, CommitOutcome, Ledger, Ownership, Store, StoreErro
 use raidhall_protocol::Seq;
 use tempfile::TempDir;
 
-use crate::conformance::{LONG_TTL, commit, create_raid, enlisted};
+use crate::conformance::{LONG_TTL, commit, create_raid, register_instance};
 use crate::history::{player, raid, said};
 
 async fn memory() -> (Faulty<MemoryStore>, Option<TempDir>) {
@@ -27,7 +27,7 @@ async fn sqlite() -> (Faulty<SqliteStore>, Option<TempDir>) {
     (Faulty::new(store), Some(directory))
 }
 
-/// A test of each of these functions, on each of the stores.
+/// Defines tests that run each of these functions on each of the stores.
 macro_rules! faulty_suite {
     ($($check:ident,)*) => {
         $(
@@ -56,7 +56,7 @@ mod checks {
     use super::*;
 
     async fn create_raid_and_append<S: Store>(store: &Faulty<S>) -> Append {
-        let owner = enlisted(store).await;
+        let owner = register_instance(store).await;
         let mut history = create_raid(store, 1, &owner, player(1)).await;
         history.append([said("hello")])
     }
@@ -95,7 +95,8 @@ mod checks {
         store.faults().stall_commits(2);
         assert!(store.commit(&batch).now_or_never().is_none());
         let again = tokio::spawn({
-            let (store, batch) = (store.clone(), batch.clone());
+            let store = store.clone();
+            let batch = batch.clone();
             async move { store.commit(&batch).await }
         });
         while store.faults().stalled_count() < 2 {
@@ -173,7 +174,7 @@ mod checks {
         assert_eq!(
             store.faults().call_count(Call::Commit),
             4,
-            "the creation, two lost replies, and the answer"
+            "the creation, two attempts with lost replies, and one with a reply"
         );
         let events = store.events(raid(1), Seq(2), 10).await.expect("events");
         assert_eq!(events.len(), 1);

@@ -1,7 +1,7 @@
-//! What every store must do, checked on each of them.
+//! Tests of the store's contract on every implementation.
 //!
-//! The checks are in `conformance/`, each an async function of a fresh, empty store; `conformance_suite!` is the one
-//! list of them and makes each a test of one store.
+//! The checks are in `conformance/`, each an async function that takes a fresh, empty store.
+//! `conformance_suite!` lists them all, and makes each a test of one store.
 
 #![allow(
     clippy::disallowed_methods,

@@ -1,4 +1,4 @@
-//! The suite on the store in memory.
+//! The conformance suite on the in-memory store.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ mod on_paused_time {
     use raidhall::store::{ClaimOutcome, CommitOutcome, Epoch, Leases, Ownership};
     use raidhall_protocol::UnixMillis;
 
-    use crate::conformance::{LONG_TTL, commit, create_raid, enlisted};
+    use crate::conformance::{LONG_TTL, commit, create_raid, register_instance};
     use crate::history::{instance, player, raid, said};
 
     #[tokio::test(start_paused = true)]
@@ -38,11 +38,12 @@ mod on_paused_time {
     async fn a_lease_expires_by_the_tokio_clock_and_can_be_renewed() {
         const TTL: Duration = Duration::from_secs(3);
         let store = MemoryStore::default();
-        let (sleeper, watcher) = (instance(), instance());
+        let sleeper = instance();
+        let watcher = instance();
         store
             .register(&sleeper, TTL, LONG_TTL)
             .await
-            .expect("enlist");
+            .expect("register");
         let peers = async || store.renew(&watcher, TTL).await.expect("renew").peers.len();
         tokio::time::advance(TTL - Duration::from_millis(1)).await;
         assert_eq!(peers().await, 1);
@@ -55,7 +56,7 @@ mod on_paused_time {
     #[tokio::test(start_paused = true)]
     async fn a_fenced_raid_can_be_reclaimed_but_a_seized_one_cannot() {
         let store = MemoryStore::default();
-        let owner = enlisted(&store).await;
+        let owner = register_instance(&store).await;
         let append = create_raid(&store, 1, &owner, player(1))
             .await
             .append([said("hello")]);

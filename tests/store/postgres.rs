@@ -1,4 +1,4 @@
-//! The suite on Postgres, and what only a server with several connections can show.
+//! The conformance suite on Postgres, and properties that need a server with several connections.
 
 mod competing_instances;
 mod feed;
@@ -34,7 +34,7 @@ fn options(database: &PostgresDatabase) -> PostgresOptions {
     }
 }
 
-/// A store on a database whose schema is up to date.
+/// Opens a store on a database, and migrates its schema.
 async fn open(database: &PostgresDatabase) -> Arc<PostgresStore> {
     open_with(options(database)).await
 }
@@ -45,14 +45,14 @@ async fn open_with(options: PostgresOptions) -> Arc<PostgresStore> {
     Arc::new(store)
 }
 
-/// A session beside the store's, with the server's defaults.
+/// Opens a session of the test's own, with the server's defaults.
 async fn connect(database: &PostgresDatabase) -> PgConnection {
     PgConnection::connect(&database.url())
         .await
         .expect("connect")
 }
 
-/// A session that has changed something and not committed it.
+/// Opens a session that has made a change and not committed it.
 async fn open_uncommitted(database: &PostgresDatabase, change: &str) -> PgConnection {
     let mut session = connect(database).await;
     session.execute("BEGIN").await.expect("begin");
@@ -63,7 +63,7 @@ async fn open_uncommitted(database: &PostgresDatabase, change: &str) -> PgConnec
     session
 }
 
-/// Waits until `count` sessions of the store wait for a lock; gives their process ids.
+/// Waits until `count` sessions of the store wait for a lock; returns their process ids.
 async fn wait_for_lock_waiters(database: &PostgresDatabase, count: usize) -> Vec<i32> {
     const WAITING: &str = "
         SELECT pid FROM pg_stat_activity
@@ -82,7 +82,7 @@ async fn wait_for_lock_waiters(database: &PostgresDatabase, count: usize) -> Vec
     }
 }
 
-/// Ends sessions as an administrator or a failover would.
+/// Terminates sessions, as an administrator or a failover would.
 async fn terminate_sessions(database: &PostgresDatabase, application: &str) {
     const TERMINATE: &str = "
         SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity

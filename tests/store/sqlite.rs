@@ -1,4 +1,4 @@
-//! The suite on SQLite, and what only SQLite promises.
+//! The conformance suite on SQLite, and the properties that only SQLite has.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ mod one_process {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::conformance::{SHORT_TTL, commit, create_raid, enlisted};
+    use crate::conformance::{SHORT_TTL, commit, create_raid, register_instance};
     use crate::history::{instance, player, raid, said, started};
 
     fn url(directory: &TempDir) -> String {
@@ -44,7 +44,7 @@ mod one_process {
     async fn a_second_process_is_refused_until_the_first_is_gone() {
         let directory = tempfile::tempdir().expect("a directory");
         let first = open_store(&directory).await;
-        enlisted(&first).await;
+        register_instance(&first).await;
 
         let second = SqliteStore::open(&url(&directory), 1)
             .await
@@ -61,17 +61,17 @@ mod one_process {
         ));
 
         let waiting = instance();
-        let (enlisted, ()) = tokio::join!(second.register(&waiting, LONG_TTL, LONG_TTL), async {
+        let (registered, ()) = tokio::join!(second.register(&waiting, LONG_TTL, LONG_TTL), async {
             drop(first)
         });
-        enlisted.expect("enlist");
+        registered.expect("register");
     }
 
     #[tokio::test]
     async fn a_restart_serves_committed_events_at_once() {
         let directory = tempfile::tempdir().expect("a directory");
         let store = open_store(&directory).await;
-        let owner = enlisted(&store).await;
+        let owner = register_instance(&store).await;
         let mut history = create_raid(&store, 1, &owner, player(1)).await;
         let deadline = UnixMillis(1_900_000_000_000);
         assert_eq!(
@@ -79,14 +79,14 @@ mod one_process {
             CommitOutcome::Committed
         );
         let lineage = store.renew(&owner, LONG_TTL).await.expect("renew").lineage;
-        drop(store); // with an hour left on the lease
+        drop(store); // its lease has an hour left
 
         let store = open_store(&directory).await;
         let successor = instance();
         let renewal = store
             .register(&successor, LONG_TTL, LONG_TTL)
             .await
-            .expect("enlist");
+            .expect("register");
         assert_eq!(renewal.lineage, lineage);
         assert_eq!(
             store
@@ -123,20 +123,21 @@ mod one_process {
         );
     }
 
-    /// Holds the database and writes until it is killed.
+    /// Holds the database's lock and commits until the process is killed.
     async fn write_until_killed(url: &str) -> ! {
         let store = SqliteStore::open(url, 1).await.expect("open");
         store.migrate(LONG_TTL).await.expect("migrate");
-        let owner = enlisted(&store).await;
+        let owner = register_instance(&store).await;
         let mut history = create_raid(&store, 1, &owner, player(1)).await;
-        eprintln!("enlisted");
+        eprintln!("registered");
         loop {
             commit(&store, &history.append([said("still here")])).await;
             eprintln!("{}", history.seq);
         }
     }
 
-    /// The process that is killed is this test again, told by a variable to be the victim.
+    /// The killed process runs this same test; the environment variable `VICTIM_URL` makes it the
+    /// victim.
     #[tokio::test]
     async fn a_killed_process_holds_no_lock_and_loses_no_commit() {
         if let Ok(url) = std::env::var("VICTIM_URL") {
@@ -152,8 +153,8 @@ mod one_process {
             .spawn()
             .expect("spawn");
         let mut lines = BufReader::new(victim.stderr.take().expect("a pipe")).lines();
-        let mut told = || lines.next().and_then(Result::ok);
-        while told().expect("the victim lives") != "enlisted" {}
+        let mut next_line = || lines.next().and_then(Result::ok);
+        while next_line().expect("the victim lives") != "registered" {}
 
         let store = SqliteStore::open(&url(&directory), 1).await.expect("open");
         assert!(matches!(
@@ -162,11 +163,14 @@ mod one_process {
         ));
         let mut committed = 0;
         while committed < 50 {
-            committed = told().expect("the victim lives").parse().expect("a seq");
+            committed = next_line()
+                .expect("the victim lives")
+                .parse()
+                .expect("a seq");
         }
         victim.kill().expect("kill");
         victim.wait().expect("wait");
-        while let Some(seq) = told() {
+        while let Some(seq) = next_line() {
             committed = seq.parse().unwrap_or(committed); // the last line may be cut
         }
 
@@ -179,7 +183,7 @@ mod one_process {
         assert_eq!(
             claims,
             [ClaimOutcome::Acquired(Epoch(2))],
-            "and so did its lease"
+            "its lease was voided"
         );
         let last = store
             .head(raid(1))

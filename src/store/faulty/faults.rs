@@ -1,4 +1,4 @@
-//! What can go wrong between a caller and its database, on demand.
+//! Faults between a caller and its database, injected on demand.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::store::{Append, CommitOutcome, Result, StoreError};
 
-/// Each call of the store, for counting and for choosing which fail.
+/// The store's methods, to count calls and to choose which fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "named as the store's methods")]
 pub enum Call {
@@ -81,7 +81,7 @@ pub struct InjectedFaults {
 
 type CommitEffect = BoxFuture<'static, Result<Vec<CommitOutcome>>>;
 
-/// A commit that has been sent, whatever became of its caller.
+/// A commit that has been sent and hangs, whether or not its caller still waits.
 struct StalledCommit {
     effect: CommitEffect,
     reply: oneshot::Sender<Result<Vec<CommitOutcome>>>,
@@ -109,76 +109,80 @@ impl Default for InjectedFaults {
 }
 
 impl InjectedFaults {
-    /// How often a call was made, with those that failed or were dropped half-way.
+    /// Returns how often a method was called, including calls that failed or were dropped half-way.
     pub fn call_count(&self, call: Call) -> u64 {
         self.plan.lock().calls.get(&call).copied().unwrap_or(0)
     }
 
-    /// The next `times` calls of this kind fail as unavailable, before they take effect.
+    /// Makes the next `times` calls of this method fail as unavailable, before they take effect.
     pub fn fail_calls(&self, call: Call, times: u64) {
         self.plan.lock().failing.insert(call, times);
     }
 
-    /// While cut, every call fails as unavailable, before it takes effect.
+    /// Cuts the connection or restores it. While it is cut, every call fails as unavailable, before
+    /// it takes effect.
     pub fn set_unreachable(&self, cut: bool) {
         self.plan.lock().is_unreachable = cut;
     }
 
-    /// Every call takes this long before it takes effect.
+    /// Delays every call by `latency`, before it takes effect.
     pub fn set_latency(&self, latency: Duration) {
         self.plan.lock().latency = latency;
     }
 
-    /// Calls of this kind wait before they take effect, until [`InjectedFaults::release_calls`]. One whose caller gives up never does.
+    /// Makes calls of this method wait before they take effect, until
+    /// [`InjectedFaults::release_calls`]. A held call whose caller drops it never takes effect.
     pub fn hold_calls(&self, call: Call) {
         self.held_calls.send_modify(|held| {
             held.insert(call);
         });
     }
 
-    /// Lets held calls go on.
+    /// Lets held calls of this method go on.
     pub fn release_calls(&self, call: Call) {
         self.held_calls.send_modify(|held| {
             held.remove(&call);
         });
     }
 
-    /// The next `times` commits take effect, and their callers are told that the store is unavailable.
+    /// Makes the next `times` commits take effect and report to their callers that the store is
+    /// unavailable.
     pub fn drop_replies(&self, times: u64) {
         self.plan.lock().replies_to_drop = times;
     }
 
-    /// The next `times` commits are sent and then hang, until [`InjectedFaults::apply_stalled`] or [`InjectedFaults::drop_stalled`];
-    /// that their callers give up stops nothing.
+    /// Makes the next `times` commits hang until [`InjectedFaults::apply_stalled`] or
+    /// [`InjectedFaults::drop_stalled`], even if their callers drop the calls.
     pub fn stall_commits(&self, times: u64) {
         self.plan.lock().commits_to_stall = times;
     }
 
-    /// How many commits hang.
+    /// Returns the number of commits that hang.
     pub fn stalled_count(&self) -> usize {
         self.plan.lock().stalled_commits.len()
     }
 
-    /// The commits that hang take effect, oldest first; callers that still wait are answered.
+    /// Applies the commits that hang, oldest first, and replies to callers that still wait.
     pub async fn apply_stalled(&self) {
         while let Some(StalledCommit { effect, reply }) = self.next_stalled() {
-            let _ = reply.send(effect.await); // the caller may have given up: that is the point
+            let _ = reply.send(effect.await); // the caller may have given up, as tests want
         }
     }
 
-    /// The commits that hang will never take effect; callers that still wait are told that the store is unavailable.
+    /// Discards the commits that hang; callers that still wait get the error that the store is
+    /// unavailable.
     pub fn drop_stalled(&self) {
         while let Some(stalled) = self.next_stalled() {
             let _ = stalled.reply.send(Err(unavailable(Call::Commit)));
         }
     }
 
-    /// From now on a batch with this raid is refused as a whole.
+    /// Makes the store refuse every batch with this raid, as a whole.
     pub fn refuse_raid(&self, raid: RaidId) {
         self.plan.lock().refused_raids.insert(raid);
     }
 
-    /// This raid is no longer refused.
+    /// Ends the refusal of batches with this raid.
     pub fn accept_raid(&self, raid: RaidId) {
         self.plan.lock().refused_raids.remove(&raid);
     }
@@ -204,7 +208,7 @@ impl InjectedFaults {
         }
     }
 
-    /// Lets a commit take effect, or go wrong as planned.
+    /// Runs a commit, or makes it go wrong as planned.
     pub(super) async fn commit(
         &self,
         batch: &[Append],
@@ -224,7 +228,7 @@ impl InjectedFaults {
             consume_one(&mut plan.replies_to_drop)
         };
         let stalls = consume_one(&mut self.plan.lock().commits_to_stall);
-        let fates = if stalls {
+        let outcomes = if stalls {
             self.stall_commit(effect).await
         } else {
             effect.await
@@ -232,18 +236,18 @@ impl InjectedFaults {
         if lost {
             Err(unavailable(Call::Commit))
         } else {
-            fates
+            outcomes
         }
     }
 
     async fn stall_commit(&self, effect: CommitEffect) -> Result<Vec<CommitOutcome>> {
-        let (sender, answer) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         let stalled = StalledCommit {
             effect,
             reply: sender,
         };
         self.plan.lock().stalled_commits.push_back(stalled);
-        answer
+        receiver
             .await
             .unwrap_or_else(|_| Err(unavailable(Call::Commit)))
     }

@@ -1,4 +1,4 @@
-//! Forgetting a player, in its plainest form.
+//! Erasure of players in the in-memory store.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ impl Erasures for MemoryStore {
         &self,
         player: PlayerId,
         name: &str,
-        deed: &NewAuditEntry,
+        entry: &NewAuditEntry,
     ) -> Result<bool> {
         let mut tables = self.0.lock();
         let now = tables.now();
@@ -32,13 +32,13 @@ impl Erasures for MemoryStore {
         tables
             .accounts
             .bans
-            .insert(player, ("erased".to_owned(), deed.actor.clone(), now));
+            .insert(player, ("erased".to_owned(), entry.actor.clone(), now));
         tables.accounts.notices.push(Notice::BanChanged {
             player,
             banned: true,
         });
         tables.families.retain(|_, family| family.player != player);
-        tables.record_audit(deed);
+        tables.record_audit(entry);
         Ok(true)
     }
 
@@ -68,18 +68,18 @@ impl Erasures for MemoryStore {
                 .feed
                 .iter_mut()
                 .find(|(of, known)| *of == raid && known.seq == event.seq);
-            in_feed
-                .into_iter()
-                .for_each(|(_, known)| known.data = event.data.clone());
+            if let Some((_, known)) = in_feed {
+                known.data = event.data.clone();
+            }
         }
         let Some(found) = tables.raids.get_mut(&raid) else {
             return Ok(());
         };
         for event in events {
             let known = found.events.iter_mut().find(|known| known.seq == event.seq);
-            known
-                .into_iter()
-                .for_each(|known| known.data = event.data.clone());
+            if let Some(known) = known {
+                known.data = event.data.clone();
+            }
         }
         if let Some(title) = erasures::rewritten_title(events) {
             title.clone_into(&mut found.row.title);

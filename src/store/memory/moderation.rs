@@ -1,4 +1,4 @@
-//! Bans, notices, the audit log, lookups and identities, in their plainest form.
+//! Bans, notices, the audit log, lookups and identities in the in-memory store.
 
 use std::time::Duration;
 
@@ -13,15 +13,16 @@ use crate::store::audit::AuditRow;
 use crate::store::*;
 
 impl Tables {
-    pub(super) fn record_audit(&mut self, deed: &NewAuditEntry) {
+    pub(super) fn record_audit(&mut self, entry: &NewAuditEntry) {
         let NewAuditEntry {
             actor,
             action,
             target,
             request_id,
             details,
-        } = deed.clone();
-        let (id, at) = (self.accounts.audit.len() as u64 + 1, self.now());
+        } = entry.clone();
+        let id = self.accounts.audit.len() as u64 + 1;
+        let at = self.now();
         self.accounts.audit.push(AuditRow {
             id,
             at,
@@ -60,22 +61,22 @@ impl Tables {
 
 #[async_trait]
 impl Moderation for MemoryStore {
-    async fn ban(&self, player: PlayerId, reason: &str, deed: &NewAuditEntry) -> Result<bool> {
+    async fn ban(&self, player: PlayerId, reason: &str, entry: &NewAuditEntry) -> Result<bool> {
         let mut tables = self.0.lock();
         if !tables.players.contains_key(&player) || tables.accounts.erased.contains_key(&player) {
             return Ok(false);
         }
-        let ban = (reason.to_owned(), deed.actor.clone(), tables.now());
+        let ban = (reason.to_owned(), entry.actor.clone(), tables.now());
         tables.accounts.bans.insert(player, ban);
         tables.accounts.notices.push(Notice::BanChanged {
             player,
             banned: true,
         });
-        tables.record_audit(deed);
+        tables.record_audit(entry);
         Ok(true)
     }
 
-    async fn unban(&self, player: PlayerId, deed: &NewAuditEntry) -> Result<bool> {
+    async fn unban(&self, player: PlayerId, entry: &NewAuditEntry) -> Result<bool> {
         let mut tables = self.0.lock();
         if tables.accounts.erased.contains_key(&player)
             || tables.accounts.bans.remove(&player).is_none()
@@ -86,17 +87,17 @@ impl Moderation for MemoryStore {
             player,
             banned: false,
         });
-        tables.record_audit(deed);
+        tables.record_audit(entry);
         Ok(true)
     }
 
-    async fn disconnect(&self, player: PlayerId, deed: &NewAuditEntry) -> Result<bool> {
+    async fn disconnect(&self, player: PlayerId, entry: &NewAuditEntry) -> Result<bool> {
         let mut tables = self.0.lock();
         if !tables.players.contains_key(&player) {
             return Ok(false);
         }
         tables.accounts.notices.push(Notice::Disconnect(player));
-        tables.record_audit(deed);
+        tables.record_audit(entry);
         Ok(true)
     }
 
@@ -157,8 +158,8 @@ impl Moderation for MemoryStore {
 
 #[async_trait]
 impl AuditLog for MemoryStore {
-    async fn record_audit(&self, deed: &NewAuditEntry) -> Result<()> {
-        self.0.lock().record_audit(deed);
+    async fn record_audit(&self, entry: &NewAuditEntry) -> Result<()> {
+        self.0.lock().record_audit(entry);
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! Players and their sign-ins, in their plainest form.
+//! Players and their sign-ins in the in-memory store.
 
 use std::time::Duration;
 

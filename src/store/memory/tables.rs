@@ -1,4 +1,5 @@
-//! The tables, and what each call of the store does to them: the contract in its plainest form.
+//! The tables of the in-memory store, and each call's effect on them: the store's contract in its
+//! simplest form.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
@@ -22,7 +23,7 @@ pub(super) struct AccountTables {
     pub(super) audit: Vec<audit::AuditRow>,
     pub(super) identities: BTreeMap<PlayerId, String>,
     pub(super) proofs: HashMap<[u8; 32], UnixMillis>,
-    /// When each account was closed.
+    /// When each erased player's account was closed.
     pub(super) erased: BTreeMap<PlayerId, UnixMillis>,
     pub(super) erase_due: BTreeMap<PlayerId, UnixMillis>,
 }
@@ -35,10 +36,10 @@ pub(super) struct Tables {
     raid_ids_reserved: u64,
     pub(super) instances: BTreeMap<InstanceId, InstanceLease>,
     pub(super) raids: BTreeMap<RaidId, StoredRaid>,
-    /// Every event, in the order in which they were committed.
+    /// Every event, in commit order.
     pub(super) feed: Vec<(RaidId, Event)>,
     members: BTreeSet<(PlayerId, RaidId)>,
-    /// Whoever was ever a member.
+    /// All present and former members.
     ever_joined: BTreeSet<(PlayerId, RaidId)>,
     pub(super) players: BTreeMap<PlayerId, Profile>,
     pub(super) families: HashMap<FamilyId, TokenFamily>,
@@ -134,10 +135,11 @@ impl Tables {
 
     pub(super) fn deregister(&mut self, instance: InstanceId) {
         self.instances.remove(&instance);
-        self.raids
-            .values_mut()
-            .filter(|raid| raid.owner == Some(instance))
-            .for_each(|raid| raid.owner = None);
+        for raid in self.raids.values_mut() {
+            if raid.owner == Some(instance) {
+                raid.owner = None;
+            }
+        }
     }
 
     pub(super) fn reserve_raid_ids(&mut self, count: u32) -> Range<u64> {
@@ -206,7 +208,7 @@ impl Tables {
         Ok(batch.iter().map(|append| self.append(append)).collect())
     }
 
-    /// What a database would refuse by its types and constraints.
+    /// Refuses what a database would refuse by its types and constraints.
     fn check_constraints(&self, append: &Append) -> anyhow::Result<()> {
         let earned = append
             .events
@@ -309,7 +311,8 @@ impl Tables {
     }
 
     pub(super) fn load(&self, raid: RaidId, op_keys: u64) -> Option<LoadedRaid> {
-        let (head, found) = (self.head(raid)?, self.raids.get(&raid)?);
+        let head = self.head(raid)?;
+        let found = self.raids.get(&raid)?;
         let snapshot = found.snapshot.clone();
         let after = snapshot.as_ref().map_or(Seq::ZERO, |(seq, _)| *seq);
         let ops_from = Seq(head.last_seq.0.saturating_sub(op_keys)).next();
@@ -444,7 +447,8 @@ impl Tables {
     }
 
     pub(super) fn account(&self, player: PlayerId) -> Option<Account> {
-        let (profile, now) = (self.players.get(&player)?.clone(), self.now());
+        let profile = self.players.get(&player)?.clone();
+        let now = self.now();
         let families = self.families.values();
         let living = families.filter(|family| family.player == player && family.expires_at > now);
         let mut sign_ins: Vec<_> = living
@@ -485,7 +489,8 @@ impl Tables {
         token: TokenHash,
         ttl: Duration,
     ) {
-        let (renewed_at, expires_at) = (self.now(), add_duration(self.now(), ttl));
+        let renewed_at = self.now();
+        let expires_at = add_duration(renewed_at, ttl);
         let made = TokenFamily {
             player,
             current: token,
@@ -526,7 +531,8 @@ impl Tables {
             _ if found.current == presented => {
                 found.previous = Some((presented, now));
                 found.current = successor;
-                (found.renewed_at, found.expires_at) = (now, add_duration(now, ttl));
+                found.renewed_at = now;
+                found.expires_at = add_duration(now, ttl);
                 RotationOutcome::Rotated {
                     player,
                     current: successor,
@@ -547,7 +553,8 @@ impl Tables {
 }
 
 impl StoredRaid {
-    /// The raid that a creation makes, before its events; `None` if the append is no creation.
+    /// Creates the raid of a creating append, before its events are added; `None` if the append
+    /// continues a raid.
     fn from_creation(append: &Append) -> Option<StoredRaid> {
         let creation = RaidCreation::of(append)?;
         Some(StoredRaid {
@@ -584,14 +591,14 @@ impl StoredRaid {
         }
     }
 
-    /// Whether the append may be written: the fence.
+    /// Returns whether the append passes the fence and continues the raid's history.
     fn accepts(&self, append: &Append) -> bool {
         self.is_owned_by(append.owner, append.epoch)
             && self.row.last_seq.next() == append.first_seq()
     }
 }
 
-/// The contribution that an event is, if it is one.
+/// Returns the contribution that an event records, if it records one.
 pub(super) fn contribution(event: &Event) -> Option<Contribution> {
     let (player, xp) = event.data.earned()?;
     let (kind, task, note) = match &event.data {

@@ -1,4 +1,4 @@
-//! Webhook endpoints, in their plainest form.
+//! Webhook deliveries in the in-memory store.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::store::webhooks::{
 };
 use crate::store::*;
 
-/// An endpoint, and who delivers to it.
+/// An endpoint's progress, and the instance that delivers to it.
 pub(super) struct EndpointRecord {
     progress: EndpointProgress,
     owner: Option<InstanceId>,
 }
 
-/// The endpoints, and what they did not take.
+/// The endpoints and their parked deliveries.
 #[derive(Default)]
 pub(super) struct WebhookTables {
     endpoints: BTreeMap<String, EndpointRecord>,
@@ -36,8 +36,9 @@ impl Tables {
             endpoint == name && parked.raid == failed.raid && parked.seq == failed.seq
         };
         if let Some((_, known)) = hooks.parked.values_mut().find(of) {
-            (known.attempts, known.next_at, known.error) =
-                (failed.attempts, next_at, failed.error.clone());
+            known.attempts = failed.attempts;
+            known.next_at = next_at;
+            known.error.clone_from(&failed.error);
             return;
         }
         hooks.last_id += 1;
@@ -131,19 +132,19 @@ impl WebhookDeliveries for MemoryStore {
             return Ok(false);
         };
         if let Some(moved) = &progress.cursor {
-            (stored.lineage, stored.cursor) = moved.clone();
+            let (lineage, cursor) = moved.clone();
+            stored.lineage = lineage;
+            stored.cursor = cursor;
         }
         if progress.pause_reason.is_some() {
             stored.pause_reason.clone_from(&progress.pause_reason);
         }
-        progress
-            .settled_ids
-            .iter()
-            .for_each(|id| drop(tables.webhooks.parked.remove(id)));
-        progress
-            .failed_attempts
-            .iter()
-            .for_each(|failed| tables.park(name, failed));
+        for id in &progress.settled_ids {
+            tables.webhooks.parked.remove(id);
+        }
+        for failed in &progress.failed_attempts {
+            tables.park(name, failed);
+        }
         Ok(true)
     }
 
@@ -207,10 +208,10 @@ impl WebhookDeliveries for MemoryStore {
         &self,
         name: &str,
         what: Replay,
-        deed: &NewAuditEntry,
+        entry: &NewAuditEntry,
     ) -> Result<u64> {
         let mut tables = self.0.lock();
-        tables.record_audit(deed);
+        tables.record_audit(entry);
         let error = "to be replayed".to_owned();
         let retry_after = Some(Duration::ZERO);
         let failed = match what {
@@ -245,18 +246,20 @@ impl WebhookDeliveries for MemoryStore {
                 dead.map(failed).collect()
             }
         };
-        failed.iter().for_each(|failed| tables.park(name, failed));
+        for failed in &failed {
+            tables.park(name, failed);
+        }
         Ok(failed.len() as u64)
     }
 
-    async fn resume_endpoint(&self, name: &str, deed: &NewAuditEntry) -> Result<bool> {
+    async fn resume_endpoint(&self, name: &str, entry: &NewAuditEntry) -> Result<bool> {
         let mut tables = self.0.lock();
         let endpoint = tables.webhooks.endpoints.get_mut(name);
         let resumed = endpoint
             .and_then(|endpoint| endpoint.progress.pause_reason.take())
             .is_some();
         if resumed {
-            tables.record_audit(deed);
+            tables.record_audit(entry);
         }
         Ok(resumed)
     }

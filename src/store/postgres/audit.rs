@@ -1,4 +1,4 @@
-//! The audit log, and what operators look up.
+//! The audit log, and the lookups of operators.
 
 use async_trait::async_trait;
 use raidhall_protocol::UnixMillis;
@@ -32,7 +32,8 @@ const PLAYER_BY_EXTERNAL_ID: &str = "
     SELECT p.id, p.name, p.xp, p.tasks, p.raids_won, p.created_at, p.external_id, b.reason
     FROM players p LEFT JOIN bans b ON b.player = p.id WHERE p.external_id = $1 LIMIT $2";
 
-/// From the prefix up to the prefix and the last character there is, as far as the index goes.
+/// The range from the prefix to the prefix followed by the last Unicode character, within the 64
+/// characters that the index covers.
 const PLAYERS_BY_NAME: &str = "
     SELECT p.id, p.name, p.xp, p.tasks, p.raids_won, p.created_at, p.external_id, b.reason
     FROM players p LEFT JOIN bans b ON b.player = p.id
@@ -61,10 +62,10 @@ const INSTANCES: &str = "
 
 #[async_trait]
 impl AuditLog for PostgresStore {
-    async fn record_audit(&self, deed: &NewAuditEntry) -> Result<()> {
-        let statement = bind_audit_entry(sqlx::query(INSERT_AUDIT_ENTRY), deed);
+    async fn record_audit(&self, entry: &NewAuditEntry) -> Result<()> {
+        let statement = bind_audit_entry(sqlx::query(INSERT_AUDIT_ENTRY), entry);
         self.general_pool
-            .fetch_rows("record a deed", statement)
+            .fetch_rows("write audit entry", statement)
             .await
             .map(drop)
     }
@@ -109,14 +110,14 @@ impl Lookups for PostgresStore {
     }
 }
 
-/// Adds what a row of the audit log is made of.
-pub(super) fn bind_audit_entry(statement: Statement, deed: &NewAuditEntry) -> Statement {
+/// Binds the columns of an audit entry.
+pub(super) fn bind_audit_entry(statement: Statement, entry: &NewAuditEntry) -> Statement {
     statement
-        .bind(deed.actor.clone())
-        .bind(deed.action)
-        .bind(deed.target.clone())
-        .bind(deed.request_id.clone())
-        .bind(deed.details.to_string())
+        .bind(entry.actor.clone())
+        .bind(entry.action)
+        .bind(entry.target.clone())
+        .bind(entry.request_id.clone())
+        .bind(entry.details.to_string())
 }
 
 fn audit_row(row: &PgRow) -> sqlx::Result<AuditRow> {

@@ -1,4 +1,5 @@
-//! The whole database for a backup, and from one. Rows travel as JSON, which Postgres makes and takes itself.
+//! Export and import of the whole database. Rows travel as JSON, which Postgres itself makes and
+//! reads.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -24,7 +25,7 @@ use crate::store::backup::{
 const READ: &str = "read the database for a backup";
 const WRITE: &str = "fill the database from a backup";
 
-/// How often a held lock is tried again.
+/// Interval between attempts to take a lock that another process holds.
 const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -75,7 +76,7 @@ const AUDIT_ENTRIES: &str = "
         SELECT id, at, actor, action, target, request_id, details FROM audit_log WHERE id > $1 ORDER BY id LIMIT $2
     ) r";
 
-/// Sequences stand outside of the transaction, and are never behind what it sees.
+/// Sequences are not part of the transaction, and are never behind what it sees.
 const IDS: &str = "
     SELECT json_build_object(
         'players', coalesce(pg_sequence_last_value(pg_get_serial_sequence('players', 'id')), 0),
@@ -139,7 +140,7 @@ const SET_RAID_IDS: &str = "SELECT setval('raid_ids', greatest($1, 1), $1 > 0)";
 const SET_LINEAGE: &str = "
     UPDATE meta SET value = coalesce($1, replace(gen_random_uuid()::text, '-', '')) WHERE key = 'lineage'";
 
-/// What must be empty, by what it holds.
+/// Checks that must all be false, each with a name for what its table holds.
 const EMPTY_CHECKS: [(&str, &str); 5] = [
     ("players", "SELECT EXISTS (SELECT FROM players)"),
     ("raids", "SELECT EXISTS (SELECT FROM raids)"),
@@ -148,7 +149,7 @@ const EMPTY_CHECKS: [(&str, &str); 5] = [
     ("an audit log", "SELECT EXISTS (SELECT FROM audit_log)"),
 ];
 
-/// Reads the whole ledger, once.
+/// Scans the whole ledger once.
 const WRONG_TOTALS: &str = "
     SELECT p.id FROM players p
     LEFT JOIN (
@@ -164,11 +165,12 @@ const WRONG_TOTALS: &str = "
     LIMIT 1";
 
 impl PostgresStore {
-    /// One moment of the database, which servers may be using. It must have this release's schema.
+    /// Opens a consistent view of the database, which servers may be using. The database must have
+    /// this release's schema.
     pub async fn open_backup_source(&self) -> Result<PostgresSource> {
         let mut connection = without_timeouts(&self.connector).connect(READ).await?;
         execute(&mut connection, READ, BEGIN).await?;
-        // The first read is the moment that all others see.
+        // The first read fixes the snapshot that all later reads see.
         let applied = sqlx::query_scalar(SCHEMA).fetch_all(&mut connection).await;
         let applied: Vec<i64> = applied.map_err(|error| fault::from_sqlx(READ, error))?;
         let known = sqlx::migrate!("migrations/postgres");
@@ -179,7 +181,8 @@ impl PostgresStore {
         Ok(PostgresSource { connection })
     }
 
-    /// The database, locked against all servers, its schema up to date, found to be empty, in a transaction.
+    /// Opens the database for an import: locks it against all servers, brings its schema up to
+    /// date, checks that it is empty, and begins a transaction.
     pub async fn open_backup_target(
         &self,
         patience: Duration,
@@ -211,9 +214,10 @@ impl PostgresStore {
     }
 }
 
-/// Sessions that may take their time, and may read a table from end to end.
-pub(super) fn without_timeouts(dial: &Connector) -> Connector {
-    let options = dial.options.clone().options([
+/// Returns a connector for sessions without time limits, whose plans may scan a table from end to
+/// end.
+pub(super) fn without_timeouts(connector: &Connector) -> Connector {
+    let options = connector.options.clone().options([
         ("enable_seqscan", "on".to_owned()),
         ("idle_in_transaction_session_timeout", "0".to_owned()),
         (
@@ -225,7 +229,7 @@ pub(super) fn without_timeouts(dial: &Connector) -> Connector {
     ]);
     Connector {
         options,
-        ..dial.clone()
+        ..connector.clone()
     }
 }
 
@@ -249,7 +253,7 @@ async fn fetch_bool(
         .map_err(|error| fault::from_sqlx(WRITE, error))
 }
 
-/// One moment of a database.
+/// A consistent view of a Postgres database.
 pub struct PostgresSource {
     connection: PgConnection,
 }
@@ -346,10 +350,11 @@ impl BackupSource for PostgresSource {
     }
 }
 
-/// An empty database in a transaction. The lock that keeps servers out ends with its session.
+/// An empty Postgres database in a transaction. The lock that keeps servers out ends with its
+/// session.
 pub struct PostgresTarget {
     connection: PgConnection,
-    /// Those that have a partition for sure.
+    /// Months that are known to have a partition.
     months: BTreeSet<i32>,
 }
 

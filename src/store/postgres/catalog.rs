@@ -1,4 +1,4 @@
-//! Raids as rows: new ids, and finding a raid by what is known of it.
+//! The catalog: new raid ids, and lookups of raids by invite code, create key or member.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use super::PostgresStore;
 use super::columns::{clamped, header, number, raid, seq};
 use crate::store::{Catalog, OpHash, RaidRow, Result};
 
-/// Held while ids are reserved, so that each range is in one piece.
+/// Advisory lock that is held while ids are reserved, so that each range is contiguous.
 const RESERVATION_LOCK: i64 = 0x7261_6964_0003;
 
 const RESERVE_IDS: &str = "
@@ -32,7 +32,7 @@ const BY_MEMBER: &str = "
     ORDER BY m.raid_id DESC
     LIMIT $4";
 
-/// Whoever left is still listed.
+/// Includes raids that the player has left.
 const EVER_JOINED: &str = "
     SELECT raid_id FROM raid_members WHERE player = $1 AND raid_id > $2 ORDER BY raid_id LIMIT $3";
 
@@ -99,7 +99,9 @@ impl Catalog for PostgresStore {
             .bind(after)
             .bind(i64::from(limit));
         self.general_pool
-            .fetch_all("list raids visited", statement, |row| raid(row, "raid_id"))
+            .fetch_all("list raids ever joined", statement, |row| {
+                raid(row, "raid_id")
+            })
             .await
     }
 }

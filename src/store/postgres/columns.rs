@@ -1,4 +1,4 @@
-//! How the store's types stand in columns.
+//! Conversions between the store's types and columns.
 
 use std::num::TryFromIntError;
 use std::time::Duration;
@@ -12,41 +12,43 @@ use uuid::Uuid;
 
 use crate::store::{InstanceId, OpHash, RaidHeader};
 
-/// A number to be written.
+/// Converts a number that is to be written; fails if it exceeds a bigint.
 pub(super) fn bigint(number: u64) -> Result<i64, TryFromIntError> {
     number.try_into()
 }
 
-/// A bound to compare with: nothing stored is larger than the largest bigint.
+/// Converts a number that is only compared with; a larger one becomes the largest bigint, which
+/// nothing stored exceeds.
 pub(super) fn clamped(number: u64) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }
 
-/// A length of time in milliseconds.
+/// Converts a duration to milliseconds, at most a thousand years.
 pub(super) fn millis(duration: Duration) -> i64 {
-    // A thousand years, so that a date plus it is still a date.
+    // Added to a date, a thousand years still gives a valid date.
     const MAX: i64 = 1_000 * 366 * 86_400_000;
     i64::try_from(duration.as_millis()).map_or(MAX, |millis| millis.min(MAX))
 }
 
-/// The event's own data, without its type.
+/// Encodes an event's data as JSON, without its type.
 pub(super) fn event_data_json(data: &EventData) -> serde_json::Result<String> {
     let mut tagged = serde_json::to_value(data)?;
     serde_json::to_string(&tagged["data"].take())
 }
 
-/// An event's version, which this release does not know.
+/// An event version that this release does not know.
 #[derive(Debug, thiserror::Error)]
 #[error("event version {0} is newer than this release")]
 pub(super) struct NewerEventVersion(pub(super) u16);
 
-/// An event from the columns seq, at, by, kind, version and data (as text).
+/// Reads an event from the columns seq, at, by, kind, version and data (as text).
 pub(super) fn event(row: &PgRow) -> sqlx::Result<Event> {
     let version: i16 = row.try_get("version")?;
     if version > EVENT_VERSION.cast_signed() {
         return Err(decode(NewerEventVersion(version.cast_unsigned())));
     }
-    let (kind, content): (&str, &str) = (row.try_get("kind")?, row.try_get("data")?);
+    let kind: &str = row.try_get("kind")?;
+    let content: &str = row.try_get("data")?;
     let tagged = format!(r#"{{"type":"{kind}","data":{content}}}"#);
     Ok(Event {
         seq: seq(row, "seq")?,
@@ -60,7 +62,7 @@ pub(super) fn event(row: &PgRow) -> sqlx::Result<Event> {
     })
 }
 
-/// The columns of a raid's row that its events change.
+/// Reads the columns of a raid's row that its events change.
 pub(super) fn header(row: &PgRow) -> sqlx::Result<RaidHeader> {
     let name: &str = row.try_get("status")?;
     let status = RaidStatus::ALL
@@ -77,32 +79,30 @@ pub(super) fn header(row: &PgRow) -> sqlx::Result<RaidHeader> {
     })
 }
 
-/// A number that is never negative.
+/// Reads a number that is never negative.
 pub(super) fn number(row: &PgRow, column: &str) -> sqlx::Result<u64> {
     row.try_get::<i64, _>(column)?.try_into().map_err(decode)
 }
 
-/// A place in a raid's history.
+/// Reads an event's seq.
 pub(super) fn seq(row: &PgRow, column: &str) -> sqlx::Result<Seq> {
     number(row, column).map(Seq)
 }
 
-/// A raid's id.
 pub(super) fn raid(row: &PgRow, column: &str) -> sqlx::Result<RaidId> {
     row.try_get::<i64, _>(column)?.try_into().map_err(decode)
 }
 
-/// A player's id.
 pub(super) fn player(row: &PgRow, column: &str) -> sqlx::Result<PlayerId> {
     row.try_get::<i64, _>(column)?.try_into().map_err(decode)
 }
 
-/// An instance, or nobody.
+/// Reads an instance's id, or null as `None`.
 pub(super) fn instance(row: &PgRow, column: &str) -> sqlx::Result<Option<InstanceId>> {
     Ok(row.try_get::<Option<Uuid>, _>(column)?.map(InstanceId))
 }
 
-/// An op key, where there is one.
+/// Reads an op key, or null as `None`.
 pub(super) fn op(row: &PgRow, column: &str) -> sqlx::Result<Option<OpHash>> {
     let bytes: Option<&[u8]> = row.try_get(column)?;
     bytes
@@ -110,7 +110,7 @@ pub(super) fn op(row: &PgRow, column: &str) -> sqlx::Result<Option<OpHash>> {
         .transpose()
 }
 
-/// What does not fit the types of this release.
+/// Wraps the error of a value that does not fit the types of this release.
 pub(super) fn decode(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> sqlx::Error {
     sqlx::Error::Decode(error.into())
 }

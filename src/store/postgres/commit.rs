@@ -15,17 +15,21 @@ use super::ownership::raid_head;
 use crate::store::effects::{self, RaidCreation};
 use crate::store::{Append, CommitOutcome, LedgerEvent, RaidHead, Result, batch};
 
-/// All parts see the database as it was when the statement began; only row locks see further. Hence:
+/// All parts see the database as it was when the statement began; only row locks see newer
+/// versions. Hence:
 ///
-/// - A raid is either created (with its final row) or moved on, never both.
-/// - Only raids that `written` names get events, and only events that `recorded` inserted count for anybody.
-/// - A fence that waited for another commit of the same raid is tested on the row as that left it, but the `head` that
-///   comes back is the old one. It can look as if nothing stood in the way: that is [`CommitOutcome::Unclear`].
+/// - A raid is either created (with its final row) or advanced, never both.
+/// - Only raids that `written` names get events, and only events that `recorded` inserted count
+///   towards totals.
+/// - A fence that waited for another commit of the same raid is checked on the row as that commit
+///   left it, but the `head` that is returned is the old one. It can look as if the fence should
+///   have passed: the outcome is then [`CommitOutcome::Unclear`].
 ///
-/// Deadlocks: raids before players, each in the order of ids (the arrays are sorted).
+/// Deadlocks are avoided by locking raids before players, each in the order of ids (the arrays are
+/// sorted).
 ///
-/// Large tables are met by `= ANY` or a lateral subquery with a limit, which leave the planner no way but an index,
-/// whatever it believes about their size.
+/// Large tables are read by `= ANY` or by a lateral subquery with a limit, which leave the planner
+/// no choice but an index, whatever it estimates their size to be.
 pub(super) const COMMIT: &str = "
     WITH batch AS MATERIALIZED (
         SELECT * FROM unnest(
@@ -125,14 +129,15 @@ pub(super) async fn commit(
         .collect())
 }
 
-/// What the statement tells of one raid.
+/// What the statement returns about one raid.
 enum WriteStatus {
     Written,
-    /// Not written, and this is how the raid stood before.
+    /// Not written; the raid's head before the statement.
     NotWritten(RaidHead),
     /// Not created: another raid has the invite code or the create key.
     Taken,
-    /// Not written, and no such raid was there before. If it was to be created, somebody else was at it meanwhile.
+    /// Not written, and the raid did not exist before. If the append creates it, a concurrent
+    /// statement may have created it.
     NotFound,
 }
 
@@ -161,7 +166,7 @@ fn write_status(row: &PgRow) -> sqlx::Result<(RaidId, WriteStatus)> {
     Ok((raid(row, "raid")?, seen))
 }
 
-/// The statement's arguments, an array per column.
+/// The statement's arguments, one array per column.
 #[derive(Default)]
 struct CommitColumns {
     raids: RaidColumns,

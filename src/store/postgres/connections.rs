@@ -1,12 +1,13 @@
-//! Connections that are lent for one statement each.
+//! A pool of connections, each lent for one statement.
 //!
-//! Every call of the store is one autocommitted statement, so that no lock ever waits for a client. A connection comes
-//! back only when its statement has been answered: a caller that gives up drops the socket with its future, and nobody
-//! inherits a session in the middle of an exchange. The server may finish such a statement, for at most the statement
-//! timeout. sqlx's own pool would wait for it instead, and adds a round trip to each return and each loan.
+//! Every call of the store is one autocommitted statement, so that no lock ever waits for a client.
+//! A connection returns to the pool only when its statement has been answered: a caller that gives
+//! up drops the socket with its future, so no other caller gets a session in the middle of an
+//! exchange. The server may still finish such a statement, within the statement timeout. sqlx's own
+//! pool would wait for it instead, and adds a round trip to each return and each loan.
 //!
-//! sqlx offers neither TCP keepalives nor TCP_NODELAY. Each statement therefore has a time limit on this side too, and
-//! is sent in one write, which Linux never delays.
+//! sqlx offers neither TCP keepalives nor TCP_NODELAY. Each statement therefore has a time limit on
+//! this side too, and is sent in one write, which Linux never delays.
 
 use std::time::Duration;
 
@@ -26,13 +27,14 @@ use crate::telemetry::{GaugeGuard, StorePool, metrics};
 /// A statement with its arguments.
 pub(super) type Statement = Query<'static, Postgres, PgArguments>;
 
-/// Idle for longer, a connection may have been forgotten by a firewall.
+/// Idle time after which a connection is closed, because a firewall may have forgotten it.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
-/// Older, a connection is replaced: the server's caches in it only grow, and a moved name is looked up again.
+/// Age after which a connection is replaced: the server's caches in it only grow, and a host name
+/// that has moved is resolved again.
 const AGE_MAX: Duration = Duration::from_secs(30 * 60);
 
-/// How connections are made, and how long is waited.
+/// Options of new connections, and the time limits of connecting and of a statement's reply.
 #[derive(Clone)]
 pub(super) struct Connector {
     pub(super) options: PgConnectOptions,
@@ -41,7 +43,7 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// A new connection.
+    /// Opens a new connection, within the connect timeout.
     pub(super) async fn connect(&self, operation: &'static str) -> Result<PgConnection> {
         match timeout(self.connect_timeout, self.options.connect()).await {
             Ok(connected) => connected.map_err(|error| fault::from_sqlx(operation, error)),
@@ -49,7 +51,7 @@ impl Connector {
         }
     }
 
-    /// The answer to a statement, and the connection if it may still be used.
+    /// Runs a statement and returns its rows, and the connection if it can still be used.
     pub(super) async fn fetch_rows(
         &self,
         operation: &'static str,
@@ -70,7 +72,7 @@ impl Connector {
     }
 }
 
-/// A bounded number of connections, opened as they are needed.
+/// A bounded pool of connections, which are opened as needed.
 pub(super) struct ConnectionPool {
     connector: Connector,
     permits: Semaphore,
@@ -85,7 +87,7 @@ struct IdleConnection {
 }
 
 impl ConnectionPool {
-    /// At most `max` connections; `pool` is what metrics call them.
+    /// Creates a pool of at most `max` connections; `pool` is its label in metrics.
     pub(super) fn new(connector: Connector, max: usize, pool: StorePool) -> ConnectionPool {
         metrics()
             .store_connections_max
@@ -100,16 +102,18 @@ impl ConnectionPool {
         }
     }
 
-    /// Runs a statement and gives its rows. Waits for a connection, for at most the connect timeout.
+    /// Runs a statement and returns its rows. Waits for a connection for at most the connect
+    /// timeout.
     pub(super) async fn fetch_rows(
         &self,
         operation: &'static str,
         statement: Statement,
     ) -> Result<Vec<PgRow>> {
-        let asked = Instant::now();
+        let requested = Instant::now();
         let permit = self.acquire_permit(operation).await;
-        metrics().store_wait_seconds.record(asked.elapsed());
-        let (_permit, _busy) = (permit?, GaugeGuard::increment(&self.busy));
+        metrics().store_wait_seconds.record(requested.elapsed());
+        let _permit = permit?;
+        let _busy = GaugeGuard::increment(&self.busy);
         let (connection, opened) = match self.take_idle() {
             Some(idle) => (idle.connection, idle.opened),
             None => (self.connector.connect(operation).await?, Instant::now()),
@@ -127,13 +131,13 @@ impl ConnectionPool {
                 });
             }
             Some(_) => {}
-            // Whatever broke this one (a restart, a failover) broke the others too.
+            // What broke this connection (a restart, a failover) broke the idle ones too.
             None => self.idle.lock().clear(),
         }
         answer
     }
 
-    /// Runs a statement and reads each row.
+    /// Runs a statement and reads each of its rows.
     pub(super) async fn fetch_all<T>(
         &self,
         operation: &'static str,
@@ -147,7 +151,7 @@ impl ConnectionPool {
             .map_err(|error| fault::from_sqlx(operation, error))
     }
 
-    /// Runs a statement that gives at most one row, and reads it.
+    /// Runs a statement that returns at most one row, and reads it.
     pub(super) async fn fetch_optional<T>(
         &self,
         operation: &'static str,
@@ -157,7 +161,7 @@ impl ConnectionPool {
         Ok(self.fetch_all(operation, statement, read).await?.pop())
     }
 
-    /// Runs a statement that gives one row, and reads it.
+    /// Runs a statement that returns one row, and reads it.
     pub(super) async fn fetch_one<T>(
         &self,
         operation: &'static str,
@@ -168,7 +172,7 @@ impl ConnectionPool {
         first.ok_or_else(|| fault::from_sqlx(operation, sqlx::Error::RowNotFound))
     }
 
-    /// Runs a statement that gives one row with a count, and reads it.
+    /// Runs a statement that returns one row with a count, and reads the count.
     pub(super) async fn fetch_count(
         &self,
         operation: &'static str,
@@ -178,7 +182,7 @@ impl ConnectionPool {
             .await
     }
 
-    /// Runs a statement that does away with a few rows and counts them, until it finds none.
+    /// Repeats a statement that deletes a few rows and counts them, until it finds none.
     pub(super) async fn sweep(
         &self,
         operation: &'static str,
@@ -188,7 +192,7 @@ impl ConnectionPool {
         Ok(())
     }
 
-    /// A session like those that statements get.
+    /// Opens a session with the settings of the pool's connections.
     #[cfg(test)]
     pub(super) async fn open_session(&self) -> PgConnection {
         self.connector.connect("test").await.expect("connect")

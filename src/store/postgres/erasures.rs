@@ -1,4 +1,4 @@
-//! Forgetting a player.
+//! Erasure of players.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::columns::{event_data_json, millis, player as player_id};
 use crate::store::moderation::NOTICE_RETENTION;
 use crate::store::{Erasure, Erasures, NewAuditEntry, Result, erasures};
 
-/// Whoever is closed already is found, and nothing is changed.
+/// Counts an account that is closed already, but changes nothing.
 const BEGIN_ERASURE: &str = "
     WITH closed AS (
         UPDATE players SET name = $8, external_id = NULL,
@@ -36,7 +36,7 @@ const BEGIN_ERASURE: &str = "
     )
     SELECT count(*) FROM players WHERE id = $1";
 
-/// Of two that ask at once each gets another, or one gets nothing.
+/// Of two concurrent calls, each takes a different erasure, or one takes none.
 const TAKE_ERASURE: &str = "
     UPDATE players SET erase_due = floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + $1
     WHERE id = ANY (ARRAY(
@@ -72,12 +72,12 @@ impl Erasures for PostgresStore {
         &self,
         player: PlayerId,
         name: &str,
-        deed: &NewAuditEntry,
+        entry: &NewAuditEntry,
     ) -> Result<bool> {
         let statement = sqlx::query(BEGIN_ERASURE)
             .bind(i64::from(player))
             .bind(millis(NOTICE_RETENTION));
-        let statement = bind_audit_entry(statement, deed).bind(name.to_owned());
+        let statement = bind_audit_entry(statement, entry).bind(name.to_owned());
         Ok(self
             .general_pool
             .fetch_count("close an account", statement)

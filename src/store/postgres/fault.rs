@@ -1,14 +1,15 @@
-//! What an error of the driver or the database means to the store's callers, and to the connection that it came on.
+//! Classification of errors of the driver and the database: what they mean to the store's callers,
+//! and to the connection that they came on.
 
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 use super::columns::NewerEventVersion;
 use crate::store::StoreError;
 
-/// The partition for what has none: see [`is_default_partition_conflict`].
+/// The partition of events whose month has none: see [`is_default_partition_conflict`].
 const DEFAULT_PARTITION: &str = "raid_events_default";
 
-/// The error of an operation, by what may help: trying again, or nothing.
+/// Converts an operation's error by whether a retry may help.
 pub(super) fn from_sqlx(operation: &'static str, error: sqlx::Error) -> StoreError {
     if let sqlx::Error::Decode(source) = &error
         && let Some(NewerEventVersion(version)) = source.downcast_ref()
@@ -22,7 +23,7 @@ pub(super) fn from_sqlx(operation: &'static str, error: sqlx::Error) -> StoreErr
     }
 }
 
-/// Trying again may help.
+/// Returns an error after which a retry may help.
 pub(super) fn unavailable(operation: &'static str, source: impl Into<anyhow::Error>) -> StoreError {
     StoreError::Unavailable {
         operation,
@@ -30,7 +31,7 @@ pub(super) fn unavailable(operation: &'static str, source: impl Into<anyhow::Err
     }
 }
 
-/// Trying again won't help.
+/// Returns an error after which a retry cannot help.
 pub(super) fn refused(operation: &'static str, source: impl Into<anyhow::Error>) -> StoreError {
     StoreError::Refused {
         operation,
@@ -38,11 +39,12 @@ pub(super) fn refused(operation: &'static str, source: impl Into<anyhow::Error>)
     }
 }
 
-/// Whether the session may go on being used: the statement failed, and the server said so in full.
+/// Returns whether the session can still be used: the statement failed, and the server reported
+/// that completely.
 pub(super) fn leaves_connection_usable(error: &sqlx::Error) -> bool {
     database_error(error).is_some_and(|error| {
         matches!(error.severity(), PgSeverity::Error)
-            // Rolled back, lock or statement timed out: nothing is wrong with the session.
+            // After a rollback, or a time-out of a lock or statement, the session is intact.
             && (is_refused_code(error.code()) || matches!(error.code(), "40001" | "40P01" | "55P03" | "57014"))
     })
 }
@@ -63,13 +65,15 @@ fn is_refusal(error: &sqlx::Error) -> bool {
     }
 }
 
-/// By class (<https://www.postgresql.org/docs/current/errcodes-appendix.html>): the data or the statement are at
-/// fault. Everything else, from a deadlock to a full disk, has to do with the moment.
+/// Returns whether the code's class
+/// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>) says that the data or the
+/// statement are at fault. Everything else, from a deadlock to a full disk, may pass.
 fn is_refused_code(code: &str) -> bool {
     matches!(code.get(..2), Some("21" | "22" | "23" | "42" | "44" | "54"))
 }
 
-/// The row was routed to the default partition while its month's own was being attached. It finds it next time.
+/// Returns whether the row was routed to the default partition while its month's own was being
+/// attached. A retry finds the new partition.
 fn is_default_partition_conflict(error: &PgDatabaseError) -> bool {
     error.code() == "23514" && error.table() == Some(DEFAULT_PARTITION)
 }

@@ -1,4 +1,4 @@
-//! All raids' events in the order of their transactions.
+//! The feed: all raids' events in the order of their transactions.
 
 use async_trait::async_trait;
 use sqlx::Row;
@@ -9,8 +9,9 @@ use super::columns::{clamped, event, number, raid as raid_id};
 use crate::store::Result;
 use crate::store::feed::{Feed, FeedBatch, FeedCursor};
 
-/// Only what is below the oldest transaction under way: nothing can be committed before it any more. (An event of a later
-/// transaction may have been committed already; its turn comes.) A reading of the index of each partition from its place on.
+/// Reads only below the oldest transaction in flight: nothing can be committed there any more. (An
+/// event of a later transaction may be committed already; a later call returns it.) The plan reads
+/// the index of each partition from the cursor on.
 const FEED: &str = "
     SELECT m.value AS lineage, e.tx::text::bigint AS tx, e.raid_id, e.seq, e.at, e.by, e.kind, e.version, e.data
     FROM meta m LEFT JOIN LATERAL (
@@ -60,12 +61,14 @@ fn feed_batch(rows: &[PgRow], after: FeedCursor) -> sqlx::Result<FeedBatch> {
         .first()
         .ok_or(sqlx::Error::RowNotFound)?
         .try_get("lineage")?;
-    let (mut events, mut next) = (Vec::new(), after);
+    let mut events = Vec::new();
+    let mut next = after;
     for row in rows {
         if row.try_get::<Option<i64>, _>("raid_id")?.is_none() {
             continue;
         }
-        let (raid, event) = (raid_id(row, "raid_id")?, event(row)?);
+        let raid = raid_id(row, "raid_id")?;
+        let event = event(row)?;
         next = FeedCursor {
             commit: number(row, "tx")?,
             raid: raid.get(),

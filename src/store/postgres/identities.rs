@@ -1,4 +1,4 @@
-//! Players by what they are called elsewhere, and proofs that are good for once.
+//! External identities, and single-use proofs.
 
 use std::time::Duration;
 
@@ -14,15 +14,17 @@ use crate::store::{Identities, LinkOutcome, Result};
 
 const PLAYER_BY_IDENTITY: &str = "SELECT id, name FROM players WHERE external_id = $1";
 
-/// Of many that ask at once one makes the row; the others find it there, and read it by a statement begun after that.
+/// Of many concurrent calls, one inserts the row. The others conflict with it, and read it by a
+/// statement that begins after that.
 const CREATE_WITH_IDENTITY: &str = "
     INSERT INTO players (name, created_at, external_id)
     VALUES ($2, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, $1)
     ON CONFLICT (external_id) DO NOTHING
     RETURNING id, name";
 
-/// One row for the player, with what it has now; nothing is changed unless neither side is taken. Of two that link the
-/// same identity at once the second is refused by the index, and finds out when it asks again.
+/// Returns one row for the player with their present identity, and changes it only if neither the
+/// identity is taken nor the player has one. Of two concurrent links of one identity, the second
+/// violates the unique index; its caller retries and then sees that the identity is taken.
 const LINK_IDENTITY: &str = "
     WITH linked AS (
         UPDATE players SET external_id = $2
@@ -42,7 +44,7 @@ const CONSUME_PROOF: &str = "
     )
     SELECT count(*) FROM used";
 
-/// A few at a time, so that no backlog makes a statement too long for its time limit.
+/// Deletes a few rows at a time, so that no backlog makes a statement exceed its time limit.
 pub(super) const DELETE_EXPIRED_PROOFS: &str = "
     WITH gone AS (
         DELETE FROM used_proofs WHERE proof = ANY (ARRAY(
@@ -61,7 +63,7 @@ impl Identities for PostgresStore {
     }
 
     async fn find_or_create_by_identity(&self, external_id: &str, name: &str) -> Result<PlayerRef> {
-        const OPERATION: &str = "admit an identity";
+        const OPERATION: &str = "find or create a player by identity";
         if let Some(known) = self.player_by_identity(external_id).await? {
             return Ok(known);
         }
@@ -103,7 +105,7 @@ impl Identities for PostgresStore {
         let statement = sqlx::query(CONSUME_PROOF).bind(proof).bind(millis(ttl));
         Ok(self
             .general_pool
-            .fetch_count("use a proof", statement)
+            .fetch_count("consume a proof", statement)
             .await?
             > 0)
     }
@@ -117,7 +119,8 @@ fn player(row: &PgRow) -> sqlx::Result<PlayerRef> {
 }
 
 fn link_outcome(row: &PgRow) -> sqlx::Result<LinkOutcome> {
-    let (linked, has_another): (bool, bool) = (row.try_get("linked")?, row.try_get("has_another")?);
+    let linked: bool = row.try_get("linked")?;
+    let has_another: bool = row.try_get("has_another")?;
     Ok(match (linked, has_another) {
         (true, _) => LinkOutcome::Linked,
         (false, true) => LinkOutcome::HasAnother,

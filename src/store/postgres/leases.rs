@@ -1,8 +1,10 @@
-//! This process's own row among the instances, and the database's lock, on a connection of their own.
+//! Leases: this process's row in `instances`, and the database's lock, on a connection of their
+//! own.
 //!
-//! The lock is a session's: exclusive for an instance that must be alone, shared for those of a cluster, so that the
-//! two kinds never meet. The session ends by itself when it has been idle for as long as the lease, so the lock of a
-//! process that vanished is free when its lease has run out.
+//! The lock belongs to a session: it is exclusive for an instance that must be alone and shared for
+//! those of a cluster, so that the two kinds never coexist. The server ends the session when it has
+//! been idle for as long as the lease, so the lock of a process that vanished is free when its
+//! lease has expired.
 
 use std::time::Duration;
 
@@ -22,16 +24,16 @@ use crate::store::{
     Result,
 };
 
-/// The lock of this database.
+/// Advisory lock of this database.
 pub(super) const DATABASE_LOCK: i64 = 0x7261_6964_0001;
 
-/// How often a lock or lease that another holds is looked at.
+/// Interval between attempts to take a lock, or to see a lease expire, that another process holds.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long the server may take to end a session of our own that we have lost.
+/// How long the server may take to end this process's own lost session.
 const TERMINATION_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The shortest time that an idle session lives.
+/// Minimum of the idle timeout of the lease's session.
 const IDLE_SESSION_MIN: Duration = Duration::from_secs(1);
 
 const ACQUIRE_LOCK: &str = "
@@ -39,13 +41,13 @@ const ACQUIRE_LOCK: &str = "
         AND NOT ($1 AND EXISTS (SELECT FROM instances WHERE id <> $3 AND lease_until > clock_timestamp()))
         AS admitted";
 
-/// Ends the sessions of an instance that has lost its connection to them, which may hold its lock.
+/// Ends sessions to which this instance has lost its connection and which may hold its lock.
 const TERMINATE_LOST_SESSIONS: &str = "
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE application_name = $1 AND datname = current_database() AND pid <> pg_backend_pid()";
 
-/// What the former lease was is compared with a time after the new one was written: a claim that saw it run out was
-/// before that.
+/// The former lease is compared with a time that is read after the new one was written: a claim
+/// that saw it expire happened before that.
 const RENEW: &str = "
     WITH former AS (
         SELECT lease_until FROM instances WHERE id = $1
@@ -63,8 +65,9 @@ const RENEW: &str = "
     FROM renewed LEFT JOIN instances p ON p.id <> renewed.id AND p.lease_until > clock_timestamp()
     ORDER BY p.id";
 
-/// Nothing, if somebody lives who would hold states of the history that is renamed. Events that were restored from another
-/// server may bear transactions that this one has yet to reach: nobody would find them in the feed until then.
+/// Returns nothing if a live instance would go on with states of the history that is renamed.
+/// Events that were restored from another server may carry transaction ids that this server has not
+/// reached yet: the feed would not return them until then, so they get the present one.
 const RENAME_LINEAGE: &str = "
     WITH renamed AS (
         UPDATE meta SET value = replace(gen_random_uuid()::text, '-', '')
@@ -76,7 +79,7 @@ const RENAME_LINEAGE: &str = "
     )
     SELECT value FROM renamed";
 
-/// Raids in the order of ids, as in a commit, so that the two can't deadlock.
+/// Raids are locked in the order of ids, as in a commit, so that the two cannot deadlock.
 const DEREGISTER: &str = "
     WITH gone AS (
         DELETE FROM instances WHERE id = $1 RETURNING id
@@ -88,14 +91,15 @@ const DEREGISTER: &str = "
     )
     UPDATE raids r SET owner = NULL FROM locked l WHERE r.id = l.id";
 
-/// Those that nobody holds on to: it never waits with others' rows locked.
+/// Skips rows that are locked: it never waits while it holds locks on other rows.
 const DELETE_DEAD_INSTANCES: &str = "
     DELETE FROM instances WHERE id = ANY (ARRAY(
         SELECT id FROM instances WHERE lease_until < now() - interval '1 day' FOR UPDATE SKIP LOCKED
     ))";
 
-/// The lease's connection. Its socket belongs to the runtime that opened it: call [`LeaseSession::register`] where
-/// [`LeaseSession::renew`] will be called.
+/// The session that holds the lock and renews the lease. Its socket belongs to the runtime that
+/// opened it: call [`LeaseSession::register`] on the runtime that will call
+/// [`LeaseSession::renew`].
 pub(super) struct LeaseSession {
     connector: Connector,
     is_exclusive: bool,
@@ -128,12 +132,12 @@ impl LeaseSession {
         Ok(renewal?)
     }
 
-    /// Renews on the session that holds the lock. If that is lost, the lock has to be taken anew first: should another
-    /// process have it by now, the renewal is refused.
+    /// Renews the lease on the session that holds the lock. If that session is lost, the lock is
+    /// taken again first; if another process has it by then, the renewal is refused.
     pub(super) async fn renew(&self, instance: &InstanceRecord, ttl: Duration) -> Result<Renewal> {
         const OPERATION: &str = "take the database's lock again";
         let mut kept = self.session.lock().await;
-        // Taken, not borrowed: if this future is dropped, so is the session.
+        // Taken, not borrowed: if this future is dropped, the session is dropped with it.
         if let Some(session) = kept.take() {
             let (renewal, session) = self.renew_on(session, instance, ttl).await;
             *kept = session;
@@ -152,10 +156,10 @@ impl LeaseSession {
         renewal
     }
 
-    /// Gives the lock back.
+    /// Ends the session and with it the lock.
     pub(super) async fn close(&self) {
         if let Some(session) = self.session.lock().await.take() {
-            // Failing that, the server ends the session when it notices.
+            // If this fails, the server ends the session when it notices the loss.
             let _ = session.close().await;
         }
     }
@@ -167,18 +171,20 @@ impl LeaseSession {
             .clone()
             .application_name(&session_name(instance.id))
             .options([("idle_session_timeout", idle_timeout)]);
-        let dial = Connector {
+        let connector = Connector {
             options,
             ..self.connector.clone()
         };
-        let session = dial.connect("open the lease's session").await?;
-        let evict = sqlx::query(TERMINATE_LOST_SESSIONS).bind(session_name(instance.id));
-        let (_, session) = self.fetch_rows("end lost sessions", session, evict).await?;
+        let session = connector.connect("open the lease's session").await?;
+        let terminate = sqlx::query(TERMINATE_LOST_SESSIONS).bind(session_name(instance.id));
+        let (_, session) = self
+            .fetch_rows("end lost sessions", session, terminate)
+            .await?;
         Ok(session)
     }
 
-    /// Waits until the session has the lock and, if it must be alone, until no other lease lives. `None` if that took
-    /// longer than `patience`.
+    /// Waits until the session has the lock and, if the instance must be alone, until every other
+    /// lease has expired. Returns `None` if that takes longer than `patience`.
     async fn acquire_lock(
         &self,
         mut session: PgConnection,
@@ -187,12 +193,12 @@ impl LeaseSession {
     ) -> Result<Option<PgConnection>> {
         let began = Instant::now();
         loop {
-            let admit = sqlx::query(ACQUIRE_LOCK)
+            let acquire = sqlx::query(ACQUIRE_LOCK)
                 .bind(self.is_exclusive)
                 .bind(DATABASE_LOCK)
                 .bind(instance.id.0);
             let (rows, session_again) = self
-                .fetch_rows("take the database's lock", session, admit)
+                .fetch_rows("take the database's lock", session, acquire)
                 .await?;
             session = session_again;
             match rows.first().map(|row| row.try_get("admitted")) {
@@ -203,7 +209,7 @@ impl LeaseSession {
         }
     }
 
-    /// Renews; gives the session back if it is still good.
+    /// Renews the lease, and returns the session if it can still be used.
     async fn renew_on(
         &self,
         session: PgConnection,
@@ -226,7 +232,7 @@ impl LeaseSession {
         (renewal, session)
     }
 
-    /// Asks on a session that is of no use once anything fails.
+    /// Runs a statement on a session that is dropped if the statement fails.
     async fn fetch_rows(
         &self,
         operation: &'static str,
@@ -252,11 +258,12 @@ impl Leases for PostgresStore {
         ttl: Duration,
         patience: Duration,
     ) -> Result<Renewal, RegisterError> {
-        // A server that can't make partitions serves all the same: the default one takes the rows.
+        // Without new partitions the instance can still serve: the default partition takes the
+        // rows.
         if let Err(error) = self.partitions.create_missing().await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "ledger partitions were not made"
+                "creating ledger partitions failed; the default partition takes the events of new months"
             );
         }
         self.lease.register(instance, ttl, patience).await
@@ -269,7 +276,7 @@ impl Leases for PostgresStore {
     async fn deregister(&self, instance: InstanceId) -> Result<()> {
         self.general_pool
             .fetch_rows(
-                "retire an instance",
+                "deregister an instance",
                 sqlx::query(DEREGISTER).bind(instance.0),
             )
             .await?;
@@ -281,27 +288,28 @@ impl Leases for PostgresStore {
         let found = self.partitions.create_missing().await?;
         delete_dead_instances(&self.general_pool).await?;
         self.general_pool
-            .sweep("forget expired sign-ins", players::DELETE_EXPIRED_FAMILIES)
+            .sweep("delete expired sign-ins", players::DELETE_EXPIRED_FAMILIES)
             .await?;
         self.general_pool
-            .sweep("forget notices", moderation::DELETE_EXPIRED_NOTICES)
+            .sweep("delete notices", moderation::DELETE_EXPIRED_NOTICES)
             .await?;
         self.general_pool
-            .sweep("forget used proofs", identities::DELETE_EXPIRED_PROOFS)
+            .sweep("delete used proofs", identities::DELETE_EXPIRED_PROOFS)
             .await?;
         Ok(found)
     }
 }
 
-/// Forgets instances whose lease ran out long ago. A raid that still names one is free, as before.
+/// Deletes instances whose lease expired more than a day ago. A raid that still names one is free,
+/// as before.
 pub(super) async fn delete_dead_instances(connections: &ConnectionPool) -> Result<()> {
     connections
-        .fetch_rows("forget dead instances", sqlx::query(DELETE_DEAD_INSTANCES))
+        .fetch_rows("delete dead instances", sqlx::query(DELETE_DEAD_INSTANCES))
         .await
         .map(drop)
 }
 
-/// Gives the new name, or `None` if instances live and it was not `forced`.
+/// Returns the new lineage, or `None` if instances live and it was not `forced`.
 pub(super) async fn rename_lineage(
     session: &mut PgConnection,
     forced: bool,
@@ -313,14 +321,15 @@ pub(super) async fn rename_lineage(
     renamed.map_err(|error| fault::from_sqlx("rename lineage", error))
 }
 
-/// From a row per peer, or one without.
+/// Reads a renewal from one row per peer, or one row without a peer.
 fn renewal(rows: &[PgRow]) -> sqlx::Result<Renewal> {
     let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
     let peers = rows
         .iter()
         .filter_map(|row| peer(row).transpose())
         .collect::<sqlx::Result<_>>()?;
-    let (now, lapsed) = (UnixMillis(row.try_get("now")?), row.try_get("lapsed")?);
+    let now = UnixMillis(row.try_get("now")?);
+    let lapsed = row.try_get("lapsed")?;
     Ok(Renewal {
         now,
         lineage: row.try_get("lineage")?,
@@ -341,7 +350,7 @@ fn peer(row: &PgRow) -> sqlx::Result<Option<PeerInstance>> {
     }))
 }
 
-/// Fits the 63 bytes that an application name may have.
+/// Returns the session's application name, which fits the limit of 63 bytes.
 fn session_name(instance: InstanceId) -> String {
     format!("raidhall lease {}", instance.0)
 }

@@ -1,4 +1,4 @@
-//! Reading the ledger, and what a raid is rebuilt from. Every read names the raid's partition.
+//! Reads of the ledger and of stored raids. Every read names the raid's partition.
 
 use async_trait::async_trait;
 use raidhall_protocol::rest::Contribution;
@@ -13,8 +13,8 @@ use crate::store::{
     Append, CommitOutcome, Epoch, InstanceId, Ledger, LoadedRaid, Month, OpHash, Result,
 };
 
-/// The raid's own row first, then its events: those after the snapshot whole, earlier ones only for their op keys. One
-/// statement, so all of it is of one moment.
+/// The raid's own row, then its events: those after the snapshot with their data, earlier ones only
+/// for their op keys. It is one statement, so that all parts are consistent.
 const LOAD: &str = "
     WITH raid AS MATERIALIZED (
         SELECT r.id, r.born, r.owner, r.epoch, r.last_seq, s.seq AS snapshot_seq, s.state,
@@ -55,7 +55,8 @@ const FIND_OP: &str = "
     SELECT seq FROM raid_events
     WHERE born = (SELECT born FROM raids WHERE id = $1) AND raid_id = $1 AND op_key = $2";
 
-/// A snapshot of what is committed is true whoever owns the raid a moment later, so the fence needs no lock.
+/// A snapshot of committed events stays true when the raid's owner changes, so the fence needs no
+/// lock.
 const SAVE_SNAPSHOT: &str = "
     INSERT INTO raid_snapshots AS kept (raid_id, seq, state)
     SELECT id, $4, $5 FROM raids WHERE id = $1 AND owner = $2 AND epoch = $3 AND last_seq >= $4
@@ -130,7 +131,9 @@ impl Ledger for PostgresStore {
 }
 
 fn loaded_raid(rows: &[PgRow]) -> sqlx::Result<Option<LoadedRaid>> {
-    let (mut raid, mut tail, mut ops) = (None, Vec::new(), Vec::new());
+    let mut raid = None;
+    let mut tail = Vec::new();
+    let mut ops = Vec::new();
     for row in rows {
         if row.try_get::<Option<i64>, _>("seq")?.is_none() {
             raid = Some(row);

@@ -1,4 +1,4 @@
-//! Bans, sign-ins that were ended, and the notices of both.
+//! Bans, ended sign-ins, and the notices of both.
 
 use std::time::Duration;
 
@@ -67,8 +67,9 @@ const SIGN_OUT: &str = "
     INSERT INTO notices (kind, family, until)
     VALUES ('family', $1, clock_timestamp() + $2::bigint * interval '1 millisecond')";
 
-/// What is below the oldest transaction under way has been seen, whether it committed or not; what is above it and has
-/// committed already will be seen again.
+/// `next` is the oldest transaction in flight: every notice below it has been returned or never
+/// will be committed. Notices above it that are committed already are returned again by the next
+/// call.
 const NOTICES: &str = "
     SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS next, n.id, n.kind, n.player, n.family,
         floor(extract(epoch FROM n.until) * 1000)::bigint AS until, b.player IS NOT NULL AS banned
@@ -77,7 +78,7 @@ const NOTICES: &str = "
     LEFT JOIN bans b ON b.player = n.player
     ORDER BY n.tx, n.id";
 
-/// A few at a time, so that no backlog makes a statement too long for its time limit.
+/// Deletes a few rows at a time, so that no backlog makes a statement exceed its time limit.
 pub(super) const DELETE_EXPIRED_NOTICES: &str = "
     WITH gone AS (
         DELETE FROM notices WHERE id = ANY (ARRAY(
@@ -88,8 +89,8 @@ pub(super) const DELETE_EXPIRED_NOTICES: &str = "
 
 #[async_trait]
 impl Moderation for PostgresStore {
-    async fn ban(&self, player: PlayerId, reason: &str, deed: &NewAuditEntry) -> Result<bool> {
-        let statement = bind_moderation(sqlx::query(BAN), player, deed).bind(reason.to_owned());
+    async fn ban(&self, player: PlayerId, reason: &str, entry: &NewAuditEntry) -> Result<bool> {
+        let statement = bind_moderation(sqlx::query(BAN), player, entry).bind(reason.to_owned());
         Ok(self
             .general_pool
             .fetch_count("ban a player", statement)
@@ -97,23 +98,23 @@ impl Moderation for PostgresStore {
             > 0)
     }
 
-    async fn unban(&self, player: PlayerId, deed: &NewAuditEntry) -> Result<bool> {
+    async fn unban(&self, player: PlayerId, entry: &NewAuditEntry) -> Result<bool> {
         Ok(self
             .general_pool
             .fetch_count(
                 "lift a ban",
-                bind_moderation(sqlx::query(UNBAN), player, deed),
+                bind_moderation(sqlx::query(UNBAN), player, entry),
             )
             .await?
             > 0)
     }
 
-    async fn disconnect(&self, player: PlayerId, deed: &NewAuditEntry) -> Result<bool> {
+    async fn disconnect(&self, player: PlayerId, entry: &NewAuditEntry) -> Result<bool> {
         Ok(self
             .general_pool
             .fetch_count(
                 "disconnect a player",
-                bind_moderation(sqlx::query(DISCONNECT), player, deed),
+                bind_moderation(sqlx::query(DISCONNECT), player, entry),
             )
             .await?
             > 0)
@@ -150,12 +151,12 @@ impl Moderation for PostgresStore {
     }
 }
 
-/// The arguments that every change of a player's standing begins with.
-fn bind_moderation(statement: Statement, player: PlayerId, deed: &NewAuditEntry) -> Statement {
+/// Binds the first arguments of every moderation statement.
+fn bind_moderation(statement: Statement, player: PlayerId, entry: &NewAuditEntry) -> Statement {
     let statement = statement
         .bind(i64::from(player))
         .bind(millis(NOTICE_RETENTION));
-    bind_audit_entry(statement, deed)
+    bind_audit_entry(statement, entry)
 }
 
 fn ban(row: &PgRow) -> sqlx::Result<BanRow> {
@@ -170,7 +171,8 @@ fn ban(row: &PgRow) -> sqlx::Result<BanRow> {
     })
 }
 
-/// Where to go on, and the notice if the row holds one. A kind of a newer release is passed over.
+/// Reads where the next poll continues, and the notice if the row holds one. A notice of a newer
+/// release's kind is skipped.
 fn notice(row: &PgRow) -> sqlx::Result<(u64, Option<(u64, Notice)>)> {
     let next = number(row, "next")?;
     let Some(kind) = row.try_get::<Option<&str>, _>("kind")? else {

@@ -1,4 +1,4 @@
-//! Who owns a raid: claims, releases, and raids that wait for an owner.
+//! Ownership of raids: claims, releases, and raids that wait for an owner.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,17 +13,19 @@ use super::PostgresStore;
 use super::columns::{instance, number, raid, seq};
 use crate::store::{ClaimOutcome, Epoch, InstanceId, Ownership, RaidHead, Result};
 
-/// How often raids are looked at that others hold on to.
+/// Maximum number of attempts to claim raids whose rows other statements hold locked.
 const CLAIM_ATTEMPTS: u32 = 5;
 
-/// Longer than a commit or a renewal takes.
+/// Pause between attempts: longer than a commit or a renewal takes.
 const CLAIM_RETRY_DELAY: Duration = Duration::from_millis(20);
 
-/// A compare-and-set on the epoch that it saw. If a lease seems to have run out, its row is locked against renewal
-/// and read again; a claim and a renewal thus can't pass each other: whichever is second sees the first.
+/// A compare-and-set on the epoch that it saw. If a lease seems to have expired, its row is locked
+/// against renewal and read again. A claim and a renewal therefore cannot miss each other: the
+/// later one sees the earlier one.
 ///
-/// It never waits for a lock. Rows that others have locked are skipped, and it is neither part of a deadlock nor held
-/// up as a whole by one raid or one instance. A raid that is neither taken nor held is to be looked at again.
+/// It never waits for a lock: rows that others have locked are skipped, so it cannot be part of a
+/// deadlock, and one raid or one instance cannot hold up the whole statement. A raid that is
+/// neither taken nor held has to be tried again.
 const CLAIM: &str = "
     WITH seen AS MATERIALIZED (
         SELECT r.id, r.epoch,
@@ -75,15 +77,15 @@ const DUE_RAIDS: &str = "
 impl Ownership for PostgresStore {
     async fn claim(&self, raids: &[RaidId], claimer: InstanceId) -> Result<Vec<ClaimOutcome>> {
         let mut claims = HashMap::new();
-        let mut asked = raids.to_vec();
+        let mut contested = raids.to_vec();
         for attempt in 0..CLAIM_ATTEMPTS {
-            if asked.is_empty() {
+            if contested.is_empty() {
                 break;
             }
             if attempt > 0 {
                 sleep(CLAIM_RETRY_DELAY).await;
             }
-            let statement = sqlx::query(CLAIM).bind(ids(&asked)).bind(claimer.0);
+            let statement = sqlx::query(CLAIM).bind(ids(&contested)).bind(claimer.0);
             match self
                 .general_pool
                 .fetch_all("claim raids", statement, claim_outcome)
@@ -91,10 +93,10 @@ impl Ownership for PostgresStore {
             {
                 Ok(outcomes) => claims.extend(outcomes),
                 Err(error) if attempt == 0 => return Err(error),
-                // What has been taken is not to be forgotten for the rest.
+                // An error here must not hide the raids that an earlier attempt has claimed.
                 Err(_) => break,
             }
-            asked.retain(|raid| claims.get(raid) == Some(&ClaimOutcome::Contested));
+            contested.retain(|raid| claims.get(raid) == Some(&ClaimOutcome::Contested));
         }
         Ok(raids
             .iter()
@@ -106,9 +108,9 @@ impl Ownership for PostgresStore {
         if raids.is_empty() {
             return Ok(());
         }
-        let mut given_up = raids.to_vec();
-        given_up.sort_unstable(); // so that rows are locked in one order everywhere
-        let (ids, epochs): (Vec<i64>, Vec<i64>) = given_up
+        let mut released = raids.to_vec();
+        released.sort_unstable(); // so that rows are locked in the same order everywhere
+        let (ids, epochs): (Vec<i64>, Vec<i64>) = released
             .into_iter()
             .map(|(raid, epoch)| (i64::from(raid), epoch.0.cast_signed()))
             .unzip();
@@ -135,7 +137,7 @@ impl Ownership for PostgresStore {
             .general_pool
             .fetch_all("read owned raids", statement, raid)
             .await?;
-        owned.sort_unstable(); // here: an order by id would tempt the planner to read all raids by it
+        owned.sort_unstable(); // not in SQL: ORDER BY id would tempt the planner to scan all raids
         Ok(owned)
     }
 
@@ -169,7 +171,7 @@ fn claim_outcome(row: &PgRow) -> sqlx::Result<(RaidId, ClaimOutcome)> {
     Ok((raid(row, "id")?, claim))
 }
 
-/// The columns owner, epoch and last_seq.
+/// Reads the columns owner, epoch and last_seq.
 pub(super) fn raid_head(row: &PgRow) -> sqlx::Result<RaidHead> {
     Ok(RaidHead {
         owner: instance(row, "owner")?,

@@ -1,6 +1,8 @@
-//! The ledger's partitions, one a month, made ahead of time so that commits never wait for one.
+//! The ledger's partitions, one per month, created ahead of time so that commits never wait for
+//! one.
 //!
-//! A month whose events are in the default partition already stays there: moving them would stop its raids.
+//! A month whose events are already in the default partition stays there, because moving them would
+//! stop its raids.
 
 use std::time::Duration;
 
@@ -13,17 +15,18 @@ use super::connections::Connector;
 use super::fault;
 use crate::store::{MaintenanceReport, Result};
 
-/// Held by whoever makes partitions.
+/// Advisory lock of the process that creates partitions.
 const PARTITIONS_LOCK: i64 = 0x7261_6964_0002;
 
-/// Attaching locks the default partition. Reads of the ledger queue behind that lock while it waits for older ones,
-/// so it must not wait for long.
+/// Attaching a partition locks the default partition. Reads of the ledger queue behind that lock
+/// while it waits for earlier ones, so it must not wait for long.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Attaching looks through the default partition, which should be empty. Well below a commit's patience.
+/// Attaching a partition scans the default partition, which should be empty. The limit is well
+/// below a commit's patience.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often attaching is tried at once. The next upkeep tries again.
+/// Number of attempts to attach a partition; the next maintenance run tries again.
 const ATTEMPTS: u32 = 3;
 
 /// The pause before another attempt.
@@ -31,8 +34,8 @@ const RETRY_DELAY: Duration = Duration::from_millis(200);
 
 const LOCK: &str = "SELECT pg_advisory_lock($1)";
 
-/// This month and the next three, by the database's clock: their bounds, whether they have a partition, and whether
-/// the default partition has any of their events.
+/// This month and the next three, by the database's clock: their bounds, whether they have a
+/// partition, and whether the default partition holds any of their events.
 const MONTHS: &str = "
     WITH months AS (
         SELECT to_char(m, 'YYYYMM')::integer AS month, to_char(m + interval '1 month', 'YYYYMM')::integer AS next
@@ -52,7 +55,6 @@ const PARTITION_EXISTS: &str = "SELECT to_regclass($1) IS NOT NULL AS made";
 const DEFAULT_ROWS: &str =
     "SELECT count(*) FROM (SELECT FROM raid_events_default LIMIT 100000) AS counted";
 
-/// Makes partitions.
 pub(super) struct Partitions {
     connector: Connector,
 }
@@ -73,14 +75,14 @@ impl Partitions {
         Partitions { connector }
     }
 
-    /// Makes the partitions that are missing, unless another process is at it.
+    /// Creates missing partitions, unless another process is doing so.
     pub(super) async fn create_missing(&self) -> Result<MaintenanceReport> {
-        const OPERATION: &str = "make ledger partitions";
+        const OPERATION: &str = "create ledger partitions";
         let mut connection = self.connector.connect(OPERATION).await?;
         let found = create_missing_on(&mut connection)
             .await
             .map_err(|error| fault::from_sqlx(OPERATION, error))?;
-        // The lock ends with the session, however that ends.
+        // The lock ends with the session, even if closing it fails.
         let _ = connection.close().await;
         Ok(found)
     }
@@ -100,7 +102,7 @@ async fn create_missing_on(connection: &mut PgConnection) -> sqlx::Result<Mainte
             .filter(|month| !month.exists && !month.is_in_default_partition)
         {
             if !try_create(connection, month).await {
-                break; // what was in the way of this one is in the way of the next
+                break; // what prevented this one prevents the next
             }
             found.partitions_created += 1;
         }
@@ -116,7 +118,8 @@ async fn create_missing_on(connection: &mut PgConnection) -> sqlx::Result<Mainte
     Ok(found)
 }
 
-/// Makes one month's partition if there is none, in the caller's transaction. The default partition must be empty.
+/// Creates one month's partition if there is none, in the caller's transaction. The default
+/// partition must be empty.
 pub(super) async fn create_if_missing(
     connection: &mut PgConnection,
     month: i32,
@@ -163,7 +166,8 @@ fn month(row: &PgRow) -> sqlx::Result<PartitionMonth> {
     })
 }
 
-/// Whether it was made. Whatever is in the way may be gone at the next try.
+/// Creates a month's partition and returns whether that succeeded. What prevents it may be gone at
+/// the next attempt.
 async fn try_create(connection: &mut PgConnection, month: &PartitionMonth) -> bool {
     for attempt in 1.. {
         match sqlx::raw_sql(AssertSqlSafe(definition(month)))
@@ -173,7 +177,11 @@ async fn try_create(connection: &mut PgConnection, month: &PartitionMonth) -> bo
             Ok(_) => return true,
             Err(error) if attempt == ATTEMPTS => {
                 let error = &error as &dyn std::error::Error;
-                tracing::warn!(month = month.month, error, "ledger partition was not made");
+                tracing::warn!(
+                    month = month.month,
+                    error,
+                    "creating a ledger partition failed; the default partition takes the month's events"
+                );
                 return false;
             }
             Err(_) => sleep(RETRY_DELAY).await,
@@ -182,8 +190,9 @@ async fn try_create(connection: &mut PgConnection, month: &PartitionMonth) -> bo
     false
 }
 
-/// One message, and so one transaction. The table is filled with the parent's indexes before it is attached, and the
-/// check spares Postgres from looking through it; thus commits to other partitions don't wait.
+/// Returns the statements that create and attach a partition. They are sent in one message, and so
+/// form one transaction. The table has the parent's indexes before it is attached, and its check
+/// spares Postgres a scan of it, so that commits to other partitions do not wait.
 fn definition(PartitionMonth { month, next, .. }: &PartitionMonth) -> String {
     let table = format!("raid_events_{month}");
     format!(

@@ -1,5 +1,5 @@
-//! No statement reads a large table from end to end: its plan, on a session as the store opens them, is looked through
-//! on an empty database, over 100,000 raids, and at sizes between.
+//! Checks that no statement scans a large table: each statement's plan, on a session with the
+//! store's settings, is examined on an empty database, with 100,000 raids, and at sizes between.
 
 #[path = "../../../tests/support/postgres.rs"]
 #[allow(
@@ -21,19 +21,20 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
 use super::{PostgresOptions, PostgresStore};
 use crate::store::Leases;
 
-/// Bounded by a limit, and over a table that should be empty.
+/// Statements that may scan: this one has a limit and reads a table that should be empty.
 const ALLOWED_SCANS: [&str; 1] = ["DEFAULT_ROWS"];
 
-/// What a helper calls the statement that it is given. Who gives it is looked through.
+/// Name of the parameter by which a helper takes a statement. Its callers are checked instead.
 const FORWARDED: &str = "statement";
 
-/// Small for ever: a row per instance, or per setting.
+/// Tables that stay small: one row per instance, endpoint or setting.
 const SMALL_TABLES: [&str; 3] = ["instances", "meta", "webhook_endpoints"];
 
-/// What tables may hold when a session makes its plans, which it keeps while they grow.
+/// Numbers of raids at which a session may make its plans, which it keeps while tables grow.
 const SIZES: [u32; 6] = [0, 100, 300, 1_000, 5_000, 100_000];
 
-/// Raids up to that many, each with two members, two events and a snapshot; as many players and sign-ins.
+/// Inserts raids up to the number `to`, each with two members, two events and a snapshot, and as
+/// many players and sign-ins.
 fn fill_tables(from: u32, to: u32) -> AssertSqlSafe<String> {
     let numbers = format!("generate_series({from} + 1, {to}) AS n");
     AssertSqlSafe(format!(
@@ -121,7 +122,8 @@ async fn reads_of_the_ledger_open_one_partition() {
         .open_session()
         .await;
     session.execute(fill_tables(0, 1_000)).await.expect("fill");
-    let (raid, key) = ("77", "sha256('1')");
+    let raid = "77";
+    let key = "sha256('1')";
     let statements = statements();
     for (name, arguments) in [
         ("EVENTS", vec![raid, "0", "10"]),
@@ -145,7 +147,8 @@ async fn reads_of_the_ledger_open_one_partition() {
     }
 }
 
-/// Every constant of these files that is a statement, by name. That nothing else is sent is checked too.
+/// Returns every constant of these files that is a statement, by name, and checks that nothing else
+/// is sent.
 fn statements() -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut sent = Vec::new();
@@ -188,7 +191,7 @@ fn statements() -> BTreeMap<String, String> {
     found
 }
 
-/// The name alone of a call's last argument.
+/// Returns the name alone of a call's last argument.
 fn last_argument(call: &str) -> &str {
     let arguments = call.split(')').next().unwrap_or("");
     let arguments = arguments.trim_end().trim_end_matches(',');
@@ -201,13 +204,14 @@ fn sources() -> Vec<PathBuf> {
     let mut sources: Vec<_> = files
         .map(|file| file.expect("read folder").path())
         .collect();
-    // A backup reads everything, on sessions of its own.
+    // A backup reads whole tables, on sessions of its own.
     sources.retain(|source| !source.ends_with("plans.rs") && !source.ends_with("backup.rs"));
     sources.push(folder.join("postgres.rs"));
     sources
 }
 
-/// The plan that the session keeps for the statement. Without arguments they are all null.
+/// Returns the plan that the session keeps for the statement. Without arguments all parameters are
+/// null.
 async fn explain(
     session: &mut PgConnection,
     sql: &str,
@@ -257,7 +261,7 @@ fn nodes(plan: &Value) -> Vec<&Value> {
     }
 }
 
-/// What a node reads from end to end, if that is large.
+/// Returns the large table or index that a node scans from end to end, if any.
 fn full_scan(node: &Value) -> Option<&str> {
     let relation = match node["Node Type"].as_str()? {
         "Seq Scan" | "Sample Scan" | "Tid Scan" => node["Relation Name"].as_str()?,

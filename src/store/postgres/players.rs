@@ -36,8 +36,9 @@ const CREATE_TOKEN_FAMILY: &str = "
     INSERT INTO refresh_families (id, player, current, rotated_at, expires_at)
     VALUES ($1, $2, $3, clock_timestamp(), clock_timestamp() + $4::bigint * interval '1 millisecond')";
 
-/// Of two that present the same token at once the second waits for the row, and then finds its token to be the one
-/// before: Postgres evaluates the conditions and the new values again on the row as it has become.
+/// Of two concurrent calls with the same token, the second waits for the row and then finds its
+/// token to be the previous one: Postgres evaluates the conditions and the new values again on the
+/// updated row.
 const ROTATE_REFRESH_TOKEN: &str = "
     UPDATE refresh_families f SET
         previous = CASE WHEN f.current = $2 THEN f.current ELSE f.previous END,
@@ -51,7 +52,7 @@ const ROTATE_REFRESH_TOKEN: &str = "
     WHERE f.id = $1 AND NOT f.revoked AND f.expires_at > clock_timestamp() AND p.id = f.player
     RETURNING f.revoked, f.current, p.id, p.name";
 
-/// A few at a time, so that no backlog makes a statement too long for its time limit.
+/// Deletes a few rows at a time, so that no backlog makes a statement exceed its time limit.
 pub(super) const DELETE_EXPIRED_FAMILIES: &str = "
     WITH gone AS (
         DELETE FROM refresh_families WHERE id = ANY (ARRAY(
@@ -116,7 +117,7 @@ impl Accounts for PostgresStore {
             .bind(token.0)
             .bind(millis(ttl));
         self.general_pool
-            .fetch_rows("begin a family of refresh tokens", statement)
+            .fetch_rows("create token family", statement)
             .await
             .map(drop)
     }
@@ -151,7 +152,7 @@ fn account(row: &PgRow) -> sqlx::Result<Account> {
     })
 }
 
-/// A player without any has one row all the same.
+/// Reads a sign-in; a player without one has a single row with nulls.
 fn sign_in(row: &PgRow) -> sqlx::Result<Option<SignIn>> {
     let renewed_at: Option<i64> = row.try_get("renewed_at")?;
     let Some(renewed_at) = renewed_at.map(UnixMillis) else {

@@ -1,4 +1,4 @@
-//! Webhook endpoints, and what they did not take.
+//! Webhook deliveries: the endpoints' progress, and parked deliveries.
 
 use async_trait::async_trait;
 use raidhall_protocol::UnixMillis;
@@ -204,7 +204,7 @@ impl WebhookDeliveries for PostgresStore {
             );
         Ok(self
             .general_pool
-            .fetch_count("note webhook deliveries", statement)
+            .fetch_count("save webhook progress", statement)
             .await?
             > 0)
     }
@@ -250,7 +250,7 @@ impl WebhookDeliveries for PostgresStore {
         &self,
         name: &str,
         what: Replay,
-        deed: &NewAuditEntry,
+        entry: &NewAuditEntry,
     ) -> Result<u64> {
         const OPERATION: &str = "replay webhook deliveries";
         let statement = match what {
@@ -266,12 +266,12 @@ impl WebhookDeliveries for PostgresStore {
                 .bind(i64::from(COUNT_MAX)),
         };
         self.general_pool
-            .fetch_count(OPERATION, bind_audit_entry(statement, deed))
+            .fetch_count(OPERATION, bind_audit_entry(statement, entry))
             .await
     }
 
-    async fn resume_endpoint(&self, name: &str, deed: &NewAuditEntry) -> Result<bool> {
-        let statement = bind_audit_entry(sqlx::query(RESUME_ENDPOINT).bind(name.to_owned()), deed);
+    async fn resume_endpoint(&self, name: &str, entry: &NewAuditEntry) -> Result<bool> {
+        let statement = bind_audit_entry(sqlx::query(RESUME_ENDPOINT).bind(name.to_owned()), entry);
         Ok(self
             .general_pool
             .fetch_count("resume a webhook endpoint", statement)

@@ -1,4 +1,4 @@
-//! The audit log, and what operators look up.
+//! The audit log, and the lookups of operators.
 
 use async_trait::async_trait;
 use raidhall_protocol::UnixMillis;
@@ -31,7 +31,7 @@ statements! {
     PLAYER_BY_EXTERNAL_ID =
         "SELECT id, name, xp, tasks, raids_won, created_at, external_id, reason ",
         "FROM players LEFT JOIN bans ON bans.player = players.id WHERE players.external_id = ?1 LIMIT ?2";
-    /// From the prefix up to the prefix and the last character there is.
+    /// The range from the prefix to the prefix followed by the last Unicode character.
     PLAYERS_BY_NAME =
         "SELECT id, name, xp, tasks, raids_won, created_at, external_id, reason ",
         "FROM players LEFT JOIN bans ON bans.player = players.id ",
@@ -59,12 +59,12 @@ type PlayerColumns = (
 
 #[async_trait]
 impl AuditLog for SqliteStore {
-    async fn record_audit(&self, deed: &NewAuditEntry) -> Result<()> {
-        let deed = deed.clone();
+    async fn record_audit(&self, entry: &NewAuditEntry) -> Result<()> {
+        let entry = entry.clone();
         let write = self
             .writer
-            .run("record a deed", Lane::General, move |hand| {
-                Box::pin(async move { insert_audit_entry(&mut hand.connection, &deed).await })
+            .run("write audit entry", Lane::General, move |writer| {
+                Box::pin(async move { insert_audit_entry(&mut writer.connection, &entry).await })
             });
         write.await
     }
@@ -80,7 +80,8 @@ impl AuditLog for SqliteStore {
         let recorded = |(id, at, actor, action, target, request_id, details): AuditColumns| {
             let details =
                 serde_json::from_str(&details).map_err(|error| refused(OPERATION, error))?;
-            let (id, at) = (unsigned(OPERATION, id)?, UnixMillis(at));
+            let id = unsigned(OPERATION, id)?;
+            let at = UnixMillis(at);
             Ok(AuditRow {
                 id,
                 at,
@@ -136,22 +137,22 @@ impl Lookups for SqliteStore {
     }
 }
 
-/// Writes a deed, in whatever transaction there is.
+/// Writes an audit entry, in the connection's current transaction if there is one.
 pub(super) async fn insert_audit_entry(
     connection: &mut SqliteConnection,
-    deed: &NewAuditEntry,
+    entry: &NewAuditEntry,
 ) -> Result<()> {
     let record = sqlx::query(INSERT_AUDIT_ENTRY)
-        .bind(&deed.actor)
-        .bind(deed.action)
-        .bind(&deed.target)
-        .bind(&deed.request_id)
-        .bind(deed.details.to_string());
+        .bind(&entry.actor)
+        .bind(entry.action)
+        .bind(&entry.target)
+        .bind(&entry.request_id)
+        .bind(entry.details.to_string());
     record
         .execute(connection)
         .await
         .map(drop)
-        .map_err(failed("record a deed"))
+        .map_err(failed("write audit entry"))
 }
 
 fn player_row(row: PlayerColumns) -> Result<PlayerRow> {

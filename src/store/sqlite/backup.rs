@@ -1,4 +1,5 @@
-//! The whole database for a backup, and from one. Rows travel as JSON, which SQLite makes and takes itself.
+//! Export and import of the whole database. Rows travel as JSON, which SQLite itself makes and
+//! reads.
 
 use std::time::Duration;
 
@@ -97,7 +98,7 @@ statements! {
     SCHEMA = "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version";
 }
 
-/// What must be empty, by what it holds.
+/// Checks that must all be false, each with a name for what its table holds.
 const EMPTY_CHECKS: [(&str, &str); 5] = [
     ("players", "SELECT EXISTS (SELECT 1 FROM players)"),
     ("raids", "SELECT EXISTS (SELECT 1 FROM raids)"),
@@ -106,7 +107,7 @@ const EMPTY_CHECKS: [(&str, &str); 5] = [
     ("an audit log", "SELECT EXISTS (SELECT 1 FROM audit_log)"),
 ];
 
-/// Reads the whole ledger, once.
+/// Scans the whole ledger once.
 const WRONG_TOTALS: &str = "
     SELECT p.id FROM players p
     LEFT JOIN (
@@ -121,13 +122,14 @@ const WRONG_TOTALS: &str = "
         OR p.raids_won <> coalesce(wins.won, 0)
     LIMIT 1";
 
-/// One moment of a database that a server may be using.
+/// A consistent view of a SQLite database, which a server may be using.
 pub struct SqliteSource {
     connection: SqliteConnection,
 }
 
 impl SqliteSource {
-    /// Begins to read the database of a `sqlite:` URL, which must exist and have this release's schema.
+    /// Opens the database of a `sqlite:` URL for reading. It must exist and have this release's
+    /// schema.
     pub async fn open(url: &str) -> Result<SqliteSource> {
         let options: SqliteConnectOptions = url.parse().map_err(failed(READ))?;
         let options = options
@@ -139,7 +141,7 @@ impl SqliteSource {
             .execute(&mut connection)
             .await
             .map_err(failed(READ))?;
-        // The first read is the moment that all others see.
+        // The first read fixes the snapshot that all later reads see.
         let applied: Vec<i64> = sqlx::query_scalar(SCHEMA)
             .fetch_all(&mut connection)
             .await
@@ -244,15 +246,16 @@ impl BackupSource for SqliteSource {
     }
 }
 
-/// An empty database, locked, in a transaction.
+/// An empty SQLite database, locked, in a transaction.
 pub struct SqliteTarget {
     connection: SqliteConnection,
-    /// Holds the lock.
+    /// Keeps the database's lock for as long as the import lasts.
     _store: SqliteStore,
 }
 
 impl SqliteTarget {
-    /// Makes or opens the database of a `sqlite:` URL, brings its schema up to date and makes sure that it is empty.
+    /// Creates or opens the database of a `sqlite:` URL, brings its schema up to date, and checks
+    /// that it is empty.
     pub async fn open(url: &str, patience: Duration) -> Result<SqliteTarget, OpenTargetError> {
         let store = SqliteStore::open(url, 1).await?;
         store.migrate(patience).await.map_err(|error| match error {

@@ -1,4 +1,4 @@
-//! Raids as rows: new ids, and finding a raid by what is known of it.
+//! The catalog: new raid ids, and lookups of raids by invite code, create key or member.
 
 use std::ops::Range;
 
@@ -32,8 +32,8 @@ impl Catalog for SqliteStore {
     async fn reserve_raid_ids(&self, count: u32) -> Result<Range<u64>> {
         let reserve = self
             .writer
-            .run("reserve raid ids", Lane::General, move |hand| {
-                Box::pin(reserve_raid_ids(hand, count))
+            .run("reserve raid ids", Lane::General, move |writer| {
+                Box::pin(reserve_raid_ids(writer, count))
             });
         reserve.await
     }
@@ -84,7 +84,7 @@ impl Catalog for SqliteStore {
         after: Option<RaidId>,
         limit: u32,
     ) -> Result<Vec<RaidId>> {
-        const OPERATION: &str = "list raids visited";
+        const OPERATION: &str = "list raids ever joined";
         let visited = sqlx::query_scalar(EVER_JOINED)
             .bind(i64::from(player))
             .bind(after.map_or(0, i64::from))
@@ -100,11 +100,11 @@ impl Catalog for SqliteStore {
     }
 }
 
-async fn reserve_raid_ids(hand: &mut WriterState, count: u32) -> Result<Range<u64>> {
+async fn reserve_raid_ids(writer: &mut WriterState, count: u32) -> Result<Range<u64>> {
     const OPERATION: &str = "reserve raid ids";
     let reserve = sqlx::query_scalar(RESERVE_RAID_IDS).bind(count);
     let last: i64 = reserve
-        .fetch_one(&mut hand.connection)
+        .fetch_one(&mut writer.connection)
         .await
         .map_err(failed(OPERATION))?;
     let end = unsigned(OPERATION, last)? + 1;

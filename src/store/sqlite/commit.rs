@@ -1,7 +1,7 @@
 //! The commit: one transaction per batch, each raid fenced by itself.
 //!
-//! A statement works on all raids of the batch at once: its rows come as one JSON array of arrays, encoded on the
-//! caller's task, since each statement costs a passage between threads.
+//! A statement works on all raids of the batch at once. Its rows are passed as one JSON array of
+//! arrays, encoded on the caller's task, because each statement costs a hop between threads.
 
 mod rows;
 
@@ -22,7 +22,7 @@ use crate::store::{Append, CommitOutcome, Epoch, InstanceId, RaidHead, Result, b
 const OPERATION: &str = "commit";
 
 statements! {
-    /// A raid that is being made, before its first event; its header follows with the fence.
+    /// Creates a raid's row before its first event; `ADVANCE` then sets the header under the fence.
     CREATE =
         "INSERT INTO raids (id, born, title, invite_code, create_key, target_xp, target_tasks, time_limit_secs, ",
         "    created_at, owner, epoch, status, current_xp, current_tasks, last_seq) ",
@@ -30,7 +30,7 @@ statements! {
         "    value ->> 7, value ->> 8, unhex(value ->> 9), value ->> 10, 'recruiting', 0, 0, 0 ",
         "FROM json_each(?1) WHERE true ",
         "ON CONFLICT DO NOTHING";
-    /// The fence: what it returns, and nothing else, may be written.
+    /// The fence: only raids that it returns may be written.
     ADVANCE =
         "UPDATE raids SET last_seq = new.value ->> 4, status = new.value ->> 5, deadline = new.value ->> 6, ",
         "    current_xp = new.value ->> 7, current_tasks = new.value ->> 8, ended_at = new.value ->> 9 ",
@@ -56,7 +56,7 @@ statements! {
         "SELECT id, owner, epoch, last_seq FROM raids WHERE id IN (SELECT value FROM json_each(?1))";
 }
 
-/// Commits a batch on the writing thread.
+/// Commits a batch on the writer thread.
 pub(super) async fn commit(writer: &WriterHandle, batch: &[Append]) -> Result<Vec<CommitOutcome>> {
     batch::validate(batch)?;
     if batch.is_empty() {
@@ -66,8 +66,8 @@ pub(super) async fn commit(writer: &WriterHandle, batch: &[Append]) -> Result<Ve
         .iter()
         .map(AppendRows::from_append)
         .collect::<Result<Vec<_>>>()?;
-    let commit = writer.run(OPERATION, Lane::General, |hand: &mut WriterState| {
-        Box::pin(write(&mut hand.connection, rows))
+    let commit = writer.run(OPERATION, Lane::General, |writer: &mut WriterState| {
+        Box::pin(write(&mut writer.connection, rows))
     });
     let unwritten = commit.await?;
     let fate = |append: &Append| match unwritten.get(&i64::from(append.raid)) {
@@ -79,7 +79,7 @@ pub(super) async fn commit(writer: &WriterHandle, batch: &[Append]) -> Result<Ve
     Ok(batch.iter().map(fate).collect())
 }
 
-/// The raids that were not written, each with its head if it exists.
+/// Raids that were not written, each with its head if it exists.
 type UnwrittenRaids = HashMap<i64, Option<RaidHead>>;
 
 async fn write(
@@ -140,7 +140,7 @@ async fn write(
     Ok(unwritten)
 }
 
-/// Runs a statement over rows, if there are any.
+/// Runs a statement over rows, unless there are none.
 async fn execute(
     connection: &mut SqliteConnection,
     statement: &'static str,
@@ -156,7 +156,7 @@ async fn execute(
     Ok(())
 }
 
-/// The heads of those of these raids that exist.
+/// Returns the heads of those raids that exist.
 pub(super) async fn heads(
     executor: impl SqliteExecutor<'_>,
     operation: &'static str,
@@ -172,13 +172,11 @@ pub(super) async fn heads(
     found.into_iter().map(head).collect()
 }
 
-/// A raid's head from its columns.
+/// Builds a raid's head from its columns.
 pub(super) fn raid_head(owner: Option<Uuid>, epoch: i64, last_seq: i64) -> Result<RaidHead> {
     const OPERATION: &str = "read head";
-    let (epoch, last_seq) = (
-        Epoch(unsigned(OPERATION, epoch)?),
-        Seq(unsigned(OPERATION, last_seq)?),
-    );
+    let epoch = Epoch(unsigned(OPERATION, epoch)?);
+    let last_seq = Seq(unsigned(OPERATION, last_seq)?);
     Ok(RaidHead {
         owner: owner.map(InstanceId),
         epoch,

@@ -1,4 +1,5 @@
-//! Forgetting a player. What is deleted or replaced is overwritten in the file too: see the pragmas of [`SqliteStore`].
+//! Erasure of players. Deleted or replaced texts are overwritten in the file, too: see the pragmas
+//! of [`SqliteStore`].
 
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ statements! {
     END_ERASURE = "UPDATE players SET erase_due = NULL WHERE id = ?1";
 }
 
-/// The log beside the database still holds what was overwritten in it, until it is emptied.
+/// Empties the write-ahead log, which still holds the texts that were overwritten.
 const TRUNCATE_WAL: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
 #[async_trait]
@@ -47,13 +48,14 @@ impl Erasures for SqliteStore {
         &self,
         player: PlayerId,
         name: &str,
-        deed: &NewAuditEntry,
+        entry: &NewAuditEntry,
     ) -> Result<bool> {
-        let (name, deed) = (name.to_owned(), deed.clone());
+        let name = name.to_owned();
+        let entry = entry.clone();
         let begin = self
             .writer
-            .run("close an account", Lane::General, move |hand| {
-                Box::pin(async move { begin_erasure(hand, player, &name, &deed).await })
+            .run("close an account", Lane::General, move |writer| {
+                Box::pin(async move { begin_erasure(writer, player, &name, &entry).await })
             });
         begin.await
     }
@@ -61,11 +63,11 @@ impl Erasures for SqliteStore {
     async fn take_erasure(&self, again: Duration) -> Result<Option<Erasure>> {
         let take = self
             .writer
-            .run("take an erasure", Lane::General, move |hand| {
+            .run("take an erasure", Lane::General, move |writer| {
                 Box::pin(async move {
                     let take = sqlx::query_as(TAKE_ERASURE)
                         .bind(millis(again))
-                        .fetch_optional(&mut hand.connection);
+                        .fetch_optional(&mut writer.connection);
                     let row: Option<(i64, i64)> = take.await.map_err(failed("take an erasure"))?;
                     let erasure = |(id, at)| {
                         Ok(Erasure {
@@ -90,8 +92,8 @@ impl Erasures for SqliteStore {
         );
         let title = erasures::rewritten_title(events).map(str::to_owned);
         let before = i64::try_from(before.0).map_err(|error| refused(OPERATION, error))?;
-        let rewrite = self.writer.run(OPERATION, Lane::General, move |hand| {
-            Box::pin(async move { rewrite_events(hand, raid, rows, title, before).await })
+        let rewrite = self.writer.run(OPERATION, Lane::General, move |writer| {
+            Box::pin(async move { rewrite_events(writer, raid, rows, title, before).await })
         });
         rewrite.await
     }
@@ -99,15 +101,15 @@ impl Erasures for SqliteStore {
     async fn end_erasure(&self, player: PlayerId) -> Result<()> {
         let end = self
             .writer
-            .run("end an erasure", Lane::General, move |hand| {
+            .run("end an erasure", Lane::General, move |writer| {
                 Box::pin(async move {
                     let failed = failed("end an erasure");
                     let end = sqlx::query(END_ERASURE)
                         .bind(i64::from(player))
-                        .execute(&mut hand.connection);
+                        .execute(&mut writer.connection);
                     end.await.map_err(&failed)?;
                     let emptied = sqlx::raw_sql(TRUNCATE_WAL)
-                        .execute(&mut hand.connection)
+                        .execute(&mut writer.connection)
                         .await;
                     emptied.map(drop).map_err(failed)
                 })
@@ -117,13 +119,13 @@ impl Erasures for SqliteStore {
 }
 
 async fn begin_erasure(
-    hand: &mut WriterState,
+    writer: &mut WriterState,
     player: PlayerId,
     name: &str,
-    deed: &NewAuditEntry,
+    entry: &NewAuditEntry,
 ) -> Result<bool> {
     let failed = failed("close an account");
-    let mut transaction = hand
+    let mut transaction = writer
         .connection
         .begin_with("BEGIN IMMEDIATE")
         .await
@@ -145,24 +147,24 @@ async fn begin_erasure(
     sign_out.await.map_err(&failed)?;
     let ban = sqlx::query(BAN)
         .bind(id)
-        .bind(&deed.actor)
+        .bind(&entry.actor)
         .execute(&mut *transaction);
     ban.await.map_err(&failed)?;
     insert_player_notice(&mut transaction, "player", player).await?;
-    insert_audit_entry(&mut transaction, deed).await?;
+    insert_audit_entry(&mut transaction, entry).await?;
     transaction.commit().await.map_err(failed)?;
     Ok(true)
 }
 
 async fn rewrite_events(
-    hand: &mut WriterState,
+    writer: &mut WriterState,
     raid: RaidId,
     rows: Option<String>,
     title: Option<String>,
     before: i64,
 ) -> Result<()> {
     let failed = failed("rewrite events");
-    let mut transaction = hand
+    let mut transaction = writer
         .connection
         .begin_with("BEGIN IMMEDIATE")
         .await

@@ -1,4 +1,4 @@
-//! An event as the ledger keeps it.
+//! Events as rows of the ledger.
 
 use raidhall_protocol::event::EVENT_VERSION;
 use raidhall_protocol::{Event, EventData, PlayerId, Seq, UnixMillis};
@@ -8,7 +8,7 @@ use crate::store::{Result, StoreError};
 
 const OPERATION: &str = "decode event";
 
-/// The columns of an event that make it up.
+/// Columns of the ledger that make up an event.
 #[derive(sqlx::FromRow)]
 pub(super) struct EventRow {
     pub(super) seq: i64,
@@ -20,14 +20,14 @@ pub(super) struct EventRow {
 }
 
 impl EventRow {
-    /// The event, unless a newer release wrote it, or it is damaged.
+    /// Decodes the event; fails if a newer release wrote it or the row is damaged.
     pub(super) fn decode(self) -> Result<Event> {
         if self.version > i64::from(EVENT_VERSION) {
             return Err(StoreError::NewerVersion {
                 version: u16::try_from(self.version).unwrap_or(u16::MAX),
             });
         }
-        // Kinds are names that need no quoting.
+        // The kind is a name that needs no escaping in JSON.
         let tagged = format!(r#"{{"type":"{}","data":{}}}"#, self.kind, self.data);
         let data: EventData =
             serde_json::from_str(&tagged).map_err(|error| refused(OPERATION, error))?;

@@ -1,4 +1,4 @@
-//! Which of SQLite's errors may pass, and which are for good.
+//! Classification of SQLite's errors: those that a retry may help, and those that are permanent.
 
 use std::error::Error;
 
@@ -6,11 +6,11 @@ use anyhow::anyhow;
 
 use crate::store::{Result, StoreError};
 
-/// Primary result codes that the same statement meets again: an SQL error, a value too big, a constraint, a type
-/// mismatch, a parameter out of range (<https://sqlite.org/rescode.html>).
+/// Primary result codes that a retry meets again: an SQL error, a value too big, a constraint, a
+/// type mismatch, a parameter out of range (<https://sqlite.org/rescode.html>).
 const PERMANENT_CODES: [u32; 5] = [1, 18, 19, 20, 25];
 
-/// Names the operation that a database error befell, for `map_err`.
+/// Returns a function for `map_err` that adds the operation to a database error and classifies it.
 pub(super) fn failed(operation: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
     move |error| match &error {
         sqlx::Error::Database(fault) if is_permanent(fault.code().as_deref()) => {
@@ -26,7 +26,7 @@ pub(super) fn failed(operation: &'static str) -> impl Fn(sqlx::Error) -> StoreEr
     }
 }
 
-/// The store holds, or was given, what it cannot take.
+/// Returns the error of a stored or given value that the store cannot handle.
 pub(super) fn refused(
     operation: &'static str,
     error: impl Error + Send + Sync + 'static,
@@ -37,7 +37,7 @@ pub(super) fn refused(
     }
 }
 
-/// The writing thread is gone.
+/// Returns the error of a call after the writer thread has ended.
 pub(super) fn closed(operation: &'static str) -> StoreError {
     StoreError::Unavailable {
         operation,
@@ -45,7 +45,7 @@ pub(super) fn closed(operation: &'static str) -> StoreError {
     }
 }
 
-/// A number from the database that is never negative.
+/// Converts a number from the database that is never negative.
 pub(super) fn unsigned(operation: &'static str, number: i64) -> Result<u64> {
     u64::try_from(number).map_err(|error| refused(operation, error))
 }

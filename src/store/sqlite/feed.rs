@@ -1,5 +1,5 @@
-//! All raids' events in the order in which they were written. There is one writer at a time, so that is the order of their
-//! commits.
+//! The feed: all raids' events in the order in which they were written. There is one writer at a
+//! time, so that is the order of their commits.
 
 use async_trait::async_trait;
 use raidhall_protocol::RaidId;
@@ -14,7 +14,7 @@ use crate::store::feed::{Feed, FeedBatch, FeedCursor};
 const OPERATION: &str = "read the feed";
 
 statements! {
-    /// The lineage stands in each row, and in a row of its own where nothing new is.
+    /// Each row has the lineage; if there are no events, a single row has it alone.
     FEED =
         "SELECT m.value AS lineage, e.position, e.raid_id, e.seq, e.at, e.\"by\", e.version, e.kind, e.data ",
         "FROM meta m LEFT JOIN (",
@@ -86,7 +86,9 @@ impl Feed for SqliteStore {
 
 impl FeedRow {
     fn into_event_row(self) -> Option<(i64, i64, EventRow)> {
-        let (seq, at, version) = (self.seq?, self.at?, self.version?);
+        let seq = self.seq?;
+        let at = self.at?;
+        let version = self.version?;
         let event = EventRow {
             seq,
             at,

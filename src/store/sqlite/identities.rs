@@ -1,4 +1,4 @@
-//! Players by what they are called elsewhere, and proofs that are good for once.
+//! External identities, and single-use proofs.
 
 use std::time::Duration;
 
@@ -21,7 +21,8 @@ statements! {
     IDENTITY = "SELECT external_id FROM players WHERE id = ?1";
     LINK = "UPDATE players SET external_id = ?2 WHERE id = ?1";
     CONSUME_PROOF = "INSERT INTO used_proofs (proof, until) VALUES (?1, ", now!(), " + ?2) ON CONFLICT (proof) DO NOTHING";
-    /// A few with each new one, so that they cannot pile up and no sweep is needed.
+    /// Deletes a few expired rows with each new one, so that they cannot pile up and no sweep is
+    /// needed.
     DELETE_EXPIRED_PROOFS =
         "DELETE FROM used_proofs WHERE proof IN ",
         "    (SELECT proof FROM used_proofs WHERE until <= ", now!(), " ORDER BY until LIMIT 16)";
@@ -44,12 +45,15 @@ impl Identities for SqliteStore {
         if let Some(known) = self.player_by_identity(external_id).await? {
             return Ok(known);
         }
-        let (external_id, name) = (external_id.to_owned(), name.to_owned());
-        let admit = self
-            .writer
-            .run("admit an identity", Lane::General, move |hand| {
-                Box::pin(async move { find_or_create(hand, &external_id, &name).await })
-            });
+        let external_id = external_id.to_owned();
+        let name = name.to_owned();
+        let admit = self.writer.run(
+            "find or create a player by identity",
+            Lane::General,
+            move |writer| {
+                Box::pin(async move { find_or_create(writer, &external_id, &name).await })
+            },
+        );
         admit.await
     }
 
@@ -57,27 +61,29 @@ impl Identities for SqliteStore {
         let external_id = external_id.to_owned();
         let link = self
             .writer
-            .run("link an identity", Lane::General, move |hand| {
-                Box::pin(async move { link(hand, player, &external_id).await })
+            .run("link an identity", Lane::General, move |writer| {
+                Box::pin(async move { link(writer, player, &external_id).await })
             });
         link.await
     }
 
     async fn consume_proof(&self, proof: [u8; 32], ttl: Duration) -> Result<bool> {
-        let consume = self.writer.run("use a proof", Lane::General, move |hand| {
-            Box::pin(consume_proof(hand, proof, ttl))
-        });
+        let consume = self
+            .writer
+            .run("consume a proof", Lane::General, move |writer| {
+                Box::pin(consume_proof(writer, proof, ttl))
+            });
         consume.await
     }
 }
 
 async fn find_or_create(
-    hand: &mut WriterState,
+    writer: &mut WriterState,
     external_id: &str,
     name: &str,
 ) -> Result<PlayerRef> {
-    let failed = failed("admit an identity");
-    let mut transaction = hand
+    let failed = failed("find or create a player by identity");
+    let mut transaction = writer
         .connection
         .begin_with("BEGIN IMMEDIATE")
         .await
@@ -95,9 +101,13 @@ async fn find_or_create(
     Ok(admitted)
 }
 
-async fn link(hand: &mut WriterState, player: PlayerId, external_id: &str) -> Result<LinkOutcome> {
+async fn link(
+    writer: &mut WriterState,
+    player: PlayerId,
+    external_id: &str,
+) -> Result<LinkOutcome> {
     let failed = failed("link an identity");
-    let mut transaction = hand
+    let mut transaction = writer
         .connection
         .begin_with("BEGIN IMMEDIATE")
         .await
@@ -140,9 +150,9 @@ async fn find_by_identity(
         .transpose()
 }
 
-async fn consume_proof(hand: &mut WriterState, proof: [u8; 32], ttl: Duration) -> Result<bool> {
-    let failed = failed("use a proof");
-    let mut transaction = hand
+async fn consume_proof(writer: &mut WriterState, proof: [u8; 32], ttl: Duration) -> Result<bool> {
+    let failed = failed("consume a proof");
+    let mut transaction = writer
         .connection
         .begin_with("BEGIN IMMEDIATE")
         .await

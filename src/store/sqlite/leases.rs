@@ -1,4 +1,4 @@
-//! Instances: the lock and leases.
+//! Leases of instances, and the database's lock.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ statements! {
         "ON CONFLICT (id) DO UPDATE SET ws_url = excluded.ws_url, release = excluded.release, ",
         "    lease_until = excluded.lease_until, draining = excluded.draining ",
         "RETURNING lease_until - ?4, (SELECT value FROM meta WHERE key = 'lineage')";
-    /// The lock keeps other processes out, but not other instances of this one.
+    /// Needed although the lock excludes other processes: this process may run several instances.
     PEERS =
         "SELECT id, ws_url, draining, lease_until FROM instances WHERE id <> ?1 AND lease_until > ?2 ORDER BY id";
     END_LEASE = "DELETE FROM instances WHERE id = ?1";
@@ -40,10 +40,10 @@ impl Leases for SqliteStore {
     ) -> Result<Renewal, RegisterError> {
         self.acquire_lock(patience).await?;
         let instance = instance.clone();
-        let enlist = self.writer.run("enlist", Lane::Leases, move |hand| {
-            Box::pin(async move { register(hand, &instance, ttl).await })
+        let register = self.writer.run("register", Lane::Leases, move |writer| {
+            Box::pin(async move { register(writer, &instance, ttl).await })
         });
-        Ok(enlist.await?)
+        Ok(register.await?)
     }
 
     fn has_exclusive_lock(&self) -> bool {
@@ -52,37 +52,39 @@ impl Leases for SqliteStore {
 
     async fn renew(&self, instance: &InstanceRecord, ttl: Duration) -> Result<Renewal> {
         let instance = instance.clone();
-        let renew = self.writer.run("renew lease", Lane::Leases, move |hand| {
-            Box::pin(async move { renew(hand, &instance, ttl).await })
+        let renew = self.writer.run("renew lease", Lane::Leases, move |writer| {
+            Box::pin(async move { renew(writer, &instance, ttl).await })
         });
         renew.await
     }
 
     async fn deregister(&self, instance: InstanceId) -> Result<()> {
-        let retire = self.writer.run("retire", Lane::Leases, move |hand| {
-            Box::pin(deregister(hand, instance))
+        let deregister = self.writer.run("deregister", Lane::Leases, move |writer| {
+            Box::pin(deregister(writer, instance))
         });
-        retire.await
+        deregister.await
     }
 }
 
-/// Enlists, under the database's lock. The first to do so in this process voids the leases of former ones: they are
-/// dead, or they would have the lock.
+/// Registers an instance under the database's lock. The first registration in this process voids
+/// the leases of former processes: those are dead, or they would hold the lock.
 async fn register(
-    hand: &mut WriterState,
+    writer: &mut WriterState,
     instance: &InstanceRecord,
     ttl: Duration,
 ) -> Result<Renewal> {
-    if !hand.has_voided_leases {
-        let void = sqlx::query(VOID_LEASES).execute(&mut hand.connection).await;
+    if !writer.has_voided_leases {
+        let void = sqlx::query(VOID_LEASES)
+            .execute(&mut writer.connection)
+            .await;
         void.map_err(failed("void former leases"))?;
-        hand.has_voided_leases = true;
+        writer.has_voided_leases = true;
     }
-    renew(hand, instance, ttl).await
+    renew(writer, instance, ttl).await
 }
 
 async fn renew(
-    hand: &mut WriterState,
+    writer: &mut WriterState,
     instance: &InstanceRecord,
     ttl: Duration,
 ) -> Result<Renewal> {
@@ -93,13 +95,13 @@ async fn renew(
         .bind(&instance.release)
         .bind(millis(ttl))
         .bind(instance.draining)
-        .fetch_one(&mut hand.connection)
+        .fetch_one(&mut writer.connection)
         .await
         .map_err(&failed)?;
     let peers = sqlx::query_as(PEERS)
         .bind(instance.id.0)
         .bind(now)
-        .fetch_all(&mut hand.connection)
+        .fetch_all(&mut writer.connection)
         .await;
     let peers: Vec<(Uuid, String, bool, i64)> = peers.map_err(failed)?;
     let peer = |(id, ws_url, draining, lease_until)| PeerInstance {
@@ -108,7 +110,7 @@ async fn renew(
         draining,
         lease_until: UnixMillis(lease_until),
     };
-    // Whoever has the database's lock needs no lease.
+    // The process holds the database's lock, so an expired lease costs it nothing.
     let lapsed = false;
     Ok(Renewal {
         now: UnixMillis(now),
@@ -118,9 +120,9 @@ async fn renew(
     })
 }
 
-async fn deregister(hand: &mut WriterState, instance: InstanceId) -> Result<()> {
-    let failed = failed("retire");
-    let mut transaction = hand
+async fn deregister(writer: &mut WriterState, instance: InstanceId) -> Result<()> {
+    let failed = failed("deregister");
+    let mut transaction = writer
         .connection
         .begin_with("BEGIN IMMEDIATE")
         .await
@@ -135,14 +137,15 @@ async fn deregister(hand: &mut WriterState, instance: InstanceId) -> Result<()> 
     transaction.commit().await.map_err(failed)
 }
 
-pub(super) async fn rename_lineage(hand: &mut WriterState) -> Result<String> {
+pub(super) async fn rename_lineage(writer: &mut WriterState) -> Result<String> {
     let renamed = sqlx::query_scalar(RENAME_LINEAGE)
-        .fetch_one(&mut hand.connection)
+        .fetch_one(&mut writer.connection)
         .await;
     renamed.map_err(failed("rename lineage"))
 }
 
-/// Whole milliseconds, for arithmetic in SQL.
+/// Converts a duration to whole milliseconds, for arithmetic in SQL.
 pub(super) fn millis(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 4) // far beyond any lease, and no overflow when added
+    // A quarter of the maximum is far beyond any lease, and does not overflow when it is added.
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 4)
 }

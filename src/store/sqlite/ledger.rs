@@ -1,4 +1,4 @@
-//! Reading the ledger, what a raid is rebuilt from, and snapshots.
+//! Reads of the ledger and of stored raids, and snapshots.
 
 use anyhow::anyhow;
 use async_trait::async_trait;
@@ -12,8 +12,7 @@ use super::statements::statements;
 use super::writer::{Lane, WriterState};
 use super::{SqliteStore, commit};
 use crate::store::{
-    Append, CommitOutcome, Epoch, InstanceId, Ledger, LoadedRaid, Month, OpHash, RaidHead, Result,
-    StoreError,
+    Append, CommitOutcome, Epoch, InstanceId, Ledger, LoadedRaid, Month, OpHash, Result, StoreError,
 };
 
 statements! {
@@ -52,7 +51,8 @@ impl Ledger for SqliteStore {
     /// Reads a raid in one transaction, so that its parts belong together.
     async fn load(&self, raid: RaidId, op_keys: u64) -> Result<Option<LoadedRaid>> {
         const OPERATION: &str = "load raid";
-        let (failed, id) = (failed(OPERATION), i64::from(raid));
+        let failed = failed(OPERATION);
+        let id = i64::from(raid);
         let mut transaction = self.readers.begin().await.map_err(&failed)?;
         let row = sqlx::query_as(MONTH_AND_HEAD)
             .bind(id)
@@ -62,7 +62,7 @@ impl Ledger for SqliteStore {
         let Some((born, owner, epoch, last_seq)) = row else {
             return Ok(None);
         };
-        let (born, head): (i32, RaidHead) = (born, raid_head(owner, epoch, last_seq)?);
+        let head = raid_head(owner, epoch, last_seq)?;
 
         let snapshot = sqlx::query_as(SNAPSHOT)
             .bind(id)
@@ -77,7 +77,7 @@ impl Ledger for SqliteStore {
         let window = last_seq.saturating_sub(clamped(op_keys));
         let ops = sqlx::query_as(OPS).bind(born).bind(id).bind(window);
         let ops: Vec<(Vec<u8>, i64)> = ops.fetch_all(&mut *transaction).await.map_err(&failed)?;
-        transaction.rollback().await.map_err(failed)?; // it has only read
+        transaction.rollback().await.map_err(failed)?; // it was read-only
 
         let op = |(key, seq): (Vec<u8>, i64)| {
             let key = key.try_into().map_err(|_| StoreError::Refused {
@@ -168,15 +168,15 @@ impl Ledger for SqliteStore {
         let state = state.to_vec();
         let save = self
             .writer
-            .run("save snapshot", Lane::General, move |hand| {
-                Box::pin(save_snapshot(hand, raid, (owner, epoch), seq, state))
+            .run("save snapshot", Lane::General, move |writer| {
+                Box::pin(save_snapshot(writer, raid, (owner, epoch), seq, state))
             });
         save.await
     }
 }
 
 async fn save_snapshot(
-    hand: &mut WriterState,
+    writer: &mut WriterState,
     raid: RaidId,
     (owner, epoch): (InstanceId, Epoch),
     seq: Seq,
@@ -188,13 +188,13 @@ async fn save_snapshot(
         .bind(clamped(epoch.0))
         .bind(clamped(seq.0))
         .bind(state);
-    save.execute(&mut hand.connection)
+    save.execute(&mut writer.connection)
         .await
         .map(drop)
         .map_err(failed("save snapshot"))
 }
 
-/// A number as SQLite knows them; what is larger than any is compared as the largest.
+/// Converts a number that is only compared with; a larger one becomes SQLite's largest integer.
 fn clamped(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

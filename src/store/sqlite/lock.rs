@@ -1,14 +1,14 @@
-//! The lock file beside the database: one process at a time.
+//! The lock file beside the database, which allows one process at a time.
 //!
-//! It is the operating system's lock, not the file's existence, that counts: it vanishes with its process, however
-//! that dies. The file stays.
+//! What counts is the operating system's lock, not the file's existence: the lock ends with its
+//! process, however that dies. The file stays.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use crate::store::{Result, StoreError};
 
-/// The lock of one database, held or not. Dropping it lets go.
+/// The lock of one database, held or not. Dropping it releases it.
 #[derive(Debug)]
 pub(super) struct Lock {
     path: PathBuf,
@@ -16,7 +16,7 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// The lock of this database, not yet held.
+    /// Creates the lock of a database, not held yet.
     pub(super) fn for_database(database: &Path) -> Lock {
         let mut path = database.as_os_str().to_owned();
         path.push(".lock");
@@ -26,7 +26,7 @@ impl Lock {
         }
     }
 
-    /// Takes the lock if nobody has it; whether it is ours now.
+    /// Takes the lock if it is free. Returns whether this process holds it now.
     pub(super) fn try_acquire(&mut self) -> Result<bool> {
         if self.held.is_some() {
             return Ok(true);

@@ -1,4 +1,4 @@
-//! Bans, sign-ins that were ended, and the notices of both.
+//! Bans, ended sign-ins, and the notices of both.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ statements! {
         "INSERT INTO bans (player, reason, \"by\", at) SELECT id, ?2, ?3, ", now!(), " FROM players ",
         "WHERE id = ?1 AND erased_at IS NULL ",
         "ON CONFLICT (player) DO UPDATE SET reason = excluded.reason, \"by\" = excluded.\"by\", at = excluded.at";
-    /// Not of an account that was erased.
+    /// Lifts no ban of an erased account.
     UNBAN =
         "DELETE FROM bans WHERE player = ?1 ",
         "    AND NOT EXISTS (SELECT 1 FROM players WHERE id = ?1 AND erased_at IS NOT NULL)";
@@ -35,13 +35,14 @@ statements! {
     BANS =
         "SELECT bans.player, name, reason, \"by\", at FROM bans CROSS JOIN players ON players.id = bans.player ",
         "WHERE bans.player > ?1 ORDER BY bans.player LIMIT ?2";
-    /// Ids follow the order of commits.
+    /// Ids of notices follow the order of commits.
     NOTICES =
         "SELECT notices.id, kind, notices.player, family, until, bans.player IS NOT NULL ",
         "FROM notices LEFT JOIN bans ON bans.player = notices.player ",
         "WHERE notices.id > ?1 AND until > ", now!(), " ORDER BY notices.id";
     NEWEST_NOTICE = "SELECT coalesce(max(id), 0) FROM notices WHERE id >= ?1";
-    /// A few with each new one, so that they cannot pile up and no sweep is needed. The newest stays: ids never go back.
+    /// Deletes a few expired rows with each new one, so that they cannot pile up and no sweep is
+    /// needed. The newest row stays, so that ids never go back.
     DELETE_EXPIRED_NOTICES =
         "DELETE FROM notices WHERE id IN ",
         "    (SELECT id FROM notices WHERE until <= ", now!(), " ORDER BY until LIMIT 16)";
@@ -51,17 +52,17 @@ type NoticeColumns = (i64, String, Option<i64>, Option<Uuid>, i64, bool);
 
 #[async_trait]
 impl Moderation for SqliteStore {
-    async fn ban(&self, player: PlayerId, reason: &str, deed: &NewAuditEntry) -> Result<bool> {
-        self.moderate(ModerationChange::Ban(reason.to_owned()), player, deed)
+    async fn ban(&self, player: PlayerId, reason: &str, entry: &NewAuditEntry) -> Result<bool> {
+        self.moderate(ModerationChange::Ban(reason.to_owned()), player, entry)
             .await
     }
 
-    async fn unban(&self, player: PlayerId, deed: &NewAuditEntry) -> Result<bool> {
-        self.moderate(ModerationChange::Unban, player, deed).await
+    async fn unban(&self, player: PlayerId, entry: &NewAuditEntry) -> Result<bool> {
+        self.moderate(ModerationChange::Unban, player, entry).await
     }
 
-    async fn disconnect(&self, player: PlayerId, deed: &NewAuditEntry) -> Result<bool> {
-        self.moderate(ModerationChange::Disconnect, player, deed)
+    async fn disconnect(&self, player: PlayerId, entry: &NewAuditEntry) -> Result<bool> {
+        self.moderate(ModerationChange::Disconnect, player, entry)
             .await
     }
 
@@ -89,8 +90,8 @@ impl Moderation for SqliteStore {
     async fn sign_out(&self, family: FamilyId, ttl: Duration) -> Result<()> {
         let sign_out = self
             .writer
-            .run("end a sign-in", Lane::General, move |hand| {
-                Box::pin(sign_out(hand, family, ttl))
+            .run("end a sign-in", Lane::General, move |writer| {
+                Box::pin(sign_out(writer, family, ttl))
             });
         sign_out.await
     }
@@ -99,7 +100,7 @@ impl Moderation for SqliteStore {
         const OPERATION: &str = "read notices";
         let failed = failed(OPERATION);
         let from = i64::try_from(after).map_err(|error| refused(OPERATION, error))?;
-        // In one transaction, so that nothing is committed between the two.
+        // One transaction, so that both reads see the same notices.
         let mut reading = self.readers.begin().await.map_err(&failed)?;
         let rows: Vec<NoticeColumns> = sqlx::query_as(NOTICES)
             .bind(from)
@@ -134,26 +135,26 @@ impl SqliteStore {
         &self,
         change: ModerationChange,
         player: PlayerId,
-        deed: &NewAuditEntry,
+        entry: &NewAuditEntry,
     ) -> Result<bool> {
-        let deed = deed.clone();
+        let entry = entry.clone();
         let change = self
             .writer
-            .run("change a player's standing", Lane::General, move |hand| {
-                Box::pin(async move { apply_change(hand, &change, player, &deed).await })
+            .run("moderate a player", Lane::General, move |writer| {
+                Box::pin(async move { apply_change(writer, &change, player, &entry).await })
             });
         change.await
     }
 }
 
 async fn apply_change(
-    hand: &mut WriterState,
+    writer: &mut WriterState,
     change: &ModerationChange,
     player: PlayerId,
-    deed: &NewAuditEntry,
+    entry: &NewAuditEntry,
 ) -> Result<bool> {
-    let failed = failed("change a player's standing");
-    let mut transaction = hand
+    let failed = failed("moderate a player");
+    let mut transaction = writer
         .connection
         .begin_with("BEGIN IMMEDIATE")
         .await
@@ -161,7 +162,7 @@ async fn apply_change(
     let id = i64::from(player);
     let (kind, found) = match change {
         ModerationChange::Ban(reason) => {
-            let ban = sqlx::query(BAN).bind(id).bind(reason).bind(&deed.actor);
+            let ban = sqlx::query(BAN).bind(id).bind(reason).bind(&entry.actor);
             (
                 "player",
                 ban.execute(&mut *transaction)
@@ -188,14 +189,14 @@ async fn apply_change(
         return Ok(false);
     }
     insert_player_notice(&mut transaction, kind, player).await?;
-    insert_audit_entry(&mut transaction, deed).await?;
+    insert_audit_entry(&mut transaction, entry).await?;
     transaction.commit().await.map_err(failed)?;
     Ok(true)
 }
 
-async fn sign_out(hand: &mut WriterState, family: FamilyId, ttl: Duration) -> Result<()> {
+async fn sign_out(writer: &mut WriterState, family: FamilyId, ttl: Duration) -> Result<()> {
     let failed = failed("end a sign-in");
-    let mut transaction = hand
+    let mut transaction = writer
         .connection
         .begin_with("BEGIN IMMEDIATE")
         .await
@@ -212,7 +213,7 @@ async fn sign_out(hand: &mut WriterState, family: FamilyId, ttl: Duration) -> Re
     transaction.commit().await.map_err(failed)
 }
 
-/// Has every instance hear of a player, in whatever transaction there is.
+/// Adds a notice about a player, in the connection's current transaction if there is one.
 pub(super) async fn insert_player_notice(
     connection: &mut SqliteConnection,
     kind: &str,
@@ -227,17 +228,17 @@ pub(super) async fn insert_player_notice(
         .execute(connection)
         .await
         .map(drop)
-        .map_err(failed("notice a player"))
+        .map_err(failed("add a player notice"))
 }
 
 async fn delete_expired_notices(connection: &mut SqliteConnection) -> Result<()> {
     let forget = sqlx::query(DELETE_EXPIRED_NOTICES)
         .execute(connection)
         .await;
-    forget.map(drop).map_err(failed("forget notices"))
+    forget.map(drop).map_err(failed("delete notices"))
 }
 
-/// A kind of a newer release is passed over.
+/// Reads a notice; `None` if its kind is a newer release's.
 fn notice(
     (id, kind, player, family, until, banned): NoticeColumns,
 ) -> Result<Option<(u64, Notice)>> {
@@ -245,7 +246,7 @@ fn notice(
     let missing = || {
         refused(
             OPERATION,
-            std::io::Error::other(anyhow!("notice {id} names nobody")),
+            std::io::Error::other(anyhow!("notice {id} has no subject")),
         )
     };
     let player = || player_id(player.ok_or_else(missing)?);

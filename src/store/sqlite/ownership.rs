@@ -1,4 +1,4 @@
-//! Who owns a raid: claims, releases, and raids that wait for an owner.
+//! Ownership of raids: claims, releases, and raids that wait for an owner.
 
 use std::collections::HashMap;
 
@@ -37,9 +37,11 @@ statements! {
 impl Ownership for SqliteStore {
     async fn claim(&self, raids: &[RaidId], instance: InstanceId) -> Result<Vec<ClaimOutcome>> {
         let raids = raids.to_vec();
-        let claim = self.writer.run("claim raids", Lane::General, move |hand| {
-            Box::pin(async move { claim(hand, &raids, instance).await })
-        });
+        let claim = self
+            .writer
+            .run("claim raids", Lane::General, move |writer| {
+                Box::pin(async move { claim(writer, &raids, instance).await })
+            });
         claim.await
     }
 
@@ -47,8 +49,8 @@ impl Ownership for SqliteStore {
         let raids = raids.to_vec();
         let release = self
             .writer
-            .run("release raids", Lane::General, move |hand| {
-                Box::pin(async move { release(hand, &raids, instance).await })
+            .run("release raids", Lane::General, move |writer| {
+                Box::pin(async move { release(writer, &raids, instance).await })
             });
         release.await
     }
@@ -109,23 +111,21 @@ impl Ownership for SqliteStore {
 }
 
 async fn claim(
-    hand: &mut WriterState,
+    writer: &mut WriterState,
     raids: &[RaidId],
     instance: InstanceId,
 ) -> Result<Vec<ClaimOutcome>> {
     const OPERATION: &str = "claim raids";
-    let (failed, ids) = (
-        failed(OPERATION),
-        json_array(raids.iter().map(RaidId::to_string)),
-    );
-    let mut transaction = hand
+    let failed = failed(OPERATION);
+    let ids = json_array(raids.iter().map(RaidId::to_string));
+    let mut transaction = writer
         .connection
         .begin_with("BEGIN IMMEDIATE")
         .await
         .map_err(&failed)?;
     let claim = sqlx::query_as(CLAIM).bind(&ids).bind(instance.0);
     let taken: Vec<(i64, i64)> = claim.fetch_all(&mut *transaction).await.map_err(&failed)?;
-    // In this transaction, a raid that we could not claim has an owner with a lease.
+    // In this transaction, a raid that could not be claimed has an owner with a valid lease.
     let holders = sqlx::query_as(HOLDERS).bind(ids).bind(instance.0);
     let held: Vec<(i64, Uuid, String)> = holders
         .fetch_all(&mut *transaction)
@@ -159,7 +159,7 @@ async fn claim(
 }
 
 async fn release(
-    hand: &mut WriterState,
+    writer: &mut WriterState,
     raids: &[(RaidId, Epoch)],
     instance: InstanceId,
 ) -> Result<()> {
@@ -171,7 +171,7 @@ async fn release(
     let release = sqlx::query(RELEASE)
         .bind(raids)
         .bind(instance.0)
-        .execute(&mut hand.connection)
+        .execute(&mut writer.connection)
         .await;
     release.map(drop).map_err(failed("release raids"))
 }

@@ -1,4 +1,4 @@
-//! Players, and the families of their refresh tokens.
+//! Players, their totals and their sign-ins.
 
 use std::time::Duration;
 
@@ -25,7 +25,8 @@ statements! {
     SIGN_INS =
         "SELECT rotated_at, expires_at FROM refresh_families ",
         "WHERE player = ?1 AND expires_at > ", now!(), " LIMIT ?2";
-    /// A few at each sign-in, so that they cannot pile up and no sweep is needed.
+    /// Deletes a few expired rows with each sign-in, so that they cannot pile up and no sweep is
+    /// needed.
     DELETE_EXPIRED_FAMILIES =
         "DELETE FROM refresh_families WHERE id IN ",
         "    (SELECT id FROM refresh_families WHERE expires_at <= ", now!(), " ORDER BY expires_at LIMIT 16)";
@@ -48,8 +49,8 @@ impl Accounts for SqliteStore {
         let name = name.to_owned();
         let create = self
             .writer
-            .run("create player", Lane::General, move |hand| {
-                Box::pin(create_player(hand, name))
+            .run("create player", Lane::General, move |writer| {
+                Box::pin(create_player(writer, name))
             });
         create.await
     }
@@ -110,8 +111,8 @@ impl Accounts for SqliteStore {
     ) -> Result<()> {
         let begin = self
             .writer
-            .run("begin refresh family", Lane::General, move |hand| {
-                Box::pin(create_token_family(hand, family, player, token, ttl))
+            .run("create token family", Lane::General, move |writer| {
+                Box::pin(create_token_family(writer, family, player, token, ttl))
             });
         begin.await
     }
@@ -119,20 +120,21 @@ impl Accounts for SqliteStore {
     async fn rotate_refresh_token(&self, presentation: RotationRequest) -> Result<RotationOutcome> {
         let rotate = self
             .writer
-            .run("rotate refresh token", Lane::General, move |hand| {
-                Box::pin(rotate_refresh_token(hand, presentation))
+            .run("rotate refresh token", Lane::General, move |writer| {
+                Box::pin(rotate_refresh_token(writer, presentation))
             });
         rotate.await
     }
 }
 
-async fn create_player(hand: &mut WriterState, name: String) -> Result<Profile> {
+async fn create_player(writer: &mut WriterState, name: String) -> Result<Profile> {
     let create = sqlx::query_as(CREATE_PLAYER).bind(&name);
     let (id, created_at) = create
-        .fetch_one(&mut hand.connection)
+        .fetch_one(&mut writer.connection)
         .await
         .map_err(failed("create player"))?;
-    let (id, created_at) = (player_id(id)?, UnixMillis(created_at));
+    let id = player_id(id)?;
+    let created_at = UnixMillis(created_at);
     Ok(Profile {
         id,
         name,
@@ -144,14 +146,14 @@ async fn create_player(hand: &mut WriterState, name: String) -> Result<Profile> 
 }
 
 async fn create_token_family(
-    hand: &mut WriterState,
+    writer: &mut WriterState,
     family: FamilyId,
     player: PlayerId,
     token: TokenHash,
     ttl: Duration,
 ) -> Result<()> {
-    let failed = failed("begin refresh family");
-    let mut transaction = hand
+    let failed = failed("create token family");
+    let mut transaction = writer
         .connection
         .begin_with("BEGIN IMMEDIATE")
         .await
@@ -169,11 +171,12 @@ async fn create_token_family(
     transaction.commit().await.map_err(failed)
 }
 
-/// The player and their name, whether the token presented is the current one or the one before, and the current one.
+/// The player's id and name, whether the presented token is the current one, whether it is the
+/// previous one within the grace period, and the current token.
 type FamilyColumns = (i64, String, bool, Option<bool>, Vec<u8>);
 
 async fn rotate_refresh_token(
-    hand: &mut WriterState,
+    writer: &mut WriterState,
     presentation: RotationRequest,
 ) -> Result<RotationOutcome> {
     let RotationRequest {
@@ -184,7 +187,7 @@ async fn rotate_refresh_token(
         ttl,
     } = presentation;
     let failed = failed("rotate refresh token");
-    let mut transaction = hand
+    let mut transaction = writer
         .connection
         .begin_with("BEGIN IMMEDIATE")
         .await

@@ -1,14 +1,15 @@
-//! How SQL is written here: each file names its statements once, in one list, which a test feeds to
-//! `EXPLAIN QUERY PLAN`.
+//! Macros for SQL: each file names its statements once, in one list, which a test feeds to `EXPLAIN
+//! QUERY PLAN`.
 
-/// The database's time, in milliseconds. `unixepoch` gives seconds with a fraction of three digits.
+/// SQL expression of the database's time in milliseconds. `unixepoch` returns seconds with three
+/// decimals.
 macro_rules! now {
     () => {
         "CAST(round(unixepoch('subsec') * 1000) AS INTEGER)"
     };
 }
 
-/// Names statements, and lists them all as `STATEMENTS`.
+/// Defines named statements, and lists them all as `STATEMENTS`.
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $($part:expr),+;)+) => {
         $($(#[$doc])* const $name: &str = concat!($($part),+);)+

@@ -1,4 +1,5 @@
-//! What can't be seen from outside: query plans, settings, and the writing thread at its worst.
+//! Tests of what is not visible from outside: query plans, settings, and the writer thread under
+//! stress.
 
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{Event, PlayerId, Seq, UnixMillis};
@@ -23,12 +24,12 @@ async fn open_store() -> (SqliteStore, TempDir) {
     (store, directory)
 }
 
-/// Runs SQL on the writing connection.
+/// Runs SQL on the writer's connection.
 async fn execute(store: &SqliteStore, sql: String) -> Result<()> {
-    let execute = store.writer.run("test", Lane::General, |hand| {
+    let execute = store.writer.run("test", Lane::General, |writer| {
         Box::pin(async {
             let done = sqlx::raw_sql(AssertSqlSafe(sql))
-                .execute(&mut hand.connection)
+                .execute(&mut writer.connection)
                 .await;
             done.map(drop).map_err(failed("test"))
         })
@@ -39,7 +40,7 @@ async fn execute(store: &SqliteStore, sql: String) -> Result<()> {
 mod plans {
     use super::*;
 
-    /// Every file with statements.
+    /// Every file that defines statements, with the statements that it lists.
     const FILES: [(&str, &[(&str, &str)]); 13] = [
         (include_str!("leases.rs"), leases::STATEMENTS),
         (include_str!("ledger.rs"), ledger::STATEMENTS),
@@ -56,7 +57,7 @@ mod plans {
         (include_str!("backup.rs"), backup::STATEMENTS),
     ];
 
-    /// Tables that grow with use. The others have a row per instance or fewer.
+    /// Tables that grow with use. The others have one row per instance, or fewer.
     const LARGE_TABLES: [&str; 11] = [
         "raids",
         "raid_events",
@@ -93,7 +94,7 @@ mod plans {
         INSERT INTO used_proofs SELECT randomblob(32), i FROM n;
         COMMIT;";
 
-    /// The steps of a plan that read a large table from end to end, or sort.
+    /// Returns the steps of a plan that scan a large table, or sort.
     async fn plan_faults(store: &SqliteStore, sql: &str) -> Vec<String> {
         let explain = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")));
         let steps = explain.fetch_all(&store.readers).await.expect("explain");
@@ -155,7 +156,7 @@ mod writing {
 
     use super::*;
 
-    /// A raid in the making.
+    /// Returns the append that creates a raid.
     fn creation(raid: u64, title: String) -> Append {
         let created = EventData::RaidCreated {
             title,
@@ -194,13 +195,13 @@ mod writing {
     #[tokio::test]
     async fn sqlite_commits_are_durable() {
         let (store, _directory) = open_store().await;
-        let settings = store.writer.run("test", Lane::General, |hand| {
+        let settings = store.writer.run("test", Lane::General, |writer| {
             Box::pin(async {
                 let read = sqlx::query_as(
                     "SELECT journal_mode, synchronous, foreign_keys \
                      FROM pragma_journal_mode, pragma_synchronous, pragma_foreign_keys",
                 );
-                read.fetch_one(&mut hand.connection)
+                read.fetch_one(&mut writer.connection)
                     .await
                     .map_err(failed("test"))
             })
@@ -217,18 +218,19 @@ mod writing {
     async fn the_write_ahead_log_stays_small_under_many_commits() {
         let (store, directory) = open_store().await;
         for raid in 1..=200 {
-            let fates = store
+            let outcomes = store
                 .commit(&[creation(raid, "x".repeat(100_000))])
                 .await
                 .expect("commit");
-            assert_eq!(fates, [CommitOutcome::Committed]);
+            assert_eq!(outcomes, [CommitOutcome::Committed]);
         }
         let bytes = |name| {
             std::fs::metadata(directory.path().join(name))
                 .expect("a file")
                 .len()
         };
-        let (database, log) = (bytes("raidhall.db"), bytes("raidhall.db-wal"));
+        let database = bytes("raidhall.db");
+        let log = bytes("raidhall.db-wal");
         assert!(
             database > 20_000_000 && log < 10_000_000,
             "database {database}, log {log}"
@@ -244,7 +246,7 @@ mod writing {
         assert!(write.expect_err("refused").to_string().contains("readonly"));
     }
 
-    /// SQLite ends the transaction by itself when the disk is full, which sqlx doesn't notice.
+    /// When the disk is full, SQLite ends the transaction by itself, which sqlx does not notice.
     #[tokio::test]
     async fn a_full_disk_is_unavailable_until_there_is_room() {
         let (store, _directory) = open_store().await;
@@ -258,7 +260,7 @@ mod writing {
             "{full:?}"
         );
         assert_eq!(store.head(append.raid).await.expect("read head"), None);
-        // The writing connection is a new one, without that limit.
+        // The writer has opened a new connection, without that limit.
         assert_eq!(
             store.commit(&[append]).await.expect("commit"),
             [CommitOutcome::Committed]
@@ -306,26 +308,27 @@ mod writing {
             order.lock().push("renew");
         };
         let open_gate = async { go.send(()).expect("the gate") };
-        let (mut busy, mut commit) = (pin!(busy), pin!(commit));
+        let mut busy = pin!(busy);
+        let mut commit = pin!(commit);
         assert!(busy.as_mut().now_or_never().is_none());
         has_begun.await.expect("the first job has begun");
         assert!(
             commit.as_mut().now_or_never().is_none(),
             "it waits behind the first job"
         );
-        // When both have ended before we look, the renewal is looked at first: only a commit that ended alone, and so
-        // earlier, comes before it.
+        // If both have ended before the next poll, the renewal is polled first: only a commit that
+        // ended alone, and so earlier, comes before it.
         let (busy, (), (), ()) = tokio::join!(biased; busy, renew, commit, open_gate);
         busy.expect("the first job");
         assert_eq!(*order.lock(), ["renew", "commit"]);
     }
 
-    /// Neither in the tables, nor in pages that nobody uses, nor in the log.
+    /// Erased texts are neither in the tables, nor in free pages, nor in the log.
     #[tokio::test]
     async fn erased_texts_are_not_in_the_database_files() {
         const SECRET: &str = "Benedict";
         let (store, directory) = open_store().await;
-        let told = || {
+        let contains_secret = || {
             let files = std::fs::read_dir(directory.path()).expect("a directory");
             let bytes =
                 files.map(|file| std::fs::read(file.expect("a file").path()).expect("bytes"));
@@ -341,7 +344,8 @@ mod writing {
             .commit(std::slice::from_ref(&append))
             .await
             .expect("commit");
-        let (owner, epoch) = (append.owner, append.epoch);
+        let owner = append.owner;
+        let epoch = append.epoch;
         for seq in 1..=2 {
             let state = SECRET.repeat(5_000 - seq * 1_000);
             store
@@ -349,8 +353,8 @@ mod writing {
                 .await
                 .expect("kept");
         }
-        assert!(told());
-        let deed = NewAuditEntry {
+        assert!(contains_secret());
+        let entry = NewAuditEntry {
             actor: "1".into(),
             action: "erase",
             target: "player 1".into(),
@@ -359,7 +363,7 @@ mod writing {
         };
         assert!(
             store
-                .begin_erasure(player, "[erased]", &deed)
+                .begin_erasure(player, "[erased]", &entry)
                 .await
                 .expect("begun")
         );
@@ -376,7 +380,7 @@ mod writing {
             .await
             .expect("rewritten");
         store.end_erasure(player).await.expect("ended");
-        assert!(!told());
+        assert!(!contains_secret());
     }
 
     #[tokio::test]
@@ -411,17 +415,17 @@ mod writing {
     #[tokio::test]
     async fn the_sqlite_audit_log_refuses_updates_and_deletes() {
         let (store, _directory) = open_store().await;
-        let deed = NewAuditEntry {
+        let entry = NewAuditEntry {
             actor: "admin:ops".into(),
             action: "ban",
             target: "player 1".into(),
             request_id: "r".into(),
             details: serde_json::Value::Null,
         };
-        store.record_audit(&deed).await.expect("record");
+        store.record_audit(&entry).await.expect("record");
         for change in [
             "DELETE FROM audit_log",
-            "UPDATE audit_log SET actor = 'nobody'",
+            "UPDATE audit_log SET actor = 'unknown'",
         ] {
             execute(&store, change.into()).await.expect_err("refused");
         }
@@ -464,7 +468,7 @@ mod migrating {
 
     use super::*;
 
-    /// A database that a former release has filled: what is new about it has to be found in its ledger.
+    /// A database that a former release filled: the new table has to be filled from its ledger.
     #[tokio::test]
     async fn raids_joined_before_the_visits_migration_are_found() {
         let directory = tempfile::tempdir().expect("a directory");

@@ -1,4 +1,4 @@
-//! Webhook endpoints, and what they did not take.
+//! Webhook deliveries: the endpoints' progress, and parked deliveries.
 
 use async_trait::async_trait;
 use raidhall_protocol::{RaidId, Seq, UnixMillis};
@@ -73,7 +73,7 @@ impl WebhookDeliveries for SqliteStore {
         const OPERATION: &str = "take a webhook endpoint";
         let (lineage, place) = self.feed_end().await?;
         let name = name.to_owned();
-        let take = self.writer.run(OPERATION, Lane::General, move |hand| {
+        let take = self.writer.run(OPERATION, Lane::General, move |writer| {
             Box::pin(async move {
                 let failed = failed(OPERATION);
                 let commit = i64::try_from(place.commit).unwrap_or(i64::MAX);
@@ -81,10 +81,12 @@ impl WebhookDeliveries for SqliteStore {
                     .bind(&name)
                     .bind(lineage)
                     .bind(commit);
-                make.execute(&mut hand.connection).await.map_err(&failed)?;
+                make.execute(&mut writer.connection)
+                    .await
+                    .map_err(&failed)?;
                 let take = sqlx::query_as(ACQUIRE_ENDPOINT).bind(name).bind(instance.0);
                 let row: Option<(String, i64, Option<String>)> = take
-                    .fetch_optional(&mut hand.connection)
+                    .fetch_optional(&mut writer.connection)
                     .await
                     .map_err(&failed)?;
                 let progress = |(lineage, commit, pause_reason)| {
@@ -107,11 +109,11 @@ impl WebhookDeliveries for SqliteStore {
     async fn release_endpoint(&self, name: &str, instance: InstanceId) -> Result<()> {
         const OPERATION: &str = "release a webhook endpoint";
         let name = name.to_owned();
-        let release = self.writer.run(OPERATION, Lane::General, move |hand| {
+        let release = self.writer.run(OPERATION, Lane::General, move |writer| {
             Box::pin(async move {
                 let release = sqlx::query(RELEASE_ENDPOINT).bind(name).bind(instance.0);
                 release
-                    .execute(&mut hand.connection)
+                    .execute(&mut writer.connection)
                     .await
                     .map(drop)
                     .map_err(failed(OPERATION))
@@ -126,11 +128,12 @@ impl WebhookDeliveries for SqliteStore {
         instance: InstanceId,
         progress: &ProgressUpdate,
     ) -> Result<bool> {
-        let (name, progress) = (name.to_owned(), progress.clone());
+        let name = name.to_owned();
+        let progress = progress.clone();
         let note = self
             .writer
-            .run("note webhook deliveries", Lane::General, move |hand| {
-                Box::pin(async move { save_progress(hand, &name, instance, &progress).await })
+            .run("save webhook progress", Lane::General, move |writer| {
+                Box::pin(async move { save_progress(writer, &name, instance, &progress).await })
             });
         note.await
     }
@@ -175,7 +178,8 @@ impl WebhookDeliveries for SqliteStore {
         let rows: Vec<(String, Option<Uuid>, Option<String>, i64, i64)> =
             read.await.map_err(failed(OPERATION))?;
         let row = |(name, owner, pause_reason, waiting, dead): (_, Option<Uuid>, _, _, _)| {
-            let (waiting, dead) = (unsigned(OPERATION, waiting)?, unsigned(OPERATION, dead)?);
+            let waiting = unsigned(OPERATION, waiting)?;
+            let dead = unsigned(OPERATION, dead)?;
             Ok(EndpointRow {
                 name,
                 owner: owner.map(InstanceId),
@@ -191,25 +195,27 @@ impl WebhookDeliveries for SqliteStore {
         &self,
         name: &str,
         what: Replay,
-        deed: &NewAuditEntry,
+        entry: &NewAuditEntry,
     ) -> Result<u64> {
-        let (name, deed) = (name.to_owned(), deed.clone());
+        let name = name.to_owned();
+        let entry = entry.clone();
         let replay = self
             .writer
-            .run("replay webhook deliveries", Lane::General, move |hand| {
-                Box::pin(async move { replay_deliveries(hand, &name, what, &deed).await })
+            .run("replay webhook deliveries", Lane::General, move |writer| {
+                Box::pin(async move { replay_deliveries(writer, &name, what, &entry).await })
             });
         replay.await
     }
 
-    async fn resume_endpoint(&self, name: &str, deed: &NewAuditEntry) -> Result<bool> {
-        let (name, deed) = (name.to_owned(), deed.clone());
+    async fn resume_endpoint(&self, name: &str, entry: &NewAuditEntry) -> Result<bool> {
+        let name = name.to_owned();
+        let entry = entry.clone();
         let resume = self
             .writer
-            .run("resume a webhook endpoint", Lane::General, move |hand| {
+            .run("resume a webhook endpoint", Lane::General, move |writer| {
                 Box::pin(async move {
                     let failed = failed("resume a webhook endpoint");
-                    let mut transaction = hand
+                    let mut transaction = writer
                         .connection
                         .begin_with("BEGIN IMMEDIATE")
                         .await
@@ -220,7 +226,7 @@ impl WebhookDeliveries for SqliteStore {
                     if resume.await.map_err(&failed)?.rows_affected() == 0 {
                         return Ok(false);
                     }
-                    insert_audit_entry(&mut transaction, &deed).await?;
+                    insert_audit_entry(&mut transaction, &entry).await?;
                     transaction.commit().await.map_err(failed)?;
                     Ok(true)
                 })
@@ -230,19 +236,19 @@ impl WebhookDeliveries for SqliteStore {
 }
 
 async fn save_progress(
-    hand: &mut WriterState,
+    writer: &mut WriterState,
     name: &str,
     instance: InstanceId,
     progress: &ProgressUpdate,
 ) -> Result<bool> {
-    let failed = failed("note webhook deliveries");
+    let failed = failed("save webhook progress");
     let ProgressUpdate {
         cursor,
         settled_ids: settled,
         failed_attempts: parked,
         pause_reason: paused,
     } = progress;
-    let mut transaction = hand
+    let mut transaction = writer
         .connection
         .begin_with("BEGIN IMMEDIATE")
         .await
@@ -303,14 +309,14 @@ async fn park_delivery(
 }
 
 async fn replay_deliveries(
-    hand: &mut WriterState,
+    writer: &mut WriterState,
     name: &str,
     what: Replay,
-    deed: &NewAuditEntry,
+    entry: &NewAuditEntry,
 ) -> Result<u64> {
     const OPERATION: &str = "replay webhook deliveries";
     let failed = failed(OPERATION);
-    let mut transaction = hand
+    let mut transaction = writer
         .connection
         .begin_with("BEGIN IMMEDIATE")
         .await
@@ -330,7 +336,7 @@ async fn replay_deliveries(
         .await
         .map_err(&failed)?
         .rows_affected();
-    insert_audit_entry(&mut transaction, deed).await?;
+    insert_audit_entry(&mut transaction, entry).await?;
     transaction.commit().await.map_err(failed)?;
     Ok(count)
 }

@@ -1,8 +1,9 @@
-//! The one connection that writes, on a thread of its own.
+//! The only connection that writes, on a thread of its own.
 //!
-//! Jobs come through two bounded queues; the leases' goes first, so that a renewal waits for one commit at most. A
-//! full queue makes callers wait. A caller that gives up before its job has begun takes it back; a job that has begun
-//! goes on to its end, so no transaction is ever left half-way.
+//! Jobs come through two bounded queues. The queue of leases goes first, so that a renewal waits
+//! for at most one commit. While a queue is full, callers wait. If a caller drops its call before
+//! the job has begun, the job is skipped; a job that has begun runs to its end, so no transaction
+//! is left half-way.
 
 use futures_util::future::BoxFuture;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -14,39 +15,40 @@ use super::lock::Lock;
 use crate::store::{Result, StoreError};
 use crate::telemetry::{GaugeGuard, StorePool, metrics};
 
-/// Jobs that wait for the thread; more make their callers wait. The journal has a few in flight at most.
+/// Maximum number of jobs in each queue; beyond it callers wait. The journal has only a few in
+/// flight.
 const QUEUE_MAX: usize = 64;
 
-/// A handle to the writing thread, which ends when the last is dropped and all jobs are done.
+/// Handle to the writer thread, which ends when the last handle is dropped and all jobs are done.
 #[derive(Clone)]
 pub(super) struct WriterHandle {
     leases: mpsc::Sender<Job>,
     general: mpsc::Sender<Job>,
 }
 
-/// What a job works with.
+/// State of the writer thread, which a job may use.
 pub(super) struct WriterState {
-    /// The connection, in no transaction.
+    /// The writer's connection, outside of a transaction.
     pub(super) connection: SqliteConnection,
-    /// The database's lock.
     pub(super) lock: Lock,
     /// Whether the leases of former processes have been voided.
     pub(super) has_voided_leases: bool,
     options: SqliteConnectOptions,
 }
 
-/// Which queue a job takes.
+/// Queue of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lane {
-    /// First out: what an instance's life hangs on.
+    /// The queue that goes first: renewals and other statements on which an instance's lease
+    /// depends.
     Leases,
-    /// Everything else, in order.
+    /// The queue of all other jobs, in the order of their arrival.
     General,
 }
 
 type Job = Box<dyn for<'h> FnOnce(&'h mut WriterState) -> BoxFuture<'h, ConnectionHealth> + Send>;
 
-/// Whether the connection can be trusted after a job.
+/// Whether the connection can still be used after a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ConnectionHealth {
     Usable,
@@ -62,7 +64,8 @@ impl WriterHandle {
         let serve = async move {
             match options.connect().await {
                 Ok(connection) => {
-                    let _ = ready.send(Ok(())); // nobody may wait any more: then there are no handles either
+                    // The caller may have given up; then there are no handles either.
+                    let _ = ready.send(Ok(()));
                     WriterState {
                         connection,
                         lock,
@@ -94,19 +97,20 @@ impl WriterHandle {
         })
     }
 
-    /// Runs a job on the thread and gives its result. If the caller gives up, a job that has begun still ends.
+    /// Runs a job on the writer thread and returns its result. A job that has begun runs to its end
+    /// even if the caller drops the call.
     pub(super) async fn run<T, F>(&self, operation: &'static str, lane: Lane, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: for<'h> FnOnce(&'h mut WriterState) -> BoxFuture<'h, Result<T>> + Send + 'static,
     {
         let (answer, result) = oneshot::channel();
-        let job: Job = Box::new(move |hand| {
+        let job: Job = Box::new(move |writer| {
             Box::pin(async move {
                 if answer.is_closed() {
                     return ConnectionHealth::Usable;
                 }
-                let outcome = work(hand).await;
+                let outcome = work(writer).await;
                 let doubtful = matches!(outcome, Err(StoreError::Unavailable { .. }));
                 let _ = answer.send(outcome); // the caller may have given up
                 if doubtful {
@@ -145,16 +149,18 @@ impl WriterState {
             }
         }
         if let Err(error) = self.connection.close().await {
-            tracing::warn!(%error, "close database");
+            tracing::warn!(%error, "closing the database failed");
         }
     }
 
-    /// Replaces the connection. After an I/O error or a full disk, SQLite may have ended the transaction by itself,
-    /// and sqlx would go on believing in it.
+    /// Replaces the connection. After an I/O error or a full disk SQLite may have ended the
+    /// transaction by itself, and sqlx would not notice.
     async fn reconnect(&mut self) {
         match self.options.connect().await {
             Ok(connection) => self.connection = connection,
-            Err(error) => tracing::warn!(%error, "reopen database"),
+            Err(error) => {
+                tracing::warn!(%error, "reopening the database failed; trying again after the next failed job")
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Players and their refresh tokens.
+//! Checks of accounts and refresh tokens.
 
 use raidhall::store::{FamilyId, LinkOutcome, RotationOutcome, RotationRequest, TokenHash};
 use raidhall_protocol::server::PlayerRef;
@@ -16,9 +16,10 @@ fn token_hash(n: u8) -> TokenHash {
     TokenHash([n; 32])
 }
 
-/// A player signed in with token 1.
+/// Signs a player in with token 1.
 async fn sign_in(store: &dyn Store, ttl: Duration) -> (FamilyId, SignedInPlayer) {
-    let (family, id) = (new_family(), create_player(store, "Ada").await);
+    let family = new_family();
+    let id = create_player(store, "Ada").await;
     store
         .create_token_family(family, id, token_hash(1), ttl)
         .await
@@ -32,12 +33,12 @@ async fn sign_in(store: &dyn Store, ttl: Duration) -> (FamilyId, SignedInPlayer)
     )
 }
 
-/// Who signed in.
+/// The player of a sign-in, as a rotation returns them.
 #[derive(Debug, Clone, PartialEq)]
 struct SignedInPlayer(PlayerRef);
 
 impl SignedInPlayer {
-    /// What a rotation answers whose token is replaced by this one.
+    /// Returns the outcome of a rotation to token `n`.
     fn rotated_to(&self, n: u8) -> RotationOutcome {
         RotationOutcome::Rotated {
             player: self.0.clone(),
@@ -132,7 +133,7 @@ pub async fn a_repeat_within_the_grace_gets_the_same_next_refresh_token(store: &
     assert_eq!(
         again,
         (rotated.rotated_to(4), rotated.rotated_to(4)),
-        "at the same time"
+        "concurrent calls"
     );
 }
 
@@ -231,10 +232,8 @@ pub async fn families_are_independent(store: &dyn Store) {
 }
 
 pub async fn an_account_export_lists_the_renewable_sign_ins(store: &dyn Store) {
-    let (ada, bob) = (
-        create_player(store, "Ada").await,
-        create_player(store, "Bob").await,
-    );
+    let ada = create_player(store, "Ada").await;
+    let bob = create_player(store, "Bob").await;
     for (player, token, ttl) in [
         (ada, 1, LONG_TTL),
         (ada, 2, LONG_TTL),
@@ -242,7 +241,8 @@ pub async fn an_account_export_lists_the_renewable_sign_ins(store: &dyn Store) {
         (ada, 4, LONG_TTL),
         (bob, 5, LONG_TTL),
     ] {
-        let (family, token) = (FamilyId(Uuid::now_v7()), TokenHash([token; 32]));
+        let family = FamilyId(Uuid::now_v7());
+        let token = TokenHash([token; 32]);
         store
             .create_token_family(family, player, token, ttl)
             .await
@@ -286,11 +286,9 @@ pub async fn an_account_export_lists_the_renewable_sign_ins(store: &dyn Store) {
 }
 
 pub async fn raids_ever_joined_include_current_and_left_ones_in_pages(store: &dyn Store) {
-    let owner = enlisted(store).await;
-    let (ada, bob) = (
-        create_player(store, "Ada").await,
-        create_player(store, "Bob").await,
-    );
+    let owner = register_instance(store).await;
+    let ada = create_player(store, "Ada").await;
+    let bob = create_player(store, "Bob").await;
     for id in 1..=4 {
         let mut history = create_raid(store, id, &owner, if id == 3 { bob } else { ada }).await;
         if id == 2 {

@@ -1,4 +1,4 @@
-//! Who owns a raid, and which raids wait for an owner.
+//! Checks of claims, releases, and raids that wait for an owner.
 
 use raidhall::store::{ClaimOutcome, Epoch, RaidHead};
 use raidhall_protocol::{RaidId, Seq};
@@ -29,7 +29,7 @@ async fn read_head(store: &dyn Store, raid: RaidId) -> RaidHead {
 }
 
 pub async fn a_raid_that_does_not_exist_is_missing(store: &dyn Store) {
-    let instance = enlisted(store).await;
+    let instance = register_instance(store).await;
     assert_eq!(
         claim(store, raid(7), &instance).await,
         ClaimOutcome::Missing
@@ -38,7 +38,8 @@ pub async fn a_raid_that_does_not_exist_is_missing(store: &dyn Store) {
 }
 
 pub async fn a_raid_of_a_living_instance_is_held(store: &dyn Store) {
-    let (owner, rival) = (enlisted(store).await, enlisted(store).await);
+    let owner = register_instance(store).await;
+    let rival = register_instance(store).await;
     let history = create_raid(store, 1, &owner, player(1)).await;
     assert_eq!(
         claim(store, history.raid, &rival).await,
@@ -55,7 +56,8 @@ pub async fn a_raid_of_a_living_instance_is_held(store: &dyn Store) {
 }
 
 pub async fn a_raid_whose_owners_lease_has_run_out_can_be_claimed(store: &dyn Store) {
-    let (owner, rival) = (enlisted(store).await, enlisted(store).await);
+    let owner = register_instance(store).await;
+    let rival = register_instance(store).await;
     let mut history = create_raid(store, 1, &owner, player(1)).await;
     expire_lease(store, &owner).await;
 
@@ -74,8 +76,8 @@ pub async fn a_raid_whose_owners_lease_has_run_out_can_be_claimed(store: &dyn St
     );
 }
 
-pub async fn a_raid_whose_owner_never_enlisted_can_be_claimed(store: &dyn Store) {
-    let claimer = enlisted(store).await;
+pub async fn a_raid_whose_owner_never_registered_can_be_claimed(store: &dyn Store) {
+    let claimer = register_instance(store).await;
     let history = create_raid(store, 1, &instance(), player(1)).await;
     assert_eq!(
         claim(store, history.raid, &claimer).await,
@@ -84,7 +86,8 @@ pub async fn a_raid_whose_owner_never_enlisted_can_be_claimed(store: &dyn Store)
 }
 
 pub async fn each_claim_is_a_new_epoch(store: &dyn Store) {
-    let (one, other) = (enlisted(store).await, enlisted(store).await);
+    let one = register_instance(store).await;
+    let other = register_instance(store).await;
     let history = create_raid(store, 1, &one, player(1)).await;
     for epoch in 2..6 {
         store
@@ -105,7 +108,7 @@ pub async fn each_claim_is_a_new_epoch(store: &dyn Store) {
 }
 
 pub async fn an_owner_can_claim_its_own_raid_again(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let mut history = create_raid(store, 1, &owner, player(1)).await;
     let in_flight = history.append([said("sent under the first claim")]);
 
@@ -118,11 +121,10 @@ pub async fn an_owner_can_claim_its_own_raid_again(store: &dyn Store) {
 }
 
 pub async fn a_released_raid_has_no_owner(store: &dyn Store) {
-    let (owner, next) = (enlisted(store).await, enlisted(store).await);
-    let (one, other) = (
-        create_raid(store, 1, &owner, player(1)).await,
-        create_raid(store, 2, &owner, player(1)).await,
-    );
+    let owner = register_instance(store).await;
+    let next = register_instance(store).await;
+    let one = create_raid(store, 1, &owner, player(1)).await;
+    let other = create_raid(store, 2, &owner, player(1)).await;
     store
         .release(
             &[(one.raid, one.epoch), (other.raid, other.epoch)],
@@ -148,11 +150,9 @@ pub async fn a_released_raid_has_no_owner(store: &dyn Store) {
 }
 
 pub async fn a_release_under_an_older_epoch_changes_nothing(store: &dyn Store) {
-    let owner = enlisted(store).await;
-    let (stale, fresh) = (
-        create_raid(store, 1, &owner, player(1)).await,
-        create_raid(store, 2, &owner, player(1)).await,
-    );
+    let owner = register_instance(store).await;
+    let stale = create_raid(store, 1, &owner, player(1)).await;
+    let fresh = create_raid(store, 2, &owner, player(1)).await;
     assert_eq!(
         claim(store, stale.raid, &owner).await,
         ClaimOutcome::Acquired(Epoch(2))
@@ -178,11 +178,11 @@ pub async fn a_release_under_an_older_epoch_changes_nothing(store: &dyn Store) {
 }
 
 pub async fn one_of_two_rival_claims_wins(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let rivals = [
-        enlisted(store).await,
-        enlisted(store).await,
-        enlisted(store).await,
+        register_instance(store).await,
+        register_instance(store).await,
+        register_instance(store).await,
     ];
     let history = create_raid(store, 1, &owner, player(1)).await;
     store
@@ -211,7 +211,7 @@ pub async fn one_of_two_rival_claims_wins(store: &dyn Store) {
 }
 
 pub async fn a_claim_whose_caller_gave_up_leaves_the_store_usable(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let mut history = create_raid(store, 1, &owner, player(1)).await;
     let raids = [history.raid];
     cancel_repeatedly(|| store.claim(&raids, owner.id))
@@ -229,11 +229,9 @@ pub async fn a_claim_whose_caller_gave_up_leaves_the_store_usable(store: &dyn St
 }
 
 pub async fn each_raid_of_a_claim_has_its_own_outcome_in_order(store: &dyn Store) {
-    let (claimer, living, sleeping) = (
-        enlisted(store).await,
-        enlisted(store).await,
-        enlisted(store).await,
-    );
+    let claimer = register_instance(store).await;
+    let living = register_instance(store).await;
+    let sleeping = register_instance(store).await;
     let ours = create_raid(store, 5, &claimer, player(1)).await.raid;
     let theirs = create_raid(store, 4, &living, player(1)).await.raid;
     let orphan = create_raid(store, 3, &sleeping, player(1)).await.raid;
@@ -283,18 +281,16 @@ pub async fn each_raid_of_a_claim_has_its_own_outcome_in_order(store: &dyn Store
 }
 
 pub async fn an_empty_claim_has_no_outcomes(store: &dyn Store) {
-    let claimer = enlisted(store).await;
+    let claimer = register_instance(store).await;
     assert_eq!(claim_all(store, &[], &claimer).await, []);
     assert_eq!(store.heads(&[]).await.expect("heads"), []);
     assert_eq!(store.owned_raids(claimer.id).await.expect("owned"), []);
 }
 
 pub async fn a_raid_listed_twice_in_a_claim_is_claimed_once(store: &dyn Store) {
-    let owner = enlisted(store).await;
-    let (one, other) = (
-        create_raid(store, 1, &owner, player(1)).await.raid,
-        create_raid(store, 2, &owner, player(1)).await.raid,
-    );
+    let owner = register_instance(store).await;
+    let one = create_raid(store, 1, &owner, player(1)).await.raid;
+    let other = create_raid(store, 2, &owner, player(1)).await.raid;
     let claims = claim_all(store, &[one, other, one], &owner).await;
     assert_eq!(
         claims,
@@ -308,20 +304,18 @@ pub async fn a_raid_listed_twice_in_a_claim_is_claimed_once(store: &dyn Store) {
     assert_eq!(store.heads(&[one, one]).await.expect("heads").len(), 1);
 }
 
-/// What each rival is told is true, and nobody is told an error.
+/// Every outcome that a rival gets is true, and none is an error.
 pub async fn rival_claims_of_many_raids_give_each_to_one(store: &dyn Store) {
     const RAIDS: u64 = 200;
-    let (former, one, other) = (
-        enlisted(store).await,
-        enlisted(store).await,
-        enlisted(store).await,
-    );
+    let former = register_instance(store).await;
+    let one = register_instance(store).await;
+    let other = register_instance(store).await;
     let mut raids = Vec::new();
     for id in 1..=RAIDS {
         raids.push(create_raid(store, id, &former, player(1)).await.raid);
     }
     let reversed: Vec<_> = raids.iter().rev().copied().collect();
-    // Their owner's lease has run out, then they are nobody's.
+    // At first the raids' owner has an expired lease; later the raids have no owner.
     expire_lease(store, &former).await;
     for round in 0..5 {
         let (mine, theirs) = tokio::join!(
@@ -372,7 +366,8 @@ async fn claim_until_settled(
 }
 
 pub async fn an_instance_owns_raids_it_created_or_claimed_and_not_released(store: &dyn Store) {
-    let (owner, other) = (enlisted(store).await, enlisted(store).await);
+    let owner = register_instance(store).await;
+    let other = register_instance(store).await;
     let claimed = create_raid(store, 3, &instance(), player(1)).await.raid;
     let made_by_owner = create_raid(store, 2, &owner, player(1)).await.raid;
     let released = create_raid(store, 1, &owner, player(1)).await.raid;
@@ -396,7 +391,7 @@ pub async fn an_instance_owns_raids_it_created_or_claimed_and_not_released(store
 
     expire_lease(store, &owner).await;
     let owned = store.owned_raids(owner.id).await.expect("owned");
-    assert_eq!(owned.len(), 2, "until somebody claims them");
+    assert_eq!(owned.len(), 2, "until another instance claims them");
     assert_eq!(
         claim(store, claimed, &other).await,
         ClaimOutcome::Acquired(Epoch(3))
@@ -408,7 +403,7 @@ pub async fn an_instance_owns_raids_it_created_or_claimed_and_not_released(store
 }
 
 pub async fn heads_of_several_raids_leave_missing_ones_out(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let mut spoken = create_raid(store, 2, &owner, player(1)).await;
     assert_eq!(
         commit(store, &spoken.append([said("hello")])).await,
@@ -440,7 +435,7 @@ pub async fn heads_of_several_raids_leave_missing_ones_out(store: &dyn Store) {
     assert_eq!(store.heads(&[raid(9)]).await.expect("heads"), []);
 }
 
-/// An active raid with this deadline.
+/// Creates an active raid with this deadline.
 async fn create_active_raid(
     store: &dyn Store,
     id: u64,
@@ -456,7 +451,8 @@ async fn create_active_raid(
 }
 
 pub async fn due_raids_have_no_live_owner(store: &dyn Store) {
-    let (living, dying) = (enlisted(store).await, enlisted(store).await);
+    let living = register_instance(store).await;
+    let dying = register_instance(store).await;
     let at = UnixMillis(1_900_000_000_000);
     let held = create_active_raid(store, 1, &living, at).await;
     let orphan = create_active_raid(store, 2, &dying, at).await;

@@ -1,4 +1,5 @@
-//! Appending to the ledger: exactly once, fenced, each raid by itself.
+//! Checks of commits: each append takes effect exactly once, is fenced, and is independent of other
+//! raids.
 
 use raidhall::store::{ClaimOutcome, Epoch};
 use raidhall_protocol::state::RaidStatus;
@@ -24,7 +25,7 @@ async fn event_count(store: &dyn Store, id: u64) -> usize {
 }
 
 pub async fn a_creation_inserts_the_raid(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let leader = create_player(store, "Ada").await;
     let mut history = History::new(raid(1), owner.id);
     history.create_key = Some(op("make"));
@@ -69,11 +70,9 @@ pub async fn a_creation_inserts_the_raid(store: &dyn Store) {
 }
 
 pub async fn a_second_creation_with_the_same_key_exists(store: &dyn Store) {
-    let owner = enlisted(store).await;
-    let (mut first, mut second) = (
-        History::new(raid(1), owner.id),
-        History::new(raid(2), owner.id),
-    );
+    let owner = register_instance(store).await;
+    let mut first = History::new(raid(1), owner.id);
+    let mut second = History::new(raid(2), owner.id);
     (first.create_key, second.create_key) = (Some(op("make")), Some(op("make")));
     assert_eq!(
         commit(store, &first.creation(player(1))).await,
@@ -100,7 +99,7 @@ pub async fn a_second_creation_with_the_same_key_exists(store: &dyn Store) {
 }
 
 pub async fn a_second_creation_with_the_same_invite_code_exists(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     create_raid(store, 1, &owner, player(1)).await;
     let mut second = History::new(raid(2), owner.id);
     let append = second.append([raid_created(raid(1)), joined(player(1))]);
@@ -117,21 +116,19 @@ pub async fn a_second_creation_with_the_same_invite_code_exists(store: &dyn Stor
 }
 
 pub async fn one_of_two_creations_with_one_key_in_a_batch_succeeds(store: &dyn Store) {
-    let owner = enlisted(store).await;
-    let (mut first, mut second) = (
-        History::new(raid(1), owner.id),
-        History::new(raid(2), owner.id),
-    );
+    let owner = register_instance(store).await;
+    let mut first = History::new(raid(1), owner.id);
+    let mut second = History::new(raid(2), owner.id);
     (first.create_key, second.create_key) = (Some(op("make")), Some(op("make")));
     let batch = [first.creation(player(1)), second.creation(player(1))];
-    let mut fates = store.commit(&batch).await.expect("commit");
-    fates.sort_by_key(|fate| *fate == CommitOutcome::Exists);
-    assert_eq!(fates, [CommitOutcome::Committed, CommitOutcome::Exists]);
+    let mut outcomes = store.commit(&batch).await.expect("commit");
+    outcomes.sort_by_key(|outcome| *outcome == CommitOutcome::Exists);
+    assert_eq!(outcomes, [CommitOutcome::Committed, CommitOutcome::Exists]);
     assert_eq!(event_count(store, 1).await + event_count(store, 2).await, 2);
 }
 
 pub async fn a_creation_sent_again_is_committed_once(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let leader = create_player(store, "Ada").await;
     let mut history = History::new(raid(1), owner.id);
     history.create_key = Some(op("make"));
@@ -148,7 +145,7 @@ pub async fn a_creation_sent_again_is_committed_once(store: &dyn Store) {
 }
 
 pub async fn an_append_sent_again_is_committed_once(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let ada = create_player(store, "Ada").await;
     let mut history = create_raid(store, 1, &owner, ada).await;
     let append = history.append_with_op([completed_task(ada, 40), won(&[ada])], Some(op("done")));
@@ -160,7 +157,7 @@ pub async fn an_append_sent_again_is_committed_once(store: &dyn Store) {
 }
 
 pub async fn an_append_overtaken_by_the_next_is_committed_once(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let ada = create_player(store, "Ada").await;
     let mut history = create_raid(store, 1, &owner, ada).await;
     let append = history.append([completed_task(ada, 40)]);
@@ -170,14 +167,14 @@ pub async fn an_append_overtaken_by_the_next_is_committed_once(store: &dyn Store
     assert_eq!(
         commit(store, &append).await,
         CommitOutcome::Committed,
-        "the answer had been lost"
+        "as after a lost reply"
     );
     assert_eq!(event_count(store, 1).await, 4);
     assert_eq!(player_totals(store, ada).await, (42, 2, 0));
 }
 
 pub async fn an_older_epoch_is_fenced(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let ada = create_player(store, "Ada").await;
     let mut history = create_raid(store, 1, &owner, ada).await;
     let stale = history.append([completed_task(ada, 40)]);
@@ -194,14 +191,15 @@ pub async fn an_older_epoch_is_fenced(store: &dyn Store) {
     assert_eq!(
         commit(store, &newer).await,
         CommitOutcome::Fenced,
-        "an epoch that nobody was given"
+        "an epoch that no claim returned"
     );
     newer.epoch = Epoch(2);
     assert_eq!(commit(store, &newer).await, CommitOutcome::Committed);
 }
 
 pub async fn another_owner_is_fenced(store: &dyn Store) {
-    let (owner, rival) = (enlisted(store).await, enlisted(store).await);
+    let owner = register_instance(store).await;
+    let rival = register_instance(store).await;
     let mut history = create_raid(store, 1, &owner, player(1)).await;
     history.owner = rival.id;
     assert_eq!(
@@ -220,7 +218,7 @@ pub async fn another_owner_is_fenced(store: &dyn Store) {
 }
 
 pub async fn a_released_raid_is_fenced(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let mut history = create_raid(store, 1, &owner, player(1)).await;
     store
         .release(&[(history.raid, history.epoch)], owner.id)
@@ -234,7 +232,7 @@ pub async fn a_released_raid_is_fenced(store: &dyn Store) {
 }
 
 pub async fn a_raid_that_was_never_created_is_fenced(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let mut history = History::new(raid(1), owner.id);
     history.creation(player(1)); // never sent
     assert_eq!(
@@ -246,12 +244,10 @@ pub async fn a_raid_that_was_never_created_is_fenced(store: &dyn Store) {
 }
 
 pub async fn an_append_ahead_of_its_predecessor_is_unclear(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let mut history = create_raid(store, 1, &owner, player(1)).await;
-    let (first, second) = (
-        history.append([said("one")]),
-        history.append([said("two"), said("three")]),
-    );
+    let first = history.append([said("one")]);
+    let second = history.append([said("two"), said("three")]);
     assert_eq!(commit(store, &second).await, CommitOutcome::Unclear);
     assert_eq!(event_count(store, 1).await, 2);
     assert_eq!(commit(store, &first).await, CommitOutcome::Committed);
@@ -260,7 +256,7 @@ pub async fn an_append_ahead_of_its_predecessor_is_unclear(store: &dyn Store) {
 }
 
 pub async fn an_append_across_the_head_is_fenced(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let mut history = create_raid(store, 1, &owner, player(1)).await;
     let mut fork = history.clone();
     assert_eq!(
@@ -278,7 +274,7 @@ pub async fn an_empty_batch_has_no_outcomes(store: &dyn Store) {
     assert_eq!(store.commit(&[]).await.expect("commit"), []);
 }
 
-/// Raids 1 to `count`, each with an append of one event to come.
+/// Creates raids 1 to `count`, and returns an append of one event for each.
 async fn raids_with_appends(
     store: &dyn Store,
     owner: &InstanceRecord,
@@ -294,20 +290,20 @@ async fn raids_with_appends(
 }
 
 pub async fn one_fenced_raid_does_not_affect_the_other_49(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let ada = create_player(store, "Ada").await;
     let mut batch = raids_with_appends(store, &owner, 50, |_| completed_task(ada, 10)).await;
     batch[20].epoch = Epoch(0);
 
-    let fates = store.commit(&batch).await.expect("commit");
+    let outcomes = store.commit(&batch).await.expect("commit");
 
-    for (index, fate) in fates.into_iter().enumerate() {
+    for (index, outcome) in outcomes.into_iter().enumerate() {
         let expected = if index == 20 {
             CommitOutcome::Fenced
         } else {
             CommitOutcome::Committed
         };
-        assert_eq!(fate, expected, "append {index}");
+        assert_eq!(outcome, expected, "append {index}");
     }
     assert_eq!(
         (last_seq(store, 20).await, last_seq(store, 21).await),
@@ -318,7 +314,7 @@ pub async fn one_fenced_raid_does_not_affect_the_other_49(store: &dyn Store) {
 }
 
 pub async fn a_repeated_op_refuses_the_batch_and_only_it_is_refused_alone(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let ada = create_player(store, "Ada").await;
     let mut batch = raids_with_appends(store, &owner, 50, |_| completed_task(ada, 10)).await;
     assert_eq!(
@@ -356,7 +352,7 @@ pub async fn a_repeated_op_refuses_the_batch_and_only_it_is_refused_alone(store:
 }
 
 pub async fn a_number_too_large_refuses_the_batch(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let mut batch = raids_with_appends(store, &owner, 2, |_| said("fine")).await;
     batch[1].header.current_xp = u64::MAX;
     assert_refused(store, &batch).await;
@@ -367,7 +363,7 @@ pub async fn a_number_too_large_refuses_the_batch(store: &dyn Store) {
 }
 
 pub async fn two_appends_of_one_raid_are_refused(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let mut history = create_raid(store, 1, &owner, player(1)).await;
     assert_refused(
         store,
@@ -378,7 +374,7 @@ pub async fn two_appends_of_one_raid_are_refused(store: &dyn Store) {
 }
 
 pub async fn a_gap_between_events_is_refused(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let mut history = create_raid(store, 1, &owner, player(1)).await;
     let mut append = history.append([said("one"), said("two"), said("three")]);
     append.events.remove(1);
@@ -389,15 +385,11 @@ pub async fn a_gap_between_events_is_refused(store: &dyn Store) {
 }
 
 pub async fn earnings_add_up_across_raids_and_within_one(store: &dyn Store) {
-    let owner = enlisted(store).await;
-    let (ada, bob) = (
-        create_player(store, "Ada").await,
-        create_player(store, "Bob").await,
-    );
-    let (mut one, mut other) = (
-        create_raid(store, 1, &owner, ada).await,
-        create_raid(store, 2, &owner, ada).await,
-    );
+    let owner = register_instance(store).await;
+    let ada = create_player(store, "Ada").await;
+    let bob = create_player(store, "Bob").await;
+    let mut one = create_raid(store, 1, &owner, ada).await;
+    let mut other = create_raid(store, 2, &owner, ada).await;
     let batch = [
         one.append([
             completed_task(ada, 1),
@@ -415,7 +407,7 @@ pub async fn earnings_add_up_across_raids_and_within_one(store: &dyn Store) {
 }
 
 pub async fn a_repeated_append_is_not_counted_again_beside_new_raids(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let ada = create_player(store, "Ada").await;
     let batch = raids_with_appends(store, &owner, 4, |id| {
         completed_task(ada, 10_u64.pow(id as u32))
@@ -433,11 +425,9 @@ pub async fn a_repeated_append_is_not_counted_again_beside_new_raids(store: &dyn
 }
 
 pub async fn a_player_who_leaves_and_rejoins_in_one_append_is_a_member(store: &dyn Store) {
-    let owner = enlisted(store).await;
-    let (ada, bob) = (
-        create_player(store, "Ada").await,
-        create_player(store, "Bob").await,
-    );
+    let owner = register_instance(store).await;
+    let ada = create_player(store, "Ada").await;
+    let bob = create_player(store, "Bob").await;
     let mut history = create_raid(store, 1, &owner, ada).await;
     let append = history.append([
         left(ada),
@@ -461,11 +451,9 @@ pub async fn a_player_who_leaves_and_rejoins_in_one_append_is_a_member(store: &d
 }
 
 pub async fn a_player_who_joins_and_leaves_in_one_append_is_no_member(store: &dyn Store) {
-    let owner = enlisted(store).await;
-    let (ada, bob) = (
-        create_player(store, "Ada").await,
-        create_player(store, "Bob").await,
-    );
+    let owner = register_instance(store).await;
+    let ada = create_player(store, "Ada").await;
+    let bob = create_player(store, "Bob").await;
     let mut history = create_raid(store, 1, &owner, ada).await;
     let append = history.append([joined(bob), left(ada), left(bob)]);
     assert_eq!(commit(store, &append).await, CommitOutcome::Committed);
@@ -481,16 +469,12 @@ pub async fn a_player_who_joins_and_leaves_in_one_append_is_no_member(store: &dy
 }
 
 pub async fn the_ranked_players_have_won_one_raid_more(store: &dyn Store) {
-    let owner = enlisted(store).await;
-    let (ada, bob, eve) = (
-        create_player(store, "Ada").await,
-        create_player(store, "Bob").await,
-        create_player(store, "Eve").await,
-    );
-    let (mut one, mut other) = (
-        create_raid(store, 1, &owner, ada).await,
-        create_raid(store, 2, &owner, ada).await,
-    );
+    let owner = register_instance(store).await;
+    let ada = create_player(store, "Ada").await;
+    let bob = create_player(store, "Bob").await;
+    let eve = create_player(store, "Eve").await;
+    let mut one = create_raid(store, 1, &owner, ada).await;
+    let mut other = create_raid(store, 2, &owner, ada).await;
     let batch = [
         one.append([completed_task(ada, 7), won(&[ada, bob])]),
         other.append([won(&[ada])]),
@@ -505,7 +489,7 @@ pub async fn the_ranked_players_have_won_one_raid_more(store: &dyn Store) {
 }
 
 pub async fn the_row_follows_the_events(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let ada = create_player(store, "Ada").await;
     let mut history = create_raid(store, 1, &owner, ada).await;
     let deadline = UnixMillis(1_900_000_000_000);
@@ -530,9 +514,9 @@ pub async fn the_row_follows_the_events(store: &dyn Store) {
     assert_eq!(history.header.status, RaidStatus::Completed);
 }
 
-/// Polls a commit a few times only, then drops it, at ever later moments.
+/// Polls a commit a few times and then drops it, at ever later points.
 pub async fn a_commit_whose_caller_gave_up_leaves_the_store_usable(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let ada = create_player(store, "Ada").await;
     let mut history = create_raid(store, 1, &owner, ada).await;
     for round in 0..40_u64 {
@@ -544,7 +528,7 @@ pub async fn a_commit_whose_caller_gave_up_leaves_the_store_usable(store: &dyn S
             match commit(store, &append).await {
                 CommitOutcome::Committed => break,
                 CommitOutcome::Unclear => tokio::time::sleep(SHORT_TTL).await,
-                fate => panic!("round {round}: {fate:?}"),
+                outcome => panic!("round {round}: {outcome:?}"),
             }
         }
     }
@@ -553,17 +537,23 @@ pub async fn a_commit_whose_caller_gave_up_leaves_the_store_usable(store: &dyn S
 }
 
 pub async fn concurrent_commits_each_take_effect_once(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let ada = create_player(store, "Ada").await;
     let batch = raids_with_appends(store, &owner, 8, |_| completed_task(ada, 1)).await;
     let (left, right) = batch.split_at(4);
     let same = &batch[..];
-    // The same appends by three statements at once, in different company.
+    // The same appends in several concurrent statements, with different other appends beside them.
     let settle = async |batch: &[Append]| {
         loop {
             match store.commit(batch).await.expect("commit") {
-                fates if fates.iter().all(|fate| *fate == CommitOutcome::Committed) => break,
-                fates => assert!(!fates.contains(&CommitOutcome::Fenced), "{fates:?}"),
+                outcomes
+                    if outcomes
+                        .iter()
+                        .all(|outcome| *outcome == CommitOutcome::Committed) =>
+                {
+                    break;
+                }
+                outcomes => assert!(!outcomes.contains(&CommitOutcome::Fenced), "{outcomes:?}"),
             }
             tokio::time::sleep(SHORT_TTL).await;
         }

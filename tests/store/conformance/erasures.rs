@@ -1,4 +1,4 @@
-//! Players who are to be forgotten.
+//! Checks of erasures.
 
 use raidhall::store::{
     Epoch, Erasure, FamilyId, FeedCursor, LinkOutcome, NewAuditEntry, Notice, RaidLookup,
@@ -16,7 +16,9 @@ use crate::history::{contributed, joined, player, raid, raid_created, said};
 const NAME: &str = "[erased]";
 
 fn audit_entry(action: &'static str) -> NewAuditEntry {
-    let (actor, target, request_id) = ("5".into(), "player 5".into(), "r-1".into());
+    let actor = "5".into();
+    let target = "player 5".into();
+    let request_id = "r-1".into();
     NewAuditEntry {
         actor,
         action,
@@ -27,15 +29,14 @@ fn audit_entry(action: &'static str) -> NewAuditEntry {
 }
 
 pub async fn a_closed_account_loses_its_name_identity_and_sign_ins(store: &dyn Store) {
-    let (ada, ben) = (
-        create_player(store, "Ada").await,
-        create_player(store, "Ben").await,
-    );
+    let ada = create_player(store, "Ada").await;
+    let ben = create_player(store, "Ben").await;
     assert_eq!(
         store.link_identity(ada, "u-1").await.expect("link"),
         LinkOutcome::Linked
     );
-    let (family, token) = (FamilyId(Uuid::now_v7()), TokenHash([1; 32]));
+    let family = FamilyId(Uuid::now_v7());
+    let token = TokenHash([1; 32]);
     store
         .create_token_family(family, ada, token, LONG_TTL)
         .await
@@ -97,7 +98,7 @@ pub async fn a_closed_account_loses_its_name_identity_and_sign_ins(store: &dyn S
             .unban(ada, &audit_entry("unban"))
             .await
             .expect("unban"),
-        "it is for good"
+        "an erased player's ban cannot be lifted"
     );
     assert!(
         !store
@@ -105,20 +106,23 @@ pub async fn a_closed_account_loses_its_name_identity_and_sign_ins(store: &dyn S
             .await
             .expect("ban")
     );
-    let told = store.notices(0).await.expect("notices").notices;
+    let notices = store.notices(0).await.expect("notices").notices;
     let banned = Notice::BanChanged {
         player: ada,
         banned: true,
     };
-    assert!(told.iter().any(|(_, notice)| *notice == banned), "{told:?}");
-    let deeds: Vec<_> = store
+    assert!(
+        notices.iter().any(|(_, notice)| *notice == banned),
+        "{notices:?}"
+    );
+    let actions: Vec<_> = store
         .audit_entries(0, 10)
         .await
         .expect("audit")
         .into_iter()
-        .map(|deed| deed.action)
+        .map(|entry| entry.action)
         .collect();
-    assert_eq!(deeds, ["ban", "erase"]);
+    assert_eq!(actions, ["ban", "erase"]);
     assert_ne!(
         store
             .find_or_create_by_identity("u-1", "Ada")
@@ -132,16 +136,17 @@ pub async fn a_closed_account_loses_its_name_identity_and_sign_ins(store: &dyn S
         !store
             .begin_erasure(player(12_345), NAME, &audit_entry("erase"))
             .await
-            .expect("asked")
+            .expect("take erasure")
     );
 }
 
 pub async fn an_erasure_is_due_until_ended_and_taken_by_one_instance_at_a_time(store: &dyn Store) {
-    assert_eq!(store.take_erasure(LONG_TTL).await.expect("asked"), None);
-    let (ada, ben) = (
-        create_player(store, "Ada").await,
-        create_player(store, "Ben").await,
+    assert_eq!(
+        store.take_erasure(LONG_TTL).await.expect("take erasure"),
+        None
     );
+    let ada = create_player(store, "Ada").await;
+    let ben = create_player(store, "Ben").await;
     for (player, again) in [(ada, SHORT_TTL), (ben, LONG_TTL)] {
         assert!(
             store
@@ -158,9 +163,9 @@ pub async fn an_erasure_is_due_until_ended_and_taken_by_one_instance_at_a_time(s
         store.end_erasure(ada).await.expect("ended");
     }
     assert_eq!(
-        store.take_erasure(LONG_TTL).await.expect("asked"),
+        store.take_erasure(LONG_TTL).await.expect("take erasure"),
         None,
-        "one is ended, the other somebody's"
+        "one is ended, another instance has taken the other"
     );
     let cal = create_player(store, "Cal").await;
     assert!(
@@ -173,12 +178,13 @@ pub async fn an_erasure_is_due_until_ended_and_taken_by_one_instance_at_a_time(s
         assert_eq!(
             take_erasure(store, SHORT_TTL).await.player,
             cal,
-            "whoever took it may have died"
+            "the instance that took it may have died"
         );
         sleep(Duration::from_millis(2)).await;
     }
     let both = tokio::join!(store.take_erasure(LONG_TTL), store.take_erasure(LONG_TTL));
-    let (one, other) = (both.0.expect("asked"), both.1.expect("asked"));
+    let one = both.0.expect("take erasure");
+    let other = both.1.expect("take erasure");
     assert!(one.is_some() != other.is_some(), "{one:?} {other:?}");
 }
 
@@ -186,21 +192,23 @@ async fn take_erasure(store: &dyn Store, again: Duration) -> Erasure {
     store
         .take_erasure(again)
         .await
-        .expect("asked")
+        .expect("take erasure")
         .expect("one is due")
 }
 
 async fn database_now(store: &dyn Store) -> UnixMillis {
     store
-        .renew(&enlisted(store).await, LONG_TTL)
+        .renew(&register_instance(store).await, LONG_TTL)
         .await
         .expect("renew")
         .now
 }
 
 pub async fn rewritten_events_are_read_everywhere_at_their_old_seq(store: &dyn Store) {
-    let (owner, ada) = (enlisted(store).await, create_player(store, "Ada").await);
-    let (id, other) = (raid(1), create_raid(store, 2, &owner, ada).await);
+    let owner = register_instance(store).await;
+    let ada = create_player(store, "Ada").await;
+    let id = raid(1);
+    let other = create_raid(store, 2, &owner, ada).await;
     let mut history = History::new(id, owner.id);
     let made = history.append([
         raid_created(id),
@@ -214,7 +222,7 @@ pub async fn rewritten_events_are_read_everywhere_at_their_old_seq(store: &dyn S
     assert_eq!(epoch, Epoch(1));
     for seq in [1, 3] {
         store
-            .save_snapshot(id, owner.id, epoch, Seq(seq), b"told")
+            .save_snapshot(id, owner.id, epoch, Seq(seq), b"state")
             .await
             .expect("kept");
     }
@@ -235,12 +243,12 @@ pub async fn rewritten_events_are_read_everywhere_at_their_old_seq(store: &dyn S
         .expect("rewritten");
     let read = store.events(id, Seq::ZERO, 10).await.expect("events");
     assert_eq!(read[..3], clean[..]);
-    assert_eq!(read[3], made.events[3].event, "the others are as they were");
+    assert_eq!(read[3], made.events[3].event, "other events are unchanged");
     let loaded = store.load(id, 10).await.expect("load").expect("a raid");
     assert_eq!(
         loaded.snapshot.map(|(seq, _)| seq),
         Some(Seq(3)),
-        "not below three"
+        "a snapshot at `before` is kept"
     );
     store
         .rewrite_events(id, &[], Seq(4))
@@ -264,8 +272,9 @@ pub async fn rewritten_events_are_read_everywhere_at_their_old_seq(store: &dyn S
             .len(),
         1
     );
-    let places = |fed: Vec<(RaidId, Event)>| {
-        fed.into_iter()
+    let places = |events: Vec<(RaidId, Event)>| {
+        events
+            .into_iter()
             .map(|(of, event)| (of, event.seq))
             .collect::<Vec<_>>()
     };
@@ -273,8 +282,8 @@ pub async fn rewritten_events_are_read_everywhere_at_their_old_seq(store: &dyn S
     assert!(after.contains(&(id, clean[2].clone())));
     assert_eq!(places(after), places(before));
     commit(store, &history.append([said("more")])).await;
-    let nobody = store.rewrite_events(raid(99), &clean, Seq(9)).await;
-    nobody.expect("there is nothing to rewrite");
+    let missing_raid = store.rewrite_events(raid(99), &clean, Seq(9)).await;
+    missing_raid.expect("there is nothing to rewrite");
 }
 
 fn with_erased_name(data: &EventData) -> EventData {
@@ -285,16 +294,17 @@ fn with_erased_name(data: &EventData) -> EventData {
     data
 }
 
-/// All that the feed has, once it has so much: other tests' transactions may hold it back.
+/// Returns all events of the feed, once it has at least `count`: other tests' transactions may hold
+/// it back.
 async fn read_feed(store: &dyn Store, count: usize) -> Vec<(RaidId, Event)> {
     loop {
-        let fed = store
+        let events = store
             .read_feed(FeedCursor::default(), 100)
             .await
             .expect("feed")
             .events;
-        if fed.len() >= count {
-            return fed;
+        if events.len() >= count {
+            return events;
         }
         sleep(Duration::from_millis(10)).await;
     }

@@ -1,4 +1,4 @@
-//! All raids' events in one order.
+//! Checks of the feed.
 
 use std::time::Duration;
 
@@ -8,33 +8,36 @@ use tokio::time::{Instant, sleep};
 
 use super::*;
 
-/// Far beyond what any transaction of a test takes.
+/// Longer than any transaction of a test takes.
 const HELD_BACK: Duration = Duration::from_secs(30);
 
-/// The whole feed of so many events, in pages. A transaction under way anywhere in the server, other tests' too, may hold
-/// events back for as long as it lasts.
+/// Reads a feed of at least `count` events, in pages. A transaction in flight anywhere on the
+/// server, even another test's, may hold events back for as long as it lasts.
 async fn read_whole_feed(store: &dyn Store, count: usize, page: u32) -> Vec<(RaidId, Event)> {
-    let (mut place, mut all) = (FeedCursor::default(), Vec::new());
+    let mut place = FeedCursor::default();
+    let mut all = Vec::new();
     let since = Instant::now();
     loop {
-        let fed = store.read_feed(place, page).await.expect("feed");
-        assert!(fed.events.len() <= page as usize);
-        if fed.events.is_empty() {
-            assert_eq!(fed.next, place, "the end stays where it is");
+        let batch = store.read_feed(place, page).await.expect("feed");
+        assert!(batch.events.len() <= page as usize);
+        if batch.events.is_empty() {
+            assert_eq!(batch.next, place, "the end stays where it is");
             if all.len() >= count || since.elapsed() > HELD_BACK {
                 return all;
             }
             sleep(Duration::from_millis(10)).await;
             continue;
         }
-        assert!(fed.next > place);
-        (place, all) = (fed.next, [all, fed.events].concat());
+        assert!(batch.next > place);
+        place = batch.next;
+        all.extend(batch.events);
     }
 }
 
 pub async fn the_feed_lists_all_raids_events_in_order_for_any_page_size(store: &dyn Store) {
     assert_eq!(read_whole_feed(store, 0, 10).await, []);
-    let (owner, ada) = (enlisted(store).await, create_player(store, "Ada").await);
+    let owner = register_instance(store).await;
+    let ada = create_player(store, "Ada").await;
     let mut expected = Vec::new();
     let mut raids: Vec<_> = Vec::new();
     for id in 1..=3 {
@@ -73,7 +76,7 @@ pub async fn the_feed_lists_all_raids_events_in_order_for_any_page_size(store: &
 
 pub async fn an_empty_feed_names_the_lineage(store: &dyn Store) {
     let lineage = store
-        .renew(&enlisted(store).await, LONG_TTL)
+        .renew(&register_instance(store).await, LONG_TTL)
         .await
         .expect("renew")
         .lineage;

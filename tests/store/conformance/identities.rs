@@ -1,4 +1,4 @@
-//! Players by what they are called elsewhere, and proofs that are good for once.
+//! Checks of external identities and single-use proofs.
 
 use raidhall::store::LinkOutcome;
 
@@ -55,10 +55,8 @@ pub async fn concurrent_first_uses_of_an_identity_create_one_player(store: &dyn 
 }
 
 pub async fn an_identity_is_linked_unless_either_side_is_taken(store: &dyn Store) {
-    let (ada, ben) = (
-        create_player(store, "Ada").await,
-        create_player(store, "Ben").await,
-    );
+    let ada = create_player(store, "Ada").await;
+    let ben = create_player(store, "Ben").await;
     let link = async |player, identity| store.link_identity(player, identity).await.expect("link");
     assert_eq!(link(ada, "host:7").await, LinkOutcome::Linked);
     assert_eq!(link(ada, "host:7").await, LinkOutcome::Linked, "once more");
@@ -88,10 +86,8 @@ pub async fn an_identity_is_linked_unless_either_side_is_taken(store: &dyn Store
 }
 
 pub async fn one_of_two_concurrent_links_of_an_identity_succeeds(store: &dyn Store) {
-    let (ada, ben) = (
-        create_player(store, "Ada").await,
-        create_player(store, "Ben").await,
-    );
+    let ada = create_player(store, "Ada").await;
+    let ben = create_player(store, "Ben").await;
     let (one, other) = tokio::join!(
         store.link_identity(ada, "host:7"),
         store.link_identity(ben, "host:7")
@@ -111,6 +107,6 @@ pub async fn a_proof_is_accepted_once_until_it_expires(store: &dyn Store) {
         store.consume_proof([3; 32], LONG_TTL)
     );
     let both = [both.0.expect("use"), both.1.expect("use")];
-    assert!(both[0] != both[1], "of two at once one counts");
+    assert!(both[0] != both[1], "one of two concurrent uses succeeds");
     assert!(!used(1, LONG_TTL).await);
 }

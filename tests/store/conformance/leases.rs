@@ -1,4 +1,4 @@
-//! Instances and their leases.
+//! Checks of instances and their leases.
 
 use raidhall::store::{ClaimOutcome, InstanceId, PeerInstance};
 
@@ -10,7 +10,7 @@ pub async fn a_lease_renewal_reports_the_database_time(store: &dyn Store) {
     let first = store
         .register(&instance, LONG_TTL, LONG_TTL)
         .await
-        .expect("enlist");
+        .expect("register");
     assert!(
         first.now > UnixMillis(1_600_000_000_000),
         "milliseconds since 1970: {}",
@@ -26,14 +26,15 @@ pub async fn the_lineage_is_the_same_at_registration_and_renewal(store: &dyn Sto
     let first = store
         .register(&instance, LONG_TTL, LONG_TTL)
         .await
-        .expect("enlist");
+        .expect("register");
     let second = store.renew(&instance, LONG_TTL).await.expect("renew");
     assert!(!first.lineage.is_empty());
     assert_eq!(first.lineage, second.lineage);
 }
 
 pub async fn two_instances_are_registered_side_by_side(store: &dyn Store) {
-    let (first, second) = (enlisted(store).await, enlisted(store).await);
+    let first = register_instance(store).await;
+    let second = register_instance(store).await;
     let here = create_raid(store, 1, &first, player(1)).await;
     let there = create_raid(store, 2, &second, player(1)).await;
     let held = |by: &InstanceRecord| {
@@ -55,7 +56,8 @@ pub async fn two_instances_are_registered_side_by_side(store: &dyn Store) {
 pub async fn reserved_ids_start_at_one_and_never_overlap(store: &dyn Store) {
     assert_eq!(store.reserve_raid_ids(3).await.expect("reserve"), 1..4);
     let (one, other) = tokio::join!(store.reserve_raid_ids(10), store.reserve_raid_ids(10));
-    let (one, other) = (one.expect("reserve"), other.expect("reserve"));
+    let one = one.expect("reserve");
+    let other = other.expect("reserve");
     assert_eq!((one.end - one.start, other.end - other.start), (10, 10));
     assert!(one.start >= 4 && other.start >= 4);
     assert!(
@@ -64,12 +66,13 @@ pub async fn reserved_ids_start_at_one_and_never_overlap(store: &dyn Store) {
     );
 }
 
-pub async fn a_retirement_releases_every_raid(store: &dyn Store) {
-    let (leaving, staying) = (enlisted(store).await, enlisted(store).await);
+pub async fn deregistering_releases_every_raid(store: &dyn Store) {
+    let leaving = register_instance(store).await;
+    let staying = register_instance(store).await;
     let mut history = create_raid(store, 1, &leaving, player(1)).await;
     let kept = create_raid(store, 2, &staying, player(1)).await;
 
-    store.deregister(leaving.id).await.expect("retire");
+    store.deregister(leaving.id).await.expect("deregister");
 
     let head = store
         .head(history.raid)
@@ -98,10 +101,13 @@ pub async fn a_retirement_releases_every_raid(store: &dyn Store) {
             .owner,
         Some(staying.id)
     );
-    store.deregister(leaving.id).await.expect("retire twice");
+    store
+        .deregister(leaving.id)
+        .await
+        .expect("deregister twice");
 }
 
-/// The peers that a renewal sees, without those that only look at the clock.
+/// Renews a lease and returns the peers that the renewal lists.
 async fn renew_and_list_peers(store: &dyn Store, of: &InstanceRecord) -> Vec<PeerInstance> {
     store.renew(of, LONG_TTL).await.expect("renew").peers
 }
@@ -110,16 +116,20 @@ fn ids(peers: &[PeerInstance]) -> Vec<InstanceId> {
     peers.iter().map(|peer| peer.id).collect()
 }
 
-pub async fn live_peers_are_listed_and_a_retired_one_is_not(store: &dyn Store) {
-    let first = enlisted(store).await;
+pub async fn live_peers_are_listed_and_a_deregistered_one_is_not(store: &dyn Store) {
+    let first = register_instance(store).await;
     let before = store.renew(&first, LONG_TTL).await.expect("renew").now;
     let second = instance();
     let renewal = store
         .register(&second, LONG_TTL, LONG_TTL)
         .await
-        .expect("enlist");
-    assert_eq!(ids(&renewal.peers), [first.id], "by enlisting, too");
-    let third = enlisted(store).await;
+        .expect("register");
+    assert_eq!(
+        ids(&renewal.peers),
+        [first.id],
+        "registering lists peers, too"
+    );
+    let third = register_instance(store).await;
 
     let seen = renew_and_list_peers(store, &first).await;
     assert_eq!(ids(&seen), [second.id, third.id]);
@@ -131,12 +141,13 @@ pub async fn live_peers_are_listed_and_a_retired_one_is_not(store: &dyn Store) {
         "{seen:?}"
     );
 
-    store.deregister(second.id).await.expect("retire");
+    store.deregister(second.id).await.expect("deregister");
     assert_eq!(ids(&renew_and_list_peers(store, &first).await), [third.id]);
 }
 
 pub async fn a_peer_whose_lease_has_run_out_is_gone_until_it_renews(store: &dyn Store) {
-    let (watcher, sleeper) = (enlisted(store).await, enlisted(store).await);
+    let watcher = register_instance(store).await;
+    let sleeper = register_instance(store).await;
     expire_lease(store, &sleeper).await;
     assert!(!ids(&renew_and_list_peers(store, &watcher).await).contains(&sleeper.id));
     assert!(ids(&renew_and_list_peers(store, &sleeper).await).contains(&watcher.id));
@@ -144,7 +155,8 @@ pub async fn a_peer_whose_lease_has_run_out_is_gone_until_it_renews(store: &dyn 
 }
 
 pub async fn a_draining_peer_is_listed_as_draining(store: &dyn Store) {
-    let (watcher, leaving) = (enlisted(store).await, enlisted(store).await);
+    let watcher = register_instance(store).await;
+    let leaving = register_instance(store).await;
     let drains = async || {
         renew_and_list_peers(store, &watcher)
             .await
@@ -174,7 +186,7 @@ pub async fn a_draining_peer_is_listed_as_draining(store: &dyn Store) {
             LONG_TTL,
         )
         .await
-        .expect("enlist");
+        .expect("register");
     assert!(
         renew_and_list_peers(store, &watcher)
             .await

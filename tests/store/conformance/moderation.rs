@@ -1,4 +1,4 @@
-//! Bans, sign-ins that were ended, and what instances hear of them.
+//! Checks of bans, ended sign-ins, and the notices of both.
 
 use raidhall::store::{FamilyId, NewAuditEntry, Notice, RotationOutcome, TokenHash};
 use serde_json::json;
@@ -18,7 +18,7 @@ fn audit_entry(action: &'static str) -> NewAuditEntry {
     }
 }
 
-/// What is told from `after` on, and where to go on.
+/// Returns the notices after a cursor, and where the next poll continues.
 async fn read_notices(store: &dyn Store, after: u64) -> (Vec<Notice>, u64) {
     let notices = store.notices(after).await.expect("notices");
     (
@@ -32,10 +32,8 @@ async fn read_notices(store: &dyn Store, after: u64) -> (Vec<Notice>, u64) {
 }
 
 pub async fn a_ban_is_announced_listed_and_in_the_audit_log(store: &dyn Store) {
-    let (ada, ben) = (
-        create_player(store, "Ada").await,
-        create_player(store, "Ben").await,
-    );
+    let ada = create_player(store, "Ada").await;
+    let ben = create_player(store, "Ben").await;
     assert!(
         store
             .ban(ben, "spam", &audit_entry("ban"))
@@ -117,21 +115,21 @@ pub async fn a_lifted_ban_is_announced_as_lifted(store: &dyn Store) {
     assert_eq!(
         store.audit_entries(0, 10).await.expect("audit").len(),
         2,
-        "what changed nothing is not on record"
+        "calls that changed nothing have no audit entry"
     );
 }
 
 pub async fn a_ban_of_an_unknown_player_changes_nothing(store: &dyn Store) {
-    let nobody = player(12_345);
+    let unknown = player(12_345);
     assert!(
         !store
-            .ban(nobody, "spam", &audit_entry("ban"))
+            .ban(unknown, "spam", &audit_entry("ban"))
             .await
             .expect("ban")
     );
     assert!(
         !store
-            .disconnect(nobody, &audit_entry("disconnect"))
+            .disconnect(unknown, &audit_entry("disconnect"))
             .await
             .expect("disconnect")
     );
@@ -151,7 +149,8 @@ pub async fn notices_resume_at_their_cursor(store: &dyn Store) {
     );
     let (first, next) = read_notices(store, start).await;
     assert_eq!(first, [Notice::Disconnect(ada)]);
-    // Other tests' transactions may hold the cursor back: what was told may be told once more, under the same number.
+    // Other tests' transactions may hold the cursor back: a notice may be returned again, under the
+    // same number.
     let again = store.notices(next).await.expect("notices").notices;
     let known = store.notices(start).await.expect("notices").notices;
     assert!(
@@ -173,11 +172,9 @@ pub async fn notices_resume_at_their_cursor(store: &dyn Store) {
 }
 
 pub async fn a_sign_out_ends_the_family_and_is_announced_until_tokens_expire(store: &dyn Store) {
-    let (family, other, id) = (
-        FamilyId(Uuid::now_v7()),
-        FamilyId(Uuid::now_v7()),
-        create_player(store, "Ada").await,
-    );
+    let family = FamilyId(Uuid::now_v7());
+    let other = FamilyId(Uuid::now_v7());
+    let id = create_player(store, "Ada").await;
     for family in [family, other] {
         store
             .create_token_family(family, id, TokenHash([1; 32]), LONG_TTL)
@@ -210,6 +207,6 @@ pub async fn a_sign_out_ends_the_family_and_is_announced_until_tokens_expire(sto
     assert_eq!(
         read_notices(store, 0).await.0.len(),
         2,
-        "whose tokens have ended is not told any more"
+        "no notice once the family's tokens have expired"
     );
 }

@@ -1,4 +1,4 @@
-//! What is read back: raids to be loaded, pages of the ledger, lists.
+//! Checks of reads: loads of raids, pages of the ledger, lists.
 
 use raidhall::store::{Epoch, OpHash, RaidRow};
 use raidhall_protocol::event::{LeaderReason, LeaveReason};
@@ -17,7 +17,7 @@ fn ids(rows: &[RaidRow]) -> Vec<RaidId> {
     rows.iter().map(|row| row.id).collect()
 }
 
-/// Raid 1 with `count` events after its first two.
+/// Creates raid 1 with `count` events after its first two.
 async fn create_raid_with_chat(store: &dyn Store, owner: &InstanceRecord, count: usize) -> History {
     let mut history = create_raid(store, 1, owner, player(1)).await;
     let append = history.append((0..count).map(|index| said(&format!("line {index}"))));
@@ -26,7 +26,7 @@ async fn create_raid_with_chat(store: &dyn Store, owner: &InstanceRecord, count:
 }
 
 pub async fn a_load_is_the_snapshot_and_the_events_after_it(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let history = create_raid_with_chat(store, &owner, 8).await;
     let bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
     store
@@ -49,7 +49,7 @@ pub async fn a_load_is_the_snapshot_and_the_events_after_it(store: &dyn Store) {
 }
 
 pub async fn a_load_whose_caller_gave_up_leaves_the_store_usable(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let mut history = create_raid_with_chat(store, &owner, 100).await;
     for _ in 0..10 {
         cancel_repeatedly(|| store.load(raid(1), 100))
@@ -91,7 +91,7 @@ pub async fn a_load_of_a_missing_raid_is_none(store: &dyn Store) {
 }
 
 pub async fn a_snapshot_is_not_replaced_by_an_older_one(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let history = create_raid_with_chat(store, &owner, 8).await;
     for (seq, bytes) in [(5, b"five"), (4, b"four")] {
         store
@@ -105,7 +105,7 @@ pub async fn a_snapshot_is_not_replaced_by_an_older_one(store: &dyn Store) {
 }
 
 pub async fn a_snapshot_of_a_former_owner_is_dropped(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let history = create_raid_with_chat(store, &owner, 8).await;
     store.claim(&[raid(1)], owner.id).await.expect("claim");
     store
@@ -130,7 +130,8 @@ pub async fn a_snapshot_of_a_former_owner_is_dropped(store: &dyn Store) {
     assert_eq!(loaded.snapshot, Some((Seq(5), b"mine".to_vec())));
 }
 
-/// Two raids, each with ten commands, of which every other carries an op: op-1 on event 3, op-3 on event 5, …
+/// Creates two raids, each with ten commands, of which every other carries an op: op-1 on event 3,
+/// op-3 on event 5, …
 async fn create_raids_with_ops(store: &dyn Store, owner: &InstanceRecord) {
     for id in [1, 2] {
         let mut history = create_raid(store, id, owner, player(1)).await;
@@ -143,7 +144,7 @@ async fn create_raids_with_ops(store: &dyn Store, owner: &InstanceRecord) {
 }
 
 pub async fn an_op_never_expires(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     create_raids_with_ops(store, &owner).await;
     store
         .save_snapshot(raid(1), owner.id, Epoch(1), Seq(12), b"all")
@@ -166,7 +167,7 @@ pub async fn an_op_never_expires(store: &dyn Store) {
 }
 
 pub async fn ops_are_loaded_oldest_first_within_the_window(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     create_raids_with_ops(store, &owner).await;
     store
         .save_snapshot(raid(1), owner.id, Epoch(1), Seq(12), b"all")
@@ -193,7 +194,7 @@ pub async fn ops_are_loaded_oldest_first_within_the_window(store: &dyn Store) {
 }
 
 pub async fn events_come_in_pages(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     create_raid_with_chat(store, &owner, 8).await;
     let mut other = create_raid(store, 2, &owner, player(1)).await;
     commit(store, &other.append([said("elsewhere")])).await;
@@ -214,7 +215,7 @@ pub async fn events_come_in_pages(store: &dyn Store) {
 }
 
 pub async fn contributions_come_in_pages(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let mut history = create_raid(store, 1, &owner, player(1)).await;
     let append = history.append([
         completed_task(player(1), 40),
@@ -258,9 +259,10 @@ pub async fn contributions_come_in_pages(store: &dyn Store) {
 }
 
 pub async fn every_kind_of_event_survives_a_round_trip_through_the_store(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let mut history = create_raid(store, 1, &owner, player(1)).await;
-    let (ada, bob) = (player(1), player(2));
+    let ada = player(1);
+    let bob = player(2);
     let append = history.append([
         EventData::MemberJoined {
             player: bob,
@@ -326,7 +328,7 @@ pub async fn every_kind_of_event_survives_a_round_trip_through_the_store(store: 
 }
 
 pub async fn raids_are_found_by_invite_code_and_create_key(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     for id in [1, 2] {
         let mut history = History::new(raid(id), owner.id);
         history.create_key = Some(op(&format!("make-{id}")));
@@ -356,7 +358,7 @@ pub async fn raids_are_found_by_invite_code_and_create_key(store: &dyn Store) {
 }
 
 pub async fn a_players_raids_come_newest_first_in_pages(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     for id in [3, 1, 4, 2, 5] {
         create_raid(store, id, &owner, player(1)).await;
     }
@@ -374,7 +376,7 @@ pub async fn a_players_raids_come_newest_first_in_pages(store: &dyn Store) {
 }
 
 pub async fn a_listed_raid_has_the_values_of_its_creation(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let history = create_raid(store, 1, &owner, player(1)).await;
     let rows = store
         .raids_by_member(player(1), None, None, 10)
@@ -395,7 +397,7 @@ pub async fn a_listed_raid_has_the_values_of_its_creation(store: &dyn Store) {
 }
 
 pub async fn a_players_raids_can_be_filtered_by_status(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let deadline = UnixMillis(1_900_000_000_000);
     for (id, data) in [
         (1, vec![]),
@@ -432,7 +434,7 @@ pub async fn a_players_raids_can_be_filtered_by_status(store: &dyn Store) {
 }
 
 pub async fn a_raid_left_is_no_longer_listed(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let mut history = create_raid(store, 1, &owner, player(1)).await;
     create_raid(store, 2, &owner, player(1)).await;
     let append = history.append([joined(player(2)), left(player(1))]);

@@ -1,11 +1,12 @@
-//! Text and numbers at the edges of what is allowed.
+//! Checks of text and numbers at the limits of what is allowed.
 
 use raidhall_protocol::{EventData, Seq};
 
 use super::*;
 use crate::history::*;
 
-/// Text that breaks quoting, encodings, column widths or terminals. Control characters never reach the store.
+/// Returns texts that could break quoting, encodings, column widths or terminals. Control
+/// characters never reach the store.
 fn hostile_texts() -> Vec<String> {
     vec![
         String::new(),
@@ -20,7 +21,7 @@ fn hostile_texts() -> Vec<String> {
 }
 
 pub async fn hostile_text_survives_a_round_trip_through_the_store(store: &dyn Store) {
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     for (id, text) in (1..).zip(hostile_texts()) {
         let made = store.create_player(&text).await.expect("create player");
         assert_eq!(made.name, text);
@@ -62,7 +63,7 @@ pub async fn hostile_text_survives_a_round_trip_through_the_store(store: &dyn St
 
 pub async fn the_largest_ids_fit(store: &dyn Store) {
     const MAX: u64 = (1 << 53) - 1;
-    let owner = enlisted(store).await;
+    let owner = register_instance(store).await;
     let mut history = create_raid(store, MAX, &owner, player(MAX)).await;
     let mut append = history.append_with_op([completed_task(player(MAX), MAX)], Some(op("most")));
     append.events[0].event.at = UnixMillis(MAX.cast_signed());

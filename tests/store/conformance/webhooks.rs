@@ -1,4 +1,4 @@
-//! How far webhook endpoints have got, and what they did not take.
+//! Checks of webhook endpoints' progress and parked deliveries.
 
 use raidhall::store::webhooks::{EndpointProgress, FailedAttempt, ProgressUpdate, Replay};
 use raidhall::store::{FeedBatch, FeedCursor, InstanceId, NewAuditEntry};
@@ -13,7 +13,9 @@ const APP: &str = "app";
 const DAY: Duration = Duration::from_secs(86_400);
 
 fn audit_entry() -> NewAuditEntry {
-    let (actor, target, request_id) = ("admin:ops".into(), "webhook app".into(), "r-1".into());
+    let actor = "admin:ops".into();
+    let target = "webhook app".into();
+    let request_id = "r-1".into();
     NewAuditEntry {
         actor,
         action: "replay_webhooks",
@@ -27,7 +29,7 @@ async fn acquire_endpoint(store: &dyn Store, by: InstanceId) -> EndpointProgress
     store
         .acquire_endpoint(APP, by)
         .await
-        .expect("asked")
+        .expect("endpoint call")
         .expect("it is free")
 }
 
@@ -49,7 +51,8 @@ async fn save_progress(store: &dyn Store, by: InstanceId, progress: ProgressUpda
 }
 
 pub async fn an_endpoint_has_one_live_owner_and_starts_at_the_feed_end(store: &dyn Store) {
-    let (a, b) = (enlisted(store).await, enlisted(store).await);
+    let a = register_instance(store).await;
+    let b = register_instance(store).await;
     let ada = create_player(store, "Ada").await;
     create_raid(store, 1, &a, ada).await;
     let EndpointProgress {
@@ -63,34 +66,43 @@ pub async fn an_endpoint_has_one_live_owner_and_starts_at_the_feed_end(store: &d
         store.renew(&a, LONG_TTL).await.expect("renewed").lineage
     );
     assert_eq!(
-        store.acquire_endpoint(APP, b.id).await.expect("asked"),
+        store
+            .acquire_endpoint(APP, b.id)
+            .await
+            .expect("endpoint call"),
         None,
-        "its owner lives"
+        "the owner is alive"
     );
     assert_eq!(
         acquire_endpoint(store, a.id).await.cursor,
         place,
-        "it stays where it was"
+        "the cursor does not move"
     );
     create_raid(store, 2, &a, ada).await;
-    // What a store's other users have under way may hold the place back to before the first raid, and the second back too.
-    let told = |fed: &FeedBatch| -> Vec<Seq> {
-        fed.events
+    // Transactions of the server's other users may hold the cursor back to before the first raid,
+    // and may hold back the second raid's events.
+    let seqs = |batch: &FeedBatch| -> Vec<Seq> {
+        batch
+            .events
             .iter()
             .filter(|(of, _)| *of == raid(2))
             .map(|(_, event)| event.seq)
             .collect()
     };
-    let fed = loop {
-        let fed = store.read_feed(place, 10).await.expect("feed");
-        if told(&fed).len() >= 2 {
-            break fed;
+    let batch = loop {
+        let batch = store.read_feed(place, 10).await.expect("feed");
+        if seqs(&batch).len() >= 2 {
+            break batch;
         }
         sleep(Duration::from_millis(10)).await;
     };
-    assert_eq!(told(&fed), [Seq(1), Seq(2)], "what came after it was made");
+    assert_eq!(
+        seqs(&batch),
+        [Seq(1), Seq(2)],
+        "events that were committed after the endpoint was created"
+    );
     let moved = ProgressUpdate {
-        cursor: Some((lineage.clone(), fed.next)),
+        cursor: Some((lineage.clone(), batch.next)),
         ..ProgressUpdate::default()
     };
     assert!(save_progress(store, a.id, moved.clone()).await);
@@ -105,26 +117,32 @@ pub async fn an_endpoint_has_one_live_owner_and_starts_at_the_feed_end(store: &d
         )
         .await
     );
-    store.release_endpoint(APP, b.id).await.expect("asked");
+    store
+        .release_endpoint(APP, b.id)
+        .await
+        .expect("endpoint call");
     assert_eq!(
-        store.acquire_endpoint(APP, b.id).await.expect("asked"),
+        store
+            .acquire_endpoint(APP, b.id)
+            .await
+            .expect("endpoint call"),
         None,
-        "only its owner gives it up"
+        "only the owner can release it"
     );
-    store.release_endpoint(APP, a.id).await.expect("given up");
+    store.release_endpoint(APP, a.id).await.expect("release");
     assert_eq!(
         acquire_endpoint(store, b.id).await,
         EndpointProgress {
             lineage,
-            cursor: fed.next,
+            cursor: batch.next,
             pause_reason: None
         }
     );
     expire_lease(store, &b).await;
     assert_eq!(
         acquire_endpoint(store, a.id).await.cursor,
-        fed.next,
-        "whoever is dead has nothing"
+        batch.next,
+        "a dead instance holds no endpoint"
     );
     assert!(
         !save_progress(
@@ -141,7 +159,7 @@ pub async fn an_endpoint_has_one_live_owner_and_starts_at_the_feed_end(store: &d
 }
 
 pub async fn a_failed_delivery_is_retried_when_due_and_finally_abandoned(store: &dyn Store) {
-    let a = enlisted(store).await;
+    let a = register_instance(store).await;
     acquire_endpoint(store, a.id).await;
     let failures = vec![
         failed_attempt(1, 1, 1, Some(DAY)),
@@ -240,7 +258,7 @@ pub async fn a_failed_delivery_is_retried_when_due_and_finally_abandoned(store: 
 }
 
 pub async fn an_operator_replays_deliveries_and_resumes_a_paused_endpoint(store: &dyn Store) {
-    let a = enlisted(store).await;
+    let a = register_instance(store).await;
     acquire_endpoint(store, a.id).await;
     let dead = (1..=3)
         .map(|seq| failed_attempt(1, seq, 10, None))
@@ -298,7 +316,7 @@ pub async fn an_operator_replays_deliveries_and_resumes_a_paused_endpoint(store:
             store
                 .resume_endpoint(APP, &audit_entry())
                 .await
-                .expect("asked"),
+                .expect("endpoint call"),
             resumed
         );
     }
@@ -306,6 +324,6 @@ pub async fn an_operator_replays_deliveries_and_resumes_a_paused_endpoint(store:
     assert_eq!(
         store.audit_entries(0, 10).await.expect("audit").len(),
         5,
-        "what changed nothing of an endpoint is not on record"
+        "calls that changed nothing have no audit entry"
     );
 }

@@ -1,4 +1,4 @@
-//! Instances that want the same raids at the same time, each on connections of its own.
+//! Tests of instances that claim the same raids at the same time, each on connections of its own.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use raidhall::store::{
 use raidhall_protocol::{RaidId, Seq};
 
 use super::open;
-use crate::conformance::{LONG_TTL, create_raid, enlisted, expire_lease};
+use crate::conformance::{LONG_TTL, create_raid, expire_lease, register_instance};
 use crate::database::PostgresDatabase;
 use crate::history::{History, instance, player, raid, said};
 
@@ -20,12 +20,16 @@ async fn make_raids(store: &dyn Store, owner: &InstanceRecord) -> Vec<RaidId> {
     for id in 1..=RAIDS {
         creations.push(History::new(raid(id), owner.id).creation(player(1)));
     }
-    let fates = store.commit(&creations).await.expect("commit");
-    assert!(fates.iter().all(|fate| *fate == CommitOutcome::Committed));
+    let outcomes = store.commit(&creations).await.expect("commit");
+    assert!(
+        outcomes
+            .iter()
+            .all(|outcome| *outcome == CommitOutcome::Committed)
+    );
     creations.iter().map(|append| append.raid).collect()
 }
 
-/// One more event in each raid, as far as it is still the owner's.
+/// Appends one event to each raid that the owner still owns.
 async fn append_to_each(
     store: &dyn Store,
     owner: &InstanceRecord,
@@ -45,18 +49,19 @@ async fn append_to_each(
             Some(history.append([said("mine")]))
         })
         .collect();
-    let fates = store.commit(&batch).await.expect("commit");
-    assert_eq!(fates.len(), batch.len());
+    let outcomes = store.commit(&batch).await.expect("commit");
+    assert_eq!(outcomes.len(), batch.len());
 }
 
-/// Claims, commits, releases and retirements of the same 200 raids, in different orders. Nobody is told an error, of
-/// a deadlock least of all, and what is told is true: a raid has one owner per epoch.
+/// Instances claim, commit to, release and deregister from the same 200 raids in different orders.
+/// No call fails, least of all with a deadlock, and every reported outcome is true: a raid has one
+/// owner per epoch.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rival_claims_of_the_same_raids_get_distinct_epochs_without_error() {
     const ROUNDS: usize = 15;
     let database = PostgresDatabase::create().await;
     let store = open(&database).await;
-    let former = enlisted(&*store).await;
+    let former = register_instance(&*store).await;
     let raids = make_raids(&*store, &former).await;
     expire_lease(&*store, &former).await;
 
@@ -75,7 +80,7 @@ async fn rival_claims_of_the_same_raids_get_distinct_epochs_without_error() {
                 store
                     .register(&me, LONG_TTL, LONG_TTL)
                     .await
-                    .expect("enlist");
+                    .expect("register");
                 let mut mine = HashMap::new();
                 for _ in 0..2 {
                     let claims = store.claim(&raids, me.id).await.expect("claim");
@@ -88,8 +93,8 @@ async fn rival_claims_of_the_same_raids_get_distinct_epochs_without_error() {
                     }
                     append_to_each(&*store, &me, &mine, &raids).await;
                 }
-                // A statement that its caller gave up may still run when the instance retires.
-                let (_, retired) =
+                // An abandoned statement may still run when the instance deregisters.
+                let (_, deregistered) =
                     tokio::join!(append_to_each(&*store, &me, &mine, &raids), async {
                         if round % 2 == 0 {
                             let owned: Vec<_> =
@@ -98,7 +103,7 @@ async fn rival_claims_of_the_same_raids_get_distinct_epochs_without_error() {
                         }
                         store.deregister(me.id).await
                     });
-                retired.expect("retire");
+                deregistered.expect("deregister");
             }
             won
         }));
@@ -110,7 +115,7 @@ async fn rival_claims_of_the_same_raids_get_distinct_epochs_without_error() {
     let claims = won.len();
     won.sort_unstable();
     won.dedup();
-    assert_eq!(won.len(), claims, "an epoch was given twice");
+    assert_eq!(won.len(), claims, "an epoch was assigned twice");
     for (raid, head) in store.heads(&raids).await.expect("heads") {
         let given = won
             .iter()
@@ -118,7 +123,7 @@ async fn rival_claims_of_the_same_raids_get_distinct_epochs_without_error() {
             .map(|(_, epoch)| epoch.0);
         assert!(
             (2..=head.epoch.0).eq(given),
-            "raid {raid}: an epoch that nobody was told of"
+            "raid {raid}: an epoch that no claim returned"
         );
         let events = store
             .events(raid, Seq::ZERO, u32::MAX)
@@ -131,13 +136,14 @@ async fn rival_claims_of_the_same_raids_get_distinct_epochs_without_error() {
     }
 }
 
-/// A commit locks in the order of ids; a retirement finds raids in the order in which they lie in the table.
+/// A commit locks raids in the order of ids. A deregistration finds them in their order in the
+/// table, and has to lock them by id, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_retirement_during_the_last_commit_does_not_deadlock() {
+async fn deregistering_during_the_last_commit_does_not_deadlock() {
     let database = PostgresDatabase::create().await;
     let store = open(&database).await;
     for round in 0..40 {
-        let owner = enlisted(&*store).await;
+        let owner = register_instance(&*store).await;
         let mut histories = Vec::new();
         for id in (1..=12).rev() {
             histories.push(create_raid(&*store, round * 12 + id, &owner, player(1)).await);
@@ -146,10 +152,11 @@ async fn a_retirement_during_the_last_commit_does_not_deadlock() {
             .iter_mut()
             .map(|history| history.append([said("last words")]))
             .collect();
-        let (committing, retiring) = (Arc::clone(&store), Arc::clone(&store));
+        let committing = Arc::clone(&store);
+        let retiring = Arc::clone(&store);
         let commit = tokio::spawn(async move { committing.commit(&batch).await });
         let retire = tokio::spawn(async move { retiring.deregister(owner.id).await });
-        retire.await.expect("join").expect("retire");
+        retire.await.expect("join").expect("deregister");
         commit.await.expect("join").expect("commit");
     }
 }

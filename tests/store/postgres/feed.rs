@@ -1,4 +1,4 @@
-//! The feed while others commit.
+//! Tests of the feed during concurrent commits.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,28 +10,31 @@ use sqlx::Executor;
 use tokio::time::timeout;
 
 use super::{connect, open, open_uncommitted, wait_for_lock_waiters};
-use crate::conformance::{commit, create_player, create_raid, enlisted};
+use crate::conformance::{commit, create_player, create_raid, register_instance};
 use crate::database::PostgresDatabase;
 use crate::history::{completed_task, raid, said};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Whoever follows while two writers commit, one of them slow and one of its attempts cut off, sees all, once, each raid's
-/// in order.
+/// A reader follows the feed while two writers commit; one of them is slow, and one of its attempts
+/// is cut off. The reader sees every event once, each raid's in order.
 #[tokio::test]
 async fn a_feed_reader_misses_no_late_commit_and_sees_none_twice() {
     const ROUNDS: usize = 60;
     let database = PostgresDatabase::create().await;
     let store: Arc<dyn Store> = open(&database).await;
-    let (owner, ada) = (enlisted(&*store).await, create_player(&*store, "Ada").await);
+    let owner = register_instance(&*store).await;
+    let ada = create_player(&*store, "Ada").await;
     let mut slow = create_raid(&*store, 1, &owner, ada).await;
     let mut quick = create_raid(&*store, 2, &owner, ada).await;
 
-    // This one has its number before the others, and stops at a player's row until they have committed.
+    // This commit gets its transaction id before the others, and stops at a player's row until they
+    // have committed.
     let mut holder = open_uncommitted(&database, "SELECT FROM players FOR UPDATE").await;
     let late = slow.append([completed_task(ada, 40)]);
     let sent = {
-        let (store, late) = (Arc::clone(&store), late.clone());
+        let store = Arc::clone(&store);
+        let late = late.clone();
         tokio::spawn(async move { commit(&*store, &late).await })
     };
     wait_for_lock_waiters(&database, 1).await;
@@ -39,18 +42,19 @@ async fn a_feed_reader_misses_no_late_commit_and_sees_none_twice() {
         for round in 0..ROUNDS {
             commit(&*store, &quick.append([said(&round.to_string())])).await;
             if round == ROUNDS / 2 {
-                holder.execute("COMMIT").await.expect("let go");
+                holder.execute("COMMIT").await.expect("commit");
             }
         }
         sent.await.expect("no panic");
     };
     let total = 2 * 2 + 1 + ROUNDS;
     let following = async {
-        let (mut place, mut seen) = (FeedCursor::default(), HashMap::<RaidId, u64>::new());
+        let mut place = FeedCursor::default();
+        let mut seen = HashMap::<RaidId, u64>::new();
         while seen.values().sum::<u64>() < total as u64 {
-            let fed = store.read_feed(place, 7).await.expect("feed");
-            place = fed.next;
-            for (raid, event) in fed.events {
+            let batch = store.read_feed(place, 7).await.expect("feed");
+            place = batch.next;
+            for (raid, event) in batch.events {
                 let last = seen.entry(raid).or_default();
                 assert_eq!(event.seq, Seq(*last + 1), "raid {raid}");
                 *last = event.seq.0;
@@ -65,12 +69,13 @@ async fn a_feed_reader_misses_no_late_commit_and_sees_none_twice() {
     assert_eq!(seen[&raid(2)], 2 + ROUNDS as u64);
 }
 
-/// A dump that is restored into another server brings the numbers of transactions with it.
+/// A dump that is restored into another server keeps the old server's transaction ids.
 #[tokio::test]
 async fn events_with_future_transaction_ids_are_fed_after_a_new_lineage() {
     let database = PostgresDatabase::create().await;
     let store = open(&database).await;
-    let (owner, ada) = (enlisted(&*store).await, create_player(&*store, "Ada").await);
+    let owner = register_instance(&*store).await;
+    let ada = create_player(&*store, "Ada").await;
     create_raid(&*store, 1, &owner, ada).await;
     connect(&database)
         .await
@@ -88,12 +93,12 @@ async fn events_with_future_transaction_ids_are_fed_after_a_new_lineage() {
     let lineage = store.rename_lineage(true).await.expect("renamed");
     let all_fed = async {
         loop {
-            let fed = store
+            let batch = store
                 .read_feed(FeedCursor::default(), 10)
                 .await
                 .expect("feed");
-            assert_eq!(Some(fed.lineage), lineage);
-            if fed.events.len() == 2 {
+            assert_eq!(Some(batch.lineage), lineage);
+            if batch.events.len() == 2 {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -101,5 +106,5 @@ async fn events_with_future_transaction_ids_are_fed_after_a_new_lineage() {
     };
     timeout(MINUTE, all_fed)
         .await
-        .expect("once transactions of others are over");
+        .expect("after other transactions have ended");
 }

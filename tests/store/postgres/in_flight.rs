@@ -1,4 +1,4 @@
-//! Statements that are cut off, given up, overtaken or held up while they run.
+//! Tests of statements that are cut off, abandoned, overtaken or delayed while they run.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,29 +16,32 @@ use super::{
     connect, open, open_uncommitted, open_with, options, terminate_sessions, wait_for_lock_waiters,
 };
 use crate::conformance::{
-    LONG_TTL, commit, create_player, create_raid, enlisted, expire_lease, player_totals,
+    LONG_TTL, commit, create_player, create_raid, expire_lease, player_totals, register_instance,
 };
 use crate::database::PostgresDatabase;
 use crate::history::{History, completed_task, instance, player, raid, said};
 
-/// A database, a store, and an append that credits a player.
+/// Opens a store with a raid, and returns it with a player and an append that credits the player.
 async fn store_with_append(database: &PostgresDatabase) -> (Arc<dyn Store>, PlayerId, Append) {
     let store: Arc<dyn Store> = open(database).await;
-    let (owner, ada) = (enlisted(&*store).await, create_player(&*store, "Ada").await);
+    let owner = register_instance(&*store).await;
+    let ada = create_player(&*store, "Ada").await;
     let append = create_raid(&*store, 1, &owner, ada)
         .await
         .append([completed_task(ada, 40)]);
     (store, ada, append)
 }
 
-/// Locks a player's row: a commit that credits them stops there, its events already inserted.
+/// Locks the players' rows: a commit that credits a player stops there, after it has inserted its
+/// events.
 const HOLD_PLAYERS: &str = "SELECT FROM players FOR UPDATE";
 
 fn sent(
     store: &Arc<dyn Store>,
     append: &Append,
 ) -> tokio::task::JoinHandle<raidhall::store::Result<Vec<CommitOutcome>>> {
-    let (store, batch) = (Arc::clone(store), [append.clone()]);
+    let store = Arc::clone(store);
+    let batch = [append.clone()];
     tokio::spawn(async move { store.commit(&batch).await })
 }
 
@@ -78,12 +81,12 @@ async fn a_commit_whose_session_is_terminated_takes_effect_once_on_retry() {
     assert_eq!(player_totals(&*store, ada).await, (40, 1, 0));
 }
 
-/// Commits as the journal does: again while the store is unavailable or its word unclear.
+/// Retries a commit as the journal does, while the store is unavailable or the outcome unclear.
 async fn commit_until_settled(store: &dyn Store, append: &Append) -> CommitOutcome {
     loop {
         match store.commit(std::slice::from_ref(append)).await.as_deref() {
             Ok([CommitOutcome::Unclear]) | Err(StoreError::Unavailable { .. }) => {}
-            Ok([fate]) => return *fate,
+            Ok([outcome]) => return *outcome,
             answer => panic!("{answer:?}"),
         }
     }
@@ -100,7 +103,8 @@ async fn an_append_retried_behind_a_given_up_commit_is_unclear_at_first() {
     assert!(given_up.await.expect_err("given up").is_cancelled());
 
     let again = sent(&store, &append);
-    wait_for_lock_waiters(&database, 2).await; // the second waits for the raid's row, which the first still has
+    // The retry waits for the raid's row, which the first commit still has locked.
+    wait_for_lock_waiters(&database, 2).await;
     holder.execute("COMMIT").await.expect("commit");
 
     assert_eq!(
@@ -146,11 +150,10 @@ async fn a_given_up_commit_does_not_keep_its_connection_from_others() {
         ..options(&database)
     }; // one for commits
     let store: Arc<dyn Store> = open_with(options).await;
-    let (owner, ada) = (enlisted(&*store).await, create_player(&*store, "Ada").await);
-    let (mut one, mut other) = (
-        create_raid(&*store, 1, &owner, ada).await,
-        create_raid(&*store, 2, &owner, ada).await,
-    );
+    let owner = register_instance(&*store).await;
+    let ada = create_player(&*store, "Ada").await;
+    let mut one = create_raid(&*store, 1, &owner, ada).await;
+    let mut other = create_raid(&*store, 2, &owner, ada).await;
     let holder = open_uncommitted(&database, HOLD_PLAYERS).await;
     let given_up = sent(&store, &one.append([completed_task(ada, 40)]));
     wait_for_lock_waiters(&database, 1).await;
@@ -201,7 +204,8 @@ async fn a_busy_pool_is_unavailable_and_does_not_hold_up_other_calls() {
         ..options(&database)
     };
     let store: Arc<dyn Store> = open_with(options).await;
-    let (owner, ada) = (enlisted(&*store).await, create_player(&*store, "Ada").await);
+    let owner = register_instance(&*store).await;
+    let ada = create_player(&*store, "Ada").await;
     let mut history = create_raid(&*store, 1, &owner, ada).await;
     let mut holder = open_uncommitted(&database, HOLD_PLAYERS).await;
     let first = sent(&store, &history.append([completed_task(ada, 40)]));
@@ -232,7 +236,7 @@ async fn a_busy_pool_is_unavailable_and_does_not_hold_up_other_calls() {
 async fn at_most_one_call_fails_after_a_postgres_restart() {
     let database = PostgresDatabase::create().await;
     let store = open(&database).await;
-    enlisted(&*store).await;
+    register_instance(&*store).await;
     let ada = create_player(&*store, "Ada").await;
     let reads = || store.player(ada);
     let all = tokio::join!(reads(), reads(), reads(), reads());
@@ -252,10 +256,11 @@ async fn at_most_one_call_fails_after_a_postgres_restart() {
 #[tokio::test]
 async fn an_unreachable_postgres_server_is_unavailable() {
     let database = PostgresDatabase::create().await;
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("bind"); // accepts, and never answers
+    // The kernel accepts connections to it, and it never replies.
+    let silent_listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
     let url = format!(
         "postgres://raidhall@{}/none?sslmode=disable",
-        nobody.local_addr().expect("an address")
+        silent_listener.local_addr().expect("an address")
     );
     let connect_timeout = Duration::from_millis(300);
     let silent = PostgresOptions {
@@ -279,14 +284,14 @@ async fn an_unreachable_postgres_server_is_unavailable() {
     }
 }
 
-/// Batches that credit the same players, listed in opposite orders, by two writers at once.
+/// Two concurrent writers commit batches that credit the same players, listed in opposite orders.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commits_crediting_players_in_opposite_orders_do_not_deadlock() {
     const PLAYERS: u64 = 30;
     const ROUNDS: u64 = 60;
     let database = PostgresDatabase::create().await;
     let store: Arc<dyn Store> = open(&database).await;
-    let owner = enlisted(&*store).await;
+    let owner = register_instance(&*store).await;
     let mut players = Vec::new();
     for _ in 0..PLAYERS {
         players.push(create_player(&*store, "Ada").await);
@@ -297,7 +302,8 @@ async fn commits_crediting_players_in_opposite_orders_do_not_deadlock() {
             players.reverse();
         }
         let mut history = create_raid(&*store, 1 + writer, &owner, player(1)).await;
-        let (store, players) = (Arc::clone(&store), players.clone());
+        let store = Arc::clone(&store);
+        let players = players.clone();
         writers.push(tokio::spawn(async move {
             for _ in 0..ROUNDS {
                 let append =
@@ -321,7 +327,8 @@ async fn commits_crediting_players_in_opposite_orders_do_not_deadlock() {
 async fn a_claim_skips_a_raid_whose_owner_is_renewing_its_lease() {
     let database = PostgresDatabase::create().await;
     let store = open(&database).await;
-    let (owner, rival) = (enlisted(&*store).await, enlisted(&*store).await);
+    let owner = register_instance(&*store).await;
+    let rival = register_instance(&*store).await;
     create_raid(&*store, 1, &owner, player(1)).await;
     let free = create_raid(&*store, 2, &instance(), player(1)).await.raid;
     expire_lease(&*store, &owner).await;
@@ -354,7 +361,7 @@ async fn a_claim_skips_a_raid_whose_owner_is_renewing_its_lease() {
 async fn a_claim_skips_raids_locked_by_another_statement() {
     let database = PostgresDatabase::create().await;
     let store = open(&database).await;
-    let owner = enlisted(&*store).await;
+    let owner = register_instance(&*store).await;
     for id in 1..=3 {
         create_raid(&*store, id, &owner, player(1)).await;
     }
@@ -384,14 +391,15 @@ async fn a_claim_skips_raids_locked_by_another_statement() {
 
 #[tokio::test]
 async fn a_renewal_waits_for_a_claim_in_flight_and_then_sees_it() {
-    /// Stops a claim at its last step, for as long as somebody has the lock.
+    /// Stops a claim at its last step while another session holds the advisory lock.
     const STOP_CLAIMS: &str = "
         CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql
             AS 'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END';
         CREATE TRIGGER stop BEFORE UPDATE ON raids FOR EACH ROW EXECUTE FUNCTION stop()";
     let database = PostgresDatabase::create().await;
     let store = open(&database).await;
-    let (owner, rival) = (enlisted(&*store).await, enlisted(&*store).await);
+    let owner = register_instance(&*store).await;
+    let rival = register_instance(&*store).await;
     create_raid(&*store, 1, &owner, player(1)).await;
     expire_lease(&*store, &owner).await;
     connect(&database)
@@ -402,12 +410,14 @@ async fn a_renewal_waits_for_a_claim_in_flight_and_then_sees_it() {
     let mut holder = open_uncommitted(&database, "SELECT pg_advisory_xact_lock(1)").await;
 
     let claiming = {
-        let (store, rival) = (Arc::clone(&store), rival.id);
+        let store = Arc::clone(&store);
+        let rival = rival.id;
         tokio::spawn(async move { store.claim(&[raid(1)], rival).await })
     };
     wait_for_lock_waiters(&database, 1).await;
     let renewing = {
-        let (store, owner) = (Arc::clone(&store), owner.clone());
+        let store = Arc::clone(&store);
+        let owner = owner.clone();
         tokio::spawn(async move { store.renew(&owner, LONG_TTL).await })
     };
     wait_for_lock_waiters(&database, 2).await;
@@ -438,7 +448,7 @@ async fn a_commit_that_waited_for_a_claim_is_fenced() {
     assert_eq!(
         stale.await.expect("join").expect("commit"),
         [CommitOutcome::Unclear],
-        "it saw the raid as it was"
+        "its statement saw the head before the claim"
     );
     assert_eq!(commit(&*store, &append).await, CommitOutcome::Fenced);
     assert_eq!(player_totals(&*store, ada).await, (0, 0, 0));
@@ -448,19 +458,15 @@ async fn a_commit_that_waited_for_a_claim_is_fenced() {
 async fn a_creation_that_waited_for_one_with_its_key_finds_it_on_retry() {
     let database = PostgresDatabase::create().await;
     let store: Arc<dyn Store> = open(&database).await;
-    let owner = enlisted(&*store).await;
-    let (mut first, mut second) = (
-        History::new(raid(1), owner.id),
-        History::new(raid(2), owner.id),
-    );
+    let owner = register_instance(&*store).await;
+    let mut first = History::new(raid(1), owner.id);
+    let mut second = History::new(raid(2), owner.id);
     let key = Some(crate::history::op("make"));
     (first.create_key, second.create_key) = (key, key);
     let ada = create_player(&*store, "Ada").await;
     let created = crate::history::raid_created;
-    let (first, second) = (
-        first.append([created(raid(1)), completed_task(ada, 1)]),
-        second.append([created(raid(2)), completed_task(ada, 1)]),
-    );
+    let first = first.append([created(raid(1)), completed_task(ada, 1)]);
+    let second = second.append([created(raid(2)), completed_task(ada, 1)]);
     let mut holder = open_uncommitted(&database, HOLD_PLAYERS).await;
     let winning = sent(&store, &first);
     wait_for_lock_waiters(&database, 1).await;
@@ -480,7 +486,8 @@ async fn a_creation_that_waited_for_one_with_its_key_finds_it_on_retry() {
     assert_eq!(player_totals(&*store, ada).await, (1, 1, 0));
 }
 
-/// Nothing that every commit changes is in an index, so the new row version stays on its page.
+/// No index contains a column that every commit changes, so the new version of a row can stay on
+/// its page.
 #[tokio::test]
 async fn commits_update_rows_in_place() {
     const UPDATES: &str =

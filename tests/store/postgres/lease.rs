@@ -1,4 +1,4 @@
-//! The database's lock: an instance that must be alone, and those of a cluster.
+//! Tests of the database's lock, between exclusive instances and those of a cluster.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use sqlx::Executor;
 use super::{
     connect, open, open_uncommitted, open_with, options, terminate_sessions, wait_for_lock_waiters,
 };
-use crate::conformance::{LONG_TTL, enlisted};
+use crate::conformance::{LONG_TTL, register_instance};
 use crate::database::PostgresDatabase;
 use crate::history::instance;
 
@@ -30,30 +30,29 @@ fn assert_held(result: Result<Renewal, RegisterError>) {
 }
 
 #[tokio::test]
-async fn a_second_exclusive_instance_is_refused_until_the_first_retires() {
+async fn a_second_exclusive_instance_is_refused_until_the_first_leaves() {
     let database = PostgresDatabase::create().await;
-    let (first, second) = (
-        open_exclusive(&database).await,
-        open_exclusive(&database).await,
-    );
-    let holder = enlisted(&*first).await;
+    let first = open_exclusive(&database).await;
+    let second = open_exclusive(&database).await;
+    let holder = register_instance(&*first).await;
     assert_held(second.register(&instance(), LONG_TTL, SHORT).await);
 
-    first.deregister(holder.id).await.expect("retire");
+    first.deregister(holder.id).await.expect("deregister");
     second
         .register(&instance(), LONG_TTL, SHORT)
         .await
-        .expect("enlist");
+        .expect("register");
 }
 
 #[tokio::test]
 async fn an_exclusive_instance_and_a_cluster_exclude_each_other() {
     let database = PostgresDatabase::create().await;
-    let (single, node) = (open_exclusive(&database).await, open(&database).await);
-    let member = enlisted(&*node).await;
+    let single = open_exclusive(&database).await;
+    let node = open(&database).await;
+    let member = register_instance(&*node).await;
     assert_held(single.register(&instance(), LONG_TTL, SHORT).await);
-    node.deregister(member.id).await.expect("retire");
-    enlisted(&*single).await;
+    node.deregister(member.id).await.expect("deregister");
+    register_instance(&*single).await;
     assert_held(node.register(&instance(), LONG_TTL, SHORT).await);
 }
 
@@ -65,11 +64,11 @@ async fn cluster_nodes_register_together_and_keep_an_exclusive_one_out() {
     for _ in 0..4 {
         nodes.push((open(&database).await, instance()));
     }
-    let enlisting = nodes
+    let registrations = nodes
         .iter()
         .map(|(node, instance)| node.register(instance, LONG_TTL, SHORT));
-    for enlisted in futures_util::future::join_all(enlisting).await {
-        enlisted.expect("enlist");
+    for registered in futures_util::future::join_all(registrations).await {
+        registered.expect("register");
     }
     for (node, instance) in &nodes {
         assert_eq!(
@@ -85,17 +84,17 @@ async fn cluster_nodes_register_together_and_keep_an_exclusive_one_out() {
 
     let (last, leaving) = nodes.split_last().expect("nodes");
     for (node, instance) in leaving {
-        node.deregister(instance.id).await.expect("retire");
+        node.deregister(instance.id).await.expect("deregister");
     }
     assert_held(single.register(&instance(), LONG_TTL, SHORT).await);
-    last.0.deregister(last.1.id).await.expect("retire");
+    last.0.deregister(last.1.id).await.expect("deregister");
     single
         .register(&instance(), LONG_TTL, SHORT)
         .await
-        .expect("enlist");
+        .expect("register");
 }
 
-/// As the release before the column `draining` writes it.
+/// Renews a lease with the statement of the release that did not have the column `draining` yet.
 #[tokio::test]
 async fn a_lease_renewal_of_the_previous_release_is_understood() {
     const FORMER_RENEW: &str = "
@@ -105,7 +104,8 @@ async fn a_lease_renewal_of_the_previous_release_is_understood() {
             lease_until = excluded.lease_until";
     let database = PostgresDatabase::create().await;
     let store = open(&database).await;
-    let (former, mut session) = (instance(), connect(&database).await);
+    let former = instance();
+    let mut session = connect(&database).await;
     for _ in 0..2 {
         sqlx::query(FORMER_RENEW)
             .bind(former.id.0)
@@ -116,7 +116,7 @@ async fn a_lease_renewal_of_the_previous_release_is_understood() {
     let renewal = store
         .register(&instance(), LONG_TTL, SHORT)
         .await
-        .expect("enlist");
+        .expect("register");
     let [peer] = &renewal.peers[..] else {
         panic!("{:?}", renewal.peers)
     };
@@ -137,34 +137,30 @@ async fn an_exclusive_instance_waits_for_former_leases_to_run_out() {
     store
         .register(&instance(), LONG_TTL, 5 * SECOND)
         .await
-        .expect("enlist");
+        .expect("register");
 }
 
 #[tokio::test]
 async fn the_lock_of_a_vanished_process_is_free_when_its_lease_runs_out() {
     let database = PostgresDatabase::create().await;
-    let (frozen, next) = (
-        open_exclusive(&database).await,
-        open_exclusive(&database).await,
-    );
+    let frozen = open_exclusive(&database).await;
+    let next = open_exclusive(&database).await;
     frozen
         .register(&instance(), SECOND, SHORT)
         .await
-        .expect("enlist");
+        .expect("register");
     assert_held(next.register(&instance(), SECOND, SHORT).await);
     next.register(&instance(), SECOND, SECOND * 4)
         .await
-        .expect("enlist");
+        .expect("register");
 }
 
 #[tokio::test]
 async fn a_lease_with_a_lost_session_is_renewed_and_keeps_its_lock() {
     let database = PostgresDatabase::create().await;
-    let (store, rival) = (
-        open_exclusive(&database).await,
-        open_exclusive(&database).await,
-    );
-    let holder = enlisted(&*store).await;
+    let store = open_exclusive(&database).await;
+    let rival = open_exclusive(&database).await;
+    let holder = register_instance(&*store).await;
     terminate_sessions(&database, "raidhall lease%").await;
     store.renew(&holder, LONG_TTL).await.expect("renew");
     assert_held(rival.register(&instance(), LONG_TTL, SHORT).await);
@@ -174,7 +170,7 @@ async fn a_lease_with_a_lost_session_is_renewed_and_keeps_its_lock() {
 async fn a_renewal_reports_whether_the_lease_had_run_out() {
     let database = PostgresDatabase::create().await;
     let store = open(&database).await;
-    let holder = enlisted(&*store).await;
+    let holder = register_instance(&*store).await;
     let lapsed = async || {
         store
             .renew(&holder, LONG_TTL)
@@ -190,7 +186,7 @@ async fn a_renewal_reports_whether_the_lease_had_run_out() {
     ] {
         another.execute(change).await.expect("changed");
         assert!(lapsed().await, "{change}");
-        assert!(!lapsed().await, "it is ours again");
+        assert!(!lapsed().await, "the lease is valid again");
     }
 }
 
@@ -202,7 +198,7 @@ async fn a_renewal_is_refused_once_another_process_has_the_lock() {
     store
         .register(&holder, SECOND / 2, SHORT)
         .await
-        .expect("enlist");
+        .expect("register");
     let rival = open_exclusive(&database).await;
     register_within(&rival, SECOND * 5).await;
     let refused = store.renew(&holder, LONG_TTL).await;
@@ -216,18 +212,19 @@ async fn register_within(store: &PostgresStore, patience: Duration) {
     store
         .register(&instance(), LONG_TTL, patience)
         .await
-        .expect("enlist");
+        .expect("register");
 }
 
-/// The server still runs the old renewal, on a session that still has the lock.
+/// The server still runs the abandoned renewal, on a session that still holds the lock.
 #[tokio::test]
 async fn an_abandoned_renewal_does_not_lock_out_its_own_process() {
     let database = PostgresDatabase::create().await;
     let store = open_exclusive(&database).await;
-    let holder = enlisted(&*store).await;
+    let holder = register_instance(&*store).await;
     let mut blocking = open_uncommitted(&database, "UPDATE instances SET release = '' ").await;
     let renewing = {
-        let (store, holder) = (Arc::clone(&store), holder.clone());
+        let store = Arc::clone(&store);
+        let holder = holder.clone();
         tokio::spawn(async move { store.renew(&holder, LONG_TTL).await })
     };
     wait_for_lock_waiters(&database, 1).await;
@@ -240,7 +237,8 @@ async fn an_abandoned_renewal_does_not_lock_out_its_own_process() {
     let given_up = tokio::time::timeout(SHORT, store.renew(&holder, LONG_TTL)).await;
     assert!(given_up.is_err());
     let again = {
-        let (store, holder) = (Arc::clone(&store), holder.clone());
+        let store = Arc::clone(&store);
+        let holder = holder.clone();
         tokio::spawn(async move { store.renew(&holder, LONG_TTL).await })
     };
     wait_for_lock_waiters(&database, 1).await;
@@ -254,7 +252,7 @@ async fn maintenance_deletes_only_long_expired_rows() {
         "SELECT (SELECT count(*) FROM instances), (SELECT count(*) FROM refresh_families)";
     let database = PostgresDatabase::create().await;
     let store = open(&database).await;
-    enlisted(&*store).await;
+    register_instance(&*store).await;
     let mut session = connect(&database).await;
     session
         .execute(
@@ -272,5 +270,5 @@ async fn maintenance_deletes_only_long_expired_rows() {
         .fetch_one(&mut session)
         .await
         .expect("count");
-    assert_eq!(left, (1 + 2, 1_439)); // what is over for less than a day
+    assert_eq!(left, (1 + 2, 1_439)); // rows that expired less than a day ago
 }

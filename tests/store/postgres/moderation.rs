@@ -1,4 +1,4 @@
-//! What only transactions that overlap can show.
+//! Tests of moderation that need overlapping transactions.
 
 use raidhall::store::{AuditLog, FamilyId, Moderation, NewAuditEntry, Notice};
 use sqlx::Executor;
@@ -12,14 +12,15 @@ use crate::database::PostgresDatabase;
 async fn a_notice_that_commits_late_is_not_missed() {
     let database = PostgresDatabase::create().await;
     let store = open(&database).await;
-    let (late, early) = (FamilyId(Uuid::from_u128(1)), FamilyId(Uuid::from_u128(2)));
+    let late = FamilyId(Uuid::from_u128(1));
+    let early = FamilyId(Uuid::from_u128(2));
     let insert = format!(
         "INSERT INTO notices (kind, family, until) VALUES ('family', '{}', now() + interval '1 hour')",
         late.0
     );
     let mut session = open_uncommitted(&database, &insert).await;
     store.sign_out(early, LONG_TTL).await.expect("sign out");
-    let told = async |after| {
+    let read_notices = async |after| {
         let notices = store.notices(after).await.expect("notices");
         let families = notices
             .notices
@@ -30,14 +31,15 @@ async fn a_notice_that_commits_late_is_not_missed() {
             });
         (families.collect::<Vec<_>>(), notices.next)
     };
-    let (first, next) = told(0).await;
+    let (first, next) = read_notices(0).await;
     assert_eq!(first, [early]);
     session.execute("COMMIT").await.expect("commit");
-    let (second, mut next) = told(next).await;
+    let (second, mut next) = read_notices(next).await;
     assert!(second.contains(&late), "{second:?}");
-    // Transactions of other databases on the server hold the cursor back too; when they have ended, it is over.
+    // Transactions of other databases on the server hold the cursor back too; it advances when they
+    // have ended.
     loop {
-        let (again, then) = told(next).await;
+        let (again, then) = read_notices(next).await;
         if again.is_empty() {
             return;
         }
@@ -51,18 +53,18 @@ async fn the_postgres_audit_log_refuses_updates_and_deletes() {
     let database = PostgresDatabase::create().await;
     let store = open(&database).await;
     let ada = create_player(store.as_ref(), "Ada").await;
-    let deed = NewAuditEntry {
+    let entry = NewAuditEntry {
         actor: "admin:ops".into(),
         action: "ban",
         target: format!("player {ada}"),
         request_id: "r".into(),
         details: serde_json::json!({}),
     };
-    assert!(store.ban(ada, "spam", &deed).await.expect("ban"));
+    assert!(store.ban(ada, "spam", &entry).await.expect("ban"));
     let mut session = connect(&database).await;
     for change in [
         "DELETE FROM audit_log",
-        "UPDATE audit_log SET actor = 'nobody'",
+        "UPDATE audit_log SET actor = 'unknown'",
         "TRUNCATE audit_log",
     ] {
         session.execute(change).await.expect_err("refused");

@@ -1,4 +1,4 @@
-//! The ledger's partitions are made while the ledger is written.
+//! Tests of the ledger's partitions, which are created while the ledger is written.
 
 use std::sync::Arc;
 
@@ -8,11 +8,11 @@ use raidhall_protocol::Seq;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::{connect, open, open_uncommitted, wait_for_lock_waiters};
-use crate::conformance::{commit, create_player, enlisted};
+use crate::conformance::{commit, create_player, register_instance};
 use crate::database::PostgresDatabase;
 use crate::history::{History, joined, raid, raid_created, said};
 
-/// No test runs in this month.
+/// A month of the past, in which no test runs.
 const LONG_AGO: Month = Month(199_912);
 
 async fn this_month(database: &PostgresDatabase) -> Month {
@@ -25,7 +25,8 @@ async fn this_month(database: &PostgresDatabase) -> Month {
     )
 }
 
-/// Raid 1, made in that month by an instance that never enlisted: enlisting makes partitions.
+/// Creates raid 1 in the given month, by an instance that never registered, because registering
+/// creates partitions.
 async fn create_raid_in_month(store: &PostgresStore, month: Month) -> History {
     let mut history = History {
         born: month,
@@ -75,7 +76,7 @@ async fn partitions_are_created_for_this_month_and_three_more() {
 async fn registering_an_instance_creates_partitions() {
     let database = PostgresDatabase::create().await;
     let store = open(&database).await;
-    enlisted(&*store).await;
+    register_instance(&*store).await;
     assert_eq!(
         store.maintain().await.expect("maintain"),
         MaintenanceReport::default()
@@ -85,9 +86,11 @@ async fn registering_an_instance_creates_partitions() {
 #[tokio::test]
 async fn processes_that_start_together_create_each_partition_once() {
     let database = PostgresDatabase::create().await;
-    let (one, other) = (open(&database).await, open(&database).await);
+    let one = open(&database).await;
+    let other = open(&database).await;
     let (one, other) = tokio::join!(one.maintain(), other.maintain());
-    let (one, other) = (one.expect("maintain"), other.expect("maintain"));
+    let one = one.expect("maintain");
+    let other = other.expect("maintain");
     assert_eq!(one.partitions_created + other.partitions_created, 4);
 }
 
@@ -172,14 +175,15 @@ async fn a_month_with_events_in_the_default_partition_stays_there() {
     );
 }
 
-/// The commit was on its way to the default partition, and has to find the new one.
+/// The commit was routed to the default partition, and must find the new one.
 #[tokio::test]
 async fn a_commit_that_meets_its_partitions_attachment_fails_once() {
     let database = PostgresDatabase::create().await;
     let store = open(&database).await;
     let attach = "CREATE TABLE raid_events_199912 (LIKE raid_events INCLUDING ALL);
         ALTER TABLE raid_events ATTACH PARTITION raid_events_199912 FOR VALUES FROM (199912) TO (200001)";
-    create_raid_in_month(&store, Month(LONG_AGO.0 - 1)).await; // a session that knows the ledger as it was
+    // Gives the store a session that knows the ledger without the new partition.
+    create_raid_in_month(&store, Month(LONG_AGO.0 - 1)).await;
     let mut attaching = open_uncommitted(&database, attach).await;
     let mut history = History {
         born: LONG_AGO,
@@ -187,7 +191,8 @@ async fn a_commit_that_meets_its_partitions_attachment_fails_once() {
     };
     let creation = history.append([raid_created(raid(2))]);
     let committing = {
-        let (store, batch) = (Arc::clone(&store), [creation.clone()]);
+        let store = Arc::clone(&store);
+        let batch = [creation.clone()];
         tokio::spawn(async move { store.commit(&batch).await })
     };
     wait_for_lock_waiters(&database, 1).await;
@@ -202,7 +207,8 @@ async fn a_commit_that_meets_its_partitions_attachment_fails_once() {
     assert_eq!(row_count(&database, "raid_events_199912").await, 1);
 }
 
-/// A long read of the default partition is in the way of attaching: attaching gives up, and no commit waits for it.
+/// A long read of the default partition blocks attaching. Attaching gives up, and no commit waits
+/// for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commits_continue_while_attaching_a_partition_waits() {
     let database = PostgresDatabase::create().await;
@@ -245,7 +251,8 @@ async fn commits_continue_while_attaching_a_partition_waits() {
     );
 }
 
-/// Since when somebody waits for the default partition; unknown for the first moment of a wait.
+/// Returns since when a session waits for the default partition; `None` in the first moments of a
+/// wait.
 async fn lock_wait_start(session: &mut PgConnection) -> Option<String> {
     const WAITS_SINCE: &str = "
         SELECT waitstart::text FROM pg_locks

@@ -1,4 +1,4 @@
-//! The rows that an append makes in each table, as JSON arrays. Blobs go as hexadecimal text.
+//! The rows that an append writes to each table, as JSON arrays. Blobs are hexadecimal text.
 
 use raidhall_protocol::{Event, EventData, PlayerId};
 use serde::Serialize;
@@ -7,23 +7,23 @@ use crate::store::effects::{self, PlayerGains, RaidCreation};
 use crate::store::sqlite::fault::refused;
 use crate::store::{Append, LedgerEvent, Result};
 
-/// What one append writes.
+/// Rows of one append, by the statement that takes them.
 pub(super) struct AppendRows {
     pub(super) raid: i64,
-    /// For `CREATE`, if the append makes the raid.
+    /// Row for `CREATE`, if the append creates the raid.
     pub(super) creation: Option<String>,
-    /// For `ADVANCE`.
+    /// Row for `ADVANCE`, which checks the fence.
     pub(super) header: String,
-    /// For `INSERT_EVENTS`.
+    /// Rows for `INSERT_EVENTS`, one per event.
     pub(super) events: Vec<String>,
-    /// For `JOIN`, which `LEAVE` follows.
+    /// Rows for `JOIN`, which runs before `LEAVE`.
     pub(super) joined: Vec<String>,
-    /// For `LEAVE`.
+    /// Rows for `LEAVE`, one per player who left.
     pub(super) left: Vec<String>,
     gains: Vec<(PlayerId, PlayerGains)>,
 }
 
-/// An array of rows; `None` of none.
+/// Joins rows to a JSON array; `None` if there are no rows.
 pub(in super::super) fn json_array<T: AsRef<str>>(rows: impl Iterator<Item = T>) -> Option<String> {
     let mut text = String::from("[");
     for row in rows {
@@ -60,7 +60,7 @@ impl AppendRows {
     }
 }
 
-/// What players gain, for `CREDIT_PLAYERS`.
+/// Returns the rows for `CREDIT_PLAYERS`: what each player gains by the batch.
 pub(super) fn gains(batch: &[AppendRows]) -> Option<String> {
     let gains = effects::add_up(batch.iter().flat_map(|rows| &rows.gains));
     json_array(gains.iter().map(|(player, gained)| {
@@ -99,7 +99,7 @@ fn header(append: &Append) -> Result<String> {
         append.raid,
         hex(append.owner.0.into_bytes()),
         append.epoch.0,
-        append.first_seq().0 - 1, // checked with the batch: at least 1
+        append.first_seq().0 - 1, // cannot underflow: the batch is validated
         append.last_seq(),
         header.status,
         header.deadline,
@@ -126,12 +126,12 @@ fn event(append: &Append, LedgerEvent { event, op }: &LedgerEvent) -> Result<Str
     ))
 }
 
-/// For `REWRITE_EVENTS` of the erasures: an event that is in the ledger, with other data.
+/// Returns the row for the erasures' `REWRITE_EVENTS`, which gives an event of the ledger new data.
 pub(in super::super) fn rewritten_row(event: &Event) -> Result<String> {
     json_row(&(event.seq, data(&event.data)?))
 }
 
-/// The content of an event's data, without its type, as JSON text.
+/// Encodes an event's data as JSON text, without its type.
 fn data(data: &EventData) -> Result<String> {
     let tagged = serde_json::to_value(data).map_err(|error| refused("encode event", error))?;
     Ok(tagged["data"].to_string())
