@@ -1,4 +1,4 @@
-//! The one error that a door (socket or REST) turns into an answer.
+//! The error of a request, which a WebSocket connection or the REST API turns into a reply.
 
 use std::time::Duration;
 
@@ -6,33 +6,35 @@ use raidhall_protocol::{ErrorBody, ErrorType};
 
 use crate::raid::Refusal;
 
-/// Why a request was not carried out.
+/// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
-    /// The raid's rules say no.
+    /// The raid's rules refuse the command.
     Refused(Refusal),
-    /// No token, or a bad or expired one.
+    /// The token is missing, invalid or expired.
     Unauthenticated(&'static str),
-    /// Not for this caller.
+    /// The caller is not allowed to do this.
     Forbidden(&'static str),
-    /// There is no such thing.
+    /// What the request names does not exist.
     NotFound(&'static str),
-    /// The path exists, the method does not.
+    /// The path exists, but not with this method.
     MethodNotAllowed,
     /// The body or message is over the limit.
     TooLarge,
-    /// Too many of these; try again after the time given.
+    /// The caller has exceeded a rate limit; retry after the given time.
     RateLimited(Duration),
-    /// The raid's inbox is full.
+    /// The session's mailbox is full.
     Overloaded,
-    /// There are as many connections as there may be, or too many that begin; try again after the time given.
+    /// The limit of connections, or of handshakes in progress, is reached; retry after the given
+    /// time.
     TooManyConnections(Duration),
-    /// The store or the raid's owner cannot be reached, or a commit failed. An op makes the retry safe.
+    /// The store or the raid's owner cannot be reached, or a commit failed. The request may have
+    /// taken effect; an op makes the retry safe.
     Unavailable,
-    /// Another instance owns the raid, and nothing took effect here. Only instances hear this: whoever forwarded a
-    /// command finds out who does.
+    /// Another instance owns the raid, and nothing took effect here. Only instances get this error:
+    /// the follower that forwarded a command then looks up the owner.
     NotOwner,
-    /// A fault of ours; nothing took effect.
+    /// A bug in the server; nothing took effect.
     Internal,
 }
 
@@ -43,7 +45,7 @@ impl From<Refusal> for Error {
 }
 
 impl Error {
-    /// The type on the wire.
+    /// Returns the error's type on the wire.
     pub const fn error_type(&self) -> ErrorType {
         match self {
             Self::Refused(refusal) => refusal.error_type(),
@@ -59,7 +61,7 @@ impl Error {
         }
     }
 
-    /// When to try again at the earliest, for those where trying again makes sense.
+    /// Returns how long to wait at least before a retry, for errors where a retry may succeed.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::RateLimited(after) | Self::TooManyConnections(after) => Some(*after),
@@ -71,7 +73,7 @@ impl Error {
         }
     }
 
-    /// The answer's body.
+    /// Returns the body of the reply.
     pub fn body(&self) -> ErrorBody {
         let mut body = ErrorBody::new(self.error_type(), self.message());
         body.retry_after_ms = self
@@ -93,7 +95,7 @@ impl Error {
                 Refusal::NotYours => "The task is not yours",
                 Refusal::Forbidden => "You may not do this",
                 Refusal::WrongStatus => "Not possible in the raid's or task's present status",
-                Refusal::TaskTaken => "Somebody else has the task",
+                Refusal::TaskTaken => "The task is taken",
                 Refusal::RaidFull => "The raid is full",
                 Refusal::RaidClosed => "The raid takes no new members",
                 Refusal::TooManyTasks => "The raid has as many tasks as it can hold",

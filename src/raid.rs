@@ -1,7 +1,8 @@
 //! The rules of a raid as a pure state machine: no I/O, no clock, no randomness, no hash order.
 //!
-//! [`decide()`] turns a command into events or a refusal and changes nothing; [`apply()`] folds an event into the state.
-//! A state folded from a stored form and the events after it equals the live one, byte for byte.
+//! [`decide()`] turns a command into events or a refusal and changes nothing; [`apply()`] folds an
+//! event into the state. A state folded from a snapshot and the events after it equals the live
+//! one, byte for byte.
 
 mod apply;
 mod decide;
@@ -25,52 +26,43 @@ use raidhall_protocol::{Command as PlayerCommand, PlayerId, Seq, UnixMillis};
 pub use refusal::Refusal;
 pub use state::State;
 
-/// Everything that can be asked of a raid, by whomever.
+/// A command to a raid, with its author.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RaidCommand {
-    /// A player makes the raid and leads it. Only ever the first command.
+    /// A player creates the raid and leads it. Only the first command of a raid can be this one.
     Create {
-        /// Who leads.
         leader: PlayerRef,
-        /// A code that no other raid has.
+        /// An invite code that no other raid has.
         invite_code: String,
-        /// What the raid is made of.
+        /// The requested title, goals and limits.
         raid: NewRaid,
     },
-    /// A player who holds the invite code joins. A member who joins again causes no event and is not refused.
-    Join {
-        /// Who.
-        player: PlayerRef,
-    },
-    /// A player acts.
+    /// A player who holds the invite code joins. A member who joins again causes no event and is
+    /// not refused.
+    Join { player: PlayerRef },
+    /// A player sends a command from the protocol.
     Player {
-        /// Who.
         by: PlayerId,
-        /// What they want.
         command: PlayerCommand,
     },
-    /// The host app's backend acts: `contribute` and nothing else.
-    Service {
-        /// What it wants.
-        command: PlayerCommand,
-    },
+    /// The host app's backend sends a command; only `contribute` is accepted.
+    Service { command: PlayerCommand },
     /// An operator ends the raid.
     End,
-    /// A player is forgotten: they leave if they can, and their texts are taken back.
+    /// A player is erased: they leave the raid unless it has ended, and their texts are removed.
     Erase {
-        /// Who.
         player: PlayerId,
-        /// Whether it was they who made the raid.
+        /// Whether the player created the raid, so that its title and description are theirs.
         made_raid: bool,
     },
-    /// The clock reached the deadline.
+    /// The raid's deadline has been reached.
     Deadline,
-    /// The leader was offline for too long while somebody else was online.
+    /// The leader has been offline for too long while another member was online.
     LeaderOffline,
 }
 
 impl RaidCommand {
-    /// The name of what is asked for: a player's command by its name on the wire.
+    /// Returns the command's name for metrics; a player's command has its name from the wire.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Create { .. } => "create",
@@ -96,7 +88,7 @@ pub struct Ack {
 /// What a decision depends on besides the state.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
-    /// The database's time.
+    /// Current time by the database's clock.
     pub now: UnixMillis,
     /// The members who are online.
     pub online: &'a BTreeSet<PlayerId>,

@@ -1,7 +1,8 @@
-//! Live raids: each is one session, an actor task and its mailbox.
+//! Sessions: the raids that are live on this instance, each an actor task and its mailbox.
 //!
-//! Callers reach a session through the [`Registry`], by the raid's id; it finds or starts the session. A full mailbox
-//! refuses at once with [`Error::Overloaded`](crate::error::Error::Overloaded). A raid without watchers, requests or a
+//! Callers reach a session through the [`Registry`], by the raid's id; it finds or starts the
+//! session. A full mailbox refuses at once with
+//! [`Error::Overloaded`](crate::error::Error::Overloaded). A raid without watchers, requests or a
 //! near deadline has no task and takes no memory.
 
 mod actor;
@@ -73,11 +74,11 @@ pub struct Options {
     /// Bytes of encoded events in one raid's ring, for each encoding.
     #[serde(rename = "ring_bytes")]
     pub ring_bytes_max: u64,
-    /// How long loading a raid may take before its callers get `unavailable`: as long as a commit.
+    /// How long a raid's load may take before its callers get `unavailable`: as long as a commit.
     #[serde(rename = "commit_patience_ms", deserialize_with = "millis")]
     pub load_timeout: Duration,
-    /// Connections to the store, of which loading raids takes at most a quarter: when an instance dies, its raids must
-    /// not take all of them.
+    /// Connections to the store. Loading raids uses at most a quarter of them: after another
+    /// instance's death, the loads of its raids must not take all.
     #[serde(rename = "connections_max")]
     pub store_connections: u32,
 }
@@ -95,7 +96,7 @@ impl Options {
     }
 }
 
-/// Who asks.
+/// The caller of a request, which decides which raids it can see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
     /// A player, who sees the raids they are a member of.
@@ -107,7 +108,7 @@ pub enum Caller {
 }
 
 impl Caller {
-    /// Whether this caller may see a raid.
+    /// Returns whether this caller may see a raid.
     pub fn can_see(self, raid: &raid::State) -> bool {
         match self {
             Self::Player(player) => raid.is_member(player),
@@ -115,7 +116,7 @@ impl Caller {
         }
     }
 
-    /// The player, if it is one.
+    /// Returns the player's id; `None` for a service or an operator.
     pub const fn player(self) -> Option<PlayerId> {
         match self {
             Self::Player(player) => Some(player),
@@ -138,28 +139,28 @@ impl From<&Identity> for Caller {
 /// A raid as of one committed seq.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RaidSnapshot {
-    /// What everybody sees.
+    /// The state as sent to clients; the same for every caller.
     pub state: Arc<RaidState>,
-    /// The seq that the state is a function of.
+    /// Seq of the last event folded into `state`.
     pub seq: Seq,
-    /// The members who are online.
+    /// Members who are online.
     pub online: Vec<PlayerId>,
-    /// Where a socket reaches the raid's owner, if that is another instance.
+    /// WebSocket URL of the raid's owner, if that is another instance.
     pub ws_url: Option<String>,
 }
 
-/// What sessions are built on.
+/// The services that sessions depend on.
 pub struct Dependencies {
-    /// The durable truth.
+    /// Store from which raids are loaded.
     pub store: Arc<dyn Store>,
-    /// Where events are committed.
+    /// Journal through which events are committed.
     pub journal: Journal,
-    /// The database's time.
+    /// Clock that follows the database's time.
     pub clock: Arc<Clock>,
-    /// How long this instance may speak for its raids.
+    /// This instance's lease; without a valid one it must not answer for its raids.
     pub lease: Arc<Lease>,
-    /// The other instances.
+    /// Client for messages to the other instances.
     pub cluster: ClusterClient,
-    /// Where raids are claimed and given up.
+    /// Client that claims and releases raids in the store.
     pub claims: OwnershipClient,
 }

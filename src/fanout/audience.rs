@@ -1,7 +1,8 @@
-//! Who watches a raid on this instance, and a bounded ring of its recent events.
+//! The audience of a raid: its watches on this instance, and a bounded ring of its recent events.
 //!
-//! A watch is a cursor into the ring: publishing encodes an event once per form and wakes the watchers; each
-//! connection's writer pulls what its client can take. Nothing numbered is ever queued per connection.
+//! A watch is a cursor into the ring: publishing encodes an event once per encoding and wakes the
+//! connections; each connection's writer pulls what its client can take. Numbered events are never
+//! queued per connection.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -22,11 +23,11 @@ use crate::fanout::frame::{Encoding, LazyFrames, SharedFrames};
 use crate::fanout::outbox::{ConnectionId, Outbox, OutboxReply, Signal, WatchId};
 use crate::store::Epoch;
 
-/// One raid's watchers on this instance, and its recent events.
+/// One raid's watches on this instance, and its ring of recent events.
 pub struct Audience {
     raid: RaidId,
     head: AtomicU64,
-    /// How far the store was when it was last asked, where another instance owns the raid.
+    /// Newest seq seen in the store, where another instance owns the raid.
     stored_seq: AtomicU64,
     state: Mutex<AudienceState>,
     changed: Notify,
@@ -36,7 +37,8 @@ struct AudienceState {
     ring: Ring,
     watches: HashMap<ConnectionId, AudienceWatch>,
     members: BTreeSet<PlayerId>,
-    /// Where signals go too, while somebody may watch at another instance.
+    /// Client and owner's epoch for relaying signals over the bus, while other instances may have
+    /// watchers.
     signal_relay: Option<(ClusterClient, Epoch)>,
 }
 
@@ -46,18 +48,17 @@ struct AudienceWatch {
     player: Option<PlayerId>,
 }
 
-/// Why a signal was not passed on.
+/// Error of a signal whose sender is not a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotAMember;
 
 impl Audience {
-    /// An audience of nobody, whose history begins after `head`.
+    /// Creates an audience without watches and with an empty history.
     pub fn new(raid: RaidId, options: RingOptions) -> Self {
-        let (ring, watchers, members) = (Ring::new(options), HashMap::new(), BTreeSet::new());
         let state = Mutex::new(AudienceState {
-            ring,
-            watches: watchers,
-            members,
+            ring: Ring::new(options),
+            watches: HashMap::new(),
+            members: BTreeSet::new(),
             signal_relay: None,
         });
         Self {
@@ -69,35 +70,34 @@ impl Audience {
         }
     }
 
-    /// The raid.
     pub const fn raid(&self) -> RaidId {
         self.raid
     }
 
-    /// The newest seq published.
+    /// Returns the newest published seq.
     pub fn head(&self) -> Seq {
         Seq(self.head.load(Ordering::Acquire))
     }
 
-    /// The newest seq that there is, as far as anybody here knows: published, or seen in the store.
+    /// Returns the newest seq known here: published, or seen in the store.
     pub fn newest_known_seq(&self) -> Seq {
         self.head()
             .max(Seq(self.stored_seq.load(Ordering::Relaxed)))
     }
 
-    /// The store has the raid up to here.
+    /// Records that the store holds events up to `seq`.
     pub fn record_stored_seq(&self, seq: Seq) {
         self.stored_seq.fetch_max(seq.0, Ordering::Relaxed);
     }
 
-    /// Sends signals over the bus too, under the epoch of the raid's owner, or no longer.
-    pub fn set_signal_relay(&self, to: Option<(ClusterClient, Epoch)>) {
-        self.state.lock().signal_relay = to;
+    /// Starts to relay signals over the bus, under the epoch of the raid's owner; `None` stops it.
+    pub fn set_signal_relay(&self, relay: Option<(ClusterClient, Epoch)>) {
+        self.state.lock().signal_relay = relay;
     }
 
-    /// Adopts what the store says of the raid: its members at `seq`, and, if the ring is behind, the events that it
-    /// lacks. `tail` are the latest events up to `seq`; if they don't reach back to the ring's head, the ring starts
-    /// anew and watchers that are behind get a snapshot.
+    /// Adopts the raid from the store: its members at `seq`, and the events that the ring lacks.
+    /// `tail` are the latest events up to `seq`. If they do not reach back to the ring's head, the
+    /// ring restarts empty at `seq`, and watches that are behind get a snapshot.
     pub fn sync_from_store(&self, seq: Seq, members: BTreeSet<PlayerId>, tail: &[Event]) {
         let head = self.head();
         let missing = tail
@@ -116,16 +116,16 @@ impl Audience {
         if self.head() != seq {
             inner.ring.reset(seq);
             self.head.store(seq.0, Ordering::Release);
-            inner
-                .watches
-                .values()
-                .for_each(|watcher| watcher.outbox.wake());
+            for watch in inner.watches.values() {
+                watch.outbox.wake();
+            }
         }
         inner.members = members;
     }
 
-    /// Shows committed events, the next ones in order, to everybody. If they erase somebody, what came before them is
-    /// read from the store from now on, where it is rewritten.
+    /// Publishes committed events to all watches; they must follow the head without a gap. If they
+    /// erase a player, earlier events leave the ring: watches read them from the store, which holds
+    /// them without the erased texts.
     pub fn publish(&self, events: &[Event]) {
         let frames = events.iter().map(|event| {
             (
@@ -151,112 +151,114 @@ impl Audience {
         for event in events {
             inner.apply_event(event);
         }
-        for watcher in inner.watches.values() {
-            watcher.outbox.wake();
+        for watch in inner.watches.values() {
+            watch.outbox.wake();
         }
     }
 
-    /// Pulls frames after `cursor` for one watcher: up to `until` for a watch that ends there. A watch that has ended
-    /// and does not know where gets [`PullResult::Ended`]; the end is in its outbox.
+    /// Pulls frames after `cursor` for one watch: up to `until` for a watch that ends there. A
+    /// watch that has been removed gets [`PullResult::Ended`] unless it gives `until`; its end is
+    /// in its outbox.
     pub fn pull(
         &self,
-        (connection, ticket): (ConnectionId, WatchId),
+        (connection, watch_id): (ConnectionId, WatchId),
         cursor: Seq,
         until: Option<Seq>,
-        form: Encoding,
+        encoding: Encoding,
         budget: usize,
     ) -> PullResult {
         let inner = self.state.lock();
-        let watches = || {
+        let is_joined = || {
             inner
                 .watches
                 .get(&connection)
-                .is_some_and(|watcher| watcher.watch_id == ticket)
+                .is_some_and(|watch| watch.watch_id == watch_id)
         };
-        if until.is_none() && !watches() {
+        if until.is_none() && !is_joined() {
             return PullResult::Ended;
         }
         inner
             .ring
-            .pull(cursor, until.unwrap_or(Seq(u64::MAX)), form, budget)
+            .pull(cursor, until.unwrap_or(Seq(u64::MAX)), encoding, budget)
     }
 
-    /// How far a cursor is behind the newest event: in messages and bytes.
+    /// Returns how far a cursor is behind the newest event, as messages and bytes.
     pub fn backlog(&self, cursor: Seq) -> (u64, u64) {
         self.state.lock().ring.backlog(cursor)
     }
 
-    /// Adds a watcher, in place of the same connection's former watch. Its answer goes out in the same breath, so
-    /// that live begins exactly after it. Nothing is added when the connection is gone.
-    pub fn join(self: &Arc<Self>, joining: NewWatch) {
+    /// Adds a watch, in place of an earlier one of the same connection. Its start frame is queued
+    /// in the same step, so that live events begin exactly after it. Nothing is added if the
+    /// connection is gone.
+    pub fn join(self: &Arc<Self>, new_watch: NewWatch) {
         let NewWatch {
             outbox,
-            watch_id: ticket,
+            watch_id,
             player,
             cursor,
-            replay_until: promised,
+            replay_until,
             frame,
-        } = joining;
+        } = new_watch;
         let audience = Arc::clone(self);
         {
-            let watcher = AudienceWatch {
+            let watch = AudienceWatch {
                 outbox: Arc::clone(&outbox),
-                watch_id: ticket,
+                watch_id,
                 player,
             };
-            self.state.lock().watches.insert(outbox.id, watcher);
+            self.state.lock().watches.insert(outbox.id, watch);
         }
         if !outbox.push_reply(OutboxReply::Joined {
-            watch_id: ticket,
+            watch_id,
             audience,
             cursor,
-            replay_until: promised,
+            replay_until,
             frame,
         }) {
-            self.leave(outbox.id, ticket);
+            self.leave(outbox.id, watch_id);
             return;
         }
         self.changed.notify_one();
     }
 
-    /// Removes a watcher, unless it has watched anew since.
-    pub fn leave(&self, connection: ConnectionId, ticket: WatchId) {
+    /// Removes a watch, unless a newer one of the same connection has replaced it.
+    pub fn leave(&self, connection: ConnectionId, watch_id: WatchId) {
         let mut inner = self.state.lock();
         if inner
             .watches
             .get(&connection)
-            .is_some_and(|watcher| watcher.watch_id == ticket)
+            .is_some_and(|watch| watch.watch_id == watch_id)
         {
             inner.watches.remove(&connection);
             self.changed.notify_one();
         }
     }
 
-    /// Waits until watchers have come or gone.
+    /// Waits until [`join`](Self::join) adds a watch or [`leave`](Self::leave) removes one.
     pub async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    /// The members who watch.
+    /// Returns the members who watch here.
     pub fn watching_players(&self) -> BTreeSet<PlayerId> {
         let inner = self.state.lock();
-        let players = inner.watches.values().filter_map(|watcher| watcher.player);
+        let players = inner.watches.values().filter_map(|watch| watch.player);
         players
             .filter(|player| inner.members.contains(player))
             .collect()
     }
 
-    /// Whether a player is a member as of the newest event published.
+    /// Returns whether a player is a member as of the newest published event.
     pub fn is_member(&self, player: PlayerId) -> bool {
         self.state.lock().members.contains(&player)
     }
 
-    /// Whether anybody watches.
+    /// Returns whether the raid has watches here.
     pub fn is_watched(&self) -> bool {
         !self.state.lock().watches.is_empty()
     }
 
-    /// Tells every watcher who came online and who went offline.
+    /// Sends a presence change to every watch.
     pub fn publish_presence(&self, online: Vec<PlayerId>, offline: Vec<PlayerId>) {
         let inner = self.state.lock();
         let message = ServerMessage::Presence {
@@ -265,14 +267,15 @@ impl Audience {
             offline,
         };
         let mut frames = LazyFrames::new(&message);
-        for watcher in inner.watches.values() {
-            watcher
+        for watch in inner.watches.values() {
+            watch
                 .outbox
-                .push_presence(self.raid, frames.get(watcher.outbox.encoding));
+                .push_presence(self.raid, frames.get(watch.outbox.encoding));
         }
     }
 
-    /// Passes a member's signal on to every watcher but the connection that it came from.
+    /// Sends a member's signal to every watch except those of the sending connection, and over the
+    /// bus if a relay is set.
     pub fn send_signal(
         &self,
         sender: ConnectionId,
@@ -284,14 +287,14 @@ impl Audience {
         if !inner.members.contains(&from) {
             return Err(NotAMember);
         }
-        if let Some((link, epoch)) = &inner.signal_relay {
-            let about = MessageHeader {
+        if let Some((cluster, epoch)) = &inner.signal_relay {
+            let header = MessageHeader {
                 raid: self.raid,
                 epoch: *epoch,
                 seq: Seq::ZERO,
             };
-            link.broadcast(
-                about,
+            cluster.broadcast(
+                header,
                 ClusterMessage::Signal {
                     from,
                     kind: kind.to_owned(),
@@ -303,7 +306,7 @@ impl Audience {
         Ok(())
     }
 
-    /// Passes on a signal of a member who is connected to another instance.
+    /// Delivers a signal from a member at another instance to every watch here.
     pub fn deliver_signal(&self, from: PlayerId, kind: &str, data: Value) {
         let inner = self.state.lock();
         if inner.members.contains(&from) {
@@ -312,19 +315,17 @@ impl Audience {
     }
 }
 
-/// A watcher about to join.
+/// A watch that is about to join the audience.
 pub struct NewWatch {
-    /// Its connection's outbox.
     pub outbox: Arc<Outbox>,
-    /// Its watch.
     pub watch_id: WatchId,
-    /// The player whose presence the watch shows; none for a backend or an operator.
+    /// The player that the watch shows as online; `None` for a service or an operator.
     pub player: Option<PlayerId>,
-    /// The newest seq that the client holds once it has read `frame`.
+    /// The newest seq that the client knows after it has read `frame`.
     pub cursor: Seq,
-    /// How far the promise of a whole replay goes.
+    /// The last seq of a promised replay: events up to it must be sent completely.
     pub replay_until: Seq,
-    /// The `watching` or `snapshot` message.
+    /// The encoded `watching` or `snapshot` message.
     pub frame: bytes::Bytes,
 }
 
@@ -341,7 +342,7 @@ impl AudienceState {
             self.watches
                 .iter()
                 .filter(|(id, _)| Some(**id) != sender)
-                .map(|(_, watcher)| watcher)
+                .map(|(_, watch)| watch)
         };
         if others().next().is_none() {
             return;
@@ -365,7 +366,7 @@ impl AudienceState {
         }
     }
 
-    /// Keeps the member set, and ends the watches of whoever left.
+    /// Updates the members, and ends the watches of a member who left.
     fn apply_event(&mut self, event: &Event) {
         match event.data {
             EventData::MemberJoined { player, .. } => {
@@ -377,17 +378,16 @@ impl AudienceState {
                     LeaveReason::Left => UnwatchReason::Left,
                     LeaveReason::Kicked => UnwatchReason::Kicked,
                 };
-                self.watches.retain(|_, watcher| {
-                    let theirs = watcher.player == Some(player);
-                    if theirs {
-                        let (ticket, at) = (watcher.watch_id, event.seq);
-                        watcher.outbox.push_reply(OutboxReply::Ended {
-                            ticket,
-                            last_seq: at,
+                self.watches.retain(|_, watch| {
+                    let is_former_member = watch.player == Some(player);
+                    if is_former_member {
+                        watch.outbox.push_reply(OutboxReply::Ended {
+                            ticket: watch.watch_id,
+                            last_seq: event.seq,
                             reason,
                         });
                     }
-                    !theirs
+                    !is_former_member
                 });
             }
             _ => {}

@@ -1,5 +1,6 @@
-//! Messages as the bytes that go out, built once and shared: whole WebSocket frames, which a server sends unmasked and
-//! alike to every client (RFC 6455 section 5.2), or events of a stream.
+//! Frames: messages as the bytes that are sent, encoded once and shared. A frame is either a whole
+//! WebSocket frame, which a server sends unmasked and identical to every client (RFC 6455 section
+//! 5.2), or a Server-Sent Event.
 
 mod event_stream;
 
@@ -17,12 +18,12 @@ const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xA;
 
-/// How a client gets its messages.
+/// How a client receives messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
-    /// As frames of a WebSocket.
+    /// WebSocket frames with messages of one codec.
     WebSocket(Codec),
-    /// As Server-Sent Events.
+    /// Server-Sent Events with messages in JSON.
     EventStream,
 }
 
@@ -32,9 +33,9 @@ impl From<Codec> for Encoding {
     }
 }
 
-/// A message of the contract in a form.
-pub fn encode(form: impl Into<Encoding>, message: &ServerMessage) -> Bytes {
-    match form.into() {
+/// Encodes a message as one frame.
+pub fn encode(encoding: impl Into<Encoding>, message: &ServerMessage) -> Bytes {
+    match encoding.into() {
         Encoding::WebSocket(codec) => {
             let opcode = match codec {
                 Codec::Json => TEXT,
@@ -49,17 +50,18 @@ pub fn encode(form: impl Into<Encoding>, message: &ServerMessage) -> Bytes {
     }
 }
 
-/// A ping without a payload.
+/// Returns a ping frame without a payload.
 pub const fn ping() -> Bytes {
     Bytes::from_static(&[FIN | PING, 0])
 }
 
-/// The answer to a ping; its payload is at most 125 bytes, as every control frame's.
+/// Returns a pong frame that answers a ping. The payload is at most 125 bytes, like that of every
+/// control frame.
 pub fn pong(payload: &[u8]) -> Bytes {
     websocket_frame(PONG, payload)
 }
 
-/// The end, with the code that tells the client what to do.
+/// Returns a close frame whose code says what the client should do.
 pub fn close(code: CloseCode) -> Bytes {
     let mut payload = Vec::with_capacity(32);
     payload.put_u16(code.code());
@@ -85,7 +87,7 @@ fn websocket_frame(opcode: u8, payload: &[u8]) -> Bytes {
     frame.freeze()
 }
 
-/// What a frame carries.
+/// Returns the payload of a WebSocket frame.
 fn frame_payload(frame: &[u8]) -> &[u8] {
     let header = match frame[1] {
         126 => 4,
@@ -95,28 +97,28 @@ fn frame_payload(frame: &[u8]) -> &[u8] {
     &frame[header..]
 }
 
-/// One thing for each form.
+/// One value for each encoding.
 #[derive(Debug, Default)]
 pub struct PerEncoding<T>([T; 3]);
 
 impl<T> PerEncoding<T> {
-    /// The one for this form.
-    pub const fn get_mut(&mut self, form: Encoding) -> &mut T {
-        &mut self.0[match form {
+    /// Returns the value for an encoding.
+    pub const fn get_mut(&mut self, encoding: Encoding) -> &mut T {
+        &mut self.0[match encoding {
             Encoding::WebSocket(codec) => codec as usize,
             Encoding::EventStream => 2,
         }]
     }
 }
 
-/// One message, encoded at most once per form, when somebody needs it.
+/// A message that is encoded on demand, at most once per encoding.
 pub struct LazyFrames<'a> {
     message: &'a ServerMessage,
     encoded: PerEncoding<Option<Bytes>>,
 }
 
 impl<'a> LazyFrames<'a> {
-    /// A message that is not encoded yet.
+    /// Wraps a message without encoding it.
     pub fn new(message: &'a ServerMessage) -> Self {
         Self {
             message,
@@ -124,16 +126,17 @@ impl<'a> LazyFrames<'a> {
         }
     }
 
-    /// The bytes in a form.
-    pub fn get(&mut self, form: Encoding) -> Bytes {
+    /// Returns the frame for an encoding, and encodes it on the first request.
+    pub fn get(&mut self, encoding: Encoding) -> Bytes {
         self.encoded
-            .get_mut(form)
-            .get_or_insert_with(|| encode(form, self.message))
+            .get_mut(encoding)
+            .get_or_insert_with(|| encode(encoding, self.message))
             .clone()
     }
 }
 
-/// One message in every form, shared by all who watch. Event streams are few: theirs is made when the first needs it.
+/// A message in every encoding, shared by all watches. Event streams are few, so their frame is
+/// made on demand.
 #[derive(Debug)]
 pub struct SharedFrames {
     json: Bytes,
@@ -143,7 +146,7 @@ pub struct SharedFrames {
 }
 
 impl SharedFrames {
-    /// Encodes a message once for everybody.
+    /// Encodes a message in both WebSocket codecs.
     pub fn new(message: &ServerMessage) -> SharedFrames {
         SharedFrames {
             json: self::encode(Codec::Json, message),
@@ -153,9 +156,9 @@ impl SharedFrames {
         }
     }
 
-    /// The bytes in a form.
-    pub fn get(&self, form: Encoding) -> &Bytes {
-        match form {
+    /// Returns the frame for an encoding.
+    pub fn get(&self, encoding: Encoding) -> &Bytes {
+        match encoding {
             Encoding::WebSocket(Codec::Json) => &self.json,
             Encoding::WebSocket(Codec::MessagePack) => &self.msgpack,
             Encoding::EventStream => self
@@ -164,7 +167,7 @@ impl SharedFrames {
         }
     }
 
-    /// What the message counts for in limits of bytes: the larger of both codecs.
+    /// Returns the message's size for byte limits: the larger of its two WebSocket frames.
     pub fn accounted_bytes(&self) -> u64 {
         self.json.len().max(self.msgpack.len()) as u64
     }

@@ -1,9 +1,9 @@
-//! What waits for one client besides numbered events: answers, presence and signals.
+//! Per-connection outbox for everything that is not a ledger event: replies, presence and signals.
 //!
-//! Each lane is bounded, each by a policy of its own. Answers are bounded by the client itself: while too many of its
-//! requests are unanswered, its socket is not read. Presence that overflows is dropped, and the raid's watch gets a
-//! fresh snapshot instead, which holds who is online. Signals keep the latest of each sender and kind and drop the
-//! oldest.
+//! Each lane is bounded by a policy of its own. Replies are bounded by the client itself: while too
+//! many of its requests are unanswered, its connection is not read. Presence that overflows is
+//! dropped, and the raid's watch gets a new snapshot instead, which includes who is online. Signals
+//! keep the latest of each sender and kind, and drop the oldest.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
@@ -19,107 +19,98 @@ use crate::fanout::audience::Audience;
 use crate::fanout::frame::Encoding;
 use crate::telemetry::{SignalDropCause, metrics};
 
-/// Presence messages held before the watch gets a snapshot instead.
+/// Presence messages in the outbox; one more drops them all, and their watches get snapshots
+/// instead.
 const PRESENCE_MAX: usize = 64;
-/// Signals held before the oldest is dropped.
+/// Signals in the outbox; one more drops the oldest.
 const SIGNALS_MAX: usize = 64;
 
-/// Names one connection within this process.
+/// Id of a connection, unique within this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
 
-/// Names one watch of one connection, so that what belongs to a watch that was replaced can be told.
+/// Id of one watch of one connection; it tells a watch from the one that replaced it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WatchId {
-    /// The raid watched.
     pub raid: RaidId,
-    /// Grows with each watch of the connection.
+    /// Number that grows with each watch of the connection.
     pub number: u64,
 }
 
-/// Something that answers a request of this client, or changes one of its watches.
+/// A reply to a request of this client, or a change of one of its watches.
 pub enum OutboxReply {
-    /// A whole frame. On a watch of that raid it waits until the watch has passed `seq`.
+    /// A complete frame. If the connection watches `raid`, the frame waits until that watch has
+    /// passed `seq`.
     Frame {
-        /// The raid it is about, if any.
+        /// The raid that the frame is about, if any.
         raid: Option<RaidId>,
-        /// The event it must not overtake; zero for none.
+        /// The event that the frame must not overtake; zero for none.
         seq: Seq,
-        /// The frame.
         frame: Bytes,
     },
-    /// A request was carried out that nothing is said about.
+    /// A request is complete and has no reply.
     Done,
-    /// The watch is live from `cursor` on; everything up to `replay_until` must come whole.
+    /// The watch has joined: it sends events after `cursor`, and those up to `replay_until`
+    /// completely.
     Joined {
-        /// Which watch.
         watch_id: WatchId,
-        /// Where its events are.
+        /// The audience whose ring the watch reads.
         audience: Arc<Audience>,
-        /// The newest seq that the client holds once it has read `frame`.
+        /// The newest seq that the client knows after it has read `frame`.
         cursor: Seq,
-        /// How far the answer's promise of a whole replay goes.
+        /// The last seq of the promised replay.
         replay_until: Seq,
-        /// The `watching` or `snapshot` message.
+        /// The encoded `watching` or `snapshot` message.
         frame: Bytes,
     },
-    /// The snapshot that a collapsed watch asked for.
+    /// The snapshot that a collapsed watch requested.
     Resynced {
-        /// Which watch.
+        /// The watch that requested it.
         ticket: WatchId,
-        /// The snapshot's seq.
+        /// The seq at which the snapshot was taken.
         seq: Seq,
-        /// The `snapshot` message.
+        /// The encoded `snapshot` message.
         frame: Bytes,
     },
-    /// The raid could not be watched, or the snapshot not be had.
-    Refused {
-        /// Which watch.
-        ticket: WatchId,
-        /// Why.
-        error: Error,
-    },
-    /// The watch ends once it has shown the event at `last_seq`.
+    /// The raid cannot be watched, or the snapshot is not available.
+    Refused { ticket: WatchId, error: Error },
+    /// The watch ends once it has sent the event at `last_seq`.
     Ended {
-        /// Which watch.
         ticket: WatchId,
-        /// The last event it shows.
+        /// The last event that the watch sends.
         last_seq: Seq,
-        /// Why.
         reason: UnwatchReason,
     },
 }
 
 /// The latest signal of one sender and kind.
 pub struct Signal {
-    /// The raid it is about.
     pub raid: RaidId,
-    /// Who sent it.
+    /// The member who sent the signal.
     pub from: PlayerId,
-    /// Its kind.
     pub kind: Arc<str>,
-    /// The frame.
     pub frame: Bytes,
 }
 
-/// The lanes, taken as a whole by the connection's writer.
+/// The lanes of an outbox, which the connection's writer takes as a whole.
 #[derive(Default)]
 pub struct OutboxLanes {
-    /// First to last.
+    /// Replies and watch changes, oldest first.
     pub replies: VecDeque<OutboxReply>,
-    /// First to last.
+    /// Encoded presence messages, oldest first.
     pub presence: VecDeque<(RaidId, Bytes)>,
     /// Raids whose presence was dropped: their watches need a snapshot.
     pub presence_dropped: Vec<RaidId>,
-    /// Oldest first.
+    /// The latest signals, oldest first.
     pub signals: VecDeque<Signal>,
 }
 
-/// One client's outbox. Shared by its connection, which empties it, and by everybody who has something for it.
+/// The outbox of one connection, shared by the connection, which empties it, and the components
+/// that send to it.
 pub struct Outbox {
-    /// The connection it belongs to.
+    /// Id of the connection that the outbox belongs to.
     pub id: ConnectionId,
-    /// How the client wants its messages.
+    /// Encoding in which the client receives messages.
     pub encoding: Encoding,
     state: Mutex<OutboxState>,
     close_code: OnceLock<CloseCode>,
@@ -134,11 +125,11 @@ struct OutboxState {
 }
 
 impl Outbox {
-    /// An empty one.
-    pub fn new(id: ConnectionId, form: impl Into<Encoding>) -> Self {
+    /// Creates an empty outbox.
+    pub fn new(id: ConnectionId, encoding: impl Into<Encoding>) -> Self {
         Self {
             id,
-            encoding: form.into(),
+            encoding: encoding.into(),
             state: Mutex::default(),
             close_code: OnceLock::new(),
             close_notify: Notify::new(),
@@ -146,38 +137,41 @@ impl Outbox {
         }
     }
 
-    /// Tells the connection that there is something to send: here, or in a ring that it watches.
+    /// Wakes the connection, because there is something to send: here, or in a ring that it
+    /// watches.
     pub fn wake(&self) {
         self.wake_notify.notify_one();
     }
 
-    /// Tells the connection to end. The first code that is given holds.
+    /// Asks the connection to close. The code of the first request is used.
     pub fn request_close(&self, code: CloseCode) {
         let _ = self.close_code.set(code);
         self.close_notify.notify_one();
     }
 
-    /// Waits for [`Outbox::request_close`]. Unlike [`Outbox::woken`], it is of account even while the client takes nothing.
+    /// Waits for [`Outbox::request_close`]. Unlike [`Outbox::woken`], it matters even while the
+    /// client takes nothing.
     pub async fn close_requested(&self) {
         self.close_notify.notified().await;
     }
 
-    /// The code to end with, if the connection was told to.
+    /// Returns the code to close with, if a close was requested.
     pub fn close_code(&self) -> Option<CloseCode> {
         self.close_code.get().copied()
     }
 
-    /// Waits for [`Outbox::wake`]. One call is remembered while nobody waits.
+    /// Waits for [`Outbox::wake`]. One call is remembered until the next wait.
     pub async fn woken(&self) {
         self.wake_notify.notified().await;
     }
 
-    /// Adds an answer. False when the connection is gone.
-    pub fn push_reply(&self, answer: OutboxReply) -> bool {
-        self.push(|lanes| lanes.replies.push_back(answer))
+    /// Adds a reply. Returns `false` if the connection is gone.
+    pub fn push_reply(&self, reply: OutboxReply) -> bool {
+        self.push(|lanes| lanes.replies.push_back(reply))
     }
 
-    /// Adds a presence message, or notes that it was dropped.
+    /// Adds a presence message. If the lane is full, all its messages are dropped and their raids
+    /// recorded. Returns `false` if the connection is gone.
     pub fn push_presence(&self, raid: RaidId, frame: Bytes) -> bool {
         self.push(|lanes| {
             if lanes.presence.len() < PRESENCE_MAX {
@@ -192,13 +186,15 @@ impl Outbox {
         })
     }
 
-    /// Adds a signal in place of an older one of the same sender and kind.
+    /// Adds a signal, in place of an older one of the same sender and kind. Returns `false` if the
+    /// connection is gone.
     pub fn push_signal(&self, signal: Signal) -> bool {
         self.push(|lanes| {
-            let same = |held: &Signal| {
-                (held.raid, held.from) == (signal.raid, signal.from) && held.kind == signal.kind
+            let is_same_source = |queued: &Signal| {
+                (queued.raid, queued.from) == (signal.raid, signal.from)
+                    && queued.kind == signal.kind
             };
-            if let Some(index) = lanes.signals.iter().position(same) {
+            if let Some(index) = lanes.signals.iter().position(is_same_source) {
                 lanes.signals.remove(index);
                 metrics()
                     .signals_dropped
@@ -219,26 +215,27 @@ impl Outbox {
             if state.is_closed {
                 return false;
             }
-            let waited = state.lanes.len();
+            let before = state.lanes.len();
             add(&mut state.lanes);
             metrics()
                 .outbox_messages
-                .increment(state.lanes.len() as f64 - waited as f64);
+                .increment(state.lanes.len() as f64 - before as f64);
         }
         self.wake();
         true
     }
 
-    /// Takes everything that waits, in exchange for lanes that are empty: their memory serves again.
+    /// Takes all lanes in exchange for empty ones, whose memory is reused.
     pub fn swap_lanes(&self, lanes: &mut OutboxLanes) {
-        let given = lanes.len() as f64;
+        let before = lanes.len() as f64;
         std::mem::swap(&mut self.state.lock().lanes, lanes);
         metrics()
             .outbox_messages
-            .increment(given - lanes.len() as f64);
+            .increment(before - lanes.len() as f64);
     }
 
-    /// Refuses all that comes after, and gives what still waited: a watch answered in between must be left.
+    /// Closes the outbox and returns what is left in it: a watch that joined meanwhile must be
+    /// removed from its audience.
     pub fn close(&self) -> OutboxLanes {
         let mut state = self.state.lock();
         state.is_closed = true;
@@ -258,7 +255,7 @@ impl Drop for Outbox {
 }
 
 impl OutboxLanes {
-    /// Messages in all lanes.
+    /// Returns the number of messages in all lanes.
     fn len(&self) -> usize {
         self.replies.len() + self.presence.len() + self.signals.len()
     }

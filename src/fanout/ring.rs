@@ -1,4 +1,4 @@
-//! The recent events of one raid as frames, bounded in number and bytes.
+//! Ring of one raid's recent events as frames, bounded in number and bytes.
 
 use std::collections::VecDeque;
 
@@ -8,22 +8,22 @@ use raidhall_protocol::Seq;
 use crate::fanout::frame::{Encoding, SharedFrames};
 use crate::telemetry::metrics;
 
-/// How much a ring holds.
+/// Bounds of a ring.
 #[derive(Debug, Clone, Copy)]
 pub struct RingOptions {
-    /// Events at most.
+    /// Maximum number of events.
     pub events_max: usize,
-    /// Bytes at most, by the larger codec. The newest event is held whatever its size.
+    /// Maximum bytes, by the larger codec. The newest event is kept whatever its size.
     pub bytes_max: u64,
 }
 
-/// What a writer got from the ring.
+/// Result of a pull by a connection's writer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum PullResult {
-    /// The frames after the cursor, as many as fit the budget (one at least), and the new cursor. None: nothing is
-    /// newer.
+    /// The frames after the cursor, as many as fit the budget (at least one), and the new cursor.
+    /// Without frames there is nothing newer.
     Frames(Vec<Bytes>, Seq),
-    /// The event after the cursor is not in the ring any more.
+    /// The event after the cursor is no longer in the ring.
     Evicted,
     /// The watch has ended.
     Ended,
@@ -31,17 +31,17 @@ pub enum PullResult {
 
 pub(crate) struct Ring {
     options: RingOptions,
-    /// Contiguous, oldest first.
+    /// Events without a gap, oldest first.
     slots: VecDeque<RingSlot>,
     head: Seq,
-    /// The weight of everything ever pushed.
+    /// Bytes of all events ever pushed.
     pushed_bytes: u64,
 }
 
 struct RingSlot {
     seq: Seq,
     frames: SharedFrames,
-    /// The weight of everything pushed up to and with this one.
+    /// Bytes of all events pushed up to and including this one.
     pushed_bytes: u64,
 }
 
@@ -55,7 +55,7 @@ impl Ring {
         }
     }
 
-    /// Forgets everything; the next event is the one after `head`.
+    /// Empties the ring; the next event must be the one after `head`.
     pub(crate) fn reset(&mut self, head: Seq) {
         Self::adjust_gauges(-(self.slots.len() as f64), -(self.held_bytes() as f64));
         self.slots.clear();
@@ -68,7 +68,8 @@ impl Ring {
             "event {seq} published after {}",
             self.head
         );
-        let (events, bytes) = (self.slots.len() as f64, self.held_bytes() as f64);
+        let events_before = self.slots.len() as f64;
+        let bytes_before = self.held_bytes() as f64;
         self.head = seq;
         self.pushed_bytes += frames.accounted_bytes();
         self.slots.push_back(RingSlot {
@@ -83,22 +84,23 @@ impl Ring {
             self.slots.pop_front();
         }
         Self::adjust_gauges(
-            self.slots.len() as f64 - events,
-            self.held_bytes() as f64 - bytes,
+            self.slots.len() as f64 - events_before,
+            self.held_bytes() as f64 - bytes_before,
         );
     }
 
-    /// Holds nothing older than `first` any more. Who has not had it yet is told that it is lost here.
+    /// Evicts all events before `first`. A cursor behind them gets [`PullResult::Evicted`].
     pub(crate) fn evict_before(&mut self, first: Seq) {
-        let (events, bytes) = (self.slots.len() as f64, self.held_bytes() as f64);
+        let events_before = self.slots.len() as f64;
+        let bytes_before = self.held_bytes() as f64;
         while self.slots.pop_front_if(|slot| slot.seq < first).is_some() {}
         Self::adjust_gauges(
-            self.slots.len() as f64 - events,
-            self.held_bytes() as f64 - bytes,
+            self.slots.len() as f64 - events_before,
+            self.held_bytes() as f64 - bytes_before,
         );
     }
 
-    /// So much more is held now, by all rings together.
+    /// Adds to the gauges that all rings share.
     fn adjust_gauges(events: f64, bytes: f64) {
         metrics().ring_events.increment(events);
         metrics().ring_bytes.increment(bytes);
@@ -110,7 +112,7 @@ impl Ring {
         })
     }
 
-    /// The index of the slot after `cursor`; none when it is not held.
+    /// Returns the index of the slot after `cursor`; `None` if that event has been evicted.
     fn index_after(&self, cursor: Seq) -> Option<usize> {
         let first = self.slots.front().map_or(self.head.next(), |slot| slot.seq);
         usize::try_from(cursor.next().0.checked_sub(first.0)?).ok()
@@ -120,20 +122,22 @@ impl Ring {
         &self,
         cursor: Seq,
         until: Seq,
-        form: Encoding,
+        encoding: Encoding,
         budget: usize,
     ) -> PullResult {
         let Some(index) = self.index_after(cursor) else {
             return PullResult::Evicted;
         };
-        let (mut frames, mut bytes, mut reached) = (Vec::new(), 0, cursor);
+        let mut frames = Vec::new();
+        let mut bytes = 0;
+        let mut reached = cursor;
         for slot in self
             .slots
             .iter()
             .skip(index)
             .take_while(|slot| slot.seq <= until)
         {
-            let frame = slot.frames.get(form);
+            let frame = slot.frames.get(encoding);
             bytes += frame.len();
             if bytes > budget && !frames.is_empty() {
                 break;
@@ -170,7 +174,7 @@ mod tests {
 
     use super::*;
 
-    /// One that weighs the same each time.
+    /// A message that always has the same size.
     fn message() -> SharedFrames {
         let raid = RaidId::try_from(7_u64).expect("an id");
         SharedFrames::new(&ServerMessage::Presence {
@@ -180,7 +184,7 @@ mod tests {
         })
     }
 
-    fn weight() -> u64 {
+    fn message_bytes() -> u64 {
         message().accounted_bytes()
     }
 
@@ -189,7 +193,9 @@ mod tests {
             events_max,
             bytes_max,
         });
-        (1..=count).for_each(|n| ring.push(Seq(n), message()));
+        for n in 1..=count {
+            ring.push(Seq(n), message());
+        }
         ring
     }
 
@@ -209,25 +215,25 @@ mod tests {
     fn a_pull_returns_messages_within_its_budget_but_at_least_one() {
         let ring = ring(8, 1_000, 5);
         assert_eq!(pulled(&ring, 2, 1_000), Some((3, 5)));
-        assert_eq!(pulled(&ring, 2, 2 * weight() as usize), Some((2, 4)));
+        assert_eq!(pulled(&ring, 2, 2 * message_bytes() as usize), Some((2, 4)));
         assert_eq!(pulled(&ring, 2, 0), Some((1, 3)));
         assert_eq!(pulled(&ring, 5, 1_000), Some((0, 5)));
     }
 
     #[test]
-    fn a_cursor_behind_the_ring_is_reported_as_lost() {
+    fn a_cursor_behind_the_ring_is_evicted() {
         let ring = ring(3, 1_000, 9);
         assert_eq!(pulled(&ring, 5, 1_000), None);
         assert_eq!(pulled(&ring, 6, 1_000), Some((3, 9)));
     }
 
     #[test]
-    fn forgotten_events_are_lost_only_to_cursors_behind_them() {
+    fn evicted_events_are_missed_only_by_cursors_behind_them() {
         let mut ring = ring(8, 1_000, 5);
         ring.evict_before(Seq(4));
         assert_eq!(pulled(&ring, 2, 1_000), None);
         assert_eq!(pulled(&ring, 3, 1_000), Some((2, 5)));
-        assert_eq!(ring.backlog(Seq(4)), (1, weight()));
+        assert_eq!(ring.backlog(Seq(4)), (1, message_bytes()));
         ring.evict_before(Seq(9));
         assert_eq!(
             (pulled(&ring, 4, 1_000), pulled(&ring, 5, 1_000)),
@@ -240,7 +246,7 @@ mod tests {
     #[test]
     fn the_ring_is_bounded_in_bytes_but_keeps_the_newest_event() {
         assert_eq!(
-            pulled(&ring(100, 2 * weight() + 1, 9), 7, 1_000),
+            pulled(&ring(100, 2 * message_bytes() + 1, 9), 7, 1_000),
             Some((2, 9))
         );
         assert_eq!(pulled(&ring(100, 1, 9), 8, 1_000), Some((1, 9)));
@@ -250,7 +256,7 @@ mod tests {
     fn cursor_lag_counts_messages_and_bytes() {
         let ring = ring(8, 1_000, 5);
         assert_eq!(ring.backlog(Seq(5)), (0, 0));
-        assert_eq!(ring.backlog(Seq(3)), (2, 2 * weight()));
-        assert_eq!(ring.backlog(Seq(0)), (5, 5 * weight()));
+        assert_eq!(ring.backlog(Seq(3)), (2, 2 * message_bytes()));
+        assert_eq!(ring.backlog(Seq(0)), (5, 5 * message_bytes()));
     }
 }

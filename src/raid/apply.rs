@@ -1,4 +1,4 @@
-//! Folding an event into the state. No rule is checked here: what has been decided has happened.
+//! Folds events into the state. No rule is checked here: a decided event has happened.
 
 use raidhall_protocol::event::LeaveReason;
 use raidhall_protocol::limits::MESSAGES_SHOWN;
@@ -11,7 +11,8 @@ use super::state::{Former, task_index};
 /// Applies one event.
 ///
 /// # Panics
-/// When the event is not the next one of this raid, or contradicts the state: the ledger is broken.
+/// If the event is not the next one of this raid, or contradicts the state: then the ledger is
+/// broken.
 pub fn apply(state: &mut State, event: &Event) {
     assert_eq!(
         event.seq,
@@ -25,7 +26,7 @@ pub fn apply(state: &mut State, event: &Event) {
     state.last_at = state.last_at.max(event.at);
 }
 
-/// What the rules need later and nobody is shown.
+/// Updates the part of the state that only the rules need.
 fn remember(state: &mut State, event: &Event) {
     match event.data {
         EventData::MemberJoined { player, .. } => {
@@ -121,7 +122,7 @@ fn show(raid: &mut RaidState, event: &Event) {
             term,
             ..
         } => {
-            // One who left is no member any more, and has no role to give up.
+            // A leader who has just left is not a member any more, and has no role to change.
             if let Some(previous) = raid
                 .members
                 .iter_mut()
@@ -243,10 +244,12 @@ fn erase(raid: &mut RaidState, player: PlayerId, text: &str, made_raid: bool) {
         text.clone_into(&mut raid.title);
         raid.description = None;
     }
-    texts_of(raid, player).for_each(|of_theirs| text.clone_into(of_theirs));
+    for erased in texts_of(raid, player) {
+        text.clone_into(erased);
+    }
 }
 
-/// Every text of a player's, but for those of the raid that they made.
+/// Returns all texts of a player except the title and description of a raid that they created.
 fn texts_of(raid: &mut RaidState, player: PlayerId) -> impl Iterator<Item = &mut String> {
     let names = raid
         .members
@@ -284,7 +287,7 @@ const fn set_energy(member: &mut Member, energy: u32, at: UnixMillis) {
     member.energy_at = at;
 }
 
-/// Sets the sums (xp, tasks) of a member and of the raid.
+/// Sets a member's and the raid's totals, each as XP and tasks.
 fn credit(raid: &mut RaidState, player: PlayerId, of_member: (u64, u64), of_raid: (u64, u64)) {
     let member = member(raid, player);
     (member.xp, member.tasks) = of_member;

@@ -1,11 +1,12 @@
-//! What a command causes.
+//! Decides commands: which events a command causes, or why it is refused.
 //!
-//! Where several things speak against a command, the refusal is the first of these, whatever the command: the raid is
-//! not there for this caller (`not_found`), nobody like them may ask this (`forbidden`), faulty values (`invalid`, with
-//! all of them), not the leader (`not_leader`), the raid's status (`wrong_status`), what is named is not there
-//! (`not_member`, `not_found` for a task), the task's status or owner, and what has run out (places, tasks, energy).
+//! If several rules refuse a command, the refusal is the first of these, for every command: the
+//! raid is not visible to the caller (`not_found`), no caller of this kind may send the command
+//! (`forbidden`), faulty values (`invalid`, with all of them), not the leader (`not_leader`), the
+//! raid's status (`wrong_status`), a named member or task does not exist (`not_member`, `not_found`
+//! for a task), the task's status or owner, and an exhausted resource (places, tasks, energy).
 //!
-//! All events of one decision bear the same time and the same `by`.
+//! All events of one decision have the same time and the same `by`.
 
 mod chat;
 mod contributions;
@@ -23,11 +24,12 @@ use super::{Context, RaidCommand, Refusal, State};
 
 type Decision = Result<Vec<Event>, Refusal>;
 
-/// What a command causes: events that carry their seq and time, none of them applied yet. No events: nothing had to
-/// change (a member joins again, a timer that fired for nothing).
+/// Returns the events that a command causes, numbered and stamped but not yet applied. The result
+/// is empty if nothing has to change: a member joins again, or a timer fired without need.
 ///
-/// An event is never stamped earlier than the one before it, whatever the clock says. A deadline that has passed is to
-/// be decided before anything else; until it is, everything else meets a raid that has failed.
+/// An event is never stamped earlier than the one before it, whatever the clock says. A passed
+/// deadline must be decided before anything else; until then, all other commands find a raid that
+/// has failed.
 pub fn decide(
     state: &State,
     command: &RaidCommand,
@@ -80,7 +82,7 @@ fn decide_act(act: &Act<'_>, command: &PlayerCommand) -> Decision {
     }
 }
 
-/// A member acts.
+/// A member's command in its context: the state, the time, and who is online.
 struct Act<'a> {
     state: &'a State,
     at: UnixMillis,
@@ -130,7 +132,7 @@ impl Act<'_> {
     }
 }
 
-/// The events of one decision, numbered and stamped as they are added.
+/// Builder of one decision's events, which numbers and stamps them as they are added.
 struct Draft {
     last: Seq,
     at: UnixMillis,

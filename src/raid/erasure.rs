@@ -1,14 +1,15 @@
-//! What stands in a raid's past where a player's texts stood.
+//! Redaction of an erased player's texts in a raid's past events.
 //!
-//! [`EventData::PlayerErased`] takes their texts out of the state, whatever the events before it said. So these may be
-//! rewritten behind it: whoever folds the old ones or the new ones has the same state from there on.
+//! [`EventData::PlayerErased`] removes the texts from the state, whatever the events before it
+//! said. Therefore the events before it can be rewritten: the old and the new ones fold to the same
+//! state from there on.
 
 use raidhall_protocol::{Event, EventData, PlayerId};
 
-/// What is read instead of an erased player's texts.
+/// Replacement for an erased player's texts.
 pub const ERASED_TEXT: &str = "[erased]";
 
-/// An event without the player's texts, if it has any.
+/// Returns a copy of the event without the player's texts; `None` if it has none.
 pub fn redact(event: &Event, player: PlayerId) -> Option<Event> {
     let mut clean = event.clone();
     let by_them = event.by == Some(player);
@@ -31,7 +32,9 @@ pub fn redact(event: &Event, player: PlayerId) -> Option<Event> {
         } if *to == player => *note = None,
         EventData::RaidCompleted { ranking } => {
             let theirs = ranking.iter_mut().filter(|rank| rank.player == player);
-            theirs.for_each(|rank| ERASED_TEXT.clone_into(&mut rank.name));
+            for rank in theirs {
+                ERASED_TEXT.clone_into(&mut rank.name);
+            }
         }
         _ => {}
     }

@@ -1,4 +1,4 @@
-//! Who did how well in a raid that was won.
+//! The final ranking of a raid that was won.
 
 use std::cmp::Reverse;
 
@@ -7,21 +7,21 @@ use raidhall_protocol::{PlayerId, Seq};
 
 use super::State;
 
-/// A contribution that is decided and not yet applied.
+/// A contribution that is decided but not yet applied to the state.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LatestContribution {
-    /// Who earned it.
+    /// The player who earned the XP.
     pub player: PlayerId,
-    /// All xp they then have.
+    /// The player's XP after the contribution.
     pub xp: u64,
-    /// All tasks they then have done.
+    /// The player's task count after the contribution.
     pub tasks: u64,
-    /// The seq of its event.
+    /// The seq of the contribution's event.
     pub seq: Seq,
 }
 
-/// The members by xp, then by who reached that xp first; those without xp in joining order. Those who left are not
-/// ranked.
+/// Ranks the members by XP, then by who reached that XP first; members without XP are in joining
+/// order. Former members are not ranked.
 pub(super) fn ranking(state: &State, latest: LatestContribution) -> Vec<Rank> {
     let mut ranking: Vec<(Seq, Rank)> = state
         .shown

@@ -1,38 +1,38 @@
-//! Why a raid refuses a command.
+//! The reasons for which a raid refuses a command.
 
 use raidhall_protocol::{ErrorType, FieldFault};
 
-/// Why a command was refused. A refusal changes nothing and leaves no trace.
+/// Reason why a command was refused. A refusal changes nothing and leaves no trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// Values that make no sense; every one is named.
+    /// Values are invalid; all faults are listed.
     Invalid(Vec<FieldFault>),
-    /// No such raid or task, or none that the caller may see.
+    /// The raid or task does not exist, or the caller cannot see it.
     NotFound,
-    /// The player meant is no member.
+    /// The named player is not a member.
     NotMember,
-    /// Only the leader may.
+    /// The command is reserved for the leader.
     NotLeader,
-    /// Only the task's assignee (or, for a release, the leader) may.
+    /// The command is reserved for the task's assignee (for a release, also for the leader).
     NotYours,
-    /// Not for this caller.
+    /// The caller may not send this command.
     Forbidden,
-    /// Not while the raid, or the task, stands where it stands.
+    /// The status of the raid or the task does not allow the command.
     WrongStatus,
-    /// Somebody else has the task.
+    /// The task is already claimed.
     TaskTaken,
-    /// No place is left.
+    /// The raid has its maximum number of members.
     RaidFull,
-    /// The raid takes no members any more.
+    /// The raid does not accept new members any more.
     RaidClosed,
-    /// No task more.
+    /// The raid has its maximum number of tasks.
     TooManyTasks,
     /// A claim costs more energy than the member has.
     NotEnoughEnergy,
 }
 
 impl Refusal {
-    /// The type on the wire.
+    /// Returns the error type on the wire.
     pub const fn error_type(&self) -> ErrorType {
         match self {
             Self::Invalid(_) => ErrorType::Invalid,
@@ -50,7 +50,8 @@ impl Refusal {
         }
     }
 
-    /// The refusal of a type on the wire, with the faults that `invalid` names; none for a type that is no refusal.
+    /// Returns the refusal for an error type on the wire, with the faults of `invalid`; `None` for
+    /// a type that is not a refusal.
     pub fn from_error_type(kind: ErrorType, fields: Vec<FieldFault>) -> Option<Refusal> {
         Some(match kind {
             ErrorType::Invalid => Self::Invalid(fields),

@@ -1,39 +1,40 @@
-//! The state of a raid: what everybody sees, and the little more that the rules remember.
+//! The state of a raid: the part that is sent to clients, and what only the rules need.
 
 use std::collections::BTreeMap;
 
 use raidhall_protocol::state::{Member, RaidStatus, Task};
 use raidhall_protocol::{PlayerId, RaidId, RaidState, Seq, TaskId, UnixMillis};
 
-/// A raid, live or folded. Before its first event (`seq` 0) it is unborn: nothing but a creation makes sense, and what
-/// it shows are placeholders.
+/// A raid's state, live or folded from events. Before the first event (`seq` 0) the raid does not
+/// exist: only its creation is a valid command, and `shown` holds placeholders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
     pub(super) seq: Seq,
     pub(super) last_at: UnixMillis,
     pub(super) shown: RaidState,
-    /// The seq at which everybody who ever earned xp here reached the xp they have.
+    /// For each player who ever earned XP in this raid, the seq at which they reached their present
+    /// XP.
     pub(super) reached: BTreeMap<PlayerId, Seq>,
-    /// Everybody who was a member and is none.
+    /// Players who were members and are not any more.
     pub(super) former: BTreeMap<PlayerId, Former>,
 }
 
-/// What is kept of somebody who is no member any more.
+/// What is kept of a former member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Former {
-    /// Left of their own accord, and finds this again on joining again.
+    /// The player left on their own, and gets these values back on joining again.
     Left {
         xp: u64,
         tasks: u64,
         energy: u32,
         energy_at: UnixMillis,
     },
-    /// Sent away for good.
+    /// The player was kicked and cannot join again.
     Kicked,
 }
 
 impl State {
-    /// A raid before its first event.
+    /// Returns the state before the raid's first event.
     pub fn new(id: RaidId) -> State {
         let shown = RaidState {
             id,
@@ -60,37 +61,36 @@ impl State {
             messages: Vec::new(),
             ranking: None,
         };
-        let (reached, former) = (BTreeMap::new(), BTreeMap::new());
         State {
             seq: Seq::ZERO,
             last_at: UnixMillis(0),
             shown,
-            reached,
-            former,
+            reached: BTreeMap::new(),
+            former: BTreeMap::new(),
         }
     }
 
-    /// The seq of the last event applied.
+    /// Returns the seq of the last applied event.
     pub const fn seq(&self) -> Seq {
         self.seq
     }
 
-    /// When the last event happened; the next is never stamped earlier.
+    /// Returns the time of the last event; the next one is never stamped earlier.
     pub const fn last_at(&self) -> UnixMillis {
         self.last_at
     }
 
-    /// What everybody sees: a function of the seq alone.
+    /// Returns the part of the state that is sent to clients: a function of the seq alone.
     pub const fn shown(&self) -> &RaidState {
         &self.shown
     }
 
-    /// Whether the player is a member now.
+    /// Returns whether the player is a member now.
     pub fn is_member(&self, player: PlayerId) -> bool {
         self.member(player).is_some()
     }
 
-    /// When the raid is lost if it is not won: the deadline of an active raid.
+    /// Returns the deadline of an active raid, at which it fails.
     pub const fn active_deadline(&self) -> Option<UnixMillis> {
         match self.shown.status {
             RaidStatus::Active => self.shown.deadline,
@@ -98,7 +98,8 @@ impl State {
         }
     }
 
-    /// Where the raid stands at a moment: at its deadline an active raid is lost, even if that is not yet recorded.
+    /// Returns the raid's status at a moment: an active raid has failed from its deadline on, even
+    /// before the event is recorded.
     pub(super) fn status_at(&self, at: UnixMillis) -> RaidStatus {
         if self
             .active_deadline()
@@ -126,7 +127,8 @@ impl State {
     }
 }
 
-/// Tasks are numbered from 1 in the order added, and none is ever removed.
+/// Returns a task's index: tasks are numbered from 1 in the order in which they were added, and
+/// never removed.
 pub(super) fn task_index(task: TaskId) -> usize {
     usize::try_from(task.get() - 1).unwrap_or(usize::MAX)
 }

@@ -1,7 +1,8 @@
-//! The form in which a state is kept in a snapshot: the version in two bytes, then MessagePack.
+//! The stored form of a state, used in snapshots: a version in two bytes, then MessagePack.
 //!
-//! The form is its own and not the wire's, so that neither holds the other back. Its structs are written as arrays:
-//! any change to a field is a new version, and [`decode`] keeps reading the ones before.
+//! It is separate from the wire format, so that each can change without the other. Structs are
+//! written as arrays: any change to a field is a new version, and [`decode`] keeps reading the
+//! earlier ones.
 
 mod v1;
 
@@ -9,16 +10,16 @@ use serde::Deserialize;
 
 use super::State;
 
-/// The version that this build writes.
+/// Version of the stored form that this build writes.
 const VERSION: u16 = 1;
 
-/// Why stored bytes are no state.
+/// Reason why stored bytes cannot be decoded as a state.
 #[derive(Debug, thiserror::Error)]
 pub enum StoredError {
-    /// Written by a newer release.
+    /// A newer release wrote the state, in this version.
     #[error("state version {0} is newer than this release")]
     Newer(u16),
-    /// Damaged.
+    /// The bytes are damaged.
     #[error("decode state: {0}")]
     Damaged(#[from] rmp_serde::decode::Error),
 }
@@ -31,7 +32,7 @@ pub fn encode(state: &State) -> Vec<u8> {
     bytes
 }
 
-/// Decodes a state.
+/// Decodes a state written by this or an earlier release.
 pub fn decode(bytes: &[u8]) -> Result<State, StoredError> {
     let (version, body) = bytes
         .split_first_chunk()

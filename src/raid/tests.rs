@@ -1,4 +1,4 @@
-//! The rules, row by row, as scripts and what comes of them.
+//! Tests of the rules: scripts of commands, and what they cause.
 
 mod chat;
 mod contributions;

@@ -1,4 +1,5 @@
-//! Which values make sense. Every fault is noted, so that a refusal names all faulty fields at once.
+//! Validation of a command's values. It collects all faults, so that a refusal names every faulty
+//! field at once.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -7,8 +8,8 @@ use raidhall_protocol::FieldFault;
 
 use super::Refusal;
 
-/// The values of one command. A faulty one is noted and something harmless returned in its place; nothing may be done
-/// with any of them before [`Values::finish`] has found no fault.
+/// Collector of the faults in one command's values. A faulty value is recorded and replaced by a
+/// harmless one; none of the values may be used before [`Values::finish`] has found no fault.
 #[derive(Default)]
 pub(super) struct Values {
     faults: Vec<FieldFault>,
@@ -19,7 +20,7 @@ impl Values {
         self.faults.push(FieldFault::new(field, message));
     }
 
-    /// Errs with every fault noted.
+    /// Fails with all recorded faults.
     pub(super) fn finish(self) -> Result<(), Refusal> {
         if self.faults.is_empty() {
             Ok(())
@@ -28,7 +29,8 @@ impl Values {
         }
     }
 
-    /// A text without control characters, trimmed; its length counts characters.
+    /// Checks a text and returns it trimmed: no control characters, and a length in characters
+    /// within `chars`.
     pub(super) fn text(&mut self, field: &str, text: &str, chars: RangeInclusive<usize>) -> String {
         let text = text.trim();
         if text.chars().any(char::is_control) {
@@ -39,7 +41,7 @@ impl Values {
         text.to_owned()
     }
 
-    /// The same, where nothing and an empty text mean the same.
+    /// Checks an optional text like [`Values::text`]; an empty text becomes `None`.
     pub(super) fn optional_text(
         &mut self,
         field: &str,
@@ -50,7 +52,7 @@ impl Values {
             .filter(|text| !text.is_empty())
     }
 
-    /// A number in a range.
+    /// Checks that a number is in a range.
     pub(super) fn number<T: TryFrom<i64> + Default>(
         &mut self,
         field: &str,
@@ -66,7 +68,7 @@ impl Values {
         T::default()
     }
 
-    /// A word of `[a-z_]`.
+    /// Checks a word of `[a-z_]`.
     pub(super) fn word(&mut self, field: &str, word: &str, chars: RangeInclusive<usize>) -> String {
         if !chars.contains(&word.len())
             || !word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')

@@ -1,9 +1,9 @@
-//! The task of one raid: it makes the raid live here, as its owner or as an edge of another instance's, and makes it
-//! live again after any doubt.
+//! The actor of one raid: it runs the raid's incarnations, as owner or as follower, one after
+//! another.
 //!
-//! Crash-only: a failed commit, a lost raid or a panic ends the incarnation, everything that depended on it is
-//! answered `unavailable`, and the next incarnation starts from the store under a new claim. The inbox and who is
-//! online outlive it.
+//! Crash-only: a failed commit, a lost raid or a panic ends the incarnation, everything that
+//! depended on it is answered `unavailable`, and the next incarnation starts from the store under a
+//! new claim. The mailbox and presence outlive it.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -31,18 +31,18 @@ use crate::raid::{Refusal, State};
 use crate::store::{ClaimOutcome, Epoch, InstanceId, Month};
 use crate::telemetry::{GaugeGuard, Label, ReloadCause, TakeoverCause, metrics};
 
-/// The longest pause between two tries to load a raid that somebody watches.
+/// Longest pause between two attempts to load a raid.
 const RELOAD_PAUSE_MAX: Duration = Duration::from_secs(1);
 const RELOAD_PAUSE_MIN: Duration = Duration::from_millis(20);
 
-/// Where a session's raid comes from.
+/// What is known of a raid's existence when its session starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// It does not exist yet: the first command makes it, under epoch 1.
+    /// The raid does not exist yet: the first command creates it, under epoch 1.
     New,
-    /// It is in the store, if it is anywhere, and somebody asks for it who may have no business with it.
+    /// The raid may not exist, and the requester may have no right to see it.
     Unverified,
-    /// It is in the store.
+    /// The raid exists in the store.
     Stored,
 }
 
@@ -52,41 +52,43 @@ pub(super) struct Actor {
     audience: Arc<Audience>,
     origin: Origin,
     carried: CarriedState,
-    /// The edge that ended only to claim the raid: if another was quicker, it goes on.
+    /// A follower that ended to claim the raid, or that is left after a handover. It continues if
+    /// another instance becomes the owner.
     former_follower: Option<Follower>,
-    /// Why the raid is claimed.
+    /// Cause of the next claim, for the metric.
     claim_cause: TakeoverCause,
-    /// A claim that has not been served yet, and the lease's term under which it was made.
+    /// A claim that no incarnation has used yet, and the lease's term under which it was made.
     unserved_claim: Option<(Epoch, u64)>,
 }
 
-/// What outlives an incarnation.
+/// State that outlives an incarnation.
 pub(super) struct CarriedState {
     pub(super) mailbox: Mailbox,
     pub(super) presence: Presence,
     pub(super) remote_watchers: RemoteWatchers,
-    /// What other instances say to whoever watches here, while we own the raid and somebody watches there.
+    /// Subscription to the raid's channel for signals from other instances, while this instance
+    /// owns the raid and another one has watchers.
     pub(super) subscription: Option<RaidSubscription>,
 }
 
-/// What the raid is here.
+/// The role of this instance for the raid.
 enum Incarnation {
     Owner(Box<Owner>, OwnedRaidGuard),
     Follower(Box<Follower>),
 }
 
-/// What came of asking whose the raid is.
+/// Result of finding the raid's owner.
 enum ResolvedOwnership {
     Incarnation(Incarnation),
-    /// It is ours, and has to be loaded.
+    /// This instance owns the raid under this epoch and lease term, and must load it.
     Claimed(Epoch, u64),
 }
 
-/// Why a raid could not be made live.
+/// Reason why an incarnation could not start.
 enum ActivationError {
-    /// There is no such raid.
+    /// The raid does not exist.
     Missing,
-    /// Not now.
+    /// A temporary failure: the store, the lease or another instance's claim.
     Unavailable,
 }
 
@@ -95,14 +97,13 @@ impl Actor {
         sessions: Registry,
         raid: RaidId,
         audience: Arc<Audience>,
-        inbox: mpsc::Receiver<SessionMessage>,
+        receiver: mpsc::Receiver<SessionMessage>,
         origin: Origin,
     ) -> Self {
-        let (presence, remotes) = (Presence::default(), RemoteWatchers::default());
         let carried = CarriedState {
-            mailbox: Mailbox::new(inbox),
-            presence,
-            remote_watchers: remotes,
+            mailbox: Mailbox::new(receiver),
+            presence: Presence::default(),
+            remote_watchers: RemoteWatchers::default(),
             subscription: None,
         };
         Self {
@@ -119,7 +120,8 @@ impl Actor {
 
     pub(super) async fn run(mut self) {
         let _gauge = GaugeGuard::increment(&metrics().sessions);
-        let (mut pause, mut falls) = (RELOAD_PAUSE_MIN, 0);
+        let mut pause = RELOAD_PAUSE_MIN;
+        let mut reloads = 0;
         if self.origin == Origin::Unverified {
             if !self.authorize_first_access().await {
                 return;
@@ -132,12 +134,13 @@ impl Actor {
                 .catch_unwind()
                 .await
                 .unwrap_or_else(|_| {
-                    error!("a session panicked; its raid reloads");
+                    error!("session panicked; reloading the raid");
                     Ok(IncarnationEnd::Reload(ReloadCause::Panic))
                 });
             self.origin = Origin::Stored;
             if began.elapsed() >= RELOAD_PAUSE_MAX {
-                (pause, falls) = (RELOAD_PAUSE_MIN, 0);
+                pause = RELOAD_PAUSE_MIN;
+                reloads = 0;
             }
             let error = match end {
                 Ok(IncarnationEnd::Idle) => return,
@@ -154,7 +157,7 @@ impl Actor {
                 }
                 Ok(IncarnationEnd::Claim(cause)) => {
                     self.claim_cause = cause;
-                    // Claims that lead nowhere must not follow one another without a breath.
+                    // Claims that fail at once must not follow one another without a pause.
                     if began.elapsed() < RELOAD_PAUSE_MIN {
                         sleep(RELOAD_PAUSE_MIN).await;
                     }
@@ -162,12 +165,12 @@ impl Actor {
                 }
                 Ok(IncarnationEnd::Reload(cause)) => {
                     metrics().session_reloads.increment(cause);
-                    warn!(cause = cause.as_str(), "the raid reloads from the store");
+                    warn!(cause = cause.as_str(), "reloading the raid from the store");
                     self.former_follower = None;
                     self.claim_cause = TakeoverCause::Reload;
-                    falls += 1;
-                    if falls == 1 {
-                        // The next incarnation serves those who wait.
+                    reloads += 1;
+                    if reloads == 1 {
+                        // The next incarnation serves the waiting requests.
                         continue;
                     }
                     Error::Unavailable
@@ -175,10 +178,11 @@ impl Actor {
                 Err(ActivationError::Missing) => Error::Refused(Refusal::NotFound),
                 Err(ActivationError::Unavailable) => Error::Unavailable,
             };
-            // It does not get up, or falls again at once: whoever waits is told, and the store is spared.
+            // The raid cannot start, or has reloaded again at once: answer the waiting requests,
+            // and pause to spare the store.
             self.carried.mailbox.fail_all(&error);
-            let needed = !self.carried.remote_watchers.is_empty();
-            if !needed
+            let watched_elsewhere = !self.carried.remote_watchers.is_empty();
+            if !watched_elsewhere
                 && self
                     .sessions
                     .remove_if_idle(self.raid, &self.carried.mailbox)
@@ -193,16 +197,17 @@ impl Actor {
         self.carried.mailbox.fail_all(&Error::Unavailable);
     }
 
-    /// Turns away who was never a member, before anything is claimed or loaded: else whoever counts through the ids would
-    /// make every raid live, at the expense of those who play. False if nobody else asks.
+    /// Refuses players who were never members, before the raid is claimed or loaded. Otherwise a
+    /// client that tries all ids would start a session for every raid, at the players' expense.
+    /// Returns `false` if no request is left.
     async fn authorize_first_access(&mut self) -> bool {
         loop {
             while let Some(message) = self.carried.mailbox.try_next() {
-                let knows = match message.requesting_player() {
+                let may_access = match message.requesting_player() {
                     Some(player) => self.sessions.has_ever_joined(self.raid, player).await,
                     None => true,
                 };
-                if knows {
+                if may_access {
                     self.carried.mailbox.put_back([message].into_iter());
                     return true;
                 }
@@ -219,18 +224,20 @@ impl Actor {
 
     async fn run_incarnation(&mut self) -> Result<IncarnationEnd, ActivationError> {
         let deadline = Instant::now() + self.sessions.options.load_timeout;
-        let (stop, mut pause) = (self.sessions.stop.clone(), RELOAD_PAUSE_MIN);
+        let stop = self.sessions.stop.clone();
+        let mut pause = RELOAD_PAUSE_MIN;
         let role = loop {
-            let found = tokio::select! { biased;
+            let resolved = tokio::select! { biased;
                 () = stop.cancelled() => return Ok(IncarnationEnd::Stopped),
-                found = timeout_at(deadline, self.resolve_ownership()) => found.unwrap_or(Err(ActivationError::Unavailable)),
+                resolved = timeout_at(deadline, self.resolve_ownership()) => resolved.unwrap_or(Err(ActivationError::Unavailable)),
             };
-            let role = match found {
+            let role = match resolved {
                 Ok(ResolvedOwnership::Incarnation(role)) => Ok(role),
-                // Loading has a patience of its own: after a node's death many wait for their turn.
+                // Loading has a timeout of its own: after an instance's death many raids wait for a
+                // load permit.
                 Ok(ResolvedOwnership::Claimed(epoch, term)) => tokio::select! { biased;
                     () = stop.cancelled() => return Ok(IncarnationEnd::Stopped),
-                    taken = self.load_claimed(epoch, term) => taken,
+                    loaded_role = self.load_claimed(epoch, term) => loaded_role,
                 },
                 Err(failure) => Err(failure),
             };
@@ -246,71 +253,79 @@ impl Actor {
         };
         self.unserved_claim = None;
         match role {
-            Incarnation::Owner(mut live, owning) => {
+            Incarnation::Owner(mut owner, owning) => {
                 if self.origin == Origin::Stored {
-                    live.start_ownership(&mut self.carried, self.former_follower.take())
+                    owner
+                        .start_ownership(&mut self.carried, self.former_follower.take())
                         .await;
                 }
-                let end = live.run(&mut self.carried).await;
+                let end = owner.run(&mut self.carried).await;
                 if matches!(end, IncarnationEnd::Handover) {
-                    self.hand_over(*live, owning).await;
+                    self.hand_over(*owner, owning).await;
                 }
                 Ok(end)
             }
-            Incarnation::Follower(mut edge) => {
-                let end = edge.run(&mut self.carried).await;
+            Incarnation::Follower(mut follower) => {
+                let end = follower.run(&mut self.carried).await;
                 if matches!(end, IncarnationEnd::Claim(_)) {
-                    self.former_follower = Some(*edge);
+                    self.former_follower = Some(*follower);
                 }
                 Ok(end)
             }
         }
     }
 
-    /// Gives the raid to another instance: to one that has watchers, or else to any that can take it, if it is needed
-    /// at all. Whoever is connected here is served as by an edge from now on.
-    async fn hand_over(&mut self, live: Owner, owning: OwnedRaidGuard) {
+    /// Hands the raid over to another instance: to one that has watchers, or else to any successor
+    /// candidate. A raid that is not needed anywhere is only released. A follower serves the
+    /// clients that are connected here from now on.
+    async fn hand_over(&mut self, owner: Owner, owning: OwnedRaidGuard) {
         let registry = self.sessions.clone();
-        let (epoch, raid) = (live.epoch(), self.raid);
-        let state = live.into_state();
+        let epoch = owner.epoch();
+        let raid = self.raid;
+        let state = owner.into_state();
         let online: Vec<_> = self.carried.presence.online().iter().copied().collect();
         let needed = self.audience.is_watched()
             || !self.carried.remote_watchers.is_empty()
             || !self.carried.mailbox.is_empty();
         if !needed && online.is_empty() {
             if let Err(error) = registry.claims.release(raid, epoch).await {
-                warn!(?error, "the raid could not be given up yet");
+                warn!(?error, "releasing the raid failed; retrying in 1s");
                 registry.awaiting_release.lock().push((raid, epoch));
             }
             return;
         }
-        let (sessions, audience) = (self.sessions.clone(), Arc::clone(&self.audience));
-        // Followed before it is given up, so that nothing falls between the two.
-        let mut edge = Follower::from_former_owner(sessions, audience, state, epoch, online).await;
-        edge.begin_handover(owning);
+        // The follower subscribes before the raid is released, so that no message is missed in
+        // between.
+        let mut follower = Follower::from_former_owner(
+            registry.clone(),
+            Arc::clone(&self.audience),
+            state,
+            epoch,
+            online,
+        )
+        .await;
+        follower.begin_handover(owning);
         let peers = registry.cluster.membership();
-        let watching = self
+        let preferred = self
             .carried
             .remote_watchers
             .instances()
             .find(|id| peers.is_successor_candidate(*id));
-        edge.release_and_offer(watching).await;
-        self.former_follower = Some(edge);
+        follower.release_and_offer(preferred).await;
+        self.former_follower = Some(follower);
     }
 
-    /// Finds out whose the raid is: ours, by a claim, or another's.
+    /// Finds the raid's owner: this instance, by a claim, or another one.
     async fn resolve_ownership(&mut self) -> Result<ResolvedOwnership, ActivationError> {
         let registry = self.sessions.clone();
         if self.origin == Origin::New {
-            let (epoch, born) = (Epoch(1), Month::from_unix_millis(registry.clock.now()));
-            let (state, term) = (State::new(self.raid), registry.lease.term());
             let ops = OpCache::new(registry.options.op_keys_max, Vec::new(), true);
             return Ok(ResolvedOwnership::Incarnation(self.owner_incarnation(
                 OwnerStart {
-                    epoch,
-                    lease_term: term,
-                    created_month: born,
-                    state,
+                    epoch: Epoch(1),
+                    lease_term: registry.lease.term(),
+                    created_month: Month::from_unix_millis(registry.clock.now()),
+                    state: State::new(self.raid),
                     ops,
                     events_since_snapshot: 0,
                 },
@@ -323,7 +338,7 @@ impl Actor {
                 .map(ResolvedOwnership::Incarnation);
         }
         if !registry.lease.is_valid() {
-            debug!("the lease has run out; the raid waits for its renewal");
+            debug!("lease has run out; the raid waits for its renewal");
             return Err(ActivationError::Unavailable);
         }
         if let Some((epoch, term)) = self
@@ -359,27 +374,31 @@ impl Actor {
     }
 
     fn owner_incarnation(&self, start: OwnerStart) -> Incarnation {
-        let live = Owner::new(self.sessions.clone(), Arc::clone(&self.audience), start);
+        let owner = Owner::new(self.sessions.clone(), Arc::clone(&self.audience), start);
         Incarnation::Owner(
-            Box::new(live),
+            Box::new(owner),
             OwnedRaidGuard::new(&self.sessions.owned_count),
         )
     }
 
     fn follower_incarnation(&mut self, owner: Option<InstanceId>, epoch: Epoch) -> Incarnation {
-        let (sessions, audience) = (self.sessions.clone(), Arc::clone(&self.audience));
-        let edge = match self.former_follower.take() {
-            Some(mut edge) => {
-                edge.resume_under(owner, epoch);
-                edge
+        let follower = match self.former_follower.take() {
+            Some(mut follower) => {
+                follower.resume_under(owner, epoch);
+                follower
             }
-            None => Follower::new(sessions, audience, owner, epoch),
+            None => Follower::new(
+                self.sessions.clone(),
+                Arc::clone(&self.audience),
+                owner,
+                epoch,
+            ),
         };
-        Incarnation::Follower(Box::new(edge))
+        Incarnation::Follower(Box::new(follower))
     }
 
-    /// Follows whoever owns the raid, or nobody yet: we may not own it ourselves. If it is ours all the same, it is given
-    /// up, so that somebody else can.
+    /// Follows the raid, because this instance must not own it. If it owns the raid all the same,
+    /// it releases it first, so that another instance can claim it.
     async fn follow_without_claim(&mut self) -> Result<Incarnation, ActivationError> {
         let registry = self.sessions.clone();
         let head = registry
@@ -401,7 +420,7 @@ impl Actor {
         Ok(self.follower_incarnation(owner, head.epoch))
     }
 
-    /// Loads a raid that is ours under `epoch`.
+    /// Loads a raid that this instance owns under `epoch`, and starts an owner.
     async fn load_claimed(
         &mut self,
         epoch: Epoch,
@@ -418,9 +437,10 @@ impl Actor {
         {
             Ok(folded) => folded.ok_or(ActivationError::Missing)?,
             Err(error) => {
-                warn!(?error, "the raid could not be loaded");
+                warn!(?error, "loading the raid failed");
                 if matches!(error, LoadError::NewerVersion { .. }) {
-                    // A newer release can serve it: it must not wait for our lease.
+                    // An instance of a newer release can serve the raid: it must not have to wait
+                    // until this lease ends.
                     self.sessions.mark_follow_only(self.raid);
                     self.unserved_claim = None;
                     let _ = registry.claims.release(self.raid, epoch).await;
@@ -439,7 +459,7 @@ impl Actor {
                 cause = self.claim_cause.as_str(),
                 epoch = epoch.0,
                 seq = state.seq().0,
-                "the raid is ours"
+                "claimed the raid"
             );
         }
         let members = state

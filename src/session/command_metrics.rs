@@ -13,16 +13,17 @@ pub(super) fn count_outcome(result: &Result<Ack, Error>) {
     metrics().commands.increment(outcome(result));
 }
 
-/// Wraps a reply to a client of this instance so that its outcome and latency are recorded when it is sent.
+/// Wraps a reply to a client of this instance so that its outcome and latency are recorded when it
+/// is sent.
 pub(super) fn measure_reply(kind: &'static str, raid: RaidId, reply: Reply<Ack>) -> Reply<Ack> {
-    let asked = Instant::now();
+    let started = Instant::now();
     let trace = TraceSpan::start_command(kind, raid);
-    let ends = trace.clone();
+    let reply_trace = trace.clone();
     let measured = Reply::new(move |result| {
         let outcome = outcome(&result).as_str();
         metrics().client_commands.increment([kind, outcome]);
-        metrics().command_seconds.record(asked.elapsed());
-        ends.end(outcome);
+        metrics().command_seconds.record(started.elapsed());
+        reply_trace.end(outcome);
         reply.send(result);
     });
     measured.with_trace(trace)

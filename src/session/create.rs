@@ -1,4 +1,4 @@
-//! Making a raid: an id and a code of its own, then one command like any other.
+//! Creates a raid: allocates an id and an invite code, then sends one command like any other.
 
 use std::ops::Range;
 
@@ -17,24 +17,26 @@ use crate::error::Error;
 use crate::raid::{self, Refusal};
 use crate::store::{OpHash, Store, StoreError};
 
-/// Letters and digits that nobody mistakes for one another.
+/// Alphabet of invite codes: digits and letters without those that are easily confused.
 const INVITE_CODE_ALPHABET: &[u8; 32] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
 const INVITE_CODE_LENGTH: usize = 8;
-/// Ids taken from the store at once.
+/// Raid ids reserved from the store in one request.
 const ID_BLOCK_SIZE: u32 = 32;
-/// A code is taken once in some 10^12 / raids tries; three in a row are none.
+/// Attempts to create one raid. A random code is already taken once in about 10^12 / raids
+/// attempts, so three collisions in a row do not happen.
 const CREATE_ATTEMPTS_MAX: usize = 3;
 
 impl Registry {
-    /// Makes a raid that `leader` leads, and waits until it is committed. A repeat with the same key gives the raid
-    /// that the first made.
+    /// Creates a raid led by `leader`, and waits until it is committed. A repeated call with the
+    /// same key returns the raid that the first call created.
     pub async fn create(
         &self,
         leader: PlayerRef,
         new: NewRaid,
         key: Option<OpHash>,
     ) -> Result<RaidId, Error> {
-        // Without a key of the client's it gets one of its own: a try whose fate is unknown must not make a second.
+        // Without a client's key the request gets a random one: an attempt with an unclear outcome
+        // must not create a second raid.
         let key = match key {
             Some(key) => key,
             None => OpHash(random_bytes().map_err(|_| Error::Internal)?),
@@ -61,7 +63,7 @@ impl Registry {
                 invite_code: generate_invite_code().map_err(|_| Error::Internal)?,
                 raid: new.clone(),
             };
-            let made = request_reply(|reply| {
+            let result = request_reply(|reply| {
                 self.send_with_origin(
                     raid,
                     Origin::New,
@@ -73,10 +75,12 @@ impl Registry {
                 )
             })
             .await;
-            match made {
+            match result {
                 Ok(_) => return Ok(raid),
-                // The id is ours alone: if there is such a raid, it is this one. If not, the code was taken, a request
-                // with the same key was quicker, or somebody asked for the id before there was a raid: the next turn.
+                // No other request uses this id: if the raid exists, this attempt created it.
+                // Otherwise the code was taken, a request with the same key was first, or a request
+                // for the id came before the raid existed. In all three cases another attempt
+                // helps.
                 Err(Error::Unavailable | Error::Refused(Refusal::NotFound)) => {
                     if self
                         .store
@@ -96,11 +100,11 @@ impl Registry {
 }
 
 fn log_unavailable(error: StoreError) -> Error {
-    warn!(error = ?error, "a raid could not be made");
+    warn!(error = ?error, "creating a raid failed: store unavailable");
     Error::Unavailable
 }
 
-/// Ids for raids to come, taken from the store in blocks.
+/// Allocator of raid ids, which it reserves from the store in blocks.
 #[derive(Default)]
 pub(super) struct RaidIdAllocator(Mutex<Range<u64>>);
 
@@ -111,7 +115,7 @@ impl RaidIdAllocator {
             *block = store.reserve_raid_ids(ID_BLOCK_SIZE).await?;
         }
         let id = block.next().and_then(|id| RaidId::try_from(id).ok());
-        Ok(id.expect("the store gives as many ids as it was asked for, all below 2^53"))
+        Ok(id.expect("the store reserves as many ids as requested, all below 2^53"))
     }
 }
 
@@ -123,7 +127,7 @@ pub(super) fn random_bytes<const N: usize>() -> Result<[u8; N], rand::rand_core:
 
 fn generate_invite_code() -> Result<String, rand::rand_core::OsError> {
     let bytes: [u8; INVITE_CODE_LENGTH] = random_bytes()?;
-    // 32 letters divide 256: each is as likely as the next.
+    // 256 is a multiple of 32, so every letter is equally likely.
     Ok(bytes
         .iter()
         .map(|byte| {

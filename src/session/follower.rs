@@ -1,9 +1,11 @@
-//! One incarnation of a raid that another instance owns: it forwards, follows and shows.
+//! The follower incarnation of a raid that another instance owns: it forwards commands and holds a
+//! replica.
 //!
-//! Commands go to the owner over the bus, in order, and wait here while there is none. Whoever watches here sees the
-//! raid by a replica: a state folded from the store, moved on by the events that the bus brings, and mended from the
-//! store whenever one is missing. An edge decides nothing and numbers nothing, so whatever the bus loses, repeats or
-//! reorders, it can be late and never wrong.
+//! Commands go to the owner over the bus, in order, and wait here while there is no owner. Watchers
+//! here see the raid through a replica: a state folded from the store, moved on by the events that
+//! the bus brings, and repaired from the store whenever an event is missing. **A follower decides
+//! nothing and numbers nothing**, so whatever the bus loses, repeats or reorders, a follower can be
+//! late but never wrong.
 
 mod forward_queue;
 mod ownership;
@@ -33,48 +35,50 @@ use crate::raid::{Refusal, State};
 use crate::store::{Epoch, InstanceId};
 use crate::telemetry::{RepairCause, TakeoverCause};
 
-/// How long a command waits for an owner, all in all.
+/// How long a command may wait for an owner, all attempts together.
 pub const COMMAND_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// How long an acknowledgement may be ahead of its event before the store is read.
+/// How long an acknowledged event may be missing before the store is read.
 const ACKED_EVENT_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// A moment that is never waited for: something else comes first.
+/// Delay that stands for "no timer"; waking up after it is harmless.
 const FAR_FUTURE: Duration = Duration::from_secs(3_600);
 
-/// How long to wait before a raid whose owner is not known is looked up again.
+/// Pause before the owner of a raid without a known owner is looked up again.
 const RESOLVE_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 pub(super) struct Follower {
     sessions: Registry,
     audience: Arc<Audience>,
-    /// Who owns the raid, as far as is known.
+    /// The raid's owner, if it is known and live.
     owner: Option<InstanceId>,
     epoch: Epoch,
     snapshot_cache: SnapshotCache,
     replica: Option<Replica>,
     forwards: ForwardQueue,
-    /// What the owner last said of who is online: its epoch and its count.
+    /// Epoch and counter of the last presence message that was applied.
     presence_version: (Epoch, u64),
-    /// Who was online under the owner before, for the next one.
+    /// Players who were online under the last owner, to be reported to the next one.
     last_known_online: Vec<PlayerId>,
     next_report_at: Instant,
-    /// Somebody is about to watch here.
+    /// The first watcher is being prepared: reports already count it.
     is_watcher_expected: bool,
+    /// When the store is asked for the owner; until then nothing is forwarded or claimed.
     resolve_at: Option<Instant>,
-    /// An acknowledged event that has not come yet, and when the store is read for it.
+    /// Seq of an acknowledged event that has not arrived, and when the store is read for it.
     awaited_event: Option<(Seq, Instant)>,
-    /// Why there is no owner, for when we become it.
+    /// Why the raid has no owner: the cause of a claim by this instance.
     vacancy_cause: TakeoverCause,
-    /// Another instance wants us to own the raid.
+    /// Whether to claim the raid even if it is not needed here.
     is_claim_requested: bool,
-    /// Counts the raid as ours until another instance has taken over what we hand over.
+    /// Counts the raid as owned here during a handover, until another instance has claimed it.
     handover_guard: Option<OwnedRaidGuard>,
-    /// It is still ours in the store.
+    /// During a handover: the store still names this instance as the owner.
     is_release_pending: bool,
-    /// When it is offered again.
+    /// During a handover: when the raid is offered to a successor again.
     next_offer_at: Instant,
-    /// Somebody has asked something of the raid since this edge began.
+    /// Whether a request has arrived since this follower began; without one it ends as soon as it
+    /// is not needed.
     has_been_requested: bool,
     last_needed_at: Instant,
 }
@@ -113,8 +117,8 @@ impl Follower {
         }
     }
 
-    /// The edge that an owner becomes that hands its raid over: it goes on showing what it knows, and follows before
-    /// it gives the raid up.
+    /// Creates the follower that an owner becomes when it hands its raid over. It keeps the owner's
+    /// state, and subscribes before the raid is released.
     pub(super) async fn from_former_owner(
         sessions: Registry,
         audience: Arc<Audience>,
@@ -122,26 +126,36 @@ impl Follower {
         epoch: Epoch,
         online: Vec<PlayerId>,
     ) -> Self {
-        let mut edge = Self::new(sessions, audience, None, epoch);
-        edge.replica = Some(edge.subscribe_from(state).await);
-        edge.last_known_online = online;
-        edge.has_been_requested = true;
-        edge
+        let mut follower = Self::new(sessions, audience, None, epoch);
+        follower.replica = Some(follower.subscribe_from(state).await);
+        follower.last_known_online = online;
+        follower.has_been_requested = true;
+        follower
     }
 
-    /// The raid is to be given up, and stays on our mind until somebody has it.
+    /// Begins a handover: the raid will be released, and offered until another instance has claimed
+    /// it.
     pub(super) fn begin_handover(&mut self, owning: OwnedRaidGuard) {
-        (self.handover_guard, self.is_release_pending) = (Some(owning), true);
+        self.handover_guard = Some(owning);
+        self.is_release_pending = true;
     }
 
+    /// Runs until the incarnation ends. Each turn first does what is due and sends forwards; then
+    /// it waits for one of:
+    ///
+    /// - the stop of this instance
+    /// - an update of the raid from the bus or the store
+    /// - the owner's answers to the forward batch in flight
+    /// - a change of the live instances, which may show that the owner is gone
     pub(super) async fn run(&mut self, carried: &mut CarriedState) -> IncarnationEnd {
         let registry = self.sessions.clone();
         let audience = Arc::clone(&self.audience);
-        let (mut peers, raid) = (registry.cluster.membership().watch_changes(), self.raid());
+        let mut membership = registry.cluster.membership().watch_changes();
+        let raid = self.raid();
         carried.remote_watchers.clear();
         // Watchers from an earlier incarnation may still be here.
         self.serve_watchers(carried).await;
-        // The replica follows in its place.
+        // The replica has a subscription of its own.
         carried.subscription = None;
         loop {
             self.run_due_work(carried).await;
@@ -159,29 +173,32 @@ impl Follower {
                 self.report_no_watchers();
                 return IncarnationEnd::Stopped;
             }
-            let (room, next) = (self.forwards.has_capacity(), self.next_timer());
+            let has_capacity = self.forwards.has_capacity();
+            let next_at = self.next_timer();
             tokio::select! { biased;
                 () = registry.stop.cancelled() => {}
-                heard = next_update(&mut self.replica) => self.handle_update(heard, carried).await,
+                update = next_update(&mut self.replica) => self.handle_update(update, carried).await,
                 answers = self.forwards.next_answers() => self.apply_forward_answers(answers),
-                _ = peers.changed() => self.check_owner_liveness(),
+                _ = membership.changed() => self.check_owner_liveness(),
                 () = audience.changed() => {
                     self.last_needed_at = Instant::now();
                     self.report_watchers();
                     self.clear_unwatched_presence(carried);
                 }
-                message = carried.mailbox.next(), if room => {
+                message = carried.mailbox.next(), if has_capacity => {
                     if let Some(message) = message {
                         self.handle(message, carried).await;
                     }
                 }
-                // Last, for it only wakes: what is due is done in every turn.
-                () = sleep_until(next) => {}
+                // The timer is last, because it only wakes the loop: due work is done in every
+                // turn.
+                () = sleep_until(next_at) => {}
             }
         }
     }
 
-    /// Whether it is subscribed to what the raid's owner says.
+    /// Returns whether the follower has a replica, and with it a subscription to the raid's
+    /// channel.
     pub(super) const fn is_subscribed(&self) -> bool {
         self.replica.is_some()
     }
@@ -213,12 +230,12 @@ impl Follower {
         if self.resolve_at.is_some() || self.forwards.is_empty() {
             return;
         }
-        let about = self.message_header();
+        let header = self.message_header();
         let now = Instant::now();
         match self.forward_target() {
             Some(to) => {
-                // Without an answer it may be somebody else's by now.
-                if self.forwards.send(&self.sessions.cluster, to, about) {
+                // The batch was sent before without an answer: the raid may have another owner now.
+                if self.forwards.send(&self.sessions.cluster, to, header) {
                     self.resolve_at = Some(now);
                 }
             }
@@ -241,8 +258,8 @@ impl Follower {
             },
             SessionMessage::Create { reply, .. } => reply.send(Err(Error::Unavailable)),
             SessionMessage::Read { caller, reply } => {
-                let view = self.read(caller, carried).await;
-                reply.send(view);
+                let result = self.read(caller, carried).await;
+                reply.send(result);
             }
             SessionMessage::Watch(watch) => self.handle_watch(watch, true, carried).await,
             SessionMessage::Resync(watch) => self.handle_watch(watch, false, carried).await,
@@ -253,16 +270,16 @@ impl Follower {
                 data,
                 reply,
             } => {
-                let passed = match self.ensure_replica().await {
-                    Ok(()) => {
-                        let passed = self.audience.send_signal(sender, from, &kind, data);
-                        passed.map_err(|_| Refusal::NotMember.into())
-                    }
+                let result = match self.ensure_replica().await {
+                    Ok(()) => self
+                        .audience
+                        .send_signal(sender, from, &kind, data)
+                        .map_err(|_| Refusal::NotMember.into()),
                     Err(error) => Err(error),
                 };
-                reply.send(passed);
+                reply.send(result);
             }
-            // Said to the owner, which we are not, or not any more.
+            // A report is meant for the owner, which this instance is not or not any more.
             SessionMessage::WatcherReport { .. } => {}
             SessionMessage::RequestWatcherReport => self.report_watchers(),
             SessionMessage::Handover { from, online } => {
@@ -271,12 +288,13 @@ impl Follower {
                         .mailbox
                         .put_back([SessionMessage::Handover { from, online }].into_iter());
                 } else {
-                    // Another was quicker: that one is told who was online.
+                    // Another instance has claimed the raid: it learns from this one which players
+                    // were online.
                     self.record_last_known_online(online);
                 }
             }
             SessionMessage::QueryStatus { reply } => reply.send(Err(Error::NotOwner)),
-            // It claims nothing any more, which is looked at in every turn.
+            // `can_claim`, which every turn checks, already says no.
             SessionMessage::MarkFollowOnly => {}
         }
     }
@@ -287,23 +305,20 @@ impl Follower {
         carried: &mut CarriedState,
     ) -> Result<RaidSnapshot, Error> {
         self.ensure_replica().await?;
-        let sight = self.query_owner_status().await;
-        if sight
-            .as_ref()
-            .is_none_or(|sight| Some(sight.seq) > self.replica.as_ref().map(Replica::seq))
-        {
+        let owner_status = self.query_owner_status().await;
+        if owner_status.as_ref().is_none_or(|owner_status| {
+            Some(owner_status.seq) > self.replica.as_ref().map(Replica::seq)
+        }) {
             self.try_catch_up(RepairCause::Read).await?;
         }
         let replica = self.replica.as_ref().ok_or(Error::Unavailable)?;
         if !caller.can_see(replica.state()) {
             return Err(Refusal::NotFound.into());
         }
-        let (state, seq) = (
-            self.snapshot_cache.shared_state(replica.state()),
-            replica.seq(),
-        );
+        let seq = replica.seq();
+        let state = self.snapshot_cache.shared_state(replica.state());
         let announced = || carried.presence.announced().iter().copied().collect();
-        let online = sight.map_or_else(announced, |sight| sight.online);
+        let online = owner_status.map_or_else(announced, |owner_status| owner_status.online);
         let ws_url = self
             .owner
             .and_then(|owner| self.sessions.cluster.membership().ws_url(owner));
@@ -315,22 +330,30 @@ impl Follower {
         })
     }
 
-    /// How far the owner is, and who is online. What is due happens in the turn in which it is asked.
+    /// Queries the owner for its newest seq and its online players. `None` without an owner or an
+    /// answer.
     async fn query_owner_status(&mut self) -> Option<OwnerStatus> {
-        let (owner, raid, link) = (self.owner?, self.raid(), self.sessions.cluster.clone());
+        let owner = self.owner?;
+        let raid = self.raid();
+        let cluster = self.sessions.cluster.clone();
         self.forwards
-            .expire_while(link.query_owner_status(owner, raid))
+            .expire_while(cluster.query_owner_status(owner, raid))
             .await
     }
 
-    async fn handle_watch(&mut self, watch: WatchRequest, joins: bool, carried: &mut CarriedState) {
+    async fn handle_watch(
+        &mut self,
+        watch: WatchRequest,
+        is_joining: bool,
+        carried: &mut CarriedState,
+    ) {
         if let Err(error) = self.prepare_watch(&watch).await {
             return watch.reply.send(Err(error));
         }
-        if joins && !self.audience.is_watched() {
+        if is_joining && !self.audience.is_watched() {
             self.await_owner_presence(carried).await;
             if self.is_claimable() {
-                // Whoever owns it next knows who is online; we don't.
+                // The next owner collects presence; this follower does not know it.
                 self.request_claim();
                 return carried
                     .mailbox
@@ -339,26 +362,28 @@ impl Follower {
         }
         let Some(replica) = &self.replica else { return };
         match self.snapshot_cache.watch_start(replica.state(), &watch) {
-            Ok(basis) => {
+            Ok(start) => {
                 self.snapshot_cache.answer_watch(
                     ReadyWatch {
                         watch,
-                        start: basis,
-                        is_joining: joins,
+                        start,
+                        is_joining,
                     },
                     carried.presence.announced(),
                 );
             }
             Err(error) => watch.reply.send(Err(error)),
         }
-        // It was refused after all, or its connection is gone.
-        if joins && !self.audience.is_watched() {
+        // The watch was refused after all, or its connection is gone: take the expected watcher
+        // back.
+        if is_joining && !self.audience.is_watched() {
             self.report_watchers();
         }
     }
 
-    /// Makes sure that a watch can be answered, and that whoever may not see the raid is nobody who joined, and nobody
-    /// who saw more, at another instance a moment ago.
+    /// Makes sure that the replica can answer a watch. Before it refuses a caller, or starts a
+    /// watch that has seen a later seq, it catches up with the store: the player may have joined,
+    /// or seen more, at another instance a moment ago.
     async fn prepare_watch(&mut self, watch: &WatchRequest) -> Result<(), Error> {
         self.ensure_replica().await?;
         let behind = |replica: &Replica| {
@@ -374,8 +399,8 @@ impl Follower {
         }
     }
 
-    async fn handle_update(&mut self, heard: RaidUpdate, carried: &mut CarriedState) {
-        match heard {
+    async fn handle_update(&mut self, update: RaidUpdate, carried: &mut CarriedState) {
+        match update {
             RaidUpdate::Message(envelope) => self.handle_cluster_message(envelope, carried).await,
             RaidUpdate::Head(head) => {
                 self.audience.record_stored_seq(head.last_seq);
@@ -397,17 +422,17 @@ impl Follower {
             from,
             epoch,
             seq,
-            message: note,
+            message,
             ..
         } = envelope;
-        match note {
+        match message {
             ClusterMessage::Events(events) => {
                 self.observe_owner(from, epoch);
-                let whole = self
+                let is_complete = self
                     .replica
                     .as_mut()
                     .is_none_or(|replica| replica.apply_events(&self.audience, events));
-                if !whole {
+                if !is_complete {
                     self.catch_up(RepairCause::Gap).await;
                 }
             }
@@ -444,19 +469,20 @@ impl Follower {
 
     fn apply_forward_answers(&mut self, answers: Vec<ForwardReply>) {
         let seq = self.replica.as_ref().map(Replica::seq);
-        // An owner that cannot reach a store that we reach is about to lose the raid.
-        let again = self.sessions.lease.is_valid();
-        let taken = self.forwards.apply_answers(answers, again);
-        if let (Some(acknowledged), Some(seq)) = (taken.acknowledged_seq, seq)
+        // While this instance reaches the store, an owner that does not is about to lose the raid:
+        // retry instead of answering `unavailable`.
+        let retry_unavailable = self.sessions.lease.is_valid();
+        let summary = self.forwards.apply_answers(answers, retry_unavailable);
+        if let (Some(acknowledged), Some(seq)) = (summary.acknowledged_seq, seq)
             && seq < acknowledged
         {
             let at = Instant::now() + ACKED_EVENT_TIMEOUT;
-            let before = self
+            let awaited = self
                 .awaited_event
                 .map_or((acknowledged, at), |(seq, at)| (seq.max(acknowledged), at));
-            self.awaited_event = Some(before);
+            self.awaited_event = Some(awaited);
         }
-        if taken.has_retries {
+        if summary.has_retries {
             self.resolve_at = Some(Instant::now() + RESOLVE_RETRY_DELAY);
         }
     }
@@ -464,21 +490,22 @@ impl Follower {
     fn next_timer(&self) -> Instant {
         let idle = self.last_needed_at + self.sessions.options.idle_timeout;
         let idle = (!self.is_needed()).then_some(idle);
-        let announces =
+        let report =
             (self.owner.is_some() && self.audience.is_watched()).then_some(self.next_report_at);
-        let mend = self.replica.as_ref().and_then(Replica::catch_up_at);
+        let catch_up = self.replica.as_ref().and_then(Replica::catch_up_at);
         let awaited = self.awaited_event.map(|(_, at)| at);
         let offer = self.handover_guard.as_ref().map(|_| self.next_offer_at);
-        let all = [
+        let timers = [
             idle,
-            announces,
-            mend,
+            report,
+            catch_up,
             awaited,
             offer,
             self.resolve_at,
             self.forwards.next_timer(),
         ];
-        all.into_iter()
+        timers
+            .into_iter()
             .flatten()
             .min()
             .unwrap_or_else(|| Instant::now() + FAR_FUTURE)
@@ -515,7 +542,7 @@ impl Follower {
         }
     }
 
-    /// Whoever watches is shown the raid; if it cannot be loaded now, that is tried again.
+    /// Loads a replica if there are watchers and none yet; a failure is retried.
     async fn serve_watchers(&mut self, carried: &mut CarriedState) {
         if self.replica.is_some() || !self.audience.is_watched() {
             return;
@@ -527,7 +554,7 @@ impl Follower {
     }
 }
 
-/// What is heard of the raid; for ever nothing while it is not followed.
+/// Waits for the next update of the raid; forever without a replica.
 async fn next_update(replica: &mut Option<Replica>) -> RaidUpdate {
     match replica {
         Some(replica) => replica.next_update().await,

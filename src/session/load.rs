@@ -1,4 +1,4 @@
-//! Rebuilding a raid from the store: the newest snapshot and every event after it.
+//! Rebuilds a raid from the store: the newest snapshot and every event after it.
 
 use raidhall_protocol::{Event, RaidId, Seq};
 use tracing::warn;
@@ -6,16 +6,16 @@ use tracing::warn;
 use crate::raid::{self, State};
 use crate::store::{self, LoadedRaid, Store};
 
-/// Events read at once where the snapshot is of no use.
+/// Events per page when the whole ledger is read because the snapshot is damaged.
 const PAGE_EVENTS: u32 = 1_000;
 
-/// A raid as the store has it.
+/// A raid's state, folded from what the store holds, beside the loaded rows.
 pub(super) struct FoldedRaid {
     pub(super) state: State,
     pub(super) loaded: LoadedRaid,
 }
 
-/// Why a raid could not be rebuilt.
+/// Reason why a raid could not be rebuilt.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LoadError {
     #[error(transparent)]
@@ -41,7 +41,7 @@ impl From<store::StoreError> for LoadError {
     }
 }
 
-/// Reads and folds a raid; `None` if there is no such raid. Claims nothing.
+/// Reads and folds a raid without claiming it. Returns `None` if the raid does not exist.
 pub(super) async fn load_raid(
     store: &dyn Store,
     raid: RaidId,
@@ -58,7 +58,7 @@ pub(super) async fn load_raid(
                 return Err(LoadError::NewerVersion { version });
             }
             Err(error) => {
-                warn!(%raid, %seq, error = %error, "a snapshot is damaged; the raid is rebuilt from its ledger");
+                warn!(%raid, %seq, error = %error, "snapshot is damaged; rebuilding the raid from its ledger");
                 loaded.tail = read_ledger(store, raid).await?;
                 State::new(raid)
             }
@@ -71,7 +71,8 @@ pub(super) async fn load_raid(
         }
         raid::apply(&mut state, event);
     }
-    let (found, expected) = (state.seq(), loaded.head.last_seq);
+    let found = state.seq();
+    let expected = loaded.head.last_seq;
     if found < expected {
         return Err(LoadError::LedgerGap {
             raid,

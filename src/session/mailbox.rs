@@ -1,4 +1,5 @@
-//! What waits for a session: what an earlier incarnation put back, then what comes in.
+//! A session's queue of requests: first the messages that an earlier incarnation put back, then new
+//! ones.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,11 +10,11 @@ use tokio::time::{Instant, sleep};
 use super::message::SessionMessage;
 use crate::error::Error;
 
-/// How often it is looked who has waited too long.
+/// Interval between checks for expired requests.
 const EXPIRY_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
 pub(super) struct Mailbox {
-    /// First to last, before anything in `receiver`.
+    /// Messages put back, oldest first; delivered before anything in `receiver`.
     requeued: VecDeque<SessionMessage>,
     receiver: mpsc::Receiver<SessionMessage>,
 }
@@ -26,7 +27,7 @@ impl Mailbox {
         }
     }
 
-    /// The next message; `None` when nobody can send any more. Nothing is lost if the future is dropped.
+    /// Returns the next message, or `None` when all senders are gone. Cancel-safe.
     pub(super) async fn next(&mut self) -> Option<SessionMessage> {
         match self.requeued.pop_front() {
             Some(message) => Some(message),
@@ -34,37 +35,38 @@ impl Mailbox {
         }
     }
 
-    /// The next message, if it is there already.
+    /// Returns the next message if one is already waiting.
     pub(super) fn try_next(&mut self) -> Option<SessionMessage> {
         self.requeued
             .pop_front()
             .or_else(|| self.receiver.try_recv().ok())
     }
 
-    /// Puts messages back, in their order, before all others.
+    /// Puts messages back in their order, ahead of all others.
     pub(super) fn put_back(&mut self, messages: impl DoubleEndedIterator<Item = SessionMessage>) {
-        messages
-            .rev()
-            .for_each(|message| self.requeued.push_front(message));
+        for message in messages.rev() {
+            self.requeued.push_front(message);
+        }
     }
 
-    /// Answers everything that waits with an error.
+    /// Answers every waiting request with `error`.
     pub(super) fn fail_all(&mut self, error: &Error) {
         while let Some(message) = self.try_next() {
             message.fail(error.clone());
         }
     }
 
-    /// Waits for something else, and tells those meanwhile whose time runs out. At most `room` messages are looked through.
+    /// Awaits `future`, and meanwhile answers expired requests. Looks through at most `room`
+    /// messages.
     pub(super) async fn expire_while<T>(
         &mut self,
         room: usize,
-        something: impl Future<Output = T>,
+        future: impl Future<Output = T>,
     ) -> T {
-        tokio::pin!(something);
+        tokio::pin!(future);
         loop {
             tokio::select! { biased;
-                done = &mut something => return done,
+                output = &mut future => return output,
                 () = sleep(EXPIRY_CHECK_INTERVAL) => self.expire(room, Instant::now()),
             }
         }
@@ -89,7 +91,7 @@ impl Mailbox {
         self.requeued.is_empty() && self.receiver.is_empty()
     }
 
-    /// Takes no more messages.
+    /// Closes the channel: later sends fail.
     pub(super) fn close(&mut self) {
         self.receiver.close();
     }

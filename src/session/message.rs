@@ -1,4 +1,4 @@
-//! What can be asked of a session.
+//! Messages that a session's mailbox accepts.
 
 use std::sync::Arc;
 
@@ -16,24 +16,24 @@ use crate::raid::{self, Ack};
 use crate::store::{InstanceId, OpHash};
 
 pub(super) enum SessionMessage {
-    /// Carry a command out.
+    /// Decides and commits a command.
     Execute(ExecuteRequest),
-    /// The first command of a raid that is being made.
+    /// Creates the raid: the first command under a new id.
     Create {
         command: raid::RaidCommand,
         key: OpHash,
         reply: Reply<Ack>,
     },
-    /// Show the raid.
+    /// Reads a snapshot of the raid.
     Read {
         caller: Caller,
         reply: Reply<RaidSnapshot>,
     },
-    /// Add a watcher.
+    /// Adds a watch to the audience.
     Watch(WatchRequest),
-    /// Give a watcher a snapshot.
+    /// Sends a new snapshot to a watch that fell behind.
     Resync(WatchRequest),
-    /// Pass a signal on.
+    /// Delivers a signal to the raid's watchers.
     Signal {
         sender: ConnectionId,
         from: PlayerId,
@@ -41,53 +41,56 @@ pub(super) enum SessionMessage {
         data: Value,
         reply: Reply<()>,
     },
-    /// Another instance says who watched there at a moment.
+    /// Another instance's report of its watchers, taken at `at`.
     WatcherReport {
         from: InstanceId,
         at: UnixMillis,
         report: WatcherReport,
     },
-    /// The raid's owner asks whether anybody watches here.
+    /// The raid's owner asks for a watcher report of this instance.
     RequestWatcherReport,
-    /// Another instance gave the raid up and names us its heir. These were online.
+    /// `from` has released the raid and names this instance its successor; `online` were online
+    /// there.
     Handover {
         from: InstanceId,
         online: Vec<PlayerId>,
     },
-    /// Another instance asks how far the raid is.
+    /// Another instance asks for the raid's newest seq and its online players.
     QueryStatus { reply: Reply<OwnerStatus> },
-    /// A newer release has written this raid: it is not ours to own.
+    /// A newer release has written this raid, so this instance must not own it.
     MarkFollowOnly,
 }
 
-/// A command, asked for.
+/// Request to execute a command.
 pub(super) struct ExecuteRequest {
     pub(super) command: raid::RaidCommand,
     pub(super) op: Option<OpHash>,
     pub(super) reply: Reply<Ack>,
-    /// When it is answered `unavailable`, unless it is being committed by then.
+    /// Moment at which the command is answered `unavailable`, unless this instance is already
+    /// committing it.
     pub(super) deadline: Instant,
-    /// It comes from another instance, which wants to hear if we are not the owner.
+    /// The instance that forwarded the command; it needs [`Error::NotOwner`] if this one is not the
+    /// owner.
     pub(super) forwarded_by: Option<InstanceId>,
 }
 
-/// A watch, asked for.
+/// Request to start or to resynchronize a watch.
 pub(super) struct WatchRequest {
     pub(super) outbox: Arc<Outbox>,
     pub(super) watch_id: WatchId,
     pub(super) caller: Caller,
     pub(super) since: Option<Seq>,
-    /// For what goes wrong; success comes through the outbox.
+    /// Reports a failure, or that the watch was accepted; its first frame comes through the outbox.
     pub(super) reply: Reply<()>,
 }
 
 impl SessionMessage {
-    /// Whether it has waited for too long to be begun.
+    /// Returns whether the message is a command whose deadline has passed.
     pub(super) fn is_expired(&self, now: Instant) -> bool {
         matches!(self, Self::Execute(execute) if execute.deadline <= now)
     }
 
-    /// The player who asks, where a player does who must be or have been a member.
+    /// Returns the requesting player of a request that only a present or former member may make.
     pub(super) fn requesting_player(&self) -> Option<PlayerId> {
         match self {
             Self::Execute(ExecuteRequest {

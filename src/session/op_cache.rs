@@ -1,4 +1,4 @@
-//! The op keys that have taken effect, so that a repeat gets the first answer.
+//! Cache of the op keys that have taken effect, so that a repeated command gets the first answer.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -6,7 +6,7 @@ use raidhall_protocol::Seq;
 
 use crate::store::OpHash;
 
-/// The latest op keys of one raid, bounded; beyond them the ledger's index knows.
+/// Bounded cache of one raid's latest op keys. Older keys are looked up in the ledger's index.
 #[derive(Debug)]
 pub(super) struct OpCache {
     seqs: HashMap<OpHash, Seq>,
@@ -17,8 +17,8 @@ pub(super) struct OpCache {
 }
 
 impl OpCache {
-    /// Holds at most `max` keys. `loaded` are those of the ledger's latest events, oldest first; `whole` says that
-    /// the ledger has no others.
+    /// Creates a cache of at most `max` keys. `loaded` are the keys of the ledger's latest events,
+    /// oldest first; `whole` means that the ledger has no others.
     pub(super) fn new(max: usize, loaded: Vec<(OpHash, Seq)>, whole: bool) -> Self {
         let mut ops = Self {
             seqs: HashMap::new(),
@@ -26,21 +26,23 @@ impl OpCache {
             keys_max: max,
             is_partial: !whole,
         };
-        loaded.into_iter().for_each(|(op, seq)| ops.insert(op, seq));
+        for (op, seq) in loaded {
+            ops.insert(op, seq);
+        }
         ops
     }
 
-    /// The seq at which an op took effect, as far as is known here.
+    /// Returns the seq at which an op took effect, if the cache holds it.
     pub(super) fn get(&self, op: OpHash) -> Option<Seq> {
         self.seqs.get(&op).copied()
     }
 
-    /// Whether a miss has to be looked up in the ledger.
+    /// Returns whether a miss must be looked up in the ledger.
     pub(super) const fn is_partial(&self) -> bool {
         self.is_partial
     }
 
-    /// Notes that an op took effect.
+    /// Records that an op took effect at `seq`; evicts the oldest key beyond the limit.
     pub(super) fn insert(&mut self, op: OpHash, seq: Seq) {
         if self.seqs.insert(op, seq).is_some() {
             return;

@@ -1,10 +1,11 @@
-//! One incarnation of a live raid: it decides, commits and releases.
+//! The owner incarnation of a raid: it decides commands, commits events and releases replies.
 //!
-//! The state runs ahead of the store: commands are decided on it while earlier commits are in flight. **Nothing
-//! leaves ahead of the commit that it depends on.** Every answer (acknowledgement, refusal, duplicate, read, watch,
-//! snapshot) is noted with the seq at which it was decided, and released in inbox order once that seq is durable.
-//! Events are published, before the answers that depend on them, when they are durable. If a commit fails, everything
-//! behind it is `unavailable` and this incarnation ends.
+//! The state runs ahead of the store: commands are decided on it while earlier commits are in
+//! flight. **Nothing leaves ahead of the commit that it depends on.** Every reply (acknowledgement,
+//! refusal, duplicate, read, watch, snapshot) is queued with the seq at which it was decided, and
+//! released in mailbox order once that seq is durable. Events are published when they are durable,
+//! before the replies that depend on them. If a commit fails, everything behind it is answered
+//! `unavailable` and this incarnation ends.
 
 mod commits;
 mod timers;
@@ -35,26 +36,27 @@ use crate::store::journal::JournalOutcome;
 use crate::store::{Epoch, LedgerEvent, Month, OpHash};
 use crate::telemetry::{GaugeGuard, ReloadCause, TakeoverCause, metrics};
 
-/// How long the raid waits for the store to say whether it has another owner.
+/// How long the store may take to report the raid's head, which names its owner.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
-/// Commits in flight at most; beyond that the inbox waits.
+/// Commits in flight; at this limit the owner does not read its mailbox.
 const INFLIGHT_COMMITS_MAX: usize = 32;
-/// Answers that wait for a commit at most; beyond that the inbox waits too.
+/// Pending replies; at this limit the owner does not read its mailbox.
 const PENDING_REPLIES_MAX: usize = 1_024;
-/// Messages decided at most before what they caused is handed to the journal.
+/// Messages handled before their events are submitted to the journal.
 const BURST_MESSAGES_MAX: usize = 64;
 
-/// How an incarnation ended.
+/// How an incarnation ended, and what the actor does next.
 pub(super) enum IncarnationEnd {
-    /// Nobody needs the raid; it is out of the registry.
+    /// The raid is not needed; its session has been removed from the registry.
     Idle,
-    /// The server stops.
+    /// The instance stops, and with it the session.
     Stopped,
-    /// The server is about to end: the raid is to be given to another instance.
+    /// This instance must not own the raid any more: it drains, or a newer release has written the
+    /// raid. The raid is handed over.
     Handover,
-    /// Try to become its owner, for this cause.
+    /// A follower found the raid without an owner: claim it, for this cause.
     Claim(TakeoverCause),
-    /// Something is in doubt: start anew from the store.
+    /// Something is in doubt: start again from the store.
     Reload(ReloadCause),
 }
 
@@ -62,41 +64,42 @@ pub(super) struct Owner {
     sessions: Registry,
     audience: Arc<Audience>,
     epoch: Epoch,
-    /// The term of the lease under which the raid is ours.
+    /// The lease's term under which the raid was claimed or last confirmed.
     lease_term: u64,
     created_month: Month,
-    /// Ahead of the store by what is in `unsubmitted_events` and `inflight_commits`.
+    /// The state as decided: ahead of the store by `unsubmitted_events` and `inflight_commits`.
     state: State,
     committed_seq: Seq,
     ops: OpCache,
     pending_replies: PendingReplies,
-    /// Decided, not handed to the journal yet.
+    /// Decided events that have not been submitted to the journal yet.
     unsubmitted_events: Vec<LedgerEvent>,
     create_key: Option<OpHash>,
-    /// Its creation was refused: there is nothing to be live for.
+    /// The raid's creation was refused, so the session may end at once.
     is_creation_refused: bool,
     inflight_commits: VecDeque<InflightCommit>,
-    /// The outcome of the oldest flight, which waits until the lease is sure.
+    /// The outcome of the oldest commit in flight, until the lease is confirmed and it can be
+    /// processed.
     unprocessed_outcome: Option<JournalOutcome>,
     snapshot_cache: SnapshotCache,
     leader_away_since: Option<Instant>,
-    /// When somebody last needed the raid.
+    /// When the raid was last watched or requested.
     last_needed_at: Instant,
-    /// When the raid became ours.
+    /// When this incarnation became the owner.
     owned_since: Instant,
-    /// Counts what other instances are told about who is online.
+    /// Counter of the presence messages that were sent to other instances.
     presence_counter: u64,
-    /// When they are told again, though nothing has changed.
+    /// When presence is sent to other instances again, even if it has not changed.
     presence_resend_at: Option<Instant>,
-    /// Who watches is in doubt: nobody is taken offline, no leader is missed.
+    /// The set of watchers is in doubt: no player is taken offline, and no leader is replaced.
     is_presence_uncertain: bool,
     events_since_snapshot: u64,
-    /// A snapshot that is kept once its seq is durable.
+    /// A snapshot that is stored once its seq is durable.
     pending_snapshot: Option<(Seq, Vec<u8>)>,
     _owned_gauge: GaugeGuard,
 }
 
-/// What a live raid begins with.
+/// What an owner starts from: the claim and the loaded raid.
 pub(super) struct OwnerStart {
     pub(super) epoch: Epoch,
     pub(super) lease_term: u64,
@@ -139,7 +142,7 @@ impl Owner {
             last_needed_at: now,
             owned_since: now,
             presence_counter: 0,
-            // Whoever knew us before, or another owner, may have missed what was said last.
+            // Followers may have missed the last presence message of this or an earlier owner.
             presence_resend_at: Some(now),
             is_presence_uncertain: false,
             events_since_snapshot,
@@ -152,18 +155,25 @@ impl Owner {
         self.epoch
     }
 
-    /// The state of a raid that is handed over: all of it is committed.
+    /// Returns the state, for a handover: all of it is committed.
     pub(super) fn into_state(self) -> State {
         self.state
     }
 
+    /// Runs until the incarnation ends. Each turn first does what is due and submits decided
+    /// events; then it waits for one of:
+    ///
+    /// - the outcome of the oldest commit in flight, which comes before everything else
+    /// - the stop of this instance, or the start of its drain
+    /// - a change of the watchers here, of the live instances, or of the bus's health
+    /// - a request, with the ones waiting behind it, unless a limit is reached or the raid is about
+    ///   to leave
+    /// - the next timer
     pub(super) async fn run(&mut self, carried: &mut CarriedState) -> IncarnationEnd {
         let registry = self.sessions.clone();
         let audience = Arc::clone(&self.audience);
-        let (mut peers, mut proven) = (
-            registry.cluster.membership().watch_changes(),
-            registry.cluster.watch_bus_health(),
-        );
+        let mut membership = registry.cluster.membership().watch_changes();
+        let mut bus_health = registry.cluster.watch_bus_health();
         self.update_watchers(carried);
         loop {
             if !registry.lease.is_valid_in_term(self.lease_term)
@@ -205,28 +215,30 @@ impl Owner {
             if self.inflight_commits.is_empty() && leaving {
                 return IncarnationEnd::Handover;
             }
-            let next = self.next_timer(carried);
+            let next_at = self.next_timer(carried);
             tokio::select! { biased;
                 outcome = next_commit_outcome(&mut self.inflight_commits) => self.unprocessed_outcome = Some(outcome),
                 () = registry.stop.cancelled(), if !stopping => {}
                 () = registry.handing_over.cancelled(), if !leaving => {}
                 () = audience.changed() => self.update_watchers(carried),
-                _ = peers.changed() => self.update_watchers(carried),
-                _ = proven.changed() => {}
+                _ = membership.changed() => self.update_watchers(carried),
+                _ = bus_health.changed() => {}
                 message = carried.mailbox.next(), if !stopping && !leaving && self.has_capacity() => {
                     if let Err(cause) = self.handle_burst(message, carried).await {
                         return IncarnationEnd::Reload(cause);
                     }
                 }
-                // Last, for it only wakes: what is due is decided in every turn and before every message, and a moment
-                // that has passed would keep everything behind it waiting for ever.
-                () = sleep_until(next) => {}
+                // The timer is last, because it only wakes the loop: due work is done in every turn
+                // and before every message. A moment in the past must not starve the arms behind
+                // it.
+                () = sleep_until(next_at) => {}
             }
         }
     }
 
-    /// Waits, after a time without a lease, until the store says whether the raid is still ours. Until then nothing
-    /// that is remembered may be told, and whoever has asked for something hears that it is not to be had now.
+    /// Waits, after a gap in the lease, until the store says whether this instance still owns the
+    /// raid. Until then no reply that rests on the remembered state leaves, and requests that wait
+    /// too long are answered `unavailable`. Returns `false` if the incarnation must end.
     async fn reconfirm_ownership(&mut self, carried: &mut CarriedState) -> bool {
         let registry = self.sessions.clone();
         let regained = registry.lease.wait_until_confirmed(self.audience.raid());
@@ -255,16 +267,13 @@ impl Owner {
         }
     }
 
-    /// Answers whoever has asked for something. What other instances tell is taken in all the same.
+    /// Answers all waiting requests with `unavailable`. Messages from other instances are still
+    /// applied.
     fn refuse_requests(&mut self, carried: &mut CarriedState) {
         while let Some(message) = carried.mailbox.try_next() {
             match message {
-                SessionMessage::WatcherReport {
-                    from,
-                    at,
-                    report: watching,
-                } => {
-                    self.apply_watcher_report(from, at, watching, carried);
+                SessionMessage::WatcherReport { from, at, report } => {
+                    self.apply_watcher_report(from, at, report, carried);
                 }
                 SessionMessage::Handover { online, .. } => self.accept_handover(&online, carried),
                 message => message.fail(Error::Unavailable),
@@ -272,7 +281,7 @@ impl Owner {
         }
     }
 
-    /// What every message about this raid names.
+    /// Returns the header of a cluster message about this raid.
     fn message_header(&self, seq: Seq) -> MessageHeader {
         MessageHeader {
             raid: self.audience.raid(),
@@ -281,7 +290,7 @@ impl Owner {
         }
     }
 
-    /// Decides a message and those that wait behind it, so that they are committed together.
+    /// Handles a message and those waiting behind it, so that their events are committed together.
     async fn handle_burst(
         &mut self,
         first: Option<SessionMessage>,
@@ -318,10 +327,10 @@ impl Owner {
                 command,
                 op,
                 reply,
-                deadline: until,
+                deadline,
                 ..
             }) => {
-                if until <= Instant::now() {
+                if deadline <= Instant::now() {
                     reply.send(Err(Error::Unavailable));
                     return Ok(());
                 }
@@ -337,14 +346,14 @@ impl Owner {
                 self.is_creation_refused = self.state.seq() == Seq::ZERO;
             }
             SessionMessage::Read { caller, reply } => {
-                let seen = self.authorize_read(caller).map(|()| {
+                let result = self.authorize_read(caller).map(|()| {
                     (
                         self.snapshot_cache.shared_state(&self.state),
                         self.state.seq(),
                     )
                 });
                 self.pending_replies
-                    .push(self.state.seq(), PendingReply::Read(reply, seen));
+                    .push(self.state.seq(), PendingReply::Read(reply, result));
             }
             SessionMessage::QueryStatus { reply } => {
                 let seq = self.state.seq();
@@ -352,14 +361,14 @@ impl Owner {
                     .push(seq, PendingReply::Status(reply, seq));
             }
             SessionMessage::Watch(watch) => {
-                let basis = self.watch_start(&watch).await?;
+                let start = self.watch_start(&watch).await?;
                 self.pending_replies
-                    .push(self.state.seq(), PendingReply::Watch(watch, basis));
+                    .push(self.state.seq(), PendingReply::Watch(watch, start));
             }
             SessionMessage::Resync(watch) => {
-                let basis = self.watch_start(&watch).await?;
+                let start = self.watch_start(&watch).await?;
                 self.pending_replies
-                    .push(self.state.seq(), PendingReply::Resync(watch, basis));
+                    .push(self.state.seq(), PendingReply::Resync(watch, start));
             }
             SessionMessage::Signal {
                 sender,
@@ -368,23 +377,19 @@ impl Owner {
                 data,
                 reply,
             } => {
-                let passed = self.audience.send_signal(sender, from, &kind, data);
-                reply.send(passed.map_err(|_| Refusal::NotMember.into()));
+                let result = self.audience.send_signal(sender, from, &kind, data);
+                reply.send(result.map_err(|_| Refusal::NotMember.into()));
             }
-            SessionMessage::WatcherReport {
-                from,
-                at,
-                report: watching,
-            } => {
-                self.handle_watcher_report(from, at, watching, carried);
+            SessionMessage::WatcherReport { from, at, report } => {
+                self.handle_watcher_report(from, at, report, carried);
             }
-            // It takes another for the owner: the store says who is right.
+            // The sender considers itself the owner: the store says which instance is.
             SessionMessage::RequestWatcherReport => {
                 if self.is_superseded().await.unwrap_or(false) {
                     return Err(ReloadCause::Superseded);
                 }
             }
-            // That the raid is not ours to own is looked at in every turn.
+            // The loop checks in every turn whether this instance may own the raid.
             SessionMessage::MarkFollowOnly => {}
             SessionMessage::Handover { online, .. } => self.accept_handover(&online, carried),
         }
@@ -399,13 +404,14 @@ impl Owner {
         }
     }
 
-    /// What a watch begins with. A client that is ahead of us knows more: then the store is asked for a later owner.
+    /// Decides how a watch starts. A client that has seen a later seq than this owner proves that
+    /// it may be superseded: then the store is asked for a later owner.
     async fn watch_start(
         &mut self,
         watch: &WatchRequest,
     ) -> Result<Result<WatchStart, Error>, ReloadCause> {
-        let ahead = watch.since.is_some_and(|since| since > self.state.seq());
-        if ahead && self.authorize_read(watch.caller).is_ok() {
+        let client_is_ahead = watch.since.is_some_and(|since| since > self.state.seq());
+        if client_is_ahead && self.authorize_read(watch.caller).is_ok() {
             match self.is_superseded().await {
                 Ok(false) => {}
                 Ok(true) => return Err(ReloadCause::Superseded),
@@ -415,7 +421,7 @@ impl Owner {
         Ok(self.snapshot_cache.watch_start(&self.state, watch))
     }
 
-    /// Whether the store knows of a later owner than this session.
+    /// Returns whether the store has a later owner than this incarnation.
     async fn is_superseded(&self) -> Result<bool, Error> {
         let head = timeout(HEAD_TIMEOUT, self.sessions.store.head(self.audience.raid())).await;
         let head = head.ok().and_then(Result::ok).ok_or(Error::Unavailable)?;
@@ -434,7 +440,7 @@ impl Owner {
                 seq,
                 duplicate: true,
             }),
-            // The store was asked meanwhile: what is remembered may have become history.
+            // The lease may have run out while the store was asked; then the state may be outdated.
             Ok(None) if !self.sessions.lease.is_valid_in_term(self.lease_term) => {
                 Err(Error::Unavailable)
             }
@@ -447,7 +453,7 @@ impl Owner {
                         })
                         .map_err(Error::from),
                     Err(_) => {
-                        error!(?command, "a command panicked; its raid reloads");
+                        error!(?command, "command panicked; reloading the raid");
                         reply.send(Err(Error::Internal));
                         return Err(ReloadCause::Panic);
                     }
@@ -461,7 +467,8 @@ impl Owner {
         Ok(())
     }
 
-    /// The seq at which an op took effect, if it did.
+    /// Returns the seq at which an op took effect, if it did. Asks the store only if the cache is
+    /// partial.
     async fn find_op(&self, op: Option<OpHash>) -> Result<Option<Seq>, Error> {
         let Some(op) = op else { return Ok(None) };
         if let Some(seq) = self.ops.get(op) {
@@ -475,12 +482,12 @@ impl Owner {
             .find_op(self.audience.raid(), op)
             .await
             .map_err(|error| {
-                warn!(?error, "an op could not be looked up");
+                warn!(?error, "looking up an op failed");
                 Error::Unavailable
             })
     }
 
-    /// Decides a command and applies what it causes. Gives the seq of the last event.
+    /// Decides a command and applies its events. Returns the seq of the last event.
     fn decide(
         &mut self,
         command: &raid::RaidCommand,
@@ -510,7 +517,7 @@ impl Owner {
         Ok(self.state.seq())
     }
 
-    /// Whether more may be decided while earlier commits are in flight.
+    /// Returns whether another message may be handled while earlier commits are in flight.
     fn has_capacity(&self) -> bool {
         self.inflight_commits.len() < INFLIGHT_COMMITS_MAX
             && self.pending_replies.len() < PENDING_REPLIES_MAX

@@ -1,4 +1,4 @@
-//! Answers that wait for the commit they depend on, released in inbox order.
+//! Replies that wait for the commit that they depend on, released in mailbox order.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::cluster::client::OwnerStatus;
 use crate::error::Error;
 use crate::raid::Ack;
 
-/// An answer as decided.
+/// A reply with its decided result.
 pub(super) enum PendingReply {
     Ack(Reply<Ack>, Result<Ack, Error>),
     Read(Reply<RaidSnapshot>, Result<(Arc<RaidState>, Seq), Error>),
@@ -21,21 +21,22 @@ pub(super) enum PendingReply {
     Resync(WatchRequest, Result<WatchStart, Error>),
 }
 
-/// What a watch begins with.
+/// How a watch starts: with a replay or with a snapshot.
 pub(super) enum WatchStart {
-    /// The client has everything up to `since`; what follows up to `seq` is promised whole.
+    /// The client has every event up to `since`; the events after it up to `seq` are sent
+    /// completely.
     Replay { since: Seq, seq: Seq },
-    /// The raid as a whole.
+    /// The whole state at `seq`.
     Snapshot { seq: Seq, state: Arc<RaidState> },
 }
 
-/// The answers in inbox order, each with the seq at which it was decided.
+/// Queue of pending replies in mailbox order, each with the seq at which it was decided.
 #[derive(Default)]
 pub(super) struct PendingReplies(VecDeque<(Seq, PendingReply)>);
 
 impl PendingReplies {
-    pub(super) fn push(&mut self, decided_at: Seq, held: PendingReply) {
-        self.0.push_back((decided_at, held));
+    pub(super) fn push(&mut self, decided_at: Seq, reply: PendingReply) {
+        self.0.push_back((decided_at, reply));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -46,22 +47,22 @@ impl PendingReplies {
         self.0.len()
     }
 
-    /// The next answer that depends on nothing beyond `committed`.
+    /// Removes and returns the next reply, if it depends on nothing beyond `committed`.
     pub(super) fn pop(&mut self, committed: Seq) -> Option<PendingReply> {
         if self.0.front()?.0 > committed {
             None
         } else {
-            self.0.pop_front().map(|(_, held)| held)
+            self.0.pop_front().map(|(_, reply)| reply)
         }
     }
 
-    /// Fails everything: with `internal` what was decided from `first` to `last`, if given, with `unavailable` the
-    /// rest.
+    /// Fails all replies: with `internal` those decided from the first to the last seq of
+    /// `culprit`, with `unavailable` the rest.
     pub(super) fn fail(&mut self, culprit: Option<(Seq, Seq)>) {
-        for (decided_at, held) in self.0.drain(..) {
+        for (decided_at, reply) in self.0.drain(..) {
             let at_fault =
                 culprit.is_some_and(|(first, last)| (first..=last).contains(&decided_at));
-            held.fail(if at_fault {
+            reply.fail(if at_fault {
                 Error::Internal
             } else {
                 Error::Unavailable
@@ -84,7 +85,8 @@ impl PendingReply {
         }
     }
 
-    /// Gives the answers that need nothing but themselves; gives back a watch, which needs the audience.
+    /// Sends a reply that needs nothing else; returns a watch, which the caller must join to the
+    /// audience.
     pub(super) fn send(self, online: impl FnOnce() -> Vec<PlayerId>) -> Option<ReadyWatch> {
         match self {
             Self::Ack(reply, result) => {
@@ -103,17 +105,17 @@ impl PendingReply {
                 seq,
                 online: online(),
             })),
-            Self::Watch(watch, Ok(basis)) => {
+            Self::Watch(watch, Ok(start)) => {
                 return Some(ReadyWatch {
                     watch,
-                    start: basis,
+                    start,
                     is_joining: true,
                 });
             }
-            Self::Resync(watch, Ok(basis)) => {
+            Self::Resync(watch, Ok(start)) => {
                 return Some(ReadyWatch {
                     watch,
-                    start: basis,
+                    start,
                     is_joining: false,
                 });
             }
@@ -125,10 +127,11 @@ impl PendingReply {
     }
 }
 
-/// A watch whose answer may go out now.
+/// An accepted watch whose start frame can be sent now.
 pub(super) struct ReadyWatch {
     pub(super) watch: WatchRequest,
     pub(super) start: WatchStart,
-    /// Whether it joins the audience, or has done so before.
+    /// `true` for a new watch, which joins the audience; `false` for a resync of one that has
+    /// joined.
     pub(super) is_joining: bool,
 }

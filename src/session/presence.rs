@@ -1,7 +1,7 @@
-//! Who is online: soft state, neither numbered nor stored.
+//! Presence: which members are online. Soft state, neither numbered nor stored.
 //!
-//! A player is online while any of its connections watches the raid, and for a grace after the last one drops, so
-//! that a blink shows nowhere.
+//! A player is online while any of its connections watches the raid, and for a grace period after
+//! the last watch ends, so that a brief reconnect is not visible.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,50 +9,50 @@ use std::time::Duration;
 use raidhall_protocol::PlayerId;
 use tokio::time::Instant;
 
-/// How long changes are gathered before they are announced together.
+/// How long changes are collected before they are announced together.
 const COALESCE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The presence of one raid's members.
 #[derive(Debug, Default)]
 pub(super) struct Presence {
     online: BTreeSet<PlayerId>,
-    /// Online, but no connection watches: until when they stay so.
+    /// Online players without a watch, and when each goes offline.
     offline_at: BTreeMap<PlayerId, Instant>,
     announced: BTreeSet<PlayerId>,
     announce_at: Option<Instant>,
 }
 
-/// What to tell the watchers.
+/// Changes of presence to announce to the watchers.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct PresenceChange {
-    /// Who is online now and was not.
+    /// Players who have come online.
     pub(super) online: Vec<PlayerId>,
-    /// Who was online and is not.
+    /// Players who have gone offline.
     pub(super) offline: Vec<PlayerId>,
 }
 
 impl Presence {
-    /// The members who are online.
+    /// Returns the members who are online.
     pub(super) const fn online(&self) -> &BTreeSet<PlayerId> {
         &self.online
     }
 
-    /// Who is online as the watchers know it: what a new watcher starts from, since it is told the same changes as
-    /// they from then on.
+    /// Returns the players who are online as far as the watchers know. A new watcher starts from
+    /// this set, because it receives the same changes as the others from then on.
     pub(super) const fn announced(&self) -> &BTreeSet<PlayerId> {
         &self.announced
     }
 
-    /// Follows the set of members who watch.
+    /// Updates presence to the members who watch now; the others go offline after `grace`.
     pub(super) fn set_watching(
         &mut self,
         watching: &BTreeSet<PlayerId>,
         now: Instant,
         grace: Duration,
     ) {
-        watching
-            .iter()
-            .for_each(|player| self.set_online(*player, now));
+        for player in watching {
+            self.set_online(*player, now);
+        }
         for player in &self.online {
             if !watching.contains(player) {
                 self.offline_at.entry(*player).or_insert(now + grace);
@@ -60,7 +60,7 @@ impl Presence {
         }
     }
 
-    /// Takes a player online whose watch begins this moment.
+    /// Marks a player whose watch begins now as online.
     pub(super) fn set_online(&mut self, player: PlayerId, now: Instant) {
         self.offline_at.remove(&player);
         if self.online.insert(player) {
@@ -68,7 +68,7 @@ impl Presence {
         }
     }
 
-    /// Forgets everybody who is no member any more.
+    /// Removes players who are no longer members.
     pub(super) fn retain_members(&mut self, is_member: impl Fn(PlayerId) -> bool, now: Instant) {
         let before = self.online.len();
         self.online.retain(|player| is_member(*player));
@@ -78,7 +78,8 @@ impl Presence {
         }
     }
 
-    /// When something happens next by itself. Nobody goes offline in doubt.
+    /// Returns when [`advance`](Self::advance) has something to do. While presence is in doubt no
+    /// player goes offline.
     pub(super) fn next_timer(&self, in_doubt: bool) -> Option<Instant> {
         let leaving = self
             .offline_at
@@ -89,16 +90,17 @@ impl Presence {
         leaving.into_iter().chain(self.announce_at).min()
     }
 
-    /// Whether nothing happens by itself: nobody is leaving, and nothing is about to be told.
+    /// Returns whether nothing is scheduled: no player is about to go offline, and no announcement
+    /// is due.
     pub(super) fn is_settled(&self) -> bool {
         self.offline_at.is_empty() && self.announce_at.is_none()
     }
 
-    /// Takes those offline whose grace is over, unless who watches is in doubt. Gives what is to be announced, when it
-    /// is time.
+    /// Takes players offline whose grace is over, unless presence is in doubt. Returns the changes
+    /// once their announcement is due.
     pub(super) fn advance(&mut self, now: Instant, in_doubt: bool) -> Option<PresenceChange> {
-        let over = |_: &PlayerId, until: &mut Instant| !in_doubt && *until <= now;
-        for (player, _) in self.offline_at.extract_if(.., over).collect::<Vec<_>>() {
+        let is_over = |_: &PlayerId, until: &mut Instant| !in_doubt && *until <= now;
+        for (player, _) in self.offline_at.extract_if(.., is_over).collect::<Vec<_>>() {
             self.online.remove(&player);
             self.schedule_announcement(now);
         }
@@ -111,15 +113,16 @@ impl Presence {
         (!change.online.is_empty() || !change.offline.is_empty()).then_some(change)
     }
 
-    /// A doubt is over: everybody who does not watch gets the whole grace again.
+    /// Gives every player without a watch the whole grace again, after a doubt has ended.
     pub(super) fn restart_grace(&mut self, now: Instant, grace: Duration) {
-        self.offline_at
-            .values_mut()
-            .for_each(|until| *until = (*until).max(now + grace));
+        for until in self.offline_at.values_mut() {
+            *until = (*until).max(now + grace);
+        }
     }
 
-    /// Takes over who was online at a former owner: all stay so for a grace. Whoever watches here is told whom it did not
-    /// know; if nobody does, they just start from it.
+    /// Takes over the players who were online at a former owner; they stay online for a grace
+    /// period. If the raid is watched here, players unknown to the watchers are announced; if not,
+    /// the first watcher starts from the inherited set.
     pub(super) fn inherit(
         &mut self,
         known: &[PlayerId],
@@ -140,7 +143,8 @@ impl Presence {
         }
     }
 
-    /// The raid is ours now: who was known to be online is so for a grace, until it is known who watches.
+    /// Starts presence at a new owner: the players last announced stay online for a grace period,
+    /// until the watchers are known.
     pub(super) fn take_over(&mut self, now: Instant, grace: Duration) {
         self.online.clone_from(&self.announced);
         self.offline_at = self
@@ -151,7 +155,8 @@ impl Presence {
         self.announce_at = None;
     }
 
-    /// Follows what the raid's owner at another instance says. Gives what is to be told here.
+    /// Replaces presence by what the raid's owner reports. Returns the changes to announce at this
+    /// instance.
     pub(super) fn apply_owner_presence(
         &mut self,
         online: BTreeSet<PlayerId>,
@@ -200,7 +205,8 @@ mod tests {
 
     #[test]
     fn an_absence_within_the_grace_is_not_announced() {
-        let (mut presence, start) = (Presence::default(), Instant::now());
+        let mut presence = Presence::default();
+        let start = Instant::now();
         let at = |secs| start + Duration::from_secs(secs);
         presence.set_watching(&players(&[1, 2]), at(0), GRACE);
         assert_eq!(presence.advance_certain(at(1)), change(&[1, 2], &[]));
@@ -213,13 +219,14 @@ mod tests {
 
     #[test]
     fn a_player_who_stays_away_goes_offline_after_the_grace() {
-        let (mut presence, start) = (Presence::default(), Instant::now());
+        let mut presence = Presence::default();
+        let start = Instant::now();
         let at = |secs| start + Duration::from_secs(secs);
         presence.set_watching(&players(&[1, 2]), at(0), GRACE);
         presence.advance_certain(at(1));
         presence.set_watching(&players(&[1]), at(10), GRACE);
         assert_eq!(presence.next_timer(false), Some(at(15)));
-        assert_eq!(presence.advance_certain(at(15)), None, "gathered first");
+        assert_eq!(presence.advance_certain(at(15)), None, "collected first");
         assert_eq!(presence.online(), &players(&[1]));
         assert_eq!(presence.advance_certain(at(16)), change(&[], &[2]));
         assert_eq!(presence.next_timer(false), None);
@@ -227,7 +234,8 @@ mod tests {
 
     #[test]
     fn presence_changes_close_together_are_announced_as_one() {
-        let (mut presence, start) = (Presence::default(), Instant::now());
+        let mut presence = Presence::default();
+        let start = Instant::now();
         presence.set_watching(&players(&[1]), start, GRACE);
         presence.set_watching(&players(&[1, 2]), start + COALESCE_INTERVAL / 2, GRACE);
         assert_eq!(
@@ -242,7 +250,8 @@ mod tests {
 
     #[test]
     fn a_watcher_between_two_announcements_ends_with_current_presence() {
-        let (mut presence, start) = (Presence::default(), Instant::now());
+        let mut presence = Presence::default();
+        let start = Instant::now();
         let at = |tenths: u32| start + COALESCE_INTERVAL * tenths / 2;
         presence.set_watching(&players(&[1, 2]), at(0), GRACE);
         presence.advance_certain(at(2));
@@ -258,7 +267,8 @@ mod tests {
 
     #[test]
     fn a_player_who_is_no_member_is_not_online() {
-        let (mut presence, start) = (Presence::default(), Instant::now());
+        let mut presence = Presence::default();
+        let start = Instant::now();
         presence.set_watching(&players(&[1, 2]), start, GRACE);
         presence.advance_certain(start + COALESCE_INTERVAL);
         presence.retain_members(|player| player.get() == 1, start + GRACE);
@@ -270,7 +280,8 @@ mod tests {
 
     #[test]
     fn presence_in_doubt_shows_no_absence_and_restarts_the_grace() {
-        let (mut presence, start) = (Presence::default(), Instant::now());
+        let mut presence = Presence::default();
+        let start = Instant::now();
         let at = |secs| start + Duration::from_secs(secs);
         presence.set_watching(&players(&[1, 2]), at(0), GRACE);
         presence.advance_certain(at(1));
@@ -285,7 +296,8 @@ mod tests {
 
     #[test]
     fn a_new_owner_inherits_presence_and_announces_only_changes() {
-        let (mut presence, start) = (Presence::default(), Instant::now());
+        let mut presence = Presence::default();
+        let start = Instant::now();
         let at = |secs| start + Duration::from_secs(secs);
         assert_eq!(
             presence.apply_owner_presence(players(&[1, 2])),
@@ -306,12 +318,12 @@ mod tests {
         assert_eq!(
             presence.advance_certain(at(2)),
             change(&[4], &[]),
-            "who watches here has not heard of four"
+            "player 4 has not been announced here"
         );
         assert_eq!(
             presence.advance_certain(at(4)),
             None,
-            "three has time to come back"
+            "player 3 has a grace period to return"
         );
         presence.advance_certain(at(5));
         assert_eq!(presence.advance_certain(at(6)), change(&[], &[3]));

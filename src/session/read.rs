@@ -1,4 +1,4 @@
-//! Reading a raid without making it live.
+//! Reads a raid without starting its session.
 
 use std::sync::Arc;
 
@@ -11,8 +11,9 @@ use crate::error::Error;
 use crate::raid;
 
 impl Registry {
-    /// The raid as the caller may see it. A raid that is not live here is read from the store and stays so; if it is
-    /// live at another instance, that one says how far it is and who is online.
+    /// Returns a snapshot of the raid, or `NotFound` if the caller cannot see it. A raid without a
+    /// session here is read from the store, and no session is started; a live owner at another
+    /// instance supplies its newest seq and who is online.
     pub async fn read(&self, raid: RaidId, caller: Caller) -> Result<RaidSnapshot, Error> {
         if !self.sessions.contains_key(&raid) {
             if let Some(player) = caller.player()
@@ -21,32 +22,33 @@ impl Registry {
                 return Err(raid::Refusal::NotFound.into());
             }
             let mut folded = self.load_for_read(raid).await?;
-            let (peers, owner) = (self.cluster.membership(), folded.loaded.head.owner);
-            let ws_url = owner.and_then(|owner| peers.ws_url(owner));
-            let sight = match owner.filter(|_| ws_url.is_some()) {
+            let owner = folded.loaded.head.owner;
+            let ws_url = owner.and_then(|owner| self.cluster.membership().ws_url(owner));
+            let owner_status = match owner.filter(|_| ws_url.is_some()) {
                 Some(owner) => self.cluster.query_owner_status(owner, raid).await,
                 None => None,
             };
-            if sight
+            if owner_status
                 .as_ref()
-                .is_some_and(|sight| sight.seq > folded.state.seq())
+                .is_some_and(|owner_status| owner_status.seq > folded.state.seq())
             {
                 folded = self.load_for_read(raid).await?;
             }
-            // What is due has to happen before anybody reads: then the raid is needed live.
+            // A due deadline must take effect before the read, and only a session can decide it.
             let due = folded
                 .state
                 .active_deadline()
                 .is_some_and(|due| due <= self.clock.now());
-            if !due || sight.is_some() {
+            if !due || owner_status.is_some() {
                 if !caller.can_see(&folded.state) {
                     return Err(raid::Refusal::NotFound.into());
                 }
-                let (state, seq) = (Arc::new(folded.state.shown().clone()), folded.state.seq());
+                let seq = folded.state.seq();
+                let state = Arc::new(folded.state.shown().clone());
                 return Ok(RaidSnapshot {
                     state,
                     seq,
-                    online: sight.map_or_else(Vec::new, |it| it.online),
+                    online: owner_status.map_or_else(Vec::new, |status| status.online),
                     ws_url,
                 });
             }
@@ -54,12 +56,12 @@ impl Registry {
         request_reply(|reply| self.send(raid, SessionMessage::Read { caller, reply })).await
     }
 
-    /// Whether the player is or was a member, as far as the store can tell now.
+    /// Returns whether the player is or was a member. If the store cannot say, returns `true`.
     pub(super) async fn has_ever_joined(&self, raid: RaidId, player: PlayerId) -> bool {
         let before = RaidId::try_from(raid.get() - 1).ok();
         match self.store.raids_ever_joined(player, before, 1).await {
-            Ok(visited) => visited.first() == Some(&raid),
-            // Whatever comes next fails in its own way.
+            Ok(raids) => raids.first() == Some(&raid),
+            // The caller's next step reports the store's failure.
             Err(_) => true,
         }
     }
@@ -68,7 +70,7 @@ impl Registry {
         let folded = load::load_raid(&*self.store, raid, 0)
             .await
             .map_err(|error| {
-                warn!(%raid, error = ?error, "a raid could not be read");
+                warn!(%raid, error = ?error, "reading the raid from the store failed");
                 Error::Unavailable
             })?;
         folded.ok_or_else(|| raid::Refusal::NotFound.into())

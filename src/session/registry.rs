@@ -1,4 +1,5 @@
-//! The map from a raid's id to its session: it finds the session or starts it, and hands requests in.
+//! The registry: the map from a raid's id to its session. It finds or starts a session, and passes
+//! requests to it.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -31,11 +32,11 @@ use crate::raid::{self, Ack};
 use crate::store::journal::Journal;
 use crate::store::{Epoch, InstanceId, OpHash, Store};
 
-/// All live raids of this instance. Cheap to clone.
+/// The registry of this instance's sessions. Cheap to clone.
 #[derive(Clone)]
 pub struct Registry(Arc<RegistryInner>);
 
-/// What every session shares.
+/// State and services that all sessions share.
 pub struct RegistryInner {
     pub(super) store: Arc<dyn Store>,
     pub(super) journal: Journal,
@@ -45,21 +46,23 @@ pub struct RegistryInner {
     pub(super) claims: OwnershipClient,
     pub(super) options: Options,
     pub(super) sessions: DashMap<RaidId, SessionHandle>,
-    /// Raids whose session ended, to be given back to the store with the next [`Registry::release_idle`].
+    /// Owned raids whose session has ended; the next [`Registry::release_idle`] releases them in
+    /// the store.
     pub(super) awaiting_release: Mutex<Vec<(RaidId, Epoch)>>,
     pub(super) raid_ids: create::RaidIdAllocator,
     pub(super) load_permits: Semaphore,
-    /// How many raids are ours.
+    /// Number of raids that this instance owns.
     pub(super) owned_count: watch::Sender<usize>,
-    /// Raids that a newer release has written: we can only follow them.
+    /// Raids that a newer release has written; this instance can only follow them.
     pub(super) follow_only: DashSet<RaidId>,
-    /// Nothing is claimed any more, and what is ours is given to others.
+    /// Cancelled when a drain begins: from then on no raid is claimed, and owned raids are handed
+    /// over.
     pub(super) handing_over: CancellationToken,
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
 }
 
-/// Counts one raid as ours for as long as it lives.
+/// Counts one raid as owned by this instance until it is dropped.
 pub(super) struct OwnedRaidGuard(watch::Sender<usize>);
 
 impl OwnedRaidGuard {
@@ -76,7 +79,8 @@ impl Drop for OwnedRaidGuard {
 }
 
 impl RegistryInner {
-    /// Folds a raid from the store, a few at a time. Waits for its turn without limit, for the store with one.
+    /// Loads and folds a raid from the store. Waits without limit for one of the few load permits,
+    /// then at most `load_timeout` for the store.
     pub(super) async fn load(
         &self,
         raid: RaidId,
@@ -90,7 +94,7 @@ impl RegistryInner {
     }
 }
 
-/// What is known of a live raid from outside.
+/// Handle to a session: its mailbox and its audience.
 pub(super) struct SessionHandle {
     mailbox: mpsc::Sender<SessionMessage>,
     audience: Arc<Audience>,
@@ -105,7 +109,8 @@ impl Deref for Registry {
 }
 
 impl Registry {
-    /// No session yet; they will be spawned on `tasks` and end when `stop` is cancelled.
+    /// Creates a registry without sessions. Sessions are spawned on `tasks` and end when `stop` is
+    /// cancelled.
     pub fn new(
         parts: Dependencies,
         options: Options,
@@ -117,7 +122,7 @@ impl Registry {
             journal,
             clock,
             lease,
-            cluster: link,
+            cluster,
             claims,
         } = parts;
         Self(Arc::new(RegistryInner {
@@ -125,7 +130,7 @@ impl Registry {
             journal,
             clock,
             lease,
-            cluster: link,
+            cluster,
             claims,
             load_permits: Semaphore::new(options.concurrent_loads_max()),
             options,
@@ -140,7 +145,7 @@ impl Registry {
         }))
     }
 
-    /// Carries a command out and waits until it is committed or refused.
+    /// Executes a command, and waits until it is committed or refused.
     pub async fn execute(
         &self,
         raid: RaidId,
@@ -150,8 +155,8 @@ impl Registry {
         request_reply(|reply| self.submit(raid, command, op, reply)).await
     }
 
-    /// Hands a command in; the answer comes through `reply`, after those handed in before it. What could not be begun within
-    /// [`COMMAND_WAIT_MAX`] is `unavailable`.
+    /// Submits a command; `reply` receives the result, after the replies to earlier commands. A
+    /// command that does not start within [`COMMAND_WAIT_MAX`] fails with `unavailable`.
     pub fn submit(
         &self,
         raid: RaidId,
@@ -159,7 +164,7 @@ impl Registry {
         op: Option<OpHash>,
         reply: Reply<Ack>,
     ) {
-        let until = Instant::now() + COMMAND_WAIT_MAX;
+        let deadline = Instant::now() + COMMAND_WAIT_MAX;
         let reply = measure_reply(command.kind(), raid, reply);
         self.send(
             raid,
@@ -167,78 +172,75 @@ impl Registry {
                 command,
                 op,
                 reply,
-                deadline: until,
+                deadline,
                 forwarded_by: None,
             }),
         );
     }
 
-    /// Hands a command in that another instance forwarded: unless the raid is ours, or can be, the answer is
-    /// [`Error::NotOwner`]. After `until` it is not begun.
+    /// Submits a command that another instance forwarded. The reply is [`Error::NotOwner`] if this
+    /// instance neither owns the raid nor can claim it. After `deadline` the command is not
+    /// started.
     pub fn submit_forwarded(
         &self,
         raid: RaidId,
         from: InstanceId,
         command: raid::RaidCommand,
         op: OpHash,
-        until: Instant,
+        deadline: Instant,
         reply: Reply<Ack>,
     ) {
-        let (op, from) = (Some(op), Some(from));
         self.send(
             raid,
             SessionMessage::Execute(ExecuteRequest {
                 command,
-                op,
+                op: Some(op),
                 reply,
-                deadline: until,
-                forwarded_by: from,
+                deadline,
+                forwarded_by: Some(from),
             }),
         );
     }
 
-    /// Another instance, which takes us for the raid's owner, says who watched there at a moment.
+    /// Accepts a report of the players who watched at another instance at a given time. The sender
+    /// takes this instance for the raid's owner.
     pub fn receive_watcher_report(
         &self,
         raid: RaidId,
         from: InstanceId,
         at: UnixMillis,
-        watching: WatcherReport,
+        report: WatcherReport,
     ) {
-        if watching.watched || self.sessions.contains_key(&raid) {
-            self.send(
-                raid,
-                SessionMessage::WatcherReport {
-                    from,
-                    at,
-                    report: watching,
-                },
-            );
+        if report.watched || self.sessions.contains_key(&raid) {
+            self.send(raid, SessionMessage::WatcherReport { from, at, report });
         }
     }
 
-    /// The raid's owner asks whether anybody watches here. False if certainly nobody does; else the session says.
+    /// Asks the raid's session to report its watchers to the owner. Returns `false` if there are
+    /// certainly no watchers here; otherwise the session sends the report.
     pub fn request_watcher_report(&self, raid: RaidId) -> bool {
-        let live = self.sessions.get(&raid);
-        live.is_some_and(|live| {
-            live.mailbox
+        self.sessions.get(&raid).is_some_and(|session| {
+            session
+                .mailbox
                 .try_send(SessionMessage::RequestWatcherReport)
                 .is_ok()
-                || live.audience.is_watched()
+                || session.audience.is_watched()
         })
     }
 
-    /// Another instance gave the raid up and names us its heir.
+    /// Accepts a raid from another instance, which has released it and names this one its
+    /// successor.
     pub fn accept_handover(&self, raid: RaidId, from: InstanceId, online: Vec<PlayerId>) {
         self.send(raid, SessionMessage::Handover { from, online });
     }
 
-    /// Another instance asks how far the raid is; [`Error::NotOwner`] if it is not live here.
+    /// Reports the raid's newest seq and online players to another instance; [`Error::NotOwner`]
+    /// without a session here.
     pub fn query_status(&self, raid: RaidId, reply: Reply<OwnerStatus>) {
-        let live = self.sessions.get(&raid);
-        match live.map(|live| live.mailbox.clone()) {
-            Some(inbox) => {
-                if let Err(error) = inbox.try_send(SessionMessage::QueryStatus { reply }) {
+        let session = self.sessions.get(&raid);
+        match session.map(|session| session.mailbox.clone()) {
+            Some(mailbox) => {
+                if let Err(error) = mailbox.try_send(SessionMessage::QueryStatus { reply }) {
                     error.into_inner().fail(Error::Overloaded);
                 }
             }
@@ -246,13 +248,14 @@ impl Registry {
         }
     }
 
-    /// A newer release has written this raid: we can only follow it.
+    /// Records that a newer release has written this raid, so that this instance can only follow
+    /// it.
     pub fn mark_follow_only(&self, raid: RaidId) {
         if self.follow_only.insert(raid)
-            && let Some(live) = self.sessions.get(&raid)
+            && let Some(session) = self.sessions.get(&raid)
         {
-            // It only wakes: a full inbox is awake.
-            let _ = live.mailbox.try_send(SessionMessage::MarkFollowOnly);
+            // The message only wakes the session; one with a full mailbox is awake.
+            let _ = session.mailbox.try_send(SessionMessage::MarkFollowOnly);
         }
     }
 
@@ -260,36 +263,48 @@ impl Registry {
         !self.handing_over.is_cancelled() && !self.follow_only.contains(&raid)
     }
 
-    /// Gives every raid that is ours to others, and claims none any more; ends when none is left. Clients that are connected
-    /// here are served by followers from then on.
+    /// Hands all owned raids over to other instances and claims no more; returns when no owned raid
+    /// is left. Followers then serve the clients that are still connected here.
     pub async fn hand_over_all(&self) {
         self.handing_over.cancel();
         let mut owned = self.owned_count.subscribe();
-        // The sender lives as long as we do.
+        // The wait cannot fail: `self` holds the sender.
         let _ = owned.wait_for(|count| *count == 0).await;
-        // A raid that the store still counts as ours has no session here: it is released.
+        // A raid that the store still lists as owned by this instance has no session here, so it is
+        // released.
         match self.store.owned_raids(self.cluster.instance()).await {
             Ok(left) => self.awaiting_release.lock().extend(left),
-            Err(error) => warn!(?error, "what is left of ours could not be read"),
+            Err(error) => warn!(
+                ?error,
+                "listing the raids that this instance still owns failed"
+            ),
         }
         self.release_idle().await;
     }
 
-    /// Starts a watch. Its answer arrives in the outbox, as [`OutboxReply::Joined`] or [`OutboxReply::Refused`].
-    pub fn watch(&self, outbox: Arc<Outbox>, ticket: WatchId, caller: Caller, since: Option<Seq>) {
-        let reply = refusal_reply(&outbox, ticket);
-        self.send_watch(outbox, ticket, caller, since, reply);
+    /// Starts a watch. The result arrives in the outbox, as [`OutboxReply::Joined`] or
+    /// [`OutboxReply::Refused`].
+    pub fn watch(
+        &self,
+        outbox: Arc<Outbox>,
+        watch_id: WatchId,
+        caller: Caller,
+        since: Option<Seq>,
+    ) {
+        let reply = refusal_reply(&outbox, watch_id);
+        self.send_watch(outbox, watch_id, caller, since, reply);
     }
 
-    /// Starts a watch, and waits until it is allowed or refused. If it is allowed, [`OutboxReply::Joined`] arrives in the outbox.
+    /// Starts a watch, and waits until it is accepted or refused. If it is accepted,
+    /// [`OutboxReply::Joined`] arrives in the outbox.
     pub async fn open_watch(
         &self,
         outbox: Arc<Outbox>,
-        ticket: WatchId,
+        watch_id: WatchId,
         caller: Caller,
         since: Option<Seq>,
     ) -> Result<(), Error> {
-        request_reply(|reply| self.send_watch(outbox, ticket, caller, since, reply)).await
+        request_reply(|reply| self.send_watch(outbox, watch_id, caller, since, reply)).await
     }
 
     fn send_watch(
@@ -310,14 +325,15 @@ impl Registry {
         self.send(watch_id.raid, SessionMessage::Watch(request));
     }
 
-    /// Asks for a snapshot for a watch that fell behind: [`OutboxReply::Resynced`] or [`OutboxReply::Refused`].
-    pub fn resync(&self, outbox: Arc<Outbox>, ticket: WatchId, caller: Caller) {
-        let reply = refusal_reply(&outbox, ticket);
+    /// Requests a snapshot for a watch that fell behind. The result arrives in the outbox, as
+    /// [`OutboxReply::Resynced`] or [`OutboxReply::Refused`].
+    pub fn resync(&self, outbox: Arc<Outbox>, watch_id: WatchId, caller: Caller) {
+        let reply = refusal_reply(&outbox, watch_id);
         self.send(
-            ticket.raid,
+            watch_id.raid,
             SessionMessage::Resync(WatchRequest {
                 outbox,
-                watch_id: ticket,
+                watch_id,
                 caller,
                 since: None,
                 reply,
@@ -325,7 +341,7 @@ impl Registry {
         );
     }
 
-    /// Passes a signal on to a raid that the sender does not watch.
+    /// Sends a signal to a raid that the sender does not watch.
     pub fn send_signal(
         &self,
         raid: RaidId,
@@ -347,39 +363,40 @@ impl Registry {
         );
     }
 
-    /// A member who is connected to another instance has signalled. Goes past the session, which may be waiting for the
-    /// store.
+    /// Delivers a signal from a member at another instance. It bypasses the mailbox, because the
+    /// session may be waiting for the store.
     pub fn deliver_signal(&self, raid: RaidId, from: PlayerId, kind: &str, data: Value) {
-        if let Some(live) = self.sessions.get(&raid) {
-            live.audience.deliver_signal(from, kind, data);
+        if let Some(session) = self.sessions.get(&raid) {
+            session.audience.deliver_signal(from, kind, data);
         }
     }
 
-    /// Makes a raid live, for what is due in it.
+    /// Starts the raid's session if it has none, so that a due deadline takes effect.
     pub fn ensure_live(&self, raid: RaidId) {
         if let Entry::Vacant(vacant) = self.sessions.entry(raid) {
             vacant.insert(self.start_session(raid, Origin::Stored));
         }
     }
 
-    /// How many raids are live.
+    /// Returns the number of sessions.
     pub fn live_count(&self) -> usize {
         self.sessions.len()
     }
 
-    /// Gives raids whose session ended back to the store. Called every second; what fails is tried again.
+    /// Releases owned raids whose session has ended. Called every second; a failed release is
+    /// retried with the next call.
     pub async fn release_idle(&self) {
         let idle = std::mem::take(&mut *self.awaiting_release.lock());
         if idle.is_empty() {
             return;
         }
         if let Err(error) = self.store.release(&idle, self.cluster.instance()).await {
-            warn!(raids = idle.len(), error = ?error, "idle raids could not be released");
+            warn!(raids = idle.len(), error = ?error, "releasing idle raids failed; retrying in 1s");
             self.awaiting_release.lock().extend(idle);
         }
     }
 
-    /// How many raids wait to be given back.
+    /// Returns the number of raids that wait for their release.
     #[cfg(test)]
     pub(super) fn awaiting_release_count(&self) -> usize {
         self.awaiting_release.lock().len()
@@ -389,68 +406,71 @@ impl Registry {
         self.send_with_origin(raid, Origin::Unverified, message);
     }
 
-    /// Sends under the map's lock, so that a session that ends because its inbox is empty cannot miss a message.
+    /// Sends a message, starting the session if needed. Holds the map entry's lock, so that a
+    /// session that ends because its mailbox is empty cannot miss the message.
     pub(super) fn send_with_origin(&self, raid: RaidId, origin: Origin, message: SessionMessage) {
         if self.stop.is_cancelled() {
             return message.fail(Error::Unavailable);
         }
-        let mut live = self
+        let mut session = self
             .sessions
             .entry(raid)
             .or_insert_with(|| self.start_session(raid, origin));
-        let message = match live.mailbox.try_send(message) {
+        let message = match session.mailbox.try_send(message) {
             Ok(()) => return,
             Err(mpsc::error::TrySendError::Full(message)) => {
                 return message.fail(Error::Overloaded);
             }
             Err(mpsc::error::TrySendError::Closed(message)) => message,
         };
-        *live = self.start_session(raid, Origin::Unverified);
-        if let Err(error) = live.mailbox.try_send(message) {
+        *session = self.start_session(raid, Origin::Unverified);
+        if let Err(error) = session.mailbox.try_send(message) {
             error.into_inner().fail(Error::Unavailable);
         }
     }
 
     fn start_session(&self, raid: RaidId, origin: Origin) -> SessionHandle {
-        let (inbox, messages) = mpsc::channel(self.options.mailbox_messages_max);
+        let (mailbox, receiver) = mpsc::channel(self.options.mailbox_messages_max);
         let audience = Arc::new(Audience::new(raid, self.options.ring()));
-        let actor = Actor::new(self.clone(), raid, Arc::clone(&audience), messages, origin);
+        let actor = Actor::new(self.clone(), raid, Arc::clone(&audience), receiver, origin);
         self.tasks
             .spawn(actor.run().instrument(info_span!("session", %raid)));
-        SessionHandle {
-            mailbox: inbox,
-            audience,
-        }
+        SessionHandle { mailbox, audience }
     }
 
-    /// Forgets a session if nothing waits in its inbox and nobody watches.
-    pub(super) fn remove_if_idle(&self, raid: RaidId, inbox: &Mailbox) -> bool {
+    /// Removes a session if its mailbox is empty and the raid has no watchers. Returns whether it
+    /// did.
+    pub(super) fn remove_if_idle(&self, raid: RaidId, mailbox: &Mailbox) -> bool {
         self.sessions
-            .remove_if(&raid, |_, live| {
-                inbox.is_empty() && !live.audience.is_watched()
+            .remove_if(&raid, |_, session| {
+                mailbox.is_empty() && !session.audience.is_watched()
             })
             .is_some()
     }
 }
 
-/// Asks with a reply of its own, and waits for the answer.
+/// Passes a new reply to `submit`, and waits for the result. `unavailable` if the reply is dropped.
 pub(super) async fn request_reply<T: Send + 'static>(
-    ask: impl FnOnce(Reply<T>),
+    submit: impl FnOnce(Reply<T>),
 ) -> Result<T, Error> {
     let (sender, answer) = oneshot::channel();
-    ask(Reply::new(move |result| {
-        // Who asked may be gone.
+    submit(Reply::new(move |result| {
+        // The requester may have stopped waiting.
         let _ = sender.send(result);
     }));
     answer.await.unwrap_or(Err(Error::Unavailable))
 }
 
-/// A reply that tells a watch only what went wrong: success comes with its frame.
-fn refusal_reply(outbox: &Arc<Outbox>, ticket: WatchId) -> Reply<()> {
+/// Returns a reply that puts a failure into the outbox; on success the watch's first frame is the
+/// answer.
+fn refusal_reply(outbox: &Arc<Outbox>, watch_id: WatchId) -> Reply<()> {
     let outbox = Arc::clone(outbox);
     Reply::new(move |result| {
         if let Err(error) = result {
-            outbox.push_reply(OutboxReply::Refused { ticket, error });
+            outbox.push_reply(OutboxReply::Refused {
+                ticket: watch_id,
+                error,
+            });
         }
     })
 }

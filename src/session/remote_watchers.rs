@@ -1,4 +1,4 @@
-//! Who watches a raid at other instances, as they have told its owner.
+//! Watchers of a raid at other instances, as reported to its owner.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,28 +10,31 @@ use crate::cluster::membership::Membership;
 use crate::cluster::message::WatcherReport;
 use crate::store::InstanceId;
 
-/// How often an instance says who watches, though nothing has changed.
+/// Interval between watcher reports when nothing has changed.
 pub(super) const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// An instance that was not heard for so long is asked, and again as often as [`QUERY_INTERVAL`].
+/// Silence after which the owner asks an instance for a report; it asks again every
+/// [`QUERY_INTERVAL`].
 const SILENCE_MAX: Duration = Duration::from_secs(7);
 const QUERY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// An instance that was not heard for so long, two announcements and a margin, is in doubt.
+/// Age at which a report is stale: two report intervals and a margin.
 const STALE_AFTER: Duration = Duration::from_secs(12);
 
-/// How long ago an instance may have spoken to be taken for living: our list of who lives is renewed in less.
+/// Age up to which a report proves its sender alive; the list of live instances is renewed more
+/// often than this.
 const RECENT_REPORT_AGE: Duration = Duration::from_secs(2);
 
-/// How long after a draining instance was last heard its players count as on their way to another.
+/// How long after a draining instance's last message its players are taken to be on their way to
+/// another.
 const DRAIN_WINDOW: Duration = Duration::from_secs(10);
 
-/// The watchers of each other instance that has any.
+/// The latest watcher report of each other instance that has watchers.
 #[derive(Default)]
 pub(super) struct RemoteWatchers {
     audiences: BTreeMap<InstanceId, RemoteAudience>,
-    /// When each instance that lives last said anything, by the database's clock: an older word is of no account, and
-    /// a goodbye stays one.
+    /// Time of each instance's latest report, by the database's clock. An older report is ignored,
+    /// even after the instance has reported that it has no watchers.
     latest_report_at: BTreeMap<InstanceId, UnixMillis>,
     drained_at: Option<Instant>,
 }
@@ -39,12 +42,13 @@ pub(super) struct RemoteWatchers {
 struct RemoteAudience {
     players: Vec<PlayerId>,
     last_report_at: Instant,
-    /// When it is asked, if it stays silent.
+    /// When the owner asks for a report, if none arrives before.
     query_at: Instant,
 }
 
 impl RemoteWatchers {
-    /// Takes in what an instance says. True if it had not been known to have watchers.
+    /// Applies a report. Returns whether the instance had no known watchers before and has some
+    /// now.
     pub(super) fn apply_report(
         &mut self,
         from: InstanceId,
@@ -72,13 +76,13 @@ impl RemoteWatchers {
         self.audiences.insert(from, remote).is_none()
     }
 
-    /// An instance drains and has handed us the raid.
+    /// Records that a draining instance has handed the raid to this one.
     pub(super) fn record_drain(&mut self, now: Instant) {
         self.drained_at = Some(now);
     }
 
-    /// Forgets those whose lease has run out. True if there was one. Whoever has spoken lately lives, though our list
-    /// may not say so yet.
+    /// Removes instances whose lease has run out. Returns whether there was one. An instance with a
+    /// recent report is kept, even if the membership does not list it yet.
     pub(super) fn remove_dead(&mut self, peers: &Membership, now: Instant) -> bool {
         let before = self.audiences.len();
         self.audiences.retain(|id, remote| {
@@ -89,22 +93,22 @@ impl RemoteWatchers {
         self.audiences.len() < before
     }
 
-    /// Forgets everybody: another instance owns the raid.
+    /// Forgets all reports, because another instance owns the raid.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Whether nobody watches elsewhere.
+    /// Returns whether no other instance has watchers.
     pub(super) fn is_empty(&self) -> bool {
         self.audiences.is_empty()
     }
 
-    /// The instances that have watchers.
+    /// Returns the instances that have watchers.
     pub(super) fn instances(&self) -> impl Iterator<Item = InstanceId> {
         self.audiences.keys().copied()
     }
 
-    /// The players who watch elsewhere.
+    /// Returns the players who watch at other instances.
     pub(super) fn players(&self) -> BTreeSet<PlayerId> {
         self.audiences
             .values()
@@ -112,7 +116,7 @@ impl RemoteWatchers {
             .collect()
     }
 
-    /// Those who are to be asked now whether anybody watches there.
+    /// Returns the instances that must be asked for a report now, and schedules their next query.
     pub(super) fn take_due_queries(&mut self, now: Instant) -> Vec<InstanceId> {
         let silent = self
             .audiences
@@ -126,19 +130,19 @@ impl RemoteWatchers {
             .collect()
     }
 
-    /// When somebody is to be asked next.
+    /// Returns when the next query is due.
     pub(super) fn next_query_at(&self) -> Option<Instant> {
         self.audiences.values().map(|remote| remote.query_at).min()
     }
 
-    /// Whether an instance that lives has not been heard for too long: what it last said proves nothing.
+    /// Returns whether a report is too old to prove anything about its instance's watchers.
     pub(super) fn has_stale_report(&self, now: Instant) -> bool {
         self.audiences
             .values()
             .any(|remote| now.duration_since(remote.last_report_at) >= STALE_AFTER)
     }
 
-    /// Whether players are on their way from an instance that drains.
+    /// Returns whether players may be on their way from a draining instance.
     pub(super) fn has_recent_drain(&self, now: Instant) -> bool {
         self.drained_at
             .is_some_and(|at| now.duration_since(at) < DRAIN_WINDOW)
@@ -152,10 +156,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_older_presence_message_is_ignored_even_after_a_goodbye() {
-        let (mut remotes, now) = (RemoteWatchers::default(), Instant::now());
+    fn a_watcher_report_older_than_the_latest_is_ignored() {
+        let mut remotes = RemoteWatchers::default();
+        let now = Instant::now();
         let id = InstanceId(Uuid::from_u128(1));
-        let mut says = |at, players: &[u64]| {
+        let mut report = |at, players: &[u64]| {
             let players: Vec<_> = players
                 .iter()
                 .map(|id| PlayerId::try_from(*id).expect("a test's id"))
@@ -172,11 +177,15 @@ mod tests {
                 .map(|player| player.get())
                 .collect::<Vec<_>>()
         };
-        assert_eq!(says(1_000, &[1, 2]), [1, 2]);
-        assert_eq!(says(2_000, &[2]), [2]);
-        assert_eq!(says(1_000, &[1, 2]), [2]);
-        assert_eq!(says(3_000, &[]), [] as [u64; 0]);
-        assert_eq!(says(2_000, &[2]), [] as [u64; 0], "a goodbye stays one");
-        assert_eq!(says(3_001, &[3]), [3]);
+        assert_eq!(report(1_000, &[1, 2]), [1, 2]);
+        assert_eq!(report(2_000, &[2]), [2]);
+        assert_eq!(report(1_000, &[1, 2]), [2]);
+        assert_eq!(report(3_000, &[]), [] as [u64; 0]);
+        assert_eq!(
+            report(2_000, &[2]),
+            [] as [u64; 0],
+            "also after a report of no watchers"
+        );
+        assert_eq!(report(3_001, &[3]), [3]);
     }
 }

@@ -1,6 +1,6 @@
-//! Showing a raid: what a watch begins with, and the states and snapshots that watchers share.
+//! Starts of watches, and the states and encoded snapshots that watchers share.
 //!
-//! Owner and edge show alike: a state is a function of its seq.
+//! Owner and follower use it in the same way: a state is a function of its seq.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,14 +18,15 @@ use crate::raid::{Refusal, State};
 
 pub(super) struct SnapshotCache {
     audience: Arc<Audience>,
-    /// How far behind a returning client may be to get a replay.
+    /// Events that a returning client may be behind and still get a replay.
     replay_events_max: u64,
-    /// The state as last shown to somebody, shared while it stays the same.
+    /// The state as last sent, shared while its seq stays the same.
     shared_state: Option<(Seq, Arc<RaidState>)>,
     frames: PerEncoding<Option<SnapshotFrame>>,
 }
 
-/// The bytes of a snapshot, shared by all who need it while nothing changes.
+/// An encoded snapshot, shared by all connections of one encoding until the state or presence
+/// changes.
 struct SnapshotFrame {
     seq: Seq,
     online: Vec<PlayerId>,
@@ -54,7 +55,12 @@ impl SnapshotCache {
         }
     }
 
-    /// What a watch begins with.
+    /// Decides how a watch starts: with a replay if it is close enough behind, else with a
+    /// snapshot.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if the caller cannot see the raid.
     pub(super) fn watch_start(
         &mut self,
         state: &State,
@@ -75,37 +81,43 @@ impl SnapshotCache {
         })
     }
 
-    /// Answers a watch, which joins the audience in the same breath. `announced` is who all watchers know to be
-    /// online: they are told the same changes from then on.
-    pub(super) fn answer_watch(&mut self, opening: ReadyWatch, announced: &BTreeSet<PlayerId>) {
+    /// Sends a watch its start and adds it to the audience in the same step, so that it misses
+    /// nothing. `announced` is the set of players that all watchers know to be online: the new
+    /// watch receives the same changes from then on.
+    pub(super) fn answer_watch(&mut self, ready: ReadyWatch, announced: &BTreeSet<PlayerId>) {
         let ReadyWatch {
             watch:
                 WatchRequest {
                     outbox,
-                    watch_id: ticket,
+                    watch_id,
                     caller,
                     reply,
                     ..
                 },
-            start: basis,
-            is_joining: joins,
-        } = opening;
-        // Whoever left since the watch was decided may not see what came after.
+            start,
+            is_joining,
+        } = ready;
+        // A player who has left since the watch was decided cannot see later events.
         if caller
             .player()
             .is_some_and(|player| !self.audience.is_member(player))
         {
             return reply.send(Err(Refusal::NotFound.into()));
         }
-        let itself = caller
+        // A new watcher is online from now on, though the others do not know it yet.
+        let own_player = caller
             .player()
-            .filter(|player| joins && !announced.contains(player));
-        let mut online = announced.iter().copied().chain(itself).collect::<Vec<_>>();
+            .filter(|player| is_joining && !announced.contains(player));
+        let mut online = announced
+            .iter()
+            .copied()
+            .chain(own_player)
+            .collect::<Vec<_>>();
         online.sort_unstable();
-        let (cursor, promised, frame) = match basis {
+        let (cursor, replay_until, frame) = match start {
             WatchStart::Replay { since, seq } => {
                 let watching = ServerMessage::Watching {
-                    raid: ticket.raid,
+                    raid: watch_id.raid,
                     seq,
                     recovered: true,
                     online,
@@ -118,19 +130,19 @@ impl SnapshotCache {
                 self.snapshot_frame(outbox.encoding, seq, &state, online),
             ),
         };
-        if joins {
+        if is_joining {
             let player = caller.player();
             self.audience.join(NewWatch {
                 outbox,
-                watch_id: ticket,
+                watch_id,
                 player,
                 cursor,
-                replay_until: promised,
+                replay_until,
                 frame,
             });
         } else {
             outbox.push_reply(OutboxReply::Resynced {
-                ticket,
+                ticket: watch_id,
                 seq: cursor,
                 frame,
             });
@@ -140,17 +152,17 @@ impl SnapshotCache {
 
     fn snapshot_frame(
         &mut self,
-        form: Encoding,
+        encoding: Encoding,
         seq: Seq,
         state: &Arc<RaidState>,
         online: Vec<PlayerId>,
     ) -> Bytes {
-        let slot = self.frames.get_mut(form);
-        if let Some(made) = slot
+        let slot = self.frames.get_mut(encoding);
+        if let Some(cached) = slot
             .as_ref()
-            .filter(|made| made.seq == seq && made.online == online)
+            .filter(|cached| cached.seq == seq && cached.online == online)
         {
-            return made.frame.clone();
+            return cached.frame.clone();
         }
         let raid = self.audience.raid();
         let state = Box::new(RaidState::clone(state));
@@ -161,7 +173,7 @@ impl SnapshotCache {
             online: online.clone(),
             state,
         };
-        let frame = frame::encode(form, &message);
+        let frame = frame::encode(encoding, &message);
         *slot = Some(SnapshotFrame {
             seq,
             online,

@@ -1,4 +1,4 @@
-//! The session loop on paused time, over a store in memory that fails on demand.
+//! Tests of sessions on paused time, over a store in memory that fails on demand.
 
 #![allow(
     clippy::disallowed_methods,
@@ -14,7 +14,7 @@ use raidhall_protocol::Command;
 
 use crate::raid;
 
-/// A chat message that makes deciding panic, for tests of what a panic may break.
+/// A chat text that makes `decide` panic, for tests of what a panic breaks.
 const PANIC_TEXT: &str = "panic, please";
 
 pub(super) fn panic_on_panic_text(command: &raid::RaidCommand) {
@@ -23,6 +23,6 @@ pub(super) fn panic_on_panic_text(command: &raid::RaidCommand) {
         ..
     } = command
     {
-        assert!(text != PANIC_TEXT, "told to panic");
+        assert!(text != PANIC_TEXT, "panic requested by a test");
     }
 }

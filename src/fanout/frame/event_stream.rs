@@ -1,13 +1,15 @@
-//! Messages as Server-Sent Events, the `text/event-stream` of WHATWG HTML, section 9.2: an event by its type, a message
-//! of another kind by its `t`, and in both the JSON that a socket carries.
+//! Messages as Server-Sent Events, the `text/event-stream` of WHATWG HTML, section 9.2. The event
+//! name is an event's type or another message's `t`; the data is the same JSON that a WebSocket
+//! carries.
 
 use bytes::Bytes;
 use raidhall_protocol::{CloseCode, Seq, ServerMessage};
 
-/// A line that no client shows: it keeps what lies between from taking the stream for dead.
+/// A comment, which clients ignore; it keeps proxies from closing an idle stream.
 pub const HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
 
-/// The last event of a stream that the server ends: the code of a socket's close tells a client what to do.
+/// Returns the last event of a stream that the server ends. Its code is that of a WebSocket close,
+/// and says what the client should do.
 pub fn close_event(code: CloseCode) -> Bytes {
     let data = serde_json::json!({"code": code.code(), "name": code.as_str()});
     encode_event(
@@ -20,13 +22,13 @@ pub fn close_event(code: CloseCode) -> Bytes {
     )
 }
 
-/// What stands before the data of an event.
+/// The fields of a stream event before its data.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct EventHeader {
     name: &'static str,
-    /// What a client comes back with, as `Last-Event-ID`.
+    /// The seq that the client sends as `Last-Event-ID` when it reconnects.
     id: Option<Seq>,
-    /// When a client comes back, in milliseconds.
+    /// The client's reconnect delay in milliseconds.
     retry: Option<u64>,
 }
 
@@ -44,9 +46,10 @@ impl EventHeader {
     }
 }
 
-/// An event of the stream. JSON is one line, whatever its texts hold.
-pub(super) fn encode_event(label: EventHeader, json: &[u8]) -> Bytes {
-    let EventHeader { name, id, retry } = label;
+/// Encodes one event of the stream. The JSON is one line, because JSON escapes line breaks in
+/// texts.
+pub(super) fn encode_event(header: EventHeader, json: &[u8]) -> Bytes {
+    let EventHeader { name, id, retry } = header;
     let mut event = format!("event: {name}\n");
     if let Some(id) = id {
         event += &format!("id: {id}\n");

@@ -68,16 +68,17 @@ fn a_stream_end_carries_its_reason_and_the_reconnect_delay() {
 }
 
 #[test]
-fn a_message_is_encoded_once_in_each_form() {
+fn a_message_is_encoded_once_per_encoding() {
     let message = chat_event("hi");
-    let (shared, mut lazy) = (SharedFrames::new(&message), LazyFrames::new(&message));
-    for form in [
+    let shared = SharedFrames::new(&message);
+    let mut lazy = LazyFrames::new(&message);
+    for encoding in [
         Encoding::WebSocket(Codec::Json),
         Encoding::WebSocket(Codec::MessagePack),
         Encoding::EventStream,
     ] {
-        assert_eq!(shared.get(form).as_ptr(), shared.get(form).as_ptr());
-        assert_eq!(lazy.get(form).as_ptr(), lazy.get(form).as_ptr());
-        assert_eq!(lazy.get(form), shared.get(form));
+        assert_eq!(shared.get(encoding).as_ptr(), shared.get(encoding).as_ptr());
+        assert_eq!(lazy.get(encoding).as_ptr(), lazy.get(encoding).as_ptr());
+        assert_eq!(lazy.get(encoding), shared.get(encoding));
     }
 }

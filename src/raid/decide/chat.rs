@@ -1,4 +1,4 @@
-//! Chat.
+//! Decides chat messages.
 
 use raidhall_protocol::EventData;
 use raidhall_protocol::limits::CHAT_CHARS_MAX;
@@ -7,7 +7,7 @@ use super::{Act, Decision};
 use crate::raid::Refusal;
 use crate::raid::values::Values;
 
-/// How long one may still talk after the end.
+/// How long members may still send chat messages after the raid has ended.
 const AFTER_END_MILLIS: i64 = 3_600_000;
 
 pub(super) fn say(act: &Act<'_>, text: &str) -> Decision {

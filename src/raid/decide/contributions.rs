@@ -1,4 +1,4 @@
-//! What members earn, and the win that it may bring.
+//! Decides what members earn, and whether it wins the raid.
 
 use raidhall_protocol::limits::{CONTRIBUTION_KIND_CHARS_MAX, CONTRIBUTION_XP, NOTE_CHARS_MAX};
 use raidhall_protocol::state::{Member, RaidStatus};
@@ -9,7 +9,7 @@ use crate::raid::ranking::{LatestContribution, ranking};
 use crate::raid::values::Values;
 use crate::raid::{Refusal, State};
 
-/// The host app's backend credits a member; it may do nothing else.
+/// Decides a command of the host app's backend, which may only credit a member.
 pub(super) fn by_service(state: &State, at: UnixMillis, command: &Command) -> Decision {
     if state.is_empty() {
         return Err(Refusal::NotFound);
@@ -46,7 +46,8 @@ pub(super) fn by_service(state: &State, at: UnixMillis, command: &Command) -> De
     Ok(earned.conclude(state, Draft::new(state, at, None).with(contributed)))
 }
 
-/// The sums after a contribution. At 10,000 xp each it would take 10^15 contributions to overflow them.
+/// A member's and the raid's totals after a contribution. At 10,000 XP each it would take 10^15
+/// contributions to overflow them.
 pub(super) struct Earned {
     player: PlayerId,
     pub(super) member_xp: u64,
@@ -66,7 +67,8 @@ impl Earned {
         }
     }
 
-    /// Ends the draft, whose last event is the contribution: with the win, if it reached both goals.
+    /// Finishes a draft whose last event is the contribution; adds the win if both goals are
+    /// reached.
     pub(super) fn conclude(&self, state: &State, draft: Draft) -> Vec<Event> {
         let goals = &state.shown;
         if self.current_xp < goals.target_xp || self.current_tasks < goals.target_tasks {

@@ -1,4 +1,4 @@
-//! Somebody who is to be forgotten.
+//! Decides the erasure of a player.
 
 use std::collections::BTreeSet;
 
@@ -8,8 +8,9 @@ use raidhall_protocol::{EventData, PlayerId, UnixMillis};
 use super::{Act, Decision, Draft, membership};
 use crate::raid::{Refusal, State, erasure};
 
-/// A member of a raid that has not ended leaves it, and what the raid shows of their texts is taken back. No event if it
-/// shows none: what only its past tells of them may then be rewritten too, and whoever folds it finds no difference.
+/// Makes the player leave a raid that has not ended, and removes the texts that the raid shows of
+/// them. Causes no erasure event if the raid shows none: texts that only its past events hold can
+/// then be rewritten without a difference in the state.
 pub(super) fn erase(
     state: &State,
     at: UnixMillis,
@@ -41,7 +42,7 @@ pub(super) fn erase(
     Ok(if shows { draft.with(erased()) } else { draft }.events)
 }
 
-/// Whether a text of the player's can still be read.
+/// Returns whether the state still shows a text of the player.
 fn shows_text(raid: &RaidState, player: PlayerId, member: bool, made_raid: bool) -> bool {
     let names = raid
         .members

@@ -1,4 +1,4 @@
-//! How a raid begins and ends.
+//! Decides how a raid begins and ends.
 
 use raidhall_protocol::event::FailReason;
 use raidhall_protocol::limits::{
@@ -13,9 +13,9 @@ use super::{Act, Decision, Draft};
 use crate::raid::values::Values;
 use crate::raid::{Refusal, State, energy};
 
-/// The time limit where none is given.
+/// Time limit of a raid that does not name one, in seconds.
 const DEFAULT_TIME_LIMIT_SECS: i64 = 86_400;
-/// The most members where no number is given.
+/// Maximum number of members of a raid that does not name one.
 const DEFAULT_MAX_MEMBERS: i64 = 4;
 
 pub(super) fn create(
@@ -71,7 +71,7 @@ pub(super) fn create(
 pub(super) fn start(act: &Act<'_>) -> Decision {
     act.require_leader()?;
     act.require_status(RaidStatus::Recruiting)?;
-    // At most 604,800 seconds.
+    // The limit is at most 604,800 seconds, so the product cannot overflow.
     let limit_millis = act.state.shown.time_limit_secs.cast_signed() * 1_000;
     act.causes(EventData::RaidStarted {
         deadline: act.at.plus(limit_millis),
@@ -86,7 +86,7 @@ pub(super) fn cancel(act: &Act<'_>) -> Decision {
     })
 }
 
-/// An operator ends it, as its leader would. It is by nobody who plays.
+/// Ends the raid for an operator, as its leader would. The event has no player as its author.
 pub(super) fn end(state: &State, at: UnixMillis) -> Decision {
     if state.is_empty() {
         return Err(Refusal::NotFound);
@@ -100,7 +100,8 @@ pub(super) fn end(state: &State, at: UnixMillis) -> Decision {
     Ok(Draft::new(state, at, None).with(failed).events)
 }
 
-/// Bears the deadline as its time, however late it is decided.
+/// Fails a raid whose deadline has passed. The event's time is the deadline, however late it is
+/// decided.
 pub(super) fn deadline(state: &State, at: UnixMillis) -> Vec<Event> {
     match state.active_deadline() {
         Some(deadline) if at >= deadline => {

@@ -1,4 +1,4 @@
-//! Who comes, who goes, who leads.
+//! Decides who joins, who leaves and who leads.
 
 use std::collections::BTreeSet;
 
@@ -12,8 +12,8 @@ use crate::raid::state::Former;
 use crate::raid::values::Values;
 use crate::raid::{Refusal, State, energy};
 
-/// Whoever was here before finds their xp, tasks and energy again. The energy comes with its own `energy_at`, so that
-/// leaving and joining again neither costs nor gives any.
+/// Adds a member. A former member gets back their XP, tasks and energy. The energy comes with its
+/// own `energy_at`, so that leaving and joining again neither costs nor gives any.
 pub(super) fn join(state: &State, at: UnixMillis, player: &PlayerRef) -> Decision {
     if state.is_empty() {
         return Err(Refusal::NotFound);
@@ -57,7 +57,8 @@ pub(super) fn leave(act: &Act<'_>) -> Decision {
     Ok(draft_leave(act).events)
 }
 
-/// What it causes that a member of a raid that has not ended goes.
+/// Drafts the events of a member leaving a raid that has not ended: a leader is replaced, and the
+/// raid of a last member fails.
 pub(super) fn draft_leave(act: &Act<'_>) -> Draft {
     let draft = act
         .draft()
@@ -91,8 +92,8 @@ pub(super) fn promote(act: &Act<'_>, player: PlayerId) -> Decision {
     ))
 }
 
-/// Moves leadership to the longest-standing member who is online. Nothing happens if the leader is online after all, or
-/// if nobody is.
+/// Moves leadership to the longest-standing member who is online. Nothing changes if the leader is
+/// online after all, or if no member is.
 pub(super) fn leader_offline(
     state: &State,
     at: UnixMillis,
@@ -124,7 +125,7 @@ pub(super) fn leader_offline(
 fn require_leader_over(act: &Act<'_>, player: PlayerId) -> Result<(), Refusal> {
     let mut values = Values::default();
     if player == act.by() {
-        values.fault("player", "must be somebody else");
+        values.fault("player", "must be another player");
     }
     values.finish()?;
     act.require_leader()?;
@@ -136,7 +137,8 @@ fn require_leader_over(act: &Act<'_>, player: PlayerId) -> Result<(), Refusal> {
     }
 }
 
-/// The longest-standing of the others who are online, else the longest-standing of the others.
+/// Returns the longest-standing other member who is online, or else the longest-standing other
+/// member.
 fn successor(act: &Act<'_>) -> Option<PlayerId> {
     let others = || {
         act.state

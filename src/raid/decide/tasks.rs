@@ -1,4 +1,4 @@
-//! Tasks: added, claimed, given back, done or failed.
+//! Decides commands on tasks: add, claim, release, complete and fail.
 
 use raidhall_protocol::limits::{TASK_MINUTES, TASK_TITLE_CHARS_MAX, TASK_XP};
 use raidhall_protocol::state::{RaidStatus, Task, TaskStatus};
@@ -32,7 +32,7 @@ pub(super) fn add(act: &Act<'_>, title: &str, xp: i64, minutes: i64) -> Decision
     })
 }
 
-/// A claimed task is taken, whoever has it: oneself too.
+/// Claims an open task. A claimed task is refused as taken, even to the member who has claimed it.
 pub(super) fn claim(act: &Act<'_>, task: TaskId) -> Decision {
     act.require_status(RaidStatus::Active)?;
     match find(act.state, task)?.status {
@@ -91,7 +91,8 @@ pub(super) fn fail(act: &Act<'_>, task: TaskId) -> Decision {
     })
 }
 
-/// A task that the member has claimed, in an active raid. An open task is not theirs either.
+/// Returns a task that the member has claimed in an active raid. An open task is refused as not
+/// theirs.
 fn find_own<'a>(act: &Act<'a>, task: TaskId) -> Result<&'a Task, Refusal> {
     act.require_status(RaidStatus::Active)?;
     let task = find(act.state, task)?;

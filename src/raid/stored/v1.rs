@@ -1,4 +1,4 @@
-//! The first stored form. It is frozen: bytes written in it are in databases.
+//! Version 1 of the stored form. It is frozen: databases hold bytes in this form.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use crate::raid::state::Former;
 
 type Text<'a> = Cow<'a, str>;
 
-/// A [`State`], field by field. Texts are borrowed when it is written.
+/// A [`State`], field by field. Texts are borrowed when it is encoded.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Stored<'a> {
     seq: Seq,
@@ -98,7 +98,8 @@ struct StoredLeft {
 
 impl<'a> From<&'a State> for Stored<'a> {
     fn from(state: &'a State) -> Self {
-        let (mut left, mut kicked) = (Vec::new(), Vec::new());
+        let mut left = Vec::new();
+        let mut kicked = Vec::new();
         for (&player, former) in &state.former {
             match *former {
                 Former::Left {
@@ -221,7 +222,8 @@ impl From<Stored<'_>> for State {
     }
 }
 
-/// Conversions between a part of the shown state and its stored form: texts are borrowed one way and owned the other.
+/// Converts between a part of the shown state and its stored form: borrows texts to encode them,
+/// and owns them after decoding.
 macro_rules! convert {
     ($shown:ident, $stored:ident, $text:ident, $($field:ident),+) => {
         impl<'a> From<&'a $shown> for $stored<'a> {

@@ -1,4 +1,4 @@
-//! Chat.
+//! Chat: before, at and after a raid's end, and the bound on shown messages.
 
 use super::check;
 

@@ -2,7 +2,8 @@
 
 use super::check;
 
-/// Ada, in an active raid of twelve tasks, has claimed the first ten, and has no energy left.
+/// Checks a script in an active raid of twelve tasks, where Ada has claimed the first ten and has
+/// no energy left.
 #[track_caller]
 fn check_exhausted(script: &str, expect: &str) {
     let mut exhausted = ". ada create target_xp=1000\n. ada start\n".to_owned();

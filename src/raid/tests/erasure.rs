@@ -1,4 +1,4 @@
-//! Players who are to be forgotten.
+//! Erasure of players.
 
 use super::check;
 
@@ -13,7 +13,7 @@ fn erasing_a_member_removes_them_and_their_texts() {
          . ada add_task title=sweep xp=5 minutes=5
          . ben add_task title=mop xp=5 minutes=5
          . ben claim_task task=1
-         forget ben
+         erase ben
          show raid title members messages
          show 1 title status
          show 2 title",
@@ -30,7 +30,7 @@ fn erasing_the_creator_removes_the_title_and_moves_leadership() {
     check(
         ". ada create description=for_all
          . ben join
-         forget ada
+         erase ada
          show raid title description leader members",
         "ada member_left player=ada reason=left released=[]
          ada leader_changed player=ben previous=ada reason=left term=2
@@ -43,7 +43,7 @@ fn erasing_the_creator_removes_the_title_and_moves_leadership() {
 fn erasing_the_last_member_abandons_the_raid() {
     check(
         ". ada create
-         forget ada",
+         erase ada",
         "ada member_left player=ada reason=left released=[]
          ada raid_failed reason=abandoned
          ada player_erased made_raid=true player=ada text=[erased]",
@@ -57,9 +57,9 @@ fn an_erased_member_of_an_ended_raid_stays_without_a_name() {
          . ben join
          . ada start
          . host contribute player=ben xp=5 kind=bonus
-         forget ben
+         erase ben
          show ben name xp
-         forget ben",
+         erase ben",
         "ben player_erased made_raid=false player=ben text=[erased]
          ben name=[erased] xp=5
          nothing",
@@ -67,16 +67,16 @@ fn an_erased_member_of_an_ended_raid_stays_without_a_name() {
 }
 
 #[test]
-fn erasing_a_player_whom_the_raid_does_not_show_causes_no_event() {
+fn erasing_a_player_not_shown_by_the_raid_causes_no_event() {
     check(
         ". ada create
          . ben join
          . ben leave
          . cal join
          . ada kick player=cal
-         forget ben
-         forget cal
-         forget dot",
+         erase ben
+         erase cal
+         erase dot",
         "nothing\nnothing\nnothing",
     );
 }
@@ -87,7 +87,7 @@ fn a_passed_deadline_applies_before_an_erasure() {
         ". ada create time_limit_secs=60
          . ben join
          . ada start
-         +2m forget ben
+         +2m erase ben
          show ben name",
         "ben player_erased made_raid=false player=ben text=[erased]
          ben name=[erased]",
@@ -96,5 +96,5 @@ fn a_passed_deadline_applies_before_an_erasure() {
 
 #[test]
 fn erasure_in_a_missing_raid_is_not_found() {
-    check("forget ada", "!not_found");
+    check("erase ada", "!not_found");
 }

@@ -1,4 +1,4 @@
-//! Who leads, and when that changes.
+//! Leadership, and when it moves.
 
 use super::check;
 

@@ -1,4 +1,4 @@
-//! Creation, start, the two ways to end without winning, and what is left after the end.
+//! Creation, start, the two ways to end without a win, and what is allowed after the end.
 
 use super::check;
 
@@ -231,7 +231,7 @@ fn an_ended_raid_accepts_only_chat() {
 
 #[test]
 fn event_times_never_go_back_when_the_clock_does() {
-    // The script's clock cannot go back, so the state is made from the future instead.
+    // A script's clock cannot go back, so this test decides its commands itself.
     use raidhall_protocol::{Command as PlayerCommand, PlayerId, RaidId, UnixMillis};
 
     use crate::raid::{Context, RaidCommand, State, apply, decide};
@@ -252,7 +252,7 @@ fn event_times_never_go_back_when_the_clock_does() {
             text: "hi".to_owned(),
         },
     };
-    let events = decide(&state, &say, at(10)).expect("talk");
+    let events = decide(&state, &say, at(10)).expect("a chat message");
     assert_eq!(events[0].at, UnixMillis(50_000));
 }
 

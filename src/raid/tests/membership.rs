@@ -1,4 +1,4 @@
-//! Joining, leaving, being sent away, coming back.
+//! Joining, leaving, kicks, and joining again.
 
 use super::check;
 

@@ -1,7 +1,8 @@
-//! The rules once more, too simple to be wrong: plain numbers, linear searches, sums recounted every time, and one
-//! `bool` per command. No events, no refusals, no seqs.
+//! A second, simpler implementation of the rules, against which the first is tested: plain numbers,
+//! linear searches, sums recounted every time, and one `bool` per command. No events, no refusals,
+//! no seqs.
 
-/// A player or task, by number.
+/// Number of a player or a task.
 type Id = u64;
 
 #[derive(Debug, Clone, Copy)]
@@ -47,21 +48,21 @@ pub(super) struct Model {
     pub status: ModelStatus,
     pub deadline: i64,
     pub ended_at: i64,
-    /// In joining order.
+    /// Members in joining order.
     pub members: Vec<Id>,
     pub leader: Option<Id>,
     pub term: u64,
     pub kicked: Vec<Id>,
     pub tasks: Vec<ModelTask>,
-    /// Who earned how much, in order.
+    /// Contributions in their order, each as player and XP.
     pub earned: Vec<(Id, u64)>,
-    /// Who had how much energy when; the last entry of a player counts.
+    /// Energy of each player at a time, in milliseconds; the last entry of a player counts.
     pub energies: Vec<(Id, u32, i64)>,
     pub said: usize,
 }
 
 impl Model {
-    /// Lets time pass; the deadline ends an active raid.
+    /// Moves the clock; the deadline ends an active raid.
     pub(super) fn advance(&mut self, millis: i64) {
         self.now += millis;
         if self.status == ModelStatus::Active && self.now >= self.deadline {
@@ -69,9 +70,9 @@ impl Model {
         }
     }
 
-    /// Does it, if it may be done. Says whether it might.
+    /// Executes a step if the rules allow it. Returns whether they do.
     pub(super) fn step(&mut self, step: ModelStep) -> bool {
-        let live = matches!(self.status, ModelStatus::Recruiting | ModelStatus::Active);
+        let has_not_ended = matches!(self.status, ModelStatus::Recruiting | ModelStatus::Active);
         let active = self.status == ModelStatus::Active;
         let member = |id| self.members.contains(&id);
         let leads = |id| self.leader == Some(id);
@@ -84,26 +85,28 @@ impl Model {
                 member(id) || (!self.kicked.contains(&id) && open && room)
             }
             ModelStep::Start(by) => leads(by) && self.status == ModelStatus::Recruiting,
-            ModelStep::Leave(by) => member(by) && live,
+            ModelStep::Leave(by) => member(by) && has_not_ended,
             ModelStep::Kick(by, id) | ModelStep::Promote(by, id) => {
-                leads(by) && live && member(id) && by != id
+                leads(by) && has_not_ended && member(id) && by != id
             }
-            ModelStep::Cancel(by) => leads(by) && live,
-            ModelStep::Add(by, _) => member(by) && live,
+            ModelStep::Cancel(by) => leads(by) && has_not_ended,
+            ModelStep::Add(by, _) => member(by) && has_not_ended,
             ModelStep::Claim(by, id) => {
                 let open =
                     |task: &ModelTask| task.claimed_by.is_none() && task.completed_by.is_none();
                 member(by) && active && task(id).is_some_and(open) && self.energy(by) >= 10
             }
             ModelStep::Release(by, id) => {
-                let somebodys = task(id).is_some_and(|task| task.claimed_by.is_some());
-                member(by) && live && (claimed(id, by) || (leads(by) && somebodys))
+                let is_claimed = task(id).is_some_and(|task| task.claimed_by.is_some());
+                member(by) && has_not_ended && (claimed(id, by) || (leads(by) && is_claimed))
             }
             ModelStep::Complete(by, id) | ModelStep::Fail(by, id) => {
                 member(by) && active && claimed(id, by)
             }
             ModelStep::Contribute(id, _) => active && member(id),
-            ModelStep::Say(by) => member(by) && (live || self.now <= self.ended_at + 3_600_000),
+            ModelStep::Say(by) => {
+                member(by) && (has_not_ended || self.now <= self.ended_at + 3_600_000)
+            }
             ModelStep::LeaderOffline => true,
         };
         if allowed {
@@ -155,7 +158,8 @@ impl Model {
                 self.energies
                     .push((by, (self.energy(by) + 5).min(100), self.now));
                 let task = self.task(id);
-                (task.claimed_by, task.completed_by) = (None, Some(by));
+                task.claimed_by = None;
+                task.completed_by = Some(by);
                 let xp = task.xp;
                 self.earn(by, xp);
             }
@@ -167,11 +171,15 @@ impl Model {
             ModelStep::Contribute(id, xp) => self.earn(id, xp),
             ModelStep::Say(_) => self.said += 1,
             ModelStep::LeaderOffline => {
-                let live = matches!(self.status, ModelStatus::Recruiting | ModelStatus::Active);
-                let gone = self
+                let has_not_ended =
+                    matches!(self.status, ModelStatus::Recruiting | ModelStatus::Active);
+                let is_leader_offline = self
                     .leader
                     .is_some_and(|leader| !self.online.contains(&leader));
-                if let (true, true, Some(next)) = (live, gone, self.first_online()) {
+                if has_not_ended
+                    && is_leader_offline
+                    && let Some(next) = self.first_online()
+                {
                     self.set_leader(next);
                 }
             }
@@ -200,14 +208,16 @@ impl Model {
         self.earned.iter().map(|(_, xp)| xp).sum()
     }
 
-    /// Each goes before all who have less, who came to as much later, or who have none either and joined later.
+    /// Ranks the members: each goes before all who have less XP, who reached the same XP later, or
+    /// who also have none and joined later.
     pub(super) fn ranking(&self) -> Vec<Id> {
         let mut ranked: Vec<Id> = Vec::new();
         for &id in &self.members {
             let last = |id| self.earned.iter().rposition(|(player, _)| *player == id);
             let beats = |other: Id| {
-                let (xp, theirs) = (self.xp_of(id), self.xp_of(other));
-                xp > theirs || (xp == theirs && last(id) < last(other))
+                let xp = self.xp_of(id);
+                let other_xp = self.xp_of(other);
+                xp > other_xp || (xp == other_xp && last(id) < last(other))
             };
             let place = ranked
                 .iter()

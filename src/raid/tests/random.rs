@@ -1,4 +1,4 @@
-//! Random raids: the rules against the model, and what must hold of any ledger.
+//! Random raids: compares the rules with the model, and checks what must hold of every ledger.
 
 use std::collections::BTreeSet;
 
@@ -56,7 +56,8 @@ fn scenarios() -> impl Strategy<Value = Scenario> {
     )
 }
 
-/// Most raids get going: some join, there are tasks, and the leader starts.
+/// Generates a raid's first steps. In most raids some players join, tasks are added, and the leader
+/// starts.
 fn openings() -> impl Strategy<Value = Vec<ModelStep>> {
     (1..=5_u64, prop::collection::vec(1..=20_u64, 0..5), 0..5).prop_map(|(last, tasks, luck)| {
         let joins = (2..=last).map(ModelStep::Join);
@@ -68,39 +69,43 @@ fn openings() -> impl Strategy<Value = Vec<ModelStep>> {
     })
 }
 
-/// Mostly nothing, sometimes long enough to regenerate, rarely an hour.
+/// Generates the time between steps: mostly none, sometimes enough to regain energy, rarely up to
+/// an hour.
 fn elapsed_millis() -> impl Strategy<Value = i64> {
     prop_oneof![30 => Just(0_i64), 15 => 1..120_000_i64, 1 => 0..3_700_000_i64]
 }
 
-/// One step, or two that make sense together.
+/// Generates one step, or a few that make sense together.
 fn snippets() -> impl Strategy<Value = Vec<ModelStep>> {
-    let (task, two) = (|| (1..=5_u64, 1..=5_u64), || (1..=5_u64, 1..=5_u64));
+    let member_and_task = || (1..=5_u64, 1..=5_u64);
+    let two_players = || (1..=5_u64, 1..=5_u64);
     prop_oneof![
         20 => steps().prop_map(|step| vec![step]),
-        10 => task().prop_map(|(by, id)| vec![ModelStep::Claim(by, id), ModelStep::Complete(by, id)]),
-        10 => task().prop_map(|(by, id)| vec![ModelStep::Claim(by, id), ModelStep::Fail(by, id)]),
-        2 => two().prop_map(|(by, other)| vec![ModelStep::Leave(by), ModelStep::Join(other), ModelStep::Join(by)]),
+        10 => member_and_task().prop_map(|(by, id)| vec![ModelStep::Claim(by, id), ModelStep::Complete(by, id)]),
+        10 => member_and_task().prop_map(|(by, id)| vec![ModelStep::Claim(by, id), ModelStep::Fail(by, id)]),
+        2 => two_players().prop_map(|(by, other)| vec![ModelStep::Leave(by), ModelStep::Join(other), ModelStep::Join(by)]),
     ]
 }
 
 fn steps() -> impl Strategy<Value = ModelStep> {
-    let (who, task, xp) = (|| 1..=5_u64, || 1..=5_u64, || 1..=20_u64);
+    let player = || 1..=5_u64;
+    let task = || 1..=5_u64;
+    let xp = || 1..=20_u64;
     prop_oneof![
-        40 => who().prop_map(ModelStep::Join),
-        10 => who().prop_map(ModelStep::Start),
-        10 => who().prop_map(ModelStep::Leave),
-        10 => (who(), who()).prop_map(|(by, id)| ModelStep::Kick(by, id)),
-        30 => (who(), who()).prop_map(|(by, id)| ModelStep::Promote(by, id)),
+        40 => player().prop_map(ModelStep::Join),
+        10 => player().prop_map(ModelStep::Start),
+        10 => player().prop_map(ModelStep::Leave),
+        10 => (player(), player()).prop_map(|(by, id)| ModelStep::Kick(by, id)),
+        30 => (player(), player()).prop_map(|(by, id)| ModelStep::Promote(by, id)),
         10 => Just(ModelStep::LeaderOffline),
-        20 => (who(), xp()).prop_map(|(by, xp)| ModelStep::Add(by, xp)),
-        80 => (who(), task()).prop_map(|(by, id)| ModelStep::Claim(by, id)),
-        80 => (who(), task()).prop_map(|(by, id)| ModelStep::Release(by, id)),
-        60 => (who(), task()).prop_map(|(by, id)| ModelStep::Complete(by, id)),
-        60 => (who(), task()).prop_map(|(by, id)| ModelStep::Fail(by, id)),
-        60 => (who(), xp()).prop_map(|(id, xp)| ModelStep::Contribute(id, xp)),
-        20 => who().prop_map(ModelStep::Say),
-        1 => who().prop_map(ModelStep::Cancel),
+        20 => (player(), xp()).prop_map(|(by, xp)| ModelStep::Add(by, xp)),
+        80 => (player(), task()).prop_map(|(by, id)| ModelStep::Claim(by, id)),
+        80 => (player(), task()).prop_map(|(by, id)| ModelStep::Release(by, id)),
+        60 => (player(), task()).prop_map(|(by, id)| ModelStep::Complete(by, id)),
+        60 => (player(), task()).prop_map(|(by, id)| ModelStep::Fail(by, id)),
+        60 => (player(), xp()).prop_map(|(id, xp)| ModelStep::Contribute(id, xp)),
+        20 => player().prop_map(ModelStep::Say),
+        1 => player().prop_map(ModelStep::Cancel),
     ]
 }
 
@@ -109,7 +114,8 @@ proptest! {
 
     #[test]
     fn the_rules_and_the_model_agree_and_the_ledger_is_sound(plan in scenarios(), snapshot_at in 0..150_usize) {
-        let (mut model, mut live) = (model(&plan), LiveRaid::create(&plan));
+        let mut model = model(&plan);
+        let mut live = LiveRaid::create(&plan);
         let mut snapshot = stored::encode(&live.state);
         for (turn, (millis, online, step)) in plan.turns.iter().enumerate() {
             model.online.clone_from(online);
@@ -125,26 +131,31 @@ proptest! {
         assert_ledger(&live.ledger, &live.state);
         let bytes = stored::encode(&live.state);
         let mut replayed = State::new(raid_id());
-        live.ledger.iter().for_each(|event| apply(&mut replayed, event));
+        for event in &live.ledger {
+            apply(&mut replayed, event);
+        }
         prop_assert_eq!(&stored::encode(&replayed), &bytes, "replay differs from live");
         let mut recovered = stored::decode(&snapshot).expect("a snapshot");
         let tail = live.ledger.iter().filter(|event| event.seq > recovered.seq()).cloned().collect::<Vec<_>>();
-        tail.iter().for_each(|event| apply(&mut recovered, event));
+        for event in &tail {
+            apply(&mut recovered, event);
+        }
         prop_assert_eq!(&stored::encode(&recovered), &bytes, "snapshot and tail differ from live");
         prop_assert_eq!(&recovered, &live.state);
     }
 
-    /// Whoever holds what was delivered before, and whoever reads the rewritten ledger, have one state from the erasure on,
-    /// and no text of the player's is in it.
+    /// A client that holds the original events and a client that reads the rewritten ledger have
+    /// the same state from the erasure on, and it contains no text of the erased player.
     #[test]
     fn an_erased_player_leaves_no_text_and_replay_equals_live(
-        plan in scenarios(), who in 1..=5_u64, erased_at in 0..120_usize
+        plan in scenarios(), erased in 1..=5_u64, erased_at in 0..120_usize
     ) {
         let mut live = LiveRaid::create(&plan);
-        let erase = RaidCommand::Erase { player: player(who), made_raid: who == 1 };
+        let erase = RaidCommand::Erase { player: player(erased), made_raid: erased == 1 };
         for (turn, (millis, online, step)) in plan.turns.iter().enumerate() {
             live.advance(*millis, online);
-            // Whoever is erased may still get something in, until everybody has heard of it.
+            // The erased player may still send commands until every instance has learnt of the
+            // erasure.
             live.step(*step);
             if turn == erased_at {
                 prop_assert!(live.decide(&erase));
@@ -153,13 +164,15 @@ proptest! {
         prop_assert!(live.decide(&erase));
         let written = live.ledger.len();
         prop_assert!(live.decide(&erase) && live.ledger.len() == written, "a second time changes nothing");
-        let rewritten: Vec<_> = live.ledger.iter().map(|event| redact(event, player(who)).unwrap_or_else(|| event.clone())).collect();
+        let rewritten: Vec<_> = live.ledger.iter().map(|event| redact(event, player(erased)).unwrap_or_else(|| event.clone())).collect();
         let mut replayed = State::new(raid_id());
-        rewritten.iter().for_each(|event| apply(&mut replayed, event));
+        for event in &rewritten {
+            apply(&mut replayed, event);
+        }
         prop_assert_eq!(&replayed, &live.state);
-        let told = format!("{}{}", json!(rewritten), json!(live.state.shown()));
-        prop_assert!(!told.contains(&format!("p{who}")), "{}", told);
-        prop_assert!(rewritten.iter().all(|event| redact(event, player(who)).is_none()));
+        let readable = format!("{}{}", json!(rewritten), json!(live.state.shown()));
+        prop_assert!(!readable.contains(&format!("p{erased}")), "{}", readable);
+        prop_assert!(rewritten.iter().all(|event| redact(event, player(erased)).is_none()));
     }
 }
 
@@ -250,17 +263,14 @@ fn command(step: ModelStep) -> RaidCommand {
         ModelStep::Release(by, id) => act(by, PlayerCommand::ReleaseTask { task: task(id) }),
         ModelStep::Complete(by, id) => act(by, PlayerCommand::CompleteTask { task: task(id) }),
         ModelStep::Fail(by, id) => act(by, PlayerCommand::FailTask { task: task(id) }),
-        ModelStep::Contribute(id, xp) => {
-            let (player, xp, kind) = (player(id), xp.cast_signed(), "bonus".to_owned());
-            RaidCommand::Service {
-                command: PlayerCommand::Contribute {
-                    player,
-                    xp,
-                    kind,
-                    note: Some(format!("for p{id}")),
-                },
-            }
-        }
+        ModelStep::Contribute(id, xp) => RaidCommand::Service {
+            command: PlayerCommand::Contribute {
+                player: player(id),
+                xp: xp.cast_signed(),
+                kind: "bonus".to_owned(),
+                note: Some(format!("for p{id}")),
+            },
+        },
         ModelStep::Say(by) => act(
             by,
             PlayerCommand::Say {
@@ -331,16 +341,16 @@ fn assert_agreement(state: &State, model: &Model) {
             model.energy(id)
         );
     }
-    let stand = |task: &ModelTask| match (task.claimed_by, task.completed_by) {
+    let status_and_assignee = |task: &ModelTask| match (task.claimed_by, task.completed_by) {
         (_, Some(by)) => (TaskStatus::Completed, Some(by)),
         (Some(by), None) => (TaskStatus::Claimed, Some(by)),
         (None, None) => (TaskStatus::Open, None),
     };
-    let stands = raid
+    let tasks = raid
         .tasks
         .iter()
         .map(|task| (task.status, task.assignee.map(PlayerId::get)));
-    assert!(stands.eq(model.tasks.iter().map(stand)));
+    assert!(tasks.eq(model.tasks.iter().map(status_and_assignee)));
     let ranking = raid
         .ranking
         .as_ref()
@@ -362,12 +372,12 @@ fn assert_soundness(state: &State) {
     assert_eq!(
         leaders,
         Vec::from_iter(raid.leader),
-        "one leader, and the raid knows who"
+        "the member with the leader's role is the raid's leader"
     );
     assert_eq!(
         leaders.is_empty(),
         raid.members.is_empty(),
-        "no raid with members is without a leader"
+        "a raid has a leader unless it has no members"
     );
     assert!(raid.members.iter().all(|member| member.energy <= 100));
     for task in &raid.tasks {
@@ -393,7 +403,7 @@ fn assert_ledger(ledger: &[Event], state: &State) {
     );
     assert!(
         ledger.is_sorted_by_key(|event| event.at),
-        "time goes forward"
+        "event times do not decrease"
     );
     assert_eq!(ledger.last().map(|event| event.seq), Some(state.seq()));
     let (xp, tasks) = ledger
@@ -403,7 +413,7 @@ fn assert_ledger(ledger: &[Event], state: &State) {
     assert_eq!(
         (state.shown().current_xp, state.shown().current_tasks),
         (xp, tasks),
-        "sums are the ledger's"
+        "totals equal the ledger's sums"
     );
     let ends = |event: &&Event| {
         matches!(

@@ -1,14 +1,17 @@
-//! Scripts: rules as data.
+//! Scripts: tests of the rules as data.
 //!
-//! A line is `[.] [+TIME] WHO WHAT [KEY=VALUE …]`. WHO is a player by name, `host` (the host app's backend) or `clock`;
-//! `forget WHO` is the wish that somebody be forgotten, and ada made the raid.
-//! A line that begins with a dot only prepares: it must cause something, and what it causes is not compared. `+5s`
-//! (`ms`, `s`, `m`, `h`) moves the clock first. In values `x*81` stands for 81 times x, `\n` and `\0` for these
-//! characters, `_` for a space. Other lines are `online WHO …` (nobody at first) and `show raid|WHO|N KEY …`, which
-//! shows fields of the raid, a member or task N.
+//! A line is `[.] [+TIME] WHO WHAT [KEY=VALUE …]`. WHO is a player by name, `host` (the host app's
+//! backend), `operator` or `clock`. `erase WHO` erases a player; ada is the one who created the
+//! raid.
+//! A line that begins with a dot is preparation: it must cause an event, and its events are not
+//! compared. `+5s` (`ms`, `s`, `m`, `h`) moves the clock first. In values, `x*81` stands for 81
+//! times x, `\n` and `\0` for these characters, and `_` for a space. Other lines are `online WHO
+//! …`, which sets the online players (none at first), and `show raid|WHO|N KEY …`, which shows
+//! fields of the raid, a member or task N.
 //!
-//! What is compared has a line per event (`WHO TYPE KEY=VALUE …` with the keys sorted, WHO `-` for the server), `!TYPE`
-//! for a refusal with the faulty fields behind it, `nothing` for a command that causes nothing, and one per `show`.
+//! The expected output has a line per event (`WHO TYPE KEY=VALUE …` with the keys sorted, WHO `-`
+//! for the server), `!TYPE` for a refusal, followed by the faulty fields, `nothing` for a command
+//! that causes nothing, and one line per `show`.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +25,8 @@ use crate::raid::{Context, RaidCommand, Refusal, State, apply, decide, stored};
 
 const NAMES: [&str; 6] = ["ada", "ben", "cal", "dot", "eve", "fay"];
 
-/// Runs a script and compares what comes of it, and that the state survives storing and replay at every step.
+/// Runs a script and compares its output. Also checks that the state survives encoding at every
+/// step, and that a replay of the events equals it.
 #[track_caller]
 pub(super) fn check(script: &str, expect: &str) {
     let expected: Vec<&str> = expect
@@ -30,35 +34,37 @@ pub(super) fn check(script: &str, expect: &str) {
         .map(str::trim)
         .filter(|line| !line.is_empty())
         .collect();
-    let mut table = ScriptRunner::new();
+    let mut runner = ScriptRunner::new();
     for line in script
         .lines()
         .map(str::trim)
         .filter(|line| !line.is_empty())
     {
-        table.run_line(line);
+        runner.run_line(line);
     }
-    let shown = table.output.join("\n");
+    let shown = runner.output.join("\n");
     assert!(
-        table.output == expected,
-        "\n-- what came of it --\n{shown}\n-- expected --\n{}\n",
+        runner.output == expected,
+        "\n-- actual --\n{shown}\n-- expected --\n{}\n",
         expected.join("\n")
     );
-    assert_eq!(table.replayed(), table.state, "replay differs from live");
+    assert_eq!(runner.replayed(), runner.state, "replay differs from live");
 }
 
-/// The state after a script.
+/// Runs a script and returns the state after it.
 pub(super) fn run_script(script: &str) -> State {
-    let mut table = ScriptRunner::new();
-    script
+    let mut runner = ScriptRunner::new();
+    for line in script
         .lines()
         .map(str::trim)
         .filter(|line| !line.is_empty())
-        .for_each(|line| table.run_line(line));
-    table.state
+    {
+        runner.run_line(line);
+    }
+    runner.state
 }
 
-/// A raid on the table, and everything that has happened to it.
+/// Runner of one script: the raid's state, its events, the clock, who is online, and the output.
 struct ScriptRunner {
     state: State,
     now: UnixMillis,
@@ -80,11 +86,11 @@ impl ScriptRunner {
 
     fn run_line(&mut self, line: &str) {
         let mut words = line.split_whitespace().peekable();
-        let quiet = words.next_if_eq(&".").is_some();
+        let is_preparation = words.next_if_eq(&".").is_some();
         if let Some(time) = words.next_if(|word| word.starts_with('+')) {
             self.now = self.now.plus(millis(time));
         }
-        let first = words.next().expect("a line says who");
+        let first = words.next().expect("a line has an author or a keyword");
         let rest: Vec<&str> = words.collect();
         match first {
             "online" => self.online = rest.iter().map(|name| player(name)).collect(),
@@ -92,10 +98,10 @@ impl ScriptRunner {
             who => {
                 let decision = self.decide(&command(who, rest[0], &rest[1..]));
                 assert!(
-                    !quiet || decision.as_ref().is_ok_and(|e| !e.is_empty()),
+                    !is_preparation || decision.as_ref().is_ok_and(|e| !e.is_empty()),
                     "{line}: {decision:?}"
                 );
-                if !quiet {
+                if !is_preparation {
                     self.output.extend(render(&decision));
                 }
             }
@@ -127,9 +133,9 @@ impl ScriptRunner {
 
     fn replayed(&self) -> State {
         let mut state = State::new(raid_id());
-        self.ledger
-            .iter()
-            .for_each(|event| apply(&mut state, event));
+        for event in &self.ledger {
+            apply(&mut state, event);
+        }
         state
     }
 
@@ -142,7 +148,7 @@ impl ScriptRunner {
                 .cloned()
                 .unwrap_or_else(|| panic!("no {what}"))
         };
-        let thing = match what {
+        let subject = match what {
             "raid" => raid.clone(),
             task if task.parse::<u64>().is_ok() => {
                 found("tasks", "id", task.parse().expect("a number"))
@@ -151,7 +157,7 @@ impl ScriptRunner {
         };
         let fields: Vec<String> = keys
             .iter()
-            .map(|key| render_field(key, &thing[key]))
+            .map(|key| render_field(key, &subject[key]))
             .collect();
         self.output.push(format!("{what} {}", fields.join(" ")));
     }
@@ -162,11 +168,11 @@ pub(super) fn raid_id() -> RaidId {
 }
 
 fn player(name: &str) -> PlayerId {
-    let place = NAMES
+    let index = NAMES
         .iter()
         .position(|known| *known == name)
-        .unwrap_or_else(|| panic!("who is {name}?"));
-    PlayerId::try_from(place as u64 + 1).expect("an id")
+        .unwrap_or_else(|| panic!("unknown player {name}"));
+    PlayerId::try_from(index as u64 + 1).expect("an id")
 }
 
 fn player_ref(name: &str) -> PlayerRef {
@@ -188,7 +194,7 @@ fn millis(time: &str) -> i64 {
     digits.parse::<i64>().expect("a number") * unit
 }
 
-/// A command, read from its fields as a door reads it.
+/// Builds a command; a player's or the backend's command is parsed from its fields as in a request.
 pub(super) fn command(who: &str, what: &str, fields: &[&str]) -> RaidCommand {
     let mut map = Map::new();
     if what == "create" {
@@ -209,7 +215,7 @@ pub(super) fn command(who: &str, what: &str, fields: &[&str]) -> RaidCommand {
         ("clock", "deadline") => RaidCommand::Deadline,
         ("clock", "leader_offline") => RaidCommand::LeaderOffline,
         ("operator", "end") => RaidCommand::End,
-        ("forget", who) => RaidCommand::Erase {
+        ("erase", who) => RaidCommand::Erase {
             player: player(who),
             made_raid: who == "ada",
         },
@@ -328,6 +334,6 @@ fn name(player: &Value) -> String {
     let id = player.as_u64().expect("an id");
     usize::try_from(id - 1)
         .ok()
-        .and_then(|place| NAMES.get(place))
+        .and_then(|index| NAMES.get(index))
         .map_or(id.to_string(), ToString::to_string)
 }

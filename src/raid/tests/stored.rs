@@ -1,4 +1,4 @@
-//! The stored form: what it keeps, and what it refuses.
+//! The stored form: what it keeps, and which bytes it refuses.
 
 use raidhall_protocol::{Event, EventData, Seq, UnixMillis};
 
@@ -6,7 +6,7 @@ use super::script::{raid_id, run_script};
 use crate::raid::stored::{StoredError, decode, encode};
 use crate::raid::{State, apply};
 
-/// A raid with something in every field.
+/// Returns a state with a value in every field.
 fn state_with_every_field() -> State {
     run_script(
         "ada create description=why target_xp=100 max_members=6 late_join=true
@@ -48,7 +48,7 @@ fn every_kind_of_state_survives_encoding_for_the_store() {
 }
 
 #[test]
-fn a_newer_stored_version_is_told_apart_from_damage() {
+fn a_newer_stored_version_is_distinguished_from_damage() {
     let mut bytes = encode(&state_with_every_field());
     assert_eq!(bytes[..2], [0, 1]);
     bytes[1] = 2;
@@ -59,7 +59,8 @@ fn a_newer_stored_version_is_told_apart_from_damage() {
 
 #[test]
 fn the_first_stored_format_stays_readable() {
-    // If this fails, the form has changed, and databases hold the old one: give the new one a version and keep both.
+    // If this fails, the stored form has changed, and databases hold the old one: give the new form
+    // a version of its own and keep both.
     let bytes = include_bytes!("eventful.v1");
     assert_eq!(decode(bytes).expect("a state"), state_with_every_field());
     assert_eq!(encode(&state_with_every_field()), bytes);

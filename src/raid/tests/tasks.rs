@@ -1,4 +1,4 @@
-//! Tasks.
+//! Tasks: added, claimed, released, completed and failed.
 
 use super::check;
 

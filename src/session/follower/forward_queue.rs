@@ -1,8 +1,9 @@
-//! Commands on their way to the raid's owner: in order, one bundle at a time, sent again until they are answered.
+//! A follower's forward queue: commands go to the raid's owner in order, one batch at a time, and
+//! are sent again until they are answered.
 //!
-//! A bundle keeps its number while it goes to one owner, so that the owner answers a repetition without deciding
-//! anew. To another owner it goes under a new number: what took effect is known there by its op, and what was refused
-//! left no trace.
+//! A batch keeps its request id while it goes to one owner, so that the owner answers a repetition
+//! without deciding again. Another owner gets the commands under a new id: it recognises those that
+//! took effect by their ops, and refused commands left no trace.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -20,13 +21,14 @@ use crate::session::message::{ExecuteRequest, SessionMessage};
 use crate::store::{InstanceId, OpHash};
 use crate::telemetry::{ForwardOutcome, metrics};
 
-/// Commands in one bundle.
+/// Commands in one forward batch.
 const BATCH_COMMANDS_MAX: usize = 64;
-/// Bytes of commands in one bundle, and of one command: far below what the bus takes, far above what any rule accepts.
+/// Bytes of the commands in one batch, and of one command: far below the bus's limit, far above
+/// what any rule accepts.
 const BATCH_BYTES_MAX: usize = 256 * 1_024;
-/// Commands that may wait; beyond that the inbox is not read, and fills.
+/// Waiting commands; at this limit the follower does not read its mailbox, which then fills.
 const QUEUED_COMMANDS_MAX: usize = 1_024;
-/// How long an answer may take before the bundle is sent again.
+/// How long an answer may take before the batch is sent again.
 const RESEND_AFTER: Duration = Duration::from_millis(700);
 
 #[derive(Default)]
@@ -42,7 +44,7 @@ struct QueuedForward {
     deadline: Instant,
 }
 
-/// A bundle under way. Who has waited too long is answered, and its place stays empty.
+/// The batch in flight. A command that expires is answered at once and leaves `None` in `pending`.
 struct InflightBatch {
     request: PendingForward,
     items: Vec<ForwardItem>,
@@ -50,12 +52,13 @@ struct InflightBatch {
     resend_at: Instant,
 }
 
-/// What a bundle's answers mean for the edge.
+/// What the answers to a batch mean for the follower.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct AnswerSummary {
-    /// The newest seq acknowledged.
+    /// The newest acknowledged seq, if any.
     pub(super) acknowledged_seq: Option<Seq>,
-    /// Some are to be sent again: whoever was asked does not own the raid, or could not carry them out.
+    /// Whether commands must be sent again, because the instance does not own the raid or could not
+    /// execute them.
     pub(super) has_retries: bool,
 }
 
@@ -68,21 +71,22 @@ impl ForwardQueue {
         self.queued.len() < QUEUED_COMMANDS_MAX
     }
 
-    /// Lets a command wait for the owner, for as long as it may.
+    /// Queues a command for the owner, until its deadline. Answers at once if it cannot be
+    /// forwarded.
     pub(super) fn enqueue(&mut self, execute: ExecuteRequest) {
         let ExecuteRequest {
             command,
             op,
             reply,
-            deadline: until,
+            deadline,
             ..
         } = execute;
         reply.trace_event("forwarded");
         let Some(wish) = ForwardableCommand::from_command(command) else {
             return reply.send(Err(Error::Internal));
         };
-        // Without a key of the client's it gets one of ours, so that sending it again is safe; that it was then known
-        // is nothing to the client.
+        // Without a client's op the command gets a random one, so that it can safely be sent again.
+        // A duplicate of such an op is an ordinary acknowledgement to the client.
         let (op, reply) = match op {
             Some(op) => (op, reply),
             None => {
@@ -105,16 +109,16 @@ impl ForwardQueue {
                 item,
                 bytes,
                 reply,
-                deadline: until,
+                deadline,
             }),
         }
     }
 
-    /// The first that waits, as many as one bundle takes.
+    /// Removes the oldest waiting commands, as many as fit into one batch.
     fn take_batch(&mut self) -> Vec<QueuedForward> {
         let mut room = BATCH_BYTES_MAX;
-        let fits = |parked: &&QueuedForward| {
-            let left = room.checked_sub(parked.bytes);
+        let fits = |forward: &&QueuedForward| {
+            let left = room.checked_sub(forward.bytes);
             room = left.unwrap_or(0);
             left.is_some()
         };
@@ -127,227 +131,225 @@ impl ForwardQueue {
         self.queued.drain(..count).collect()
     }
 
-    /// Sends the next bundle, or again the one under way when it is time. True if it has been sent before.
+    /// Sends the next batch, or resends the one in flight when its answer is overdue. Returns
+    /// `true` after a resend.
     pub(super) fn send(
         &mut self,
-        link: &ClusterClient,
+        cluster: &ClusterClient,
         to: InstanceId,
-        about: MessageHeader,
+        header: MessageHeader,
     ) -> bool {
         let now = Instant::now();
         if self
             .inflight
             .as_ref()
-            .is_some_and(|flight| flight.request.target() != to)
+            .is_some_and(|batch| batch.request.target() != to)
         {
             self.requeue_inflight();
         }
-        let again = self.inflight.is_some();
+        let is_resend = self.inflight.is_some();
         match &mut self.inflight {
-            Some(flight) if flight.resend_at > now => return false,
+            Some(batch) if batch.resend_at > now => return false,
             Some(_) => metrics().forward_retries.increment(1),
             None if self.queued.is_empty() => return false,
             None => {
-                let bundle = self.take_batch();
-                let items = bundle.iter().map(|parked| parked.item.clone()).collect();
-                let parked = bundle.into_iter().map(Some).collect();
+                let forwards = self.take_batch();
+                let items = forwards
+                    .iter()
+                    .map(|forward| forward.item.clone())
+                    .collect();
+                let pending = forwards.into_iter().map(Some).collect();
                 self.inflight = Some(InflightBatch {
-                    request: link.begin_forward(to),
+                    request: cluster.begin_forward(to),
                     items,
-                    pending: parked,
+                    pending,
                     resend_at: now,
                 });
             }
         }
-        let Some(flight) = &mut self.inflight else {
+        let Some(batch) = &mut self.inflight else {
             return false;
         };
-        flight.resend_at = now + RESEND_AFTER;
-        let last = flight
+        batch.resend_at = now + RESEND_AFTER;
+        let last = batch
             .pending
             .iter()
             .flatten()
-            .map(|parked| parked.deadline)
+            .map(|forward| forward.deadline)
             .max()
             .unwrap_or(now);
         let remaining_ms =
             u64::try_from(last.saturating_duration_since(now).as_millis()).unwrap_or(0);
-        let request = flight.request.request_id();
-        link.send(
+        let request = batch.request.request_id();
+        cluster.send(
             to,
-            about,
+            header,
             ClusterMessage::Forward {
                 request,
                 remaining_ms,
-                items: flight.items.clone(),
+                items: batch.items.clone(),
             },
         );
-        again
+        is_resend
     }
 
-    /// The answers to the bundle under way. May be dropped and asked for again.
+    /// Waits for the answers to the batch in flight; forever without one. Cancel-safe.
     pub(super) async fn next_answers(&mut self) -> Vec<ForwardReply> {
         match &mut self.inflight {
-            Some(flight) => flight.request.replies().await,
+            Some(batch) => batch.request.replies().await,
             None => std::future::pending().await,
         }
     }
 
-    /// Gives the answers out. What nobody took on waits again, in its order; if `patient`, so does what was
-    /// `unavailable`. But nothing is carried out after what was asked for later: whatever stands before a command that was
-    /// decided is `unavailable` for good.
+    /// Distributes the answers to a batch. Commands that the instance did not take on are queued
+    /// again in their order; with `retry_unavailable`, so are those answered `unavailable`. But no
+    /// command may execute after one that was submitted later: a command ahead of a decided one
+    /// gets `unavailable` as its final reply.
     pub(super) fn apply_answers(
         &mut self,
         answers: Vec<ForwardReply>,
-        patient: bool,
+        retry_unavailable: bool,
     ) -> AnswerSummary {
-        let Some(flight) = self.inflight.take() else {
+        let Some(batch) = self.inflight.take() else {
             return AnswerSummary::default();
         };
-        let (mut taken, mut again) = (AnswerSummary::default(), Vec::new());
+        let mut summary = AnswerSummary::default();
+        let mut retries = Vec::new();
         let answers = answers
             .into_iter()
             .map(Some)
             .chain(std::iter::repeat_with(|| None));
         let answers = answers
-            .take(flight.pending.len())
+            .take(batch.pending.len())
             .map(|given| given.unwrap_or(ForwardReply::NotOwner));
         let answers = answers.collect::<Vec<_>>();
-        let undecided = answers
+        let undecided_from = answers
             .iter()
-            .rposition(|it| !it.is_undecided())
+            .rposition(|answer| !answer.is_undecided())
             .map_or(0, |last| last + 1);
-        for (index, (parked, answer)) in flight.pending.into_iter().zip(answers).enumerate() {
+        for (index, (forward, answer)) in batch.pending.into_iter().zip(answers).enumerate() {
             if let ForwardReply::Ack { seq, .. } = answer {
-                taken.acknowledged_seq = taken.acknowledged_seq.max(Some(seq));
+                summary.acknowledged_seq = summary.acknowledged_seq.max(Some(seq));
             }
-            let Some(parked) = parked else { continue };
+            let Some(forward) = forward else { continue };
             match answer.into_result() {
-                Err(Error::NotOwner) if index >= undecided => again.push(parked),
-                Err(Error::Unavailable) if index >= undecided && patient => again.push(parked),
+                Err(Error::NotOwner) if index >= undecided_from => retries.push(forward),
+                Err(Error::Unavailable) if index >= undecided_from && retry_unavailable => {
+                    retries.push(forward)
+                }
                 result => {
                     metrics().forwards.increment(match result {
                         Ok(_) => ForwardOutcome::Acknowledged,
                         Err(_) => ForwardOutcome::Refused,
                     });
-                    parked.reply.send(result);
+                    forward.reply.send(result);
                 }
             }
         }
-        taken.has_retries = !again.is_empty();
-        if taken.has_retries {
+        summary.has_retries = !retries.is_empty();
+        if summary.has_retries {
             metrics().forwards.increment(ForwardOutcome::Retried);
         }
-        again
-            .into_iter()
-            .rev()
-            .for_each(|parked| self.queued.push_front(parked));
-        taken
+        for forward in retries.into_iter().rev() {
+            self.queued.push_front(forward);
+        }
+        summary
     }
 
-    /// The bundle under way goes to whoever owns the raid now.
+    /// Moves the batch in flight back to the front of the queue, for the raid's next owner.
     pub(super) fn requeue_inflight(&mut self) {
-        if let Some(flight) = self.inflight.take() {
-            flight
-                .pending
-                .into_iter()
-                .flatten()
-                .rev()
-                .for_each(|parked| self.queued.push_front(parked));
+        if let Some(batch) = self.inflight.take() {
+            for forward in batch.pending.into_iter().flatten().rev() {
+                self.queued.push_front(forward);
+            }
         }
     }
 
-    /// Tells those who have waited too long.
+    /// Answers commands whose deadline has passed with `unavailable`.
     pub(super) fn expire(&mut self, now: Instant) {
-        let late = |parked: &QueuedForward| parked.deadline <= now;
-        let mut over = Vec::new();
-        if self.queued.iter().any(late) {
-            for parked in std::mem::take(&mut self.queued) {
-                if late(&parked) {
-                    over.push(parked)
+        let is_expired = |forward: &QueuedForward| forward.deadline <= now;
+        let mut expired = Vec::new();
+        if self.queued.iter().any(is_expired) {
+            for forward in std::mem::take(&mut self.queued) {
+                if is_expired(&forward) {
+                    expired.push(forward)
                 } else {
-                    self.queued.push_back(parked)
+                    self.queued.push_back(forward)
                 }
             }
         }
-        if let Some(flight) = &mut self.inflight {
-            over.extend(
-                flight
+        if let Some(batch) = &mut self.inflight {
+            expired.extend(
+                batch
                     .pending
                     .iter_mut()
-                    .filter_map(|place| place.take_if(|parked| late(parked))),
+                    .filter_map(|slot| slot.take_if(|forward| is_expired(forward))),
             );
-            if flight.pending.iter().all(Option::is_none) {
+            if batch.pending.iter().all(Option::is_none) {
                 self.inflight = None;
             }
         }
-        for parked in over {
+        for forward in expired {
             metrics().forwards.increment(ForwardOutcome::Expired);
-            parked.reply.send(Err(Error::Unavailable));
+            forward.reply.send(Err(Error::Unavailable));
         }
     }
 
-    /// Waits for something else, and tells those meanwhile whose time runs out.
-    pub(super) async fn expire_while<T>(&mut self, something: impl Future<Output = T>) -> T {
-        tokio::pin!(something);
+    /// Awaits `future`, and meanwhile answers commands whose deadline passes.
+    pub(super) async fn expire_while<T>(&mut self, future: impl Future<Output = T>) -> T {
+        tokio::pin!(future);
         loop {
-            let parked = self.queued.iter().chain(
+            let unanswered = self.queued.iter().chain(
                 self.inflight
                     .iter()
-                    .flat_map(|it| it.pending.iter().flatten()),
+                    .flat_map(|batch| batch.pending.iter().flatten()),
             );
-            let next = parked.map(|parked| parked.deadline).min();
+            let next_deadline = unanswered.map(|forward| forward.deadline).min();
             tokio::select! { biased;
-                done = &mut something => return done,
-                () = sleep_until_optional(next) => self.expire(Instant::now()),
+                output = &mut future => return output,
+                () = sleep_until_optional(next_deadline) => self.expire(Instant::now()),
             }
         }
     }
 
     pub(super) fn fail_all(&mut self, error: &Error) {
         self.requeue_inflight();
-        self.queued
-            .drain(..)
-            .for_each(|parked| parked.reply.send(Err(error.clone())));
+        for forward in self.queued.drain(..) {
+            forward.reply.send(Err(error.clone()));
+        }
     }
 
-    /// Everything that is not answered, as it was asked for.
+    /// Removes all unanswered commands, and returns them as mailbox messages in their order.
     pub(super) fn drain_messages(&mut self) -> Vec<SessionMessage> {
         self.requeue_inflight();
-        let message = |QueuedForward {
-                           item: ForwardItem { op, wish },
-                           reply,
-                           deadline: until,
-                           ..
-                       }| {
-            let (command, op) = (wish.into_command(), Some(op));
+        let to_message = |forward: QueuedForward| {
             SessionMessage::Execute(ExecuteRequest {
-                command,
-                op,
-                reply,
-                deadline: until,
+                command: forward.item.wish.into_command(),
+                op: Some(forward.item.op),
+                reply: forward.reply,
+                deadline: forward.deadline,
                 forwarded_by: None,
             })
         };
-        self.queued.drain(..).map(message).collect()
+        self.queued.drain(..).map(to_message).collect()
     }
 
-    /// When something is to be done though nobody answers.
+    /// Returns when the next command expires or the batch in flight must be sent again.
     pub(super) fn next_timer(&self) -> Option<Instant> {
-        let waiting = self.queued.iter().map(|parked| parked.deadline).min();
-        let flight = self.inflight.as_ref().map(|flight| {
-            flight
+        let waiting = self.queued.iter().map(|forward| forward.deadline).min();
+        let inflight = self.inflight.as_ref().map(|batch| {
+            batch
                 .pending
                 .iter()
                 .flatten()
-                .map(|parked| parked.deadline)
-                .fold(flight.resend_at, Instant::min)
+                .map(|forward| forward.deadline)
+                .fold(batch.resend_at, Instant::min)
         });
-        waiting.into_iter().chain(flight).min()
+        waiting.into_iter().chain(inflight).min()
     }
 }
 
-/// Waits until a moment; for ever if there is none.
+/// Sleeps until `moment`; forever if there is none.
 async fn sleep_until_optional(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,

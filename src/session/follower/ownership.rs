@@ -1,4 +1,5 @@
-//! Who owns the raid, as an edge learns it: from the bus, from the store, from the end of a lease.
+//! A follower's knowledge of the raid's owner: from the bus, from the store, and from the end of a
+//! lease.
 
 use std::time::Duration;
 
@@ -11,24 +12,26 @@ use crate::raid::Refusal;
 use crate::store::{Epoch, InstanceId, RaidHead};
 use crate::telemetry::TakeoverCause;
 
-/// How long the store may take to say who owns a raid.
+/// How long the store may take to report a raid's owner.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long an instance that was named the heir has to take the raid, before one is named again.
+/// How long a successor has to claim the raid before it is offered again.
 const OFFER_INTERVAL: Duration = Duration::from_millis(250);
 
 impl Follower {
-    /// We wanted to own the raid, and did not come to: goes on under its owner, if there is one.
+    /// Continues after a claim that did not make this instance the owner.
     pub(in super::super) fn resume_under(&mut self, owner: Option<InstanceId>, epoch: Epoch) {
         self.epoch = self.epoch.max(epoch);
-        (self.owner, self.is_claim_requested) = (owner, false);
+        self.owner = owner;
+        self.is_claim_requested = false;
         if owner.is_some() {
             self.handover_guard = None;
             self.report_to_new_owner();
         }
     }
 
-    /// Why the raid should be claimed now: it has no owner that lives, and is needed here.
+    /// Returns why the raid must be claimed now: it has no live owner, and is needed here or
+    /// requested to be claimed.
     pub(super) fn claim_cause(&self) -> Option<TakeoverCause> {
         (self.is_claimable()
             && (self.is_needed() || self.is_claim_requested)
@@ -36,71 +39,75 @@ impl Follower {
         .then_some(self.vacancy_cause)
     }
 
-    /// Whether nobody owns the raid, and we may.
+    /// Returns whether the raid has no known owner, and this instance may claim it.
     pub(super) fn is_claimable(&self) -> bool {
         self.owner.is_none() && self.sessions.can_claim(self.raid())
     }
 
-    /// Claims the raid in the next turn, whoever needs it.
+    /// Makes the next turn claim the raid, even if it is not needed here.
     pub(super) fn request_claim(&mut self) {
-        (self.is_claim_requested, self.resolve_at) = (true, None);
+        self.is_claim_requested = true;
+        self.resolve_at = None;
     }
 
-    /// Whether another instance, by what it sends us, takes us for one that can own the raid, and is right: nobody does.
-    /// If the sender itself was the owner that we knew, the store is asked.
+    /// Handles a forward or a handover from an instance that expects this one to own the raid.
+    /// Returns whether the raid can be claimed, and then requests the claim. If the sender itself
+    /// was the known owner, the store is asked first.
     pub(super) async fn accept_claim_request(&mut self, from: InstanceId) -> bool {
         if self.owner == Some(from) {
             self.resolve_owner().await;
         }
-        let free = self.is_claimable();
-        if free {
+        let is_claimable = self.is_claimable();
+        if is_claimable {
             self.vacancy_cause = TakeoverCause::HandedOver;
             self.request_claim();
         }
-        free
+        is_claimable
     }
 
-    /// Where commands go: to the owner. An instance that may not claim a raid without one asks another to: by taking
-    /// the command, that one finds out that it may.
+    /// Returns the instance that commands are forwarded to: the owner. Without one, an instance
+    /// that may not claim the raid forwards to a successor, which claims the raid when it receives
+    /// the command.
     pub(super) fn forward_target(&self) -> Option<InstanceId> {
-        let heir = || {
-            self.sessions
-                .cluster
-                .membership()
-                .successor_for(self.raid())
-        };
-        self.owner
-            .or_else(|| (!self.sessions.can_claim(self.raid())).then(heir).flatten())
+        if self.owner.is_some() || self.sessions.can_claim(self.raid()) {
+            return self.owner;
+        }
+        self.sessions
+            .cluster
+            .membership()
+            .successor_for(self.raid())
     }
 
-    /// Gives the raid up, unless that is done, and names an heir. What fails is tried again.
+    /// Releases the raid if that is still pending, and offers it to a successor. A failure is
+    /// retried.
     pub(in super::super) async fn release_and_offer(&mut self, preferred: Option<InstanceId>) {
-        let (registry, about) = (self.sessions.clone(), self.message_header());
+        let registry = self.sessions.clone();
+        let header = self.message_header();
         if self.is_release_pending {
             let released = self
                 .forwards
-                .expire_while(registry.claims.release(about.raid, about.epoch))
+                .expire_while(registry.claims.release(header.raid, header.epoch))
                 .await;
             if let Err(error) = released {
-                warn!(?error, "the raid could not be given up yet");
+                warn!(?error, "releasing the raid failed; retrying in 250ms");
                 self.next_offer_at = Instant::now() + OFFER_INTERVAL;
                 return;
             }
             self.is_release_pending = false;
-            registry.cluster.broadcast(about, ClusterMessage::Released);
+            registry.cluster.broadcast(header, ClusterMessage::Released);
         }
         self.offer_to_successor(preferred);
     }
 
-    /// Names an instance the raid's heir: again and again until one has taken it, for whom we know may be gone by now, and
-    /// who was online must not be forgotten with us.
+    /// Offers the raid to a successor, which also receives the players who were online. Repeated
+    /// until an instance has claimed the raid, because the chosen one may be gone by now.
     fn offer_to_successor(&mut self, preferred: Option<InstanceId>) {
-        let link = &self.sessions.cluster;
-        match preferred.or_else(|| link.membership().successor_for(self.raid())) {
-            Some(heir) => {
-                debug!(heir = %heir.0, "the raid is handed over");
-                link.send(
-                    heir,
+        let cluster = &self.sessions.cluster;
+        match preferred.or_else(|| cluster.membership().successor_for(self.raid())) {
+            Some(successor) => {
+                debug!(successor = %successor.0, "offering the raid to a successor");
+                cluster.send(
+                    successor,
                     self.message_header(),
                     ClusterMessage::Handover(self.last_known_online.clone()),
                 );
@@ -119,21 +126,25 @@ impl Follower {
         }
     }
 
-    /// There is no owner any more, for this cause.
+    /// Records that the raid has no owner any more, and why.
     pub(super) fn clear_owner(&mut self, cause: TakeoverCause) {
         self.owner = None;
         self.vacancy_cause = cause;
         self.forwards.requeue_inflight();
     }
 
-    /// Somebody speaks as the owner under an epoch. Only a newer one changes anything.
+    /// Records that `from` is the owner under `epoch`. An older epoch, or one whose owner is known,
+    /// changes nothing.
     pub(super) fn observe_owner(&mut self, from: InstanceId, epoch: Epoch) {
         if epoch < self.epoch || (epoch == self.epoch && self.owner.is_some()) {
             return;
         }
         let changed = self.owner != Some(from);
-        (self.owner, self.epoch, self.resolve_at) = (Some(from), epoch, None);
-        (self.is_claim_requested, self.handover_guard) = (false, None);
+        self.owner = Some(from);
+        self.epoch = epoch;
+        self.resolve_at = None;
+        self.is_claim_requested = false;
+        self.handover_guard = None;
         self.audience
             .set_signal_relay(Some((self.sessions.cluster.clone(), epoch)));
         if changed {
@@ -142,14 +153,14 @@ impl Follower {
         self.report_to_new_owner();
     }
 
-    /// The store's word on who owns the raid.
+    /// Applies the raid's head from the store: its owner, if that is live, and its epoch.
     pub(super) fn observe_head(&mut self, head: RaidHead) {
-        let link = &self.sessions.cluster;
+        let cluster = &self.sessions.cluster;
         if head.epoch < self.epoch {
             return;
         }
         match head.owner {
-            Some(owner) if owner != link.instance() && link.membership().is_live(owner) => {
+            Some(owner) if owner != cluster.instance() && cluster.membership().is_live(owner) => {
                 self.observe_owner(owner, head.epoch);
             }
             owner => {
@@ -165,9 +176,11 @@ impl Follower {
         }
     }
 
-    /// Asks the store who owns the raid.
+    /// Asks the store for the raid's owner. A failure is retried; if the raid does not exist, all
+    /// forwards fail.
     pub(super) async fn resolve_owner(&mut self) {
-        let (registry, raid) = (self.sessions.clone(), self.raid());
+        let registry = self.sessions.clone();
+        let raid = self.raid();
         let head = self
             .forwards
             .expire_while(timeout(RESOLVE_TIMEOUT, registry.store.head(raid)))

@@ -1,4 +1,5 @@
-//! The raid as an edge has it: folded from the store, moved on by what is heard, mended from the store.
+//! A follower's replica of the raid: folded from the store, moved on by events from the bus,
+//! repaired from the store.
 
 use std::time::Duration;
 
@@ -15,18 +16,18 @@ use crate::session::load::{self, LoadError};
 use crate::store::Store;
 use crate::telemetry::{RepairCause, metrics};
 
-/// Events read at once.
+/// Events per page when the replica catches up.
 const PAGE_EVENTS: u32 = 1_000;
-/// How long reading a page may take.
+/// How long the store may take to return one page.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(2);
-/// The pause before the store is asked again; each failure doubles it up to the longest.
+/// First pause before the store is read again; each failure doubles it up to the maximum.
 const CATCH_UP_BACKOFF_MIN: Duration = Duration::from_millis(200);
 const CATCH_UP_BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 pub(super) struct Replica {
     state: State,
     subscription: RaidSubscription,
-    /// Something is missing, and the store is read at this moment.
+    /// When the store is read again, if events may be missing.
     catch_up_at: Option<Instant>,
     catch_up_backoff: Duration,
 }
@@ -57,42 +58,44 @@ impl Replica {
         self.subscription.next().await
     }
 
-    /// Shows those of the events that come next. False if some are missing before them.
+    /// Applies and publishes those events that follow the replica's seq without a gap. Returns
+    /// `false` if earlier events are missing.
     pub(super) fn apply_events(&mut self, audience: &Audience, mut events: Vec<Event>) -> bool {
         events.retain(|event| event.seq > self.seq());
-        let next = events
+        let contiguous = events
             .iter()
             .zip(self.seq().0 + 1..)
             .take_while(|(event, seq)| event.seq.0 == *seq)
             .count();
-        let whole = next == events.len();
-        events.truncate(next);
+        let is_complete = contiguous == events.len();
+        events.truncate(contiguous);
         for event in &events {
             raid::apply(&mut self.state, event);
         }
         if !events.is_empty() {
             audience.publish(&events);
         }
-        whole
+        is_complete
     }
 
-    /// Reads what the store has and we have not.
+    /// Reads all events after the replica's seq from the store, page by page.
     async fn catch_up(
         &mut self,
         store: &dyn Store,
         audience: &Audience,
         raid: RaidId,
     ) -> Result<(), LoadError> {
-        // Whatever ends it early, it is tried again.
+        // Scheduled before the read, so that a failure or a dropped future is retried.
         self.catch_up_at = Some(Instant::now() + self.catch_up_backoff);
         self.catch_up_backoff = (self.catch_up_backoff * 2).min(CATCH_UP_BACKOFF_MAX);
         loop {
             let page = timeout(PAGE_TIMEOUT, store.events(raid, self.seq(), PAGE_EVENTS)).await;
             let events = page.map_err(|_| LoadError::Timeout)??;
-            let last = events.len() < PAGE_EVENTS as usize;
+            let is_last_page = events.len() < PAGE_EVENTS as usize;
             self.apply_events(audience, events);
-            if last {
-                (self.catch_up_at, self.catch_up_backoff) = (None, CATCH_UP_BACKOFF_MIN);
+            if is_last_page {
+                self.catch_up_at = None;
+                self.catch_up_backoff = CATCH_UP_BACKOFF_MIN;
                 return Ok(());
             }
         }
@@ -100,30 +103,30 @@ impl Replica {
 }
 
 impl Follower {
-    /// Follows the raid with a state to start from.
+    /// Subscribes to the raid's messages, and returns a replica that starts from `state`.
     pub(super) async fn subscribe_from(&self, state: State) -> Replica {
-        let following = self.sessions.cluster.follow(self.raid(), true);
-        following.subscribe().await;
-        Replica::new(state, following)
+        let subscription = self.sessions.cluster.follow(self.raid(), true);
+        subscription.subscribe().await;
+        Replica::new(state, subscription)
     }
 
-    /// Follows the raid, if it is not followed yet: first the subscription, then the store, so that nothing falls
-    /// between the two.
+    /// Subscribes to the raid and loads a replica, unless there is one. The subscription comes
+    /// first, so that no event falls between it and the load.
     pub(super) async fn ensure_replica(&mut self) -> Result<(), Error> {
         if self.replica.is_some() {
             return Ok(());
         }
         let registry = self.sessions.clone();
         let raid = self.raid();
-        let following = registry.cluster.follow(raid, true);
+        let subscription = registry.cluster.follow(raid, true);
         let loading = async {
-            following.subscribe().await;
+            subscription.subscribe().await;
             registry.load(raid, 0).await
         };
         let folded = match self.forwards.expire_while(loading).await {
             Ok(folded) => folded.ok_or(Refusal::NotFound)?,
             Err(error) => {
-                warn!(%raid, ?error, "an edge could not load the raid");
+                warn!(%raid, ?error, "loading a replica failed");
                 if matches!(error, LoadError::NewerVersion { .. }) {
                     self.sessions.mark_follow_only(raid);
                 }
@@ -139,33 +142,34 @@ impl Follower {
             .collect();
         self.audience
             .sync_from_store(state.seq(), members, &loaded.tail);
-        self.replica = Some(Replica::new(state, following));
+        self.replica = Some(Replica::new(state, subscription));
         self.audience
             .set_signal_relay(Some((registry.cluster.clone(), self.epoch)));
         self.observe_head(loaded.head);
         Ok(())
     }
 
-    /// Reads from the store what is missing, whatever it was that told. What fails is tried again by itself.
+    /// Catches up with the store. A failure is retried later.
     pub(super) async fn catch_up(&mut self, cause: RepairCause) {
-        // Whoever has to know whether it worked asks by `catch_up`.
+        // `try_catch_up` is for callers that depend on the outcome.
         let _ = self.try_catch_up(cause).await;
     }
 
-    /// The same for somebody who must not be answered from a state that is behind.
+    /// Catches up with the store, and fails with `unavailable` if it cannot: for callers that must
+    /// not answer from an outdated state.
     pub(super) async fn try_catch_up(&mut self, cause: RepairCause) -> Result<(), Error> {
         let raid = self.raid();
         let Some(replica) = &mut self.replica else {
             return Ok(());
         };
         let before = replica.seq();
-        let mending = replica.catch_up(&*self.sessions.store, &self.audience, raid);
-        let mended = self.forwards.expire_while(mending).await;
+        let catch_up = replica.catch_up(&*self.sessions.store, &self.audience, raid);
+        let result = self.forwards.expire_while(catch_up).await;
         if replica.seq() > before {
             metrics().gaps_repaired.increment(cause);
         }
-        mended.map_err(|error| {
-            warn!(%raid, ?error, "what an edge has missed could not be read");
+        result.map_err(|error| {
+            warn!(%raid, ?error, "reading missed events failed; retrying");
             if matches!(error, LoadError::NewerVersion { .. }) {
                 self.sessions.mark_follow_only(raid);
             }

@@ -1,4 +1,4 @@
-//! Saying to a raid's owner who watches here.
+//! A follower's watcher reports to the raid's owner.
 
 use std::time::Duration;
 
@@ -11,28 +11,30 @@ use crate::session::actor::CarriedState;
 use crate::session::presence::Presence;
 use crate::session::remote_watchers::REPORT_INTERVAL;
 
-/// How long the first watcher waits for the owner to say who is online.
+/// How long the first watcher waits for the owner's presence message.
 const PRESENCE_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Follower {
-    /// Says who watches here now.
+    /// Reports to the owner which players watch here now.
     pub(super) fn report_watchers(&mut self) {
         self.send_watcher_report(self.audience.is_watched(), Vec::new());
     }
 
-    /// Makes ourselves known to a new owner: it learns whom we last knew to be online as well.
+    /// Reports the watchers to a new owner, and with them the players last known to be online.
     pub(super) fn report_to_new_owner(&mut self) {
-        let memories = self.last_known_online.clone();
-        self.send_watcher_report(self.audience.is_watched(), memories);
+        let known = self.last_known_online.clone();
+        self.send_watcher_report(self.audience.is_watched(), known);
     }
 
-    /// Says before the first watcher is answered that one is coming, and waits a moment for the owner to tell who is
-    /// online: it does so whenever an instance begins to have watchers. What was said before may be of no account: who
-    /// has no watchers is told nothing. If the raid turns out to be free, there is nobody to wait for.
+    /// Reports the first watcher before it is answered, and waits a moment for the owner's presence
+    /// message, which the owner sends whenever an instance begins to have watchers. Presence from
+    /// before may be outdated, because an instance without watchers receives none. Returns early if
+    /// the raid turns out to have no owner.
     pub(super) async fn await_owner_presence(&mut self, carried: &mut CarriedState) {
         self.is_watcher_expected = true;
         self.report_watchers();
-        let (before, until) = (self.presence_version, Instant::now() + PRESENCE_TIMEOUT);
+        let before = self.presence_version;
+        let deadline = Instant::now() + PRESENCE_TIMEOUT;
         while self.sessions.cluster.is_bus_healthy()
             && self.presence_version <= before
             && !self.is_claimable()
@@ -42,25 +44,27 @@ impl Follower {
             };
             match self
                 .forwards
-                .expire_while(timeout_at(until, replica.next_update()))
+                .expire_while(timeout_at(deadline, replica.next_update()))
                 .await
             {
-                Ok(heard) => self.handle_update(heard, carried).await,
+                Ok(update) => self.handle_update(update, carried).await,
                 Err(_) => break,
             }
         }
         self.is_watcher_expected = false;
     }
 
-    /// Where nobody watches nothing is told: what was known of who is online grows old, and must not be passed on.
+    /// Forgets presence if the raid is not watched here: without watchers no presence arrives, and
+    /// outdated presence must not be passed on. During a handover it is kept for the successor.
     pub(super) fn clear_unwatched_presence(&mut self, carried: &mut CarriedState) {
         if !self.audience.is_watched() && !self.is_watcher_expected && self.handover_guard.is_none()
         {
-            (self.last_known_online, carried.presence) = (Vec::new(), Presence::default());
+            self.last_known_online = Vec::new();
+            carried.presence = Presence::default();
         }
     }
 
-    /// Says that nobody watches here any more.
+    /// Reports to the owner that this instance has no watchers any more.
     pub(super) fn report_no_watchers(&mut self) {
         if self.replica.is_some() {
             self.send_watcher_report(false, Vec::new());
@@ -74,7 +78,7 @@ impl Follower {
         let watched = watched || self.is_watcher_expected;
         let players = self.audience.watching_players().into_iter().collect();
         let draining = registry.handing_over.is_cancelled();
-        let watching = WatcherReport {
+        let report = WatcherReport {
             watched,
             players,
             known,
@@ -83,11 +87,11 @@ impl Follower {
         registry.cluster.send(
             owner,
             self.message_header(),
-            ClusterMessage::WatcherReport(watching),
+            ClusterMessage::WatcherReport(report),
         );
     }
 
-    /// Who was online at a former owner, for the present one.
+    /// Records the players who were online at a former owner, and reports them to the present one.
     pub(super) fn record_last_known_online(&mut self, online: Vec<PlayerId>) {
         self.last_known_online = online;
         if self.owner.is_some() {

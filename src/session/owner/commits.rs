@@ -1,5 +1,5 @@
-//! What an incarnation has decided, on its way to the store and back: handed to the journal, shown when it is durable, kept
-//! as a snapshot now and then.
+//! An owner's commits: submits decided events to the journal, publishes them when they are durable,
+//! and stores snapshots.
 
 use std::collections::VecDeque;
 
@@ -16,14 +16,14 @@ use crate::store::journal::JournalOutcome;
 use crate::store::{Append, RaidHeader};
 use crate::telemetry::ReloadCause;
 
-/// Events on their way to the store.
+/// Events that were submitted to the journal, and the receiver of their outcome.
 pub(super) struct InflightCommit {
     events: Vec<Event>,
     outcome: oneshot::Receiver<JournalOutcome>,
 }
 
 impl Owner {
-    /// Hands what was decided to the journal.
+    /// Submits all decided events to the journal as one append.
     pub(super) async fn submit_events(&mut self) {
         if self.unsubmitted_events.is_empty() {
             return;
@@ -55,7 +55,9 @@ impl Owner {
             .push_back(InflightCommit { events, outcome });
     }
 
-    /// Takes the oldest commit's outcome: shows what is durable, and releases the answers that waited for it.
+    /// Processes the outcome of the oldest commit: publishes its events and releases the replies
+    /// that waited for it. If the commit failed, returns why the raid must reload, after failing
+    /// all pending replies.
     pub(super) fn complete_commit(
         &mut self,
         outcome: JournalOutcome,
@@ -70,7 +72,7 @@ impl Owner {
             JournalOutcome::Committed => {
                 self.committed_seq = last;
                 self.audience.publish(&events);
-                let written = events.len() as u64;
+                let event_count = events.len() as u64;
                 let erased = events
                     .iter()
                     .any(|event| matches!(event.data, EventData::PlayerErased { .. }));
@@ -81,7 +83,7 @@ impl Owner {
                 }
                 presence.retain_members(|player| self.audience.is_member(player), Instant::now());
                 self.release_replies(presence);
-                self.save_snapshot_if_due(written, erased);
+                self.save_snapshot_if_due(event_count, erased);
                 return Ok(());
             }
             JournalOutcome::Refused => {
@@ -100,27 +102,29 @@ impl Owner {
         if !self.sessions.lease.is_valid_in_term(self.lease_term) {
             return;
         }
-        while let Some(held) = self.pending_replies.pop(self.committed_seq) {
+        while let Some(reply) = self.pending_replies.pop(self.committed_seq) {
             let online = || presence.online().iter().copied().collect();
-            if let Some(opening) = held.send(online) {
-                let player = opening
+            if let Some(ready) = reply.send(online) {
+                let player = ready
                     .watch
                     .caller
                     .player()
                     .filter(|player| self.audience.is_member(*player));
-                if let (Some(player), true) = (player, opening.is_joining) {
+                if let (Some(player), true) = (player, ready.is_joining) {
                     presence.set_online(player, Instant::now());
                 }
                 self.snapshot_cache
-                    .answer_watch(opening, presence.announced());
+                    .answer_watch(ready, presence.announced());
             }
         }
     }
 
-    /// Writes a snapshot, off the commit path, when the tail outweighs the state, or at once when there is something that no
-    /// older one may go on telling. It is made of the state as decided, and written when that is durable.
-    fn save_snapshot_if_due(&mut self, events: u64, at_once: bool) {
-        self.events_since_snapshot += events;
+    /// Stores a snapshot when the events since the last one outnumber the state's entries, or
+    /// `at_once` after an erasure, so that no older snapshot keeps an erased text. The snapshot is
+    /// encoded from the state as decided, and stored by a task of its own once that state is
+    /// durable.
+    fn save_snapshot_if_due(&mut self, new_events: u64, at_once: bool) {
+        self.events_since_snapshot += new_events;
         let registry = self.sessions.clone();
         let shown = self.state.shown();
         let weight = (shown.tasks.len() + shown.members.len() + shown.messages.len()) as u64;
@@ -135,7 +139,8 @@ impl Owner {
         else {
             return;
         };
-        let (raid, epoch) = (self.audience.raid(), self.epoch);
+        let raid = self.audience.raid();
+        let epoch = self.epoch;
         let tasks = registry.tasks.clone();
         tasks.spawn(async move {
             if let Err(error) = registry
@@ -143,16 +148,16 @@ impl Owner {
                 .save_snapshot(raid, registry.cluster.instance(), epoch, seq, &bytes)
                 .await
             {
-                warn!(%raid, ?error, "a snapshot was not kept; the ledger has everything");
+                warn!(%raid, ?error, "storing a snapshot failed; the raid still loads from its ledger");
             }
         });
     }
 }
 
-/// Waits for the oldest commit; for ever when none is in flight.
-pub(super) async fn next_commit_outcome(flights: &mut VecDeque<InflightCommit>) -> JournalOutcome {
-    match flights.front_mut() {
-        Some(flight) => (&mut flight.outcome)
+/// Waits for the outcome of the oldest commit; forever when none is in flight.
+pub(super) async fn next_commit_outcome(commits: &mut VecDeque<InflightCommit>) -> JournalOutcome {
+    match commits.front_mut() {
+        Some(commit) => (&mut commit.outcome)
             .await
             .unwrap_or(JournalOutcome::Unclear),
         None => std::future::pending().await,

@@ -1,4 +1,5 @@
-//! What time brings: deadlines, presence, a leader who is missed, and the end of a raid that nobody needs.
+//! An owner's timers: deadlines, presence, an absent leader, and the end of a raid that is not
+//! needed.
 
 use tokio::time::Instant;
 
@@ -9,7 +10,8 @@ use crate::raid;
 use crate::telemetry::metrics;
 
 impl Owner {
-    /// Decides what is due, shows who came online and went offline, and releases what may go.
+    /// Decides a due deadline, announces presence changes, replaces an absent leader, and releases
+    /// durable replies.
     pub(super) fn advance(&mut self, carried: &mut CarriedState) {
         let registry = self.sessions.clone();
         if self
@@ -17,16 +19,17 @@ impl Owner {
             .active_deadline()
             .is_some_and(|due| due <= registry.clock.now())
         {
-            // Refused by nobody: the server itself decides.
+            // The server's own command; its refusal has no recipient.
             let _ = self.decide(&raid::RaidCommand::Deadline, None, &carried.presence);
         }
         let now = Instant::now();
         self.query_silent_followers(carried, now);
         self.update_presence_certainty(carried, now);
-        let (presence, followed) = (&mut carried.presence, carried.subscription.is_some());
+        let is_watched_elsewhere = carried.subscription.is_some();
+        let presence = &mut carried.presence;
         let change = presence.advance(now, self.is_presence_uncertain);
-        let retold = self.presence_resend_at.take_if(|at| *at <= now).is_some();
-        if followed && (change.is_some() || retold) {
+        let is_resend_due = self.presence_resend_at.take_if(|at| *at <= now).is_some();
+        if is_watched_elsewhere && (change.is_some() || is_resend_due) {
             self.publish_presence(presence, now);
         }
         if let Some(change) = change {
@@ -49,7 +52,8 @@ impl Owner {
         self.release_replies(presence);
     }
 
-    /// Whether the leader is offline while another member is online. In doubt nobody is missed.
+    /// Returns whether the leader is offline while another member is online; `false` while presence
+    /// is in doubt.
     fn is_leader_missed(&self, presence: &Presence) -> bool {
         let shown = self.state.shown();
         let Some(leader) = shown
@@ -71,22 +75,22 @@ impl Owner {
         let leader = self
             .leader_away_since
             .map(|since| since + registry.options.leader_grace);
-        // A raid that is needed looks again when what needs it is gone, and spends no time on its idleness until then.
-        let since = if self.is_needed(carried) {
+        // While the raid is needed, every turn pushes its idle timer back by the whole timeout.
+        let needed_at = if self.is_needed(carried) {
             Instant::now()
         } else {
             self.last_needed_at
         };
-        let idle = since + registry.options.idle_timeout;
-        let silent = carried.remote_watchers.next_query_at();
-        let others = [
+        let idle = needed_at + registry.options.idle_timeout;
+        let query = carried.remote_watchers.next_query_at();
+        let timers = [
             deadline,
             leader,
             presence.next_timer(self.is_presence_uncertain),
             self.presence_resend_at,
-            silent,
+            query,
         ];
-        others.into_iter().flatten().fold(idle, Instant::min)
+        timers.into_iter().flatten().fold(idle, Instant::min)
     }
 
     pub(super) fn is_idle(&self, carried: &CarriedState) -> bool {
@@ -96,7 +100,7 @@ impl Owner {
                 || self.last_needed_at.elapsed() >= self.sessions.options.idle_timeout)
     }
 
-    /// Whether somebody watches, or something is on its way.
+    /// Returns whether the raid has watchers, here or elsewhere, or work in progress.
     fn is_needed(&self, carried: &CarriedState) -> bool {
         self.audience.is_watched()
             || !self.inflight_commits.is_empty()

@@ -1,4 +1,4 @@
-//! Who watches, here and at other instances, and what those are told.
+//! An owner's watchers, here and at other instances, and the presence that it sends to those.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,60 +13,59 @@ use super::Owner;
 use crate::cluster::message::{ClusterMessage, WatcherReport};
 use crate::store::InstanceId;
 
-/// How often other instances are told who is online, though nothing has changed.
+/// Interval between presence messages to other instances when nothing has changed.
 const PRESENCE_RESEND_INTERVAL: Duration = Duration::from_secs(15);
 
-/// How long after a raid became ours others are believed who say whom they knew to be online.
+/// How long a new owner accepts other instances' reports of players who were online before.
 const INHERIT_WINDOW: Duration = Duration::from_secs(5);
 
-/// How long a new owner waits for those who follow the raid to say who watches: less than they wait for it to say who is
-/// online.
+/// How long a new owner waits for its followers' watcher reports. Shorter than followers wait for
+/// its presence message.
 const COLLECT_PRESENCE_TIMEOUT: Duration = Duration::from_millis(500);
 
 impl Owner {
-    /// Says that the raid is ours now, and takes over who was known to be online. `former` is the edge that we were until
-    /// now: it follows the raid, and is counted, until it is known how many others do.
+    /// Announces the claim to the followers, and takes over the players who were known to be
+    /// online. `former` is the follower that this instance was until now: its subscription is still
+    /// among those that the announcement counts.
     pub(in super::super) async fn start_ownership(
         &mut self,
         carried: &mut CarriedState,
         former: Option<Follower>,
     ) {
-        let link = self.sessions.cluster.clone();
+        let cluster = self.sessions.cluster.clone();
         let now = Instant::now();
         carried
             .presence
             .take_over(now, self.presence_grace(carried, now));
-        if link.is_standalone() {
+        if cluster.is_standalone() {
             return;
         }
-        let followers = link
+        let followers = cluster
             .announce_claim(self.message_header(self.committed_seq))
             .await
             .unwrap_or(0);
-        let ourselves = former.is_some_and(|edge| edge.is_subscribed());
-        let followers = followers.saturating_sub(u64::from(ourselves));
-        // What we know is what the owner before us told, unless it had no reason to tell us.
+        let is_own_counted = former.is_some_and(|follower| follower.is_subscribed());
+        let followers = followers.saturating_sub(u64::from(is_own_counted));
+        // A watched follower already has the former owner's presence; without watchers it got none.
         if !self.audience.is_watched() || carried.presence.announced().is_empty() {
             self.collect_presence(followers, carried).await;
         }
     }
 
-    /// Whoever watches first must not be told that nobody is there when others only have not been asked yet, and nobody
-    /// is told anything before the call is over.
+    /// Collects the watcher reports of `followers` other instances before any watch is answered.
+    /// Otherwise the first watcher could be shown an empty presence, only because the other
+    /// instances have not reported yet. Other requests wait, and are put back afterwards.
     async fn collect_presence(&mut self, followers: u64, carried: &mut CarriedState) {
         let until = Instant::now() + COLLECT_PRESENCE_TIMEOUT;
-        let (mut answers, mut others) = (BTreeSet::new(), Vec::new());
+        let mut reporters = BTreeSet::new();
+        let mut others = Vec::new();
         let room = self.sessions.options.mailbox_messages_max;
-        while (answers.len() as u64) < followers && others.len() < room {
+        while (reporters.len() as u64) < followers && others.len() < room {
             match tokio::time::timeout_at(until, carried.mailbox.next()).await {
-                Ok(Some(super::SessionMessage::WatcherReport {
-                    from,
-                    at,
-                    report: watching,
-                })) => {
-                    // It may say more than once, as when somebody begins to watch there.
-                    answers.insert(from);
-                    self.apply_watcher_report(from, at, watching, carried);
+                Ok(Some(super::SessionMessage::WatcherReport { from, at, report })) => {
+                    // An instance may report more than once, for example when a watch begins there.
+                    reporters.insert(from);
+                    self.apply_watcher_report(from, at, report, carried);
                 }
                 Ok(Some(super::SessionMessage::Handover { online, .. })) => {
                     self.accept_handover(&online, carried)
@@ -76,12 +75,13 @@ impl Owner {
             }
         }
         carried.mailbox.put_back(others.into_iter());
-        if !answers.is_empty() {
+        if !reporters.is_empty() {
             self.publish_presence(&carried.presence, Instant::now());
         }
     }
 
-    /// Follows who watches, here and elsewhere.
+    /// Recomputes presence, the signal relay and the subscription from the watchers here and
+    /// elsewhere.
     pub(super) fn update_watchers(&mut self, carried: &mut CarriedState) {
         let registry = self.sessions.clone();
         let now = Instant::now();
@@ -103,40 +103,43 @@ impl Owner {
         self.audience
             .set_signal_relay(elsewhere.then(|| (registry.cluster.clone(), self.epoch)));
         if !elsewhere {
-            (carried.subscription, self.presence_resend_at) = (None, None);
+            carried.subscription = None;
+            self.presence_resend_at = None;
         } else if carried.subscription.is_none() {
-            let following = registry.cluster.follow(self.audience.raid(), false);
-            // Signals may be lost; nothing waits for them.
-            following.start_subscribing();
-            carried.subscription = Some(following);
+            let subscription = registry.cluster.follow(self.audience.raid(), false);
+            // Signals may be lost, so nothing waits for the subscription.
+            subscription.start_subscribing();
+            carried.subscription = Some(subscription);
         }
     }
 
-    /// Another instance says who watches there.
+    /// Applies another instance's watcher report. If it has just begun to have watchers, presence
+    /// is sent to it.
     pub(super) fn handle_watcher_report(
         &mut self,
         from: InstanceId,
         at: UnixMillis,
-        watching: WatcherReport,
+        report: WatcherReport,
         carried: &mut CarriedState,
     ) {
-        if self.apply_watcher_report(from, at, watching, carried) {
+        if self.apply_watcher_report(from, at, report, carried) {
             self.publish_presence(&carried.presence, Instant::now());
         }
     }
 
-    /// Takes in who watches at another instance. True if it had not been known to have watchers.
+    /// Applies another instance's watcher report. Returns whether the instance had no known
+    /// watchers before and has some now.
     pub(super) fn apply_watcher_report(
         &mut self,
         from: InstanceId,
         at: UnixMillis,
-        watching: WatcherReport,
+        report: WatcherReport,
         carried: &mut CarriedState,
     ) -> bool {
-        let known = watching.known.clone();
+        let known = report.known.clone();
         let new = carried
             .remote_watchers
-            .apply_report(from, at, watching, Instant::now());
+            .apply_report(from, at, report, Instant::now());
         if !known.is_empty() && self.owned_since.elapsed() < INHERIT_WINDOW {
             self.inherit_presence(&known, carried);
         }
@@ -144,13 +147,14 @@ impl Owner {
         new
     }
 
-    /// A former owner, which is about to end, names us its heir.
+    /// Accepts presence from a former owner that drains and has named this instance its successor.
     pub(super) fn accept_handover(&mut self, known: &[PlayerId], carried: &mut CarriedState) {
         carried.remote_watchers.record_drain(Instant::now());
         self.inherit_presence(known, carried);
     }
 
-    /// These were online at a former owner; whoever of them does not come back in time goes offline.
+    /// Takes over the members who were online at a former owner. Those who do not watch again
+    /// within the grace go offline.
     fn inherit_presence(&mut self, known: &[PlayerId], carried: &mut CarriedState) {
         let now = Instant::now();
         let members: Vec<_> = known
@@ -164,8 +168,8 @@ impl Owner {
             .inherit(&members, now, self.presence_grace(carried, now), watched);
     }
 
-    /// How long who stops to watch stays online: longer while an instance lets its clients go, for they are on their
-    /// way to another.
+    /// Returns how long a player stays online after its last watch ends. Doubled while an instance
+    /// drains, because its clients are on their way to another one.
     fn presence_grace(&self, carried: &CarriedState, now: Instant) -> Duration {
         let grace = self.sessions.options.presence_grace;
         if carried.remote_watchers.has_recent_drain(now) {
@@ -175,21 +179,22 @@ impl Owner {
         }
     }
 
-    /// Tells the other instances everybody who is online.
+    /// Sends the whole set of online players to the other instances.
     pub(super) fn publish_presence(&mut self, presence: &Presence, now: Instant) {
         self.presence_counter += 1;
         self.presence_resend_at = Some(now + PRESENCE_RESEND_INTERVAL);
         let online = presence.online().iter().copied().collect();
-        let note = ClusterMessage::Presence {
+        let presence_message = ClusterMessage::Presence {
             counter: self.presence_counter,
             online,
         };
         self.sessions
             .cluster
-            .broadcast(self.message_header(self.committed_seq), note);
+            .broadcast(self.message_header(self.committed_seq), presence_message);
     }
 
-    /// Looks whether it is sure who watches. When a doubt ends, everybody has the whole grace to be seen.
+    /// Updates whether the set of watchers is in doubt. When a doubt ends, every player gets the
+    /// whole grace again.
     pub(super) fn update_presence_certainty(&mut self, carried: &mut CarriedState, now: Instant) {
         let in_doubt = !self.sessions.cluster.is_bus_healthy()
             || carried.remote_watchers.has_stale_report(now);
@@ -199,7 +204,8 @@ impl Owner {
         self.is_presence_uncertain = in_doubt;
     }
 
-    /// For a while it was not known who watches: everybody has the whole grace again, a leader too.
+    /// Restarts all grace periods, the leader's too, after a time in which the watchers were not
+    /// known.
     pub(in super::super) fn restart_grace_periods(&mut self, carried: &mut CarriedState) {
         let now = Instant::now();
         carried
@@ -208,7 +214,7 @@ impl Owner {
         self.leader_away_since = None;
     }
 
-    /// Asks those who have been silent for a while whether anybody still watches there: what they last said may have
+    /// Asks instances that have been silent for a while for a new report: the last one may have
     /// been lost.
     pub(super) fn query_silent_followers(&self, carried: &mut CarriedState, now: Instant) {
         for silent in carried.remote_watchers.take_due_queries(now) {

@@ -1,4 +1,4 @@
-//! Several instances on one store and one bus, on paused time.
+//! Tests with several instances on one store and one bus, on paused time.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ mod takeover;
 
 struct TestCluster {
     store: Faulty<MemoryStore>,
-    exchange: InProcessBroker,
+    broker: InProcessBroker,
     nodes: Vec<TestInstance>,
 }
 
@@ -36,22 +36,18 @@ impl TestCluster {
     }
 
     async fn start_with(count: usize, options: Options) -> TestCluster {
-        let (store, exchange) = (
-            Faulty::new(MemoryStore::new(START_TIME)),
-            InProcessBroker::default(),
-        );
         let mut cluster = TestCluster {
-            store,
-            exchange,
+            store: Faulty::new(MemoryStore::new(START_TIME)),
+            broker: InProcessBroker::default(),
             nodes: Vec::new(),
         };
         for _ in 0..count {
             cluster.nodes.push(
-                TestInstance::start_in_cluster(&cluster.store, &cluster.exchange, options.clone())
+                TestInstance::start_in_cluster(&cluster.store, &cluster.broker, options.clone())
                     .await,
             );
         }
-        // Everybody has renewed once and knows everybody.
+        // By now every instance has renewed its lease and knows the others.
         sleep(Duration::from_millis(1_100)).await;
         cluster
     }
@@ -101,12 +97,12 @@ impl TestCluster {
 }
 
 async fn watch(
-    registry: &TestInstance,
+    instance: &TestInstance,
     raid: RaidId,
     by: u64,
     since: Option<u64>,
 ) -> (TestWatcher, ServerMessage) {
-    let mut watcher = registry.watch(raid, by, since);
+    let mut watcher = instance.watch(raid, by, since);
     let answer = watcher.watch_answer().await.expect("watches");
     (watcher, answer)
 }
@@ -116,26 +112,26 @@ fn online_players(message: &ServerMessage) -> Vec<u64> {
         ServerMessage::Watching { online, .. } | ServerMessage::Snapshot { online, .. } => {
             online.iter().map(|player| player.get()).collect()
         }
-        other => panic!("no answer to a watch: {other:?}"),
+        other => panic!("not an answer to a watch: {other:?}"),
     }
 }
 
-/// Waits until a watcher has seen this many events more.
+/// Waits until a watch has received `count` more events, and returns their seqs.
 async fn wait_for_events(watcher: &mut TestWatcher, count: usize) -> Vec<u64> {
     let mut seen = Vec::new();
-    let patience = timeout(Duration::from_secs(30), async {
+    let watched = timeout(Duration::from_secs(30), async {
         while seen.len() < count {
             seen.extend(watcher.take_events());
             sleep(Duration::from_millis(1)).await;
         }
     });
-    patience
+    watched
         .await
-        .unwrap_or_else(|_| panic!("saw only {seen:?}"));
+        .unwrap_or_else(|_| panic!("received only {seen:?}"));
     seen
 }
 
-/// Every presence message that comes within a while.
+/// Waits for `time`, and returns the presence messages that have come.
 async fn presence_within(watcher: &TestWatcher, time: Duration) -> Vec<ServerMessage> {
     sleep(time).await;
     watcher.take_presence()

@@ -1,4 +1,4 @@
-//! A whole instance over a store in memory, without a listener; players call its sessions.
+//! A whole instance over a store in memory, without a listener; tests call its sessions directly.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::store::{InstanceId, Ledger, OpHash};
 
 pub(super) const START_TIME: UnixMillis = UnixMillis(1_767_225_600_000);
 
-/// Tells the nodes' addresses apart.
+/// Number that makes each instance's address unique.
 static NEXT_NODE_NUMBER: AtomicU64 = AtomicU64::new(1);
 
 pub(super) struct TestInstance {
@@ -46,7 +46,7 @@ impl Deref for TestInstance {
     }
 }
 
-/// The default options of sessions, with smaller bounds.
+/// Returns the default session options with smaller bounds.
 pub(super) fn options() -> Options {
     Options {
         mailbox_messages_max: 64,
@@ -65,7 +65,7 @@ impl TestInstance {
         TestInstance::build(store, options, None).await
     }
 
-    /// One instance of a cluster.
+    /// Starts one instance of a cluster.
     pub(super) async fn start_in_cluster(
         store: &Faulty<MemoryStore>,
         broker: &InProcessBroker,
@@ -105,7 +105,7 @@ impl TestInstance {
         }
     }
 
-    /// `kill -9`: nothing of this instance reaches anybody any more.
+    /// Simulates `kill -9`: nothing of this instance reaches the store or the bus any more.
     pub(super) fn kill(&self) {
         self.store.faults().set_unreachable(true);
         self.bus
@@ -114,7 +114,7 @@ impl TestInstance {
             .remove();
     }
 
-    /// A raid that player 1 leads and `others` have joined, started.
+    /// Creates and starts a raid that player 1 leads and `others` have joined.
     pub(super) async fn create_raid(&self, others: &[u64]) -> RaidId {
         let raid = self
             .sessions
@@ -165,7 +165,7 @@ impl TestInstance {
             .await
     }
 
-    /// Hands a message in at once; the answer comes later.
+    /// Submits a chat message at once; the reply comes later.
     pub(super) fn submit(&self, raid: RaidId, text: &str, op: Option<&str>) -> PendingAck {
         self.submit_command(raid, Command::Say { text: text.into() }, op)
     }
@@ -176,14 +176,14 @@ impl TestInstance {
         command: Command,
         op: Option<&str>,
     ) -> PendingAck {
-        let (sender, answer) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         let reply = Reply::new(move |result| drop(sender.send(result)));
         let command = raid::RaidCommand::Player {
             by: player(1),
             command,
         };
         self.sessions.submit(raid, command, op.map(op_hash), reply);
-        PendingAck(answer)
+        PendingAck(receiver)
     }
 
     pub(super) async fn ledger(&self, raid: RaidId) -> Vec<Event> {
@@ -195,23 +195,23 @@ impl TestInstance {
 
     pub(super) fn watch(&self, raid: RaidId, by: u64, since: Option<u64>) -> TestWatcher {
         let outbox = Arc::new(Outbox::new(ConnectionId(by), Codec::Json));
-        let ticket = WatchId { raid, number: 1 };
+        let watch_id = WatchId { raid, number: 1 };
         self.sessions.watch(
             Arc::clone(&outbox),
-            ticket,
+            watch_id,
             Caller::Player(player(by)),
             since.map(Seq),
         );
         TestWatcher {
             outbox,
-            ticket,
+            watch_id,
             audience: None,
             cursor: Seq::ZERO,
         }
     }
 }
 
-/// An answer that is yet to come.
+/// The reply to a submitted command, which is yet to come.
 pub(super) struct PendingAck(oneshot::Receiver<Result<Ack, Error>>);
 
 impl PendingAck {
@@ -219,22 +219,22 @@ impl PendingAck {
         self.0.await.expect("every request is answered")
     }
 
-    /// The answer, if it is there already.
+    /// Returns the reply, if it has been given.
     pub(super) fn try_answer(&mut self) -> Option<Result<Ack, Error>> {
         self.0.try_recv().ok()
     }
 }
 
-/// A connection, as the session sees one.
+/// A watch of a connection, without the connection.
 pub(super) struct TestWatcher {
     pub(super) outbox: Arc<Outbox>,
-    pub(super) ticket: WatchId,
+    pub(super) watch_id: WatchId,
     audience: Option<Arc<Audience>>,
     cursor: Seq,
 }
 
 impl TestWatcher {
-    /// The answer to the watch.
+    /// Waits for the answer to the watch.
     pub(super) async fn watch_answer(&mut self) -> Result<ServerMessage, Error> {
         loop {
             self.outbox.woken().await;
@@ -245,20 +245,21 @@ impl TestWatcher {
                     frame,
                     ..
                 }) => {
-                    (self.audience, self.cursor) = (Some(audience), cursor);
+                    self.audience = Some(audience);
+                    self.cursor = cursor;
                     return Ok(decode_frame(&frame));
                 }
                 Some(OutboxReply::Refused { error, .. }) => return Err(error),
-                Some(_) => panic!("an answer to something that was not asked"),
+                Some(_) => panic!("a reply without a request"),
                 None => {}
             }
         }
     }
 
-    /// What has been published since.
+    /// Returns the seqs of the events published since the last call.
     pub(super) fn take_events(&mut self) -> Vec<u64> {
         let audience = self.audience.as_ref().expect("watching");
-        let reader = (self.outbox.id, self.ticket);
+        let reader = (self.outbox.id, self.watch_id);
         let PullResult::Frames(frames, reached) =
             audience.pull(reader, self.cursor, None, Codec::Json.into(), usize::MAX)
         else {
@@ -272,7 +273,7 @@ impl TestWatcher {
         frames.iter().map(decode_frame).map(seq).collect()
     }
 
-    /// Presence messages since the last call.
+    /// Returns the presence messages since the last call.
     pub(super) fn take_presence(&self) -> Vec<ServerMessage> {
         take_lanes(&self.outbox)
             .presence
@@ -289,7 +290,7 @@ impl TestWatcher {
             .expect("a member");
     }
 
-    /// Signals since the last call: who sent them, and which.
+    /// Returns the signals since the last call, each as sender and kind.
     pub(super) fn take_signals(&self) -> Vec<String> {
         let text = |frame| match decode_frame(frame) {
             ServerMessage::Signal { from, kind, .. } => format!("{from} {kind}"),
@@ -306,7 +307,7 @@ impl TestWatcher {
         self.audience
             .as_ref()
             .expect("watching")
-            .leave(self.outbox.id, self.ticket);
+            .leave(self.outbox.id, self.watch_id);
     }
 }
 
@@ -316,7 +317,7 @@ fn take_lanes(outbox: &Outbox) -> OutboxLanes {
     lanes
 }
 
-/// Reads a frame of JSON back: its header has 2, 4 or 10 bytes.
+/// Decodes a WebSocket frame of JSON, whose header has 2, 4 or 10 bytes.
 fn decode_frame(frame: &bytes::Bytes) -> ServerMessage {
     let header = match frame[1] {
         126 => 4,

@@ -14,7 +14,7 @@ use crate::store::Epoch;
 type AckReceiver = oneshot::Receiver<Result<Ack, Error>>;
 
 fn enqueue_message(forwards: &mut ForwardQueue, bytes: usize) -> AckReceiver {
-    let (sender, answer) = oneshot::channel();
+    let (sender, receiver) = oneshot::channel();
     let by = PlayerId::try_from(1_u64).expect("an id");
     let command = raid::RaidCommand::Player {
         by,
@@ -23,31 +23,31 @@ fn enqueue_message(forwards: &mut ForwardQueue, bytes: usize) -> AckReceiver {
         },
     };
     let reply = Reply::new(move |result| drop(sender.send(result)));
-    let until = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(5);
     forwards.enqueue(ExecuteRequest {
         command,
         op: None,
         reply,
-        deadline: until,
+        deadline,
         forwarded_by: None,
     });
-    answer
+    receiver
 }
 
-/// Sends the next bundle, into the void.
+/// Sends the next batch from a standalone instance, so that it reaches no other.
 fn send_batch(forwards: &mut ForwardQueue) {
     let clock = Arc::new(Clock::new(UnixMillis(1_000)));
-    let link = ClusterClient::standalone(
+    let cluster = ClusterClient::standalone(
         InstanceId(Uuid::nil()),
         clock,
         Membership::new(Duration::from_secs(3)),
     );
-    let about = MessageHeader {
+    let header = MessageHeader {
         raid: RaidId::try_from(7_u64).expect("an id"),
         epoch: Epoch(1),
         seq: Seq::ZERO,
     };
-    forwards.send(&link, InstanceId(Uuid::from_u128(1)), about);
+    forwards.send(&cluster, InstanceId(Uuid::from_u128(1)), header);
 }
 
 const UNAVAILABLE: ForwardReply = ForwardReply::Error {
@@ -72,7 +72,7 @@ async fn a_forward_batch_is_bounded_and_an_oversized_command_is_refused() {
     for sent in [3, 3, 3, 1] {
         send_batch(&mut forwards);
         assert_eq!(
-            forwards.inflight.as_ref().map(|flight| flight.items.len()),
+            forwards.inflight.as_ref().map(|batch| batch.items.len()),
             Some(sent)
         );
         forwards.apply_answers(vec![ACK; sent], true);
@@ -90,29 +90,32 @@ async fn a_forwarded_command_is_not_resent_behind_a_later_one() {
     let mut forwards = ForwardQueue::default();
     let mut answers: Vec<_> = (0..5).map(|_| enqueue_message(&mut forwards, 1)).collect();
     send_batch(&mut forwards);
-    let given = vec![
+    let forward_replies = vec![
         UNAVAILABLE,
         ForwardReply::NotOwner,
         ACK,
         UNAVAILABLE,
         ForwardReply::NotOwner,
     ];
-    assert!(forwards.apply_answers(given, true).has_retries);
+    assert!(forwards.apply_answers(forward_replies, true).has_retries);
     let ack = Ack {
         seq: Seq(9),
         duplicate: false,
     };
-    let mut told = answers.iter_mut().map(|answer| answer.try_recv().ok());
-    assert!(matches!(told.next(), Some(Some(Err(Error::Unavailable)))));
+    let mut results = answers.iter_mut().map(|answer| answer.try_recv().ok());
     assert!(matches!(
-        told.next(),
+        results.next(),
+        Some(Some(Err(Error::Unavailable)))
+    ));
+    assert!(matches!(
+        results.next(),
         Some(Some(Err(Error::Unavailable | Error::NotOwner)))
     ));
-    assert_eq!(told.next(), Some(Some(Ok(ack))));
+    assert_eq!(results.next(), Some(Some(Ok(ack))));
     assert_eq!(
-        told.collect::<Vec<_>>(),
+        results.collect::<Vec<_>>(),
         [None, None],
-        "the rest waits, in its order"
+        "commands after the last decided one wait, in their order"
     );
     assert_eq!(forwards.queued.len(), 2);
 }
@@ -123,8 +126,8 @@ async fn an_expired_command_is_answered_while_the_follower_waits() {
     let answer = enqueue_message(&mut forwards, 1);
     let began = Instant::now();
     let load = async {
-        let told = answer.await;
-        (told, began.elapsed())
+        let result = answer.await;
+        (result, began.elapsed())
     };
     assert_eq!(
         forwards.expire_while(load).await,

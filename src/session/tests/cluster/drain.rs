@@ -1,4 +1,4 @@
-//! Raids are handed over by a node that ends.
+//! Handover of raids by a node that drains.
 
 use super::*;
 use crate::store::Ownership;
@@ -11,9 +11,9 @@ async fn a_drained_node_hands_its_raids_over_without_presence_changes() {
     let (mut second, _) = watch(cluster.node(0), raid, 2, None).await;
     let (mut third, _) = watch(cluster.node(1), raid, 3, None).await;
     sleep(Duration::from_secs(1)).await;
-    [&first, &second, &third]
-        .iter()
-        .for_each(|watcher| drop(watcher.take_presence()));
+    for watcher in [&first, &second, &third] {
+        watcher.take_presence();
+    }
     let began = Instant::now();
     cluster.node(0).sessions.hand_over_all().await;
     assert!(
@@ -21,13 +21,13 @@ async fn a_drained_node_hands_its_raids_over_without_presence_changes() {
         "{:?}",
         began.elapsed()
     );
-    // Those who are still connected to it act through it, as by an edge.
+    // Clients that are still connected to the drained node go through it, as through a follower.
     let ack = cluster.say(0, raid, "through", "a").await.expect("said");
     assert_eq!(ack.seq, Seq(6));
     for watcher in [&mut first, &mut second, &mut third] {
         assert_eq!(wait_for_events(watcher, 1).await, [6]);
     }
-    // They are let go one after the other, and come back elsewhere.
+    // The clients are let go one after the other, and reconnect to other nodes.
     first.leave();
     sleep(Duration::from_secs(1)).await;
     second.leave();
@@ -52,7 +52,7 @@ async fn a_drained_node_hands_its_raids_over_without_presence_changes() {
         assert_eq!(
             watcher.take_presence(),
             [],
-            "no presence change that a person did not make"
+            "no presence change without a player's action"
         );
     }
     assert_eq!(cluster.leader_change_reasons(raid).await, []);
@@ -84,7 +84,7 @@ async fn a_successor_takes_over_a_raid_that_it_already_follows() {
     let raid = cluster.node(0).create_raid(&[2]).await;
     let (mut first, _) = watch(cluster.node(0), raid, 1, None).await;
     cluster
-        .say(1, raid, "makes an edge", "a")
+        .say(1, raid, "makes a follower", "a")
         .await
         .expect("said");
     cluster.node(0).sessions.hand_over_all().await;
@@ -108,7 +108,7 @@ async fn a_successor_takes_over_a_raid_that_it_already_follows() {
     assert_eq!(
         online_players(&answer),
         [1, 2],
-        "who was online is known to the heir"
+        "the successor knows the players who were online"
     );
 }
 
@@ -147,12 +147,15 @@ async fn a_handover_that_the_successor_missed_is_repeated_with_presence() {
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2]).await;
     let (leaving, _) = watch(cluster.node(0), raid, 1, None).await;
-    cluster.exchange.set_fault(Some(BusFault::DropEveryNth(1)));
+    cluster.broker.set_fault(Some(BusFault::DropEveryNth(1)));
     let sessions = cluster.node(0).sessions.clone();
     let handing_over = tokio::spawn(async move { sessions.hand_over_all().await });
     sleep(Duration::from_millis(200)).await;
-    assert!(!handing_over.is_finished(), "nobody has it yet");
-    cluster.exchange.set_fault(None);
+    assert!(
+        !handing_over.is_finished(),
+        "no instance has claimed it yet"
+    );
+    cluster.broker.set_fault(None);
     timeout(Duration::from_secs(1), handing_over)
         .await
         .expect("ends")
@@ -174,7 +177,7 @@ async fn a_raid_without_a_live_successor_is_released() {
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2]).await;
     let (_leaving, _) = watch(cluster.node(0), raid, 1, None).await;
-    // It is taken for living until its lease runs out.
+    // The killed node counts as live until its lease runs out.
     cluster.node(1).kill();
     timeout(
         Duration::from_secs(5),
@@ -197,15 +200,15 @@ async fn a_raid_being_created_does_not_delay_a_drain() {
     let node = cluster.node(0);
     node.store.faults().hold_calls(Call::ReserveRaidIds);
     let sessions = node.sessions.clone();
-    let making =
+    let creation =
         tokio::spawn(async move { sessions.create(player_ref(1), new_raid(), None).await });
     sleep(Duration::from_millis(10)).await;
     let sessions = node.sessions.clone();
-    let drained = tokio::spawn(async move { sessions.hand_over_all().await });
+    let drain = tokio::spawn(async move { sessions.hand_over_all().await });
     sleep(Duration::from_millis(10)).await;
     node.store.faults().release_calls(Call::ReserveRaidIds);
-    assert_eq!(making.await.expect("no panic"), Err(Error::Unavailable));
-    timeout(Duration::from_secs(1), drained)
+    assert_eq!(creation.await.expect("no panic"), Err(Error::Unavailable));
+    timeout(Duration::from_secs(1), drain)
         .await
         .expect("soon")
         .expect("no panic");
@@ -216,7 +219,7 @@ async fn a_raid_being_created_does_not_delay_a_drain() {
             *node.sessions.owned_count.borrow()
         ),
         (0, 0),
-        "nothing is left of it"
+        "no session and no owned raid is left"
     );
 }
 
@@ -241,7 +244,7 @@ async fn a_handover_whose_release_fails_at_first_keeps_presence() {
     assert_eq!(
         online_players(&answer),
         [1, 2],
-        "the heir was told who is online"
+        "the successor knows the players who were online"
     );
     let (_second, _) = watch(cluster.node(1), raid, 2, Some(4)).await;
     assert_eq!(presence_within(&first, Duration::from_secs(30)).await, []);

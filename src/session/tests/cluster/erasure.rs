@@ -1,4 +1,4 @@
-//! Somebody is forgotten at another instance than the raid's owner.
+//! Erasure of a player in a raid that another instance owns.
 
 use raidhall_protocol::EventData;
 
@@ -11,7 +11,7 @@ async fn an_erasure_by_the_owner_reaches_every_instance() {
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2]).await;
     let (mut at_owner, _) = watch(cluster.node(0), raid, 1, None).await;
-    let (mut at_edge, _) = watch(cluster.node(1), raid, 1, None).await;
+    let (mut at_follower, _) = watch(cluster.node(1), raid, 1, None).await;
     cluster
         .node(1)
         .execute(
@@ -24,7 +24,7 @@ async fn an_erasure_by_the_owner_reaches_every_instance() {
         )
         .await
         .expect("said");
-    for watcher in [&mut at_owner, &mut at_edge] {
+    for watcher in [&mut at_owner, &mut at_follower] {
         assert_eq!(wait_for_events(watcher, 1).await, [5]);
     }
     let erase = || raid::RaidCommand::Erase {
@@ -46,26 +46,26 @@ async fn an_erasure_by_the_owner_reaches_every_instance() {
     assert_eq!(
         (ack.duplicate, again.seq),
         (false, ack.seq),
-        "a second time changes nothing"
+        "a second erasure changes nothing"
     );
     let last = cluster.node(0).ledger(raid).await.pop().expect("events");
     assert!(
         matches!(last.data, EventData::PlayerErased { .. }) && last.seq == ack.seq,
         "{last:?}"
     );
-    for watcher in [&mut at_owner, &mut at_edge] {
+    for watcher in [&mut at_owner, &mut at_follower] {
         assert_eq!(wait_for_events(watcher, 2).await, [6, 7]);
     }
     for node in 0..2 {
-        let view = cluster
+        let snapshot = cluster
             .node(node)
             .sessions
             .read(raid, Caller::Player(player(1)))
             .await
             .expect("seen");
-        assert_eq!(view.state.messages[0].text, "[erased]");
+        assert_eq!(snapshot.state.messages[0].text, "[erased]");
     }
-    let snapshot = cluster
+    let stored_snapshot = cluster
         .store
         .new_connection()
         .load(raid, 1)
@@ -74,8 +74,8 @@ async fn an_erasure_by_the_owner_reaches_every_instance() {
         .expect("a raid")
         .snapshot;
     assert_eq!(
-        snapshot.map(|(seq, _)| seq),
+        stored_snapshot.map(|(seq, _)| seq),
         Some(ack.seq),
-        "no older one goes on telling"
+        "a new snapshot replaces the one with the erased text"
     );
 }

@@ -1,4 +1,4 @@
-//! What an instance serves of a raid that another owns.
+//! What an instance serves of a raid that another instance owns.
 
 use super::*;
 
@@ -52,33 +52,33 @@ async fn a_read_at_a_follower_shows_acknowledged_events_and_the_owner_url() {
     let raid = cluster.node(0).create_raid(&[2]).await;
     let _watcher = watch(cluster.node(0), raid, 1, None).await;
     cluster.say(0, raid, "hello", "a").await.expect("said");
-    let view = cluster
+    let snapshot = cluster
         .node(1)
         .sessions
         .read(raid, Caller::Player(player(2)))
         .await
         .expect("seen");
-    assert_eq!((view.seq, view.online), (Seq(5), vec![player(1)]));
+    assert_eq!((snapshot.seq, snapshot.online), (Seq(5), vec![player(1)]));
     assert_eq!(
-        view.ws_url.as_deref(),
+        snapshot.ws_url.as_deref(),
         Some(cluster.node(0).record().ws_url.as_str())
     );
     assert_eq!(
         cluster.node(1).sessions.live_count(),
         0,
-        "a look makes nothing live"
+        "a read starts no session"
     );
     let (_watcher, _) = watch(cluster.node(1), raid, 2, None).await;
     cluster.say(0, raid, "again", "b").await.expect("said");
-    let view = cluster
+    let snapshot = cluster
         .node(1)
         .sessions
         .read(raid, Caller::Player(player(2)))
         .await
         .expect("seen");
-    assert_eq!((view.seq, view.online.len()), (Seq(6), 2));
+    assert_eq!((snapshot.seq, snapshot.online.len()), (Seq(6), 2));
     assert_eq!(
-        view.ws_url.as_deref(),
+        snapshot.ws_url.as_deref(),
         Some(cluster.node(0).record().ws_url.as_str())
     );
 }
@@ -93,13 +93,15 @@ async fn lost_repeated_and_reordered_messages_only_delay_a_follower() {
     ] {
         let cluster = TestCluster::start(2).await;
         let raid = cluster.node(0).create_raid(&[2]).await;
-        let (mut owner_s, _) = watch(cluster.node(0), raid, 1, None).await;
-        let (mut edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
-        cluster.exchange.set_fault(Some(fault));
+        let (mut owner_watcher, _) = watch(cluster.node(0), raid, 1, None).await;
+        let (mut follower_watcher, _) = watch(cluster.node(1), raid, 2, None).await;
+        cluster.broker.set_fault(Some(fault));
         let mut expected = Vec::new();
         for number in 0..12_u64 {
-            let (text, node) = (format!("{number}"), usize::from(number % 2 == 1));
-            // From the edge it may take several sendings; a bus that loses everything refuses in the end.
+            let text = format!("{number}");
+            let node = usize::from(number % 2 == 1);
+            // From the follower it may take several attempts; over a bus that loses everything, the
+            // command is refused in the end.
             match cluster.say(node, raid, &text, &text).await {
                 Ok(ack) => assert!(!ack.duplicate || node == 1, "{fault:?}"),
                 Err(error) => assert_eq!(
@@ -115,14 +117,14 @@ async fn lost_repeated_and_reordered_messages_only_delay_a_follower() {
         }
         let seqs: Vec<_> = (5..5 + said.len() as u64).collect();
         assert_eq!(
-            wait_for_events(&mut owner_s, said.len()).await,
+            wait_for_events(&mut owner_watcher, said.len()).await,
             seqs,
             "{fault:?}"
         );
         assert_eq!(
-            wait_for_events(&mut edge_s, said.len()).await,
+            wait_for_events(&mut follower_watcher, said.len()).await,
             seqs,
-            "{fault:?}: healed from the store"
+            "{fault:?}: repaired from the store"
         );
     }
 }
@@ -131,12 +133,12 @@ async fn lost_repeated_and_reordered_messages_only_delay_a_follower() {
 async fn a_lost_last_message_is_found_by_the_poll_of_heads() {
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2]).await;
-    let (mut edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
-    cluster.exchange.set_fault(Some(BusFault::DropEveryNth(1)));
+    let (mut follower_watcher, _) = watch(cluster.node(1), raid, 2, None).await;
+    cluster.broker.set_fault(Some(BusFault::DropEveryNth(1)));
     cluster.say(0, raid, "lost", "a").await.expect("said");
-    cluster.exchange.set_fault(None);
+    cluster.broker.set_fault(None);
     let began = Instant::now();
-    assert_eq!(wait_for_events(&mut edge_s, 1).await, [5]);
+    assert_eq!(wait_for_events(&mut follower_watcher, 1).await, [5]);
     assert!(
         began.elapsed() <= Duration::from_secs(6),
         "{:?}",
@@ -148,12 +150,11 @@ async fn a_lost_last_message_is_found_by_the_poll_of_heads() {
 async fn a_follower_without_a_bus_polls_and_refuses_commands_in_time() {
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2]).await;
-    let _owner_s = watch(cluster.node(0), raid, 1, None).await;
-    let (mut edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
-    cluster
-        .nodes
-        .iter()
-        .for_each(|node| node.bus.as_ref().expect("a node").set_disconnected(true));
+    let owner_watcher = watch(cluster.node(0), raid, 1, None).await;
+    let (mut follower_watcher, _) = watch(cluster.node(1), raid, 2, None).await;
+    for node in &cluster.nodes {
+        node.bus.as_ref().expect("a bus").set_disconnected(true);
+    }
     let began = Instant::now();
     cluster
         .say(0, raid, "local", "a")
@@ -164,7 +165,7 @@ async fn a_follower_without_a_bus_polls_and_refuses_commands_in_time() {
         "{:?}",
         began.elapsed()
     );
-    assert_eq!(wait_for_events(&mut edge_s, 1).await, [5]);
+    assert_eq!(wait_for_events(&mut follower_watcher, 1).await, [5]);
     assert!(
         began.elapsed() < Duration::from_secs(3),
         "{:?}",
@@ -177,16 +178,19 @@ async fn a_follower_without_a_bus_polls_and_refuses_commands_in_time() {
     );
     assert_eq!(began.elapsed().as_secs(), 5);
     sleep(Duration::from_secs(120)).await;
-    let changes = [edge_s.take_presence(), _owner_s.0.take_presence()].concat();
+    let changes = [
+        follower_watcher.take_presence(),
+        owner_watcher.0.take_presence(),
+    ]
+    .concat();
     assert!(
         !changes.iter().any(has_offline_players),
-        "in doubt nobody goes offline: {changes:?}"
+        "no player goes offline while presence is in doubt: {changes:?}"
     );
     assert_eq!(cluster.leader_change_reasons(raid).await, []);
-    cluster
-        .nodes
-        .iter()
-        .for_each(|node| node.bus.as_ref().expect("a node").set_disconnected(false));
+    for node in &cluster.nodes {
+        node.bus.as_ref().expect("a bus").set_disconnected(false);
+    }
     sleep(Duration::from_secs(1)).await;
     assert_eq!(
         cluster.say(1, raid, "remote", "b").await,
@@ -201,22 +205,22 @@ async fn a_follower_without_a_bus_polls_and_refuses_commands_in_time() {
 async fn signals_reach_other_instances_once_and_not_their_sender() {
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2]).await;
-    let (owner_s, _) = watch(cluster.node(0), raid, 1, None).await;
-    let (edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
+    let (owner_watcher, _) = watch(cluster.node(0), raid, 1, None).await;
+    let (follower_watcher, _) = watch(cluster.node(1), raid, 2, None).await;
     sleep(Duration::from_millis(200)).await;
-    owner_s.send_signal(1, "wave");
-    edge_s.send_signal(2, "nod");
+    owner_watcher.send_signal(1, "wave");
+    follower_watcher.send_signal(2, "nod");
     sleep(Duration::from_millis(100)).await;
-    assert_eq!(owner_s.take_signals(), ["2 nod"]);
-    assert_eq!(edge_s.take_signals(), ["1 wave"]);
+    assert_eq!(owner_watcher.take_signals(), ["2 nod"]);
+    assert_eq!(follower_watcher.take_signals(), ["1 wave"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_follower_behind_its_client_refuses_the_watch_until_it_can_read() {
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2]).await;
-    let (_edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
-    cluster.exchange.set_fault(Some(BusFault::DropEveryNth(1)));
+    let (_follower_watcher, _) = watch(cluster.node(1), raid, 2, None).await;
+    cluster.broker.set_fault(Some(BusFault::DropEveryNth(1)));
     cluster.say(0, raid, "unheard", "a").await.expect("said");
     cluster.node(1).store.faults().set_unreachable(true);
     let mut returning = cluster.node(1).watch(raid, 1, Some(5));
@@ -251,7 +255,7 @@ async fn an_owner_turned_follower_shows_the_raid_once_it_can_load() {
         .say(1, raid, "meanwhile", "a")
         .await
         .expect("taken over");
-    // It can renew and claim again, but not load.
+    // The node can renew its lease and claim raids again, but not load.
     cluster.node(0).store.faults().set_unreachable(false);
     cluster.node(0).store.faults().hold_calls(Call::Load);
     sleep(Duration::from_secs(8)).await;

@@ -1,4 +1,4 @@
-//! Who is online, seen from several instances.
+//! Presence as seen from several instances.
 
 use super::*;
 use crate::store::Ownership;
@@ -8,7 +8,7 @@ async fn presence_is_the_same_at_every_instance() {
     let cluster = TestCluster::start(3).await;
     let raid = cluster.node(0).create_raid(&[2, 3]).await;
     let (first, _) = watch(cluster.node(0), raid, 1, None).await;
-    // Changes are gathered for a moment before they are told.
+    // Presence changes are collected for 100 ms before they are announced.
     sleep(Duration::from_millis(150)).await;
     let (second, answer) = watch(cluster.node(1), raid, 2, None).await;
     assert_eq!(online_players(&answer), [1, 2]);
@@ -21,26 +21,26 @@ async fn presence_is_the_same_at_every_instance() {
     third.take_presence();
     third.leave();
     let begun = Instant::now();
-    let told = loop {
-        let told = [first.take_presence(), second.take_presence()];
-        if told
+    let messages = loop {
+        let messages = [first.take_presence(), second.take_presence()];
+        if messages
             .iter()
-            .all(|messages| messages.iter().any(has_offline_players))
+            .all(|received| received.iter().any(has_offline_players))
         {
-            break told;
+            break messages;
         }
         sleep(Duration::from_millis(10)).await;
-        assert!(begun.elapsed() < Duration::from_secs(8), "{told:?}");
+        assert!(begun.elapsed() < Duration::from_secs(8), "{messages:?}");
     };
     assert!(
         begun.elapsed() >= Duration::from_secs(5),
-        "{told:?} after {:?}",
+        "{messages:?} after {:?}",
         begun.elapsed()
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_follower_whose_leave_message_was_lost_is_asked_again() {
+async fn a_follower_whose_last_report_was_lost_is_asked_for_another() {
     let cluster = TestCluster::start_with(
         2,
         Options {
@@ -50,17 +50,17 @@ async fn a_follower_whose_leave_message_was_lost_is_asked_again() {
     )
     .await;
     let raid = cluster.node(0).create_raid(&[2]).await;
-    let (owner_s, _) = watch(cluster.node(0), raid, 1, None).await;
-    let (edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
+    let (owner_watcher, _) = watch(cluster.node(0), raid, 1, None).await;
+    let (follower_watcher, _) = watch(cluster.node(1), raid, 2, None).await;
     sleep(Duration::from_secs(1)).await;
-    owner_s.take_presence();
-    cluster.exchange.set_fault(Some(BusFault::DropEveryNth(1)));
-    edge_s.leave();
+    owner_watcher.take_presence();
+    cluster.broker.set_fault(Some(BusFault::DropEveryNth(1)));
+    follower_watcher.leave();
     sleep(Duration::from_millis(10)).await;
-    cluster.exchange.set_fault(None);
-    let told = presence_within(&owner_s, Duration::from_secs(15)).await;
-    assert!(told.iter().any(has_offline_players), "{told:?}");
-    owner_s.leave();
+    cluster.broker.set_fault(None);
+    let messages = presence_within(&owner_watcher, Duration::from_secs(15)).await;
+    assert!(messages.iter().any(has_offline_players), "{messages:?}");
+    owner_watcher.leave();
     sleep(Duration::from_secs(60)).await;
     assert_eq!(
         (
@@ -82,9 +82,9 @@ async fn a_read_or_refused_watch_at_a_follower_keeps_no_session_live() {
     )
     .await;
     let raid = cluster.node(0).create_raid(&[2]).await;
-    let (owner_s, _) = watch(cluster.node(0), raid, 1, None).await;
+    let (owner_watcher, _) = watch(cluster.node(0), raid, 1, None).await;
     cluster
-        .say(1, raid, "makes an edge", "a")
+        .say(1, raid, "makes a follower", "a")
         .await
         .expect("said");
     cluster
@@ -98,7 +98,7 @@ async fn a_read_or_refused_watch_at_a_follower_keeps_no_session_live() {
         stranger.watch_answer().await,
         Err(Error::Refused(_))
     ));
-    owner_s.leave();
+    owner_watcher.leave();
     sleep(Duration::from_secs(60)).await;
     assert_eq!(
         (
@@ -138,19 +138,17 @@ async fn a_leader_who_returns_during_a_store_outage_keeps_the_lead() {
     let (_second, _) = watch(cluster.node(0), raid, 2, None).await;
     let (_third, _) = watch(cluster.node(1), raid, 3, None).await;
     leader.leave();
-    // Missed since the fifth second, for a minute at the sixty-fifth.
+    // The leader is offline after 5 s, and would lose the lead at 65 s.
     sleep(Duration::from_secs(57)).await;
-    cluster
-        .nodes
-        .iter()
-        .for_each(|node| node.store.faults().set_unreachable(true));
+    for node in &cluster.nodes {
+        node.store.faults().set_unreachable(true);
+    }
     sleep(Duration::from_secs(4)).await;
     let (_leader, _) = watch(cluster.node(1), raid, 1, None).await;
     sleep(Duration::from_millis(4_500)).await;
-    cluster
-        .nodes
-        .iter()
-        .for_each(|node| node.store.faults().set_unreachable(false));
+    for node in &cluster.nodes {
+        node.store.faults().set_unreachable(false);
+    }
     sleep(Duration::from_secs(90)).await;
     assert_eq!(cluster.leader_change_reasons(raid).await, []);
 }

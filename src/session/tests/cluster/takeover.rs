@@ -1,4 +1,4 @@
-//! Whose a raid is when its owner dies, sleeps or is cut off.
+//! Ownership of a raid when its owner dies, is suspended or is cut off.
 
 use super::*;
 use crate::store::{Leases, Ownership};
@@ -16,7 +16,7 @@ async fn a_follower_takes_over_a_dead_owners_raid_within_four_seconds() {
     let ack = cluster
         .say(1, raid, "after", "b")
         .await
-        .expect("parked until there is an owner");
+        .expect("waits until there is an owner");
     assert!(
         began.elapsed() < Duration::from_secs(4),
         "{:?}",
@@ -40,7 +40,7 @@ async fn a_follower_takes_over_a_dead_owners_raid_within_four_seconds() {
         assert_eq!(
             wait_for_events(watcher, 2).await,
             [6, 7],
-            "nobody was disconnected, nothing is missing"
+            "no client was disconnected, no event is missing"
         );
     }
     assert_eq!(cluster.chat_messages(raid).await, ["before", "after"]);
@@ -83,15 +83,13 @@ async fn a_store_stall_changes_no_owner_and_no_epoch() {
         .expect("read")
         .expect("a raid")
         .epoch;
-    cluster
-        .nodes
-        .iter()
-        .for_each(|node| node.store.faults().set_unreachable(true));
+    for node in &cluster.nodes {
+        node.store.faults().set_unreachable(true);
+    }
     sleep(Duration::from_secs(10)).await;
-    cluster
-        .nodes
-        .iter()
-        .for_each(|node| node.store.faults().set_unreachable(false));
+    for node in &cluster.nodes {
+        node.store.faults().set_unreachable(false);
+    }
     sleep(Duration::from_secs(2)).await;
     cluster.say(1, raid, "on", "a").await.expect("said");
     for watcher in [&mut first, &mut second] {
@@ -106,7 +104,7 @@ async fn a_store_stall_changes_no_owner_and_no_epoch() {
     assert_eq!(
         (head.epoch, head.owner),
         (epoch, Some(cluster.node(0).record().id)),
-        "not even reloaded"
+        "the raid did not even reload"
     );
 }
 
@@ -121,7 +119,7 @@ async fn a_raid_is_released_only_when_no_instance_watches_it() {
     )
     .await;
     let raid = cluster.node(0).create_raid(&[2]).await;
-    let (edge_s, _) = watch(cluster.node(1), raid, 2, None).await;
+    let (follower_watcher, _) = watch(cluster.node(1), raid, 2, None).await;
     sleep(Duration::from_secs(300)).await;
     assert_eq!(
         (
@@ -130,7 +128,7 @@ async fn a_raid_is_released_only_when_no_instance_watches_it() {
         ),
         (1, 1)
     );
-    edge_s.leave();
+    follower_watcher.leave();
     sleep(Duration::from_secs(60)).await;
     assert_eq!(
         (
@@ -171,7 +169,8 @@ async fn many_raids_of_a_dead_node_are_taken_over_once_each() {
     cluster.node(0).kill();
     sleep(Duration::from_secs(5)).await;
     let heads = cluster.store.heads(&raids).await.expect("read");
-    let (one, two) = (cluster.node(1).record().id, cluster.node(2).record().id);
+    let one = cluster.node(1).record().id;
+    let two = cluster.node(2).record().id;
     for (raid, head) in heads {
         assert!(
             head.owner == Some(one) || head.owner == Some(two),
@@ -196,7 +195,8 @@ async fn an_owner_suspended_with_its_clock_finds_its_raid_taken_over() {
     let cluster = TestCluster::start(1).await;
     let raid = cluster.node(0).create_raid(&[2]).await;
     let (_first, _) = watch(cluster.node(0), raid, 1, None).await;
-    // The machine is suspended for a minute. Another instance enlists meanwhile and takes the raid.
+    // The machine is suspended for a minute. Meanwhile another instance registers and claims the
+    // raid.
     cluster.store.set_now(cluster.store.now().plus(60_000));
     let ws_url = "ws://127.0.0.1:9/api/v1/ws".to_owned();
     let next = InstanceRecord {
@@ -209,7 +209,7 @@ async fn an_owner_suspended_with_its_clock_finds_its_raid_taken_over() {
         .store
         .register(&next, Duration::from_secs(600), Duration::ZERO)
         .await
-        .expect("enlisted");
+        .expect("registered");
     let claims = cluster
         .store
         .claim(&[raid], next.id)
@@ -220,13 +220,17 @@ async fn an_owner_suspended_with_its_clock_finds_its_raid_taken_over() {
         "{claims:?}"
     );
     sleep(Duration::from_secs(2)).await;
-    let view = cluster
+    let snapshot = cluster
         .node(0)
         .sessions
         .read(raid, Caller::Player(player(1)))
         .await
         .expect("seen");
-    assert_eq!(view.ws_url, Some(next.ws_url), "it knows whose the raid is");
+    assert_eq!(
+        snapshot.ws_url,
+        Some(next.ws_url),
+        "it knows the raid's owner"
+    );
 }
 
 #[tokio::test(start_paused = true)]
